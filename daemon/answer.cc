@@ -9,8 +9,9 @@
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
-Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,
-               engine::Sampling sampling, Limits limits, const Kept& kept)
+Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline,
+               engine::GrammarOptions grammar, engine::Sampling sampling, Limits limits,
+               const Kept& kept)
     : engine_(engine),
       timeline_(timeline),
       sampling_(sampling),
@@ -24,7 +25,8 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline, engine:
   n_thinking_kept_ = n_thinking_;
   if (!kept.heard) return;
   for (const auto& event : events())
-    if (const auto* const content = std::get_if<engine::ContentDelta>(&event)) kept_text_ += content->text;
+    if (const auto* const content = std::get_if<engine::ContentDelta>(&event))
+      kept_text_ += content->text;
 }
 
 void Answer::go_on(std::int64_t n_more) {
@@ -37,7 +39,8 @@ void Answer::sample_one() {
     end_ = End::max_tokens;
     return;
   }
-  if (static_cast<std::int64_t>(timeline_.tokens().size()) + kClosingTokens >= limits_.context_max) {
+  if (static_cast<std::int64_t>(timeline_.tokens().size()) + kClosingTokens >=
+      limits_.context_max) {
     end_ = End::context_full;
     return;
   }
@@ -50,9 +53,12 @@ void Answer::sample_one() {
     token = timeline_.next(sampling_, &mask);
   } else {
     const engine::TokenMask* mask = grammar_->mask();
-    if (avoid_) mask = without_token(engine_.tokenizer(), *std::exchange(avoid_, std::nullopt), mask, avoiding_);
+    if (avoid_)
+      mask = without_token(engine_.tokenizer(), *std::exchange(avoid_, std::nullopt), mask,
+                           avoiding_);
     token = timeline_.next(sampling_, mask);
-    if (token && n_tokens() < limits_.choices_max) choice = choice_of(*token, timeline_.logprobs(kBranchWidth), mask);
+    if (token && n_tokens() < limits_.choices_max)
+      choice = choice_of(*token, timeline_.logprobs(kBranchWidth), mask);
   }
   if (!token) {
     end_ = token.error().code == engine::Errc::cancelled  ? End::cancelled
@@ -80,7 +86,9 @@ void Answer::take(engine::Token token, bool thinking) {
   if (grammar_->done() && grammar_->stuck()) {
     tokens_.pop_back();  // an end that is none
     end_ = End::error;
-    error_ = "write the answer: its form allowed no token to come next, which is an error of Lares; ask again, or without a schema";
+    error_ =
+        "write the answer: its form allowed no token to come next, which is an error of Lares; ask "
+        "again, or without a schema";
   } else if (grammar_->done() || (eos_ && token == *eos_)) {
     end_ = End::end;
   } else {
@@ -90,12 +98,15 @@ void Answer::take(engine::Token token, bool thinking) {
 
 void Answer::draw(std::stop_token stop) {
   if (end_ != End::open) return;  // what was kept is whole
-  if (stop.stop_requested()) end_ = End::cancelled;
-  else sample_one();
+  if (stop.stop_requested())
+    end_ = End::cancelled;
+  else
+    sample_one();
 }
 
 std::vector<engine::Event> Answer::events() {
-  const std::size_t whole = end_ == End::open ? undecoded_.size() - incomplete_tail(undecoded_) : undecoded_.size();
+  const std::size_t whole = end_ == End::open ? undecoded_.size() - incomplete_tail(undecoded_)
+                                              : undecoded_.size();
   auto events = parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, whole)));
   undecoded_.erase(0, whole);
   if (end_ == End::open) return events;
@@ -104,11 +115,14 @@ std::vector<engine::Event> Answer::events() {
   return events;
 }
 
-// How many of the first n tokens stand before the call block and the opening bracket before its mark.
+// How many of the first n tokens stand before the call block and the opening bracket before its
+// mark.
 std::size_t Answer::n_before_calls(std::size_t n) const {
   if (!calls_at_ || n < *calls_at_) return n;
   n = *calls_at_;
-  while (n > 0 && engine_.tokenizer().bytes(tokens_[n - 1]).find_first_not_of("\n<") == std::string_view::npos) --n;
+  while (n > 0 && engine_.tokenizer().bytes(tokens_[n - 1]).find_first_not_of("\n<") ==
+                      std::string_view::npos)
+    --n;
   return n;
 }
 
@@ -130,12 +144,15 @@ std::vector<engine::Token> Answer::tokens() const {
 
 void draw_otherwise(engine::Sampling& sampling, int draw) {
   sampling.seed += static_cast<std::uint64_t>(draw);
-  const float hotter = kResampleTemperature + kResampleTemperatureStep * static_cast<float>(draw - 1);
+  const float hotter = kResampleTemperature +
+                       kResampleTemperatureStep * static_cast<float>(draw - 1);
   sampling.temperature = std::max(sampling.temperature, std::min(hotter, 1.0f));
   sampling.min_p = std::max(sampling.min_p, kResampleMinP);
 }
 
-void draw_branch(engine::Sampling& sampling, int draw) { sampling.seed += static_cast<std::uint64_t>(draw); }
+void draw_branch(engine::Sampling& sampling, int draw) {
+  sampling.seed += static_cast<std::uint64_t>(draw);
+}
 
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token) {
   engine::TokenMask mask((static_cast<std::size_t>(tokenizer.vocab_size()) + 63) / 64);
@@ -143,7 +160,8 @@ engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token t
   return mask;
 }
 
-const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into) {
+const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token,
+                                       const engine::TokenMask* mask, engine::TokenMask& into) {
   const auto n = static_cast<std::size_t>(tokenizer.vocab_size());
   into = mask ? *mask : engine::TokenMask((n + 63) / 64, ~std::uint64_t{0});
   if (!mask && n % 64 != 0) into.back() >>= 64 - n % 64;
@@ -154,12 +172,18 @@ const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engin
 std::string_view reason_of(Answer::End end) {
   switch (end) {
     case Answer::End::open:
-    case Answer::End::error: return "error";
-    case Answer::End::end: return "end";
-    case Answer::End::max_tokens: return "max_tokens";
-    case Answer::End::cancelled: return "cancelled";
-    case Answer::End::context_full: return "context_full";
-    case Answer::End::repetition: return "repetition";
+    case Answer::End::error:
+      return "error";
+    case Answer::End::end:
+      return "end";
+    case Answer::End::max_tokens:
+      return "max_tokens";
+    case Answer::End::cancelled:
+      return "cancelled";
+    case Answer::End::context_full:
+      return "context_full";
+    case Answer::End::repetition:
+      return "repetition";
   }
   return "error";
 }

@@ -1,5 +1,6 @@
-// One answer of the model while it is sampled: the grammar that constrains it, the parser that reads it, and the limits that
-// end it. Runs on the engine's thread, a token at a time; what it produced is looked at between slices of time.
+// One answer of the model while it is sampled: the grammar that constrains it, the parser that
+// reads it, and the limits that end it. Runs on the engine's thread, a token at a time; what it
+// produced is looked at between slices of time.
 #pragma once
 
 #include <memory>
@@ -17,14 +18,18 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an answer that is broken off
+inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an
+                                                   // answer that is broken off
 
-inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // that a step has drawn; with more the model rather reads what its edit came to
-// What is drawn again is hotter, but without what is so much less likely than the likeliest (Sampling::min_p): heat alone draws noise
-// (Nguyen et al., arXiv:2407.01082).
+inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // that a step has drawn; with more
+                                                              // the model rather reads what its
+                                                              // edit came to
+// What is drawn again is hotter, but without what is so much less likely than the likeliest
+// (Sampling::min_p): heat alone draws noise (Nguyen et al., arXiv:2407.01082).
 inline constexpr float kResampleMinP = 0.1f;
 
-// The beginning of the answer, from one that was given up: it goes on behind that, with another token than `avoid`.
+// The beginning of the answer, from one that was given up: it goes on behind that, with another
+// token than `avoid`.
 struct Kept {
   std::vector<engine::Token> tokens;
   std::optional<engine::Token> avoid;
@@ -41,8 +46,8 @@ class Answer {
     std::int64_t choices_max = 0;  // tokens whose alternatives are kept
   };
   // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
-  Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar, engine::Sampling sampling,
-         Limits limits, const Kept& kept = {});
+  Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,
+         engine::Sampling sampling, Limits limits, const Kept& kept = {});
 
   void draw(std::stop_token stop);  // one token, or the end
   // The parser's, of what was drawn since the last call; after the end, what it held back too.
@@ -55,11 +60,14 @@ class Answer {
   std::int64_t n_tokens() const { return static_cast<std::int64_t>(tokens_.size()); }
   std::int64_t n_thinking() const { return n_thinking_ - n_thinking_kept_; }  // drawn
   std::span<const engine::Token> drawn() const { return tokens_; }  // what was kept before it, too
-  const std::vector<Choice>& choices() const { return choices_; }   // without that; empty ones beyond Limits::choices_max
+  const std::vector<Choice>& choices() const {
+    return choices_;
+  }                                 // without that; empty ones beyond Limits::choices_max
   void go_on(std::int64_t n_more);  // after max_tokens, before events()
   // After repetition: what came before it, and before the first call.
   Kept before_repetition() const;
-  // What the transcript gets: the sampled ids, closed where the answer was broken off, so that a next turn can follow.
+  // What the transcript gets: the sampled ids, closed where the answer was broken off, so that a
+  // next turn can follow.
   std::vector<engine::Token> tokens() const;
 
  private:
@@ -83,19 +91,22 @@ class Answer {
   std::string kept_text_;
   std::optional<engine::Token> avoid_;
   engine::TokenMask avoiding_;
-  std::size_t n_periodic_ = 0;           // tokens at the end that repeat themselves
+  std::size_t n_periodic_ = 0;  // tokens at the end that repeat themselves
   End end_ = End::open;
   std::string error_;
 };
 
-// What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or the same would come again.
+// What an answer is drawn with after `draw` that were given up: another seed, and not too cold, or
+// the same would come again.
 void draw_otherwise(engine::Sampling& sampling, int draw);
 // Behind a branch it is another already.
 void draw_branch(engine::Sampling& sampling, int draw);
 engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token token);
 // `mask` (null: all tokens) without `token`, unless nothing else is left; `into` holds it.
-const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token, const engine::TokenMask* mask, engine::TokenMask& into);
+const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token,
+                                       const engine::TokenMask* mask, engine::TokenMask& into);
 
-std::string_view reason_of(Answer::End end);  // see protocol::TurnStep; "end" for one that may have called tools
+std::string_view reason_of(Answer::End end);  // see protocol::TurnStep; "end" for one that may have
+                                              // called tools
 
 }  // namespace lares::daemon

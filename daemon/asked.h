@@ -13,7 +13,8 @@ namespace lares::daemon {
 
 class Asked {
  public:
-  Asked(asio::any_io_executor io, std::string item_id) : item_id_(std::move(item_id)), settled_(io) {}
+  Asked(asio::any_io_executor io, std::string item_id)
+      : item_id_(std::move(item_id)), settled_(io) {}
 
   const std::string& item_id() const { return item_id_; }
   // The first word counts.

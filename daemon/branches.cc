@@ -6,7 +6,8 @@
 
 namespace lares::daemon {
 
-Choice choice_of(engine::Token drawn, const engine::Logprobs& logprobs, const engine::TokenMask* mask) {
+Choice choice_of(engine::Token drawn, const engine::Logprobs& logprobs,
+                 const engine::TokenMask* mask) {
   Choice out;
   double mass = std::exp(static_cast<double>(logprobs.drawn));
   for (const auto& [token, logprob] : logprobs.top) {
@@ -23,16 +24,22 @@ Choice choice_of(engine::Token drawn, const engine::Logprobs& logprobs, const en
 }
 
 std::vector<DrawnPart> up_to(std::vector<DrawnPart> parts, std::int64_t at) {
-  if (!parts.empty()) parts.erase(std::find_if(parts.begin() + 1, parts.end(), [at](const DrawnPart& part) { return part.at >= at; }), parts.end());
+  if (!parts.empty())
+    parts.erase(std::find_if(parts.begin() + 1, parts.end(),
+                             [at](const DrawnPart& part) { return part.at >= at; }),
+                parts.end());
   return parts;
 }
 
-void Branches::add(std::span<const engine::Token> answer, std::span<const Choice> choices, const std::optional<Branch>& from, int draw) {
-  answers_.push_back({{answer.begin(), answer.end()}, from ? from->parts : std::vector<DrawnPart>{{0, draw}}});
+void Branches::add(std::span<const engine::Token> answer, std::span<const Choice> choices,
+                   const std::optional<Branch>& from, int draw) {
+  answers_.push_back(
+      {{answer.begin(), answer.end()}, from ? from->parts : std::vector<DrawnPart>{{0, draw}}});
   double logprob = from ? from->logprob : 0;
   const std::size_t first = answer.size() - choices.size();
   for (std::size_t i = 0; i < choices.size(); ++i) {
-    for (const auto& [token, other] : choices[i].others) ways_.push_back({logprob + other, answers_.size() - 1, first + i, token});
+    for (const auto& [token, other] : choices[i].others)
+      ways_.push_back({logprob + other, answers_.size() - 1, first + i, token});
     logprob += choices[i].drawn;
   }
 }
@@ -44,7 +51,8 @@ std::optional<Branch> Branches::next(int draw) {
   ways_.erase(best);
   const Answer& answer = answers_[way.answer];
   Branch out;
-  out.tokens.assign(answer.tokens.begin(), answer.tokens.begin() + static_cast<std::ptrdiff_t>(way.at));
+  out.tokens.assign(answer.tokens.begin(),
+                    answer.tokens.begin() + static_cast<std::ptrdiff_t>(way.at));
   out.tokens.push_back(way.token);
   const auto at = static_cast<std::int64_t>(way.at);
   out.parts = up_to(answer.parts, at);

@@ -1,5 +1,5 @@
-// Snapshots of the worktrees that agents work in, taken before every call that could change something. On the disk pool, in turn for each
-// worktree; called on the io executor.
+// Snapshots of the worktrees that agents work in, taken before every call that could change
+// something. On the disk pool, in turn for each worktree; called on the io executor.
 #pragma once
 
 #include <chrono>
@@ -33,16 +33,21 @@ class Checkpoints {
 
   struct Options {
     std::string directory;  // their stores lie below it; made when it is needed
-    // Called on the pool. Where a worktree's snapshots lie, if not in a store of its own; and which are kept whatever their age.
+    // Called on the pool. Where a worktree's snapshots lie, if not in a store of its own; and which
+    // are kept whatever their age.
     std::function<std::string(const std::string& root)> store_of;
     std::function<bool(const tools::Snapshot&)> keep;
   };
-  Checkpoints(asio::thread_pool& disk, Options options) : disk_(disk), options_(std::move(options)) {}
+  Checkpoints(asio::thread_pool& disk, Options options)
+      : disk_(disk), options_(std::move(options)) {}
 
   Reply<tools::Snapshot> take(std::string root, std::string label, bool anew = false);
-  Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from, std::string to);
-  Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is no such file
-  Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path, std::size_t bytes_max);
+  Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from,
+                                                    std::string to);
+  Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is
+                                                                                // no such file
+  Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path,
+                          std::size_t bytes_max);
   // Of snapshots in one store: from `base` to `theirs`, into `ours`.
   struct Three {
     std::string base, ours, theirs;

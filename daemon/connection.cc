@@ -25,8 +25,12 @@ constexpr std::chrono::seconds kWatchEvery{5};
 }  // namespace
 
 Connection::Connection(Server& server, Listener::Protocol::socket socket)
-    : server_(server), socket_(std::move(socket)), something_to_write_(server.io()), room_(server.io()),
-      written_(server.io()), watchdog_(server.io()) {
+    : server_(server),
+      socket_(std::move(socket)),
+      something_to_write_(server.io()),
+      room_(server.io()),
+      written_(server.io()),
+      watchdog_(server.io()) {
   room_.open();
 }
 
@@ -34,8 +38,10 @@ Connection::~Connection() = default;
 
 asio::awaitable<void> Connection::run() {
   const auto self = shared_from_this();
-  asio::co_spawn(server_.io(), [self] { return self->write_lines(); }, asio::detached);
-  asio::co_spawn(server_.io(), [self] { return self->watch(); }, asio::detached);
+  asio::co_spawn(
+      server_.io(), [self] { return self->write_lines(); }, asio::detached);
+  asio::co_spawn(
+      server_.io(), [self] { return self->watch(); }, asio::detached);
   co_await read_lines();
   if (mcp_) mcp_->left();
   close();
@@ -59,9 +65,11 @@ void Connection::close() {
 asio::awaitable<void> Connection::read_lines() {
   std::string buffer;
   while (!closed_) {
-    auto [ec, n] = co_await asio::async_read_until(socket_, asio::dynamic_buffer(buffer, protocol::kLineBytesMax), '\n', kUse);
+    auto [ec, n] = co_await asio::async_read_until(
+        socket_, asio::dynamic_buffer(buffer, protocol::kLineBytesMax), '\n', kUse);
     if (ec == asio::error::not_found) {
-      refuse(nullptr, Code::invalid_request, fmt::format("a line is longer than {} bytes", protocol::kLineBytesMax));
+      refuse(nullptr, Code::invalid_request,
+             fmt::format("a line is longer than {} bytes", protocol::kLineBytesMax));
       co_return;
     }
     if (ec) co_return;
@@ -84,32 +92,46 @@ void Connection::line_received(std::string_view line) {
     send(protocol::error_line(id, message.error()));
     return;
   }
-  if (message->method.empty() || !message->id) return;  // answers and notifications: the daemon asks nothing and wants none
+  if (message->method.empty() || !message->id)
+    return;  // answers and notifications: the daemon asks nothing and wants none
   if (message->method == protocol::Initialize::kMethod) return initialize(*message);
   if (!initialized_) {
-    return refuse(*message->id, Code::invalid_request, fmt::format("{}: the first request must be initialize", message->method));
+    return refuse(*message->id, Code::invalid_request,
+                  fmt::format("{}: the first request must be initialize", message->method));
   }
   if (n_outstanding_ >= protocol::kOutstandingMax) {
-    protocol::Error error{.code = Code::overloaded, .message = fmt::format("more than {} requests are unanswered", protocol::kOutstandingMax)};
+    protocol::Error error{
+        .code = Code::overloaded,
+        .message = fmt::format("more than {} requests are unanswered", protocol::kOutstandingMax)};
     error.retry_after_ms = 100;
     send(protocol::error_line(*message->id, error));
     return;
   }
   ++n_outstanding_;
-  asio::co_spawn(server_.io(), [self = shared_from_this(), m = std::move(*message)]() mutable { return self->answer(std::move(m)); }, asio::detached);
+  asio::co_spawn(
+      server_.io(),
+      [self = shared_from_this(), m = std::move(*message)]() mutable {
+        return self->answer(std::move(m));
+      },
+      asio::detached);
 }
 
 void Connection::initialize(const protocol::Message& message) {
   const auto request = protocol::from_json<protocol::Initialize>(message.params);
-  if (initialized_) return refuse(*message.id, Code::invalid_request, "initialize: this connection already is");
+  if (initialized_)
+    return refuse(*message.id, Code::invalid_request, "initialize: this connection already is");
   if (!request) return refuse(*message.id, Code::invalid_params, "initialize: " + request.error());
   if (request->protocol != protocol::kVersion) {
-    return refuse(*message.id, Code::invalid_params,
-                  fmt::format("initialize: this daemon speaks protocol {}, not {}", protocol::kVersion, request->protocol),
-                  "use lares and laresd of the same version; `lares shutdown` ends the running one");
+    return refuse(
+        *message.id, Code::invalid_params,
+        fmt::format("initialize: this daemon speaks protocol {}, not {}", protocol::kVersion,
+                    request->protocol),
+        "use lares and laresd of the same version; `lares shutdown` ends the running one");
   }
   if (request->role != "control" && request->role != "observe") {
-    return refuse(*message.id, Code::invalid_params, fmt::format("initialize: role must be control or observe, not {}", request->role));
+    return refuse(
+        *message.id, Code::invalid_params,
+        fmt::format("initialize: role must be control or observe, not {}", request->role));
   }
   role_ = request->role;
   initialized_ = true;
@@ -123,14 +145,17 @@ asio::awaitable<void> Connection::answer(protocol::Message message) {
     result = co_await server_.call(*this, message.method, message.params);
   } catch (const std::exception& e) {
     server_.log().event("request_failed", {{"method", message.method}, {"why", e.what()}});
-    result = tl::unexpected(protocol::Error{.code = Code::internal, .message = fmt::format("{}: {}", message.method, e.what())});
+    result = tl::unexpected(protocol::Error{
+        .code = Code::internal, .message = fmt::format("{}: {}", message.method, e.what())});
   }
   --n_outstanding_;
-  send(result ? protocol::result_line(*message.id, *result) : protocol::error_line(*message.id, result.error()));
+  send(result ? protocol::result_line(*message.id, *result)
+              : protocol::error_line(*message.id, result.error()));
 }
 
 void Connection::refuse(const protocol::Id& id, Code code, std::string message, std::string hint) {
-  send(protocol::error_line(id, {.code = code, .message = std::move(message), .hint = std::move(hint)}));
+  send(protocol::error_line(
+      id, {.code = code, .message = std::move(message), .hint = std::move(hint)}));
 }
 
 // ---- out
@@ -138,7 +163,8 @@ void Connection::refuse(const protocol::Id& id, Code code, std::string message, 
 void Connection::send(std::string line) {
   if (closed_) return;
   outbox_bytes_ += line.size();
-  if (outbox_bytes_ > protocol::kOutboxBytesMax && outbox_.size() > 1) return evict("it does not read what it subscribed to");
+  if (outbox_bytes_ > protocol::kOutboxBytesMax && outbox_.size() > 1)
+    return evict("it does not read what it subscribed to");
   outbox_.push_back(std::move(line));
   if (outbox_bytes_ > protocol::kOutboxBytesMax / 2) room_.close();
   something_to_write_.open();
@@ -176,8 +202,10 @@ asio::awaitable<void> Connection::watch() {
     watchdog_.expires_after(kWatchEvery);
     co_await watchdog_.async_wait(kUse);
     const auto silent = std::chrono::steady_clock::now() - wrote_;
-    if (outbox_.empty()) wrote_ = std::chrono::steady_clock::now();
-    else if (silent > std::chrono::milliseconds(protocol::kStuckMsMax)) evict("it has read nothing for a minute");
+    if (outbox_.empty())
+      wrote_ = std::chrono::steady_clock::now();
+    else if (silent > std::chrono::milliseconds(protocol::kStuckMsMax))
+      evict("it has read nothing for a minute");
   }
 }
 
@@ -206,10 +234,16 @@ void Connection::follow(std::shared_ptr<Session> session, std::int64_t after, bo
   const int generation = ++generations_;
   following_[id] = {.session = session, .interactive = interactive, .generation = generation};
   const std::int64_t from = after < 0 ? session->info().last_seq : after;
-  asio::co_spawn(server_.io(), [self = shared_from_this(), id, from, generation] { return self->replay(id, from, generation); }, asio::detached);
+  asio::co_spawn(
+      server_.io(),
+      [self = shared_from_this(), id, from, generation] {
+        return self->replay(id, from, generation);
+      },
+      asio::detached);
 }
 
-asio::awaitable<void> Connection::replay(std::string session_id, std::int64_t after, int generation) {
+asio::awaitable<void> Connection::replay(std::string session_id, std::int64_t after,
+                                         int generation) {
   const auto current = [&] {
     const auto it = following_.find(session_id);
     return it != following_.end() && it->second.generation == generation ? &it->second : nullptr;
@@ -224,7 +258,8 @@ asio::awaitable<void> Connection::replay(std::string session_id, std::int64_t af
     after = seq;
     if (event) {
       const auto frame = protocol::Json::parse(*event, nullptr, /*allow_exceptions=*/false);
-      if (frame.is_object()) send(protocol::notification_line(frame["method"].get<std::string>(), frame["params"]));
+      if (frame.is_object())
+        send(protocol::notification_line(frame["method"].get<std::string>(), frame["params"]));
       continue;
     }
     following->live = true;  // nothing can happen between the last read and this

@@ -55,7 +55,8 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   asio::awaitable<void> replay(std::string session_id, std::int64_t after, int generation);
   void line_received(std::string_view line);
   void initialize(const protocol::Message& message);
-  void refuse(const protocol::Id& id, protocol::Code code, std::string message, std::string hint = "");
+  void refuse(const protocol::Id& id, protocol::Code code, std::string message,
+              std::string hint = "");
   void evict(const std::string& why);
   void catch_up();
 

@@ -38,7 +38,8 @@
 namespace lares::daemon {
 namespace {
 
-constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is rendered or read back
+constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is
+                                      // rendered or read back
 constexpr unsigned kTreeThreads = 3;
 constexpr unsigned kToolThreads = 4;  // of all sessions: outline, git, syntax checks
 constexpr std::size_t kBootIdLength = 16;
@@ -64,14 +65,17 @@ std::string worktrees_below(const std::string& state_dir) {
 
 tl::expected<void, std::string> listen(HttpServer& http, const DaemonOptions& options) {
   const auto address = parse_listen_address(options.listen);
-  if (!address) return tl::unexpected(fmt::format("listen on {}: it must be {}", options.listen, kListenAddressForm));
+  if (!address)
+    return tl::unexpected(
+        fmt::format("listen on {}: it must be {}", options.listen, kListenAddressForm));
   std::string token;
   if (!options.listen_without_token) {
     auto made = api_token(options.state_dir);
     if (!made) return tl::unexpected(std::move(made.error()));
     token = std::move(*made);
   }
-  const asio::ip::address host = address->v6 ? asio::ip::address(asio::ip::address_v6::loopback()) : asio::ip::address(asio::ip::address_v4::loopback());
+  const asio::ip::address host = address->v6 ? asio::ip::address(asio::ip::address_v6::loopback())
+                                             : asio::ip::address(asio::ip::address_v4::loopback());
   const auto bound = http.listen({host, address->port}, std::move(token));
   if (!bound) return tl::unexpected(bound.error());
   return {};
@@ -89,44 +93,77 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   const std::string socket = *handed ? (*handed)->path : options.socket;
   auto state = StateDir::open(options.state_dir, socket);
   if (!state) return failed(state.error());
-  auto listener = *handed ? Listener::take(io.get_executor(), **handed) : Listener::open(io.get_executor(), socket);
+  auto listener = *handed ? Listener::take(io.get_executor(), **handed)
+                          : Listener::open(io.get_executor(), socket);
   if (!listener) return failed(listener.error());
   Router router;
   HttpServer http(io.get_executor(), router, log, options.http_limits);
   if (!options.listen.empty()) {
     if (const auto listens = listen(http, options); !listens) return failed(listens.error());
   }
-  log.event("start", {{"version", kVersion}, {"socket", socket}, {"state_dir", options.state_dir}, {"model", options.model_directory}});
+  log.event("start", {{"version", kVersion},
+                      {"socket", socket},
+                      {"state_dir", options.state_dir},
+                      {"model", options.model_directory}});
 
   asio::thread_pool disk(kDiskThreads), trees(kTreeThreads), tool_threads(kToolThreads);
   EngineHost host(io.get_executor());
   const std::string stores = options.state_dir + "/prefixes";
   const WorktreeRecords records(worktrees_below(options.state_dir));
-  Residents residents({.io = io.get_executor(), .disk = &trees, .host = &host, .log = &log, .store_dir = stores,
-                       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens,
-                       .worktree_of = [&](const std::string& root) {
-                         const auto record = records.find(root);
-                         return record ? record->worktree_of : "";
-                       }});
-  Checkpoints checkpoints(trees, {.directory = options.state_dir + "/snapshots",
-                                  .store_of = [&](const std::string& root) { return records.store_of(root); },
-                                  .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
+  Residents residents(
+      {.io = io.get_executor(),
+       .disk = &trees,
+       .host = &host,
+       .log = &log,
+       .store_dir = stores,
+       .tokens_max = options.resident_tokens > 0 ? options.resident_tokens : kResidentTokens,
+       .worktree_of = [&](const std::string& root) {
+         const auto record = records.find(root);
+         return record ? record->worktree_of : "";
+       }});
+  Checkpoints checkpoints(
+      trees, {.directory = options.state_dir + "/snapshots",
+              .store_of = [&](const std::string& root) { return records.store_of(root); },
+              .keep = [&](const tools::Snapshot& snapshot) { return records.needs(snapshot); }});
   Worktrees worktrees(trees, checkpoints, records);
   McpDoor* told = nullptr;
-  Sessions sessions({.io = io.get_executor(), .disk = &disk, .tool_threads = &tool_threads, .host = &host, .residents = &residents, .checkpoints = &checkpoints, .worktrees = &worktrees, .log = &log, .state_dir = options.state_dir,
-                     .sandbox_launcher = options.sandbox_launcher, .mcp_config = options.mcp_config, .config_dir = options.config_dir, .network_allow = options.network_allow, .defaults = options.defaults,
-                     .wake = options.wake, .changed = [&] { if (told) told->sessions_changed(); }});
+  Sessions sessions({.io = io.get_executor(),
+                     .disk = &disk,
+                     .tool_threads = &tool_threads,
+                     .host = &host,
+                     .residents = &residents,
+                     .checkpoints = &checkpoints,
+                     .worktrees = &worktrees,
+                     .log = &log,
+                     .state_dir = options.state_dir,
+                     .sandbox_launcher = options.sandbox_launcher,
+                     .mcp_config = options.mcp_config,
+                     .config_dir = options.config_dir,
+                     .network_allow = options.network_allow,
+                     .defaults = options.defaults,
+                     .wake = options.wake,
+                     .changed = [&] {
+                       if (told) told->sessions_changed();
+                     }});
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = name_of_model(options.model_directory),
-                       .words = {std::string(kGeneration), options.effort.empty() ? std::string(kEffort) : options.effort},
-                       .sampling = options.defaults.sampling, .think_tokens_max = options.defaults.think_tokens_max});
+                       .words = {std::string(kGeneration),
+                                 options.effort.empty() ? std::string(kEffort) : options.effort},
+                       .sampling = options.defaults.sampling,
+                       .think_tokens_max = options.defaults.think_tokens_max});
   McpDoor mcp(io.get_executor(), sessions, trees);
   told = &mcp;
   Server server(io.get_executor(), disk, host, residents, sessions, worktrees, http, log,
-                {.socket = socket, .state_dir = options.state_dir, .model_directory = options.model_directory, .version = kVersion,
-                 .daemon_id = state->id(), .boot_id = random_hex(kBootIdLength),
-                 .shell = {.root = options.state_dir, .state_dir = options.state_dir, .sandbox_launcher = options.sandbox_launcher},
+                {.socket = socket,
+                 .state_dir = options.state_dir,
+                 .model_directory = options.model_directory,
+                 .version = kVersion,
+                 .daemon_id = state->id(),
+                 .boot_id = random_hex(kBootIdLength),
+                 .shell = {.root = options.state_dir,
+                           .state_dir = options.state_dir,
+                           .sandbox_launcher = options.sandbox_launcher},
                  .ending = [&] { generator.end(); }});
   const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply reply{.body = server.health()};
@@ -134,8 +171,10 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   };
   router.add("GET", "/health", health);
   add_dialects(router, generator);
-  for (const char* method : {"POST", "GET", "DELETE"}) router.add(method, "/mcp", [&](Exchange& exchange) { return mcp.http(exchange); });
-  router.shape_errors("/mcp", [](unsigned, std::string_view message) { return McpDoor::refusal_body(message); });
+  for (const char* method : {"POST", "GET", "DELETE"})
+    router.add(method, "/mcp", [&](Exchange& exchange) { return mcp.http(exchange); });
+  router.shape_errors(
+      "/mcp", [](unsigned, std::string_view message) { return McpDoor::refusal_body(message); });
   server.lead_to(mcp);
   if (options.more_routes) options.more_routes(router);
   host.start(options.load, [&](const protocol::ServerState& s) { server.engine_changed(s); });
@@ -178,7 +217,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
     for (asio::steady_timer timer(io);;) {
       timer.expires_after(kCleanEvery);
       try {
-        for (const std::string& line : co_await on_disk_pool(trees, remove)) log.event("unused_store", {{"what", line}});
+        for (const std::string& line : co_await on_disk_pool(trees, remove))
+          log.event("unused_store", {{"what", line}});
       } catch (const std::exception& e) {
         log.event("unused_store", {{"what", e.what()}});
       }

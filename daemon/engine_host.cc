@@ -9,7 +9,7 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kProgressEvery{100};
-constexpr double kGuessedOperations = 2e10;    // a second, of a machine nobody has measured yet
+constexpr double kGuessedOperations = 2e10;   // a second, of a machine nobody has measured yet
 constexpr std::int64_t kRateTokensMin = 256;  // fewer say nothing of a prefill's rate
 
 struct Abandoned {};  // thrown through a load that nobody waits for any more
@@ -39,7 +39,9 @@ void EngineHost::start(Load load, OnState on_state) {
       });
     };
     using Loaded = engine::Result<std::unique_ptr<engine::Engine>>;
-    auto loaded = std::make_shared<Loaded>(tl::unexpected(engine::Error{}));  // shared: a posted function must be copyable
+    auto loaded = std::make_shared<Loaded>(tl::unexpected(engine::Error{}));  // shared: a posted
+                                                                              // function must be
+                                                                              // copyable
     try {
       *loaded = load(progress);
     } catch (const Abandoned&) {
@@ -50,7 +52,8 @@ void EngineHost::start(Load load, OnState on_state) {
     asio::post(io_, [this, on_state, loaded] {
       if (*loaded) {
         engine_ = std::move(**loaded);
-        state_ = {.state = "ready", .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
+        state_ = {.state = "ready",
+                  .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
       } else {
         state_ = {.state = "failed", .message = loaded->error().message};
       }
@@ -62,7 +65,9 @@ void EngineHost::start(Load load, OnState on_state) {
 
 double EngineHost::prefill_rate() const {
   if (const double rate = rate_; rate > 0) return rate;
-  return engine_ ? kGuessedOperations / (2.0 * static_cast<double>(std::max<std::uint64_t>(1, engine_->info().n_parameters))) : 0;
+  return engine_ ? kGuessedOperations / (2.0 * static_cast<double>(std::max<std::uint64_t>(
+                                                   1, engine_->info().n_parameters)))
+                 : 0;
 }
 
 void EngineHost::evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time) {
@@ -99,7 +104,8 @@ struct EngineHost::Waiting {
   }
 };
 
-// On the engine's thread. Whoever joins is drawn for until the first one's slice is over; what was posted for it then has nothing to do.
+// On the engine's thread. Whoever joins is drawn for until the first one's slice is over; what was
+// posted for it then has nothing to do.
 void EngineHost::draw_with_company(Waiting& first) {
   std::vector<Waiting*> drawn;
   const auto join = [&] {

@@ -1,5 +1,5 @@
-// The one thread the engine runs on: loads the model in the background, then runs what sessions send it, first come first
-// served, in pieces short enough that they take turns.
+// The one thread the engine runs on: loads the model in the background, then runs what sessions
+// send it, first come first served, in pieces short enough that they take turns.
 #pragma once
 
 #include <atomic>
@@ -47,15 +47,18 @@ inline constexpr std::chrono::milliseconds kSlice{40};
 
 class EngineHost {
  public:
-  using Load = std::function<engine::Result<std::unique_ptr<engine::Engine>>(const engine::Progress& progress)>;
+  using Load = std::function<engine::Result<std::unique_ptr<engine::Engine>>(
+      const engine::Progress& progress)>;
   using OnState = std::function<void(const protocol::ServerState&)>;
 
   explicit EngineHost(asio::any_io_executor io);
-  ~EngineHost();  // waits for what runs on the engine's thread; a load is abandoned at its next progress report
+  ~EngineHost();  // waits for what runs on the engine's thread; a load is abandoned at its next
+                  // progress report
   EngineHost(const EngineHost&) = delete;
   EngineHost& operator=(const EngineHost&) = delete;
 
-  // Begins to load; `on_state` hears of every change, at most ten times a second, on the io executor.
+  // Begins to load; `on_state` hears of every change, at most ten times a second, on the io
+  // executor.
   void start(Load load, OnState on_state);
   const protocol::ServerState& state() const { return state_; }
   asio::awaitable<void> settled() { return settled_.wait(); }  // ready or failed
@@ -88,7 +91,8 @@ class EngineHost {
     using R = std::invoke_result_t<Work>;
     ++n_queued_;
     auto initiate = [this](auto handler, Work job) {
-      auto home = asio::prefer(asio::get_associated_executor(handler, io_), asio::execution::outstanding_work.tracked);
+      auto home = asio::prefer(asio::get_associated_executor(handler, io_),
+                               asio::execution::outstanding_work.tracked);
       asio::post(pool_, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
         asio::post(io_, [this] { --n_queued_; });
         std::exception_ptr error;
@@ -98,17 +102,20 @@ class EngineHost {
         } catch (...) {
           error = std::current_exception();
         }
-        asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
-          std::move(handler)(error, std::move(result));
-        });
+        asio::post(home,
+                   [handler = std::move(handler), error, result = std::move(result)]() mutable {
+                     std::move(handler)(error, std::move(result));
+                   });
       });
     };
-    auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr, std::optional<R>)>(
+    auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
+                                                void(std::exception_ptr, std::optional<R>)>(
         initiate, asio::use_awaitable, std::move(work));
     co_return std::move(*result);
   }
 
-  // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join in.
+  // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join
+  // in.
   asio::awaitable<Spent> draw(Drawing& drawing);
 
  private:

@@ -27,17 +27,20 @@ std::string word_in(int fd) {
 
 }  // namespace
 
-tl::expected<FileLock, std::string> FileLock::take(const std::string& path, const std::string& word, const Held& held) {
+tl::expected<FileLock, std::string> FileLock::take(const std::string& path, const std::string& word,
+                                                   const Held& held) {
   const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) return tl::unexpected(fmt::format("open {}: {}", path, std::strerror(errno)));
   FileLock lock(fd);
   const auto until = std::chrono::steady_clock::now() + kEndingWithin;
   while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
-    if (errno != EWOULDBLOCK && errno != EINTR) return tl::unexpected(fmt::format("lock {}: {}", path, std::strerror(errno)));
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return tl::unexpected(fmt::format("lock {}: {}", path, std::strerror(errno)));
     if (std::chrono::steady_clock::now() > until) return tl::unexpected(held(word_in(fd)));
     std::this_thread::sleep_for(kTryEvery);
   }
-  if (::ftruncate(fd, 0) != 0 || ::pwrite(fd, word.data(), word.size(), 0) != static_cast<ssize_t>(word.size())) {
+  if (::ftruncate(fd, 0) != 0 ||
+      ::pwrite(fd, word.data(), word.size(), 0) != static_cast<ssize_t>(word.size())) {
     return tl::unexpected(fmt::format("write {}: {}", path, std::strerror(errno)));
   }
   return lock;

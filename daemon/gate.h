@@ -1,4 +1,5 @@
-// Coroutines wait at a gate until somebody opens it. One executor; opening an open gate does nothing.
+// Coroutines wait at a gate until somebody opens it. One executor; opening an open gate does
+// nothing.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -9,8 +9,9 @@
 
 namespace lares::daemon {
 
-// temperature, top_k, top_p, min_p, do_sample (false: greedy) and max_new_tokens of `directory`'s file, into the defaults of a
-// turn. Without the file: temperature 1 and no filter. The error is one line.
+// temperature, top_k, top_p, min_p, do_sample (false: greedy) and max_new_tokens of `directory`'s
+// file, into the defaults of a turn. Without the file: temperature 1 and no filter. The error is
+// one line.
 tl::expected<TurnSettings, std::string> generation_defaults(const std::string& directory);
 
 }  // namespace lares::daemon

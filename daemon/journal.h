@@ -1,7 +1,8 @@
 // A session's journal: an append-only file of checksummed frames, each one JSON text.
 //   file  = "lares-journal 1\n" frame*
 //   frame = u32 n, u32 crc32c(payload), payload[n]      little-endian
-// Opening repairs a torn tail: everything from the first bad frame on is copied to a file beside it and cut off.
+// Opening repairs a torn tail: everything from the first bad frame on is copied to a file beside it
+// and cut off.
 #pragma once
 
 #include <cstdint>
@@ -35,15 +36,17 @@ class Journal {
   Journal& operator=(Journal&& other) noexcept;
   ~Journal();
 
-  // One write(2): after it returns the frame survives the death of this process, after sync() that of the machine. A failed
-  // append leaves the file as it was; if even that cannot be had, every later append fails too.
+  // One write(2): after it returns the frame survives the death of this process, after sync() that
+  // of the machine. A failed append leaves the file as it was; if even that cannot be had, every
+  // later append fails too.
   tl::expected<void, std::string> append(std::string_view payload);
   // Any thread; may take as long as the disk does.
   tl::expected<void, std::string> sync() const;
 
   tl::expected<std::string, std::string> read(std::size_t index) const;
   // The good frames of the first `bytes` of a file that may be in use. Any thread.
-  static tl::expected<void, std::string> scan(const std::string& path, std::uint64_t bytes, const OnFrame& on_frame);
+  static tl::expected<void, std::string> scan(const std::string& path, std::uint64_t bytes,
+                                              const OnFrame& on_frame);
   std::size_t size() const { return frames_.size(); }
   std::uint64_t bytes() const { return end_; }
   const Repair& repair() const { return repair_; }
@@ -56,7 +59,8 @@ class Journal {
   };
   Journal(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
   tl::expected<void, std::string> load(const OnFrame& on_frame);
-  tl::expected<void, std::string> cut_tail(std::string_view contents, std::uint64_t good, std::string why);
+  tl::expected<void, std::string> cut_tail(std::string_view contents, std::uint64_t good,
+                                           std::string why);
 
   std::string path_;
   int fd_ = -1;

@@ -1,4 +1,5 @@
-// The daemon's log: one event a line on one descriptor, a fixed name, then key=value. No prompt or file text goes here.
+// The daemon's log: one event a line on one descriptor, a fixed name, then key=value. No prompt or
+// file text goes here.
 #pragma once
 
 #include <initializer_list>
@@ -20,7 +21,8 @@ class Log {
   };
 
   explicit Log(int fd) : fd_(fd) {}  // -1: silent
-  // Values with blanks, quotes or control characters are quoted. A line is one write, so threads do not tear each other's.
+  // Values with blanks, quotes or control characters are quoted. A line is one write, so threads do
+  // not tear each other's.
   void event(std::string_view name, std::initializer_list<Field> fields = {}) const;
 
  private:

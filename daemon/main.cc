@@ -37,8 +37,8 @@ std::string beside_this_executable(const char* name) {
   return (fs::read_symlink("/proc/self/exe", ec).parent_path() / name).string();
 }
 
-// What the user says for all repositories: mcp.json, hooks.json, AGENTS.md. A repository's own servers and hooks would be run on the word
-// of whoever wrote it.
+// What the user says for all repositories: mcp.json, hooks.json, AGENTS.md. A repository's own
+// servers and hooks would be run on the word of whoever wrote it.
 std::string config_dir() {
   const auto settings = daemon::settings_path();
   return settings ? fs::path(*settings).parent_path().string() : "";
@@ -50,24 +50,40 @@ std::string mcp_config(const std::string& folder) {
 }
 
 int run(int argc, char** argv) {
-  CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.", "laresd"};
+  CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.",
+               "laresd"};
   std::string socket, state_dir, model, listen;
   bool without_token = false;
   std::int64_t threads = 0, context = 0, resident = 0;
   double memory = 0;
   app.add_option("--socket", socket, "where to listen (default: the user's own)");
-  app.add_option("--listen", listen, "serve HTTP on 127.0.0.1:PORT or [::1]:PORT too; clients need the token in STATE_DIR/api-token (default: only on the socket)");
-  app.add_flag("--listen-without-token", without_token, "clients over TCP need no token: every user of this machine can use the model, and sessions through it");
+  app.add_option("--listen", listen,
+                 "serve HTTP on 127.0.0.1:PORT or [::1]:PORT too; clients need the token in "
+                 "STATE_DIR/api-token (default: only on the socket)");
+  app.add_flag("--listen-without-token", without_token,
+               "clients over TCP need no token: every user of this machine can use the model, and "
+               "sessions through it");
   app.add_option("--state-dir", state_dir, "where sessions are kept (default: the user's own)");
   app.add_option("--model", model, "checkpoint directory (default: nano, which comes with Lares)");
-  auto* const threads_given = app.add_option("--threads", threads, "threads of the engine; 0: the CPUs this process may use")->check(CLI::Range(0, 1024));
-  auto* const context_given = app.add_option("--context", context, "tokens a session may hold; 0: what the model can")->check(CLI::NonNegativeNumber);
-  auto* const resident_given =
-      app.add_option("--resident", resident, "tokens of a repository that stand before its sessions; 0: 262144, or half of a shorter context")->check(CLI::NonNegativeNumber);
+  auto* const threads_given = app.add_option(
+                                     "--threads", threads,
+                                     "threads of the engine; 0: the CPUs this process may use")
+                                  ->check(CLI::Range(0, 1024));
+  auto* const context_given = app.add_option("--context", context,
+                                             "tokens a session may hold; 0: what the model can")
+                                  ->check(CLI::NonNegativeNumber);
+  auto* const resident_given = app.add_option("--resident", resident,
+                                              "tokens of a repository that stand before its "
+                                              "sessions; 0: 262144, or half of a shorter context")
+                                   ->check(CLI::NonNegativeNumber);
   auto* const memory_given =
-      app.add_option("--memory", memory, "GB for weights, work space and all sessions; 0: what is free. With less than they take, experts are read when they are asked for")
+      app.add_option("--memory", memory,
+                     "GB for weights, work space and all sessions; 0: what is free. With less than "
+                     "they take, experts are read when they are asked for")
           ->check(CLI::Range(0.0, 1e6));
-  app.footer("What is not given here is taken from LARES_MODEL, LARES_MEMORY and so on, else from the file that `lares config` shows.");
+  app.footer(
+      "What is not given here is taken from LARES_MODEL, LARES_MEMORY and so on, else from the "
+      "file that `lares config` shows.");
   app.set_version_flag("--version", std::string("laresd ") + daemon::kVersion);
   try {
     app.parse(argc, argv);
@@ -87,12 +103,16 @@ int run(int argc, char** argv) {
   if (!*memory_given) memory = settings->number("memory").value_or(0);
   if (listen.empty()) listen = settings->text("listen").value_or("");
   if (!without_token) without_token = settings->flag("listen_without_token").value_or(false);
-  if (!listen.empty() && !daemon::parse_listen_address(listen)) return failed(fmt::format("listen on {}: it must be {}", listen, daemon::kListenAddressForm)), 2;
+  if (!listen.empty() && !daemon::parse_listen_address(listen))
+    return failed(fmt::format("listen on {}: it must be {}", listen, daemon::kListenAddressForm)),
+           2;
   std::error_code ec;
-  if (const fs::path real = fs::canonical(model, ec); !ec) model = real.string();  // else the loader says what is missing
+  if (const fs::path real = fs::canonical(model, ec); !ec)
+    model = real.string();  // else the loader says what is missing
   daemon::DaemonOptions options;
-  for (auto [given, resolved, into] : {std::tuple{&socket, daemon::socket_path(socket), &options.socket},
-                                       std::tuple{&state_dir, daemon::state_dir(state_dir), &options.state_dir}}) {
+  for (auto [given, resolved, into] :
+       {std::tuple{&socket, daemon::socket_path(socket), &options.socket},
+        std::tuple{&state_dir, daemon::state_dir(state_dir), &options.state_dir}}) {
     if (!resolved) return failed(resolved.error());
     *into = fs::absolute(*resolved, ec).lexically_normal().string();
   }
@@ -106,13 +126,23 @@ int run(int argc, char** argv) {
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
   options.effort = settings->text("effort").value_or("");
-  if (const auto wake = settings->text("wake"); wake == "always") options.wake = daemon::Wake::always;
-  else if (wake == "never") options.wake = daemon::Wake::never;
+  if (const auto wake = settings->text("wake"); wake == "always")
+    options.wake = daemon::Wake::always;
+  else if (wake == "never")
+    options.wake = daemon::Wake::never;
   options.listen = listen, options.listen_without_token = without_token;
-  const engine::DeviceChoice device{settings->text("device").value_or("auto"), static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9), daemon::tiles_dir()};
+  const engine::DeviceChoice device{
+      settings->text("device").value_or("auto"),
+      static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9),
+      daemon::tiles_dir()};
   options.load = [&](const engine::Progress& progress) {
-    return engine::load_on(device, {.directory = model, .n_threads = static_cast<int>(threads), .n_context = context, .memory = static_cast<std::uint64_t>(memory * 1e9),
-                                     .heat_directory = options.state_dir}, progress);
+    return engine::load_on(device,
+                           {.directory = model,
+                            .n_threads = static_cast<int>(threads),
+                            .n_context = context,
+                            .memory = static_cast<std::uint64_t>(memory * 1e9),
+                            .heat_directory = options.state_dir},
+                           progress);
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

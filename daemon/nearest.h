@@ -26,7 +26,9 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
 // The first of the nearest of `words`, which are not none.
 template <class Words>
 std::string_view nearest(std::string_view word, const Words& words) {
-  return *std::min_element(words.begin(), words.end(), [&](std::string_view a, std::string_view b) { return edit_distance(word, a) < edit_distance(word, b); });
+  return *std::min_element(words.begin(), words.end(), [&](std::string_view a, std::string_view b) {
+    return edit_distance(word, a) < edit_distance(word, b);
+  });
 }
 
 // The nearest that `word` may be a slip of: at most half of it is another. Empty: none is.

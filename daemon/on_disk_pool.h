@@ -1,5 +1,6 @@
-// Blocking file work off the io thread: runs on a pool, or in turn on a strand of one, and resumes here with its result (not void). Give
-// `work` a name before the co_await: g++ 12 destroys a lambda written inside one twice.
+// Blocking file work off the io thread: runs on a pool, or in turn on a strand of one, and resumes
+// here with its result (not void). Give `work` a name before the co_await: g++ 12 destroys a lambda
+// written inside one twice.
 #pragma once
 
 #include <exception>
@@ -27,7 +28,8 @@ template <class Pool, class Work>
 asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(Pool& pool, Work work) {
   using R = std::invoke_result_t<Work>;
   auto initiate = [&pool](auto handler, Work job) {
-    auto home = asio::prefer(asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked);
+    auto home = asio::prefer(asio::get_associated_executor(handler),
+                             asio::execution::outstanding_work.tracked);
     asio::post(pool, [handler = std::move(handler), job = std::move(job), home]() mutable {
       std::exception_ptr error;
       std::optional<R> result;
@@ -41,7 +43,8 @@ asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(Pool& pool, Work work) 
       });
     });
   };
-  auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr, std::optional<R>)>(
+  auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
+                                              void(std::exception_ptr, std::optional<R>)>(
       initiate, asio::use_awaitable, std::move(work));
   co_return std::move(*result);
 }

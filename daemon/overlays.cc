@@ -60,7 +60,11 @@ std::vector<tools::File> Overlays::shown() const {
   const std::lock_guard lock(mutex_);
   std::vector<tools::File> out;
   for (const Text& t : texts_)
-    if (t.shown) out.push_back({.path = t.path, .content = tools::shown_text(t.text), .skipped = "", .n_bytes = t.text.size()});
+    if (t.shown)
+      out.push_back({.path = t.path,
+                     .content = tools::shown_text(t.text),
+                     .skipped = "",
+                     .n_bytes = t.text.size()});
   return out;
 }
 

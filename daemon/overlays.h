@@ -1,4 +1,5 @@
-// What a session's editor holds of files and has not saved, as it said last or is asked now. See overlay_wire.h.
+// What a session's editor holds of files and has not saved, as it said last or is asked now. See
+// overlay_wire.h.
 #pragma once
 
 #include <chrono>
@@ -22,17 +23,26 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
-inline constexpr std::chrono::milliseconds kOverlayWithin{10'000};  // that the editor has to answer; then it holds nothing, as far as is known
-inline constexpr std::chrono::milliseconds kOverlayMuted{60'000};   // that it is not asked for when it did not
+inline constexpr std::chrono::milliseconds kOverlayWithin{10'000};  // that the editor has to
+                                                                    // answer; then it holds
+                                                                    // nothing, as far as is known
+inline constexpr std::chrono::milliseconds kOverlayMuted{60'000};   // that it is not asked for when
+                                                                    // it did not
 
 class Overlays final : public tools::EditorTexts {
  public:
-  using Want = std::function<void(const std::string& path, bool save)>;  // tells the editor; it answers by told()
-  explicit Overlays(asio::any_io_executor io, std::chrono::milliseconds within = kOverlayWithin) : io_(io), within_(within) {}
+  using Want = std::function<void(const std::string& path, bool save)>;  // tells the editor; it
+                                                                         // answers by told()
+  explicit Overlays(asio::any_io_executor io, std::chrono::milliseconds within = kOverlayWithin)
+      : io_(io), within_(within) {}
 
   asio::awaitable<std::optional<std::string>> unsaved(std::string path) override;
-  std::optional<std::string> last_unsaved(const std::string& path) const override;  // from any thread: masks are made on the engine's
-  // Has the editor write to the disk what it has not saved; where it does not, unsaved() still says so.
+  std::optional<std::string> last_unsaved(const std::string& path) const override;  // from any
+                                                                                    // thread: masks
+                                                                                    // are made on
+                                                                                    // the engine's
+  // Has the editor write to the disk what it has not saved; where it does not, unsaved() still says
+  // so.
   asio::awaitable<void> save(std::string path);
 
   // Nothing: the editor holds what is on disk. `shown`: the model is told of it.

@@ -14,19 +14,26 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // Where the next piece ends. On the engine's thread; makes the timeline.
-std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline, SharedBeginning* shared, std::span<const engine::Token> ids) {
+std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
+                   SharedBeginning* shared, std::span<const engine::Token> ids) {
   const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine.info().n_chunk;
   if (!timeline) timeline = engine.timeline(shared ? shared->longest(ids) : nullptr);
   if (chunk == 0) return total;
   const auto held = timeline->tokens();
-  const std::int64_t common = std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
-  return std::min({total, (common / chunk + 1) * chunk, shared ? shared->next_mark(ids, common) : total});
+  const std::int64_t common =
+      std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
+  return std::min(
+      {total, (common / chunk + 1) * chunk, shared ? shared->next_mark(ids, common) : total});
 }
 
-// Carries the engine's reports over to the io executor. What was posted may come when nobody listens any more.
+// Carries the engine's reports over to the io executor. What was posted may come when nobody
+// listens any more.
 class Reports {
  public:
-  Reports(asio::any_io_executor io, OnPrefill on_prefill) : io_(std::move(io)), shared_(std::make_shared<Shared>()) { shared_->on_prefill = std::move(on_prefill); }
+  Reports(asio::any_io_executor io, OnPrefill on_prefill)
+      : io_(std::move(io)), shared_(std::make_shared<Shared>()) {
+    shared_->on_prefill = std::move(on_prefill);
+  }
   ~Reports() { shared_->alive = false; }
   Reports(const Reports&) = delete;
 
@@ -54,8 +61,10 @@ class Reports {
 
 }  // namespace
 
-asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Timeline>& timeline, std::shared_ptr<SharedBeginning> shared,
-                                   std::span<const engine::Token> ids, std::stop_token stop, OnPrefill on_prefill) {
+asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Timeline>& timeline,
+                                   std::shared_ptr<SharedBeginning> shared,
+                                   std::span<const engine::Token> ids, std::stop_token stop,
+                                   OnPrefill on_prefill) {
   const EngineHost::Person waits(host);
   engine::Engine& engine = *host.engine();
   const auto io = co_await asio::this_coro::executor;
@@ -69,10 +78,14 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
       const bool first = end == 0;
       end = piece(engine, timeline, shared.get(), ids);
       if (first) {
-        if (auto room = timeline->expect(total); !room) return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))), began - asked, Clock::now() - began);
+        if (auto room = timeline->expect(total); !room)
+          return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))),
+                            began - asked, Clock::now() - began);
       }
-      auto done = timeline->sync(ids.first(static_cast<std::size_t>(end)), stop, reports.of(out.n_evaluated, total - end));
-      if (done && shared && shared->next_mark(ids, end - 1) == end) shared->offer(timeline->prefix(end));
+      auto done = timeline->sync(ids.first(static_cast<std::size_t>(end)), stop,
+                                 reports.of(out.n_evaluated, total - end));
+      if (done && shared && shared->next_mark(ids, end - 1) == end)
+        shared->offer(timeline->prefix(end));
       return std::tuple(std::move(done), began - asked, Clock::now() - began);
     };
     auto [synced, waited, ran] = co_await host.run(sync);

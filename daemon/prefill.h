@@ -1,4 +1,5 @@
-// Evaluating a prompt: a chunk at a time, so that whoever draws meanwhile waits for no more than one.
+// Evaluating a prompt: a chunk at a time, so that whoever draws meanwhile waits for no more than
+// one.
 #pragma once
 
 #include <chrono>
@@ -25,12 +26,16 @@ struct Prefilled {
   std::optional<engine::Error> error;
 };
 
-// How many tokens are evaluated of how many; on the io executor, at most every kPrefillReportEvery, never after prefill() has returned.
+// How many tokens are evaluated of how many; on the io executor, at most every kPrefillReportEvery,
+// never after prefill() has returned.
 using OnPrefill = std::function<void(std::int64_t done, std::int64_t total)>;
 
-// Makes `timeline` end with `ids`; a null one is made, from the longest beginning that `shared` (may be null) has of them. What `shared`
-// wants to be offered on the way it is. `timeline` and `ids` stay where they are until then.
-asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Timeline>& timeline, std::shared_ptr<SharedBeginning> shared,
-                                   std::span<const engine::Token> ids, std::stop_token stop, OnPrefill on_prefill);
+// Makes `timeline` end with `ids`; a null one is made, from the longest beginning that `shared`
+// (may be null) has of them. What `shared` wants to be offered on the way it is. `timeline` and
+// `ids` stay where they are until then.
+asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Timeline>& timeline,
+                                   std::shared_ptr<SharedBeginning> shared,
+                                   std::span<const engine::Token> ids, std::stop_token stop,
+                                   OnPrefill on_prefill);
 
 }  // namespace lares::daemon

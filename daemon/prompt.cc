@@ -15,7 +15,8 @@ const std::vector<engine::ToolSpec>& catalogue() {
     for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
       const tools::Spec& spec = tool->spec();
       auto strict = engine::compile_parameters(nlohmann::ordered_json::parse(spec.schema));
-      specs.push_back({spec.name, spec.description, spec.schema, strict ? std::move(*strict) : nullptr});
+      specs.push_back(
+          {spec.name, spec.description, spec.schema, strict ? std::move(*strict) : nullptr});
     }
     return specs;
   }();
@@ -23,8 +24,8 @@ const std::vector<engine::ToolSpec>& catalogue() {
 }
 
 std::string prompt_head() {
-  return std::string(engine::kBos) + engine::effort_text(kEffort, kGeneration) + std::string(kSystem) +
-         engine::tools_text(catalogue());
+  return std::string(engine::kBos) + engine::effort_text(kEffort, kGeneration) +
+         std::string(kSystem) + engine::tools_text(catalogue());
 }
 
 namespace {
@@ -35,20 +36,25 @@ void open_answer(std::vector<engine::Segment>& out) {
 
 std::string results_text(const std::vector<std::string>& results) {
   std::string text;
-  for (const auto& result : results) text += (text.empty() ? "<tool_result>" : "\n\n<tool_result>") + result + "</tool_result>";
+  for (const auto& result : results)
+    text += (text.empty() ? "<tool_result>" : "\n\n<tool_result>") + result + "</tool_result>";
   return text;
 }
 
 }  // namespace
 
-std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root, const std::string& task, const std::string& asked) {
+std::vector<engine::Segment> begin_session(const std::string& changes, const std::string& root,
+                                           const std::string& task, const std::string& asked) {
   std::vector<engine::Segment> out{{std::string(engine::kUser), true},
-                                   {changes + (changes.empty() ? "" : "\n") + "The repository is at " + root + ".\n\n" + asked + task, false}};
+                                   {changes + (changes.empty() ? "" : "\n") +
+                                        "The repository is at " + root + ".\n\n" + asked + task,
+                                    false}};
   open_answer(out);
   return out;
 }
 
-std::vector<engine::Segment> continue_session(const std::vector<std::string>& results, const std::vector<std::string>& said) {
+std::vector<engine::Segment> continue_session(const std::vector<std::string>& results,
+                                              const std::vector<std::string>& said) {
   std::string text = results_text(results);
   for (const auto& s : said) text += (text.empty() ? "" : "\n\n") + s;
   std::vector<engine::Segment> out{{std::string(engine::kUser), true}, {text, false}};
@@ -56,7 +62,8 @@ std::vector<engine::Segment> continue_session(const std::vector<std::string>& re
   return out;
 }
 
-std::vector<engine::Segment> begin_result(const std::vector<std::string>& results, std::string_view so_far) {
+std::vector<engine::Segment> begin_result(const std::vector<std::string>& results,
+                                          std::string_view so_far) {
   std::string text = results_text(results);
   text += (text.empty() ? "<tool_result>" : "\n\n<tool_result>") + std::string(so_far);
   return {{std::string(engine::kUser), true}, {text, false}};

@@ -13,14 +13,23 @@
 namespace lares::daemon {
 namespace {
 
-// Timelines return to multiples of this for nothing; and the last tokens of a text may be others when it goes on.
+// Timelines return to multiples of this for nothing; and the last tokens of a text may be others
+// when it goes on.
 constexpr std::int64_t kStep = 128, kUnsure = 8;
 
 }  // namespace
 
-ReadAhead::ReadAhead(asio::any_io_executor io, EngineHost& host, std::unique_ptr<engine::Timeline>& timeline, std::span<const engine::Token> transcript,
+ReadAhead::ReadAhead(asio::any_io_executor io, EngineHost& host,
+                     std::unique_ptr<engine::Timeline>& timeline,
+                     std::span<const engine::Token> transcript,
                      const std::vector<std::string>& results)
-    : io_(io), host_(host), timeline_(timeline), transcript_(transcript), results_(results), n_read_(static_cast<std::int64_t>(transcript.size())), idle_(io) {
+    : io_(io),
+      host_(host),
+      timeline_(timeline),
+      transcript_(transcript),
+      results_(results),
+      n_read_(static_cast<std::int64_t>(transcript.size())),
+      idle_(io) {
   idle_.open();
 }
 
@@ -29,7 +38,10 @@ void ReadAhead::hear(std::string_view piece) {
   text_ += piece.substr(0, tools::kStreamedBytesKept - text_.size());
   if (!idle_.is_open() || stop_.stop_requested()) return;
   idle_.close();
-  asio::co_spawn(io_, evaluate(), [this](std::exception_ptr) { idle_.open(); });  // what fails here fails again where it is told
+  asio::co_spawn(io_, evaluate(), [this](std::exception_ptr) { idle_.open(); });  // what fails here
+                                                                                  // fails again
+                                                                                  // where it is
+                                                                                  // told
 }
 
 asio::awaitable<void> ReadAhead::evaluate() {
@@ -51,7 +63,8 @@ asio::awaitable<void> ReadAhead::evaluate() {
 std::vector<engine::Token> ReadAhead::so_far() const {
   const std::size_t line_end = text_.rfind('\n');
   if (line_end == std::string::npos) return {};
-  const auto more = host_.engine()->tokenizer().encode(begin_result(results_, std::string_view(text_).substr(0, line_end)));
+  const auto more = host_.engine()->tokenizer().encode(
+      begin_result(results_, std::string_view(text_).substr(0, line_end)));
   const auto n = static_cast<std::int64_t>(transcript_.size() + more.size()) - kUnsure;
   const std::int64_t end = n / kStep * kStep;
   if (end < n_read_ + kReadAheadTokens || end >= host_.engine()->info().n_context_max) return {};

@@ -15,8 +15,8 @@ namespace lares::daemon {
 std::optional<Period> find_period(std::span<const engine::Token> tokens) {
   const std::size_t n = std::min(tokens.size(), kPeriodWindow);
   if (n < kPeriodTokensMin) return std::nullopt;
-  // Read backwards, a periodic end is a periodic beginning: z[p] tokens from p on equal the first z[p], so the first z[p] + p
-  // tokens have period p (Gusfield's Z algorithm).
+  // Read backwards, a periodic end is a periodic beginning: z[p] tokens from p on equal the first
+  // z[p], so the first z[p] + p tokens have period p (Gusfield's Z algorithm).
   const auto r = [&](std::size_t i) { return tokens[tokens.size() - 1 - i]; };
   std::vector<std::size_t> z(n, 0);
   std::size_t left = 0, right = 0;
@@ -35,8 +35,11 @@ std::optional<Period> find_period(std::span<const engine::Token> tokens) {
 
 int CallCounter::count(const std::string& name, const std::string& arguments, bool mutates) {
   std::string key = name + ' ';
-  const auto parsed = nlohmann::json::parse(arguments, nullptr, /*allow_exceptions=*/false);  // sorts the keys
-  key += parsed.is_discarded() ? arguments : parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const auto parsed = nlohmann::json::parse(arguments, nullptr,
+                                            /*allow_exceptions=*/false);  // sorts the keys
+  key += parsed.is_discarded()
+             ? arguments
+             : parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
   if (mutates) std::erase_if(counts_, [&](const auto& entry) { return entry.first != key; });
   return ++counts_[key];
 }
@@ -51,7 +54,8 @@ std::string as_text(const nlohmann::json& arguments) {
 
 }  // namespace
 
-void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, const std::optional<std::string>& made, bool ok) {
+void VainEdits::made(const std::string& tool, const nlohmann::json& arguments,
+                     const std::optional<std::string>& made, bool ok) {
   if (tool == kTestTool) return;
   if (tool != kEditTool) {  // whatever it did, the files are not what they were
     in_place_.clear();
@@ -63,7 +67,8 @@ void VainEdits::made(const std::string& tool, const nlohmann::json& arguments, c
     if (ok) in_place_.push_back({path, made ? tools::blob_sha(*made) : as_text(arguments)});
     return;
   }
-  const auto last = std::find_if(in_place_.rbegin(), in_place_.rend(), [&](const Edit& edit) { return edit.path == path; });
+  const auto last = std::find_if(in_place_.rbegin(), in_place_.rend(),
+                                 [&](const Edit& edit) { return edit.path == path; });
   if (!ok || last == in_place_.rend()) return;
   const std::string undone = last->what;
   in_place_.erase(std::next(last).base());
@@ -75,7 +80,8 @@ bool VainEdits::contain(const std::string& path, const std::string& text) const 
 }
 
 // Of each file what was made of it last: how it came to be that does not count.
-std::string VainEdits::among_those_in_place(const std::string& path, const std::string& what) const {
+std::string VainEdits::among_those_in_place(const std::string& path,
+                                            const std::string& what) const {
   std::map<std::string, std::string> files;
   for (const Edit& edit : in_place_) files[edit.path] = edit.what;
   files[path] = what;
@@ -86,14 +92,23 @@ std::string VainEdits::among_those_in_place(const std::string& path, const std::
 
 std::string call_reminder(const std::string& name, int n) {
   if (n == kCallsRemind)
-    return fmt::format("This was the same call of {} with the same arguments for the {}rd time. Repeating it gives the same "
-                       "result; use what you have, or do something else.", name, n);
+    return fmt::format(
+        "This was the same call of {} with the same arguments for the {}rd time. Repeating it "
+        "gives the same "
+        "result; use what you have, or do something else.",
+        name, n);
   if (n >= kCallsStop)
-    return fmt::format("{} has been called {} times with identical arguments; no more calls are taken. Say what you know, and what is left "
-                       "to do.", name, n);
+    return fmt::format(
+        "{} has been called {} times with identical arguments; no more calls are taken. Say what "
+        "you know, and what is left "
+        "to do.",
+        name, n);
   if (n == kCallsRemindAgain || n == kCallsStop - 1)
-    return fmt::format("{} has now been called {} times with identical arguments. At {} no more calls are taken. Change the "
-                       "approach, or finish with what you know.", name, n, kCallsStop);
+    return fmt::format(
+        "{} has now been called {} times with identical arguments. At {} no more calls are taken. "
+        "Change the "
+        "approach, or finish with what you know.",
+        name, n, kCallsStop);
   return {};
 }
 

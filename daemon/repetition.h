@@ -1,4 +1,5 @@
-// How a model gets stuck: its token stream becomes periodic, it makes the same call again and again, or an edit that it took back before.
+// How a model gets stuck: its token stream becomes periodic, it makes the same call again and
+// again, or an edit that it took back before.
 #pragma once
 
 #include <cstdint>
@@ -15,37 +16,44 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kPeriodWindow = 4096;      // tokens looked at
-inline constexpr std::size_t kPeriodTokensMin = 192;    // shorter runs occur in honest code (tables, rules, blank padding)
+inline constexpr std::size_t kPeriodWindow = 4096;    // tokens looked at
+inline constexpr std::size_t kPeriodTokensMin = 192;  // shorter runs occur in honest code (tables,
+                                                      // rules, blank padding)
 inline constexpr std::size_t kPeriodRepeatsMin = 4;
-inline constexpr std::size_t kPeriodCheckEvery = 64;    // tokens; a check is linear in the window
+inline constexpr std::size_t kPeriodCheckEvery = 64;  // tokens; a check is linear in the window
 
 struct Period {
   std::size_t length = 0;   // tokens in one period
   std::size_t covered = 0;  // tokens at the end that are periodic
 };
-// The smallest period the end of `tokens` has had for at least kPeriodTokensMin tokens and kPeriodRepeatsMin repeats.
+// The smallest period the end of `tokens` has had for at least kPeriodTokensMin tokens and
+// kPeriodRepeatsMin repeats.
 std::optional<Period> find_period(std::span<const engine::Token> tokens);
 
 inline constexpr int kCallsRemind = 3, kCallsRemindAgain = 5, kCallsStop = 8;
 
-// Counts identical calls of a turn. A call that may have changed something makes every other call worth repeating, so it resets
-// their counts, but not its own: test, edit, test, edit is work; test, test, test is not.
+// Counts identical calls of a turn. A call that may have changed something makes every other call
+// worth repeating, so it resets their counts, but not its own: test, edit, test, edit is work;
+// test, test, test is not.
 class CallCounter {
  public:
-  // `arguments` is JSON text; key order and blanks do not matter. Returns how often this call was made, this time included.
+  // `arguments` is JSON text; key order and blanks do not matter. Returns how often this call was
+  // made, this time included.
   int count(const std::string& name, const std::string& arguments, bool mutates);
 
  private:
   std::map<std::string, int> counts_;
 };
 
-// What the edits of a turn made of files, and took back. The same text does what it did then, however the edit is written that makes it.
+// What the edits of a turn made of files, and took back. The same text does what it did then,
+// however the edit is written that makes it.
 class VainEdits {
  public:
-  // After a call that may have changed something; `ok`: it did what it was asked. `made`: the text of the file behind it, where that
-  // was foreseen (foreseen_edit.h); the edit is else known by its arguments.
-  void made(const std::string& tool, const nlohmann::json& arguments, const std::optional<std::string>& made, bool ok);
+  // After a call that may have changed something; `ok`: it did what it was asked. `made`: the text
+  // of the file behind it, where that was foreseen (foreseen_edit.h); the edit is else known by its
+  // arguments.
+  void made(const std::string& tool, const nlohmann::json& arguments,
+            const std::optional<std::string>& made, bool ok);
   // An edit of `path` that would make this of it.
   bool contain(const std::string& path, const std::string& text) const;
 

@@ -17,21 +17,28 @@ tl::expected<RepositoryRoot, std::string> repository_root(const std::string& dir
   namespace fs = std::filesystem;
   std::error_code ec;
   if (!fs::path(directory).is_absolute()) {
-    return tl::unexpected(fmt::format("open the repository {}: the path must be absolute", directory));
+    return tl::unexpected(
+        fmt::format("open the repository {}: the path must be absolute", directory));
   }
   const fs::path start = fs::canonical(directory, ec);
   if (ec || !fs::is_directory(start, ec)) {
-    return tl::unexpected(fmt::format("open the repository {}: {}", directory, ec ? ec.message() : "it is no directory"));
+    return tl::unexpected(fmt::format("open the repository {}: {}", directory,
+                                      ec ? ec.message() : "it is no directory"));
   }
   // A worktree's .git is a directory, in linked worktrees and submodules a file.
   for (fs::path at = start;; at = at.parent_path()) {
     if (fs::exists(at / ".git", ec)) return RepositoryRoot{at.string(), true};
     if (at != at.root_path()) continue;
-    if (start == start.root_path()) return tl::unexpected(std::string("open the repository /: that is the whole file system, devices and all; name a directory in it"));
+    if (start == start.root_path())
+      return tl::unexpected(
+          std::string("open the repository /: that is the whole file system, devices and all; name "
+                      "a directory in it"));
     return RepositoryRoot{start.string(), false};
   }
 }
 
-std::string repository_key(const std::string& root) { return tools::blob_sha(root).substr(0, kKeyLength); }
+std::string repository_key(const std::string& root) {
+  return tools::blob_sha(root).substr(0, kKeyLength);
+}
 
 }  // namespace lares::daemon

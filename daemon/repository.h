@@ -13,7 +13,8 @@ struct RepositoryRoot {
   std::string root;  // absolute, symlinks resolved
   bool git = false;
 };
-// The top of the git worktree around `directory` (absolute), else the directory itself. The error is one line.
+// The top of the git worktree around `directory` (absolute), else the directory itself. The error
+// is one line.
 tl::expected<RepositoryRoot, std::string> repository_root(const std::string& directory);
 
 // What files about a repository are called by: 16 hex digits of its root.

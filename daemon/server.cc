@@ -35,23 +35,39 @@ Reply<Json> ok(T result) {
   return to_json(std::move(result));
 }
 tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") {
-  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
+  return tl::unexpected(
+      Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
 }
 
 bool changes_something(const std::string& method) {
-  return method == ServerShutdown::kMethod || method == SessionCreate::kMethod || method == SessionClose::kMethod ||
-         method == PromptSend::kMethod || method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod || method == QuestionReply::kMethod ||
-         method == SessionRewind::kMethod || method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
-         method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod || method == SessionTest::kMethod ||
-         method == ApprovalReply::kMethod || method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
-         method == SessionExport::kMethod || method == SessionImport::kMethod || method == kSessionMcpServers || method == kSessionOverlay || method == kSessionHoldFiles || method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+  return method == ServerShutdown::kMethod || method == SessionCreate::kMethod ||
+         method == SessionClose::kMethod || method == PromptSend::kMethod ||
+         method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod ||
+         method == QuestionReply::kMethod || method == SessionRewind::kMethod ||
+         method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
+         method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod ||
+         method == SessionTest::kMethod || method == ApprovalReply::kMethod ||
+         method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
+         method == SessionExport::kMethod || method == SessionImport::kMethod ||
+         method == kSessionMcpServers || method == kSessionOverlay || method == kSessionHoldFiles ||
+         method == RuleAdd::kMethod || method == RuleRemove::kMethod;
 }
 
 }  // namespace
 
-Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
-               HttpServer& http, const Log& log, ServerOptions options)
-    : io_(io), disk_(disk), host_(host), residents_(residents), sessions_(sessions), worktrees_(worktrees), http_(http), log_(log), options_(std::move(options)), last_words_(io) {}
+Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host,
+               Residents& residents, Sessions& sessions, Worktrees& worktrees, HttpServer& http,
+               const Log& log, ServerOptions options)
+    : io_(io),
+      disk_(disk),
+      host_(host),
+      residents_(residents),
+      sessions_(sessions),
+      worktrees_(worktrees),
+      http_(http),
+      log_(log),
+      options_(std::move(options)),
+      last_words_(io) {}
 
 Server::~Server() = default;
 
@@ -66,25 +82,30 @@ asio::awaitable<void> Server::serve(Listener& listener) {
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
       continue;
     }
-    if (stopping_) continue;  // nobody is served any more, and who is has not had the last words yet
+    if (stopping_)
+      continue;  // nobody is served any more, and who is has not had the last words yet
     const long uid = peer_uid(socket);
     if (uid != static_cast<long>(::geteuid()) && uid != 0) {
       log_.event("client_refused", {{"uid", uid}});
       continue;
     }
-    asio::co_spawn(io_, [this, client = std::move(socket)]() mutable { return tell_apart(std::move(client)); }, asio::detached);
+    asio::co_spawn(
+        io_, [this, client = std::move(socket)]() mutable { return tell_apart(std::move(client)); },
+        asio::detached);
   }
   if (connections_.empty()) co_return;
   last_words_.expires_after(kLastWords);  // a client that does not read does not keep the daemon
   co_await last_words_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-// HTTP begins with the name of a method, and a line of JSON-RPC does not. Clients say something when they like.
+// HTTP begins with the name of a method, and a line of JSON-RPC does not. Clients say something
+// when they like.
 asio::awaitable<void> Server::tell_apart(Listener::Protocol::socket socket) {
   char first = 0;
   ssize_t n = -1;
   while (n < 0) {
-    auto [ec] = co_await socket.async_wait(Listener::Protocol::socket::wait_read, asio::as_tuple(asio::use_awaitable));
+    auto [ec] = co_await socket.async_wait(Listener::Protocol::socket::wait_read,
+                                           asio::as_tuple(asio::use_awaitable));
     if (ec || stopping_) co_return;
     n = ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) co_return;
@@ -134,7 +155,8 @@ void Server::engine_changed(const ServerState& state) {
     if (c->initialized()) c->send(notification_line(state));
   }
   if (state.state == "ready") log_.event("ready", {{"model", options_.model_directory}});
-  if (state.state == "ready" && !state.message.empty()) log_.event("model_notes", {{"notes", state.message}});
+  if (state.state == "ready" && !state.message.empty())
+    log_.event("model_notes", {{"notes", state.message}});
   if (state.state == "failed") log_.event("load_failed", {{"why", state.message}});
 }
 
@@ -144,9 +166,15 @@ std::string Server::health() const {
 }
 
 InitializeResult Server::greeting() const {
-  return {.server = "laresd/" + options_.version, .daemon_id = options_.daemon_id, .boot_id = options_.boot_id, .pid = ::getpid(),
-          .state_dir = options_.state_dir, .socket = options_.socket,
-          .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval", "rules", "rewind", "fork", "export", "replay", "worktree", "test"}};
+  return {
+      .server = "laresd/" + options_.version,
+      .daemon_id = options_.daemon_id,
+      .boot_id = options_.boot_id,
+      .pid = ::getpid(),
+      .state_dir = options_.state_dir,
+      .socket = options_.socket,
+      .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval",
+                       "rules", "rewind", "fork", "export", "replay", "worktree", "test"}};
 }
 
 asio::awaitable<ServerStatusResult> Server::status() {
@@ -155,19 +183,31 @@ asio::awaitable<ServerStatusResult> Server::status() {
   r.model.directory = options_.model_directory;
   if (const engine::Engine* engine = host_.engine()) {
     const auto& info = engine->info();
-    r.model = {info.directory, info.model_type, info.n_layers, info.vocab_size, info.n_context_max,
-               static_cast<std::int64_t>(info.weight_bytes), static_cast<std::int64_t>(info.n_parameters)};
+    r.model = {info.directory,
+               info.model_type,
+               info.n_layers,
+               info.vocab_size,
+               info.n_context_max,
+               static_cast<std::int64_t>(info.weight_bytes),
+               static_cast<std::int64_t>(info.n_parameters)};
     const auto memory = engine->memory();
     const auto& experts = memory.experts;
     const auto& sequences = memory.sequences;
     const auto n = [](std::uint64_t bytes) { return static_cast<std::int64_t>(bytes); };
-    r.experts = {n(experts.bytes), n(experts.bytes_max), n(experts.resident), n(experts.read), experts.found, experts.missed, experts.remembered, n(experts.ahead), experts.unkept};
-    r.sequences = {n(sequences.bytes), n(sequences.bytes_max), n(sequences.most), sequences.n, sequences.parked, sequences.evicted, sequences.refused};
+    r.experts = {n(experts.bytes),   n(experts.bytes_max), n(experts.resident),
+                 n(experts.read),    experts.found,        experts.missed,
+                 experts.remembered, n(experts.ahead),     experts.unkept};
+    r.sequences = {n(sequences.bytes), n(sequences.bytes_max), n(sequences.most), sequences.n,
+                   sequences.parked,   sequences.evicted,      sequences.refused};
   }
-  r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir, r.pid = ::getpid();
-  r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began_).count();
+  r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir,
+  r.pid = ::getpid();
+  r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                    std::chrono::steady_clock::now() - began_)
+                    .count();
   r.n_clients = static_cast<int>(connections_.size());
-  r.n_sessions = sessions_.n_sessions(), r.n_running = sessions_.n_running(), r.n_queued = host_.n_queued();
+  r.n_sessions = sessions_.n_sessions(), r.n_running = sessions_.n_running(),
+  r.n_queued = host_.n_queued();
   r.shell = co_await tools::shell_unavailable_reason(options_.shell);
   for (const auto& resident : residents_.all()) {
     auto report = co_await resident->report(/*with_files=*/false);
@@ -193,15 +233,20 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
     }
   }
   if (const engine::Engine* engine = host_.engine()) {
-    const auto count = [&] { return engine->tokenizer().encode(tools::render_repository(*files), false).size(); };
+    const auto count = [&] {
+      return engine->tokenizer().encode(tools::render_repository(*files), false).size();
+    };
     r.n_tokens = static_cast<std::int64_t>(co_await on_disk_pool(disk_, count));
   }
   co_return ok(std::move(r));
 }
 
-asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method, const Json& params) {
-  if (!from.may_change() && changes_something(method)) co_return no(Code::denied, method + ": an observer changes nothing");
-  if (stopping_ && changes_something(method)) co_return no(Code::not_ready, method + ": the daemon is stopping");
+asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method,
+                                          const Json& params) {
+  if (!from.may_change() && changes_something(method))
+    co_return no(Code::denied, method + ": an observer changes nothing");
+  if (stopping_ && changes_something(method))
+    co_return no(Code::not_ready, method + ": the daemon is stopping");
   // Reads the request's type, or answers what is wrong with it.
   std::string wrong;
   const auto read = [&]<class T>(T& into) {
@@ -221,8 +266,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == ServerShutdown::kMethod) {
     ServerShutdown request;
     if (!read(request)) co_return bad();
-    if (request.when != "now" && request.when != "idle") co_return no(Code::invalid_params, method + ": when must be now or idle");
-    asio::co_spawn(io_, [this, now = request.when == "now"] { return stop(now); }, asio::detached);
+    if (request.when != "now" && request.when != "idle")
+      co_return no(Code::invalid_params, method + ": when must be now or idle");
+    asio::co_spawn(
+        io_, [this, now = request.when == "now"] { return stop(now); }, asio::detached);
     co_return ok(Nothing{});
   }
   if (method == RepoOpen::kMethod) {
@@ -247,7 +294,11 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (!root) co_return no(Code::not_found, root.error());
     const auto resident = residents_.find(root->root);
     const bool begun = resident && co_await resident->scrub();
-    if (!begun) co_return no(Code::not_found, fmt::format("scrub what is kept of {}: nothing is; `lares prefix` says what is evaluated, and when that is all it is kept", root->root));
+    if (!begun)
+      co_return no(Code::not_found,
+                   fmt::format("scrub what is kept of {}: nothing is; `lares prefix` says what is "
+                               "evaluated, and when that is all it is kept",
+                               root->root));
     co_return ok(Nothing{});
   }
   if (method == SessionCreate::kMethod) {
@@ -257,7 +308,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
       auto creating = sessions_.create_in_worktree(request.create);
       const auto made = co_await std::move(creating);
       if (!made) co_return tl::unexpected(made.error());
-      co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of, made->worktree.branch});
+      co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of,
+                                   made->worktree.branch});
     }
     const auto session = sessions_.create(request.create);
     if (!session) co_return tl::unexpected(session.error());
@@ -273,15 +325,19 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     }
     co_return ok(SessionListResult{sessions_.list(root, request.closed)});
   }
-  if (method == SessionExport::kMethod || method == SessionImport::kMethod || method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
+  if (method == SessionExport::kMethod || method == SessionImport::kMethod ||
+      method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
     auto done = co_await about_transfer(from.shared_from_this(), method, params);
     co_return done;
   }
-  if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod) co_return co_await about_rules(method, params);
+  if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod)
+    co_return co_await about_rules(method, params);
   if (method.starts_with("worktree/")) co_return co_await about_worktrees(method, params);
   // The rest is about one session.
   SessionGet which;
-  if (!method.starts_with("session/") && !method.starts_with("prompt/") && !method.starts_with("turn/") && !method.starts_with("question/") && !method.starts_with("approval/")) {
+  if (!method.starts_with("session/") && !method.starts_with("prompt/") &&
+      !method.starts_with("turn/") && !method.starts_with("question/") &&
+      !method.starts_with("approval/")) {
     co_return no(Code::unknown_method, "there is no method " + method);
   }
   if (!read(which)) co_return bad();
@@ -293,27 +349,34 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionGet::kMethod) co_return ok(session->info());
   if (method == SessionClose::kMethod) {
     auto closing = session->close_and_keep();
-    if (const auto closed = co_await std::move(closing); !closed) co_return tl::unexpected(closed.error());
+    if (const auto closed = co_await std::move(closing); !closed)
+      co_return tl::unexpected(closed.error());
     co_return ok(Nothing{});
   }
   if (method == kSessionMcpServers) {
     const auto given = params.find("servers");
-    if (given == params.end() || !given->is_structured()) co_return no(Code::invalid_params, method + ": servers must be an object or an array");
+    if (given == params.end() || !given->is_structured())
+      co_return no(Code::invalid_params, method + ": servers must be an object or an array");
     mcp::Config config = mcp::parse_servers(nlohmann::json(*given), method);
-    if (const auto used = session->use_servers(std::move(config.servers)); !used) co_return tl::unexpected(used.error());
+    if (const auto used = session->use_servers(std::move(config.servers)); !used)
+      co_return tl::unexpected(used.error());
     co_return Json{{"problems", config.problems}};
   }
   if (method == kSessionHoldFiles) {
-    if (!from.follows(id)) co_return no(Code::invalid_params, method + ": session/subscribe comes first");
+    if (!from.follows(id))
+      co_return no(Code::invalid_params, method + ": session/subscribe comes first");
     session->editor_is(&from);
     co_return ok(Nothing{});
   }
   if (method == kSessionOverlay) {
     const auto path = params.find("path"), text = params.find("text");
     const bool none = text == params.end() || text->is_null();
-    if (path == params.end() || !path->is_string() || (!none && !text->is_string())) co_return no(Code::invalid_params, method + ": path must be a string, and text one or null");
+    if (path == params.end() || !path->is_string() || (!none && !text->is_string()))
+      co_return no(Code::invalid_params, method + ": path must be a string, and text one or null");
     const auto told = params.find("told");
-    auto taken = session->overlay(path->get<std::string>(), none ? std::nullopt : std::optional(text->get<std::string>()), told != params.end() && *told == Json(true));
+    auto taken = session->overlay(path->get<std::string>(),
+                                  none ? std::nullopt : std::optional(text->get<std::string>()),
+                                  told != params.end() && *told == Json(true));
     if (!taken) co_return tl::unexpected(taken.error());
     co_return ok(Nothing{});
   }
@@ -330,19 +393,23 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionHistory::kMethod) {
     SessionHistory request;
     if (!read(request)) co_return bad();
-    if (request.limit < 1 || request.limit > kHistoryMax) co_return no(Code::invalid_params, fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
+    if (request.limit < 1 || request.limit > kHistoryMax)
+      co_return no(Code::invalid_params,
+                   fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
     SessionHistoryResult result;
     std::int64_t at = request.after, seq = 0;
     std::size_t bytes = 0;
     while (auto event = session->event_after(at, seq)) {
       bytes += event->size();
-      if (static_cast<std::int64_t>(result.events.size()) == request.limit || (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
+      if (static_cast<std::int64_t>(result.events.size()) == request.limit ||
+          (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
         result.more = true;
         break;
       }
       at = seq;
       const Json frame = Json::parse(*event, nullptr, /*allow_exceptions=*/false);
-      if (frame.is_object()) result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
+      if (frame.is_object())
+        result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
     }
     co_return to_json(result);
   }
@@ -361,7 +428,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionFork::kMethod) {
     SessionFork request;
     if (!read(request)) co_return bad();
-    auto forked = co_await sessions_.fork(session, request.before_turn, request.after_step, request.title);
+    auto forked = co_await sessions_.fork(session, request.before_turn, request.after_step,
+                                          request.title);
     if (!forked) co_return tl::unexpected(forked.error());
     co_return ok((*forked)->info());
   }

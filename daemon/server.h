@@ -1,4 +1,5 @@
-// What clients can ask of the daemon, whatever carries their lines: the protocol's methods over sessions and engine.
+// What clients can ask of the daemon, whatever carries their lines: the protocol's methods over
+// sessions and engine.
 #pragma once
 
 #include <chrono>
@@ -31,11 +32,13 @@ struct ServerOptions {
 
 class Server {
  public:
-  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents, Sessions& sessions, Worktrees& worktrees,
-         HttpServer& http, const Log& log, ServerOptions options);
+  Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host, Residents& residents,
+         Sessions& sessions, Worktrees& worktrees, HttpServer& http, const Log& log,
+         ServerOptions options);
   ~Server();
 
-  asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the clients
+  asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the
+                                                    // clients
   // Turns end with "cancelled" ("now"), or are waited for ("idle"); then serve() returns.
   asio::awaitable<void> stop(bool now);
   void engine_changed(const protocol::ServerState& state);
@@ -44,7 +47,8 @@ class Server {
   void lead_to(McpDoor& mcp) { mcp_ = &mcp; }
 
   // ---- for connections
-  asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method, const protocol::Json& params);
+  asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method,
+                                              const protocol::Json& params);
   protocol::InitializeResult greeting() const;
   protocol::ServerState state() const;
   std::string health() const;  // JSON
@@ -58,9 +62,13 @@ class Server {
   asio::awaitable<void> tell_apart(Listener::Protocol::socket socket);
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
-  asio::awaitable<Reply<protocol::Json>> about_rules(std::string method, protocol::Json params);  // server_rules.cc
-  asio::awaitable<Reply<protocol::Json>> about_transfer(std::shared_ptr<Connection> from, std::string method, protocol::Json params);  // server_transfer.cc
-  asio::awaitable<Reply<protocol::Json>> about_worktrees(std::string method, protocol::Json params);  // server_worktrees.cc
+  asio::awaitable<Reply<protocol::Json>> about_rules(std::string method,
+                                                     protocol::Json params);  // server_rules.cc
+  asio::awaitable<Reply<protocol::Json>> about_transfer(
+      std::shared_ptr<Connection> from, std::string method,
+      protocol::Json params);  // server_transfer.cc
+  asio::awaitable<Reply<protocol::Json>> about_worktrees(
+      std::string method, protocol::Json params);  // server_worktrees.cc
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;

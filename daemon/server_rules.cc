@@ -20,7 +20,9 @@ using namespace protocol;
 
 namespace {
 
-tl::unexpected<Error> no(Code code, std::string message) { return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""}); }
+tl::unexpected<Error> no(Code code, std::string message) {
+  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
+}
 
 // That rules could be for.
 std::string why_no_tool(const std::string& tool) {
@@ -28,8 +30,10 @@ std::string why_no_tool(const std::string& tool) {
   for (const auto& spec : catalogue()) known.push_back(spec.name);
   if (std::ranges::find(known, tool) != known.end()) return "";
   const std::string_view near = slip_of(tool, known);
-  const std::string meant = near.empty() ? fmt::format("there are {}.", fmt::join(known, ", ")) : fmt::format("do you mean {}?", near);
-  return fmt::format("there is no tool {}; {} A rule is for one of the model's tools, or * for all", tool, meant);
+  const std::string meant = near.empty() ? fmt::format("there are {}.", fmt::join(known, ", "))
+                                         : fmt::format("do you mean {}?", near);
+  return fmt::format("there is no tool {}; {} A rule is for one of the model's tools, or * for all",
+                     tool, meant);
 }
 
 }  // namespace
@@ -38,24 +42,32 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
   RuleAdd request;  // the same fields as a removal's, and a list's root
   std::string wrong;
   if (method == RuleList::kMethod) {
-    if (auto list = from_json<RuleList>(params)) request.root = list->root;
-    else wrong = list.error();
+    if (auto list = from_json<RuleList>(params))
+      request.root = list->root;
+    else
+      wrong = list.error();
   } else if (auto typed = from_json<RuleAdd>(params)) {
     request = *typed;
     wrong = why_no_rule(request.rule);
     if (wrong.empty() && method == RuleAdd::kMethod) wrong = why_no_tool(request.rule.tool);
-    if (request.rule.scope != "repository" && request.rule.scope != "user") wrong = "rule.scope must be repository or user";
-    if (request.rule.scope == "repository" && request.root.empty()) wrong = "a repository's rule needs its root";
+    if (request.rule.scope != "repository" && request.rule.scope != "user")
+      wrong = "rule.scope must be repository or user";
+    if (request.rule.scope == "repository" && request.root.empty())
+      wrong = "a repository's rule needs its root";
   } else {
     wrong = typed.error();
   }
-  if (!wrong.empty()) co_return no(Code::invalid_params, (method == RuleAdd::kMethod ? "add a rule: " : method + ": ") + wrong);
+  if (!wrong.empty())
+    co_return no(Code::invalid_params,
+                 (method == RuleAdd::kMethod ? "add a rule: " : method + ": ") + wrong);
   if (!request.root.empty())
-    if (const auto resolved = repository_root(request.root)) request.root = resolved->root;  // one that is gone still has rules
+    if (const auto resolved = repository_root(request.root))
+      request.root = resolved->root;  // one that is gone still has rules
   RuleStore store(options_.state_dir + "/rules");
   const auto work = [&]() -> tl::expected<std::optional<Json>, std::string> {
     if (method == RuleAdd::kMethod) {
-      if (auto added = store.add(request.root, request.rule); !added) return tl::unexpected(added.error());
+      if (auto added = store.add(request.root, request.rule); !added)
+        return tl::unexpected(added.error());
       return to_json(Nothing{});
     }
     if (method == RuleRemove::kMethod) {
@@ -69,7 +81,10 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
   };
   auto done = co_await on_disk_pool(disk_, work);
   if (!done) co_return no(Code::internal, done.error());
-  if (!*done) co_return no(Code::not_found, fmt::format("there is no {} rule for {} {}; `lares rules` lists them", request.rule.scope, request.rule.tool, request.rule.pattern));
+  if (!*done)
+    co_return no(Code::not_found,
+                 fmt::format("there is no {} rule for {} {}; `lares rules` lists them",
+                             request.rule.scope, request.rule.tool, request.rule.pattern));
   co_return std::move(**done);
 }
 

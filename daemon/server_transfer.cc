@@ -15,15 +15,19 @@ using namespace protocol;
 
 namespace {
 
-tl::unexpected<Error> no(Code code, std::string message) { return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""}); }
+tl::unexpected<Error> no(Code code, std::string message) {
+  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
+}
 
 }  // namespace
 
-asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> from, std::string method, Json params) {
+asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> from,
+                                                    std::string method, Json params) {
   if (method == SessionImport::kMethod) {
     auto request = from_json<SessionImport>(params);
     if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
-    if (!request->path.starts_with('/')) co_return no(Code::invalid_params, method + ": path must be absolute");
+    if (!request->path.starts_with('/'))
+      co_return no(Code::invalid_params, method + ": path must be absolute");
     auto importing = sessions_.import(request->path, request->root);
     auto made = co_await std::move(importing);
     if (!made) co_return tl::unexpected(made.error());
@@ -32,7 +36,9 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
   if (method == SessionReplay::kMethod) {
     auto request = from_json<SessionReplay>(params);
     if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
-    if (request->session_id.empty() != request->path.starts_with('/')) co_return no(Code::invalid_params, method + ": give sessionId, or path, which must be absolute");
+    if (request->session_id.empty() != request->path.starts_with('/'))
+      co_return no(Code::invalid_params,
+                   method + ": give sessionId, or path, which must be absolute");
     std::function<bool()> given_up = [this, from] { return from->closed() || stopping_; };
     auto verifying = sessions_.verify(std::move(*request), std::move(given_up));
     auto result = co_await std::move(verifying);
@@ -53,7 +59,8 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
   }
   const auto request = from_json<SessionExport>(params);
   if (!request) co_return no(Code::invalid_params, method + ": " + request.error());
-  if (!request->path.starts_with('/')) co_return no(Code::invalid_params, method + ": path must be absolute");
+  if (!request->path.starts_with('/'))
+    co_return no(Code::invalid_params, method + ": path must be absolute");
   co_await host_.settled();
   Export about{.session = session->info().session_id, .root = session->info().root};
   const auto write = [&, journal = session->journal().path(), bytes = session->journal().bytes()] {
@@ -61,8 +68,12 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     return write_export(request->path, about, journal, bytes);
   };
   const auto written = co_await on_disk_pool(disk_, write);
-  if (!written) co_return no(Code::invalid_params, fmt::format("export session {}: {}", about.session, written.error()));
-  co_return to_json(SessionExportResult{.path = request->path, .bytes = static_cast<std::int64_t>(written->bytes), .frames = static_cast<std::int64_t>(written->frames)});
+  if (!written)
+    co_return no(Code::invalid_params,
+                 fmt::format("export session {}: {}", about.session, written.error()));
+  co_return to_json(SessionExportResult{.path = request->path,
+                                        .bytes = static_cast<std::int64_t>(written->bytes),
+                                        .frames = static_cast<std::int64_t>(written->frames)});
 }
 
 }  // namespace lares::daemon

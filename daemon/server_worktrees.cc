@@ -12,7 +12,9 @@ using namespace protocol;
 
 namespace {
 
-tl::unexpected<Error> no(Code code, std::string message) { return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""}); }
+tl::unexpected<Error> no(Code code, std::string message) {
+  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
+}
 
 template <class T>
 tl::expected<T, Error> typed(const std::string& method, const Json& params) {
@@ -34,7 +36,9 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     auto request = typed<WorktreeList>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     const auto resolved = repository_root(request->root);
-    auto listing = worktrees_.all(resolved ? resolved->root : request->root);  // one that is gone still has worktrees
+    auto listing = worktrees_.all(resolved ? resolved->root : request->root);  // one that is gone
+                                                                               // still has
+                                                                               // worktrees
     const auto records = co_await std::move(listing);
     WorktreeListResult result;
     for (const WorktreeRecord& record : records) {
@@ -56,21 +60,26 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
   auto finding = worktrees_.find(session->info().root);
   auto record = co_await std::move(finding);
   if (!record) co_return tl::unexpected(record.error());
-  const auto busy = [&] { return no(Code::busy, fmt::format("{}: session {} is at work; wait for it, or interrupt it", method, session->info().session_id)); };
+  const auto busy = [&] {
+    return no(Code::busy, fmt::format("{}: session {} is at work; wait for it, or interrupt it",
+                                      method, session->info().session_id));
+  };
 
   if (method == WorktreeDiff::kMethod) {
     const auto request = typed<WorktreeDiff>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     auto reading = worktrees_.diff(*record, request->bytes_max);
     auto diff = co_await std::move(reading);
-    if (diff && static_cast<std::size_t>(diff->diff.size()) > kLineBytesMax / 4) diff->diff.clear(), diff->cut = true;
+    if (diff && static_cast<std::size_t>(diff->diff.size()) > kLineBytesMax / 4)
+      diff->diff.clear(), diff->cut = true;
     co_return answer(std::move(diff));
   }
   if (method == WorktreeApply::kMethod) {
     const auto request = typed<WorktreeApply>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     if (session->running() && !request->undo) co_return busy();
-    auto applying = request->undo ? worktrees_.take_back(*record, request->dry_run) : worktrees_.apply(*record, request->dry_run);
+    auto applying = request->undo ? worktrees_.take_back(*record, request->dry_run)
+                                  : worktrees_.apply(*record, request->dry_run);
     auto applied = co_await std::move(applying);
     co_return answer(std::move(applied));
   }

@@ -8,8 +8,10 @@ namespace lares::daemon {
 
 class ServiceManager {
  public:
-  ServiceManager();  // takes $NOTIFY_SOCKET out of the environment: what the daemon starts is not it
-  // "READY=1", "STOPPING=1". Nobody listens: nothing happens. A message that cannot be sent is as good as none.
+  ServiceManager();  // takes $NOTIFY_SOCKET out of the environment: what the daemon starts is not
+                     // it
+  // "READY=1", "STOPPING=1". Nobody listens: nothing happens. A message that cannot be sent is as
+  // good as none.
   void tell(std::string_view state) const;
 
  private:

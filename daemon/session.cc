@@ -30,8 +30,8 @@ namespace {
 using protocol::Json;
 
 constexpr std::size_t kTitleBytesMax = 80;
-constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command shows
-
+constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command
+                                                      // shows
 
 asio::awaitable<bool> settled(EngineHost& host) {
   co_await host.settled();
@@ -42,7 +42,8 @@ std::string first_line(const std::string& text) {
   const auto begin = text.find_first_not_of(" \t\r\n");
   if (begin == std::string::npos) return "";
   const auto end = text.find_first_of("\r\n", begin);
-  return std::string(utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
+  return std::string(
+      utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
 }
 
 }  // namespace
@@ -66,10 +67,12 @@ bool Session::record(std::string_view method, const Json& params) {
 }
 
 protocol::Error Session::unwritten() const {
-  return refusal(protocol::Code::internal, "write the session's journal: " + failure_, "when the disk has room again, send it again");
+  return refusal(protocol::Code::internal, "write the session's journal: " + failure_,
+                 "when the disk has room again, send it again");
 }
 
-Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, protocol::SessionInfo info) {
+Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world,
+                                                protocol::SessionInfo info) {
   const std::string path = world.state_dir + "/sessions/" + info.session_id + ".journal";
   auto journal = Journal::create(path);
   if (!journal) return tl::unexpected(refusal(protocol::Code::internal, journal.error()));
@@ -85,20 +88,30 @@ Reply<std::shared_ptr<Session>> Session::create(const SessionWorld& world, proto
   return session;
 }
 
-tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionWorld& world, const std::string& path) {
+tl::expected<std::shared_ptr<Session>, std::string> Session::open(const SessionWorld& world,
+                                                                  const std::string& path) {
   std::vector<std::string> payloads;  // the session exists only once the journal does
-  auto journal = Journal::open(path, [&](std::size_t, std::string_view payload) { payloads.emplace_back(payload); });
+  auto journal = Journal::open(
+      path, [&](std::size_t, std::string_view payload) { payloads.emplace_back(payload); });
   if (!journal) return tl::unexpected(journal.error());
   if (const auto& repair = journal->repair(); repair.bytes_cut > 0) {
-    world.log->event("journal_repaired", {{"path", path}, {"bytes_cut", repair.bytes_cut}, {"kept_in", repair.kept_in}, {"why", repair.why}});
+    world.log->event("journal_repaired", {{"path", path},
+                                          {"bytes_cut", repair.bytes_cut},
+                                          {"kept_in", repair.kept_in},
+                                          {"why", repair.why}});
   }
   std::shared_ptr<Session> session(new Session(world, std::move(*journal)));
   session->idle_.open();
-  for (std::size_t i = 0; i < payloads.size(); ++i) session->replay(payloads[i], static_cast<std::int64_t>(i) + 1);
-  if (session->info_.session_id.empty()) return tl::unexpected(fmt::format("open the session {}: it does not begin with its creation", path));
+  for (std::size_t i = 0; i < payloads.size(); ++i)
+    session->replay(payloads[i], static_cast<std::int64_t>(i) + 1);
+  if (session->info_.session_id.empty())
+    return tl::unexpected(
+        fmt::format("open the session {}: it does not begin with its creation", path));
   session->info_.last_seq = static_cast<std::int64_t>(session->journal_.size());
   if (const auto& repair = session->journal_.repair(); repair.bytes_cut > 0) {
-    session->repair_ = fmt::format("the last {} bytes of this session's journal were damaged and cut off; they are in {}", repair.bytes_cut, repair.kept_in);
+    session->repair_ = fmt::format(
+        "the last {} bytes of this session's journal were damaged and cut off; they are in {}",
+        repair.bytes_cut, repair.kept_in);
     session->record(kRepaired, {{"note", session->repair_}});
   }
   session->mend("the daemon died during this turn");
@@ -110,7 +123,11 @@ Session::~Session() = default;
 asio::awaitable<Reply<>> Session::set_title(std::string title) {
   const auto self = shared_from_this();
   const std::string line = first_line(title);
-  if (line.empty()) co_return tl::unexpected(refusal(protocol::Code::invalid_params, fmt::format("name session {}: the title is empty; say in a few words what it is about", info_.session_id)));
+  if (line.empty())
+    co_return tl::unexpected(refusal(
+        protocol::Code::invalid_params,
+        fmt::format("name session {}: the title is empty; say in a few words what it is about",
+                    info_.session_id)));
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   info_.title = line;
   fact(protocol::SessionUpdated{.title = line});
@@ -119,7 +136,8 @@ asio::awaitable<Reply<>> Session::set_title(std::string title) {
 }
 
 std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t& seq) const {
-  for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(0, after)); i < journal_.size(); ++i) {
+  for (std::size_t i = static_cast<std::size_t>(std::max<std::int64_t>(0, after));
+       i < journal_.size(); ++i) {
     auto payload = journal_.read(i);
     seq = static_cast<std::int64_t>(i) + 1;
     if (!payload || payload->starts_with(R"({"method":"lares/)")) continue;
@@ -132,7 +150,9 @@ std::optional<std::string> Session::event_after(std::int64_t after, std::int64_t
 // ---- prompts and turns
 
 std::size_t Session::n_waiting() const {
-  return static_cast<std::size_t>(std::count_if(prompts_.begin(), prompts_.end(), [](const Prompt& p) { return p.turn_id == 0 && !p.delivered; }));
+  return static_cast<std::size_t>(
+      std::count_if(prompts_.begin(), prompts_.end(),
+                    [](const Prompt& p) { return p.turn_id == 0 && !p.delivered; }));
 }
 
 asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
@@ -141,41 +161,58 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   for (const Prompt& p : prompts_) {
     if (p.send.id != prompt.id) continue;
     if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
-      co_return tl::unexpected(refusal(Code::conflict, fmt::format("prompt/send {}: this id was used with another content or mode", prompt.id)));
+      co_return tl::unexpected(refusal(
+          Code::conflict,
+          fmt::format("prompt/send {}: this id was used with another content or mode", prompt.id)));
     }
     co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
   }
   std::string& delivery = prompt.delivery;
-  if (delivery != "start" && delivery != "queue" && delivery != "steer" && delivery != "interrupt") {
-    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
+  if (delivery != "start" && delivery != "queue" && delivery != "steer" &&
+      delivery != "interrupt") {
+    co_return tl::unexpected(refusal(
+        Code::invalid_params,
+        fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
   }
   if (!prompt.mode.empty() && !protocol::is_mode(prompt.mode)) {
-    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("mode must be work or ask, not {}", prompt.mode)));
+    co_return tl::unexpected(refusal(Code::invalid_params,
+                                     fmt::format("mode must be work or ask, not {}", prompt.mode)));
   }
-  if (info_.closed) co_return tl::unexpected(refusal(Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id)));
-  if (prompt.id.empty() || prompt.content.empty()) co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
+  if (info_.closed)
+    co_return tl::unexpected(refusal(
+        Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id)));
+  if (prompt.id.empty() || prompt.content.empty())
+    co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
   if (prompt.content.size() > protocol::kPromptBytesMax) {
-    co_return tl::unexpected(refusal(Code::invalid_params, fmt::format("content is longer than {} bytes", protocol::kPromptBytesMax),
-                                     "put it into a file of the repository and name that"));
+    co_return tl::unexpected(
+        refusal(Code::invalid_params,
+                fmt::format("content is longer than {} bytes", protocol::kPromptBytesMax),
+                "put it into a file of the repository and name that"));
   }
   if (world_.host->state().state == "failed") {
-    co_return tl::unexpected(refusal(Code::not_ready, "load the model: " + world_.host->state().message));
+    co_return tl::unexpected(
+        refusal(Code::not_ready, "load the model: " + world_.host->state().message));
   }
   if (!failure_.empty()) {
     if (!co_await writable()) co_return tl::unexpected(unwritten());
     auto again = send(std::move(prompt));  // what was found out above may not be true any more
     co_return co_await std::move(again);
   }
-  if (turn_ && turn_->woken && delivery == "start") delivery = "queue";  // whoever sent it saw an idle session
+  if (turn_ && turn_->woken && delivery == "start")
+    delivery = "queue";  // whoever sent it saw an idle session
   if (turn_ && delivery == "start") {
-    co_return tl::unexpected(refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
-                                     "deliver it with queue, steer or interrupt"));
+    co_return tl::unexpected(
+        refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
+                "deliver it with queue, steer or interrupt"));
   }
   if (prompt.expect_turn != 0 && (!turn_ || turn_->id != prompt.expect_turn)) {
-    co_return tl::unexpected(refusal(Code::busy, fmt::format("turn {} is not the running one", prompt.expect_turn)));
+    co_return tl::unexpected(
+        refusal(Code::busy, fmt::format("turn {} is not the running one", prompt.expect_turn)));
   }
   if (n_waiting() >= protocol::kPromptsQueuedMax) {
-    auto full = refusal(Code::overloaded, fmt::format("{} prompts wait in session {}", protocol::kPromptsQueuedMax, info_.session_id));
+    auto full = refusal(Code::overloaded,
+                        fmt::format("{} prompts wait in session {}", protocol::kPromptsQueuedMax,
+                                    info_.session_id));
     full.retry_after_ms = 1000;
     co_return tl::unexpected(std::move(full));
   }
@@ -183,13 +220,15 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     info_.title = first_line(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});
   }
-  fact(protocol::PromptAccepted{.id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
+  fact(protocol::PromptAccepted{
+      .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
   if (delivery == "interrupt") interrupt(0);
   start_next();
-  protocol::PromptSendResult result{.id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
+  protocol::PromptSendResult result{
+      .id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
   for (const Prompt& p : prompts_) {
     if (p.send.id == prompt.id) result.turn_id = p.turn_id;
   }
@@ -209,7 +248,10 @@ void Session::start_next() {
     turn_log_.begin(p.turn_id, transcript_, journal_.size());
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
     tell_repair();
-    asio::co_spawn(world_.io, [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); }, asio::detached);
+    asio::co_spawn(
+        world_.io,
+        [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); },
+        asio::detached);
     return;
   }
 }
@@ -217,22 +259,29 @@ void Session::start_next() {
 // Once, to whoever goes on with the session; a turn's own items begin with 1.
 void Session::tell_repair() {
   if (repair_.empty()) return;
-  item_completed({.id = fmt::format("{}.0", turn_->id), .turn_id = turn_->id, .kind = "note", .text = std::exchange(repair_, "")});
+  item_completed({.id = fmt::format("{}.0", turn_->id),
+                  .turn_id = turn_->id,
+                  .kind = "note",
+                  .text = std::exchange(repair_, "")});
 }
 
 const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {
   return prompt.mode.empty() ? info_.settings.mode : prompt.mode;
 }
 
-// Whether the running turn is to hear of it. A question never becomes part of a turn that may change files, nor a task of one
-// that may not.
+// Whether the running turn is to hear of it. A question never becomes part of a turn that may
+// change files, nor a task of one that may not.
 bool Session::steers(const Prompt& prompt) const {
-  return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" && mode_of(prompt.send) == turn_->mode;
+  return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" &&
+         mode_of(prompt.send) == turn_->mode;
 }
 
-TurnSettings Session::settings(std::string_view mode) const { return turn_settings(world_.defaults, info_.settings, mode); }
+TurnSettings Session::settings(std::string_view mode) const {
+  return turn_settings(world_.defaults, info_.settings, mode);
+}
 
-TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& given, std::string_view mode) {
+TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& given,
+                           std::string_view mode) {
   if (given.temperature) s.sampling.temperature = static_cast<float>(*given.temperature);
   if (given.top_p) s.sampling.top_p = static_cast<float>(*given.top_p);
   if (given.seed) s.sampling.seed = *given.seed;
@@ -242,7 +291,8 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
     s.step_tokens_max = *given.step_tokens_max;
   }
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
-  if (mode == "ask" || given.policy == "plan" || given.policy == "read-only") s.tools = ToolUse::reading;
+  if (mode == "ask" || given.policy == "plan" || given.policy == "read-only")
+    s.tools = ToolUse::reading;
   return s;
 }
 
@@ -259,17 +309,24 @@ tools::BuiltinOptions Session::builtin_options() const {
   builtin.no_sandbox = info_.settings.no_sandbox;
   builtin.network_allow = world_.network_allow;
   builtin.threads = world_.tool_threads;
-  builtin.on_network = [log = world_.log, id = info_.session_id](const sandbox::NetworkDecision& d) {
-    log->event("network", {{"session", id}, {"host", d.host}, {"port", d.port}, {"allowed", d.allowed}, {"why", d.why}});
+  builtin.on_network = [log = world_.log,
+                        id = info_.session_id](const sandbox::NetworkDecision& d) {
+    log->event("network", {{"session", id},
+                           {"host", d.host},
+                           {"port", d.port},
+                           {"allowed", d.allowed},
+                           {"why", d.why}});
   };
   std::error_code ec;
-  std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that needs it says so
+  std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that
+                                                               // needs it says so
   return builtin;
 }
 
 // Holds the session while a question is open: a server may ask after the turn that began with it.
-static asio::awaitable<std::optional<std::string>> ask_while_it_lives(std::weak_ptr<Session> session, std::string question,
-                                                                      asio::awaitable<std::optional<std::string>> (Session::*ask)(std::string)) {
+static asio::awaitable<std::optional<std::string>> ask_while_it_lives(
+    std::weak_ptr<Session> session, std::string question,
+    asio::awaitable<std::optional<std::string>> (Session::*ask)(std::string)) {
   std::optional<std::string> answer;
   if (const auto self = session.lock()) {
     auto asking = (self.get()->*ask)(std::move(question));
@@ -289,20 +346,31 @@ void Session::make_toolbox() {
 std::optional<tools::KnownText> Session::was_shown(const std::string& path) const {
   if (!pinned_) return std::nullopt;
   Seen seen = pinned_->view.seen(path);
-  const bool had_text = seen.state == Seen::State::text || (seen.state == Seen::State::hidden && seen.shown == tools::Shown::full && seen.reason.empty());
+  const bool had_text = seen.state == Seen::State::text ||
+                        (seen.state == Seen::State::hidden && seen.shown == tools::Shown::full &&
+                         seen.reason.empty());
   if (!had_text || seen.blob.empty()) return std::nullopt;
-  return tools::KnownText{std::move(seen.blob), seen.state == Seen::State::text ? std::move(seen.text) : nullptr};
+  return tools::KnownText{std::move(seen.blob),
+                          seen.state == Seen::State::text ? std::move(seen.text) : nullptr};
 }
 
-ToolboxOptions Session::toolbox_options() const { return {.builtin = builtin_options(), .mcp_config = world_.mcp_config, .mcp_servers = servers_}; }
+ToolboxOptions Session::toolbox_options() const {
+  return {.builtin = builtin_options(), .mcp_config = world_.mcp_config, .mcp_servers = servers_};
+}
 
 Ask Session::asker() {
-  return [session = weak_from_this()](std::string question) { return ask_while_it_lives(session, std::move(question), &Session::ask); };
+  return [session = weak_from_this()](std::string question) {
+    return ask_while_it_lives(session, std::move(question), &Session::ask);
+  };
 }
 
 Reply<> Session::use_servers(std::vector<mcp::ServerConfig> servers) {
   if (turn_) {
-    return tl::unexpected(protocol::Error{.code = protocol::Code::busy, .message = fmt::format("MCP servers of session {}: a turn runs; they can be brought when it has ended", info_.session_id)});
+    return tl::unexpected(protocol::Error{
+        .code = protocol::Code::busy,
+        .message = fmt::format(
+            "MCP servers of session {}: a turn runs; they can be brought when it has ended",
+            info_.session_id)});
   }
   servers_ = std::move(servers);
   if (!tools_.empty()) use_mcp_servers(tools_, world_.io, toolbox_options(), asker());
@@ -311,14 +379,19 @@ Reply<> Session::use_servers(std::vector<mcp::ServerConfig> servers) {
 
 void Session::with_hooks(TurnInput& input, HookConfig config) {
   const auto note = [this, n = 0](const std::string& text) mutable {
-    if (turn_) item_completed({.id = fmt::format("{}.h{}", turn_->id, ++n), .turn_id = turn_->id, .kind = "note", .text = text});
+    if (turn_)
+      item_completed({.id = fmt::format("{}.h{}", turn_->id, ++n),
+                      .turn_id = turn_->id,
+                      .kind = "note",
+                      .text = text});
   };
   const auto hooks = std::make_shared<Hooks>(std::move(config), info_.root, info_.session_id, note);
   if (hooks->for_calls()) {
     input.before_call = [hooks](const protocol::Item& item) { return hooks->before(item); };
     input.after_call = [hooks](const protocol::Item& item) { return hooks->after(item); };
   }
-  if (hooks->for_ends() && input.settings.tools == ToolUse::all) input.at_end = [hooks, id = input.turn_id] { return hooks->at_end(id); };
+  if (hooks->for_ends() && input.settings.tools == ToolUse::all)
+    input.at_end = [hooks, id = input.turn_id] { return hooks->at_end(id); };
 }
 
 asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
@@ -335,7 +408,9 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       result = {"error", "load the model: " + world_.host->state().message, {}};
     } else {
       make_toolbox();
-      TurnInput input{.turn_id = turn_id, .said = {prompt->send.id, prompt->send.content}, .settings = settings(turn_->mode)};
+      TurnInput input{.turn_id = turn_id,
+                      .said = {prompt->send.id, prompt->send.content},
+                      .settings = settings(turn_->mode)};
       if (turn_->woken) input.said = woken_by(prompt->send.content, input.notes);
       prompt->delivered = true;
       std::string failed;
@@ -357,39 +432,55 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       auto hooks = read_hooks(own_file(world_, "hooks.json"));
       if (!hooks && failed.empty()) failed = hooks.error();
       if (hooks) with_hooks(input, std::move(*hooks));
-      if (pinned_) input.n_repository = static_cast<std::int64_t>(pinned_->view.base().tokens.size());
-      input.begin_anew = [this](std::string summary, std::string next) { return begin_anew(std::move(summary), std::move(next)); };
+      if (pinned_)
+        input.n_repository = static_cast<std::int64_t>(pinned_->view.base().tokens.size());
+      input.begin_anew = [this](std::string summary, std::string next) {
+        return begin_anew(std::move(summary), std::move(next));
+      };
       input.changes = [this] { return changes_of_others(); };
-      input.ran = [this](protocol::Item& item) { return checkpoint(item, &protocol::Item::snapshot_after); };
-      if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all) input.check = [this] { return check_work(); };
-      input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) { return permit(item, arguments); };
+      input.ran = [this](protocol::Item& item) {
+        return checkpoint(item, &protocol::Item::snapshot_after);
+      };
+      if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all)
+        input.check = [this] { return check_work(); };
+      input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) {
+        return permit(item, arguments);
+      };
       if (!result.reason.empty()) {
-        // It was stopped before it knew where it works: nothing is said, and the next turn begins the session.
+        // It was stopped before it knew where it works: nothing is said, and the next turn begins
+        // the session.
       } else if (failed.empty()) {
-        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop, std::move(input), resident_->shared());
+        result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop,
+                                   std::move(input), resident_->shared());
       } else {
         result = {"error", failed, {}};
       }
     }
   } catch (const std::exception& e) {
     result = {"error", e.what(), {}};
-    world_.log->event("turn_failed", {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
+    world_.log->event("turn_failed",
+                      {{"session", info_.session_id}, {"turn", turn_id}, {"why", e.what()}});
   }
   anew_.reset();
   record_shown();
   permissions_.turn_ended();
   if (asked_) asked_->settle(false);
   resident_ = nullptr;
-  if (!failure_.empty()) result = {"error", "write the session's journal: " + failure_, result.usage};
+  if (!failure_.empty())
+    result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
   info_.turn_id = 0;
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
   last_reason_ = result.reason;
   info_.state = "idle";
-  const protocol::TurnEnded ended{.turn_id = turn_id, .reason = result.reason, .message = result.message, .usage = result.usage};
+  const protocol::TurnEnded ended{.turn_id = turn_id,
+                                  .reason = result.reason,
+                                  .message = result.message,
+                                  .usage = result.usage};
   fact(ended);
-  // Whoever waits for the turn hears of its end all the same; what is kept will say that it was cut off.
+  // Whoever waits for the turn hears of its end all the same; what is kept will say that it was cut
+  // off.
   if (!failure_.empty()) ephemeral(ended, Subscriber::Weight::state);
   co_await synced();
   start_next();
@@ -463,11 +554,12 @@ void Session::sleep() {
 // ---- questions
 
 bool Session::somebody_is_there() const {
-  return std::any_of(subscribers_.begin(), subscribers_.end(), [&](Subscriber* s) { return s->interactive(info_.session_id); });
+  return std::any_of(subscribers_.begin(), subscribers_.end(),
+                     [&](Subscriber* s) { return s->interactive(info_.session_id); });
 }
 
-// An ask_user call is an item that waits already. A question of an MCP server, beside the call that it belongs to, becomes one: whoever
-// can answer the one can answer the other. One at a time.
+// An ask_user call is an item that waits already. A question of an MCP server, beside the call that
+// it belongs to, becomes one: whoever can answer the one can answer the other. One at a time.
 asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
   if (!somebody_is_there()) co_return std::nullopt;
   std::string waiting;
@@ -477,14 +569,19 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
   if (!turn_ || (!waiting.empty() && waiting == waiting_item_)) co_return std::nullopt;
   std::optional<protocol::Item> own;
   if (waiting.empty()) {
-    own = protocol::Item{.id = fmt::format("{}.q{}", info_.turn_id, journal_.size()), .turn_id = info_.turn_id, .kind = "note", .name = std::string(kAskUser), .state = "waiting"};
+    own = protocol::Item{.id = fmt::format("{}.q{}", info_.turn_id, journal_.size()),
+                         .turn_id = info_.turn_id,
+                         .kind = "note",
+                         .name = std::string(kAskUser),
+                         .state = "waiting"};
     own->arguments = protocol::dump({{"question", question}});
     waiting = own->id;
     state("waiting");
     item_updated(*own);
   }
-  const auto answered = std::make_shared<Gate>(world_.io);  // held here: another question may take its place
-  if (answered_) answered_->open();                          // one of a server whose call ended without it
+  const auto answered = std::make_shared<Gate>(world_.io);  // held here: another question may take
+                                                            // its place
+  if (answered_) answered_->open();  // one of a server whose call ended without it
   answered_ = answered;
   answer_.reset();
   waiting_item_ = waiting;
@@ -506,7 +603,10 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
 
 asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
   const auto self = shared_from_this();
-  const auto refused = [&](const char* why) { return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("question/reply: {} {}", item_id, why))); };
+  const auto refused = [&](const char* why) {
+    return tl::unexpected(
+        refusal(protocol::Code::not_found, fmt::format("question/reply: {} {}", item_id, why)));
+  };
   if (!answered_ || answered_->is_open() || waiting_item_ != item_id) {
     co_return refused("does not wait for an answer");
   }
@@ -522,13 +622,17 @@ asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
 void Session::state(std::string_view state) {
   if (turn_ && turn_->stop.requested()) state = "stopping";
   info_.state = state;
-  ephemeral(protocol::SessionState{.state = info_.state, .turn_id = info_.turn_id, .n_queued = static_cast<int>(n_waiting())},
+  ephemeral(protocol::SessionState{.state = info_.state,
+                                   .turn_id = info_.turn_id,
+                                   .n_queued = static_cast<int>(n_waiting())},
             Subscriber::Weight::state);
   world_.changed();
 }
 
 void Session::prefill(std::int64_t step, std::int64_t done, std::int64_t total) {
-  ephemeral(protocol::TurnPrefill{.turn_id = info_.turn_id, .step = step, .done = done, .total = total}, Subscriber::Weight::delta);
+  ephemeral(
+      protocol::TurnPrefill{.turn_id = info_.turn_id, .step = step, .done = done, .total = total},
+      Subscriber::Weight::delta);
 }
 
 void Session::item_started(const protocol::Item& item) {
@@ -536,26 +640,37 @@ void Session::item_started(const protocol::Item& item) {
   ephemeral(protocol::ItemStarted{.item = item}, Subscriber::Weight::state);
 }
 
-void Session::item_delta(const std::string& item_id, std::string_view field, const std::string& text, std::int64_t tokens) {
+void Session::item_delta(const std::string& item_id, std::string_view field,
+                         const std::string& text, std::int64_t tokens) {
   const auto it = open_.find(item_id);
   if (it == open_.end()) return;
-  std::string& whole = field == "text" ? it->second.text : field == "arguments" ? it->second.arguments : it->second.output;
+  std::string& whole = field == "text"        ? it->second.text
+                       : field == "arguments" ? it->second.arguments
+                                              : it->second.output;
   const auto off = static_cast<std::int64_t>(whole.size());
-  if (field == "output" && whole.size() > kOpenOutputBytesMax) return;  // the result has it, clipped
+  if (field == "output" && whole.size() > kOpenOutputBytesMax)
+    return;  // the result has it, clipped
   whole += text;
-  ephemeral(protocol::ItemDelta{.turn_id = info_.turn_id, .item_id = item_id, .field = std::string(field), .off = off, .text = text, .tokens = tokens},
+  ephemeral(protocol::ItemDelta{.turn_id = info_.turn_id,
+                                .item_id = item_id,
+                                .field = std::string(field),
+                                .off = off,
+                                .text = text,
+                                .tokens = tokens},
             Subscriber::Weight::delta);
 }
 
 asio::awaitable<void> Session::synced() {
   const auto sync = [this] { return journal_.sync(); };
-  if (const auto done = co_await on_disk_pool(*world_.disk, sync); !done) world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", done.error()}});
+  if (const auto done = co_await on_disk_pool(*world_.disk, sync); !done)
+    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", done.error()}});
 }
 
 void Session::sync_soon() {
   sync_wanted_ = true;
   if (std::exchange(syncing_, true)) return;
-  asio::co_spawn(world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); }, asio::detached);
+  asio::co_spawn(
+      world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); }, asio::detached);
 }
 
 asio::awaitable<void> Session::sync_while_wanted() {
@@ -575,15 +690,18 @@ void Session::item_completed(const protocol::Item& item) {
   for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
   fact(protocol::ItemCompleted{.item = item});
   if (item.kind == "tool") sync_soon();
-  if (asked_ && asked_->item_id() == item.id) asked_->settle(failure_.empty() && item.state != "cancelled");
+  if (asked_ && asked_->item_id() == item.id)
+    asked_->settle(failure_.empty() && item.state != "cancelled");
 }
 
 void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {
   info_.context_tokens = usage.context;
-  fact(protocol::TurnStep{.turn_id = info_.turn_id, .step = step, .reason = reason, .usage = usage});
+  fact(
+      protocol::TurnStep{.turn_id = info_.turn_id, .step = step, .reason = reason, .usage = usage});
 }
 
-void Session::appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) {
+void Session::appended(const std::vector<engine::Token>& ids,
+                       const std::vector<std::string>& results) {
   Json params;
   params["ids"] = ids;
   params["results"] = results;
@@ -623,14 +741,16 @@ std::vector<Said> Session::steering() {
 std::vector<std::string> Session::snapshots(bool resync) const {
   std::vector<std::string> lines;
   for (const auto& [id, item] : open_) {
-    protocol::ItemSnapshot snapshot{.at = {.session_id = info_.session_id, .t = unix_ms()}, .item = item, .resync = resync};
+    protocol::ItemSnapshot snapshot{
+        .at = {.session_id = info_.session_id, .t = unix_ms()}, .item = item, .resync = resync};
     lines.push_back(protocol::notification_line(snapshot));
   }
   return lines;
 }
 
 void Session::subscribe(Subscriber* subscriber) {
-  for (const auto& line : snapshots(false)) subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
+  for (const auto& line : snapshots(false))
+    subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
   subscribers_.insert(subscriber);
   watch_jobs();
 }

@@ -24,7 +24,8 @@ struct ExportModel {
 };
 ExportModel model_of(const engine::Engine* engine);  // null: nothing is known
 
-std::string other_vocabulary(const ExportModel& file, const ExportModel& ours);  // why its ids are of no use here
+std::string other_vocabulary(const ExportModel& file, const ExportModel& ours);  // why its ids are
+                                                                                 // of no use here
 
 struct Export {
   std::string session, root;
@@ -35,8 +36,10 @@ struct Export {
 struct Exported {
   std::uint64_t bytes = 0, frames = 0;
 };
-// The first `journal_bytes` of the journal, which may be in use, as a new file that appears whole or not at all.
-tl::expected<Exported, std::string> write_export(const std::string& path, const Export& about, const std::string& journal_path,
+// The first `journal_bytes` of the journal, which may be in use, as a new file that appears whole
+// or not at all.
+tl::expected<Exported, std::string> write_export(const std::string& path, const Export& about,
+                                                 const std::string& journal_path,
                                                  std::uint64_t journal_bytes);
 
 // Every line is checked; what is wrong is one line.

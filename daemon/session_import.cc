@@ -22,13 +22,15 @@ using protocol::Json;
 // Frame by frame; keeps what is needed for the last ones.
 class Importer {
  public:
-  Importer(const std::string& id, const std::string& root, int vocab_size) : id_(id), root_(root), vocab_size_(vocab_size) {}
+  Importer(const std::string& id, const std::string& root, int vocab_size)
+      : id_(id), root_(root), vocab_size_(vocab_size) {}
 
   std::string add(const Json& frame) {  // what is wrong; empty: nothing
     std::string method = frame["method"].get<std::string>();
     Json params = frame["params"];
     if (!params.is_object()) return "its params are no object";
-    if (frames_.empty() != (method == protocol::SessionCreated::kNotification)) return "a session begins with its creation, once";
+    if (frames_.empty() != (method == protocol::SessionCreated::kNotification))
+      return "a session begins with its creation, once";
     if (method == kAppended) {
       if (auto wrong = wrong_ids(params); !wrong.empty()) return wrong;
     } else if (!method.starts_with("lares/")) {
@@ -53,7 +55,8 @@ class Importer {
     const auto ids = params.find("ids");
     if (ids == params.end() || !ids->is_array()) return "it has no token ids";
     for (const auto& id : *ids)
-      if (!id.is_number_integer() || id < 0 || id >= vocab_size_) return fmt::format("token id {} is not below {}", id.dump(), vocab_size_);
+      if (!id.is_number_integer() || id < 0 || id >= vocab_size_)
+        return fmt::format("token id {} is not below {}", id.dump(), vocab_size_);
     return "";
   }
 
@@ -71,7 +74,8 @@ class Importer {
       params = protocol::to_json(*made);
     } else if (method == protocol::SessionUpdated::kNotification) {
       const auto typed = protocol::from_json<protocol::SessionUpdated>(params);
-      if (!typed || (!typed->policy.empty() && !is_policy(typed->policy))) return "it is no such change of a session";
+      if (!typed || (!typed->policy.empty() && !is_policy(typed->policy)))
+        return "it is no such change of a session";
       title_ = typed->title;
     } else if (method == protocol::SessionClosed::kNotification) {  // this one is open
       method = protocol::SessionUpdated::kNotification;
@@ -116,7 +120,8 @@ class Importer {
 };
 
 // Whole or not at all: under its name only when it is on disk.
-tl::expected<void, std::string> write_journal(const std::string& path, const std::vector<std::string>& frames) {
+tl::expected<void, std::string> write_journal(const std::string& path,
+                                              const std::vector<std::string>& frames) {
   const std::string unfinished = path.substr(0, path.rfind('.')) + ".import";
   const auto write = [&]() -> tl::expected<void, std::string> {
     auto journal = Journal::create(unfinished);
@@ -124,7 +129,8 @@ tl::expected<void, std::string> write_journal(const std::string& path, const std
     for (const auto& frame : frames)
       if (auto done = journal->append(frame); !done) return done;
     if (auto done = journal->sync(); !done) return done;
-    if (::link(unfinished.c_str(), path.c_str()) != 0) return tl::unexpected(fmt::format("create journal {}: {}", path, std::strerror(errno)));
+    if (::link(unfinished.c_str(), path.c_str()) != 0)
+      return tl::unexpected(fmt::format("create journal {}: {}", path, std::strerror(errno)));
     return {};
   };
   auto done = write();
@@ -134,7 +140,10 @@ tl::expected<void, std::string> write_journal(const std::string& path, const std
 
 }  // namespace
 
-tl::expected<std::vector<std::string>, std::string> frames_to_import(const Export& file, const std::string& id, const std::string& root, int vocab_size) {
+tl::expected<std::vector<std::string>, std::string> frames_to_import(const Export& file,
+                                                                     const std::string& id,
+                                                                     const std::string& root,
+                                                                     int vocab_size) {
   Importer importer(id, root, vocab_size);
   for (std::size_t i = 0; i < file.frames.size(); ++i) {
     std::string wrong;
@@ -143,28 +152,36 @@ tl::expected<std::vector<std::string>, std::string> frames_to_import(const Expor
     } catch (const Json::exception& e) {  // a field of another type than it has
       wrong = e.what();
     }
-    if (!wrong.empty()) return tl::unexpected(fmt::format("frame {} makes no sense: {}", i + 1, wrong));
+    if (!wrong.empty())
+      return tl::unexpected(fmt::format("frame {} makes no sense: {}", i + 1, wrong));
   }
   if (file.frames.empty()) return tl::unexpected<std::string>("it is empty");
   return importer.finish(file.root);
 }
 
-asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::import(std::string path, std::string root) {
+asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::import(std::string path,
+                                                                  std::string root) {
   const std::string what = "import " + path;
-  const auto no = [&](protocol::Code code, const std::string& why) { return tl::unexpected(refusal(code, what + ": " + why)); };
+  const auto no = [&](protocol::Code code, const std::string& why) {
+    return tl::unexpected(refusal(code, what + ": " + why));
+  };
   co_await world_.host->settled();
   const engine::Engine* const engine = world_.host->engine();
-  if (!engine) co_return no(protocol::Code::not_ready, "load the model: " + world_.host->state().message);
+  if (!engine)
+    co_return no(protocol::Code::not_ready, "load the model: " + world_.host->state().message);
   const auto read = [&] { return read_export(path); };
   auto file = co_await on_disk_pool(*world_.disk, read);
   if (!file) co_return no(protocol::Code::invalid_params, file.error());
   const auto resolved = repository_root(root.empty() ? file->root : root);
-  if (!resolved) co_return no(protocol::Code::not_found, resolved.error() + "; name a repository with --root");
-  const std::string id = fresh_session_id(), journal = world_.state_dir + "/sessions/" + id + ".journal";
+  if (!resolved)
+    co_return no(protocol::Code::not_found, resolved.error() + "; name a repository with --root");
+  const std::string id = fresh_session_id(),
+                    journal = world_.state_dir + "/sessions/" + id + ".journal";
   protocol::Code code = protocol::Code::invalid_params;
   const auto make = [&]() -> tl::expected<void, std::string> {
     const ExportModel ours = model_of(engine);
-    if (file->model.vocabulary != ours.vocabulary) return tl::unexpected(other_vocabulary(file->model, ours));
+    if (file->model.vocabulary != ours.vocabulary)
+      return tl::unexpected(other_vocabulary(file->model, ours));
     const auto frames = frames_to_import(*file, id, resolved->root, ours.vocab_size);
     if (!frames) return tl::unexpected(frames.error());
     code = protocol::Code::internal;

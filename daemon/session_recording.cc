@@ -26,18 +26,23 @@ bool Recording::take(const std::string& method, const Json& params, const std::s
     return true;
   }
   ++n_facts_;
-  if (first_unlike_ == 0 && protocol::dump(protocol::to_json(*typed)) != as_read) first_unlike_ = typed->at.seq;
+  if (first_unlike_ == 0 && protocol::dump(protocol::to_json(*typed)) != as_read)
+    first_unlike_ = typed->at.seq;
   if constexpr (requires { apply(*typed); }) apply(*typed);
   return true;
 }
 
-void Recording::apply(const protocol::SessionCreated& x) { info_ = x.session, policy_ = x.session.settings.policy; }
+void Recording::apply(const protocol::SessionCreated& x) {
+  info_ = x.session, policy_ = x.session.settings.policy;
+}
 
 void Recording::apply(const protocol::SessionUpdated& x) {
   if (!x.policy.empty()) policy_ = x.policy;
 }
 
-void Recording::apply(const protocol::SessionRewound& x) { turn_log_.cut(x.turn_id, transcript_, {}); }
+void Recording::apply(const protocol::SessionRewound& x) {
+  turn_log_.cut(x.turn_id, transcript_, {});
+}
 
 void Recording::apply(const protocol::SessionUnrewound&) { turn_log_.uncut(transcript_); }
 
@@ -45,7 +50,8 @@ void Recording::apply(const protocol::PromptAccepted& x) { modes_[x.id] = x.mode
 
 void Recording::apply(const protocol::TurnStarted& x) {
   turn_log_.begin(x.turn_id, transcript_);
-  step_.turn_id = x.turn_id, step_.policy = policy_;  // what changes meanwhile holds from the next turn on
+  step_.turn_id = x.turn_id, step_.policy = policy_;  // what changes meanwhile holds from the next
+                                                      // turn on
   drawn_ = {};
   const auto mode = modes_.find(x.prompt_id);
   step_.mode = mode == modes_.end() || mode->second.empty() ? info_.settings.mode : mode->second;
@@ -85,26 +91,37 @@ bool Recording::heard(const Json& frame) {
   const Json& params = frame["params"];
   complete_ = turn_ended_ = false;
   if (method == kDrawn) {
-    const auto number = [&](const char* key) { return params.contains(key) && params[key].is_number_integer() ? std::optional(params[key].get<std::int64_t>()) : std::nullopt; };
+    const auto number = [&](const char* key) {
+      return params.contains(key) && params[key].is_number_integer()
+                 ? std::optional(params[key].get<std::int64_t>())
+                 : std::nullopt;
+    };
     const auto avoid = number("avoid");
-    drawn_ = {drawn_parts(params), number("kept"), avoid ? std::optional(static_cast<engine::Token>(*avoid)) : std::nullopt, params.value("withoutTools", false), number("thinkTokensMax")};
+    drawn_ = {drawn_parts(params), number("kept"),
+              avoid ? std::optional(static_cast<engine::Token>(*avoid)) : std::nullopt,
+              params.value("withoutTools", false), number("thinkTokensMax")};
     return false;
   }
   if (method == kAppended || method == kShortened) {
     if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
     n_before_ = transcript_.ids.size(), appended_ = true;
     if (const auto ids = params.find("ids"); ids != params.end() && ids->is_array())
-      for (const auto& id : *ids) transcript_.ids.push_back(id.is_number_integer() ? id.get<engine::Token>() : -1);
+      for (const auto& id : *ids)
+        transcript_.ids.push_back(id.is_number_integer() ? id.get<engine::Token>() : -1);
     return false;
   }
   if (method.starts_with("lares/")) return false;
   using namespace protocol;
   const std::string as_read = dump(params);
-  const auto any = [&]<class... T>(std::type_identity<T>...) { return (take<T>(method, params, as_read) || ...); };
+  const auto any = [&]<class... T>(std::type_identity<T>...) {
+    return (take<T>(method, params, as_read) || ...);
+  };
   using std::type_identity;
-  any(type_identity<SessionCreated>{}, type_identity<SessionUpdated>{}, type_identity<SessionRewound>{}, type_identity<SessionUnrewound>{},
-      type_identity<SessionClosed>{}, type_identity<PromptAccepted>{}, type_identity<PromptWithdrawn>{}, type_identity<TurnStarted>{},
-      type_identity<TurnStep>{}, type_identity<TurnEnded>{}, type_identity<ItemUpdated>{}, type_identity<ItemCompleted>{},
+  any(type_identity<SessionCreated>{}, type_identity<SessionUpdated>{},
+      type_identity<SessionRewound>{}, type_identity<SessionUnrewound>{},
+      type_identity<SessionClosed>{}, type_identity<PromptAccepted>{},
+      type_identity<PromptWithdrawn>{}, type_identity<TurnStarted>{}, type_identity<TurnStep>{},
+      type_identity<TurnEnded>{}, type_identity<ItemUpdated>{}, type_identity<ItemCompleted>{},
       type_identity<ApprovalResolved>{});  // one that a later version writes is not ours to judge
   return complete_;
 }
@@ -114,13 +131,16 @@ std::vector<DrawnPart> Recording::drawn_parts(const Json& params) {
   const auto parts = params.find("parts");
   if (parts == params.end() || !parts->is_array()) return out;
   for (const auto& part : *parts)
-    if (part.is_array() && part.size() == 2 && part[0].is_number_integer() && part[1].is_number_integer()) out.push_back({part[0].get<std::int64_t>(), part[1].get<int>()});
+    if (part.is_array() && part.size() == 2 && part[0].is_number_integer() &&
+        part[1].is_number_integer())
+      out.push_back({part[0].get<std::int64_t>(), part[1].get<int>()});
   return out;
 }
 
 const RecordedStep* Recording::feed(std::string_view payload) {
   const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
-  if (!frame.is_object() || !frame.contains("method") || !frame["method"].is_string() || !frame.contains("params")) {
+  if (!frame.is_object() || !frame.contains("method") || !frame["method"].is_string() ||
+      !frame.contains("params")) {
     wrong_ = "it is no frame";
     return nullptr;
   }
@@ -147,12 +167,14 @@ std::vector<Piece> pieces_of(std::string_view answer) {
   return out;
 }
 
-std::map<std::pair<std::int64_t, std::string>, std::string> snapshots_of_calls(const std::vector<std::string>& frames) {
+std::map<std::pair<std::int64_t, std::string>, std::string> snapshots_of_calls(
+    const std::vector<std::string>& frames) {
   std::map<std::pair<std::int64_t, std::string>, std::string> out;
   for (const auto& payload : frames) {
     if (payload.find(R"("snapshot":")") == std::string::npos) continue;
     const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
-    if (!frame.is_object() || frame.value("method", "") != protocol::ItemCompleted::kNotification) continue;
+    if (!frame.is_object() || frame.value("method", "") != protocol::ItemCompleted::kNotification)
+      continue;
     const auto x = protocol::from_json<protocol::ItemCompleted>(frame["params"]);
     if (x) out.try_emplace({x->item.turn_id, x->item.arguments}, x->item.snapshot);
   }

@@ -1,4 +1,5 @@
-// Going back in a session, and forth again: its transcript, and the files its calls changed. What others changed stays.
+// Going back in a session, and forth again: its transcript, and the files its calls changed. What
+// others changed stays.
 #include <algorithm>
 #include <map>
 
@@ -16,16 +17,18 @@ using protocol::Code;
 
 constexpr int kOthersMax = 64;  // files that are read to say whether others changed them
 
-void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection, std::vector<protocol::RewindChange>& out) {
+void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection,
+          std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
     if (selection.holds(change.path)) out.push_back(change_told(change));
 }
 
 }  // namespace
 
-// Each file goes back to what it was before the first of these calls that changed it, as the call says or as the snapshots around it
-// do: what others changed before that stays.
-asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(std::vector<TurnLog::Turn> turns) {
+// Each file goes back to what it was before the first of these calls that changed it, as the call
+// says or as the snapshots around it do: what others changed before that stays.
+asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
+    std::vector<TurnLog::Turn> turns) {
   std::vector<TurnLog::Call> calls;
   for (auto& turn : turns) calls.insert(calls.end(), turn.calls.begin(), turn.calls.end());
   std::map<std::string, std::string> first;  // snapshots by path; empty: it was changed without one
@@ -33,12 +36,16 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(s
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const TurnLog::Call& call = calls[i];
     for (const auto& path : call.paths)
-      if (first.try_emplace(path, call.before).second && call.before.empty()) way.not_done.push_back({path, "no snapshot was taken before it was changed"});
+      if (first.try_emplace(path, call.before).second && call.before.empty())
+        way.not_done.push_back({path, "no snapshot was taken before it was changed"});
     if (!call.untold) continue;
     std::string after = call.after;
-    for (std::size_t next = i + 1; after.empty() && next < calls.size(); ++next) after = calls[next].before;
+    for (std::size_t next = i + 1; after.empty() && next < calls.size(); ++next)
+      after = calls[next].before;
     if (call.before.empty() || after.empty()) {
-      way.not_done.push_back({"", fmt::format("what a call of {} changed is not known: no snapshot was taken {} it", call.name, call.before.empty() ? "before" : "after")});
+      way.not_done.push_back(
+          {"", fmt::format("what a call of {} changed is not known: no snapshot was taken {} it",
+                           call.name, call.before.empty() ? "before" : "after")});
       continue;
     }
     auto comparing = world_.checkpoints->compare(info_.root, call.before, after);
@@ -51,8 +58,10 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(s
   co_return way;
 }
 
-// What a call changed without saying so may be anything, so what edits left before it is not known any more.
-asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now, std::vector<protocol::RewindChange>& changes) {
+// What a call changed without saying so may be anything, so what edits left before it is not known
+// any more.
+asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now,
+                                           std::vector<protocol::RewindChange>& changes) {
   std::map<std::string, std::string> left;
   for (const auto& turn : turns)
     for (const auto& call : turn.calls) {
@@ -75,18 +84,34 @@ asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std
   }
 }
 
-asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::SessionRewind request) {
+asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
+    protocol::SessionRewind request) {
   const auto self = shared_from_this();
-  if (request.turn_id == 0 && !turn_log_.turns().empty()) request.turn_id = turn_log_.turns().back().id;
-  if (request.turn_id == 0) co_return tl::unexpected(refusal(Code::not_found, fmt::format("rewind session {}: it has no turn of its own; `lares sessions` lists the others", info_.session_id)));
-  const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id, request.turn_id);
-  if (request.files != "restore" && request.files != "keep") co_return tl::unexpected(refusal(Code::invalid_params, what + ": files must be restore or keep"));
-  const auto busy = [&] { return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first")); };
+  if (request.turn_id == 0 && !turn_log_.turns().empty())
+    request.turn_id = turn_log_.turns().back().id;
+  if (request.turn_id == 0)
+    co_return tl::unexpected(refusal(
+        Code::not_found,
+        fmt::format(
+            "rewind session {}: it has no turn of its own; `lares sessions` lists the others",
+            info_.session_id)));
+  const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id,
+                                       request.turn_id);
+  if (request.files != "restore" && request.files != "keep")
+    co_return tl::unexpected(
+        refusal(Code::invalid_params, what + ": files must be restore or keep"));
+  const auto busy = [&] {
+    return tl::unexpected(
+        refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  };
   if (turn_ || rewinding_) co_return busy();
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
   const auto turns = turn_log_.from(request.turn_id);
-  if (turns.empty()) co_return tl::unexpected(refusal(Code::not_found, fmt::format("{}: it has no such turn now", what), "`lares log` and session/history show those there are"));
+  if (turns.empty())
+    co_return tl::unexpected(refusal(Code::not_found,
+                                     fmt::format("{}: it has no such turn now", what),
+                                     "`lares log` and session/history show those there are"));
   protocol::SessionRewindResult result{.turn_id = request.turn_id};
   const Rewinding rewinding(*this);
   WayBack way;
@@ -99,15 +124,18 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
   result.not_done = way.not_done;
   for (const auto& [snapshot, selection] : way.steps) {
     if (request.dry_run) {
-      auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree), snapshot);
+      auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree),
+                                                   snapshot);
       auto changes = co_await std::move(comparing);
-      if (!changes) co_return tl::unexpected(refusal(Code::internal, what + ": " + changes.error()));
+      if (!changes)
+        co_return tl::unexpected(refusal(Code::internal, what + ": " + changes.error()));
       tell(*changes, selection, result.changes);
       continue;
     }
     auto restoring = world_.checkpoints->restore(info_.root, snapshot, selection);
     auto restored = co_await std::move(restoring);
-    if (!restored && result.undo.empty()) co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+    if (!restored && result.undo.empty())
+      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     if (!restored) {  // others went back already
       for (const auto& path : selection.paths) result.not_done.push_back({path, restored.error()});
       continue;
@@ -117,11 +145,13 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
   std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
-  auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo, result.changes);
+  auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo,
+                             result.changes);
   co_await std::move(marking);
   if (request.dry_run) co_return result;
   turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
-  fact(protocol::SessionRewound{.turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
+  fact(protocol::SessionRewound{
+      .turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
   forget_what_was_shown();
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
   co_return result;
@@ -130,11 +160,16 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(protocol::
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   const auto self = shared_from_this();
   const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
-  const auto busy = [&] { return tl::unexpected(refusal(Code::busy, what + ": it is at work", "interrupt the turn first")); };
+  const auto busy = [&] {
+    return tl::unexpected(
+        refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  };
   if (turn_ || rewinding_) co_return busy();
   if (!co_await writable()) co_return tl::unexpected(unwritten());
   if (turn_ || rewinding_) co_return busy();  // meanwhile
-  if (!turn_log_.undo()) co_return tl::unexpected(refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
+  if (!turn_log_.undo())
+    co_return tl::unexpected(
+        refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
   protocol::SessionRewindResult result;
   const Rewinding rewinding(*this);
   const TurnLog::Undo undo = *turn_log_.undo();
@@ -142,7 +177,8 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
     const tools::Selection selection{.all = false, .paths = undo.paths};
     auto restoring = world_.checkpoints->restore(info_.root, undo.snapshot, selection);
     auto restored = co_await std::move(restoring);
-    if (!restored) co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+    if (!restored)
+      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     result.undo = restored->before.id;
     tell(restored->done, selection, result.changes);
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});

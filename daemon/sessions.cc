@@ -15,10 +15,14 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdLength = 12;
-constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is mistaken for another
-// A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in circles there.
+constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is
+                                                                             // mistaken for another
+// A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in
+// circles there.
 constexpr double kAskTemperature = 0.2;
-constexpr std::string_view kSuffix = ".journal", kUnfinished = ".import";  // the latter: the daemon died while it wrote one
+constexpr std::string_view kSuffix = ".journal", kUnfinished = ".import";  // the latter: the daemon
+                                                                           // died while it wrote
+                                                                           // one
 
 template <class T, class U>
 bool out_of(const std::optional<T>& value, U low, U high) {
@@ -37,12 +41,15 @@ std::string fresh_session_id() {
 std::string wrong_setting(const protocol::SessionSettings& s) {
   if (!protocol::is_mode(s.mode)) return "settings.mode must be work or ask";
   if (!is_policy(s.policy)) return "settings.policy must be auto, edits, ask, plan or read-only";
-  if (s.unattended != "wait" && s.unattended != "skip") return "settings.unattended must be wait or skip";
+  if (s.unattended != "wait" && s.unattended != "skip")
+    return "settings.unattended must be wait or skip";
   if (out_of(s.temperature, 0.0, 100.0)) return "settings.temperature must be in 0..100";
   if (out_of(s.top_p, 0.0, 1.0)) return "settings.topP must be in 0..1";
   if (out_of(s.steps_max, 1, 1'000'000)) return "settings.stepsMax must be in 1..1000000";
-  if (out_of(s.step_tokens_max, 1, 10'000'000)) return "settings.stepTokensMax must be in 1..10000000";
-  if (out_of(s.think_tokens_max, 0, 10'000'000)) return "settings.thinkTokensMax must be in 0..10000000";
+  if (out_of(s.step_tokens_max, 1, 10'000'000))
+    return "settings.stepTokensMax must be in 1..10000000";
+  if (out_of(s.think_tokens_max, 0, 10'000'000))
+    return "settings.thinkTokensMax must be in 0..10000000";
   return "";
 }
 
@@ -84,7 +91,8 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   return make(request, {.session_id = fresh_session_id(), .root = root->root});
 }
 
-asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(protocol::SessionCreate request) {
+asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
+    protocol::SessionCreate request) {
   if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
     co_return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
   }
@@ -103,13 +111,15 @@ asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(protoc
   co_return InWorktree{*session, std::move(*made)};
 }
 
-Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request, protocol::SessionInfo info) {
+Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request,
+                                               protocol::SessionInfo info) {
   info.title = request.title;
   info.settings = request.settings;
   auto& s = info.settings;
   const TurnSettings& d = world_.defaults;
   if (!s.temperature) s.temperature = d.sampling.temperature;
-  if (!request.settings.temperature && s.mode == "ask") s.temperature = std::min(*s.temperature, kAskTemperature);
+  if (!request.settings.temperature && s.mode == "ask")
+    s.temperature = std::min(*s.temperature, kAskTemperature);
   if (!s.top_p) s.top_p = d.sampling.top_p;
   if (!s.seed) s.seed = std::random_device{}();
   if (!s.steps_max) s.steps_max = d.steps_max;
@@ -120,13 +130,19 @@ Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& re
   return session;
 }
 
-asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::int64_t after_step, std::string title) {
+asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<Session> from,
+                                                                std::int64_t before_turn,
+                                                                std::int64_t after_step,
+                                                                std::string title) {
   const std::string what = fmt::format("fork session {}", from->info().session_id);
   if (!co_await from->writable()) co_return tl::unexpected(from->unwritten());
   Transcript was = from->transcript();
   if (before_turn != 0) {
     const auto turns = from->turn_log().from(before_turn);
-    if (turns.empty()) co_return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
+    if (turns.empty())
+      co_return tl::unexpected(
+          refusal(protocol::Code::not_found,
+                  fmt::format("{} before turn {}: it has no such turn now", what, before_turn)));
     if (after_step == 0) {
       was = from->turn_log().before(turns.front(), was);
     } else {
@@ -135,9 +151,11 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
       was = std::move(*then);
     }
   } else if (after_step != 0) {
-    co_return tl::unexpected(refusal(protocol::Code::invalid_params, what + ": after a step of which turn?", "give the turn, too"));
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params,
+                                     what + ": after a step of which turn?", "give the turn, too"));
   } else if (from->running() || from->rewinding()) {
-    co_return tl::unexpected(refusal(protocol::Code::busy, what + ": a turn runs; fork before it, or when it has ended"));
+    co_return tl::unexpected(refusal(protocol::Code::busy,
+                                     what + ": a turn runs; fork before it, or when it has ended"));
   }
   protocol::SessionInfo info;
   info.session_id = fresh_session_id();
@@ -146,8 +164,10 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;
-  co_await (*session)->become_fork_of(from, std::move(was), from->words(before_turn, after_step > 0));
-  if (const std::string& failed = (*session)->failure(); !failed.empty()) co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
+  co_await (*session)->become_fork_of(from, std::move(was),
+                                      from->words(before_turn, after_step > 0));
+  if (const std::string& failed = (*session)->failure(); !failed.empty())
+    co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
   sessions_[info.session_id] = *session;
   co_return session;
 }
@@ -155,11 +175,15 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
 Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
   const auto first = sessions_.lower_bound(id);
   if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("there is no session {}; `lares sessions --all --closed` lists them", id)));
+    return tl::unexpected(refusal(
+        protocol::Code::not_found,
+        fmt::format("there is no session {}; `lares sessions --all --closed` lists them", id)));
   }
   const auto second = std::next(first);
   if (first->first != id && second != sessions_.end() && second->first.starts_with(id)) {
-    return tl::unexpected(refusal(protocol::Code::not_found, fmt::format("more than one session begins with {}; give more of its id", id)));
+    return tl::unexpected(
+        refusal(protocol::Code::not_found,
+                fmt::format("more than one session begins with {}; give more of its id", id)));
   }
   return first->second;
 }
@@ -170,7 +194,8 @@ std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool 
     const auto& info = session->info();
     if ((root.empty() || info.root == root) && (closed || !info.closed)) out.push_back(info);
   }
-  std::stable_sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.updated_ms > b.updated_ms; });
+  std::stable_sort(out.begin(), out.end(),
+                   [](const auto& a, const auto& b) { return a.updated_ms > b.updated_ms; });
   return out;
 }
 
@@ -188,7 +213,8 @@ asio::awaitable<void> Sessions::all_ended() {
 }
 
 int Sessions::n_running() const {
-  return static_cast<int>(std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) { return s.second->running(); }));
+  return static_cast<int>(std::count_if(sessions_.begin(), sessions_.end(),
+                                        [](const auto& s) { return s.second->running(); }));
 }
 
 void Sessions::forget(Subscriber* subscriber) {
@@ -201,7 +227,8 @@ void Sessions::limit_timelines() {
     if (session->awake() && !session->running()) awake.push_back(session.get());
   }
   if (awake.size() <= kTimelinesMax) return;
-  std::sort(awake.begin(), awake.end(), [](Session* a, Session* b) { return a->info().updated_ms < b->info().updated_ms; });
+  std::sort(awake.begin(), awake.end(),
+            [](Session* a, Session* b) { return a->info().updated_ms < b->info().updated_ms; });
   for (std::size_t i = 0; i + kTimelinesMax < awake.size(); ++i) awake[i]->sleep();
 }
 

@@ -13,10 +13,12 @@
 
 namespace lares::daemon {
 
-inline constexpr int kTimelinesMax = 8;  // KV caches kept between turns; the least recently used go first
+inline constexpr int kTimelinesMax = 8;  // KV caches kept between turns; the least recently used go
+                                         // first
 
 std::string fresh_session_id();
-std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty: all are possible
+std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:
+                                                                       // all are possible
 
 class Sessions {
  public:
@@ -33,16 +35,24 @@ class Sessions {
     WorktreeRecord worktree;  // made for it
   };
   asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
-  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from, std::int64_t before_turn, std::int64_t after_step, std::string title);
-  // session_import.cc. What an export holds, in a worktree of this machine: that of `root`, or the one it was about.
+  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from,
+                                                        std::int64_t before_turn,
+                                                        std::int64_t after_step, std::string title);
+  // session_import.cc. What an export holds, in a worktree of this machine: that of `root`, or the
+  // one it was about.
   asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
-  // session_verify.cc. Samples again what a session recorded, its journal's or an export's, and compares.
-  asio::awaitable<Reply<protocol::SessionReplayResult>> verify(protocol::SessionReplay request, std::function<bool()> given_up);
+  // session_verify.cc. Samples again what a session recorded, its journal's or an export's, and
+  // compares.
+  asio::awaitable<Reply<protocol::SessionReplayResult>> verify(protocol::SessionReplay request,
+                                                               std::function<bool()> given_up);
   const SessionWorld& world() const { return world_; }
   // By id or an unambiguous beginning of one.
   Reply<std::shared_ptr<Session>> find(const std::string& id) const;
-  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest first
-  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;  // by id, closed ones too
+  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest
+                                                                                        // first
+  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;   // by id,
+                                                                                        // closed
+                                                                                        // ones too
   void interrupt_all();
   asio::awaitable<void> all_ended();
   int n_sessions() const { return static_cast<int>(sessions_.size()); }
@@ -50,7 +60,8 @@ class Sessions {
   void forget(Subscriber* subscriber);
 
  private:
-  Reply<std::shared_ptr<Session>> make(const protocol::SessionCreate& request, protocol::SessionInfo info);
+  Reply<std::shared_ptr<Session>> make(const protocol::SessionCreate& request,
+                                       protocol::SessionInfo info);
   void limit_timelines();
 
   SessionWorld world_;

@@ -25,21 +25,53 @@ using json = nlohmann::ordered_json;
 constexpr std::size_t kSettingsBytesMax = 1 << 20;
 
 constexpr Setting kSettings[] = {
-    {"model", "checkpoint directory that the daemon loads", "nano, which comes with Lares", Kind::path, 0, 0, {}, true},
-    {"memory", "GB for weights, work space and all sessions", "what is free", Kind::number, 0, 1e6, {}, true},
-    {"device", "what computes it; auto: the CPU as yet", "auto", Kind::device, 0, 0, "auto cpu cuda cuda:1 cuda:0,1", true},
+    {"model",
+     "checkpoint directory that the daemon loads",
+     "nano, which comes with Lares",
+     Kind::path,
+     0,
+     0,
+     {},
+     true},
+    {"memory",
+     "GB for weights, work space and all sessions",
+     "what is free",
+     Kind::number,
+     0,
+     1e6,
+     {},
+     true},
+    {"device", "what computes it; auto: the CPU as yet", "auto", Kind::device, 0, 0,
+     "auto cpu cuda cuda:1 cuda:0,1", true},
     {"gpu_memory", "GB of each GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
     {"threads", "threads of the engine", "the daemon's CPUs", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
-    {"resident", "tokens of a repository that stand before its sessions", "262144, or half of a shorter context", Kind::whole, 0, 1e9, {}, true},
-    {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max", true},
+    {"resident",
+     "tokens of a repository that stand before its sessions",
+     "262144, or half of a shorter context",
+     Kind::whole,
+     0,
+     1e9,
+     {},
+     true},
+    {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max",
+     true},
     {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
     {"listen", "where HTTP is served over TCP too", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
-    {"network_allow", "hosts that commands may reach by HTTP(S)", "none", Kind::hosts, 0, 0, {}, true},
-    {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0, "auto edits ask plan read-only"},
-    {"wake", "goes on when a background job ends", "attended", Kind::word, 0, 0, "attended always never", true},
+    {"network_allow",
+     "hosts that commands may reach by HTTP(S)",
+     "none",
+     Kind::hosts,
+     0,
+     0,
+     {},
+     true},
+    {"policy", "what new sessions may change unasked", "auto", Kind::word, 0, 0,
+     "auto edits ask plan read-only"},
+    {"wake", "goes on when a background job ends", "attended", Kind::word, 0, 0,
+     "attended always never", true},
     {"temperature", "of sampling; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
     {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
     {"hide_thinking", "lares run and the like show no thinking", "false", Kind::flag},
@@ -56,7 +88,9 @@ std::string normal(std::string_view key) {
   return out;
 }
 
-std::string range_text(const Setting& s) { return fmt::format("from {:.0f} to {:.0f}", s.low, s.high); }
+std::string range_text(const Setting& s) {
+  return fmt::format("from {:.0f} to {:.0f}", s.low, s.high);
+}
 
 std::string what_it_must_be(const Setting& s) {
   switch (s.kind) {
@@ -105,15 +139,20 @@ bool is_cuda_list(std::string_view text) {
 // Of the member `key`, for people; 0: not found.
 std::size_t line_of(std::string_view text, const std::string& key) {
   const std::string quoted = '"' + key + '"';
-  for (std::size_t at = text.find(quoted); at != std::string_view::npos; at = text.find(quoted, at + 1)) {
+  for (std::size_t at = text.find(quoted); at != std::string_view::npos;
+       at = text.find(quoted, at + 1)) {
     const auto next = text.find_first_not_of(" \t\r\n", at + quoted.size());
-    if (next != std::string_view::npos && text[next] == ':') return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+    if (next != std::string_view::npos && text[next] == ':')
+      return 1 + static_cast<std::size_t>(std::count(
+                     text.begin(), text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
   }
   return 0;
 }
 
-tl::unexpected<std::string> broken(const std::string& path, std::size_t line, std::string_view why) {
-  return tl::unexpected(fmt::format("read the settings in {}{}: {}; mend it, or move the file away", path, line > 0 ? fmt::format(", line {}", line) : "", why));
+tl::unexpected<std::string> broken(const std::string& path, std::size_t line,
+                                   std::string_view why) {
+  return tl::unexpected(fmt::format("read the settings in {}{}: {}; mend it, or move the file away",
+                                    path, line > 0 ? fmt::format(", line {}", line) : "", why));
 }
 
 struct File {
@@ -131,14 +170,19 @@ tl::expected<File, std::string> read_file(const std::string& path) {
     in.read(file.text.data(), static_cast<std::streamsize>(file.text.size()));
     file.text.resize(static_cast<std::size_t>(in.gcount()));
   }
-  if (!in.eof()) return broken(path, 0, errno != 0 ? std::strerror(errno) : fmt::format("it is longer than {} bytes", kSettingsBytesMax));
+  if (!in.eof())
+    return broken(path, 0,
+                  errno != 0 ? std::strerror(errno)
+                             : fmt::format("it is longer than {} bytes", kSettingsBytesMax));
   try {
     file.object = nlohmann::ordered_json::parse(file.text);
   } catch (const json::parse_error& e) {
     std::string_view why = e.what();
     if (const auto at = why.find(": "); at != std::string_view::npos) why.remove_prefix(at + 2);
-    const auto before = file.text.begin() + static_cast<std::ptrdiff_t>(std::min(e.byte > 0 ? e.byte - 1 : 0, file.text.size()));
-    return broken(path, 1 + static_cast<std::size_t>(std::count(file.text.begin(), before, '\n')), why);
+    const auto before = file.text.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                e.byte > 0 ? e.byte - 1 : 0, file.text.size()));
+    return broken(path, 1 + static_cast<std::size_t>(std::count(file.text.begin(), before, '\n')),
+                  why);
   }
   if (!file.object.is_object()) return broken(path, 1, "it must hold an object, {...}");
   return file;
@@ -150,7 +194,8 @@ std::span<const Setting> settings_table() { return kSettings; }
 
 const Setting* find_setting(std::string_view key) {
   const std::string wanted = normal(key);
-  const auto at = std::find_if(std::begin(kSettings), std::end(kSettings), [&](const Setting& s) { return s.key == wanted; });
+  const auto at = std::find_if(std::begin(kSettings), std::end(kSettings),
+                               [&](const Setting& s) { return s.key == wanted; });
   return at == std::end(kSettings) ? nullptr : at;
 }
 
@@ -162,14 +207,18 @@ std::string_view nearest_setting(std::string_view key) {
 
 std::string environment_name(const Setting& setting) {
   std::string name = "LARES_";
-  for (const char c : setting.key) name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  for (const char c : setting.key)
+    name += c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   return name;
 }
 
 tl::expected<std::string, std::string> settings_path() {
-  if (const std::string config = environment("XDG_CONFIG_HOME"); config.starts_with('/')) return config + "/lares/config.json";
+  if (const std::string config = environment("XDG_CONFIG_HOME"); config.starts_with('/'))
+    return config + "/lares/config.json";
   const std::string home = environment("HOME");
-  if (!home.starts_with('/')) return tl::unexpected<std::string>("find the settings: HOME is not set; set it, or XDG_CONFIG_HOME to a directory");
+  if (!home.starts_with('/'))
+    return tl::unexpected<std::string>(
+        "find the settings: HOME is not set; set it, or XDG_CONFIG_HOME to a directory");
   return home + "/.config/lares/config.json";
 }
 
@@ -179,11 +228,15 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
   if (s.kind == Kind::number) {
     double value = 0;
     const auto [last, ec] = std::from_chars(begin, end, value);
-    if (ec == std::errc() && last == end && std::isfinite(value) && value >= s.low && value <= s.high) return value == std::floor(value) ? json(static_cast<std::int64_t>(value)) : json(value);
+    if (ec == std::errc() && last == end && std::isfinite(value) && value >= s.low &&
+        value <= s.high)
+      return value == std::floor(value) ? json(static_cast<std::int64_t>(value)) : json(value);
   } else if (s.kind == Kind::whole) {
     std::int64_t value = 0;
     const auto [last, ec] = std::from_chars(begin, end, value);
-    if (ec == std::errc() && last == end && static_cast<double>(value) >= s.low && static_cast<double>(value) <= s.high) return json(value);
+    if (ec == std::errc() && last == end && static_cast<double>(value) >= s.low &&
+        static_cast<double>(value) <= s.high)
+      return json(value);
   } else if (s.kind == Kind::flag) {
     if (text == "true" || text == "false") return json(text == "true");
   } else if (s.kind == Kind::word) {
@@ -191,7 +244,8 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
   } else if (s.kind == Kind::device) {
     if (among(s.words, text) || is_cuda_list(text)) return json(text);
   } else if (s.kind == Kind::hosts) {
-    constexpr std::string_view kOfHosts = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.*:[] ";
+    constexpr std::string_view kOfHosts =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.*:[] ";
     if (text.find_first_not_of(kOfHosts) == std::string::npos) return json(text);
   } else if (s.kind == Kind::address) {
     if (parse_listen_address(text)) return json(text);
@@ -219,23 +273,35 @@ tl::expected<Settings, std::string> Settings::load() {
       const Setting* const s = find_setting(key);
       if (!s) {
         const std::string_view near = nearest_setting(key);
-        unknown += fmt::format("{}{}{}", unknown.empty() ? "" : ", ", key, near.empty() ? "" : fmt::format(" (near {})", near));
+        unknown += fmt::format("{}{}{}", unknown.empty() ? "" : ", ", key,
+                               near.empty() ? "" : fmt::format(" (near {})", near));
         continue;
       }
-      const bool is_text = s->kind != Kind::number && s->kind != Kind::whole && s->kind != Kind::flag;
-      if (value.is_string() != is_text) return broken(out.path_, line_of(file->text, key), fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
+      const bool is_text = s->kind != Kind::number && s->kind != Kind::whole &&
+                           s->kind != Kind::flag;
+      if (value.is_string() != is_text)
+        return broken(
+            out.path_, line_of(file->text, key),
+            fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
       const std::string text = is_text ? value.get<std::string>() : value.dump();
-      if (const auto checked = setting_value(*s, text); !checked) return broken(out.path_, line_of(file->text, key), fmt::format("{}, and is {}", checked.error(), value.dump()));
+      if (const auto checked = setting_value(*s, text); !checked)
+        return broken(out.path_, line_of(file->text, key),
+                      fmt::format("{}, and is {}", checked.error(), value.dump()));
       out.values_[std::string(s->key)] = {text, false};
     }
-    if (!unknown.empty()) out.warnings_.push_back(fmt::format("{}: not known, so left alone: {}; `lares config` lists what is", out.path_, unknown));
+    if (!unknown.empty())
+      out.warnings_.push_back(fmt::format(
+          "{}: not known, so left alone: {}; `lares config` lists what is", out.path_, unknown));
   }
   for (const Setting& s : kSettings) {
     const std::string name = environment_name(s), text = environment(name.c_str());
     if (text.empty()) continue;
-    // A path from the environment may be one of the shell's current directory; whoever uses it says what is wrong with it.
+    // A path from the environment may be one of the shell's current directory; whoever uses it says
+    // what is wrong with it.
     if (s.kind != Kind::path) {
-      if (const auto checked = setting_value(s, text); !checked) return tl::unexpected(fmt::format("read {}={}: {}; unset it or set it to that", name, text, checked.error()));
+      if (const auto checked = setting_value(s, text); !checked)
+        return tl::unexpected(
+            fmt::format("read {}={}: {}; unset it or set it to that", name, text, checked.error()));
     }
     out.values_[std::string(s.key)] = {text, true};
   }
@@ -259,7 +325,8 @@ std::optional<double> Settings::number(std::string_view key) const {
 
 std::optional<std::int64_t> Settings::whole(std::string_view key) const {
   const Value* const value = find(key);
-  return value ? std::optional<std::int64_t>(std::strtoll(value->text.c_str(), nullptr, 10)) : std::nullopt;
+  return value ? std::optional<std::int64_t>(std::strtoll(value->text.c_str(), nullptr, 10))
+               : std::nullopt;
 }
 
 std::vector<std::string> Settings::list(std::string_view key) const {

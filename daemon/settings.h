@@ -1,5 +1,6 @@
-// What a user may set once instead of on every command line: the table of settings, and the values that hold. A value comes from the
-// command line (whoever parses that looks there first), else the environment, else the user's file, else it is the default.
+// What a user may set once instead of on every command line: the table of settings, and the values
+// that hold. A value comes from the command line (whoever parses that looks there first), else the
+// environment, else the user's file, else it is the default.
 #pragma once
 
 #include <cstdint>
@@ -20,25 +21,27 @@ struct Setting {
   std::string_view key, what;
   std::string_view usual;  // in words, where nothing is set; empty: the caller computes it
   Kind kind = Kind::path;
-  double low = 0, high = 0;    // number, whole
+  double low = 0, high = 0;     // number, whole
   std::string_view words = {};  // word: "auto ask"; device: and any GPUs in the form of the last
-  bool of_daemon = false;      // read when it starts
+  bool of_daemon = false;       // read when it starts
 };
 std::span<const Setting> settings_table();
-const Setting* find_setting(std::string_view key);    // "state-dir" is state_dir
+const Setting* find_setting(std::string_view key);  // "state-dir" is state_dir
 std::string_view nearest_setting(std::string_view key);
 std::string environment_name(const Setting& setting);  // LARES_STATE_DIR
 
-// $XDG_CONFIG_HOME/lares/config.json, else ~/.config/lares/config.json; an object with a member for each setting.
+// $XDG_CONFIG_HOME/lares/config.json, else ~/.config/lares/config.json; an object with a member for
+// each setting.
 tl::expected<std::string, std::string> settings_path();
 
 // `text` as a value of the setting; the error says what it must be.
-tl::expected<nlohmann::ordered_json, std::string> setting_value(const Setting& setting, const std::string& text);
+tl::expected<nlohmann::ordered_json, std::string> setting_value(const Setting& setting,
+                                                                const std::string& text);
 
 class Settings {
  public:
-  // The error is one line: a file that cannot be read, is no JSON, or holds a value that makes no sense, with its line; or a
-  // variable. Nothing is taken from a file that is wrong anywhere.
+  // The error is one line: a file that cannot be read, is no JSON, or holds a value that makes no
+  // sense, with its line; or a variable. Nothing is taken from a file that is wrong anywhere.
   static tl::expected<Settings, std::string> load();
 
   struct Value {
@@ -53,7 +56,9 @@ class Settings {
   std::vector<std::string> list(std::string_view key) const;  // of hosts
 
   const std::string& path() const { return path_; }
-  const std::vector<std::string>& warnings() const { return warnings_; }  // unknown members of the file; at most one line
+  const std::vector<std::string>& warnings() const {
+    return warnings_;
+  }  // unknown members of the file; at most one line
 
  private:
   std::string path_;

@@ -1,5 +1,6 @@
-// When the context is nearly full: the conversation is begun anew with a summary in its place, which the model writes itself while it still
-// has all of it before it. The repository stays as it is, word for word, and so do the user's own words.
+// When the context is nearly full: the conversation is begun anew with a summary in its place,
+// which the model writes itself while it still has all of it before it. The repository stays as it
+// is, word for word, and so do the user's own words.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +9,26 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kRoomTokens = 65'536;          // that an answer should find ...
-inline constexpr std::int64_t kRoomShare = 8;                // ... or this part of a shorter context
-inline constexpr std::int64_t kConversationShare = 4;        // of the context: a shorter conversation is not what fills it
-inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;  // that of a shorter context
-inline constexpr std::int64_t kSummaryThinkShare = 4;                          // of a summary's tokens: reasoning
-inline constexpr std::size_t kUserWordsBytesMax = 64u << 10;  // of earlier prompts, the newest first
+inline constexpr std::int64_t kRoomTokens = 65'536;    // that an answer should find ...
+inline constexpr std::int64_t kRoomShare = 8;          // ... or this part of a shorter context
+inline constexpr std::int64_t kConversationShare = 4;  // of the context: a shorter conversation is
+                                                       // not what fills it
+inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;  // that of a shorter
+                                                                               // context
+inline constexpr std::int64_t kSummaryThinkShare = 4;         // of a summary's tokens: reasoning
+inline constexpr std::size_t kUserWordsBytesMax = 64u << 10;  // of earlier prompts, the newest
+                                                              // first
 
-// Whether a prompt of n_prompt tokens, of which n_repository stand before the conversation, leaves too little of the context.
+// Whether a prompt of n_prompt tokens, of which n_repository stand before the conversation, leaves
+// too little of the context.
 bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n_context);
 
 std::int64_t summary_tokens_max(std::int64_t n_context);
 std::string summary_request();
 
-// What the conversation begins anew with. `words`: what the user asked, oldest first; `next`: what the model has to do now.
-std::string anew(const std::string& summary, const std::vector<std::string>& words, const std::string& next);
+// What the conversation begins anew with. `words`: what the user asked, oldest first; `next`: what
+// the model has to do now.
+std::string anew(const std::string& summary, const std::vector<std::string>& words,
+                 const std::string& next);
 
 }  // namespace lares::daemon

@@ -33,28 +33,43 @@ tl::expected<void, std::string> make_state_dir(const std::string& path) {
   fs::create_directories(what.parent_path(), ec);
   int error = ec.value();
   if (!ec) {
-    if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return {};  // sessions are nobody else's business
+    if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST)
+      return {};  // sessions are nobody else's business
     error = errno;
   }
-  while (ec && what.has_relative_path() && !fs::exists(what.parent_path(), ignored)) what = what.parent_path();
-  return tl::unexpected(fmt::format("create {}: {}; {}", what.string(), std::strerror(error), kAnotherStateDir));
+  while (ec && what.has_relative_path() && !fs::exists(what.parent_path(), ignored))
+    what = what.parent_path();
+  return tl::unexpected(
+      fmt::format("create {}: {}; {}", what.string(), std::strerror(error), kAnotherStateDir));
 }
 
-tl::expected<StateDir, std::string> StateDir::open(const std::string& path, const std::string& socket) {
-  const auto failed = [&](const std::string& why) { return tl::unexpected(fmt::format("open the state directory {}: {}", path, why)); };
+tl::expected<StateDir, std::string> StateDir::open(const std::string& path,
+                                                   const std::string& socket) {
+  const auto failed = [&](const std::string& why) {
+    return tl::unexpected(fmt::format("open the state directory {}: {}", path, why));
+  };
   if (auto made = make_state_dir(path); !made) return failed(made.error());
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) return failed(std::strerror(errno));
-  if (st.st_uid != ::geteuid()) return failed("it belongs to another user; set LARES_STATE_DIR to a directory of yours");
-  if ((st.st_mode & 077) != 0) return failed("others may look into it, and sessions hold what they saw; chmod 700 it, or set LARES_STATE_DIR to another directory");
+  if (st.st_uid != ::geteuid())
+    return failed("it belongs to another user; set LARES_STATE_DIR to a directory of yours");
+  if ((st.st_mode & 077) != 0)
+    return failed(
+        "others may look into it, and sessions hold what they saw; chmod 700 it, or set "
+        "LARES_STATE_DIR to another directory");
   std::error_code ec;
   std::filesystem::create_directories(path + "/sessions", ec);
   if (ec) return failed(fmt::format("create sessions: {}; {}", ec.message(), kAnotherStateDir));
   auto lock = FileLock::take(path + "/lock", socket, [](const std::string& theirs) {
-    return theirs.empty() ? "another laresd uses it; end it with `lares shutdown`, or set LARES_STATE_DIR to another directory"
-                          : fmt::format("the laresd on {0} uses it; end it with `lares shutdown --socket {0}`, or set LARES_STATE_DIR to another directory", theirs);
+    return theirs.empty() ? "another laresd uses it; end it with `lares shutdown`, or set "
+                            "LARES_STATE_DIR to another directory"
+                          : fmt::format(
+                                "the laresd on {0} uses it; end it with `lares shutdown --socket "
+                                "{0}`, or set LARES_STATE_DIR to another directory",
+                                theirs);
   });
-  if (!lock && lock.error().ends_with(std::strerror(EROFS))) return failed(fmt::format("{}; {}", lock.error(), kAnotherStateDir));
+  if (!lock && lock.error().ends_with(std::strerror(EROFS)))
+    return failed(fmt::format("{}; {}", lock.error(), kAnotherStateDir));
   if (!lock) return failed(lock.error());
   std::string id;
   const std::string id_path = path + "/daemon-id";

@@ -1,5 +1,5 @@
-// What the model has read and said in a session, as token ids: only ever appended to, or, when the context is full, begun anew with a
-// summary in place of the conversation (shorten.h).
+// What the model has read and said in a session, as token ids: only ever appended to, or, when the
+// context is full, begun anew with a summary in place of the conversation (shorten.h).
 #pragma once
 
 #include <string>
@@ -10,12 +10,15 @@
 namespace lares::daemon {
 
 struct Transcript {
-  std::vector<engine::Token> ids;    // ends with an answer's end-of-sentence token between turns; empty before the first
-  std::vector<std::string> results;  // of the last answer's calls, in order, while the model has not read them
+  std::vector<engine::Token> ids;    // ends with an answer's end-of-sentence token between turns;
+                                     // empty before the first
+  std::vector<std::string> results;  // of the last answer's calls, in order, while the model has
+                                     // not read them
 };
 
 // Stands for the result of a call that the death of the daemon cut off.
 inline constexpr std::string_view kUnknownOutcome =
-    "Lares was stopped before this call was finished: whether it did anything is unknown. Look before you go on.";
+    "Lares was stopped before this call was finished: whether it did anything is unknown. Look "
+    "before you go on.";
 
 }  // namespace lares::daemon

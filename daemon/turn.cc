@@ -31,7 +31,8 @@ using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
 constexpr std::string_view kGivenUp = "given up";  // of an answer: another is drawn in its place
-constexpr std::string_view kGoOn = "Go on with the next step.", kDoWhatWasAsked = "Now do what was asked last.";
+constexpr std::string_view kGoOn = "Go on with the next step.",
+                           kDoWhatWasAsked = "Now do what was asked last.";
 
 std::int64_t ms_since(Clock::time_point begin) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begin).count();
@@ -41,14 +42,25 @@ using Call = TurnItems::Call;
 
 class Turn {
  public:
-  Turn(EngineHost& host, const Tools& tools, Transcript& transcript, std::unique_ptr<engine::Timeline>& timeline,
-       TurnEvents& events, TurnStop& stop, TurnInput input, std::shared_ptr<SharedBeginning> shared)
-      : host_(host), engine_(*host.engine()), tools_(tools), transcript_(transcript), timeline_(timeline), events_(events),
-        stop_(stop), in_(std::move(input)), items_(events_, in_.turn_id), run_(tools_, events_, stop_, in_), shared_(std::move(shared)) {}
+  Turn(EngineHost& host, const Tools& tools, Transcript& transcript,
+       std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
+       TurnInput input, std::shared_ptr<SharedBeginning> shared)
+      : host_(host),
+        engine_(*host.engine()),
+        tools_(tools),
+        transcript_(transcript),
+        timeline_(timeline),
+        events_(events),
+        stop_(stop),
+        in_(std::move(input)),
+        items_(events_, in_.turn_id),
+        run_(tools_, events_, stop_, in_),
+        shared_(std::move(shared)) {}
 
   asio::awaitable<TurnResult> run() {
     const auto began = Clock::now();
-    if (!in_.said.prompt_id.empty()) items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
+    if (!in_.said.prompt_id.empty())
+      items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
     for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
     if (!in_.beginning.segments.empty()) {
       const auto ids = tokens_of(in_.beginning);
@@ -72,7 +84,8 @@ class Turn {
 
   asio::awaitable<void> step() {
     if (total_.steps >= in_.settings.steps_max) {
-      end("max_steps", fmt::format("{} steps; a prompt such as `go on` continues", in_.settings.steps_max));
+      end("max_steps",
+          fmt::format("{} steps; a prompt such as `go on` continues", in_.settings.steps_max));
       co_return;
     }
     ++total_.steps;
@@ -96,7 +109,8 @@ class Turn {
     } else if (reason == "end" && must_answer_) {
       end("repetition", fmt::format("the same call was made {} times", kCallsStop));
     } else if (reason == "end") {
-      auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes on with it
+      auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes
+                                             // on with it
       if (more.empty()) {
         auto asked = asked_to_go_on();
         more = co_await std::move(asked);
@@ -114,13 +128,14 @@ class Turn {
     }
   }
 
-  // By those who look at its work when the model has finished; nothing: they are content, or it has been sent back often enough, and the
-  // turn ends.
+  // By those who look at its work when the model has finished; nothing: they are content, or it has
+  // been sent back often enough, and the turn ends.
   asio::awaitable<std::vector<std::string>> asked_to_go_on() {
     std::vector<std::string> more;
     if (in_.at_end) {
       auto asked = until_stopped(stop_, in_.at_end());
-      if (auto text = co_await std::move(asked); text && !text->empty()) more.push_back(std::move(*text));
+      if (auto text = co_await std::move(asked); text && !text->empty())
+        more.push_back(std::move(*text));
     }
     if (more.empty() && in_.check && run_.worked() && !stop_.requested()) {
       events_.state("tool");
@@ -128,11 +143,15 @@ class Turn {
       std::optional<Checked> found = co_await std::move(asked);
       Checked checked;  // stopped meanwhile: nothing more is asked
       if (found) checked = std::move(*found);
-      if (checked.done && !checked.text.empty()) items_.complete({.kind = "note", .text = checked.text});
+      if (checked.done && !checked.text.empty())
+        items_.complete({.kind = "note", .text = checked.text});
       if (!checked.known) end("unfinished", checked.text.substr(0, checked.text.find('\n')));
       if (checked.done) co_return more;
-      if (++n_sent_back_ > kSentBackMax) end("unfinished", checked.text.substr(0, checked.text.find('\n')) + "; a prompt such as `go on` continues");
-      else more.push_back(std::move(checked.text));
+      if (++n_sent_back_ > kSentBackMax)
+        end("unfinished", checked.text.substr(0, checked.text.find('\n')) +
+                              "; a prompt such as `go on` continues");
+      else
+        more.push_back(std::move(checked.text));
     }
     for (const auto& text : more) items_.complete({.kind = "note", .text = text});
     co_return more;
@@ -151,16 +170,21 @@ class Turn {
     }
   };
 
-  // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's reason, or kGivenUp: nothing was appended.
+  // Fills the timeline, samples one answer and appends it to the transcript. Returns the step's
+  // reason, or kGivenUp: nothing was appended.
   asio::awaitable<std::string> answer(int draw, bool last = false) {
     drawn_ = {};
     std::optional<Branch> branch = for_its_edit(given_up_) ? branches_.next(draw) : std::nullopt;
-    auto filled = branch ? go_back_to(behind_transcript(branch->tokens)) : draw > 0 ? go_back_to(transcript_.ids) : fill(transcript_.ids);
+    auto filled = branch     ? go_back_to(behind_transcript(branch->tokens))
+                  : draw > 0 ? go_back_to(transcript_.ids)
+                             : fill(transcript_.ids);
     if (!co_await std::move(filled)) co_return failure_;
     const EngineHost::Person waits(host_);
     auto sampling = in_.settings.sampling;
-    if (branch) draw_branch(sampling, draw), drawn_.parts = branch->parts;
-    else if (draw > 0) draw_otherwise(sampling, draw);
+    if (branch)
+      draw_branch(sampling, draw), drawn_.parts = branch->parts;
+    else if (draw > 0)
+      draw_otherwise(sampling, draw);
     Draw drawing(*this);
     auto& answer = drawing.answer;
     Kept kept;
@@ -185,12 +209,15 @@ class Turn {
     if (!last) {
       auto judging = why_given_up(*answer, draw);
       given_up_ = co_await std::move(judging);
-      if (for_its_edit(given_up_) && !in_circles) branches_.add(answer->drawn(), answer->choices(), branch, draw);
+      if (for_its_edit(given_up_) && !in_circles)
+        branches_.add(answer->drawn(), answer->choices(), branch, draw);
       if (!given_up_.empty()) co_return std::string(kGivenUp);
     }
     std::vector<std::string> pending;
-    if (answer->end() == Answer::End::end) pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
-    else items_.calls().clear();
+    if (answer->end() == Answer::End::end)
+      pending.assign(items_.calls().size(), std::string(kUnknownOutcome));
+    else
+      items_.calls().clear();
     transcript_.results = pending;
     if (must_answer_ || summing_up_) drawn_.without_tools = true;
     if (summing_up_) drawn_.think_tokens_max = limits().think_tokens_max;
@@ -201,13 +228,17 @@ class Turn {
 
   // For another; empty: it is kept. `draw`: of those before it.
   asio::awaitable<std::string_view> why_given_up(const Answer& answer, int draw) {
-    if (answer.end() == Answer::End::repetition) co_return n_begun_anew_ < kResamplesMax ? kRedrawnCircles : "";
+    if (answer.end() == Answer::End::repetition)
+      co_return n_begun_anew_ < kResamplesMax ? kRedrawnCircles : "";
     if (answer.end() != Answer::End::end) co_return "";
     if (!items_.said_anything()) co_return n_begun_anew_ < kResamplesMax ? kRedrawnEmpty : "";
     if (draw >= kEditResamplesMax || usage_.generated > kEditResampleTokensMax) co_return "";
-    const auto is_edit = [](const Call& call) { return !call.rejected && call.item.name == kEditTool; };
+    const auto is_edit = [](const Call& call) {
+      return !call.rejected && call.item.name == kEditTool;
+    };
     const auto& calls = items_.calls();
-    if (std::ranges::count_if(calls, is_edit) != 1) co_return "";  // what several come to together is not foreseen
+    if (std::ranges::count_if(calls, is_edit) != 1)
+      co_return "";  // what several come to together is not foreseen
     const Item& edit = std::ranges::find_if(calls, is_edit)->item;
     const auto look = [this, &edit] { return run_.in_vain(edit); };
     const std::string_view why = co_await host_.run(look);  // a file is read and parsed
@@ -222,22 +253,30 @@ class Turn {
   }
 
   Answer::Limits limits() const {
-    Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max, context_limit(), in_.settings.tools == ToolUse::all ? kEditResampleTokensMax : 0};
+    Answer::Limits limits{in_.settings.step_tokens_max, in_.settings.think_tokens_max,
+                          context_limit(),
+                          in_.settings.tools == ToolUse::all ? kEditResampleTokensMax : 0};
     if (summing_up_) {
       limits.tokens_max = std::min(limits.tokens_max, summary_tokens_max(context_limit()));
-      limits.think_tokens_max = std::min(limits.think_tokens_max, limits.tokens_max / kSummaryThinkShare);
+      limits.think_tokens_max = std::min(limits.think_tokens_max,
+                                         limits.tokens_max / kSummaryThinkShare);
     }
     return limits;
   }
 
-  // Once, of an answer that goes in circles: from before the circle. False: failure_ says why, and the answer is as it was.
+  // Once, of an answer that goes in circles: from before the circle. False: failure_ says why, and
+  // the answer is as it was.
   asio::awaitable<bool> draw_again(Draw& drawing, engine::Sampling sampling) {
     auto kept = drawing.answer->before_repetition();
-    const std::int64_t n_dropped = drawing.answer->n_tokens() - static_cast<std::int64_t>(kept.tokens.size());
+    const std::int64_t n_dropped = drawing.answer->n_tokens() -
+                                   static_cast<std::int64_t>(kept.tokens.size());
     items_.close();
     items_.drop_calls(fmt::format("{}the answer went in circles, and was drawn again.", kCutOff));
     items_.begin_answer();
-    items_.complete({.kind = "note", .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them", n_dropped)});
+    items_.complete(
+        {.kind = "note",
+         .text = fmt::format("the last {} tokens repeat themselves; drawn again from before them",
+                             n_dropped)});
     auto gone_back = go_back_to(behind_transcript(kept.tokens));
     if (!co_await std::move(gone_back)) co_return false;
     usage_.generated += n_dropped;
@@ -256,9 +295,8 @@ class Turn {
     engine::GrammarOptions grammar;
     grammar.tools = declared();
     grammar.calls_max = kCallsPerStepMax;
-    grammar.oracle = [this](const std::string& tool, const std::string& key, const engine::Arguments& so_far) {
-      return choices(tool, key, so_far);
-    };
+    grammar.oracle = [this](const std::string& tool, const std::string& key,
+                            const engine::Arguments& so_far) { return choices(tool, key, so_far); };
     return grammar;
   }
 
@@ -271,14 +309,17 @@ class Turn {
       const Spent spent = co_await host_.draw(drawing);
       usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(spent.waited).count();
       decode_ += spent.ran;
-      if (answer->end() == Answer::End::max_tokens && !summing_up_ && n_continued < in_.settings.continuations_max) {
+      if (answer->end() == Answer::End::max_tokens && !summing_up_ &&
+          n_continued < in_.settings.continuations_max) {
         ++n_continued;
         answer->go_on(in_.settings.step_tokens_max);
       }
       for (auto& event : answer->events()) items_.hear(std::move(event), answer->n_tokens());
       if (answer->think_forced() && !note_forced) {
         note_forced = true;
-        items_.complete({.kind = "note", .text = fmt::format("the reasoning was ended after {} tokens", limits().think_tokens_max)});
+        items_.complete({.kind = "note",
+                         .text = fmt::format("the reasoning was ended after {} tokens",
+                                             limits().think_tokens_max)});
       }
     } while (answer->end() == Answer::End::open);
   }
@@ -307,8 +348,11 @@ class Turn {
       co_return false;
     }
     events_.state(host_.n_queued() > 0 ? "queued" : "prefill");
-    OnPrefill told = [this, step = total_.steps](std::int64_t done, std::int64_t all) { events_.prefill(step, done, all); };
-    auto filling = prefill(host_, timeline_, shared_, ids, stop_.engine.get_token(), std::move(told));
+    OnPrefill told = [this, step = total_.steps](std::int64_t done, std::int64_t all) {
+      events_.prefill(step, done, all);
+    };
+    auto filling = prefill(host_, timeline_, shared_, ids, stop_.engine.get_token(),
+                           std::move(told));
     const Prefilled done = co_await std::move(filling);
     usage_.wait_ms += std::chrono::duration_cast<std::chrono::milliseconds>(done.waited).count();
     prefill_ += done.ran;
@@ -320,7 +364,8 @@ class Turn {
       co_return false;
     }
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();
-    const std::int64_t n_evaluated = std::min(total, done.n_evaluated + std::exchange(n_read_ahead_, 0));
+    const std::int64_t n_evaluated = std::min(total,
+                                              done.n_evaluated + std::exchange(n_read_ahead_, 0));
     usage_.prefilled += n_evaluated;
     usage_.cached += total - n_evaluated;
     if (shared_) shared_->count(total - n_evaluated, n_evaluated);
@@ -335,7 +380,8 @@ class Turn {
     total_.context = usage_.context, total_.context_max = usage_.context_max;
     total_.cached += usage_.cached, total_.prefilled += usage_.prefilled;
     total_.generated += usage_.generated, total_.thinking += usage_.thinking;
-    total_.prefill_ms += usage_.prefill_ms, total_.decode_ms += usage_.decode_ms, total_.wait_ms += usage_.wait_ms;
+    total_.prefill_ms += usage_.prefill_ms, total_.decode_ms += usage_.decode_ms,
+        total_.wait_ms += usage_.wait_ms;
     decode_ = prefill_ = {};
   }
 
@@ -366,8 +412,10 @@ class Turn {
     transcript_.results = results;
     if (const std::string& broken = run_.why_broken(); !broken.empty() || stop_.requested()) {
       append_ids({});  // the results wait for the next prompt
-      if (!broken.empty()) end("error", broken);
-      else end("cancelled", "");
+      if (!broken.empty())
+        end("error", broken);
+      else
+        end("cancelled", "");
       co_return;
     }
     must_answer_ = stuck;
@@ -377,7 +425,8 @@ class Turn {
     co_await std::move(going_on);
   }
 
-  // Returns how often this turn has made this very call. `results`: of the answer's calls before it.
+  // Returns how often this turn has made this very call. `results`: of the answer's calls before
+  // it.
   asio::awaitable<int> run_call(Item& item, const std::vector<std::string>& results) {
     const auto io = co_await asio::this_coro::executor;
     ReadAhead ahead(io, host_, timeline_, transcript_.ids, results);
@@ -405,7 +454,8 @@ class Turn {
     std::vector<std::string> out;
     if (in_.changes) {
       auto asked = in_.changes();
-      if (auto changes = co_await std::move(asked); !changes.empty()) out.push_back(std::move(changes));
+      if (auto changes = co_await std::move(asked); !changes.empty())
+        out.push_back(std::move(changes));
     }
     for (const auto& tool : tools_) {
       auto asked = until_stopped(stop_, tool->news());
@@ -421,20 +471,26 @@ class Turn {
   // Of the prompt that this turn begins with, however much of the conversation is left out.
   std::int64_t n_least() const {
     const auto bytes = static_cast<std::int64_t>(in_.said.text.size());
-    if (in_.n_repository + bytes + kClosingTokens < context_limit()) return in_.n_repository + bytes;  // tokens are fewer
-    return in_.n_repository + static_cast<std::int64_t>(engine_.tokenizer().encode(in_.said.text, /*added=*/false).size());
+    if (in_.n_repository + bytes + kClosingTokens < context_limit())
+      return in_.n_repository + bytes;  // tokens are fewer
+    return in_.n_repository +
+           static_cast<std::int64_t>(
+               engine_.tokenizer().encode(in_.said.text, /*added=*/false).size());
   }
 
   // False: the turn has ended, and the transcript knows nothing of it.
   bool can_hold(std::int64_t n_prompt) {
     if (n_prompt + kClosingTokens < context_limit()) return true;
-    end("error", fmt::format("read the prompt: {} tokens with the {} of the repository, and the context has {}; say less, or put it into a file of the repository", n_prompt, in_.n_repository, context_limit()));
+    end("error", fmt::format("read the prompt: {} tokens with the {} of the repository, and the "
+                             "context has {}; say less, or put it into a file of the repository",
+                             n_prompt, in_.n_repository, context_limit()));
     return false;
   }
 
   // What the model may call.
   std::vector<engine::ToolSpec> declared() const {
-    return must_answer_ || summing_up_ ? std::vector<engine::ToolSpec>() : declared_tools(tools_, in_.settings.tools);
+    return must_answer_ || summing_up_ ? std::vector<engine::ToolSpec>()
+                                       : declared_tools(tools_, in_.settings.tools);
   }
 
   // Runs on the engine's thread; the session's tools do nothing meanwhile.
@@ -444,32 +500,41 @@ class Turn {
     if (!t) return std::nullopt;
     auto found = t->choices(key, so_far);
     if (!found) return std::nullopt;
-    return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of), found->unique};
+    return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
+                                   found->unique};
   }
 
   // ---- the transcript
 
-  // The model reads the results of its calls and what is said to it; `with_task`: that is what it has to do now.
-  asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said, bool with_task) {
+  // The model reads the results of its calls and what is said to it; `with_task`: that is what it
+  // has to do now.
+  asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said,
+                              bool with_task) {
     auto ids = engine_.tokenizer().encode(continue_session(results, said));
     const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
     if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
       auto shortening = shorten(std::move(results), std::move(said), with_task);
       if (co_await std::move(shortening)) co_return;
-      const std::string next(with_task ? kDoWhatWasAsked : kGoOn);  // all else has been said with the request
+      const std::string next(with_task ? kDoWhatWasAsked : kGoOn);  // all else has been said with
+                                                                    // the request
       ids = engine_.tokenizer().encode(continue_session({}, {next}));
     }
     append(ids);
   }
 
-  // Begins the transcript anew, with a summary of what it was. False: it could not be, and all there is stays; where the turn was stopped
-  // meanwhile it has ended.
-  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> said, bool with_task) {
-    items_.complete({.kind = "note", .text = fmt::format("{} of {} tokens are used: the conversation is summed up and begun anew; the repository stays", transcript_.ids.size(), context_limit())});
+  // Begins the transcript anew, with a summary of what it was. False: it could not be, and all
+  // there is stays; where the turn was stopped meanwhile it has ended.
+  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> said,
+                                bool with_task) {
+    items_.complete({.kind = "note",
+                     .text = fmt::format("{} of {} tokens are used: the conversation is summed up "
+                                         "and begun anew; the repository stays",
+                                         transcript_.ids.size(), context_limit())});
     std::vector<std::string> asked = said;
     asked.push_back(summary_request());
     auto request = engine_.tokenizer().encode(continue_session(results, asked));
-    const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) - kClosingTokens - static_cast<std::int64_t>(request.size());
+    const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) -
+                              kClosingTokens - static_cast<std::int64_t>(request.size());
     if (room < static_cast<std::int64_t>(transcript_.ids.size())) {
       if (room <= in_.n_repository) co_return false;
       drop_the_end(room);
@@ -494,13 +559,16 @@ class Turn {
     auto ids = tokens_of(*beginning);
     if (ids.size() >= transcript_.ids.size()) co_return false;
     begin_transcript(std::move(ids));
-    if (beginning->shared_ids) in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
+    if (beginning->shared_ids)
+      in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
     co_return true;
   }
 
-  // So long was the last answer that not even a summary has room behind it: its end is not summed up.
+  // So long was the last answer that not even a summary has room behind it: its end is not summed
+  // up.
   void drop_the_end(std::int64_t n_ids) {
-    std::vector<engine::Token> ids(transcript_.ids.begin(), transcript_.ids.begin() + std::max<std::int64_t>(0, n_ids - 1));
+    std::vector<engine::Token> ids(transcript_.ids.begin(),
+                                   transcript_.ids.begin() + std::max<std::int64_t>(0, n_ids - 1));
     if (const auto eos = engine_.tokenizer().added(engine::kEos)) ids.push_back(*eos);
     begin_transcript(std::move(ids));
   }
@@ -569,7 +637,7 @@ class Turn {
   protocol::Usage total_, usage_;
   Clock::duration decode_{}, prefill_{};
   std::int64_t n_read_ahead_ = 0;  // tokens of the next prompt, evaluated while a command ran
-  int n_sent_back_ = 0;  // times, by who checked its work
+  int n_sent_back_ = 0;            // times, by who checked its work
   bool summing_up_ = false;
   Drawn drawn_;                // the present answer
   Branches branches_;          // of the step's answers that were given up
@@ -593,8 +661,9 @@ std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use) {
 }
 
 asio::awaitable<TurnResult> run_turn(EngineHost& host, const Tools& tools, Transcript& transcript,
-                                     std::unique_ptr<engine::Timeline>& timeline, TurnEvents& events, TurnStop& stop,
-                                     TurnInput input, std::shared_ptr<SharedBeginning> shared) {
+                                     std::unique_ptr<engine::Timeline>& timeline,
+                                     TurnEvents& events, TurnStop& stop, TurnInput input,
+                                     std::shared_ptr<SharedBeginning> shared) {
   Turn turn(host, tools, transcript, timeline, events, stop, std::move(input), std::move(shared));
   co_return co_await turn.run();
 }

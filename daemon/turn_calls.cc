@@ -72,7 +72,8 @@ asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
   co_return n;
 }
 
-asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args, const tools::OnOutput& heard) {
+asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args,
+                                          const tools::OnOutput& heard) {
   const auto began = Clock::now();
   const auto io = co_await asio::this_coro::executor;
   tools::OnOutput on_output = [this, id = item.id, &heard](const std::string& piece) {
@@ -84,12 +85,15 @@ asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const n
   auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
   auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));
   if (thrown) outcome = tl::unexpected(stopped_by(thrown));
-  item.elapsed_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began).count();
+  item.elapsed_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began).count();
   ran_ms_ += item.elapsed_ms;
   if (outcome) {
     item.state = outcome->ok ? "done" : "failed";
     item.output = valid_utf8(outcome->text);
-    for (const auto& change : outcome->changes) item.changes.push_back({change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
+    for (const auto& change : outcome->changes)
+      item.changes.push_back(
+          {change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
   } else if (outcome.error().code == tools::Errc::cancelled) {
     item.state = "cancelled", item.output = kCancelledCall;
   } else {
@@ -106,7 +110,9 @@ asio::awaitable<void> TurnCalls::tell_afterwards(Item& item) {
   if (!in_.after_call || item.state == "cancelled" || !why_broken_.empty()) co_return;
   auto asked = until_stopped(stop_, in_.after_call(item));
   const auto more = co_await std::move(asked);
-  if (more && !more->empty()) item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") + valid_utf8(*more);
+  if (more && !more->empty())
+    item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") +
+                   valid_utf8(*more);
 }
 
 // False: the item is complete, and says why it did not run.
@@ -141,7 +147,9 @@ std::string_view TurnCalls::in_vain(const Item& call) const {
   if (edit->after == edit->before) return kRedrawnSame;
   if (vain_.contain(edit->path, edit->after)) return kRedrawnEdit;
   const std::atomic<bool> never = false;
-  const bool breaks = tools::can_check_syntax(edit->path, edit->after) && !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
+  const bool breaks =
+      tools::can_check_syntax(edit->path, edit->after) &&
+      !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
   return breaks ? kRedrawnBroken : "";
 }
 

@@ -1,4 +1,5 @@
-// The calls of a turn: each is let pass or not by those who are asked, runs, and is told as an item until it is complete.
+// The calls of a turn: each is let pass or not by those who are asked, runs, and is told as an item
+// until it is complete.
 #pragma once
 
 #include <cstdint>
@@ -20,24 +21,29 @@ inline constexpr std::string_view kCancelledCall = "The user interrupted this ca
 class TurnCalls {
  public:
   // All outlive it.
-  TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in) : tools_(tools), events_(events), stop_(stop), in_(in) {}
+  TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in)
+      : tools_(tools), events_(events), stop_(stop), in_(in) {}
 
   // Runs it, or says in its output why not. Returns how often this turn has made this very call.
   // `heard`: what it says meanwhile.
   asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
-  // Why an answer that makes this call is given up for another, in the words of answer.h; empty: it is not. Reads a file.
+  // Why an answer that makes this call is given up for another, in the words of answer.h; empty: it
+  // is not. Reads a file.
   std::string_view in_vain(const protocol::Item& call) const;
 
   bool worked() const { return worked_; }  // something ran that may have changed something
-  const std::string& why_broken() const { return why_broken_; }  // a tool is, and the turn ends; empty: none
-  std::int64_t ran_ms() const { return ran_ms_; }                // all of them
+  const std::string& why_broken() const {
+    return why_broken_;
+  }                                                // a tool is, and the turn ends; empty: none
+  std::int64_t ran_ms() const { return ran_ms_; }  // all of them
 
  private:
   asio::awaitable<bool> let_pass(protocol::Item& item);
   asio::awaitable<bool> permitted(protocol::Item& item, const nlohmann::json& args);
-  asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item, const nlohmann::json& args, const tools::OnOutput& heard);
+  asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item,
+                                 const nlohmann::json& args, const tools::OnOutput& heard);
   asio::awaitable<void> tell_afterwards(protocol::Item& item);
   void reject(protocol::Item& item, std::string why);
   bool may_run(protocol::Item& item, const std::optional<std::optional<std::string>>& why_not);

@@ -42,7 +42,8 @@ void TurnItems::hear(engine::Event event, std::int64_t n_tokens) {
   } else if (auto* done = std::get_if<CallEnd>(&event)) {
     calls_.at(static_cast<std::size_t>(done->index)).item.arguments = done->arguments;
   } else if (auto* no = std::get_if<CallRejected>(&event)) {
-    while (calls_.size() <= static_cast<std::size_t>(no->index)) begin_call(no->name);  // it may be rejected before it has a name
+    while (calls_.size() <= static_cast<std::size_t>(no->index))
+      begin_call(no->name);  // it may be rejected before it has a name
     Call& call = calls_[static_cast<std::size_t>(no->index)];
     call.rejected = true;
     call.item.state = "rejected", call.item.output = no->why;

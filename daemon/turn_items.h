@@ -21,11 +21,11 @@ class TurnItems {
 
   TurnItems(TurnEvents& events, std::int64_t turn_id) : events_(events), turn_id_(turn_id) {}
 
-  void begin_answer();                                       // the last one's calls are forgotten
-  void hear(engine::Event event, std::int64_t n_tokens);     // n_tokens: drawn of this answer
-  void close();                                              // what is being said is complete
-  void said_before(const std::string& text);                 // the answer's text begins with it
-  void drop_calls(const std::string& why);                   // they will not run
+  void begin_answer();                                    // the last one's calls are forgotten
+  void hear(engine::Event event, std::int64_t n_tokens);  // n_tokens: drawn of this answer
+  void close();                                           // what is being said is complete
+  void said_before(const std::string& text);              // the answer's text begins with it
+  void drop_calls(const std::string& why);                // they will not run
 
   protocol::Item make(protocol::Item item);  // its id and turn are filled in
   void complete(protocol::Item item) { events_.item_completed(make(std::move(item))); }

@@ -7,12 +7,21 @@ namespace lares::daemon {
 
 void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame) {
   cuts_.clear();
-  turns_.push_back({.id = turn_id, .frame = frame, .n_ids = transcript.ids.size(), .n_shortened = shortened_.size(), .results = transcript.results});
+  turns_.push_back({.id = turn_id,
+                    .frame = frame,
+                    .n_ids = transcript.ids.size(),
+                    .n_shortened = shortened_.size(),
+                    .results = transcript.results});
 }
 
 void TurnLog::completed(const protocol::Item& item) {
   if (turns_.empty() || item.kind != "tool") return;
-  Call call{.name = item.name, .before = item.snapshot, .after = item.snapshot_after, .paths = {}, .left = {}, .untold = item.changes_untold};
+  Call call{.name = item.name,
+            .before = item.snapshot,
+            .after = item.snapshot_after,
+            .paths = {},
+            .left = {},
+            .untold = item.changes_untold};
   for (const auto& change : item.changes) {
     call.paths.push_back(change.path);
     call.left.push_back(change.after);
@@ -38,7 +47,8 @@ void TurnLog::cut(std::int64_t turn_id, Transcript& transcript, Undo undo) {
 }
 
 Transcript TurnLog::before(const Turn& turn, const Transcript& now) const {
-  const Transcript& then = turn.n_shortened < shortened_.size() ? shortened_[turn.n_shortened] : now;
+  const Transcript& then = turn.n_shortened < shortened_.size() ? shortened_[turn.n_shortened]
+                                                                : now;
   const auto n_ids = static_cast<std::ptrdiff_t>(std::min(turn.n_ids, then.ids.size()));
   return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results};
 }
@@ -48,7 +58,8 @@ std::int64_t TurnLog::uncut(Transcript& transcript) {
   Cut cut = std::move(cuts_.back());
   cuts_.pop_back();
   const std::int64_t turn_id = cut.turns.front().id;
-  turns_.insert(turns_.end(), std::make_move_iterator(cut.turns.begin()), std::make_move_iterator(cut.turns.end()));
+  turns_.insert(turns_.end(), std::make_move_iterator(cut.turns.begin()),
+                std::make_move_iterator(cut.turns.end()));
   transcript = std::move(cut.transcript);
   shortened_ = std::move(cut.shortened);
   return turn_id;

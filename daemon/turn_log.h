@@ -1,5 +1,5 @@
-// Where each turn of a session began, and what its calls may have changed: what going back needs to know. Fed with the session's facts,
-// live and when they are read back.
+// Where each turn of a session began, and what its calls may have changed: what going back needs to
+// know. Fed with the session's facts, live and when they are read back.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ class TurnLog {
   // That changed something, or may have.
   struct Call {
     std::string name;
-    std::string before, after;       // snapshots of the worktree; empty: none was taken. after: of an untold one
+    std::string before, after;  // snapshots of the worktree; empty: none was taken. after: of an
+                                // untold one
     std::vector<std::string> paths;  // that it says it changed
     std::vector<std::string> left;   // the names of their contents then; empty: not told
     bool untold = false;             // and perhaps others
@@ -48,9 +49,12 @@ class TurnLog {
     std::string snapshot;
     std::vector<std::string> paths;
   };
-  // The turns from this one on go, with what the transcript had of them; they come back with the last of them that went.
+  // The turns from this one on go, with what the transcript had of them; they come back with the
+  // last of them that went.
   void cut(std::int64_t turn_id, Transcript& transcript, Undo undo);
-  const Undo* undo() const { return cuts_.empty() ? nullptr : &cuts_.back().undo; }  // of the last cut; null: none since a turn began
+  const Undo* undo() const {
+    return cuts_.empty() ? nullptr : &cuts_.back().undo;
+  }                                            // of the last cut; null: none since a turn began
   std::int64_t uncut(Transcript& transcript);  // the turn that it went back before
 
  private:
@@ -62,7 +66,7 @@ class TurnLog {
   };
   std::vector<Turn> turns_;
   std::vector<Transcript> shortened_;  // each as it was when the next began
-  std::vector<Cut> cuts_;  // since the last turn began
+  std::vector<Cut> cuts_;              // since the last turn began
 };
 
 }  // namespace lares::daemon

@@ -29,8 +29,9 @@ asio::awaitable<std::optional<T>> until_stopped(TurnStop& stop, asio::awaitable<
   co_return std::optional<T>(std::move(result));
 }
 
-// The same for what does not hear of a stop: it is left behind, goes on by itself, and what it comes to is dropped. So it must own what it
-// works with. What it throws before that is thrown here.
+// The same for what does not hear of a stop: it is left behind, goes on by itself, and what it
+// comes to is dropped. So it must own what it works with. What it throws before that is thrown
+// here.
 template <class T>
 asio::awaitable<std::optional<T>> left_when_stopped(TurnStop& stop, asio::awaitable<T> what) {
   struct Outcome {
@@ -40,7 +41,8 @@ asio::awaitable<std::optional<T>> left_when_stopped(TurnStop& stop, asio::awaita
   };
   if (stop.requested()) co_return std::nullopt;
   const auto io = co_await asio::this_coro::executor;
-  const auto outcome = std::make_shared<Outcome>(Outcome{.there = Gate(io), .thrown = nullptr, .result = std::nullopt});
+  const auto outcome = std::make_shared<Outcome>(
+      Outcome{.there = Gate(io), .thrown = nullptr, .result = std::nullopt});
   auto keep = [outcome](std::exception_ptr thrown, T result) {
     outcome->thrown = std::move(thrown);
     outcome->result = std::move(result);

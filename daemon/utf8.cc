@@ -7,7 +7,8 @@ namespace {
 
 using Byte = unsigned char;
 
-// Length of the code point a lead byte announces; 0 for a byte that cannot lead (Unicode table 3-7).
+// Length of the code point a lead byte announces; 0 for a byte that cannot lead (Unicode table
+// 3-7).
 std::size_t announced(Byte lead) {
   if (lead < 0x80) return 1;
   if (lead >= 0xC2 && lead <= 0xDF) return 2;
@@ -30,7 +31,9 @@ bool continues(Byte lead, std::size_t i, Byte b) {
 // How many bytes from the start belong together: a whole code point, or as much of one as is there.
 std::size_t matched(std::string_view s, std::size_t length) {
   std::size_t i = 1;
-  while (i < length && i < s.size() && continues(static_cast<Byte>(s[0]), i, static_cast<Byte>(s[i]))) ++i;
+  while (i < length && i < s.size() &&
+         continues(static_cast<Byte>(s[0]), i, static_cast<Byte>(s[i])))
+    ++i;
   return i;
 }
 

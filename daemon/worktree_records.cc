@@ -15,13 +15,26 @@
 #include "tools/atomic_file.h"
 
 namespace lares::daemon {
-// Read and written as the protocol's types are; outside the nameless namespace, where their reader would not find it.
-template <class V> static void fields(V& v, WorktreeRecord::Applied& x) {
-  v.o("before", x.before); v.o("after", x.after); v.o("theirs", x.theirs); v.o("paths", x.paths);
+// Read and written as the protocol's types are; outside the nameless namespace, where their reader
+// would not find it.
+template <class V>
+static void fields(V& v, WorktreeRecord::Applied& x) {
+  v.o("before", x.before);
+  v.o("after", x.after);
+  v.o("theirs", x.theirs);
+  v.o("paths", x.paths);
 }
-template <class V> static void fields(V& v, WorktreeRecord& x) {
-  v.r("sessionId", x.session_id); v.r("root", x.root); v.r("worktreeOf", x.worktree_of); v.r("storeOf", x.store_of); v.r("branch", x.branch);
-  v.r("commit", x.commit); v.o("began", x.began); v.o("beganMs", x.began_ms); v.o("applied", x.applied);
+template <class V>
+static void fields(V& v, WorktreeRecord& x) {
+  v.r("sessionId", x.session_id);
+  v.r("root", x.root);
+  v.r("worktreeOf", x.worktree_of);
+  v.r("storeOf", x.store_of);
+  v.r("branch", x.branch);
+  v.r("commit", x.commit);
+  v.o("began", x.began);
+  v.o("beganMs", x.began_ms);
+  v.o("applied", x.applied);
 }
 
 namespace {
@@ -50,10 +63,12 @@ std::optional<WorktreeRecord> read(const fs::path& path) {
 
 std::string began_label(const std::string& root) {
   const fs::path path(root);
-  return fmt::format("{}{}/{}", kBegan, path.parent_path().filename().string(), path.filename().string());
+  return fmt::format("{}{}/{}", kBegan, path.parent_path().filename().string(),
+                     path.filename().string());
 }
 
-std::string WorktreeRecords::root_of(const std::string& worktree_of, const std::string& session_id) const {
+std::string WorktreeRecords::root_of(const std::string& worktree_of,
+                                     const std::string& session_id) const {
   return fmt::format("{}/{}/{}", directory_, repository_key(worktree_of), session_id);
 }
 
@@ -77,7 +92,10 @@ std::vector<WorktreeRecord> WorktreeRecords::all() const {
 }
 
 tl::expected<void, std::string> WorktreeRecords::write(const WorktreeRecord& record) const {
-  const auto failed = [&](int error) { return tl::unexpected(fmt::format("write {}{}: {}", record.root, kSuffix, std::strerror(error))); };
+  const auto failed = [&](int error) {
+    return tl::unexpected(
+        fmt::format("write {}{}: {}", record.root, kSuffix, std::strerror(error)));
+  };
   const fs::path path(record.root + std::string(kSuffix));
   std::error_code ec;
   fs::create_directories(path.parent_path(), ec);
@@ -88,7 +106,10 @@ tl::expected<void, std::string> WorktreeRecords::write(const WorktreeRecord& rec
   protocol::detail::Writer writer;
   WorktreeRecord copy = record;
   fields(writer, copy);
-  if (const int error = tools::put_file(directory.get(), path.filename().string(), protocol::dump(writer.out) + "\n"); error != 0) return failed(error);
+  if (const int error = tools::put_file(directory.get(), path.filename().string(),
+                                        protocol::dump(writer.out) + "\n");
+      error != 0)
+    return failed(error);
   return {};
 }
 
@@ -105,7 +126,9 @@ std::string WorktreeRecords::store_of(const std::string& root) const {
 bool WorktreeRecords::needs(const tools::Snapshot& snapshot) const {
   if (!snapshot.label.starts_with(kBegan)) return false;
   std::error_code ec;
-  return fs::exists(directory_ + "/" + snapshot.label.substr(kBegan.size()) + std::string(kSuffix), ec) || ec;
+  return fs::exists(directory_ + "/" + snapshot.label.substr(kBegan.size()) + std::string(kSuffix),
+                    ec) ||
+         ec;
 }
 
 }  // namespace lares::daemon

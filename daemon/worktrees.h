@@ -1,5 +1,6 @@
-// Git worktrees that sessions work in on their own, below the state directory: made as the user's worktree is now, looked at, brought
-// back into it, removed. On the io executor; the disk's work is on the pool.
+// Git worktrees that sessions work in on their own, below the state directory: made as the user's
+// worktree is now, looked at, brought back into it, removed. On the io executor; the disk's work is
+// on the pool.
 #pragma once
 
 #include <string>
@@ -15,8 +16,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kWorktreesMax = 64;    // below one state directory; each is a copy of a repository's files
-inline constexpr std::size_t kSlugBytesMax = 40;    // of a branch's name
+inline constexpr std::size_t kWorktreesMax = 64;  // below one state directory; each is a copy of a
+                                                  // repository's files
+inline constexpr std::size_t kSlugBytesMax = 40;  // of a branch's name
 inline constexpr std::size_t kConflictsShown = 20;  // in one message
 
 class Worktrees {
@@ -24,15 +26,20 @@ class Worktrees {
   template <class T>
   using Answer = asio::awaitable<tl::expected<T, protocol::Error>>;
 
-  Worktrees(asio::thread_pool& disk, Checkpoints& checkpoints, const WorktreeRecords& records) : disk_(disk), checkpoints_(checkpoints), records_(records) {}
+  Worktrees(asio::thread_pool& disk, Checkpoints& checkpoints, const WorktreeRecords& records)
+      : disk_(disk), checkpoints_(checkpoints), records_(records) {}
 
-  // What fails leaves nothing behind. Through snapshots the files come as they lie on disk, whatever filters and line ends git would
-  // put them through, and those of all worktrees of a repository lie in the store once.
+  // What fails leaves nothing behind. Through snapshots the files come as they lie on disk,
+  // whatever filters and line ends git would put them through, and those of all worktrees of a
+  // repository lie in the store once.
   Answer<WorktreeRecord> make(std::string worktree_of, std::string session_id, std::string title);
   Answer<WorktreeRecord> find(std::string root);
-  asio::awaitable<std::vector<WorktreeRecord>> all(std::string worktree_of);  // "": of every repository. Newest first
+  asio::awaitable<std::vector<WorktreeRecord>> all(std::string worktree_of);  // "": of every
+                                                                              // repository. Newest
+                                                                              // first
 
-  asio::awaitable<protocol::WorktreeInfo> look_at(WorktreeRecord record);  // but for what its session says
+  asio::awaitable<protocol::WorktreeInfo> look_at(WorktreeRecord record);  // but for what its
+                                                                           // session says
   Answer<protocol::WorktreeDiffResult> diff(WorktreeRecord record, std::int64_t bytes_max);
   Answer<protocol::WorktreeApplyResult> apply(WorktreeRecord record, bool dry_run);
   Answer<protocol::WorktreeApplyResult> take_back(WorktreeRecord record, bool dry_run);
@@ -41,7 +48,8 @@ class Worktrees {
 
  private:
   Answer<tools::Snapshot> bring_along(WorktreeRecord record);
-  Answer<std::vector<protocol::RewindChange>> put(WorktreeRecord record, tools::Snapshot ours, tools::SnapshotMerge merged);
+  Answer<std::vector<protocol::RewindChange>> put(WorktreeRecord record, tools::Snapshot ours,
+                                                  tools::SnapshotMerge merged);
 
   asio::thread_pool& disk_;
   Checkpoints& checkpoints_;

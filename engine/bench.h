@@ -13,9 +13,10 @@
 namespace lares::engine {
 
 struct BenchRequest {
-  bool kernels = true, decode = true, prefill = true, prefix = true;  // the ceilings are always measured
-  std::string shape = "flash";                         // flash, pro or nano
-  int threads = 0;                                     // 0: the CPUs this process may use
+  bool kernels = true, decode = true, prefill = true, prefix = true;  // the ceilings are always
+                                                                      // measured
+  std::string shape = "flash";                                        // flash, pro or nano
+  int threads = 0;       // 0: the CPUs this process may use
   double seconds = 1;    // for each row; a prefill may take kPrefillSeconds of them
   double memory_gb = 6;  // what the generated layers may take, in 10^9 bytes
   int tokens = 4096;     // of the prefill
@@ -32,11 +33,13 @@ struct BenchRow {
   std::string name, shape, command;
   double median_s = 0;  // of the work the shape names
   double rate = 0;
-  std::string unit;  // of the rate: GB/s, GF/s, GOP/s, tokens/s; of a figure that is no rate, its own
+  std::string unit;  // of the rate: GB/s, GF/s, GOP/s, tokens/s; of a figure that is no rate, its
+                     // own
   double floor_s = 0, percent = 0;
   double paired = 0;        // speed over that of a loop run in turn with it, 0: not taken
   std::string paired_with;  // "read": over the same bytes; "peak": of the same flops
-  double asked = 0;  // the least that `paired`, where it was taken, or else percent / 100 should be; 0: nothing is asked
+  double asked = 0;  // the least that `paired`, where it was taken, or else percent / 100 should
+                     // be; 0: nothing is asked
   int samples = 0, dropped = 0;
   bool disturbed = false;  // too few samples had the CPU to themselves: of the least disturbed
 };

@@ -1,4 +1,5 @@
-// DeepSeek-V4's chat format (SPEC section 5): messages to prompt segments, and the model's text back to a message.
+// DeepSeek-V4's chat format (SPEC section 5): messages to prompt segments, and the model's text
+// back to a message.
 #pragma once
 
 #include <string>
@@ -13,32 +14,41 @@
 
 namespace lares::engine {
 
-// ---- the wire encoder: OpenAI-shaped messages to the exact prompt text (encoding_dsv4.py's behaviour)
+// ---- the wire encoder: OpenAI-shaped messages to the exact prompt text (encoding_dsv4.py's
+// behaviour)
 
 struct EncodeOptions {
   bool thinking = true;
   bool drop_thinking = true;
   bool add_bos = true;
-  std::string reasoning_effort;  // "", "low", "high", "max": what they mean is data of the checkpoint generation
+  std::string reasoning_effort;        // "", "low", "high", "max": what they mean is data of the
+                                       // checkpoint generation
   std::string generation = "preview";  // "preview" or "0731" (SPEC section 5.6)
 };
 // `messages` is a JSON array; `context` an already encoded prefix of it (may be an empty array).
-// Control tokens and our own wording come back trusted; what people, files and tools wrote does not. Key order matters.
-// An assistant message with a true "sampled" is not rendered: a trusted segment of its own stands for it, up to its end-of-sentence token,
-// where the caller puts the ids that were sampled.
-inline constexpr std::string_view kSampledWhole = "\x01";  // ... reasoning, </think> and what follows it
-inline constexpr std::string_view kSampledSaid = "\x02";   // ... what follows </think>, which is there already
-Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages, const nlohmann::ordered_json& context,
+// Control tokens and our own wording come back trusted; what people, files and tools wrote does
+// not. Key order matters. An assistant message with a true "sampled" is not rendered: a trusted
+// segment of its own stands for it, up to its end-of-sentence token, where the caller puts the ids
+// that were sampled.
+inline constexpr std::string_view kSampledWhole = "\x01";  // ... reasoning, </think> and what
+                                                           // follows it
+inline constexpr std::string_view kSampledSaid = "\x02";   // ... what follows </think>, which is
+                                                           // there already
+Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages,
+                                         const nlohmann::ordered_json& context,
                                          const EncodeOptions& options);
 
 // ---- building blocks of the agent loop's prompt; each returns trusted and untrusted segments
 
-std::string effort_text(std::string_view effort, std::string_view generation);  // SPEC section 5.6, "" when none
-// `"\n\n" + TOOLS` of SPEC section 5.3 for (name, description, schema) triples, schemas in their given key order.
+std::string effort_text(std::string_view effort, std::string_view generation);  // SPEC section 5.6,
+                                                                                // "" when none
+// `"\n\n" + TOOLS` of SPEC section 5.3 for (name, description, schema) triples, schemas in their
+// given key order.
 std::string tools_text(const std::vector<struct ToolSpec>& tools);
 
-inline constexpr std::string_view kBos = "<｜begin▁of▁sentence｜>", kEos = "<｜end▁of▁sentence｜>", kUser = "<｜User｜>",
-                                  kAssistant = "<｜Assistant｜>", kThink = "<think>", kThinkEnd = "</think>", kDsml = "｜DSML｜";
+inline constexpr std::string_view kBos = "<｜begin▁of▁sentence｜>", kEos = "<｜end▁of▁sentence｜>",
+                                  kUser = "<｜User｜>", kAssistant = "<｜Assistant｜>",
+                                  kThink = "<think>", kThinkEnd = "</think>", kDsml = "｜DSML｜";
 
 // ---- the way back
 
@@ -53,14 +63,32 @@ struct Message {
 // The strict parser of SPEC section 5.7 (reference behaviour).
 Result<Message> parse_strict(std::string_view text, bool thinking);
 
-// Streaming, lenient where SPEC section 5.8 says so. Feed text in any pieces; the events, joined, do not depend on how it was cut.
-struct ReasoningDelta { std::string text; };
-struct ContentDelta { std::string text; };
-struct CallBegin { int index; std::string name; };
-struct ArgumentsDelta { int index; std::string json; };  // pieces of the arguments object
-struct CallEnd { int index; std::string arguments; };    // complete and valid JSON
-struct CallRejected { int index; std::string name, why; };  // tell the model; never execute
-using Event = std::variant<ReasoningDelta, ContentDelta, CallBegin, ArgumentsDelta, CallEnd, CallRejected>;
+// Streaming, lenient where SPEC section 5.8 says so. Feed text in any pieces; the events, joined,
+// do not depend on how it was cut.
+struct ReasoningDelta {
+  std::string text;
+};
+struct ContentDelta {
+  std::string text;
+};
+struct CallBegin {
+  int index;
+  std::string name;
+};
+struct ArgumentsDelta {
+  int index;
+  std::string json;
+};  // pieces of the arguments object
+struct CallEnd {
+  int index;
+  std::string arguments;
+};  // complete and valid JSON
+struct CallRejected {
+  int index;
+  std::string name, why;
+};  // tell the model; never execute
+using Event =
+    std::variant<ReasoningDelta, ContentDelta, CallBegin, ArgumentsDelta, CallEnd, CallRejected>;
 
 class StreamParser {
  public:
@@ -72,7 +100,8 @@ class StreamParser {
   ~StreamParser();
   StreamParser(StreamParser&&) noexcept;
   std::vector<Event> feed(std::string_view text);
-  std::vector<Event> finish();  // the generation ended: flush what was held back; an unfinished call is rejected
+  std::vector<Event> finish();  // the generation ended: flush what was held back; an unfinished
+                                // call is rejected
 
  private:
   struct Impl;

@@ -1,4 +1,5 @@
-// The model as the daemon sees it: token ids in, token ids out. Nothing here knows agents, tools or sockets.
+// The model as the daemon sees it: token ids in, token ids out. Nothing here knows agents, tools or
+// sockets.
 #pragma once
 
 #include <cstdint>
@@ -34,17 +35,21 @@ using Result = tl::expected<T, Error>;
 
 class Tokenizer;  // engine/tokenizer.h
 
-// How to draw the next token. temperature 0 is argmax (ties to the lowest id). Applied in this order: the penalties, the mask,
-// temperature, top_k, top_p, min_p; each of the last three looks at what the ones before it left.
+// How to draw the next token. temperature 0 is argmax (ties to the lowest id). Applied in this
+// order: the penalties, the mask, temperature, top_k, top_p, min_p; each of the last three looks at
+// what the ones before it left.
 struct Sampling {
   float temperature = 1.0f;
   int top_k = 0;       // keep the k likeliest; 0: all
   float top_p = 1.0f;  // keep the likeliest until they hold this share of the probability
   float min_p = 0.0f;  // keep what is at least this share as likely as the likeliest
-  float repetition_penalty = 1.0f;  // Hugging Face's: logits of tokens in the context, > 0 divided, < 0 multiplied
-  float presence_penalty = 0.0f;    // OpenAI's: off the logit of every token generated since the last sync,
-  float frequency_penalty = 0.0f;   // this once for each time it was
-  std::uint64_t seed = 0;  // draws are a function of (seed, position), the logits and, with penalties, the context alone
+  float repetition_penalty = 1.0f;  // Hugging Face's: logits of tokens in the context, > 0 divided,
+                                    // < 0 multiplied
+  float presence_penalty = 0.0f;  // OpenAI's: off the logit of every token generated since the last
+                                  // sync,
+  float frequency_penalty = 0.0f;  // this once for each time it was
+  std::uint64_t seed = 0;          // draws are a function of (seed, position), the logits and, with
+                                   // penalties, the context alone
 };
 
 inline constexpr int kLogprobsMax = 20;
@@ -60,7 +65,8 @@ using TokenMask = std::vector<std::uint64_t>;
 // How far a long evaluation has come; tokens, not seconds. Called from the engine's thread.
 using Progress = std::function<void(std::int64_t done, std::int64_t total)>;
 
-// Tokens guessed ahead and evaluated together with the one that waits. Whether a guess is kept is exact: it never changes a draw.
+// Tokens guessed ahead and evaluated together with the one that waits. Whether a guess is kept is
+// exact: it never changes a draw.
 enum class Drafting {
   off,
   automatic,  // as long as measured times and acceptance say it pays
@@ -70,18 +76,18 @@ struct DraftStats {
   struct Source {
     std::int64_t drafted = 0, accepted = 0;  // tokens
   };
-  Source copy, block;            // from the sequence itself, from the checkpoint's MTP or DSpark blocks
+  Source copy, block;  // from the sequence itself, from the checkpoint's MTP or DSpark blocks
   std::int64_t evaluations = 0;  // for a draw, with or without guesses
 };
 
-// A beginning that sequences share: its tokens and what the model remembers of them, as bytes that only an engine of the same
-// fingerprint understands. Never changes; any thread may read it.
+// A beginning that sequences share: its tokens and what the model remembers of them, as bytes that
+// only an engine of the same fingerprint understands. Never changes; any thread may read it.
 class Prefix {
  public:
   virtual ~Prefix() = default;
   virtual std::span<const Token> tokens() const = 0;
-  // Page i: the cells of tokens [i * page_tokens, (i + 1) * page_tokens), a function of the tokens up to their last. The last page may
-  // be of fewer, with zeros behind.
+  // Page i: the cells of tokens [i * page_tokens, (i + 1) * page_tokens), a function of the tokens
+  // up to their last. The last page may be of fewer, with zeros behind.
   virtual std::int64_t n_pages() const = 0;
   virtual std::span<const std::uint8_t> page(std::int64_t i) const = 0;  // [page_bytes]
   // What the position at its end needs besides.
@@ -92,7 +98,7 @@ using PrefixRef = std::shared_ptr<const Prefix>;
 struct PrefixFormat {
   std::int64_t page_tokens = 0;  // 0: this engine shares no prefixes
   std::size_t page_bytes = 0;
-  std::string fingerprint;       // of all that decides a cell's bits: weights, shape, numerics, formats
+  std::string fingerprint;  // of all that decides a cell's bits: weights, shape, numerics, formats
 };
 
 // Puts together a prefix out of bytes kept elsewhere, page by page.
@@ -100,34 +106,41 @@ class PrefixBuilder {
  public:
   virtual ~PrefixBuilder() = default;
   virtual std::span<std::uint8_t> add_page() = 0;  // to be filled
-  // With the pages of all `tokens` and no more. `frontier`: what Prefix::frontier() gave for as many tokens.
-  virtual Result<PrefixRef> finish(std::vector<Token> tokens, std::vector<std::uint8_t> frontier) = 0;
+  // With the pages of all `tokens` and no more. `frontier`: what Prefix::frontier() gave for as
+  // many tokens.
+  virtual Result<PrefixRef> finish(std::vector<Token> tokens,
+                                   std::vector<std::uint8_t> frontier) = 0;
 };
 
 // One sequence: its tokens, their KV cache, and the logits after the last of them.
-// One thread at a time. All timelines of one engine share its thread pool, so run them one after another.
+// One thread at a time. All timelines of one engine share its thread pool, so run them one after
+// another.
 class Timeline {
  public:
   virtual ~Timeline() = default;
 
   virtual std::span<const Token> tokens() const = 0;
 
-  // Makes the timeline end with exactly `prompt`, evaluating only what follows the longest common prefix that
-  // its caches can return to. Looks at `stop` between layers; a cancelled sync keeps the whole chunks it has evaluated.
-  // Returns the number of tokens evaluated.
-  virtual Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) = 0;
+  // Makes the timeline end with exactly `prompt`, evaluating only what follows the longest common
+  // prefix that its caches can return to. Looks at `stop` between layers; a cancelled sync keeps
+  // the whole chunks it has evaluated. Returns the number of tokens evaluated.
+  virtual Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
+                                    const Progress& progress) = 0;
 
-  // Before a prompt of n_tokens is synced in pieces: room is made for all of it, or refused with the numbers, before any is evaluated.
+  // Before a prompt of n_tokens is synced in pieces: room is made for all of it, or refused with
+  // the numbers, before any is evaluated.
   virtual Result<> expect(std::int64_t n_tokens) {
     (void)n_tokens;
     return {};
   }
 
-  // Draws the next token from the current logits, restricted to `mask` when it is not null, and appends it. Its own
-  // evaluation happens with the next call, so the last token of a turn costs nothing. `mask` allows at least one id.
+  // Draws the next token from the current logits, restricted to `mask` when it is not null, and
+  // appends it. Its own evaluation happens with the next call, so the last token of a turn costs
+  // nothing. `mask` allows at least one id.
   virtual Result<Token> next(const Sampling& sampling, const TokenMask* mask) = 0;
 
-  // Of the token the last next() drew, with the `n` likeliest, n <= kLogprobsMax. Until the next call to anything else.
+  // Of the token the last next() drew, with the `n` likeliest, n <= kLogprobsMax. Until the next
+  // call to anything else.
   virtual Logprobs logprobs(int n) const {
     (void)n;
     return {};
@@ -135,8 +148,9 @@ class Timeline {
 
   virtual DraftStats drafts() const { return {}; }
 
-  // The first n_tokens of tokens(): all that were evaluated, or as many as it can return to without evaluating any again (the multiples
-  // of 128 of the last chunk, and some before). Null: not those. Costs a page.
+  // The first n_tokens of tokens(): all that were evaluated, or as many as it can return to without
+  // evaluating any again (the multiples of 128 of the last chunk, and some before). Null: not
+  // those. Costs a page.
   virtual PrefixRef prefix(std::int64_t n_tokens) const {
     (void)n_tokens;
     return nullptr;
@@ -146,45 +160,54 @@ class Timeline {
 struct ModelInfo {
   std::string directory, model_type;
   int n_layers = 0, vocab_size = 0;
-  std::int64_t n_context_max = 0;   // tokens
-  std::int64_t n_chunk = 0;         // tokens evaluated at a time: a prompt synced up to one multiple after the other costs no more; 0: at once
-  std::uint64_t weight_bytes = 0;   // as stored
+  std::int64_t n_context_max = 0;  // tokens
+  std::int64_t n_chunk = 0;  // tokens evaluated at a time: a prompt synced up to one multiple after
+                             // the other costs no more; 0: at once
+  std::uint64_t weight_bytes = 0;  // as stored
   std::uint64_t n_parameters = 0;
-  std::vector<std::string> notes;    // what a person should know
+  std::vector<std::string> notes;  // what a person should know
 };
 
-// Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there again.
+// Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there
+// again.
 struct MemoryUse {
   std::uint64_t weights = 0;  // of the checkpoint
-  std::uint64_t tiles = 0;    // its matrices once more, in the order the kernels read them, when they are built in memory
-  struct Experts {            // the routed ones
-    std::uint64_t bytes = 0, bytes_max = 0;   // of them all, and how much of that may be in memory; 0: all
-    std::uint64_t resident = 0, read = 0;     // now in memory, ever read
-    std::int64_t found = 0, missed = 0;       // uses by a layer that found one in memory, that did not
+  std::uint64_t tiles = 0;  // its matrices once more, in the order the kernels read them, when they
+                            // are built in memory
+  struct Experts {          // the routed ones
+    std::uint64_t bytes = 0, bytes_max = 0;  // of them all, and how much of that may be in memory;
+                                             // 0: all
+    std::uint64_t resident = 0, read = 0;    // now in memory, ever read
+    std::int64_t found = 0, missed = 0;  // uses by a layer that found one in memory, that did not
     std::int64_t given_up = 0;
     std::int64_t remembered = 0;  // experts that an earlier run was asked for
-    std::uint64_t ahead = 0;      // of `read`: because of that, before anything was asked of this one
-    std::string unkept;           // why what experts are asked for could not be written down; empty: it could, or nobody wanted it
+    std::uint64_t ahead = 0;  // of `read`: because of that, before anything was asked of this one
+    std::string unkept;       // why what experts are asked for could not be written down; empty: it
+                              // could, or nobody wanted it
   } experts;
   struct Sequences {  // all timelines and prefixes, what they share counted once
     std::uint64_t bytes = 0, bytes_max = 0;  // now, and at most; 0: what the machine has available
     std::uint64_t most = 0;                  // ever
     std::int64_t n = 0;                      // timelines
-    std::int64_t parked = 0, evicted = 0;    // times one that waited gave up its work space, its cells, for another
+    std::int64_t parked = 0, evicted = 0;    // times one that waited gave up its work space, its
+                                             // cells, for another
     std::int64_t refused = 0;                // times there was no room all the same
   } sequences;
 };
 
 struct LoadOptions {
   std::string directory;
-  int n_threads = 0;         // 0: the CPUs this process may use, cgroup quota included
-  bool exact = false;        // float32 everywhere, no activation quantisation (DESIGN section 2)
+  int n_threads = 0;           // 0: the CPUs this process may use, cgroup quota included
+  bool exact = false;          // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
-  std::uint64_t memory = 0;    // bytes for weights, work space and all sequences, at most what is available; 0: that.
-                               // With less than they take, experts are kept by how much they are asked for
-  std::string heat_directory;  // where what experts are asked for is kept between runs (model/expert_heat.h); empty: nowhere
+  std::uint64_t memory = 0;    // bytes for weights, work space and all sequences, at most what is
+                               // available; 0: that. With less than they take, experts are kept by
+                               // how much they are asked for
+  std::string heat_directory;  // where what experts are asked for is kept between runs
+                               // (model/expert_heat.h); empty: nowhere
   bool trace = false;          // keep spans for write_trace()
-  bool text = true;            // false: ids alone; no tokenizer.json is read, and nobody may ask for the tokenizer
+  bool text = true;  // false: ids alone; no tokenizer.json is read, and nobody may ask for the
+                     // tokenizer
   Drafting drafting = Drafting::automatic;  // the same tokens in any mode
 };
 
@@ -199,29 +222,33 @@ class Engine {
     (void)from;
     return timeline();
   }
-  // Evaluates in one pass what the next draws of several timelines wait for; each draws what it would have drawn alone. Without it they
-  // wait for one after the other.
+  // Evaluates in one pass what the next draws of several timelines wait for; each draws what it
+  // would have drawn alone. Without it they wait for one after the other.
   virtual void evaluate_together(std::span<Timeline* const> timelines) { (void)timelines; }
   virtual PrefixFormat prefix_format() const { return {}; }
-  // One that has the pages of `from` already, which ends where a page does or is null. Null: see PrefixFormat.
+  // One that has the pages of `from` already, which ends where a page does or is null. Null: see
+  // PrefixFormat.
   virtual std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const {
     (void)from;
     return nullptr;
   }
   virtual MemoryUse memory() const { return {}; }  // from any thread
 
-  // Where time went since the start, when loaded with `trace`: a file in Chrome's trace event format, which Perfetto reads too.
+  // Where time went since the start, when loaded with `trace`: a file in Chrome's trace event
+  // format, which Perfetto reads too.
   struct TraceTotal {
     std::string name;
     std::int64_t count;
     double self_s;  // without what other names account for
   };
   virtual Result<std::vector<TraceTotal>> write_trace(const std::string& path) const {
-    return tl::unexpected(Error{Errc::unsupported, "write " + path + ": this engine keeps no trace"});
+    return tl::unexpected(
+        Error{Errc::unsupported, "write " + path + ": this engine keeps no trace"});
   }
 };
 
-// Opens an official-layout checkpoint directory; every expected tensor is checked before this returns.
+// Opens an official-layout checkpoint directory; every expected tensor is checked before this
+// returns.
 Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress);
 
 }  // namespace lares::engine

@@ -1,5 +1,5 @@
-// For people with a checkpoint in hand: what is in it, what the model computes from given tokens, and its weights in the order the
-// kernels read them. Needs no tokenizer.
+// For people with a checkpoint in hand: what is in it, what the model computes from given tokens,
+// and its weights in the order the kernels read them. Needs no tokenizer.
 #pragma once
 
 #include <string>
@@ -11,7 +11,8 @@
 namespace lares::engine {
 
 struct LayerReport {
-  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA; draft blocks are "mtp.0" and so on
+  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA; draft blocks are "mtp.0" and
+                           // so on
   int ratio = 0;           // tokens per compressed entry; 0: none
   bool hashed = false;     // experts chosen by token id
   std::uint64_t n_parameters = 0, n_bytes = 0;
@@ -22,7 +23,8 @@ struct ComponentReport {
 };
 struct Inspection {
   std::string directory, model_type;
-  std::vector<std::pair<std::string, std::string>> config;  // key, value as text, in the order of SPEC section 1.1
+  std::vector<std::pair<std::string, std::string>> config;  // key, value as text, in the order of
+                                                            // SPEC section 1.1
   std::vector<LayerReport> layers;
   std::vector<ComponentReport> components;
   std::vector<std::pair<std::string, std::uint64_t>> shards;  // file name, bytes
@@ -38,27 +40,31 @@ struct LogitsRequest {
   std::string directory;
   std::vector<Token> tokens;
   bool exact = true;
-  int chunk = 256;    // tokens evaluated at a time; the result does not depend on it
-  int threads = 0;    // 0: as load()
+  int chunk = 256;  // tokens evaluated at a time; the result does not depend on it
+  int threads = 0;  // 0: as load()
   bool mtp = false, streams = false;
-  bool dspark = false;  // what the DSpark stages guess after the last token, which they see as the one to go on from
-  std::string out_path;   // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T, S, D], draft_logits [B, V],
-                          // draft_confidence [B], all F32; draft_tokens I32 [B]
-  std::string kernels;    // a dispatch row by name; empty: the best
+  bool dspark = false;   // what the DSpark stages guess after the last token, which they see as the
+                         // one to go on from
+  std::string out_path;  // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T,
+                         // S, D], draft_logits [B, V], draft_confidence [B], all F32; draft_tokens
+                         // I32 [B]
+  std::string kernels;   // a dispatch row by name; empty: the best
 };
 std::vector<std::string> kernel_names();  // the dispatch rows that this machine runs
 inline constexpr int kLogitsChunkMax = 8192;
 Result<> write_logits(const LogitsRequest& request, const Progress& progress);
 
-// Writes the weights in the order the kernels read them, so that they are not transposed on every pass: into the checkpoint's directory
-// or, where that may not be written, into `private_directory` (empty: nowhere; made 0700), and load() finds them in either.
+// Writes the weights in the order the kernels read them, so that they are not transposed on every
+// pass: into the checkpoint's directory or, where that may not be written, into `private_directory`
+// (empty: nowhere; made 0700), and load() finds them in either.
 struct RepackResult {
   std::string path;
   std::uint64_t bytes = 0;
   std::string elsewhere;  // why it does not lie beside the checkpoint; empty: it does
 };
 // Looks at `stop` after each matrix; a cancelled one leaves nothing.
-Result<RepackResult> repack_checkpoint(const std::string& directory, const std::string& private_directory, int threads, std::stop_token stop,
-                                       const Progress& progress);
+Result<RepackResult> repack_checkpoint(const std::string& directory,
+                                       const std::string& private_directory, int threads,
+                                       std::stop_token stop, const Progress& progress);
 
 }  // namespace lares::engine

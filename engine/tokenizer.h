@@ -12,8 +12,9 @@
 
 namespace lares::engine {
 
-// A piece of a prompt. `trusted` text was written by us and may contain control tokens; text that came from files,
-// tools or people is not, and its `<｜User｜>` is eleven ordinary characters (SPEC section 4.4).
+// A piece of a prompt. `trusted` text was written by us and may contain control tokens; text that
+// came from files, tools or people is not, and its `<｜User｜>` is eleven ordinary characters (SPEC
+// section 4.4).
 struct Segment {
   std::string text;
   bool trusted = false;
@@ -26,9 +27,11 @@ class Tokenizer {
   static Result<std::unique_ptr<Tokenizer>> from_file(const std::string& path);  // a tokenizer.json
   virtual ~Tokenizer() = default;
 
-  // Appends to `out`. With `added`, added tokens are matched first (leftmost, longest); without, the text is plain.
+  // Appends to `out`. With `added`, added tokens are matched first (leftmost, longest); without,
+  // the text is plain.
   virtual void encode(std::string_view text, bool added, std::vector<Token>& out) const = 0;
-  // Adjacent plain stretches are joined before BPE, whatever segment they came from, so seams cost no different merges.
+  // Adjacent plain stretches are joined before BPE, whatever segment they came from, so seams cost
+  // no different merges.
   virtual std::vector<Token> encode(const std::vector<Segment>& segments) const = 0;
   std::vector<Token> encode(std::string_view text, bool added) const {
     std::vector<Token> out;
@@ -36,8 +39,9 @@ class Tokenizer {
     return out;
   }
 
-  virtual int vocab_size() const = 0;                          // ids are 0 .. vocab_size() - 1
-  virtual std::string_view bytes(Token id) const = 0;          // what the token adds to the text; empty for unused ids
+  virtual int vocab_size() const = 0;                  // ids are 0 .. vocab_size() - 1
+  virtual std::string_view bytes(Token id) const = 0;  // what the token adds to the text; empty for
+                                                       // unused ids
   virtual std::optional<Token> added(std::string_view) const = 0;  // the id of an added token
   // Built from the above at the first call where an implementation keeps it.
   virtual std::shared_ptr<const Vocabulary> vocabulary() const;

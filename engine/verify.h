@@ -1,5 +1,6 @@
-// Whether a checkpoint on this machine can be relied on: every value read once, the forward pass held against itself in all the
-// ways it may be run, and against answers that somebody else got from the same weights.
+// Whether a checkpoint on this machine can be relied on: every value read once, the forward pass
+// held against itself in all the ways it may be run, and against answers that somebody else got
+// from the same weights.
 #pragma once
 
 #include <cstdint>
@@ -17,18 +18,23 @@ struct Check {
 
 struct VerifyRequest {
   std::string directory;
-  std::string tiles_directory;  // where tiles may lie that do not lie beside the checkpoint; empty: nowhere
-  int threads = 0;       // 0: as load()
-  int n_tokens = 96;     // of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
-  std::string vectors;   // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty: none
-  std::string device;    // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the CPU and `vectors`; empty: the CPU alone
+  std::string tiles_directory;  // where tiles may lie that do not lie beside the checkpoint; empty:
+                                // nowhere
+  int threads = 0;              // 0: as load()
+  int n_tokens = 96;    // of the prompt that the forward pass is held against itself with, 2 to
+                        // kVerifyTokensMax
+  std::string vectors;  // a directory of *.official.json (SPEC section 8): prompts and the
+                        // likeliest next tokens; empty: none
+  std::string device;  // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the
+                       // CPU and `vectors`; empty: the CPU alone
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
   std::uint64_t memory = 0;      // as LoadOptions', for the device
 };
 inline constexpr int kVerifyTokensMax = 1024;
 
-// Calls `done` after each check; false when one of them failed. An error where the checkpoint does not open or the device is not there,
-// in load_on()'s words.
-Result<bool> verify(const VerifyRequest& request, const Progress& progress, const std::function<void(const Check&)>& done);
+// Calls `done` after each check; false when one of them failed. An error where the checkpoint does
+// not open or the device is not there, in load_on()'s words.
+Result<bool> verify(const VerifyRequest& request, const Progress& progress,
+                    const std::function<void(const Check&)>& done);
 
 }  // namespace lares::engine

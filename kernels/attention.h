@@ -1,13 +1,16 @@
-// Attention of one query position over a list of rows that are keys and values at once, with a sink in the denominator.
-//   s_i = scale <q_h, k_i>;  M = max_i s_i;  o_h = sum_i P(exp(s_i - M)) k_i / (sum_i exp(s_i - M) + exp(sink_h - M))
-// In released numerics P rounds to bf16, and below kAttentionLeast to zero; q and rows hold bf16 values, and nothing smaller than that
-// but zeros (Kernels::drop_small), so that no product needs more than bf16's exponents. Rows are taken in the order given: both
-// products have linear's order, scores along the dims and values along the rows; denominators are summed in eight lanes over i and a
-// halving tree.
-// Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each row once; 4 n_heads head_dim flops a row.
+// Attention of one query position over a list of rows that are keys and values at once, with a sink
+// in the denominator.
+//   s_i = scale <q_h, k_i>;  M = max_i s_i;  o_h = sum_i P(exp(s_i - M)) k_i / (sum_i exp(s_i - M)
+//   + exp(sink_h - M))
+// In released numerics P rounds to bf16, and below kAttentionLeast to zero; q and rows hold bf16
+// values, and nothing smaller than that but zeros (Kernels::drop_small), so that no product needs
+// more than bf16's exponents. Rows are taken in the order given: both products have linear's order,
+// scores along the dims and values along the rows; denominators are summed in eight lanes over i
+// and a halving tree. Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each row once; 4
+// n_heads head_dim flops a row.
 //
-// Three steps, each shared out as its caller likes: scores by rows, weights by heads, values by columns. Steps of one position use
-// the same arguments, and one ends before the next begins.
+// Three steps, each shared out as its caller likes: scores by rows, weights by heads, values by
+// columns. Steps of one position use the same arguments, and one ends before the next begins.
 #pragma once
 
 #include <cstddef>
@@ -22,20 +25,22 @@ inline constexpr int kAttentionRows = 32, kAttentionHeads = 16, kAttentionColumn
 inline constexpr float kAttentionLeast = 0x1p-46f;
 
 struct AttentionArgs {
-  const float* q;           // [n_heads, head_dim]
-  const void* const* rows;  // [n_rows] pointers to [head_dim] values of `cell`
-  Format cell;              // f32 or bf16
-  const float* sink;        // [n_heads]
-  float* out;               // [n_heads, head_dim]
-  float* scratch;           // attention_scratch() floats
+  const float* q;                 // [n_heads, head_dim]
+  const void* const* rows;        // [n_rows] pointers to [head_dim] values of `cell`
+  Format cell;                    // f32 or bf16
+  const float* sink;              // [n_heads]
+  float* out;                     // [n_heads, head_dim]
+  float* scratch;                 // attention_scratch() floats
   int n_rows, n_heads, head_dim;  // n_rows >= 1, head_dim a multiple of 32
   float scale;
   bool released;  // round the weights and the output to bf16
 };
 
-// Scores of all heads with each row, a copy of the rows, weights and divisors of the heads: the most that any implementation needs.
+// Scores of all heads with each row, a copy of the rows, weights and divisors of the heads: the
+// most that any implementation needs.
 inline std::size_t attention_scratch(int n_rows, int n_heads, int head_dim) {
-  const std::size_t rows = (static_cast<std::size_t>(n_rows) + 31) / 32 * 32, heads = (static_cast<std::size_t>(n_heads) + 31) / 32 * 32;
+  const std::size_t rows = (static_cast<std::size_t>(n_rows) + 31) / 32 * 32,
+                    heads = (static_cast<std::size_t>(n_heads) + 31) / 32 * 32;
   return rows * static_cast<std::size_t>(head_dim) + 2 * (rows + 32) * heads + 2 * heads;
 }
 

@@ -8,7 +8,8 @@ namespace {
 
 inline constexpr int kScaleOfNoNumber = 255;  // a block of such
 
-// |code| -> the bits of the bf16 value; a scale 2^(b - 127) then adds (b - 127) << 7 to all but zeros.
+// |code| -> the bits of the bf16 value; a scale 2^(b - 127) then adds (b - 127) << 7 to all but
+// zeros.
 struct alignas(64) CodeValues {
   std::uint16_t of[128];
   constexpr CodeValues() : of() {

@@ -1,8 +1,10 @@
-// A KV row in 584 bytes instead of 1024: the grid of Q8_64 (kernels/quantise.h) has 8 bits a value and one scale for each 64.
-//   [head_dim - rope_dim] e4m3 codes, [(head_dim - rope_dim) / 64] e8m0 scales, zeros up to the next multiple of 8,
-//   [rope_dim] bf16, zeros up to the next multiple of 8
+// A KV row in 584 bytes instead of 1024: the grid of Q8_64 (kernels/quantise.h) has 8 bits a value
+// and one scale for each 64.
+//   [head_dim - rope_dim] e4m3 codes, [(head_dim - rope_dim) / 64] e8m0 scales, zeros up to the
+//   next multiple of 8, [rope_dim] bf16, zeros up to the next multiple of 8
 // Nothing is lost, zeros keep their signs, and unpacking gives the bf16 row that attention reads.
-// Source: DeepSeek-V4 inference/model.py, kv_cache after act_quant. Floor: the cell in, the row out.
+// Source: DeepSeek-V4 inference/model.py, kv_cache after act_quant. Floor: the cell in, the row
+// out.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +23,9 @@ inline constexpr std::size_t cell_bytes(int head_dim, int rope_dim) {
   return (cell_rope_at(head_dim, rope_dim) + 2 * static_cast<std::size_t>(rope_dim) + 7) / 8 * 8;
 }
 
-// x [head_dim]: the first head_dim - rope_dim values on Q8_64's grid, the others on bf16's; nothing but zeros below
-// kAttentionLeast (Kernels::drop_small). A block that holds a value which is no number holds no other after that.
+// x [head_dim]: the first head_dim - rope_dim values on Q8_64's grid, the others on bf16's; nothing
+// but zeros below kAttentionLeast (Kernels::drop_small). A block that holds a value which is no
+// number holds no other after that.
 void pack_cell(const float* x, int head_dim, int rope_dim, std::uint8_t* cell);
 
 struct UnpackArgs {

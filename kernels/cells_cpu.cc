@@ -8,8 +8,8 @@
 namespace lares::kernels {
 namespace {
 
-// Of values on the grid of any power of two: the least scale with which none exceeds 448. Their own may be twice it, when the largest
-// is 224 of that; then every code is doubled, which e4m3 can.
+// Of values on the grid of any power of two: the least scale with which none exceeds 448. Their own
+// may be twice it, when the largest is 224 of that; then every code is doubled, which e4m3 can.
 std::uint8_t scale_of(const float* x) {
   std::uint32_t most = 0;
   for (int i = 0; i < kCellBlock; ++i) {
@@ -61,11 +61,13 @@ void unpack_cells_cpu(const UnpackArgs& a) {
       const auto add = static_cast<std::uint16_t>((scale - 127) * 128);
       for (int i = b; i < b + kCellBlock; ++i) {
         const std::uint16_t value = kCodeValues.of[cell[i] & 127];
-        const auto scaled = static_cast<std::uint16_t>((value ? value + add : 0) | (cell[i] & 128) << 8);
+        const auto scaled = static_cast<std::uint16_t>((value ? value + add : 0) | (cell[i] & 128)
+                                                                                       << 8);
         row[i] = scale == kScaleOfNoNumber ? kNoNumber : scaled;
       }
     }
-    std::memcpy(row + n, cell + cell_rope_at(a.head_dim, a.rope_dim), 2 * static_cast<std::size_t>(a.rope_dim));
+    std::memcpy(row + n, cell + cell_rope_at(a.head_dim, a.rope_dim),
+                2 * static_cast<std::size_t>(a.rope_dim));
   }
 }
 

@@ -40,8 +40,9 @@ struct Group {
   bool v2;
 };
 
-// This process's groups with a controller's files, the innermost first. A container may show a group's path as the host has it while its
-// mount begins at the group: the directories that are not there say nothing, and the mount's own, which comes last, is the group's.
+// This process's groups with a controller's files, the innermost first. A container may show a
+// group's path as the host has it while its mount begins at the group: the directories that are not
+// there say nothing, and the mount's own, which comes last, is the group's.
 std::vector<Group> groups(const CgroupPlaces& places, std::string_view controller) {
   std::vector<Group> out;
   const auto add = [&](const std::string& mount, std::string path, bool v2) {
@@ -53,10 +54,13 @@ std::vector<Group> groups(const CgroupPlaces& places, std::string_view controlle
     }
   };
   std::istringstream lines(text_of(places.membership));
-  for (std::string line; std::getline(lines, line);) {  // "4:cpu,cpuacct:/user.slice", "0::/user.slice"
-    const std::size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
+  for (std::string line; std::getline(lines, line);) {  // "4:cpu,cpuacct:/user.slice",
+                                                        // "0::/user.slice"
+    const std::size_t first = line.find(':'),
+                      second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    const std::string names = line.substr(first + 1, second - first - 1), path = line.substr(second + 1);
+    const std::string names = line.substr(first + 1, second - first - 1),
+                      path = line.substr(second + 1);
     if (names.empty()) {
       add(places.mounts, path, true);
       add(places.mounts + "/unified", path, true);
@@ -77,24 +81,32 @@ int cgroup_cpus(const CgroupPlaces& places) {
     if (group.v2) {  // "200000 100000", "max 100000"
       const std::string text = text_of(group.directory + "/cpu.max");
       quota = number(text);
-      if (const std::size_t blank = text.find(' '); blank != std::string::npos) period = number(std::string_view(text).substr(blank + 1));
+      if (const std::size_t blank = text.find(' '); blank != std::string::npos)
+        period = number(std::string_view(text).substr(blank + 1));
     } else {
       quota = number(text_of(group.directory + "/cpu.cfs_quota_us"));
       period = number(text_of(group.directory + "/cpu.cfs_period_us"));
     }
-    if (quota && *quota > 0 && period && *period > 0) least = std::min(least, (*quota + *period - 1) / *period);
+    if (quota && *quota > 0 && period && *period > 0)
+      least = std::min(least, (*quota + *period - 1) / *period);
   }
-  return least == kNone ? 0 : static_cast<int>(std::min<std::uint64_t>(least, std::numeric_limits<int>::max()));
+  return least == kNone
+             ? 0
+             : static_cast<int>(std::min<std::uint64_t>(least, std::numeric_limits<int>::max()));
 }
 
 std::uint64_t cgroup_memory_left(const CgroupPlaces& places) {
   std::uint64_t least = kNone;
   for (const Group& group : groups(places, "memory")) {
-    const auto most = number(text_of(group.directory + (group.v2 ? "/memory.max" : "/memory.limit_in_bytes")));
-    const auto used = number(text_of(group.directory + (group.v2 ? "/memory.current" : "/memory.usage_in_bytes")));
+    const auto most =
+        number(text_of(group.directory + (group.v2 ? "/memory.max" : "/memory.limit_in_bytes")));
+    const auto used = number(
+        text_of(group.directory + (group.v2 ? "/memory.current" : "/memory.usage_in_bytes")));
     if (!most || !used) continue;
-    const std::string stat = text_of(group.directory + "/memory.stat"), of = group.v2 ? "" : "total_";
-    const std::uint64_t files = number_behind(stat, of + "inactive_file ") + number_behind(stat, of + "active_file ");
+    const std::string stat = text_of(group.directory + "/memory.stat"),
+                      of = group.v2 ? "" : "total_";
+    const std::uint64_t files = number_behind(stat, of + "inactive_file ") +
+                                number_behind(stat, of + "active_file ");
     const std::uint64_t held = *used - std::min(*used, files);
     least = std::min(least, *most > held ? *most - held : 0);
   }

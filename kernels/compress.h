@@ -1,7 +1,7 @@
 // The compressor's pooling: a softmax per channel over the raw rows of a group.
 //   e[i] = sum_t softmax_t(gate_t[i]) * value_t[i]
-// Rows in ascending token order, one lane a channel. Source: DeepSeek-V4 inference/model.py, Compressor.
-// Floor: 8 bytes per row and channel.
+// Rows in ascending token order, one lane a channel. Source: DeepSeek-V4 inference/model.py,
+// Compressor. Floor: 8 bytes per row and channel.
 #pragma once
 
 namespace lares::kernels {

@@ -12,7 +12,8 @@ void pool(const PoolArgs& a) {
     V top = loaded<V>(a.gates[0] + c);
     for (int t = 1; t < a.n_rows; ++t) top = max(loaded<V>(a.gates[t] + c), top);
     V e[kPoolRowsMax], total = all<V>(0);
-    for (int t = 0; t < a.n_rows; ++t) total = total + (e[t] = exp(loaded<V>(a.gates[t] + c) - top));
+    for (int t = 0; t < a.n_rows; ++t)
+      total = total + (e[t] = exp(loaded<V>(a.gates[t] + c) - top));
     V out = all<V>(0);
     for (int t = 0; t < a.n_rows; ++t) out = out + loaded<V>(a.values[t] + c) * (e[t] / total);
     store(a.out + c, a.round_bf16 ? bf16_rounded(out) : out);

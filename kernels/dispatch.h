@@ -1,5 +1,6 @@
-// What runs where: one row an implementation, best first. Tests walk the same rows, so none goes untested, and `--impl NAME`
-// picks one by name. Every row gives the same bits (tests/kernels hold them to it); a row for another device enters here.
+// What runs where: one row an implementation, best first. Tests walk the same rows, so none goes
+// untested, and `--impl NAME` picks one by name. Every row gives the same bits (tests/kernels hold
+// them to it); a row for another device enters here.
 #pragma once
 
 #include <span>
@@ -34,7 +35,8 @@ struct Kernels {
   void (*hyper_split)(const HyperSplitArgs&);
   void (*hyper_enter)(const HyperEnterArgs&);
   void (*hyper_leave)(const HyperLeaveArgs&);
-  void (*drop_small)(float* x, std::int64_t n);  // below kAttentionLeast to zero, in place; n a multiple of 32
+  void (*drop_small)(float* x, std::int64_t n);  // below kAttentionLeast to zero, in place; n a
+                                                 // multiple of 32
   void (*attention_scores)(const AttentionArgs&, int row_begin, int row_end);
   void (*attention_weights)(const AttentionArgs&, int head_begin, int head_end);
   void (*attention_values)(const AttentionArgs&, int column_begin, int column_end);
@@ -42,7 +44,8 @@ struct Kernels {
   void (*index_scores)(const IndexArgs&);
   void (*swiglu)(const SwigluArgs&);
   void (*unpack_cells)(const UnpackArgs&);
-  void (*exp_blocks)(double* x, std::int64_t n);  // exp of numbers <= 0, in place; below kExpLeast zero; n a multiple of kExpBlock
+  void (*exp_blocks)(double* x, std::int64_t n);  // exp of numbers <= 0, in place; below kExpLeast
+                                                  // zero; n a multiple of kExpBlock
 };
 
 // All three steps.
@@ -50,6 +53,7 @@ void attention(const Kernels& k, const AttentionArgs& a);
 
 std::span<const Kernels* const> rows();
 const Kernels& best();                       // the first available row
-const Kernels* find(std::string_view name);  // null: no such row, or it does not run on this machine
+const Kernels* find(std::string_view name);  // null: no such row, or it does not run on this
+                                             // machine
 
 }  // namespace lares::kernels

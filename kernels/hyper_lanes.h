@@ -8,7 +8,9 @@ namespace lares::kernels {
 namespace {
 
 template <class V>
-V sigmoid(V v) { return all<V>(1) / (all<V>(1) + exp(all<V>(0) - v)); }
+V sigmoid(V v) {
+  return all<V>(1) / (all<V>(1) + exp(all<V>(0) - v));
+}
 
 // Eight tokens a lane each: the S x S matrix of a token never crosses lanes.
 template <class V>
@@ -20,13 +22,17 @@ void hyper_split(const HyperSplitArgs& a) {
     float root[kLanes];
     for (int i = 0; i < kLanes; ++i) {
       const int flat = S * a.dim, t = t0 + (i < n ? i : 0);
-      root[i] = i < n ? std::sqrt(sum_of_squares<V>(a.x + static_cast<std::int64_t>(t) * flat, flat) / static_cast<float>(flat) + a.norm_eps)
-                      : root[0];
+      root[i] = i < n
+                    ? std::sqrt(sum_of_squares<V>(a.x + static_cast<std::int64_t>(t) * flat, flat) /
+                                    static_cast<float>(flat) +
+                                a.norm_eps)
+                    : root[0];
     }
     const V divisor = loaded<V>(root);
     const auto mix = [&](int row, int scale) {
       float v[kLanes];
-      for (int i = 0; i < kLanes; ++i) v[i] = a.dots[static_cast<std::int64_t>(t0 + (i < n ? i : 0)) * rows + row];
+      for (int i = 0; i < kLanes; ++i)
+        v[i] = a.dots[static_cast<std::int64_t>(t0 + (i < n ? i : 0)) * rows + row];
       return loaded<V>(v) / divisor * all<V>(a.scale[scale]) + all<V>(a.base[row]);
     };
     const auto put = [&](float* out, int width, int at, V value) {

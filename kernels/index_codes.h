@@ -1,5 +1,5 @@
-// The integers behind values on the grid of Q4_32: twice an e2m1 value, -12..12, and a power of two for each 32 of them. Compiled
-// once an instruction set: see lanes.h.
+// The integers behind values on the grid of Q4_32: twice an e2m1 value, -12..12, and a power of two
+// for each 32 of them. Compiled once an instruction set: see lanes.h.
 #pragma once
 
 #include <bit>
@@ -16,9 +16,12 @@ inline constexpr int kGroupsMax = kIndexDimMax / kGroup;
 inline constexpr int kNotANumber = 255;
 
 // 2^(e - 127), a denormal for 0; infinite for 255.
-inline float exponent_value(int e) { return std::bit_cast<float>(e == 0 ? 0x00400000u : static_cast<std::uint32_t>(e) << 23); }
+inline float exponent_value(int e) {
+  return std::bit_cast<float>(e == 0 ? 0x00400000u : static_cast<std::uint32_t>(e) << 23);
+}
 
-// The exponent with which 32 values on the grid are e2m1's; 0 when they are all next to nothing. The largest is 4 or 6 then.
+// The exponent with which 32 values on the grid are e2m1's; 0 when they are all next to nothing.
+// The largest is 4 or 6 then.
 inline int group_exponent(const float* x) {
   std::uint32_t most = 0;
   for (int i = 0; i < kGroup; ++i) {
@@ -34,7 +37,8 @@ struct Exponents {
   std::uint32_t holding = 0;  // bit g: group g has values
 };
 
-// Of every group. Those without values take the least exponent of the others, so that they stand in nobody's way.
+// Of every group. Those without values take the least exponent of the others, so that they stand in
+// nobody's way.
 inline Exponents group_exponents(const float* x, int groups) {
   Exponents e;
   int least = kNotANumber;
@@ -56,13 +60,15 @@ inline void group_codes(const float* x, const Exponents& e, int g, std::int8_t* 
     return;
   }
   const float scale = exponent_value(255 - e.of[g]);  // 2^(1 - (e - 127))
-  for (int i = 0; i < kGroup; ++i) code[i] = static_cast<std::int8_t>(static_cast<int>(x[g * kGroup + i] * scale));
+  for (int i = 0; i < kGroup; ++i)
+    code[i] = static_cast<std::int8_t>(static_cast<int>(x[g * kGroup + i] * scale));
 }
 
 // Key `first` + j.
 inline const std::uint8_t* index_key(const IndexArgs& a, int j) {
   const int at = a.first + j;
-  return a.keys[at / a.run] + a.offset + static_cast<std::size_t>(at % a.run) * index_key_bytes(a.dim);
+  return a.keys[at / a.run] + a.offset +
+         static_cast<std::size_t>(at % a.run) * index_key_bytes(a.dim);
 }
 // Keys [j, j + n) of the call, the last of all again where there is none.
 template <int n>
@@ -75,11 +81,12 @@ inline void index_keys(const IndexArgs& a, int j, const std::uint8_t** key) {
   }
 }
 
-// The queries of one call. Eight codes are ordered 0 2 4 6 1 3 5 7: the low nibbles of a key's four bytes, then the high ones.
+// The queries of one call. Eight codes are ordered 0 2 4 6 1 3 5 7: the low nibbles of a key's four
+// bytes, then the high ones.
 struct IndexQueries {
-  std::int8_t* code;        // [n_heads, dim]
-  float* scale;             // [n_heads, groups]: both factors 2 of the codes are taken out here
-  std::int32_t* exponent;   // [n_heads, groups]
+  std::int8_t* code;       // [n_heads, dim]
+  float* scale;            // [n_heads, groups]: both factors 2 of the codes are taken out here
+  std::int32_t* exponent;  // [n_heads, groups]
 };
 
 inline IndexQueries index_queries(const IndexArgs& a) {

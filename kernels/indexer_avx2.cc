@@ -1,5 +1,5 @@
-// Keys lie in lanes: a dword holds four codes of one key, offset by 12 to be unsigned, and meets four codes of a query. A group's
-// 32 products stay below 2^15, so they are summed in 16 bits.
+// Keys lie in lanes: a dword holds four codes of one key, offset by 12 to be unsigned, and meets
+// four codes of a query. A group's 32 products stay below 2^15, so they are summed in 16 bits.
 #include "kernels/indexer.h"
 
 #if defined(__AVX2__) && defined(__FMA__) && defined(__F16C__)
@@ -22,7 +22,8 @@ struct alignas(32) Panel {
 
 // Keys [first, first + kKeys); the last of all again where there is none.
 void decode(const IndexArgs& a, int first, Panel& p) {
-  const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0), low = _mm_set1_epi8(15);
+  const __m128i table = _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0),
+                low = _mm_set1_epi8(15);
   const std::uint8_t* keys[kKeys];
   index_keys<kKeys>(a, first, keys);
   for (int i = 0; i < kKeys; ++i) {
@@ -30,8 +31,10 @@ void decode(const IndexArgs& a, int first, Panel& p) {
     for (int b = 0; b < a.dim / 2; b += 16) {
       const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(key + b));
       std::uint32_t even[4], odd[4];
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(even), _mm_shuffle_epi8(table, _mm_and_si128(v, low)));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(odd), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), low)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(even),
+                       _mm_shuffle_epi8(table, _mm_and_si128(v, low)));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(odd),
+                       _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), low)));
       for (int d = 0; d < 4; ++d) {
         p.code[b / 2 + 2 * d][i] = even[d];
         p.code[b / 2 + 2 * d + 1][i] = odd[d];
@@ -41,9 +44,11 @@ void decode(const IndexArgs& a, int first, Panel& p) {
   }
 }
 
-// Dot products of `heads` heads with the panel's keys, rounded, cut off at zero, weighted, rounded, and added to the totals.
+// Dot products of `heads` heads with the panel's keys, rounded, cut off at zero, weighted, rounded,
+// and added to the totals.
 template <int heads>
-INLINE void add_heads(const IndexArgs& a, const IndexQueries& q, const std::int32_t* offset, const Panel& p, int h0, Avx8 total[2]) {
+INLINE void add_heads(const IndexArgs& a, const IndexQueries& q, const std::int32_t* offset,
+                      const Panel& p, int h0, Avx8 total[2]) {
   const int groups = a.dim / kGroup;
   __m256 dot[heads][2];
   EACH(h, heads, { dot[h][0] = dot[h][1] = _mm256_setzero_ps(); });
@@ -67,7 +72,7 @@ INLINE void add_heads(const IndexArgs& a, const IndexQueries& q, const std::int3
       const int at = (h0 + h) * groups + g;
       const __m256i ones = _mm256_set1_epi16(1), less = _mm256_set1_epi32(offset[at]);
       const __m256 scale = _mm256_set1_ps(q.scale[at]);
-      const auto add = [&](__m256& to, __m256i products, __m256 s) __attribute__((always_inline)) {
+      const auto add = [&](__m256 & to, __m256i products, __m256 s) __attribute__((always_inline)) {
         const __m256i t = _mm256_sub_epi32(_mm256_madd_epi16(products, ones), less);
         to = _mm256_fmadd_ps(_mm256_cvtepi32_ps(t), _mm256_mul_ps(s, scale), to);
       };
@@ -77,7 +82,8 @@ INLINE void add_heads(const IndexArgs& a, const IndexQueries& q, const std::int3
   }
   EACH(h, heads, {
     const Avx8 w = all<Avx8>(a.w[h0 + h]), zero = all<Avx8>(0);
-    EACH(i, 2, { total[i] = total[i] + bf16_rounded(max(bf16_rounded(Avx8{dot[h][i]}), zero) * w); });
+    EACH(i, 2,
+         { total[i] = total[i] + bf16_rounded(max(bf16_rounded(Avx8{dot[h][i]}), zero) * w); });
   });
 }
 
@@ -87,7 +93,8 @@ void index_scores_avx2(const IndexArgs& a) {
   const int groups = a.dim / kGroup;
   const IndexQueries q = index_queries(a);
   // What the keys' offset adds to a group's sum.
-  auto* const offset = reinterpret_cast<std::int32_t*>(q.code + static_cast<std::int64_t>(a.n_heads) * a.dim);
+  auto* const offset =
+      reinterpret_cast<std::int32_t*>(q.code + static_cast<std::int64_t>(a.n_heads) * a.dim);
   for (int i = 0; i < a.n_heads * groups; ++i) {
     int sum = 0;
     for (int k = 0; k < kGroup; ++k) sum += q.code[static_cast<std::int64_t>(i) * kGroup + k];
@@ -102,7 +109,9 @@ void index_scores_avx2(const IndexArgs& a) {
     if (h < a.n_heads) add_heads<1>(a, q, offset, p, h, total);
     float out[kKeys];
     EACH(i, 2, { store(out + 8 * i, bf16_rounded(total[i])); });
-    std::memcpy(a.score + j, out, sizeof(float) * static_cast<std::size_t>(a.n_keys - j < kKeys ? a.n_keys - j : kKeys));
+    std::memcpy(
+        a.score + j, out,
+        sizeof(float) * static_cast<std::size_t>(a.n_keys - j < kKeys ? a.n_keys - j : kKeys));
   }
 }
 

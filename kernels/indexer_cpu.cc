@@ -5,7 +5,8 @@
 namespace lares::kernels {
 
 void index_scores_cpu(const IndexArgs& a) {
-  static constexpr std::int8_t kTwice[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+  static constexpr std::int8_t kTwice[16] = {0, 1,  2,  3,  4,  6,  8,  12,
+                                             0, -1, -2, -3, -4, -6, -8, -12};
   const int groups = a.dim / kGroup;
   const IndexQueries queries = index_queries(a);
   for (int j = 0; j < a.n_keys; ++j) {
@@ -23,7 +24,8 @@ void index_scores_cpu(const IndexArgs& a) {
       for (int g = 0; g < groups; ++g) {
         int t = 0;
         for (int i = g * kGroup; i < (g + 1) * kGroup; ++i) t += code[i] * q[i];
-        dot = std::fmaf(static_cast<float>(t), exponent_value(key[a.dim / 2 + g]) * queries.scale[h * groups + g], dot);
+        dot = std::fmaf(static_cast<float>(t),
+                        exponent_value(key[a.dim / 2 + g]) * queries.scale[h * groups + g], dot);
       }
       const float rounded = bf16_rounded(dot);
       total += bf16_rounded((rounded > 0 ? rounded : 0.0f) * a.w[h]);

@@ -1,11 +1,13 @@
 // y = x W^T for weights as the checkpoint stores them.
 //
 // One order of operations, whatever the number of tokens, threads or instruction set:
-//   acc = 0; for each group of 32 along k:  t = 0; for i in order: t = fma(w_i, x_i, t);   acc = fma(t, s, acc)
-// where s is the group's scale. Inside a group pairs run odd element first, as AVX-512's vdpbf16ps does; fp4 pairs are
-// (k + 4, k) within each 8, which is how a dword of nibbles unpacks. All scales of the release are powers of two, so it does not
-// matter to which factor they belong; the association does.
-// Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm); floor: the bytes of W, read once.
+//   acc = 0; for each group of 32 along k:  t = 0; for i in order: t = fma(w_i, x_i, t);   acc =
+//   fma(t, s, acc)
+// where s is the group's scale. Inside a group pairs run odd element first, as AVX-512's vdpbf16ps
+// does; fp4 pairs are (k + 4, k) within each 8, which is how a dword of nibbles unpacks. All scales
+// of the release are powers of two, so it does not matter to which factor they belong; the
+// association does. Source: DeepSeek-V4 inference/kernel.py (fp8_gemm, fp4_gemm); floor: the bytes
+// of W, read once.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +21,13 @@ inline constexpr int kGroup = 32;
 
 struct Tiles;  // kernels/tiles.h
 
-// [n_out, n_in], row-major, n_in a multiple of 32; no alignment is assumed for fp8 and fp4, natural alignment for the others.
+// [n_out, n_in], row-major, n_in a multiple of 32; no alignment is assumed for fp8 and fp4, natural
+// alignment for the others.
 struct Matrix {
   Format format = Format::f32;
-  const void* data = nullptr;      // f32 | bf16 | e4m3 bytes | two e2m1 a byte, low nibble first
-  const std::uint8_t* scale = nullptr;  // e8m0: fp8 one per 128 x 128, [ceil(n_out/128), ceil(n_in/128)]; fp4 [n_out, n_in/32]
+  const void* data = nullptr;  // f32 | bf16 | e4m3 bytes | two e2m1 a byte, low nibble first
+  const std::uint8_t* scale = nullptr;  // e8m0: fp8 one per 128 x 128, [ceil(n_out/128),
+                                        // ceil(n_in/128)]; fp4 [n_out, n_in/32]
   const float* scale_f32 = nullptr;     // fp8 only, instead of `scale`: the same blocks, any value
   int n_out = 0, n_in = 0;
   const Tiles* tiles = nullptr;  // the same weights repacked, or null

@@ -17,7 +17,8 @@ float e8m0_value(std::uint8_t code) {
 float e4m3_value(std::uint8_t code) {
   const int e = (code >> 3) & 15, m = code & 7;
   if ((code & 0x7F) == 0x7F) return std::numeric_limits<float>::quiet_NaN();
-  const float v = e == 0 ? std::ldexp(static_cast<float>(m), -9) : std::ldexp(static_cast<float>(8 + m), e - 10);
+  const float v = e == 0 ? std::ldexp(static_cast<float>(m), -9)
+                         : std::ldexp(static_cast<float>(8 + m), e - 10);
   return code & 0x80 ? -v : v;
 }
 
@@ -51,7 +52,8 @@ void decode_row(const Matrix& m, int row, float* w, float* s) {
           out = static_cast<const float*>(m.data)[at];
           break;
         case Format::bf16:
-          out = std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(m.data)[at]) << 16);
+          out = std::bit_cast<float>(
+              static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(m.data)[at]) << 16);
           break;
         case Format::fp8:
           out = e4m3.value[static_cast<const std::uint8_t*>(m.data)[at]];
@@ -64,7 +66,8 @@ void decode_row(const Matrix& m, int row, float* w, float* s) {
       }
     }
     if (m.format == Format::fp8) {
-      const std::int64_t block = static_cast<std::int64_t>(row / 128) * ((m.n_in + 127) / 128) + g * kGroup / 128;
+      const std::int64_t block = static_cast<std::int64_t>(row / 128) * ((m.n_in + 127) / 128) +
+                                 g * kGroup / 128;
       s[g] = m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]);
     } else if (m.format == Format::fp4) {
       s[g] = e8m0_value(m.scale[static_cast<std::int64_t>(row) * groups + g]);

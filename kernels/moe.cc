@@ -7,7 +7,8 @@ namespace lares::kernels {
 void route(const RouteArgs& a) {
   for (int e = 0; e < a.n_experts; ++e) {
     const double u = a.u[e];
-    const float softplus = static_cast<float>(std::fmax(u, 0.0) + std::log1p(std::exp(-std::fabs(u))));
+    const float softplus =
+        static_cast<float>(std::fmax(u, 0.0) + std::log1p(std::exp(-std::fabs(u))));
     a.scratch[e] = std::sqrt(softplus);
   }
   float total = 0;

@@ -21,7 +21,8 @@ void rms_norm(const RmsNormArgs& a) {
   for (int r = 0; r < a.n_rows; ++r) {
     const float* x = a.x + r * a.x_stride;
     float* y = a.y + r * a.y_stride;
-    const V root = all<V>(std::sqrt(sum_of_squares<V>(x, a.dim) / static_cast<float>(a.dim) + a.eps));
+    const V root =
+        all<V>(std::sqrt(sum_of_squares<V>(x, a.dim) / static_cast<float>(a.dim) + a.eps));
     for (int i = 0; i < a.dim; i += kLanes) {
       V v = loaded<V>(x + i) / root * loaded<V>(a.w + i);
       if (a.round_bf16) v = bf16_rounded(v);
@@ -35,7 +36,8 @@ void head_norm(const HeadNormArgs& a) {
   for (int r = 0; r < a.n_rows; ++r) {
     float* x = a.x + static_cast<std::int64_t>(r) * a.dim;
     if (!a.released) {
-      const V root = all<V>(std::sqrt(sum_of_squares<V>(x, a.dim) / static_cast<float>(a.dim) + a.eps));
+      const V root =
+          all<V>(std::sqrt(sum_of_squares<V>(x, a.dim) / static_cast<float>(a.dim) + a.eps));
       for (int i = 0; i < a.dim; i += kLanes) store(x + i, loaded<V>(x + i) / root);
       continue;
     }

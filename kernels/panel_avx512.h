@@ -1,8 +1,11 @@
-// What kernels over tiles and over row-major weights share on AVX-512 with bf16 dot products: a dword holds two weights of one
-// output row, the odd one (linear.h's order) in its high half, so that one vdpbf16ps is two steps of that order:
-//   vdpbf16ps = fma(even, fma(odd, acc)), each rounded to nearest, denormals read and written as zero.
-// Activations that bf16 holds, and that cannot make a denormal with any weight here, are packed the same way; all others stay
-// floats and meet the weights one by one, in the same order. So the bits are linear_cpu's either way.
+// What kernels over tiles and over row-major weights share on AVX-512 with bf16 dot products: a
+// dword holds two weights of one output row, the odd one (linear.h's order) in its high half, so
+// that one vdpbf16ps is two steps of that order:
+//   vdpbf16ps = fma(even, fma(odd, acc)), each rounded to nearest, denormals read and written as
+//   zero.
+// Activations that bf16 holds, and that cannot make a denormal with any weight here, are packed the
+// same way; all others stay floats and meet the weights one by one, in the same order. So the bits
+// are linear_cpu's either way.
 #pragma once
 
 #include <immintrin.h>
@@ -16,16 +19,19 @@
 namespace lares::kernels {
 namespace {
 
-constexpr int kRows = 16;               // output rows: the lanes of a register
-constexpr int kPanelRows = 2 * kRows;   // two registers share what is broadcast
-constexpr int kPairs = kGroup / 2;      // of a 32-group
-// Of two factors of this size or larger no sum of products is a denormal: it is a multiple of 2^-106.
+constexpr int kRows = 16;              // output rows: the lanes of a register
+constexpr int kPanelRows = 2 * kRows;  // two registers share what is broadcast
+constexpr int kPairs = kGroup / 2;     // of a 32-group
+// Of two factors of this size or larger no sum of products is a denormal: it is a multiple of
+// 2^-106.
 constexpr int kLeastExponent = -46;
-// With activations up to this size and e4m3 or e2m1 weights scaled by up to 2^kScaleMost the sum of a 32-group stays below 2^124. A
-// power of two commutes with every rounding, unless it makes a number infinite or a denormal: so weights may be scaled before they are
-// multiplied, instead of the sum.
+// With activations up to this size and e4m3 or e2m1 weights scaled by up to 2^kScaleMost the sum of
+// a 32-group stays below 2^124. A power of two commutes with every rounding, unless it makes a
+// number infinite or a denormal: so weights may be scaled before they are multiplied, instead of
+// the sum.
 constexpr int kMostExponent = 60, kScaleMost = 50;
-constexpr std::uint32_t kLeast = static_cast<std::uint32_t>(127 + kLeastExponent) << 23, kMost = static_cast<std::uint32_t>(127 + kMostExponent) << 23;
+constexpr std::uint32_t kLeast = static_cast<std::uint32_t>(127 + kLeastExponent) << 23,
+                        kMost = static_cast<std::uint32_t>(127 + kMostExponent) << 23;
 
 INLINE __m512i line(const void* p) { return _mm512_loadu_si512(p); }
 
@@ -33,7 +39,8 @@ INLINE __m512i line(const void* p) { return _mm512_loadu_si512(p); }
 INLINE __mmask16 outside(__m512i v) {
   const __m512i mag = _mm512_and_si512(v, _mm512_set1_epi32(0x7FFFFFFF));
   const __m512i above = _mm512_sub_epi32(mag, _mm512_set1_epi32(static_cast<int>(kLeast)));
-  return _mm512_mask_cmpgt_epu32_mask(_mm512_test_epi32_mask(mag, mag), above, _mm512_set1_epi32(static_cast<int>(kMost - kLeast)));
+  return _mm512_mask_cmpgt_epu32_mask(_mm512_test_epi32_mask(mag, mag), above,
+                                      _mm512_set1_epi32(static_cast<int>(kMost - kLeast)));
 }
 // Of both halves of every dword, each as a float.
 INLINE bool weights_outside(__m512i pairs) {
@@ -44,8 +51,8 @@ INLINE bool weights_outside(__m512i pairs) {
 // Activations as pairs: x[q] for pair q.
 struct Pairs {
   using Word [[gnu::may_alias]] = std::uint32_t;  // it lies in a float's room
-  static constexpr int words = 1;  // of a pair
-  static constexpr int lines = 1;  // of a pair of weights in a panel
+  static constexpr int words = 1;                 // of a pair
+  static constexpr int lines = 1;                 // of a pair of weights in a panel
   using Weight = __m512i;
   using Value = __m512i;
   INLINE static Weight weight(__m512i pairs) { return pairs; }
@@ -68,7 +75,9 @@ struct Floats {
   };
   INLINE static Weight load(const std::uint32_t* panel) { return weight(line(panel)); }
   INLINE static Weight weight(__m512i pairs) {
-    return {_mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)))), _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
+    return {_mm512_castsi512_ps(
+                _mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)))),
+            _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16))};
   }
   using Value = Two;
   INLINE static Value value(const Word* x) { return {_mm512_set1_ps(x[0]), _mm512_set1_ps(x[1])}; }
@@ -86,7 +95,9 @@ struct Plain {
     __m512 even, odd;
   };
   using Value = Two;
-  INLINE static Weight load(const std::uint32_t* panel) { return {_mm512_load_ps(panel), _mm512_load_ps(panel + kPanelRows)}; }
+  INLINE static Weight load(const std::uint32_t* panel) {
+    return {_mm512_load_ps(panel), _mm512_load_ps(panel + kPanelRows)};
+  }
   INLINE static Value value(const Word* x) { return {_mm512_set1_ps(x[0]), _mm512_set1_ps(x[1])}; }
   INLINE static __m512 add(__m512 acc, Weight w, Value x) {
     acc = _mm512_fmadd_ps(w.odd, x.second, acc);
@@ -112,12 +123,15 @@ struct alignas(64) E4m3Table {
   }
 };
 inline constexpr E4m3Table kE4m3{};
-// e2m1 -> bf16, twice: a permutation by words looks at five bits, of which the top one belongs to the next code.
+// e2m1 -> bf16, twice: a permutation by words looks at five bits, of which the top one belongs to
+// the next code.
 struct alignas(64) E2m1Table {
   std::uint16_t bf16[32];
   constexpr E2m1Table() : bf16() {
-    constexpr std::uint16_t of[8] = {0x0000, 0x3F00, 0x3F80, 0x3FC0, 0x4000, 0x4040, 0x4080, 0x40C0};
-    for (int i = 0; i < 32; ++i) bf16[i] = static_cast<std::uint16_t>(of[i & 7] | (i & 8 ? 0x8000 : 0));
+    constexpr std::uint16_t of[8] = {0x0000, 0x3F00, 0x3F80, 0x3FC0,
+                                     0x4000, 0x4040, 0x4080, 0x40C0};
+    for (int i = 0; i < 32; ++i)
+      bf16[i] = static_cast<std::uint16_t>(of[i & 7] | (i & 8 ? 0x8000 : 0));
   }
 };
 inline constexpr E2m1Table kE2m1{};
@@ -134,12 +148,15 @@ constexpr PairOrder kPairOrder4{Format::fp4}, kPairOrder{Format::bf16};
 
 INLINE int least(int a, int b) { return a < b ? a : b; }
 
-// n_in activations as pairs; false, with part of them written, when a value is none that pairs can hold.
+// n_in activations as pairs; false, with part of them written, when a value is none that pairs can
+// hold.
 inline bool as_pairs(const float* x, int n_in, Format format, Pairs::Word* to) {
-  const __m512i order = line((format == Format::fp4 ? kPairOrder4 : kPairOrder).at), low = _mm512_set1_epi32(0xFFFF);
+  const __m512i order = line((format == Format::fp4 ? kPairOrder4 : kPairOrder).at),
+                low = _mm512_set1_epi32(0xFFFF);
   for (int k = 0; k < n_in; k += kGroup) {
     const __m512i a = line(x + k), b = line(x + k + 16);
-    if ((_mm512_test_epi32_mask(_mm512_or_si512(a, b), low) | outside(a) | outside(b)) != 0) return false;
+    if ((_mm512_test_epi32_mask(_mm512_or_si512(a, b), low) | outside(a) | outside(b)) != 0)
+      return false;
     _mm512_storeu_si512(to + k / 2, _mm512_permutex2var_epi16(a, order, b));
   }
   return true;
@@ -148,7 +165,9 @@ inline bool as_pairs(const float* x, int n_in, Format format, Pairs::Word* to) {
 INLINE __m512 bf16_rounded16(__m512 a) {
   const __m512i u = _mm512_castps_si512(a);
   const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));
-  const __m512i r = _mm512_and_si512(_mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))), _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)));
+  const __m512i r = _mm512_and_si512(
+      _mm512_add_epi32(u, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF))),
+      _mm512_set1_epi32(static_cast<int>(0xFFFF0000u)));
   return _mm512_mask_mov_ps(_mm512_castsi512_ps(r), _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q), a);
 }
 // The first n_rows of 16 results.
@@ -158,10 +177,13 @@ INLINE void put(float* y, __m512 v, int n_rows, bool round) {
 }
 
 // sum += part * scale, in memory.
-INLINE void add_to(float* sum, __m512 part, __m512 scale) { _mm512_store_ps(sum, _mm512_fmadd_ps(part, scale, _mm512_load_ps(sum))); }
+INLINE void add_to(float* sum, __m512 part, __m512 scale) {
+  _mm512_store_ps(sum, _mm512_fmadd_ps(part, scale, _mm512_load_ps(sum)));
+}
 
-// M rows of activations, `stride` words apart, walked together: one pointer for three of them, and an index register for all, for
-// x86 addresses are base + index * {4, 8} + constant and M pointers would not fit its registers.
+// M rows of activations, `stride` words apart, walked together: one pointer for three of them, and
+// an index register for all, for x86 addresses are base + index * {4, 8} + constant and M pointers
+// would not fit its registers.
 template <class X, int M>
 struct Walk {
   using Word = typename X::Word;
@@ -173,7 +195,9 @@ struct Walk {
     asm("" : "+r"(stride));  // or the compiler would compute every product of it
   }
   template <int m>
-  INLINE const Word* row() const { return base[m / 3] + m % 3 * stride; }
+  INLINE const Word* row() const {
+    return base[m / 3] + m % 3 * stride;
+  }
   INLINE void step(int words) {
     EACH(b, (M + 2) / 3, {
       base[b] += words;
@@ -182,7 +206,8 @@ struct Walk {
   }
 };
 
-// Weights of 32 rows in L1: [group][pair][lines of it][32 rows]; scale [group][32 rows], where they have one.
+// Weights of 32 rows in L1: [group][pair][lines of it][32 rows]; scale [group][32 rows], where they
+// have one.
 template <bool with_scale>
 struct Panel {
   static constexpr bool scaled = with_scale;
@@ -190,8 +215,8 @@ struct Panel {
   const float* scale = nullptr;
 };
 
-// M tokens over `groups` 32-groups of a panel; sums [m][32 rows] in and out. The sums stay in memory, for 16 chains within a group
-// are worth more than their registers.
+// M tokens over `groups` 32-groups of a panel; sums [m][32 rows] in and out. The sums stay in
+// memory, for 16 chains within a group are worth more than their registers.
 template <class X, int M, bool scaled, class Walker>
 [[gnu::noinline]] void run_panel(Panel<scaled> w, Walker walk, float* sums, int groups) {
   for (int g = 0; g < groups; ++g) {
@@ -199,7 +224,8 @@ template <class X, int M, bool scaled, class Walker>
     EACH(m, M, { part[m][0] = part[m][1] = _mm512_setzero_ps(); });
     for (int q = 0; q < kPairs; q += 4) {
       EACH(u, 4, {
-        const auto w0 = X::load(w.at + u * X::lines * kPanelRows), w1 = X::load(w.at + u * X::lines * kPanelRows + kRows);
+        const auto w0 = X::load(w.at + u * X::lines * kPanelRows),
+                   w1 = X::load(w.at + u * X::lines * kPanelRows + kRows);
         EACH(m, M, {
           const auto v = X::value(walk.template row<m>() + u * X::words);
           part[m][0] = X::add(part[m][0], w0, v);
@@ -214,8 +240,10 @@ template <class X, int M, bool scaled, class Walker>
       if constexpr (scaled) s = _mm512_load_ps(w.scale + g * kPanelRows + b * kRows);
       EACH(m, M, {
         float* at = sums + m * kPanelRows + b * kRows;
-        if constexpr (scaled) add_to(at, part[m][b], s);
-        else _mm512_store_ps(at, _mm512_add_ps(part[m][b], _mm512_load_ps(at)));
+        if constexpr (scaled)
+          add_to(at, part[m][b], s);
+        else
+          _mm512_store_ps(at, _mm512_add_ps(part[m][b], _mm512_load_ps(at)));
       });
     });
     asm("" : : : "memory");  // or the compiler would give them registers after all
@@ -226,17 +254,35 @@ constexpr int kPanelTokens = 8;
 
 // n tokens over it.
 template <class X, bool scaled>
-void run_panels(Panel<scaled> w, const typename X::Word* x, std::int64_t stride, float* sums, int groups, int n) {
-  for (int m = 0; m < n; m += kPanelTokens, x += kPanelTokens * stride, sums += kPanelTokens * kPanelRows) {
+void run_panels(Panel<scaled> w, const typename X::Word* x, std::int64_t stride, float* sums,
+                int groups, int n) {
+  for (int m = 0; m < n;
+       m += kPanelTokens, x += kPanelTokens * stride, sums += kPanelTokens * kPanelRows) {
     switch (n - m) {
-      default: run_panel<X, 8>(w, Walk<X, 8>(x, stride), sums, groups); break;
-      case 7: run_panel<X, 7>(w, Walk<X, 7>(x, stride), sums, groups); break;
-      case 6: run_panel<X, 6>(w, Walk<X, 6>(x, stride), sums, groups); break;
-      case 5: run_panel<X, 5>(w, Walk<X, 5>(x, stride), sums, groups); break;
-      case 4: run_panel<X, 4>(w, Walk<X, 4>(x, stride), sums, groups); break;
-      case 3: run_panel<X, 3>(w, Walk<X, 3>(x, stride), sums, groups); break;
-      case 2: run_panel<X, 2>(w, Walk<X, 2>(x, stride), sums, groups); break;
-      case 1: run_panel<X, 1>(w, Walk<X, 1>(x, stride), sums, groups); break;
+      default:
+        run_panel<X, 8>(w, Walk<X, 8>(x, stride), sums, groups);
+        break;
+      case 7:
+        run_panel<X, 7>(w, Walk<X, 7>(x, stride), sums, groups);
+        break;
+      case 6:
+        run_panel<X, 6>(w, Walk<X, 6>(x, stride), sums, groups);
+        break;
+      case 5:
+        run_panel<X, 5>(w, Walk<X, 5>(x, stride), sums, groups);
+        break;
+      case 4:
+        run_panel<X, 4>(w, Walk<X, 4>(x, stride), sums, groups);
+        break;
+      case 3:
+        run_panel<X, 3>(w, Walk<X, 3>(x, stride), sums, groups);
+        break;
+      case 2:
+        run_panel<X, 2>(w, Walk<X, 2>(x, stride), sums, groups);
+        break;
+      case 1:
+        run_panel<X, 1>(w, Walk<X, 1>(x, stride), sums, groups);
+        break;
     }
   }
 }

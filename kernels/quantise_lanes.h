@@ -12,8 +12,8 @@ inline float power_of_two_above(float x) {
   return std::bit_cast<float>((u & 0x007FFFFFu ? u + 0x00800000u : u) & 0x7F800000u);
 }
 
-// |a| <= 448 to the nearest e4m3 value. Normal values lose 20 fraction bits; below 2^-6 the grid is 2^-9, which the addition
-// of 2^14 rounds to.
+// |a| <= 448 to the nearest e4m3 value. Normal values lose 20 fraction bits; below 2^-6 the grid is
+// 2^-9, which the addition of 2^14 rounds to.
 template <class V>
 V e4m3_rounded(V a) {
   const V m = magnitude(a);
@@ -30,7 +30,8 @@ template <class V>
 V e2m1_rounded(V a) {
   const V m = magnitude(a);
   const V half = all<V>(0x1p22f), one = all<V>(0x1p23f), two = all<V>(0x1p24f);
-  const V r = if_less(m, all<V>(2), (m + half) - half, if_less(m, all<V>(4), (m + one) - one, (m + two) - two));
+  const V r = if_less(m, all<V>(2), (m + half) - half,
+                      if_less(m, all<V>(4), (m + one) - one, (m + two) - two));
   return with_sign_of(r, a);
 }
 

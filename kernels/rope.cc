@@ -6,7 +6,8 @@
 
 namespace lares::kernels {
 
-void rope_frequencies(int dim, double base, double original_len, double factor, double beta_fast, double beta_slow, float* out) {
+void rope_frequencies(int dim, double base, double original_len, double factor, double beta_fast,
+                      double beta_slow, float* out) {
   const auto dim_of = [&](double rotations) {
     return dim * std::log(original_len / (rotations * 2 * std::numbers::pi)) / (2 * std::log(base));
   };
@@ -26,7 +27,8 @@ void rope_frequencies(int dim, double base, double original_len, double factor, 
   }
 }
 
-void rope_angles(const float* frequencies, int dim, std::int64_t position, double* cos, double* sin) {
+void rope_angles(const float* frequencies, int dim, std::int64_t position, double* cos,
+                 double* sin) {
   for (int i = 0; i < dim / 2; ++i) {
     const float angle = static_cast<float>(position) * frequencies[i];
     cos[i] = std::cos(static_cast<double>(angle));

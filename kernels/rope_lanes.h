@@ -13,7 +13,8 @@ void rope(const RopeArgs& a) {
     float* x = a.x + r * a.stride;
     for (int i = 0; i < a.dim / 2; ++i) {
       const double re = x[2 * i], im = x[2 * i + 1], c = a.cos[i], s = sign * a.sin[i];
-      const float y0 = static_cast<float>(re * c - im * s), y1 = static_cast<float>(re * s + im * c);
+      const float y0 = static_cast<float>(re * c - im * s),
+                  y1 = static_cast<float>(re * s + im * c);
       x[2 * i] = a.round_bf16 ? bf16_rounded(y0) : y0;
       x[2 * i + 1] = a.round_bf16 ? bf16_rounded(y1) : y1;
     }

@@ -17,9 +17,10 @@ namespace {
 
 inline bool halves(const AttentionArgs& a) { return a.released && a.cell == Format::bf16; }
 
-// Own: what an instruction set does in its own way, as static functions: linear, pack, linear_tiles, index_codes (index scores of fp4
-// keys), unpack_cells, and, where it has them, scores, weights and values (attention in released numerics over bf16 rows). The rest is written over
-// lanes.
+// Own: what an instruction set does in its own way, as static functions: linear, pack,
+// linear_tiles, index_codes (index scores of fp4 keys), unpack_cells, and, where it has them,
+// scores, weights and values (attention in released numerics over bf16 rows). The rest is written
+// over lanes.
 template <class V, class Own>
 constexpr Kernels row(const char* name, bool (*available)()) {
   return {name,
@@ -53,7 +54,9 @@ constexpr Kernels row(const char* name, bool (*available)()) {
             attention_values<V>(a, begin, end);
           },
           pool<V>,
-          [](const IndexArgs& a) { a.cell == Format::f32 ? index_scores<V>(a, Own::linear) : Own::index_codes(a); },
+          [](const IndexArgs& a) {
+            a.cell == Format::f32 ? index_scores<V>(a, Own::linear) : Own::index_codes(a);
+          },
           swiglu<V>,
           Own::unpack_cells,
           exp_blocks};

@@ -1,5 +1,5 @@
-// Room of a thread's own that grows and is kept. It is made in a translation unit without special instructions: what a container
-// leaves behind for the linker must run everywhere (see lanes.h).
+// Room of a thread's own that grows and is kept. It is made in a translation unit without special
+// instructions: what a container leaves behind for the linker must run everywhere (see lanes.h).
 #pragma once
 
 #include <cstddef>

@@ -16,8 +16,8 @@
 namespace lares::kernels {
 namespace {
 
-// How long a thread looks for the next loop before it sleeps: about 20 us, some layers' worth of small steps. Longer steals
-// from whoever shares the machine.
+// How long a thread looks for the next loop before it sleeps: about 20 us, some layers' worth of
+// small steps. Longer steals from whoever shares the machine.
 constexpr int kSpins = 1000;
 
 void relax() {
@@ -39,12 +39,14 @@ int usable_cpus() {
 struct ThreadPool::Impl {
   std::vector<std::thread> threads;
   std::atomic<std::uint32_t> round{0};  // a new value: a new loop (or the end)
-  // The loop's number (24 bits) over the pieces nobody has taken yet (40). Taking one is a compare-and-swap, so a thread that
-  // wakes up late finds a foreign number or no pieces and touches nothing; the caller waits only for pieces that were taken.
+  // The loop's number (24 bits) over the pieces nobody has taken yet (40). Taking one is a
+  // compare-and-swap, so a thread that wakes up late finds a foreign number or no pieces and
+  // touches nothing; the caller waits only for pieces that were taken.
   std::atomic<std::uint64_t> word{0};
   std::atomic<std::int64_t> unfinished{0};
   std::atomic<bool> stop{false};
-  std::int64_t n = 0, grain = 1, pieces = 0;  // written before `word` is published, read after a piece was taken
+  std::int64_t n = 0, grain = 1, pieces = 0;  // written before `word` is published, read after a
+                                              // piece was taken
   const std::function<void(std::int64_t, std::int64_t)>* f = nullptr;
 
   static constexpr std::uint64_t kPieces = (std::uint64_t{1} << 40) - 1;
@@ -54,7 +56,8 @@ struct ThreadPool::Impl {
       std::uint64_t now = word.load(std::memory_order_acquire);
       do {
         if (now >> 40 != (number & 0xFFFFFF) || (now & kPieces) == 0) return;
-      } while (!word.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel, std::memory_order_acquire));
+      } while (!word.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel,
+                                           std::memory_order_acquire));
       const std::int64_t begin = (pieces - static_cast<std::int64_t>(now & kPieces)) * grain;
       (*f)(begin, std::min(begin + grain, n));
       if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_one();
@@ -93,7 +96,8 @@ ThreadPool::~ThreadPool() {
 
 int ThreadPool::size() const { return static_cast<int>(impl_->threads.size()) + 1; }
 
-void ThreadPool::run(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) {
+void ThreadPool::run(std::int64_t n, std::int64_t grain,
+                     const std::function<void(std::int64_t, std::int64_t)>& f) {
   if (n <= 0) return;
   if (impl_->threads.empty() || n <= grain) {
     f(0, n);
@@ -105,13 +109,16 @@ void ThreadPool::run(std::int64_t n, std::int64_t grain, const std::function<voi
   impl_->f = &f;
   impl_->unfinished.store(impl_->pieces, std::memory_order_relaxed);
   const std::uint32_t number = impl_->round.load(std::memory_order_relaxed) + 1;
-  impl_->word.store((static_cast<std::uint64_t>(number & 0xFFFFFF) << 40) | static_cast<std::uint64_t>(impl_->pieces),
+  impl_->word.store((static_cast<std::uint64_t>(number & 0xFFFFFF) << 40) |
+                        static_cast<std::uint64_t>(impl_->pieces),
                     std::memory_order_release);
   impl_->round.store(number, std::memory_order_release);
   impl_->round.notify_all();
   impl_->share(number);
-  for (int i = 0; i < kSpins && impl_->unfinished.load(std::memory_order_acquire) != 0; ++i) relax();
-  for (std::int64_t left; (left = impl_->unfinished.load(std::memory_order_acquire)) != 0;) impl_->unfinished.wait(left);
+  for (int i = 0; i < kSpins && impl_->unfinished.load(std::memory_order_acquire) != 0; ++i)
+    relax();
+  for (std::int64_t left; (left = impl_->unfinished.load(std::memory_order_acquire)) != 0;)
+    impl_->unfinished.wait(left);
 }
 
 }  // namespace lares::kernels

@@ -1,5 +1,5 @@
-// Threads that live as long as the engine and share out one loop at a time. What each item computes may not depend on who
-// computes it, so results are the same for any number of threads.
+// Threads that live as long as the engine and share out one loop at a time. What each item computes
+// may not depend on who computes it, so results are the same for any number of threads.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 
 namespace lares::kernels {
 
-// CPUs this process may use: its affinity mask and its cgroup's quota, whichever is less; at least 1.
+// CPUs this process may use: its affinity mask and its cgroup's quota, whichever is less; at
+// least 1.
 int usable_cpus();
 
 class ThreadPool {
@@ -19,9 +20,11 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
-  // Calls f(begin, end) over [0, n), in pieces of `grain` when there is more than one thread; returns when all are done. `f` must not throw
-  // and must not call run() again. One caller at a time.
-  void run(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f);
+  // Calls f(begin, end) over [0, n), in pieces of `grain` when there is more than one thread;
+  // returns when all are done. `f` must not throw and must not call run() again. One caller at a
+  // time.
+  void run(std::int64_t n, std::int64_t grain,
+           const std::function<void(std::int64_t, std::int64_t)>& f);
 
  private:
   struct Impl;

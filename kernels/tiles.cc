@@ -11,7 +11,9 @@ namespace {
 
 constexpr int kLeastBf16 = (127 - 46) << 7;
 
-float fp8_scale(const Matrix& m, std::int64_t block) { return m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]); }
+float fp8_scale(const Matrix& m, std::int64_t block) {
+  return m.scale_f32 ? m.scale_f32[block] : e8m0_value(m.scale[block]);
+}
 
 // Where weight k of row i lies in its tile: byte, and for fp4 the nibble.
 struct Place {
@@ -20,9 +22,12 @@ struct Place {
 constexpr Place place(Format format, int i, int k) {
   const int c = k / kGroup, in = k % kGroup;
   switch (format) {
-    case Format::bf16: return {(4 * (in / 2) + c) * 64 + 4 * i + 2 * (in & 1), 0};
-    case Format::fp8: return {(4 * (in / 4) + c) * 64 + i / 4 * 16 + (in & 2) * 4 + i % 4 * 2 + (in & 1), 0};
-    default: return {(4 * (in / 8) + c) * 64 + 4 * i + in % 8 / 2, in & 1};
+    case Format::bf16:
+      return {(4 * (in / 2) + c) * 64 + 4 * i + 2 * (in & 1), 0};
+    case Format::fp8:
+      return {(4 * (in / 4) + c) * 64 + i / 4 * 16 + (in & 2) * 4 + i % 4 * 2 + (in & 1), 0};
+    default:
+      return {(4 * (in / 8) + c) * 64 + 4 * i + in % 8 / 2, in & 1};
   }
 }
 
@@ -40,10 +45,13 @@ float weight_of(Format format, const std::uint8_t* tile, int i, int k) {
 bool tileable(const Matrix& m) {
   const std::int64_t n = static_cast<std::int64_t>(m.n_out) * m.n_in;
   switch (m.format) {
-    case Format::f32: return false;
+    case Format::f32:
+      return false;
     case Format::bf16: {
       const auto* w = static_cast<const std::uint16_t*>(m.data);
-      return std::none_of(w, w + n, [](std::uint16_t v) { return (v & 0x7FFF) != 0 && ((v & 0x7FFF) < kLeastBf16 || (v & 0x7F80) == 0x7F80); });
+      return std::none_of(w, w + n, [](std::uint16_t v) {
+        return (v & 0x7FFF) != 0 && ((v & 0x7FFF) < kLeastBf16 || (v & 0x7F80) == 0x7F80);
+      });
     }
     case Format::fp8: {
       const auto* w = static_cast<const std::uint8_t*>(m.data);
@@ -51,7 +59,8 @@ bool tileable(const Matrix& m) {
         if (!std::isfinite(fp8_scale(m, i))) return false;
       return std::none_of(w, w + n, [](std::uint8_t v) { return (v & 0x7F) == 0x7F; });
     }
-    case Format::fp4: return std::none_of(m.scale, m.scale + n / kGroup, [](std::uint8_t v) { return v == 255; });
+    case Format::fp4:
+      return std::none_of(m.scale, m.scale + n / kGroup, [](std::uint8_t v) { return v == 255; });
   }
   return false;
 }
@@ -73,12 +82,16 @@ void repack(const Matrix& m, int row_begin, int row_end, std::uint8_t* data, flo
         const std::int64_t at = row * m.n_in + t * kTileK;
         for (int k = 0; k < n; ++k) {
           const Place to = place(m.format, i, k);
-          if (m.format == Format::bf16) std::memcpy(tile + to.byte, codes + 2 * (at + k), 2);
-          else if (m.format == Format::fp8) tile[to.byte] = codes[at + k];
-          else if (to.nibble == 0) tile[to.byte] = codes[(at + k) / 2];
+          if (m.format == Format::bf16)
+            std::memcpy(tile + to.byte, codes + 2 * (at + k), 2);
+          else if (m.format == Format::fp8)
+            tile[to.byte] = codes[at + k];
+          else if (to.nibble == 0)
+            tile[to.byte] = codes[(at + k) / 2];
         }
         if (m.format == Format::fp4)
-          for (int c = 0; c < n / kGroup; ++c) tile[16 * 64 + 16 * c + i] = m.scale[(at + c * kGroup) / kGroup];
+          for (int c = 0; c < n / kGroup; ++c)
+            tile[16 * 64 + 16 * c + i] = m.scale[(at + c * kGroup) / kGroup];
       }
     }
   }
@@ -110,8 +123,11 @@ void linear_tiles_cpu(const TilesArgs& a) {
         for (int c = 0; c < kTileK / kGroup; ++c) {
           float part = 0;
           for (int i = 0; i < kGroup; ++i)
-            part = std::fmaf(weight_of(w.format, tile, row % kTileRows, c * kGroup + ordered(w.format, i)), x[c * kGroup + i], part);
-          const float scale = w.format == Format::fp4   ? e8m0_value(tile[16 * 64 + 16 * c + row % kTileRows])
+            part = std::fmaf(
+                weight_of(w.format, tile, row % kTileRows, c * kGroup + ordered(w.format, i)),
+                x[c * kGroup + i], part);
+          const float scale = w.format == Format::fp4
+                                  ? e8m0_value(tile[16 * 64 + 16 * c + row % kTileRows])
                               : w.format == Format::fp8 ? w.scale[row / 128 * along + t]
                                                         : 1.0f;
           acc = std::fmaf(part, scale, acc);

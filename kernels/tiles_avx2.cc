@@ -1,5 +1,6 @@
-// Two kernels over tiles. Few tokens: weights are decoded in registers, a line at a time, and meet every token there. Many
-// tokens: two tiles are decoded into a panel in L1, and 6 tokens by 16 rows run over it with all sums in registers.
+// Two kernels over tiles. Few tokens: weights are decoded in registers, a line at a time, and meet
+// every token there. Many tokens: two tiles are decoded into a panel in L1, and 6 tokens by 16 rows
+// run over it with all sums in registers.
 #include "kernels/tiles.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
@@ -14,10 +15,13 @@
 namespace lares::kernels {
 namespace {
 
-INLINE __m256i half_line(const std::uint8_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
+INLINE __m256i half_line(const std::uint8_t* p) {
+  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+}
 INLINE __m256 floats_of(__m256i v) { return _mm256_castsi256_ps(v); }
 
-// What a line of each format holds: `count` weights of each row, in processing order; `lines` of them a 32-group. `h` is the half.
+// What a line of each format holds: `count` weights of each row, in processing order; `lines` of
+// them a 32-group. `h` is the half.
 struct Fp4 {
   static constexpr Format format = Format::fp4;
   static constexpr int lines = 4, count = 8;
@@ -26,12 +30,15 @@ struct Fp4 {
   template <int i>
   INLINE __m256 weight(__m256i v) const {
     constexpr int nibble = i / 2 + (i % 2 ? 0 : 4);
-    const __m256i code = nibble == 0 ? v : _mm256_srli_epi32(v, 4 * nibble);  // the permutation looks at three bits
+    const __m256i code = nibble == 0 ? v : _mm256_srli_epi32(v, 4 * nibble);  // the permutation
+                                                                              // looks at three bits
     const __m256i top = nibble == 7 ? v : _mm256_slli_epi32(v, 28 - 4 * nibble);
-    return _mm256_xor_ps(_mm256_permutevar8x32_ps(magnitudes, code), floats_of(_mm256_and_si256(top, sign)));
+    return _mm256_xor_ps(_mm256_permutevar8x32_ps(magnitudes, code),
+                         floats_of(_mm256_and_si256(top, sign)));
   }
   INLINE static __m256 scale(const std::uint8_t* tile, float, int c, int h) {
-    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tile + 1024 + 16 * c + 8 * h));
+    const __m128i codes =
+        _mm_loadl_epi64(reinterpret_cast<const __m128i*>(tile + 1024 + 16 * c + 8 * h));
     const __m256i e = _mm256_cvtepu8_epi32(codes);
     // 2^-127, code 0, is a denormal: its bit pattern is not an exponent's.
     return floats_of(_mm256_max_epu32(_mm256_slli_epi32(e, 23), _mm256_set1_epi32(0x00400000)));
@@ -45,7 +52,8 @@ struct Fp8 {
   template <int i>
   INLINE __m256 weight(__m256i v) const {
     constexpr int k = i ^ 1, at = k / 2 * 8 + k % 2;
-    const __m256i to_top = _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, -1, -1, at, -1, -1, -1, at + 2, -1, -1, -1, at + 4, -1, -1, -1, at + 6));
+    const __m256i to_top = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(-1, -1, -1, at, -1, -1, -1, at + 2, -1, -1, -1, at + 4, -1, -1, -1, at + 6));
     const __m256i code = _mm256_shuffle_epi8(v, to_top);
     return _mm256_mul_ps(floats_of(_mm256_and_si256(_mm256_srai_epi32(code, 4), keep)), up);
   }
@@ -76,7 +84,8 @@ INLINE void put(const TilesArgs& a, int token, int row, Avx8 lo, Avx8 hi) {
   std::memcpy(y, v, sizeof(float) * static_cast<std::size_t>(a.row_end - row));
 }
 
-// One block of 16 rows for M tokens, `chains` 32-groups at a time: 2 * M * chains independent sums hide the latency of an fma.
+// One block of 16 rows for M tokens, `chains` 32-groups at a time: 2 * M * chains independent sums
+// hide the latency of an fma.
 template <class Code, int M, int chains>
 [[gnu::noinline]] void run_few(const TilesArgs& a, int token) {
   const Code code;
@@ -122,7 +131,7 @@ template <class Code, int M, int chains>
 
 // ---- many tokens
 
-constexpr int kPanelTiles = 2;    // 256 k by 16 rows of floats: 16 KB
+constexpr int kPanelTiles = 2;  // 256 k by 16 rows of floats: 16 KB
 
 struct alignas(64) Scratch {
   float panel[kPanelTiles * kTileK * kTileRows];  // [k in processing order][row]
@@ -143,12 +152,14 @@ INLINE void decode(const std::uint8_t* tile, float s_tile, float* panel, float* 
         _mm256_store_ps(to + i * kTileRows + 8, code.template weight<i>(v1));
       });
     }
-    EACH(h, 2, { _mm256_store_ps(scale + c * kTileRows + 8 * h, Code::scale(tile, s_tile, c, h)); });
+    EACH(h, 2,
+         { _mm256_store_ps(scale + c * kTileRows + 8 * h, Code::scale(tile, s_tile, c, h)); });
   }
 }
 
 template <int M>
-[[gnu::noinline]] void run_panel(const Scratch& s, const float* x, std::int64_t width, float* sums, int groups) {
+[[gnu::noinline]] void run_panel(const Scratch& s, const float* x, std::int64_t width, float* sums,
+                                 int groups) {
   const float* w = s.panel;
   for (int g = 0; g < groups; ++g, x += kGroup) {
     __m256 part[M][2];
@@ -177,7 +188,8 @@ template <int M>
 template <class Code>
 void run_many(const TilesArgs& a) {
   Scratch s;  // 30 KB of stack
-  const std::int64_t along = tiles_along(a.w->n_in), width = packed_width(a.w->n_in), size = tile_bytes(Code::format);
+  const std::int64_t along = tiles_along(a.w->n_in), width = packed_width(a.w->n_in),
+                     size = tile_bytes(Code::format);
   for (int row = a.row_begin; row < a.row_end; row += kTileRows) {
     const std::uint8_t* block = a.w->data + row / kTileRows * along * size;
     const float* scale = a.w->scale ? a.w->scale + row / 128 * along : nullptr;
@@ -187,15 +199,21 @@ void run_many(const TilesArgs& a) {
       for (std::int64_t k = 0; k < along; k += kPanelTiles) {
         const int tiles = static_cast<int>(along - k < kPanelTiles ? along - k : kPanelTiles);
         for (int u = 0; u < tiles; ++u)
-          decode<Code>(block + (k + u) * size, scale ? scale[k + u] : 1.0f, s.panel + u * kTileK * kTileRows, s.scale + u * 4 * kTileRows);
+          decode<Code>(block + (k + u) * size, scale ? scale[k + u] : 1.0f,
+                       s.panel + u * kTileK * kTileRows, s.scale + u * 4 * kTileRows);
         const float* x = a.x + t0 * width + k * kTileK;
         int m = 0;
-        for (; m + 6 <= n; m += 6) run_panel<6>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles);
-        if (n - m >= 4) run_panel<4>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles), m += 4;
-        if (n - m >= 2) run_panel<2>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles), m += 2;
+        for (; m + 6 <= n; m += 6)
+          run_panel<6>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles);
+        if (n - m >= 4)
+          run_panel<4>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles), m += 4;
+        if (n - m >= 2)
+          run_panel<2>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles), m += 2;
         if (n - m >= 1) run_panel<1>(s, x + m * width, width, s.sums + m * kTileRows, 4 * tiles);
       }
-      for (int m = 0; m < n; ++m) put(a, t0 + m, row, loaded<Avx8>(s.sums + m * kTileRows), loaded<Avx8>(s.sums + m * kTileRows + 8));
+      for (int m = 0; m < n; ++m)
+        put(a, t0 + m, row, loaded<Avx8>(s.sums + m * kTileRows),
+            loaded<Avx8>(s.sums + m * kTileRows + 8));
     }
   }
 }
@@ -220,17 +238,22 @@ void pack_avx2(const PackArgs& a) {
   for (int t = 0; t < a.n_tokens; ++t) {
     const float* from = a.x + t * a.x_stride;
     float* out = a.to + t * width;
-    for (int k = 0; k < a.n_in; k += 8) _mm256_storeu_ps(out + k, _mm256_permutevar8x32_ps(_mm256_loadu_ps(from + k), order));
+    for (int k = 0; k < a.n_in; k += 8)
+      _mm256_storeu_ps(out + k, _mm256_permutevar8x32_ps(_mm256_loadu_ps(from + k), order));
     for (std::int64_t k = a.n_in; k < width; ++k) out[k] = 0.0f;
   }
 }
 
 void linear_tiles_avx2(const TilesArgs& a) {
   switch (a.w->format) {
-    case Format::bf16: return run<Bf16>(a);
-    case Format::fp8: return run<Fp8>(a);
-    case Format::fp4: return run<Fp4>(a);
-    case Format::f32: return;  // tileable() said no
+    case Format::bf16:
+      return run<Bf16>(a);
+    case Format::fp8:
+      return run<Fp8>(a);
+    case Format::fp4:
+      return run<Fp4>(a);
+    case Format::f32:
+      return;  // tileable() said no
   }
 }
 

@@ -22,8 +22,8 @@ INLINE void transpose(__m512i r[16]) {
   });
   // r[4 i + j], 128-bit lane L: column 4 L + j of rows 4 i..4 i + 3.
   EACH(j, 4, {
-    t[j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);           // lanes 0, 2 of rows 0-3, then of rows 4-7
-    t[4 + j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xDD);       // lanes 1, 3
+    t[j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0x88);  // lanes 0, 2 of rows 0-3, then of rows 4-7
+    t[4 + j] = _mm512_shuffle_i32x4(r[j], r[4 + j], 0xDD);  // lanes 1, 3
     t[8 + j] = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0x88);
     t[12 + j] = _mm512_shuffle_i32x4(r[8 + j], r[12 + j], 0xDD);
   });

@@ -1,5 +1,5 @@
-// Loops whose every index is a constant, so that arrays of registers stay registers. Everything is in an unnamed namespace: see
-// lanes.h.
+// Loops whose every index is a constant, so that arrays of registers stay registers. Everything is
+// in an unnamed namespace: see lanes.h.
 #pragma once
 
 #include <utility>
@@ -11,7 +11,9 @@ namespace {
 
 template <int n, class F>
 INLINE void each(F&& f) {
-  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (f(std::integral_constant<int, i>{}), ...); }
+  [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, i>{}), ...);
+  }
   (std::make_integer_sequence<int, n>{});
 }
 

@@ -36,13 +36,17 @@ OnProgress shown_to(tools::OnOutput on_output) {
   };
 }
 
-Result<Outcome> rendered(const std::string& server, const std::string& tool, const Reply<json>& result) {
+Result<Outcome> rendered(const std::string& server, const std::string& tool,
+                         const Reply<json>& result) {
   if (!result) {
     const auto& failure = result.error();
-    if (failure.kind == Failure::cancelled) return tl::unexpected(tools::Error{tools::Errc::cancelled, "cancelled"});
-    return failed(fmt::format("mcp_call {} {}: {}{}", server, tool, failure.kind == Failure::refused ? "" : "the server ", failure.why));
+    if (failure.kind == Failure::cancelled)
+      return tl::unexpected(tools::Error{tools::Errc::cancelled, "cancelled"});
+    return failed(fmt::format("mcp_call {} {}: {}{}", server, tool,
+                              failure.kind == Failure::refused ? "" : "the server ", failure.why));
   }
-  if (!result->is_object()) return failed(fmt::format("mcp_call {} {}: the server's result is no object", server, tool));
+  if (!result->is_object())
+    return failed(fmt::format("mcp_call {} {}: the server's result is no object", server, tool));
   const auto error = result->find("isError");
   const bool ok = error == result->end() || *error != true;
   auto text = cut(result_text(*result), kOutputBytesMax, "; ask for less");
@@ -55,12 +59,15 @@ class CallTool final : public tools::Tool {
   explicit CallTool(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) {}
 
   const tools::Spec& spec() const override {
-    static const tools::Spec spec{"mcp_call", "Call a tool that mcp_search found.",
-                                  R"({"type":"object","properties":{"server":{"type":"string"},"tool":{"type":"string"},"arguments":{"type":"object"}},)"
-                                  R"("required":["server","tool","arguments"]})"};
+    static const tools::Spec spec{
+        "mcp_call", "Call a tool that mcp_search found.",
+        R"({"type":"object","properties":{"server":{"type":"string"},"tool":{"type":"string"},"arguments":{"type":"object"}},)"
+        R"("required":["server","tool","arguments"]})"};
     return spec;
   }
-  bool mutates(const json&) const override { return true; }  // a server's own word about it is not to be trusted
+  bool mutates(const json&) const override {
+    return true;
+  }  // a server's own word about it is not to be trusted
 
   asio::awaitable<Result<Outcome>> run(json args, tools::OnOutput on_output) override {
     std::string server, tool, wrong;
@@ -77,20 +84,26 @@ class CallTool final : public tools::Tool {
   }
 
  private:
-  bool read(const json& args, std::string& server, std::string& tool, json& arguments, std::shared_ptr<Client>& client, std::string& wrong) const {
+  bool read(const json& args, std::string& server, std::string& tool, json& arguments,
+            std::shared_ptr<Client>& client, std::string& wrong) const {
     if (servers_->clients.empty()) return wrong = none_configured(*servers_), false;
-    for (const auto& [key, into] : {std::pair<const char*, std::string*>{"server", &server}, {"tool", &tool}}) {
-      if (!args.is_object() || !args.contains(key) || !args[key].is_string()) return wrong = fmt::format("mcp_call: `{}` must be a string", key), false;
+    for (const auto& [key, into] :
+         {std::pair<const char*, std::string*>{"server", &server}, {"tool", &tool}}) {
+      if (!args.is_object() || !args.contains(key) || !args[key].is_string())
+        return wrong = fmt::format("mcp_call: `{}` must be a string", key), false;
       *into = args[key].get<std::string>();
     }
     arguments = args.value("arguments", json::object());
     if (arguments.is_null()) arguments = json::object();
     if (!arguments.is_object()) return wrong = "mcp_call: `arguments` must be an object", false;
-    const auto found = std::ranges::find(servers_->clients, server, [](const auto& c) { return c->name(); });
+    const auto found = std::ranges::find(servers_->clients, server,
+                                         [](const auto& c) { return c->name(); });
     if (found != servers_->clients.end()) return client = *found, true;
     std::vector<std::string> names;
     for (const auto& one : servers_->clients) names.push_back(one->name());
-    return wrong = fmt::format("mcp_call: no server {}; there are {}", server, fmt::join(names, ", ")), false;
+    return wrong = fmt::format("mcp_call: no server {}; there are {}", server,
+                               fmt::join(names, ", ")),
+           false;
   }
 
   std::shared_ptr<Servers> servers_;
@@ -98,6 +111,8 @@ class CallTool final : public tools::Tool {
 
 }  // namespace
 
-std::unique_ptr<tools::Tool> make_call_tool(std::shared_ptr<Servers> servers) { return std::make_unique<CallTool>(std::move(servers)); }
+std::unique_ptr<tools::Tool> make_call_tool(std::shared_ptr<Servers> servers) {
+  return std::make_unique<CallTool>(std::move(servers));
+}
 
 }  // namespace lares::mcp

@@ -26,17 +26,23 @@ constexpr std::int64_t kFreshMaxMs = 24 * 3'600'000;
 Clock::duration freshness(const json& page) {
   const auto ttl = page.find("ttlMs");
   if (ttl == page.end() || !ttl->is_number_integer()) return std::chrono::milliseconds(kFreshMaxMs);
-  return std::chrono::milliseconds(std::clamp<std::int64_t>(ttl->get<std::int64_t>(), 0, kFreshMaxMs));
+  return std::chrono::milliseconds(
+      std::clamp<std::int64_t>(ttl->get<std::int64_t>(), 0, kFreshMaxMs));
 }
 
-// Since 2025-11-25 a tool may say that it is only to be called as a task, which we do not declare to speak.
+// Since 2025-11-25 a tool may say that it is only to be called as a task, which we do not declare
+// to speak.
 bool only_as_task(const json& tool) {
   const auto execution = tool.find("execution");
   return execution != tool.end() && text_at(*execution, "taskSupport") == "required";
 }
 
 RemoteTool resource_offer(const json& resource, const char* address) {
-  return {kReadResource, text_at(resource, "name"), text_at(resource, "description"), json{{"uri", text_at(resource, address)}}, {}};
+  return {kReadResource,
+          text_at(resource, "name"),
+          text_at(resource, "description"),
+          json{{"uri", text_at(resource, address)}},
+          {}};
 }
 
 RemoteTool prompt_offer(const json& prompt) {
@@ -44,17 +50,31 @@ RemoteTool prompt_offer(const json& prompt) {
   const auto listed = prompt.find("arguments");
   if (listed != prompt.end() && listed->is_array()) {
     for (const auto& one : *listed)
-      arguments[text_at(one, "name")] = text_at(one, "description") + (one.is_object() && one.value("required", json()) == true ? " (required)" : "");
+      arguments[text_at(one, "name")] =
+          text_at(one, "description") +
+          (one.is_object() && one.value("required", json()) == true ? " (required)" : "");
   }
-  return {kGetPrompt, text_at(prompt, "name"), text_at(prompt, "description"), json{{"name", text_at(prompt, "name")}, {"arguments", std::move(arguments)}}, {}};
+  return {kGetPrompt,
+          text_at(prompt, "name"),
+          text_at(prompt, "description"),
+          json{{"name", text_at(prompt, "name")}, {"arguments", std::move(arguments)}},
+          {}};
 }
 
-std::string cut_note(std::string_view what, std::size_t n) { return fmt::format("its {} go on after the first {}; the rest is not offered", what, n); }
+std::string cut_note(std::string_view what, std::size_t n) {
+  return fmt::format("its {} go on after the first {}; the rest is not offered", what, n);
+}
 
 }  // namespace
 
-Client::Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit, const Limits& limits)
-    : io_(io), server_(std::move(server)), place_(std::move(place)), elicit_(std::move(elicit)), limits_(limits), started_(io) {
+Client::Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit,
+               const Limits& limits)
+    : io_(io),
+      server_(std::move(server)),
+      place_(std::move(place)),
+      elicit_(std::move(elicit)),
+      limits_(limits),
+      started_(io) {
   started_.expires_at(Clock::time_point::max());
 }
 
@@ -69,22 +89,26 @@ void Client::note_end() {
   listed_ = false;
   if (n_deaths_ < 2) return;  // the first time it is simply started again
   const auto factor = 1ll << std::min(n_deaths_ - 2, 20);
-  not_before_ = Clock::now() + std::chrono::milliseconds(std::min<long long>(limits_.backoff_ms * factor, limits_.backoff_max_ms));
+  not_before_ = Clock::now() + std::chrono::milliseconds(std::min<long long>(
+                                   limits_.backoff_ms * factor, limits_.backoff_max_ms));
 }
 
-// It lost our session, as a server that was restarted does: no death, and nothing of the request was done.
+// It lost our session, as a server that was restarted does: no death, and nothing of the request
+// was done.
 void Client::forget_expired() {
   if (conversation_) conversation_->close("forgot the session");
   conversation_ = nullptr;
   listed_ = false;
 }
 
-// The running conversation; starts the server when there is none. One start at a time: who comes meanwhile waits for it.
+// The running conversation; starts the server when there is none. One start at a time: who comes
+// meanwhile waits for it.
 asio::awaitable<Reply<Client::ConversationPtr>> Client::connected() {
   const auto self = shared_from_this();
   while (starting_) {
     co_await started_.async_wait(kIo);
-    // A start's end wakes in the same way, and whoever was woken first may have begun the next one: only the caller's own state tells.
+    // A start's end wakes in the same way, and whoever was woken first may have begun the next one:
+    // only the caller's own state tells.
     const auto state = co_await asio::this_coro::cancellation_state;
     if (state.cancelled() != asio::cancellation_type::none) {
       Reply<ConversationPtr> stopped = tl::unexpected(Failure{Failure::cancelled, "cancelled"});
@@ -99,7 +123,10 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connected() {
   if (const auto wait = not_before_ - Clock::now(); wait > Clock::duration::zero()) {
     const auto seconds = std::chrono::duration<double>(wait).count();
     Reply<ConversationPtr> later = tl::unexpected(Failure{
-        Failure::died, fmt::format("is started again in {:.0f} s at the earliest: it ended {} times in a row; it {}", std::max(1.0, seconds), n_deaths_, last_death_)});
+        Failure::died,
+        fmt::format(
+            "is started again in {:.0f} s at the earliest: it ended {} times in a row; it {}",
+            std::max(1.0, seconds), n_deaths_, last_death_)});
     co_return later;
   }
   struct Guard {
@@ -124,11 +151,13 @@ Reply<std::shared_ptr<Transport>> Client::make_transport() {
   if (!server_.url.empty()) {
     std::string why;
     auto url = parse_url(server_.url, why);
-    if (!url) return tl::unexpected(Failure{Failure::refused, fmt::format("has an url that {}", why)});
+    if (!url)
+      return tl::unexpected(Failure{Failure::refused, fmt::format("has an url that {}", why)});
     return std::make_shared<HttpTransport>(io_, std::move(*url), server_.headers, limits_);
   }
   auto child = start_child(server_, place_);
-  if (!child) return tl::unexpected(Failure{Failure::died, "could not be started: " + child.error()});
+  if (!child)
+    return tl::unexpected(Failure{Failure::died, "could not be started: " + child.error()});
   return std::make_shared<StdioTransport>(io_, std::move(*child), limits_);
 }
 
@@ -138,7 +167,8 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
     Reply<ConversationPtr> failed = tl::unexpected(std::move(transport.error()));
     co_return failed;
   }
-  const auto conversation = std::make_shared<Conversation>(io_, std::move(*transport), Host{server_.name, place_.root, elicit_}, limits_);
+  const auto conversation = std::make_shared<Conversation>(
+      io_, std::move(*transport), Host{server_.name, place_.root, elicit_}, limits_);
   conversation->start();
   auto opened = co_await conversation->open(opening_);
   Reply<ConversationPtr> made = conversation;
@@ -146,7 +176,8 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
     if (conversation->era() == Era::legacy) opening_ = Opening::legacy;
     co_return made;
   }
-  // Some legacy servers end when their first message is no handshake: the next start begins with one, and the one after it does not.
+  // Some legacy servers end when their first message is no handshake: the next start begins with
+  // one, and the one after it does not.
   if (opening_ == Opening::legacy)
     opening_ = Opening::negotiate;
   else if (opening_ == Opening::negotiate && !conversation->alive())
@@ -157,8 +188,10 @@ asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
 }
 
 // All pages of one list, up to `n_max` entries.
-asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversation, std::string what, std::size_t n_max) {
-  const std::string method = what == "resourceTemplates" ? "resources/templates/list" : what + "/list";
+asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversation, std::string what,
+                                                     std::size_t n_max) {
+  const std::string method = what == "resourceTemplates" ? "resources/templates/list"
+                                                         : what + "/list";
   Reply<Listing> done = Listing{};
   json params = json::object();
   std::set<std::string> cursors;
@@ -173,18 +206,23 @@ asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversatio
     }
     const auto listed = answer->is_object() ? answer->find(what) : answer->end();
     if (!answer->is_object() || listed == answer->end() || !listed->is_array()) {
-      done = tl::unexpected(Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
+      done = tl::unexpected(
+          Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
       co_return done;
     }
     fresh = page == 0 ? freshness(*answer) : std::min(fresh, freshness(*answer));
     for (auto& one : *listed) {
       if (!one.is_object()) continue;
-      if (done->all.size() < n_max) done->all.push_back(std::move(one));
-      else done->goes_on = true;
+      if (done->all.size() < n_max)
+        done->all.push_back(std::move(one));
+      else
+        done->goes_on = true;
     }
-    const auto next = answer->find("nextCursor");  // absent is the end; the empty string is a cursor
+    const auto next = answer->find("nextCursor");  // absent is the end; the empty string is a
+                                                   // cursor
     if (next == answer->end() || !next->is_string() || done->goes_on) break;
-    if (!cursors.insert(next->get<std::string>()).second) break;  // it would give the same pages for ever
+    if (!cursors.insert(next->get<std::string>()).second)
+      break;  // it would give the same pages for ever
     params["cursor"] = *next;
     done->goes_on = page + 1 == kPagesMax || done->all.size() == n_max;
     if (done->goes_on) break;
@@ -196,7 +234,8 @@ asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversatio
 // Asks for what is offered, unless it is known.
 asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   bool changed = false;
-  for (const auto list : {Listed::tools, Listed::resources, Listed::prompts}) changed |= conversation->take_changed(list);
+  for (const auto list : {Listed::tools, Listed::resources, Listed::prompts})
+    changed |= conversation->take_changed(list);
   Reply<> done;
   if (listed_ && !changed && Clock::now() < fresh_until_) co_return done;
   listed_ = false;  // whatever goes wrong below, it is asked again
@@ -215,7 +254,11 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
     }
     if (tools->goes_on) cuts.push_back(cut_note("tools", tools->all.size()));
     for (auto& tool : tools->all) {
-      RemoteTool entry{text_at(tool, "name"), text_at(tool, "title"), text_at(tool, "description"), tool.value("inputSchema", json::object()), {}};
+      RemoteTool entry{text_at(tool, "name"),
+                       text_at(tool, "title"),
+                       text_at(tool, "description"),
+                       tool.value("inputSchema", json::object()),
+                       {}};
       if (entry.name.empty() || !names.insert(entry.name).second) continue;
       if (only_as_task(tool)) {
         unusable[entry.name] = "it runs only as a task, and this client offers servers none";
@@ -235,12 +278,17 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   }
   // Without these the server is still of use: their failure is nobody's concern.
   if (conversation->can("resources")) {
-    for (const auto& [what, address] : {std::pair{"resources", "uri"}, {"resourceTemplates", "uriTemplate"}}) {
+    for (const auto& [what, address] :
+         {std::pair{"resources", "uri"}, {"resourceTemplates", "uriTemplate"}}) {
       auto listing = list(conversation, what, kResourcesMax);
       auto resources = co_await std::move(listing);
       if (!resources) continue;
-      if (resources->goes_on) cuts.push_back(cut_note(what == std::string_view("resources") ? "resources" : "resource templates", resources->all.size()));
-      for (const auto& resource : resources->all) offers.push_back(resource_offer(resource, address));
+      if (resources->goes_on)
+        cuts.push_back(
+            cut_note(what == std::string_view("resources") ? "resources" : "resource templates",
+                     resources->all.size()));
+      for (const auto& resource : resources->all)
+        offers.push_back(resource_offer(resource, address));
     }
   }
   if (conversation->can("prompts")) {
@@ -279,7 +327,8 @@ asio::awaitable<Reply<std::vector<RemoteTool>>> Client::offers() {
   }
 }
 
-asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments, OnProgress on_progress) {
+asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments,
+                                          OnProgress on_progress) {
   const auto self = shared_from_this();
   for (bool again = true;; again = false) {
     auto calling = call_once(tool, arguments, on_progress);
@@ -295,7 +344,8 @@ asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments, OnPr
   }
 }
 
-asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments, OnProgress on_progress) {
+asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments,
+                                               OnProgress on_progress) {
   const auto conversation = co_await connected();
   if (!conversation) {
     Reply<json> failed = tl::unexpected(conversation.error());
@@ -310,15 +360,21 @@ asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments,
     }
   }
   if (const auto unusable = unusable_.find(tool); unusable != unusable_.end()) {
-    Reply<json> failed = tl::unexpected(Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
+    Reply<json> failed = tl::unexpected(
+        Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
     co_return failed;
   }
   const auto known = std::ranges::find(offers_, tool, &RemoteTool::name);
   if (known != offers_.end()) asking.headers = param_headers(known->headers, arguments);
-  const bool reads = tool == kReadResource && (*conversation)->can("resources"), prompts = tool == kGetPrompt && (*conversation)->can("prompts");
-  if ((reads || prompts) && arguments.is_object()) arguments.erase("_meta");  // these are the parameters themselves; that member is ours
-  json params = reads || prompts ? std::move(arguments) : json{{"name", tool}, {"arguments", std::move(arguments)}};
-  auto requesting = (*conversation)->request(reads || prompts ? tool : "tools/call", std::move(params), std::move(asking));
+  const bool reads = tool == kReadResource && (*conversation)->can("resources"),
+             prompts = tool == kGetPrompt && (*conversation)->can("prompts");
+  if ((reads || prompts) && arguments.is_object())
+    arguments.erase("_meta");  // these are the parameters themselves; that member is ours
+  json params = reads || prompts ? std::move(arguments)
+                                 : json{{"name", tool}, {"arguments", std::move(arguments)}};
+  auto requesting = (*conversation)
+                        ->request(reads || prompts ? tool : "tools/call", std::move(params),
+                                  std::move(asking));
   auto answer = co_await std::move(requesting);
   co_return answer;
 }

@@ -1,4 +1,5 @@
-// One configured server: started at the first use, restarted after its death, asked for what it has, and called.
+// One configured server: started at the first use, restarted after its death, asked for what it
+// has, and called.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -32,17 +33,20 @@ using OnProgress = std::function<void(const nlohmann::json& params)>;
 
 class Client : public std::enable_shared_from_this<Client> {
  public:
-  Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit, const Limits& limits);
+  Client(asio::any_io_executor io, ServerConfig server, Place place, Elicit elicit,
+         const Limits& limits);
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   ~Client();
 
   const std::string& name() const { return server_.name; }
-  // Tools by name, then resources and prompts. Asked anew after a restart, when the server said that they changed, and when the
-  // time is over for which it said that they stay.
+  // Tools by name, then resources and prompts. Asked anew after a restart, when the server said
+  // that they changed, and when the time is over for which it said that they stay.
   asio::awaitable<Reply<std::vector<RemoteTool>>> offers();
-  asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments, OnProgress on_progress);
-  // Of the latest lists that were longer than is read, a sentence each: "its tools go on after the first 2000; ...".
+  asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments,
+                                              OnProgress on_progress);
+  // Of the latest lists that were longer than is read, a sentence each: "its tools go on after the
+  // first 2000; ...".
   const std::vector<std::string>& cuts() const { return cuts_; }
   // For servers that do not know server/discover, and speak the modern era all the same.
   void pin_modern() { opening_ = Opening::pinned; }
@@ -58,8 +62,10 @@ class Client : public std::enable_shared_from_this<Client> {
   asio::awaitable<Reply<ConversationPtr>> connect();
   Reply<std::shared_ptr<Transport>> make_transport();
   asio::awaitable<Reply<>> refresh(ConversationPtr conversation);
-  asio::awaitable<Reply<Listing>> list(ConversationPtr conversation, std::string what, std::size_t n_max);
-  asio::awaitable<Reply<nlohmann::json>> call_once(std::string tool, nlohmann::json arguments, OnProgress on_progress);
+  asio::awaitable<Reply<Listing>> list(ConversationPtr conversation, std::string what,
+                                       std::size_t n_max);
+  asio::awaitable<Reply<nlohmann::json>> call_once(std::string tool, nlohmann::json arguments,
+                                                   OnProgress on_progress);
   void note_end();
   void forget_expired();
 

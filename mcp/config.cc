@@ -54,13 +54,16 @@ struct Reading {
   bool pairs(const json& entry, const char* key, Headers& into) {
     const auto found = entry.find(key);
     if (found == entry.end()) return true;
-    if (!found->is_object() && !found->is_array()) return why = fmt::format("\"{}\" is not an object", key), false;
+    if (!found->is_object() && !found->is_array())
+      return why = fmt::format("\"{}\" is not an object", key), false;
     for (const auto& [at, value] : found->items()) {
       const bool named = found->is_object();
       const std::string name = named ? at : text_at(value, "name");
       if (name.empty()) return why = fmt::format("\"{}\" has an entry without a name", key), false;
       std::string text;
-      if (!string(named ? value : value.value("value", json()), fmt::format("\"{}\".{}", key, name), text)) return false;
+      if (!string(named ? value : value.value("value", json()), fmt::format("\"{}\".{}", key, name),
+                  text))
+        return false;
       into.emplace_back(name, std::move(text));
     }
     return true;
@@ -68,7 +71,9 @@ struct Reading {
 };
 
 bool is_token(const std::string& text) {
-  const auto good = [](unsigned char c) { return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c); };
+  const auto good = [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c);
+  };
   return !text.empty() && std::ranges::all_of(text, good);
 }
 
@@ -80,8 +85,10 @@ bool read_http(const json& entry, ServerConfig& server, Reading& reading) {
   if (!parse_url(server.url, wrong)) return reading.why = "\"url\" " + wrong, false;
   if (!reading.pairs(entry, "headers", server.headers)) return false;
   for (const auto& [name, value] : server.headers) {
-    if (!is_token(name) || std::ranges::any_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
-      return reading.why = fmt::format("\"headers\".{} is no header that HTTP can carry", name), false;
+    if (!is_token(name) ||
+        std::ranges::any_of(value, [](unsigned char c) { return c < 0x20 || c == 0x7f; }))
+      return reading.why = fmt::format("\"headers\".{} is no header that HTTP can carry", name),
+             false;
   }
   return true;
 }
@@ -95,7 +102,8 @@ bool read_stdio(const json& entry, ServerConfig& server, Reading& reading) {
   Headers env;
   if (!reading.pairs(entry, "env", env)) return false;
   for (auto& [name, value] : env) {
-    if (name.find('=') != std::string::npos) return reading.why = fmt::format("\"env\" has the name {}", name), false;
+    if (name.find('=') != std::string::npos)
+      return reading.why = fmt::format("\"env\" has the name {}", name), false;
     server.env[name] = std::move(value);
   }
   const auto cwd = entry.find("cwd");
@@ -107,11 +115,18 @@ bool read_server(const json& entry, ServerConfig& server, Reading& reading) {
   if (!entry.is_object()) return reading.why = "is not an object", false;
   const bool typed = entry.contains("type");
   const std::string type = text_at(entry, "type");
-  if (type == "sse") return reading.why = "has the type \"sse\", the transport of 2024; give the server's Streamable HTTP url and the type \"http\"", false;
+  if (type == "sse")
+    return reading.why =
+               "has the type \"sse\", the transport of 2024; give the server's Streamable HTTP url "
+               "and the type \"http\"",
+           false;
   const bool http = type == "http" || type == "streamable-http" || type == "streamableHttp";
   if (typed && !http && type != "stdio")
-    return reading.why = fmt::format("has the type {}, and only \"stdio\" and \"http\" are known", dumped(entry["type"])), false;
-  if (http || (!typed && !entry.contains("command") && entry.contains("url"))) return read_http(entry, server, reading);
+    return reading.why = fmt::format("has the type {}, and only \"stdio\" and \"http\" are known",
+                                     dumped(entry["type"])),
+           false;
+  if (http || (!typed && !entry.contains("command") && entry.contains("url")))
+    return read_http(entry, server, reading);
   return read_stdio(entry, server, reading);
 }
 
@@ -121,13 +136,15 @@ Config read_servers(const json& servers, std::string_view where, const Variables
     ServerConfig server;
     server.name = servers.is_object() ? at : text_at(entry, "name");
     const auto problem = [&](const std::string& why) {
-      config.problems.push_back(fmt::format("server {} in {}: {}", server.name.empty() ? at : server.name, where, why));
+      config.problems.push_back(
+          fmt::format("server {} in {}: {}", server.name.empty() ? at : server.name, where, why));
     };
     if (entry.is_object() && entry.value("disabled", json()) == true) continue;
     Reading reading{variables, {}};
     if (server.name.empty())
       problem("has no name");
-    else if (std::ranges::find(config.servers, server.name, &ServerConfig::name) != config.servers.end())
+    else if (std::ranges::find(config.servers, server.name, &ServerConfig::name) !=
+             config.servers.end())
       problem("has the name of another");
     else if (!read_server(entry, server, reading))
       problem(reading.why);
@@ -145,8 +162,11 @@ json servers_of(const std::string& path, std::string& problem) {
   if (path.empty()) return {};
   errno = 0;
   std::error_code ec;
-  if (const auto kind = std::filesystem::status(path, ec).type(); kind != std::filesystem::file_type::regular && kind != std::filesystem::file_type::not_found) {
-    return problem = fmt::format("read {}: not a file", path), json();  // a pipe would be waited for
+  if (const auto kind = std::filesystem::status(path, ec).type();
+      kind != std::filesystem::file_type::regular &&
+      kind != std::filesystem::file_type::not_found) {
+    return problem = fmt::format("read {}: not a file", path), json();  // a pipe would be waited
+                                                                        // for
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) {
@@ -160,10 +180,13 @@ json servers_of(const std::string& path, std::string& problem) {
     problem = fmt::format("read {}: larger than {} bytes, or not a file", path, kConfigBytesMax);
     return {};
   }
-  if (nested_too_deep(text)) return problem = fmt::format("read {}: nested deeper than {}", path, kNestingMax), json();
+  if (nested_too_deep(text))
+    return problem = fmt::format("read {}: nested deeper than {}", path, kNestingMax), json();
   json root = json::parse(text, nullptr, false);
-  if (root.is_object() && root.contains("mcpServers") && root["mcpServers"].is_object()) return std::move(root["mcpServers"]);
-  problem = fmt::format("read {}: expected JSON like {{\"mcpServers\": {{\"name\": {{\"command\": ...}}}}}}", path);
+  if (root.is_object() && root.contains("mcpServers") && root["mcpServers"].is_object())
+    return std::move(root["mcpServers"]);
+  problem = fmt::format(
+      "read {}: expected JSON like {{\"mcpServers\": {{\"name\": {{\"command\": ...}}}}}}", path);
   return {};
 }
 
@@ -174,7 +197,8 @@ std::optional<std::string> environment_variable(const std::string& name) {
   return value ? std::optional<std::string>(value) : std::nullopt;
 }
 
-std::optional<std::string> expanded(const std::string& text, const Variables& variables, std::string& why) {
+std::optional<std::string> expanded(const std::string& text, const Variables& variables,
+                                    std::string& why) {
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const auto open = text.find("${", at);
@@ -192,8 +216,12 @@ std::optional<std::string> expanded(const std::string& text, const Variables& va
     else if (value)
       out += *value;
     else
-      return why = fmt::format("needs the variable {}, which is not set; set it, or write ${{{}:-default}}", name, name), std::nullopt;
-    if (out.size() > kExpandedBytesMax) return why = fmt::format("is longer than {} bytes", kExpandedBytesMax), std::nullopt;
+      return why = fmt::format(
+                 "needs the variable {}, which is not set; set it, or write ${{{}:-default}}", name,
+                 name),
+             std::nullopt;
+    if (out.size() > kExpandedBytesMax)
+      return why = fmt::format("is longer than {} bytes", kExpandedBytesMax), std::nullopt;
     at = close + 1;
   }
   return out;
@@ -201,7 +229,8 @@ std::optional<std::string> expanded(const std::string& text, const Variables& va
 
 Config parse_servers(const json& servers, std::string_view where) {
   if (servers.is_null()) return {};
-  if (!servers.is_object() && !servers.is_array()) return {{}, {fmt::format("MCP servers in {}: neither an object nor an array", where)}};
+  if (!servers.is_object() && !servers.is_array())
+    return {{}, {fmt::format("MCP servers in {}: neither an object nor an array", where)}};
   return read_servers(servers, where, nullptr);
 }
 
@@ -228,8 +257,11 @@ Config session_config(const Options& options) {
   if (!problem.empty()) config.problems.push_back(problem);
   for (const auto& [name, entry] : repository.items()) {
     if (known(name) || config.problems.size() >= kServersMax) continue;
-    config.problems.push_back(fmt::format("server {} in {}: is not started on the repository's word; to approve it, copy its entry to {}", name.substr(0, kNameBytesShown),
-                                          options.repository_config_path, options.config_path.empty() ? "your own mcp.json" : options.config_path));
+    config.problems.push_back(
+        fmt::format("server {} in {}: is not started on the repository's word; to approve it, copy "
+                    "its entry to {}",
+                    name.substr(0, kNameBytesShown), options.repository_config_path,
+                    options.config_path.empty() ? "your own mcp.json" : options.config_path));
   }
   std::ranges::sort(config.servers, {}, &ServerConfig::name);
   return config;

@@ -1,4 +1,5 @@
-// The servers that a .mcp.json names: {"mcpServers": {NAME: {"command", "args", "env", "cwd"} or {"type": "http", "url", "headers"}}}.
+// The servers that a .mcp.json names: {"mcpServers": {NAME: {"command", "args", "env", "cwd"} or
+// {"type": "http", "url", "headers"}}}.
 #pragma once
 
 #include <functional>
@@ -18,12 +19,14 @@ using Variables = std::function<std::optional<std::string>(const std::string& na
 std::optional<std::string> environment_variable(const std::string& name);
 
 // Replaces ${NAME} and ${NAME:-default}; nullopt and a reason that follows the string's name.
-std::optional<std::string> expanded(const std::string& text, const Variables& variables, std::string& why);
+std::optional<std::string> expanded(const std::string& text, const Variables& variables,
+                                    std::string& why);
 
 // A file that does not exist is no problem: nothing is configured.
 Config read_config(const std::string& path, const Variables& variables = environment_variable);
 
-// What a session uses: its client's servers, then the user's; the repository's are named where they are not among these.
+// What a session uses: its client's servers, then the user's; the repository's are named where they
+// are not among these.
 Config session_config(const Options& options);
 
 }  // namespace lares::mcp

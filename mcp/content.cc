@@ -19,13 +19,15 @@ constexpr int kLeavesMax = 1'000;
 // Of a picture, a sound or a file: what it is and how long, for its bytes are nothing to read.
 std::string described(std::string_view kind, const json& block, const char* data) {
   const auto type = text_at(block, "mimeType");
-  return fmt::format("[{}{}{}, {} bytes in base64]", kind, type.empty() ? "" : " ", type, text_at(block, data).size());
+  return fmt::format("[{}{}{}, {} bytes in base64]", kind, type.empty() ? "" : " ", type,
+                     text_at(block, data).size());
 }
 
 std::string resource_text(const json& resource) {
   if (resource.is_object() && resource.contains("text")) return text_at(resource, "text");
   const auto uri = text_at(resource, "uri");
-  if (resource.is_object() && resource.contains("blob")) return described(uri.empty() ? "resource" : "resource " + uri, resource, "blob");
+  if (resource.is_object() && resource.contains("blob"))
+    return described(uri.empty() ? "resource" : "resource " + uri, resource, "blob");
   return fmt::format("[resource {}]", uri);
 }
 
@@ -45,12 +47,14 @@ std::string block_text(const json& block) {
   return described(type, block, "data");
 }
 
-// Whether each string, number and truth of `value` stands in the text. Those too many to look for do not.
+// Whether each string, number and truth of `value` stands in the text. Those too many to look for
+// do not.
 bool says(const std::string& text, const json& value, int& n_left) {
   if (--n_left < 0) return false;
   if (value.is_string()) return text.find(value.get_ref<const std::string&>()) != std::string::npos;
   if (value.is_number() || value.is_boolean()) return text.find(value.dump()) != std::string::npos;
-  return std::ranges::all_of(value, [&](const json& part) { return !value.is_structured() || says(text, part, n_left); });
+  return std::ranges::all_of(
+      value, [&](const json& part) { return !value.is_structured() || says(text, part, n_left); });
 }
 
 }  // namespace
@@ -58,22 +62,30 @@ bool says(const std::string& text, const json& value, int& n_left) {
 std::string result_text(const json& result) {
   std::string text;
   const auto structured = result.find("structuredContent");
-  const auto add = [&](const std::string& more) { text += (text.empty() || more.empty() || text.ends_with('\n') ? "" : "\n") + more; };
+  const auto add = [&](const std::string& more) {
+    text += (text.empty() || more.empty() || text.ends_with('\n') ? "" : "\n") + more;
+  };
   const auto list = [&](const char* key) {
     const auto found = result.find(key);
-    return found != result.end() && found->is_array() && found->size() <= kBlocksMax ? *found : json::array();
+    return found != result.end() && found->is_array() && found->size() <= kBlocksMax
+               ? *found
+               : json::array();
   };
   for (const auto& block : list("content")) {
     if (block.is_object()) add(block_text(block));
   }
   for (const auto& resource : list("contents")) add(resource_text(resource));
   for (const auto& message : list("messages")) {
-    if (message.is_object()) add(fmt::format("{}: {}", text_at(message, "role"), block_text(message.value("content", json::object()))));
+    if (message.is_object())
+      add(fmt::format("{}: {}", text_at(message, "role"),
+                      block_text(message.value("content", json::object()))));
   }
   if (structured == result.end()) return text;
-  // Most servers say it as text, too, as JSON or in their own words: the model reads it once. Of a long text it would see nothing more.
+  // Most servers say it as text, too, as JSON or in their own words: the model reads it once. Of a
+  // long text it would see nothing more.
   int n_left = kLeavesMax;
-  const bool said = text.size() >= kOutputBytesMax || (!text.empty() && says(text, *structured, n_left)) ||
+  const bool said = text.size() >= kOutputBytesMax ||
+                    (!text.empty() && says(text, *structured, n_left)) ||
                     (!nested_too_deep(text) && json::parse(text, nullptr, false) == *structured);
   if (!said) add(dumped(*structured));
   return text;

@@ -23,8 +23,8 @@ using std::chrono::milliseconds;
 
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr std::array kLegacyVersions{"2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05"};
-constexpr std::size_t kInputsMax = 32;        // that a server wants at once
-constexpr std::size_t kAskedMax = 64;         // requests of the server at once
+constexpr std::size_t kInputsMax = 32;           // that a server wants at once
+constexpr std::size_t kAskedMax = 64;            // requests of the server at once
 constexpr std::size_t kStateBytesMax = 1 << 20;  // of what it wants back with them
 constexpr const char* kListen = "subscriptions/listen";
 constexpr int kListenRetryMs = 1'000, kListenRetryMaxMs = 60'000;
@@ -35,7 +35,8 @@ json client_info() { return {{"name", "lares"}, {"version", "0.1.0"}}; }
 std::string file_uri(const std::string& path) {
   std::string uri = "file://";
   for (const unsigned char c : path) {
-    if (std::isalnum(c) || std::string_view("/-._~").find(static_cast<char>(c)) != std::string_view::npos)
+    if (std::isalnum(c) ||
+        std::string_view("/-._~").find(static_cast<char>(c)) != std::string_view::npos)
       uri += static_cast<char>(c);
     else
       uri += fmt::format("%{:02X}", c);
@@ -44,22 +45,27 @@ std::string file_uri(const std::string& path) {
 }
 
 bool supports(const Failure& failure, const std::string& version) {
-  const auto supported = failure.data.is_object() ? failure.data.find("supported") : failure.data.end();
+  const auto supported = failure.data.is_object() ? failure.data.find("supported")
+                                                  : failure.data.end();
   return failure.data.is_object() && supported != failure.data.end() && supported->is_array() &&
          std::ranges::find(*supported, json(version)) != supported->end();
 }
 
-// False: a handshake would fail as well. A legacy server may make anything of server/discover, even silence.
+// False: a handshake would fail as well. A legacy server may make anything of server/discover, even
+// silence.
 bool may_be_legacy(const Failure& failure) {
   if (failure.kind != Failure::refused && failure.kind != Failure::timed_out) return false;
   if (failure.http_status == 401 || failure.http_status == 403) return false;
   if (failure.code == kHeaderMismatch || failure.code == kMissingCapability) return false;
-  return failure.code != kUnsupportedVersion || std::ranges::any_of(kLegacyVersions, [&](const char* version) { return supports(failure, version); });
+  return failure.code != kUnsupportedVersion ||
+         std::ranges::any_of(kLegacyVersions,
+                             [&](const char* version) { return supports(failure, version); });
 }
 
 }  // namespace
 
-Conversation::Conversation(asio::any_io_executor io, std::shared_ptr<Transport> transport, Host host, const Limits& limits)
+Conversation::Conversation(asio::any_io_executor io, std::shared_ptr<Transport> transport,
+                           Host host, const Limits& limits)
     : io_(io), transport_(std::move(transport)), host_(std::move(host)), limits_(limits) {}
 
 Conversation::~Conversation() { transport_->close("is no longer needed"); }
@@ -76,14 +82,17 @@ void Conversation::start() {
   events.ended = [weak](const std::string& why) {
     const auto self = weak.lock();
     if (self) self->forget_asked();
-    while (self && !self->pending_.empty()) self->settle(self->pending_.begin()->first, tl::unexpected(Failure{Failure::died, why}));
+    while (self && !self->pending_.empty())
+      self->settle(self->pending_.begin()->first, tl::unexpected(Failure{Failure::died, why}));
   };
   transport_->start(std::move(events));
 }
 
 void Conversation::close(const std::string& why) { transport_->close(why); }
 
-void Conversation::send(std::string line, bool first) { transport_->send({std::move(line), std::nullopt, {}, first}); }
+void Conversation::send(std::string line, bool first) {
+  transport_->send({std::move(line), std::nullopt, {}, first});
+}
 
 json Conversation::our_capabilities() const {
   json can = json::object();
@@ -102,11 +111,13 @@ json Conversation::with_meta(json params) const {
   return params;
 }
 
-Headers Conversation::headers_of(const std::string& method, const json& params, Headers headers) const {
+Headers Conversation::headers_of(const std::string& method, const json& params,
+                                 Headers headers) const {
   if (!repeats_arguments()) return headers;
   headers.emplace_back("Mcp-Method", method);
   const bool named = method == "tools/call" || method == "prompts/get";
-  if (named || method == "resources/read") headers.emplace_back("Mcp-Name", header_value(text_at(params, named ? "name" : "uri")));
+  if (named || method == "resources/read")
+    headers.emplace_back("Mcp-Name", header_value(text_at(params, named ? "name" : "uri")));
   return headers;
 }
 
@@ -134,15 +145,18 @@ asio::awaitable<Reply<>> Conversation::discover(std::string version) {
   Asking asking{.timeout_ms = std::min(limits_.probe_timeout_ms, limits_.start_timeout_ms)};
   auto discovering = ask_once("server/discover", json::object(), asking);
   auto found = co_await std::move(discovering);
-  if (!found && found.error().code == kUnsupportedVersion && supports(found.error(), kModernVersion)) {
-    auto again = ask_once("server/discover", json::object(), asking);  // refused by one of several behind the same address
+  if (!found && found.error().code == kUnsupportedVersion &&
+      supports(found.error(), kModernVersion)) {
+    auto again = ask_once("server/discover", json::object(), asking);  // refused by one of several
+                                                                       // behind the same address
     found = co_await std::move(again);
   }
   Reply<> opened;
   if (!found)
     opened = tl::unexpected(std::move(found.error()));
   else if (!found->is_object() || !found->contains("capabilities"))
-    opened = tl::unexpected(Failure{Failure::refused, "answered server/discover without \"capabilities\""});
+    opened = tl::unexpected(
+        Failure{Failure::refused, "answered server/discover without \"capabilities\""});
   else
     capabilities_ = std::move((*found)["capabilities"]);
   co_return opened;
@@ -151,23 +165,29 @@ asio::awaitable<Reply<>> Conversation::discover(std::string version) {
 asio::awaitable<Reply<>> Conversation::initialize() {
   era_ = Era::legacy, version_.clear();
   transport_->speak(era_, version_);
-  json params{{"protocolVersion", kLegacyVersion}, {"capabilities", our_capabilities()}, {"clientInfo", client_info()}};
+  json params{{"protocolVersion", kLegacyVersion},
+              {"capabilities", our_capabilities()},
+              {"clientInfo", client_info()}};
   Asking asking{.timeout_ms = limits_.start_timeout_ms};
   auto asking_once = ask_once("initialize", std::move(params), std::move(asking));
   auto answered = co_await std::move(asking_once);
   Reply<> opened;
   if (!answered) {
     opened = tl::unexpected(std::move(answered.error()));
-    if (opened.error().kind == Failure::refused) opened.error().why = "refused to start: " + opened.error().why;
+    if (opened.error().kind == Failure::refused)
+      opened.error().why = "refused to start: " + opened.error().why;
     co_return opened;
   }
   version_ = text_at(*answered, "protocolVersion");
   if (std::ranges::find(kLegacyVersions, version_) == kLegacyVersions.end()) {
-    opened = tl::unexpected(Failure{Failure::refused, fmt::format("speaks MCP version {}, and this client {}, {} and older", dumped(version_.substr(0, 40)),
-                                                                  kModernVersion, kLegacyVersion)});
+    opened = tl::unexpected(
+        Failure{Failure::refused,
+                fmt::format("speaks MCP version {}, and this client {}, {} and older",
+                            dumped(version_.substr(0, 40)), kModernVersion, kLegacyVersion)});
     co_return opened;
   }
-  if (answered->contains("capabilities") && (*answered)["capabilities"].is_object()) capabilities_ = std::move((*answered)["capabilities"]);
+  if (answered->contains("capabilities") && (*answered)["capabilities"].is_object())
+    capabilities_ = std::move((*answered)["capabilities"]);
   transport_->speak(era_, version_);
   send(notification_line("notifications/initialized", json()), true);
   transport_->listen();
@@ -180,18 +200,27 @@ asio::awaitable<Reply<json>> Conversation::request(std::string method, json para
     auto asking_once = ask_once(method, params, asking);
     auto reply = co_await std::move(asking_once);
     if (!reply || era_ == Era::legacy) co_return reply;
-    const auto type = reply->is_object() && reply->contains("resultType") ? text_at(*reply, "resultType") : "complete";
+    const auto type = reply->is_object() && reply->contains("resultType")
+                          ? text_at(*reply, "resultType")
+                          : "complete";
     if (type == "complete") co_return reply;
     if (type != "input_required" || round == kRoundsMax) {
-      reply = tl::unexpected(Failure{Failure::refused, type == "input_required" ? fmt::format("asked for more input {} times within one {}", kRoundsMax, method)
-                                                                                : fmt::format("answered {} with the result type {}, which is not known", method, dumped(type))});
+      reply = tl::unexpected(Failure{
+          Failure::refused,
+          type == "input_required"
+              ? fmt::format("asked for more input {} times within one {}", kRoundsMax, method)
+              : fmt::format("answered {} with the result type {}, which is not known", method,
+                            dumped(type))});
       co_return reply;
     }
-    // The state goes back as it came, or not at all: what an earlier round left is not this round's.
+    // The state goes back as it came, or not at all: what an earlier round left is not this
+    // round's.
     params.erase("requestState"), params.erase("inputResponses");
-    if (const auto state = reply->find("requestState"); state != reply->end() && state->is_string()) params["requestState"] = *state;
+    if (const auto state = reply->find("requestState"); state != reply->end() && state->is_string())
+      params["requestState"] = *state;
     if (text_at(params, "requestState").size() > kStateBytesMax) {
-      reply = tl::unexpected(Failure{Failure::refused, fmt::format("wants more than {} bytes of state back", kStateBytesMax)});
+      reply = tl::unexpected(Failure{
+          Failure::refused, fmt::format("wants more than {} bytes of state back", kStateBytesMax)});
       co_return reply;
     }
     json wanted = reply->contains("inputRequests") ? (*reply)["inputRequests"] : json();
@@ -206,14 +235,19 @@ asio::awaitable<Reply<json>> Conversation::request(std::string method, json para
 asio::awaitable<Reply<json>> Conversation::fulfil(json wanted) {
   Reply<json> inputs = json::object();
   if (!wanted.is_object() || wanted.size() > kInputsMax) {
-    inputs = tl::unexpected(Failure{Failure::refused, fmt::format("asked for input that is no object of at most {} requests", kInputsMax)});
+    inputs = tl::unexpected(Failure{
+        Failure::refused,
+        fmt::format("asked for input that is no object of at most {} requests", kInputsMax)});
     co_return inputs;
   }
   for (const auto& [key, one] : wanted.items()) {
-    auto answering = answer(text_at(one, "method"), one.is_object() ? one.value("params", json::object()) : json::object());
+    auto answering = answer(text_at(one, "method"),
+                            one.is_object() ? one.value("params", json::object()) : json::object());
     auto answered = co_await std::move(answering);
     if (!answered) {
-      inputs = tl::unexpected(Failure{Failure::refused, fmt::format("asked for {}, which is not offered to it", dumped(text_at(one, "method")))});
+      inputs = tl::unexpected(Failure{
+          Failure::refused,
+          fmt::format("asked for {}, which is not offered to it", dumped(text_at(one, "method")))});
       co_return inputs;
     }
     (*inputs)[key] = std::move(*answered);
@@ -227,7 +261,8 @@ asio::awaitable<std::optional<json>> Conversation::answer(std::string method, js
   if (method == "ping") {
     result = json::object();
   } else if (method == "roots/list" && !host_.root.empty()) {
-    json root{{"uri", file_uri(host_.root)}, {"name", host_.root.substr(host_.root.rfind('/') + 1)}};
+    json root{{"uri", file_uri(host_.root)},
+              {"name", host_.root.substr(host_.root.rfind('/') + 1)}};
     json roots = json::array();
     roots.push_back(std::move(root));
     result = json{{"roots", std::move(roots)}};
@@ -245,19 +280,24 @@ asio::awaitable<std::optional<json>> Conversation::answer(std::string method, js
 
 // Beside whatever else runs: a person may take an hour to answer.
 void Conversation::answer_request(const json& id, std::string method, json params) {
-  if (asked_.size() >= kAskedMax) return send(error_line(id, kInternalError, fmt::format("{} of your requests wait already", asked_.size())));
+  if (asked_.size() >= kAskedMax)
+    return send(error_line(id, kInternalError,
+                           fmt::format("{} of your requests wait already", asked_.size())));
   const auto key = dumped(id);
   const auto stop = std::make_shared<asio::cancellation_signal>();
   asked_[key] = stop;
   // It holds `stop`, too: a signal must outlive what it may stop.
-  const auto answered = [self = shared_from_this(), stop, id, key, method](std::exception_ptr thrown, std::optional<json> result) {
+  const auto answered = [self = shared_from_this(), stop, id, key, method](
+                            std::exception_ptr thrown, std::optional<json> result) {
     if (self->asked_.erase(key) == 0) return;  // taken back
     if (thrown || !result)
-      self->send(error_line(id, thrown ? kInternalError : kMethodNotFound, fmt::format("this client offers no {}", method)));
+      self->send(error_line(id, thrown ? kInternalError : kMethodNotFound,
+                            fmt::format("this client offers no {}", method)));
     else
       self->send(reply_line(id, std::move(*result)));
   };
-  asio::co_spawn(io_, answer(std::move(method), std::move(params)), asio::bind_cancellation_slot(stop->slot(), answered));
+  asio::co_spawn(io_, answer(std::move(method), std::move(params)),
+                 asio::bind_cancellation_slot(stop->slot(), answered));
 }
 
 // On the executor, as HttpTransport::cancel.
@@ -271,7 +311,8 @@ void Conversation::forget_asked() {
 }
 
 // One request and its reply, of whatever type the result is.
-asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json params, Asking asking) {
+asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json params,
+                                                    Asking asking) {
   const auto self = shared_from_this();
   if (!alive()) {
     Reply<json> gone = tl::unexpected(Failure{Failure::died, why_ended()});
@@ -293,7 +334,8 @@ asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json par
     const auto now = Clock::now();
     if (n_asking_ > 0) pending->heard = now;
     until = pending->heard + milliseconds(asking.timeout_ms);
-    if (asking.timeout_max_ms > 0) until = std::min(until, begun + milliseconds(asking.timeout_max_ms));
+    if (asking.timeout_max_ms > 0)
+      until = std::min(until, begun + milliseconds(asking.timeout_max_ms));
     if (asking.timeout_ms == 0) until = Clock::time_point::max();
     if (until <= now) break;
     pending->wake.expires_at(until);
@@ -308,15 +350,19 @@ asio::awaitable<Reply<json>> Conversation::ask_once(std::string method, json par
   withdraw(id, method, cancelled ? "cancelled" : "timeout");
   const auto waited = std::chrono::duration<double>(until - begun).count();
   Failure failure{Failure::cancelled, "cancelled"};
-  if (!cancelled) failure = {Failure::timed_out, fmt::format("did not answer {} within {:.3g} s", method, waited)};
-  if (!cancelled && complained_ >= begun) failure.why += fmt::format("; of a message that it does not name it said: {}", complaint_);
+  if (!cancelled)
+    failure = {Failure::timed_out,
+               fmt::format("did not answer {} within {:.3g} s", method, waited)};
+  if (!cancelled && complained_ >= begun)
+    failure.why += fmt::format("; of a message that it does not name it said: {}", complaint_);
   Reply<json> none = tl::unexpected(std::move(failure));
   co_return none;
 }
 
 void Conversation::withdraw(std::int64_t id, const std::string& method, const char* reason) {
   if (pending_.empty()) forget_asked();
-  // A legacy server need not hear of the question which era it is of, and may take anything before its handshake amiss.
+  // A legacy server need not hear of the question which era it is of, and may take anything before
+  // its handshake amiss.
   if (transport_->abandon(id) || method == "initialize" || method == "server/discover") return;
   json about{{"requestId", id}, {"reason", reason}};
   send(notification_line("notifications/cancelled", std::move(about)));
@@ -328,7 +374,8 @@ void Conversation::receive(Message message) {
       return settle(message.id, std::move(message.result));
     case Message::failure:
       if (message.of_none) complaint_ = message.error, complained_ = Clock::now();
-      return settle(message.id, tl::unexpected(Failure{Failure::refused, std::move(message.error), message.code, 0, std::move(message.data)}));
+      return settle(message.id, tl::unexpected(Failure{Failure::refused, std::move(message.error),
+                                                       message.code, 0, std::move(message.data)}));
     case Message::notification:
       return hear(message.method, message.params);
     case Message::request:
@@ -354,16 +401,24 @@ void Conversation::hear(const std::string& method, const json& params) {
   if (method == "notifications/cancelled" && params.contains("requestId")) {
     const auto& id = params["requestId"];
     if (const auto asked = asked_.extract(dumped(id))) return cancel(asked.mapped());
-    // A server that ends a subscription may say so in this way; nothing else of ours is its to cancel.
-    const auto pending = id.is_number_integer() ? pending_.find(id.get<std::int64_t>()) : pending_.end();
-    if (pending != pending_.end() && pending->second->listens) settle(pending->first, tl::unexpected(Failure{Failure::refused, "cancelled the request"}));
+    // A server that ends a subscription may say so in this way; nothing else of ours is its to
+    // cancel.
+    const auto pending = id.is_number_integer() ? pending_.find(id.get<std::int64_t>())
+                                                : pending_.end();
+    if (pending != pending_.end() && pending->second->listens)
+      settle(pending->first, tl::unexpected(Failure{Failure::refused, "cancelled the request"}));
   }
-  if (method != "notifications/progress" || !params.contains("progressToken") || !params["progressToken"].is_number_integer()) return;
+  if (method != "notifications/progress" || !params.contains("progressToken") ||
+      !params["progressToken"].is_number_integer())
+    return;
   const auto found = pending_.find(params["progressToken"].get<std::int64_t>());
   const auto progress = params.find("progress");
-  if (found == pending_.end() || !found->second->on_progress || progress == params.end() || !progress->is_number()) return;
+  if (found == pending_.end() || !found->second->on_progress || progress == params.end() ||
+      !progress->is_number())
+    return;
   const auto pending = found->second;
-  if (progress->get<double>() <= pending->progress) return;  // it must grow, or it could keep a call alive for ever
+  if (progress->get<double>() <= pending->progress)
+    return;  // it must grow, or it could keep a call alive for ever
   pending->progress = progress->get<double>();
   pending->heard = Clock::now();
   pending->on_progress(params);
@@ -373,8 +428,12 @@ void Conversation::hear(const std::string& method, const json& params) {
 asio::awaitable<void> Conversation::listen_loop() {
   const std::weak_ptr<Conversation> weak = weak_from_this();
   json wanted = json::object();
-  for (const auto& [capability, name] : {std::pair{"tools", "toolsListChanged"}, {"resources", "resourcesListChanged"}, {"prompts", "promptsListChanged"}}) {
-    if (can(capability) && capabilities_[capability].is_object() && capabilities_[capability].value("listChanged", json()) == true) wanted[name] = true;
+  for (const auto& [capability, name] : {std::pair{"tools", "toolsListChanged"},
+                                         {"resources", "resourcesListChanged"},
+                                         {"prompts", "promptsListChanged"}}) {
+    if (can(capability) && capabilities_[capability].is_object() &&
+        capabilities_[capability].value("listChanged", json()) == true)
+      wanted[name] = true;
   }
   if (wanted.empty()) co_return;
   const json params{{"notifications", std::move(wanted)}};
@@ -387,7 +446,8 @@ asio::awaitable<void> Conversation::listen_loop() {
       auto listening = ask_once(kListen, params, Asking{});
       const auto ended = co_await std::move(listening);
       if (!ended && ended.error().code == kMethodNotFound) co_return;
-      changed_.insert({Listed::tools, Listed::resources, Listed::prompts});  // what was said meanwhile is lost
+      changed_.insert({Listed::tools, Listed::resources, Listed::prompts});  // what was said
+                                                                             // meanwhile is lost
     }
     if (Clock::now() - begun > milliseconds(kListenRetryMaxMs)) retry_ms = kListenRetryMs;
     pause.expires_after(milliseconds(retry_ms));

@@ -1,5 +1,5 @@
-// One life of one server, in whichever era it speaks: the handshake, requests with what the server asks meanwhile, and what it
-// says unasked. Runs on the io thread.
+// One life of one server, in whichever era it speaks: the handshake, requests with what the server
+// asks meanwhile, and what it says unasked. Runs on the io thread.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -22,7 +22,7 @@ namespace lares::mcp {
 
 inline constexpr const char* kModernVersion = "2026-07-28";
 inline constexpr const char* kLegacyVersion = "2025-11-25";  // asked for; older ones are understood
-inline constexpr int kRoundsMax = 16;                        // a server asks for more input that often within one request
+inline constexpr int kRoundsMax = 16;  // a server asks for more input that often within one request
 
 // How to find out the era. `pinned`: modern, without asking.
 enum class Opening { negotiate, legacy, pinned };
@@ -45,20 +45,24 @@ enum class Listed { tools, resources, prompts };
 
 class Conversation : public std::enable_shared_from_this<Conversation> {
  public:
-  Conversation(asio::any_io_executor io, std::shared_ptr<Transport> transport, Host host, const Limits& limits);
+  Conversation(asio::any_io_executor io, std::shared_ptr<Transport> transport, Host host,
+               const Limits& limits);
   Conversation(const Conversation&) = delete;
   Conversation& operator=(const Conversation&) = delete;
   ~Conversation();
 
   void start();
   asio::awaitable<Reply<>> open(Opening how);
-  asio::awaitable<Reply<nlohmann::json>> request(std::string method, nlohmann::json params, Asking asking);
+  asio::awaitable<Reply<nlohmann::json>> request(std::string method, nlohmann::json params,
+                                                 Asking asking);
   void close(const std::string& why);
 
   bool alive() const { return transport_->alive(); }
   const std::string& why_ended() const { return transport_->why_ended(); }
   Era era() const { return era_; }
-  bool repeats_arguments() const { return era_ == Era::modern && transport_->has_headers(); }  // as HTTP headers
+  bool repeats_arguments() const {
+    return era_ == Era::modern && transport_->has_headers();
+  }  // as HTTP headers
   bool can(const char* capability) const { return capabilities_.contains(capability); }
   // True once after the server said that this list changed.
   bool take_changed(Listed list) { return changed_.erase(list) > 0; }
@@ -74,7 +78,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
     bool listens = false;
   };
 
-  asio::awaitable<Reply<nlohmann::json>> ask_once(std::string method, nlohmann::json params, Asking asking);
+  asio::awaitable<Reply<nlohmann::json>> ask_once(std::string method, nlohmann::json params,
+                                                  Asking asking);
   asio::awaitable<Reply<>> discover(std::string version);
   asio::awaitable<Reply<>> initialize();
   asio::awaitable<Reply<nlohmann::json>> fulfil(nlohmann::json wanted);
@@ -85,7 +90,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   asio::awaitable<void> listen_loop();
   nlohmann::json our_capabilities() const;
   nlohmann::json with_meta(nlohmann::json params) const;
-  Headers headers_of(const std::string& method, const nlohmann::json& params, Headers headers) const;
+  Headers headers_of(const std::string& method, const nlohmann::json& params,
+                     Headers headers) const;
   void withdraw(std::int64_t id, const std::string& method, const char* reason);
   void receive(Message message);
   void hear(const std::string& method, const nlohmann::json& params);
@@ -103,9 +109,10 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::int64_t next_id_ = 1;
   // The server's requests that we still work on, by their ids as JSON.
   std::map<std::string, std::shared_ptr<asio::cancellation_signal>> asked_;
-  std::string complaint_;        // its latest error without an id: whose it is cannot be told, so it fails nothing by itself
+  std::string complaint_;  // its latest error without an id: whose it is cannot be told, so it
+                           // fails nothing by itself
   std::chrono::steady_clock::time_point complained_{};
-  int n_asking_ = 0;             // questions before a person: the time they take counts as progress
+  int n_asking_ = 0;  // questions before a person: the time they take counts as progress
   std::set<Listed> changed_;
 };
 

@@ -13,7 +13,8 @@ namespace lares::mcp {
 class Deadline {
  public:
   Deadline(const boost::asio::any_io_executor& io, int ms, std::function<void()> on_late)
-      : state_(std::make_shared<State>(State{std::move(on_late)})), timer_(io, std::chrono::milliseconds(ms)) {
+      : state_(std::make_shared<State>(State{std::move(on_late)})),
+        timer_(io, std::chrono::milliseconds(ms)) {
     timer_.async_wait([state = state_](boost::system::error_code ec) {
       if (ec || !state->on_late) return;
       state->late = true;

@@ -12,10 +12,12 @@ struct Limits {
   std::size_t outbox_bytes = 32 << 20;  // written for a server that does not read
   int n_garbage_lines = 100;            // tolerated in one life
   int start_timeout_ms = 30'000;        // from the process to the answer to `initialize`
-  int probe_timeout_ms = 10'000;        // for the answer to server/discover, which a legacy server may leave unanswered
+  int probe_timeout_ms = 10'000;  // for the answer to server/discover, which a legacy server may
+                                  // leave unanswered
   int list_timeout_ms = 30'000;
   int call_timeout_ms = 300'000;        // without an answer or progress
-  int call_timeout_max_ms = 3'600'000;  // however much progress it reports, and however long a person thinks
+  int call_timeout_max_ms = 3'600'000;  // however much progress it reports, and however long a
+                                        // person thinks
   int backoff_ms = 1'000;               // after the second death in a row; doubles with each
   int backoff_max_ms = 60'000;
   int eof_grace_ms = 1'000;   // from the closed stdin to SIGTERM
@@ -25,7 +27,8 @@ struct Limits {
 struct Failure {
   // expired: the server forgot the session, so nothing was done and a new one may ask again.
   enum Kind { timed_out, died, refused, cancelled, expired } kind;
-  std::string why;  // follows the server's name: "did not answer within 30 s", "died: exit status 1"
+  std::string why;  // follows the server's name: "did not answer within 30 s", "died: exit status
+                    // 1"
   int code = 0;     // of a JSON-RPC error
   int http_status = 0;
   nlohmann::json data;  // of a JSON-RPC error

@@ -24,13 +24,15 @@ struct Choice {
   std::string title;
 };
 
-// The values of an enum, in the shapes that the revisions have had: enum and enumNames, oneOf or anyOf of {const, title}.
+// The values of an enum, in the shapes that the revisions have had: enum and enumNames, oneOf or
+// anyOf of {const, title}.
 std::vector<Choice> choices_of(const json& schema) {
   std::vector<Choice> choices;
   if (const auto plain = schema.find("enum"); plain != schema.end() && plain->is_array()) {
     const auto names = schema.find("enumNames");
     for (std::size_t i = 0; i < plain->size(); ++i) {
-      const bool named = names != schema.end() && names->is_array() && i < names->size() && (*names)[i].is_string();
+      const bool named = names != schema.end() && names->is_array() && i < names->size() &&
+                         (*names)[i].is_string();
       choices.push_back({(*plain)[i], named ? (*names)[i].get<std::string>() : ""});
     }
     return choices;
@@ -39,13 +41,16 @@ std::vector<Choice> choices_of(const json& schema) {
     const auto titled = schema.find(key);
     if (titled == schema.end() || !titled->is_array()) continue;
     for (const auto& one : *titled) {
-      if (one.is_object() && one.contains("const")) choices.push_back({one["const"], text_at(one, "title")});
+      if (one.is_object() && one.contains("const"))
+        choices.push_back({one["const"], text_at(one, "title")});
     }
   }
   return choices;
 }
 
-std::string shown(const json& value) { return value.is_string() ? value.get<std::string>() : dumped(value); }
+std::string shown(const json& value) {
+  return value.is_string() ? value.get<std::string>() : dumped(value);
+}
 
 std::string trimmed(std::string text) {
   const auto space = [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; };
@@ -55,7 +60,9 @@ std::string trimmed(std::string text) {
 }
 
 bool same(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, [](unsigned char c) { return std::tolower(c); }, [](unsigned char c) { return std::tolower(c); });
+  return std::ranges::equal(
+      a, b, {}, [](unsigned char c) { return std::tolower(c); },
+      [](unsigned char c) { return std::tolower(c); });
 }
 
 std::optional<bool> yes_or_no(const std::string& text) {
@@ -70,7 +77,8 @@ std::optional<json> choice(const std::vector<Choice>& choices, const std::string
   for (const auto& one : choices)
     if (shown(one.value) == text) return one.value;
   for (const auto& one : choices)
-    if (same(shown(one.value), text) || (!one.title.empty() && same(one.title, text))) return one.value;
+    if (same(shown(one.value), text) || (!one.title.empty() && same(one.title, text)))
+      return one.value;
   return std::nullopt;
 }
 
@@ -80,13 +88,16 @@ std::optional<json> number(const json& schema, const std::string& text, std::str
   const auto [stop, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
   const auto low = schema.find("minimum"), high = schema.find("maximum");
-  if (low != schema.end() && low->is_number() && json(value) < *low) return wrong = "at least " + low->dump(), std::nullopt;
-  if (high != schema.end() && high->is_number() && json(value) > *high) return wrong = "at most " + high->dump(), std::nullopt;
+  if (low != schema.end() && low->is_number() && json(value) < *low)
+    return wrong = "at least " + low->dump(), std::nullopt;
+  if (high != schema.end() && high->is_number() && json(value) > *high)
+    return wrong = "at most " + high->dump(), std::nullopt;
   return value;
 }
 
 std::size_t n_characters(const std::string& text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
 }
 
 std::optional<json> several(const json& schema, const std::string& text, std::string& wrong) {
@@ -102,8 +113,11 @@ std::optional<json> several(const json& schema, const std::string& text, std::st
     if (std::ranges::find(picked, *value) == picked.end()) picked.push_back(*value);
   }
   const auto low = schema.find("minItems"), high = schema.find("maxItems");
-  if (low != schema.end() && low->is_number_unsigned() && picked.size() < low->get<std::size_t>()) return wrong = "at least " + low->dump(), std::nullopt;
-  if (high != schema.end() && high->is_number_unsigned() && picked.size() > high->get<std::size_t>()) return wrong = "at most " + high->dump(), std::nullopt;
+  if (low != schema.end() && low->is_number_unsigned() && picked.size() < low->get<std::size_t>())
+    return wrong = "at least " + low->dump(), std::nullopt;
+  if (high != schema.end() && high->is_number_unsigned() &&
+      picked.size() > high->get<std::size_t>())
+    return wrong = "at most " + high->dump(), std::nullopt;
   return picked;
 }
 
@@ -119,8 +133,12 @@ std::optional<json> value_of(const json& schema, const std::string& text, std::s
   if (type == "integer") return number<std::int64_t>(schema, text, wrong);
   if (type == "number") return number<double>(schema, text, wrong);
   const auto low = schema.find("minLength"), high = schema.find("maxLength");
-  if (low != schema.end() && low->is_number_unsigned() && n_characters(text) < low->get<std::size_t>()) return wrong = "at least " + low->dump() + " characters", std::nullopt;
-  if (high != schema.end() && high->is_number_unsigned() && n_characters(text) > high->get<std::size_t>()) return wrong = "at most " + high->dump() + " characters", std::nullopt;
+  if (low != schema.end() && low->is_number_unsigned() &&
+      n_characters(text) < low->get<std::size_t>())
+    return wrong = "at least " + low->dump() + " characters", std::nullopt;
+  if (high != schema.end() && high->is_number_unsigned() &&
+      n_characters(text) > high->get<std::size_t>())
+    return wrong = "at most " + high->dump() + " characters", std::nullopt;
   return text;
 }
 
@@ -128,19 +146,23 @@ std::string describe_choices(const std::vector<Choice>& choices) {
   std::string text;
   for (std::size_t i = 0; i < choices.size() && i < kChoicesShownMax; ++i) {
     text += (i ? ", " : "") + shown(choices[i].value);
-    if (!choices[i].title.empty() && choices[i].title != shown(choices[i].value)) text += " (" + choices[i].title + ")";
+    if (!choices[i].title.empty() && choices[i].title != shown(choices[i].value))
+      text += " (" + choices[i].title + ")";
   }
-  if (choices.size() > kChoicesShownMax) text += fmt::format(" and {} more", choices.size() - kChoicesShownMax);
+  if (choices.size() > kChoicesShownMax)
+    text += fmt::format(" and {} more", choices.size() - kChoicesShownMax);
   return text;
 }
 
 std::string describe(const std::string& name, const json& schema, bool required) {
-  const auto title = text_at(schema, "title"), about = text_at(schema, "description"), type = text_at(schema, "type");
+  const auto title = text_at(schema, "title"), about = text_at(schema, "description"),
+             type = text_at(schema, "type");
   std::string text = title.empty() ? name : title;
   if (!about.empty()) text += ": " + about;
   const auto choices = choices_of(type == "array" ? schema.value("items", json::object()) : schema);
   if (!choices.empty())
-    text += fmt::format("\n{}: {}", type == "array" ? "any of, with commas between them" : "one of", describe_choices(choices));
+    text += fmt::format("\n{}: {}", type == "array" ? "any of, with commas between them" : "one of",
+                        describe_choices(choices));
   else if (type == "boolean")
     text += "\nyes or no";
   else if (type == "integer" || type == "number")
@@ -158,7 +180,8 @@ std::string describe(const std::string& name, const json& schema, bool required)
 std::vector<std::string> in_order(const json& fields, const json& required) {
   std::vector<std::string> names;
   for (const auto& name : required) {
-    if (name.is_string() && fields.contains(name.get<std::string>())) names.push_back(name.get<std::string>());
+    if (name.is_string() && fields.contains(name.get<std::string>()))
+      names.push_back(name.get<std::string>());
   }
   for (const auto& [name, field] : fields.items()) {
     if (std::ranges::find(names, name) == names.end()) names.push_back(name);
@@ -183,10 +206,13 @@ asio::awaitable<json> ask_yes(std::string question, Elicit ask) {
 }
 
 // One field. False: `result` says that the person wants no more of it.
-asio::awaitable<bool> ask_field(std::string above, std::string name, json schema, bool required, Elicit ask, json& result) {
+asio::awaitable<bool> ask_field(std::string above, std::string name, json schema, bool required,
+                                Elicit ask, json& result) {
   std::string wrong;
   for (int n_tries = 0; n_tries < kTriesMax; ++n_tries) {
-    std::string question = above + (wrong.empty() ? "" : wrong + "\n") + describe(name, schema, required) + fmt::format("\n(or {}, {})", kDecline, kCancel);
+    std::string question = above + (wrong.empty() ? "" : wrong + "\n") +
+                           describe(name, schema, required) +
+                           fmt::format("\n(or {}, {})", kDecline, kCancel);
     auto asking = ask(std::move(question));
     const auto answer = co_await std::move(asking);
     const auto text = trimmed(answer.value_or(std::string(kCancel)));
@@ -219,7 +245,11 @@ asio::awaitable<json> elicit(std::string server, json params, Elicit ask) {
   if (!ask || !params.is_object()) co_return result;
   const std::string message = text_at(params, "message");
   if (text_at(params, "mode") == "url") {
-    std::string question = heading(server, message) + fmt::format("Open {} in a browser, and say yes when it is done; the server decides what stands there.", text_at(params, "url"));
+    std::string question = heading(server, message) +
+                           fmt::format(
+                               "Open {} in a browser, and say yes when it is done; the server "
+                               "decides what stands there.",
+                               text_at(params, "url"));
     auto asking = ask_yes(std::move(question), ask);
     result = co_await std::move(asking);
     co_return result;

@@ -13,7 +13,8 @@ inline constexpr std::size_t kFieldsMax = 32;
 inline constexpr int kTriesMax = 3;  // of one answer that does not fit its field
 inline constexpr std::size_t kAnswerBytesMax = 64 << 10;
 
-// {"action": "accept", "content": {...}}, or decline, or cancel: also where nobody is there, or the form makes no sense.
+// {"action": "accept", "content": {...}}, or decline, or cancel: also where nobody is there, or the
+// form makes no sense.
 asio::awaitable<nlohmann::json> elicit(std::string server, nlohmann::json params, Elicit ask);
 
 }  // namespace lares::mcp

@@ -24,7 +24,8 @@ using Result = tl::expected<T, std::string>;
 constexpr std::size_t kReadBytes = 16 << 10;
 
 std::string head_of(const HttpRequest& request) {
-  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", request.method, request.url.target, request.url.authority);
+  std::string head = fmt::format("{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n",
+                                 request.method, request.url.target, request.url.authority);
   for (const auto& [name, value] : request.fields) head += fmt::format("{}: {}\r\n", name, value);
   if (request.method == "POST") head += fmt::format("Content-Length: {}\r\n", request.body.size());
   return head + "\r\n";
@@ -36,26 +37,36 @@ class Reader final : public http::basic_parser<false> {
   Reader() {
     eager(true);
     header_limit(kResponseHeadBytesMax);
-    body_limit(boost::none);  // a stream has no end; what is kept of it is bounded by whoever reads it
+    body_limit(boost::none);  // a stream has no end; what is kept of it is bounded by whoever reads
+                              // it
   }
   ResponseHead head;
   std::string body;
 
  private:
   void on_request_impl(http::verb, View, View, int, error_code&) override {}
-  void on_response_impl(int code, View reason, int, error_code&) override { head.status = code, head.reason = std::string(reason); }
-  void on_field_impl(http::field, View name, View value, error_code&) override { head.fields.emplace_back(name, value); }
+  void on_response_impl(int code, View reason, int, error_code&) override {
+    head.status = code, head.reason = std::string(reason);
+  }
+  void on_field_impl(http::field, View name, View value, error_code&) override {
+    head.fields.emplace_back(name, value);
+  }
   void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<std::uint64_t>&, error_code&) override {}
-  std::size_t on_body_impl(View text, error_code&) override { return body.append(text.data(), text.size()), text.size(); }
+  std::size_t on_body_impl(View text, error_code&) override {
+    return body.append(text.data(), text.size()), text.size();
+  }
   void on_chunk_header_impl(std::uint64_t, View, error_code&) override {}
-  std::size_t on_chunk_body_impl(std::uint64_t, View text, error_code&) override { return body.append(text.data(), text.size()), text.size(); }
+  std::size_t on_chunk_body_impl(std::uint64_t, View text, error_code&) override {
+    return body.append(text.data(), text.size()), text.size();
+  }
   void on_finish_impl(error_code&) override {}
 };
 
 class Response final : public Exchange {
  public:
-  explicit Response(std::unique_ptr<Link> link) : link_(std::move(link)), reader_(std::make_unique<Reader>()) {}
+  explicit Response(std::unique_ptr<Link> link)
+      : link_(std::move(link)), reader_(std::make_unique<Reader>()) {}
 
   const ResponseHead& head() const override { return reader_->head; }
   Link& link() { return *link_; }
@@ -113,7 +124,8 @@ class Response final : public Exchange {
       unread_.erase(0, n);
       if (ec || n == 0) break;
     }
-    if (unread_.size() > kResponseHeadBytesMax + kReadBytes) return tl::unexpected(std::string("sent a chunk's head that does not end"));
+    if (unread_.size() > kResponseHeadBytesMax + kReadBytes)
+      return tl::unexpected(std::string("sent a chunk's head that does not end"));
     if (ec == http::error::need_more) ec = {};
     if (!ec && over_ && !reader_->is_done() && reader_->got_some()) reader_->put_eof(ec);
     if (ec) return tl::unexpected("sent what is no HTTP response: " + ec.message());
@@ -135,12 +147,14 @@ std::string ResponseHead::at(string_view name) const {
   return "";
 }
 
-asio::awaitable<Result<std::unique_ptr<Exchange>>> Exchange::begin(asio::any_io_executor io, HttpRequest request) {
+asio::awaitable<Result<std::unique_ptr<Exchange>>> Exchange::begin(asio::any_io_executor io,
+                                                                   HttpRequest request) {
   Result<std::unique_ptr<Exchange>> begun;
   auto dialing = dial(io, request.url);
   auto link = co_await std::move(dialing);
   if (!link) {
-    begun = tl::unexpected(fmt::format("could not be reached: connect to {}: {}", request.url.authority, link.error()));
+    begun = tl::unexpected(fmt::format("could not be reached: connect to {}: {}",
+                                       request.url.authority, link.error()));
     co_return begun;
   }
   auto response = std::make_unique<Response>(std::move(*link));

@@ -30,14 +30,17 @@ struct ResponseHead {
 struct HttpRequest {
   std::string method;
   Url url;
-  std::vector<std::pair<std::string, std::string>> fields;  // beside Host, Connection and Content-Length
+  std::vector<std::pair<std::string, std::string>> fields;  // beside Host, Connection and
+                                                            // Content-Length
   std::string body;
 };
 
 class Exchange {
  public:
-  // Connects, sends, and reads the response's head. The reason follows the server's name: "connect to localhost:1: refused".
-  static asio::awaitable<tl::expected<std::unique_ptr<Exchange>, std::string>> begin(asio::any_io_executor io, HttpRequest request);
+  // Connects, sends, and reads the response's head. The reason follows the server's name: "connect
+  // to localhost:1: refused".
+  static asio::awaitable<tl::expected<std::unique_ptr<Exchange>, std::string>> begin(
+      asio::any_io_executor io, HttpRequest request);
   virtual ~Exchange() = default;
 
   virtual const ResponseHead& head() const = 0;
@@ -46,6 +49,7 @@ class Exchange {
 };
 
 // The whole body, of `n_max` bytes at most.
-asio::awaitable<tl::expected<std::string, std::string>> read_body(Exchange& exchange, std::size_t n_max);
+asio::awaitable<tl::expected<std::string, std::string>> read_body(Exchange& exchange,
+                                                                  std::size_t n_max);
 
 }  // namespace lares::mcp

@@ -34,7 +34,8 @@ class StreamLink final : public Link {
   asio::awaitable<Result<std::size_t>> read(std::span<char> into) override {
     auto [ec, n] = co_await stream_.async_read_some(asio::buffer(into.data(), into.size()), kIo);
     Result<std::size_t> got = n;
-    // Many servers end a TLS stream without saying so; HTTP's own framing tells whether something is missing.
+    // Many servers end a TLS stream without saying so; HTTP's own framing tells whether something
+    // is missing.
     const bool over = ec == asio::error::eof || ec == asio::ssl::error::stream_truncated;
     if (ec && !over) got = tl::unexpected(ec.message());
     co_return got;
@@ -62,7 +63,9 @@ asio::awaitable<Result<std::unique_ptr<Link>>> shake_hands(TlsStream stream, std
   boost::system::error_code ignored;
   stream.set_verify_callback(asio::ssl::host_name_verification(host), ignored);
   asio::ip::make_address(host, ignored);
-  if (ignored) SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());  // a name: TLS has no such field for addresses
+  if (ignored)
+    SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());  // a name: TLS has no such
+                                                                     // field for addresses
   const auto hang_up = [&] {
     boost::system::error_code unheard;
     stream.next_layer().close(unheard);
@@ -91,18 +94,23 @@ asio::awaitable<Result<std::unique_ptr<Link>>> dial(asio::any_io_executor io, Ur
   Result<std::unique_ptr<Link>> made;
   auto [unknown, hosts] = co_await resolver.async_resolve(url.host, url.port, kIo);
   if (unknown || deadline.late()) {
-    made = tl::unexpected(deadline.late() ? fmt::format("no address within {} s", kDialTimeoutMs / 1000) : unknown.message());
+    made = tl::unexpected(deadline.late()
+                              ? fmt::format("no address within {} s", kDialTimeoutMs / 1000)
+                              : unknown.message());
     co_return made;
   }
   auto [refused, where] = co_await asio::async_connect(socket, hosts, kIo);
   deadline.stop();
   if (refused || deadline.late()) {
-    made = tl::unexpected(deadline.late() ? fmt::format("no answer within {} s", kDialTimeoutMs / 1000) : refused.message());
+    made = tl::unexpected(deadline.late()
+                              ? fmt::format("no answer within {} s", kDialTimeoutMs / 1000)
+                              : refused.message());
     co_return made;
   }
   boost::system::error_code ignored;
   socket.set_option(Tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);  // a stream may be silent for days
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);  // a stream may be silent for
+                                                                    // days
   if (url.tls) {
     auto shaking = shake_hands(TlsStream(std::move(socket), tls()), url.host);
     made = co_await std::move(shaking);

@@ -18,12 +18,15 @@ class Link {
  public:
   virtual ~Link() = default;
   virtual asio::awaitable<tl::expected<void, std::string>> write(const std::string& bytes) = 0;
-  virtual asio::awaitable<tl::expected<std::size_t, std::string>> read(std::span<char> into) = 0;  // 0: the end
+  virtual asio::awaitable<tl::expected<std::size_t, std::string>> read(
+      std::span<char> into) = 0;  // 0: the end
 };
 
 inline constexpr int kDialTimeoutMs = 15'000;
 
-// Connects, and over TLS checks the server's name against the system's certificates. The reason follows "connect to HOST: ".
-asio::awaitable<tl::expected<std::unique_ptr<Link>, std::string>> dial(asio::any_io_executor io, Url url);
+// Connects, and over TLS checks the server's name against the system's certificates. The reason
+// follows "connect to HOST: ".
+asio::awaitable<tl::expected<std::unique_ptr<Link>, std::string>> dial(asio::any_io_executor io,
+                                                                       Url url);
 
 }  // namespace lares::mcp

@@ -17,10 +17,11 @@ namespace lares::mcp {
 namespace {
 
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
-constexpr int kNoticeTimeoutMs = 30'000;    // for what has no answer of its own to wait for
-constexpr int kFarewellTimeoutMs = 2'000;   // for the end of the session
-constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names no time, and however long it names
-constexpr int kResumesMax = 100;            // of one answer
+constexpr int kNoticeTimeoutMs = 30'000;   // for what has no answer of its own to wait for
+constexpr int kFarewellTimeoutMs = 2'000;  // for the end of the session
+constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names no time, and
+                                                       // however long it names
+constexpr int kResumesMax = 100;                       // of one answer
 constexpr std::size_t kErrorBodyBytesMax = 64 << 10;
 constexpr std::size_t kErrorShownBytesMax = 200;
 constexpr std::size_t kFlightsMax = 128;
@@ -47,12 +48,16 @@ asio::awaitable<void> say_farewell(asio::any_io_executor io, HttpRequest request
 
 }  // namespace
 
-HttpTransport::HttpTransport(asio::any_io_executor io, Url url, Headers headers, const Limits& limits)
+HttpTransport::HttpTransport(asio::any_io_executor io, Url url, Headers headers,
+                             const Limits& limits)
     : io_(io), url_(std::move(url)), headers_(std::move(headers)), limits_(limits) {}
 
-HttpRequest HttpTransport::request(std::string method, std::string body, const Headers& more) const {
+HttpRequest HttpTransport::request(std::string method, std::string body,
+                                   const Headers& more) const {
   HttpRequest made{std::move(method), url_, headers_, std::move(body)};
-  const auto add = [&](const std::string& name, const std::string& value) { made.fields.emplace_back(name, value); };
+  const auto add = [&](const std::string& name, const std::string& value) {
+    made.fields.emplace_back(name, value);
+  };
   add("Accept", "application/json, text/event-stream");
   add("Accept-Encoding", "identity");
   add("User-Agent", "lares/0.1.0");
@@ -66,7 +71,8 @@ HttpRequest HttpTransport::request(std::string method, std::string body, const H
 void HttpTransport::send(Outgoing message) {
   if (ended_) return;
   // Answers to what the server asks: each has a connection of its own.
-  if (!message.id && flights_.size() + held_.size() >= kFlightsMax) return end(fmt::format("asked for more than {} things at once, and was left", kFlightsMax));
+  if (!message.id && flights_.size() + held_.size() >= kFlightsMax)
+    return end(fmt::format("asked for more than {} things at once, and was left", kFlightsMax));
   if (holding_)
     held_.push_back(std::move(message));
   else
@@ -80,20 +86,24 @@ void HttpTransport::fly(Outgoing message) {
   flights_[number] = flight;
   const bool first = message.first;
   holding_ = holding_ || first;
-  const auto landed = [self = shared_from_this(), flight, number, first](std::exception_ptr thrown) {
+  const auto landed = [self = shared_from_this(), flight, number,
+                       first](std::exception_ptr thrown) {
     self->flights_.erase(number);
     if (thrown) self->fail(flight, {Failure::died, "broke its connection"});
     if (!first || self->ended_) return;
     self->holding_ = false;
     for (auto& held : std::exchange(self->held_, {})) self->fly(std::move(held));
   };
-  asio::co_spawn(io_, post(flight, std::move(message)), asio::bind_cancellation_slot(flight->stop.slot(), landed));
+  asio::co_spawn(io_, post(flight, std::move(message)),
+                 asio::bind_cancellation_slot(flight->stop.slot(), landed));
 }
 
 asio::awaitable<void> HttpTransport::post(FlightPtr flight, Outgoing message) {
   const auto self = shared_from_this();
   std::optional<Deadline> deadline;  // a request's own is kept by whoever asked
-  if (!flight->id) deadline.emplace(io_, kNoticeTimeoutMs, [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
+  if (!flight->id)
+    deadline.emplace(io_, kNoticeTimeoutMs,
+                     [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
   auto beginning = Exchange::begin(io_, request("POST", std::move(message.line), message.headers));
   auto response = co_await std::move(beginning);
   if (!response) {
@@ -105,7 +115,9 @@ asio::awaitable<void> HttpTransport::post(FlightPtr flight, Outgoing message) {
     co_await fail_by_status(flight, **response);
     co_return;
   }
-  if (const auto session = head.at("Mcp-Session-Id"); era_ == Era::legacy && session_.empty() && session.size() <= kSessionBytesMax) session_ = session;
+  if (const auto session = head.at("Mcp-Session-Id");
+      era_ == Era::legacy && session_.empty() && session.size() <= kSessionBytesMax)
+    session_ = session;
   if (!flight->id) co_return;
   if (media_type(head) == "text/event-stream") {
     auto reading = read_stream(flight, std::move(*response));
@@ -123,14 +135,17 @@ asio::awaitable<void> HttpTransport::read_answer(FlightPtr flight, Exchange& res
   }
   auto message = parse_message(*body);
   if (message.kind == Message::garbage)
-    fail(flight, {Failure::refused, fmt::format("answered with {} bytes that are no JSON-RPC (status {}, type {})", body->size(), response.head().status,
-                                                media_type(response.head()))});
+    fail(flight, {Failure::refused,
+                  fmt::format("answered with {} bytes that are no JSON-RPC (status {}, type {})",
+                              body->size(), response.head().status, media_type(response.head()))});
   else
     receive(flight, std::move(message));
-  if (!flight->answered) fail(flight, {Failure::refused, "answered another request than the one it got"});
+  if (!flight->answered)
+    fail(flight, {Failure::refused, "answered another request than the one it got"});
 }
 
-// A refusal may carry a JSON-RPC error, whose id need not be ours: it is the answer to this request all the same.
+// A refusal may carry a JSON-RPC error, whose id need not be ours: it is the answer to this request
+// all the same.
 asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& response) {
   const auto& head = response.head();
   const auto body = co_await read_body(response, kErrorBodyBytesMax);
@@ -141,11 +156,18 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
     end(why);
     co_return;
   }
-  Failure failure{Failure::refused, fmt::format("answered HTTP {} {}", head.status, head.reason), 0, head.status, {}};
+  Failure failure{Failure::refused,
+                  fmt::format("answered HTTP {} {}", head.status, head.reason),
+                  0,
+                  head.status,
+                  {}};
   if (message.kind == Message::failure) {
-    failure.why = message.error, failure.code = message.code, failure.data = std::move(message.data);
+    failure.why = message.error, failure.code = message.code,
+    failure.data = std::move(message.data);
   } else if (head.status == 401 || head.status == 403) {
-    failure.why += "; give it credentials by \"headers\" in its configuration (a login by OAuth is not supported)";
+    failure.why +=
+        "; give it credentials by \"headers\" in its configuration (a login by OAuth is not "
+        "supported)";
   } else if (head.status >= 300 && head.status < 400) {
     failure.why += fmt::format("; it redirects to {}: configure that url", head.at("Location"));
   } else if (body && !body->empty()) {
@@ -163,7 +185,9 @@ SseParser HttpTransport::parser(FlightPtr flight) {
 }
 
 // Until the answer, the end of the stream, or its fault, which is returned.
-asio::awaitable<std::optional<std::string>> HttpTransport::read_events(FlightPtr flight, SseParser& events, Exchange& response) {
+asio::awaitable<std::optional<std::string>> HttpTransport::read_events(FlightPtr flight,
+                                                                       SseParser& events,
+                                                                       Exchange& response) {
   std::optional<std::string> fault;
   while (!flight->answered && !ended_) {
     const auto part = co_await response.read();
@@ -175,13 +199,15 @@ asio::awaitable<std::optional<std::string>> HttpTransport::read_events(FlightPtr
   co_return fault;
 }
 
-asio::awaitable<void> HttpTransport::read_stream(FlightPtr flight, std::unique_ptr<Exchange> response) {
+asio::awaitable<void> HttpTransport::read_stream(FlightPtr flight,
+                                                 std::unique_ptr<Exchange> response) {
   auto events = parser(flight);
   for (int n_resumes = 0;; ++n_resumes) {
     auto fault = co_await read_events(flight, events, *response);
     if (flight->answered || ended_) co_return;
     // Only the legacy era resumes, and only where the server gave its events ids.
-    if (!fault && (era_ == Era::modern || events.last_id().empty() || n_resumes == kResumesMax)) fault = "closed its stream before the answer";
+    if (!fault && (era_ == Era::modern || events.last_id().empty() || n_resumes == kResumesMax))
+      fault = "closed its stream before the answer";
     if (fault) {
       fail(flight, {Failure::died, *fault});
       co_return;
@@ -198,7 +224,8 @@ asio::awaitable<void> HttpTransport::read_stream(FlightPtr flight, std::unique_p
 }
 
 // Goes on after the last event that was had, when the server wants it.
-asio::awaitable<tl::expected<std::unique_ptr<Exchange>, Failure>> HttpTransport::resume(SseParser& events) {
+asio::awaitable<tl::expected<std::unique_ptr<Exchange>, Failure>> HttpTransport::resume(
+    SseParser& events) {
   events.restart();
   co_await pause(std::min(events.retry_ms().value_or(kRetryMs), kRetryMaxMs));
   Headers headers;
@@ -208,8 +235,11 @@ asio::awaitable<tl::expected<std::unique_ptr<Exchange>, Failure>> HttpTransport:
   tl::expected<std::unique_ptr<Exchange>, Failure> resumed;
   if (!response)
     resumed = tl::unexpected(Failure{Failure::died, response.error()});
-  else if ((*response)->head().status != 200 || media_type((*response)->head()) != "text/event-stream")
-    resumed = tl::unexpected(Failure{Failure::died, fmt::format("closed its stream, and answered HTTP {} when asked to go on", (*response)->head().status)});
+  else if ((*response)->head().status != 200 ||
+           media_type((*response)->head()) != "text/event-stream")
+    resumed = tl::unexpected(Failure{
+        Failure::died, fmt::format("closed its stream, and answered HTTP {} when asked to go on",
+                                   (*response)->head().status)});
   else
     resumed = std::move(*response);
   co_return resumed;
@@ -220,8 +250,11 @@ void HttpTransport::listen() {
   const auto flight = std::make_shared<Flight>();
   const auto number = n_flights_++;
   flights_[number] = flight;
-  const auto landed = [self = shared_from_this(), flight, number](std::exception_ptr) { self->flights_.erase(number); };
-  asio::co_spawn(io_, listen_loop(flight), asio::bind_cancellation_slot(flight->stop.slot(), landed));
+  const auto landed = [self = shared_from_this(), flight, number](std::exception_ptr) {
+    self->flights_.erase(number);
+  };
+  asio::co_spawn(io_, listen_loop(flight),
+                 asio::bind_cancellation_slot(flight->stop.slot(), landed));
 }
 
 // What the server sends unasked. A server may do without: 405.
@@ -250,7 +283,8 @@ asio::awaitable<void> HttpTransport::listen_loop(FlightPtr flight) {
 
 void HttpTransport::receive(const FlightPtr& flight, Message message) {
   if (ended_ || message.kind == Message::garbage) return;
-  if (flight->id && (message.kind == Message::reply || message.kind == Message::failure)) flight->answered |= message.id == *flight->id;
+  if (flight->id && (message.kind == Message::reply || message.kind == Message::failure))
+    flight->answered |= message.id == *flight->id;
   if (events_.message) events_.message(std::move(message));
 }
 
@@ -259,7 +293,8 @@ void HttpTransport::fail(const FlightPtr& flight, Failure failure) {
   if (events_.failed) events_.failed(*flight->id, std::move(failure));
 }
 
-// On the executor: from elsewhere the signal is passed on to it by address (boost/asio/impl/co_spawn.hpp), and the flight may land before.
+// On the executor: from elsewhere the signal is passed on to it by address
+// (boost/asio/impl/co_spawn.hpp), and the flight may land before.
 void HttpTransport::cancel(const FlightPtr& flight) {
   asio::dispatch(io_, [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
 }
@@ -279,9 +314,11 @@ void HttpTransport::close(const std::string& why) {
   if (ended_) return;
   if (!session_.empty()) {
     const auto stop = std::make_shared<asio::cancellation_signal>();
-    const auto deadline = std::make_shared<Deadline>(io_, kFarewellTimeoutMs, [stop] { stop->emit(asio::cancellation_type::terminal); });
+    const auto deadline = std::make_shared<Deadline>(
+        io_, kFarewellTimeoutMs, [stop] { stop->emit(asio::cancellation_type::terminal); });
     const auto said = [stop, deadline](std::exception_ptr) { deadline->stop(); };
-    asio::co_spawn(io_, say_farewell(io_, request("DELETE", "", {})), asio::bind_cancellation_slot(stop->slot(), said));
+    asio::co_spawn(io_, say_farewell(io_, request("DELETE", "", {})),
+                   asio::bind_cancellation_slot(stop->slot(), said));
   }
   end(why);
 }

@@ -1,4 +1,5 @@
-// A server over Streamable HTTP: each message is a POST, whose response brings the answer and what belongs to it.
+// A server over Streamable HTTP: each message is a POST, whose response brings the answer and what
+// belongs to it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -44,7 +45,8 @@ class HttpTransport final : public Transport, public std::enable_shared_from_thi
   asio::awaitable<void> listen_loop(FlightPtr flight);
   asio::awaitable<void> read_answer(FlightPtr flight, Exchange& response);
   asio::awaitable<void> read_stream(FlightPtr flight, std::unique_ptr<Exchange> response);
-  asio::awaitable<std::optional<std::string>> read_events(FlightPtr flight, SseParser& events, Exchange& response);
+  asio::awaitable<std::optional<std::string>> read_events(FlightPtr flight, SseParser& events,
+                                                          Exchange& response);
   asio::awaitable<tl::expected<std::unique_ptr<Exchange>, Failure>> resume(SseParser& events);
   asio::awaitable<void> fail_by_status(FlightPtr flight, Exchange& response);
   HttpRequest request(std::string method, std::string body, const Headers& more) const;

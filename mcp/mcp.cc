@@ -16,24 +16,31 @@ std::string none_configured(const Servers& servers) {
 std::string cut(std::string text, std::size_t n_max, std::string_view note) {
   if (text.size() <= n_max) return text;
   std::size_t n = n_max;
-  while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80) --n;  // not inside a UTF-8 character
+  while (n > 0 && (static_cast<unsigned char>(text[n]) & 0xc0) == 0x80)
+    --n;  // not inside a UTF-8 character
   const auto left = text.size() - n;
   text.resize(n);
   return text + fmt::format("[cut: {} more bytes{}]", left, note);
 }
 
-std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place, Config config, Elicit elicit, const Limits& limits) {
+std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place,
+                                                     Config config, Elicit elicit,
+                                                     const Limits& limits) {
   auto servers = std::make_shared<Servers>();
   servers->problems = std::move(config.problems);
-  for (auto& server : config.servers) servers->clients.push_back(std::make_shared<Client>(io, std::move(server), place, elicit, limits));
+  for (auto& server : config.servers)
+    servers->clients.push_back(
+        std::make_shared<Client>(io, std::move(server), place, elicit, limits));
   std::vector<std::unique_ptr<tools::Tool>> both;
   both.push_back(make_search_tool(io, servers));
   both.push_back(make_call_tool(servers));
   return both;
 }
 
-std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io, const Options& options) {
-  return make_tools(io, {options.root, options.launcher}, session_config(options), options.elicit, Limits{});
+std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
+                                                         const Options& options) {
+  return make_tools(io, {options.root, options.launcher}, session_config(options), options.elicit,
+                    Limits{});
 }
 
 }  // namespace lares::mcp

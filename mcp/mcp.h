@@ -31,28 +31,35 @@ struct ServerConfig {
 
 struct Config {
   std::vector<ServerConfig> servers;  // by name
-  std::vector<std::string> problems;  // one line each: what of the configuration is not used, and why
+  std::vector<std::string> problems;  // one line each: what of the configuration is not used, and
+                                      // why
 };
 
-// The value of `mcpServers`: {NAME: {...}} as a .mcp.json has it, or [{"name": NAME, ...}] as ACP sends it, with env and headers
-// as objects or as lists of {name, value}. Nothing is expanded; the problems begin "server NAME in WHERE: ".
+// The value of `mcpServers`: {NAME: {...}} as a .mcp.json has it, or [{"name": NAME, ...}] as ACP
+// sends it, with env and headers as objects or as lists of {name, value}. Nothing is expanded; the
+// problems begin "server NAME in WHERE: ".
 Config parse_servers(const nlohmann::json& servers, std::string_view where);
 
-// Puts a server's question to the person at the session; nullopt: nobody is there, or the wait was cancelled.
+// Puts a server's question to the person at the session; nullopt: nobody is there, or the wait was
+// cancelled.
 using Elicit = std::function<asio::awaitable<std::optional<std::string>>(std::string question)>;
 
 struct Options {
   std::string root;         // servers start here, and are told that it is their root
   std::string config_path;  // the user's own .mcp.json, or empty for none
-  std::string launcher;     // path of lares-sandbox, which sees to it that nothing a server has started outlives it
-  // The servers that the repository's .mcp.json names are started only where the user's own file names them too; the others are
-  // listed as not approved. Empty: it is not looked at.
+  std::string launcher;     // path of lares-sandbox, which sees to it that nothing a server has
+                            // started outlives it
+  // The servers that the repository's .mcp.json names are started only where the user's own file
+  // names them too; the others are listed as not approved. Empty: it is not looked at.
   std::string repository_config_path;
-  std::vector<ServerConfig> servers;  // given by a client for this session; before those of the file
+  std::vector<ServerConfig> servers;  // given by a client for this session; before those of the
+                                      // file
   Elicit elicit;                      // without it servers are told that nobody can be asked
 };
 
-// mcp_search(query) and mcp_call(server, tool, arguments), in this order. Servers start at the first use.
-std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io, const Options& options);
+// mcp_search(query) and mcp_call(server, tool, arguments), in this order. Servers start at the
+// first use.
+std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
+                                                         const Options& options);
 
 }  // namespace lares::mcp

@@ -28,9 +28,7 @@ std::string describe_error(const json& error) {
   return text;
 }
 
-std::string line_of(const json& message) {
-  return dumped(message) + "\n";
-}
+std::string line_of(const json& message) { return dumped(message) + "\n"; }
 
 }  // namespace
 
@@ -120,6 +118,8 @@ std::string text_at(const json& object, const char* key) {
   return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-std::string dumped(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+std::string dumped(const json& value) {
+  return value.dump(-1, ' ', false, json::error_handler_t::replace);
+}
 
 }  // namespace lares::mcp

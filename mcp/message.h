@@ -11,7 +11,8 @@ namespace lares::mcp {
 inline constexpr int kNestingMax = 128;  // deeper JSON is refused: printing it recurses
 
 inline constexpr int kMethodNotFound = -32601, kInvalidParams = -32602, kInternalError = -32603;
-inline constexpr int kHeaderMismatch = -32020, kMissingCapability = -32021, kUnsupportedVersion = -32022;
+inline constexpr int kHeaderMismatch = -32020, kMissingCapability = -32021,
+                     kUnsupportedVersion = -32022;
 
 struct Message {
   enum Kind { reply, failure, request, notification, garbage } kind = garbage;

@@ -20,14 +20,20 @@ constexpr std::string_view kMark = "x-mcp-header";
 constexpr std::string_view kEncoded = "=?base64?", kEncodedEnd = "?=";
 constexpr std::size_t kParamHeadersMax = 64;
 
-// Whose values are schemas by name, one schema or a list of them, and plain data in which a mark means nothing.
-constexpr std::array<std::string_view, 6> kMaps{"properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"};
+// Whose values are schemas by name, one schema or a list of them, and plain data in which a mark
+// means nothing.
+constexpr std::array<std::string_view, 6> kMaps{"properties",  "patternProperties", "$defs",
+                                                "definitions", "dependentSchemas",  "dependencies"};
 constexpr std::array<std::string_view, 5> kData{"default", "const", "enum", "examples", "required"};
 
-bool is_one(std::string_view word, std::span<const std::string_view> words) { return std::ranges::find(words, word) != words.end(); }
+bool is_one(std::string_view word, std::span<const std::string_view> words) {
+  return std::ranges::find(words, word) != words.end();
+}
 
 bool is_token(std::string_view text) {
-  const auto good = [](unsigned char c) { return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c); };
+  const auto good = [](unsigned char c) {
+    return std::isalnum(c) || std::strchr("!#$%&'*+-.^_`|~", c);
+  };
   return !text.empty() && std::ranges::all_of(text, good);
 }
 
@@ -38,27 +44,38 @@ struct Search {
   std::string wrong;
 
   bool mark(const json& value, const json& schema, bool reachable) {
-    const std::string where = path.empty() ? "itself" : fmt::format("of \"{}\"", fmt::join(path, "."));
+    const std::string where = path.empty() ? "itself"
+                                           : fmt::format("of \"{}\"", fmt::join(path, "."));
     if (!value.is_string() || !is_token(value.get_ref<const std::string&>()))
       return wrong = fmt::format("{} has an x-mcp-header that is no header name", where), false;
     const std::string name = value.get<std::string>();
     const auto type = schema.find("type");
     if (type == schema.end() || (*type != "string" && *type != "integer" && *type != "boolean"))
-      return wrong = fmt::format("{} has an x-mcp-header on something other than a string, an integer or a boolean", where), false;
-    if (!reachable || path.empty()) return wrong = fmt::format("{} has an x-mcp-header that no fixed path of properties leads to", where), false;
+      return wrong = fmt::format(
+                 "{} has an x-mcp-header on something other than a string, an integer or a boolean",
+                 where),
+             false;
+    if (!reachable || path.empty())
+      return wrong = fmt::format("{} has an x-mcp-header that no fixed path of properties leads to",
+                                 where),
+             false;
     std::string key = name;
     for (char& c : key) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-    if (!names.insert(key).second) return wrong = fmt::format("has the x-mcp-header {} twice", name), false;
-    if (found.size() == kParamHeadersMax) return wrong = fmt::format("has more than {} x-mcp-headers", kParamHeadersMax), false;
+    if (!names.insert(key).second)
+      return wrong = fmt::format("has the x-mcp-header {} twice", name), false;
+    if (found.size() == kParamHeadersMax)
+      return wrong = fmt::format("has more than {} x-mcp-headers", kParamHeadersMax), false;
     found.push_back({path, name});
     return true;
   }
 
   // Its depth is bounded by kNestingMax: the message that brought it was.
   bool walk(const json& schema, bool reachable) {
-    if (schema.is_array()) return std::ranges::all_of(schema, [&](const json& part) { return walk(part, false); });
+    if (schema.is_array())
+      return std::ranges::all_of(schema, [&](const json& part) { return walk(part, false); });
     if (!schema.is_object()) return true;
-    if (const auto own = schema.find(kMark); own != schema.end() && !mark(*own, schema, reachable)) return false;
+    if (const auto own = schema.find(kMark); own != schema.end() && !mark(*own, schema, reachable))
+      return false;
     for (const auto& [key, value] : schema.items()) {
       if (key == kMark || is_one(key, kData)) continue;
       if (!is_one(key, kMaps)) {
@@ -95,13 +112,21 @@ tl::expected<std::vector<ParamHeader>, std::string> find_param_headers(const jso
   return std::move(search.found);
 }
 
-std::vector<std::pair<std::string, std::string>> param_headers(const std::vector<ParamHeader>& marks, const json& arguments) {
+std::vector<std::pair<std::string, std::string>> param_headers(
+    const std::vector<ParamHeader>& marks, const json& arguments) {
   std::vector<std::pair<std::string, std::string>> headers;
   for (const auto& mark : marks) {
     const json* value = at_path(arguments, mark.path);
     if (!value || value->is_null() || value->is_structured()) continue;
-    const bool whole = value->is_number_float() && *value == value->get<std::int64_t>();  // 5.0 counts as an integer in JSON Schema
-    const std::string text = value->is_string() ? value->get<std::string>() : whole ? std::to_string(value->get<std::int64_t>()) : value->dump();
+    const bool whole = value->is_number_float() && *value == value->get<std::int64_t>();  // 5.0
+                                                                                          // counts
+                                                                                          // as an
+                                                                                          // integer
+                                                                                          // in JSON
+                                                                                          // Schema
+    const std::string text = value->is_string() ? value->get<std::string>()
+                             : whole            ? std::to_string(value->get<std::int64_t>())
+                                                : value->dump();
     headers.emplace_back("Mcp-Param-" + mark.name, header_value(text));
   }
   return headers;
@@ -110,9 +135,12 @@ std::vector<std::pair<std::string, std::string>> param_headers(const std::vector
 std::string header_value(std::string_view text) {
   const auto plain = [](unsigned char c) { return c >= 0x20 && c < 0x7f; };
   const bool padded = text.starts_with(' ') || text.ends_with(' ');
-  if (!padded && !text.starts_with(kEncoded) && std::ranges::all_of(text, plain)) return std::string(text);
+  if (!padded && !text.starts_with(kEncoded) && std::ranges::all_of(text, plain))
+    return std::string(text);
   std::string coded(4 * ((text.size() + 2) / 3) + 1, '\0');
-  const int n = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(coded.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const int n = ::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(coded.data()),
+                                  reinterpret_cast<const unsigned char*>(text.data()),
+                                  static_cast<int>(text.size()));
   coded.resize(static_cast<std::size_t>(n));
   return fmt::format("{}{}{}", kEncoded, coded, kEncodedEnd);
 }

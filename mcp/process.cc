@@ -23,7 +23,8 @@ namespace {
 
 using sandbox::kTreeReportFd;
 
-constexpr int kStartWithinMs = 10'000;  // until the launcher has executed the server, or says why it cannot
+constexpr int kStartWithinMs = 10'000;  // until the launcher has executed the server, or says why
+                                        // it cannot
 
 struct Start {
   std::vector<char*> argv, envp;
@@ -32,7 +33,8 @@ struct Start {
   pid_t parent;
 };
 
-// Runs in the child of vfork, on the parent's memory: system calls only, nothing allocated, no return.
+// Runs in the child of vfork, on the parent's memory: system calls only, nothing allocated, no
+// return.
 [[noreturn]] void become(const Start& start, volatile int& failed_errno,
                          const char* volatile& failed_step) {
   const auto give_up = [&](const char* step) {
@@ -87,7 +89,8 @@ Started spawn(const Start& start) {
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);  // no handler of ours may run in the child
-  const pid_t pid = ::vfork();  // not fork: the model's pages make a page table that takes long to copy
+  const pid_t pid = ::vfork();  // not fork: the model's pages make a page table that takes long to
+                                // copy
   if (pid == 0) become(start, failed_errno, failed_step);
   const int vfork_errno = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
@@ -127,13 +130,15 @@ std::string reap(pid_t pid) {
   return fmt::format("exit status {}", WEXITSTATUS(status));
 }
 
-// What the launcher says of the server's execution; empty: it succeeded, for then the pipe is closed without a word.
+// What the launcher says of the server's execution; empty: it succeeded, for then the pipe is
+// closed without a word.
 std::string report_of(int fd) {
   pollfd ready{fd, POLLIN, 0};
   int n = 0, error = 0;
   while ((n = ::poll(&ready, 1, kStartWithinMs)) < 0 && errno == EINTR) {
   }
-  if (n == 0) return fmt::format("the launcher does not come to it within {} s", kStartWithinMs / 1000);
+  if (n == 0)
+    return fmt::format("the launcher does not come to it within {} s", kStartWithinMs / 1000);
   return ::read(fd, &error, sizeof error) == sizeof error ? std::strerror(error) : "";
 }
 
@@ -170,17 +175,27 @@ tl::expected<Child, std::string> start_child(const ServerConfig& server, const P
   argv.insert(argv.end(), server.args.begin(), server.args.end());
   auto envp = environment(server);
   const std::string cwd = server.cwd.starts_with('/') ? server.cwd : place.root + "/" + server.cwd;
-  const auto launched = spawn({pointers(argv), pointers(envp), cwd.c_str(), {in.read, out.write, err.write, life.read, report.write}, ::getpid()});
+  const auto launched = spawn({pointers(argv),
+                               pointers(envp),
+                               cwd.c_str(),
+                               {in.read, out.write, err.write, life.read, report.write},
+                               ::getpid()});
   if (launched.pid < 0) {
     const bool chdir_failed = std::strcmp(launched.failed_step, "chdir") == 0;
-    return tl::unexpected(fmt::format("{} {}: {}", launched.failed_step, chdir_failed ? cwd : place.launcher, std::strerror(launched.failed_errno)));
+    return tl::unexpected(fmt::format("{} {}: {}", launched.failed_step,
+                                      chdir_failed ? cwd : place.launcher,
+                                      std::strerror(launched.failed_errno)));
   }
   Child child{Tree(launched.pid, Pipe::keep(life.write)), -1, -1, -1, -1};
   ::close(std::exchange(report.write, -1));
-  if (const std::string why = report_of(report.read); !why.empty()) return tl::unexpected(fmt::format("execute {}: {}", server.command, why));
+  if (const std::string why = report_of(report.read); !why.empty())
+    return tl::unexpected(fmt::format("execute {}: {}", server.command, why));
   child.pidfd = static_cast<int>(::syscall(SYS_pidfd_open, launched.pid, 0));
-  if (child.pidfd < 0) return tl::unexpected(fmt::format("pidfd_open: {}; a kernel from 5.3 on is needed", std::strerror(errno)));
-  child.in = Pipe::keep(in.write), child.out = Pipe::keep(out.read), child.err = Pipe::keep(err.read);
+  if (child.pidfd < 0)
+    return tl::unexpected(
+        fmt::format("pidfd_open: {}; a kernel from 5.3 on is needed", std::strerror(errno)));
+  child.in = Pipe::keep(in.write), child.out = Pipe::keep(out.read),
+  child.err = Pipe::keep(err.read);
   return child;
 }
 

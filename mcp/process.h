@@ -17,8 +17,8 @@ struct Place {
   std::string launcher;  // path of lares-sandbox
 };
 
-// A server and all that it has started, wherever that went: into other groups and sessions, or left behind by whoever started it. Whoever
-// holds it last ends it.
+// A server and all that it has started, wherever that went: into other groups and sessions, or left
+// behind by whoever started it. Whoever holds it last ends it.
 class Tree {
  public:
   Tree() = default;
@@ -29,22 +29,25 @@ class Tree {
 
   void terminate() const;  // asks the server politely
   void begin_kill();       // its end shows at Child::pidfd
-  // Ends it, and returns how the server ended: "exit status 1", "killed by signal 9". Waits for that, kTreeEndsWithin at most.
+  // Ends it, and returns how the server ended: "exit status 1", "killed by signal 9". Waits for
+  // that, kTreeEndsWithin at most.
   std::string kill();
 
  private:
   pid_t launcher_ = -1;
-  int life_ = -1;  // while it is open, the launcher waits; it closes with this process, however that ends
+  int life_ = -1;  // while it is open, the launcher waits; it closes with this process, however
+                   // that ends
 };
 
 struct Child {
   Tree tree;
   int in = -1, out = -1, err = -1;  // our ends, non-blocking: its stdin, stdout, stderr
-  int pidfd = -1;                   // readable when the server and all that it has started have ended
+  int pidfd = -1;  // readable when the server and all that it has started have ended
 };
 
-// Starts it in the root (or the server's own cwd, relative to that) with a short environment: HOME, PATH and the like, and what the
-// configuration adds. It ends with this process, even when that is killed. The reason follows "could not be started: ".
+// Starts it in the root (or the server's own cwd, relative to that) with a short environment: HOME,
+// PATH and the like, and what the configuration adds. It ends with this process, even when that is
+// killed. The reason follows "could not be started: ".
 tl::expected<Child, std::string> start_child(const ServerConfig& server, const Place& place);
 
 }  // namespace lares::mcp

@@ -25,7 +25,9 @@ constexpr std::size_t kSchemaBytesMax = 4'000;
 constexpr std::size_t kNamesBytesMax = 4'000;
 constexpr std::size_t kQueryBytesMax = 1'000;
 
-bool is_method(const RemoteTool& offer) { return offer.name == kReadResource || offer.name == kGetPrompt; }
+bool is_method(const RemoteTool& offer) {
+  return offer.name == kReadResource || offer.name == kGetPrompt;
+}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -34,9 +36,13 @@ std::string lower(std::string_view text) {
 }
 
 // How many of the query's words occur; names count double.
-int score(const std::string& server, const RemoteTool& offer, const std::vector<std::string>& words) {
+int score(const std::string& server, const RemoteTool& offer,
+          const std::vector<std::string>& words) {
   const auto name = lower(server + " " + offer.name + " " + offer.title);
-  const auto description = lower(offer.description + (is_method(offer) ? dumped(offer.schema) : ""));  // with the resource's address
+  const auto description =
+      lower(offer.description + (is_method(offer) ? dumped(offer.schema) : ""));  // with the
+                                                                                  // resource's
+                                                                                  // address
   int points = 0;
   for (const auto& word : words) {
     if (name.find(word) != std::string::npos)
@@ -66,7 +72,8 @@ struct Offered {
 };
 
 // All servers at once: each may take a second to start.
-asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_executor io, std::shared_ptr<Servers> servers) {
+asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_executor io,
+                                                             std::shared_ptr<Servers> servers) {
   struct Gathering {
     explicit Gathering(const asio::any_io_executor& executor) : done(executor) {}
     asio::steady_timer done;
@@ -80,12 +87,14 @@ asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_execut
   for (std::size_t i = 0; i < servers->clients.size(); ++i) {
     const auto client = servers->clients[i];
     gathering->lists[i].server = client->name();
-    asio::co_spawn(io, client->offers(), [gathering, client, i](std::exception_ptr thrown, Reply<std::vector<RemoteTool>> offers) {
-      if (thrown) offers = tl::unexpected(Failure{Failure::refused, "could not be asked"});
-      gathering->lists[i].offers = std::move(offers);
-      gathering->lists[i].cuts = client->cuts();
-      if (--gathering->n_open == 0) gathering->done.cancel();
-    });
+    asio::co_spawn(
+        io, client->offers(),
+        [gathering, client, i](std::exception_ptr thrown, Reply<std::vector<RemoteTool>> offers) {
+          if (thrown) offers = tl::unexpected(Failure{Failure::refused, "could not be asked"});
+          gathering->lists[i].offers = std::move(offers);
+          gathering->lists[i].cuts = client->cuts();
+          if (--gathering->n_open == 0) gathering->done.cancel();
+        });
   }
   while (gathering->n_open > 0) {
     auto [ec] = co_await gathering->done.async_wait(asio::as_tuple(asio::use_awaitable));
@@ -116,11 +125,14 @@ std::string describe(const std::string& server, const RemoteTool& offer) {
   const auto schema = dumped(offer.schema);
   std::string about = is_method(offer) ? offer.title : offer.description;
   if (is_method(offer) && !offer.description.empty()) about += ": " + offer.description;
-  return fmt::format("{} {}: {}\n  {}\n", server, offer.name, cut(std::move(about), kDescriptionBytesMax, ""),
-                     schema.size() <= kSchemaBytesMax ? schema : fmt::format("[a schema of {} bytes]", schema.size()));
+  return fmt::format(
+      "{} {}: {}\n  {}\n", server, offer.name, cut(std::move(about), kDescriptionBytesMax, ""),
+      schema.size() <= kSchemaBytesMax ? schema
+                                       : fmt::format("[a schema of {} bytes]", schema.size()));
 }
 
-std::string search(const std::vector<Offered>& lists, const std::vector<std::string>& problems, const std::string& query) {
+std::string search(const std::vector<Offered>& lists, const std::vector<std::string>& problems,
+                   const std::string& query) {
   const auto words = words_of(query);
   struct Match {
     int points;
@@ -142,11 +154,13 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
   }
   for (const auto& problem : problems) notes += fmt::format("[{}]\n", problem);
   notes = cut(std::move(notes), kNotesBytesMax, "");
-  std::ranges::stable_sort(matches, std::greater<>(), &Match::points);  // ties stay in the order of names
+  std::ranges::stable_sort(matches, std::greater<>(), &Match::points);  // ties stay in the order of
+                                                                        // names
   if (matches.empty()) {
     const auto names = names_of(lists);
     if (names.empty()) return "no tool is available\n" + notes;
-    return fmt::format("no tool matches {}; there are\n{}{}", cut(dumped(query), kQueryBytesMax, ""), names, notes);
+    return fmt::format("no tool matches {}; there are\n{}{}",
+                       cut(dumped(query), kQueryBytesMax, ""), names, notes);
   }
   std::string text;
   std::size_t n_shown = 0;
@@ -156,17 +170,20 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
     text += entry;
     ++n_shown;
   }
-  if (n_shown < matches.size()) text += fmt::format("[{} more match; narrow the query]\n", matches.size() - n_shown);
+  if (n_shown < matches.size())
+    text += fmt::format("[{} more match; narrow the query]\n", matches.size() - n_shown);
   return text + notes;
 }
 
 class SearchTool final : public tools::Tool {
  public:
-  SearchTool(asio::any_io_executor io, std::shared_ptr<Servers> servers) : io_(io), servers_(std::move(servers)) {}
+  SearchTool(asio::any_io_executor io, std::shared_ptr<Servers> servers)
+      : io_(io), servers_(std::move(servers)) {}
 
   const tools::Spec& spec() const override {
-    static const tools::Spec spec{"mcp_search", "Find tools of the configured MCP servers by words; shows how to call them.",
-                                  R"({"type":"object","properties":{"query":{"type":"string"}},"required":["query"]})"};
+    static const tools::Spec spec{
+        "mcp_search", "Find tools of the configured MCP servers by words; shows how to call them.",
+        R"({"type":"object","properties":{"query":{"type":"string"}},"required":["query"]})"};
     return spec;
   }
   bool mutates(const json&) const override { return false; }
@@ -201,7 +218,8 @@ class SearchTool final : public tools::Tool {
 
 }  // namespace
 
-std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io, std::shared_ptr<Servers> servers) {
+std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io,
+                                              std::shared_ptr<Servers> servers) {
   return std::make_unique<SearchTool>(io, std::move(servers));
 }
 

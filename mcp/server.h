@@ -1,6 +1,7 @@
-// The server's half of MCP, whatever carries its messages: JSON-RPC in, JSON-RPC out, what is offered comes from a Provider. One endpoint
-// speaks both eras: the legacy one (2025-03-26 to 2025-11-25), where a client opens a session with `initialize`, and the modern one
-// (2026-07-28), where every request says for itself what its client can do. One executor.
+// The server's half of MCP, whatever carries its messages: JSON-RPC in, JSON-RPC out, what is
+// offered comes from a Provider. One endpoint speaks both eras: the legacy one (2025-03-26 to
+// 2025-11-25), where a client opens a session with `initialize`, and the modern one (2026-07-28),
+// where every request says for itself what its client can do. One executor.
 #pragma once
 
 #include <cstddef>
@@ -25,12 +26,15 @@ namespace asio = boost::asio;
 using Json = nlohmann::ordered_json;
 
 inline constexpr std::string_view kModern = "2026-07-28", kNewestLegacy = "2025-11-25";
-inline constexpr std::size_t kRequestsMax = 64;        // of one client, unanswered
-inline constexpr std::size_t kPageItemsMax = 100;      // of a list, in one answer
-inline constexpr std::size_t kSubscriptionsMax = 256;  // resources that one client watches, and listening streams that it has
-inline constexpr std::size_t kStateBytesMax = 16 << 10;  // that a client carries from one round of a request to the next
-inline constexpr std::size_t kAsksMax = 16;            // questions that one request has open
-inline constexpr std::int64_t kStateSecondsMax = 24 * 3600;  // then a client's answer comes too late
+inline constexpr std::size_t kRequestsMax = 64;          // of one client, unanswered
+inline constexpr std::size_t kPageItemsMax = 100;        // of a list, in one answer
+inline constexpr std::size_t kSubscriptionsMax = 256;    // resources that one client watches, and
+                                                         // listening streams that it has
+inline constexpr std::size_t kStateBytesMax = 16 << 10;  // that a client carries from one round of
+                                                         // a request to the next
+inline constexpr std::size_t kAsksMax = 16;              // questions that one request has open
+inline constexpr std::int64_t kStateSecondsMax = 24 * 3600;  // then a client's answer comes too
+                                                             // late
 
 // A JSON-RPC error.
 enum Code : int {
@@ -55,7 +59,8 @@ using Answer = tl::expected<T, Refusal>;
 struct Asked {
   enum How {
     answered,
-    pending,     // the client is told the question with the answer to this very request, and asks anew: return now, whatever with
+    pending,     // the client is told the question with the answer to this very request, and asks
+                 // anew: return now, whatever with
     impossible,  // it did not declare that it can be asked
     failed,      // it answered with an error
     withdrawn,   // it was taken back before anybody answered
@@ -68,21 +73,27 @@ struct Asked {
 class Call {
  public:
   virtual ~Call() = default;
-  virtual const std::string& root() const = 0;  // the repository that the client said it is about; empty: it said none
-  virtual bool can_be_asked(std::string_view capability) const = 0;  // "elicitation", "sampling", "roots"
+  virtual const std::string& root() const = 0;  // the repository that the client said it is about;
+                                                // empty: it said none
+  virtual bool can_be_asked(std::string_view capability) const = 0;  // "elicitation", "sampling",
+                                                                     // "roots"
   // Where the client wants to hear of it. `done` must grow; total 0: unknown.
   virtual void progress(double done, double total, const std::string& message) = 0;
   virtual bool wants_progress() const = 0;
   virtual void log(std::string_view level, const Json& data) = 0;  // level: as syslog's names
-  // "elicitation/create", "sampling/createMessage" or "roots/list". `key` names the question among this request's.
+  // "elicitation/create", "sampling/createMessage" or "roots/list". `key` names the question among
+  // this request's.
   virtual asio::awaitable<Asked> ask(std::string key, std::string method, Json params) = 0;
-  // The question is none any more, for it was answered elsewhere: a legacy client is told to close it, and ask() returns. What a modern
-  // client says to it in its next round is not asked for any more.
+  // The question is none any more, for it was answered elsewhere: a legacy client is told to close
+  // it, and ask() returns. What a modern client says to it in its next round is not asked for any
+  // more.
   virtual void withdraw(const std::string& key) = 0;
-  // What an earlier round of this request kept, unforged; null: this is its first. Kept for the round that a pending question brings.
+  // What an earlier round of this request kept, unforged; null: this is its first. Kept for the
+  // round that a pending question brings.
   virtual const Json& kept() const = 0;
   virtual void keep(Json state) = 0;
-  // The client may hang up for a while: what is said from now on waits for it, where the transport can.
+  // The client may hang up for a while: what is said from now on waits for it, where the transport
+  // can.
   virtual void let_go() = 0;
   // Stopped when nobody wants the answer any more.
   virtual std::stop_token ended() const = 0;
@@ -93,7 +104,8 @@ struct Info {
   std::string name, title, version, instructions;
 };
 
-// What is offered. Lists are arrays of the protocol's own objects, in an order that stays. What a server has not, it need not override.
+// What is offered. Lists are arrays of the protocol's own objects, in an order that stays. What a
+// server has not, it need not override.
 class Provider {
  public:
   virtual ~Provider() = default;
@@ -114,11 +126,13 @@ class Provider {
   virtual asio::awaitable<Answer<>> get_prompt(Call& call, std::string name, Json arguments);
 
   virtual bool completes() const { return false; }
-  virtual Answer<> complete(const Json& ref, const std::string& argument, const std::string& value);  // array of strings
+  virtual Answer<> complete(const Json& ref, const std::string& argument,
+                            const std::string& value);  // array of strings
   virtual bool logs() const { return false; }
 };
 
-// Where what answers a message goes. The engine calls finish() once for a request, and nothing after it.
+// Where what answers a message goes. The engine calls finish() once for a request, and nothing
+// after it.
 class Outlet {
  public:
   virtual ~Outlet() = default;
@@ -134,7 +148,8 @@ class Endpoint {
   Endpoint(asio::any_io_executor io, Provider& provider);
   ~Endpoint();
 
-  std::shared_ptr<Peer> peer(std::string root);  // a client, as one connection or one session knows it
+  std::shared_ptr<Peer> peer(std::string root);  // a client, as one connection or one session knows
+                                                 // it
 
   // Whoever listens is told.
   void tools_changed();
@@ -151,14 +166,15 @@ class Endpoint {
   friend class Peer;
   asio::any_io_executor io_;
   Provider& provider_;
-  std::string key_;  // of what clients carry for us
+  std::string key_;                         // of what clients carry for us
   std::shared_ptr<std::set<Peer*>> peers_;  // a peer may outlive the endpoint
 };
 
 class Peer : public std::enable_shared_from_this<Peer> {
  public:
   virtual ~Peer() = default;
-  // One message. A request's answer goes to `out`; false: there is none to come, for the message is none that is answered.
+  // One message. A request's answer goes to `out`; false: there is none to come, for the message is
+  // none that is answered.
   virtual bool receive(const Json& message, std::shared_ptr<Outlet> out) = 0;
   // For what belongs to no request. Null: nobody listens.
   virtual void aside(std::shared_ptr<Outlet> out) = 0;
@@ -166,14 +182,15 @@ class Peer : public std::enable_shared_from_this<Peer> {
   virtual void give_up(const Json& id) = 0;
   virtual void left() = 0;  // it is gone; what it began goes on, if its provider wants it to
   virtual void set_root(std::string root) = 0;
-  virtual bool initialized() const = 0;              // a legacy session
-  virtual const std::string& version() const = 0;    // that it agreed on
+  virtual bool initialized() const = 0;            // a legacy session
+  virtual const std::string& version() const = 0;  // that it agreed on
   virtual std::size_t n_running() const = 0;
 };
 
 // ---- framing
 
-// One message, or what is wrong with the text: not JSON, nested too deeply, a batch, no request, notification or answer.
+// One message, or what is wrong with the text: not JSON, nested too deeply, a batch, no request,
+// notification or answer.
 Answer<> parse(std::string_view text);
 std::string error_text(const Json& id, const Refusal& refusal);
 // A request's id as far as it can be told, else null.
@@ -186,7 +203,8 @@ std::string modern_version(const Json& message);
 
 using HeaderOf = std::function<std::optional<std::string>(std::string_view lower_case_name)>;
 // What in the headers contradicts the message, or is missing.
-std::optional<Refusal> header_mismatch(const Json& message, const Json& tools, const HeaderOf& header);
+std::optional<Refusal> header_mismatch(const Json& message, const Json& tools,
+                                       const HeaderOf& header);
 // The message's own: a version that we do not speak, or no word of what the client can do.
 std::optional<Refusal> wrong_meta(const Json& message);
 int http_status(const Refusal& refusal);

@@ -24,10 +24,11 @@ using Descriptor = asio::posix::stream_descriptor;
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);  // errors come back as values
 constexpr std::size_t kStderrBytesMax = 4 << 10;           // of its end
 constexpr std::size_t kLastWordsBytesMax = 600;
-constexpr std::size_t kFarewellBytesMax = 64 << 10;         // of stderr, read after its end
-constexpr int kExitWaitMs = 500;    // from the end of its output to its own end
-constexpr int kKillMs = 5'000;      // until all of it is gone
-constexpr int kDrainMs = 200;       // from its own end to that of its output, which a child of it may hold open
+constexpr std::size_t kFarewellBytesMax = 64 << 10;  // of stderr, read after its end
+constexpr int kExitWaitMs = 500;                     // from the end of its output to its own end
+constexpr int kKillMs = 5'000;                       // until all of it is gone
+constexpr int kDrainMs = 200;  // from its own end to that of its output, which a child of it may
+                               // hold open
 
 // The end of what it wrote, as UTF-8 that may be printed.
 std::string printable_tail(std::string_view text, std::size_t n_max) {
@@ -48,7 +49,8 @@ asio::awaitable<bool> ends_within(Descriptor& exit, int ms) {
   co_return !ec;
 }
 
-// Its stdin is closed already. Where the loop ends before, the tree dies with this coroutine's frame.
+// Its stdin is closed already. Where the loop ends before, the tree dies with this coroutine's
+// frame.
 asio::awaitable<void> farewell(Tree tree, Descriptor exit, Limits limits) {
   auto ending = ends_within(exit, limits.eof_grace_ms);
   bool ended = co_await std::move(ending);
@@ -68,7 +70,13 @@ asio::awaitable<void> farewell(Tree tree, Descriptor exit, Limits limits) {
 }  // namespace
 
 StdioTransport::StdioTransport(asio::any_io_executor io, Child child, const Limits& limits)
-    : io_(io), limits_(limits), tree_(std::move(child.tree)), in_(io, child.in), out_(io, child.out), err_(io, child.err), exit_(io, child.pidfd) {}
+    : io_(io),
+      limits_(limits),
+      tree_(std::move(child.tree)),
+      in_(io, child.in),
+      out_(io, child.out),
+      err_(io, child.err),
+      exit_(io, child.pidfd) {}
 
 StdioTransport::~StdioTransport() { kill("is no longer needed"); }
 
@@ -85,19 +93,22 @@ void StdioTransport::start(Events events) {
 void StdioTransport::send(Outgoing message) {
   if (ended_) return;
   outbox_bytes_ += message.line.size();
-  if (outbox_bytes_ > limits_.outbox_bytes) return kill(fmt::format("left {} bytes unread, and was ended", outbox_bytes_));
+  if (outbox_bytes_ > limits_.outbox_bytes)
+    return kill(fmt::format("left {} bytes unread, and was ended", outbox_bytes_));
   outbox_.push_back(std::move(message.line));
   if (outbox_.size() == 1) write_next();
 }
 
 void StdioTransport::write_next() {
-  asio::async_write(in_, asio::buffer(outbox_.front()), [self = shared_from_this()](boost::system::error_code ec, std::size_t) {
-    self->outbox_bytes_ -= self->outbox_.front().size();
-    self->outbox_.pop_front();
-    // A closed stdin is no end yet: its last answer may be on the way. The reader sees the end.
-    if (ec) self->outbox_.clear(), self->outbox_bytes_ = 0;
-    if (!self->ended_ && !self->outbox_.empty()) self->write_next();
-  });
+  asio::async_write(in_, asio::buffer(outbox_.front()),
+                    [self = shared_from_this()](boost::system::error_code ec, std::size_t) {
+                      self->outbox_bytes_ -= self->outbox_.front().size();
+                      self->outbox_.pop_front();
+                      // A closed stdin is no end yet: its last answer may be on the way. The reader
+                      // sees the end.
+                      if (ec) self->outbox_.clear(), self->outbox_bytes_ = 0;
+                      if (!self->ended_ && !self->outbox_.empty()) self->write_next();
+                    });
 }
 
 asio::awaitable<void> StdioTransport::read_loop() {
@@ -137,7 +148,8 @@ asio::awaitable<void> StdioTransport::stderr_loop() {
   for (;;) {
     auto [ec, n] = co_await err_.async_read_some(asio::buffer(chunk), kIo);
     stderr_tail_.append(chunk, 0, n);
-    if (stderr_tail_.size() > kStderrBytesMax) stderr_tail_.erase(0, stderr_tail_.size() - kStderrBytesMax);
+    if (stderr_tail_.size() > kStderrBytesMax)
+      stderr_tail_.erase(0, stderr_tail_.size() - kStderrBytesMax);
     if (ec || ended_) co_return;
   }
 }
@@ -148,13 +160,15 @@ void StdioTransport::receive(std::string_view line) {
   auto message = parse_message(line);
   if (message.kind != Message::garbage) return events_.message(std::move(message));
   // Some servers print to stdout what belongs to stderr; a few such lines do no harm.
-  if (++n_garbage_ > limits_.n_garbage_lines) kill(fmt::format("sent {} lines that are no JSON-RPC, and was ended", n_garbage_));
+  if (++n_garbage_ > limits_.n_garbage_lines)
+    kill(fmt::format("sent {} lines that are no JSON-RPC, and was ended", n_garbage_));
 }
 
 void StdioTransport::kill(const std::string& why) {
   if (ended_) return;
   const auto how = tree_.kill();
-  // What it still had to say is in the pipe. Read plainly, for asio's would wait where a helper of the server's outlives it with the pipe.
+  // What it still had to say is in the pipe. Read plainly, for asio's would wait where a helper of
+  // the server's outlives it with the pipe.
   for (char chunk[4096]; err_.is_open() && stderr_tail_.size() < kFarewellBytesMax;) {
     const ssize_t n = ::read(err_.native_handle(), chunk, sizeof chunk);
     if (n <= 0) break;

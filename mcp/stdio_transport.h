@@ -1,4 +1,5 @@
-// A server over the pipes of its process: one message a line, and all that the process has started ends with it.
+// A server over the pipes of its process: one message a line, and all that the process has started
+// ends with it.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

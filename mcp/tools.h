@@ -15,9 +15,12 @@ struct Servers {
   std::vector<std::string> problems;
 };
 
-std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place, Config config, Elicit elicit, const Limits& limits);
+std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place,
+                                                     Config config, Elicit elicit,
+                                                     const Limits& limits);
 
-std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io, std::shared_ptr<Servers> servers);
+std::unique_ptr<tools::Tool> make_search_tool(asio::any_io_executor io,
+                                              std::shared_ptr<Servers> servers);
 std::unique_ptr<tools::Tool> make_call_tool(std::shared_ptr<Servers> servers);
 
 // What both answer when there is nothing to search or call.

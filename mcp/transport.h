@@ -13,7 +13,10 @@
 
 namespace lares::mcp {
 
-enum class Era { legacy, modern };  // up to 2025-11-25, with a handshake; from 2026-07-28 on, stateless
+enum class Era {
+  legacy,
+  modern
+};  // up to 2025-11-25, with a handshake; from 2026-07-28 on, stateless
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 

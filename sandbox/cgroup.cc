@@ -27,13 +27,15 @@ namespace fs = std::filesystem;
 constexpr std::size_t kFileBytesMax = 1 << 20;  // mountinfo of a busy host is the largest
 constexpr int kAncestorsMax = 64;
 constexpr const char* kFix =
-    "start laresd with `systemd-run --user --scope -p Delegate=yes laresd`, or as a unit with Delegate=yes";
+    "start laresd with `systemd-run --user --scope -p Delegate=yes laresd`, or as a unit with "
+    "Delegate=yes";
 
 std::string read(const std::string& path) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   std::string out;
   char buffer[8192];
-  for (ssize_t n; file && out.size() < kFileBytesMax && (n = ::read(file.get(), buffer, sizeof buffer)) > 0;)
+  for (ssize_t n;
+       file && out.size() < kFileBytesMax && (n = ::read(file.get(), buffer, sizeof buffer)) > 0;)
     out.append(buffer, static_cast<std::size_t>(n));
   return out;
 }
@@ -51,14 +53,17 @@ std::vector<std::string> words(const std::string& text) {
   return out;
 }
 
-bool has(const std::vector<std::string>& all, std::string_view word) { return std::find(all.begin(), all.end(), word) != all.end(); }
+bool has(const std::vector<std::string>& all, std::string_view word) {
+  return std::find(all.begin(), all.end(), word) != all.end();
+}
 
 // mountinfo writes blanks, tabs, newlines and backslashes as octal.
 std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 3 < text.size()) {
-      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                               (text[i + 3] - '0'));
       i += 3;
     } else {
       out += text[i];
@@ -88,7 +93,9 @@ void note_controllers(Delegation& out, const std::vector<std::string>& names) {
   out.memory = has(names, "memory");
   out.processes = has(names, "pids");
   out.cpu = has(names, "cpu");
-  if (!out.memory) out.why = fmt::format("the control group {} has no memory controller for groups below it; {}", out.dir, kFix);
+  if (!out.memory)
+    out.why = fmt::format("the control group {} has no memory controller for groups below it; {}",
+                          out.dir, kFix);
 }
 
 // Where groups would go, or why nowhere. `ours`: who has to move there.
@@ -101,14 +108,16 @@ Delegation look(const std::string& group, int pid, std::vector<std::string>& our
   const std::string dir = is_leaf(group) ? fs::path(group).parent_path().native() : group;
   if (::access(dir.c_str(), W_OK) != 0 || ::access((dir + "/cgroup.procs").c_str(), W_OK) != 0 ||
       ::access((dir + "/cgroup.subtree_control").c_str(), W_OK) != 0) {
-    out.why = fmt::format("the control group {} is not delegated: {}; {}", dir, ::strerror(errno), kFix);
+    out.why = fmt::format("the control group {} is not delegated: {}; {}", dir, ::strerror(errno),
+                          kFix);
     return out;
   }
   if (!is_top(dir)) {
     for (const auto& member : words(read(dir + "/cgroup.procs"))) {
       const int other = std::atoi(member.c_str());
       if (!descends_from(other, pid)) {
-        out.why = fmt::format("the control group {} is shared with other processes, as {}; {}", dir, member, kFix);
+        out.why = fmt::format("the control group {} is shared with other processes, as {}; {}", dir,
+                              member, kFix);
         return out;
       }
       ours.push_back(member);
@@ -123,7 +132,8 @@ void remove_leftovers(const std::string& dir) {
   std::error_code failed;
   for (const auto& entry : fs::directory_iterator(dir, failed)) {
     const auto name = entry.path().filename().native();
-    const int pid = name.starts_with(kCommandGroup) ? std::atoi(name.c_str() + kCommandGroup.size()) : 0;
+    const int pid = name.starts_with(kCommandGroup) ? std::atoi(name.c_str() + kCommandGroup.size())
+                                                    : 0;
     if (pid > 0 && ::kill(pid, 0) != 0 && errno == ESRCH) ::rmdir(entry.path().c_str());
   }
 }
@@ -137,7 +147,8 @@ class Unremoved {
   }
   void try_again() {
     const std::lock_guard lock(mutex_);
-    std::erase_if(dirs_, [](const std::string& dir) { return ::rmdir(dir.c_str()) == 0 || errno == ENOENT; });
+    std::erase_if(
+        dirs_, [](const std::string& dir) { return ::rmdir(dir.c_str()) == 0 || errno == ENOENT; });
   }
 
  private:
@@ -156,11 +167,15 @@ std::string group_directory(std::string_view mountinfo, std::string_view cgroup)
   std::istringstream groups{std::string(cgroup)}, mounts{std::string(mountinfo)};
   for (std::string line; std::getline(groups, line);)
     if (line.starts_with("0::")) group = line.substr(3);
-  if (group.empty() || group[0] != '/' || group.find("/..") != group.npos) return {};  // outside of our namespace
+  if (group.empty() || group[0] != '/' || group.find("/..") != group.npos)
+    return {};  // outside of our namespace
   for (std::string line; std::getline(mounts, line);) {
-    const auto fields = words(line);  // ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS [...] - TYPE SOURCE OPTIONS
+    const auto fields = words(line);  // ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS [...] - TYPE
+                                      // SOURCE OPTIONS
     const auto dash = std::find(fields.begin(), fields.end(), "-");
-    if (fields.size() < 6 || dash == fields.end() || dash + 1 == fields.end() || dash[1] != "cgroup2") continue;
+    if (fields.size() < 6 || dash == fields.end() || dash + 1 == fields.end() ||
+        dash[1] != "cgroup2")
+      continue;
     const auto root = unescaped(fields[3]);
     std::string below = group;
     if (root != "/") {
@@ -175,7 +190,9 @@ std::string group_directory(std::string_view mountinfo, std::string_view cgroup)
 Delegation look_at_group(const std::string& group, int pid) {
   std::vector<std::string> ours;
   auto out = look(group, pid, ours);
-  if (!out.dir.empty()) note_controllers(out, words(read(out.dir + (is_leaf(group) ? "/cgroup.subtree_control" : "/cgroup.controllers"))));
+  if (!out.dir.empty())
+    note_controllers(out, words(read(out.dir + (is_leaf(group) ? "/cgroup.subtree_control"
+                                                               : "/cgroup.controllers"))));
   return out;
 }
 
@@ -189,52 +206,66 @@ Delegation take_group(const std::string& group, int pid) {
     out.dir.clear();
     return out;
   }
-  for (const auto& member : ours) write(leaf + "/cgroup.procs", member);  // who has ended meanwhile needs no move
+  for (const auto& member : ours)
+    write(leaf + "/cgroup.procs", member);  // who has ended meanwhile needs no move
   const auto offered = words(read(out.dir + "/cgroup.controllers"));
   for (const char* name : {"memory", "pids", "cpu"})
-    if (has(offered, name)) write(out.dir + "/cgroup.subtree_control", fmt::format("+{}", name));  // what failed is not there below
+    if (has(offered, name))
+      write(out.dir + "/cgroup.subtree_control", fmt::format("+{}", name));  // what failed is not
+                                                                             // there below
   note_controllers(out, words(read(out.dir + "/cgroup.subtree_control")));
   remove_leftovers(out.dir);
   return out;
 }
 
 const Delegation& delegation() {
-  static const Delegation found = take_group(group_directory(read("/proc/self/mountinfo"), read("/proc/self/cgroup")), ::getpid());
+  static const Delegation found = take_group(
+      group_directory(read("/proc/self/mountinfo"), read("/proc/self/cgroup")), ::getpid());
   return found;
 }
 
 Containment containment(int pid) {
   if (pid == 0) pid = ::getpid();
-  const auto dir = group_directory(read("/proc/self/mountinfo"), read(fmt::format("/proc/{}/cgroup", pid)));
+  const auto dir = group_directory(read("/proc/self/mountinfo"),
+                                   read(fmt::format("/proc/{}/cgroup", pid)));
   const auto found = look_at_group(dir, pid);
   Containment out;
   out.by_cgroup = !found.dir.empty() && found.memory;
   if (out.by_cgroup)
-    out.text = fmt::format("the kernel limits memory{} of a command's processes together, below {}", found.processes ? " and number" : "", found.dir);
+    out.text = fmt::format("the kernel limits memory{} of a command's processes together, below {}",
+                           found.processes ? " and number" : "", found.dir);
   else
-    out.text = fmt::format("memory of a command's processes is added up four times a second, and a burst between two looks is not stopped; {}", found.why);
+    out.text = fmt::format(
+        "memory of a command's processes is added up four times a second, and a burst between two "
+        "looks is not stopped; {}",
+        found.why);
   return out;
 }
 
-tl::expected<std::unique_ptr<Group>, std::string> Group::make(const Delegation& in, const Limits& limits) {
+tl::expected<std::unique_ptr<Group>, std::string> Group::make(const Delegation& in,
+                                                              const Limits& limits) {
   static std::atomic<unsigned> n{0};
   unremoved().try_again();
   const auto dir = fmt::format("{}/{}{}-{}", in.dir, kCommandGroup, ::getpid(), ++n);
-  if (::mkdir(dir.c_str(), 0755) != 0) return tl::unexpected(fmt::format("make the control group {}: {}", dir, ::strerror(errno)));
+  if (::mkdir(dir.c_str(), 0755) != 0)
+    return tl::unexpected(fmt::format("make the control group {}: {}", dir, ::strerror(errno)));
   std::unique_ptr<Group> out(new Group(dir));
   struct Setting {
     bool there, must;
     const char* file;
     std::string value;
   };
-  const std::array settings = {Setting{in.memory, true, "memory.max", std::to_string(limits.memory_bytes)},
-                               Setting{in.memory, false, "memory.swap.max", "0"},  // absent where the kernel has no swap
-                               Setting{in.memory, true, "memory.oom.group", "1"},
-                               Setting{in.processes, true, "pids.max", std::to_string(limits.n_processes)},
-                               Setting{in.cpu, false, "cpu.weight", std::to_string(kCpuWeight)}};
+  const std::array settings = {
+      Setting{in.memory, true, "memory.max", std::to_string(limits.memory_bytes)},
+      Setting{in.memory, false, "memory.swap.max", "0"},  // absent where the kernel has no swap
+      Setting{in.memory, true, "memory.oom.group", "1"},
+      Setting{in.processes, true, "pids.max", std::to_string(limits.n_processes)},
+      Setting{in.cpu, false, "cpu.weight", std::to_string(kCpuWeight)}};
   for (const auto& setting : settings)
-    if (setting.there && !write(fmt::format("{}/{}", dir, setting.file), setting.value) && setting.must)
-      return tl::unexpected(fmt::format("write {} to {}/{}: {}", setting.value, dir, setting.file, ::strerror(errno)));
+    if (setting.there && !write(fmt::format("{}/{}", dir, setting.file), setting.value) &&
+        setting.must)
+      return tl::unexpected(fmt::format("write {} to {}/{}: {}", setting.value, dir, setting.file,
+                                        ::strerror(errno)));
   return out;
 }
 

@@ -1,8 +1,9 @@
-// Control groups, where the host delegates a v2 subtree to us: limits on the whole tree of a command that no process of it can leave.
+// Control groups, where the host delegates a v2 subtree to us: limits on the whole tree of a
+// command that no process of it can leave.
 //
-//   DIR                  delegated to this process's user (systemd: Delegate=yes), holding nobody once it is taken
-//   DIR/lares-daemon     this process, for a group with limits below it may not hold processes itself
-//   DIR/lares-PID-N      one command
+//   DIR                  delegated to this process's user (systemd: Delegate=yes), holding nobody
+//   once it is taken DIR/lares-daemon     this process, for a group with limits below it may not
+//   hold processes itself DIR/lares-PID-N      one command
 #pragma once
 
 #include <memory>
@@ -16,7 +17,8 @@
 namespace lares::sandbox {
 
 inline constexpr std::string_view kDaemonGroup = "lares-daemon", kCommandGroup = "lares-";
-inline constexpr int kCpuWeight = 20;  // of 1 to 10000, 100 being everybody's: the model decodes on the same cores
+inline constexpr int kCpuWeight = 20;  // of 1 to 10000, 100 being everybody's: the model decodes on
+                                       // the same cores
 
 struct Delegation {
   std::string dir;  // where groups for commands are made; "" when nowhere
@@ -25,13 +27,15 @@ struct Delegation {
   bool limits() const { return memory || processes; }
 };
 
-// The directory of the v2 group named in `cgroup` (of /proc/PID/cgroup) under the mount in `mountinfo`; "" when there is none.
+// The directory of the v2 group named in `cgroup` (of /proc/PID/cgroup) under the mount in
+// `mountinfo`; "" when there is none.
 std::string group_directory(std::string_view mountinfo, std::string_view cgroup);
 
 // What the process `pid`, whose group is `dir`, could use. Changes nothing.
 Delegation look_at_group(const std::string& dir, int pid);
 
-// The same, made so: moves `pid` and all that it started to the leaf, turns the controllers on, removes what dead daemons left.
+// The same, made so: moves `pid` and all that it started to the leaf, turns the controllers on,
+// removes what dead daemons left.
 Delegation take_group(const std::string& dir, int pid);
 
 // take_group() of this process's own, once.
@@ -41,7 +45,8 @@ const Delegation& delegation();
 class Group {
  public:
   // The error is a line for people.
-  static tl::expected<std::unique_ptr<Group>, std::string> make(const Delegation& in, const Limits& limits);
+  static tl::expected<std::unique_ptr<Group>, std::string> make(const Delegation& in,
+                                                                const Limits& limits);
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;

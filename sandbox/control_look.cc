@@ -25,34 +25,47 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSettleNs = 20'000'000;  // a stamp younger than this may hide a change of the same clock tick
+constexpr std::int64_t kSettleNs = 20'000'000;    // a stamp younger than this may hide a change of
+                                                  // the same clock tick
 constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
 constexpr int kLinksMax = 4;                      // from one git directory to the next
 constexpr int kNamesMax = 1000;                   // tried for one that is moved
 constexpr int kRacesMax = 16;
-// Built or fetched by tools, large, and with repositories of others in them: looked at, but not below.
-constexpr std::array kTopOnly = {"node_modules", "target", ".venv", "venv", "__pycache__", ".tox", ".cache"};
+// Built or fetched by tools, large, and with repositories of others in them: looked at, but not
+// below.
+constexpr std::array kTopOnly = {"node_modules", "target", ".venv", "venv",
+                                 "__pycache__",  ".tox",   ".cache"};
 // Next to the worktree's own .git, what programs outside obey as soon as it is there.
 struct Whole {
   const char *name, *why;
 };
-constexpr Whole kWhole[] = {{".envrc", "direnv's"}, {".mcp.json", "servers for agents"}, {".husky", "git hooks"},
-                            {".pre-commit-config.yaml", "what git hooks run"}, {"lefthook.yml", "what git hooks run"}};
-constexpr Whole kInEditors[] = {{".vscode/tasks.json", "an editor's tasks"},           {".vscode/launch.json", "an editor's tasks"},
-                                {".vscode/mcp.json", "servers for agents"},            {".idea/workspace.xml", "an editor's tasks"},
-                                {".idea/runConfigurations", "an editor's tasks"},      {".idea/startup.xml", "an editor's tasks"},
-                                {".idea/watcherTasks.xml", "an editor's tasks"}};
+constexpr Whole kWhole[] = {{".envrc", "direnv's"},
+                            {".mcp.json", "servers for agents"},
+                            {".husky", "git hooks"},
+                            {".pre-commit-config.yaml", "what git hooks run"},
+                            {"lefthook.yml", "what git hooks run"}};
+constexpr Whole kInEditors[] = {
+    {".vscode/tasks.json", "an editor's tasks"},      {".vscode/launch.json", "an editor's tasks"},
+    {".vscode/mcp.json", "servers for agents"},       {".idea/workspace.xml", "an editor's tasks"},
+    {".idea/runConfigurations", "an editor's tasks"}, {".idea/startup.xml", "an editor's tasks"},
+    {".idea/watcherTasks.xml", "an editor's tasks"}};
 constexpr const char* kEditors[] = {".vscode", ".idea"};
 constexpr const char* kSettings = ".vscode/settings.json";
 // Of an editor's settings, those that name a program: ends of their names, and beginnings.
-constexpr std::array<std::string_view, 11> kProgramEnds = {"path", "paths",   "executable", "interpreter", "command", "commands",
-                                                           "args", "runtime", "binary",     "server",      "shell"};
-constexpr std::array<std::string_view, 2> kProgramBegins = {"terminal.integrated.", "task.allowautomatictasks"};
+constexpr std::array<std::string_view, 11> kProgramEnds = {
+    "path", "paths",   "executable", "interpreter", "command", "commands",
+    "args", "runtime", "binary",     "server",      "shell"};
+constexpr std::array<std::string_view, 2> kProgramBegins = {"terminal.integrated.",
+                                                            "task.allowautomatictasks"};
 
 std::int64_t ns(const timespec& t) { return t.tv_sec * 1'000'000'000ll + t.tv_nsec; }
 
-std::string join(const std::string& dir, const std::string& name) { return dir.empty() ? name : dir + "/" + name; }
-std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/')); }
+std::string join(const std::string& dir, const std::string& name) {
+  return dir.empty() ? name : dir + "/" + name;
+}
+std::string parent_of(const std::string& path) {
+  return path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/'));
+}
 std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
 
 // Below the root and nowhere else. Without `links` there is none on the way either.
@@ -61,7 +74,8 @@ Fd open_below(int root, const std::string& path, int flags, bool links = false) 
   how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   if (flags & O_PATH) how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (links ? 0 : RESOLVE_NO_SYMLINKS);
-  return Fd(static_cast<int>(::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+  return Fd(static_cast<int>(
+      ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
 }
 
 bool stat_of(int root, const std::string& path, struct stat& out) {
@@ -75,7 +89,8 @@ std::optional<std::string> text_of(int root, const std::string& path) {
   if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
   std::string out(kFileBytesMax + 1, '\0');
   std::size_t size = 0;
-  for (ssize_t n; size < out.size() && (n = ::read(file.get(), out.data() + size, out.size() - size)) > 0;)
+  for (ssize_t n;
+       size < out.size() && (n = ::read(file.get(), out.data() + size, out.size() - size)) > 0;)
     size += static_cast<std::size_t>(n);
   if (size > kFileBytesMax) return std::nullopt;
   out.resize(size);
@@ -85,7 +100,8 @@ std::optional<std::string> text_of(int root, const std::string& path) {
 template <class OnEntry>
 void for_entries(const Fd& dir, OnEntry on_entry) {
   const int copy = ::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(copy < 0 ? nullptr : ::fdopendir(copy), ::closedir);
+  const std::unique_ptr<DIR, int (*)(DIR*)> entries(copy < 0 ? nullptr : ::fdopendir(copy),
+                                                    ::closedir);
   while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr)
     if (const std::string_view name = entry->d_name; name != "." && name != "..")
       if (!on_entry(std::string(name), entry->d_type)) break;
@@ -106,7 +122,8 @@ bool names_programs(std::string_view settings) {
     const auto key = lower(settings.substr(at + 1, end - at - 1));
     const auto next = settings.find_first_not_of(" \t\r\n", end + 1);
     at = end + 1;
-    if (next == settings.npos || settings[next] != ':' || key.find_first_of("/*") != key.npos) continue;  // a pattern of files is no setting
+    if (next == settings.npos || settings[next] != ':' || key.find_first_of("/*") != key.npos)
+      continue;  // a pattern of files is no setting
     if (std::ranges::any_of(kProgramEnds, [&](auto word) { return key.ends_with(word); }) ||
         std::ranges::any_of(kProgramBegins, [&](auto word) { return key.starts_with(word); }))
       return true;
@@ -117,7 +134,8 @@ bool names_programs(std::string_view settings) {
 // One look at what is there.
 class Finder {
  public:
-  Finder(int root, const std::string& root_path, const ControlLimits& limits, const std::map<std::string, ino_t>& guarded)
+  Finder(int root, const std::string& root_path, const ControlLimits& limits,
+         const std::map<std::string, ino_t>& guarded)
       : root_(root), root_path_(root_path), limits_(limits), guarded_(guarded) {}
 
   // False: it is gone.
@@ -125,8 +143,10 @@ class Finder {
     struct stat status;
     if (!stat_of(root_, path, status)) return errno != ENOENT && errno != ENOTDIR;
     if (is_guarded(path, status)) return true;
-    if (S_ISDIR(status.st_mode)) git_dir(path, 0);
-    else if (S_ISREG(status.st_mode) || S_ISLNK(status.st_mode)) git_link(path, status);
+    if (S_ISDIR(status.st_mode))
+      git_dir(path, 0);
+    else if (S_ISREG(status.st_mode) || S_ISLNK(status.st_mode))
+      git_link(path, status);
     return true;
   }
 
@@ -139,10 +159,12 @@ class Finder {
       if (S_ISLNK(status.st_mode)) add(name, "an editor's settings, by a link", status, true);
       if (!S_ISDIR(status.st_mode)) continue;
       for (const auto& [file, why] : kInEditors)
-        if (std::string_view(file).starts_with(name) && stat_of(root_, file, status)) add(file, why, status, true);
+        if (std::string_view(file).starts_with(name) && stat_of(root_, file, status))
+          add(file, why, status, true);
       if (name != std::string_view(".vscode") || !stat_of(root_, kSettings, status)) continue;
       const auto text = text_of(root_, kSettings);
-      if (!text || names_programs(*text)) add(kSettings, "an editor's settings that name programs", status, true);
+      if (!text || names_programs(*text))
+        add(kSettings, "an editor's settings that name programs", status, true);
     }
   }
 
@@ -151,33 +173,42 @@ class Finder {
  private:
   // Or below what is.
   bool is_guarded(const std::string& path, const struct stat& status) const {
-    if (const auto known = guarded_.find(path); known != guarded_.end() && known->second == status.st_ino) return true;
+    if (const auto known = guarded_.find(path);
+        known != guarded_.end() && known->second == status.st_ino)
+      return true;
     for (auto above = parent_of(path); !above.empty(); above = parent_of(above)) {
       const auto known = guarded_.find(above);
       struct stat now;
-      if (known != guarded_.end() && stat_of(root_, above, now) && now.st_ino == known->second) return true;
+      if (known != guarded_.end() && stat_of(root_, above, now) && now.st_ino == known->second)
+        return true;
     }
     return false;
   }
 
-  void add(const std::string& path, std::string why, const struct stat& status, bool may_be_work = false) {
-    auto id = fmt::format("{}|{}|{}|{}|{}", path, status.st_ino, ns(status.st_ctim), status.st_size, why);
+  void add(const std::string& path, std::string why, const struct stat& status,
+           bool may_be_work = false) {
+    auto id = fmt::format("{}|{}|{}|{}|{}", path, status.st_ino, ns(status.st_ctim), status.st_size,
+                          why);
     if (std::ranges::any_of(found_, [&](const auto& one) { return one.path == path; })) return;
     found_.push_back({path, std::move(why), std::move(id), may_be_work});
   }
 
-  // Where `to`, as written in a file or a link in `dir`, leads below the root; nullopt: elsewhere. Not there: "" and false. As the kernel
-  // goes, for "link/../x" is not "x".
+  // Where `to`, as written in a file or a link in `dir`, leads below the root; nullopt: elsewhere.
+  // Not there: "" and false. As the kernel goes, for "link/../x" is not "x".
   std::optional<std::string> leads(const std::string& dir, const std::string& to, bool& there) {
     there = false;
     const bool absolute = to.starts_with('/');
     if (absolute && to != root_path_ && !to.starts_with(root_path_ + "/")) return std::nullopt;
-    const std::string at = absolute ? to.substr(std::min(to.size(), root_path_.size() + 1)) : join(dir, to);
+    const std::string at = absolute ? to.substr(std::min(to.size(), root_path_.size() + 1))
+                                    : join(dir, to);
     Fd place = open_below(root_, at, O_PATH, true);
-    for (int i = 0; !place && errno == EAGAIN && i < kRacesMax; ++i) place = open_below(root_, at, O_PATH, true);  // renamed as it was walked
-    if (!place) return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
+    for (int i = 0; !place && errno == EAGAIN && i < kRacesMax; ++i)
+      place = open_below(root_, at, O_PATH, true);  // renamed as it was walked
+    if (!place)
+      return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
     std::error_code failed;
-    const auto real = fs::read_symlink(fmt::format("/proc/self/fd/{}", place.get()), failed).native();
+    const auto real =
+        fs::read_symlink(fmt::format("/proc/self/fd/{}", place.get()), failed).native();
     if (failed || (real != root_path_ && !real.starts_with(root_path_ + "/"))) return std::nullopt;
     there = true;
     return real.size() > root_path_.size() ? real.substr(root_path_.size() + 1) : std::string();
@@ -212,7 +243,8 @@ class Finder {
     while (text && (text->ends_with('\n') || text->ends_with('\r'))) text->pop_back();
     bool there = false;
     const auto target = text ? leads(dir, *text, there) : std::nullopt;
-    if (!target || n_links >= kLinksMax) return add(common, "a git directory's link out of the worktree", status);
+    if (!target || n_links >= kLinksMax)
+      return add(common, "a git directory's link out of the worktree", status);
     if (there && *target != dir) git_dir(*target, n_links + 1);
   }
 
@@ -220,12 +252,16 @@ class Finder {
     struct stat status;
     if (!stat_of(root_, path, status)) return;
     const auto text = text_of(root_, path);
-    if (!text) return S_ISDIR(status.st_mode) ? void() : add(path, "a git configuration that cannot be read as a file", status);
+    if (!text)
+      return S_ISDIR(status.st_mode)
+                 ? void()
+                 : add(path, "a git configuration that cannot be read as a file", status);
     const auto verdict = judge_config(*text);
     if (!verdict.runs.empty()) return add(path, verdict.runs + " in a git configuration", status);
     for (const auto& worktree : verdict.worktrees) {
       bool there;
-      if (!leads(dir, worktree, there)) return add(path, "core.worktree out of the worktree in a git configuration", status);
+      if (!leads(dir, worktree, there))
+        return add(path, "core.worktree out of the worktree in a git configuration", status);
     }
   }
 
@@ -237,11 +273,13 @@ class Finder {
     if (!dir) return;
     std::size_t n = 0;
     for_entries(dir, [&](const std::string& name, unsigned char) {
-      if (++n > limits_.hooks_max) return add(path, "more git hooks than are looked at", status), false;
+      if (++n > limits_.hooks_max)
+        return add(path, "more git hooks than are looked at", status), false;
       struct stat hook;
       if (name.ends_with(".sample") || name.find(kQuarantined) != name.npos) return true;
       if (::fstatat(dir.get(), name.c_str(), &hook, AT_SYMLINK_NOFOLLOW) != 0) return true;
-      const bool runs = S_ISLNK(hook.st_mode) || (S_ISREG(hook.st_mode) && (hook.st_mode & 0111) != 0);
+      const bool runs = S_ISLNK(hook.st_mode) ||
+                        (S_ISREG(hook.st_mode) && (hook.st_mode & 0111) != 0);
       if (runs) add(path + "/" + name, "a git hook", hook);
       return true;
     });
@@ -260,8 +298,8 @@ bool top_only(const std::string& path) {
 }
 
 // Reads one directory; those that are new in it are added, to be read in their turn.
-void read_directory(int root, const std::string& path, const ControlLimits& limits, ControlTree& tree, std::size_t& n_entries,
-                    std::vector<std::string>& todo) {
+void read_directory(int root, const std::string& path, const ControlLimits& limits,
+                    ControlTree& tree, std::size_t& n_entries, std::vector<std::string>& todo) {
   const Fd dir = open_below(root, path, O_RDONLY | O_DIRECTORY);
   struct stat status;
   if (!dir || ::fstat(dir.get(), &status) != 0) {
@@ -279,11 +317,13 @@ void read_directory(int root, const std::string& path, const ControlLimits& limi
     refs = refs || name == "refs";
     common = common || name == "commondir";
     if (::strcasecmp(name.c_str(), ".git") == 0) {
-      if (tree.repositories.size() < limits.repositories_max) tree.repositories.insert(join(path, name));
+      if (tree.repositories.size() < limits.repositories_max)
+        tree.repositories.insert(join(path, name));
       return true;
     }
     struct stat of_entry;
-    const bool unknown = type == DT_UNKNOWN && ::fstatat(dir.get(), name.c_str(), &of_entry, AT_SYMLINK_NOFOLLOW) == 0;
+    const bool unknown = type == DT_UNKNOWN &&
+                         ::fstatat(dir.get(), name.c_str(), &of_entry, AT_SYMLINK_NOFOLLOW) == 0;
     if (unknown && S_ISDIR(of_entry.st_mode)) type = DT_DIR;
     if (type != DT_DIR || !below || tree.directories.size() >= limits.directories_max) return true;
     auto child = join(path, name);
@@ -291,9 +331,11 @@ void read_directory(int root, const std::string& path, const ControlLimits& limi
     return true;
   });
   // As git finds one without the name.
-  if (head && ((objects && refs) || common) && tree.repositories.size() < limits.repositories_max) tree.repositories.insert(path);
+  if (head && ((objects && refs) || common) && tree.repositories.size() < limits.repositories_max)
+    tree.repositories.insert(path);
   const auto changed = ns(status.st_ctim);
-  tree.directories[path] = {status.st_dev, status.st_ino, changed + kSettleNs > ns(now) ? 0 : changed};
+  tree.directories[path] = {status.st_dev, status.st_ino,
+                            changed + kSettleNs > ns(now) ? 0 : changed};
 }
 
 }  // namespace
@@ -308,7 +350,8 @@ void follow(int root, const ControlLimits& limits, ControlTree& tree) {
       known = tree.directories.erase(known);
       continue;
     }
-    if (last.changed_ns == 0 || last.changed_ns != ns(status.st_ctim) || last.inode != status.st_ino || last.device != status.st_dev) {
+    if (last.changed_ns == 0 || last.changed_ns != ns(status.st_ctim) ||
+        last.inode != status.st_ino || last.device != status.st_dev) {
       last.changed_ns = 0;
       todo.push_back(path);
     }
@@ -322,10 +365,12 @@ void follow(int root, const ControlLimits& limits, ControlTree& tree) {
   }
 }
 
-std::vector<ControlFound> find_control(int root, const std::string& root_path, const ControlLimits& limits, ControlTree& tree,
+std::vector<ControlFound> find_control(int root, const std::string& root_path,
+                                       const ControlLimits& limits, ControlTree& tree,
                                        const std::map<std::string, ino_t>& guarded) {
   Finder finder(root, root_path, limits, guarded);
-  std::erase_if(tree.repositories, [&](const std::string& path) { return !finder.repository(path); });
+  std::erase_if(tree.repositories,
+                [&](const std::string& path) { return !finder.repository(path); });
   finder.editors_and_others();
   return finder.take();
 }
@@ -334,7 +379,8 @@ std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree) {
   std::map<std::string, ino_t> out;
   const auto add = [&](const std::string& path) {
     struct stat status;
-    if (stat_of(root, path, status) && (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode))) out.emplace(path, status.st_ino);
+    if (stat_of(root, path, status) && (S_ISDIR(status.st_mode) || S_ISREG(status.st_mode)))
+      out.emplace(path, status.st_ino);
   };
   for (const auto& path : tree.repositories)
     if (name_of(path) == ".git") add(path);
@@ -347,8 +393,10 @@ std::string move_aside(int root, const std::string& path) {
   const Fd dir = open_below(root, parent_of(path), O_PATH | O_DIRECTORY);
   const auto name = name_of(path);
   for (int n = 1; dir && n <= kNamesMax; ++n) {
-    const auto to = n == 1 ? name + std::string(kQuarantined) : fmt::format("{}{}.{}", name, kQuarantined, n);
-    if (::renameat2(dir.get(), name.c_str(), dir.get(), to.c_str(), RENAME_NOREPLACE) == 0) return join(parent_of(path), to);
+    const auto to = n == 1 ? name + std::string(kQuarantined)
+                           : fmt::format("{}{}.{}", name, kQuarantined, n);
+    if (::renameat2(dir.get(), name.c_str(), dir.get(), to.c_str(), RENAME_NOREPLACE) == 0)
+      return join(parent_of(path), to);
     if (errno != EEXIST) break;
   }
   return {};

@@ -1,4 +1,5 @@
-// What there is in a worktree that programs outside obey: where it may have appeared, and which of it would run something.
+// What there is in a worktree that programs outside obey: where it may have appeared, and which of
+// it would run something.
 #pragma once
 
 #include <sys/types.h>
@@ -20,7 +21,8 @@ struct ControlTree {
     std::int64_t changed_ns = 0;  // 0: not read yet, or it changed as it was read
   };
   std::map<std::string, Directory> directories;  // relative; "" is the root
-  std::set<std::string> repositories;            // .git of any kind, and directories that git would take for a repository
+  std::set<std::string> repositories;  // .git of any kind, and directories that git would take for
+                                       // a repository
 };
 
 // Reads the directories below `root` (O_PATH) that are new or have another stamp.
@@ -32,7 +34,8 @@ struct ControlFound {
   bool may_be_work = false;  // a file of the worktree as people write and review them
 };
 // `guarded`: path and inode of what no command could change. Forgets repositories that are gone.
-std::vector<ControlFound> find_control(int root, const std::string& root_path, const ControlLimits& limits, ControlTree& tree,
+std::vector<ControlFound> find_control(int root, const std::string& root_path,
+                                       const ControlLimits& limits, ControlTree& tree,
                                        const std::map<std::string, ino_t>& guarded);
 // What becomes read-only in a sandbox that begins now.
 std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree);

@@ -22,8 +22,8 @@ constexpr std::size_t kKeptMax = 8;  // worktrees, those in use aside
 
 enum class Whose { the_users, a_commands };
 
-// Those in use, those in which something has run since the last look (what that left must not be taken for the user's), and a few more,
-// which know the tree already.
+// Those in use, those in which something has run since the last look (what that left must not be
+// taken for the user's), and a few more, which know the tree already.
 struct Shared {
   std::mutex mutex;
   std::map<std::string, std::shared_ptr<ControlPaths>> known;
@@ -37,7 +37,9 @@ Shared& shared() {
 
 struct ControlPaths::State {
   State(std::string path, ControlLimits bounds)
-      : root(std::move(path)), limits(bounds), fd(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+      : root(std::move(path)),
+        limits(bounds),
+        fd(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
 
   void look(Whose whose) {
     if (!fd) return;
@@ -45,7 +47,8 @@ struct ControlPaths::State {
     std::set<std::string> ids;
     for (auto& found : find_control(fd.get(), root, limits, tree, guarded)) {
       if (whose == Whose::a_commands && !accepted.contains(found.id)) {
-        untold.push_back({found.path, found.may_be_work ? "" : move_aside(fd.get(), found.path), std::move(found.why), found.may_be_work});
+        untold.push_back({found.path, found.may_be_work ? "" : move_aside(fd.get(), found.path),
+                          std::move(found.why), found.may_be_work});
         if (!untold.back().to.empty()) continue;  // else it is told once
       }
       ids.insert(std::move(found.id));
@@ -65,13 +68,14 @@ struct ControlPaths::State {
   std::mutex mutex;
   ControlTree tree;
   std::map<std::string, ino_t> guarded;  // read-only in every sandbox that lives
-  std::set<std::string> accepted;        // ids of what is the user's, and of what could not be moved
+  std::set<std::string> accepted;  // ids of what is the user's, and of what could not be moved
   std::vector<MovedAside> untold;
   int n_inside = 0, n_active = 0;
   bool doubtful = false;  // something has run since the last look
 };
 
-ControlPaths::ControlPaths(std::string root, ControlLimits limits) : state_(std::make_unique<State>(std::move(root), limits)) {}
+ControlPaths::ControlPaths(std::string root, ControlLimits limits)
+    : state_(std::make_unique<State>(std::move(root), limits)) {}
 ControlPaths::~ControlPaths() = default;
 
 std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
@@ -79,7 +83,9 @@ std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
   const std::lock_guard lock(all.mutex);
   if (const auto known = all.known.find(root); known != all.known.end()) return known->second;
   if (all.known.size() >= kKeptMax)
-    std::erase_if(all.known, [](const auto& one) { return one.second.use_count() == 1 && !one.second->state_->is_doubtful(); });
+    std::erase_if(all.known, [](const auto& one) {
+      return one.second.use_count() == 1 && !one.second->state_->is_doubtful();
+    });
   return all.known[root] = std::make_shared<ControlPaths>(root);
 }
 
@@ -126,13 +132,23 @@ std::string told_of(const std::vector<MovedAside>& moved) {
   for (const auto& one : moved) {
     const std::size_t n = one.left ? n_left++ : n_gone++;
     if (n >= kToldMax) continue;
-    const std::string now = one.left ? "" : one.to.empty() ? " is still there, for it could not be moved" : " is now " + one.to;
+    const std::string now = one.left         ? ""
+                            : one.to.empty() ? " is still there, for it could not be moved"
+                                             : " is now " + one.to;
     (one.left ? left : gone) += fmt::format("{}{} ({}){}", n ? "; " : "", one.path, one.why, now);
   }
-  const auto more = [](std::size_t n) { return n > kToldMax ? fmt::format("; and {} more", n - kToldMax) : ""; };
+  const auto more = [](std::size_t n) {
+    return n > kToldMax ? fmt::format("; and {} more", n - kToldMax) : "";
+  };
   std::string out;
-  if (n_gone) out = fmt::format("[moved aside, because it could run programs outside the sandbox: {}{}. If it is wanted, the user can move it back.]", gone, more(n_gone));
-  if (n_left) out += fmt::format("{}[new or changed, and programs outside the sandbox obey it: {}{}]", n_gone ? " " : "", left, more(n_left));
+  if (n_gone)
+    out = fmt::format(
+        "[moved aside, because it could run programs outside the sandbox: {}{}. If it is wanted, "
+        "the user can move it back.]",
+        gone, more(n_gone));
+  if (n_left)
+    out += fmt::format("{}[new or changed, and programs outside the sandbox obey it: {}{}]",
+                       n_gone ? " " : "", left, more(n_left));
   return out;
 }
 

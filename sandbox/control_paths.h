@@ -1,7 +1,9 @@
-// Paths that a command can make and that programs outside obey later: git's hooks and configuration, an editor's tasks. Those that are there
-// when a sandbox begins are read-only in it (launcher_covers.cc); of those that appear this finds what would run something on the host, or
-// lead git out of the worktree. What lies where nobody looks, in git's directories, is moved aside under a name that nobody obeys; a file
-// of the worktree is told. A repository as git itself makes it stays as it is.
+// Paths that a command can make and that programs outside obey later: git's hooks and
+// configuration, an editor's tasks. Those that are there when a sandbox begins are read-only in it
+// (launcher_covers.cc); of those that appear this finds what would run something on the host, or
+// lead git out of the worktree. What lies where nobody looks, in git's directories, is moved aside
+// under a name that nobody obeys; a file of the worktree is told. A repository as git itself makes
+// it stays as it is.
 #pragma once
 
 #include <cstddef>
@@ -15,22 +17,27 @@ namespace lares::sandbox {
 // Bounds of one look; what lies beyond is not found.
 struct ControlLimits {
   int depth_max = 24;                   // of directories
-  std::size_t entries_max = 100'000;    // of directories that are new or have changed; the rest of them is left to the next look
-  std::size_t directories_max = 5'000;  // known, and told to be unchanged by their stamps alone: each costs a microsecond
+  std::size_t entries_max = 100'000;    // of directories that are new or have changed; the rest of
+                                        // them is left to the next look
+  std::size_t directories_max = 5'000;  // known, and told to be unchanged by their stamps alone:
+                                        // each costs a microsecond
   std::size_t repositories_max = 512, hooks_max = 1024;
 };
-inline constexpr std::string_view kQuarantined = ".lares-quarantined";  // behind the name, and a number if that is taken
+inline constexpr std::string_view kQuarantined = ".lares-quarantined";  // behind the name, and a
+                                                                        // number if that is taken
 
 struct MovedAside {
-  std::string path, to;  // relative to the worktree; to "": it could not be moved, or was to be `left`
+  std::string path, to;  // relative to the worktree; to "": it could not be moved, or was to be
+                         // `left`
   std::string why;       // "a git hook", "core.fsmonitor in a git configuration"
-  bool left = false;     // it may be what the user wants or has just written, and is in what people review: only told
+  bool left = false;     // it may be what the user wants or has just written, and is in what people
+                         // review: only told
 };
 // For the model and the person, one line; "" when there is nothing to tell.
 std::string told_of(const std::vector<MovedAside>& moved);
 
-// Of one worktree, for all who run commands in it. Blocks on the disk: two looks, a command's, at 10,000 files in 500
-// directories take 1.3 ms (make bench-sandbox).
+// Of one worktree, for all who run commands in it. Blocks on the disk: two looks, a command's, at
+// 10,000 files in 500 directories take 1.3 ms (make bench-sandbox).
 class ControlPaths {
  public:
   explicit ControlPaths(std::string root, ControlLimits limits = {});
@@ -38,14 +45,16 @@ class ControlPaths {
   // The one that everybody shares who runs commands in this worktree now.
   static std::shared_ptr<ControlPaths> of(const std::string& root);
 
-  // A sandbox, from before its policy is made until nothing of it is left. While none runs anything, what appears is the user's own.
+  // A sandbox, from before its policy is made until nothing of it is left. While none runs
+  // anything, what appears is the user's own.
   class Inside {
    public:
     explicit Inside(std::shared_ptr<ControlPaths> paths);
     ~Inside();
     Inside(const Inside&) = delete;
     void begin();  // a command
-    // It has ended; `idle`: and none of its processes is left but a shell that waits. What was moved aside and not told yet.
+    // It has ended; `idle`: and none of its processes is left but a shell that waits. What was
+    // moved aside and not told yet.
     std::vector<MovedAside> end(bool idle);
 
    private:

@@ -7,19 +7,50 @@
 namespace lares::sandbox {
 namespace {
 
-// Names of settings whose value is a program, in whatever section: filter.*.clean, diff.*.textconv, gpg.*.program.
-constexpr std::array<std::string_view, 34> kPrograms = {
-    "hookspath",    "fsmonitor", "sshcommand", "editor",   "pager",  "askpass", "gitproxy", "alternaterefscommand", "clean",
-    "smudge",       "process",   "external",   "command",  "textconv", "driver",  "cmd",      "helper",               "program",
-    "defaultkeycommand", "uploadpack", "receivepack", "vcs", "packobjectshook", "difffilter", "templatedir", "tunnel", "browser",
-    "sendmailcmd",  "tocmd",     "cccmd",      "headercmd", "smtpserver", "instaweb", "hook"};
+// Names of settings whose value is a program, in whatever section: filter.*.clean, diff.*.textconv,
+// gpg.*.program.
+constexpr std::array<std::string_view, 34> kPrograms = {"hookspath",
+                                                        "fsmonitor",
+                                                        "sshcommand",
+                                                        "editor",
+                                                        "pager",
+                                                        "askpass",
+                                                        "gitproxy",
+                                                        "alternaterefscommand",
+                                                        "clean",
+                                                        "smudge",
+                                                        "process",
+                                                        "external",
+                                                        "command",
+                                                        "textconv",
+                                                        "driver",
+                                                        "cmd",
+                                                        "helper",
+                                                        "program",
+                                                        "defaultkeycommand",
+                                                        "uploadpack",
+                                                        "receivepack",
+                                                        "vcs",
+                                                        "packobjectshook",
+                                                        "difffilter",
+                                                        "templatedir",
+                                                        "tunnel",
+                                                        "browser",
+                                                        "sendmailcmd",
+                                                        "tocmd",
+                                                        "cccmd",
+                                                        "headercmd",
+                                                        "smtpserver",
+                                                        "instaweb",
+                                                        "hook"};
 // Sections of which every setting does.
 constexpr std::array<std::string_view, 3> kSections = {"pager", "guitool", "man"};
 // Where `path` is a program's.
 constexpr std::array<std::string_view, 3> kPathSections = {"mergetool", "difftool", "browser"};
 // What is looked up in PATH, or is no program at all.
-constexpr std::array<std::string_view, 19> kHarmless = {"",   "true", "false", "yes", "no",   "on",    "off", "0",     "1",      ":",
-                                                        "cat", "less", "more",  "vi",  "vim", "nano", "emacs", "always", "never"};
+constexpr std::array<std::string_view, 19> kHarmless = {
+    "",    "true", "false", "yes", "no",  "on",   "off",   "0",      "1",    ":",
+    "cat", "less", "more",  "vi",  "vim", "nano", "emacs", "always", "never"};
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -29,7 +60,8 @@ std::string lower(std::string_view text) {
 
 std::string_view trimmed(std::string_view text) {
   const auto from = text.find_first_not_of(" \t\r\v\f");
-  return from == text.npos ? std::string_view() : text.substr(from, text.find_last_not_of(" \t\r\v\f") - from + 1);
+  return from == text.npos ? std::string_view()
+                           : text.substr(from, text.find_last_not_of(" \t\r\v\f") - from + 1);
 }
 
 // As git takes it: quotes away, a comment cut, what is escaped as itself.
@@ -37,10 +69,14 @@ std::string value_of(std::string_view text) {
   std::string out;
   bool quoted = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size()) out += text[++i];
-    else if (text[i] == '"') quoted = !quoted;
-    else if (!quoted && (text[i] == '#' || text[i] == ';')) break;
-    else out += text[i];
+    if (text[i] == '\\' && i + 1 < text.size())
+      out += text[++i];
+    else if (text[i] == '"')
+      quoted = !quoted;
+    else if (!quoted && (text[i] == '#' || text[i] == ';'))
+      break;
+    else
+      out += text[i];
   }
   return std::string(trimmed(out));
 }
@@ -48,12 +84,15 @@ std::string value_of(std::string_view text) {
 // A helper by its name alone is one of git's own or in the user's PATH.
 bool names_helper(std::string_view value) {
   constexpr std::string_view kOthers = "-_= .";
-  return std::ranges::all_of(value, [&](char c) { return std::isalnum(static_cast<unsigned char>(c)) || kOthers.find(c) != kOthers.npos; });
+  return std::ranges::all_of(value, [&](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) || kOthers.find(c) != kOthers.npos;
+  });
 }
 
 bool has(const auto& all, std::string_view one) { return std::ranges::find(all, one) != all.end(); }
 
-bool runs(std::string_view section, std::string_view sub, std::string_view key, std::string_view value) {
+bool runs(std::string_view section, std::string_view sub, std::string_view key,
+          std::string_view value) {
   // Files and directories, which may have any name.
   if (section == "include" || section == "includeif" || section == "hook") return true;
   if (key == "hookspath" || key == "templatedir") return !value.empty() && value != "/dev/null";
@@ -65,7 +104,8 @@ bool runs(std::string_view section, std::string_view sub, std::string_view key, 
   if (key == "path" && has(kPathSections, section)) return true;
   if (has(kHarmless, lower(value))) return false;
   if (key == "helper" && section == "credential") return !names_helper(value);
-  if (section == "url") return key == "insteadof" || key == "pushinsteadof";  // of another's address
+  if (section == "url")
+    return key == "insteadof" || key == "pushinsteadof";  // of another's address
   return has(kSections, section) || has(kPrograms, key);
 }
 
@@ -88,12 +128,15 @@ bool take_section(std::string_view& line, std::string& section, std::string& sub
   std::size_t i = 1;
   bool quoted = false;
   for (; i < line.size() && (quoted || line[i] != ']'); ++i) {
-    if (line[i] == '\\') ++i;
-    else if (line[i] == '"') quoted = !quoted;
+    if (line[i] == '\\')
+      ++i;
+    else if (line[i] == '"')
+      quoted = !quoted;
   }
   if (i >= line.size()) return false;
   const auto head = line.substr(1, i - 1);
-  const auto end = std::min(head.find_first_of(" \t\".", 0), head.size());  // "[section.sub]" is the old form
+  const auto end = std::min(head.find_first_of(" \t\".", 0), head.size());  // "[section.sub]" is
+                                                                            // the old form
   section = lower(head.substr(0, end));
   sub = std::string(trimmed(head.substr(end)));
   std::erase_if(sub, [](char c) { return c == '"' || c == '.'; });

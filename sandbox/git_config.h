@@ -1,4 +1,5 @@
-// A git configuration that a command wrote, judged: whether git, run in that repository by the user, would run what it names.
+// A git configuration that a command wrote, judged: whether git, run in that repository by the
+// user, would run what it names.
 #pragma once
 
 #include <string>
@@ -8,7 +9,8 @@
 namespace lares::sandbox {
 
 struct ConfigVerdict {
-  std::string runs;  // the first setting that names a program, or that includes a file which could: "core.hooksPath"; "" when none does
+  std::string runs;  // the first setting that names a program, or that includes a file which could:
+                     // "core.hooksPath"; "" when none does
   std::vector<std::string> worktrees;  // core.worktree, as written
 };
 

@@ -23,7 +23,8 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr const char* kProgram = "/usr/bin/bwrap";  // the path AppArmor's profile names; never one found in PATH
+constexpr const char* kProgram = "/usr/bin/bwrap";  // the path AppArmor's profile names; never one
+                                                    // found in PATH
 constexpr const char* kInside = "1000";
 
 bool exists(const std::string& path, mode_t* mode = nullptr) {
@@ -33,34 +34,65 @@ bool exists(const std::string& path, mode_t* mode = nullptr) {
   return true;
 }
 
-// bubblewrap makes mount points by path, as its set-up sees it, and follows a link on the way (CVE-2026-87766). So we only ever
-// name covers that exist as plain files or directories directly below the worktree, which cannot have a link on the way.
+// bubblewrap makes mount points by path, as its set-up sees it, and follows a link on the way
+// (CVE-2026-87766). So we only ever name covers that exist as plain files or directories directly
+// below the worktree, which cannot have a link on the way.
 void cover(std::vector<std::string>& out, const Spec& spec, const std::string& path, bool hide) {
   mode_t mode;
   if (!exists(path, &mode)) return;
   const bool plain = S_ISREG(mode) || S_ISDIR(mode);
   if (path.find('/', spec.root.size() + 1) != path.npos || !plain)
-    fail("bubblewrap", "{} cannot be covered safely: bubblewrap follows links to what is not directly in the worktree", path);
-  if (!hide) out.insert(out.end(), {"--ro-bind", path, path});
-  else if (S_ISDIR(mode)) out.insert(out.end(), {"--perms", "0555", "--tmpfs", path, "--remount-ro", path});
-  else out.insert(out.end(), {"--ro-bind", "/dev/null", path});
+    fail("bubblewrap",
+         "{} cannot be covered safely: bubblewrap follows links to what is not directly in the "
+         "worktree",
+         path);
+  if (!hide)
+    out.insert(out.end(), {"--ro-bind", path, path});
+  else if (S_ISDIR(mode))
+    out.insert(out.end(), {"--perms", "0555", "--tmpfs", path, "--remount-ro", path});
+  else
+    out.insert(out.end(), {"--ro-bind", "/dev/null", path});
 }
 
 std::vector<std::string> arguments(const Spec& spec, int filter) {
   const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
-  std::vector<std::string> out = {"bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--new-session", "--die-with-parent",
-                                  "--cap-drop", "ALL", "--uid", kInside, "--gid", kInside, "--hostname", "sandbox", "--ro-bind", "/", "/",
-                                  "--dev", "/dev", "--tmpfs", "/dev/shm", "--proc", "/proc"};
-  for (const char* dir : {"/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv", "/boot", "/var/spool", "/var/backups"})
+  std::vector<std::string> out = {"bwrap",
+                                  "--unshare-all",
+                                  "--unshare-user",
+                                  "--disable-userns",
+                                  "--new-session",
+                                  "--die-with-parent",
+                                  "--cap-drop",
+                                  "ALL",
+                                  "--uid",
+                                  kInside,
+                                  "--gid",
+                                  kInside,
+                                  "--hostname",
+                                  "sandbox",
+                                  "--ro-bind",
+                                  "/",
+                                  "/",
+                                  "--dev",
+                                  "/dev",
+                                  "--tmpfs",
+                                  "/dev/shm",
+                                  "--proc",
+                                  "/proc"};
+  for (const char* dir : {"/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv",
+                          "/boot", "/var/spool", "/var/backups"})
     if (mode_t mode; exists(dir, &mode) && S_ISDIR(mode)) out.insert(out.end(), {"--tmpfs", dir});
   out.insert(out.end(), {"--dir", home, "--tmpfs", home});
-  for (const auto& path : linked_git_dirs(spec.root)) out.insert(out.end(), {"--ro-bind", path, path});
+  for (const auto& path : linked_git_dirs(spec.root))
+    out.insert(out.end(), {"--ro-bind", path, path});
   out.insert(out.end(), {spec.worktree_readonly ? "--ro-bind" : "--bind", spec.root, spec.root});
-  for (const char* name : {".git", ".envrc", ".mcp.json", ".vscode", ".idea", ".husky", ".pre-commit-config.yaml", "lefthook.yml"})
+  for (const char* name : {".git", ".envrc", ".mcp.json", ".vscode", ".idea", ".husky",
+                           ".pre-commit-config.yaml", "lefthook.yml"})
     cover(out, spec, spec.root + "/" + name, false);
   for (const auto& path : spec.readonly) cover(out, spec, path, false);
   for (const auto& path : spec.hidden) cover(out, spec, path, true);
-  for (const auto& path : {"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger"})
+  for (const auto& path :
+       {"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger"})
     if (exists(path)) out.insert(out.end(), {"--ro-bind", path, path});
   out.insert(out.end(), {"--chdir", spec.cwd, "--seccomp", std::to_string(filter), "--"});
   out.insert(out.end(), spec.argv.begin(), spec.argv.end());
@@ -84,7 +116,8 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 }  // namespace
 
 void run_bubblewrap(const Spec& spec) {
-  // As root it would keep host root's number and reach all that is root's; the native backend has answers, this one has none.
+  // As root it would keep host root's number and reach all that is root's; the native backend has
+  // answers, this one has none.
   if (::geteuid() == 0) fail("identity", "bubblewrap is not used as root");
   if (::access(kProgram, X_OK) != 0) fail_errno("bubblewrap", "{}", kProgram);
   auto group = CommandGroup::open(spec);

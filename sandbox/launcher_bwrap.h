@@ -1,4 +1,5 @@
-// The second backend: Debian's bubblewrap, where our own namespaces are not allowed but its are (AppArmor profiles by path).
+// The second backend: Debian's bubblewrap, where our own namespaces are not allowed but its are
+// (AppArmor profiles by path).
 #pragma once
 
 #include "sandbox/spec.h"

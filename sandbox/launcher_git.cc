@@ -16,9 +16,12 @@ namespace {
 constexpr std::size_t kConfigBytesMax = 256 << 10;  // a larger one is shown empty
 constexpr std::size_t kConfigsMax = 512, kScrubbedMax = 48;
 constexpr int kDepthMax = 6;  // of modules in modules
-constexpr std::array kSecretKeys = {"extraheader", "password", "token", "oauthtoken", "secret", "privatekey", "cookie", "smtppass"};
+constexpr std::array kSecretKeys = {"extraheader", "password",   "token",  "oauthtoken",
+                                    "secret",      "privatekey", "cookie", "smtppass"};
 
-bool equal(std::string_view a, const char* b) { return a.size() == std::string_view(b).size() && ::strncasecmp(a.data(), b, a.size()) == 0; }
+bool equal(std::string_view a, const char* b) {
+  return a.size() == std::string_view(b).size() && ::strncasecmp(a.data(), b, a.size()) == 0;
+}
 
 std::string_view trimmed(std::string_view text) {
   const auto from = text.find_first_not_of(" \t");
@@ -32,7 +35,8 @@ std::string without_users(std::string_view line) {
   while (!line.empty()) {
     const auto at = line.find("://");
     if (at == line.npos) break;
-    const auto scheme_is_http = at >= 4 && (line.substr(0, at).ends_with("http") || line.substr(0, at).ends_with("https"));
+    const auto scheme_is_http = at >= 4 && (line.substr(0, at).ends_with("http") ||
+                                            line.substr(0, at).ends_with("https"));
     out.append(line.substr(0, at + 3));
     line.remove_prefix(at + 3);
     const auto end = std::min(line.find_first_of("/\"' \t"), line.size());
@@ -52,7 +56,9 @@ void names_in(const View& view, std::string path, std::vector<std::string>& out)
     if (entry->d_name[0] != '.') out.push_back(path + "/" + entry->d_name);
 }
 
-bool is_dir(const View& view, const std::string& path) { return static_cast<bool>(view.at(path, O_DIRECTORY)); }
+bool is_dir(const View& view, const std::string& path) {
+  return static_cast<bool>(view.at(path, O_DIRECTORY));
+}
 
 // The configurations of the git directory `dir`, its linked worktrees' and its submodules'.
 void collect(const View& view, const std::string& dir, int depth, std::vector<std::string>& out) {
@@ -66,8 +72,10 @@ void collect(const View& view, const std::string& dir, int depth, std::vector<st
   // A submodule's name may have slashes: a directory without a configuration is a part of one.
   for (std::size_t i = 0; i < modules.size() && i < kConfigsMax; ++i) {
     if (!is_dir(view, modules[i])) continue;
-    if (view.at(modules[i] + "/config", 0)) collect(view, modules[i], depth - 1, out);
-    else names_in(view, modules[i], modules);
+    if (view.at(modules[i] + "/config", 0))
+      collect(view, modules[i], depth - 1, out);
+    else
+      names_in(view, modules[i], modules);
   }
 }
 
@@ -75,7 +83,9 @@ void collect(const View& view, const std::string& dir, int depth, std::vector<st
 std::string text_at(const View& view, const std::string& path) {
   const auto slash = path.rfind('/');
   const Fd dir = view.at(path.substr(0, slash), O_DIRECTORY);
-  const Fd file(dir ? ::openat(dir.get(), path.c_str() + slash + 1, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC) : -1);
+  const Fd file(dir ? ::openat(dir.get(), path.c_str() + slash + 1,
+                               O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+                    : -1);
   struct stat status;
   if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return {};
   return read_file(file.get(), kConfigBytesMax + 1);
@@ -93,8 +103,11 @@ std::string without_credentials(std::string_view config) {
     const auto equals = line.find('=');
     // "[http] extraheader = x" may stand on one line.
     auto key = trimmed(line.substr(0, std::min(equals, line.size())));
-    if (const auto bracket = key.rfind(']'); bracket != key.npos) key = trimmed(key.substr(bracket + 1));
-    const bool secret = equals != line.npos && std::any_of(kSecretKeys.begin(), kSecretKeys.end(), [&](const char* name) { return equal(key, name); });
+    if (const auto bracket = key.rfind(']'); bracket != key.npos)
+      key = trimmed(key.substr(bracket + 1));
+    const bool secret = equals != line.npos &&
+                        std::any_of(kSecretKeys.begin(), kSecretKeys.end(),
+                                    [&](const char* name) { return equal(key, name); });
     if (continued) {
       continued = line.ends_with('\\');
       continue;
@@ -109,14 +122,16 @@ std::string without_credentials(std::string_view config) {
   return out;
 }
 
-std::vector<std::pair<std::string, std::string>> configs_without_credentials(const View& view, const Spec& spec, const std::vector<Source>& sources) {
+std::vector<std::pair<std::string, std::string>> configs_without_credentials(
+    const View& view, const Spec& spec, const std::vector<Source>& sources) {
   std::vector<std::string> dirs, configs;
   for (const auto& source : sources)
     if (source.path != spec.root) dirs.push_back(source.path);
   if (const auto own = view.resolve(spec.root + "/.git"); !own.empty()) dirs.push_back(own);
   dirs.insert(dirs.end(), spec.readonly.begin(), spec.readonly.end());
   for (const auto& dir : dirs)
-    if (is_dir(view, dir) && (view.at(dir + "/HEAD", 0) || view.at(dir + "/config", 0))) collect(view, dir, kDepthMax, configs);
+    if (is_dir(view, dir) && (view.at(dir + "/HEAD", 0) || view.at(dir + "/config", 0)))
+      collect(view, dir, kDepthMax, configs);
   std::sort(configs.begin(), configs.end());
   configs.erase(std::unique(configs.begin(), configs.end()), configs.end());
   std::vector<std::pair<std::string, std::string>> out;
@@ -126,9 +141,14 @@ std::vector<std::pair<std::string, std::string>> configs_without_credentials(con
       out.emplace_back(path, "");
     } else {
       if (!text.empty() && text.back() != '\n') text += '\n';
-      if (auto shown = without_credentials(text); shown != text) out.emplace_back(path, std::move(shown));
+      if (auto shown = without_credentials(text); shown != text)
+        out.emplace_back(path, std::move(shown));
     }
-    if (out.size() > kScrubbedMax) fail("policy", "more than {} git configurations with credentials, the last of them {}; move them to a credential helper", kScrubbedMax, path);
+    if (out.size() > kScrubbedMax)
+      fail("policy",
+           "more than {} git configurations with credentials, the last of them {}; move them to a "
+           "credential helper",
+           kScrubbedMax, path);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// What a command takes of the worktree's file system: a size for each file does not bound how many there are.
+// What a command takes of the worktree's file system: a size for each file does not bound how many
+// there are.
 #pragma once
 
 #include <sys/types.h>
@@ -15,14 +16,16 @@ class Growth {
  public:
   // `top`: whose descendants are the command's processes.
   Growth(const Spec& spec, pid_t top);
-  // Why the tree must end, or "". What was taken since the last call counts when one of the command's processes has run since: a shell that
-  // waits is not to blame for what the host writes meanwhile. What is given back counts as well.
+  // Why the tree must end, or "". What was taken since the last call counts when one of the
+  // command's processes has run since: a shell that waits is not to blame for what the host writes
+  // meanwhile. What is given back counts as well.
   std::string over();
   bool idle() const { return idle_; }  // none had run at the last call
 
  private:
   struct Space {
-    std::uint64_t bytes_used = 0, bytes_free = 0, bytes_all = 0, inodes_used = 0, inodes_free = 0, inodes_all = 0;
+    std::uint64_t bytes_used = 0, bytes_free = 0, bytes_all = 0, inodes_used = 0, inodes_free = 0,
+                  inodes_all = 0;
   };
   bool look(Space& out) const;
   bool has_run();

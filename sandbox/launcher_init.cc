@@ -37,15 +37,18 @@ struct Command {
     for (const auto& word : spec.argv) argv.push_back(const_cast<char*>(word.c_str()));
     for (const auto& variable : spec.env) {
       env.push_back(const_cast<char*>(variable.c_str()));
-      if (variable.starts_with("PATH=")) ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
+      if (variable.starts_with("PATH="))
+        ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
     }
     argv.push_back(nullptr);
     env.push_back(nullptr);
   }
 };
 
-// Runs between vfork and exec, in the parent's memory. A function of its own, for what it leaves on the stack.
-[[noreturn, gnu::noinline]] void become_command(const Spec& spec, const Command& command, const CommandGroup& group) {
+// Runs between vfork and exec, in the parent's memory. A function of its own, for what it leaves on
+// the stack.
+[[noreturn, gnu::noinline]] void become_command(const Spec& spec, const Command& command,
+                                                const CommandGroup& group) {
   group.join();
   if (!limit_cpu(spec)) {
     write_all(2, "sandbox: cannot limit CPU time\n");

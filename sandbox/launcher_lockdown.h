@@ -8,10 +8,12 @@
 namespace lares::sandbox::launcher {
 
 void limit_resources(const Spec& spec);
-// Of each process the command starts; not of PID 1, which must outlive them. System calls only; false with errno set.
+// Of each process the command starts; not of PID 1, which must outlive them. System calls only;
+// false with errno set.
 bool limit_cpu(const Spec& spec);
 void drop_capabilities();
-// The model decodes on the same cores. Best effort: a lower priority may be set already. System calls only.
+// The model decodes on the same cores. Best effort: a lower priority may be set already. System
+// calls only.
 void step_back();
 // Defence in depth where the kernel has it; returns a fact for people. Needs no_new_privs.
 std::string landlock(const Spec& spec);

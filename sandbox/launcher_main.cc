@@ -1,5 +1,6 @@
-// lares-sandbox: runs one command in namespaces of its own and dies with whoever started it. Started by the daemon only, with
-// the descriptors of spec.h. Three processes: this one on the host, PID 1 of the sandbox, and the command. Without a sandbox two. With
+// lares-sandbox: runs one command in namespaces of its own and dies with whoever started it.
+// Started by the daemon only, with the descriptors of spec.h. Three processes: this one on the
+// host, PID 1 of the sandbox, and the command. Without a sandbox two. With
 // --tree it confines nothing; see tree.h.
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +34,8 @@ namespace {
 Spec read_spec() {
   const auto text = read_file(kSpecFd, kSpecBytesMax + 1);
   if (text.empty() || text.size() > kSpecBytesMax)
-    fail("internal", "no specification on descriptor {}; this program is started by laresd", kSpecFd);
+    fail("internal", "no specification on descriptor {}; this program is started by laresd",
+         kSpecFd);
   auto spec = decode(text);
   if (!spec) fail("internal", "specification: {}", spec.error());
   ::close(kSpecFd);
@@ -43,15 +45,18 @@ Spec read_spec() {
 void map_ids(const Identity& identity) {
   // An unprivileged process may map one uid, its own; and one gid once it has given up setgroups().
   if (!write_file("/proc/self/setgroups", "deny")) fail_errno("user namespace", "forbid setgroups");
-  if (!write_file("/proc/self/uid_map", fmt::format("{} {} 1\n", identity.inside_uid, identity.uid)))
+  if (!write_file("/proc/self/uid_map",
+                  fmt::format("{} {} 1\n", identity.inside_uid, identity.uid)))
     fail_errno("user namespace", "map uid {} to {}", identity.uid, identity.inside_uid);
-  if (!write_file("/proc/self/gid_map", fmt::format("{} {} 1\n", identity.inside_gid, identity.gid)))
+  if (!write_file("/proc/self/gid_map",
+                  fmt::format("{} {} 1\n", identity.inside_gid, identity.gid)))
     fail_errno("user namespace", "map gid {} to {}", identity.gid, identity.inside_gid);
   if (::getuid() == 0 || ::geteuid() == 0) fail("identity", "would be uid 0 inside");
 }
 
-[[noreturn]] void inside(const Spec& spec, Identity identity, const std::vector<std::string>& sockets, const Fd& outside, CommandGroup group,
-                         int status) {
+[[noreturn]] void inside(const Spec& spec, Identity identity,
+                         const std::vector<std::string>& sockets, const Fd& outside,
+                         CommandGroup group, int status) {
   // From here on the death of the process outside kills this one, and the whole namespace with it.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail_errno("internal", "PR_SET_PDEATHSIG");
   pollfd gone{outside.get(), POLLIN, 0};
@@ -85,9 +90,12 @@ void map_ids(const Identity& identity) {
   const Fd self(pidfd_open(::getpid()));
   if (!self) fail_errno("internal", "pidfd_open");
   int raw = -1;
-  const pid_t pid = clone_with(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP, &raw);
+  const pid_t pid = clone_with(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC |
+                                   CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
+                               &raw);
   if (pid < 0) fail_errno("user namespace", "create the namespaces");
-  if (pid == 0) inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
+  if (pid == 0)
+    inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
   status_write = Fd();
   while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
   }
@@ -106,7 +114,8 @@ int main(int argc, char** argv) {
   ::setsid();  // a terminal's Ctrl-C is for the daemon
   const mode_t mask = ::umask(022);
   const Spec spec = read_spec();
-  if (::fcntl(kControlFd, F_SETFD, FD_CLOEXEC) != 0) fail_errno("internal", "no control socket on descriptor {}", kControlFd);
+  if (::fcntl(kControlFd, F_SETFD, FD_CLOEXEC) != 0)
+    fail_errno("internal", "no control socket on descriptor {}", kControlFd);
   if (spec.backend == "bubblewrap") run_bubblewrap(spec);
   if (spec.backend == "none") run_plain(spec, mask);
   if (spec.backend != "native") fail("internal", "unknown backend '{}'", spec.backend);

@@ -13,7 +13,8 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-// The view is assembled on a directory every system has; the new mount namespace keeps that to itself.
+// The view is assembled on a directory every system has; the new mount namespace keeps that to
+// itself.
 constexpr const char* kScaffold = "/tmp";
 constexpr const char* kMasks = "/run/lares";
 constexpr std::size_t kPasswdBytesMax = 1 << 20;
@@ -36,10 +37,12 @@ std::string with_entry(const char* file, unsigned id, const std::string& entry) 
 
 }  // namespace
 
-Fd make_fs(const char* type, std::initializer_list<std::pair<const char*, const char*>> options, unsigned attributes, bool must) {
+Fd make_fs(const char* type, std::initializer_list<std::pair<const char*, const char*>> options,
+           unsigned attributes, bool must) {
   const Fd context(::fsopen(type, FSOPEN_CLOEXEC));
   bool fine = static_cast<bool>(context);
-  for (const auto& [key, value] : options) fine = fine && ::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) == 0;
+  for (const auto& [key, value] : options)
+    fine = fine && ::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value, 0) == 0;
   fine = fine && ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
   Fd mount(fine ? ::fsmount(context.get(), FSMOUNT_CLOEXEC, attributes) : -1);
   if (!mount && must) fail_errno("mounts", "make a new {}", type);
@@ -65,20 +68,24 @@ View View::of_host() {
 }
 
 Fd View::at(const std::string& path, uint64_t flags) const {
-  return Fd(openat2(root_.get(), path.c_str(), flags | O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  return Fd(openat2(root_.get(), path.c_str(), flags | O_PATH,
+                    RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
 }
 
 Fd View::at_system(const std::string& path, uint64_t flags) const {
-  return Fd(openat2(root_.get(), path.c_str(), flags | O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
+  return Fd(
+      openat2(root_.get(), path.c_str(), flags | O_PATH, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS));
 }
 
 std::string View::resolve(const std::string& path) const {
   const Fd found = at_system(path, 0);
   if (!found) return {};
   char name[PATH_MAX];
-  const auto n = ::readlink(fmt::format("/proc/self/fd/{}", found.get()).c_str(), name, sizeof name);
+  const auto n = ::readlink(fmt::format("/proc/self/fd/{}", found.get()).c_str(), name,
+                            sizeof name);
   const std::string_view text(name, n > 0 ? static_cast<std::size_t>(n) : 0), scaffold(kScaffold);
-  if (!text.starts_with(scaffold) || text.size() <= scaffold.size() || text[scaffold.size()] != '/') return {};
+  if (!text.starts_with(scaffold) || text.size() <= scaffold.size() || text[scaffold.size()] != '/')
+    return {};
   return std::string(text.substr(scaffold.size()));
 }
 
@@ -87,8 +94,10 @@ void View::make_dir(const std::string& path) {
     const auto prefix = path.substr(0, end);
     const auto parent = parent_of(prefix);
     Fd there = at(prefix, O_DIRECTORY);
-    if (!there && errno == EACCES) put(tmpfs("0755", "1m", kPlain), parent);
-    else if (!there && errno != ENOENT) fail_errno("mounts", "open {} for mounting", prefix);
+    if (!there && errno == EACCES)
+      put(tmpfs("0755", "1m", kPlain), parent);
+    else if (!there && errno != ENOENT)
+      fail_errno("mounts", "open {} for mounting", prefix);
     if (!there) {
       const Fd dir = at(parent, O_DIRECTORY);
       if (!dir || ::mkdirat(dir.get(), prefix.c_str() + prefix.rfind('/') + 1, 0755) != 0)
@@ -105,21 +114,25 @@ void View::put(Fd tree, const std::string& path) {
 }
 
 void View::put(Fd tree, const Fd& target, const std::string& name) {
-  if (::move_mount(tree.get(), "", target.get(), "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
+  if (::move_mount(tree.get(), "", target.get(), "",
+                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) != 0)
     fail_errno("mounts", "mount on {}", name);
 }
 
 void View::set(const Fd& target, unsigned attributes, bool recursive, const std::string& name) {
   mount_attr attr{};
   attr.attr_set = attributes;
-  if (!target || ::mount_setattr(target.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attr, sizeof attr) != 0)
+  if (!target || ::mount_setattr(target.get(), "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0),
+                                 &attr, sizeof attr) != 0)
     fail_errno("mounts", "set the mount attributes of {}", name);
 }
 
 Fd View::clone(const std::string& path) const { return clone(at(path, 0), path); }
 
 Fd View::clone(const Fd& from, const std::string& name) const {
-  Fd tree(from ? ::open_tree(from.get(), "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE) : -1);
+  Fd tree(from ? ::open_tree(from.get(), "",
+                             AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE)
+               : -1);
   if (!tree) fail_errno("mounts", "clone {}", name);
   return tree;
 }
@@ -127,8 +140,10 @@ Fd View::clone(const Fd& from, const std::string& name) const {
 void View::make_masks(const Identity& identity, const Spec& spec) {
   const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
   const auto passwd = with_entry("/etc/passwd", identity.inside_uid,
-                                 fmt::format("user:x:{}:{}:sandbox user:{}:/bin/sh", identity.inside_uid, identity.inside_gid, home));
-  const auto group = with_entry("/etc/group", identity.inside_gid, fmt::format("user:x:{}:", identity.inside_gid));
+                                 fmt::format("user:x:{}:{}:sandbox user:{}:/bin/sh",
+                                             identity.inside_uid, identity.inside_gid, home));
+  const auto group = with_entry("/etc/group", identity.inside_gid,
+                                fmt::format("user:x:{}:", identity.inside_gid));
   Fd masks = tmpfs("0755", "16m", kPlain);
   const auto add = [&](const char* name, const std::string& text) {
     const Fd file(::openat(masks.get(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
@@ -146,7 +161,8 @@ void View::make_masks(const Identity& identity, const Spec& spec) {
   put(std::move(masks), kMasks);
   set(at(kMasks, O_DIRECTORY), kReadOnly, false, kMasks);
   for (const auto& [text, name] : {std::pair(&passwd, "passwd"), std::pair(&group, "group")})
-    if (!text->empty() && at(fmt::format("/etc/{}", name), 0)) put(clone(fmt::format("{}/{}", kMasks, name)), fmt::format("/etc/{}", name));
+    if (!text->empty() && at(fmt::format("/etc/{}", name), 0))
+      put(clone(fmt::format("{}/{}", kMasks, name)), fmt::format("/etc/{}", name));
 }
 
 void View::pin(const std::string& path) {
@@ -157,7 +173,8 @@ void View::pin(const std::string& path) {
 // An empty Fd where there is nothing to protect, or nothing that can be reached.
 Fd View::to_cover(const std::string& path) const {
   Fd target = at(path, 0);
-  if (!target && errno != ENOENT && errno != ENOTDIR && errno != EACCES) fail_errno("mounts", "open {} to cover it", path);
+  if (!target && errno != ENOENT && errno != ENOTDIR && errno != EACCES)
+    fail_errno("mounts", "open {} to cover it", path);
   return target;
 }
 
@@ -174,7 +191,8 @@ void View::cover_empty(const std::string& path) {
   if (!target) return;
   struct stat status;
   if (::fstat(target.get(), &status) != 0) fail_errno("mounts", "look at {} to hide it", path);
-  put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target, path);
+  put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target,
+      path);
 }
 
 void View::cover_credentials() {
@@ -182,7 +200,8 @@ void View::cover_credentials() {
 }
 
 void View::become_root() {
-  if (::fchdir(root_.get()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0) fail_errno("mounts", "pivot_root");
+  if (::fchdir(root_.get()) != 0 || ::syscall(SYS_pivot_root, ".", ".") != 0)
+    fail_errno("mounts", "pivot_root");
   if (::umount2(".", MNT_DETACH) != 0) fail_errno("mounts", "let go of the host's root");
   if (::chdir("/") != 0) fail_errno("mounts", "enter the new root");
 }

@@ -1,5 +1,6 @@
-// A root directory under construction. Every place is found by descriptor and without following links a command could have
-// made, and nothing is ever created on the host: missing places appear only in private file systems.
+// A root directory under construction. Every place is found by descriptor and without following
+// links a command could have made, and nothing is ever created on the host: missing places appear
+// only in private file systems.
 #pragma once
 
 #include <sys/mount.h>
@@ -19,7 +20,8 @@ inline constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 inline constexpr unsigned kReadOnly = MOUNT_ATTR_RDONLY | kPlain;
 
 // A new file system, not attached anywhere. With `must`, failure ends the launcher.
-Fd make_fs(const char* type, std::initializer_list<std::pair<const char*, const char*>> options, unsigned attributes, bool must = true);
+Fd make_fs(const char* type, std::initializer_list<std::pair<const char*, const char*>> options,
+           unsigned attributes, bool must = true);
 Fd tmpfs(const char* mode, const char* size, unsigned attributes);
 
 class View {
@@ -34,19 +36,21 @@ class View {
   // What `path` leads to when links are followed inside the view; "" when nowhere.
   std::string resolve(const std::string& path) const;
 
-  // Makes `path` a directory that can be mounted on. Where the user may not pass an ancestor, that becomes a private one.
+  // Makes `path` a directory that can be mounted on. Where the user may not pass an ancestor, that
+  // becomes a private one.
   void make_dir(const std::string& path);
   void put(Fd tree, const std::string& path);
   void put(Fd tree, const Fd& target, const std::string& name);
   void set(const Fd& target, unsigned attributes, bool recursive, const std::string& name);
 
   void make_masks(const Identity& identity, const Spec& spec);
-  void pin(const std::string& path);              // a mount point of its own: cannot be renamed or removed
+  void pin(const std::string& path);  // a mount point of its own: cannot be renamed or removed
   // Nothing where there is nothing.
   void cover_read_only(const std::string& path);
-  void cover_empty(const std::string& path);      // a file or a directory
+  void cover_empty(const std::string& path);  // a file or a directory
 
-  // Git configurations that hold credentials, shown without them. make_masks() has read them, before anything was covered.
+  // Git configurations that hold credentials, shown without them. make_masks() has read them,
+  // before anything was covered.
   void cover_credentials();
 
   void become_root();

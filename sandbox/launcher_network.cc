@@ -23,15 +23,18 @@ void loopback_up() {
   const Fd socket(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   ::strncpy(request.ifr_name, "lo", IFNAMSIZ - 1);
-  if (!socket || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0) fail_errno("network", "find the loopback interface");
+  if (!socket || ::ioctl(socket.get(), SIOCGIFFLAGS, &request) != 0)
+    fail_errno("network", "find the loopback interface");
   request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP | IFF_RUNNING);
-  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0) fail_errno("network", "bring up the loopback interface");
+  if (::ioctl(socket.get(), SIOCSIFFLAGS, &request) != 0)
+    fail_errno("network", "bring up the loopback interface");
 }
 
 void hand_out_listener() {
   const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
   const sockaddr_in address{AF_INET, htons(kProxyPort), {htonl(INADDR_LOOPBACK)}, {}};
-  if (!listener || ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+  if (!listener ||
+      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
       ::listen(listener.get(), kBacklog) != 0)
     fail_errno("network", "listen on 127.0.0.1:{}", kProxyPort);
   char mark = kReplyListener;
@@ -48,7 +51,8 @@ void hand_out_listener() {
   header->cmsg_len = CMSG_LEN(sizeof(int));
   const int fd = listener.get();
   ::memcpy(CMSG_DATA(header), &fd, sizeof fd);
-  if (::sendmsg(kControlFd, &message, MSG_NOSIGNAL) != 1) fail_errno("network", "hand out the listener");
+  if (::sendmsg(kControlFd, &message, MSG_NOSIGNAL) != 1)
+    fail_errno("network", "hand out the listener");
 }
 
 }  // namespace lares::sandbox::launcher

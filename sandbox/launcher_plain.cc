@@ -28,7 +28,8 @@ std::vector<char*> pointers(const std::vector<std::string>& words) {
 
 // The command may signal its whole group, which we are in.
 void heed_signals(sighandler_t how) {
-  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM}) ::signal(signal, how);
+  for (const int signal : {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM})
+    ::signal(signal, how);
 }
 
 // `failed` closes when the command's program runs; else it is told why it does not.
@@ -38,8 +39,10 @@ void heed_signals(sighandler_t how) {
   ::umask(mask);
   heed_signals(SIG_DFL);
   for (const auto& variable : spec.env)
-    if (variable.starts_with("PATH=")) ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
-  if (::chdir(spec.cwd.c_str()) == 0) ::execvpe(spec.argv[0].c_str(), pointers(spec.argv).data(), pointers(spec.env).data());
+    if (variable.starts_with("PATH="))
+      ::setenv("PATH", variable.c_str() + 5, 1);  // where execvpe looks
+  if (::chdir(spec.cwd.c_str()) == 0)
+    ::execvpe(spec.argv[0].c_str(), pointers(spec.argv).data(), pointers(spec.env).data());
   const int error = errno;
   (void)!::write(failed, &error, sizeof error);
   ::_exit(kExitSetupFailed);

@@ -24,14 +24,18 @@ static_assert(std::size(kProgram) <= BPF_MAXINSNS);
 }  // namespace
 
 void filter_system_calls() {
-  const sock_fprog program{static_cast<unsigned short>(std::size(kProgram)), const_cast<sock_filter*>(kProgram)};
-  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0) fail_errno("seccomp", "install the filter");
+  const sock_fprog program{static_cast<unsigned short>(std::size(kProgram)),
+                           const_cast<sock_filter*>(kProgram)};
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+    fail_errno("seccomp", "install the filter");
 }
 
 int export_filter() {
   const int file = ::memfd_create("lares-seccomp", 0);
   if (file < 0) fail_errno("seccomp", "memfd_create");
-  if (!write_all(file, std::string_view(reinterpret_cast<const char*>(kProgram), sizeof kProgram)) || ::lseek(file, 0, SEEK_SET) != 0)
+  if (!write_all(file,
+                 std::string_view(reinterpret_cast<const char*>(kProgram), sizeof kProgram)) ||
+      ::lseek(file, 0, SEEK_SET) != 0)
     fail_errno("seccomp", "write the filter");
   return file;
 }

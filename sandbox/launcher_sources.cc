@@ -15,15 +15,35 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr std::size_t kPointerBytesMax = 8192;     // of a .git file, commondir, ...
+constexpr std::size_t kPointerBytesMax = 8192;  // of a .git file, commondir, ...
 constexpr std::size_t kSocketTableBytesMax = 4 << 20;
 
 // What builds need from a home directory and what holds no credentials.
-constexpr std::array kToolchains = {
-    ".cargo/bin",   ".cargo/registry", ".cargo/git",      ".rustup",         ".nvm",          ".volta",         ".pyenv",
-    ".rbenv",       ".sdkman",         ".local/bin",      ".local/lib",      ".local/share/uv", ".local/share/pnpm", ".local/share/mise",
-    "go/pkg",       "go/bin",          ".m2/repository",  ".gradle/caches",  ".cache/pip",    ".cache/uv",      ".cache/go-build",
-    ".cache/ccache", ".npm/_cacache",  ".deno",           ".bun/bin"};
+constexpr std::array kToolchains = {".cargo/bin",
+                                    ".cargo/registry",
+                                    ".cargo/git",
+                                    ".rustup",
+                                    ".nvm",
+                                    ".volta",
+                                    ".pyenv",
+                                    ".rbenv",
+                                    ".sdkman",
+                                    ".local/bin",
+                                    ".local/lib",
+                                    ".local/share/uv",
+                                    ".local/share/pnpm",
+                                    ".local/share/mise",
+                                    "go/pkg",
+                                    "go/bin",
+                                    ".m2/repository",
+                                    ".gradle/caches",
+                                    ".cache/pip",
+                                    ".cache/uv",
+                                    ".cache/go-build",
+                                    ".cache/ccache",
+                                    ".npm/_cacache",
+                                    ".deno",
+                                    ".bun/bin"};
 
 constexpr uint64_t kNoLinks = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
@@ -61,7 +81,8 @@ bool config_names(const std::string& git_dir, const std::string& root) {
   const Fd file(openat2(AT_FDCWD, (git_dir + "/config").c_str(), O_RDONLY | O_NONBLOCK, 0));
   if (!file) return false;
   const auto text = read_file(file.get(), 65536);
-  for (std::size_t at = text.find("worktree"); at != text.npos; at = text.find("worktree", at + 1)) {
+  for (std::size_t at = text.find("worktree"); at != text.npos;
+       at = text.find("worktree", at + 1)) {
     auto begin = text.find_first_not_of(" \t", at + 8);
     if (begin == text.npos || text[begin] != '=') continue;
     begin = text.find_first_not_of(" \t", begin + 1);
@@ -77,14 +98,17 @@ Fd clone(int fd, const Fd& idmap) {
   mount_attr attr{};
   attr.attr_set = MOUNT_ATTR_IDMAP;
   attr.userns_fd = static_cast<uint64_t>(idmap.get());
-  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0) return Fd();
+  if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0)
+    return Fd();
   return tree;
 }
 
 Fd read_only(Fd tree) {
   mount_attr attr{};
   attr.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-  if (!tree || ::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0) return Fd();
+  if (!tree ||
+      ::mount_setattr(tree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0)
+    return Fd();
   return tree;
 }
 
@@ -98,14 +122,16 @@ std::vector<std::string> linked_git_dirs(const std::string& root) {
   if (!line.starts_with("gitdir: ")) return {};
   const auto git_dir = absolute(line.substr(8), root);
   if (git_dir.empty() || below(root, git_dir) || !is_dir(git_dir)) return {};
-  if (absolute(first_line(git_dir + "/gitdir"), git_dir) != pointer && !config_names(git_dir, root)) return {};
+  if (absolute(first_line(git_dir + "/gitdir"), git_dir) != pointer && !config_names(git_dir, root))
+    return {};
   std::vector<std::string> out;
   if (!below(git_dir, root)) out.push_back(git_dir);
   const auto to_common = first_line(git_dir + "/commondir");
   if (to_common.empty()) return out;
   const auto common = absolute(to_common, git_dir);
   // Git itself keeps the one below the other: <common>/worktrees/<name>.
-  if (common.empty() || !git_dir.starts_with(common + "/worktrees/") || !is_dir(common + "/objects") || !is_dir(common + "/refs"))
+  if (common.empty() || !git_dir.starts_with(common + "/worktrees/") ||
+      !is_dir(common + "/objects") || !is_dir(common + "/refs"))
     return {};
   if (!below(common, root) && !below(root, common)) out.insert(out.begin(), common);
   return out;
@@ -117,19 +143,26 @@ std::vector<Source> collect_sources(const Spec& spec, const Fd& idmap) {
   if (!root) return out;
   Fd worktree = clone(root.get(), idmap);
   mount_attr attr{};
-  attr.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | (spec.worktree_readonly ? MOUNT_ATTR_RDONLY : 0);
-  if (!worktree || ::mount_setattr(worktree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0) return out;
+  attr.attr_set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+                  (spec.worktree_readonly ? MOUNT_ATTR_RDONLY : 0);
+  if (!worktree ||
+      ::mount_setattr(worktree.get(), "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof attr) != 0)
+    return out;
   out.push_back({spec.root, std::move(worktree)});
   for (const auto& path : linked_git_dirs(spec.root)) {
     const Fd dir(openat2(AT_FDCWD, path.c_str(), O_PATH | O_DIRECTORY, kNoLinks));
-    if (Fd tree = dir ? read_only(clone(dir.get(), idmap)) : Fd()) out.push_back({path, std::move(tree)});
+    if (Fd tree = dir ? read_only(clone(dir.get(), idmap)) : Fd())
+      out.push_back({path, std::move(tree)});
   }
-  const Fd home(spec.home.empty() ? -1 : openat2(AT_FDCWD, spec.home.c_str(), O_PATH | O_DIRECTORY, kNoLinks));
+  const Fd home(spec.home.empty()
+                    ? -1
+                    : openat2(AT_FDCWD, spec.home.c_str(), O_PATH | O_DIRECTORY, kNoLinks));
   for (const char* name : kToolchains) {
     if (!home) break;
     const Fd dir(openat2(home.get(), name, O_PATH | O_DIRECTORY, kNoLinks | RESOLVE_BENEATH));
     if (!dir) continue;
-    if (Fd tree = read_only(clone(dir.get(), Fd()))) out.push_back({spec.home + "/" + name, std::move(tree)});
+    if (Fd tree = read_only(clone(dir.get(), Fd())))
+      out.push_back({spec.home + "/" + name, std::move(tree)});
   }
   return out;
 }

@@ -17,7 +17,9 @@ constexpr int kWatchPeriodMs = 250;
 
 }  // namespace
 
-std::string told_of_kill(const std::string& why) { return fmt::format("\nsandbox: killed, the command's processes {}\n", why); }
+std::string told_of_kill(const std::string& why) {
+  return fmt::format("\nsandbox: killed, the command's processes {}\n", why);
+}
 
 void end_as(int status) {
   if (WIFSIGNALED(status)) {
@@ -53,11 +55,13 @@ void supervise(pid_t pid, Fd pidfd, int status, Growth* growth) {
   int ended = 0;
   while (::waitpid(pid, &ended, 0) < 0)
     if (errno != EINTR) fail_errno("internal", "wait for the sandbox");
-  // A namespace's PID 1 is only gone when all in it are; bubblewrap's helper process may be outlived by it.
+  // A namespace's PID 1 is only gone when all in it are; bubblewrap's helper process may be
+  // outlived by it.
   while (::waitpid(-1, nullptr, 0) >= 0 || errno == EINTR) {
   }
   int reported;
-  if (status >= 0 && ::read(status, &reported, sizeof reported) == sizeof reported) ended = reported;
+  if (status >= 0 && ::read(status, &reported, sizeof reported) == sizeof reported)
+    ended = reported;
   end_as(ended);
 }
 

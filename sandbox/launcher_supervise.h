@@ -1,4 +1,5 @@
-// The launcher's own process, on the host: waits for the command or for the daemon's end of file, and reports how it ended.
+// The launcher's own process, on the host: waits for the command or for the daemon's end of file,
+// and reports how it ended.
 #pragma once
 
 #include <sys/types.h>
@@ -17,9 +18,9 @@ std::string told_of_kill(const std::string& why);
 // As a command ended whose wait status this is, so that whoever waits for us sees the same.
 [[noreturn]] void end_as(int status);
 
-// `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the command.
-// Returns when the child is gone and, as a subreaper, everything it left behind; by exiting or dying as the command did.
-// `growth`: to be watched here, for nobody inside does.
+// `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the
+// command. Returns when the child is gone and, as a subreaper, everything it left behind; by
+// exiting or dying as the command did. `growth`: to be watched here, for nobody inside does.
 [[noreturn]] void supervise(pid_t pid, Fd pidfd, int status, Growth* growth = nullptr);
 
 }  // namespace lares::sandbox::launcher

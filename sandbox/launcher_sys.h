@@ -1,4 +1,5 @@
-// What the launcher's parts share: failing in one line, descriptors, and the system calls glibc 2.36 has no names for.
+// What the launcher's parts share: failing in one line, descriptors, and the system calls
+// glibc 2.36 has no names for.
 #pragma once
 
 #include <stdint.h>
@@ -30,7 +31,8 @@ class Fd {
   int fd_ = -1;
 };
 
-// One line on stderr, the same to the daemon, exit 125. `layer` is a name that fixes.cc knows, or "policy".
+// One line on stderr, the same to the daemon, exit 125. `layer` is a name that fixes.cc knows, or
+// "policy".
 [[noreturn]] void fail_with(std::string_view layer, const std::string& message);
 
 template <class... Args>
@@ -42,7 +44,8 @@ template <class... Args>
 [[noreturn]] void fail_errno_with(std::string_view layer, int error, const std::string& message);
 
 template <class... Args>
-[[noreturn]] void fail_errno(std::string_view layer, fmt::format_string<Args...> text, Args&&... args);
+[[noreturn]] void fail_errno(std::string_view layer, fmt::format_string<Args...> text,
+                             Args&&... args);
 
 std::string errno_text(int error);
 
@@ -58,7 +61,8 @@ bool write_all(int fd, std::string_view bytes);
 std::string read_file(int fd, std::size_t max);
 
 template <class... Args>
-[[noreturn]] void fail_errno(std::string_view layer, fmt::format_string<Args...> text, Args&&... args) {
+[[noreturn]] void fail_errno(std::string_view layer, fmt::format_string<Args...> text,
+                             Args&&... args) {
   const int error = *__errno_location();
   fail_errno_with(layer, error, fmt::format(text, std::forward<Args>(args)...));
 }

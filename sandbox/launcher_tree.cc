@@ -34,7 +34,8 @@ pid_t parent_of(const char* pid) {
   const auto text = file ? read_file(file.get(), 4096) : "";
   const auto after_name = text.rfind(')');
   int parent = 0;
-  if (after_name == text.npos || ::sscanf(text.c_str() + after_name + 1, " %*c %d", &parent) != 1) return 0;
+  if (after_name == text.npos || ::sscanf(text.c_str() + after_name + 1, " %*c %d", &parent) != 1)
+    return 0;
   return parent;
 }
 
@@ -43,7 +44,8 @@ void kill_descendants() {
   DIR* proc = ::opendir("/proc");
   while (const dirent* entry = proc ? ::readdir(proc) : nullptr) {
     if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-    if (const pid_t parent = parent_of(entry->d_name); parent > 0) children.emplace(parent, ::atoi(entry->d_name));
+    if (const pid_t parent = parent_of(entry->d_name); parent > 0)
+      children.emplace(parent, ::atoi(entry->d_name));
   }
   if (proc) ::closedir(proc);
   std::vector<pid_t> tree{::getpid()};
@@ -51,9 +53,11 @@ void kill_descendants() {
     const auto [first, last] = children.equal_range(tree[i]);
     for (auto child = first; child != last; ++child) {
       tree.push_back(child->second);
-      // Its parent may have reaped it since, and its number be another's: what has the number now must still have the parent.
+      // Its parent may have reaped it since, and its number be another's: what has the number now
+      // must still have the parent.
       const Fd pidfd(pidfd_open(child->second));
-      if (pidfd && parent_of(fmt::format("{}", child->second).c_str()) == child->first) pidfd_send_signal(pidfd.get(), SIGKILL);
+      if (pidfd && parent_of(fmt::format("{}", child->second).c_str()) == child->first)
+        pidfd_send_signal(pidfd.get(), SIGKILL);
     }
   }
 }
@@ -88,7 +92,9 @@ bool reap(pid_t program, int& status) {
 
 void run_tree(char** argv) {
   ::close_range(kTreeReportFd + 1, ~0u, 0);
-  if (!argv[0] || ::fcntl(kTreeLifeFd, F_SETFD, FD_CLOEXEC) != 0) fail("internal", "--tree: no program, or nothing on descriptor {}; laresd starts this", kTreeLifeFd);
+  if (!argv[0] || ::fcntl(kTreeLifeFd, F_SETFD, FD_CLOEXEC) != 0)
+    fail("internal", "--tree: no program, or nothing on descriptor {}; laresd starts this",
+         kTreeLifeFd);
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) fail_errno("internal", "become a subreaper");
   sigset_t polite;
   ::sigemptyset(&polite);
@@ -104,14 +110,18 @@ void run_tree(char** argv) {
   const Fd pidfd(raw);
   close_streams();
   for (;;) {
-    pollfd wait[] = {{pidfd.get(), POLLIN, 0}, {kTreeLifeFd, POLLIN, 0}, {signals.get(), POLLIN, 0}};
+    pollfd wait[] = {
+        {pidfd.get(), POLLIN, 0}, {kTreeLifeFd, POLLIN, 0}, {signals.get(), POLLIN, 0}};
     if (::poll(wait, 3, -1) < 0 && errno != EINTR) break;
     if (wait[0].revents != 0 || wait[1].revents != 0) break;
     signalfd_siginfo signal;
-    if (wait[2].revents != 0 && ::read(signals.get(), &signal, sizeof signal) == sizeof signal) ::kill(-program, static_cast<int>(signal.ssi_signo));
+    if (wait[2].revents != 0 && ::read(signals.get(), &signal, sizeof signal) == sizeof signal)
+      ::kill(-program, static_cast<int>(signal.ssi_signo));
   }
   int status = SIGKILL;  // as wait() writes it, where the program outlives even that
-  for (const auto until = Clock::now() + kTreeEndsWithin; reap(program, status) && Clock::now() < until; ::poll(nullptr, 0, kLookAgainMs)) kill_descendants();
+  for (const auto until = Clock::now() + kTreeEndsWithin;
+       reap(program, status) && Clock::now() < until; ::poll(nullptr, 0, kLookAgainMs))
+    kill_descendants();
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

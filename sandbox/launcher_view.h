@@ -1,4 +1,5 @@
-// The file system a command sees: the host's, read-only, with private and empty places, and the worktree.
+// The file system a command sees: the host's, read-only, with private and empty places, and the
+// worktree.
 #pragma once
 
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace lares::sandbox::launcher {
 
-// Builds it and makes it the root directory. In the new mount and PID namespaces, with all capabilities over them.
+// Builds it and makes it the root directory. In the new mount and PID namespaces, with all
+// capabilities over them.
 void enter_view(const Spec& spec, Identity& identity, const std::vector<std::string>& sockets);
 
 }  // namespace lares::sandbox::launcher

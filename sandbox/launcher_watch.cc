@@ -24,7 +24,8 @@ constexpr int kDescriptorsMax = 65536;  // of the whole tree, looked at in one r
 using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 struct Tree {
-  std::uint64_t private_bytes = 0, mapped_bytes = 0;  // mapped: what is shared counts once for everyone who maps it
+  std::uint64_t private_bytes = 0, mapped_bytes = 0;  // mapped: what is shared counts once for
+                                                      // everyone who maps it
   std::vector<std::string> processes;                 // "/proc/7"
 };
 
@@ -43,7 +44,9 @@ Tree measure() {
     if (!is_number(entry->d_name)) continue;
     const auto process = fmt::format("/proc/{}", entry->d_name);
     unsigned long long size = 0, resident = 0, shared = 0;
-    if (::sscanf(text_of(process + "/statm").c_str(), "%llu %llu %llu", &size, &resident, &shared) != 3) continue;
+    if (::sscanf(text_of(process + "/statm").c_str(), "%llu %llu %llu", &size, &resident,
+                 &shared) != 3)
+      continue;
     out.processes.push_back(process);
     out.private_bytes += (resident - std::min(resident, shared)) * page;
     out.mapped_bytes += resident * page;
@@ -51,12 +54,14 @@ Tree measure() {
   return out;
 }
 
-// Shared memory that is mapped, each page once. Walks page tables: only for a tree that may be too large.
+// Shared memory that is mapped, each page once. Walks page tables: only for a tree that may be too
+// large.
 std::uint64_t shared_bytes(const Tree& tree) {
   std::uint64_t kilobytes = 0;
   for (const auto& process : tree.processes) {
     const auto text = text_of(process + "/smaps_rollup");
-    if (const auto at = text.find("Pss_Shmem:"); at != text.npos) kilobytes += static_cast<std::uint64_t>(::atoll(text.c_str() + at + 10));
+    if (const auto at = text.find("Pss_Shmem:"); at != text.npos)
+      kilobytes += static_cast<std::uint64_t>(::atoll(text.c_str() + at + 10));
   }
   return kilobytes << 10;
 }
@@ -73,8 +78,11 @@ std::uint64_t memory_file_bytes(const Tree& tree) {
       if (!is_number(entry->d_name) || --left < 0) continue;
       const auto n = ::readlinkat(::dirfd(dir.get()), entry->d_name, target, sizeof target);
       struct stat status;
-      if (n < 7 || std::string_view(target, 7) != "/memfd:" || ::fstatat(::dirfd(dir.get()), entry->d_name, &status, 0) != 0) continue;
-      if (seen.emplace(status.st_dev, status.st_ino).second) blocks += static_cast<std::uint64_t>(status.st_blocks);
+      if (n < 7 || std::string_view(target, 7) != "/memfd:" ||
+          ::fstatat(::dirfd(dir.get()), entry->d_name, &status, 0) != 0)
+        continue;
+      if (seen.emplace(status.st_dev, status.st_ino).second)
+        blocks += static_cast<std::uint64_t>(status.st_blocks);
     }
   }
   return blocks * 512;
@@ -96,14 +104,18 @@ std::uint64_t segment_bytes() {
 
 }  // namespace
 
-std::string too_much_memory(const Spec& spec) { return fmt::format("use more than {} MiB of memory together", spec.memory_bytes >> 20); }
+std::string too_much_memory(const Spec& spec) {
+  return fmt::format("use more than {} MiB of memory together", spec.memory_bytes >> 20);
+}
 
 std::string over_limit(const Spec& spec) {
   const auto tree = measure();
   // RLIMIT_NPROC does not count what is the host's root by number, hence the second look.
-  if (tree.processes.size() > spec.n_processes + 1) return fmt::format("are more than {}", spec.n_processes);
+  if (tree.processes.size() > spec.n_processes + 1)
+    return fmt::format("are more than {}", spec.n_processes);
   const auto kept = tree.private_bytes + memory_file_bytes(tree) + segment_bytes();
-  if (kept > spec.memory_bytes || (tree.mapped_bytes > spec.memory_bytes && tree.private_bytes + shared_bytes(tree) > spec.memory_bytes))
+  if (kept > spec.memory_bytes || (tree.mapped_bytes > spec.memory_bytes &&
+                                   tree.private_bytes + shared_bytes(tree) > spec.memory_bytes))
     return too_much_memory(spec);
   return {};
 }

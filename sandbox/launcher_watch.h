@@ -1,4 +1,5 @@
-// Memory and number of all processes in the sandbox, for hosts without a control group to hold them.
+// Memory and number of all processes in the sandbox, for hosts without a control group to hold
+// them.
 #pragma once
 
 #include <string>
@@ -7,9 +8,10 @@
 
 namespace lares::sandbox::launcher {
 
-// Why the tree must end, or "". Counts what cannot be dropped: private memory, shared memory once, files that exist in memory only
-// (memfd, System V segments); not tmpfs, which has sizes of its own. A process that hides its descriptors (a program it may not
-// read itself) is counted by what it maps alone.
+// Why the tree must end, or "". Counts what cannot be dropped: private memory, shared memory once,
+// files that exist in memory only (memfd, System V segments); not tmpfs, which has sizes of its
+// own. A process that hides its descriptors (a program it may not read itself) is counted by what
+// it maps alone.
 std::string over_limit(const Spec& spec);
 
 // The same words when it was the kernel that found out.

@@ -20,8 +20,9 @@ struct Target {
   std::uint16_t port = 0;
 };
 
-// "host:port", "[v6]:port", "host"; `port` when none is written, and 0 then makes it an error (an empty host). Names are letters,
-// digits, hyphens and dots: anything else could be read as another name by whoever resolves it.
+// "host:port", "[v6]:port", "host"; `port` when none is written, and 0 then makes it an error (an
+// empty host). Names are letters, digits, hyphens and dots: anything else could be read as another
+// name by whoever resolves it.
 Target parse_target(std::string_view text, std::uint16_t port);
 
 class AllowList {
@@ -29,7 +30,8 @@ class AllowList {
   // Errc::refused names the rule that makes no sense.
   static Result<AllowList> parse(const std::vector<std::string>& rules);
   bool allows(const Target& target) const;
-  // Where a name has led to. Only public addresses, none of this machine's own; others when they are listed as they are.
+  // Where a name has led to. Only public addresses, none of this machine's own; others when they
+  // are listed as they are.
   bool allows_address(const asio::ip::address& address, std::uint16_t port) const;
 
  private:
@@ -41,7 +43,8 @@ class AllowList {
   std::vector<Rule> rules_;
 };
 
-// Not this machine, not its neighbours, not a cloud's metadata, nor anything that stands for one of these in IPv6.
+// Not this machine, not its neighbours, not a cloud's metadata, nor anything that stands for one of
+// these in IPv6.
 bool is_public(const asio::ip::address& address);
 
 }  // namespace lares::sandbox

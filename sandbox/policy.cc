@@ -17,9 +17,10 @@ namespace lares::sandbox {
 namespace {
 
 // Variables of the caller that a build may need and that hold no secrets. PATH is handled apart.
-constexpr std::array kPassedOn = {"LANG",      "LANGUAGE",    "TZ",          "JAVA_HOME",   "GOPATH",
-                                  "GOROOT",    "RUSTUP_HOME", "CARGO_HOME",  "NVM_DIR",     "VOLTA_HOME",
-                                  "PYENV_ROOT", "VIRTUAL_ENV", "CONDA_PREFIX", "PNPM_HOME",   "SDKMAN_DIR"};
+constexpr std::array kPassedOn = {"LANG",         "LANGUAGE",   "TZ",          "JAVA_HOME",
+                                  "GOPATH",       "GOROOT",     "RUSTUP_HOME", "CARGO_HOME",
+                                  "NVM_DIR",      "VOLTA_HOME", "PYENV_ROOT",  "VIRTUAL_ENV",
+                                  "CONDA_PREFIX", "PNPM_HOME",  "SDKMAN_DIR"};
 
 constexpr std::array<std::pair<const char*, const char*>, 9> kFixed = {{
     {"TERM", "dumb"},
@@ -35,10 +36,12 @@ constexpr std::array<std::pair<const char*, const char*>, 9> kFixed = {{
 
 bool below_or_same(const std::string& path, const std::string& top) {
   if (top == "/") return true;
-  return path == top || (path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/');
+  return path == top ||
+         (path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/');
 }
 
-// Absolute, no "." or "..", no double or trailing slash: what the launcher resolves component by component.
+// Absolute, no "." or "..", no double or trailing slash: what the launcher resolves component by
+// component.
 bool is_clean(const std::string& path) {
   if (path.empty() || path[0] != '/' || path.find('\0') != std::string::npos) return false;
   if (path == "/") return true;
@@ -51,7 +54,8 @@ bool is_clean(const std::string& path) {
   return true;
 }
 
-// Only absolute entries: "." or "bin" in PATH would be searched below whatever directory a command changes to.
+// Only absolute entries: "." or "bin" in PATH would be searched below whatever directory a command
+// changes to.
 std::string clean_path() {
   std::string out;
   const char* value = ::getenv("PATH");
@@ -68,8 +72,10 @@ std::string clean_path() {
 std::vector<std::string> proxy_environment() {
   const auto proxy = fmt::format("http://127.0.0.1:{}", kProxyPort);
   std::vector<std::string> out = {"NODE_USE_ENV_PROXY=1"};
-  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"}) out.push_back(fmt::format("{}={}", name, proxy));
-  for (const char* name : {"NO_PROXY", "no_proxy"}) out.push_back(fmt::format("{}=localhost,127.0.0.1,::1", name));
+  for (const char* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"})
+    out.push_back(fmt::format("{}={}", name, proxy));
+  for (const char* name : {"NO_PROXY", "no_proxy"})
+    out.push_back(fmt::format("{}=localhost,127.0.0.1,::1", name));
   return out;
 }
 
@@ -77,24 +83,33 @@ Error refused(std::string message) { return {Errc::refused, std::move(message)};
 
 Result<> check_root(const std::string& root, const std::string& home) {
   if (!is_clean(root))
-    return tl::unexpected(refused(fmt::format("sandbox root '{}': not an absolute, normalised path", root)));
-  if (root == "/") return tl::unexpected(refused("sandbox root '/': the whole system would be writable; use the project's folder"));
+    return tl::unexpected(
+        refused(fmt::format("sandbox root '{}': not an absolute, normalised path", root)));
+  if (root == "/")
+    return tl::unexpected(
+        refused("sandbox root '/': the whole system would be writable; use the project's folder"));
   if (!home.empty() && below_or_same(home, root))
     return tl::unexpected(refused(fmt::format(
-        "sandbox root '{}': it is or contains the home directory {}; use the project's own folder", root, home)));
-  for (const char* system : {"/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/sys", "/dev", "/boot", "/var", "/run",
-                             "/tmp", "/home", "/opt", "/var/tmp", "/dev/shm"})
+        "sandbox root '{}': it is or contains the home directory {}; use the project's own folder",
+        root, home)));
+  for (const char* system :
+       {"/usr", "/etc", "/bin", "/sbin", "/lib", "/lib64", "/proc", "/sys", "/dev", "/boot", "/var",
+        "/run", "/tmp", "/home", "/opt", "/var/tmp", "/dev/shm"})
     if (root == system)
-      return tl::unexpected(refused(fmt::format("sandbox root '{}': a system directory; use the project's own folder", root)));
+      return tl::unexpected(refused(fmt::format(
+          "sandbox root '{}': a system directory; use the project's own folder", root)));
   for (const char* top : {"/proc", "/sys", "/dev"})
     if (below_or_same(root, top) && !below_or_same(root, "/dev/shm"))
-      return tl::unexpected(refused(fmt::format("sandbox root '{}': below {}, which is private inside the sandbox", root, top)));
+      return tl::unexpected(refused(fmt::format(
+          "sandbox root '{}': below {}, which is private inside the sandbox", root, top)));
   std::error_code failed;
   const auto resolved = std::filesystem::canonical(root, failed);
-  if (failed) return tl::unexpected(refused(fmt::format("sandbox root '{}': {}", root, failed.message())));
+  if (failed)
+    return tl::unexpected(refused(fmt::format("sandbox root '{}': {}", root, failed.message())));
   if (resolved.native() != root)
     return tl::unexpected(refused(
-        fmt::format("sandbox root '{}': goes through a symbolic link; pass the resolved path {}", root, resolved.native())));
+        fmt::format("sandbox root '{}': goes through a symbolic link; pass the resolved path {}",
+                    root, resolved.native())));
   if (!std::filesystem::is_directory(resolved, failed))
     return tl::unexpected(refused(fmt::format("sandbox root '{}': not a directory", root)));
   return {};
@@ -108,7 +123,8 @@ std::string user_home() {
   if (home.empty()) {
     std::array<char, 4096> buffer;
     passwd entry, *found = nullptr;
-    if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found) home = found->pw_dir;
+    if (::getpwuid_r(::geteuid(), &entry, buffer.data(), buffer.size(), &found) == 0 && found)
+      home = found->pw_dir;
   }
   std::error_code failed;
   const auto resolved = std::filesystem::canonical(home, failed);
@@ -116,7 +132,8 @@ std::string user_home() {
   return resolved.native();
 }
 
-std::vector<std::string> environment(Backend backend, const std::string& home, const std::vector<std::string>& extra) {
+std::vector<std::string> environment(Backend backend, const std::string& home,
+                                     const std::vector<std::string>& extra) {
   std::map<std::string, std::string> variables;
   variables["PATH"] = clean_path();
   for (char** entry = ::environ; entry && *entry; ++entry)
@@ -128,7 +145,9 @@ std::vector<std::string> environment(Backend backend, const std::string& home, c
   if (!variables.contains("LANG") && !variables.contains("LC_ALL")) variables["LANG"] = "C.UTF-8";
   for (const auto& [name, value] : kFixed) variables[name] = value;
   const char* user = ::getenv("USER");
-  variables["USER"] = variables["LOGNAME"] = user && *user && std::string_view(user) != "root" ? user : "user";
+  variables["USER"] = variables["LOGNAME"] = user && *user && std::string_view(user) != "root"
+                                                 ? user
+                                                 : "user";
   variables["HOME"] = home.empty() ? "/tmp/home" : home;
   if (backend == Backend::none) {
     if (home.empty()) variables["HOME"] = "/";
@@ -147,34 +166,47 @@ std::vector<std::string> environment(Backend backend, const std::string& home, c
 
 Result<Spec> compile(Backend backend, const Policy& policy, const Command& command) {
   const auto home = user_home();
-  if (auto fine = check_root(policy.root, home); !fine) return tl::unexpected(std::move(fine.error()));
-  if (command.argv.empty() || command.argv[0].empty()) return tl::unexpected(refused("sandbox command: no program given"));
+  if (auto fine = check_root(policy.root, home); !fine)
+    return tl::unexpected(std::move(fine.error()));
+  if (command.argv.empty() || command.argv[0].empty())
+    return tl::unexpected(refused("sandbox command: no program given"));
   if (!is_clean(command.cwd) || !below_or_same(command.cwd, policy.root))
-    return tl::unexpected(refused(fmt::format("sandbox cwd '{}': not inside the worktree {}", command.cwd, policy.root)));
+    return tl::unexpected(refused(
+        fmt::format("sandbox cwd '{}': not inside the worktree {}", command.cwd, policy.root)));
   if (policy.hidden.size() + policy.readonly.size() > kCoversMax)
-    return tl::unexpected(refused(fmt::format("sandbox policy: {} hidden and read-only paths, at most {} can be covered",
-                                              policy.hidden.size() + policy.readonly.size(), kCoversMax)));
+    return tl::unexpected(refused(
+        fmt::format("sandbox policy: {} hidden and read-only paths, at most {} can be covered",
+                    policy.hidden.size() + policy.readonly.size(), kCoversMax)));
   Spec spec;
-  spec.backend = backend == Backend::bubblewrap ? "bubblewrap" : backend == Backend::none ? "none" : "native";
+  spec.backend = backend == Backend::bubblewrap ? "bubblewrap"
+                 : backend == Backend::none     ? "none"
+                                                : "native";
   spec.root = policy.root;
   spec.cwd = command.cwd;
   spec.home = home;
   spec.worktree_readonly = policy.worktree_readonly;
   // Relative entries are meant below the root.
-  const auto add = [&](const std::vector<std::string>& paths, std::vector<std::string>& out) -> Result<> {
+  const auto add = [&](const std::vector<std::string>& paths,
+                       std::vector<std::string>& out) -> Result<> {
     for (const auto& path : paths) {
       const auto full = !path.empty() && path[0] == '/' ? path : policy.root + "/" + path;
       if (!is_clean(full) || !below_or_same(full, policy.root) || full == policy.root)
-        return tl::unexpected(refused(fmt::format("sandbox policy: '{}' is not a path below {}", path, policy.root)));
+        return tl::unexpected(
+            refused(fmt::format("sandbox policy: '{}' is not a path below {}", path, policy.root)));
       out.push_back(full);
     }
     return {};
   };
-  if (auto fine = add(policy.readonly, spec.readonly); !fine) return tl::unexpected(std::move(fine.error()));
-  if (auto fine = add(policy.hidden, spec.hidden); !fine) return tl::unexpected(std::move(fine.error()));
+  if (auto fine = add(policy.readonly, spec.readonly); !fine)
+    return tl::unexpected(std::move(fine.error()));
+  if (auto fine = add(policy.hidden, spec.hidden); !fine)
+    return tl::unexpected(std::move(fine.error()));
   const auto& limits = policy.limits;
-  if (limits.n_processes < 2 || limits.n_open_files < 16 || limits.file_bytes == 0 || limits.memory_bytes == 0 || limits.cpu_seconds == 0)
-    return tl::unexpected(refused("sandbox limits: need at least 2 processes, 16 open files, and non-zero file bytes, memory bytes and CPU seconds"));
+  if (limits.n_processes < 2 || limits.n_open_files < 16 || limits.file_bytes == 0 ||
+      limits.memory_bytes == 0 || limits.cpu_seconds == 0)
+    return tl::unexpected(
+        refused("sandbox limits: need at least 2 processes, 16 open files, and non-zero file "
+                "bytes, memory bytes and CPU seconds"));
   spec.file_bytes = limits.file_bytes;
   spec.memory_bytes = limits.memory_bytes;
   spec.n_processes = static_cast<std::uint64_t>(limits.n_processes);
@@ -184,11 +216,14 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
   spec.cpu_seconds = limits.cpu_seconds;
   spec.n_open_files = static_cast<std::uint64_t>(limits.n_open_files);
   for (const auto& text : command.argv)
-    if (text.find('\0') != text.npos) return tl::unexpected(refused("sandbox command: an argument contains a NUL byte"));
+    if (text.find('\0') != text.npos)
+      return tl::unexpected(refused("sandbox command: an argument contains a NUL byte"));
   for (const auto& text : command.env)
     if (text.find('\0') != text.npos || text.find('=') == text.npos || text[0] == '=')
-      return tl::unexpected(refused(fmt::format("sandbox environment: '{}' is not NAME=value", text.substr(0, 80))));
-  if (auto hosts = AllowList::parse(policy.network_allow); !hosts) return tl::unexpected(std::move(hosts.error()));
+      return tl::unexpected(
+          refused(fmt::format("sandbox environment: '{}' is not NAME=value", text.substr(0, 80))));
+  if (auto hosts = AllowList::parse(policy.network_allow); !hosts)
+    return tl::unexpected(std::move(hosts.error()));
   spec.network = backend == Backend::native && !policy.network_allow.empty();
   spec.argv = command.argv;
   auto extra = spec.network ? proxy_environment() : std::vector<std::string>();

@@ -1,4 +1,5 @@
-// From a Policy and a Command to the launcher's Spec: what is refused outright, and the environment a command gets.
+// From a Policy and a Command to the launcher's Spec: what is refused outright, and the environment
+// a command gets.
 #pragma once
 
 #include <string>
@@ -9,14 +10,17 @@
 
 namespace lares::sandbox {
 
-inline constexpr std::size_t kCoversMax = 4096;  // hidden and read-only paths together; each becomes a mount
+inline constexpr std::size_t kCoversMax = 4096;  // hidden and read-only paths together; each
+                                                 // becomes a mount
 
-// The home directory of the user the daemon runs as: $HOME, else from the password database; "" when there is none to speak of.
+// The home directory of the user the daemon runs as: $HOME, else from the password database; ""
+// when there is none to speak of.
 std::string user_home();
 
-// The scrubbed environment: an allow-list of the caller's own variables, fixed ones that keep programs from asking or paging,
-// then `extra` (NAME=value, which win).
-std::vector<std::string> environment(Backend backend, const std::string& home, const std::vector<std::string>& extra);
+// The scrubbed environment: an allow-list of the caller's own variables, fixed ones that keep
+// programs from asking or paging, then `extra` (NAME=value, which win).
+std::vector<std::string> environment(Backend backend, const std::string& home,
+                                     const std::vector<std::string>& extra);
 
 // Errc::refused names the rule that was broken.
 Result<Spec> compile(Backend backend, const Policy& policy, const Command& command);

@@ -29,7 +29,7 @@ inline constexpr std::size_t kOutputMax = 65536;
 
 // What each assertion stands for, in the words of Probe::layers.
 struct Check {
-  const char* name;   // as the script prints it
+  const char* name;  // as the script prints it
   const char* layer;
 };
 constexpr std::array kChecks = {
@@ -43,7 +43,8 @@ constexpr std::array kChecks = {
     Check{"no-namespaces", "seccomp"},
 };
 
-// One line "name" per assertion that holds. $1: a file beside the worktree, on the host. Only what POSIX and Linux have.
+// One line "name" per assertion that holds. $1: a file beside the worktree, on the host. Only what
+// POSIX and Linux have.
 constexpr const char* kScript = R"sh(
 has() { grep -q "^$1:[[:space:]]*$2\$" /proc/self/status && echo "$3"; }
 test "$(id -u)" != 0 && echo not-root
@@ -88,7 +89,8 @@ asio::awaitable<std::string> try_backend(std::string launcher, Backend backend, 
   Policy policy;
   policy.root = scratch.dir / "worktree";
   policy.hidden = {"secret"};
-  const Command command{{"/bin/sh", "-c", kScript, "probe", scratch.dir / "beside"}, policy.root, {}};
+  const Command command{
+      {"/bin/sh", "-c", kScript, "probe", scratch.dir / "beside"}, policy.root, {}};
   auto spawned = co_await spawn(launcher, backend, policy, command);
   if (!spawned) co_return spawned.error().message;
   const auto process = std::move(*spawned);
@@ -99,7 +101,8 @@ asio::awaitable<std::string> try_backend(std::string launcher, Backend backend, 
   std::string output(kOutputMax, '\0');
   std::size_t size = 0;
   while (size < output.size()) {
-    auto [failed, n] = co_await process->out().async_read_some(asio::buffer(output.data() + size, output.size() - size), kIo);
+    auto [failed, n] = co_await process->out().async_read_some(
+        asio::buffer(output.data() + size, output.size() - size), kIo);
     size += n;
     if (failed) break;
   }
@@ -116,11 +119,14 @@ asio::awaitable<std::string> try_backend(std::string launcher, Backend backend, 
     }
   }
   struct stat written, dir;
-  if (::stat((policy.root + "/written").c_str(), &written) != 0 || ::stat(policy.root.c_str(), &dir) != 0 ||
-      written.st_uid != dir.st_uid)
+  if (::stat((policy.root + "/written").c_str(), &written) != 0 ||
+      ::stat(policy.root.c_str(), &dir) != 0 || written.st_uid != dir.st_uid)
     bad.push_back("files belong to the worktree's owner");
   out.layers = std::move(layers);
-  if (!bad.empty()) co_return fmt::format("started, but does not hold: {}; this is a fault of the sandbox, please report it", fmt::join(bad, ", "));
+  if (!bad.empty())
+    co_return fmt::format(
+        "started, but does not hold: {}; this is a fault of the sandbox, please report it",
+        fmt::join(bad, ", "));
   co_return std::string();
 }
 
@@ -132,7 +138,8 @@ std::string layer_in(const std::string& error) {
 }
 
 void note_landlock(Probe& out) {
-  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+  const long abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0,
+                             LANDLOCK_CREATE_RULESET_VERSION);
   if (abi > 0) out.layers.push_back(fmt::format("Landlock ABI {}", abi));
 }
 
@@ -145,7 +152,10 @@ asio::awaitable<Probe> probe(std::string launcher) {
     out.works = true;
     out.backend = Backend::native;
     note_landlock(out);
-    if (::geteuid() == 0) out.notes.push_back("running as root: commands run as the worktree's owner, or as uid 65534 when that is root");
+    if (::geteuid() == 0)
+      out.notes.push_back(
+          "running as root: commands run as the worktree's owner, or as uid 65534 when that is "
+          "root");
     co_return out;
   }
   out.missing = layer_in(native);
@@ -156,7 +166,8 @@ asio::awaitable<Probe> probe(std::string launcher) {
     out.notes.push_back("second backend in use: " + native);
     co_return out;
   }
-  out.why = native == bubblewrap ? native : native + "; " + bubblewrap;  // a launcher that is not there fails both alike
+  out.why = native == bubblewrap ? native : native + "; " + bubblewrap;  // a launcher that is not
+                                                                         // there fails both alike
   co_return out;
 }
 

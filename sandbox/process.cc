@@ -36,15 +36,22 @@ inline constexpr auto kKillPatience = std::chrono::seconds(2);  // the launcher 
 
 inline constexpr std::size_t kDescendantsMax = 4096;
 
-Error broken(std::string_view what) { return {Errc::broken, fmt::format("sandbox: {}: {}", what, ::strerror(errno))}; }
+Error broken(std::string_view what) {
+  return {Errc::broken, fmt::format("sandbox: {}: {}", what, ::strerror(errno))};
+}
 
-// One child, from start to reaping. Outlives its Process while it waits for a killed child to end, so that nobody has to
-// block and no zombie stays.
+// One child, from start to reaping. Outlives its Process while it waits for a killed child to end,
+// so that nobody has to block and no zombie stays.
 struct Child : std::enable_shared_from_this<Child> {
   Child(asio::any_io_executor io, Started started, bool alone)
-      : pid(started.pid), own_group(alone), pidfd(io, started.pidfd.release()), patience(io), control(io) {}
+      : pid(started.pid),
+        own_group(alone),
+        pidfd(io, started.pidfd.release()),
+        patience(io),
+        control(io) {}
   ~Child() {
-    if (reaped) return;  // else the executor went away first; a SIGKILL takes no time worth a thread
+    if (reaped)
+      return;  // else the executor went away first; a SIGKILL takes no time worth a thread
     signal_now();
     siginfo_t info{};
     while (::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED) != 0 && errno == EINTR) {
@@ -64,8 +71,9 @@ struct Child : std::enable_shared_from_this<Child> {
     killed = true;
     proxy.reset();
     if (own_group) return signal_now();
-    // The launcher sees the end of file, kills the PID namespace, waits until it is empty and exits: when we see that exit,
-    // nothing is left. Should it hang, its own death takes the namespace with it.
+    // The launcher sees the end of file, kills the PID namespace, waits until it is empty and
+    // exits: when we see that exit, nothing is left. Should it hang, its own death takes the
+    // namespace with it.
     if (group) group->kill();
     boost::system::error_code ignored;
     control.close(ignored);
@@ -100,9 +108,10 @@ struct Child : std::enable_shared_from_this<Child> {
 
   void reap_later() {
     if (reaped) return;
-    pidfd.async_wait(asio::posix::stream_descriptor::wait_read, [self = shared_from_this()](boost::system::error_code failed) {
-      if (!failed) self->reap();
-    });
+    pidfd.async_wait(asio::posix::stream_descriptor::wait_read,
+                     [self = shared_from_this()](boost::system::error_code failed) {
+                       if (!failed) self->reap();
+                     });
   }
 
   const int pid;
@@ -110,8 +119,8 @@ struct Child : std::enable_shared_from_this<Child> {
   asio::posix::stream_descriptor pidfd;
   asio::steady_timer patience;
   asio::posix::stream_descriptor control;  // not open without the launcher
-  std::unique_ptr<Group> group;                 // null where none is delegated
-  std::unique_ptr<Proxy> proxy;                 // null without allowed hosts
+  std::unique_ptr<Group> group;            // null where none is delegated
+  std::unique_ptr<Proxy> proxy;            // null without allowed hosts
   bool killed = false, reaped = false;
   Exit exit;
 };
@@ -128,9 +137,14 @@ std::size_t n_descendants(int pid) {
 
 class Running : public Process {
  public:
-  Running(std::shared_ptr<Child> child, Backend backend, asio::posix::stream_descriptor in, asio::posix::stream_descriptor out)
-      : child_(std::move(child)), n_when_alone_(backend == Backend::native ? 2 : backend == Backend::bubblewrap ? 3 : 1),
-        in_(std::move(in)), out_(std::move(out)) {}
+  Running(std::shared_ptr<Child> child, Backend backend, asio::posix::stream_descriptor in,
+          asio::posix::stream_descriptor out)
+      : child_(std::move(child)),
+        n_when_alone_(backend == Backend::native       ? 2
+                      : backend == Backend::bubblewrap ? 3
+                                                       : 1),
+        in_(std::move(in)),
+        out_(std::move(out)) {}
   ~Running() override {
     child_->kill();
     child_->reap_later();
@@ -145,7 +159,8 @@ class Running : public Process {
   asio::awaitable<Exit> wait() override {
     const auto child = child_;
     while (!child->reaped) {
-      auto [failed] = co_await child->pidfd.async_wait(asio::posix::stream_descriptor::wait_read, kIo);
+      auto [failed] = co_await child->pidfd.async_wait(asio::posix::stream_descriptor::wait_read,
+                                                       kIo);
       if (failed == asio::error::operation_aborted) co_return Exit{};
       child->reap();
     }
@@ -154,7 +169,8 @@ class Running : public Process {
 
  private:
   std::shared_ptr<Child> child_;
-  const std::size_t n_when_alone_;  // of the launcher's descendants: PID 1 and the command, with bubblewrap its two and the command
+  const std::size_t n_when_alone_;  // of the launcher's descendants: PID 1 and the command, with
+                                    // bubblewrap its two and the command
   asio::posix::stream_descriptor in_, out_;
 };
 
@@ -172,8 +188,10 @@ std::optional<Pipe> make_pipe() {
 Result<Fd> spec_file(const Spec& spec) {
   const auto text = encode(spec);
   if (text.size() > kSpecBytesMax)
-    return tl::unexpected(Error{Errc::refused, fmt::format("sandbox command: {} bytes of arguments and environment, at most {}",
-                                                           text.size(), kSpecBytesMax)});
+    return tl::unexpected(
+        Error{Errc::refused,
+              fmt::format("sandbox command: {} bytes of arguments and environment, at most {}",
+                          text.size(), kSpecBytesMax)});
   Fd file(::memfd_create("lares-spec", MFD_CLOEXEC));
   if (!file) return tl::unexpected(broken("memfd_create"));
   for (std::size_t done = 0; done < text.size();) {
@@ -190,11 +208,14 @@ asio::posix::stream_descriptor adopt(asio::any_io_executor io, Fd fd) {
   return asio::posix::stream_descriptor(io, fd.release());
 }
 
-// The listener for the proxy, which comes before the line; an empty Fd when the launcher has something else to say.
+// The listener for the proxy, which comes before the line; an empty Fd when the launcher has
+// something else to say.
 asio::awaitable<Fd> listener(Child& child) {
   auto [failed] = co_await child.control.async_wait(asio::posix::stream_descriptor::wait_read, kIo);
   char mark = 0;
-  if (failed || ::recv(child.control.native_handle(), &mark, 1, MSG_PEEK) != 1 || mark != kReplyListener) co_return Fd();
+  if (failed || ::recv(child.control.native_handle(), &mark, 1, MSG_PEEK) != 1 ||
+      mark != kReplyListener)
+    co_return Fd();
   iovec bytes{&mark, 1};
   alignas(cmsghdr) char space[CMSG_SPACE(sizeof(int))];
   msghdr message{};
@@ -204,7 +225,8 @@ asio::awaitable<Fd> listener(Child& child) {
   message.msg_controllen = sizeof space;
   if (::recvmsg(child.control.native_handle(), &message, MSG_CMSG_CLOEXEC) != 1) co_return Fd();
   const cmsghdr* header = CMSG_FIRSTHDR(&message);
-  if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int))) co_return Fd();
+  if (!header || header->cmsg_type != SCM_RIGHTS || header->cmsg_len != CMSG_LEN(sizeof(int)))
+    co_return Fd();
   int fd;
   ::memcpy(&fd, CMSG_DATA(header), sizeof fd);
   co_return Fd(fd);
@@ -213,7 +235,8 @@ asio::awaitable<Fd> listener(Child& child) {
 // The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
 asio::awaitable<std::optional<std::string>> reply(Child& child) {
   std::string line;
-  auto [failed, n] = co_await asio::async_read_until(child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
+  auto [failed, n] = co_await asio::async_read_until(
+      child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
   if (failed == asio::error::operation_aborted) co_return std::nullopt;
   line.resize(failed ? 0 : n - 1);
   co_return line;
@@ -234,7 +257,8 @@ Error refusal_of(const std::string& line, const std::string& launcher) {
 
 }  // namespace
 
-asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend, Policy policy, Command command) {
+asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend,
+                                                        Policy policy, Command command) {
   const asio::any_io_executor io = co_await asio::this_coro::executor;
   auto spec = compile(backend, policy, command);
   if (!spec) co_return tl::unexpected(std::move(spec.error()));
@@ -254,10 +278,13 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
     options.env = spec->env;
     options.cwd = command.cwd;
   } else {
-    if (plain && find_program(command.argv[0], spec->env).empty()) co_return tl::unexpected(no_such_program(command.argv[0]));
+    if (plain && find_program(command.argv[0], spec->env).empty())
+      co_return tl::unexpected(no_such_program(command.argv[0]));
     if (::access(launcher.c_str(), X_OK) != 0) {
-      const Error missing{Errc::unavailable,
-                          fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher, ::strerror(errno))};
+      const Error missing{
+          Errc::unavailable,
+          fmt::format("sandbox launcher {}: {}; install lares-sandbox beside laresd", launcher,
+                      ::strerror(errno))};
       co_return tl::unexpected(missing);
     }
     if (const auto& where = delegation(); !plain && where.limits()) {
@@ -274,7 +301,8 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
     if (!made) co_return tl::unexpected(std::move(made.error()));
     file = std::move(*made);
     int ends[2];
-    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) co_return tl::unexpected(broken("socketpair"));
+    if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0)
+      co_return tl::unexpected(broken("socketpair"));
     control_ours = Fd(ends[0]);
     control_theirs = Fd(ends[1]);
     options.path = launcher;
@@ -290,7 +318,8 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
 
   auto child = std::make_shared<Child>(io, std::move(*started), plain);
   child->group = std::move(group);
-  auto running = std::make_unique<Running>(child, backend, adopt(io, std::move(input->write)), adopt(io, std::move(output->read)));
+  auto running = std::make_unique<Running>(child, backend, adopt(io, std::move(input->write)),
+                                           adopt(io, std::move(output->read)));
   if (launched) {
     child->control.assign(control_ours.release());
     Fd listening;
@@ -306,9 +335,11 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
     }
     if (spec->network) {
       auto allow = AllowList::parse(policy.network_allow);
-      if (allow && listening) child->proxy = Proxy::start(io, std::move(listening), std::move(*allow), policy.on_network);
+      if (allow && listening)
+        child->proxy = Proxy::start(io, std::move(listening), std::move(*allow), policy.on_network);
       if (!child->proxy) {
-        Error failed{Errc::broken, "sandbox network: the launcher handed out no listener for the proxy"};
+        Error failed{Errc::broken,
+                     "sandbox network: the launcher handed out no listener for the proxy"};
         co_return tl::unexpected(std::move(failed));
       }
     }

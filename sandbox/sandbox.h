@@ -1,4 +1,5 @@
-// Running untrusted commands: what they may see and use, and their whole process tree's death. Knows no agent.
+// Running untrusted commands: what they may see and use, and their whole process tree's death.
+// Knows no agent.
 #pragma once
 
 #include <cstdint>
@@ -24,17 +25,23 @@ struct Error {
 template <class T = void>
 using Result = tl::expected<T, Error>;
 
-enum class Backend { native, bubblewrap, none };  // none: the user opted out; commands run with the user's own rights
+enum class Backend {
+  native,
+  bubblewrap,
+  none
+};  // none: the user opted out; commands run with the user's own rights
 
 struct Limits {
   std::uint64_t file_bytes = 1ull << 30;    // RLIMIT_FSIZE
-  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control group is delegated, else watched
+  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control
+                                            // group is delegated, else watched
   int n_processes = 512;
   int n_open_files = 4096;
-  // Of the worktree's file system, looked at four times a second: what a command's processes may take, net, and what they must leave free
-  // (two percent if that is more, up to 10 GiB; half of what was free, if that is less). 0: without that bound.
+  // Of the worktree's file system, looked at four times a second: what a command's processes may
+  // take, net, and what they must leave free (two percent if that is more, up to 10 GiB; half of
+  // what was free, if that is less). 0: without that bound.
   std::uint64_t growth_bytes = 20ull << 30, growth_inodes = 2'000'000, free_bytes = 1ull << 30;
-  std::uint64_t cpu_seconds = 12 * 3600;    // RLIMIT_CPU: of one process, all its threads together
+  std::uint64_t cpu_seconds = 12 * 3600;  // RLIMIT_CPU: of one process, all its threads together
 };
 
 // What a command asked of the network, and the answer.
@@ -44,16 +51,19 @@ struct NetworkDecision {
   bool allowed = false;
   std::string why;  // when it was not, or when allowed and not reached
 };
-using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the executor of spawn()'s caller
+using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the executor of spawn()'s
+                                                                // caller
 
 struct Policy {
-  std::string root;                        // the worktree: the only writable host path
-  std::vector<std::string> readonly;       // below root, shown but not writable (".git" always is, and shown without credentials)
-  std::vector<std::string> hidden;         // below root, shown empty (secrets); found by find_sensitive()
+  std::string root;                   // the worktree: the only writable host path
+  std::vector<std::string> readonly;  // below root, shown but not writable (".git" always is, and
+                                      // shown without credentials)
+  std::vector<std::string> hidden;  // below root, shown empty (secrets); found by find_sensitive()
   bool worktree_readonly = false;
-  // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree: "NAME" or "ADDRESS" (ports 80 and
-  // 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone (HTTP_PROXY and the like; proxy.h has its limits): no other protocol and no
-  // names inside. Private and own addresses only where listed themselves. Empty: no network. Native backend only.
+  // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree:
+  // "NAME" or "ADDRESS" (ports 80 and 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone
+  // (HTTP_PROXY and the like; proxy.h has its limits): no other protocol and no names inside.
+  // Private and own addresses only where listed themselves. Empty: no network. Native backend only.
   std::vector<std::string> network_allow;
   OnNetwork on_network;  // may be empty
   Limits limits;
@@ -62,28 +72,35 @@ struct Policy {
 struct Probe {
   Backend backend = Backend::none;  // the best that works here
   bool works = false;
-  std::string why;                        // when it does not: one line per missing layer, each with what to do
-  // "user namespace", "PID namespace", "mounts", "proc", "network", "seccomp"; and "Landlock ABI 7", where there is one. What holds,
-  // also when that is not enough.
+  std::string why;  // when it does not: one line per missing layer, each with what to do
+  // "user namespace", "PID namespace", "mounts", "proc", "network", "seccomp"; and "Landlock ABI
+  // 7", where there is one. What holds, also when that is not enough.
   std::vector<std::string> layers, notes;
-  std::string missing;  // when it does not work: the layer at which the native backend stopped, "" when it is none of them
+  std::string missing;  // when it does not work: the layer at which the native backend stopped, ""
+                        // when it is none of them
 };
 
 // How the memory of a command's whole tree is held to its limit.
 struct Containment {
-  bool by_cgroup = false;  // the kernel does; else it is added up four times a second, and a burst between two looks gets through
+  bool by_cgroup = false;  // the kernel does; else it is added up four times a second, and a burst
+                           // between two looks gets through
   std::string text;        // for people: where, or why not and what to do
 };
-// Of the commands of the process `pid`, 0 being this one. Changes nothing: a group is taken with the first command.
+// Of the commands of the process `pid`, 0 being this one. Changes nothing: a group is taken with
+// the first command.
 Containment containment(int pid = 0);
 
-// Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes about 50 ms; cache it.
+// Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes
+// about 50 ms; cache it.
 asio::awaitable<Probe> probe(std::string launcher);
 
-// What a worktree holds that a command must not read or not write, for Policy::hidden and Policy::readonly.
+// What a worktree holds that a command must not read or not write, for Policy::hidden and
+// Policy::readonly.
 struct Sensitive {
-  std::vector<std::string> hidden;    // .env, keys, credentials, by name and by the header of a private key; sockets
-  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories below, which programs outside obey
+  std::vector<std::string> hidden;    // .env, keys, credentials, by name and by the header of a
+                                      // private key; sockets
+  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories
+                                      // below, which programs outside obey
 };
 Sensitive find_sensitive(const std::string& root);
 
@@ -96,12 +113,13 @@ struct Exit {
 class Process {
  public:
   virtual ~Process() = default;
-  virtual bool alone() const = 0;                           // none of its processes is left but the command itself; in doubt, false
-  virtual int pid() const = 0;                              // of the launcher, on the host
-  virtual asio::posix::stream_descriptor& in() = 0;         // to its stdin
-  virtual asio::posix::stream_descriptor& out() = 0;        // from its stdout and stderr, joined
-  virtual asio::awaitable<Exit> wait() = 0;                 // once
-  virtual void kill() = 0;                                  // the whole tree, at once; wait() then returns
+  virtual bool alone() const = 0;  // none of its processes is left but the command itself; in
+                                   // doubt, false
+  virtual int pid() const = 0;     // of the launcher, on the host
+  virtual asio::posix::stream_descriptor& in() = 0;   // to its stdin
+  virtual asio::posix::stream_descriptor& out() = 0;  // from its stdout and stderr, joined
+  virtual asio::awaitable<Exit> wait() = 0;           // once
+  virtual void kill() = 0;  // the whole tree, at once; wait() then returns
 };
 
 struct Command {
@@ -110,8 +128,9 @@ struct Command {
   std::vector<std::string> env;   // NAME=value, added to the scrubbed environment
 };
 
-// Errors: the launcher is missing, the backend does not work here, the policy is refused (root is "/", $HOME, ...), or it was
-// cancelled before the command ran: nothing is left of it then.
-asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend, Policy policy, Command command);
+// Errors: the launcher is missing, the backend does not work here, the policy is refused (root is
+// "/", $HOME, ...), or it was cancelled before the command ran: nothing is left of it then.
+asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Backend backend,
+                                                        Policy policy, Command command);
 
 }  // namespace lares::sandbox

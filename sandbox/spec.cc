@@ -16,7 +16,9 @@ bool number(std::string_view text, std::uint64_t& out) {
 
 bool take(Spec& spec, std::string_view key, std::string_view value) {
   const auto text = [&](std::string& field) { return field = value, true; };
-  const auto more = [&](std::vector<std::string>& field) { return field.emplace_back(value), true; };
+  const auto more = [&](std::vector<std::string>& field) {
+    return field.emplace_back(value), true;
+  };
   if (key == "backend") return text(spec.backend);
   if (key == "root") return text(spec.root);
   if (key == "cwd") return text(spec.cwd);
@@ -75,7 +77,8 @@ tl::expected<Spec, std::string> decode(std::string_view text) {
     const auto record = text.substr(0, end);
     text.remove_prefix(end + 1);
     const auto equals = record.find('=');
-    if (equals == std::string_view::npos || !take(spec, record.substr(0, equals), record.substr(equals + 1)))
+    if (equals == std::string_view::npos ||
+        !take(spec, record.substr(0, equals), record.substr(equals + 1)))
       return tl::unexpected("unknown record '" + std::string(record.substr(0, 80)) + "'");
   }
   if (spec.root.empty() || spec.cwd.empty() || spec.argv.empty() || spec.backend.empty())

@@ -1,5 +1,5 @@
-// What the launcher is told, as text: `key=value` records, each ended by a NUL. Paths and arguments cannot contain one, need
-// no escaping and may be any bytes, which JSON would not allow.
+// What the launcher is told, as text: `key=value` records, each ended by a NUL. Paths and arguments
+// cannot contain one, need no escaping and may be any bytes, which JSON would not allow.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,20 @@
 
 namespace lares::sandbox {
 
-// File descriptors the launcher is started with, besides 0 (the command's stdin) and 1, 2 (one pipe, its output).
+// File descriptors the launcher is started with, besides 0 (the command's stdin) and 1, 2 (one
+// pipe, its output).
 inline constexpr int kSpecFd = 3;     // a memfd holding the encoded Spec
 inline constexpr int kControlFd = 4;  // a stream socket, see below
 inline constexpr std::size_t kSpecBytesMax = 8u << 20;
 inline constexpr std::size_t kReplyBytesMax = 4096;
 
-// On the control socket the launcher writes one line: "S<fact>,<fact>...\n" when the command is about to start, or
-// "E<layer>\t<message>\n" before it exits with 125. The socket's end of file means: kill everything and exit.
-// With allowed hosts, one byte goes before it, carrying the listener for the proxy.
+// On the control socket the launcher writes one line: "S<fact>,<fact>...\n" when the command is
+// about to start, or "E<layer>\t<message>\n" before it exits with 125. The socket's end of file
+// means: kill everything and exit. With allowed hosts, one byte goes before it, carrying the
+// listener for the proxy.
 inline constexpr char kReplyListener = 'N';
-inline constexpr std::uint16_t kProxyPort = 3128;  // of the namespace's own loopback, where nobody else listens
+inline constexpr std::uint16_t kProxyPort = 3128;  // of the namespace's own loopback, where nobody
+                                                   // else listens
 inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
 inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
 
@@ -35,11 +38,13 @@ struct Spec {
   std::uint64_t n_processes = 0, n_open_files = 0, cpu_seconds = 0;
   std::uint64_t growth_bytes = 0, growth_inodes = 0, free_bytes = 0;
   std::string cgroup;          // the command's own group, "" when there is none
-  bool cgroup_limits = false;  // memory and number of processes are its business, nobody need watch them
+  bool cgroup_limits = false;  // memory and number of processes are its business, nobody need watch
+                               // them
   std::vector<std::string> argv, env;
 };
 
 std::string encode(const Spec& spec);
-tl::expected<Spec, std::string> decode(std::string_view text);  // error: the first record that makes no sense
+tl::expected<Spec, std::string> decode(std::string_view text);  // error: the first record that
+                                                                // makes no sense
 
 }  // namespace lares::sandbox

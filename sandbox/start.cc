@@ -21,19 +21,21 @@ struct Prepared {
   const char* path;
   char* const* argv;
   char* const* env;
-  const char* cwd;                       // null leaves it
+  const char* cwd;  // null leaves it
   const std::pair<int, int>* fds;
   std::size_t n_fds;
-  int fd_lowest_free;                    // above every target in fds
+  int fd_lowest_free;  // above every target in fds
   bool dies_with_parent;
   int parent;
 };
 
-// Runs between vfork and exec, in the parent's memory: system calls only. Returns only when one of them failed.
+// Runs between vfork and exec, in the parent's memory: system calls only. Returns only when one of
+// them failed.
 [[gnu::noinline]] void become(const Prepared& child) {
   struct sigaction action {};
   action.sa_handler = SIG_DFL;
-  for (int signal = 1; signal < 65; ++signal) ::sigaction(signal, &action, nullptr);  // EINVAL for the reserved ones
+  for (int signal = 1; signal < 65; ++signal)
+    ::sigaction(signal, &action, nullptr);  // EINVAL for the reserved ones
   if (child.dies_with_parent) {
     ::setsid();
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -70,14 +72,18 @@ std::string find_program(const std::string& name, const std::vector<std::string>
       const auto end = std::min(variable.find(':', begin), variable.size());
       const auto candidate = variable.substr(begin, end - begin) + "/" + name;
       std::error_code failed;
-      if (std::filesystem::is_regular_file(candidate, failed) && ::access(candidate.c_str(), X_OK) == 0) return candidate;
+      if (std::filesystem::is_regular_file(candidate, failed) &&
+          ::access(candidate.c_str(), X_OK) == 0)
+        return candidate;
       begin = end + 1;
     }
   }
   return {};
 }
 
-Error no_such_program(const std::string& name) { return {Errc::unavailable, fmt::format("start '{}': not found in PATH", name)}; }
+Error no_such_program(const std::string& name) {
+  return {Errc::unavailable, fmt::format("start '{}': not found in PATH", name)};
+}
 
 Fd::~Fd() {
   if (fd_ >= 0) ::close(fd_);
@@ -96,10 +102,13 @@ Result<Started> start(const StartOptions& options) {
                  .fd_lowest_free = 3,
                  .dies_with_parent = options.dies_with_parent,
                  .parent = static_cast<int>(::getpid())};
-  if (options.fds.size() > 8) return tl::unexpected(Error{Errc::broken, "start: more than 8 descriptors to hand over"});
-  for (const auto& [ours, theirs] : options.fds) child.fd_lowest_free = std::max(child.fd_lowest_free, theirs + 1);
-  // vfork: the caller may hold the weights and KV cache of a model, and a fork would copy the page tables of all of it.
-  // Signals stay blocked until the child has its own memory, for a handler would run in ours.
+  if (options.fds.size() > 8)
+    return tl::unexpected(Error{Errc::broken, "start: more than 8 descriptors to hand over"});
+  for (const auto& [ours, theirs] : options.fds)
+    child.fd_lowest_free = std::max(child.fd_lowest_free, theirs + 1);
+  // vfork: the caller may hold the weights and KV cache of a model, and a fork would copy the page
+  // tables of all of it. Signals stay blocked until the child has its own memory, for a handler
+  // would run in ours.
   sigset_t all, before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -113,11 +122,13 @@ Result<Started> start(const StartOptions& options) {
   const int fork_failed = errno;
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (pid < 0)
-    return tl::unexpected(Error{Errc::broken, fmt::format("start '{}': fork: {}", path, ::strerror(fork_failed))});
+    return tl::unexpected(
+        Error{Errc::broken, fmt::format("start '{}': fork: {}", path, ::strerror(fork_failed))});
   if (failed != 0) {
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
-    return tl::unexpected(Error{Errc::unavailable, fmt::format("start '{}': {}", path, ::strerror(failed))});
+    return tl::unexpected(
+        Error{Errc::unavailable, fmt::format("start '{}': {}", path, ::strerror(failed))});
   }
   // Nobody else reaps our children, so the number still means this process.
   Started out{.pid = pid, .pidfd = Fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)))};
@@ -126,7 +137,9 @@ Result<Started> start(const StartOptions& options) {
     ::kill(pid, SIGKILL);
     while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
     }
-    return tl::unexpected(Error{Errc::unavailable, fmt::format("pidfd_open: {}; Linux 5.3 or newer is needed", ::strerror(why))});
+    return tl::unexpected(
+        Error{Errc::unavailable,
+              fmt::format("pidfd_open: {}; Linux 5.3 or newer is needed", ::strerror(why))});
   }
   return out;
 }

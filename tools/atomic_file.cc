@@ -22,20 +22,24 @@ constexpr std::string_view kPrefix = ".lares-", kSuffix = ".tmp";
 
 std::string temporary_name() {
   unsigned char bytes[8] = {};
-  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes) std::memset(bytes, ::getpid() & 0xff, sizeof bytes);
+  if (::getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+    std::memset(bytes, ::getpid() & 0xff, sizeof bytes);
   std::string out(kPrefix);
   for (unsigned char byte : bytes) out += fmt::format("{:02x}", byte);
   return out.append(kSuffix);
 }
 
-bool is_temporary_name(std::string_view name) { return name.starts_with(kPrefix) && name.ends_with(kSuffix); }
+bool is_temporary_name(std::string_view name) {
+  return name.starts_with(kPrefix) && name.ends_with(kSuffix);
+}
 
-// A file without a name first, so that a crash before the rename leaves nothing behind; where the file system has no
-// such thing, a named one.
+// A file without a name first, so that a crash before the rename leaves nothing behind; where the
+// file system has no such thing, a named one.
 Temporary make_temporary(int dir, unsigned mode) {
   Temporary out{Fd(::openat(dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode)), temporary_name()};
   if (!out.fd) {
-    out.fd = Fd(::openat(dir, out.name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, mode));
+    out.fd = Fd(
+        ::openat(dir, out.name.c_str(), O_CREAT | O_EXCL | O_NOFOLLOW | O_RDWR | O_CLOEXEC, mode));
     out.named = static_cast<bool>(out.fd);
   }
   return out;
@@ -44,7 +48,8 @@ Temporary make_temporary(int dir, unsigned mode) {
 int give_name(int dir, Temporary& temporary) {
   if (temporary.named) return 0;
   const std::string link = fmt::format("/proc/self/fd/{}", temporary.fd.get());
-  if (::linkat(AT_FDCWD, link.c_str(), dir, temporary.name.c_str(), AT_SYMLINK_FOLLOW) != 0) return errno;
+  if (::linkat(AT_FDCWD, link.c_str(), dir, temporary.name.c_str(), AT_SYMLINK_FOLLOW) != 0)
+    return errno;
   temporary.named = true;
   return 0;
 }
@@ -79,7 +84,8 @@ void copy_xattrs(int from, int to) {
     i += static_cast<ssize_t>(name.size()) + 1;
     if (!name.starts_with("user.") && name != "system.posix_acl_access") continue;
     const ssize_t size = ::fgetxattr(from, name.c_str(), value.data(), value.size());
-    if (size >= 0) (void)::fsetxattr(to, name.c_str(), value.data(), static_cast<std::size_t>(size), 0);
+    if (size >= 0)
+      (void)::fsetxattr(to, name.c_str(), value.data(), static_cast<std::size_t>(size), 0);
   }
 }
 

@@ -1,5 +1,5 @@
-// Files that appear whole or not at all: written under no name or a passing one, then renamed. Descriptors of directories stand
-// for paths; errors are errno values, 0 for none.
+// Files that appear whole or not at all: written under no name or a passing one, then renamed.
+// Descriptors of directories stand for paths; errors are errno values, 0 for none.
 #pragma once
 
 #include <string>
@@ -15,13 +15,16 @@ struct Temporary {
   bool named = false;
 };
 
-std::string temporary_name();                      // .lares-0123456789abcdef.tmp
-bool is_temporary_name(std::string_view name);     // of this process or another
+std::string temporary_name();                             // .lares-0123456789abcdef.tmp
+bool is_temporary_name(std::string_view name);            // of this process or another
 Temporary make_temporary(int dir, unsigned mode = 0600);  // no fd: errno says why
-int give_name(int dir, Temporary& temporary);      // the passing one, from which it can be renamed
+int give_name(int dir, Temporary& temporary);  // the passing one, from which it can be renamed
 int write_all(int fd, std::string_view bytes);
-int put_file(int dir, const std::string& name, std::string_view bytes);  // durable, mode 0600, in place of what is called so
-// user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left out.
+int put_file(int dir, const std::string& name, std::string_view bytes);  // durable, mode 0600, in
+                                                                         // place of what is called
+                                                                         // so
+// user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left
+// out.
 void copy_xattrs(int from, int to);
 
 }  // namespace lares::tools

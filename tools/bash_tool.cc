@@ -28,21 +28,24 @@ static_assert(kStreamedBytesKept <= kHeadBytes);
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr std::size_t kCommandBytesMax = 1 << 20;
 constexpr int kPipeBytes = 1 << 20;  // what background jobs may print while no command runs
-constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(100);
-constexpr auto kJobsAnswer = std::chrono::seconds(2);      // an idle shell answers in a millisecond
-constexpr std::size_t kUnreadBytesMax = 64 << 10;          // of what jobs print between commands
-constexpr std::size_t kJobOutputBytesMax = 2'000;          // told with a job's end
+constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
+               kDrain = std::chrono::milliseconds(100);
+constexpr auto kJobsAnswer = std::chrono::seconds(2);  // an idle shell answers in a millisecond
+constexpr std::size_t kUnreadBytesMax = 64 << 10;      // of what jobs print between commands
+constexpr std::size_t kJobOutputBytesMax = 2'000;      // told with a job's end
 
 constexpr const char* kDescription =
     "Run commands in a bash shell.\n"
     "* The contents of `command` do NOT need to be XML-escaped.\n"
     "* There is no access to the internet, and only the repository can be written.\n"
     "* State is persistent across calls: directory, environment, functions and background jobs.\n"
-    "* To inspect a range of lines of a file, e.g. lines 10-25, try 'sed -n 10,25p /path/to/the/file'.\n"
+    "* To inspect a range of lines of a file, e.g. lines 10-25, try 'sed -n 10,25p "
+    "/path/to/the/file'.\n"
     "* Avoid commands that print very much; long output is clipped.\n"
     "* Commands read from /dev/null. Run long lived commands in the background, e.g. 'sleep 10 &'.";
 
-constexpr std::string_view kNoNetwork = "* There is no access to the internet, and only the repository can be written.\n";
+constexpr std::string_view kNoNetwork =
+    "* There is no access to the internet, and only the repository can be written.\n";
 
 // Without allowed hosts always the same text, for it is part of every prompt's beginning.
 std::string description(const BuiltinOptions& options) {
@@ -50,16 +53,19 @@ std::string description(const BuiltinOptions& options) {
   if (options.network_allow.empty() || options.no_sandbox) return out;
   const auto at = out.find(kNoNetwork);
   if (at == out.npos) return out;
-  return out.replace(at, kNoNetwork.size(),
-                     fmt::format("* Only the repository can be written. Of the internet only these hosts can be reached, over HTTP(S) by the proxy that is set: {}.\n",
-                                 fmt::join(options.network_allow, ", ")));
+  return out.replace(
+      at, kNoNetwork.size(),
+      fmt::format("* Only the repository can be written. Of the internet only these hosts can be "
+                  "reached, over HTTP(S) by the proxy that is set: {}.\n",
+                  fmt::join(options.network_allow, ", ")));
 }
 
 constexpr const char* kSchema =
     R"({"type":"object","properties":{"command":{"type":"string","description":"The bash command to run."}},"required":["command"]})";
 
 constexpr std::string_view kResetNote =
-    "The persistent bash shell was reset; the next bash call starts from the workspace with a fresh current directory and "
+    "The persistent bash shell was reset; the next bash call starts from the workspace with a "
+    "fresh current directory and "
     "environment.";
 
 std::string make_nonce() {
@@ -70,33 +76,41 @@ std::string make_nonce() {
   return out;
 }
 
-// $'...': the whole command on one line, so that the shell has read all of it before it runs any of it.
+// $'...': the whole command on one line, so that the shell has read all of it before it runs any of
+// it.
 std::string quoted(std::string_view command) {
   std::string out = "$'";
   for (char c : command) {
     if (c == '\\' || c == '\'') out += '\\';
-    if (c == '\n') out += "\\n";
-    else out += c;
+    if (c == '\n')
+      out += "\\n";
+    else
+      out += c;
   }
   return out + "'";
 }
 
-// The marks are written as octal escapes, so what `set -x` echoes of them is not a mark, and they carry a number that
-// the command could not know. File descriptor 250 is the shell's own output, whatever the command redirects.
-// Behind the command's status comes the table of its jobs.
+// The marks are written as octal escapes, so what `set -x` echoes of them is not a mark, and they
+// carry a number that the command could not know. File descriptor 250 is the shell's own output,
+// whatever the command redirects. Behind the command's status comes the table of its jobs.
 std::string script_for(std::string_view command, const std::string& nonce) {
   return fmt::format(
       "{{ builtin printf '\\036%s<\\036' {0} >&250; }} 2>/dev/null; eval -- {1} </dev/null; "
-      "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; builtin jobs -l >&250; builtin printf '\\036%s;\\036' {0} >&250; }} 2>/dev/null\n",
+      "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; builtin jobs -l >&250; builtin printf "
+      "'\\036%s;\\036' {0} >&250; }} 2>/dev/null\n",
       nonce, quoted(command));
 }
 
 // What came between the marks, as it comes.
 class Reply {
  public:
-  explicit Reply(const std::string& nonce) : begin_("\036" + nonce + "<\036"), end_("\036" + nonce + ":"), jobs_end_("\036" + nonce + ";\036") {}
+  explicit Reply(const std::string& nonce)
+      : begin_("\036" + nonce + "<\036"),
+        end_("\036" + nonce + ":"),
+        jobs_end_("\036" + nonce + ";\036") {}
 
-  // Takes from `raw` what can be decided; `before` and `text` get the bytes before and after the first mark.
+  // Takes from `raw` what can be decided; `before` and `text` get the bytes before and after the
+  // first mark.
   void feed(std::string& raw, std::string& before, std::string& text) {
     if (!begun_) {
       const std::size_t at = raw.find(begin_);
@@ -128,7 +142,9 @@ class Reply {
   }
   bool ended() const { return ended_; }
   int status() const { return status_.value_or(0); }
-  const std::string& jobs() const { return jobs_; }  // as `jobs -l` prints them, and what jobs printed in that moment
+  const std::string& jobs() const {
+    return jobs_;
+  }  // as `jobs -l` prints them, and what jobs printed in that moment
 
  private:
   // All but the bytes that may be the beginning of a mark.
@@ -163,11 +179,15 @@ asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_
   std::string command;
   std::string wrong;
   const auto it = args.is_object() ? args.find("command") : args.end();
-  if (!args.is_object() || it == args.end() || !it->is_string()) wrong = "Parameter `command` is missing; it is the command to run.";
-  else command = it->get<std::string>();
-  if (command.find('\0') != std::string::npos) wrong = "The command contains a NUL byte, which no shell can read.";
+  if (!args.is_object() || it == args.end() || !it->is_string())
+    wrong = "Parameter `command` is missing; it is the command to run.";
+  else
+    command = it->get<std::string>();
+  if (command.find('\0') != std::string::npos)
+    wrong = "The command contains a NUL byte, which no shell can read.";
   if (command.size() > kCommandBytesMax) {
-    wrong = fmt::format("The command has {} bytes; at most {} are taken. Write a file instead.", command.size(), kCommandBytesMax);
+    wrong = fmt::format("The command has {} bytes; at most {} are taken. Write a file instead.",
+                        command.size(), kCommandBytesMax);
   }
   if (!wrong.empty()) {
     out = Outcome{wrong, false, {}};
@@ -219,7 +239,8 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   const std::string nonce = make_nonce();
   if (nonce.empty() || !shell_.process) co_return std::string();
   const std::string script = script_for(":", nonce);
-  const auto [write_error, n_written] = co_await asio::async_write(shell_.process->in(), asio::buffer(script), kIo);
+  const auto [write_error, n_written] = co_await asio::async_write(shell_.process->in(),
+                                                                   asio::buffer(script), kIo);
   if (write_error || n_written != script.size()) co_return std::string();
   Reply reply(nonce);
   const auto until = Clock::now() + kJobsAnswer;
@@ -227,7 +248,8 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   while (!reply.ended() && Clock::now() < until) {  // a flood never leaves the read waiting
     if (co_await read_before(shell_.process->out(), shell_.pending, until) != ReadEnd::data) break;
     reply.feed(shell_.pending, shell_.unread, printed);
-    if (shell_.unread.size() > kUnreadBytesMax) shell_.unread.erase(0, shell_.unread.size() - kUnreadBytesMax);
+    if (shell_.unread.size() > kUnreadBytesMax)
+      shell_.unread.erase(0, shell_.unread.size() - kUnreadBytesMax);
   }
   std::string out;
   if (!reply.ended()) co_return out;  // its answer, if it comes, is passed over as no command's
@@ -238,22 +260,28 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   OutputCleaner cleaner;
   std::string text = cleaner.feed(std::exchange(shell_.unread, std::string()));
   text += cleaner.finish();
-  if (text.size() > kJobOutputBytesMax) text.erase(0, utf8_floor(text, text.size() - kJobOutputBytesMax));
+  if (text.size() > kJobOutputBytesMax)
+    text.erase(0, utf8_floor(text, text.size() - kJobOutputBytesMax));
   add_line(out, "What background jobs printed last:");
   add_line(out, text);
   co_return out;
 }
 
 asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
-  if (shell_.process && !has_ended(shell_.process->pid())) co_return tl::expected<void, std::string>();
+  if (shell_.process && !has_ended(shell_.process->pid()))
+    co_return tl::expected<void, std::string>();
   shell_ = Shell();
-  if (!options_.no_sandbox) shell_.inside = std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
+  if (!options_.no_sandbox)
+    shell_.inside =
+        std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
   std::vector<std::string> argv;
   for (const char* word : {"bash", "--noprofile", "--norc"}) argv.emplace_back(word);
   auto started = co_await start_command(options_, std::move(argv), options_.root);
   if (!started) co_return tl::unexpected(started.error());
   shell_.process = std::move(*started);
-  (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);  // fails on a socket, which is no loss
+  (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);  // fails on a
+                                                                                   // socket, which
+                                                                                   // is no loss
   const std::string setup = "exec 250>&1\n";
   const auto [ec, n] = co_await asio::async_write(shell_.process->in(), asio::buffer(setup), kIo);
   if (ec) co_return tl::unexpected("the shell did not start: " + ec.message());
@@ -266,7 +294,8 @@ asio::awaitable<std::string> BashTool::end_shell() {
   shell_ = Shell();
   ending.process->kill();
   (void)co_await ending.process->wait();
-  // A coroutine that is cancelled does not wait for the end, and nobody would hear of it: the next look is another's.
+  // A coroutine that is cancelled does not wait for the end, and nobody would hear of it: the next
+  // look is another's.
   if (!ending.inside || co_await is_cancelled()) co_return std::string();
   co_return sandbox::told_of(ending.inside->end(true));
 }
@@ -276,20 +305,25 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   const auto ready = co_await ensure_shell();
   if (!ready) {
     shell_ = Shell();
-    if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
+    if (co_await is_cancelled())
+      co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
     co_return Outcome{ready.error(), false, {}};
   }
-  // Not all of the launch can be cancelled; what was cancelled meanwhile is not begun. The shell is as new.
+  // Not all of the launch can be cancelled; what was cancelled meanwhile is not begun. The shell is
+  // as new.
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
   const std::string nonce = make_nonce();
-  if (nonce.empty()) co_return tl::unexpected(Error{Errc::broken, "bash: no random numbers to be had"});
+  if (nonce.empty())
+    co_return tl::unexpected(Error{Errc::broken, "bash: no random numbers to be had"});
   const std::string script = script_for(command, nonce);
   const auto deadline = Clock::now() + std::chrono::milliseconds(options_.command_timeout_ms);
   sandbox::Process& process = *shell_.process;
   if (shell_.inside) shell_.inside->begin();
 
-  // The shell reads a long script only as fast as it gets to it; a shell that is gone shows in the read below.
-  const auto [write_error, n_written] = co_await asio::async_write(process.in(), asio::buffer(script), kIo);
+  // The shell reads a long script only as fast as it gets to it; a shell that is gone shows in the
+  // read below.
+  const auto [write_error, n_written] = co_await asio::async_write(process.in(),
+                                                                   asio::buffer(script), kIo);
   (void)write_error;
   (void)n_written;
 
@@ -303,7 +337,9 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     throttle.flush_if_due();
   };
   bool from_jobs = false;
-  if (const std::string clean = job_cleaner.feed(std::exchange(shell_.unread, std::string())); !clean.empty()) from_jobs = true, take(clean);
+  if (const std::string clean = job_cleaner.feed(std::exchange(shell_.unread, std::string()));
+      !clean.empty())
+    from_jobs = true, take(clean);
   ReadEnd end = ReadEnd::data;
   auto give_up = deadline;
   bool draining = false;
@@ -313,7 +349,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     if (end == ReadEnd::data) {
       std::string before, text;
       reply.feed(shell_.pending, before, text);
-      if (const std::string clean = job_cleaner.feed(before); !clean.empty()) from_jobs = true, take(clean);
+      if (const std::string clean = job_cleaner.feed(before); !clean.empty())
+        from_jobs = true, take(clean);
       if (!text.empty() && from_jobs) {
         take(job_cleaner.finish() + "[so far: output of background jobs since the last command]\n");
         from_jobs = false;
@@ -352,7 +389,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   if (end == ReadEnd::deadline && !draining) {
     const std::string moved = co_await end_shell();
     std::string out = fmt::format(
-        "Your command timed out after {} seconds or experienced an OOM error. Below is partial output:\n",
+        "Your command timed out after {} seconds or experienced an OOM error. Below is partial "
+        "output:\n",
         std::max(1, options_.command_timeout_ms / 1000));
     out += text;
     add_told(out, moved);
@@ -369,8 +407,11 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     if (!has_ended(ended.process->pid())) ended.process->kill();
   }
   const sandbox::Exit exit = co_await ended.process->wait();
-  if (exit.exited) add_line(text, fmt::format("[shell exited: code {}]", exit.code));
-  else add_line(text, fmt::format("[shell killed by signal: SIG{}]", ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
+  if (exit.exited)
+    add_line(text, fmt::format("[shell exited: code {}]", exit.code));
+  else
+    add_line(text, fmt::format("[shell killed by signal: SIG{}]",
+                               ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
   if (ended.inside) add_told(text, sandbox::told_of(ended.inside->end(true)));
   add_line(text, kResetNote);
   co_return Outcome{std::move(text), false, {}};

@@ -1,5 +1,6 @@
-// `bash`: one persistent shell per session, started with the first command. Directory, environment, functions and
-// background jobs live until a timeout, a cancel or the shell's own end. The process ignores SIGPIPE, as daemons do.
+// `bash`: one persistent shell per session, started with the first command. Directory, environment,
+// functions and background jobs live until a timeout, a cancel or the shell's own end. The process
+// ignores SIGPIPE, as daemons do.
 #pragma once
 
 #include <memory>
@@ -22,11 +23,14 @@ class BashTool : public Tool {
   bool mutates(const nlohmann::json&) const override { return true; }
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
   asio::awaitable<std::string> news() override;
-  bool any_job_runs() const { return shell_.process && shell_.jobs.any_runs() && !has_ended(shell_.process->pid()); }
+  bool any_job_runs() const {
+    return shell_.process && shell_.jobs.any_runs() && !has_ended(shell_.process->pid());
+  }
 
  private:
   struct Shell {
-    std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the process is gone
+    std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the
+                                                            // process is gone
     std::unique_ptr<sandbox::Process> process;
     std::string pending;  // read, but not yet part of a result
     std::string unread;   // what background jobs printed meanwhile, its end
@@ -40,7 +44,8 @@ class BashTool : public Tool {
   BuiltinOptions options_;
   Spec spec_;
   Shell shell_;
-  asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one after the other
+  asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one
+                                                                       // after the other
 };
 
 }  // namespace lares::tools

@@ -8,7 +8,8 @@
 
 namespace lares::tools {
 
-std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options) {
+std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io,
+                                                      const BuiltinOptions& options) {
   std::vector<std::unique_ptr<Tool>> out;
   out.push_back(std::make_unique<BashTool>(io, options));
   out.push_back(std::make_unique<EditTool>(options));
@@ -28,7 +29,8 @@ void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vect
   }
 }
 
-void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools, const WasShown& was_shown) {
+void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools,
+                        const WasShown& was_shown) {
   for (const auto& tool : tools)
     if (auto* editor = dynamic_cast<EditTool*>(tool.get())) editor->ask_what_was_shown(was_shown);
 }

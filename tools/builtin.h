@@ -1,4 +1,5 @@
-// The built-in tools of one session: bash, str_replace_editor, test, git, outline. In this order, always.
+// The built-in tools of one session: bash, str_replace_editor, test, git, outline. In this order,
+// always.
 #pragma once
 
 #include <functional>
@@ -19,7 +20,8 @@ struct NetworkDecision;
 
 namespace lares::tools {
 
-// Of what `bash` says while a command runs, its result begins with as many bytes, whatever comes after them.
+// Of what `bash` says while a command runs, its result begins with as many bytes, whatever comes
+// after them.
 inline constexpr std::string_view kBashTool = "bash";
 inline constexpr std::size_t kStreamedBytesKept = 10'000;
 
@@ -29,28 +31,35 @@ struct BuiltinOptions {
   std::string sandbox_launcher;  // path of lares-sandbox
   bool no_sandbox = false;       // the user said so, in so many words, for this session
   int command_timeout_ms = 300'000;
-  std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said: sandbox::Policy::network_allow
-  std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to reach one; may be empty
-  boost::asio::thread_pool* threads = nullptr;  // for what blocks, of many sessions; null: each tool that needs one has its own. Outlives the tools
+  std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said:
+                                           // sandbox::Policy::network_allow
+  std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to
+                                                                    // reach one; may be empty
+  boost::asio::thread_pool* threads = nullptr;  // for what blocks, of many sessions; null: each
+                                                // tool that needs one has its own. Outlives the
+                                                // tools
 };
 
-// Why the shell tools are off, or "" when they work; one line for people. The answer is cached per process.
+// Why the shell tools are off, or "" when they work; one line for people. The answer is cached per
+// process.
 asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& options);
 
-std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io, const BuiltinOptions& options);
+std::vector<std::unique_ptr<Tool>> make_builtin_tools(asio::any_io_executor io,
+                                                      const BuiltinOptions& options);
 
-// The session's prompt shows these files (list_files): an edit of one that has changed since is refused, once, with the
-// difference.
+// The session's prompt shows these files (list_files): an edit of one that has changed since is
+// refused, once, with the difference.
 struct File;
 void note_shown(const std::vector<std::unique_ptr<Tool>>& tools, const std::vector<File>& files);
 
-// Likewise, for a session whose tools are not those that it began with. Without either a file counts as seen from its first view or
-// edit on.
+// Likewise, for a session whose tools are not those that it began with. Without either a file
+// counts as seen from its first view or edit on.
 struct KnownText {
   std::string sha;                          // blob_sha of the text as it is shown
   std::shared_ptr<const std::string> text;  // null: not at hand
 };
-using WasShown = std::function<std::optional<KnownText>(const std::string& path)>;  // relative to the root
+using WasShown = std::function<std::optional<KnownText>(const std::string& path)>;  // relative to
+                                                                                    // the root
 void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools, const WasShown& was_shown);
 
 }  // namespace lares::tools

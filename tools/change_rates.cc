@@ -16,7 +16,8 @@ namespace lares::tools {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kGrain = 1 << 20;  // rates are rounded to 2^-20: math libraries differ in the last bit of exp2
+constexpr double kGrain = 1 << 20;  // rates are rounded to 2^-20: math libraries differ in the last
+                                    // bit of exp2
 
 struct Touched {
   std::vector<std::string> paths;
@@ -26,7 +27,7 @@ struct Touched {
 
 struct Collected {
   std::vector<std::string> modified;
-  std::unordered_map<std::string, std::string> deleted;  // blob: path
+  std::unordered_map<std::string, std::string> deleted;    // blob: path
   std::vector<std::pair<std::string, std::string>> added;  // path, blob
 };
 
@@ -45,9 +46,10 @@ Touched touched_by(const Collected& all) {
   return out;
 }
 
-// Files below the prefix that the commit changed against its first parent. `known` is false for a root commit (the files
-// came, they did not change) and where a shallow clone ends.
-Touched touched(git_repository* repository, git_commit* commit, git_commit* parent, const std::string& prefix) {
+// Files below the prefix that the commit changed against its first parent. `known` is false for a
+// root commit (the files came, they did not change) and where a shallow clone ends.
+Touched touched(git_repository* repository, git_commit* commit, git_commit* parent,
+                const std::string& prefix) {
   git_tree *raw = nullptr, *raw_parent = nullptr;
   if (!parent || git_commit_tree(&raw, commit) != 0) return {.known = false};
   const git::Tree tree(raw);
@@ -63,7 +65,8 @@ Touched touched(git_repository* repository, git_commit* commit, git_commit* pare
     options.pathspec = {specs, 1};
   }
   git_diff* raw_diff = nullptr;
-  if (git_diff_tree_to_tree(&raw_diff, repository, raw_parent, raw, &options) != 0) return {.known = false};
+  if (git_diff_tree_to_tree(&raw_diff, repository, raw_parent, raw, &options) != 0)
+    return {.known = false};
   const git::Diff diff(raw_diff);
   Collected all;
   for (std::size_t i = 0; i < git_diff_num_deltas(raw_diff); ++i) {
@@ -87,7 +90,8 @@ class Counter {
   explicit Counter(const ChangeRateOptions& options) : options_(options) {}
 
   void count(const Touched& touched, int age) {
-    if (!touched.known || touched.paths.size() + touched.renames.size() > options_.bulk_files_min) return;
+    if (!touched.known || touched.paths.size() + touched.renames.size() > options_.bulk_files_min)
+      return;
     const double weight = std::exp2(-age / options_.half_life);
     for (const std::string& path : touched.paths) rates_[name_now(path)] += weight;
     // From here on the walk goes further back, where the file had its old name.
@@ -108,7 +112,8 @@ class Counter {
   }
   const ChangeRateOptions& options_;
   std::map<std::string, double> rates_;
-  std::unordered_map<std::string, std::string> now_;  // what the file of an old name is called at the head
+  std::unordered_map<std::string, std::string> now_;  // what the file of an old name is called at
+                                                      // the head
 };
 
 git::Commit head_commit(git_repository* repository) {
@@ -136,7 +141,8 @@ ChangeRates change_rates(const std::string& root, const ChangeRateOptions& optio
       return out;  // as of the last power of two
     }
     git_commit* raw = nullptr;
-    const bool has_parent = git_commit_parentcount(commit.get()) > 0 && git_commit_parent(&raw, commit.get(), 0) == 0;
+    const bool has_parent = git_commit_parentcount(commit.get()) > 0 &&
+                            git_commit_parent(&raw, commit.get(), 0) == 0;
     git::Commit parent(has_parent ? raw : nullptr);
     counter.count(touched(git->repository(), commit.get(), parent.get(), git->prefix()), age);
     commit = std::move(parent);
@@ -166,7 +172,8 @@ std::map<std::string, int> volatility_tiers(const ChangeRates& rates, const Work
     const std::size_t n = file.text->size() + 1;  // 1: an empty file is hot, not infinitely so
     total += n;
     const auto rate = rates.of.find(path);
-    if (rate != rates.of.end() && rate->second > 0) changed.push_back({rate->second / static_cast<double>(n), &path, n});
+    if (rate != rates.of.end() && rate->second > 0)
+      changed.push_back({rate->second / static_cast<double>(n), &path, n});
   }
   std::ranges::sort(changed, [](const Heat& a, const Heat& b) {
     return a.per_byte != b.per_byte ? a.per_byte > b.per_byte : *a.path < *b.path;

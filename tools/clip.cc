@@ -66,24 +66,36 @@ std::string OutputCleaner::feed(std::string_view bytes) {
   for (char c : bytes) {
     switch (state_) {
       case State::text:
-        if (c == '\x1b') state_ = State::escape;
-        else put(c, out);
+        if (c == '\x1b')
+          state_ = State::escape;
+        else
+          put(c, out);
         break;
       case State::escape:
-        if (c == '[') state_ = State::csi;
-        else if (c == ']' || c == 'P' || c == '_' || c == '^') state_ = State::osc;
-        else if (c >= 0x20 && c <= 0x2f) state_ = State::escape;  // an intermediate byte: one more follows
-        else if (c == '\n') state_ = State::text, put(c, out);
-        else state_ = State::text;
+        if (c == '[')
+          state_ = State::csi;
+        else if (c == ']' || c == 'P' || c == '_' || c == '^')
+          state_ = State::osc;
+        else if (c >= 0x20 && c <= 0x2f)
+          state_ = State::escape;  // an intermediate byte: one more follows
+        else if (c == '\n')
+          state_ = State::text, put(c, out);
+        else
+          state_ = State::text;
         break;
       case State::csi:
-        if (c >= 0x40 && c <= 0x7e) state_ = State::text;
-        else if (c == '\n') state_ = State::text, put(c, out);  // a broken sequence must not eat the lines after it
+        if (c >= 0x40 && c <= 0x7e)
+          state_ = State::text;
+        else if (c == '\n')
+          state_ = State::text, put(c, out);  // a broken sequence must not eat the lines after it
         break;
       case State::osc:
-        if (c == '\a') state_ = State::text;
-        else if (c == '\x1b') state_ = State::osc_escape;
-        else if (c == '\n') state_ = State::text, put(c, out);
+        if (c == '\a')
+          state_ = State::text;
+        else if (c == '\x1b')
+          state_ = State::osc_escape;
+        else if (c == '\n')
+          state_ = State::text, put(c, out);
         break;
       case State::osc_escape:
         state_ = State::text;
@@ -125,7 +137,9 @@ std::string Clip::finish() {
   if (!spill_) return std::move(head_);
   const std::size_t head_end = utf8_floor(head_, kHeadBytes);
   std::size_t tail_begin = tail_.size() - std::min(tail_.size(), kTailBytes);
-  while (tail_begin < tail_.size() && (static_cast<unsigned char>(tail_[tail_begin]) & 0xC0) == 0x80) ++tail_begin;
+  while (tail_begin < tail_.size() &&
+         (static_cast<unsigned char>(tail_[tail_begin]) & 0xC0) == 0x80)
+    ++tail_begin;
   const std::size_t n_tail = tail_.size() - tail_begin;
   std::string out = head_.substr(0, head_end);
   if (!out.ends_with('\n')) out += '\n';
@@ -133,7 +147,8 @@ std::string Clip::finish() {
   out += fmt::format("\n[{} bytes left out here", n_bytes_ - head_end - n_tail);
   if (!spill_->path().empty()) {
     out += fmt::format("; {} is in {}, which `str_replace_editor view` can read",
-                       spill_->n_dropped() ? "the output's beginning" : "the full output", spill_->path());
+                       spill_->n_dropped() ? "the output's beginning" : "the full output",
+                       spill_->path());
   }
   out += "]\n";
   return out + tail_.substr(tail_begin);

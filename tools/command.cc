@@ -23,10 +23,10 @@ constexpr auto kOutputEvery = std::chrono::milliseconds(100);
 
 const std::vector<std::string>& command_environment() {
   static const std::vector<std::string> environment = {
-      "CI=1",      "PAGER=cat",  "GIT_PAGER=cat",         "TERM=dumb",
-      "NO_COLOR=1", "LANG=C.UTF-8", "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0",
-      // Python takes bytecode for fresh when size and second of the source agree, which an edit right after a run can
-      // bring about; and the worktree stays clean.
+      "CI=1", "PAGER=cat", "GIT_PAGER=cat", "TERM=dumb", "NO_COLOR=1", "LANG=C.UTF-8",
+      "GIT_TERMINAL_PROMPT=0", "GIT_OPTIONAL_LOCKS=0",
+      // Python takes bytecode for fresh when size and second of the source agree, which an edit
+      // right after a run can bring about; and the worktree stays clean.
       "PYTHONDONTWRITEBYTECODE=1"};
   return environment;
 }
@@ -76,7 +76,8 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   command.argv = std::move(argv);
   command.cwd = std::move(cwd);
   command.env = command_environment();
-  auto started = co_await sandbox::spawn(options.sandbox_launcher, backend, std::move(policy), std::move(command));
+  auto started = co_await sandbox::spawn(options.sandbox_launcher, backend, std::move(policy),
+                                         std::move(command));
   if (!started) co_return tl::unexpected(started.error().message);
   co_return std::move(*started);
 }
@@ -118,7 +119,9 @@ asio::awaitable<bool> enter_cancellation() {
   }
   co_return throwing;
 }
-asio::awaitable<void> leave_cancellation(bool throwing) { co_await asio::this_coro::throw_if_cancelled(throwing); }
+asio::awaitable<void> leave_cancellation(bool throwing) {
+  co_await asio::this_coro::throw_if_cancelled(throwing);
+}
 asio::awaitable<bool> is_cancelled() {
   const auto state = co_await asio::this_coro::cancellation_state;
   co_return state.cancelled() != asio::cancellation_type::none;
@@ -135,11 +138,14 @@ void Throttle::add(std::string_view text) {
   pending_ += text;
   if (pending_.size() > 2 * kPendingBytesMax) {
     std::size_t cut = pending_.size() - kPendingBytesMax;
-    while (cut < pending_.size() && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80) ++cut;
+    while (cut < pending_.size() && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80)
+      ++cut;
     pending_.erase(0, cut);
   }
 }
-Clock::time_point Throttle::due() const { return pending_.empty() ? Clock::time_point::max() : last_ + kOutputEvery; }
+Clock::time_point Throttle::due() const {
+  return pending_.empty() ? Clock::time_point::max() : last_ + kOutputEvery;
+}
 void Throttle::flush_if_due() {
   if (!pending_.empty() && Clock::now() >= due()) flush();
 }

@@ -17,16 +17,18 @@ namespace lares::tools {
 
 using Clock = std::chrono::steady_clock;
 
-// A command below the session's root under the best backend that works here. The error is a sentence for the model.
+// A command below the session's root under the best backend that works here. The error is a
+// sentence for the model.
 asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> start_command(
     BuiltinOptions options, std::vector<std::string> argv, std::string cwd);
 
 enum class ReadEnd { data, closed, deadline, cancelled };
 // Appends what comes next. The descriptor, the buffer and whoever owns them outlive the call.
-asio::awaitable<ReadEnd> read_before(asio::posix::stream_descriptor& from, std::string& into, Clock::time_point deadline);
+asio::awaitable<ReadEnd> read_before(asio::posix::stream_descriptor& from, std::string& into,
+                                     Clock::time_point deadline);
 
-// Makes every kind of cancellation reach the calling coroutine, and come back as a value instead of an exception. The
-// previous setting returns with leave_cancellation.
+// Makes every kind of cancellation reach the calling coroutine, and come back as a value instead of
+// an exception. The previous setting returns with leave_cancellation.
 asio::awaitable<bool> enter_cancellation();
 asio::awaitable<void> leave_cancellation(bool throwing);
 asio::awaitable<bool> is_cancelled();

@@ -13,7 +13,8 @@
 namespace lares::tools {
 namespace {
 
-// A text with something evened out, and where each of its bytes began in the original; at.back() is the original's size.
+// A text with something evened out, and where each of its bytes began in the original; at.back() is
+// the original's size.
 struct Evened {
   std::string text;
   std::vector<std::uint32_t> at;
@@ -25,13 +26,15 @@ struct CharacterFold {
   std::string_view from;
   char to;
 };
-// What editors and chat windows put in place of ASCII: quotes, dashes, spaces. One character for one, never more.
+// What editors and chat windows put in place of ASCII: quotes, dashes, spaces. One character for
+// one, never more.
 constexpr std::array<CharacterFold, 31> kCharacterFolds = {{
-    {"\u2018", '\''}, {"\u2019", '\''}, {"\u201a", '\''}, {"\u201b", '\''}, {"\u201c", '"'}, {"\u201d", '"'},
-    {"\u201e", '"'},  {"\u201f", '"'},  {"\u2010", '-'},  {"\u2011", '-'},  {"\u2012", '-'}, {"\u2013", '-'},
-    {"\u2014", '-'},  {"\u2015", '-'},  {"\u2212", '-'},  {"\u00a0", ' '},  {"\u2002", ' '}, {"\u2003", ' '},
-    {"\u2004", ' '},  {"\u2005", ' '},  {"\u2006", ' '},  {"\u2007", ' '},  {"\u2008", ' '}, {"\u2009", ' '},
-    {"\u200a", ' '},  {"\u202f", ' '},  {"\u205f", ' '},  {"\u3000", ' '},  {"\uff07", '\''}, {"\uff02", '"'},
+    {"\u2018", '\''}, {"\u2019", '\''}, {"\u201a", '\''}, {"\u201b", '\''}, {"\u201c", '"'},
+    {"\u201d", '"'},  {"\u201e", '"'},  {"\u201f", '"'},  {"\u2010", '-'},  {"\u2011", '-'},
+    {"\u2012", '-'},  {"\u2013", '-'},  {"\u2014", '-'},  {"\u2015", '-'},  {"\u2212", '-'},
+    {"\u00a0", ' '},  {"\u2002", ' '},  {"\u2003", ' '},  {"\u2004", ' '},  {"\u2005", ' '},
+    {"\u2006", ' '},  {"\u2007", ' '},  {"\u2008", ' '},  {"\u2009", ' '},  {"\u200a", ' '},
+    {"\u202f", ' '},  {"\u205f", ' '},  {"\u3000", ' '},  {"\uff07", '\''}, {"\uff02", '"'},
     {"\uff0d", '-'},
 }};
 
@@ -60,9 +63,9 @@ Evened even(std::string_view raw, Level level) {
       continue;
     }
     if (level == Level::characters && (raw[i] & 0x80)) {
-      const auto fold = std::find_if(kCharacterFolds.begin(), kCharacterFolds.end(), [&](const CharacterFold& f) {
-        return raw.substr(i, f.from.size()) == f.from;
-      });
+      const auto fold = std::find_if(
+          kCharacterFolds.begin(), kCharacterFolds.end(),
+          [&](const CharacterFold& f) { return raw.substr(i, f.from.size()) == f.from; });
       if (fold != kCharacterFolds.end()) {
         put(fold->to, i);
         i += fold->from.size() - 1;
@@ -77,10 +80,12 @@ Evened even(std::string_view raw, Level level) {
 }
 
 std::size_t line_of(std::string_view text, std::size_t offset) {
-  return 1 + static_cast<std::size_t>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+  return 1 + static_cast<std::size_t>(std::count(
+                 text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
 }
 
-// The line end a replacement takes: that of the line it begins in, or of the line before where that one has none.
+// The line end a replacement takes: that of the line it begins in, or of the line before where that
+// one has none.
 bool wants_crlf(std::string_view raw, std::size_t begin) {
   std::size_t lf = raw.find('\n', begin);
   if (lf == std::string_view::npos) lf = raw.rfind('\n', begin);
@@ -90,7 +95,8 @@ bool wants_crlf(std::string_view raw, std::size_t begin) {
 std::string with_line_ends(std::string_view text, bool crlf, bool normalise) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' && (crlf || normalise)) continue;
+    if (text[i] == '\r' && i + 1 < text.size() && text[i + 1] == '\n' && (crlf || normalise))
+      continue;
     if (text[i] == '\n' && crlf) out += '\r';
     out += text[i];
   }
@@ -98,15 +104,18 @@ std::string with_line_ends(std::string_view text, bool crlf, bool normalise) {
 }
 
 // nullopt: nothing matches at this level.
-std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::string_view raw, std::string_view old_str,
+std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::string_view raw,
+                                                            std::string_view old_str,
                                                             std::string_view new_str) {
   const Evened file = even(raw, level), old_ = even(old_str, level), new_ = even(new_str, level);
   if (old_.text.empty()) return std::nullopt;
   std::vector<std::size_t> found;
-  for (std::size_t at = file.text.find(old_.text); at != std::string::npos; at = file.text.find(old_.text, at + 1)) {
+  for (std::size_t at = file.text.find(old_.text); at != std::string::npos;
+       at = file.text.find(old_.text, at + 1)) {
     const std::size_t end = at + old_.text.size();
     // Blanks at the end of old_str were dropped: it may then only match up to the end of a line.
-    const bool at_line_end = old_.text.back() == '\n' || end == file.text.size() || file.text[end] == '\n';
+    const bool at_line_end = old_.text.back() == '\n' || end == file.text.size() ||
+                             file.text[end] == '\n';
     if (level == Level::trailing_blanks && !at_line_end) continue;
     found.push_back(at);
   }
@@ -119,14 +128,19 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::st
     }
     return tl::unexpected(std::move(several));
   }
-  // Only what differs between the two is written, so that the rest keeps its own line ends, blanks and quotes.
-  const std::size_t n_old = old_.text.size(), n_new = new_.text.size(), shorter = std::min(n_old, n_new);
+  // Only what differs between the two is written, so that the rest keeps its own line ends, blanks
+  // and quotes.
+  const std::size_t n_old = old_.text.size(), n_new = new_.text.size(),
+                    shorter = std::min(n_old, n_new);
   std::size_t prefix = 0, suffix = 0;
   while (prefix < shorter && old_.text[prefix] == new_.text[prefix]) ++prefix;
-  while (suffix < shorter - prefix && old_.text[n_old - 1 - suffix] == new_.text[n_new - 1 - suffix]) ++suffix;
+  while (suffix < shorter - prefix &&
+         old_.text[n_old - 1 - suffix] == new_.text[n_new - 1 - suffix])
+    ++suffix;
   const std::size_t from = found[0];
   const std::size_t begin = file.at[from + prefix], end = file.at[from + n_old - suffix];
-  const std::size_t new_begin = new_.at[prefix], new_end = std::max<std::size_t>(new_.at[n_new - suffix], new_begin);
+  const std::size_t new_begin = new_.at[prefix],
+                    new_end = std::max<std::size_t>(new_.at[n_new - suffix], new_begin);
   const bool typed_cr = old_str.find("\r\n") != std::string_view::npos;
   const bool crlf = wants_crlf(raw, file.at[from]);
   Replaced out;
@@ -152,7 +166,8 @@ struct Shift {
   std::string by;
 };
 
-// How the file's lines from `first` on are indented relative to `old`, when by one and the same amount.
+// How the file's lines from `first` on are indented relative to `old`, when by one and the same
+// amount.
 std::optional<Shift> shift_at(const std::vector<std::string_view>& file, std::size_t first,
                               const std::vector<std::string_view>& old) {
   std::optional<Shift> shift;
@@ -196,11 +211,14 @@ std::optional<std::string> shifted(std::string_view text, const Shift& shift) {
   return out;
 }
 
-std::optional<tl::expected<Replaced, Unmatched>> replace_shifted(std::string_view raw, std::string_view old_str,
+std::optional<tl::expected<Replaced, Unmatched>> replace_shifted(std::string_view raw,
+                                                                 std::string_view old_str,
                                                                  std::string_view new_str) {
-  const std::string text = even(raw, Level::trailing_blanks).text, old_text = even(old_str, Level::trailing_blanks).text;
+  const std::string text = even(raw, Level::trailing_blanks).text,
+                    old_text = even(old_str, Level::trailing_blanks).text;
   const std::vector<std::string_view> file = split_lines(text), old = split_lines(old_text);
-  if (old.empty() || old.size() > file.size() || std::all_of(old.begin(), old.end(), is_blank_line)) return std::nullopt;
+  if (old.empty() || old.size() > file.size() || std::all_of(old.begin(), old.end(), is_blank_line))
+    return std::nullopt;
   std::vector<std::pair<std::size_t, Shift>> found;
   for (std::size_t i = 0; i + old.size() <= file.size(); ++i) {
     if (auto shift = shift_at(file, i, old)) found.emplace_back(i, std::move(*shift));
@@ -211,7 +229,8 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_shifted(std::string_vie
     for (const auto& [line, shift] : found) several.lines.push_back(line + 1);
     return tl::unexpected(std::move(several));
   }
-  const auto old_shifted = shifted(old_str, found[0].second), new_shifted = shifted(new_str, found[0].second);
+  const auto old_shifted = shifted(old_str, found[0].second),
+             new_shifted = shifted(new_str, found[0].second);
   if (!old_shifted || !new_shifted) return std::nullopt;
   return replace_at(Level::trailing_blanks, raw, *old_shifted, *new_shifted);
 }
@@ -219,7 +238,8 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_shifted(std::string_vie
 std::vector<std::uint32_t> trigrams(std::string_view line) {
   std::vector<std::uint32_t> out;
   for (std::size_t i = 0; i + 3 <= line.size(); ++i) {
-    out.push_back(static_cast<unsigned char>(line[i]) << 16 | static_cast<unsigned char>(line[i + 1]) << 8 |
+    out.push_back(static_cast<unsigned char>(line[i]) << 16 |
+                  static_cast<unsigned char>(line[i + 1]) << 8 |
                   static_cast<unsigned char>(line[i + 2]));
   }
   std::sort(out.begin(), out.end());
@@ -230,7 +250,9 @@ std::vector<std::uint32_t> trigrams(std::string_view line) {
 double dice(const std::vector<std::uint32_t>& a, const std::vector<std::uint32_t>& b) {
   std::vector<std::uint32_t> both;
   std::set_intersection(a.begin(), a.end(), b.begin(), b.end(), std::back_inserter(both));
-  return a.empty() && b.empty() ? 0 : 2.0 * static_cast<double>(both.size()) / static_cast<double>(a.size() + b.size());
+  return a.empty() && b.empty()
+             ? 0
+             : 2.0 * static_cast<double>(both.size()) / static_cast<double>(a.size() + b.size());
 }
 
 std::string_view trimmed(std::string_view line) {
@@ -277,7 +299,8 @@ std::optional<std::size_t> nearest_window(const std::vector<std::string_view>& f
   return std::nullopt;
 }
 
-// What is left when the "%6d  " (or "N<tab>") of a view is taken off every line; nullopt when some line has none.
+// What is left when the "%6d  " (or "N<tab>") of a view is taken off every line; nullopt when some
+// line has none.
 std::optional<std::string> without_numbers(std::string_view old_str) {
   std::string out;
   for (std::string_view line : split_lines(old_str)) {
@@ -285,9 +308,12 @@ std::optional<std::string> without_numbers(std::string_view old_str) {
     const std::size_t digits = i;
     while (i < line.size() && line[i] >= '0' && line[i] <= '9') ++i;
     if (i == digits) return std::nullopt;
-    if (line.substr(i).starts_with("  ")) i += 2;
-    else if (line.substr(i).starts_with('\t')) i += 1;
-    else if (i != line.size()) return std::nullopt;
+    if (line.substr(i).starts_with("  "))
+      i += 2;
+    else if (line.substr(i).starts_with('\t'))
+      i += 1;
+    else if (i != line.size())
+      return std::nullopt;
     out.append(line.substr(i)).append("\n");
   }
   if (!out.empty() && !old_str.ends_with('\n')) out.pop_back();
@@ -297,7 +323,8 @@ std::optional<std::string> without_numbers(std::string_view old_str) {
 std::string unescaped(std::string_view s) {
   std::string out;
   for (std::size_t i = 0; i < s.size(); ++i) {
-    if (s[i] == '\\' && i + 1 < s.size() && (s[i + 1] == 'n' || s[i + 1] == 't' || s[i + 1] == '"')) {
+    if (s[i] == '\\' && i + 1 < s.size() &&
+        (s[i + 1] == 'n' || s[i + 1] == 't' || s[i + 1] == '"')) {
       ++i;
       out += s[i] == 'n' ? '\n' : s[i] == 't' ? '\t' : '"';
     } else {
@@ -312,8 +339,8 @@ std::string unescaped(std::string_view s) {
 tl::expected<Replaced, Unmatched> replace_unique(std::string_view bytes, std::string_view old_str,
                                                  std::string_view new_str) {
   if (auto done = replace_at(Level::line_ends, bytes, old_str, new_str)) {
-    const bool cr_only_in_old =
-        old_str.find("\r\n") != std::string_view::npos && bytes.find(old_str) == std::string_view::npos;
+    const bool cr_only_in_old = old_str.find("\r\n") != std::string_view::npos &&
+                                bytes.find(old_str) == std::string_view::npos;
     if (*done && cr_only_in_old) (*done)->relaxed = "line ends";
     return std::move(*done);
   }
@@ -334,23 +361,30 @@ tl::expected<Replaced, Unmatched> replace_unique(std::string_view bytes, std::st
 
 std::string explain_miss(std::string_view shown, std::string_view old_str) {
   std::string out;
-  if (const auto bare = without_numbers(old_str); bare && !bare->empty() && shown.find(*bare) != std::string::npos) {
+  if (const auto bare = without_numbers(old_str);
+      bare && !bare->empty() && shown.find(*bare) != std::string::npos) {
     out += "old_str contains the line numbers of the view; leave them out.\n";
-  } else if (const auto plain = unescaped(old_str); plain != old_str && shown.find(plain) != std::string::npos) {
-    out += "old_str contains escape sequences such as \\n where the file has the characters themselves.\n";
+  } else if (const auto plain = unescaped(old_str);
+             plain != old_str && shown.find(plain) != std::string::npos) {
+    out +=
+        "old_str contains escape sequences such as \\n where the file has the characters "
+        "themselves.\n";
   }
   const auto file = split_lines(shown), old = split_lines(old_str);
   if (file.empty() || old.empty()) return out;
   const auto first = nearest_window(file, old);
   if (!first) return out;
   const std::size_t begin = *first - std::min(*first, kContextLines);
-  const std::size_t end = std::min({file.size(), *first + old.size() + kContextLines, begin + kShownLinesMax});
+  const std::size_t end =
+      std::min({file.size(), *first + old.size() + kContextLines, begin + kShownLinesMax});
   std::string lines = numbered(file, begin + 1, end);
-  if (lines.size() > kShownBytesMax) lines = lines.substr(0, utf8_floor(lines, kShownBytesMax)) + "...\n";
+  if (lines.size() > kShownBytesMax)
+    lines = lines.substr(0, utf8_floor(lines, kShownBytesMax)) + "...\n";
   return out + "The nearest lines of the file are:\n" + lines;
 }
 
-std::string numbered(const std::vector<std::string_view>& lines, std::size_t first, std::size_t last) {
+std::string numbered(const std::vector<std::string_view>& lines, std::size_t first,
+                     std::size_t last) {
   std::string out;
   for (std::size_t i = first; i <= last && i <= lines.size(); ++i) {
     fmt::format_to(std::back_inserter(out), "{:6}  {}\n", i, lines[i - 1]);

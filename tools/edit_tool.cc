@@ -19,7 +19,8 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kSeenBytesMax = 64 << 20;
-constexpr std::size_t kUndosMax = 100, kUndoBytesMax = 64 << 20;  // edits that can be taken back, in all files
+constexpr std::size_t kUndosMax = 100, kUndoBytesMax = 64 << 20;  // edits that can be taken back,
+                                                                  // in all files
 constexpr std::size_t kDiffBytesMax = 32 << 10, kStaleDiffBytesMax = 4000;
 constexpr std::size_t kEchoBytesMax = 2000;  // of old_str in an error
 constexpr std::size_t kChoicesMax = 20'000, kChoiceTextBytesMax = 4 << 20;
@@ -28,9 +29,11 @@ constexpr int kListedDepth = 2;
 
 constexpr const char* kDescription =
     "View, create and edit text files.\n"
-    "* `view` shows a file with line numbers, or the part given by `view_range`; of a directory, what is in it.\n"
+    "* `view` shows a file with line numbers, or the part given by `view_range`; of a directory, "
+    "what is in it.\n"
     "* `create` makes a new file with `file_text`; it never overwrites one.\n"
-    "* `str_replace` puts `new_str` in place of `old_str`, which must occur in the file exactly once, blanks and line "
+    "* `str_replace` puts `new_str` in place of `old_str`, which must occur in the file exactly "
+    "once, blanks and line "
     "breaks included; give enough of the surrounding lines.\n"
     "* `insert` puts `new_str` after line `insert_line`; 0 is before the first.\n"
     "* `undo_edit` takes back your last edit of the file; again, the one before it.\n"
@@ -61,20 +64,28 @@ std::string echo(const std::string& text) {
 }
 
 // nullopt: there is no file.
-Change change(const std::string& path, const std::optional<std::string>& before, const std::optional<std::string>& after) {
-  const auto name = [](const std::optional<std::string>& bytes) { return bytes ? blob_sha(*bytes) : std::string(kNoFile); };
-  return {path, unified_diff(path, before.value_or(""), after.value_or(""), kDiffBytesMax), name(before), name(after), after ? blob_sha(shown_text(*after)) : ""};
+Change change(const std::string& path, const std::optional<std::string>& before,
+              const std::optional<std::string>& after) {
+  const auto name = [](const std::optional<std::string>& bytes) {
+    return bytes ? blob_sha(*bytes) : std::string(kNoFile);
+  };
+  return {path, unified_diff(path, before.value_or(""), after.value_or(""), kDiffBytesMax),
+          name(before), name(after), after ? blob_sha(shown_text(*after)) : ""};
 }
 
 std::string list_of(const std::vector<std::size_t>& lines) {
-  std::vector<std::size_t> few(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(lines.size(), 20)));
+  std::vector<std::size_t> few(
+      lines.begin(),
+      lines.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(lines.size(), 20)));
   return fmt::format("[{}{}]", fmt::join(few, ", "), few.size() < lines.size() ? ", ..." : "");
 }
 
 }  // namespace
 
 EditTool::EditTool(const BuiltinOptions& options)
-    : options_(options), spec_{"str_replace_editor", kDescription, kSchema}, threads_(options.threads) {}
+    : options_(options),
+      spec_{"str_replace_editor", kDescription, kSchema},
+      threads_(options.threads) {}
 
 bool EditTool::mutates(const nlohmann::json& args) const {
   return !(args.is_object() && string_of(args, "command") == "view");
@@ -89,8 +100,8 @@ void EditTool::note_seen(const std::string& path, const std::string& shown) {
   seen_bytes_ += seen.text.size();
 }
 
-std::optional<Choices> EditTool::choices(const std::string& key,
-                                         const std::vector<std::pair<std::string, std::string>>& so_far) const {
+std::optional<Choices> EditTool::choices(
+    const std::string& key, const std::vector<std::pair<std::string, std::string>>& so_far) const {
   std::string command, path;
   for (const auto& [name, text] : so_far) {
     if (name == "command") command = text;
@@ -107,7 +118,8 @@ std::optional<Choices> EditTool::choices(const std::string& key,
     }
     if (command == "view" && !options_.state_dir.empty()) {
       if (const auto outputs = list_files({.root = outputs_dir(options_.state_dir)})) {
-        for (const File& file : *outputs) out.one_of.push_back(outputs_dir(options_.state_dir) + "/" + file.path);
+        for (const File& file : *outputs)
+          out.one_of.push_back(outputs_dir(options_.state_dir) + "/" + file.path);
       }
     }
     if (out.one_of.empty()) return std::nullopt;
@@ -118,7 +130,8 @@ std::optional<Choices> EditTool::choices(const std::string& key,
     const auto relative = fs ? fs->relative(path) : std::nullopt;
     if (!relative) return std::nullopt;
     if (editor_) {
-      if (const auto text = editor_->last_unsaved(*relative); text && !text->empty()) return Choices{{}, shown_text(*text), true};
+      if (const auto text = editor_->last_unsaved(*relative); text && !text->empty())
+        return Choices{{}, shown_text(*text), true};
     }
     const auto data = fs->read(*relative, kChoiceTextBytesMax);
     if (!data || is_binary(data->bytes) || data->bytes.empty()) return std::nullopt;
@@ -148,20 +161,26 @@ asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
 
 asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
   auto work = [edited = std::move(edited)](const Cancelled& cancelled) -> Result<Outcome> {
-    return Outcome{new_syntax_errors(edited.path, edited.before, edited.after, cancelled), true, {}};
+    return Outcome{
+        new_syntax_errors(edited.path, edited.before, edited.after, cancelled), true, {}};
   };
   auto found = co_await off_thread(threads_.get(), std::move(work));
   co_return found ? std::move(found->text) : std::string();
 }
 
-void EditTool::note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after) {
+void EditTool::note_edited(const std::string& path, const std::optional<std::string>& before,
+                           const std::string& after) {
   if (!can_check_syntax(path, after)) return;
-  edited_ = Edited{path, before ? std::optional(shown_text(*before)) : std::nullopt, shown_text(after)};
+  edited_ = Edited{path, before ? std::optional(shown_text(*before)) : std::nullopt,
+                   shown_text(after)};
 }
 
 Outcome EditTool::call(const nlohmann::json& args) {
   const auto command = args.is_object() ? string_of(args, "command") : std::nullopt;
-  if (!command) return failed("Parameter `command` is missing; it is one of view, create, str_replace, insert, undo_edit.");
+  if (!command)
+    return failed(
+        "Parameter `command` is missing; it is one of view, create, str_replace, insert, "
+        "undo_edit.");
   const auto target = locate(args, *command == "view");
   if (!target) return failed(target.error());
   if (*command == "view") return view(*target, args);
@@ -169,25 +188,32 @@ Outcome EditTool::call(const nlohmann::json& args) {
   if (*command == "str_replace") return str_replace(*target, args);
   if (*command == "insert") return insert(*target, args);
   if (*command == "undo_edit") return undo_edit(*target);
-  return failed(fmt::format("Unrecognized command `{}`. The allowed commands are: view, create, str_replace, insert, undo_edit.",
-                            echo(*command)));
+  return failed(
+      fmt::format("Unrecognized command `{}`. The allowed commands are: view, create, str_replace, "
+                  "insert, undo_edit.",
+                  echo(*command)));
 }
 
-tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::json& args, bool for_view) const {
+tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::json& args,
+                                                             bool for_view) const {
   const auto path = string_of(args, "path");
-  if (!path || path->empty()) return tl::unexpected(std::string("Parameter `path` is missing; give an absolute path."));
+  if (!path || path->empty())
+    return tl::unexpected(std::string("Parameter `path` is missing; give an absolute path."));
   if (path->front() != '/') {
-    return tl::unexpected(fmt::format("The path {} is not an absolute path, it should start with `/`. Maybe you meant {}/{}?",
-                                      *path, options_.root, *path));
+    return tl::unexpected(fmt::format(
+        "The path {} is not an absolute path, it should start with `/`. Maybe you meant {}/{}?",
+        *path, options_.root, *path));
   }
   auto fs = RootedFs::open(options_.root);
   if (!fs) return tl::unexpected(fs.error());
   if (const auto relative = fs->relative(*path)) {
     if (names_git_directory(*relative)) {
-      return tl::unexpected(fmt::format("The path {} is inside .git, which is not edited by hand; use the `git` tool.", *path));
+      return tl::unexpected(fmt::format(
+          "The path {} is inside .git, which is not edited by hand; use the `git` tool.", *path));
     }
     if (is_secret_name(*relative)) {
-      return tl::unexpected(fmt::format("The path {} is kept from you: its name says that it holds secrets.", *path));
+      return tl::unexpected(
+          fmt::format("The path {} is kept from you: its name says that it holds secrets.", *path));
     }
     return Target{*path, *relative, std::move(*fs)};
   }
@@ -196,7 +222,8 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
     const auto relative = outputs ? outputs->relative(*path) : std::nullopt;
     if (relative) return Target{*path, *relative, std::move(*outputs), true};
   }
-  return tl::unexpected(fmt::format("The path {} is outside the repository {}.", *path, options_.root));
+  return tl::unexpected(
+      fmt::format("The path {} is outside the repository {}.", *path, options_.root));
 }
 
 std::string EditTool::unread(const Target& target, const std::string& why, bool for_edit) const {
@@ -210,45 +237,65 @@ std::string EditTool::unread(const Target& target, const std::string& why, bool 
 
 Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
   if (target.fs.is_directory(target.path)) return view_directory(target);
-  const auto data = target.fs.read(target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
+  const auto data = target.fs.read(
+      target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
   if (!data) return failed(unread(target, data.error(), false));
   if (names_git_directory(data->path) || is_secret_name(data->path)) {
-    return failed(fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
+    return failed(
+        fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
   }
-  if (is_binary(data->bytes)) return failed(fmt::format("The path {} is a binary file of {} bytes. Look at it with `bash`: file, strings or xxd.", target.shown, data->bytes.size()));
+  if (is_binary(data->bytes))
+    return failed(fmt::format(
+        "The path {} is a binary file of {} bytes. Look at it with `bash`: file, strings or xxd.",
+        target.shown, data->bytes.size()));
   const std::string text = unsaved_ ? *unsaved_ : shown_text(data->bytes);
-  if (skipped_by_content(data->path, data->bytes) == "secret" || (unsaved_ && skipped_by_content(data->path, text) == "secret")) {
-    return failed(fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
+  if (skipped_by_content(data->path, data->bytes) == "secret" ||
+      (unsaved_ && skipped_by_content(data->path, text) == "secret")) {
+    return failed(
+        fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
   }
   const auto lines = split_lines(text);
   std::size_t first = 1, last = lines.size();
   if (const auto range = args.find("view_range"); range != args.end() && !range->is_null()) {
     const auto wrong = [&](std::string why) {
-      return failed(fmt::format("Invalid `view_range`: {}. {}", echo(range->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)), why));
+      return failed(fmt::format(
+          "Invalid `view_range`: {}. {}",
+          echo(range->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)), why));
     };
-    if (!range->is_array() || range->size() != 2 || !(*range)[0].is_number_integer() || !(*range)[1].is_number_integer()) {
+    if (!range->is_array() || range->size() != 2 || !(*range)[0].is_number_integer() ||
+        !(*range)[1].is_number_integer()) {
       return wrong("It should be a list of two integers.");
     }
     const auto from = (*range)[0].get<std::int64_t>(), to = (*range)[1].get<std::int64_t>();
     const auto n = static_cast<std::int64_t>(lines.size());
     if (from < 1 || from > std::max<std::int64_t>(n, 1)) {
-      return wrong(fmt::format("Its first element `{}` should be within the range of lines of the file: [1, {}].", from, n));
+      return wrong(fmt::format(
+          "Its first element `{}` should be within the range of lines of the file: [1, {}].", from,
+          n));
     }
     if (to != -1 && to < from) {
-      return wrong(fmt::format("Its second element `{}` should be larger than or equal to its first `{}`, or -1.", to, from));
+      return wrong(fmt::format(
+          "Its second element `{}` should be larger than or equal to its first `{}`, or -1.", to,
+          from));
     }
     first = static_cast<std::size_t>(from);
     if (to != -1) last = std::min(last, static_cast<std::size_t>(to));
   }
   if (!target.in_outputs) note_seen(data->path, text);
-  if (lines.empty()) return {fmt::format("The file {} is empty.{}{}", target.shown, unsaved_ ? "\n" : "", unsaved_note()), true, {}};
-  // A file is clipped at its end, at a line, so that the numbers go on where the next view_range begins.
+  if (lines.empty())
+    return {fmt::format("The file {} is empty.{}{}", target.shown, unsaved_ ? "\n" : "",
+                        unsaved_note()),
+            true,
+            {}};
+  // A file is clipped at its end, at a line, so that the numbers go on where the next view_range
+  // begins.
   std::string out;
   for (std::size_t i = first; i <= last; ++i) {
     const std::string line = numbered(lines, i, i);
     if (out.size() + line.size() > kOutputBytesMax) {
       if (out.empty()) out = line.substr(0, utf8_floor(line, kOutputBytesMax)) + "\n";
-      out += fmt::format("{}\n[lines {} to {} of {} are not shown]\n", kClippedNote, i, last, lines.size());
+      out += fmt::format("{}\n[lines {} to {} of {} are not shown]\n", kClippedNote, i, last,
+                         lines.size());
       break;
     }
     out += line;
@@ -257,7 +304,8 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
 }
 
 Outcome EditTool::view_directory(const Target& target) const {
-  if (target.in_outputs) return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
+  if (target.in_outputs)
+    return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
   const auto files = list_files({.root = options_.root});
   if (!files) return failed(files.error().message);
   const std::string prefix = target.path.empty() ? "" : target.path + "/";
@@ -271,7 +319,9 @@ Outcome EditTool::view_directory(const Target& target) const {
       entries.insert(file.path.substr(0, end));
     }
   }
-  std::string out = fmt::format("The files and directories up to {} levels deep in {}, ignored ones left out:\n", kListedDepth, target.shown);
+  std::string out = fmt::format(
+      "The files and directories up to {} levels deep in {}, ignored ones left out:\n",
+      kListedDepth, target.shown);
   std::size_t n = 0;
   for (const std::string& entry : entries) {
     if (++n > kListedMax) {
@@ -285,14 +335,24 @@ Outcome EditTool::view_directory(const Target& target) const {
 
 Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
   const auto text = string_of(args, "file_text");
-  if (!text) return failed("Parameter `file_text` is required for command: create. It is the whole text of the new file.");
+  if (!text)
+    return failed(
+        "Parameter `file_text` is required for command: create. It is the whole text of the new "
+        "file.");
   struct stat st {};
   if (target.path.empty() || target.fs.lstat(target.path, st)) {
-    return failed(fmt::format("File already exists at: {}. Cannot overwrite files using command `create`. Change it with `str_replace`.", target.shown));
+    return failed(
+        fmt::format("File already exists at: {}. Cannot overwrite files using command `create`. "
+                    "Change it with `str_replace`.",
+                    target.shown));
   }
-  if (target.path.ends_with('/')) return failed(fmt::format("The path {} names a directory; give the name of the new file too.", target.shown));
+  if (target.path.ends_with('/'))
+    return failed(fmt::format("The path {} names a directory; give the name of the new file too.",
+                              target.shown));
   if (names_git_directory(target.fs.real_parent(target.path))) {
-    return failed(fmt::format("The path {} leads into .git, which is not edited by hand; use the `git` tool.", target.shown));
+    return failed(
+        fmt::format("The path {} leads into .git, which is not edited by hand; use the `git` tool.",
+                    target.shown));
   }
   if (auto made = target.fs.create(target.path, *text); !made) {
     return failed(fmt::format("The file {} was not created: {}.", target.shown, made.error()));
@@ -311,9 +371,14 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
   auto data = target.fs.read(target.path);
   if (!data) return tl::unexpected(unread(target, data.error(), true));
   if (names_git_directory(data->path) || is_secret_name(data->path)) {
-    return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.", target.shown, data->path));
+    return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.",
+                                      target.shown, data->path));
   }
-  if (is_binary(data->bytes)) return tl::unexpected(fmt::format("The path {} is a binary file and cannot be edited. Write it anew with a program, in `bash`.", target.shown));
+  if (is_binary(data->bytes))
+    return tl::unexpected(
+        fmt::format("The path {} is a binary file and cannot be edited. Write it anew with a "
+                    "program, in `bash`.",
+                    target.shown));
   if (unsaved_) return tl::unexpected(refuse_unsaved(target, *data));
   const std::string now = shown_text(data->bytes);
   if (std::string stale = changed_since_seen(target, data->path, now); !stale.empty()) {
@@ -323,8 +388,10 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
   return std::move(*data);
 }
 
-// Why a file that is `now` is not edited; "" when that is what the model has before it, or when nobody knows what it has.
-std::string EditTool::changed_since_seen(const Target& target, const std::string& path, const std::string& now) const {
+// Why a file that is `now` is not edited; "" when that is what the model has before it, or when
+// nobody knows what it has.
+std::string EditTool::changed_since_seen(const Target& target, const std::string& path,
+                                         const std::string& now) const {
   std::string sha;
   const std::string* text = nullptr;
   std::optional<KnownText> known;
@@ -336,40 +403,55 @@ std::string EditTool::changed_since_seen(const Target& target, const std::string
     text = known->text.get();
   }
   if (sha.empty() || sha == blob_sha(now)) return "";
-  return fmt::format("No edit was performed: {} changed since you last saw it. {}", target.shown,
-                     text ? "These lines differ:\n" + unified_diff(path, *text, now, kStaleDiffBytesMax) : "View it again first.\n");
+  return fmt::format(
+      "No edit was performed: {} changed since you last saw it. {}", target.shown,
+      text ? "These lines differ:\n" + unified_diff(path, *text, now, kStaleDiffBytesMax)
+           : "View it again first.\n");
 }
 
 Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) {
   const auto old_str = string_of(args, "old_str"), new_str = string_of(args, "new_str");
-  if (!old_str) return failed("Parameter `old_str` is required for command: str_replace. It is the text to replace, as it stands in the file.");
-  if (args.contains("new_str") && !new_str) return failed("Parameter `new_str` must be a string for command: str_replace; leave it out to delete old_str.");
+  if (!old_str)
+    return failed(
+        "Parameter `old_str` is required for command: str_replace. It is the text to replace, as "
+        "it stands in the file.");
+  if (args.contains("new_str") && !new_str)
+    return failed(
+        "Parameter `new_str` must be a string for command: str_replace; leave it out to delete "
+        "old_str.");
   const auto data = open_for_edit(target);
   if (!data) return failed(data.error());
   if (old_str->empty()) {
-    return failed(fmt::format("No replacement was performed, old_str is empty. Use `insert` to add text to {}.", target.shown));
+    return failed(fmt::format(
+        "No replacement was performed, old_str is empty. Use `insert` to add text to {}.",
+        target.shown));
   }
   const std::string replacement = new_str.value_or("");
-  if (*old_str == replacement) return failed("No replacement was performed, old_str and new_str are the same.");
+  if (*old_str == replacement)
+    return failed("No replacement was performed, old_str and new_str are the same.");
   auto done = replace_unique(data->bytes, *old_str, replacement);
   if (!done && !done.error().lines.empty()) {
-    return failed(fmt::format(
-        "No replacement was performed. Multiple occurrences of old_str `{}` in lines {}. Please ensure it is unique",
-        echo(*old_str), list_of(done.error().lines)));
+    return failed(
+        fmt::format("No replacement was performed. Multiple occurrences of old_str `{}` in lines "
+                    "{}. Please ensure it is unique",
+                    echo(*old_str), list_of(done.error().lines)));
   }
   if (!done) {
     const std::string text = shown_text(data->bytes);
     note_seen(data->path, text);
     const std::string more = explain_miss(text, *old_str);
-    return failed(fmt::format("No replacement was performed, old_str `{}` did not appear verbatim in {}.{}{}",
-                              echo(*old_str), target.shown, more.empty() ? "" : "\n", more));
+    return failed(
+        fmt::format("No replacement was performed, old_str `{}` did not appear verbatim in {}.{}{}",
+                    echo(*old_str), target.shown, more.empty() ? "" : "\n", more));
   }
   std::string note;
   if (!done->relaxed.empty()) {
     const std::string after = shown_text(done->bytes);
-    note = fmt::format("\nold_str did not appear verbatim: it matched lines {}-{} when {} are ignored. They are now:\n{}",
-                       done->line_first, done->line_last, done->relaxed,
-                       numbered(split_lines(after), done->line_first, done->line_last));
+    note = fmt::format(
+        "\nold_str did not appear verbatim: it matched lines {}-{} when {} are ignored. They are "
+        "now:\n{}",
+        done->line_first, done->line_last, done->relaxed,
+        numbered(split_lines(after), done->line_first, done->line_last));
     if (done->relaxed == "indentation") {
       note.replace(note.find(" are ignored"), 12, " is ignored, and new_str was indented likewise");
     }
@@ -380,18 +462,29 @@ Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) 
 Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
   const auto new_str = string_of(args, "new_str");
   const auto line = args.find("insert_line");
-  if (line == args.end() || !line->is_number_integer()) return failed("Parameter `insert_line` is required for command: insert. It is the number of the line after which new_str goes, 0 for the top.");
-  if (!new_str) return failed("Parameter `new_str` is required for command: insert. It is the text to insert.");
+  if (line == args.end() || !line->is_number_integer())
+    return failed(
+        "Parameter `insert_line` is required for command: insert. It is the number of the line "
+        "after which new_str goes, 0 for the top.");
+  if (!new_str)
+    return failed("Parameter `new_str` is required for command: insert. It is the text to insert.");
   const auto data = open_for_edit(target);
   if (!data) return failed(data.error());
   const std::string& bytes = data->bytes;
   const std::size_t bom = bytes.starts_with(kBom) ? kBom.size() : 0;
-  const auto n_lines = static_cast<std::int64_t>(split_lines(std::string_view(bytes).substr(bom)).size());
+  const auto n_lines =
+      static_cast<std::int64_t>(split_lines(std::string_view(bytes).substr(bom)).size());
   const auto at = line->get<std::int64_t>();
   if (at < 0 || at > n_lines) {
-    return failed(fmt::format("Invalid `insert_line` parameter: {}. It should be within the range of lines of the file: [0, {}]", at, n_lines));
+    return failed(
+        fmt::format("Invalid `insert_line` parameter: {}. It should be within the range of lines "
+                    "of the file: [0, {}]",
+                    at, n_lines));
   }
-  if (new_str->empty()) return failed("No insertion was performed, new_str is empty. To delete text use `str_replace` with an empty new_str.");
+  if (new_str->empty())
+    return failed(
+        "No insertion was performed, new_str is empty. To delete text use `str_replace` with an "
+        "empty new_str.");
   std::size_t offset = bom;
   for (std::int64_t i = 0; i < at; ++i) {
     const std::size_t lf = bytes.find('\n', offset);
@@ -417,15 +510,18 @@ Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
   return commit(target, *data, bytes.substr(0, offset) + text + bytes.substr(offset), "");
 }
 
-Outcome EditTool::commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note) {
+Outcome EditTool::commit(const Target& target, const FileData& was, const std::string& bytes,
+                         const std::string& note) {
   if (auto done = target.fs.replace(was, bytes); !done) {
     return failed(fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()));
   }
   note_seen(was.path, shown_text(bytes));
   remember({was.path, was.bytes, blob_sha(bytes)});
   note_edited(was.path, was.bytes, bytes);
-  Outcome out{fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
-  if (was.stat.st_nlink > 1) out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
+  Outcome out{
+      fmt::format("The file {} has been edited successfully.{}", target.shown, note), true, {}};
+  if (was.stat.st_nlink > 1)
+    out.text += fmt::format("\nIt has {} hard links and was written in place.", was.stat.st_nlink);
   out.changes.push_back(change(was.path, was.bytes, bytes));
   return out;
 }
@@ -442,16 +538,25 @@ void EditTool::remember(Undo undo) {
 Outcome EditTool::undo_edit(const Target& target) {
   const auto data = target.fs.read(target.path);
   if (!data) return failed(unread(target, data.error(), false));
-  const auto last = std::find_if(undos_.rbegin(), undos_.rend(), [&](const Undo& undo) { return undo.path == data->path; });
-  if (last == undos_.rend()) return failed(fmt::format("No edit of {} is left to undo.", target.shown));
+  const auto last = std::find_if(undos_.rbegin(), undos_.rend(),
+                                 [&](const Undo& undo) { return undo.path == data->path; });
+  if (last == undos_.rend())
+    return failed(fmt::format("No edit of {} is left to undo.", target.shown));
   if (unsaved_) return failed(refuse_unsaved(target, *data));
   if (last->sha_after != blob_sha(data->bytes)) {
-    return failed(fmt::format("Nothing was undone: {} changed after your last edit of it. View it, and edit what is there now.", target.shown));
+    return failed(
+        fmt::format("Nothing was undone: {} changed after your last edit of it. View it, and edit "
+                    "what is there now.",
+                    target.shown));
   }
   const std::string before = last->before.value_or("");
   const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);
-  if (!done) return failed(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()));
-  Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown, last->before ? "" : "; the file is gone again"), true, {}};
+  if (!done)
+    return failed(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()));
+  Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown,
+                          last->before ? "" : "; the file is gone again"),
+              true,
+              {}};
   out.changes.push_back(change(data->path, data->bytes, last->before));
   note_seen(data->path, shown_text(before));
   if (last->before) note_edited(data->path, data->bytes, before);

@@ -1,4 +1,5 @@
-// `str_replace_editor`: view, create, str_replace and insert in the shapes and words DeepSeek-V4 was trained on, and undo_edit.
+// `str_replace_editor`: view, create, str_replace and insert in the shapes and words DeepSeek-V4
+// was trained on, and undo_edit.
 #pragma once
 
 #include <deque>
@@ -24,8 +25,9 @@ class EditTool : public Tool {
   const Spec& spec() const override { return spec_; }
   bool mutates(const nlohmann::json& args) const override;
   bool tells_changes(const nlohmann::json&) const override { return true; }
-  std::optional<Choices> choices(const std::string& key,
-                                 const std::vector<std::pair<std::string, std::string>>& so_far) const override;
+  std::optional<Choices> choices(
+      const std::string& key,
+      const std::vector<std::pair<std::string, std::string>>& so_far) const override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
 
   void use_editor(std::shared_ptr<EditorTexts> editor) { editor_ = std::move(editor); }
@@ -52,22 +54,30 @@ class EditTool : public Tool {
   struct Undo {
     std::string path;                   // relative to the root
     std::optional<std::string> before;  // the file's bytes; nothing where the edit made the file
-    std::string sha_after;              // what the edit left: if the file is something else by now, nothing is undone
+    std::string sha_after;  // what the edit left: if the file is something else by now, nothing is
+                            // undone
     std::size_t size() const { return before ? before->size() : 0; }
   };
 
   // What an edit made of a file, to be looked at for syntax errors once it is done.
   struct Edited {
     std::string path;
-    std::optional<std::string> before;  // as the model is shown it; nothing where the edit made the file
+    std::optional<std::string> before;  // as the model is shown it; nothing where the edit made the
+                                        // file
     std::string after;
   };
 
-  asio::awaitable<std::optional<std::string>> ask_editor(nlohmann::json args) const;  // what it holds unsaved of the file that a call is about
+  asio::awaitable<std::optional<std::string>> ask_editor(nlohmann::json args) const;  // what it
+                                                                                      // holds
+                                                                                      // unsaved of
+                                                                                      // the file
+                                                                                      // that a call
+                                                                                      // is about
   std::string unsaved_note();
   std::string refuse_unsaved(const Target& target, const FileData& data);
   asio::awaitable<std::string> syntax_errors(Edited edited);
-  void note_edited(const std::string& path, const std::optional<std::string>& before, const std::string& after);  // the bytes
+  void note_edited(const std::string& path, const std::optional<std::string>& before,
+                   const std::string& after);  // the bytes
   Outcome call(const nlohmann::json& args);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
@@ -77,10 +87,12 @@ class EditTool : public Tool {
   Outcome undo_edit(const Target& target);
   std::string unread(const Target& target, const std::string& why, bool for_edit) const;
   void remember(Undo undo);
-  Outcome commit(const Target& target, const FileData& was, const std::string& bytes, const std::string& note);
+  Outcome commit(const Target& target, const FileData& was, const std::string& bytes,
+                 const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
   tl::expected<FileData, std::string> open_for_edit(const Target& target);
-  std::string changed_since_seen(const Target& target, const std::string& path, const std::string& now) const;
+  std::string changed_since_seen(const Target& target, const std::string& path,
+                                 const std::string& now) const;
 
   BuiltinOptions options_;
   std::shared_ptr<EditorTexts> editor_;  // null: files are what is on disk
@@ -90,9 +102,10 @@ class EditTool : public Tool {
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first
   std::size_t undo_bytes_ = 0;
-  std::optional<std::string> unsaved_;           // in the editor, of the file that the call that runs is about; as the model is shown it
-  bool told_of_unsaved_ = false;                 // the model knows who sees what
-  std::optional<Edited> edited_;                 // by the call that runs
+  std::optional<std::string> unsaved_;  // in the editor, of the file that the call that runs is
+                                        // about; as the model is shown it
+  bool told_of_unsaved_ = false;        // the model knows who sees what
+  std::optional<Edited> edited_;        // by the call that runs
   WorkThreads threads_;
 };
 

@@ -1,4 +1,5 @@
-// What stat says about one version of a file: equal stamps, equal content, unless it changed within the clock's grain.
+// What stat says about one version of a file: equal stamps, equal content, unless it changed within
+// the clock's grain.
 #pragma once
 
 #include <sys/stat.h>
@@ -27,8 +28,9 @@ inline FileStamp stamp_of(const struct stat& st) {
           static_cast<std::uint32_t>(st.st_mode)};
 }
 
-// A file that changed so shortly before it was read may change again without a new stamp: clocks of file systems have
-// grains up to 2 s (FAT), 4 ms are usual. Only ctime counts, for nobody can set it.
+// A file that changed so shortly before it was read may change again without a new stamp: clocks of
+// file systems have grains up to 2 s (FAT), 4 ms are usual. Only ctime counts, for nobody can set
+// it.
 inline constexpr std::int64_t kRacyNs = 2'000'000'000;
 inline std::int64_t now_ns() {
   timespec t{};
@@ -43,8 +45,9 @@ inline std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   return hash * 0xbf58476d1ce4e5b9;
 }
 inline std::uint64_t mixed(std::uint64_t hash, const FileStamp& s) {
-  for (const std::uint64_t v : {static_cast<std::uint64_t>(s.mtime_ns), static_cast<std::uint64_t>(s.ctime_ns),
-                                s.size, s.inode, s.device, static_cast<std::uint64_t>(s.mode)}) {
+  for (const std::uint64_t v :
+       {static_cast<std::uint64_t>(s.mtime_ns), static_cast<std::uint64_t>(s.ctime_ns), s.size,
+        s.inode, s.device, static_cast<std::uint64_t>(s.mode)}) {
     hash = mixed(hash, v);
   }
   return hash;

@@ -24,10 +24,11 @@ namespace lares::tools::git {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 1u << 30, kObjectBytesMax = 1u << 30;
-constexpr std::size_t kHeaderBytesMax = 32;      // "commit 123\0": the longest type, 20 digits
-constexpr std::size_t kDeflateRatioMax = 1032;   // of any zlib stream: a size beyond it is made up, and nothing is allocated for it
-constexpr int kAlternatesDepthMax = 5;           // as git
-constexpr int kPriority = 100;                   // libgit2's own stores have 1 and 2
+constexpr std::size_t kHeaderBytesMax = 32;     // "commit 123\0": the longest type, 20 digits
+constexpr std::size_t kDeflateRatioMax = 1032;  // of any zlib stream: a size beyond it is made up,
+                                                // and nothing is allocated for it
+constexpr int kAlternatesDepthMax = 5;          // as git
+constexpr int kPriority = 100;                  // libgit2's own stores have 1 and 2
 
 struct Header {
   git_object_t type = GIT_OBJECT_INVALID;
@@ -66,7 +67,8 @@ class Inflater {
   }
   bool ended() {
     char more = 0;
-    return read(&more, 1) == 0 && state_ == Z_STREAM_END;  // the checksum is looked at behind the last byte
+    return read(&more, 1) == 0 && state_ == Z_STREAM_END;  // the checksum is looked at behind the
+                                                           // last byte
   }
 
  private:
@@ -88,25 +90,37 @@ int failed(const std::string& why) {
   return GIT_ERROR;
 }
 int damaged(const std::string& path, std::string_view why) {
-  return failed(fmt::format("{} is damaged: {}; git fsck names all that is broken, a fetch or another clone has it whole", path, why));
+  return failed(fmt::format(
+      "{} is damaged: {}; git fsck names all that is broken, a fetch or another clone has it whole",
+      path, why));
 }
 
 // 0 while there is time.
 int ask_bound(const ReadBound& bound) {
-  if (bound.cancelled && bound.cancelled->load(std::memory_order_relaxed)) return failed("cancelled");
+  if (bound.cancelled && bound.cancelled->load(std::memory_order_relaxed))
+    return failed("cancelled");
   if (std::chrono::steady_clock::now() > bound.deadline) {
-    return failed(fmt::format("stopped after {} s; name a path or fewer commits, or use git in bash", kReadTimeMax.count()));
+    return failed(
+        fmt::format("stopped after {} s; name a path or fewer commits, or use git in bash",
+                    kReadTimeMax.count()));
   }
   return 0;
 }
 
 // GIT_PASSTHROUGH: there is no such file.
 int read_file(const std::string& path, std::string& out) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for its writer
-  if (!fd) return errno == ENOENT || errno == ENOTDIR ? static_cast<int>(GIT_PASSTHROUGH) : failed(fmt::format("read {}: {}", path, std::strerror(errno)));
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for
+                                                                         // its writer
+  if (!fd)
+    return errno == ENOENT || errno == ENOTDIR
+               ? static_cast<int>(GIT_PASSTHROUGH)
+               : failed(fmt::format("read {}: {}", path, std::strerror(errno)));
   struct stat st {};
-  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode)) return damaged(path, "it is no plain file");
-  if (static_cast<std::size_t>(st.st_size) > kFileBytesMax) return failed(fmt::format("read {}: it has more than {} bytes; use git in bash", path, kFileBytesMax));
+  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
+    return damaged(path, "it is no plain file");
+  if (static_cast<std::size_t>(st.st_size) > kFileBytesMax)
+    return failed(
+        fmt::format("read {}: it has more than {} bytes; use git in bash", path, kFileBytesMax));
   out.resize(static_cast<std::size_t>(st.st_size));
   std::size_t n = 0;
   while (n < out.size()) {
@@ -120,24 +134,29 @@ int read_file(const std::string& path, std::string& out) {
   return 0;
 }
 
-int read_object(const std::string& path, Loose& store, void** data, std::size_t* size, git_object_t* type, bool header_only) {
+int read_object(const std::string& path, Loose& store, void** data, std::size_t* size,
+                git_object_t* type, bool header_only) {
   std::string bytes;
   if (const int error = read_file(path, bytes); error != 0) return error;
   Inflater inflater(bytes);
   char begin[kHeaderBytesMax];
   const std::size_t n_begin = inflater.read(begin, sizeof begin);
   Header header;
-  if (!parse_header({begin, n_begin}, header)) return damaged(path, bytes.empty() ? "it is empty" : "it does not begin as an object does");
+  if (!parse_header({begin, n_begin}, header))
+    return damaged(path, bytes.empty() ? "it is empty" : "it does not begin as an object does");
   *type = header.type, *size = header.size;
   if (header_only) return 0;
-  if (header.size > kObjectBytesMax) return failed(fmt::format("read {}: the object has {} bytes; use git in bash", path, header.size));
+  if (header.size > kObjectBytesMax)
+    return failed(
+        fmt::format("read {}: the object has {} bytes; use git in bash", path, header.size));
   if (header.size / kDeflateRatioMax > bytes.size()) return damaged(path, "it ends too early");
   char* body = static_cast<char*>(git_odb_backend_data_alloc(&store, header.size + 1));
   if (!body) return failed("out of memory");
   const std::size_t n_have = std::min(n_begin - header.n_bytes, header.size);
   std::memcpy(body, begin + header.n_bytes, n_have);
   body[header.size] = '\0';  // libgit2's parsers look there
-  if (n_have + inflater.read(body + n_have, header.size - n_have) == header.size && inflater.ended()) {
+  if (n_have + inflater.read(body + n_have, header.size - n_have) == header.size &&
+      inflater.ended()) {
     *data = body;
     return 0;
   }
@@ -145,23 +164,27 @@ int read_object(const std::string& path, Loose& store, void** data, std::size_t*
   return damaged(path, "it ends too early, or its bytes were changed");
 }
 
-int read_or_pass(Loose& store, const std::string& id, void** data, std::size_t* size, git_object_t* type, bool header_only) {
+int read_or_pass(Loose& store, const std::string& id, void** data, std::size_t* size,
+                 git_object_t* type, bool header_only) {
   if (const int stopped = ask_bound(store.bound); stopped != 0) return stopped;
   for (const std::string& directory : store.directories) {
-    const int error = read_object(directory + "/" + id.substr(0, 2) + "/" + id.substr(2), store, data, size, type, header_only);
+    const int error = read_object(directory + "/" + id.substr(0, 2) + "/" + id.substr(2), store,
+                                  data, size, type, header_only);
     if (error != GIT_PASSTHROUGH) return error;
   }
   return GIT_PASSTHROUGH;
 }
 
-int read(void** data, std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* id) {
+int read(void** data, std::size_t* size, git_object_t* type, git_odb_backend* self,
+         const git_oid* id) {
   return read_or_pass(*static_cast<Loose*>(self), git_oid_tostr_s(id), data, size, type, false);
 }
 int read_header(std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* id) {
   return read_or_pass(*static_cast<Loose*>(self), git_oid_tostr_s(id), nullptr, size, type, true);
 }
 
-// The full id of the one loose object that begins with `prefix`, "" where there is none; false: there are several.
+// The full id of the one loose object that begins with `prefix`, "" where there is none; false:
+// there are several.
 bool complete(const Loose& store, const std::string& prefix, std::string& out) {
   for (const std::string& directory : store.directories) {
     const std::string folder = directory + "/" + prefix.substr(0, 2);
@@ -176,10 +199,12 @@ bool complete(const Loose& store, const std::string& prefix, std::string& out) {
   return true;
 }
 
-int read_prefix(git_oid* id, void** data, std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* begin, std::size_t n_digits) {
+int read_prefix(git_oid* id, void** data, std::size_t* size, git_object_t* type,
+                git_odb_backend* self, const git_oid* begin, std::size_t n_digits) {
   auto& store = *static_cast<Loose*>(self);
   std::string full;
-  if (!complete(store, std::string(git_oid_tostr_s(begin)).substr(0, n_digits), full)) return GIT_EAMBIGUOUS;
+  if (!complete(store, std::string(git_oid_tostr_s(begin)).substr(0, n_digits), full))
+    return GIT_EAMBIGUOUS;
   if (full.empty() || git_oid_fromstr(id, full.c_str()) != 0) return GIT_PASSTHROUGH;
   return read_or_pass(store, full, data, size, type, false);
 }
@@ -199,7 +224,8 @@ void add_directories(const std::string& objects, int depth, std::vector<std::str
 tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBound bound) {
   failure.clear();
   git_odb* odb = nullptr;
-  if (git_repository_odb(&odb, repository) != 0) return tl::unexpected(std::string("the repository's objects cannot be opened"));
+  if (git_repository_odb(&odb, repository) != 0)
+    return tl::unexpected(std::string("the repository's objects cannot be opened"));
   const std::unique_ptr<git_odb, decltype(&git_odb_free)> owned(odb, git_odb_free);
   auto store = std::make_unique<Loose>();
   git_odb_init_backend(store.get(), GIT_ODB_BACKEND_VERSION);
@@ -208,8 +234,10 @@ tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBoun
   store->read_prefix = read_prefix;
   store->free = [](git_odb_backend* self) { delete static_cast<Loose*>(self); };
   store->bound = bound;
-  add_directories(std::string(git_repository_commondir(repository)) + "objects", 0, store->directories);
-  if (git_odb_add_backend(odb, store.get(), kPriority) != 0) return tl::unexpected(std::string("the repository's objects cannot be guarded"));
+  add_directories(std::string(git_repository_commondir(repository)) + "objects", 0,
+                  store->directories);
+  if (git_odb_add_backend(odb, store.get(), kPriority) != 0)
+    return tl::unexpected(std::string("the repository's objects cannot be guarded"));
   store.release();
   return {};
 }

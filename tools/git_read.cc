@@ -51,7 +51,8 @@ std::string branch_line(git_repository* repo) {
   const Reference head(raw_head);
   if (git_branch_upstream(&raw_upstream, raw_head) != 0) return fmt::format("## {}\n", name);
   const Reference upstream(raw_upstream);
-  const git_oid *ours = git_reference_target(raw_head), *theirs = git_reference_target(raw_upstream);
+  const git_oid *ours = git_reference_target(raw_head),
+                *theirs = git_reference_target(raw_upstream);
   std::string apart = ours && theirs ? distance(repo, ours, theirs) : "";
   if (!apart.empty()) apart = " [" + apart + "]";
   return fmt::format("## {}...{}{}\n", name, git_reference_shorthand(raw_upstream), apart);
@@ -115,7 +116,8 @@ std::string full_date(const git_time& when) {
                      minutes % 60);
 }
 
-// 1: the commit's version of `path` differs from every parent's; 0: it does not; < 0: it cannot be said.
+// 1: the commit's version of `path` differs from every parent's; 0: it does not; < 0: it cannot be
+// said.
 int touches(git_commit* commit, const std::string& path) {
   const auto entry_id = [&](git_commit* of, git_oid& id) {
     id = git_oid{};
@@ -173,8 +175,8 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
   if (git_commit_tree(&raw_tree, commit) != 0) return tl::unexpected(last_error());
   const Tree tree(raw_tree);
   git_commit* raw_parent = nullptr;
-  const bool has_parent =
-      git_commit_parentcount(commit) > 0 && git_commit_parent(&raw_parent, commit, 0) == 0;
+  const bool has_parent = git_commit_parentcount(commit) > 0 &&
+                          git_commit_parent(&raw_parent, commit, 0) == 0;
   const Commit parent(raw_parent);
   if (has_parent && git_commit_tree(&raw_parent_tree, raw_parent) != 0)
     return tl::unexpected(last_error());
@@ -210,7 +212,8 @@ struct Range {
 GitResult<Range> trees_of_range(git_repository* repo, const std::string& rev) {
   git_revspec spec{};
   if (git_revparse(&spec, repo, rev.c_str()) != 0) {
-    return tl::unexpected(fmt::format("{}: no such revisions; log lists commits, branch branches", rev));
+    return tl::unexpected(
+        fmt::format("{}: no such revisions; log lists commits, branch branches", rev));
   }
   const Object from(spec.from), to(spec.to);
   std::string left = git_oid_tostr_s(git_object_id(spec.from));
@@ -252,8 +255,8 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
     std::string name = delta->new_file.path ? delta->new_file.path : delta->old_file.path;
     if (staged && (entry->status & GIT_STATUS_INDEX_RENAMED))
       name = fmt::format("{} -> {}", staged->old_file.path, name);
-    (entry->status == GIT_STATUS_WT_NEW ? untracked : tracked) +=
-        fmt::format("{} {}\n", letters(entry->status), name);
+    (entry->status == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format(
+        "{} {}\n", letters(entry->status), name);
   }
   if (tracked.empty() && untracked.empty()) untracked = "nothing to commit, working tree clean\n";
   return bounded(to_utf8(branch_line(repo) + tracked + untracked), "name a path");
@@ -306,7 +309,8 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
     if (!start) return tl::unexpected(start.error());
     git_object* tip = nullptr;
     if (git_object_peel(&tip, start->get(), GIT_OBJECT_COMMIT) != 0) {
-      return tl::unexpected(fmt::format("log: {} is not a commit; give a branch or a commit, and a file as `path`", request.rev));
+      return tl::unexpected(fmt::format(
+          "log: {} is not a commit; give a branch or a commit, and a file as `path`", request.rev));
     }
     const Object commit(tip);
     git_revwalk_push(raw, git_object_id(tip));

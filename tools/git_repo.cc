@@ -140,14 +140,17 @@ GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
       return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
     const auto colon = rev.find(':');
     git_object* tip = nullptr;
-    if (colon != std::string::npos && colon > 0 && git_revparse_single(&tip, repo, rev.substr(0, colon).c_str()) == 0) {
+    if (colon != std::string::npos && colon > 0 &&
+        git_revparse_single(&tip, repo, rev.substr(0, colon).c_str()) == 0) {
       git_object_free(tip);
       const auto path = rev.substr(colon + 1);
       const char* worktree = git_repository_workdir(repo);
-      return tl::unexpected(fmt::format("{0} has no {1}; show {0}: lists what is there.{2}", rev.substr(0, colon), path,
+      return tl::unexpected(fmt::format("{0} has no {1}; show {0}: lists what is there.{2}",
+                                        rev.substr(0, colon), path,
                                         worktree ? path_hint(without_slash(worktree), path) : ""));
     }
-    return tl::unexpected(fmt::format("{}: no such revision; log lists commits, branch branches", rev));
+    return tl::unexpected(
+        fmt::format("{}: no such revision; log lists commits, branch branches", rev));
   }
   return Object(raw);
 }

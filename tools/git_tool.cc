@@ -80,13 +80,15 @@ git::GitResult<std::string> perform(const git::Request& request, const Cancelled
 
 std::string command_of(const nlohmann::json& args) {
   const auto found = args.is_object() ? args.find("command") : args.end();
-  return args.is_object() && found != args.end() && found->is_string() ? found->get<std::string>() : "";
+  return args.is_object() && found != args.end() && found->is_string() ? found->get<std::string>()
+                                                                       : "";
 }
 
 class GitTool final : public Tool {
  public:
   explicit GitTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {
-    static const int library = git_libgit2_init();  // for good: what runs on a thread may outlive the tool
+    static const int library = git_libgit2_init();  // for good: what runs on a thread may outlive
+                                                    // the tool
     (void)library;
   }
 

@@ -37,13 +37,16 @@ std::string real_path(const std::string& path) {
 
 Says says(const char* value) {
   switch (git_attr_value(value)) {
-    case GIT_ATTR_VALUE_TRUE: return Says::yes;
-    case GIT_ATTR_VALUE_FALSE: return Says::no;
+    case GIT_ATTR_VALUE_TRUE:
+      return Says::yes;
+    case GIT_ATTR_VALUE_FALSE:
+      return Says::no;
     case GIT_ATTR_VALUE_STRING:  // linguist-generated=true
       return std::string_view(value) == "true"    ? Says::yes
              : std::string_view(value) == "false" ? Says::no
                                                   : Says::nothing;
-    default: return Says::nothing;
+    default:
+      return Says::nothing;
   }
 }
 
@@ -89,14 +92,16 @@ Result<GitView> GitView::open(const std::string& root) {
     const std::string reason = git_reason();
     // The second is what libgit2 says when another user owns the repository.
     if (opened == GIT_EOWNER || reason.find("safe.directory") != std::string::npos) {
-      return broken(fmt::format("list {}: the repository belongs to another user; run as its owner, or "
-                                "git config --global --add safe.directory {}",
-                                root, root));
+      return broken(
+          fmt::format("list {}: the repository belongs to another user; run as its owner, or "
+                      "git config --global --add safe.directory {}",
+                      root, root));
     }
     return broken(fmt::format("list {}: {}", root, reason));
   }
   std::shared_ptr<git_repository> repository(raw, git_repository_free);
-  if (const auto bounded = git::bound_reads(raw, {}); !bounded) return broken(fmt::format("list {}: {}", root, bounded.error()));
+  if (const auto bounded = git::bound_reads(raw, {}); !bounded)
+    return broken(fmt::format("list {}: {}", root, bounded.error()));
   const std::string real_root = real_path(root) + "/";
   const char* workdir = git_repository_workdir(raw);
   if (!workdir) {
@@ -112,8 +117,9 @@ Result<GitView> GitView::open(const std::string& root) {
   view.prefix_ = real_root.substr(top.size());
   for (const std::string& file : view.rule_files_outside()) {
     if (can_read_rules(AT_FDCWD, file.c_str())) continue;
-    return broken(fmt::format("list {}: {} is no plain file of at most {} bytes; remove it, or the setting that names it", root, file,
-                              kRuleFileBytesMax));
+    return broken(fmt::format(
+        "list {}: {} is no plain file of at most {} bytes; remove it, or the setting that names it",
+        root, file, kRuleFileBytesMax));
   }
   if (view.prefix_.empty() || !view.ignored("", true)) return view;
   // A root that the repository around it ignores (a build folder, say) is listed for itself.
@@ -137,7 +143,8 @@ Result<std::vector<Tracked>> GitView::tracked() const {
   for (std::size_t i = 0; i < n; ++i) {
     const git_index_entry* entry = git_index_get_byindex(raw, i);
     const std::string_view path = entry->path;
-    if (!path.starts_with(prefix_) || path.ends_with('/')) continue;  // '/': a sparse index's folder
+    if (!path.starts_with(prefix_) || path.ends_with('/'))
+      continue;  // '/': a sparse index's folder
     Tracked file{std::string(path.substr(prefix_.size())), entry->mode == GIT_FILEMODE_COMMIT};
     // A conflict has up to three entries of one path.
     if (out.empty() || out.back().path != file.path) out.push_back(std::move(file));
@@ -197,9 +204,11 @@ bool GitView::can_read_rules(int directory, const char* name) {
 bool GitView::attributes_outside() const {
   if (!repository_) return false;
   const auto exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
-  if (exists(std::string(git_repository_commondir(repository_.get())) + "info/attributes")) return true;
-  return std::ranges::any_of(directories_above(*this),
-                             [&](const std::string& above) { return exists(above + ".gitattributes"); });
+  if (exists(std::string(git_repository_commondir(repository_.get())) + "info/attributes"))
+    return true;
+  return std::ranges::any_of(directories_above(*this), [&](const std::string& above) {
+    return exists(above + ".gitattributes");
+  });
 }
 
 }  // namespace lares::tools

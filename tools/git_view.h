@@ -1,5 +1,6 @@
-// What git says about the paths below one directory: which are tracked, ignored, generated, vendored. It reads the index and
-// the ignore files only, never a file's content, so a touched tree costs no more than an untouched one.
+// What git says about the paths below one directory: which are tracked, ignored, generated,
+// vendored. It reads the index and the ignore files only, never a file's content, so a touched tree
+// costs no more than an untouched one.
 #pragma once
 
 #include <cstdint>
@@ -20,29 +21,34 @@ struct Tracked {
 
 enum class Says : std::uint8_t { nothing, yes, no };
 struct Attributes {
-  Says generated = Says::nothing, vendored = Says::nothing;  // linguist-generated, linguist-vendored
+  Says generated = Says::nothing, vendored = Says::nothing;  // linguist-generated,
+                                                             // linguist-vendored
   bool operator==(const Attributes&) const = default;
 };
 
 class GitView {
  public:
-  // Without a repository around the root, or where the repository ignores the root or keeps its files elsewhere, the view is
-  // of no repository. An error where there is one that cannot be read, belongs to another user, or is the root itself (bare).
+  // Without a repository around the root, or where the repository ignores the root or keeps its
+  // files elsewhere, the view is of no repository. An error where there is one that cannot be read,
+  // belongs to another user, or is the root itself (bare).
   static Result<GitView> open(const std::string& root);
 
   bool has_repository() const { return repository_ != nullptr; }
   git_repository* repository() const { return repository_.get(); }
-  const std::string& prefix() const { return prefix_; }  // of the root inside the worktree: "" or "sub/dir/"
+  const std::string& prefix() const {
+    return prefix_;
+  }  // of the root inside the worktree: "" or "sub/dir/"
 
   Result<std::vector<Tracked>> tracked() const;  // in bytewise order
   bool ignored(const std::string& path, bool directory) const;
   Attributes attributes(const std::string& path) const;
-  // Changes when ignore rules or attributes outside the tree do: .git/info, the user's own, the configuration.
+  // Changes when ignore rules or attributes outside the tree do: .git/info, the user's own, the
+  // configuration.
   std::uint64_t rules_stamp() const;
   bool attributes_outside() const;  // in .git/info or above the root
 
-  // Whether libgit2 may be made to read this file of rules: it would wait for ever at a FIFO, and take all of a huge one into
-  // memory. True where there is none.
+  // Whether libgit2 may be made to read this file of rules: it would wait for ever at a FIFO, and
+  // take all of a huge one into memory. True where there is none.
   static bool can_read_rules(int directory, const char* name);
 
  private:

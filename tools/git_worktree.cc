@@ -24,9 +24,11 @@ git::GitResult<git::Repository> opened(const std::string& path) {
 }
 
 git::GitResult<git::Commit> head_commit(git_repository* repo, const std::string& path) {
-  if (git_repository_head_unborn(repo) == 1) return tl::unexpected(fmt::format("{} has no commit yet; make one first", path));
+  if (git_repository_head_unborn(repo) == 1)
+    return tl::unexpected(fmt::format("{} has no commit yet; make one first", path));
   git_object* raw = nullptr;
-  if (git_revparse_single(&raw, repo, "HEAD^{commit}") != 0) return tl::unexpected(fmt::format("read HEAD of {}: {}", path, last_error()));
+  if (git_revparse_single(&raw, repo, "HEAD^{commit}") != 0)
+    return tl::unexpected(fmt::format("read HEAD of {}: {}", path, last_error()));
   return git::Commit(reinterpret_cast<git_commit*>(raw));
 }
 
@@ -40,7 +42,8 @@ tl::expected<std::string, std::string> add_worktree(const WorktreePlan& plan) {
   if (!head) return tl::unexpected(fmt::format("{}: {}", what, head.error()));
   git_reference* raw_branch = nullptr;
   if (git_branch_create(&raw_branch, repo->get(), plan.branch.c_str(), head->get(), 0) != 0)
-    return tl::unexpected(fmt::format("{}: make the branch {}: {}", what, plan.branch, last_error()));
+    return tl::unexpected(
+        fmt::format("{}: make the branch {}: {}", what, plan.branch, last_error()));
   const git::Reference branch(raw_branch);
   git_worktree_add_options options = GIT_WORKTREE_ADD_OPTIONS_INIT;
   options.ref = raw_branch;
@@ -69,17 +72,22 @@ tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path
   git_status_options options = GIT_STATUS_OPTIONS_INIT;
   options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_EXCLUDE_SUBMODULES;
   git_status_list* raw = nullptr;
-  if (git_status_list_new(&raw, repo->get(), &options) != 0) return tl::unexpected(fmt::format("read the state of {}: {}", path, last_error()));
+  if (git_status_list_new(&raw, repo->get(), &options) != 0)
+    return tl::unexpected(fmt::format("read the state of {}: {}", path, last_error()));
   const Owned<git_status_list, git_status_list_free> list(raw);
   out.uncommitted = git_status_list_entrycount(raw) > 0;
   return out;
 }
 
-tl::expected<void, std::string> remove_worktree(const std::string& repository, const std::string& name, const std::string& path) {
+tl::expected<void, std::string> remove_worktree(const std::string& repository,
+                                                const std::string& name, const std::string& path) {
   std::error_code ec;
   // What a command left unwritable is still its owner's to remove.
-  for (fs::recursive_directory_iterator at(path, fs::directory_options::skip_permission_denied, ec), end; !ec && at != end; at.increment(ec)) {
-    if (at->is_directory(ec) && !at->is_symlink(ec)) fs::permissions(at->path(), fs::perms::owner_all, fs::perm_options::add, ec);
+  for (fs::recursive_directory_iterator at(path, fs::directory_options::skip_permission_denied, ec),
+       end;
+       !ec && at != end; at.increment(ec)) {
+    if (at->is_directory(ec) && !at->is_symlink(ec))
+      fs::permissions(at->path(), fs::perms::owner_all, fs::perm_options::add, ec);
     ec.clear();
   }
   fs::remove_all(path, ec);
@@ -92,11 +100,15 @@ tl::expected<void, std::string> remove_worktree(const std::string& repository, c
   const Worktree known(raw);
   git_worktree_prune_options options = GIT_WORKTREE_PRUNE_OPTIONS_INIT;
   options.flags = GIT_WORKTREE_PRUNE_VALID | GIT_WORKTREE_PRUNE_LOCKED;
-  if (git_worktree_prune(raw, &options) != 0) return tl::unexpected(fmt::format("forget the worktree {} of {}: {}", path, repository, last_error()));
+  if (git_worktree_prune(raw, &options) != 0)
+    return tl::unexpected(
+        fmt::format("forget the worktree {} of {}: {}", path, repository, last_error()));
   return {};
 }
 
-tl::expected<bool, std::string> branch_has_commits(const std::string& repository, const std::string& branch, const std::string& since) {
+tl::expected<bool, std::string> branch_has_commits(const std::string& repository,
+                                                   const std::string& branch,
+                                                   const std::string& since) {
   const auto repo = opened(repository);
   if (!repo) return tl::unexpected(repo.error());
   git_reference* raw = nullptr;
@@ -105,18 +117,23 @@ tl::expected<bool, std::string> branch_has_commits(const std::string& repository
   const git_oid* tip = git_reference_target(raw);
   git_oid began, head;
   if (!tip || git_oid_fromstr(&began, since.c_str()) != 0) return false;
-  const auto has = [&](const git_oid& commit) { return git_oid_equal(tip, &commit) || git_graph_descendant_of(repo->get(), &commit, tip) == 1; };
+  const auto has = [&](const git_oid& commit) {
+    return git_oid_equal(tip, &commit) || git_graph_descendant_of(repo->get(), &commit, tip) == 1;
+  };
   if (has(began)) return false;
   return git_reference_name_to_id(&head, repo->get(), "HEAD") != 0 || !has(head);
 }
 
-tl::expected<void, std::string> remove_branch(const std::string& repository, const std::string& branch) {
+tl::expected<void, std::string> remove_branch(const std::string& repository,
+                                              const std::string& branch) {
   const auto repo = opened(repository);
   if (!repo) return tl::unexpected(repo.error());
   git_reference* raw = nullptr;
   if (git_branch_lookup(&raw, repo->get(), branch.c_str(), GIT_BRANCH_LOCAL) != 0) return {};
   const git::Reference found(raw);
-  if (git_branch_delete(raw) != 0) return tl::unexpected(fmt::format("remove the branch {} of {}: {}", branch, repository, last_error()));
+  if (git_branch_delete(raw) != 0)
+    return tl::unexpected(
+        fmt::format("remove the branch {} of {}: {}", branch, repository, last_error()));
   return {};
 }
 

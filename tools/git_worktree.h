@@ -1,5 +1,5 @@
-// Linked git worktrees made for sessions: `git worktree add`, `list` and `remove`, and what would be lost. Blocks on the disk. Hooks and
-// external filters are not run. Errors are one line.
+// Linked git worktrees made for sessions: `git worktree add`, `list` and `remove`, and what would
+// be lost. Blocks on the disk. Hooks and external filters are not run. Errors are one line.
 #pragma once
 
 #include <string>
@@ -23,11 +23,17 @@ struct WorktreeLook {
 };
 tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path);
 
-// The directory and what git knows of it; one that is gone is only forgotten, and so it is where the repository is gone.
-tl::expected<void, std::string> remove_worktree(const std::string& repository, const std::string& name, const std::string& path);
+// The directory and what git knows of it; one that is gone is only forgotten, and so it is where
+// the repository is gone.
+tl::expected<void, std::string> remove_worktree(const std::string& repository,
+                                                const std::string& name, const std::string& path);
 
-// Whether commits would be lost with the branch: those that neither `since` nor the repository's HEAD has. False: there is no such branch.
-tl::expected<bool, std::string> branch_has_commits(const std::string& repository, const std::string& branch, const std::string& since);
-tl::expected<void, std::string> remove_branch(const std::string& repository, const std::string& branch);
+// Whether commits would be lost with the branch: those that neither `since` nor the repository's
+// HEAD has. False: there is no such branch.
+tl::expected<bool, std::string> branch_has_commits(const std::string& repository,
+                                                   const std::string& branch,
+                                                   const std::string& since);
+tl::expected<void, std::string> remove_branch(const std::string& repository,
+                                              const std::string& branch);
 
 }  // namespace lares::tools

@@ -97,19 +97,24 @@ GitResult<Index> index_of(git_repository* repo) {
   }
   Index index(raw);
   if (git_index_has_conflicts(raw))
-    return tl::unexpected(std::string("there are merge conflicts (UU in status); resolve them with the user"));
+    return tl::unexpected(
+        std::string("there are merge conflicts (UU in status); resolve them with the user"));
   return index;
 }
 
-// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file that was changed in the second it was
-// staged in, and kept its size, looks unchanged once the index is written in a later one. Without a size git looks at the content.
-// False: it could not be said of one of them.
+// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file
+// that was changed in the second it was staged in, and kept its size, looks unchanged once the
+// index is written in a later one. Without a size git looks at the content. False: it could not be
+// said of one of them.
 bool distrust_times_of_that_second(git_index* index) {
   struct stat written {};
-  if (::stat(git_index_path(index), &written) != 0) return true;  // the first index: there is no such second
+  if (::stat(git_index_path(index), &written) != 0)
+    return true;  // the first index: there is no such second
   for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
     const git_index_entry* entry = git_index_get_byindex(index, i);
-    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) || entry->mtime.seconds < written.st_mtim.tv_sec) continue;
+    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) ||
+        entry->mtime.seconds < written.st_mtim.tv_sec)
+      continue;
     const std::string path = entry->path;
     git_index_entry unsure = *entry;
     unsure.path = path.c_str();
@@ -120,7 +125,8 @@ bool distrust_times_of_that_second(git_index* index) {
 }
 
 GitResult<> write_index(git_index* index) {
-  if (!distrust_times_of_that_second(index)) return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  if (!distrust_times_of_that_second(index))
+    return tl::unexpected(fmt::format("write the index: {}", last_error()));
   const int failed = git_index_write(index);
   if (failed == GIT_ELOCKED)
     return tl::unexpected(std::string("another git process holds the index; try again"));
@@ -193,7 +199,9 @@ GitResult<std::string> pretty_message(const std::string& message) {
   if (git_message_prettify(&buffer, message.c_str(), 0, '#') == 0)
     text.assign(buffer.ptr, buffer.size);
   git_buf_dispose(&buffer);
-  if (text.empty()) return tl::unexpected(std::string("commit: `message` is missing; say what was changed and why"));
+  if (text.empty())
+    return tl::unexpected(
+        std::string("commit: `message` is missing; say what was changed and why"));
   return text;
 }
 

@@ -11,12 +11,14 @@
 namespace lares::tools {
 namespace {
 
-constexpr int kExpansionsMax = 4;               // of variables in variables
+constexpr int kExpansionsMax = 4;  // of variables in variables
 constexpr std::size_t kExpandedBytesMax = 256 << 10;
 
 std::string_view trimmed(std::string_view text) {
   const auto from = text.find_first_not_of(" \t\r");
-  return from == std::string_view::npos ? std::string_view() : text.substr(from, text.find_last_not_of(" \t\r") - from + 1);
+  return from == std::string_view::npos
+             ? std::string_view()
+             : text.substr(from, text.find_last_not_of(" \t\r") - from + 1);
 }
 
 std::vector<std::string> words_of(std::string_view text) {
@@ -35,8 +37,10 @@ std::vector<std::string> logical_lines(std::string_view text) {
   bool continues = false;
   for (std::string_view line : split_lines(text)) {
     if (line.ends_with('\r')) line.remove_suffix(1);
-    if (continues) out.back().append(" ").append(trimmed(line));
-    else out.emplace_back(line);
+    if (continues)
+      out.back().append(" ").append(trimmed(line));
+    else
+      out.emplace_back(line);
     continues = line.ends_with('\\');
     if (continues) out.back().erase(out.back().find_last_of('\\'));
   }
@@ -56,7 +60,9 @@ std::size_t closing(std::string_view text, std::size_t open) {
 using Variables = std::map<std::string, std::string, std::less<>>;
 
 bool is_name(std::string_view text) {
-  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) { return std::isalnum(c) || c == '_' || c == '-' || c == '.'; });
+  return !text.empty() && std::ranges::all_of(text, [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+  });
 }
 // For the shell, where make's names may have more letters.
 std::string shell_name(std::string_view name) {
@@ -65,7 +71,8 @@ std::string shell_name(std::string_view name) {
   return out += '}';
 }
 
-// make's `$(X)` by its value, or as a variable of the shell; `$$` stays the shell's `$` when `last`.
+// make's `$(X)` by its value, or as a variable of the shell; `$$` stays the shell's `$` when
+// `last`.
 std::string expanded(std::string_view text, const Variables& variables, bool last) {
   std::string out;
   for (std::size_t i = 0; i < text.size() && out.size() < kExpandedBytesMax; ++i) {
@@ -81,10 +88,14 @@ std::string expanded(std::string_view text, const Variables& variables, bool las
       if (end == std::string_view::npos) return out;
       const std::string_view name = text.substr(i + 1, end - i - 1);
       const auto found = variables.find(name);
-      if (found != variables.end()) out += found->second;
-      else if (name.starts_with("shell ") && last) out += fmt::format("$({})", expanded(name.substr(6), variables, true));
-      else if (last) out += shell_name(is_name(name) ? name : "function");
-      else out += text.substr(i - 1, end - i + 2);
+      if (found != variables.end())
+        out += found->second;
+      else if (name.starts_with("shell ") && last)
+        out += fmt::format("$({})", expanded(name.substr(6), variables, true));
+      else if (last)
+        out += shell_name(is_name(name) ? name : "function");
+      else
+        out += text.substr(i - 1, end - i + 2);
       i = end;
     } else if (last) {
       out += shell_name("automatic");
@@ -117,7 +128,8 @@ void note_shells(const std::string& line, Makefile& out) {
     const auto end = closing(line, at);
     if (end != std::string::npos) out.shells.push_back(line.substr(at + 7, end - at - 7));
   }
-  if (const auto at = line.find("!="); at != std::string::npos && is_name(trimmed(std::string_view(line).substr(0, at))))
+  if (const auto at = line.find("!=");
+      at != std::string::npos && is_name(trimmed(std::string_view(line).substr(0, at))))
     out.shells.push_back(line.substr(at + 2));
 }
 
@@ -129,7 +141,8 @@ bool assignment(std::string_view line, Makefile& out) {
   if (at == std::string_view::npos) return false;
   std::string_view name = line.substr(0, at);
   const bool appends = name.ends_with('+');
-  while (!name.empty() && std::string_view(":?+!").find(name.back()) != std::string_view::npos) name.remove_suffix(1);
+  while (!name.empty() && std::string_view(":?+!").find(name.back()) != std::string_view::npos)
+    name.remove_suffix(1);
   name = trimmed(name);
   if (!is_name(name)) return false;
   const std::string value(trimmed(line.substr(at + 1)));
@@ -178,13 +191,16 @@ std::string makefile_recipes(std::string_view text, const std::vector<std::strin
   std::set<std::string> wanted(goals.begin(), goals.end());
   bool all = makefile.variables.contains(".DEFAULT_GOAL") && goals.empty();
   for (const Rule& rule : makefile.rules)
-    if (wanted.empty() && !rule.targets.empty() && !rule.targets[0].starts_with('.')) wanted.insert(rule.targets.begin(), rule.targets.end());
+    if (wanted.empty() && !rule.targets.empty() && !rule.targets[0].starts_with('.'))
+      wanted.insert(rule.targets.begin(), rule.targets.end());
   std::vector<bool> taken(makefile.rules.size());
   for (bool more = true; more;) {
     more = false;
     for (std::size_t i = 0; i < makefile.rules.size(); ++i) {
       const Rule& rule = makefile.rules[i];
-      const bool reached = all || !rule.decided || std::ranges::any_of(rule.targets, [&](const auto& t) { return wanted.contains(t); });
+      const bool reached = all || !rule.decided ||
+                           std::ranges::any_of(rule.targets,
+                                               [&](const auto& t) { return wanted.contains(t); });
       if (taken[i] || !reached) continue;
       taken[i] = more = true;
       for (const auto& need : rule.needs) {

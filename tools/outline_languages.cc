@@ -30,9 +30,9 @@ constexpr Rule kCpp[] = {
     {"function_definition", Shape::function}, {"declaration", Shape::prototype},
     {"field_declaration", Shape::prototype},  {"struct_specifier", Shape::body},
     {"union_specifier", Shape::body},         {"class_specifier", Shape::body},
-    {"enum_specifier", Shape::body},
-    {"type_definition", Shape::alias},        {"alias_declaration", Shape::alias},
-    {"concept_definition", Shape::alias},     {"preproc_function_def", Shape::line},
+    {"enum_specifier", Shape::body},          {"type_definition", Shape::alias},
+    {"alias_declaration", Shape::alias},      {"concept_definition", Shape::alias},
+    {"preproc_function_def", Shape::line},
 };
 constexpr Rule kPython[] = {
     {"class_definition", Shape::body, true},

@@ -18,8 +18,8 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 2 << 20;
-constexpr std::size_t kLineBytesMax =
-    20'000;  // longer lines are minified or generated: slow, and nobody edits them
+constexpr std::size_t kLineBytesMax = 20'000;  // longer lines are minified or generated: slow, and
+                                               // nobody edits them
 constexpr std::size_t kFilesMax = 2'000;
 constexpr std::size_t kEntriesMax = 100'000;  // looked at below one directory
 
@@ -90,8 +90,8 @@ Listing list_sources(const RootedFs& fs, const std::string& path) {
         out.complete = false;
         break;
       }
-      const auto inner =
-          directory.empty() ? std::string(name) : directory + "/" + std::string(name);
+      const auto inner = directory.empty() ? std::string(name)
+                                           : directory + "/" + std::string(name);
       struct stat st {};
       if (!fs.lstat(inner, st)) continue;
       if (S_ISDIR(st.st_mode)) {

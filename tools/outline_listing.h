@@ -13,8 +13,8 @@ inline constexpr auto kOutlineFileTime = std::chrono::seconds(2);    // to parse
 inline constexpr auto kOutlineTotalTime = std::chrono::seconds(20);  // for one call
 
 struct Listing {
-  std::vector<std::string>
-      files;  // in languages that are built in, relative to the root, in bytewise order
+  std::vector<std::string> files;  // in languages that are built in, relative to the root, in
+                                   // bytewise order
   std::size_t n_entries = 0;
   bool complete = true;  // false: there are more than one call looks at
 };

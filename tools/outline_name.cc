@@ -198,8 +198,8 @@ std::string show(const RootedFs& fs, const std::vector<Match>& matches) {
   if (shown == matches.size()) return out;
   std::string more;
   for (std::size_t i = shown; i < matches.size(); ++i) {
-    const auto place =
-        fmt::format("{}:{}", to_utf8(matches[i].file), matches[i].definition.start_line);
+    const auto place = fmt::format("{}:{}", to_utf8(matches[i].file),
+                                   matches[i].definition.start_line);
     if (i - shown == kListedMax || more.size() + place.size() > kListedBytesMax) {
       more += more.empty() ? "..." : ", ...";
       break;
@@ -270,11 +270,11 @@ Outcome show_definitions(const RootedFs& fs, const std::string& path, const std:
   auto& matches = search.matches;
   std::string notes;
   if (search.n_late > 0)
-    notes +=
-        fmt::format("\n[{} not read: out of time; name a subdirectory]", files_text(search.n_late));
+    notes += fmt::format("\n[{} not read: out of time; name a subdirectory]",
+                         files_text(search.n_late));
   if (!listing.complete)
-    notes +=
-        fmt::format("\n[stopped after {}; name a subdirectory]", files_text(listing.files.size()));
+    notes += fmt::format("\n[stopped after {}; name a subdirectory]",
+                         files_text(listing.files.size()));
   if (matches.empty())
     return {.text = nothing(absolute(fs, path), asked, search) + notes, .ok = false, .changes = {}};
   prefer(matches, [&](const Definition& d) { return asked.matches_all_scopes(d); });

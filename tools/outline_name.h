@@ -16,8 +16,8 @@ namespace lares::tools {
 Outcome show_definitions(const RootedFs& fs, const std::string& path, const std::string& name,
                          const Cancelled& cancelled);
 
-// Every name that `show_definitions` would find in the repository, alone and inside its scope (A.m);
-// none when there are none, more than kNamesAskedMax, or the time does not suffice.
+// Every name that `show_definitions` would find in the repository, alone and inside its scope
+// (A.m); none when there are none, more than kNamesAskedMax, or the time does not suffice.
 inline constexpr std::size_t kNamesAskedMax = 5'000;
 std::optional<std::vector<std::string>> definition_names(const RootedFs& fs,
                                                          std::chrono::milliseconds time);

@@ -13,14 +13,16 @@ std::string_view type_of(TSNode node);             // "" of a null node
 TSNode field(TSNode node, std::string_view name);  // null: it has none
 bool has_field(TSNode node, std::string_view name);
 
-// The node and all below it, each before what is in it. With a cursor, not by recursion: nesting may be as deep as the text is long.
+// The node and all below it, each before what is in it. With a cursor, not by recursion: nesting
+// may be as deep as the text is long.
 template <class Visit>
 void for_each_node(TSNode root, Visit visit) {
   TSTreeCursor cursor = ts_tree_cursor_new(root);
   for (bool more = true; more;) {
     visit(ts_tree_cursor_current_node(&cursor));
     if (ts_tree_cursor_goto_first_child(&cursor)) continue;
-    while (more && !ts_tree_cursor_goto_next_sibling(&cursor)) more = ts_tree_cursor_goto_parent(&cursor);
+    while (more && !ts_tree_cursor_goto_next_sibling(&cursor))
+      more = ts_tree_cursor_goto_parent(&cursor);
   }
   ts_tree_cursor_delete(&cursor);
 }

@@ -48,8 +48,8 @@ std::uint32_t until(char c, const Signature& found, std::string_view source) {
 }
 
 void elide_bodies(std::string& text, TSNode node, std::string_view source) {
-  const auto whole =
-      source.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
+  const auto whole = source.substr(ts_node_start_byte(node),
+                                   ts_node_end_byte(node) - ts_node_start_byte(node));
   const auto open = whole.find('{'), close = whole.rfind('}');
   if (open == std::string_view::npos || close == std::string_view::npos || close < open) return;
   text =
@@ -115,8 +115,8 @@ std::optional<Signature> find_signature(const Rule& rule, TSNode node, std::size
 
 std::string signature_text(const Rule& rule, TSNode node, const Signature& found,
                            std::string_view source) {
-  auto text =
-      std::string(rule.lead) + one_line(source.substr(found.start, found.end - found.start));
+  auto text = std::string(rule.lead) +
+              one_line(source.substr(found.start, found.end - found.start));
   if (rule.shape == Shape::alias) elide_bodies(text, node, source);
   return text;
 }

@@ -142,8 +142,8 @@ class Outliner {
     definition.name = std::move(identifier.name);
     const TSPoint end = ts_node_end_point(node);
     definition.start_line = places_.back().start;
-    definition.end_line =
-        std::max(definition.start_line, static_cast<int>(end.row) + (end.column > 0 ? 1 : 0));
+    definition.end_line = std::max(definition.start_line,
+                                   static_cast<int>(end.row) + (end.column > 0 ? 1 : 0));
     definition.has_body = has_body(rule, node, definition.text);
     enclosing_.push_back({level, found.function, found.leaf});
     scopes_.push_back({level, definition.name});

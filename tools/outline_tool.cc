@@ -101,9 +101,9 @@ std::string render_counts(const std::vector<Entry>& entries) {
 std::string fit(const std::vector<Entry>& entries) {
   const auto full = render(entries, 1 << 20);
   if (full.size() <= kOutputBytesMax) return full;
-  const auto advice =
-      fmt::format("the whole outline has {} bytes; name a {}", full.size(),
-                  entries.size() == 1 ? "smaller file, or search it" : "file or a subdirectory");
+  const auto advice = fmt::format(
+      "the whole outline has {} bytes; name a {}", full.size(),
+      entries.size() == 1 ? "smaller file, or search it" : "file or a subdirectory");
   if (auto top = render(entries, 0); top.size() <= kOutputBytesMax) {
     return top + fmt::format("[top level only: {}]\n", advice);
   }
@@ -141,8 +141,8 @@ Outcome outline_directory(const RootedFs& fs, const std::string& path, const Can
                         files_text(listing.files.size() - n_done));
   }
   if (!listing.complete)
-    text +=
-        fmt::format("[stopped after {}; name a subdirectory]\n", files_text(listing.files.size()));
+    text += fmt::format("[stopped after {}; name a subdirectory]\n",
+                        files_text(listing.files.size()));
   return {.text = std::move(text)};
 }
 
@@ -161,21 +161,23 @@ tl::expected<std::string, Outcome> inside(const RootedFs& fs, const std::string&
   if (path.starts_with('/')) {
     const auto relative = fs.relative(path);
     if (!relative)
-      return tl::unexpected(
-          refused(fmt::format("outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
+      return tl::unexpected(refused(fmt::format(
+          "outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
     path = *relative;
   }
   path = std::filesystem::path(path).lexically_normal().generic_string();
   while (path.ends_with('/')) path.pop_back();
   if (path == ".") path.clear();
   if (path == ".." || path.starts_with("../")) {
-    return tl::unexpected(
-        refused(fmt::format("outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
+    return tl::unexpected(refused(fmt::format(
+        "outline {}: outside the repository {}; paths are relative to it", asked, fs.root())));
   }
   return path;
 }
 
-std::string sentence(const std::string& hint) { return hint.empty() ? "" : fmt::format(".{}", hint); }
+std::string sentence(const std::string& hint) {
+  return hint.empty() ? "" : fmt::format(".{}", hint);
+}
 
 Outcome outline(const std::string& root, const Asked& asked, const Cancelled& cancelled) {
   const auto fs = RootedFs::open(root);
@@ -185,7 +187,8 @@ Outcome outline(const std::string& root, const Asked& asked, const Cancelled& ca
   struct stat st {};
   const bool directory = path->empty() || fs->is_directory(*path);
   if (!directory && !fs->lstat(*path, st))
-    return refused(fmt::format("outline {}: no such file or directory{}", *path, sentence(path_hint(fs->root(), *path))));
+    return refused(fmt::format("outline {}: no such file or directory{}", *path,
+                               sentence(path_hint(fs->root(), *path))));
   if (!directory && !can_outline(*path)) {
     return refused(fmt::format("outline {}: no grammar for this extension; there are {}", *path,
                                outline_languages()));
@@ -206,7 +209,8 @@ Outcome outline(const std::string&, const Asked&, const Cancelled&) {
 
 class OutlineTool final : public Tool {
  public:
-  explicit OutlineTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {}
+  explicit OutlineTool(const BuiltinOptions& options)
+      : root_(options.root), threads_(options.threads) {}
 
   const Spec& spec() const override { return kSpec; }
   bool mutates(const nlohmann::json&) const override { return false; }

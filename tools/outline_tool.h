@@ -1,5 +1,5 @@
-// The `outline` tool: the definitions in a file or below a directory, with their line numbers, or the
-// source of those of one name, by tree-sitter.
+// The `outline` tool: the definitions in a file or below a directory, with their line numbers, or
+// the source of those of one name, by tree-sitter.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>

@@ -15,7 +15,8 @@
 namespace lares::tools {
 namespace {
 
-constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames directories on the way
+constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames
+                                 // directories on the way
 constexpr std::size_t kLinkBytesMax = 4096;
 constexpr std::size_t kGrowBytes = 64 << 10;
 
@@ -26,7 +27,8 @@ int open_walking(int root, const std::string& path) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
     const std::string part = path.substr(begin, end - begin);
     if (part == "..") return errno = EXDEV, -1;
-    if (!part.empty()) at = Fd(::openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!part.empty())
+      at = Fd(::openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     begin = end + 1;
   }
   return at.release();
@@ -49,12 +51,14 @@ int read_all(int fd, std::uint64_t size, std::uint64_t bytes_max, std::string& o
 Errno<PlainFile> read_link(int directory, const std::string& name) {
   PlainFile out;
   out.bytes.resize(kLinkBytesMax);
-  if (::fstatat(directory, name.c_str(), &out.stat, AT_SYMLINK_NOFOLLOW) != 0) return tl::unexpected(errno);
+  if (::fstatat(directory, name.c_str(), &out.stat, AT_SYMLINK_NOFOLLOW) != 0)
+    return tl::unexpected(errno);
   const ssize_t n = ::readlinkat(directory, name.c_str(), out.bytes.data(), out.bytes.size());
   if (n < 0) return tl::unexpected(errno);
   out.bytes.resize(static_cast<std::size_t>(n));
   struct stat after {};
-  out.torn = ::fstatat(directory, name.c_str(), &after, AT_SYMLINK_NOFOLLOW) != 0 || stamp_of(after) != stamp_of(out.stat);
+  out.torn = ::fstatat(directory, name.c_str(), &after, AT_SYMLINK_NOFOLLOW) != 0 ||
+             stamp_of(after) != stamp_of(out.stat);
   return out;
 }
 
@@ -81,7 +85,8 @@ Errno<Fd> PlainTree::directory(const std::string& path) const {
   how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   int fd = -1;
   for (int i = 0; i < kRetriesMax; ++i) {
-    fd = static_cast<int>(::syscall(SYS_openat2, root_->get(), path.empty() ? "." : path.c_str(), &how, sizeof how));
+    fd = static_cast<int>(
+        ::syscall(SYS_openat2, root_->get(), path.empty() ? "." : path.c_str(), &how, sizeof how));
     if (fd >= 0 || errno != EAGAIN) break;
   }
   if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_walking(root_->get(), path);
@@ -99,11 +104,13 @@ Errno<Fd> PlainTree::parent(const std::string& path, std::string& name) const {
 Errno<Fd> PlainTree::make_parent(const std::string& path, std::string& name) const {
   auto there = parent(path, name);
   if (there || there.error() != ENOENT) return there;
-  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+  for (std::size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
     std::string own;
     const auto above = parent(path.substr(0, slash), own);
     if (!above) return tl::unexpected(above.error());
-    if (::mkdirat(above->get(), own.c_str(), 0777) != 0 && errno != EEXIST) return tl::unexpected(errno);
+    if (::mkdirat(above->get(), own.c_str(), 0777) != 0 && errno != EEXIST)
+      return tl::unexpected(errno);
   }
   return parent(path, name);
 }
@@ -118,14 +125,16 @@ Errno<PlainFile> PlainTree::read(const std::string& path, std::uint64_t bytes_ma
   std::string name;
   const auto at = parent(path, name);
   if (!at) return tl::unexpected(at.error());
-  const Fd fd(::openat(at->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+  const Fd fd(
+      ::openat(at->get(), name.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
   if (!fd && errno == ELOOP) return read_link(at->get(), name);
   if (!fd) return tl::unexpected(errno);
   PlainFile out;
   if (::fstat(fd.get(), &out.stat) != 0) return tl::unexpected(errno);
   if (!S_ISREG(out.stat.st_mode)) return tl::unexpected(EINVAL);
   if (static_cast<std::uint64_t>(out.stat.st_size) > bytes_max) return tl::unexpected(EFBIG);
-  const int error = read_all(fd.get(), static_cast<std::uint64_t>(out.stat.st_size), bytes_max, out.bytes);
+  const int error = read_all(fd.get(), static_cast<std::uint64_t>(out.stat.st_size), bytes_max,
+                             out.bytes);
   if (error) return tl::unexpected(error);
   struct stat after {};
   out.torn = ::fstat(fd.get(), &after) != 0 || stamp_of(after) != stamp_of(out.stat) ||

@@ -1,4 +1,5 @@
-// Files below a root, reached by paths without any symlink: what a listing found is found there again or not at all.
+// Files below a root, reached by paths without any symlink: what a listing found is found there
+// again or not at all.
 #pragma once
 
 #include <sys/stat.h>
@@ -17,7 +18,7 @@ template <class T>
 using Errno = tl::expected<T, int>;
 
 struct PlainFile {
-  std::string bytes;  // a symlink's target
+  std::string bytes;    // a symlink's target
   struct stat stat {};  // from before it was read
   bool torn = false;    // it changed while it was read
 };
@@ -32,7 +33,8 @@ class PlainTree {
   // As parent(), missing directories made.
   Errno<Fd> make_parent(const std::string& path, std::string& name) const;
   bool lstat(const std::string& path, struct stat& out) const;
-  // A regular file or a symlink; EFBIG beyond `bytes_max`, EINVAL for anything else. Never waits for a FIFO.
+  // A regular file or a symlink; EFBIG beyond `bytes_max`, EINVAL for anything else. Never waits
+  // for a FIFO.
   Errno<PlainFile> read(const std::string& path, std::uint64_t bytes_max) const;
 
  private:

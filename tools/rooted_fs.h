@@ -1,5 +1,5 @@
-// Files below one directory, and nowhere else: every open goes through openat2(RESOLVE_BENEATH), so neither "..", nor a
-// symlink, nor a race between a check and an open leads out of it.
+// Files below one directory, and nowhere else: every open goes through openat2(RESOLVE_BENEATH), so
+// neither "..", nor a symlink, nor a race between a check and an open leads out of it.
 #pragma once
 
 #include <sys/stat.h>
@@ -33,7 +33,8 @@ class RootedFs {
   static FsResult<RootedFs> open(const std::string& root);
 
   const std::string& root() const { return root_; }
-  // What an absolute path below the root is called inside it; nullopt when it lies elsewhere. "" is the root itself.
+  // What an absolute path below the root is called inside it; nullopt when it lies elsewhere. "" is
+  // the root itself.
   std::optional<std::string> relative(std::string_view absolute) const;
 
   // Reads a regular file of at most `bytes_max`; a FIFO or a device is refused without blocking.
@@ -43,12 +44,14 @@ class RootedFs {
   // Of the path itself, symlinks not followed. False: there is nothing.
   bool lstat(const std::string& path, struct stat& out) const;
   bool is_directory(const std::string& path) const;
-  // Of the deepest directory on the way to `path` that exists, after symlinks, relative to the root.
+  // Of the deepest directory on the way to `path` that exists, after symlinks, relative to the
+  // root.
   std::string real_parent(const std::string& path) const;
 
-  // Replaces what `was` describes by `bytes`, atomically: a crash leaves the old file or the new one. Mode, owner and
-  // extended attributes stay; a file with several hard links is written in place, or its other names would keep the old
-  // content. Fails when the file on disk is no longer `was`.
+  // Replaces what `was` describes by `bytes`, atomically: a crash leaves the old file or the new
+  // one. Mode, owner and extended attributes stay; a file with several hard links is written in
+  // place, or its other names would keep the old content. Fails when the file on disk is no longer
+  // `was`.
   FsResult<> replace(const FileData& was, std::string_view bytes) const;
   // Removes the file that `was` describes. Fails when the file on disk is no longer `was`.
   FsResult<> remove(const FileData& was) const;
@@ -65,7 +68,8 @@ class RootedFs {
   std::shared_ptr<Fd> fd_;
 };
 
-// Whether any component is ".git" in any case (git on a case-insensitive file system would take ".GIT" for it).
+// Whether any component is ".git" in any case (git on a case-insensitive file system would take
+// ".GIT" for it).
 bool names_git_directory(std::string_view path);
 
 }  // namespace lares::tools

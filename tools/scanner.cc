@@ -20,7 +20,8 @@ constexpr std::uint64_t kHeadBytes = 8 << 10;  // what git looks at for a NUL
 // Most of its lines end in "\r\n".
 bool is_crlf(std::string_view bytes) {
   std::size_t n_lf = 0, n_crlf = 0;
-  for (std::size_t at = bytes.find('\n'); at != std::string_view::npos; at = bytes.find('\n', at + 1)) {
+  for (std::size_t at = bytes.find('\n'); at != std::string_view::npos;
+       at = bytes.find('\n', at + 1)) {
     ++n_lf;
     n_crlf += at > 0 && bytes[at - 1] == '\r';
   }
@@ -30,14 +31,19 @@ bool is_crlf(std::string_view bytes) {
 // What needs no look into the file; "" is nothing.
 std::string_view reason_without_content(const Listed& file) {
   switch (file.kind) {
-    case Listed::Kind::symlink: return "symlink";
-    case Listed::Kind::special: return "not a regular file";
-    case Listed::Kind::submodule: return "submodule";
-    case Listed::Kind::file: break;
+    case Listed::Kind::symlink:
+      return "symlink";
+    case Listed::Kind::special:
+      return "not a regular file";
+    case Listed::Kind::submodule:
+      return "submodule";
+    case Listed::Kind::file:
+      break;
   }
   if (is_secret_name(file.path)) return "secret";
   const Attributes& says = file.attributes;
-  if (says.vendored == Says::yes || (says.vendored == Says::nothing && is_vendored(file.path))) return "vendored";
+  if (says.vendored == Says::yes || (says.vendored == Says::nothing && is_vendored(file.path)))
+    return "vendored";
   if (says.generated == Says::yes) return "generated";
   const std::string_view by_name = skipped_by_name(file.path);
   return by_name == "generated" && says.generated == Says::no ? "" : by_name;
@@ -50,7 +56,8 @@ constexpr std::string_view kOverBudget = "over budget";
 struct Scanner::State {
   explicit State(ScanOptions o)
       : options(std::move(o)),
-        lister(options.root, {options.limits.files_max, options.limits.depth_max, options.limits.entries_max}) {}
+        lister(options.root,
+               {options.limits.files_max, options.limits.depth_max, options.limits.entries_max}) {}
 
   struct Known {
     FileStamp stamp;
@@ -66,7 +73,8 @@ struct Scanner::State {
   }
   Seen read(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& out);
   void read_text(const FileData& data, const Attributes& attributes, SourceFile& file);
-  Seen judge(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& known, bool held);
+  Seen judge(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& known,
+             bool held);
 
   ScanOptions options;
   TreeLister lister;
@@ -77,7 +85,8 @@ struct Scanner::State {
   std::size_t n_over = 0;
 };
 
-void Scanner::State::read_text(const FileData& data, const Attributes& attributes, SourceFile& file) {
+void Scanner::State::read_text(const FileData& data, const Attributes& attributes,
+                               SourceFile& file) {
   std::string_view reason = skipped_by_content(file.path, data.bytes);
   if (reason == "generated" && attributes.generated == Says::no) reason = "";
   file.reason = reason;
@@ -88,9 +97,11 @@ void Scanner::State::read_text(const FileData& data, const Attributes& attribute
 }
 
 // Fills `out` from the disk; where the file has changed since it was listed, with what it is now.
-Scanner::State::Seen Scanner::State::read(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& out) {
+Scanner::State::Seen Scanner::State::read(const RootedFs& fs, const Listed& listed,
+                                          std::int64_t started, Known& out) {
   const bool large = listed.stamp.size > options.limits.file_bytes_max;
-  const auto data = large ? fs.read_head(listed.path, kHeadBytes) : fs.read(listed.path, options.limits.file_bytes_max);
+  const auto data = large ? fs.read_head(listed.path, kHeadBytes)
+                          : fs.read(listed.path, options.limits.file_bytes_max);
   ++figures.n_read;
   if (!data) {
     struct stat st {};
@@ -110,9 +121,10 @@ Scanner::State::Seen Scanner::State::read(const RootedFs& fs, const Listed& list
   return Seen::here;
 }
 
-Scanner::State::Seen Scanner::State::judge(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& out,
-                                           bool held) {
-  // By the size on disk and before anything is read, so that the same tree is cut in the same place whatever was read before.
+Scanner::State::Seen Scanner::State::judge(const RootedFs& fs, const Listed& listed,
+                                           std::int64_t started, Known& out, bool held) {
+  // By the size on disk and before anything is read, so that the same tree is cut in the same place
+  // whatever was read before.
   const bool fits = figures.bytes_held + listed.stamp.size <= options.limits.text_bytes_max;
   if (!held || (out.by_content && fits != (out.file.reason != kOverBudget))) {
     out = {listed.stamp, listed.attributes, false, false, {}};
@@ -168,8 +180,9 @@ Result<Workspace> Scanner::scan() {
   s.left_out = std::move(tree->left_out);
   s.directories = std::move(tree->directories);
   if (s.n_over > 0) {
-    s.left_out.push_back(fmt::format("not read: {} file{} of {} KiB beyond {} MiB of text", s.n_over, s.n_over == 1 ? "" : "s",
-                                     s.bytes_over >> 10, s.options.limits.text_bytes_max >> 20));
+    s.left_out.push_back(fmt::format("not read: {} file{} of {} KiB beyond {} MiB of text",
+                                     s.n_over, s.n_over == 1 ? "" : "s", s.bytes_over >> 10,
+                                     s.options.limits.text_bytes_max >> 20));
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// What the working tree holds now, as far as the model may know it. A rescan of an unchanged tree reads no file.
+// What the working tree holds now, as far as the model may know it. A rescan of an unchanged tree
+// reads no file.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,10 @@
 namespace lares::tools {
 
 struct ScanLimits {
-  std::size_t files_max = 200'000;            // the first ones in bytewise path order
-  int depth_max = 64;                         // components of a path
-  std::size_t entries_max = 1'000'000;        // directory entries looked at, ignored ones included
-  std::uint64_t file_bytes_max = 256 << 10;   // 64k tokens; of a larger file only the head is read
+  std::size_t files_max = 200'000;             // the first ones in bytewise path order
+  int depth_max = 64;                          // components of a path
+  std::size_t entries_max = 1'000'000;         // directory entries looked at, ignored ones included
+  std::uint64_t file_bytes_max = 256 << 10;    // 64k tokens; of a larger file only the head is read
   std::uint64_t text_bytes_max = 64ull << 20;  // of all files together, held in memory
 };
 
@@ -38,9 +39,10 @@ class Scanner {
   Scanner(Scanner&&) noexcept;
   Scanner& operator=(Scanner&&) noexcept;
 
-  // Every file git would track (tools/tree_listing.h). `shown` is full where there is a text, and path with the reason where
-  // there is none: "binary", "not UTF-8", "secret", "lock file", "minified", "generated", "vendored", "data", "too large",
-  // "over budget" (of text_bytes_max), "symlink", "submodule", "unreadable", "not a regular file".
+  // Every file git would track (tools/tree_listing.h). `shown` is full where there is a text, and
+  // path with the reason where there is none: "binary", "not UTF-8", "secret", "lock file",
+  // "minified", "generated", "vendored", "data", "too large", "over budget" (of text_bytes_max),
+  // "symlink", "submodule", "unreadable", "not a regular file".
   Result<Workspace> scan();
 
   // Of the last scan: a line for each bound that was met, for people and for the model.

@@ -13,55 +13,67 @@ namespace lares::tools {
 namespace {
 
 // The issuers' own shapes: a fixed beginning, then a fixed number of random characters.
-// With some of its body, or its first line alone on a line: the rest may be what a reader of this text goes for next.
+// With some of its body, or its first line alone on a line: the rest may be what a reader of this
+// text goes for next.
 constexpr const char* kPrivateKey =
     "^-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----\r?$"
-    "|-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?:\\\\[rn]|\\s|[\"',+]){0,16}(?:[A-Za-z0-9+/=]{16}|Proc-Type:|Version:|Comment:)";
+    "|-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: "
+    "BLOCK)?-----(?:\\\\[rn]|\\s|[\"',+]){0,16}(?:[A-Za-z0-9+/=]{16}|Proc-Type:|Version:|Comment:)";
 constexpr std::string_view kPuttyKey = "PuTTY-User-Key-File-";
 
-// Alternatives in the order of kTokenKinds; each one is a group, and the group that matched names the kind.
+// Alternatives in the order of kTokenKinds; each one is a group, and the group that matched names
+// the kind.
 constexpr const char* kTokens =
     "(\\b(?:AKIA|ASIA)[A-Z2-7]{16}\\b)"
     "|(\\b(?:gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})\\b)"
     "|(\\bglpat-[A-Za-z0-9_-]{20,}\\b)"
-    "|(\\bxox[abeoprs]-\\d[A-Za-z0-9-]{20,}\\b|hooks\\.slack\\.com/services/T[A-Z0-9]{8,}/B[A-Z0-9]{8,}/[A-Za-z0-9]{24})"
-    "|(\\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])|\\bGOCSPX-[A-Za-z0-9_-]{28}\\b|\\bya29\\.[A-Za-z0-9_-]{40,})"
+    "|(\\bxox[abeoprs]-\\d[A-Za-z0-9-]{20,}\\b|hooks\\.slack\\.com/services/T[A-Z0-9]{8,}/"
+    "B[A-Z0-9]{8,}/[A-Za-z0-9]{24})"
+    "|(\\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])|\\bGOCSPX-[A-Za-z0-9_-]{28}\\b|\\bya29\\.[A-Za-z0-"
+    "9_-]{40,})"
     "|(\\b[sr]k_live_[A-Za-z0-9]{24,}\\b)"
     "|(\\bsk-(?:ant-|proj-|svcacct-)?[A-Za-z0-9_-]{40,}\\b)"
-    "|(\\bhf_[A-Za-z]{34}\\b|\\bnpm_[A-Za-z0-9]{36}\\b|\\bpypi-AgEI[A-Za-z0-9_-]{50,}|\\bSG\\.[A-Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}\\b"
+    "|(\\bhf_[A-Za-z]{34}\\b|\\bnpm_[A-Za-z0-9]{36}\\b|\\bpypi-AgEI[A-Za-z0-9_-]{50,}|\\bSG\\.[A-"
+    "Za-z0-9_-]{22}\\.[A-Za-z0-9_-]{43}\\b"
     "|\\bdop_v1_[0-9a-f]{64}\\b|\\bdckr_pat_[A-Za-z0-9_-]{27}\\b)";
-constexpr std::array<const char*, 8> kTokenKinds = {"AWS key",    "GitHub token", "GitLab token", "Slack token",
-                                                    "Google key",  "Stripe key", "model API key", "access token"};
+constexpr std::array<const char*, 8> kTokenKinds = {"AWS key",       "GitHub token", "GitLab token",
+                                                    "Slack token",   "Google key",   "Stripe key",
+                                                    "model API key", "access token"};
 
 // name = "value", name: value, name => 'value', "name": "value". Group 1 is the value.
 constexpr const char* kAssignment =
-    "(?:secret|token|passw(?:or)?d|passphrase|api_?key|apikey|access_?key|account_?key|private_?key|auth_?key|signing_?key"
-    "|encryption_?key|credential)s?[\"'\\]]{0,2}[ \\t]{0,8}(?:=>|:=|[:=])[ \\t]{0,8}([\"'`]?)([A-Za-z0-9+/_.=-]{20,200})(?![A-Za-z0-9+/_.=(\\[{-])";
+    "(?:secret|token|passw(?:or)?d|passphrase|api_?key|apikey|access_?key|account_?key|private_?"
+    "key|auth_?key|signing_?key"
+    "|encryption_?key|credential)s?[\"'\\]]{0,2}[ \\t]{0,8}(?:=>|:=|[:=])[ "
+    "\\t]{0,8}([\"'`]?)([A-Za-z0-9+/_.=-]{20,200})(?![A-Za-z0-9+/_.=(\\[{-])";
 
-// Every token and every value worth a look has as many of these characters in a row, and few lines of code do: the patterns
-// see those lines only, which makes the whole five times faster.
+// Every token and every value worth a look has as many of these characters in a row, and few lines
+// of code do: the patterns see those lines only, which makes the whole five times faster.
 constexpr std::size_t kRunMin = 16;
 constexpr auto kInRun = [] {
   std::array<bool, 256> out{};
   for (int c = 0; c < 256; ++c) {
-    out[c] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '+' || c == '/' || c == '_' ||
-             c == '.' || c == '=' || c == '-';
+    out[c] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+             c == '+' || c == '/' || c == '_' || c == '.' || c == '=' || c == '-';
   }
   return out;
 }();
 
-constexpr std::uint32_t kMatchSteps = 10'000'000;  // the patterns have no nested repeats; a text that beats them has no match
+constexpr std::uint32_t kMatchSteps = 10'000'000;  // the patterns have no nested repeats; a text
+                                                   // that beats them has no match
 constexpr int kAssignmentsMax = 2'000;             // looked at in one text
 
-// Random base64 of 20 characters has 3.9 bits each on average and 3.5 at the least, random hex of 32 has 3.4 and 2.9;
-// words and identifiers joined by _ have as much, so entropy alone decides nothing.
+// Random base64 of 20 characters has 3.9 bits each on average and 3.5 at the least, random hex of
+// 32 has 3.4 and 2.9; words and identifiers joined by _ have as much, so entropy alone decides
+// nothing.
 constexpr double kBase64Bits = 3.6, kHexBits = 2.9;
 
 struct Pattern {
   explicit Pattern(const char* text, std::uint32_t options) {
     int error = 0;
     PCRE2_SIZE where = 0;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text), PCRE2_ZERO_TERMINATED, options, &error, &where, nullptr);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text), PCRE2_ZERO_TERMINATED, options, &error,
+                         &where, nullptr);
     if (code) pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
   }
   Pattern(const Pattern&) = delete;
@@ -78,13 +90,14 @@ struct Matcher {
     pcre2_set_match_limit(context.get(), kMatchSteps);
   }
   bool next(std::string_view text, std::size_t from) {
-    return pcre2_match(pattern.code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from, 0, data.get(),
-                       context.get()) > 0;
+    return pcre2_match(pattern.code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
+                       0, data.get(), context.get()) > 0;
   }
   PCRE2_SIZE begin(int group) const { return pcre2_get_ovector_pointer(data.get())[2 * group]; }
   PCRE2_SIZE end(int group) const { return pcre2_get_ovector_pointer(data.get())[2 * group + 1]; }
   bool matched(int group) const {
-    return static_cast<std::uint32_t>(group) < pcre2_get_ovector_count(data.get()) && begin(group) != PCRE2_UNSET;
+    return static_cast<std::uint32_t>(group) < pcre2_get_ovector_count(data.get()) &&
+           begin(group) != PCRE2_UNSET;
   }
 
   const Pattern& pattern;
@@ -106,8 +119,9 @@ double bits_per_character(std::string_view s) {
 bool is_placeholder(std::string_view value) {
   std::string low(value);
   for (char& c : low) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  for (const char* word : {"example", "xxxx", "your", "change", "dummy", "placeholder", "sample", "insert", "fake", "redacted",
-                           "abcdef", "123456", "test", "0000", "deadbeef", "secret", "password", "token"}) {
+  for (const char* word : {"example", "xxxx", "your", "change", "dummy", "placeholder", "sample",
+                           "insert", "fake", "redacted", "abcdef", "123456", "test", "0000",
+                           "deadbeef", "secret", "password", "token"}) {
     if (low.find(word) != std::string::npos) return true;
   }
   return false;
@@ -128,16 +142,18 @@ bool looks_random(std::string_view value) {
     kind_before = kind;
   }
   const auto n = static_cast<int>(value.size());
-  if (hex == n) return n >= 32 && digits >= 4 && digits <= n - 4 && bits_per_character(value) >= kHexBits;
-  // Identifiers, paths, versions, UUIDs: letters of one case in long runs, joined. In random text every second
-  // character begins a run.
+  if (hex == n)
+    return n >= 32 && digits >= 4 && digits <= n - 4 && bits_per_character(value) >= kHexBits;
+  // Identifiers, paths, versions, UUIDs: letters of one case in long runs, joined. In random text
+  // every second character begins a run.
   if (digits < 2 || upper < 2 || lower < 2 || joints * 6 > n || turns * 3 < n) return false;
   return bits_per_character(value) >= kBase64Bits;
 }
 
 // The issuers' own documentation uses these.
 bool is_documented_example(std::string_view value) {
-  return value.find("EXAMPLE") != std::string_view::npos || value.find("xxxx") != std::string_view::npos ||
+  return value.find("EXAMPLE") != std::string_view::npos ||
+         value.find("xxxx") != std::string_view::npos ||
          value.find("XXXX") != std::string_view::npos || bits_per_character(value) < 2.5;
 }
 
@@ -180,12 +196,15 @@ Secret find_token(Matcher& tokens, std::string_view line) {
 }
 
 Secret find_assignment(Matcher& assignments, std::string_view line, int& n) {
-  for (std::size_t from = 0; from < line.size() && n < kAssignmentsMax && assignments.next(line, from);
+  for (std::size_t from = 0;
+       from < line.size() && n < kAssignmentsMax && assignments.next(line, from);
        from = assignments.end(0), ++n) {
     const bool quoted = assignments.begin(1) != assignments.end(1);
     const auto value = line.substr(assignments.begin(2), assignments.end(2) - assignments.begin(2));
-    if (!quoted && value.find('.') != std::string_view::npos) continue;  // an expression: keys.Ed25519PrivateKey
-    if (looks_random(value) && !is_placeholder(value)) return {"value of a secret", assignments.begin(2)};
+    if (!quoted && value.find('.') != std::string_view::npos)
+      continue;  // an expression: keys.Ed25519PrivateKey
+    if (looks_random(value) && !is_placeholder(value))
+      return {"value of a secret", assignments.begin(2)};
   }
   return {};
 }

@@ -1,5 +1,6 @@
-// Whether a text holds something nobody should be shown: keys and tokens by their shape, and random-looking values that are
-// assigned to a name for secrets. Documentation's examples and hashes are not, or the answer would be worth nothing.
+// Whether a text holds something nobody should be shown: keys and tokens by their shape, and
+// random-looking values that are assigned to a name for secrets. Documentation's examples and
+// hashes are not, or the answer would be worth nothing.
 #pragma once
 
 #include <string>

@@ -22,8 +22,9 @@ std::string_view trimmed(std::string_view text) {
   return begin == std::string_view::npos ? std::string_view() : text.substr(begin, end - begin + 1);
 }
 
-// "[1]-  123 Running                 sleep 9 &": the state is one word, or Exit and its number, and stands in a column of its own.
-// Further lines of a pipeline have no bracket, and say nothing of the job.
+// "[1]-  123 Running                 sleep 9 &": the state is one word, or Exit and its number, and
+// stands in a column of its own. Further lines of a pipeline have no bracket, and say nothing of
+// the job.
 std::optional<Line> read(std::string_view line) {
   const auto bracket = line.find(']');
   if (!line.starts_with('[') || bracket == std::string_view::npos) return std::nullopt;
@@ -36,7 +37,8 @@ std::optional<Line> read(std::string_view line) {
   line = trimmed(line.substr(static_cast<std::size_t>(end - line.data())));
   const auto column = line.find("  ");
   out.state = line.substr(0, column);
-  std::string_view command = column == std::string_view::npos ? std::string_view() : trimmed(line.substr(column));
+  std::string_view command = column == std::string_view::npos ? std::string_view()
+                                                              : trimmed(line.substr(column));
   if (command.ends_with('&')) command = trimmed(command.substr(0, command.size() - 1));
   out.command = command;
   return out;
@@ -45,8 +47,10 @@ std::optional<Line> read(std::string_view line) {
 std::string ended(int pid, const std::string& command, const std::string& state) {
   std::string shown = command.substr(0, utf8_floor(command, kCommandShownBytesMax));
   if (shown.size() < command.size()) shown += "...";
-  if (state.empty()) return fmt::format("[background job {} is no longer among the shell's jobs: {}]", pid, shown);
-  return fmt::format("[background job {} ended: {}: {}]", pid, shown, state == "Done" ? "exit code 0" : state);
+  if (state.empty())
+    return fmt::format("[background job {} is no longer among the shell's jobs: {}]", pid, shown);
+  return fmt::format("[background job {} ended: {}: {}]", pid, shown,
+                     state == "Done" ? "exit code 0" : state);
 }
 
 }  // namespace
@@ -60,14 +64,17 @@ std::vector<std::string> ShellJobs::take(std::string_view table, std::string* pr
     if (auto line = read(table.substr(0, end))) {
       begun = true;
       running_.erase(line->pid);
-      if (line->state == "Running" || line->state.starts_with("Stopped")) now[line->pid] = std::move(line->command);
-      else out.push_back(ended(line->pid, line->command, line->state));
+      if (line->state == "Running" || line->state.starts_with("Stopped"))
+        now[line->pid] = std::move(line->command);
+      else
+        out.push_back(ended(line->pid, line->command, line->state));
     } else if (!begun && printed) {
       printed->append(table.substr(0, end == std::string_view::npos ? end : end + 1));
     }
     table.remove_prefix(end == std::string_view::npos ? table.size() : end + 1);
   }
-  // bash forgets one that was waited for, disowned or killed by a signal: how it ended is not known here.
+  // bash forgets one that was waited for, disowned or killed by a signal: how it ended is not known
+  // here.
   for (const auto& [pid, command] : running_) out.push_back(ended(pid, command, ""));
   running_ = std::move(now);
   if (const std::size_t n = out.size(); n > kJobsToldMax) {

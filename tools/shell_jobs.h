@@ -12,8 +12,9 @@ inline constexpr std::size_t kJobsToldMax = 20;  // at once
 
 class ShellJobs {
  public:
-  // What `jobs -l` printed just now. Returns a line for each job that has ended since it was last taken. Jobs may have printed into the table:
-  // what stands before its first line goes to `printed`; behind that it cannot be told from a command of several lines.
+  // What `jobs -l` printed just now. Returns a line for each job that has ended since it was last
+  // taken. Jobs may have printed into the table: what stands before its first line goes to
+  // `printed`; behind that it cannot be told from a command of several lines.
   std::vector<std::string> take(std::string_view table, std::string* printed = nullptr);
   bool any_runs() const { return !running_.empty(); }
   void clear() { running_.clear(); }

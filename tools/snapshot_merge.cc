@@ -26,22 +26,30 @@ struct Sides {
 };
 
 // The mode that changed, where one did.
-unsigned merged_mode(const Sides& sides) { return sides.ours.mode_after != sides.ours.mode_before ? sides.ours.mode_after : sides.theirs.mode_after; }
+unsigned merged_mode(const Sides& sides) {
+  return sides.ours.mode_after != sides.ours.mode_before ? sides.ours.mode_after
+                                                         : sides.theirs.mode_after;
+}
 
 // Of a file that both sides changed, each in its own way. The reason: why that cannot be.
 SnapshotResult<std::string> merged_text(const SnapshotStore& store, const Sides& sides) {
   const bool added = sides.ours.mode_before == 0;
-  if (!sides.theirs.mode_after) return tl::unexpected(std::string("removed by the session, changed here"));
-  if (!sides.ours.mode_after) return tl::unexpected(std::string("removed here, changed by the session"));
-  if (!is_file(sides.ours.mode_after) || !is_file(sides.theirs.mode_after) || (!added && !is_file(sides.ours.mode_before)))
+  if (!sides.theirs.mode_after)
+    return tl::unexpected(std::string("removed by the session, changed here"));
+  if (!sides.ours.mode_after)
+    return tl::unexpected(std::string("removed here, changed by the session"));
+  if (!is_file(sides.ours.mode_after) || !is_file(sides.theirs.mode_after) ||
+      (!added && !is_file(sides.ours.mode_before)))
     return tl::unexpected(std::string("a link on one side"));
   std::string texts[3];  // base, ours, theirs
   const git_oid oids[] = {sides.ours.before, sides.ours.after, sides.theirs.after};
   for (int i = added ? 1 : 0; i < 3; ++i) {
-    if (store.blob_bytes(oids[i]) > kMergedFileBytesMax) return tl::unexpected(std::string("changed on both sides, and too large to merge"));
+    if (store.blob_bytes(oids[i]) > kMergedFileBytesMax)
+      return tl::unexpected(std::string("changed on both sides, and too large to merge"));
     auto text = store.blob(oids[i]);
     if (!text) return text;
-    if (text->find('\0') != std::string::npos) return tl::unexpected(std::string("changed on both sides, and no text"));
+    if (text->find('\0') != std::string::npos)
+      return tl::unexpected(std::string("changed on both sides, and no text"));
     texts[i] = std::move(*text);
   }
   if (added) return tl::unexpected(std::string("added on both sides, with other text"));
@@ -51,23 +59,30 @@ SnapshotResult<std::string> merged_text(const SnapshotStore& store, const Sides&
     inputs[i].ptr = texts[i].data(), inputs[i].size = texts[i].size();
   }
   MergedFile merged;
-  if (git_merge_file(&merged.result, &inputs[0], &inputs[1], &inputs[2], nullptr) != 0) return tl::unexpected(git::last_error());
-  if (!merged.result.automergeable) return tl::unexpected(std::string("the same lines changed on both sides"));
+  if (git_merge_file(&merged.result, &inputs[0], &inputs[1], &inputs[2], nullptr) != 0)
+    return tl::unexpected(git::last_error());
+  if (!merged.result.automergeable)
+    return tl::unexpected(std::string("the same lines changed on both sides"));
   return std::string(merged.result.ptr, merged.result.len);
 }
 
 SnapshotResult<git_oid> put_blob(SnapshotStore& store, std::string_view text) {
   git_oid oid;
-  if (git_odb_hash(&oid, text.data(), text.size(), GIT_OBJECT_BLOB) != 0) return tl::unexpected(git::last_error());
-  if (auto stored = store.put(oid, text, GIT_OBJECT_BLOB); !stored) return tl::unexpected(stored.error());
+  if (git_odb_hash(&oid, text.data(), text.size(), GIT_OBJECT_BLOB) != 0)
+    return tl::unexpected(git::last_error());
+  if (auto stored = store.put(oid, text, GIT_OBJECT_BLOB); !stored)
+    return tl::unexpected(stored.error());
   return oid;
 }
 
 // A file where others want a directory: the trees would hold both, no disk does.
-void find_files_as_directories(const std::map<std::string, TreeEntry>& files, std::vector<PathReason>& conflicts) {
+void find_files_as_directories(const std::map<std::string, TreeEntry>& files,
+                               std::vector<PathReason>& conflicts) {
   for (const auto& [path, entry] : files)
-    for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
-      if (files.contains(path.substr(0, slash))) conflicts.push_back({path, "a file on one side, a directory on the other"});
+    for (std::size_t slash = path.find('/'); slash != std::string::npos;
+         slash = path.find('/', slash + 1))
+      if (files.contains(path.substr(0, slash)))
+        conflicts.push_back({path, "a file on one side, a directory on the other"});
 }
 
 }  // namespace
@@ -77,7 +92,8 @@ SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeTrees& t
   if (!nothing) return tl::unexpected(nothing.error());
   const auto all = diff_trees(store, *nothing, trees.ours);
   if (!all) return tl::unexpected(all.error());
-  const auto ours = diff_trees(store, trees.base, trees.ours), theirs = diff_trees(store, trees.base, trees.theirs);
+  const auto ours = diff_trees(store, trees.base, trees.ours),
+             theirs = diff_trees(store, trees.base, trees.theirs);
   if (!ours) return tl::unexpected(ours.error());
   if (!theirs) return tl::unexpected(theirs.error());
   std::map<std::string, TreeEntry> files;
@@ -94,7 +110,8 @@ SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeTrees& t
       const bool same_text = git_oid_equal(&sides.ours.after, &delta.after);
       if (same_text && sides.ours.mode_after == delta.mode_after) continue;
       if (git_oid_equal(&delta.before, &delta.after) || same_text) {  // modes apart
-        if (!sides.ours.mode_after || !delta.mode_after || !is_file(sides.ours.mode_after) || !is_file(delta.mode_after)) {
+        if (!sides.ours.mode_after || !delta.mode_after || !is_file(sides.ours.mode_after) ||
+            !is_file(delta.mode_after)) {
           out.conflicts.push_back({delta.path, "changed on both sides"});
           continue;
         }
@@ -110,8 +127,10 @@ SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeTrees& t
         entry = {delta.path, merged_mode(sides), *oid};
       }
     }
-    if (entry.mode) files[delta.path] = entry;
-    else files.erase(delta.path);
+    if (entry.mode)
+      files[delta.path] = entry;
+    else
+      files.erase(delta.path);
   }
   find_files_as_directories(files, out.conflicts);
   if (!out.conflicts.empty()) return out;

@@ -1,4 +1,5 @@
-// Three snapshots' trees merged. libgit2's own merge of trees takes only git's modes, and ours keep what only the owner may read.
+// Three snapshots' trees merged. libgit2's own merge of trees takes only git's modes, and ours keep
+// what only the owner may read.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +9,8 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kMergedFileBytesMax = 4 << 20;  // larger ones, changed on both sides, conflict
+inline constexpr std::size_t kMergedFileBytesMax = 4 << 20;  // larger ones, changed on both sides,
+                                                             // conflict
 
 struct ThreeTrees {
   git_oid base{}, ours{}, theirs{};

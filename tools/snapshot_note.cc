@@ -1,5 +1,5 @@
-// What a snapshot says about itself, as its commit's message: the label, an empty line, then a field a line. A tab parts reason
-// and path; control characters and '%' in both are written %0a.
+// What a snapshot says about itself, as its commit's message: the label, an empty line, then a
+// field a line. A tab parts reason and path; control characters and '%' in both are written %0a.
 #include <fmt/format.h>
 
 #include <charconv>
@@ -10,14 +10,16 @@
 namespace lares::tools {
 namespace {
 
-constexpr std::string_view kFiles = "files ", kNew = "bytes-new ", kTime = "time-ms ", kLeftOut = "left-out ", kIncomplete = "incomplete ",
-                           kFile = "- ";
+constexpr std::string_view kFiles = "files ", kNew = "bytes-new ", kTime = "time-ms ",
+                           kLeftOut = "left-out ", kIncomplete = "incomplete ", kFile = "- ";
 
 std::string escaped(std::string_view text) {
   std::string out;
   for (const unsigned char c : text) {
-    if (c < 0x20 || c == 0x7f || c == '%') out += fmt::format("%{:02x}", c);
-    else out += static_cast<char>(c);
+    if (c < 0x20 || c == 0x7f || c == '%')
+      out += fmt::format("%{:02x}", c);
+    else
+      out += static_cast<char>(c);
   }
   return out;
 }
@@ -26,7 +28,8 @@ std::string unescaped(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     unsigned char c = 0;
     const char* digits = text.data() + i + 1;
-    if (text[i] == '%' && i + 2 < text.size() && std::from_chars(digits, digits + 2, c, 16).ptr == digits + 2) {
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, c, 16).ptr == digits + 2) {
       out += static_cast<char>(c);
       i += 2;
     } else {
@@ -63,10 +66,12 @@ bool read_field(std::string_view line, Snapshot& out) {
 }  // namespace
 
 std::string write_note(const Snapshot& s) {
-  std::string out = fmt::format("{}\n\n{}{}\n{}{}\n{}{}\n{}{}\n", escaped(s.label), kFiles, s.n_files, kNew, s.bytes_new, kTime, s.time_ms,
-                                kLeftOut, s.n_left_out);
+  std::string out = fmt::format("{}\n\n{}{}\n{}{}\n{}{}\n{}{}\n", escaped(s.label), kFiles,
+                                s.n_files, kNew, s.bytes_new, kTime, s.time_ms, kLeftOut,
+                                s.n_left_out);
   if (!s.incomplete.empty()) out += fmt::format("{}{}\n", kIncomplete, escaped(s.incomplete));
-  for (const PathReason& file : s.left_out) out += fmt::format("{}{}\t{}\n", kFile, escaped(file.why), escaped(file.path));
+  for (const PathReason& file : s.left_out)
+    out += fmt::format("{}{}\t{}\n", kFile, escaped(file.why), escaped(file.path));
   return out;
 }
 

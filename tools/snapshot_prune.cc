@@ -1,5 +1,6 @@
-// Giving up snapshots: refs first, made durable, then the objects that no other snapshot needs. A crash between leaves objects too
-// many, which the next one takes. Packs, which only somebody's git can have made here, are neither counted nor taken.
+// Giving up snapshots: refs first, made durable, then the objects that no other snapshot needs. A
+// crash between leaves objects too many, which the next one takes. Packs, which only somebody's git
+// can have made here, are neither counted nor taken.
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,12 +26,15 @@ class Marker {
  public:
   Marker(const SnapshotStore& store, const Objects& objects) : store_(store), objects_(objects) {}
 
-  // What a snapshot needs beyond what is marked already. Nothing of a tree that is marked is looked at again.
+  // What a snapshot needs beyond what is marked already. Nothing of a tree that is marked is looked
+  // at again.
   SnapshotResult<std::uint64_t> cost(const StoredSnapshot& stored, Oids& fresh) {
     git_oid commit;
-    if (git_oid_fromstr(&commit, stored.snapshot.id.c_str()) != 0) return tl::unexpected(git::last_error());
+    if (git_oid_fromstr(&commit, stored.snapshot.id.c_str()) != 0)
+      return tl::unexpected(git::last_error());
     std::uint64_t bytes = count(commit, fresh);
-    if (auto below = count_tree(stored.tree, fresh, bytes); !below) return tl::unexpected(below.error());
+    if (auto below = count_tree(stored.tree, fresh, bytes); !below)
+      return tl::unexpected(below.error());
     return bytes;
   }
   void mark(const Oids& fresh) { marked_.insert(fresh.begin(), fresh.end()); }
@@ -64,9 +68,13 @@ class Marker {
 };
 
 // Refs that name nothing which could be read: of a damaged store.
-SnapshotResult<std::vector<std::string>> broken_refs(const SnapshotStore& store, const std::vector<StoredSnapshot>& all) {
+SnapshotResult<std::vector<std::string>> broken_refs(const SnapshotStore& store,
+                                                     const std::vector<StoredSnapshot>& all) {
   auto out = store.refs();
-  if (out) std::erase_if(*out, [&](const std::string& ref) { return std::ranges::find(all, ref, &StoredSnapshot::ref) != all.end(); });
+  if (out)
+    std::erase_if(*out, [&](const std::string& ref) {
+      return std::ranges::find(all, ref, &StoredSnapshot::ref) != all.end();
+    });
   return out;
 }
 
@@ -78,7 +86,8 @@ struct Ranked {
 std::vector<Ranked> ranked(const std::vector<StoredSnapshot>& all, const Retention& retention) {
   std::vector<Ranked> out;
   for (auto stored = all.rbegin(); stored != all.rend(); ++stored) {
-    out.push_back({&*stored, stored == all.rbegin() || (retention.keep && retention.keep(stored->snapshot))});
+    out.push_back(
+        {&*stored, stored == all.rbegin() || (retention.keep && retention.keep(stored->snapshot))});
   }
   std::ranges::stable_partition(out, &Ranked::must_stay);
   return out;
@@ -86,11 +95,15 @@ std::vector<Ranked> ranked(const std::vector<StoredSnapshot>& all, const Retenti
 
 }  // namespace
 
-SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const Retention& retention, std::int64_t now_ms) {
+SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const Retention& retention,
+                                   std::int64_t now_ms) {
   const auto all = store.list();
   if (!all) return tl::unexpected(all.error());
   Objects objects;
-  for_each_loose(store.path(), [&](const git_oid& oid, const std::string& path, std::uint64_t bytes) { objects[oid] = {path, bytes}; });
+  for_each_loose(store.path(),
+                 [&](const git_oid& oid, const std::string& path, std::uint64_t bytes) {
+                   objects[oid] = {path, bytes};
+                 });
   Marker marker(store, objects);
   Pruned out;
   auto given_up = broken_refs(store, *all);
@@ -98,7 +111,8 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
   std::size_t n_kept = 0;
   bool full = false;
   for (const auto& [stored, must_stay] : ranked(*all, retention)) {
-    const bool old = stored->snapshot.time_ms < now_ms - retention.days * kDayMs || n_kept >= retention.count;
+    const bool old = stored->snapshot.time_ms < now_ms - retention.days * kDayMs ||
+                     n_kept >= retention.count;
     if (!must_stay && (old || full)) {
       given_up->push_back(stored->ref);
       continue;
@@ -118,7 +132,8 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
     out.bytes_kept += bytes.value_or(0);
     ++n_kept;
   }
-  if (auto changed = store.change_generation(lock); !changed) return tl::unexpected(changed.error());
+  if (auto changed = store.change_generation(lock); !changed)
+    return tl::unexpected(changed.error());
   for (const std::string& ref : *given_up) {
     if (auto removed = store.remove(ref); !removed) return tl::unexpected(removed.error());
     ++out.n_snapshots;

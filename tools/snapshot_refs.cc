@@ -1,4 +1,5 @@
-// The snapshots in the store: a commit without parents each, so that every one can go alone, and a numbered ref that keeps it.
+// The snapshots in the store: a commit without parents each, so that every one can go alone, and a
+// numbered ref that keeps it.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
@@ -27,7 +28,8 @@ tl::unexpected<std::string> failed_in_git(const std::string& what, const std::st
 SnapshotResult<std::vector<std::string>> SnapshotStore::refs() const {
   std::vector<std::string> out;
   git_reference_iterator* raw = nullptr;
-  if (git_reference_iterator_glob_new(&raw, repository_.get(), kAllRefs) != 0) return failed_in_git("list the snapshots in", path_);
+  if (git_reference_iterator_glob_new(&raw, repository_.get(), kAllRefs) != 0)
+    return failed_in_git("list the snapshots in", path_);
   const git::Owned<git_reference_iterator, git_reference_iterator_free> iterator(raw);
   const char* name = nullptr;
   while (git_reference_next_name(&name, raw) == 0) out.emplace_back(name);
@@ -39,12 +41,14 @@ SnapshotResult<StoredSnapshot> SnapshotStore::read(const git_oid& id) const {
   if (const auto known = read_.find(id); known != read_.end()) return known->second;
   if (auto whole = check(id); !whole) return tl::unexpected(whole.error());
   git_commit* raw = nullptr;
-  if (git_commit_lookup(&raw, repository_.get(), &id) != 0) return failed_in_git("read a snapshot from", path_);
+  if (git_commit_lookup(&raw, repository_.get(), &id) != 0)
+    return failed_in_git("read a snapshot from", path_);
   const git::Commit commit(raw);
   StoredSnapshot out;
   out.tree = *git_commit_tree_id(raw);
   out.snapshot.id = oid_text(id);
-  if (!read_note(git_commit_message_raw(raw), out.snapshot)) {  // another version's, whose files are as good
+  if (!read_note(git_commit_message_raw(raw), out.snapshot)) {  // another version's, whose files
+                                                                // are as good
     out.snapshot.incomplete = "its note cannot be read";
     out.snapshot.time_ms = git_commit_time(raw) * 1000;
   }
@@ -73,14 +77,17 @@ SnapshotResult<StoredSnapshot> SnapshotStore::find(std::string_view id) const {
   if (id.size() == GIT_OID_HEXSZ && git_oid_fromstrn(&oid, id.data(), id.size()) == 0) {
     for (const std::string& name : *names) {
       git_oid at;
-      if (git_reference_name_to_id(&at, repository_.get(), name.c_str()) != 0 || !git_oid_equal(&at, &oid)) continue;
+      if (git_reference_name_to_id(&at, repository_.get(), name.c_str()) != 0 ||
+          !git_oid_equal(&at, &oid))
+        continue;
       auto stored = read(oid);
       if (stored) stored->ref = name;
       return stored;
     }
   }
   const std::string asked = to_utf8(id.substr(0, GIT_OID_HEXSZ));
-  return tl::unexpected(fmt::format("there is no snapshot {}; it may have been given up for its age", asked));
+  return tl::unexpected(
+      fmt::format("there is no snapshot {}; it may have been given up for its age", asked));
 }
 
 SnapshotResult<StoredSnapshot> SnapshotStore::newest() const {
@@ -102,7 +109,9 @@ SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapsh
   const auto names = refs();
   if (!names) return tl::unexpected(names.error());
   const std::string last = names->empty() ? "0" : names->back().substr(sizeof kRefPrefix - 1);
-  for (unsigned long long number = std::strtoull(last.c_str(), nullptr, 10) + 1, end = number + kRefTriesMax; number < end; ++number) {
+  for (unsigned long long number = std::strtoull(last.c_str(), nullptr, 10) + 1,
+                          end = number + kRefTriesMax;
+       number < end; ++number) {
     const auto id = write_commit(tree, snapshot, number);
     if (!id) return tl::unexpected(id.error());
     const int named = name_commit(fmt::format("{}{:010}", kRefPrefix, number), *id);
@@ -115,13 +124,16 @@ SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapsh
 }
 
 // The number is in it, so that two of one moment are two.
-SnapshotResult<git_oid> SnapshotStore::write_commit(const git_oid& tree, const Snapshot& snapshot, unsigned long long number) {
+SnapshotResult<git_oid> SnapshotStore::write_commit(const git_oid& tree, const Snapshot& snapshot,
+                                                    unsigned long long number) {
   const std::string who = fmt::format("lares <lares@localhost> {} +0000", snapshot.time_ms / 1000);
-  const std::string text =
-      fmt::format("tree {}\nauthor {}\ncommitter {}\n\n{}number {}\n", oid_text(tree), who, who, write_note(snapshot), number);
+  const std::string text = fmt::format("tree {}\nauthor {}\ncommitter {}\n\n{}number {}\n",
+                                       oid_text(tree), who, who, write_note(snapshot), number);
   git_oid id;
-  if (git_odb_hash(&id, text.data(), text.size(), GIT_OBJECT_COMMIT) != 0) return failed_in_git("write a snapshot to", path_);
-  if (auto stored = put(id, text, GIT_OBJECT_COMMIT); !stored) return tl::unexpected(stored.error());
+  if (git_odb_hash(&id, text.data(), text.size(), GIT_OBJECT_COMMIT) != 0)
+    return failed_in_git("write a snapshot to", path_);
+  if (auto stored = put(id, text, GIT_OBJECT_COMMIT); !stored)
+    return tl::unexpected(stored.error());
   if (auto synced = sync(); !synced) return tl::unexpected(synced.error());
   return id;
 }
@@ -138,7 +150,8 @@ int SnapshotStore::name_commit(const std::string& name, const git_oid& id) const
 }
 
 SnapshotResult<> SnapshotStore::remove(const std::string& ref) {
-  if (const int gone = git_reference_remove(repository_.get(), ref.c_str()); gone != 0 && gone != GIT_ENOTFOUND) {
+  if (const int gone = git_reference_remove(repository_.get(), ref.c_str());
+      gone != 0 && gone != GIT_ENOTFOUND) {
     return failed_in_git("give up a snapshot in", path_);
   }
   return {};
@@ -148,7 +161,8 @@ SnapshotResult<> SnapshotStore::sync_refs() const {
   const std::string path = path_ + "/refs/lares/snapshots";
   const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   const int error = fd && ::fsync(fd.get()) == 0 ? 0 : errno;
-  if (error && error != ENOENT) return tl::unexpected(fmt::format("sync {}: {}", path, std::strerror(error)));
+  if (error && error != ENOENT)
+    return tl::unexpected(fmt::format("sync {}: {}", path, std::strerror(error)));
   return {};
 }
 

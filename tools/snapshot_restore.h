@@ -1,5 +1,5 @@
-// Makes files of the worktree as a snapshot has them: each whole or not at all, and only while it is as in the snapshot that was
-// taken just before.
+// Makes files of the worktree as a snapshot has them: each whole or not at all, and only while it
+// is as in the snapshot that was taken just before.
 #pragma once
 
 #include <string>
@@ -17,7 +17,7 @@ struct RestorePlan {
 };
 
 // Fills `done` and `not_done`.
-void restore_files(const std::string& root, const SnapshotStore& store, const SnapshotScanner& present, const RestorePlan& plan,
-                   Restored& out);
+void restore_files(const std::string& root, const SnapshotStore& store,
+                   const SnapshotScanner& present, const RestorePlan& plan, Restored& out);
 
 }  // namespace lares::tools

@@ -13,7 +13,7 @@
 namespace lares::tools {
 namespace {
 
-constexpr int kReadsMax = 3;                                 // of a file that changes while it is read
+constexpr int kReadsMax = 3;  // of a file that changes while it is read
 constexpr std::int64_t kTemporaryNs = 3600ll * 1'000'000'000;  // older ones belong to nobody
 
 }  // namespace
@@ -41,18 +41,25 @@ void SnapshotScanner::sweep(const std::vector<std::string>& temporaries) const {
     struct stat st {};
     std::string name;
     const auto parent = files_->parent(path, name);
-    if (!parent || ::fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 || S_ISDIR(st.st_mode)) continue;
-    if (nanoseconds(st.st_ctim) < now_ns() - kTemporaryNs) ::unlinkat(parent->get(), name.c_str(), 0);
+    if (!parent || ::fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        S_ISDIR(st.st_mode))
+      continue;
+    if (nanoseconds(st.st_ctim) < now_ns() - kTemporaryNs)
+      ::unlinkat(parent->get(), name.c_str(), 0);
   }
 }
 
 // False: it is not in the snapshot, which says so unless it is gone.
-bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::int64_t started, Known& out) {
+bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::int64_t started,
+                           Known& out) {
   Errno<PlainFile> file = files_->read(path, limits_.file_bytes_max);
-  for (int i = 1; file && file->torn && i < kReadsMax; ++i) file = files_->read(path, limits_.file_bytes_max);
+  for (int i = 1; file && file->torn && i < kReadsMax; ++i)
+    file = files_->read(path, limits_.file_bytes_max);
   if (!file) {
-    if (file.error() == EFBIG) leave_out(path, fmt::format("larger than {} bytes", limits_.file_bytes_max));
-    else if (file.error() != ENOENT) leave_out(path, why_not(file.error()));
+    if (file.error() == EFBIG)
+      leave_out(path, fmt::format("larger than {} bytes", limits_.file_bytes_max));
+    else if (file.error() != ENOENT)
+      leave_out(path, why_not(file.error()));
     return false;
   }
   out.stamp = stamp_of(file->stat);
@@ -67,7 +74,8 @@ bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::i
     return true;
   }
   if (store.bytes() + file->bytes.size() > limits_.store_bytes_max) {
-    leave_out(path, fmt::format("the snapshots already take {} bytes of {}", store.bytes(), limits_.store_bytes_max));
+    leave_out(path, fmt::format("the snapshots already take {} bytes of {}", store.bytes(),
+                                limits_.store_bytes_max));
     return false;
   }
   if (const auto stored = store.put(out.entry.oid, file->bytes, GIT_OBJECT_BLOB); !stored) {
@@ -79,8 +87,10 @@ bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::i
   return true;
 }
 
-void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const FileStamp& stamp, std::int64_t started) {
-  if (auto known = known_.find(path); known != known_.end() && known->second.stamp == stamp && !known->second.racy) {
+void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
+                          std::int64_t started) {
+  if (auto known = known_.find(path);
+      known != known_.end() && known->second.stamp == stamp && !known->second.racy) {
     now_.insert(known_.extract(known));
     return;
   }
@@ -91,7 +101,8 @@ void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const F
 
 SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   auto files = PlainTree::open(root_);
-  if (!files) return tl::unexpected(fmt::format("take a snapshot of {}: {}", root_, why_not(files.error())));
+  if (!files)
+    return tl::unexpected(fmt::format("take a snapshot of {}: {}", root_, why_not(files.error())));
   files_ = std::make_unique<PlainTree>(std::move(*files));
   if (store.generation() != generation_) {
     known_.clear();
@@ -106,25 +117,31 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   now_.clear();
   for (const Listed& file : listing->files) {
     if (file.kind == Listed::Kind::submodule) continue;
-    if (file.kind == Listed::Kind::special) leave_out(file.path, "not a regular file");
-    else add(store, file.path, file.stamp, started);
+    if (file.kind == Listed::Kind::special)
+      leave_out(file.path, "not a regular file");
+    else
+      add(store, file.path, file.stamp, started);
   }
-  for (const std::string& directory : listing->products) leave_out(directory + "/", "a folder for products, by its name");
+  for (const std::string& directory : listing->products)
+    leave_out(directory + "/", "a folder for products, by its name");
   scan_.about.incomplete = fmt::format("{}", fmt::join(listing->left_out, "; "));
   sweep(listing->temporaries);
   return finish(store);
 }
 
-SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store, const std::vector<std::string>& paths) {
+SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store,
+                                                        const std::vector<std::string>& paths) {
   const std::int64_t started = now_ns();
   now_ = std::move(known_);
   known_.clear();
   struct stat st {};
   const auto named = [&](const std::string& path) {
-    return std::ranges::any_of(scan_.about.left_out, [&](const PathReason& file) { return file.path == path; });
+    return std::ranges::any_of(scan_.about.left_out,
+                               [&](const PathReason& file) { return file.path == path; });
   };
   for (const std::string& path : paths) {
-    if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode)) add(store, path, stamp_of(st), started);
+    if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode))
+      add(store, path, stamp_of(st), started);
   }
   return finish(store);
 }
@@ -143,7 +160,8 @@ SnapshotResult<SnapshotScan> SnapshotScanner::finish(SnapshotStore& store) {
   return scan_;
 }
 
-SnapshotScanner::Still SnapshotScanner::still(const PlainTree& files, const std::string& path) const {
+SnapshotScanner::Still SnapshotScanner::still(const PlainTree& files,
+                                              const std::string& path) const {
   struct stat st {};
   if (!files.lstat(path, st)) return Still::gone;
   const auto known = known_.find(path);

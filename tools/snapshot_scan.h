@@ -1,4 +1,5 @@
-// What the worktree holds now, written to the store: a file is read again only when its stamp is another one.
+// What the worktree holds now, written to the store: a file is read again only when its stamp is
+// another one.
 #pragma once
 
 #include <memory>
@@ -30,9 +31,11 @@ class SnapshotScanner {
   // Under the store's lock.
   SnapshotResult<SnapshotScan> scan(SnapshotStore& store);
   // As the last scan, and what lies at these paths too, whatever the rules say.
-  SnapshotResult<SnapshotScan> scan_with(SnapshotStore& store, const std::vector<std::string>& paths);
+  SnapshotResult<SnapshotScan> scan_with(SnapshotStore& store,
+                                         const std::vector<std::string>& paths);
 
-  // Whether the file on disk still is what the last scan has at `path`; mode 0 in the scan: whether there is nothing.
+  // Whether the file on disk still is what the last scan has at `path`; mode 0 in the scan: whether
+  // there is nothing.
   enum class Still { same, gone, other };
   Still still(const PlainTree& files, const std::string& path) const;
   const PlainTree& files() const { return *files_; }
@@ -44,7 +47,8 @@ class SnapshotScanner {
     TreeEntry entry;
     bool racy = false;
   };
-  void add(SnapshotStore& store, const std::string& path, const FileStamp& stamp, std::int64_t started);
+  void add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
+           std::int64_t started);
   bool read(SnapshotStore& store, const std::string& path, std::int64_t started, Known& out);
   void leave_out(const std::string& path, std::string why);
   void sweep(const std::vector<std::string>& temporaries) const;

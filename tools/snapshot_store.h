@@ -1,5 +1,5 @@
-// The bare repository that holds one worktree's snapshots: objects, and a ref for each snapshot. Written so that a crash leaves
-// what was there before: objects first, made durable, then the ref.
+// The bare repository that holds one worktree's snapshots: objects, and a ref for each snapshot.
+// Written so that a crash leaves what was there before: objects first, made durable, then the ref.
 #pragma once
 
 #include <git2.h>
@@ -33,11 +33,13 @@ struct StoredSnapshot {
 
 class SnapshotStore {
  public:
-  static SnapshotResult<SnapshotStore> open(const std::string& root, const std::string& private_dir);
+  static SnapshotResult<SnapshotStore> open(const std::string& root,
+                                            const std::string& private_dir);
 
   // Alone in the store while it lives. Makes the store anew where somebody removed it.
   SnapshotResult<Fd> lock();
-  // Changes when objects may have gone, so that what was remembered of them is worth nothing. Valid under the lock.
+  // Changes when objects may have gone, so that what was remembered of them is worth nothing. Valid
+  // under the lock.
   const std::string& generation() const { return generation_; }
   SnapshotResult<> change_generation(const Fd& lock);
 
@@ -45,7 +47,8 @@ class SnapshotStore {
   // Not durable before sync().
   SnapshotResult<> put(const git_oid& oid, std::string_view bytes, git_object_t type);
   SnapshotResult<> sync();
-  // To be asked before libgit2 reads an object: 1.5 waits for ever for the rest of one that was cut short.
+  // To be asked before libgit2 reads an object: 1.5 waits for ever for the rest of one that was cut
+  // short.
   SnapshotResult<> check(const git_oid& oid) const;
   SnapshotResult<std::string> blob(const git_oid& oid) const;
   std::uint64_t blob_bytes(const git_oid& oid) const;  // 0 where there is none
@@ -72,7 +75,8 @@ class SnapshotStore {
   SnapshotResult<> read_generation(const Fd& lock);
   void sweep() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
-  SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot, unsigned long long number);
+  SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot,
+                                       unsigned long long number);
   int name_commit(const std::string& name, const git_oid& id) const;  // libgit2's result
   std::string object_path(const git_oid& oid) const;
 
@@ -80,15 +84,18 @@ class SnapshotStore {
   git::Repository repository_;
   git_odb_backend *loose_ = nullptr, *packed_ = nullptr;  // the repository's
   std::vector<std::string> unsynced_;
-  std::int64_t bytes_ = -1;  // not counted yet
+  std::int64_t bytes_ = -1;                                                      // not counted yet
   mutable std::unordered_map<git_oid, StoredSnapshot, OidHash, OidEqual> read_;  // by commit
 };
 
 // Calls `each(oid, path, bytes on disk)` for every loose object.
-void for_each_loose(const std::string& store, const std::function<void(const git_oid&, const std::string&, std::uint64_t)>& each);
+void for_each_loose(
+    const std::string& store,
+    const std::function<void(const git_oid&, const std::string&, std::uint64_t)>& each);
 
 // Deletes what `retention` gives up; the lock is held.
-SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const Retention& retention, std::int64_t now_ms);
+SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const Retention& retention,
+                                   std::int64_t now_ms);
 
 // The commit message of a snapshot and back.
 std::string write_note(const Snapshot& snapshot);

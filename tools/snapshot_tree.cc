@@ -30,15 +30,18 @@ SnapshotResult<std::map<std::string, Sides>> children(const SnapshotStore& store
     if (!tree) return tl::unexpected(tree.error());
     for (std::size_t i = 0; i < git_tree_entrycount(tree->get()); ++i) {
       const git_tree_entry* entry = git_tree_entry_byindex(tree->get(), i);
-      out[git_tree_entry_name(entry)].*side = {static_cast<unsigned>(git_tree_entry_filemode_raw(entry)), *git_tree_entry_id(entry)};
+      out[git_tree_entry_name(entry)].*side = {
+          static_cast<unsigned>(git_tree_entry_filemode_raw(entry)), *git_tree_entry_id(entry)};
     }
   }
   return out;
 }
 
-SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std::string& prefix, int depth, std::vector<TreeDelta>& out) {
+SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std::string& prefix,
+                         int depth, std::vector<TreeDelta>& out) {
   if (depth > kTreeDepthMax) {
-    return tl::unexpected(fmt::format("read a snapshot from {}: deeper than {} directories", store.path(), kTreeDepthMax));
+    return tl::unexpected(fmt::format("read a snapshot from {}: deeper than {} directories",
+                                      store.path(), kTreeDepthMax));
   }
   const auto both = children(store, of);
   if (!both) return tl::unexpected(both.error());
@@ -49,7 +52,8 @@ SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std:
     if (is_tree(before) || is_tree(after)) {
       if (auto below = descend(store, sides, path + "/", depth + 1, out); !below) return below;
     }
-    TreeDelta delta{path, is_tree(before) ? 0 : before.mode, is_tree(after) ? 0 : after.mode, before.oid, after.oid};
+    TreeDelta delta{path, is_tree(before) ? 0 : before.mode, is_tree(after) ? 0 : after.mode,
+                    before.oid, after.oid};
     if (delta.mode_before || delta.mode_after) out.push_back(std::move(delta));
   }
   return {};
@@ -61,20 +65,24 @@ SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& o
   if (auto whole = store.check(oid); !whole) return tl::unexpected(whole.error());
   git_tree* raw = nullptr;
   if (git_tree_lookup(&raw, store.repository(), &oid) != 0) {
-    return tl::unexpected(fmt::format("read a snapshot's directory from {}: {}", store.path(), git::last_error()));
+    return tl::unexpected(
+        fmt::format("read a snapshot's directory from {}: {}", store.path(), git::last_error()));
   }
   return git::Tree(raw);
 }
 
-SnapshotResult<git_oid> TreeWriter::write(SnapshotStore& store, const std::vector<TreeEntry>& entries) {
+SnapshotResult<git_oid> TreeWriter::write(SnapshotStore& store,
+                                          const std::vector<TreeEntry>& entries) {
   auto out = write_directory(store, {entries.data(), entries.data() + entries.size()}, 0);
   if (out) known_ = std::move(written_);
   written_.clear();
   return out;
 }
 
-// The order of paths is git's order of names in a tree, for a directory's name counts there with its '/'.
-SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range range, std::size_t prefix) {
+// The order of paths is git's order of names in a tree, for a directory's name counts there with
+// its '/'.
+SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range range,
+                                                    std::size_t prefix) {
   std::string bytes;
   for (const TreeEntry* at = range.begin; at != range.end;) {
     const std::string_view name = std::string_view(at->path).substr(prefix);
@@ -84,7 +92,8 @@ SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range 
     const TreeEntry* next = at + 1;
     if (slash != std::string_view::npos) {
       const std::string_view directory = std::string_view(at->path).substr(0, prefix + slash + 1);
-      next = std::find_if_not(at, range.end, [&](const TreeEntry& entry) { return entry.path.starts_with(directory); });
+      next = std::find_if_not(
+          at, range.end, [&](const TreeEntry& entry) { return entry.path.starts_with(directory); });
       const auto below = write_directory(store, {at, next}, prefix + slash + 1);
       if (!below) return below;
       mode = kModeDirectory;
@@ -97,32 +106,40 @@ SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range 
   }
   const std::string path = range.begin == range.end ? "" : range.begin->path.substr(0, prefix);
   Known out{std::move(bytes), {}};
-  if (const auto known = known_.find(path); known != known_.end() && known->second.bytes == out.bytes) {
+  if (const auto known = known_.find(path);
+      known != known_.end() && known->second.bytes == out.bytes) {
     out.oid = known->second.oid;
   } else {
-    if (git_odb_hash(&out.oid, out.bytes.data(), out.bytes.size(), GIT_OBJECT_TREE) != 0) return tl::unexpected(git::last_error());
-    if (auto stored = store.put(out.oid, out.bytes, GIT_OBJECT_TREE); !stored) return tl::unexpected(stored.error());
+    if (git_odb_hash(&out.oid, out.bytes.data(), out.bytes.size(), GIT_OBJECT_TREE) != 0)
+      return tl::unexpected(git::last_error());
+    if (auto stored = store.put(out.oid, out.bytes, GIT_OBJECT_TREE); !stored)
+      return tl::unexpected(stored.error());
   }
   const git_oid oid = out.oid;
   written_[path] = std::move(out);
   return oid;
 }
 
-SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before, const git_oid& after) {
+SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,
+                                                  const git_oid& after) {
   std::vector<TreeDelta> out;
   if (git_oid_equal(&before, &after)) return out;
-  if (auto all = descend(store, {{kModeDirectory, before}, {kModeDirectory, after}}, "", 0, out); !all) return tl::unexpected(all.error());
+  if (auto all = descend(store, {{kModeDirectory, before}, {kModeDirectory, after}}, "", 0, out);
+      !all)
+    return tl::unexpected(all.error());
   std::ranges::sort(out, {}, &TreeDelta::path);
   return out;
 }
 
-SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& root, const std::string& path) {
+SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& root,
+                                       const std::string& path) {
   git_oid tree = root;
   for (std::size_t begin = 0;;) {
     const auto directory = read_tree(store, tree);
     if (!directory) return tl::unexpected(directory.error());
     const std::size_t slash = path.find('/', begin);
-    const git_tree_entry* entry = git_tree_entry_byname(directory->get(), path.substr(begin, slash - begin).c_str());
+    const git_tree_entry* entry = git_tree_entry_byname(directory->get(),
+                                                        path.substr(begin, slash - begin).c_str());
     const unsigned mode = entry ? static_cast<unsigned>(git_tree_entry_filemode_raw(entry)) : 0;
     const bool last = slash == std::string::npos;
     if (mode == 0 || last == (mode == kModeDirectory)) return TreeEntry{path, 0, {}};
@@ -134,12 +151,17 @@ SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid
 
 SnapshotChange describe(const SnapshotStore& store, const TreeDelta& delta) {
   using Kind = SnapshotChange::Kind;
-  SnapshotChange out{delta.path, Kind::changed, delta.mode_before ? store.blob_bytes(delta.before) : 0,
+  SnapshotChange out{delta.path, Kind::changed,
+                     delta.mode_before ? store.blob_bytes(delta.before) : 0,
                      delta.mode_after ? store.blob_bytes(delta.after) : 0};
-  if (!delta.mode_before) out.kind = Kind::added;
-  else if (!delta.mode_after) out.kind = Kind::removed;
-  else if ((delta.mode_before == kModeLink) != (delta.mode_after == kModeLink)) out.kind = Kind::type;
-  else if (git_oid_equal(&delta.before, &delta.after)) out.kind = Kind::mode;
+  if (!delta.mode_before)
+    out.kind = Kind::added;
+  else if (!delta.mode_after)
+    out.kind = Kind::removed;
+  else if ((delta.mode_before == kModeLink) != (delta.mode_after == kModeLink))
+    out.kind = Kind::type;
+  else if (git_oid_equal(&delta.before, &delta.after))
+    out.kind = Kind::mode;
   return out;
 }
 

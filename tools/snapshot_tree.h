@@ -1,5 +1,5 @@
-// Snapshots as git's trees: written from a listing, directories that did not change not again; compared by descending only where
-// they differ.
+// Snapshots as git's trees: written from a listing, directories that did not change not again;
+// compared by descending only where they differ.
 #pragma once
 
 #include <string>
@@ -10,9 +10,11 @@
 
 namespace lares::tools {
 
-// As in git's trees, with two of our own beside them for files that only their owner may read; git takes them for 100644 and 100755.
-inline constexpr unsigned kModeFile = 0100644, kModeProgram = 0100755, kModePrivateFile = 0100600, kModePrivateProgram = 0100700,
-                          kModeLink = 0120000, kModeDirectory = 040000;
+// As in git's trees, with two of our own beside them for files that only their owner may read; git
+// takes them for 100644 and 100755.
+inline constexpr unsigned kModeFile = 0100644, kModeProgram = 0100755, kModePrivateFile = 0100600,
+                          kModePrivateProgram = 0100700, kModeLink = 0120000,
+                          kModeDirectory = 040000;
 
 struct TreeEntry {
   std::string path;
@@ -36,7 +38,8 @@ class TreeWriter {
   };
   SnapshotResult<git_oid> write_directory(SnapshotStore& store, Range range, std::size_t prefix);
 
-  std::unordered_map<std::string, Known> known_, written_;  // by path; of the last listing and of this one
+  std::unordered_map<std::string, Known> known_, written_;  // by path; of the last listing and of
+                                                            // this one
 };
 
 struct TreeDelta {
@@ -47,9 +50,11 @@ struct TreeDelta {
 
 SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& oid);
 // In path order.
-SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before, const git_oid& after);
+SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,
+                                                  const git_oid& after);
 // The file at `path` in a tree; mode 0: there is none.
-SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& tree, const std::string& path);
+SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& tree,
+                                       const std::string& path);
 
 SnapshotChange describe(const SnapshotStore& store, const TreeDelta& delta);
 

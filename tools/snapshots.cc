@@ -17,8 +17,11 @@ namespace lares::tools {
 namespace {
 
 bool same_notes(const Snapshot& a, const Snapshot& b) {
-  const auto same = [](const PathReason& x, const PathReason& y) { return x.path == y.path && x.why == y.why; };
-  return a.n_left_out == b.n_left_out && a.incomplete == b.incomplete && std::ranges::equal(a.left_out, b.left_out, same);
+  const auto same = [](const PathReason& x, const PathReason& y) {
+    return x.path == y.path && x.why == y.why;
+  };
+  return a.n_left_out == b.n_left_out && a.incomplete == b.incomplete &&
+         std::ranges::equal(a.left_out, b.left_out, same);
 }
 
 std::string as_label(const std::string& label) {
@@ -32,7 +35,8 @@ std::string as_label(const std::string& label) {
 bool Selection::holds(std::string_view path) const {
   return all || std::ranges::any_of(paths, [&](std::string_view chosen) {
            while (chosen.ends_with('/')) chosen.remove_suffix(1);
-           return !chosen.empty() && path.starts_with(chosen) && (path.size() == chosen.size() || path[chosen.size()] == '/');
+           return !chosen.empty() && path.starts_with(chosen) &&
+                  (path.size() == chosen.size() || path[chosen.size()] == '/');
          });
 }
 
@@ -42,10 +46,12 @@ struct Snapshots::State {
   SnapshotScanner scanner;
 
   // A scan that is the newest snapshot's again makes no new one.
-  SnapshotResult<Snapshot> keep(const SnapshotScan& scan, const std::string& label, bool anew = false) {
+  SnapshotResult<Snapshot> keep(const SnapshotScan& scan, const std::string& label,
+                                bool anew = false) {
     auto newest = store.newest();
     if (!newest) return tl::unexpected(newest.error());
-    if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) && same_notes(newest->snapshot, scan.about) &&
+    if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) &&
+        same_notes(newest->snapshot, scan.about) &&
         !(anew && newest->snapshot.label != as_label(label))) {
       return std::move(newest->snapshot);
     }
@@ -62,7 +68,8 @@ struct Snapshots::State {
     }
     const auto scan = scanner.scan(store);
     if (!scan) return tl::unexpected(scan.error());
-    if (auto synced = store.sync(); !synced) return tl::unexpected(synced.error());  // others take what is there for durable
+    if (auto synced = store.sync(); !synced)
+      return tl::unexpected(synced.error());  // others take what is there for durable
     return scan->tree;
   }
   SnapshotResult<std::pair<git_oid, git_oid>> trees_of(std::string_view from, std::string_view to) {
@@ -84,11 +91,12 @@ Snapshots::~Snapshots() = default;
 Snapshots::Snapshots(Snapshots&&) noexcept = default;
 Snapshots& Snapshots::operator=(Snapshots&&) noexcept = default;
 
-SnapshotResult<Snapshots> Snapshots::open(const std::string& root, const std::string& private_dir, SnapshotLimits limits,
-                                            const std::string& store_of) {
+SnapshotResult<Snapshots> Snapshots::open(const std::string& root, const std::string& private_dir,
+                                          SnapshotLimits limits, const std::string& store_of) {
   auto store = SnapshotStore::open(store_of.empty() ? root : store_of, private_dir);
   if (!store) return tl::unexpected(store.error());
-  return Snapshots(std::unique_ptr<State>(new State{root, std::move(*store), SnapshotScanner(root, limits)}));
+  return Snapshots(
+      std::unique_ptr<State>(new State{root, std::move(*store), SnapshotScanner(root, limits)}));
 }
 
 SnapshotResult<Snapshot> Snapshots::take(const std::string& label, bool anew) {
@@ -107,7 +115,8 @@ SnapshotResult<std::vector<Snapshot>> Snapshots::list() const {
   return out;
 }
 
-SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view from, std::string_view to) {
+SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view from,
+                                                               std::string_view to) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
   const auto trees = state_->trees_of(from, to);
@@ -119,12 +128,14 @@ SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view 
   return out;
 }
 
-SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_view to, const std::string& path, std::size_t bytes_max) {
+SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_view to,
+                                            const std::string& path, std::size_t bytes_max) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
   const auto trees = state_->trees_of(from, to);
   if (!trees) return tl::unexpected(trees.error());
-  const auto before = state_->text_of(trees->first, path), after = state_->text_of(trees->second, path);
+  const auto before = state_->text_of(trees->first, path),
+             after = state_->text_of(trees->second, path);
   if (!before) return before;
   if (!after) return after;
   return unified_diff(path, *before, *after, bytes_max);
@@ -146,7 +157,8 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
   auto scan = state_->scanner.scan(state_->store);
   if (!scan) return tl::unexpected(scan.error());
   RestorePlan plan{{}, &target->snapshot};
-  // What is not among the files now may lie there all the same, ignored since then; then it is to be in the snapshot of now.
+  // What is not among the files now may lie there all the same, ignored since then; then it is to
+  // be in the snapshot of now.
   for (const bool again : {true, false}) {
     auto deltas = diff_trees(state_->store, scan->tree, target->tree);
     if (!deltas) return tl::unexpected(deltas.error());
@@ -167,14 +179,16 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
   return out;
 }
 
-SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::string_view ours, std::string_view theirs, const std::string& label) {
+SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::string_view ours,
+                                               std::string_view theirs, const std::string& label) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
   const auto trees = state_->trees_of(base, theirs);
   if (!trees) return tl::unexpected(trees.error());
   const auto into = state_->store.find(ours);
   if (!into) return tl::unexpected(into.error());
-  auto merged = merge_trees(state_->store, {.base = trees->first, .ours = into->tree, .theirs = trees->second});
+  auto merged = merge_trees(state_->store,
+                            {.base = trees->first, .ours = into->tree, .theirs = trees->second});
   if (!merged) return tl::unexpected(merged.error());
   SnapshotMerge out{{}, {}, std::move(merged->conflicts)};
   if (!out.conflicts.empty()) return out;

@@ -1,10 +1,13 @@
-// The worktree as it was before every step of the agent that could write, so that files can be taken back to any of them.
+// The worktree as it was before every step of the agent that could write, so that files can be
+// taken back to any of them.
 //
-// Snapshots lie in a bare repository of their own for each worktree, below `private_dir`, with whole contents and without
-// alternates. A hidden ref in the user's repository was tried: `git log --all`, other people's tools and `push --mirror` show it,
-// and .git has to be writable. Borrowing the user's objects was tried too: it saves half of the first snapshot, and a gc after a
-// rebase takes away what was lent. So the user's repository is only asked which files it tracks and ignores; its filters, hooks
-// and monitors have nothing to run on, for bytes go in and come out as they are on disk.
+// Snapshots lie in a bare repository of their own for each worktree, below `private_dir`, with
+// whole contents and without alternates. A hidden ref in the user's repository was tried: `git log
+// --all`, other people's tools and `push --mirror` show it, and .git has to be writable. Borrowing
+// the user's objects was tried too: it saves half of the first snapshot, and a gc after a rebase
+// takes away what was lent. So the user's repository is only asked which files it tracks and
+// ignores; its filters, hooks and monitors have nothing to run on, for bytes go in and come out as
+// they are on disk.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +47,8 @@ struct Snapshot {
   std::int64_t time_ms = 0;     // since 1970
   std::size_t n_files = 0;      // symlinks included
   std::uint64_t bytes_new = 0;  // of contents that no earlier snapshot had
-  // Files that are not in it: too large, unreadable, no regular files. Those that changed while they were read are in it as read,
-  // and named here too.
+  // Files that are not in it: too large, unreadable, no regular files. Those that changed while
+  // they were read are in it as read, and named here too.
   std::vector<PathReason> left_out;
   std::size_t n_left_out = 0;
   std::string incomplete;  // why whole directories may be missing; "" when none is
@@ -66,7 +69,7 @@ struct Selection {
 };
 
 struct Restored {
-  Snapshot before;                    // of the moment before; restoring it takes the restoring back
+  Snapshot before;  // of the moment before; restoring it takes the restoring back
   std::vector<SnapshotChange> done;
   std::vector<PathReason> not_done;  // files that are not as in the snapshot; they are as they were
 };
@@ -82,41 +85,51 @@ struct Retention {
   int days = kSnapshotDaysKept;
   std::size_t count = kSnapshotsKept;
   std::uint64_t store_bytes_max = kSnapshotStoreBytesMax;
-  std::function<bool(const Snapshot&)> keep;  // whatever its age and size; null: none. The newest is always kept
+  std::function<bool(const Snapshot&)> keep;  // whatever its age and size; null: none. The newest
+                                              // is always kept
 };
 struct Pruned {
   std::size_t n_snapshots = 0, n_objects = 0;
   std::uint64_t bytes_freed = 0, bytes_kept = 0;
 };
 
-inline constexpr std::string_view kWorktree = "";  // in place of a snapshot's id: the files as they are now
+inline constexpr std::string_view kWorktree = "";  // in place of a snapshot's id: the files as they
+                                                   // are now
 
-// One thread at a time; blocks on the disk. Other processes may work on the same worktree: calls that write wait for each other.
+// One thread at a time; blocks on the disk. Other processes may work on the same worktree: calls
+// that write wait for each other.
 class Snapshots {
  public:
-  // `private_dir` is the caller's for all worktrees, outside all of them, and is made where it is missing.
-  // `store_of`: the worktree in whose store the snapshots lie, where that is not `root`'s own, so that files which two worktrees have in
-  // common lie there once, and one can be made as the other is.
-  static SnapshotResult<Snapshots> open(const std::string& root, const std::string& private_dir, SnapshotLimits limits = SnapshotLimits(),
+  // `private_dir` is the caller's for all worktrees, outside all of them, and is made where it is
+  // missing. `store_of`: the worktree in whose store the snapshots lie, where that is not `root`'s
+  // own, so that files which two worktrees have in common lie there once, and one can be made as
+  // the other is.
+  static SnapshotResult<Snapshots> open(const std::string& root, const std::string& private_dir,
+                                        SnapshotLimits limits = SnapshotLimits(),
                                         const std::string& store_of = "");
   ~Snapshots();
   Snapshots(Snapshots&&) noexcept;
   Snapshots& operator=(Snapshots&&) noexcept;
 
-  // Every file git would track (tools/tree_listing.h), as it lies on disk. Where nothing changed since the last one, the last one, unless one of
-  // this label is asked for `anew`.
+  // Every file git would track (tools/tree_listing.h), as it lies on disk. Where nothing changed
+  // since the last one, the last one, unless one of this label is asked for `anew`.
   SnapshotResult<Snapshot> take(const std::string& label, bool anew = false);
   SnapshotResult<std::vector<Snapshot>> list() const;  // the oldest first
   // In path order. compare(kWorktree, id) is what restoring `id` would do.
   SnapshotResult<std::vector<SnapshotChange>> compare(std::string_view from, std::string_view to);
   // Of one file: unified, at most `bytes_max`; "" when equal or binary.
-  SnapshotResult<std::string> diff(std::string_view from, std::string_view to, const std::string& path, std::size_t bytes_max);
-  SnapshotResult<std::string> text(std::string_view id, const std::string& path);  // of a file; "" where there is none
-  // Makes the selected files as they were, each whole or not at all. A file is replaced or removed only while it is as in
-  // Restored::before. An error means that nothing was touched. A file with several names gets one of its own.
+  SnapshotResult<std::string> diff(std::string_view from, std::string_view to,
+                                   const std::string& path, std::size_t bytes_max);
+  SnapshotResult<std::string> text(std::string_view id, const std::string& path);  // of a file; ""
+                                                                                   // where there is
+                                                                                   // none
+  // Makes the selected files as they were, each whole or not at all. A file is replaced or removed
+  // only while it is as in Restored::before. An error means that nothing was touched. A file with
+  // several names gets one of its own.
   SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);
   // Of snapshots in the same store. No file is touched.
-  SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours, std::string_view theirs, const std::string& label);
+  SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours,
+                                      std::string_view theirs, const std::string& label);
   SnapshotResult<Pruned> prune(const Retention& retention);
 
  private:

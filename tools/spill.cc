@@ -25,17 +25,20 @@ SpillFile SpillFile::make(const std::string& state_dir, std::string_view tool) {
   ::chmod(dir.c_str(), 0700);
   // Names end in a number that grows, so the order of names within a tool is the order of time.
   std::vector<std::pair<long, fs::path>> there;
-  for (auto it = fs::directory_iterator(dir, ec); !ec && it != fs::directory_iterator(); it.increment(ec)) {
+  for (auto it = fs::directory_iterator(dir, ec); !ec && it != fs::directory_iterator();
+       it.increment(ec)) {
     const std::string stem = it->path().stem().string();
     const std::size_t dash = stem.rfind('-');
-    if (dash != std::string::npos) there.emplace_back(std::strtol(stem.c_str() + dash + 1, nullptr, 10), it->path());
+    if (dash != std::string::npos)
+      there.emplace_back(std::strtol(stem.c_str() + dash + 1, nullptr, 10), it->path());
   }
   std::sort(there.begin(), there.end());
   long number = there.empty() ? 1 : there.back().first + 1;
   for (std::size_t i = 0; i + kFilesMax <= there.size(); ++i) fs::remove(there[i].second, ec);
   for (int tries = 0; tries < 100 && !out.fd_; ++tries, ++number) {
     out.path_ = fmt::format("{}/{}-{:04}.txt", dir, tool, number);
-    out.fd_ = Fd(::open(out.path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    out.fd_ =
+        Fd(::open(out.path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!out.fd_ && errno != EEXIST) break;
   }
   if (!out.fd_) out.path_.clear();

@@ -1,5 +1,6 @@
-// The syntax errors that an edit brought, for the model to read below the edit's result. Advice, never a veto: grammars misparse
-// honest code (macros, templates), so only what was not there before counts.
+// The syntax errors that an edit brought, for the model to read below the edit's result. Advice,
+// never a veto: grammars misparse honest code (macros, templates), so only what was not there
+// before counts.
 #pragma once
 
 #include <atomic>
@@ -10,16 +11,17 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kCheckedBytesMax = 512 << 10;                     // a larger file is not looked at
+inline constexpr std::size_t kCheckedBytesMax = 512 << 10;  // a larger file is not looked at
 inline constexpr auto kSyntaxTimeMax = std::chrono::milliseconds(200);         // for both texts
-inline constexpr std::size_t kSyntaxErrorsShown = 2, kSyntaxSourceBytes = 80;  // of one line that is quoted
+inline constexpr std::size_t kSyntaxErrorsShown = 2, kSyntaxSourceBytes = 80;  // of one line that
+                                                                               // is quoted
 
 // Whether an edit of such a file is looked at at all.
 bool can_check_syntax(std::string_view path, std::string_view after);
 
-// Up to three lines, or "": nothing new, no grammar, no time. `before` and `after` as the model is shown them; nothing before: the file
-// was made.
-std::string new_syntax_errors(std::string_view path, const std::optional<std::string>& before, std::string_view after,
-                              const std::atomic<bool>& cancelled);
+// Up to three lines, or "": nothing new, no grammar, no time. `before` and `after` as the model is
+// shown them; nothing before: the file was made.
+std::string new_syntax_errors(std::string_view path, const std::optional<std::string>& before,
+                              std::string_view after, const std::atomic<bool>& cancelled);
 
 }  // namespace lares::tools

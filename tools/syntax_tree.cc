@@ -7,7 +7,8 @@
 namespace lares::tools {
 
 SyntaxTree parse_syntax(const Language& language, ParseBudget budget) {
-  const std::unique_ptr<TSParser, decltype(&ts_parser_delete)> parser(ts_parser_new(), ts_parser_delete);
+  const std::unique_ptr<TSParser, decltype(&ts_parser_delete)> parser(ts_parser_new(),
+                                                                      ts_parser_delete);
   if (!ts_parser_set_language(parser.get(), language.grammar())) return nullptr;
   const TSInput input{&budget,
                       [](void* payload, std::uint32_t at, TSPoint, std::uint32_t* n) {
@@ -19,7 +20,8 @@ SyntaxTree parse_syntax(const Language& language, ParseBudget budget) {
                       TSInputEncodingUTF8, nullptr};
   const TSParseOptions options{&budget, [](TSParseState* state) {
                                  const auto& b = *static_cast<ParseBudget*>(state->payload);
-                                 return b.cancelled.load(std::memory_order_relaxed) || std::chrono::steady_clock::now() > b.deadline;
+                                 return b.cancelled.load(std::memory_order_relaxed) ||
+                                        std::chrono::steady_clock::now() > b.deadline;
                                }};
   return SyntaxTree(ts_parser_parse_with_options(parser.get(), nullptr, input, options));
 }
@@ -33,7 +35,8 @@ std::string_view extension_of(std::string_view path) {
 bool has_cpp_words(std::string_view source) {
   for (auto line : split_lines(source)) {
     line.remove_prefix(std::min(line.find_first_not_of(" \t"), line.size()));
-    for (const std::string_view word : {"class ", "namespace ", "template", "public:", "private:", "using "}) {
+    for (const std::string_view word :
+         {"class ", "namespace ", "template", "public:", "private:", "using "}) {
       if (line.starts_with(word)) return true;
     }
   }

@@ -25,11 +25,13 @@ struct TestCounts {
   std::vector<TestFailure> failures;
 };
 
-// `output` is clean text. `files` is the root, for the source lines; `cwd` the directory that the runner ran in.
+// `output` is clean text. `files` is the root, for the source lines; `cwd` the directory that the
+// runner ran in.
 TestCounts parse_unittest(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_pytest(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_node(std::string_view output, const RootedFs& files, const std::string& cwd);
-TestCounts parse_jest(std::string_view output, const RootedFs& files, const std::string& cwd);  // and vitest
+TestCounts parse_jest(std::string_view output, const RootedFs& files,
+                      const std::string& cwd);  // and vitest
 TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_go(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_ctest(std::string_view output, const RootedFs& files, const std::string& cwd);
@@ -44,19 +46,26 @@ struct TestReport {
 };
 
 inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;
-inline constexpr std::size_t kOutputKnownBytes = 2000;  // a failing run that said no more than this needs no file of its own
+inline constexpr std::size_t kOutputKnownBytes = 2000;  // a failing run that said no more than this
+                                                        // needs no file of its own
 
 // `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded.
-TestReport report(const Runner& runner, std::string_view output, const std::string& status, const RootedFs& files);
+TestReport report(const Runner& runner, std::string_view output, const std::string& status,
+                  const RootedFs& files);
 
 // Helpers that the parsers share.
-std::string relative_to_root(std::string path, const RootedFs& files, const std::string& cwd);  // "" when outside
-std::string source_line(const RootedFs& files, const std::string& path, int line);              // trimmed
+std::string relative_to_root(std::string path, const RootedFs& files,
+                             const std::string& cwd);  // "" when outside
+std::string source_line(const RootedFs& files, const std::string& path, int line);  // trimmed
 std::string_view trim(std::string_view text);
-// "f (/a/b.js:2:12)" or "at /a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the root and no package's.
-bool read_js_place(std::string_view text, const RootedFs& files, const std::string& cwd, std::string& file, int& line);
-// "src/a.c:12: message", "/shop/src/a.c:12:5: message": file, line and message, when below the root.
-bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd, TestFailure& out, std::string_view& message);
+// "f (/a/b.js:2:12)" or "at /a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the
+// root and no package's.
+bool read_js_place(std::string_view text, const RootedFs& files, const std::string& cwd,
+                   std::string& file, int& line);
+// "src/a.c:12: message", "/shop/src/a.c:12:5: message": file, line and message, when below the
+// root.
+bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd,
+                TestFailure& out, std::string_view& message);
 std::string bounded_line(std::string_view text);
 
 }  // namespace lares::tools

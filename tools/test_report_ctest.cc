@@ -23,21 +23,29 @@ struct Test {
 // "2/7 Test #2: bad ......***Failed    0.01 sec": the name, and how it ended.
 bool read_result(std::string_view line, std::string_view& name, std::string_view& how) {
   const std::size_t slash = line.find('/'), mark = line.find(" Test ");
-  if (slash == std::string_view::npos || mark == std::string_view::npos || slash > mark) return false;
+  if (slash == std::string_view::npos || mark == std::string_view::npos || slash > mark)
+    return false;
   const std::size_t number = line.find('#', mark), colon = line.find(": ", number);
   if (number == std::string_view::npos || colon == std::string_view::npos) return false;
   const std::size_t end = line.find(" .", colon + 2);
-  name = trim(line.substr(colon + 2, end == std::string_view::npos ? line.find("***", colon) - colon - 2 : end - colon - 2));
+  name = trim(line.substr(colon + 2, end == std::string_view::npos
+                                         ? line.find("***", colon) - colon - 2
+                                         : end - colon - 2));
   how = line.substr(end == std::string_view::npos ? colon : end);
   return true;
 }
 
-// The first place in the repository that the test names, with what stands below it; else its last lines.
-void read_said(const std::vector<std::string_view>& said, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+// The first place in the repository that the test names, with what stands below it; else its last
+// lines.
+void read_said(const std::vector<std::string_view>& said, const RootedFs& files,
+               const std::string& cwd, TestFailure& out) {
   for (std::size_t i = 0; i < said.size(); ++i) {
     std::string_view message;
-    if (said[i].find(": warning:") != std::string_view::npos || !read_place(said[i], files, cwd, out, message)) continue;
-    if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+    if (said[i].find(": warning:") != std::string_view::npos ||
+        !read_place(said[i], files, cwd, out, message))
+      continue;
+    if (auto source = source_line(files, out.file, out.line); !source.empty())
+      out.detail.push_back(std::move(source));
     if (!message.empty() && message != "Failure") out.detail.push_back(bounded_line(message));
     for (std::size_t k = i + 1; k < said.size() && out.detail.size() < kDetailLinesMax; ++k) {
       if (trim(said[k]).empty() || said[k].starts_with("[  FAILED  ]")) break;
@@ -45,7 +53,8 @@ void read_said(const std::vector<std::string_view>& said, const RootedFs& files,
     }
     return;
   }
-  for (std::size_t i = said.size() - std::min(said.size(), kDetailLinesMax); i < said.size(); ++i) out.detail.push_back(bounded_line(trim(said[i])));
+  for (std::size_t i = said.size() - std::min(said.size(), kDetailLinesMax); i < said.size(); ++i)
+    out.detail.push_back(bounded_line(trim(said[i])));
 }
 
 }  // namespace
@@ -72,15 +81,19 @@ TestCounts parse_ctest(std::string_view output, const RootedFs& files, const std
       out.known = out.none = true;
     } else if (bare.starts_with("The following tests FAILED")) {
       in_list = true;
-    } else if (const std::size_t dash = bare.find(" - "); in_list && dash != std::string_view::npos) {
+    } else if (const std::size_t dash = bare.find(" - ");
+               in_list && dash != std::string_view::npos) {
       const std::size_t open = bare.rfind(" (");
       TestFailure failure;
       failure.name = bare.substr(dash + 3, open == std::string_view::npos ? open : open - dash - 3);
       const std::string_view ended = open == std::string_view::npos ? "" : bare.substr(open);
-      if (const auto found = tests.find(failure.name); found != tests.end()) read_said(found->second.said, files, cwd, failure);
-      if (!ended.empty() && ended != " (Failed)") failure.name += ended;  // Timeout, SEGFAULT, Not Run
+      if (const auto found = tests.find(failure.name); found != tests.end())
+        read_said(found->second.said, files, cwd, failure);
+      if (!ended.empty() && ended != " (Failed)")
+        failure.name += ended;  // Timeout, SEGFAULT, Not Run
       out.failures.push_back(std::move(failure));
-    } else if (current && !bare.empty() && !bare.starts_with("Start ") && current->said.size() < kSaidLinesMax) {
+    } else if (current && !bare.empty() && !bare.starts_with("Start ") &&
+               current->said.size() < kSaidLinesMax) {
       current->said.push_back(line);
     }
   }

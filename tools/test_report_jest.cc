@@ -27,21 +27,26 @@ json report_in(std::string_view output) {
     const std::size_t at = line->find("{\"num");
     if (at == std::string_view::npos) continue;
     json found = json::parse(line->substr(at), nullptr, false);
-    if (found.is_object() && found.contains("numTotalTests") && found.contains("testResults")) return found;
+    if (found.is_object() && found.contains("numTotalTests") && found.contains("testResults"))
+      return found;
   }
   return {};
 }
 
-// The runner's own drawing: "● group › test", the source around the place ("> 6 |   expect(...)"), the legend of a difference.
+// The runner's own drawing: "● group › test", the source around the place ("> 6 |   expect(...)"),
+// the legend of a difference.
 bool is_drawn(std::string_view line) {
-  if (line.empty() || line.starts_with("\u25cf") || line.starts_with("> ") || line.starts_with("|")) return true;
+  if (line.empty() || line.starts_with("\u25cf") || line.starts_with("> ") || line.starts_with("|"))
+    return true;
   if (line.starts_with("- Expected") || line.starts_with("+ Received")) return true;
   const std::size_t number = line.find_first_not_of("0123456789");
   return number != 0 && number != std::string_view::npos && line.substr(number).starts_with(" |");
 }
 
-// The message above the stack, and the place: the first frame in the test's own file, else the first in the repository.
-void read_message(const std::string& message, const std::string& own_file, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+// The message above the stack, and the place: the first frame in the test's own file, else the
+// first in the repository.
+void read_message(const std::string& message, const std::string& own_file, const RootedFs& files,
+                  const std::string& cwd, TestFailure& out) {
   std::vector<std::string> said;
   for (const std::string_view raw : split_lines(message)) {
     const std::string_view line = trim(raw);
@@ -49,13 +54,16 @@ void read_message(const std::string& message, const std::string& own_file, const
       std::string file;
       int number = 0;
       if (!read_js_place(line, files, cwd, file, number)) continue;
-      if (out.file.empty() || (file == own_file && out.file != own_file)) out.file = file, out.line = number;
+      if (out.file.empty() || (file == own_file && out.file != own_file))
+        out.file = file, out.line = number;
       continue;
     }
     if (is_drawn(line) || said.size() == kMessageLinesMax) continue;
-    said.push_back(bounded_line(said.empty() && line.starts_with("Error: ") ? line.substr(7) : line));
+    said.push_back(
+        bounded_line(said.empty() && line.starts_with("Error: ") ? line.substr(7) : line));
   }
-  if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+  if (auto source = source_line(files, out.file, out.line); !source.empty())
+    out.detail.push_back(std::move(source));
   out.detail.insert(out.detail.end(), said.begin(), said.end());
 }
 

@@ -30,7 +30,9 @@ int count_before(std::string_view text, std::string_view word) {
 bool read_go_place(std::string_view line, std::string& file, int& number, std::string& message) {
   line = trim(line.substr(0, line.find('\n')));
   const std::size_t colon = line.find(".go:");
-  if (colon == std::string_view::npos || line.substr(0, colon).find_first_of(" /") != std::string_view::npos) return false;
+  if (colon == std::string_view::npos ||
+      line.substr(0, colon).find_first_of(" /") != std::string_view::npos)
+    return false;
   file = line.substr(0, colon + 3);
   number = number_at(line.substr(colon + 4));
   const std::size_t text = line.find(": ", colon + 4);
@@ -38,15 +40,18 @@ bool read_go_place(std::string_view line, std::string& file, int& number, std::s
   return number > 0;
 }
 
-// `Error: "no"` of a test that returns a Result, and "note: test did not panic as expected at src/lib.rs:23:8".
-void note_without_panic(std::string_view line, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+// `Error: "no"` of a test that returns a Result, and "note: test did not panic as expected at
+// src/lib.rs:23:8".
+void note_without_panic(std::string_view line, const RootedFs& files, const std::string& cwd,
+                        TestFailure& out) {
   constexpr std::string_view kNoPanic = "note: test did not panic as expected";
   if (line.starts_with(kNoPanic)) {
     std::string_view place = line.substr(kNoPanic.size());
     if (place.starts_with(" at ")) place.remove_prefix(4);
     std::string_view rest;
     read_place(std::string(place) + ":", files, cwd, out, rest);
-    if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+    if (auto source = source_line(files, out.file, out.line); !source.empty())
+      out.detail.push_back(std::move(source));
     out.detail.emplace_back("it did not panic, and was to");
   } else if (line.starts_with("Error: ")) {
     out.detail.push_back(bounded_line(line));
@@ -54,7 +59,8 @@ void note_without_panic(std::string_view line, const RootedFs& files, const std:
 }
 
 // What go says outside its events when a package does not compile: "q/q.go:3:23: cannot use ...".
-TestFailure go_build_failure(const std::vector<std::string>& said, const RootedFs& files, const std::string& cwd) {
+TestFailure go_build_failure(const std::vector<std::string>& said, const RootedFs& files,
+                             const std::string& cwd) {
   TestFailure out;
   out.name = "(did not compile)";
   for (const std::string& line : said) {
@@ -63,7 +69,8 @@ TestFailure go_build_failure(const std::vector<std::string>& said, const RootedF
     if (!read_place(line, files, cwd, place, message)) continue;
     if (out.file.empty()) {
       out.file = place.file, out.line = place.line;
-      if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(std::move(source));
+      if (auto source = source_line(files, out.file, out.line); !source.empty())
+        out.detail.push_back(std::move(source));
       out.detail.push_back(bounded_line(message));
     } else if (out.detail.size() < kDetailLinesMax) {
       out.detail.push_back(bounded_line(line));
@@ -73,22 +80,27 @@ TestFailure go_build_failure(const std::vector<std::string>& said, const RootedF
 }
 
 // The first frame in the repository's test file below "panic: ...", or the first in any file of it.
-void read_go_panic(const std::vector<std::string>& said, const RootedFs& files, const std::string& cwd, TestFailure& out) {
+void read_go_panic(const std::vector<std::string>& said, const RootedFs& files,
+                   const std::string& cwd, TestFailure& out) {
   for (const std::string& raw : said) {
     const std::string_view line = trim(std::string_view(raw).substr(0, raw.find('\n')));
     if (line.starts_with("panic: ") && out.detail.empty()) out.detail.push_back(bounded_line(line));
     if (out.detail.empty()) continue;
     TestFailure place;
     std::string_view message;
-    if (!read_place(std::string(line.substr(0, line.find(' '))) + ":", files, cwd, place, message)) continue;
+    if (!read_place(std::string(line.substr(0, line.find(' '))) + ":", files, cwd, place, message))
+      continue;
     if (out.file.empty()) out.file = place.file, out.line = place.line;
     if (place.file.ends_with("_test.go")) {
-      if (place.file != out.file) out.detail.insert(out.detail.begin(), "at " + out.file + ":" + std::to_string(out.line) + ": " + source_line(files, out.file, out.line));
+      if (place.file != out.file)
+        out.detail.insert(out.detail.begin(), "at " + out.file + ":" + std::to_string(out.line) +
+                                                  ": " + source_line(files, out.file, out.line));
       out.file = place.file, out.line = place.line;
       break;
     }
   }
-  if (auto source = source_line(files, out.file, out.line); !source.empty()) out.detail.insert(out.detail.begin(), std::move(source));
+  if (auto source = source_line(files, out.file, out.line); !source.empty())
+    out.detail.insert(out.detail.begin(), std::move(source));
 }
 
 }  // namespace
@@ -107,7 +119,9 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
     if (!line.starts_with("---- ") || !line.ends_with(" stdout ----")) continue;
     TestFailure failure;
     failure.name = line.substr(5, line.size() - 5 - 12);
-    for (std::size_t k = i + 1; k < lines.size() && !lines[k].starts_with("---- ") && !lines[k].starts_with("failures:"); ++k) {
+    for (std::size_t k = i + 1;
+         k < lines.size() && !lines[k].starts_with("---- ") && !lines[k].starts_with("failures:");
+         ++k) {
       const std::size_t at = lines[k].find("panicked at ");
       if (at == std::string_view::npos) {
         note_without_panic(trim(lines[k]), files, cwd, failure);
@@ -122,7 +136,8 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
         place = place.substr(close + 3);
       } else {
         for (std::size_t m = k + 1; m < lines.size() && m < k + 4 && !trim(lines[m]).empty(); ++m) {
-          if (!trim(lines[m]).starts_with("note: ")) failure.detail.push_back(bounded_line(trim(lines[m])));
+          if (!trim(lines[m]).starts_with("note: "))
+            failure.detail.push_back(bounded_line(trim(lines[m])));
         }
       }
       const std::size_t colon = place.find(':');
@@ -161,9 +176,12 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
       continue;
     }
     const std::string action = event["Action"].get<std::string>();
-    const auto text = [&](const char* key) { return event.contains(key) && event[key].is_string() ? event[key].get<std::string>() : ""; };
+    const auto text = [&](const char* key) {
+      return event.contains(key) && event[key].is_string() ? event[key].get<std::string>() : "";
+    };
     const std::string name = text("Test");
-    if (action == "build-output" && not_built.size() < kSaidLinesMax) not_built.push_back(text("Output"));  // since go 1.24
+    if (action == "build-output" && not_built.size() < kSaidLinesMax)
+      not_built.push_back(text("Output"));  // since go 1.24
     if (action == "build-fail") ++n_not_built;
     if (name.empty()) continue;
     out.known = true;
@@ -174,7 +192,8 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
   for (const auto& [id, test] : tests) {
     bool parent = false;  // TestX of TestX/case: told by its members
     const auto next = tests.upper_bound({id.first, id.second + "/"});
-    parent = next != tests.end() && next->first.first == id.first && next->first.second.starts_with(id.second + "/");
+    parent = next != tests.end() && next->first.first == id.first &&
+             next->first.second.starts_with(id.second + "/");
     if (parent) continue;
     if (test.action == "skip") {
       ++out.skipped;
@@ -189,11 +208,15 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
       std::string file, message;
       int number = 0;
       if (!read_go_place(line, file, number, message)) continue;
-      std::string package = id.first.starts_with(module) && !module.empty() ? id.first.substr(module.size()) : "";
+      std::string package = id.first.starts_with(module) && !module.empty()
+                                ? id.first.substr(module.size())
+                                : "";
       while (package.starts_with('/')) package.erase(0, 1);
-      failure.file = relative_to_root(cwd + "/" + (package.empty() ? "" : package + "/") + file, files, cwd);
+      failure.file = relative_to_root(cwd + "/" + (package.empty() ? "" : package + "/") + file,
+                                      files, cwd);
       failure.line = number;
-      if (const auto source = source_line(files, failure.file, number); !source.empty()) failure.detail.push_back(source);
+      if (const auto source = source_line(files, failure.file, number); !source.empty())
+        failure.detail.push_back(source);
       if (!message.empty()) failure.detail.push_back(message);
       break;
     }

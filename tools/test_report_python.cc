@@ -25,7 +25,8 @@ int count_before(std::string_view text, std::string_view word) {
 // The number after `key` in "failures=2, skipped=1".
 int count_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
-  if (at == std::string_view::npos || (at > 0 && text[at - 1] != '(' && text[at - 1] != ' ')) return 0;
+  if (at == std::string_view::npos || (at > 0 && text[at - 1] != '(' && text[at - 1] != ' '))
+    return 0;
   return number_at(text.substr(at + key.size()));
 }
 
@@ -46,8 +47,8 @@ bool read_frame(std::string_view line, const RootedFs& files, const std::string&
 }
 
 // One block below "FAIL: ..." or "ERROR: ...".
-TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t begin, std::size_t end, const RootedFs& files,
-                       const std::string& cwd) {
+TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t begin,
+                       std::size_t end, const RootedFs& files, const std::string& cwd) {
   TestFailure out;
   std::vector<Frame> frames;
   std::string_view message;
@@ -56,8 +57,8 @@ TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t b
     if (read_frame(lines[i], files, cwd, frame)) {
       if (!frame.file.empty()) frames.push_back(frame);
       message = {};
-    } else if (message.empty() && !lines[i].empty() && lines[i][0] != ' ' && !lines[i].starts_with("Traceback") &&
-               !lines[i].starts_with("-----") && i > begin) {
+    } else if (message.empty() && !lines[i].empty() && lines[i][0] != ' ' &&
+               !lines[i].starts_with("Traceback") && !lines[i].starts_with("-----") && i > begin) {
       message = lines[i];
     }
   }
@@ -66,15 +67,19 @@ TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t b
     if (!message.empty()) out.detail.push_back(bounded_line(message));
     return out;
   }
-  // The last frame in the file of the test itself: what it asserted. Where the error rose elsewhere is said below it.
+  // The last frame in the file of the test itself: what it asserted. Where the error rose elsewhere
+  // is said below it.
   const std::string test_file = frames.front().file;
-  const auto last = std::find_if(frames.rbegin(), frames.rend(), [&](const Frame& f) { return f.file == test_file; });
+  const auto last = std::find_if(frames.rbegin(), frames.rend(),
+                                 [&](const Frame& f) { return f.file == test_file; });
   out.file = last->file;
   out.line = last->line;
-  if (const std::string source = source_line(files, out.file, out.line); !source.empty()) out.detail.push_back(source);
+  if (const std::string source = source_line(files, out.file, out.line); !source.empty())
+    out.detail.push_back(source);
   const Frame& rose = frames.back();
   if (rose.file != out.file) {
-    out.detail.push_back("at " + rose.file + ":" + std::to_string(rose.line) + ": " + source_line(files, rose.file, rose.line));
+    out.detail.push_back("at " + rose.file + ":" + std::to_string(rose.line) + ": " +
+                         source_line(files, rose.file, rose.line));
   }
   if (!message.empty()) out.detail.push_back(bounded_line(message));
   return out;
@@ -99,7 +104,9 @@ TestCounts parse_unittest(std::string_view output, const RootedFs& files, const 
   out.known = true;
   const int n_ran = number_at(lines[ran].substr(4));
   for (std::size_t i = ran; i < lines.size(); ++i) {
-    if (!lines[i].starts_with("OK") && !lines[i].starts_with("FAILED") && !lines[i].starts_with("NO TESTS RAN")) continue;
+    if (!lines[i].starts_with("OK") && !lines[i].starts_with("FAILED") &&
+        !lines[i].starts_with("NO TESTS RAN"))
+      continue;
     out.skipped = count_after(lines[i], "skipped=");
   }
   for (std::size_t i = 0; i + 1 < ran; ++i) {
@@ -109,15 +116,20 @@ TestCounts parse_unittest(std::string_view output, const RootedFs& files, const 
     if (!unexpected && !title.starts_with("FAIL: ") && !title.starts_with("ERROR: ")) continue;
     const std::string_view name = title.substr(title.find(": ") + 2);
     std::size_t end = i + 2;
-    while (end < ran && !is_rule(lines[end], '=') && !(is_rule(lines[end], '-') && end > i + 4 && end + 1 >= ran)) ++end;
+    while (end < ran && !is_rule(lines[end], '=') &&
+           !(is_rule(lines[end], '-') && end > i + 4 && end + 1 >= ran))
+      ++end;
     TestFailure failure = unexpected ? TestFailure{} : read_block(lines, i + 2, end, files, cwd);
-    if (unexpected) failure.detail.push_back("passed, although it is marked as an expected failure");
+    if (unexpected)
+      failure.detail.push_back("passed, although it is marked as an expected failure");
     const std::size_t open = name.find(" ("), close = name.find(')', open);
     failure.name = name.substr(0, open);
     const std::string id(name.substr(0, close == std::string_view::npos ? close : close + 1));
-    if (close != std::string_view::npos && close + 1 < name.size()) failure.name += bounded_line(name.substr(close + 1));
-    if (failing.insert(id).second && (failure.name == "setUpClass" || failure.name == "tearDownClass" ||
-                                      failure.name == "setUpModule" || failure.name == "tearDownModule")) {
+    if (close != std::string_view::npos && close + 1 < name.size())
+      failure.name += bounded_line(name.substr(close + 1));
+    if (failing.insert(id).second &&
+        (failure.name == "setUpClass" || failure.name == "tearDownClass" ||
+         failure.name == "setUpModule" || failure.name == "tearDownModule")) {
       ++outside_tests;
     }
     out.failures.push_back(std::move(failure));
@@ -135,16 +147,20 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
   for (std::size_t i = lines.size(); i-- > 0 && !out.known;) {
     const std::string_view line = trim(lines[i]);
     if (line.find(" in ") == std::string_view::npos) continue;
-    const int failed = count_before(line, "failed"), passed = count_before(line, "passed"), errors = count_before(line, "error");
+    const int failed = count_before(line, "failed"), passed = count_before(line, "passed"),
+              errors = count_before(line, "error");
     out.skipped = count_before(line, "skipped");
-    if (failed + passed + errors + out.skipped == 0 && line.find("no tests ran") == std::string_view::npos) continue;
+    if (failed + passed + errors + out.skipped == 0 &&
+        line.find("no tests ran") == std::string_view::npos)
+      continue;
     out.known = true;
     out.none = line.find("no tests ran") != std::string_view::npos;
     out.failed = failed + errors;
     out.total = failed + passed + errors;
   }
   if (!out.known) return out;
-  // "____ test_name ____", a short traceback "path:12: in f" with its source line, and "E   message" lines.
+  // "____ test_name ____", a short traceback "path:12: in f" with its source line, and "E message"
+  // lines.
   for (std::size_t i = 0; i < lines.size(); ++i) {
     const std::string_view line = lines[i];
     if (!line.starts_with("___") || !line.ends_with("_")) continue;
@@ -154,14 +170,19 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
     name = trim(name);
     if (name.empty()) continue;
     TestFailure failure;
-    failure.name = name.substr(name.rfind('.') == std::string_view::npos || name.find('[') != std::string_view::npos ? 0 : name.rfind('.') + 1);
+    failure.name = name.substr(name.rfind('.') == std::string_view::npos ||
+                                       name.find('[') != std::string_view::npos
+                                   ? 0
+                                   : name.rfind('.') + 1);
     std::vector<Frame> frames;
     std::string message;
-    for (std::size_t k = i + 1; k < lines.size() && !lines[k].starts_with("___") && !lines[k].starts_with("==="); ++k) {
+    for (std::size_t k = i + 1;
+         k < lines.size() && !lines[k].starts_with("___") && !lines[k].starts_with("==="); ++k) {
       const std::size_t colon = lines[k].find(':');
       const std::size_t in = lines[k].find(": in ");
       if (in != std::string_view::npos && colon < in) {
-        const std::string file = relative_to_root(std::string(lines[k].substr(0, colon)), files, cwd);
+        const std::string file = relative_to_root(std::string(lines[k].substr(0, colon)), files,
+                                                  cwd);
         if (!file.empty()) frames.push_back({file, number_at(lines[k].substr(colon + 1))});
       } else if (message.empty() && lines[k].starts_with("E ")) {
         message = bounded_line(trim(lines[k].substr(1)));
@@ -172,9 +193,11 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
       for (const Frame& frame : frames) {
         if (frame.file == failure.file) failure.line = frame.line;
       }
-      if (auto source = source_line(files, failure.file, failure.line); !source.empty()) failure.detail.push_back(source);
+      if (auto source = source_line(files, failure.file, failure.line); !source.empty())
+        failure.detail.push_back(source);
       if (frames.back().file != failure.file) {
-        failure.detail.push_back("at " + frames.back().file + ":" + std::to_string(frames.back().line) + ": " +
+        failure.detail.push_back("at " + frames.back().file + ":" +
+                                 std::to_string(frames.back().line) + ": " +
                                  source_line(files, frames.back().file, frames.back().line));
       }
     }

@@ -1,4 +1,5 @@
-// The project's tests run once for somebody who is not the model: counts, and the summary that the tool `test` gives.
+// The project's tests run once for somebody who is not the model: counts, and the summary that the
+// tool `test` gives.
 #pragma once
 
 #include <string>
@@ -11,14 +12,15 @@
 namespace lares::tools {
 
 struct TestRun {
-  bool ran = false;      // else `text` says why not
+  bool ran = false;  // else `text` says why not
   bool passed = false;
   bool counted = false;  // the output was understood
   int total = 0, failed = 0, skipped = 0;
   std::string text;
 };
 
-// In the sandbox. `command`: for a shell; empty: the runner that the tool finds. Cancelling kills what runs.
+// In the sandbox. `command`: for a shell; empty: the runner that the tool finds. Cancelling kills
+// what runs.
 asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command);
 
 }  // namespace lares::tools

@@ -13,14 +13,16 @@ enum class RunnerKind { unittest, pytest, node, jest, cargo, go, ctest, generic 
 struct Runner {
   RunnerKind kind = RunnerKind::generic;
   std::string shown;              // the command as it is named in results
-  std::vector<std::string> argv;  // what is started; may ask for a form that is easier to read than `shown` gives
+  std::vector<std::string> argv;  // what is started; may ask for a form that is easier to read than
+                                  // `shown` gives
   std::string cwd;                // absolute
   std::string note;               // what of the request the runner cannot do
-  bool weak = false;              // only test files lie there, no sign of a project: one further up is meant
+  bool weak = false;  // only test files lie there, no sign of a project: one further up is meant
 };
 
-// `path`: a file or directory below `root`, relative or absolute, or "" for all; `filter`: part of a test's name, or "".
-// The error says what was looked for.
-tl::expected<Runner, std::string> find_runner(const std::string& root, const std::string& path, const std::string& filter);
+// `path`: a file or directory below `root`, relative or absolute, or "" for all; `filter`: part of
+// a test's name, or "". The error says what was looked for.
+tl::expected<Runner, std::string> find_runner(const std::string& root, const std::string& path,
+                                              const std::string& filter);
 
 }  // namespace lares::tools

@@ -21,13 +21,16 @@
 namespace lares::tools {
 namespace {
 
-constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its end
-constexpr auto kLivenessEvery = std::chrono::milliseconds(250), kDrain = std::chrono::milliseconds(200);
+constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its
+                                                               // end
+constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
+               kDrain = std::chrono::milliseconds(200);
 constexpr std::size_t kTimeoutLines = 20;
 constexpr int kPatience = 20;  // times as long as they took before
 
 constexpr const char* kDescription =
-    "Run the repository's tests and get a short summary: what failed, where, and the message. Finds the runner itself (unittest, "
+    "Run the repository's tests and get a short summary: what failed, where, and the message. "
+    "Finds the runner itself (unittest, "
     "pytest, node, npm, cargo, go, ctest, make, or the script .lares/test).";
 constexpr const char* kSchema =
     R"({"type":"object","properties":{)"
@@ -46,7 +49,8 @@ class Kept {
   }
   std::string text() const {
     if (!cut_) return head_ + tail_;
-    return head_ + "\n" + tail_.substr(tail_.find('\n') == std::string::npos ? 0 : tail_.find('\n'));
+    return head_ + "\n" +
+           tail_.substr(tail_.find('\n') == std::string::npos ? 0 : tail_.find('\n'));
   }
 
  private:
@@ -57,7 +61,8 @@ class Kept {
 std::string last_lines(std::string_view text, std::size_t n) {
   const auto lines = split_lines(text);
   std::string out;
-  for (std::size_t i = lines.size() - std::min(lines.size(), n); i < lines.size(); ++i) out += "\n  " + bounded_line(lines[i]);
+  for (std::size_t i = lines.size() - std::min(lines.size(), n); i < lines.size(); ++i)
+    out += "\n  " + bounded_line(lines[i]);
   return out;
 }
 
@@ -66,13 +71,20 @@ std::string kept_in_full(std::string_view output, const std::string& state_dir) 
   SpillFile file = SpillFile::make(state_dir, "test");
   if (file.path().empty()) return "";
   file.append(output);
-  return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]", file.path());
+  return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]",
+                     file.path());
 }
 
-// A command that compiles first may take any time; what is only run, and was quick, hangs when it is not.
-bool only_runs(RunnerKind kind) { return kind == RunnerKind::unittest || kind == RunnerKind::pytest || kind == RunnerKind::node; }
+// A command that compiles first may take any time; what is only run, and was quick, hangs when it
+// is not.
+bool only_runs(RunnerKind kind) {
+  return kind == RunnerKind::unittest || kind == RunnerKind::pytest || kind == RunnerKind::node;
+}
 
-std::string seconds(std::chrono::milliseconds t) { return t.count() < 9950 ? fmt::format("{:.1f}", static_cast<double>(t.count()) / 1000) : fmt::format("{}", (t.count() + 500) / 1000); }
+std::string seconds(std::chrono::milliseconds t) {
+  return t.count() < 9950 ? fmt::format("{:.1f}", static_cast<double>(t.count()) / 1000)
+                          : fmt::format("{}", (t.count() + 500) / 1000);
+}
 
 // Where one who asks again and again remembers how long it took.
 struct Patience {
@@ -80,7 +92,8 @@ struct Patience {
   std::chrono::milliseconds& took;  // zero: it has not come to its end yet
 };
 
-asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner, OnOutput on_output, std::optional<Patience> before) {
+asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner,
+                                            OnOutput on_output, std::optional<Patience> before) {
   const auto files = RootedFs::open(options.root);
   if (!files) co_return TestRun{.text = files.error()};
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
@@ -88,7 +101,8 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (!options.no_sandbox) inside.emplace(sandbox::ControlPaths::of(options.root)), inside->begin();
   auto started = co_await start_command(options, runner.argv, runner.cwd);
   if (!started && inside) (void)inside->end(true);
-  if (!started && co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (!started && co_await is_cancelled())
+    co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   if (!started) co_return TestRun{.text = started.error()};
   const std::unique_ptr<sandbox::Process> process = std::move(*started);
   boost::system::error_code ignored;
@@ -121,7 +135,8 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
       break;
     }
     // What the tests left in the background may keep the pipe open.
-    if (end == ReadEnd::deadline && !draining && has_ended(process->pid())) draining = true, give_up = Clock::now() + kDrain;
+    if (end == ReadEnd::deadline && !draining && has_ended(process->pid()))
+      draining = true, give_up = Clock::now() + kDrain;
   }
   kept.add(cleaner.finish());
   throttle.flush();
@@ -131,15 +146,23 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
   const std::string output = kept.text();
   if (timed_out) {
-    std::string text = fmt::format("tests timed out after {} seconds ({}", std::max<std::int64_t>(1, patience.count() / 1000), runner.shown);
-    text += known ? fmt::format("; they took {} seconds before: is there a loop that does not end?)", seconds(before->took)) : ")";
+    std::string text = fmt::format("tests timed out after {} seconds ({}",
+                                   std::max<std::int64_t>(1, patience.count() / 1000),
+                                   runner.shown);
+    text += known
+                ? fmt::format("; they took {} seconds before: is there a loop that does not end?)",
+                              seconds(before->took))
+                : ")";
     text += last_lines(output, kTimeoutLines);
     if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
     if (!moved.empty()) text += "\n" + moved;
     TestRun late{.ran = true, .text = std::move(text)};
     co_return late;
   }
-  if (before) before->took = std::max({before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began), std::chrono::milliseconds(1)});
+  if (before)
+    before->took = std::max(
+        {before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began),
+         std::chrono::milliseconds(1)});
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
@@ -147,13 +170,20 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
   if (!moved.empty()) done.text += "\n" + moved;
   const TestCounts& n = done.counts;
-  TestRun run{.ran = true, .passed = done.ok, .counted = n.known, .total = n.total, .failed = n.failed, .skipped = n.skipped, .text = std::move(done.text)};
+  TestRun run{.ran = true,
+              .passed = done.ok,
+              .counted = n.known,
+              .total = n.total,
+              .failed = n.failed,
+              .skipped = n.skipped,
+              .text = std::move(done.text)};
   co_return run;
 }
 
 }  // namespace
 
-TestTool::TestTool(const BuiltinOptions& options, std::chrono::milliseconds patience) : options_(options), patience_(patience), spec_{"test", kDescription, kSchema} {}
+TestTool::TestTool(const BuiltinOptions& options, std::chrono::milliseconds patience)
+    : options_(options), patience_(patience), spec_{"test", kDescription, kSchema} {}
 
 asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_output) {
   const bool throwing = co_await enter_cancellation();
@@ -163,8 +193,10 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
     for (const char* key : {"path", "filter"}) {
       const auto it = args.find(key);
       if (it == args.end() || it->is_null()) continue;
-      if (!it->is_string()) wrong = fmt::format("Parameter `{}` must be a string.", key);
-      else (*key == 'p' ? path : filter) = it->get<std::string>();
+      if (!it->is_string())
+        wrong = fmt::format("Parameter `{}` must be a string.", key);
+      else
+        (*key == 'p' ? path : filter) = it->get<std::string>();
     }
   } else if (!args.is_null()) {
     wrong = "The arguments must be an object with `path` and `filter`, both optional.";
@@ -184,7 +216,8 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
   co_return out;
 }
 
-asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter, OnOutput on_output) {
+asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter,
+                                                   OnOutput on_output) {
   const auto runner = find_runner(options_.root, path, filter);
   if (!runner) co_return Outcome{runner.error(), false, {}};
   const Patience patience{patience_, took_[runner->shown]};
@@ -197,7 +230,8 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
 asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
   const bool throwing = co_await enter_cancellation();
   const bool named = !command.empty();
-  tl::expected<Runner, std::string> runner = Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
+  tl::expected<Runner, std::string> runner = Runner{
+      RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
   if (!named) runner = find_runner(options.root, "", "");
   Result<TestRun> out;
   if (runner) {

@@ -15,17 +15,21 @@ inline constexpr std::chrono::milliseconds kTestsPatience{30'000};
 
 class TestTool : public Tool {
  public:
-  explicit TestTool(const BuiltinOptions& options, std::chrono::milliseconds patience = kTestsPatience);
+  explicit TestTool(const BuiltinOptions& options,
+                    std::chrono::milliseconds patience = kTestsPatience);
   const Spec& spec() const override { return spec_; }
-  // Project code runs, with the worktree writable: build products, caches, and whatever a test likes to write.
+  // Project code runs, with the worktree writable: build products, caches, and whatever a test
+  // likes to write.
   bool mutates(const nlohmann::json&) const override { return true; }
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
 
  private:
-  asio::awaitable<Result<Outcome>> execute(std::string path, std::string filter, OnOutput on_output);
+  asio::awaitable<Result<Outcome>> execute(std::string path, std::string filter,
+                                           OnOutput on_output);
   BuiltinOptions options_;
   std::chrono::milliseconds patience_;
-  std::map<std::string, std::chrono::milliseconds> took_;  // by the command that is shown: the longest run that came to its end
+  std::map<std::string, std::chrono::milliseconds> took_;  // by the command that is shown: the
+                                                           // longest run that came to its end
   Spec spec_;
 };
 

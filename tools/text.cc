@@ -11,9 +11,12 @@ namespace {
 
 constexpr std::size_t kBinaryProbeBytes = 8 << 10;
 
-// The length of the valid UTF-8 character at `i`, 0 when there is none (overlong forms and surrogates included).
+// The length of the valid UTF-8 character at `i`, 0 when there is none (overlong forms and
+// surrogates included).
 std::size_t utf8_length(std::string_view s, std::size_t i) {
-  const auto byte = [&](std::size_t k) { return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u; };
+  const auto byte = [&](std::size_t k) {
+    return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u;
+  };
   const auto tail = [&](std::size_t k) { return (byte(k) & 0xC0) == 0x80; };
   const unsigned b = byte(0);
   if (b < 0x80) return 1;
@@ -40,7 +43,9 @@ struct GitLibrary {
 
 }  // namespace
 
-bool is_binary(std::string_view bytes) { return bytes.substr(0, kBinaryProbeBytes).find('\0') != std::string_view::npos; }
+bool is_binary(std::string_view bytes) {
+  return bytes.substr(0, kBinaryProbeBytes).find('\0') != std::string_view::npos;
+}
 
 bool is_utf8(std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size();) {
@@ -100,7 +105,8 @@ std::vector<std::string_view> split_lines(std::string_view text) {
 std::string blob_sha(std::string_view bytes) {
   static const GitLibrary library;
   git_oid id{};
-  if (git_odb_hash(&id, bytes.data(), bytes.size(), GIT_OBJECT_BLOB) != 0) return std::string(GIT_OID_HEXSZ, '0');
+  if (git_odb_hash(&id, bytes.data(), bytes.size(), GIT_OBJECT_BLOB) != 0)
+    return std::string(GIT_OID_HEXSZ, '0');
   char hex[GIT_OID_HEXSZ + 1];
   return git_oid_tostr(hex, sizeof hex, &id);
 }
@@ -112,8 +118,8 @@ std::string unified_diff(const std::string& path, std::string_view before, std::
   git_diff_options options = GIT_DIFF_OPTIONS_INIT;
   options.context_lines = 3;
   git_patch* patch = nullptr;
-  if (git_patch_from_buffers(&patch, before.data(), before.size(), path.c_str(), after.data(), after.size(),
-                             path.c_str(), &options) != 0) {
+  if (git_patch_from_buffers(&patch, before.data(), before.size(), path.c_str(), after.data(),
+                             after.size(), path.c_str(), &options) != 0) {
     return "";
   }
   std::string out;
@@ -122,7 +128,8 @@ std::string unified_diff(const std::string& path, std::string_view before, std::
   git_buf_dispose(&buf);
   git_patch_free(patch);
   // "diff --git" and "index" lines say nothing here: the hashes are of buffers, not of commits.
-  if (const std::size_t header = out.find("--- "); header != std::string::npos) out.erase(0, header);
+  if (const std::size_t header = out.find("--- "); header != std::string::npos)
+    out.erase(0, header);
   out = to_utf8(out);
   if (out.size() > bytes_max) {
     const std::size_t cut = out.rfind('\n', bytes_max);

@@ -1,4 +1,5 @@
-// Bytes, lines and hashes of text files, as the model is shown them: UTF-8, LF line ends, no byte order mark.
+// Bytes, lines and hashes of text files, as the model is shown them: UTF-8, LF line ends, no byte
+// order mark.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,7 @@ std::vector<std::string_view> split_lines(std::string_view text);
 std::string blob_sha(std::string_view bytes);
 
 // Unified, three lines of context, at most `bytes_max`; "" when equal or binary.
-std::string unified_diff(const std::string& path, std::string_view before, std::string_view after, std::size_t bytes_max);
+std::string unified_diff(const std::string& path, std::string_view before, std::string_view after,
+                         std::size_t bytes_max);
 
 }  // namespace lares::tools

@@ -25,23 +25,27 @@ struct Error {
 template <class T = void>
 using Result = tl::expected<T, Error>;
 
-// `schema` is the JSON Schema of the parameters, as text. All three stand in every prompt, so they are short.
+// `schema` is the JSON Schema of the parameters, as text. All three stand in every prompt, so they
+// are short.
 struct Spec {
   std::string name, description, schema;
 };
 
-// A file that a call changed, for clients that show diffs. `diff` is unified, bounded, and empty for binary files.
+// A file that a call changed, for clients that show diffs. `diff` is unified, bounded, and empty
+// for binary files.
 struct Change {
   std::string path;  // relative to the worktree
   std::string diff;
-  std::string before, after;  // names of the contents, equal where they are; kNoFile where there is none
-  std::string shown;          // of `after` as the model is shown it (text.h), as a SourceFile's blob
+  std::string before, after;  // names of the contents, equal where they are; kNoFile where there is
+                              // none
+  std::string shown;  // of `after` as the model is shown it (text.h), as a SourceFile's blob
 };
 inline constexpr std::string_view kNoFile = "none";
 
 struct Outcome {
   std::string text;  // what the model reads: bounded, and it says where it was cut
-  bool ok = true;    // false: it ran and failed, or the arguments were unusable; the text says why and what to do
+  bool ok = true;    // false: it ran and failed, or the arguments were unusable; the text says why
+                     // and what to do
   std::vector<Change> changes;
 };
 
@@ -62,15 +66,18 @@ class Tool {
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
   // Outcome::changes names every file of the worktree that the call changes.
   virtual bool tells_changes(const nlohmann::json& /*args*/) const { return false; }
-  // What happened since the last call that the model should hear of, a job's end for instance; empty: nothing.
+  // What happened since the last call that the model should hear of, a job's end for instance;
+  // empty: nothing.
   virtual asio::awaitable<std::string> news() { co_return std::string(); }
   // nullopt: anything the schema allows. `so_far`: the arguments already written, (key, text).
-  virtual std::optional<Choices> choices(const std::string& /*key*/,
-                                         const std::vector<std::pair<std::string, std::string>>& /*so_far*/) const {
+  virtual std::optional<Choices> choices(
+      const std::string& /*key*/,
+      const std::vector<std::pair<std::string, std::string>>& /*so_far*/) const {
     return std::nullopt;
   }
-  // Error: the harness is broken and the turn ends. What the model can react to is an Outcome. Cancelling the coroutine
-  // (asio cancellation) kills what runs and returns an Error with Errc::cancelled.
+  // Error: the harness is broken and the turn ends. What the model can react to is an Outcome.
+  // Cancelling the coroutine (asio cancellation) kills what runs and returns an Error with
+  // Errc::cancelled.
   virtual asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) = 0;
 };
 

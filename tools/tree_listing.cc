@@ -18,7 +18,8 @@
 namespace lares::tools {
 namespace {
 
-// As a stamp of rules: a file on the way cannot be read without risk, so that git is asked nothing and nothing is ignored.
+// As a stamp of rules: a file on the way cannot be read without risk, so that git is asked nothing
+// and nothing is ignored.
 constexpr std::uint64_t kNoRules = 0;
 constexpr std::size_t kTemporariesMax = 1000, kProductsMax = 1000;
 
@@ -31,9 +32,7 @@ Listed::Kind kind_of(const struct stat& st) {
   return S_ISLNK(st.st_mode) ? Listed::Kind::symlink : Listed::Kind::special;
 }
 
-int depth_of(std::string_view path) {
-  return 1 + static_cast<int>(std::ranges::count(path, '/'));
-}
+int depth_of(std::string_view path) { return 1 + static_cast<int>(std::ranges::count(path, '/')); }
 
 std::string first_levels(const std::string& path, int n) {
   std::size_t end = path.find('/');
@@ -51,7 +50,8 @@ std::string counted(std::size_t n, std::string_view one, std::string_view many) 
 
 }  // namespace
 
-// One listing. Names are sorted in every directory, so that a bound always leaves out the same files.
+// One listing. Names are sorted in every directory, so that a bound always leaves out the same
+// files.
 class TreeWalk {
  public:
   TreeWalk(TreeLister& lister, const RootedFs& fs, const GitView& git, std::vector<Tracked> tracked)
@@ -88,23 +88,28 @@ class TreeWalk {
     }
     if (!too_deep_.empty()) {
       lines.push_back(fmt::format("not seen: {} more than {} levels deep",
-                                  counted(too_deep_.size(), "directory", "directories"), limits_.depth_max));
+                                  counted(too_deep_.size(), "directory", "directories"),
+                                  limits_.depth_max));
     }
     if (n_closed_ > 0) {
-      lines.push_back(fmt::format("could not be read: {}", counted(n_closed_, "directory", "directories")));
+      lines.push_back(
+          fmt::format("could not be read: {}", counted(n_closed_, "directory", "directories")));
     }
     if (n_entries_ > limits_.entries_max) {
       tree_.cut = true;
-      lines.push_back(fmt::format("the listing stopped after {} entries", grouped(limits_.entries_max)));
+      lines.push_back(
+          fmt::format("the listing stopped after {} entries", grouped(limits_.entries_max)));
     }
   }
 
   // What git says of an untracked path, from memory while the rules that reach it are the same.
   Verdict verdict(const std::string& path, bool directory, std::uint64_t rules, bool asks_ignored,
                   bool asks_attributes) {
-    if (!git_.has_repository() || rules == kNoRules || (!asks_ignored && !asks_attributes)) return {};
+    if (!git_.has_repository() || rules == kNoRules || (!asks_ignored && !asks_attributes))
+      return {};
     const std::uint64_t key = mixed(mixed(rules, directory), 2 * asks_ignored + asks_attributes);
-    if (auto known = lister_.verdicts_.find(path); known != lister_.verdicts_.end() && known->second.rules == key) {
+    if (auto known = lister_.verdicts_.find(path);
+        known != lister_.verdicts_.end() && known->second.rules == key) {
       return verdicts_.insert(lister_.verdicts_.extract(known)).position->second;
     }
     Verdict out{key, asks_ignored && git_.ignored(path, directory), {}};
@@ -135,7 +140,8 @@ class TreeWalk {
       out.ignore_file |= name == ".gitignore";
       out.attributes_file |= name == ".gitattributes";
       if (is_temporary_name(name)) {
-        if (tree_.temporaries.size() < kTemporariesMax) tree_.temporaries.push_back(prefix + std::string(name));
+        if (tree_.temporaries.size() < kTemporariesMax)
+          tree_.temporaries.push_back(prefix + std::string(name));
         continue;
       }
       out.all.emplace_back(name);
@@ -158,7 +164,8 @@ class TreeWalk {
     tree_.directories.push_back(own);
     struct stat st {};
     const auto add_rules = [&](const char* name) {
-      if (::fstatat(::dirfd(dir.get()), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && rules != kNoRules) rules = mixed(rules, stamp_of(st));
+      if (::fstatat(::dirfd(dir.get()), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && rules != kNoRules)
+        rules = mixed(rules, stamp_of(st));
       if (!GitView::can_read_rules(::dirfd(dir.get()), name)) rules = kNoRules;
     };
     if (names.ignore_file) add_rules(".gitignore");
@@ -174,16 +181,18 @@ class TreeWalk {
     }
   }
 
-  void enter_below(int dir, const std::string& name, const std::string& prefix, int depth, std::uint64_t rules,
-                   bool attributes) {
+  void enter_below(int dir, const std::string& name, const std::string& prefix, int depth,
+                   std::uint64_t rules, bool attributes) {
     const std::string path = prefix + name;
-    if (const auto at = tracked_index(path); at >= 0 && tracked_[at].submodule) {  // checked out or not
+    if (const auto at = tracked_index(path); at >= 0 && tracked_[at].submodule) {  // checked out or
+                                                                                   // not
       tree_.files.push_back({path, Listed::Kind::submodule, {}, {}});
       return;
     }
     if (n_entries_ > limits_.entries_max || verdict(path, true, rules, true, false).ignored) return;
     if (is_product_directory(name)) {
-      if (git_.has_repository() && tree_.products.size() < kProductsMax) tree_.products.push_back(path);
+      if (git_.has_repository() && tree_.products.size() < kProductsMax)
+        tree_.products.push_back(path);
       return;
     }
     if (depth >= limits_.depth_max) {
@@ -202,7 +211,8 @@ class TreeWalk {
     const auto at = tracked_index(path);
     if (at >= 0) seen_[at] = true;
     const Verdict said = verdict(path, false, rules, at < 0, attributes);
-    if (!said.ignored) tree_.files.push_back({std::move(path), kind_of(st), stamp_of(st), said.attributes});
+    if (!said.ignored)
+      tree_.files.push_back({std::move(path), kind_of(st), stamp_of(st), said.attributes});
   }
 
   // Whether git would find the tracked files of `directory` there: no part of it is a symlink.
@@ -211,7 +221,8 @@ class TreeWalk {
     if (const auto known = real_.find(directory); known != real_.end()) return known->second;
     const std::size_t slash = directory.rfind('/');
     struct stat st {};
-    const bool real = is_real_directory(slash == std::string::npos ? "" : directory.substr(0, slash)) &&
+    const bool real = is_real_directory(slash == std::string::npos ? ""
+                                                                   : directory.substr(0, slash)) &&
                       fs_.lstat(directory, st) && S_ISDIR(st.st_mode);
     return real_[directory] = real;
   }
@@ -223,8 +234,10 @@ class TreeWalk {
       if (seen_[i] || tracked_[i].submodule) continue;
       const std::size_t slash = path.rfind('/');
       const std::string directory = slash == std::string::npos ? "" : path.substr(0, slash);
-      // In a directory that was walked it was not there, or, on a file system that folds case, under another name.
-      if (walked(directory) || is_temporary_name(std::string_view(path).substr(slash + 1))) continue;
+      // In a directory that was walked it was not there, or, on a file system that folds case,
+      // under another name.
+      if (walked(directory) || is_temporary_name(std::string_view(path).substr(slash + 1)))
+        continue;
       struct stat st {};
       if (!is_real_directory(directory) || !fs_.lstat(path, st) || S_ISDIR(st.st_mode)) continue;
       if (depth_of(path) > limits_.depth_max) {
@@ -232,7 +245,8 @@ class TreeWalk {
         continue;
       }
       tree_.directories.push_back(directory);
-      tree_.files.push_back({path, kind_of(st), stamp_of(st), can_ask_below(directory) ? git_.attributes(path) : Attributes()});
+      tree_.files.push_back({path, kind_of(st), stamp_of(st),
+                             can_ask_below(directory) ? git_.attributes(path) : Attributes()});
     }
   }
   bool can_ask_below(const std::string& directory) {
@@ -240,10 +254,12 @@ class TreeWalk {
     const auto can_read = [&](const char* name) {
       struct stat st {};
       const std::string path = directory.empty() ? name : directory + "/" + name;
-      return !fs_.lstat(path, st) || GitView::can_read_rules(AT_FDCWD, (fs_.root() + "/" + path).c_str());
+      return !fs_.lstat(path, st) ||
+             GitView::can_read_rules(AT_FDCWD, (fs_.root() + "/" + path).c_str());
     };
     const std::size_t slash = directory.rfind('/');
-    const bool above = directory.empty() || can_ask_below(slash == std::string::npos ? "" : directory.substr(0, slash));
+    const bool above = directory.empty() ||
+                       can_ask_below(slash == std::string::npos ? "" : directory.substr(0, slash));
     return askable_[directory] = above && can_read(".gitignore") && can_read(".gitattributes");
   }
   bool walked(const std::string& directory) {
@@ -252,7 +268,8 @@ class TreeWalk {
       std::sort(tree_.directories.begin(), tree_.directories.end());
     }
     return std::binary_search(tree_.directories.begin(),
-                              tree_.directories.begin() + static_cast<std::ptrdiff_t>(n_walked_), directory);
+                              tree_.directories.begin() + static_cast<std::ptrdiff_t>(n_walked_),
+                              directory);
   }
 
   TreeLister& lister_;
@@ -261,14 +278,16 @@ class TreeWalk {
   const GitView& git_;
   const std::vector<Tracked> tracked_;
   std::vector<bool> seen_;
-  std::unordered_map<std::string, Verdict> verdicts_;  // of this listing; the last one's, as far as they hold
+  std::unordered_map<std::string, Verdict> verdicts_;  // of this listing; the last one's, as far as
+                                                       // they hold
   std::unordered_map<std::string, bool> real_, askable_;
   std::set<std::string> too_deep_;
   std::size_t n_entries_ = 0, n_closed_ = 0, n_walked_ = 0;
   Tree tree_;
 };
 
-TreeLister::TreeLister(std::string root, TreeLimits limits) : root_(std::move(root)), limits_(limits) {}
+TreeLister::TreeLister(std::string root, TreeLimits limits)
+    : root_(std::move(root)), limits_(limits) {}
 
 Result<Tree> TreeLister::list() {
   const auto fs = RootedFs::open(root_);

@@ -31,16 +31,20 @@ struct Tree {
   std::vector<std::string> directories;  // the ones that hold them or may come to; "" is the root
   std::vector<std::string> left_out;     // one line for each bound that was met
   bool cut = false;                      // files_max or entries_max was
-  std::vector<std::string> products;     // directories that were not entered for their name alone, where git would have
-  std::vector<std::string> temporaries;  // of an atomic write under way, or left by a crash; the first thousand
+  std::vector<std::string> products;     // directories that were not entered for their name alone,
+                                         // where git would have
+  std::vector<std::string> temporaries;  // of an atomic write under way, or left by a crash; the
+                                         // first thousand
 };
 
-// Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill (node_modules, ...).
-// Without git every file outside such directories. Symlinks and other repositories are listed and not entered.
+// Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill
+// (node_modules, ...). Without git every file outside such directories. Symlinks and other
+// repositories are listed and not entered.
 class TreeLister {
  public:
   explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());
-  // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat 1 us.
+  // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat
+  // 1 us.
   Result<Tree> list();
 
  private:

@@ -28,8 +28,9 @@ namespace lares::tools {
 namespace asio = boost::asio;
 namespace {
 
-constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO |
-                                  IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF;
+constexpr std::uint32_t kEvents = IN_CREATE | IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB |
+                                  IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE | IN_DELETE_SELF |
+                                  IN_MOVE_SELF;
 constexpr std::uint32_t kHow = IN_ONLYDIR | IN_DONT_FOLLOW | IN_EXCL_UNLINK;
 constexpr int kNewDepthMax = 64;  // of directories that come at once
 
@@ -42,7 +43,8 @@ std::string watches_allowed() {
 }  // namespace
 
 struct Watcher::State : std::enable_shared_from_this<State> {
-  State(asio::any_io_executor executor, std::string r, OnChange change, OnNote note, WatcherLimits l)
+  State(asio::any_io_executor executor, std::string r, OnChange change, OnNote note,
+        WatcherLimits l)
       : root(std::move(r)),
         on_change(std::move(change)),
         on_note(std::move(note)),
@@ -85,8 +87,9 @@ void Watcher::State::open() {
   const int fd = ::inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
   if (fd < 0) {
     incomplete = true;
-    note(fmt::format("watch {}: {}; changes are seen at the next turn only (fs.inotify.max_user_instances)", root,
-                     std::strerror(errno)));
+    note(fmt::format(
+        "watch {}: {}; changes are seen at the next turn only (fs.inotify.max_user_instances)",
+        root, std::strerror(errno)));
     return;
   }
   inotify.assign(fd);
@@ -94,12 +97,13 @@ void Watcher::State::open() {
 }
 
 void Watcher::State::receive() {
-  inotify.async_read_some(asio::buffer(buffer), [self = shared_from_this()](const boost::system::error_code& error,
-                                                                            std::size_t n) {
-    if (self->stopped || error) return;
-    self->handle(self->buffer.data(), n);
-    if (!self->stopped) self->receive();
-  });
+  inotify.async_read_some(
+      asio::buffer(buffer),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t n) {
+        if (self->stopped || error) return;
+        self->handle(self->buffer.data(), n);
+        if (!self->stopped) self->receive();
+      });
 }
 
 void Watcher::State::handle(const char* bytes, std::size_t n) {
@@ -126,7 +130,8 @@ void Watcher::State::handle(const inotify_event& event, std::string_view name) {
     return;  // below the root, its parent says so too
   }
   if (name.empty() || names_git_directory(name)) return;
-  const std::string path = directory.empty() ? std::string(name) : directory + "/" + std::string(name);
+  const std::string path = directory.empty() ? std::string(name)
+                                             : directory + "/" + std::string(name);
   const bool is_directory = event.mask & IN_ISDIR;
   if (is_directory && (event.mask & (IN_ATTRIB | IN_MODIFY | IN_CLOSE_WRITE))) return;
   if (is_directory && (event.mask & (IN_MOVED_FROM | IN_DELETE))) drop_below(path);
@@ -136,7 +141,8 @@ void Watcher::State::handle(const inotify_event& event, std::string_view name) {
 }
 
 bool Watcher::State::ignored(const std::string& path, bool directory) {
-  if (directory && is_product_directory(std::string_view(path).substr(path.rfind('/') + 1))) return true;
+  if (directory && is_product_directory(std::string_view(path).substr(path.rfind('/') + 1)))
+    return true;
   return git && git->ignored(path, directory) && !watches.contains(path);
 }
 
@@ -165,12 +171,16 @@ bool Watcher::State::add(const std::string& directory) {
   const std::string path = directory.empty() ? root : root + "/" + directory;
   if (watches.size() >= limits.directories_max && !watches.contains(directory)) {
     errno = ENOSPC;
-  } else if (const int wd = ::inotify_add_watch(inotify.native_handle(), path.c_str(), kEvents | kHow); wd >= 0) {
-    if (const auto before = watches.find(directory); before != watches.end() && before->second != wd) {
+  } else if (const int wd = ::inotify_add_watch(inotify.native_handle(), path.c_str(),
+                                                kEvents | kHow);
+             wd >= 0) {
+    if (const auto before = watches.find(directory);
+        before != watches.end() && before->second != wd) {
       directory_of.erase(before->second);
     }
     // A directory that was moved keeps its watch under its new name.
-    if (const auto other = directory_of.find(wd); other != directory_of.end() && other->second != directory) {
+    if (const auto other = directory_of.find(wd);
+        other != directory_of.end() && other->second != directory) {
       watches.erase(other->second);
     }
     watches[directory] = wd;
@@ -179,16 +189,19 @@ bool Watcher::State::add(const std::string& directory) {
   }
   if (errno != ENOSPC && errno != ENOMEM) return true;  // gone, or not ours to read
   incomplete = true;
-  note(fmt::format("watch {}: {} directories are watched and no more can be; changes elsewhere are seen at the next turn only "
-                   "(fs.inotify.max_user_watches is {})",
-                   root, watches.size(), watches_allowed()));
+  note(
+      fmt::format("watch {}: {} directories are watched and no more can be; changes elsewhere are "
+                  "seen at the next turn only "
+                  "(fs.inotify.max_user_watches is {})",
+                  root, watches.size(), watches_allowed()));
   return false;
 }
 
 // With what came in it before the watch did.
 void Watcher::State::add_new(const std::string& directory, int depth) {
   if (depth >= kNewDepthMax || !add(directory)) return;
-  const int fd = ::open((root + "/" + directory).c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  const int fd = ::open((root + "/" + directory).c_str(),
+                        O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR* entries = fd < 0 ? nullptr : ::fdopendir(fd);
   if (!entries) {
     if (fd >= 0) ::close(fd);
@@ -223,7 +236,8 @@ void Watcher::State::drop_below(const std::string& directory) {
 
 void Watcher::State::forget(int wd) {
   const auto found = directory_of.find(wd);
-  if (const auto watched = watches.find(found->second); watched != watches.end() && watched->second == wd) {
+  if (const auto watched = watches.find(found->second);
+      watched != watches.end() && watched->second == wd) {
     watches.erase(watched);
   }
   directory_of.erase(found);
@@ -242,7 +256,8 @@ void Watcher::State::arm() {
   storm = true;
   quiet.expires_at(std::min(now + limits.quiet, storm_end));
   quiet.async_wait([self = shared_from_this()](const boost::system::error_code& error) {
-    if (!error && !self->stopped && self->storm && self->quiet.expiry() <= std::chrono::steady_clock::now()) {
+    if (!error && !self->stopped && self->storm &&
+        self->quiet.expiry() <= std::chrono::steady_clock::now()) {
       self->report();
     }
   });
@@ -260,8 +275,10 @@ void Watcher::State::note(const std::string& line) {
   if (notes.insert(line.substr(0, line.find("; "))).second && on_note) on_note(line);
 }
 
-Watcher::Watcher(asio::any_io_executor executor, std::string root, OnChange on_change, OnNote on_note, WatcherLimits limits)
-    : state_(std::make_shared<State>(std::move(executor), std::move(root), std::move(on_change), std::move(on_note), limits)) {
+Watcher::Watcher(asio::any_io_executor executor, std::string root, OnChange on_change,
+                 OnNote on_note, WatcherLimits limits)
+    : state_(std::make_shared<State>(std::move(executor), std::move(root), std::move(on_change),
+                                     std::move(on_note), limits)) {
   state_->open();
 }
 

@@ -1,5 +1,5 @@
-// Says soon that something below the root changed, by inotify. It only hurries: what changed is the scanner's to find out, and
-// a change that is missed here is found by the next scan.
+// Says soon that something below the root changed, by inotify. It only hurries: what changed is the
+// scanner's to find out, and a change that is missed here is found by the next scan.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -12,29 +12,32 @@
 namespace lares::tools {
 
 struct WatcherLimits {
-  std::chrono::milliseconds quiet{300};      // after the last event of a storm
+  std::chrono::milliseconds quiet{300};       // after the last event of a storm
   std::chrono::milliseconds storm_max{3000};  // a storm that goes on is reported this often
-  std::size_t paths_max = 4096;              // of one storm; beyond it, everything
-  std::size_t directories_max = 500'000;     // a watch costs the kernel about 1 KiB
+  std::size_t paths_max = 4096;               // of one storm; beyond it, everything
+  std::size_t directories_max = 500'000;      // a watch costs the kernel about 1 KiB
 };
 
 struct TreeChange {
   bool everything = false;         // more changed than is known: scan all
-  std::vector<std::string> paths;  // relative to the root, in bytewise order: files, and directories that came or went
+  std::vector<std::string> paths;  // relative to the root, in bytewise order: files, and
+                                   // directories that came or went
 };
 
 // On the executor's thread, which is also the one it is used and destroyed on.
 class Watcher {
  public:
   using OnChange = std::function<void(const TreeChange&)>;
-  using OnNote = std::function<void(const std::string& line)>;  // what it does without, once for each reason
+  using OnNote = std::function<void(const std::string& line)>;  // what it does without, once for
+                                                                // each reason
 
-  Watcher(boost::asio::any_io_executor executor, std::string root, OnChange on_change, OnNote on_note = OnNote(),
-          WatcherLimits limits = WatcherLimits());
+  Watcher(boost::asio::any_io_executor executor, std::string root, OnChange on_change,
+          OnNote on_note = OnNote(), WatcherLimits limits = WatcherLimits());
   ~Watcher();  // no call comes afterwards
 
-  // Watches exactly these directories (Scanner::directories), which are relative to the root. Those that come later below
-  // them are watched at once unless git ignores them; a call after the next scan sets that right where it was wrong.
+  // Watches exactly these directories (Scanner::directories), which are relative to the root. Those
+  // that come later below them are watched at once unless git ignores them; a call after the next
+  // scan sets that right where it was wrong.
   void watch(const std::vector<std::string>& directories);
   std::size_t n_watched() const;
 

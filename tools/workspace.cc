@@ -12,7 +12,9 @@
 namespace lares::tools {
 namespace {
 
-tl::unexpected<Error> broken(std::string message) { return tl::unexpected(Error{Errc::broken, std::move(message)}); }
+tl::unexpected<Error> broken(std::string message) {
+  return tl::unexpected(Error{Errc::broken, std::move(message)});
+}
 
 }  // namespace
 
@@ -20,13 +22,23 @@ std::string attribute_text(std::string_view path) {
   std::string out;
   for (char c : to_utf8(path)) {
     switch (c) {
-      case '"': out += "&quot;"; break;
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("&#{};", static_cast<int>(c));
-        else out += c;
+        if (static_cast<unsigned char>(c) < 0x20)
+          out += fmt::format("&#{};", static_cast<int>(c));
+        else
+          out += c;
     }
   }
   return out;
@@ -60,9 +72,10 @@ std::string render_skipped(const std::string& path, const std::string& reason) {
   return fmt::format("<file path=\"{}\" skipped=\"{}\"/>\n", attribute_text(path), reason);
 }
 
-std::string render_shown(const std::string& path, const std::string& text, const std::string& blob) {
-  std::string out = fmt::format("<file path=\"{}\" lines=\"{}\" sha=\"{}\">\n", attribute_text(path),
-                                split_lines(text).size(), blob.substr(0, 8));
+std::string render_shown(const std::string& path, const std::string& text,
+                         const std::string& blob) {
+  std::string out = fmt::format("<file path=\"{}\" lines=\"{}\" sha=\"{}\">\n",
+                                attribute_text(path), split_lines(text).size(), blob.substr(0, 8));
   out += text;
   if (!text.empty() && !text.ends_with('\n')) out += '\n';
   return out + "</file>\n";
@@ -76,13 +89,15 @@ Result<std::vector<File>> list_files(const WorkspaceOptions& options) {
   auto tree = TreeLister(options.root).list();
   if (!tree) return tl::unexpected(std::move(tree.error()));
   if (tree->cut) {
-    return broken(fmt::format("list {}: {}; open a smaller directory", options.root, tree->left_out.front()));
+    return broken(
+        fmt::format("list {}: {}; open a smaller directory", options.root, tree->left_out.front()));
   }
   std::vector<File> out;
   std::uint64_t total = 0;
   for (const Listed& listed : tree->files) {
     struct stat st {};
-    if (listed.kind == Listed::Kind::submodule || !fs->lstat(listed.path, st)) continue;  // or gone meanwhile
+    if (listed.kind == Listed::Kind::submodule || !fs->lstat(listed.path, st))
+      continue;  // or gone meanwhile
     File file{listed.path, "", "", 0};
     load(*fs, options, st, file);
     if (file.skipped.empty() && total + file.content.size() > options.total_bytes_max) {
@@ -103,15 +118,17 @@ std::string render_file(const File& file) {
 std::string render_file(const SourceFile& file, std::string_view outline) {
   if (file.shown == Shown::path || !file.text) return render_skipped(file.path, file.reason);
   if (file.shown == Shown::full) return render_shown(file.path, *file.text, file.blob);
-  const std::string head = fmt::format("<file path=\"{}\" lines=\"{}\" sha=\"{}\" shown=\"outline\">\n", attribute_text(file.path),
-                                       split_lines(*file.text).size(), file.blob.substr(0, 8));
+  const std::string head = fmt::format(
+      "<file path=\"{}\" lines=\"{}\" sha=\"{}\" shown=\"outline\">\n", attribute_text(file.path),
+      split_lines(*file.text).size(), file.blob.substr(0, 8));
   return head + std::string(outline) + "</file>\n";
 }
 
 std::string render_repository(const std::vector<File>& files) {
   std::vector<const File*> order;
   for (const File& file : files) order.push_back(&file);
-  std::sort(order.begin(), order.end(), [](const File* a, const File* b) { return a->path < b->path; });
+  std::sort(order.begin(), order.end(),
+            [](const File* a, const File* b) { return a->path < b->path; });
   std::string out = fmt::format("<repository files=\"{}\">\n", files.size());
   for (const File* file : order) out += render_file(*file);
   return out + "</repository>\n";

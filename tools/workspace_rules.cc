@@ -11,25 +11,59 @@ namespace {
 
 using Names = std::string_view;
 
-constexpr std::array<Names, 21> kSecretNames = {
-    ".env",         ".netrc",        "_netrc",      ".npmrc",      ".pypirc",    ".git-credentials", ".htpasswd",
-    ".pgpass",      ".envrc",        "id_rsa",      "id_dsa",      "id_ecdsa",   "id_ed25519",       "id_ecdsa_sk",
-    "id_ed25519_sk", "credentials.json", "service-account.json", ".dockercfg", ".my.cnf", ".s3cfg", ".boto"};
-constexpr std::array<Names, 7> kSecretSuffixes = {".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx"};
+constexpr std::array<Names, 21> kSecretNames = {".env",
+                                                ".netrc",
+                                                "_netrc",
+                                                ".npmrc",
+                                                ".pypirc",
+                                                ".git-credentials",
+                                                ".htpasswd",
+                                                ".pgpass",
+                                                ".envrc",
+                                                "id_rsa",
+                                                "id_dsa",
+                                                "id_ecdsa",
+                                                "id_ed25519",
+                                                "id_ecdsa_sk",
+                                                "id_ed25519_sk",
+                                                "credentials.json",
+                                                "service-account.json",
+                                                ".dockercfg",
+                                                ".my.cnf",
+                                                ".s3cfg",
+                                                ".boto"};
+constexpr std::array<Names, 7> kSecretSuffixes = {".pem", ".key",      ".p12", ".pfx",
+                                                  ".jks", ".keystore", ".kdbx"};
 constexpr std::array<Names, 4> kEnvExamples = {".example", ".sample", ".template", ".dist"};
 
-constexpr std::array<Names, 19> kLockFiles = {
-    "package-lock.json", "npm-shrinkwrap.json", "yarn.lock",    "pnpm-lock.yaml", "bun.lock",     "Cargo.lock",
-    "poetry.lock",       "uv.lock",             "Pipfile.lock", "pdm.lock",       "Gemfile.lock", "composer.lock",
-    "go.sum",            "flake.lock",          "mix.lock",     "Podfile.lock",   "pubspec.lock", "packages.lock.json",
-    "gradle.lockfile"};
-constexpr std::array<Names, 5> kMinifiedSuffixes = {".min.js", ".min.css", ".min.mjs", ".js.map", ".css.map"};
+constexpr std::array<Names, 19> kLockFiles = {"package-lock.json",
+                                              "npm-shrinkwrap.json",
+                                              "yarn.lock",
+                                              "pnpm-lock.yaml",
+                                              "bun.lock",
+                                              "Cargo.lock",
+                                              "poetry.lock",
+                                              "uv.lock",
+                                              "Pipfile.lock",
+                                              "pdm.lock",
+                                              "Gemfile.lock",
+                                              "composer.lock",
+                                              "go.sum",
+                                              "flake.lock",
+                                              "mix.lock",
+                                              "Podfile.lock",
+                                              "pubspec.lock",
+                                              "packages.lock.json",
+                                              "gradle.lockfile"};
+constexpr std::array<Names, 5> kMinifiedSuffixes = {".min.js", ".min.css", ".min.mjs", ".js.map",
+                                                    ".css.map"};
 constexpr std::array<Names, 6> kMinifiable = {".js", ".mjs", ".cjs", ".css", ".html", ".svg"};
 constexpr std::size_t kMinifiedLineBytes = 2000;
 
 constexpr std::array<Names, 20> kProductDirectories = {
-    "node_modules", "__pycache__", ".venv",  "venv",  ".tox",  ".nox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".cache",
-    "target",       "build",       "dist",   "out",   ".next", ".git", ".hg",         ".svn",          ".gradle",     ".idea"};
+    "node_modules",  "__pycache__", ".venv",  "venv",   ".tox",    ".nox", ".mypy_cache",
+    ".pytest_cache", ".ruff_cache", ".cache", "target", "build",   "dist", "out",
+    ".next",         ".git",        ".hg",    ".svn",   ".gradle", ".idea"};
 
 template <std::size_t n>
 bool contains(const std::array<Names, n>& names, std::string_view name) {
@@ -37,7 +71,8 @@ bool contains(const std::array<Names, n>& names, std::string_view name) {
 }
 template <std::size_t n>
 bool ends_with_any(const std::array<Names, n>& suffixes, std::string_view name) {
-  return std::any_of(suffixes.begin(), suffixes.end(), [&](Names suffix) { return name.ends_with(suffix); });
+  return std::any_of(suffixes.begin(), suffixes.end(),
+                     [&](Names suffix) { return name.ends_with(suffix); });
 }
 
 std::string_view base_name(std::string_view path) {
@@ -47,18 +82,23 @@ std::string_view base_name(std::string_view path) {
 
 // Directories that hold other projects' files, as linguist has them.
 constexpr std::array<Names, 14> kVendorDirectories = {
-    "vendor",     "vendors", "third_party", "third-party",  "thirdparty",       "3rdparty",         "3rd_party",
-    "extern", "externals",  "external",   "Godeps",    "Carthage", "node_modules", "bower_components"};
-constexpr std::array<Names, 12> kDataSuffixes = {".csv",   ".tsv",  ".ipynb", ".svg", ".jsonl", ".ndjson",
-                                                 ".geojson", ".log", ".eps", ".gpx", ".kml", ".vcf"};
+    "vendor",   "vendors",   "third_party",  "third-party",     "thirdparty",
+    "3rdparty", "3rd_party", "extern",       "externals",       "external",
+    "Godeps",   "Carthage",  "node_modules", "bower_components"};
+constexpr std::array<Names, 12> kDataSuffixes = {".csv",   ".tsv",    ".ipynb",   ".svg",
+                                                 ".jsonl", ".ndjson", ".geojson", ".log",
+                                                 ".eps",   ".gpx",    ".kml",     ".vcf"};
 constexpr std::array<Names, 13> kGeneratedSuffixes = {
-    ".pb.go", ".pb.cc", ".pb.h", ".pb.c", ".pb.swift", ".pb.dart", ".pb.rs", ".pb.ts", ".pb.js", "_pb2.py", "_pb2.pyi",
-    "_pb2_grpc.py", ".g.dart"};
+    ".pb.go", ".pb.cc", ".pb.h",   ".pb.c",    ".pb.swift",    ".pb.dart", ".pb.rs",
+    ".pb.ts", ".pb.js", "_pb2.py", "_pb2.pyi", "_pb2_grpc.py", ".g.dart"};
 
-// A generator's note stands in a comment at the top; the words alone, in a string or in prose, mean nothing.
+// A generator's note stands in a comment at the top; the words alone, in a string or in prose, mean
+// nothing.
 constexpr int kMarkerLines = 10;
-constexpr std::array<Names, 9> kCommentStarts = {"//", "/*", "*", "#", "--", ";", "<!--", "%", "\""};
-constexpr std::array<Names, 4> kMarkers = {"Code generated", "@generated", "DO NOT EDIT", "Generated by the protocol buffer compiler"};
+constexpr std::array<Names, 9> kCommentStarts = {"//", "/*",   "*", "#", "--",
+                                                 ";",  "<!--", "%", "\""};
+constexpr std::array<Names, 4> kMarkers = {"Code generated", "@generated", "DO NOT EDIT",
+                                           "Generated by the protocol buffer compiler"};
 
 bool has_generated_marker(std::string_view text) {
   for (int i = 0; i < kMarkerLines && !text.empty(); ++i) {
@@ -81,7 +121,8 @@ bool has_generated_marker(std::string_view text) {
 }  // namespace
 
 bool is_vendored(std::string_view path) {
-  for (std::size_t slash; (slash = path.find('/')) != std::string_view::npos; path.remove_prefix(slash + 1)) {
+  for (std::size_t slash; (slash = path.find('/')) != std::string_view::npos;
+       path.remove_prefix(slash + 1)) {
     if (contains(kVendorDirectories, path.substr(0, slash))) return true;
   }
   return false;

@@ -11,10 +11,13 @@ namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
-std::string approval_question(const protocol::Item& item) { return fmt::format("{}. Run it?", one_line(item.why)); }
+std::string approval_question(const protocol::Item& item) {
+  return fmt::format("{}. Run it?", one_line(item.why));
+}
 
 std::string approval_diff(const protocol::Item& item) {
-  const protocol::Json arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  const protocol::Json arguments = protocol::Json::parse(item.arguments, nullptr,
+                                                         /*allow_exceptions=*/false);
   if (!arguments.is_object()) return "";
   std::string out;
   const auto add = [&](const char* key, char sign) {
@@ -31,17 +34,22 @@ std::string approval_diff(const protocol::Item& item) {
   add("new_str", '+');
   add("file_text", '+');
   const auto command = arguments.find("command");
-  if (item.name == "bash" && command != arguments.end() && command->is_string() && command->get_ref<const std::string&>().find('\n') != std::string::npos) add("command", ' ');
+  if (item.name == "bash" && command != arguments.end() && command->is_string() &&
+      command->get_ref<const std::string&>().find('\n') != std::string::npos)
+    add("command", ' ');
   return out.empty() ? "" : "@@\n" + out;
 }
 
 std::string approval_choices(const protocol::Item& item) {
   if (item.likes.empty()) return "y once; n no, or say what to do instead";
-  return fmt::format("y once, t this turn, s this session, r this repository, a always ({}); n no, or say what to do instead",
-                     one_line(fmt::format("{}", fmt::join(item.likes, ", "))));
+  return fmt::format(
+      "y once, t this turn, s this session, r this repository, a always ({}); n no, or say what to "
+      "do instead",
+      one_line(fmt::format("{}", fmt::join(item.likes, ", "))));
 }
 
-std::optional<protocol::ApprovalReply> approval_of(std::string_view line, const protocol::Item& item) {
+std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
+                                                   const protocol::Item& item) {
   while (!line.empty() && (line.back() == ' ' || line.back() == '\n')) line.remove_suffix(1);
   while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
   if (line.empty()) return std::nullopt;
@@ -50,7 +58,8 @@ std::optional<protocol::ApprovalReply> approval_of(std::string_view line, const 
   reply.decision = "allow";
   if (line == "y" || line == "yes") return reply;
   if (!item.likes.empty())
-    for (const auto& [letter, scope] : {std::pair{"t", "turn"}, {"s", "session"}, {"r", "repository"}, {"a", "user"}})
+    for (const auto& [letter, scope] :
+         {std::pair{"t", "turn"}, {"s", "session"}, {"r", "repository"}, {"a", "user"}})
       if (line == letter) {
         reply.scope = scope;
         return reply;

@@ -11,12 +11,15 @@ namespace lares::cli {
 
 // "git reset --hard throws away uncommitted changes. Run it?"; printable.
 std::string approval_question(const daemon::protocol::Item& item);
-// What an edit that asks would do, as a diff whose lines have no numbers; empty: the call's own line says it.
+// What an edit that asks would do, as a diff whose lines have no numbers; empty: the call's own
+// line says it.
 std::string approval_diff(const daemon::protocol::Item& item);
 inline constexpr int kAskedLinesShown = 60;  // of it
-// What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test *); n no, or say what to do instead".
+// What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test
+// *); n no, or say what to do instead".
 std::string approval_choices(const daemon::protocol::Item& item);
 // Nothing: the line says nothing. What is no choice is a denial that tells the model so.
-std::optional<daemon::protocol::ApprovalReply> approval_of(std::string_view line, const daemon::protocol::Item& item);
+std::optional<daemon::protocol::ApprovalReply> approval_of(std::string_view line,
+                                                           const daemon::protocol::Item& item);
 
 }  // namespace lares::cli

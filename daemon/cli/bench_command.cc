@@ -28,7 +28,9 @@ void stop_when_interrupted() {
   struct sigaction action {};
   action.sa_handler = [](int) {
     stop_asked = 1;
-    constexpr std::string_view kWord = "\nlares bench: interrupted; the rows so far follow when this one is done, or Ctrl-C again\n";
+    constexpr std::string_view kWord =
+        "\nlares bench: interrupted; the rows so far follow when this one is done, or Ctrl-C "
+        "again\n";
     [[maybe_unused]] const auto n = ::write(STDERR_FILENO, kWord.data(), kWord.size());
   };
   action.sa_flags = SA_RESETHAND | SA_RESTART;
@@ -75,10 +77,10 @@ int bench_command(int argc, const char* const* argv) {
                              engine::kPrefillSeconds))
       ->check(CLI::Range(0.01, 600.0))
       ->capture_default_str();
-  app.add_option("--impl", request.impl,
-                 "kernels by name, such as cpu or avx2 (default: the best)")
+  app.add_option("--impl", request.impl, "kernels by name, such as cpu or avx2 (default: the best)")
       ->check(kernel_name());
-  app.add_option("--match", request.match, "only the kernels whose name holds TEXT, such as fp4 or indexer");
+  app.add_option("--match", request.match,
+                 "only the kernels whose name holds TEXT, such as fp4 or indexer");
   app.add_option("--memory", request.memory_gb,
                  "GB for generated layers: they get as many experts as fit")
       ->check(CLI::Range(0.1, 4096.0))
@@ -88,7 +90,8 @@ int bench_command(int argc, const char* const* argv) {
       ->capture_default_str();
   auto* as_json = app.add_flag("--json", json, "print an array of rows as JSON");
   app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
-  app.add_flag("--gates", gates, "exit 1 where a figure falls short of what is asked, or was disturbed");
+  app.add_flag("--gates", gates,
+               "exit 1 where a figure falls short of what is asked, or was disturbed");
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   request.kernels = part == "kernels" || part == "all";
@@ -109,12 +112,22 @@ int bench_command(int argc, const char* const* argv) {
   if (std::fflush(stdout) != 0) return kExitError;
   if (stop_asked) return kExitInterrupted;
   if (!gates) return kExitFinished;
-  const auto count = [&](const auto& which) { return std::count_if(report->rows.begin(), report->rows.end(), which); };
-  const auto asked = count([](const engine::BenchRow& r) { return r.asked > 0; }), fall_short = count(engine::falls_short);
-  if (asked == 0) return fail(Error{"bench --gates: nothing is asked of these figures; measure kernels, decode or prefill of the flash or the pro shape, or leave --gates out"}, json);
-  const auto disturbed = count([](const engine::BenchRow& r) { return r.asked > 0 && r.disturbed; });
-  fmt::print(stderr, "lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
-             disturbed == 0 ? "" : fmt::format(", and {} were disturbed by something else that ran here", disturbed));
+  const auto count = [&](const auto& which) {
+    return std::count_if(report->rows.begin(), report->rows.end(), which);
+  };
+  const auto asked = count([](const engine::BenchRow&r) { return r.asked > 0; }),
+             fall_short = count(engine::falls_short);
+  if (asked == 0)
+    return fail(Error{"bench --gates: nothing is asked of these figures; measure kernels, decode "
+                      "or prefill of the flash or the pro shape, or leave --gates out"},
+                json);
+  const auto disturbed =
+      count([](const engine::BenchRow& r) { return r.asked > 0 && r.disturbed; });
+  fmt::print(
+      stderr, "lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
+      disturbed == 0
+          ? ""
+          : fmt::format(", and {} were disturbed by something else that ran here", disturbed));
   return fall_short + disturbed > 0 ? kExitError : kExitFinished;
 }
 

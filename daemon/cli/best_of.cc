@@ -31,8 +31,14 @@ constexpr std::chrono::minutes kTestTimeout{10};  // the daemon's own limit of a
 
 class BestOf {
  public:
-  BestOf(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options, const std::string& prompt)
-      : daemon_(daemon), turn_(turn), options_(options), prompt_(prompt), err_(Terminal::detect(STDERR_FILENO)), lines_(STDERR_FILENO, err_) {}
+  BestOf(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options,
+         const std::string& prompt)
+      : daemon_(daemon),
+        turn_(turn),
+        options_(options),
+        prompt_(prompt),
+        err_(Terminal::detect(STDERR_FILENO)),
+        lines_(STDERR_FILENO, err_) {}
 
   int run() {
     const auto done = attempt_all();
@@ -93,7 +99,8 @@ class BestOf {
     auto made = create_in_worktree(link_, std::move(create), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));
     Attempt a;
-    a.number = number, a.branch = made->branch, a.session = std::move(made->session), a.prompt_id = fresh_prompt_id();
+    a.number = number, a.branch = made->branch, a.session = std::move(made->session),
+    a.prompt_id = fresh_prompt_id();
     attempts_.push_back(a);
     protocol::SessionSubscribe subscribe;
     subscribe.session_id = a.session.session_id;
@@ -116,15 +123,26 @@ class BestOf {
   Result<> step(const Happening& h) {
     using Kind = Happening::Kind;
     switch (h.kind) {
-      case Kind::notification: return notified(h);
+      case Kind::notification:
+        return notified(h);
       case Kind::closed:
         tell_where_they_are();
-        return tl::unexpected(Error{fmt::format("the connection to the daemon was lost; see its log in {}", daemon_.state_dir), Error::Kind::disconnected});
+        return tl::unexpected(
+            Error{fmt::format("the connection to the daemon was lost; see its log in {}",
+                              daemon_.state_dir),
+                  Error::Kind::disconnected});
       case Kind::interrupt:
-      case Kind::terminate: interrupt(); break;
-      case Kind::hangup: left_ = true; break;
-      case Kind::resized: lines_.resized(); break;
-      default: break;
+      case Kind::terminate:
+        interrupt();
+        break;
+      case Kind::hangup:
+        left_ = true;
+        break;
+      case Kind::resized:
+        lines_.resized();
+        break;
+      default:
+        break;
     }
     return {};
   }
@@ -137,7 +155,9 @@ class BestOf {
     }
     interrupted_ = true;
     lines_.end();
-    if (!daemon_.json) fmt::print(stderr, "interrupting; what there is will be compared. Once more leaves at once\n");
+    if (!daemon_.json)
+      fmt::print(stderr,
+                 "interrupting; what there is will be compared. Once more leaves at once\n");
     for (Attempt& a : attempts_) {
       if (a.sent && !a.ended) {
         protocol::TurnInterrupt request;
@@ -160,14 +180,19 @@ class BestOf {
   Result<> notified(const Happening& h) {
     if (h.message.method == protocol::ServerState::kNotification) {
       const auto state = protocol::from_json<protocol::ServerState>(h.message.params);
-      if (state && state->state == "failed") return tl::unexpected(Error{"load the model: " + state->message});
+      if (state && state->state == "failed")
+        return tl::unexpected(Error{"load the model: " + state->message});
     }
     with<protocol::SessionState>(h, [&](Attempt& a, const auto& x) {
       if (!a.ended && a.sent) a.state = x.state;
       if (x.state == "decode" || x.state == "tool") sampling_ = true;
     });
-    with<protocol::ItemDelta>(h, [&](Attempt& a, const auto& x) { a.tokens_in_step = std::max(a.tokens_in_step, x.tokens); });
-    with<protocol::TurnStep>(h, [&](Attempt& a, const auto& x) { a.step = x.step, a.tokens += x.usage.generated, a.tokens_in_step = 0; });
+    with<protocol::ItemDelta>(h, [&](Attempt& a, const auto& x) {
+      a.tokens_in_step = std::max(a.tokens_in_step, x.tokens);
+    });
+    with<protocol::TurnStep>(h, [&](Attempt& a, const auto& x) {
+      a.step = x.step, a.tokens += x.usage.generated, a.tokens_in_step = 0;
+    });
     with<protocol::TurnEnded>(h, [&](Attempt& a, const auto& x) {
       a.ended = sampling_ = true, a.reason = x.reason, a.message = x.message, a.tokens_in_step = 0;
       a.tokens = std::max(a.tokens, x.usage.generated);
@@ -223,11 +248,14 @@ class BestOf {
     const Terminal out = Terminal::detect(STDOUT_FILENO);
     if (!daemon_.json) {
       for (const Attempt& a : attempts_)
-        if (!a.message.empty()) fmt::print(stderr, "attempt {}: {}\n", a.number, printable(a.message));
+        if (!a.message.empty())
+          fmt::print(stderr, "attempt {}: {}\n", a.number, printable(a.message));
       print_patch(best.diff.diff, STDOUT_FILENO, out);
-      if (best.diff.cut) fmt::print("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
+      if (best.diff.cut)
+        fmt::print("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
       fmt::print("\n{}", best_of_table(order, out));
-      if (!best.passes()) fmt::print("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));
+      if (!best.passes())
+        fmt::print("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));
       std::fflush(stdout);
     }
     const bool applied = wants(best) && apply(best);
@@ -243,13 +271,18 @@ class BestOf {
       return false;
     }
     if (!best.passes()) {
-      if (!daemon_.json) fmt::print("none passes its tests, so nothing is applied; `lares apply {}` does it all the same\n", best.session.session_id);
+      if (!daemon_.json)
+        fmt::print(
+            "none passes its tests, so nothing is applied; `lares apply {}` does it all the same\n",
+            best.session.session_id);
       return false;
     }
     if (options_.apply) return true;
-    const bool asks = !daemon_.json && !interrupted_ && ::isatty(STDIN_FILENO) == 1 && ::isatty(STDOUT_FILENO) == 1;
+    const bool asks = !daemon_.json && !interrupted_ && ::isatty(STDIN_FILENO) == 1 &&
+                      ::isatty(STDOUT_FILENO) == 1;
     if (asks && confirmed(best)) return true;
-    if (!daemon_.json) fmt::print("`lares apply {}` brings it into your worktree\n", best.session.session_id);
+    if (!daemon_.json)
+      fmt::print("`lares apply {}` brings it into your worktree\n", best.session.session_id);
     return false;
   }
 
@@ -260,7 +293,9 @@ class BestOf {
       const Happening h = link_.next(Clock::now() + std::chrono::hours(24));
       if (h.kind == Happening::Kind::typed) return h.line == "y" || h.line == "yes";
       using Kind = Happening::Kind;
-      if (h.kind == Kind::notification || h.kind == Kind::answer || h.kind == Kind::resized || h.kind == Kind::tick) continue;
+      if (h.kind == Kind::notification || h.kind == Kind::answer || h.kind == Kind::resized ||
+          h.kind == Kind::tick)
+        continue;
       fmt::print(stderr, "\n");
       return false;
     }
@@ -297,7 +332,8 @@ class BestOf {
 
   void tell_where_they_are() {
     lines_.end();
-    if (!daemon_.json) fmt::print(stderr, "the attempts are in their worktrees; `lares worktrees` lists them\n");
+    if (!daemon_.json)
+      fmt::print(stderr, "the attempts are in their worktrees; `lares worktrees` lists them\n");
   }
 
   void say(const std::string& what) {
@@ -322,19 +358,25 @@ class BestOf {
 void BestOfOptions::add_to(CLI::App& app) {
   auto* best = app.add_option("--best-of", n, "try N times, each in its own worktree; tests decide")
                    ->check(whole_number_in(kAttemptsMin, kAttemptsMax));
-  app.add_option("--test", test, "what the tests are, for a shell (default: what the tool `test` finds)")->needs(best)->group(kSeldom);
+  app.add_option("--test", test,
+                 "what the tests are, for a shell (default: what the tool `test` finds)")
+      ->needs(best)
+      ->group(kSeldom);
   app.add_flag("--apply", apply, "bring the best into your worktree, if it passes")->needs(best);
   app.add_flag("--keep", keep, "keep the worktrees of the others too")->needs(best)->group(kSeldom);
 }
 
 std::string BestOfOptions::wrong(const TurnOptions& turn, bool worktree) const {
-  if ((n > 0 || worktree) && !turn.session.empty()) return "--session continues a session where it is: leave out --worktree and --best-of";
+  if ((n > 0 || worktree) && !turn.session.empty())
+    return "--session continues a session where it is: leave out --worktree and --best-of";
   if (n > 0 && worktree) return "--best-of makes worktrees anyway: leave out --worktree";
-  if (n > 0 && turn.temperature && *turn.temperature == 0) return "--best-of of the likeliest tokens is the same every time: leave out --greedy";
+  if (n > 0 && turn.temperature && *turn.temperature == 0)
+    return "--best-of of the likeliest tokens is the same every time: leave out --greedy";
   return "";
 }
 
-int best_of(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options, const std::string& prompt) {
+int best_of(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options,
+            const std::string& prompt) {
   return BestOf(daemon, turn, options, prompt).run();
 }
 

@@ -1,4 +1,5 @@
-// lares run --best-of N: the same task N times, each in a worktree of its own with another seed; the tests say which is kept.
+// lares run --best-of N: the same task N times, each in a worktree of its own with another seed;
+// the tests say which is kept.
 #pragma once
 
 #include <string>
@@ -15,9 +16,11 @@ struct BestOfOptions {
   bool apply = false, keep = false;
 
   void add_to(CLI::App& app);
-  std::string wrong(const TurnOptions& turn, bool worktree) const;  // what does not go together; empty: all does
+  std::string wrong(const TurnOptions& turn, bool worktree) const;  // what does not go together;
+                                                                    // empty: all does
 };
 
-int best_of(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options, const std::string& prompt);
+int best_of(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options,
+            const std::string& prompt);
 
 }  // namespace lares::cli

@@ -1,4 +1,5 @@
-// One attempt of several, how attempts are ranked, and how they are shown while they run and in the end.
+// One attempt of several, how attempts are ranked, and how they are shown while they run and in the
+// end.
 #pragma once
 
 #include <string>
@@ -15,19 +16,21 @@ struct Attempt {
   std::string branch, prompt_id;
   bool sent = false;
   std::int64_t turn_id = 0, step = 0;
-  std::int64_t tokens = 0, tokens_in_step = 0;  // sampled in the steps that ended, and in the one that runs
+  std::int64_t tokens = 0, tokens_in_step = 0;  // sampled in the steps that ended, and in the one
+                                                // that runs
   std::string state = "waiting";                // see protocol::SessionState; ended: how
   bool ended = false;
-  std::string reason, message;                  // see protocol::TurnEnded
+  std::string reason, message;  // see protocol::TurnEnded
   daemon::protocol::SessionTestResult test;
-  std::string untested;                         // why the tests say nothing of it; empty: they do
+  std::string untested;  // why the tests say nothing of it; empty: they do
   daemon::protocol::WorktreeDiffResult diff;
 
   bool passes() const { return untested.empty() && test.passed; }
 };
 
-// The best first: one that passes, that did something, whose turn came to its end, with the fewest failures, with the smallest diff, the
-// first. One that changed nothing may pass tests that passed before.
+// The best first: one that passes, that did something, whose turn came to its end, with the fewest
+// failures, with the smallest diff, the first. One that changed nothing may pass tests that passed
+// before.
 std::vector<const Attempt*> ranked(const std::vector<Attempt>& attempts);
 
 // One line: state, step, tokens.
@@ -36,7 +39,8 @@ std::string live_line(const Attempt& attempt);
 std::string best_of_table(const std::vector<const Attempt*>& ranked, const Terminal& terminal);
 daemon::protocol::Json best_of_json(const std::vector<const Attempt*>& ranked, bool applied);
 
-// A line for each attempt, redrawn in place on a terminal; elsewhere a line when the state or the step of one changes.
+// A line for each attempt, redrawn in place on a terminal; elsewhere a line when the state or the
+// step of one changes.
 class AttemptLines {
  public:
   AttemptLines(int fd, Terminal terminal) : fd_(fd), terminal_(terminal) {}

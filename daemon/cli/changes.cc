@@ -25,9 +25,13 @@ std::vector<daemon::protocol::FileChange> Changes::of(const std::string& path) c
   std::vector<daemon::protocol::FileChange> kept;
   for (const auto& change : all_) {
     if (change.path != path) continue;
-    const auto same = std::find_if(kept.begin(), kept.end(), [&](const auto& k) { return !change.after.empty() && k.before == change.after; });
-    if (same == kept.end()) kept.push_back(change);
-    else kept.erase(same, kept.end());
+    const auto same = std::find_if(kept.begin(), kept.end(), [&](const auto& k) {
+      return !change.after.empty() && k.before == change.after;
+    });
+    if (same == kept.end())
+      kept.push_back(change);
+    else
+      kept.erase(same, kept.end());
   }
   return kept;
 }

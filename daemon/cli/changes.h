@@ -11,13 +11,13 @@ namespace lares::cli {
 
 class Changes {
  public:
-  void add(const daemon::protocol::Item& item);  // a completed one
+  void add(const daemon::protocol::Item& item);                                  // a completed one
   const std::vector<daemon::protocol::FileChange>& all() const { return all_; }  // in order
   // Paths whose content at the end is another than at the beginning: an edit that was taken back
   // does not count.
   std::vector<std::string> net() const;
-  // The changes of one path without those that were taken back later: where the content is one that it
-  // was before, what lies between is left out.
+  // The changes of one path without those that were taken back later: where the content is one that
+  // it was before, what lies between is left out.
   std::vector<daemon::protocol::FileChange> of(const std::string& path) const;
   // False: a command ran that may have changed other files too.
   bool complete() const { return complete_; }

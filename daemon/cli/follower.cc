@@ -19,17 +19,21 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kRedrawEvery{120};
-constexpr int kReconnectsMax = 5;  // in one turn; a daemon that keeps dying is reported, not retried for ever
+constexpr int kReconnectsMax = 5;  // in one turn; a daemon that keeps dying is reported, not
+                                   // retried for ever
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
   if (reason == "cancelled") return kExitInterrupted;
-  if (reason == "max_tokens" || reason == "max_steps" || reason == "context_full" || reason == "repetition" || reason == "unfinished") return kExitLimited;
+  if (reason == "max_tokens" || reason == "max_steps" || reason == "context_full" ||
+      reason == "repetition" || reason == "unfinished")
+    return kExitLimited;
   return kExitError;
 }
 
 Transcript::Options view_options(bool json, bool hide_thinking) {
-  return {.answer_live = ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1 && !json, .show_thinking = !hide_thinking};
+  return {.answer_live = ::isatty(STDOUT_FILENO) == 1 && ::isatty(STDERR_FILENO) == 1 && !json,
+          .show_thinking = !hide_thinking};
 }
 
 // One that makes no sense is as good as an unknown one: ignored.
@@ -85,12 +89,14 @@ Result<protocol::SessionSubscribeResult> Follower::subscribe() {
   return subscribed;
 }
 
-// The turn does not depend on this connection: the daemon goes on with it, or writes down that it died.
+// The turn does not depend on this connection: the daemon goes on with it, or writes down that it
+// died.
 Result<> Follower::reconnect() {
   view_.hide_status();
   if (++reconnects_ > kReconnectsMax) {
-    return tl::unexpected(Error{fmt::format("follow session {}: the connection to the daemon was lost {} times; see its log in {}", session_.session_id,
-                                            reconnects_, daemon_.state_dir)});
+    return tl::unexpected(Error{fmt::format(
+        "follow session {}: the connection to the daemon was lost {} times; see its log in {}",
+        session_.session_id, reconnects_, daemon_.state_dir)});
   }
   if (!daemon_.json) view_.note(Style::yellow, "lost the connection to the daemon; reconnecting");
   lost_ = false;
@@ -100,11 +106,15 @@ Result<> Follower::reconnect() {
     lost_ = true;
     return {};
   }
-  if (again && !daemon_.json) view_.note(Style::yellow, started_ ? "restarted the daemon; the session continues" : "reconnected");
+  if (again && !daemon_.json)
+    view_.note(Style::yellow,
+               started_ ? "restarted the daemon; the session continues" : "reconnected");
   return again;
 }
 
-bool Follower::can_answer() const { return !daemon_.json && ::isatty(STDIN_FILENO) == 1 && screen_.terminal().width > 0; }
+bool Follower::can_answer() const {
+  return !daemon_.json && ::isatty(STDIN_FILENO) == 1 && screen_.terminal().width > 0;
+}
 
 void Follower::step(const Happening& h) {
   switch (h.kind) {
@@ -118,7 +128,8 @@ void Follower::step(const Happening& h) {
     case Happening::Kind::terminate:
       interrupt();
       break;
-    case Happening::Kind::hangup:  // nobody is left to read; the turn goes on and its session can be continued
+    case Happening::Kind::hangup:  // nobody is left to read; the turn goes on and its session can
+                                   // be continued
       exit_ = kExitInterrupted;
       break;
     case Happening::Kind::resized:
@@ -128,7 +139,8 @@ void Follower::step(const Happening& h) {
       reply(h.line);
       break;
     case Happening::Kind::no_more_input:
-      if (question_open_) view_.note(Style::yellow, "no answer can be typed here; interrupt the turn with Ctrl-C");
+      if (question_open_)
+        view_.note(Style::yellow, "no answer can be typed here; interrupt the turn with Ctrl-C");
       question_open_ = false;
       break;
     case Happening::Kind::answer:
@@ -143,16 +155,19 @@ void Follower::step(const Happening& h) {
 void Follower::notified(const Happening& h) {
   if (daemon_.json) print_line(h.line);
   const auto seq = h.message.params.find("seq");
-  if (seq != h.message.params.end() && seq->is_number_integer()) last_seq_ = std::max(last_seq_, seq->get<std::int64_t>());
+  if (seq != h.message.params.end() && seq->is_number_integer())
+    last_seq_ = std::max(last_seq_, seq->get<std::int64_t>());
   noticed(h.message);
   if (exit_) return;
   on<protocol::ServerState>(h.message, [&](const auto& x) { server_state(x); });
-  on<protocol::ConnectionEvicted>(h.message, [&](const auto&) { lost_ = true; });  // and the daemon closes next
+  on<protocol::ConnectionEvicted>(h.message, [&](const auto&) { lost_ = true; });  // and the daemon
+                                                                                   // closes next
   on<protocol::ItemCompleted>(h.message, [&](const auto& x) {
     if (!ours(x.item.turn_id)) return;
     changes_.add(x.item);
     if (x.item.id != question_id_) return;
-    if (question_open_ && x.item.state == "done") view_.note(Style::dim, "answered from another terminal");
+    if (question_open_ && x.item.state == "done")
+      view_.note(Style::dim, "answered from another terminal");
     answered_elsewhere();
   });
   if (!daemon_.json) shown(h);
@@ -179,7 +194,9 @@ void Follower::asks(const protocol::Item& item) {
     if (question_open_) view_.note(Style::dim, "allowed from another terminal");
     return answered_elsewhere();
   }
-  if ((item.state != "waiting" && item.state != "asking") || (question_open_ && item.id == question_id_)) return;
+  if ((item.state != "waiting" && item.state != "asking") ||
+      (question_open_ && item.id == question_id_))
+    return;
   view_.hide_status();
   if (item.state == "asking") {
     transcript_.diff({"", approval_diff(item)}, kAskedLinesShown);
@@ -189,8 +206,10 @@ void Follower::asks(const protocol::Item& item) {
     return ask_line(item.id);
   }
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  const bool told = arguments.is_object() && arguments.contains("question") && arguments["question"].is_string();
-  view_.note(Style::bold, told ? one_line(arguments["question"].get<std::string>()) : "the model asks; type an answer:");
+  const bool told = arguments.is_object() && arguments.contains("question") &&
+                    arguments["question"].is_string();
+  view_.note(Style::bold, told ? one_line(arguments["question"].get<std::string>())
+                               : "the model asks; type an answer:");
   ask_line(item.id);
 }
 
@@ -230,7 +249,9 @@ void Follower::server_state(const protocol::ServerState& state) {
     if (started_) end_useless_daemon(link_);
     view_.hide_status();
     transcript_.finish();
-    exit_ = fail(Error{"load the model: " + state.message + "; `lares config` shows where its directory is set"}, daemon_.json);
+    exit_ = fail(Error{"load the model: " + state.message +
+                       "; `lares config` shows where its directory is set"},
+                 daemon_.json);
     return;
   }
   if (!daemon_.json) view_.model_state(state);
@@ -255,9 +276,12 @@ void Follower::sum_up(const protocol::TurnEnded& ended) {
   }
   transcript_.finish();
   const int status = status_of(ended.reason);
-  const Style style = status == kExitFinished ? Style::dim : status == kExitError ? Style::red : Style::yellow;
+  const Style style = status == kExitFinished ? Style::dim
+                      : status == kExitError  ? Style::red
+                                              : Style::yellow;
   screen_.line("");
-  screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, session_.session_id)));
+  screen_.line(
+      screen_.terminal().paint(style, view_.summary(ended, changes_, session_.session_id)));
 }
 
 }  // namespace lares::cli

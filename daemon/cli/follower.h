@@ -1,4 +1,5 @@
-// Follows turns of one session until they end, across restarts of the daemon: what lares run, review and attach have in common.
+// Follows turns of one session until they end, across restarts of the daemon: what lares run,
+// review and attach have in common.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +38,7 @@ class Follower {
   // A turn that is followed is over: says so and leaves.
   virtual void ended(const protocol::TurnEnded& ended) { conclude(ended); }
 
-  Result<> reach_daemon();  // starts one where none runs
+  Result<> reach_daemon();                               // starts one where none runs
   Result<protocol::SessionSubscribeResult> subscribe();  // to session_, behind last_seq_
   void conclude(const protocol::TurnEnded& ended);
   void sum_up(const protocol::TurnEnded& ended);
@@ -69,7 +70,8 @@ class Follower {
   void reply(const std::string& line);
   void answered_elsewhere();
 
-  std::int64_t replay_to_ = 0;  // facts up to here are the past: what they asked has been answered, or comes again as a snapshot
+  std::int64_t replay_to_ = 0;  // facts up to here are the past: what they asked has been answered,
+                                // or comes again as a snapshot
   std::string question_id_;
   protocol::Item asking_;  // the call that asks for permission
   bool question_open_ = false, lost_ = false;

@@ -1,4 +1,5 @@
-// The output of `lares model generate`: text or ids as they are drawn, their log-probabilities, and where the time went.
+// The output of `lares model generate`: text or ids as they are drawn, their log-probabilities, and
+// where the time went.
 #pragma once
 
 #include <chrono>
@@ -27,7 +28,8 @@ class DrawnTokens {
 class LogprobsFile {
  public:
   Result<> open(const std::string& path);  // empty: nothing is written
-  Result<> add(const engine::Timeline& timeline, engine::Token token, const std::string& text, int n);
+  Result<> add(const engine::Timeline& timeline, engine::Token token, const std::string& text,
+               int n);
   Result<> close();
 
  private:
@@ -39,7 +41,8 @@ struct GenerateTimes {
   using Time = std::chrono::steady_clock::time_point;
   std::size_t n_prompt = 0;
   int n_drawn = 0;
-  Time asked, read, first, last;  // first: the first token was drawn, for which nothing more had to be evaluated
+  Time asked, read, first, last;  // first: the first token was drawn, for which nothing more had to
+                                  // be evaluated
 };
 // On stderr.
 void print_rates(const GenerateTimes& times);

@@ -28,11 +28,13 @@ struct Pipe {
 
 Result<Pipe> make_pipe() {
   int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return tl::unexpected(Error{fmt::format("run git: make a pipe: {}", std::strerror(errno))});
+  if (::pipe2(ends, O_CLOEXEC) != 0)
+    return tl::unexpected(Error{fmt::format("run git: make a pipe: {}", std::strerror(errno))});
   return Pipe{tools::Fd(ends[0]), tools::Fd(ends[1])};
 }
 
-Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>& arguments, int out, int err) {
+Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>& arguments,
+                    int out, int err) {
   std::vector<const char*> argv = {"git", "--no-pager", "-c", "core.quotePath=off"};
   for (const auto& argument : arguments) argv.push_back(argument.c_str());
   argv.push_back(nullptr);
@@ -50,10 +52,14 @@ Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>
   ::posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
   ::posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
   pid_t pid = 0;
-  const int failed = ::posix_spawnp(&pid, "git", &actions, nullptr, const_cast<char* const*>(argv.data()), environment.data());
+  const int failed = ::posix_spawnp(&pid, "git", &actions, nullptr,
+                                    const_cast<char* const*>(argv.data()), environment.data());
   ::posix_spawn_file_actions_destroy(&actions);
-  if (failed == ENOENT) return tl::unexpected(Error{"run git: there is no such program; install git"});
-  if (failed != 0) return tl::unexpected(Error{fmt::format("run git in {}: {}", directory, std::strerror(failed))});
+  if (failed == ENOENT)
+    return tl::unexpected(Error{"run git: there is no such program; install git"});
+  if (failed != 0)
+    return tl::unexpected(
+        Error{fmt::format("run git in {}: {}", directory, std::strerror(failed))});
   return pid;
 }
 
@@ -71,7 +77,8 @@ bool take(int fd, std::string& into, std::size_t bytes_max, bool& cut) {
 
 }  // namespace
 
-Result<GitOutput> run_git(const std::string& directory, const std::vector<std::string>& arguments, std::size_t bytes_max) {
+Result<GitOutput> run_git(const std::string& directory, const std::vector<std::string>& arguments,
+                          std::size_t bytes_max) {
   auto out = make_pipe();
   if (!out) return tl::unexpected(out.error());
   auto err = make_pipe();
@@ -81,14 +88,17 @@ Result<GitOutput> run_git(const std::string& directory, const std::vector<std::s
   out->write = {}, err->write = {};
   GitOutput result;
   bool err_cut = false;
-  std::array<pollfd, 2> open = {pollfd{out->read.get(), POLLIN, 0}, pollfd{err->read.get(), POLLIN, 0}};
+  std::array<pollfd, 2> open = {pollfd{out->read.get(), POLLIN, 0},
+                                pollfd{err->read.get(), POLLIN, 0}};
   while (open[0].fd >= 0 || open[1].fd >= 0) {
     if (::poll(open.data(), open.size(), -1) < 0) {
       if (errno == EINTR) continue;
       break;
     }
-    if (open[0].revents != 0 && !take(open[0].fd, result.out, bytes_max, result.cut)) open[0].fd = -1;
-    if (open[1].revents != 0 && !take(open[1].fd, result.err, kErrorBytesMax, err_cut)) open[1].fd = -1;
+    if (open[0].revents != 0 && !take(open[0].fd, result.out, bytes_max, result.cut))
+      open[0].fd = -1;
+    if (open[1].revents != 0 && !take(open[1].fd, result.err, kErrorBytesMax, err_cut))
+      open[1].fd = -1;
   }
   int status = 0;
   while (::waitpid(*pid, &status, 0) < 0 && errno == EINTR) {

@@ -14,8 +14,9 @@ struct GitOutput {
   bool cut = false;  // there was more than asked for
 };
 
-// Runs `git ARGUMENTS` in `directory` and waits for its end; of its output at most `bytes_max` are kept, the rest is read and dropped.
-// An Error: git could not be run at all.
-Result<GitOutput> run_git(const std::string& directory, const std::vector<std::string>& arguments, std::size_t bytes_max);
+// Runs `git ARGUMENTS` in `directory` and waits for its end; of its output at most `bytes_max` are
+// kept, the rest is read and dropped. An Error: git could not be run at all.
+Result<GitOutput> run_git(const std::string& directory, const std::vector<std::string>& arguments,
+                          std::size_t bytes_max);
 
 }  // namespace lares::cli

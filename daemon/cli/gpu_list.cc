@@ -24,7 +24,8 @@ std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::stri
   std::erase(text, ' ');
   std::vector<std::uint64_t> out;
   const auto refuse = [&](std::string because) {
-    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GiB, or 1x141,2x79.6", text, because);
+    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GiB, or 1x141,2x79.6", text,
+                      because);
     return std::nullopt;
   };
   std::istringstream list(text);
@@ -35,9 +36,13 @@ std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::stri
     if (x != std::string::npos && (!number(std::string_view(one).substr(0, x), count) || count < 1))
       return refuse(fmt::format("\"{:.20}\" is no number of GPUs", one.substr(0, x)));
     const std::string_view size = std::string_view(one).substr(x == std::string::npos ? 0 : x + 1);
-    if (!number(size, gib) || !(gib >= kGpuGiBMin && gib <= kGpuGiBMax)) return refuse(fmt::format("\"{:.20}\" is no size from {} to {} GiB", size, kGpuGiBMin, kGpuGiBMax));
-    if (count > static_cast<std::int64_t>(engine::kGpusMax - out.size())) return refuse(fmt::format("more than {} GPUs", engine::kGpusMax));
-    out.insert(out.end(), static_cast<std::size_t>(count), static_cast<std::uint64_t>(gib * (1 << 30)));
+    if (!number(size, gib) || !(gib >= kGpuGiBMin && gib <= kGpuGiBMax))
+      return refuse(
+          fmt::format("\"{:.20}\" is no size from {} to {} GiB", size, kGpuGiBMin, kGpuGiBMax));
+    if (count > static_cast<std::int64_t>(engine::kGpusMax - out.size()))
+      return refuse(fmt::format("more than {} GPUs", engine::kGpusMax));
+    out.insert(out.end(), static_cast<std::size_t>(count),
+               static_cast<std::uint64_t>(gib * (1 << 30)));
   }
   if (out.empty()) return refuse("it names none");
   return out;

@@ -56,8 +56,10 @@ constexpr Example kExamples[] = {
     {"lares model plan", "lares model plan /models/DeepSeek-V4-Flash --gpus 1x79.6"},
     {"lares model repack", "lares model repack /models/DeepSeek-V4-Flash"},
     {"lares model verify", "lares model verify /models/DeepSeek-V4-Flash --tokens 64"},
-    {"lares model logits", "lares model logits --model DIR --tokens ids.json --out logits.safetensors"},
-    {"lares model generate", "lares model generate --model DIR --prompt \"def f(x):\" --raw --stats"},
+    {"lares model logits",
+     "lares model logits --model DIR --tokens ids.json --out logits.safetensors"},
+    {"lares model generate",
+     "lares model generate --model DIR --prompt \"def f(x):\" --raw --stats"},
     {"lares tokenize", "lares tokenize --count --file README.md"},
     {"lares bench", "lares bench kernels --match fp4 --seconds 2"},
     {"lares completion", "source <(lares completion bash)"},
@@ -65,7 +67,8 @@ constexpr Example kExamples[] = {
 };
 
 std::string upper(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   return text;
 }
 
@@ -80,14 +83,20 @@ std::string placeholder(const CLI::Option& option) {
 // "{a,b}" as CLI::IsMember writes it, as "a, b".
 std::string words(const CLI::Option& option) {
   const std::string type = option.get_type_name();
-  const auto begin = type.find('{'), end = type.find('}', begin == std::string::npos ? 0 : begin);  // a second list is of what the words stand for
+  const auto begin = type.find('{'),
+             end = type.find('}', begin == std::string::npos ? 0 : begin);  // a second list is of
+                                                                            // what the words stand
+                                                                            // for
   if (begin == std::string::npos || end == std::string::npos) return "";
   std::string out;
   bool skips = false;  // "auto->2": what it stands for is nobody's business
   for (const char c : type.substr(begin + 1, end - begin - 1)) {
-    if (c == ',') out += ", ", skips = false;
-    else if (c == '-' && !skips && out.size() > 0 && type.find("->") != std::string::npos) skips = true;
-    else if (!skips) out += c;
+    if (c == ',')
+      out += ", ", skips = false;
+    else if (c == '-' && !skips && out.size() > 0 && type.find("->") != std::string::npos)
+      skips = true;
+    else if (!skips)
+      out += c;
   }
   return out;
 }
@@ -139,14 +148,19 @@ std::vector<const CLI::App*> subcommands(const CLI::App& app) {
   return {all.begin(), all.end()};
 }
 
-bool is_positional(const CLI::Option& option) { return option.get_lnames().empty() && option.get_snames().empty(); }
+bool is_positional(const CLI::Option& option) {
+  return option.get_lnames().empty() && option.get_snames().empty();
+}
 
 }  // namespace
 
-std::string path_of(const CLI::App& app) { return app.get_parent() ? path_of(*app.get_parent()) + " " + app.get_name() : app.get_name(); }
+std::string path_of(const CLI::App& app) {
+  return app.get_parent() ? path_of(*app.get_parent()) + " " + app.get_name() : app.get_name();
+}
 
 std::string_view example_of(std::string_view path) {
-  const auto at = std::find_if(std::begin(kExamples), std::end(kExamples), [&](const Example& e) { return e.path == path; });
+  const auto at = std::find_if(std::begin(kExamples), std::end(kExamples),
+                               [&](const Example& e) { return e.path == path; });
   return at == std::end(kExamples) ? std::string_view() : at->line;
 }
 
@@ -176,28 +190,36 @@ std::string form_of(const CLI::Option& option) {
 std::string meaning_of(const CLI::Option& option) {
   std::string out = option.get_description();
   const std::string list = words(option);
-  if (!list.empty() && out.find(list.substr(0, list.find(','))) == std::string::npos) out += ": " + list;
-  if (const std::string usual = option.get_default_str(); !usual.empty()) out += fmt::format(" [{}]", usual);
+  if (!list.empty() && out.find(list.substr(0, list.find(','))) == std::string::npos)
+    out += ": " + list;
+  if (const std::string usual = option.get_default_str(); !usual.empty())
+    out += fmt::format(" [{}]", usual);
   return out;
 }
 
 std::string help_text(const CLI::App& top, int wanted) {
   const int width = wanted > 0 ? std::min(wanted, kHelpColumns) : kHelpColumns;
   const CLI::App* app = &top;
-  while (!app->get_subcommands().empty()) app = app->get_subcommands().back();  // the one whose help was asked for
-  std::string out = wrapped("Usage: ", usage_of(*app), 7, width) + paragraphs(app->get_description(), width) + "\n";
-  for (const auto* sub : subcommands(*app)) out += row(sub->get_name(), sub->get_description(), width);
+  while (!app->get_subcommands().empty())
+    app = app->get_subcommands().back();  // the one whose help was asked for
+  std::string out = wrapped("Usage: ", usage_of(*app), 7, width) +
+                    paragraphs(app->get_description(), width) + "\n";
+  for (const auto* sub : subcommands(*app))
+    out += row(sub->get_name(), sub->get_description(), width);
   std::string seldom;
   for (const bool positional : {true, false}) {
     for (const auto* option : app->get_options()) {
       const std::string form = form_of(*option);
       if (form.empty() || is_positional(*option) != positional) continue;
-      if (option->get_group() == kSeldom) seldom += (seldom.empty() ? "" : ", ") + form;
-      else out += row(form, meaning_of(*option), width);
+      if (option->get_group() == kSeldom)
+        seldom += (seldom.empty() ? "" : ", ") + form;
+      else
+        out += row(form, meaning_of(*option), width);
     }
   }
   if (!seldom.empty()) out += row("and, in the manual", seldom, width);
-  if (const auto example = example_of(path_of(*app)); !example.empty()) out += fmt::format("\n  {}\n", example);
+  if (const auto example = example_of(path_of(*app)); !example.empty())
+    out += fmt::format("\n  {}\n", example);
   return out + paragraphs(app->get_footer(), width);
 }
 

@@ -1,4 +1,5 @@
-// What --help says: at most a screen of 24 lines by 80 columns, with an example; the manual says the rest.
+// What --help says: at most a screen of 24 lines by 80 columns, with an example; the manual says
+// the rest.
 #pragma once
 
 #include <string>

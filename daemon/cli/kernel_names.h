@@ -17,7 +17,8 @@ inline CLI::Validator kernel_name() {
       [](std::string& text) {
         const auto names = engine::kernel_names();
         if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
-        return fmt::format("no kernels are called {} here; this machine runs {}", text, fmt::join(names, ", "));
+        return fmt::format("no kernels are called {} here; this machine runs {}", text,
+                           fmt::join(names, ", "));
       },
       "");
 }

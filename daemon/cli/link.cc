@@ -27,8 +27,9 @@ using Kind = Happening::Kind;
 namespace {
 
 constexpr std::size_t kTypedBytesMax = 1u << 20;
-constexpr std::size_t kKeyBytesMax = 4096;  // at once
-constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what is silent is none
+constexpr std::size_t kKeyBytesMax = 4096;          // at once
+constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what
+                                                    // is silent is none
 
 Error error_of(std::string_view method, const protocol::Error& refused) {
   Error error{refused.message, Error::Kind::refused, static_cast<int>(refused.code)};
@@ -170,7 +171,9 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   if (ec) {
     const bool absent = ec == boost::system::errc::no_such_file_or_directory ||
                         ec == boost::system::errc::connection_refused;
-    return tl::unexpected(Error{fmt::format("connect to {}: {}; it must be a socket of yours, name another with --socket or LARES_SOCKET", socket_path, ec.message()),
+    return tl::unexpected(Error{fmt::format("connect to {}: {}; it must be a socket of yours, name "
+                                            "another with --socket or LARES_SOCKET",
+                                            socket_path, ec.message()),
                                 absent ? Error::Kind::absent : Error::Kind::plain});
   }
   state_->connection = fresh;
@@ -180,8 +183,10 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   auto answer = call<protocol::InitializeResult>(hello, kGreetedWithin);
   if (!answer) {
     disconnect();
-    answer.error().message =
-        fmt::format("greet the daemon at {}: {}; if it is of another version or another program, end it, or name another socket with --socket", socket_path, answer.error().message);
+    answer.error().message = fmt::format(
+        "greet the daemon at {}: {}; if it is of another version or another program, end it, or "
+        "name another socket with --socket",
+        socket_path, answer.error().message);
   }
   return answer;
 }
@@ -276,10 +281,12 @@ void Link::read_line() {
 void Link::read_keys() {
   if (state_->reading_keys || !state_->open_terminal()) return;
   state_->reading_keys = true;
-  state_->input.async_read_some(asio::buffer(state_->keys), [this](const boost::system::error_code& ec, std::size_t n) {
-    state_->reading_keys = false;
-    state_->happened.push_back({ec ? Kind::no_more_input : Kind::keys, {}, std::string(state_->keys, n)});
-  });
+  state_->input.async_read_some(
+      asio::buffer(state_->keys), [this](const boost::system::error_code& ec, std::size_t n) {
+        state_->reading_keys = false;
+        state_->happened.push_back(
+            {ec ? Kind::no_more_input : Kind::keys, {}, std::string(state_->keys, n)});
+      });
 }
 
 void Link::watch_job_control() {

@@ -31,12 +31,12 @@ struct Happening {
     keys,     // bytes from the user's terminal, asked for with read_keys()
     suspend,  // Ctrl-Z; the process goes on running until it stops itself
     resume,   // SIGCONT
-    tick,  // the deadline passed
+    tick,     // the deadline passed
   };
   Kind kind = Kind::tick;
   protocol::Message message;
-  std::string
-      line;  // notification, answer: as received, without the newline; typed, keys: what was typed
+  std::string line;  // notification, answer: as received, without the newline; typed, keys: what
+                     // was typed
 };
 
 inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
@@ -67,8 +67,10 @@ class Link {
     auto result = call_json(Request::kMethod, protocol::to_json(request), timeout);
     if (!result) return tl::unexpected(std::move(result.error()));
     auto answer = [&] {
-      if constexpr (std::same_as<Answer, protocol::SessionHistoryResult>) return protocol::history_from_json(*result);
-      else return protocol::from_json<Answer>(*result);
+      if constexpr (std::same_as<Answer, protocol::SessionHistoryResult>)
+        return protocol::history_from_json(*result);
+      else
+        return protocol::from_json<Answer>(*result);
     }();
     if (!answer)
       return tl::unexpected(Error{std::string(Request::kMethod) +
@@ -77,7 +79,8 @@ class Link {
   }
 
   Happening next(std::chrono::steady_clock::time_point deadline);
-  // Waits for a signal that ends the CLI, and takes it; what else happens is kept. False: none came.
+  // Waits for a signal that ends the CLI, and takes it; what else happens is kept. False: none
+  // came.
   bool interrupted(std::chrono::steady_clock::time_point deadline);
   // The next line typed at the terminal comes as a Happening.
   void read_line();

@@ -33,19 +33,24 @@ Result<> print_log(Link& link, const protocol::SessionInfo& session, bool thinki
   Transcript transcript(screen, {.answer_live = true, .show_thinking = thinking});
   TurnView view(screen, transcript);
   transcript.set_root(session.root);
-  return read_history(link, session.session_id, 0, [&](const protocol::SessionHistoryResult::Event& event) {
-    if (event.method == protocol::ItemCompleted::kNotification) {
-      const auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
-      if (!x) return;
-      if (x->item.kind == "user") transcript.said(x->item.text, "");
-      else view.item_completed(x->item);
-    } else if (event.method == protocol::TurnEnded::kNotification) {
-      const auto x = protocol::from_json<protocol::TurnEnded>(event.params);
-      if (!x) return;
-      transcript.finish();
-      if (x->reason != "end_turn") transcript.note(Style::yellow, x->reason + (x->message.empty() ? "" : ": " + one_line(x->message)));
-    }
-  });
+  return read_history(
+      link, session.session_id, 0, [&](const protocol::SessionHistoryResult::Event& event) {
+        if (event.method == protocol::ItemCompleted::kNotification) {
+          const auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
+          if (!x) return;
+          if (x->item.kind == "user")
+            transcript.said(x->item.text, "");
+          else
+            view.item_completed(x->item);
+        } else if (event.method == protocol::TurnEnded::kNotification) {
+          const auto x = protocol::from_json<protocol::TurnEnded>(event.params);
+          if (!x) return;
+          transcript.finish();
+          if (x->reason != "end_turn")
+            transcript.note(Style::yellow,
+                            x->reason + (x->message.empty() ? "" : ": " + one_line(x->message)));
+        }
+      });
 }
 
 // At a terminal coloured and paged; else as the calls told it, so that `git apply` can take it.
@@ -61,7 +66,11 @@ void print_diff(const Changes& changes) {
       while (!rest.empty()) {
         const std::size_t end = std::min(rest.find('\n'), rest.size());
         const std::string_view line = rest.substr(0, end);
-        const Style style = line.starts_with("---") || line.starts_with("+++") ? Style::bold : line.starts_with("@@") ? Style::cyan : line.starts_with('+') ? Style::green : line.starts_with('-') ? Style::red : Style::plain;
+        const Style style = line.starts_with("---") || line.starts_with("+++") ? Style::bold
+                            : line.starts_with("@@")                           ? Style::cyan
+                            : line.starts_with('+')                            ? Style::green
+                            : line.starts_with('-')                            ? Style::red
+                                                                               : Style::plain;
         screen.line(person ? terminal.paint(style, printable(line)) : std::string(line));
         rest.remove_prefix(std::min(end + 1, rest.size()));
       }
@@ -72,7 +81,8 @@ void print_diff(const Changes& changes) {
 }  // namespace
 
 int log_command(int argc, const char* const* argv) {
-  CLI::App app("Shows what was said and done in a session; at a terminal through $PAGER.", "lares log");
+  CLI::App app("Shows what was said and done in a session; at a terminal through $PAGER.",
+               "lares log");
   WhichSession which;
   bool thinking = false;
   app.add_flag("--thinking", thinking, "the thinking too");
@@ -83,10 +93,11 @@ int log_command(int argc, const char* const* argv) {
   if (!session) return fail(session.error(), which.daemon.json);
   Result<> done;
   if (which.daemon.json) {
-    done = read_history(link, session->session_id, 0, [](const protocol::SessionHistoryResult::Event& event) {
-      const Json line = {{"method", event.method}, {"params", event.params}};
-      print_line(protocol::dump(line));
-    });
+    done = read_history(link, session->session_id, 0,
+                        [](const protocol::SessionHistoryResult::Event& event) {
+                          const Json line = {{"method", event.method}, {"params", event.params}};
+                          print_line(protocol::dump(line));
+                        });
   } else {
     done = print_log(link, *session, thinking);
   }
@@ -94,7 +105,8 @@ int log_command(int argc, const char* const* argv) {
 }
 
 int diff_command(int argc, const char* const* argv) {
-  CLI::App app("Shows what a session changed, as far as its calls told, without what it took back.", "lares diff");
+  CLI::App app("Shows what a session changed, as far as its calls told, without what it took back.",
+               "lares diff");
   WhichSession which;
   which.add_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
@@ -108,12 +120,15 @@ int diff_command(int argc, const char* const* argv) {
     for (const auto& path : changes->net()) {
       for (const auto& change : changes->of(path)) files.push_back(protocol::to_json(change));
     }
-    const Json result = {{"session", session->session_id}, {"changes", files}, {"complete", changes->complete()}};
+    const Json result = {
+        {"session", session->session_id}, {"changes", files}, {"complete", changes->complete()}};
     print_line(protocol::dump(result));
     return kExitFinished;
   }
   print_diff(*changes);
-  if (!changes->complete()) fmt::print(stderr, "lares: commands ran in this session that may have changed other files too\n");
+  if (!changes->complete())
+    fmt::print(stderr,
+               "lares: commands ran in this session that may have changed other files too\n");
   return kExitFinished;
 }
 

@@ -18,28 +18,34 @@ namespace {
 namespace cli = lares::cli;
 
 void help(std::FILE* to) {
-  std::fputs("lares: a coding agent that lives in your repository\n"
-             "Usage: lares              a conversation; --continue goes on with the newest\n"
-             "       lares COMMAND ...\n\n",
-             to);
+  std::fputs(
+      "lares: a coding agent that lives in your repository\n"
+      "Usage: lares              a conversation; --continue goes on with the newest\n"
+      "       lares COMMAND ...\n\n",
+      to);
   constexpr std::size_t kColumnsMax = 80, kIndent = 13;
   std::string seldom;  // in lines
   std::size_t column = kIndent;
   const auto name_seldom = [&](std::string_view name) {
     if (!seldom.empty()) seldom += ',', ++column;
-    if (column + 1 + name.size() >= kColumnsMax) seldom += "\n" + std::string(kIndent, ' '), column = kIndent;
-    else if (!seldom.empty()) seldom += ' ', ++column;
+    if (column + 1 + name.size() >= kColumnsMax)
+      seldom += "\n" + std::string(kIndent, ' '), column = kIndent;
+    else if (!seldom.empty())
+      seldom += ' ', ++column;
     seldom += name, column += name.size();
   };
   for (const cli::Command& c : cli::commands()) {
-    if (c.seldom) name_seldom(c.name);
-    else std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
-                 static_cast<int>(c.what.size()), c.what.data());
+    if (c.seldom)
+      name_seldom(c.name);
+    else
+      std::fprintf(to, "  %-10.*s %.*s\n", static_cast<int>(c.name.size()), c.name.data(),
+                   static_cast<int>(c.what.size()), c.what.data());
   }
   std::fprintf(to, "  and        %s\n", seldom.c_str());
-  std::fputs("\n  lares run \"the date parser rejects leap days; fix it\"\n"
-             "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
-             to);
+  std::fputs(
+      "\n  lares run \"the date parser rejects leap days; fix it\"\n"
+      "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
+      to);
 }
 
 constexpr std::size_t kNameShown = 40;  // bytes of a word that is no command
@@ -77,21 +83,31 @@ int dispatch(int argc, const char* const* argv) {
     return c.run(static_cast<int>(words.size()), words.data());
   }
   // Without a terminal, or with an option that is none, it says so itself.
-  if (name.empty() || name == "--continue" || name.starts_with("--session") || (name.starts_with('-') && !names_command(argc, argv))) {
+  if (name.empty() || name == "--continue" || name.starts_with("--session") ||
+      (name.starts_with('-') && !names_command(argc, argv))) {
     std::vector<const char*> words(argv, argv + argc);
     words[0] = "lares";
     return cli::interactive_command(argc, words.data());
   }
   if (name.starts_with('-')) {
-    std::fprintf(stderr, "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s ...; lares help lists the commands\n",
-                 static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()), name.data());
+    std::fprintf(stderr,
+                 "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s "
+                 "...; lares help lists the commands\n",
+                 static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()),
+                 name.data());
   } else {
     std::vector<std::string_view> names;
     for (const cli::Command& c : cli::commands()) names.push_back(c.name);
     const std::string_view near = lares::daemon::slip_of(name, names);
-    constexpr const char* kNone = "lares: no command is called %.*s; to have something done, put it in quotes: lares run \"...\"; lares help lists the commands\n";
-    if (near.empty()) std::fprintf(stderr, kNone, shown(name), name.data());
-    else std::fprintf(stderr, "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n", shown(name), name.data(), shown(near), near.data());
+    constexpr const char* kNone =
+        "lares: no command is called %.*s; to have something done, put it in quotes: lares run "
+        "\"...\"; lares help lists the commands\n";
+    if (near.empty())
+      std::fprintf(stderr, kNone, shown(name), name.data());
+    else
+      std::fprintf(stderr,
+                   "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n",
+                   shown(name), name.data(), shown(near), near.data());
   }
   return cli::kExitUsage;
 }

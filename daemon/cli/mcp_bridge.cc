@@ -27,8 +27,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kReadBytes = 64 << 10;
-constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes without blocking
-constexpr milliseconds kPauseMin{50}, kPauseMax{2000};  // between attempts to reach a daemon, doubled each time
+constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes
+                                           // without blocking
+constexpr milliseconds kPauseMin{50}, kPauseMax{2000};  // between attempts to reach a daemon,
+                                                        // doubled each time
 
 tools::Fd connect_to(const std::string& path) {
   tools::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -36,17 +38,20 @@ tools::Fd connect_to(const std::string& path) {
   address.sun_family = AF_UNIX;
   if (!fd || path.size() >= sizeof address.sun_path) return {};
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return {};
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return {};
   return fd;
 }
 
 bool passing(int error) { return error == EINTR || error == EAGAIN; }
 
-// Gives every line that has ended to `take`, and keeps the rest. `fresh`: bytes at its end that were not looked at before.
+// Gives every line that has ended to `take`, and keeps the rest. `fresh`: bytes at its end that
+// were not looked at before.
 template <class Take>
 void take_lines(std::string& inbox, std::size_t fresh, const Take& take) {
   std::size_t from = 0, look = inbox.size() - fresh;
-  for (std::size_t end; (end = inbox.find('\n', look)) != std::string::npos; from = look = end + 1) take(std::string_view(inbox).substr(from, end - from));
+  for (std::size_t end; (end = inbox.find('\n', look)) != std::string::npos; from = look = end + 1)
+    take(std::string_view(inbox).substr(from, end - from));
   inbox.erase(0, from);
 }
 
@@ -61,7 +66,11 @@ struct McpBridge::Starter {
 };
 
 McpBridge::McpBridge(const DaemonOptions& options, std::string root, int in, int out)
-    : options_(options), in_(in), out_(out), traffic_(std::move(root), [this](std::string line) { tell(std::move(line)); }), attempt_at_(Clock::now()) {}
+    : options_(options),
+      in_(in),
+      out_(out),
+      traffic_(std::move(root), [this](std::string line) { tell(std::move(line)); }),
+      attempt_at_(Clock::now()) {}
 
 McpBridge::~McpBridge() = default;
 
@@ -74,7 +83,9 @@ void McpBridge::tell(std::string line) {
 
 Result<> McpBridge::run() {
   for (;;) {
-    if (!daemon_ && !starter_ && !ended_ && (traffic_.waits() || traffic_.listens()) && Clock::now() >= attempt_at_) connect();
+    if (!daemon_ && !starter_ && !ended_ && (traffic_.waits() || traffic_.listens()) &&
+        Clock::now() >= attempt_at_)
+      connect();
     if (ended_ && !half_closed_ && (!daemon_ || traffic_.next().empty())) {
       half_closed_ = true;
       if (daemon_) ::shutdown(daemon_.get(), SHUT_WR);
@@ -89,13 +100,19 @@ Result<> McpBridge::run() {
 // Until something can be done, and does it.
 Result<> McpBridge::wait() {
   const bool reads = !ended_ && traffic_.bytes_unwritten() < kMcpBytesUnderWayMax;
-  const auto wanted = static_cast<short>((has_room() ? POLLIN : 0) | (traffic_.next().empty() ? 0 : POLLOUT));
-  std::array<pollfd, 4> fds = {pollfd{reads ? in_ : -1, POLLIN, 0}, pollfd{daemon_ && wanted != 0 ? daemon_.get() : -1, wanted, 0},
-                               pollfd{to_client_.empty() ? -1 : out_, POLLOUT, 0}, pollfd{starter_ ? starter_->done_fd : -1, POLLIN, 0}};
+  const auto wanted = static_cast<short>((has_room() ? POLLIN : 0) |
+                                         (traffic_.next().empty() ? 0 : POLLOUT));
+  std::array<pollfd, 4> fds = {pollfd{reads ? in_ : -1, POLLIN, 0},
+                               pollfd{daemon_ && wanted != 0 ? daemon_.get() : -1, wanted, 0},
+                               pollfd{to_client_.empty() ? -1 : out_, POLLOUT, 0},
+                               pollfd{starter_ ? starter_->done_fd : -1, POLLIN, 0}};
   auto at = until_;
-  if (!daemon_ && !starter_ && !ended_ && (traffic_.waits() || traffic_.listens())) at = std::min(at, attempt_at_);
+  if (!daemon_ && !starter_ && !ended_ && (traffic_.waits() || traffic_.listens()))
+    at = std::min(at, attempt_at_);
   const auto left = std::chrono::ceil<milliseconds>(at - Clock::now()).count();
-  const int patience = at == Clock::time_point::max() ? -1 : static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
+  const int patience = at == Clock::time_point::max()
+                           ? -1
+                           : static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
   if (::poll(fds.data(), fds.size(), patience) < 0) {
     if (errno == EINTR) return {};
     return tl::unexpected(Error{fmt::format("wait for the client: {}", std::strerror(errno))});
@@ -122,8 +139,12 @@ Result<> McpBridge::read_client() {
   if (n == 0) ended_ = true;
   inbox_.append(block.data(), static_cast<std::size_t>(n));
   take_lines(inbox_, static_cast<std::size_t>(n), [&](std::string_view line) {
-    if (!std::exchange(skipping_, false) && line.size() < protocol::kLineBytesMax) return traffic_.from_client(line);
-    tell(mcp::server::error_text(nullptr, {mcp::server::kInvalidRequest, fmt::format("a message is longer than {} bytes", protocol::kLineBytesMax)}) + "\n");
+    if (!std::exchange(skipping_, false) && line.size() < protocol::kLineBytesMax)
+      return traffic_.from_client(line);
+    tell(mcp::server::error_text(
+             nullptr, {mcp::server::kInvalidRequest,
+                       fmt::format("a message is longer than {} bytes", protocol::kLineBytesMax)}) +
+         "\n");
   });
   if (inbox_.size() >= protocol::kLineBytesMax) skipping_ = true, inbox_.clear();
   return {};
@@ -157,7 +178,8 @@ void McpBridge::read_daemon() {
   if (n <= 0) return lose();
   n_hangups_ = 0;
   from_daemon_.append(block.data(), static_cast<std::size_t>(n));
-  take_lines(from_daemon_, static_cast<std::size_t>(n), [&](std::string_view line) { traffic_.from_daemon(line); });
+  take_lines(from_daemon_, static_cast<std::size_t>(n),
+             [&](std::string_view line) { traffic_.from_daemon(line); });
 }
 
 void McpBridge::write_daemon() {
@@ -175,11 +197,14 @@ void McpBridge::lose() {
   from_daemon_.clear();
   up_ = 0;
   if (half_closed_) return;  // the client has left, and it ends what it did for it
-  attempt_at_ = Clock::now() + (n_hangups_ == 0 ? milliseconds(0) : std::min(kPauseMax, kPauseMin * (1 << std::min(n_hangups_, 6))));
+  attempt_at_ = Clock::now() +
+                (n_hangups_ == 0 ? milliseconds(0)
+                                 : std::min(kPauseMax, kPauseMin * (1 << std::min(n_hangups_, 6))));
   traffic_.lost();
   if (++n_hangups_ <= kMcpHangupsMax) return;
   n_hangups_ = 0;
-  traffic_.give_up(fmt::format("the daemon at {} hung up {} times; see laresd.log in {}", options_.socket, kMcpHangupsMax, options_.state_dir));
+  traffic_.give_up(fmt::format("the daemon at {} hung up {} times; see laresd.log in {}",
+                               options_.socket, kMcpHangupsMax, options_.state_dir));
 }
 
 void McpBridge::start() {

@@ -1,4 +1,5 @@
-// Carries MCP between a client on two descriptors and the daemon, and finds or starts the daemon again when it is lost.
+// Carries MCP between a client on two descriptors and the daemon, and finds or starts the daemon
+// again when it is lost.
 #pragma once
 
 #include <chrono>
@@ -15,12 +16,16 @@
 
 namespace lares::cli {
 
-inline constexpr std::size_t kMcpBytesUnderWayMax = 1 << 20;             // in each direction; then its source waits
-inline constexpr std::chrono::milliseconds kMcpLastAnswersWithin{1000};  // after the client said that it is done
-inline constexpr int kMcpHangupsMax = 8;  // of one that takes connections and says nothing: then those who wait are told
+inline constexpr std::size_t kMcpBytesUnderWayMax = 1 << 20;  // in each direction; then its source
+                                                              // waits
+inline constexpr std::chrono::milliseconds kMcpLastAnswersWithin{1000};  // after the client said
+                                                                         // that it is done
+inline constexpr int kMcpHangupsMax = 8;  // of one that takes connections and says nothing: then
+                                          // those who wait are told
 
-// One thread reads and writes, and no write waits for a client that does not read: it takes what a pipe surely has room for. Another
-// thread starts the daemon. Nothing of the client's descriptors is made non-blocking, for they may be shared with others.
+// One thread reads and writes, and no write waits for a client that does not read: it takes what a
+// pipe surely has room for. Another thread starts the daemon. Nothing of the client's descriptors
+// is made non-blocking, for they may be shared with others.
 class McpBridge {
  public:
   McpBridge(const DaemonOptions& options, std::string root, int in, int out);

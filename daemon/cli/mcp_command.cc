@@ -16,12 +16,18 @@
 namespace lares::cli {
 
 int mcp_command(int argc, const char* const* argv) {
-  CLI::App app("An MCP server on stdin and stdout, for a client to start: ask_repo, run_task, review, task_status, task_cancel. Tasks go on when it ends.", "lares mcp");
+  CLI::App app(
+      "An MCP server on stdin and stdout, for a client to start: ask_repo, run_task, review, "
+      "task_status, task_cancel. Tasks go on when it ends.",
+      "lares mcp");
   DaemonOptions daemon;
   std::string root;
-  app.add_option("--root", root, "the repository (default: that of the current directory)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: that of the current directory)")
+      ->type_name("DIR");
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
-  app.footer("Clients are configured with the command `lares` and the arguments `mcp`.\nExit: 0 stdin ended, 1 error, 2 wrong usage.");
+  app.footer(
+      "Clients are configured with the command `lares` and the arguments `mcp`.\nExit: 0 stdin "
+      "ended, 1 error, 2 wrong usage.");
   if (const auto over = parse(app, argc, argv)) return *over;
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), false);
   const auto top = repository_root(root);
@@ -30,7 +36,8 @@ int mcp_command(int argc, const char* const* argv) {
     Link link;  // which starts the daemon, and takes signals meanwhile
     const auto there = reach(link, daemon, [](double) {});
     if (!there) return fail(there.error(), false);
-    if (auto served = serves_model(link, daemon, there->started); !served) return fail(served.error(), false);
+    if (auto served = serves_model(link, daemon, there->started); !served)
+      return fail(served.error(), false);
   }
   std::signal(SIGPIPE, SIG_IGN);
   McpBridge bridge(daemon, *top, STDIN_FILENO, STDOUT_FILENO);

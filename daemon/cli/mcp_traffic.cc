@@ -14,16 +14,20 @@ namespace rpc = mcp::server;
 
 namespace {
 
-constexpr std::string_view kOurs = "lares-bridge-";  // requests of the bridge's own: their answers are not the client's
-constexpr const char *kInitialized = "notifications/initialized", *kCancelled = "notifications/cancelled", *kPing = "ping";
-constexpr const char *kListen = "subscriptions/listen", *kAcknowledged = "notifications/subscriptions/acknowledged";
+constexpr std::string_view kOurs = "lares-bridge-";  // requests of the bridge's own: their answers
+                                                     // are not the client's
+constexpr const char *kInitialized = "notifications/initialized",
+                     *kCancelled = "notifications/cancelled", *kPing = "ping";
+constexpr const char *kListen = "subscriptions/listen",
+                     *kAcknowledged = "notifications/subscriptions/acknowledged";
 
 // What a call did before its answer was lost is not known; everything else may be asked twice.
 bool may_be_sent_again(const std::string& method) { return method != "tools/call"; }
 
 }  // namespace
 
-McpTraffic::McpTraffic(std::string root, Tell tell) : root_(std::move(root)), tell_(std::move(tell)) {}
+McpTraffic::McpTraffic(std::string root, Tell tell)
+    : root_(std::move(root)), tell_(std::move(tell)) {}
 
 void McpTraffic::push(std::string line, std::string request) {
   line += '\n';
@@ -32,13 +36,15 @@ void McpTraffic::push(std::string line, std::string request) {
 }
 
 void McpTraffic::written() {
-  if (const auto found = open_.find(out_.front().request); found != open_.end()) found->second.sent = true;
+  if (const auto found = open_.find(out_.front().request); found != open_.end())
+    found->second.sent = true;
   bytes_ -= out_.front().text.size();
   out_.pop_front();
 }
 
 bool McpTraffic::waits() const {
-  return std::any_of(open_.begin(), open_.end(), [](const auto& one) { return one.second.method != kListen; });
+  return std::any_of(open_.begin(), open_.end(),
+                     [](const auto& one) { return one.second.method != kListen; });
 }
 
 bool McpTraffic::listens() const { return !watched_.empty() || (!open_.empty() && !waits()); }
@@ -49,16 +55,27 @@ void McpTraffic::from_client(std::string_view line) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
   const auto message = rpc::parse(line);
   if (!message) return tell_(rpc::error_text(nullptr, message.error()) + "\n");
-  const std::string method = rpc::string_member(*message, "method"), id = rpc::text_of(rpc::id_of(*message));
+  const std::string method = rpc::string_member(*message, "method"),
+                    id = rpc::text_of(rpc::id_of(*message));
   const Json& params = rpc::member(*message, "params");
   if (method.empty()) {
-    if (asked_.erase(id) > 0) push(std::string(line));  // else it answers a question that is none any more
+    if (asked_.erase(id) > 0)
+      push(std::string(line));  // else it answers a question that is none any more
     return;
   }
   if (!rpc::is_request(*message)) return notified(method, params, line);
-  Request request{.id = (*message)["id"], .method = method, .line = std::string(line), .uri = rpc::string_member(params, "uri"), .n = ++n_requests_};
+  Request request{.id = (*message)["id"],
+                  .method = method,
+                  .line = std::string(line),
+                  .uri = rpc::string_member(params, "uri"),
+                  .n = ++n_requests_};
   if (!connected_ && method == kPing) return answer_ping(request);
-  if (open_.contains(id)) return tell_(rpc::error_text(request.id, {rpc::kInvalidRequest, fmt::format("the id {} is that of a request that still runs", id)}) + "\n");
+  if (open_.contains(id))
+    return tell_(
+        rpc::error_text(request.id,
+                        {rpc::kInvalidRequest,
+                         fmt::format("the id {} is that of a request that still runs", id)}) +
+        "\n");
   open_.emplace(id, std::move(request));
   push(std::string(line), id);
 }
@@ -72,7 +89,9 @@ void McpTraffic::notified(const std::string& method, const Json& params, std::st
     open_.erase(found);
     if (unsent) return;
   }
-  if (connected_) push(std::string(line));  // a daemon that comes later is told what it needs to know by connected()
+  if (connected_)
+    push(std::string(line));  // a daemon that comes later is told what it needs to know by
+                              // connected()
 }
 
 // True: the daemon has not seen it, and will not. The line that is being written stays.
@@ -106,17 +125,28 @@ bool McpTraffic::is_for_client(const Json& message) {
   if (method == kCancelled) asked_.erase(rpc::text_of(rpc::member(params, "requestId")));
   if (method != kAcknowledged) return true;
   const auto found = open_.find(rpc::text_of(rpc::meta(params, "subscriptionId")));
-  return found == open_.end() || !std::exchange(found->second.acknowledged, true);  // the second is that of a daemon which came later
+  return found == open_.end() || !std::exchange(found->second.acknowledged, true);  // the second is
+                                                                                    // that of a
+                                                                                    // daemon which
+                                                                                    // came later
 }
 
 void McpTraffic::answered(const Json& message) {
   const std::string name = rpc::string_member(message, "id");
   const Json& result = rpc::member(message, "result");
   if (name.starts_with(kOurs)) {
-    if (result.is_object() && (!result.contains("protocolVersion") || rpc::string_member(result, "protocolVersion") == version_)) return;
-    if (!result.is_object() && name.find("resources") != std::string::npos) return;  // one resource less to hear of
-    const std::string why = result.is_object() ? "it speaks another version" : rpc::string_member(rpc::member(message, "error"), "message");
-    broken_ = fmt::format("take up the client's session with the daemon that was started again: {}; start this server again", why);
+    if (result.is_object() && (!result.contains("protocolVersion") ||
+                               rpc::string_member(result, "protocolVersion") == version_))
+      return;
+    if (!result.is_object() && name.find("resources") != std::string::npos)
+      return;  // one resource less to hear of
+    const std::string why = result.is_object()
+                                ? "it speaks another version"
+                                : rpc::string_member(rpc::member(message, "error"), "message");
+    broken_ = fmt::format(
+        "take up the client's session with the daemon that was started again: {}; start this "
+        "server again",
+        why);
     return;
   }
   const auto found = open_.find(rpc::text_of(rpc::id_of(message)));
@@ -124,7 +154,9 @@ void McpTraffic::answered(const Json& message) {
   const Request request = std::move(found->second);
   open_.erase(found);
   if (message.contains("error")) return;
-  if (request.method == "initialize") initialize_ = rpc::member(*rpc::parse(request.line), "params"), version_ = rpc::string_member(result, "protocolVersion");
+  if (request.method == "initialize")
+    initialize_ = rpc::member(*rpc::parse(request.line), "params"),
+    version_ = rpc::string_member(result, "protocolVersion");
   if (request.method == "resources/subscribe") watched_.insert(request.uri);
   if (request.method == "resources/unsubscribe") watched_.erase(request.uri);
 }
@@ -154,14 +186,19 @@ void McpTraffic::connected() {
 }
 
 // Whoever looks whether we live starts no daemon.
-void McpTraffic::answer_ping(const Request& request) { tell_(rpc::result_text(request.id, Json::object()) + "\n"); }
+void McpTraffic::answer_ping(const Request& request) {
+  tell_(rpc::result_text(request.id, Json::object()) + "\n");
+}
 
-void McpTraffic::fail(const Request& request, const std::string& why) { tell_(rpc::error_text(request.id, {rpc::kInternal, request.method + ": " + why}) + "\n"); }
+void McpTraffic::fail(const Request& request, const std::string& why) {
+  tell_(rpc::error_text(request.id, {rpc::kInternal, request.method + ": " + why}) + "\n");
+}
 
 void McpTraffic::lost() {
   connected_ = false;
   for (const std::string& id : std::exchange(asked_, {})) {
-    const Json params = {{"requestId", Json::parse(id)}, {"reason", "the daemon that asked is gone"}};
+    const Json params = {{"requestId", Json::parse(id)},
+                         {"reason", "the daemon that asked is gone"}};
     tell_(rpc::notification_text(kCancelled, params) + "\n");
   }
   std::map<std::int64_t, std::string> again;  // ids, in the order in which they came
@@ -172,8 +209,12 @@ void McpTraffic::lost() {
       again[request.n] = at++->first;
       continue;
     }
-    if (request.method == kPing) answer_ping(request);
-    else fail(request, "the daemon was lost before it answered, so what came of it is not known; once it is back, resources/list and task_status find what was begun");
+    if (request.method == kPing)
+      answer_ping(request);
+    else
+      fail(request,
+           "the daemon was lost before it answered, so what came of it is not known; once it is "
+           "back, resources/list and task_status find what was begun");
     at = open_.erase(at);
   }
   out_.clear(), bytes_ = 0;  // what is in it besides is about the daemon that is gone

@@ -1,5 +1,6 @@
-// What passes between an MCP client and the daemon through `lares mcp`: which requests are open, and what becomes of them when the daemon is
-// lost and another one found. Knows no descriptor: lines in, lines out.
+// What passes between an MCP client and the daemon through `lares mcp`: which requests are open,
+// and what becomes of them when the daemon is lost and another one found. Knows no descriptor:
+// lines in, lines out.
 #pragma once
 
 #include <cstddef>
@@ -29,10 +30,11 @@ class McpTraffic {
   void written();
   std::size_t bytes_unwritten() const { return bytes_; }
 
-  // On a new connection, before anything is written: who the client is and what it listens to go first.
+  // On a new connection, before anything is written: who the client is and what it listens to go
+  // first.
   void connected();
-  // The connection is gone. What was not sent waits; of the rest, what changes nothing is sent again, and the client is told that what came
-  // of its calls is not known.
+  // The connection is gone. What was not sent waits; of the rest, what changes nothing is sent
+  // again, and the client is told that what came of its calls is not known.
   void lost();
   // No daemon can be had: whatever waits for one is answered with this error.
   void give_up(const std::string& why);

@@ -15,7 +15,9 @@ namespace {
 
 class Logits : public ModelPart {
  public:
-  explicit Logits(CLI::App& model) : ModelPart(model.add_subcommand("logits", "Compute logits of given tokens into a safetensors file")) {
+  explicit Logits(CLI::App& model)
+      : ModelPart(model.add_subcommand("logits",
+                                       "Compute logits of given tokens into a safetensors file")) {
     add_model_directory();
     app_->add_option("--mode", mode_, "numerics: exact (float32) or released")
         ->check(CLI::IsMember({"exact", "released"}))
@@ -26,7 +28,8 @@ class Logits : public ModelPart {
     app_->add_option("--chunk", chunk_, "tokens evaluated at a time")
         ->check(whole_number_in(1, engine::kLogitsChunkMax))
         ->capture_default_str();
-    app_->add_option("--impl", kernels_, "kernels by name, such as cpu or avx2")->check(kernel_name());
+    app_->add_option("--impl", kernels_, "kernels by name, such as cpu or avx2")
+        ->check(kernel_name());
     app_->add_flag("--mtp", mtp_, "the draft block's logits too");
     app_->add_flag("--dspark", dspark_, "what the DSpark stages guess after the last token too");
     app_->add_flag("--streams", streams_, "the residual streams after each layer too");

@@ -23,7 +23,8 @@ class Settings;
 
 namespace lares::cli {
 
-inline constexpr std::size_t kInputBytesMax = 64 << 20;  // of a prompt or a list of ids; a million ids take 8 MB
+inline constexpr std::size_t kInputBytesMax = 64 << 20;  // of a prompt or a list of ids; a million
+                                                         // ids take 8 MB
 
 // One subcommand and its options, which live as long as it.
 class ModelPart {
@@ -43,7 +44,8 @@ class ModelPart {
   void resolve(const daemon::Settings& settings);
 
   int failed(const std::string& message) const;          // one line on stderr, exit status 1
-  int failed_to_open(const engine::Error& error) const;  // the same, and what to name where nothing is there
+  int failed_to_open(const engine::Error& error) const;  // the same, and what to name where nothing
+                                                         // is there
   int wrong_usage(const std::string& message) const;     // exit status 2
   int interrupted() const;
 
@@ -63,7 +65,8 @@ std::unique_ptr<ModelPart> logits_part(CLI::App& model);
 std::unique_ptr<ModelPart> generate_part(CLI::App& model);
 
 // An option that chooses what computes, in the words of the setting `device`.
-inline constexpr const char* kDeviceHelp = "cpu, cuda, or GPUs by their numbers, cuda:1, cuda:0,1: what computes it";
+inline constexpr const char* kDeviceHelp =
+    "cpu, cuda, or GPUs by their numbers, cuda:1, cuda:0,1: what computes it";
 CLI::Validator device_name();
 
 // One line on stderr that overwrites itself; nothing when stderr is not a terminal.
@@ -87,7 +90,8 @@ std::string tokenizer_fault(const std::string& directory);
 // A JSON array of token ids in such a file.
 Result<std::vector<engine::Token>> read_tokens(const std::string& path);
 
-// Ctrl-C ends the process at once with status 130 and `word` on stderr. For work that keeps nothing when it is stopped.
+// Ctrl-C ends the process at once with status 130 and `word` on stderr. For work that keeps nothing
+// when it is stopped.
 void exit_when_interrupted(const char* word);
 
 }  // namespace lares::cli

@@ -30,15 +30,19 @@ CLI::Validator gpu_list() {
 class Plan : public ModelPart {
  public:
   explicit Plan(CLI::App& model)
-      : ModelPart(model.add_subcommand(
-            "plan", "Say where weights and caches would lie on GPUs and in host memory, from arithmetic; no GPU is needed")) {
+      : ModelPart(model.add_subcommand("plan",
+                                       "Say where weights and caches would lie on GPUs and in host "
+                                       "memory, from arithmetic; no GPU is needed")) {
     add_directory();
-    auto* const gpus =
-        app_->add_option("--gpus", gpus_, "GPUs and their GiB, such as 2x80 or 1x141,2x79.6; without, what usual cards would do")
-            ->check(gpu_list());
-    context_given_ = app_->add_option("--context", context_, "tokens kept on the GPUs, all sequences together; 0: the model's limit")
-                         ->check(whole_number_in(0, kContextMax))
-                         ->capture_default_str();
+    auto* const gpus = app_->add_option("--gpus", gpus_,
+                                        "GPUs and their GiB, such as 2x80 or 1x141,2x79.6; "
+                                        "without, what usual cards would do")
+                           ->check(gpu_list());
+    context_given_ =
+        app_->add_option("--context", context_,
+                         "tokens kept on the GPUs, all sequences together; 0: the model's limit")
+            ->check(whole_number_in(0, kContextMax))
+            ->capture_default_str();
     app_->add_option("--sequences", sequences_, "that take turns on the GPUs")
         ->check(whole_number_in(1, engine::kSequencesMax))
         ->capture_default_str();

@@ -21,22 +21,28 @@ using Json = nlohmann::ordered_json;
 class Verify : public ModelPart {
  public:
   explicit Verify(CLI::App& model)
-      : ModelPart(model.add_subcommand(
-            "verify", "Read every value, hold the forward pass against itself, and against official answers where they are given")) {
+      : ModelPart(model.add_subcommand("verify",
+                                       "Read every value, hold the forward pass against itself, "
+                                       "and against official answers where they are given")) {
     add_directory();
     app_->add_option("--vectors", vectors_,
-                     "directory of *.official.json: prompts and the likeliest tokens that the official API answered");
+                     "directory of *.official.json: prompts and the likeliest tokens that the "
+                     "official API answered");
     app_->add_option("--tokens", n_tokens_, "length of the prompt it runs in several ways")
         ->check(whole_number_in(2, engine::kVerifyTokensMax))
         ->capture_default_str();
     add_threads();
-    app_->add_option("--device", device_, "load it there too, as `device` names it (cuda, cuda:1, cuda:0,1), and hold it against itself and the CPU")->check(device_name());
+    app_->add_option("--device", device_,
+                     "load it there too, as `device` names it (cuda, cuda:1, cuda:0,1), and hold "
+                     "it against itself and the CPU")
+        ->check(device_name());
     app_->add_flag("--json", json_, "as JSON");
   }
 
   int run(const daemon::Settings& settings) override {
     resolve(settings);
-    exit_when_interrupted("\nlares model verify: interrupted; what was checked until then is above\n");
+    exit_when_interrupted(
+        "\nlares model verify: interrupted; what was checked until then is above\n");
     ProgressLine line("reading every value");
     Json checks = Json::array();
     const auto report = [&](const engine::Check& c) {
@@ -48,7 +54,12 @@ class Verify : public ModelPart {
       std::fflush(stdout);
     };
     auto all = engine::verify(
-        {.directory = directory_, .tiles_directory = daemon::tiles_dir(), .threads = threads_, .n_tokens = n_tokens_, .vectors = vectors_, .device = device_,
+        {.directory = directory_,
+         .tiles_directory = daemon::tiles_dir(),
+         .threads = threads_,
+         .n_tokens = n_tokens_,
+         .vectors = vectors_,
+         .device = device_,
          .gpu_memory = static_cast<std::uint64_t>(settings.number("gpu_memory").value_or(0) * 1e9),
          .memory = static_cast<std::uint64_t>(settings.number("memory").value_or(0) * 1e9)},
         line.callback("bytes"), report);
@@ -57,8 +68,11 @@ class Verify : public ModelPart {
     const std::string fault = tokenizer_fault(directory_);
     report({"tokenizer", fault.empty() ? "can be read" : fault, fault.empty()});
     const bool passed = *all && fault.empty();
-    if (json_) fmt::print("{}\n", Json{{"passed", passed}, {"checks", checks}}.dump(-1, ' ', false, Json::error_handler_t::replace));
-    return passed ? kExitFinished : failed(fmt::format("verify {}: not all checks passed", directory_));
+    if (json_)
+      fmt::print("{}\n", Json{{"passed", passed}, {"checks", checks}}.dump(
+                             -1, ' ', false, Json::error_handler_t::replace));
+    return passed ? kExitFinished
+                  : failed(fmt::format("verify {}: not all checks passed", directory_));
   }
 
  private:

@@ -18,17 +18,27 @@ namespace {
 
 class OneTurn final : public Follower {
  public:
-  OneTurn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode, std::string prompt)
-      : Follower(daemon, turn.hide_thinking.value_or(false)), options_(turn), worktree_(worktree), mode_(std::move(mode)), prompt_(std::move(prompt)), prompt_id_(fresh_prompt_id()) {}
+  OneTurn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode,
+          std::string prompt)
+      : Follower(daemon, turn.hide_thinking.value_or(false)),
+        options_(turn),
+        worktree_(worktree),
+        mode_(std::move(mode)),
+        prompt_(std::move(prompt)),
+        prompt_id_(fresh_prompt_id()) {}
 
  private:
   Result<> begin() override {
     if (auto reached = reach_daemon(); !reached) return reached;
     if (auto served = serves_model(link_, daemon_, started_); !served) return served;
-    auto session = options_.session.empty() ? create() : link_.call<protocol::SessionInfo>(protocol::SessionGet{options_.session});
+    auto session = options_.session.empty()
+                       ? create()
+                       : link_.call<protocol::SessionInfo>(protocol::SessionGet{options_.session});
     if (!session) return tl::unexpected(std::move(session.error()));
     session_ = std::move(*session);
-    if (options_.no_sandbox && !daemon_.json) view_.note(Style::yellow, "commands of this session run without a sandbox, with all your rights");
+    if (options_.no_sandbox && !daemon_.json)
+      view_.note(Style::yellow,
+                 "commands of this session run without a sandbox, with all your rights");
     if (session_.settings.think_tokens_max) view_.think_limit(*session_.settings.think_tokens_max);
     last_seq_ = session_.last_seq;
     transcript_.set_root(session_.root);
@@ -54,17 +64,20 @@ class OneTurn final : public Follower {
   }
 
   Result<> go_on() override {
-    if (auto subscribed = subscribe(); !subscribed) return tl::unexpected(std::move(subscribed.error()));
+    if (auto subscribed = subscribe(); !subscribed)
+      return tl::unexpected(std::move(subscribed.error()));
     protocol::PromptSend send;
     send.session_id = session_.session_id;
     send.id = prompt_id_;
     send.content = prompt_;
     send.delivery = options_.delivery;
     send.mode = mode_;
-    // The same id with the same content does nothing the second time, so after a lost connection this is safe.
+    // The same id with the same content does nothing the second time, so after a lost connection
+    // this is safe.
     auto sent = link_.call<protocol::PromptSendResult>(send);
     if (!sent) {
-      // It may have arrived, and what nobody waits for must not run later: the signal comes again, and takes it back.
+      // It may have arrived, and what nobody waits for must not run later: the signal comes again,
+      // and takes it back.
       if (sent.error().kind == Error::Kind::interrupted) return {};
       return tl::unexpected(std::move(sent.error()));
     }
@@ -82,7 +95,8 @@ class OneTurn final : public Follower {
       if (x && x->prompt_id == prompt_id_) turn_id_ = x->turn_id;
     } else if (message.method == protocol::PromptWithdrawn::kNotification) {
       const auto x = protocol::from_json<protocol::PromptWithdrawn>(message.params);
-      if (x && x->id == prompt_id_) conclude({.reason = "cancelled", .message = "taken back before it began"});
+      if (x && x->id == prompt_id_)
+        conclude({.reason = "cancelled", .message = "taken back before it began"});
     }
   }
 
@@ -90,12 +104,15 @@ class OneTurn final : public Follower {
     if (interrupted_) {
       view_.hide_status();
       screen_.fresh_line();
-      fmt::print(stderr, "lares: left without waiting; the daemon is stopping the turn in session {}\n", session_.session_id);
+      fmt::print(stderr,
+                 "lares: left without waiting; the daemon is stopping the turn in session {}\n",
+                 session_.session_id);
       return leave(kExitInterrupted);
     }
     interrupted_ = true;
     if (!daemon_.json)
-      view_.note(Style::yellow, turn_id_ == 0 ? "taking the prompt back; once more leaves at once" : "interrupting the turn; once more leaves at once");
+      view_.note(Style::yellow, turn_id_ == 0 ? "taking the prompt back; once more leaves at once"
+                                              : "interrupting the turn; once more leaves at once");
     interrupt_turn();
   }
 
@@ -127,7 +144,8 @@ class OneTurn final : public Follower {
 
 }  // namespace
 
-int run_turn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode, std::string prompt) {
+int run_turn(const DaemonOptions& daemon, const TurnOptions& turn, bool worktree, std::string mode,
+             std::string prompt) {
   return OneTurn(daemon, turn, worktree, std::move(mode), std::move(prompt)).run();
 }
 

@@ -1,5 +1,5 @@
-// Checks for CLI11 options. Of numbers CLI::Range is not enough: it lets nan through, and an unsigned option takes -1 for the largest
-// number.
+// Checks for CLI11 options. Of numbers CLI::Range is not enough: it lets nan through, and an
+// unsigned option takes -1 for the largest number.
 #pragma once
 
 #include <fmt/format.h>
@@ -37,9 +37,12 @@ inline CLI::Validator whole_number_in(std::uint64_t low, std::uint64_t high) {
   return CLI::Validator(check, range);
 }
 
-// An empty one would mean the newest session, which is not what an unset variable of a script asks for.
+// An empty one would mean the newest session, which is not what an unset variable of a script asks
+// for.
 inline CLI::Validator session_id() {
-  const auto check = [](std::string& text) -> std::string { return text.empty() ? "the session's id is empty; `lares sessions` lists them" : ""; };
+  const auto check = [](std::string& text) -> std::string {
+    return text.empty() ? "the session's id is empty; `lares sessions` lists them" : "";
+  };
   return CLI::Validator(check, "");
 }
 

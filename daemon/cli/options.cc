@@ -36,13 +36,17 @@ const std::function<void(const CLI::App&)>* describing = nullptr;  // see descri
 namespace fs = std::filesystem;
 namespace protocol = daemon::protocol;
 
-const char* const kExitStatusHelp = "Exit: 0 finished, 1 error, 2 wrong usage, 3 stopped by a limit, 130 interrupted.";
+const char* const kExitStatusHelp =
+    "Exit: 0 finished, 1 error, 2 wrong usage, 3 stopped by a limit, 130 interrupted.";
 
 void DaemonOptions::add_to(CLI::App& app, bool starts_daemon, bool prints_json) {
   if (prints_json) app.add_flag("--json", json, "print JSON");
   app.add_option("--socket", socket, "the daemon's socket (default: $LARES_SOCKET, or yours)");
-  app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")->group("");
-  if (starts_daemon) app.add_option("--model", model, "checkpoint directory, where a daemon is started")->type_name("DIR");
+  app.add_option("--state-dir", state_dir, "where the daemon keeps sessions and its log")
+      ->group("");
+  if (starts_daemon)
+    app.add_option("--model", model, "checkpoint directory, where a daemon is started")
+        ->type_name("DIR");
 }
 
 Result<daemon::Settings> user_settings() {
@@ -54,7 +58,8 @@ Result<daemon::Settings> user_settings() {
 Result<> DaemonOptions::resolve() {
   const auto settings = user_settings();
   if (!settings) return tl::unexpected(settings.error());
-  for (const auto& warning : settings->warnings()) fmt::print(stderr, "lares: {}\n", printable(warning));
+  for (const auto& warning : settings->warnings())
+    fmt::print(stderr, "lares: {}\n", printable(warning));
   if (socket.empty()) socket = settings->text("socket").value_or("");
   if (state_dir.empty()) state_dir = settings->text("state_dir").value_or("");
   auto path = daemon::socket_path(socket);
@@ -74,35 +79,49 @@ Result<> DaemonOptions::resolve() {
   const fs::path given = fs::canonical(model, ec);
   if (ec)
     return tl::unexpected(
-        Error{fmt::format("open the model directory {}: {}; name the directory of a checkpoint, or leave it out for nano", model, ec.message())});
+        Error{fmt::format("open the model directory {}: {}; name the directory of a checkpoint, or "
+                          "leave it out for nano",
+                          model, ec.message())});
   model = given.string();
   return {};
 }
 
 void TurnOptions::add_to(CLI::App& app) {
-  app.add_option("--session", session, "go on with this session (see lares sessions)")->type_name("ID")->check(session_id());
-  app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
-  app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
-  app.add_flag("--dangerously-no-sandbox", no_sandbox, "commands run with all your rights, unconfined");
+  app.add_option("--session", session, "go on with this session (see lares sessions)")
+      ->type_name("ID")
+      ->check(session_id());
+  app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")
+      ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
+  app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")
+      ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
+  app.add_flag("--dangerously-no-sandbox", no_sandbox,
+               "commands run with all your rights, unconfined");
   add_sampling_to(app);
 }
 
 void TurnOptions::add_sampling_to(CLI::App& app) {
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0")->group(kSeldom);
-  app.add_option("--temperature", temperature, "sampling temperature; 0 is greedy")->check(number_in(0, 10));
-  app.add_option("--seed", seed, "make sampling repeatable")->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))->group(kSeldom);
-  app.add_option("--steps", steps_max, "stop after so many answers of the model")->check(whole_number_in(1, kStepsMost));
-  app.add_flag_function("--hide-thinking", [this](std::int64_t n) { hide_thinking = n > 0; }, "show calls and the answer only");  // =false: though the settings say it
+  app.add_option("--temperature", temperature, "sampling temperature; 0 is greedy")
+      ->check(number_in(0, 10));
+  app.add_option("--seed", seed, "make sampling repeatable")
+      ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))
+      ->group(kSeldom);
+  app.add_option("--steps", steps_max, "stop after so many answers of the model")
+      ->check(whole_number_in(1, kStepsMost));
+  app.add_flag_function(
+      "--hide-thinking", [this](std::int64_t n) { hide_thinking = n > 0; },
+      "show calls and the answer only");  // =false: though the settings say it
 }
 
 Result<> TurnOptions::resolve() {
-  const bool sampling = until_tests_pass || greedy || temperature || seed || steps_max || !policy.empty();
+  const bool sampling = until_tests_pass || greedy || temperature || seed || steps_max ||
+                        !policy.empty();
   if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
-    return tl::unexpected(
-        Error{"--session continues a session as it was created: leave out --root, --policy, --greedy, "
-              "--temperature, --seed, "
-              "--steps, --until-tests-pass and --dangerously-no-sandbox"});
+    return tl::unexpected(Error{
+        "--session continues a session as it was created: leave out --root, --policy, --greedy, "
+        "--temperature, --seed, "
+        "--steps, --until-tests-pass and --dangerously-no-sandbox"});
   }
   if (greedy && temperature && *temperature != 0) {
     return tl::unexpected(
@@ -113,7 +132,8 @@ Result<> TurnOptions::resolve() {
   if (!settings) return tl::unexpected(settings.error());
   if (!hide_thinking) hide_thinking = settings->flag("hide_thinking");
   if (!session.empty()) return {};
-  if (policy.empty()) policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
+  if (policy.empty())
+    policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
   if (!temperature) temperature = settings->number("temperature");
   if (!steps_max) steps_max = settings->whole("steps");
   auto top = repository_root(root);
@@ -126,15 +146,18 @@ Result<std::string> repository_root(const std::string& directory) {
   std::error_code ec;
   const fs::path start = fs::canonical(directory.empty() ? fs::path(".") : fs::path(directory), ec);
   if (ec || !fs::is_directory(start, ec)) {
-    return tl::unexpected(
-        Error{fmt::format("open the repository {}: {}; name a directory that you may read", directory.empty() ? "." : directory,
-                          ec ? ec.message() : "it is no directory")});
+    return tl::unexpected(Error{fmt::format(
+        "open the repository {}: {}; name a directory that you may read",
+        directory.empty() ? "." : directory, ec ? ec.message() : "it is no directory")});
   }
   // A worktree's .git is a directory, or in linked worktrees and submodules a file.
   for (fs::path at = start;; at = at.parent_path()) {
     if (fs::exists(at / ".git", ec)) return at.string();
     if (at != at.root_path()) continue;
-    if (start == start.root_path()) return tl::unexpected(Error{"open the repository /: that is the whole file system, devices and all; name a directory in it"});
+    if (start == start.root_path())
+      return tl::unexpected(
+          Error{"open the repository /: that is the whole file system, devices and all; name a "
+                "directory in it"});
     return start.string();
   }
 }
@@ -151,19 +174,23 @@ namespace {
 void options_of(const CLI::App& app, std::vector<std::string>& into) {
   for (const auto* option : app.get_options())
     for (const auto& name : option->get_lnames()) into.push_back("--" + name);
-  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; })) options_of(*sub, into);
+  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    options_of(*sub, into);
 }
 
-// Of the first word that looks like an option and is none: what it was meant to be. Empty: all are options.
+// Of the first word that looks like an option and is none: what it was meant to be. Empty: all are
+// options.
 std::string nearest_option(const CLI::App& app, int argc, const char* const* argv) {
   std::vector<std::string> known;
   options_of(app, known);
   for (int i = 1; i < argc; ++i) {
     const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
     if (word == "--") break;
-    if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end()) continue;
+    if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end())
+      continue;
     const std::string_view near = daemon::slip_of(word, known);
-    return fmt::format("there is no {}{}", printable(word), near.empty() ? "" : fmt::format(", do you mean {}?", near));
+    return fmt::format("there is no {}{}", printable(word),
+                       near.empty() ? "" : fmt::format(", do you mean {}?", near));
   }
   return "";
 }
@@ -171,9 +198,11 @@ std::string nearest_option(const CLI::App& app, int argc, const char* const* arg
 // What a word that is left over may have been meant for.
 std::string too_many(const CLI::App& app, const std::string& word) {
   const auto options = app.get_options();
-  const bool takes_words = std::ranges::any_of(options, [](const CLI::Option* option) { return option->get_positional(); });
+  const bool takes_words = std::ranges::any_of(
+      options, [](const CLI::Option* option) { return option->get_positional(); });
   if (takes_words) return "what has blanks stands in quotes";
-  if (app.get_option_no_throw("--session")) return fmt::format("a session is named with --session {}", printable(word));
+  if (app.get_option_no_throw("--session"))
+    return fmt::format("a session is named with --session {}", printable(word));
   return "it takes options only";
 }
 
@@ -199,14 +228,19 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     const CLI::App* at = &app;
     while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
     std::string why = nearest_option(app, argc, argv);
-    if (const auto extra = app.remaining(true); why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
-      why = fmt::format("{} is one word too many; {}", printable(extra.front()), too_many(*at, extra.front()));
+    if (const auto extra = app.remaining(true);
+        why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
+      why = fmt::format("{} is one word too many; {}", printable(extra.front()),
+                        too_many(*at, extra.front()));
     if (why.empty()) why = printable(e.what());
     if (why.starts_with("The ")) why[0] = 't';
-    const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes", path_of(*at), why);
+    const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes",
+                                            path_of(*at), why);
     const std::span words(argv, static_cast<std::size_t>(argc));
-    if (std::ranges::find(words, std::string_view("--json")) != words.end()) print_error_json(message, 0);
-    else fmt::print(stderr, "{}\n", message);
+    if (std::ranges::find(words, std::string_view("--json")) != words.end())
+      print_error_json(message, 0);
+    else
+      fmt::print(stderr, "{}\n", message);
     return kExitUsage;
   }
 }
@@ -218,8 +252,12 @@ int fail(const Error& error, bool json) {
     return status;
   }
   const Terminal terminal = Terminal::detect(STDERR_FILENO);
-  const char* const way_out = error.message.ends_with(std::strerror(ENOSPC)) ? "; free some, or set LARES_STATE_DIR to a directory on another disk" : "";
-  fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message), way_out);
+  const char* const way_out =
+      error.message.ends_with(std::strerror(ENOSPC))
+          ? "; free some, or set LARES_STATE_DIR to a directory on another disk"
+          : "";
+  fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message),
+             way_out);
   return status;
 }
 

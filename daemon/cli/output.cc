@@ -21,13 +21,15 @@ void note_write_error(int error) {
 
 void print_line(std::string_view line) {
   errno = 0;
-  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() || std::fputc('\n', stdout) == EOF || std::fflush(stdout) != 0)
+  if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() ||
+      std::fputc('\n', stdout) == EOF || std::fflush(stdout) != 0)
     note_write_error(errno != 0 ? errno : EIO);
 }
 
 int delivered(int status) {
   errno = 0;
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) note_write_error(errno != 0 ? errno : EIO);
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+    note_write_error(errno != 0 ? errno : EIO);
   const int error = first_error;
   if (error == 0 || error == EPIPE) return status;
   std::fprintf(stderr, "lares: write the output: %s\n", std::strerror(error));

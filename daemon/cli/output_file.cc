@@ -21,8 +21,8 @@ bool same(const struct stat& a, const std::string& path) {
 
 }  // namespace
 
-Result<std::string> output_path(const std::string& path, const std::vector<std::string>& inputs, const std::string& checkpoint,
-                                bool to_stdout) {
+Result<std::string> output_path(const std::string& path, const std::vector<std::string>& inputs,
+                                const std::string& checkpoint, bool to_stdout) {
   const auto refused = [&](std::string_view why) {
     return tl::unexpected(Error{fmt::format("write {}: {}; name another file", path, why)});
   };
@@ -35,7 +35,8 @@ Result<std::string> output_path(const std::string& path, const std::vector<std::
   if (::stat(path.c_str(), &s) != 0) {
     if (errno != ENOENT) return refused(std::strerror(errno));
     const fs::path parent = fs::path(path).parent_path();
-    if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) != 0) return refused(std::strerror(errno));
+    if (::access(parent.empty() ? "." : parent.c_str(), W_OK | X_OK) != 0)
+      return refused(std::strerror(errno));
     return path;
   }
   if (S_ISDIR(s.st_mode)) return refused("it is a directory");
@@ -44,8 +45,10 @@ Result<std::string> output_path(const std::string& path, const std::vector<std::
   for (const std::string& input : inputs)
     if (same(s, input)) return refused("that is what it reads");
   std::error_code ec;
-  for (fs::directory_iterator at(checkpoint, ec), end; !checkpoint.empty() && !ec && at != end; at.increment(ec))
-    if (same(s, at->path().string())) return refused(fmt::format("that is the checkpoint's {}", at->path().filename().string()));
+  for (fs::directory_iterator at(checkpoint, ec), end; !checkpoint.empty() && !ec && at != end;
+       at.increment(ec))
+    if (same(s, at->path().string()))
+      return refused(fmt::format("that is the checkpoint's {}", at->path().filename().string()));
   if (::access(path.c_str(), W_OK) != 0) return refused(std::strerror(errno));
   return path;
 }

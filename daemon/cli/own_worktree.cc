@@ -13,7 +13,8 @@ constexpr int kTitleColumns = 60;
 
 }  // namespace
 
-Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request, const std::string& prompt) {
+Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request,
+                                                     const std::string& prompt) {
   request.title = clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, "");
   protocol::WorktreeCreate create;
   create.create = std::move(request), create.worktree = true;
@@ -21,7 +22,9 @@ Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::Sessi
 }
 
 std::string worktree_told(const protocol::WorktreeCreated& made) {
-  return fmt::format("works in {}, on the branch {}; `lares apply {}` brings what it does into your worktree", made.session.root, made.branch, made.session.session_id);
+  return fmt::format(
+      "works in {}, on the branch {}; `lares apply {}` brings what it does into your worktree",
+      made.session.root, made.branch, made.session.session_id);
 }
 
 }  // namespace lares::cli

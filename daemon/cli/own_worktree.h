@@ -10,10 +10,13 @@
 
 namespace lares::cli {
 
-inline constexpr std::chrono::minutes kWorktreeTimeout{10};  // a checkout and two snapshots; one compared or applied
+inline constexpr std::chrono::minutes kWorktreeTimeout{10};  // a checkout and two snapshots; one
+                                                             // compared or applied
 
-// A session as `request` says, in a worktree made for it. It is titled by `prompt`, and so is its branch.
-Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request, const std::string& prompt);
+// A session as `request` says, in a worktree made for it. It is titled by `prompt`, and so is its
+// branch.
+Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::SessionCreate request,
+                                                     const std::string& prompt);
 
 // Where it works and how that comes back, in one line.
 std::string worktree_told(const protocol::WorktreeCreated& made);

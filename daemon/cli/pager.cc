@@ -16,7 +16,8 @@ namespace lares::cli {
 namespace {
 
 constexpr const char* kPagerDefault = "less";
-constexpr const char* kLessOptions = "FRX";  // as git: leave at once when it fits, colours, no other screen
+constexpr const char* kLessOptions = "FRX";  // as git: leave at once when it fits, colours, no
+                                             // other screen
 
 }  // namespace
 
@@ -25,7 +26,9 @@ Pager::Pager() : fd_(STDOUT_FILENO) {
   const char* command = set ? set : kPagerDefault;
   const char* term = std::getenv("TERM");
   const bool dumb = !term || std::string_view(term) == "dumb";
-  if (::isatty(STDOUT_FILENO) != 1 || ::isatty(STDIN_FILENO) != 1 || dumb || !*command || std::string_view(command) == "cat") return;
+  if (::isatty(STDOUT_FILENO) != 1 || ::isatty(STDIN_FILENO) != 1 || dumb || !*command ||
+      std::string_view(command) == "cat")
+    return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
   ::setenv("LESS", kLessOptions, /*overwrite=*/0);
@@ -40,7 +43,8 @@ Pager::Pager() : fd_(STDOUT_FILENO) {
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
   const char* const argv[] = {"sh", "-c", command, nullptr};
-  const int failed = ::posix_spawn(&pid_, "/bin/sh", &actions, &attributes, const_cast<char* const*>(argv), environ);
+  const int failed = ::posix_spawn(&pid_, "/bin/sh", &actions, &attributes,
+                                   const_cast<char* const*>(argv), environ);
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   ::close(ends[0]);

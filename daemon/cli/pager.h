@@ -7,7 +7,8 @@ namespace lares::cli {
 
 class Pager {
  public:
-  // $PAGER, else less, with colours and only for what is longer than the screen; an empty one or `cat`: none.
+  // $PAGER, else less, with colours and only for what is longer than the screen; an empty one or
+  // `cat`: none.
   Pager();
   ~Pager();  // waits until the reader has left it
   Pager(const Pager&) = delete;

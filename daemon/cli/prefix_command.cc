@@ -1,4 +1,5 @@
-// lares prefix: what of the repository the model has before it, by directory or by file, and what is still being computed.
+// lares prefix: what of the repository the model has before it, by directory or by file, and what
+// is still being computed.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -25,7 +26,8 @@ constexpr std::chrono::milliseconds kLookAgain{200};
 
 // Until all that is kept has been held against the engine. The error: what differs, too.
 Result<> scrub(Link& link, const std::string& root) {
-  if (auto asked = link.call<protocol::Nothing>(protocol::RepoScrub{.root = root}); !asked) return tl::unexpected(asked.error());
+  if (auto asked = link.call<protocol::Nothing>(protocol::RepoScrub{.root = root}); !asked)
+    return tl::unexpected(asked.error());
   Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
   Progress progress;
   progress.begin("scrub", Progress::Clock::now());
@@ -46,14 +48,18 @@ Result<> scrub(Link& link, const std::string& root) {
 }  // namespace
 
 int prefix_command(int argc, const char* const* argv) {
-  CLI::App app("Shows what of the repository the model has before it in every session: tokens by directory, what changed since, what is being computed.",
-               "lares prefix");
+  CLI::App app(
+      "Shows what of the repository the model has before it in every session: tokens by directory, "
+      "what changed since, what is being computed.",
+      "lares prefix");
   DaemonOptions options;
   std::string root;
   bool files = false, scrubs = false;
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   app.add_flag("--files", files, "file by file");
-  app.add_flag("--scrub", scrubs, "evaluate again what is kept on disk, and compare every byte; exit status 1 if one differs");
+  app.add_flag(
+      "--scrub", scrubs,
+      "evaluate again what is kept on disk, and compare every byte; exit status 1 if one differs");
   options.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
@@ -65,10 +71,14 @@ int prefix_command(int argc, const char* const* argv) {
   if (!there) return fail(there.error(), options.json);
   if (scrubs)
     if (const auto equal = scrub(link, *top); !equal) return fail(equal.error(), options.json);
-  const auto prefix = link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
+  const auto prefix =
+      link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
   if (!prefix) return fail(prefix.error(), options.json);
-  if (options.json) fmt::print("{}\n", protocol::dump(protocol::to_json(*prefix)));
-  else fmt::print("{}", hanging_lines(prefix_text(*prefix, files), Terminal::detect(STDOUT_FILENO).width));
+  if (options.json)
+    fmt::print("{}\n", protocol::dump(protocol::to_json(*prefix)));
+  else
+    fmt::print("{}",
+               hanging_lines(prefix_text(*prefix, files), Terminal::detect(STDOUT_FILENO).width));
   return kExitFinished;
 }
 

@@ -80,13 +80,15 @@ std::string Progress::text(Clock::time_point now, bool utf8) const {
   if (label_.empty()) return "";
   const std::string dot = utf8 ? " · " : " - ";
   std::string out = label_;
-  // Rates are as of the last count: between two of them nothing is known that could change the line.
+  // Rates are as of the last count: between two of them nothing is known that could change the
+  // line.
   const double elapsed = seconds(now - began_), counting = seconds(last_ - first_);
   const bool measured = counting >= kRateAfterSeconds;
   double rate = measured ? static_cast<double>(done_ - first_done_) / counting : 0, left = 0;
   if (measured && total_ > 0) {
     const double n = share(done_ - first_done_, total_), all = share(total_ - first_done_, total_);
-    if (const double cost = trend_.seconds_per_unit(n); cost > 0) rate = static_cast<double>(total_) / cost;
+    if (const double cost = trend_.seconds_per_unit(n); cost > 0)
+      rate = static_cast<double>(total_) / cost;
     left = std::round(trend_.seconds(all) - trend_.seconds(n) - seconds(now - last_));
   }
   if (counted_ && total_ > 0) {
@@ -102,8 +104,8 @@ std::string Progress::text(Clock::time_point now, bool utf8) const {
   if (rate > 0 && total_ > done_) {
     out += fmt::format("{}{} left", dot, duration(std::max(1.0, left)));
   } else if (rate > 0 && total_ == 0 && limit_ > done_) {
-    out +=
-        fmt::format("{}at most {} more", dot, duration(static_cast<double>(limit_ - done_) / rate));
+    out += fmt::format("{}at most {} more", dot,
+                       duration(static_cast<double>(limit_ - done_) / rate));
   }
   if (!detail_.empty()) out += dot + detail_;
   return out;

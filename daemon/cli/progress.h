@@ -26,8 +26,9 @@ class Progress {
   std::string text(Clock::time_point now, bool utf8) const;
 
  private:
-  // Seconds as a function of what was counted, a n + b n^2 with a, b >= 0: a token costs the more to
-  // read the more stand before it. Least squares; n is in units of `total`, so the sums stay small.
+  // Seconds as a function of what was counted, a n + b n^2 with a, b >= 0: a token costs the more
+  // to read the more stand before it. Least squares; n is in units of `total`, so the sums stay
+  // small.
   class Trend {
    public:
     void add(double n, double seconds);
@@ -44,10 +45,11 @@ class Progress {
   };
 
   std::string label_, unit_, detail_;
-  Clock::time_point began_{}, first_{}, last_{};  // first_, last_: the first count, and the last that was another
+  Clock::time_point began_{}, first_{}, last_{};  // first_, last_: the first count, and the last
+                                                  // that was another
   std::int64_t done_ = 0, total_ = 0, limit_ = 0;
-  std::int64_t first_done_ =
-      0;  // the rate is measured from the first count on: what was cached cost no time
+  std::int64_t first_done_ = 0;  // the rate is measured from the first count on: what was cached
+                                 // cost no time
   bool counted_ = false;
   Trend trend_;
 };

@@ -1,4 +1,5 @@
-// The name a client gives a prompt: the same one twice is the same prompt, so sending it again is safe.
+// The name a client gives a prompt: the same one twice is the same prompt, so sending it again is
+// safe.
 #pragma once
 
 #include <string>

@@ -40,16 +40,21 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   BestOfOptions best;
   bool worktree = false;
   if (mode == "work") {
-    app.add_flag("--until-tests-pass", turn.until_tests_pass, "while they fail it is told so, and goes on");
+    app.add_flag("--until-tests-pass", turn.until_tests_pass,
+                 "while they fail it is told so, and goes on");
     app.add_flag("--worktree", worktree, "work in a git worktree of its own; see lares apply");
     best.add_to(app);
   }
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") + kExitStatusHelp);
+  app.footer(
+      std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") +
+      kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (prompt == "-") prompt = read_stdin();
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
-    fmt::print(stderr, "{}: the {} is empty; say it in your words, or give - to have it read from stdin\n", name, argument);
+    fmt::print(stderr,
+               "{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
+               name, argument);
     return kExitUsage;
   }
   if (prompt.size() > protocol::kPromptBytesMax) {

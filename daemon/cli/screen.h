@@ -13,8 +13,8 @@ enum class Style { plain, dim, bold, red, green, yellow, cyan, magenta };
 // What may be written to one file descriptor. A pipe gets plain text of any width; NO_COLOR and
 // TERM=dumb are honoured.
 struct Terminal {
-  bool is_terminal =
-      false;  // and not a dumb one: the cursor can be moved, so a status line can be shown
+  bool is_terminal = false;  // and not a dumb one: the cursor can be moved, so a status line can be
+                             // shown
   bool colour = false;
   bool utf8 = false;  // false: marks and ellipses are ASCII
   int width = 0;      // columns; 0: no limit, nothing is wrapped
@@ -51,14 +51,15 @@ class Screen {
   // nothing.
   void status(std::string_view text);
 
-  // While something stands below all this, such as a line that is typed, what is written is held back
-  // until take() fetches it; `changed` hears that there is something to fetch.
+  // While something stands below all this, such as a line that is typed, what is written is held
+  // back until take() fetches it; `changed` hears that there is something to fetch.
   void stand_above(std::function<void()> changed);
   // What was held back, to be written where the text below begins; it ends where that then begins.
   std::string take();
   // Nothing stands below any more, and the cursor is where it began.
   void stand_alone();
-  // Rows of the status on a terminal of `width` columns, which may be another than it was drawn for.
+  // Rows of the status on a terminal of `width` columns, which may be another than it was drawn
+  // for.
   int status_rows(int width) const;
   // Somebody removed the status, and what is written next begins on a line of its own.
   void begin_anew();

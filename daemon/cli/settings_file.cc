@@ -25,12 +25,17 @@ constexpr std::chrono::seconds kOthersWithin{10};  // an other's change takes mi
 constexpr std::chrono::milliseconds kTryEvery{10};
 
 // People keep such files elsewhere, and link to them.
-fs::path real_path(const std::string& path, std::error_code& ec) { return fs::exists(path, ec) ? fs::canonical(path, ec) : fs::path(path); }
+fs::path real_path(const std::string& path, std::error_code& ec) {
+  return fs::exists(path, ec) ? fs::canonical(path, ec) : fs::path(path);
+}
 
 }  // namespace
 
 Result<tools::Fd> hold_settings_file(const std::string& path) {
-  const auto failed = [&](const std::string& why) { return tl::unexpected(Error{fmt::format("change the settings in {}: {}; nothing was changed", path, why)}); };
+  const auto failed = [&](const std::string& why) {
+    return tl::unexpected(
+        Error{fmt::format("change the settings in {}: {}; nothing was changed", path, why)});
+  };
   std::error_code ec;
   const fs::path real = real_path(path, ec);
   if (!ec) fs::create_directories(real.parent_path(), ec);
@@ -39,8 +44,11 @@ Result<tools::Fd> hold_settings_file(const std::string& path) {
   if (!dir) return failed(fmt::format("open its directory: {}", std::strerror(errno)));
   const auto until = std::chrono::steady_clock::now() + kOthersWithin;
   while (::flock(dir.get(), LOCK_EX | LOCK_NB) != 0) {  // the directory, for the file is replaced
-    if (errno != EWOULDBLOCK && errno != EINTR) return failed(fmt::format("lock its directory: {}", std::strerror(errno)));
-    if (std::chrono::steady_clock::now() > until) return failed(fmt::format("another process holds its directory locked for {} seconds", kOthersWithin.count()));
+    if (errno != EWOULDBLOCK && errno != EINTR)
+      return failed(fmt::format("lock its directory: {}", std::strerror(errno)));
+    if (std::chrono::steady_clock::now() > until)
+      return failed(fmt::format("another process holds its directory locked for {} seconds",
+                                kOthersWithin.count()));
     std::this_thread::sleep_for(kTryEvery);
   }
   return dir;
@@ -48,7 +56,8 @@ Result<tools::Fd> hold_settings_file(const std::string& path) {
 
 Result<> write_settings_file(const std::string& path, const nlohmann::ordered_json& object) {
   const auto failed = [&](const char* what, int error) {
-    return tl::unexpected(Error{fmt::format("write the settings to {}: {}: {}; nothing was changed", path, what, std::strerror(error))});
+    return tl::unexpected(Error{fmt::format("write the settings to {}: {}: {}; nothing was changed",
+                                            path, what, std::strerror(error))});
   };
   std::error_code ec;
   const fs::path real = real_path(path, ec);
@@ -61,7 +70,9 @@ Result<> write_settings_file(const std::string& path, const nlohmann::ordered_js
   int error = tools::write_all(temporary.fd.get(), object.dump(2) + "\n");
   if (error == 0 && ::fsync(temporary.fd.get()) != 0) error = errno;
   if (error == 0) error = tools::give_name(dir.get(), temporary);
-  if (error == 0 && ::renameat(dir.get(), temporary.name.c_str(), dir.get(), real.filename().c_str()) != 0) error = errno;
+  if (error == 0 &&
+      ::renameat(dir.get(), temporary.name.c_str(), dir.get(), real.filename().c_str()) != 0)
+    error = errno;
   if (error != 0) {
     if (temporary.named) ::unlinkat(dir.get(), temporary.name.c_str(), 0);
     return failed("write it", error);

@@ -9,10 +9,12 @@
 
 namespace lares::cli {
 
-// Keeps other processes that would change it waiting, as long as what is returned lives. They are told to do without it after 10 seconds.
+// Keeps other processes that would change it waiting, as long as what is returned lives. They are
+// told to do without it after 10 seconds.
 Result<tools::Fd> hold_settings_file(const std::string& path);
 
-// The whole file or, on an error, the one there was. 0600; directories that are missing are made, a symbolic link is followed.
+// The whole file or, on an error, the one there was. 0600; directories that are missing are made, a
+// symbolic link is followed.
 Result<> write_settings_file(const std::string& path, const nlohmann::ordered_json& object);
 
 }  // namespace lares::cli

@@ -157,8 +157,8 @@ Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options)
   // A daemon that kept a pipe of its parent's open would keep `lares run ... | cat` waiting for
   // ever.
   ::posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-  ::posix_spawn_file_actions_addchdir_np(
-      &actions, "/");  // else it would hold the directory it was started in busy
+  ::posix_spawn_file_actions_addchdir_np(&actions, "/");  // else it would hold the directory it was
+                                                          // started in busy
   sigset_t defaults, none;
   ::sigfillset(&defaults);
   ::sigemptyset(&none);
@@ -167,8 +167,8 @@ Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options)
   ::posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
   pid_t pid = 0;
-  const int failed =
-      ::posix_spawn(&pid, executable.c_str(), &actions, &attributes, argv.data(), environ);
+  const int failed = ::posix_spawn(&pid, executable.c_str(), &actions, &attributes, argv.data(),
+                                   environ);
   ::posix_spawnattr_destroy(&attributes);
   ::posix_spawn_file_actions_destroy(&actions);
   if (failed != 0)
@@ -197,7 +197,8 @@ Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
   const std::string path = options.state_dir + "/start.lock";
   auto lock = std::make_unique<Fd>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock->get() < 0)
-    return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}; {}", path, reason(), daemon::kAnotherStateDir)});
+    return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}; {}", path, reason(),
+                                            daemon::kAnotherStateDir)});
   const auto began = Clock::now();
   while (::flock(lock->get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK && errno != EINTR) {
@@ -287,14 +288,16 @@ Result<> serves_model(Link& link, const DaemonOptions& options, bool started) {
   if (!status) return tl::unexpected(status.error());
   if (status->model.directory == options.model) return {};
   return tl::unexpected(
-      Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares shutdown` first, or give another --socket",
+      Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares shutdown` "
+                        "first, or give another --socket",
                         options.model, status->model.directory)});
 }
 
 void end_useless_daemon(Link& link) {
   if (!link.connected()) return;
   const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
-  if (status && status->engine.state == "failed") (void)link.call<protocol::Nothing>(protocol::ServerShutdown{});
+  if (status && status->engine.state == "failed")
+    (void)link.call<protocol::Nothing>(protocol::ServerShutdown{});
 }
 
 }  // namespace lares::cli

@@ -25,10 +25,12 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
 // Says on stderr that it waits.
 Result<Reached> reach(Link& link, const DaemonOptions& options);
 
-// That the daemon, which `started` says this command started or not, serves the model that was asked for.
+// That the daemon, which `started` says this command started or not, serves the model that was
+// asked for.
 Result<> serves_model(Link& link, const DaemonOptions& options, bool started);
 
-// Ends the daemon if it could not load its model: whoever started it is to leave none that is of no use.
+// Ends the daemon if it could not load its model: whoever started it is to leave none that is of no
+// use.
 void end_useless_daemon(Link& link);
 
 }  // namespace lares::cli

@@ -11,7 +11,8 @@
 namespace lares::cli {
 
 int title_command(int argc, const char* const* argv) {
-  CLI::App app("Gives a session another title; it begins with the first line of its first prompt.", "lares title");
+  CLI::App app("Gives a session another title; it begins with the first line of its first prompt.",
+               "lares title");
   DaemonOptions daemon;
   protocol::SessionSetTitle request;
   app.add_option("ID", request.session_id, "see lares sessions")->required();

@@ -1,4 +1,5 @@
-// lares tokenize: text to token ids and back, with a checkpoint's tokenizer. Needs no daemon and no weights.
+// lares tokenize: text to token ids and back, with a checkpoint's tokenizer. Needs no daemon and no
+// weights.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -32,7 +33,9 @@ constexpr std::size_t kInputBytesMax = 1u << 30;
 Result<std::string> read_all(const std::string& path) {
   std::string text;
   std::FILE* const file = path == "-" ? stdin : std::fopen(path.c_str(), "rb");
-  if (!file) return tl::unexpected(Error{fmt::format("read {}: {}; name a file that you may read", path, std::strerror(errno))});
+  if (!file)
+    return tl::unexpected(Error{
+        fmt::format("read {}: {}; name a file that you may read", path, std::strerror(errno))});
   char block[65536];
   for (std::size_t n; (n = std::fread(block, 1, sizeof block, file)) > 0;) {
     text.append(block, n);
@@ -40,8 +43,10 @@ Result<std::string> read_all(const std::string& path) {
   }
   const bool failed = std::ferror(file) != 0;
   if (file != stdin) std::fclose(file);
-  if (failed) return tl::unexpected(Error{fmt::format("read {}: it cannot be read as a file", path)});
-  if (text.size() > kInputBytesMax) return tl::unexpected(Error{fmt::format("read {}: more than {} bytes", path, kInputBytesMax)});
+  if (failed)
+    return tl::unexpected(Error{fmt::format("read {}: it cannot be read as a file", path)});
+  if (text.size() > kInputBytesMax)
+    return tl::unexpected(Error{fmt::format("read {}: more than {} bytes", path, kInputBytesMax)});
   return text;
 }
 
@@ -50,7 +55,8 @@ Result<std::vector<engine::Token>> read_ids(const std::string& text, int vocab_s
   std::vector<engine::Token> ids;
   const auto take = [&](const std::string& word, long long id) -> Result<> {
     if (id < 0 || id >= vocab_size) {
-      return tl::unexpected(Error{fmt::format("decode: {} is no token id; they are 0 to {}", word, vocab_size - 1)});
+      return tl::unexpected(
+          Error{fmt::format("decode: {} is no token id; they are 0 to {}", word, vocab_size - 1)});
     }
     ids.push_back(static_cast<engine::Token>(id));
     return {};
@@ -59,9 +65,12 @@ Result<std::vector<engine::Token>> read_ids(const std::string& text, int vocab_s
   if (begin == std::string::npos) return ids;
   if (text[begin] == '[') {
     const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_array()) return tl::unexpected(Error{"decode: the input begins with [ and is no JSON array; give [1, 2, 3] or 1 2 3"});
+    if (!json.is_array())
+      return tl::unexpected(
+          Error{"decode: the input begins with [ and is no JSON array; give [1, 2, 3] or 1 2 3"});
     for (const auto& id : json) {
-      if (auto taken = take(id.dump(), id.is_number_integer() ? id.get<long long>() : -1); !taken) return tl::unexpected(taken.error());
+      if (auto taken = take(id.dump(), id.is_number_integer() ? id.get<long long>() : -1); !taken)
+        return tl::unexpected(taken.error());
     }
     return ids;
   }
@@ -75,7 +84,9 @@ Result<std::vector<engine::Token>> read_ids(const std::string& text, int vocab_s
       const bool whole = ec == std::errc() && end == word.data() + word.size();
       if (auto taken = take(word, whole ? id : -1); !taken) return tl::unexpected(taken.error());
     }
-    if (ids.size() == before) return tl::unexpected(Error{"decode: a token id is missing before or behind a comma; give [1, 2, 3] or 1 2 3"});
+    if (ids.size() == before)
+      return tl::unexpected(
+          Error{"decode: a token id is missing before or behind a comma; give [1, 2, 3] or 1 2 3"});
   }
   return ids;
 }
@@ -105,7 +116,10 @@ int tokenize_command(int argc, const char* const* argv) {
   std::string path = model.empty() ? daemon::nano_directory() : model;
   if (std::filesystem::is_directory(path, ec)) path += "/tokenizer.json";
   const auto tokenizer = engine::Tokenizer::from_file(path);
-  if (!tokenizer) return fail(Error{tokenizer.error().message + "; name a checkpoint's directory or its tokenizer.json with --model"}, json);
+  if (!tokenizer)
+    return fail(Error{tokenizer.error().message +
+                      "; name a checkpoint's directory or its tokenizer.json with --model"},
+                json);
 
   std::vector<engine::Token> ids;
   if (decode) {
@@ -120,7 +134,8 @@ int tokenize_command(int argc, const char* const* argv) {
     out["count"] = ids.size();
     out["ids"] = ids;
     auto pieces = nlohmann::ordered_json::array();
-    for (const engine::Token id : ids) pieces.push_back(daemon::valid_utf8((*tokenizer)->bytes(id)));
+    for (const engine::Token id : ids)
+      pieces.push_back(daemon::valid_utf8((*tokenizer)->bytes(id)));
     out["pieces"] = std::move(pieces);
     fmt::print("{}\n", out.dump());
   } else if (count) {

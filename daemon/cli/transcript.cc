@@ -54,8 +54,8 @@ std::string summarise_call(std::string_view tool, const nlohmann::json& argument
   if (!arguments.is_object()) return {};
   if (tool == "bash") return one_line(text_of(arguments, "command"));
   if (tool == "str_replace_editor") {
-    std::string summary =
-        text_of(arguments, "command") + " " + relative(text_of(arguments, "path"), root);
+    std::string summary = text_of(arguments, "command") + " " +
+                          relative(text_of(arguments, "path"), root);
     const auto range = arguments.find("view_range");
     if (range != arguments.end() && range->is_array() && range->size() == 2) {
       summary += fmt::format(" lines {}-{}", (*range)[0].dump(), (*range)[1].dump());
@@ -121,9 +121,12 @@ void Transcript::said(std::string_view prompt, std::string_view how) {
     line += wrap.end();
     line.erase(0, std::min<std::size_t>(line.size(), 2));  // the first row's indent is the mark's
     std::string end;
-    if (i + 1 == shown && shown < all.size()) end += t.paint(Style::dim, fmt::format(" {} {} more lines", mark("…", "..."), all.size() - shown));
+    if (i + 1 == shown && shown < all.size())
+      end += t.paint(Style::dim,
+                     fmt::format(" {} {} more lines", mark("…", "..."), all.size() - shown));
     if (i + 1 == shown && !how.empty()) end += t.paint(Style::dim, fmt::format(" ({})", how));
-    screen_.line((i == 0 ? t.paint(Style::cyan, mark("›", ">")) + " " : "  ") + t.paint(Style::bold, line) + end);
+    screen_.line((i == 0 ? t.paint(Style::cyan, mark("›", ">")) + " " : "  ") +
+                 t.paint(Style::bold, line) + end);
   }
 }
 
@@ -145,7 +148,8 @@ void Transcript::beginning(std::string_view text, std::size_t lines_max) {
   const std::size_t shown = all.size() <= lines_max + 1 ? all.size() : lines_max;
   for (std::size_t i = 0; i < shown; ++i) screen_.line(all[i]);
   if (shown < all.size()) {
-    screen_.line(screen_.terminal().paint(Style::dim, fmt::format("{} {} more lines", mark("…", "..."), all.size() - shown)));
+    screen_.line(screen_.terminal().paint(
+        Style::dim, fmt::format("{} {} more lines", mark("…", "..."), all.size() - shown)));
   }
 }
 
@@ -221,8 +225,8 @@ void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
 void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
   close();
   // An edit that worked says no more than its diff does.
-  const bool said_by_diff =
-      ok && tool_ == "str_replace_editor" && !changes.empty() && !changes.front().diff.empty();
+  const bool said_by_diff = ok && tool_ == "str_replace_editor" && !changes.empty() &&
+                            !changes.front().diff.empty();
   if (!said_by_diff && options_.fold_output) show_output_folded(ok, output);
   if (!said_by_diff && !options_.fold_output) show_output(ok, output);
   for (const auto& change : changes) {
@@ -237,15 +241,23 @@ void Transcript::show_output_folded(bool ok, std::string_view output) {
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(output);
   const auto all = lines_of(clean);
-  const auto first = std::find_if(all.begin(), all.end(), [](std::string_view line) { return line.find_first_not_of(' ') != std::string_view::npos; });
+  const auto first = std::find_if(all.begin(), all.end(), [](std::string_view line) {
+    return line.find_first_not_of(' ') != std::string_view::npos;
+  });
   const std::string bar = "  " + t.paint(ok ? Style::dim : Style::red, mark("│", "|")) + " ";
   if (first == all.end()) {
     screen_.line(bar + t.paint(Style::dim, ok ? "(no output)" : "(failed, no output)"));
     return;
   }
   const std::size_t more = all.size() - 1;
-  const std::string rest = more == 0 ? "" : fmt::format(" {} {} more {}", mark("…", "..."), grouped(static_cast<long long>(more)), more == 1 ? "line" : "lines");
-  screen_.line(bar + (t.width > 0 ? clip(*first, t.width - 5 - columns(rest), mark("…", "~")) : std::string(*first)) + t.paint(Style::dim, rest));
+  const std::string rest = more == 0 ? ""
+                                     : fmt::format(" {} {} more {}", mark("…", "..."),
+                                                   grouped(static_cast<long long>(more)),
+                                                   more == 1 ? "line" : "lines");
+  screen_.line(bar +
+               (t.width > 0 ? clip(*first, t.width - 5 - columns(rest), mark("…", "~"))
+                            : std::string(*first)) +
+               t.paint(Style::dim, rest));
 }
 
 void Transcript::show_output(bool ok, std::string_view output) {
@@ -292,8 +304,8 @@ void Transcript::diff(const ChangedFile& change, int lines_max) {
                         : line.starts_with('+') ? Style::green
                         : line.starts_with('-') ? Style::red
                                                 : Style::plain;
-    const std::string cut =
-        t.width > 0 ? clip(line, t.width - 3, mark("…", "~")) : std::string(line);
+    const std::string cut = t.width > 0 ? clip(line, t.width - 3, mark("…", "~"))
+                                        : std::string(line);
     screen_.line(indent + t.paint(style, cut));
   }
   if (skipped > 0) {

@@ -42,12 +42,13 @@ class Transcript {
   void text(std::string_view delta);
   void call(std::string_view tool, const nlohmann::json& arguments);
   void result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes);
-  void said(std::string_view prompt, std::string_view how);  // what the user wrote; `how` it is delivered, or nothing
+  void said(std::string_view prompt, std::string_view how);  // what the user wrote; `how` it is
+                                                             // delivered, or nothing
   void note(Style style, std::string_view line);  // something the daemon or the CLI has to say
   void finish();                                  // the text shown last was the answer
   void thought(std::string_view how_long);        // instead of the thinking itself
   void beginning(std::string_view text, std::size_t lines_max);  // of an answer given earlier
-  void lines(std::string_view text);              // as they are, as far as they are printable
+  void lines(std::string_view text);  // as they are, as far as they are printable
   void show_thinking(bool show) { options_.show_thinking = show; }
   bool shows_thinking() const { return options_.show_thinking; }
   void diff(const ChangedFile& change, int lines_max);

@@ -46,10 +46,15 @@ std::string TurnView::status_text() const {
   if (!turn_began_ || text.empty()) return text;
   const std::string dot = screen_.terminal().utf8 ? " · " : " - ";
   const protocol::Usage& u = usage_;
-  if (u.context > 0) text += dot + "context " + rough(u.context) + (u.context_max > 0 ? "/" + rough(u.context_max) : "");
-  if (u.cached + u.prefilled > 0) text += dot + fmt::format("{} cached, {} new", rough(u.cached), rough(u.prefilled));
+  if (u.context > 0)
+    text += dot + "context " + rough(u.context) +
+            (u.context_max > 0 ? "/" + rough(u.context_max) : "");
+  if (u.cached + u.prefilled > 0)
+    text += dot + fmt::format("{} cached, {} new", rough(u.cached), rough(u.prefilled));
   const double seconds = std::chrono::duration<double>(now() - *turn_began_).count();
-  return text + dot + fmt::format("turn {}", seconds < 10 ? fmt::format("{}s", static_cast<int>(seconds)) : duration(seconds));
+  return text + dot +
+         fmt::format("turn {}", seconds < 10 ? fmt::format("{}s", static_cast<int>(seconds))
+                                             : duration(seconds));
 }
 
 void TurnView::turn_began(std::int64_t context_tokens) {
@@ -71,19 +76,32 @@ void TurnView::step(const protocol::TurnStep& step) {
   usage_.context = step.usage.context, usage_.context_max = step.usage.context_max;
 }
 
-void TurnView::show(const protocol::Message& message, const std::function<bool(std::int64_t)>& followed) {
+void TurnView::show(const protocol::Message& message,
+                    const std::function<bool(std::int64_t)>& followed) {
   const auto with = [&]<class T>(auto f) {
     if (message.method != T::kNotification) return;
     const auto typed = protocol::from_json<T>(message.params);
     if (typed) f(*typed);  // one that makes no sense is as good as an unknown one: ignored
   };
-  with.template operator()<protocol::TurnPrefill>([&](const auto& x) { if (followed(x.turn_id)) prefill(x); });
-  with.template operator()<protocol::TurnStep>([&](const auto& x) { if (followed(x.turn_id)) step(x); });
-  with.template operator()<protocol::ItemStarted>([&](const auto& x) { if (followed(x.item.turn_id)) item_started(x.item); });
+  with.template operator()<protocol::TurnPrefill>([&](const auto& x) {
+    if (followed(x.turn_id)) prefill(x);
+  });
+  with.template operator()<protocol::TurnStep>([&](const auto& x) {
+    if (followed(x.turn_id)) step(x);
+  });
+  with.template operator()<protocol::ItemStarted>([&](const auto& x) {
+    if (followed(x.item.turn_id)) item_started(x.item);
+  });
   with.template operator()<protocol::ItemDelta>([&](const auto& x) { item_delta(x); });
-  with.template operator()<protocol::ItemSnapshot>([&](const auto& x) { if (followed(x.item.turn_id)) item_snapshot(x.item); });
-  with.template operator()<protocol::ItemUpdated>([&](const auto& x) { if (followed(x.item.turn_id)) item_snapshot(x.item); });
-  with.template operator()<protocol::ItemCompleted>([&](const auto& x) { if (followed(x.item.turn_id)) item_completed(x.item); });
+  with.template operator()<protocol::ItemSnapshot>([&](const auto& x) {
+    if (followed(x.item.turn_id)) item_snapshot(x.item);
+  });
+  with.template operator()<protocol::ItemUpdated>([&](const auto& x) {
+    if (followed(x.item.turn_id)) item_snapshot(x.item);
+  });
+  with.template operator()<protocol::ItemCompleted>([&](const auto& x) {
+    if (followed(x.item.turn_id)) item_completed(x.item);
+  });
 }
 
 void TurnView::model_state(const protocol::ServerState& state) {
@@ -187,13 +205,13 @@ void TurnView::item_snapshot(const protocol::Item& item) {
   if (s.kind == "think" || s.kind == "text") {
     if (s.text_bytes == 0) item_started(item);
     show_text(s, item.text);
-  } else if (s.kind == "tool" && (item.state == "running" || item.state == "waiting" || item.state == "asking")) {
+  } else if (s.kind == "tool" &&
+             (item.state == "running" || item.state == "waiting" || item.state == "asking")) {
     show_call(s, item);
-    progress_.begin(
-        item.state == "running"  ? "running " + one_line(item.name)
-        : item.state == "asking" ? "waiting for permission"
-                                 : "waiting for an answer",
-        now());
+    progress_.begin(item.state == "running"  ? "running " + one_line(item.name)
+                    : item.state == "asking" ? "waiting for permission"
+                                             : "waiting for an answer",
+                    now());
   } else if (s.kind == "tool") {
     item_started(item);
   }
@@ -211,7 +229,8 @@ void TurnView::item_completed(const protocol::Item& item) {
   } else if (s.kind == "note") {
     transcript_.note(Style::yellow, "note: " + one_line(item.text));
   } else if (s.kind == "tool") {
-    if (item.state == "rejected" && item.output.starts_with(daemon::kCutOff)) return;  // a note says why
+    if (item.state == "rejected" && item.output.starts_with(daemon::kCutOff))
+      return;  // a note says why
     show_call(s, item);
     std::vector<ChangedFile> files;
     for (const auto& change : item.changes) files.push_back({change.path, change.diff});
@@ -228,7 +247,8 @@ void TurnView::item_completed(const protocol::Item& item) {
 void TurnView::folded_thinking(const Seen& s, const protocol::Item& item) {
   if (item.text.find_first_not_of(" \n") == std::string::npos) return;
   std::string line = "thought";
-  if (s.began != Progress::Clock::time_point{}) line += " for " + duration(std::chrono::duration<double>(now() - s.began).count());
+  if (s.began != Progress::Clock::time_point{})
+    line += " for " + duration(std::chrono::duration<double>(now() - s.began).count());
   if (item.tokens > 0) line += ", " + counted(item.tokens, "token", "tokens");
   transcript_.thought(line);
 }
@@ -257,7 +277,8 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& c
     }
   }
   const bool goes_on = ended.reason != "end_turn" && ended.reason != "context_full";
-  if (!session_id.empty()) line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
+  if (!session_id.empty())
+    line += dot + (goes_on ? "`--session " + session_id + "` goes on" : "session " + session_id);
   Wrap wrap("", t.width);
   std::string wrapped = wrap.feed(line);
   return wrapped + wrap.end();

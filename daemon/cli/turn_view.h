@@ -35,8 +35,10 @@ class TurnView {
   void item_snapshot(const protocol::Item& item);  // the whole item so far, or complete
   void item_completed(const protocol::Item& item);
   void step(const protocol::TurnStep& step);
-  // Shows a notification about an item or the progress of a turn, if it is of a turn that is `followed`.
-  void show(const protocol::Message& message, const std::function<bool(std::int64_t turn_id)>& followed);
+  // Shows a notification about an item or the progress of a turn, if it is of a turn that is
+  // `followed`.
+  void show(const protocol::Message& message,
+            const std::function<bool(std::int64_t turn_id)>& followed);
   // A turn begins: the status shows its time, and how long the context is (0: not known).
   void turn_began(std::int64_t context_tokens);
   // Forgets what was going on.
@@ -51,7 +53,8 @@ class TurnView {
   void hide_status() { screen_.status(""); }
 
   // The one line at the end; without `session_id` it does not name the session.
-  std::string summary(const protocol::TurnEnded& ended, const Changes& changes, const std::string& session_id) const;
+  std::string summary(const protocol::TurnEnded& ended, const Changes& changes,
+                      const std::string& session_id) const;
 
   // The reasoning of the turn so far, or of the last one.
   const std::string& thinking() const { return thinking_; }

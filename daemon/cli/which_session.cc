@@ -14,8 +14,13 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 void WhichSession::add_to(CLI::App& app) {
-  auto* id = app.add_option("--session", session, "which one (default: the newest of this repository)")->type_name("ID")->check(session_id());
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
+  auto* id = app.add_option("--session", session,
+                            "which one (default: the newest of this repository)")
+                 ->type_name("ID")
+                 ->check(session_id());
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kExitStatusHelp);
 }
@@ -36,13 +41,20 @@ Result<protocol::SessionInfo> WhichSession::find(Link& link) {
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
   std::erase_if(listed->sessions, [](const auto& s) { return s.last_seq <= 1; });
-  if (listed->sessions.empty()) return tl::unexpected(Error{"find the newest session: there is none about " + *top + " yet; `lares run` begins one, `lares sessions --all` lists those about others"});
+  if (listed->sessions.empty())
+    return tl::unexpected(
+        Error{"find the newest session: there is none about " + *top +
+              " yet; `lares run` begins one, `lares sessions --all` lists those about others"});
   return std::move(listed->sessions.front());
 }
 
 void WhichRunning::add_to(CLI::App& app) {
-  auto* id = app.add_option("session", session, "its id, or how it begins (default: the one that works here)")->check(session_id());
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR")->excludes(id);
+  auto* id = app.add_option("session", session,
+                            "its id, or how it begins (default: the one that works here)")
+                 ->check(session_id());
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/false);
 }
 
@@ -50,7 +62,11 @@ Result<protocol::SessionInfo> WhichRunning::find(Link& link) {
   if (auto usable = daemon.resolve(); !usable) return tl::unexpected(usable.error());
   const auto there = link.connect(daemon.socket);
   if (!there && there.error().kind == Error::Kind::absent)
-    return tl::unexpected(Error{fmt::format("find a session that works: no daemon runs on {}, so none does; `lares run` begins one", daemon.socket), Error::Kind::absent});
+    return tl::unexpected(Error{
+        fmt::format(
+            "find a session that works: no daemon runs on {}, so none does; `lares run` begins one",
+            daemon.socket),
+        Error::Kind::absent});
   if (!there) return tl::unexpected(there.error());
   if (!session.empty()) return link.call<protocol::SessionInfo>(protocol::SessionGet{session});
   const auto top = repository_root(root);
@@ -61,11 +77,15 @@ Result<protocol::SessionInfo> WhichRunning::find(Link& link) {
   if (!listed) return tl::unexpected(listed.error());
   std::erase_if(listed->sessions, [](const auto& s) { return s.turn_id == 0; });
   if (listed->sessions.empty())
-    return tl::unexpected(Error{fmt::format("find a session that works on {}: none does; `lares sessions --all` lists what there is", *top)});
+    return tl::unexpected(Error{fmt::format(
+        "find a session that works on {}: none does; `lares sessions --all` lists what there is",
+        *top)});
   if (listed->sessions.size() > 1) {
     std::string ids;
     for (const auto& s : listed->sessions) ids += (ids.empty() ? "" : ", ") + s.session_id;
-    return tl::unexpected(Error{fmt::format("find the session that works on {}: {} do, {}; name one of them", *top, listed->sessions.size(), ids)});
+    return tl::unexpected(
+        Error{fmt::format("find the session that works on {}: {} do, {}; name one of them", *top,
+                          listed->sessions.size(), ids)});
   }
   return std::move(listed->sessions.front());
 }

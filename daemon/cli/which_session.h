@@ -1,4 +1,5 @@
-// The session a subcommand is about, unless another is named: the newest of this repository, or the one that works.
+// The session a subcommand is about, unless another is named: the newest of this repository, or the
+// one that works.
 #pragma once
 
 #include <string>

@@ -86,9 +86,14 @@ void Wrap::place_word(std::string& out) {
 std::string hanging(std::string_view row, int width) {
   if (width <= 0 || columns(row) < width) return std::string(row);
   constexpr std::size_t kIndentDefault = 4;
-  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()), gap = row.find("  ", name);
-  std::size_t indent = gap != std::string_view::npos ? row.find_first_not_of(' ', gap) : name > 0 ? name : row.size();
-  if (indent > static_cast<std::size_t>(width) / 2 || columns(row.substr(0, indent)) != static_cast<int>(indent)) indent = std::min(kIndentDefault, name);
+  const std::size_t name = std::min(row.find_first_not_of(' '), row.size()),
+                    gap = row.find("  ", name);
+  std::size_t indent = gap != std::string_view::npos ? row.find_first_not_of(' ', gap)
+                       : name > 0                    ? name
+                                                     : row.size();
+  if (indent > static_cast<std::size_t>(width) / 2 ||
+      columns(row.substr(0, indent)) != static_cast<int>(indent))
+    indent = std::min(kIndentDefault, name);
   Wrap wrap(std::string(indent, ' '), width);
   std::string out = wrap.feed(row.substr(indent));
   out += wrap.end();

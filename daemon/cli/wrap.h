@@ -34,8 +34,8 @@ class Wrap {
   bool started_ = false;
 };
 
-// A row of a table, "name   value": what does not fit goes on below the value, where there is room for it. Words stay whole, as in a line
-// that is no row. `width` 0: as it is.
+// A row of a table, "name   value": what does not fit goes on below the value, where there is room
+// for it. Words stay whole, as in a line that is no row. `width` 0: as it is.
 std::string hanging(std::string_view row, int width);
 // Every line of a text that way.
 std::string hanging_lines(std::string_view text, int width);

@@ -18,10 +18,12 @@ namespace {
 constexpr std::size_t kJoinedBytesMax = 16 << 10;  // of one event
 constexpr std::size_t kCallIdDigits = 24;
 
-// Joined with the event before where that is of the same kind: a slice of time is one event, not one a token.
+// Joined with the event before where that is of the same kind: a slice of time is one event, not
+// one a token.
 template <class Text>
 void append(std::vector<GenerationEvent>& events, Text text) {
-  if (auto* const last = events.empty() ? nullptr : std::get_if<Text>(&events.back()); last && last->text.size() < kJoinedBytesMax) {
+  if (auto* const last = events.empty() ? nullptr : std::get_if<Text>(&events.back());
+      last && last->text.size() < kJoinedBytesMax) {
     last->text += text.text;
     std::move(text.logprobs.begin(), text.logprobs.end(), std::back_inserter(last->logprobs));
   } else {
@@ -36,30 +38,46 @@ struct Cases : F... {
 
 std::string_view name_of(GenerationEnd::Reason reason) {
   switch (reason) {
-    case GenerationEnd::Reason::stop: return "stop";
-    case GenerationEnd::Reason::calls: return "calls";
-    case GenerationEnd::Reason::sequence: return "sequence";
-    case GenerationEnd::Reason::length: return "length";
-    case GenerationEnd::Reason::cancelled: return "cancelled";
-    case GenerationEnd::Reason::ending: return "ending";
-    case GenerationEnd::Reason::failed: return "failed";
+    case GenerationEnd::Reason::stop:
+      return "stop";
+    case GenerationEnd::Reason::calls:
+      return "calls";
+    case GenerationEnd::Reason::sequence:
+      return "sequence";
+    case GenerationEnd::Reason::length:
+      return "length";
+    case GenerationEnd::Reason::cancelled:
+      return "cancelled";
+    case GenerationEnd::Reason::ending:
+      return "ending";
+    case GenerationEnd::Reason::failed:
+      return "failed";
   }
   return "failed";
 }
 
-std::vector<engine::Token> joined(std::vector<engine::Token> a, const std::vector<engine::Token>& b) {
+std::vector<engine::Token> joined(std::vector<engine::Token> a,
+                                  const std::vector<engine::Token>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
 }
 
 }  // namespace
 
-Completion::Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop)
-    : of_(std::move(of)), place_(std::move(place)), n_begun_(rendered.begun.size()), ids_(joined(std::move(rendered.prompt), rendered.begun)),
-      grammar_(std::move(rendered.grammar)), wanted_(std::move(wanted)), gone_(std::move(stop), [this] { stop_.request_stop(); }), stops_(wanted_.stop),
+Completion::Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place,
+                       Rendered rendered, Wanted wanted, std::stop_token stop)
+    : of_(std::move(of)),
+      place_(std::move(place)),
+      n_begun_(rendered.begun.size()),
+      ids_(joined(std::move(rendered.prompt), rendered.begun)),
+      grammar_(std::move(rendered.grammar)),
+      wanted_(std::move(wanted)),
+      gone_(std::move(stop), [this] { stop_.request_stop(); }),
+      stops_(wanted_.stop),
       beginnings_(std::make_shared<PromptBeginnings>(of_)) {
   const engine::Tokenizer& tokenizer = of_->host.engine()->tokenizer();
-  dsml_ = tokenizer.added(engine::kDsml), eos_ = tokenizer.added(engine::kEos), think_end_ = tokenizer.added(engine::kThinkEnd);
+  dsml_ = tokenizer.added(engine::kDsml), eos_ = tokenizer.added(engine::kEos),
+  think_end_ = tokenizer.added(engine::kThinkEnd);
   of_->running.insert(this);
 }
 
@@ -106,17 +124,20 @@ asio::awaitable<bool> Completion::evaluate() {
   };
   co_await of_->host.run(keep);
   const bool stopped = done.error->code == engine::Errc::cancelled;
-  finish(stopped ? GenerationEnd::Reason::cancelled : GenerationEnd::Reason::failed, stopped ? "" : done.error->message);
+  finish(stopped ? GenerationEnd::Reason::cancelled : GenerationEnd::Reason::failed,
+         stopped ? "" : done.error->message);
   co_return false;
 }
 
 // ---- the answer
 
 void Completion::begin_answer() {
-  // Whoever asks again, because its connection broke or the answer did not please, begins shortly before the end.
+  // Whoever asks again, because its connection broke or the answer did not please, begins shortly
+  // before the end.
   beginnings_->offer(timeline_->prefix((prompt_tokens() - 1) / kPrefixEvery * kPrefixEvery));
   const auto n_begun = static_cast<std::int64_t>(n_begun_);
-  const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun, of_->host.engine()->info().n_context_max};
+  const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun,
+                              of_->host.engine()->info().n_context_max};
   Kept kept;
   kept.tokens.assign(ids_.end() - static_cast<std::ptrdiff_t>(n_begun_), ids_.end());
   answer_.emplace(*of_->host.engine(), *timeline_, grammar_, wanted_.sampling, limits, kept);
@@ -127,10 +148,12 @@ bool Completion::draw() {
   if (!answer_) begin_answer();
   const std::int64_t n_before = answer_->n_tokens(), n_thinking = answer_->n_thinking();
   answer_->draw(stop_.get_token());
-  if (wanted_.n_logprobs >= 0 && answer_->n_tokens() > n_before) note_logprobs(answer_->n_thinking() > n_thinking);
+  if (wanted_.n_logprobs >= 0 && answer_->n_tokens() > n_before)
+    note_logprobs(answer_->n_thinking() > n_thinking);
   for (engine::Event& event : answer_->events()) hear(std::move(event));
   if (answer_->end() != Answer::End::open && !stops_.found()) flush();
-  if (!told_ && !fresh_.empty()) return told_ = true, false;  // the first words are worth a slice that ends early
+  if (!told_ && !fresh_.empty())
+    return told_ = true, false;  // the first words are worth a slice that ends early
   return answer_->end() == Answer::End::open && !stops_.found();
 }
 
@@ -142,7 +165,8 @@ void Completion::note_logprobs(bool thinking) {
   const engine::Tokenizer& tokenizer = of_->host.engine()->tokenizer();
   const engine::Logprobs found = timeline_->logprobs(wanted_.n_logprobs);
   TokenLogprob out{.token = std::string(tokenizer.bytes(token)), .logprob = found.drawn, .top = {}};
-  for (const auto& [id, logprob] : found.top) out.top.emplace_back(std::string(tokenizer.bytes(id)), logprob);
+  for (const auto& [id, logprob] : found.top)
+    out.top.emplace_back(std::string(tokenizer.bytes(id)), logprob);
   logprobs_.push_back(std::move(out));
 }
 
@@ -159,12 +183,17 @@ void Completion::hear(engine::Event event) {
                      fresh_.push_back(CallBegun{e.index, calls_.back().id, e.name});
                    },
                    [&](engine::ArgumentsDelta& e) {
-                     if (auto* const last = fresh_.empty() ? nullptr : std::get_if<CallArguments>(&fresh_.back()); last && last->json.size() < kJoinedBytesMax) last->json += e.json;
-                     else fresh_.push_back(CallArguments{e.index, std::move(e.json)});
+                     if (auto* const last =
+                             fresh_.empty() ? nullptr : std::get_if<CallArguments>(&fresh_.back());
+                         last && last->json.size() < kJoinedBytesMax)
+                       last->json += e.json;
+                     else
+                       fresh_.push_back(CallArguments{e.index, std::move(e.json)});
                    },
                    [&](engine::CallEnd& e) {
                      calls_.back().arguments = e.arguments;
-                     fresh_.push_back(CallDone{e.index, calls_.back().id, calls_.back().name, std::move(e.arguments)});
+                     fresh_.push_back(CallDone{e.index, calls_.back().id, calls_.back().name,
+                                               std::move(e.arguments)});
                    },
                    [&](engine::CallRejected& e) { rejected_ = std::move(e.why); }},
              event);
@@ -179,7 +208,8 @@ void Completion::say(std::string text) {
 // No stop sequence follows what was held back.
 void Completion::flush() {
   say(stops_.finish());
-  if (!logprobs_.empty()) append(fresh_, ContentText{.text = "", .logprobs = std::exchange(logprobs_, {})});
+  if (!logprobs_.empty())
+    append(fresh_, ContentText{.text = "", .logprobs = std::exchange(logprobs_, {})});
 }
 
 // ---- the end
@@ -191,31 +221,56 @@ void Completion::finish() {
     case Answer::End::end:
       if (!rejected_.empty()) return finish(Reason::failed, rejected_);
       return finish(calls_.empty() ? Reason::stop : Reason::calls);
-    case Answer::End::max_tokens: return finish(Reason::length);
-    case Answer::End::context_full: return finish(Reason::length, "the context is full");
-    case Answer::End::repetition: return finish(Reason::length, "the same tokens again and again");
-    case Answer::End::cancelled: return finish(Reason::cancelled);
+    case Answer::End::max_tokens:
+      return finish(Reason::length);
+    case Answer::End::context_full:
+      return finish(Reason::length, "the context is full");
+    case Answer::End::repetition:
+      return finish(Reason::length, "the same tokens again and again");
+    case Answer::End::cancelled:
+      return finish(Reason::cancelled);
     case Answer::End::open:
-    case Answer::End::error: return finish(Reason::failed, answer_->error());
+    case Answer::End::error:
+      return finish(Reason::failed, answer_->error());
   }
 }
 
 void Completion::finish(GenerationEnd::Reason reason, std::string what) {
   over_ = true;
-  end_.reason = reason == GenerationEnd::Reason::cancelled && of_->ending ? GenerationEnd::Reason::ending : reason;
+  end_.reason = reason == GenerationEnd::Reason::cancelled && of_->ending
+                    ? GenerationEnd::Reason::ending
+                    : reason;
   end_.what = std::move(what);
-  end_.usage = {.prompt = prompt_tokens(), .cached = !timeline_ ? 0 : prefilled_ ? prompt_tokens() - n_evaluated_ : beginnings_->n_found()};
-  if (answer_) end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_), end_.usage.reasoning = answer_->n_thinking() - n_thinking_begun_;
-  of_->n_prompt += end_.usage.prompt, of_->n_cached += end_.usage.cached, of_->n_completion += end_.usage.completion;
+  end_.usage = {.prompt = prompt_tokens(),
+                .cached = !timeline_   ? 0
+                          : prefilled_ ? prompt_tokens() - n_evaluated_
+                                       : beginnings_->n_found()};
+  if (answer_)
+    end_.usage.completion = answer_->n_tokens() - static_cast<std::int64_t>(n_begun_),
+    end_.usage.reasoning = answer_->n_thinking() - n_thinking_begun_;
+  of_->n_prompt += end_.usage.prompt, of_->n_cached += end_.usage.cached,
+      of_->n_completion += end_.usage.completion;
   const double seconds = std::chrono::duration<double>(decode_).count();
-  of_->log.event("generation.end", {{"prompt", end_.usage.prompt}, {"cached", end_.usage.cached}, {"tokens", end_.usage.completion},
-                                    {"prefill_ms", std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count()},
-                                    {"decode_tps", fmt::format("{:.1f}", seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
-                                    {"stop", name_of(end_.reason)}});
-  const bool whole = reason == GenerationEnd::Reason::stop || reason == GenerationEnd::Reason::calls ||
-                     (reason == GenerationEnd::Reason::length && calls_.empty());  // a block that was cut holds no calls as its tokens are kept
+  of_->log.event(
+      "generation.end",
+      {{"prompt", end_.usage.prompt},
+       {"cached", end_.usage.cached},
+       {"tokens", end_.usage.completion},
+       {"prefill_ms", std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count()},
+       {"decode_tps",
+        fmt::format("{:.1f}",
+                    seconds > 0 ? static_cast<double>(end_.usage.completion) / seconds : 0)},
+       {"stop", name_of(end_.reason)}});
+  const bool whole = reason == GenerationEnd::Reason::stop ||
+                     reason == GenerationEnd::Reason::calls ||
+                     (reason == GenerationEnd::Reason::length && calls_.empty());  // a block that
+                                                                                   // was cut holds
+                                                                                   // no calls as
+                                                                                   // its tokens are
+                                                                                   // kept
   if (whole && wanted_.replayable && rejected_.empty()) remember();
-  if (answer_ && reason != GenerationEnd::Reason::failed && reason != GenerationEnd::Reason::cancelled) {
+  if (answer_ && reason != GenerationEnd::Reason::failed &&
+      reason != GenerationEnd::Reason::cancelled) {
     asio::co_spawn(of_->io, keep_end(of_, std::move(timeline_)), asio::detached);
   }
   answer_.reset();
@@ -225,7 +280,12 @@ void Completion::finish(GenerationEnd::Reason reason, std::string what) {
 void Completion::remember() {
   std::vector<engine::Token> ids = answer_->tokens();
   if (!ids.empty() && ids.back() == eos_) ids.pop_back();
-  Sampled sampled{.prompt = hash_of(ids_), .reasoning = reasoning_, .content = content_, .calls = calls_, .reasoning_ids = {}, .said_ids = {}};
+  Sampled sampled{.prompt = hash_of(ids_),
+                  .reasoning = reasoning_,
+                  .content = content_,
+                  .calls = calls_,
+                  .reasoning_ids = {},
+                  .said_ids = {}};
   auto said = ids.begin();
   if (grammar_.thinking) {
     said = std::ranges::find(ids, *think_end_);

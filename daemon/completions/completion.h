@@ -1,4 +1,5 @@
-// One answer to a stateless client while it is drawn: its place in the queue, its prompt's evaluation, what is said and how it ends.
+// One answer to a stateless client while it is drawn: its place in the queue, its prompt's
+// evaluation, what is said and how it ends.
 #pragma once
 
 #include <chrono>
@@ -26,7 +27,8 @@ class Completion final : public Generation, private Drawing {
     int n_logprobs = -1;
     bool replayable = true;  // a client may send the answer back
   };
-  Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place, Rendered rendered, Wanted wanted, std::stop_token stop);
+  Completion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<Queue::Place> place,
+             Rendered rendered, Wanted wanted, std::stop_token stop);
   ~Completion() override;
 
   std::int64_t prompt_tokens() const override { return static_cast<std::int64_t>(ids_.size()); }
@@ -40,7 +42,7 @@ class Completion final : public Generation, private Drawing {
 
   asio::awaitable<bool> evaluate();  // the prompt; false: it has ended there
   engine::Timeline& timeline() override { return *timeline_; }
-  bool draw() override;           // on the engine's thread
+  bool draw() override;  // on the engine's thread
   void begin_answer();
   void note_logprobs(bool thinking);
   void hear(engine::Event event);
@@ -52,8 +54,8 @@ class Completion final : public Generation, private Drawing {
 
   const std::shared_ptr<GeneratorCore> of_;
   std::unique_ptr<Queue::Place> place_;
-  const std::size_t n_begun_;      // tokens of the answer that are part of ids_
-  std::vector<engine::Token> ids_; // what is evaluated before the first draw
+  const std::size_t n_begun_;       // tokens of the answer that are part of ids_
+  std::vector<engine::Token> ids_;  // what is evaluated before the first draw
   engine::GrammarOptions grammar_;
   Wanted wanted_;
   std::stop_source stop_;
@@ -65,7 +67,7 @@ class Completion final : public Generation, private Drawing {
   bool calling_ = false, told_ = false, over_ = false;
   std::string reasoning_, content_;  // all of it
   std::vector<SampledCall> calls_;
-  std::string rejected_;             // why a call that was begun is none
+  std::string rejected_;                // why a call that was begun is none
   std::vector<TokenLogprob> logprobs_;  // of content, that no event has yet
   std::vector<GenerationEvent> fresh_;  // since the last look
   const std::shared_ptr<PromptBeginnings> beginnings_;

@@ -1,4 +1,5 @@
-// The answer to a Conversation while it is sampled: what was said since the last look, in order, and how it ended.
+// The answer to a Conversation while it is sampled: what was said since the last look, in order,
+// and how it ended.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +25,31 @@ struct TokenLogprob {
   float logprob = 0;
   std::vector<std::pair<std::string, float>> top;
 };
-struct ReasoningText { std::string text; std::vector<TokenLogprob> logprobs = {}; };
-struct ContentText { std::string text; std::vector<TokenLogprob> logprobs = {}; };
-struct CallBegun { int index = 0; std::string id, name; };      // ids are unique, and name what was sampled when they come back
-struct CallArguments { int index = 0; std::string json; };      // the next piece of the arguments object
-struct CallDone { int index = 0; std::string id, name, arguments; };  // whole: a valid JSON object
-using GenerationEvent = std::variant<ReasoningText, ContentText, CallBegun, CallArguments, CallDone>;
+struct ReasoningText {
+  std::string text;
+  std::vector<TokenLogprob> logprobs = {};
+};
+struct ContentText {
+  std::string text;
+  std::vector<TokenLogprob> logprobs = {};
+};
+struct CallBegun {
+  int index = 0;
+  std::string id, name;
+};  // ids are unique, and name what was sampled when they come back
+struct CallArguments {
+  int index = 0;
+  std::string json;
+};  // the next piece of the arguments object
+struct CallDone {
+  int index = 0;
+  std::string id, name, arguments;
+};  // whole: a valid JSON object
+using GenerationEvent =
+    std::variant<ReasoningText, ContentText, CallBegun, CallArguments, CallDone>;
 
 struct GenerationUsage {
-  std::int64_t prompt = 0, cached = 0;  // tokens; cached ones are of the prompt
+  std::int64_t prompt = 0, cached = 0;         // tokens; cached ones are of the prompt
   std::int64_t completion = 0, reasoning = 0;  // reasoning ones are of the completion
 };
 
@@ -52,17 +69,22 @@ struct GenerationEnd {
 
 // Why a request is not answered at all; nothing was sampled.
 struct Refusal {
-  enum class Kind { invalid, too_long, not_ready /* too many wait, or the daemon ends: later */, failed } kind = Kind::invalid;
-  std::string message;          // one line
-  std::string parameter = "";   // which field of the request, where it is one
+  enum class Kind {
+    invalid,
+    too_long,
+    not_ready /* too many wait, or the daemon ends: later */,
+    failed
+  } kind = Kind::invalid;
+  std::string message;         // one line
+  std::string parameter = "";  // which field of the request, where it is one
 };
 
 class Generation {
  public:
   virtual ~Generation() = default;
   virtual std::int64_t prompt_tokens() const = 0;
-  // What was said since the last call, waiting for some; empty: it has ended. Also after the stop token fired it is to be called until
-  // then, so that what was evaluated is kept.
+  // What was said since the last call, waiting for some; empty: it has ended. Also after the stop
+  // token fired it is to be called until then, so that what was evaluated is kept.
   virtual asio::awaitable<std::vector<GenerationEvent>> next() = 0;
   virtual const GenerationEnd& end() const = 0;  // after that
 };
@@ -71,11 +93,14 @@ class Generation {
 class Generations {
  public:
   virtual ~Generations() = default;
-  // Encodes and queues; the prompt is evaluated during the first next(). Waits for the model to be loaded. `stop` is requested on the io
-  // executor.
-  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) = 0;
-  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) = 0;
-  virtual asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) = 0;
+  // Encodes and queues; the prompt is evaluated during the first next(). Waits for the model to be
+  // loaded. `stop` is requested on the io executor.
+  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Conversation conversation, std::stop_token stop) = 0;
+  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Infill infill, std::stop_token stop) = 0;
+  virtual asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
+      Conversation conversation) = 0;
   virtual std::string model() const = 0;  // what the loaded checkpoint is called
   // How it is sampled where a request says nothing else; the seed is another each time.
   virtual engine::Sampling sampling() const { return {}; }

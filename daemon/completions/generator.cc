@@ -28,7 +28,8 @@ struct Generator::Asked {
   Completion::Wanted wanted;
 };
 
-Generator::Generator(asio::any_io_executor io, EngineHost& host, const Log& log, GeneratorOptions options)
+Generator::Generator(asio::any_io_executor io, EngineHost& host, const Log& log,
+                     GeneratorOptions options)
     : core_(std::make_shared<GeneratorCore>(io, host, log, std::move(options))) {}
 
 Generator::~Generator() { rendering_.join(); }
@@ -46,29 +47,38 @@ void Generator::end() {
 }
 
 Generator::Counts Generator::counts() const {
-  return {core_->n_requests, core_->n_prompt, core_->n_cached, core_->n_completion, core_->queue.n_running(), core_->queue.n_waiting()};
+  return {core_->n_requests,   core_->n_prompt,          core_->n_cached,
+          core_->n_completion, core_->queue.n_running(), core_->queue.n_waiting()};
 }
 
-asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked, std::stop_token stop) {
-  // Looks again and again: the gate that opens with the model opens neither for who leaves nor for a daemon that ends.
+asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked,
+                                                                     std::stop_token stop) {
+  // Looks again and again: the gate that opens with the model opens neither for who leaves nor for
+  // a daemon that ends.
   asio::steady_timer again(core_->io);
   while (core_->host.state().state == "loading" && !core_->ending && !stop.stop_requested()) {
     again.expires_after(kLookAgainEvery);
     auto waiting = again.async_wait(asio::as_tuple(asio::use_awaitable));
     co_await std::move(waiting);
   }
-  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  if (core_->ending)
+    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
   if (stop.stop_requested()) co_return tl::unexpected(not_now("generate: the client has gone"));
-  if (!core_->host.engine()) co_return tl::unexpected(Refusal{Refusal::Kind::failed, fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
+  if (!core_->host.engine())
+    co_return tl::unexpected(
+        Refusal{Refusal::Kind::failed,
+                fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
   const auto work = [this, asked] {
     const engine::Tokenizer& tokenizer = core_->host.engine()->tokenizer();
-    if (const auto* const conversation = std::get_if<Conversation>(&asked->what)) return render(*conversation, tokenizer, core_->sampled, core_->options.words);
+    if (const auto* const conversation = std::get_if<Conversation>(&asked->what))
+      return render(*conversation, tokenizer, core_->sampled, core_->options.words);
     return render(std::get<Infill>(asked->what), tokenizer);
   };
   co_return co_await on_disk_pool(rendering_, work);
 }
 
-asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(Conversation conversation) {
+asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(
+    Conversation conversation) {
   auto asked = std::make_shared<Asked>();
   asked->what = std::move(conversation);
   auto rendering = this->rendered(asked, {});
@@ -77,46 +87,71 @@ asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(Con
   co_return static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size());
 }
 
-asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(Conversation conversation, std::stop_token stop) {
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(
+    Conversation conversation, std::stop_token stop) {
   auto asked = std::make_shared<Asked>();
-  asked->wanted = {.sampling = conversation.sampling, .tokens_max = conversation.tokens_max, .stop = conversation.stop,
-                   .n_logprobs = conversation.n_logprobs, .replayable = !conversation.continues_last};
+  asked->wanted = {.sampling = conversation.sampling,
+                   .tokens_max = conversation.tokens_max,
+                   .stop = conversation.stop,
+                   .n_logprobs = conversation.n_logprobs,
+                   .replayable = !conversation.continues_last};
   asked->what = std::move(conversation);
   return start(std::move(asked), std::move(stop));
 }
 
-asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(Infill infill, std::stop_token stop) {
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(
+    Infill infill, std::stop_token stop) {
   auto asked = std::make_shared<Asked>();
-  asked->wanted = {.sampling = infill.sampling, .tokens_max = infill.tokens_max, .stop = infill.stop, .n_logprobs = infill.n_logprobs, .replayable = false};
+  asked->wanted = {.sampling = infill.sampling,
+                   .tokens_max = infill.tokens_max,
+                   .stop = infill.stop,
+                   .n_logprobs = infill.n_logprobs,
+                   .replayable = false};
   asked->what = std::move(infill);
   return start(std::move(asked), std::move(stop));
 }
 
-asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::start(std::shared_ptr<Asked> asked, std::stop_token stop) {
-  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::start(
+    std::shared_ptr<Asked> asked, std::stop_token stop) {
+  if (core_->ending)
+    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
   const std::shared_ptr<GeneratorCore> core = core_;  // has the place, whatever happens to this
   auto place = core->queue.enter();  // before its prompt is encoded, so that nobody overtakes
-  if (!place) co_return tl::unexpected(not_now(fmt::format("generate: {} requests wait already; ask again later", core_->options.queued_max)));
+  if (!place)
+    co_return tl::unexpected(not_now(fmt::format(
+        "generate: {} requests wait already; ask again later", core_->options.queued_max)));
   auto rendering = this->rendered(asked, stop);
   auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
-  if (core_->ending) co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
-  const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()), context = core_->host.engine()->info().n_context_max;
+  if (core_->ending)
+    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()),
+             context = core_->host.engine()->info().n_context_max;
   if (n + kClosingTokens >= context) {
-    co_return tl::unexpected(Refusal{Refusal::Kind::too_long, fmt::format("generate: the prompt is too long: {} tokens > {} of the context; leave out some of it", n, context), "messages"});
+    co_return tl::unexpected(Refusal{
+        Refusal::Kind::too_long,
+        fmt::format(
+            "generate: the prompt is too long: {} tokens > {} of the context; leave out some of it",
+            n, context),
+        "messages"});
   }
   ++core_->n_requests;
-  std::unique_ptr<Generation> completion = std::make_unique<Completion>(core_, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));
+  std::unique_ptr<Generation> completion = std::make_unique<Completion>(
+      core_, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));
   co_return std::move(completion);
 }
 
-asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core, std::unique_ptr<engine::Timeline> timeline) {
+asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
+                               std::unique_ptr<engine::Timeline> timeline) {
   const auto shared = std::shared_ptr<engine::Timeline>(std::move(timeline));
   const auto keep = [core, shared] {
     const auto n = static_cast<std::int64_t>(shared->tokens().size());
     engine::PrefixRef prefix = shared->prefix(n);
-    if (!prefix) prefix = shared->prefix(n - 1);  // the last one drawn is evaluated with the next draw, which does not come
-    if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {  // guesses stand behind it
+    if (!prefix)
+      prefix = shared->prefix(n - 1);  // the last one drawn is evaluated with the next draw, which
+                                       // does not come
+    if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {  // guesses stand behind
+                                                                            // it
       const std::vector<engine::Token> ids(shared->tokens().begin(), shared->tokens().end());
       if (shared->sync(ids, core->host.stop_token(), {})) prefix = shared->prefix(n);
     }

@@ -1,4 +1,5 @@
-// Stateless generation over the engine: several at a time, each beginning with the longest prefix that an earlier one has left.
+// Stateless generation over the engine: several at a time, each beginning with the longest prefix
+// that an earlier one has left.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@
 namespace lares::daemon {
 
 inline constexpr std::size_t kRunningMax = kTogetherMax;  // each has a sequence's memory
-inline constexpr std::size_t kQueuedMax = 1024;           // and as many requests in memory at most; one more is told to come again
+inline constexpr std::size_t kQueuedMax = 1024;  // and as many requests in memory at most; one more
+                                                 // is told to come again
 
 struct GeneratorOptions {
   std::string model;  // what the checkpoint is called
@@ -34,11 +36,18 @@ struct GeneratorOptions {
 
 class Completion;  // completion.h
 
-// What generations share, and what may still be used by one that outlives the Generator: a coroutine that nobody resumes any more goes
-// with its executor, and a job on the engine's thread with that.
+// What generations share, and what may still be used by one that outlives the Generator: a
+// coroutine that nobody resumes any more goes with its executor, and a job on the engine's thread
+// with that.
 struct GeneratorCore {
-  GeneratorCore(asio::any_io_executor executor, EngineHost& engine_host, const Log& to, GeneratorOptions given)
-      : io(executor), host(engine_host), log(to), options(std::move(given)), sampled(options.sampled_bytes_max), prefixes(options.prefix_bytes_max),
+  GeneratorCore(asio::any_io_executor executor, EngineHost& engine_host, const Log& to,
+                GeneratorOptions given)
+      : io(executor),
+        host(engine_host),
+        log(to),
+        options(std::move(given)),
+        sampled(options.sampled_bytes_max),
+        prefixes(options.prefix_bytes_max),
         queue(executor, options.running_max, options.queued_max) {}
 
   asio::any_io_executor io;
@@ -53,16 +62,20 @@ struct GeneratorCore {
   std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
 };
 // What was answered begins the next request's prompt.
-asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core, std::unique_ptr<engine::Timeline> timeline);
+asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
+                               std::unique_ptr<engine::Timeline> timeline);
 
 class Generator final : public Generations {
  public:
   Generator(asio::any_io_executor io, EngineHost& host, const Log& log, GeneratorOptions options);
   ~Generator() override;
 
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token stop) override;
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token stop) override;
-  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) override;
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Conversation conversation, std::stop_token stop) override;
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Infill infill, std::stop_token stop) override;
+  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
+      Conversation conversation) override;
   std::string model() const override { return core_->options.model; }
   engine::Sampling sampling() const override;
 
@@ -78,8 +91,10 @@ class Generator final : public Generations {
 
  private:
   struct Asked;
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(std::shared_ptr<Asked> asked, std::stop_token stop);
-  asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked, std::stop_token stop);
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(
+      std::shared_ptr<Asked> asked, std::stop_token stop);
+  asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked,
+                                                            std::stop_token stop);
 
   const std::shared_ptr<GeneratorCore> core_;
   asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode

@@ -11,7 +11,8 @@ namespace lares::daemon {
 
 PrefixCache::Found PrefixCache::find(std::span<const engine::Token> prompt) {
   std::map<std::size_t, std::vector<std::list<Entry>::iterator>> by_length;
-  for (auto it = prefixes_.begin(); it != prefixes_.end(); ++it) by_length[it->prefix->tokens().size()].push_back(it);
+  for (auto it = prefixes_.begin(); it != prefixes_.end(); ++it)
+    by_length[it->prefix->tokens().size()].push_back(it);
   Found found;
   auto longest = prefixes_.end();
   std::uint64_t hash = kHashOfNothing;
@@ -24,14 +25,19 @@ PrefixCache::Found PrefixCache::find(std::span<const engine::Token> prompt) {
       if (it->hash == hash) longest = it;
     }
   }
-  if (longest != prefixes_.end() && std::ranges::equal(longest->prefix->tokens(), prompt.first(longest->prefix->tokens().size()))) {
+  if (longest != prefixes_.end() &&
+      std::ranges::equal(longest->prefix->tokens(),
+                         prompt.first(longest->prefix->tokens().size()))) {
     prefixes_.splice(prefixes_.begin(), prefixes_, longest);
     found.prefix = longest->prefix;
   }
   std::size_t n_compared = 0;
-  for (auto it = prefixes_.begin(); it != prefixes_.end() && n_compared < kComparedMax; ++it, ++n_compared) {
+  for (auto it = prefixes_.begin(); it != prefixes_.end() && n_compared < kComparedMax;
+       ++it, ++n_compared) {
     const auto tokens = it->prefix->tokens();
-    const auto common = std::mismatch(tokens.begin(), tokens.end(), prompt.begin(), prompt.end()).first - tokens.begin();
+    const auto common =
+        std::mismatch(tokens.begin(), tokens.end(), prompt.begin(), prompt.end()).first -
+        tokens.begin();
     found.n_common = std::max<std::int64_t>(found.n_common, common);
   }
   return found;
@@ -41,14 +47,17 @@ void PrefixCache::keep(engine::PrefixRef prefix) {
   if (!prefix || prefix->tokens().empty()) return;
   const auto tokens = prefix->tokens();
   const std::uint64_t hash = hash_of(tokens);
-  const auto same = std::ranges::find_if(prefixes_, [&](const Entry& e) { return e.hash == hash && std::ranges::equal(e.prefix->tokens(), tokens); });
+  const auto same = std::ranges::find_if(prefixes_, [&](const Entry& e) {
+    return e.hash == hash && std::ranges::equal(e.prefix->tokens(), tokens);
+  });
   if (same != prefixes_.end()) {
     prefixes_.splice(prefixes_.begin(), prefixes_, same);
     return;
   }
   count(*prefix, +1);
   prefixes_.push_front({std::move(prefix), hash});
-  while (!prefixes_.empty() && (bytes_ > bytes_max_ || prefixes_.size() > kPrefixesMax)) give_up_last();
+  while (!prefixes_.empty() && (bytes_ > bytes_max_ || prefixes_.size() > kPrefixesMax))
+    give_up_last();
 }
 
 void PrefixCache::give_up_last() {

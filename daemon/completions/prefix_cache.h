@@ -1,5 +1,5 @@
-// What was evaluated for one request and may begin another's prompt: prefixes, the least recently used ones given up when they hold too
-// many bytes. On the engine's thread.
+// What was evaluated for one request and may begin another's prompt: prefixes, the least recently
+// used ones given up when they hold too many bytes. On the engine's thread.
 #pragma once
 
 #include <cstdint>
@@ -12,17 +12,21 @@
 
 namespace lares::daemon {
 
-inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;  // pages that several have count once
+inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;  // pages that several have
+                                                                          // count once
 inline constexpr std::size_t kPrefixesMax = 1024;
-inline constexpr std::size_t kComparedMax = 16;  // of them, the latest used, with a prompt that they are not a beginning of
+inline constexpr std::size_t kComparedMax = 16;  // of them, the latest used, with a prompt that
+                                                 // they are not a beginning of
 
 class PrefixCache {
  public:
   explicit PrefixCache(std::uint64_t bytes_max = kPrefixBytesMax) : bytes_max_(bytes_max) {}
 
   struct Found {
-    engine::PrefixRef prefix;     // the longest that is a beginning of the prompt and not all of it; null: none
-    // Tokens the prompt has in common with any of the latest used; nothing can be gone on from there, unless the above ends there.
+    engine::PrefixRef prefix;  // the longest that is a beginning of the prompt and not all of it;
+                               // null: none
+    // Tokens the prompt has in common with any of the latest used; nothing can be gone on from
+    // there, unless the above ends there.
     std::int64_t n_common = 0;
   };
   Found find(std::span<const engine::Token> prompt);
@@ -34,13 +38,14 @@ class PrefixCache {
  private:
   struct Entry {
     engine::PrefixRef prefix;
-    std::uint64_t hash;  // hash_of() its tokens: a conversation's prefixes begin alike for a million tokens, and are many
+    std::uint64_t hash;  // hash_of() its tokens: a conversation's prefixes begin alike for a
+                         // million tokens, and are many
   };
   void count(const engine::Prefix& prefix, int change);
   void give_up_last();
 
   const std::uint64_t bytes_max_;
-  std::list<Entry> prefixes_;  // the latest use first
+  std::list<Entry> prefixes_;                           // the latest use first
   std::unordered_map<const std::uint8_t*, int> pages_;  // how many prefixes have each
   std::uint64_t bytes_ = 0;
 };

@@ -1,4 +1,5 @@
-// What a prompt begins with that was evaluated for another, and the places in it whose prefixes others may want.
+// What a prompt begins with that was evaluated for another, and the places in it whose prefixes
+// others may want.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kPrefixEvery = 128;  // tokens: where an engine can return to without evaluating again
+inline constexpr std::int64_t kPrefixEvery = 128;  // tokens: where an engine can return to without
+                                                   // evaluating again
 
 // Of one prompt, on the engine's thread.
 class PromptBeginnings final : public SharedBeginning {

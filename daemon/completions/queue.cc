@@ -12,7 +12,8 @@ struct Queue::Place::Waiting {
   bool running = false;
 };
 
-Queue::Place::Place(Queue& queue, std::shared_ptr<Waiting> waiting) : queue_(queue), waiting_(std::move(waiting)) {}
+Queue::Place::Place(Queue& queue, std::shared_ptr<Waiting> waiting)
+    : queue_(queue), waiting_(std::move(waiting)) {}
 Queue::Place::~Place() { queue_.left(waiting_); }
 
 std::unique_ptr<Queue::Place> Queue::enter() {

@@ -1,4 +1,5 @@
-// Who generates now: a bounded number at a time, the others in the order they came. On the io executor.
+// Who generates now: a bounded number at a time, the others in the order they came. On the io
+// executor.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@ namespace asio = boost::asio;
 
 class Queue {
  public:
-  Queue(asio::any_io_executor io, std::size_t running_max, std::size_t waiting_max) : io_(io), running_max_(running_max), waiting_max_(waiting_max) {}
+  Queue(asio::any_io_executor io, std::size_t running_max, std::size_t waiting_max)
+      : io_(io), running_max_(running_max), waiting_max_(waiting_max) {}
   Queue(const Queue&) = delete;
 
   class Place {

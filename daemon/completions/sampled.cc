@@ -20,7 +20,9 @@ std::string_view trimmed(std::string_view text) {
 }
 
 // FNV-1a. Nobody gains by a collision: what is found is compared.
-std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) { return (hash ^ value) * 0x100000001b3; }
+std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
+  return (hash ^ value) * 0x100000001b3;
+}
 
 std::string key_of_text(std::string_view content) {
   std::uint64_t hash = kHashOfNothing;
@@ -36,7 +38,8 @@ std::string text_of(const Json& object, const char* name) {
 // Keys in any order, numbers however they are spelt.
 bool same_arguments(const std::string& a, const std::string& b) {
   if (a == b) return true;
-  const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false), y = nlohmann::json::parse(b, nullptr, false);
+  const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false),
+             y = nlohmann::json::parse(b, nullptr, false);
   return !x.is_discarded() && x == y;
 }
 
@@ -47,8 +50,12 @@ bool says_the_same(const Sampled& answer, const Json& message, const Json* calls
   for (std::size_t i = 0; i < n; ++i) {
     const Json& call = (*calls)[i];
     const auto function = call.find("function");
-    if (text_of(call, "id") != answer.calls[i].id || function == call.end() || !function->is_object()) return false;
-    if (text_of(*function, "name") != answer.calls[i].name || !same_arguments(text_of(*function, "arguments"), answer.calls[i].arguments)) return false;
+    if (text_of(call, "id") != answer.calls[i].id || function == call.end() ||
+        !function->is_object())
+      return false;
+    if (text_of(*function, "name") != answer.calls[i].name ||
+        !same_arguments(text_of(*function, "arguments"), answer.calls[i].arguments))
+      return false;
   }
   return true;
 }
@@ -61,15 +68,18 @@ std::uint64_t hash_of(std::span<const engine::Token> ids, std::uint64_t before) 
 }
 
 void SampledAnswers::add(Sampled answer) {
-  std::uint64_t bytes = sizeof(Sampled) + sizeof(Entry) + answer.reasoning.size() + answer.content.size() +
-                        (answer.reasoning_ids.size() + answer.said_ids.size()) * sizeof(engine::Token);
-  for (const SampledCall& call : answer.calls) bytes += sizeof(SampledCall) + call.id.size() + call.name.size() + call.arguments.size();
+  std::uint64_t bytes =
+      sizeof(Sampled) + sizeof(Entry) + answer.reasoning.size() + answer.content.size() +
+      (answer.reasoning_ids.size() + answer.said_ids.size()) * sizeof(engine::Token);
+  for (const SampledCall& call : answer.calls)
+    bytes += sizeof(SampledCall) + call.id.size() + call.name.size() + call.arguments.size();
   std::string key = answer.calls.empty() ? key_of_text(answer.content) : answer.calls.front().id;
   const std::lock_guard lock(mutex_);
   const auto [begin, end] = by_key_.equal_range(key);
   const auto same = std::find_if(begin, end, [&](const auto& known) {
     const Sampled& other = *known.second->answer;
-    return answer.calls.empty() && other.prompt == answer.prompt && other.reasoning_ids == answer.reasoning_ids && other.said_ids == answer.said_ids;
+    return answer.calls.empty() && other.prompt == answer.prompt &&
+           other.reasoning_ids == answer.reasoning_ids && other.said_ids == answer.said_ids;
   });
   if (same != end) return entries_.splice(entries_.begin(), entries_, same->second);
   if (static_cast<std::size_t>(std::distance(begin, end)) >= kSameTextMax) give_up(begin);
@@ -93,7 +103,8 @@ SampledRef SampledAnswers::find(const Json& message, std::uint64_t prompt) {
   const auto at = message.find("tool_calls");
   const Json* const calls = at != message.end() && at->is_array() && !at->empty() ? &*at : nullptr;
   if (calls && !calls->front().is_object()) return nullptr;
-  const std::string key = calls ? text_of(calls->front(), "id") : key_of_text(text_of(message, "content"));
+  const std::string key = calls ? text_of(calls->front(), "id")
+                                : key_of_text(text_of(message, "content"));
   const std::string reasoning = text_of(message, "reasoning_content");
   const auto fits = [&](const Sampled& answer) {
     const bool same = trimmed(answer.reasoning) == trimmed(reasoning);
@@ -104,7 +115,9 @@ SampledRef SampledAnswers::find(const Json& message, std::uint64_t prompt) {
   auto best = end;
   for (auto it = begin; it != end; ++it) {
     const Sampled& answer = *it->second->answer;
-    if (says_the_same(answer, message, calls) && (best == end || fits(answer) > fits(*best->second->answer))) best = it;
+    if (says_the_same(answer, message, calls) &&
+        (best == end || fits(answer) > fits(*best->second->answer)))
+      best = it;
   }
   if (best == end) return nullptr;
   entries_.splice(entries_.begin(), entries_, best->second);

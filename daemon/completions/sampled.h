@@ -1,5 +1,6 @@
-// The answers that were sampled, by what clients send back of them: their tokens, so that a conversation that goes on is the same tokens
-// it was, although a client writes a call's arguments anew, or leaves reasoning out. Any thread.
+// The answers that were sampled, by what clients send back of them: their tokens, so that a
+// conversation that goes on is the same tokens it was, although a client writes a call's arguments
+// anew, or leaves reasoning out. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -25,11 +26,11 @@ struct SampledCall {
   std::string id, name, arguments;  // arguments: a JSON object, as clients got it
 };
 struct Sampled {
-  std::uint64_t prompt = 0;                     // hash_of() the ids it answered
-  std::string reasoning, content;               // as clients got them
+  std::uint64_t prompt = 0;        // hash_of() the ids it answered
+  std::string reasoning, content;  // as clients got them
   std::vector<SampledCall> calls;
-  std::vector<engine::Token> reasoning_ids;     // up to </think>
-  std::vector<engine::Token> said_ids;          // behind it, up to the end-of-sentence token
+  std::vector<engine::Token> reasoning_ids;  // up to </think>
+  std::vector<engine::Token> said_ids;       // behind it, up to the end-of-sentence token
 };
 using SampledRef = std::shared_ptr<const Sampled>;
 
@@ -42,9 +43,10 @@ class SampledAnswers {
   explicit SampledAnswers(std::uint64_t bytes_max = kSampledBytesMax) : bytes_max_(bytes_max) {}
 
   void add(Sampled answer);
-  // What was sampled where `message` (an assistant's, as Conversation has them) says the same as it did: found by the id of its first
-  // call, or by its text. Of several with the same text the one that answered `prompt`, then one with that reasoning; the reasoning may
-  // also be missing or another. Null: nobody knows, or the client has changed what was said.
+  // What was sampled where `message` (an assistant's, as Conversation has them) says the same as it
+  // did: found by the id of its first call, or by its text. Of several with the same text the one
+  // that answered `prompt`, then one with that reasoning; the reasoning may also be missing or
+  // another. Null: nobody knows, or the client has changed what was said.
   SampledRef find(const nlohmann::ordered_json& message, std::uint64_t prompt = 0);
 
   std::uint64_t bytes() const;

@@ -11,7 +11,8 @@ std::string StopText::feed(std::string_view piece) {
   std::size_t at = std::string::npos;
   for (const std::string& stop : stops_) {
     const std::size_t here = held_.find(stop);
-    if (here == std::string::npos || here > at || (here == at && stop.size() < found_->size())) continue;
+    if (here == std::string::npos || here > at || (here == at && stop.size() < found_->size()))
+      continue;
     at = here, found_ = stop;
   }
   if (found_) return held_.substr(0, at);

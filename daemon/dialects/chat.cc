@@ -1,4 +1,5 @@
-// OpenAI's Chat Completions as DeepSeek's API speaks it: reasoning_content beside content, cache hits in the usage.
+// OpenAI's Chat Completions as DeepSeek's API speaks it: reasoning_content beside content, cache
+// hits in the usage.
 #include <memory>
 #include <utility>
 
@@ -18,12 +19,20 @@ struct ChatHead {
   std::int64_t created = 0;
 
   WireJson object(std::string_view kind) const {
-    return {{"id", id}, {"object", kind}, {"created", created}, {"model", model}, {"system_fingerprint", fingerprint}};
+    return {{"id", id},
+            {"object", kind},
+            {"created", created},
+            {"model", model},
+            {"system_fingerprint", fingerprint}};
   }
 };
 
-WireJson call_json(int index, const std::string& id, const std::string& name, const std::string& arguments) {
-  return {{"index", index}, {"id", id}, {"type", "function"}, {"function", {{"name", name}, {"arguments", arguments}}}};
+WireJson call_json(int index, const std::string& id, const std::string& name,
+                   const std::string& arguments) {
+  return {{"index", index},
+          {"id", id},
+          {"type", "function"},
+          {"function", {{"name", name}, {"arguments", arguments}}}};
 }
 
 // What of a request its answer is written by: the conversation itself is not kept for it.
@@ -43,11 +52,15 @@ class ChatStream {
     return chunk(std::move(delta));
   }
   std::string event(const GenerationEvent& event) const {
-    if (const auto* const reasoning = std::get_if<ReasoningText>(&event)) return chunk({{"reasoning_content", reasoning->text}});
+    if (const auto* const reasoning = std::get_if<ReasoningText>(&event))
+      return chunk({{"reasoning_content", reasoning->text}});
     if (const auto* const content = std::get_if<ContentText>(&event)) {
-      return chunk({{"content", content->text}}, content->logprobs.empty() ? WireJson() : openai_logprobs(content->logprobs));
+      return chunk({{"content", content->text}},
+                   content->logprobs.empty() ? WireJson() : openai_logprobs(content->logprobs));
     }
-    if (const auto* const begun = std::get_if<CallBegun>(&event)) return chunk({{"tool_calls", WireJson::array({call_json(begun->index, begun->id, begun->name, "")})}});
+    if (const auto* const begun = std::get_if<CallBegun>(&event))
+      return chunk(
+          {{"tool_calls", WireJson::array({call_json(begun->index, begun->id, begun->name, "")})}});
     if (const auto* const more = std::get_if<CallArguments>(&event)) {
       const WireJson call = {{"index", more->index}, {"function", {{"arguments", more->json}}}};
       return chunk({{"tool_calls", WireJson::array({call})}});
@@ -55,7 +68,8 @@ class ChatStream {
     return "";  // a call that is done has been said
   }
   std::string end(const GenerationEnd& end) const {
-    // DeepSeek's reason alone says neither why nor that it helps to ask again; clients that know no errors in a stream read on to it.
+    // DeepSeek's reason alone says neither why nor that it helps to ask again; clients that know no
+    // errors in a stream read on to it.
     std::string out = is_answer(end) ? "" : sse_data(openai_body(error_of(end)));
     out += chunk(WireJson::object(), WireJson(), WireJson(finish_reason(end.reason)));
     if (shape_.with_usage) {
@@ -69,9 +83,13 @@ class ChatStream {
   }
 
  private:
-  std::string chunk(WireJson delta, WireJson logprobs = WireJson(), WireJson finish = WireJson()) const {
+  std::string chunk(WireJson delta, WireJson logprobs = WireJson(),
+                    WireJson finish = WireJson()) const {
     WireJson json = head_.object("chat.completion.chunk");
-    WireJson choice = {{"index", 0}, {"delta", std::move(delta)}, {"logprobs", std::move(logprobs)}, {"finish_reason", std::move(finish)}};
+    WireJson choice = {{"index", 0},
+                       {"delta", std::move(delta)},
+                       {"logprobs", std::move(logprobs)},
+                       {"finish_reason", std::move(finish)}};
     json["choices"] = WireJson::array();
     json["choices"].push_back(std::move(choice));
     if (shape_.with_usage) json["usage"] = nullptr;
@@ -82,7 +100,8 @@ class ChatStream {
   const ChatShape shape_;
 };
 
-asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, ChatStream chat) {
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation,
+                             ChatStream chat) {
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
   std::string text = chat.begin();
@@ -112,13 +131,16 @@ struct ChatWhole {
       content += text->text;
       logprobs.insert(logprobs.end(), text->logprobs.begin(), text->logprobs.end());
     }
-    if (const auto* const call = std::get_if<CallDone>(&event)) calls.push_back(call_json(call->index, call->id, call->name, call->arguments));
+    if (const auto* const call = std::get_if<CallDone>(&event))
+      calls.push_back(call_json(call->index, call->id, call->name, call->arguments));
   }
   WireJson json(const ChatHead& head, const ChatShape& shape, const GenerationEnd& end) && {
     WireJson message = {{"role", "assistant"}, {"content", std::move(content)}};
     if (shape.thinks) message["reasoning_content"] = std::move(reasoning);
     if (!calls.empty()) message["tool_calls"] = std::move(calls);
-    WireJson choice = {{"index", 0}, {"message", std::move(message)}, {"logprobs", shape.with_logprobs ? openai_logprobs(logprobs) : WireJson()},
+    WireJson choice = {{"index", 0},
+                       {"message", std::move(message)},
+                       {"logprobs", shape.with_logprobs ? openai_logprobs(logprobs) : WireJson()},
                        {"finish_reason", finish_reason(end.reason)}};
     WireJson out = head.object("chat.completion");
     out["choices"] = WireJson::array();
@@ -128,7 +150,8 @@ struct ChatWhole {
   }
 };
 
-asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head, const ChatShape& shape) {
+asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head,
+                                 const ChatShape& shape) {
   ChatWhole answer;
   for (;;) {
     const auto events = co_await generation.next();
@@ -140,7 +163,8 @@ asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head, c
   co_return json_reply(std::move(answer).json(head, shape, end));
 }
 
-tl::expected<ChatRequest, WireError> request_of(Exchange& exchange, const Generations& generations, bool beta) {
+tl::expected<ChatRequest, WireError> request_of(Exchange& exchange, const Generations& generations,
+                                                bool beta) {
   const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
   return read_chat(*body, generations.sampling(), beta);
@@ -150,7 +174,8 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
   auto asked = request_of(exchange, generations, beta);
   if (!asked) co_return co_await refuse(asked.error());
-  const ChatShape shape{asked->conversation.thinking, asked->conversation.n_logprobs >= 0, asked->with_usage};
+  const ChatShape shape{asked->conversation.thinking, asked->conversation.n_logprobs >= 0,
+                        asked->with_usage};
   Reader reader(exchange);
   auto beginning = generations.begin(std::move(asked->conversation), reader.stop());
   const auto generation = co_await std::move(beginning);
@@ -158,7 +183,8 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
     const WireError error = error_of(generation.error());
     co_return co_await refuse(error);
   }
-  ChatHead head{fresh_id("chatcmpl-"), asked->model, system_fingerprint(generations), seconds_since_1970()};
+  ChatHead head{fresh_id("chatcmpl-"), asked->model, system_fingerprint(generations),
+                seconds_since_1970()};
   if (asked->stream) {
     auto streaming = stream(exchange, reader, **generation, ChatStream(std::move(head), shape));
     co_return co_await std::move(streaming);
@@ -172,9 +198,12 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
 }  // namespace
 
 void add_chat(Router& router, Generations& generations) {
-  for (const char* const path : {"/v1/chat/completions", "/chat/completions", "/beta/chat/completions", "/beta/v1/chat/completions"}) {
+  for (const char* const path : {"/v1/chat/completions", "/chat/completions",
+                                 "/beta/chat/completions", "/beta/v1/chat/completions"}) {
     const bool beta = std::string_view(path).starts_with("/beta");
-    router.add("POST", path, [&generations, beta](Exchange& exchange) { return answer_chat(exchange, generations, beta); });
+    router.add("POST", path, [&generations, beta](Exchange& exchange) {
+      return answer_chat(exchange, generations, beta);
+    });
   }
 }
 

@@ -16,7 +16,10 @@ using Failed = tl::unexpected<WireError>;
 
 class ChatReader {
  public:
-  ChatReader(const WireJson& body, const engine::Sampling& defaults, bool beta) : fields_(body), beta_(beta) { c_.sampling = defaults; }
+  ChatReader(const WireJson& body, const engine::Sampling& defaults, bool beta)
+      : fields_(body), beta_(beta) {
+    c_.sampling = defaults;
+  }
 
   tl::expected<ChatRequest, WireError> read() {
     ChatRequest out;
@@ -32,7 +35,8 @@ class ChatReader {
     read_format();
     read_logprobs();
     if (const auto n = fields_.whole("n", 1, 1); !n && fields_.any("n")) fields_.refuse("n", "1");
-    if (const WireJson* const bias = fields_.object("logit_bias"); bias && !bias->empty()) fields_.refuse("logit_bias", "empty, for tokens are not weighted");
+    if (const WireJson* const bias = fields_.object("logit_bias"); bias && !bias->empty())
+      fields_.refuse("logit_bias", "empty, for tokens are not weighted");
     out.stream = fields_.flag("stream", false);
     if (const WireJson* const options = fields_.object("stream_options")) {
       Fields inside(*options, "stream_options.");
@@ -52,7 +56,8 @@ class ChatReader {
 
   void read_messages() {
     const WireJson* const messages = fields_.array("messages");
-    if (!messages || messages->empty()) return fields_.refuse("messages", "an array of at least one message");
+    if (!messages || messages->empty())
+      return fields_.refuse("messages", "an array of at least one message");
     for (std::size_t i = 0; i < messages->size() && !error_; ++i) {
       const std::string at = fmt::format("messages[{}]", i);
       if (!(*messages)[i].is_object()) {
@@ -64,7 +69,9 @@ class ChatReader {
       take(message);
     }
     if (error_ || !c_.messages.back().contains("tool_calls")) return;
-    fields_.refuse("messages", "ended by results where the last one has tool_calls: send a tool message for each");
+    fields_.refuse(
+        "messages",
+        "ended by results where the last one has tool_calls: send a tool message for each");
   }
 
   void read_message(Fields& message, bool last) {
@@ -75,18 +82,22 @@ class ChatReader {
       auto reasoning = message.text("reasoning_content");
       if (!reasoning) reasoning = message.text("reasoning");  // as other servers call it
       if (reasoning) out["reasoning_content"] = std::move(*reasoning);
-      if (const WireJson* const calls = message.array("tool_calls"); calls && !calls->empty()) out["tool_calls"] = read_calls(message, *calls);
+      if (const WireJson* const calls = message.array("tool_calls"); calls && !calls->empty())
+        out["tool_calls"] = read_calls(message, *calls);
       if (last) c_.continues_last = message.flag("prefix", false);
     }
     if (*role == "tool") {
       const auto id = message.text("tool_call_id");
-      if (!id) message.refuse("tool_call_id", "the id of the call that it answers");
-      else out["tool_call_id"] = *id;
+      if (!id)
+        message.refuse("tool_call_id", "the id of the call that it answers");
+      else
+        out["tool_call_id"] = *id;
     }
     c_.messages.push_back(std::move(out));
   }
 
-  // As text, whether it came as one or in parts: what clients change between two requests must not change the prompt.
+  // As text, whether it came as one or in parts: what clients change between two requests must not
+  // change the prompt.
   static std::string read_content(Fields& message) {
     const WireJson* const content = message.any("content");
     if (!content) return "";
@@ -98,7 +109,8 @@ class ChatReader {
       if (!type || !type->is_string()) return message.refuse("content", "of parts with a type"), "";
       const auto& word = type->get_ref<const std::string&>();
       const WireJson* const text = field_of(part, word == "refusal" ? "refusal" : "text");
-      if ((word == "text" || word == "refusal") && (!text || !text->is_string())) return message.refuse("content", "of text parts with a text"), "";
+      if ((word == "text" || word == "refusal") && (!text || !text->is_string()))
+        return message.refuse("content", "of text parts with a text"), "";
       if (!out.empty()) out += "\n\n";
       out += word == "text" || word == "refusal" ? text->get<std::string>() : unsupported(word);
     }
@@ -112,10 +124,17 @@ class ChatReader {
       const WireJson* const id = field_of(calls[i], "id");
       const WireJson* const name = function ? field_of(*function, "name") : nullptr;
       const WireJson* const arguments = function ? field_of(*function, "arguments") : nullptr;
-      if (!name || !name->is_string() || (id && !id->is_string())) return message.refuse(fmt::format("tool_calls[{}]", i), "an object with id and function.name"), out;
-      std::string text = !arguments ? "{}" : arguments->is_string() ? arguments->get<std::string>() : wire_text(*arguments);
+      if (!name || !name->is_string() || (id && !id->is_string()))
+        return message.refuse(fmt::format("tool_calls[{}]", i),
+                              "an object with id and function.name"),
+               out;
+      std::string text = !arguments               ? "{}"
+                         : arguments->is_string() ? arguments->get<std::string>()
+                                                  : wire_text(*arguments);
       if (text.empty()) text = "{}";
-      out.push_back({{"id", id ? id->get<std::string>() : ""}, {"type", "function"}, {"function", {{"name", *name}, {"arguments", arguments_object(text)}}}});
+      out.push_back({{"id", id ? id->get<std::string>() : ""},
+                     {"type", "function"},
+                     {"function", {{"name", *name}, {"arguments", arguments_object(text)}}}});
     }
     return out;
   }
@@ -126,7 +145,9 @@ class ChatReader {
     for (std::size_t i = 0; i < tools->size(); ++i) {
       const WireJson* const type = field_of((*tools)[i], "type");
       const WireJson* const function = field_of((*tools)[i], "function");
-      if ((type && *type != "function") || !function || !function->is_object()) return fields_.refuse(fmt::format("tools[{}]", i), "{\"type\": \"function\", \"function\": {...}}");
+      if ((type && *type != "function") || !function || !function->is_object())
+        return fields_.refuse(fmt::format("tools[{}]", i),
+                              "{\"type\": \"function\", \"function\": {...}}");
       c_.tools.push_back({{"type", "function"}, {"function", *function}});
     }
     if (error_) return;
@@ -135,9 +156,12 @@ class ChatReader {
       const WireJson& function = c_.tools[i]["function"];
       if (!is_true(function, "strict") || string_field(function, "name").empty()) continue;
       const WireJson* const parameters = field_of(function, "parameters");
-      auto strict = enforced_parameters(parameters ? *parameters : WireJson::object(), fmt::format("tools[{}].function.parameters", i));
-      if (strict) c_.strict[std::string(string_field(function, "name"))] = std::move(*strict);
-      else error_ = std::move(strict.error());
+      auto strict = enforced_parameters(parameters ? *parameters : WireJson::object(),
+                                        fmt::format("tools[{}].function.parameters", i));
+      if (strict)
+        c_.strict[std::string(string_field(function, "name"))] = std::move(*strict);
+      else
+        error_ = std::move(strict.error());
     }
   }
 
@@ -147,19 +171,27 @@ class ChatReader {
     if (!choice) return;
     using Call = Conversation::Call;
     if (*choice == "auto") return;
-    if (*choice == "none") c_.call = Call::never;
-    else if (*choice == "required") c_.call = Call::some;
-    else if (const WireJson* const function = field_of(*choice, "function"); function && field_of(*function, "name") && (*function)["name"].is_string())
+    if (*choice == "none")
+      c_.call = Call::never;
+    else if (*choice == "required")
+      c_.call = Call::some;
+    else if (const WireJson* const function = field_of(*choice, "function");
+             function && field_of(*function, "name") && (*function)["name"].is_string())
       c_.call = Call::named, c_.call_name = (*function)["name"].get<std::string>();
-    else fields_.refuse("tool_choice", "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}");
+    else
+      fields_.refuse(
+          "tool_choice",
+          "none, auto, required or {\"type\": \"function\", \"function\": {\"name\": ...}}");
   }
 
   // "disabled" wins over any effort: clients send both.
   void read_thinking() {
     if (const auto word = fields_.text("reasoning_effort")) {
       const auto effort = effort_of(*word);
-      if (!effort) fields_.refuse("reasoning_effort", fmt::format("one of {}", kEffortWords));
-      else c_.thinking = effort->thinking, c_.effort = effort->name;
+      if (!effort)
+        fields_.refuse("reasoning_effort", fmt::format("one of {}", kEffortWords));
+      else
+        c_.thinking = effort->thinking, c_.effort = effort->name;
     }
     const WireJson* const thinking = fields_.object("thinking");
     if (!thinking) return;
@@ -186,12 +218,16 @@ class ChatReader {
     if (type == "json_schema") {
       const WireJson* const named = inside.object("json_schema");
       const WireJson* const schema = named ? field_of(*named, "schema") : nullptr;
-      if (!schema || !schema->is_object()) inside.refuse("json_schema", "an object with a schema");
-      else c_.format = Conversation::Format::json_schema, c_.schema = *schema;
+      if (!schema || !schema->is_object())
+        inside.refuse("json_schema", "an object with a schema");
+      else
+        c_.format = Conversation::Format::json_schema, c_.schema = *schema;
       if (named && is_true(*named, "strict") && c_.format == Conversation::Format::json_schema) {
         auto enforced = enforced_schema(c_.schema, "response_format.json_schema.schema");
-        if (enforced) c_.enforced = std::move(*enforced);
-        else if (!error_) error_ = std::move(enforced.error());
+        if (enforced)
+          c_.enforced = std::move(*enforced);
+        else if (!error_)
+          error_ = std::move(enforced.error());
       }
     }
     take(inside);
@@ -200,7 +236,8 @@ class ChatReader {
   void read_logprobs() {
     const bool wanted = fields_.flag("logprobs", false);
     const auto n = fields_.whole("top_logprobs", 0, engine::kLogprobsMax);
-    if (n && *n > 0 && !wanted) fields_.refuse("top_logprobs", "left out where logprobs is not true");
+    if (n && *n > 0 && !wanted)
+      fields_.refuse("top_logprobs", "left out where logprobs is not true");
     if (wanted) c_.n_logprobs = static_cast<int>(n.value_or(0));
   }
 
@@ -212,6 +249,9 @@ class ChatReader {
 
 }  // namespace
 
-tl::expected<ChatRequest, WireError> read_chat(const WireJson& body, const engine::Sampling& defaults, bool beta) { return ChatReader(body, defaults, beta).read(); }
+tl::expected<ChatRequest, WireError> read_chat(const WireJson& body,
+                                               const engine::Sampling& defaults, bool beta) {
+  return ChatReader(body, defaults, beta).read();
+}
 
 }  // namespace lares::daemon

@@ -11,8 +11,10 @@ namespace {
 
 void append(WireJson& message, const char* field, std::string_view text) {
   auto& whole = message[field];
-  if (whole.is_string()) whole.get_ref<std::string&>() += text;
-  else whole = std::string(text);
+  if (whole.is_string())
+    whole.get_ref<std::string&>() += text;
+  else
+    whole = std::string(text);
 }
 
 }  // namespace
@@ -29,7 +31,9 @@ void ConversationBuilder::system(std::string_view text) {
   }
 }
 
-void ConversationBuilder::user(std::string text) { messages_.push_back({{"role", "user"}, {"content", std::move(text)}}); }
+void ConversationBuilder::user(std::string text) {
+  messages_.push_back({{"role", "user"}, {"content", std::move(text)}});
+}
 
 WireJson& ConversationBuilder::turn() {
   if (!ends_with_assistant()) messages_.push_back({{"role", "assistant"}, {"content", ""}});
@@ -44,7 +48,8 @@ void ConversationBuilder::content(std::string_view text) {
   if (!text.empty()) append(turn(), "content", text);
 }
 
-void ConversationBuilder::call(std::string_view id, std::string_view name, std::string_view arguments) {
+void ConversationBuilder::call(std::string_view id, std::string_view name,
+                               std::string_view arguments) {
   auto& calls = turn()["tool_calls"];
   if (!calls.is_array()) calls = WireJson::array();
   WireJson function = {{"name", name}, {"arguments", arguments_object(arguments)}};
@@ -61,20 +66,27 @@ WireJson ConversationBuilder::take() {
   return std::move(messages_);
 }
 
-bool ConversationBuilder::ends_with_assistant() const { return !messages_.empty() && messages_.back()["role"] == "assistant"; }
+bool ConversationBuilder::ends_with_assistant() const {
+  return !messages_.empty() && messages_.back()["role"] == "assistant";
+}
 
-bool ConversationBuilder::ends_with_calls() const { return ends_with_assistant() && messages_.back().contains("tool_calls"); }
+bool ConversationBuilder::ends_with_calls() const {
+  return ends_with_assistant() && messages_.back().contains("tool_calls");
+}
 
 std::string arguments_object(std::string_view arguments) {
   if (arguments.find_first_not_of(" \t\r\n") == std::string_view::npos) return "{}";
-  const bool usual = !too_much(arguments);  // what a body may not be, a string in one may not either
-  if (usual && WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false).is_object()) return std::string(arguments);
+  const bool usual = !too_much(arguments);  // what a body may not be, a string in one may not
+                                            // either
+  if (usual && WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false).is_object())
+    return std::string(arguments);
   return wire_text({{"arguments", arguments}});
 }
 
 std::string unsupported(std::string_view type) {
   if (type.starts_with("input_")) type.remove_prefix(6);
-  return fmt::format("[Unsupported {}]", type.empty() ? "part" : type);  // V4's reference encoder calls them so
+  return fmt::format("[Unsupported {}]", type.empty() ? "part" : type);  // V4's reference encoder
+                                                                         // calls them so
 }
 
 std::string text_of(const WireJson& content, std::string_view between) {
@@ -84,24 +96,33 @@ std::string text_of(const WireJson& content, std::string_view between) {
   bool first = true;
   for (const WireJson& part : content) {
     if (!std::exchange(first, false)) out += between;
-    if (part.is_string()) out += part.get_ref<const std::string&>();
-    else if (const WireJson* text = field_of(part, "text"); text && text->is_string()) out += text->get_ref<const std::string&>();
-    else if (const WireJson* refusal = field_of(part, "refusal"); refusal && refusal->is_string()) out += refusal->get_ref<const std::string&>();
-    else out += unsupported(string_field(part, "type"));
+    if (part.is_string())
+      out += part.get_ref<const std::string&>();
+    else if (const WireJson* text = field_of(part, "text"); text && text->is_string())
+      out += text->get_ref<const std::string&>();
+    else if (const WireJson* refusal = field_of(part, "refusal"); refusal && refusal->is_string())
+      out += refusal->get_ref<const std::string&>();
+    else
+      out += unsupported(string_field(part, "type"));
   }
   return out;
 }
 
 std::string_view string_field(const WireJson& object, std::string_view name) {
   const WireJson* field = field_of(object, name);
-  return field && field->is_string() ? std::string_view(field->get_ref<const std::string&>()) : std::string_view();
+  return field && field->is_string() ? std::string_view(field->get_ref<const std::string&>())
+                                     : std::string_view();
 }
 
-tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool) {
+tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names,
+                                       OfferedTool tool) {
   if (tool.name.empty() || !names.insert(tool.name).second) return false;
-  WireJson function = {{"name", std::move(tool.name)}, {"description", std::move(tool.description)}};
-  if (tool.parameters && tool.parameters->is_object()) function["parameters"] = *tool.parameters;
-  else function["parameters"] = {{"type", "object"}, {"properties", WireJson::object()}};
+  WireJson function = {{"name", std::move(tool.name)},
+                       {"description", std::move(tool.description)}};
+  if (tool.parameters && tool.parameters->is_object())
+    function["parameters"] = *tool.parameters;
+  else
+    function["parameters"] = {{"type", "object"}, {"properties", WireJson::object()}};
   if (tool.strict) {
     auto strict = enforced_parameters(function["parameters"], tool.at);
     if (!strict) return tl::unexpected(std::move(strict.error()));

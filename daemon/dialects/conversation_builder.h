@@ -1,5 +1,6 @@
-// A conversation as encode_chat() takes it, put together from the pieces in which dialects bring it: a model's turn may come as several
-// items, a person's as several parts, and instructions anywhere.
+// A conversation as encode_chat() takes it, put together from the pieces in which dialects bring
+// it: a model's turn may come as several items, a person's as several parts, and instructions
+// anywhere.
 #pragma once
 
 #include <set>
@@ -13,8 +14,9 @@ namespace lares::daemon {
 
 class ConversationBuilder {
  public:
-  // Before anything else was said: into the system message. Later: into the person's turn, where V4 reads what comes between; a second
-  // system message in the middle would stand there without a turn of its own.
+  // Before anything else was said: into the system message. Later: into the person's turn, where V4
+  // reads what comes between; a second system message in the middle would stand there without a
+  // turn of its own.
   void system(std::string_view text);
   void user(std::string text);
   // Of the model's turn, which ends when somebody else speaks.
@@ -34,16 +36,19 @@ class ConversationBuilder {
   WireJson messages_ = WireJson::array();
 };
 
-// `arguments` where they are a JSON object, nested no deeper than a body may be; else an object that holds them as text, for a prompt
-// has no other place for them.
+// `arguments` where they are a JSON object, nested no deeper than a body may be; else an object
+// that holds them as text, for a prompt has no other place for them.
 std::string arguments_object(std::string_view arguments);
 
-// The text of a string, or of an array's parts with "text" (or "refusal"), joined by `between`. What is no text is named in its place.
+// The text of a string, or of an array's parts with "text" (or "refusal"), joined by `between`.
+// What is no text is named in its place.
 std::string text_of(const WireJson& content, std::string_view between);
 // How a part that this model cannot read is named.
 std::string unsupported(std::string_view type);
 
-std::string_view string_field(const WireJson& object, std::string_view name);  // empty: it is not there, or no string
+std::string_view string_field(const WireJson& object, std::string_view name);  // empty: it is not
+                                                                               // there, or no
+                                                                               // string
 bool is_true(const WireJson& object, std::string_view name);
 
 struct OfferedTool {
@@ -52,7 +57,9 @@ struct OfferedTool {
   bool strict = false;
   std::string at = {};  // of its parameters, in the request
 };
-// Adds a function to `conversation.tools`. False: one is called so already, or it has no name. An error: it is strict, and cannot be.
-tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names, OfferedTool tool);
+// Adds a function to `conversation.tools`. False: one is called so already, or it has no name. An
+// error: it is strict, and cannot be.
+tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names,
+                                       OfferedTool tool);
 
 }  // namespace lares::daemon

@@ -1,4 +1,5 @@
-// All dialects' endpoints in one place: who carries requests adds them to its routes and knows nothing else of them.
+// All dialects' endpoints in one place: who carries requests adds them to its routes and knows
+// nothing else of them.
 #pragma once
 
 namespace lares::daemon {

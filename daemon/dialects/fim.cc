@@ -1,4 +1,5 @@
-// DeepSeek's FIM completion, in the shape of OpenAI's old Completions: what stands between a prompt and a suffix.
+// DeepSeek's FIM completion, in the shape of OpenAI's old Completions: what stands between a prompt
+// and a suffix.
 #include <algorithm>
 #include <utility>
 
@@ -21,47 +22,65 @@ struct FimRequest {
   bool stream = false, with_usage = false;
 };
 
-tl::expected<FimRequest, WireError> read_fim(const WireJson& body, const engine::Sampling& defaults) {
+tl::expected<FimRequest, WireError> read_fim(const WireJson& body,
+                                             const engine::Sampling& defaults) {
   Fields fields(body);
   FimRequest out;
   std::optional<WireError> error;
   out.model = read_model(fields, error);
   const auto prompt = fields.text("prompt");
-  if (!prompt) fields.refuse("prompt", "a string");
-  else out.infill.prefix = *prompt;
+  if (!prompt)
+    fields.refuse("prompt", "a string");
+  else
+    out.infill.prefix = *prompt;
   out.infill.suffix = fields.text("suffix");
   out.infill.sampling = defaults;
   read_sampling(fields, /*thinks=*/false, out.infill.sampling);
   out.infill.tokens_max = fields.whole("max_tokens", 1, kFimTokensMax).value_or(kFimTokensMax);
   out.infill.stop = read_stop(fields);
   out.infill.echo = fields.flag("echo", false);
-  out.infill.n_logprobs = static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
+  out.infill.n_logprobs =
+      static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
   for (const char* const one : {"n", "best_of"}) fields.whole(one, 1, 1);
-  if (const WireJson* const bias = fields.object("logit_bias"); bias && !bias->empty()) fields.refuse("logit_bias", "empty, for tokens are not weighted");
+  if (const WireJson* const bias = fields.object("logit_bias"); bias && !bias->empty())
+    fields.refuse("logit_bias", "empty, for tokens are not weighted");
   out.stream = fields.flag("stream", false);
-  if (const WireJson* const options = fields.object("stream_options")) out.with_usage = field_of(*options, "include_usage") && (*options)["include_usage"] == true;
+  if (const WireJson* const options = fields.object("stream_options"))
+    out.with_usage = field_of(*options, "include_usage") && (*options)["include_usage"] == true;
   if (error) return tl::unexpected(*error);
   if (fields.error()) return tl::unexpected(*fields.error());
   return out;
 }
 
 std::size_t n_characters(std::string_view text) {
-  return static_cast<std::size_t>(std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](unsigned char c) { return (c & 0xC0) != 0x80; }));
 }
 
-// What has been said, as the old format has it: logprobs in columns, each token with its place in the text.
+// What has been said, as the old format has it: logprobs in columns, each token with its place in
+// the text.
 class FimAnswer {
  public:
   FimAnswer(const FimRequest& asked, std::string fingerprint)
-      : head_({{"id", fresh_id("cmpl-")}, {"object", "text_completion"}, {"created", seconds_since_1970()}, {"model", asked.model}, {"system_fingerprint", std::move(fingerprint)}}),
-        with_logprobs_(asked.infill.n_logprobs >= 0), with_usage_(asked.with_usage), echoed_(asked.infill.echo ? asked.infill.prefix : ""),
+      : head_({{"id", fresh_id("cmpl-")},
+               {"object", "text_completion"},
+               {"created", seconds_since_1970()},
+               {"model", asked.model},
+               {"system_fingerprint", std::move(fingerprint)}}),
+        with_logprobs_(asked.infill.n_logprobs >= 0),
+        with_usage_(asked.with_usage),
+        echoed_(asked.infill.echo ? asked.infill.prefix : ""),
         offset_(n_characters(echoed_)) {}
 
   const std::string& echoed() const { return echoed_; }  // what its text begins with
-  bool with_usage() const { return with_usage_; }         // of a stream, in the end
+  bool with_usage() const { return with_usage_; }        // of a stream, in the end
 
-  WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs, WireJson finish = WireJson()) {
-    WireJson choice = {{"text", text}, {"index", 0}, {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()}, {"finish_reason", std::move(finish)}};
+  WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs,
+                 WireJson finish = WireJson()) {
+    WireJson choice = {{"text", text},
+                       {"index", 0},
+                       {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()},
+                       {"finish_reason", std::move(finish)}};
     WireJson out = head_;
     out["choices"] = WireJson::array();
     out["choices"].push_back(std::move(choice));
@@ -76,14 +95,19 @@ class FimAnswer {
 
  private:
   WireJson columns(const std::vector<TokenLogprob>& logprobs) {
-    WireJson tokens = WireJson::array(), values = WireJson::array(), tops = WireJson::array(), offsets = WireJson::array();
+    WireJson tokens = WireJson::array(), values = WireJson::array(), tops = WireJson::array(),
+             offsets = WireJson::array();
     for (const TokenLogprob& one : logprobs) {
       WireJson top = WireJson::object();
       for (const auto& [token, logprob] : one.top) top[valid_utf8(token)] = logprob;
-      tokens.push_back(valid_utf8(one.token)), values.push_back(one.logprob), tops.push_back(std::move(top)), offsets.push_back(offset_);
+      tokens.push_back(valid_utf8(one.token)), values.push_back(one.logprob),
+          tops.push_back(std::move(top)), offsets.push_back(offset_);
       offset_ += n_characters(one.token);
     }
-    return {{"tokens", std::move(tokens)}, {"token_logprobs", std::move(values)}, {"top_logprobs", std::move(tops)}, {"text_offset", std::move(offsets)}};
+    return {{"tokens", std::move(tokens)},
+            {"token_logprobs", std::move(values)},
+            {"top_logprobs", std::move(tops)},
+            {"text_offset", std::move(offsets)}};
   }
 
   const WireJson head_;
@@ -92,7 +116,8 @@ class FimAnswer {
   std::size_t offset_;  // characters
 };
 
-asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation, FimAnswer answer) {
+asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation,
+                             FimAnswer answer) {
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
   std::string text;
@@ -101,12 +126,14 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
     const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) {
-      if (const auto* const said = std::get_if<ContentText>(&event)) text += sse_data(answer.piece(said->text, said->logprobs));
+      if (const auto* const said = std::get_if<ContentText>(&event))
+        text += sse_data(answer.piece(said->text, said->logprobs));
     }
     auto writing = reader.write(std::exchange(text, ""));
     co_await std::move(writing);
   }
-  if (!is_answer(generation.end())) text += sse_data(openai_body(error_of(generation.end())));  // as in chat.cc
+  if (!is_answer(generation.end()))
+    text += sse_data(openai_body(error_of(generation.end())));  // as in chat.cc
   text += sse_data(answer.piece("", {}, finish_reason(generation.end().reason)));
   if (answer.with_usage()) text += sse_data(answer.usage(generation.end().usage));
   auto writing = reader.write(text + std::string(kSseDone));
@@ -166,7 +193,8 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
 
 void add_fim(Router& router, Generations& generations) {
   for (const char* const path : {"/beta/completions", "/beta/v1/completions", "/v1/completions"}) {
-    router.add("POST", path, [&generations](Exchange& exchange) { return answer_fim(exchange, generations); });
+    router.add("POST", path,
+               [&generations](Exchange& exchange) { return answer_fim(exchange, generations); });
   }
 }
 

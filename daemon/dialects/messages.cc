@@ -1,4 +1,5 @@
-// Anthropic Messages over HTTP: POST /v1/messages and /v1/messages/count_tokens, both also below /anthropic.
+// Anthropic Messages over HTTP: POST /v1/messages and /v1/messages/count_tokens, both also below
+// /anthropic.
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
@@ -11,7 +12,8 @@
 namespace lares::daemon {
 namespace {
 
-tl::expected<MessagesRequest, WireError> request_of(Exchange& exchange, const Generations& generations, bool to_count) {
+tl::expected<MessagesRequest, WireError> request_of(Exchange& exchange,
+                                                    const Generations& generations, bool to_count) {
   const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
   return read_messages_request(*body, generations.sampling(), to_count);
@@ -30,7 +32,8 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
     co_return co_await exchange.reply(std::move(refusal));
   }
   Reader reader(exchange);
-  const auto generation = co_await generations.begin(std::move(request->conversation), reader.stop());
+  const auto generation = co_await generations.begin(std::move(request->conversation),
+                                                     reader.stop());
   if (!generation) {
     HttpReply refusal = messages_refusal(error_of(generation.error()), request_id);
     co_return co_await exchange.reply(std::move(refusal));
@@ -39,10 +42,12 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
   if (request->stream) {
     HttpReply head = with_id(sse_head(), request_id);
     std::string keep_alive(kMessagesKeepAlive);
-    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head), std::move(keep_alive));
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head),
+                                     std::move(keep_alive));
   }
   const auto whole = co_await whole_answer(exchange, **generation, answer);
-  HttpReply reply = whole ? with_id(json_reply(*whole), request_id) : messages_refusal(whole.error(), request_id);
+  HttpReply reply = whole ? with_id(json_reply(*whole), request_id)
+                          : messages_refusal(whole.error(), request_id);
   co_await exchange.reply(std::move(reply));
 }
 
@@ -68,8 +73,12 @@ asio::awaitable<void> hello(Exchange& exchange) {
 }  // namespace
 
 void add_messages(Router& router, Generations& generations) {
-  const HttpHandler answers = [&generations](Exchange& exchange) { return answer_messages(generations, exchange); };
-  const HttpHandler counts = [&generations](Exchange& exchange) { return count_tokens(generations, exchange); };
+  const HttpHandler answers = [&generations](Exchange& exchange) {
+    return answer_messages(generations, exchange);
+  };
+  const HttpHandler counts = [&generations](Exchange& exchange) {
+    return count_tokens(generations, exchange);
+  };
   const HttpErrorBody refusal = [](unsigned status, std::string_view message) {
     return wire_text(anthropic_body({.status = status, .message = std::string(message)}));
   };

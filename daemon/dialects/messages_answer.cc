@@ -10,19 +10,25 @@ namespace {
 
 const char* stop_reason(GenerationEnd::Reason reason) {
   switch (reason) {
-    case GenerationEnd::Reason::calls: return "tool_use";
-    case GenerationEnd::Reason::sequence: return "stop_sequence";
-    case GenerationEnd::Reason::length: return "max_tokens";
-    default: return "end_turn";
+    case GenerationEnd::Reason::calls:
+      return "tool_use";
+    case GenerationEnd::Reason::sequence:
+      return "stop_sequence";
+    case GenerationEnd::Reason::length:
+      return "max_tokens";
+    default:
+      return "end_turn";
   }
 }
 
 WireJson stop_of(const GenerationEnd& end) {
   const bool sequence = end.reason == GenerationEnd::Reason::sequence;
-  return {{"stop_reason", stop_reason(end.reason)}, {"stop_sequence", sequence ? WireJson(end.what) : WireJson()}};
+  return {{"stop_reason", stop_reason(end.reason)},
+          {"stop_sequence", sequence ? WireJson(end.what) : WireJson()}};
 }
 
-// A prompt is what was not cached, what was, and what was written to a cache for a price, which nothing is here.
+// A prompt is what was not cached, what was, and what was written to a cache for a price, which
+// nothing is here.
 WireJson usage_of(const GenerationUsage& usage) {
   return {{"input_tokens", usage.prompt - usage.cached},
           {"cache_creation_input_tokens", 0},
@@ -32,22 +38,37 @@ WireJson usage_of(const GenerationUsage& usage) {
 
 WireJson block_of(const Part& part) {
   switch (part.kind) {
-    case Part::Kind::reasoning: return {{"type", "thinking"}, {"thinking", part.text}, {"signature", thought_signature(part.text)}};
-    case Part::Kind::content: return {{"type", "text"}, {"text", part.text}};
-    case Part::Kind::call: break;
+    case Part::Kind::reasoning:
+      return {{"type", "thinking"},
+              {"thinking", part.text},
+              {"signature", thought_signature(part.text)}};
+    case Part::Kind::content:
+      return {{"type", "text"}, {"text", part.text}};
+    case Part::Kind::call:
+      break;
   }
-  return {{"type", "tool_use"}, {"id", part.id}, {"name", part.name}, {"input", WireJson::parse(part.text, nullptr, false)}};
+  return {{"type", "tool_use"},
+          {"id", part.id},
+          {"name", part.name},
+          {"input", WireJson::parse(part.text, nullptr, false)}};
 }
 
 }  // namespace
 
 WireJson MessagesAnswer::message(const WireJson& usage) const {
-  return {{"id", id_},           {"type", "message"},          {"role", "assistant"}, {"model", model_}, {"content", WireJson::array()},
-          {"stop_reason", nullptr}, {"stop_sequence", nullptr}, {"usage", usage}};
+  return {{"id", id_},
+          {"type", "message"},
+          {"role", "assistant"},
+          {"model", model_},
+          {"content", WireJson::array()},
+          {"stop_reason", nullptr},
+          {"stop_sequence", nullptr},
+          {"usage", usage}};
 }
 
 void MessagesAnswer::begin(std::int64_t prompt_tokens) {
-  const WireJson start = {{"type", "message_start"}, {"message", message(usage_of({.prompt = prompt_tokens}))}};
+  const WireJson start = {{"type", "message_start"},
+                          {"message", message(usage_of({.prompt = prompt_tokens}))}};
   out_ += sse_event("message_start", start);
   out_ += kMessagesKeepAlive;
 }
@@ -55,29 +76,44 @@ void MessagesAnswer::begin(std::int64_t prompt_tokens) {
 void MessagesAnswer::opened(const Part& part) {
   WireJson block;
   switch (part.kind) {
-    case Part::Kind::reasoning: block = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}}; break;
-    case Part::Kind::content: block = {{"type", "text"}, {"text", ""}}; break;
-    case Part::Kind::call: block = {{"type", "tool_use"}, {"id", part.id}, {"name", part.name}, {"input", WireJson::object()}}; break;
+    case Part::Kind::reasoning:
+      block = {{"type", "thinking"}, {"thinking", ""}, {"signature", ""}};
+      break;
+    case Part::Kind::content:
+      block = {{"type", "text"}, {"text", ""}};
+      break;
+    case Part::Kind::call:
+      block = {{"type", "tool_use"},
+               {"id", part.id},
+               {"name", part.name},
+               {"input", WireJson::object()}};
+      break;
   }
-  const WireJson start = {{"type", "content_block_start"}, {"index", part.index}, {"content_block", std::move(block)}};
+  const WireJson start = {
+      {"type", "content_block_start"}, {"index", part.index}, {"content_block", std::move(block)}};
   out_ += sse_event("content_block_start", start);
 }
 
 void MessagesAnswer::delta(const Part& part, WireJson delta) {
-  const WireJson event = {{"type", "content_block_delta"}, {"index", part.index}, {"delta", std::move(delta)}};
+  const WireJson event = {
+      {"type", "content_block_delta"}, {"index", part.index}, {"delta", std::move(delta)}};
   out_ += sse_event("content_block_delta", event);
 }
 
 void MessagesAnswer::extended(const Part& part, std::string_view piece) {
   switch (part.kind) {
-    case Part::Kind::reasoning: return delta(part, {{"type", "thinking_delta"}, {"thinking", piece}});
-    case Part::Kind::content: return delta(part, {{"type", "text_delta"}, {"text", piece}});
-    case Part::Kind::call: return delta(part, {{"type", "input_json_delta"}, {"partial_json", piece}});
+    case Part::Kind::reasoning:
+      return delta(part, {{"type", "thinking_delta"}, {"thinking", piece}});
+    case Part::Kind::content:
+      return delta(part, {{"type", "text_delta"}, {"text", piece}});
+    case Part::Kind::call:
+      return delta(part, {{"type", "input_json_delta"}, {"partial_json", piece}});
   }
 }
 
 void MessagesAnswer::closed(const Part& part) {
-  if (part.kind == Part::Kind::reasoning) delta(part, {{"type", "signature_delta"}, {"signature", thought_signature(part.text)}});
+  if (part.kind == Part::Kind::reasoning)
+    delta(part, {{"type", "signature_delta"}, {"signature", thought_signature(part.text)}});
   const WireJson stop = {{"type", "content_block_stop"}, {"index", part.index}};
   out_ += sse_event("content_block_stop", stop);
 }
@@ -89,7 +125,8 @@ void MessagesAnswer::end(const GenerationEnd& end) {
     return;
   }
   close(end.reason != GenerationEnd::Reason::length);
-  const WireJson delta = {{"type", "message_delta"}, {"delta", stop_of(end)}, {"usage", usage_of(end.usage)}};
+  const WireJson delta = {
+      {"type", "message_delta"}, {"delta", stop_of(end)}, {"usage", usage_of(end.usage)}};
   out_ += sse_event("message_delta", delta);
   out_ += sse_event("message_stop", {{"type", "message_stop"}});
 }

@@ -9,11 +9,12 @@ namespace lares::daemon {
 
 inline constexpr std::string_view kMessagesKeepAlive = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
-// message_start says how long the prompt is and takes none of it for cached: that is known when it was evaluated. message_delta, the last
-// but one, has the true figures.
+// message_start says how long the prompt is and takes none of it for cached: that is known when it
+// was evaluated. message_delta, the last but one, has the true figures.
 class MessagesAnswer : public DialectAnswer {
  public:
-  MessagesAnswer(std::string id, std::string model) : id_(std::move(id)), model_(std::move(model)) {}
+  MessagesAnswer(std::string id, std::string model)
+      : id_(std::move(id)), model_(std::move(model)) {}
   void begin(std::int64_t prompt_tokens) override;
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;

@@ -14,7 +14,8 @@
 namespace lares::daemon {
 namespace {
 
-// Claude Code's first system block; it changes with the first user message, and means nothing to a model.
+// Claude Code's first system block; it changes with the first user message, and means nothing to a
+// model.
 constexpr std::string_view kBillingLine = "x-anthropic-billing-header";
 constexpr std::string_view kBetweenTexts = "\n\n";  // as encode_chat() joins what people said
 
@@ -27,14 +28,17 @@ const WireJson& list_of(const WireJson& object, std::string_view name) {
 
 void collect_references(const WireJson& blocks, std::set<std::string>& names) {
   for (const WireJson& block : blocks) {
-    if (string_field(block, "type") == "tool_reference") names.emplace(string_field(block, "tool_name"));
+    if (string_field(block, "type") == "tool_reference")
+      names.emplace(string_field(block, "tool_name"));
     for (const WireJson& inner : list_of(block, "content")) {
-      if (string_field(inner, "type") == "tool_reference") names.emplace(string_field(inner, "tool_name"));
+      if (string_field(inner, "type") == "tool_reference")
+        names.emplace(string_field(inner, "tool_name"));
     }
   }
 }
 
-// Failed tools mostly say so themselves; a model that reads plain output of one that does not would believe it.
+// Failed tools mostly say so themselves; a model that reads plain output of one that does not would
+// believe it.
 std::string failure(std::string text) {
   const std::string_view beginning = std::string_view(text).substr(0, 40);
   if (beginning.find("rror") != std::string_view::npos) return text;
@@ -54,11 +58,13 @@ class MessagesReader {
     if (wrong_model) return tl::unexpected(std::move(*wrong_model));
     out_.stream = fields_.flag("stream", false);
     const WireJson& messages = list_of(body_, "messages");
-    for (const WireJson& message : messages) collect_references(list_of(message, "content"), referenced_);
+    for (const WireJson& message : messages)
+      collect_references(list_of(message, "content"), referenced_);
     tools();
     tool_choice();
     system();
-    for (std::size_t i = 0; i < messages.size(); ++i) message(messages[i], fmt::format("messages[{}]", i));
+    for (std::size_t i = 0; i < messages.size(); ++i)
+      message(messages[i], fmt::format("messages[{}]", i));
     last_message(messages);
     thinking();
     format();
@@ -72,14 +78,16 @@ class MessagesReader {
  private:
   void tools() {
     const WireJson& tools = list_of(body_, "tools");
-    // Anthropic's own search would find deferred tools; there is none here, so all are in the catalogue.
+    // Anthropic's own search would find deferred tools; there is none here, so all are in the
+    // catalogue.
     const bool searched_there = std::any_of(tools.begin(), tools.end(), [](const WireJson& tool) {
       return string_field(tool, "type").starts_with("tool_search_tool");
     });
     for (std::size_t i = 0; i < tools.size() && !not_enforced_; ++i) {
       const WireJson& tool = tools[i];
       const WireJson* schema = field_of(tool, "input_schema");
-      if (!schema) continue;  // one that Anthropic's servers run, or whose shape only their models know
+      if (!schema)
+        continue;  // one that Anthropic's servers run, or whose shape only their models know
       const std::string name(string_field(tool, "name"));
       const bool referenced = referenced_.contains(name);
       const bool deferred = !searched_there && (referenced || is_true(tool, "defer_loading"));
@@ -90,8 +98,10 @@ class MessagesReader {
                           .strict = is_true(tool, "strict"),
                           .at = fmt::format("tools[{}].input_schema", i)};
       const auto added = add_tool(out_.conversation, names_, std::move(offered));
-      if (!added) not_enforced_ = added.error();
-      else if (*added && deferred) out_.conversation.tools.back()["defer_loading"] = true;
+      if (!added)
+        not_enforced_ = added.error();
+      else if (*added && deferred)
+        out_.conversation.tools.back()["defer_loading"] = true;
     }
   }
 
@@ -166,15 +176,18 @@ class MessagesReader {
   void tool_result(const WireJson& block) {
     const WireJson* content = field_of(block, "content");
     std::string text;
-    if (content && content->is_string()) text = content->get<std::string>();
-    else if (content && content->is_array()) text = blocks_text(*content);
+    if (content && content->is_string())
+      text = content->get<std::string>();
+    else if (content && content->is_array())
+      text = blocks_text(*content);
     if (is_true(block, "is_error")) text = failure(std::move(text));
     builder_.result(string_field(block, "tool_use_id"), std::move(text));
   }
 
   std::string blocks_text(const WireJson& blocks) {
     std::string text;
-    for (const WireJson& block : blocks) text += (&block == &blocks.front() ? "" : std::string(kBetweenTexts)) + block_text(block);
+    for (const WireJson& block : blocks)
+      text += (&block == &blocks.front() ? "" : std::string(kBetweenTexts)) + block_text(block);
     return text;
   }
 
@@ -185,7 +198,8 @@ class MessagesReader {
     if (type == "tool_reference") return reference(std::string(string_field(block, "tool_name")));
     if (type == "document") {
       const WireJson* source = field_of(block, "source");
-      if (source && string_field(*source, "type") == "text") return std::string(string_field(*source, "data"));
+      if (source && string_field(*source, "type") == "text")
+        return std::string(string_field(*source, "data"));
     }
     if (type == "search_result") return blocks_text(list_of(block, "content"));
     return unsupported(type);
@@ -197,31 +211,41 @@ class MessagesReader {
       if (string_field(t["function"], "name") == name) tool = &t;
     }
     if (!tool) return fmt::format("The tool {} is not available.", name);
-    if (!tool->contains("defer_loading") || !defined_.insert(name).second) return fmt::format("The tool {} is defined above.", name);
-    return fmt::format("The tool {} can be called from now on, as the others are:\n{}", name, wire_text((*tool)["function"]));
+    if (!tool->contains("defer_loading") || !defined_.insert(name).second)
+      return fmt::format("The tool {} is defined above.", name);
+    return fmt::format("The tool {} can be called from now on, as the others are:\n{}", name,
+                       wire_text((*tool)["function"]));
   }
 
   void assistant(const WireJson& content) {
     if (content.is_string()) return builder_.content(content.get_ref<const std::string&>());
     for (const WireJson& block : content) {
       const std::string_view type = string_field(block, "type");
-      if (type == "text") builder_.content(string_field(block, "text"));
-      else if (type == "thinking") builder_.reasoning(string_field(block, "thinking"));
-      else if (type == "tool_use") call(block);
-      // redacted_thinking is for those who wrote it, and what other servers' tools did was told in the text after it.
+      if (type == "text")
+        builder_.content(string_field(block, "text"));
+      else if (type == "thinking")
+        builder_.reasoning(string_field(block, "thinking"));
+      else if (type == "tool_use")
+        call(block);
+      // redacted_thinking is for those who wrote it, and what other servers' tools did was told in
+      // the text after it.
     }
   }
 
   void call(const WireJson& block) {
     const WireJson* input = field_of(block, "input");
-    builder_.call(string_field(block, "id"), string_field(block, "name"), input ? wire_text(*input) : "{}");
+    builder_.call(string_field(block, "id"), string_field(block, "name"),
+                  input ? wire_text(*input) : "{}");
   }
 
   void last_message(const WireJson& messages) {
-    if (messages.empty() || builder_.empty()) return fields_.refuse("messages", "an array of at least one message that says something");
+    if (messages.empty() || builder_.empty())
+      return fields_.refuse("messages", "an array of at least one message that says something");
     if (to_count_) return;
     if (builder_.ends_with_calls()) {
-      return fields_.refuse("messages", "ended by results where the last one uses tools: send a tool_result for each");
+      return fields_.refuse(
+          "messages",
+          "ended by results where the last one uses tools: send a tool_result for each");
     }
     out_.conversation.continues_last = builder_.ends_with_assistant();
   }
@@ -231,7 +255,8 @@ class MessagesReader {
     if (const WireJson* config = field_of(body_, "output_config")) {
       if (const std::string_view word = string_field(*config, "effort"); !word.empty()) {
         const auto effort = effort_of(word);
-        if (!effort) return fields_.refuse("output_config.effort", fmt::format("one of {}", kEffortWords));
+        if (!effort)
+          return fields_.refuse("output_config.effort", fmt::format("one of {}", kEffortWords));
         c.thinking = effort->thinking;
         c.effort = effort->name;
       }
@@ -257,20 +282,26 @@ class MessagesReader {
     out_.conversation.format = Conversation::Format::json_schema;
     out_.conversation.schema = *schema;
     auto enforced = enforced_schema(*schema, at);
-    if (enforced) out_.conversation.enforced = std::move(*enforced);
-    else not_enforced_ = std::move(enforced.error());
+    if (enforced)
+      out_.conversation.enforced = std::move(*enforced);
+    else
+      not_enforced_ = std::move(enforced.error());
   }
 
   void sampling() {
     Conversation& c = out_.conversation;
     read_sampling(fields_, c.thinking, c.sampling);
-    c.tokens_max = std::min(fields_.whole("max_tokens", 1, INT64_MAX).value_or(kOutputTokensMax), kOutputTokensMax);
+    c.tokens_max = std::min(fields_.whole("max_tokens", 1, INT64_MAX).value_or(kOutputTokensMax),
+                            kOutputTokensMax);
     const WireJson* stop = fields_.array("stop_sequences");
     if (!stop) return;
-    if (stop->size() > kStopSequencesMax) return fields_.refuse("stop_sequences", fmt::format("of at most {} strings", kStopSequencesMax));
+    if (stop->size() > kStopSequencesMax)
+      return fields_.refuse("stop_sequences",
+                            fmt::format("of at most {} strings", kStopSequencesMax));
     for (const WireJson& sequence : *stop) {
       if (!sequence.is_string()) return fields_.refuse("stop_sequences", "an array of strings");
-      if (!sequence.get_ref<const std::string&>().empty()) c.stop.push_back(sequence.get<std::string>());
+      if (!sequence.get_ref<const std::string&>().empty())
+        c.stop.push_back(sequence.get<std::string>());
     }
   }
 
@@ -287,7 +318,9 @@ class MessagesReader {
 
 }  // namespace
 
-tl::expected<MessagesRequest, WireError> read_messages_request(const WireJson& body, const engine::Sampling& defaults, bool to_count) {
+tl::expected<MessagesRequest, WireError> read_messages_request(const WireJson& body,
+                                                               const engine::Sampling& defaults,
+                                                               bool to_count) {
   return MessagesReader(body, defaults, to_count).read();
 }
 

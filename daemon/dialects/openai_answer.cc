@@ -19,12 +19,16 @@ WireJson one_logprob(const std::string& token, float logprob) {
 std::string_view finish_reason(GenerationEnd::Reason reason) {
   switch (reason) {
     case GenerationEnd::Reason::stop:
-    case GenerationEnd::Reason::sequence: return "stop";
-    case GenerationEnd::Reason::calls: return "tool_calls";
-    case GenerationEnd::Reason::length: return "length";
+    case GenerationEnd::Reason::sequence:
+      return "stop";
+    case GenerationEnd::Reason::calls:
+      return "tool_calls";
+    case GenerationEnd::Reason::length:
+      return "length";
     case GenerationEnd::Reason::cancelled:
     case GenerationEnd::Reason::ending:
-    case GenerationEnd::Reason::failed: break;
+    case GenerationEnd::Reason::failed:
+      break;
   }
   return "insufficient_system_resource";
 }
@@ -51,6 +55,8 @@ WireJson openai_logprobs(const std::vector<TokenLogprob>& logprobs) {
   return {{"content", std::move(content)}};
 }
 
-std::string system_fingerprint(const Generations& generations) { return "lares_" + generations.model(); }
+std::string system_fingerprint(const Generations& generations) {
+  return "lares_" + generations.model();
+}
 
 }  // namespace lares::daemon

@@ -20,9 +20,12 @@ void Parts::add(const GenerationEvent& event) {
   const Overloaded each{
       [&](const ReasoningText& piece) { text(Part::Kind::reasoning, piece.text); },
       [&](const ContentText& piece) { text(Part::Kind::content, piece.text); },
-      [&](const CallBegun& call) { open({.kind = Part::Kind::call, .call = call.index, .id = call.id, .name = call.name}); },
+      [&](const CallBegun& call) {
+        open({.kind = Part::Kind::call, .call = call.index, .id = call.id, .name = call.name});
+      },
       [&](const CallArguments& piece) {
-        if (open_ && parts_.back().kind == Part::Kind::call && parts_.back().call == piece.index) extend(piece.json);
+        if (open_ && parts_.back().kind == Part::Kind::call && parts_.back().call == piece.index)
+          extend(piece.json);
       },
       [&](const CallDone& call) { done(call); },
   };
@@ -63,14 +66,18 @@ void Parts::flush() {
 }
 
 void Parts::done(const CallDone& call) {
-  const auto same = [&](const Part& part) { return part.kind == Part::Kind::call && part.call == call.index; };
+  const auto same = [&](const Part& part) {
+    return part.kind == Part::Kind::call && part.call == call.index;
+  };
   if (!open_ || !same(parts_.back())) {
-    if (std::any_of(parts_.begin(), parts_.end(), same)) return;  // closed already: nothing of it can be told any more
+    if (std::any_of(parts_.begin(), parts_.end(), same))
+      return;  // closed already: nothing of it can be told any more
     open({.kind = Part::Kind::call, .call = call.index, .id = call.id, .name = call.name});
   }
   // What was not told in pieces yet: all of it, where the pieces were left out.
   const std::string told = parts_.back().text + held_;
-  if (std::string_view(call.arguments).starts_with(told)) extend(std::string_view(call.arguments).substr(told.size()));
+  if (std::string_view(call.arguments).starts_with(told))
+    extend(std::string_view(call.arguments).substr(told.size()));
   flush();
   parts_.back().text = valid_utf8(call.arguments);
   parts_.back().whole = true;
@@ -88,8 +95,8 @@ void Parts::close(bool whole) {
 
 std::string DialectAnswer::take() { return std::exchange(out_, {}); }
 
-asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
-                                    std::string keep_alive) {
+asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation,
+                                    DialectAnswer& answer, HttpReply head, std::string keep_alive) {
   co_await exchange.begin(std::move(head), std::move(keep_alive));
   answer.begin(generation.prompt_tokens());
   for (bool ended = false; !ended;) {
@@ -105,7 +112,9 @@ asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generati
   if (reader.there()) co_await exchange.end();
 }
 
-asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer) {
+asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange,
+                                                                Generation& generation,
+                                                                DialectAnswer& answer) {
   exchange.takes_long();
   while (true) {
     const std::vector<GenerationEvent> events = co_await generation.next();

@@ -1,5 +1,5 @@
-// An answer as the parts it is made of, one after the other: what was thought, what was said, every call. Both dialects with typed parts
-// are written out of these.
+// An answer as the parts it is made of, one after the other: what was thought, what was said, every
+// call. Both dialects with typed parts are written out of these.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Part {
   std::string text;       // of a call: its arguments, which are an object once it is whole
   int call = -1;          // Kind::call: the events' own index
   std::string id, name;
-  bool whole = false;     // the model ended it itself
+  bool whole = false;  // the model ended it itself
 };
 
 // However the events were cut, the parts are the same, and no piece ends within a character.
@@ -45,12 +45,14 @@ class Parts {
   std::string held_;   // the beginning of a character, until the rest comes
 };
 
-// What one dialect makes of an answer. As a stream: begin(), add(), end(), and take() whenever there is somebody to send it to.
+// What one dialect makes of an answer. As a stream: begin(), add(), end(), and take() whenever
+// there is somebody to send it to.
 class DialectAnswer : public Parts {
  public:
   virtual void begin(std::int64_t prompt_tokens) = 0;
-  virtual void end(const GenerationEnd& end) = 0;              // with the terminal event, whatever the reason
-  virtual WireJson whole(const GenerationEnd& end) const = 0;  // instead of the stream: of what is_answer(), after end()
+  virtual void end(const GenerationEnd& end) = 0;  // with the terminal event, whatever the reason
+  virtual WireJson whole(const GenerationEnd& end) const = 0;  // instead of the stream: of what
+                                                               // is_answer(), after end()
   std::string take();
 
  protected:
@@ -59,8 +61,10 @@ class DialectAnswer : public Parts {
 
 // Both tell `generation` to its end, which `reader` hastens when it leaves.
 class Reader;
-asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation, DialectAnswer& answer, HttpReply head,
-                                    std::string keep_alive);
-asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange, Generation& generation, DialectAnswer& answer);
+asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation,
+                                    DialectAnswer& answer, HttpReply head, std::string keep_alive);
+asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange,
+                                                                Generation& generation,
+                                                                DialectAnswer& answer);
 
 }  // namespace lares::daemon

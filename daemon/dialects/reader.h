@@ -11,7 +11,8 @@ namespace lares::daemon {
 
 class Reader {
  public:
-  explicit Reader(Exchange& exchange) : exchange_(exchange), gone_(exchange.gone(), [this] { stop_.request_stop(); }) {}
+  explicit Reader(Exchange& exchange)
+      : exchange_(exchange), gone_(exchange.gone(), [this] { stop_.request_stop(); }) {}
   std::stop_token stop() const { return stop_.get_token(); }
   asio::awaitable<void> write(std::string bytes);  // nothing, once it is gone
   bool there() const { return there_; }            // what was written has gone out

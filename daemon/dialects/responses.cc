@@ -1,4 +1,5 @@
-// OpenAI Responses over HTTP: POST /v1/responses and /responses. Nothing is stored: what would read a response later is told so.
+// OpenAI Responses over HTTP: POST /v1/responses and /responses. Nothing is stored: what would read
+// a response later is told so.
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
@@ -11,7 +12,8 @@
 namespace lares::daemon {
 namespace {
 
-tl::expected<ResponsesRequest, WireError> request_of(Exchange& exchange, const Generations& generations) {
+tl::expected<ResponsesRequest, WireError> request_of(Exchange& exchange,
+                                                     const Generations& generations) {
   const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
   return read_responses_request(*body, generations.sampling());
@@ -24,7 +26,8 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
     co_return co_await exchange.reply(std::move(refusal));
   }
   Reader reader(exchange);
-  const auto generation = co_await generations.begin(std::move(request->conversation), reader.stop());
+  const auto generation = co_await generations.begin(std::move(request->conversation),
+                                                     reader.stop());
   if (!generation) {
     HttpReply refusal = openai_reply(error_of(generation.error()));
     co_return co_await exchange.reply(std::move(refusal));
@@ -34,7 +37,8 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
   if (request->stream) {
     HttpReply head = sse_head();
     std::string keep_alive(kSseKeepAlive);
-    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head), std::move(keep_alive));
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head),
+                                     std::move(keep_alive));
   }
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? json_reply(*whole) : openai_reply(whole.error());
@@ -44,7 +48,9 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
 // Codex asks with GET whether there is a WebSocket, and goes on with POST.
 asio::awaitable<void> nothing_stored(Exchange& exchange) {
   const WireError error{.status = 404,
-                        .message = "read a response: none is stored here; send POST /v1/responses with the whole conversation as input",
+                        .message =
+                            "read a response: none is stored here; send POST /v1/responses with "
+                            "the whole conversation as input",
                         .code = "not_found"};
   HttpReply refusal = openai_reply(error);
   co_await exchange.reply(std::move(refusal));
@@ -53,7 +59,9 @@ asio::awaitable<void> nothing_stored(Exchange& exchange) {
 }  // namespace
 
 void add_responses(Router& router, Generations& generations) {
-  const HttpHandler answers = [&generations](Exchange& exchange) { return answer_responses(generations, exchange); };
+  const HttpHandler answers = [&generations](Exchange& exchange) {
+    return answer_responses(generations, exchange);
+  };
   for (const std::string path : {"/v1/responses", "/responses"}) {
     router.add("POST", path, answers);
     router.add("GET", path, nothing_stored);

@@ -16,7 +16,10 @@ constexpr std::string_view kIdPrefix = "resp_";
 // The one part of a text item.
 WireJson text_part(const Part& part) {
   if (part.kind == Kind::reasoning) return {{"type", "reasoning_text"}, {"text", part.text}};
-  return {{"type", "output_text"}, {"text", part.text}, {"annotations", WireJson::array()}, {"logprobs", WireJson::array()}};
+  return {{"type", "output_text"},
+          {"text", part.text},
+          {"annotations", WireJson::array()},
+          {"logprobs", WireJson::array()}};
 }
 
 WireJson usage_of(const GenerationUsage& usage) {
@@ -34,13 +37,19 @@ const char* status_of(const GenerationEnd& end) {
 
 }  // namespace
 
-ResponsesAnswer::ResponsesAnswer(std::string id, std::string model, std::int64_t created_at, ResponsesTools tools, WireJson echo)
-    : id_(std::move(id)), model_(std::move(model)), created_at_(created_at), tools_(std::move(tools)), echo_(std::move(echo)) {}
+ResponsesAnswer::ResponsesAnswer(std::string id, std::string model, std::int64_t created_at,
+                                 ResponsesTools tools, WireJson echo)
+    : id_(std::move(id)),
+      model_(std::move(model)),
+      created_at_(created_at),
+      tools_(std::move(tools)),
+      echo_(std::move(echo)) {}
 
 WireJson ResponsesAnswer::response(const char* status) const {
-  WireJson response = {{"id", id_},       {"object", "response"},         {"created_at", created_at_}, {"status", status},
-                       {"error", nullptr}, {"incomplete_details", nullptr}, {"model", model_},           {"output", output_},
-                       {"usage", nullptr}, {"user", nullptr}};
+  WireJson response = {{"id", id_},        {"object", "response"}, {"created_at", created_at_},
+                       {"status", status}, {"error", nullptr},     {"incomplete_details", nullptr},
+                       {"model", model_},  {"output", output_},    {"usage", nullptr},
+                       {"user", nullptr}};
   response.update(echo_);
   return response;
 }
@@ -51,21 +60,33 @@ ResponsesTool ResponsesAnswer::tool_of(const Part& part) const {
 }
 
 WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
-  const auto id = [&](const char* prefix) { return fmt::format("{}_{}_{}", prefix, std::string_view(id_).substr(kIdPrefix.size()), part.index); };
+  const auto id = [&](const char* prefix) {
+    return fmt::format("{}_{}_{}", prefix, std::string_view(id_).substr(kIdPrefix.size()),
+                       part.index);
+  };
   const bool begins = part.text.empty();
   switch (part.kind) {
     case Kind::reasoning: {
-      WireJson item = {{"id", id("rs")}, {"type", "reasoning"}, {"status", status}, {"summary", WireJson::array()}, {"content", WireJson::array()}};
+      WireJson item = {{"id", id("rs")},
+                       {"type", "reasoning"},
+                       {"status", status},
+                       {"summary", WireJson::array()},
+                       {"content", WireJson::array()}};
       if (!begins) item["content"].push_back(text_part(part));
       if (!begins) item["encrypted_content"] = sealed_thought(part.text);
       return item;
     }
     case Kind::content: {
-      WireJson item = {{"id", id("msg")}, {"type", "message"}, {"status", status}, {"role", "assistant"}, {"content", WireJson::array()}};
+      WireJson item = {{"id", id("msg")},
+                       {"type", "message"},
+                       {"status", status},
+                       {"role", "assistant"},
+                       {"content", WireJson::array()}};
       if (!begins) item["content"].push_back(text_part(part));
       return item;
     }
-    case Kind::call: break;
+    case Kind::call:
+      break;
   }
   const ResponsesTool tool = tool_of(part);
   WireJson item = {{"id", id(tool.custom ? "ctc" : "fc")},
@@ -74,8 +95,10 @@ WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
                    {"call_id", part.id}};
   if (!tool.space.empty()) item["namespace"] = tool.space;
   item["name"] = tool.name;
-  if (tool.custom) item["input"] = begins ? "" : custom_input(part.text);
-  else item["arguments"] = part.text;
+  if (tool.custom)
+    item["input"] = begins ? "" : custom_input(part.text);
+  else
+    item["arguments"] = part.text;
   return item;
 }
 
@@ -93,34 +116,45 @@ void ResponsesAnswer::told(const Part& part, const char* type, WireJson fields) 
 }
 
 void ResponsesAnswer::begin(std::int64_t /*prompt_tokens*/) {
-  for (const char* type : {"response.created", "response.in_progress"}) event(type, {{"response", response("in_progress")}});
+  for (const char* type : {"response.created", "response.in_progress"})
+    event(type, {{"response", response("in_progress")}});
 }
 
 void ResponsesAnswer::opened(const Part& part) {
   const WireJson begun = item(part, "in_progress");
   item_id_ = begun["id"].get<std::string>();
   event("response.output_item.added", {{"output_index", part.index}, {"item", begun}});
-  if (part.kind != Kind::call) told(part, "response.content_part.added", {{"part", text_part(part)}});
+  if (part.kind != Kind::call)
+    told(part, "response.content_part.added", {{"part", text_part(part)}});
 }
 
 void ResponsesAnswer::extended(const Part& part, std::string_view piece) {
   switch (part.kind) {
-    case Kind::reasoning: return told(part, "response.reasoning_text.delta", {{"delta", piece}});
-    case Kind::content: return told(part, "response.output_text.delta", {{"delta", piece}, {"logprobs", WireJson::array()}});
-    case Kind::call: break;
+    case Kind::reasoning:
+      return told(part, "response.reasoning_text.delta", {{"delta", piece}});
+    case Kind::content:
+      return told(part, "response.output_text.delta",
+                  {{"delta", piece}, {"logprobs", WireJson::array()}});
+    case Kind::call:
+      break;
   }
   // A custom tool's text is inside a JSON string, which is read when it is whole.
-  if (!tool_of(part).custom) told(part, "response.function_call_arguments.delta", {{"delta", piece}});
+  if (!tool_of(part).custom)
+    told(part, "response.function_call_arguments.delta", {{"delta", piece}});
 }
 
 void ResponsesAnswer::closed(const Part& part) {
-  if (part.kind == Kind::call) call_closed(part);
-  else text_closed(part);
+  if (part.kind == Kind::call)
+    call_closed(part);
+  else
+    text_closed(part);
 }
 
 void ResponsesAnswer::text_closed(const Part& part) {
-  if (part.kind == Kind::reasoning) told(part, "response.reasoning_text.done", {{"text", part.text}});
-  else told(part, "response.output_text.done", {{"text", part.text}, {"logprobs", WireJson::array()}});
+  if (part.kind == Kind::reasoning)
+    told(part, "response.reasoning_text.done", {{"text", part.text}});
+  else
+    told(part, "response.output_text.done", {{"text", part.text}, {"logprobs", WireJson::array()}});
   told(part, "response.content_part.done", {{"part", text_part(part)}});
   output_.push_back(item(part, part.whole ? "completed" : "incomplete"));
   event("response.output_item.done", {{"output_index", part.index}, {"item", output_.back()}});
@@ -133,7 +167,8 @@ void ResponsesAnswer::call_closed(const Part& part) {
     told(part, "response.custom_tool_call_input.delta", {{"delta", done["input"]}});
     told(part, "response.custom_tool_call_input.done", {{"input", done["input"]}});
   } else {
-    told(part, "response.function_call_arguments.done", {{"name", done["name"]}, {"arguments", part.text}});
+    told(part, "response.function_call_arguments.done",
+         {{"name", done["name"]}, {"arguments", part.text}});
   }
   event("response.output_item.done", {{"output_index", part.index}, {"item", done}});
   output_.push_back(std::move(done));
@@ -142,8 +177,10 @@ void ResponsesAnswer::call_closed(const Part& part) {
 WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
   WireJson response = this->response(status_of(end));
   response["usage"] = usage_of(end.usage);
-  if (end.reason == GenerationEnd::Reason::length) response["incomplete_details"] = {{"reason", "max_output_tokens"}};
-  if (!is_answer(end)) response["error"] = {{"code", "server_error"}, {"message", error_of(end).message}};
+  if (end.reason == GenerationEnd::Reason::length)
+    response["incomplete_details"] = {{"reason", "max_output_tokens"}};
+  if (!is_answer(end))
+    response["error"] = {{"code", "server_error"}, {"message", error_of(end).message}};
   return response;
 }
 

@@ -12,7 +12,8 @@ namespace lares::daemon {
 class ResponsesAnswer : public DialectAnswer {
  public:
   // `id` is "resp_" and what its items are called by, too.
-  ResponsesAnswer(std::string id, std::string model, std::int64_t created_at, ResponsesTools tools, WireJson echo);
+  ResponsesAnswer(std::string id, std::string model, std::int64_t created_at, ResponsesTools tools,
+                  WireJson echo);
   void begin(std::int64_t prompt_tokens) override;
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;
@@ -26,7 +27,8 @@ class ResponsesAnswer : public DialectAnswer {
   WireJson response(const char* status) const;
   WireJson item(const Part& part, const char* status) const;
   void event(const char* type, WireJson fields);
-  void told(const Part& part, const char* type, WireJson fields);  // of an item, or of the one part in it
+  void told(const Part& part, const char* type, WireJson fields);  // of an item, or of the one part
+                                                                   // in it
   void text_closed(const Part& part);
   void call_closed(const Part& part);
   ResponsesTool tool_of(const Part& part) const;

@@ -21,11 +21,16 @@ WireJson or_null(const WireJson* field) { return field ? *field : WireJson(); }
 
 class ResponsesReader {
  public:
-  ResponsesReader(const WireJson& body, const engine::Sampling& defaults) : body_(body), fields_(body) { out_.conversation.sampling = defaults; }
+  ResponsesReader(const WireJson& body, const engine::Sampling& defaults)
+      : body_(body), fields_(body) {
+    out_.conversation.sampling = defaults;
+  }
 
   tl::expected<ResponsesRequest, WireError> read() {
     for (const char* field : kStored) {
-      if (field_of(body_, field)) fields_.refuse(field, "left out, as no response is stored here; send the whole conversation as input");
+      if (field_of(body_, field))
+        fields_.refuse(
+            field, "left out, as no response is stored here; send the whole conversation as input");
     }
     std::optional<WireError> wrong_model;
     out_.model = read_model(fields_, wrong_model);
@@ -55,9 +60,12 @@ class ResponsesReader {
     const WireJson* choice = field_of(body_, "tool_choice");
     if (!choice) return;
     Conversation& c = out_.conversation;
-    const std::string_view word = choice->is_string() ? std::string_view(choice->get_ref<const std::string&>()) : "";
+    const std::string_view word = choice->is_string()
+                                      ? std::string_view(choice->get_ref<const std::string&>())
+                                      : "";
     const std::string_view type = string_field(*choice, "type");
-    const bool allowed = type == "allowed_tools";  // which of them is the model's to read; that one is called, ours to see to
+    const bool allowed = type == "allowed_tools";  // which of them is the model's to read; that one
+                                                   // is called, ours to see to
     if (word == "none") {
       c.call = Conversation::Call::never;
     } else if (word == "required" || (allowed && string_field(*choice, "mode") == "required")) {
@@ -75,24 +83,32 @@ class ResponsesReader {
     if (input && input->is_string()) {
       builder_.user(input->get<std::string>());
     } else if (input && input->is_array() && !input->empty()) {
-      for (std::size_t i = 0; i < input->size(); ++i) item((*input)[i], fmt::format("input[{}]", i));
+      for (std::size_t i = 0; i < input->size(); ++i)
+        item((*input)[i], fmt::format("input[{}]", i));
     } else {
       return fields_.refuse("input", "a string or an array of at least one item");
     }
-    if (builder_.empty()) return fields_.refuse("input", "an array with an item that says something");
+    if (builder_.empty())
+      return fields_.refuse("input", "an array with an item that says something");
     if (builder_.ends_with_calls()) {
-      return fields_.refuse("input", "ended by outputs where it ends with calls: send a function_call_output for each");
+      return fields_.refuse(
+          "input",
+          "ended by outputs where it ends with calls: send a function_call_output for each");
     }
-    // A client that tries again after a cut stream sends what it has of the answer: it goes on behind that.
+    // A client that tries again after a cut stream sends what it has of the answer: it goes on
+    // behind that.
     out_.conversation.continues_last = builder_.ends_with_assistant();
   }
 
   void item(const WireJson& item, const std::string& where) {
     const std::string_view type = string_field(item, "type");
     if (type == "function_call") {
-      builder_.call(string_field(item, "call_id"), flat_name(string_field(item, "namespace"), string_field(item, "name")), string_field(item, "arguments"));
+      builder_.call(string_field(item, "call_id"),
+                    flat_name(string_field(item, "namespace"), string_field(item, "name")),
+                    string_field(item, "arguments"));
     } else if (type == "custom_tool_call") {
-      builder_.call(string_field(item, "call_id"), flat_name(string_field(item, "namespace"), string_field(item, "name")),
+      builder_.call(string_field(item, "call_id"),
+                    flat_name(string_field(item, "namespace"), string_field(item, "name")),
                     custom_arguments(string_field(item, "input")));
     } else if (type == "function_call_output" || type == "custom_tool_call_output") {
       const WireJson* output = field_of(item, "output");
@@ -105,9 +121,12 @@ class ResponsesReader {
   }
 
   void thought(const WireJson& item) {
-    // What we sealed is to the letter what was sampled; what stands beside it has been through a client.
-    if (const auto text = unsealed_thought(string_field(item, "encrypted_content"))) return builder_.reasoning(*text);
-    if (const WireJson* content = field_of(item, "content")) builder_.reasoning(text_of(*content, ""));
+    // What we sealed is to the letter what was sampled; what stands beside it has been through a
+    // client.
+    if (const auto text = unsealed_thought(string_field(item, "encrypted_content")))
+      return builder_.reasoning(*text);
+    if (const WireJson* content = field_of(item, "content"))
+      builder_.reasoning(text_of(*content, ""));
   }
 
   void message(const WireJson& item, const std::string& where) {
@@ -117,10 +136,14 @@ class ResponsesReader {
     if (!content.is_string() && !content.is_array()) {
       return fields_.refuse(where + ".content", "a string or an array of parts");
     }
-    if (role == "assistant") builder_.content(text_of(content, ""));
-    else if (role == "user") builder_.user(text_of(content, kBetweenParts));
-    else if (role == "system" || role == "developer") builder_.system(text_of(content, kBetweenParts));
-    else fields_.refuse(where + ".role", "one of user, assistant, system, developer");
+    if (role == "assistant")
+      builder_.content(text_of(content, ""));
+    else if (role == "user")
+      builder_.user(text_of(content, kBetweenParts));
+    else if (role == "system" || role == "developer")
+      builder_.system(text_of(content, kBetweenParts));
+    else
+      fields_.refuse(where + ".role", "one of user, assistant, system, developer");
   }
 
   void reasoning() {
@@ -147,8 +170,10 @@ class ResponsesReader {
       c.schema = *schema;
       if (!is_true(*format, "strict")) return;
       auto enforced = enforced_schema(*schema, "text.format.schema");
-      if (enforced) c.enforced = std::move(*enforced);
-      else not_enforced_ = std::move(enforced.error());
+      if (enforced)
+        c.enforced = std::move(*enforced);
+      else
+        not_enforced_ = std::move(enforced.error());
     } else if (type != "text") {
       fields_.refuse("text.format.type", "one of text, json_object, json_schema");
     }
@@ -157,7 +182,9 @@ class ResponsesReader {
   void sampling() {
     Conversation& c = out_.conversation;
     read_sampling(fields_, c.thinking, c.sampling);
-    c.tokens_max = std::min(fields_.whole("max_output_tokens", 1, INT64_MAX).value_or(kOutputTokensMax), kOutputTokensMax);
+    c.tokens_max = std::min(
+        fields_.whole("max_output_tokens", 1, INT64_MAX).value_or(kOutputTokensMax),
+        kOutputTokensMax);
   }
 
   void echo() {
@@ -173,12 +200,17 @@ class ResponsesReader {
                  {"metadata", given("metadata", WireJson::object())},
                  {"parallel_tool_calls", given("parallel_tool_calls", true)},
                  {"previous_response_id", nullptr},
-                 {"reasoning", {{"effort", or_null(reasoning ? field_of(*reasoning, "effort") : nullptr)}, {"summary", nullptr}}},
+                 {"reasoning",
+                  {{"effort", or_null(reasoning ? field_of(*reasoning, "effort") : nullptr)},
+                   {"summary", nullptr}}},
                  {"store", false},
                  {"temperature", given("temperature", 1.0)},
-                 {"text", text && field_of(*text, "format") ? WireJson{{"format", *field_of(*text, "format")}} : WireJson{{"format", {{"type", "text"}}}}},
+                 {"text", text && field_of(*text, "format")
+                              ? WireJson{{"format", *field_of(*text, "format")}}
+                              : WireJson{{"format", {{"type", "text"}}}}},
                  {"tool_choice", given("tool_choice", "auto")},
-                 {"tools", WireJson::array()},  // whoever sent them has them; they are most of a request
+                 {"tools", WireJson::array()},  // whoever sent them has them; they are most of a
+                                                // request
                  {"top_p", given("top_p", 1.0)},
                  {"truncation", "disabled"}};
   }
@@ -192,7 +224,8 @@ class ResponsesReader {
 
 }  // namespace
 
-tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body, const engine::Sampling& defaults) {
+tl::expected<ResponsesRequest, WireError> read_responses_request(const WireJson& body,
+                                                                 const engine::Sampling& defaults) {
   return ResponsesReader(body, defaults).read();
 }
 

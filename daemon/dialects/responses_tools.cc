@@ -11,12 +11,16 @@
 namespace lares::daemon {
 namespace {
 
-// The grammar is not enforced: it tells the model what the text must look like, as the description alone often does not.
+// The grammar is not enforced: it tells the model what the text must look like, as the description
+// alone often does not.
 WireJson custom_parameters(const WireJson& tool) {
   std::string description = "The tool's whole input, as plain text.";
   if (const WireJson* format = field_of(tool, "format")) {
-    const std::string_view syntax = string_field(*format, "syntax"), definition = string_field(*format, "definition");
-    if (!definition.empty()) description += fmt::format(" It follows this grammar ({}):\n{}", syntax.empty() ? "EBNF" : syntax, definition);
+    const std::string_view syntax = string_field(*format, "syntax"),
+                           definition = string_field(*format, "definition");
+    if (!definition.empty())
+      description += fmt::format(" It follows this grammar ({}):\n{}",
+                                 syntax.empty() ? "EBNF" : syntax, definition);
   }
   const WireJson input = {{"type", "string"}, {"description", std::move(description)}};
   return {{"type", "object"},
@@ -30,14 +34,17 @@ class ToolsReader {
   explicit ToolsReader(Conversation& conversation) : conversation_(conversation) {}
 
   // `about`: what the namespace says of itself, told once.
-  void read(const WireJson& tools, std::string_view space, std::string_view about, const std::string& at = "tools") {
+  void read(const WireJson& tools, std::string_view space, std::string_view about,
+            const std::string& at = "tools") {
     for (std::size_t i = 0; i < tools.size() && !error_; ++i) {
       const WireJson& tool = tools[i];
       const std::string here = fmt::format("{}[{}]", at, i);
       const std::string_view type = string_field(tool, "type");
       if (type == "namespace" && space.empty()) {
         const WireJson* inner = field_of(tool, "tools");
-        if (inner && inner->is_array()) read(*inner, string_field(tool, "name"), string_field(tool, "description"), here + ".tools");
+        if (inner && inner->is_array())
+          read(*inner, string_field(tool, "name"), string_field(tool, "description"),
+               here + ".tools");
       } else if (type == "function" || type == "custom") {
         add(tool, type == "custom", space, std::exchange(about, {}), here);
       }
@@ -49,7 +56,8 @@ class ToolsReader {
   }
 
  private:
-  void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about, const std::string& at) {
+  void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about,
+           const std::string& at) {
     const std::string name(string_field(tool, "name"));
     std::string flat = name.empty() ? "" : flat_name(space, name), description(about);
     if (!about.empty()) description += "\n\n";
@@ -61,8 +69,10 @@ class ToolsReader {
                         .strict = is_true(tool, "strict"),
                         .at = at + ".parameters"};
     const auto added = add_tool(conversation_, names_, std::move(offered));
-    if (!added) error_ = added.error();
-    else if (*added) tools_.emplace(std::move(flat), ResponsesTool{custom, std::string(space), name});
+    if (!added)
+      error_ = added.error();
+    else if (*added)
+      tools_.emplace(std::move(flat), ResponsesTool{custom, std::string(space), name});
   }
 
   Conversation& conversation_;
@@ -77,14 +87,17 @@ std::string flat_name(std::string_view space, std::string_view name) {
   return space.empty() ? std::string(name) : fmt::format("{}__{}", space, name);
 }
 
-std::string custom_arguments(std::string_view input) { return wire_text({{std::string(kCustomInput), input}}); }
+std::string custom_arguments(std::string_view input) {
+  return wire_text({{std::string(kCustomInput), input}});
+}
 
 std::string custom_input(std::string_view arguments) {
   const WireJson parsed = WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false);
   return std::string(string_field(parsed, kCustomInput));
 }
 
-tl::expected<ResponsesTools, WireError> read_tools(const WireJson& tools, Conversation& conversation) {
+tl::expected<ResponsesTools, WireError> read_tools(const WireJson& tools,
+                                                   Conversation& conversation) {
   ToolsReader reader(conversation);
   reader.read(tools, "", "");
   return reader.take();

@@ -19,9 +19,12 @@ std::string thought_signature(std::string_view text) {
 }
 
 std::string sealed_thought(std::string_view text) {
-  std::vector<unsigned char> base64(4 * ((text.size() + 2) / 3) + 1);  // and the zero that EVP_EncodeBlock adds
-  const int n = EVP_EncodeBlock(base64.data(), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
-  return std::string(kSealed) + std::string(reinterpret_cast<const char*>(base64.data()), static_cast<std::size_t>(n));
+  std::vector<unsigned char> base64(4 * ((text.size() + 2) / 3) + 1);  // and the zero that
+                                                                       // EVP_EncodeBlock adds
+  const int n = EVP_EncodeBlock(base64.data(), reinterpret_cast<const unsigned char*>(text.data()),
+                                static_cast<int>(text.size()));
+  return std::string(kSealed) +
+         std::string(reinterpret_cast<const char*>(base64.data()), static_cast<std::size_t>(n));
 }
 
 std::optional<std::string> unsealed_thought(std::string_view sealed) {
@@ -29,7 +32,8 @@ std::optional<std::string> unsealed_thought(std::string_view sealed) {
   sealed.remove_prefix(kSealed.size());
   if (sealed.size() % 4 != 0) return std::nullopt;
   std::string text(sealed.size() / 4 * 3, '\0');
-  const int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(sealed.data()),
+  const int n = EVP_DecodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                                reinterpret_cast<const unsigned char*>(sealed.data()),
                                 static_cast<int>(sealed.size()));
   if (n < 0 || static_cast<std::size_t>(n) > text.size()) return std::nullopt;
   // EVP_DecodeBlock counts what only pads.

@@ -17,13 +17,21 @@ constexpr std::string_view kRetryAfter_s = "5";
 
 std::string_view anthropic_type(unsigned status) {
   switch (status) {
-    case 400: case 422: return "invalid_request_error";
-    case 401: return "authentication_error";
-    case 403: return "permission_error";
-    case 404: return "not_found_error";
-    case 413: return "request_too_large";
-    case 503: return "overloaded_error";
-    default: return "api_error";
+    case 400:
+    case 422:
+      return "invalid_request_error";
+    case 401:
+      return "authentication_error";
+    case 403:
+      return "permission_error";
+    case 404:
+      return "not_found_error";
+    case 413:
+      return "request_too_large";
+    case 503:
+      return "overloaded_error";
+    default:
+      return "api_error";
   }
 }
 
@@ -42,29 +50,40 @@ std::optional<std::string> too_much(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (c == '\\') ++i;
-      else if (c == '"') in_string = false;
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
     } else if (c == '"') {
       in_string = true;
     } else if (c == '{' || c == '[') {
       n_members.push_back(0);
-      if (n_members.size() > kBodyDepthMax) return fmt::format("it is nested deeper than {} levels", kBodyDepthMax);
+      if (n_members.size() > kBodyDepthMax)
+        return fmt::format("it is nested deeper than {} levels", kBodyDepthMax);
     } else if ((c == '}' || c == ']') && !n_members.empty()) {
       n_members.pop_back();
     } else if (c == ':' && !n_members.empty()) {
-      if (++n_members.back() > kBodyMembersMax) return fmt::format("an object in it has more than {} members", kBodyMembersMax);
-      if ((n_compares += n_members.back()) > kBodyComparesMax) return "its objects have too many members";
+      if (++n_members.back() > kBodyMembersMax)
+        return fmt::format("an object in it has more than {} members", kBodyMembersMax);
+      if ((n_compares += n_members.back()) > kBodyComparesMax)
+        return "its objects have too many members";
     }
   }
   return std::nullopt;
 }
 
-std::string wire_text(const WireJson& json) { return json.dump(-1, ' ', false, WireJson::error_handler_t::replace); }
+std::string wire_text(const WireJson& json) {
+  return json.dump(-1, ' ', false, WireJson::error_handler_t::replace);
+}
 
-std::string fresh_id(std::string_view prefix) { return std::string(prefix) + random_hex(kIdDigits); }
+std::string fresh_id(std::string_view prefix) {
+  return std::string(prefix) + random_hex(kIdDigits);
+}
 
 std::int64_t seconds_since_1970() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 WireError invalid(std::string parameter, std::string message) {
@@ -73,49 +92,76 @@ WireError invalid(std::string parameter, std::string message) {
 
 WireError error_of(const Refusal& refusal) {
   switch (refusal.kind) {
-    case Refusal::Kind::invalid: return {.message = refusal.message, .parameter = refusal.parameter};
-    case Refusal::Kind::too_long: return {.message = refusal.message, .parameter = refusal.parameter, .code = "context_length_exceeded"};
-    case Refusal::Kind::not_ready: return {.status = 503, .kind = "server_error", .message = refusal.message, .code = "overloaded"};
-    case Refusal::Kind::failed: break;
+    case Refusal::Kind::invalid:
+      return {.message = refusal.message, .parameter = refusal.parameter};
+    case Refusal::Kind::too_long:
+      return {.message = refusal.message,
+              .parameter = refusal.parameter,
+              .code = "context_length_exceeded"};
+    case Refusal::Kind::not_ready:
+      return {
+          .status = 503, .kind = "server_error", .message = refusal.message, .code = "overloaded"};
+    case Refusal::Kind::failed:
+      break;
   }
   return {.status = 500, .kind = "server_error", .message = refusal.message};
 }
 
 bool is_answer(const GenerationEnd& end) {
   using Reason = GenerationEnd::Reason;
-  return end.reason != Reason::failed && end.reason != Reason::cancelled && end.reason != Reason::ending;
+  return end.reason != Reason::failed && end.reason != Reason::cancelled &&
+         end.reason != Reason::ending;
 }
 
-// Agents read in the message itself whether to ask again: pi, where it finds "service unavailable" or "internal error"; and whether to ask
-// for less: "prompt is too long".
+// Agents read in the message itself whether to ask again: pi, where it finds "service unavailable"
+// or "internal error"; and whether to ask for less: "prompt is too long".
 WireError error_of(const GenerationEnd& end) {
   const auto later = [](const char* why) {
-    return WireError{.status = 503, .kind = "server_error", .message = std::string("generate: service unavailable: ") + why, .code = "overloaded"};
+    return WireError{.status = 503,
+                     .kind = "server_error",
+                     .message = std::string("generate: service unavailable: ") + why,
+                     .code = "overloaded"};
   };
-  if (end.reason == GenerationEnd::Reason::ending) return later("the daemon ends; ask again when it is back");
+  if (end.reason == GenerationEnd::Reason::ending)
+    return later("the daemon ends; ask again when it is back");
   // Who hung up does not read it; who does is told by a daemon that ends.
-  if (end.reason == GenerationEnd::Reason::cancelled) return later("stopped before the answer was whole; ask again");
-  return {.status = 500, .kind = "server_error", .message = "generate: internal error: " + (end.what.empty() ? "the engine failed; the daemon's log says why" : end.what)};
+  if (end.reason == GenerationEnd::Reason::cancelled)
+    return later("stopped before the answer was whole; ask again");
+  return {
+      .status = 500,
+      .kind = "server_error",
+      .message = "generate: internal error: " +
+                 (end.what.empty() ? "the engine failed; the daemon's log says why" : end.what)};
 }
 
 WireJson openai_body(const WireError& error) {
   const WireJson parameter = error.parameter.empty() ? WireJson() : WireJson(error.parameter);
-  return {{"error", {{"message", error.message}, {"type", error.kind}, {"param", parameter}, {"code", error.code.empty() ? error.kind : error.code}}}};
+  return {{"error",
+           {{"message", error.message},
+            {"type", error.kind},
+            {"param", parameter},
+            {"code", error.code.empty() ? error.kind : error.code}}}};
 }
 
 WireJson anthropic_body(const WireError& error) {
-  return {{"type", "error"}, {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
+  return {{"type", "error"},
+          {"error", {{"type", anthropic_type(error.status)}, {"message", error.message}}}};
 }
 
 HttpReply openai_reply(const WireError& error) { return reply_with(error, openai_body(error)); }
-HttpReply anthropic_reply(const WireError& error) { return reply_with(error, anthropic_body(error)); }
+HttpReply anthropic_reply(const WireError& error) {
+  return reply_with(error, anthropic_body(error));
+}
 HttpReply json_reply(const WireJson& json) { return {.body = wire_text(json)}; }
 
 tl::expected<WireJson, WireError> parse_body(std::string_view text) {
-  if (const auto why = too_much(text)) return tl::unexpected(invalid("", "read the request's body: " + *why));
+  if (const auto why = too_much(text))
+    return tl::unexpected(invalid("", "read the request's body: " + *why));
   WireJson json = WireJson::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
-  if (!json.is_object()) return tl::unexpected(invalid("", "read the request's body: it is no JSON object"));
+  if (json.is_discarded())
+    return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
+  if (!json.is_object())
+    return tl::unexpected(invalid("", "read the request's body: it is no JSON object"));
   return json;
 }
 

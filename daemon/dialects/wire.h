@@ -16,10 +16,12 @@ namespace lares::daemon {
 
 using WireJson = nlohmann::ordered_json;
 
-inline constexpr std::size_t kBodyDepthMax = 128;       // of nested arrays and objects
-inline constexpr std::size_t kBodyMembersMax = 16'384;  // of one object: each is compared with those before it
+inline constexpr std::size_t kBodyDepthMax = 128;         // of nested arrays and objects
+inline constexpr std::size_t kBodyMembersMax = 16'384;    // of one object: each is compared with
+                                                          // those before it
 inline constexpr std::size_t kBodyComparesMax = 1 << 28;  // of all its objects' members
-// Before JSON is parsed: why it is deep enough to exhaust the stack of what walks it, or takes minutes to build; nullopt: it is not.
+// Before JSON is parsed: why it is deep enough to exhaust the stack of what walks it, or takes
+// minutes to build; nullopt: it is not.
 std::optional<std::string> too_much(std::string_view text);
 
 // One line, UTF-8 whatever the model or the client sent.
@@ -29,7 +31,8 @@ std::string wire_text(const WireJson& json);
 std::string fresh_id(std::string_view prefix);
 std::int64_t seconds_since_1970();
 
-// Why a request was not, or not wholly, answered. `kind` is OpenAI's type; Anthropic's follows from the status.
+// Why a request was not, or not wholly, answered. `kind` is OpenAI's type; Anthropic's follows from
+// the status.
 struct WireError {
   unsigned status = 400;
   std::string kind = "invalid_request_error";
@@ -39,14 +42,15 @@ struct WireError {
 };
 WireError invalid(std::string parameter, std::string message);
 WireError error_of(const Refusal& refusal);
-// The model's answer, or as much of it as there will be: it was not cut off by what is no part of it.
+// The model's answer, or as much of it as there will be: it was not cut off by what is no part of
+// it.
 bool is_answer(const GenerationEnd& end);
 WireError error_of(const GenerationEnd& end);  // of the others: failed, cancelled, ending
 
 // With Retry-After where another try makes sense.
 HttpReply openai_reply(const WireError& error);     // {"error": {message, type, param, code}}
 HttpReply anthropic_reply(const WireError& error);  // {"type": "error", "error": {type, message}}
-WireJson openai_body(const WireError& error);       // the same without the reply around it, for a stream
+WireJson openai_body(const WireError& error);  // the same without the reply around it, for a stream
 WireJson anthropic_body(const WireError& error);
 HttpReply json_reply(const WireJson& json);
 

@@ -1,7 +1,9 @@
-// The user's hooks: commands that run before and after tool calls, and when a turn ends. From the user's own configuration only, for they
-// run with the user's rights: a repository's would be run on the word of whoever wrote it.
+// The user's hooks: commands that run before and after tool calls, and when a turn ends. From the
+// user's own configuration only, for they run with the user's rights: a repository's would be run
+// on the word of whoever wrote it.
 //
-//   {"before_tool": [{"tools": ["bash"], "command": "...", "timeout_ms": 60000}], "after_tool": [...], "turn_end": [...]}
+//   {"before_tool": [{"tools": ["bash"], "command": "...", "timeout_ms": 60000}], "after_tool":
+//   [...], "turn_end": [...]}
 #pragma once
 
 #include <cstddef>
@@ -27,7 +29,8 @@ struct HookConfig {
   std::vector<Hook> before_tool, after_tool, turn_end;
 };
 
-// Of the file at `path`; where there is none, or path is empty, there are no hooks. The error names what is wrong, and where.
+// Of the file at `path`; where there is none, or path is empty, there are no hooks. The error names
+// what is wrong, and where.
 tl::expected<HookConfig, std::string> read_hooks(const std::string& path);
 tl::expected<HookConfig, std::string> parse_hooks(std::string_view text);
 

@@ -23,11 +23,14 @@ namespace {
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr int kSaysNo = 2;
 
-std::string dump(const nlohmann::json& value) { return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n"; }
+std::string dump(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
 
 // It reads its input, or does not.
 asio::awaitable<void> tell(sandbox::Process& process, const std::string& input) {
-  const auto [not_written, n_written] = co_await asio::async_write(process.in(), asio::buffer(input), kIo);
+  const auto [not_written, n_written] = co_await asio::async_write(process.in(),
+                                                                   asio::buffer(input), kIo);
   (void)not_written, (void)n_written;
   process.in().close();
 }
@@ -61,7 +64,8 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   sandbox::Policy policy;
   policy.root = root_;
   sandbox::Command command;
-  for (const std::string& word : {std::string("/bin/sh"), std::string("-c"), hook.command}) command.argv.push_back(word);
+  for (const std::string& word : {std::string("/bin/sh"), std::string("-c"), hook.command})
+    command.argv.push_back(word);
   command.cwd = root_;
   auto spawning = sandbox::spawn("", sandbox::Backend::none, std::move(policy), std::move(command));
   auto process = co_await std::move(spawning);
@@ -72,7 +76,8 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   }
   const std::shared_ptr<sandbox::Process> running = std::move(*process);
   const auto late = std::make_shared<bool>(false);
-  asio::steady_timer timer(co_await asio::this_coro::executor, std::chrono::milliseconds(hook.timeout_ms));
+  asio::steady_timer timer(co_await asio::this_coro::executor,
+                           std::chrono::milliseconds(hook.timeout_ms));
   timer.async_wait([running, late](boost::system::error_code ec) {
     if (ec) return;
     *late = true;
@@ -89,13 +94,17 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   timer.cancel();
   const bool in_time = !*late;
   ran.output = valid_utf8(ran.output);
-  if (in_time && exit.exited) ran.status = exit.code;
-  else ran.output = in_time ? fmt::format("it was killed by signal {}", exit.signal) : fmt::format("it took longer than {} ms", hook.timeout_ms);
+  if (in_time && exit.exited)
+    ran.status = exit.code;
+  else
+    ran.output = in_time ? fmt::format("it was killed by signal {}", exit.signal)
+                         : fmt::format("it took longer than {} ms", hook.timeout_ms);
   co_return ran;
 }
 
 void Hooks::failed(const Hook& hook, const char* event, const Ran& ran) const {
-  note_(fmt::format("the {} hook `{}` failed{}: {}", event, hook.command, ran.status < 0 ? "" : fmt::format(" with exit status {}", ran.status),
+  note_(fmt::format("the {} hook `{}` failed{}: {}", event, hook.command,
+                    ran.status < 0 ? "" : fmt::format(" with exit status {}", ran.status),
                     ran.output.empty() ? "it said nothing" : ran.output));
 }
 
@@ -106,7 +115,8 @@ asio::awaitable<std::optional<std::string>> Hooks::before(protocol::Item item) {
     auto running = run(hook, input);
     const Ran ran = co_await std::move(running);
     if (ran.status == kSaysNo) {
-      std::string why = "A hook of the user's stopped this call: " + (ran.output.empty() ? "it gave no reason." : ran.output);
+      std::string why = "A hook of the user's stopped this call: " +
+                        (ran.output.empty() ? "it gave no reason." : ran.output);
       co_return std::optional<std::string>(std::move(why));
     }
     if (ran.status != 0) failed(hook, "before_tool", ran);
@@ -123,8 +133,10 @@ asio::awaitable<std::string> Hooks::after(protocol::Item item) {
     if (!hook.is_for(item.name)) continue;
     auto running = run(hook, input);
     const Ran ran = co_await std::move(running);
-    if (ran.status != 0 && ran.status != kSaysNo) failed(hook, "after_tool", ran);
-    else if (!ran.output.empty()) out += fmt::format("{}[hook] {}", out.empty() || out.ends_with('\n') ? "" : "\n", ran.output);
+    if (ran.status != 0 && ran.status != kSaysNo)
+      failed(hook, "after_tool", ran);
+    else if (!ran.output.empty())
+      out += fmt::format("{}[hook] {}", out.empty() || out.ends_with('\n') ? "" : "\n", ran.output);
   }
   co_return out;
 }
@@ -135,11 +147,16 @@ asio::awaitable<std::string> Hooks::at_end(std::int64_t turn_id) {
   for (const Hook& hook : config_.turn_end) {
     auto running = run(hook, input);
     const Ran ran = co_await std::move(running);
-    if (ran.status == kSaysNo) out += fmt::format("{}A hook of the user's says that this is not done: {}", out.empty() ? "" : "\n", ran.output.empty() ? "it gave no reason." : ran.output);
-    else if (ran.status != 0) failed(hook, "turn_end", ran);
+    if (ran.status == kSaysNo)
+      out += fmt::format("{}A hook of the user's says that this is not done: {}",
+                         out.empty() ? "" : "\n",
+                         ran.output.empty() ? "it gave no reason." : ran.output);
+    else if (ran.status != 0)
+      failed(hook, "turn_end", ran);
   }
   if (!out.empty() && ++n_continued_ > kHookContinuationsMax) {
-    note_(fmt::format("a turn_end hook was not content {} times; the turn ends: {}", kHookContinuationsMax, out));
+    note_(fmt::format("a turn_end hook was not content {} times; the turn ends: {}",
+                      kHookContinuationsMax, out));
     out.clear();
   }
   co_return out;

@@ -1,4 +1,5 @@
-// Who is let in: programs of this machine, not web pages in its browser; over TCP, those that know the token.
+// Who is let in: programs of this machine, not web pages in its browser; over TCP, those that know
+// the token.
 #pragma once
 
 #include <optional>
@@ -10,7 +11,8 @@
 
 namespace lares::daemon {
 
-// "localhost:8000", "127.0.0.1", "[::1]:80": what a browser cannot be made to send by a name that resolves to this machine.
+// "localhost:8000", "127.0.0.1", "[::1]:80": what a browser cannot be made to send by a name that
+// resolves to this machine.
 bool is_local_host(std::string_view host);
 // An absent Origin is none of a page's; a local one may be a page that this machine serves.
 bool is_local_origin(std::string_view origin);

@@ -39,7 +39,10 @@ bool has_body(unsigned status) { return status >= 200 && status != 204 && status
 }  // namespace
 
 HttpAnswer::HttpAnswer(HttpStream& stream, HttpRequest request, Framing framing)
-    : stream_(stream), request_(std::move(request)), framing_(framing), head_only_(request_.method == "HEAD") {}
+    : stream_(stream),
+      request_(std::move(request)),
+      framing_(framing),
+      head_only_(request_.method == "HEAD") {}
 
 HttpAnswer::~HttpAnswer() { stream_.be_silent(); }
 
@@ -47,19 +50,27 @@ std::string HttpAnswer::head(const HttpReply& reply, bool sized) {
   status_ = reply.status;
   // Without a length and without chunks, HTTP/1.0's bodies end where the connection does.
   if (!sized && !is_chunked()) framing_.keeps_alive = false;
-  std::string out = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", reply.status, reason(reply.status), date());
+  std::string out = fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\n", reply.status,
+                                reason(reply.status), date());
   if (has_body(reply.status)) {
     out += fmt::format("Content-Type: {}\r\n", one_line(reply.content_type));
-    if (sized) out += fmt::format("Content-Length: {}\r\n", reply.body.size());
-    else if (is_chunked()) out += "Transfer-Encoding: chunked\r\n";
+    if (sized)
+      out += fmt::format("Content-Length: {}\r\n", reply.body.size());
+    else if (is_chunked())
+      out += "Transfer-Encoding: chunked\r\n";
   }
-  for (const auto& [name, value] : reply.headers) out += fmt::format("{}: {}\r\n", name, one_line(value));
-  if (!framing_.keeps_alive) out += "Connection: close\r\n";
-  else if (framing_.http_10) out += "Connection: keep-alive\r\n";
+  for (const auto& [name, value] : reply.headers)
+    out += fmt::format("{}: {}\r\n", name, one_line(value));
+  if (!framing_.keeps_alive)
+    out += "Connection: close\r\n";
+  else if (framing_.http_10)
+    out += "Connection: keep-alive\r\n";
   return out + "\r\n";
 }
 
-std::string HttpAnswer::framed(std::string bytes) const { return is_chunked() ? fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes) : bytes; }
+std::string HttpAnswer::framed(std::string bytes) const {
+  return is_chunked() ? fmt::format("{:x}\r\n{}\r\n", bytes.size(), bytes) : bytes;
+}
 
 asio::awaitable<void> HttpAnswer::reply(HttpReply reply) {
   stream_.be_silent();
@@ -85,7 +96,8 @@ std::string HttpAnswer::blank_line() {
 }
 
 void HttpAnswer::takes_long() {
-  if (state_ == State::nothing && !head_only_) stream_.on_silence([this] { return blank_line(); }, stream_.limits().status_known);
+  if (state_ == State::nothing && !head_only_)
+    stream_.on_silence([this] { return blank_line(); }, stream_.limits().status_known);
 }
 
 asio::awaitable<void> HttpAnswer::begin(HttpReply reply, std::string keep_alive) {
@@ -107,7 +119,9 @@ asio::awaitable<bool> HttpAnswer::write(std::string bytes) {
   co_return co_await stream_.send(std::move(chunk));
 }
 
-std::stop_token HttpAnswer::gone() const { return has_all_.stop_requested() ? has_all_.get_token() : stream_.gone(); }
+std::stop_token HttpAnswer::gone() const {
+  return has_all_.stop_requested() ? has_all_.get_token() : stream_.gone();
+}
 
 asio::awaitable<void> HttpAnswer::end() {
   if (state_ != State::streaming) co_return;

@@ -1,4 +1,5 @@
-// The answer to one request on its way to the client: an Exchange over a stream, in HTTP/1.1's framing, or HTTP/1.0's.
+// The answer to one request on its way to the client: an Exchange over a stream, in HTTP/1.1's
+// framing, or HTTP/1.0's.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,9 @@ class HttpAnswer final : public Exchange {
   ~HttpAnswer() override;
 
   const HttpRequest& request() const override { return request_; }
-  void drop_body() override { std::string().swap(request_.body); }  // an assignment would keep what it has reserved
+  void drop_body() override {
+    std::string().swap(request_.body);
+  }  // an assignment would keep what it has reserved
   asio::awaitable<void> reply(HttpReply reply) override;
   void takes_long() override;
   asio::awaitable<void> begin(HttpReply head, std::string keep_alive) override;
@@ -28,7 +31,9 @@ class HttpAnswer final : public Exchange {
   std::stop_token gone() const override;
 
   bool is_whole() const { return state_ == State::ended; }
-  bool leaves_open() const { return is_whole() && framing_.keeps_alive; }  // the connection can take another request
+  bool leaves_open() const {
+    return is_whole() && framing_.keeps_alive;
+  }  // the connection can take another request
   unsigned status() const { return status_; }
 
  private:

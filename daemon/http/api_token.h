@@ -7,8 +7,9 @@
 
 namespace lares::daemon {
 
-// The text of STATE_DIR/api-token, which is made (0600) where it is missing and is the same for every daemon afterwards. The error is one
-// line: a token that others can read, or that is too short to be secret, is none.
+// The text of STATE_DIR/api-token, which is made (0600) where it is missing and is the same for
+// every daemon afterwards. The error is one line: a token that others can read, or that is too
+// short to be secret, is none.
 tl::expected<std::string, std::string> api_token(const std::string& state_dir);
 
 }  // namespace lares::daemon

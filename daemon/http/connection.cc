@@ -35,8 +35,12 @@ class HttpConnection::BodyShare {
   std::size_t bytes_ = 0;
 };
 
-HttpConnection::HttpConnection(HttpServer& server, HttpStream::Socket socket, std::string token, bool crowded)
-    : server_(server), stream_(std::make_shared<HttpStream>(server.io(), std::move(socket), server.limits())), token_(std::move(token)), crowded_(crowded) {}
+HttpConnection::HttpConnection(HttpServer& server, HttpStream::Socket socket, std::string token,
+                               bool crowded)
+    : server_(server),
+      stream_(std::make_shared<HttpStream>(server.io(), std::move(socket), server.limits())),
+      token_(std::move(token)),
+      crowded_(crowded) {}
 
 asio::awaitable<void> HttpConnection::run() {
   const auto self = shared_from_this();
@@ -77,10 +81,13 @@ asio::awaitable<bool> HttpConnection::one_request() {
   }
   if (refusal && refusal->status == 0) co_return false;
 
-  const bool keeps_alive = parser.keeps_alive() && in_step && parser.is_done() && !stopping_ && !crowded_;
-  HttpAnswer answer(*stream_, parser.take_request(), {.http_10 = parser.is_http_10(), .keeps_alive = keeps_alive});
+  const bool keeps_alive = parser.keeps_alive() && in_step && parser.is_done() && !stopping_ &&
+                           !crowded_;
+  HttpAnswer answer(*stream_, parser.take_request(),
+                    {.http_10 = parser.is_http_10(), .keeps_alive = keeps_alive});
   if (refusal) {
-    HttpReply reply = server_.router().refusal(answer.request().path, refusal->status, refusal->message);
+    HttpReply reply = server_.router().refusal(answer.request().path, refusal->status,
+                                               refusal->message);
     reply.headers.insert(reply.headers.end(), refusal->headers.begin(), refusal->headers.end());
     co_await answer.reply(std::move(reply));
   } else {
@@ -88,27 +95,39 @@ asio::awaitable<bool> HttpConnection::one_request() {
   }
   if (answer.status() >= 400) {
     const auto& request = answer.request();
-    server_.log().event("http_refused", {{"method", request.method}, {"path", request.path.substr(0, kPathShown)}, {"status", answer.status()}});
+    server_.log().event("http_refused", {{"method", request.method},
+                                         {"path", request.path.substr(0, kPathShown)},
+                                         {"status", answer.status()}});
   }
   co_return answer.leaves_open();
 }
 
-asio::awaitable<std::optional<HttpRefusal>> HttpConnection::read(HttpRequestParser& parser, bool whole, BodyShare& share) {
+asio::awaitable<std::optional<HttpRefusal>> HttpConnection::read(HttpRequestParser& parser,
+                                                                 bool whole, BodyShare& share) {
   const HttpLimits& limits = server_.limits();
   stream_->expect_within(whole ? limits.body_silence : limits.idle);
   while (!(whole ? parser.is_done() : parser.has_head())) {
     const auto taken = parser.put(stream_->received());
     if (!taken) co_return taken.error();
     stream_->consume(*taken);
-    if (parser.has_begun() && std::exchange(idle_, false)) stream_->expect_within(limits.header_time);
+    if (parser.has_begun() && std::exchange(idle_, false))
+      stream_->expect_within(limits.header_time);
     if (!share.grow_to(parser.body_bytes())) {
-      co_return HttpRefusal{503, fmt::format("read the request: those that are being answered hold {} bytes, and more are not taken; try again", limits.bodies_bytes), {{"Retry-After", "1"}}};
+      co_return HttpRefusal{503,
+                            fmt::format("read the request: those that are being answered hold {} "
+                                        "bytes, and more are not taken; try again",
+                                        limits.bodies_bytes),
+                            {{"Retry-After", "1"}}};
     }
     if (*taken > 0) continue;
-    if (stream_->is_full()) co_return HttpRefusal{whole ? 400u : 431u, fmt::format("read the request: a part of it is longer than {} bytes", limits.header_bytes)};
+    if (stream_->is_full())
+      co_return HttpRefusal{whole ? 400u : 431u,
+                            fmt::format("read the request: a part of it is longer than {} bytes",
+                                        limits.header_bytes)};
     if (!co_await stream_->more()) {
       if (stopping_ || idle_ || !stream_->timed_out()) co_return HttpRefusal{0, ""};
-      co_return HttpRefusal{408, fmt::format("read the request: its {} did not come in time", whole ? "body" : "headers")};
+      co_return HttpRefusal{408, fmt::format("read the request: its {} did not come in time",
+                                             whole ? "body" : "headers")};
     }
     if (whole) stream_->expect_within(limits.body_silence);
   }
@@ -116,15 +135,24 @@ asio::awaitable<std::optional<HttpRefusal>> HttpConnection::read(HttpRequestPars
   co_return std::nullopt;
 }
 
-std::optional<HttpRefusal> HttpConnection::refuse(const HttpRequest& request, const HttpHandler*& handler) const {
+std::optional<HttpRefusal> HttpConnection::refuse(const HttpRequest& request,
+                                                  const HttpHandler*& handler) const {
   if (auto refusal = refuse_access(request, token_)) return refusal;
-  if (crowded_) return HttpRefusal{503, fmt::format("more than {} clients are connected; close some, or try again", server_.limits().connections), {{"Retry-After", "1"}}};
+  if (crowded_)
+    return HttpRefusal{503,
+                       fmt::format("more than {} clients are connected; close some, or try again",
+                                   server_.limits().connections),
+                       {{"Retry-After", "1"}}};
   if (stopping_) return HttpRefusal{503, "the daemon is ending; try again", {{"Retry-After", "1"}}};
   const auto found = server_.router().find(request.method, request.path);
   handler = found.handler;
   if (found.handler) return std::nullopt;
-  if (found.allow.empty()) return HttpRefusal{404, fmt::format("{} is not served here", request.path)};
-  return HttpRefusal{405, fmt::format("{} takes {}, and not {}", request.path, found.allow, request.method), {{"Allow", found.allow}}};
+  if (found.allow.empty())
+    return HttpRefusal{404, fmt::format("{} is not served here", request.path)};
+  return HttpRefusal{
+      405,
+      fmt::format("{} takes {}, and not {}", request.path, found.allow, request.method),
+      {{"Allow", found.allow}}};
 }
 
 asio::awaitable<void> HttpConnection::handle(const HttpHandler& handler, HttpAnswer& answer) {
@@ -136,8 +164,11 @@ asio::awaitable<void> HttpConnection::handle(const HttpHandler& handler, HttpAns
   }
   if (answer.is_whole()) co_return;
   const HttpRequest& request = answer.request();
-  server_.log().event("http_failed", {{"method", request.method}, {"path", request.path.substr(0, kPathShown)}, {"why", why}});
-  HttpReply reply = server_.router().refusal(request.path, 500, fmt::format("answer {} {}: {}", request.method, request.path, why));
+  server_.log().event(
+      "http_failed",
+      {{"method", request.method}, {"path", request.path.substr(0, kPathShown)}, {"why", why}});
+  HttpReply reply = server_.router().refusal(
+      request.path, 500, fmt::format("answer {} {}: {}", request.method, request.path, why));
   co_await answer.reply(std::move(reply));  // nothing, where a stream has begun: that is cut
 }
 

@@ -1,4 +1,5 @@
-// One HTTP client: its requests, one after the other and each answered in turn, until either side has had enough.
+// One HTTP client: its requests, one after the other and each answered in turn, until either side
+// has had enough.
 #pragma once
 
 #include <memory>
@@ -17,7 +18,8 @@ class HttpServer;
 
 class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  public:
-  // Empty token: none is asked for. `crowded`: there are too many already, and this one is only told so.
+  // Empty token: none is asked for. `crowded`: there are too many already, and this one is only
+  // told so.
   HttpConnection(HttpServer& server, HttpStream::Socket socket, std::string token, bool crowded);
   asio::awaitable<void> run();
   // What is being answered gets its last words, and nothing else an answer.
@@ -29,8 +31,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
  private:
   class BodyShare;
   asio::awaitable<bool> one_request();  // true: another may follow
-  // Until the headers are there, or the whole request. A refusal with status 0: there is nobody to tell it to.
-  asio::awaitable<std::optional<HttpRefusal>> read(HttpRequestParser& parser, bool whole, BodyShare& share);
+  // Until the headers are there, or the whole request. A refusal with status 0: there is nobody to
+  // tell it to.
+  asio::awaitable<std::optional<HttpRefusal>> read(HttpRequestParser& parser, bool whole,
+                                                   BodyShare& share);
   std::optional<HttpRefusal> refuse(const HttpRequest& request, const HttpHandler*& handler) const;
   asio::awaitable<void> handle(const HttpHandler& handler, HttpAnswer& answer);
 

@@ -1,5 +1,5 @@
-// One HTTP request while it is answered: what was asked, and the two ways to answer it, whole or as a stream. Whoever answers knows no
-// socket; whoever carries it knows no dialect.
+// One HTTP request while it is answered: what was asked, and the two ways to answer it, whole or as
+// a stream. Whoever answers knows no socket; whoever carries it knows no dialect.
 #pragma once
 
 #include <chrono>
@@ -17,11 +17,14 @@ namespace lares::daemon {
 namespace asio = boost::asio;
 
 inline constexpr std::chrono::seconds kKeepAliveEvery{10};
-inline constexpr std::chrono::seconds kStatusKnownMax{30};  // of a whole answer that takes long; clients and proxies wait a minute and more
-inline constexpr std::chrono::seconds kSlowReaderMax{60};  // nothing read for so long
+inline constexpr std::chrono::seconds kStatusKnownMax{30};  // of a whole answer that takes long;
+                                                            // clients and proxies wait a minute and
+                                                            // more
+inline constexpr std::chrono::seconds kSlowReaderMax{60};   // nothing read for so long
 inline constexpr std::chrono::seconds kLastWordsMax{5};
 
-using HttpHeaders = std::vector<std::pair<std::string, std::string>>;  // of requests: names in lower case, values UTF-8
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;  // of requests: names in
+                                                                       // lower case, values UTF-8
 
 struct HttpRequest {
   std::string method;       // "GET"
@@ -29,7 +32,8 @@ struct HttpRequest {
   HttpHeaders headers;
   std::string body;
 
-  std::string_view header(std::string_view name) const;  // its first value; empty: none. `name` in lower case
+  std::string_view header(std::string_view name) const;  // its first value; empty: none. `name` in
+                                                         // lower case
 };
 
 struct HttpReply {
@@ -43,26 +47,32 @@ class Exchange {
  public:
   virtual ~Exchange() = default;
   virtual const HttpRequest& request() const = 0;
-  // The request's body is read: its memory is given back, which the answer would hold as long as it takes. From here on it is empty.
+  // The request's body is read: its memory is given back, which the answer would hold as long as it
+  // takes. From here on it is empty.
   virtual void drop_body() {}
 
   // Whole. Once, and instead of a stream.
   virtual asio::awaitable<void> reply(HttpReply reply) = 0;
-  // Said before a whole reply of JSON that takes long: after kStatusKnownMax, and then whenever nothing was written for kKeepAliveEvery, an
-  // empty line goes out ahead of it, as JSON allows. With the first one the status is 200, and the reply's own is lost: what can be
-  // refused is refused before this is said, and only what fails after kStatusKnownMax has to say so in its body.
+  // Said before a whole reply of JSON that takes long: after kStatusKnownMax, and then whenever
+  // nothing was written for kKeepAliveEvery, an empty line goes out ahead of it, as JSON allows.
+  // With the first one the status is 200, and the reply's own is lost: what can be refused is
+  // refused before this is said, and only what fails after kStatusKnownMax has to say so in its
+  // body.
   virtual void takes_long() {}
 
-  // As a stream: `head` without its body goes out now. Whenever nothing was written for kKeepAliveEvery, `keep_alive` is: something that
-  // the content type lets clients ignore.
+  // As a stream: `head` without its body goes out now. Whenever nothing was written for
+  // kKeepAliveEvery, `keep_alive` is: something that the content type lets clients ignore.
   virtual asio::awaitable<void> begin(HttpReply head, std::string keep_alive) = 0;
-  // Waits while the peer does not read. False: it is gone, or has read nothing for kSlowReaderMax, or asked for the head alone (HEAD).
+  // Waits while the peer does not read. False: it is gone, or has read nothing for kSlowReaderMax,
+  // or asked for the head alone (HEAD).
   virtual asio::awaitable<bool> write(std::string bytes) = 0;
-  // Who returns without it cuts the connection, so that no client takes what was written for the whole.
+  // Who returns without it cuts the connection, so that no client takes what was written for the
+  // whole.
   virtual asio::awaitable<void> end() = 0;
 
-  // The peer hung up, or has all it asked for (HEAD, after begin), or the daemon ends. What is written after that still goes out while
-  // there is somebody to read it: when the daemon ends, the stream's own last words, for which there are kLastWordsMax.
+  // The peer hung up, or has all it asked for (HEAD, after begin), or the daemon ends. What is
+  // written after that still goes out while there is somebody to read it: when the daemon ends, the
+  // stream's own last words, for which there are kLastWordsMax.
   virtual std::stop_token gone() const = 0;
 };
 

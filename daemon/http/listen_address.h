@@ -1,4 +1,5 @@
-// Where HTTP may be listened for over TCP: on this machine's own addresses, which no other machine reaches.
+// Where HTTP may be listened for over TCP: on this machine's own addresses, which no other machine
+// reaches.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@ struct ListenAddress {
   std::uint16_t port = 0;  // 0: one that is free
 };
 
-inline constexpr std::string_view kListenAddressForm = "127.0.0.1:PORT or [::1]:PORT, which only this machine reaches";
+inline constexpr std::string_view kListenAddressForm =
+    "127.0.0.1:PORT or [::1]:PORT, which only this machine reaches";
 std::optional<ListenAddress> parse_listen_address(std::string_view text);
 
 }  // namespace lares::daemon

@@ -18,8 +18,9 @@ class HttpRequestParser {
   explicit HttpRequestParser(const HttpLimits& limits);
   ~HttpRequestParser();
 
-  // Takes what belongs to the request from the front of `bytes`, and says how much that was. Stops once behind the headers, so that
-  // whoever calls can look at them. 0: nothing can be taken before more bytes are there. After a refusal, nothing more can be.
+  // Takes what belongs to the request from the front of `bytes`, and says how much that was. Stops
+  // once behind the headers, so that whoever calls can look at them. 0: nothing can be taken before
+  // more bytes are there. After a refusal, nothing more can be.
   tl::expected<std::size_t, HttpRefusal> put(std::string_view bytes);
   bool has_begun() const;  // more than empty lines were there
   bool has_head() const;

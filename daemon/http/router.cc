@@ -14,12 +14,16 @@ namespace {
 std::string openai_body(unsigned status, std::string_view message) {
   const char* type = status >= 500 ? "server_error" : "invalid_request_error";
   if (status == 401) type = "authentication_error";
-  const nlohmann::ordered_json error = {{"message", message}, {"type", type}, {"param", nullptr}, {"code", nullptr}};
-  return nlohmann::ordered_json{{"error", error}}.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  const nlohmann::ordered_json error = {
+      {"message", message}, {"type", type}, {"param", nullptr}, {"code", nullptr}};
+  return nlohmann::ordered_json{{"error", error}}.dump(
+             -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+         "\n";
 }
 
 bool is_at_or_below(std::string_view path, std::string_view prefix) {
-  return path.starts_with(prefix) && (prefix.empty() || path.size() == prefix.size() || path[prefix.size()] == '/');
+  return path.starts_with(prefix) &&
+         (prefix.empty() || path.size() == prefix.size() || path[prefix.size()] == '/');
 }
 
 int hex_digit(char c) {
@@ -33,11 +37,15 @@ int hex_digit(char c) {
 void Router::add(std::string method, std::string path, HttpHandler handler) {
   auto* paths = &whole_;
   std::string key = path;
-  if (const auto slash = path.rfind("/{"); slash != std::string::npos && path.ends_with('}')) paths = &below_, key.resize(slash + 1);
-  if (!(*paths)[key].try_emplace(method, std::move(handler)).second) throw std::logic_error(fmt::format("{} {} has two handlers", method, path));
+  if (const auto slash = path.rfind("/{"); slash != std::string::npos && path.ends_with('}'))
+    paths = &below_, key.resize(slash + 1);
+  if (!(*paths)[key].try_emplace(method, std::move(handler)).second)
+    throw std::logic_error(fmt::format("{} {} has two handlers", method, path));
 }
 
-void Router::shape_errors(std::string prefix, HttpErrorBody body) { bodies_[std::move(prefix)] = std::move(body); }
+void Router::shape_errors(std::string prefix, HttpErrorBody body) {
+  bodies_[std::move(prefix)] = std::move(body);
+}
 
 const Router::Methods* Router::methods_of(std::string_view path) const {
   if (const auto at = whole_.find(path); at != whole_.end()) return &at->second;
@@ -63,10 +71,12 @@ Router::Found Router::find(std::string_view method, std::string_view path) const
 
 HttpReply Router::refusal(std::string_view path, unsigned status, std::string_view message) const {
   const HttpErrorBody* longest = nullptr;
-  for (const auto& [prefix, body] : bodies_) {  // in the order of their bytes: of those that fit, a longer one comes later
+  for (const auto& [prefix, body] : bodies_) {  // in the order of their bytes: of those that fit, a
+                                                // longer one comes later
     if (is_at_or_below(path, prefix)) longest = &body;
   }
-  return {.status = status, .body = longest ? (*longest)(status, message) : openai_body(status, message)};
+  return {.status = status,
+          .body = longest ? (*longest)(status, message) : openai_body(status, message)};
 }
 
 std::string last_segment(std::string_view path) {

@@ -1,4 +1,5 @@
-// Who answers what: handlers by method and path, and in whose words a request is refused that none of them sees.
+// Who answers what: handlers by method and path, and in whose words a request is refused that none
+// of them sees.
 #pragma once
 
 #include <functional>
@@ -16,16 +17,19 @@ using HttpErrorBody = std::function<std::string(unsigned status, std::string_vie
 
 class Router {
  public:
-  // A path that ends in `/{name}` stands for every one with a segment there; see last_segment(). Where both fit, the whole path goes
-  // first. Who answers GET answers HEAD. Throws std::logic_error where somebody answers that already.
+  // A path that ends in `/{name}` stands for every one with a segment there; see last_segment().
+  // Where both fit, the whole path goes first. Who answers GET answers HEAD. Throws
+  // std::logic_error where somebody answers that already.
   void add(std::string method, std::string path, HttpHandler handler);
-  // How requests at and below `prefix` are refused: unknown (404, 405), not let in (401, 403), too large (413) and so on. The longest
-  // prefix that fits holds; "" is everything, and begins as the OpenAI dialect's {"error": {...}}.
+  // How requests at and below `prefix` are refused: unknown (404, 405), not let in (401, 403), too
+  // large (413) and so on. The longest prefix that fits holds; "" is everything, and begins as the
+  // OpenAI dialect's {"error": {...}}.
   void shape_errors(std::string prefix, HttpErrorBody body);
 
   struct Found {
     const HttpHandler* handler = nullptr;
-    std::string allow;  // no handler: what the path takes instead, "GET, HEAD, POST"; empty: nobody knows the path
+    std::string allow;  // no handler: what the path takes instead, "GET, HEAD, POST"; empty: nobody
+                        // knows the path
   };
   Found find(std::string_view method, std::string_view path) const;
   HttpReply refusal(std::string_view path, unsigned status, std::string_view message) const;
@@ -34,7 +38,8 @@ class Router {
   using Methods = std::map<std::string, HttpHandler, std::less<>>;
   const Methods* methods_of(std::string_view path) const;
 
-  std::map<std::string, Methods, std::less<>> whole_, below_;  // below_: by what stands before `{name}`, slash included
+  std::map<std::string, Methods, std::less<>> whole_, below_;  // below_: by what stands before
+                                                               // `{name}`, slash included
   std::map<std::string, HttpErrorBody, std::less<>> bodies_;
 };
 

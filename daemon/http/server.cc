@@ -27,7 +27,8 @@ std::string text(const tcp::endpoint& address) {
 
 }  // namespace
 
-HttpServer::HttpServer(asio::any_io_executor io, const Router& router, const Log& log, HttpLimits limits)
+HttpServer::HttpServer(asio::any_io_executor io, const Router& router, const Log& log,
+                       HttpLimits limits)
     : io_(io), router_(router), log_(log), limits_(limits), all_left_(io) {}
 
 HttpServer::~HttpServer() = default;
@@ -36,13 +37,17 @@ void HttpServer::take(HttpStream::Socket socket, std::string token) {
   if (stopping_ || connections_.size() >= limits_.connections + kToldMax) return;
   bool crowded = connections_.size() >= limits_.connections;
   if (crowded) {  // one that waits for nothing makes room
-    const auto idler = [](const auto& a, const auto& b) { return a->is_idle() != b->is_idle() ? a->is_idle() : a->idle_since() < b->idle_since(); };
+    const auto idler = [](const auto& a, const auto& b) {
+      return a->is_idle() != b->is_idle() ? a->is_idle() : a->idle_since() < b->idle_since();
+    };
     const auto idlest = std::min_element(connections_.begin(), connections_.end(), idler);
     if (idlest != connections_.end() && (*idlest)->is_idle()) (*idlest)->close(), crowded = false;
   }
-  const auto connection = std::make_shared<HttpConnection>(*this, std::move(socket), std::move(token), crowded);
+  const auto connection = std::make_shared<HttpConnection>(*this, std::move(socket),
+                                                           std::move(token), crowded);
   connections_.insert(connection);
-  asio::co_spawn(io_, [connection] { return connection->run(); }, asio::detached);
+  asio::co_spawn(
+      io_, [connection] { return connection->run(); }, asio::detached);
 }
 
 void HttpServer::left(const std::shared_ptr<HttpConnection>& connection) {
@@ -56,22 +61,32 @@ bool HttpServer::bodies_grow(std::size_t bytes) {
   return true;
 }
 
-tl::expected<tcp::endpoint, std::string> HttpServer::listen(const tcp::endpoint& address, std::string token) {
+tl::expected<tcp::endpoint, std::string> HttpServer::listen(const tcp::endpoint& address,
+                                                            std::string token) {
   boost::system::error_code ec;
   const auto acceptor = std::make_shared<tcp::acceptor>(io_);
   acceptor->open(address.protocol(), ec);
   if (!ec) acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor->bind(address, ec);
   if (!ec) acceptor->listen(asio::socket_base::max_listen_connections, ec);
-  if (ec) return tl::unexpected(fmt::format("listen on {}: {}; give another port to --listen, or set LARES_LISTEN", text(address), ec.message()));
+  if (ec)
+    return tl::unexpected(
+        fmt::format("listen on {}: {}; give another port to --listen, or set LARES_LISTEN",
+                    text(address), ec.message()));
   const auto bound = acceptor->local_endpoint(ec);
   acceptors_.insert(acceptor);
-  asio::co_spawn(io_, [this, acceptor, token = std::move(token)]() mutable { return accept_loop(acceptor, std::move(token)); }, asio::detached);
+  asio::co_spawn(
+      io_,
+      [this, acceptor, token = std::move(token)]() mutable {
+        return accept_loop(acceptor, std::move(token));
+      },
+      asio::detached);
   log_.event("http_listens", {{"address", text(bound)}});
   return bound;
 }
 
-asio::awaitable<void> HttpServer::accept_loop(std::shared_ptr<tcp::acceptor> acceptor, std::string token) {
+asio::awaitable<void> HttpServer::accept_loop(std::shared_ptr<tcp::acceptor> acceptor,
+                                              std::string token) {
   while (!stopping_) {
     auto [ec, socket] = co_await acceptor->async_accept(kUse);
     if (stopping_) break;
@@ -102,7 +117,8 @@ asio::awaitable<void> HttpServer::stop() {
   if (co_await all_left_within(limits_.last_words)) co_return;
   const auto left = connections_;
   for (const auto& connection : left) connection->close();
-  if (!co_await all_left_within(kHandlersEndMax)) log_.event("http_left_behind", {{"n", connections_.size()}});
+  if (!co_await all_left_within(kHandlersEndMax))
+    log_.event("http_left_behind", {{"n", connections_.size()}});
 }
 
 }  // namespace lares::daemon

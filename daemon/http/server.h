@@ -1,4 +1,5 @@
-// The daemon's HTTP: clients that reach it through the Unix socket, and through loopback TCP where that is asked for.
+// The daemon's HTTP: clients that reach it through the Unix socket, and through loopback TCP where
+// that is asked for.
 #pragma once
 
 #include <cstddef>
@@ -22,15 +23,19 @@ class HttpConnection;
 
 class HttpServer {
  public:
-  HttpServer(asio::any_io_executor io, const Router& router, const Log& log, HttpLimits limits = {});
+  HttpServer(asio::any_io_executor io, const Router& router, const Log& log,
+             HttpLimits limits = {});
   ~HttpServer();
 
   // Serves a client that is there already. Empty token: none is asked for.
   void take(HttpStream::Socket socket, std::string token = "");
-  // Accepts TCP clients until it is stopped. Gives the address it listens on, whose port is never 0; the error is one line.
-  tl::expected<asio::ip::tcp::endpoint, std::string> listen(const asio::ip::tcp::endpoint& address, std::string token);
-  // Clients that wait are left at once. Who is being answered gets its last words for limits.last_words; its handler is waited for
-  // kHandlersEndMax, because it may hold what is destroyed afterwards.
+  // Accepts TCP clients until it is stopped. Gives the address it listens on, whose port is never
+  // 0; the error is one line.
+  tl::expected<asio::ip::tcp::endpoint, std::string> listen(const asio::ip::tcp::endpoint& address,
+                                                            std::string token);
+  // Clients that wait are left at once. Who is being answered gets its last words for
+  // limits.last_words; its handler is waited for kHandlersEndMax, because it may hold what is
+  // destroyed afterwards.
   asio::awaitable<void> stop();
 
   // ---- for connections
@@ -43,7 +48,8 @@ class HttpServer {
   void bodies_shrink(std::size_t bytes) { bodies_bytes_ -= bytes; }
 
  private:
-  asio::awaitable<void> accept_loop(std::shared_ptr<asio::ip::tcp::acceptor> acceptor, std::string token);
+  asio::awaitable<void> accept_loop(std::shared_ptr<asio::ip::tcp::acceptor> acceptor,
+                                    std::string token);
   asio::awaitable<bool> all_left_within(std::chrono::milliseconds time);
 
   asio::any_io_executor io_;

@@ -17,7 +17,13 @@ constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
 }  // namespace
 
 HttpStream::HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits& limits)
-    : limits_(limits), socket_(std::move(socket)), inbox_bytes_max_(limits.header_bytes + kChunkBytes), arrived_(io), room_(io), may_send_(io), watchdog_(io) {
+    : limits_(limits),
+      socket_(std::move(socket)),
+      inbox_bytes_max_(limits.header_bytes + kChunkBytes),
+      arrived_(io),
+      room_(io),
+      may_send_(io),
+      watchdog_(io) {
   boost::system::error_code ignored;
   socket_.non_blocking(true, ignored);
 }
@@ -25,8 +31,10 @@ HttpStream::HttpStream(asio::any_io_executor io, Socket socket, const HttpLimits
 void HttpStream::start() {
   const auto io = socket_.get_executor();
   const auto self = shared_from_this();
-  asio::co_spawn(io, [self] { return self->read_loop(); }, asio::detached);
-  asio::co_spawn(io, [self] { return self->watch(); }, asio::detached);
+  asio::co_spawn(
+      io, [self] { return self->read_loop(); }, asio::detached);
+  asio::co_spawn(
+      io, [self] { return self->watch(); }, asio::detached);
 }
 
 // ---- in
@@ -124,7 +132,8 @@ asio::awaitable<void> HttpStream::finish() {
   }
   boost::system::error_code ignored;
   socket_.shutdown(Socket::shutdown_send, ignored);
-  // A socket that is closed with unread bytes resets its peer, which then loses what it has not read of the answer.
+  // A socket that is closed with unread bytes resets its peer, which then loses what it has not
+  // read of the answer.
   discards_ = true;
   consume(inbox_.size());
   expect_within(limits_.linger);
@@ -170,7 +179,10 @@ asio::awaitable<void> HttpStream::watch() {
     if (silence_ && !sending_ && now >= speaks_) {
       sending_ = true;  // from here on: whoever sends next comes after these bytes
       const auto self = shared_from_this();
-      asio::co_spawn(socket_.get_executor(), [self, bytes = silence_()]() mutable { return self->transmit(std::move(bytes)); }, asio::detached);
+      asio::co_spawn(
+          socket_.get_executor(),
+          [self, bytes = silence_()]() mutable { return self->transmit(std::move(bytes)); },
+          asio::detached);
     }
   }
 }

@@ -1,5 +1,6 @@
-// One socket of an HTTP client: bytes in as they come, so that a peer which hangs up is noticed whatever else goes on; bytes out while the
-// peer takes them; and an end to either where it is silent for too long. On the io executor.
+// One socket of an HTTP client: bytes in as they come, so that a peer which hangs up is noticed
+// whatever else goes on; bytes out while the peer takes them; and an end to either where it is
+// silent for too long. On the io executor.
 #pragma once
 
 #include <array>
@@ -33,23 +34,27 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   std::string_view received() const { return inbox_; }
   void consume(std::size_t n);
   bool is_full() const { return inbox_.size() >= inbox_bytes_max_; }
-  // Waits for bytes beyond those that were there at its last call. False: none came by the time set, or none will come.
+  // Waits for bytes beyond those that were there at its last call. False: none came by the time
+  // set, or none will come.
   asio::awaitable<bool> more();
   void expect_within(std::chrono::milliseconds time);  // from now
   void expect_at_leisure();
   bool timed_out() const { return timed_out_; }
 
   // ---- out
-  // All of it, in the order of the calls; waits while the peer does not read. False: it does not arrive.
+  // All of it, in the order of the calls; waits while the peer does not read. False: it does not
+  // arrive.
   asio::awaitable<bool> send(std::string bytes);
-  // What goes out `first` from now, and whenever nothing was sent for limits.keep_alive_every since.
+  // What goes out `first` from now, and whenever nothing was sent for limits.keep_alive_every
+  // since.
   void on_silence(std::function<std::string()> bytes, std::chrono::milliseconds first);
   void be_silent();
 
   // ---- the end
   std::stop_token gone() const { return gone_.get_token(); }
   void say_gone();
-  asio::awaitable<void> finish();  // no more is sent; waits a little for the peer to have read what was
+  asio::awaitable<void> finish();  // no more is sent; waits a little for the peer to have read what
+                                   // was
   void close();                    // at once
 
  private:
@@ -70,7 +75,8 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   bool sending_ = false, broken_ = false;
   Gate arrived_, room_, may_send_;
   std::function<std::string()> silence_;
-  Clock::time_point expected_ = Clock::time_point::max(), stuck_ = Clock::time_point::max(), speaks_ = Clock::time_point::max();
+  Clock::time_point expected_ = Clock::time_point::max(), stuck_ = Clock::time_point::max(),
+                    speaks_ = Clock::time_point::max();
   Clock::time_point watched_ = Clock::time_point::max();
   asio::steady_timer watchdog_;
   std::stop_source gone_;

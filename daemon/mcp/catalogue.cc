@@ -7,8 +7,10 @@ namespace lares::daemon {
 using mcp::server::Json;
 
 const std::string_view kMcpInstructions =
-    "Lares is a coding agent with a local model that has this repository before it, whole files and all, so it needs no search. ask_repo answers a question about the "
-    "code; run_task has it do a piece of work by itself; review finds what is wrong in a change. All of them may take minutes: they report progress, and a task goes on when "
+    "Lares is a coding agent with a local model that has this repository before it, whole files "
+    "and all, so it needs no search. ask_repo answers a question about the "
+    "code; run_task has it do a piece of work by itself; review finds what is wrong in a change. "
+    "All of them may take minutes: they report progress, and a task goes on when "
     "its client leaves; task_status finds it again.";
 
 namespace {
@@ -93,17 +95,24 @@ std::string wrong_argument(std::string_view tool, const Json& arguments) {
     if (one["name"] != tool) continue;
     const Json& properties = one["inputSchema"]["properties"];
     for (const auto& [key, value] : arguments.items()) {
-      if (!properties.contains(key)) return fmt::format("{} takes no argument {}; it takes {}", tool, key, [&] {
-        std::string names;
-        for (const auto& [name, property] : properties.items()) names += (names.empty() ? "" : ", ") + name;
-        return names;
-      }());
+      if (!properties.contains(key))
+        return fmt::format("{} takes no argument {}; it takes {}", tool, key, [&] {
+          std::string names;
+          for (const auto& [name, property] : properties.items())
+            names += (names.empty() ? "" : ", ") + name;
+          return names;
+        }());
       const std::string type = properties[key]["type"];
-      if (type == "string" ? !value.is_string() : !value.is_boolean()) return fmt::format("{}: {} must be {}", tool, key, type == "string" ? "a string" : "true or false");
+      if (type == "string" ? !value.is_string() : !value.is_boolean())
+        return fmt::format("{}: {} must be {}", tool, key,
+                           type == "string" ? "a string" : "true or false");
     }
     if (!one["inputSchema"].contains("required")) return "";
     for (const std::string name : one["inputSchema"]["required"]) {
-      if (!arguments.contains(name) || arguments[name].get_ref<const std::string&>().find_first_not_of(" \t\r\n") == std::string::npos) return fmt::format("{}: {} is missing or empty", tool, name);
+      if (!arguments.contains(name) ||
+          arguments[name].get_ref<const std::string&>().find_first_not_of(" \t\r\n") ==
+              std::string::npos)
+        return fmt::format("{}: {} is missing or empty", tool, name);
     }
     return "";
   }

@@ -31,7 +31,8 @@ class LineOutlet final : public rpc::Outlet {
   const std::function<void(std::string)> send_;
 };
 
-// The top of the worktree that a client says it is in; what is none is told when something is asked about it.
+// The top of the worktree that a client says it is in; what is none is told when something is asked
+// about it.
 std::string resolved(std::string root) {
   const auto found = root.empty() ? tl::unexpected(std::string()) : repository_root(root);
   return found ? found->root : root;
@@ -39,7 +40,10 @@ std::string resolved(std::string root) {
 
 class Stream final : public McpStream {
  public:
-  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send) : peer_(std::move(peer)), out_(std::make_shared<LineOutlet>(std::move(send))) { peer_->aside(out_); }
+  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send)
+      : peer_(std::move(peer)), out_(std::make_shared<LineOutlet>(std::move(send))) {
+    peer_->aside(out_);
+  }
 
   void line(std::string_view line) override {
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
@@ -47,7 +51,8 @@ class Stream final : public McpStream {
     if (!message) return out_->finish(rpc::error_text(nullptr, message.error()), 0);
     if (message->contains("method") && (*message)["method"] == kMcpRootNotification) {
       const auto& params = (*message)["params"];
-      if (params.is_object() && params.contains("root") && params["root"].is_string()) peer_->set_root(resolved(params["root"].get<std::string>()));
+      if (params.is_object() && params.contains("root") && params["root"].is_string())
+        peer_->set_root(resolved(params["root"].get<std::string>()));
       return;
     }
     peer_->receive(*message, out_);
@@ -62,7 +67,8 @@ class Stream final : public McpStream {
 }  // namespace
 
 struct McpDoor::Parts {
-  Parts(asio::any_io_executor io, Sessions& all, asio::thread_pool& disk) : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint) {}
+  Parts(asio::any_io_executor io, Sessions& all, asio::thread_pool& disk)
+      : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint) {}
 
   Sessions& sessions;
   McpProvider provider;
@@ -74,19 +80,26 @@ struct McpDoor::Parts {
 bool is_mcp(std::string_view line) {
   const auto message = rpc::parse(line);
   if (!message || !message->contains("method")) return false;
-  if ((*message)["method"] == kMcpRootNotification || !rpc::modern_version(*message).empty()) return true;
+  if ((*message)["method"] == kMcpRootNotification || !rpc::modern_version(*message).empty())
+    return true;
   // The native protocol counts its versions; MCP dates them.
-  return message->contains("params") && (*message)["params"].contains("protocolVersion") && (*message)["params"]["protocolVersion"].is_string();
+  return message->contains("params") && (*message)["params"].contains("protocolVersion") &&
+         (*message)["params"]["protocolVersion"].is_string();
 }
 
-McpDoor::McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk) : parts_(std::make_unique<Parts>(io, sessions, disk)) {}
+McpDoor::McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk)
+    : parts_(std::make_unique<Parts>(io, sessions, disk)) {}
 McpDoor::~McpDoor() = default;
 
-std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send) { return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send)); }
+std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send) {
+  return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send));
+}
 
 asio::awaitable<void> McpDoor::http(Exchange& exchange) { return parts_->http.handle(exchange); }
 
-std::string McpDoor::refusal_body(std::string_view message) { return rpc::error_text(nullptr, {rpc::kInvalidRequest, std::string(message)}); }
+std::string McpDoor::refusal_body(std::string_view message) {
+  return rpc::error_text(nullptr, {rpc::kInvalidRequest, std::string(message)});
+}
 
 void McpDoor::sessions_changed() {
   if (!parts_->endpoint.has_peers()) return;

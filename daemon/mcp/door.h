@@ -17,7 +17,8 @@ namespace asio = boost::asio;
 class Exchange;
 class Sessions;
 
-// How `lares mcp` says, before its client says anything, which repository it was started in: a notification {"root": "/..."}.
+// How `lares mcp` says, before its client says anything, which repository it was started in: a
+// notification {"root": "/..."}.
 inline constexpr std::string_view kMcpRootNotification = "notifications/lares/root";
 
 // Whether a connection's first line is one of MCP, and not of the native protocol.
@@ -36,10 +37,11 @@ class McpDoor {
   McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk);
   ~McpDoor();
 
-  std::unique_ptr<McpStream> stream(std::function<void(std::string)> send);  // lines, with their newlines
+  std::unique_ptr<McpStream> stream(std::function<void(std::string)> send);  // lines, with their
+                                                                             // newlines
   asio::awaitable<void> http(Exchange& exchange);
   static std::string refusal_body(std::string_view message);  // of a request that never gets there
-  void sessions_changed();  // some session is another than it was
+  void sessions_changed();                                    // some session is another than it was
   // Until what was asked is answered: every turn has ended. Not longer than a moment.
   asio::awaitable<void> settled();
 

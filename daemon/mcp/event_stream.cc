@@ -44,7 +44,8 @@ asio::awaitable<void> EventStream::first(std::chrono::milliseconds patience) {
   co_await wake_.async_wait(kUse);
 }
 
-asio::awaitable<bool> EventStream::write_new(Exchange& exchange, std::int64_t& after, bool resumable) {
+asio::awaitable<bool> EventStream::write_new(Exchange& exchange, std::int64_t& after,
+                                             bool resumable) {
   while (!events_.empty() && events_.back().number > after) {
     std::string bytes;
     for (const Event& event : events_) {
@@ -60,7 +61,8 @@ asio::awaitable<bool> EventStream::write_new(Exchange& exchange, std::int64_t& a
   co_return true;
 }
 
-asio::awaitable<bool> EventStream::write_to(Exchange& exchange, HttpHeaders headers, std::int64_t after, bool resumable) {
+asio::awaitable<bool> EventStream::write_to(Exchange& exchange, HttpHeaders headers,
+                                            std::int64_t after, bool resumable) {
   const int me = ++reader_;  // a later reader takes over
   wake();
   let_go_ = false;
@@ -69,7 +71,8 @@ asio::awaitable<bool> EventStream::write_to(Exchange& exchange, HttpHeaders head
   HttpReply head{.content_type = "text/event-stream", .headers = std::move(headers)};
   co_await exchange.begin(std::move(head), ": \n\n");
   if (resumable) {
-    const bool written = co_await exchange.write(fmt::format("id: {}-{}\nretry: {}\ndata: \n\n", number_, after, kRetryMs));
+    const bool written = co_await exchange.write(
+        fmt::format("id: {}-{}\nretry: {}\ndata: \n\n", number_, after, kRetryMs));
     if (!written) co_return false;
   }
   const auto gone = exchange.gone();

@@ -1,4 +1,5 @@
-// What answers one message over HTTP, numbered and kept until it is read: whoever lost the connection goes on where it was.
+// What answers one message over HTTP, numbered and kept until it is read: whoever lost the
+// connection goes on where it was.
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kEventsKeptMax = 1024;        // of one stream; the oldest go first
+inline constexpr std::size_t kEventsKeptMax = 1024;  // of one stream; the oldest go first
 inline constexpr std::size_t kEventBytesKeptMax = 4 << 20;
-inline constexpr int kRetryMs = 1000;                      // after which a client that was let go comes back
+inline constexpr int kRetryMs = 1000;  // after which a client that was let go comes back
 
 class EventStream final : public mcp::server::Outlet {
  public:
@@ -31,13 +32,16 @@ class EventStream final : public mcp::server::Outlet {
 
   // Until something is there, or so long.
   asio::awaitable<void> first(std::chrono::milliseconds patience);
-  bool answered_at_once() const { return over_ && events_.size() <= 1; }  // an answer and nothing before it
+  bool answered_at_once() const {
+    return over_ && events_.size() <= 1;
+  }  // an answer and nothing before it
   const std::string& answer() const { return events_.empty() ? nothing_ : events_.back().message; }
   int status() const { return status_; }
 
-  // Writes what came after `after` and what comes, until the end, or until somebody else reads. `resumable`: the client hears how to go on.
-  // False: the reader went away, or was let go.
-  asio::awaitable<bool> write_to(Exchange& exchange, HttpHeaders headers, std::int64_t after, bool resumable);
+  // Writes what came after `after` and what comes, until the end, or until somebody else reads.
+  // `resumable`: the client hears how to go on. False: the reader went away, or was let go.
+  asio::awaitable<bool> write_to(Exchange& exchange, HttpHeaders headers, std::int64_t after,
+                                 bool resumable);
 
   std::int64_t number() const { return number_; }
   bool over() const { return over_; }

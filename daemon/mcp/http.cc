@@ -20,13 +20,16 @@ struct McpHttp::Session {
   std::map<std::int64_t, std::shared_ptr<EventStream>> streams;
   std::int64_t n_streams = 0, used = 0;
 
-  bool resumable() const { return peer->version() >= rpc::kNewestLegacy; }  // older clients take an event without data for a message
+  bool resumable() const {
+    return peer->version() >= rpc::kNewestLegacy;
+  }  // older clients take an event without data for a message
 };
 
 namespace {
 
 constexpr std::size_t kSessionIdBytes = 32;
-// A call that is not answered by then is answered as a stream, so that whoever waits sees that somebody is there.
+// A call that is not answered by then is answered as a stream, so that whoever waits sees that
+// somebody is there.
 constexpr std::chrono::milliseconds kPatience{500};
 
 HttpReply refusal(unsigned status, const Json& id, int code, std::string why) {
@@ -50,21 +53,32 @@ std::string root_of(const HttpRequest& request) {
   for (std::size_t i = 0; i < value.size() && value[i] != '&'; ++i) {
     const auto digit = [&](std::size_t j) {
       const char c = j < value.size() ? value[j] : 'x';
-      return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+      return c >= '0' && c <= '9'   ? c - '0'
+             : c >= 'a' && c <= 'f' ? c - 'a' + 10
+             : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                    : -1;
     };
-    if (value[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0) root += static_cast<char>(16 * digit(i + 1) + digit(i + 2)), i += 2;
-    else root += value[i] == '+' ? ' ' : value[i];
+    if (value[i] == '%' && digit(i + 1) >= 0 && digit(i + 2) >= 0)
+      root += static_cast<char>(16 * digit(i + 1) + digit(i + 2)), i += 2;
+    else
+      root += value[i] == '+' ? ' ' : value[i];
   }
   return root;
 }
 
-bool is_json(std::string_view content_type) { return content_type.empty() || content_type.starts_with("application/json"); }
+bool is_json(std::string_view content_type) {
+  return content_type.empty() || content_type.starts_with("application/json");
+}
 
-// A reply with nothing before it goes out whole; else, or when it does not come soon, everything is a stream.
-asio::awaitable<bool> answer(Exchange& exchange, EventStream& stream, HttpHeaders headers, bool resumable) {
+// A reply with nothing before it goes out whole; else, or when it does not come soon, everything is
+// a stream.
+asio::awaitable<bool> answer(Exchange& exchange, EventStream& stream, HttpHeaders headers,
+                             bool resumable) {
   co_await stream.first(kPatience);
   if (stream.answered_at_once() && !stream.answer().empty()) {
-    HttpReply reply{.status = static_cast<unsigned>(stream.status()), .body = stream.answer(), .headers = std::move(headers)};
+    HttpReply reply{.status = static_cast<unsigned>(stream.status()),
+                    .body = stream.answer(),
+                    .headers = std::move(headers)};
     co_await exchange.reply(std::move(reply));
     co_return true;
   }
@@ -83,7 +97,8 @@ asio::awaitable<void> McpHttp::handle(Exchange& exchange) {
   const bool modern = exchange.request().header("mcp-protocol-version") >= rpc::kModern;
   if (method == "GET" && !modern) co_return co_await get(exchange);
   if (method == "DELETE" && !modern) co_return co_await remove(exchange);
-  HttpReply reply = refusal(405, nullptr, rpc::kInvalidRequest, fmt::format("{}: only POST is answered here", method));
+  HttpReply reply = refusal(405, nullptr, rpc::kInvalidRequest,
+                            fmt::format("{}: only POST is answered here", method));
   reply.headers.emplace_back("Allow", "POST");
   co_await exchange.reply(std::move(reply));
 }
@@ -93,12 +108,16 @@ asio::awaitable<void> McpHttp::post(Exchange& exchange) {
   std::optional<HttpReply> refused;
   auto message = rpc::parse(request.body);
   exchange.drop_body();
-  if (!is_json(request.header("content-type"))) refused = refusal(415, nullptr, rpc::kInvalidRequest, "the body must be application/json");
-  else if (!message) refused = refusal(400, nullptr, message.error().code, message.error().message);
+  if (!is_json(request.header("content-type")))
+    refused = refusal(415, nullptr, rpc::kInvalidRequest, "the body must be application/json");
+  else if (!message)
+    refused = refusal(400, nullptr, message.error().code, message.error().message);
   if (refused) co_return co_await exchange.reply(std::move(*refused));
-  const bool modern = request.header("mcp-protocol-version") >= rpc::kModern || !rpc::modern_version(*message).empty();
+  const bool modern = request.header("mcp-protocol-version") >= rpc::kModern ||
+                      !rpc::modern_version(*message).empty();
   if (modern) co_return co_await post_modern(exchange, std::move(*message));
-  if (rpc::is_request(*message) && (*message)["method"] == "initialize") co_return co_await begin_session(exchange, std::move(*message));
+  if (rpc::is_request(*message) && (*message)["method"] == "initialize")
+    co_return co_await begin_session(exchange, std::move(*message));
   co_await post_legacy(exchange, std::move(*message));
 }
 
@@ -110,10 +129,13 @@ asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, Json message) {
     co_return co_await exchange.reply(std::move(accepted));
   }
   const HttpRequest& request = exchange.request();
-  auto wrong = rpc::header_mismatch(message, endpoint_.provider().tools(), [&](std::string_view name) { return header_of(request, name); });
+  auto wrong = rpc::header_mismatch(
+      message, endpoint_.provider().tools(),
+      [&](std::string_view name) { return header_of(request, name); });
   if (!wrong) wrong = rpc::wrong_meta(message);
   if (wrong) {
-    HttpReply reply{.status = static_cast<unsigned>(rpc::http_status(*wrong)), .body = rpc::error_text(message["id"], *wrong)};
+    HttpReply reply{.status = static_cast<unsigned>(rpc::http_status(*wrong)),
+                    .body = rpc::error_text(message["id"], *wrong)};
     co_return co_await exchange.reply(std::move(reply));
   }
   const auto peer = endpoint_.peer(root_of(request));
@@ -126,7 +148,8 @@ asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, Json message) {
   if (whole || !gone.stop_requested()) co_return;
   // Where it is the daemon that ends, somebody still reads.
   const rpc::Refusal ended{rpc::kInternal, "the daemon ends; ask again when it runs"};
-  co_await exchange.write("event: message\ndata: " + rpc::error_text(message["id"], ended) + "\n\n");
+  co_await exchange.write("event: message\ndata: " + rpc::error_text(message["id"], ended) +
+                          "\n\n");
   co_await exchange.end();
 }
 
@@ -162,20 +185,26 @@ asio::awaitable<void> McpHttp::begin_session(Exchange& exchange, Json message) {
   co_await answer(exchange, *stream, std::move(headers), /*resumable=*/false);
 }
 
-std::shared_ptr<McpHttp::Session> McpHttp::session_of(const HttpRequest& request, HttpReply& refused, const Json& id) {
+std::shared_ptr<McpHttp::Session> McpHttp::session_of(const HttpRequest& request,
+                                                      HttpReply& refused, const Json& id) {
   const auto version = header_of(request, "mcp-protocol-version");
   if (version && !rpc::speaks_legacy(*version)) {
-    refused = refusal(400, id, rpc::kInvalidRequest, fmt::format("MCP-Protocol-Version {} is not spoken here; {} is, and {}", *version, rpc::kNewestLegacy, rpc::kModern));
+    refused = refusal(400, id, rpc::kInvalidRequest,
+                      fmt::format("MCP-Protocol-Version {} is not spoken here; {} is, and {}",
+                                  *version, rpc::kNewestLegacy, rpc::kModern));
     return nullptr;
   }
   const auto name = header_of(request, "mcp-session-id");
   if (!name) {
-    refused = refusal(400, id, rpc::kInvalidRequest, "Mcp-Session-Id is missing; initialize begins a session, or say in _meta which version the request is written in");
+    refused = refusal(400, id, rpc::kInvalidRequest,
+                      "Mcp-Session-Id is missing; initialize begins a session, or say in _meta "
+                      "which version the request is written in");
     return nullptr;
   }
   const auto found = sessions_.find(*name);
   if (found == sessions_.end()) {
-    refused = refusal(404, id, rpc::kInvalidRequest, "there is no such session, or no longer; begin one with initialize");
+    refused = refusal(404, id, rpc::kInvalidRequest,
+                      "there is no such session, or no longer; begin one with initialize");
     return nullptr;
   }
   found->second->used = ++n_uses_;
@@ -199,8 +228,11 @@ asio::awaitable<void> McpHttp::get(Exchange& exchange) {
   HttpReply reply;
   const auto session = session_of(request, reply, nullptr);
   if (!session) co_return co_await exchange.reply(std::move(reply));
-  if (const auto accept = request.header("accept"); accept.find("text/event-stream") == std::string_view::npos && accept.find("*/*") == std::string_view::npos) {
-    reply = refusal(406, nullptr, rpc::kInvalidRequest, "GET opens a stream; accept text/event-stream");
+  if (const auto accept = request.header("accept");
+      accept.find("text/event-stream") == std::string_view::npos &&
+      accept.find("*/*") == std::string_view::npos) {
+    reply = refusal(406, nullptr, rpc::kInvalidRequest,
+                    "GET opens a stream; accept text/event-stream");
     co_return co_await exchange.reply(std::move(reply));
   }
   auto stream = session->aside;
@@ -210,7 +242,9 @@ asio::awaitable<void> McpHttp::get(Exchange& exchange) {
     const bool ours = parse_event_id(*last, number, after);
     const auto found = session->streams.find(number);
     if (!ours || (number != 0 && found == session->streams.end())) {
-      reply = refusal(404, nullptr, rpc::kInvalidRequest, fmt::format("there is no stream to resume after event {}, or no longer", *last));
+      reply = refusal(
+          404, nullptr, rpc::kInvalidRequest,
+          fmt::format("there is no stream to resume after event {}, or no longer", *last));
       co_return co_await exchange.reply(std::move(reply));
     }
     if (number != 0) stream = found->second;

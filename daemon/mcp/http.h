@@ -1,4 +1,5 @@
-// MCP over Streamable HTTP, both eras at one path: legacy sessions with their streams, modern requests that each stand for themselves.
+// MCP over Streamable HTTP, both eras at one path: legacy sessions with their streams, modern
+// requests that each stand for themselves.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,8 @@ class McpHttp {
   asio::awaitable<void> begin_session(Exchange& exchange, mcp::server::Json message);
   asio::awaitable<void> get(Exchange& exchange);
   asio::awaitable<void> remove(Exchange& exchange);
-  std::shared_ptr<Session> session_of(const HttpRequest& request, HttpReply& refused, const mcp::server::Json& id);
+  std::shared_ptr<Session> session_of(const HttpRequest& request, HttpReply& refused,
+                                      const mcp::server::Json& id);
   void make_room();
 
   mcp::server::Endpoint& endpoint_;

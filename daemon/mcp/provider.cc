@@ -38,45 +38,65 @@ rpc::Json tool_result(std::string text, rpc::Json structured, bool failed = fals
   return result;
 }
 
-rpc::Json tool_failed(std::string why) { return tool_result(std::move(why), nullptr, /*failed=*/true); }
-rpc::Json tool_failed(const protocol::Error& error) { return tool_failed(error.hint.empty() ? error.message : error.message + "; " + error.hint); }
+rpc::Json tool_failed(std::string why) {
+  return tool_result(std::move(why), nullptr, /*failed=*/true);
+}
+rpc::Json tool_failed(const protocol::Error& error) {
+  return tool_failed(error.hint.empty() ? error.message : error.message + "; " + error.hint);
+}
 
 std::string in_words(const TurnReport& report) {
   if (report.reason == "end_turn") return "finished";
   if (report.reason == "cancelled") return "stopped";
-  if (report.reason == "max_tokens" || report.reason == "max_steps" || report.reason == "context_full" || report.reason == "repetition" || report.reason == "unfinished") return "limited";
+  if (report.reason == "max_tokens" || report.reason == "max_steps" ||
+      report.reason == "context_full" || report.reason == "repetition" ||
+      report.reason == "unfinished")
+    return "limited";
   return "failed";
 }
 
 std::string bounded(const std::string& text, const std::string& session) {
   if (text.size() <= kMcpAnswerBytesMax) return text;
-  return fmt::format("{}\n[{} more bytes; `lares log {}` shows them]", utf8_prefix(text, kMcpAnswerBytesMax), text.size() - kMcpAnswerBytesMax, session);
+  return fmt::format("{}\n[{} more bytes; `lares log {}` shows them]",
+                     utf8_prefix(text, kMcpAnswerBytesMax), text.size() - kMcpAnswerBytesMax,
+                     session);
 }
 
 rpc::Json approval_question(const protocol::Item& item) {
-  rpc::Json decision = {{"type", "string"}, {"title", "Decision"}, {"enum", rpc::Json::array({"allow", "allow for this session", "deny"})}};
+  rpc::Json decision = {{"type", "string"},
+                        {"title", "Decision"},
+                        {"enum", rpc::Json::array({"allow", "allow for this session", "deny"})}};
   if (item.likes.empty()) decision["enum"] = rpc::Json::array({"allow", "deny"});
   rpc::Json schema = {{"type", "object"}};
   schema["properties"]["decision"] = std::move(decision);
-  schema["properties"]["message"] = {{"type", "string"}, {"title", "Message"}, {"description", "Of a denial: what the agent reads with it"}};
+  schema["properties"]["message"] = {{"type", "string"},
+                                     {"title", "Message"},
+                                     {"description", "Of a denial: what the agent reads with it"}};
   schema["required"] = rpc::Json::array({"decision"});
-  return {{"mode", "form"}, {"message", fmt::format("Lares asks whether this may run ({}):\n\n{}", item.why, call_in_words(item))}, {"requestedSchema", std::move(schema)}};
+  return {{"mode", "form"},
+          {"message", fmt::format("Lares asks whether this may run ({}):\n\n{}", item.why,
+                                  call_in_words(item))},
+          {"requestedSchema", std::move(schema)}};
 }
 
 rpc::Json free_question(const protocol::Item& item) {
   rpc::Json schema = {{"type", "object"}};
   schema["properties"]["answer"] = {{"type", "string"}, {"title", "Answer"}};
   schema["required"] = rpc::Json::array({"answer"});
-  return {{"mode", "form"}, {"message", argument_of(item, "question")}, {"requestedSchema", std::move(schema)}};
+  return {{"mode", "form"},
+          {"message", argument_of(item, "question")},
+          {"requestedSchema", std::move(schema)}};
 }
 
 std::string said(const rpc::Json& result, const char* key) {
-  const bool there = result.contains("content") && result["content"].is_object() && result["content"].contains(key) && result["content"][key].is_string();
+  const bool there = result.contains("content") && result["content"].is_object() &&
+                     result["content"].contains(key) && result["content"][key].is_string();
   return there ? result["content"][key].get<std::string>() : "";
 }
 
 // What a task came to, for programs; and as `text`, for models.
-rpc::Json task_result(const protocol::SessionInfo& info, const TurnReport& report, const std::string& branch, std::string& text) {
+rpc::Json task_result(const protocol::SessionInfo& info, const TurnReport& report,
+                      const std::string& branch, std::string& text) {
   const bool runs = report.turn_id != 0 && report.reason.empty() && info.turn_id == report.turn_id;
   const std::string state = runs ? info.state : report.turn_id == 0 ? "idle" : in_words(report);
   rpc::Json files = rpc::Json::array();
@@ -84,45 +104,70 @@ rpc::Json task_result(const protocol::SessionInfo& info, const TurnReport& repor
   std::size_t n = 0;
   for (const auto& file : files_of(report.changes)) {
     files.push_back({{"path", file.path}, {"added", file.n_added}, {"deleted", file.n_deleted}});
-    if (++n <= kFilesInTextMax) listed += fmt::format("  {} +{} -{}\n", file.path, file.n_added, file.n_deleted);
+    if (++n <= kFilesInTextMax)
+      listed += fmt::format("  {} +{} -{}\n", file.path, file.n_added, file.n_deleted);
   }
   if (n > kFilesInTextMax) listed += fmt::format("  and {} more\n", n - kFilesInTextMax);
   text = fmt::format("[session {}: {}", info.session_id, state);
-  if (runs && state == "waiting") text += fmt::format("; it waits for an answer, which `lares attach {}` can give", info.session_id);
-  else if (runs) text += "; call task_status again for how it goes on";
-  else if (state != "finished" && !report.message.empty()) text += ": " + report.message;
+  if (runs && state == "waiting")
+    text += fmt::format("; it waits for an answer, which `lares attach {}` can give",
+                        info.session_id);
+  else if (runs)
+    text += "; call task_status again for how it goes on";
+  else if (state != "finished" && !report.message.empty())
+    text += ": " + report.message;
   text += "]\n";
   if (!report.answer.empty()) text += "\n" + bounded(report.answer, info.session_id) + "\n";
   if (!listed.empty()) text += "\nchanged:\n" + listed;
   if (!report.changes.complete()) text += "\ncommands ran that may have changed other files too\n";
-  if (!report.unanswered.empty()) text += fmt::format("\ndid not run, because nobody was there to allow it:\n  {}\n", fmt::join(report.unanswered, "\n  "));
-  if (!branch.empty()) text += fmt::format("\nit worked in {}, on the branch {}; `lares apply {}` brings the changes into the user's files\n", info.root, branch, info.session_id);
-  rpc::Json structured = {{"session", info.session_id}, {"turn", report.turn_id}, {"state", state}, {"stop_reason", report.reason}, {"answer", bounded(report.answer, info.session_id)}};
+  if (!report.unanswered.empty())
+    text += fmt::format("\ndid not run, because nobody was there to allow it:\n  {}\n",
+                        fmt::join(report.unanswered, "\n  "));
+  if (!branch.empty())
+    text += fmt::format(
+        "\nit worked in {}, on the branch {}; `lares apply {}` brings the changes into the user's "
+        "files\n",
+        info.root, branch, info.session_id);
+  rpc::Json structured = {{"session", info.session_id},
+                          {"turn", report.turn_id},
+                          {"state", state},
+                          {"stop_reason", report.reason},
+                          {"answer", bounded(report.answer, info.session_id)}};
   if (!report.message.empty()) structured["message"] = report.message;
   structured["root"] = info.root;
   if (!branch.empty()) structured["branch"] = branch;
-  structured["files"] = std::move(files), structured["complete"] = report.changes.complete(), structured["unanswered"] = report.unanswered, structured["steps"] = report.usage.steps;
+  structured["files"] = std::move(files), structured["complete"] = report.changes.complete(),
+  structured["unanswered"] = report.unanswered, structured["steps"] = report.usage.steps;
   return structured;
 }
 
 }  // namespace
 
-rpc::Info McpProvider::info() const { return {"lares", "Lares", kVersion, std::string(kMcpInstructions)}; }
+rpc::Info McpProvider::info() const {
+  return {"lares", "Lares", kVersion, std::string(kMcpInstructions)};
+}
 
 rpc::Json McpProvider::tools() {
   static const Json kTools = mcp_tools();
   return kTools;
 }
 
-asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::string name, Json arguments) {
+asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::string name,
+                                                            Json arguments) {
   const Json all = tools();
-  if (std::none_of(all.begin(), all.end(), [&](const Json& tool) { return tool["name"] == name; })) {
-    const rpc::Refusal refusal{rpc::kInvalidParams, fmt::format("there is no tool {}; tools/list lists them", name)};
+  if (std::none_of(all.begin(), all.end(),
+                   [&](const Json& tool) { return tool["name"] == name; })) {
+    const rpc::Refusal refusal{rpc::kInvalidParams,
+                               fmt::format("there is no tool {}; tools/list lists them", name)};
     co_return tl::unexpected(refusal);
   }
-  if (const std::string wrong = wrong_argument(name, arguments); !wrong.empty()) co_return tool_failed(wrong);
-  auto calling = name == "ask_repo" ? ask_repo(call, std::move(arguments)) : name == "review" ? review(call, std::move(arguments))
-               : name == "run_task" ? run_task(call, std::move(arguments)) : name == "task_status" ? task_status(std::move(arguments)) : task_cancel(std::move(arguments));
+  if (const std::string wrong = wrong_argument(name, arguments); !wrong.empty())
+    co_return tool_failed(wrong);
+  auto calling = name == "ask_repo"      ? ask_repo(call, std::move(arguments))
+                 : name == "review"      ? review(call, std::move(arguments))
+                 : name == "run_task"    ? run_task(call, std::move(arguments))
+                 : name == "task_status" ? task_status(std::move(arguments))
+                                         : task_cancel(std::move(arguments));
   co_return co_await std::move(calling);
 }
 
@@ -133,9 +178,14 @@ std::string McpProvider::root_for(const Call& call, const Json& arguments) const
   return call.root();
 }
 
-asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::string root, std::string mode, std::string prompt, bool worktree) {
+asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::string root,
+                                                             std::string mode, std::string prompt,
+                                                             bool worktree) {
   if (root.empty()) {
-    const protocol::Error error{.code = protocol::Code::invalid_params, .message = "which repository this is about was not said; give root, or start `lares mcp` in it"};
+    const protocol::Error error{
+        .code = protocol::Code::invalid_params,
+        .message =
+            "which repository this is about was not said; give root, or start `lares mcp` in it"};
     co_return tl::unexpected(error);
   }
   protocol::SessionCreate request;
@@ -154,7 +204,8 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
     if (!made) co_return tl::unexpected(made.error());
     turn.session = *made;
   }
-  turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session, call.can_be_asked("elicitation"));
+  turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session,
+                                           call.can_be_asked("elicitation"));
   protocol::PromptSend send;
   send.session_id = turn.session->info().session_id;
   send.id = random_hex(kPromptIdBytes);
@@ -170,14 +221,23 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
 asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, TurnWatch& watch) {
   const protocol::Item item = *watch.asking();
   const bool approval = item.state == "asking";
-  call.keep({{"session", turn.session->info().session_id}, {"turn", turn.id}, {"branch", turn.branch}});
-  auto asking = call.ask(item.id, "elicitation/create", approval ? approval_question(item) : free_question(item));
-  watch.on_settled([&call, key = item.id] { call.withdraw(key); });  // by a terminal or an editor: then the client's form closes
+  call.keep(
+      {{"session", turn.session->info().session_id}, {"turn", turn.id}, {"branch", turn.branch}});
+  auto asking = call.ask(item.id, "elicitation/create",
+                         approval ? approval_question(item) : free_question(item));
+  watch.on_settled([&call, key = item.id] { call.withdraw(key); });  // by a terminal or an editor:
+                                                                     // then the client's form
+                                                                     // closes
   const rpc::Asked asked = co_await std::move(asking);
   watch.on_settled(nullptr);
-  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone || asked.how == rpc::Asked::withdrawn) co_return asked.how;
+  if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone ||
+      asked.how == rpc::Asked::withdrawn)
+    co_return asked.how;
   const bool accepted = asked.how == rpc::Asked::answered && asked.result["action"] == "accept";
-  const std::string nobody = asked.how == rpc::Asked::answered && asked.result["action"] == "decline" ? "the user declined to answer" : "nobody answered, which is no denial";
+  const std::string nobody = asked.how == rpc::Asked::answered &&
+                                     asked.result["action"] == "decline"
+                                 ? "the user declined to answer"
+                                 : "nobody answered, which is no denial";
   if (approval) {
     const std::string decision = accepted ? said(asked.result, "decision") : "";
     protocol::ApprovalReply reply;
@@ -192,12 +252,15 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
     auto replying = turn.session->reply(item.id, answer.empty() ? nobody : answer);
     (void)co_await std::move(replying);
   }
-  if (watch.asking() && watch.asking()->id == item.id) watch.answered();  // another may be asking by now
+  if (watch.asking() && watch.asking()->id == item.id)
+    watch.answered();  // another may be asking by now
   co_return asked.how;
 }
 
 asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, bool goes_on) {
-  if (!turn.watch) turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session, call.can_be_asked("elicitation"));
+  if (!turn.watch)
+    turn.watch = std::make_shared<TurnWatch>(sessions_.world().io, turn.session,
+                                             call.can_be_asked("elicitation"));
   TurnWatch& watch = *turn.watch;
   watch.follow(turn.id);
   const std::stop_callback on_end(call.ended(), [&] { watch.wake(); });
@@ -216,7 +279,8 @@ asio::awaitable<McpProvider::End> McpProvider::follow(Call& call, Turn turn, boo
       if (how == rpc::Asked::gone && !call.ended().stop_requested()) co_return End::left;
       continue;
     }
-    std::string now = watch.step() > 0 ? fmt::format("step {}: {}", watch.step() + 1, watch.doing()) : watch.doing();
+    std::string now = watch.step() > 0 ? fmt::format("step {}: {}", watch.step() + 1, watch.doing())
+                                       : watch.doing();
     if (!now.empty() && now != told) call.progress(++n_told, 0, now), told = std::move(now);
     co_await watch.changed();
   }
@@ -229,7 +293,9 @@ asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::
   auto reading = on_disk_pool(disk_, read);
   auto report = co_await std::move(reading);
   if (report) co_return std::move(*report);
-  const protocol::Error error{.code = protocol::Code::internal, .message = fmt::format("read what session {} did: {}", session.info.session_id, report.error())};
+  const protocol::Error error{.code = protocol::Code::internal,
+                              .message = fmt::format("read what session {} did: {}",
+                                                     session.info.session_id, report.error())};
   co_return tl::unexpected(error);
 }
 
@@ -237,7 +303,8 @@ asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::
 Reply<McpProvider::Turn> McpProvider::resumed(const Call& call) const {
   const auto found = sessions_.find(call.kept()["session"].get<std::string>());
   if (!found) return tl::unexpected(found.error());
-  return Turn{*found, call.kept()["turn"].get<std::int64_t>(), call.kept()["branch"].get<std::string>(), nullptr};
+  return Turn{*found, call.kept()["turn"].get<std::int64_t>(),
+              call.kept()["branch"].get<std::string>(), nullptr};
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {
@@ -245,7 +312,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
   if (call.kept().is_object()) {
     turn = resumed(call);
   } else {
-    auto beginning = begin(call, root_for(call, arguments), "ask", arguments["question"].get<std::string>(), /*worktree=*/false);
+    auto beginning = begin(call, root_for(call, arguments), "ask",
+                           arguments["question"].get<std::string>(), /*worktree=*/false);
     turn = co_await std::move(beginning);
   }
   if (!turn) co_return tool_failed(turn.error());
@@ -256,25 +324,39 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
   if (!read) co_return tool_failed(read.error());
   const TurnReport& report = *read;
   const std::string& id = turn->session->info().session_id;
-  Json structured = {{"answer", bounded(report.answer, id)}, {"session", id}, {"stop_reason", report.reason}};
-  if (report.reason == "end_turn") co_return tool_result(bounded(report.answer, id), std::move(structured));
-  co_return tool_result(fmt::format("the question was not answered to its end: {}{}{}\n\n{}", report.reason, report.message.empty() ? "" : ", ", report.message, bounded(report.answer, id)),
-                        std::move(structured), /*failed=*/true);
+  Json structured = {
+      {"answer", bounded(report.answer, id)}, {"session", id}, {"stop_reason", report.reason}};
+  if (report.reason == "end_turn")
+    co_return tool_result(bounded(report.answer, id), std::move(structured));
+  co_return tool_result(
+      fmt::format("the question was not answered to its end: {}{}{}\n\n{}", report.reason,
+                  report.message.empty() ? "" : ", ", report.message, bounded(report.answer, id)),
+      std::move(structured), /*failed=*/true);
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json arguments) {
   const auto root = repository_root(root_for(call, arguments));
-  if (!root) co_return tool_failed(root_for(call, arguments).empty() ? "which repository this is about was not said; give root, or start `lares mcp` in it" : root.error());
+  if (!root)
+    co_return tool_failed(
+        root_for(call, arguments).empty()
+            ? "which repository this is about was not said; give root, or start `lares mcp` in it"
+            : root.error());
   const auto look = [&] { return cli::change_set(root->root, arguments.value("range", ""), {}); };
   const auto changes = co_await on_disk_pool(disk_, look);
   if (!changes) co_return tool_failed(changes.error().message);
-  Json structured = {{"what", changes->what}, {"findings", ""}, {"session", ""}, {"stop_reason", "nothing_to_review"}, {"left_out", changes->left_out}};
-  if (changes->diff.empty() && changes->left_out.empty()) co_return tool_result("nothing to review in " + changes->what, std::move(structured));
+  Json structured = {{"what", changes->what},
+                     {"findings", ""},
+                     {"session", ""},
+                     {"stop_reason", "nothing_to_review"},
+                     {"left_out", changes->left_out}};
+  if (changes->diff.empty() && changes->left_out.empty())
+    co_return tool_result("nothing to review in " + changes->what, std::move(structured));
   Reply<Turn> turn = tl::unexpected(protocol::Error{});
   if (call.kept().is_object()) {
     turn = resumed(call);
   } else {
-    auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes), /*worktree=*/false);
+    auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes),
+                           /*worktree=*/false);
     turn = co_await std::move(beginning);
   }
   if (!turn) co_return tool_failed(turn.error());
@@ -285,9 +367,12 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
   if (!read) co_return tool_failed(read.error());
   const TurnReport& report = *read;
   const std::string& id = turn->session->info().session_id;
-  structured["findings"] = bounded(report.answer, id), structured["session"] = id, structured["stop_reason"] = report.reason;
+  structured["findings"] = bounded(report.answer, id), structured["session"] = id,
+  structured["stop_reason"] = report.reason;
   std::string text = bounded(report.answer, id);
-  if (!changes->left_out.empty()) text += fmt::format("\n\n[too long to be shown to the reviewer whole: {}]", fmt::join(changes->left_out, ", "));
+  if (!changes->left_out.empty())
+    text += fmt::format("\n\n[too long to be shown to the reviewer whole: {}]",
+                        fmt::join(changes->left_out, ", "));
   co_return tool_result(std::move(text), std::move(structured), report.reason != "end_turn");
 }
 
@@ -298,7 +383,9 @@ asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json argu
     if (!going_on) co_return tool_failed(going_on.error());
     turn = std::move(*going_on);
   } else {
-    auto beginning = begin(call, root_for(call, arguments), "work", arguments["prompt"].get<std::string>(), arguments.value("worktree", false));
+    auto beginning = begin(call, root_for(call, arguments), "work",
+                           arguments["prompt"].get<std::string>(),
+                           arguments.value("worktree", false));
     auto begun = co_await std::move(beginning);
     if (!begun) co_return tool_failed(begun.error());
     turn = std::move(*begun);
@@ -336,7 +423,11 @@ asio::awaitable<McpProvider::Answer> McpProvider::task_cancel(Json arguments) {
   if (stopped) co_await (*session)->ended();
   const std::string& id = (*session)->info().session_id;
   Json structured = {{"session", id}, {"stopped", stopped}};
-  co_return tool_result(stopped ? fmt::format("stopped the turn of session {}; what it did so far stays, and `lares rewind --session {}` takes it back", id, id) : fmt::format("no turn ran in session {}", id),
+  co_return tool_result(stopped
+                            ? fmt::format("stopped the turn of session {}; what it did so far "
+                                          "stays, and `lares rewind --session {}` takes it back",
+                                          id, id)
+                            : fmt::format("no turn ran in session {}", id),
                         std::move(structured));
 }
 

@@ -1,4 +1,5 @@
-// What this daemon offers over MCP: questions, tasks and reviews as tools, sessions and what they changed as resources.
+// What this daemon offers over MCP: questions, tasks and reviews as tools, sessions and what they
+// changed as resources.
 #pragma once
 
 #include <memory>
@@ -25,14 +26,17 @@ class McpProvider final : public mcp::server::Provider {
 
   mcp::server::Info info() const override;
   mcp::server::Json tools() override;
-  asio::awaitable<mcp::server::Answer<>> call_tool(mcp::server::Call& call, std::string name, mcp::server::Json arguments) override;
+  asio::awaitable<mcp::server::Answer<>> call_tool(mcp::server::Call& call, std::string name,
+                                                   mcp::server::Json arguments) override;
 
   bool has_resources() const override { return true; }
   mcp::server::Json resources(const std::string& root, std::size_t from, std::size_t n) override;
   mcp::server::Json resource_templates() override;
-  asio::awaitable<mcp::server::Answer<>> read_resource(mcp::server::Call& call, std::string uri) override;
+  asio::awaitable<mcp::server::Answer<>> read_resource(mcp::server::Call& call,
+                                                       std::string uri) override;
   bool completes() const override { return true; }  // ids of sessions
-  mcp::server::Answer<> complete(const mcp::server::Json& ref, const std::string& argument, const std::string& value) override;
+  mcp::server::Answer<> complete(const mcp::server::Json& ref, const std::string& argument,
+                                 const std::string& value) override;
 
  private:
   using Json = mcp::server::Json;
@@ -40,8 +44,9 @@ class McpProvider final : public mcp::server::Provider {
   struct Turn {
     std::shared_ptr<Session> session;
     std::int64_t id = 0;
-    std::string branch;  // of a worktree made for it
-    std::shared_ptr<TurnWatch> watch;  // from before the prompt was sent: who asks at once is heard, and knows that somebody is there
+    std::string branch;                // of a worktree made for it
+    std::shared_ptr<TurnWatch> watch;  // from before the prompt was sent: who asks at once is
+                                       // heard, and knows that somebody is there
   };
   enum class End { over, pending, left };  // left: nobody waits for it any more
 
@@ -53,11 +58,16 @@ class McpProvider final : public mcp::server::Provider {
 
   std::string root_for(const mcp::server::Call& call, const Json& arguments) const;
   Reply<Turn> resumed(const mcp::server::Call& call) const;
-  asio::awaitable<Reply<Turn>> begin(mcp::server::Call& call, std::string root, std::string mode, std::string prompt, bool worktree);
-  // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its client too.
+  asio::awaitable<Reply<Turn>> begin(mcp::server::Call& call, std::string root, std::string mode,
+                                     std::string prompt, bool worktree);
+  // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its
+  // client too.
   asio::awaitable<End> follow(mcp::server::Call& call, Turn turn, bool goes_on);
-  asio::awaitable<mcp::server::Asked::How> pass_on(mcp::server::Call& call, Turn turn, TurnWatch& watch);
-  asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);  // read off this thread
+  asio::awaitable<mcp::server::Asked::How> pass_on(mcp::server::Call& call, Turn turn,
+                                                   TurnWatch& watch);
+  asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);  // read off
+                                                                                        // this
+                                                                                        // thread
 
   Sessions& sessions_;
   asio::thread_pool& disk_;

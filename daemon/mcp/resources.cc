@@ -33,10 +33,16 @@ std::string iso_time(std::int64_t ms) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(ms / 1000)));
 }
 
-rpc::Json described(std::string uri, std::string name, const protocol::SessionInfo& info, const char* what, const char* mime) {
+rpc::Json described(std::string uri, std::string name, const protocol::SessionInfo& info,
+                    const char* what, const char* mime) {
   rpc::Json annotations = {{"lastModified", iso_time(info.updated_ms)}};
-  return {{"uri", std::move(uri)}, {"name", std::move(name)}, {"title", info.title}, {"description", fmt::format("{}: {} ({}, in {})", what, info.title, info.state, info.root)},
-          {"mimeType", mime}, {"annotations", std::move(annotations)}};
+  return {
+      {"uri", std::move(uri)},
+      {"name", std::move(name)},
+      {"title", info.title},
+      {"description", fmt::format("{}: {} ({}, in {})", what, info.title, info.state, info.root)},
+      {"mimeType", mime},
+      {"annotations", std::move(annotations)}};
 }
 
 Read<std::string> diff_text(const Recorded& session) {
@@ -45,12 +51,16 @@ Read<std::string> diff_text(const Recorded& session) {
   if (!changes) return tl::unexpected(changes.error());
   for (const auto& file : files_of(*changes)) {
     if (text.size() + file.diff.size() > kMcpResourceBytesMax) {
-      text += fmt::format("# the rest is longer than {} kB and left out; `lares diff {}` shows it\n", kMcpResourceBytesMax >> 10, session.info.session_id);
+      text += fmt::format(
+          "# the rest is longer than {} kB and left out; `lares diff {}` shows it\n",
+          kMcpResourceBytesMax >> 10, session.info.session_id);
       break;
     }
-    text += file.diff.empty() ? fmt::format("# {} changed, and is no text\n", file.path) : file.diff;
+    text += file.diff.empty() ? fmt::format("# {} changed, and is no text\n", file.path)
+                              : file.diff;
   }
-  if (!changes->complete()) text += "# commands ran in this session that may have changed other files too\n";
+  if (!changes->complete())
+    text += "# commands ran in this session that may have changed other files too\n";
   return text;
 }
 
@@ -59,7 +69,8 @@ Read<std::string> diff_text(const Recorded& session) {
 rpc::Json McpProvider::resources(const std::string& said, std::size_t from, std::size_t n) {
   const auto top = said.empty() ? tl::unexpected(std::string()) : repository_root(said);
   const std::string& root = top ? top->root : said;
-  const std::string worktrees = sessions_.world().state_dir + "/worktrees/";  // of whichever repository
+  const std::string worktrees = sessions_.world().state_dir + "/worktrees/";  // of whichever
+                                                                              // repository
   std::vector<const protocol::SessionInfo*> all;
   sessions_.for_each([&](const protocol::SessionInfo& info) {
     if (root.empty() || info.root == root || info.root.starts_with(worktrees)) all.push_back(&info);
@@ -71,8 +82,10 @@ rpc::Json McpProvider::resources(const std::string& said, std::size_t from, std:
   for (std::size_t i = from; i < 2 * end && list.size() < n; ++i) {  // of each its log and its diff
     const auto& info = *all[i / 2];
     const std::string uri = std::string(kSessions) + info.session_id;
-    list.push_back(i % 2 == 0 ? described(uri, "session-" + info.session_id, info, "Log", "text/markdown")
-                              : described(uri + std::string(kDiff), "diff-" + info.session_id, info, "Diff", "text/x-diff"));
+    list.push_back(i % 2 == 0
+                       ? described(uri, "session-" + info.session_id, info, "Log", "text/markdown")
+                       : described(uri + std::string(kDiff), "diff-" + info.session_id, info,
+                                   "Diff", "text/x-diff"));
   }
   return list;
 }
@@ -81,7 +94,8 @@ rpc::Json McpProvider::resource_templates() { return mcp_resource_templates(); }
 
 asio::awaitable<McpProvider::Answer> McpProvider::read_resource(rpc::Call&, std::string uri) {
   std::string_view id = uri;
-  rpc::Refusal unknown{rpc::kInvalidParams, fmt::format("there is no resource {}; resources/list lists them", uri)};
+  rpc::Refusal unknown{rpc::kInvalidParams,
+                       fmt::format("there is no resource {}; resources/list lists them", uri)};
   unknown.data["uri"] = uri;
   if (!id.starts_with(kSessions)) co_return tl::unexpected(unknown);
   id.remove_prefix(kSessions.size());
@@ -90,14 +104,19 @@ asio::awaitable<McpProvider::Answer> McpProvider::read_resource(rpc::Call&, std:
   const auto session = sessions_.find(std::string(id));
   if (!session) co_return tl::unexpected(unknown);
   const Recorded recorded(**session);
-  const auto read = [recorded, diff] { return diff ? diff_text(recorded) : log_of(recorded, kMcpResourceBytesMax); };
+  const auto read = [recorded, diff] {
+    return diff ? diff_text(recorded) : log_of(recorded, kMcpResourceBytesMax);
+  };
   auto reading = on_disk_pool(disk_, read);
   const auto text = co_await std::move(reading);
   if (!text) {
-    const rpc::Refusal unreadable{rpc::kInternal, fmt::format("resources/read {}: {}", uri, text.error())};
+    const rpc::Refusal unreadable{rpc::kInternal,
+                                  fmt::format("resources/read {}: {}", uri, text.error())};
     co_return tl::unexpected(unreadable);
   }
-  Json content = {{"uri", uri}, {"mimeType", diff ? "text/x-diff" : "text/markdown"}, {"text", valid_utf8(*text)}};
+  Json content = {{"uri", uri},
+                  {"mimeType", diff ? "text/x-diff" : "text/markdown"},
+                  {"text", valid_utf8(*text)}};
   Json contents = Json::array();
   contents.push_back(std::move(content));
   Json result;
@@ -105,7 +124,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::read_resource(rpc::Call&, std:
   co_return result;
 }
 
-McpProvider::Answer McpProvider::complete(const Json&, const std::string& argument, const std::string& value) {
+McpProvider::Answer McpProvider::complete(const Json&, const std::string& argument,
+                                          const std::string& value) {
   Json values = Json::array();
   if (argument != "id") return values;
   std::vector<const protocol::SessionInfo*> fitting;
@@ -113,7 +133,8 @@ McpProvider::Answer McpProvider::complete(const Json&, const std::string& argume
     if (info.session_id.starts_with(value)) fitting.push_back(&info);
   });
   const std::size_t n = std::min(fitting.size(), kMcpCompletionsMax);
-  std::partial_sort(fitting.begin(), fitting.begin() + static_cast<std::ptrdiff_t>(n), fitting.end(), newer);
+  std::partial_sort(fitting.begin(), fitting.begin() + static_cast<std::ptrdiff_t>(n),
+                    fitting.end(), newer);
   for (std::size_t i = 0; i < n; ++i) values.push_back(fitting[i]->session_id);
   return values;
 }

@@ -1,5 +1,5 @@
-// What a turn came to, read back from its session's journal: it holds whoever watched, or nobody. A journal may be long: what reads it
-// here runs on any thread, and not on that of the sockets.
+// What a turn came to, read back from its session's journal: it holds whoever watched, or nobody. A
+// journal may be long: what reads it here runs on any thread, and not on that of the sockets.
 #pragma once
 
 #include <cstdint>
@@ -18,13 +18,15 @@ struct TurnReport {
   std::string reason, message;  // of its end; empty: it runs, or never began
   std::string answer;           // the text after the last call
   cli::Changes changes;
-  std::vector<std::string> unanswered;  // calls that did not run because nobody was there to allow them
+  std::vector<std::string> unanswered;  // calls that did not run because nobody was there to allow
+                                        // them
   protocol::Usage usage;
 };
 
 // A session as it is now, and its journal as far as it reaches now.
 struct Recorded {
-  explicit Recorded(const Session& session) : info(session.info()), path(session.journal().path()), bytes(session.journal().bytes()) {}
+  explicit Recorded(const Session& session)
+      : info(session.info()), path(session.journal().path()), bytes(session.journal().bytes()) {}
   protocol::SessionInfo info;
   std::string path;
   std::uint64_t bytes;

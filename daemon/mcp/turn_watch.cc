@@ -27,28 +27,35 @@ std::string state_in_words(const std::string& state) {
 
 std::string argument_of(const protocol::Item& item, const char* name) {
   const auto arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  if (!arguments.is_object() || !arguments.contains(name) || !arguments[name].is_string()) return "";
+  if (!arguments.is_object() || !arguments.contains(name) || !arguments[name].is_string())
+    return "";
   return arguments[name].get<std::string>();
 }
 
 std::string call_in_words(const protocol::Item& item) {
   std::string what = argument_of(item, "command");
-  if (const std::string path = argument_of(item, "path"); !path.empty()) what += (what.empty() ? "" : " ") + path;
+  if (const std::string path = argument_of(item, "path"); !path.empty())
+    what += (what.empty() ? "" : " ") + path;
   if (what.empty()) what = item.arguments == "{}" ? "" : item.arguments;
   what = cli::clip(cli::one_line(what), kCallColumnsMax, "…");
   return what.empty() ? item.name : item.name + ": " + what;
 }
 
-TurnWatch::TurnWatch(asio::any_io_executor io, std::shared_ptr<Session> session, bool answers) : session_(std::move(session)), answers_(answers), news_(io) {
+TurnWatch::TurnWatch(asio::any_io_executor io, std::shared_ptr<Session> session, bool answers)
+    : session_(std::move(session)), answers_(answers), news_(io) {
   session_->subscribe(this);
 }
 
 void TurnWatch::follow(std::int64_t turn_id) {
   turn_id_ = turn_id;
   // One that ended before anybody watched is over too.
-  ended_ = ended_turn_ >= turn_id || (session_->info().turn_id != turn_id && session_->info().n_turns >= turn_id && turn_id != 0);
-  if (ended_) news_.open();
-  else say(state_in_words(session_->info().state));  // it may have been told before anybody watched, and not change for long
+  ended_ = ended_turn_ >= turn_id || (session_->info().turn_id != turn_id &&
+                                      session_->info().n_turns >= turn_id && turn_id != 0);
+  if (ended_)
+    news_.open();
+  else
+    say(state_in_words(session_->info().state));  // it may have been told before anybody watched,
+                                                  // and not change for long
 }
 
 asio::awaitable<void> TurnWatch::changed() {
@@ -63,7 +70,8 @@ void TurnWatch::say(std::string doing) {
 }
 
 void TurnWatch::notify(const std::string&, const std::string& line, Weight weight) {
-  if (weight == Weight::delta && line.find(kPrefill) == std::string::npos) return;  // of those that clients may lose only this one counts
+  if (weight == Weight::delta && line.find(kPrefill) == std::string::npos)
+    return;  // of those that clients may lose only this one counts
   protocol::Id id;
   if (const auto message = protocol::parse_line(line, id)) seen(*message);
 }
@@ -74,14 +82,19 @@ void TurnWatch::seen(const protocol::Message& message) {
   if (what == protocol::SessionState::kNotification) {
     if (const auto x = read(protocol::SessionState{})) say(state_in_words(x->state));
   } else if (what == protocol::TurnPrefill::kNotification) {
-    if (const auto x = read(protocol::TurnPrefill{}); x && x->total > 0) say(fmt::format("reads, {} of {} tokens", x->done, x->total));
+    if (const auto x = read(protocol::TurnPrefill{}); x && x->total > 0)
+      say(fmt::format("reads, {} of {} tokens", x->done, x->total));
   } else if (what == protocol::TurnStep::kNotification) {
     if (const auto x = read(protocol::TurnStep{})) step_ = x->step, news_.open();
-  } else if (what == protocol::ItemUpdated::kNotification || what == protocol::ItemSnapshot::kNotification || what == protocol::ItemCompleted::kNotification) {
+  } else if (what == protocol::ItemUpdated::kNotification ||
+             what == protocol::ItemSnapshot::kNotification ||
+             what == protocol::ItemCompleted::kNotification) {
     // The three have an item in the same place, and only that counts here.
     if (const auto x = read(protocol::ItemCompleted{})) item(x->item);
   } else if (what == protocol::ApprovalResolved::kNotification) {
-    if (const auto x = read(protocol::ApprovalResolved{}); x && asking_ && asking_->id == x->item_id) settled();
+    if (const auto x = read(protocol::ApprovalResolved{});
+        x && asking_ && asking_->id == x->item_id)
+      settled();
   } else if (what == protocol::TurnEnded::kNotification) {
     const auto x = read(protocol::TurnEnded{});
     if (!x) return;

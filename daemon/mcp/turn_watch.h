@@ -30,7 +30,9 @@ class TurnWatch final : public Subscriber {
   void wake() { news_.open(); }
 
   bool ended() const { return ended_; }
-  const std::optional<protocol::Item>& asking() const { return asking_; }  // a call that waits for its permission, or for an answer
+  const std::optional<protocol::Item>& asking() const {
+    return asking_;
+  }  // a call that waits for its permission, or for an answer
   void answered() { asking_.reset(); }
   // Called when what it asks is settled, by whomever; nullptr: no longer.
   void on_settled(std::function<void()> then) { on_settled_ = std::move(then); }

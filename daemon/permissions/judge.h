@@ -1,4 +1,5 @@
-// Whether a call may run, must be asked for, or may not: what the session's policy and the rules say of it. Knows no session.
+// Whether a call may run, must be asked for, or may not: what the session's policy and the rules
+// say of it. Knows no session.
 #pragma once
 
 #include <optional>
@@ -14,7 +15,8 @@ namespace lares::daemon {
 
 enum class Verdict { allow, ask, deny };
 
-// Of one call. `likes` are patterns that a rule for calls like it would have; none where a rule makes no sense.
+// Of one call. `likes` are patterns that a rule for calls like it would have; none where a rule
+// makes no sense.
 struct Judgement {
   Verdict verdict = Verdict::allow;
   std::string why;  // of ask and deny, for people and the model
@@ -24,29 +26,34 @@ struct Judgement {
 struct JudgedCall {
   std::string_view tool;
   const nlohmann::json& arguments;
-  std::string_view root;  // of the repository
+  std::string_view root;            // of the repository
   std::string_view directory = {};  // below it, where the shell is thought to be
 };
 
-// Of a call that may change something. A rule is about a tool ("*": all) and a pattern ('*' is anything, '?' a character) over
-//   bash                 every command of the script by itself, as ShellCommand::text; a final " *" may be nothing
-//   str_replace_editor   the path below the root
-//   mcp_call             SERVER/TOOL
+// Of a call that may change something. A rule is about a tool ("*": all) and a pattern ('*' is
+// anything, '?' a character) over
+//   bash                 every command of the script by itself, as ShellCommand::text; a final " *"
+//   may be nothing str_replace_editor   the path below the root mcp_call             SERVER/TOOL
 //   git                  the subcommand
 //   others               ""
-// Rules that deny come before those that ask, and those before the ones that allow; a script is allowed by rules only when each of its
-// commands is, and its text says what it runs. What would lose work that only git has (destructive_run.h) is always asked for: bash, and the
-// command that `test` finds. Reads files.
-Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules, const JudgedCall& call);
+// Rules that deny come before those that ask, and those before the ones that allow; a script is
+// allowed by rules only when each of its commands is, and its text says what it runs. What would
+// lose work that only git has (destructive_run.h) is always asked for: bash, and the command that
+// `test` finds. Reads files.
+Judgement judge(std::string_view policy, const std::vector<protocol::PermissionRule>& rules,
+                const JudgedCall& call);
 
-// Why the tests that the repository names may not run unasked, for those that nobody could answer for; nullopt: they may.
+// Why the tests that the repository names may not run unasked, for those that nobody could answer
+// for; nullopt: they may.
 std::optional<std::string> tests_lose(const std::string& root);
 
 constexpr bool is_policy(std::string_view policy) {
-  return policy == "ask" || policy == "edits" || policy == "auto" || policy == "plan" || policy == "read-only";
+  return policy == "ask" || policy == "edits" || policy == "auto" || policy == "plan" ||
+         policy == "read-only";
 }
 constexpr bool is_scope(std::string_view scope) {
-  return scope == "once" || scope == "turn" || scope == "session" || scope == "repository" || scope == "user";
+  return scope == "once" || scope == "turn" || scope == "session" || scope == "repository" ||
+         scope == "user";
 }
 // One line; empty: it is a rule.
 std::string why_no_rule(const protocol::PermissionRule& rule);

@@ -12,7 +12,8 @@ namespace lares::daemon {
 
 using protocol::PermissionRule;
 
-asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string root, std::string tool, const nlohmann::json& arguments) {
+asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string root,
+                                               std::string tool, const nlohmann::json& arguments) {
   std::string directory = directory_;
   const auto look = [&] {
     auto stored = store_.of(root);
@@ -20,8 +21,11 @@ asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string r
     stored->insert(stored->end(), rules_.begin(), rules_.end());
     const JudgedCall call{tool, arguments, root, directory_};
     Judgement judgement = judge(policy, *stored, call);
-    const auto command = arguments.is_object() && tool == "bash" ? arguments.find("command") : arguments.end();
-    if (command != arguments.end() && command->is_string()) directory = tools::directory_after(root, directory_, tools::shell_commands(command->get<std::string>()));
+    const auto command = arguments.is_object() && tool == "bash" ? arguments.find("command")
+                                                                 : arguments.end();
+    if (command != arguments.end() && command->is_string())
+      directory = tools::directory_after(root, directory_,
+                                         tools::shell_commands(command->get<std::string>()));
     return judgement;
   };
   auto judged = co_await on_disk_pool(disk_, look);
@@ -38,7 +42,8 @@ void Permissions::turn_ended() {
   std::erase_if(rules_, [](const PermissionRule& rule) { return rule.scope == "turn"; });
 }
 
-asio::awaitable<std::optional<protocol::ApprovalReply>> Permissions::answer_to(std::string item_id) {
+asio::awaitable<std::optional<protocol::ApprovalReply>> Permissions::answer_to(
+    std::string item_id) {
   asked_ = std::unique_ptr<Asked>(new Asked{std::move(item_id), Gate(io_), std::nullopt});
   co_await asked_->gate.wait();
   const auto asked = std::exchange(asked_, nullptr);
@@ -56,10 +61,12 @@ void Permissions::stop() {
   if (asked_) asked_->gate.open();
 }
 
-asio::awaitable<tl::expected<std::vector<PermissionRule>, std::string>> Permissions::remember(protocol::Item item, protocol::ApprovalReply reply, std::string root) {
+asio::awaitable<tl::expected<std::vector<PermissionRule>, std::string>> Permissions::remember(
+    protocol::Item item, protocol::ApprovalReply reply, std::string root) {
   std::vector<PermissionRule> rules;
   if (reply.scope != "once")
-    for (const std::string& like : item.likes) rules.push_back({item.name, like, reply.decision, reply.scope});
+    for (const std::string& like : item.likes)
+      rules.push_back({item.name, like, reply.decision, reply.scope});
   if (reply.scope == "turn" || reply.scope == "session") {
     rules_.insert(rules_.end(), rules.begin(), rules.end());
     co_return rules;
@@ -72,14 +79,22 @@ asio::awaitable<tl::expected<std::vector<PermissionRule>, std::string>> Permissi
   co_return co_await on_disk_pool(disk_, keep);
 }
 
-std::string denied_text(std::string_view tool, const std::string& why) { return fmt::format("{} did not run: {}.", tool, why); }
+std::string denied_text(std::string_view tool, const std::string& why) {
+  return fmt::format("{} did not run: {}.", tool, why);
+}
 
 std::string refused_text(std::string_view tool, const std::string& message) {
-  return fmt::format("{} did not run: the user refused it{}", tool, message.empty() ? ". Do not try it in another way; go on without it, or ask what to do." : ": " + message);
+  return fmt::format("{} did not run: the user refused it{}", tool,
+                     message.empty()
+                         ? ". Do not try it in another way; go on without it, or ask what to do."
+                         : ": " + message);
 }
 
 std::string unanswered_text(std::string_view tool, const std::string& why) {
-  return fmt::format("{} did not run: it needs permission ({}), and nobody was there to answer. That is no refusal. Go on without it, and say at the end what should be run.", tool, why);
+  return fmt::format(
+      "{} did not run: it needs permission ({}), and nobody was there to answer. That is no "
+      "refusal. Go on without it, and say at the end what should be run.",
+      tool, why);
 }
 
 }  // namespace lares::daemon

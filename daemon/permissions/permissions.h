@@ -1,4 +1,5 @@
-// The permissions of one session: its policy, the rules that hold for it, and the call that waits for a person's word. On the io executor.
+// The permissions of one session: its policy, the rules that hold for it, and the call that waits
+// for a person's word. On the io executor.
 #pragma once
 
 #include <memory>
@@ -20,10 +21,13 @@ namespace lares::daemon {
 
 class Permissions {
  public:
-  Permissions(asio::any_io_executor io, asio::thread_pool& disk, const std::string& rules_directory) : io_(io), disk_(disk), store_(rules_directory) {}
+  Permissions(asio::any_io_executor io, asio::thread_pool& disk, const std::string& rules_directory)
+      : io_(io), disk_(disk), store_(rules_directory) {}
 
-  // A call that may change something, under `policy`. Rules that cannot be read deny it, for they may have said so.
-  asio::awaitable<Judgement> judged(std::string policy, std::string root, std::string tool, const nlohmann::json& arguments);
+  // A call that may change something, under `policy`. Rules that cannot be read deny it, for they
+  // may have said so.
+  asio::awaitable<Judgement> judged(std::string policy, std::string root, std::string tool,
+                                    const nlohmann::json& arguments);
 
   // Why the repository's tests may not run where nobody is asked (judge.h).
   asio::awaitable<std::optional<std::string>> tests_lose(std::string root);
@@ -39,7 +43,8 @@ class Permissions {
   void stop();
 
   // Keeps the rules that an answer makes; the error is for the log, and the answer holds for once.
-  asio::awaitable<tl::expected<std::vector<protocol::PermissionRule>, std::string>> remember(protocol::Item item, protocol::ApprovalReply reply, std::string root);
+  asio::awaitable<tl::expected<std::vector<protocol::PermissionRule>, std::string>> remember(
+      protocol::Item item, protocol::ApprovalReply reply, std::string root);
 
  private:
   struct Asked {
@@ -51,7 +56,8 @@ class Permissions {
   asio::thread_pool& disk_;
   RuleStore store_;
   std::vector<protocol::PermissionRule> rules_;
-  std::string directory_;  // where the session's shell went last, below the root, as far as its commands say
+  std::string directory_;  // where the session's shell went last, below the root, as far as its
+                           // commands say
   std::unique_ptr<Asked> asked_;
 };
 

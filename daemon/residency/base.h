@@ -1,4 +1,5 @@
-// The base text of an epoch: one workspace, frozen, as the token ids every session of the epoch begins with.
+// The base text of an epoch: one workspace, frozen, as the token ids every session of the epoch
+// begins with.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,8 @@
 namespace lares::daemon {
 
 struct BaseFile {
-  tools::SourceFile source;  // as it was rendered
-  int tier = 0;              // of volatility, 0 the coldest
+  tools::SourceFile source;              // as it was rendered
+  int tier = 0;                          // of volatility, 0 the coldest
   std::int64_t start = 0, n_tokens = 0;  // in Base::tokens; n_tokens 0: only listed in the tree
 };
 

@@ -24,7 +24,9 @@ constexpr std::string_view kMagic = "lares-base\n\x1a";
 constexpr std::uint32_t kCrlf = 1, kText = 2;  // flags of a file
 constexpr std::uint32_t kTierMax = 1'000;
 
-std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 class Out {
  public:
@@ -38,7 +40,9 @@ class Out {
     LittleEndianWriter(bytes).u64(v);
     put(bytes);
   }
-  void put(std::span<const std::byte> bytes) { bytes_.insert(bytes_.end(), bytes.begin(), bytes.end()); }
+  void put(std::span<const std::byte> bytes) {
+    bytes_.insert(bytes_.end(), bytes.begin(), bytes.end());
+  }
   void text(std::string_view text) {
     u32(static_cast<std::uint32_t>(text.size()));
     put(as_bytes(text));
@@ -54,8 +58,9 @@ std::string_view read_text(LittleEndianReader& in) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-// Its text, from between the header and the end that render_file() wrote. That adds a newline where a text lacks its last; the blob
-// says which it was. False: this is not the file as it was rendered.
+// Its text, from between the header and the end that render_file() wrote. That adds a newline where
+// a text lacks its last; the blob says which it was. False: this is not the file as it was
+// rendered.
 bool read_out(std::string_view rendered, SourceFile& file) {
   constexpr std::string_view kEnd = "</file>\n";
   const std::size_t header = rendered.find('\n');
@@ -79,21 +84,24 @@ tl::expected<Base, std::string> read_tokens(LittleEndianReader& in, int vocab_si
   Base base;
   base.has_tree = in.u32() != 0;
   const std::uint64_t files_end = in.u64(), n_tokens = in.u64();
-  if (n_tokens > store::kPayloadBytesMax / 4 || files_end > n_tokens) return wrong("its sizes contradict each other");
+  if (n_tokens > store::kPayloadBytesMax / 4 || files_end > n_tokens)
+    return wrong("its sizes contradict each other");
   LittleEndianReader ids(in.bytes(4 * n_tokens));
   if (!in.ok()) return wrong("it is truncated");
   base.files_end = static_cast<std::int64_t>(files_end);
   base.tokens.reserve(n_tokens);
   for (std::uint64_t i = 0; i < n_tokens; ++i) {
     const std::uint32_t id = ids.u32();
-    if (!ids.ok() || id >= static_cast<std::uint32_t>(vocab_size)) return wrong("a token is outside the vocabulary");
+    if (!ids.ok() || id >= static_cast<std::uint32_t>(vocab_size))
+      return wrong("a token is outside the vocabulary");
     base.tokens.push_back(static_cast<engine::Token>(id));
   }
   return base;
 }
 
 // The next of the file table, which begins at `at` or later. The error: why not.
-tl::expected<BaseFile, std::string> read_file(LittleEndianReader& in, const Base& base, std::int64_t at, const engine::Tokenizer& tokenizer) {
+tl::expected<BaseFile, std::string> read_file(LittleEndianReader& in, const Base& base,
+                                              std::int64_t at, const engine::Tokenizer& tokenizer) {
   BaseFile file;
   SourceFile& source = file.source;
   source.path = read_text(in);
@@ -103,8 +111,11 @@ tl::expected<BaseFile, std::string> read_file(LittleEndianReader& in, const Base
   source.n_bytes = in.u64();
   const std::uint64_t start = in.u64(), n_tokens = in.u64();
   const auto end = static_cast<std::uint64_t>(base.files_end);
-  if (!in.ok() || shown > static_cast<std::uint32_t>(Shown::path) || flags > (kCrlf | kText) || tier > kTierMax) return wrong("its file table is no such");
-  if (start < static_cast<std::uint64_t>(at) || start > end || n_tokens > end - start) return wrong("its files are not one behind the other");
+  if (!in.ok() || shown > static_cast<std::uint32_t>(Shown::path) || flags > (kCrlf | kText) ||
+      tier > kTierMax)
+    return wrong("its file table is no such");
+  if (start < static_cast<std::uint64_t>(at) || start > end || n_tokens > end - start)
+    return wrong("its files are not one behind the other");
   source.shown = static_cast<Shown>(shown);
   source.crlf = (flags & kCrlf) != 0;
   file.tier = static_cast<int>(tier);
@@ -112,13 +123,16 @@ tl::expected<BaseFile, std::string> read_file(LittleEndianReader& in, const Base
   file.n_tokens = static_cast<std::int64_t>(n_tokens);
   if ((flags & kText) == 0) return file;
   const std::string rendered = tokenizer.decode(std::span(base.tokens).subspan(start, n_tokens));
-  if (source.shown != Shown::full || !read_out(rendered, source)) return wrong(fmt::format("the tokens of {} are not its text", tools::attribute_text(source.path)));
+  if (source.shown != Shown::full || !read_out(rendered, source))
+    return wrong(
+        fmt::format("the tokens of {} are not its text", tools::attribute_text(source.path)));
   return file;
 }
 
 }  // namespace
 
-std::vector<std::byte> encode_base(const Base& base, std::uint64_t epoch, std::string_view tokenizer_id) {
+std::vector<std::byte> encode_base(const Base& base, std::uint64_t epoch,
+                                   std::string_view tokenizer_id) {
   Out out;
   out.put(as_bytes(kMagic));
   out.u32(kBaseRecordFormat);
@@ -145,13 +159,18 @@ std::vector<std::byte> encode_base(const Base& base, std::uint64_t epoch, std::s
   return out.take();
 }
 
-tl::expected<BaseRecord, std::string> decode_base(std::span<const std::byte> in, const engine::Tokenizer& tokenizer, std::string_view tokenizer_id) {
+tl::expected<BaseRecord, std::string> decode_base(std::span<const std::byte> in,
+                                                  const engine::Tokenizer& tokenizer,
+                                                  std::string_view tokenizer_id) {
   LittleEndianReader r(in);
   const auto magic = r.bytes(kMagic.size());
   if (!std::ranges::equal(magic, as_bytes(kMagic))) return wrong("it does not begin like a base");
-  if (const std::uint32_t format = r.u32(); format != kBaseRecordFormat) return wrong(fmt::format("its format is {} and this daemon reads {}", format, kBaseRecordFormat));
+  if (const std::uint32_t format = r.u32(); format != kBaseRecordFormat)
+    return wrong(
+        fmt::format("its format is {} and this daemon reads {}", format, kBaseRecordFormat));
   if (const std::uint32_t renderer = r.u32(); renderer != kRendererVersion)
-    return wrong(fmt::format("it was written as renderer {} does and this daemon's is {}", renderer, kRendererVersion));
+    return wrong(fmt::format("it was written as renderer {} does and this daemon's is {}", renderer,
+                             kRendererVersion));
   if (read_text(r) != tokenizer_id) return wrong("another tokenizer made it");
   BaseRecord out;
   out.epoch = r.u64();

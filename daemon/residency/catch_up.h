@@ -18,12 +18,13 @@ struct Pinned {
   std::uint64_t version;  // as of which
 };
 
-// One <workspace-update from= to=> with what changed since `session.version` and was not written by the session itself,
-// each file against what this session was last shown of it; "" when there is nothing to tell. `to` is the version of `now`,
-// and `wrote` what the session wrote since its last update, in order: with text, or with nothing but a path what it deleted.
-// At most kEventTokensMax tokens.
-std::string catch_up(Pinned& session, const tools::Workspace& now, std::uint64_t to, std::span<const tools::SourceFile> wrote,
-                     const CountTokens& count);
+// One <workspace-update from= to=> with what changed since `session.version` and was not written by
+// the session itself, each file against what this session was last shown of it; "" when there is
+// nothing to tell. `to` is the version of `now`, and `wrote` what the session wrote since its last
+// update, in order: with text, or with nothing but a path what it deleted. At most kEventTokensMax
+// tokens.
+std::string catch_up(Pinned& session, const tools::Workspace& now, std::uint64_t to,
+                     std::span<const tools::SourceFile> wrote, const CountTokens& count);
 
 // The notices of an update; any other text as it is.
 std::string_view inside_update(std::string_view text);

@@ -21,11 +21,15 @@ using tools::Shown;
 using tools::SourceFile;
 
 constexpr std::string_view kEnd = "</repository>\n";
-constexpr std::int64_t kTreeShare = 8;        // at most an eighth of the base is tree
-constexpr std::int64_t kTreeBytesPerToken = 3;  // 3.2 in this repository's names and in its code, 2.7 in names with digits
-constexpr std::int64_t kLinesShare = 8;       // recompose: lines about files the tree tells wrongly, at most
+constexpr std::int64_t kTreeShare = 8;          // at most an eighth of the base is tree
+constexpr std::int64_t kTreeBytesPerToken = 3;  // 3.2 in this repository's names and in its
+                                                // code, 2.7 in names with digits
+constexpr std::int64_t kLinesShare = 8;  // recompose: lines about files the tree tells wrongly, at
+                                         // most
 
-std::string opening(std::size_t n_files) { return fmt::format("<repository files=\"{}\">\n", n_files); }
+std::string opening(std::size_t n_files) {
+  return fmt::format("<repository files=\"{}\">\n", n_files);
+}
 
 // What is still to be written: one file, with its tokens.
 struct Piece {
@@ -34,7 +38,9 @@ struct Piece {
   Tokens tokens;
 };
 
-void append(Base& base, const Tokens& tokens) { base.tokens.insert(base.tokens.end(), tokens->begin(), tokens->end()); }
+void append(Base& base, const Tokens& tokens) {
+  base.tokens.insert(base.tokens.end(), tokens->begin(), tokens->end());
+}
 
 void append(Base& base, Piece piece) {
   const auto start = static_cast<std::int64_t>(base.tokens.size());
@@ -57,7 +63,9 @@ void append_end(Base& base, TokenCache& cache) {
   append(base, cache.tokens(kEnd));
 }
 
-std::int64_t n_tokens(TokenCache& cache, std::string_view text) { return static_cast<std::int64_t>(cache.tokens(text)->size()); }
+std::int64_t n_tokens(TokenCache& cache, std::string_view text) {
+  return static_cast<std::int64_t>(cache.tokens(text)->size());
+}
 
 Base begin(std::span<const Token> head) {
   Base base;
@@ -66,8 +74,8 @@ Base begin(std::span<const Token> head) {
 }
 
 // The whole repository as one list, when it is small enough.
-std::optional<Base> compose_plain(std::span<const Token> head, const tools::Workspace& files, TokenCache& cache,
-                                  const ComposeOptions& options) {
+std::optional<Base> compose_plain(std::span<const Token> head, const tools::Workspace& files,
+                                  TokenCache& cache, const ComposeOptions& options) {
   Base base = begin(head);
   append(base, cache.tokens(opening(files.size())));
   const std::int64_t n_end = n_tokens(cache, kEnd);
@@ -86,7 +94,8 @@ double rate_of(const tools::ChangeRates& rates, const std::string& path) {
   return found == rates.of.end() ? 0 : found->second;
 }
 
-std::vector<TreeEntry> tree_entries(const tools::Workspace& files, const std::map<std::string, const SourceFile*>& chosen) {
+std::vector<TreeEntry> tree_entries(const tools::Workspace& files,
+                                    const std::map<std::string, const SourceFile*>& chosen) {
   std::vector<TreeEntry> out;
   for (const auto& [path, file] : files) {
     const auto choice = chosen.find(path);
@@ -101,8 +110,10 @@ std::vector<TreeEntry> tree_entries(const tools::Workspace& files, const std::ma
   return out;
 }
 
-// Every file with a text is one; before the selection none of them is shown, which is when the tree is longest.
-std::vector<Candidate> candidates_of(const tools::Workspace& files, const tools::ChangeRates& rates) {
+// Every file with a text is one; before the selection none of them is shown, which is when the tree
+// is longest.
+std::vector<Candidate> candidates_of(const tools::Workspace& files,
+                                     const tools::ChangeRates& rates) {
   std::vector<Candidate> out;
   for (const auto& [path, file] : files) {
     if (!file.text || file.shown == Shown::path) continue;
@@ -122,22 +133,25 @@ std::map<std::string, const SourceFile*> by_path(const std::vector<Candidate>& c
 
 }  // namespace
 
-Base compose(std::span<const Token> head, const tools::Workspace& files, const tools::ChangeRates& rates, TokenCache& cache,
-             const ComposeOptions& options) {
+Base compose(std::span<const Token> head, const tools::Workspace& files,
+             const tools::ChangeRates& rates, TokenCache& cache, const ComposeOptions& options) {
   if (auto plain = compose_plain(head, files, cache, options)) return std::move(*plain);
   auto candidates = candidates_of(files, rates);
   const auto longest = tree_entries(files, by_path(candidates));
   const std::string open = opening(files.size());
   const std::int64_t room = std::max<std::int64_t>(
-      0, options.tokens_max - static_cast<std::int64_t>(head.size()) - n_tokens(cache, open) - n_tokens(cache, kEnd));
-  const TreeShape shape = tree_shape(longest, static_cast<std::size_t>(room / kTreeShare * kTreeBytesPerToken), options.left_out);
+      0, options.tokens_max - static_cast<std::int64_t>(head.size()) - n_tokens(cache, open) -
+             n_tokens(cache, kEnd));
+  const TreeShape shape = tree_shape(
+      longest, static_cast<std::size_t>(room / kTreeShare * kTreeBytesPerToken), options.left_out);
   const std::int64_t n_tree = n_tokens(cache, tree_text(longest, shape, options.left_out));
   select_shown(candidates, std::max<std::int64_t>(0, room - n_tree), options.pins, cache);
 
   Base base = begin(head);
   base.has_tree = true;
   append(base, cache.tokens(open));
-  append(base, cache.tokens(tree_text(tree_entries(files, by_path(candidates)), shape, options.left_out)));
+  append(base, cache.tokens(
+                   tree_text(tree_entries(files, by_path(candidates)), shape, options.left_out)));
   const auto tiers = tools::volatility_tiers(rates, files);
   std::vector<Piece> pieces;
   for (const auto& [path, file] : files) {
@@ -153,10 +167,11 @@ namespace {
 
 // What of an old base stands, and what must be written behind it.
 struct Rest {
-  Base base;                       // up to the cut
-  std::vector<BaseFile> listed;    // by the kept tree, without text; may come to be shown now
-  std::set<std::string> kept;      // shown before the cut
-  std::vector<std::string> gone;   // named by the tree, shown behind the cut or not at all, and no longer there
+  Base base;                      // up to the cut
+  std::vector<BaseFile> listed;   // by the kept tree, without text; may come to be shown now
+  std::set<std::string> kept;     // shown before the cut
+  std::vector<std::string> gone;  // named by the tree, shown behind the cut or not at all, and no
+                                  // longer there
 };
 
 Rest cut(const Base& old, std::size_t keep, const tools::Workspace& files) {
@@ -191,8 +206,9 @@ SourceFile removed(const std::string& path) {
 
 }  // namespace
 
-Base recompose(std::span<const Token> head, const Base& old, std::size_t keep, const tools::Workspace& files,
-               const tools::ChangeRates& rates, TokenCache& cache, const ComposeOptions& options) {
+Base recompose(std::span<const Token> head, const Base& old, std::size_t keep,
+               const tools::Workspace& files, const tools::ChangeRates& rates, TokenCache& cache,
+               const ComposeOptions& options) {
   keep = std::min(keep, old.files.size());
   if (keep == 0) return compose(head, files, rates, cache, options);
   Rest rest = cut(old, keep, files);
@@ -215,8 +231,10 @@ Base recompose(std::span<const Token> head, const Base& old, std::size_t keep, c
   tools::Workspace open;  // whose text may be shown
   for (const auto& [path, file] : files) {
     if (rest.kept.contains(path)) continue;
-    if (file.text && file.shown != Shown::path) open.emplace_hint(open.end(), path, file);
-    else add_line(file);
+    if (file.text && file.shown != Shown::path)
+      open.emplace_hint(open.end(), path, file);
+    else
+      add_line(file);
   }
   auto candidates = candidates_of(open, rates);
   std::int64_t n_worst = n_lines;
@@ -224,8 +242,9 @@ Base recompose(std::span<const Token> head, const Base& old, std::size_t keep, c
     if (!tells(c.source)) c.n_if_path = n_tokens(cache, tools::render_file(c.source));
     n_worst += c.n_if_path;
   }
-  const std::int64_t room =
-      options.tokens_max - static_cast<std::int64_t>(rest.base.tokens.size()) - n_tokens(cache, kEnd) - n_lines;
+  const std::int64_t room = options.tokens_max -
+                            static_cast<std::int64_t>(rest.base.tokens.size()) -
+                            n_tokens(cache, kEnd) - n_lines;
   if (n_lines > options.tokens_max / kLinesShare || n_worst - n_lines > room) {
     return compose(head, files, rates, cache, options);
   }
@@ -237,13 +256,15 @@ Base recompose(std::span<const Token> head, const Base& old, std::size_t keep, c
   }
   Base base = std::move(rest.base);
   // What the kept tree lists stays in front of the first text, where it was.
-  const auto first_text = base.files.empty() ? static_cast<std::int64_t>(base.tokens.size()) : base.files.front().start;
+  const auto first_text = base.files.empty() ? static_cast<std::int64_t>(base.tokens.size())
+                                             : base.files.front().start;
   std::vector<BaseFile> listed;
   std::erase_if(pieces, [&](const Piece& piece) {
     if (!piece.tokens) listed.push_back({piece.source, 0, first_text, 0});
     return !piece.tokens;
   });
-  std::ranges::sort(listed, {}, [](const BaseFile& file) -> const std::string& { return file.source.path; });
+  std::ranges::sort(listed, {},
+                    [](const BaseFile& file) -> const std::string& { return file.source.path; });
   base.files.insert(base.files.begin(), listed.begin(), listed.end());
   append_sorted(base, std::move(pieces));
   append_end(base, cache);

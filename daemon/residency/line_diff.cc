@@ -15,18 +15,22 @@ using Lines = std::span<const std::string_view>;
 constexpr std::string_view kNoNewline = "\\ No newline at end of file";
 
 bool starts_name(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (c & 0x80) != 0;
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' ||
+         (c & 0x80) != 0;
 }
 
-bool is_label(std::string_view line) { return line == "public:" || line == "private:" || line == "protected:"; }
+bool is_label(std::string_view line) {
+  return line == "public:" || line == "private:" || line == "protected:";
+}
 
 std::string_view without_end(std::string_view line) {
-  while (!line.empty() && (line.back() == '\n' || line.back() == ' ' || line.back() == '\t')) line.remove_suffix(1);
+  while (!line.empty() && (line.back() == '\n' || line.back() == ' ' || line.back() == '\t'))
+    line.remove_suffix(1);
   return line;
 }
 
-// As git's function context, for languages it knows nothing of: the last line above `line` of those indented least that
-// begin with a name. "" when there is none.
+// As git's function context, for languages it knows nothing of: the last line above `line` of those
+// indented least that begin with a name. "" when there is none.
 std::string_view hint_above(Lines lines, std::size_t line) {
   std::string_view best;
   std::size_t least = std::numeric_limits<std::size_t>::max();
@@ -51,7 +55,8 @@ std::size_t search_start(Lines lines, std::size_t from, std::string_view hint) {
 
 std::size_t find_lines(Lines lines, std::size_t from, Lines wanted) {
   const auto begin = lines.begin() + static_cast<std::ptrdiff_t>(from);
-  return static_cast<std::size_t>(std::search(begin, lines.end(), wanted.begin(), wanted.end()) - lines.begin());
+  return static_cast<std::size_t>(std::search(begin, lines.end(), wanted.begin(), wanted.end()) -
+                                  lines.begin());
 }
 
 void put_line(std::string& out, char mark, std::string_view line) {
@@ -96,7 +101,8 @@ std::vector<std::string_view> lines_with_ends(std::string_view text) {
 std::vector<Hunk> find_hunks(std::string_view before, std::string_view after) {
   std::vector<Hunk> out;
   if (before == after) return out;
-  const std::string diff = tools::unified_diff("f", before, after, std::numeric_limits<std::size_t>::max());
+  const std::string diff = tools::unified_diff("f", before, after,
+                                               std::numeric_limits<std::size_t>::max());
   const auto old_lines = lines_with_ends(before), new_lines = lines_with_ends(after);
   std::size_t i = 0, j = 0;
   bool header = true;  // "--- a/f", "+++ b/f"
@@ -171,7 +177,8 @@ std::optional<std::string> apply_diff(std::string_view before, std::string_view 
       if (mark != '+') wanted.push_back(text);
       if (mark != '-') replacement += text;
     }
-    const std::size_t start = search_start(lines, from, header.substr(std::min<std::size_t>(3, header.size())));
+    const std::size_t start = search_start(lines, from,
+                                           header.substr(std::min<std::size_t>(3, header.size())));
     const std::size_t at = find_lines(lines, start, wanted);
     if (at + wanted.size() > lines.size()) return std::nullopt;
     for (; from < at; ++from) out += lines[from];

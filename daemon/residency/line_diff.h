@@ -1,9 +1,11 @@
-// Diffs that a model reads: no line numbers, three lines of context, the enclosing definition after "@@".
+// Diffs that a model reads: no line numbers, three lines of context, the enclosing definition after
+// "@@".
 //
-// A hunk stands at the first place, after the hunk before it and after the line its "@@" names, where its context and
-// removed lines occur. The writer checks that this is the right place and adds context above the hunk until it is, so a
-// diff without numbers means exactly one text. Every line of a diff begins with ' ', '-', '+', '@' or '\': what a file
-// contains can never be taken for a tag that follows the diff.
+// A hunk stands at the first place, after the hunk before it and after the line its "@@" names,
+// where its context and removed lines occur. The writer checks that this is the right place and
+// adds context above the hunk until it is, so a diff without numbers means exactly one text. Every
+// line of a diff begins with ' ', '-', '+', '@' or '\': what a file contains can never be taken for
+// a tag that follows the diff.
 #pragma once
 
 #include <cstddef>

@@ -132,7 +132,11 @@ std::optional<Notice> read_notice(Reader& in) {
   line.remove_suffix(1);
   const auto tag = parse_tag(line);
   if (!tag) return std::nullopt;
-  Notice out{.path = (*tag)["path"], .from = (*tag)["from"], .sha = (*tag)["sha"], .reason = (*tag)["reason"], .crlf = tag->crlf()};
+  Notice out{.path = (*tag)["path"],
+             .from = (*tag)["from"],
+             .sha = (*tag)["sha"],
+             .reason = (*tag)["reason"],
+             .crlf = tag->crlf()};
   if (tag->name == "file" || (tag->name == "changed" && !tag->alone)) {
     out.kind = tag->name == "file" ? Kind::full : Kind::diff;
     auto body = out.kind == Kind::full ? read_text(in, *tag) : read_diff(in);
@@ -141,8 +145,10 @@ std::optional<Notice> read_notice(Reader& in) {
     return out;
   }
   if (!tag->alone) return std::nullopt;
-  static const std::map<std::string_view, Kind> kinds = {{"reverted", Kind::reverted}, {"deleted", Kind::deleted},
-                                                         {"renamed", Kind::renamed},   {"listed", Kind::listed},
+  static const std::map<std::string_view, Kind> kinds = {{"reverted", Kind::reverted},
+                                                         {"deleted", Kind::deleted},
+                                                         {"renamed", Kind::renamed},
+                                                         {"listed", Kind::listed},
                                                          {"changed", Kind::not_shown}};
   const auto kind = kinds.find(tag->name);
   if (kind == kinds.end()) return std::nullopt;
@@ -156,12 +162,14 @@ std::string write_notice(const Notice& n) {
   const std::string path = quoted(n.path);
   switch (n.kind) {
     case Kind::diff:
-      return fmt::format("<changed path={} sha=\"{}\"{}>\n{}</changed>\n", path, n.sha, n.crlf ? eol(*n.crlf) : "", n.body);
+      return fmt::format("<changed path={} sha=\"{}\"{}>\n{}</changed>\n", path, n.sha,
+                         n.crlf ? eol(*n.crlf) : "", n.body);
     case Kind::full: {
       const bool open = !n.body.empty() && !n.body.ends_with('\n');
       const auto lines = std::count(n.body.begin(), n.body.end(), '\n') + (open ? 1 : 0);
-      return fmt::format("<file path={} lines=\"{}\" sha=\"{}\"{}{}>\n{}{}</file>\n", path, lines, n.sha,
-                         n.crlf.value_or(false) ? eol(true) : "", open ? " end=\"no newline\"" : "", n.body, open ? "\n" : "");
+      return fmt::format("<file path={} lines=\"{}\" sha=\"{}\"{}{}>\n{}{}</file>\n", path, lines,
+                         n.sha, n.crlf.value_or(false) ? eol(true) : "",
+                         open ? " end=\"no newline\"" : "", n.body, open ? "\n" : "");
     }
     case Kind::reverted:
       return fmt::format("<reverted path={} sha=\"{}\"/>\n", path, n.sha);
@@ -182,7 +190,9 @@ tl::expected<std::vector<Notice>, std::string> read_notices(std::string_view tex
   for (Reader in(text); !in.done();) {
     const std::string at(in.peek());
     auto notice = read_notice(in);
-    if (!notice) return tl::unexpected(fmt::format("read what was shown: no notice at `{}`, the {}. one", at, out.size() + 1));
+    if (!notice)
+      return tl::unexpected(
+          fmt::format("read what was shown: no notice at `{}`, the {}. one", at, out.size() + 1));
     out.push_back(std::move(*notice));
   }
   return out;

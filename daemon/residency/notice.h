@@ -1,6 +1,7 @@
 // What a model is told about one file that changed, as text and back.
 //
-//   <changed path="a.cc" sha="1a2b3c4d">       a diff (line_diff.h) against the last text shown of the file
+//   <changed path="a.cc" sha="1a2b3c4d">       a diff (line_diff.h) against the last text shown of
+//   the file
 //   @@ int main() {
 //    ...
 //   </changed>
@@ -11,10 +12,12 @@
 //   <deleted path="a.cc"/>
 //   <renamed path="b.cc" from="a.cc"/>         with its text
 //   <listed path="a.bin" reason="binary"/>     it exists; its text is never shown
-//   <changed path="a.cc" not shown/>           read it; "src/": anything below may have changed; "./": anything at all
+//   <changed path="a.cc" not shown/>           read it; "src/": anything below may have changed;
+//   "./": anything at all
 //
-// Unambiguous whatever files contain: a whole text has the number of lines its header says, a diff's lines have marks,
-// and values are quoted. eol="crlf" or "lf" notes the line ends on disk, end="no newline" an unfinished last line.
+// Unambiguous whatever files contain: a whole text has the number of lines its header says, a
+// diff's lines have marks, and values are quoted. eol="crlf" or "lf" notes the line ends on disk,
+// end="no newline" an unfinished last line.
 #pragma once
 
 #include <optional>

@@ -8,9 +8,13 @@
 namespace lares::daemon {
 namespace {
 
-bool is_text(const BaseFile* file) { return file && file->source.shown == tools::Shown::full && file->source.text; }
+bool is_text(const BaseFile* file) {
+  return file && file->source.shown == tools::Shown::full && file->source.text;
+}
 
-std::size_t n_lines(const std::string& text) { return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n')); }
+std::size_t n_lines(const std::string& text) {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
 
 std::size_t n_removed(const std::string& before, const std::string& after) {
   std::size_t n = 0;
@@ -24,12 +28,14 @@ std::size_t n_removed(const std::string& before, const std::string& after) {
 
 std::int64_t overlay_tokens_max(std::int64_t budget_tokens, std::int64_t base_tokens) {
   const std::int64_t budget = std::clamp(budget_tokens, kSmallBudget, kLargeBudget);
-  const std::int64_t by_budget =
-      kSmallOverlay + (kLargeOverlay - kSmallOverlay) * (budget - kSmallBudget) / (kLargeBudget - kSmallBudget);
+  const std::int64_t by_budget = kSmallOverlay + (kLargeOverlay - kSmallOverlay) *
+                                                     (budget - kSmallBudget) /
+                                                     (kLargeBudget - kSmallBudget);
   return std::min(by_budget, base_tokens / 4);
 }
 
-Overlay::Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64_t tokens_max, std::uint64_t version)
+Overlay::Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64_t tokens_max,
+                 std::uint64_t version)
     : view_(std::move(base)), count_(std::move(count)), tokens_max_(tokens_max), version_(version) {
   for (const BaseFile& file : view_.base().files) {
     if (is_text(&file)) n_base_lines_ += n_lines(*file.source.text);
@@ -39,7 +45,8 @@ Overlay::Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64
 std::vector<Entry> Overlay::advance(const tools::Workspace& now) {
   const std::int64_t left = tokens_max_ + kEventTokensMax - n_tokens_;
   // The last marker's tokens are kept back, so that the bound holds whatever happens.
-  const TellOptions options{.tokens_max = std::max<std::int64_t>(0, std::min(kEventTokensMax, left) - kLastMarkerTokens)};
+  const TellOptions options{
+      .tokens_max = std::max<std::int64_t>(0, std::min(kEventTokensMax, left) - kLastMarkerTokens)};
   Told told = tell(view_, now, count_, options);
   if (!told.changed.empty()) ++version_;
   const std::size_t n_before = entries_.size();
@@ -47,10 +54,13 @@ std::vector<Entry> Overlay::advance(const tools::Workspace& now) {
   return {entries_.begin() + static_cast<std::ptrdiff_t>(n_before), entries_.end()};
 }
 
-Overlay Overlay::rebased(std::shared_ptr<const Base> base, const tools::Workspace& now, std::int64_t tokens_max) const {
+Overlay Overlay::rebased(std::shared_ptr<const Base> base, const tools::Workspace& now,
+                         std::int64_t tokens_max) const {
   Overlay out(std::move(base), count_, tokens_max, version_);
   // Not an event: nobody waits for it, and the plan has seen to it that it fits.
-  out.append(tell(out.view_, now, count_, {.tokens_max = tokens_max + kEventTokensMax - kLastMarkerTokens}), now);
+  out.append(tell(out.view_, now, count_,
+                  {.tokens_max = tokens_max + kEventTokensMax - kLastMarkerTokens}),
+             now);
   return out;
 }
 
@@ -60,7 +70,8 @@ void Overlay::append(Told told, const tools::Workspace& now) {
     if (!is_text(file)) continue;
     const auto it = now.find(path);
     const bool known = it != now.end() && it->second.text;
-    const std::size_t n = known ? n_removed(*file->source.text, *it->second.text) : n_lines(*file->source.text);
+    const std::size_t n = known ? n_removed(*file->source.text, *it->second.text)
+                                : n_lines(*file->source.text);
     if (n > 0) {
       stale_lines_[path] = n;
     } else {

@@ -1,4 +1,5 @@
-// What changed since a base: notices appended after it, so that base and overlay together are the workspace as it is.
+// What changed since a base: notices appended after it, so that base and overlay together are the
+// workspace as it is.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +14,15 @@
 
 namespace lares::daemon {
 
-// How many tokens an overlay may reach before a rebase is due, T. Bounded by what the model bears, not by cost: twice the
-// tokens, half the rebases. `budget_tokens` is the window for the repository; between the two given points T grows linearly.
+// How many tokens an overlay may reach before a rebase is due, T. Bounded by what the model bears,
+// not by cost: twice the tokens, half the rebases. `budget_tokens` is the window for the
+// repository; between the two given points T grows linearly.
 inline constexpr std::int64_t kSmallBudget = 384'000, kSmallOverlay = 32'000;
 inline constexpr std::int64_t kLargeBudget = 1'000'000, kLargeOverlay = 64'000;
-std::int64_t overlay_tokens_max(std::int64_t budget_tokens, std::int64_t base_tokens);  // a quarter of the base at most
+std::int64_t overlay_tokens_max(std::int64_t budget_tokens, std::int64_t base_tokens);  // a quarter
+                                                                                        // of the
+                                                                                        // base at
+                                                                                        // most
 
 struct Freshness {
   enum class State {
@@ -35,14 +40,18 @@ struct Freshness {
 class Overlay {
  public:
   // `tokens_max`: T. `version`: what the one before, over another base, had reached.
-  Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64_t tokens_max, std::uint64_t version = 0);
+  Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64_t tokens_max,
+          std::uint64_t version = 0);
 
-  // What to append now, in path order; the version grows by one if anything changed, told or hidden. At most
-  // kEventTokensMax tokens, and never past T + kEventTokensMax in all: what does not fit is marked as changed, not shown.
+  // What to append now, in path order; the version grows by one if anything changed, told or
+  // hidden. At most kEventTokensMax tokens, and never past T + kEventTokensMax in all: what does
+  // not fit is marked as changed, not shown.
   std::vector<Entry> advance(const tools::Workspace& now);
 
-  // The same workspace over another base: one entry per file that this base does not show as it is. Same version.
-  Overlay rebased(std::shared_ptr<const Base> base, const tools::Workspace& now, std::int64_t tokens_max) const;
+  // The same workspace over another base: one entry per file that this base does not show as it is.
+  // Same version.
+  Overlay rebased(std::shared_ptr<const Base> base, const tools::Workspace& now,
+                  std::int64_t tokens_max) const;
 
   std::uint64_t version() const { return version_; }
   std::int64_t n_tokens() const { return n_tokens_; }
@@ -53,8 +62,8 @@ class Overlay {
   const CountTokens& count() const { return count_; }
   Freshness freshness(std::string_view path) const;
 
-  std::size_t n_hidden() const;          // files whose text a rebase would show
-  std::size_t n_stale_lines() const;     // of the base's text, that are no longer so
+  std::size_t n_hidden() const;       // files whose text a rebase would show
+  std::size_t n_stale_lines() const;  // of the base's text, that are no longer so
   std::size_t n_base_lines() const { return n_base_lines_; }
   std::size_t stale_lines_of(const std::string& path) const;
 

@@ -14,17 +14,18 @@ using tools::Shown;
 
 // A changed file, and what becomes of it on either side of the cut.
 struct Dirty {
-  std::int64_t start = 0;         // in the base
-  std::size_t index = 0;          // in Base::files
-  std::int64_t n_entry = 0;       // tokens of its one entry, if it is kept
-  std::int64_t n_more = 0;        // tokens by which the base grows, if it is not
-  std::size_t n_stale = 0;        // lines
+  std::int64_t start = 0;    // in the base
+  std::size_t index = 0;     // in Base::files
+  std::int64_t n_entry = 0;  // tokens of its one entry, if it is kept
+  std::int64_t n_more = 0;   // tokens by which the base grows, if it is not
+  std::size_t n_stale = 0;   // lines
 };
 
 struct Survey {
-  std::vector<Dirty> files;      // that the base shows, in its order
-  std::int64_t n_all = 0;        // tokens of all entries, had they all been shown
-  std::int64_t n_listed = 0;     // entry tokens about what stands in the tree alone: only a new head frees them
+  std::vector<Dirty> files;   // that the base shows, in its order
+  std::int64_t n_all = 0;     // tokens of all entries, had they all been shown
+  std::int64_t n_listed = 0;  // entry tokens about what stands in the tree alone: only a new head
+                              // frees them
   std::int64_t n_new_files = 0;  // tokens by which the base grows wherever the cut is
 };
 
@@ -36,7 +37,8 @@ std::int64_t n_rendered(const tools::SourceFile& file, const CountTokens& count)
 Survey survey(const Overlay& overlay, const tools::Workspace& now) {
   View view(overlay.view().shared_base());
   // Whatever they cost: what is too much to keep is a reason to cut before it.
-  const Told told = tell(view, now, overlay.count(), {.tokens_max = std::numeric_limits<std::int64_t>::max() / 1024});
+  const Told told = tell(view, now, overlay.count(),
+                         {.tokens_max = std::numeric_limits<std::int64_t>::max() / 1024});
   Survey out;
   std::map<std::string, std::int64_t> n_entry;
   for (const Entry& entry : told.entries) {
@@ -50,15 +52,19 @@ Survey survey(const Overlay& overlay, const tools::Workspace& now) {
     const BaseFile* file = view.base_file(path);
     if (file && file->n_tokens > 0) {
       const bool demoted = file->source.shown != Shown::full;
-      const std::int64_t after = it == now.end() ? 0 : demoted ? file->n_tokens : n_rendered(it->second, overlay.count());
-      out.files.push_back({file->start, view.index_of(file), tokens, after - file->n_tokens, overlay.stale_lines_of(path)});
+      const std::int64_t after = it == now.end() ? 0
+                                 : demoted       ? file->n_tokens
+                                                 : n_rendered(it->second, overlay.count());
+      out.files.push_back({file->start, view.index_of(file), tokens, after - file->n_tokens,
+                           overlay.stale_lines_of(path)});
     } else if (!file && it != now.end() && n_rendered(it->second, overlay.count()) > 0) {
       out.n_new_files += n_rendered(it->second, overlay.count());
     } else {
       out.n_listed += tokens;
     }
   }
-  std::sort(out.files.begin(), out.files.end(), [](const Dirty& a, const Dirty& b) { return a.start < b.start; });
+  std::sort(out.files.begin(), out.files.end(),
+            [](const Dirty& a, const Dirty& b) { return a.start < b.start; });
   return out;
 }
 
@@ -95,7 +101,9 @@ RebasePlan plan_at(const Overlay& overlay, const Survey& survey, std::size_t fir
   return out;
 }
 
-std::int64_t frontier_before(std::int64_t position, std::int64_t spacing) { return position / spacing * spacing; }
+std::int64_t frontier_before(std::int64_t position, std::int64_t spacing) {
+  return position / spacing * spacing;
+}
 
 }  // namespace
 
@@ -103,15 +111,19 @@ RebaseReason rebase_reason(const Overlay& overlay, std::chrono::seconds idle) {
   if (overlay.n_tokens() > overlay.tokens_max()) return RebaseReason::overlay;
   if (idle >= kHiddenIdle && overlay.n_hidden() > 0) return RebaseReason::hidden;
   const auto stale = static_cast<double>(overlay.n_stale_lines());
-  if (stale > kStaleLinesMax * static_cast<double>(overlay.n_base_lines())) return RebaseReason::stale;
+  if (stale > kStaleLinesMax * static_cast<double>(overlay.n_base_lines()))
+    return RebaseReason::stale;
   return RebaseReason::none;
 }
 
-std::optional<RebasePlan> plan_rebase(const Overlay& overlay, const tools::Workspace& now, std::int64_t frontier_spacing) {
+std::optional<RebasePlan> plan_rebase(const Overlay& overlay, const tools::Workspace& now,
+                                      std::int64_t frontier_spacing) {
   if (overlay.entries().empty()) return std::nullopt;
   const Survey found = survey(overlay, now);
-  const auto retained_max = static_cast<std::int64_t>(kRetainedShare * static_cast<double>(overlay.tokens_max()));
-  const auto stale_max = static_cast<std::size_t>(kStaleLinesKept * static_cast<double>(overlay.n_base_lines()));
+  const auto retained_max =
+      static_cast<std::int64_t>(kRetainedShare * static_cast<double>(overlay.tokens_max()));
+  const auto stale_max =
+      static_cast<std::size_t>(kStaleLinesKept * static_cast<double>(overlay.n_base_lines()));
   // A new head is always possible; every other cut must be worth more.
   RebasePlan best = plan_at(overlay, found, 0, /*whole=*/true);
   const auto worth = [&](const RebasePlan& plan) {
@@ -140,8 +152,8 @@ std::optional<RebasePlan> worth_at_once(const Overlay& overlay, const tools::Wor
   return plan;
 }
 
-Rebased rebase(const Overlay& overlay, const RebasePlan& plan, const tools::Workspace& now, std::int64_t budget_tokens,
-               const Composer& compose, std::int64_t frontier_spacing) {
+Rebased rebase(const Overlay& overlay, const RebasePlan& plan, const tools::Workspace& now,
+               std::int64_t budget_tokens, const Composer& compose, std::int64_t frontier_spacing) {
   auto base = std::make_shared<const Base>(compose(now, &overlay.base(), plan.n_kept));
   Overlay over = overlay.rebased(base, now, overlay_tokens_max(budget_tokens, base->files_end));
   const std::int64_t from = frontier_before(plan.cut, frontier_spacing);

@@ -33,7 +33,10 @@ std::string mismatch(const Reading::File& known, const tools::SourceFile& file, 
     if (known.text != *file.text) return "has another text";
     return known.crlf == file.crlf ? "" : "has other line ends";
   }
-  if (known.outline) return known.sha == file.blob.substr(0, kShaDigits) && known.crlf == file.crlf ? "" : "has another outline";
+  if (known.outline)
+    return known.sha == file.blob.substr(0, kShaDigits) && known.crlf == file.crlf
+               ? ""
+               : "has another outline";
   if (demoted) return "";
   return file.shown == Shown::path && known.reason == file.reason ? "" : "is listed otherwise";
 }
@@ -61,7 +64,9 @@ void Reading::hide(const std::string& path) {
 }
 
 tl::expected<void, std::string> Reading::apply(const Notice& n) {
-  const auto fail = [&](std::string_view why) { return tl::unexpected(fmt::format("apply what was shown of {}: {}", n.path, why)); };
+  const auto fail = [&](std::string_view why) {
+    return tl::unexpected(fmt::format("apply what was shown of {}: {}", n.path, why));
+  };
   if (n.kind == Kind::not_shown) {
     hide(n.path);
     return {};
@@ -94,13 +99,17 @@ tl::expected<void, std::string> Reading::apply(const Notice& n) {
     case Kind::diff: {
       auto text = apply_diff(file.text, n.body);
       if (!text) return fail("the diff does not fit the last text shown");
-      file = {.whole = true, .text = std::move(*text), .crlf = n.crlf.value_or(file.crlf), .sha = n.sha};
+      file = {.whole = true,
+              .text = std::move(*text),
+              .crlf = n.crlf.value_or(file.crlf),
+              .sha = n.sha};
       break;
     }
     case Kind::not_shown:
       break;
   }
-  if (!tools::blob_sha(file.text).starts_with(n.sha)) return fail(fmt::format("its text is not {}", n.sha));
+  if (!tools::blob_sha(file.text).starts_with(n.sha))
+    return fail(fmt::format("its text is not {}", n.sha));
   return {};
 }
 
@@ -115,7 +124,10 @@ tl::expected<void, std::string> Reading::read(std::string_view text) {
 
 void Reading::saw(const tools::SourceFile& source) {
   if (source.text) {
-    files_[source.path] = {.whole = true, .text = *source.text, .crlf = source.crlf, .sha = source.blob.substr(0, kShaDigits)};
+    files_[source.path] = {.whole = true,
+                           .text = *source.text,
+                           .crlf = source.crlf,
+                           .sha = source.blob.substr(0, kShaDigits)};
   } else if (source.blob.empty() && source.shown == Shown::full) {
     files_[source.path] = {.exists = false};
   }
@@ -123,7 +135,8 @@ void Reading::saw(const tools::SourceFile& source) {
 
 std::string Reading::differs(const tools::Workspace& now) const {
   const auto below = [&](std::string_view path) {
-    return std::any_of(below_.begin(), below_.end(), [&](const std::string& d) { return covers(d, path); });
+    return std::any_of(below_.begin(), below_.end(),
+                       [&](const std::string& d) { return covers(d, path); });
   };
   for (const auto& [path, source] : now) {
     const auto it = files_.find(path);
@@ -134,9 +147,12 @@ std::string Reading::differs(const tools::Workspace& now) const {
     if (it->second.hidden) continue;
     if (!it->second.exists) return path + " is believed to be gone";
     const auto in_base = index_.find(path);
-    const tools::SourceFile* rendered = in_base == index_.end() ? nullptr : &base_.files[in_base->second].source;
+    const tools::SourceFile* rendered = in_base == index_.end()
+                                            ? nullptr
+                                            : &base_.files[in_base->second].source;
     const bool demoted = rendered && rendered->shown != Shown::full && !rendered->blob.empty();
-    if (const std::string why = mismatch(it->second, source, demoted); !why.empty()) return path + " " + why;
+    if (const std::string why = mismatch(it->second, source, demoted); !why.empty())
+      return path + " " + why;
   }
   for (const auto& [path, file] : files_) {
     if (file.exists && !file.hidden && !now.contains(path)) return path + " is gone";

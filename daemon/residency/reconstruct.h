@@ -1,5 +1,6 @@
-// The workspace as a model can know it: rebuilt from the base and from the texts it was shown, and from nothing else.
-// Invariant: base + overlay + updates + what is marked "not shown" = workspace, exactly.
+// The workspace as a model can know it: rebuilt from the base and from the texts it was shown, and
+// from nothing else. Invariant: base + overlay + updates + what is marked "not shown" = workspace,
+// exactly.
 #pragma once
 
 #include <map>
@@ -30,8 +31,8 @@ class Reading {
 
   explicit Reading(const Base& base);
 
-  // Notices, as an overlay appends them or inside one <workspace-update>. An error names the first that does not apply:
-  // a diff that fits nowhere, a text that is not what its sha says.
+  // Notices, as an overlay appends them or inside one <workspace-update>. An error names the first
+  // that does not apply: a diff that fits nowhere, a text that is not what its sha says.
   tl::expected<void, std::string> read(std::string_view text);
   // The model wrote the file itself, or a tool showed it whole. Nothing but a path: it deleted it.
   void saw(const tools::SourceFile& file);

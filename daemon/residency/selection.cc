@@ -9,11 +9,14 @@
 namespace lares::daemon {
 namespace {
 
-constexpr double kPriorRate = 0.02;          // of a file that never changed: between two of those, the shorter one
-constexpr std::int64_t kOutlineShare = 8;    // an eighth of the tokens is kept for outlines, as far as there are any
-constexpr std::int64_t kRestMin = 64;        // with fewer left there is nothing to place
-constexpr std::size_t kTokenBytesMax = 16;   // of a whole file on average: a longer one is not even tokenised
-constexpr int kOutlinesMax = 5'000;          // made in one selection, 5 ms each
+constexpr double kPriorRate = 0.02;  // of a file that never changed: between two of those, the
+                                     // shorter one
+constexpr std::int64_t kOutlineShare = 8;   // an eighth of the tokens is kept for outlines, as far
+                                            // as there are any
+constexpr std::int64_t kRestMin = 64;       // with fewer left there is nothing to place
+constexpr std::size_t kTokenBytesMax = 16;  // of a whole file on average: a longer one is not even
+                                            // tokenised
+constexpr int kOutlinesMax = 5'000;         // made in one selection, 5 ms each
 
 bool is_pinned(const std::string& path, const std::vector<std::string>& pins) {
   return std::ranges::any_of(pins, [&](const std::string& pin) {
@@ -23,11 +26,14 @@ bool is_pinned(const std::string& path, const std::vector<std::string>& pins) {
 
 int rank(const std::string& path, const std::vector<std::string>& pins) {
   if (is_pinned(path, pins)) return 0;
-  if (path == "README" || path == "README.md" || path == "README.rst" || path == "README.txt" || path == "AGENTS.md") return 1;
+  if (path == "README" || path == "README.md" || path == "README.rst" || path == "README.txt" ||
+      path == "AGENTS.md")
+    return 1;
   return path.ends_with("/AGENTS.md") ? 1 : 2;
 }
 
-std::vector<Candidate*> by_worth(std::vector<Candidate>& candidates, const std::vector<std::string>& pins) {
+std::vector<Candidate*> by_worth(std::vector<Candidate>& candidates,
+                                 const std::vector<std::string>& pins) {
   struct Ranked {
     int rank;
     double worth;
@@ -40,7 +46,8 @@ std::vector<Candidate*> by_worth(std::vector<Candidate>& candidates, const std::
   }
   std::ranges::sort(order, [](const Ranked& a, const Ranked& b) {
     if (a.rank != b.rank) return a.rank < b.rank;
-    return a.worth != b.worth ? a.worth > b.worth : a.candidate->source.path < b.candidate->source.path;
+    return a.worth != b.worth ? a.worth > b.worth
+                              : a.candidate->source.path < b.candidate->source.path;
   });
   std::vector<Candidate*> out;
   for (const Ranked& r : order) out.push_back(r.candidate);
@@ -68,7 +75,8 @@ bool all_fit(const std::vector<Candidate*>& order, std::int64_t rest, TokenCache
   return true;
 }
 
-void place(Candidate& c, tools::Shown shown, const std::string& text, std::int64_t& rest, TokenCache& cache) {
+void place(Candidate& c, tools::Shown shown, const std::string& text, std::int64_t& rest,
+           TokenCache& cache) {
   const std::int64_t allowed = rest + c.n_if_path;
   if (is_hopeless(text.size(), allowed)) return;
   Tokens tokens = cache.tokens(text);
@@ -96,8 +104,8 @@ void place_outlines(const std::vector<Candidate*>& order, std::int64_t& rest, To
 
 }  // namespace
 
-std::int64_t select_shown(std::vector<Candidate>& candidates, std::int64_t n_tokens, const std::vector<std::string>& pins,
-                          TokenCache& cache) {
+std::int64_t select_shown(std::vector<Candidate>& candidates, std::int64_t n_tokens,
+                          const std::vector<std::string>& pins, TokenCache& cache) {
   std::int64_t rest = n_tokens;
   for (Candidate& c : candidates) {
     rest -= c.n_if_path;
@@ -106,7 +114,9 @@ std::int64_t select_shown(std::vector<Candidate>& candidates, std::int64_t n_tok
     c.tokens = nullptr;
   }
   const auto order = by_worth(candidates, pins);
-  const std::int64_t reserved = all_fit(order, rest, cache) ? 0 : std::max<std::int64_t>(0, rest) / kOutlineShare;
+  const std::int64_t reserved = all_fit(order, rest, cache)
+                                    ? 0
+                                    : std::max<std::int64_t>(0, rest) / kOutlineShare;
   rest -= reserved;
   for (Candidate* c : order) {
     if (rest < kRestMin && reserved > 0) break;

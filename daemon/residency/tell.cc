@@ -14,7 +14,9 @@ using Kind = Notice::Kind;
 using State = Seen::State;
 
 Entry marker(const std::string& path, const CountTokens& count) {
-  Entry out{.kind = Kind::not_shown, .path = path, .text = write_notice({.kind = Kind::not_shown, .path = path})};
+  Entry out{.kind = Kind::not_shown,
+            .path = path,
+            .text = write_notice({.kind = Kind::not_shown, .path = path})};
   out.n_tokens = count(out.text);
   return out;
 }
@@ -31,13 +33,17 @@ std::string directory_at(const std::string& path, std::size_t depth) {
   return path.substr(0, at);
 }
 
-// As many directories as it takes to name all the paths in so many tokens; in the end "./", whatever that costs.
-std::vector<Entry> collapse(const std::vector<std::string>& paths, std::int64_t tokens_max, const CountTokens& count) {
+// As many directories as it takes to name all the paths in so many tokens; in the end "./",
+// whatever that costs.
+std::vector<Entry> collapse(const std::vector<std::string>& paths, std::int64_t tokens_max,
+                            const CountTokens& count) {
   std::ptrdiff_t depth = 0;
-  for (const std::string& path : paths) depth = std::max(depth, std::count(path.begin(), path.end(), '/'));
+  for (const std::string& path : paths)
+    depth = std::max(depth, std::count(path.begin(), path.end(), '/'));
   for (;; --depth) {
     std::set<std::string> names;
-    for (const std::string& path : paths) names.insert(directory_at(path, static_cast<std::size_t>(depth)));
+    for (const std::string& path : paths)
+      names.insert(directory_at(path, static_cast<std::size_t>(depth)));
     std::vector<Entry> out;
     std::int64_t sum = 0;
     for (const std::string& name : names) {
@@ -61,11 +67,13 @@ struct Mark {
   Entry entry;
 };
 
-std::vector<Mark> marks_of(const std::vector<Change>& changes, const View& view, const CountTokens& count, bool repeat) {
+std::vector<Mark> marks_of(const std::vector<Change>& changes, const View& view,
+                           const CountTokens& count, bool repeat) {
   std::vector<Mark> out;
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const Change& change = changes[i];
-    const bool silent = change.from.empty() && view.seen(change.path).state == State::hidden && (!repeat || !change.file);
+    const bool silent = change.from.empty() && view.seen(change.path).state == State::hidden &&
+                        (!repeat || !change.file);
     if (!silent) out.push_back({i, marker(change.path, count)});
     if (!change.from.empty()) out.push_back({i, marker(change.from, count)});
   }
@@ -73,7 +81,8 @@ std::vector<Mark> marks_of(const std::vector<Change>& changes, const View& view,
 }
 
 // The cheapest first: the most files become known for the tokens there are.
-Choice choose(const std::vector<Change>& changes, const View& view, const CountTokens& count, const TellOptions& options) {
+Choice choose(const std::vector<Change>& changes, const View& view, const CountTokens& count,
+              const TellOptions& options) {
   const auto marks = marks_of(changes, view, count, options.repeat_hidden);
   std::vector<std::int64_t> price(changes.size(), 0);
   std::int64_t all = 0;
@@ -87,14 +96,16 @@ Choice choose(const std::vector<Change>& changes, const View& view, const CountT
     shown_all += change.n_tokens;
     wordless = wordless || change.text.empty();
   }
-  if (!wordless && shown_all <= options.tokens_max) return {std::vector<bool>(changes.size(), true), {}};
+  if (!wordless && shown_all <= options.tokens_max)
+    return {std::vector<bool>(changes.size(), true), {}};
 
   const bool many = all > options.tokens_max / kMarkersShare;
   std::int64_t used = many ? options.tokens_max / kMarkersShare : all;
   std::vector<std::size_t> order(changes.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return changes[a].n_tokens < changes[b].n_tokens; });
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+    return changes[a].n_tokens < changes[b].n_tokens;
+  });
   Choice out{std::vector<bool>(changes.size(), false), {}};
   std::int64_t shown_tokens = 0;
   for (const std::size_t i : order) {
@@ -119,7 +130,8 @@ Choice choose(const std::vector<Change>& changes, const View& view, const CountT
 
 }  // namespace
 
-Told tell(View& view, const tools::Workspace& now, const CountTokens& count, const TellOptions& options) {
+Told tell(View& view, const tools::Workspace& now, const CountTokens& count,
+          const TellOptions& options) {
   std::vector<Change> changes = find_changes(view, now);
   for (Change& change : changes) put_into_words(change, view, count, options.tokens_max);
   Choice choice = choose(changes, view, count, options);
@@ -144,9 +156,13 @@ Told tell(View& view, const tools::Workspace& now, const CountTokens& count, con
     }
     if (!change.from.empty()) view.set(change.from, {});
     view.set(change.path, std::move(change.after));
-    out.entries.push_back({.kind = change.kind, .path = change.path, .text = std::move(change.text), .n_tokens = change.n_tokens});
+    out.entries.push_back({.kind = change.kind,
+                           .path = change.path,
+                           .text = std::move(change.text),
+                           .n_tokens = change.n_tokens});
   }
-  // A directory sorts before what lies in it, "./" before all: files shown below one are known all the same.
+  // A directory sorts before what lies in it, "./" before all: files shown below one are known all
+  // the same.
   std::stable_sort(out.entries.begin(), out.entries.end(), [](const Entry& a, const Entry& b) {
     const bool a_all = a.path == kEverything, b_all = b.path == kEverything;
     return a_all != b_all ? a_all : a.path < b.path;

@@ -1,4 +1,5 @@
-// Bringing a reader up to date: what to append to its prompt so that it knows the workspace as it is now.
+// Bringing a reader up to date: what to append to its prompt so that it knows the workspace as it
+// is now.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,13 @@ namespace lares::daemon {
 
 using CountTokens = std::function<std::int64_t(std::string_view)>;
 
-inline constexpr std::int64_t kEventTokensMax = 16'384;  // of one event, before the next turn can begin
-inline constexpr std::int64_t kFullTextBelow = 400;      // tokens: a file so short is shown whole, which reads better
-inline constexpr std::int64_t kMarkersShare = 4;         // one in so many of an event's tokens may say "not shown"
-inline constexpr std::int64_t kLastMarkerTokens = 32;    // enough for "anything may have changed"
+inline constexpr std::int64_t kEventTokensMax = 16'384;  // of one event, before the next turn can
+                                                         // begin
+inline constexpr std::int64_t kFullTextBelow = 400;      // tokens: a file so short is shown whole,
+                                                         // which reads better
+inline constexpr std::int64_t kMarkersShare = 4;  // one in so many of an event's tokens may say
+                                                  // "not shown"
+inline constexpr std::int64_t kLastMarkerTokens = 32;  // enough for "anything may have changed"
 
 struct Entry {
   Notice::Kind kind = Notice::Kind::full;
@@ -28,17 +32,20 @@ struct Entry {
 };
 
 struct TellOptions {
-  std::int64_t tokens_max = kEventTokensMax;  // exceeded by kLastMarkerTokens at most, whatever changed
+  std::int64_t tokens_max = kEventTokensMax;  // exceeded by kLastMarkerTokens at most, whatever
+                                              // changed
   // Says again of a hidden file that it changed: the reader may have read it in between.
   bool repeat_hidden = false;
 };
 
 struct Told {
   std::vector<Entry> entries;        // in path order
-  std::vector<std::string> changed;  // files that are not as they were, told or silently still hidden
+  std::vector<std::string> changed;  // files that are not as they were, told or silently still
+                                     // hidden
 };
 
 // Afterwards `view` is what the reader knows once it has read the entries.
-Told tell(View& view, const tools::Workspace& now, const CountTokens& count, const TellOptions& options);
+Told tell(View& view, const tools::Workspace& now, const CountTokens& count,
+          const TellOptions& options);
 
 }  // namespace lares::daemon

@@ -51,7 +51,8 @@ bool is_rename(const Change& gone, const Change& come) {
 void pair_renames(std::vector<Change>& changes) {
   std::multimap<std::string, std::size_t> gone;  // by blob
   for (std::size_t i = 0; i < changes.size(); ++i) {
-    if (!changes[i].file && changes[i].before.state == State::text) gone.emplace(changes[i].before.blob, i);
+    if (!changes[i].file && changes[i].before.state == State::text)
+      gone.emplace(changes[i].before.blob, i);
   }
   std::vector<bool> paired(changes.size(), false);
   for (Change& come : changes) {
@@ -88,14 +89,19 @@ std::optional<Notice> diff_of(const Seen& before, const tools::SourceFile& file)
   // Of a hidden file, `crlf` is not what the reader was shown.
   if (before.crlf != file.crlf || before.state == State::hidden) notice.crlf = file.crlf;
   notice.body = write_diff(*before.text, *file.text);
-  // A reader's copy is only as good as what was written: prove it here rather than find out at an edit.
+  // A reader's copy is only as good as what was written: prove it here rather than find out at an
+  // edit.
   if (apply_diff(*before.text, notice.body) != *file.text) return std::nullopt;
   return notice;
 }
 
 void tell_text(Change& change, const CountTokens& count, std::int64_t tokens_max) {
   const tools::SourceFile& file = *change.file;
-  const Notice full{.kind = Kind::full, .path = file.path, .sha = short_sha(file.blob), .body = *file.text, .crlf = file.crlf};
+  const Notice full{.kind = Kind::full,
+                    .path = file.path,
+                    .sha = short_sha(file.blob),
+                    .body = *file.text,
+                    .crlf = file.crlf};
   const bool fits = static_cast<std::int64_t>(file.text->size()) <= tokens_max * kTokenBytesMax;
   const std::int64_t n_full = fits || change.before.text ? count(*file.text) : tokens_max + 1;
   const bool same_text = change.before.text && *change.before.text == *file.text;
@@ -118,23 +124,27 @@ std::vector<Change> find_changes(const View& view, const tools::Workspace& now) 
   std::vector<Change> out;
   for (const auto& [path, file] : now) {
     Seen known = view.seen(path);
-    if (is_news(view, known, file)) out.push_back({.path = path, .file = &file, .before = std::move(known)});
+    if (is_news(view, known, file))
+      out.push_back({.path = path, .file = &file, .before = std::move(known)});
   }
   for (const std::string& path : view.paths()) {
     if (!now.contains(path)) out.push_back({.path = path, .before = view.seen(path)});
   }
-  std::sort(out.begin(), out.end(), [](const Change& a, const Change& b) { return a.path < b.path; });
+  std::sort(out.begin(), out.end(),
+            [](const Change& a, const Change& b) { return a.path < b.path; });
   pair_renames(out);
   return out;
 }
 
-void put_into_words(Change& change, const View& view, const CountTokens& count, std::int64_t tokens_max) {
+void put_into_words(Change& change, const View& view, const CountTokens& count,
+                    std::int64_t tokens_max) {
   if (!change.file) return take(change, {.kind = Kind::deleted, .path = change.path}, count, {});
   const tools::SourceFile& file = *change.file;
   Seen after = whole(file);
   if (!change.from.empty()) {
     after.diff_tokens = change.before.diff_tokens;
-    return take(change, {.kind = Kind::renamed, .path = file.path, .from = change.from}, count, std::move(after));
+    return take(change, {.kind = Kind::renamed, .path = file.path, .from = change.from}, count,
+                std::move(after));
   }
   const Shown shown = shown_to(view, change.before, file);
   const BaseFile* base = view.base_file(file.path);
@@ -152,8 +162,13 @@ void put_into_words(Change& change, const View& view, const CountTokens& count, 
   }
   if (shown == Shown::path) {
     const std::string& reason = file.shown == Shown::path ? file.reason : base->source.reason;
-    after = {.state = State::listed, .blob = file.blob, .crlf = file.crlf, .shown = shown, .reason = reason};
-    return take(change, {.kind = Kind::listed, .path = file.path, .reason = reason}, count, std::move(after));
+    after = {.state = State::listed,
+             .blob = file.blob,
+             .crlf = file.crlf,
+             .shown = shown,
+             .reason = reason};
+    return take(change, {.kind = Kind::listed, .path = file.path, .reason = reason}, count,
+                std::move(after));
   }
   // Of an outline nothing is shown but that it is out of date.
   if (shown == Shown::full && file.text) tell_text(change, count, tokens_max);

@@ -24,7 +24,8 @@ struct Change {
 std::vector<Change> find_changes(const View& view, const tools::Workspace& now);
 
 // Fills in the words, the cheapest that show it. What costs more than `tokens_max` may go without.
-void put_into_words(Change& change, const View& view, const CountTokens& count, std::int64_t tokens_max);
+void put_into_words(Change& change, const View& view, const CountTokens& count,
+                    std::int64_t tokens_max);
 
 // As hidden: what is known of the file is that it is not as before.
 Seen hidden(const Change& change, const View& view);

@@ -45,7 +45,8 @@ Tokens unpacked(const std::string& key, std::string_view bytes, int vocab_size) 
   const auto payload = signed_part.substr(kMagic.size() + kHashBytes);
   std::vector<Token> tokens(payload.size() / 4);
   for (std::size_t i = 0; i < payload.size(); ++i) {
-    tokens[i / 4] |= static_cast<Token>(static_cast<std::uint32_t>(static_cast<unsigned char>(payload[i])) << (8 * (i % 4)));
+    tokens[i / 4] |= static_cast<Token>(
+        static_cast<std::uint32_t>(static_cast<unsigned char>(payload[i])) << (8 * (i % 4)));
   }
   const auto unknown = [&](Token token) { return token < 0 || token >= vocab_size; };
   if (std::ranges::any_of(tokens, unknown)) return nullptr;
@@ -57,7 +58,8 @@ Tokens unpacked(const std::string& key, std::string_view bytes, int vocab_size) 
 TokenCache::TokenCache(const engine::Tokenizer& tokenizer, TokenCacheOptions options)
     : tokenizer_(tokenizer), options_(std::move(options)) {
   if (options_.directory.empty()) return;
-  const std::string kind = tools::blob_sha(fmt::format("{}\n{}\n{}", kRendererVersion, tokenizer.vocab_size(), options_.tokenizer_id));
+  const std::string kind = tools::blob_sha(
+      fmt::format("{}\n{}\n{}", kRendererVersion, tokenizer.vocab_size(), options_.tokenizer_id));
   folder_ = options_.directory + "/" + kind.substr(0, 16);
   std::error_code failed;
   fs::create_directories(folder_, failed);
@@ -137,8 +139,8 @@ void TokenCache::save(const std::string& key, const std::vector<Token>& tokens) 
   if (disk_bytes_ > options_.disk_bytes_max) shrink_directory();
 }
 
-// Counts what is there, other tokenizers' entries and left-over temporaries included, and beyond the bound removes the least
-// recently used down to three quarters of it.
+// Counts what is there, other tokenizers' entries and left-over temporaries included, and beyond
+// the bound removes the least recently used down to three quarters of it.
 void TokenCache::shrink_directory() {
   struct Old {
     fs::file_time_type used;
@@ -148,7 +150,8 @@ void TokenCache::shrink_directory() {
   std::vector<Old> all;
   disk_bytes_ = 0;
   std::error_code failed;
-  for (fs::recursive_directory_iterator it(options_.directory, failed), end; !failed && it != end; it.increment(failed)) {
+  for (fs::recursive_directory_iterator it(options_.directory, failed), end; !failed && it != end;
+       it.increment(failed)) {
     std::error_code gone;
     const auto extension = it->path().extension();
     if ((extension != ".tok" && extension != ".tmp") || !it->is_regular_file(gone)) continue;
@@ -159,7 +162,9 @@ void TokenCache::shrink_directory() {
     disk_bytes_ += bytes;
   }
   if (disk_bytes_ <= options_.disk_bytes_max) return;
-  std::ranges::sort(all, [](const Old& a, const Old& b) { return std::tie(a.used, a.path) < std::tie(b.used, b.path); });
+  std::ranges::sort(all, [](const Old& a, const Old& b) {
+    return std::tie(a.used, a.path) < std::tie(b.used, b.path);
+  });
   for (const Old& old : all) {
     if (disk_bytes_ <= options_.disk_bytes_max / 4 * 3) break;
     std::error_code gone;

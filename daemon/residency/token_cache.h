@@ -16,15 +16,16 @@ namespace lares::daemon {
 struct TokenCacheOptions {
   // What the tokenizer is, for entries that outlive the process: a hash of its tokenizer.json.
   std::string tokenizer_id;
-  std::string directory;                   // "": in memory only. Made when missing; its parent must exist
+  std::string directory;  // "": in memory only. Made when missing; its parent must exist
   std::int64_t tokens_max = 4 << 20;       // in memory; the least recently used go first
   std::int64_t disk_bytes_max = 64 << 20;  // below `directory`
 };
 
 using Tokens = std::shared_ptr<const std::vector<engine::Token>>;
 
-// One thread at a time. The key is the hash of the text itself, and a text is one file's, header included: so equal bytes
-// have equal tokens whatever the path of the entry. An entry on disk that is not whole and right counts as missing.
+// One thread at a time. The key is the hash of the text itself, and a text is one file's, header
+// included: so equal bytes have equal tokens whatever the path of the entry. An entry on disk that
+// is not whole and right counts as missing.
 class TokenCache {
  public:
   TokenCache(const engine::Tokenizer& tokenizer, TokenCacheOptions options);
@@ -52,7 +53,7 @@ class TokenCache {
 
   const engine::Tokenizer& tokenizer_;
   TokenCacheOptions options_;
-  std::string folder_;  // of this tokenizer and renderer, below the directory; "" without one
+  std::string folder_;        // of this tokenizer and renderer, below the directory; "" without one
   std::list<Entry> entries_;  // the most recently used first
   std::unordered_map<std::string, std::list<Entry>::iterator> by_key_;
   std::int64_t tokens_held_ = 0, disk_bytes_ = 0;

@@ -15,9 +15,10 @@ namespace {
 constexpr std::size_t kCountedMin = 8;  // fewer of a kind are named
 
 // From the fullest to the barest.
-constexpr std::array<TreeShape, 9> kShapes = {TreeShape{},        TreeShape{1 << 20, 500}, TreeShape{8, 200},
-                                              TreeShape{6, 200},  TreeShape{5, 100},       TreeShape{4, 100},
-                                              TreeShape{3, 50},   TreeShape{2, 50},        TreeShape{1, 20}};
+constexpr std::array<TreeShape, 9> kShapes = {
+    TreeShape{},       TreeShape{1 << 20, 500}, TreeShape{8, 200},
+    TreeShape{6, 200}, TreeShape{5, 100},       TreeShape{4, 100},
+    TreeShape{3, 50},  TreeShape{2, 50},        TreeShape{1, 20}};
 
 using Entries = std::span<const TreeEntry>;
 
@@ -37,14 +38,18 @@ class Writer {
       const std::string_view rest = std::string_view(entries.front().path).substr(prefix);
       const std::size_t slash = rest.find('/');
       if (slash == std::string_view::npos) {
-        if (n_names++ < shape_.names_max) name(rest, entries.front().reason, depth);
-        else ++n_left_out;
+        if (n_names++ < shape_.names_max)
+          name(rest, entries.front().reason, depth);
+        else
+          ++n_left_out;
         entries = entries.subspan(1);
         continue;
       }
       // All paths that begin alike stand together in bytewise order.
-      const std::string_view begins = std::string_view(entries.front().path).substr(0, prefix + slash + 1);
-      const auto end = std::ranges::find_if(entries, [&](const TreeEntry& e) { return !e.path.starts_with(begins); });
+      const std::string_view begins =
+          std::string_view(entries.front().path).substr(0, prefix + slash + 1);
+      const auto end = std::ranges::find_if(
+          entries, [&](const TreeEntry& e) { return !e.path.starts_with(begins); });
       const auto n = static_cast<std::size_t>(end - entries.begin());
       below(entries.first(n), begins.substr(prefix), prefix + slash + 1, depth);
       entries = entries.subspan(n);
@@ -59,7 +64,8 @@ class Writer {
     if (is_one_kind(entries)) {
       line(fmt::format("{} [{} files: {}]", shown, entries.size(), entries.front().reason), depth);
     } else if (depth + 1 >= shape_.depth_max) {
-      line(fmt::format("{} [{} file{}]", shown, entries.size(), entries.size() == 1 ? "" : "s"), depth);
+      line(fmt::format("{} [{} file{}]", shown, entries.size(), entries.size() == 1 ? "" : "s"),
+           depth);
     } else {
       line(shown, depth);
       directory(entries, prefix, depth + 1);
@@ -77,7 +83,8 @@ class Writer {
 
 }  // namespace
 
-std::string tree_text(const std::vector<TreeEntry>& entries, const TreeShape& shape, const std::vector<std::string>& notes) {
+std::string tree_text(const std::vector<TreeEntry>& entries, const TreeShape& shape,
+                      const std::vector<std::string>& notes) {
   Writer writer(shape);
   writer.directory(entries, 0, 0);
   std::string out = "<tree>\n" + writer.text;
@@ -85,7 +92,8 @@ std::string tree_text(const std::vector<TreeEntry>& entries, const TreeShape& sh
   return out + "</tree>\n";
 }
 
-TreeShape tree_shape(const std::vector<TreeEntry>& entries, std::size_t bytes_max, const std::vector<std::string>& notes) {
+TreeShape tree_shape(const std::vector<TreeEntry>& entries, std::size_t bytes_max,
+                     const std::vector<std::string>& notes) {
   for (const TreeShape& shape : kShapes) {
     if (tree_text(entries, shape, notes).size() <= bytes_max) return shape;
   }

@@ -8,8 +8,11 @@
 namespace lares::daemon {
 namespace {
 
-// Left out of the base for its size alone: what it contains is no secret, and no change of it is news.
-bool is_demoted(const BaseFile& file) { return file.source.shown != tools::Shown::full && !file.source.blob.empty(); }
+// Left out of the base for its size alone: what it contains is no secret, and no change of it is
+// news.
+bool is_demoted(const BaseFile& file) {
+  return file.source.shown != tools::Shown::full && !file.source.blob.empty();
+}
 
 Seen seen_in_base(const BaseFile& file) {
   const tools::SourceFile& source = file.source;
@@ -39,7 +42,8 @@ const BaseFile* View::base_file(std::string_view path) const {
 Seen View::seen(std::string_view path) const {
   if (const auto it = since_.find(path); it != since_.end()) return it->second;
   if (const BaseFile* file = base_file(path)) return seen_in_base(*file);
-  const bool hidden = std::any_of(hidden_below_.begin(), hidden_below_.end(), [&](const std::string& d) { return covers(d, path); });
+  const bool hidden = std::any_of(hidden_below_.begin(), hidden_below_.end(),
+                                  [&](const std::string& d) { return covers(d, path); });
   return {.state = hidden ? Seen::State::hidden : Seen::State::absent};
 }
 
@@ -54,7 +58,8 @@ void View::hide_below(const std::string& directory) {
   }
   // A path that was deleted may be back by the time it matters.
   std::erase_if(since_, [&](const auto& entry) {
-    return entry.second.state == Seen::State::absent && !base_file(entry.first) && covers(directory, entry.first);
+    return entry.second.state == Seen::State::absent && !base_file(entry.first) &&
+           covers(directory, entry.first);
   });
   for (auto& [path, known] : since_) {
     if (covers(directory, path)) known.state = Seen::State::hidden;
@@ -64,7 +69,8 @@ void View::hide_below(const std::string& directory) {
 
 void View::saw(const tools::SourceFile& file) {
   if (file.text) {
-    set(file.path, {.state = Seen::State::text, .text = file.text, .blob = file.blob, .crlf = file.crlf});
+    set(file.path,
+        {.state = Seen::State::text, .text = file.text, .blob = file.blob, .crlf = file.crlf});
   } else if (file.blob.empty() && file.shown == tools::Shown::full) {
     set(file.path, {});
   }
@@ -78,7 +84,8 @@ tools::Shown View::shown_as(const tools::SourceFile& file) const {
 std::vector<std::string> View::paths() const {
   std::vector<std::string> out;
   for (const auto& [path, file] : *index_) {
-    if (!since_.contains(path) && seen_in_base(*file).state != Seen::State::absent) out.push_back(path);
+    if (!since_.contains(path) && seen_in_base(*file).state != Seen::State::absent)
+      out.push_back(path);
   }
   for (const auto& [path, known] : since_) {
     if (known.state != Seen::State::absent) out.push_back(path);
@@ -94,7 +101,8 @@ bool View::is_clean(std::string_view path) const {
   if (it == since_.end()) return true;
   const Seen base = seen_in_base(*file);
   const Seen& now = it->second;
-  return now.state == base.state && now.blob == base.blob && now.crlf == base.crlf && now.reason == base.reason;
+  return now.state == base.state && now.blob == base.blob && now.crlf == base.crlf &&
+         now.reason == base.reason;
 }
 
 }  // namespace lares::daemon

@@ -1,5 +1,5 @@
-// What one reader of an epoch, who began with its base, has been shown since: of the overlay, what every session that
-// begins now starts from; of a pinned session, what that session knows.
+// What one reader of an epoch, who began with its base, has been shown since: of the overlay, what
+// every session that begins now starts from; of a pinned session, what that session knows.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct Seen {
     listed,  // its name is known, and why no more; or its outline
   };
   State state = State::absent;
-  std::shared_ptr<const std::string> text;  // the last shown, of a hidden file too: what the next diff is against
+  std::shared_ptr<const std::string> text;  // the last shown, of a hidden file too: what the next
+                                            // diff is against
   std::string blob;                         // when it was last told, be it that it is hidden
   bool crlf = false;                        // likewise
   tools::Shown shown = tools::Shown::full;
@@ -39,17 +40,21 @@ class View {
   const Base& base() const { return *base_; }
   std::shared_ptr<const Base> shared_base() const { return base_; }
   const BaseFile* base_file(std::string_view path) const;  // nullptr: the base does not know it
-  std::size_t index_of(const BaseFile* file) const { return static_cast<std::size_t>(file - base_->files.data()); }
+  std::size_t index_of(const BaseFile* file) const {
+    return static_cast<std::size_t>(file - base_->files.data());
+  }
 
   Seen seen(std::string_view path) const;
   bool changed(std::string_view path) const { return since_.contains(path); }
   void set(const std::string& path, Seen seen);
   // Everything known below the directory, or of `kEverything`, becomes hidden.
   void hide_below(const std::string& directory);
-  // A tool showed the reader this file whole, or the reader wrote it. A SourceFile of nothing but its path: deleted it.
+  // A tool showed the reader this file whole, or the reader wrote it. A SourceFile of nothing but
+  // its path: deleted it.
   void saw(const tools::SourceFile& file);
 
-  // How the base shows `file`: an outline stands for what is over budget, whatever else could be shown of it.
+  // How the base shows `file`: an outline stands for what is over budget, whatever else could be
+  // shown of it.
   tools::Shown shown_as(const tools::SourceFile& file) const;
 
   const std::map<std::string, Seen, std::less<>>& since() const { return since_; }
@@ -60,7 +65,8 @@ class View {
  private:
   using Index = std::map<std::string, const BaseFile*, std::less<>>;
   std::shared_ptr<const Base> base_;
-  std::shared_ptr<const Index> index_;  // shared by all views of an epoch: a session's own is only what changed
+  std::shared_ptr<const Index> index_;  // shared by all views of an epoch: a session's own is only
+                                        // what changed
   std::map<std::string, Seen, std::less<>> since_;
   std::vector<std::string> hidden_below_;  // directories
 };

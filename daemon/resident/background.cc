@@ -19,7 +19,8 @@ constexpr std::chrono::milliseconds kYield{20};  // before it looks again whethe
 void Background::work() {
   more_ = true;
   if (std::exchange(working_, true)) return;
-  asio::co_spawn(io_, [self = shared_from_this()] { return self->run(); }, asio::detached);
+  asio::co_spawn(
+      io_, [self = shared_from_this()] { return self->run(); }, asio::detached);
 }
 
 void Background::scrub() {
@@ -48,9 +49,11 @@ asio::awaitable<void> Background::pause() {
   co_await timer.async_wait(asio::use_awaitable);
 }
 
-// The next chunk towards `end`, unless somebody waits for the engine; `offers`: what it computes, to sessions.
-asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timeline>& timeline, std::span<const engine::Token> tokens, std::int64_t end,
-                                                   bool offers) {
+// The next chunk towards `end`, unless somebody waits for the engine; `offers`: what it computes,
+// to sessions.
+asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timeline>& timeline,
+                                                   std::span<const engine::Token> tokens,
+                                                   std::int64_t end, bool offers) {
   if (host_.stopping()) co_return Step::failed;
   if (host_.people_wait()) {
     co_await pause();
@@ -61,18 +64,23 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     const std::int64_t chunk = engine.info().n_chunk > 0 ? engine.info().n_chunk : end;
     if (offers || !timeline) {
       const auto best = beginnings_->longest(tokens);  // perhaps a session got further meanwhile
-      if (!timeline || (best && best->tokens().size() > timeline->tokens().size())) timeline = engine.timeline(best);
+      if (!timeline || (best && best->tokens().size() > timeline->tokens().size()))
+        timeline = engine.timeline(best);
     }
     const auto at = static_cast<std::int64_t>(timeline->tokens().size());
-    const std::int64_t to = std::min({end, (at / chunk + 1) * chunk, offers ? beginnings_->next_mark(tokens, at) : end});
+    const std::int64_t to = std::min(
+        {end, (at / chunk + 1) * chunk, offers ? beginnings_->next_mark(tokens, at) : end});
     const auto began = Clock::now();
-    auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), host_.stop_token(), nullptr);
+    auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), host_.stop_token(),
+                            nullptr);
     if (n) host_.evaluated(*n, Clock::now() - began);
-    if (n && offers && beginnings_->next_mark(tokens, to - 1) == to) beginnings_->offer(timeline->prefix(to));
+    if (n && offers && beginnings_->next_mark(tokens, to - 1) == to)
+      beginnings_->offer(timeline->prefix(to));
     return n;
   };
   const auto n = co_await host_.run(piece);
-  if (!n && n.error().code != engine::Errc::cancelled) log_.event("background_failed", {{"root", root_}, {"why", n.error().message}});
+  if (!n && n.error().code != engine::Errc::cancelled)
+    log_.event("background_failed", {{"root", root_}, {"why", n.error().message}});
   co_return n ? Step::done : Step::failed;
 }
 
@@ -83,7 +91,8 @@ asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
   co_await kept_->resume(base, beginnings_);
   while (beginnings_->evaluated(*base) < total) {
     if (!beginnings_->wants(*base)) co_return true;
-    if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed) co_return false;
+    if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed)
+      co_return false;
   }
   co_return true;
 }
@@ -94,7 +103,8 @@ asio::awaitable<bool> Background::scrub_one() {
   const KeptPrefixes::OnDisk kept = co_await kept_->on_disk();
   if (kept.base != scrub_base_.lock()) scrub_.done = 0;
   scrub_base_ = kept.base;
-  const auto next = std::ranges::find_if(kept.extents, [&](const Keeper::Kept& extent) { return extent.begin >= scrub_.done; });
+  const auto next = std::ranges::find_if(
+      kept.extents, [&](const Keeper::Kept& extent) { return extent.begin >= scrub_.done; });
   if (next == kept.extents.end()) {  // all of it, or none is there
     if (!scrub_.asked) scrub_.done = 0;
     scrub_.asked = false;
@@ -102,7 +112,9 @@ asio::awaitable<bool> Background::scrub_one() {
     co_return false;
   }
   const auto tokens = std::span(kept.base->tokens).first(static_cast<std::size_t>(next->end));
-  const auto before = [&] { return beginnings_->longest(tokens.first(static_cast<std::size_t>(next->begin))); };
+  const auto before = [&] {
+    return beginnings_->longest(tokens.first(static_cast<std::size_t>(next->begin)));
+  };
   const auto begin = [&] { return host_.engine()->timeline(before()); };
   std::unique_ptr<engine::Timeline> timeline = co_await host_.run(begin);
   Clock::duration spent{};

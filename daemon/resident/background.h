@@ -1,5 +1,6 @@
-// What nobody waits for: evaluates the bases of a repository while no one else wants the engine, and now and then, or when asked to,
-// evaluates again what is kept on disk, to compare. Gives way within one chunk. On the io executor.
+// What nobody waits for: evaluates the bases of a repository while no one else wants the engine,
+// and now and then, or when asked to, evaluates again what is kept on disk, to compare. Gives way
+// within one chunk. On the io executor.
 #pragma once
 
 #include <chrono>
@@ -19,23 +20,29 @@
 
 namespace lares::daemon {
 
-// Of the engine's time scrubbing takes at most one part in so many, and its first part so long after the start.
+// Of the engine's time scrubbing takes at most one part in so many, and its first part so long
+// after the start.
 inline constexpr int kScrubShare = 100;
 inline constexpr std::chrono::minutes kScrubAfter{10};
 
 class Background : public std::enable_shared_from_this<Background> {
  public:
-  Background(asio::any_io_executor io, EngineHost& host, const Log& log, std::string root, std::shared_ptr<Beginnings> beginnings,
-             std::shared_ptr<KeptPrefixes> kept)
-      : io_(io), host_(host), log_(log), root_(std::move(root)), beginnings_(std::move(beginnings)), kept_(std::move(kept)) {}
+  Background(asio::any_io_executor io, EngineHost& host, const Log& log, std::string root,
+             std::shared_ptr<Beginnings> beginnings, std::shared_ptr<KeptPrefixes> kept)
+      : io_(io),
+        host_(host),
+        log_(log),
+        root_(std::move(root)),
+        beginnings_(std::move(beginnings)),
+        kept_(std::move(kept)) {}
 
   void work();   // begins, or looks again, when there may be something to do
   void scrub();  // all of what is kept, from its beginning
 
   struct Scrub {
-    bool asked = false;      // until it has seen everything once
-    std::int64_t done = 0;   // tokens of what is kept, in this pass
-    std::string found;       // what differed last, or could not be compared
+    bool asked = false;     // until it has seen everything once
+    std::int64_t done = 0;  // tokens of what is kept, in this pass
+    std::string found;      // what differed last, or could not be compared
     int pass = 0;
   };
   const Scrub& scrubbed() const { return scrub_; }
@@ -45,7 +52,8 @@ class Background : public std::enable_shared_from_this<Background> {
   asio::awaitable<bool> evaluate(std::shared_ptr<const Base> base);
   asio::awaitable<bool> scrub_one();
   enum class Step { done, waits, failed };
-  asio::awaitable<Step> step(std::unique_ptr<engine::Timeline>& timeline, std::span<const engine::Token> tokens, std::int64_t end, bool offers);
+  asio::awaitable<Step> step(std::unique_ptr<engine::Timeline>& timeline,
+                             std::span<const engine::Token> tokens, std::int64_t end, bool offers);
   asio::awaitable<void> pause();
 
   asio::any_io_executor io_;

@@ -9,9 +9,13 @@ namespace {
 using engine::PrefixRef;
 using engine::Token;
 
-std::int64_t size_of(const PrefixRef& prefix) { return static_cast<std::int64_t>(prefix->tokens().size()); }
+std::int64_t size_of(const PrefixRef& prefix) {
+  return static_cast<std::int64_t>(prefix->tokens().size());
+}
 
-std::int64_t n_common(std::span<const Token> a, std::span<const Token> b) { return std::ranges::mismatch(a, b).in1 - a.begin(); }
+std::int64_t n_common(std::span<const Token> a, std::span<const Token> b) {
+  return std::ranges::mismatch(a, b).in1 - a.begin();
+}
 
 }  // namespace
 
@@ -30,7 +34,8 @@ bool Beginnings::Chain::add(const PrefixRef& prefix) {
 }
 
 const Beginnings::Chain* Beginnings::chain_of(const Base& base) const {
-  const auto at = std::ranges::find(chains_, &base, [](const Chain& chain) { return chain.base.get(); });
+  const auto at = std::ranges::find(chains_, &base,
+                                    [](const Chain& chain) { return chain.base.get(); });
   return at == chains_.end() ? nullptr : &*at;
 }
 
@@ -53,7 +58,9 @@ void Beginnings::restored(std::vector<PrefixRef> prefixes) {
   if (prefixes.empty()) return;
   const std::lock_guard lock(mutex_);
   for (Chain& chain : chains_) {
-    const std::int64_t n = n_common(prefixes.back()->tokens(), chain.base->tokens);  // the others begin the last
+    const std::int64_t n = n_common(prefixes.back()->tokens(), chain.base->tokens);  // the others
+                                                                                     // begin the
+                                                                                     // last
     for (const PrefixRef& prefix : prefixes)
       if (size_of(prefix) <= n) chain.add(prefix);
   }
@@ -79,7 +86,8 @@ std::vector<PrefixRef> Beginnings::of(const Base& base) const {
 std::shared_ptr<const Base> Beginnings::unfinished() const {
   const std::lock_guard lock(mutex_);
   const auto at = std::ranges::find_if(chains_, [&](const Chain& chain) {
-    return chain.evaluated() < static_cast<std::int64_t>(chain.base->tokens.size()) && !(of_ && of_->wants(*chain.base));
+    return chain.evaluated() < static_cast<std::int64_t>(chain.base->tokens.size()) &&
+           !(of_ && of_->wants(*chain.base));
   });
   return at == chains_.end() ? nullptr : at->base;
 }
@@ -96,13 +104,15 @@ void Beginnings::count(std::int64_t n_found, std::int64_t n_evaluated) {
 
 std::uint64_t Beginnings::pages() const {
   const auto all = held(), theirs = of_ ? of_->held() : std::set<const std::uint8_t*>();
-  return static_cast<std::uint64_t>(std::ranges::count_if(all, [&](const auto* page) { return !theirs.contains(page); }));
+  return static_cast<std::uint64_t>(
+      std::ranges::count_if(all, [&](const auto* page) { return !theirs.contains(page); }));
 }
 
 std::set<const std::uint8_t*> Beginnings::held() const {
   const std::lock_guard lock(mutex_);
   std::set<const std::uint8_t*> pages;
-  for (const Chain& chain : chains_) {  // the longest of a base has all pages of the others but their last
+  for (const Chain& chain : chains_) {  // the longest of a base has all pages of the others but
+                                        // their last
     if (chain.prefixes.empty()) continue;
     const engine::Prefix& longest = *chain.prefixes.back();
     for (std::int64_t i = 0; i < longest.n_pages(); ++i) pages.insert(longest.page(i).data());
@@ -114,10 +124,13 @@ PrefixRef Beginnings::longest(std::span<const Token> ids) {
   const std::lock_guard lock(mutex_);
   PrefixRef best;
   for (const Chain& chain : chains_) {
-    const auto end = std::ranges::upper_bound(chain.prefixes, n_common(ids, chain.base->tokens), {}, size_of);
-    if (end != chain.prefixes.begin() && (!best || size_of(*std::prev(end)) > size_of(best))) best = *std::prev(end);
+    const auto end = std::ranges::upper_bound(chain.prefixes, n_common(ids, chain.base->tokens), {},
+                                              size_of);
+    if (end != chain.prefixes.begin() && (!best || size_of(*std::prev(end)) > size_of(best)))
+      best = *std::prev(end);
   }
-  if (PrefixRef theirs = of_ ? of_->longest(ids) : nullptr; theirs && (!best || size_of(theirs) > size_of(best))) {
+  if (PrefixRef theirs = of_ ? of_->longest(ids) : nullptr;
+      theirs && (!best || size_of(theirs) > size_of(best))) {
     best = theirs;
     for (Chain& chain : chains_)  // theirs may be gone with their next base
       if (n_common(theirs->tokens(), chain.base->tokens) == size_of(theirs)) chain.add(theirs);
@@ -129,8 +142,11 @@ std::int64_t Beginnings::next_mark(std::span<const Token> ids, std::int64_t posi
   const std::lock_guard lock(mutex_);
   std::int64_t next = of_ ? of_->next_mark(ids, position) : kNowhere;
   for (const Chain& chain : chains_) {
-    const std::int64_t mark = next_mark_of(static_cast<std::int64_t>(chain.base->tokens.size()), position);
-    if (mark < next && mark <= static_cast<std::int64_t>(ids.size()) && n_common(ids.first(static_cast<std::size_t>(mark)), chain.base->tokens) == mark) next = mark;
+    const std::int64_t mark = next_mark_of(static_cast<std::int64_t>(chain.base->tokens.size()),
+                                           position);
+    if (mark < next && mark <= static_cast<std::int64_t>(ids.size()) &&
+        n_common(ids.first(static_cast<std::size_t>(mark)), chain.base->tokens) == mark)
+      next = mark;
   }
   return next;
 }
@@ -141,7 +157,9 @@ void Beginnings::offer(PrefixRef prefix) {
   {
     const std::lock_guard lock(mutex_);
     for (Chain& chain : chains_)
-      if (n_common(prefix->tokens(), chain.base->tokens) == size_of(prefix) && chain.add(prefix) && !begins) begins = chain.base;
+      if (n_common(prefix->tokens(), chain.base->tokens) == size_of(prefix) && chain.add(prefix) &&
+          !begins)
+        begins = chain.base;
   }
   if (begins && offered_) offered_(prefix, begins);
   if (of_) of_->offer(std::move(prefix));

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 // Whether it ends where the keeper cuts.
 bool is_kept(const engine::Prefix& prefix, const Base& base) {
   const auto n = static_cast<std::int64_t>(prefix.tokens().size());
-  return n % kKeptPageTokens == 0 || n == static_cast<std::int64_t>(base.tokens.size()) / kKeptStep * kKeptStep;
+  return n % kKeptPageTokens == 0 ||
+         n == static_cast<std::int64_t>(base.tokens.size()) / kKeptStep * kKeptStep;
 }
 
 // Of what its text is tokenised with: the file's hash.
@@ -30,14 +31,17 @@ std::string tokenizer_id(const engine::Engine& engine) {
 
 }  // namespace
 
-KeptPrefixes::KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string stores, std::string root)
+KeptPrefixes::KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string stores,
+                           std::string root)
     : strand_(pool.get_executor()),
       log_(log),
       stores_(std::move(stores)),
       root_(std::move(root)),
       directory_(stores_ + "/" + repository_key(root_)) {}
 
-void KeptPrefixes::lost(const std::string& why) const { log_.event("prefix_lost", {{"root", root_}, {"why", why}}); }
+void KeptPrefixes::lost(const std::string& why) const {
+  log_.event("prefix_lost", {{"root", root_}, {"why", why}});
+}
 
 void KeptPrefixes::said(const tl::expected<void, std::string>& done) const {
   if (!done) log_.event("prefix_not_kept", {{"root", root_}, {"why", done.error()}});
@@ -59,7 +63,8 @@ void KeptPrefixes::open_and_restore(const engine::Engine& engine, std::int64_t t
   std::error_code ec;
   fs::create_directories(stores_, ec);  // where it fails, the keeper says so
   fs::permissions(stores_, fs::perms::owner_all, ec);
-  auto keeper = Keeper::open(directory_, engine, {.base_tokens_max = tokens_max, .tokenizer_id = tokenizer_id(engine)});
+  auto keeper = Keeper::open(directory_, engine,
+                             {.base_tokens_max = tokens_max, .tokenizer_id = tokenizer_id(engine)});
   if (!keeper) {
     log_.event("nothing_kept", {{"root", root_}, {"why", keeper.error()}});
     return;
@@ -67,11 +72,14 @@ void KeptPrefixes::open_and_restore(const engine::Engine& engine, std::int64_t t
   keeper_ = std::move(*keeper);
   mark_store_used(directory_);
   auto restored = keeper_->restore();
-  for (const auto& line : keeper_->notes()) log_.event("prefix_store", {{"root", root_}, {"why", line}});
+  for (const auto& line : keeper_->notes())
+    log_.event("prefix_store", {{"root", root_}, {"why", line}});
   for (const auto& line : keeper_->lost()) lost(line);
   note_usage();
   if (!restored) return;
-  log_.event("prefix_restored", {{"root", root_}, {"tokens", restored->prefixes.back()->tokens().size()}, {"of", restored->base->tokens.size()}});
+  log_.event("prefix_restored", {{"root", root_},
+                                 {"tokens", restored->prefixes.back()->tokens().size()},
+                                 {"of", restored->base->tokens.size()}});
   const std::lock_guard lock(mutex_);
   restored_ = std::move(restored);
 }
@@ -81,7 +89,8 @@ std::optional<Keeper::Restored> KeptPrefixes::take_restored() {
   return std::exchange(restored_, std::nullopt);
 }
 
-asio::awaitable<void> KeptPrefixes::resume(std::shared_ptr<const Base> base, std::shared_ptr<Beginnings> all) {
+asio::awaitable<void> KeptPrefixes::resume(std::shared_ptr<const Base> base,
+                                           std::shared_ptr<Beginnings> all) {
   const auto self = shared_from_this();
   const auto look = [this, base, all] {
     if (keeper_) resume_now(base, *all);
@@ -95,11 +104,16 @@ void KeptPrefixes::resume_now(const std::shared_ptr<const Base>& base, Beginning
   const auto at = std::ranges::find(bases, base, &NumberedBase::base);
   if (at == bases.end()) return;  // only what is written to the disk is looked for there
   const auto known = all.of(*base);
-  auto found = keeper_->resume(base, at->epoch, known, [&](std::int64_t position) { return next_mark_of(static_cast<std::int64_t>(base->tokens.size()), position); });
+  auto found = keeper_->resume(base, at->epoch, known, [&](std::int64_t position) {
+    return next_mark_of(static_cast<std::int64_t>(base->tokens.size()), position);
+  });
   for (const auto& line : keeper_->lost()) lost(line);
   note_usage();
   if (found.empty()) return;
-  log_.event("prefix_resumed", {{"root", root_}, {"from", known.empty() ? 0 : known.back()->tokens().size()}, {"tokens", found.back()->tokens().size()}, {"of", base->tokens.size()}});
+  log_.event("prefix_resumed", {{"root", root_},
+                                {"from", known.empty() ? 0 : known.back()->tokens().size()},
+                                {"tokens", found.back()->tokens().size()},
+                                {"of", base->tokens.size()}});
   all.restored(std::move(found));
 }
 
@@ -135,12 +149,14 @@ void KeptPrefixes::keep(const engine::PrefixRef& prefix, const std::shared_ptr<c
   });
 }
 
-void KeptPrefixes::write(const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some) {
+void KeptPrefixes::write(
+    const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some) {
   if (!keeper_) return;
   const auto bases = wanted();
   for (const auto& [prefix, base] : some) {
     const auto at = std::ranges::find(bases, base, &NumberedBase::base);
-    if (at != bases.end()) said(keeper_->keep(prefix, base, at->epoch));  // else another has taken its place
+    if (at != bases.end())
+      said(keeper_->keep(prefix, base, at->epoch));  // else another has taken its place
   }
   note_usage();
 }
@@ -171,11 +187,14 @@ void KeptPrefixes::offer_again(const Beginnings& all) {
 
 asio::awaitable<KeptPrefixes::OnDisk> KeptPrefixes::on_disk() {
   const auto self = shared_from_this();
-  const auto look = [this] { return keeper_ ? OnDisk{keeper_->base(), keeper_->kept()} : OnDisk{}; };
+  const auto look = [this] {
+    return keeper_ ? OnDisk{keeper_->base(), keeper_->kept()} : OnDisk{};
+  };
   co_return co_await on_disk_pool(strand_, look);
 }
 
-asio::awaitable<tl::expected<void, std::string>> KeptPrefixes::compare(std::shared_ptr<const Base> base, engine::PrefixRef anew, std::int64_t begin) {
+asio::awaitable<tl::expected<void, std::string>> KeptPrefixes::compare(
+    std::shared_ptr<const Base> base, engine::PrefixRef anew, std::int64_t begin) {
   const auto self = shared_from_this();
   const auto look = [this, base, anew, begin]() -> tl::expected<void, std::string> {
     if (!keeper_ || keeper_->base() != base) return {};

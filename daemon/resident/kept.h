@@ -1,5 +1,6 @@
-// The disk side of a resident repository: what of its bases is kept for the next start, brought back at this one, and held against the
-// engine now and then. Each call may come from any thread; the disk is used in turn.
+// The disk side of a resident repository: what of its bases is kept for the next start, brought
+// back at this one, and held against the engine now and then. Each call may come from any thread;
+// the disk is used in turn.
 #pragma once
 
 #include <cstdint>
@@ -27,20 +28,22 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   // Of the repository at `root`, in a folder of its own below `stores`; empty: nothing is kept.
   KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string stores, std::string root);
 
-  // Opens the store and reads what the last daemon left; only the first call does. take_restored() then gives it, once.
+  // Opens the store and reads what the last daemon left; only the first call does. take_restored()
+  // then gives it, once.
   asio::awaitable<void> restore(const engine::Engine& engine, std::int64_t tokens_max);
   std::optional<Keeper::Restored> take_restored();
   void lost(const std::string& why) const;  // what was restored is of no use
 
   // Those whose prefixes are kept; of no others is anything written.
   void bases(const std::vector<NumberedBase>& bases);
-  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);  // written soon
+  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);  // written
+                                                                                        // soon
 
   // Before `base` is evaluated: what of it is on the disk and not in `all` goes there.
   asio::awaitable<void> resume(std::shared_ptr<const Base> base, std::shared_ptr<Beginnings> all);
 
-  // To be called every few minutes: of `all` that is evaluated what the disk refused is offered again, what nothing needs is deleted, and
-  // the store is marked as used.
+  // To be called every few minutes: of `all` that is evaluated what the disk refused is offered
+  // again, what nothing needs is deleted, and the store is marked as used.
   asio::awaitable<void> tend(std::shared_ptr<const Beginnings> all);
 
   // For scrubbing: the base whose prefixes are on the disk, and how its tokens are cut there.
@@ -49,8 +52,11 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
     std::vector<Keeper::Kept> extents;
   };
   asio::awaitable<OnDisk> on_disk();
-  // As Keeper::compare, if `base` is still the one on disk; else nothing is compared and nothing differs.
-  asio::awaitable<tl::expected<void, std::string>> compare(std::shared_ptr<const Base> base, engine::PrefixRef anew, std::int64_t begin);
+  // As Keeper::compare, if `base` is still the one on disk; else nothing is compared and nothing
+  // differs.
+  asio::awaitable<tl::expected<void, std::string>> compare(std::shared_ptr<const Base> base,
+                                                           engine::PrefixRef anew,
+                                                           std::int64_t begin);
 
   Keeper::Usage usage() const;  // as it was noted last, so that nobody waits for the disk
 

@@ -27,16 +27,23 @@ Resident::Resident(ResidentWorld world, std::string root, std::shared_ptr<Reside
     : world_(std::move(world)),
       root_(std::move(root)),
       of_(std::move(of)),
-      // A worktree has no store: nearly all it would write its repository's has, and it is soon gone.
-      kept_(std::make_shared<KeptPrefixes>(*world_.disk, *world_.log, of_ ? "" : world_.store_dir, root_)),
+      // A worktree has no store: nearly all it would write its repository's has, and it is soon
+      // gone.
+      kept_(std::make_shared<KeptPrefixes>(*world_.disk, *world_.log, of_ ? "" : world_.store_dir,
+                                           root_)),
       // Sessions hold the beginnings longer than the daemon holds the rest.
-      beginnings_(std::make_shared<Beginnings>([weak = std::weak_ptr<KeptPrefixes>(kept_)](const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base) {
-        if (const auto kept = weak.lock()) kept->keep(prefix, base);
-      }, of_ ? of_->beginnings_ : nullptr)),
-      background_(std::make_shared<Background>(world_.io, *world_.host, *world_.log, root_, beginnings_, kept_)),
+      beginnings_(std::make_shared<Beginnings>(
+          [weak = std::weak_ptr<KeptPrefixes>(kept_)](const engine::PrefixRef& prefix,
+                                                      const std::shared_ptr<const Base>& base) {
+            if (const auto kept = weak.lock()) kept->keep(prefix, base);
+          },
+          of_ ? of_->beginnings_ : nullptr)),
+      background_(std::make_shared<Background>(world_.io, *world_.host, *world_.log, root_,
+                                               beginnings_, kept_)),
       strand_(world_.disk->get_executor()) {}
 
-std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root, std::shared_ptr<Resident> of) {
+std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root,
+                                         std::shared_ptr<Resident> of) {
   return std::shared_ptr<Resident>(new Resident(std::move(world), std::move(root), std::move(of)));
 }
 
@@ -44,21 +51,28 @@ std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root, 
 std::optional<Keeper::Restored> Resident::lend() {
   const std::lock_guard lock(published_mutex_);
   if (!base_) return std::nullopt;
-  return Keeper::Restored{.base = base_, .epoch = published_.epoch, .prefixes = beginnings_->of(ahead_ ? *ahead_ : *base_), .lost = {}};
+  return Keeper::Restored{.base = base_,
+                          .epoch = published_.epoch,
+                          .prefixes = beginnings_->of(ahead_ ? *ahead_ : *base_),
+                          .lost = {}};
 }
 
 // The last to hold it may be on another thread than the watcher's.
 Resident::~Resident() {
   beginnings_->keep({});  // so that the background stops too
-  if (watcher_) asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
+  if (watcher_)
+    asio::post(world_.io, [watcher = std::shared_ptr<tools::Watcher>(std::move(watcher_))] {});
 }
 
-std::int64_t Resident::tokens_max() const { return std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2); }
+std::int64_t Resident::tokens_max() const {
+  return std::min(world_.tokens_max, world_.host->engine()->info().n_context_max / 2);
+}
 
 void Resident::make_tree() {
   ResidentTree::World world{.host = world_.host, .tokens_max = tokens_max()};
   world.evaluated = [all = beginnings_](const Base& base) { return all->evaluated(base); };
-  world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered, std::shared_ptr<const Base> ahead) {
+  world.on_bases = [all = beginnings_, kept = kept_](const std::vector<NumberedBase>& numbered,
+                                                     std::shared_ptr<const Base> ahead) {
     kept->bases(numbered);
     std::vector<std::shared_ptr<const Base>> bases{numbered.front().base};
     if (ahead) bases.push_back(std::move(ahead));  // evaluated before a base that is only to come
@@ -66,23 +80,28 @@ void Resident::make_tree() {
     all->keep(std::move(bases));
   };
   world.take_kept = [kept = kept_, of = of_] { return of ? of->lend() : kept->take_restored(); };
-  world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) { all->restored(std::move(prefixes)); };
+  world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) {
+    all->restored(std::move(prefixes));
+  };
   world.on_lost = [kept = kept_](const std::string& why) { kept->lost(why); };
   tree_ = std::make_unique<ResidentTree>(root_, std::move(world));
 }
 
 // Brings the tree up to date on the disk pool, and there does `look` with it and the workspace.
 template <class Look>
-asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(bool anew, Look look) {
+asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(
+    bool anew, Look look) {
   const auto self = shared_from_this();
   const Counted looking(n_looking_);
   if (of_ && !has_begun()) {
     auto lending = of_->begin();
-    if (const auto ready = co_await std::move(lending); !ready) world_.log->event("repository_unreadable", {{"root", of_->root_}, {"why", ready.error()}});
+    if (const auto ready = co_await std::move(lending); !ready)
+      world_.log->event("repository_unreadable", {{"root", of_->root_}, {"why", ready.error()}});
   }
   if (!tree_) make_tree();
   co_await kept_->restore(*world_.host->engine(), tokens_max());
-  const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
+  const auto work = [this, anew,
+                     &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
     auto now = tree_->bring_up_to_date(anew);
     if (!now) return tl::unexpected(now.error());
     publish();
@@ -91,16 +110,21 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
   auto seen = co_await on_disk_pool(strand_, work);
   if (!seen) co_return seen;
   background_->work();
-  if (!std::exchange(tended_, true)) asio::co_spawn(world_.io, tend(weak_from_this(), world_), asio::detached);
+  if (!std::exchange(tended_, true))
+    asio::co_spawn(world_.io, tend(weak_from_this(), world_), asio::detached);
   co_return seen;
 }
 
 asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
   const auto self = shared_from_this();
   std::vector<std::string> directories;
-  const auto look = [&directories](ResidentTree& tree, tools::Workspace now) -> tl::expected<Beginning, std::string> {
+  const auto look = [&directories](ResidentTree& tree,
+                                   tools::Workspace now) -> tl::expected<Beginning, std::string> {
     directories = tree.directories();
-    Beginning b{.base = tree.base(), .overlay = {}, .pinned = std::make_shared<Pinned>(tree.overlay()), .files = std::move(now)};
+    Beginning b{.base = tree.base(),
+                .overlay = {},
+                .pinned = std::make_shared<Pinned>(tree.overlay()),
+                .files = std::move(now)};
     for (const Entry& entry : tree.overlay().entries()) b.overlay += entry.text;
     return b;
   };
@@ -109,36 +133,49 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
   co_return beginning;
 }
 
-asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(std::shared_ptr<const std::vector<engine::Token>> ids,
-                                                                                      std::vector<Shown> shown, bool unsure) {
-  const auto look = [ids, &shown, unsure](ResidentTree& tree, tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
+asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(
+    std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown, bool unsure) {
+  const auto look = [ids, &shown, unsure](
+                        ResidentTree& tree,
+                        tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
     const auto& base = tree.base()->tokens;
-    if (unsure || base.size() > ids->size() || !std::equal(base.begin(), base.end(), ids->begin())) {
+    if (unsure || base.size() > ids->size() ||
+        !std::equal(base.begin(), base.end(), ids->begin())) {
       auto unknown = std::make_shared<Pinned>(tree.overlay());
       unknown->view.hide_below(std::string(kEverything));
       return PinnedAgain{std::move(unknown), false};
     }
-    auto pinned = std::make_shared<Pinned>(Overlay(tree.base(), tree.count(), tree.overlay().tokens_max()));
+    auto pinned =
+        std::make_shared<Pinned>(Overlay(tree.base(), tree.count(), tree.overlay().tokens_max()));
     for (const Shown& s : shown) {
       const auto at = now.find(s.path);
-      if (s.blob.empty()) pinned->view.set(s.path, {});
-      else if (s.text && at != now.end() && at->second.text && at->second.blob == s.blob) pinned->view.saw(at->second);
-      else pinned->view.set(s.path, {.state = Seen::State::hidden, .text = nullptr, .blob = s.blob});
+      if (s.blob.empty())
+        pinned->view.set(s.path, {});
+      else if (s.text && at != now.end() && at->second.text && at->second.blob == s.blob)
+        pinned->view.saw(at->second);
+      else
+        pinned->view.set(s.path, {.state = Seen::State::hidden, .text = nullptr, .blob = s.blob});
     }
     return PinnedAgain{std::move(pinned), true};
   };
   co_return co_await up_to_date(/*anew=*/false, look);
 }
 
-asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
-  const auto look = [session, &wrote](ResidentTree& tree, tools::Workspace now) -> tl::expected<Update, std::string> {
-    // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile, or took back, it must be told.
+asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
+    std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
+  const auto look = [session, &wrote](ResidentTree& tree,
+                                      tools::Workspace now) -> tl::expected<Update, std::string> {
+    // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile,
+    // or took back, it must be told.
     std::vector<tools::SourceFile> own;
     for (const Written& w : wrote) {
       const auto at = now.find(w.path);
-      if (w.blob.empty()) session->view.set(w.path, {});
-      else if (at != now.end() && at->second.text && at->second.blob == w.blob) own.push_back(at->second);
-      else session->view.set(w.path, {.state = Seen::State::hidden, .text = nullptr, .blob = w.blob});
+      if (w.blob.empty())
+        session->view.set(w.path, {});
+      else if (at != now.end() && at->second.text && at->second.blob == w.blob)
+        own.push_back(at->second);
+      else
+        session->view.set(w.path, {.state = Seen::State::hidden, .text = nullptr, .blob = w.blob});
     }
     Update update;
     const auto known = session->view.since();
@@ -157,9 +194,13 @@ void Resident::watch(const std::vector<std::string>& directories) {
   if (!watcher_) {
     const std::weak_ptr<Resident> weak = weak_from_this();
     const auto on_change = [weak](const tools::TreeChange&) {
-      if (const auto self = weak.lock()) asio::co_spawn(self->world_.io, [self] { return self->hurry(); }, asio::detached);
+      if (const auto self = weak.lock())
+        asio::co_spawn(
+            self->world_.io, [self] { return self->hurry(); }, asio::detached);
     };
-    const auto on_note = [log = world_.log, root = root_](const std::string& line) { log->event("watcher", {{"root", root}, {"note", line}}); };
+    const auto on_note = [log = world_.log, root = root_](const std::string& line) {
+      log->event("watcher", {{"root", root}, {"note", line}});
+    };
     watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
   }
   watcher_->watch(directories);
@@ -169,10 +210,13 @@ void Resident::watch(const std::vector<std::string>& directories) {
 asio::awaitable<void> Resident::hurry() {
   std::string why;
   try {
-    const auto look = [](ResidentTree& tree, const tools::Workspace&) -> tl::expected<std::vector<std::string>, std::string> { return tree.directories(); };
+    const auto look = [](ResidentTree& tree, const tools::Workspace&)
+        -> tl::expected<std::vector<std::string>, std::string> { return tree.directories(); };
     const auto directories = co_await up_to_date(/*anew=*/false, look);
-    if (directories) watch(*directories);
-    else why = directories.error();
+    if (directories)
+      watch(*directories);
+    else
+      why = directories.error();
   } catch (const std::exception& e) {
     why = e.what();
   }
@@ -190,8 +234,10 @@ asio::awaitable<void> Resident::tend(std::weak_ptr<Resident> weak, ResidentWorld
     try {
       co_await self->kept_->tend(self->beginnings_);
       const auto pending = [&] { return !self->tree_->overlay().entries().empty(); };
-      if (co_await on_disk_pool(self->strand_, pending)) co_await self->hurry();  // a rebase may wait for quiet
-      else self->background_->work();                                             // or what is kept to be scrubbed
+      if (co_await on_disk_pool(self->strand_, pending))
+        co_await self->hurry();  // a rebase may wait for quiet
+      else
+        self->background_->work();  // or what is kept to be scrubbed
     } catch (const std::exception& e) {
       world.log->event("background_failed", {{"root", self->root_}, {"why", e.what()}});
     }
@@ -226,7 +272,9 @@ asio::awaitable<protocol::RepoPrefixResult> Resident::report(bool with_files) {
   {
     const std::lock_guard lock(published_mutex_);
     if (base_) r = published_, r.evaluated = beginnings_->evaluated(*base_);
-    if (ahead_) r.overlay_evaluated = std::max<std::int64_t>(0, beginnings_->evaluated(*ahead_) - r.base_tokens);
+    if (ahead_)
+      r.overlay_evaluated = std::max<std::int64_t>(0,
+                                                   beginnings_->evaluated(*ahead_) - r.base_tokens);
     if (next_) r.next_evaluated = beginnings_->evaluated(*next_);
     if (!with_files) r.files.clear();
   }

@@ -1,5 +1,5 @@
-// One repository, resident: what its sessions begin with and are told. The tree is looked at on the disk pool, one at a time; everything
-// else happens on the io executor.
+// One repository, resident: what its sessions begin with and are told. The tree is looked at on the
+// disk pool, one at a time; everything else happens on the io executor.
 #pragma once
 
 #include <chrono>
@@ -29,7 +29,8 @@
 
 namespace lares::daemon {
 
-// What of the repository may stand before a session, where nothing else is said; a model with a shorter context gives half of it.
+// What of the repository may stand before a session, where nothing else is said; a model with a
+// shorter context gives half of it.
 inline constexpr std::int64_t kResidentTokens = 256 << 10;
 inline constexpr std::chrono::minutes kTendEvery{5};  // the store, and rebases that wait for quiet
 
@@ -38,10 +39,12 @@ struct ResidentWorld {
   asio::thread_pool* disk = nullptr;
   EngineHost* host = nullptr;
   const Log* log = nullptr;
-  std::string store_dir;          // what is evaluated is kept below it, and brought back; empty: it is not
+  std::string store_dir;  // what is evaluated is kept below it, and brought back; empty: it is not
   std::int64_t tokens_max = kResidentTokens;
   std::chrono::milliseconds tend_every = kTendEvery;
-  std::function<std::string(const std::string& root)> worktree_of;  // the repository that a worktree was made from; empty: none. May be null
+  std::function<std::string(const std::string& root)> worktree_of;  // the repository that a
+                                                                    // worktree was made from;
+                                                                    // empty: none. May be null
 };
 
 // A file that a session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
@@ -51,25 +54,31 @@ struct Written {
 
 class Resident : public std::enable_shared_from_this<Resident> {
  public:
-  // `of`: of a worktree made for a session, the repository it was made from. It begins with that one's base and what is evaluated of it.
-  static std::shared_ptr<Resident> make(ResidentWorld world, std::string root, std::shared_ptr<Resident> of = nullptr);
+  // `of`: of a worktree made for a session, the repository it was made from. It begins with that
+  // one's base and what is evaluated of it.
+  static std::shared_ptr<Resident> make(ResidentWorld world, std::string root,
+                                        std::shared_ptr<Resident> of = nullptr);
   ~Resident();
 
   struct Beginning {
     std::shared_ptr<const Base> base;
-    std::string overlay;                     // notices for the first user turn; empty: the base shows everything as it is
-    std::shared_ptr<Pinned> pinned;          // what the session knows then
-    tools::Workspace files;                  // as scanned just now
+    std::string overlay;  // notices for the first user turn; empty: the base shows everything as it
+                          // is
+    std::shared_ptr<Pinned> pinned;  // what the session knows then
+    tools::Workspace files;          // as scanned just now
   };
-  // What a session begins with: the base, rendered if there is none, and what changed up to now. The engine is ready.
+  // What a session begins with: the base, rendered if there is none, and what changed up to now.
+  // The engine is ready.
   asio::awaitable<tl::expected<Beginning, std::string>> begin();
 
   struct Update {
-    std::string text;                   // a <workspace-update>; empty: nothing changed that the session did not write
-    std::vector<std::string> changed;   // the files it tells of
+    std::string text;  // a <workspace-update>; empty: nothing changed that the session did not
+                       // write
+    std::vector<std::string> changed;  // the files it tells of
     tools::Workspace files;
   };
-  asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session, std::vector<Written> wrote);
+  asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session,
+                                                              std::vector<Written> wrote);
 
   // Of a session whose daemon has died: what it had been shown since its base, by path.
   struct Shown {
@@ -78,11 +87,13 @@ class Resident : public std::enable_shared_from_this<Resident> {
   };
   struct PinnedAgain {
     std::shared_ptr<Pinned> pinned;
-    bool base_known = false;  // false: its base is gone, and anything may have changed since it was shown
+    bool base_known = false;  // false: its base is gone, and anything may have changed since it was
+                              // shown
   };
   // `unsure`: what it was shown is not known, whatever its base.
-  asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown,
-                                                                    bool unsure = false);
+  asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(
+      std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown,
+      bool unsure = false);
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }
@@ -101,7 +112,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   bool has_begun();
   asio::awaitable<void> look_at_files();
   template <class Look>
-  asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(bool anew, Look look);
+  asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(
+      bool anew, Look look);
   void watch(const std::vector<std::string>& directories);
   asio::awaitable<void> hurry();
   static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);
@@ -115,7 +127,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   DiskStrand strand_;                   // of tree_
   std::unique_ptr<ResidentTree> tree_;  // made when the engine is there
   int n_looking_ = 0;
-  std::mutex published_mutex_;  // of what follows: the tree as it was last, so that who asks need not wait for it
+  std::mutex published_mutex_;  // of what follows: the tree as it was last, so that who asks need
+                                // not wait for it
   protocol::RepoPrefixResult published_;
   std::shared_ptr<const Base> base_, ahead_, next_;
   std::unique_ptr<tools::Watcher> watcher_;

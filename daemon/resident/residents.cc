@@ -17,14 +17,19 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
   let_go_.erase(root);
   if (!entry.resident) entry.resident = Resident::make(world_, root, of_it);
   const auto resident = entry.resident;
-  const auto bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / kResidentMemoryShare;
+  const auto bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / kResidentMemoryShare;
   const auto bytes = [&] {
-    return std::accumulate(residents_.begin(), residents_.end(), std::uint64_t{0}, [](std::uint64_t sum, const auto& r) { return sum + r.second.resident->page_bytes(); });
+    return std::accumulate(
+        residents_.begin(), residents_.end(), std::uint64_t{0},
+        [](std::uint64_t sum, const auto& r) { return sum + r.second.resident->page_bytes(); });
   };
   let_go_beyond(kResidentsMax, /*worktrees=*/false);
   let_go_beyond(kWorktreeResidentsMax, /*worktrees=*/true);
   while (residents_.size() > 1 && bytes() > bytes_max)
-    let_go(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) { return a.second.asked < b.second.asked; }));
+    let_go(std::min_element(residents_.begin(), residents_.end(), [](const auto& a, const auto& b) {
+      return a.second.asked < b.second.asked;
+    }));
   return resident;
 }
 

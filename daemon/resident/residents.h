@@ -13,14 +13,16 @@ namespace lares::daemon {
 
 // Of several, the one longest not asked for goes first; sessions that run keep theirs.
 inline constexpr std::size_t kResidentsMax = 8;
-inline constexpr std::size_t kWorktreeResidentsMax = 16;  // and of worktrees made for sessions, which share their repository's pages
-inline constexpr std::uint64_t kResidentMemoryShare = 4;  // of the machine's memory, their pages may take one part in so many
+inline constexpr std::size_t kWorktreeResidentsMax = 16;  // and of worktrees made for sessions,
+                                                          // which share their repository's pages
+inline constexpr std::uint64_t kResidentMemoryShare = 4;  // of the machine's memory, their pages
+                                                          // may take one part in so many
 
 class Residents {
  public:
   explicit Residents(ResidentWorld world) : world_(std::move(world)) {}
 
-  std::shared_ptr<Resident> of(const std::string& root);           // made when there is none
+  std::shared_ptr<Resident> of(const std::string& root);          // made when there is none
   std::shared_ptr<Resident> find(const std::string& root) const;  // null: none
   std::vector<std::shared_ptr<Resident>> all() const;
   void forget(const std::string& root) { residents_.erase(root); }  // the directory is to go
@@ -30,7 +32,8 @@ class Residents {
     std::shared_ptr<Resident> resident;
     std::size_t asked = 0;
   };
-  std::map<std::string, std::weak_ptr<Resident>> let_go_;  // somebody may still work with one, and its store is not to be had twice
+  std::map<std::string, std::weak_ptr<Resident>> let_go_;  // somebody may still work with one, and
+                                                           // its store is not to be had twice
   void let_go(std::map<std::string, Entry>::iterator which);
   void let_go_beyond(std::size_t n_max, bool worktrees);
 

@@ -23,24 +23,31 @@ tl::expected<tools::Workspace, std::string> ResidentTree::scan() {
     const engine::Engine& engine = *world_.host->engine();
     cache_ = std::make_unique<TokenCache>(engine.tokenizer(), TokenCacheOptions{});
     head_ = engine.tokenizer().encode(prompt_head(), /*added=*/true);
-    count_ = [&engine](std::string_view text) { return static_cast<std::int64_t>(engine.tokenizer().encode(text, /*added=*/false).size()); };
+    count_ = [&engine](std::string_view text) {
+      return static_cast<std::int64_t>(engine.tokenizer().encode(text, /*added=*/false).size());
+    };
   }
   return std::move(*files);
 }
 
-ComposeOptions ResidentTree::options() const { return {.tokens_max = world_.tokens_max, .pins = {}, .left_out = scanner_.left_out()}; }
+ComposeOptions ResidentTree::options() const {
+  return {.tokens_max = world_.tokens_max, .pins = {}, .left_out = scanner_.left_out()};
+}
 
 Composer ResidentTree::composer() {
   return [this](const tools::Workspace& now, const Base* before, std::size_t n_kept) {
-    return before ? recompose(head_, *before, n_kept, now, rates_, *cache_, options()) : compose(head_, now, rates_, *cache_, options());
+    return before ? recompose(head_, *before, n_kept, now, rates_, *cache_, options())
+                  : compose(head_, now, rates_, *cache_, options());
   };
 }
 
 tl::expected<tools::Workspace, std::string> ResidentTree::bring_up_to_date(bool anew) {
   auto now = scan();
   if (!now) return now;
-  if (!base_) begin_with(*now);
-  else keep_up(*now, anew);
+  if (!base_)
+    begin_with(*now);
+  else
+    keep_up(*now, anew);
   if (overlay_->version() != told_version_) tell_bases();
   return now;
 }
@@ -59,7 +66,9 @@ void ResidentTree::begin_with(const tools::Workspace& now) {
     ++epoch_;
     tell_bases();
   }
-  overlay_.emplace(base_, count_, overlay_tokens_max(world_.tokens_max, static_cast<std::int64_t>(base_->tokens.size())));
+  overlay_.emplace(
+      base_, count_,
+      overlay_tokens_max(world_.tokens_max, static_cast<std::int64_t>(base_->tokens.size())));
   keep_up(now, /*anew=*/true);
 }
 
@@ -69,7 +78,9 @@ bool ResidentTree::is_of_this_prompt(const Keeper::Restored& kept) const {
 }
 
 void ResidentTree::keep_up(const tools::Workspace& now, bool anew) {
-  if (next_ && world_.evaluated(*next_->base) >= static_cast<std::int64_t>(next_->base->tokens.size())) switch_over(now);
+  if (next_ &&
+      world_.evaluated(*next_->base) >= static_cast<std::int64_t>(next_->base->tokens.size()))
+    switch_over(now);
   const std::uint64_t before = overlay_->version();
   overlay_->advance(now);
   if (overlay_->version() != before) changed_ = Clock::now();
@@ -84,9 +95,12 @@ void ResidentTree::keep_up(const tools::Workspace& now, bool anew) {
   }
 }
 
-// Where a base without an overlay takes no longer than people do not notice, it is what every model reads best.
+// Where a base without an overlay takes no longer than people do not notice, it is what every model
+// reads best.
 bool ResidentTree::at_once(const tools::Workspace& now) {
-  const auto quick = [&](std::int64_t n_tokens) { return static_cast<double>(n_tokens) <= kAtOnceSeconds * world_.host->prefill_rate(); };
+  const auto quick = [&](std::int64_t n_tokens) {
+    return static_cast<double>(n_tokens) <= kAtOnceSeconds * world_.host->prefill_rate();
+  };
   std::optional<RebasePlan> plan;
   if (static_cast<std::int64_t>(base_->tokens.size()) <= kPlainTokens) {
     if (quick(static_cast<std::int64_t>(base_->tokens.size()))) plan.emplace();  // all of it anew
@@ -120,12 +134,15 @@ void ResidentTree::tell_bases() {
   world_.on_bases(bases, ahead_);
 }
 
-// Where the overlay's text ends and a task's begins, tokens may be of both: only what two tasks have in common is every session's.
+// Where the overlay's text ends and a task's begins, tokens may be of both: only what two tasks
+// have in common is every session's.
 std::shared_ptr<const Base> ResidentTree::make_ahead() const {
   if (!overlay_ || &overlay_->base() != base_.get() || overlay_->entries().empty()) return nullptr;
   std::string changes;
   for (const Entry& entry : overlay_->entries()) changes += entry.text;
-  const auto ids = [&](const char* task) { return world_.host->engine()->tokenizer().encode(begin_session(changes, root_, task)); };
+  const auto ids = [&](const char* task) {
+    return world_.host->engine()->tokenizer().encode(begin_session(changes, root_, task));
+  };
   const std::vector<engine::Token> one = ids("A"), other = ids("1");
   auto out = std::make_shared<Base>();
   out->tokens = base_->tokens;

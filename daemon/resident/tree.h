@@ -1,5 +1,5 @@
-// A repository as its sessions see it: the base they begin with, what changed since, and the base to come. Blocks on the disk; one
-// thread at a time.
+// A repository as its sessions see it: the base they begin with, what changed since, and the base
+// to come. Blocks on the disk; one thread at a time.
 #pragma once
 
 #include <chrono>
@@ -32,20 +32,26 @@ struct NumberedBase {
 class ResidentTree {
  public:
   struct World {
-    EngineHost* host = nullptr;                                            // its engine is ready when the tree is looked at
-    std::int64_t tokens_max = 0;                                           // of a base
-    std::function<std::int64_t(const Base&)> evaluated;                    // tokens of it
-    // The one that sessions begin with now, then the one to come. `ahead`: the tokens that every session begins with now, what changed since
-    // the base included; null where nothing did.
-    std::function<void(const std::vector<NumberedBase>&, std::shared_ptr<const Base> ahead)> on_bases;
-    std::function<std::optional<Keeper::Restored>()> take_kept;            // what an earlier daemon left, to begin with
-    std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;   // prefixes of the base that on_bases just told of
-    std::function<void(const std::string& why)> on_lost;                   // what was kept is of no use
+    EngineHost* host = nullptr;   // its engine is ready when the tree is looked at
+    std::int64_t tokens_max = 0;  // of a base
+    std::function<std::int64_t(const Base&)> evaluated;  // tokens of it
+    // The one that sessions begin with now, then the one to come. `ahead`: the tokens that every
+    // session begins with now, what changed since the base included; null where nothing did.
+    std::function<void(const std::vector<NumberedBase>&, std::shared_ptr<const Base> ahead)>
+        on_bases;
+    std::function<std::optional<Keeper::Restored>()> take_kept;  // what an earlier daemon left, to
+                                                                 // begin with
+    std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;  // prefixes of the base
+                                                                          // that on_bases just told
+                                                                          // of
+    std::function<void(const std::string& why)> on_lost;  // what was kept is of no use
   };
-  ResidentTree(std::string root, World world) : root_(std::move(root)), world_(std::move(world)), scanner_({.root = root_, .limits = {}}) {}
+  ResidentTree(std::string root, World world)
+      : root_(std::move(root)), world_(std::move(world)), scanner_({.root = root_, .limits = {}}) {}
 
-  // Base and overlay as the working tree is now, which is returned. Where there is none yet it begins with what was kept, else with
-  // what is rendered. `anew`: for a session that begins, which a base without an overlay serves best.
+  // Base and overlay as the working tree is now, which is returned. Where there is none yet it
+  // begins with what was kept, else with what is rendered. `anew`: for a session that begins, which
+  // a base without an overlay serves best.
   tl::expected<tools::Workspace, std::string> bring_up_to_date(bool anew);
 
   // Once it was brought up to date.
@@ -56,7 +62,8 @@ class ResidentTree {
   const CountTokens& count() const { return count_; }
   std::vector<std::string> directories() const { return scanner_.directories(); }
 
-  void describe(protocol::RepoPrefixResult& report, bool with_files) const;  // but for what is evaluated
+  void describe(protocol::RepoPrefixResult& report, bool with_files) const;  // but for what is
+                                                                             // evaluated
 
  private:
   tl::expected<tools::Workspace, std::string> scan();

@@ -14,12 +14,18 @@ constexpr int kTierOfOverlay = -1;  // of files that the base does not have
 
 const char* name_of(Freshness::State state) {
   switch (state) {
-    case Freshness::State::resident: return "full";
-    case Freshness::State::dirty: return "overlay";
-    case Freshness::State::hidden: return "hidden";
-    case Freshness::State::outline: return "outline";
-    case Freshness::State::path_only: return "path";
-    case Freshness::State::absent: return "gone";
+    case Freshness::State::resident:
+      return "full";
+    case Freshness::State::dirty:
+      return "overlay";
+    case Freshness::State::hidden:
+      return "hidden";
+    case Freshness::State::outline:
+      return "outline";
+    case Freshness::State::path_only:
+      return "path";
+    case Freshness::State::absent:
+      return "gone";
   }
   return "";
 }
@@ -34,26 +40,34 @@ void ResidentTree::describe(protocol::RepoPrefixResult& r, bool with_files) cons
   r.n_hidden = static_cast<std::int64_t>(overlay_->n_hidden());
   if (next_) r.next_tokens = static_cast<std::int64_t>(next_->base->tokens.size());
   const auto& left_out = scanner_.left_out();
-  r.left_out.assign(left_out.begin(), left_out.begin() + static_cast<std::ptrdiff_t>(std::min(kLeftOutShown, left_out.size())));
+  r.left_out.assign(left_out.begin(), left_out.begin() + static_cast<std::ptrdiff_t>(std::min(
+                                                             kLeftOutShown, left_out.size())));
   if (with_files) describe_files(r);
 }
 
 void ResidentTree::describe_files(protocol::RepoPrefixResult& r) const {
   std::map<std::string, std::int64_t> told;
   for (const Entry& entry : overlay_->entries()) told[entry.path] += entry.n_tokens;
-  const auto state_of = [&](const std::string& path) { return name_of(overlay_->freshness(path).state); };
+  const auto state_of = [&](const std::string& path) {
+    return name_of(overlay_->freshness(path).state);
+  };
   for (const BaseFile& file : base_->files) {
     const auto at = told.find(file.source.path);
-    r.files.push_back({file.source.path, state_of(file.source.path), file.source.reason, file.tier, file.n_tokens + (at == told.end() ? 0 : at->second)});
+    r.files.push_back({file.source.path, state_of(file.source.path), file.source.reason, file.tier,
+                       file.n_tokens + (at == told.end() ? 0 : at->second)});
     if (at != told.end()) told.erase(at);
   }
-  for (const auto& [path, n] : told) r.files.push_back({path, state_of(path), "", kTierOfOverlay, n});
+  for (const auto& [path, n] : told)
+    r.files.push_back({path, state_of(path), "", kTierOfOverlay, n});
   if (r.files.size() > kFilesReported) {
-    r.left_out.push_back(fmt::format("{} files with fewer tokens are not listed", r.files.size() - kFilesReported));
-    std::stable_sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.n_tokens > b.n_tokens; });
+    r.left_out.push_back(
+        fmt::format("{} files with fewer tokens are not listed", r.files.size() - kFilesReported));
+    std::stable_sort(r.files.begin(), r.files.end(),
+                     [](const auto& a, const auto& b) { return a.n_tokens > b.n_tokens; });
     r.files.resize(kFilesReported);
   }
-  std::sort(r.files.begin(), r.files.end(), [](const auto& a, const auto& b) { return a.path < b.path; });
+  std::sort(r.files.begin(), r.files.end(),
+            [](const auto& a, const auto& b) { return a.path < b.path; });
 }
 
 }  // namespace lares::daemon

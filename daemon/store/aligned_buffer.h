@@ -11,11 +11,16 @@ namespace lares::daemon::store {
 
 inline constexpr std::size_t kDiskAlign = 4096;
 
-constexpr std::size_t disk_aligned(std::size_t n) { return (n + kDiskAlign - 1) / kDiskAlign * kDiskAlign; }
+constexpr std::size_t disk_aligned(std::size_t n) {
+  return (n + kDiskAlign - 1) / kDiskAlign * kDiskAlign;
+}
 
 class AlignedBuffer {
  public:
-  explicit AlignedBuffer(std::size_t n) : n_(n), data_(static_cast<std::byte*>(std::aligned_alloc(kDiskAlign, disk_aligned(n > 0 ? n : 1)))) {
+  explicit AlignedBuffer(std::size_t n)
+      : n_(n),
+        data_(
+            static_cast<std::byte*>(std::aligned_alloc(kDiskAlign, disk_aligned(n > 0 ? n : 1)))) {
     if (!data_) throw std::bad_alloc();
   }
   std::span<std::byte> span() const { return {data_.get(), n_}; }

@@ -1,4 +1,5 @@
-// XXH3-64: finds bytes that changed by accident, at the speed of memory. Against a wrong order or a foreign file there is chain_hash.h.
+// XXH3-64: finds bytes that changed by accident, at the speed of memory. Against a wrong order or a
+// foreign file there is chain_hash.h.
 #pragma once
 
 #include <cstddef>

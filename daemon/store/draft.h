@@ -1,5 +1,6 @@
-// A file that gets its name when it is complete and durable: NAME.tmp is written and synced, renamed, and its directory synced. A
-// draft that fails anywhere is removed; it is never synced a second time, for the kernel may have dropped what it could not write.
+// A file that gets its name when it is complete and durable: NAME.tmp is written and synced,
+// renamed, and its directory synced. A draft that fails anywhere is removed; it is never synced a
+// second time, for the kernel may have dropped what it could not write.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,7 @@ struct DiskFailure {
 // Why a file cannot be used, and what that says of it.
 struct FileFault {
   enum class Kind {
-    damaged,     // its bytes are wrong, or the device cannot give them back: it goes to quarantine
+    damaged,  // its bytes are wrong, or the device cannot give them back: it goes to quarantine
     missing,
     unreadable,  // for now: too many open files, no memory, no permission. It stays where it is
   };
@@ -35,15 +36,17 @@ inline constexpr std::string_view kDraftSuffix = ".tmp";
 
 class Draft {
  public:
-  static tl::expected<Draft, DiskFailure> create(Disk& disk, const std::string& directory, const std::string& name, Disk::Cache cache,
+  static tl::expected<Draft, DiskFailure> create(Disk& disk, const std::string& directory,
+                                                 const std::string& name, Disk::Cache cache,
                                                  std::uint64_t bytes);
   Draft(Draft&& other) noexcept;
   Draft& operator=(Draft&&) = delete;
   ~Draft();
 
   tl::expected<void, DiskFailure> append(std::span<const std::byte> bytes);
-  // After success the file is there after any crash. A failure of the last step, the directory's sync, leaves the file under its name,
-  // and *named says so: whether it survives a crash is then not known.
+  // After success the file is there after any crash. A failure of the last step, the directory's
+  // sync, leaves the file under its name, and *named says so: whether it survives a crash is then
+  // not known.
   tl::expected<void, DiskFailure> publish(bool* named);
 
  private:
@@ -58,8 +61,10 @@ class Draft {
 };
 
 // Small files, whole.
-tl::expected<void, DiskFailure> publish_file(Disk& disk, const std::string& directory, const std::string& name, std::span<const std::byte> bytes,
-                                             bool* named);
-tl::expected<std::vector<std::byte>, DiskFailure> read_file(Disk& disk, const std::string& path, std::uint64_t bytes_max);
+tl::expected<void, DiskFailure> publish_file(Disk& disk, const std::string& directory,
+                                             const std::string& name,
+                                             std::span<const std::byte> bytes, bool* named);
+tl::expected<std::vector<std::byte>, DiskFailure> read_file(Disk& disk, const std::string& path,
+                                                            std::uint64_t bytes_max);
 
 }  // namespace lares::daemon::store

@@ -1,12 +1,11 @@
-// An extent: up to kExtentTokensMax tokens of a chain with their pages, and the frontier after the last of them, in one immutable file
-// that is named by the chain hash at its end.
+// An extent: up to kExtentTokensMax tokens of a chain with their pages, and the frontier after the
+// last of them, in one immutable file that is named by the chain hash at its end.
 //
-//   header     4 KiB: magic, format, fingerprint, chain_in, chain_out, pos0, n_tokens, sizes; its checksum last
-//   tokens     u32 each
-//   pages      one blob after another, page_bytes each, the last one last_page_bytes
-//   frontier   one blob
-//   sums       a u64 checksum per kBlockBytes of all the above, by offset in the file
-//   footer     4 KiB: magic, bytes in the file, hash256(header, sums); its checksum last
+//   header     4 KiB: magic, format, fingerprint, chain_in, chain_out, pos0, n_tokens, sizes; its
+//   checksum last tokens     u32 each pages      one blob after another, page_bytes each, the last
+//   one last_page_bytes frontier   one blob sums       a u64 checksum per kBlockBytes of all the
+//   above, by offset in the file footer     4 KiB: magic, bytes in the file, hash256(header, sums);
+//   its checksum last
 //
 // Each begins on a multiple of 4 KiB, after zeros. All numbers little-endian.
 #pragma once
@@ -30,15 +29,18 @@ inline constexpr std::size_t kExtentHeadBytes = 4096, kExtentFooterBytes = 4096;
 
 struct ExtentHeader {
   Hash256 fingerprint, chain_in, chain_out;
-  std::uint64_t pos0 = 0;        // tokens before it
-  std::uint32_t n_tokens = 0;    // 1..kExtentTokensMax, a multiple of kExtentTokensStep
-  std::uint64_t page_bytes = 0;  // of every page
-  std::uint64_t last_page_bytes = 0;  // of the last, which is smaller only when it holds fewer than kPageTokens
+  std::uint64_t pos0 = 0;             // tokens before it
+  std::uint32_t n_tokens = 0;         // 1..kExtentTokensMax, a multiple of kExtentTokensStep
+  std::uint64_t page_bytes = 0;       // of every page
+  std::uint64_t last_page_bytes = 0;  // of the last, which is smaller only when it holds fewer than
+                                      // kPageTokens
   std::uint64_t frontier_bytes = 0;   // may be 0
   bool operator==(const ExtentHeader&) const = default;
 
   std::uint32_t n_pages() const { return (n_tokens + kPageTokens - 1) / kPageTokens; }
-  std::uint64_t bytes_of_page(std::uint32_t i) const { return i + 1 == n_pages() ? last_page_bytes : page_bytes; }
+  std::uint64_t bytes_of_page(std::uint32_t i) const {
+    return i + 1 == n_pages() ? last_page_bytes : page_bytes;
+  }
 };
 
 // Where things are, in bytes from the file's beginning.
@@ -58,8 +60,11 @@ void encode_header(const ExtentHeader& header, std::span<std::byte, kExtentHeadB
 Decoded<ExtentHeader> decode_header(std::span<const std::byte> in);
 
 // The sums and the footer, as they follow the frontier. `head` is the encoded header.
-std::vector<std::byte> encode_tail(const ExtentLayout& layout, std::span<const std::byte> head, std::span<const std::uint64_t> sums);
+std::vector<std::byte> encode_tail(const ExtentLayout& layout, std::span<const std::byte> head,
+                                   std::span<const std::uint64_t> sums);
 // The sums. `in` begins at layout.sums_at.
-Decoded<std::vector<std::uint64_t>> decode_tail(const ExtentLayout& layout, std::span<const std::byte> head, std::span<const std::byte> in);
+Decoded<std::vector<std::uint64_t>> decode_tail(const ExtentLayout& layout,
+                                                std::span<const std::byte> head,
+                                                std::span<const std::byte> in);
 
 }  // namespace lares::daemon::store

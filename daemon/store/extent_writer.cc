@@ -18,7 +18,8 @@ constexpr std::size_t kWriteBytes = 8 * kBlockBytes;
 // Collects bytes into writes of kWriteBytes and sums their blocks on the way.
 class Stream {
  public:
-  Stream(Draft& draft, std::uint64_t bytes) : draft_(draft), buffer_(std::min<std::uint64_t>(kWriteBytes, bytes)) {}
+  Stream(Draft& draft, std::uint64_t bytes)
+      : draft_(draft), buffer_(std::min<std::uint64_t>(kWriteBytes, bytes)) {}
 
   tl::expected<void, DiskFailure> add(std::span<const std::byte> bytes) {
     while (!bytes.empty()) {
@@ -63,7 +64,8 @@ std::vector<std::byte> encode_tokens(std::span<const engine::Token> tokens) {
 
 }  // namespace
 
-tl::expected<void, DiskFailure> write_extent(Disk& disk, const std::string& directory, const std::string& name, const ExtentHeader& header,
+tl::expected<void, DiskFailure> write_extent(Disk& disk, const std::string& directory,
+                                             const std::string& name, const ExtentHeader& header,
                                              const ExtentContents& contents) {
   const ExtentLayout layout = layout_of(header);
   auto draft = Draft::create(disk, directory, name, Disk::Cache::direct, layout.total);

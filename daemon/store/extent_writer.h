@@ -15,9 +15,10 @@ struct ExtentContents {
   std::span<const std::byte> frontier;
 };
 
-// `header` describes `contents` exactly. After success the file is durable; after a failure it is not there (or only its leftovers are,
-// when even removing it failed).
-tl::expected<void, DiskFailure> write_extent(Disk& disk, const std::string& directory, const std::string& name, const ExtentHeader& header,
+// `header` describes `contents` exactly. After success the file is durable; after a failure it is
+// not there (or only its leftovers are, when even removing it failed).
+tl::expected<void, DiskFailure> write_extent(Disk& disk, const std::string& directory,
+                                             const std::string& name, const ExtentHeader& header,
                                              const ExtentContents& contents);
 
 }  // namespace lares::daemon::store

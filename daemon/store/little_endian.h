@@ -1,4 +1,5 @@
-// Fixed-width little-endian numbers, written and read one after the other; what every format of the store is made of.
+// Fixed-width little-endian numbers, written and read one after the other; what every format of the
+// store is made of.
 #pragma once
 
 #include <cstddef>

@@ -12,12 +12,17 @@ namespace lares::daemon::store {
 namespace {
 
 constexpr std::string_view kMagic = "lares-manifest\n\x1a";
-constexpr std::size_t kHashBytes = 32, kFixedBytes = 16 + 4 + 4 + 8 + 8 + kHashBytes, kExtentBytes = kHashBytes + 8 + 4 + 4 + 8;
+constexpr std::size_t kHashBytes = 32, kFixedBytes = 16 + 4 + 4 + 8 + 8 + kHashBytes,
+                      kExtentBytes = kHashBytes + 8 + 4 + 4 + 8;
 static_assert(kMagic.size() == 16);
 
-std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> as_bytes(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
-bool same(std::span<const std::byte> a, std::span<const std::byte> b) { return std::equal(a.begin(), a.end(), b.begin(), b.end()); }
+bool same(std::span<const std::byte> a, std::span<const std::byte> b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end());
+}
 
 Hash256 read_hash(LittleEndianReader& in) {
   Hash256 out;
@@ -27,13 +32,15 @@ Hash256 read_hash(LittleEndianReader& in) {
 }
 
 std::string current_line(const Current& current) {
-  return fmt::format("lares-current 1 {} {}", manifest_name(current.epoch), to_hex(current.manifest));
+  return fmt::format("lares-current 1 {} {}", manifest_name(current.epoch),
+                     to_hex(current.manifest));
 }
 
 }  // namespace
 
 std::vector<std::byte> encode_manifest(const Manifest& m) {
-  std::vector<std::byte> out(kFixedBytes + kExtentBytes * m.extents.size() + 8 + m.payload.size() + kHashBytes);
+  std::vector<std::byte> out(kFixedBytes + kExtentBytes * m.extents.size() + 8 + m.payload.size() +
+                             kHashBytes);
   LittleEndianWriter w(out);
   w.bytes(as_bytes(kMagic));
   w.u32(kManifestFormat);
@@ -56,14 +63,20 @@ std::vector<std::byte> encode_manifest(const Manifest& m) {
 
 tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> in) {
   LittleEndianReader r(in);
-  if (!same(r.bytes(kMagic.size()), as_bytes(kMagic))) return tl::unexpected<std::string>("it does not begin like a manifest");
-  if (in.size() < kFixedBytes + 8 + kHashBytes) return tl::unexpected<std::string>("it is truncated");
-  if (!same(hash256(in.first(in.size() - kHashBytes)).bytes, in.last(kHashBytes))) return tl::unexpected<std::string>("its hash is wrong");
+  if (!same(r.bytes(kMagic.size()), as_bytes(kMagic)))
+    return tl::unexpected<std::string>("it does not begin like a manifest");
+  if (in.size() < kFixedBytes + 8 + kHashBytes)
+    return tl::unexpected<std::string>("it is truncated");
+  if (!same(hash256(in.first(in.size() - kHashBytes)).bytes, in.last(kHashBytes)))
+    return tl::unexpected<std::string>("its hash is wrong");
   // From here on it is what some daemon wrote, if not this version of it.
   if (const std::uint32_t format = r.u32(); format != kManifestFormat)
-    return tl::unexpected(fmt::format("its format is {} and this daemon reads {}", format, kManifestFormat));
+    return tl::unexpected(
+        fmt::format("its format is {} and this daemon reads {}", format, kManifestFormat));
   const std::uint32_t n = r.u32();
-  if (n > kManifestExtentsMax) return tl::unexpected(fmt::format("it names {} extents; {} are possible", n, kManifestExtentsMax));
+  if (n > kManifestExtentsMax)
+    return tl::unexpected(
+        fmt::format("it names {} extents; {} are possible", n, kManifestExtentsMax));
   Manifest m;
   m.epoch = r.u64();
   m.parent = r.u64();
@@ -76,12 +89,15 @@ tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> i
     e.n_tokens = r.u32();
     r.u32();
     e.bytes = r.u64();
-    if (e.pos0 != pos) return tl::unexpected(fmt::format("its extent {} begins at {} and not at {}", i, e.pos0, pos));
+    if (e.pos0 != pos)
+      return tl::unexpected(
+          fmt::format("its extent {} begins at {} and not at {}", i, e.pos0, pos));
     pos += e.n_tokens;
     m.extents.push_back(e);
   }
   const std::uint64_t n_payload = r.u64();
-  if (!r.ok() || n_payload > kPayloadBytesMax || in.size() - r.at() != n_payload + kHashBytes) return tl::unexpected<std::string>("its sizes contradict each other");
+  if (!r.ok() || n_payload > kPayloadBytesMax || in.size() - r.at() != n_payload + kHashBytes)
+    return tl::unexpected<std::string>("its sizes contradict each other");
   const auto payload = r.bytes(n_payload);
   m.payload.assign(payload.begin(), payload.end());
   return m;
@@ -91,12 +107,17 @@ std::string manifest_name(std::uint64_t epoch) { return fmt::format("epoch-{:06}
 
 std::uint64_t epoch_of_manifest_name(std::string_view name) {
   constexpr std::string_view kBegin = "epoch-", kEnd = ".man";
-  if (!name.starts_with(kBegin) || !name.ends_with(kEnd) || name.size() < kBegin.size() + kEnd.size()) return 0;
-  const std::string_view digits = name.substr(kBegin.size(), name.size() - kBegin.size() - kEnd.size());
+  if (!name.starts_with(kBegin) || !name.ends_with(kEnd) ||
+      name.size() < kBegin.size() + kEnd.size())
+    return 0;
+  const std::string_view digits = name.substr(kBegin.size(),
+                                              name.size() - kBegin.size() - kEnd.size());
   std::uint64_t epoch = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), epoch);
   // The name must be the one this epoch gets: not two names for one.
-  if (error != std::errc() || end != digits.data() + digits.size() || epoch > kEpochMax || manifest_name(epoch) != name) return 0;
+  if (error != std::errc() || end != digits.data() + digits.size() || epoch > kEpochMax ||
+      manifest_name(epoch) != name)
+    return 0;
   return epoch;
 }
 
@@ -108,7 +129,8 @@ std::string encode_current(const Current& current) {
 tl::expected<Current, std::string> decode_current(std::string_view line) {
   constexpr std::string_view kBegin = "lares-current 1 ";
   constexpr std::size_t kHex = 64, kSum = 16;
-  if (line.size() < kBegin.size() + kHex + kSum + 3 || !line.starts_with(kBegin)) return tl::unexpected<std::string>("it does not begin like a CURRENT of this format");
+  if (line.size() < kBegin.size() + kHex + kSum + 3 || !line.starts_with(kBegin))
+    return tl::unexpected<std::string>("it does not begin like a CURRENT of this format");
   const std::size_t name_bytes = line.size() - kBegin.size() - kHex - kSum - 3;
   Current out;
   out.epoch = epoch_of_manifest_name(line.substr(kBegin.size(), name_bytes));

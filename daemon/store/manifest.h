@@ -1,5 +1,7 @@
-// A manifest: one commit of the store, which names the extents of a chain in order and carries what the caller wants back with them.
-//   magic, format, epoch, parent, fingerprint, n_extents, {chain_out, pos0, n_tokens, 0, bytes}*, n_payload, payload, hash256 of all that
+// A manifest: one commit of the store, which names the extents of a chain in order and carries what
+// the caller wants back with them.
+//   magic, format, epoch, parent, fingerprint, n_extents, {chain_out, pos0, n_tokens, 0, bytes}*,
+//   n_payload, payload, hash256 of all that
 // CURRENT is one line of text: the manifest that counts, its hash, and the line's checksum.
 #pragma once
 
@@ -40,7 +42,9 @@ struct Manifest {
 };
 
 std::vector<std::byte> encode_manifest(const Manifest& manifest);
-tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> in);  // or why not, in a few words
+tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> in);  // or why not,
+                                                                                     // in a few
+                                                                                     // words
 
 std::string manifest_name(std::uint64_t epoch);               // epoch-000042.man
 std::uint64_t epoch_of_manifest_name(std::string_view name);  // 0: not such a name

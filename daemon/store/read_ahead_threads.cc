@@ -18,9 +18,11 @@ constexpr int kThreads = 8;  // they only wait for the disk; more than a few kee
 DiskResult<std::size_t> read_block(const FdBlock& block, std::byte* into) {
   std::size_t done = 0;
   while (done < block.bytes) {
-    const ssize_t n = ::pread(block.fd, into + done, block.bytes - done, static_cast<off_t>(block.offset + done));
+    const ssize_t n = ::pread(block.fd, into + done, block.bytes - done,
+                              static_cast<off_t>(block.offset + done));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0 && errno == EINVAL && done % kDiskAlign != 0) break;  // a direct read that ended with the file
+    if (n < 0 && errno == EINVAL && done % kDiskAlign != 0)
+      break;  // a direct read that ended with the file
     if (n < 0) return tl::unexpected(errno);
     if (n == 0) break;
     done += static_cast<std::size_t>(n);
@@ -31,12 +33,16 @@ DiskResult<std::size_t> read_block(const FdBlock& block, std::byte* into) {
 // Blocks that are being read or wait to be handed over; block i lies in slot i % kReadsInFlight.
 class Window {
  public:
-  explicit Window(std::span<const FdBlock> blocks) : blocks_(blocks), memory_(std::min<std::size_t>(blocks.size(), kReadsInFlight) * kBlockBytes) {}
+  explicit Window(std::span<const FdBlock> blocks)
+      : blocks_(blocks),
+        memory_(std::min<std::size_t>(blocks.size(), kReadsInFlight) * kBlockBytes) {}
 
   void work() {
     for (;;) {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stop_ || next_ == blocks_.size() || next_ < taken_ + kReadsInFlight; });
+      changed_.wait(lock, [&] {
+        return stop_ || next_ == blocks_.size() || next_ < taken_ + kReadsInFlight;
+      });
       if (stop_ || next_ == blocks_.size()) return;
       const std::size_t i = next_++;
       lock.unlock();
@@ -53,7 +59,8 @@ class Window {
       changed_.wait(lock, [&] { return ready_[i % kReadsInFlight]; });
       const auto n = results_[i % kReadsInFlight];
       lock.unlock();
-      const bool more = n ? on_block(i, std::span<const std::byte>(slot(i), *n)) : on_block(i, tl::unexpected(n.error()));
+      const bool more = n ? on_block(i, std::span<const std::byte>(slot(i), *n))
+                          : on_block(i, tl::unexpected(n.error()));
       lock.lock();
       ready_[i % kReadsInFlight] = false;
       taken_ = i + 1;
@@ -82,7 +89,8 @@ void read_ahead_threads(std::span<const FdBlock> blocks, const Disk::OnBlock& on
   if (blocks.empty()) return;
   Window window(blocks);
   std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < std::min<std::size_t>(kThreads, blocks.size()); ++i) threads.emplace_back([&] { window.work(); });
+  for (std::size_t i = 0; i < std::min<std::size_t>(kThreads, blocks.size()); ++i)
+    threads.emplace_back([&] { window.work(); });
   window.hand_over(on_block);
 }
 

@@ -60,12 +60,14 @@ class Ring {
   bool ok_;
 };
 
-// The rest of a read that came back short; what stays missing is past the file's end. What the ring could not read is tried once more
-// the plain way, whose error is then the disk's and not that of an old kernel's ring.
+// The rest of a read that came back short; what stays missing is past the file's end. What the ring
+// could not read is tried once more the plain way, whose error is then the disk's and not that of
+// an old kernel's ring.
 DiskResult<std::size_t> finish(const FdBlock& block, std::byte* into, int result) {
   std::size_t done = static_cast<std::size_t>(std::max(result, 0));
   while (done < block.bytes) {
-    const ssize_t n = ::pread(block.fd, into + done, block.bytes - done, static_cast<off_t>(block.offset + done));
+    const ssize_t n = ::pread(block.fd, into + done, block.bytes - done,
+                              static_cast<off_t>(block.offset + done));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EINVAL && done % kDiskAlign != 0) break;
     if (n < 0) return tl::unexpected(errno);
@@ -80,7 +82,9 @@ DiskResult<std::size_t> finish(const FdBlock& block, std::byte* into, int result
 std::size_t read_ahead_uring(std::span<const FdBlock> blocks, const Disk::OnBlock& on_block) {
   if (blocks.empty()) return 0;
   const std::size_t depth = std::min<std::size_t>(blocks.size(), kReadsInFlight);
-  auto memory = std::make_unique<AlignedBuffer>(depth * kBlockBytes);  // outlives the ring, so that nothing is read into freed memory
+  auto memory = std::make_unique<AlignedBuffer>(depth * kBlockBytes);  // outlives the ring, so that
+                                                                       // nothing is read into freed
+                                                                       // memory
   Ring ring;
   if (!ring.ok()) return 0;
   const auto slot = [&](std::size_t i) { return memory->data() + i % depth * kBlockBytes; };
@@ -104,13 +108,15 @@ std::size_t read_ahead_uring(std::span<const FdBlock> blocks, const Disk::OnBloc
   };
   for (std::size_t next = 0; next < blocks.size(); ++next) {
     std::size_t added = 0;
-    for (; started < blocks.size() && started < next + depth; ++started, ++added) ring.start(blocks[started], slot(started), started);
+    for (; started < blocks.size() && started < next + depth; ++started, ++added)
+      ring.start(blocks[started], slot(started), started);
     if (!ring.submit(added, &in_flight)) return ended(next);
     while (!ready[next % depth])
       if (!reap()) return ended(next);
     ready[next % depth] = 0;
     const auto n = finish(blocks[next], slot(next), results[next % depth]);
-    const bool more = n ? on_block(next, std::span<const std::byte>(slot(next), *n)) : on_block(next, tl::unexpected(n.error()));
+    const bool more = n ? on_block(next, std::span<const std::byte>(slot(next), *n))
+                        : on_block(next, tl::unexpected(n.error()));
     if (!more) return ended(blocks.size());
   }
   return blocks.size();

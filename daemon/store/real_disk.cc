@@ -25,7 +25,8 @@ class RealFile final : public File {
   int fd() const { return fd_; }
 
   DiskResult<std::size_t> read(std::span<std::byte> into, std::uint64_t offset) const override {
-    // A direct read that left off the grid ended with the file; the kernel would refuse to go on there.
+    // A direct read that left off the grid ended with the file; the kernel would refuse to go on
+    // there.
     if (direct_ && offset % kDiskAlign != 0) return 0;
     for (;;) {
       const ssize_t n = ::pread(fd_, into.data(), into.size(), static_cast<off_t>(offset));
@@ -42,7 +43,9 @@ class RealFile final : public File {
   }
   // Not posix_fallocate, which writes zeros where the file system cannot.
   DiskResult<> reserve(std::uint64_t bytes) override {
-    if (bytes == 0 || ::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) == 0 || errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR) return {};
+    if (bytes == 0 || ::fallocate(fd_, 0, 0, static_cast<off_t>(bytes)) == 0 ||
+        errno == EOPNOTSUPP || errno == ENOSYS || errno == EINTR)
+      return {};
     return failed();
   }
   DiskResult<> sync() override { return ::fdatasync(fd_) == 0 ? DiskResult<>() : failed(); }
@@ -64,11 +67,15 @@ class RealDisk final : public Disk {
   DiskResult<std::unique_ptr<File>> create(const std::string& path, Cache cache) override {
     return open_file(path, O_RDWR | O_CREAT | O_EXCL, cache);
   }
-  DiskResult<std::unique_ptr<File>> open(const std::string& path, Cache cache) override { return open_file(path, O_RDONLY, cache); }
+  DiskResult<std::unique_ptr<File>> open(const std::string& path, Cache cache) override {
+    return open_file(path, O_RDONLY, cache);
+  }
   DiskResult<> rename(const std::string& from, const std::string& to) override {
     return ::rename(from.c_str(), to.c_str()) == 0 ? DiskResult<>() : failed();
   }
-  DiskResult<> unlink(const std::string& path) override { return ::unlink(path.c_str()) == 0 ? DiskResult<>() : failed(); }
+  DiskResult<> unlink(const std::string& path) override {
+    return ::unlink(path.c_str()) == 0 ? DiskResult<>() : failed();
+  }
 
   DiskResult<> make_dir(const std::string& path) override {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return failed();
@@ -100,8 +107,11 @@ class RealDisk final : public Disk {
       if (!entry) break;
       const std::string name = entry->d_name;
       struct stat st {};
-      if (name == "." || name == ".." || ::fstatat(::dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-      if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) out.push_back({name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size)});
+      if (name == "." || name == ".." ||
+          ::fstatat(::dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+        continue;
+      if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode))
+        out.push_back({name, S_ISDIR(st.st_mode), static_cast<std::uint64_t>(st.st_size)});
     }
     const int error = errno;
     ::closedir(dir);
@@ -120,14 +130,18 @@ class RealDisk final : public Disk {
   void read_blocks(std::span<const BlockRead> blocks, const OnBlock& on_block) override {
     std::vector<FdBlock> reads;
     reads.reserve(blocks.size());
-    for (const BlockRead& b : blocks) reads.push_back({static_cast<const RealFile*>(b.file)->fd(), b.offset, b.bytes});
+    for (const BlockRead& b : blocks)
+      reads.push_back({static_cast<const RealFile*>(b.file)->fd(), b.offset, b.bytes});
     const std::size_t done = options_.io_uring ? read_ahead_uring(reads, on_block) : 0;
     read_ahead_threads(std::span(reads).subspan(done),
-                       [&](std::size_t i, DiskResult<std::span<const std::byte>> bytes) { return on_block(done + i, bytes); });
+                       [&](std::size_t i, DiskResult<std::span<const std::byte>> bytes) {
+                         return on_block(done + i, bytes);
+                       });
   }
 
  private:
-  DiskResult<std::unique_ptr<File>> open_file(const std::string& path, int flags, Cache cache) const {
+  DiskResult<std::unique_ptr<File>> open_file(const std::string& path, int flags,
+                                              Cache cache) const {
     flags |= O_CLOEXEC | O_NOFOLLOW;
     if (cache == Cache::direct && options_.direct) {
       const int fd = ::open(path.c_str(), flags | O_DIRECT, 0600);
@@ -146,6 +160,8 @@ class RealDisk final : public Disk {
 
 }  // namespace
 
-std::unique_ptr<Disk> real_disk(const RealDiskOptions& options) { return std::make_unique<RealDisk>(options); }
+std::unique_ptr<Disk> real_disk(const RealDiskOptions& options) {
+  return std::make_unique<RealDisk>(options);
+}
 
 }  // namespace lares::daemon::store

@@ -1,4 +1,5 @@
-// What is deleted, when: after a grace period what nothing reaches, and before that what the cap has no room for.
+// What is deleted, when: after a grace period what nothing reaches, and before that what the cap
+// has no room for.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +13,8 @@ std::set<std::uint64_t> Store::reachable_epochs() const {
   std::set<std::uint64_t> out(pins_.begin(), pins_.end());
   out.insert(current_);
   out.insert(restored_);
-  if (const auto known = epochs_.find(current_); known != epochs_.end()) out.insert(known->second.parent);
+  if (const auto known = epochs_.find(current_); known != epochs_.end())
+    out.insert(known->second.parent);
   return out;
 }
 
@@ -26,8 +28,10 @@ std::set<Hash256> Store::extents_of(const std::set<std::uint64_t>& epochs) const
 }
 
 std::string Store::why_nothing_may_be_deleted() const {
-  if (current_uncertain_) return "whether CURRENT survives a crash is not known; the next commit settles it";
-  if (!current_damage_.empty()) return fmt::format("CURRENT cannot be used ({}); the next commit settles it", current_damage_);
+  if (current_uncertain_)
+    return "whether CURRENT survives a crash is not known; the next commit settles it";
+  if (!current_damage_.empty())
+    return fmt::format("CURRENT cannot be used ({}); the next commit settles it", current_damage_);
   return {};
 }
 
@@ -51,7 +55,10 @@ bool Store::delete_oldest_quarantined() {
 }
 
 Result<> Store::pin(std::uint64_t epoch) {
-  if (!epochs_.contains(epoch)) return tl::unexpected(Error{Errc::not_found, fmt::format("pin epoch {} of {}: it is not in the store", epoch, directory_)});
+  if (!epochs_.contains(epoch))
+    return tl::unexpected(
+        Error{Errc::not_found,
+              fmt::format("pin epoch {} of {}: it is not in the store", epoch, directory_)});
   pins_.insert(epoch);
   return {};
 }
@@ -74,7 +81,9 @@ Usage Store::usage() const {
 }
 
 Result<GcReport> Store::gc() {
-  if (auto why = why_nothing_may_be_deleted(); !why.empty()) return tl::unexpected(Error{Errc::damaged, fmt::format("clean the store {}: {}", directory_, why)});
+  if (auto why = why_nothing_may_be_deleted(); !why.empty())
+    return tl::unexpected(
+        Error{Errc::damaged, fmt::format("clean the store {}: {}", directory_, why)});
   const auto now = options_.now();
   GcReport report;
   // Whether it goes now; else when it was first seen unreachable is kept.
@@ -109,10 +118,14 @@ Result<GcReport> Store::gc() {
 }
 
 Result<> Store::make_room(std::uint64_t bytes, std::string_view attempted) {
-  const auto fits = [&] { return options_.bytes_max == 0 || usage().bytes + bytes <= options_.bytes_max; };
+  const auto fits = [&] {
+    return options_.bytes_max == 0 || usage().bytes + bytes <= options_.bytes_max;
+  };
   const auto full = [&](const std::string& why) {
-    return tl::unexpected(Error{Errc::over_cap, fmt::format("{}: {} more bytes to the {} of {} do not fit the cap of {}{}; raise it", attempted, bytes, usage().bytes,
-                                                            directory_, options_.bytes_max, why)});
+    return tl::unexpected(
+        Error{Errc::over_cap,
+              fmt::format("{}: {} more bytes to the {} of {} do not fit the cap of {}{}; raise it",
+                          attempted, bytes, usage().bytes, directory_, options_.bytes_max, why)});
   };
   while (!fits() && delete_oldest_quarantined()) {
   }

@@ -37,7 +37,8 @@ std::string command_of(const BenchRequest& q, const char* part, int threads) {
   std::string line = fmt::format("lares bench {} --shape {} --threads {} --seconds {:g}", part,
                                  q.shape, threads, q.seconds);
   if (!q.impl.empty()) line += " --impl " + q.impl;
-  if (!q.match.empty() && std::strcmp(part, "kernels") == 0) line += fmt::format(" --match \"{}\"", q.match);
+  if (!q.match.empty() && std::strcmp(part, "kernels") == 0)
+    line += fmt::format(" --match \"{}\"", q.match);
   if (std::strcmp(part, "decode") == 0 || std::strcmp(part, "prefill") == 0)
     line += fmt::format(" --memory {:g}", q.memory_gb);
   if (std::strcmp(part, "prefill") == 0) line += fmt::format(" --tokens {}", q.tokens);
@@ -63,9 +64,9 @@ Result<BenchReport> run_bench(const BenchRequest& q, const BenchProgress& progre
   const int threads = q.threads > 0 ? q.threads : kernels::usable_cpus();
   bench::LayerPlan plan;
   if (q.decode || q.prefill) {  // now, not after minutes of kernels
-    const std::int64_t context =
-        q.decode ? *std::max_element(std::begin(bench::kContexts), std::end(bench::kContexts))
-                 : q.tokens;
+    const std::int64_t context = q.decode ? *std::max_element(std::begin(bench::kContexts),
+                                                              std::end(bench::kContexts))
+                                          : q.tokens;
     auto planned = bench::plan_layers(*config, q.memory_gb, context,
                                       q.prefill ? std::min(kChunk, q.tokens) : 1, threads);
     if (!planned) return tl::unexpected(planned.error());
@@ -89,9 +90,14 @@ Result<BenchReport> run_bench(const BenchRequest& q, const BenchProgress& progre
   if (q.kernels) {
     std::vector<bench::Step> kernels = bench::linear_steps(*config);
     for (bench::Step& step : bench::operation_steps()) kernels.push_back(std::move(step));
-    std::erase_if(kernels, [&](const bench::Step& step) { return step.name.find(q.match) == std::string::npos; });
+    std::erase_if(kernels, [&](const bench::Step& step) {
+      return step.name.find(q.match) == std::string::npos;
+    });
     if (kernels.empty())
-      return refused(Errc::bad_argument, fmt::format("bench: no kernel's name holds \"{}\"; fp4, fp8, bf16, f32, indexer, attention and others do", q.match));
+      return refused(Errc::bad_argument,
+                     fmt::format("bench: no kernel's name holds \"{}\"; fp4, fp8, bf16, f32, "
+                                 "indexer, attention and others do",
+                                 q.match));
     append(std::move(kernels));
   }
   if (q.decode || q.prefill) append(bench::layer_steps(plan, q.decode, q.prefill ? q.tokens : 0));

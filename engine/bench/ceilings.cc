@@ -29,12 +29,12 @@ std::vector<BenchRow> read_rows(Runner& r) {
   r.fill(kernels::Format::fp4);  // any bytes; pages that were never written are one page of zeros
   std::vector<BenchRow> rows;
   const auto over = [&](Team& team) {
-    const Measured m =
-        measure(team, r.seconds,
-                [&](int thread, std::int64_t turn) {
-                  sink = read_bytes(r.place(thread, team.size(), turn, kReadBytes), kReadBytes);
-                },
-                {});
+    const Measured m = measure(team, r.seconds,
+                               [&](int thread, std::int64_t turn) {
+                                 sink = read_bytes(r.place(thread, team.size(), turn, kReadBytes),
+                                                   kReadBytes);
+                               },
+                               {});
     const double bytes = static_cast<double>(kReadBytes) * team.size();
     rows.push_back(ceiling_row(r, "read", team.size(), bytes, "GB/s", m));
     r.ceilings.read = std::max(r.ceilings.read, bytes / m.work.median_s);

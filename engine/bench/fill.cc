@@ -61,11 +61,13 @@ void fill_index_keys(int dim, std::uint64_t seed, std::uint8_t* to, std::size_t 
   fill_codes(Format::fp4, dim, seed, to, bytes);
   const std::size_t key = kernels::index_key_bytes(dim), codes = static_cast<std::size_t>(dim) / 2;
   for (std::size_t at = 0; at + key <= bytes; at += key)
-    for (std::size_t i = codes; i < key; ++i) to[at + i] = static_cast<std::uint8_t>(126 + to[at + i] % 2);
+    for (std::size_t i = codes; i < key; ++i)
+      to[at + i] = static_cast<std::uint8_t>(126 + to[at + i] % 2);
 }
 
 void fill_cell(int head_dim, int rope_dim, std::uint64_t seed, std::uint8_t* to) {
-  const auto n = static_cast<std::size_t>(head_dim - rope_dim), rope = kernels::cell_rope_at(head_dim, rope_dim);
+  const auto n = static_cast<std::size_t>(head_dim - rope_dim),
+             rope = kernels::cell_rope_at(head_dim, rope_dim);
   fill_codes(Format::fp8, 1, seed, to, n);
   std::memset(to + n, 0, rope - n);
   std::memset(to + n, static_cast<int>(exponent(kFp8Rms, 1)), n / kernels::kCellBlock);

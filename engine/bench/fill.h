@@ -25,8 +25,9 @@ void fill_cell(int head_dim, int rope_dim, std::uint64_t seed, std::uint8_t* to)
 // The matrix in stored_bytes() at `base`: its codes, then its scales. Writes the scales.
 kernels::Matrix lay_out(kernels::Format format, int n_out, int n_in, std::uint8_t* base);
 
-// The same as tiles, which is how the engine reads bf16, fp8 and fp4. fill_tiles() takes whole tiles and
-// writes fp4's scales too; lay_out_tiles() finds fp8's scales behind the tiles and writes those.
+// The same as tiles, which is how the engine reads bf16, fp8 and fp4. fill_tiles() takes whole
+// tiles and writes fp4's scales too; lay_out_tiles() finds fp8's scales behind the tiles and writes
+// those.
 std::size_t laid_bytes(kernels::Format format, int n_out, int n_in);
 void fill_tiles(kernels::Format format, int n_in, std::uint64_t seed, std::uint8_t* to,
                 std::size_t bytes);

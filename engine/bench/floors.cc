@@ -95,8 +95,8 @@ std::vector<NamedWork> layer_work(const Config& c, int ratio, std::int64_t begin
     add("top k", (decode ? visible * 4 : 0) + M * K * 4, 0, Unit::fp32);
     entries = mean(begin, n, [&](double p) { return std::min(p + 1, W) + std::min(p / 4, K); });
   } else {
-    entries =
-        mean(begin, n, [&](double p) { return std::min(p + 1, W) + (ratio ? p / ratio : 0); });
+    entries = mean(begin, n,
+                   [&](double p) { return std::min(p + 1, W) + (ratio ? p / ratio : 0); });
   }
   const double rows = decode ? entries : (ratio ? end / ratio : W) + M;
   add("attention", rows * entry + M * H * C * 4, M * entries * 4 * H * C, Unit::dot);

@@ -170,13 +170,12 @@ Result<LayerPlan> plan_layers(const Config& shape, double memory_gb, std::int64_
   c.n_routed_experts = 0;
   const std::uint64_t without = weight_bytes(c) + plan.other_bytes;
   c.n_routed_experts = 1;
-  const std::uint64_t one =
-      weight_bytes(c) + plan.other_bytes - without;  // an expert of both layers
-  const auto fit =
-      budget > without
-          ? static_cast<int>(std::min<std::uint64_t>(
-                (budget - without) / one, static_cast<std::uint64_t>(shape.n_routed_experts)))
-          : 0;
+  const std::uint64_t one = weight_bytes(c) + plan.other_bytes - without;  // an expert of both
+                                                                           // layers
+  const auto fit = budget > without ? static_cast<int>(std::min<std::uint64_t>(
+                                          (budget - without) / one,
+                                          static_cast<std::uint64_t>(shape.n_routed_experts)))
+                                    : 0;
   if (fit < c.num_experts_per_tok) {
     const double wanted =
         static_cast<double>(without + one * static_cast<std::uint64_t>(c.num_experts_per_tok)) *
@@ -215,9 +214,12 @@ void fill_pages(const Config& c, State& state, std::int64_t position, std::int64
     const auto seed = static_cast<std::uint64_t>(i);
     for (const PageLayout::Layer& layer : layout.layers) {
       for (int j = 0; j < layer.entries.n; ++j)
-        fill_cell(c.head_dim, c.qk_rope_head_dim, seed * 64 + static_cast<std::uint64_t>(j), page + layer.entries.offset + static_cast<std::size_t>(j) * layer.entries.row_bytes);
+        fill_cell(
+            c.head_dim, c.qk_rope_head_dim, seed * 64 + static_cast<std::uint64_t>(j),
+            page + layer.entries.offset + static_cast<std::size_t>(j) * layer.entries.row_bytes);
       if (layer.index_keys.n)
-        fill_index_keys(c.index_head_dim, seed, page + layer.index_keys.offset, static_cast<std::size_t>(layer.index_keys.n) * layer.index_keys.row_bytes);
+        fill_index_keys(c.index_head_dim, seed, page + layer.index_keys.offset,
+                        static_cast<std::size_t>(layer.index_keys.n) * layer.index_keys.row_bytes);
     }
   }
 }

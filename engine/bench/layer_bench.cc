@@ -17,8 +17,9 @@ namespace {
 constexpr int kDecodeTurnsMax = 1000;  // caches have room for so many tokens more
 constexpr std::size_t kReadPiece = std::size_t{1} << 20;
 constexpr double kPeakPiece = 1e8;  // flops
-// What is asked of a CSA and an HCA layer: of the speed of a plain read at the first context, of the dot products' peak in a prefill;
-// and how much of its floor's growth theirs may be beyond the first context.
+// What is asked of a CSA and an HCA layer: of the speed of a plain read at the first context, of
+// the dot products' peak in a prefill; and how much of its floor's growth theirs may be beyond the
+// first context.
 constexpr double kDecodeAsked = 0.80, kPrefillAsked = 0.75, kGrowthAsked = 1 / 1.25;
 
 using Clock = std::chrono::steady_clock;
@@ -59,16 +60,18 @@ struct Layers {
                       wanted = std::max<std::size_t>(1, bytes / kReadPiece);
     pool->run(static_cast<std::int64_t>(wanted), 1, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) {
-        const auto at =
-            (static_cast<std::size_t>(i) + static_cast<std::size_t>(turn) * wanted) % pieces;
+        const auto at = (static_cast<std::size_t>(i) + static_cast<std::size_t>(turn) * wanted) %
+                        pieces;
         sink = read_bytes(generated.region.data() + at * kReadPiece, kReadPiece);
       }
     });
   }
   // Takes `flops` of dot products out of registers, on all threads.
   void multiply(const PeakLoop& peak, double flops) {
-    const auto passes = std::max<std::int64_t>(1, static_cast<std::int64_t>(kPeakPiece / peak.flops));
-    const auto pieces = static_cast<std::int64_t>(flops / (static_cast<double>(passes) * peak.flops)) + 1;
+    const auto passes = std::max<std::int64_t>(1,
+                                               static_cast<std::int64_t>(kPeakPiece / peak.flops));
+    const auto pieces =
+        static_cast<std::int64_t>(flops / (static_cast<double>(passes) * peak.flops)) + 1;
     pool->run(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
       for (auto i = begin; i < end; ++i) sink = static_cast<std::uint64_t>(peak.run(passes));
     });
@@ -151,7 +154,8 @@ std::vector<BenchRow> head_rows(Runner& r, Layers& l, double& head_s) {
 
 // How much longer the pair takes than at the first context, beside how much longer its floor is.
 BenchRow growth_row(const BenchRow& first, const BenchRow& pair, std::string contexts) {
-  BenchRow row{.section = "decode", .name = "CSA + HCA layer, growth", .shape = std::move(contexts)};
+  BenchRow row{
+      .section = "decode", .name = "CSA + HCA layer, growth", .shape = std::move(contexts)};
   row.median_s = pair.median_s;
   row.floor_s = pair.floor_s;
   row.rate = pair.median_s / first.median_s;
@@ -161,7 +165,8 @@ BenchRow growth_row(const BenchRow& first, const BenchRow& pair, std::string con
   return row;
 }
 
-std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, double head_s, BenchRow& first) {
+std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, double head_s,
+                                  BenchRow& first) {
   const Config& c = l.config();
   const std::vector<Kind> kinds = kinds_of(r.config);
   State state(*l.generated.weights, /*exact=*/false, 1);
@@ -216,7 +221,9 @@ std::vector<BenchRow> decode_rows(Runner& r, Layers& l, std::int64_t context, do
   if (context == kContexts[0]) {
     first = pair;
   } else if (first.median_s > 0) {
-    rows.push_back(growth_row(first, pair, fmt::format("context {} to {}", context_name(kContexts[0]), context_name(context))));
+    rows.push_back(growth_row(
+        first, pair,
+        fmt::format("context {} to {}", context_name(kContexts[0]), context_name(context))));
     if (!r.small()) rows.back().asked = kGrowthAsked;
   }
   rows.push_back(model_row(r, "decode", shape, medians, floors, head_s, 1, disturbed));
@@ -230,16 +237,19 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   std::vector<float> x(static_cast<std::size_t>(std::min(kChunk, tokens)) *
                        static_cast<std::size_t>(c.hc_mult) * c.hidden_size);
   const std::vector<Token> ids(kChunk, 1);
-  // Once without a watch: the work space of a chunk is touched for the first time, as it is once in a daemon's life.
+  // Once without a watch: the work space of a chunk is touched for the first time, as it is once in
+  // a daemon's life.
   {
     State first(*l.generated.weights, /*exact=*/false, kChunk);
     const auto n = static_cast<std::size_t>(std::min(kChunk, tokens));
     fill_activations(1, x.data(), x.size());
     first.open(0, static_cast<std::int64_t>(n));
-    for (const Kind& k : kinds) l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
+    for (const Kind& k : kinds)
+      l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
   }
   Sample taken[3];
-  std::vector<Pair> pairs;  // of a chunk through both layers, and as many dot products as pass in its floor's time
+  std::vector<Pair> pairs;  // of a chunk through both layers, and as many dot products as pass in
+                            // its floor's time
   int done = 0, window_tokens = 0;
   double spent = 0;  // on chunks
   while (done < tokens && spent < kPrefillSeconds * r.seconds) {
@@ -274,15 +284,15 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
   taken[kSwaLayer].lost *= scale;
 
   std::vector<BenchRow> rows;
-  const std::string shape =
-      l.shape(r, done == tokens ? fmt::format("{} tokens", done)
-                                : fmt::format("first {} of {} tokens", done, tokens));
+  const std::string shape = l.shape(r, done == tokens
+                                           ? fmt::format("{} tokens", done)
+                                           : fmt::format("first {} of {} tokens", done, tokens));
   double floors[3] = {}, seconds[3] = {};
   bool disturbed = false;
   const auto add = [&](const char* name, const Sample& s, double floor) {
-    BenchRow row =
-        row_of("prefill", name, shape,
-               {.median_s = s.seconds, .samples = 1, .dropped = 0, .disturbed = !s.clean()}, floor);
+    BenchRow row = row_of(
+        "prefill", name, shape,
+        {.median_s = s.seconds, .samples = 1, .dropped = 0, .disturbed = !s.clean()}, floor);
     row.rate = s.seconds > 0 ? done / s.seconds : 0;
     row.unit = "tokens/s";
     disturbed = disturbed || row.disturbed;
@@ -331,8 +341,9 @@ std::vector<Step> layer_steps(const LayerPlan& plan, bool decode, int prefill_to
                    }});
   if (decode)
     for (const std::int64_t context : kContexts)
-      add(fmt::format("decode at {}", context_name(context)),
-          [context](Runner& r, Shared& s) { return decode_rows(r, s.layers, context, s.head_s, s.first); });
+      add(fmt::format("decode at {}", context_name(context)), [context](Runner& r, Shared& s) {
+        return decode_rows(r, s.layers, context, s.head_s, s.first);
+      });
   if (prefill_tokens > 0)
     add(fmt::format("prefill of {} tokens", prefill_tokens),
         [prefill_tokens](Runner& r, Shared& s) {

@@ -13,8 +13,8 @@ using kernels::Format;
 
 constexpr int kTokens[] = {1, 2, 4, 8, 96, 512};
 constexpr int kStoredTokens[] = {1, 96};  // of the kernel that reads weights as stored
-constexpr int kSlabMin = 64;     // rows the engine hands to a thread
-constexpr int kHeadRows = 4096;  // of the head, which alone would fill the arena
+constexpr int kSlabMin = 64;              // rows the engine hands to a thread
+constexpr int kHeadRows = 4096;           // of the head, which alone would fill the arena
 
 struct Case {
   const char* name;
@@ -73,12 +73,13 @@ Matrices fill(Runner& r, const Case& c, bool tiled) {
 // Every thread takes slabs of rows of its own, one after the other through its share of the arena's
 // matrices. The floor is that of the bytes as stored, also over tiles.
 BenchRow linear_row(Runner& r, const Case& c, int n, bool tiled, const Matrices& matrices) {
-  const auto count = static_cast<std::int64_t>(tiled ? matrices.tiles.size() : matrices.stored.size());
+  const auto count = static_cast<std::int64_t>(tiled ? matrices.tiles.size()
+                                                     : matrices.stored.size());
   const Work whole = linear_work(c.format, c.n_out, c.n_in, n);
   // A thread's time for one matrix at the ceilings, which all threads share.
   const double whole_s = floor_s(whole, r.ceilings) * r.threads();
-  const auto wanted =
-      static_cast<int>(c.n_out * std::min(1.0, kTurnSeconds / whole_s)) / kSlabMin * kSlabMin;
+  const auto wanted = static_cast<int>(c.n_out * std::min(1.0, kTurnSeconds / whole_s)) / kSlabMin *
+                      kSlabMin;
   const int slab = std::min(c.n_out, std::max(kSlabMin, wanted));
   const std::int64_t slabs = c.n_out / slab,
                      reps = std::max<std::int64_t>(
@@ -126,11 +127,14 @@ BenchRow linear_row(Runner& r, const Case& c, int n, bool tiled, const Matrices&
       }
     }
   };
-  const double part = static_cast<double>(slab) / c.n_out *
-                      static_cast<double>(reps);  // of a matrix, on each thread
-  BenchRow row = r.time("kernels", tiled || c.format == Format::f32 ? c.name : fmt::format("{}, as stored", c.name),
-                        fmt::format("[{}, {}] M={}", c.n_out, c.n_in, n),
-                        {whole.bytes * part, whole.flops * part, whole.unit}, part * r.threads(), turn);
+  const double part = static_cast<double>(slab) / c.n_out * static_cast<double>(reps);  // of a
+                                                                                        // matrix,
+                                                                                        // on each
+                                                                                        // thread
+  BenchRow row = r.time(
+      "kernels", tiled || c.format == Format::f32 ? c.name : fmt::format("{}, as stored", c.name),
+      fmt::format("[{}, {}] M={}", c.n_out, c.n_in, n),
+      {whole.bytes * part, whole.flops * part, whole.unit}, part * r.threads(), turn);
   if (tiled && !r.small()) row.asked = asked(c.format, n);
   return row;
 }
@@ -144,7 +148,8 @@ std::vector<Step> linear_steps(const Config& config) {
                        std::vector<BenchRow> rows;
                        const bool tiled = c.format != Format::f32;
                        const Matrices matrices = fill(r, c, tiled);
-                       for (const int n : kTokens) rows.push_back(linear_row(r, c, n, tiled, matrices));
+                       for (const int n : kTokens)
+                         rows.push_back(linear_row(r, c, n, tiled, matrices));
                        return rows;
                      }});
     if (c.format == Format::f32) continue;

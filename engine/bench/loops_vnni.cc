@@ -30,12 +30,12 @@ float run(std::int64_t passes) {
                    "+v"(a5));  // equal chains would become one
     asm volatile("" : "+v"(a6), "+v"(a7), "+v"(a8), "+v"(a9), "+v"(a10), "+v"(a11));
   }
-  const __m512i low =
-      _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a0, a1), _mm512_add_epi32(a2, a3)),
-                       _mm512_add_epi32(a4, a5));
-  const __m512i high =
-      _mm512_add_epi32(_mm512_add_epi32(_mm512_add_epi32(a6, a7), _mm512_add_epi32(a8, a9)),
-                       _mm512_add_epi32(a10, a11));
+  const __m512i low = _mm512_add_epi32(
+      _mm512_add_epi32(_mm512_add_epi32(a0, a1), _mm512_add_epi32(a2, a3)),
+      _mm512_add_epi32(a4, a5));
+  const __m512i high = _mm512_add_epi32(
+      _mm512_add_epi32(_mm512_add_epi32(a6, a7), _mm512_add_epi32(a8, a9)),
+      _mm512_add_epi32(a10, a11));
   return static_cast<float>(_mm512_cvtsi512_si32(_mm512_add_epi32(low, high)));
 }
 

@@ -25,8 +25,8 @@ struct Calls {
   int n;
 };
 Calls calls(const Runner& r, const Work& one) {
-  const double s =
-      floor_s({one.bytes * r.threads(), one.flops * r.threads(), one.unit}, r.ceilings);
+  const double s = floor_s({one.bytes * r.threads(), one.flops * r.threads(), one.unit},
+                           r.ceilings);
   const int n = static_cast<int>(std::clamp(kTurnSeconds / s, 1.0, 1e5));
   return {{one.bytes * n, one.flops * n, one.unit}, n};
 }
@@ -108,8 +108,8 @@ BenchRow rope_row(Runner& r) {
 BenchRow split_row(Runner& r, int tokens) {
   r.fill(Format::f32, 1);
   const int D = r.config.hidden_size, S = r.config.hc_mult, mixes = (2 + S) * S;
-  const Calls c =
-      calls(r, {.bytes = 4.0 * S * D * tokens, .flops = 2.0 * S * D * tokens, .unit = Unit::fp32});
+  const Calls c = calls(
+      r, {.bytes = 4.0 * S * D * tokens, .flops = 2.0 * S * D * tokens, .unit = Unit::fp32});
   const auto dots = activations(static_cast<std::size_t>(tokens) * mixes, 3),
              scale = activations(3, 4), base = activations(static_cast<std::size_t>(mixes), 5);
   std::vector<float> out(static_cast<std::size_t>(r.threads()) * tokens *
@@ -149,7 +149,8 @@ BenchRow index_row(Runner& r) {
   const std::size_t bytes = kernels::index_key_bytes(d) * kIndexKeys;
   r.filled = -1;
   r.team.run([&](int thread) {
-    fill_index_keys(d, static_cast<std::uint64_t>(thread), r.place(thread, r.threads(), 0, bytes), r.share(r.threads()) / bytes * bytes);
+    fill_index_keys(d, static_cast<std::uint64_t>(thread), r.place(thread, r.threads(), 0, bytes),
+                    r.share(r.threads()) / bytes * bytes);
   });
   std::vector<float> score(static_cast<std::size_t>(r.threads()) * kIndexKeys),
       scratch(static_cast<std::size_t>(r.threads()) * kernels::index_scratch(H, d));
@@ -157,20 +158,22 @@ BenchRow index_row(Runner& r) {
   const Turn turn = [&](int thread, std::int64_t t) {
     const std::uint8_t* const at = r.place(thread, r.threads(), t, bytes);
     const std::uint8_t* runs[kIndexKeys / kIndexRun];  // as pages of a sequence have them
-    for (int i = 0; i < kIndexKeys / kIndexRun; ++i) runs[i] = at + static_cast<std::size_t>(i) * (bytes / (kIndexKeys / kIndexRun));
-    r.kernels.index_scores(
-        {.q = q.data(),
-         .w = w.data(),
-         .keys = runs,
-         .cell = Format::fp4,
-         .score = score.data() + static_cast<std::size_t>(thread) * kIndexKeys,
-         .scratch = scratch.data() + static_cast<std::size_t>(thread) * kernels::index_scratch(H, d),
-         .n_keys = kIndexKeys,
-         .n_heads = H,
-         .dim = d,
-         .run = kIndexRun});
+    for (int i = 0; i < kIndexKeys / kIndexRun; ++i)
+      runs[i] = at + static_cast<std::size_t>(i) * (bytes / (kIndexKeys / kIndexRun));
+    r.kernels.index_scores({.q = q.data(),
+                            .w = w.data(),
+                            .keys = runs,
+                            .cell = Format::fp4,
+                            .score = score.data() + static_cast<std::size_t>(thread) * kIndexKeys,
+                            .scratch = scratch.data() + static_cast<std::size_t>(thread) *
+                                                            kernels::index_scratch(H, d),
+                            .n_keys = kIndexKeys,
+                            .n_heads = H,
+                            .dim = d,
+                            .run = kIndexRun});
   };
-  BenchRow row = r.time("kernels", "indexer scores", fmt::format("{} keys, {} heads of {}", kIndexKeys, H, d), one, 1, turn);
+  BenchRow row = r.time("kernels", "indexer scores",
+                        fmt::format("{} keys, {} heads of {}", kIndexKeys, H, d), one, 1, turn);
   if (!r.small()) row.asked = kIndexerAsked;
   return row;
 }
@@ -206,22 +209,23 @@ BenchRow attention_row(Runner& r) {
   const Work one{static_cast<double>(cell) * n, 4.0 * H * C * n, Unit::dot};
   const Turn turn = [&](int thread, std::int64_t t) {
     // Rows lie apart, ascending, as the chosen entries do.
-    const std::uint8_t* at =
-        r.place(thread, r.threads(), t, 4 * cell * static_cast<std::size_t>(n));
-    const void** mine =
-        rows.data() + static_cast<std::size_t>(thread) * static_cast<std::size_t>(n);
+    const std::uint8_t* at = r.place(thread, r.threads(), t,
+                                     4 * cell * static_cast<std::size_t>(n));
+    const void** mine = rows.data() +
+                        static_cast<std::size_t>(thread) * static_cast<std::size_t>(n);
     for (int i = 0; i < n; ++i) mine[i] = at + 4 * cell * static_cast<std::size_t>(i);
-    kernels::attention(r.kernels, {.q = q.data(),
-                         .rows = mine,
-                         .cell = Format::bf16,
-                         .sink = sink.data(),
-                         .out = out.data() + static_cast<std::size_t>(thread) * q.size(),
-                         .scratch = scratch.data() + static_cast<std::size_t>(thread) * space,
-                         .n_rows = n,
-                         .n_heads = H,
-                         .head_dim = C,
-                         .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(C))),
-                         .released = true});
+    kernels::attention(r.kernels,
+                       {.q = q.data(),
+                        .rows = mine,
+                        .cell = Format::bf16,
+                        .sink = sink.data(),
+                        .out = out.data() + static_cast<std::size_t>(thread) * q.size(),
+                        .scratch = scratch.data() + static_cast<std::size_t>(thread) * space,
+                        .n_rows = n,
+                        .n_heads = H,
+                        .head_dim = C,
+                        .scale = static_cast<float>(1 / std::sqrt(static_cast<double>(C))),
+                        .released = true});
   };
   return r.time("kernels", "attention", fmt::format("{} rows, {} heads of {}", n, H, C), one, 1,
                 turn);

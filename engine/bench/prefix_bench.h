@@ -1,4 +1,5 @@
-// What a long shared beginning takes and what it costs to begin with it: pages and frontier of the shape, no weights.
+// What a long shared beginning takes and what it costs to begin with it: pages and frontier of the
+// shape, no weights.
 #pragma once
 
 #include <cstdint>

@@ -18,8 +18,8 @@ Sample timed(F f) {
   const auto before = run_delay();
   const auto began = std::chrono::steady_clock::now();
   f();
-  Sample s{.seconds =
-               std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count()};
+  Sample s{
+      .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count()};
   if (const auto after = run_delay(); before && after) s.lost = *after - *before;
   return s;
 }

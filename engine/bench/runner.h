@@ -17,8 +17,8 @@
 namespace lares::engine::bench {
 
 inline constexpr std::size_t kArenaBytes = std::size_t{1} << 30;  // far beyond any cache
-inline constexpr double kTurnSeconds =
-    1e-3;  // of a turn at the ceilings: long against the clock, short against a time slice
+inline constexpr double kTurnSeconds = 1e-3;  // of a turn at the ceilings: long against the clock,
+                                              // short against a time slice
 
 struct Runner {
   Config config;
@@ -31,13 +31,18 @@ struct Runner {
   const PeakLoop *fp32 = nullptr, *dot = nullptr, *int8 = nullptr;  // the loops behind the ceilings
 
   int threads() const { return team.size(); }
-  bool small() const { return shape == "nano"; }  // its weights lie in caches: nothing is asked of it
+  bool small() const {
+    return shape == "nano";
+  }  // its weights lie in caches: nothing is asked of it
   const PeakLoop& loop(Unit unit) const {
     return unit == Unit::fp32 ? *fp32 : unit == Unit::dot ? *dot : *int8;
   }
   // Bytes of a thread's share of the arena, which `sharers` divide.
-  std::size_t share(int sharers) const { return arena.size() / static_cast<std::size_t>(sharers) / 4096 * 4096; }
-  // Where turn `turn` of a work of `bytes` bytes begins in the thread's share; with `away`, half the share further on.
+  std::size_t share(int sharers) const {
+    return arena.size() / static_cast<std::size_t>(sharers) / 4096 * 4096;
+  }
+  // Where turn `turn` of a work of `bytes` bytes begins in the thread's share; with `away`, half
+  // the share further on.
   std::uint8_t* place(int thread, int sharers, std::int64_t turn, std::size_t bytes,
                       bool away = false) const;
   // Fills the arena with codes of the format, unless that is what it holds; `n_in` as for

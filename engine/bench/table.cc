@@ -10,8 +10,8 @@
 namespace lares::engine {
 namespace {
 
-constexpr const char* kColumns[] = {"what",  "shape",    "median",   "rate",
-                                    "floor", "of floor", "in pairs", "asked", "samples"};
+constexpr const char* kColumns[] = {"what",     "shape",    "median", "rate",   "floor",
+                                    "of floor", "in pairs", "asked",  "samples"};
 constexpr std::size_t kCount = std::size(kColumns);
 using Cells = std::array<std::string, kCount>;
 
@@ -71,7 +71,9 @@ void each_section(const BenchReport& report, F f) {
 
 }  // namespace
 
-bool falls_short(const BenchRow& row) { return !row.disturbed && (row.paired > 0 ? row.paired : row.percent / 100) < row.asked; }
+bool falls_short(const BenchRow& row) {
+  return !row.disturbed && (row.paired > 0 ? row.paired : row.percent / 100) < row.asked;
+}
 
 std::string bench_text(const BenchReport& report) {
   std::array<std::size_t, kCount> width{};
@@ -83,8 +85,8 @@ std::string bench_text(const BenchReport& report) {
   const auto line = [&](const auto& c) {
     std::string out;
     for (std::size_t i = 0; i < kCount; ++i)
-      out +=
-          i < 2 ? fmt::format("{:<{}}  ", c[i], width[i]) : fmt::format("{:>{}}  ", c[i], width[i]);
+      out += i < 2 ? fmt::format("{:<{}}  ", c[i], width[i])
+                   : fmt::format("{:>{}}  ", c[i], width[i]);
     out.erase(out.find_last_not_of(' ') + 1);
     return out + '\n';
   };

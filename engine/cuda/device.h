@@ -1,5 +1,6 @@
-// A GPU as the forward pass sees it: memory, copies, the kernels of kernels/cuda in the order they are asked for, and runs of them that
-// are recorded once. One thread at a time. A second implementation, in host memory, is what tests run the forward pass on.
+// A GPU as the forward pass sees it: memory, copies, the kernels of kernels/cuda in the order they
+// are asked for, and runs of them that are recorded once. One thread at a time. A second
+// implementation, in host memory, is what tests run the forward pass on.
 #pragma once
 
 #include <memory>
@@ -36,7 +37,8 @@ class Device {
   virtual void* allocate_pinned(std::size_t bytes) = 0;
   virtual void release_pinned(void* memory) = 0;
 
-  // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device memory that is the caller's.
+  // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device
+  // memory that is the caller's.
   virtual kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
   // The same bytes in host memory, to be copied there as they are.
   virtual void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
@@ -47,8 +49,9 @@ class Device {
   virtual void clear(void* to, std::size_t bytes) = 0;  // to zero bytes
   virtual void synchronise() = 0;
 
-  // Work that is asked for runs in that order, copy_beside() in an order of its own, at any time that events do not rule out: what is
-  // marked is how far one of the two had been asked to go, and one that waits goes no farther before the other has come to the newest mark.
+  // Work that is asked for runs in that order, copy_beside() in an order of its own, at any time
+  // that events do not rule out: what is marked is how far one of the two had been asked to go, and
+  // one that waits goes no farther before the other has come to the newest mark.
   enum class Queue { work, copies };
   class Event {
    public:
@@ -60,11 +63,13 @@ class Device {
   // To the device, from pinned memory. synchronise() does not wait for it.
   virtual void copy_beside(void* to, const void* from, std::size_t bytes) = 0;
 
-  // Whether it multiplies many tokens by wgmma, as some GPUs can: the promise is the bits of mma, and an engine that finds it broken does without.
+  // Whether it multiplies many tokens by wgmma, as some GPUs can: the promise is the bits of mma,
+  // and an engine that finds it broken does without.
   virtual bool has_wgmma() const { return false; }
   virtual void use_wgmma(bool) {}
 
-  // What is asked for between record() and the end of it is not run, but kept: replay() runs it, reading memory as it then is.
+  // What is asked for between record() and the end of it is not run, but kept: replay() runs it,
+  // reading memory as it then is.
   class Recording {
    public:
     virtual ~Recording() = default;
@@ -103,7 +108,8 @@ class Device {
 class Memory {
  public:
   Memory() = default;
-  Memory(Device& device, std::size_t bytes) : device_(&device), data_(device.allocate(bytes)), size_(data_ ? bytes : 0) {}
+  Memory(Device& device, std::size_t bytes)
+      : device_(&device), data_(device.allocate(bytes)), size_(data_ ? bytes : 0) {}
   Memory(Memory&& other) noexcept { *this = std::move(other); }
   Memory& operator=(Memory&& other) noexcept {
     std::swap(device_, other.device_);
@@ -128,7 +134,8 @@ class Memory {
 class Pinned {
  public:
   Pinned() = default;
-  Pinned(Device& device, std::size_t bytes) : device_(&device), data_(device.allocate_pinned(bytes)) {}
+  Pinned(Device& device, std::size_t bytes)
+      : device_(&device), data_(device.allocate_pinned(bytes)) {}
   Pinned(Pinned&& other) noexcept { *this = std::move(other); }
   Pinned& operator=(Pinned&& other) noexcept {
     std::swap(device_, other.device_);

@@ -13,7 +13,8 @@
 namespace lares::engine::cuda {
 namespace {
 
-// The greatest of n values; of equal ones the first. Sixteen runs side by side, which the compiler makes vectors of.
+// The greatest of n values; of equal ones the first. Sixteen runs side by side, which the compiler
+// makes vectors of.
 Token likeliest(const float* logits, int n) {
   constexpr int kRuns = 16;
   float most[kRuns];
@@ -44,12 +45,16 @@ struct OnDevice {
 
 class DeviceMtp : public MtpDrafter {
  public:
-  explicit DeviceMtp(DraftBlocks& blocks) : MtpDrafter(blocks.weights().checkpoint.config().sliding_window, kRollback), on_(blocks, positions_) {}
+  explicit DeviceMtp(DraftBlocks& blocks)
+      : MtpDrafter(blocks.weights().checkpoint.config().sliding_window, kRollback),
+        on_(blocks, positions_) {}
   OnDevice& on_device() { return on_; }
   std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
 
  private:
-  Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override { return evaluate(row, next, on_.rows.rows(first, first + std::ssize(next))); }
+  Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override {
+    return evaluate(row, next, on_.rows.rows(first, first + std::ssize(next)));
+  }
   Token from_itself(std::int64_t row, Token next) override {
     bf16* const streams = on_.forward.last_streams();
     return evaluate(row, {&next, 1}, {&streams, 1});
@@ -57,7 +62,8 @@ class DeviceMtp : public MtpDrafter {
   Token evaluate(std::int64_t row, std::span<const Token> next, std::span<bf16* const> rows) {
     on_.state.drop_to(row);
     const DeviceForward::Sequence one{&on_.state, static_cast<int>(next.size()), rows};
-    (void)on_.forward.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not stopped
+    (void)on_.forward.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not
+                                                              // stopped
     return likeliest(on_.forward.logits(), on_.c.vocab_size);
   }
 
@@ -68,7 +74,9 @@ class DeviceMtp : public MtpDrafter {
 class DeviceDspark : public DsparkDrafter {
  public:
   explicit DeviceDspark(DraftBlocks& blocks)
-      : DsparkDrafter(blocks.weights().checkpoint.config(), kRollback), w_(*blocks.weights().dspark), on_(blocks, positions_) {}
+      : DsparkDrafter(blocks.weights().checkpoint.config(), kRollback),
+        w_(*blocks.weights().dspark),
+        on_(blocks, positions_) {}
   OnDevice& on_device() { return on_; }
   std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
 
@@ -80,9 +88,12 @@ class DeviceDspark : public DsparkDrafter {
     on_.forward.context({&on_.state, static_cast<int>(rows.size()), rows});
   }
 
-  void block(std::int64_t /*seen_from*/, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) override {
+  void block(std::int64_t /*seen_from*/, std::int64_t position, Token anchor, int n,
+             std::vector<Token>& out, std::vector<float>& confidence) override {
     const Config& c = on_.c;
-    const auto D = static_cast<std::size_t>(c.hidden_size), V = static_cast<std::size_t>(c.vocab_size), rank = static_cast<std::size_t>(c.dspark_markov_rank);
+    const auto D = static_cast<std::size_t>(c.hidden_size),
+               V = static_cast<std::size_t>(c.vocab_size),
+               rank = static_cast<std::size_t>(c.dspark_markov_rank);
     std::vector<Token> ids(static_cast<std::size_t>(c.dspark_block_size), c.dspark_noise_token_id);
     ids[0] = anchor;
     on_.state.drop_to(position - origin_);
@@ -96,13 +107,23 @@ class DeviceDspark : public DsparkDrafter {
     seen_.resize(D + rank);
     for (int i = 0; i < n; ++i) {
       const Token before = i == 0 ? anchor : out.back();
-      const float *const base = on_.forward.logits() + static_cast<std::size_t>(i) * V, *const more = on_.forward.markov(before);
+      const float *const base = on_.forward.logits() + static_cast<std::size_t>(i) * V,
+                         *const more = on_.forward.markov(before);
       for (std::size_t v = 0; v < V; ++v) logits_[v] = base[v] + more[v];
       out.push_back(likeliest(logits_.data(), c.vocab_size));
       std::copy_n(on_.forward.entered() + static_cast<std::size_t>(i) * D, D, halves_.begin());
       copy_row(w_.markov_w1, before, halves_.data() + D);
-      std::ranges::transform(halves_, seen_.begin(), [](bf16 v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); });
-      kernels::best().linear({.w = &w_.confidence, .x = seen_.data(), .y = &confidence.emplace_back(), .x_stride = w_.confidence.n_in, .y_stride = 1, .n_tokens = 1, .row_begin = 0, .row_end = 1});
+      std::ranges::transform(halves_, seen_.begin(), [](bf16 v) {
+        return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16);
+      });
+      kernels::best().linear({.w = &w_.confidence,
+                              .x = seen_.data(),
+                              .y = &confidence.emplace_back(),
+                              .x_stride = w_.confidence.n_in,
+                              .y_stride = 1,
+                              .n_tokens = 1,
+                              .row_begin = 0,
+                              .row_end = 1});
     }
   }
 
@@ -123,22 +144,34 @@ DeviceDrafter made(DraftBlocks& blocks) {
 
 }  // namespace
 
-Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Weights& weights, const DeviceWeights& main, kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
+Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Weights& weights,
+                                                       const DeviceWeights& main,
+                                                       kernels::ThreadPool& pool,
+                                                       const kernels::Kernels& kernels) {
   const Config& c = weights.checkpoint.config();
   const auto refused = [&](const std::string& why) {
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("load the draft blocks of {} onto {}: {}", weights.checkpoint.directory(), device.name(), why)});
+    return tl::unexpected(
+        Error{Errc::unsupported, fmt::format("load the draft blocks of {} onto {}: {}",
+                                             weights.checkpoint.directory(), device.name(), why)});
   };
   if (weights.dspark) {
     // A layer's streams are whole behind the next boundary, which may be the next GPU's first.
-    if (const int first = c.dspark_target_layer_ids.front(); first + 1 < main.begin()) return refused(fmt::format("they read what layer {} leaves, which is on another GPU", first));
-    if (c.dspark_block_size >= kRowsMax) return refused(fmt::format("dspark_block_size is {}, the engine takes less than {}", c.dspark_block_size, kRowsMax));
-    if (c.dspark_markov_rank % 8 != 0) return refused(fmt::format("dspark_markov_rank is {}, the kernels take multiples of 8", c.dspark_markov_rank));
+    if (const int first = c.dspark_target_layer_ids.front(); first + 1 < main.begin())
+      return refused(fmt::format("they read what layer {} leaves, which is on another GPU", first));
+    if (c.dspark_block_size >= kRowsMax)
+      return refused(fmt::format("dspark_block_size is {}, the engine takes less than {}",
+                                 c.dspark_block_size, kRowsMax));
+    if (c.dspark_markov_rank % 8 != 0)
+      return refused(fmt::format("dspark_markov_rank is {}, the kernels take multiples of 8",
+                                 c.dspark_markov_rank));
   }
   auto out = std::unique_ptr<DraftBlocks>(new DraftBlocks(device, weights));
   auto on_device = DeviceWeights::upload_draft(device, weights, main);
   if (!on_device) return tl::unexpected(on_device.error());
   out->on_device_ = std::move(*on_device);
-  auto forward = DeviceForward::make(device, weights, *out->on_device_, {.chunk = draft_chunk(c), .n_context = kReachLeast}, pool, kernels);
+  auto forward = DeviceForward::make(device, weights, *out->on_device_,
+                                     {.chunk = draft_chunk(c), .n_context = kReachLeast}, pool,
+                                     kernels);
   if (!forward) return tl::unexpected(forward.error());
   out->forward_ = std::move(*forward);
   return out;
@@ -146,7 +179,8 @@ Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Wei
 
 void KeptRows::make_rows(std::int64_t position, int n, std::vector<bf16*>& out) {
   positions_.extend(position, n);
-  for (std::int64_t p = position; p < position + n; ++p) out.push_back(p < positions_.begin() ? nullptr : at(p));
+  for (std::int64_t p = position; p < position + n; ++p)
+    out.push_back(p < positions_.begin() ? nullptr : at(p));
 }
 
 std::vector<bf16*> KeptRows::rows(std::int64_t from, std::int64_t last) const {
@@ -155,6 +189,8 @@ std::vector<bf16*> KeptRows::rows(std::int64_t from, std::int64_t last) const {
   return out;
 }
 
-DeviceDrafter device_drafter(DraftBlocks& blocks) { return blocks.weights().dspark ? made<DeviceDspark>(blocks) : made<DeviceMtp>(blocks); }
+DeviceDrafter device_drafter(DraftBlocks& blocks) {
+  return blocks.weights().dspark ? made<DeviceDspark>(blocks) : made<DeviceMtp>(blocks);
+}
 
 }  // namespace lares::engine::cuda

@@ -24,7 +24,8 @@ namespace {
 
 constexpr int kNumericsVersion = 2;  // raised whenever the kernels give other bits than before
 constexpr int kDevicesMax = 1024;
-constexpr int kComparedTokens = 200;  // more than one piece of 128, and more than attention takes apart
+constexpr int kComparedTokens = 200;  // more than one piece of 128, and more than attention takes
+                                      // apart
 static_assert(kComparedTokens > kStepTokens && kStepTokens >= kRowsMax);
 constexpr const char* kWgmmaFault = "gives other results by wgmma than by mma";
 
@@ -38,14 +39,20 @@ std::size_t n_experts(const Weights& weights) {
 class DeviceEngine : public Engine {
  public:
   DeviceEngine(EngineParts parts, const LoadOptions& options)
-      : weights_(std::move(parts.weights)), tokenizer_(std::move(parts.tokenizer)), heat_(n_experts(*weights_)), pool_(options.n_threads), gpus_(std::move(parts.gpus)),
+      : weights_(std::move(parts.weights)),
+        tokenizer_(std::move(parts.tokenizer)),
+        heat_(n_experts(*weights_)),
+        pool_(options.n_threads),
+        gpus_(std::move(parts.gpus)),
         drafts_{.mode = options.drafting, .policy = std::make_shared<DraftPolicy>()} {
     const Config& c = weights_->checkpoint.config();
     info_.directory = options.directory;
     info_.model_type = c.model_type;
     info_.n_layers = c.num_hidden_layers;
     info_.vocab_size = c.vocab_size;
-    info_.n_context_max = options.n_context > 0 ? std::min(options.n_context, c.max_position_embeddings) : c.max_position_embeddings;
+    info_.n_context_max = options.n_context > 0
+                              ? std::min(options.n_context, c.max_position_embeddings)
+                              : c.max_position_embeddings;
     info_.notes = weights_->notes;
     for (const auto& [name, entry] : weights_->checkpoint.entries()) {
       info_.weight_bytes += entry.tensor->n_bytes;
@@ -55,14 +62,20 @@ class DeviceEngine : public Engine {
 
   ~DeviceEngine() override { heat_.keep(); }
 
-  bool wants_draft() const { return drafts_.mode != Drafting::off && !weights_->draft_layers().empty(); }
+  bool wants_draft() const {
+    return drafts_.mode != Drafting::off && !weights_->draft_layers().empty();
+  }
   // Before the plan. What earlier runs were asked for, if there is a place for it.
   void remember(const std::string& directory) {
     if (directory.empty()) return;
-    if (const auto remembered = heat_.remember({directory, checkpoint_fingerprint(weights_->checkpoint)}); !remembered) info_.notes.push_back(remembered.error().message);
+    if (const auto remembered =
+            heat_.remember({directory, checkpoint_fingerprint(weights_->checkpoint)});
+        !remembered)
+      info_.notes.push_back(remembered.error().message);
   }
-  // [layers * experts] each expert's share of its layer's uses; empty: nothing is known. Of layers that lacked none nothing was counted lately, so
-  // layers are not compared, and where one's are not known they are alike.
+  // [layers * experts] each expert's share of its layer's uses; empty: nothing is known. Of layers
+  // that lacked none nothing was counted lately, so layers are not compared, and where one's are
+  // not known they are alike.
   std::vector<double> shares() const {
     if (heat_.remembered() == 0) return {};
     const Config& c = weights_->checkpoint.config();
@@ -72,7 +85,8 @@ class DeviceEngine : public Engine {
       const auto of = heat_.all().subspan(i * E, E);
       const double most = *std::ranges::max_element(of);
       std::vector<double> share(E, 1);
-      if (most != ExpertHeat::kNever) std::ranges::transform(of, share.begin(), [&](double h) { return std::exp2(h - most); });
+      if (most != ExpertHeat::kNever)
+        std::ranges::transform(of, share.begin(), [&](double h) { return std::exp2(h - most); });
       const double sum = std::accumulate(share.begin(), share.end(), 0.0);
       for (const double s : share) out.push_back(s / sum);
     }
@@ -88,33 +102,46 @@ class DeviceEngine : public Engine {
       const bool last = g + 1 == gpus_.size();
       info_.notes.push_back(note(of, gpus_[g].device->name(), last, plan));
       if (of.layer_begin == of.layer_end && !last) continue;
-      auto stage = Stage::make(*gpus_[g].device, *weights_,
-                               {.layer_begin = of.layer_begin,
-                                .layer_end = of.layer_end,
-                                .head = last,
-                                .resident = plan.resident,
-                                .n_pages = (info_.n_context_max + layout.tokens - 1) / layout.tokens,
-                                .stream = of.ring > 0,
-                                .draft = of.draft > 0,
-                                .forward = {.chunk = plan.chunk, .n_context = info_.n_context_max, .stream_from = plan.misses == Misses::pass ? 1 : 0, .heat = &heat_}},
-                               pool_, kernels::best(), progress);
+      auto stage = Stage::make(
+          *gpus_[g].device, *weights_,
+          {.layer_begin = of.layer_begin,
+           .layer_end = of.layer_end,
+           .head = last,
+           .resident = plan.resident,
+           .n_pages = (info_.n_context_max + layout.tokens - 1) / layout.tokens,
+           .stream = of.ring > 0,
+           .draft = of.draft > 0,
+           .forward = {.chunk = plan.chunk,
+                       .n_context = info_.n_context_max,
+                       .stream_from = plan.misses == Misses::pass ? 1 : 0,
+                       .heat = &heat_}},
+          pool_, kernels::best(), progress);
       if (!stage) return tl::unexpected(stage.error());
       experts_resident_ += of.experts;
-      if (of.n_experts < static_cast<std::int64_t>(of.layer_end - of.layer_begin) * plan.n_experts) info_.notes.push_back(note_of_misses(*stage, of, plan));
+      if (of.n_experts < static_cast<std::int64_t>(of.layer_end - of.layer_begin) * plan.n_experts)
+        info_.notes.push_back(note_of_misses(*stage, of, plan));
       if (last && wants_draft() && !stage->draft)
-        info_.notes.push_back(fmt::format("guesses ahead are copied from the text alone: {}", stage->undrafted.empty() ? "the checkpoint's draft blocks have no room beside all experts" : stage->undrafted));
+        info_.notes.push_back(
+            fmt::format("guesses ahead are copied from the text alone: {}",
+                        stage->undrafted.empty()
+                            ? "the checkpoint's draft blocks have no room beside all experts"
+                            : stage->undrafted));
       stages.push_back(std::move(*stage));
     }
     pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
     info_.n_chunk = plan.chunk;
     experts_all_ = experts_resident_ + plan.missing;
-    format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, false) + fmt::format(", CUDA kernels {}", kNumericsVersion)};
+    format_ = {.page_tokens = layout.tokens,
+               .page_bytes = layout.bytes,
+               .fingerprint = prefix_fingerprint(*weights_, false) +
+                              fmt::format(", CUDA kernels {}", kNumericsVersion)};
     if (computes_in_another_order()) format_.fingerprint += ", some experts by the CPU";
     return {};
   }
 
-  // Many tokens go by wgmma where a GPU has it, with mma's bits. Its products run beside the threads that issue them, and what can go wrong
-  // there no machine without one can show: so one prompt is evaluated in both ways, and where they differ GPUs do without.
+  // Many tokens go by wgmma where a GPU has it, with mma's bits. Its products run beside the
+  // threads that issue them, and what can go wrong there no machine without one can show: so one
+  // prompt is evaluated in both ways, and where they differ GPUs do without.
   Result<> compare_ways() {
     std::vector<Device*> some;
     for (const Stage& stage : pipeline_->stages())
@@ -126,31 +153,43 @@ class DeviceEngine : public Engine {
     const auto count = [&](bool counts) {
       for (const Stage& stage : pipeline_->stages()) stage.forward->set_counts(counts);
     };
-    const auto n = static_cast<int>(std::min<std::int64_t>({kComparedTokens, pipeline_->chunk(), info_.n_context_max}));
+    const auto n = static_cast<int>(
+        std::min<std::int64_t>({kComparedTokens, pipeline_->chunk(), info_.n_context_max}));
     if (n <= kStepTokens) {  // no prompt is longer, and what is recorded cannot change its way
       use(false);
       return {};
     }
     std::vector<Token> tokens(static_cast<std::size_t>(n));
-    for (std::uint32_t i = 0; Token& t : tokens) t = static_cast<Token>(2654435761u * ++i % static_cast<std::uint32_t>(info_.vocab_size));
+    for (std::uint32_t i = 0; Token & t : tokens)
+      t = static_cast<Token>(2654435761u * ++i % static_cast<std::uint32_t>(info_.vocab_size));
     std::vector<float> logits[2];
     count(false);
     for (const bool by_wgmma : {false, true}) {
       use(by_wgmma);
       PipelineState state(*pipeline_, info_.n_context_max);
       if (const Device* const full = state.without_room())
-        return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate a first prompt: {} has no room for a sequence; load with a shorter context", full->name())});
-      logits[by_wgmma].resize(static_cast<std::size_t>(kRowsMax) * static_cast<std::size_t>(info_.vocab_size));
+        return tl::unexpected(
+            Error{Errc::no_memory, fmt::format("evaluate a first prompt: {} has no room for a "
+                                               "sequence; load with a shorter context",
+                                               full->name())});
+      logits[by_wgmma].resize(static_cast<std::size_t>(kRowsMax) *
+                              static_cast<std::size_t>(info_.vocab_size));
       const Pipeline::Sequence one{&state, n};
-      if (const auto done = pipeline_->evaluate({&one, 1}, tokens, kRowsMax, logits[by_wgmma].data()); !done) return done;
+      if (const auto done = pipeline_->evaluate({&one, 1}, tokens, kRowsMax,
+                                                logits[by_wgmma].data());
+          !done)
+        return done;
     }
     count(true);
-    if (std::memcmp(logits[0].data(), logits[1].data(), logits[0].size() * sizeof(float)) == 0) return {};
+    if (std::memcmp(logits[0].data(), logits[1].data(), logits[0].size() * sizeof(float)) == 0)
+      return {};
     use(false);
     std::vector<std::string> names;
     for (const Device* const device : some) names.push_back(device->name());
-    info_.notes.push_back(fmt::format("{}{} {}, so prompts go by mma, which is slower: a fault of the program's or the driver's, please report it", some.size() > 1 ? "one of " : "",
-                                      fmt::join(names, ", "), kWgmmaFault));
+    info_.notes.push_back(
+        fmt::format("{}{} {}, so prompts go by mma, which is slower: a fault of the program's or "
+                    "the driver's, please report it",
+                    some.size() > 1 ? "one of " : "", fmt::join(names, ", "), kWgmmaFault));
     return {};
   }
 
@@ -158,8 +197,10 @@ class DeviceEngine : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return timeline(nullptr); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_, drafts_};
-    return std::make_unique<DeviceTimeline>(shared, std::static_pointer_cast<const ModelPrefix>(from));
+    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_,
+                                        drafts_};
+    return std::make_unique<DeviceTimeline>(shared,
+                                            std::static_pointer_cast<const ModelPrefix>(from));
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {
     std::vector<DeviceTimeline*> ours;
@@ -167,7 +208,9 @@ class DeviceEngine : public Engine {
     DeviceTimeline::evaluate_together(ours);
   }
   PrefixFormat prefix_format() const override { return format_; }
-  std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override { return std::make_unique<ModelPrefixBuilder>(*weights_, false, from); }
+  std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
+    return std::make_unique<ModelPrefixBuilder>(*weights_, false, from);
+  }
   MemoryUse memory() const override {
     MemoryUse use{.weights = info_.weight_bytes};
     use.experts.bytes = experts_all_;
@@ -186,46 +229,72 @@ class DeviceEngine : public Engine {
   }
 
  private:
-  static std::string note(const GpuPlacement& of, const std::string& name, bool last, const Placement& plan) {
+  static std::string note(const GpuPlacement& of, const std::string& name, bool last,
+                          const Placement& plan) {
     const int n_layers = of.layer_end - of.layer_begin;
-    if (n_layers == 0 && !last) return fmt::format("{} is not used: the other GPUs have all layers", name);
-    std::string what = n_layers == 0 ? std::string("the head") : n_layers == 1 ? fmt::format("layer {}", of.layer_begin) : fmt::format("layers {} to {}", of.layer_begin, of.layer_end - 1);
+    if (n_layers == 0 && !last)
+      return fmt::format("{} is not used: the other GPUs have all layers", name);
+    std::string what = n_layers == 0 ? std::string("the head")
+                       : n_layers == 1
+                           ? fmt::format("layer {}", of.layer_begin)
+                           : fmt::format("layers {} to {}", of.layer_begin, of.layer_end - 1);
     if (n_layers > 0 && last) what += " and the head";
-    if (n_layers > 0) what += fmt::format(", {} of {} experts", of.n_experts, static_cast<std::int64_t>(n_layers) * plan.n_experts);
-    return fmt::format("{:.1f} of {:.1f} GB that {} gives are planned: {}, and a context of {} tokens", static_cast<double>(of.used()) / 1e9, static_cast<double>(of.budget) / 1e9, name, what,
-                       plan.n_context);
+    if (n_layers > 0)
+      what += fmt::format(", {} of {} experts", of.n_experts,
+                          static_cast<std::int64_t>(n_layers) * plan.n_experts);
+    return fmt::format(
+        "{:.1f} of {:.1f} GB that {} gives are planned: {}, and a context of {} tokens",
+        static_cast<double>(of.used()) / 1e9, static_cast<double>(of.budget) / 1e9, name, what,
+        plan.n_context);
   }
 
-  // Whether the CPU computes experts that a GPU adds up in another order: all but fp4, where they cannot come to the GPU.
+  // Whether the CPU computes experts that a GPU adds up in another order: all but fp4, where they
+  // cannot come to the GPU.
   bool computes_in_another_order() const {
     return std::ranges::any_of(pipeline_->stages(), [&](const Stage& stage) {
-      return !stage.stream && stage.forward->uses() && weights_->layers[static_cast<std::size_t>(stage.weights->begin())].experts.front().w1.format != kernels::Format::fp4;
+      return !stage.stream && stage.forward->uses() &&
+             weights_->layers[static_cast<std::size_t>(stage.weights->begin())]
+                     .experts.front()
+                     .w1.format != kernels::Format::fp4;
     });
   }
 
   // What becomes of uses whose expert the GPU lacks, and what a prompt of one chunk costs by that.
-  std::string note_of_misses(const Stage& stage, const GpuPlacement& of, const Placement& plan) const {
+  std::string note_of_misses(const Stage& stage, const GpuPlacement& of,
+                             const Placement& plan) const {
     const Config& c = weights_->checkpoint.config();
     const int n_layers = of.layer_end - of.layer_begin;
-    const std::int64_t n_missing = static_cast<std::int64_t>(n_layers) * plan.n_experts - of.n_experts;
-    const std::string what = fmt::format("{} has no room for {} of its experts", stage.device->name(), n_missing);
+    const std::int64_t n_missing = static_cast<std::int64_t>(n_layers) * plan.n_experts -
+                                   of.n_experts;
+    const std::string what = fmt::format("{} has no room for {} of its experts",
+                                         stage.device->name(), n_missing);
     if (stage.stream) {
       const double seconds = static_cast<double>(stage.stream->packed_bytes()) / kPcieBytes;
       const std::string pass = fmt::format("{:.2g} s of PCIe 4 for {} tokens", seconds, plan.chunk);
       const int from = stage.forward->stream_from();
-      if (from == 1) return fmt::format("{}: those that are asked for come to it from {:.1f} GB of pinned memory, {}", what, static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
-      return fmt::format("{}: the CPU computes them for fewer than {} tokens, for more they come to it from {:.1f} GB of pinned memory, {}", what, from,
-                         static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
+      if (from == 1)
+        return fmt::format(
+            "{}: those that are asked for come to it from {:.1f} GB of pinned memory, {}", what,
+            static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
+      return fmt::format(
+          "{}: the CPU computes them for fewer than {} tokens, for more they come to it from "
+          "{:.1f} GB of pinned memory, {}",
+          what, from, static_cast<double>(stage.stream->packed_bytes()) / 1e9, pass);
     }
-    const double flops = 6.0 * c.hidden_size * c.moe_intermediate_size * plan.chunk * c.num_experts_per_tok * static_cast<double>(n_missing) / plan.n_experts;
+    const double flops = 6.0 * c.hidden_size * c.moe_intermediate_size * plan.chunk *
+                         c.num_experts_per_tok * static_cast<double>(n_missing) / plan.n_experts;
     const double seconds = flops / (pool_.size() * kThreadFlops);
-    return fmt::format("{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk, seconds < 99 ? fmt::format("{:.2g} s", seconds) : fmt::format("{:.0f} minutes", seconds / 60),
-                       stage.unstreamed.empty() ? "" : "; they could not come to it: " + stage.unstreamed);
+    return fmt::format(
+        "{}: the CPU computes them, for {} tokens of a prompt in about {}{}", what, plan.chunk,
+        seconds < 99 ? fmt::format("{:.2g} s", seconds)
+                     : fmt::format("{:.0f} minutes", seconds / 60),
+        stage.unstreamed.empty() ? "" : "; they could not come to it: " + stage.unstreamed);
   }
 
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<Tokenizer> tokenizer_;
-  ExpertHeat heat_;  // of the layers' experts, then the draft blocks', as the CPU's engine keeps them
+  ExpertHeat heat_;  // of the layers' experts, then the draft blocks', as the CPU's engine keeps
+                     // them
   kernels::ThreadPool pool_;
   std::vector<EngineGpu> gpus_;  // outlive all that has memory on them
   std::unique_ptr<Pipeline> pipeline_;
@@ -238,25 +307,34 @@ class DeviceEngine : public Engine {
 }  // namespace
 
 Result<std::vector<int>> device_numbers(std::string_view device) {
-  const auto refused = [&](std::string_view why) { return tl::unexpected(Error{Errc::bad_argument, fmt::format("use device {:.40}: {}", device, why)}); };
+  const auto refused = [&](std::string_view why) {
+    return tl::unexpected(
+        Error{Errc::bad_argument, fmt::format("use device {:.40}: {}", device, why)});
+  };
   if (device == "cuda") return std::vector<int>{0};
-  constexpr std::string_view form = "expected cpu, cuda, cuda:1 and so on, or cuda:0,1 for several GPUs";
+  constexpr std::string_view form =
+      "expected cpu, cuda, cuda:1 and so on, or cuda:0,1 for several GPUs";
   if (!device.starts_with("cuda:")) return refused(form);
   std::vector<int> out;
   const char* at = device.data() + 4;
   for (const char* const end = device.data() + device.size(); at != end;) {
     int number = -1;
     const auto [behind, ec] = std::from_chars(at + 1, end, number);
-    if (ec != std::errc() || number < 0 || number >= kDevicesMax || (behind != end && (*behind != ',' || behind + 1 == end))) return refused(form);
-    if (std::ranges::find(out, number) != out.end()) return refused(fmt::format("GPU {} is there twice", number));
-    if (out.size() == kGpusMax) return refused(fmt::format("these are more than {} GPUs", kGpusMax));
+    if (ec != std::errc() || number < 0 || number >= kDevicesMax ||
+        (behind != end && (*behind != ',' || behind + 1 == end)))
+      return refused(form);
+    if (std::ranges::find(out, number) != out.end())
+      return refused(fmt::format("GPU {} is there twice", number));
+    if (out.size() == kGpusMax)
+      return refused(fmt::format("these are more than {} GPUs", kGpusMax));
     out.push_back(number);
     at = behind;
   }
   return out;
 }
 
-Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options, const Progress& progress) {
+Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options,
+                                            const Progress& progress) {
   std::vector<std::string> names;
   std::vector<std::uint64_t> memory;
   for (const EngineGpu& gpu : parts.gpus) {
@@ -264,26 +342,36 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
     memory.push_back(gpu.memory);
   }
   const std::string all = fmt::format("{}", fmt::join(names, ", "));
-  if (options.exact) return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu", options.directory, all)});
+  if (options.exact)
+    return tl::unexpected(Error{
+        Errc::unsupported,
+        fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu",
+                    options.directory, all)});
   const std::uint64_t budget = parts.budget;
   auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
   engine->remember(options.heat_directory);
   PlacementRequest request{.directory = options.directory,
                            .gpus = std::move(memory),
                            .gpu_memory = budget,
-                           .host_memory = options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
+                           .host_memory = options.memory > 0
+                                              ? std::min(options.memory, available_bytes())
+                                              : available_bytes(),
                            .n_context = options.n_context,
                            .heat = engine->shares()};
   auto plan = plan_placement(request);
-  // Draft blocks come last: where a step waits for experts that are not there, each token more brings others, and guessing gains less than
-  // experts do in the same room.
+  // Draft blocks come last: where a step waits for experts that are not there, each token more
+  // brings others, and guessing gains less than experts do in the same room.
   if (plan && plan->missing == 0 && engine->wants_draft()) {
     request.draft = true;
-    if (auto with = plan_placement(request); with && with->missing == 0 && with->chunk >= std::min(plan->chunk, kChunkWhole)) plan = std::move(with);
+    if (auto with = plan_placement(request);
+        with && with->missing == 0 && with->chunk >= std::min(plan->chunk, kChunkWhole))
+      plan = std::move(with);
   }
   if (!plan) return tl::unexpected(plan.error());
-  if (const auto placed = engine->place(*plan, progress); !placed) return tl::unexpected(placed.error());
-  if (const auto compared = engine->compare_ways(); !compared) return tl::unexpected(compared.error());
+  if (const auto placed = engine->place(*plan, progress); !placed)
+    return tl::unexpected(placed.error());
+  if (const auto compared = engine->compare_ways(); !compared)
+    return tl::unexpected(compared.error());
   return engine;
 }
 
@@ -292,7 +380,9 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
 namespace lares::engine {
 
 std::string device_fault(const ModelInfo& info) {
-  const auto at = std::ranges::find_if(info.notes, [](const std::string& note) { return note.find(cuda::kWgmmaFault) != std::string::npos; });
+  const auto at = std::ranges::find_if(info.notes, [](const std::string& note) {
+    return note.find(cuda::kWgmmaFault) != std::string::npos;
+  });
   return at == info.notes.end() ? "" : *at;
 }
 
@@ -301,12 +391,15 @@ Result<> check_device(const std::string& device) {
   const auto numbers = cuda::device_numbers(device);
   if (!numbers) return tl::unexpected(numbers.error());
   for (const int number : *numbers)
-    if (const auto opened = cuda::open_device(number); !opened) return tl::unexpected(opened.error());
+    if (const auto opened = cuda::open_device(number); !opened)
+      return tl::unexpected(opened.error());
   return {};
 }
 
-Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options, const Progress& progress) {
-  if (choice.device == "cpu" || choice.device == "auto") return load_on_cpu(options, choice.tiles_directory, progress);
+Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOptions& options,
+                                        const Progress& progress) {
+  if (choice.device == "cpu" || choice.device == "auto")
+    return load_on_cpu(options, choice.tiles_directory, progress);
   const auto numbers = cuda::device_numbers(choice.device);
   if (!numbers) return tl::unexpected(numbers.error());
   cuda::EngineParts parts;
@@ -315,7 +408,8 @@ Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOp
   for (const int number : *numbers) {
     auto device = cuda::open_device(number);
     if (!device) return tl::unexpected(device.error());
-    parts.gpus.push_back({std::move(*device), found.gpus.at(static_cast<std::size_t>(number)).memory_bytes});
+    parts.gpus.push_back(
+        {std::move(*device), found.gpus.at(static_cast<std::size_t>(number)).memory_bytes});
   }
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
@@ -324,8 +418,12 @@ Result<std::unique_ptr<Engine>> load_on(const DeviceChoice& choice, const LoadOp
     auto read = Tokenizer::from_file(options.directory + "/tokenizer.json");
     if (!read) return tl::unexpected(read.error());
     tokenizer = std::move(*read);
-    if (const int vocab = (*weights)->checkpoint.config().vocab_size; tokenizer->vocab_size() > vocab)
-      return tl::unexpected(Error{Errc::malformed, fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}", options.directory, tokenizer->vocab_size(), vocab)});
+    if (const int vocab = (*weights)->checkpoint.config().vocab_size;
+        tokenizer->vocab_size() > vocab)
+      return tl::unexpected(
+          Error{Errc::malformed,
+                fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}",
+                            options.directory, tokenizer->vocab_size(), vocab)});
   }
   parts.weights = std::move(*weights);
   parts.tokenizer = std::move(tokenizer);

@@ -1,4 +1,5 @@
-// A model on one GPU or several, behind the interface of engine/engine.h: routed experts that have no room there are computed by the CPU.
+// A model on one GPU or several, behind the interface of engine/engine.h: routed experts that have
+// no room there are computed by the CPU.
 #pragma once
 
 #include <memory>
@@ -11,8 +12,8 @@
 
 namespace lares::engine::cuda {
 
-// `device` "cuda" -> 0; "cuda:1" -> 1; "cuda:0,1" -> 0, 1: the GPUs that the layers go over, in that order. bad_argument: nothing of these,
-// or a GPU twice.
+// `device` "cuda" -> 0; "cuda:1" -> 1; "cuda:0,1" -> 0, 1: the GPUs that the layers go over, in
+// that order. bad_argument: nothing of these, or a GPU twice.
 Result<std::vector<int>> device_numbers(std::string_view device);
 
 struct EngineGpu {
@@ -25,7 +26,9 @@ struct EngineParts {
   std::unique_ptr<Tokenizer> tokenizer;  // null: ids alone
   std::uint64_t budget = 0;              // bytes of each GPU that may be taken; 0: all
 };
-// Plans (engine/placement.h), uploads and takes what a context needs; no_memory, with the numbers, where that cannot be.
-Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options, const Progress& progress);
+// Plans (engine/placement.h), uploads and takes what a context needs; no_memory, with the numbers,
+// where that cannot be.
+Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options,
+                                            const Progress& progress);
 
 }  // namespace lares::engine::cuda

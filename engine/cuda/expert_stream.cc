@@ -15,46 +15,67 @@
 namespace lares::engine::cuda {
 namespace {
 
-std::uint64_t tiles_of(const kernels::Matrix& m) { return aligned(kc::tiles_bytes(m.format, m.n_out, m.n_in)); }
-std::uint64_t packed(const kernels::Matrix& m) { return tiles_of(m) + aligned(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in)); }
+std::uint64_t tiles_of(const kernels::Matrix& m) {
+  return aligned(kc::tiles_bytes(m.format, m.n_out, m.n_in));
+}
+std::uint64_t packed(const kernels::Matrix& m) {
+  return tiles_of(m) + aligned(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in));
+}
 std::uint64_t packed(const ExpertWeights& e) { return packed(e.w1) + packed(e.w3) + packed(e.w2); }
 
 }  // namespace
 
 int stream_from(const Config& c, const ExpertWeights& expert, int n_threads) {
-  if (expert.w1.format != kernels::Format::fp4 || expert.w2.format != kernels::Format::fp4) return 1;
-  const double flops_a_row = 6.0 * c.hidden_size * c.moe_intermediate_size, rows_a_token = static_cast<double>(c.num_experts_per_tok) / c.n_routed_experts;
-  const double seconds = static_cast<double>(packed(expert)) / kPcieBytes, rows = seconds * n_threads * kThreadFlops / flops_a_row;
-  // A step's experts are read by the CPU faster than PCIe brings them: it is their bytes that count there.
+  if (expert.w1.format != kernels::Format::fp4 || expert.w2.format != kernels::Format::fp4)
+    return 1;
+  const double flops_a_row = 6.0 * c.hidden_size * c.moe_intermediate_size,
+               rows_a_token = static_cast<double>(c.num_experts_per_tok) / c.n_routed_experts;
+  const double seconds = static_cast<double>(packed(expert)) / kPcieBytes,
+               rows = seconds * n_threads * kThreadFlops / flops_a_row;
+  // A step's experts are read by the CPU faster than PCIe brings them: it is their bytes that count
+  // there.
   return std::max(kStepTokens + 1, static_cast<int>(std::ceil(rows / rows_a_token)));
 }
 
-std::vector<const kernels::Matrix*> ExpertStream::matrices(int layer, int n_matrices, int expert) const {
-  const ExpertWeights& e = weights_.layers[static_cast<std::size_t>(layer)].experts[static_cast<std::size_t>(expert)];
+std::vector<const kernels::Matrix*> ExpertStream::matrices(int layer, int n_matrices,
+                                                           int expert) const {
+  const ExpertWeights& e =
+      weights_.layers[static_cast<std::size_t>(layer)].experts[static_cast<std::size_t>(expert)];
   if (n_matrices == 2) return {&e.w1, &e.w3};
   return {&e.w2};
 }
 
-// A layer's waves of w1 and w3, or of w2, behind those that there are. Waves take the ring's stages in turn.
+// A layer's waves of w1 and w3, or of w2, behind those that there are. Waves take the ring's stages
+// in turn.
 void ExpertStream::lay(int layer, std::span<const char> resident, int n_matrices) {
   Layer& of = layers_[static_cast<std::size_t>(layer - begin_)];
   const auto begin_wave = [&] {
     const int number = static_cast<int>(waves_.size());
     of.waves.push_back(number);
     const std::uint64_t table = ring_table_bytes(n_matrices, static_cast<int>(resident.size()));
-    waves_.push_back({.layer = layer, .stage = number % kRingStages, .n_matrices = n_matrices, .at = of.bytes, .bytes = table, .pieces = {}});
+    waves_.push_back({.layer = layer,
+                      .stage = number % kRingStages,
+                      .n_matrices = n_matrices,
+                      .at = of.bytes,
+                      .bytes = table,
+                      .pieces = {}});
     of.bytes += table;
   };
   bool begun = false;
   for (std::size_t e = 0; e < resident.size(); ++e) {
     if (resident[e]) continue;
-    const std::vector<const kernels::Matrix*> those = matrices(layer, n_matrices, static_cast<int>(e));
+    const std::vector<const kernels::Matrix*> those = matrices(layer, n_matrices,
+                                                               static_cast<int>(e));
     std::uint64_t bytes = 0;
     for (const kernels::Matrix* const m : those) bytes += packed(*m);
     if (!begun || waves_.back().bytes + bytes > stage_bytes_) begin_wave();
     begun = true;
     Wave& wave = waves_.back();
-    Piece& piece = wave.pieces.emplace_back(Piece{.expert = static_cast<int>(e), .begin = wave.bytes, .end = wave.bytes + bytes, .tiles = {}, .scale = {}});
+    Piece& piece = wave.pieces.emplace_back(Piece{.expert = static_cast<int>(e),
+                                                  .begin = wave.bytes,
+                                                  .end = wave.bytes + bytes,
+                                                  .tiles = {},
+                                                  .scale = {}});
     for (std::size_t k = 0; k < those.size(); ++k) {
       piece.tiles[k] = wave.bytes;
       piece.scale[k] = wave.bytes + tiles_of(*those[k]);
@@ -64,21 +85,28 @@ void ExpertStream::lay(int layer, std::span<const char> resident, int n_matrices
   }
 }
 
-Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const Weights& weights, int begin, int end, std::span<const char> resident,
-                                                          std::uint64_t ring_max) {
+Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const Weights& weights,
+                                                         int begin, int end,
+                                                         std::span<const char> resident,
+                                                         std::uint64_t ring_max) {
   auto out = std::unique_ptr<ExpertStream>(new ExpertStream(device, weights, begin));
   const Config& c = weights.checkpoint.config();
   std::uint64_t largest = 0;
-  for (int i = begin; i < end; ++i) largest = std::max(largest, packed(weights.layers[static_cast<std::size_t>(i)].experts.front()));
+  for (int i = begin; i < end; ++i)
+    largest = std::max(largest,
+                       packed(weights.layers[static_cast<std::size_t>(i)].experts.front()));
   out->stage_bytes_ = ring_bytes(largest, c.n_routed_experts, ring_max) / kRingStages;
   const auto E = static_cast<std::size_t>(c.n_routed_experts);
   for (int i = begin; i < end; ++i) {
     Layer& layer = out->layers_.emplace_back();
-    for (const int n_matrices : {2, 1}) out->lay(i, resident.subspan(static_cast<std::size_t>(i) * E, E), n_matrices);
+    for (const int n_matrices : {2, 1})
+      out->lay(i, resident.subspan(static_cast<std::size_t>(i) * E, E), n_matrices);
     out->packed_bytes_ += layer.bytes;
   }
   const auto refused = [&](const char* where, std::uint64_t bytes) {
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("bring experts to {}: {} has no room for {:.2f} GB of them", device.name(), where, static_cast<double>(bytes) / 1e9)});
+    return tl::unexpected(Error{
+        Errc::no_memory, fmt::format("bring experts to {}: {} has no room for {:.2f} GB of them",
+                                     device.name(), where, static_cast<double>(bytes) / 1e9)});
   };
   for (Layer& layer : out->layers_) {
     if (layer.bytes == 0) continue;
@@ -87,7 +115,8 @@ Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const W
   }
   out->ring_ = Memory(device, kRingStages * out->stage_bytes_);
   if (!out->ring_) return refused("its memory", kRingStages * out->stage_bytes_);
-  for (int k = 0; k < kRingStages; ++k) out->stages_.push_back({device.event(), device.event(), false});
+  for (int k = 0; k < kRingStages; ++k)
+    out->stages_.push_back({device.event(), device.event(), false});
   return out;
 }
 
@@ -98,12 +127,16 @@ void ExpertStream::pack(int layer) {
     const Wave& wave = waves_[static_cast<std::size_t>(w)];
     std::uint8_t* const to = of.block.data() + wave.at;
     const std::uint8_t* const there = stage_at(wave.stage);
-    std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices), nullptr);  // tiles and scales of the one matrix, then of the other
+    std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices),
+                                   nullptr);  // tiles and scales of the one matrix, then of the
+                                              // other
     for (const Piece& piece : wave.pieces)
-      for (std::size_t k = 0; const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {
+      for (std::size_t k = 0;
+           const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {
         device_.pack_host(*m, to + piece.tiles[k], reinterpret_cast<float*>(to + piece.scale[k]));
         table[2 * E * k + static_cast<std::size_t>(piece.expert)] = there + piece.tiles[k];
-        if (m->format == kernels::Format::fp8) table[2 * E * k + E + static_cast<std::size_t>(piece.expert)] = there + piece.scale[k];
+        if (m->format == kernels::Format::fp8)
+          table[2 * E * k + E + static_cast<std::size_t>(piece.expert)] = there + piece.scale[k];
         ++k;
       }
     std::memcpy(to, table.data(), table.size() * sizeof table[0]);
@@ -111,15 +144,18 @@ void ExpertStream::pack(int layer) {
 }
 
 bool ExpertStream::used(const Wave& wave, const std::int32_t* begin) const {
-  return std::ranges::any_of(wave.pieces, [&](const Piece& p) { return begin[p.expert] < begin[p.expert + 1]; });
+  return std::ranges::any_of(wave.pieces,
+                             [&](const Piece& p) { return begin[p.expert] < begin[p.expert + 1]; });
 }
 
 // Of a wave whose experts are all asked for, one run of bytes; else the table and those that are.
 void ExpertStream::bring(const Wave& wave) {
-  const std::uint8_t* const from = layers_[static_cast<std::size_t>(wave.layer - begin_)].block.data() + wave.at;
+  const std::uint8_t* const from =
+      layers_[static_cast<std::size_t>(wave.layer - begin_)].block.data() + wave.at;
   RingStage& stage = stages_[static_cast<std::size_t>(wave.stage)];
   device_.wait(Device::Queue::copies, *stage.read);
-  std::uint64_t begin = 0, end = ring_table_bytes(wave.n_matrices, weights_.checkpoint.config().n_routed_experts);
+  std::uint64_t begin = 0, end = ring_table_bytes(wave.n_matrices,
+                                                  weights_.checkpoint.config().n_routed_experts);
   const auto copy = [&] {
     device_.copy_beside(stage_at(wave.stage) + begin, from + begin, end - begin);
     copied_ += end - begin;
@@ -178,7 +214,9 @@ void ExpertStream::expect_all() {
 
 void ExpertStream::expect(int layer, const std::int32_t* begin) {
   std::vector<int> some;
-  std::ranges::copy_if(layers_[static_cast<std::size_t>(layer - begin_)].waves, std::back_inserter(some), [&](int w) { return used(waves_[static_cast<std::size_t>(w)], begin); });
+  std::ranges::copy_if(layers_[static_cast<std::size_t>(layer - begin_)].waves,
+                       std::back_inserter(some),
+                       [&](int w) { return used(waves_[static_cast<std::size_t>(w)], begin); });
   expect(std::move(some), begin);
 }
 

@@ -6,10 +6,12 @@
 namespace lares::engine::cuda {
 
 std::uint64_t ExpertUses::bytes(const Config& c, int n_layers) {
-  return sizeof(std::int32_t) * static_cast<std::uint64_t>(n_layers) * (static_cast<std::uint64_t>(c.n_routed_experts) + 1);
+  return sizeof(std::int32_t) * static_cast<std::uint64_t>(n_layers) *
+         (static_cast<std::uint64_t>(c.n_routed_experts) + 1);
 }
 
-ExpertUses::ExpertUses(Device& device, const Config& c, const DeviceWeights& weights, ExpertHeat* heat)
+ExpertUses::ExpertUses(Device& device, const Config& c, const DeviceWeights& weights,
+                       ExpertHeat* heat)
     : device_(device),
       weights_(weights),
       n_experts_(static_cast<std::size_t>(c.n_routed_experts)),
@@ -18,9 +20,11 @@ ExpertUses::ExpertUses(Device& device, const Config& c, const DeviceWeights& wei
       memory_(device, bytes(c, weights.end() - weights.begin())) {}
 
 const std::int32_t* ExpertUses::ask(int layer, const WorkSpace& w) {
-  auto* const to = reinterpret_cast<std::int32_t*>(memory_.data()) + static_cast<std::size_t>(layer - weights_.begin()) * (n_experts_ + 1);
+  auto* const to = reinterpret_cast<std::int32_t*>(memory_.data()) +
+                   static_cast<std::size_t>(layer - weights_.begin()) * (n_experts_ + 1);
   device_.to_host(to, w.begin, sizeof(std::int32_t) * (n_experts_ + 1));
-  if (std::ranges::find(asked_, layer) == asked_.end()) asked_.push_back(layer);  // a cancelled evaluation's are not counted
+  if (std::ranges::find(asked_, layer) == asked_.end())
+    asked_.push_back(layer);  // a cancelled evaluation's are not counted
   return to;
 }
 
@@ -28,7 +32,8 @@ void ExpertUses::count(int n) {
   const std::vector<int> asked = std::exchange(asked_, {});
   if (!counts_) return;
   for (const int layer : asked) {
-    const auto* const begin = reinterpret_cast<const std::int32_t*>(memory_.data()) + static_cast<std::size_t>(layer - weights_.begin()) * (n_experts_ + 1);
+    const auto* const begin = reinterpret_cast<const std::int32_t*>(memory_.data()) +
+                              static_cast<std::size_t>(layer - weights_.begin()) * (n_experts_ + 1);
     if (heat_) heat_->pass(static_cast<double>(n) / n_layers_);
     for (std::size_t e = 0; e < n_experts_; ++e) {
       const std::int32_t rows = begin[e + 1] - begin[e];

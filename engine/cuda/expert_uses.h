@@ -1,4 +1,5 @@
-// What the layers that lack experts asked for: their numbers of slots come to the host with every evaluation, to be computed by and counted.
+// What the layers that lack experts asked for: their numbers of slots come to the host with every
+// evaluation, to be computed by and counted.
 #pragma once
 
 #include <atomic>
@@ -19,11 +20,14 @@ class ExpertUses {
   bool ready() const { return static_cast<bool>(memory_); }  // there was enough pinned memory
   static std::uint64_t bytes(const Config& c, int n_layers);
 
-  // [n_experts + 1] each expert's first slot, as group() gave them, once the device has come so far.
+  // [n_experts + 1] each expert's first slot, as group() gave them, once the device has come so
+  // far.
   const std::int32_t* ask(int layer, const WorkSpace& w);
-  // Behind an evaluation of n tokens that was not cancelled, and has ended: what was asked since the last.
+  // Behind an evaluation of n tokens that was not cancelled, and has ended: what was asked since
+  // the last.
   void count(int n);
-  // Whether it counts from now on; it does at first. What is evaluated for the engine's own sake says nothing of what people ask for.
+  // Whether it counts from now on; it does at first. What is evaluated for the engine's own sake
+  // says nothing of what people ask for.
   void set_counts(bool counts) { counts_ = counts; }
 
   // Uses of a layer that found their expert on the GPU, that did not. From any thread.

@@ -24,8 +24,13 @@ void check(bool holds, const char* what) {
 
 }  // namespace
 
-DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options)
-    : device_(device), weights_(weights), c_(weights.checkpoint.config()), w_(on_device), options_(options) {
+DeviceForward::DeviceForward(Device& device, const Weights& weights, const DeviceWeights& on_device,
+                             const Options& options)
+    : device_(device),
+      weights_(weights),
+      c_(weights.checkpoint.config()),
+      w_(on_device),
+      options_(options) {
   if (w_.draft()) {  // blocks without pages
     cells_.resize(static_cast<std::size_t>(w_.end()));
     return;
@@ -34,66 +39,100 @@ DeviceForward::DeviceForward(Device& device, const Weights& weights, const Devic
   const std::size_t offset = page_offset(pages, w_.begin());
   for (int i = w_.begin(); i < w_.end(); ++i) {
     const PageLayout::Layer& l = pages.layers[static_cast<std::size_t>(i)];
-    cells_.push_back({{l.entries.offset - offset, l.entries.n}, {l.index_keys.offset - offset, l.index_keys.n}});
+    cells_.push_back(
+        {{l.entries.offset - offset, l.entries.n}, {l.index_keys.offset - offset, l.index_keys.n}});
     if (!w_.layer(i).all_resident) host_layers_.push_back(i);
   }
 }
 
-Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const Weights& weights, const DeviceWeights& on_device, const Options& options,
-                                                           kernels::ThreadPool& pool, const kernels::Kernels& kernels) {
+Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const Weights& weights,
+                                                           const DeviceWeights& on_device,
+                                                           const Options& options,
+                                                           kernels::ThreadPool& pool,
+                                                           const kernels::Kernels& kernels) {
   auto out = std::unique_ptr<DeviceForward>(new DeviceForward(device, weights, on_device, options));
   const Config& c = out->c_;
   WorkSpace nowhere;
-  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr, on_device.draft());
+  const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr,
+                                  on_device.draft());
   std::size_t scratch = 0;
   for (std::int64_t reach = kReachLeast;; reach *= 2) {
     const std::int64_t n_keys = std::min(reach, std::max(options.n_context, kReachLeast)) / 4;
-    scratch = std::max(scratch, sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)), static_cast<int>(n_keys)));
+    scratch = std::max(
+        scratch,
+        sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)),
+                                                     static_cast<int>(n_keys)));
     if (reach >= options.n_context) break;
   }
-  const std::size_t bins = sizeof(std::uint32_t) * static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) * kc::kTopKBins;
+  const std::size_t bins = sizeof(std::uint32_t) *
+                           static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) *
+                           kc::kTopKBins;
   scratch += bins;
   out->memory_ = Memory(device, bytes);
   out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
   out->entry_ = Pinned(device, entry_bytes(c, options.chunk, out->first()));
-  if (on_device.has_head()) out->logits_ = Pinned(device, sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
+  if (on_device.has_head())
+    out->logits_ = Pinned(device,
+                          sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
   const bool dspark = on_device.draft() && on_device.draft()->dspark;
-  if (dspark) out->entered_ = Pinned(device, sizeof(bf16) * kRowsMax * static_cast<std::size_t>(c.hidden_size));
+  if (dspark)
+    out->entered_ = Pinned(device,
+                           sizeof(bf16) * kRowsMax * static_cast<std::size_t>(c.hidden_size));
   const int few = out->look_at_misses(pool.size());
-  if (!out->host_layers_.empty()) out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
+  if (!out->host_layers_.empty())
+    out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
   if (few > 0) out->host_experts_ = std::make_unique<HostExperts>(device, c, few, pool, kernels);
-  if (!out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) || (dspark && !out->entered_) || (out->uses_ && !out->uses_->ready()) || (out->host_experts_ && !out->host_experts_->ready())) {
-    const std::uint64_t pinned = host_work_bytes(c, options.chunk, {.first = out->first(), .last = on_device.has_head(), .misses = few > 0});
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB of pinned host memory, and the driver does not give so much; free some memory",
-                                                             weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(pinned) / 1e9)});
+  if (!out->inputs_ || !out->entry_ || (on_device.has_head() && !out->logits_) ||
+      (dspark && !out->entered_) || (out->uses_ && !out->uses_->ready()) ||
+      (out->host_experts_ && !out->host_experts_->ready())) {
+    const std::uint64_t pinned = host_work_bytes(
+        c, options.chunk, {.first = out->first(), .last = on_device.has_head(), .misses = few > 0});
+    return tl::unexpected(
+        Error{Errc::no_memory,
+              fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB of pinned "
+                          "host memory, and the driver does not give so much; free some memory",
+                          weights.checkpoint.directory(), device.name(), options.chunk,
+                          static_cast<double>(pinned) / 1e9)});
   }
   if (!out->memory_ || !out->scratch_)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and there is not so much beside the weights; plan with less of --gpu-memory",
-                                                             weights.checkpoint.directory(), device.name(), options.chunk, static_cast<double>(bytes + scratch) / 1e9)});
+    return tl::unexpected(Error{
+        Errc::no_memory,
+        fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and "
+                    "there is not so much beside the weights; plan with less of --gpu-memory",
+                    weights.checkpoint.directory(), device.name(), options.chunk,
+                    static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data(), on_device.draft());
   device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
 }
 
-// From how many tokens on missing experts come to the GPU; returns how many the CPU computes them for at most.
+// From how many tokens on missing experts come to the GPU; returns how many the CPU computes them
+// for at most.
 int DeviceForward::look_at_misses(int n_threads) {
   if (host_layers_.empty()) return 0;
   stream_from_ = !options_.stream ? options_.chunk + 1 : options_.stream_from;
   if (stream_from_ == 0) {
     stream_from_ = options_.chunk + 1;
-    for (const int i : host_layers_) stream_from_ = std::min(stream_from_, cuda::stream_from(c_, weights_.layers[static_cast<std::size_t>(i)].experts.front(), n_threads));
+    for (const int i : host_layers_)
+      stream_from_ = std::min(
+          stream_from_,
+          cuda::stream_from(c_, weights_.layers[static_cast<std::size_t>(i)].experts.front(),
+                            n_threads));
   }
   return std::min(options_.chunk, stream_from_ - 1);
 }
 
-// The step's positions, tokens, parts and, for layer 0, embedding rows, in pinned memory; where they will be on the GPU.
-void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens) {
+// The step's positions, tokens, parts and, for layer 0, embedding rows, in pinned memory; where
+// they will be on the GPU.
+void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences,
+                                 std::span<const Token> tokens) {
   std::uint8_t* const host = inputs_.data();
   std::uint64_t at = 0;
   const auto place = [&](auto*& on_device, std::uint64_t count) {
-    using T = std::remove_const_t<std::remove_pointer_t<std::remove_reference_t<decltype(on_device)>>>;
+    using T =
+        std::remove_const_t<std::remove_pointer_t<std::remove_reference_t<decltype(on_device)>>>;
     at = (at + alignof(T) - 1) / alignof(T) * alignof(T);
     on_device = reinterpret_cast<const T*>(ws_.inputs + at);
     auto* const out = reinterpret_cast<T*>(host + at);
@@ -105,7 +144,8 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
   auto* const ids = place(s.tokens, n);
   auto* const iota = place(s.iota, n);
   auto* const part = place(s.part, n);
-  auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) * static_cast<std::uint64_t>(s.n_parts));
+  auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) *
+                                         static_cast<std::uint64_t>(s.n_parts));
   auto* const row = options_.keeps || w_.draft() ? place(s.rows, n) : nullptr;
   auto* const seen = w_.draft() && w_.draft()->dspark ? place(s.seen, n) : nullptr;
   s.bytes = at;
@@ -136,39 +176,82 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences, s
 // After the last layer: the last n_rows tokens take what it gave, and their logits come of them.
 void DeviceForward::head(const Step& s) {
   if (s.n_rows == 0) return;
-  const auto at = static_cast<std::size_t>(s.n - s.n_rows), D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
+  const auto at = static_cast<std::size_t>(s.n - s.n_rows),
+             D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
   const DeviceHyper& w = w_.hc_head();
   const bool few = s.n <= kc::kTokensFew && w_.begin() < w_.end();
-  device_.hyper({.x = s.x.streams + at * S * D, .y = few ? nullptr : s.x.y + at * D, .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{}, .post = s.x.post + at * S, .comb = s.x.comb + at * S * S, .fn = w.fn, .base = w.base, .scale = w.scale,
-                 .norm = w_.norm(), .entered = w_.draft() && w_.draft()->dspark ? ws_.entered : nullptr, .normed = ws_.normed, .codes = nullptr, .code_scale = nullptr, .partial = ws_.partial, .n_tokens = s.n_rows,
-                 .dim = c_.hidden_size, .iters = c_.hc_sinkhorn_iters, .head = true, .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps, .rms_eps = c_.rms_norm_eps, .arrived = ws_.arrived});
-  if (entered_) device_.to_host(entered_.data(), ws_.entered, sizeof(bf16) * static_cast<std::size_t>(s.n_rows) * D);
+  device_.hyper({.x = s.x.streams + at * S * D,
+                 .y = few ? nullptr : s.x.y + at * D,
+                 .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{},
+                 .post = s.x.post + at * S,
+                 .comb = s.x.comb + at * S * S,
+                 .fn = w.fn,
+                 .base = w.base,
+                 .scale = w.scale,
+                 .norm = w_.norm(),
+                 .entered = w_.draft() && w_.draft()->dspark ? ws_.entered : nullptr,
+                 .normed = ws_.normed,
+                 .codes = nullptr,
+                 .code_scale = nullptr,
+                 .partial = ws_.partial,
+                 .n_tokens = s.n_rows,
+                 .dim = c_.hidden_size,
+                 .iters = c_.hc_sinkhorn_iters,
+                 .head = true,
+                 .eps = c_.hc_eps,
+                 .norm_eps = c_.rms_norm_eps,
+                 .rms_eps = c_.rms_norm_eps,
+                 .arrived = ws_.arrived});
+  if (entered_)
+    device_.to_host(entered_.data(), ws_.entered,
+                    sizeof(bf16) * static_cast<std::size_t>(s.n_rows) * D);
   for (int r = 0; r < s.n_rows; r += kRowsMax) {
     const int m = std::min(kRowsMax, s.n_rows - r);
     std::vector<kc::LinearArgs> products;
-    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m, ws_.logits, true, nullptr);
+    product(products, w_.head(), ws_.normed + static_cast<std::size_t>(r) * D, nullptr, nullptr, m,
+            ws_.logits, true, nullptr);
     device_.linear(products);
-    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(m) * static_cast<std::size_t>(c_.vocab_size);
+    const std::size_t bytes = sizeof(float) * static_cast<std::size_t>(m) *
+                              static_cast<std::size_t>(c_.vocab_size);
     device_.to_host(logits_.data(), ws_.logits, bytes);
     if (s.n_rows > kRowsMax) {  // so nothing is recorded
       device_.synchronise();
-      std::memcpy(s.logits + static_cast<std::size_t>(r) * static_cast<std::size_t>(c_.vocab_size), logits_.data(), bytes);
+      std::memcpy(s.logits + static_cast<std::size_t>(r) * static_cast<std::size_t>(c_.vocab_size),
+                  logits_.data(), bytes);
     }
   }
 }
 
-// All of a step's launches. `host` is called where a layer lacks experts, before their sums are needed; `go_on` after each layer.
-bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, const std::function<bool(int)>& go_on) {
+// All of a step's launches. `host` is called where a layer lacks experts, before their sums are
+// needed; `go_on` after each layer.
+bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
+                         const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
-  device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over, entry_.data() + s.run.from, entry_bytes(c_, s.n, first()));
-  if (s.streams_all) options_.stream->expect_all();  // behind the inputs, which come by the same way
-  if (w_.draft() && !w_.draft()->dspark) front(s);
-  else if (first()) device_.embed({.table = ws_.rows, .tokens = s.iota, .x = s.x.streams, .n_tokens = s.n, .n_streams = c_.hc_mult, .dim = c_.hidden_size});
+  device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over,
+                    entry_.data() + s.run.from, entry_bytes(c_, s.n, first()));
+  if (s.streams_all)
+    options_.stream->expect_all();  // behind the inputs, which come by the same way
+  if (w_.draft() && !w_.draft()->dspark)
+    front(s);
+  else if (first())
+    device_.embed({.table = ws_.rows,
+                   .tokens = s.iota,
+                   .x = s.x.streams,
+                   .n_tokens = s.n,
+                   .n_streams = c_.hc_mult,
+                   .dim = c_.hidden_size});
   for (const bool compressed : {false, true})
-    device_.rope_table({.frequencies = w_.frequencies(compressed), .position = s.position, .table = ws_.rope[compressed], .n = s.n, .dim = c_.qk_rope_head_dim});
+    device_.rope_table({.frequencies = w_.frequencies(compressed),
+                        .position = s.position,
+                        .table = ws_.rope[compressed],
+                        .n = s.n,
+                        .dim = c_.qk_rope_head_dim});
   for (int i = w_.begin(); i < w_.end(); ++i) {
     const DeviceLayer& l = w_.layer(i);
-    boundary(s, l.hc_attn, l.attn_norm, i > w_.begin() ? Leaves::experts : first() ? Leaves::nothing : Leaves::handed);
+    boundary(s, l.hc_attn, l.attn_norm,
+             i > w_.begin() ? Leaves::experts
+             : first()      ? Leaves::nothing
+                            : Leaves::handed);
     keep_means(s, i - 1);
     attention(s, i);
     boundary(s, l.hc_ffn, l.ffn_norm, Leaves::attention);
@@ -177,14 +260,20 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host, co
     device_.synchronise();
     if (!go_on(i)) return false;
   }
-  if (outbox_) device_.to_host(outbox_ + s.run.to, ws_.hand_over, s.x.bytes);
-  else head(s);
+  if (outbox_)
+    device_.to_host(outbox_ + s.run.to, ws_.hand_over, s.x.bytes);
+  else
+    head(s);
   keep_last(s);
   return true;
 }
 
-Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on, const Run* run) {
-  Step s{.n = static_cast<int>(tokens.size()), .n_parts = static_cast<int>(sequences.size()), .n_rows = n_rows};
+Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens,
+                                 int n_rows, float* logits, const std::function<bool(int)>& go_on,
+                                 const Run* run) {
+  Step s{.n = static_cast<int>(tokens.size()),
+         .n_parts = static_cast<int>(sequences.size()),
+         .n_rows = n_rows};
   std::int64_t most = kReachLeast;
   for (const Sequence& q : sequences) {
     most = std::max(most, q.state->size() + q.n);
@@ -192,46 +281,62 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   }
   check(outbox_ ? n_rows == 0 : w_.has_head(), "a GPU that neither has the head nor hands on");
   check(logits || n_rows <= kRowsMax, "more rows of logits than have a place");
-  check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n && (!s.alone || s.n_parts == 1), "a step of that shape");
+  check(s.n <= options_.chunk && s.n_parts <= kPartsMax && n_rows <= s.n &&
+            (!s.alone || s.n_parts == 1),
+        "a step of that shape");
   for (const Sequence& q : sequences) {
     check(w_.draft() || q.state->size() + q.n <= options_.n_context, "tokens beyond the context");
     check(q.rows.empty() || std::ssize(q.rows) == q.n, "another number of rows than of tokens");
     if (const auto opened = q.state->open(q.state->size(), q.n); !opened) return opened;
   }
-  s.reach = w_.draft() ? kReachLeast : std::min(static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))), std::max(options_.n_context, kReachLeast));
+  s.reach = w_.draft()
+                ? kReachLeast
+                : std::min(
+                      static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))),
+                      std::max(options_.n_context, kReachLeast));
   s.logits = logits;
   if (run) s.run = *run;
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
-  last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) * static_cast<std::size_t>(c_.hc_mult) * static_cast<std::size_t>(c_.hidden_size);
+  last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) *
+                                    static_cast<std::size_t>(c_.hc_mult) *
+                                    static_cast<std::size_t>(c_.hidden_size);
   s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
-  s.streams_all = s.streams && s.n > kStepTokens && static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >= static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
+  s.streams_all = s.streams && s.n > kStepTokens &&
+                  static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >=
+                      static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };
   if (!options_.record || run || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
     settled_ = true;
     if (!walk(s, host, go_on)) {
       device_.synchronise();
-      return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", s.n)});
+      return tl::unexpected(
+          Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", s.n)});
     }
   } else {
     run_step(s, host);
   }
   device_.synchronise();
-  if (logits && n_rows > 0 && n_rows <= kRowsMax) std::memcpy(logits, logits_.data(), sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
+  if (logits && n_rows > 0 && n_rows <= kRowsMax)
+    std::memcpy(
+        logits, logits_.data(),
+        sizeof(float) * static_cast<std::size_t>(n_rows) * static_cast<std::size_t>(c_.vocab_size));
   for (const Sequence& q : sequences) q.state->advance(q.n);
   if (uses_) uses_->count(s.n);
   return {};
 }
 
-// A step of a shape that was not seen before is run as it is, which loads what the driver has not loaded yet; the second is recorded, and
-// the recording serves all after it.
+// A step of a shape that was not seen before is run as it is, which loads what the driver has not
+// loaded yet; the second is recorded, and the recording serves all after it.
 void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host) {
   const auto key = std::make_tuple(s.n, s.n_parts, s.n_rows, s.reach);
   const auto known = recordings_.find(key);
   ++clock_;
   settled_ = known != recordings_.end() && !known->second.pieces.empty();
   if (known == recordings_.end()) {
-    if (recordings_.size() >= kRecordingsMax) recordings_.erase(std::ranges::min_element(recordings_, {}, [](const auto& one) { return one.second.used; }));
+    if (recordings_.size() >= kRecordingsMax)
+      recordings_.erase(std::ranges::min_element(recordings_, {},
+                                                 [](const auto& one) { return one.second.used; }));
     recordings_[key].used = clock_;
     walk(s, host, {});
     return;
@@ -250,19 +355,19 @@ void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host
     device_.replay(*recorded.back());
   };
   device_.record();
-  walk(
-      s,
-      [&](int i) {
-        end();
-        host(i);
-        device_.record();
-      },
-      {});
+  walk(s,
+       [&](int i) {
+         end();
+         host(i);
+         device_.record();
+       },
+       {});
   end();
 }
 
 std::size_t DeviceForward::n_recordings() const {
-  return static_cast<std::size_t>(std::ranges::count_if(recordings_, [](const auto& one) { return !one.second.pieces.empty(); }));
+  return static_cast<std::size_t>(std::ranges::count_if(
+      recordings_, [](const auto& one) { return !one.second.pieces.empty(); }));
 }
 
 }  // namespace lares::engine::cuda

@@ -1,4 +1,5 @@
-// The Device that is one: kernels/cuda and the driver behind it. Compiled to a refusal where the program is built without CUDA.
+// The Device that is one: kernels/cuda and the driver behind it. Compiled to a refusal where the
+// program is built without CUDA.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,8 +18,9 @@ namespace lares::engine::cuda {
 
 namespace {
 
-constexpr int kSmWgmma = 90;  // later ones have others
-constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads pack
+constexpr int kSmWgmma = 90;                    // later ones have others
+constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads
+                                                // pack
 
 class GpuDevice : public Device {
  public:
@@ -27,11 +29,15 @@ class GpuDevice : public Device {
     has_wgmma_ = sm == kSmWgmma;
     name_ = fmt::format("GPU {} ({})", index, model);
     if (const auto used = kc::use_device(index); !used.ok())
-      return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
+      return tl::unexpected(
+          Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
     current_ = index;
     for (kc::OwnedStream* stream : {&stream_, &copies_})
-      if (const auto made = stream->create(); !made.ok()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
-    scratch_.streams = static_cast<kc::StreamScratch*>(allocate(sizeof(kc::StreamScratch) * kc::kScratchBlocks));  // products do without, too
+      if (const auto made = stream->create(); !made.ok())
+        return tl::unexpected(
+            Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
+    scratch_.streams = static_cast<kc::StreamScratch*>(
+        allocate(sizeof(kc::StreamScratch) * kc::kScratchBlocks));  // products do without, too
     if (scratch_.streams) clear(scratch_.streams, sizeof(kc::StreamScratch) * kc::kScratchBlocks);
     return {};
   }
@@ -52,7 +58,8 @@ class GpuDevice : public Device {
   }
 
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in), scales = kc::tiles_scales(m.format, m.n_out, m.n_in);
+    const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in),
+                      scales = kc::tiles_scales(m.format, m.n_out, m.n_in);
     packed_.resize(std::max(packed_.size(), bytes));
     scales_.assign(scales, 0);
     pack_host(m, packed_.data(), scales_.data());
@@ -64,18 +71,28 @@ class GpuDevice : public Device {
   void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
     // Runs of whole 128-row blocks, so that each block's scales are one thread's.
     const int run = kc::kScaleBlock, runs = (m.n_out + run - 1) / run;
-    const int n_threads = kc::tiles_bytes(m.format, m.n_out, m.n_in) < kPackTogether ? 1 : std::min<int>(runs, static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
+    const int n_threads = kc::tiles_bytes(m.format, m.n_out, m.n_in) < kPackTogether
+                              ? 1
+                              : std::min<int>(runs, static_cast<int>(std::max(
+                                                        1u, std::thread::hardware_concurrency())));
     const auto some = [&](int first) {
-      for (int r = first; r < runs; r += n_threads) kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), tiles, scale);
+      for (int r = first; r < runs; r += n_threads)
+        kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), tiles, scale);
     };
     std::vector<std::jthread> others;
     for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
     some(0);
   }
 
-  void to_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, here())); }
-  void to_host(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_host(to, from, bytes, here())); }
-  void on_device(void* to, const void* from, std::size_t bytes) override { must(kc::copy_on_device(to, from, bytes, here())); }
+  void to_device(void* to, const void* from, std::size_t bytes) override {
+    must(kc::copy_to_device(to, from, bytes, here()));
+  }
+  void to_host(void* to, const void* from, std::size_t bytes) override {
+    must(kc::copy_to_host(to, from, bytes, here()));
+  }
+  void on_device(void* to, const void* from, std::size_t bytes) override {
+    must(kc::copy_on_device(to, from, bytes, here()));
+  }
   void clear(void* to, std::size_t bytes) override { must(kc::fill(to, 0, bytes, here())); }
   void synchronise() override { must(kc::synchronise(here())); }
 
@@ -88,9 +105,15 @@ class GpuDevice : public Device {
     must(out->event.create());
     return out;
   }
-  void mark(Queue queue, Event& event) override { must(static_cast<Mark&>(event).event.record(stream_of(queue))); }
-  void wait(Queue queue, Event& event) override { must(static_cast<Mark&>(event).event.make_wait(stream_of(queue))); }
-  void copy_beside(void* to, const void* from, std::size_t bytes) override { must(kc::copy_to_device(to, from, bytes, stream_of(Queue::copies))); }
+  void mark(Queue queue, Event& event) override {
+    must(static_cast<Mark&>(event).event.record(stream_of(queue)));
+  }
+  void wait(Queue queue, Event& event) override {
+    must(static_cast<Mark&>(event).event.make_wait(stream_of(queue)));
+  }
+  void copy_beside(void* to, const void* from, std::size_t bytes) override {
+    must(kc::copy_to_device(to, from, bytes, stream_of(Queue::copies)));
+  }
 
   struct Graph : Recording {
     kc::Graph graph;
@@ -101,7 +124,9 @@ class GpuDevice : public Device {
     must(out->graph.end(here()));
     return out;
   }
-  void replay(const Recording& recording) override { must(static_cast<const Graph&>(recording).graph.launch(here())); }
+  void replay(const Recording& recording) override {
+    must(static_cast<const Graph&>(recording).graph.launch(here()));
+  }
 
   void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, here())); }
   void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, here())); }
@@ -114,7 +139,9 @@ class GpuDevice : public Device {
   }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, here())); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, here())); }
-  void attention_inputs(const kc::AttentionInputsArgs& a) override { must(kc::attention_inputs(a, here())); }
+  void attention_inputs(const kc::AttentionInputsArgs& a) override {
+    must(kc::attention_inputs(a, here()));
+  }
   void put_window(const kc::WindowArgs& a) override { must(kc::put_window(a, here())); }
   void quantise(const kc::QuantiseArgs& a) override { must(kc::quantise(a, here())); }
   void compress(const kc::CompressArgs& a) override { must(kc::compress(a, here())); }
@@ -122,16 +149,24 @@ class GpuDevice : public Device {
   void index_queries(const kc::IndexQueryArgs& a) override { must(kc::index_queries(a, here())); }
   void index_scores(const kc::IndexScoreArgs& a) override { must(kc::index_scores(a, here())); }
   void top_k(const kc::TopKArgs& a) override { must(kc::top_k(a, here())); }
-  std::size_t top_k_scratch(int n_tokens, int n_max) override { return kc::top_k_scratch(n_tokens, n_max); }
+  std::size_t top_k_scratch(int n_tokens, int n_max) override {
+    return kc::top_k_scratch(n_tokens, n_max);
+  }
   void attention(const kc::AttentionArgs& a) override { must(kc::attention(by_choice(a), here())); }
   void route(const kc::RouteArgs& a) override { must(kc::route(a, here())); }
-  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override { must(kc::route_and_group(a, b, here())); }
+  void route_and_group(const kc::RouteArgs& a, const kc::GroupArgs& b) override {
+    must(kc::route_and_group(a, b, here()));
+  }
   void group(const kc::GroupArgs& a) override { must(kc::group(a, here())); }
-  void experts_linear(const kc::ExpertLinearArgs& a) override { must(kc::experts_linear(by_choice(a), here(), scratch_)); }
+  void experts_linear(const kc::ExpertLinearArgs& a) override {
+    must(kc::experts_linear(by_choice(a), here(), scratch_));
+  }
   void swiglu(const kc::SwigluArgs& a) override { must(kc::swiglu(a, here())); }
   void combine(const kc::CombineArgs& a) override { must(kc::combine(a, here())); }
   void draft_rows(const kc::DraftRowsArgs& a) override { must(kc::draft_rows(a, here())); }
-  void add_to_streams(const kc::AddToStreamsArgs& a) override { must(kc::add_to_streams(a, here())); }
+  void add_to_streams(const kc::AddToStreamsArgs& a) override {
+    must(kc::add_to_streams(a, here()));
+  }
 
  private:
   template <class Args>
@@ -139,13 +174,15 @@ class GpuDevice : public Device {
     a.wgmma = a.wgmma && use_wgmma_;
     return a;
   }
-  // Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the log on the disk.
+  // Whatever fails but an allocation leaves the context unusable; what was acknowledged is in the
+  // log on the disk.
   void must(const kc::Status& status) const {
     if (status.ok()) return;
     fmt::print(stderr, "lares: {} is lost: {}\n", name_, status.message());
     std::abort();
   }
-  // The stream; what is launched, allocated and recorded belongs to the GPU that is the thread's, so it is made that first.
+  // The stream; what is launched, allocated and recorded belongs to the GPU that is the thread's,
+  // so it is made that first.
   kc::Stream here() {
     if (current_ != index_) {
       must(kc::use_device(index_));
@@ -189,20 +226,31 @@ class GpuDevice : public Device {
 
 Result<std::unique_ptr<Device>> open_device(int index) {
   const GpuReport report = find_gpus();
-  if (report.gpus.empty()) return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}; with device cpu or auto the CPU computes", index, report.unused)});
+  if (report.gpus.empty())
+    return tl::unexpected(Error{
+        Errc::unsupported, fmt::format("use GPU {}: {}; with device cpu or auto the CPU computes",
+                                       index, report.unused)});
   if (index < 0 || index >= static_cast<int>(report.gpus.size()))
-    return tl::unexpected(Error{Errc::bad_argument, fmt::format("use GPU {}: there are {}, counted from 0", index, report.gpus.size())});
+    return tl::unexpected(
+        Error{Errc::bad_argument,
+              fmt::format("use GPU {}: there are {}, counted from 0", index, report.gpus.size())});
   if (const std::string& why = report.gpus[static_cast<std::size_t>(index)].unused; !why.empty())
     return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, why)});
   auto out = std::make_unique<GpuDevice>();
-  if (const auto opened = out->open(index, report.gpus[static_cast<std::size_t>(index)].name, report.gpus[static_cast<std::size_t>(index)].sm); !opened) return tl::unexpected(opened.error());
+  if (const auto opened = out->open(index, report.gpus[static_cast<std::size_t>(index)].name,
+                                    report.gpus[static_cast<std::size_t>(index)].sm);
+      !opened)
+    return tl::unexpected(opened.error());
   return out;
 }
 
 #else
 
 Result<std::unique_ptr<Device>> open_device(int index) {
-  return tl::unexpected(Error{Errc::unsupported, fmt::format("use GPU {}: this program was built without CUDA; build it where nvcc is", index)});
+  return tl::unexpected(
+      Error{Errc::unsupported,
+            fmt::format("use GPU {}: this program was built without CUDA; build it where nvcc is",
+                        index)});
 }
 
 #endif

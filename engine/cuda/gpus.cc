@@ -17,7 +17,9 @@ constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILI
 
 class Driver {
  public:
-  explicit Driver(const std::string& library) : handle_(::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL), [](void* h) { h ? ::dlclose(h) : 0; }) {
+  explicit Driver(const std::string& library)
+      : handle_(::dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL),
+                [](void* h) { h ? ::dlclose(h) : 0; }) {
     if (!handle_) why_ = ::dlerror();
   }
   bool loaded() const { return handle_ != nullptr; }
@@ -31,7 +33,8 @@ class Driver {
   std::string error_text(int code) const {
     const char* text = nullptr;
     if (code == -1) return "the library lacks a function that every driver has";
-    if (call("cuGetErrorString", code, &text) == kSuccess && text) return fmt::format("{} ({})", text, code);
+    if (call("cuGetErrorString", code, &text) == kSuccess && text)
+      return fmt::format("{} ({})", text, code);
     return fmt::format("error {}", code);
   }
 
@@ -57,7 +60,10 @@ Gpu gpu_of(const Driver& driver, int index) {
   out.name = name.data();
   out.sm = 10 * major + minor;
   out.memory_bytes = bytes;
-  if (out.sm < kSmMin) out.unused = fmt::format("compute capability {}.{}, and the kernels need {}.{} (A100 and newer)", major, minor, kSmMin / 10, kSmMin % 10);
+  if (out.sm < kSmMin)
+    out.unused = fmt::format(
+        "compute capability {}.{}, and the kernels need {}.{} (A100 and newer)", major, minor,
+        kSmMin / 10, kSmMin % 10);
   return out;
 }
 
@@ -65,7 +71,9 @@ bool shown_by_kernel(const GpuPlaces& places) {
   std::error_code ec;
   if (std::filesystem::exists(places.proc, ec)) return true;
   for (const auto& entry : std::filesystem::directory_iterator(places.dev, ec))
-    if (const std::string name = entry.path().filename().string(); name.starts_with("nvidia") && name.size() > 6 && name[6] >= '0' && name[6] <= '9') return true;
+    if (const std::string name = entry.path().filename().string();
+        name.starts_with("nvidia") && name.size() > 6 && name[6] >= '0' && name[6] <= '9')
+      return true;
   return false;
 }
 
@@ -79,13 +87,19 @@ GpuReport find_gpus(const GpuPlaces& places) {
   out.expected = shown_by_kernel(places);
   const Driver driver(places.library);
   if (!driver.loaded()) {
-    out.unused = out.expected ? fmt::format("the machine shows an NVIDIA GPU, and its driver's library cannot be loaded ({}); install the driver's user part", driver.why())
+    out.unused = out.expected ? fmt::format(
+                                    "the machine shows an NVIDIA GPU, and its driver's library "
+                                    "cannot be loaded ({}); install the driver's user part",
+                                    driver.why())
                               : "no NVIDIA driver is installed";
     return out;
   }
   int count = 0;
   if (const int code = driver.call("cuInit", 0u); code != kSuccess) {
-    out.unused = code == kNoDevice ? "the driver finds no GPU" : fmt::format("the driver does not start: {}; `nvidia-smi` may say more", driver.error_text(code));
+    out.unused = code == kNoDevice
+                     ? "the driver finds no GPU"
+                     : fmt::format("the driver does not start: {}; `nvidia-smi` may say more",
+                                   driver.error_text(code));
     return out;
   }
   driver.call("cuDriverGetVersion", &out.driver_version);
@@ -95,14 +109,24 @@ GpuReport find_gpus(const GpuPlaces& places) {
   std::string usable;  // their numbers
   for (std::size_t i = 0; i < out.gpus.size(); ++i)
     if (out.gpus[i].unused.empty()) usable += fmt::format("{}{}", usable.empty() ? "" : ",", i);
-  if (out.gpus.empty()) out.unused = "the driver finds no GPU";
+  if (out.gpus.empty())
+    out.unused = "the driver finds no GPU";
   else if (out.driver_version < kDriverVersionMin)
-    out.unused = fmt::format("the driver runs {}, and the kernels need CUDA {}.{}; update the driver", out.driver, kDriverVersionMin / 1000, kDriverVersionMin % 1000 / 10);
-  else if (usable.empty()) out.unused = "none of them can run the kernels";
-  else if (!out.built) out.unused = "this program was built without CUDA: nvcc was not there; build it where it is";
+    out.unused = fmt::format(
+        "the driver runs {}, and the kernels need CUDA {}.{}; update the driver", out.driver,
+        kDriverVersionMin / 1000, kDriverVersionMin % 1000 / 10);
+  else if (usable.empty())
+    out.unused = "none of them can run the kernels";
+  else if (!out.built)
+    out.unused = "this program was built without CUDA: nvcc was not there; build it where it is";
   else
-    out.unused = fmt::format("the CPU computes until you say otherwise: `lares config set device cuda:{}`{}; see first that it computes right there: `lares model verify --device cuda:{}`",
-                             usable.substr(0, usable.find(',')), usable.find(',') == std::string::npos ? "" : fmt::format(", or cuda:{} for all of them", usable), usable);
+    out.unused = fmt::format(
+        "the CPU computes until you say otherwise: `lares config set device cuda:{}`{}; see first "
+        "that it computes right there: `lares model verify --device cuda:{}`",
+        usable.substr(0, usable.find(',')),
+        usable.find(',') == std::string::npos ? ""
+                                              : fmt::format(", or cuda:{} for all of them", usable),
+        usable);
   return out;
 }
 
@@ -111,11 +135,16 @@ std::vector<std::string> gpu_lines(const GpuReport& report) {
   for (std::size_t i = 0; i < report.gpus.size(); ++i) {
     const Gpu& gpu = report.gpus[i];
     std::string line = report.gpus.size() > 1 ? fmt::format("{}: ", i) : "";
-    line += gpu.sm ? fmt::format("{}, {:.1f} GiB, compute capability {}.{}", gpu.name, static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.sm / 10, gpu.sm % 10) : gpu.name;
+    line += gpu.sm ? fmt::format("{}, {:.1f} GiB, compute capability {}.{}", gpu.name,
+                                 static_cast<double>(gpu.memory_bytes) / (1 << 30), gpu.sm / 10,
+                                 gpu.sm % 10)
+                   : gpu.name;
     if (!report.driver.empty()) line += ", driver for " + report.driver;
     lines.push_back(gpu.unused.empty() ? line : line + "; not usable: " + gpu.unused);
   }
-  if (!report.unused.empty()) lines.push_back(report.gpus.empty() ? report.unused + "; the CPU computes" : "not used: " + report.unused);
+  if (!report.unused.empty())
+    lines.push_back(report.gpus.empty() ? report.unused + "; the CPU computes"
+                                        : "not used: " + report.unused);
   return lines;
 }
 

@@ -38,8 +38,11 @@ Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pa
     }
     PagePool::Page ours = pool_.take();
     if (!ours)
-      return tl::unexpected(Error{Errc::no_memory, fmt::format("take over a prefix of {} pages: {} has room for {} beside what other sequences hold; end a session, or load with a longer context",
-                                                               pages.size(), device_.name(), out.size())});
+      return tl::unexpected(
+          Error{Errc::no_memory,
+                fmt::format("take over a prefix of {} pages: {} has room for {} beside what other "
+                            "sequences hold; end a session, or load with a longer context",
+                            pages.size(), device_.name(), out.size())});
     device_.to_device(ours.get(), page->data() + pool_.offset(), pool_.bytes());
     ++brought_;
     known_[page.get()] = {page, ours, clock_};

@@ -1,5 +1,6 @@
-// Which host pages have a copy on the GPU: sequences with a common beginning share it, and it goes, the longest unused first, when others
-// need the room. Host pages are the tier below; the daemon's store keeps those on the disk.
+// Which host pages have a copy on the GPU: sequences with a common beginning share it, and it goes,
+// the longest unused first, when others need the room. Host pages are the tier below; the daemon's
+// store keeps those on the disk.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,8 @@ class PageCache {
   PageCache& operator=(const PageCache&) = delete;
   ~PageCache();
 
-  // Copies of these on the GPU, made where there were none. no_memory: there is no room for all of them together.
+  // Copies of these on the GPU, made where there were none. no_memory: there is no room for all of
+  // them together.
   Result<std::vector<PagePool::Page>> bring(std::span<const PageRef> pages);
   // `device` has the bytes of `host` from now on, both never written again.
   void know(const PageRef& host, const PagePool::Page& device);

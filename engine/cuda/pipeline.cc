@@ -21,13 +21,15 @@ void check(bool holds, const char* what) {
 
 }  // namespace
 
-Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min) : weights_(weights), stages_(std::move(stages)), run_min_(std::max(run_min, kStepTokens + 1)) {
+Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min)
+    : weights_(weights), stages_(std::move(stages)), run_min_(std::max(run_min, kStepTokens + 1)) {
   check(!stages_.empty(), "no GPU was given a part of it");
   int layer = 0;
   for (std::size_t k = 0; k < stages_.size(); ++k) {
     const Stage& stage = stages_[k];
     const bool last = k + 1 == stages_.size();
-    check(stage.weights->begin() == layer && (last || stage.weights->end() > layer), "its layers do not follow each other from GPU to GPU");
+    check(stage.weights->begin() == layer && (last || stage.weights->end() > layer),
+          "its layers do not follow each other from GPU to GPU");
     check(stage.weights->has_head() == last, "the last GPU must have the head, and no other");
     check(stage.forward->chunk() == chunk(), "GPUs evaluate chunks of different lengths");
     layer = stage.weights->end();
@@ -36,38 +38,54 @@ Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int run_mi
   check(layer == static_cast<int>(weights.layers.size()), "some of its layers are on no GPU");
 }
 
-Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
-                            const std::function<bool(int)>& go_on) {
+Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens,
+                            int n_rows, float* logits, const std::function<bool(int)>& go_on) {
   // All pages that the step needs first: no GPU goes ahead of one that has no room.
   for (std::size_t k = 0; k < stages_.size(); ++k)
     for (const Sequence& q : sequences)
       if (const auto opened = q.state->on(k).open(q.state->size(), q.n); !opened) return opened;
   if (sequences.size() == 1)
-    if (const int n_runs = runs_of(sequences.front().n, n_rows); n_runs > 1) return evaluate_in_runs(sequences.front(), tokens, n_runs, n_rows, logits, go_on);
+    if (const int n_runs = runs_of(sequences.front().n, n_rows); n_runs > 1)
+      return evaluate_in_runs(sequences.front(), tokens, n_runs, n_rows, logits, go_on);
   for (std::size_t k = 0; k < stages_.size(); ++k)
-    if (const auto done = evaluate_stage(k, sequences, tokens, n_rows, logits, go_on); !done) return done;
+    if (const auto done = evaluate_stage(k, sequences, tokens, n_rows, logits, go_on); !done)
+      return done;
   return {};
 }
 
-Result<> Pipeline::evaluate_stage(std::size_t k, std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on,
+Result<> Pipeline::evaluate_stage(std::size_t k, std::span<const Sequence> sequences,
+                                  std::span<const Token> tokens, int n_rows, float* logits,
+                                  const std::function<bool(int)>& go_on,
                                   const DeviceForward::Run* run) {
   const bool last = k + 1 == stages_.size();
   std::vector<DeviceForward::Sequence> parts(sequences.size());
-  std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) { return DeviceForward::Sequence{&q.state->on(k), q.n, last && stages_[k].draft ? q.rows : std::span<bf16* const>()}; });
-  return stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr, go_on, run);
+  std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) {
+    return DeviceForward::Sequence{&q.state->on(k), q.n,
+                                   last && stages_[k].draft ? q.rows : std::span<bf16* const>()};
+  });
+  return stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr,
+                                      go_on, run);
 }
 
 int Pipeline::runs_of(int n, int n_rows) const {
-  if (stages_.size() == 1 || std::ranges::any_of(stages_, [](const Stage& stage) { return stage.forward->uses() != nullptr; })) return 1;
+  if (stages_.size() == 1 || std::ranges::any_of(stages_, [](const Stage& stage) {
+        return stage.forward->uses() != nullptr;
+      }))
+    return 1;
   const int most = std::min(n / run_min_, kRunsPerStage * static_cast<int>(stages_.size()));
   if (most < 2) return 1;
-  const int run = ((n + most - 1) / most + kRunTokens - 1) / kRunTokens * kRunTokens, runs = (n + run - 1) / run;
+  const int run = ((n + most - 1) / most + kRunTokens - 1) / kRunTokens * kRunTokens,
+            runs = (n + run - 1) / run;
   return n_rows > n - (runs - 1) * run ? 1 : runs;  // what is asked for must be the last one's
 }
 
 // A thread a stage. The caller's is told how far they are together, and may stop them.
-Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs, int n_rows, float* logits, const std::function<bool(int)>& go_on) {
-  const int n = sequence.n, run = ((n + n_runs - 1) / n_runs + kRunTokens - 1) / kRunTokens * kRunTokens, n_stages = static_cast<int>(stages_.size());
+Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens,
+                                    int n_runs, int n_rows, float* logits,
+                                    const std::function<bool(int)>& go_on) {
+  const int n = sequence.n,
+            run = ((n + n_runs - 1) / n_runs + kRunTokens - 1) / kRunTokens * kRunTokens,
+            n_stages = static_cast<int>(stages_.size());
   std::mutex mutex;
   std::condition_variable changed;
   std::vector<int> done(stages_.size(), 0);  // runs of each
@@ -84,7 +102,9 @@ Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const To
       }
       const int begin = r * run, m = std::min(run, n - begin);
       const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(m);
-      const Sequence part{sequence.state, m, sequence.rows.empty() ? sequence.rows : sequence.rows.subspan(first, count)};
+      const Sequence part{
+          sequence.state, m,
+          sequence.rows.empty() ? sequence.rows : sequence.rows.subspan(first, count)};
       const auto layer_done = [&](int) {
         const std::lock_guard lock(mutex);
         ++layers;
@@ -92,7 +112,9 @@ Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const To
         return !stopped;
       };
       const bool last = r + 1 == n_runs;
-      const auto evaluated = evaluate_stage(k, {&part, 1}, tokens.subspan(first, count), last ? n_rows : 0, last ? logits : nullptr, layer_done, &at);
+      const auto evaluated = evaluate_stage(k, {&part, 1}, tokens.subspan(first, count),
+                                            last ? n_rows : 0, last ? logits : nullptr, layer_done,
+                                            &at);
       const std::uint64_t bytes = entry_bytes(weights_.checkpoint.config(), m, false);
       at.from += k > 0 ? bytes : 0;
       at.to += bytes;
@@ -122,7 +144,8 @@ Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const To
     lock.lock();
     if (goes_on || stopped) continue;
     stopped = true;
-    result = tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", n)});
+    result =
+        tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", n)});
     changed.notify_all();
   }
   return result;
@@ -132,14 +155,18 @@ bool Pipeline::settled() const {
   return std::ranges::all_of(stages_, [](const Stage& stage) { return stage.forward->settled(); });
 }
 
-PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context) : pipeline_(pipeline) {
+PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context)
+    : pipeline_(pipeline) {
   for (const Stage& stage : pipeline.stages())
-    parts_.push_back(std::make_unique<DeviceState>(*stage.device, *stage.weights, *stage.pages, n_context));
+    parts_.push_back(
+        std::make_unique<DeviceState>(*stage.device, *stage.weights, *stage.pages, n_context));
 }
 
 const Device* PipelineState::without_room() const {
   const auto lacks = std::ranges::find_if(parts_, [](const auto& part) { return !part->made(); });
-  return lacks == parts_.end() ? nullptr : pipeline_.stages()[static_cast<std::size_t>(lacks - parts_.begin())].device;
+  return lacks == parts_.end()
+             ? nullptr
+             : pipeline_.stages()[static_cast<std::size_t>(lacks - parts_.begin())].device;
 }
 
 void PipelineState::drop_to(std::int64_t position) {
@@ -184,7 +211,8 @@ std::shared_ptr<Page> PipelineState::download(std::int64_t i) const {
 
 void PipelineState::know(std::int64_t i, const PageRef& page) {
   for (std::size_t k = 0; k < parts_.size(); ++k)
-    if (i < parts_[k]->n_pages()) pipeline_.stages()[k].cache->know(page, parts_[k]->pages()[static_cast<std::size_t>(i)]);
+    if (i < parts_[k]->n_pages())
+      pipeline_.stages()[k].cache->know(page, parts_[k]->pages()[static_cast<std::size_t>(i)]);
 }
 
 }  // namespace lares::engine::cuda

@@ -1,6 +1,7 @@
-// A model's layers over several GPUs, one run of them behind the other (pipeline parallelism; one GPU is the case of one stage), and what a
-// sequence has on all of them. A step leaves each by way of pinned host memory (HandOver), and the bits are one GPU's. Of a step of few tokens
-// the stages work in turn; a long chunk goes through them in parts, each stage a part behind the one before.
+// A model's layers over several GPUs, one run of them behind the other (pipeline parallelism; one
+// GPU is the case of one stage), and what a sequence has on all of them. A step leaves each by way
+// of pinned host memory (HandOver), and the bits are one GPU's. Of a step of few tokens the stages
+// work in turn; a long chunk goes through them in parts, each stage a part behind the one before.
 #pragma once
 
 #include <functional>
@@ -14,24 +15,27 @@ namespace lares::engine::cuda {
 
 class PipelineState;
 
-inline constexpr int kRunMin = 2048;    // tokens of a part of a chunk: of fewer an expert sees too few to fill what tensor cores multiply at once
-inline constexpr int kRunTokens = 64;   // which a part is a multiple of, so that parts lie one behind the other where a chunk does
+inline constexpr int kRunMin = 2048;   // tokens of a part of a chunk: of fewer an expert sees too
+                                       // few to fill what tensor cores multiply at once
+inline constexpr int kRunTokens = 64;  // which a part is a multiple of, so that parts lie one
+                                       // behind the other where a chunk does
 inline constexpr int kRunsPerStage = 2;
 
 class Pipeline {
  public:
-  // Stages in the order of their layers: the first has layer 0, each goes on where the one before ends, the last has the head. The
-  // weights must outlive it.
+  // Stages in the order of their layers: the first has layer 0, each goes on where the one before
+  // ends, the last has the head. The weights must outlive it.
   Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min = kRunMin);
 
   struct Sequence {
     PipelineState* state;
-    int n;  // as DeviceForward::Sequence
+    int n;                             // as DeviceForward::Sequence
     std::span<bf16* const> rows = {};  // as there, on the last GPU, where that has draft blocks
   };
-  // As DeviceForward::evaluate, for all layers. no_memory: some GPU's pages have no room; nothing was appended then on any.
-  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits,
-                    const std::function<bool(int)>& go_on = {});
+  // As DeviceForward::evaluate, for all layers. no_memory: some GPU's pages have no room; nothing
+  // was appended then on any.
+  Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows,
+                    float* logits, const std::function<bool(int)>& go_on = {});
 
   // As DeviceForward's.
   const float* logits() const { return stages_.back().forward->logits(); }
@@ -43,13 +47,16 @@ class Pipeline {
   int chunk() const { return stages_.front().forward->chunk(); }
   const PageLayout& layout() const { return stages_.front().pages->layout(); }
 
-  // Parts that a chunk of n tokens of one sequence goes in; 1: as a whole, for it is short, or some GPU lacks experts, which the CPU's
-  // threads and PCIe serve in turn.
+  // Parts that a chunk of n tokens of one sequence goes in; 1: as a whole, for it is short, or some
+  // GPU lacks experts, which the CPU's threads and PCIe serve in turn.
   int runs_of(int n, int n_rows) const;
 
  private:
-  Result<> evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs, int n_rows, float* logits, const std::function<bool(int)>& go_on);
-  Result<> evaluate_stage(std::size_t k, std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows, float* logits, const std::function<bool(int)>& go_on,
+  Result<> evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs,
+                            int n_rows, float* logits, const std::function<bool(int)>& go_on);
+  Result<> evaluate_stage(std::size_t k, std::span<const Sequence> sequences,
+                          std::span<const Token> tokens, int n_rows, float* logits,
+                          const std::function<bool(int)>& go_on,
                           const DeviceForward::Run* run = nullptr);
 
   const Weights& weights_;
@@ -57,8 +64,8 @@ class Pipeline {
   const int run_min_;
 };
 
-// A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in engine/model's form: put together from the
-// GPUs' stretches, and taken apart again.
+// A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in
+// engine/model's form: put together from the GPUs' stretches, and taken apart again.
 class PipelineState {
  public:
   // The pipeline must outlive it.
@@ -72,11 +79,13 @@ class PipelineState {
   std::vector<std::uint8_t> frontier(std::int64_t position) const;
   void restore(std::int64_t position, std::span<const std::uint8_t> frontier);
 
-  // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for them; nothing was changed then.
+  // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for
+  // them; nothing was changed then.
   Result<> adopt(std::span<const PageRef> pages);
   // Page i, with zeros where it has not been written.
   std::shared_ptr<Page> download(std::int64_t i) const;
-  // The caches know from now on that the GPUs have the bytes of `page`, which is page i and never written again.
+  // The caches know from now on that the GPUs have the bytes of `page`, which is page i and never
+  // written again.
   void know(std::int64_t i, const PageRef& page);
 
   DeviceState& on(std::size_t stage) { return *parts_[stage]; }

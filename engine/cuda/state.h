@@ -1,6 +1,7 @@
-// What a GPU remembers of a sequence, for its own layers: pages of compressed cells out of a pool that all sequences share, window rings
-// and the compressors' open rows. Bytes are those of engine/model: a page is the GPU's stretch of a host page, a frontier its stretch of a
-// host frontier, so that either side goes on with what the other left.
+// What a GPU remembers of a sequence, for its own layers: pages of compressed cells out of a pool
+// that all sequences share, window rings and the compressors' open rows. Bytes are those of
+// engine/model: a page is the GPU's stretch of a host page, a frontier its stretch of a host
+// frontier, so that either side goes on with what the other left.
 #pragma once
 
 #include <functional>
@@ -17,12 +18,14 @@ namespace lares::engine::cuda {
 // Pages of equal size in one allocation. A page is given back when its last owner goes.
 class PagePool {
  public:
-  PagePool(Device& device, const PageLayout& layout, int layer_begin, int layer_end, std::int64_t n_pages);
+  PagePool(Device& device, const PageLayout& layout, int layer_begin, int layer_end,
+           std::int64_t n_pages);
   bool made() const { return static_cast<bool>(memory_) || bytes_ == 0; }
 
   using Page = std::shared_ptr<std::uint8_t>;  // device memory
-  Page take();  // null: all are taken
-  // Asked when all are taken, until it says that it could free none. It outlives the pool, or takes itself back.
+  Page take();                                 // null: all are taken
+  // Asked when all are taken, until it says that it could free none. It outlives the pool, or takes
+  // itself back.
   void when_empty(std::function<bool()> free_one) { free_one_ = std::move(free_one); }
 
   const PageLayout& layout() const { return layout_; }
@@ -35,7 +38,8 @@ class PagePool {
   const std::size_t offset_, bytes_;
   Memory memory_;
   std::function<bool()> free_one_;
-  std::shared_ptr<std::vector<std::uint8_t*>> free_;  // outlives the pool in the pages that are still owned
+  std::shared_ptr<std::vector<std::uint8_t*>> free_;  // outlives the pool in the pages that are
+                                                      // still owned
 };
 
 class DeviceState {
@@ -47,7 +51,8 @@ class DeviceState {
   std::int64_t size() const { return size_; }
   void advance(std::int64_t n) { size_ += n; }
 
-  // Tokens [position, position + n) may be written from now on: pages are there, and nobody else's. no_memory: the pool is empty.
+  // Tokens [position, position + n) may be written from now on: pages are there, and nobody else's.
+  // no_memory: the pool is empty.
   Result<> open(std::int64_t position, std::int64_t n);
   // Its place for a layer, with tokens from size() on; [begin, begin + n) of the launch.
   kc::Part part(int layer, std::int32_t begin, std::int32_t n) const;
@@ -78,7 +83,9 @@ class DeviceState {
   template <class Run>
   void each_run(std::int64_t position, Run run) const;
   void write_table(std::size_t from);
-  std::int64_t count(std::int64_t n_tokens) const { return (n_tokens + pool_.layout().tokens - 1) / pool_.layout().tokens; }
+  std::int64_t count(std::int64_t n_tokens) const {
+    return (n_tokens + pool_.layout().tokens - 1) / pool_.layout().tokens;
+  }
 
   Device& device_;
   const DeviceWeights& weights_;

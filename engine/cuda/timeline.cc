@@ -7,14 +7,19 @@
 
 namespace lares::engine::cuda {
 
-static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation begins there
+static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation
+                                                      // begins there
 
 // Takes over what it begins with.
 Result<> DeviceTimeline::begin() {
   if (!state_) {
     auto state = std::make_unique<PipelineState>(s_.pipeline, s_.n_context);
     if (const Device* const full = state->without_room())
-      return tl::unexpected(Error{Errc::no_memory, fmt::format("evaluate tokens: {} has no room for one more sequence's windows; end a session, or load with less gpu_memory for weights", full->name())});
+      return tl::unexpected(
+          Error{Errc::no_memory,
+                fmt::format("evaluate tokens: {} has no room for one more sequence's windows; end "
+                            "a session, or load with less gpu_memory for weights",
+                            full->name())});
     state_ = std::move(state);
   }
   if (!from_) return {};
@@ -23,8 +28,10 @@ Result<> DeviceTimeline::begin() {
   state_->restore(from->frontier_at_end()->position, from->frontier_at_end()->bytes);
   tokens_.assign(from->tokens().begin(), from->tokens().end());
   frontiers_ = {from->frontier_at_end()};
-  const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) / s_.pipeline.layout().tokens);
-  host_pages_.assign(from->pages().begin(), from->pages().begin() + static_cast<std::ptrdiff_t>(whole));
+  const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) /
+                                              s_.pipeline.layout().tokens);
+  host_pages_.assign(from->pages().begin(),
+                     from->pages().begin() + static_cast<std::ptrdiff_t>(whole));
   rows_.clear();
   drafter_.begin(from->copy_index());
   return {};
@@ -47,12 +54,17 @@ void DeviceTimeline::make_kept_rows(std::int64_t position, int n, std::vector<bf
 
 PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
-  if (!state_ || n_tokens <= 0 || n_tokens > std::min(state_->size(), std::ssize(tokens_))) return nullptr;
-  const auto kept = std::ranges::find_if(frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
+  if (!state_ || n_tokens <= 0 || n_tokens > std::min(state_->size(), std::ssize(tokens_)))
+    return nullptr;
+  const auto kept = std::ranges::find_if(
+      frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
   FrontierRef frontier;
-  if (kept != frontiers_.end()) frontier = *kept;
-  else if (state_->can_drop_to(n_tokens)) frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
-  else return nullptr;
+  if (kept != frontiers_.end())
+    frontier = *kept;
+  else if (state_->can_drop_to(n_tokens))
+    frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
+  else
+    return nullptr;
   const PageLayout& layout = s_.pipeline.layout();
   const auto whole = static_cast<std::size_t>(n_tokens / layout.tokens);
   host_pages_.resize(std::max(host_pages_.size(), whole));
@@ -61,28 +73,38 @@ PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
     host_pages_[i] = state_->download(static_cast<std::int64_t>(i));
     state_->know(static_cast<std::int64_t>(i), host_pages_[i]);
   }
-  std::vector<PageRef> pages(host_pages_.begin(), host_pages_.begin() + static_cast<std::ptrdiff_t>(whole));
+  std::vector<PageRef> pages(host_pages_.begin(),
+                             host_pages_.begin() + static_cast<std::ptrdiff_t>(whole));
   if (const int within = static_cast<int>(n_tokens % layout.tokens); within != 0)
-    pages.push_back(beginning_of(layout, *state_->download(static_cast<std::int64_t>(whole)), within));
+    pages.push_back(
+        beginning_of(layout, *state_->download(static_cast<std::int64_t>(whole)), within));
   std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
   CopyIndex index = drafter_.copy_index(tokens);
-  return std::make_shared<ModelPrefix>(std::move(tokens), std::move(pages), std::move(frontier), std::move(index));
+  return std::make_shared<ModelPrefix>(std::move(tokens), std::move(pages), std::move(frontier),
+                                       std::move(index));
 }
 
 void DeviceTimeline::keep_frontier() {
   const std::int64_t position = state_->size();
   if (position == 0 || (!frontiers_.empty() && frontiers_.back()->position >= position)) return;
   frontiers_.push_back(std::make_shared<Frontier>(Frontier{position, state_->frontier(position)}));
-  if (frontiers_.size() > kFrontiersMax) frontiers_.erase(frontiers_.begin() + static_cast<std::ptrdiff_t>(frontiers_.size() / 2));  // the ends are asked for most
+  if (frontiers_.size() > kFrontiersMax)
+    frontiers_.erase(frontiers_.begin() +
+                     static_cast<std::ptrdiff_t>(frontiers_.size() / 2));  // the ends are asked for
+                                                                           // most
 }
 
-// Appends tokens, and keeps the logits after the last of them with `row`. Whatever fails leaves the state as it was.
-Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const std::function<bool(int)>& go_on) {
+// Appends tokens, and keeps the logits after the last of them with `row`. Whatever fails leaves the
+// state as it was.
+Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row,
+                                  const std::function<bool(int)>& go_on) {
   const std::int64_t position = state_->size();
   FrontierRef before;
   if (go_on && position > 0) {
     keep_frontier();
-    before = frontiers_.back()->position == position ? frontiers_.back() : std::make_shared<Frontier>(Frontier{position, state_->frontier(position)});
+    before = frontiers_.back()->position == position
+                 ? frontiers_.back()
+                 : std::make_shared<Frontier>(Frontier{position, state_->frontier(position)});
   }
   float* const logits = row ? rows_.make(position + std::ssize(tokens) - 1, 1) : nullptr;
   std::vector<bf16*> kept;
@@ -92,8 +114,10 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row, const
   if (!done) {
     if (row) rows_.clear();
     if (done.error().code == Errc::cancelled) {
-      if (before) state_->restore(position, before->bytes);
-      else state_->drop_to(0);
+      if (before)
+        state_->restore(position, before->bytes);
+      else
+        state_->drop_to(0);
     }
     drafter_.drop_to(state_->size());
     return done;
@@ -115,51 +139,75 @@ void DeviceTimeline::go_back(std::int64_t position) {
   while (!frontiers_.empty() && frontiers_.back()->position > position) frontiers_.pop_back();
   if (position < state_->size()) {
     rows_.clear();
-    if (state_->can_drop_to(position)) state_->drop_to(position);
-    else if (!frontiers_.empty()) state_->restore(frontiers_.back()->position, frontiers_.back()->bytes);
-    else state_->drop_to(0);
+    if (state_->can_drop_to(position))
+      state_->drop_to(position);
+    else if (!frontiers_.empty())
+      state_->restore(frontiers_.back()->position, frontiers_.back()->bytes);
+    else
+      state_->drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_->size()));
   drafter_.drop_to(state_->size());
-  host_pages_.resize(std::min(host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pipeline.layout().tokens)));
+  host_pages_.resize(std::min(
+      host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pipeline.layout().tokens)));
 }
 
-Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
+Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
+                                          const Progress& progress) {
   const auto size = static_cast<std::int64_t>(prompt.size());
   const int vocab = s_.weights.checkpoint.config().vocab_size, chunk = s_.pipeline.chunk();
-  if (prompt.empty()) return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
-  if (size > s_.n_context) return tl::unexpected(Error{Errc::too_long, fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, s_.n_context)});
+  if (prompt.empty())
+    return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
+  if (size > s_.n_context)
+    return tl::unexpected(Error{
+        Errc::too_long,
+        fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, s_.n_context)});
   const auto outside = std::ranges::find_if(prompt, [&](Token t) { return t < 0 || t >= vocab; });
   if (outside != prompt.end())
-    return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", *outside, outside - prompt.begin(), vocab)});
+    return tl::unexpected(
+        Error{Errc::bad_argument,
+              fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}",
+                          *outside, outside - prompt.begin(), vocab)});
   generated_from_ = prompt.size();
   drop_ahead();
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const auto evaluated = std::min<std::int64_t>(state_->size(), size);
-  const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
+  const auto common =
+      std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first -
+      prompt.begin();
   if (common == size && state_->size() == size && rows_.has(size - 1)) {
     tokens_.resize(prompt.size());
     drafter_.drop_to(size);
     return 0;
   }
   go_back(std::min<std::int64_t>(common, size - 1));
-  const std::int64_t start = state_->size(), mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;  // where a beginning may be asked for
+  const std::int64_t start = state_->size(),
+                     mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;  // where a beginning may
+                                                                           // be asked for
   const int layers = static_cast<int>(s_.weights.layers.size());
   while (state_->size() < size) {
     const std::int64_t position = state_->size();
-    const auto cancelled = [&] { return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_->size(), size)}); };
+    const auto cancelled = [&] {
+      return tl::unexpected(Error{
+          Errc::cancelled,
+          fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_->size(), size)});
+    };
     if (stop.stop_requested()) return cancelled();
     if (progress) progress(position - start, size - start);
     std::int64_t end = std::min(size, (position / chunk + 1) * chunk);
     if (mark > position) end = std::min(end, mark);
     const auto go_on = [&](int layer) {
-      if (progress) progress(position - start + (end - position) * (layer + 1) / layers, size - start);
+      if (progress)
+        progress(position - start + (end - position) * (layer + 1) / layers, size - start);
       return layer + 1 == layers || !stop.stop_requested();
     };
-    const auto done = evaluate(prompt.subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(end - position)), end == size, go_on);
+    const auto done = evaluate(prompt.subspan(static_cast<std::size_t>(position),
+                                              static_cast<std::size_t>(end - position)),
+                               end == size, go_on);
     if (!done && done.error().code == Errc::cancelled) return cancelled();
     if (!done) return tl::unexpected(done.error());
-    tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()), prompt.begin() + static_cast<std::ptrdiff_t>(end));
+    tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()),
+                   prompt.begin() + static_cast<std::ptrdiff_t>(end));
   }
   if (progress) progress(size - start, size - start);
   return size - start;
@@ -170,22 +218,29 @@ void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timeline
   for (DeviceTimeline* const t : timelines)
     if (!t->from_ && t->waits()) waiting.push_back(t);
   for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
-    (void)evaluate_waiting(std::span(waiting).subspan(first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
+    (void)evaluate_waiting(std::span(waiting).subspan(
+        first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
 }
 
-// Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step: where they can be few tokens they stay few,
-// and else a step that is recorded. Whatever fails leaves the states as they were.
+// Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step:
+// where they can be few tokens they stay few, and else a step that is recorded. Whatever fails
+// leaves the states as they were.
 Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timelines) {
   const Shared& s = timelines.front()->s_;
   const bool alone = timelines.size() == 1;
-  std::int64_t left = std::ssize(timelines), room = std::min(left <= kc::kTokensFew ? kc::kTokensFew : kStepTokens, s.pipeline.chunk()) - left;
+  std::int64_t left = std::ssize(timelines),
+               room = std::min(left <= kc::kTokensFew ? kc::kTokensFew : kStepTokens,
+                               s.pipeline.chunk()) -
+                      left;
   std::vector<Pipeline::Sequence> sequences;
   std::vector<std::vector<bf16*>> kept(timelines.size());
   std::vector<Token> tokens;
   for (DeviceTimeline* const t : timelines) {
-    if (t->state_->size() % kFrontierEvery == 0) t->keep_frontier();  // before, not after: what ended here may have been guesses
+    if (t->state_->size() % kFrontierEvery == 0)
+      t->keep_frontier();  // before, not after: what ended here may have been guesses
     const std::int64_t share = (room + left - 1) / left;
-    const std::vector<Token> more = t->drafter_.waiting(t->tokens_, std::min<std::int64_t>(share, kGuessesMax), s.n_context, alone);
+    const std::vector<Token> more = t->drafter_.waiting(
+        t->tokens_, std::min<std::int64_t>(share, kGuessesMax), s.n_context, alone);
     --left;
     room -= std::ssize(more) - 1;
     std::vector<bf16*>& rows = kept[sequences.size()];
@@ -202,11 +257,14 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
   const float* from = s.pipeline.logits();
   for (std::size_t i = 0; i < timelines.size(); ++i) {
     DeviceTimeline& t = *timelines[i];
-    const auto floats = static_cast<std::size_t>(sequences[i].n) * static_cast<std::size_t>(s.weights.checkpoint.config().vocab_size);
+    const auto floats = static_cast<std::size_t>(sequences[i].n) *
+                        static_cast<std::size_t>(s.weights.checkpoint.config().vocab_size);
     std::copy_n(from, floats, t.rows_.make(std::ssize(t.tokens_) - 1, sequences[i].n));
     from += floats;
-    if (alone && s.pipeline.settled()) t.drafter_.took(n_rows - 1, std::chrono::steady_clock::now() - began);
-    else t.drafter_.evaluated();
+    if (alone && s.pipeline.settled())
+      t.drafter_.took(n_rows - 1, std::chrono::steady_clock::now() - began);
+    else
+      t.drafter_.evaluated();
   }
   return {};
 }
@@ -214,22 +272,32 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
 Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* mask) {
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const std::int64_t size = std::ssize(tokens_);
-  if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
-  if (size >= s_.n_context) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
-  if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
+  if (size == 0)
+    return tl::unexpected(
+        Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
+  if (size >= s_.n_context)
+    return tl::unexpected(
+        Error{Errc::too_long,
+              fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
+  if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
+                                                         // no logits: its last token again
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
     tokens_ = all;
   }
-  while (state_->size() + 1 < size) {  // ... or more of them, where the state could not go back by one
+  while (state_->size() + 1 < size) {  // ... or more of them, where the state could not go back by
+                                       // one
     const std::int64_t from = state_->size(), end = std::min(size - 1, from + s_.pipeline.chunk());
-    const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from), static_cast<std::size_t>(end - from)), false, {});
+    const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from),
+                                                          static_cast<std::size_t>(end - from)),
+                               false, {});
     if (!done) return tl::unexpected(done.error());
   }
   if (DeviceTimeline* const self = this; state_->size() < size)
     if (const auto done = evaluate_waiting({&self, 1}); !done) return tl::unexpected(done.error());
   generated_from_ = std::min(generated_from_, tokens_.size());
-  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size,
+                                   {tokens_, generated_from_});
   if (!token) return token;
   if (!drafter_.drawn(size, *token)) drop_ahead();
   tokens_.push_back(*token);

@@ -1,5 +1,5 @@
-// A sequence whose state is on one GPU or several: engine/model/timeline.h's. Guesses are copied from its own text, and, where the last GPU
-// has them, the checkpoint's draft blocks'.
+// A sequence whose state is on one GPU or several: engine/model/timeline.h's. Guesses are copied
+// from its own text, and, where the last GPU has them, the checkpoint's draft blocks'.
 #pragma once
 
 #include <memory>
@@ -13,9 +13,11 @@
 
 namespace lares::engine::cuda {
 
-inline constexpr std::size_t kFrontiersMax = 16;  // of a timeline, in host memory
-inline constexpr std::int64_t kFrontierEvery = 1024;  // tokens drawn between them
-inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that waits they are few still, whose products are bound by weights
+inline constexpr std::size_t kFrontiersMax = 16;        // of a timeline, in host memory
+inline constexpr std::int64_t kFrontierEvery = 1024;    // tokens drawn between them
+inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that waits they are few
+                                                        // still, whose products are bound by
+                                                        // weights
 
 class DeviceTimeline : public Timeline {
  public:
@@ -27,24 +29,33 @@ class DeviceTimeline : public Timeline {
     kernels::ThreadPool* threads = nullptr;  // that a draw may use; null: none
     DraftOptions drafts = {};
   };
-  // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first needed.
+  // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first
+  // needed.
   DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from)
-      : s_(shared), rows_(shared.weights.checkpoint.config().vocab_size), sampler_(shared.threads), drafter_(shared.weights, make_block(), shared.drafts), from_(std::move(from)) {}
+      : s_(shared),
+        rows_(shared.weights.checkpoint.config().vocab_size),
+        sampler_(shared.threads),
+        drafter_(shared.weights, make_block(), shared.drafts),
+        from_(std::move(from)) {}
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
-  Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
+  Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
+                            const Progress& progress) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
-  // Evaluates for all of them together what their next draws wait for, kPartsMax at a time; what has no room is left as it is, and the
-  // draw says so.
+  // Evaluates for all of them together what their next draws wait for, kPartsMax at a time; what
+  // has no room is left as it is, and the draw says so.
   static void evaluate_together(std::span<DeviceTimeline* const> timelines);
 
  private:
   Result<> begin();
-  bool waits() const { return state_ && state_->size() + 1 == std::ssize(tokens_) && std::ssize(tokens_) < s_.n_context; }
+  bool waits() const {
+    return state_ && state_->size() + 1 == std::ssize(tokens_) &&
+           std::ssize(tokens_) < s_.n_context;
+  }
   Result<> evaluate(std::span<const Token> tokens, bool row, const std::function<bool(int)>& go_on);
   static Result<> evaluate_waiting(std::span<DeviceTimeline* const> timelines);
   Drafter::MakeBlock make_block();
@@ -55,12 +66,13 @@ class DeviceTimeline : public Timeline {
 
   const Shared s_;
   std::unique_ptr<PipelineState> state_;
-  // state_->size() of them evaluated, at most one more but after a stopped sync; or all, and after them what drafter_ has ahead.
+  // state_->size() of them evaluated, at most one more but after a stopped sync; or all, and after
+  // them what drafter_ has ahead.
   std::vector<Token> tokens_;
   LogitRows rows_;
-  std::size_t generated_from_ = 0;           // tokens_ from here on were drawn since the last sync
+  std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
-  KeptRows* kept_ = nullptr;                 // of drafter_'s block
+  KeptRows* kept_ = nullptr;  // of drafter_'s block
   Drafter drafter_;
   std::vector<FrontierRef> frontiers_;       // ascending positions
   std::shared_ptr<const ModelPrefix> from_;  // not taken over yet

@@ -12,8 +12,13 @@ namespace lares::engine::cuda {
 // Goes over everything twice: the first time it counts, the second it fills.
 class Uploader {
  public:
-  Uploader(Device& device, const Weights& weights, DeviceWeights& out, std::span<const char> resident)
-      : device_(device), weights_(weights), c_(weights.checkpoint.config()), out_(out), resident_(resident) {}
+  Uploader(Device& device, const Weights& weights, DeviceWeights& out,
+           std::span<const char> resident)
+      : device_(device),
+        weights_(weights),
+        c_(weights.checkpoint.config()),
+        out_(out),
+        resident_(resident) {}
 
   void all(int begin, int end, bool head, std::uint8_t* base, const Progress& progress) {
     start(begin, head, base);
@@ -28,7 +33,8 @@ class Uploader {
   }
   void draft(const DeviceWeights& main, std::uint8_t* base) {
     start(0, true, base);
-    for (const LayerWeights* const block : weights_.draft_layers()) layer(out_.layers_.emplace_back(), *block);
+    for (const LayerWeights* const block : weights_.draft_layers())
+      layer(out_.layers_.emplace_back(), *block);
     out_.head_ = main.head();
     DeviceDraft& draft = out_.draft_.emplace();
     const auto D = static_cast<std::size_t>(c_.hidden_size);
@@ -64,11 +70,16 @@ class Uploader {
     std::vector<float> f(static_cast<std::size_t>(R / 2));
     kernels::rope_frequencies(R, c_.rope_theta, 0, 1, 1, 1, f.data());
     vector(out_.frequencies_[0], f.data(), f.size());
-    kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor, c_.rope_beta_fast, c_.rope_beta_slow, f.data());
+    kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor,
+                              c_.rope_beta_fast, c_.rope_beta_slow, f.data());
     vector(out_.frequencies_[1], f.data(), f.size());
   }
   std::uint8_t* take(std::uint64_t bytes) {
-    auto* const at = reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(base_) + at_);  // base_ is null while it counts
+    auto* const at =
+        reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(base_) + at_);  // base_ is
+                                                                                         // null
+                                                                                         // while it
+                                                                                         // counts
     at_ = (at_ + bytes + kAlign - 1) / kAlign * kAlign;
     return at;
   }
@@ -85,12 +96,14 @@ class Uploader {
   }
   void matrix(kc::Weight& to, const kernels::Matrix& m) {
     std::uint8_t* const tiles = take(kc::tiles_bytes(m.format, m.n_out, m.n_in));
-    auto* const scale = reinterpret_cast<float*>(take(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in)));
+    auto* const scale =
+        reinterpret_cast<float*>(take(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in)));
     to = {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
     if (base_) to = device_.pack(m, tiles, scale);
   }
   void hyper(DeviceHyper& to, const HyperWeights& w) {
-    vector(to.fn, static_cast<const float*>(w.fn.data), static_cast<std::size_t>(w.fn.n_out) * static_cast<std::size_t>(w.fn.n_in));
+    vector(to.fn, static_cast<const float*>(w.fn.data),
+           static_cast<std::size_t>(w.fn.n_out) * static_cast<std::size_t>(w.fn.n_in));
     vector(to.base, w.base, static_cast<std::size_t>(w.fn.n_out));
     vector(to.scale, w.scale, w.fn.n_out == c_.hc_mult ? 1 : 3);
   }
@@ -100,7 +113,8 @@ class Uploader {
     vector(to.ape, w.ape, static_cast<std::size_t>(w.ratio) * static_cast<std::size_t>(w.width()));
     vector(to.norm, w.norm, static_cast<std::size_t>(w.dim));
   }
-  void experts(DeviceExperts& to, const LayerWeights& w, kernels::Matrix ExpertWeights::* which, const std::vector<char>& resident) {
+  void experts(DeviceExperts& to, const LayerWeights& w, kernels::Matrix ExpertWeights::*which,
+               const std::vector<char>& resident) {
     std::vector<const std::uint8_t*> tiles;
     std::vector<const float*> scale;
     for (std::size_t e = 0; e < w.experts.size(); ++e) {
@@ -118,7 +132,10 @@ class Uploader {
     const auto E = static_cast<std::size_t>(c_.n_routed_experts);
     to.host = &w;
     to.resident.assign(E, 1);
-    if (!resident_.empty()) std::copy_n(resident_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(w.index) * E), E, to.resident.begin());
+    if (!resident_.empty())
+      std::copy_n(
+          resident_.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(w.index) * E), E,
+          to.resident.begin());
     to.all_resident = std::find(to.resident.begin(), to.resident.end(), 0) == to.resident.end();
     hyper(to.hc_attn, w.hc_attn);
     hyper(to.hc_ffn, w.hc_ffn);
@@ -142,8 +159,12 @@ class Uploader {
     }
     to.gate_bias = nullptr;
     to.tid2eid = nullptr;
-    if (w.tid2eid) vector(to.tid2eid, w.tid2eid, static_cast<std::size_t>(c_.vocab_size) * static_cast<std::size_t>(c_.num_experts_per_tok));
-    else vector(to.gate_bias, w.gate_bias, E);
+    if (w.tid2eid)
+      vector(to.tid2eid, w.tid2eid,
+             static_cast<std::size_t>(c_.vocab_size) *
+                 static_cast<std::size_t>(c_.num_experts_per_tok));
+    else
+      vector(to.gate_bias, w.gate_bias, E);
     experts(to.w1, w, &ExpertWeights::w1, to.resident);
     experts(to.w3, w, &ExpertWeights::w3, to.resident);
     experts(to.w2, w, &ExpertWeights::w2, to.resident);
@@ -163,45 +184,74 @@ namespace {
 // What the kernels do not take, in words; empty: they take it.
 std::string refusal(const Weights& w) {
   const Config& c = w.checkpoint.config();
-  if (c.hc_mult != kc::kHyperStreams) return fmt::format("hc_mult is {}, the kernels take {}", c.hc_mult, kc::kHyperStreams);
-  if (c.hidden_size % kc::kHyperSlice != 0 || c.hidden_size > kc::kHyperDimMax) return fmt::format("hidden_size is {}, the kernels take multiples of {} up to {}", c.hidden_size, kc::kHyperSlice, kc::kHyperDimMax);
-  if (c.head_dim != 128 && c.head_dim != 192 && c.head_dim != 512) return fmt::format("head_dim is {}, the kernels take 128, 192 and 512", c.head_dim);
-  if (c.qk_rope_head_dim != 64) return fmt::format("qk_rope_head_dim is {}, the kernels take 64", c.qk_rope_head_dim);
-  if (c.index_head_dim != kc::kIndexDim || c.index_n_heads > kc::kIndexHeadsMax) return fmt::format("the indexer has {} heads of {}, the kernels take up to {} of {}", c.index_n_heads, c.index_head_dim, kc::kIndexHeadsMax, kc::kIndexDim);
-  if (c.index_topk > kc::kTopKMax) return fmt::format("index_topk is {}, the kernels take up to {}", c.index_topk, kc::kTopKMax);
-  if (c.n_routed_experts > kc::kExpertsMax || c.num_experts_per_tok > kc::kExpertRanksMax) return fmt::format("{} of {} experts a token, the kernels take up to {} of {}", c.num_experts_per_tok, c.n_routed_experts, kc::kExpertRanksMax, kc::kExpertsMax);
-  if (c.o_lora_rank % kc::kTileRows != 0) return fmt::format("o_lora_rank is {}, the kernels take multiples of {}", c.o_lora_rank, kc::kTileRows);
+  if (c.hc_mult != kc::kHyperStreams)
+    return fmt::format("hc_mult is {}, the kernels take {}", c.hc_mult, kc::kHyperStreams);
+  if (c.hidden_size % kc::kHyperSlice != 0 || c.hidden_size > kc::kHyperDimMax)
+    return fmt::format("hidden_size is {}, the kernels take multiples of {} up to {}",
+                       c.hidden_size, kc::kHyperSlice, kc::kHyperDimMax);
+  if (c.head_dim != 128 && c.head_dim != 192 && c.head_dim != 512)
+    return fmt::format("head_dim is {}, the kernels take 128, 192 and 512", c.head_dim);
+  if (c.qk_rope_head_dim != 64)
+    return fmt::format("qk_rope_head_dim is {}, the kernels take 64", c.qk_rope_head_dim);
+  if (c.index_head_dim != kc::kIndexDim || c.index_n_heads > kc::kIndexHeadsMax)
+    return fmt::format("the indexer has {} heads of {}, the kernels take up to {} of {}",
+                       c.index_n_heads, c.index_head_dim, kc::kIndexHeadsMax, kc::kIndexDim);
+  if (c.index_topk > kc::kTopKMax)
+    return fmt::format("index_topk is {}, the kernels take up to {}", c.index_topk, kc::kTopKMax);
+  if (c.n_routed_experts > kc::kExpertsMax || c.num_experts_per_tok > kc::kExpertRanksMax)
+    return fmt::format("{} of {} experts a token, the kernels take up to {} of {}",
+                       c.num_experts_per_tok, c.n_routed_experts, kc::kExpertRanksMax,
+                       kc::kExpertsMax);
+  if (c.o_lora_rank % kc::kTileRows != 0)
+    return fmt::format("o_lora_rank is {}, the kernels take multiples of {}", c.o_lora_rank,
+                       kc::kTileRows);
   for (const NamedMatrix& m : w.matrices)
-    if (m.matrix->format == kernels::Format::f32) return fmt::format("{} is stored as F32, the kernels take BF16, FP8 and FP4", m.name);
+    if (m.matrix->format == kernels::Format::f32)
+      return fmt::format("{} is stored as F32, the kernels take BF16, FP8 and FP4", m.name);
   return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, const Weights& weights, int begin, int end, bool head, std::span<const char> resident,
-                                                            const Progress& progress) {
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, const Weights& weights,
+                                                             int begin, int end, bool head,
+                                                             std::span<const char> resident,
+                                                             const Progress& progress) {
   const std::string& directory = weights.checkpoint.directory();
   if (const std::string why = refusal(weights); !why.empty())
-    return tl::unexpected(Error{Errc::unsupported, fmt::format("load {} onto {}: {}; load it with device cpu", directory, device.name(), why)});
+    return tl::unexpected(
+        Error{Errc::unsupported, fmt::format("load {} onto {}: {}; load it with device cpu",
+                                             directory, device.name(), why)});
   auto out = std::make_unique<DeviceWeights>();
   Uploader uploader(device, weights, *out, resident);
   uploader.all(begin, end, head, nullptr, {});
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load {} onto {}: {} take{} {:.2f} GB and there is not so much; plan with less --gpu-memory, or more GPUs",
-                                                             directory, device.name(), begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head", begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
+    return tl::unexpected(
+        Error{Errc::no_memory,
+              fmt::format("load {} onto {}: {} take{} {:.2f} GB and there is not so much; plan "
+                          "with less --gpu-memory, or more GPUs",
+                          directory, device.name(),
+                          begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head",
+                          begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
   uploader.all(begin, end, head, out->memory_.data(), progress);
   return out;
 }
 
-Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& device, const Weights& weights, const DeviceWeights& main) {
+Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& device,
+                                                                   const Weights& weights,
+                                                                   const DeviceWeights& main) {
   auto out = std::make_unique<DeviceWeights>();
   Uploader uploader(device, weights, *out, {});
   uploader.draft(main, nullptr);
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("load the draft blocks of {} onto {}: they take {:.2f} GB and there is not so much", weights.checkpoint.directory(), device.name(),
-                                                             static_cast<double>(uploader.size()) / 1e9)});
+    return tl::unexpected(Error{
+        Errc::no_memory,
+        fmt::format(
+            "load the draft blocks of {} onto {}: they take {:.2f} GB and there is not so much",
+            weights.checkpoint.directory(), device.name(),
+            static_cast<double>(uploader.size()) / 1e9)});
   uploader.draft(main, out->memory_.data());
   return out;
 }

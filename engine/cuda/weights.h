@@ -1,5 +1,5 @@
-// A model's weights on a GPU: matrices in the kernels' order, vectors as floats, and tables of where each expert lies. One allocation,
-// filled once.
+// A model's weights on a GPU: matrices in the kernels' order, vectors as floats, and tables of
+// where each expert lies. One allocation, filled once.
 #pragma once
 
 #include <optional>
@@ -53,16 +53,21 @@ struct DeviceDraft {
 
 class DeviceWeights {
  public:
-  // Layers [begin, end), and the head where `head` is set. resident: [layers * experts] of the whole model, empty: all. unsupported for
-  // shapes and formats that the kernels do not take.
-  static Result<std::unique_ptr<DeviceWeights>> upload(Device& device, const Weights& weights, int begin, int end, bool head, std::span<const char> resident,
-                                                      const Progress& progress);
-  // The checkpoint's draft blocks as if they were the layers of a model, from 0 on, with `main`'s head, which must outlive them. All of their
-  // experts.
-  static Result<std::unique_ptr<DeviceWeights>> upload_draft(Device& device, const Weights& weights, const DeviceWeights& main);
+  // Layers [begin, end), and the head where `head` is set. resident: [layers * experts] of the
+  // whole model, empty: all. unsupported for shapes and formats that the kernels do not take.
+  static Result<std::unique_ptr<DeviceWeights>> upload(Device& device, const Weights& weights,
+                                                       int begin, int end, bool head,
+                                                       std::span<const char> resident,
+                                                       const Progress& progress);
+  // The checkpoint's draft blocks as if they were the layers of a model, from 0 on, with `main`'s
+  // head, which must outlive them. All of their experts.
+  static Result<std::unique_ptr<DeviceWeights>> upload_draft(Device& device, const Weights& weights,
+                                                             const DeviceWeights& main);
 
   const Config& config() const { return *config_; }
-  const DeviceDraft* draft() const { return draft_ ? &*draft_ : nullptr; }  // null: these are the model's
+  const DeviceDraft* draft() const {
+    return draft_ ? &*draft_ : nullptr;
+  }  // null: these are the model's
   const DeviceLayer& layer(int i) const { return layers_[static_cast<std::size_t>(i - begin_)]; }
   int begin() const { return begin_; }
   int end() const { return begin_ + static_cast<int>(layers_.size()); }

@@ -40,19 +40,25 @@ std::uint64_t blocks(int n) { return u64((n + kc::kScaleBlock - 1) / kc::kScaleB
 
 // The most entries that a layer of this ratio lets a token attend.
 std::int64_t attended(const Config& c, int ratio, std::int64_t n_context) {
-  return ratio == 0 ? 0 : ratio == 4 ? std::min<std::int64_t>(c.index_topk, n_context / 4) : n_context / ratio;
+  return ratio == 0   ? 0
+         : ratio == 4 ? std::min<std::int64_t>(c.index_topk, n_context / 4)
+                      : n_context / ratio;
 }
 std::uint64_t partials_of(const Config& c, std::int64_t n_entries) {
-  return u64(kc::attention_workspace(1, c.num_attention_heads, c.head_dim, kc::attention_blocks(c.sliding_window + c.dspark_block_size, static_cast<int>(n_entries))));
+  return u64(kc::attention_workspace(
+      1, c.num_attention_heads, c.head_dim,
+      kc::attention_blocks(c.sliding_window + c.dspark_block_size, static_cast<int>(n_entries))));
 }
 
 }  // namespace
 
 int tokens_scored(std::int64_t n_keys) {
-  return static_cast<int>(std::clamp<std::uint64_t>(kScoresBytes / (sizeof(float) * u64(std::max<std::int64_t>(1, n_keys))), 1, kScoredMax));
+  return static_cast<int>(std::clamp<std::uint64_t>(
+      kScoresBytes / (sizeof(float) * u64(std::max<std::int64_t>(1, n_keys))), 1, kScoredMax));
 }
 int tokens_attending(const Config& c, std::int64_t n_entries) {
-  return static_cast<int>(std::max<std::uint64_t>(1, kPartialsBytes / (sizeof(float) * partials_of(c, n_entries))));
+  return static_cast<int>(
+      std::max<std::uint64_t>(1, kPartialsBytes / (sizeof(float) * partials_of(c, n_entries))));
 }
 
 HandOver hand_over(const Config& c, int n, std::uint8_t* base) {
@@ -72,19 +78,28 @@ std::uint64_t entry_bytes(const Config& c, int n, bool first) {
 }
 
 std::int64_t front_width(const Config& c) {
-  return static_cast<std::int64_t>(c.hidden_size) * (c.dspark_block_size > 0 ? static_cast<std::int64_t>(c.dspark_target_layer_ids.size()) : c.hc_mult);
+  return static_cast<std::int64_t>(c.hidden_size) *
+         (c.dspark_block_size > 0 ? static_cast<std::int64_t>(c.dspark_target_layer_ids.size())
+                                  : c.hc_mult);
 }
 
-std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context, std::uint8_t* base, bool draft) {
-  const std::uint64_t n = u64(chunk), D = u64(c.hidden_size), Q = u64(c.q_lora_rank), H = u64(c.num_attention_heads), C = u64(c.head_dim),
-                      R = u64(c.qk_rope_head_dim), GA = u64(c.o_groups) * u64(c.o_lora_rank), Hi = u64(c.index_n_heads), Ci = u64(c.index_head_dim),
-                      E = u64(c.n_routed_experts), k = u64(c.num_experts_per_tok), I = u64(c.moe_intermediate_size), slots = n * (k + 1);
+std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_context,
+                  std::uint8_t* base, bool draft) {
+  const std::uint64_t n = u64(chunk), D = u64(c.hidden_size), Q = u64(c.q_lora_rank),
+                      H = u64(c.num_attention_heads), C = u64(c.head_dim),
+                      R = u64(c.qk_rope_head_dim), GA = u64(c.o_groups) * u64(c.o_lora_rank),
+                      Hi = u64(c.index_n_heads), Ci = u64(c.index_head_dim),
+                      E = u64(c.n_routed_experts), k = u64(c.num_experts_per_tok),
+                      I = u64(c.moe_intermediate_size), slots = n * (k + 1);
   const std::int64_t longest = std::max(n_context, kReachLeast);
   const bool csa = std::ranges::find(c.compress_ratios, 4) != c.compress_ratios.end();
   const bool compresses = std::ranges::any_of(c.compress_ratios, [](int r) { return r != 0; });
   Layer l(base);
-  // Tokens, positions, parts of tokens, places of rows, and of what is kept of them; every layer's parts.
-  w.inputs_bytes = n * (2 * sizeof(std::int32_t) + sizeof(std::int64_t) + sizeof(std::int32_t) + sizeof(void*) + sizeof(std::int64_t)) + u64(c.num_hidden_layers) * kPartsMax * sizeof(kc::Part) + 6 * kAlign;
+  // Tokens, positions, parts of tokens, places of rows, and of what is kept of them; every layer's
+  // parts.
+  w.inputs_bytes = n * (2 * sizeof(std::int32_t) + sizeof(std::int64_t) + sizeof(std::int32_t) +
+                        sizeof(void*) + sizeof(std::int64_t)) +
+                   u64(c.num_hidden_layers) * kPartsMax * sizeof(kc::Part) + 6 * kAlign;
   l.take(w.inputs, w.inputs_bytes);
   l.take(w.rows, n * D);
   l.take(w.hand_over, hand_over(c, chunk, nullptr).bytes);
@@ -109,7 +124,8 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.qr, n * Q);
   l.take(w.q, std::max(n * H * C, halves_of(kc::linear_room(n, GA))));
   l.take(w.kv, n * C);
-  l.take(w.o, std::max(n * H * C, halves_of(std::max(kc::linear_room(n, D), kc::linear_room(n, Q)))));
+  l.take(w.o,
+         std::max(n * H * C, halves_of(std::max(kc::linear_room(n, D), kc::linear_room(n, Q)))));
   l.take(w.z, n * GA);
   l.take(w.qr_codes, n * Q);
   l.take(w.z_codes, n * GA);
@@ -127,16 +143,21 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
     l.take(w.index_weight, n * Hi);
     l.take(w.chosen, n * u64(c.index_topk));
     const std::uint64_t keys = u64(longest / 4);
-    l.take(w.scores, std::max(std::min(std::min(n, u64(kScoredMax)) * keys, kScoresBytes / sizeof(float)), keys));
+    l.take(w.scores,
+           std::max(std::min(std::min(n, u64(kScoredMax)) * keys, kScoresBytes / sizeof(float)),
+                    keys));
   }
   std::uint64_t partials = 0;
-  const std::uint64_t apart = std::min(n, u64(kc::kAttentionApart) / H);  // more tokens leave nothing
+  const std::uint64_t apart = std::min(n, u64(kc::kAttentionApart) / H);  // more tokens leave
+                                                                          // nothing
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     const std::uint64_t one = partials_of(c, attended(c, c.ratio(i), longest));
     partials = std::max({partials, one, std::min(apart * one, kPartialsBytes / sizeof(float))});
   }
   l.take(w.partials, partials);
-  if (chunk > kStepTokens) l.take(w.window, (n + u64(c.sliding_window)) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
+  if (chunk > kStepTokens)
+    l.take(w.window,
+           (n + u64(c.sliding_window)) * kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
 
   l.back_to(here);
   l.take(w.u, n * E);
@@ -149,7 +170,9 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.jobs, 3 * u64(kc::expert_jobs(chunk, c.n_routed_experts, c.num_experts_per_tok)));
   const std::uint64_t gate_at = l.here();
   l.take(w.gate, slots * I);
-  const std::uint64_t up_at = l.here() - gate_at, room = kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok, c.moe_intermediate_size);
+  const std::uint64_t up_at = l.here() - gate_at,
+                      room = kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok,
+                                              c.moe_intermediate_size);
   l.take(w.up, std::max(slots * I, halves_of(room > up_at ? room - up_at : 0)));
   l.take(w.h_codes, std::max(slots * I, static_cast<std::uint64_t>(kc::linear_room(n, D))));
   l.take(w.h_scale, slots * blocks(c.moe_intermediate_size));

@@ -27,7 +27,8 @@ void RecentPositions::drop_to(std::int64_t size) {
 void RecentRows::copy(std::int64_t first, std::int64_t last, std::vector<float>& out) {
   out.reserve(rows_.size());  // once: growing would take up to twice what is needed
   out.resize(static_cast<std::size_t>(last - first) * width_);
-  for (std::int64_t p = first; p < last; ++p) std::copy_n(row(p), width_, out.data() + static_cast<std::size_t>(p - first) * width_);
+  for (std::int64_t p = first; p < last; ++p)
+    std::copy_n(row(p), width_, out.data() + static_cast<std::size_t>(p - first) * width_);
 }
 
 }  // namespace lares::engine

@@ -1,6 +1,7 @@
-// Work space of the forward pass: floats that begin on a cache line, on huge pages where they are many, not initialised. Large ones
-// begin at different places of a page, for what lies a multiple of it apart is in the same set of a cache, and stores that match a
-// load in their address within a page hold it up.
+// Work space of the forward pass: floats that begin on a cache line, on huge pages where they are
+// many, not initialised. Large ones begin at different places of a page, for what lies a multiple
+// of it apart is in the same set of a cache, and stores that match a load in their address within a
+// page hold it up.
 #pragma once
 
 #include <sys/mman.h>
@@ -32,18 +33,28 @@ struct LineAllocator {
     if (unit == kHugePage) ::madvise(at, bytes, MADV_HUGEPAGE);  // a wish
     return reinterpret_cast<T*>(static_cast<char*>(at) + offset);
   }
-  void deallocate(T* at, std::size_t n) { std::free(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(at) / unit_of(n) * unit_of(n))); }
+  void deallocate(T* at, std::size_t n) {
+    std::free(
+        reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(at) / unit_of(n) * unit_of(n)));
+  }
 
   template <class U>
-  void construct(U* at) { ::new (static_cast<void*>(at)) U; }
+  void construct(U* at) {
+    ::new (static_cast<void*>(at)) U;
+  }
   template <class U, class... Args>
-  void construct(U* at, Args&&... args) { ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...); }
+  void construct(U* at, Args&&... args) {
+    ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...);
+  }
 
   bool operator==(const LineAllocator&) const { return true; }
 
  private:
-  static constexpr std::size_t kPlaces = 12, kPlace = 5 * kCacheLine;  // within a page of 4096 bytes
-  static constexpr std::size_t unit_of(std::size_t n) { return n * sizeof(T) < kHugePage ? kCacheLine : kHugePage; }
+  static constexpr std::size_t kPlaces = 12, kPlace = 5 * kCacheLine;  // within a page of 4096
+                                                                       // bytes
+  static constexpr std::size_t unit_of(std::size_t n) {
+    return n * sizeof(T) < kHugePage ? kCacheLine : kHugePage;
+  }
 };
 
 using Buffer = std::vector<float, LineAllocator<float>>;

@@ -44,15 +44,19 @@ class Checkpoint {
   bool has(std::string_view name) const { return entries_.find(name) != entries_.end(); }
 
   // The tensor of that name, if its shape and one of the dtypes fit; marks it used.
-  Result<const Tensor*> take(const std::string& name, std::initializer_list<Dtype> dtypes, const std::vector<std::int64_t>& shape);
-  // `name` + ".weight" as a matrix [n_out, n_in]; F8_E4M3 and I8 also take ".scale", E8M0 or (for F8_E4M3) F32.
-  Result<kernels::Matrix> matrix(const std::string& name, std::initializer_list<Dtype> dtypes, int n_out, int n_in);
+  Result<const Tensor*> take(const std::string& name, std::initializer_list<Dtype> dtypes,
+                             const std::vector<std::int64_t>& shape);
+  // `name` + ".weight" as a matrix [n_out, n_in]; F8_E4M3 and I8 also take ".scale", E8M0 or (for
+  // F8_E4M3) F32.
+  Result<kernels::Matrix> matrix(const std::string& name, std::initializer_list<Dtype> dtypes,
+                                 int n_out, int n_in);
   // A tensor without ".weight", F32, as a matrix.
   Result<kernels::Matrix> plain_matrix(const std::string& name, int n_out, int n_in);
   // BF16 or F32 as floats that live as long as the checkpoint.
   Result<const float*> floats(const std::string& name, const std::vector<std::int64_t>& shape);
   // I64, each value in [0, limit).
-  Result<const std::int64_t*> ids(const std::string& name, const std::vector<std::int64_t>& shape, std::int64_t limit);
+  Result<const std::int64_t*> ids(const std::string& name, const std::vector<std::int64_t>& shape,
+                                  std::int64_t limit);
 
  private:
   template <class T>

@@ -31,7 +31,8 @@ void CopyIndex::take_in(std::span<const Token> tokens) {
   if (indexed_ + 1 < size) chunks_.resize((kMatchMax - kMatchMin + 1) * kChunks);
   while (indexed_ + 1 < size) {
     const auto h = hashes(tokens.first(static_cast<std::size_t>(++indexed_)));
-    for (int n = kMatchMin; n <= std::min<std::int64_t>(kMatchMax, indexed_); ++n) write(n, h[n], indexed_);
+    for (int n = kMatchMin; n <= std::min<std::int64_t>(kMatchMax, indexed_); ++n)
+      write(n, h[n], indexed_);
   }
 }
 
@@ -43,7 +44,9 @@ CopyIndex::Match CopyIndex::find(std::span<const Token> tokens) {
   for (int n = static_cast<int>(std::min<std::int64_t>(kMatchMax, size)); n >= kMatchMin; --n) {
     const auto& in = chunk(n, h[n]);
     const std::int64_t place = in ? in->places[h[n] % kCopyChunk] : 0;
-    if (place >= n && place < size && std::equal(tokens.end() - n, tokens.end(), tokens.begin() + (place - n))) return {place, n};
+    if (place >= n && place < size &&
+        std::equal(tokens.end() - n, tokens.end(), tokens.begin() + (place - n)))
+      return {place, n};
   }
   return {};
 }
@@ -62,14 +65,19 @@ std::uint64_t CopyIndex::bytes() const {
 }
 
 std::uint64_t CopyIndex::missing_bytes(std::int64_t n_tokens) const {
-  const auto own = static_cast<std::uint64_t>(std::ranges::count_if(chunks_, [](const auto& c) { return c && c.use_count() == 1; }));
-  return std::min(bytes_for(n_tokens), ((kMatchMax - kMatchMin + 1) * kChunks - own) * sizeof(Chunk));
+  const auto own = static_cast<std::uint64_t>(
+      std::ranges::count_if(chunks_, [](const auto& c) { return c && c.use_count() == 1; }));
+  return std::min(bytes_for(n_tokens),
+                  ((kMatchMax - kMatchMin + 1) * kChunks - own) * sizeof(Chunk));
 }
 
-void copy_tokens(std::span<const Token> tokens, const CopyIndex::Match& match, int n, std::vector<Token>& out) {
+void copy_tokens(std::span<const Token> tokens, const CopyIndex::Match& match, int n,
+                 std::vector<Token>& out) {
   out.clear();
   const auto size = static_cast<std::int64_t>(tokens.size());
-  for (std::int64_t i = 0; i < n; ++i) out.push_back(match.follows + i < size ? tokens[match.follows + i] : out[match.follows + i - size]);
+  for (std::int64_t i = 0; i < n; ++i)
+    out.push_back(match.follows + i < size ? tokens[match.follows + i]
+                                           : out[match.follows + i - size]);
 }
 
 }  // namespace lares::engine

@@ -37,7 +37,8 @@ std::vector<fs::path> drafts_of(const fs::path& path) {
   std::vector<fs::path> out;
   std::error_code ec;
   for (fs::directory_iterator at(path.parent_path(), ec), end; !ec && at != end; at.increment(ec))
-    if (is_draft(at->path().filename().native(), path.filename().native())) out.push_back(at->path());
+    if (is_draft(at->path().filename().native(), path.filename().native()))
+      out.push_back(at->path());
   return out;
 }
 
@@ -51,7 +52,8 @@ Result<DraftFile> DraftFile::create(const std::string& given, bool* denied) {
     path = fs::canonical(path, ec);
     if (ec) return refused(given, "it is a symbolic link that leads nowhere; delete it");
   }
-  if (fs::exists(status) && !fs::is_regular_file(path, ec)) return refused(given, "it is there and no regular file; move it away");
+  if (fs::exists(status) && !fs::is_regular_file(path, ec))
+    return refused(given, "it is there and no regular file; move it away");
   DraftFile out;
   out.path_ = path;
   const auto cannot = [&](const char* what, int error) {
@@ -60,11 +62,13 @@ Result<DraftFile> DraftFile::create(const std::string& given, bool* denied) {
   };
   out.lock_ = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (out.lock_ < 0) return cannot("cannot be created", errno);
-  // Where the file system knows no such locks, names of one's own do; only what killed writers left then stays.
+  // Where the file system knows no such locks, names of one's own do; only what killed writers left
+  // then stays.
   const bool locked = ::flock(out.lock_, LOCK_EX | LOCK_NB) == 0;
   if (!locked && errno == EWOULDBLOCK) {
     std::string who = "another process";
-    if (const auto drafts = drafts_of(path); !drafts.empty()) who += fmt::format(" ({})", drafts.front().filename().native());
+    if (const auto drafts = drafts_of(path); !drafts.empty())
+      who += fmt::format(" ({})", drafts.front().filename().native());
     return refused(given, who + " is writing in this directory; wait until it is done");
   }
   if (locked)
@@ -106,12 +110,15 @@ bool DraftFile::write(const void* data, std::size_t n, std::uint64_t at) const {
 
 std::uint64_t DraftFile::free_bytes() const {
   struct statvfs fs {};
-  return ::fstatvfs(fd_, &fs) == 0 ? fs.f_bavail * fs.f_frsize : std::numeric_limits<std::uint64_t>::max();
+  return ::fstatvfs(fd_, &fs) == 0 ? fs.f_bavail * fs.f_frsize
+                                   : std::numeric_limits<std::uint64_t>::max();
 }
 
 bool DraftFile::keep() {
   kept_ = ::fsync(fd_) == 0 && ::rename(part_.c_str(), path_.c_str()) == 0;
-  if (kept_) ::fsync(lock_);  // the name, too; where it fails, the file is still whole under one name or the other
+  if (kept_)
+    ::fsync(lock_);  // the name, too; where it fails, the file is still whole under one name or the
+                     // other
   return kept_;
 }
 

@@ -1,4 +1,5 @@
-// A large file written beside its place and renamed when it is complete; one writer in a directory at a time.
+// A large file written beside its place and renamed when it is complete; one writer in a directory
+// at a time.
 #pragma once
 
 #include <cstddef>
@@ -12,8 +13,9 @@ namespace lares::engine {
 
 class DraftFile {
  public:
-  // A symbolic link at `path` is followed. Errc::bad_argument: another process is writing there, `path` is there and no regular file, or
-  // the directory takes no files; `denied` then says whether for want of permission. What killed writers left is deleted.
+  // A symbolic link at `path` is followed. Errc::bad_argument: another process is writing there,
+  // `path` is there and no regular file, or the directory takes no files; `denied` then says
+  // whether for want of permission. What killed writers left is deleted.
   static Result<DraftFile> create(const std::string& path, bool* denied = nullptr);
   DraftFile(DraftFile&& other) noexcept;
   DraftFile& operator=(DraftFile&&) = delete;
@@ -21,7 +23,7 @@ class DraftFile {
 
   bool write(const void* data, std::size_t n, std::uint64_t at) const;  // false: errno says why
   std::uint64_t free_bytes() const;                                     // of the file system
-  bool keep();                                                          // on the disk and under its name, or not at all
+  bool keep();  // on the disk and under its name, or not at all
 
  private:
   DraftFile() = default;

@@ -1,4 +1,5 @@
-// How many tokens to guess ahead: as many as measured times and measured acceptance say give the most tokens per second.
+// How many tokens to guess ahead: as many as measured times and measured acceptance say give the
+// most tokens per second.
 #pragma once
 
 #include <array>
@@ -6,8 +7,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kDraftMax = 15;   // guesses evaluated with the waiting token
-inline constexpr int kProbeEvery = 128;  // evaluations without a guess until one is tried again, because times and texts change
+inline constexpr int kDraftMax = 15;     // guesses evaluated with the waiting token
+inline constexpr int kProbeEvery = 128;  // evaluations without a guess until one is tried again,
+                                         // because times and texts change
 inline constexpr double kWorthwhile = 1.03;  // gain in tokens per second that guessing must promise
 
 // Seconds, as a moving average near the shortest, which one late wake-up cannot move far.
@@ -32,13 +34,15 @@ class DraftPolicy {
   void evaluated(int n_tokens, double seconds);  // 1 to kDraftMax + 1 tokens
   void guessed(int n_passes, double seconds);    // by the checkpoint's draft blocks
 
-  void caught_up(double seconds);                // by the draft blocks, many rows of theirs
+  void caught_up(double seconds);  // by the draft blocks, many rows of theirs
 
-  // Whether catching up pays, after `seconds` of evaluations since the blocks fell behind: not before as long has passed as it takes,
-  // so that all of it costs no more than the evaluations did.
+  // Whether catching up pays, after `seconds` of evaluations since the blocks fell behind: not
+  // before as long has passed as it takes, so that all of it costs no more than the evaluations
+  // did.
   bool worth_catching_up(double seconds) const;
 
-  // What guesses cost to make: nothing (copied, or made already), a pass of the draft block each, one pass for all.
+  // What guesses cost to make: nothing (copied, or made already), a pass of the draft block each,
+  // one pass for all.
   enum class Cost { none, each, once };
   // The best number of guesses; chances[i] that guess i is right when those before it were.
   Plan plan(std::span<const double> chances, Cost cost) const;
@@ -50,10 +54,11 @@ class DraftPolicy {
   static constexpr int kSizes = 3;  // 2 to 4 tokens, 5 to 8, more
   static int size_of(int n_tokens) { return n_tokens <= 4 ? 0 : n_tokens <= 8 ? 1 : 2; }
 
-  Duration one_;                        // an evaluation of one token
-  std::array<Duration, kSizes> more_;   // each further token, by how many there were: few lengths share many measurements
-  Duration guess_;                      // a pass of the draft blocks
-  Duration catch_up_;                   // of theirs with what was evaluated without them
+  Duration one_;                       // an evaluation of one token
+  std::array<Duration, kSizes> more_;  // each further token, by how many there were: few lengths
+                                       // share many measurements
+  Duration guess_;                     // a pass of the draft blocks
+  Duration catch_up_;                  // of theirs with what was evaluated without them
   int without_ = 0;
 };
 

@@ -11,14 +11,18 @@ namespace {
 
 constexpr int kProbeGuesses = 2;
 constexpr std::int64_t kFewRows = 2 * kDraftMax;  // a block that misses so many has kept up
-constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half of the comparison
-constexpr double kLearn = 1.0 / 16;  // weight of the newest outcome
-constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each token more, before anything is known
-constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first guess of a block, and of each further one as a share
+constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half
+                                 // of the comparison
+constexpr double kLearn = 1.0 / 16;                          // weight of the newest outcome
+constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each
+                                                             // token more, before anything is known
+constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first guess of a block, and
+                                                               // of each further one as a share
 
 }  // namespace
 
-Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options, const SequenceMemoryRef& memory)
+Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options,
+                 const SequenceMemoryRef& memory)
     : weights_(weights),
       make_block_(std::move(make_block)),
       options_(options),
@@ -27,11 +31,15 @@ Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOption
       begun_with_(memory),
       block_wanted_(make_block_ && options.mode != Drafting::off && options.block),
       policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
-  for (int n = kMatchMin; n <= kMatchMax; ++n) copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
-  for (double chance = kBlockChance; double& c : block_chance_) c = std::exchange(chance, chance * kBlockChanceLess);
+  for (int n = kMatchMin; n <= kMatchMax; ++n)
+    copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
+  for (double chance = kBlockChance; double& c : block_chance_)
+    c = std::exchange(chance, chance * kBlockChanceLess);
 }
 
-std::size_t Drafter::copy_class(std::size_t i) const { return std::min<std::size_t>(kMatchMax, static_cast<std::size_t>(match_) + i); }
+std::size_t Drafter::copy_class(std::size_t i) const {
+  return std::min<std::size_t>(kMatchMax, static_cast<std::size_t>(match_) + i);
+}
 
 std::span<const Token> Drafter::use(Guess& g, int n) {
   g.used = std::min(g.tokens.size(), static_cast<std::size_t>(n));
@@ -39,9 +47,11 @@ std::span<const Token> Drafter::use(Guess& g, int n) {
   return std::span(g.tokens).first(g.used);
 }
 
-std::vector<Token> Drafter::waiting(std::span<const Token> tokens, std::int64_t most, std::int64_t n_context, bool alone) {
+std::vector<Token> Drafter::waiting(std::span<const Token> tokens, std::int64_t most,
+                                    std::int64_t n_context, bool alone) {
   const std::int64_t size = std::ssize(tokens);
-  const std::int64_t room = std::min({std::int64_t{kDraftMax}, most, n_context - size - 1, kSnapshotEvery - 1 - (size - 1) % kSnapshotEvery});
+  const std::int64_t room = std::min({std::int64_t{kDraftMax}, most, n_context - size - 1,
+                                      kSnapshotEvery - 1 - (size - 1) % kSnapshotEvery});
   const auto guesses = guess(tokens, static_cast<int>(room), alone);
   std::vector<Token> out{tokens.back()};
   out.insert(out.end(), guesses.begin(), guesses.end());
@@ -77,11 +87,14 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n, bool
   double chances[kDraftMax];
   DraftPolicy::Plan copied, blocked;
   if (copy_.open) {
-    for (int i = 0; i < kDraftMax; ++i) chances[i] = copy_chance_[copy_class(static_cast<std::size_t>(i))];
-    copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)), DraftPolicy::Cost::none);
+    for (int i = 0; i < kDraftMax; ++i)
+      chances[i] = copy_chance_[copy_class(static_cast<std::size_t>(i))];
+    copied = policy_->plan(std::span(chances).first(std::min(n, kDraftMax)),
+                           DraftPolicy::Cost::none);
   }
   if (block_pays) {
-    blocked = policy_->plan(std::span<const double>(block_chance_).first(std::min({n, kDraftMax, block_->guesses_max()})),
+    blocked = policy_->plan(std::span<const double>(block_chance_)
+                                .first(std::min({n, kDraftMax, block_->guesses_max()})),
                             block_->at_once() ? DraftPolicy::Cost::once : DraftPolicy::Cost::each);
   }
   if (blocked.n > 0 && blocked.gain > copied.gain) {
@@ -91,15 +104,20 @@ std::span<const Token> Drafter::guess(std::span<const Token> tokens, int n, bool
   return use(copy_, copied.n);
 }
 
-// As many as the block's own opinion of them makes worth while, if that gains more than `least`; all of them if `least` is not given.
-std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n, std::optional<double> least) {
+// As many as the block's own opinion of them makes worth while, if that gains more than `least`;
+// all of them if `least` is not given.
+std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n,
+                                           std::optional<double> least) {
   const bool behind = block_->missing(static_cast<std::int64_t>(tokens.size())) > kFewRows;
   const auto began = std::chrono::steady_clock::now();
   block_->draft(tokens, std::min(n, block_->guesses_max()), blocked_.tokens);
   if (blocked_.tokens.empty()) return {};
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  if (behind) policy_->caught_up(seconds);
-  else policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), seconds);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  if (behind)
+    policy_->caught_up(seconds);
+  else
+    policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), seconds);
   blocked_.open = true;
   if (const auto chances = block_->chances(); least && !chances.empty()) {
     const auto plan = policy_->plan(chances, DraftPolicy::Cost::none);
@@ -123,8 +141,10 @@ void Drafter::took(int n, std::chrono::duration<double> time) {
   policy_->evaluated(n + 1, time.count());
 }
 
-// Whether a guess was right is seen for those not evaluated too, so a source that is not used is still judged.
-void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::Source& source, bool copied) {
+// Whether a guess was right is seen for those not evaluated too, so a source that is not used is
+// still judged.
+void Drafter::settle(Guess& g, std::int64_t position, Token token, DraftStats::Source& source,
+                     bool copied) {
   const auto i = static_cast<std::size_t>(position - g.position);
   if (!g.open || position < g.position || i != g.right || i >= g.tokens.size()) {
     g.open = false;
@@ -149,20 +169,27 @@ bool Drafter::drawn(std::int64_t position, Token token) {
 
 CopyIndex Drafter::copy_index(std::span<const Token> tokens) const {
   if (options_.mode == Drafting::off || !options_.copy) return begun_with_;
-  if (!index_.begins(tokens)) index_ = begun_with_.begins(tokens) ? begun_with_ : CopyIndex(memory_);
+  if (!index_.begins(tokens))
+    index_ = begun_with_.begins(tokens) ? begun_with_ : CopyIndex(memory_);
   index_.take_in(tokens);
   return index_;
 }
 
-std::uint64_t Drafter::missing_bytes(std::int64_t from, std::int64_t size, const CopyIndex* begins_with) const {
+std::uint64_t Drafter::missing_bytes(std::int64_t from, std::int64_t size,
+                                     const CopyIndex* begins_with) const {
   if (options_.mode == Drafting::off) return 0;
   const Config& c = weights_.checkpoint.config();
   const CopyIndex& index = begins_with ? *begins_with : index_;
   const std::int64_t n = size - std::min(from, index.indexed());
-  std::uint64_t bytes = !options_.copy ? 0 : begins_with ? CopyIndex::bytes_for(n) : index.missing_bytes(n);
+  std::uint64_t bytes = !options_.copy ? 0
+                        : begins_with  ? CopyIndex::bytes_for(n)
+                                       : index.missing_bytes(n);
   if (block_ || (block_wanted_ && (weights_.dspark || !weights_.mtp.empty()))) {
-    // The rows it keeps, as many that it catches up with at once, and its window: less than three times a window of streams.
-    const std::uint64_t most = 3 * sizeof(float) * static_cast<std::uint64_t>(c.sliding_window) * static_cast<std::uint64_t>(c.hc_mult) * static_cast<std::uint64_t>(c.hidden_size);
+    // The rows it keeps, as many that it catches up with at once, and its window: less than three
+    // times a window of streams.
+    const std::uint64_t most = 3 * sizeof(float) * static_cast<std::uint64_t>(c.sliding_window) *
+                               static_cast<std::uint64_t>(c.hc_mult) *
+                               static_cast<std::uint64_t>(c.hidden_size);
     bytes += most - std::min(most, this->bytes());
   }
   return bytes;

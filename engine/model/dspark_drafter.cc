@@ -8,7 +8,10 @@
 namespace lares::engine {
 
 DsparkDrafter::DsparkDrafter(const Config& c, std::int64_t rollback)
-    : positions_(c.sliding_window + kDraftMax), window_(c.sliding_window), rollback_(rollback), block_size_(c.dspark_block_size) {}
+    : positions_(c.sliding_window + kDraftMax),
+      window_(c.sliding_window),
+      rollback_(rollback),
+      block_size_(c.dspark_block_size) {}
 
 // Of the KV rows up to `last`, the anchor's position.
 std::int64_t DsparkDrafter::first_missing(std::int64_t last) const {
@@ -16,7 +19,9 @@ std::int64_t DsparkDrafter::first_missing(std::int64_t last) const {
   return end_ < seen || first_ > seen ? seen : end_;
 }
 
-std::int64_t DsparkDrafter::missing(std::int64_t size) const { return size - 1 - first_missing(size - 1); }
+std::int64_t DsparkDrafter::missing(std::int64_t size) const {
+  return size - 1 - first_missing(size - 1);
+}
 
 void DsparkDrafter::drop_to(std::int64_t size) {
   positions_.drop_to(size);
@@ -34,17 +39,22 @@ void DsparkDrafter::draft(std::span<const Token> tokens, int n, std::vector<Toke
   if (end_ < last) context(first_, end_, last);
   end_ = last;
   high_ = std::max(high_, last + block_size_);
-  block(std::max(first_, last - window_), last, tokens[static_cast<std::size_t>(last)], n, out, confidence_);
-  for (const float logit : confidence_) chances_.push_back(1 / (1 + std::exp(-static_cast<double>(logit))));
+  block(std::max(first_, last - window_), last, tokens[static_cast<std::size_t>(last)], n, out,
+        confidence_);
+  for (const float logit : confidence_)
+    chances_.push_back(1 / (1 + std::exp(-static_cast<double>(logit))));
 }
 
 CpuDspark::CpuDspark(const Weights& weights, Forward& forward)
-    : DsparkDrafter(weights.checkpoint.config(), kRollback + weights.checkpoint.config().dspark_block_size),
+    : DsparkDrafter(weights.checkpoint.config(),
+                    kRollback + weights.checkpoint.config().dspark_block_size),
       c_(weights.checkpoint.config()),
       weights_(*weights.dspark),
       forward_(forward),
-      hidden_(positions_, c_.dspark_target_layer_ids.size() * static_cast<std::size_t>(c_.hidden_size)) {
-  for (std::size_t k = 0; k < weights_.stages.size(); ++k) stages_.push_back(forward.draft_state(c_.dspark_block_size));
+      hidden_(positions_,
+              c_.dspark_target_layer_ids.size() * static_cast<std::size_t>(c_.hidden_size)) {
+  for (std::size_t k = 0; k < weights_.stages.size(); ++k)
+    stages_.push_back(forward.draft_state(c_.dspark_block_size));
 }
 
 void CpuDspark::saw(int layer, std::int64_t position, int n, const float* streams) {
@@ -62,7 +72,8 @@ void CpuDspark::context(std::int64_t /*first*/, std::int64_t from, std::int64_t 
   forward_.dspark_context(weights_, stages_, from, static_cast<int>(last - from), rows_.data());
 }
 
-void CpuDspark::block(std::int64_t seen_from, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) {
+void CpuDspark::block(std::int64_t seen_from, std::int64_t position, Token anchor, int n,
+                      std::vector<Token>& out, std::vector<float>& confidence) {
   forward_.dspark(weights_, stages_, seen_from, position, anchor, n, block_);
   out = block_.tokens;
   confidence = block_.confidence;

@@ -6,8 +6,9 @@
 
 namespace lares::engine {
 
-// Which of the stages' rows are there, and which to evaluate. Their context is the target layers' streams of the last window of tokens. Its
-// KV rows are computed when a guess is wanted, for the positions that have none yet: a long prompt costs as much as its last window.
+// Which of the stages' rows are there, and which to evaluate. Their context is the target layers'
+// streams of the last window of tokens. Its KV rows are computed when a guess is wanted, for the
+// positions that have none yet: a long prompt costs as much as its last window.
 class DsparkDrafter : public BlockDrafter {
  public:
   void drop_to(std::int64_t size) override;
@@ -21,13 +22,16 @@ class DsparkDrafter : public BlockDrafter {
   // rollback: rows that the stages' rings keep beside a window.
   DsparkDrafter(const Config& config, std::int64_t rollback);
 
-  // The KV rows of positions from..last - 1, whose hidden rows are kept; rows of positions before `first` are of no use.
+  // The KV rows of positions from..last - 1, whose hidden rows are kept; rows of positions before
+  // `first` are of no use.
   virtual void context(std::int64_t first, std::int64_t from, std::int64_t last) = 0;
-  // n guesses at what follows the anchor at `position`, and the confidence's logit of each. The rows of positions seen_from..position - 1
-  // are there.
-  virtual void block(std::int64_t seen_from, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) = 0;
+  // n guesses at what follows the anchor at `position`, and the confidence's logit of each. The
+  // rows of positions seen_from..position - 1 are there.
+  virtual void block(std::int64_t seen_from, std::int64_t position, Token anchor, int n,
+                     std::vector<Token>& out, std::vector<float>& confidence) = 0;
 
-  RecentPositions positions_;  // whose hidden rows are kept: a window, and as many as wrong guesses may take back
+  RecentPositions positions_;  // whose hidden rows are kept: a window, and as many as wrong guesses
+                               // may take back
 
  private:
   std::int64_t first_missing(std::int64_t last) const;
@@ -46,7 +50,8 @@ class CpuDspark : public DsparkDrafter {
 
   void saw(int layer, std::int64_t position, int n, const float* streams) override;
   std::uint64_t bytes() const override {
-    std::uint64_t n = hidden_.bytes() + (rows_.capacity() + block_.logits.capacity()) * sizeof(float);
+    std::uint64_t n = hidden_.bytes() +
+                      (rows_.capacity() + block_.logits.capacity()) * sizeof(float);
     for (const LayerState& stage : stages_) n += stage.window.bytes();
     return n;
   }
@@ -55,7 +60,8 @@ class CpuDspark : public DsparkDrafter {
 
  private:
   void context(std::int64_t first, std::int64_t from, std::int64_t last) override;
-  void block(std::int64_t seen_from, std::int64_t position, Token anchor, int n, std::vector<Token>& out, std::vector<float>& confidence) override;
+  void block(std::int64_t seen_from, std::int64_t position, Token anchor, int n,
+             std::vector<Token>& out, std::vector<float>& confidence) override;
 
   const Config& c_;
   const DsparkWeights& weights_;

@@ -23,12 +23,14 @@ namespace lares::engine {
 namespace {
 
 std::string gigabytes(std::uint64_t bytes) {
-  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6) : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
+  return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", static_cast<double>(bytes) / 1e6)
+                               : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
 }
 
 class ModelEngine : public Engine {
  public:
-  ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer, const LoadOptions& options, std::uint64_t sequences_max)
+  ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer,
+              const LoadOptions& options, std::uint64_t sequences_max)
       : sequences_(std::make_shared<SequenceMemory>(sequences_max)),
         weights_(std::move(weights)),
         tokenizer_(std::move(tokenizer)),
@@ -42,7 +44,9 @@ class ModelEngine : public Engine {
     info_.model_type = c.model_type;
     info_.n_layers = c.num_hidden_layers;
     info_.vocab_size = c.vocab_size;
-    info_.n_context_max = options.n_context > 0 ? std::min(options.n_context, c.max_position_embeddings) : c.max_position_embeddings;
+    info_.n_context_max = options.n_context > 0
+                              ? std::min(options.n_context, c.max_position_embeddings)
+                              : c.max_position_embeddings;
     info_.n_chunk = kChunk;
     info_.notes = weights_->notes;
     for (const auto& [name, entry] : weights_->checkpoint.entries()) {
@@ -50,47 +54,68 @@ class ModelEngine : public Engine {
       info_.n_parameters += parameters_of(name, *entry.tensor);
     }
   }
-  // Weights in the kernels' order, where that costs little or is already there; without, all works, more slowly.
+  // Weights in the kernels' order, where that costs little or is already there; without, all works,
+  // more slowly.
   void repack(bool in_memory, const std::string& tiles_directory, const Progress& progress) {
     const auto paths = tiles_paths(weights_->checkpoint, tiles_directory);
     if (in_memory) {
       for (const std::string& path : paths)
-        if (::access(path.c_str(), F_OK) == 0) info_.notes.push_back(fmt::format("{} is not read: models of this size are repacked at every load; it may be deleted", path));
-      if (const auto built = repacked_.build(*weights_, pool_, progress); !built) info_.notes.push_back(built.error().message);
+        if (::access(path.c_str(), F_OK) == 0)
+          info_.notes.push_back(fmt::format(
+              "{} is not read: models of this size are repacked at every load; it may be deleted",
+              path));
+      if (const auto built = repacked_.build(*weights_, pool_, progress); !built)
+        info_.notes.push_back(built.error().message);
       return;
     }
     const std::size_t before = info_.notes.size();
     if (repacked_.map_first(*weights_, paths, info_.notes) || info_.notes.size() > before) return;
-    info_.notes.push_back(fmt::format("the weights are read as they are stored; `lares model repack {}` writes {} that the kernels read faster", info_.directory, gigabytes(repacked_bytes(*weights_))));
+    info_.notes.push_back(
+        fmt::format("the weights are read as they are stored; `lares model repack {}` writes {} "
+                    "that the kernels read faster",
+                    info_.directory, gigabytes(repacked_bytes(*weights_))));
   }
 
   // After repack().
-  void share_memory(std::uint64_t bytes_max, std::uint64_t experts_and_sequences, const std::string& heat_directory) {
+  void share_memory(std::uint64_t bytes_max, std::uint64_t experts_and_sequences,
+                    const std::string& heat_directory) {
     auto parts = expert_parts(*weights_, repacked_);
     experts_ = std::make_unique<ExpertMemory>(std::move(parts), bytes_max);
     experts_->share_with(sequences_, experts_and_sequences);
     forward_.keep_experts(experts_.get());
     if (!heat_directory.empty()) {
-      if (const auto remembered = experts_->remember({heat_directory, checkpoint_fingerprint(weights_->checkpoint)}); !remembered)
+      if (const auto remembered =
+              experts_->remember({heat_directory, checkpoint_fingerprint(weights_->checkpoint)});
+          !remembered)
         info_.notes.push_back(remembered.error().message);
     }
     const auto use = experts_->report();
-    info_.notes.push_back(fmt::format("{} of {} of experts stay in memory, the others are read from the disk when they are asked for", gigabytes(use.bytes_max), gigabytes(use.bytes)));
+    info_.notes.push_back(
+        fmt::format("{} of {} of experts stay in memory, the others are read from the disk when "
+                    "they are asked for",
+                    gigabytes(use.bytes_max), gigabytes(use.bytes)));
   }
 
   // Of the files as they were when they were mapped.
   void fingerprint() {
     const PageLayout layout = page_layout(weights_->checkpoint.config(), forward_.exact());
-    format_ = {.page_tokens = layout.tokens, .page_bytes = layout.bytes, .fingerprint = prefix_fingerprint(*weights_, forward_.exact())};
+    format_ = {.page_tokens = layout.tokens,
+               .page_bytes = layout.bytes,
+               .fingerprint = prefix_fingerprint(*weights_, forward_.exact())};
   }
 
   void note(std::string text) { info_.notes.push_back(std::move(text)); }
 
   const ModelInfo& info() const override { return info_; }
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
-  std::unique_ptr<Timeline> timeline() override { return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, nullptr, sequences_); }
+  std::unique_ptr<Timeline> timeline() override {
+    return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk,
+                                           drafts_, nullptr, sequences_);
+  }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, info_.n_context_max, kChunk, drafts_, std::static_pointer_cast<const ModelPrefix>(from), sequences_);
+    return std::make_unique<ModelTimeline>(
+        *weights_, forward_, info_.n_context_max, kChunk, drafts_,
+        std::static_pointer_cast<const ModelPrefix>(from), sequences_);
   }
   void evaluate_together(std::span<Timeline* const> timelines) override {
     std::vector<ModelTimeline*> ours;
@@ -102,7 +127,10 @@ class ModelEngine : public Engine {
     return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from, sequences_);
   }
   MemoryUse memory() const override {
-    return {.weights = info_.weight_bytes, .tiles = repacked_.memory_bytes(), .experts = experts_ ? experts_->report() : MemoryUse::Experts{}, .sequences = sequences_->report()};
+    return {.weights = info_.weight_bytes,
+            .tiles = repacked_.memory_bytes(),
+            .experts = experts_ ? experts_->report() : MemoryUse::Experts{},
+            .sequences = sequences_->report()};
   }
   Result<std::vector<TraceTotal>> write_trace(const std::string& path) const override {
     if (!trace_) return Engine::write_trace(path);
@@ -126,28 +154,44 @@ class ModelEngine : public Engine {
 
 }  // namespace
 
-Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) { return load_on_cpu(options, {}, progress); }
+Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress& progress) {
+  return load_on_cpu(options, {}, progress);
+}
 
-Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options, const std::string& tiles_directory, const Progress& progress) {
-  const int nodes = spread_memory();  // before any page of the weights is read, and any thread started
+Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options,
+                                            const std::string& tiles_directory,
+                                            const Progress& progress) {
+  const int nodes = spread_memory();  // before any page of the weights is read, and any thread
+                                      // started
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
   Result<std::unique_ptr<Tokenizer>> tokenizer;
   if (options.text) tokenizer = Tokenizer::from_file(options.directory + "/tokenizer.json");
   if (!tokenizer) return tl::unexpected(tokenizer.error());
   if (*tokenizer && (*tokenizer)->vocab_size() > (*weights)->checkpoint.config().vocab_size)
-    return tl::unexpected(Error{Errc::malformed, fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}", options.directory,
-                                                             (*tokenizer)->vocab_size(), (*weights)->checkpoint.config().vocab_size)});
+    return tl::unexpected(
+        Error{Errc::malformed,
+              fmt::format("load {}: tokenizer.json has {} ids, the model's vocabulary {}",
+                          options.directory, (*tokenizer)->vocab_size(),
+                          (*weights)->checkpoint.config().vocab_size)});
   const std::int64_t longest = (*weights)->checkpoint.config().max_position_embeddings;
-  const auto needs = memory_needs(**weights, options.exact, options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk);
-  const auto plan = plan_memory(needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(), kRepackMemoryMax, options.directory);
+  const auto needs = memory_needs(
+      **weights, options.exact,
+      options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk);
+  const auto plan = plan_memory(
+      needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
+      kRepackMemoryMax, options.directory);
   if (!plan) return tl::unexpected(plan.error());
-  // Without a bound of the caller's, and with room for all weights, sequences may take what there is when they ask for it.
+  // Without a bound of the caller's, and with room for all weights, sequences may take what there
+  // is when they ask for it.
   const bool bounded = options.memory > 0 || plan->experts_max > 0;
-  auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options, bounded ? plan->sequences_max : 0);
+  auto engine = std::make_unique<ModelEngine>(std::move(*weights), std::move(*tokenizer), options,
+                                              bounded ? plan->sequences_max : 0);
   engine->fingerprint();
   engine->repack(plan->tiles, tiles_directory, progress);
-  if (plan->experts_max > 0) engine->share_memory(plan->experts_max, plan->sequences_max + needs.experts_min, options.heat_directory);
+  if (plan->experts_max > 0)
+    engine->share_memory(plan->experts_max, plan->sequences_max + needs.experts_min,
+                         options.heat_directory);
   if (nodes > 1) engine->note(fmt::format("memory is spread over the machine's {} nodes", nodes));
   return engine;
 }

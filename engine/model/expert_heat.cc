@@ -18,7 +18,8 @@
 namespace lares::engine {
 namespace {
 
-// "lares heat 1\n", the fingerprint and its line's end, n as u32, n floats, a checksum of all that as u64; little-endian.
+// "lares heat 1\n", the fingerprint and its line's end, n as u32, n floats, a checksum of all that
+// as u64; little-endian.
 constexpr std::string_view kMagic = "lares heat 1\n";
 static_assert(std::endian::native == std::endian::little);
 
@@ -34,7 +35,9 @@ void append(std::string& to, const T& value) {
 }
 
 tl::unexpected<Error> unwritten(const std::string& path, int error) {
-  return tl::unexpected(Error{Errc::malformed, fmt::format("keep what experts were asked for in {}: {}", path, std::strerror(error))});
+  return tl::unexpected(
+      Error{Errc::malformed,
+            fmt::format("keep what experts were asked for in {}: {}", path, std::strerror(error))});
 }
 
 double log2_of_sum(double a, double b) {  // of 2^a + 2^b
@@ -45,19 +48,26 @@ double log2_of_sum(double a, double b) {  // of 2^a + 2^b
 }  // namespace
 
 HeatFile::HeatFile(const std::string& directory, std::string fingerprint)
-    : path_(fmt::format("{}/expert-heat-{}.bin", directory, fingerprint)), fingerprint_(std::move(fingerprint)) {}
+    : path_(fmt::format("{}/expert-heat-{}.bin", directory, fingerprint)),
+      fingerprint_(std::move(fingerprint)) {}
 
 Result<std::vector<float>> HeatFile::read(std::size_t n) const {
   const std::string head = fmt::format("{}{}\n", kMagic, fingerprint_);
-  const std::size_t expected = head.size() + sizeof(std::uint32_t) + n * sizeof(float) + sizeof(std::uint64_t);
+  const std::size_t expected = head.size() + sizeof(std::uint32_t) + n * sizeof(float) +
+                               sizeof(std::uint64_t);
   const auto refused = [&](const std::string& why) {
-    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: {}; it is not used, and written anew", path_, why)});
+    return tl::unexpected(Error{
+        Errc::malformed, fmt::format("read {}: {}; it is not used, and written anew", path_, why)});
   };
-  const auto text = read_text(path_, head.size() + sizeof(std::uint32_t) + kHeatExpertsMax * sizeof(float) + sizeof(std::uint64_t));
-  if (!text) return text.error().code == Errc::not_found ? tl::unexpected(text.error()) : refused(text.error().message);
+  const auto text = read_text(path_, head.size() + sizeof(std::uint32_t) +
+                                         kHeatExpertsMax * sizeof(float) + sizeof(std::uint64_t));
+  if (!text)
+    return text.error().code == Errc::not_found ? tl::unexpected(text.error())
+                                                : refused(text.error().message);
   if (!text->starts_with(kMagic)) return refused("it does not begin as such a file does");
   if (!text->starts_with(head)) return refused("it is of other weights");
-  if (text->size() != expected) return refused(fmt::format("{} bytes, expected {}", text->size(), expected));
+  if (text->size() != expected)
+    return refused(fmt::format("{} bytes, expected {}", text->size(), expected));
   const std::string_view body(text->data(), text->size() - sizeof(std::uint64_t));
   std::uint64_t sum = 0;
   std::memcpy(&sum, body.data() + body.size(), sizeof sum);
@@ -82,8 +92,10 @@ Result<> HeatFile::write(std::span<const float> heat) const {
   int error = 0;
   for (std::size_t done = 0; done < bytes.size() && error == 0;) {
     const ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
-    if (n >= 0) done += static_cast<std::size_t>(n);
-    else if (errno != EINTR) error = errno;
+    if (n >= 0)
+      done += static_cast<std::size_t>(n);
+    else if (errno != EINTR)
+      error = errno;
   }
   if (::close(fd) != 0 && error == 0) error = errno;
   if (error == 0 && ::rename(part.c_str(), path_.c_str()) != 0) error = errno;
@@ -107,7 +119,8 @@ Result<> ExpertHeat::remember(HeatFile file) {
 }
 
 void ExpertHeat::sent(std::size_t expert, std::int64_t n_tokens) {
-  heat_[expert] = log2_of_sum(heat_[expert], std::log2(static_cast<double>(n_tokens)) + clock_ / kHeatHalfLife);
+  heat_[expert] = log2_of_sum(heat_[expert],
+                              std::log2(static_cast<double>(n_tokens)) + clock_ / kHeatHalfLife);
 }
 
 void ExpertHeat::keep_now_and_then() {

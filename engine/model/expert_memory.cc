@@ -13,21 +13,27 @@ namespace {
 std::uint64_t stored_bytes(const kernels::Matrix& m) {
   const std::uint64_t n = static_cast<std::uint64_t>(m.n_out) * m.n_in;
   switch (m.format) {
-    case kernels::Format::f32: return 4 * n;
-    case kernels::Format::bf16: return 2 * n;
-    case kernels::Format::fp8: return n;
-    case kernels::Format::fp4: return n / 2;
+    case kernels::Format::f32:
+      return 4 * n;
+    case kernels::Format::bf16:
+      return 2 * n;
+    case kernels::Format::fp8:
+      return n;
+    case kernels::Format::fp4:
+      return n / 2;
   }
   return 0;
 }
 std::uint64_t scales(const kernels::Matrix& m) {
-  return m.format == kernels::Format::fp4 ? static_cast<std::uint64_t>(m.n_out) * m.n_in / 32
-                                          : static_cast<std::uint64_t>((m.n_out + 127) / 128) * ((m.n_in + 127) / 128);
+  return m.format == kernels::Format::fp4
+             ? static_cast<std::uint64_t>(m.n_out) * m.n_in / 32
+             : static_cast<std::uint64_t>((m.n_out + 127) / 128) * ((m.n_in + 127) / 128);
 }
 
 }  // namespace
 
-ExpertMemory::ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max) : heat_(experts.size()) {
+ExpertMemory::ExpertMemory(std::vector<Expert> experts, std::uint64_t bytes_max)
+    : heat_(experts.size()) {
   report_.bytes_max = bytes_max;
   for (Expert& parts : experts) {
     State s{.parts = std::move(parts)};
@@ -55,7 +61,8 @@ Result<> ExpertMemory::remember(HeatFile file) {
   std::vector<std::int32_t> order;
   for (std::size_t i = 0; i < experts_.size(); ++i)
     if (heat_[i] != ExpertHeat::kNever) order.push_back(static_cast<std::int32_t>(i));
-  std::sort(order.begin(), order.end(), [&](auto a, auto b) { return std::pair(-heat_[a], a) < std::pair(-heat_[b], b); });
+  std::sort(order.begin(), order.end(),
+            [&](auto a, auto b) { return std::pair(-heat_[a], a) < std::pair(-heat_[b], b); });
   std::size_t n = 0;
   for (; n < order.size(); ++n) {
     State& s = experts_[order[n]];
@@ -66,11 +73,15 @@ Result<> ExpertMemory::remember(HeatFile file) {
   }
   order.resize(n);
   publish();
-  if (n > 0) ahead_of_use_ = std::jthread([this, order = std::move(order)](std::stop_token stop) { read_ahead(std::move(stop), order); });
+  if (n > 0)
+    ahead_of_use_ = std::jthread([this, order = std::move(order)](std::stop_token stop) {
+      read_ahead(std::move(stop), order);
+    });
   return {};
 }
 
-void ExpertMemory::share_with(std::shared_ptr<const SequenceMemory> sequences, std::uint64_t bytes) {
+void ExpertMemory::share_with(std::shared_ptr<const SequenceMemory> sequences,
+                              std::uint64_t bytes) {
   const std::lock_guard lock(work_);
   sequences_ = std::move(sequences);
   shared_bytes_ = bytes;
@@ -108,7 +119,8 @@ void ExpertMemory::bring(std::int32_t expert) {
   for (const Part& part : s.parts) part.file->read_ahead(part.bytes);
 }
 
-// Those named by the call before this one go only when nothing else is left, those of this call never.
+// Those named by the call before this one go only when nothing else is left, those of this call
+// never.
 void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
   ++call_;
   const std::uint64_t most = bytes_max();
@@ -118,7 +130,8 @@ void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
     if (!experts_[e].resident) missing += experts_[e].bytes;
   }
   for (const std::uint64_t kept_from : {call_ - 1, call_})
-    for (auto coldest = resident_.begin(); coldest != resident_.end() && report_.resident + ahead_ + missing > most;) {
+    for (auto coldest = resident_.begin();
+         coldest != resident_.end() && report_.resident + ahead_ + missing > most;) {
       State& s = experts_[coldest->second];
       if (s.wanted >= kept_from) {
         ++coldest;
@@ -136,7 +149,8 @@ void ExpertMemory::make_room(std::span<const std::int32_t> experts) {
     }
 }
 
-void ExpertMemory::use(std::span<const std::int32_t> experts, std::span<const std::int32_t> counts, double n_tokens) {
+void ExpertMemory::use(std::span<const std::int32_t> experts, std::span<const std::int32_t> counts,
+                       double n_tokens) {
   const std::lock_guard lock(work_);
   heat_.pass(n_tokens);
   make_room(experts);
@@ -167,7 +181,8 @@ MemoryUse::Experts ExpertMemory::report() const {
 
 std::vector<ExpertMemory::Expert> expert_parts(const Weights& weights, const Repacked& repacked) {
   std::vector<const MappedFile*> files;
-  for (std::size_t i = 0; i < weights.checkpoint.shards().size(); ++i) files.push_back(&weights.checkpoint.file(i));
+  for (std::size_t i = 0; i < weights.checkpoint.shards().size(); ++i)
+    files.push_back(&weights.checkpoint.file(i));
   if (repacked.file()) files.push_back(repacked.file());
   std::vector<ExpertMemory::Expert> out;
   const auto add = [&](ExpertMemory::Expert& to, const void* at, std::uint64_t bytes) {
@@ -180,8 +195,12 @@ std::vector<ExpertMemory::Expert> expert_parts(const Weights& weights, const Rep
       auto& to = out.emplace_back();
       for (const kernels::Matrix* m : {&e.w1, &e.w3, &e.w2}) {
         if (const kernels::Tiles* tiles = m->tiles) {
-          add(to, tiles->data, static_cast<std::uint64_t>(kernels::tiles_bytes(tiles->format, tiles->n_out, tiles->n_in)));
-          add(to, tiles->scale, sizeof(float) * static_cast<std::uint64_t>(kernels::tiles_scales(tiles->n_out, tiles->n_in)));
+          add(to, tiles->data,
+              static_cast<std::uint64_t>(
+                  kernels::tiles_bytes(tiles->format, tiles->n_out, tiles->n_in)));
+          add(to, tiles->scale,
+              sizeof(float) *
+                  static_cast<std::uint64_t>(kernels::tiles_scales(tiles->n_out, tiles->n_in)));
         } else {
           add(to, m->data, stored_bytes(*m));
           add(to, m->scale, scales(*m));

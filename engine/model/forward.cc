@@ -9,48 +9,64 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kRowsUnit = 16, kRowsUnitFew = 2 * kernels::kTileRows, kRowsUnitMany = 4 * kernels::kTileRows;  // rows a kernel computes at a time
-constexpr int kManyTokens = 16;   // from which on kernels take so many rows together
-constexpr int kTokensUnit = 64;   // tokens that share one pass over row-major weights
+constexpr int kRowsUnit = 16, kRowsUnitFew = 2 * kernels::kTileRows,
+              kRowsUnitMany = 4 * kernels::kTileRows;  // rows a kernel computes at a time
+constexpr int kManyTokens = 16;              // from which on kernels take so many rows together
+constexpr int kTokensUnit = 64;              // tokens that share one pass over row-major weights
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
-constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about 10 us)
-constexpr int kShares = 16;  // of a thread, at most: a longer run of weights is read faster, a shorter one leaves less at the end
+constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about
+                                             // 10 us)
+constexpr int kShares = 16;  // of a thread, at most: a longer run of weights is read faster, a
+                             // shorter one leaves less at the end
 
 }  // namespace
 
-Forward::Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels)
+Forward::Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool,
+                 const kernels::Kernels& kernels)
     : weights_(weights), c_(weights.checkpoint.config()), exact_(exact), pool_(pool), k_(kernels) {
   const int R = c_.qk_rope_head_dim;
   for (auto& f : frequencies_) f.resize(R / 2);
   kernels::rope_frequencies(R, c_.rope_theta, 0, 1, 1, 1, frequencies_[0].data());
-  kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor, c_.rope_beta_fast, c_.rope_beta_slow,
-                            frequencies_[1].data());
+  kernels::rope_frequencies(R, c_.compress_rope_theta, c_.rope_original_len, c_.rope_factor,
+                            c_.rope_beta_fast, c_.rope_beta_slow, frequencies_[1].data());
 }
 
-Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::span<const Part> parts_of, std::optional<std::int64_t> sees_from)
-    : parts(parts_of.begin(), parts_of.end()), seen_from(sees_from), frequencies(forward.frequencies_[w.ratio != 0]), pairs(forward.c_.qk_rope_head_dim / 2) {
+Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::span<const Part> parts_of,
+                      std::optional<std::int64_t> sees_from)
+    : parts(parts_of.begin(), parts_of.end()),
+      seen_from(sees_from),
+      frequencies(forward.frequencies_[w.ratio != 0]),
+      pairs(forward.c_.qk_rope_head_dim / 2) {
   for (std::size_t i = 0; i < parts.size(); ++i) {
     begin.push_back(n);
-    for (int t = 0; t < parts[i].n; ++t) places.push_back({parts[i].position + t, static_cast<int>(i)});
+    for (int t = 0; t < parts[i].n; ++t)
+      places.push_back({parts[i].position + t, static_cast<int>(i)});
     n += parts[i].n;
   }
   cos.resize(static_cast<std::size_t>(n) * pairs);
   sin.resize(cos.size());
   for (int t = 0; t < n; ++t)
-    kernels::rope_angles(frequencies.data(), 2 * pairs, position(t), cos.data() + static_cast<std::size_t>(t) * pairs,
+    kernels::rope_angles(frequencies.data(), 2 * pairs, position(t),
+                         cos.data() + static_cast<std::size_t>(t) * pairs,
                          sin.data() + static_cast<std::size_t>(t) * pairs);
 }
 
-// Shares the rows out among the threads. Tiles take all tokens in one pass; row-major weights are transposed again for every
-// kTokensUnit, which then may as well be another thread's.
-void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
-                          std::int64_t y_stride, int n, bool round) {
+// Shares the rows out among the threads. Tiles take all tokens in one pass; row-major weights are
+// transposed again for every kTokensUnit, which then may as well be another thread's.
+void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x,
+                          std::int64_t x_stride, float* y, std::int64_t y_stride, int n,
+                          bool round) {
   const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0;
   const float* const packed = tiled ? pack(w, x, x_stride, n, packed_) : nullptr;
-  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = !tiled ? kRowsUnit : n < kManyTokens ? kRowsUnitFew : kRowsUnitMany;
-  const int blocks = (row_end - row_begin + rows_unit - 1) / rows_unit, tiles = (n + unit - 1) / unit;
+  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = !tiled ? kRowsUnit
+                                                                            : n < kManyTokens
+                                                                                ? kRowsUnitFew
+                                                                                : kRowsUnitMany;
+  const int blocks = (row_end - row_begin + rows_unit - 1) / rows_unit,
+            tiles = (n + unit - 1) / unit;
   const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit);
-  const std::int64_t grain = std::max<std::int64_t>({1, kWorkUnit / work, blocks / (static_cast<std::int64_t>(pool_.size()) * kShares)});
+  const std::int64_t grain = std::max<std::int64_t>(
+      {1, kWorkUnit / work, blocks / (static_cast<std::int64_t>(pool_.size()) * kShares)});
   const std::int64_t pieces = (blocks + grain - 1) / grain;
   each(pieces * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
@@ -59,35 +75,63 @@ void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, 
       const int first = row_begin + static_cast<int>(piece * grain) * rows_unit;
       const int last = std::min(row_end, first + static_cast<int>(grain) * rows_unit);
       if (tiled) {
-        k_.linear_tiles({.w = w.tiles, .x = packed + t0 * kernels::packed_width(w.n_in), .y = y + t0 * y_stride, .y_stride = y_stride,
-                         .n_tokens = n_tokens, .row_begin = first, .row_end = last, .y_row = row_begin, .round_bf16 = round});
+        k_.linear_tiles({.w = w.tiles,
+                         .x = packed + t0 * kernels::packed_width(w.n_in),
+                         .y = y + t0 * y_stride,
+                         .y_stride = y_stride,
+                         .n_tokens = n_tokens,
+                         .row_begin = first,
+                         .row_end = last,
+                         .y_row = row_begin,
+                         .round_bf16 = round});
       } else {
-        k_.linear({.w = &w, .x = x + t0 * x_stride, .y = y + t0 * y_stride, .x_stride = x_stride, .y_stride = y_stride, .n_tokens = n_tokens,
-                   .row_begin = first, .row_end = last, .y_row = row_begin, .round_bf16 = round});
+        k_.linear({.w = &w,
+                   .x = x + t0 * x_stride,
+                   .y = y + t0 * y_stride,
+                   .x_stride = x_stride,
+                   .y_stride = y_stride,
+                   .n_tokens = n_tokens,
+                   .row_begin = first,
+                   .row_end = last,
+                   .y_row = row_begin,
+                   .round_bf16 = round});
       }
     }
   });
 }
 
 // x [n, x_stride] in the processing order of w's tiles.
-const float* Forward::pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n, Buffer& buffer) {
+const float* Forward::pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
+                           Buffer& buffer) {
   const std::int64_t width = kernels::packed_width(w.n_in);
   float* to = room(buffer, static_cast<std::size_t>(n * width));
   each(n, std::max<std::int64_t>(1, kPackUnit / width), [&](std::int64_t begin, std::int64_t end) {
-    k_.pack({.format = w.format, .x = x + begin * x_stride, .to = to + begin * width, .x_stride = x_stride, .n_in = w.n_in,
+    k_.pack({.format = w.format,
+             .x = x + begin * x_stride,
+             .to = to + begin * width,
+             .x_stride = x_stride,
+             .n_in = w.n_in,
              .n_tokens = static_cast<int>(end - begin)});
   });
   return to;
 }
 
-void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round) {
+void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
+                     std::int64_t y_stride, int n, bool round) {
   linear_rows(w, 0, w.n_out, x, x_stride, y, y_stride, n, round);
 }
 
 void Forward::rms_norm(const float* x, const float* w, float* y, int n, int dim) {
   each(n, std::max(1, 16384 / dim), [&](std::int64_t begin, std::int64_t end) {
-    k_.rms_norm({.x = x + begin * dim, .w = w, .y = y + begin * dim, .x_stride = dim, .y_stride = dim,
-                 .n_rows = static_cast<int>(end - begin), .dim = dim, .eps = c_.rms_norm_eps, .round_bf16 = !exact_});
+    k_.rms_norm({.x = x + begin * dim,
+                 .w = w,
+                 .y = y + begin * dim,
+                 .x_stride = dim,
+                 .y_stride = dim,
+                 .n_rows = static_cast<int>(end - begin),
+                 .dim = dim,
+                 .eps = c_.rms_norm_eps,
+                 .round_bf16 = !exact_});
   });
 }
 
@@ -98,7 +142,11 @@ const float* Forward::entering(const kernels::Matrix& w, const float* x, int n, 
   float* to = room(buffer, static_cast<std::size_t>(n) * dim);
   each(n, std::max(1, 8192 / dim), [&](std::int64_t begin, std::int64_t end) {
     std::memcpy(to + begin * dim, x + begin * dim, sizeof(float) * (end - begin) * dim);
-    k_.quantise({.x = to + begin * dim, .stride = dim, .n_rows = static_cast<int>(end - begin), .n = dim, .block = 128});
+    k_.quantise({.x = to + begin * dim,
+                 .stride = dim,
+                 .n_rows = static_cast<int>(end - begin),
+                 .n = dim,
+                 .block = 128});
   });
   return to;
 }
@@ -119,8 +167,12 @@ void Forward::look_up(const kernels::Matrix& table, Token token, float* row) con
   const int width = table.n_in;
   const std::size_t at = static_cast<std::size_t>(token) * width;
   for (int i = 0; i < width; ++i)
-    row[i] = table.format == kernels::Format::f32 ? static_cast<const float*>(table.data)[at + i]
-                                                  : std::bit_cast<float>(static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(table.data)[at + i]) << 16);
+    row[i] =
+        table.format == kernels::Format::f32
+            ? static_cast<const float*>(table.data)[at + i]
+            : std::bit_cast<float>(
+                  static_cast<std::uint32_t>(static_cast<const std::uint16_t*>(table.data)[at + i])
+                  << 16);
 }
 
 void Forward::embed(std::span<const Token> tokens, float* x) {
@@ -128,7 +180,8 @@ void Forward::embed(std::span<const Token> tokens, float* x) {
   for (std::size_t t = 0; t < tokens.size(); ++t) {
     float* row = x + t * S * D;
     look_up(weights_.embed, tokens[t], row);
-    for (int s = 1; s < S; ++s) std::memcpy(row + static_cast<std::size_t>(s) * D, row, sizeof(float) * D);
+    for (int s = 1; s < S; ++s)
+      std::memcpy(row + static_cast<std::size_t>(s) * D, row, sizeof(float) * D);
   }
 }
 
@@ -137,41 +190,69 @@ void Forward::hyper_split(const HyperWeights& w, const float* x, int n, bool hea
   const int S = c_.hc_mult, D = c_.hidden_size, rows = w.fn.n_out;
   float* dots = room(dots_, static_cast<std::size_t>(n) * rows);
   linear(w.fn, x, static_cast<std::int64_t>(S) * D, dots, rows, n, false);
-  float *pre = room(pre_, static_cast<std::size_t>(n) * S), *post = room(post_, static_cast<std::size_t>(n) * S);
+  float *pre = room(pre_, static_cast<std::size_t>(n) * S),
+        *post = room(post_, static_cast<std::size_t>(n) * S);
   float* comb = room(comb_, static_cast<std::size_t>(n) * S * S);
   each(n, 8, [&](std::int64_t begin, std::int64_t end) {
-    k_.hyper_split({.dots = dots + begin * rows, .x = x + begin * S * D, .scale = w.scale, .base = w.base, .pre = pre + begin * S,
-                    .post = head ? nullptr : post + begin * S, .comb = head ? nullptr : comb + begin * S * S,
-                    .n_tokens = static_cast<int>(end - begin), .n_streams = S, .dim = D, .iters = c_.hc_sinkhorn_iters,
-                    .eps = c_.hc_eps, .norm_eps = c_.rms_norm_eps});
+    k_.hyper_split({.dots = dots + begin * rows,
+                    .x = x + begin * S * D,
+                    .scale = w.scale,
+                    .base = w.base,
+                    .pre = pre + begin * S,
+                    .post = head ? nullptr : post + begin * S,
+                    .comb = head ? nullptr : comb + begin * S * S,
+                    .n_tokens = static_cast<int>(end - begin),
+                    .n_streams = S,
+                    .dim = D,
+                    .iters = c_.hc_sinkhorn_iters,
+                    .eps = c_.hc_eps,
+                    .norm_eps = c_.rms_norm_eps});
   });
   float* sub = room(sub_, static_cast<std::size_t>(n) * D);
   each(n, std::max(1, 16384 / D), [&](std::int64_t begin, std::int64_t end) {
-    k_.hyper_enter({.x = x + begin * S * D, .pre = pre + begin * S, .y = sub + begin * D, .n_tokens = static_cast<int>(end - begin),
-                    .n_streams = S, .dim = D, .round_bf16 = !exact_});
+    k_.hyper_enter({.x = x + begin * S * D,
+                    .pre = pre + begin * S,
+                    .y = sub + begin * D,
+                    .n_tokens = static_cast<int>(end - begin),
+                    .n_streams = S,
+                    .dim = D,
+                    .round_bf16 = !exact_});
   });
 }
 
-void Forward::layer(const LayerWeights& w, std::span<const Part> parts, std::span<const Token> tokens, float* x) {
+void Forward::layer(const LayerWeights& w, std::span<const Part> parts,
+                    std::span<const Token> tokens, float* x) {
   layer(w, Chunk(*this, w, parts), tokens, x);
 }
 
-void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
+void Forward::layer(const LayerWeights& w, LayerState& state, std::int64_t position,
+                    std::span<const Token> tokens, float* x,
                     std::optional<std::int64_t> seen_from) {
   const Part part{&state, position, static_cast<int>(tokens.size())};
   layer(w, Chunk(*this, w, {&part, 1}, seen_from), tokens, x);
 }
 
-void Forward::layer(const LayerWeights& w, const Chunk& chunk, std::span<const Token> tokens, float* x) {
+void Forward::layer(const LayerWeights& w, const Chunk& chunk, std::span<const Token> tokens,
+                    float* x) {
   const int n = chunk.n, D = c_.hidden_size, S = c_.hc_mult;
-  const Trace::Span span(trace_, w.ratio == 0 ? "layer (window)" : w.ratio == 4 ? "layer (CSA)" : "layer (HCA)", "layer", w.index);
+  const Trace::Span span(trace_,
+                         w.ratio == 0   ? "layer (window)"
+                         : w.ratio == 4 ? "layer (CSA)"
+                                        : "layer (HCA)",
+                         "layer", w.index);
   float* normed = room(normed_, static_cast<std::size_t>(n) * D);
   float* y = room(y_, static_cast<std::size_t>(n) * D);
   const auto leave = [&] {
     const Trace::Span leaving(trace_, "hyper-connections");
     each(n, std::max(1, 16384 / D), [&](std::int64_t begin, std::int64_t end) {
-      k_.hyper_leave({.x = x + begin * S * D, .y = y + begin * D, .post = post_.data() + begin * S, .comb = comb_.data() + begin * S * S,
-                      .n_tokens = static_cast<int>(end - begin), .n_streams = S, .dim = D, .round_bf16 = !exact_});
+      k_.hyper_leave({.x = x + begin * S * D,
+                      .y = y + begin * D,
+                      .post = post_.data() + begin * S,
+                      .comb = comb_.data() + begin * S * S,
+                      .n_tokens = static_cast<int>(end - begin),
+                      .n_streams = S,
+                      .dim = D,
+                      .round_bf16 = !exact_});
     });
   };
   hyper_split(w.hc_attn, x, n, false);
@@ -184,7 +265,8 @@ void Forward::layer(const LayerWeights& w, const Chunk& chunk, std::span<const T
   leave();
 }
 
-bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after) {
+bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x,
+                       const std::function<bool(int, const float*)>& after) {
   const Trace::Span span(trace_, "evaluate", "tokens", static_cast<std::int64_t>(tokens.size()));
   embed(tokens, x);
   for (const Sequence& s : sequences) s.state->open(s.state->size(), s.n);
@@ -192,7 +274,8 @@ bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Toke
   for (std::size_t i = 0; i < weights_.layers.size(); ++i) {
     expect_experts(weights_.layers[i], tokens);  // read while attention is computed
     for (std::size_t k = 0; k < sequences.size(); ++k)
-      parts[k] = {&sequences[k].state->layer(static_cast<int>(i)), sequences[k].state->size(), sequences[k].n};
+      parts[k] = {&sequences[k].state->layer(static_cast<int>(i)), sequences[k].state->size(),
+                  sequences[k].n};
     layer(weights_.layers[i], parts, tokens, x);
     if (after && !after(static_cast<int>(i), x)) return false;
   }
@@ -200,7 +283,8 @@ bool Forward::evaluate(std::span<const Sequence> sequences, std::span<const Toke
   return true;
 }
 
-void Forward::head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits) {
+void Forward::head(const HyperWeights& hyper, const float* norm, const float* x, int n,
+                   float* logits) {
   const Trace::Span span(trace_, "head", "tokens", n);
   hyper_split(hyper, x, n, true);
   float* normed = room(normed_, static_cast<std::size_t>(n) * c_.hidden_size);

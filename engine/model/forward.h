@@ -1,7 +1,9 @@
-// The forward pass of SPEC section 3: one path for prefill chunks, decode and verification of several tokens.
+// The forward pass of SPEC section 3: one path for prefill chunks, decode and verification of
+// several tokens.
 //
-// Activations are floats. Released numerics round them to bf16 where the release does, and quantise what enters fp8 and fp4
-// matrices and the caches; exact numerics do neither. A token's result depends on the tokens before it and on nothing else.
+// Activations are floats. Released numerics round them to bf16 where the release does, and quantise
+// what enters fp8 and fp4 matrices and the caches; exact numerics do neither. A token's result
+// depends on the tokens before it and on nothing else.
 #pragma once
 
 #include <optional>
@@ -18,7 +20,8 @@
 
 namespace lares::engine {
 
-// Tokens of one sequence that are evaluated together with those of others, and where its caches are for one layer.
+// Tokens of one sequence that are evaluated together with those of others, and where its caches are
+// for one layer.
 struct Part {
   LayerState* state;
   std::int64_t position;  // of the first one
@@ -31,7 +34,8 @@ struct Sequence {
 
 class Forward {
  public:
-  Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool, const kernels::Kernels& kernels);
+  Forward(const Weights& weights, bool exact, kernels::ThreadPool& pool,
+          const kernels::Kernels& kernels);
 
   bool exact() const { return exact_; }
   kernels::ThreadPool& threads() const { return pool_; }  // for others, while nothing is evaluated
@@ -46,47 +50,63 @@ class Forward {
 
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
-  // One decoder layer on the tokens of all parts, one part after the other; x [n, S, D] in place; a part's n <= its state's chunk_max.
-  void layer(const LayerWeights& w, std::span<const Part> parts, std::span<const Token> tokens, float* x);
-  // On one part. With `seen_from` every token attends positions seen_from..position + n - 1, those after its own too, instead of its window.
-  void layer(const LayerWeights& w, LayerState& state, std::int64_t position, std::span<const Token> tokens, float* x,
-             std::optional<std::int64_t> seen_from = {});
-  // All layers; appends to each sequence its tokens, which lie one after the other. x: [n, S, D] out. `after`, if any, sees x after each
-  // layer. When it returns false evaluation ends, this returns false, and the states are half written: restore their frontiers.
-  bool evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {});
-  bool evaluate(State& state, std::span<const Token> tokens, float* x, const std::function<bool(int, const float*)>& after = {}) {
+  // One decoder layer on the tokens of all parts, one part after the other; x [n, S, D] in place; a
+  // part's n <= its state's chunk_max.
+  void layer(const LayerWeights& w, std::span<const Part> parts, std::span<const Token> tokens,
+             float* x);
+  // On one part. With `seen_from` every token attends positions seen_from..position + n - 1, those
+  // after its own too, instead of its window.
+  void layer(const LayerWeights& w, LayerState& state, std::int64_t position,
+             std::span<const Token> tokens, float* x, std::optional<std::int64_t> seen_from = {});
+  // All layers; appends to each sequence its tokens, which lie one after the other. x: [n, S, D]
+  // out. `after`, if any, sees x after each layer. When it returns false evaluation ends, this
+  // returns false, and the states are half written: restore their frontiers.
+  bool evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, float* x,
+                const std::function<bool(int, const float*)>& after = {});
+  bool evaluate(State& state, std::span<const Token> tokens, float* x,
+                const std::function<bool(int, const float*)>& after = {}) {
     const Sequence one{&state, static_cast<int>(tokens.size())};
     return evaluate({&one, 1}, tokens, x, after);
   }
   // logits [n, V] of streams x [n, S, D], through the model's head or an MTP block's.
   void head(const HyperWeights& hyper, const float* norm, const float* x, int n, float* logits);
-  void head(const float* x, int n, float* logits) { head(weights_.hc_head, weights_.norm, x, n, logits); }
-  // MTP block: streams x [n, S, D] of positions position.. and the tokens that follow them -> the block's streams, in place.
-  void mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x);
+  void head(const float* x, int n, float* logits) {
+    head(weights_.hc_head, weights_.norm, x, n, logits);
+  }
+  // MTP block: streams x [n, S, D] of positions position.. and the tokens that follow them -> the
+  // block's streams, in place.
+  void mtp(const MtpWeights& w, LayerState& state, std::int64_t position,
+           std::span<const Token> next, float* x);
   // A state for one draft block.
   LayerState draft_state(int chunk_max) const;
 
-  // DSpark's context: the KV rows that positions position..position + n - 1 have in every stage. hidden [n, targets, D]: the target
-  // layers' streams as stream_means() leaves them; n <= a window.
-  void dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position, int n, const float* hidden);
+  // DSpark's context: the KV rows that positions position..position + n - 1 have in every stage.
+  // hidden [n, targets, D]: the target layers' streams as stream_means() leaves them; n <= a
+  // window.
+  void dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position,
+                      int n, const float* hidden);
   // Mean over the streams of each token: x [n, S, D] -> means [n, D], rows `stride` floats apart.
   void stream_means(const float* x, int n, float* means, std::int64_t stride) const;
-  // What follows `anchor`, which stands at `position`: the block's first n tokens, each the likeliest after the one before it. The
-  // stages know the rows of positions seen_from..position - 1; the block's own are written after them.
+  // What follows `anchor`, which stands at `position`: the block's first n tokens, each the
+  // likeliest after the one before it. The stages know the rows of positions seen_from..position -
+  // 1; the block's own are written after them.
   struct Block {
     std::vector<Token> tokens;      // [n]
     std::vector<float> confidence;  // [n] logit that the token is right if those before it are
     std::vector<float> logits;      // [n, V]
   };
-  void dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from, std::int64_t position, Token anchor, int n, Block& out);
+  void dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from,
+              std::int64_t position, Token anchor, int n, Block& out);
 
  private:
   struct Chunk;  // one call's parts, positions and rope tables
 
-  void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
-  void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x, std::int64_t x_stride, float* y,
-                   std::int64_t y_stride, int n, bool round);
-  const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n, Buffer& buffer);
+  void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
+              std::int64_t y_stride, int n, bool round);
+  void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x,
+                   std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
+  const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
+                    Buffer& buffer);
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
   const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
@@ -100,10 +120,14 @@ class Forward {
   void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
   void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);
   void put_row(std::uint8_t* to, const float* from, int n) const;
-  void unpack(const PagedRows& entries, const std::int32_t* numbers, int n, std::uint16_t* rows) const;
+  void unpack(const PagedRows& entries, const std::int32_t* numbers, int n,
+              std::uint16_t* rows) const;
   void put_window_row(const Chunk& chunk, int t, float* row) const;
   void look_up(const kernels::Matrix& table, Token token, float* row) const;
-  void each(std::int64_t n, std::int64_t grain, const std::function<void(std::int64_t, std::int64_t)>& f) { pool_.run(n, grain, f); }
+  void each(std::int64_t n, std::int64_t grain,
+            const std::function<void(std::int64_t, std::int64_t)>& f) {
+    pool_.run(n, grain, f);
+  }
 
   const Weights& weights_;
   const Config& c_;
@@ -114,7 +138,8 @@ class Forward {
   Trace* trace_ = nullptr;
   std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
   // Work space, sized by the largest chunk so far.
-  Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_, iq_, iw_, o_, z_, zq_;
+  Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_,
+      iq_, iw_, o_, z_, zq_;
   Buffer scores_, attention_scratch_;
   Buffer common_rows_, own_rows_;  // unpacked entries, bf16 in pairs
   std::vector<const void*> rows_;

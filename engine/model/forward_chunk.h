@@ -6,12 +6,14 @@
 namespace lares::engine {
 
 struct Forward::Chunk {
-  Chunk(const Forward& forward, const LayerWeights& w, std::span<const Part> parts_of, std::optional<std::int64_t> sees_from = {});
+  Chunk(const Forward& forward, const LayerWeights& w, std::span<const Part> parts_of,
+        std::optional<std::int64_t> sees_from = {});
 
   std::vector<Part> parts;
-  std::vector<int> begin;  // of each part's tokens
-  int n = 0;               // tokens
-  std::optional<std::int64_t> seen_from;  // all tokens of the one part see all positions from there; none: each its own window
+  std::vector<int> begin;                 // of each part's tokens
+  int n = 0;                              // tokens
+  std::optional<std::int64_t> seen_from;  // all tokens of the one part see all positions from
+                                          // there; none: each its own window
   const std::vector<float>& frequencies;
   int pairs;
   struct Place {
@@ -22,12 +24,16 @@ struct Forward::Chunk {
   std::vector<double> cos, sin;  // [n, R / 2]
 
   std::int64_t position(int t) const { return places[static_cast<std::size_t>(t)].position; }
-  const Part& part(int t) const { return parts[static_cast<std::size_t>(places[static_cast<std::size_t>(t)].part)]; }
+  const Part& part(int t) const {
+    return parts[static_cast<std::size_t>(places[static_cast<std::size_t>(t)].part)];
+  }
   const double* cos_of(int t) const { return cos.data() + static_cast<std::size_t>(t) * pairs; }
   const double* sin_of(int t) const { return sin.data() + static_cast<std::size_t>(t) * pairs; }
 };
 
 // Whether released numerics quantise what enters it.
-inline bool quantises(const kernels::Matrix& w) { return w.format == kernels::Format::fp8 || w.format == kernels::Format::fp4; }
+inline bool quantises(const kernels::Matrix& w) {
+  return w.format == kernels::Format::fp8 || w.format == kernels::Format::fp4;
+}
 
 }  // namespace lares::engine

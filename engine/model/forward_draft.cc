@@ -1,4 +1,5 @@
-// The draft blocks that checkpoints carry beside the model: MTP (SPEC section 3.11) or DSpark (appendix B).
+// The draft blocks that checkpoints carry beside the model: MTP (SPEC section 3.11) or DSpark
+// (appendix B).
 #include <algorithm>
 #include <cstring>
 
@@ -9,17 +10,21 @@ namespace lares::engine {
 
 LayerState Forward::draft_state(int chunk_max) const {
   LayerState state;
-  state.window.plan(c_.sliding_window + chunk_max + kRollback, (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
+  state.window.plan(c_.sliding_window + chunk_max + kRollback,
+                    (exact_ ? 4 : 2) * static_cast<std::size_t>(c_.head_dim));
   state.window.make();
   return state;
 }
 
-void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position, std::span<const Token> next, float* x) {
+void Forward::mtp(const MtpWeights& w, LayerState& state, std::int64_t position,
+                  std::span<const Token> next, float* x) {
   const int n = static_cast<int>(next.size()), D = c_.hidden_size, S = c_.hc_mult;
   const Trace::Span span(trace_, "draft block", "tokens", n);
   Buffer e(static_cast<std::size_t>(n) * D), h(static_cast<std::size_t>(n) * S * D);
   embed(next, h.data());
-  for (int t = 0; t < n; ++t) std::memmove(h.data() + static_cast<std::size_t>(t) * D, h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
+  for (int t = 0; t < n; ++t)
+    std::memmove(h.data() + static_cast<std::size_t>(t) * D,
+                 h.data() + static_cast<std::size_t>(t) * S * D, sizeof(float) * D);
   rms_norm(h.data(), w.enorm, h.data(), n, D);
   linear(w.e_proj, entering(w.e_proj, h.data(), n, xq_), D, e.data(), D, n, !exact_);
   rms_norm(x, w.hnorm, h.data(), n * S, D);
@@ -46,7 +51,8 @@ void Forward::stream_means(const float* x, int n, float* means, std::int64_t str
   }
 }
 
-void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t position, int n, const float* hidden) {
+void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stages,
+                             std::int64_t position, int n, const float* hidden) {
   const Trace::Span span(trace_, "draft context", "tokens", n);
   const int D = c_.hidden_size, C = c_.head_dim;
   const std::size_t rows = static_cast<std::size_t>(n);
@@ -61,13 +67,14 @@ void Forward::dspark_context(const DsparkWeights& w, std::span<LayerState> stage
     linear(stage.wkv, entering(stage.wkv, x, n, xq_), D, kv, C, n, !exact_);
     rms_norm(kv, stage.kv_norm, kv, n, C);
     each(n, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (auto t = static_cast<int>(begin); t < end; ++t) put_window_row(chunk, t, kv + static_cast<std::size_t>(t) * C);
+      for (auto t = static_cast<int>(begin); t < end; ++t)
+        put_window_row(chunk, t, kv + static_cast<std::size_t>(t) * C);
     });
   }
 }
 
-void Forward::dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from, std::int64_t position, Token anchor, int n,
-                     Block& out) {
+void Forward::dspark(const DsparkWeights& w, std::span<LayerState> stages, std::int64_t seen_from,
+                     std::int64_t position, Token anchor, int n, Block& out) {
   const Trace::Span span(trace_, "draft block", "tokens", n);
   const int D = c_.hidden_size, rank = c_.dspark_markov_rank, B = c_.dspark_block_size;
   const auto V = static_cast<std::size_t>(c_.vocab_size);
@@ -75,10 +82,13 @@ void Forward::dspark(const DsparkWeights& w, std::span<LayerState> stages, std::
   ids[0] = anchor;
   Buffer x(ids.size() * c_.hc_mult * D);
   embed(ids, x.data());
-  for (std::size_t k = 0; k < stages.size(); ++k) layer(w.stages[k], stages[k], position, ids, x.data(), seen_from);
+  for (std::size_t k = 0; k < stages.size(); ++k)
+    layer(w.stages[k], stages[k], position, ids, x.data(), seen_from);
   out.logits.resize(static_cast<std::size_t>(n) * V);
   head(w.hc_head, w.norm, x.data(), n, out.logits.data());
-  const Buffer h(sub_.begin(), sub_.begin() + static_cast<std::ptrdiff_t>(n) * D);  // what the head read, before its norm
+  const Buffer h(sub_.begin(), sub_.begin() + static_cast<std::ptrdiff_t>(n) * D);  // what the head
+                                                                                    // read, before
+                                                                                    // its norm
   out.tokens.clear();
   out.confidence.assign(static_cast<std::size_t>(n), 0);
   Buffer seen(static_cast<std::size_t>(D + rank)), more(V);
@@ -86,7 +96,8 @@ void Forward::dspark(const DsparkWeights& w, std::span<LayerState> stages, std::
     float *logits = out.logits.data() + static_cast<std::size_t>(i) * V, *before = seen.data() + D;
     std::copy_n(h.data() + static_cast<std::size_t>(i) * D, D, seen.data());
     look_up(w.markov_w1, i == 0 ? anchor : out.tokens.back(), before);
-    linear(w.confidence, seen.data(), D + rank, &out.confidence[static_cast<std::size_t>(i)], 1, 1, false);
+    linear(w.confidence, seen.data(), D + rank, &out.confidence[static_cast<std::size_t>(i)], 1, 1,
+           false);
     linear(w.markov_w2, before, rank, more.data(), c_.vocab_size, 1, false);
     for (std::size_t v = 0; v < V; ++v) logits[v] += more[v];
     out.tokens.push_back(static_cast<Token>(std::max_element(logits, logits + V) - logits));

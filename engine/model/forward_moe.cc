@@ -8,11 +8,13 @@
 namespace lares::engine {
 namespace {
 
-// Rows of one expert's matrix a thread takes at a time, where experts see few tokens and are read, and where they see many.
+// Rows of one expert's matrix a thread takes at a time, where experts see few tokens and are read,
+// and where they see many.
 constexpr int kExpertRowsFew = 256, kExpertRowsMany = 64;
 constexpr int kFewTokens = 8;
 
-// Floats from one slot's outputs to the next: an odd number of lines, so that those of one column do not share a set of a cache.
+// Floats from one slot's outputs to the next: an odd number of lines, so that those of one column
+// do not share a set of a cache.
 std::int64_t apart(int n) { return (n / 32 * 2 + 1) * 16; }
 
 struct Group {
@@ -28,7 +30,8 @@ void Forward::expect_experts(const LayerWeights& w, std::span<const Token> token
   std::vector<std::int32_t> named;
   for (const Token t : tokens) {
     const std::int64_t* row = w.tid2eid + static_cast<std::int64_t>(t) * c_.num_experts_per_tok;
-    for (int i = 0; i < c_.num_experts_per_tok; ++i) named.push_back(static_cast<std::int32_t>(w.index * c_.n_routed_experts + row[i]));
+    for (int i = 0; i < c_.num_experts_per_tok; ++i)
+      named.push_back(static_cast<std::int32_t>(w.index * c_.n_routed_experts + row[i]));
   }
   std::sort(named.begin(), named.end());
   named.erase(std::unique(named.begin(), named.end()), named.end());
@@ -47,9 +50,11 @@ void Forward::use_experts(const LayerWeights& w, std::span<const int> counts, in
   experts_->use(named, tokens, static_cast<double>(n) / c_.num_hidden_layers);
 }
 
-// SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the shared expert's come last.
+// SPEC section 3.9. Every (token, expert) pair is a slot; slots of one expert lie together, the
+// shared expert's come last.
 void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y) {
-  const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, I = c_.moe_intermediate_size, E = c_.n_routed_experts;
+  const int n = static_cast<int>(tokens.size()), D = c_.hidden_size, I = c_.moe_intermediate_size,
+            E = c_.n_routed_experts;
   const int k = c_.num_experts_per_tok, n_slots = n * (k + 1);
   std::optional<Trace::Span> span(std::in_place, trace_, "experts: route");
   float* u = room(u_, static_cast<std::size_t>(n) * E);
@@ -59,9 +64,16 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
   each(n, 16, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> scratch(E);
     for (std::int64_t t = begin; t < end; ++t)
-      kernels::route({.u = u + t * E, .bias = w.gate_bias, .given = w.tid2eid ? w.tid2eid + static_cast<std::int64_t>(tokens[t]) * k : nullptr,
-                      .expert = expert.data() + t * k, .weight = weight.data() + t * k, .scratch = scratch.data(), .n_experts = E, .k = k,
-                      .factor = c_.routed_scaling_factor});
+      kernels::route(
+          {.u = u + t * E,
+           .bias = w.gate_bias,
+           .given = w.tid2eid ? w.tid2eid + static_cast<std::int64_t>(tokens[t]) * k : nullptr,
+           .expert = expert.data() + t * k,
+           .weight = weight.data() + t * k,
+           .scratch = scratch.data(),
+           .n_experts = E,
+           .k = k,
+           .factor = c_.routed_scaling_factor});
   });
 
   std::vector<int> count(E + 1, 0);
@@ -70,7 +82,8 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
   for (int e = 0; e < E; ++e) count[e + 1] += count[e];
   std::vector<Group> groups;
   for (int e = 0; e < E; ++e)
-    if (count[e + 1] > count[e]) groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
+    if (count[e + 1] > count[e])
+      groups.push_back({&w.experts[e], count[e], count[e + 1] - count[e]});
   groups.push_back({&w.shared, n * k, n});
   const bool tiles = w.shared.w1.tiles != nullptr;  // as in all experts of the layer
   const std::int64_t in_width = tiles ? kernels::packed_width(D) : D;
@@ -90,8 +103,10 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     const auto take = [&](const kernels::Matrix& m, std::int64_t t, int slot) {
       const float* from = (quantises(m) ? xq : x) + t * D;
       float* to = in + slot * in_width;
-      if (tiles) k_.pack({.format = m.format, .x = from, .to = to, .x_stride = D, .n_in = D, .n_tokens = 1});
-      else std::memcpy(to, from, sizeof(float) * D);
+      if (tiles)
+        k_.pack({.format = m.format, .x = from, .to = to, .x_stride = D, .n_in = D, .n_tokens = 1});
+      else
+        std::memcpy(to, from, sizeof(float) * D);
     };
     for (auto t = begin; t < end; ++t) {
       for (int i = 0; i < k; ++i) take(routed.w1, t, slot_of[t * k + i]);
@@ -99,15 +114,32 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     }
   });
   // Rows [first, last) of one of a group's matrices.
-  const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from, std::int64_t width, float* to, std::int64_t to_width, int first, int last) {
+  const auto multiply = [&](const kernels::Matrix& m, const Group& g, const float* from,
+                            std::int64_t width, float* to, std::int64_t to_width, int first,
+                            int last) {
     const float* rows = from + g.slot * width;
     float* column = to + g.slot * to_width + first;
     if (tiles) {
-      k_.linear_tiles({.w = m.tiles, .x = rows, .y = column, .y_stride = to_width, .n_tokens = g.n, .row_begin = first, .row_end = last, .y_row = first,
+      k_.linear_tiles({.w = m.tiles,
+                       .x = rows,
+                       .y = column,
+                       .y_stride = to_width,
+                       .n_tokens = g.n,
+                       .row_begin = first,
+                       .row_end = last,
+                       .y_row = first,
                        .round_bf16 = !exact_});
     } else {
-      k_.linear({.w = &m, .x = rows, .y = column, .x_stride = width, .y_stride = to_width, .n_tokens = g.n, .row_begin = first, .row_end = last,
-                 .y_row = first, .round_bf16 = !exact_});
+      k_.linear({.w = &m,
+                 .x = rows,
+                 .y = column,
+                 .x_stride = width,
+                 .y_stride = to_width,
+                 .n_tokens = g.n,
+                 .row_begin = first,
+                 .row_end = last,
+                 .y_row = first,
+                 .round_bf16 = !exact_});
     }
   };
 
@@ -116,21 +148,32 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
   float* gate = room(hidden_, static_cast<std::size_t>(n_slots * hidden_width));
   float* up = room(up_, static_cast<std::size_t>(n_slots * hidden_width));
   const int expert_rows = n <= kFewTokens ? kExpertRowsFew : kExpertRowsMany;
-  const std::int64_t blocks = (I + expert_rows - 1) / expert_rows, n_groups = static_cast<std::int64_t>(groups.size());
+  const std::int64_t blocks = (I + expert_rows - 1) / expert_rows,
+                     n_groups = static_cast<std::int64_t>(groups.size());
   each(n_groups * blocks * 2, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / (2 * blocks)];
       const int first = static_cast<int>(i / 2 % blocks) * expert_rows;
-      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate, hidden_width, first, std::min(I, first + expert_rows));
+      multiply(i % 2 ? g.expert->w3 : g.expert->w1, g, in, in_width, i % 2 ? up : gate,
+               hidden_width, first, std::min(I, first + expert_rows));
     }
   });
   each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t at = begin * hidden_width;
     const int rows = static_cast<int>(end - begin);
-    k_.swiglu({.gate = gate + at, .up = up + at, .h = gate + at, .weight = factor + begin, .stride = hidden_width, .n_rows = rows, .n = I, .limit = c_.swiglu_limit,
+    k_.swiglu({.gate = gate + at,
+               .up = up + at,
+               .h = gate + at,
+               .weight = factor + begin,
+               .stride = hidden_width,
+               .n_rows = rows,
+               .n = I,
+               .limit = c_.swiglu_limit,
                .round_bf16 = !exact_});
     for (int i = 0; i < rows && !exact_; ++i)
-      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2)) k_.quantise({.x = gate + at + i * hidden_width, .stride = I, .n_rows = 1, .n = I, .block = 128});
+      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2))
+        k_.quantise(
+            {.x = gate + at + i * hidden_width, .stride = I, .n_rows = 1, .n = I, .block = 128});
   });
   span.emplace(trace_, "experts: down");
   const float* down = gate;
@@ -140,7 +183,11 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     float* to = room(down_, static_cast<std::size_t>(n_slots * down_width));
     each(n_groups, 1, [&](std::int64_t begin, std::int64_t end) {
       for (const Group& g : std::span(groups).subspan(begin, end - begin))
-        k_.pack({.format = g.expert->w2.format, .x = gate + g.slot * hidden_width, .to = to + g.slot * down_width, .x_stride = hidden_width, .n_in = I,
+        k_.pack({.format = g.expert->w2.format,
+                 .x = gate + g.slot * hidden_width,
+                 .to = to + g.slot * down_width,
+                 .x_stride = hidden_width,
+                 .n_in = I,
                  .n_tokens = g.n});
     });
     down = to;
@@ -152,7 +199,8 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
     for (std::int64_t i = begin; i < end; ++i) {
       const Group& g = groups[i / out_blocks];
       const int first = static_cast<int>(i % out_blocks) * expert_rows;
-      multiply(g.expert->w2, g, down, down_width, out, out_width, first, std::min(D, first + expert_rows));
+      multiply(g.expert->w2, g, down, down_width, out, out_width, first,
+               std::min(D, first + expert_rows));
     }
   });
   // Experts in order of rank, the shared one last, as the release adds them.

@@ -40,7 +40,9 @@ Result<Inspection> inspect(const std::string& directory) {
   Inspection out;
   out.directory = directory;
   out.model_type = c.model_type;
-  const auto add = [&](const char* key, const auto& value) { out.config.emplace_back(key, fmt::format("{}", value)); };
+  const auto add = [&](const char* key, const auto& value) {
+    out.config.emplace_back(key, fmt::format("{}", value));
+  };
   add("vocab_size", c.vocab_size);
   add("hidden_size", c.hidden_size);
   add("num_hidden_layers", c.num_hidden_layers);
@@ -74,31 +76,38 @@ Result<Inspection> inspect(const std::string& directory) {
   for (std::size_t i = 0; i < out.layers.size(); ++i) {
     const bool draft = i >= (*weights)->layers.size();
     LayerReport& layer = out.layers[i];
-    layer.name = draft ? fmt::format("mtp.{}", i - (*weights)->layers.size()) : fmt::format("layers.{}", i);
+    layer.name = draft ? fmt::format("mtp.{}", i - (*weights)->layers.size())
+                       : fmt::format("layers.{}", i);
     layer.kind = c.kind(static_cast<int>(i));
     layer.ratio = c.ratio(static_cast<int>(i));
     layer.hashed = !draft && c.hashed(static_cast<int>(i));
     by_prefix[layer.name] = &layer;
   }
   for (const auto& [name, entry] : ckpt.entries()) {
-    const std::uint64_t parameters = parameters_of(name, *entry.tensor), bytes = entry.tensor->n_bytes;
+    const std::uint64_t parameters = parameters_of(name, *entry.tensor),
+                        bytes = entry.tensor->n_bytes;
     ++out.n_tensors;
     out.n_parameters += parameters;
     out.n_bytes += bytes;
     const std::string_view component = component_of(name);
-    auto at = std::find_if(out.components.begin(), out.components.end(), [&](const auto& r) { return r.name == component; });
-    if (at == out.components.end()) at = out.components.insert(at, ComponentReport{std::string(component)});
+    auto at = std::find_if(out.components.begin(), out.components.end(),
+                           [&](const auto& r) { return r.name == component; });
+    if (at == out.components.end())
+      at = out.components.insert(at, ComponentReport{std::string(component)});
     ++at->n_tensors;
     at->n_parameters += parameters;
     at->n_bytes += bytes;
     if (const auto dot = name.find('.', name.find('.') + 1); dot != std::string::npos)
-      if (const auto layer = by_prefix.find(std::string_view(name).substr(0, dot)); layer != by_prefix.end()) {
+      if (const auto layer = by_prefix.find(std::string_view(name).substr(0, dot));
+          layer != by_prefix.end()) {
         layer->second->n_parameters += parameters;
         layer->second->n_bytes += bytes;
       }
   }
-  std::sort(out.components.begin(), out.components.end(), [](const auto& a, const auto& b) { return a.n_bytes > b.n_bytes; });
-  for (std::size_t i = 0; i < ckpt.shards().size(); ++i) out.shards.emplace_back(ckpt.shards()[i], ckpt.shard_bytes(i));
+  std::sort(out.components.begin(), out.components.end(),
+            [](const auto& a, const auto& b) { return a.n_bytes > b.n_bytes; });
+  for (std::size_t i = 0; i < ckpt.shards().size(); ++i)
+    out.shards.emplace_back(ckpt.shards()[i], ckpt.shard_bytes(i));
   out.notes = (*weights)->notes;
   return out;
 }
@@ -109,31 +118,47 @@ Result<std::string> inspect_json(const std::string& directory) {
   nlohmann::ordered_json json;
   json["directory"] = i->directory;
   json["model_type"] = i->model_type;
-  for (const auto& [key, value] : i->config) json["config"][key] = nlohmann::ordered_json::parse(value, nullptr, false);
+  for (const auto& [key, value] : i->config)
+    json["config"][key] = nlohmann::ordered_json::parse(value, nullptr, false);
   json["parameters"] = i->n_parameters;
   json["bytes"] = i->n_bytes;
   json["tensors"] = i->n_tensors;
   json["layers"] = json["components"] = json["shards"] = nlohmann::ordered_json::array();
   for (const auto& l : i->layers)
-    json["layers"].push_back({{"name", l.name}, {"kind", l.kind}, {"ratio", l.ratio}, {"hashed", l.hashed}, {"parameters", l.n_parameters}, {"bytes", l.n_bytes}});
+    json["layers"].push_back({{"name", l.name},
+                              {"kind", l.kind},
+                              {"ratio", l.ratio},
+                              {"hashed", l.hashed},
+                              {"parameters", l.n_parameters},
+                              {"bytes", l.n_bytes}});
   for (const auto& c : i->components)
-    json["components"].push_back({{"name", c.name}, {"tensors", c.n_tensors}, {"parameters", c.n_parameters}, {"bytes", c.n_bytes}});
-  for (const auto& [file, bytes] : i->shards) json["shards"].push_back({{"file", file}, {"bytes", bytes}});
+    json["components"].push_back({{"name", c.name},
+                                  {"tensors", c.n_tensors},
+                                  {"parameters", c.n_parameters},
+                                  {"bytes", c.n_bytes}});
+  for (const auto& [file, bytes] : i->shards)
+    json["shards"].push_back({{"file", file}, {"bytes", bytes}});
   json["notes"] = i->notes;
   return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
 std::string inspect_text(const Inspection& i) {
-  std::string s = fmt::format("{}\n{}: {} parameters, {} in {} tensors and {} shards\n\n", i.directory, i.model_type, i.n_parameters,
-                              size_text(i.n_bytes), i.n_tensors, i.shards.size());
+  std::string s = fmt::format("{}\n{}: {} parameters, {} in {} tensors and {} shards\n\n",
+                              i.directory, i.model_type, i.n_parameters, size_text(i.n_bytes),
+                              i.n_tensors, i.shards.size());
   for (const auto& [key, value] : i.config) s += fmt::format("  {:<26}{}\n", key, value);
-  s += fmt::format("\n  {:<14}{:<6}{:>7}  {:<8}{:>16}{:>12}\n", "layer", "kind", "ratio", "experts", "parameters", "size");
+  s += fmt::format("\n  {:<14}{:<6}{:>7}  {:<8}{:>16}{:>12}\n", "layer", "kind", "ratio", "experts",
+                   "parameters", "size");
   for (const auto& l : i.layers)
-    s += fmt::format("  {:<14}{:<6}{:>7}  {:<8}{:>16}{:>12}\n", l.name, l.kind, l.ratio, l.hashed ? "hashed" : "scored", l.n_parameters, size_text(l.n_bytes));
+    s += fmt::format("  {:<14}{:<6}{:>7}  {:<8}{:>16}{:>12}\n", l.name, l.kind, l.ratio,
+                     l.hashed ? "hashed" : "scored", l.n_parameters, size_text(l.n_bytes));
   s += fmt::format("\n  {:<20}{:>9}{:>18}{:>12}\n", "component", "tensors", "parameters", "size");
-  for (const auto& c : i.components) s += fmt::format("  {:<20}{:>9}{:>18}{:>12}\n", c.name, c.n_tensors, c.n_parameters, size_text(c.n_bytes));
+  for (const auto& c : i.components)
+    s += fmt::format("  {:<20}{:>9}{:>18}{:>12}\n", c.name, c.n_tensors, c.n_parameters,
+                     size_text(c.n_bytes));
   s += "\n";
-  for (const auto& [file, bytes] : i.shards) s += fmt::format("  {:<40}{:>12}\n", file, size_text(bytes));
+  for (const auto& [file, bytes] : i.shards)
+    s += fmt::format("  {:<40}{:>12}\n", file, size_text(bytes));
   for (const auto& note : i.notes) s += fmt::format("note: {}\n", note);
   return s;
 }

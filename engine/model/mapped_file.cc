@@ -16,7 +16,8 @@ namespace {
 
 const std::size_t kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 
-constexpr std::size_t kReadAhead = 128 << 10;  // bytes: the kernel reads no more for one call than a device's read-ahead
+constexpr std::size_t kReadAhead = 128 << 10;  // bytes: the kernel reads no more for one call than
+                                               // a device's read-ahead
 
 struct Descriptor {
   int fd;
@@ -26,14 +27,16 @@ struct Descriptor {
 };
 
 tl::unexpected<Error> failed(const std::string& path, int error) {
-  return tl::unexpected(Error{error == ENOENT || error == ENOTDIR ? Errc::not_found : Errc::malformed,
-                              fmt::format("open {}: {}", path, std::strerror(error))});
+  return tl::unexpected(
+      Error{error == ENOENT || error == ENOTDIR ? Errc::not_found : Errc::malformed,
+            fmt::format("open {}: {}", path, std::strerror(error))});
 }
 
 Result<std::size_t> regular_size(int fd, const std::string& path) {
   struct stat st;
   if (::fstat(fd, &st) != 0) return failed(path, errno);
-  if (!S_ISREG(st.st_mode)) return tl::unexpected(Error{Errc::malformed, fmt::format("open {}: not a regular file", path)});
+  if (!S_ISREG(st.st_mode))
+    return tl::unexpected(Error{Errc::malformed, fmt::format("open {}: not a regular file", path)});
   return static_cast<std::size_t>(st.st_size);
 }
 
@@ -55,7 +58,10 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)), path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)) {}
+    : data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)),
+      path_(std::move(other.path_)),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
@@ -83,7 +89,9 @@ void MappedFile::forget(std::span<const std::uint8_t> part) const {
   if (begin >= end) return;
   ::madvise(const_cast<std::uint8_t*>(data_) + begin, end - begin, MADV_DONTNEED);
   if (fd_ < 0) fd_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd_ >= 0) ::posix_fadvise(fd_, static_cast<off_t>(begin), static_cast<off_t>(end - begin), POSIX_FADV_DONTNEED);
+  if (fd_ >= 0)
+    ::posix_fadvise(fd_, static_cast<off_t>(begin), static_cast<off_t>(end - begin),
+                    POSIX_FADV_DONTNEED);
 }
 
 Result<std::string> read_text(const std::string& path, std::size_t bytes_max) {
@@ -92,7 +100,9 @@ Result<std::string> read_text(const std::string& path, std::size_t bytes_max) {
   const auto size = regular_size(file.fd, path);
   if (!size) return tl::unexpected(size.error());
   if (*size > bytes_max)
-    return tl::unexpected(Error{Errc::malformed, fmt::format("read {}: {} bytes, at most {} are plausible", path, *size, bytes_max)});
+    return tl::unexpected(
+        Error{Errc::malformed,
+              fmt::format("read {}: {} bytes, at most {} are plausible", path, *size, bytes_max)});
   std::string text(*size, '\0');
   std::size_t done = 0;
   while (done < text.size()) {

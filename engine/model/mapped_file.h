@@ -20,8 +20,10 @@ class MappedFile {
   bool holds(const std::uint8_t* at) const { return at >= data_ && at < data_ + size_; }
 
   // Both of `part`, which lies in bytes(). Neither changes what is read there.
-  void read_ahead(std::span<const std::uint8_t> part) const;  // begins to read it from the disk, and returns
-  void forget(std::span<const std::uint8_t> part) const;      // gives up its whole pages' memory, the page cache's too
+  void read_ahead(std::span<const std::uint8_t> part) const;  // begins to read it from the disk,
+                                                              // and returns
+  void forget(std::span<const std::uint8_t> part) const;  // gives up its whole pages' memory, the
+                                                          // page cache's too
 
  private:
   MappedFile() = default;

@@ -15,7 +15,7 @@ namespace lares::engine {
 std::vector<int> parse_nodes(std::string_view list) {
   std::vector<int> out;
   const char *at = list.data(), *const end = at + list.size();
-  const auto number = [&](int& n) {
+  const auto number = [&](int &n) {
     const auto [next, error] = std::from_chars(at, end, n);
     at = next;
     return error == std::errc() && n >= 0 && n < kMemoryNodesMax;
@@ -48,7 +48,9 @@ int spread_memory() {
   constexpr int kBits = sizeof(unsigned long) * CHAR_BIT;
   std::array<unsigned long, kMemoryNodesMax / kBits> mask{};
   for (const int n : nodes) mask[static_cast<std::size_t>(n / kBits)] |= 1ul << n % kBits;
-  return ::syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, mask.data(), kMemoryNodesMax + 1) == 0 ? static_cast<int>(nodes.size()) : 1;
+  return ::syscall(SYS_set_mempolicy, MPOL_INTERLEAVE, mask.data(), kMemoryNodesMax + 1) == 0
+             ? static_cast<int>(nodes.size())
+             : 1;
 }
 
 }  // namespace lares::engine

@@ -11,9 +11,12 @@ void MtpDrafter::begin_at(std::int64_t position) {
 
 void MtpDrafter::drop_to(std::int64_t size) {
   positions_.drop_to(size);
-  const std::int64_t rows = std::min(size_, size - 1 - origin_);  // a row is also of the token after it
-  if (rows < 0 || rows < high_ - rollback_) begin_at(positions_.end());
-  else size_ = rows;
+  const std::int64_t rows = std::min(size_, size - 1 - origin_);  // a row is also of the token
+                                                                  // after it
+  if (rows < 0 || rows < high_ - rollback_)
+    begin_at(positions_.end());
+  else
+    size_ = rows;
 }
 
 // Of the rows up to `last`, whose token waits.
@@ -22,7 +25,9 @@ std::int64_t MtpDrafter::first_missing(std::int64_t last) const {
   return size_ <= 0 || end < first ? first : end;
 }
 
-std::int64_t MtpDrafter::missing(std::int64_t size) const { return size - 1 - first_missing(size - 1); }
+std::int64_t MtpDrafter::missing(std::int64_t size) const {
+  return size - 1 - first_missing(size - 1);
+}
 
 void MtpDrafter::draft(std::span<const Token> tokens, int n, std::vector<Token>& out) {
   out.clear();
@@ -32,18 +37,23 @@ void MtpDrafter::draft(std::span<const Token> tokens, int n, std::vector<Token>&
   const std::int64_t from = first_missing(last);
   if (from != origin_ + size_ || size_ <= 0) begin_at(from);
   const std::int64_t count = last - from;
-  out.push_back(from_model(size_, from, tokens.subspan(static_cast<std::size_t>(from) + 1, static_cast<std::size_t>(count))));
+  out.push_back(from_model(
+      size_, from,
+      tokens.subspan(static_cast<std::size_t>(from) + 1, static_cast<std::size_t>(count))));
   size_ += count;
   // The rows of further guesses are written over when the main model's are known.
-  for (std::int64_t i = 0; static_cast<int>(out.size()) < n; ++i) out.push_back(from_itself(size_ + i, out.back()));
+  for (std::int64_t i = 0; static_cast<int>(out.size()) < n; ++i)
+    out.push_back(from_itself(size_ + i, out.back()));
   high_ = std::max(high_, size_ + static_cast<std::int64_t>(out.size()) - 1);
 }
 
 CpuMtp::CpuMtp(const Weights& weights, Forward& forward)
-    : MtpDrafter(weights.checkpoint.config().sliding_window, weights.checkpoint.config().sliding_window + kRollback),
+    : MtpDrafter(weights.checkpoint.config().sliding_window,
+                 weights.checkpoint.config().sliding_window + kRollback),
       weights_(weights),
       forward_(forward),
-      width_(static_cast<std::size_t>(weights.checkpoint.config().hc_mult) * static_cast<std::size_t>(weights.checkpoint.config().hidden_size)),
+      width_(static_cast<std::size_t>(weights.checkpoint.config().hc_mult) *
+             static_cast<std::size_t>(weights.checkpoint.config().hidden_size)),
       streams_(positions_, width_),
       state_(forward.draft_state(static_cast<int>(positions_.window()))) {}
 

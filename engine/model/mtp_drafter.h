@@ -1,4 +1,5 @@
-// Guesses from the checkpoint's MTP block (SPEC section 3.11), which reads the main model's streams and the token after them.
+// Guesses from the checkpoint's MTP block (SPEC section 3.11), which reads the main model's streams
+// and the token after them.
 #pragma once
 
 #include "engine/model/block_drafter.h"
@@ -8,9 +9,10 @@ namespace lares::engine {
 
 inline constexpr int kMtpMax = 4;  // guesses; the block was trained for one
 
-// Which of the block's rows are there, and which to evaluate. Its window is filled when a guess is first wanted, from the streams of the last
-// window of tokens, and then follows. Its rows are numbered from the first one filled: RoPE is relative, and attention then never sees
-// a row that is not there.
+// Which of the block's rows are there, and which to evaluate. Its window is filled when a guess is
+// first wanted, from the streams of the last window of tokens, and then follows. Its rows are
+// numbered from the first one filled: RoPE is relative, and attention then never sees a row that is
+// not there.
 class MtpDrafter : public BlockDrafter {
  public:
   void drop_to(std::int64_t size) override;
@@ -21,10 +23,11 @@ class MtpDrafter : public BlockDrafter {
 
  protected:
   // rollback: rows that the block's ring keeps beside a window.
-  MtpDrafter(std::int64_t window, std::int64_t rollback) : positions_(window), window_(window), rollback_(rollback) {}
+  MtpDrafter(std::int64_t window, std::int64_t rollback)
+      : positions_(window), window_(window), rollback_(rollback) {}
 
-  // Evaluates rows row, row + 1 and so on, of the main model's streams at positions first, first + 1 and so on and the tokens after them; returns
-  // the likeliest token after the last.
+  // Evaluates rows row, row + 1 and so on, of the main model's streams at positions first, first +
+  // 1 and so on and the tokens after them; returns the likeliest token after the last.
   virtual Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) = 0;
   // The same of one row, of the streams that the block itself gave last.
   virtual Token from_itself(std::int64_t row, Token next) = 0;
@@ -36,7 +39,8 @@ class MtpDrafter : public BlockDrafter {
   std::int64_t first_missing(std::int64_t last) const;
 
   const std::int64_t window_, rollback_;
-  std::int64_t origin_ = 0, size_ = 0;  // rows of positions origin_..origin_ + size_ - 1 are filled, from main streams
+  std::int64_t origin_ = 0, size_ = 0;  // rows of positions origin_..origin_ + size_ - 1 are
+                                        // filled, from main streams
   std::int64_t high_ = 0;               // rows ever written since origin_, guesses included
 };
 
@@ -45,7 +49,10 @@ class CpuMtp : public MtpDrafter {
   CpuMtp(const Weights& weights, Forward& forward);
 
   void saw(int layer, std::int64_t position, int n, const float* streams) override;
-  std::uint64_t bytes() const override { return streams_.bytes() + state_.window.bytes() + (x_.capacity() + logits_.capacity()) * sizeof(float); }
+  std::uint64_t bytes() const override {
+    return streams_.bytes() + state_.window.bytes() +
+           (x_.capacity() + logits_.capacity()) * sizeof(float);
+  }
 
  private:
   Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override;

@@ -9,11 +9,13 @@
 namespace lares::engine {
 
 std::size_t entry_bytes(const Config& c, bool exact) {
-  return exact ? sizeof(float) * static_cast<std::size_t>(c.head_dim) : kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim);
+  return exact ? sizeof(float) * static_cast<std::size_t>(c.head_dim)
+               : kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim);
 }
 
 std::size_t index_key_bytes(const Config& c, bool exact) {
-  return exact ? sizeof(float) * static_cast<std::size_t>(c.index_head_dim) : kernels::index_key_bytes(c.index_head_dim);
+  return exact ? sizeof(float) * static_cast<std::size_t>(c.index_head_dim)
+               : kernels::index_key_bytes(c.index_head_dim);
 }
 
 int page_tokens(std::span<const int> ratios) {
@@ -31,7 +33,8 @@ PageLayout page_layout(const Config& c, bool exact) {
   p.tokens = page_tokens(c.compress_ratios);
   const auto lay = [&](std::size_t row_bytes, int ratio) {
     const PageLayout::Rows rows{p.bytes, row_bytes, p.tokens / ratio};
-    p.bytes += (row_bytes * static_cast<std::size_t>(rows.n) + kCacheLine - 1) / kCacheLine * kCacheLine;
+    p.bytes += (row_bytes * static_cast<std::size_t>(rows.n) + kCacheLine - 1) / kCacheLine *
+               kCacheLine;
     return rows;
   };
   for (int i = 0; i < c.num_hidden_layers; ++i) {
@@ -76,7 +79,9 @@ void Pages::cut(std::int64_t position) {
   bases_.resize(pages_.size());
 }
 
-std::vector<PageRef> Pages::share(std::int64_t n_tokens) const { return {pages_.begin(), pages_.begin() + count(n_tokens)}; }
+std::vector<PageRef> Pages::share(std::int64_t n_tokens) const {
+  return {pages_.begin(), pages_.begin() + count(n_tokens)};
+}
 
 void Pages::adopt(std::span<const PageRef> pages) {
   pages_.clear();

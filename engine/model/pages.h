@@ -1,6 +1,6 @@
-// The compressed entries and index keys of a sequence, in pages of 256 tokens that sequences with a common beginning share. A cell is
-// a function of the tokens up to its own, so a page whose last token is in never changes; one that others hold is copied before it is
-// written again.
+// The compressed entries and index keys of a sequence, in pages of 256 tokens that sequences with a
+// common beginning share. A cell is a function of the tokens up to its own, so a page whose last
+// token is in never changes; one that others hold is copied before it is written again.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 namespace lares::engine {
 
 inline constexpr int kPageTokens = 256;         // where all ratios divide it, as the release's do
-inline constexpr int kPageTokensMax = 1 << 14;  // a multiple of all ratios otherwise; longer ones are refused
+inline constexpr int kPageTokensMax = 1 << 14;  // a multiple of all ratios otherwise; longer ones
+                                                // are refused
 
 // Where the layers' cells lie in a page.
 struct PageLayout {
@@ -31,7 +32,8 @@ struct PageLayout {
   std::vector<Layer> layers;
 };
 
-// Entries are floats [C] in exact numerics and kernels/cells.h's in released ones; index keys floats [Ci] or kernels/indexer.h's.
+// Entries are floats [C] in exact numerics and kernels/cells.h's in released ones; index keys
+// floats [Ci] or kernels/indexer.h's.
 std::size_t entry_bytes(const Config& c, bool exact);
 std::size_t index_key_bytes(const Config& c, bool exact);
 // 0 where the ratios have no common multiple within kPageTokensMax.
@@ -41,16 +43,20 @@ PageLayout page_layout(const Config& c, bool exact);
 // [PageLayout::bytes]; what no cell covers is zero, so that equal pages have equal bytes.
 using Page = std::vector<std::uint8_t, LineAllocator<std::uint8_t>>;
 using PageRef = std::shared_ptr<const Page>;
-// Counted by `memory`, which may be null, until its last owner goes; its bytes are the caller's to write.
+// Counted by `memory`, which may be null, until its last owner goes; its bytes are the caller's to
+// write.
 std::shared_ptr<Page> new_page(std::size_t bytes, const SequenceMemoryRef& memory);
 
 class Pages {
  public:
-  explicit Pages(PageLayout layout, SequenceMemoryRef memory = nullptr) : layout_(std::move(layout)), memory_(std::move(memory)) {}
+  explicit Pages(PageLayout layout, SequenceMemoryRef memory = nullptr)
+      : layout_(std::move(layout)), memory_(std::move(memory)) {}
   const PageLayout& layout() const { return layout_; }
 
   std::int64_t n_pages() const { return static_cast<std::int64_t>(pages_.size()); }
-  const std::shared_ptr<Page>& page(std::int64_t i) const { return pages_[static_cast<std::size_t>(i)]; }
+  const std::shared_ptr<Page>& page(std::int64_t i) const {
+    return pages_[static_cast<std::size_t>(i)];
+  }
   const std::uint8_t* const* bases() const { return bases_.data(); }  // [n_pages()], for kernels
 
   // From now on tokens [position, position + n) may be written: pages are there, and nobody else's.
@@ -59,12 +65,15 @@ class Pages {
   std::uint64_t missing_bytes(std::int64_t position, std::int64_t n) const;
   // Drops what no token before `position` is in.
   void cut(std::int64_t position);
-  // The pages of the first n_tokens tokens, the last one perhaps with more in it; and such ones in place of all there are.
+  // The pages of the first n_tokens tokens, the last one perhaps with more in it; and such ones in
+  // place of all there are.
   std::vector<PageRef> share(std::int64_t n_tokens) const;
   void adopt(std::span<const PageRef> pages);
 
  private:
-  std::int64_t count(std::int64_t n_tokens) const { return (n_tokens + layout_.tokens - 1) / layout_.tokens; }
+  std::int64_t count(std::int64_t n_tokens) const {
+    return (n_tokens + layout_.tokens - 1) / layout_.tokens;
+  }
   PageLayout layout_;
   SequenceMemoryRef memory_;
   std::vector<std::shared_ptr<Page>> pages_;
@@ -81,8 +90,13 @@ class PagedRows {
   std::size_t offset() const { return rows_.offset; }
   std::size_t row_bytes() const { return rows_.row_bytes; }
   const std::uint8_t* const* bases() const { return pages_->bases(); }
-  const std::uint8_t* row(std::int64_t j) const { return bases()[j / rows_.n] + rows_.offset + static_cast<std::size_t>(j % rows_.n) * rows_.row_bytes; }
-  std::uint8_t* row(std::int64_t j) { return const_cast<std::uint8_t*>(std::as_const(*this).row(j)); }  // within what Pages::open() gave
+  const std::uint8_t* row(std::int64_t j) const {
+    return bases()[j / rows_.n] + rows_.offset +
+           static_cast<std::size_t>(j % rows_.n) * rows_.row_bytes;
+  }
+  std::uint8_t* row(std::int64_t j) {
+    return const_cast<std::uint8_t*>(std::as_const(*this).row(j));
+  }  // within what Pages::open() gave
 
  private:
   const Pages* pages_ = nullptr;

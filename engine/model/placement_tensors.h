@@ -1,5 +1,5 @@
-// The bytes of a model's tensors by use: read off the shards where they are there, else computed from config.json in the release's
-// formats (SPEC sections 1.2 and 2.2).
+// The bytes of a model's tensors by use: read off the shards where they are there, else computed
+// from config.json in the release's formats (SPEC sections 1.2 and 2.2).
 #pragma once
 
 #include <string>
@@ -17,7 +17,8 @@ struct Sized {
   Config config;
   ModelBytes bytes;
 };
-// Of a directory with a config.json at least. Shards that are there and damaged are an error, in load()'s words.
+// Of a directory with a config.json at least. Shards that are there and damaged are an error, in
+// load()'s words.
 Result<Sized> sized_model(const std::string& directory);
 
 // Adds one tensor's bytes where they belong; false: a name the layout does not know.

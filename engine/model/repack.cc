@@ -46,7 +46,9 @@ Result<> Repacked::build(Weights& weights, kernels::ThreadPool& pool, const Prog
   const std::uint64_t bytes = slots.back().end;
   void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("repack {}: no memory for {} bytes", weights.checkpoint.directory(), bytes)});
+    return tl::unexpected(Error{
+        Errc::no_memory,
+        fmt::format("repack {}: no memory for {} bytes", weights.checkpoint.directory(), bytes)});
   memory_ = static_cast<std::uint8_t*>(memory);
   memory_bytes_ = bytes;
   ::madvise(memory, bytes, MADV_HUGEPAGE);  // a wish: fewer page walks
@@ -63,19 +65,23 @@ Result<> Repacked::map(Weights& weights, const std::string& path) {
   auto opened = open_tiles(weights, path);
   if (!opened) return tl::unexpected(opened.error());
   file_ = std::move(opened->file);
-  for (const Slot& slot : opened->slots) slot.of->matrix->tiles = &tiles_.emplace_back(tiles_at(slot, opened->data));
+  for (const Slot& slot : opened->slots)
+    slot.of->matrix->tiles = &tiles_.emplace_back(tiles_at(slot, opened->data));
   keep_whole_layers(weights);
   weights.tiles_file = path;
   return {};
 }
 
-Result<> Repacked::map_first(Weights& weights, const std::vector<std::string>& paths, std::vector<std::string>& notes) {
+Result<> Repacked::map_first(Weights& weights, const std::vector<std::string>& paths,
+                             std::vector<std::string>& notes) {
   for (const std::string& path : paths) {
     const auto done = map(weights, path);
     if (done) return done;
-    if (done.error().code != Errc::not_found) notes.push_back("the weights' tiles are not used: " + done.error().message);
+    if (done.error().code != Errc::not_found)
+      notes.push_back("the weights' tiles are not used: " + done.error().message);
   }
-  return tl::unexpected(Error{Errc::not_found, fmt::format("open {}: no tiles of this checkpoint", paths.front())});
+  return tl::unexpected(
+      Error{Errc::not_found, fmt::format("open {}: no tiles of this checkpoint", paths.front())});
 }
 
 std::string checkpoint_fingerprint(const Checkpoint& checkpoint) {

@@ -1,4 +1,5 @@
-// The safetensors container: a header that says where each tensor lies, checked before anything is read through it.
+// The safetensors container: a header that says where each tensor lies, checked before anything is
+// read through it.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +12,21 @@
 
 namespace lares::engine {
 
-enum class Dtype : std::uint8_t { f32, f16, bf16, f64, i64, i32, i16, i8, u8, f8_e4m3, f8_e5m2, f8_e8m0, boolean };
+enum class Dtype : std::uint8_t {
+  f32,
+  f16,
+  bf16,
+  f64,
+  i64,
+  i32,
+  i16,
+  i8,
+  u8,
+  f8_e4m3,
+  f8_e5m2,
+  f8_e8m0,
+  boolean
+};
 const char* dtype_name(Dtype dtype);
 std::size_t dtype_size(Dtype dtype);
 
@@ -33,7 +48,8 @@ struct Shard {
   std::map<std::string, Tensor, std::less<>> tensors;
 };
 
-// Every offset is checked against the file's size and the tensor's dtype and shape; overlapping tensors are refused.
+// Every offset is checked against the file's size and the tensor's dtype and shape; overlapping
+// tensors are refused.
 Result<Shard> open_shard(const std::string& path);
 
 struct OutputTensor {

@@ -13,10 +13,10 @@
 namespace lares::engine {
 namespace {
 
-constexpr std::size_t kBlock = 64;     // ids a mask word covers
+constexpr std::size_t kBlock = 64;  // ids a mask word covers
 static_assert(kBlock == kernels::kExpBlock);
-constexpr std::size_t kStretch = 64;   // blocks that a thread takes at a time
-constexpr std::size_t kSortFew = 32;   // candidates cheaper to sort than to halve again
+constexpr std::size_t kStretch = 64;  // blocks that a thread takes at a time
+constexpr std::size_t kSortFew = 32;  // candidates cheaper to sort than to halve again
 
 std::uint64_t mixed(std::uint64_t x) {  // splitmix64's finaliser
   x ^= x >> 30;
@@ -29,7 +29,8 @@ std::uint64_t mixed(std::uint64_t x) {  // splitmix64's finaliser
 // Uniform in [0, 1), a function of (seed, position).
 double uniform(std::uint64_t seed, std::int64_t position) {
   const std::uint64_t a = mixed(seed + 0x9E3779B97F4A7C15u);
-  const std::uint64_t b = mixed(a ^ (static_cast<std::uint64_t>(position) * 0x9E3779B97F4A7C15u + 0xD1B54A32D192ED03u));
+  const std::uint64_t b =
+      mixed(a ^ (static_cast<std::uint64_t>(position) * 0x9E3779B97F4A7C15u + 0xD1B54A32D192ED03u));
   return static_cast<double>(b >> 11) * 0x1p-53;
 }
 
@@ -39,7 +40,8 @@ std::uint64_t word_of(const TokenMask* mask, std::size_t block) {
 
 // Of blocks [first, last).
 template <class Best>
-Best best_within(std::span<const float> logits, const TokenMask* mask, std::size_t first, std::size_t last) {
+Best best_within(std::span<const float> logits, const TokenMask* mask, std::size_t first,
+                 std::size_t last) {
   const std::size_t n = logits.size();
   Best best{n, n};
   for (std::size_t begin = first * kBlock; begin < std::min(n, last * kBlock); begin += kBlock) {
@@ -73,21 +75,26 @@ Best best_within(std::span<const float> logits, const TokenMask* mask, std::size
 }  // namespace
 
 // f(begin, end) over all blocks, kStretch of them at a time.
-void Sampler::each_blocks(std::size_t blocks, const std::function<void(std::size_t, std::size_t)>& f) {
+void Sampler::each_blocks(std::size_t blocks,
+                          const std::function<void(std::size_t, std::size_t)>& f) {
   if (!pool_ || blocks < 2 * kStretch) {
-    for (std::size_t begin = 0; begin < blocks; begin += kStretch) f(begin, std::min(blocks, begin + kStretch));
+    for (std::size_t begin = 0; begin < blocks; begin += kStretch)
+      f(begin, std::min(blocks, begin + kStretch));
     return;
   }
   const auto stretches = static_cast<std::int64_t>((blocks + kStretch - 1) / kStretch);
   pool_->run(stretches, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i) f(i * kStretch, std::min(blocks, (i + 1) * kStretch));
+    for (auto i = static_cast<std::size_t>(begin); i < static_cast<std::size_t>(end); ++i)
+      f(i * kStretch, std::min(blocks, (i + 1) * kStretch));
   });
 }
 
 Sampler::Best Sampler::best_of(std::span<const float> logits, const TokenMask* mask) {
   const std::size_t n = logits.size(), blocks = (n + kBlock - 1) / kBlock;
   bests_.resize((blocks + kStretch - 1) / kStretch);
-  each_blocks(blocks, [&](std::size_t begin, std::size_t end) { bests_[begin / kStretch] = best_within<Best>(logits, mask, begin, end); });
+  each_blocks(blocks, [&](std::size_t begin, std::size_t end) {
+    bests_[begin / kStretch] = best_within<Best>(logits, mask, begin, end);
+  });
   Best best{n, n};
   for (const Best& of : bests_) {
     if (of.nan < n) return of;
@@ -97,8 +104,10 @@ Sampler::Best Sampler::best_of(std::span<const float> logits, const TokenMask* m
 }
 
 // Linear in the window, not in the vocabulary, beyond one copy of the logits.
-std::span<const float> Sampler::penalised(std::span<const float> logits, const Sampling& s, const Context& context) {
-  if (s.repetition_penalty == 1 && s.presence_penalty == 0 && s.frequency_penalty == 0) return logits;
+std::span<const float> Sampler::penalised(std::span<const float> logits, const Sampling& s,
+                                          const Context& context) {
+  if (s.repetition_penalty == 1 && s.presence_penalty == 0 && s.frequency_penalty == 0)
+    return logits;
   logits_.assign(logits.begin(), logits.end());
   generated_.resize(std::max(generated_.size(), logits.size()));
   seen_.resize(std::max(seen_.size(), logits.size()));
@@ -114,15 +123,18 @@ std::span<const float> Sampler::penalised(std::span<const float> logits, const S
   for (const Token id : distinct_) {
     float& x = logits_[id];
     x = x > 0 ? x / s.repetition_penalty : x * s.repetition_penalty;
-    if (generated_[id] > 0) x -= s.presence_penalty + s.frequency_penalty * static_cast<float>(generated_[id]);
+    if (generated_[id] > 0)
+      x -= s.presence_penalty + s.frequency_penalty * static_cast<float>(generated_[id]);
     generated_[id] = 0;
     seen_[id] = false;
   }
   return logits_;
 }
 
-// Weights exp((logit - top) / temperature) of what the mask allows, their sum and those of each block.
-void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double top, double temperature) {
+// Weights exp((logit - top) / temperature) of what the mask allows, their sum and those of each
+// block.
+void Sampler::weigh(std::span<const float> logits, const TokenMask* mask, double top,
+                    double temperature) {
   const std::size_t blocks = (logits.size() + kBlock - 1) / kBlock;
   weights_.resize(blocks * kBlock);
   sums_.resize(blocks);
@@ -185,9 +197,12 @@ Token Sampler::draw_ascending(double target) const {
 
 namespace {
 
-constexpr auto kLikelier = [](const auto& a, const auto& b) { return a.weight != b.weight ? a.weight > b.weight : a.id < b.id; };
+constexpr auto kLikelier = [](const auto& a, const auto& b) {
+  return a.weight != b.weight ? a.weight > b.weight : a.id < b.id;
+};
 
-// How many of the likeliest candidates it takes to hold more than `mass`, or as much when `reach`; they come first. At least one.
+// How many of the likeliest candidates it takes to hold more than `mass`, or as much when `reach`;
+// they come first. At least one.
 template <class Candidate>
 std::size_t prefix_of(std::vector<Candidate>& all, double mass, bool reach) {
   std::size_t begin = 0, end = all.size();
@@ -197,7 +212,8 @@ std::size_t prefix_of(std::vector<Candidate>& all, double mass, bool reach) {
   while (end - begin > kSortFew) {
     const std::size_t middle = begin + (end - begin) / 2;
     std::nth_element(at(begin), at(middle), at(end), kLikelier);
-    const double sum = std::accumulate(at(begin), at(middle), before, [](double s, const Candidate& c) { return s + c.weight; });
+    const double sum = std::accumulate(at(begin), at(middle), before,
+                                       [](double s, const Candidate& c) { return s + c.weight; });
     if (enough(sum)) {
       end = middle;
     } else {
@@ -216,8 +232,9 @@ std::size_t prefix_of(std::vector<Candidate>& all, double mass, bool reach) {
 }  // namespace
 
 void Sampler::filter(const Sampling& s) {
-  // A weight below which no filter keeps anything. top_k: the k-th greatest block maximum is at most the k-th greatest weight.
-  // top_p: tokens below (1 - top_p) of the mean hold less than 1 - top_p together.
+  // A weight below which no filter keeps anything. top_k: the k-th greatest block maximum is at
+  // most the k-th greatest weight. top_p: tokens below (1 - top_p) of the mean hold less than 1 -
+  // top_p together.
   const double top_p = std::clamp<double>(s.top_p, 0, 1);
   const auto k = static_cast<std::size_t>(std::max(0, s.top_k));
   double least = s.min_p;
@@ -225,7 +242,8 @@ void Sampler::filter(const Sampling& s) {
     least = 0;
     if (k <= tops_.size()) {
       order_ = tops_;
-      std::nth_element(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(k - 1), order_.end(), std::greater<>());
+      std::nth_element(order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(k - 1),
+                       order_.end(), std::greater<>());
       least = order_[k - 1];
     }
   } else if (top_p < 1) {
@@ -242,7 +260,8 @@ void Sampler::filter(const Sampling& s) {
   double mass = total_;
   if (k > 0) {
     if (k < kept_.size()) {
-      std::nth_element(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k), kept_.end(), kLikelier);
+      std::nth_element(kept_.begin(), kept_.begin() + static_cast<std::ptrdiff_t>(k), kept_.end(),
+                       kLikelier);
       kept_.resize(k);
     }
     mass = 0;
@@ -259,13 +278,20 @@ Token Sampler::draw_filtered(double u) {
   return kept_[prefix_of(kept_, u * mass, false) - 1].id;
 }
 
-Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const TokenMask* mask, std::int64_t position, const Context& context) {
-  const auto refused = [&](Errc code, std::string why) { return tl::unexpected(Error{code, fmt::format("sample position {}: {}", position, why)}); };
-  if (!(s.repetition_penalty > 0)) return refused(Errc::bad_argument, fmt::format("the repetition penalty {} is not above 0", s.repetition_penalty));
+Result<Token> Sampler::draw(std::span<const float> raw, const Sampling& s, const TokenMask* mask,
+                            std::int64_t position, const Context& context) {
+  const auto refused = [&](Errc code, std::string why) {
+    return tl::unexpected(Error{code, fmt::format("sample position {}: {}", position, why)});
+  };
+  if (!(s.repetition_penalty > 0))
+    return refused(Errc::bad_argument,
+                   fmt::format("the repetition penalty {} is not above 0", s.repetition_penalty));
   const auto logits = penalised(raw, s, context);
   const Best best = best_of(logits, mask);
   if (best.nan < logits.size())
-    return refused(Errc::malformed, fmt::format("the logit of token {} is not a number; the weights are damaged", best.nan));
+    return refused(
+        Errc::malformed,
+        fmt::format("the logit of token {} is not a number; the weights are damaged", best.nan));
   if (best.id == logits.size()) return refused(Errc::bad_argument, "the mask allows no token");
   if (!(s.temperature > 0) || !std::isfinite(logits[best.id])) return static_cast<Token>(best.id);
   weigh(logits, mask, logits[best.id], s.temperature);
@@ -302,8 +328,11 @@ Logprobs logprobs(std::span<const float> logits, Token token, int n) {
     block_of(logits, b, x);
     top = std::max(top, most_of(x));
   }
-  const auto likelier = [](const auto& a, const auto& b) { return a.second != b.second ? a.second > b.second : a.first < b.first; };
-  const auto keep = static_cast<std::size_t>(std::clamp(n, 0, std::min<int>(kLogprobsMax, static_cast<int>(logits.size()))));
+  const auto likelier = [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  };
+  const auto keep = static_cast<std::size_t>(
+      std::clamp(n, 0, std::min<int>(kLogprobsMax, static_cast<int>(logits.size()))));
   double sums[4] = {};
   const auto exp_blocks = kernels::best().exp_blocks;
   for (std::size_t b = 0; b < logits.size(); b += kBlock) {

@@ -1,4 +1,5 @@
-// Draws a token from logits. The same logits, options, position and context give the same token, always.
+// Draws a token from logits. The same logits, options, position and context give the same token,
+// always.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +13,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kPenaltyWindow = 8192;  // penalties look at this many of the last tokens
+inline constexpr std::size_t kPenaltyWindow = 8192;  // penalties look at this many of the last
+                                                     // tokens
 
 // What penalties look at: the tokens before the draw, and where generation began in them.
 struct Context {
@@ -20,23 +22,27 @@ struct Context {
   std::size_t generated_from = 0;
 };
 
-// Work is linear in the vocabulary, whatever the filters keep. Keeps its work space from draw to draw, and nothing else.
+// Work is linear in the vocabulary, whatever the filters keep. Keeps its work space from draw to
+// draw, and nothing else.
 class Sampler {
  public:
-  // A large vocabulary's weights are shared out to the threads of `pool`, which may be null; the same bits with any number of them.
+  // A large vocabulary's weights are shared out to the threads of `pool`, which may be null; the
+  // same bits with any number of them.
   explicit Sampler(kernels::ThreadPool* pool = nullptr) : pool_(pool) {}
 
-  // `position` is the place the token will take. Ties go to the lowest id. The draw runs over ids in ascending order, with a
-  // filter over probabilities in descending order.
-  Result<Token> draw(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask, std::int64_t position,
-                     const Context& context = {});
+  // `position` is the place the token will take. Ties go to the lowest id. The draw runs over ids
+  // in ascending order, with a filter over probabilities in descending order.
+  Result<Token> draw(std::span<const float> logits, const Sampling& sampling, const TokenMask* mask,
+                     std::int64_t position, const Context& context = {});
 
   std::uint64_t bytes() const {  // that it holds
-    return bests_.capacity() * sizeof(Best) + logits_.capacity() * sizeof(float) + generated_.capacity() * sizeof(std::uint16_t) + seen_.capacity() / 8 + weights_.capacity() * sizeof(double) +
-           kept_.capacity() * sizeof(Candidate);
+    return bests_.capacity() * sizeof(Best) + logits_.capacity() * sizeof(float) +
+           generated_.capacity() * sizeof(std::uint16_t) + seen_.capacity() / 8 +
+           weights_.capacity() * sizeof(double) + kept_.capacity() * sizeof(Candidate);
   }
   static std::uint64_t bytes_for(std::size_t vocab) {  // that it may come to hold
-    return vocab * (sizeof(float) + sizeof(std::uint16_t) + sizeof(double) + sizeof(Candidate)) + vocab / 8;
+    return vocab * (sizeof(float) + sizeof(std::uint16_t) + sizeof(double) + sizeof(Candidate)) +
+           vocab / 8;
   }
 
  private:
@@ -45,14 +51,15 @@ class Sampler {
     Token id;
   };
 
-  struct Best {      // the lowest id of the greatest allowed logit; the size when none is allowed
+  struct Best {  // the lowest id of the greatest allowed logit; the size when none is allowed
     std::size_t id;
     std::size_t nan;  // any allowed id whose logit is not a number
   };
 
   void each_blocks(std::size_t blocks, const std::function<void(std::size_t, std::size_t)>& f);
   Best best_of(std::span<const float> logits, const TokenMask* mask);
-  std::span<const float> penalised(std::span<const float> logits, const Sampling& sampling, const Context& context);
+  std::span<const float> penalised(std::span<const float> logits, const Sampling& sampling,
+                                   const Context& context);
   void weigh(std::span<const float> logits, const TokenMask* mask, double top, double temperature);
   void filter(const Sampling& sampling);
   Token draw_ascending(double target) const;
@@ -61,8 +68,8 @@ class Sampler {
   kernels::ThreadPool* const pool_;
   std::vector<Best> bests_;  // of each stretch of blocks
   std::vector<float> logits_;
-  std::vector<std::uint16_t> generated_;     // [V], zero between draws
-  std::vector<bool> seen_;                   // [V], false between draws
+  std::vector<std::uint16_t> generated_;  // [V], zero between draws
+  std::vector<bool> seen_;                // [V], false between draws
   std::vector<Token> distinct_;
   std::vector<double> weights_;              // [V] up to a whole block
   std::vector<double> sums_, tops_, order_;  // a block: sum and maximum of its weights; work space

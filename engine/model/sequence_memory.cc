@@ -16,7 +16,9 @@ void SequenceMemory::take(std::uint64_t bytes) {
   }
 }
 
-bool SequenceMemory::fits(std::uint64_t more) const { return bytes_max_ > 0 ? held_ + more <= bytes_max_ : more <= available_bytes(); }
+bool SequenceMemory::fits(std::uint64_t more) const {
+  return bytes_max_ > 0 ? held_ + more <= bytes_max_ : more <= available_bytes();
+}
 
 void SequenceMemory::add(SequenceHolder* holder) {
   const std::lock_guard lock(mutex_);
@@ -30,7 +32,8 @@ void SequenceMemory::remove(SequenceHolder* holder) {
 
 void SequenceMemory::used(SequenceHolder* holder) {
   const std::lock_guard lock(mutex_);
-  const auto at = std::find_if(holders_.begin(), holders_.end(), [&](const Entry& e) { return e.holder == holder; });
+  const auto at = std::find_if(holders_.begin(), holders_.end(),
+                               [&](const Entry& e) { return e.holder == holder; });
   if (at == holders_.end()) return;
   at->used = std::chrono::steady_clock::now();
   holders_.splice(holders_.end(), holders_, at);
@@ -55,24 +58,40 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
   }
 }
 
-Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self, const std::string& what) {
+Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
+                                   const std::string& what) {
   if (fits(more)) return {};
   const std::lock_guard lock(mutex_);
-  for (const auto give : {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells}) pass(give, more, self);
-  if (bytes_max_ > 0) ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
+  for (const auto give :
+       {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells})
+    pass(give, more, self);
+  if (bytes_max_ > 0)
+    ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
   if (fits(more)) return {};
   ++refused_;
   if (bytes_max_ == 0)
-    return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: its caches take {} more and {} are available; free some, or shorten the prompt", what,
-                                                             size_text(more), size_text(available_bytes()))});
-  return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: it takes {} more, and of the {} that sequences may take {} are held by {} of them and what they "
-                                                           "share; end some, raise the memory limit, or shorten the prompt", what, size_text(more), size_text(bytes_max_), size_text(held_),
-                                                           holders_.size())});
+    return tl::unexpected(Error{
+        Errc::no_memory,
+        fmt::format(
+            "{}: its caches take {} more and {} are available; free some, or shorten the prompt",
+            what, size_text(more), size_text(available_bytes()))});
+  return tl::unexpected(Error{
+      Errc::no_memory, fmt::format("{}: it takes {} more, and of the {} that sequences may take {} "
+                                   "are held by {} of them and what they "
+                                   "share; end some, raise the memory limit, or shorten the prompt",
+                                   what, size_text(more), size_text(bytes_max_), size_text(held_),
+                                   holders_.size())});
 }
 
 MemoryUse::Sequences SequenceMemory::report() const {
   const std::lock_guard lock(mutex_);
-  return {.bytes = held_, .bytes_max = bytes_max_, .most = most_, .n = static_cast<std::int64_t>(holders_.size()), .parked = parked_, .evicted = evicted_, .refused = refused_};
+  return {.bytes = held_,
+          .bytes_max = bytes_max_,
+          .most = most_,
+          .n = static_cast<std::int64_t>(holders_.size()),
+          .parked = parked_,
+          .evicted = evicted_,
+          .refused = refused_};
 }
 
 }  // namespace lares::engine

@@ -1,6 +1,6 @@
-// What sequences hold beside the weights: pages, rings, frontiers and all else that grows with them, counted where it is taken and given
-// back, so what several share counts once. And who gives some back when another needs it: those used longest ago, what costs least to
-// make again first.
+// What sequences hold beside the weights: pages, rings, frontiers and all else that grows with
+// them, counted where it is taken and given back, so what several share counts once. And who gives
+// some back when another needs it: those used longest ago, what costs least to make again first.
 #pragma once
 
 #include <atomic>
@@ -16,9 +16,11 @@
 
 namespace lares::engine {
 
-inline constexpr std::chrono::seconds kEvictIdle{60};  // who was used more recently keeps its cells: it may be between two tokens
+inline constexpr std::chrono::seconds kEvictIdle{60};  // who was used more recently keeps its
+                                                       // cells: it may be between two tokens
 
-// One sequence that can give memory back. What it does is under `busy`, which whoever uses it holds.
+// One sequence that can give memory back. What it does is under `busy`, which whoever uses it
+// holds.
 class SequenceHolder {
  public:
   enum class Give {
@@ -29,13 +31,16 @@ class SequenceHolder {
   virtual ~SequenceHolder() = default;
   virtual bool give_back(Give what) = 0;  // false: it has nothing of that kind
   mutable std::mutex busy;
-  std::atomic<bool> in_company = false;  // `busy` is held by who evaluates several together, and may not be tried by that thread again
+  std::atomic<bool> in_company = false;  // `busy` is held by who evaluates several together, and
+                                         // may not be tried by that thread again
 };
 
 class SequenceMemory {
  public:
   // bytes_max 0: what the machine has available.
-  explicit SequenceMemory(std::uint64_t bytes_max = 0, std::chrono::steady_clock::duration evict_idle = kEvictIdle) : bytes_max_(bytes_max), evict_idle_(evict_idle) {}
+  explicit SequenceMemory(std::uint64_t bytes_max = 0,
+                          std::chrono::steady_clock::duration evict_idle = kEvictIdle)
+      : bytes_max_(bytes_max), evict_idle_(evict_idle) {}
 
   // From any thread.
   void take(std::uint64_t bytes);
@@ -45,8 +50,9 @@ class SequenceMemory {
   MemoryUse::Sequences report() const;
   bool fits(std::uint64_t more) const;
 
-  // Makes room for `more` bytes. Others give theirs back, if they are not being used right now; `self`, which may be null and whose `busy`
-  // the caller holds, its old snapshots alone. no_memory, with the numbers: `what` takes more than there can be.
+  // Makes room for `more` bytes. Others give theirs back, if they are not being used right now;
+  // `self`, which may be null and whose `busy` the caller holds, its old snapshots alone.
+  // no_memory, with the numbers: `what` takes more than there can be.
   Result<> make_room(std::uint64_t more, SequenceHolder* self, const std::string& what);
 
   void add(SequenceHolder* holder);
@@ -63,7 +69,8 @@ class SequenceMemory {
   const std::uint64_t bytes_max_;
   const std::chrono::steady_clock::duration evict_idle_;
   std::atomic<std::uint64_t> held_{0}, most_{0};
-  mutable std::mutex mutex_;  // of what follows; taken after one's own `busy`, and others' are only tried under it
+  mutable std::mutex mutex_;  // of what follows; taken after one's own `busy`, and others' are only
+                              // tried under it
   std::list<Entry> holders_;  // the one used longest ago first
   std::int64_t parked_ = 0, evicted_ = 0, refused_ = 0;
 };
@@ -74,7 +81,8 @@ class Charge {
  public:
   Charge() = default;
   Charge(SequenceMemoryRef memory, std::uint64_t bytes) : memory_(std::move(memory)) { set(bytes); }
-  Charge(Charge&& other) noexcept : memory_(std::move(other.memory_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Charge(Charge&& other) noexcept
+      : memory_(std::move(other.memory_)), bytes_(std::exchange(other.bytes_, 0)) {}
   Charge& operator=(Charge&& other) noexcept {
     std::swap(memory_, other.memory_);
     std::swap(bytes_, other.bytes_);
@@ -84,8 +92,10 @@ class Charge {
   std::uint64_t bytes() const { return bytes_; }
   void set(std::uint64_t bytes) {
     if (!memory_) return;
-    if (bytes > bytes_) memory_->take(bytes - bytes_);
-    else memory_->give(bytes_ - bytes);
+    if (bytes > bytes_)
+      memory_->take(bytes - bytes_);
+    else
+      memory_->give(bytes_ - bytes);
     bytes_ = bytes;
   }
 

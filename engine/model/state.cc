@@ -11,7 +11,9 @@ namespace lares::engine {
 namespace {
 
 // Of a window's row.
-std::size_t row_bytes(const Config& c, bool exact) { return (exact ? 4 : 2) * static_cast<std::size_t>(c.head_dim); }
+std::size_t row_bytes(const Config& c, bool exact) {
+  return (exact ? 4 : 2) * static_cast<std::size_t>(c.head_dim);
+}
 
 }  // namespace
 
@@ -20,7 +22,9 @@ void RawRows::plan(const CompressorWeights& c) {
   ratio_ = c.ratio;
 }
 
-std::uint64_t RawRows::bytes(const CompressorWeights& c) { return static_cast<std::uint64_t>(c.rows() + kRollback) * sizeof(float) * 2 * c.width(); }
+std::uint64_t RawRows::bytes(const CompressorWeights& c) {
+  return static_cast<std::uint64_t>(c.rows() + kRollback) * sizeof(float) * 2 * c.width();
+}
 
 std::int64_t RawRows::first_open(std::int64_t position) const {
   const std::int64_t group = position / ratio_;
@@ -28,7 +32,8 @@ std::int64_t RawRows::first_open(std::int64_t position) const {
 }
 
 const std::uint8_t* RawRows::row(std::int64_t position) const {
-  const auto at = std::find_if(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.position == position; });
+  const auto at = std::find_if(kept_.begin(), kept_.end(),
+                               [&](const Kept& k) { return k.position == position; });
   return at != kept_.end() ? at->row.data() : ring_.row(position);
 }
 
@@ -41,13 +46,17 @@ void RawRows::put(std::int64_t position, int n, const float* values, const float
   };
   kept_.clear();
   const std::int64_t end = position + n;
-  for (std::int64_t p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < end; p += kSnapshotEvery)
+  for (std::int64_t p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < end;
+       p += kSnapshotEvery)
     for (std::int64_t q = first_open(p); q < p; ++q) {
       auto& row = kept_.emplace_back(q, std::vector<std::uint8_t>(row_bytes())).row;
-      if (q < position) std::memcpy(row.data(), ring_.row(q), row_bytes());
-      else write(q, row.data());
+      if (q < position)
+        std::memcpy(row.data(), ring_.row(q), row_bytes());
+      else
+        write(q, row.data());
     }
-  for (std::int64_t p = std::max(position, end - ring_.capacity()); p < end; ++p) write(p, ring_.row(p));
+  for (std::int64_t p = std::max(position, end - ring_.capacity()); p < end; ++p)
+    write(p, ring_.row(p));
 }
 
 FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory) {
@@ -100,22 +109,26 @@ void State::open(std::int64_t position, std::int64_t n) {
   pages_->open(position, n);
 }
 
-std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max) {
+std::uint64_t State::bytes(const Weights& weights, bool exact, std::int64_t n_tokens,
+                           int chunk_max) {
   const Config& c = weights.checkpoint.config();
   std::uint64_t total = 0;
   for (const LayerWeights& w : weights.layers) {
-    total += static_cast<std::uint64_t>(c.sliding_window + chunk_max + kRollback) * row_bytes(c, exact);
+    total += static_cast<std::uint64_t>(c.sliding_window + chunk_max + kRollback) *
+             row_bytes(c, exact);
     if (w.compressor) total += RawRows::bytes(*w.compressor);
     if (w.indexer) total += RawRows::bytes(w.indexer->compressor);
   }
   const PageLayout layout = page_layout(c, exact);
-  return total + static_cast<std::uint64_t>((n_tokens + layout.tokens - 1) / layout.tokens) * layout.bytes;
+  return total +
+         static_cast<std::uint64_t>((n_tokens + layout.tokens - 1) / layout.tokens) * layout.bytes;
 }
 
 std::uint64_t State::missing_bytes(std::int64_t n_tokens) const {
   const PageLayout& layout = pages_->layout();
   const std::int64_t wanted = (n_tokens + layout.tokens - 1) / layout.tokens;
-  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, wanted - pages_->n_pages())) * layout.bytes;
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, wanted - pages_->n_pages())) *
+         layout.bytes;
 }
 
 template <class Window, class Raw>
@@ -123,11 +136,13 @@ void State::each_row(std::int64_t position, Window window, Raw raw) {
   const std::int64_t n = weights_.checkpoint.config().sliding_window;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     const LayerWeights& w = weights_.layers[i];
-    for (auto p = std::max<std::int64_t>(0, position - n); p < position; ++p) window(layers_[i].window, p);
+    for (auto p = std::max<std::int64_t>(0, position - n); p < position; ++p)
+      window(layers_[i].window, p);
     if (w.compressor)
       for (auto p = layers_[i].raw.first_open(position); p < position; ++p) raw(layers_[i].raw, p);
     if (w.indexer)
-      for (auto p = layers_[i].raw_index.first_open(position); p < position; ++p) raw(layers_[i].raw_index, p);
+      for (auto p = layers_[i].raw_index.first_open(position); p < position; ++p)
+        raw(layers_[i].raw_index, p);
   }
 }
 
@@ -147,7 +162,8 @@ std::size_t State::frontier_bytes(std::int64_t position) const {
   std::size_t n = 0;
   const std::size_t cell = entry_bytes(weights_.checkpoint.config(), exact_);
   const_cast<State*>(this)->each_row(
-      position, [&](const Ring&, std::int64_t) { n += cell; }, [&](const RawRows& rows, std::int64_t) { n += rows.row_bytes(); });
+      position, [&](const Ring&, std::int64_t) { n += cell; },
+      [&](const RawRows& rows, std::int64_t) { n += rows.row_bytes(); });
   return n;
 }
 
@@ -184,8 +200,14 @@ void State::restore(const Frontier& frontier) {
   const std::uint8_t* from = frontier.bytes.data();
   const auto window = [&](Ring& rows, std::int64_t p) {
     const void* const cell = from;
-    if (exact_) std::memcpy(rows.row(p), from, rows.row_bytes());
-    else kernels::best().unpack_cells({.cells = &cell, .rows = reinterpret_cast<std::uint16_t*>(rows.row(p)), .n = 1, .head_dim = c.head_dim, .rope_dim = c.qk_rope_head_dim});
+    if (exact_)
+      std::memcpy(rows.row(p), from, rows.row_bytes());
+    else
+      kernels::best().unpack_cells({.cells = &cell,
+                                    .rows = reinterpret_cast<std::uint16_t*>(rows.row(p)),
+                                    .n = 1,
+                                    .head_dim = c.head_dim,
+                                    .rope_dim = c.qk_rope_head_dim});
     from += entry_bytes(c, exact_);
   };
   each_row(size_, window, [&](RawRows& rows, std::int64_t p) {

@@ -1,6 +1,7 @@
-// What the model remembers of a sequence: per layer a window of KV rows, the compressed entries and index keys (pages.h), and the raw
-// rows of the compressors' open groups. Rings are addressed by absolute position and have room for more than is read, so that the newest
-// tokens can be dropped again for nothing; the windows', which are written before they are read, for a chunk besides.
+// What the model remembers of a sequence: per layer a window of KV rows, the compressed entries and
+// index keys (pages.h), and the raw rows of the compressors' open groups. Rings are addressed by
+// absolute position and have room for more than is read, so that the newest tokens can be dropped
+// again for nothing; the windows', which are written before they are read, for a chunk besides.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,13 @@
 
 namespace lares::engine {
 
-inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the greatest size ever held
-inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups there
+inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the
+                                       // greatest size ever held
+inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups
+                                                     // there
 
-// Rows of `row_bytes`, position p at p mod capacity. Memory is taken by make(), and not touched before a row is written.
+// Rows of `row_bytes`, position p at p mod capacity. Memory is taken by make(), and not touched
+// before a row is written.
 class Ring {
  public:
   void plan(int capacity, std::size_t row_bytes) {
@@ -24,9 +28,15 @@ class Ring {
   }
   void make() { data_.resize(bytes()); }
   void give_back() { std::vector<std::uint8_t, LineAllocator<std::uint8_t>>().swap(data_); }
-  std::size_t bytes() const { return static_cast<std::size_t>(capacity_) * row_bytes_; }  // that make() takes
-  std::uint8_t* row(std::int64_t position) { return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_; }
-  const std::uint8_t* row(std::int64_t position) const { return const_cast<Ring*>(this)->row(position); }
+  std::size_t bytes() const {
+    return static_cast<std::size_t>(capacity_) * row_bytes_;
+  }  // that make() takes
+  std::uint8_t* row(std::int64_t position) {
+    return data_.data() + static_cast<std::size_t>(position % capacity_) * row_bytes_;
+  }
+  const std::uint8_t* row(std::int64_t position) const {
+    return const_cast<Ring*>(this)->row(position);
+  }
   int capacity() const { return capacity_; }
   std::size_t row_bytes() const { return row_bytes_; }
 
@@ -36,8 +46,9 @@ class Ring {
   std::vector<std::uint8_t, LineAllocator<std::uint8_t>> data_;
 };
 
-// A compressor's rows [2, width] f32 of the newest positions: values, then gates with their bias. Rows of the newest chunk that a
-// snapshot at a multiple of kSnapshotEvery within it would need stay besides.
+// A compressor's rows [2, width] f32 of the newest positions: values, then gates with their bias.
+// Rows of the newest chunk that a snapshot at a multiple of kSnapshotEvery within it would need
+// stay besides.
 class RawRows {
  public:
   void plan(const CompressorWeights& c);
@@ -51,8 +62,12 @@ class RawRows {
   const std::uint8_t* row(std::int64_t position) const;
   std::uint8_t* row(std::int64_t position) { return ring_.row(position); }  // to be written
   std::size_t row_bytes() const { return ring_.row_bytes(); }
-  const float* values(std::int64_t position) const { return reinterpret_cast<const float*>(row(position)); }
-  const float* gates(std::int64_t position) const { return values(position) + row_bytes() / sizeof(float) / 2; }
+  const float* values(std::int64_t position) const {
+    return reinterpret_cast<const float*>(row(position));
+  }
+  const float* gates(std::int64_t position) const {
+    return values(position) + row_bytes() / sizeof(float) / 2;
+  }
   // values, gates: [n, width].
   void put(std::int64_t position, int n, const float* values, const float* gates);
   // The first row that is needed when `position` tokens are in.
@@ -65,7 +80,8 @@ class RawRows {
   };
   Ring ring_;
   int ratio_ = 1;
-  std::vector<Kept> kept_;  // those of positions that were dropped are not asked for before put() replaces them
+  std::vector<Kept> kept_;  // those of positions that were dropped are not asked for before put()
+                            // replaces them
 };
 
 struct LayerState {
@@ -74,28 +90,32 @@ struct LayerState {
   RawRows raw, raw_index;
 };
 
-// What a position needs beside the pages, which are functions of the prefix alone: the window's rows, as entries are stored, and the
-// compressors' open rows.
+// What a position needs beside the pages, which are functions of the prefix alone: the window's
+// rows, as entries are stored, and the compressors' open rows.
 struct Frontier {
   std::int64_t position = 0;
   std::vector<std::uint8_t> bytes;
 };
 using FrontierRef = std::shared_ptr<const Frontier>;
-FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory);  // counted by `memory`, which may be null
+FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory);  // counted by `memory`,
+                                                                         // which may be null
 
 class State {
  public:
-  State(const Weights& weights, bool exact, int chunk_max, const SequenceMemoryRef& memory = nullptr);
+  State(const Weights& weights, bool exact, int chunk_max,
+        const SequenceMemoryRef& memory = nullptr);
 
   // What a state of `n_tokens` takes.
-  static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens, int chunk_max);
+  static std::uint64_t bytes(const Weights& weights, bool exact, std::int64_t n_tokens,
+                             int chunk_max);
   // Of the pages that `n_tokens` take and the state does not have.
   std::uint64_t missing_bytes(std::int64_t n_tokens) const;
 
   std::int64_t size() const { return size_; }
   LayerState& layer(int i) { return layers_[i]; }
   Pages& pages() { return *pages_; }
-  // Tokens [position, position + n) may be written from now on: Pages::open(), and the rings are there.
+  // Tokens [position, position + n) may be written from now on: Pages::open(), and the rings are
+  // there.
   void open(std::int64_t position, std::int64_t n);
   const Pages& pages() const { return *pages_; }
   void advance(std::int64_t n) { size_ += n; }
@@ -122,7 +142,8 @@ class State {
   bool exact_, made_ = false;
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
-  std::int64_t high_ = 0;              // the greatest size before the last drop: the rings hold rows up to there
+  std::int64_t high_ = 0;  // the greatest size before the last drop: the rings hold rows up to
+                           // there
   Charge rings_;
 };
 

@@ -8,9 +8,13 @@ namespace {
 constexpr int kRowsPiece = 128;  // rows a thread repacks at a time: one block of fp8 scales
 constexpr std::uint64_t kLine = 64;
 
-std::uint64_t tiles_size(const kernels::Matrix& m) { return static_cast<std::uint64_t>(kernels::tiles_bytes(m.format, m.n_out, m.n_in)); }
+std::uint64_t tiles_size(const kernels::Matrix& m) {
+  return static_cast<std::uint64_t>(kernels::tiles_bytes(m.format, m.n_out, m.n_in));
+}
 std::uint64_t scales_size(const kernels::Matrix& m) {
-  return m.format == kernels::Format::fp8 ? sizeof(float) * static_cast<std::uint64_t>(kernels::tiles_scales(m.n_out, m.n_in)) : 0;
+  return m.format == kernels::Format::fp8
+             ? sizeof(float) * static_cast<std::uint64_t>(kernels::tiles_scales(m.n_out, m.n_in))
+             : 0;
 }
 
 }  // namespace
@@ -42,14 +46,18 @@ void fill(const Slot& slot, std::uint8_t* data, kernels::ThreadPool& pool) {
   const std::int64_t pieces = (m.n_out + kRowsPiece - 1) / kRowsPiece;
   pool.run(pieces, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto i = begin; i < end; ++i)
-      kernels::repack(m, static_cast<int>(i) * kRowsPiece, std::min(m.n_out, static_cast<int>(i + 1) * kRowsPiece), data + slot.at,
+      kernels::repack(m, static_cast<int>(i) * kRowsPiece,
+                      std::min(m.n_out, static_cast<int>(i + 1) * kRowsPiece), data + slot.at,
                       reinterpret_cast<float*>(data + slot.scale_at));
   });
 }
 
 kernels::Tiles tiles_at(const Slot& slot, const std::uint8_t* data) {
   const kernels::Matrix& m = *slot.of->matrix;
-  return {m.format, data + slot.at, m.format == kernels::Format::fp8 ? reinterpret_cast<const float*>(data + slot.scale_at) : nullptr, m.n_out, m.n_in};
+  return {m.format, data + slot.at,
+          m.format == kernels::Format::fp8 ? reinterpret_cast<const float*>(data + slot.scale_at)
+                                           : nullptr,
+          m.n_out, m.n_in};
 }
 
 }  // namespace lares::engine

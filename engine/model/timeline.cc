@@ -11,12 +11,14 @@
 namespace lares::engine {
 namespace {
 
-// Tokens that there is room for when one more does not fit: growing costs little a token, and less memory than twice as much.
+// Tokens that there is room for when one more does not fit: growing costs little a token, and less
+// memory than twice as much.
 std::int64_t with_some_more(std::int64_t n) { return n + n / 8 + 64; }
 
 }  // namespace
 
-ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk, const DraftOptions& drafts,
+ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context,
+                             int chunk, const DraftOptions& drafts,
                              std::shared_ptr<const ModelPrefix> from, SequenceMemoryRef memory)
     : weights_(weights),
       forward_(forward),
@@ -26,13 +28,16 @@ ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int6
       state_(weights, forward.exact(), chunk, memory_),
       rows_(weights.checkpoint.config().vocab_size),
       sampler_(&forward.threads()),
-      drafter_(weights, [&weights, &forward] { return BlockDrafter::of(weights, forward); }, drafts, memory_),
+      drafter_(
+          weights, [&weights, &forward] { return BlockDrafter::of(weights, forward); }, drafts,
+          memory_),
       from_(std::move(from)),
       own_(memory_, 0) {
   memory_->add(this);
 }
 
-// Takes over what it begins with, or makes again what was given back. Rings are filled here, which costs more than a fork may.
+// Takes over what it begins with, or makes again what was given back. Rings are filled here, which
+// costs more than a fork may.
 void ModelTimeline::begin() {
   const auto take_over = [&](const ModelPrefix& prefix) {
     state_.pages().adopt(prefix.pages());
@@ -87,43 +92,61 @@ bool ModelTimeline::give_back(Give what) {
   return true;
 }
 
-void ModelTimeline::recount() { own_.set(tokens_.capacity() * sizeof(Token) + rows_.capacity() + drafter_.bytes() + sampler_.bytes()); }
+void ModelTimeline::recount() {
+  own_.set(tokens_.capacity() * sizeof(Token) + rows_.capacity() + drafter_.bytes() +
+           sampler_.bytes());
+}
 
 PrefixRef ModelTimeline::prefix(std::int64_t n_tokens) const {
   const std::lock_guard lock(busy);
   if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
   const auto evaluated = std::min(state_.size(), static_cast<std::int64_t>(tokens_.size()));
   if (n_tokens <= 0 || n_tokens > evaluated) return nullptr;
-  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) + static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(0, n_tokens);
-  const bool room = memory_->bytes_max() == 0 || memory_->make_room(more, const_cast<ModelTimeline*>(this), fmt::format("share {} tokens", n_tokens));
+  const std::uint64_t more = state_.pages().layout().bytes + state_.frontier_bytes(n_tokens) +
+                             static_cast<std::uint64_t>(n_tokens) * sizeof(Token) +
+                             drafter_.missing_bytes(0, n_tokens);
+  const bool room = memory_->bytes_max() == 0 ||
+                    memory_->make_room(more, const_cast<ModelTimeline*>(this),
+                                       fmt::format("share {} tokens", n_tokens));
   if (!room) return nullptr;
-  const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position == n_tokens; });
+  const auto kept = std::find_if(snapshots_.begin(), snapshots_.end(),
+                                 [&](const FrontierRef& s) { return s->position == n_tokens; });
   FrontierRef frontier;
-  if (kept != snapshots_.end()) frontier = *kept;
-  else if (parked_ && n_tokens == state_.size()) frontier = parked_;
-  else if (!parked_ && state_.can_drop_to(n_tokens)) frontier = shared(state_.frontier(n_tokens), memory_);  // guesses may stand behind it
-  else return nullptr;
+  if (kept != snapshots_.end())
+    frontier = *kept;
+  else if (parked_ && n_tokens == state_.size())
+    frontier = parked_;
+  else if (!parked_ && state_.can_drop_to(n_tokens))
+    frontier = shared(state_.frontier(n_tokens), memory_);  // guesses may stand behind it
+  else
+    return nullptr;
   std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
   CopyIndex index = drafter_.copy_index(tokens);
-  return std::make_shared<ModelPrefix>(std::move(tokens), state_.pages(), std::move(frontier), std::move(index), memory_);
+  return std::make_shared<ModelPrefix>(std::move(tokens), state_.pages(), std::move(frontier),
+                                       std::move(index), memory_);
 }
 
 void ModelTimeline::before_evaluating() {
-  if (state_.size() % kSnapshotEvery == 0) keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
+  if (state_.size() % kSnapshotEvery == 0)
+    keep_snapshot(state_.size());  // before, not after: what ended here may have been guesses
 }
 
-// The state has more tokens than `position`: keeps frontiers, and makes room for the logits after the last n_rows of them, which are the
-// caller's to write where this says.
+// The state has more tokens than `position`: keeps frontiers, and makes room for the logits after
+// the last n_rows of them, which are the caller's to write where this says.
 float* ModelTimeline::after_evaluating(std::int64_t position, int n_rows) {
-  for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size(); p += kSnapshotEvery) keep_snapshot(p);
+  for (auto p = (position / kSnapshotEvery + 1) * kSnapshotEvery; p < state_.size();
+       p += kSnapshotEvery)
+    keep_snapshot(p);
   float* const logits = rows_.make(state_.size() - n_rows, n_rows);
   recount();
   return logits;
 }
 
-// Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers done, layers), if there is one, after
-// each layer; on false puts everything back and returns false.
-bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on) {
+// Appends tokens to the state and keeps the logits after the last n_rows of them. Asks go_on(layers
+// done, layers), if there is one, after each layer; on false puts everything back and returns
+// false.
+bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows,
+                             const std::function<bool(int, int)>& go_on) {
   const Config& c = weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
   const auto n = static_cast<int>(tokens.size());
@@ -143,7 +166,8 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows, const st
     return false;
   }
   float* const logits = after_evaluating(position, n_rows);
-  if (n_rows > 0) forward_.head(streams + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits);
+  if (n_rows > 0)
+    forward_.head(streams + static_cast<std::size_t>(n - n_rows) * width, n_rows, logits);
   return true;
 }
 
@@ -156,7 +180,8 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
     if (!lock || t->from_ || t->evicted_) continue;
     t->memory_->used(t);
     const std::uint64_t more = t->bytes_to_draw();
-    if (!t->make_room(promised + more, "draw tokens together")) continue;  // next() makes more, or says why
+    if (!t->make_room(promised + more, "draw tokens together"))
+      continue;  // next() makes more, or says why
     promised += more;
     t->plan_draw();
     t->promised_ = more;
@@ -186,26 +211,33 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
   for (ModelTimeline* const t : timelines) {
     const auto size = static_cast<std::int64_t>(t->tokens_.size());
     if (t->state_.size() + 1 != size || size >= t->n_context_) continue;
-    const std::vector<Token> more = t->drafter_.waiting(t->tokens_, t->chunk_ - 1, t->n_context_, timelines.size() == 1);
+    const std::vector<Token> more = t->drafter_.waiting(t->tokens_, t->chunk_ - 1, t->n_context_,
+                                                        timelines.size() == 1);
     t->before_evaluating();
-    all.push_back({t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
+    all.push_back(
+        {t, t->state_.size(), static_cast<int>(tokens.size()), static_cast<int>(more.size())});
     sequences.push_back({&t->state_, all.back().n});
     tokens.insert(tokens.end(), more.begin(), more.end());
   }
   if (all.empty()) return;
   Forward& forward = all.front().of->forward_;
   const Config& c = all.front().of->weights_.checkpoint.config();
-  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size, vocab = static_cast<std::size_t>(c.vocab_size);
+  const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size,
+                    vocab = static_cast<std::size_t>(c.vocab_size);
   float* const streams = forward.streams(tokens.size() * width);
   const auto began = std::chrono::steady_clock::now();
   forward.evaluate(sequences, tokens, streams, [&](int layer, const float* x) {
-    for (const One& one : all) one.of->drafter_.saw(layer, one.position, one.n, x + static_cast<std::size_t>(one.begin) * width);
+    for (const One& one : all)
+      one.of->drafter_.saw(layer, one.position, one.n,
+                           x + static_cast<std::size_t>(one.begin) * width);
     return true;
   });
   for (One& one : all) one.logits = one.of->after_evaluating(one.position, one.n);
   if (all.size() == 1) {
     forward.head(streams, all.front().n, all.front().logits);
-    all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows what a guess costs
+    all.front().of->drafter_.took(
+        all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows
+                                                                       // what a guess costs
     return;
   }
   for (const One& one : all) one.of->drafter_.evaluated();
@@ -217,7 +249,8 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
     for (const One& one : all) {
       const int begin = std::max(from, one.begin), end = std::min(to, one.begin + one.n);
       if (begin >= end) continue;
-      std::copy_n(logits.data() + static_cast<std::size_t>(begin - from) * vocab, static_cast<std::size_t>(end - begin) * vocab,
+      std::copy_n(logits.data() + static_cast<std::size_t>(begin - from) * vocab,
+                  static_cast<std::size_t>(end - begin) * vocab,
                   one.logits + static_cast<std::size_t>(begin - one.begin) * vocab);
     }
   }
@@ -231,13 +264,15 @@ void ModelTimeline::drop_ahead() {
   rows_.drop_to(size);
 }
 
-// The snapshot whose absence costs least for its age: gaps grow with the distance from the end. The last is none.
+// The snapshot whose absence costs least for its age: gaps grow with the distance from the end. The
+// last is none.
 std::size_t ModelTimeline::least_missed() const {
   std::size_t victim = 0;
   double least = -1;
   for (std::size_t i = 0; i + 1 < snapshots_.size(); ++i) {
     const auto before = i ? snapshots_[i - 1]->position : 0;
-    const double cost = static_cast<double>(snapshots_[i + 1]->position - before) / static_cast<double>(state_.size() - snapshots_[i]->position + 1);
+    const double cost = static_cast<double>(snapshots_[i + 1]->position - before) /
+                        static_cast<double>(state_.size() - snapshots_[i]->position + 1);
     if (least < 0 || cost < least) {
       least = cost;
       victim = i;
@@ -250,19 +285,24 @@ void ModelTimeline::keep_snapshot(std::int64_t position) {
   if (position == 0) return;
   if (!snapshots_.empty() && snapshots_.back()->position >= position) return;
   if (memory_->bytes_max() > 0) {
-    // Those before make way where there is no room, if that makes some: others may share them. Without any, going back evaluates from
-    // the beginning.
+    // Those before make way where there is no room, if that makes some: others may share them.
+    // Without any, going back evaluates from the beginning.
     recount();
-    const std::uint64_t more = state_.frontier_bytes(position) + missing_beside_snapshots(state_.size(), std::max(planned_, state_.size()), planned_rows_) + promised_;
+    const std::uint64_t more =
+        state_.frontier_bytes(position) +
+        missing_beside_snapshots(state_.size(), std::max(planned_, state_.size()), planned_rows_) +
+        promised_;
     std::uint64_t own = 0;
     for (const FrontierRef& s : snapshots_) own += s.use_count() == 1 ? s->bytes.size() : 0;
     if (!memory_->fits(more - std::min(more, own))) return;
-    while (!memory_->fits(more) && !snapshots_.empty()) snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
+    while (!memory_->fits(more) && !snapshots_.empty())
+      snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(least_missed()));
   }
   snapshots_.push_back(shared(state_.frontier(position), memory_));
   std::uint64_t bytes = 0;
   for (const auto& s : snapshots_) bytes += s->bytes.size();
-  while (snapshots_.size() > kSnapshotsMax || (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
+  while (snapshots_.size() > kSnapshotsMax ||
+         (bytes > kSnapshotBytesMax && snapshots_.size() > 1)) {
     const std::size_t victim = least_missed();
     bytes -= snapshots_[victim]->bytes.size();
     snapshots_.erase(snapshots_.begin() + static_cast<std::ptrdiff_t>(victim));
@@ -278,7 +318,8 @@ std::int64_t ModelTimeline::to_go_on_from(std::int64_t position) const {
   }
   if (position >= state_.size()) return state_.size();
   if (!parked_ && state_.can_drop_to(position)) return position;
-  const auto after = std::find_if(snapshots_.begin(), snapshots_.end(), [&](const FrontierRef& s) { return s->position > position; });
+  const auto after = std::find_if(snapshots_.begin(), snapshots_.end(),
+                                  [&](const FrontierRef& s) { return s->position > position; });
   return after == snapshots_.begin() ? 0 : (*(after - 1))->position;
 }
 
@@ -288,16 +329,31 @@ std::uint64_t ModelTimeline::missing_bytes(std::int64_t from, std::int64_t size,
   return missing_beside_snapshots(from, size, n_rows) + (keeps ? state_.frontier_bytes(size) : 0);
 }
 
-std::uint64_t ModelTimeline::missing_beside_snapshots(std::int64_t from, std::int64_t size, int n_rows) const {
+std::uint64_t ModelTimeline::missing_beside_snapshots(std::int64_t from, std::int64_t size,
+                                                      int n_rows) const {
   const PageLayout& layout = state_.pages().layout();
   const std::int64_t n = size - from;
   const bool begun = !from_ && !evicted_;
-  std::uint64_t bytes = begun ? state_.pages().missing_bytes(from, n) : static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens - from / layout.tokens) * layout.bytes;
+  std::uint64_t bytes =
+      begun ? state_.pages().missing_bytes(from, n)
+            : static_cast<std::uint64_t>((size + layout.tokens - 1) / layout.tokens -
+                                         from / layout.tokens) *
+                  layout.bytes;
   if (!state_.has_rings()) bytes += State::bytes(weights_, forward_.exact(), 0, chunk_);
-  const auto beyond = [](std::uint64_t wanted, std::uint64_t there) { return wanted - std::min(wanted, there); };
-  bytes += beyond(static_cast<std::uint64_t>(n_rows) * static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) * sizeof(float), rows_.capacity());
-  if (n_rows > 1) bytes += beyond(Sampler::bytes_for(static_cast<std::size_t>(weights_.checkpoint.config().vocab_size)), sampler_.bytes());
-  if (static_cast<std::uint64_t>(size) > tokens_.capacity()) bytes += beyond(static_cast<std::uint64_t>(with_some_more(size)), tokens_.capacity()) * sizeof(Token);
+  const auto beyond = [](std::uint64_t wanted, std::uint64_t there) {
+    return wanted - std::min(wanted, there);
+  };
+  bytes += beyond(static_cast<std::uint64_t>(n_rows) *
+                      static_cast<std::uint64_t>(weights_.checkpoint.config().vocab_size) *
+                      sizeof(float),
+                  rows_.capacity());
+  if (n_rows > 1)
+    bytes += beyond(
+        Sampler::bytes_for(static_cast<std::size_t>(weights_.checkpoint.config().vocab_size)),
+        sampler_.bytes());
+  if (static_cast<std::uint64_t>(size) > tokens_.capacity())
+    bytes += beyond(static_cast<std::uint64_t>(with_some_more(size)), tokens_.capacity()) *
+             sizeof(Token);
   return bytes + drafter_.missing_bytes(from, size, from_ ? &from_->copy_index() : nullptr);
 }
 
@@ -315,7 +371,9 @@ std::int64_t ModelTimeline::size_when_drawn() const {
 
 std::uint64_t ModelTimeline::bytes_to_draw() const {
   const auto size = std::ssize(tokens());
-  const bool again = (from_ || state_.size() == size) && !rows_.has(size - 1);  // its last token, whose logits are not there
+  const bool again = (from_ || state_.size() == size) && !rows_.has(size - 1);  // its last token,
+                                                                                // whose logits are
+                                                                                // not there
   return missing_bytes(to_go_on_from(again ? size - 1 : size), size_when_drawn(), kDraftMax + 1);
 }
 
@@ -329,13 +387,17 @@ void ModelTimeline::go_back(std::int64_t position) {
   while (!snapshots_.empty() && snapshots_.back()->position > position) snapshots_.pop_back();
   if (position < state_.size()) {
     rows_.clear();
-    if (state_.can_drop_to(position)) state_.drop_to(position);
-    else if (!snapshots_.empty()) state_.restore(*snapshots_.back());
-    else state_.drop_to(0);
+    if (state_.can_drop_to(position))
+      state_.drop_to(position);
+    else if (!snapshots_.empty())
+      state_.restore(*snapshots_.back());
+    else
+      state_.drop_to(0);
   }
   tokens_.resize(static_cast<std::size_t>(state_.size()));
   drafter_.drop_to(state_.size());
-  if (origin_ && state_.size() < std::ssize(origin_->tokens())) origin_ = nullptr;  // what comes now may be other tokens
+  if (origin_ && state_.size() < std::ssize(origin_->tokens()))
+    origin_ = nullptr;  // what comes now may be other tokens
 }
 
 // As if all that is there were its beginning: whatever is not takes more, which sync() asks for.
@@ -344,31 +406,45 @@ Result<> ModelTimeline::expect(std::int64_t n_tokens) {
   memory_->used(this);
   const std::int64_t from = to_go_on_from(std::min(std::ssize(tokens()), n_tokens - 1));
   if (n_tokens <= from) return {};
-  return make_room(missing_bytes(from, n_tokens, 1), fmt::format("evaluate a prompt of {} tokens", n_tokens));
+  return make_room(missing_bytes(from, n_tokens, 1),
+                   fmt::format("evaluate a prompt of {} tokens", n_tokens));
 }
 
-Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) {
+Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
+                                         const Progress& progress) {
   const auto size = static_cast<std::int64_t>(prompt.size());
   const int vocab = weights_.checkpoint.config().vocab_size;
-  if (prompt.empty()) return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
+  if (prompt.empty())
+    return tl::unexpected(Error{Errc::bad_argument, "evaluate a prompt: it is empty"});
   if (size > n_context_)
-    return tl::unexpected(Error{Errc::too_long, fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, n_context_)});
+    return tl::unexpected(Error{
+        Errc::too_long,
+        fmt::format("evaluate a prompt of {} tokens: the context holds {}", size, n_context_)});
   for (std::int64_t i = 0; i < size; ++i)
     if (prompt[i] < 0 || prompt[i] >= vocab)
-      return tl::unexpected(Error{Errc::bad_argument, fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}", prompt[i], i, vocab)});
+      return tl::unexpected(
+          Error{Errc::bad_argument,
+                fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}",
+                            prompt[i], i, vocab)});
   const std::lock_guard lock(busy);
   memory_->used(this);
   generated_from_ = prompt.size();
   drop_ahead();
   const auto held = tokens();
-  const auto same = std::mismatch(prompt.begin(), prompt.end(), held.begin(), held.end()).first - prompt.begin();
-  if (const auto room = make_room(missing_bytes(to_go_on_from(std::min<std::int64_t>(same, size - 1)), size, 1), fmt::format("evaluate a prompt of {} tokens", size)); !room)
+  const auto same = std::mismatch(prompt.begin(), prompt.end(), held.begin(), held.end()).first -
+                    prompt.begin();
+  if (const auto room = make_room(
+          missing_bytes(to_go_on_from(std::min<std::int64_t>(same, size - 1)), size, 1),
+          fmt::format("evaluate a prompt of {} tokens", size));
+      !room)
     return tl::unexpected(room.error());
   planned_ = size;
   planned_rows_ = 1;
   begin();
   const auto evaluated = std::min<std::int64_t>(state_.size(), size);
-  const auto common = std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first - prompt.begin();
+  const auto common =
+      std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first -
+      prompt.begin();
   if (common == size && state_.size() == size && rows_.has(size - 1)) {
     tokens_.resize(prompt.size());
     drafter_.drop_to(size);
@@ -378,16 +454,22 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   tokens_.reserve(prompt.size());
   const std::int64_t start = state_.size();
   while (state_.size() < size) {
-    const auto cancelled = [&] { return tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)}); };
+    const auto cancelled = [&] {
+      return tl::unexpected(Error{
+          Errc::cancelled,
+          fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)});
+    };
     if (stop.stop_requested()) return cancelled();
     if (progress) progress(state_.size() - start, size - start);
-    const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_), n = end - state_.size();
+    const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_),
+                       n = end - state_.size();
     const auto go_on = [&](int layer, int layers) {
       if (progress) progress(state_.size() - start + n * layer / layers, size - start);
       return !stop.stop_requested();
     };
     if (!evaluate(prompt.subspan(state_.size(), n), end == size ? 1 : 0, go_on)) return cancelled();
-    tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()), prompt.begin() + end);
+    tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()),
+                   prompt.begin() + end);
   }
   if (progress) progress(size - start, size - start);
   return size - start;
@@ -399,30 +481,44 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
   drawn_row_ = {};
   drawn_row_of_ = -1;
   const auto size = std::ssize(tokens());
-  if (size == 0) return tl::unexpected(Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
-  if (size >= n_context_) return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
-  if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size)); !room) return tl::unexpected(room.error());
+  if (size == 0)
+    return tl::unexpected(
+        Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
+  if (size >= n_context_)
+    return tl::unexpected(Error{
+        Errc::too_long, fmt::format("draw a token: the context of {} tokens is full", n_context_)});
+  if (const auto room = make_room(bytes_to_draw(), fmt::format("draw a token after {}", size));
+      !room)
+    return tl::unexpected(room.error());
   plan_draw();
   begin();
-  if (state_.size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has no logits: its last token again
+  if (state_.size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
+                                                        // no logits: its last token again
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
     tokens_ = all;
   }
-  while (state_.size() + 1 < size) {  // ... or more of them, where the state could not go back by one
+  while (state_.size() + 1 < size) {  // ... or more of them, where the state could not go back by
+                                      // one
     const std::int64_t end = std::min(size - 1, state_.size() + chunk_);
     evaluate(std::span(tokens_).subspan(state_.size(), end - state_.size()), 0);
   }
   if (ModelTimeline* const alone = this; state_.size() < size) evaluate_waiting({&alone, 1});
-  generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its prompt
+  generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its
+                                                                // prompt
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
-  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size, {tokens_, generated_from_});
+  const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size,
+                                   {tokens_, generated_from_});
   span.reset();
   if (!token && token.error().code == Errc::malformed && !weights_.tiles_file.empty())
-    return tl::unexpected(Error{Errc::malformed, fmt::format("{}, or {} is, which they are read from; `lares model verify` says which", token.error().message, weights_.tiles_file)});
+    return tl::unexpected(
+        Error{Errc::malformed,
+              fmt::format("{}, or {} is, which they are read from; `lares model verify` says which",
+                          token.error().message, weights_.tiles_file)});
   if (!token) return token;
   if (!drafter_.drawn(size, *token)) drop_ahead();
-  if (tokens_.size() == tokens_.capacity()) tokens_.reserve(static_cast<std::size_t>(with_some_more(size)));
+  if (tokens_.size() == tokens_.capacity())
+    tokens_.reserve(static_cast<std::size_t>(with_some_more(size)));
   tokens_.push_back(*token);
   recount();
   return token;
@@ -433,7 +529,8 @@ Logprobs ModelTimeline::logprobs(int n) const {
   const auto last = std::ssize(tokens_) - 2;
   const bool kept = !rows_.has(last) && drawn_row_of_ == last && !drawn_row_.empty();
   if (tokens_.size() <= generated_from_ || !(kept || rows_.has(last))) return {};
-  return engine::logprobs(kept ? std::span<const float>(drawn_row_) : rows_.row(last), tokens_.back(), n);
+  return engine::logprobs(kept ? std::span<const float>(drawn_row_) : rows_.row(last),
+                          tokens_.back(), n);
 }
 
 }  // namespace lares::engine

@@ -1,4 +1,5 @@
-// A sequence in memory: its tokens, its state, the logits after the last of them, and snapshots to return to.
+// A sequence in memory: its tokens, its state, the logits after the last of them, and snapshots to
+// return to.
 #pragma once
 
 #include <vector>
@@ -13,41 +14,49 @@
 
 namespace lares::engine {
 
-inline constexpr int kChunk = 1024;                             // tokens evaluated at a time: so many that most experts see several
+inline constexpr int kChunk = 1024;  // tokens evaluated at a time: so many that most experts see
+                                     // several
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
-inline constexpr int kHeadRows = 32;                             // of several sequences, whose logits are computed at once
-inline constexpr std::uint64_t kRoomChecked = 64u << 20;        // bytes of caches, from which on a prompt asks whether they are there
+inline constexpr int kHeadRows = 32;  // of several sequences, whose logits are computed at once
+inline constexpr std::uint64_t kRoomChecked = 64u << 20;  // bytes of caches, from which on a prompt
+                                                          // asks whether they are there
 
-// Where sequences may take so much memory and no more, one that waits may be asked for what it has. It then goes on as if it had not been,
-// after what it takes to make that again.
+// Where sequences may take so much memory and no more, one that waits may be asked for what it has.
+// It then goes on as if it had not been, after what it takes to make that again.
 class ModelTimeline : public Timeline, private SequenceHolder {
  public:
-  // With the tokens of `from`, which may be null; they are taken over when they are first needed. `memory`: what all timelines of the
-  // engine share; null: one of its own, without a bound.
-  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context, int chunk = kChunk, const DraftOptions& drafts = {},
-                std::shared_ptr<const ModelPrefix> from = nullptr, SequenceMemoryRef memory = nullptr);
+  // With the tokens of `from`, which may be null; they are taken over when they are first needed.
+  // `memory`: what all timelines of the engine share; null: one of its own, without a bound.
+  ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context,
+                int chunk = kChunk, const DraftOptions& drafts = {},
+                std::shared_ptr<const ModelPrefix> from = nullptr,
+                SequenceMemoryRef memory = nullptr);
   ~ModelTimeline() override { memory_->remove(this); }
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
-  Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const Progress& progress) override;
+  Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
+                            const Progress& progress) override;
   Result<> expect(std::int64_t n_tokens) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
-  // Evaluates for all of them together what their next draws wait for. Whose turn it is not, because a sync was stopped or there is
-  // nothing to evaluate, is left as it is.
+  // Evaluates for all of them together what their next draws wait for. Whose turn it is not,
+  // because a sync was stopped or there is nothing to evaluate, is left as it is.
   static void evaluate_together(std::span<ModelTimeline* const> timelines);
 
   // After the last of tokens() that was evaluated.
-  std::span<const float> logits() const { return rows_.row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1); }
+  std::span<const float> logits() const {
+    return rows_.row(std::min(state_.size(), static_cast<std::int64_t>(tokens_.size())) - 1);
+  }
 
  private:
   bool give_back(Give what) override;
   static void evaluate_waiting(std::span<ModelTimeline* const> timelines);
-  bool evaluate(std::span<const Token> tokens, int n_rows, const std::function<bool(int, int)>& go_on = {});
+  bool evaluate(std::span<const Token> tokens, int n_rows,
+                const std::function<bool(int, int)>& go_on = {});
   void before_evaluating();
   float* after_evaluating(std::int64_t position, int n_rows);
   void drop_ahead();
@@ -70,22 +79,26 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   const int chunk_;
   const SequenceMemoryRef memory_;
   State state_;
-  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and what drafter_ has ahead after them
+  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and
+                               // what drafter_ has ahead after them
   LogitRows rows_;
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
   Drafter drafter_;
-  std::vector<FrontierRef> snapshots_;  // ascending positions
+  std::vector<FrontierRef> snapshots_;         // ascending positions
   std::shared_ptr<const ModelPrefix> from_;    // not taken over yet; null: nothing waits
-  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do; null: nothing
-  std::int64_t planned_ = 0;                   // tokens that room was made for, which snapshots leave alone
-  int planned_rows_ = 1;                       // ... and rows of logits
-  std::uint64_t promised_ = 0;                 // bytes that those evaluated together with it were promised
-  std::vector<float> drawn_row_;               // the last draw's logits, where its caches were given back since: logprobs() may still come
+  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do;
+                                               // null: nothing
+  std::int64_t planned_ = 0;      // tokens that room was made for, which snapshots leave alone
+  int planned_rows_ = 1;          // ... and rows of logits
+  std::uint64_t promised_ = 0;    // bytes that those evaluated together with it were promised
+  std::vector<float> drawn_row_;  // the last draw's logits, where its caches were given back since:
+                                  // logprobs() may still come
   std::int64_t drawn_row_of_ = -1;
-  FrontierRef parked_;                         // at the end of the state, whose rings were given back; null: they were not
-  bool evicted_ = false;                       // its cells were given back: tokens_ from the end of origin_ on are to be evaluated again
-  Charge own_;                                 // tokens, logits, draft blocks, the sampler; all else counts itself
+  FrontierRef parked_;  // at the end of the state, whose rings were given back; null: they were not
+  bool evicted_ = false;  // its cells were given back: tokens_ from the end of origin_ on are to be
+                          // evaluated again
+  Charge own_;            // tokens, logits, draft blocks, the sampler; all else counts itself
 };
 
 }  // namespace lares::engine

@@ -11,7 +11,8 @@
 
 namespace lares::engine {
 
-Trace::Span::Span(Trace* trace, const char* name, const char* key, std::int64_t value) : trace_(trace) {
+Trace::Span::Span(Trace* trace, const char* name, const char* key, std::int64_t value)
+    : trace_(trace) {
   if (!trace_) return;
   if (trace_->events_.size() >= kTraceSpansMax) {
     ++trace_->dropped_;
@@ -41,20 +42,30 @@ std::vector<Engine::TraceTotal> Trace::totals() const {
   }
   std::vector<Engine::TraceTotal> out;
   for (const auto& [name, total] : by_name) out.push_back(total);
-  std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) { return a.self_s > b.self_s; });
+  std::sort(out.begin(), out.end(),
+            [](const auto& a, const auto& b) { return a.self_s > b.self_s; });
   return out;
 }
 
 Result<> Trace::write(const std::string& path) const {
   std::FILE* const file = std::fopen(path.c_str(), "we");
-  if (!file) return tl::unexpected(Error{Errc::bad_argument, fmt::format("write {}: {}", path, std::strerror(errno))});
-  std::fprintf(file, "{\"displayTimeUnit\": \"ms\", \"otherData\": {\"spansLeftOut\": %lld}, \"traceEvents\": [\n", static_cast<long long>(dropped_));
+  if (!file)
+    return tl::unexpected(
+        Error{Errc::bad_argument, fmt::format("write {}: {}", path, std::strerror(errno))});
+  std::fprintf(
+      file,
+      "{\"displayTimeUnit\": \"ms\", \"otherData\": {\"spansLeftOut\": %lld}, \"traceEvents\": [\n",
+      static_cast<long long>(dropped_));
   const char* separator = "";
   for (const Event& e : events_) {
     if (e.end_ns == 0) continue;
-    std::fprintf(file, "%s{\"name\": \"%s\", \"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f", separator, e.name,
-                 static_cast<double>(e.begin_ns) * 1e-3, static_cast<double>(e.end_ns - e.begin_ns) * 1e-3);
-    if (e.key) std::fprintf(file, ", \"args\": {\"%s\": %lld}", e.key, static_cast<long long>(e.value));
+    std::fprintf(
+        file,
+        "%s{\"name\": \"%s\", \"ph\": \"X\", \"pid\": 1, \"tid\": 1, \"ts\": %.3f, \"dur\": %.3f",
+        separator, e.name, static_cast<double>(e.begin_ns) * 1e-3,
+        static_cast<double>(e.end_ns - e.begin_ns) * 1e-3);
+    if (e.key)
+      std::fprintf(file, ", \"args\": {\"%s\": %lld}", e.key, static_cast<long long>(e.value));
     std::fputs("}", file);
     separator = ",\n";
   }
@@ -62,7 +73,9 @@ Result<> Trace::write(const std::string& path) const {
   const bool good = std::ferror(file) == 0;
   const int error = errno;
   if (std::fclose(file) != 0 || !good)
-    return tl::unexpected(Error{Errc::bad_argument, fmt::format("write {}: {}", path, std::strerror(good ? errno : error))});
+    return tl::unexpected(
+        Error{Errc::bad_argument,
+              fmt::format("write {}: {}", path, std::strerror(good ? errno : error))});
   return {};
 }
 

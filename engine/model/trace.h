@@ -1,4 +1,5 @@
-// Where the time of an evaluation goes: named spans, in the format that chrome://tracing and Perfetto read.
+// Where the time of an evaluation goes: named spans, in the format that chrome://tracing and
+// Perfetto read.
 #pragma once
 
 #include <chrono>
@@ -10,12 +11,14 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kTraceSpansMax = 1 << 21;  // some 2,000 tokens of the largest model; later ones are only counted
+inline constexpr std::size_t kTraceSpansMax = 1 << 21;  // some 2,000 tokens of the largest model;
+                                                        // later ones are only counted
 
 // For the one thread that drives a forward pass.
 class Trace {
  public:
-  // From its construction to its end; does nothing where `trace` is null. `value` is shown under `key`.
+  // From its construction to its end; does nothing where `trace` is null. `value` is shown under
+  // `key`.
   class Span {
    public:
     Span(Trace* trace, const char* name, const char* key = nullptr, std::int64_t value = 0);
@@ -38,7 +41,11 @@ class Trace {
     std::size_t parent;                               // kNone: none
   };
   static constexpr std::size_t kNone = ~std::size_t{0};
-  std::int64_t now() const { return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - began_).count(); }
+  std::int64_t now() const {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() -
+                                                                began_)
+        .count();
+  }
 
   const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::vector<Event> events_;

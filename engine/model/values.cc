@@ -35,11 +35,21 @@ void count(const Piece& p, Found& out, Bad bad) {
 Found read(const Piece& p) {
   Found out;
   switch (p.entry->tensor->dtype) {
-    case Dtype::f8_e4m3: count<std::uint8_t>(p, out, [](std::uint8_t b) { return (b & 0x7F) == 0x7F; }); break;
-    case Dtype::f8_e8m0: count<std::uint8_t>(p, out, [](std::uint8_t b) { return b == 0xFF; }); break;
-    case Dtype::bf16: count<std::uint16_t>(p, out, [](std::uint16_t w) { return (w & 0x7F80) == 0x7F80; }); break;
-    case Dtype::f32: count<std::uint32_t>(p, out, [](std::uint32_t w) { return (w & 0x7F800000) == 0x7F800000; }); break;
-    default: break;  // every code of the others is a value; expert ids are checked when the checkpoint opens
+    case Dtype::f8_e4m3:
+      count<std::uint8_t>(p, out, [](std::uint8_t b) { return (b & 0x7F) == 0x7F; });
+      break;
+    case Dtype::f8_e8m0:
+      count<std::uint8_t>(p, out, [](std::uint8_t b) { return b == 0xFF; });
+      break;
+    case Dtype::bf16:
+      count<std::uint16_t>(p, out, [](std::uint16_t w) { return (w & 0x7F80) == 0x7F80; });
+      break;
+    case Dtype::f32:
+      count<std::uint32_t>(p, out, [](std::uint32_t w) { return (w & 0x7F800000) == 0x7F800000; });
+      break;
+    default:
+      break;  // every code of the others is a value; expert ids are checked when the checkpoint
+              // opens
   }
   out.digest = digest_of(p.entry->tensor->data + p.begin, p.size, seed_of(p.entry->name, p.begin));
   return out;
@@ -47,7 +57,8 @@ Found read(const Piece& p) {
 
 }  // namespace
 
-Values read_values(const Checkpoint& checkpoint, kernels::ThreadPool& pool, const Progress& progress) {
+Values read_values(const Checkpoint& checkpoint, kernels::ThreadPool& pool,
+                   const Progress& progress) {
   Values out;
   std::vector<Piece> pieces;
   for (const auto& [name, entry] : checkpoint.entries()) {
@@ -62,14 +73,16 @@ Values read_values(const Checkpoint& checkpoint, kernels::ThreadPool& pool, cons
     if (progress) progress(static_cast<std::int64_t>(done), static_cast<std::int64_t>(out.bytes));
     const std::int64_t count = std::min(kAtATime, n - at);
     pool.run(count, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = at + begin; i < at + end; ++i) found[static_cast<std::size_t>(i)] = read(pieces[static_cast<std::size_t>(i)]);
+      for (std::int64_t i = at + begin; i < at + end; ++i)
+        found[static_cast<std::size_t>(i)] = read(pieces[static_cast<std::size_t>(i)]);
     });
     for (std::int64_t i = at; i < at + count; ++i) done += pieces[static_cast<std::size_t>(i)].size;
   }
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const Entry& e = *pieces[i].entry;
     if (found[i].bad > 0 && out.bad == 0)
-      out.first_bad = fmt::format("{} in {}: {} value {}", e.name, e.file, dtype_name(e.tensor->dtype), found[i].first);
+      out.first_bad = fmt::format("{} in {}: {} value {}", e.name, e.file,
+                                  dtype_name(e.tensor->dtype), found[i].first);
     out.bad += found[i].bad;
     out.digest += found[i].digest;  // a sum, so the order of pieces does not matter
   }

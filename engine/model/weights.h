@@ -40,8 +40,8 @@ struct LayerWeights {
   std::optional<CompressorWeights> compressor;
   std::optional<IndexerWeights> indexer;
   kernels::Matrix gate;
-  const float* gate_bias = nullptr;           // [E], scored layers
-  const std::int64_t* tid2eid = nullptr;      // [V, k], hashed layers
+  const float* gate_bias = nullptr;       // [E], scored layers
+  const std::int64_t* tid2eid = nullptr;  // [V, k], hashed layers
   std::vector<ExpertWeights> experts;
   ExpertWeights shared;
 };
@@ -58,7 +58,8 @@ struct DsparkWeights {
   kernels::Matrix main_proj;  // [D, targets D]
   const float *main_norm, *norm;
   HyperWeights hc_head;
-  kernels::Matrix markov_w1, markov_w2;  // [V, rank]: looked up by the token before, and multiplied with that
+  kernels::Matrix markov_w1, markov_w2;  // [V, rank]: looked up by the token before, and multiplied
+                                         // with that
   kernels::Matrix confidence;            // [1, D + rank]
 };
 
@@ -75,14 +76,17 @@ struct Weights {
   std::vector<LayerWeights> layers;
   std::vector<MtpWeights> mtp;
   std::optional<DsparkWeights> dspark;  // instead of MTP blocks
-  std::vector<NamedMatrix> matrices;  // what multiplies activations, in the order it is used
-  std::string tiles_file;  // what matrices' tiles are read from; empty: none are, or they were built in memory
-  std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors nobody asked for
+  std::vector<NamedMatrix> matrices;    // what multiplies activations, in the order it is used
+  std::string tiles_file;  // what matrices' tiles are read from; empty: none are, or they were
+                           // built in memory
+  std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors
+                                   // nobody asked for
 
   // Of the checkpoint's draft blocks, MTP or DSpark.
   std::vector<const LayerWeights*> draft_layers() const;
 };
 
-Result<std::unique_ptr<Weights>> load_weights(const std::string& directory, const Progress& progress);
+Result<std::unique_ptr<Weights>> load_weights(const std::string& directory,
+                                              const Progress& progress);
 
 }  // namespace lares::engine

@@ -1,4 +1,5 @@
-// kernels.cu on the CPU, a fiber a thread, for tests where there is no GPU: compile as C++ with -DNANO_EMULATED -include this.
+// kernels.cu on the CPU, a fiber a thread, for tests where there is no GPU: compile as C++ with
+// -DNANO_EMULATED -include this.
 #pragma once
 #include <cmath>
 
@@ -40,5 +41,6 @@ inline unsigned __float_as_uint(float v) {
   return u;
 }
 
-#define LAUNCH(kernel, blocks, stream, ...)                                                                                         \
-  Machine::get().run({static_cast<int>(blocks)}, kThreads, 0, lares::kernels::cuda::simt::Order::scattered, [&] { kernel(__VA_ARGS__); })
+#define LAUNCH(kernel, blocks, stream, ...)                   \
+  Machine::get().run({static_cast<int>(blocks)}, kThreads, 0, \
+                     lares::kernels::cuda::simt::Order::scattered, [&] { kernel(__VA_ARGS__); })

@@ -19,7 +19,8 @@ std::uint64_t mix(std::uint64_t x) {
   return x ^ x >> 29;
 }
 
-// Words recur, so most pieces of a text have been encoded before. Direct-mapped: a collision only costs the merge again.
+// Words recur, so most pieces of a text have been encoded before. Direct-mapped: a collision only
+// costs the merge again.
 struct CacheEntry {
   static constexpr std::size_t kBytesMax = 24, kTokensMax = 8;
   std::uint32_t serial = 0;  // 0: empty
@@ -110,7 +111,8 @@ void Bpe::merge_short(std::string_view piece, std::vector<Token>& out) const {
   out.insert(out.end(), tokens, tokens + n);
 }
 
-// The same with a doubly linked list and a heap: a piece of 100 kB (one long line of symbols, say) stays n log n.
+// The same with a doubly linked list and a heap: a piece of 100 kB (one long line of symbols, say)
+// stays n log n.
 void Bpe::merge_long(std::string_view piece, std::vector<Token>& out) const {
   struct Symbol {
     Token token;
@@ -118,8 +120,8 @@ void Bpe::merge_long(std::string_view piece, std::vector<Token>& out) const {
   };
   struct Candidate {
     std::uint32_t rank;
-    std::int32_t at;      // the left symbol
-    Token left, right;    // as they were: a candidate whose symbols have changed since is stale
+    std::int32_t at;    // the left symbol
+    Token left, right;  // as they were: a candidate whose symbols have changed since is stale
     Token result;
     bool operator<(const Candidate& o) const { return rank != o.rank ? rank > o.rank : at > o.at; }
   };
@@ -135,7 +137,8 @@ void Bpe::merge_long(std::string_view piece, std::vector<Token>& out) const {
   };
   const auto n = std::int32_t(piece.size());
   for (std::int32_t i = 0; i < n; ++i) {
-    symbols[std::size_t(i)] = {bytes_[std::uint8_t(piece[std::size_t(i)])], i - 1, i + 1 < n ? i + 1 : -1};
+    symbols[std::size_t(i)] = {bytes_[std::uint8_t(piece[std::size_t(i)])], i - 1,
+                               i + 1 < n ? i + 1 : -1};
   }
   for (std::int32_t i = 0; i < n; ++i) {
     if (const auto c = candidate(i)) heap.push_back(*c);
@@ -155,7 +158,8 @@ void Bpe::merge_long(std::string_view piece, std::vector<Token>& out) const {
     if (const auto before = candidate(left.previous)) queue.push(*before);
     if (const auto after = candidate(c.at)) queue.push(*after);
   }
-  for (std::int32_t i = 0; i >= 0; i = symbols[std::size_t(i)].next) out.push_back(symbols[std::size_t(i)].token);
+  for (std::int32_t i = 0; i >= 0; i = symbols[std::size_t(i)].next)
+    out.push_back(symbols[std::size_t(i)].token);
 }
 
 }  // namespace lares::engine

@@ -1,4 +1,5 @@
-// Byte-pair encoding of one piece: merge the adjacent pair with the lowest rank, the leftmost among equals, until none is left.
+// Byte-pair encoding of one piece: merge the adjacent pair with the lowest rank, the leftmost among
+// equals, until none is left.
 #pragma once
 
 #include <array>

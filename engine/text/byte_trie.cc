@@ -7,7 +7,8 @@ namespace lares::engine {
 ByteTrie::ByteTrie(std::vector<Entry> entries) {
   std::erase_if(entries, [](const Entry& e) { return e.first.empty(); });
   std::sort(entries.begin(), entries.end());
-  // Breadth first, so that the children of a node lie side by side: a node owns a range of sorted entries.
+  // Breadth first, so that the children of a node lie side by side: a node owns a range of sorted
+  // entries.
   struct Range {
     std::uint32_t node;
     std::size_t begin, end, depth;
@@ -17,7 +18,8 @@ ByteTrie::ByteTrie(std::vector<Entry> entries) {
     const Range range = queue[q];
     std::size_t at = range.begin;
     nodes_[range.node].first_id = std::uint32_t(ids_.size());
-    for (; at < range.end && entries[at].first.size() == range.depth; ++at) ids_.push_back(entries[at].second);
+    for (; at < range.end && entries[at].first.size() == range.depth; ++at)
+      ids_.push_back(entries[at].second);
     nodes_[range.node].n_ids = std::uint16_t(at - range.begin);
     nodes_[range.node].first_child = std::uint32_t(nodes_.size());
     while (at < range.end) {

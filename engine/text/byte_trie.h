@@ -1,5 +1,5 @@
-// A set of byte strings with ids, as a trie in two flat arrays: the added tokens to look for in a text, or a whole
-// vocabulary to walk beside an automaton.
+// A set of byte strings with ids, as a trie in two flat arrays: the added tokens to look for in a
+// text, or a whole vocabulary to walk beside an automaton.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,8 @@
 
 namespace lares::engine {
 
-// Of a token of text: the walks of a vocabulary go a call deeper, or a place in an array, for each byte. DeepSeek's longest has 128.
+// Of a token of text: the walks of a vocabulary go a call deeper, or a place in an array, for each
+// byte. DeepSeek's longest has 128.
 inline constexpr std::size_t kTokenBytesMax = 255;
 
 class ByteTrie {
@@ -32,8 +33,12 @@ class ByteTrie {
 
   static constexpr std::uint32_t kRoot = 0;
   const Node& node(std::uint32_t n) const { return nodes_[n]; }
-  std::uint8_t label(std::uint32_t n) const { return labels_[n]; }  // the byte that leads to it; the root has none
-  std::span<const Token> ids(std::uint32_t n) const { return {ids_.data() + nodes_[n].first_id, nodes_[n].n_ids}; }
+  std::uint8_t label(std::uint32_t n) const {
+    return labels_[n];
+  }  // the byte that leads to it; the root has none
+  std::span<const Token> ids(std::uint32_t n) const {
+    return {ids_.data() + nodes_[n].first_id, nodes_[n].n_ids};
+  }
   // The child along `byte`, or kRoot.
   std::uint32_t child(std::uint32_t n, std::uint8_t byte) const;
   std::size_t size() const { return nodes_.size(); }

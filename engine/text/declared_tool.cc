@@ -15,7 +15,8 @@ DeclaredTool strictly_declared(const ToolSpec& spec) {
   DeclaredTool out{spec.name, {}};
   const auto& properties = spec.strict->nodes[spec.strict->root].properties;
   for (std::size_t i = 0; i < properties.size(); ++i) {
-    out.parameters.push_back({properties[i].name, properties[i].required, spec.strict->parameters[i], spec.strict});
+    out.parameters.push_back(
+        {properties[i].name, properties[i].required, spec.strict->parameters[i], spec.strict});
   }
   return out;
 }
@@ -25,7 +26,8 @@ DeclaredTool strictly_declared(const ToolSpec& spec) {
 JsonSchemaRef schema_of_type(const std::string& type) {
   static const auto compiled = [] {
     std::map<std::string, JsonSchemaRef> all = {{"", *compile_schema(Json::object())}};
-    for (const char* const name : {"integer", "number", "boolean", "array", "object"}) all[name] = *compile_schema({{"type", name}});
+    for (const char* const name : {"integer", "number", "boolean", "array", "object"})
+      all[name] = *compile_schema({{"type", name}});
     return all;
   }();
   const auto known = compiled.find(type);
@@ -42,9 +44,12 @@ DeclaredTool declared(const ToolSpec& spec) {
     if (name.is_string()) required.insert(name.get<std::string>());
   }
   for (const auto& [name, property] : schema["properties"].items()) {
-    DeclaredParameter p{.name = name, .required = required.count(name) > 0, .forms = {}, .json = nullptr};
-    const std::string type = property.is_object() && property.contains("type") && property["type"].is_string()
-                                 ? property["type"].get<std::string>() : "";
+    DeclaredParameter p{
+        .name = name, .required = required.count(name) > 0, .forms = {}, .json = nullptr};
+    const std::string type = property.is_object() && property.contains("type") &&
+                                     property["type"].is_string()
+                                 ? property["type"].get<std::string>()
+                                 : "";
     p.forms.text = type == "string";
     if (!p.forms.text) p.json = schema_of_type(type), p.forms.json = p.json->root;
     if (p.forms.text && property.contains("enum") && property["enum"].is_array()) {

@@ -20,7 +20,8 @@ struct DeclaredTool {
   std::vector<DeclaredParameter> parameters;
 };
 
-// Of a strict tool everything that its schema says; of another, names, types, what is required and the enum of texts.
+// Of a strict tool everything that its schema says; of another, names, types, what is required and
+// the enum of texts.
 DeclaredTool declared(const ToolSpec& spec);
 // What a value of one of JSON Schema's types is held to; of a type that it does not have, anything.
 JsonSchemaRef schema_of_type(const std::string& type);

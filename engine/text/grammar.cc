@@ -1,4 +1,5 @@
-// From one token to the next: which state the answer is in, and where content, or a document, begins.
+// From one token to the next: which state the answer is in, and where content, or a document,
+// begins.
 #include "engine/grammar.h"
 
 #include <utility>
@@ -10,8 +11,11 @@
 namespace lares::engine {
 
 GrammarImpl::GrammarImpl(const Tokenizer& tokenizer, GrammarOptions options)
-    : tokenizer_(tokenizer), vocabulary_(tokenizer.vocabulary()), options_(std::move(options)),
-      phase_(Phase::thinking), json_masks_(vocabulary_) {
+    : tokenizer_(tokenizer),
+      vocabulary_(tokenizer.vocabulary()),
+      options_(std::move(options)),
+      phase_(Phase::thinking),
+      json_masks_(vocabulary_) {
   for (const ToolSpec& spec : options_.tools) tools_.push_back(declared(spec));
   if (!options_.thinking) begin_content();
 }
@@ -101,7 +105,8 @@ void GrammarImpl::say_json(std::string_view bytes, bool offered) {
   if (!json_->accept(bytes)) refused(offered, Phase::content);
 }
 
-// The walker did not take what was written: others wrote it, and it goes on as no JSON; or it was offered, which should not have been.
+// The walker did not take what was written: others wrote it, and it goes on as no JSON; or it was
+// offered, which should not have been.
 void GrammarImpl::refused(bool offered, Phase otherwise) {
   stuck_ = offered;
   phase_ = offered ? Phase::broken : otherwise;
@@ -113,10 +118,12 @@ void Grammar::prepare(const Tokenizer& tokenizer, const GrammarOptions& options)
     if (!schema) return;
     for (const SchemaNode& node : schema->nodes) {
       if (node.pattern) vocabulary->store().pattern_masks(node.pattern, TextKind::json_string);
-      if (!node.listed.empty()) vocabulary->store().stretch_index(node.listed, StretchIndex::Of::list);
+      if (!node.listed.empty())
+        vocabulary->store().stretch_index(node.listed, StretchIndex::Of::list);
     }
     for (const ParameterForms& forms : schema->parameters) {
-      for (const auto& pattern : forms.patterns) vocabulary->store().pattern_masks(pattern, TextKind::plain);
+      for (const auto& pattern : forms.patterns)
+        vocabulary->store().pattern_masks(pattern, TextKind::plain);
     }
   };
   begin(options.schema);

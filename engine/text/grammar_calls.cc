@@ -1,4 +1,5 @@
-// A call from its first tag to its last: the alternatives there are at each place of it, and what its values may be.
+// A call from its first tag to its last: the alternatives there are at each place of it, and what
+// its values may be.
 #include <algorithm>
 #include <cstdint>
 #include <utility>
@@ -9,8 +10,11 @@
 namespace lares::engine {
 
 void GrammarImpl::set_ways(std::vector<CallWay> ways) {
-  std::stable_sort(ways.begin(), ways.end(), [](const CallWay& a, const CallWay& b) { return a.text < b.text; });
-  ways.erase(std::unique(ways.begin(), ways.end(), [](const CallWay& a, const CallWay& b) { return a.text == b.text; }), ways.end());
+  std::stable_sort(ways.begin(), ways.end(),
+                   [](const CallWay& a, const CallWay& b) { return a.text < b.text; });
+  ways.erase(std::unique(ways.begin(), ways.end(),
+                         [](const CallWay& a, const CallWay& b) { return a.text == b.text; }),
+             ways.end());
   ways_ = std::move(ways);
   listed_ = nullptr, listed_at_.reset();
   at_ = 0;
@@ -19,7 +23,9 @@ void GrammarImpl::set_ways(std::vector<CallWay> ways) {
 }
 
 void GrammarImpl::narrow(char c) {
-  const auto byte_of = [this](const CallWay& w) { return w.text.size() <= at_ ? -1 : int(std::uint8_t(w.text[at_])); };
+  const auto byte_of = [this](const CallWay& w) {
+    return w.text.size() <= at_ ? -1 : int(std::uint8_t(w.text[at_]));
+  };
   const auto [begin, end] = std::ranges::equal_range(ways_, int(std::uint8_t(c)), {}, byte_of);
   ways_.erase(end, ways_.end());
   ways_.erase(ways_.begin(), begin);
@@ -36,14 +42,20 @@ void GrammarImpl::advance(std::string_view bytes) {
 }
 
 void GrammarImpl::foresee() {
-  if (ways_.size() == 1 && ways_[0].then == CallWay::Then::text && !foreseen_.contains(ways_[0].index)) foresee(ways_[0].index);
+  if (ways_.size() == 1 && ways_[0].then == CallWay::Then::text &&
+      !foreseen_.contains(ways_[0].index))
+    foresee(ways_[0].index);
 }
 
-void GrammarImpl::foresee(std::size_t index) { foreseen_.insert_or_assign(index, choices_of(index)); }
+void GrammarImpl::foresee(std::size_t index) {
+  foreseen_.insert_or_assign(index, choices_of(index));
+}
 
 ForeseenText GrammarImpl::choices_of(std::size_t index) {
   ForeseenText out;
-  if (options_.oracle) out.choices = options_.oracle(tools_[tool_].name, tools_[tool_].parameters[index].name, written_);
+  if (options_.oracle)
+    out.choices = options_.oracle(tools_[tool_].name, tools_[tool_].parameters[index].name,
+                                  written_);
   if (!out.choices) return out;
   if (out.choices->one_of.size() >= kListedMin) {
     std::string list;
@@ -64,7 +76,8 @@ void GrammarImpl::go(const CallWay& way) {
       written_.clear();
       foreseen_.clear();
       std::vector<CallWay> ways = parameters("<");
-      if (may_close()) ways.push_back({std::string("\n</") + kMarker + "invoke>\n", CallWay::Then::after_invoke});
+      if (may_close())
+        ways.push_back({std::string("\n</") + kMarker + "invoke>\n", CallWay::Then::after_invoke});
       return set_ways(std::move(ways));
     }
     case CallWay::Then::text:
@@ -88,7 +101,8 @@ void GrammarImpl::open_block() {
 std::vector<CallWay> GrammarImpl::invokes(const std::string& before) const {
   std::vector<CallWay> ways;
   for (std::size_t i = 0; i < tools_.size(); ++i) {
-    ways.push_back({before + "invoke name=\"" + tools_[i].name + "\">\n", CallWay::Then::invoke, i});
+    ways.push_back(
+        {before + "invoke name=\"" + tools_[i].name + "\">\n", CallWay::Then::invoke, i});
   }
   return ways;
 }
@@ -102,12 +116,14 @@ void GrammarImpl::after_invoke() {
 }
 
 bool GrammarImpl::used(const std::string& name) const {
-  return std::any_of(written_.begin(), written_.end(), [&](const auto& p) { return p.first == name; });
+  return std::any_of(written_.begin(), written_.end(),
+                     [&](const auto& p) { return p.first == name; });
 }
 
 bool GrammarImpl::may_close() const {
   const auto& all = tools_[tool_].parameters;
-  return std::none_of(all.begin(), all.end(), [&](const DeclaredParameter& p) { return p.required && !used(p.name); });
+  return std::none_of(all.begin(), all.end(),
+                      [&](const DeclaredParameter& p) { return p.required && !used(p.name); });
 }
 
 std::vector<CallWay> GrammarImpl::parameters(const std::string& before) const {
@@ -117,7 +133,8 @@ std::vector<CallWay> GrammarImpl::parameters(const std::string& before) const {
     if (used(all[i].name)) continue;
     const std::string tag = before + kMarker + "parameter name=\"" + all[i].name;
     if (all[i].forms.text) ways.push_back({tag + "\" string=\"true\">", CallWay::Then::text, i});
-    if (all[i].forms.json != 0) ways.push_back({tag + "\" string=\"false\">", CallWay::Then::json, i});
+    if (all[i].forms.json != 0)
+      ways.push_back({tag + "\" string=\"false\">", CallWay::Then::json, i});
   }
   return ways;
 }
@@ -160,7 +177,8 @@ void GrammarImpl::begin_text(std::size_t index) {
   }
   std::vector<CallWay> ways;
   for (const std::string& choice : one_of) {
-    if (choice.find(kMarker) == std::string::npos) ways.push_back({choice + "</" + kMarker, CallWay::Then::value_end});
+    if (choice.find(kMarker) == std::string::npos)
+      ways.push_back({choice + "</" + kMarker, CallWay::Then::value_end});
   }
   set_ways(std::move(ways));
   if (listed) listed_ = std::move(foreseen.index);
@@ -175,14 +193,17 @@ void GrammarImpl::end_value(std::size_t length) {
     written_.emplace_back(name, value_.substr(0, length));
   }
   tail_.clear();
-  // The next one may be any of the others: what it may be hangs on the one that ends here, a path for instance.
+  // The next one may be any of the others: what it may be hangs on the one that ends here, a path
+  // for instance.
   const auto& all = tools_[tool_].parameters;
   foreseen_.clear();
   for (std::size_t i = 0; i < all.size(); ++i) {
     if (all[i].forms.text && !used(all[i].name)) foresee(i);
   }
   std::vector<CallWay> ways = parameters("parameter>\n<");
-  if (may_close()) ways.push_back({std::string("parameter>\n</") + kMarker + "invoke>\n", CallWay::Then::after_invoke});
+  if (may_close())
+    ways.push_back(
+        {std::string("parameter>\n</") + kMarker + "invoke>\n", CallWay::Then::after_invoke});
   set_ways(std::move(ways));
 }
 

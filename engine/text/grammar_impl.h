@@ -1,6 +1,8 @@
-// The grammar's states. Free text is constrained only in its control tokens; everything between the first tag of a call block and
-// its end is a set of alternatives, each a byte string in which kMarker stands for the ｜DSML｜ token, or a value. Private to grammar*.cc:
-// which state an answer is in (grammar.cc), what may come next in it (grammar_masks.cc), and what a call is made of (grammar_calls.cc).
+// The grammar's states. Free text is constrained only in its control tokens; everything between the
+// first tag of a call block and its end is a set of alternatives, each a byte string in which
+// kMarker stands for the ｜DSML｜ token, or a value. Private to grammar*.cc: which state an answer
+// is in (grammar.cc), what may come next in it (grammar_masks.cc), and what a call is made of
+// (grammar_calls.cc).
 #pragma once
 
 #include <cstddef>
@@ -44,22 +46,36 @@ class GrammarImpl final : public Grammar {
   void accept(Token id) override;
   bool thinking() const override { return phase_ == Phase::thinking; }
   bool in_calls() const override {
-    return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content && phase_ != Phase::broken && phase_ != Phase::done;
+    return phase_ != Phase::thinking && phase_ != Phase::content && phase_ != Phase::json_content &&
+           phase_ != Phase::broken && phase_ != Phase::done;
   }
   bool done() const override { return phase_ == Phase::done; }
   bool stuck() const override { return stuck_; }
 
  private:
   // end: behind a call block; broken: what can only end.
-  enum class Phase { thinking, content, json_content, ways, free_value, json_value, stretch_value, end, broken, done };
+  enum class Phase {
+    thinking,
+    content,
+    json_content,
+    ways,
+    free_value,
+    json_value,
+    stretch_value,
+    end,
+    broken,
+    done
+  };
 
   // grammar_masks.cc
   void clear();
   void compute();
   void free_text();
-  // The marker is not spelt in ordinary tokens: readers of the text could not tell it from the real one.
+  // The marker is not spelt in ordinary tokens: readers of the text could not tell it from the real
+  // one.
   void forbid_marker(std::string_view so_far);
-  // Tokens that begin with what is left of `text` after the tail: an answer shows none of the tags that only a prompt has.
+  // Tokens that begin with what is left of `text` after the tail: an answer shows none of the tags
+  // that only a prompt has.
   void forbid_completing(std::string_view text);
   void forbid_below(std::uint32_t node);
   // Tokens along the alternatives; none crosses a value or the marker.
@@ -69,7 +85,8 @@ class GrammarImpl final : public Grammar {
   void remember(std::string_view bytes);
   void begin_content();
   void begin_walk(JsonWalker walker);
-  // A token that the mask offered, and the walker refuses, is a broken promise of theirs: the answer ends, and is not left free.
+  // A token that the mask offered, and the walker refuses, is a broken promise of theirs: the
+  // answer ends, and is not left free.
   void say_json(std::string_view bytes, bool offered);
   void refused(bool offered, Phase otherwise);
 
@@ -78,7 +95,8 @@ class GrammarImpl final : public Grammar {
   // Those that go on with `c` stand side by side.
   void narrow(char c);
   void advance(std::string_view bytes);
-  // As soon as it is certain which text comes, tokens before it does, its choices are asked for, and made ready meanwhile.
+  // As soon as it is certain which text comes, tokens before it does, its choices are asked for,
+  // and made ready meanwhile.
   void foresee();
   void foresee(std::size_t index);
   ForeseenText choices_of(std::size_t index);
@@ -93,7 +111,8 @@ class GrammarImpl final : public Grammar {
   void begin_value(std::size_t index);
   void begin_json(std::size_t index);
   void begin_text(std::size_t index);
-  // The closing tag's marker was written; `length` of the value's bytes are the value (npos: it was one of the choices).
+  // The closing tag's marker was written; `length` of the value's bytes are the value (npos: it was
+  // one of the choices).
   void end_value(std::size_t length);
 
   const Tokenizer& tokenizer_;
@@ -103,21 +122,23 @@ class GrammarImpl final : public Grammar {
   Phase phase_;
   TokenMask mask_;
   bool stuck_ = false;
-  bool offered_ = false;           // mask_ is of the token that comes next
-  std::string tail_;               // the last bytes of the free text under way
+  bool offered_ = false;  // mask_ is of the token that comes next
+  std::string tail_;      // the last bytes of the free text under way
 
-  std::vector<CallWay> ways_;          // Phase::ways: sorted, and equal up to at_
+  std::vector<CallWay> ways_;  // Phase::ways: sorted, and equal up to at_
   std::size_t at_ = 0;
-  std::shared_ptr<const StretchIndex> listed_;       // of ways_, where they are many; null: they are walked
-  std::optional<StretchIndex::Range> listed_at_;     // of those that are left
+  std::shared_ptr<const StretchIndex> listed_;    // of ways_, where they are many; null: they are
+                                                  // walked
+  std::optional<StretchIndex::Range> listed_at_;  // of those that are left
 
   int n_calls_ = 0;
   std::size_t tool_ = 0, parameter_ = 0;
-  Arguments written_;              // of the call under way
+  Arguments written_;  // of the call under way
   std::string value_;
   std::optional<JsonWalker> json_;
   JsonMasks json_masks_;
-  std::map<std::size_t, ForeseenText> foreseen_;  // by parameter, of the texts that ways_ may lead to
+  std::map<std::size_t, ForeseenText> foreseen_;  // by parameter, of the texts that ways_ may lead
+                                                  // to
   std::optional<Stretch> stretch_;
 };
 

@@ -25,8 +25,10 @@ void GrammarImpl::compute() {
       return walk_ways(0);  // of calls, while nothing has been said
     case Phase::ways:
       clear();
-      if (!ways_.empty() && ways_.back().text[at_] == kMarker) allow(mask_, vocabulary_->dsml());  // no byte is greater
-      if (listed_ && !listed_at_ && listed_->sorted() && !ways_.empty()) listed_at_ = listed_->find(std::string_view(ways_[0].text).substr(0, at_));
+      if (!ways_.empty() && ways_.back().text[at_] == kMarker)
+        allow(mask_, vocabulary_->dsml());  // no byte is greater
+      if (listed_ && !listed_at_ && listed_->sorted() && !ways_.empty())
+        listed_at_ = listed_->find(std::string_view(ways_[0].text).substr(0, at_));
       if (listed_at_) return listed_->add(*vocabulary_, *listed_at_, mask_);
       return walk_ways(at_);
     case Phase::free_value:
@@ -80,8 +82,10 @@ void GrammarImpl::forbid_completing(std::string_view text) {
 
 void GrammarImpl::forbid_below(std::uint32_t node) {
   const ByteTrie& trie = vocabulary_->ordinary();
-  for (const Token id : trie.ids(node)) mask_[std::size_t(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
-  for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) forbid_below(trie.node(node).first_child + c);
+  for (const Token id : trie.ids(node))
+    mask_[std::size_t(id) / 64] &= ~(std::uint64_t{1} << (id % 64));
+  for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c)
+    forbid_below(trie.node(node).first_child + c);
 }
 
 void GrammarImpl::walk_ways(std::size_t depth) {

@@ -10,8 +10,9 @@ namespace lares::engine {
 std::size_t JsonMasks::Hash::operator()(const JsonWay& w) const {
   std::size_t h = 0;
   const auto mix = [&h](std::uint64_t v) { h = (h ^ v) * 0x9E3779B97F4A7C15u, h ^= h >> 29; };
-  mix(std::uint64_t(w.at) | std::uint64_t(w.string) << 8 | std::uint64_t(w.gap) << 16 | std::uint64_t(w.n_fraction) << 24 |
-      std::uint64_t(w.n_digits) << 32 | std::uint64_t(w.negative) << 40 | std::uint64_t(w.state) << 48);
+  mix(std::uint64_t(w.at) | std::uint64_t(w.string) << 8 | std::uint64_t(w.gap) << 16 |
+      std::uint64_t(w.n_fraction) << 24 | std::uint64_t(w.n_digits) << 32 |
+      std::uint64_t(w.negative) << 40 | std::uint64_t(w.state) << 48);
   mix(std::uint64_t(w.node) << 32 | w.then);
   mix(std::uint64_t(w.from) << 32 | w.to);
   mix(w.next);
@@ -55,7 +56,8 @@ const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way
     walk(walker, tokens.crossing, ByteTrie::kRoot, 0, mask);
   } else if (pattern) {
     out.base = mask_pattern(walker, way, pattern, mask);
-  } else if (const StretchIndex* const list = list_of(walker, way)) {  // all that ends one of them has its quote
+  } else if (const StretchIndex* const list = list_of(walker, way)) {  // all that ends one of them
+                                                                       // has its quote
     list->add(*vocabulary_, {way.from, way.to, std::uint32_t(way.value)}, mask);
     begin.push_back(way);
     walk(walker, vocabulary_->special(TextKind::json_string), ByteTrie::kRoot, 0, mask);
@@ -64,7 +66,8 @@ const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way
     walk(walker, vocabulary_->not_numerals(), ByteTrie::kRoot, 0, mask);
     walk_numerals(walker, way, ByteTrie::kRoot, 0, mask);
   }
-  out.words.reserve(std::size_t(std::ranges::count_if(mask, [](std::uint64_t bits) { return bits != 0; })));
+  out.words.reserve(
+      std::size_t(std::ranges::count_if(mask, [](std::uint64_t bits) { return bits != 0; })));
   for (std::size_t i = 0; i < mask.size(); ++i) {
     if (mask[i] != 0) out.words.emplace_back(std::uint32_t(i), std::exchange(mask[i], 0));
   }
@@ -80,21 +83,27 @@ const StretchIndex* JsonMasks::list_of(JsonWalker& walker, const JsonWay& way) {
   return list->sorted() ? list.get() : nullptr;
 }
 
-// Most tokens are nothing to the walker: with a pattern's masks it is asked about the special ones alone.
-const TokenMask* JsonMasks::mask_pattern(JsonWalker& walker, JsonWay way, const std::shared_ptr<const Pattern>& pattern, TokenMask& out) {
+// Most tokens are nothing to the walker: with a pattern's masks it is asked about the special ones
+// alone.
+const TokenMask* JsonMasks::mask_pattern(JsonWalker& walker, JsonWay way,
+                                         const std::shared_ptr<const Pattern>& pattern,
+                                         TokenMask& out) {
   const TextKind kind = way.at == JsonWay::At::text ? TextKind::plain : TextKind::json_string;
   auto& masks = patterns_[pattern];
   if (!masks) masks = vocabulary_->store().pattern_masks(pattern, kind);
   const bool ready = masks->ready(), escaped = way.string == StringAt::escape;
   const TokenMask* const made = ready ? masks->made(way.state, escaped) : nullptr;
   if (ready && !made) masks->add(*vocabulary_, way.state, escaped, out);
-  walk_pattern(walker, way, *pattern, ready ? vocabulary_->special(kind) : vocabulary_->ordinary(), ByteTrie::kRoot, out);
+  walk_pattern(walker, way, *pattern, ready ? vocabulary_->special(kind) : vocabulary_->ordinary(),
+               ByteTrie::kRoot, out);
   return made;
 }
 
-// As walk(), of a string that is held to a pattern: a loose one lets most of the vocabulary pass, and a table's state is quicker to try on
-// than a way. What may end the pattern's text is the walker's.
-void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, const ByteTrie& trie, std::uint32_t node, TokenMask& out) {
+// As walk(), of a string that is held to a pattern: a loose one lets most of the vocabulary pass,
+// and a table's state is quicker to try on than a way. What may end the pattern's text is the
+// walker's.
+void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern,
+                             const ByteTrie& trie, std::uint32_t node, TokenMask& out) {
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   const JsonWay here = way;
   const bool plain = here.at == JsonWay::At::text, escaped = here.string == StringAt::escape;
@@ -113,9 +122,13 @@ void JsonMasks::walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pa
     if (plain) {
       way.state = pattern.step(here.state, byte);
     } else if (escaped) {
-      way.state = kEscapes.find(char(byte)) == std::string_view::npos ? Pattern::kDead : pattern.step(here.state, unescaped(byte));
+      way.state = kEscapes.find(char(byte)) == std::string_view::npos
+                      ? Pattern::kDead
+                      : pattern.step(here.state, unescaped(byte));
     } else if (byte == '\\') {
-      const bool some = std::ranges::any_of(kEscapes, [&](char c) { return pattern.step(here.state, unescaped(std::uint8_t(c))) != Pattern::kDead; });
+      const bool some = std::ranges::any_of(kEscapes, [&](char c) {
+        return pattern.step(here.state, unescaped(std::uint8_t(c))) != Pattern::kDead;
+      });
       way.state = some ? here.state : Pattern::kDead, way.string = StringAt::escape;
     } else {
       way.state = byte < 0x20 ? Pattern::kDead : pattern.step(here.state, byte);
@@ -132,12 +145,14 @@ namespace {
 // What comes is no byte of a text: most of the vocabulary need not be tried.
 bool between_texts(const JsonWay& way) {
   using At = JsonWay::At;
-  return way.at != At::string && way.at != At::map_key && way.at != At::key_text && way.at != At::choice && way.at != At::text;
+  return way.at != At::string && way.at != At::map_key && way.at != At::key_text &&
+         way.at != At::choice && way.at != At::text;
 }
 bool stands_between_texts(std::uint8_t byte) {
   static constexpr auto kThose = [] {
     std::array<bool, 256> out{};
-    for (const char c : std::string_view(" \n\t{}[],:\"-+.eE0123456789tfn</")) out[std::uint8_t(c)] = true;  // t, f, n: of true, false, null
+    for (const char c : std::string_view(" \n\t{}[],:\"-+.eE0123456789tfn</"))
+      out[std::uint8_t(c)] = true;  // t, f, n: of true, false, null
     return out;
   }();
   return kThose[byte];
@@ -146,7 +161,8 @@ bool stands_between_texts(std::uint8_t byte) {
 // Tokens of up to `n` bytes more.
 void allow_below(const ByteTrie& trie, std::uint32_t node, int n, TokenMask& out) {
   if (n == 0) return;
-  const auto [first, n_children] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
+  const auto [first, n_children] = std::pair(trie.node(node).first_child,
+                                             trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n_children; ++child) {
     for (const Token id : trie.ids(child)) allow(out, id);
     allow_below(trie, child, n - 1, out);
@@ -156,10 +172,12 @@ void allow_below(const ByteTrie& trie, std::uint32_t node, int n, TokenMask& out
 }  // namespace
 
 // In a number most numerals do, or none; only near its bounds each is tried.
-void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node, std::size_t at, TokenMask& out) {
+void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node,
+                              std::size_t at, TokenMask& out) {
   const ByteTrie& trie = vocabulary_->numerals();
   const auto room = walker.digit_room(way);
-  if (room && (room->all == room->some || room->all >= vocabulary_->longest_numeral())) return allow_below(trie, node, room->all, out);
+  if (room && (room->all == room->some || room->all >= vocabulary_->longest_numeral()))
+    return allow_below(trie, node, room->all, out);
   JsonWays& next = level(at + 1);
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
@@ -172,7 +190,8 @@ void JsonMasks::walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint3
   }
 }
 
-void JsonMasks::walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t at, TokenMask& out) {
+void JsonMasks::walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t at,
+                     TokenMask& out) {
   JsonWays& next = level(at + 1);
   const JsonWays& here = level(at);
   const bool structure = std::ranges::all_of(here, between_texts);

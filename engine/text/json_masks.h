@@ -1,4 +1,5 @@
-// Which tokens may come next in a JSON document: the vocabulary walked beside json_walker.h, each way's mask kept for when it comes again.
+// Which tokens may come next in a JSON document: the vocabulary walked beside json_walker.h, each
+// way's mask kept for when it comes again.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +14,13 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kJsonMasksMax = 256;  // kept at once: at most 8 MiB of a vocabulary of 129,280
+inline constexpr std::size_t kJsonMasksMax = 256;  // kept at once: at most 8 MiB of a vocabulary of
+                                                   // 129,280
 
 class JsonMasks {
  public:
-  explicit JsonMasks(std::shared_ptr<const Vocabulary> vocabulary) : vocabulary_(std::move(vocabulary)) {}
+  explicit JsonMasks(std::shared_ptr<const Vocabulary> vocabulary)
+      : vocabulary_(std::move(vocabulary)) {}
 
   // Adds to `out` what `walker` may go on with. One walker at a time: reset() before another.
   void add(JsonWalker& walker, TokenMask& out);
@@ -28,18 +31,23 @@ class JsonMasks {
     std::size_t operator()(const JsonWay& w) const;
   };
 
-  // Most masks have few tokens, or are one that others keep and a few more: a page that was never touched costs more than they do.
+  // Most masks have few tokens, or are one that others keep and a few more: a page that was never
+  // touched costs more than they do.
   struct Kept {
-    const TokenMask* base = nullptr;                              // null: none
-    std::vector<std::pair<std::uint32_t, std::uint64_t>> words;   // [i], bits: besides
+    const TokenMask* base = nullptr;                             // null: none
+    std::vector<std::pair<std::uint32_t, std::uint64_t>> words;  // [i], bits: besides
   };
 
   const Kept& mask_of(JsonWalker& walker, const JsonWay& way);
-  void walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t level, TokenMask& out);
-  const TokenMask* mask_pattern(JsonWalker& walker, JsonWay way, const std::shared_ptr<const Pattern>& pattern, TokenMask& out);
-  void walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, const ByteTrie& trie, std::uint32_t node, TokenMask& out);
+  void walk(JsonWalker& walker, const ByteTrie& trie, std::uint32_t node, std::size_t level,
+            TokenMask& out);
+  const TokenMask* mask_pattern(JsonWalker& walker, JsonWay way,
+                                const std::shared_ptr<const Pattern>& pattern, TokenMask& out);
+  void walk_pattern(JsonWalker& walker, JsonWay& way, const Pattern& pattern, const ByteTrie& trie,
+                    std::uint32_t node, TokenMask& out);
   const StretchIndex* list_of(JsonWalker& walker, const JsonWay& way);
-  void walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node, std::size_t level, TokenMask& out);
+  void walk_numerals(JsonWalker& walker, const JsonWay& way, std::uint32_t node, std::size_t level,
+                     TokenMask& out);
   JsonWays& level(std::size_t n);
 
   std::shared_ptr<const Vocabulary> vocabulary_;

@@ -13,13 +13,15 @@ NumberPrefix prefix_of(const JsonWay& w) { return {w.negative, w.value, w.n_digi
 
 }  // namespace
 
-JsonWalker::JsonWalker(JsonSchemaRef schema, NodeId root, bool closes) : schema_(std::move(schema)), closes_(closes), continuations_(1) {
+JsonWalker::JsonWalker(JsonSchemaRef schema, NodeId root, bool closes)
+    : schema_(std::move(schema)), closes_(closes), continuations_(1) {
   ways_.push_back({.at = At::value, .node = root});
 }
 
 JsonWalker::JsonWalker(std::vector<std::shared_ptr<const Pattern>> patterns)
     : closes_(true), patterns_(std::move(patterns)), continuations_(1) {
-  for (std::size_t i = 0; i < patterns_.size(); ++i) ways_.push_back({.at = At::text, .state = Pattern::kStart, .from = std::uint32_t(i)});
+  for (std::size_t i = 0; i < patterns_.size(); ++i)
+    ways_.push_back({.at = At::text, .state = Pattern::kStart, .from = std::uint32_t(i)});
 }
 
 bool JsonWalker::accept(std::string_view bytes) {
@@ -34,7 +36,8 @@ bool JsonWalker::accept(std::string_view bytes) {
 
 bool JsonWalker::complete() const {
   return std::ranges::any_of(ways_, [&](const JsonWay& w) {
-    return w.at == At::done || (w.at == At::text && patterns_[w.from]->accepts(w.state)) || (w.then == 0 && ended(w));
+    return w.at == At::done || (w.at == At::text && patterns_[w.from]->accepts(w.state)) ||
+           (w.then == 0 && ended(w));
   });
 }
 bool JsonWalker::closed() const {
@@ -43,7 +46,8 @@ bool JsonWalker::closed() const {
 
 // ---- what follows a value
 
-std::uint32_t JsonWalker::continuation(std::uint32_t then, NodeId node, std::uint32_t place, std::uint32_t also) {
+std::uint32_t JsonWalker::continuation(std::uint32_t then, NodeId node, std::uint32_t place,
+                                       std::uint32_t also) {
   const Continuation wanted{then, node, place, also, depth(then) + 1};
   const auto [it, fresh] = numbers_.emplace(wanted, std::uint32_t(continuations_.size()));
   if (fresh) continuations_.push_back(wanted);
@@ -59,9 +63,13 @@ std::uint32_t JsonWalker::either(std::uint32_t a, std::uint32_t b) {
   const Continuation one = continuations_[a], other = continuations_[b];
   const auto order = std::pair(one.node, one.place) <=> std::pair(other.node, other.place);
   std::uint32_t out = 0;
-  if (order > 0) out = continuation(one.then, one.node, one.place, either(one.also, b));
-  else if (order < 0) out = continuation(other.then, other.node, other.place, either(a, other.also));
-  else out = continuation(either(one.then, other.then), one.node, one.place, either(one.also, other.also));
+  if (order > 0)
+    out = continuation(one.then, one.node, one.place, either(one.also, b));
+  else if (order < 0)
+    out = continuation(other.then, other.node, other.place, either(a, other.also));
+  else
+    out = continuation(either(one.then, other.then), one.node, one.place,
+                       either(one.also, other.also));
   eithers_.emplace(pair, out);
   return out;
 }
@@ -92,7 +100,10 @@ void JsonWalker::forget() {
 }
 
 JsonWay JsonWalker::after(const Continuation& c) const {
-  return {.at = node(c.node).kind == Kind::array ? At::after_item : At::after_member, .node = c.node, .then = c.then, .from = c.place};
+  return {.at = node(c.node).kind == Kind::array ? At::after_item : At::after_member,
+          .node = c.node,
+          .then = c.then,
+          .from = c.place};
 }
 void JsonWalker::add_after(std::uint32_t then, JsonWays& out) {
   if (then == 0) return add({.at = At::done}, out);
@@ -100,7 +111,8 @@ void JsonWalker::add_after(std::uint32_t then, JsonWays& out) {
 }
 void JsonWalker::step_after(std::uint32_t then, std::uint8_t b, bool any_blanks, JsonWays& out) {
   if (then == 0) return step({.at = At::done}, b, any_blanks, out);
-  for (; then != 0; then = continuations_[then].also) step(after(continuations_[then]), b, any_blanks, out);
+  for (; then != 0; then = continuations_[then].also)
+    step(after(continuations_[then]), b, any_blanks, out);
 }
 
 // ---- one byte
@@ -111,9 +123,11 @@ void JsonWalker::step(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonW
     case At::value:
       if (blank(way, b, any_blanks, out)) return;
       return begin(way.node, way.then, b, out);
-    case At::choice: return choice(way, b, any_blanks, out);
+    case At::choice:
+      return choice(way, b, any_blanks, out);
     case At::string:
-    case At::map_key: return string(way, b, out);
+    case At::map_key:
+      return string(way, b, out);
     case At::minus:
     case At::zero:
     case At::digits:
@@ -121,7 +135,8 @@ void JsonWalker::step(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonW
     case At::fraction:
     case At::exponent:
     case At::exponent_sign:
-    case At::exponent_digits: return number(way, b, any_blanks, out);
+    case At::exponent_digits:
+      return number(way, b, any_blanks, out);
     case At::first_item:
     case At::after_item:
       if (blank(way, b, any_blanks, out)) return;
@@ -133,7 +148,8 @@ void JsonWalker::step(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonW
       if (blank(way, b, any_blanks, out)) return;
       w.gap = any_blanks ? 0 : way.gap;
       return object(w, b, out);
-    case At::key_text: return key_text(way, b, out);
+    case At::key_text:
+      return key_text(way, b, out);
     case At::after_key:
       if (any_blanks && blank(way, b, any_blanks, out)) return;
       return object(way, b, out);
@@ -148,7 +164,8 @@ void JsonWalker::step(const JsonWay& way, std::uint8_t b, bool any_blanks, JsonW
     case At::closing:
       if (b == '/') add({.at = At::closed}, out);
       return;
-    case At::closed: return;
+    case At::closed:
+      return;
   }
 }
 
@@ -157,18 +174,25 @@ bool JsonWalker::blank(const JsonWay& way, std::uint8_t b, bool any_blanks, Json
   constexpr std::uint8_t kBlank = 1, kLine = 2;
   JsonWay w = way;
   if (any_blanks) {
-    w.gap = way.gap == 0 && b == '\n' ? kLine : way.gap >= kLine && way.gap < kLine + kIndentMax ? std::uint8_t(way.gap + 1) : kBlank;
+    w.gap = way.gap == 0 && b == '\n'                          ? kLine
+            : way.gap >= kLine && way.gap < kLine + kIndentMax ? std::uint8_t(way.gap + 1)
+                                                               : kBlank;
     add(w, out);
     return true;
   }
   if (way.at == At::value && way.then == 0) return true;  // a document begins with itself
-  if (way.gap == 0 && (b == ' ' || b == '\n')) w.gap = b == ' ' ? kBlank : kLine;
-  else if (way.gap >= kLine && way.gap < kLine + kIndentMax && (b == ' ' || b == '\t')) ++w.gap;
-  else return true;
+  if (way.gap == 0 && (b == ' ' || b == '\n'))
+    w.gap = b == ' ' ? kBlank : kLine;
+  else if (way.gap >= kLine && way.gap < kLine + kIndentMax && (b == ' ' || b == '\t'))
+    ++w.gap;
+  else
+    return true;
   // What stands before a bracket that may not come yet leads nowhere.
   const SchemaNode& in = node(way.node);
   if (way.at == At::after_item && way.from < in.items_min) return true;
-  if (way.at == At::after_member && in.kind == Kind::object && in.next_required[way.from] < in.properties.size()) return true;
+  if (way.at == At::after_member && in.kind == Kind::object &&
+      in.next_required[way.from] < in.properties.size())
+    return true;
   add(w, out);
   return true;
 }
@@ -180,20 +204,29 @@ void JsonWalker::begin(NodeId id, std::uint32_t then, std::uint8_t b, JsonWays& 
     case Kind::any_of:
       for (const NodeId alternative : n.alternatives) begin(alternative, then, b, out);
       return;
-    case Kind::choices: return choice({.at = At::choice, .node = id, .then = then, .to = std::uint32_t(n.choices.size())}, b, false, out);
+    case Kind::choices:
+      return choice(
+          {.at = At::choice, .node = id, .then = then, .to = std::uint32_t(n.choices.size())}, b,
+          false, out);
     case Kind::string:
       if (b == '"')
-        add({.at = At::string, .state = std::uint16_t(n.pattern ? Pattern::kStart : Pattern::kDead), .node = id, .then = then}, out);
+        add({.at = At::string,
+             .state = std::uint16_t(n.pattern ? Pattern::kStart : Pattern::kDead),
+             .node = id,
+             .then = then},
+            out);
       return;
     case Kind::number:
       if (b == '-') {
         JsonWay w{.at = At::minus, .negative = true, .node = id, .then = then};
         bool some = false;
-        for (std::uint64_t d = 0; d < 10 && !some; ++d) some = n.range.reachable({true, d, 1, 0}, d != 0, false);
+        for (std::uint64_t d = 0; d < 10 && !some; ++d)
+          some = n.range.reachable({true, d, 1, 0}, d != 0, false);
         if (some) add(w, out);
         return;
       }
-      if (json_digit(b)) digit({.node = id, .then = then}, b == '0' ? At::zero : At::digits, b, out);
+      if (json_digit(b))
+        digit({.node = id, .then = then}, b == '0' ? At::zero : At::digits, b, out);
       return;
     case Kind::array:
       if (b == '[') add({.at = At::first_item, .node = id, .then = then}, out);
@@ -225,14 +258,19 @@ void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) {
 std::optional<DigitRoom> JsonWalker::digit_room(const JsonWay& w) const {
   int left = kNumberDigitsMax - w.n_digits;
   switch (w.at) {
-    case At::zero: return DigitRoom{};
+    case At::zero:
+      return DigitRoom{};
     case At::digits:
     case At::point:
-    case At::fraction: break;
+    case At::fraction:
+      break;
     case At::exponent:
     case At::exponent_sign:
-    case At::exponent_digits: left = kExponentDigitsMax - w.n_fraction; return DigitRoom{left, left};
-    default: return std::nullopt;
+    case At::exponent_digits:
+      left = kExponentDigitsMax - w.n_fraction;
+      return DigitRoom{left, left};
+    default:
+      return std::nullopt;
   }
   const NumberRange& range = node(w.node).range;
   return range.bounded() ? range.room(prefix_of(w), w.at != At::digits) : DigitRoom{left, left};
@@ -246,9 +284,12 @@ bool JsonWalker::ended(const JsonWay& w) const {
       const NumberRange& range = node(w.node).range;
       return !range.bounded() || range.holds(prefix_of(w));
     }
-    case At::exponent_digits: return true;
-    case At::choice: return node(w.node).choices[w.from].size() == w.value;
-    default: return false;
+    case At::exponent_digits:
+      return true;
+    case At::choice:
+      return node(w.node).choices[w.from].size() == w.value;
+    default:
+      return false;
   }
 }
 
@@ -258,10 +299,13 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
   const bool mantissa = way.at == At::zero || way.at == At::digits || way.at == At::fraction;
   if (json_digit(b)) {
     switch (way.at) {
-      case At::minus: return digit(w, b == '0' ? At::zero : At::digits, b, out);
-      case At::digits: return digit(w, At::digits, b, out);
+      case At::minus:
+        return digit(w, b == '0' ? At::zero : At::digits, b, out);
+      case At::digits:
+        return digit(w, At::digits, b, out);
       case At::point:
-      case At::fraction: return digit(w, At::fraction, b, out);
+      case At::fraction:
+        return digit(w, At::fraction, b, out);
       case At::exponent:
       case At::exponent_sign:
       case At::exponent_digits:
@@ -269,10 +313,12 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
         w.at = At::exponent_digits;
         ++w.n_fraction;
         return add(w, out);
-      default: return;
+      default:
+        return;
     }
   }
-  if (b == '.' && (way.at == At::zero || way.at == At::digits) && !range.whole && way.n_digits < kNumberDigitsMax) {
+  if (b == '.' && (way.at == At::zero || way.at == At::digits) && !range.whole &&
+      way.n_digits < kNumberDigitsMax) {
     w.at = At::point;
     if (!range.bounded() || range.reachable(prefix_of(w), false, true)) add(w, out);
     return;
@@ -294,8 +340,11 @@ void JsonWalker::choice(JsonWay w, std::uint8_t b, bool any_blanks, JsonWays& ou
   const auto& choices = node(w.node).choices;
   const std::size_t at = w.value;
   if (at > 0 && ended(w)) step_after(w.then, b, any_blanks, out);
-  const auto byte_at = [at](const std::string& text) { return at < text.size() ? int(std::uint8_t(text[at])) : -1; };
-  const auto range = std::ranges::equal_range(choices.begin() + w.from, choices.begin() + w.to, int(b), {}, byte_at);
+  const auto byte_at = [at](const std::string& text) {
+    return at < text.size() ? int(std::uint8_t(text[at])) : -1;
+  };
+  const auto range = std::ranges::equal_range(choices.begin() + w.from, choices.begin() + w.to,
+                                              int(b), {}, byte_at);
   if (range.empty()) return;
   w.from = std::uint32_t(range.begin() - choices.begin());
   w.to = std::uint32_t(range.end() - choices.begin());
@@ -316,7 +365,8 @@ void JsonWalker::string(JsonWay w, std::uint8_t b, JsonWays& out) {
     w.at = At::after_key, w.string = StringAt::text;
     return add(w, out);
   }
-  // One that matches is written without \u, which its characters do not need; its UTF-8 the pattern sees to.
+  // One that matches is written without \u, which its characters do not need; its UTF-8 the pattern
+  // sees to.
   if (w.string == StringAt::escape) {
     if (kEscapes.find(char(b)) == std::string_view::npos) return;
     b = unescaped(b);
@@ -347,16 +397,20 @@ void JsonWalker::array(const JsonWay& way, std::uint8_t b, JsonWays& out) {
   }
   if (way.from >= n.items_max || !fits(n.items, way.then)) return;
   // Without an upper bound all counts beyond the lower one are the same.
-  const std::uint32_t place = n.items_max == UINT32_MAX ? std::min(way.from + 1, n.items_min) : way.from + 1;
+  const std::uint32_t place = n.items_max == UINT32_MAX ? std::min(way.from + 1, n.items_min)
+                                                        : way.from + 1;
   if (way.at == At::after_item) {
-    if (b == ',' && way.gap == 0) add({.at = At::value, .node = n.items, .then = continuation(way.then, way.node, place)}, out);
+    if (b == ',' && way.gap == 0)
+      add({.at = At::value, .node = n.items, .then = continuation(way.then, way.node, place)}, out);
     return;
   }
   begin(n.items, continuation(way.then, way.node, place), b, out);
 }
 
-bool JsonWalker::is_key(const SchemaNode& object, std::uint32_t index, std::uint32_t next, std::uint32_t then) const {
-  return index >= next && index <= object.next_required[next] && fits(object.properties[index].value, then);
+bool JsonWalker::is_key(const SchemaNode& object, std::uint32_t index, std::uint32_t next,
+                        std::uint32_t then) const {
+  return index >= next && index <= object.next_required[next] &&
+         fits(object.properties[index].value, then);
 }
 bool JsonWalker::some_key(const SchemaNode& object, std::uint32_t next, std::uint32_t then) const {
   const auto n = std::uint32_t(object.properties.size());
@@ -377,14 +431,16 @@ void JsonWalker::object(const JsonWay& way, std::uint8_t b, JsonWays& out) {
       if (map || n.next_required[way.from] == n.properties.size()) add_after(way.then, out);
       return;
     case ',':
-      if (way.at != At::after_member || way.gap != 0 || !(map || some_key(n, way.from, way.then))) return;
+      if (way.at != At::after_member || way.gap != 0 || !(map || some_key(n, way.from, way.then)))
+        return;
       w.at = At::key;
       return add(w, out);
     case ':':
       if (way.at != At::after_key) return;
       return add({.at = At::value,
-                      .node = map ? n.items : n.properties[way.from].value,
-                      .then = continuation(way.then, way.node, map ? 0 : way.from + 1)}, out);
+                  .node = map ? n.items : n.properties[way.from].value,
+                  .then = continuation(way.then, way.node, map ? 0 : way.from + 1)},
+                 out);
     case '"':
       if (way.at != At::first_key && way.at != At::key) return;
       if (map) {
@@ -396,7 +452,8 @@ void JsonWalker::object(const JsonWay& way, std::uint8_t b, JsonWays& out) {
       w.at = At::key_text;
       w.next = way.from, w.from = 0, w.to = std::uint32_t(n.properties.size()), w.value = 1;
       return add(w, out);
-    default: return;
+    default:
+      return;
   }
 }
 
@@ -407,11 +464,13 @@ void JsonWalker::key_text(JsonWay w, std::uint8_t b, JsonWays& out) {
     const std::string& key = n.properties[i].key;
     return at < key.size() ? int(std::uint8_t(key[at])) : -1;
   };
-  const auto range = std::ranges::equal_range(n.by_key.begin() + w.from, n.by_key.begin() + w.to, int(b), {}, byte_at);
+  const auto range = std::ranges::equal_range(n.by_key.begin() + w.from, n.by_key.begin() + w.to,
+                                              int(b), {}, byte_at);
   const auto may = [&](std::uint32_t i) { return is_key(n, i, w.next, w.then); };
   const auto first = std::ranges::find_if(range, may);
   if (first == range.end()) return;
-  if (n.properties[*first].key.size() == at + 1) return add({.at = At::after_key, .node = w.node, .then = w.then, .from = *first}, out);
+  if (n.properties[*first].key.size() == at + 1)
+    return add({.at = At::after_key, .node = w.node, .then = w.then, .from = *first}, out);
   w.from = std::uint32_t(range.begin() - n.by_key.begin());
   w.to = std::uint32_t(range.end() - n.by_key.begin());
   w.value = at + 1;

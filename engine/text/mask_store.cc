@@ -28,19 +28,29 @@ void keep(std::list<std::shared_ptr<Kept>>& all, std::shared_ptr<Kept> newest, s
 
 }  // namespace
 
-std::shared_ptr<const StretchIndex> MaskStore::stretch_index(std::string text, StretchIndex::Of of) {
+std::shared_ptr<const StretchIndex> MaskStore::stretch_index(std::string text,
+                                                             StretchIndex::Of of) {
   const std::lock_guard lock(mutex_);
-  if (auto index = known(indexes_, [&](const auto& one) { return one->of() == of && one->text() == text; })) return index;
+  if (auto index = known(indexes_,
+                         [&](const auto& one) { return one->of() == of && one->text() == text; }))
+    return index;
   auto index = std::make_shared<StretchIndex>(std::move(text), of);
-  if (worker_.post([this, index](std::stop_token stop) { index->build(vocabulary_, std::move(stop)); })) keep(indexes_, index, kStretchIndexesMax);
+  if (worker_.post(
+          [this, index](std::stop_token stop) { index->build(vocabulary_, std::move(stop)); }))
+    keep(indexes_, index, kStretchIndexesMax);
   return index;
 }
 
-std::shared_ptr<const PatternMasks> MaskStore::pattern_masks(const std::shared_ptr<const Pattern>& pattern, TextKind kind) {
+std::shared_ptr<const PatternMasks> MaskStore::pattern_masks(
+    const std::shared_ptr<const Pattern>& pattern, TextKind kind) {
   const std::lock_guard lock(mutex_);
-  if (auto masks = known(patterns_, [&](const auto& one) { return one->kind() == kind && one->pattern() == *pattern; })) return masks;
+  if (auto masks = known(patterns_, [&](const auto& one) {
+        return one->kind() == kind && one->pattern() == *pattern;
+      }))
+    return masks;
   auto masks = std::make_shared<PatternMasks>(pattern, kind);
-  if (worker_.post([this, masks](const std::stop_token& stop) { masks->build(vocabulary_, stop); })) keep(patterns_, masks, kPatternsKeptMax);
+  if (worker_.post([this, masks](const std::stop_token& stop) { masks->build(vocabulary_, stop); }))
+    keep(patterns_, masks, kPatternsKeptMax);
   return masks;
 }
 

@@ -1,4 +1,5 @@
-// What masks need of texts and patterns, made on a thread of its own as soon as they are known and kept for when they come again.
+// What masks need of texts and patterns, made on a thread of its own as soon as they are known and
+// kept for when they come again.
 #pragma once
 
 #include <cstddef>
@@ -14,15 +15,18 @@
 namespace lares::engine {
 
 inline constexpr std::size_t kStretchIndexesMax = 16, kPatternsKeptMax = 256;  // each
-inline constexpr std::size_t kMaskStoreBytesMax = 64 << 20;                    // of memory for each, the newest aside
+inline constexpr std::size_t kMaskStoreBytesMax = 64 << 20;  // of memory for each, the newest aside
 
 class MaskStore {
  public:
-  explicit MaskStore(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}  // which outlives it
+  explicit MaskStore(const Vocabulary& vocabulary)
+      : vocabulary_(vocabulary) {}  // which outlives it
 
   // May not be built yet.
-  std::shared_ptr<const StretchIndex> stretch_index(std::string text, StretchIndex::Of of = StretchIndex::Of::text);
-  std::shared_ptr<const PatternMasks> pattern_masks(const std::shared_ptr<const Pattern>& pattern, TextKind kind);
+  std::shared_ptr<const StretchIndex> stretch_index(std::string text,
+                                                    StretchIndex::Of of = StretchIndex::Of::text);
+  std::shared_ptr<const PatternMasks> pattern_masks(const std::shared_ptr<const Pattern>& pattern,
+                                                    TextKind kind);
   void finish() { worker_.finish(); }  // waits until all that was begun is there
 
  private:

@@ -14,7 +14,8 @@ bool MaskWorker::post(Job job) {
   const std::lock_guard lock(mutex_);
   if (jobs_.size() >= kMaskJobsMax) return false;
   jobs_.push_back(std::move(job));
-  if (!thread_.joinable()) thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
+  if (!thread_.joinable())
+    thread_ = std::jthread([this](std::stop_token stop) { run(std::move(stop)); });
   changed_.notify_all();
   return true;
 }

@@ -22,7 +22,7 @@ class MaskWorker {
   ~MaskWorker();  // stops the job under way; those that wait are not done
 
   bool post(Job job);  // false: there are too many
-  void finish();  // waits until there is nothing to do
+  void finish();       // waits until there is nothing to do
 
  private:
   void run(std::stop_token stop);

@@ -17,7 +17,9 @@ constexpr std::array<Wide, 2 * kNumberDigitsMax + 1> kPowers = [] {
 }();
 Wide power(int n) { return kPowers[std::size_t(n)]; }
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
+std::int64_t floor_div(std::int64_t a, std::int64_t b) {
+  return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
+}
 
 // The least c with c / 10^places at or above the bound, behind it where it is open.
 Wide least(const Decimal& bound, bool open, int places) {
@@ -25,12 +27,16 @@ Wide least(const Decimal& bound, bool open, int places) {
   const auto unit = std::int64_t(power(bound.places - places)), down = floor_div(bound.n, unit);
   return down * unit == bound.n && !open ? down : down + 1;
 }
-Wide greatest(const Decimal& bound, bool open, int places) { return -least({-bound.n, bound.places}, open, places); }
+Wide greatest(const Decimal& bound, bool open, int places) {
+  return -least({-bound.n, bound.places}, open, places);
+}
 
 }  // namespace
 
-// What `begun` can become with so many more digits, in units of the last of them, is one stretch; how much of it is in the range?
-NumberRange::Holds NumberRange::holds_of(const NumberPrefix& begun, int n_whole, int n_fraction) const {
+// What `begun` can become with so many more digits, in units of the last of them, is one stretch;
+// how much of it is in the range?
+NumberRange::Holds NumberRange::holds_of(const NumberPrefix& begun, int n_whole,
+                                         int n_fraction) const {
   const Wide unit = power(n_whole + n_fraction);
   const int places = begun.n_fraction + n_fraction;
   Wide from = Wide(begun.digits) * unit, to = from + unit - 1;
@@ -44,7 +50,7 @@ NumberRange::Holds NumberRange::holds_of(const NumberPrefix& begun, int n_whole,
   if (high) to = std::min(to, greatest(*high, high_open, places));
   if (from > to) return Holds::nothing;
   const bool cut = from != begin || to != end;
-  if (step > 1) {  // and so `whole`: 15 digits
+  if (step > 1) {                                               // and so `whole`: 15 digits
     from = -Wide(floor_div(std::int64_t(-from), step)) * step;  // up to the next multiple
     if (from > to) return Holds::nothing;
   }
@@ -54,10 +60,14 @@ NumberRange::Holds NumberRange::holds_of(const NumberPrefix& begun, int n_whole,
 // With n more digits before the point it is too far from zero, and with more farther still.
 bool NumberRange::beyond(const NumberPrefix& begun, int n) const {
   const Wide from = Wide(begun.digits) * power(n);
-  return begun.n_fraction == 0 && (begun.negative ? low && -from < least(*low, low_open, 0) - 1 : high && from > greatest(*high, high_open, 0) + 1);
+  return begun.n_fraction == 0 &&
+         (begun.negative ? low && -from < least(*low, low_open, 0) - 1
+                         : high && from > greatest(*high, high_open, 0) + 1);
 }
 
-bool NumberRange::holds(const NumberPrefix& number) const { return holds_of(number, 0, 0) != Holds::nothing; }
+bool NumberRange::holds(const NumberPrefix& number) const {
+  return holds_of(number, 0, 0) != Holds::nothing;
+}
 
 bool NumberRange::reachable(const NumberPrefix& begun, bool more_whole, bool fraction) const {
   const int left = kNumberDigitsMax - begun.n_digits;
@@ -75,8 +85,8 @@ DigitRoom NumberRange::room(const NumberPrefix& begun, bool fraction) const {
     const Holds held = holds_of(begun, 0, left);
     return {held == Holds::all ? left : 0, held == Holds::nothing ? 0 : left};
   }
-  // Of n more digits the first k are free where any that follow them reach a multiple: the blocks that they divide the stretch into are
-  // as long as the step.
+  // Of n more digits the first k are free where any that follow them reach a multiple: the blocks
+  // that they divide the stretch into are as long as the step.
   int n_step = 0;
   while (power(n_step) < step) ++n_step;
   for (int n = 1; n <= left && !beyond(begun, n); ++n) {
@@ -120,7 +130,8 @@ std::optional<Decimal> decimal_of(const nlohmann::ordered_json& number) {
   for (; out.n != 0 && out.n % 10 == 0 && out.places > 0; --out.places) out.n /= 10;
   if (out.n == 0) return Decimal{};
   for (; out.places < 0 && out.n < 1'000'000'000'000'000; ++out.places) out.n *= 10;
-  if (out.places < 0 || out.places > kNumberDigitsMax || out.n >= 1'000'000'000'000'000) return std::nullopt;
+  if (out.places < 0 || out.places > kNumberDigitsMax || out.n >= 1'000'000'000'000'000)
+    return std::nullopt;
   if (text[0] == '-') out.n = -out.n;
   return out;
 }

@@ -1,5 +1,5 @@
-// Which decimal numbers a schema allows, and whether one that is being written can still become one of them. Exact: a number is its digits,
-// never a float.
+// Which decimal numbers a schema allows, and whether one that is being written can still become one
+// of them. Exact: a number is its digits, never a float.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace lares::engine {
 
-inline constexpr int kNumberDigitsMax = 15;   // so that every reader can hold the number
+inline constexpr int kNumberDigitsMax = 15;  // so that every reader can hold the number
 inline constexpr int kExponentDigitsMax = 2;
 
 // n / 10^places
@@ -27,7 +27,8 @@ struct NumberPrefix {
   int n_fraction = 0;        // of them behind the point
 };
 
-// How many digits more: with any of up to `all`, and with some of up to `some`, a number is or can still become one of the range.
+// How many digits more: with any of up to `all`, and with some of up to `some`, a number is or can
+// still become one of the range.
 struct DigitRoom {
   int all = 0, some = 0;
 };
@@ -40,7 +41,8 @@ struct NumberRange {
 
   bool bounded() const { return low || high || step > 0; }
   bool holds(const NumberPrefix& number) const;
-  // Some number that begins like this is in the range. `more_whole`: other digits may come before a point; `fraction`: the point is there.
+  // Some number that begins like this is in the range. `more_whole`: other digits may come before a
+  // point; `fraction`: the point is there.
   bool reachable(const NumberPrefix& begun, bool more_whole, bool fraction) const;
   // Digits alone, before the point, or behind it where it is there.
   DigitRoom room(const NumberPrefix& begun, bool fraction) const;
@@ -52,7 +54,8 @@ struct NumberRange {
   Holds holds_of(const NumberPrefix& begun, int n_whole, int n_fraction) const;
 };
 
-// A JSON number as it is written. Nullopt: it has more than kNumberDigitsMax digits, before or behind the point.
+// A JSON number as it is written. Nullopt: it has more than kNumberDigitsMax digits, before or
+// behind the point.
 std::optional<Decimal> decimal_of(const nlohmann::ordered_json& number);
 
 }  // namespace lares::engine

@@ -13,11 +13,13 @@ namespace lares::engine {
 
 class PatternTable {
  public:
-  explicit PatternTable(const PatternParts& parts) : parts_(parts.parts), seen_(parts.parts.size(), 0) {
+  explicit PatternTable(const PatternParts& parts)
+      : parts_(parts.parts), seen_(parts.parts.size(), 0) {
     std::array<bool, 257> begins{};
     begins[0] = true;
     for (const PatternPart& p : parts_) {
-      if (p.kind == PatternPart::Kind::bytes) begins[p.low] = begins[std::size_t(p.high) + 1] = true;
+      if (p.kind == PatternPart::Kind::bytes)
+        begins[p.low] = begins[std::size_t(p.high) + 1] = true;
     }
     std::size_t n = 0;
     for (std::size_t b = 0; b < 256; ++b) {
@@ -36,13 +38,15 @@ class PatternTable {
         std::vector<std::uint32_t> after;
         work_ += sets_[s]->size();
         for (const std::uint32_t p : *sets_[s]) {
-          if (parts_[p].kind == PatternPart::Kind::bytes && parts_[p].low <= byte && byte <= parts_[p].high)
+          if (parts_[p].kind == PatternPart::Kind::bytes && parts_[p].low <= byte &&
+              byte <= parts_[p].high)
             after.push_back(parts_[p].next);
         }
         const std::size_t to = number_of(closure(after));
         if (sets_.size() > kPatternStatesMax || work_ > kWorkMax) {
-          return tl::unexpected(
-              fmt::format("it is too large to enforce: more than {} states, or {} steps to find them", kPatternStatesMax, kWorkMax));
+          return tl::unexpected(fmt::format(
+              "it is too large to enforce: more than {} states, or {} steps to find them",
+              kPatternStatesMax, kWorkMax));
         }
         out_.table_[s * out_.n_classes_ + out_.class_of_[byte]] = Pattern::State(to);
       }
@@ -64,8 +68,10 @@ class PatternTable {
       if (seen_[p] == round_) continue;
       seen_[p] = round_;
       ++work_;
-      if (parts_[p].kind == PatternPart::Kind::fork) open.push_back(parts_[p].next), open.push_back(parts_[p].other);
-      else out.push_back(p);
+      if (parts_[p].kind == PatternPart::Kind::fork)
+        open.push_back(parts_[p].next), open.push_back(parts_[p].other);
+      else
+        out.push_back(p);
     }
     std::sort(out.begin(), out.end());
     return out;

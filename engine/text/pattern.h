@@ -1,9 +1,11 @@
-// A regular expression as a table that is walked byte by byte: whether a text matches, and at every byte whether it still can. A text is
-// UTF-8 without the control characters that JSON has no short escape for.
+// A regular expression as a table that is walked byte by byte: whether a text matches, and at every
+// byte whether it still can. A text is UTF-8 without the control characters that JSON has no short
+// escape for.
 //
-// Understood: literals, ".", classes, \d \w \s and their opposites, escapes of characters, groups, "|", and the quantifiers; "^" and "$" at
-// the ends of the whole or of one of its alternatives (without them anything may stand there). Refused: look-around, back references, \b,
-// \p, flags: what the table cannot hold.
+// Understood: literals, ".", classes, \d \w \s and their opposites, escapes of characters, groups,
+// "|", and the quantifiers; "^" and "$" at the ends of the whole or of one of its alternatives
+// (without them anything may stand there). Refused: look-around, back references, \b, \p, flags:
+// what the table cannot hold.
 #pragma once
 
 #include <array>
@@ -30,9 +32,15 @@ class Pattern {
 
   static tl::expected<Pattern, std::string> compile(std::string_view expression);  // else why not
 
-  State step(State state, std::uint8_t byte) const { return table_[std::size_t(state) * n_classes_ + class_of_[byte]]; }
-  std::uint8_t column(std::uint8_t byte) const { return class_of_[byte]; }  // bytes of one column are the same to it
-  State step_column(State state, std::uint8_t column) const { return table_[std::size_t(state) * n_classes_ + column]; }
+  State step(State state, std::uint8_t byte) const {
+    return table_[std::size_t(state) * n_classes_ + class_of_[byte]];
+  }
+  std::uint8_t column(std::uint8_t byte) const {
+    return class_of_[byte];
+  }  // bytes of one column are the same to it
+  State step_column(State state, std::uint8_t column) const {
+    return table_[std::size_t(state) * n_classes_ + column];
+  }
   bool operator==(const Pattern&) const = default;
   bool accepts(State state) const { return accepts_[state] != 0; }
   std::size_t n_states() const { return accepts_.size(); }
@@ -41,7 +49,8 @@ class Pattern {
   friend class PatternTable;
   std::size_t n_classes_ = 1;
   std::array<std::uint8_t, 256> class_of_{};  // bytes that no part tells apart share a column
-  std::vector<State> table_;                  // [n_states, n_classes]; from every state but kDead an accepting one can be reached
+  std::vector<State> table_;  // [n_states, n_classes]; from every state but kDead an accepting one
+                              // can be reached
   std::vector<std::uint8_t> accepts_;
 };
 

@@ -13,17 +13,22 @@ void PatternMasks::build(const Vocabulary& vocabulary, const std::stop_token& st
   fold(vocabulary.ordinary(), {ByteTrie::kRoot}, 0);
   all_.assign(n_words, 0);
   for (const Token id : ids_) allow(all_, id);
-  for (auto& states : mask_of_) states = std::vector<std::atomic<const TokenMask*>>(pattern_->n_states());
+  for (auto& states : mask_of_)
+    states = std::vector<std::atomic<const TokenMask*>>(pattern_->n_states());
   ready_.store(true, std::memory_order_release);
   for (const bool escaped : {false, true}) {  // what stands behind a backslash is short
     if (escaped && kind_ != TextKind::json_string) break;
-    for (std::size_t state = Pattern::kStart; state < pattern_->n_states() && masks_.size() < kPatternMasksMax; ++state) {
+    for (std::size_t state = Pattern::kStart;
+         state < pattern_->n_states() && masks_.size() < kPatternMasksMax; ++state) {
       if (stop.stop_requested()) return;
       TokenMask mask(n_words, 0);
-      if (escaped) add_escaped(vocabulary.ordinary(), Pattern::State(state), mask);
-      else add_folded(Pattern::State(state), mask);
+      if (escaped)
+        add_escaped(vocabulary.ordinary(), Pattern::State(state), mask);
+      else
+        add_folded(Pattern::State(state), mask);
       mask_of_[escaped ? 1 : 0][state].store(kept(std::move(mask)), std::memory_order_release);
-      bytes_ = nodes_.size() * sizeof(Node) + ids_.size() * sizeof(Token) + (masks_.size() + 1) * n_words * sizeof(std::uint64_t);
+      bytes_ = nodes_.size() * sizeof(Node) + ids_.size() * sizeof(Token) +
+               (masks_.size() + 1) * n_words * sizeof(std::uint64_t);
     }
   }
 }
@@ -37,7 +42,8 @@ void PatternMasks::fold(const ByteTrie& trie, std::vector<std::uint32_t> nodes, 
     ids_.insert(ids_.end(), trie.ids(node).begin(), trie.ids(node).end());
     const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
     for (std::uint32_t child = first; child < first + n; ++child) {
-      if (!is_special(kind_, trie.label(child))) below.emplace_back(pattern_->column(trie.label(child)), child);
+      if (!is_special(kind_, trie.label(child)))
+        below.emplace_back(pattern_->column(trie.label(child)), child);
     }
   }
   std::sort(below.begin(), below.end());
@@ -66,16 +72,20 @@ void PatternMasks::add_folded(Pattern::State state, TokenMask& out) const {
       ++i;
       continue;
     }
-    const std::uint32_t end = node.end < nodes_.size() ? nodes_[node.end].first_id : std::uint32_t(ids_.size());
-    if (!dead.empty() && dead.back().second == node.first_id) dead.back().second = end;
-    else dead.emplace_back(node.first_id, end);
+    const std::uint32_t end = node.end < nodes_.size() ? nodes_[node.end].first_id
+                                                       : std::uint32_t(ids_.size());
+    if (!dead.empty() && dead.back().second == node.first_id)
+      dead.back().second = end;
+    else
+      dead.emplace_back(node.first_id, end);
     n_dead += end - node.first_id;
     i = node.end;
   }
   if (n_dead < ids_.size() / 2) {
     TokenMask alive = all_;
     for (const auto& [first, end] : dead) {
-      for (std::uint32_t i = first; i < end; ++i) alive[std::size_t(ids_[i]) / 64] &= ~(std::uint64_t{1} << (ids_[i] % 64));
+      for (std::uint32_t i = first; i < end; ++i)
+        alive[std::size_t(ids_[i]) / 64] &= ~(std::uint64_t{1} << (ids_[i] % 64));
     }
     for (std::size_t w = 0; w < out.size(); ++w) out[w] |= alive[w];
     return;
@@ -88,10 +98,13 @@ void PatternMasks::add_folded(Pattern::State state, TokenMask& out) const {
   }
 }
 
-void PatternMasks::add_below(const ByteTrie& trie, std::uint32_t node, Pattern::State state, TokenMask& out) const {
+void PatternMasks::add_below(const ByteTrie& trie, std::uint32_t node, Pattern::State state,
+                             TokenMask& out) const {
   const auto [first, n] = std::pair(trie.node(node).first_child, trie.node(node).n_children);
   for (std::uint32_t child = first; child < first + n; ++child) {
-    const Pattern::State next = is_special(kind_, trie.label(child)) ? Pattern::kDead : pattern_->step(state, trie.label(child));
+    const Pattern::State next = is_special(kind_, trie.label(child))
+                                    ? Pattern::kDead
+                                    : pattern_->step(state, trie.label(child));
     if (next == Pattern::kDead) continue;
     for (const Token id : trie.ids(child)) allow(out, id);
     add_below(trie, child, next, out);
@@ -115,9 +128,12 @@ const TokenMask* PatternMasks::kept(TokenMask mask) {
   return &masks_.emplace_back(std::move(mask));
 }
 
-void PatternMasks::add(const Vocabulary& vocabulary, Pattern::State state, bool escaped, TokenMask& out) const {
-  if (escaped) add_escaped(vocabulary.ordinary(), state, out);
-  else add_folded(state, out);
+void PatternMasks::add(const Vocabulary& vocabulary, Pattern::State state, bool escaped,
+                       TokenMask& out) const {
+  if (escaped)
+    add_escaped(vocabulary.ordinary(), state, out);
+  else
+    add_folded(state, out);
 }
 
 }  // namespace lares::engine

@@ -1,4 +1,5 @@
-// From the expression to a tree, from the tree to the parts, from the end backwards: each piece is built knowing what follows it.
+// From the expression to a tree, from the tree to the parts, from the end backwards: each piece is
+// built knowing what follows it.
 #include "engine/text/pattern_parts.h"
 
 #include <fmt/format.h>
@@ -23,8 +24,10 @@ Ranges sorted(Ranges ranges) {
   std::sort(ranges.begin(), ranges.end());
   Ranges out;
   for (const Range& r : ranges) {
-    if (!out.empty() && r.first <= out.back().second + 1) out.back().second = std::max(out.back().second, r.second);
-    else out.push_back(r);
+    if (!out.empty() && r.first <= out.back().second + 1)
+      out.back().second = std::max(out.back().second, r.second);
+    else
+      out.push_back(r);
   }
   return out;
 }
@@ -54,11 +57,16 @@ std::optional<Ranges> named_class(char c) {
   const Ranges digits = {{'0', '9'}}, word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
                space = {{0x09, 0x0A}, {0x0C, 0x0D}, {' ', ' '}};
   switch (c) {
-    case 'd': return digits;
-    case 'D': return opposite(digits);
-    case 'w': return word;
-    case 'W': return opposite(word);
-    case 's': return space;
+    case 'd':
+      return digits;
+    case 'D':
+      return opposite(digits);
+    case 'w':
+      return word;
+    case 'W':
+      return opposite(word);
+    case 's':
+      return space;
     case 'S':
       return opposite({{0x09, 0x0D},
                        {' ', ' '},
@@ -70,7 +78,8 @@ std::optional<Ranges> named_class(char c) {
                        {0x205F, 0x205F},
                        {0x3000, 0x3000},
                        {0xFEFF, 0xFEFF}});
-    default: return std::nullopt;
+    default:
+      return std::nullopt;
   }
 }
 
@@ -123,7 +132,8 @@ class Parser {
   }
 
   PieceRef choice(int depth) {
-    if (depth > kPatternDepthMax) return fail(fmt::format("more than {} groups in one another", kPatternDepthMax));
+    if (depth > kPatternDepthMax)
+      return fail(fmt::format("more than {} groups in one another", kPatternDepthMax));
     auto all = make(Piece::Kind::choice);
     do all->pieces.push_back(sequence(depth));
     while (eat("|"));
@@ -133,9 +143,12 @@ class Parser {
   PieceRef sequence(int depth) {
     const auto anything = [] { return repeat(one_of({{0, kLast}}), 0, -1); };
     auto all = make(Piece::Kind::sequence);
-    if (!eat("^") && depth == 0) all->pieces.push_back(anything());
-    else if (depth > 0 && at_ > 0 && text_[at_ - 1] == '^') return fail("^ in a group");
-    while (more() && text_[at_] != '|' && text_[at_] != ')' && text_[at_] != '$') all->pieces.push_back(quantified(depth));
+    if (!eat("^") && depth == 0)
+      all->pieces.push_back(anything());
+    else if (depth > 0 && at_ > 0 && text_[at_ - 1] == '^')
+      return fail("^ in a group");
+    while (more() && text_[at_] != '|' && text_[at_] != ')' && text_[at_] != '$')
+      all->pieces.push_back(quantified(depth));
     if (eat("$")) {
       if (depth > 0 || (more() && text_[at_] != '|')) return fail("$ before the end");
     } else if (depth == 0) {
@@ -147,24 +160,30 @@ class Parser {
   PieceRef quantified(int depth) {
     PieceRef piece = atom(depth);
     bool quantifier = false;
-    if (eat("*")) quantifier = true, piece = repeat(std::move(piece), 0, -1);
-    else if (eat("+")) quantifier = true, piece = repeat(std::move(piece), 1, -1);
-    else if (eat("?")) quantifier = true, piece = repeat(std::move(piece), 0, 1);
+    if (eat("*"))
+      quantifier = true, piece = repeat(std::move(piece), 0, -1);
+    else if (eat("+"))
+      quantifier = true, piece = repeat(std::move(piece), 1, -1);
+    else if (eat("?"))
+      quantifier = true, piece = repeat(std::move(piece), 0, 1);
     else if (eat("{")) {
       quantifier = true;
       const int least = number();
       const int most = eat(",") ? (more() && text_[at_] != '}' ? number() : -1) : least;
-      if (!eat("}") || (most >= 0 && most < least)) return fail("a { that begins no {n}, {n,} or {n,m}");
+      if (!eat("}") || (most >= 0 && most < least))
+        return fail("a { that begins no {n}, {n,} or {n,m}");
       piece = repeat(std::move(piece), least, most);
     }
     if (quantifier) eat("?");  // lazy: the same texts
-    if (more() && (text_[at_] == '*' || text_[at_] == '+' || text_[at_] == '?' || text_[at_] == '{'))
+    if (more() &&
+        (text_[at_] == '*' || text_[at_] == '+' || text_[at_] == '?' || text_[at_] == '{'))
       return fail("a quantifier behind a quantifier");
     return piece;
   }
   int number() {
     int n = 0;
-    if (!more() || text_[at_] < '0' || text_[at_] > '9') fail("a { that begins no {n}, {n,} or {n,m}");
+    if (!more() || text_[at_] < '0' || text_[at_] > '9')
+      fail("a { that begins no {n}, {n,} or {n,m}");
     for (; more() && text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
       n = n * 10 + (text_[at_] - '0');
       if (n > kPatternRepeatMax) fail(fmt::format("more than {} repeats", kPatternRepeatMax));
@@ -178,10 +197,12 @@ class Parser {
       if (!eat(")")) return fail("a ( that nothing closes");
       return inside;
     }
-    if (text_.substr(at_).starts_with("(?")) return fail("look-around, named groups and flags cannot be enforced");
+    if (text_.substr(at_).starts_with("(?"))
+      return fail("look-around, named groups and flags cannot be enforced");
     if (eat(".")) return one_of(opposite({{'\n', '\n'}, {'\r', '\r'}, {0x2028, 0x2029}}));
     if (eat("[")) return character_class();
-    if (text_[at_] == '*' || text_[at_] == '+' || text_[at_] == '?' || text_[at_] == '{' || text_[at_] == '^')
+    if (text_[at_] == '*' || text_[at_] == '+' || text_[at_] == '?' || text_[at_] == '{' ||
+        text_[at_] == '^')
       return fail("a quantifier or ^ behind nothing");
     if (text_[at_] == '\\' && at_ + 1 < text_.size()) {
       if (auto named = named_class(text_[at_ + 1])) return at_ += 2, one_of(std::move(*named));
@@ -205,7 +226,8 @@ class Parser {
       char32_t high = low;
       if (at_ + 1 < text_.size() && text_[at_] == '-' && text_[at_ + 1] != ']') {
         ++at_;
-        if (text_[at_] == '\\' && at_ + 1 < text_.size() && named_class(text_[at_ + 1])) return fail("a range that ends with a class");
+        if (text_[at_] == '\\' && at_ + 1 < text_.size() && named_class(text_[at_ + 1]))
+          return fail("a range that ends with a class");
         high = character(/*in_class=*/true);
       }
       if (high < low) return fail("a range whose end comes before its beginning");
@@ -233,19 +255,28 @@ class Parser {
     if (!more()) return fail("a \\ before nothing"), 0;
     const char c = text_[at_++];
     switch (c) {
-      case 'n': return '\n';
-      case 'r': return '\r';
-      case 't': return '\t';
-      case 'f': return '\f';
-      case 'v': return '\v';
-      case '0': return 0;
-      case 'x': return hex(2);
-      case 'u': return hex(4);
+      case 'n':
+        return '\n';
+      case 'r':
+        return '\r';
+      case 't':
+        return '\t';
+      case 'f':
+        return '\f';
+      case 'v':
+        return '\v';
+      case '0':
+        return 0;
+      case 'x':
+        return hex(2);
+      case 'u':
+        return hex(4);
       case 'b':
         if (in_class) return '\b';
         break;
       default:
-        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9')) return --at_, code_point();
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9'))
+          return --at_, code_point();
     }
     return fail(fmt::format("\\{} cannot be enforced", c)), 0;
   }
@@ -253,7 +284,8 @@ class Parser {
     const auto b = std::uint8_t(text_[at_++]);
     const int n = b < 0x80 ? 0 : b < 0xE0 ? 1 : b < 0xF0 ? 2 : 3;
     char32_t c = n == 0 ? b : b & (0x3F >> n);
-    for (int i = 0; i < n && at_ < text_.size(); ++i) c = c << 6 | (std::uint8_t(text_[at_++]) & 0x3F);
+    for (int i = 0; i < n && at_ < text_.size(); ++i)
+      c = c << 6 | (std::uint8_t(text_[at_++]) & 0x3F);
     return c;
   }
 
@@ -274,7 +306,8 @@ class Builder {
  private:
   std::uint32_t add(PatternPart part) {
     if (out_.parts.size() >= kPatternPartsMax) {
-      if (error_.empty()) error_ = fmt::format("it is more than {} parts, repeats written out", kPatternPartsMax);
+      if (error_.empty())
+        error_ = fmt::format("it is more than {} parts, repeats written out", kPatternPartsMax);
       return 0;
     }
     out_.parts.push_back(part);
@@ -283,22 +316,27 @@ class Builder {
   std::uint32_t bytes(int low, int high, std::uint32_t next) {
     return add({PatternPart::Kind::bytes, std::uint8_t(low), std::uint8_t(high), next, 0});
   }
-  std::uint32_t fork(std::uint32_t a, std::uint32_t b) { return add({PatternPart::Kind::fork, 0, 0, a, b}); }
+  std::uint32_t fork(std::uint32_t a, std::uint32_t b) {
+    return add({PatternPart::Kind::fork, 0, 0, a, b});
+  }
 
   // Where what comes before `next` begins.
   std::uint32_t before(const Piece& piece, std::uint32_t next) {
     if (!error_.empty()) return 0;
     switch (piece.kind) {
-      case Piece::Kind::one_of: return one_of(piece.ranges, next);
+      case Piece::Kind::one_of:
+        return one_of(piece.ranges, next);
       case Piece::Kind::sequence:
         for (std::size_t i = piece.pieces.size(); i-- > 0;) next = before(*piece.pieces[i], next);
         return next;
       case Piece::Kind::choice: {
         std::uint32_t all = before(*piece.pieces.back(), next);
-        for (std::size_t i = piece.pieces.size() - 1; i-- > 0;) all = fork(before(*piece.pieces[i], next), all);
+        for (std::size_t i = piece.pieces.size() - 1; i-- > 0;)
+          all = fork(before(*piece.pieces[i], next), all);
         return all;
       }
-      case Piece::Kind::repeat: return repeat(piece, next);
+      case Piece::Kind::repeat:
+        return repeat(piece, next);
     }
     return next;
   }
@@ -311,7 +349,8 @@ class Builder {
       next = again;
     }
     const std::uint32_t behind = next;
-    for (int n = piece.least; n < piece.most && error_.empty(); ++n) next = fork(before(of, next), behind);
+    for (int n = piece.least; n < piece.most && error_.empty(); ++n)
+      next = fork(before(of, next), behind);
     for (int n = 0; n < piece.least && error_.empty(); ++n) next = before(of, next);
     return next;
   }
@@ -323,7 +362,8 @@ class Builder {
     for (const Range& r : can) encoded(r.first, r.second, next, all);
     return all.value_or(0);
   }
-  // The UTF-8 of a range: cut where the number of bytes changes, then until all bytes but the first that differs take their whole range.
+  // The UTF-8 of a range: cut where the number of bytes changes, then until all bytes but the first
+  // that differs take their whole range.
   void encoded(char32_t low, char32_t high, std::uint32_t next, std::optional<std::uint32_t>& all) {
     for (const char32_t end : {char32_t(0x7F), char32_t(0x7FF), char32_t(0xFFFF)}) {
       if (low > end || high <= end) continue;
@@ -344,9 +384,11 @@ class Builder {
       }
     }
     std::uint32_t first = next;
-    for (int i = 0; i < n_tail; ++i) first = bytes(0x80 | int(low >> (6 * i) & 0x3F), 0x80 | int(high >> (6 * i) & 0x3F), first);
+    for (int i = 0; i < n_tail; ++i)
+      first = bytes(0x80 | int(low >> (6 * i) & 0x3F), 0x80 | int(high >> (6 * i) & 0x3F), first);
     static constexpr int kLead[] = {0, 0xC0, 0xE0, 0xF0};
-    first = bytes(kLead[n_tail] | int(low >> (6 * n_tail)), kLead[n_tail] | int(high >> (6 * n_tail)), first);
+    first = bytes(kLead[n_tail] | int(low >> (6 * n_tail)),
+                  kLead[n_tail] | int(high >> (6 * n_tail)), first);
     all = all ? fork(first, *all) : first;
   }
 
@@ -358,7 +400,8 @@ class Builder {
 
 tl::expected<PatternParts, std::string> parse_pattern(std::string_view expression) {
   if (expression.size() > kPatternBytesMax)
-    return tl::unexpected(fmt::format("it has {} bytes, of at most {}", expression.size(), kPatternBytesMax));
+    return tl::unexpected(
+        fmt::format("it has {} bytes, of at most {}", expression.size(), kPatternBytesMax));
   const auto whole = Parser(expression).parse();
   if (!whole) return tl::unexpected(whole.error());
   return Builder().build(**whole);

@@ -9,7 +9,9 @@ namespace lares::engine {
 const char* const kOfficialSplits[3] = {
     "\\p{N}{1,3}",
     "[一-龥぀-ゟ゠-ヿ]+",
-    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\r\n]*|"
+    "[!\"#$%&'()*+,\\-./"
+    ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\r\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+    "?[\\p{P}\\p{S}]+[\r\n]*|"
     "\\s*[\r\n]+|\\s+(?!\\S)|\\s+",
 };
 
@@ -18,8 +20,8 @@ namespace {
 bool is_newline(char c) { return c == '\n' || c == '\r'; }
 bool is_ascii_letter(char c) { return unsigned((c | 32) - 'a') < 26u; }
 
-// The official patterns over one stretch of valid UTF-8. The first two only cut runs of numbers and of CJK out of the
-// text; what lies between is cut by the third.
+// The official patterns over one stretch of valid UTF-8. The first two only cut runs of numbers and
+// of CJK out of the text; what lies between is cut by the third.
 class OfficialScanner {
  public:
   OfficialScanner(std::string_view text, std::size_t base, std::vector<std::size_t>& ends)
@@ -63,7 +65,7 @@ class OfficialScanner {
   // \p{N}{1,3}, over and over: groups of three from the left of the run. Returns the run's end.
   std::size_t numbers(std::size_t at) {
     int n = 0;
-    for (; at < size_; ) {
+    for (; at < size_;) {
       const Char c = look(at);
       if (!(c.cls & kNumber)) break;
       if (n == 3) {
@@ -79,7 +81,8 @@ class OfficialScanner {
 
   std::size_t kana(std::size_t at) {
     const std::size_t end = skip(at, size_, kKana);
-    third(at, end);  // the ranges hold a few symbols and unassigned code points, so this may cut again
+    third(at, end);  // the ranges hold a few symbols and unassigned code points, so this may cut
+                     // again
     return end;
   }
 
@@ -130,8 +133,8 @@ class OfficialScanner {
     return at;
   }
 
-  // \s*[\r\n]+ | \s+(?!\S) | \s+ : up to the last line break of the run; else the run without its last character, which
-  // stays with the word after it; else that one character.
+  // \s*[\r\n]+ | \s+(?!\S) | \s+ : up to the last line break of the run; else the run without its
+  // last character, which stays with the word after it; else that one character.
   std::size_t space(std::size_t at, std::size_t end) const {
     std::size_t run = at, last = at, after_newline = at;
     while (run < end) {
@@ -159,7 +162,9 @@ void split_by(const Regex& regex, std::string_view text, std::size_t base, Regex
     const auto match = regex.find(text, at, scratch);
     if (!match) break;
     if (match->begin == match->end) {  // an empty match cuts nothing
-      at = match->end + (match->end < text.size() ? std::size_t(code_point(text.data() + match->end).length) : 1);
+      at = match->end + (match->end < text.size()
+                             ? std::size_t(code_point(text.data() + match->end).length)
+                             : 1);
       continue;
     }
     if (match->begin > done) ends.push_back(base + match->begin);
@@ -173,8 +178,9 @@ void split_by(const Regex& regex, std::string_view text, std::size_t base, Regex
 
 Result<Pretokenizer> Pretokenizer::make(const std::vector<SplitPattern>& splits) {
   Pretokenizer result;
-  result.official_ = std::equal(splits.begin(), splits.end(), std::begin(kOfficialSplits), std::end(kOfficialSplits),
-                                [](const SplitPattern& s, const char* p) { return !s.literal && s.pattern == p; });
+  result.official_ = std::equal(
+      splits.begin(), splits.end(), std::begin(kOfficialSplits), std::end(kOfficialSplits),
+      [](const SplitPattern& s, const char* p) { return !s.literal && s.pattern == p; });
   if (result.official_) return result;
   for (const SplitPattern& split : splits) {
     auto regex = Regex::compile(split.pattern, split.literal);

@@ -1,5 +1,6 @@
-// Cuts text into the pieces BPE works on: a tokenizer.json's sequence of Split patterns, each applied to every piece that the
-// ones before it made ("Isolated": matches and the gaps between them both become pieces).
+// Cuts text into the pieces BPE works on: a tokenizer.json's sequence of Split patterns, each
+// applied to every piece that the ones before it made ("Isolated": matches and the gaps between
+// them both become pieces).
 #pragma once
 
 #include <cstddef>
@@ -23,8 +24,8 @@ class Pretokenizer {
  public:
   static Result<Pretokenizer> make(const std::vector<SplitPattern>& splits);
 
-  // Appends where each piece of `text` ends, in ascending order; the last is text.size(). Bytes that are not valid UTF-8
-  // are pieces of their own.
+  // Appends where each piece of `text` ends, in ascending order; the last is text.size(). Bytes
+  // that are not valid UTF-8 are pieces of their own.
   void pieces(std::string_view text, std::vector<std::size_t>& ends) const;
 
  private:

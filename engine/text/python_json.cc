@@ -21,7 +21,8 @@ std::string python_float(double x) {
   const char* digits_begin = all.data() + e + 1 + (all[e + 1] == '+');
   std::from_chars(digits_begin, end, exponent);
   if (x != 0 && (exponent < -4 || exponent >= 16)) {
-    return fmt::format("{}e{}{:02}", all.substr(0, e), exponent < 0 ? '-' : '+', std::abs(exponent));
+    return fmt::format("{}e{}{:02}", all.substr(0, e), exponent < 0 ? '-' : '+',
+                       std::abs(exponent));
   }
   const auto fixed_end = std::to_chars(text, text + sizeof text, x, std::chars_format::fixed).ptr;
   std::string fixed(text, fixed_end);
@@ -72,13 +73,27 @@ std::string python_json_string(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      case '\b': out += "\\b"; break;
-      case '\f': out += "\\f"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
+      case '\b':
+        out += "\\b";
+        break;
+      case '\f':
+        out += "\\f";
+        break;
       default:
         if (std::uint8_t(c) < 0x20) {
           out += fmt::format("\\u{:04x}", std::uint8_t(c));

@@ -31,7 +31,8 @@ class Regex {
   struct Match {
     std::size_t begin, end;
   };
-  // The first match at or after `from`. A match that would need more than the library's limits counts as none.
+  // The first match at or after `from`. A match that would need more than the library's limits
+  // counts as none.
   std::optional<Match> find(std::string_view text, std::size_t from, Scratch& scratch) const;
 
  private:

@@ -22,14 +22,17 @@ class SchemaCompiler {
 
   SchemaCompiler(const Json& whole, JsonSchema& out) : whole_(whole), out_(out) {}
   tl::expected<NodeId, SchemaError> whole();
-  std::vector<std::string> take_paths() { return std::move(paths_); }  // of each node, where it stands first
+  std::vector<std::string> take_paths() {
+    return std::move(paths_);
+  }  // of each node, where it stands first
 
  private:
   NodeId fail(std::string path, std::string why);  // the first counts
   NodeId add(SchemaNode node, const std::string& path);
   NodeId schema(const Json& schema, const std::string& path, int depth);
   std::vector<NodeId> alternatives_of(const Json& schema, const std::string& path, int depth);
-  bool only(std::initializer_list<std::string_view> keywords, const Json& schema, const std::string& path);
+  bool only(std::initializer_list<std::string_view> keywords, const Json& schema,
+            const std::string& path);
   std::vector<std::string> types_of(const Json& schema, const std::string& path);
   NodeId of_type(const Json& schema, const std::string& type, const std::string& path, int depth);
   NodeId reference(const Json& reference, const std::string& path, int depth);

@@ -1,5 +1,6 @@
-// The last steps of compiling, on the whole graph of nodes: each anyOf as a flat list, how deep the flattest document of each node is
-// (so that no walk enters one it could not leave), and what the walker looks up.
+// The last steps of compiling, on the whole graph of nodes: each anyOf as a flat list, how deep the
+// flattest document of each node is (so that no walk enters one it could not leave), and what the
+// walker looks up.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,7 +19,8 @@ using Kind = SchemaNode::Kind;
 
 class Finisher {
  public:
-  Finisher(JsonSchema& schema, std::vector<std::string> paths) : schema_(schema), nodes_(schema.nodes), paths_(std::move(paths)), seen_(nodes_.size(), 0) {}
+  Finisher(JsonSchema& schema, std::vector<std::string> paths)
+      : schema_(schema), nodes_(schema.nodes), paths_(std::move(paths)), seen_(nodes_.size(), 0) {}
 
   std::optional<SchemaError> flatten() {
     std::vector<std::vector<NodeId>> flat(nodes_.size());
@@ -26,7 +28,9 @@ class Finisher {
       if (nodes_[id].kind != Kind::any_of) continue;
       flat[id] = alternatives_of(id);
       if (flat[id].size() > kSchemaAlternativesMax)
-        return SchemaError{paths_[id], fmt::format("it has more than {} alternatives, with those within it", kSchemaAlternativesMax)};
+        return SchemaError{paths_[id],
+                           fmt::format("it has more than {} alternatives, with those within it",
+                                       kSchemaAlternativesMax)};
     }
     for (NodeId id = 1; id < flat.size(); ++id) nodes_[id].alternatives = std::move(flat[id]);
     for (SchemaNode& node : nodes_) {
@@ -55,9 +59,13 @@ class Finisher {
       const std::size_t n = node.properties.size();
       node.by_key.resize(n);
       std::iota(node.by_key.begin(), node.by_key.end(), 0u);
-      std::ranges::sort(node.by_key, {}, [&](std::uint32_t i) -> const std::string& { return node.properties[i].key; });
+      std::ranges::sort(node.by_key, {}, [&](std::uint32_t i) -> const std::string& {
+        return node.properties[i].key;
+      });
       node.next_required.assign(n + 1, std::uint32_t(n));
-      for (std::size_t i = n; i-- > 0;) node.next_required[i] = node.properties[i].required ? std::uint32_t(i) : node.next_required[i + 1];
+      for (std::size_t i = n; i-- > 0;)
+        node.next_required[i] = node.properties[i].required ? std::uint32_t(i)
+                                                            : node.next_required[i + 1];
     }
   }
 
@@ -72,23 +80,29 @@ class Finisher {
 
   // Of the parameter at `path`.
   tl::expected<ParameterForms, SchemaError> forms_of(NodeId value, const std::string& path) {
-    const std::vector<NodeId> all = nodes_[value].kind == Kind::any_of ? nodes_[value].alternatives : std::vector<NodeId>{value};
+    const std::vector<NodeId> all = nodes_[value].kind == Kind::any_of ? nodes_[value].alternatives
+                                                                       : std::vector<NodeId>{value};
     ParameterForms out;
     std::vector<NodeId> json;
     bool anything = false;
     for (const NodeId id : all) {
       if (nodes_[id].kind == Kind::string) {
         out.text = true;
-        if (nodes_[id].pattern) out.patterns.push_back(nodes_[id].pattern);
-        else anything = true;
+        if (nodes_[id].pattern)
+          out.patterns.push_back(nodes_[id].pattern);
+        else
+          anything = true;
       } else if (nodes_[id].kind == Kind::choices) {
         n_choices_ += nodes_[id].choices.size();
         if (n_choices_ > kSchemaChoicesMax)
-          return tl::unexpected(SchemaError{path, fmt::format("the parameters list more than {} values", kSchemaChoicesMax)});
+          return tl::unexpected(SchemaError{
+              path, fmt::format("the parameters list more than {} values", kSchemaChoicesMax)});
         SchemaNode others{.kind = Kind::choices};
         for (const std::string& choice : nodes_[id].choices) {
-          if (choice[0] == '"') out.one_of.push_back(nlohmann::json::parse(choice).get<std::string>());
-          else others.choices.push_back(choice);
+          if (choice[0] == '"')
+            out.one_of.push_back(nlohmann::json::parse(choice).get<std::string>());
+          else
+            others.choices.push_back(choice);
         }
         if (!others.choices.empty()) json.push_back(add(std::move(others), path));
       } else {
@@ -101,18 +115,27 @@ class Finisher {
       for (const std::string& choice : out.one_of) {
         auto pattern = Pattern::compile(literally(choice));
         if (!pattern)
-          return tl::unexpected(SchemaError{path, fmt::format("beside a pattern the listed text {} cannot be enforced: {}", shown(choice), pattern.error())});
+          return tl::unexpected(SchemaError{
+              path, fmt::format("beside a pattern the listed text {} cannot be enforced: {}",
+                                shown(choice), pattern.error())});
         n_literal_states_ += pattern->n_states();
         if (n_literal_states_ > kSchemaPatternStatesMax)
-          return tl::unexpected(SchemaError{path, fmt::format("the texts listed beside patterns have more than {} characters", kSchemaPatternStatesMax)});
+          return tl::unexpected(SchemaError{
+              path, fmt::format("the texts listed beside patterns have more than {} characters",
+                                kSchemaPatternStatesMax)});
         out.patterns.push_back(std::make_shared<const Pattern>(std::move(*pattern)));
       }
       out.one_of.clear();
       if (out.patterns.size() > kSchemaWaysMax)
-        return tl::unexpected(SchemaError{path, fmt::format("it has {} patterns and texts beside them, of at most {}; write them as one pattern", out.patterns.size(), kSchemaWaysMax)});
+        return tl::unexpected(
+            SchemaError{path, fmt::format("it has {} patterns and texts beside them, of at most "
+                                          "{}; write them as one pattern",
+                                          out.patterns.size(), kSchemaWaysMax)});
     }
-    if (json.size() == 1) out.json = json[0];
-    else if (!json.empty()) out.json = add({.kind = Kind::any_of, .alternatives = json}, path);
+    if (json.size() == 1)
+      out.json = json[0];
+    else if (!json.empty())
+      out.json = add({.kind = Kind::any_of, .alternatives = json}, path);
     return out;
   }
 
@@ -133,10 +156,13 @@ class Finisher {
   }
 
   NodeId resolved(NodeId id) const {
-    return nodes_[id].kind == Kind::any_of && nodes_[id].alternatives.size() == 1 ? nodes_[id].alternatives[0] : id;
+    return nodes_[id].kind == Kind::any_of && nodes_[id].alternatives.size() == 1
+               ? nodes_[id].alternatives[0]
+               : id;
   }
 
-  // Of nodes some of which may be flat already: no any_of among them; one more than may be, where there are more.
+  // Of nodes some of which may be flat already: no any_of among them; one more than may be, where
+  // there are more.
   std::vector<NodeId> alternatives_of(NodeId id) {
     ++round_;
     std::vector<NodeId> open = {id}, out;
@@ -146,8 +172,10 @@ class Finisher {
       if (seen_[next] == round_) continue;
       seen_[next] = round_;
       const SchemaNode& node = nodes_[next];
-      if (node.kind == Kind::any_of) open.insert(open.end(), node.alternatives.rbegin(), node.alternatives.rend());
-      else out.push_back(next);
+      if (node.kind == Kind::any_of)
+        open.insert(open.end(), node.alternatives.rbegin(), node.alternatives.rend());
+      else
+        out.push_back(next);
     }
     return out;
   }
@@ -162,11 +190,15 @@ class Finisher {
         return depth;
       case Kind::choices:
       case Kind::string:
-      case Kind::number: return 0;
-      case Kind::array: return node.items_min == 0 ? 1 : 1 + of(node.items);
-      case Kind::map: return 1;
+      case Kind::number:
+        return 0;
+      case Kind::array:
+        return node.items_min == 0 ? 1 : 1 + of(node.items);
+      case Kind::map:
+        return 1;
       case Kind::object:
-        for (const SchemaProperty& p : node.properties) depth = std::max(depth, p.required ? of(p.value) : 0);
+        for (const SchemaProperty& p : node.properties)
+          depth = std::max(depth, p.required ? of(p.value) : 0);
         return 1 + depth;
     }
     return depth;
@@ -179,9 +211,11 @@ class Finisher {
   std::size_t round_ = 0, n_choices_ = 0, n_literal_states_ = 0;
 };
 
-tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::ordered_json& given, bool parameters) {
+tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::ordered_json& given,
+                                                                bool parameters) {
   static const nlohmann::ordered_json kNoParameters = {{"type", "object"}};
-  const auto& schema = parameters && given == nlohmann::ordered_json::object() ? kNoParameters : given;
+  const auto& schema = parameters && given == nlohmann::ordered_json::object() ? kNoParameters
+                                                                               : given;
   auto out = std::make_shared<JsonSchema>();
   out->nodes.emplace_back();
   SchemaCompiler compiler(schema, *out);
@@ -192,12 +226,18 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
   if (auto error = finisher.flatten()) return tl::unexpected(std::move(*error));
   if (parameters) {
     SchemaNode& node = out->nodes[out->root];
-    if (node.kind == Kind::map && !schema.contains("additionalProperties")) node.kind = Kind::object;  // it takes none
-    if (node.kind != Kind::object) return tl::unexpected(SchemaError{"", "a tool's parameters are an object with properties"});
+    if (node.kind == Kind::map && !schema.contains("additionalProperties"))
+      node.kind = Kind::object;  // it takes none
+    if (node.kind != Kind::object)
+      return tl::unexpected(SchemaError{"", "a tool's parameters are an object with properties"});
     const std::vector<SchemaProperty> properties = node.properties;
     for (const SchemaProperty& p : properties) {
-      const bool plain = !p.name.empty() && std::ranges::none_of(p.name, [](unsigned char c) { return c < 0x20 || c == '"'; });
-      if (!plain) return tl::unexpected(SchemaError{".properties." + p.name, "a parameter's name has no quotes and no control characters"});
+      const bool plain = !p.name.empty() && std::ranges::none_of(p.name, [](unsigned char c) {
+        return c < 0x20 || c == '"';
+      });
+      if (!plain)
+        return tl::unexpected(SchemaError{
+            ".properties." + p.name, "a parameter's name has no quotes and no control characters"});
       auto forms = finisher.forms_of(p.value, ".properties." + p.name);
       if (!forms) return tl::unexpected(std::move(forms.error()));
       out->parameters.push_back(std::move(*forms));
@@ -206,8 +246,9 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
   finisher.find_depths();
   finisher.index();
   if (out->nodes[out->root].min_depth > kDocumentDepthMax)
-    return tl::unexpected(
-        SchemaError{"", fmt::format("no document of at most {} arrays and objects in one another satisfies it", kDocumentDepthMax)});
+    return tl::unexpected(SchemaError{
+        "", fmt::format("no document of at most {} arrays and objects in one another satisfies it",
+                        kDocumentDepthMax)});
   if (auto error = finisher.count_ways()) return tl::unexpected(std::move(*error));
   return out;
 }

@@ -20,7 +20,8 @@ using Place = std::vector<NodeId>;  // sorted
 
 class Places {
  public:
-  Places(const JsonSchema& schema, std::span<const std::string> paths) : schema_(schema), paths_(paths) {}
+  Places(const JsonSchema& schema, std::span<const std::string> paths)
+      : schema_(schema), paths_(paths) {}
 
   std::optional<SchemaError> search(NodeId root) {
     add({root}, {}, root);
@@ -38,7 +39,9 @@ class Places {
   // A choice that goes on behind a bracket: it is text to the walker.
   bool is_structured(NodeId id) const {
     return node(id).kind == Kind::choices &&
-           std::ranges::any_of(node(id).choices, [](const std::string& text) { return text[0] == '[' || text[0] == '{'; });
+           std::ranges::any_of(node(id).choices, [](const std::string& text) {
+             return text[0] == '[' || text[0] == '{';
+           });
   }
 
   // What is written tells strings, numbers, arrays and objects apart.
@@ -46,13 +49,24 @@ class Places {
     std::size_t n_listed = 0, n[4] = {};
     for (const NodeId id : place) {
       switch (node(id).kind) {
-        case Kind::any_of: break;
-        case Kind::choices: ++n_listed; break;
-        case Kind::string: ++n[0]; break;
-        case Kind::number: ++n[1]; break;
-        case Kind::array: ++n[2]; break;
+        case Kind::any_of:
+          break;
+        case Kind::choices:
+          ++n_listed;
+          break;
+        case Kind::string:
+          ++n[0];
+          break;
+        case Kind::number:
+          ++n[1];
+          break;
+        case Kind::array:
+          ++n[2];
+          break;
         case Kind::object:
-        case Kind::map: ++n[3]; break;
+        case Kind::map:
+          ++n[3];
+          break;
       }
     }
     const std::size_t n_ways = n_listed + *std::ranges::max_element(n);
@@ -118,7 +132,8 @@ class Places {
 
 }  // namespace
 
-std::optional<SchemaError> too_many_ways(const JsonSchema& schema, NodeId root, std::span<const std::string> paths) {
+std::optional<SchemaError> too_many_ways(const JsonSchema& schema, NodeId root,
+                                         std::span<const std::string> paths) {
   return Places(schema, paths).search(root);
 }
 

@@ -1,5 +1,6 @@
-// The streaming parser of answers (SPEC section 5.8). It looks only at what no further input can change, so its events, joined,
-// do not depend on how the text was cut; whatever is undecided waits in `pending_`.
+// The streaming parser of answers (SPEC section 5.8). It looks only at what no further input can
+// change, so its events, joined, do not depend on how the text was cut; whatever is undecided waits
+// in `pending_`.
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -19,7 +20,10 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kOpen = "<｜DSML｜", kClose = "</｜DSML｜";
 constexpr std::size_t kTagBytesMax = 512;  // a longer "tag" is text
-constexpr std::array<std::string_view, 3> kEnds = {"parameter", "invoke", "tool_calls"};  // what may close a value
+constexpr std::array<std::string_view, 3> kEnds = {"parameter", "invoke", "tool_calls"};  // what
+                                                                                          // may
+                                                                                          // close a
+                                                                                          // value
 
 // How many bytes at the end of `text` could be the beginning of `mark`.
 std::size_t partial(std::string_view text, std::string_view mark) {
@@ -66,7 +70,8 @@ struct Tag {
   std::optional<bool> string;       // string="true|false"
 };
 
-// `text` from '<' to '>'. Inside a block the marker may be misspelt or missing; nullopt: not a tag of the format.
+// `text` from '<' to '>'. Inside a block the marker may be misspelt or missing; nullopt: not a tag
+// of the format.
 std::optional<Tag> read_tag(std::string_view text) {
   Tag tag;
   text.remove_prefix(1), text.remove_suffix(1);
@@ -76,7 +81,9 @@ std::optional<Tag> read_tag(std::string_view text) {
     return true;
   };
   bool more = true;
-  while (more) more = skip(" ") || skip("｜") || skip("|") || skip("DSML") || (skip("/") && (tag.closing = true));
+  while (more)
+    more = skip(" ") || skip("｜") || skip("|") || skip("DSML") ||
+           (skip("/") && (tag.closing = true));
   while (!text.empty() && (std::isalnum(static_cast<unsigned char>(text[0])) || text[0] == '_')) {
     tag.word += text[0];
     text.remove_prefix(1);
@@ -124,7 +131,8 @@ struct StreamParser::Impl {
   explicit Impl(Options options) : options_(std::move(options)) {
     state_ = options_.thinking ? State::reasoning : State::content;
     for (const ToolSpec& tool : options_.tools) {
-      schemas_.emplace_back(tool.name, Json::parse(tool.schema, nullptr, /*allow_exceptions=*/false));
+      schemas_.emplace_back(tool.name,
+                            Json::parse(tool.schema, nullptr, /*allow_exceptions=*/false));
     }
   }
 
@@ -145,19 +153,30 @@ struct StreamParser::Impl {
     if (in_block()) raw_.append(pending_, at_, n);
     at_ += n;
   }
-  bool in_block() const { return state_ == State::block || state_ == State::invoke || state_ == State::value || state_ == State::body; }
+  bool in_block() const {
+    return state_ == State::block || state_ == State::invoke || state_ == State::value ||
+           state_ == State::body;
+  }
 
   // One decision; false when it needs more input.
   bool step() {
     if (rest().empty()) return false;
     switch (state_) {
-      case State::reasoning: return reasoning();
-      case State::content: return content();
-      case State::block: return block();
-      case State::invoke: return invoke();
-      case State::value: return value();
-      case State::body: return body();
-      case State::done: at_ = pending_.size(); return false;
+      case State::reasoning:
+        return reasoning();
+      case State::content:
+        return content();
+      case State::block:
+        return block();
+      case State::invoke:
+        return invoke();
+      case State::value:
+        return value();
+      case State::body:
+        return body();
+      case State::done:
+        at_ = pending_.size();
+        return false;
     }
     return false;
   }
@@ -208,7 +227,8 @@ struct StreamParser::Impl {
     const std::size_t open = options_.tools.empty() ? std::string_view::npos : text.find(kOpen);
     const std::size_t mark = std::min(think_end, open);
     if (mark == std::string_view::npos) {
-      return say_decided(text, {kThinkEnd, options_.tools.empty() ? kThinkEnd : kOpen}, [&](std::string_view t) { say(t); });
+      return say_decided(text, {kThinkEnd, options_.tools.empty() ? kThinkEnd : kOpen},
+                         [&](std::string_view t) { say(t); });
     }
     if (mark > 0) {  // up to the newlines before the mark, which belong to a block if it is one
       const std::size_t newlines = trailing_newlines(text.substr(0, mark));
@@ -223,9 +243,12 @@ struct StreamParser::Impl {
     const std::string_view from = text.substr(newlines);
     const std::size_t end = from.substr(0, kTagBytesMax).find('>');
     if (end == std::string_view::npos && from.size() < kTagBytesMax && !last_) return false;
-    const auto tag = end == std::string_view::npos ? std::nullopt : read_tag(from.substr(0, end + 1));
+    const auto tag = end == std::string_view::npos ? std::nullopt
+                                                   : read_tag(from.substr(0, end + 1));
     fences_.see(text.substr(0, newlines));
-    const bool opens = tag && !tag->closing && (is_block(*tag) || (tag->word == "invoke" && tag->name)) && !fences_.fenced();
+    const bool opens = tag && !tag->closing &&
+                       (is_block(*tag) || (tag->word == "invoke" && tag->name)) &&
+                       !fences_.fenced();
     if (!opens) {
       say(text.substr(0, newlines + kOpen.size()), /*seen=*/newlines);
       take(newlines + kOpen.size());
@@ -249,7 +272,8 @@ struct StreamParser::Impl {
 
   // Says what cannot be the beginning of a mark nor a newline before one.
   template <class Say>
-  bool say_decided(std::string_view text, std::initializer_list<std::string_view> marks, Say say_it) {
+  bool say_decided(std::string_view text, std::initializer_list<std::string_view> marks,
+                   Say say_it) {
     std::size_t held = 0;
     if (!last_) {
       for (const auto mark : marks) held = std::max(held, partial(text, mark));
@@ -263,13 +287,16 @@ struct StreamParser::Impl {
 
   // ---- calls
 
-  static constexpr std::string_view kWhole = "whole";  // the arguments came as one object, and are said
+  static constexpr std::string_view kWhole = "whole";  // the arguments came as one object, and are
+                                                       // said
   struct Call {
     int index = 0;
     std::string name, arguments, wrong;  // wrong: why it is rejected; the first reason counts
     std::vector<std::string> keys;
-    std::string wrapped;  // the object of a parameter `arguments` that the tool does not have, or kWhole
-    bool in_text = false;  // that belongs to nothing: it goes on to the next tag, whatever begins in it
+    std::string wrapped;   // the object of a parameter `arguments` that the tool does not have, or
+                           // kWhole
+    bool in_text = false;  // that belongs to nothing: it goes on to the next tag, whatever begins
+                           // in it
     void reject(std::string why) {
       if (wrong.empty()) wrong = std::move(why);
     }
@@ -307,7 +334,8 @@ struct StreamParser::Impl {
       }
     }
     if (!skip_blanks()) return false;
-    if (rest()[0] != '<') return take(std::max<std::size_t>(1, std::min(rest().find('<'), rest().size()))), true;
+    if (rest()[0] != '<')
+      return take(std::max<std::size_t>(1, std::min(rest().find('<'), rest().size()))), true;
     std::size_t length = 0;
     bool wait = false;
     const auto tag = next_tag(length, wait);
@@ -315,8 +343,10 @@ struct StreamParser::Impl {
     if (!tag) return take(1), true;
     take(length);
     if (tag->closing && is_block(*tag)) {
-      if (n_calls_ > 0) state_ = State::done;
-      else fail_block();
+      if (n_calls_ > 0)
+        state_ = State::done;
+      else
+        fail_block();
       return true;
     }
     if (tag->closing || tag->word != "invoke" || !tag->name) return true;
@@ -348,8 +378,10 @@ struct StreamParser::Impl {
     if (!tag) return call_->in_text = true, take(1), true;
     if (tag->closing) {
       if (tag->word == "invoke") take(length);
-      if (tag->word == "invoke" || is_block(*tag)) finish_call();
-      else take(length);
+      if (tag->word == "invoke" || is_block(*tag))
+        finish_call();
+      else
+        take(length);
       return true;
     }
     if (tag->word == "invoke") {  // the one before was not closed
@@ -385,10 +417,12 @@ struct StreamParser::Impl {
     events_.push_back(ArgumentsDelta{call_->index, std::move(json)});
   }
 
-  // The end of a value or body in `text`: npos when there is none, or `undecided` from where it may begin.
+  // The end of a value or body in `text`: npos when there is none, or `undecided` from where it may
+  // begin.
   std::size_t find_end(std::string_view text, std::size_t& undecided) const {
     undecided = text.size() - partial(text, kClose);
-    for (std::size_t at = text.find(kClose); at != std::string_view::npos; at = text.find(kClose, at + kClose.size())) {
+    for (std::size_t at = text.find(kClose); at != std::string_view::npos;
+         at = text.find(kClose, at + kClose.size())) {
       const std::string_view word = text.substr(at + kClose.size());
       for (const auto end : kEnds) {
         if (word.starts_with(end)) return at;
@@ -408,8 +442,10 @@ struct StreamParser::Impl {
     std::size_t n = end == std::string_view::npos ? undecided : end;
     if (end == std::string_view::npos && as_ == As::text) n -= half_code_point(text.substr(0, n));
     if (n > 0) {
-      if (as_ == As::text) emit(escaped(text.substr(0, n)));
-      else buffer_ += text.substr(0, n);
+      if (as_ == As::text)
+        emit(escaped(text.substr(0, n)));
+      else
+        buffer_ += text.substr(0, n);
       take(n);
     }
     if (end == std::string_view::npos) return n > 0;
@@ -418,8 +454,10 @@ struct StreamParser::Impl {
     const auto tag = next_tag(length, wait);
     if (wait) return false;
     end_value();
-    if (tag && tag->word == "parameter") take(length);
-    else if (!tag) take(kClose.size());
+    if (tag && tag->word == "parameter")
+      take(length);
+    else if (!tag)
+      take(kClose.size());
     state_ = State::invoke;
     return true;
   }
@@ -433,8 +471,11 @@ struct StreamParser::Impl {
     }
     const bool text = property_is_string(key_);
     open_key();
-    if (as_ == As::guess ? text || json.is_discarded() : text && json.is_discarded()) return emit(json_string(buffer_));
-    if (json.is_discarded()) call_->reject(fmt::format("the value of {} is not JSON: write it as JSON, or with string=\"true\"", key_));
+    if (as_ == As::guess ? text || json.is_discarded() : text && json.is_discarded())
+      return emit(json_string(buffer_));
+    if (json.is_discarded())
+      call_->reject(fmt::format(
+          "the value of {} is not JSON: write it as JSON, or with string=\"true\"", key_));
     emit(json.is_discarded() ? "null" : buffer_);
   }
 
@@ -470,14 +511,18 @@ struct StreamParser::Impl {
     Call& call = *call_;
     const bool whole = call.wrapped == kWhole;
     if (!whole && !call.wrapped.empty()) {
-      if (call.keys.empty()) unwrap(call.wrapped);
-      else call.reject("it has parameters beside an arguments object");
+      if (call.keys.empty())
+        unwrap(call.wrapped);
+      else
+        call.reject("it has parameters beside an arguments object");
     } else if (!whole) {
       emit(call.arguments.empty() ? "{}" : "}");
     }
     if (const Json* s = schema(); s && s->contains("required") && (*s)["required"].is_array()) {
       for (const auto& key : (*s)["required"]) {
-        if (!key.is_string() || std::find(call.keys.begin(), call.keys.end(), key.get<std::string>()) != call.keys.end()) continue;
+        if (!key.is_string() || std::find(call.keys.begin(), call.keys.end(),
+                                          key.get<std::string>()) != call.keys.end())
+          continue;
         call.reject(fmt::format("the parameter {} is missing", key.get<std::string>()));
       }
     }
@@ -486,8 +531,12 @@ struct StreamParser::Impl {
 
   void close_call() {
     Call& call = *call_;
-    if (call.wrong.empty()) events_.push_back(CallEnd{call.index, call.arguments});
-    else events_.push_back(CallRejected{call.index, call.name, fmt::format("This call of {} did not run: {}.", call.name, call.wrong)});
+    if (call.wrong.empty())
+      events_.push_back(CallEnd{call.index, call.arguments});
+    else
+      events_.push_back(
+          CallRejected{call.index, call.name,
+                       fmt::format("This call of {} did not run: {}.", call.name, call.wrong)});
     call_.reset();
     state_ = State::block;
   }
@@ -533,7 +582,8 @@ struct StreamParser::Impl {
   }
   const Json* property(const std::string& key) const {
     const Json* s = schema();
-    if (!s || !s->is_object() || !s->contains("properties") || !(*s)["properties"].contains(key)) return nullptr;
+    if (!s || !s->is_object() || !s->contains("properties") || !(*s)["properties"].contains(key))
+      return nullptr;
     return &(*s)["properties"][key];
   }
   bool property_is_string(const std::string& key) const {

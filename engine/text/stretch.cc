@@ -12,7 +12,8 @@ void Stretch::use_index() {
 void Stretch::find_places(char c) {
   const std::string& text = index_->text();
   if (value_.empty()) {
-    for (std::size_t i = text.find(c); i != std::string::npos; i = text.find(c, i + 1)) places_.push_back(std::uint32_t(i + 1));
+    for (std::size_t i = text.find(c); i != std::string::npos; i = text.find(c, i + 1))
+      places_.push_back(std::uint32_t(i + 1));
     return;
   }
   std::size_t n = 0;
@@ -28,8 +29,10 @@ void Stretch::extend(std::string_view bytes) {
     const bool closing = c == '/' && value_.ends_with("<");
     if (c == '<') n_before_angle_ = n_places();
     n_before_closing_ = closing ? n_before_angle_ : 0;
-    if (sorted_) range_ = index_->extended(range_, std::uint8_t(c));
-    else find_places(c);
+    if (sorted_)
+      range_ = index_->extended(range_, std::uint8_t(c));
+    else
+      find_places(c);
     value_ += c;
   }
 }
@@ -41,13 +44,15 @@ void Stretch::add(TokenMask& out) {
     index_->add(*vocabulary_, range_, out);
   } else if (index_->has_first()) {
     if (value_.empty()) out = index_->first();
-    for (const std::uint32_t place : places_) vocabulary_->allow_with_shorter(index_->longest_at(place), out);
+    for (const std::uint32_t place : places_)
+      vocabulary_->allow_with_shorter(index_->longest_at(place), out);
   } else if (value_.empty()) {
     std::vector<Token> longest(text.size());
     vocabulary_->scan().longest(text, 0, text.size(), longest.data());
     for (const Token id : longest) vocabulary_->allow_with_shorter(id, out);
   } else {
-    for (const std::uint32_t place : places_) vocabulary_->allow_with_shorter(vocabulary_->ordinary().longest(text.substr(place)).id, out);
+    for (const std::uint32_t place : places_)
+      vocabulary_->allow_with_shorter(vocabulary_->ordinary().longest(text.substr(place)).id, out);
   }
   if (may_close(value_.size(), n_places())) {
     allow_bytes("<", out);

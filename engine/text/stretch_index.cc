@@ -26,9 +26,14 @@ void StretchIndex::build(const Vocabulary& vocabulary, std::stop_token stop) {
 }
 
 void StretchIndex::order_list() {
-  for (std::size_t at = 0; at < text_.size(); at = std::min(text_.find(kListEnd, at), text_.size() - 1) + 1) order_.push_back(std::uint32_t(at));
-  const auto text_at = [&](std::uint32_t at) { return std::string_view(text_).substr(at, text_.find(kListEnd, at) - at); };
-  std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) { return text_at(a) < text_at(b); });
+  for (std::size_t at = 0; at < text_.size();
+       at = std::min(text_.find(kListEnd, at), text_.size() - 1) + 1)
+    order_.push_back(std::uint32_t(at));
+  const auto text_at = [&](std::uint32_t at) {
+    return std::string_view(text_).substr(at, text_.find(kListEnd, at) - at);
+  };
+  std::sort(order_.begin(), order_.end(),
+            [&](std::uint32_t a, std::uint32_t b) { return text_at(a) < text_at(b); });
 }
 
 bool StretchIndex::find_longest(const Vocabulary& vocabulary, const std::stop_token& stop) {
@@ -47,8 +52,10 @@ StretchIndex::Range StretchIndex::extended(Range range, std::uint8_t byte) const
     std::uint32_t hi = range.hi;
     while (lo < hi) {
       const std::uint32_t middle = lo + (hi - lo) / 2;
-      if (byte_at(middle, range.length) < wanted) lo = middle + 1;
-      else hi = middle;
+      if (byte_at(middle, range.length) < wanted)
+        lo = middle + 1;
+      else
+        hi = middle;
     }
     return lo;
   };
@@ -64,7 +71,8 @@ StretchIndex::Range StretchIndex::find(std::string_view value) const {
 
 void StretchIndex::add_each(const Vocabulary& vocabulary, Range range, TokenMask& out) const {
   for (std::uint32_t i = range.lo; i < range.hi; ++i) {
-    if (byte_at(i, range.length) >= 0) vocabulary.allow_with_shorter(longest_at(order_[i] + range.length), out);
+    if (byte_at(i, range.length) >= 0)
+      vocabulary.allow_with_shorter(longest_at(order_[i] + range.length), out);
   }
 }
 
@@ -78,7 +86,9 @@ void StretchIndex::add(const Vocabulary& vocabulary, Range range, TokenMask& out
     if (const auto kept = masks_.find(range); kept != masks_.end()) return join(kept->second);
   }
   // Of a text that repeats itself: many places, few pieces.
-  allow_along(vocabulary.ordinary(), [this](std::size_t i, std::size_t depth) { return byte_at(i, depth); }, ByteTrie::kRoot, range.lo, range.hi, range.length, out);
+  allow_along(
+      vocabulary.ordinary(), [this](std::size_t i, std::size_t depth) { return byte_at(i, depth); },
+      ByteTrie::kRoot, range.lo, range.hi, range.length, out);
 }
 
 // Shorter values first.
@@ -86,7 +96,8 @@ void StretchIndex::keep_masks(const Vocabulary& vocabulary, const std::stop_toke
   const auto at = [this](std::size_t i, std::size_t depth) { return byte_at(i, depth); };
   std::vector<Range> ranges = {all()};
   std::size_t work = 0;
-  for (std::size_t n = 0; n < ranges.size() && work < kStretchWorkMax * text_.size() && !stop.stop_requested(); ++n) {
+  for (std::size_t n = 0;
+       n < ranges.size() && work < kStretchWorkMax * text_.size() && !stop.stop_requested(); ++n) {
     const Range range = ranges[n];
     if (range.length > 0) {
       TokenMask mask(first_.size(), 0);
@@ -97,7 +108,8 @@ void StretchIndex::keep_masks(const Vocabulary& vocabulary, const std::stop_toke
     }
     for (std::size_t lo = range.lo; lo < range.hi && ranges.size() <= kStretchMasksMax;) {
       const std::size_t end = run_end(at, lo, range.hi, range.length, byte_at(lo, range.length));
-      if (end - lo > kStretchPlacesMax && byte_at(lo, range.length) >= 0) ranges.push_back({std::uint32_t(lo), std::uint32_t(end), range.length + 1});
+      if (end - lo > kStretchPlacesMax && byte_at(lo, range.length) >= 0)
+        ranges.push_back({std::uint32_t(lo), std::uint32_t(end), range.length + 1});
       lo = end;
     }
   }

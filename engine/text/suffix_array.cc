@@ -1,5 +1,6 @@
-// A suffix is of type S when it is less than the one behind it, else of type L; an S behind an L begins a block. The order of the blocks
-// gives that of all L suffixes, from the left, and theirs that of all S suffixes, from the right.
+// A suffix is of type S when it is less than the one behind it, else of type L; an S behind an L
+// begins a block. The order of the blocks gives that of all L suffixes, from the left, and theirs
+// that of all S suffixes, from the right.
 #include "engine/text/suffix_array.h"
 
 #include <algorithm>
@@ -15,8 +16,10 @@ constexpr Place kNone = UINT32_MAX;
 template <class Symbol>
 class Sorter {
  public:
-  Sorter(std::span<const Symbol> text, std::size_t n_symbols) : text_(text), less_(text.size()), ends_(n_symbols, 0) {
-    for (std::size_t i = text.size() - 1; i-- > 0;) less_[i] = text[i] < text[i + 1] || (text[i] == text[i + 1] && less_[i + 1]);
+  Sorter(std::span<const Symbol> text, std::size_t n_symbols)
+      : text_(text), less_(text.size()), ends_(n_symbols, 0) {
+    for (std::size_t i = text.size() - 1; i-- > 0;)
+      less_[i] = text[i] < text[i + 1] || (text[i] == text[i + 1] && less_[i + 1]);
     for (const Symbol symbol : text) ++ends_[symbol];
     for (std::size_t s = 1; s < n_symbols; ++s) ends_[s] += ends_[s - 1];
   }
@@ -28,13 +31,15 @@ class Sorter {
     }
     std::vector<Place> out = induced(blocks);
     if (blocks.size() < 2) return out;
-    // As far as blocks reach they are in order now. Equal ones get equal names, and the text of names is sorted likewise.
+    // As far as blocks reach they are in order now. Equal ones get equal names, and the text of
+    // names is sorted likewise.
     std::vector<Place> by_block;
     by_block.reserve(blocks.size());
     for (const Place p : out) {
       if (begins_block(p)) by_block.push_back(p);
     }
-    std::vector<Place> names(text_.size() / 2 + 1);  // [place / 2]: two blocks never begin side by side
+    std::vector<Place> names(text_.size() / 2 + 1);  // [place / 2]: two blocks never begin side by
+                                                     // side
     Place n_names = 0;
     for (std::size_t i = 0; i < by_block.size(); ++i) {
       if (i > 0 && !equal_blocks(by_block[i - 1], by_block[i])) ++n_names;
@@ -58,7 +63,9 @@ class Sorter {
     for (std::size_t n = 0;; ++n) {
       if (a + n == text_.size() || b + n == text_.size()) return false;  // nothing is like the end
       const bool ends = n > 0 && begins_block(a + n);
-      if (text_[a + n] != text_[b + n] || less_[a + n] != less_[b + n] || ends != (n > 0 && begins_block(b + n))) return false;
+      if (text_[a + n] != text_[b + n] || less_[a + n] != less_[b + n] ||
+          ends != (n > 0 && begins_block(b + n)))
+        return false;
       if (ends) return true;
     }
   }
@@ -77,7 +84,8 @@ class Sorter {
     }
     at = ends_;
     for (std::size_t i = out.size(); i-- > 0;) {
-      if (out[i] != kNone && out[i] > 0 && less_[out[i] - 1]) out[--at[text_[out[i] - 1]]] = out[i] - 1;
+      if (out[i] != kNone && out[i] > 0 && less_[out[i] - 1])
+        out[--at[text_[out[i] - 1]]] = out[i] - 1;
     }
     return out;
   }

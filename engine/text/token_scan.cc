@@ -4,7 +4,11 @@
 
 namespace lares::engine {
 
-TokenScan::TokenScan(const ByteTrie& trie) : trie_(&trie), token_(trie.size(), -1), shift_(trie.size(), ByteTrie::kRoot), depth_(trie.size(), 0) {
+TokenScan::TokenScan(const ByteTrie& trie)
+    : trie_(&trie),
+      token_(trie.size(), -1),
+      shift_(trie.size(), ByteTrie::kRoot),
+      depth_(trie.size(), 0) {
   // Parents stand before their children.
   for (std::uint32_t node = 0; node < trie.size(); ++node) {
     if (!trie.ids(node).empty()) token_[node] = trie.ids(node)[0];
@@ -13,8 +17,11 @@ TokenScan::TokenScan(const ByteTrie& trie) : trie_(&trie), token_(trie.size(), -
       token_[child] = token_[node];
       depth_[child] = depth_[node] + 1;
       shift_[child] = shift_[node];
-      if (node == ByteTrie::kRoot || depth_[shift_[node]] + 1 != depth_[node]) continue;  // they did not lead so far
-      if (const std::uint32_t on = trie.child(shift_[node], trie.label(child)); on != ByteTrie::kRoot) shift_[child] = on;
+      if (node == ByteTrie::kRoot || depth_[shift_[node]] + 1 != depth_[node])
+        continue;  // they did not lead so far
+      if (const std::uint32_t on = trie.child(shift_[node], trie.label(child));
+          on != ByteTrie::kRoot)
+        shift_[child] = on;
     }
   }
 }

@@ -74,7 +74,8 @@ class BpeTokenizer final : public Tokenizer {
 
   int vocab_size() const override { return int(bytes_.size()); }
   std::string_view bytes(Token id) const override {
-    return id >= 0 && std::size_t(id) < bytes_.size() ? std::string_view(bytes_[std::size_t(id)]) : std::string_view();
+    return id >= 0 && std::size_t(id) < bytes_.size() ? std::string_view(bytes_[std::size_t(id)])
+                                                      : std::string_view();
   }
   std::optional<Token> added(std::string_view text) const override {
     const Token id = added_.find(text);
@@ -86,7 +87,8 @@ class BpeTokenizer final : public Tokenizer {
   }
 
  private:
-  // The added token that starts at `at`; without one, moves `at` to the next byte that could start one, or to the end.
+  // The added token that starts at `at`; without one, moves `at` to the next byte that could start
+  // one, or to the end.
   ByteTrie::Found added_at(std::string_view text, std::size_t& at) const {
     while (at < text.size() && !added_starts_[std::uint8_t(text[at])]) ++at;
     if (at == text.size()) return {};
@@ -122,14 +124,17 @@ Result<std::unique_ptr<Tokenizer>> Tokenizer::from_file(const std::string& path)
     return tl::unexpected(Error{code, fmt::format("read the tokenizer {}: {}", path, why)});
   };
   std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) return fail(Errc::malformed, "it is a directory; name the file in it");
+  if (std::filesystem::is_directory(path, ignored))
+    return fail(Errc::malformed, "it is a directory; name the file in it");
   std::ifstream file(path, std::ios::binary | std::ios::ate);
   if (!file) return fail(Errc::not_found, std::strerror(errno));
   const std::streamoff size = file.tellg();
-  if (size < 0 || size > kFileBytesMax) return fail(Errc::malformed, fmt::format("{} bytes, the limit is {}", size, kFileBytesMax));
+  if (size < 0 || size > kFileBytesMax)
+    return fail(Errc::malformed, fmt::format("{} bytes, the limit is {}", size, kFileBytesMax));
   std::string text(std::size_t(size), '\0');
   file.seekg(0);
-  if (!file.read(text.data(), size)) return fail(Errc::malformed, "it could not be read to its end");
+  if (!file.read(text.data(), size))
+    return fail(Errc::malformed, "it could not be read to its end");
   auto json = parse_tokenizer_json(text, path);
   if (!json) return tl::unexpected(std::move(json.error()));
   auto pretokenizer = Pretokenizer::make(json->splits);

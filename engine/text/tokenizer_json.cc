@@ -16,10 +16,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kIdMax = 1 << 20;  // ids a tokenizer.json may use: four times the largest vocabulary, and tables of them stay small
+constexpr std::int64_t kIdMax = 1 << 20;  // ids a tokenizer.json may use: four times the largest
+                                          // vocabulary, and tables of them stay small
 
-// The alphabet in which byte-level BPE writes bytes as printable characters: printable Latin-1 stands for itself, the other
-// bytes in order are U+0100 and following.
+// The alphabet in which byte-level BPE writes bytes as printable characters: printable Latin-1
+// stands for itself, the other bytes in order are U+0100 and following.
 class ByteAlphabet {
  public:
   ByteAlphabet() {
@@ -56,7 +57,8 @@ class Reader {
   Reader(const Json& root, const std::string& path) : root_(root), path_(path) {}
 
   Result<TokenizerJson> read() {
-    for (auto step : {&Reader::normalizer, &Reader::pre_tokenizer, &Reader::vocabulary, &Reader::merges, &Reader::added}) {
+    for (auto step : {&Reader::normalizer, &Reader::pre_tokenizer, &Reader::vocabulary,
+                      &Reader::merges, &Reader::added}) {
       if (!(this->*step)()) return tl::unexpected(std::move(error_));
     }
     return std::move(result_);
@@ -90,7 +92,8 @@ class Reader {
     if (n.is_null()) return true;
     const Json& steps = member(n, "normalizers");
     if (text(n, "type") == "Sequence" && steps.is_array() && steps.empty()) return true;
-    return unsupported(fmt::format("it has a normalizer ({}); only byte-exact tokenizers are run", shown(text(n, "type"))));
+    return unsupported(fmt::format("it has a normalizer ({}); only byte-exact tokenizers are run",
+                                   shown(text(n, "type"))));
   }
 
   bool pre_tokenizer() {
@@ -102,22 +105,27 @@ class Reader {
       steps.push_back(p);
     }
     if (steps.empty() || text(steps.back(), "type") != "ByteLevel") {
-      return unsupported("its pre_tokenizer does not end with ByteLevel; only byte-level BPE is run");
+      return unsupported(
+          "its pre_tokenizer does not end with ByteLevel; only byte-level BPE is run");
     }
     for (std::size_t i = 0; i + 1 < steps.size(); ++i) {
       if (!split(steps[i], i)) return false;
     }
-    if (is_set(steps.back(), "add_prefix_space")) return unsupported("ByteLevel with add_prefix_space is not run");
+    if (is_set(steps.back(), "add_prefix_space"))
+      return unsupported("ByteLevel with add_prefix_space is not run");
     const Json& use_regex = member(steps.back(), "use_regex");
-    if (!use_regex.is_boolean() || use_regex.get<bool>()) result_.splits.push_back({kByteLevelSplit});
+    if (!use_regex.is_boolean() || use_regex.get<bool>())
+      result_.splits.push_back({kByteLevelSplit});
     return true;
   }
 
   bool split(const Json& step, std::size_t i) {
     const Json& pattern = member(step, "pattern");
-    if (text(step, "type") != "Split" || text(step, "behavior") != "Isolated" || is_set(step, "invert") || !pattern.is_object()) {
-      return unsupported(fmt::format("pre_tokenizer step {} is {} {}; only Split with behavior Isolated is run", i,
-                                     shown(text(step, "type")), shown(text(step, "behavior"))));
+    if (text(step, "type") != "Split" || text(step, "behavior") != "Isolated" ||
+        is_set(step, "invert") || !pattern.is_object()) {
+      return unsupported(
+          fmt::format("pre_tokenizer step {} is {} {}; only Split with behavior Isolated is run", i,
+                      shown(text(step, "type")), shown(text(step, "behavior"))));
     }
     if (const std::string regex = text(pattern, "Regex"); !regex.empty()) {
       result_.splits.push_back({regex});
@@ -131,9 +139,14 @@ class Reader {
 
   // An id is one token's.
   bool set_bytes(std::int64_t id, std::string bytes, const std::string& name) {
-    if (id < 0 || id >= kIdMax) return malformed(fmt::format("token {} has id {}, outside 0..{}", shown(name), id, kIdMax - 1));
-    if (std::size_t(id) >= result_.bytes.size()) result_.bytes.resize(std::size_t(id) + 1), names_.resize(std::size_t(id) + 1);
-    if (names_[std::size_t(id)]) return malformed(fmt::format("tokens {} and {} have the same id, {}", shown(*names_[std::size_t(id)]), shown(name), id));
+    if (id < 0 || id >= kIdMax)
+      return malformed(
+          fmt::format("token {} has id {}, outside 0..{}", shown(name), id, kIdMax - 1));
+    if (std::size_t(id) >= result_.bytes.size())
+      result_.bytes.resize(std::size_t(id) + 1), names_.resize(std::size_t(id) + 1);
+    if (names_[std::size_t(id)])
+      return malformed(fmt::format("tokens {} and {} have the same id, {}",
+                                   shown(*names_[std::size_t(id)]), shown(name), id));
     names_[std::size_t(id)] = &name;
     result_.bytes[std::size_t(id)] = std::move(bytes);
     return true;
@@ -141,35 +154,46 @@ class Reader {
 
   bool vocabulary() {
     const Json& model = member(root_, "model");
-    if (text(model, "type") != "BPE") return unsupported(fmt::format("its model is {}, expected BPE", shown(text(model, "type"))));
-    for (const char* key : {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
+    if (text(model, "type") != "BPE")
+      return unsupported(fmt::format("its model is {}, expected BPE", shown(text(model, "type"))));
+    for (const char* key :
+         {"dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix"}) {
       const Json& value = member(model, key);
-      if (!value.is_null() && value != "") return unsupported(fmt::format("model.{} is set; plain byte-level BPE is run", key));
+      if (!value.is_null() && value != "")
+        return unsupported(fmt::format("model.{} is set; plain byte-level BPE is run", key));
     }
     for (const char* key : {"byte_fallback", "ignore_merges"}) {
-      if (is_set(model, key)) return unsupported(fmt::format("model.{} is set; plain byte-level BPE is run", key));
+      if (is_set(model, key))
+        return unsupported(fmt::format("model.{} is set; plain byte-level BPE is run", key));
     }
     const Json& vocab = member(model, "vocab");
-    if (!vocab.is_object() || vocab.empty()) return malformed("model.vocab is missing or not an object");
+    if (!vocab.is_object() || vocab.empty())
+      return malformed("model.vocab is missing or not an object");
     const ByteAlphabet alphabet;
     std::string bytes;
     result_.byte_tokens.fill(-1);
     ids_.reserve(vocab.size());
     result_.bytes.reserve(vocab.size() + 4096);
     for (auto entry = vocab.begin(); entry != vocab.end(); ++entry) {
-      if (!entry.value().is_number_integer()) return malformed(fmt::format("model.vocab[{}] is not an integer", shown(entry.key())));
+      if (!entry.value().is_number_integer())
+        return malformed(fmt::format("model.vocab[{}] is not an integer", shown(entry.key())));
       const auto id = entry.value().get<std::int64_t>();
-      // Names outside the alphabet are control tokens listed in the vocabulary as well; text never produces them.
-      if (!alphabet.decode(entry.key(), bytes)) bytes = entry.key();
-      else if (bytes.size() == 1) result_.byte_tokens[std::uint8_t(bytes[0])] = Token(id);
+      // Names outside the alphabet are control tokens listed in the vocabulary as well; text never
+      // produces them.
+      if (!alphabet.decode(entry.key(), bytes))
+        bytes = entry.key();
+      else if (bytes.size() == 1)
+        result_.byte_tokens[std::uint8_t(bytes[0])] = Token(id);
       if (bytes.size() > kTokenBytesMax) {
-        return unsupported(fmt::format("token {} (id {}) has {} bytes, the limit is {}", shown(entry.key()), id, bytes.size(), kTokenBytesMax));
+        return unsupported(fmt::format("token {} (id {}) has {} bytes, the limit is {}",
+                                       shown(entry.key()), id, bytes.size(), kTokenBytesMax));
       }
       if (!set_bytes(id, bytes, entry.key())) return false;
       ids_.emplace(entry.key(), Token(id));
     }
     for (int b = 0; b < 256; ++b) {
-      if (result_.byte_tokens[std::size_t(b)] < 0) return malformed(fmt::format("model.vocab has no token for byte 0x{:02x}", b));
+      if (result_.byte_tokens[std::size_t(b)] < 0)
+        return malformed(fmt::format("model.vocab has no token for byte 0x{:02x}", b));
     }
     return true;
   }
@@ -185,15 +209,19 @@ class Reader {
         const std::string_view pair = merges[i].get_ref<const std::string&>();
         const auto space = pair.find(' ');
         if (space != pair.npos) left = pair.substr(0, space), right = pair.substr(space + 1);
-      } else if (merges[i].is_array() && merges[i].size() == 2 && merges[i][0].is_string() && merges[i][1].is_string()) {
-        left = merges[i][0].get_ref<const std::string&>(), right = merges[i][1].get_ref<const std::string&>();
+      } else if (merges[i].is_array() && merges[i].size() == 2 && merges[i][0].is_string() &&
+                 merges[i][1].is_string()) {
+        left = merges[i][0].get_ref<const std::string&>(),
+        right = merges[i][1].get_ref<const std::string&>();
       }
-      if (left.empty() || right.empty()) return malformed(fmt::format("model.merges[{}] is not a pair of tokens", i));
+      if (left.empty() || right.empty())
+        return malformed(fmt::format("model.merges[{}] is not a pair of tokens", i));
       joined.assign(left).append(right);
       const auto a = ids_.find(left), b = ids_.find(right), c = ids_.find(joined);
       if (a == ids_.end() || b == ids_.end() || c == ids_.end()) {
-        return malformed(fmt::format("model.merges[{}] joins {} and {}, but not all of these and {} are in model.vocab", i,
-                                     shown(left), shown(right), shown(joined)));
+        return malformed(fmt::format(
+            "model.merges[{}] joins {} and {}, but not all of these and {} are in model.vocab", i,
+            shown(left), shown(right), shown(joined)));
       }
       result_.merges.push_back({a->second, b->second, c->second});
     }
@@ -208,19 +236,25 @@ class Reader {
     for (std::size_t i = 0; i < added.size(); ++i) {
       const Json& content = member(added[i], "content");
       const Json& id = member(added[i], "id");
-      if (!content.is_string() || content == "" || !id.is_number_integer()) return malformed(fmt::format("added_tokens[{}] has no content or no id", i));
+      if (!content.is_string() || content == "" || !id.is_number_integer())
+        return malformed(fmt::format("added_tokens[{}] has no content or no id", i));
       const auto& name = content.get_ref<const std::string&>();
       for (const char* key : {"single_word", "lstrip", "rstrip"}) {
-        if (is_set(added[i], key)) return unsupported(fmt::format("added token {} has {} set", shown(name), key));
+        if (is_set(added[i], key))
+          return unsupported(fmt::format("added token {} has {} set", shown(name), key));
       }
-      if (!contents.insert(name).second) return malformed(fmt::format("added token {} is there twice", shown(name)));
+      if (!contents.insert(name).second)
+        return malformed(fmt::format("added token {} is there twice", shown(name)));
       const auto number = id.get<std::int64_t>();
       const auto listed = ids_.find(name);  // in the vocabulary as well
       if (listed != ids_.end() && listed->second != number) {
-        return malformed(fmt::format("added token {} has id {}, and {} in model.vocab", shown(name), number, listed->second));
+        return malformed(fmt::format("added token {} has id {}, and {} in model.vocab", shown(name),
+                                     number, listed->second));
       }
-      const bool known = number >= 0 && std::size_t(number) < names_.size() && names_[std::size_t(number)];
-      if (!(known && result_.bytes[std::size_t(number)] == name) && !set_bytes(number, name, name)) return false;
+      const bool known = number >= 0 && std::size_t(number) < names_.size() &&
+                         names_[std::size_t(number)];
+      if (!(known && result_.bytes[std::size_t(number)] == name) && !set_bytes(number, name, name))
+        return false;
       result_.added.emplace_back(name, Token(number));
     }
     return true;
@@ -230,7 +264,8 @@ class Reader {
   const std::string& path_;
   TokenizerJson result_;
   Error error_;
-  std::unordered_map<std::string_view, Token> ids_;  // by name, in the byte alphabet; the keys live in root_
+  std::unordered_map<std::string_view, Token> ids_;  // by name, in the byte alphabet; the keys live
+                                                     // in root_
   std::vector<const std::string*> names_;            // [id]; null: no token has it
 };
 
@@ -239,8 +274,11 @@ class Reader {
 Result<TokenizerJson> parse_tokenizer_json(std::string_view text, const std::string& path) {
   const Json root = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object()) {
-    return tl::unexpected(Error{Errc::malformed, fmt::format("read the tokenizer {}: it is not a JSON object ({} bytes); fetch "
-                                                             "the checkpoint's tokenizer.json again", path, text.size())});
+    return tl::unexpected(
+        Error{Errc::malformed,
+              fmt::format("read the tokenizer {}: it is not a JSON object ({} bytes); fetch "
+                          "the checkpoint's tokenizer.json again",
+                          path, text.size())});
   }
   return Reader(root, path).read();
 }

@@ -13,8 +13,8 @@
 namespace lares::engine {
 
 struct TokenizerJson {
-  std::vector<std::string> bytes;                        // of every id; empty: the id is unused
-  std::vector<std::pair<std::string, Token>> added;      // matched in text before anything else
+  std::vector<std::string> bytes;                    // of every id; empty: the id is unused
+  std::vector<std::pair<std::string, Token>> added;  // matched in text before anything else
   std::vector<Bpe::Merge> merges;
   std::array<Token, 256> byte_tokens{};
   std::vector<SplitPattern> splits;

@@ -31,7 +31,8 @@ void append_utf8(std::string& s, char32_t c) {
 }
 
 // Sets `bit` for every character of `text` that `pattern` matches.
-void mark(const std::string& text, const char* pattern, std::uint8_t bit, std::vector<std::uint8_t>& classes) {
+void mark(const std::string& text, const char* pattern, std::uint8_t bit,
+          std::vector<std::uint8_t>& classes) {
   auto regex = Regex::compile(pattern);
   assert(regex && "a pattern of our own must compile");
   Regex::Scratch scratch(*regex);
@@ -72,7 +73,8 @@ CharTable::CharTable() {
 
   std::map<std::string_view, std::uint16_t> rows;  // equal blocks share a row
   for (std::size_t block = 0; block < index_.size(); ++block) {
-    const std::string_view content(reinterpret_cast<const char*>(classes.data()) + block * 256, 256);
+    const std::string_view content(reinterpret_cast<const char*>(classes.data()) + block * 256,
+                                   256);
     const auto [row, is_new] = rows.try_emplace(content, std::uint16_t(rows.size()));
     if (is_new) blocks_.insert(blocks_.end(), content.begin(), content.end());
     index_[block] = row->second;
@@ -81,7 +83,9 @@ CharTable::CharTable() {
 }
 
 int utf8_sequence(std::string_view text) {
-  const auto byte = [&](std::size_t i) -> unsigned { return i < text.size() ? (unsigned char)text[i] : 0u; };
+  const auto byte = [&](std::size_t i) -> unsigned {
+    return i < text.size() ? (unsigned char)text[i] : 0u;
+  };
   const auto tail = [&](std::size_t i) { return (byte(i) & 0xC0u) == 0x80u; };
   if (text.empty()) return 0;
   const unsigned lead = byte(0);

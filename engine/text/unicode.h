@@ -1,4 +1,5 @@
-// What a code point is, as far as a tokenizer's split patterns ask: letter, mark, number, punctuation, symbol, white space.
+// What a code point is, as far as a tokenizer's split patterns ask: letter, mark, number,
+// punctuation, symbol, white space.
 #pragma once
 
 #include <array>
@@ -18,8 +19,8 @@ enum CharClass : std::uint8_t {
   kKana = 64,        // the official pattern's own CJK range: U+4E00-U+9FA5, U+3040-U+30FF
 };
 
-// Two-stage table over all code points. It is derived from PCRE2's Unicode data when first asked for, so no table of our
-// own can be out of step with the library that runs the other patterns.
+// Two-stage table over all code points. It is derived from PCRE2's Unicode data when first asked
+// for, so no table of our own can be out of step with the library that runs the other patterns.
 class CharTable {
  public:
   static const CharTable& instance();
@@ -47,7 +48,8 @@ inline CodePoint code_point(const char* p) {
   return {char32_t((u[0] & 7u) << 18 | (u[1] & 63u) << 12 | (u[2] & 63u) << 6 | (u[3] & 63u)), 4};
 }
 
-// Length of the valid UTF-8 sequence that starts `text` (no overlong forms, no surrogates), 0 when there is none.
+// Length of the valid UTF-8 sequence that starts `text` (no overlong forms, no surrogates), 0 when
+// there is none.
 int utf8_sequence(std::string_view text);
 // Bytes of `text` up to the first that is not valid UTF-8.
 std::size_t valid_utf8_prefix(std::string_view text);

@@ -31,8 +31,10 @@ class StringWalk {
       const StringAt next = string_step(at, trie_.label(child));
       if (next == StringAt::broken) continue;
       for (const Token id : trie_.ids(child)) allow(out_.inside, id);
-      if (next == StringAt::closed) behind(child);
-      else inside(child, next);
+      if (next == StringAt::closed)
+        behind(child);
+      else
+        inside(child, next);
     }
   }
   void behind(std::uint32_t node) {
@@ -53,35 +55,42 @@ class StringWalk {
 
 void find_shorter(const ByteTrie& trie, std::uint32_t node, Token above, std::vector<Token>& out) {
   const auto ids = trie.ids(node);
-  for (std::size_t i = ids.size(); i-- > 0;) out[std::size_t(ids[i])] = std::exchange(above, ids[i]);
-  for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c) find_shorter(trie, trie.node(node).first_child + c, above, out);
+  for (std::size_t i = ids.size(); i-- > 0;)
+    out[std::size_t(ids[i])] = std::exchange(above, ids[i]);
+  for (std::uint32_t c = 0; c < trie.node(node).n_children; ++c)
+    find_shorter(trie, trie.node(node).first_child + c, above, out);
 }
 
 }  // namespace
 
-Vocabulary::Vocabulary(const Tokenizer& tokenizer) : mask_((std::size_t(tokenizer.vocab_size()) + 63) / 64) {
+Vocabulary::Vocabulary(const Tokenizer& tokenizer)
+    : mask_((std::size_t(tokenizer.vocab_size()) + 63) / 64) {
   std::vector<ByteTrie::Entry> entries, numerals, others;
   std::array<std::vector<ByteTrie::Entry>, 2> specials;
   for (Token id = 0; id < tokenizer.vocab_size(); ++id) {
     const std::string_view bytes = tokenizer.bytes(id);
     if (bytes.empty() || tokenizer.added(bytes) == id) continue;
     entries.emplace_back(bytes, id);
-    const bool numeral = std::ranges::all_of(bytes, [](char c) { return json_digit(std::uint8_t(c)); });
+    const bool numeral = std::ranges::all_of(bytes,
+                                             [](char c) { return json_digit(std::uint8_t(c)); });
     (numeral ? numerals : others).emplace_back(bytes, id);
     if (numeral) longest_numeral_ = std::max(longest_numeral_, int(bytes.size()));
     for (const TextKind kind : {TextKind::json_string, TextKind::plain}) {
-      if (std::ranges::any_of(bytes, [&](char c) { return is_special(kind, std::uint8_t(c)); })) specials[std::size_t(kind)].emplace_back(bytes, id);
+      if (std::ranges::any_of(bytes, [&](char c) { return is_special(kind, std::uint8_t(c)); }))
+        specials[std::size_t(kind)].emplace_back(bytes, id);
     }
     allow(mask_, id);
   }
-  for (std::size_t kind = 0; kind < specials.size(); ++kind) specials_[kind] = ByteTrie(std::move(specials[kind]));
+  for (std::size_t kind = 0; kind < specials.size(); ++kind)
+    specials_[kind] = ByteTrie(std::move(specials[kind]));
   trie_ = ByteTrie(std::move(entries));
   numerals_ = ByteTrie(std::move(numerals));
   not_numerals_ = ByteTrie(std::move(others));
   scan_ = TokenScan(trie_);
   shorter_.assign(std::size_t(tokenizer.vocab_size()), -1);
   find_shorter(trie_, ByteTrie::kRoot, -1, shorter_);
-  for (std::size_t at = 0; at < kStringStates; ++at) strings_[at] = StringWalk(trie_).from(StringAt(at), mask_.size());
+  for (std::size_t at = 0; at < kStringStates; ++at)
+    strings_[at] = StringWalk(trie_).from(StringAt(at), mask_.size());
   eos_ = tokenizer.added(kEos).value_or(-1);
   dsml_ = tokenizer.added(kDsml).value_or(-1);
   think_end_ = tokenizer.added(kThinkEnd).value_or(-1);
@@ -90,6 +99,8 @@ Vocabulary::Vocabulary(const Tokenizer& tokenizer) : mask_((std::size_t(tokenize
 
 Vocabulary::~Vocabulary() = default;
 
-std::shared_ptr<const Vocabulary> Tokenizer::vocabulary() const { return std::make_shared<const Vocabulary>(*this); }
+std::shared_ptr<const Vocabulary> Tokenizer::vocabulary() const {
+  return std::make_shared<const Vocabulary>(*this);
+}
 
 }  // namespace lares::engine

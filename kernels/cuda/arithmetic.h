@@ -1,5 +1,6 @@
-// Rounding, exponentials and formats, for device and host alike. What kernels/lanes.h and its neighbours do in eight lanes is done here for
-// one value, with the same operations in the same order and so the same bits: no contraction, no approximate division or root.
+// Rounding, exponentials and formats, for device and host alike. What kernels/lanes.h and its
+// neighbours do in eight lanes is done here for one value, with the same operations in the same
+// order and so the same bits: no contraction, no approximate division or root.
 #pragma once
 
 #include "kernels/cuda/simt.h"
@@ -20,7 +21,9 @@ LARES_BOTH std::uint16_t to_bf16(float x) {
 #endif
 }
 LARES_BOTH float bf16_rounded(float x) { return bf16_value(to_bf16(x)); }
-LARES_BOTH std::uint32_t pair(std::uint16_t low, std::uint16_t high) { return low | static_cast<std::uint32_t>(high) << 16; }
+LARES_BOTH std::uint32_t pair(std::uint16_t low, std::uint16_t high) {
+  return low | static_cast<std::uint32_t>(high) << 16;
+}
 LARES_BOTH std::uint32_t bf16_pair(float low, float high) {
 #ifdef __CUDA_ARCH__
   std::uint32_t r;
@@ -91,7 +94,9 @@ LARES_BOTH float e4m3_rounded(float a) {
 // |a| <= 6 to the nearest e2m1 value.
 LARES_BOTH float e2m1_rounded(float a) {
   const float m = magnitude(a);
-  const float r = m < 2 ? (m + 0x1p22f) - 0x1p22f : m < 4 ? (m + 0x1p23f) - 0x1p23f : (m + 0x1p24f) - 0x1p24f;
+  const float r = m < 2   ? (m + 0x1p22f) - 0x1p22f
+                  : m < 4 ? (m + 0x1p23f) - 0x1p23f
+                          : (m + 0x1p24f) - 0x1p24f;
   return float_of(bits_of(r) | (bits_of(a) & 0x80000000u));
 }
 LARES_BOTH float fp8_scaled(float x, float scale) { return min2(max2(x / scale, -448.0f), 448.0f); }
@@ -104,7 +109,8 @@ LARES_BOTH std::uint8_t e4m3_code(float v) {
   return static_cast<std::uint8_t>(sign | ((u & 0x7FFFFFFFu) - (120u << 23)) >> 20);
 }
 
-// Four values of magnitude up to 448 as the codes of the nearest e4m3 values, the first in the lowest byte.
+// Four values of magnitude up to 448 as the codes of the nearest e4m3 values, the first in the
+// lowest byte.
 LARES_DEVICE std::uint32_t e4m3_codes(const float (&v)[4]) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890
   std::uint16_t low, high;
@@ -113,12 +119,14 @@ LARES_DEVICE std::uint32_t e4m3_codes(const float (&v)[4]) {
   return pair(low, high);
 #else
   std::uint32_t codes = 0;
-  LARES_UNROLL for (int i = 0; i < 4; ++i) codes |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(v[i]))) << 8 * i;
+  LARES_UNROLL for (int i = 0; i < 4; ++i)
+      codes |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(v[i]))) << 8 * i;
   return codes;
 #endif
 }
 
-// ---- cells (kernels/cells_cpu.cc): the least scale with which values on the grid, the largest `most`, do not exceed 448; and their codes
+// ---- cells (kernels/cells_cpu.cc): the least scale with which values on the grid, the largest
+// `most`, do not exceed 448; and their codes
 
 LARES_BOTH int cell_scale(float most) {
   const std::uint32_t u = bits_of(most);
@@ -129,8 +137,10 @@ LARES_BOTH int cell_scale(float most) {
 LARES_BOTH std::uint32_t cell_code(float x, int scale) {
   const std::uint32_t u = bits_of(x), sign = u >> 24 & 0x80u;
   if ((u & 0x7FFFFFFFu) == 0) return sign;
-  const int exponent = static_cast<int>(u >> 23 & 255u) - scale + 7, fraction = static_cast<int>(u >> 20 & 7u);
-  return sign | static_cast<std::uint32_t>(exponent >= 1 ? exponent << 3 | fraction : (8 + fraction) >> (1 - exponent));
+  const int exponent = static_cast<int>(u >> 23 & 255u) - scale + 7,
+            fraction = static_cast<int>(u >> 20 & 7u);
+  return sign | static_cast<std::uint32_t>(exponent >= 1 ? exponent << 3 | fraction
+                                                         : (8 + fraction) >> (1 - exponent));
 }
 // What attention need not see (kernels/attention.h).
 LARES_BOTH float flushed(float x) { return magnitude(x) < 0x1p-46f ? 0.0f : x; }
@@ -144,12 +154,18 @@ LARES_BOTH void turn(float& re, float& im, double cosine, double sine) {
 // ---- codes to mma operands
 
 // Four e4m3 codes as f16 times 2^-8, in order: pairs (0, 1) and (2, 3).
-LARES_BOTH std::uint32_t e4m3_f16(std::uint32_t spread) { return (spread >> 1 & 0x3F803F80u) | (spread & 0x80008000u); }
+LARES_BOTH std::uint32_t e4m3_f16(std::uint32_t spread) {
+  return (spread >> 1 & 0x3F803F80u) | (spread & 0x80008000u);
+}
 // ... and as bf16 times 2^-120.
-LARES_BOTH std::uint32_t e4m3_bf16(std::uint32_t spread) { return (spread >> 4 & 0x07F007F0u) | (spread & 0x80008000u); }
+LARES_BOTH std::uint32_t e4m3_bf16(std::uint32_t spread) {
+  return (spread >> 4 & 0x07F007F0u) | (spread & 0x80008000u);
+}
 // Codes 0, 1 (2, 3) of a word at the tops of half words.
 LARES_DEVICE std::uint32_t spread_low(std::uint32_t word) { return permute_bytes(word, 0, 0x1404); }
-LARES_DEVICE std::uint32_t spread_high(std::uint32_t word) { return permute_bytes(word, 0, 0x3424); }
+LARES_DEVICE std::uint32_t spread_high(std::uint32_t word) {
+  return permute_bytes(word, 0, 0x3424);
+}
 inline constexpr float kF16Code = 256.0f;  // what the e4m3 codes' f16 values lack
 
 // Words of kernels/cuda/tiles.h's codes as operands, pair by pair.
@@ -167,13 +183,15 @@ LARES_BOTH void fp8_pairs_bf16(std::uint32_t word, std::uint32_t& first, std::ui
 LARES_BOTH void fp4_pairs(std::uint32_t word, std::uint32_t (&pairs)[4]) {
   pairs[0] = word & 0x8E008E00u;
   pairs[1] = word << 3 & 0x8E008E00u;
-  // Magnitude and sign need shifts of their own: both at once by a product. What one half's sign carries into the other stays below bit 9.
+  // Magnitude and sign need shifts of their own: both at once by a product. What one half's sign
+  // carries into the other stays below bit 9.
   pairs[2] = (word & 0x40384038u) * (1u << 6 | 1u << 1) & 0x8E008E00u;
   pairs[3] = (word & 0x20072007u) * (1u << 9 | 1u << 2) & 0x8E008E00u;
 }
 inline constexpr float kFp4Code = 16384.0f;  // what those lack
 
-// Of fp4 weights, without a test of what no checkpoint has: 2^-127 is 0, what is no number infinite.
+// Of fp4 weights, without a test of what no checkpoint has: 2^-127 is 0, what is no number
+// infinite.
 LARES_BOTH float fp4_block_scale(std::uint32_t code) { return float_of(code << 23); }
 // 2^(code - 127); a denormal for 0, NaN for 255.
 LARES_BOTH float e8m0(std::uint32_t code) {

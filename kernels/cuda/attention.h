@@ -1,11 +1,13 @@
-// Attention of each token over its window's cells and its compressed entries, with a sink (kernels/attention.h has the equation), then the
-// rotation back. Cells are read as stored.
+// Attention of each token over its window's cells and its compressed entries, with a sink
+// (kernels/attention.h has the equation), then the rotation back. Cells are read as stored.
 //   Scores are sums of the lower half of the dims and of the upper, added.
-//   Blocks of 64 rows: window rows by absolute position, a block never crossing a multiple of 64; entries by number, or by rank in the
-//   ascending selection. Each block gives (m, l, O) from its own maximum with P rounded to bf16; blocks are folded left to right, window
-//   first; the sink comes last, in the denominator only.
+//   Blocks of 64 rows: window rows by absolute position, a block never crossing a multiple of 64;
+//   entries by number, or by rank in the ascending selection. Each block gives (m, l, O) from its
+//   own maximum with P rounded to bf16; blocks are folded left to right, window first; the sink
+//   comes last, in the denominator only.
 // The order depends on the token alone, so decode and prefill agree bit for bit.
-// Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each cell once; 4 n_heads head_dim flops a row.
+// Source: DeepSeek-V4 inference/kernel.py, sparse_attn. Floor: each cell once; 4 n_heads head_dim
+// flops a row.
 #pragma once
 
 #include "kernels/cuda/places.h"
@@ -23,29 +25,37 @@ struct AttentionArgs {
   float* workspace;    // attention_workspace() floats where attention_apart(), else unused
   Places places;
   PageCells entries;
-  const std::int32_t* chosen;  // [n_tokens, k] of tokens that see more than k entries; null: all attend all they see
+  const std::int32_t* chosen;  // [n_tokens, k] of tokens that see more than k entries; null: all
+                               // attend all they see
   int k;
   int ratio;                        // token sees (position + 1) / ratio entries; 0: none
   int n_heads, head_dim, rope_dim;  // head_dim 128, 192 or 512 (the family's), rope_dim 64
-  int window, window_capacity;  // positions a token sees at most; of the ring
-  int n_entries_max;  // no token attends more; the launch's size
+  int window, window_capacity;      // positions a token sees at most; of the ring
+  int n_entries_max;                // no token attends more; the launch's size
   float scale;
-  std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last one instead of their window
-  bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits as without
+  std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last
+                                // one instead of their window
+  bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits
+                      // as without
 };
 
 // Blocks of the window and the entries that a token may have.
-constexpr int attention_window_blocks(int window) { return (window + kAttentionBlock - 2) / kAttentionBlock + 1; }
+constexpr int attention_window_blocks(int window) {
+  return (window + kAttentionBlock - 2) / kAttentionBlock + 1;
+}
 constexpr int attention_blocks(int window, int n_entries_max) {
   return attention_window_blocks(window) + (n_entries_max + kAttentionBlock - 1) / kAttentionBlock;
 }
-// With few tokens the blocks of rows are shared out; with many there are enough blocks as it is, and no workspace is needed.
+// With few tokens the blocks of rows are shared out; with many there are enough blocks as it is,
+// and no workspace is needed.
 inline constexpr int kAttentionApart = 64 * 64;  // (token, head) pairs
-constexpr bool attention_apart(int n_tokens, int n_heads) { return n_tokens * n_heads <= kAttentionApart; }
+constexpr bool attention_apart(int n_tokens, int n_heads) {
+  return n_tokens * n_heads <= kAttentionApart;
+}
 // Partial results of all blocks where they are apart: (m, l) and O, f32.
 constexpr std::size_t attention_workspace(int n_tokens, int n_heads, int head_dim, int n_blocks) {
-  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(n_blocks) * static_cast<std::size_t>(n_heads) *
-         static_cast<std::size_t>(head_dim + 2);
+  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(n_blocks) *
+         static_cast<std::size_t>(n_heads) * static_cast<std::size_t>(head_dim + 2);
 }
 Status attention(const AttentionArgs& a, Stream stream);
 

@@ -60,8 +60,8 @@ template <int C>
 LARES_DEVICE void load_cell(CellWords<C>& to, const std::uint8_t* cell, bool there) {
   LARES_UNROLL for (int i = 0; i < CellWords<C>::kEach; ++i) {
     const int at = thread() % 32 + 32 * i;
-    to.w[i] =
-        there && at < CellWords<C>::kWords ? reinterpret_cast<const Vec8*>(cell)[at] : Vec8{{0, 0}};
+    to.w[i] = there && at < CellWords<C>::kWords ? reinterpret_cast<const Vec8*>(cell)[at]
+                                                 : Vec8{{0, 0}};
   }
 }
 // ... as bf16 values [C]: those from dim c on, up to eight of them, lie at to(c).
@@ -84,13 +84,14 @@ LARES_DEVICE void put_values_at(const CellWords<C>& cell, To to) {
           e4m3_bf16(spread_low(cell.w[i].w[1])), e4m3_bf16(spread_high(cell.w[i].w[1]))};
       Vec16 v;
       if (once) {
-        LARES_UNROLL for (int c = 0; c < 4; ++c) v.w[c] =
-            multiply_bf16(codes[c], (s + 120) * 0x00800080u);
+        LARES_UNROLL for (int c = 0; c < 4; ++c)
+            v.w[c] = multiply_bf16(codes[c], (s + 120) * 0x00800080u);
       } else {
-        const std::uint32_t scale =
-            s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255 with codes of 0 makes NaN
-        LARES_UNROLL for (int c = 0; c < 4; ++c) v.w[c] =
-            multiply_bf16(times_2_120(codes[c]), scale);
+        const std::uint32_t scale = s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255
+                                                                              // with codes of 0
+                                                                              // makes NaN
+        LARES_UNROLL for (int c = 0; c < 4; ++c)
+            v.w[c] = multiply_bf16(times_2_120(codes[c]), scale);
       }
       *reinterpret_cast<Vec16*>(to(8 * at)) = v;
     } else if (at > Words::kCodes && at < Words::kWords) {

@@ -9,8 +9,8 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// Blocks, in this order: of four query heads, of four index query heads, a token's window row each, a compressor each,
-// four tokens' mixes.
+// Blocks, in this order: of four query heads, of four index query heads, a token's window row each,
+// a compressor each, four tokens' mixes.
 struct InputBlocks {
   int queries, index_queries, window, compress, mixes;
   constexpr int all() const { return queries + index_queries + window + compress + mixes; }
@@ -19,7 +19,8 @@ inline constexpr int kInputWarps = kRowThreads / 32;
 static_assert(kRowThreads == kCompressThreads);
 LARES_BOTH constexpr InputBlocks input_blocks(const AttentionInputsArgs& a) {
   return {(a.queries.n_tokens * a.queries.n_heads + kInputWarps - 1) / kInputWarps,
-          (a.index_queries.n_tokens * a.index_queries.n_heads + kInputWarps - 1) / kInputWarps, a.window.places.n_tokens, a.n_compress,
+          (a.index_queries.n_tokens * a.index_queries.n_heads + kInputWarps - 1) / kInputWarps,
+          a.window.places.n_tokens, a.n_compress,
           (a.mixes.n_tokens + kInputWarps - 1) / kInputWarps};
 }
 constexpr int inputs_shared(const AttentionInputsArgs& a) {
@@ -39,13 +40,15 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
     const bool works = head < a.queries.n_tokens * a.queries.n_heads;
     const Angle angle = works ? query_angle(a.queries, head, thread() % 32) : Angle{};
     wait_for_inputs();
-    if (works) turn_query(a.queries, head, angle, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
+    if (works)
+      turn_query(a.queries, head, angle, shared<float>() + warp * (a.queries.head_dim + kHeadPad));
     return;
   }
   if ((i -= blocks.queries) < blocks.index_queries) {
     wait_for_inputs();
     const int head = i * kInputWarps + warp;
-    if (head < a.index_queries.n_tokens * a.index_queries.n_heads) index_query(a.index_queries, head);
+    if (head < a.index_queries.n_tokens * a.index_queries.n_heads)
+      index_query(a.index_queries, head);
     return;
   }
   if ((i -= blocks.index_queries) < blocks.window) {
@@ -60,7 +63,8 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
     if (t < a.mixes.n_tokens) put_left(a.mixes, t);
     return;
   }
-  // Groups are completed by rows of earlier steps, which the ring may lose to this step's: those come after.
+  // Groups are completed by rows of earlier steps, which the ring may lose to this step's: those
+  // come after.
   const CompressArgs& c = a.compress[i];
   const TokenPlace first = token_place(c.places, 0);
   wait_for_inputs();
@@ -68,7 +72,8 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
     compress_token(c, t == 0 ? first : token_place(c.places, t), shared<float>());
     sync_block();
   }
-  for (int t = 0; t < c.places.n_tokens; ++t) put_raw_token(c, t, t == 0 ? first : token_place(c.places, t));
+  for (int t = 0; t < c.places.n_tokens; ++t)
+    put_raw_token(c, t, t == 0 ? first : token_place(c.places, t));
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

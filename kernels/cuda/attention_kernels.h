@@ -12,8 +12,8 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kAttentionThreads = 256, kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kMatrixPad =
-    8;  // values behind a row, so that eight rows of a matrix lie in different banks
+inline constexpr int kMatrixPad = 8;  // values behind a row, so that eight rows of a matrix lie in
+                                      // different banks
 inline constexpr int kWeightRow = kAttentionBlock + kMatrixPad;
 
 // How `heads` heads of C dims are shared out to a block's warps: kTall times 16 heads a warp, and
@@ -34,7 +34,8 @@ struct AttentionShape {
 // often.
 inline constexpr int kBlocksAtOnce = 264;
 constexpr int attention_heads_apart(int n_tokens, int n_heads, int n_blocks) {
-  const std::int64_t blocks = static_cast<std::int64_t>(n_tokens) * n_blocks * ((n_heads + 15) / 16);
+  const std::int64_t blocks = static_cast<std::int64_t>(n_tokens) * n_blocks *
+                              ((n_heads + 15) / 16);
   return blocks <= kBlocksAtOnce ? 16 : 32;
 }
 // With 64 a token's cells are read once, but of 512 dims they take more shared memory than an A100
@@ -77,9 +78,9 @@ LARES_DEVICE void put_output(const AttentionArgs& a, int t, int h, int c, float 
         a.rope + (static_cast<std::int64_t>(t) * (a.rope_dim / 2) + (c - plain) / 2) * 2;
     turn(v0, v1, angle[0], -angle[1]);
   }
-  *reinterpret_cast<std::uint32_t*>(
-      a.out + (static_cast<std::int64_t>(t) * a.n_heads + h) * a.head_dim + c) =
-      pair(to_bf16(v0), to_bf16(v1));
+  *reinterpret_cast<std::uint32_t*>(a.out +
+                                    (static_cast<std::int64_t>(t) * a.n_heads + h) * a.head_dim +
+                                    c) = pair(to_bf16(v0), to_bf16(v1));
 }
 
 // (m, l) of a block and head lie behind all O.
@@ -92,8 +93,8 @@ LARES_DEVICE float* partial_sums(const AttentionArgs& a, int n_blocks, int t, in
          ((static_cast<std::int64_t>(t) * n_blocks + b) * a.n_heads + h) * 2;
 }
 
-// Where a warp's rows of a block are, eight from row `row` on: lane i has its i-th. The number of an
-// entry comes a step before, for it is read from memory, too.
+// Where a warp's rows of a block are, eight from row `row` on: lane i has its i-th. The number of
+// an entry comes a step before, for it is read from memory, too.
 LARES_DEVICE int entry_number(const AttentionArgs& a, const TokenRows& rows, int t, int b,
                               int row) {
   const BlockRows block = block_rows(rows, b);
@@ -161,8 +162,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
   }
   const TokenRows& rows = *held;
   float out[kTall][apart ? 1 : kAcross][4] = {};  // apart: none, for nothing is folded
-  float m[kTall][2];                         // of heads m0 + 16 tile + g, + 8
-  const bool counts = share == 0 && q == 0;  // whoever has l, in shared memory
+  float m[kTall][2];                              // of heads m0 + 16 tile + g, + 8
+  const bool counts = share == 0 && q == 0;       // whoever has l, in shared memory
   const int begin = apart ? block_x() : 0, end = apart ? begin + 1 : rows.n_blocks;
   if (!apart || rows.chosen)
     cell = row_cell<C>(a, rows, part, begin, row0, entry_number(a, rows, t, begin, row0));
@@ -231,16 +232,16 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
         top[tile][i / 2] = max2(v, top[tile][i / 2]);
       }
       LARES_UNROLL for (int r = 0; r < 2; ++r) {
-        LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2) top[tile][r] =
-            max2(shuffle_xor(top[tile][r], mask), top[tile][r]);
+        LARES_UNROLL for (int mask = 1; mask < 4; mask *= 2)
+            top[tile][r] = max2(shuffle_xor(top[tile][r], mask), top[tile][r]);
         if (q == 0) tops[share * kHeads + m0 + 16 * tile + g + 8 * r] = top[tile][r];
       }
     }
     sync_block();
     LARES_UNROLL for (int tile = 0; tile < kTall; ++tile) LARES_UNROLL for (int r = 0; r < 2; ++r) {
       const int h = m0 + 16 * tile + g + 8 * r;
-      LARES_UNROLL for (int w = 0; w < kShares; ++w) top[tile][r] =
-          max2(tops[w * kHeads + h], top[tile][r]);
+      LARES_UNROLL for (int w = 0; w < kShares; ++w)
+          top[tile][r] = max2(tops[w * kHeads + h], top[tile][r]);
       LARES_UNROLL for (int c = 0; c < kDown; ++c) {
         const float e0 = exponential(s[tile][c][2 * r] - top[tile][r]),
                     e1 = exponential(s[tile][c][2 * r + 1] - top[tile][r]);
@@ -260,8 +261,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
       Fold& by = f[tile][r];
       by = b == begin ? Fold{top[tile][r], 0, 1} : fold(m[tile][r], top[tile][r]);
       if (counts)
-        totals[m0 + 16 * tile + g + 8 * r] =
-            folded(b == begin ? 0 : totals[m0 + 16 * tile + g + 8 * r], own, by);
+        totals[m0 + 16 * tile + g + 8 * r] = folded(
+            b == begin ? 0 : totals[m0 + 16 * tile + g + 8 * r], own, by);
       m[tile][r] = by.m;
     }
     // Values: a share of the columns a warp.
@@ -293,8 +294,8 @@ attention_kernel(const AttentionArgs a, int n_blocks) {
             LARES_UNROLL for (int r = 0; r < 2; ++r) {
           const int h = m0 + 16 * tile + g + 8 * r;
           if (h >= heads) continue;
-          float* const to =
-              partial_values(a, n_blocks, t, begin, h0 + h) + share * kColumns + 8 * c0 + 2 * q;
+          float* const to = partial_values(a, n_blocks, t, begin, h0 + h) + share * kColumns +
+                            8 * c0 + 2 * q;
           LARES_UNROLL for (int c = 0; c < kPass; ++c) * reinterpret_cast<Vec8*>(to + 8 * c) =
               Vec8{{bits_of(o[tile][c][2 * r]), bits_of(o[tile][c][2 * r + 1])}};
         }
@@ -348,7 +349,7 @@ LARES_KERNEL(kFoldThreads, 1) attention_fold_kernel(const AttentionArgs a, int n
   constexpr int kPieces = kFoldColumns / 4, kWarps = kFoldThreads / 32;
   const int h = block_x(), t = block_y(), c0 = block_z() * kFoldColumns, warp = thread() / 32,
             lane = thread() % 32, rows = fold_rows(n_blocks), piece = 4 * (thread() % kPieces);
-  auto* const values = shared<float>();  // [rows, columns]
+  auto* const values = shared<float>();                                          // [rows, columns]
   auto* const factors = reinterpret_cast<Vec16*>(values + rows * kFoldColumns);  // own, earlier, l
   auto* const tops = reinterpret_cast<float*>(factors + rows);  // of warps; then the latest
   const int n = token_rows(a, t).n_blocks;                      // places: before the wait

@@ -51,7 +51,9 @@ std::vector<DeviceInfo> devices(Status* why) {
 }
 
 Status use_device(int index) { return status(cudaSetDevice(index), "use a CUDA device"); }
-Status synchronise(Stream stream) { return status(cudaStreamSynchronize(stream), "wait for a CUDA stream"); }
+Status synchronise(Stream stream) {
+  return status(cudaStreamSynchronize(stream), "wait for a CUDA stream");
+}
 
 DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   if (this == &other) return *this;
@@ -87,7 +89,8 @@ PinnedBuffer::~PinnedBuffer() {
 Status PinnedBuffer::allocate(std::size_t bytes) {
   *this = PinnedBuffer();
   if (bytes == 0) return {};
-  const Status s = status(cudaHostAlloc(&data_, bytes, cudaHostAllocPortable | cudaHostAllocMapped), "allocate pinned host memory");
+  const Status s = status(cudaHostAlloc(&data_, bytes, cudaHostAllocPortable | cudaHostAllocMapped),
+                          "allocate pinned host memory");
   if (!s.ok()) {
     cudaGetLastError();
     data_ = nullptr;
@@ -120,9 +123,13 @@ Status Event::create() {
   *this = Event();
   return status(cudaEventCreate(&event_), "create a CUDA event");
 }
-Status Event::record(Stream stream) { return status(cudaEventRecord(event_, stream), "record a CUDA event"); }
+Status Event::record(Stream stream) {
+  return status(cudaEventRecord(event_, stream), "record a CUDA event");
+}
 Status Event::wait() { return status(cudaEventSynchronize(event_), "wait for a CUDA event"); }
-Status Event::make_wait(Stream stream) { return status(cudaStreamWaitEvent(stream, event_, 0), "make a CUDA stream wait"); }
+Status Event::make_wait(Stream stream) {
+  return status(cudaStreamWaitEvent(stream, event_, 0), "make a CUDA stream wait");
+}
 Status Event::since(const Event& from, float* ms) {
   return status(cudaEventElapsedTime(ms, from.event_, event_), "read the time between CUDA events");
 }
@@ -135,7 +142,8 @@ Graph::~Graph() {
   if (graph_) cudaGraphExecDestroy(graph_);
 }
 Status Graph::begin(Stream stream) {
-  return status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "begin recording a CUDA graph");
+  return status(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
+                "begin recording a CUDA graph");
 }
 Status Graph::end(Stream stream) {
   *this = Graph();
@@ -145,16 +153,21 @@ Status Graph::end(Stream stream) {
   if (recorded) cudaGraphDestroy(recorded);
   return s;
 }
-Status Graph::launch(Stream stream) const { return status(cudaGraphLaunch(graph_, stream), "launch a CUDA graph"); }
+Status Graph::launch(Stream stream) const {
+  return status(cudaGraphLaunch(graph_, stream), "launch a CUDA graph");
+}
 
 Status copy_to_device(void* to, const void* from, std::size_t bytes, Stream stream) {
-  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream), "copy to the device");
+  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream),
+                "copy to the device");
 }
 Status copy_to_host(void* to, const void* from, std::size_t bytes, Stream stream) {
-  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream), "copy from the device");
+  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream),
+                "copy from the device");
 }
 Status copy_on_device(void* to, const void* from, std::size_t bytes, Stream stream) {
-  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream), "copy on the device");
+  return status(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream),
+                "copy on the device");
 }
 Status fill(void* to, int byte, std::size_t bytes, Stream stream) {
   return status(cudaMemsetAsync(to, byte, bytes, stream), "fill device memory");

@@ -1,5 +1,5 @@
-// Memory, streams and events of a CUDA device, each owned by one object, and what becomes of everything that can fail there. No CUDA
-// header is needed to include this one.
+// Memory, streams and events of a CUDA device, each owned by one object, and what becomes of
+// everything that can fail there. No CUDA header is needed to include this one.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,8 @@ namespace lares::kernels::cuda {
 using bf16 = std::uint16_t;   // its bits
 using Stream = CUstream_st*;  // as cudaStream_t; launches are in order within one
 
-// What a call came to. Anything but success of an allocation or a copy to the device leaves the context unusable.
+// What a call came to. Anything but success of an allocation or a copy to the device leaves the
+// context unusable.
 struct [[nodiscard]] Status {
   int code = 0;           // cudaError_t; kRefused: the arguments are not what the kernel takes
   const char* what = "";  // what was attempted
@@ -25,7 +26,7 @@ struct [[nodiscard]] Status {
   static constexpr int kRefused = -1;
   bool ok() const { return code == 0; }
   bool out_of_memory() const { return code == 2; }  // cudaErrorMemoryAllocation
-  std::string message() const;                      // "launch attention: an illegal memory access was encountered"
+  std::string message() const;  // "launch attention: an illegal memory access was encountered"
 };
 
 struct DeviceInfo {
@@ -35,7 +36,8 @@ struct DeviceInfo {
   int max_shared_bytes = 0;  // of a block, when asked for
   std::uint64_t memory_bytes = 0, memory_free = 0, l2_bytes = 0;
 };
-// Devices the driver offers, best first not implied; empty without a driver, and then `status` says why.
+// Devices the driver offers, best first not implied; empty without a driver, and then `status` says
+// why.
 std::vector<DeviceInfo> devices(Status* status = nullptr);
 Status use_device(int index);  // of the calling thread, from now on
 Status synchronise(Stream stream);
@@ -44,7 +46,8 @@ Status synchronise(Stream stream);
 class DeviceBuffer {
  public:
   DeviceBuffer() = default;
-  DeviceBuffer(DeviceBuffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  DeviceBuffer(DeviceBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept;
   ~DeviceBuffer();
 
@@ -65,7 +68,8 @@ class DeviceBuffer {
 class PinnedBuffer {
  public:
   PinnedBuffer() = default;
-  PinnedBuffer(PinnedBuffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  PinnedBuffer(PinnedBuffer&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   PinnedBuffer& operator=(PinnedBuffer&& other) noexcept;
   ~PinnedBuffer();
 
@@ -122,7 +126,8 @@ class Graph {
   Graph& operator=(Graph&& other) noexcept;
   ~Graph();
 
-  static Status begin(Stream stream);  // what follows is recorded, not run; nothing may be allocated or waited for
+  static Status begin(Stream stream);  // what follows is recorded, not run; nothing may be
+                                       // allocated or waited for
   Status end(Stream stream);
   Status launch(Stream stream) const;
   bool made() const { return graph_ != nullptr; }

@@ -1,6 +1,7 @@
-// What draft blocks read of the main model: tokens' streams, or their means, in rows that outlive the step. Where a token's row is the
-// launch reads from memory, so that a recorded graph serves for the next token once the addresses have changed.
-// Source: DeepSeek-V4 inference/model.py, MTPBlock; SPEC section 3.11 and appendix B. Floor: the streams once in, the rows once out.
+// What draft blocks read of the main model: tokens' streams, or their means, in rows that outlive
+// the step. Where a token's row is the launch reads from memory, so that a recorded graph serves
+// for the next token once the addresses have changed. Source: DeepSeek-V4 inference/model.py,
+// MTPBlock; SPEC section 3.11 and appendix B. Floor: the streams once in, the rows once out.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -14,8 +15,8 @@ enum class DraftRows {
 };
 struct DraftRowsArgs {
   DraftRows what;
-  bf16* x;                       // [n_tokens, n_streams, dim]
-  bf16* const* row;              // [n_tokens], device memory, 16-byte aligned; null: nothing of that token
+  bf16* x;           // [n_tokens, n_streams, dim]
+  bf16* const* row;  // [n_tokens], device memory, 16-byte aligned; null: nothing of that token
   int n_tokens, n_streams, dim;  // dim a multiple of 8
   std::int64_t offset = 0;       // a multiple of 8
 };

@@ -25,7 +25,8 @@ LARES_KERNEL(256, 4) quantise_kernel(const QuantiseArgs a) {
     const Vec8 in = *reinterpret_cast<const Vec8*>(a.x + row * a.x_stride + k);
     LARES_UNROLL for (int j = 0; j < 4; ++j) v[j] = bf16_value(in.w[j / 2] >> j % 2 * 16 & 0xFFFFu);
   }
-  quantise_block(v, k < a.n, a.codes + row * a.codes_stride + k, a.scale + row * a.scale_stride + block);
+  quantise_block(v, k < a.n, a.codes + row * a.codes_stride + k,
+                 a.scale + row * a.scale_stride + block);
 }
 constexpr int quantise_blocks(int n_rows, int n) {
   return static_cast<int>((static_cast<std::int64_t>(n_rows) * ((n + 127) / 128) + 7) / 8);
@@ -45,12 +46,14 @@ LARES_KERNEL(128, 4) rope_table_kernel(const RopeTableArgs a) {
 LARES_KERNEL(kNormThreads, 2) rms_norm_kernel(const RmsNormArgs a) {
   float* const row = shared<float>();
   float* const w = row + a.dim;
-  for (int i = 4 * thread(); i < a.dim; i += 4 * kNormThreads) *reinterpret_cast<Vec16*>(w + i) = *reinterpret_cast<const Vec16*>(a.w + i);
+  for (int i = 4 * thread(); i < a.dim; i += 4 * kNormThreads)
+    *reinterpret_cast<Vec16*>(w + i) = *reinterpret_cast<const Vec16*>(a.w + i);
   wait_for_inputs();
   const bf16* const x = a.x + static_cast<std::int64_t>(block_x()) * a.x_stride;
   for (int i = 4 * thread(); i < a.dim; i += 4 * kNormThreads) {
     const Vec8 in = *reinterpret_cast<const Vec8*>(x + i);
-    LARES_UNROLL for (int c = 0; c < 4; ++c) row[i + c] = bf16_value(in.w[c / 2] >> c % 2 * 16 & 0xFFFFu);
+    LARES_UNROLL for (int c = 0; c < 4; ++c)
+        row[i + c] = bf16_value(in.w[c / 2] >> c % 2 * 16 & 0xFFFFu);
   }
   sync_block();
   const float root = rms_root(sum_of_squares(row, a.dim), a.dim, a.eps);
@@ -58,15 +61,16 @@ LARES_KERNEL(kNormThreads, 2) rms_norm_kernel(const RmsNormArgs a) {
     const int k = base + 4 * thread();
     const bool inside = k < a.dim;
     float v[4] = {0, 0, 0, 0};
-    LARES_UNROLL for (int i = 0; i < 4; ++i)
-      if (inside) v[i] = bf16_rounded(row[k + i] / root * w[k + i]);
+    LARES_UNROLL for (int i = 0; i < 4; ++i) if (inside)
+        v[i] = bf16_rounded(row[k + i] / root * w[k + i]);
     if (inside && a.y) {
       const Vec8 out{{pair(to_bf16(v[0]), to_bf16(v[1])), pair(to_bf16(v[2]), to_bf16(v[3]))}};
       *reinterpret_cast<Vec8*>(a.y + static_cast<std::int64_t>(block_x()) * a.y_stride + k) = out;
     }
     if (a.codes && base + thread() / 32 * 128 < a.dim)
-      quantise_block(v, inside, a.codes + static_cast<std::int64_t>(block_x()) * a.codes_stride + k,
-                     a.code_scale + static_cast<std::int64_t>(block_x()) * a.code_scale_stride + k / 128);
+      quantise_block(
+          v, inside, a.codes + static_cast<std::int64_t>(block_x()) * a.codes_stride + k,
+          a.code_scale + static_cast<std::int64_t>(block_x()) * a.code_scale_stride + k / 128);
   }
 }
 constexpr int rms_norm_shared(int dim) { return 2 * dim * 4; }
@@ -77,12 +81,15 @@ LARES_KERNEL(kRowThreads, 4) queries_kernel(const QueryArgs a) {
   const int warp = thread() / 32;
   const std::int64_t first = (static_cast<std::int64_t>(block_x()) * (kRowThreads / 32) + warp) * 4,
                      all = static_cast<std::int64_t>(a.n_tokens) * a.n_heads;
-  turn_queries(a, first, first < all ? static_cast<int>(all - first < 4 ? all - first : 4) : 0, shared<float>() + warp * 4 * (a.head_dim + kHeadPad));
+  turn_queries(a, first, first < all ? static_cast<int>(all - first < 4 ? all - first : 4) : 0,
+               shared<float>() + warp * 4 * (a.head_dim + kHeadPad));
 }
 constexpr int queries_blocks(int n_tokens, int n_heads) {
   return static_cast<int>((static_cast<std::int64_t>(n_tokens) * n_heads + 15) / 16);
 }
-constexpr int queries_shared(int head_dim) { return kRowThreads / 32 * 4 * (head_dim + kHeadPad) * 4; }
+constexpr int queries_shared(int head_dim) {
+  return kRowThreads / 32 * 4 * (head_dim + kHeadPad) * 4;
+}
 
 // A block a token.
 LARES_KERNEL(kRowThreads, 8) put_window_kernel(const WindowArgs a) {
@@ -93,8 +100,10 @@ LARES_KERNEL(kRowThreads, 8) put_window_kernel(const WindowArgs a) {
 
 LARES_KERNEL(256, 4) embed_kernel(const EmbedArgs a) {
   wait_for_inputs();
-  const auto* const from = reinterpret_cast<const Vec16*>(a.table + static_cast<std::int64_t>(a.tokens[block_x()]) * a.dim);
-  auto* const to = reinterpret_cast<Vec16*>(a.x + static_cast<std::int64_t>(block_x()) * a.n_streams * a.dim);
+  const auto* const from = reinterpret_cast<const Vec16*>(
+      a.table + static_cast<std::int64_t>(a.tokens[block_x()]) * a.dim);
+  auto* const to =
+      reinterpret_cast<Vec16*>(a.x + static_cast<std::int64_t>(block_x()) * a.n_streams * a.dim);
   for (int i = thread(); i < a.dim / 8; i += 256) {
     const Vec16 v = from[i];
     for (int s = 0; s < a.n_streams; ++s) to[s * (a.dim / 8) + i] = v;
@@ -104,24 +113,27 @@ LARES_KERNEL(256, 4) embed_kernel(const EmbedArgs a) {
 // Larger logit, larger number; equal ones, the lower token. 0: nothing.
 LARES_BOTH std::uint64_t logit_rank(float v, int token) {
   const std::uint32_t u = bits_of(v + 0.0f);
-  return static_cast<std::uint64_t>(u & 0x80000000u ? ~u : u | 0x80000000u) << 32 | (0xFFFFFFFFu - static_cast<std::uint32_t>(token));
+  return static_cast<std::uint64_t>(u & 0x80000000u ? ~u : u | 0x80000000u) << 32 |
+         (0xFFFFFFFFu - static_cast<std::uint32_t>(token));
 }
 // The best of each of kArgmaxParts parts of a row, then the best of those.
 LARES_DEVICE std::uint64_t best_of_block(std::uint64_t mine, std::uint64_t* ranks) {
   ranks[thread()] = mine;
   sync_block();
   for (int half = threads() / 2; half > 0; half /= 2) {
-    if (thread() < half && ranks[thread() + half] > ranks[thread()]) ranks[thread()] = ranks[thread() + half];
+    if (thread() < half && ranks[thread() + half] > ranks[thread()])
+      ranks[thread()] = ranks[thread() + half];
     sync_block();
   }
   return ranks[0];
 }
 LARES_KERNEL(256, 4) argmax_parts_kernel(const ArgmaxArgs a) {
   wait_for_inputs();
-  const int row = block_y(), part = (a.n + kArgmaxParts - 1) / kArgmaxParts, begin = block_x() * part,
-            end = smaller(a.n, begin + part);
+  const int row = block_y(), part = (a.n + kArgmaxParts - 1) / kArgmaxParts,
+            begin = block_x() * part, end = smaller(a.n, begin + part);
   const float* const logits = a.logits + static_cast<std::int64_t>(row) * a.n;
-  const std::uint32_t* const allowed = a.allowed ? a.allowed + static_cast<std::int64_t>(row) * ((a.n + 31) / 32) : nullptr;
+  const std::uint32_t* const allowed =
+      a.allowed ? a.allowed + static_cast<std::int64_t>(row) * ((a.n + 31) / 32) : nullptr;
   std::uint64_t best = 0;
   for (int i = begin + thread(); i < end; i += 256) {
     const float v = logits[i];
@@ -134,12 +146,16 @@ LARES_KERNEL(256, 4) argmax_parts_kernel(const ArgmaxArgs a) {
 }
 LARES_KERNEL(kArgmaxParts, 4) argmax_kernel(const ArgmaxArgs a) {
   wait_for_inputs();
-  const std::uint64_t best =
-      best_of_block(a.scratch[static_cast<std::int64_t>(block_x()) * kArgmaxParts + thread()], shared<std::uint64_t>());
+  const std::uint64_t best = best_of_block(
+      a.scratch[static_cast<std::int64_t>(block_x()) * kArgmaxParts + thread()],
+      shared<std::uint64_t>());
   if (thread() != 0) return;
-  const int token = best == 0 ? -1 : static_cast<int>(0xFFFFFFFFu - static_cast<std::uint32_t>(best));
+  const int token = best == 0 ? -1
+                              : static_cast<int>(0xFFFFFFFFu - static_cast<std::uint32_t>(best));
   a.token[block_x()] = token;
-  if (a.value) a.value[block_x()] = token < 0 ? float_of(0xFF800000u) : a.logits[static_cast<std::int64_t>(block_x()) * a.n + token];
+  if (a.value)
+    a.value[block_x()] = token < 0 ? float_of(0xFF800000u)
+                                   : a.logits[static_cast<std::int64_t>(block_x()) * a.n + token];
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

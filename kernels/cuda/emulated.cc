@@ -1,4 +1,5 @@
-// Every launch, emulated (simt_host.h): host pointers in, nothing asynchronous. For tests of what launches, where there is no device.
+// Every launch, emulated (simt_host.h): host pointers in, nothing asynchronous. For tests of what
+// launches, where there is no device.
 #include "kernels/cuda/attention.cu"
 #include "kernels/cuda/attention_inputs.cu"
 #include "kernels/cuda/compress.cu"

@@ -17,7 +17,8 @@ LARES_BOTH std::uint32_t candidate_rank(float v) {
   const std::uint32_t u = bits_of(v + 0.0f);
   return v != v ? 1 : u & 0x80000000u ? ~u : u | 0x80000000u;
 }
-// Of a warp's token, what does not depend on its scores: lane l has the bias of experts l, l + 32, ..., or the expert given for rank l.
+// Of a warp's token, what does not depend on its scores: lane l has the bias of experts l, l + 32,
+// ..., or the expert given for rank l.
 inline constexpr int kLaneExperts = kExpertsMax / 32;
 struct RouteWeights {
   float bias[kLaneExperts];
@@ -27,11 +28,12 @@ LARES_DEVICE RouteWeights route_weights(const RouteArgs& a, int t) {
   const int lane = thread() % 32;
   RouteWeights w = {};
   if (a.given) {
-    if (lane < a.k) w.given = static_cast<int>(a.given[static_cast<std::int64_t>(a.tokens[t]) * a.k + lane]);
+    if (lane < a.k)
+      w.given = static_cast<int>(a.given[static_cast<std::int64_t>(a.tokens[t]) * a.k + lane]);
     return w;
   }
-  LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at)
-    if (const int e = lane + 32 * at; e < a.n_experts) w.bias[at] = a.bias[e];
+  LARES_UNROLL for (int at = 0; at < kLaneExperts;
+                    ++at) if (const int e = lane + 32 * at; e < a.n_experts) w.bias[at] = a.bias[e];
   return w;
 }
 // Lane i: of rank i.
@@ -55,12 +57,13 @@ LARES_DEVICE Chosen choose_experts(const RouteArgs& a, const float* score, const
       expert = static_cast<int>(shuffle(static_cast<std::uint32_t>(w.given), i));
     } else {
       std::uint32_t best = rank[0], best_of = static_cast<std::uint32_t>(lane);
-      LARES_UNROLL for (int at = 1; at < kLaneExperts; ++at)
-        if (rank[at] > best) best = rank[at], best_of = static_cast<std::uint32_t>(lane + 32 * at);
+      LARES_UNROLL for (int at = 1; at < kLaneExperts; ++at) if (rank[at] > best)
+          best = rank[at],
+          best_of = static_cast<std::uint32_t>(lane + 32 * at);
       const std::uint32_t top = most_of_warp(best);
       expert = static_cast<int>(least_of_warp(best == top ? best_of : 0xFFFFFFFFu));
-      LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at)
-        if (lane + 32 * at == expert) rank[at] = 0;
+      LARES_UNROLL for (int at = 0; at < kLaneExperts; ++at) if (lane + 32 * at == expert)
+          rank[at] = 0;
     }
     const float own = score[expert];
     if (lane == i) mine = {expert, own};
@@ -81,12 +84,14 @@ LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
   const RouteWeights w = route_weights(a, block_x());
   wait_for_inputs();
   float* const score = shared<float>();
-  for (int e = thread(); e < a.n_experts; e += 32) score[e] = route_score(a.u[static_cast<std::int64_t>(block_x()) * a.n_experts + e]);
+  for (int e = thread(); e < a.n_experts; e += 32)
+    score[e] = route_score(a.u[static_cast<std::int64_t>(block_x()) * a.n_experts + e]);
   sync_warp();
   put_chosen(a, block_x(), choose_experts(a, score, w));
 }
 
-// Block e places expert e's slots; the last one the shared expert's and the jobs left over. Each counts all routes by itself.
+// Block e places expert e's slots; the last one the shared expert's and the jobs left over. Each
+// counts all routes by itself.
 inline constexpr int kGroupThreads = 256;
 constexpr int group_shared(int n_experts) { return (n_experts + kGroupThreads / 32 + 4) * 4; }
 
@@ -117,7 +122,8 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
       a.factor[n + t] = 1.0f;
     }
     const int used = n < a.n_experts ? n : a.n_experts, jobs = used + n / kExpertRun;
-    for (int i = job + thread(); i < jobs; i += kGroupThreads) a.jobs[3 * i] = a.jobs[3 * i + 1] = a.jobs[3 * i + 2] = 0;
+    for (int i = job + thread(); i < jobs; i += kGroupThreads)
+      a.jobs[3 * i] = a.jobs[3 * i + 1] = a.jobs[3 * i + 2] = 0;
     return;
   }
   const int own = static_cast<int>(count[e]);
@@ -150,8 +156,11 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
   }
 }
 
-// Few tokens: one block routes them all and groups them, a thread a route; a second one has their mixes.
-constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) { return n_tokens * n_experts * 4 + 3 * n_tokens * k * 4; }
+// Few tokens: one block routes them all and groups them, a thread a route; a second one has their
+// mixes.
+constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) {
+  return n_tokens * n_experts * 4 + 3 * n_tokens * k * 4;
+}
 LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const GroupArgs b) {
   static_assert(kGroupThreads / 32 >= kTokensFew && kGroupThreads >= kTokensFew * kExpertRanksMax);
   const int n = a.n_tokens * a.k, warp = thread() / 32, lane = thread() % 32;
@@ -167,7 +176,8 @@ LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const G
   float* const weight = score + a.n_tokens * a.n_experts;
   auto* const expert = reinterpret_cast<std::int32_t*>(weight + n);
   std::int32_t* const begins = expert + n;  // whether a route is its expert's first
-  for (int i = thread(); i < a.n_tokens * a.n_experts; i += kGroupThreads) score[i] = route_score(a.u[i]);
+  for (int i = thread(); i < a.n_tokens * a.n_experts; i += kGroupThreads)
+    score[i] = route_score(a.u[i]);
   sync_block();
   if (warp < a.n_tokens) {
     const Chosen c = choose_experts(a, score + warp * a.n_experts, w);
@@ -209,7 +219,8 @@ LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const G
   }
   // Jobs left over; and the shared expert's slots.
   const int jobs = (n < a.n_experts ? n : a.n_experts) + n / kExpertRun;
-  for (int j = distinct + thread(); j < jobs; j += kGroupThreads) b.jobs[3 * j] = b.jobs[3 * j + 1] = b.jobs[3 * j + 2] = 0;
+  for (int j = distinct + thread(); j < jobs; j += kGroupThreads)
+    b.jobs[3 * j] = b.jobs[3 * j + 1] = b.jobs[3 * j + 2] = 0;
   if (thread() < a.n_tokens) {
     b.token_of[n + thread()] = thread();
     b.factor[n + thread()] = 1.0f;
@@ -222,7 +233,8 @@ struct ExpertRun {
   int first, n;  // slots
   bool nothing;
 };
-LARES_DEVICE ExpertRun expert_run(const ExpertLinearArgs& a, int matrix, int job, int n_jobs, int run) {
+LARES_DEVICE ExpertRun expert_run(const ExpertLinearArgs& a, int matrix, int job, int n_jobs,
+                                  int run) {
   ExpertRun r;
   const ExpertMatrix& m = a.matrix[matrix];
   const bool shared_one = job >= n_jobs;
@@ -259,8 +271,10 @@ LARES_KERNEL(kLinearThreads, 2) experts_few_kernel(const ExpertLinearArgs a, int
   const ExpertRun r = expert_run(a, block_x() / tiles, block_y(), n_jobs, kTokensFew);
   if (r.nothing) return;
   const std::int32_t* const rows = a.row_of ? a.row_of + r.first : nullptr;
-  if (r.p.format == Format::fp4) few_rows<Format::fp4, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
-  else few_rows<Format::fp8, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
+  if (r.p.format == Format::fp4)
+    few_rows<Format::fp4, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
+  else
+    few_rows<Format::fp8, true, true>(r.p, block_x() % tiles, rows, r.first, r.first, r.n);
 }
 
 // Many, by mma: block (x: 128 rows of a matrix, y: a part of a job).
@@ -268,14 +282,17 @@ inline constexpr int kExpertPart = 64;  // slots
 LARES_KERNEL(kLinearThreads, 1) experts_many_kernel(const ExpertLinearArgs a, int n_jobs) {
   wait_for_inputs();
   constexpr int kParts = kExpertRun / kExpertPart;
-  const int blocks = (a.n_out + kManyRows - 1) / kManyRows, before = block_y() % kParts * kExpertPart;
+  const int blocks = (a.n_out + kManyRows - 1) / kManyRows,
+            before = block_y() % kParts * kExpertPart;
   const ExpertRun r = expert_run(a, block_x() / blocks, block_y() / kParts, n_jobs, kExpertRun);
   const int first = r.first + before, n = smaller(kExpertPart, r.n - before);
   if (r.nothing || n <= 0) return;
   const std::int32_t* const rows = a.row_of ? a.row_of + first : nullptr;
   const RowBlock b = row_block(r.p, block_x() % blocks);
-  if (r.p.format == Format::fp4) many_rows<kExpertPart, Format::fp4, true>(r.p, b.begin, b.end, rows, first, first, n);
-  else many_rows<kExpertPart, Format::fp8, true>(r.p, b.begin, b.end, rows, first, first, n);
+  if (r.p.format == Format::fp4)
+    many_rows<kExpertPart, Format::fp4, true>(r.p, b.begin, b.end, rows, first, first, n);
+  else
+    many_rows<kExpertPart, Format::fp8, true>(r.p, b.begin, b.end, rows, first, first, n);
 }
 
 struct ExpertPlan {
@@ -287,7 +304,9 @@ constexpr ExpertPlan expert_plan(const ExpertLinearArgs& a) {
   const int run = few ? kTokensFew : kExpertRun, n_jobs = expert_jobs(a.n_tokens, a.n_experts, a.k);
   const int rows = few ? kTileRows : kManyRows;
   const int runs = n_jobs + (shared_one ? (a.n_tokens + run - 1) / run : 0);
-  return {(a.n_out + rows - 1) / rows * a.n_matrices, few ? runs : runs * (kExpertRun / kExpertPart), n_jobs, few ? few_shared(a.n_tokens, a.n_in).bytes : many_shared(kExpertPart), few};
+  return {(a.n_out + rows - 1) / rows * a.n_matrices,
+          few ? runs : runs * (kExpertRun / kExpertPart), n_jobs,
+          few ? few_shared(a.n_tokens, a.n_in).bytes : many_shared(kExpertPart), few};
 }
 
 // A warp a block of 128.
@@ -304,13 +323,16 @@ LARES_KERNEL(256, 4) swiglu_kernel(const SwigluArgs a) {
     const Vec8 gates = *reinterpret_cast<const Vec8*>(a.gate + row * a.stride + k),
                ups = *reinterpret_cast<const Vec8*>(a.up + row * a.stride + k);
     LARES_UNROLL for (int j = 0; j < 4; ++j) {
-      h[j] = gated(bf16_value(gates.w[j / 2] >> j % 2 * 16 & 0xFFFFu), bf16_value(ups.w[j / 2] >> j % 2 * 16 & 0xFFFFu), a.limit, a.factor[row]);
+      h[j] = gated(bf16_value(gates.w[j / 2] >> j % 2 * 16 & 0xFFFFu),
+                   bf16_value(ups.w[j / 2] >> j % 2 * 16 & 0xFFFFu), a.limit, a.factor[row]);
     }
     if (a.h)
       *reinterpret_cast<Vec8*>(a.h + row * a.stride + k) =
           Vec8{{pair(to_bf16(h[0]), to_bf16(h[1])), pair(to_bf16(h[2]), to_bf16(h[3]))}};
   }
-  if (a.codes) quantise_block(h, inside, a.codes + row * a.stride + k, a.code_scale + row * a.scale_stride + block);
+  if (a.codes)
+    quantise_block(h, inside, a.codes + row * a.stride + k,
+                   a.code_scale + row * a.scale_stride + block);
 }
 constexpr int swiglu_blocks(int n_rows, int n) {
   return static_cast<int>((static_cast<std::int64_t>(n_rows) * ((n + 127) / 128) + 7) / 8);
@@ -323,8 +345,8 @@ LARES_KERNEL(256, 4) combine_kernel(const CombineArgs a) {
   if (d >= a.dim) return;
   float sum[4];
   for (int i = 0; i <= a.k; ++i) {
-    const std::int64_t slot =
-        i < a.k ? a.slot_of[static_cast<std::int64_t>(t) * a.k + i] : static_cast<std::int64_t>(a.n_tokens) * a.k + t;
+    const std::int64_t slot = i < a.k ? a.slot_of[static_cast<std::int64_t>(t) * a.k + i]
+                                      : static_cast<std::int64_t>(a.n_tokens) * a.k + t;
     const Vec8 in = *reinterpret_cast<const Vec8*>(a.out + slot * a.stride + d);
     LARES_UNROLL for (int j = 0; j < 4; ++j) {
       const float v = bf16_value(in.w[j / 2] >> j % 2 * 16 & 0xFFFFu);

@@ -6,7 +6,8 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 template <int kinds>
-LARES_KERNEL(kStreamThreads, kStreamResident) experts_stream_kernel(const StreamArgs all) {
+LARES_KERNEL(kStreamThreads, kStreamResident)
+experts_stream_kernel(const StreamArgs all) {
   stream_experts<kinds>(all);
 }
 

@@ -26,24 +26,31 @@ HyperArgs tokens(HyperArgs a, int first, int n) {
 Status few(const HyperArgs& a, Stream stream) {
   const Grid slices{a.dim / kHyperSlice, (a.n_tokens + kSliceTokens - 1) / kSliceTokens};
   const int together = a.n_tokens < kSliceTokens ? a.n_tokens : kSliceTokens;
-  const Status s = launch("launch hyper", hyper_slice_kernel, slices, kSliceThreads, slice_shared(together), stream, a);
+  const Status s = launch("launch hyper", hyper_slice_kernel, slices, kSliceThreads,
+                          slice_shared(together), stream, a);
   if (!s.ok() || !a.fn) return s;
-  return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(), stream, a);
+  return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(),
+                stream, a);
 }
 Status many(const HyperArgs& a, Stream stream) {
   const Grid slices{a.dim / kHyperSlice, (a.n_tokens + kManyTokens - 1) / kManyTokens};
-  const Status s = launch("launch hyper", hyper_slice_many_kernel, slices, kSliceThreads, slice_many_shared(), stream, a);
+  const Status s = launch("launch hyper", hyper_slice_many_kernel, slices, kSliceThreads,
+                          slice_many_shared(), stream, a);
   if (!s.ok() || !a.fn) return s;
-  return launch("launch hyper", hyper_mix_many_kernel, {a.n_tokens}, kMixManyThreads + 32, mix_many_shared(a.dim), stream, a);
+  return launch("launch hyper", hyper_mix_many_kernel, {a.n_tokens}, kMixManyThreads + 32,
+                mix_many_shared(a.dim), stream, a);
 }
 
 }  // namespace
 
 Status hyper(const HyperArgs& a, Stream stream) {
-  if (a.dim % kHyperSlice != 0 || a.dim > kHyperDimMax) return refused("hyper: the dimension is not a multiple of 64, or too large");
-  if (a.later && a.n_tokens > kTokensFew) return refused("hyper: of many tokens nothing is left for later");
+  if (a.dim % kHyperSlice != 0 || a.dim > kHyperDimMax)
+    return refused("hyper: the dimension is not a multiple of 64, or too large");
+  if (a.later && a.n_tokens > kTokensFew)
+    return refused("hyper: of many tokens nothing is left for later");
   if (a.n_tokens == 1 && a.arrived && a.fn)
-    return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32, token_shared(), stream, a);
+    return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32,
+                  token_shared(), stream, a);
   if (a.n_tokens <= kTokensFew) return a.n_tokens == 0 ? Status{} : few(a, stream);
   for (int first = 0; first < a.n_tokens; first += kRunTokens) {
     const int n = a.n_tokens - first < kRunTokens ? a.n_tokens - first : kRunTokens;

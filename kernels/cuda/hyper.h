@@ -1,10 +1,13 @@
-// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving the one and the 24 products of the
-// other over slices of the streams; then the mixing weights, the next sub-layer's input and its norm. One token takes one launch, whose
-// last block mixes; more take two, and many are done in runs whose streams stay in L2 between the two.
-//   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one after the other, those sums are added in
-//   ascending order within a slice, the slices' in kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order;
-//   the squares of what enters are summed by 512 threads and a tree: the same for any number of tokens, and another order than the CPU's.
-//   What leaves, and the mixing given the products, have the CPU's bits.
+// Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving
+// the one and the 24 products of the other over slices of the streams; then the mixing weights, the
+// next sub-layer's input and its norm. One token takes one launch, whose last block mixes; more
+// take two, and many are done in runs whose streams stay in L2 between the two.
+//   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one
+//   after the other, those sums are added in ascending order within a slice, the slices' in
+//   kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order; the
+//   squares of what enters are summed by 512 threads and a tree: the same for any number of tokens,
+//   and another order than the CPU's. What leaves, and the mixing given the products, have the
+//   CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
 
@@ -17,7 +20,8 @@ inline constexpr int kHyperSlice = 64;   // dims
 inline constexpr int kHyperRows = 24;    // (2 + S) S
 inline constexpr int kHyperGroups = 16;  // of slices
 
-// What experts made of tokens [first, ...) of a launch, to be summed: bf16 of the ranks' slots ascending, then the shared one's, in f32.
+// What experts made of tokens [first, ...) of a launch, to be summed: bf16 of the ranks' slots
+// ascending, then the shared one's, in f32.
 struct ExpertOutputs {
   const bf16* out = nullptr;              // [n_tokens (k + 1), stride]
   const std::int32_t* slot_of = nullptr;  // [n_tokens, k]
@@ -27,8 +31,9 @@ struct ExpertOutputs {
 
 struct HyperArgs {
   bf16* x;  // [n_tokens, 4, dim], in place where something leaves
-  // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing. Where something does, x, post, comb and
-  // slot_of are not what the launch just before this one writes: they are read before that has ended.
+  // What leaves: x'_k = post[k] y + sum_j comb[j][k] x_j, before anything else; y null: nothing.
+  // Where something does, x, post, comb and slot_of are not what the launch just before this one
+  // writes: they are read before that has ended.
   const bf16* y;               // [n_tokens, dim]
   ExpertOutputs experts = {};  // or, with `out`, their sum in place of y
   float* post;                 // [n_tokens, 4] in, then out for the next boundary
@@ -47,17 +52,20 @@ struct HyperArgs {
   int iters;
   bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
-  bool later = false;                // post and comb are left to another launch (HyperMixes); few tokens only
-  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: one token takes two launches, too
+  bool later = false;  // post and comb are left to another launch (HyperMixes); few tokens only
+  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: one token
+                                     // takes two launches, too
 };
 inline constexpr int kHyperDimMax = 8192;
 constexpr std::size_t hyper_partials(int n_tokens, int dim) {
-  return static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>((dim + kHyperSlice - 1) / kHyperSlice) * (kHyperRows + 1);
+  return static_cast<std::size_t>(n_tokens) *
+         static_cast<std::size_t>((dim + kHyperSlice - 1) / kHyperSlice) * (kHyperRows + 1);
 }
 Status hyper(const HyperArgs& a, Stream stream);
 
-// What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and Sinkhorn takes longer than all else there:
-// so launches between the two that leave most of the device idle take it along (attention_inputs(), route_and_group()).
+// What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and
+// Sinkhorn takes longer than all else there: so launches between the two that leave most of the
+// device idle take it along (attention_inputs(), route_and_group()).
 struct HyperMixes {
   const float* mixes = nullptr;  // [n_tokens, stride], 24 each
   std::int64_t stride = 0;
@@ -67,8 +75,12 @@ struct HyperMixes {
   int iters = 0;
   float eps = 0;
 };
-constexpr HyperMixes hyper_mixes(const float* partial, int dim, float* post, float* comb, int n_tokens, int iters, float eps) {
-  return {partial, static_cast<std::int64_t>(dim / kHyperSlice) * (kHyperRows + 1), post, comb, n_tokens, iters, eps};
+constexpr HyperMixes hyper_mixes(const float* partial, int dim, float* post, float* comb,
+                                 int n_tokens, int iters, float eps) {
+  return {partial,  static_cast<std::int64_t>(dim / kHyperSlice) * (kHyperRows + 1),
+          post,     comb,
+          n_tokens, iters,
+          eps};
 }
 
 }  // namespace lares::kernels::cuda

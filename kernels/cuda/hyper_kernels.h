@@ -1,4 +1,5 @@
-// Bodies of hyper() for few tokens: slices of the streams, then the mixing of each token. hyper_many_kernels.h has those for many.
+// Bodies of hyper() for few tokens: slices of the streams, then the mixing of each token.
+// hyper_many_kernels.h has those for many.
 #pragma once
 
 #include "kernels/cuda/bulk.h"
@@ -7,12 +8,12 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kSliceThreads = 256;
-inline constexpr int kSliceTokens = 8;                              // of a block
-inline constexpr int kSliceK = kHyperStreams * kHyperSlice;         // values of a token in a slice
-inline constexpr int kSliceChunk = 32;                              // a warp's
+inline constexpr int kSliceTokens = 8;                       // of a block
+inline constexpr int kSliceK = kHyperStreams * kHyperSlice;  // values of a token in a slice
+inline constexpr int kSliceChunk = 32;                       // a warp's
 inline constexpr int kSliceChunks = kSliceK / kSliceChunk;
-inline constexpr int kSliceRow = kSliceK + 4;                       // floats: rows begin in other banks
-inline constexpr int kSums = kHyperRows + 1;                        // products, then the sum of squares
+inline constexpr int kSliceRow = kSliceK + 4;  // floats: rows begin in other banks
+inline constexpr int kSums = kHyperRows + 1;   // products, then the sum of squares
 constexpr int slice_shared(int tokens) {
   return (tokens * kSliceRow + kHyperRows * kSliceRow + kSliceChunks * kSums * tokens) * 4;
 }
@@ -43,8 +44,8 @@ LARES_DEVICE Slots slots_of(const HyperArgs& a, std::int64_t t, int first) {
   const ExpertOutputs& e = a.experts;
   Slots s = {};
   if (!e.out) return s;
-  LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
-    if (first + i < e.k) s.slot[i] = e.slot_of[(e.first + t) * e.k + first + i];
+  LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) if (first + i < e.k)
+      s.slot[i] = e.slot_of[(e.first + t) * e.k + first + i];
   return s;
 }
 
@@ -56,21 +57,24 @@ LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d, Slots 
   }
   const ExpertOutputs& e = a.experts;
   const std::int64_t token = e.first + t;
-  const auto at = [&](std::int64_t slot) { return *reinterpret_cast<const std::uint32_t*>(e.out + slot * e.stride + d); };
+  const auto at = [&](std::int64_t slot) {
+    return *reinterpret_cast<const std::uint32_t*>(e.out + slot * e.stride + d);
+  };
   const std::uint32_t shared_one = at(static_cast<std::int64_t>(e.n_tokens) * e.k + token);
   float sum[2] = {0, 0};
   // Eight ranks' loads are on their way together: first which slots, then what is in them.
   for (int first = 0; first < e.k; first += kSlotsTogether) {
     if (first > 0) slots = slots_of(a, t, first);
     std::uint32_t in[kSlotsTogether];
-    LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) in[i] = first + i < e.k ? at(slots.slot[i]) : 0;
     LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
-      if (first + i < e.k) {
-        sum[0] = first + i == 0 ? bf16_value(in[i] & 0xFFFFu) : sum[0] + bf16_value(in[i] & 0xFFFFu);
-        sum[1] = first + i == 0 ? bf16_value(in[i] >> 16) : sum[1] + bf16_value(in[i] >> 16);
-      }
+        in[i] = first + i < e.k ? at(slots.slot[i]) : 0;
+    LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) if (first + i < e.k) {
+      sum[0] = first + i == 0 ? bf16_value(in[i] & 0xFFFFu) : sum[0] + bf16_value(in[i] & 0xFFFFu);
+      sum[1] = first + i == 0 ? bf16_value(in[i] >> 16) : sum[1] + bf16_value(in[i] >> 16);
+    }
   }
-  return {{bf16_rounded(sum[0] + bf16_value(shared_one & 0xFFFFu)), bf16_rounded(sum[1] + bf16_value(shared_one >> 16))}};
+  return {{bf16_rounded(sum[0] + bf16_value(shared_one & 0xFFFFu)),
+           bf16_rounded(sum[1] + bf16_value(shared_one >> 16))}};
 }
 
 // Two dims of a token's streams, and what they are mixed by where something leaves.
@@ -86,7 +90,8 @@ LARES_DEVICE Arriving arriving(const HyperArgs& a, std::int64_t t, int d) {
   Arriving in = {};
   LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.x[j] = *stream_at(a, t, j, d);
   if (!a.y && !a.experts.out) return in;
-  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) in.comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j)
+      in.comb[j] = reinterpret_cast<const FourFloats*>(a.comb)[t * kHyperStreams + j];
   in.post = reinterpret_cast<const FourFloats*>(a.post)[t];
   in.slots = slots_of(a, t, 0);
   return in;
@@ -98,43 +103,52 @@ LARES_DEVICE void two_dims(const std::uint32_t (&x)[kHyperStreams], float (&v)[k
     v[j][1] = bf16_value(x[j] >> 16);
   }
 }
-LARES_DEVICE void take_along(float (&v)[kHyperStreams][2], const FourFloats (&comb)[kHyperStreams], const FourFloats& post, const TwoFloats& y) {
+LARES_DEVICE void take_along(float (&v)[kHyperStreams][2], const FourFloats (&comb)[kHyperStreams],
+                             const FourFloats& post, const TwoFloats& y) {
   float left[kHyperStreams][2];
   LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k)
-    LARES_UNROLL for (int half = 0; half < 2; ++half) {
-      float m = comb[0].v[k] * v[0][half];
-      LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j].v[k], v[j][half], m);
-      left[k][half] = bf16_rounded(post.v[k] * y.v[half] + m);
-    }
+      LARES_UNROLL for (int half = 0; half < 2; ++half) {
+    float m = comb[0].v[k] * v[0][half];
+    LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j].v[k], v[j][half], m);
+    left[k][half] = bf16_rounded(post.v[k] * y.v[half] + m);
+  }
   LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
     v[k][0] = left[k][0];
     v[k][1] = left[k][1];
   }
 }
 
-// A slice of n tokens from `first` on, at most kSliceTokens, by the first kThreads threads of a block.
+// A slice of n tokens from `first` on, at most kSliceTokens, by the first kThreads threads of a
+// block.
 template <int kThreads>
 LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
-  const int d0 = slice * kHyperSlice, n_slices = a.dim / kHyperSlice, rows = a.head ? kHyperStreams : kHyperRows;
+  const int d0 = slice * kHyperSlice, n_slices = a.dim / kHyperSlice,
+            rows = a.head ? kHyperStreams : kHyperRows;
   const int warp = thread() / 32, lane = thread() % 32;
   const bool works = thread() < kThreads;
   float* const xs = shared<float>();
   float* const fn = xs + n * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;  // [chunk, kSums, n]
-  if (a.fn && works) {  // weights, which nobody writes: before the wait, and beside the loads that follow
+  if (a.fn && works) {  // weights, which nobody writes: before the wait, and beside the loads that
+                        // follow
     for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      copy_later<16>(fn + row * kSliceRow + k, a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
+      copy_later<16>(
+          fn + row * kSliceRow + k,
+          a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 +
+              k % kHyperSlice);
     }
-    // Mixing needs the norm's weights at its end; so far nobody may have read them since the last step.
+    // Mixing needs the norm's weights at its end; so far nobody may have read them since the last
+    // step.
     if (thread() < kHyperSlice / 32) ask_line(a.norm + d0 + 32 * thread());
   }
-  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came between what wrote streams, post and comb
-  // and this one: the first ones need not wait.
+  // Two dims of a token's streams a thread. Where something leaves, a sub-layer's launches came
+  // between what wrote streams, post and comb and this one: the first ones need not wait.
   const bool leaves = a.y || a.experts.out;
   const int begin = works ? thread() : n * (kHyperSlice / 2), end = n * (kHyperSlice / 2);
   Arriving in;
-  if (leaves && begin < end) in = arriving(a, first + begin / (kHyperSlice / 2), d0 + begin % (kHyperSlice / 2) * 2);
+  if (leaves && begin < end)
+    in = arriving(a, first + begin / (kHyperSlice / 2), d0 + begin % (kHyperSlice / 2) * 2);
   wait_for_inputs();
   for (int i = begin; i < end; i += kThreads) {
     const int token = i / (kHyperSlice / 2), d = i % (kHyperSlice / 2) * 2;
@@ -144,7 +158,8 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     two_dims(in.x, v);
     if (leaves) {
       take_along(v, in.comb, in.post, leaving(a, t, d0 + d, in.slots));
-      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
+      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *
+          stream_at(a, t, k, d0 + d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
     }
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
       xs[token * kSliceRow + j * kHyperSlice + d] = v[j][0];
@@ -160,7 +175,8 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     for (int token = 0; token < n; ++token) {
       const float* const from = xs + token * kSliceRow + k;
       load_chunk(x, from);
-      if (lane < rows) sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
+      if (lane < rows)
+        sums[(warp * kSums + lane) * n + token] = chunk_dot(fn + lane * kSliceRow + k, x);
       if (lane == 31) sums[(warp * kSums + kHyperRows) * n + token] = chunk_dot(from, x);
     }
   }
@@ -169,7 +185,8 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
     const int token = i / kSums, row = i % kSums;
     if (row >= rows && row < kHyperRows) continue;
     float sum = sums[row * n + token];
-    LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c) sum = sum + sums[(c * kSums + row) * n + token];
+    LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c)
+        sum = sum + sums[(c * kSums + row) * n + token];
     a.partial[((first + token) * static_cast<std::int64_t>(n_slices) + slice) * kSums + row] = sum;
   }
 }
@@ -180,10 +197,12 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
   put_slice<kSliceThreads>(a, block_x(), first, smaller(kSliceTokens, a.n_tokens - first));
 }
 
-// ---- Mixing weights, input and norm of a token: kThreads threads, and a warp that does what only the next boundary needs, beside them.
+// ---- Mixing weights, input and norm of a token: kThreads threads, and a warp that does what only
+// the next boundary needs, beside them.
 
-inline constexpr int kMixThreads = 512;                // which sum the squares
-inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // floats: the groups' sums, squares
+inline constexpr int kMixThreads = 512;                                     // which sum the squares
+inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // floats: the groups'
+                                                                            // sums, squares
 static_assert(kMixShared % 4 == 0);
 constexpr int mix_shared() { return kMixShared * 4; }
 constexpr int token_shared() { return slice_shared(1); }
@@ -205,20 +224,20 @@ LARES_DEVICE void sum_groups(const HyperArgs& a, std::int64_t t, float* groups) 
   const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
   const int rows = a.head ? kHyperStreams : kHyperRows;
   if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
-  constexpr int kEach = kHyperGroups / (kThreads / 32), kLongest = kHyperDimMax / kHyperSlice / kHyperGroups;
+  constexpr int kEach = kHyperGroups / (kThreads / 32),
+                kLongest = kHyperDimMax / kHyperSlice / kHyperGroups;
   const int g0 = thread() / 32;
   float part[kEach][kLongest];
-  LARES_UNROLL for (int e = 0; e < kEach; ++e)
-    LARES_UNROLL for (int i = 0; i < kLongest; ++i) {
-      const int slice = (g0 + e * (kThreads / 32)) * run + i;
-      part[e][i] = i < run && slice < n_slices ? a.partial[(t * n_slices + slice) * kSums + lane] : 0;
-    }
+  LARES_UNROLL for (int e = 0; e < kEach; ++e) LARES_UNROLL for (int i = 0; i < kLongest; ++i) {
+    const int slice = (g0 + e * (kThreads / 32)) * run + i;
+    part[e][i] = i < run && slice < n_slices ? a.partial[(t * n_slices + slice) * kSums + lane] : 0;
+  }
   LARES_UNROLL for (int e = 0; e < kEach; ++e) {
     const int g = g0 + e * (kThreads / 32);
     if (g * run >= n_slices) break;
     float sum = part[e][0];
-    LARES_UNROLL for (int i = 1; i < kLongest; ++i)
-      if (i < run && g * run + i < n_slices) sum = sum + part[e][i];
+    LARES_UNROLL for (int i = 1; i < kLongest; ++i) if (i < run && g * run + i < n_slices)
+        sum = sum + part[e][i];
     groups[g * kSums + lane] = sum;
   }
 }
@@ -227,21 +246,25 @@ LARES_DEVICE float mix_of_lane(const HyperArgs& a, const float* groups, const Ro
   const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
   const int row = lane < (a.head ? kHyperStreams : kHyperRows) ? lane : kHyperRows;
   float sum = groups[row];
-  LARES_UNROLL for (int g = 1; g < kHyperGroups; ++g)
-    if (g * run < n_slices) sum = sum + groups[g * kSums + row];
+  LARES_UNROLL for (int g = 1; g < kHyperGroups; ++g) if (g * run < n_slices)
+      sum = sum + groups[g * kSums + row];
   const float root = rms_root(shuffle_from(sum, 31), kHyperStreams * a.dim, a.norm_eps);
   return sum / root * w.scale + w.base;
 }
 
-// By the warp of a token that has nothing else to do: now, or for later, in place of sums that everybody has read.
+// By the warp of a token that has nothing else to do: now, or for later, in place of sums that
+// everybody has read.
 LARES_DEVICE void leave_mixes(const HyperArgs& a, std::int64_t t, float mix) {
   const HyperMixes m = hyper_mixes(a.partial, a.dim, a.post, a.comb, a.n_tokens, a.iters, a.eps);
-  if (!a.later) put_post_and_comb(m, t, mix);
-  else if (thread() % 32 < kHyperRows) a.partial[t * m.stride + thread() % 32] = mix;
+  if (!a.later)
+    put_post_and_comb(m, t, mix);
+  else if (thread() % 32 < kHyperRows)
+    a.partial[t * m.stride + thread() % 32] = mix;
 }
 
 // Four dims of what enters, and their squares added to acc.
-LARES_DEVICE void mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre)[kHyperStreams], float (&v)[4], float& acc) {
+LARES_DEVICE void mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre)[kHyperStreams],
+                              float (&v)[4], float& acc) {
   LARES_UNROLL for (int c = 0; c < 4; ++c) {
     float x = 0;
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
@@ -252,15 +275,20 @@ LARES_DEVICE void mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre
     acc = fmaf(v[c], v[c], acc);
   }
 }
-LARES_DEVICE Vec8 four_halves(const float (&v)[4]) { return {{pair(to_bf16(v[0]), to_bf16(v[1])), pair(to_bf16(v[2]), to_bf16(v[3]))}}; }
-// Dims d .. d + 3 normed, as they are and as codes; by whole warps, of which lanes outside have none.
-LARES_DEVICE void put_normed(const HyperArgs& a, std::int64_t t, int d, const float (&v)[4], float root, const FourFloats& norm) {
+LARES_DEVICE Vec8 four_halves(const float (&v)[4]) {
+  return {{pair(to_bf16(v[0]), to_bf16(v[1])), pair(to_bf16(v[2]), to_bf16(v[3]))}};
+}
+// Dims d .. d + 3 normed, as they are and as codes; by whole warps, of which lanes outside have
+// none.
+LARES_DEVICE void put_normed(const HyperArgs& a, std::int64_t t, int d, const float (&v)[4],
+                             float root, const FourFloats& norm) {
   const bool inside = d < a.dim;
   float y[4] = {0, 0, 0, 0};
-  LARES_UNROLL for (int c = 0; c < 4; ++c)
-    if (inside) y[c] = bf16_rounded(v[c] / root * norm.v[c]);
+  LARES_UNROLL for (int c = 0; c < 4; ++c) if (inside) y[c] = bf16_rounded(v[c] / root * norm.v[c]);
   if (inside) *reinterpret_cast<Vec8*>(a.normed + t * a.dim + d) = four_halves(y);
-  if (a.codes) quantise_block(y, inside, a.codes + t * a.dim + d, a.code_scale + t * ((a.dim + 127) / 128) + d / 128);
+  if (a.codes)
+    quantise_block(y, inside, a.codes + t * a.dim + d,
+                   a.code_scale + t * ((a.dim + 127) / 128) + d / 128);
 }
 LARES_DEVICE float squares_root(const HyperArgs& a, const float* squares) {
   float total = 0;
@@ -273,7 +301,14 @@ LARES_DEVICE float sum_of_warp(float v) {
 }
 
 // By kMixThreads + 32 threads; nothing of the shared memory is in use any more.
-inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);  // of four dims, that a thread has
+inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) /
+                                  (4 * kMixThreads);  // of
+                                                      // four
+                                                      // dims,
+                                                      // that
+                                                      // a
+                                                      // thread
+                                                      // has
 LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& row) {
   constexpr int S = kHyperStreams;
   const int lane = thread() % 32, d0 = 4 * thread();
@@ -284,11 +319,12 @@ LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& 
   Vec8 in[kMixPieces][S];
   FourFloats norm[kMixPieces];
   if (mixes_streams) {
-    LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
-      if (const int d = d0 + 4 * kMixThreads * i; d < a.dim) {
-        LARES_UNROLL for (int j = 0; j < S; ++j) in[i][j] = *reinterpret_cast<const Vec8*>(a.x + (t * S + j) * a.dim + d);
-        norm[i] = *reinterpret_cast<const FourFloats*>(a.norm + d);
-      }
+    LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) if (const int d = d0 + 4 * kMixThreads * i;
+                                                          d < a.dim) {
+      LARES_UNROLL for (int j = 0; j < S; ++j)
+          in[i][j] = *reinterpret_cast<const Vec8*>(a.x + (t * S + j) * a.dim + d);
+      norm[i] = *reinterpret_cast<const FourFloats*>(a.norm + d);
+    }
     sum_groups<kMixThreads>(a, t, groups);
   }
   sync_block();
@@ -300,17 +336,18 @@ LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& 
   const float own = sigmoid(mix) + a.eps;
   float pre[S], v[kMixPieces][4], acc = 0;
   LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
-  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
-    if (const int d = d0 + 4 * kMixThreads * i; d < a.dim) {
-      mix_streams(in[i], pre, v[i], acc);
-      if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v[i]);
-    }
+  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) if (const int d = d0 + 4 * kMixThreads * i;
+                                                        d < a.dim) {
+    mix_streams(in[i], pre, v[i], acc);
+    if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v[i]);
+  }
   acc = sum_of_warp(acc);
   if (lane == 0) squares[thread() / 32] = acc;
   sync_some(1, kMixThreads);  // not the last warp: it has no part in what follows
   const float root = squares_root(a, squares);
-  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i)
-    if (const int d = d0 + 4 * kMixThreads * i; d - 4 * lane < a.dim) put_normed(a, t, d, v[i], root, norm[i]);
+  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) if (const int d = d0 + 4 * kMixThreads * i;
+                                                        d - 4 * lane < a.dim)
+      put_normed(a, t, d, v[i], root, norm[i]);
 }
 
 // Few tokens: a block each.

@@ -1,46 +1,55 @@
-// Bodies of hyper() for many tokens, with few tokens' bits. Both are bound by what an SM issues and reads from shared memory, so that
-// products use what they read several times and everything that is loaded is on its way at once.
+// Bodies of hyper() for many tokens, with few tokens' bits. Both are bound by what an SM issues and
+// reads from shared memory, so that products use what they read several times and everything that
+// is loaded is on its way at once.
 #pragma once
 
 #include "kernels/cuda/hyper_kernels.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// ---- A slice of 32 tokens. Shared memory, floats: the tokens' slices, fn's, sums of chunks [chunk, kSums, tokens], post and comb.
+// ---- A slice of 32 tokens. Shared memory, floats: the tokens' slices, fn's, sums of chunks
+// [chunk, kSums, tokens], post and comb.
 
 inline constexpr int kManyTokens = 32;              // of a block
-inline constexpr int kManySum = kManyTokens + 1;    // odd, so that rows of sums lie in different banks
+inline constexpr int kManySum = kManyTokens + 1;    // odd, so that rows of sums lie in different
+                                                    // banks
 inline constexpr int kManyMix = 5 * kHyperStreams;  // post and comb of a token
-inline constexpr int kManyItems = kManyTokens * (kHyperSlice / 2) / kSliceThreads;  // of a thread: two dims of a token
-static_assert(kManyItems * kSliceThreads == kManyTokens * (kHyperSlice / 2) && kHyperSlice / 2 == 32 && kSliceChunks == kSliceThreads / 32);
+inline constexpr int kManyItems = kManyTokens * (kHyperSlice / 2) / kSliceThreads;  // of a thread:
+                                                                                    // two dims of a
+                                                                                    // token
+static_assert(kManyItems * kSliceThreads == kManyTokens * (kHyperSlice / 2) &&
+              kHyperSlice / 2 == 32 && kSliceChunks == kSliceThreads / 32);
 constexpr int slice_many_shared() {
-  return (kManyTokens * kSliceRow + kHyperRows * kSliceRow + kSliceChunks * kSums * kManySum + kManyTokens * kManyMix) * 4;
+  return (kManyTokens * kSliceRow + kHyperRows * kSliceRow + kSliceChunks * kSums * kManySum +
+          kManyTokens * kManyMix) *
+         4;
 }
 
-// A warp's chunk of all tokens: a lane has tokens lane % 8 + 8 j and every fourth row of fn, from row lane / 8 on, so that a value of fn is
-// read for four tokens, and one of a token for six rows. Sums are chunk_dot()'s.
+// A warp's chunk of all tokens: a lane has tokens lane % 8 + 8 j and every fourth row of fn, from
+// row lane / 8 on, so that a value of fn is read for four tokens, and one of a token for six rows.
+// Sums are chunk_dot()'s.
 LARES_DEVICE void multiply_chunk(const float* xs, const float* fn, float* sums, int rows) {
   constexpr int kEach = kHyperRows / 4, kPart = kSliceChunk / 2;
   const int lane = thread() % 32, quarter = lane / 8, first = lane % 8;
   float acc[kEach][4] = {};
   LARES_UNROLL for (int k = 0; k < kSliceChunk; k += kPart) {
     float x[4][kPart];
-    LARES_UNROLL for (int j = 0; j < 4; ++j)
-      LARES_UNROLL for (int i = 0; i < kPart; i += 4) {
-        const FourFloats f = *reinterpret_cast<const FourFloats*>(xs + (first + 8 * j) * kSliceRow + k + i);
-        LARES_UNROLL for (int c = 0; c < 4; ++c) x[j][i + c] = f.v[c];
-      }
-    LARES_UNROLL for (int e = 0; e < kEach; ++e)
-      if (4 * e < rows)
+    LARES_UNROLL for (int j = 0; j < 4; ++j) LARES_UNROLL for (int i = 0; i < kPart; i += 4) {
+      const FourFloats f =
+          *reinterpret_cast<const FourFloats*>(xs + (first + 8 * j) * kSliceRow + k + i);
+      LARES_UNROLL for (int c = 0; c < 4; ++c) x[j][i + c] = f.v[c];
+    }
+    LARES_UNROLL for (int e = 0; e < kEach; ++e) if (4 * e < rows)
         LARES_UNROLL for (int i = 0; i < kPart; i += 4) {
-          const FourFloats f = *reinterpret_cast<const FourFloats*>(fn + (quarter + 4 * e) * kSliceRow + k + i);
-          LARES_UNROLL for (int c = 0; c < 4; ++c)
-            LARES_UNROLL for (int j = 0; j < 4; ++j) acc[e][j] = fmaf(f.v[c], x[j][i + c], acc[e][j]);
-        }
+      const FourFloats f =
+          *reinterpret_cast<const FourFloats*>(fn + (quarter + 4 * e) * kSliceRow + k + i);
+      LARES_UNROLL for (int c = 0; c < 4; ++c) LARES_UNROLL for (int j = 0; j < 4; ++j)
+          acc[e][j] = fmaf(f.v[c], x[j][i + c], acc[e][j]);
+    }
   }
-  LARES_UNROLL for (int e = 0; e < kEach; ++e)
-    if (4 * e < rows)
-      LARES_UNROLL for (int j = 0; j < 4; ++j) sums[(quarter + 4 * e) * kManySum + first + 8 * j] = acc[e][j];
+  LARES_UNROLL for (int e = 0; e < kEach; ++e) if (4 * e < rows)
+      LARES_UNROLL for (int j = 0; j < 4; ++j)
+          sums[(quarter + 4 * e) * kManySum + first + 8 * j] = acc[e][j];
   float x[kSliceChunk];
   const float* const own = xs + lane * kSliceRow;
   load_chunk(x, own);
@@ -49,7 +58,8 @@ LARES_DEVICE void multiply_chunk(const float* xs, const float* fn, float* sums, 
 
 // Block (x: slice, y: tokens). What is read before the wait is hyper.h's.
 LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
-  const int d0 = block_x() * kHyperSlice, n_slices = a.dim / kHyperSlice, rows = a.head ? kHyperStreams : kHyperRows, warp = thread() / 32, lane = thread() % 32;
+  const int d0 = block_x() * kHyperSlice, n_slices = a.dim / kHyperSlice,
+            rows = a.head ? kHyperStreams : kHyperRows, warp = thread() / 32, lane = thread() % 32;
   const std::int64_t first = static_cast<std::int64_t>(block_y()) * kManyTokens;
   const int n = smaller(kManyTokens, a.n_tokens - static_cast<int>(first)), d = d0 + 2 * lane;
   float* const xs = shared<float>();
@@ -59,28 +69,35 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
   if (a.fn)
     for (int i = thread(); i < rows * kSliceK / 4; i += kSliceThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      copy_later<16>(fn + row * kSliceRow + k, a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 + k % kHyperSlice);
+      copy_later<16>(
+          fn + row * kSliceRow + k,
+          a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 +
+              k % kHyperSlice);
     }
   const bool leaves = a.y || a.experts.out;
   std::uint32_t x[kManyItems][kHyperStreams], y[kManyItems];
   const auto load_streams = [&] {
-    LARES_UNROLL for (int i = 0; i < kManyItems; ++i)
-      if (const int token = warp + kSliceThreads / 32 * i; token < n)
-        LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) x[i][j] = *stream_at(a, first + token, j, d);
+    LARES_UNROLL for (int i = 0; i < kManyItems;
+                      ++i) if (const int token = warp + kSliceThreads / 32 * i; token < n)
+        LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j)
+            x[i][j] = *stream_at(a, first + token, j, d);
   };
   if (leaves) {
     load_streams();
     if (thread() < n * 5) {
       const std::int64_t token = first + thread() / 5;
       const int piece = thread() % 5;
-      copy_later<16>(mix + 4 * thread(), piece == 0 ? a.post + token * kHyperStreams : a.comb + (token * kHyperStreams + piece - 1) * kHyperStreams);
+      copy_later<16>(mix + 4 * thread(),
+                     piece == 0 ? a.post + token * kHyperStreams
+                                : a.comb + (token * kHyperStreams + piece - 1) * kHyperStreams);
     }
   }
   wait_for_inputs();
   if (!leaves) load_streams();
   if (a.y)
-    LARES_UNROLL for (int i = 0; i < kManyItems; ++i)
-      if (const int token = warp + kSliceThreads / 32 * i; token < n) y[i] = *reinterpret_cast<const std::uint32_t*>(a.y + (first + token) * a.dim + d);
+    LARES_UNROLL for (int i = 0; i < kManyItems;
+                      ++i) if (const int token = warp + kSliceThreads / 32 * i; token < n)
+        y[i] = *reinterpret_cast<const std::uint32_t*>(a.y + (first + token) * a.dim + d);
   finish_copies();
   sync_block();
   LARES_UNROLL for (int i = 0; i < kManyItems; ++i) {
@@ -92,26 +109,34 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
     if (leaves) {
       const auto* const by = reinterpret_cast<const FourFloats*>(mix + token * kManyMix);
       const FourFloats post = by[0], comb[kHyperStreams] = {by[1], by[2], by[3], by[4]};
-      take_along(v, comb, post, a.y ? TwoFloats{{bf16_value(y[i] & 0xFFFFu), bf16_value(y[i] >> 16)}} : leaving(a, t, d, slots_of(a, t, 0)));
-      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *stream_at(a, t, k, d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
+      take_along(v, comb, post,
+                 a.y ? TwoFloats{{bf16_value(y[i] & 0xFFFFu), bf16_value(y[i] >> 16)}}
+                     : leaving(a, t, d, slots_of(a, t, 0)));
+      LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *
+          stream_at(a, t, k, d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
     }
-    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) *reinterpret_cast<TwoFloats*>(xs + token * kSliceRow + j * kHyperSlice + 2 * lane) = {{v[j][0], v[j][1]}};
+    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) *
+        reinterpret_cast<TwoFloats*>(xs + token * kSliceRow + j * kHyperSlice +
+                                     2 * lane) = {{v[j][0], v[j][1]}};
   }
   if (!a.fn) return;
   sync_block();
-  multiply_chunk(xs + warp * kSliceChunk, fn + warp * kSliceChunk, sums + warp * kSums * kManySum, rows);
+  multiply_chunk(xs + warp * kSliceChunk, fn + warp * kSliceChunk, sums + warp * kSums * kManySum,
+                 rows);
   sync_block();
   for (int i = thread(); i < n * kSums; i += kSliceThreads) {
     const int token = i / kSums, row = i % kSums;
     if (row >= rows && row < kHyperRows) continue;
     float sum = sums[row * kManySum + token];
-    LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c) sum = sum + sums[(c * kSums + row) * kManySum + token];
+    LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c)
+        sum = sum + sums[(c * kSums + row) * kManySum + token];
     a.partial[((first + token) * n_slices + block_x()) * kSums + row] = sum;
   }
 }
 
-// ---- Mixing: a block a token, of half of kMixThreads threads, so that several share an SM. Shared memory: as few tokens', then the norm's
-// weights [dim] f32 and the streams [4, dim] bf16; what enters takes the place of the first two of these. A thread reads what it wrote.
+// ---- Mixing: a block a token, of half of kMixThreads threads, so that several share an SM. Shared
+// memory: as few tokens', then the norm's weights [dim] f32 and the streams [4, dim] bf16; what
+// enters takes the place of the first two of these. A thread reads what it wrote.
 
 inline constexpr int kMixManyThreads = 256;
 constexpr int mix_many_shared(int dim) { return (kMixShared + 3 * dim) * 4; }
@@ -127,11 +152,13 @@ LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
   float* const norm = groups + kMixShared;
   auto* const streams = reinterpret_cast<std::uint16_t*>(norm + a.dim);
   if (mixes_streams)
-    for (int d = 4 * thread(); d < a.dim; d += 4 * kMixManyThreads) copy_later<16>(norm + d, a.norm + d);
+    for (int d = 4 * thread(); d < a.dim; d += 4 * kMixManyThreads)
+      copy_later<16>(norm + d, a.norm + d);
   wait_for_inputs();
   if (mixes_streams) {
     for (int d = 4 * thread(); d < a.dim; d += 4 * kMixManyThreads)
-      LARES_UNROLL for (int j = 0; j < S; ++j) copy_later<8>(streams + j * a.dim + d, a.x + (t * S + j) * a.dim + d);
+      LARES_UNROLL for (int j = 0; j < S; ++j)
+          copy_later<8>(streams + j * a.dim + d, a.x + (t * S + j) * a.dim + d);
     sum_groups<kMixManyThreads>(a, t, groups);
   }
   sync_block();
@@ -145,15 +172,17 @@ LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
   LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
   finish_copies();
   for (int base = 4 * thread(); base < a.dim; base += 4 * kMixThreads)
-    LARES_UNROLL for (int share = 0; share < kShare; ++share)
-      if (const int d = base + 4 * kMixManyThreads * share; d < a.dim) {
-        Vec8 in[S];
-        float v[4];
-        LARES_UNROLL for (int j = 0; j < S; ++j) in[j] = *reinterpret_cast<const Vec8*>(streams + j * a.dim + d);
-        mix_streams(in, pre, v, acc[share]);
-        LARES_UNROLL for (int j = 0; j < 2; ++j) *reinterpret_cast<TwoFloats*>(streams + j * a.dim + d) = {{v[2 * j], v[2 * j + 1]}};
-        if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v);
-      }
+    LARES_UNROLL for (int share = 0; share < kShare;
+                      ++share) if (const int d = base + 4 * kMixManyThreads * share; d < a.dim) {
+      Vec8 in[S];
+      float v[4];
+      LARES_UNROLL for (int j = 0; j < S; ++j)
+          in[j] = *reinterpret_cast<const Vec8*>(streams + j * a.dim + d);
+      mix_streams(in, pre, v, acc[share]);
+      LARES_UNROLL for (int j = 0; j < 2; ++j) *
+          reinterpret_cast<TwoFloats*>(streams + j * a.dim + d) = {{v[2 * j], v[2 * j + 1]}};
+      if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v);
+    }
   LARES_UNROLL for (int share = 0; share < kShare; ++share) {
     acc[share] = sum_of_warp(acc[share]);
     if (lane == 0) squares[thread() / 32 + share * kMixManyThreads / 32] = acc[share];

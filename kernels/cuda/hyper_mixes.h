@@ -6,7 +6,8 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// a / b where neither these nor the quotient are near an end of the range: the compiler's division without its test for that.
+// a / b where neither these nor the quotient are near an end of the range: the compiler's division
+// without its test for that.
 LARES_DEVICE float quotient(float a, float b) {
 #ifdef __CUDACC__
   float r;
@@ -19,7 +20,8 @@ LARES_DEVICE float quotient(float a, float b) {
   return a / b;
 #endif
 }
-// post and comb of a token, from its mixes; by a warp. Sums are within [eps, 4 + 4 eps], terms not below eps / (4 + 4 eps).
+// post and comb of a token, from its mixes; by a warp. Sums are within [eps, 4 + 4 eps], terms not
+// below eps / (4 + 4 eps).
 LARES_DEVICE void put_post_and_comb(const HyperMixes& a, std::int64_t t, float mix) {
   constexpr int S = kHyperStreams;
   // Lane 4 j + k has comb[j][k]; lanes beyond 15 do the same again.

@@ -1,6 +1,8 @@
-// Body of index_scores(). A product is 32 values of a key's group by a query's, exact, and is scaled by both groups' scales before it is
-// added. Where the scales of all groups are nearly the same, which they are after a Hadamard transform, codes are brought to one scale: then
-// the sum over all groups is exact, too, so that the mma adds them, the bits are the same, and of eight operations a product one is left.
+// Body of index_scores(). A product is 32 values of a key's group by a query's, exact, and is
+// scaled by both groups' scales before it is added. Where the scales of all groups are nearly the
+// same, which they are after a Hadamard transform, codes are brought to one scale: then the sum
+// over all groups is exact, too, so that the mma adds them, the bits are the same, and of eight
+// operations a product one is left.
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
@@ -18,8 +20,8 @@ LARES_DEVICE void key_bytes(std::uint32_t word, std::uint32_t raise, std::uint32
   second = permute_bytes(low, high, sel >> 16) | permute_bytes(0x8000u, 0, sign >> 16);
 }
 
-// A warp's 32 keys as they are stored: a lane has the exponents of the key it points to, and of keys
-// g, g + 8, g + 16 and g + 24 every fourth word of codes.
+// A warp's 32 keys as they are stored: a lane has the exponents of the key it points to, and of
+// keys g, g + 8, g + 16 and g + 24 every fourth word of codes.
 struct KeyWords {
   std::uint32_t exponents, codes[2][2][4];
 };
@@ -28,18 +30,18 @@ LARES_DEVICE void load_keys(KeyWords& to, const std::uint8_t* key) {
   to.exponents = *reinterpret_cast<const std::uint32_t*>(key + 64);
   LARES_UNROLL for (int tile = 0; tile < 2; ++tile)
       LARES_UNROLL for (int half = 0; half < 2; ++half) {
-    const std::uint8_t* const codes =
-        pointer_from(key, 16 * tile + 8 * half + lane / 4) + 4 * (lane % 4);
-    LARES_UNROLL for (int c = 0; c < 4; ++c) to.codes[tile][half][c] =
-        *reinterpret_cast<const std::uint32_t*>(codes + 16 * c);
+    const std::uint8_t* const codes = pointer_from(key, 16 * tile + 8 * half + lane / 4) +
+                                      4 * (lane % 4);
+    LARES_UNROLL for (int c = 0; c < 4; ++c)
+        to.codes[tile][half][c] = *reinterpret_cast<const std::uint32_t*>(codes + 16 * c);
   }
 }
 
 inline constexpr int kScoreThreads = 128, kScoreWarpKeys = 32,
                      kScoreKeys = kScoreThreads / 32 * kScoreWarpKeys;  // of a block at a time
-inline constexpr int kScoreRow = kIndexDim + 32;  // of a query in shared memory
-inline constexpr int kScoreTerms =
-    kScoreWarpKeys + 8;  // a pair of heads' terms: four of them lie in all banks
+inline constexpr int kScoreRow = kIndexDim + 32;        // of a query in shared memory
+inline constexpr int kScoreTerms = kScoreWarpKeys + 8;  // a pair of heads' terms: four of them lie
+                                                        // in all banks
 // Shared memory: queries, their scales and weights, terms of each warp; for as many heads as there
 // may be, so that places are constants.
 inline constexpr int kScoreShared = kIndexHeadsMax * (kScoreRow * 2 + 4 * 4 + 2) +
@@ -85,10 +87,10 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
   if (begin + step < seen) key = place(begin + step);
   auto* const qs = shared<std::uint16_t>();
   auto* const scale = reinterpret_cast<Vec16*>(qs + kIndexHeadsMax * kScoreRow);  // [heads] of four
-  auto* const weight =
-      reinterpret_cast<std::uint32_t*>(scale + kIndexHeadsMax);  // [heads / 2] pairs of bf16
-  std::uint32_t* const terms =
-      weight + kIndexHeadsMax / 2 + warp * (kIndexHeadsMax / 2) * kScoreTerms;
+  auto* const weight = reinterpret_cast<std::uint32_t*>(scale + kIndexHeadsMax);  // [heads / 2]
+                                                                                  // pairs of bf16
+  std::uint32_t* const terms = weight + kIndexHeadsMax / 2 +
+                               warp * (kIndexHeadsMax / 2) * kScoreTerms;
   const std::int64_t of_token = static_cast<std::int64_t>(t) * a.n_heads;
   for (int i = thread(); i < heads * (kIndexDim / 8); i += kScoreThreads) {
     const int h = i / (kIndexDim / 8), c = i % (kIndexDim / 8);
@@ -124,8 +126,8 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
       most = larger(e, most);
     }
     const bool level = ballot(exponents_level(least, most)) == 0xFFFFFFFFu;
-    const std::uint32_t exponents =
-                            level ? static_cast<std::uint32_t>(least) * 0x01010101u : next.exponents,
+    const std::uint32_t exponents = level ? static_cast<std::uint32_t>(least) * 0x01010101u
+                                          : next.exponents,
                         raises = next.exponents - exponents;
     LARES_UNROLL for (int tile = 0; tile < 2; ++tile)
         LARES_UNROLL for (int half = 0; half < 2; ++half) {
@@ -157,9 +159,8 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
         }
         const float of_head[2] = {float_of(scale[h0 + 2 * q].w[0]),
                                   float_of(scale[h0 + 2 * q + 1].w[0])};
-        LARES_UNROLL for (int tile = 0; tile < 2; ++tile)
-            LARES_UNROLL for (int i = 0; i < 4; ++i) dot[tile][i] =
-                dot[tile][i] * (key_scale[tile][i / 2][0] * of_head[i % 2]);
+        LARES_UNROLL for (int tile = 0; tile < 2; ++tile) LARES_UNROLL for (int i = 0; i < 4; ++i)
+            dot[tile][i] = dot[tile][i] * (key_scale[tile][i / 2][0] * of_head[i % 2]);
       } else {
         const Vec16 scales[2] = {scale[h0 + 2 * q], scale[h0 + 2 * q + 1]};
         LARES_UNROLL for (int c = 0; c < 4; ++c) {
@@ -170,9 +171,8 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
             float sum[4];
             product_f16(sum, k[0][0], k[0][1], k[0][2], k[0][3], b.w[0], b.w[1]);
             mma_f16(sum, k[1][0], k[1][1], k[1][2], k[1][3], b.w[2], b.w[3]);
-            LARES_UNROLL for (int i = 0; i < 4; ++i) dot[tile][i] =
-                fmaf(sum[i], key_scale[tile][i / 2][c] * float_of(scales[i % 2].w[c]),
-                     dot[tile][i]);
+            LARES_UNROLL for (int i = 0; i < 4; ++i) dot[tile][i] = fmaf(
+                sum[i], key_scale[tile][i / 2][c] * float_of(scales[i % 2].w[c]), dot[tile][i]);
           }
         }
       }

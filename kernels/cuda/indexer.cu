@@ -34,12 +34,12 @@ Status top_k(const TopKArgs& a, Stream stream) {
                   stream, a);
   }
   const Grid grid{top_slices(a.n_max), a.places.n_tokens};
-  if (const Status s =
-          launch("launch top_k", top_bins_kernel, grid, kTopThreads, kTopBinsShared, stream, a);
+  if (const Status s = launch("launch top_k", top_bins_kernel, grid, kTopThreads, kTopBinsShared,
+                              stream, a);
       !s.ok())
     return s;
-  if (const Status s =
-          launch("launch top_k", top_fine_kernel, grid, kTopThreads, kTopFineShared, stream, a);
+  if (const Status s = launch("launch top_k", top_fine_kernel, grid, kTopThreads, kTopFineShared,
+                              stream, a);
       !s.ok())
     return s;
   return launch("launch top_k", top_choose_kernel, grid, kTopThreads, kTopChooseShared, stream, a);

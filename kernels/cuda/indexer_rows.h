@@ -13,9 +13,12 @@ LARES_BOTH std::uint16_t whole_f16(float v) {
   return static_cast<std::uint16_t>((u >> 16 & 0x8000u) | ((u >> 13 & 0x3FFFFu) - (112u << 10)));
 }
 
-// Whether codes of groups with these exponents may be brought to the least of them: the codes of a query and of a key then are whole numbers
-// up to 12 2^4, sums of all their products below 2^23, exact in an mma in whatever order, and nothing on the way is a denormal or infinite.
-LARES_BOTH bool exponents_level(int least, int most) { return least >= 66 && most <= 150 && most - least <= 4; }
+// Whether codes of groups with these exponents may be brought to the least of them: the codes of a
+// query and of a key then are whole numbers up to 12 2^4, sums of all their products below 2^23,
+// exact in an mma in whatever order, and nothing on the way is a denormal or infinite.
+LARES_BOTH bool exponents_level(int least, int most) {
+  return least >= 66 && most <= 150 && most - least <= 4;
+}
 
 // Lane l has dims 4 l .. 4 l + 3.
 LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i) {
@@ -24,21 +27,19 @@ LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i) {
   const Vec8 in = *reinterpret_cast<const Vec8*>(a.q + i * kIndexDim + 4 * lane);
   float v[4];
   LARES_UNROLL for (int c = 0; c < 4; ++c) v[c] = bf16_value(in.w[c / 2] >> c % 2 * 16 & 0xFFFFu);
-  LARES_UNROLL for (int c = 0; c < 4; c += 2)
-    if (const int at = 4 * lane + c - plain; at >= 0) {
-      const double* const angle = a.rope + (t * pairs + at / 2) * 2;
-      turn(v[c], v[c + 1], angle[0], angle[1]);
-      v[c] = bf16_rounded(v[c]);
-      v[c + 1] = bf16_rounded(v[c + 1]);
-    }
+  LARES_UNROLL for (int c = 0; c < 4; c += 2) if (const int at = 4 * lane + c - plain; at >= 0) {
+    const double* const angle = a.rope + (t * pairs + at / 2) * 2;
+    turn(v[c], v[c + 1], angle[0], angle[1]);
+    v[c] = bf16_rounded(v[c]);
+    v[c + 1] = bf16_rounded(v[c + 1]);
+  }
   // Butterflies of stride 1, 2 within a lane, 4 .. 64 across lanes.
   float w[4] = {v[0] + v[1], v[0] - v[1], v[2] + v[3], v[2] - v[3]};
   v[0] = w[0] + w[2];
   v[1] = w[1] + w[3];
   v[2] = w[0] - w[2];
   v[3] = w[1] - w[3];
-  for (int mask = 1; mask < 32; mask *= 2)
-    LARES_UNROLL for (int c = 0; c < 4; ++c) {
+  for (int mask = 1; mask < 32; mask *= 2) LARES_UNROLL for (int c = 0; c < 4; ++c) {
       const float other = shuffle_xor(v[c], mask);
       v[c] = lane & mask ? other - v[c] : v[c] + other;
     }
@@ -70,11 +71,14 @@ LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i) {
   }
   const bool holds = own != 0 && own != 255, level = exponents_level(least, most_of_all);
   const int exponent = level || own == 0 ? (least == 255 ? 127 : least) : own;
-  const float up = e8m0(static_cast<std::uint32_t>(255 - own)), raise = level && holds ? e8m0(static_cast<std::uint32_t>(127 + own - least)) : 1.0f;
+  const float up = e8m0(static_cast<std::uint32_t>(255 - own)),
+              raise = level && holds ? e8m0(static_cast<std::uint32_t>(127 + own - least)) : 1.0f;
   std::uint16_t code[4];
   LARES_UNROLL for (int c = 0; c < 4; ++c)
-    code[c] = holds ? whole_f16(static_cast<float>(static_cast<int>(v[c] * up)) * raise) : static_cast<std::uint16_t>(0);
-  *reinterpret_cast<Vec8*>(a.codes + i * kIndexDim + 4 * lane) = Vec8{{pair(code[0], code[1]), pair(code[2], code[3])}};
+      code[c] = holds ? whole_f16(static_cast<float>(static_cast<int>(v[c] * up)) * raise)
+                      : static_cast<std::uint16_t>(0);
+  *reinterpret_cast<Vec8*>(a.codes + i * kIndexDim + 4 * lane) =
+      Vec8{{pair(code[0], code[1]), pair(code[2], code[3])}};
   if (lane % 8 == 0) a.scale[i * 4 + lane / 8] = e8m0(static_cast<std::uint32_t>(exponent)) * 0.25f;
   if (lane == 0) a.weight[i] = bf16_rounded(bf16_value(a.w[i]) * a.weight_scale);
 }

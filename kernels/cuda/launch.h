@@ -1,6 +1,6 @@
-// Launching a kernel from a .cu file: shared memory beyond 48 KB asked for, errors as results. Where a device can (sm_90), a
-// launch may begin before the one before it has ended; every kernel calls wait_for_inputs() (simt.h). Without nvcc a launch is its body's
-// emulation, at once.
+// Launching a kernel from a .cu file: shared memory beyond 48 KB asked for, errors as results.
+// Where a device can (sm_90), a launch may begin before the one before it has ended; every kernel
+// calls wait_for_inputs() (simt.h). Without nvcc a launch is its body's emulation, at once.
 #pragma once
 
 #ifdef __CUDACC__
@@ -20,24 +20,32 @@ struct Grid {
 
 #ifdef __CUDACC__
 
-// Whether the current device begins launches early, and has code that waits for the one before: that of sm_90a. Newer ones run what was made for
-// sm_80.
+// Whether the current device begins launches early, and has code that waits for the one before:
+// that of sm_90a. Newer ones run what was made for sm_80.
 inline bool overlaps() {
   int device = 0, major = 0;
   return cudaGetDevice(&device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess && major == 9;
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
+         major == 9;
 }
 
 // Shared memory that a block of the current device may ask for.
 inline int shared_bytes_max() {
   int device = 0, n = 0;
-  return cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&n, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) == cudaSuccess ? n : 0;
+  return cudaGetDevice(&device) == cudaSuccess &&
+                 cudaDeviceGetAttribute(&n, cudaDevAttrMaxSharedMemoryPerBlockOptin, device) ==
+                     cudaSuccess
+             ? n
+             : 0;
 }
 
 // SMs, where they have an engine that copies into shared memory; else 0.
 inline int streaming_sms() {
   int device = 0, n = 0;
-  return overlaps() && cudaGetDevice(&device) == cudaSuccess && cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess ? n : 0;
+  return overlaps() && cudaGetDevice(&device) == cudaSuccess &&
+                 cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) == cudaSuccess
+             ? n
+             : 0;
 }
 
 // Whether the current device has wgmma as sm_90a does: later ones have it no more.
@@ -45,22 +53,25 @@ inline bool has_wgmma() {
   int device = 0, major = 0, minor = 0;
   return cudaGetDevice(&device) == cudaSuccess &&
          cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) == cudaSuccess &&
-         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess && major == 9 && minor == 0;
+         cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) == cudaSuccess &&
+         major == 9 && minor == 0;
 }
 
 template <class... Params, class... Args>
-Status launch(const char* what, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes, Stream stream,
-              const Args&... args) {
+Status launch(const char* what, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
+              Stream stream, const Args&... args) {
   if (shared_bytes > 48 << 10)
-    if (const cudaError_t e =
-            cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel), cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+    if (const cudaError_t e = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                                   shared_bytes);
         e != cudaSuccess)
       return {static_cast<int>(e), what};
   cudaLaunchAttribute early = {};
   early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   early.val.programmaticStreamSerializationAllowed = 1;
   cudaLaunchConfig_t config = {};
-  config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y), static_cast<unsigned>(grid.z));
+  config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
+                        static_cast<unsigned>(grid.z));
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   config.stream = stream;
@@ -76,8 +87,10 @@ inline int streaming_sms() { return 5; }
 inline bool has_wgmma() { return true; }
 
 template <class... Params, class... Args>
-Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes, Stream, const Args&... args) {
-  simt::Machine::get().run({grid.x, grid.y, grid.z}, threads, static_cast<std::size_t>(shared_bytes), simt::Order::scattered,
+Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
+              Stream, const Args&... args) {
+  simt::Machine::get().run({grid.x, grid.y, grid.z}, threads,
+                           static_cast<std::size_t>(shared_bytes), simt::Order::scattered,
                            [&] { kernel(args...); });
   return {};
 }

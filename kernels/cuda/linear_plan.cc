@@ -14,14 +14,19 @@ Status product(const LinearArgs& a, Product& to) {
   if (w.n_in % kGroup != 0) return refused("linear: n_in is not a multiple of 32");
   if (!a.codes && !a.x) return refused("linear: neither x nor codes");
   const bool codes_in = a.codes || a.quantise;
-  if (w.format == Format::bf16 && codes_in) return refused("linear: bf16 weights do not multiply codes");
-  if (w.format == Format::fp4 && !codes_in) return refused("linear: fp4 weights multiply codes only");
-  if (a.quantise && !a.codes && a.n_tokens > kTokensFew) return refused("linear: with many tokens what enters is quantised before");
+  if (w.format == Format::bf16 && codes_in)
+    return refused("linear: bf16 weights do not multiply codes");
+  if (w.format == Format::fp4 && !codes_in)
+    return refused("linear: fp4 weights multiply codes only");
+  if (a.quantise && !a.codes && a.n_tokens > kTokensFew)
+    return refused("linear: with many tokens what enters is quantised before");
   if (a.x_stride % 8 != 0 || !aligned(a.codes ? static_cast<const void*>(a.codes) : a.x))
     return refused("linear: x is not aligned to 16 bytes");
-  if (a.rows_per_group != 0 && (a.rows_per_group % kTileRows != 0 || w.n_out % a.rows_per_group != 0))
+  if (a.rows_per_group != 0 &&
+      (a.rows_per_group % kTileRows != 0 || w.n_out % a.rows_per_group != 0))
     return refused("linear: groups are not whole tiles of rows");
-  if (a.rows_per_group != 0 && codes_in && w.n_in % kScaleBlock != 0) return refused("linear: groups of codes are not whole blocks");
+  if (a.rows_per_group != 0 && codes_in && w.n_in % kScaleBlock != 0)
+    return refused("linear: groups of codes are not whole blocks");
   to = {.format = w.format,
         .codes_in = codes_in,
         .quantise = a.quantise && !a.codes,
@@ -45,11 +50,13 @@ Status product(const LinearArgs& a, Product& to) {
 }
 
 Status products(std::span<const LinearArgs> together, Products& to) {
-  if (together.size() > kLinearTogether) return refused("linear: more than kLinearTogether products in one launch");
+  if (together.size() > kLinearTogether)
+    return refused("linear: more than kLinearTogether products in one launch");
   to.n = static_cast<int>(together.size());
   to.n_tokens = together[0].n_tokens;
   for (std::size_t i = 0; i < together.size(); ++i) {
-    if (together[i].n_tokens != to.n_tokens) return refused("linear: products of one launch have different tokens");
+    if (together[i].n_tokens != to.n_tokens)
+      return refused("linear: products of one launch have different tokens");
     if (const Status s = product(together[i], to.item[i]); !s.ok()) return s;
   }
   return {};

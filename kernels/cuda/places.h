@@ -1,5 +1,5 @@
-// Where the tokens of a launch are, as the device sees it. All of it is read when a kernel runs, so that a recorded graph serves for the
-// next token once these have changed.
+// Where the tokens of a launch are, as the device sees it. All of it is read when a kernel runs, so
+// that a recorded graph serves for the next token once these have changed.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -9,10 +9,11 @@ namespace lares::kernels::cuda {
 // Consecutive tokens of one sequence, and where its caches are for one layer.
 struct Part {
   std::uint8_t* window = nullptr;  // cells (kernels/cells.h), position p at p mod window_capacity
-  float* raw =
-      nullptr;  // [raw_capacity, 2, width] the compressor's values, then gates with their bias; position p at p mod raw_capacity
+  float* raw = nullptr;  // [raw_capacity, 2, width] the compressor's values, then gates with their
+                         // bias; position p at p mod raw_capacity
   float* raw_index = nullptr;            // the same of the indexer's
-  std::uint8_t* const* pages = nullptr;  // [n_pages], device memory; cell j of a kind is cell j % per_page of page j / per_page
+  std::uint8_t* const* pages = nullptr;  // [n_pages], device memory; cell j of a kind is cell j %
+                                         // per_page of page j / per_page
   std::int64_t position = 0;             // of the first token
   std::int32_t begin = 0, n = 0;         // its tokens are [begin, begin + n) of the launch
 };

@@ -1,5 +1,5 @@
-// What enters fp8 and fp4 matrices: Q8_128 as codes and scales (kernels/quantise.h has the definition), bit for bit.
-// Floor: 2 bytes a value in, 1 out.
+// What enters fp8 and fp4 matrices: Q8_128 as codes and scales (kernels/quantise.h has the
+// definition), bit for bit. Floor: 2 bytes a value in, 1 out.
 #pragma once
 
 #include "kernels/cuda/device.h"

@@ -1,5 +1,6 @@
-// Rotary positions. Tables hold the cosine and sine of every pair as doubles, for the float product position * frequency, as
-// kernels/rope.h has them; a step makes one for each base, and all kernels of its layers read it.
+// Rotary positions. Tables hold the cosine and sine of every pair as doubles, for the float product
+// position * frequency, as kernels/rope.h has them; a step makes one for each base, and all kernels
+// of its layers read it.
 #pragma once
 
 #include "kernels/cuda/places.h"

@@ -1,6 +1,7 @@
-// What kernels are written in: a thread's place, barriers, lanes that talk, loads and mma, each once for nvcc and once for the emulation
-// of simt_host.h, so that the text of a kernel is the same in both. Kernels keep all shared memory in one dynamic array. What is compiled
-// for the one and for the other has its own namespace, so that a test may have both.
+// What kernels are written in: a thread's place, barriers, lanes that talk, loads and mma, each
+// once for nvcc and once for the emulation of simt_host.h, so that the text of a kernel is the same
+// in both. Kernels keep all shared memory in one dynamic array. What is compiled for the one and
+// for the other has its own namespace, so that a test may have both.
 #pragma once
 
 #include <cmath>
@@ -62,8 +63,9 @@ LARES_DEVICE T* shared() {
   return reinterpret_cast<T*>(lares_shared);
 }
 LARES_DEVICE void sync_block() { __syncthreads(); }
-// A launch may begin before the one before it in its stream has ended: until this returns nothing may be read that that one writes, nor
-// anything be written. From then on the next one may begin, too; so what the launches before the last one wrote is there all along.
+// A launch may begin before the one before it in its stream has ended: until this returns nothing
+// may be read that that one writes, nor anything be written. From then on the next one may begin,
+// too; so what the launches before the last one wrote is there all along.
 #ifdef LARES_STAMPS
 #include "kernels/cuda/stamps.h"
 #endif
@@ -76,18 +78,30 @@ LARES_DEVICE void wait_for_inputs() {
 #endif
 }
 LARES_DEVICE void sync_warp() { __syncwarp(); }
-LARES_DEVICE std::uint32_t shuffle(std::uint32_t v, int lane) { return __shfl_sync(0xFFFFFFFFu, v, lane); }
+LARES_DEVICE std::uint32_t shuffle(std::uint32_t v, int lane) {
+  return __shfl_sync(0xFFFFFFFFu, v, lane);
+}
 LARES_DEVICE std::uint32_t ballot(bool p) { return __ballot_sync(0xFFFFFFFFu, p); }
 LARES_DEVICE int count_bits(std::uint32_t v) { return __popc(v); }
-LARES_DEVICE std::uint32_t most_of_warp(std::uint32_t v) { return __reduce_max_sync(0xFFFFFFFFu, v); }
-LARES_DEVICE std::uint32_t least_of_warp(std::uint32_t v) { return __reduce_min_sync(0xFFFFFFFFu, v); }
-LARES_DEVICE std::uint32_t add_shared(std::uint32_t* to, std::uint32_t v) { return atomicAdd(to, v); }
+LARES_DEVICE std::uint32_t most_of_warp(std::uint32_t v) {
+  return __reduce_max_sync(0xFFFFFFFFu, v);
+}
+LARES_DEVICE std::uint32_t least_of_warp(std::uint32_t v) {
+  return __reduce_min_sync(0xFFFFFFFFu, v);
+}
+LARES_DEVICE std::uint32_t add_shared(std::uint32_t* to, std::uint32_t v) {
+  return atomicAdd(to, v);
+}
 LARES_DEVICE void add_global(std::uint32_t* to, std::uint32_t v) { atomicAdd(to, v); }
-// One of n arrives by a thread of its block, after sync_block(). The last one gets true, and sets the count back to 0; after its next
-// sync_block() it may read what the others wrote before they arrived.
+// One of n arrives by a thread of its block, after sync_block(). The last one gets true, and sets
+// the count back to 0; after its next sync_block() it may read what the others wrote before they
+// arrived.
 LARES_DEVICE bool arrive_last(std::uint32_t* count, std::uint32_t n) {
   std::uint32_t before;
-  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;" : "=r"(before) : "l"(count) : "memory");
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], 1;"
+               : "=r"(before)
+               : "l"(count)
+               : "memory");
   if (before != n - 1) return false;
   *count = 0;
   return true;
@@ -107,50 +121,68 @@ LARES_DEVICE Vec16 load_once(const void* p) {
                : "l"(p));
   return v;
 }
-// Copies to shared memory that go on beside what follows; a thread's own are there once it has called finish_copies().
+// Copies to shared memory that go on beside what follows; a thread's own are there once it has
+// called finish_copies().
 template <int bytes>
 LARES_DEVICE void copy_later(void* to, const void* from) {
   static_assert(bytes == 8 || bytes == 16);
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  if constexpr (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
-  else asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(from) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(at), "l"(from) : "memory");
 }
 LARES_DEVICE void finish_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-// ... or zeros, where it is not inside; and copies that end in groups, all but the last `left` of them.
+// ... or zeros, where it is not inside; and copies that end in groups, all but the last `left` of
+// them.
 template <int bytes>
 LARES_DEVICE void copy_later(void* to, const void* from, bool inside) {
   static_assert(bytes == 4 || bytes == 16);
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
-  if constexpr (bytes == 16) asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(inside ? 16 : 0) : "memory");
-  else asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from), "r"(inside ? 4 : 0) : "memory");
+  if constexpr (bytes == 16)
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from),
+                 "r"(inside ? 16 : 0)
+                 : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(at), "l"(from),
+                 "r"(inside ? 4 : 0)
+                 : "memory");
 }
 LARES_DEVICE void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int left>
 LARES_DEVICE void finish_copy_groups() {
   asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
 }
-// d += a b, a [16, 16] by rows, b [16, 8]. With g = lane / 4, q = lane % 4: a0 rows g, a1 g + 8, k 2 q and 2 q + 1; a2, a3 the same, k + 8;
-// b0 k 2 q and 2 q + 1, b1 k + 8, column g; d0, d1 row g, d2, d3 row g + 8, columns 2 q and 2 q + 1.
-LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                          std::uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+// d += a b, a [16, 16] by rows, b [16, 8]. With g = lane / 4, q = lane % 4: a0 rows g, a1 g + 8, k
+// 2 q and 2 q + 1; a2, a3 the same, k + 8; b0 k 2 q and 2 q + 1, b1 k + 8, column g; d0, d1 row g,
+// d2, d3 row g + 8, columns 2 q and 2 q + 1.
+LARES_DEVICE void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                          std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, "
+      "%9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 // ... d = a b.
-LARES_DEVICE void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                              std::uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
-               : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "f"(0.0f));
+LARES_DEVICE void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                              std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, "
+      "%9}, {%10, %10, %10, %10};"
+      : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "f"(0.0f));
 }
-LARES_DEVICE void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                           std::uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
-               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
-               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+LARES_DEVICE void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                           std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+      "{%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+      : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
-// Four 8 x 8 matrices of 16-bit values, lane i giving row i % 8 of matrix i / 8, transposed: register m of a lane holds rows 2 q and 2 q
+// Four 8 x 8 matrices of 16-bit values, lane i giving row i % 8 of matrix i / 8, transposed:
+// register m of a lane holds rows 2 q and 2 q
 // + 1 of column g of matrix m.
 LARES_DEVICE void load_transposed(std::uint32_t (&d)[4], const void* row) {
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
@@ -159,7 +191,8 @@ LARES_DEVICE void load_transposed(std::uint32_t (&d)[4], const void* row) {
                : "r"(at)
                : "memory");
 }
-// Four 8 x 8 matrices as they are: register m of a lane holds columns 2 q and 2 q + 1 of row g of matrix m.
+// Four 8 x 8 matrices as they are: register m of a lane holds columns 2 q and 2 q + 1 of row g of
+// matrix m.
 LARES_DEVICE void load_matrices(std::uint32_t (&d)[4], const void* row) {
   const auto at = static_cast<std::uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -195,7 +228,9 @@ inline T* shared() {
 inline void sync_block() { simt::Machine::get().sync_block(); }
 inline void wait_for_inputs() {}
 inline void sync_warp() { simt::Machine::get().sync_warp(); }
-inline std::uint32_t shuffle(std::uint32_t v, int lane) { return simt::Machine::get().exchange(&v, 1)[lane & 31][0]; }
+inline std::uint32_t shuffle(std::uint32_t v, int lane) {
+  return simt::Machine::get().exchange(&v, 1)[lane & 31][0];
+}
 inline std::uint32_t ballot(bool p) {
   const std::uint32_t mine = p;
   const auto all = simt::Machine::get().exchange(&mine, 1);
@@ -225,7 +260,8 @@ inline bool arrive_last(std::uint32_t* count, std::uint32_t n) {
 inline std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t s) {
   const std::uint64_t both = static_cast<std::uint64_t>(b) << 32 | a;
   std::uint32_t r = 0;
-  for (int i = 0; i < 4; ++i) r |= static_cast<std::uint32_t>(both >> (s >> 4 * i & 7) * 8 & 255) << 8 * i;
+  for (int i = 0; i < 4; ++i)
+    r |= static_cast<std::uint32_t>(both >> (s >> 4 * i & 7) * 8 & 255) << 8 * i;
   return r;
 }
 inline Vec16 load_once(const void* p) {
@@ -255,47 +291,55 @@ inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
     const int row = g + i / 2 * 8, column = 2 * q + i % 2;
     double sum = d[i];
     for (int k = 0; k < 16; ++k) {
-      const std::uint32_t a = all[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2], b = all[column * 4 + k % 8 / 2][4 + k / 8];
+      const std::uint32_t a = all[row % 8 * 4 + k % 8 / 2][row / 8 + k / 8 * 2],
+                          b = all[column * 4 + k % 8 / 2][4 + k / 8];
       sum += static_cast<double>(value(static_cast<std::uint16_t>(a >> k % 2 * 16))) *
              value(static_cast<std::uint16_t>(b >> k % 2 * 16));
     }
     d[i] = static_cast<float>(sum);
   }
 }
-inline void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                    std::uint32_t b1) {
+inline void mma_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                    std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
   mma_of(d, {a0, a1, a2, a3, b0, b1}, [](std::uint16_t v) { return simt::Machine::get().f16(v); });
 }
-inline void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                        std::uint32_t b1) {
+inline void product_f16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                        std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
   for (float& v : d) v = 0;
   mma_f16(d, a0, a1, a2, a3, b0, b1);
 }
-inline void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2, std::uint32_t a3, std::uint32_t b0,
-                     std::uint32_t b1) {
-  mma_of(d, {a0, a1, a2, a3, b0, b1}, [](std::uint16_t v) { return float_of(static_cast<std::uint32_t>(v) << 16); });
+inline void mma_bf16(float (&d)[4], std::uint32_t a0, std::uint32_t a1, std::uint32_t a2,
+                     std::uint32_t a3, std::uint32_t b0, std::uint32_t b1) {
+  mma_of(d, {a0, a1, a2, a3, b0, b1},
+         [](std::uint16_t v) { return float_of(static_cast<std::uint32_t>(v) << 16); });
 }
 template <class Take>
 inline void matrices_of(std::uint32_t (&d)[4], const void* row, Take take) {
   const auto at = reinterpret_cast<std::uintptr_t>(row);
-  const std::uint32_t mine[2] = {static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at >> 32)};
+  const std::uint32_t mine[2] = {static_cast<std::uint32_t>(at),
+                                 static_cast<std::uint32_t>(at >> 32)};
   const auto all = simt::Machine::get().exchange(mine, 2);
   const auto element = [&](int m, int r, int c) {
-    return static_cast<std::uint32_t>(
-        reinterpret_cast<const std::uint16_t*>(static_cast<std::uintptr_t>(all[8 * m + r][1]) << 32 | all[8 * m + r][0])[c]);
+    return static_cast<std::uint32_t>(reinterpret_cast<const std::uint16_t*>(
+        static_cast<std::uintptr_t>(all[8 * m + r][1]) << 32 | all[8 * m + r][0])[c]);
   };
   for (int m = 0; m < 4; ++m) d[m] = take(element, m, thread() % 32 / 4, thread() % 4 * 2);
 }
 inline void load_transposed(std::uint32_t (&d)[4], const void* row) {
-  matrices_of(d, row, [](const auto& element, int m, int g, int q2) { return element(m, q2, g) | element(m, q2 + 1, g) << 16; });
+  matrices_of(d, row, [](const auto& element, int m, int g, int q2) {
+    return element(m, q2, g) | element(m, q2 + 1, g) << 16;
+  });
 }
 inline void load_matrices(std::uint32_t (&d)[4], const void* row) {
-  matrices_of(d, row, [](const auto& element, int m, int g, int q2) { return element(m, g, q2) | element(m, g, q2 + 1) << 16; });
+  matrices_of(d, row, [](const auto& element, int m, int g, int q2) {
+    return element(m, g, q2) | element(m, g, q2 + 1) << 16;
+  });
 }
 inline std::uint32_t multiply_bf16(std::uint32_t a, std::uint32_t b) {
   std::uint32_t r = 0;
   for (int i = 0; i < 2; ++i) {
-    const float v = float_of((a >> 16 * i & 0xFFFFu) << 16) * float_of((b >> 16 * i & 0xFFFFu) << 16);
+    const float v = float_of((a >> 16 * i & 0xFFFFu) << 16) *
+                    float_of((b >> 16 * i & 0xFFFFu) << 16);
     const std::uint32_t u = bits_of(v);
     r |= (v != v ? 0x7FFFu : (u + 0x7FFFu + (u >> 16 & 1u)) >> 16) << 16 * i;
   }
@@ -312,10 +356,13 @@ inline std::uint32_t positive_bf16(std::uint32_t v) {
 
 // Both halves times 2^120, exact for e4m3 moved to bf16's bits.
 LARES_DEVICE std::uint32_t times_2_120(std::uint32_t v) { return multiply_bf16(v, 0x7B807B80u); }
-LARES_DEVICE float shuffle_xor(float v, int mask) { return float_of(shuffle(bits_of(v), (thread() & 31) ^ mask)); }
+LARES_DEVICE float shuffle_xor(float v, int mask) {
+  return float_of(shuffle(bits_of(v), (thread() & 31) ^ mask));
+}
 LARES_DEVICE const std::uint8_t* pointer_from(const std::uint8_t* p, int lane) {
   const auto v = reinterpret_cast<std::uintptr_t>(p);
-  const std::uint32_t low = shuffle(static_cast<std::uint32_t>(v), lane), high = shuffle(static_cast<std::uint32_t>(v >> 32), lane);
+  const std::uint32_t low = shuffle(static_cast<std::uint32_t>(v), lane),
+                      high = shuffle(static_cast<std::uint32_t>(v >> 32), lane);
   return reinterpret_cast<const std::uint8_t*>(static_cast<std::uintptr_t>(high) << 32 | low);
 }
 LARES_DEVICE float shuffle_from(float v, int lane) { return float_of(shuffle(bits_of(v), lane)); }

@@ -1,7 +1,9 @@
-// Runs a kernel's body on the CPU, a fiber a thread, so that every index, barrier and fragment of it can be tested where there is no GPU.
-// Blocks run one after the other. Threads run until they wait for others, in an order of the caller's choice: a result that depends on it
-// misses a barrier. A barrier that not everybody reaches ends the program with a message.
-// What a device does in its own way is done here by its definition: an mma adds exact products in double and rounds once.
+// Runs a kernel's body on the CPU, a fiber a thread, so that every index, barrier and fragment of
+// it can be tested where there is no GPU. Blocks run one after the other. Threads run until they
+// wait for others, in an order of the caller's choice: a result that depends on it misses a
+// barrier. A barrier that not everybody reaches ends the program with a message. What a device does
+// in its own way is done here by its definition: an mma adds exact products in double and rounds
+// once.
 #pragma once
 
 #include <setjmp.h>
@@ -22,7 +24,12 @@ namespace lares::kernels::cuda::simt {
 struct Dim {
   int x = 1, y = 1, z = 1;
 };
-enum class Order { ascending, descending, scattered, greedy };  // greedy: the first thread that can go on does, so warps drift apart
+enum class Order {
+  ascending,
+  descending,
+  scattered,
+  greedy
+};  // greedy: the first thread that can go on does, so warps drift apart
 
 class Machine {
  public:
@@ -31,7 +38,8 @@ class Machine {
     return machine;
   }
 
-  void run(Dim grid, int threads, std::size_t shared_bytes, Order order, const std::function<void()>& body) {
+  void run(Dim grid, int threads, std::size_t shared_bytes, Order order,
+           const std::function<void()>& body) {
     grid_ = grid;
     threads_ = threads;
     greedy_ = order == Order::greedy;
@@ -40,13 +48,15 @@ class Machine {
     std::vector<int> turn(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i)
       turn[static_cast<std::size_t>(i)] = order == Order::ascending || greedy_ ? i
-                                          : order == Order::descending ? threads - 1 - i
-                                                                       : static_cast<int>((i * 7919LL + 13) % threads);
+                                          : order == Order::descending
+                                              ? threads - 1 - i
+                                              : static_cast<int>((i * 7919LL + 13) % threads);
     for (block_.z = 0; block_.z < grid.z; ++block_.z)
       for (block_.y = 0; block_.y < grid.y; ++block_.y)
         for (block_.x = 0; block_.x < grid.x; ++block_.x) {
           shared_.assign(shared_bytes / 16 + kSharedGuard,
-                         {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it is read as
+                         {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it
+                                                                                 // is read as
           run_block(turn);
           check_guard(shared_bytes);
         }
@@ -57,7 +67,10 @@ class Machine {
   Dim block() const { return block_; }
   Dim grid() const { return grid_; }
   // Aligned as on a device.
-  void* shared() { return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 1023) / 1024 * 1024); }
+  void* shared() {
+    return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 1023) /
+                                   1024 * 1024);
+  }
 
   void sync_block() { wait(block_barrier_, live_); }
   void sync_warp() { wait(warps_[static_cast<std::size_t>(current_ / 32)].barrier, warp_size()); }
@@ -66,7 +79,8 @@ class Machine {
   void arrive_some(int barrier, int n) {
     if (++named_[barrier].arrived == n) open(named_[barrier]);
   }
-  // Made no sooner than they are waited for, so that who does not wait misses them; without `from` zeros. Until then there is poison.
+  // Made no sooner than they are waited for, so that who does not wait misses them; without `from`
+  // zeros. Until then there is poison.
   void copy_later(void* to, const void* from, int bytes) {
     std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
     fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes, 0});
@@ -84,12 +98,17 @@ class Machine {
   void finish_copy_groups(int left) {
     Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
     std::size_t n = 0;
-    while (n < f.copies.size() && f.copies[n].group != 0 && f.copies[n].group <= f.copy_groups - left) land(f.copies[n++]);
+    while (n < f.copies.size() && f.copies[n].group != 0 &&
+           f.copies[n].group <= f.copy_groups - left)
+      land(f.copies[n++]);
     f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(n));
   }
-  // Barriers in shared memory that count arrivals and bytes (bulk.h). What is copied onto one is poison from then on, and there no sooner
-  // than somebody waits for it: so who reads too early, or is read by too late, has it.
-  void make_phase(const void* b, int arrivals) { phases_[b] = {arrivals, arrivals, 0, 0, false, {}}; }
+  // Barriers in shared memory that count arrivals and bytes (bulk.h). What is copied onto one is
+  // poison from then on, and there no sooner than somebody waits for it: so who reads too early, or
+  // is read by too late, has it.
+  void make_phase(const void* b, int arrivals) {
+    phases_[b] = {arrivals, arrivals, 0, 0, false, {}};
+  }
   void arrive_phase(const void* b, int bytes) {
     Phase& p = phase(b);
     if (p.left == 0) fail("arrives once too often at a barrier");
@@ -112,8 +131,9 @@ class Machine {
     f.parity = parity != 0;
     if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
   }
-  // Products that go on beside what follows (wgmma.h): `make` adds to d what its operands are when somebody waits for it; until then d is
-  // poison. So who writes operands too early, or reads sums too early, has wrong ones.
+  // Products that go on beside what follows (wgmma.h): `make` adds to d what its operands are when
+  // somebody waits for it; until then d is poison. So who writes operands too early, or reads sums
+  // too early, has wrong ones.
   void multiply_later(float* d, int n, std::function<void()> make) {
     auto& later = fibers_[static_cast<std::size_t>(current_)]->later;
     later.push_back({d, n, 0, false, {}, std::move(make)});
@@ -167,8 +187,10 @@ class Machine {
     int bytes, group;
   };
   static void land(const Copy& c) {
-    if (c.from) std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
-    else std::memset(c.to, 0, static_cast<std::size_t>(c.bytes));
+    if (c.from)
+      std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
+    else
+      std::memset(c.to, 0, static_cast<std::size_t>(c.bytes));
   }
   struct Phase {
     int arrivals = 0, left = 0;
@@ -210,16 +232,20 @@ class Machine {
 
   void check_guard(std::size_t shared_bytes) {
     const auto* const end = reinterpret_cast<const unsigned char*>(shared_.data() + shared_.size());
-    for (const unsigned char* p = static_cast<unsigned char*>(shared()) + shared_bytes; p < end; ++p)
+    for (const unsigned char* p = static_cast<unsigned char*>(shared()) + shared_bytes; p < end;
+         ++p)
       if (*p != 0xFF) {
-        std::fprintf(stderr, "emulated kernel: block %d %d %d: wrote beyond its %zu bytes of shared memory\n", block_.x, block_.y,
-                     block_.z, shared_bytes);
+        std::fprintf(
+            stderr,
+            "emulated kernel: block %d %d %d: wrote beyond its %zu bytes of shared memory\n",
+            block_.x, block_.y, block_.z, shared_bytes);
         std::abort();
       }
   }
 
   [[noreturn]] void fail(const char* what) const {
-    std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", block_.x, block_.y, block_.z, current_, what);
+    std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", block_.x, block_.y,
+                 block_.z, current_, what);
     std::abort();
   }
   Phase& phase(const void* b) {
@@ -274,7 +300,8 @@ class Machine {
       fibers_[static_cast<std::size_t>(i)]->phase = nullptr;
       fibers_[static_cast<std::size_t>(i)]->copies.clear();
       fibers_[static_cast<std::size_t>(i)]->later.clear();
-      fibers_[static_cast<std::size_t>(i)]->groups = fibers_[static_cast<std::size_t>(i)]->copy_groups = 0;
+      fibers_[static_cast<std::size_t>(i)]->groups =
+          fibers_[static_cast<std::size_t>(i)]->copy_groups = 0;
     }
     phases_.clear();
     while (live_ > 0) {
@@ -292,8 +319,10 @@ class Machine {
         if (greedy_) next_ = static_cast<std::size_t>(-1);  // from the first one again
       }
       if (!progress_) {
-        std::fprintf(stderr, "emulated kernel: block %d %d %d: %d threads wait at a barrier that the others do not reach\n", block_.x,
-                     block_.y, block_.z, live_);
+        std::fprintf(stderr,
+                     "emulated kernel: block %d %d %d: %d threads wait at a barrier that the "
+                     "others do not reach\n",
+                     block_.x, block_.y, block_.z, live_);
         std::abort();
       }
     }

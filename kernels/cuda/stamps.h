@@ -1,5 +1,6 @@
-// Included by simt.h, inside its namespace, where LARES_STAMPS is defined: when the first block of each launch goes on with its inputs, so
-// that a graph's launches can be told apart without a profiler.
+// Included by simt.h, inside its namespace, where LARES_STAMPS is defined: when the first block of
+// each launch goes on with its inputs, so that a graph's launches can be told apart without a
+// profiler.
 static __device__ unsigned long long lares_stamp[1 + kStampsMax];
 __device__ __forceinline__ void stamp() {
   if (threadIdx.x != 0 || blockIdx.x != 0 || blockIdx.y != 0 || blockIdx.z != 0) return;

@@ -5,10 +5,12 @@
 namespace lares::kernels::cuda {
 namespace {
 
-// Below this a row that is cut would be in more than two blocks; rounding moves a stretch's ends by less than two of the largest tiles.
+// Below this a row that is cut would be in more than two blocks; rounding moves a stretch's ends by
+// less than two of the largest tiles.
 int cut_from(const StreamArgs& s) {
   int row = 0;
-  for (int i = 0; i < s.n_items; ++i) row = std::max(row, along_of(s.item[i].n_in) * cuda::tile_bytes(s.item[i].format) / 64);
+  for (int i = 0; i < s.n_items; ++i)
+    row = std::max(row, along_of(s.item[i].n_in) * cuda::tile_bytes(s.item[i].format) / 64);
   return row + 2 * cuda::tile_bytes(Format::bf16) / 64;
 }
 

@@ -14,8 +14,8 @@ struct EmbedArgs {
 };
 Status embed(const EmbedArgs& a, Stream stream);
 
-// The largest logit, ties to the lowest token, among those that `allowed` has a bit for. A NaN is never the largest. -1 where nothing is
-// allowed.
+// The largest logit, ties to the lowest token, among those that `allowed` has a bit for. A NaN is
+// never the largest. -1 where nothing is allowed.
 struct ArgmaxArgs {
   const float* logits;           // [n_rows, n]
   const std::uint32_t* allowed;  // [n_rows, ceil(n / 32)], bit i of word i / 32; or null

@@ -6,7 +6,8 @@
 
 namespace lares::kernels::cuda {
 
-// Whether a product is taken: it has room for what enters, and its groups begin with whole tiles of k.
+// Whether a product is taken: it has room for what enters, and its groups begin with whole tiles of
+// k.
 bool goes_wide(const Product& p);
 bool goes_wide(const ExpertLinearArgs& a);
 

@@ -1,9 +1,11 @@
-// Codes that enter products with many tokens, laid out once as wgmma reads them: f16, a 32-group's k in the order of tiles.h; in planes,
-// swizzled, so that one copy brings 64 k of all tokens of a piece; or in rows, where a piece's tokens are any rows.
+// Codes that enter products with many tokens, laid out once as wgmma reads them: f16, a 32-group's
+// k in the order of tiles.h; in planes, swizzled, so that one copy brings 64 k of all tokens of a
+// piece; or in rows, where a piece's tokens are any rows.
 //
-// A code times its scale is an f16 value wherever the scale is a power of two from 2^-22 (Q8_128 gives none below) to 1 (values up to 448):
-// code s 2^7 then has all its bits between 2^-24 and 2^15. So sums need no scale of a token's. Other scales are kept beside, and their
-// codes are 2^-8 times what they stand for, as everywhere.
+// A code times its scale is an f16 value wherever the scale is a power of two from 2^-22 (Q8_128
+// gives none below) to 1 (values up to 448): code s 2^7 then has all its bits between 2^-24 and
+// 2^15. So sums need no scale of a token's. Other scales are kept beside, and their codes are 2^-8
+// times what they stand for, as everywhere.
 #pragma once
 
 #include "kernels/cuda/linear_rows.h"
@@ -13,7 +15,8 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-inline constexpr float kWideCode = 0x1p7f;  // what a value of a code with its scale in it has too much
+inline constexpr float kWideCode = 0x1p7f;  // what a value of a code with its scale in it has too
+                                            // much
 
 struct WideScale {
   std::uint32_t factor;  // a pair of f16: code 2^-8 times this
@@ -21,7 +24,8 @@ struct WideScale {
 };
 LARES_BOTH WideScale wide_scale(float s) {
   const std::uint32_t u = bits_of(s), exponent = u >> 23;
-  if ((u & 0x807FFFFFu) == 0 && exponent >= 127 - 22 && exponent <= 127) return {(exponent - 127 + 30) * 0x04000400u, 0.0f};
+  if ((u & 0x807FFFFFu) == 0 && exponent >= 127 - 22 && exponent <= 127)
+    return {(exponent - 127 + 30) * 0x04000400u, 0.0f};
   return u << 1 == 0 ? WideScale{0, 0.0f} : WideScale{0x3C003C00u, s};
 }
 
@@ -35,11 +39,14 @@ struct WideSource {
 };
 inline constexpr int kWideInputWarps = 8;  // of a block, each a plane
 
-// Rows [0, n) of a run to `at` .. of `in`, planes [8 y, + 8). Four lanes have a token's 128 bytes of a plane: of each of its two 32-groups
-// one lane makes the pieces with k 8 q + 4 s + {0, 1} and one those with + {2, 3}. Rows up to the next multiple of 8 get scales, for they
-// are copied with the others.
-LARES_DEVICE void wide_lay(const WideSource& from, const WideInput& in, int first, std::int64_t at, int n) {
-  const int lane = thread() % 32, half = lane % 2, group = lane / 2 % 2, plane = block_y() * kWideInputWarps + thread() / 32;
+// Rows [0, n) of a run to `at` .. of `in`, planes [8 y, + 8). Four lanes have a token's 128 bytes
+// of a plane: of each of its two 32-groups one lane makes the pieces with k 8 q + 4 s + {0, 1} and
+// one those with + {2, 3}. Rows up to the next multiple of 8 get scales, for they are copied with
+// the others.
+LARES_DEVICE void wide_lay(const WideSource& from, const WideInput& in, int first, std::int64_t at,
+                           int n) {
+  const int lane = thread() % 32, half = lane % 2, group = lane / 2 % 2,
+            plane = block_y() * kWideInputWarps + thread() / 32;
   if (plane >= 2 * along_of(from.columns)) return;
   const int k = kWidePlaneK * plane + 32 * group;
   LARES_UNROLL_2 for (int r = lane / 4; r < n + 7 - (n + 7) % 8; r += 8) {
@@ -50,7 +57,8 @@ LARES_DEVICE void wide_lay(const WideSource& from, const WideInput& in, int firs
     if (r < n && k < from.columns) {
       LARES_UNROLL for (int q = 0; q < 4; ++q) {
         const Vec8 v = *reinterpret_cast<const Vec8*>(from.codes + row * from.stride + k + 8 * q);
-        LARES_UNROLL for (int i = 0; i < 2; ++i) pieces[i].w[q] = multiply_f16(e4m3_f16(half ? spread_high(v.w[i]) : spread_low(v.w[i])), s.factor);
+        LARES_UNROLL for (int i = 0; i < 2; ++i) pieces[i].w[q] = multiply_f16(
+            e4m3_f16(half ? spread_high(v.w[i]) : spread_low(v.w[i])), s.factor);
       }
     }
     std::uint8_t* const to = in.values + plane * in.plane_step + (at + r) * in.row_step;
@@ -63,14 +71,17 @@ LARES_DEVICE void wide_lay(const WideSource& from, const WideInput& in, int firs
 }
 
 // Block (x: 128 rows, y: eight planes).
-LARES_KERNEL(32 * kWideInputWarps, 4) wide_input_kernel(const WideSource from, const WideInput in, int n) {
+LARES_KERNEL(32 * kWideInputWarps, 4)
+wide_input_kernel(const WideSource from, const WideInput in, int n) {
   wait_for_inputs();
   if (block_x() == 0 && block_y() == 0 && thread() == 0) *in.taken = 0;
   const int first = block_x() * kWideTokens;
   wide_lay(from, in, first, first, smaller(kWideTokens, n - first));
 }
 // Block (x: job, then 128 of the shared expert's slots, y: eight planes).
-LARES_KERNEL(32 * kWideInputWarps, 4) wide_slots_kernel(const WideSource from, const WideInput in, const std::int32_t* jobs, int n_jobs, int n_slots, int n_tokens) {
+LARES_KERNEL(32 * kWideInputWarps, 4)
+wide_slots_kernel(const WideSource from, const WideInput in, const std::int32_t* jobs, int n_jobs,
+                  int n_slots, int n_tokens) {
   wait_for_inputs();
   if (block_x() == 0 && block_y() == 0 && thread() == 0) *in.taken = 0;
   if (block_x() < n_jobs) {
@@ -79,7 +90,8 @@ LARES_KERNEL(32 * kWideInputWarps, 4) wide_slots_kernel(const WideSource from, c
     return;
   }
   const int of = (block_x() - n_jobs) * kWideTokens;
-  wide_lay(from, in, n_slots + of, wide_row_of(n_slots, n_jobs) + of, smaller(kWideTokens, n_tokens - of));
+  wide_lay(from, in, n_slots + of, wide_row_of(n_slots, n_jobs) + of,
+           smaller(kWideTokens, n_tokens - of));
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

@@ -1,9 +1,10 @@
-// Products with many tokens where wgmma is: a block an SM takes pieces of 128 or 256 rows by 128 tokens in turn, without a pause between
-// them. A warp fills a ring of stages, 128 k each, by bulk copies, or its warpgroup does where tokens are to be gathered; two warpgroups empty
-// it (wide_tile.h), each by its own pace, and write their rows of a piece while the next one's stages come. A stage is full when its bytes
-// are there, empty when all eight warps have left it.
-// Which piece is next who fills decides, and says so in a piece's first stage: of one product every grid_x()-th; of experts, whose runs are
-// of any length, whichever is left.
+// Products with many tokens where wgmma is: a block an SM takes pieces of 128 or 256 rows by 128
+// tokens in turn, without a pause between them. A warp fills a ring of stages, 128 k each, by bulk
+// copies, or its warpgroup does where tokens are to be gathered; two warpgroups empty it
+// (wide_tile.h), each by its own pace, and write their rows of a piece while the next one's stages
+// come. A stage is full when its bytes are there, empty when all eight warps have left it. Which
+// piece is next who fills decides, and says so in a piece's first stage: of one product every
+// grid_x()-th; of experts, whose runs are of any length, whichever is left.
 #pragma once
 
 #include "kernels/cuda/bulk.h"
@@ -17,9 +18,9 @@ struct WideWork {
   const std::uint8_t* tiles = nullptr;  // of all the matrix
   const float* scale = nullptr;         // fp8
   void* y = nullptr;
-  int row0 = 0, row_end = 0;  // row0 a multiple of 16
-  int plane = 0;              // the first that enters
-  int n = 0;                  // tokens; 0: nothing to do, below: nothing behind it either
+  int row0 = 0, row_end = 0;       // row0 a multiple of 16
+  int plane = 0;                   // the first that enters
+  int n = 0;                       // tokens; 0: nothing to do, below: nothing behind it either
   std::int64_t at = 0, y_row = 0;  // rows of what enters, of y
 };
 
@@ -33,8 +34,10 @@ template <int blocks>
 LARES_DEVICE WideWork wide_work(const WideLinear& all, int i) {
   constexpr int kRows = kWideConsumers * 64 * blocks;
   const Product& p = all.p;
-  const WidePiece at = wide_piece(i, all.row_blocks, (all.n_tokens + kWideTokens - 1) / kWideTokens);
-  const int in_group = (p.rows_per_group + kRows - 1) / kRows, group = at.row / in_group, first = at.token * kWideTokens;
+  const WidePiece at = wide_piece(i, all.row_blocks,
+                                  (all.n_tokens + kWideTokens - 1) / kWideTokens);
+  const int in_group = (p.rows_per_group + kRows - 1) / kRows, group = at.row / in_group,
+            first = at.token * kWideTokens;
   WideWork w;
   w.tiles = p.tiles;
   w.scale = p.scale;
@@ -47,8 +50,8 @@ LARES_DEVICE WideWork wide_work(const WideLinear& all, int i) {
   return w;
 }
 
-// Runs of slots of routed experts: of a job one matrix after the other, so that its tokens are read together. Or, without jobs, runs of the
-// shared one's slots.
+// Runs of slots of routed experts: of a job one matrix after the other, so that its tokens are read
+// together. Or, without jobs, runs of the shared one's slots.
 struct WideExperts {
   Product p;  // what all have in common
   WideInput in;
@@ -108,13 +111,25 @@ struct WideRing {
   unsigned char* memory = shared<unsigned char>();
 
   LARES_DEVICE unsigned char* stage(int i) const { return memory + i * kAt.stage; }
-  LARES_DEVICE std::int32_t* work(int i) const { return reinterpret_cast<std::int32_t*>(stage(i) + kAt.work_at); }
-  LARES_DEVICE BulkBarrier* full(int i) const { return reinterpret_cast<BulkBarrier*>(memory + kAt.barrier_at) + i; }
+  LARES_DEVICE std::int32_t* work(int i) const {
+    return reinterpret_cast<std::int32_t*>(stage(i) + kAt.work_at);
+  }
+  LARES_DEVICE BulkBarrier* full(int i) const {
+    return reinterpret_cast<BulkBarrier*>(memory + kAt.barrier_at) + i;
+  }
   LARES_DEVICE BulkBarrier* empty(int i) const { return full(kWideStages) + i; }
-  LARES_DEVICE std::int32_t* next(int i) const { return reinterpret_cast<std::int32_t*>(memory + kAt.next_at) + i; }
-  LARES_DEVICE std::int32_t* rows() const { return reinterpret_cast<std::int32_t*>(memory + kAt.row_at); }
-  LARES_DEVICE volatile std::int32_t* keep() const { return reinterpret_cast<volatile std::int32_t*>(memory + kAt.keep_at) + thread() / 32 * 2; }
-  LARES_DEVICE float* out(int consumer) const { return reinterpret_cast<float*>(memory + kAt.out_at) + consumer * kWideOutTokens * kWideOutRow; }
+  LARES_DEVICE std::int32_t* next(int i) const {
+    return reinterpret_cast<std::int32_t*>(memory + kAt.next_at) + i;
+  }
+  LARES_DEVICE std::int32_t* rows() const {
+    return reinterpret_cast<std::int32_t*>(memory + kAt.row_at);
+  }
+  LARES_DEVICE volatile std::int32_t* keep() const {
+    return reinterpret_cast<volatile std::int32_t*>(memory + kAt.keep_at) + thread() / 32 * 2;
+  }
+  LARES_DEVICE float* out(int consumer) const {
+    return reinterpret_cast<float*>(memory + kAt.out_at) + consumer * kWideOutTokens * kWideOutRow;
+  }
 };
 // Which stage is next, and the parity of its phase, in one register.
 template <int stages>
@@ -135,8 +150,8 @@ LARES_DEVICE int next_work(const WideExperts& all, int i) {
   return static_cast<int>(shuffle(thread() % 32 == 0 ? take_one(all.in.taken) : 0, 0));
 }
 
-// A warp's share of a piece's stages: a lane a copy, of a tile of 16 rows, or, as planes, of one of those, or of the tokens' scales. A tile's
-// own scale comes a stage ahead.
+// A warp's share of a piece's stages: a lane a copy, of a tile of 16 rows, or, as planes, of one of
+// those, or of the tokens' scales. A tile's own scale comes a stage ahead.
 template <Format format, int blocks, WideFrom from>
 struct WideFill {
   using Ring = WideRing<format, blocks>;
@@ -149,7 +164,9 @@ struct WideFill {
   float ahead = 0;
 
   LARES_DEVICE WideFill(const WideWork& w, const WideInput& in, int along) {
-    const int lane = thread() % 32, n_tiles = smaller(kTiles, (w.row_end - w.row0 + kTileRows - 1) / kTileRows), rows = static_cast<int>(wide_rows(w.n));
+    const int lane = thread() % 32,
+              n_tiles = smaller(kTiles, (w.row_end - w.row0 + kTileRows - 1) / kTileRows),
+              rows = static_cast<int>(wide_rows(w.n));
     bytes = n_tiles * kTileBytes;
     if constexpr (from == WideFrom::planes) bytes += 2 * rows * 128 + rows * 4;
     if (lane < n_tiles) {
@@ -157,7 +174,8 @@ struct WideFill {
       step = size = kTileBytes;
       to = kAt.weights_at + lane * kTileBytes;
       if constexpr (format == Format::fp8) {
-        scale = w.scale + static_cast<std::int64_t>((w.row0 + kTileRows * lane) / kScaleBlock) * along;
+        scale = w.scale +
+                static_cast<std::int64_t>((w.row0 + kTileRows * lane) / kScaleBlock) * along;
         ahead = *scale;
       }
     } else if constexpr (from == WideFrom::planes) {
@@ -190,7 +208,8 @@ struct WideFill {
   }
 };
 
-// By one warp: weights, and of planes tokens, too. Where others bring those, it tells them what the next piece is.
+// By one warp: weights, and of planes tokens, too. Where others bring those, it tells them what the
+// next piece is.
 template <Format format, bool codes_in, int blocks, WideFrom from, class All>
 LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all) {
   constexpr WideShared kAt = WideRing<format, blocks>::kAt;
@@ -222,15 +241,19 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
   }
 }
 
-// By the other three warps of its warpgroup: tokens by rows, each thread some of their values. What a thread has copied it publishes, and
-// arrives for, when it has the next stage of the piece on its way, or none is left.
+// By the other three warps of its warpgroup: tokens by rows, each thread some of their values. What
+// a thread has copied it publishes, and arrives for, when it has the next stage of the piece on its
+// way, or none is left.
 template <Format format, int blocks, WideFrom from, class All>
 LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All& all, int own) {
   constexpr WideShared kAt = WideRing<format, blocks>::kAt;
-  constexpr int kBytes = from == WideFrom::pairs ? 4 : 16, kLanes = 128 / kBytes, kStep = kWideGatherers / kLanes;  // of a copy; of a token's 128 bytes; tokens at a time
+  constexpr int kBytes = from == WideFrom::pairs ? 4 : 16, kLanes = 128 / kBytes,
+                kStep = kWideGatherers / kLanes;  // of a copy; of a token's 128 bytes; tokens at a
+                                                  // time
   const int along = along_of(all.p.n_in), part = own % kLanes;
   // Where they go: pairs of a 32-group to its four pieces, as tiles.h orders k.
-  const int piece = from == WideFrom::pairs ? part / 16 * 4 + part % 4 : part, within = from == WideFrom::pairs ? part % 16 / 4 * 4 : 0;
+  const int piece = from == WideFrom::pairs ? part / 16 * 4 + part % 4 : part,
+            within = from == WideFrom::pairs ? part % 16 / 4 * 4 : 0;
   WideTurn<kAt.stages> turn;
   for (int round = 0;; round ^= 1) {
     sync_some(1 + kWideConsumers, 32 + kWideGatherers);
@@ -244,7 +267,9 @@ LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All&
     if constexpr (from == WideFrom::pairs) {
       pairs = all.p.x + (w.at + own / kLanes) * all.p.x_stride + plane0 * kWidePlaneK + 2 * part;
     } else {
-      for (int token = own; token < n; token += kWideGatherers) ring.rows()[token] = rows_of(all) ? rows_of(all)[w.y_row + token] : static_cast<std::int32_t>(w.at) + token;
+      for (int token = own; token < n; token += kWideGatherers)
+        ring.rows()[token] = rows_of(all) ? rows_of(all)[w.y_row + token]
+                                          : static_cast<std::int32_t>(w.at) + token;
       sync_some(2 + kWideConsumers, kWideGatherers);
     }
     int last = 0;  // the stage before
@@ -256,16 +281,22 @@ LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All&
         const bf16* x = pairs + t * kTileK;
         LARES_UNROLL_2 for (int token = own / kLanes; token < n; token += kStep) {
           LARES_UNROLL for (int plane = 0; plane < 2; ++plane)
-            copy_later<kBytes>(stage + plane * kWidePlaneBytes + swizzled(token, piece) + within, x + plane * kWidePlaneK, k + plane * kWidePlaneK < all.p.n_in);
+              copy_later<kBytes>(stage + plane * kWidePlaneBytes + swizzled(token, piece) + within,
+                                 x + plane * kWidePlaneK, k + plane * kWidePlaneK < all.p.n_in);
           x += kStep * all.p.x_stride;
         }
       } else {
         LARES_UNROLL_4 for (int token = own / kLanes; token < n; token += kStep) {
-          const std::uint8_t* const x = all.in.values + ring.rows()[token] * all.in.row_step + (plane0 + 2 * t) * 128 + 16 * part;
-          LARES_UNROLL for (int plane = 0; plane < 2; ++plane) copy_later<kBytes>(stage + plane * kWidePlaneBytes + swizzled(token, piece), x + plane * 128);
+          const std::uint8_t* const x = all.in.values + ring.rows()[token] * all.in.row_step +
+                                        (plane0 + 2 * t) * 128 + 16 * part;
+          LARES_UNROLL for (int plane = 0; plane < 2; ++plane) copy_later<kBytes>(
+              stage + plane * kWidePlaneBytes + swizzled(token, piece), x + plane * 128);
         }
         for (int token = own; token < kWideTokens; token += kWideGatherers)
-          copy_later<4>(stage + kAt.scale_at + 4 * token, all.in.scale + (plane0 / 2 + t) * all.in.rows + (token < n ? ring.rows()[token] : 0), token < n);
+          copy_later<4>(
+              stage + kAt.scale_at + 4 * token,
+              all.in.scale + (plane0 / 2 + t) * all.in.rows + (token < n ? ring.rows()[token] : 0),
+              token < n);
       }
       commit_copies();
       if (t > 0) {
@@ -284,40 +315,46 @@ LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All&
   arrive_ring(ring.full(turn.stage()));  // the one that says that there is no more
 }
 
-// A warpgroup's results [64, 128] of rows row0 .. to y, 32 tokens at a time by way of shared memory: eight lanes write 64 rows of a token.
-LARES_DEVICE void write_wide(const Product& p, const WideWork& w, const float (&acc)[64], int row0, float by, float* out, int barrier) {
+// A warpgroup's results [64, 128] of rows row0 .. to y, 32 tokens at a time by way of shared
+// memory: eight lanes write 64 rows of a token.
+LARES_DEVICE void write_wide(const Product& p, const WideWork& w, const float (&acc)[64], int row0,
+                             float by, float* out, int barrier) {
   const int own = thread() % 128, warp = own / 32, lane = own % 32, g = lane / 4, q = lane % 4;
   LARES_UNROLL for (int part = 0; part < kWideTokens / kWideOutTokens; ++part) {
     const int first = part * kWideOutTokens;
     if (first >= w.n) break;
     sync_some(barrier, 128);  // what was there is written
-    LARES_UNROLL for (int i = 0; i < 16; ++i) out[(i / 4 * 8 + 2 * q + i % 2) * kWideOutRow + 16 * warp + g + i % 4 / 2 * 8] = acc[16 * part + i] * by;
+    LARES_UNROLL for (int i = 0; i < 16; ++i)
+        out[(i / 4 * 8 + 2 * q + i % 2) * kWideOutRow + 16 * warp + g + i % 4 / 2 * 8] =
+            acc[16 * part + i] * by;
     sync_some(barrier, 128);
     LARES_UNROLL for (int round = 0; round < kWideOutTokens / 16; ++round) {
-      const int token = own / 8 + 16 * round, row = row0 + own % 8 * 8, rows = smaller(8, w.row_end - row);
+      const int token = own / 8 + 16 * round, row = row0 + own % 8 * 8,
+                rows = smaller(8, w.row_end - row);
       if (first + token >= w.n || rows <= 0) continue;
       float v[8];
       LARES_UNROLL for (int i = 0; i < 2; ++i) {
-        const Vec16 four = *reinterpret_cast<const Vec16*>(out + token * kWideOutRow + own % 8 * 8 + 4 * i);
+        const Vec16 four =
+            *reinterpret_cast<const Vec16*>(out + token * kWideOutRow + own % 8 * 8 + 4 * i);
         LARES_UNROLL for (int c = 0; c < 4; ++c) v[4 * i + c] = float_of(four.w[c]);
       }
       const std::int64_t to = (w.y_row + first + token) * p.y_stride + row;
       if (p.y_f32) {
         float* const y = static_cast<float*>(w.y) + to;
         if (rows == 8 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0) {
-          LARES_UNROLL for (int i = 0; i < 2; ++i)
-            reinterpret_cast<Vec16*>(y)[i] = Vec16{{bits_of(v[4 * i]), bits_of(v[4 * i + 1]), bits_of(v[4 * i + 2]), bits_of(v[4 * i + 3])}};
+          LARES_UNROLL for (int i = 0; i < 2; ++i) reinterpret_cast<Vec16*>(y)[i] =
+              Vec16{{bits_of(v[4 * i]), bits_of(v[4 * i + 1]), bits_of(v[4 * i + 2]),
+                     bits_of(v[4 * i + 3])}};
         } else {
-          LARES_UNROLL for (int i = 0; i < 8; ++i)
-            if (i < rows) y[i] = v[i];
+          LARES_UNROLL for (int i = 0; i < 8; ++i) if (i < rows) y[i] = v[i];
         }
       } else {
         bf16* const y = static_cast<bf16*>(w.y) + to;
         if (rows == 8 && reinterpret_cast<std::uintptr_t>(y) % 16 == 0) {
-          *reinterpret_cast<Vec16*>(y) = Vec16{{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]), bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])}};
+          *reinterpret_cast<Vec16*>(y) = Vec16{{bf16_pair(v[0], v[1]), bf16_pair(v[2], v[3]),
+                                                bf16_pair(v[4], v[5]), bf16_pair(v[6], v[7])}};
         } else {
-          LARES_UNROLL for (int i = 0; i < 8; ++i)
-            if (i < rows) y[i] = to_bf16(v[i]);
+          LARES_UNROLL for (int i = 0; i < 8; ++i) if (i < rows) y[i] = to_bf16(v[i]);
         }
       }
     }
@@ -345,8 +382,9 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
       wait_ring(ring.full(turn.stage()), turn.parity());
       unsigned char* const at = ring.stage(turn.stage());
       const unsigned char* const weights = at + kAt.weights_at + consumer * kTiles * kTileBytes;
-      const WideStage stage{at, weights + warp * kTileBytes, reinterpret_cast<const float*>(at + kAt.scale_at),
-                            reinterpret_cast<const float*>(at + kAt.tile_scale_at) + consumer * kTiles + warp};
+      const WideStage stage{
+          at, weights + warp * kTileBytes, reinterpret_cast<const float*>(at + kAt.scale_at),
+          reinterpret_cast<const float*>(at + kAt.tile_scale_at) + consumer * kTiles + warp};
       const int n = ring.keep()[1];
       bool odd = false;
       if constexpr (codes_in) odd = odd_scales(stage.scale, static_cast<int>(wide_rows(n)));
@@ -361,9 +399,11 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
       if (lane == 0) arrive_ring(ring.empty(turn.stage()));
       turn.next();
     }
-    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);  // the next one is kept behind write_wide()'s barriers
+    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);  // the next one is kept behind
+                                                                   // write_wide()'s barriers
     LARES_UNROLL for (int m = 0; m < blocks; ++m)
-      write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m, format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);
+        write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m,
+                   format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);
   }
 }
 
@@ -386,7 +426,8 @@ LARES_DEVICE void wide_block(const All& all) {
     if (thread() % 128 < 32) {
       fill_ring<format, codes_in, blocks, from>(ring, all);
     } else {
-      if constexpr (from != WideFrom::planes) gather_tokens<format, blocks, from>(ring, all, thread() % 128 - 32);
+      if constexpr (from != WideFrom::planes)
+        gather_tokens<format, blocks, from>(ring, all, thread() % 128 - 32);
     }
   } else {
     take_registers<wide_consumer_registers(from)>();
@@ -395,11 +436,13 @@ LARES_DEVICE void wide_block(const All& all) {
 }
 
 template <Format format, bool codes_in, int blocks>
-LARES_KERNEL(kWideThreads, 1) wide_linear_kernel(const WideLinear all) {
+LARES_KERNEL(kWideThreads, 1)
+wide_linear_kernel(const WideLinear all) {
   wide_block<format, codes_in, blocks, codes_in ? WideFrom::planes : WideFrom::pairs>(all);
 }
 template <Format format, int blocks, WideFrom from>
-LARES_KERNEL(kWideThreads, 1) wide_experts_kernel(const WideExperts all) {
+LARES_KERNEL(kWideThreads, 1)
+wide_experts_kernel(const WideExperts all) {
   wide_block<format, true, blocks, from>(all);
 }
 

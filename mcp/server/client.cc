@@ -15,10 +15,16 @@
 namespace lares::mcp::server {
 namespace {
 
-std::int64_t now_seconds() { return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count(); }
+std::int64_t now_seconds() {
+  return std::chrono::duration_cast<std::chrono::seconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
 
 std::string_view capability_of(std::string_view method) {
-  return method == "elicitation/create" ? "elicitation" : method == "sampling/createMessage" ? "sampling" : "roots";
+  return method == "elicitation/create"       ? "elicitation"
+         : method == "sampling/createMessage" ? "sampling"
+                                              : "roots";
 }
 
 // Its form, not what it says: that is the provider's to judge.
@@ -27,13 +33,15 @@ bool is_answer_to(std::string_view method, const Json& answer) {
   if (method == "roots/list") return member(answer, "roots").is_array();
   if (method == "sampling/createMessage") return member(answer, "content").is_structured();
   const Json& action = member(answer, "action");
-  return action == "decline" || action == "cancel" || (action == "accept" && (!answer.contains("content") || answer["content"].is_object()));
+  return action == "decline" || action == "cancel" ||
+         (action == "accept" && (!answer.contains("content") || answer["content"].is_object()));
 }
 
 }  // namespace
 
 int log_level(std::string_view name) {
-  constexpr std::array<std::string_view, 8> kLevels = {"debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"};
+  constexpr std::array<std::string_view, 8> kLevels = {"debug", "info",     "notice", "warning",
+                                                       "error", "critical", "alert",  "emergency"};
   for (std::size_t i = 0; i < kLevels.size(); ++i) {
     if (kLevels[i] == name) return static_cast<int>(i);
   }
@@ -44,7 +52,8 @@ int log_level(std::string_view name) {
 
 Questions::Questions() : prefix_(fmt::format("lares-{:08x}", std::random_device{}())) {}
 
-std::shared_ptr<Waiting> Questions::open(const asio::any_io_executor& io, std::string key, std::string& id) {
+std::shared_ptr<Waiting> Questions::open(const asio::any_io_executor& io, std::string key,
+                                         std::string& id) {
   id = fmt::format("{}-{}", prefix_, ++n_);
   return open_[id] = std::make_shared<Waiting>(io, std::move(key));
 }
@@ -53,7 +62,8 @@ void Questions::answer(const Json& message) {
   const auto found = open_.find(string_member(message, "id"));
   if (found == open_.end()) return;  // too late, or never asked
   const bool refused = message.contains("error");
-  found->second->settle({refused ? Asked::failed : Asked::answered, message[refused ? "error" : "result"]});
+  found->second->settle(
+      {refused ? Asked::failed : Asked::answered, message[refused ? "error" : "result"]});
 }
 
 void Questions::drop_all() {
@@ -62,15 +72,24 @@ void Questions::drop_all() {
 
 // ---- requests
 
-Request::Request(asio::any_io_executor io, Questions& questions, Json message, bool modern, ClientSays client, std::string root, std::shared_ptr<Outlet> out)
-    : io_(io), questions_(&questions), id_(id_of(message)), method_(string_member(message, "method")),
-      params_(message.contains("params") ? std::move(message["params"]) : Json::object()), modern_(modern), client_(std::move(client)), root_(std::move(root)),
-      out_(std::move(out)), token_(member(member(params_, "_meta"), "progressToken")) {}
+Request::Request(asio::any_io_executor io, Questions& questions, Json message, bool modern,
+                 ClientSays client, std::string root, std::shared_ptr<Outlet> out)
+    : io_(io),
+      questions_(&questions),
+      id_(id_of(message)),
+      method_(string_member(message, "method")),
+      params_(message.contains("params") ? std::move(message["params"]) : Json::object()),
+      modern_(modern),
+      client_(std::move(client)),
+      root_(std::move(root)),
+      out_(std::move(out)),
+      token_(member(member(params_, "_meta"), "progressToken")) {}
 
 bool Request::can_be_asked(std::string_view capability) const {
   const Json& declared = member(client_.capabilities, capability);
   // Of elicitation there are two kinds; the older one, which we use, is meant where none is named.
-  return declared.is_object() && (capability != "elicitation" || declared.empty() || declared.contains("form"));
+  return declared.is_object() &&
+         (capability != "elicitation" || declared.empty() || declared.contains("form"));
 }
 
 void Request::say(std::string text) {
@@ -88,7 +107,8 @@ void Request::progress(double done, double total, const std::string& message) {
 
 void Request::log(std::string_view level, const Json& data) {
   if (log_level(level) < client_.log_level) return;
-  say(notification_text("notifications/message", {{"level", level}, {"logger", "lares"}, {"data", data}}));
+  say(notification_text("notifications/message",
+                        {{"level", level}, {"logger", "lares"}, {"data", data}}));
 }
 
 void Request::let_go() {
@@ -98,7 +118,9 @@ void Request::let_go() {
 asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json params) {
   Asked asked;
   if (stop_.stop_requested() || !out_) co_return asked;
-  if (!can_be_asked(capability_of(method)) || (params.contains("tools") && !member(member(client_.capabilities, "sampling"), "tools").is_object())) {
+  if (!can_be_asked(capability_of(method)) ||
+      (params.contains("tools") &&
+       !member(member(client_.capabilities, "sampling"), "tools").is_object())) {
     asked.how = Asked::impossible;
     co_return asked;
   }
@@ -109,7 +131,8 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
       co_return asked;
     }
     asked.how = pending_.size() < kAsksMax ? Asked::pending : Asked::impossible;
-    if (asked.how == Asked::pending) pending_[key] = {{"method", std::move(method)}, {"params", std::move(params)}};
+    if (asked.how == Asked::pending)
+      pending_[key] = {{"method", std::move(method)}, {"params", std::move(params)}};
     co_return asked;
   }
   if (waiting_.size() >= kAsksMax) {
@@ -127,13 +150,17 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
   waiting_.erase(id);
   if (questions_) questions_->close(id);
   asked = waiting->asked;
-  if (asked.how == Asked::answered && !is_answer_to(method, asked.result)) asked.how = Asked::failed;
+  if (asked.how == Asked::answered && !is_answer_to(method, asked.result))
+    asked.how = Asked::failed;
   co_return asked;
 }
 
 void Request::take_back(const std::string& id, Waiting& waiting, Asked::How how) {
   if (waiting.over) return;
-  say(notification_text("notifications/cancelled", {{"requestId", id}, {"reason", how == Asked::withdrawn ? "answered elsewhere" : "its request was cancelled"}}));
+  say(notification_text(
+      "notifications/cancelled",
+      {{"requestId", id},
+       {"reason", how == Asked::withdrawn ? "answered elsewhere" : "its request was cancelled"}}));
   waiting.settle({how});
 }
 
@@ -147,13 +174,20 @@ void Request::withdraw(const std::string& key) {
 std::optional<Refusal> Request::open_state(const std::string& key) {
   if (!modern_) return std::nullopt;
   if (params_.contains("inputResponses")) {
-    if (!params_["inputResponses"].is_object()) return Refusal{kInvalidParams, "inputResponses must be an object of answers by their questions' keys"};
+    if (!params_["inputResponses"].is_object())
+      return Refusal{kInvalidParams,
+                     "inputResponses must be an object of answers by their questions' keys"};
     responses_ = params_["inputResponses"];
   }
   if (!params_.contains("requestState")) return std::nullopt;
   const std::string sealed = string_member(params_, "requestState");
-  auto state = sealed.size() <= 2 * kStateBytesMax ? unseal(key, digest_of(root_, method_, params_), sealed, now_seconds()) : std::nullopt;
-  if (!state) return Refusal{kInvalidParams, "requestState is not what this daemon gave out for this request, or is too old; make the request anew, without it"};
+  auto state = sealed.size() <= 2 * kStateBytesMax
+                   ? unseal(key, digest_of(root_, method_, params_), sealed, now_seconds())
+                   : std::nullopt;
+  if (!state)
+    return Refusal{kInvalidParams,
+                   "requestState is not what this daemon gave out for this request, or is too old; "
+                   "make the request anew, without it"};
   kept_ = std::move(*state);
   return std::nullopt;
 }
@@ -165,12 +199,17 @@ void Request::finish(const Answer<>& answer, const std::string& key) {
   if (!pending_.empty()) {
     Json result = {{"resultType", "input_required"}, {"inputRequests", pending_}};
     if (!keep_.is_null()) {
-      if (text_of(keep_).size() > kStateBytesMax) return out->finish(error_text(id_, {kInternal, "what this request has to remember is too long"}), 200);
-      result["requestState"] = seal(key, digest_of(root_, method_, params_), keep_, now_seconds() + kStateSecondsMax);
+      if (text_of(keep_).size() > kStateBytesMax)
+        return out->finish(
+            error_text(id_, {kInternal, "what this request has to remember is too long"}), 200);
+      result["requestState"] = seal(key, digest_of(root_, method_, params_), keep_,
+                                    now_seconds() + kStateSecondsMax);
     }
     return out->finish(result_text(id_, std::move(result)), 200);
   }
-  if (!answer) return out->finish(error_text(id_, answer.error()), modern_ ? http_status(answer.error()) : 200);
+  if (!answer)
+    return out->finish(error_text(id_, answer.error()),
+                       modern_ ? http_status(answer.error()) : 200);
   Json result = *answer;
   if (modern_ && !result.contains("resultType")) result["resultType"] = "complete";
   out->finish(result_text(id_, std::move(result)), 200);
@@ -179,9 +218,12 @@ void Request::finish(const Answer<>& answer, const std::string& key) {
 void Request::end(bool cancelled) {
   if (stop_.stop_requested()) return;
   cancelled_ = cancelled;
-  for (const auto& [id, waiting] : waiting_) {  // whoever cancels a request has its questions open still
-    if (cancelled) take_back(id, *waiting, Asked::gone);
-    else waiting->settle({Asked::gone});
+  for (const auto& [id, waiting] : waiting_) {  // whoever cancels a request has its questions open
+                                                // still
+    if (cancelled)
+      take_back(id, *waiting, Asked::gone);
+    else
+      waiting->settle({Asked::gone});
   }
   const auto out = std::exchange(out_, nullptr);
   stop_.request_stop();

@@ -35,8 +35,8 @@ struct Waiting {
   }
 };
 
-// Where questions of the legacy era are registered until they are answered. Their ids are no other connection's: a client that outlives a
-// daemon may answer the old one's late.
+// Where questions of the legacy era are registered until they are answered. Their ids are no other
+// connection's: a client that outlives a daemon may answer the old one's late.
 class Questions {
  public:
   Questions();
@@ -53,7 +53,8 @@ class Questions {
 
 class Request final : public Call {
  public:
-  Request(asio::any_io_executor io, Questions& questions, Json message, bool modern, ClientSays client, std::string root, std::shared_ptr<Outlet> out);
+  Request(asio::any_io_executor io, Questions& questions, Json message, bool modern,
+          ClientSays client, std::string root, std::shared_ptr<Outlet> out);
 
   // Call
   const std::string& root() const override { return root_; }
@@ -74,10 +75,11 @@ class Request final : public Call {
   const std::string& method() const { return method_; }
   const Json& params() const { return params_; }
   bool modern() const { return modern_; }
-  std::optional<Refusal> open_state(const std::string& key);  // what an earlier round kept, and the answers of this one
+  std::optional<Refusal> open_state(const std::string& key);  // what an earlier round kept, and the
+                                                              // answers of this one
   // The result, or where questions are pending what asks them.
   void finish(const Answer<>& answer, const std::string& key);
-  void end(bool cancelled);  // nobody hears of it any more
+  void end(bool cancelled);    // nobody hears of it any more
   void say(std::string text);  // on the request's own stream
 
  private:

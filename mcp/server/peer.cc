@@ -14,11 +14,16 @@
 namespace lares::mcp::server {
 namespace {
 
-bool may_ask_back(const std::string& method) { return method == "tools/call" || method == "prompts/get" || method == "resources/read"; }
+bool may_ask_back(const std::string& method) {
+  return method == "tools/call" || method == "prompts/get" || method == "resources/read";
+}
 
-tl::unexpected<Refusal> no(int code, std::string why) { return tl::unexpected(Refusal{code, std::move(why)}); }
+tl::unexpected<Refusal> no(int code, std::string why) {
+  return tl::unexpected(Refusal{code, std::move(why)});
+}
 
-void refuse(const std::shared_ptr<Outlet>& out, const Json& id, const Refusal& refusal, bool modern) {
+void refuse(const std::shared_ptr<Outlet>& out, const Json& id, const Refusal& refusal,
+            bool modern) {
   out->finish(error_text(id, refusal), modern ? http_status(refusal) : 200);
 }
 
@@ -26,10 +31,16 @@ void refuse(const std::shared_ptr<Outlet>& out, const Json& id, const Refusal& r
 
 // ---- the endpoint
 
-Endpoint::Endpoint(asio::any_io_executor io, Provider& provider) : io_(io), provider_(provider), key_(fresh_key()), peers_(std::make_shared<std::set<Peer*>>()) {}
+Endpoint::Endpoint(asio::any_io_executor io, Provider& provider)
+    : io_(io),
+      provider_(provider),
+      key_(fresh_key()),
+      peers_(std::make_shared<std::set<Peer*>>()) {}
 Endpoint::~Endpoint() = default;
 
-std::shared_ptr<Peer> Endpoint::peer(std::string root) { return std::make_shared<PeerOf>(*this, peers_, key_, std::move(root)); }
+std::shared_ptr<Peer> Endpoint::peer(std::string root) {
+  return std::make_shared<PeerOf>(*this, peers_, key_, std::move(root));
+}
 
 std::size_t Endpoint::n_running() const {
   std::size_t n = 0;
@@ -52,7 +63,8 @@ void Endpoint::resource_updated(const std::string& uri) {
 
 // ---- one client
 
-PeerOf::PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const std::string& key, std::string root)
+PeerOf::PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const std::string& key,
+               std::string root)
     : endpoint_(endpoint), all_(std::move(all)), key_(key), root_(std::move(root)) {
   all_->insert(this);
 }
@@ -73,12 +85,14 @@ bool PeerOf::receive(const Json& message, std::shared_ptr<Outlet> out) {
 }
 
 void PeerOf::notification(const Json& message) {
-  if (string_member(message, "method") == "notifications/cancelled") end(member(member(message, "params"), "requestId"), /*cancelled=*/true);
+  if (string_member(message, "method") == "notifications/cancelled")
+    end(member(member(message, "params"), "requestId"), /*cancelled=*/true);
 }
 
 void PeerOf::end(const Json& id, bool cancelled) {
   const std::string name = text_of(id);
-  if (const auto listening = listening_.extract(name); !listening.empty()) listening.mapped().out->finish("", 0);
+  if (const auto listening = listening_.extract(name); !listening.empty())
+    listening.mapped().out->finish("", 0);
   const auto found = running_.find(name);
   if (found == running_.end()) return;
   const auto request = found->second;
@@ -97,13 +111,22 @@ void PeerOf::left() {
 void PeerOf::request(const Json& message, std::shared_ptr<Outlet> out) {
   const Json& id = message["id"];
   const std::string method = string_member(message, "method");
-  const bool modern = !modern_version(message).empty() || member(member(message, "params"), "_meta").contains("io.modelcontextprotocol/clientCapabilities") ||
+  const bool modern = !modern_version(message).empty() ||
+                      member(member(message, "params"), "_meta")
+                          .contains("io.modelcontextprotocol/clientCapabilities") ||
                       (method == "server/discover" && !initialized());
   if (const std::string name = text_of(id); running_.contains(name) || listening_.contains(name)) {
-    return refuse(out, id, {kInvalidRequest, fmt::format("the id {} is that of a request that still runs", name)}, modern);
+    return refuse(
+        out, id,
+        {kInvalidRequest, fmt::format("the id {} is that of a request that still runs", name)},
+        modern);
   }
   if (running_.size() >= kRequestsMax) {
-    return refuse(out, id, {kInternal, fmt::format("{}: more than {} requests of this client run; wait for one to end", method, kRequestsMax)}, modern);
+    return refuse(
+        out, id,
+        {kInternal, fmt::format("{}: more than {} requests of this client run; wait for one to end",
+                                method, kRequestsMax)},
+        modern);
   }
   const Json params = message.contains("params") ? message["params"] : Json::object();
   ClientSays client = client_;
@@ -112,21 +135,34 @@ void PeerOf::request(const Json& message, std::shared_ptr<Outlet> out) {
     if (method == "subscriptions/listen") return listen(message, std::move(out));
     client.capabilities = meta(params, "clientCapabilities");
     const Json& level = meta(params, "logLevel");
-    client.log_level = level.is_string() && log_level(level.get<std::string>()) >= 0 ? log_level(level.get<std::string>()) : kLogNothing;
+    client.log_level = level.is_string() && log_level(level.get<std::string>()) >= 0
+                           ? log_level(level.get<std::string>())
+                           : kLogNothing;
   } else {
     if (method != "initialize" && method != "ping" && !initialized()) {
-      return refuse(out, id, {kInvalidRequest, fmt::format("{}: the first request must be initialize, or say in _meta which version it is written in", method)}, false);
+      return refuse(out, id,
+                    {kInvalidRequest, fmt::format("{}: the first request must be initialize, or "
+                                                  "say in _meta which version it is written in",
+                                                  method)},
+                    false);
     }
     if (const auto answered = session_method(method, params)) {
-      return *answered ? out->finish(result_text(id, **answered), 200) : refuse(out, id, answered->error(), false);
+      return *answered ? out->finish(result_text(id, **answered), 200)
+                       : refuse(out, id, answered->error(), false);
     }
   }
-  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, message, modern, std::move(client), root_, out);
+  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, message, modern,
+                                                 std::move(client), root_, out);
   if (may_ask_back(method)) {
     if (const auto wrong = request->open_state(key_)) return refuse(out, id, *wrong, true);
   }
   running_[text_of(id)] = request;
-  asio::co_spawn(endpoint_.io(), [self = std::static_pointer_cast<PeerOf>(shared_from_this()), request] { return self->run(request); }, asio::detached);
+  asio::co_spawn(
+      endpoint_.io(),
+      [self = std::static_pointer_cast<PeerOf>(shared_from_this()), request] {
+        return self->run(request);
+      },
+      asio::detached);
 }
 
 asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
@@ -139,7 +175,8 @@ asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
   }
   if (answered && request->modern()) {
     add_cache_hints(request->method(), *answered);
-    (*answered)["_meta"][std::string(kMetaPrefix) + "serverInfo"] = server_info(endpoint_.provider().info());
+    (*answered)["_meta"][std::string(kMetaPrefix) + "serverInfo"] =
+        server_info(endpoint_.provider().info());
   }
   const auto found = running_.find(text_of(request->id()));
   if (found != running_.end() && found->second == request) running_.erase(found);
@@ -155,7 +192,9 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
   if (method == "tools/call") {
     const std::string name = string_member(params, "name");
     if (name.empty()) co_return no(kInvalidParams, "name must be that of a tool");
-    Json arguments = params.contains("arguments") && !params["arguments"].is_null() ? params["arguments"] : Json::object();
+    Json arguments = params.contains("arguments") && !params["arguments"].is_null()
+                         ? params["arguments"]
+                         : Json::object();
     if (!arguments.is_object()) co_return no(kInvalidParams, "arguments must be an object");
     auto calling = provider.call_tool(*request, name, std::move(arguments));
     co_return co_await std::move(calling);
@@ -163,10 +202,13 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
   if (method == "completion/complete" && provider.completes()) co_return complete(provider, params);
   if (method.starts_with("resources/") && provider.has_resources()) {
     if (method == "resources/list") {
-      const Slice slice = [&](std::size_t from, std::size_t n) { return provider.resources(root_, from, n); };
+      const Slice slice = [&](std::size_t from, std::size_t n) {
+        return provider.resources(root_, from, n);
+      };
       co_return page("resources", slice, params);
     }
-    if (method == "resources/templates/list") co_return page("resourceTemplates", slice_of(provider.resource_templates()), params);
+    if (method == "resources/templates/list")
+      co_return page("resourceTemplates", slice_of(provider.resource_templates()), params);
     if (method == "resources/read") {
       const std::string uri = string_member(params, "uri");
       if (uri.empty()) co_return no(kInvalidParams, "uri must be that of a resource");
@@ -179,7 +221,9 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
     if (method == "prompts/get") {
       const std::string name = string_member(params, "name");
       if (name.empty()) co_return no(kInvalidParams, "name must be that of a prompt");
-      Json arguments = params.contains("arguments") && params["arguments"].is_object() ? params["arguments"] : Json::object();
+      Json arguments = params.contains("arguments") && params["arguments"].is_object()
+                           ? params["arguments"]
+                           : Json::object();
       auto getting = provider.get_prompt(*request, name, std::move(arguments));
       co_return co_await std::move(getting);
     }
@@ -199,7 +243,9 @@ Answer<> PeerOf::initialize(const Json& params) {
   if (member(params, "capabilities").is_object()) client_.capabilities = params["capabilities"];
   Provider& provider = endpoint_.provider();
   const Info info = provider.info();
-  Json result = {{"protocolVersion", version_}, {"capabilities", capabilities(provider)}, {"serverInfo", server_info(info)}};
+  Json result = {{"protocolVersion", version_},
+                 {"capabilities", capabilities(provider)},
+                 {"serverInfo", server_info(info)}};
   if (!info.instructions.empty()) result["instructions"] = info.instructions;
   return result;
 }
@@ -210,16 +256,24 @@ std::optional<Answer<>> PeerOf::session_method(const std::string& method, const 
   if (method == "ping") return Json::object();
   if (method == "logging/setLevel" && provider.logs()) {
     const int level = log_level(string_member(params, "level"));
-    if (level < 0) return no(kInvalidParams, "level must be debug, info, notice, warning, error, critical, alert or emergency");
+    if (level < 0)
+      return no(kInvalidParams,
+                "level must be debug, info, notice, warning, error, critical, alert or emergency");
     client_.log_level = level;
     return Json::object();
   }
-  if ((method == "resources/subscribe" || method == "resources/unsubscribe") && provider.has_resources()) {
+  if ((method == "resources/subscribe" || method == "resources/unsubscribe") &&
+      provider.has_resources()) {
     const std::string uri = string_member(params, "uri");
     if (uri.empty()) return no(kInvalidParams, "uri must be that of a resource");
-    if (method == "resources/unsubscribe") watched_.erase(uri);
-    else if (watched_.size() < kSubscriptionsMax) watched_.insert(uri);
-    else return no(kInvalidParams, fmt::format("resources/subscribe: this client already watches {} resources; unsubscribe from one first", kSubscriptionsMax));
+    if (method == "resources/unsubscribe")
+      watched_.erase(uri);
+    else if (watched_.size() < kSubscriptionsMax)
+      watched_.insert(uri);
+    else
+      return no(kInvalidParams, fmt::format("resources/subscribe: this client already watches {} "
+                                            "resources; unsubscribe from one first",
+                                            kSubscriptionsMax));
     return Json::object();
   }
   return std::nullopt;
@@ -229,8 +283,13 @@ std::optional<Answer<>> PeerOf::session_method(const std::string& method, const 
 
 void PeerOf::listen(const Json& message, std::shared_ptr<Outlet> out) {
   const Json& wanted = member(message["params"], "notifications");
-  if (!wanted.is_object()) return refuse(out, message["id"], {kInvalidParams, "notifications must be an object that says what is listened to"}, true);
-  if (listening_.size() >= kSubscriptionsMax) return refuse(out, message["id"], {kInternal, "too many listening streams of this client"}, true);
+  if (!wanted.is_object())
+    return refuse(out, message["id"],
+                  {kInvalidParams, "notifications must be an object that says what is listened to"},
+                  true);
+  if (listening_.size() >= kSubscriptionsMax)
+    return refuse(out, message["id"], {kInternal, "too many listening streams of this client"},
+                  true);
   Listening listening{message["id"], out, {}, {}};
   Json accepted = Json::object();
   Provider& provider = endpoint_.provider();
@@ -242,14 +301,17 @@ void PeerOf::listen(const Json& message, std::shared_ptr<Outlet> out) {
   list("toolsListChanged", "tools", true);
   list("promptsListChanged", "prompts", provider.has_prompts());
   list("resourcesListChanged", "resources", provider.has_resources());
-  if (const Json& uris = member(wanted, "resourceSubscriptions"); uris.is_array() && provider.has_resources()) {
+  if (const Json& uris = member(wanted, "resourceSubscriptions");
+      uris.is_array() && provider.has_resources()) {
     for (const Json& uri : uris) {
-      if (uri.is_string() && listening.uris.size() < kSubscriptionsMax) listening.uris.insert(uri.get<std::string>());
+      if (uri.is_string() && listening.uris.size() < kSubscriptionsMax)
+        listening.uris.insert(uri.get<std::string>());
     }
     accepted["resourceSubscriptions"] = listening.uris;
   }
   const Json tag = {{std::string(kMetaPrefix) + "subscriptionId", message["id"]}};
-  const auto acknowledged = notification_text("notifications/subscriptions/acknowledged", {{"_meta", tag}, {"notifications", accepted}});
+  const auto acknowledged = notification_text("notifications/subscriptions/acknowledged",
+                                              {{"_meta", tag}, {"notifications", accepted}});
   listening_[text_of(message["id"])] = std::move(listening);
   out->send(acknowledged);
 }

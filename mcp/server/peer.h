@@ -1,4 +1,5 @@
-// One client: its messages taken apart, its legacy session, the requests that run for it, what it listens to.
+// One client: its messages taken apart, its legacy session, the requests that run for it, what it
+// listens to.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +17,8 @@ namespace lares::mcp::server {
 
 class PeerOf final : public Peer {
  public:
-  PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const std::string& key, std::string root);
+  PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const std::string& key,
+         std::string root);
   ~PeerOf() override;
 
   bool receive(const Json& message, std::shared_ptr<Outlet> out) override;
@@ -42,7 +44,12 @@ class PeerOf final : public Peer {
   void notification(const Json& message);
   void end(const Json& id, bool cancelled);
   Answer<> initialize(const Json& params);
-  std::optional<Answer<>> session_method(const std::string& method, const Json& params);  // of a legacy session, answered at once
+  std::optional<Answer<>> session_method(const std::string& method,
+                                         const Json& params);  // of a
+                                                               // legacy
+                                                               // session,
+                                                               // answered
+                                                               // at once
   void listen(const Json& message, std::shared_ptr<Outlet> out);
   asio::awaitable<void> run(std::shared_ptr<Request> request);
   asio::awaitable<Answer<>> answer(std::shared_ptr<Request> request);
@@ -64,7 +71,8 @@ class PeerOf final : public Peer {
 Json server_info(const Info& info);
 Json capabilities(Provider& provider);
 Answer<> discover(Provider& provider);
-// A page of a list as a result: {"tools": [...], "nextCursor"?}. `slice` gives at most `n` of its items, from the `from`-th on.
+// A page of a list as a result: {"tools": [...], "nextCursor"?}. `slice` gives at most `n` of its
+// items, from the `from`-th on.
 using Slice = std::function<Json(std::size_t from, std::size_t n)>;
 Answer<> page(std::string_view what, const Slice& slice, const Json& params);
 Slice slice_of(Json all);

@@ -7,9 +7,14 @@
 namespace lares::mcp::server {
 namespace {
 
-bool is_id(const Json& id) { return id.is_number_integer() || (id.is_string() && id.get_ref<const std::string&>().size() <= kIdBytesMax); }
+bool is_id(const Json& id) {
+  return id.is_number_integer() ||
+         (id.is_string() && id.get_ref<const std::string&>().size() <= kIdBytesMax);
+}
 
-tl::unexpected<Refusal> no(int code, std::string why) { return tl::unexpected(Refusal{code, std::move(why)}); }
+tl::unexpected<Refusal> no(int code, std::string why) {
+  return tl::unexpected(Refusal{code, std::move(why)});
+}
 
 }  // namespace
 
@@ -25,20 +30,32 @@ std::string string_member(const Json& object, std::string_view key) {
   return value.is_string() ? value.get<std::string>() : "";
 }
 
-const Json& meta(const Json& params, std::string_view name) { return member(member(params, "_meta"), std::string(kMetaPrefix) + std::string(name)); }
+const Json& meta(const Json& params, std::string_view name) {
+  return member(member(params, "_meta"), std::string(kMetaPrefix) + std::string(name));
+}
 
 Answer<> parse(std::string_view text) {
-  if (nested_too_deep(text, kDepthMax)) return no(kParseError, fmt::format("the message is nested more than {} levels deep", kDepthMax));
+  if (nested_too_deep(text, kDepthMax))
+    return no(kParseError,
+              fmt::format("the message is nested more than {} levels deep", kDepthMax));
   Json message = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (message.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
-  if (message.is_array()) return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");
-  if (!message.is_object() || member(message, "jsonrpc") != "2.0") return no(kInvalidRequest, "the message is no JSON-RPC 2.0: jsonrpc must be \"2.0\"");
+  if (message.is_array())
+    return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");
+  if (!message.is_object() || member(message, "jsonrpc") != "2.0")
+    return no(kInvalidRequest, "the message is no JSON-RPC 2.0: jsonrpc must be \"2.0\"");
   const bool has_id = message.contains("id"), has_method = message.contains("method");
-  if (has_id && !is_id(message["id"])) return no(kInvalidRequest, fmt::format("id must be an integer, or a string of at most {} bytes", kIdBytesMax));
-  if (has_method && !message["method"].is_string()) return no(kInvalidRequest, "method must be a string");
-  if (!has_method && !(has_id && (message.contains("result") || message.contains("error")))) return no(kInvalidRequest, "the message is neither a request nor an answer");
-  if (has_method && message.contains("params") && message["params"].is_null()) message.erase("params");
-  if (has_method && message.contains("params") && !message["params"].is_object()) return no(kInvalidRequest, "params must be an object");
+  if (has_id && !is_id(message["id"]))
+    return no(kInvalidRequest,
+              fmt::format("id must be an integer, or a string of at most {} bytes", kIdBytesMax));
+  if (has_method && !message["method"].is_string())
+    return no(kInvalidRequest, "method must be a string");
+  if (!has_method && !(has_id && (message.contains("result") || message.contains("error"))))
+    return no(kInvalidRequest, "the message is neither a request nor an answer");
+  if (has_method && message.contains("params") && message["params"].is_null())
+    message.erase("params");
+  if (has_method && message.contains("params") && !message["params"].is_object())
+    return no(kInvalidRequest, "params must be an object");
   return message;
 }
 
@@ -47,13 +64,18 @@ Json id_of(const Json& message) {
   return is_id(id) ? id : Json(nullptr);
 }
 
-bool is_request(const Json& message) { return message.contains("method") && message.contains("id"); }
-
-std::string modern_version(const Json& message) {
-  return string_member(member(member(message, "params"), "_meta"), "io.modelcontextprotocol/protocolVersion");
+bool is_request(const Json& message) {
+  return message.contains("method") && message.contains("id");
 }
 
-std::string text_of(const Json& message) { return message.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string modern_version(const Json& message) {
+  return string_member(member(member(message, "params"), "_meta"),
+                       "io.modelcontextprotocol/protocolVersion");
+}
+
+std::string text_of(const Json& message) {
+  return message.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string result_text(const Json& id, Json result) {
   Json message = {{"jsonrpc", "2.0"}, {"id", id}};

@@ -8,7 +8,7 @@
 
 namespace lares::mcp::server {
 
-inline constexpr int kDepthMax = 64;                    // of a message's JSON: reading and printing it recurse
+inline constexpr int kDepthMax = 64;  // of a message's JSON: reading and printing it recurse
 inline constexpr std::size_t kIdBytesMax = 256;
 inline constexpr std::string_view kMetaPrefix = "io.modelcontextprotocol/";
 
@@ -20,6 +20,7 @@ std::string request_text(const Json& id, std::string_view method, Json params);
 // object[key], or null where it is no object or has none.
 const Json& member(const Json& object, std::string_view key);
 std::string string_member(const Json& object, std::string_view key);
-const Json& meta(const Json& params, std::string_view name);  // _meta["io.modelcontextprotocol/NAME"]
+const Json& meta(const Json& params,
+                 std::string_view name);  // _meta["io.modelcontextprotocol/NAME"]
 
 }  // namespace lares::mcp::server

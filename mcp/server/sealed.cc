@@ -20,7 +20,9 @@ constexpr std::size_t kKeyBytes = 32, kMacBytes = 32;
 std::string mac_of(const std::string& key, std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> mac;
   unsigned int n = 0;
-  if (!::HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac.data(), &n)) std::abort();
+  if (!::HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+              reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac.data(), &n))
+    std::abort();
   return {reinterpret_cast<const char*>(mac.data()), n};
 }
 
@@ -28,19 +30,27 @@ std::string mac_of(const std::string& key, std::string_view text) {
 
 std::string to_base64(std::string_view bytes) {
   std::string text(4 * ((bytes.size() + 2) / 3) + 1, '\0');
-  text.resize(static_cast<std::size_t>(::EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()), reinterpret_cast<const unsigned char*>(bytes.data()),
-                                                         static_cast<int>(bytes.size()))));
+  text.resize(static_cast<std::size_t>(::EVP_EncodeBlock(
+      reinterpret_cast<unsigned char*>(text.data()),
+      reinterpret_cast<const unsigned char*>(bytes.data()), static_cast<int>(bytes.size()))));
   return text;
 }
 
 std::optional<std::string> from_base64(std::string_view text) {
   if (text.size() % 4 != 0) return std::nullopt;
-  const auto letter = [](char c) { return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '/'; };
+  const auto letter = [](char c) {
+    return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' ||
+           c == '/';
+  };
   const std::size_t n_padding = text.ends_with("==") ? 2 : text.ends_with('=') ? 1 : 0;
   // The library skips blanks and takes padding anywhere.
-  if (!std::all_of(text.begin(), text.end() - static_cast<std::ptrdiff_t>(n_padding), letter)) return std::nullopt;
+  if (!std::all_of(text.begin(), text.end() - static_cast<std::ptrdiff_t>(n_padding), letter))
+    return std::nullopt;
   std::string bytes(text.size() / 4 * 3, '\0');
-  if (::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()), reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size())) < 0) return std::nullopt;
+  if (::EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                        reinterpret_cast<const unsigned char*>(text.data()),
+                        static_cast<int>(text.size())) < 0)
+    return std::nullopt;
   bytes.resize(bytes.size() - n_padding);
   return bytes;
 }
@@ -48,29 +58,38 @@ std::optional<std::string> from_base64(std::string_view text) {
 std::string fresh_key() {
   std::string key(kKeyBytes, '\0');
   // Without randomness a state could be forged.
-  if (::RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size())) != 1) std::abort();
+  if (::RAND_bytes(reinterpret_cast<unsigned char*>(key.data()), static_cast<int>(key.size())) != 1)
+    std::abort();
   return key;
 }
 
 std::string digest_of(const std::string& principal, const std::string& method, const Json& params) {
   Json rest = params.is_object() ? params : Json::object();
   for (const char* changes : {"_meta", "inputResponses", "requestState"}) rest.erase(changes);
-  const nlohmann::json sorted = Json::array({principal, method, std::move(rest)});  // a client may write its keys in another order
-  return to_base64(mac_of("request", sorted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
+  const nlohmann::json sorted = Json::array({principal, method, std::move(rest)});  // a client may
+                                                                                    // write its
+                                                                                    // keys in
+                                                                                    // another order
+  return to_base64(
+      mac_of("request", sorted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
 }
 
-std::string seal(const std::string& key, const std::string& digest, const Json& state, std::int64_t expires) {
+std::string seal(const std::string& key, const std::string& digest, const Json& state,
+                 std::int64_t expires) {
   const std::string payload = text_of({{"expires", expires}, {"of", digest}, {"state", state}});
   return to_base64(mac_of(key, payload) + payload);
 }
 
-std::optional<Json> unseal(const std::string& key, const std::string& digest, const std::string& sealed, std::int64_t now) {
+std::optional<Json> unseal(const std::string& key, const std::string& digest,
+                           const std::string& sealed, std::int64_t now) {
   const auto bytes = from_base64(sealed);
   if (!bytes || bytes->size() < kMacBytes) return std::nullopt;
   const std::string payload = bytes->substr(kMacBytes), mac = mac_of(key, payload);
   if (::CRYPTO_memcmp(mac.data(), bytes->data(), kMacBytes) != 0) return std::nullopt;
   const Json said = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
-  if (said.is_discarded() || string_member(said, "of") != digest || member(said, "expires").get<std::int64_t>() < now) return std::nullopt;
+  if (said.is_discarded() || string_member(said, "of") != digest ||
+      member(said, "expires").get<std::int64_t>() < now)
+    return std::nullopt;
   return member(said, "state");
 }
 

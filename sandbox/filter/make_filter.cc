@@ -1,6 +1,7 @@
-// At build time: prints the system call filter as rows of a sock_filter array, for launcher_seccomp.cc. libseccomp takes as long to
-// compile it as all the mounts of a sandbox take, and the result is always the same.
-// A deny-list, for developers' tools use nearly everything else; what is newer than this list gets ENOSYS, so that programs fall back.
+// At build time: prints the system call filter as rows of a sock_filter array, for
+// launcher_seccomp.cc. libseccomp takes as long to compile it as all the mounts of a sandbox take,
+// and the result is always the same. A deny-list, for developers' tools use nearly everything else;
+// what is newer than this list gets ENOSYS, so that programs fall back.
 #include <asm/unistd.h>
 #include <errno.h>
 #include <linux/audit.h>
@@ -23,10 +24,13 @@
 
 namespace {
 
-constexpr uint32_t kNewestAllowed = 456;  // futex_requeue, Linux 6.7; the same number on all architectures since 424
+constexpr uint32_t kNewestAllowed = 456;  // futex_requeue, Linux 6.7; the same number on all
+                                          // architectures since 424
 constexpr uint32_t kNoCall = 0xffffffff;
 #if defined(__x86_64__)
-constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64, kOtherAbi = 0x40000000;  // x32 and up: killed, as other architectures are
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64, kOtherAbi = 0x40000000;  // x32 and up:
+                                                                               // killed, as other
+                                                                               // architectures are
 #elif defined(__aarch64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64, kOtherAbi = kNoCall;
 #else
@@ -36,14 +40,16 @@ constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64, kOtherAbi = kNoCall;
 // By name, since libseccomp 2.5.4 gives a negative number to what this architecture lacks.
 constexpr std::array kForbidden = {
     // the view
-    "mount", "umount2", "umount", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick",
-    "mount_setattr", "unshare", "setns", "open_by_handle_at", "name_to_handle_at", "quotactl", "quotactl_fd", "fanotify_init",
+    "mount", "umount2", "umount", "pivot_root", "chroot", "open_tree", "move_mount", "fsopen",
+    "fsconfig", "fsmount", "fspick", "mount_setattr", "unshare", "setns", "open_by_handle_at",
+    "name_to_handle_at", "quotactl", "quotactl_fd", "fanotify_init",
     // the kernel's larger surfaces
-    "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "init_module", "finit_module", "delete_module",
-    "kexec_load", "kexec_file_load", "lookup_dcookie", "pidfd_getfd", "kcmp", "vhangup", "modify_ldt",
+    "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "init_module",
+    "finit_module", "delete_module", "kexec_load", "kexec_file_load", "lookup_dcookie",
+    "pidfd_getfd", "kcmp", "vhangup", "modify_ldt",
     // the machine
-    "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime", "clock_adjtime", "adjtimex", "syslog", "iopl",
-    "ioperm", "sethostname", "setdomainname"};
+    "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime",
+    "clock_adjtime", "adjtimex", "syslog", "iopl", "ioperm", "sethostname", "setdomainname"};
 constexpr std::array kAbsent = {"io_uring_setup", "io_uring_enter", "io_uring_register", "clone3"};
 
 void check(int result, const char* what) {
@@ -55,29 +61,47 @@ void check(int result, const char* what) {
 void refuse(scmp_filter_ctx filter, const char* name, int error) {
   const int number = seccomp_syscall_resolve_name(name);
   if (number < 0) return;
-  check(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number, 0, nullptr), name);
+  check(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number, 0,
+                               nullptr),
+        name);
 }
 
-void refuse(scmp_filter_ctx filter, int number, const char* name, int error, std::initializer_list<scmp_arg_cmp> arguments) {
-  check(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number, static_cast<unsigned>(arguments.size()), arguments.begin()), name);
+void refuse(scmp_filter_ctx filter, int number, const char* name, int error,
+            std::initializer_list<scmp_arg_cmp> arguments) {
+  check(seccomp_rule_add_array(filter, SCMP_ACT_ERRNO(static_cast<uint16_t>(error)), number,
+                               static_cast<unsigned>(arguments.size()), arguments.begin()),
+        name);
 }
 
 // The kernel looks at the low 32 bits of these arguments, so must we.
-scmp_arg_cmp low32(unsigned argument, uint64_t value) { return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, 0xffffffffu, value); }
+scmp_arg_cmp low32(unsigned argument, uint64_t value) {
+  return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, 0xffffffffu, value);
+}
 
 void fill(scmp_filter_ctx filter) {
-  check(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS), "set the action for other architectures");
-  check(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order it as a tree");  // which the kernel walks for every number when it is installed
+  check(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
+        "set the action for other architectures");
+  check(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order it as a tree");  // which the
+                                                                                       // kernel
+                                                                                       // walks for
+                                                                                       // every
+                                                                                       // number
+                                                                                       // when it is
+                                                                                       // installed
   for (const char* name : kForbidden) refuse(filter, name, EPERM);
   for (const char* name : kAbsent) refuse(filter, name, ENOSYS);
-  for (const uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP})
-    refuse(filter, SCMP_SYS(clone), "clone", EPERM, {SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, flag, flag)});
-  for (const unsigned long request : {TIOCSTI, TIOCLINUX, TIOCSETD}) refuse(filter, SCMP_SYS(ioctl), "ioctl", EPERM, {low32(1, request)});
+  for (const uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,
+                              CLONE_NEWUTS, CLONE_NEWCGROUP})
+    refuse(filter, SCMP_SYS(clone), "clone", EPERM,
+           {SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, flag, flag)});
+  for (const unsigned long request : {TIOCSTI, TIOCLINUX, TIOCSETD})
+    refuse(filter, SCMP_SYS(ioctl), "ioctl", EPERM, {low32(1, request)});
   for (unsigned family = 0; family < 64; ++family)
     if (family != AF_UNIX && family != AF_INET && family != AF_INET6 && family != AF_NETLINK)
       refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT, {low32(0, family)});
   // Of netlink only ROUTE (0), which getifaddrs needs.
-  refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT, {low32(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});
+  refuse(filter, SCMP_SYS(socket), "socket", EAFNOSUPPORT,
+         {low32(0, AF_NETLINK), SCMP_CMP64(2, SCMP_CMP_NE, 0)});
 }
 
 std::vector<sock_filter> compiled(scmp_filter_ctx filter) {
@@ -109,5 +133,6 @@ int main() {
   const auto rest = compiled(filter);
   program.insert(program.end(), rest.begin(), rest.end());
   seccomp_release(filter);
-  for (const auto& row : program) printf("{0x%04x, %u, %u, 0x%08xu},\n", row.code, row.jt, row.jf, row.k);
+  for (const auto& row : program)
+    printf("{0x%04x, %u, %u, 0x%08xu},\n", row.code, row.jt, row.jf, row.k);
 }

@@ -1,4 +1,5 @@
-// What keeping a repository resident costs: made-up histories, and those of the git repositories named.
+// What keeping a repository resident costs: made-up histories, and those of the git repositories
+// named.
 //   lares_residency_replay_bench [--budget TOKENS] [--commits N] [--full-only] [REPOSITORY...]
 #include <fmt/format.h>
 
@@ -46,7 +47,8 @@ int run(int argc, char** argv) {
       repositories.push_back(arg);
     }
   }
-  const ReplayOptions options{.budget_tokens = budget, .count = test::by_bytes, .full_only = full_only};
+  const ReplayOptions options{
+      .budget_tokens = budget, .count = test::by_bytes, .full_only = full_only};
   fmt::print("{}", replay_header());
   for (const int n_files : {300, 900}) {
     show(fmt::format("made up, {} files", n_files), options, [&] {

@@ -1,4 +1,5 @@
-// CPU microseconds a draw at the release's vocabulary. A decoding step of the smallest release is tens of milliseconds.
+// CPU microseconds a draw at the release's vocabulary. A decoding step of the smallest release is
+// tens of milliseconds.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,11 +9,14 @@
 #include "engine/model/sampler.h"
 
 namespace {
-double seconds_since(std::clock_t began) { return static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC; }
+double seconds_since(std::clock_t began) {
+  return static_cast<double>(std::clock() - began) / CLOCKS_PER_SEC;
+}
 
 void print(const char* name, std::vector<double>& times) {
   std::sort(times.begin(), times.end());
-  fmt::print("  {:<40} median {:7.0f} us, least {:7.0f}\n", name, times[times.size() / 2] * 1e6, times[0] * 1e6);
+  fmt::print("  {:<40} median {:7.0f} us, least {:7.0f}\n", name, times[times.size() / 2] * 1e6,
+             times[0] * 1e6);
 }
 }  // namespace
 
@@ -23,21 +27,24 @@ int main() {
     const char* name;
     Sampling sampling;
   };
-  const Case cases[] = {{"greedy", {.temperature = 0}},
-                        {"temperature 1", {}},
-                        {"temperature 0.7", {.temperature = 0.7f}},
-                        {"top_p 0.95", {.top_p = 0.95f}},
-                        {"top_k 40", {.top_k = 40}},
-                        {"min_p 0.05", {.min_p = 0.05f}},
-                        {"temperature 0.7, top_k 100, top_p 0.95", {.temperature = 0.7f, .top_k = 100, .top_p = 0.95f}},
-                        {"greedy, repetition_penalty 1.1", {.temperature = 0, .repetition_penalty = 1.1f}}};
+  const Case cases[] = {
+      {"greedy", {.temperature = 0}},
+      {"temperature 1", {}},
+      {"temperature 0.7", {.temperature = 0.7f}},
+      {"top_p 0.95", {.top_p = 0.95f}},
+      {"top_k 40", {.top_k = 40}},
+      {"min_p 0.05", {.min_p = 0.05f}},
+      {"temperature 0.7, top_k 100, top_p 0.95",
+       {.temperature = 0.7f, .top_k = 100, .top_p = 0.95f}},
+      {"greedy, repetition_penalty 1.1", {.temperature = 0, .repetition_penalty = 1.1f}}};
   for (const float spread : {2.5f, 0.1f}) {  // as a trained model's rows are, and nearly uniform
     std::mt19937 random(1);
     std::normal_distribution<float> normal(0, spread);
     std::vector<std::vector<float>> rows(kRows, std::vector<float>(kVocab));
     for (auto& row : rows) {
       for (float& x : row) x = normal(random);
-      for (int i = 0; i < 5; ++i) row[random() % kVocab] = 4 * spread + spread * static_cast<float>(i);
+      for (int i = 0; i < 5; ++i)
+        row[random() % kVocab] = 4 * spread + spread * static_cast<float>(i);
     }
     std::vector<Token> context(20000);
     for (auto& t : context) t = static_cast<Token>(random() % 5000);

@@ -1,7 +1,8 @@
 // What a command pays for its sandbox: lares_sandbox_bench LAUNCHER [ROUNDS]
-// `true`, run plainly and in a new sandbox, in turn; the bash tool's calls in a shell that is there already and its first one, with
-// and without sandbox; and the search for secrets that a new sandbox begins with, in a worktree of 10,000 files. Medians; exit
-// status 1 where a sandbox adds more than 15 ms to a command.
+// `true`, run plainly and in a new sandbox, in turn; the bash tool's calls in a shell that is there
+// already and its first one, with and without sandbox; and the search for secrets that a new
+// sandbox begins with, in a worktree of 10,000 files. Medians; exit status 1 where a sandbox adds
+// more than 15 ms to a command.
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -45,11 +46,14 @@ constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 struct Worktree {
   std::string root = fs::temp_directory_path().string() + "/lares-sandbox-bench-XXXXXX";
   Worktree() {
-    if (!::mkdtemp(root.data())) fail("make a directory in " + fs::temp_directory_path().string() + ": cannot");
+    if (!::mkdtemp(root.data()))
+      fail("make a directory in " + fs::temp_directory_path().string() + ": cannot");
     root = fs::canonical(root);
     fs::create_directories(wt() + "/.git/hooks");
     fs::create_directories(state());
-    for (int i = 0; i < kFiles; ++i) write(fmt::format("d{}/s{}/f{}.cc", i / kPerDirectory / 25, i / kPerDirectory % 25, i % kPerDirectory));
+    for (int i = 0; i < kFiles; ++i)
+      write(fmt::format("d{}/s{}/f{}.cc", i / kPerDirectory / 25, i / kPerDirectory % 25,
+                        i % kPerDirectory));
     for (int i = 0; i < kSecrets; ++i) write(fmt::format("d{}/.env", i));
   }
   ~Worktree() {
@@ -75,7 +79,9 @@ T finish(asio::io_context& io, asio::awaitable<T> work) {
   return done.get();
 }
 
-double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
+double ms_since(Clock::time_point begin) {
+  return std::chrono::duration<double, std::milli>(Clock::now() - begin).count();
+}
 
 asio::awaitable<void> once(std::string launcher, sandbox::Backend backend, sandbox::Policy policy) {
   sandbox::Command command;
@@ -93,7 +99,8 @@ asio::awaitable<void> call(tools::Tool& bash) {
   nlohmann::json args;
   args["command"] = "true";
   const auto outcome = co_await bash.run(args, nullptr);
-  if (!outcome || !outcome->ok) fail("bash: " + (outcome ? outcome->text : outcome.error().message));
+  if (!outcome || !outcome->ok)
+    fail("bash: " + (outcome ? outcome->text : outcome.error().message));
 }
 
 struct Times {
@@ -106,7 +113,8 @@ struct Times {
 
 bool report(const char* what, Times& plain, Times& confined) {
   const double added = confined.median() - plain.median();
-  std::printf("%-34s %8.2f %10.2f %8.2f  (bound %.0f)%s\n", what, plain.median(), confined.median(), added, kBoundMs, added > kBoundMs ? "  TOO SLOW" : "");
+  std::printf("%-34s %8.2f %10.2f %8.2f  (bound %.0f)%s\n", what, plain.median(), confined.median(),
+              added, kBoundMs, added > kBoundMs ? "  TOO SLOW" : "");
   return added > kBoundMs;
 }
 
@@ -162,21 +170,28 @@ int main(int argc, char** argv) {
         const auto begin = Clock::now();
         auto run = asio::co_spawn(io, call(*all.front()), asio::use_future);
         io.restart();
-        while (run.wait_for(std::chrono::seconds(0)) != std::future_status::ready && io.run_one() > 0) {
+        while (run.wait_for(std::chrono::seconds(0)) != std::future_status::ready &&
+               io.run_one() > 0) {
         }
         run.get();
-        if (session > 0) (i == 0 ? first : next)[bare ? 0 : 1].all.push_back(ms_since(begin));  // the first session probes the launcher
+        if (session > 0)
+          (i == 0 ? first : next)[bare ? 0 : 1].all.push_back(ms_since(begin));  // the first
+                                                                                 // session probes
+                                                                                 // the launcher
       }
     }
   }
 
-  std::printf("milliseconds, medians of %d; backend %s\n", rounds, probe.backend == sandbox::Backend::native ? "native" : "bubblewrap");
+  std::printf("milliseconds, medians of %d; backend %s\n", rounds,
+              probe.backend == sandbox::Backend::native ? "native" : "bubblewrap");
   std::printf("%-34s %8s %10s %8s\n", "", "plain", "sandboxed", "added");
   bool slow = report("true, a sandbox of its own", plain, confined);
   slow |= report("true, with allowed hosts", plain, online);
   slow |= report("bash tool, in its shell", next[0], next[1]);
-  std::printf("%-34s %8.2f %10.2f %8.2f  once a session, with the search below\n", "bash tool, first call", first[0].median(), first[1].median(),
+  std::printf("%-34s %8.2f %10.2f %8.2f  once a session, with the search below\n",
+              "bash tool, first call", first[0].median(), first[1].median(),
               first[1].median() - first[0].median());
-  std::printf("%-34s %8s %10.2f           once a sandbox\n", fmt::format("secrets among {} files", kFiles).c_str(), "", searched.median());
+  std::printf("%-34s %8s %10.2f           once a sandbox\n",
+              fmt::format("secrets among {} files", kFiles).c_str(), "", searched.median());
   return slow ? 1 : 0;
 }

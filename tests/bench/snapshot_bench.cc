@@ -1,7 +1,8 @@
 // What a step of the agent waits for: lares_snapshot_bench [DIR]
-// A worktree of 10,000 files in 1,000 directories, committed, then 500 of them edited and 500 new ones: the first snapshot, one
-// where nothing changed, one after 20 edits, and going back over 20 edits. Medians; exit status 1 where one of the last three is
-// above 150 ms. DIR is where the worktree is made; the disk counts, for snapshots and restored files are synced.
+// A worktree of 10,000 files in 1,000 directories, committed, then 500 of them edited and 500 new
+// ones: the first snapshot, one where nothing changed, one after 20 edits, and going back over 20
+// edits. Medians; exit status 1 where one of the last three is above 150 ms. DIR is where the
+// worktree is made; the disk counts, for snapshots and restored files are synced.
 #include <fmt/format.h>
 #include <git2.h>
 #include <unistd.h>
@@ -42,7 +43,8 @@ class Worktree {
   explicit Worktree(const std::string& parent) : root_(parent + "/lares-snapshot-bench-XXXXXX") {
     if (!::mkdtemp(root_.data())) fail("make a directory in " + parent + ": cannot");
     fs::create_directory(files());
-    for (int i = 0; i < kFiles; ++i) write(name(i), text(100 + static_cast<int>(random_() % 16'000)));
+    for (int i = 0; i < kFiles; ++i)
+      write(name(i), text(100 + static_cast<int>(random_() % 16'000)));
     commit();
     for (int i = 0; i < kDirty; ++i) write(name(i * 20), text(5'000));
     for (int i = 0; i < kDirty; ++i) write(name(i * 20) + ".new", text(5'000));
@@ -64,7 +66,8 @@ class Worktree {
   }
   std::string text(int n) {  // compresses about as sources do
     std::string out;
-    while (static_cast<int>(out.size()) < n) out += fmt::format("  value_{} = compute({});\n", random_() % 4096, random_() % 97);
+    while (static_cast<int>(out.size()) < n)
+      out += fmt::format("  value_{} = compute({});\n", random_() % 4096, random_() % 97);
     return out;
   }
   void write(const std::string& path, const std::string& bytes) {
@@ -75,8 +78,10 @@ class Worktree {
     git_libgit2_init();
     git_repository* repository = nullptr;
     git_index* index = nullptr;
-    if (git_repository_init(&repository, files().c_str(), 0) != 0 || git_repository_index(&index, repository) != 0 ||
-        git_index_add_all(index, nullptr, 0, nullptr, nullptr) != 0 || git_index_write(index) != 0) {
+    if (git_repository_init(&repository, files().c_str(), 0) != 0 ||
+        git_repository_index(&index, repository) != 0 ||
+        git_index_add_all(index, nullptr, 0, nullptr, nullptr) != 0 ||
+        git_index_write(index) != 0) {
       fail(std::string("make the repository: ") + git_error_last()->message);
     }
     git_index_free(index);
@@ -102,7 +107,8 @@ double median(std::vector<double> v) {
 
 int main(int argc, char** argv) {
   Worktree worktree(argc > 1 ? argv[1] : fs::temp_directory_path().string());
-  ::sleep(3);  // as old as files are when a session begins: those of the last two seconds are read again
+  ::sleep(3);  // as old as files are when a session begins: those of the last two seconds are read
+               // again
   auto snapshots = must(Snapshots::open(worktree.files(), worktree.store()));
   const double cold = ms([&] { must(snapshots.take("cold")); });
   std::vector<double> unchanged, changed, restored;
@@ -116,13 +122,15 @@ int main(int argc, char** argv) {
       if (out.done.size() != kEdits || !out.not_done.empty()) fail("not all files went back");
     }));
   }
-  std::printf("%d files, %d of them dirty, %d untracked; medians of %d\n", kFiles + kDirty, kDirty, kDirty, kRounds);
+  std::printf("%d files, %d of them dirty, %d untracked; medians of %d\n", kFiles + kDirty, kDirty,
+              kDirty, kRounds);
   std::printf("first snapshot            %7.1f ms\n", cold);
   bool slow = false;
   const auto report = [&](const char* what, const std::vector<double>& times) {
     const double t = median(times);
     slow |= t > kBoundMs;
-    std::printf("%-25s %7.1f ms  (bound %.0f)%s\n", what, t, kBoundMs, t > kBoundMs ? "  TOO SLOW" : "");
+    std::printf("%-25s %7.1f ms  (bound %.0f)%s\n", what, t, kBoundMs,
+                t > kBoundMs ? "  TOO SLOW" : "");
   };
   report("nothing changed", unchanged);
   report("20 files changed", changed);

@@ -1,7 +1,9 @@
 // How fast prefixes go to disk and come back: lares_store_bench [DIR [MILLION_TOKENS]]
-// Writes extents of Flash's shape (57.6 MB of pages and a 3.64-MB frontier per 16,384 tokens), then, by turns in one run, reads the
-// same files one after the other with plain O_DIRECT reads and restores them. Nothing comes from the page cache: extents are written
-// and read past it. Exit status 1 where a restore is slower than 60 % of the plain read or takes over 1.07 times the history on disk.
+// Writes extents of Flash's shape (57.6 MB of pages and a 3.64-MB frontier per 16,384 tokens),
+// then, by turns in one run, reads the same files one after the other with plain O_DIRECT reads and
+// restores them. Nothing comes from the page cache: extents are written and read past it. Exit
+// status 1 where a restore is slower than 60 % of the plain read or takes over 1.07 times the
+// history on disk.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -29,7 +31,9 @@ constexpr std::uint32_t kExtentTokens = 16384;
 constexpr std::size_t kPlainReadBytes = 8 << 20;
 constexpr int kRounds = 5;
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+double seconds_since(Clock::time_point begin) {
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
 double median(std::vector<double> v) {
   std::sort(v.begin(), v.end());
   return v[v.size() / 2];
@@ -59,7 +63,8 @@ std::uint64_t read_plainly(const fs::path& directory) {
     if (fd < 0) fd = ::open(entry.path().c_str(), O_RDONLY);
     ::posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     ssize_t n;
-    while ((n = ::read(fd, buffer.data(), buffer.size())) > 0) bytes += static_cast<std::uint64_t>(n);
+    while ((n = ::read(fd, buffer.data(), buffer.size())) > 0)
+      bytes += static_cast<std::uint64_t>(n);
     ::close(fd);
   }
   return bytes;
@@ -73,7 +78,8 @@ double write_plainly(const std::string& path, std::size_t bytes) {
   int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_DIRECT, 0600);
   if (fd < 0) fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
   for (std::size_t at = 0; at < bytes; at += buffer.size())
-    if (::write(fd, buffer.data(), buffer.size()) != static_cast<ssize_t>(buffer.size())) fail("write " + path + ": cannot");
+    if (::write(fd, buffer.data(), buffer.size()) != static_cast<ssize_t>(buffer.size()))
+      fail("write " + path + ": cannot");
   ::fdatasync(fd);
   const double s = seconds_since(begin);
   ::close(fd);
@@ -84,20 +90,25 @@ double write_plainly(const std::string& path, std::size_t bytes) {
 struct Memory {  // where a restore puts its pages, all of it touched before
   std::vector<std::byte> pages, frontier = std::vector<std::byte>(kFrontierBytes);
   Receiver receiver() {
-    return {.page = [this](std::size_t extent, std::uint32_t page, std::size_t bytes) {
-              return std::span(pages).subspan((extent * (kExtentTokens / kPageTokens) + page) * kPageBytes, bytes);
-            },
+    return {.page =
+                [this](std::size_t extent, std::uint32_t page, std::size_t bytes) {
+                  return std::span(pages).subspan(
+                      (extent * (kExtentTokens / kPageTokens) + page) * kPageBytes, bytes);
+                },
             .frontier = [this](std::size_t, std::size_t) { return std::span(frontier); }};
   }
 };
 
-double restore_rate(const std::string& directory, const Hash256& fingerprint, const RealDiskOptions& disk, Memory& memory, std::size_t n_extents, std::uint64_t bytes) {
+double restore_rate(const std::string& directory, const Hash256& fingerprint,
+                    const RealDiskOptions& disk, Memory& memory, std::size_t n_extents,
+                    std::uint64_t bytes) {
   auto store = Store::open(directory, fingerprint, {.disk = real_disk(disk)});
   if (!store) fail(store.error().message);
   const auto begin = Clock::now();
   const Restored restored = (*store)->restore(memory.receiver());
   const double s = seconds_since(begin);
-  if (restored.n_extents != n_extents) fail(restored.lost.empty() ? "extents are missing" : restored.lost.front());
+  if (restored.n_extents != n_extents)
+    fail(restored.lost.empty() ? "extents are missing" : restored.lost.front());
   return static_cast<double>(bytes) / s / 1e6;
 }
 
@@ -105,7 +116,8 @@ void hash_rate() {
   std::vector<lares::engine::Token> tokens(1 << 20, 7);
   const auto begin = Clock::now();
   const Hash256 h = chain_after(chain_begin({}), tokens);
-  std::printf("chain hash of %zu tokens: %.2f ms (%02x)\n", tokens.size(), 1e3 * seconds_since(begin), static_cast<unsigned>(h.bytes[0]));
+  std::printf("chain hash of %zu tokens: %.2f ms (%02x)\n", tokens.size(),
+              1e3 * seconds_since(begin), static_cast<unsigned>(h.bytes[0]));
 }
 
 }  // namespace
@@ -113,7 +125,8 @@ void hash_rate() {
 int main(int argc, char** argv) {
   std::string directory = std::string(argc > 1 ? argv[1] : ".") + "/lares-store-bench-XXXXXX";
   const double million = argc > 2 ? std::atof(argv[2]) : 0.25;
-  const auto n_extents = static_cast<std::size_t>(std::max(1.0, million * (1 << 20) / kExtentTokens));
+  const auto n_extents =
+      static_cast<std::size_t>(std::max(1.0, million * (1 << 20) / kExtentTokens));
   directory = fs::absolute(directory);
   if (!::mkdtemp(directory.data())) fail("make " + directory + ": cannot");
   const std::string dir = directory + "/store";
@@ -134,18 +147,26 @@ int main(int argc, char** argv) {
     for (std::size_t i = 0; i < n_extents; ++i) {
       std::vector<lares::engine::Token> tokens(kExtentTokens, static_cast<lares::engine::Token>(i));
       const auto begin = Clock::now();
-      const auto name = (*store)->put_extent({i * kExtentTokens, chain.empty() ? chain_begin(fingerprint) : chain.back(), tokens, pages, frontier});
+      const auto name = (*store)->put_extent(
+          {i * kExtentTokens, chain.empty() ? chain_begin(fingerprint) : chain.back(), tokens,
+           pages, frontier});
       if (!name) fail(name.error().message);
-      rates.push_back(static_cast<double>(n_pages * kPageBytes + kFrontierBytes) / seconds_since(begin) / 1e6);
+      rates.push_back(static_cast<double>(n_pages * kPageBytes + kFrontierBytes) /
+                      seconds_since(begin) / 1e6);
       chain.push_back(*name);
       plain.push_back(write_plainly(directory + "/plain", 56 << 20));
     }
     if (auto done = (*store)->commit(chain, {}); !done) fail(done.error().message);
     bytes = (*store)->usage().bytes;
-    std::printf("write: %zu extents, %.0f MB, each durable: median %.0f MB/s, best %.0f; plain writes between them: median %.0f, best %.0f\n", n_extents,
-                static_cast<double>(bytes) / 1e6, median(rates), *std::max_element(rates.begin(), rates.end()), median(plain), *std::max_element(plain.begin(), plain.end()));
+    std::printf(
+        "write: %zu extents, %.0f MB, each durable: median %.0f MB/s, best %.0f; plain writes "
+        "between them: median %.0f, best %.0f\n",
+        n_extents, static_cast<double>(bytes) / 1e6, median(rates),
+        *std::max_element(rates.begin(), rates.end()), median(plain),
+        *std::max_element(plain.begin(), plain.end()));
   }
-  const double overhead = static_cast<double>(bytes) / static_cast<double>(n_extents * n_pages * kPageBytes);
+  const double overhead = static_cast<double>(bytes) /
+                          static_cast<double>(n_extents * n_pages * kPageBytes);
   std::printf("on disk: %.4f times the history (at most %.2f)\n", overhead, kOverheadMax);
 
   Memory memory;
@@ -158,9 +179,14 @@ int main(int argc, char** argv) {
     ring.push_back(restore_rate(dir, fingerprint, {}, memory, n_extents, n));
     threads.push_back(restore_rate(dir, fingerprint, {.io_uring = false}, memory, n_extents, n));
   }
-  const double ratio = median(ring) / median(plain), ratio_threads = median(threads) / median(plain);
-  std::printf("read: plain %.0f MB/s; restore %.0f (%.0f %%), with threads %.0f (%.0f %%); medians of %d, floor %.0f %%\n", median(plain), median(ring), 100 * ratio,
-              median(threads), 100 * ratio_threads, kRounds, 100 * kRestoreFloor);
+  const double ratio = median(ring) / median(plain),
+               ratio_threads = median(threads) / median(plain);
+  std::printf(
+      "read: plain %.0f MB/s; restore %.0f (%.0f %%), with threads %.0f (%.0f %%); medians of %d, "
+      "floor %.0f %%\n",
+      median(plain), median(ring), 100 * ratio, median(threads), 100 * ratio_threads, kRounds,
+      100 * kRestoreFloor);
   fs::remove_all(directory);
-  return ratio >= kRestoreFloor && ratio_threads >= kRestoreFloor && overhead <= kOverheadMax ? 0 : 1;
+  return ratio >= kRestoreFloor && ratio_threads >= kRestoreFloor && overhead <= kOverheadMax ? 0
+                                                                                              : 1;
 }

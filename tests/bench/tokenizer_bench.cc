@@ -1,5 +1,6 @@
 // How fast text becomes tokens on one core: lares_tokenizer_bench TOKENIZER.json FILE...
-// Encodes the files' text again and again, and prints the median and the best rate. Exit status 1 below the floor of 5 MB/s.
+// Encodes the files' text again and again, and prints the median and the best rate. Exit status 1
+// below the floor of 5 MB/s.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -33,12 +34,17 @@ int main(int argc, char** argv) {
     ids.clear();
     const auto begin = Clock::now();
     (*tokenizer)->encode(text, /*added=*/false, ids);
-    rates.push_back(static_cast<double>(text.size()) / 1e6 / std::chrono::duration<double>(Clock::now() - begin).count());
+    rates.push_back(static_cast<double>(text.size()) / 1e6 /
+                    std::chrono::duration<double>(Clock::now() - begin).count());
   }
-  if ((*tokenizer)->decode(ids) != text) return std::fprintf(stderr, "the tokens do not spell the text\n"), 1;
+  if ((*tokenizer)->decode(ids) != text)
+    return std::fprintf(stderr, "the tokens do not spell the text\n"), 1;
   std::sort(rates.begin(), rates.end());
-  std::printf("vocabulary %d, %.1f MB of text (%.1f MB of files repeated), %zu tokens, one thread: median %.1f MB/s, best %.1f (floor %.0f)\n",
-              (*tokenizer)->vocab_size(), static_cast<double>(text.size()) / 1e6, static_cast<double>(files.size()) / 1e6, ids.size(),
-              rates[rates.size() / 2], rates.back(), kFloor);
+  std::printf(
+      "vocabulary %d, %.1f MB of text (%.1f MB of files repeated), %zu tokens, one thread: median "
+      "%.1f MB/s, best %.1f (floor %.0f)\n",
+      (*tokenizer)->vocab_size(), static_cast<double>(text.size()) / 1e6,
+      static_cast<double>(files.size()) / 1e6, ids.size(), rates[rates.size() / 2], rates.back(),
+      kFloor);
   return rates[rates.size() / 2] >= kFloor ? 0 : 1;
 }

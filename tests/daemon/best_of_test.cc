@@ -19,7 +19,13 @@ Attempt attempt(int number, bool passed, std::int64_t failed, std::int64_t n_lin
   a.number = number;
   a.session.session_id = "session" + std::to_string(number);
   a.ended = true, a.reason = "end_turn";
-  a.test = {.ran = true, .passed = passed, .counted = failed >= 0, .total = 9, .failed = std::max<std::int64_t>(failed, 0), .skipped = 0, .summary = ""};
+  a.test = {.ran = true,
+            .passed = passed,
+            .counted = failed >= 0,
+            .total = 9,
+            .failed = std::max<std::int64_t>(failed, 0),
+            .skipped = 0,
+            .summary = ""};
   a.diff.n_changed = n_lines > 0, a.diff.n_added = n_lines;
   return a;
 }
@@ -30,10 +36,14 @@ std::vector<int> order(const std::vector<Attempt>& attempts) {
 }
 
 TEST(BestOf, PassingComesFirstThenFewestFailuresThenTheSmallestDiffThenTheFirst) {
-  EXPECT_THAT(order({attempt(1, false, 1, 1), attempt(2, true, 0, 9), attempt(3, true, 0, 5), attempt(4, true, 0, 5), attempt(5, false, 3, 1)}), ElementsAre(3, 4, 2, 1, 5));
+  EXPECT_THAT(order({attempt(1, false, 1, 1), attempt(2, true, 0, 9), attempt(3, true, 0, 5),
+                     attempt(4, true, 0, 5), attempt(5, false, 3, 1)}),
+              ElementsAre(3, 4, 2, 1, 5));
 }
 
-TEST(BestOf, WhoCannotCountItsFailuresComesBehindWhoCan) { EXPECT_THAT(order({attempt(1, false, -1, 1), attempt(2, false, 8, 50)}), ElementsAre(2, 1)); }
+TEST(BestOf, WhoCannotCountItsFailuresComesBehindWhoCan) {
+  EXPECT_THAT(order({attempt(1, false, -1, 1), attempt(2, false, 8, 50)}), ElementsAre(2, 1));
+}
 
 TEST(BestOf, WhoChangedNothingDoesNotWinByTheSmallestDiff) {
   EXPECT_THAT(order({attempt(1, true, 0, 0), attempt(2, true, 0, 700)}), ElementsAre(2, 1));
@@ -58,21 +68,25 @@ TEST(BestOf, TheTableFitsEightyColumns) {
   a.session.session_id = "0123456789ab";
   a.reason = "context_full", a.tokens = 1'000'000, a.test.total = 23456, a.diff.n_deleted = 123456;
   const std::string table = best_of_table(ranked({a}), {});
-  for (std::size_t at = 0, end; (end = table.find('\n', at)) != std::string::npos; at = end + 1) EXPECT_LE(end - at, 80u) << table;
+  for (std::size_t at = 0, end; (end = table.find('\n', at)) != std::string::npos; at = end + 1)
+    EXPECT_LE(end - at, 80u) << table;
   EXPECT_THAT(table, HasSubstr("* 0123456789ab context_full"));
 }
 
 TEST(Worktrees, BranchesAreCalledByTheTitle) {
   using daemon::branch_name;
-  EXPECT_EQ(branch_name("Fix the  date-parser's leap days!", "abcdefghijkl"), "lares/fix-the-date-parsers-leap-days-abcdef");
+  EXPECT_EQ(branch_name("Fix the  date-parser's leap days!", "abcdefghijkl"),
+            "lares/fix-the-date-parsers-leap-days-abcdef");
   EXPECT_EQ(branch_name("../..", "abcdefghijkl"), "lares/session-abcdef");
   EXPECT_EQ(branch_name("修复日期", "abcdefghijkl"), "lares/session-abcdef");
-  EXPECT_LE(branch_name(std::string(500, 'x'), "abcdefghijkl").size(), 6 + daemon::kSlugBytesMax + 7);
+  EXPECT_LE(branch_name(std::string(500, 'x'), "abcdefghijkl").size(),
+            6 + daemon::kSlugBytesMax + 7);
 }
 
 TEST(Worktrees, LinesOfADiffAreCountedWithoutItsHeaders) {
   std::int64_t n_added = 0, n_deleted = 0;
-  daemon::count_lines("--- a/x\n+++ b/x\n@@ -1,2 +1,3 @@\n same\n-gone\n+come\n+\n--\n", n_added, n_deleted);
+  daemon::count_lines("--- a/x\n+++ b/x\n@@ -1,2 +1,3 @@\n same\n-gone\n+come\n+\n--\n", n_added,
+                      n_deleted);
   EXPECT_EQ(n_added, 2);
   EXPECT_EQ(n_deleted, 2);
 }

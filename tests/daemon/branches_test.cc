@@ -13,8 +13,10 @@ using ::testing::ElementsAre;
 float log_of(double p) { return static_cast<float>(std::log(p)); }
 
 TEST(Choice, IsAmongWhatTheGrammarAllowed) {
-  const engine::Logprobs all{log_of(0.1), {{5, log_of(0.6)}, {70, log_of(0.2)}, {7, log_of(0.1)}, {9, log_of(0.05)}}};
-  const engine::TokenMask mask{std::uint64_t{1} << 7 | std::uint64_t{1} << 9, std::uint64_t{1} << (70 - 64)};
+  const engine::Logprobs all{
+      log_of(0.1), {{5, log_of(0.6)}, {70, log_of(0.2)}, {7, log_of(0.1)}, {9, log_of(0.05)}}};
+  const engine::TokenMask mask{std::uint64_t{1} << 7 | std::uint64_t{1} << 9,
+                               std::uint64_t{1} << (70 - 64)};
   const Choice choice = choice_of(7, all, &mask);
   EXPECT_NEAR(choice.drawn, std::log(0.1 / 0.35), 1e-5);
   ASSERT_EQ(choice.others.size(), 2u);
@@ -33,7 +35,8 @@ TEST(Choice, WhatIsForcedHasNoOther) {
 }
 
 TEST(Choice, LeavesOutWhatIsNoWayToGoOn) {
-  const Choice choice = choice_of(1, {log_of(0.99), {{1, log_of(0.99)}, {2, log_of(0.005)}, {3, log_of(0.0005)}}}, nullptr);
+  const Choice choice = choice_of(
+      1, {log_of(0.99), {{1, log_of(0.99)}, {2, log_of(0.005)}, {3, log_of(0.0005)}}}, nullptr);
   ASSERT_EQ(choice.others.size(), 1u);
   EXPECT_EQ(choice.others[0].first, 2);
 }
@@ -42,7 +45,10 @@ TEST(Branches, ComeTheLikeliestFirst) {
   Branches branches;
   EXPECT_FALSE(branches.next(1));
   // 10 20 30, of probabilities 0.5, 0.9, 0.6
-  branches.add(std::vector<engine::Token>{10, 20, 30}, std::vector<Choice>{{log_of(0.5), {{11, log_of(0.3)}, {12, log_of(0.2)}}}, {log_of(0.9), {{21, log_of(0.1)}}}, {log_of(0.6), {{31, log_of(0.4)}}}},
+  branches.add(std::vector<engine::Token>{10, 20, 30},
+               std::vector<Choice>{{log_of(0.5), {{11, log_of(0.3)}, {12, log_of(0.2)}}},
+                                   {log_of(0.9), {{21, log_of(0.1)}}},
+                                   {log_of(0.6), {{31, log_of(0.4)}}}},
                std::nullopt, 0);
   const auto first = branches.next(1);  // 11: 0.3; 31: 0.5 x 0.9 x 0.4 = 0.18; 12: 0.2; 21: 0.05
   ASSERT_TRUE(first);
@@ -50,7 +56,8 @@ TEST(Branches, ComeTheLikeliestFirst) {
   EXPECT_THAT(first->parts, ElementsAre(DrawnPart{0, 0}, DrawnPart{0, 1}));
   EXPECT_NEAR(first->logprob, std::log(0.3), 1e-5);
   // It goes on with 40, where 41 would have been of probability 0.63: 0.3 x 0.63 = 0.19.
-  branches.add(std::vector<engine::Token>{11, 40}, std::vector<Choice>{{log_of(0.37), {{41, log_of(0.63)}}}}, first, 1);
+  branches.add(std::vector<engine::Token>{11, 40},
+               std::vector<Choice>{{log_of(0.37), {{41, log_of(0.63)}}}}, first, 1);
   EXPECT_THAT(branches.next(2)->tokens, ElementsAre(12));
   const auto third = branches.next(3);
   EXPECT_THAT(third->tokens, ElementsAre(11, 41));

@@ -6,7 +6,8 @@
 namespace lares::cli {
 namespace {
 
-daemon::protocol::Item change(const std::string& path, const std::string& before, const std::string& after) {
+daemon::protocol::Item change(const std::string& path, const std::string& before,
+                              const std::string& after) {
   daemon::protocol::Item item;
   daemon::protocol::FileChange c;
   c.path = path, c.diff = before + ">" + after, c.before = before, c.after = after;

@@ -31,7 +31,8 @@ class CountingEngine final : public engine::Engine {
 struct Counted final : Drawing {
   std::unique_ptr<engine::Timeline> of;
   int left, thrown_at;
-  Counted(engine::Engine& engine, int n, int throws = -1) : of(engine.timeline()), left(n), thrown_at(throws) {}
+  Counted(engine::Engine& engine, int n, int throws = -1)
+      : of(engine.timeline()), left(n), thrown_at(throws) {}
   engine::Timeline& timeline() override { return *of; }
   bool draw() override {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -47,12 +48,19 @@ class EngineHostTest : public ::testing::Test {
     EngineHost host(io.get_executor());
     auto owned = std::make_unique<CountingEngine>();
     engine_ = owned.get();
-    host.start([&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> { return std::move(owned); }, [](const protocol::ServerState&) {});
+    host.start(
+        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+          return std::move(owned);
+        },
+        [](const protocol::ServerState&) {});
     for (int i = 0; i < n; ++i) {
-      asio::co_spawn(io, [&, i]() -> asio::awaitable<void> {
-        co_await host.settled();
-        co_await body(host, i);
-      }, [&](std::exception_ptr e) { n_thrown_ += e ? 1 : 0; });
+      asio::co_spawn(
+          io,
+          [&, i]() -> asio::awaitable<void> {
+            co_await host.settled();
+            co_await body(host, i);
+          },
+          [&](std::exception_ptr e) { n_thrown_ += e ? 1 : 0; });
     }
     io.run();
     companies_ = engine_->companies;
@@ -69,23 +77,27 @@ class EngineHostTest : public ::testing::Test {
 };
 
 TEST_F(EngineHostTest, OneDrawsAlone) {
-  run([&](EngineHost& host, int) -> asio::awaitable<void> {
-    Counted drawing(*engine_, 100);
-    int slices = 0;
-    for (; drawing.left > 0; ++slices) {
-      const Spent spent = co_await host.draw(drawing);
-      EXPECT_GT(spent.ran.count(), 0);
-    }
-    EXPECT_GT(slices, 1);  // a slice of time is not all
-  }, 1);
+  run(
+      [&](EngineHost& host, int) -> asio::awaitable<void> {
+        Counted drawing(*engine_, 100);
+        int slices = 0;
+        for (; drawing.left > 0; ++slices) {
+          const Spent spent = co_await host.draw(drawing);
+          EXPECT_GT(spent.ran.count(), 0);
+        }
+        EXPECT_GT(slices, 1);  // a slice of time is not all
+      },
+      1);
   EXPECT_TRUE(companies_.empty());
 }
 
 TEST_F(EngineHostTest, SeveralAreDrawnForTogether) {
-  run([&](EngineHost& host, int i) -> asio::awaitable<void> {
-    Counted drawing(*engine_, 60 + i);
-    while (drawing.left > 0) co_await host.draw(drawing);
-  }, 5);
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        Counted drawing(*engine_, 60 + i);
+        while (drawing.left > 0) co_await host.draw(drawing);
+      },
+      5);
   EXPECT_EQ(largest(), 5u);
   EXPECT_GT(companies_.size(), 40u);
   for (auto company : companies_) {
@@ -96,27 +108,31 @@ TEST_F(EngineHostTest, SeveralAreDrawnForTogether) {
 }
 
 TEST_F(EngineHostTest, MoreThanFitTakeTurns) {
-  run([&](EngineHost& host, int) -> asio::awaitable<void> {
-    Counted drawing(*engine_, 5);
-    while (drawing.left > 0) co_await host.draw(drawing);
-  }, static_cast<int>(kTogetherMax) + 3);
+  run(
+      [&](EngineHost& host, int) -> asio::awaitable<void> {
+        Counted drawing(*engine_, 5);
+        while (drawing.left > 0) co_await host.draw(drawing);
+      },
+      static_cast<int>(kTogetherMax) + 3);
   EXPECT_EQ(largest(), kTogetherMax);
 }
 
 TEST_F(EngineHostTest, WhatOneThrowsIsItsOwnAffair) {
   std::vector<int> left(3, -1);
-  run([&](EngineHost& host, int i) -> asio::awaitable<void> {
-    Counted drawing(*engine_, 80, i == 1 ? 50 : -1);
-    while (drawing.left > 0) {
-      try {
-        co_await host.draw(drawing);
-      } catch (...) {
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        Counted drawing(*engine_, 80, i == 1 ? 50 : -1);
+        while (drawing.left > 0) {
+          try {
+            co_await host.draw(drawing);
+          } catch (...) {
+            left[static_cast<std::size_t>(i)] = drawing.left;
+            throw;
+          }
+        }
         left[static_cast<std::size_t>(i)] = drawing.left;
-        throw;
-      }
-    }
-    left[static_cast<std::size_t>(i)] = drawing.left;
-  }, 3);
+      },
+      3);
   EXPECT_EQ(left, (std::vector<int>{0, 50, 0}));
   EXPECT_EQ(n_thrown_, 1);
 }
@@ -125,19 +141,21 @@ TEST_F(EngineHostTest, WhatOneThrowsIsItsOwnAffair) {
 TEST_F(EngineHostTest, AnothersWorkComesBetween) {
   constexpr int kDraws = 400;
   std::vector<int> left(2, kDraws);
-  run([&](EngineHost& host, int i) -> asio::awaitable<void> {
-    if (i < 2) {
-      Counted drawing(*engine_, kDraws);
-      while (drawing.left > 0) {
-        co_await host.draw(drawing);
-        left[static_cast<std::size_t>(i)] = drawing.left;
-      }
-    } else {
-      const auto work = [] { return 1; };
-      co_await host.run(work);
-      EXPECT_GT(left[0] + left[1], kDraws);
-    }
-  }, 3);
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        if (i < 2) {
+          Counted drawing(*engine_, kDraws);
+          while (drawing.left > 0) {
+            co_await host.draw(drawing);
+            left[static_cast<std::size_t>(i)] = drawing.left;
+          }
+        } else {
+          const auto work = [] { return 1; };
+          co_await host.run(work);
+          EXPECT_GT(left[0] + left[1], kDraws);
+        }
+      },
+      3);
 }
 
 }  // namespace

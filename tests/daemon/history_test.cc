@@ -59,7 +59,8 @@ TEST_F(HistoryTest, ItIsBounded) {
   EXPECT_EQ(History(path_).entries().size(), 40u);
   EXPECT_LE(fs::file_size(path_), kHistoryFileBytesMax / 2);
   EXPECT_EQ(History(path_).entries().back(), "39" + large);
-  for (std::size_t i = 0; i < kHistoryEntriesMax + 5; ++i) ASSERT_TRUE(history.add(std::to_string(i)));
+  for (std::size_t i = 0; i < kHistoryEntriesMax + 5; ++i)
+    ASSERT_TRUE(history.add(std::to_string(i)));
   EXPECT_EQ(history.entries().size(), kHistoryEntriesMax);
 }
 

@@ -76,7 +76,8 @@ TEST(Instructions, TheUsersOwnComeFirst) {
 
 TEST(Instructions, SoManyAreCounted) {
   Repository r;
-  for (std::size_t i = 0; i < kInstructionFilesMax + 3; ++i) r.add("d" + std::to_string(i) + "/AGENTS.md", "x");
+  for (std::size_t i = 0; i < kInstructionFilesMax + 3; ++i)
+    r.add("d" + std::to_string(i) + "/AGENTS.md", "x");
   const auto many = instructions(r.files, r.view, "");
   EXPECT_EQ(many.files.size(), kInstructionFilesMax);
   EXPECT_THAT(many.text, HasSubstr("- and 3 more, deeper in the tree\n"));

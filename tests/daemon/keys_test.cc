@@ -39,19 +39,33 @@ Seen decode_in(const std::vector<std::string>& pieces) {
 wchar_t key(Key k) { return static_cast<wchar_t>(k); }
 
 TEST(Keys, SequencesBecomeKeysAndUnknownOnesNothing) {
-  const Seen seen = decode_in({"a\x1b[A\x1bOB\x1b[1;5C\x1b[25~\x1b[?1;2c\x1b\r\x1b[3~b\x1b" "f"});
-  const std::vector<wchar_t> expected{L'a', key(Key::up), key(Key::down), key(Key::word_right), key(Key::new_line), key(Key::erase), L'b', 0x1b, L'f'};
+  const Seen seen =
+      decode_in({"a\x1b[A\x1bOB\x1b[1;5C\x1b[25~\x1b[?1;2c\x1b\r\x1b[3~b\x1b"
+                 "f"});
+  const std::vector<wchar_t> expected{L'a',
+                                      key(Key::up),
+                                      key(Key::down),
+                                      key(Key::word_right),
+                                      key(Key::new_line),
+                                      key(Key::erase),
+                                      L'b',
+                                      0x1b,
+                                      L'f'};
   EXPECT_EQ(seen.keys, expected);
 }
 
 TEST(Keys, CutAnywhereTheyAreTheSame) {
-  const std::string all = "x\xC3\xA9\xE6\xBC\xA2\xF0\x9F\x8E\x89\x1b[1;3D\x1b[200~two\rlines \xE6\xBC\xA2\x1b[31m\x1b[201~y\xFFz\x1b\x1b[H";
+  const std::string all =
+      "x\xC3\xA9\xE6\xBC\xA2\xF0\x9F\x8E\x89\x1b[1;3D\x1b[200~two\rlines "
+      "\xE6\xBC\xA2\x1b[31m\x1b[201~y\xFFz\x1b\x1b[H";
   const Seen whole = decode_in({all});
   ASSERT_EQ(whole.pasted, std::vector<std::string>{"two\nlines \xE6\xBC\xA2[31m"});
   ASSERT_EQ(whole.keys.back(), key(Key::home));
   for (std::size_t i = 0; i <= all.size(); ++i) {
     EXPECT_EQ(decode_in({all.substr(0, i), all.substr(i)}), whole) << i;
-    for (std::size_t j = i; j <= all.size(); ++j) ASSERT_EQ(decode_in({all.substr(0, i), all.substr(i, j - i), all.substr(j)}), whole) << i << ' ' << j;
+    for (std::size_t j = i; j <= all.size(); ++j)
+      ASSERT_EQ(decode_in({all.substr(0, i), all.substr(i, j - i), all.substr(j)}), whole)
+          << i << ' ' << j;
   }
 }
 
@@ -71,13 +85,16 @@ TEST(Keys, WidenAndNarrowAreInverse) {
 
 TEST(PasteTokens, StandForLargePastesAndOnlyThose) {
   PasteTokens tokens;
-  const std::string large(kPasteBytesShownMax + 1, 'x'), lines = "1\n2\n3\n4\n5\n6\n7 [pasted 501 columns #1]";
+  const std::string large(kPasteBytesShownMax + 1, 'x'),
+      lines = "1\n2\n3\n4\n5\n6\n7 [pasted 501 columns #1]";
   EXPECT_EQ(tokens.shown("a\nb"), "a\nb");
   EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
   EXPECT_EQ(tokens.shown(lines), "[pasted 7 lines #2]");
   EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
-  EXPECT_EQ(tokens.expanded("a [pasted 7 lines #2] b [pasted 501 columns #1]"), "a " + lines + " b " + large);
-  EXPECT_EQ(tokens.expanded("[pasted 9 lines #2][pasted 501 columns #3]"), "[pasted 9 lines #2][pasted 501 columns #3]");
+  EXPECT_EQ(tokens.expanded("a [pasted 7 lines #2] b [pasted 501 columns #1]"),
+            "a " + lines + " b " + large);
+  EXPECT_EQ(tokens.expanded("[pasted 9 lines #2][pasted 501 columns #3]"),
+            "[pasted 9 lines #2][pasted 501 columns #3]");
 }
 
 TEST(LineLayout, LettersStandWhereTheTerminalPutsThem) {

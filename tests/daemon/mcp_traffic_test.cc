@@ -19,7 +19,8 @@ using Lines = std::vector<std::string>;
 
 struct Pair {
   Lines heard;  // by the client
-  McpTraffic traffic{"/repo", [this](std::string line) { heard.push_back(line.substr(0, line.size() - 1)); }};
+  McpTraffic traffic{
+      "/repo", [this](std::string line) { heard.push_back(line.substr(0, line.size() - 1)); }};
 
   // What the daemon gets, at most so many lines.
   Lines sent(std::size_t n_max = 100) {
@@ -43,12 +44,16 @@ struct Pair {
     traffic.from_client(kInitialized);
     sent(), told();
   }
-  static constexpr const char* kInitialize = R"({"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}})";
-  static constexpr const char* kInitialized = R"({"jsonrpc":"2.0","method":"notifications/initialized"})";
+  static constexpr const char* kInitialize =
+      R"({"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}})";
+  static constexpr const char* kInitialized =
+      R"({"jsonrpc":"2.0","method":"notifications/initialized"})";
 };
 
-const std::string kRoot = R"({"jsonrpc":"2.0","method":"notifications/lares/root","params":{"root":"/repo"}})";
-const std::string kCall = R"({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"run_task"}})";
+const std::string kRoot =
+    R"({"jsonrpc":"2.0","method":"notifications/lares/root","params":{"root":"/repo"}})";
+const std::string kCall =
+    R"({"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"run_task"}})";
 const std::string kList = R"({"jsonrpc":"2.0","id":"l","method":"tools/list"})";
 
 TEST(McpTraffic, BothSidesHearEachOtherWordForWord) {
@@ -57,7 +62,9 @@ TEST(McpTraffic, BothSidesHearEachOtherWordForWord) {
   EXPECT_TRUE(p.traffic.waits());
   p.traffic.connected();
   EXPECT_THAT(p.sent(), ElementsAre(kRoot, kCall));
-  const std::string progress = R"({"jsonrpc":"2.0",  "method":"notifications/progress","params":{}})", answer = R"({"jsonrpc":"2.0","id":7,"result":{ }})";
+  const std::string progress =
+                        R"({"jsonrpc":"2.0",  "method":"notifications/progress","params":{}})",
+                    answer = R"({"jsonrpc":"2.0","id":7,"result":{ }})";
   p.traffic.from_daemon(progress);
   p.traffic.from_daemon(answer);
   EXPECT_THAT(p.told(), ElementsAre(progress, answer));
@@ -75,17 +82,22 @@ TEST(McpTraffic, WhatCameOfACallIsNotKnownAndWhatChangesNothingIsAskedAgain) {
   p.traffic.lost();
   const auto told = p.told();
   ASSERT_THAT(told, SizeIs(1));
-  EXPECT_THAT(told[0], HasSubstr(R"("id":7,"error":{"code":-32603,"message":"tools/call: the daemon was lost before it answered, so what came of it is not known)"));
+  EXPECT_THAT(
+      told[0],
+      HasSubstr(
+          R"("id":7,"error":{"code":-32603,"message":"tools/call: the daemon was lost before it answered, so what came of it is not known)"));
   p.traffic.connected();
   const auto sent = p.sent();
   ASSERT_THAT(sent, SizeIs(5));
   EXPECT_EQ(sent[0], kRoot);
-  EXPECT_THAT(sent[1], HasSubstr(R"("method":"initialize","params":{"protocolVersion":"2025-11-25"})"));
+  EXPECT_THAT(sent[1],
+              HasSubstr(R"("method":"initialize","params":{"protocolVersion":"2025-11-25"})"));
   EXPECT_EQ(sent[2], Pair::kInitialized);
   EXPECT_EQ(sent[3], kList);
   EXPECT_EQ(sent[4], other);
   const auto id = mcp::server::Json::parse(sent[1])["id"].get<std::string>();
-  p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":")" + id + R"(","result":{"protocolVersion":"2025-11-25"}})");
+  p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":")" + id +
+                        R"(","result":{"protocolVersion":"2025-11-25"}})");
   EXPECT_THAT(p.told(), IsEmpty()) << "the bridge's own";
   EXPECT_EQ(p.traffic.broken(), "");
 }
@@ -117,7 +129,8 @@ TEST(McpTraffic, AHandshakeThatWasNotAnsweredIsMadeAgainByItsOwnLine) {
 }
 
 TEST(McpTraffic, ADaemonThatAgreesOnAnotherVersionBreaksTheSession) {
-  for (const char* answer : {R"("result":{"protocolVersion":"2031-01-01"})", R"("error":{"code":-32603,"message":"no"})"}) {
+  for (const char* answer : {R"("result":{"protocolVersion":"2031-01-01"})",
+                             R"("error":{"code":-32603,"message":"no"})"}) {
     Pair p;
     p.handshake();
     p.traffic.lost();
@@ -132,17 +145,20 @@ TEST(McpTraffic, ADaemonThatAgreesOnAnotherVersionBreaksTheSession) {
 TEST(McpTraffic, WhatAnOldDaemonAskedIsClosedAndItsAnswerIsNobodys) {
   Pair p;
   p.handshake();
-  p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":"lares-1","method":"elicitation/create","params":{}})");
+  p.traffic.from_daemon(
+      R"({"jsonrpc":"2.0","id":"lares-1","method":"elicitation/create","params":{}})");
   p.told();
   p.traffic.lost();
   const auto told = p.told();
   ASSERT_THAT(told, SizeIs(1));
-  EXPECT_THAT(told[0], HasSubstr(R"("method":"notifications/cancelled","params":{"requestId":"lares-1")"));
+  EXPECT_THAT(told[0],
+              HasSubstr(R"("method":"notifications/cancelled","params":{"requestId":"lares-1")"));
   p.traffic.connected();
   p.sent();
   p.traffic.from_client(R"({"jsonrpc":"2.0","id":"lares-1","result":{"action":"accept"}})");
   EXPECT_THAT(p.sent(), IsEmpty());
-  p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":"lares-2","method":"elicitation/create","params":{}})");
+  p.traffic.from_daemon(
+      R"({"jsonrpc":"2.0","id":"lares-2","method":"elicitation/create","params":{}})");
   p.traffic.from_client(R"({"jsonrpc":"2.0","id":"lares-2","result":{"action":"accept"}})");
   EXPECT_THAT(p.sent(), SizeIs(1));
 }
@@ -151,11 +167,14 @@ TEST(McpTraffic, WhatIsWatchedIsWatchedAtTheNextDaemon) {
   Pair p;
   p.handshake();
   const auto subscribe = [&](int id, const char* method, const char* uri) {
-    p.traffic.from_client(R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"method":"resources/)" + method + R"(","params":{"uri":")" + uri + R"("}})");
+    p.traffic.from_client(R"({"jsonrpc":"2.0","id":)" + std::to_string(id) +
+                          R"(,"method":"resources/)" + method + R"(","params":{"uri":")" + uri +
+                          R"("}})");
     p.sent();
     p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":)" + std::to_string(id) + R"(,"result":{}})");
   };
-  subscribe(1, "subscribe", "x://1"), subscribe(2, "subscribe", "x://2"), subscribe(3, "unsubscribe", "x://1");
+  subscribe(1, "subscribe", "x://1"), subscribe(2, "subscribe", "x://2"),
+      subscribe(3, "unsubscribe", "x://1");
   p.told();
   p.traffic.lost();
   EXPECT_FALSE(p.traffic.waits());
@@ -168,8 +187,10 @@ TEST(McpTraffic, WhatIsWatchedIsWatchedAtTheNextDaemon) {
 
 TEST(McpTraffic, AListeningStreamGoesOnUnseen) {
   Pair p;
-  const std::string listen = R"({"jsonrpc":"2.0","id":5,"method":"subscriptions/listen","params":{}})";
-  const std::string acknowledged = R"({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":5}}})";
+  const std::string listen =
+      R"({"jsonrpc":"2.0","id":5,"method":"subscriptions/listen","params":{}})";
+  const std::string acknowledged =
+      R"({"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":5}}})";
   p.traffic.from_client(listen);
   p.traffic.connected();
   p.sent();
@@ -187,7 +208,8 @@ TEST(McpTraffic, AListeningStreamGoesOnUnseen) {
 TEST(McpTraffic, WhoCancelsHearsNothingMore) {
   Pair p;
   p.handshake();
-  const std::string cancel = R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}})";
+  const std::string cancel =
+      R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}})";
   p.traffic.from_client(kCall);
   p.sent();
   p.traffic.from_client(cancel);

@@ -29,7 +29,9 @@ class OverlaysTest : public testing::Test {
       text = co_await std::move(unsaved);
       over = true;
     };
-    asio::co_spawn(io_, asking, [](std::exception_ptr thrown) { if (thrown) std::rethrow_exception(thrown); });
+    asio::co_spawn(io_, asking, [](std::exception_ptr thrown) {
+      if (thrown) std::rethrow_exception(thrown);
+    });
     io_.restart();
     io_.run_for(std::chrono::seconds(60));
     EXPECT_TRUE(over);
@@ -39,12 +41,14 @@ class OverlaysTest : public testing::Test {
   void editor(std::function<std::optional<std::string>(const std::string& path, bool save)> holds) {
     overlays_->editor_came([this, holds = std::move(holds)](const std::string& path, bool save) {
       ++n_asked_;
-      asio::post(io_, [this, holds, path, save] { overlays_->told(path, holds(path, save), false); });
+      asio::post(io_,
+                 [this, holds, path, save] { overlays_->told(path, holds(path, save), false); });
     });
   }
 
   asio::io_context io_{1};
-  std::shared_ptr<Overlays> overlays_ = std::make_shared<Overlays>(io_.get_executor(), std::chrono::milliseconds(50));
+  std::shared_ptr<Overlays> overlays_ = std::make_shared<Overlays>(io_.get_executor(),
+                                                                   std::chrono::milliseconds(50));
   int n_asked_ = 0;
 };
 
@@ -52,7 +56,9 @@ TEST_F(OverlaysTest, WithoutAnEditorNothingIsUnsaved) { EXPECT_EQ(ask("a.txt"), 
 
 TEST_F(OverlaysTest, TheEditorIsAskedEachTime) {
   std::string text = "one";
-  editor([&](const std::string& path, bool) { return path == "a.txt" ? std::optional(text) : std::nullopt; });
+  editor([&](const std::string& path, bool) {
+    return path == "a.txt" ? std::optional(text) : std::nullopt;
+  });
   EXPECT_EQ(ask("a.txt"), "one");
   EXPECT_EQ(overlays_->last_unsaved("a.txt"), "one");
   text = "two";
@@ -63,7 +69,9 @@ TEST_F(OverlaysTest, TheEditorIsAskedEachTime) {
 
 TEST_F(OverlaysTest, WhatIsSavedIsUnsavedNoLonger) {
   bool saved = false;
-  editor([&](const std::string&, bool save) { return (saved = saved || save) ? std::nullopt : std::optional<std::string>("mine"); });
+  editor([&](const std::string&, bool save) {
+    return (saved = saved || save) ? std::nullopt : std::optional<std::string>("mine");
+  });
   EXPECT_EQ(ask("a.txt"), "mine");
   EXPECT_EQ(ask("a.txt", /*save=*/true), std::nullopt);
   EXPECT_EQ(overlays_->last_unsaved("a.txt"), std::nullopt);
@@ -80,7 +88,8 @@ TEST_F(OverlaysTest, AnEditorThatDoesNotAnswerIsNotWaitedForAgain) {
 
 TEST_F(OverlaysTest, AnEditorThatLeavesIsWaitedForNoLonger) {
   overlays_ = std::make_shared<Overlays>(io_.get_executor());
-  overlays_->editor_came([this](const std::string&, bool) { asio::post(io_, [this] { overlays_->editor_left(); }); });
+  overlays_->editor_came(
+      [this](const std::string&, bool) { asio::post(io_, [this] { overlays_->editor_left(); }); });
   overlays_->told("b.txt", "kept until then", false);
   EXPECT_EQ(ask("a.txt"), std::nullopt);
   EXPECT_EQ(overlays_->last_unsaved("b.txt"), std::nullopt);
@@ -96,7 +105,8 @@ TEST_F(OverlaysTest, TheModelKnowsWhatItWasTold) {
 }
 
 TEST_F(OverlaysTest, OfTooManyTheOldestIsForgotten) {
-  for (std::size_t i = 0; i <= protocol::kOverlaysMax; ++i) overlays_->told(std::to_string(i), "text", false);
+  for (std::size_t i = 0; i <= protocol::kOverlaysMax; ++i)
+    overlays_->told(std::to_string(i), "text", false);
   EXPECT_EQ(overlays_->last_unsaved("0"), std::nullopt);
   EXPECT_EQ(overlays_->last_unsaved("1"), "text");
 }

@@ -15,7 +15,8 @@ using ::testing::HasSubstr;
 const Progress::Clock::time_point kBegin{};
 
 Progress::Clock::time_point at(double seconds) {
-  return kBegin + std::chrono::duration_cast<Progress::Clock::duration>(std::chrono::duration<double>(seconds));
+  return kBegin + std::chrono::duration_cast<Progress::Clock::duration>(
+                      std::chrono::duration<double>(seconds));
 }
 
 // Reading with a cost of a + 2 b n at token n, told every 100 tokens up to `done`.
@@ -27,7 +28,8 @@ Progress reading(double a, double b, int done, int total) {
 }
 
 TEST(Progress, TimeLeftFollowsTheGrowthOfTheCostPerToken) {
-  // 10000 tokens in 110 s, the first 2000 of them in 6 s: at the rate until then the rest would take 24 s.
+  // 10000 tokens in 110 s, the first 2000 of them in 6 s: at the rate until then the rest would
+  // take 24 s.
   const double a = 1e-3, b = 1e-6;
   const auto seconds = [&](double n) { return a * n + b * n * n; };
   const double now = seconds(2000);

@@ -23,12 +23,15 @@ TEST(Prompt, TheCatalogueHasItsOrderAndItsSchemasAreJson) {
     EXPECT_TRUE(nlohmann::json::accept(tool.schema)) << tool.name;
     EXPECT_TRUE(tool.strict) << tool.name << "'s schema cannot be enforced";
   }
-  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline", "mcp_search", "mcp_call", "ask_user", "plan"));
+  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline",
+                                 "mcp_search", "mcp_call", "ask_user", "plan"));
 }
 
 TEST(Prompt, TheHeadIsEffortSystemAndTools) {
   const std::string head = prompt_head();
-  EXPECT_TRUE(head.starts_with(std::string(engine::kBos) + engine::effort_text(kEffort, kGeneration) + std::string(kSystem) + "\n\n"));
+  EXPECT_TRUE(head.starts_with(std::string(engine::kBos) +
+                               engine::effort_text(kEffort, kGeneration) + std::string(kSystem) +
+                               "\n\n"));
   EXPECT_FALSE(engine::effort_text(kEffort, kGeneration).empty());
 }
 
@@ -36,7 +39,8 @@ TEST(Prompt, NanoReadsTheHeadAsThreeTokens) {
   auto tokenizer = engine::Tokenizer::from_file(nano_directory() + "/tokenizer.json");
   ASSERT_TRUE(tokenizer) << tokenizer.error().message;
   EXPECT_EQ((*tokenizer)->encode(prompt_head(), /*added=*/true).size(), 3u)
-      << "a tool's description changed: lares prompt --head > head.txt; python3 engine/nano/head.py engine/nano/checkpoint head.txt";
+      << "a tool's description changed: lares prompt --head > head.txt; python3 "
+         "engine/nano/head.py engine/nano/checkpoint head.txt";
 }
 
 TEST(Prompt, WhatOthersWroteIsNotTrusted) {
@@ -44,10 +48,12 @@ TEST(Prompt, WhatOthersWroteIsNotTrusted) {
   ASSERT_EQ(first.size(), 3u);
   EXPECT_FALSE(first[1].trusted);
   EXPECT_EQ(first[1].text, "The repository is at /r.\n\n<｜User｜>");
-  EXPECT_EQ(begin_session("<gone/>\n", "/r", "Go.")[1].text, "<gone/>\n\nThe repository is at /r.\n\nGo.");
+  EXPECT_EQ(begin_session("<gone/>\n", "/r", "Go.")[1].text,
+            "<gone/>\n\nThe repository is at /r.\n\nGo.");
   const auto next = continue_session({"one", "two"}, {"Go on."});
   ASSERT_EQ(next.size(), 3u);
-  EXPECT_EQ(next[1].text, "<tool_result>one</tool_result>\n\n<tool_result>two</tool_result>\n\nGo on.");
+  EXPECT_EQ(next[1].text,
+            "<tool_result>one</tool_result>\n\n<tool_result>two</tool_result>\n\nGo on.");
   EXPECT_FALSE(next[1].trusted);
 }
 
@@ -79,7 +85,9 @@ TEST(GenerationConfig, FiltersAreReadAndTheirRangesChecked) {
   EXPECT_EQ(given->sampling.top_k, 40);
   EXPECT_EQ(given->sampling.top_p, 0.9f);
   EXPECT_EQ(given->sampling.min_p, 0.05f);
-  for (const char* bad : {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})"}) EXPECT_FALSE(read(bad)) << bad;
+  for (const char* bad :
+       {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})"})
+    EXPECT_FALSE(read(bad)) << bad;
 }
 
 }  // namespace

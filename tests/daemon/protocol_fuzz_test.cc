@@ -1,4 +1,5 @@
-// Damaged lines of the native protocol: each is a message, or an error that can be sent back as a line.
+// Damaged lines of the native protocol: each is a message, or an error that can be sent back as a
+// line.
 #include <string>
 #include <vector>
 
@@ -21,9 +22,11 @@ const std::vector<std::string> kSeeds = {
     R"([{"jsonrpc":"2.0","id":6,"method":"ping"}])",
 };
 
-const fuzz::Damage kDamage{{fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(48), fuzz::cut_off, fuzz::open_brackets,
-                            fuzz::insert_one_of({"\"", "{", "}", "[", "]", ":", ",", "null", "true", "-1", "1e999", "18446744073709551616", "\\ud800", "\\u0000", "\"id\"",
-                                                 "\"params\"", "\xff", "\xe2\x82", " "})}};
+const fuzz::Damage kDamage{
+    {fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(48), fuzz::cut_off, fuzz::open_brackets,
+     fuzz::insert_one_of({"\"", "{", "}", "[", "]", ":", ",", "null", "true", "-1", "1e999",
+                          "18446744073709551616", "\\ud800", "\\u0000", "\"id\"", "\"params\"",
+                          "\xff", "\xe2\x82", " "})}};
 
 template <class T>
 void read(const Json& params) {
@@ -31,7 +34,8 @@ void read(const Json& params) {
   if (!request) {
     EXPECT_FALSE(request.error().empty());
   } else {
-    EXPECT_TRUE(from_json<T>(to_json(*request))) << "what was read cannot be written and read again: " << params;
+    EXPECT_TRUE(from_json<T>(to_json(*request)))
+        << "what was read cannot be written and read again: " << params;
   }
 }
 

@@ -19,8 +19,9 @@ namespace {
 using engine::Token;
 
 constexpr int kBytes = 256;
-constexpr std::array<std::string_view, 10> kAdded = {engine::kBos, engine::kEos, engine::kUser, engine::kAssistant, engine::kThink, engine::kThinkEnd, engine::kDsml,
-                                                     "<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"};
+constexpr std::array<std::string_view, 10> kAdded = {
+    engine::kBos,      engine::kEos,  engine::kUser,     engine::kAssistant, engine::kThink,
+    engine::kThinkEnd, engine::kDsml, "<｜fim▁begin｜>", "<｜fim▁hole｜>",   "<｜fim▁end｜>"};
 
 class ByteTokenizer final : public engine::Tokenizer {
  public:
@@ -81,20 +82,24 @@ class ScriptedPrefix final : public engine::Prefix {
 
 class ScriptedTimeline final : public engine::Timeline {
  public:
-  explicit ScriptedTimeline(ScriptedEngine& engine, const engine::PrefixRef& from = nullptr) : engine_(engine) {
+  explicit ScriptedTimeline(ScriptedEngine& engine, const engine::PrefixRef& from = nullptr)
+      : engine_(engine) {
     if (from) tokens_.assign(from->tokens().begin(), from->tokens().end());
     evaluated_ = tokens_.size();
   }
 
   std::span<const Token> tokens() const override { return tokens_; }
 
-  engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop, const engine::Progress& progress) override {
+  engine::Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
+                                    const engine::Progress& progress) override {
     if (engine_.info_.n_chunk > 0) {
       auto evaluated = evaluate(prompt, stop);
       if (evaluated) progress_to(progress, *evaluated);
       return evaluated;
     }
-    const auto common = std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin();
+    const auto common =
+        std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first -
+        tokens_.begin();
     tokens_.assign(prompt.begin(), prompt.end());
     // Behind anything but these nobody is asked to speak yet: the prompt goes on.
     const std::string_view last = prompt.empty() ? "" : engine_.tokenizer().bytes(prompt.back());
@@ -102,8 +107,10 @@ class ScriptedTimeline final : public engine::Timeline {
     if (play_taken_) {
       if (auto taken = take_play(); !taken) return tl::unexpected(std::move(taken.error()));
     }
-    if (play_taken_ && play_.fail_sync >= 0) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
-    if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
+    if (play_taken_ && play_.fail_sync >= 0)
+      return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    if (stop.stop_requested())
+      return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     const auto n = static_cast<std::int64_t>(prompt.size()) - common;
     count(prompt, n);
     progress_to(progress, n);
@@ -112,8 +119,11 @@ class ScriptedTimeline final : public engine::Timeline {
 
   engine::PrefixRef prefix(std::int64_t n_tokens) const override {
     const auto n = static_cast<std::size_t>(n_tokens);
-    if (engine_.info_.n_chunk == 0 || n_tokens <= 0 || n > evaluated_ || (n != evaluated_ && n % kReturnsTo != 0)) return nullptr;
-    return std::make_shared<ScriptedPrefix>(std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens));
+    if (engine_.info_.n_chunk == 0 || n_tokens <= 0 || n > evaluated_ ||
+        (n != evaluated_ && n % kReturnsTo != 0))
+      return nullptr;
+    return std::make_shared<ScriptedPrefix>(
+        std::vector<Token>(tokens_.begin(), tokens_.begin() + n_tokens));
   }
 
   engine::Result<Token> next(const engine::Sampling&, const engine::TokenMask* mask) override {
@@ -122,11 +132,17 @@ class ScriptedTimeline final : public engine::Timeline {
     }
     evaluated_ = tokens_.size();
     if (play_.before_token) play_.before_token(at_);
-    if (at_ == play_.fail_at || (play_.fails_at_end && at_ == static_cast<std::int64_t>(said_.size()))) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
+    if (at_ == play_.fail_at ||
+        (play_.fails_at_end && at_ == static_cast<std::int64_t>(said_.size())))
+      return tl::unexpected(engine::Error{engine::Errc::malformed, "the script fails here"});
     Token wanted = *engine_.tokenizer().added(engine::kEos);
-    if (play_.open_ended) wanted = said_[static_cast<std::size_t>(at_) % said_.size()];
-    else if (at_ < static_cast<std::int64_t>(said_.size())) wanted = said_[static_cast<std::size_t>(at_)];
-    const auto allowed = [&](Token t) { return !mask || ((*mask)[static_cast<std::size_t>(t) / 64] >> (t % 64) & 1) != 0; };
+    if (play_.open_ended)
+      wanted = said_[static_cast<std::size_t>(at_) % said_.size()];
+    else if (at_ < static_cast<std::int64_t>(said_.size()))
+      wanted = said_[static_cast<std::size_t>(at_)];
+    const auto allowed = [&](Token t) {
+      return !mask || ((*mask)[static_cast<std::size_t>(t) / 64] >> (t % 64) & 1) != 0;
+    };
     if (!allowed(wanted)) {
       const std::lock_guard lock(engine_.mutex_);
       ++engine_.n_masked_;
@@ -148,7 +164,10 @@ class ScriptedTimeline final : public engine::Timeline {
     const auto other = play_.others.find(at_ - 1);
     if (other == play_.others.end()) return out;
     const float drawn = std::log(1 - std::exp(other->second.second));
-    return {drawn, {{tokens_.back(), drawn}, {engine_.tokenizer().encode(other->second.first, true).front(), other->second.second}}};
+    return {
+        drawn,
+        {{tokens_.back(), drawn},
+         {engine_.tokenizer().encode(other->second.first, true).front(), other->second.second}}};
   }
 
  private:
@@ -157,12 +176,18 @@ class ScriptedTimeline final : public engine::Timeline {
     if (progress) progress(n, n);
   }
 
-  engine::Result<std::int64_t> evaluate(std::span<const Token> prompt, const std::stop_token& stop) {
+  engine::Result<std::int64_t> evaluate(std::span<const Token> prompt,
+                                        const std::stop_token& stop) {
     if (engine_.before_chunk_) engine_.before_chunk_(static_cast<std::int64_t>(prompt.size()));
-    if (stop.stop_requested()) return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
+    if (stop.stop_requested())
+      return tl::unexpected(engine::Error{engine::Errc::cancelled, "cancelled"});
     tokens_.resize(evaluated_);
-    const auto common = static_cast<std::size_t>(std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first - tokens_.begin());
-    const std::size_t begin = common == evaluated_ && common < prompt.size() ? common : std::min(common, prompt.size() - 1) / kReturnsTo * kReturnsTo;
+    const auto common = static_cast<std::size_t>(
+        std::mismatch(tokens_.begin(), tokens_.end(), prompt.begin(), prompt.end()).first -
+        tokens_.begin());
+    const std::size_t begin = common == evaluated_ && common < prompt.size()
+                                  ? common
+                                  : std::min(common, prompt.size() - 1) / kReturnsTo * kReturnsTo;
     tokens_.assign(prompt.begin(), prompt.end());
     evaluated_ = tokens_.size();
     play_taken_ = false;
@@ -174,7 +199,8 @@ class ScriptedTimeline final : public engine::Timeline {
   void count(std::span<const Token> prompt, std::int64_t n_evaluated) {
     const std::lock_guard lock(engine_.mutex_);
     engine_.n_evaluated_ += n_evaluated;
-    if (engine_.keeps_syncs_) engine_.syncs_.push_back({{prompt.begin(), prompt.end()}, n_evaluated, {}});
+    if (engine_.keeps_syncs_)
+      engine_.syncs_.push_back({{prompt.begin(), prompt.end()}, n_evaluated, {}});
   }
 
   engine::Result<> take_play() {
@@ -185,8 +211,11 @@ class ScriptedTimeline final : public engine::Timeline {
       const std::lock_guard lock(engine_.mutex_);
       engine_.prompts_.push_back(engine_.tokenizer().decode(tokens_));
       ++step_;
-      const auto next = std::ranges::find_if(engine_.plays_, [&](const Play& play) { return play.step == 0 || play.step == step_; });
-      if (next == engine_.plays_.end()) return tl::unexpected(engine::Error{engine::Errc::malformed, "the script has no more answers"});
+      const auto next = std::ranges::find_if(
+          engine_.plays_, [&](const Play& play) { return play.step == 0 || play.step == step_; });
+      if (next == engine_.plays_.end())
+        return tl::unexpected(
+            engine::Error{engine::Errc::malformed, "the script has no more answers"});
       play_ = std::move(*next);
       engine_.plays_.erase(next);
     }
@@ -211,7 +240,10 @@ ScriptedEngine::ScriptedEngine(std::deque<Play> plays, std::int64_t n_context)
   info_.vocab_size = tokenizer_->vocab_size(), info_.n_context_max = n_context;
 }
 
-ScriptedEngine::ScriptedEngine(Director director, std::int64_t n_context) : ScriptedEngine(std::deque<Play>(), n_context) { director_ = std::move(director); }
+ScriptedEngine::ScriptedEngine(Director director, std::int64_t n_context)
+    : ScriptedEngine(std::deque<Play>(), n_context) {
+  director_ = std::move(director);
+}
 
 ScriptedEngine::~ScriptedEngine() = default;
 
@@ -221,9 +253,12 @@ Play said_by_prompt(std::string_view prompt) {
   const std::size_t at = prompt.rfind(kBegin);
   if (at == std::string_view::npos) return done;
   const std::string_view from = prompt.substr(at + kBegin.size());
-  const auto answers = nlohmann::json::parse(from.substr(0, from.find(kEnd)), nullptr, /*allow_exceptions=*/false);
+  const auto answers = nlohmann::json::parse(from.substr(0, from.find(kEnd)), nullptr,
+                                             /*allow_exceptions=*/false);
   std::size_t n = 0;  // that were given
-  for (std::size_t next = from.find(engine::kAssistant); next != std::string_view::npos; next = from.find(engine::kAssistant, next + 1)) ++n;
+  for (std::size_t next = from.find(engine::kAssistant); next != std::string_view::npos;
+       next = from.find(engine::kAssistant, next + 1))
+    ++n;
   if (!answers.is_array() || n == 0 || n > answers.size()) return done;
   const auto& answer = answers[n - 1];
   if (answer.is_string()) return {.text = answer.get<std::string>()};
@@ -233,11 +268,16 @@ Play said_by_prompt(std::string_view prompt) {
   return play;
 }
 
-std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() { return std::make_unique<ScriptedTimeline>(*this); }
+std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() {
+  return std::make_unique<ScriptedTimeline>(*this);
+}
 
-std::unique_ptr<engine::Timeline> ScriptedEngine::timeline(engine::PrefixRef from) { return std::make_unique<ScriptedTimeline>(*this, from); }
+std::unique_ptr<engine::Timeline> ScriptedEngine::timeline(engine::PrefixRef from) {
+  return std::make_unique<ScriptedTimeline>(*this, from);
+}
 
-void ScriptedEngine::evaluate_in_chunks(std::int64_t n_chunk, std::function<void(std::int64_t)> before_chunk) {
+void ScriptedEngine::evaluate_in_chunks(std::int64_t n_chunk,
+                                        std::function<void(std::int64_t)> before_chunk) {
   info_.n_chunk = n_chunk;
   before_chunk_ = std::move(before_chunk);
 }
@@ -272,10 +312,13 @@ int ScriptedEngine::n_masked() const {
   return n_masked_;
 }
 
-std::string scripted_call(const std::string& tool, const std::vector<std::pair<std::string, std::string>>& arguments) {
+std::string scripted_call(const std::string& tool,
+                          const std::vector<std::pair<std::string, std::string>>& arguments) {
   std::string out = "<｜DSML｜invoke name=\"" + tool + "\">\n";
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    out += (i ? "\n" : "") + ("<｜DSML｜parameter name=\"" + arguments[i].first + "\" string=\"true\">") + arguments[i].second + "</｜DSML｜parameter>";
+    out += (i ? "\n" : "") +
+           ("<｜DSML｜parameter name=\"" + arguments[i].first + "\" string=\"true\">") +
+           arguments[i].second + "</｜DSML｜parameter>";
   }
   return out + "\n</｜DSML｜invoke>";
 }

@@ -37,27 +37,53 @@ std::string frame(const char* method, Json params) {
 }
 
 Json created() {
-  return {{"sessionId", "old"}, {"seq", 1}, {"t", 5}, {"session", {{"sessionId", "old"}, {"root", "/there"}, {"settings", {{"noSandbox", true}, {"seed", 7}}}}}};
+  return {{"sessionId", "old"},
+          {"seq", 1},
+          {"t", 5},
+          {"session",
+           {{"sessionId", "old"},
+            {"root", "/there"},
+            {"settings", {{"noSandbox", true}, {"seed", 7}}}}}};
 }
 
 // A session with what an import must not take over.
 std::vector<std::string> frames() {
-  return {frame("session/created", created()),
-          frame("prompt/accepted", {{"sessionId", "old"}, {"seq", 2}, {"id", "p"}, {"content", "Gö."}, {"delivery", "start"}}),
-          frame("turn/started", {{"sessionId", "old"}, {"seq", 3}, {"turnId", 1}, {"promptId", "p"}}),
-          frame("lares/appended", {{"ids", {1, 2, 3}}, {"results", Json::array()}}),
-          frame("approval/resolved", {{"sessionId", "old"}, {"seq", 5}, {"itemId", "1.2"}, {"decision", "allow"}, {"rules", {{{"tool", "bash"}, {"pattern", "*"}}}}}),
-          frame("item/completed", {{"sessionId", "old"}, {"seq", 6}, {"item", {{"id", "1.2"}, {"kind", "tool"}, {"snapshot", "abc"}, {"snapshotAfter", "def"}}}}),
-          frame("session/rewound", {{"sessionId", "old"}, {"seq", 7}, {"turnId", 1}, {"undo", "abc"}}),
-          frame("prompt/accepted", {{"sessionId", "old"}, {"seq", 8}, {"id", "waits"}, {"content", "Later."}, {"delivery", "queue"}}),
-          frame("session/closed", {{"sessionId", "old"}, {"seq", 9}})};
+  return {
+      frame("session/created", created()),
+      frame("prompt/accepted", {{"sessionId", "old"},
+                                {"seq", 2},
+                                {"id", "p"},
+                                {"content", "Gö."},
+                                {"delivery", "start"}}),
+      frame("turn/started", {{"sessionId", "old"}, {"seq", 3}, {"turnId", 1}, {"promptId", "p"}}),
+      frame("lares/appended", {{"ids", {1, 2, 3}}, {"results", Json::array()}}),
+      frame("approval/resolved", {{"sessionId", "old"},
+                                  {"seq", 5},
+                                  {"itemId", "1.2"},
+                                  {"decision", "allow"},
+                                  {"rules", {{{"tool", "bash"}, {"pattern", "*"}}}}}),
+      frame("item/completed",
+            {{"sessionId", "old"},
+             {"seq", 6},
+             {"item",
+              {{"id", "1.2"}, {"kind", "tool"}, {"snapshot", "abc"}, {"snapshotAfter", "def"}}}}),
+      frame("session/rewound", {{"sessionId", "old"}, {"seq", 7}, {"turnId", 1}, {"undo", "abc"}}),
+      frame("prompt/accepted", {{"sessionId", "old"},
+                                {"seq", 8},
+                                {"id", "waits"},
+                                {"content", "Later."},
+                                {"delivery", "queue"}}),
+      frame("session/closed", {{"sessionId", "old"}, {"seq", 9}})};
 }
 
-std::string file_of(const Directory& d, const std::vector<std::string>& payloads, const char* name = "file") {
+std::string file_of(const Directory& d, const std::vector<std::string>& payloads,
+                    const char* name = "file") {
   const std::string journal = d / (std::string(name) + ".journal").c_str();
   auto made = Journal::create(journal);
   for (const auto& payload : payloads) EXPECT_TRUE(made->append(payload));
-  const auto written = write_export(d / name, {.session = "old", .root = "/there", .model = {.name = "m", .vocabulary = "v"}}, journal, made->bytes());
+  const auto written = write_export(
+      d / name, {.session = "old", .root = "/there", .model = {.name = "m", .vocabulary = "v"}},
+      journal, made->bytes());
   EXPECT_TRUE(written) << written.error();
   return d / name;
 }
@@ -67,7 +93,9 @@ std::string text_of(const std::string& path) {
   return (std::ostringstream() << in.rdbuf()).str();
 }
 
-void put(const std::string& path, std::string_view text) { std::ofstream(path, std::ios::binary | std::ios::trunc) << text; }
+void put(const std::string& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+}
 
 TEST(SessionExport, ComesBackByteForByte) {
   const Directory d;
@@ -138,7 +166,8 @@ std::vector<Json> imported(const Export& file) {
   const auto out = frames_to_import(file, "new", "/here", 100);
   EXPECT_TRUE(out) << out.error();
   std::vector<Json> parsed;
-  for (const auto& payload : out ? *out : std::vector<std::string>()) parsed.push_back(Json::parse(payload));
+  for (const auto& payload : out ? *out : std::vector<std::string>())
+    parsed.push_back(Json::parse(payload));
   return parsed;
 }
 
@@ -171,7 +200,8 @@ TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
     if (method) parsed["method"] = method;
     parsed["params"] = std::move(bad);
     all[at] = protocol::dump(parsed);
-    const auto out = frames_to_import({.session = "old", .root = "/there", .model = {}, .frames = all}, "new", "/here", 100);
+    const auto out = frames_to_import(
+        {.session = "old", .root = "/there", .model = {}, .frames = all}, "new", "/here", 100);
     return out ? std::string() : out.error();
   };
   EXPECT_THAT(refused(3, {{"ids", {1, 100}}}), HasSubstr("token id 100 is not below 100"));
@@ -182,7 +212,8 @@ TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   EXPECT_THAT(refused(1, {{"sessionId", "old"}, {"seq", 3}}), HasSubstr("seq"));
   EXPECT_THAT(refused(1, created(), "session/created"), HasSubstr("once"));
   EXPECT_THAT(refused(0, {{"sessionId", "old"}, {"seq", 1}}), HasSubstr("session is missing"));
-  EXPECT_THAT(refused(2, {{"sessionId", "old"}, {"seq", 3}, {"promptId", 5}}), HasSubstr("frame 3 makes no sense"));
+  EXPECT_THAT(refused(2, {{"sessionId", "old"}, {"seq", 3}, {"promptId", 5}}),
+              HasSubstr("frame 3 makes no sense"));
   Json wild = created();
   wild["session"]["settings"]["temperature"] = -3;
   EXPECT_THAT(refused(0, wild), HasSubstr("temperature"));

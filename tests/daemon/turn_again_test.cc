@@ -14,11 +14,14 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-constexpr auto kGoneBack = "an answer departs from one before the last: its tokens are no longer the timeline's";
+constexpr auto kGoneBack =
+    "an answer departs from one before the last: its tokens are no longer the timeline's";
 
 TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainAndStopped) {
-  std::deque<Play> plays;  // each is drawn again from before its circle, and then from its beginning
-  for (int i = 0; i < 2 * (kResamplesMax + 1); ++i) plays.push_back({.text = fmt::format("for ever and {} days, ", i), .open_ended = true});
+  std::deque<Play> plays;  // each is drawn again from before its circle, and then from its
+                           // beginning
+  for (int i = 0; i < 2 * (kResamplesMax + 1); ++i)
+    plays.push_back({.text = fmt::format("for ever and {} days, ", i), .open_ended = true});
   const auto result = turn(std::move(plays));
   EXPECT_EQ(result.reason, "repetition");
   EXPECT_LT(heard_.recorded.size(), prompt_head().size() + 2000);
@@ -26,7 +29,8 @@ TEST_F(TurnTest, AnEndlessAnswerIsDrawnAgainAndStopped) {
   EXPECT_EQ(script_left_, 0u);
 }
 
-// Not from its beginning: what was thought before the circle is kept, in the caches too, and another token comes first.
+// Not from its beginning: what was thought before the circle is kept, in the caches too, and
+// another token comes first.
 TEST_F(TurnTest, AnAnswerInCirclesIsDrawnAgainFromBeforeThem) {
   std::string thought;
   for (int i = 0; i < 40; ++i) thought += fmt::format("thought {}. ", i * i);
@@ -41,7 +45,8 @@ TEST_F(TurnTest, AnAnswerInCirclesIsDrawnAgainFromBeforeThem) {
   const std::string kept = prompts_[1].substr(prompts_[0].size());
   EXPECT_TRUE(thought.starts_with(kept) || kept.starts_with(thought.substr(0, thought.size() - 2)));
   EXPECT_NEAR(static_cast<double>(kept.size()), static_cast<double>(thought.size()), 24);
-  EXPECT_THAT(heard_.recorded, ::testing::SizeIs(prompts_[1].size() - prompts_[0].size() + heard_.recorded.size() - kept.size()));
+  EXPECT_THAT(heard_.recorded, ::testing::SizeIs(prompts_[1].size() - prompts_[0].size() +
+                                                 heard_.recorded.size() - kept.size()));
   EXPECT_EQ(heard_.of("think").back().text, "Enough.");
   EXPECT_EQ(heard_.of("text").back().text, "Done.");
 }
@@ -60,7 +65,9 @@ TEST_F(TurnTest, ACircleInACallTakesTheCallsBack) {
   std::string circle;
   for (int i = 0; i < 100; ++i) circle += "again and again, ";
   const std::string half = "x</think>I write." + create(root_ + "/a.txt", circle);
-  const auto result = turn({{half.substr(0, half.find("</｜DSML｜parameter>\n</"))}, {create(root_ + "/b.txt", "short")}, {"x</think>Done."}});
+  const auto result = turn({{half.substr(0, half.find("</｜DSML｜parameter>\n</"))},
+                            {create(root_ + "/b.txt", "short")},
+                            {"x</think>Done."}});
   EXPECT_EQ(result.reason, "end_turn");
   EXPECT_FALSE(fs::exists(root_ + "/a.txt"));
   EXPECT_EQ(read("b.txt"), "short");
@@ -72,7 +79,9 @@ TEST_F(TurnTest, ACircleInACallTakesTheCallsBack) {
 
 TEST_F(TurnTest, TheSameCallAgainAndAgainIsStopped) {
   write("a.txt", "a\n");
-  const std::string view = "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "view"}, {"path", root_ + "/a.txt"}})});
+  const std::string view =
+      "x</think>" + scripted_calls({scripted_call(
+                        "str_replace_editor", {{"command", "view"}, {"path", root_ + "/a.txt"}})});
   std::deque<Play> plays;
   for (int i = 0; i < kCallsStop; ++i) plays.push_back({view});
   plays.push_back({"x</think>The file says a."});  // it may still say what it knows
@@ -100,22 +109,34 @@ std::size_t engine_tokens(const std::string& text) {
 
 // Answers that call the edit tool, and nothing else.
 std::string edit(const std::string& path, const std::string& from, const std::string& to) {
-  return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}})});
+  return "x</think>" +
+         scripted_calls({scripted_call(
+             "str_replace_editor",
+             {{"command", "str_replace"}, {"path", path}, {"old_str", from}, {"new_str", to}})});
 }
 std::string insert(const std::string& path, int line, const std::string& text) {
-  std::string call = scripted_call("str_replace_editor", {{"command", "insert"}, {"path", path}, {"insert_line", std::to_string(line)}, {"new_str", text}});
-  const std::string_view is_text = R"("insert_line" string="true")", is_number = R"("insert_line" string="false")";
+  std::string call = scripted_call("str_replace_editor", {{"command", "insert"},
+                                                          {"path", path},
+                                                          {"insert_line", std::to_string(line)},
+                                                          {"new_str", text}});
+  const std::string_view is_text = R"("insert_line" string="true")",
+                         is_number = R"("insert_line" string="false")";
   call.replace(call.find(is_text), is_text.size(), is_number);
   return "x</think>" + scripted_calls({call});
 }
 std::string undo(const std::string& path) {
-  return "x</think>" + scripted_calls({scripted_call("str_replace_editor", {{"command", "undo_edit"}, {"path", path}})});
+  return "x</think>" + scripted_calls({scripted_call("str_replace_editor",
+                                                     {{"command", "undo_edit"}, {"path", path}})});
 }
 
 TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
   write("a.txt", "one\n");
   const std::string a = root_ + "/a.txt";
-  turn({{edit(a, "one", "two")}, {undo(a)}, {edit(a, "one", "two")}, {edit(a, "one", "three")}, {"x</think>Done."}});
+  turn({{edit(a, "one", "two")},
+        {undo(a)},
+        {edit(a, "one", "two")},
+        {edit(a, "one", "three")},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "three\n");
   ASSERT_EQ(heard_.of("note").size(), 1u);
   EXPECT_EQ(heard_.of("note")[0].text, kRedrawnEdit);
@@ -128,7 +149,12 @@ TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
 TEST_F(TurnTest, AnEditThatWasTakenBackIsKnownInOtherWords) {
   write("a.txt", "zero\none\n");
   const std::string a = root_ + "/a.txt";
-  turn({{edit(a, "one", "one\ntwo")}, {undo(a)}, {edit(a, "zero\none\n", "zero\none\ntwo\n")}, {insert(a, 2, "two")}, {edit(a, "one", "three")}, {"x</think>Done."}});
+  turn({{edit(a, "one", "one\ntwo")},
+        {undo(a)},
+        {edit(a, "zero\none\n", "zero\none\ntwo\n")},
+        {insert(a, 2, "two")},
+        {edit(a, "one", "three")},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "zero\nthree\n");
   ASSERT_EQ(heard_.of("note").size(), 2u);
   EXPECT_EQ(heard_.of("note")[0].text, kRedrawnEdit);
@@ -139,7 +165,11 @@ TEST_F(TurnTest, AnEditThatWasTakenBackIsKnownInOtherWords) {
 TEST_F(TurnTest, AnEditThatWasTakenBackIsMadeBesideAnotherOne) {
   write("a.txt", "one\n"), write("b.txt", "one\n");
   const std::string a = root_ + "/a.txt", b = root_ + "/b.txt";
-  turn({{edit(a, "one", "two")}, {undo(a)}, {edit(b, "one", "two")}, {edit(a, "one", "two")}, {"x</think>Done."}});
+  turn({{edit(a, "one", "two")},
+        {undo(a)},
+        {edit(b, "one", "two")},
+        {edit(a, "one", "two")},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "two\n");
   EXPECT_TRUE(heard_.of("note").empty());
 }
@@ -154,11 +184,14 @@ TEST_F(TurnTest, AnEditThatChangesNothingIsNotMadeBeforeAnotherIsDrawn) {
   EXPECT_EQ(prompts_[0], prompts_[1]);
 }
 
-// Not from its beginning, and not at random: with the likeliest of what the model did not say. What the answer says is told whole.
+// Not from its beginning, and not at random: with the likeliest of what the model did not say. What
+// the answer says is told whole.
 TEST_F(TurnTest, AnEditIsDrawnAgainFromTheLikeliestOtherToken) {
   write("a.txt", "one\n");
-  const std::string said = edit(root_ + "/a.txt", "one", "one"), end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
-  const auto at = static_cast<std::int64_t>(engine_tokens(said.substr(0, said.size() - end.size() - 3)));
+  const std::string said = edit(root_ + "/a.txt", "one", "one"),
+                    end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
+  const auto at =
+      static_cast<std::int64_t>(engine_tokens(said.substr(0, said.size() - end.size() - 3)));
   Play first{said}, second{"w" + ("o" + end)};
   first.others = {{0, {"y", -4.0f}}, {at, {"t", -1.0f}}};
   turn({first, second, {"x</think>Done."}});
@@ -168,26 +201,33 @@ TEST_F(TurnTest, AnEditIsDrawnAgainFromTheLikeliestOtherToken) {
   EXPECT_THAT(heard_.of("tool")[1].arguments, HasSubstr(R"("new_str": "two")"));
   EXPECT_EQ(heard_.of("think").back().text, "x");
   EXPECT_EQ(prompts_[1], prompts_[0] + said.substr(0, said.size() - end.size() - 3) + "t");
-  EXPECT_EQ(heard_.usages[0].generated, static_cast<std::int64_t>(engine_tokens(said) + 1 + engine_tokens("wo" + end) + 1));
+  EXPECT_EQ(heard_.usages[0].generated,
+            static_cast<std::int64_t>(engine_tokens(said) + 1 + engine_tokens("wo" + end) + 1));
   EXPECT_EQ(heard_.usages[0].thinking, 2);  // its end is one
   ASSERT_EQ(heard_.how.size(), 1u);
   EXPECT_THAT(heard_.how[0].parts, ElementsAre(DrawnPart{0, 0}, DrawnPart{at, 1}));
 }
 
-// The likeliest answers first, each from the one it departs from; and where there are no more, as where nothing is known of others.
+// The likeliest answers first, each from the one it departs from; and where there are no more, as
+// where nothing is known of others.
 TEST_F(TurnTest, OtherTokensAreTriedInTheOrderOfTheirAnswersProbabilities) {
   evaluates_again_ = kGoneBack;
   write("a.txt", "one\n");
-  const std::string said = edit(root_ + "/a.txt", "one", "one"), end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
+  const std::string said = edit(root_ + "/a.txt", "one", "one"),
+                    end = said.substr(said.find("one</｜DSML｜parameter>\n</") + 3);
   const std::string before = said.substr(0, said.size() - end.size() - 3);
   const auto at = static_cast<std::int64_t>(engine_tokens(before));
-  Play first{said}, second{"one" + end}, third{before.substr(1) + "one" + end}, fourth{"q" + end}, fifth{edit(root_ + "/a.txt", "one", "two")};
+  Play first{said}, second{"one" + end}, third{before.substr(1) + "one" + end}, fourth{"q" + end},
+      fifth{edit(root_ + "/a.txt", "one", "two")};
   first.others = {{0, {"y", -3.0f}}, {at, {"\n", -1.0f}}};
   second.others = {{0, {"p", -2.5f}}};  // behind -1: less likely than y
-  const auto in_vain = [&](const std::string& to) { return std::deque<Play>{{edit(root_ + "/a.txt", "one", to)}, {undo(root_ + "/a.txt")}}; };
+  const auto in_vain = [&](const std::string& to) {
+    return std::deque<Play>{{edit(root_ + "/a.txt", "one", to)}, {undo(root_ + "/a.txt")}};
+  };
   std::deque<Play> plays = in_vain("\none");
   for (const auto& play : in_vain("\npq")) plays.push_back(play);
-  for (const auto& play : {first, second, third, fourth, fifth, Play{"x</think>Done."}}) plays.push_back(play);
+  for (const auto& play : {first, second, third, fourth, fifth, Play{"x</think>Done."}})
+    plays.push_back(play);
   turn(plays);
   EXPECT_EQ(read("a.txt"), "two\n");
   ASSERT_EQ(prompts_.size(), 10u);
@@ -201,7 +241,10 @@ TEST_F(TurnTest, OtherTokensAreTriedInTheOrderOfTheirAnswersProbabilities) {
 TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {
   write("a.py", "def f(x):\n    return (x)\n"), write("broken.py", "def f(x:\n    return 1\n");
   const std::string a = root_ + "/a.py", broken = root_ + "/broken.py";
-  turn({{edit(a, "(x)", "(x")}, {edit(a, "return (x)", "return x")}, {edit(broken, "1", "2")}, {"x</think>Done."}});
+  turn({{edit(a, "(x)", "(x")},
+        {edit(a, "return (x)", "return x")},
+        {edit(broken, "1", "2")},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.py"), "def f(x):\n    return x\n");
   EXPECT_EQ(read("broken.py"), "def f(x:\n    return 2\n");  // it had them before
   ASSERT_EQ(heard_.of("note").size(), 1u);
@@ -211,8 +254,14 @@ TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {
 // What they come to together is not foreseen.
 TEST_F(TurnTest, SeveralEditsOfOneAnswerAreMade) {
   write("a.txt", "one\n");
-  const auto replace = [&](const char* from, const char* to) { return scripted_call("str_replace_editor", {{"command", "str_replace"}, {"path", root_ + "/a.txt"}, {"old_str", from}, {"new_str", to}}); };
-  turn({{"x</think>" + scripted_calls({replace("one", "one"), replace("one", "two")})}, {"x</think>Done."}});
+  const auto replace = [&](const char* from, const char* to) {
+    return scripted_call("str_replace_editor", {{"command", "str_replace"},
+                                                {"path", root_ + "/a.txt"},
+                                                {"old_str", from},
+                                                {"new_str", to}});
+  };
+  turn({{"x</think>" + scripted_calls({replace("one", "one"), replace("one", "two")})},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "two\n");
   EXPECT_TRUE(heard_.of("note").empty());
 }
@@ -221,7 +270,8 @@ TEST_F(TurnTest, SeveralEditsOfOneAnswerAreMade) {
 TEST_F(TurnTest, AnEditBehindALongAnswerIsMade) {
   write("a.txt", "one\n");
   std::string thought;
-  for (int i = 0; static_cast<std::int64_t>(thought.size()) <= kEditResampleTokensMax; ++i) thought += fmt::format("thought {}. ", i * i);
+  for (int i = 0; static_cast<std::int64_t>(thought.size()) <= kEditResampleTokensMax; ++i)
+    thought += fmt::format("thought {}. ", i * i);
   turn({{thought + edit(root_ + "/a.txt", "one", "one")}, {"x</think>Done."}});
   EXPECT_TRUE(heard_.of("note").empty());
   EXPECT_EQ(heard_.of("tool").size(), 1u);
@@ -238,7 +288,8 @@ TEST_F(TurnTest, AnEditThatIsInsistedOnRuns) {
   turn(plays);
   EXPECT_EQ(read("a.txt"), "two\n");
   EXPECT_EQ(read("a.py"), "x = (1\n");
-  EXPECT_EQ(heard_.of("note").size(), static_cast<std::size_t>(kEditResamplesMax + kBrokenResamplesMax));
+  EXPECT_EQ(heard_.of("note").size(),
+            static_cast<std::size_t>(kEditResamplesMax + kBrokenResamplesMax));
 }
 
 // Drawn again from before the circle it goes in another: it was wrong before that.
@@ -254,7 +305,8 @@ TEST_F(TurnTest, AnAnswerInCirclesTwiceIsDrawnAgainFromItsBeginning) {
   EXPECT_EQ(prompts_[2], prompts_[0]);
 }
 
-// Behind edits in vain, too: nothing of an answer in circles is of use, and what the edits took of the draws it has still.
+// Behind edits in vain, too: nothing of an answer in circles is of use, and what the edits took of
+// the draws it has still.
 TEST_F(TurnTest, CirclesBehindEditsInVainAreDrawnAgainFromTheBeginning) {
   evaluates_again_ = kGoneBack;
   write("a.txt", "one\n");
@@ -263,7 +315,12 @@ TEST_F(TurnTest, CirclesBehindEditsInVainAreDrawnAgainFromTheBeginning) {
   for (int i = 0; i < 100; ++i) circle += "again and again, ", other += "round and round, ";
   Play first{said};
   first.others = {{0, {"y", -1.0f}}, {1, {"w", -2.0f}}, {2, {"v", -3.0f}}};
-  turn({first, {said.substr(1)}, {circle}, {other}, {edit(root_ + "/a.txt", "one", "two")}, {"x</think>Done."}});
+  turn({first,
+        {said.substr(1)},
+        {circle},
+        {other},
+        {edit(root_ + "/a.txt", "one", "two")},
+        {"x</think>Done."}});
   EXPECT_EQ(read("a.txt"), "two\n");
   ASSERT_EQ(prompts_.size(), 6u);
   EXPECT_EQ(prompts_[1], prompts_[0] + "y");
@@ -275,13 +332,19 @@ TEST_F(TurnTest, CirclesBehindEditsInVainAreDrawnAgainFromTheBeginning) {
 
 TEST_F(TurnTest, WhatIsNotDoneGoesOn) {
   check_ = [&]() -> asio::awaitable<Checked> {
-    const Checked missing{.done = false, .text = "b.txt is missing.\nWrite it."}, done{.text = "All is there."};
+    const Checked missing{.done = false, .text = "b.txt is missing.\nWrite it."},
+        done{.text = "All is there."};
     co_return fs::exists(root_ + "/b.txt") ? done : missing;
   };
-  const auto result = turn({{"x</think>" + create(root_ + "/a.txt", "a")}, {"x</think>Done."}, {"x</think>" + create(root_ + "/b.txt", "b")}, {"x</think>Done now."}});
+  const auto result = turn({{"x</think>" + create(root_ + "/a.txt", "a")},
+                            {"x</think>Done."},
+                            {"x</think>" + create(root_ + "/b.txt", "b")},
+                            {"x</think>Done now."}});
   EXPECT_EQ(result.reason, "end_turn");
   ASSERT_EQ(prompts_.size(), 4u);
-  EXPECT_TRUE(prompts_[2].ends_with("Done.<｜end▁of▁sentence｜><｜User｜>b.txt is missing.\nWrite it.<｜Assistant｜><think>")) << prompts_[2].substr(prompts_[2].size() - 200);
+  EXPECT_TRUE(prompts_[2].ends_with(
+      "Done.<｜end▁of▁sentence｜><｜User｜>b.txt is missing.\nWrite it.<｜Assistant｜><think>"))
+      << prompts_[2].substr(prompts_[2].size() - 200);
   EXPECT_EQ(heard_.of("text").back().text, "Done now.");
   EXPECT_EQ(heard_.of("note").size(), 2u);
 }
@@ -296,12 +359,15 @@ TEST_F(TurnTest, WhatIsNeverDoneEndsUnfinished) {
   for (int i = 0; i <= kSentBackMax; ++i) plays.push_back({fmt::format("{}</think>Done.", i)});
   const auto result = turn(plays);
   EXPECT_EQ(result.reason, "unfinished");
-  EXPECT_EQ(result.message, fmt::format("{} is missing.; a prompt such as `go on` continues", kSentBackMax + 1));
+  EXPECT_EQ(result.message,
+            fmt::format("{} is missing.; a prompt such as `go on` continues", kSentBackMax + 1));
 }
 
 TEST_F(TurnTest, WhatNobodyCanTellEndsUnfinished) {
   check_ = [&]() -> asio::awaitable<Checked> {
-    const Checked unknown{.done = true, .known = false, .text = "whether the tests pass is not known: there are none"};
+    const Checked unknown{.done = true,
+                          .known = false,
+                          .text = "whether the tests pass is not known: there are none"};
     co_return unknown;
   };
   const auto result = turn({{"x</think>" + create(root_ + "/a.txt", "a")}, {"x</think>Done."}});

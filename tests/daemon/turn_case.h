@@ -1,4 +1,5 @@
-// The agent loop against a scripted model and real tools in a temporary repository: what its tests begin with.
+// The agent loop against a scripted model and real tools in a temporary repository: what its tests
+// begin with.
 #pragma once
 
 #include <unistd.h>
@@ -35,7 +36,8 @@ struct Heard final : TurnEvents {
   void state(std::string_view) override {}
   void prefill(std::int64_t, std::int64_t, std::int64_t) override {}
   void item_started(const Item& item) override { live[item.id] = item; }
-  void item_delta(const std::string& id, std::string_view field, const std::string& text, std::int64_t) override {
+  void item_delta(const std::string& id, std::string_view field, const std::string& text,
+                  std::int64_t) override {
     Item& item = live.at(id);
     (field == "text" ? item.text : field == "arguments" ? item.arguments : item.output) += text;
   }
@@ -45,7 +47,8 @@ struct Heard final : TurnEvents {
     reasons.push_back(reason), usages.push_back(usage);
     if (at_step) at_step();
   }
-  void appended(const std::vector<engine::Token>& ids, const std::vector<std::string>& results) override {
+  void appended(const std::vector<engine::Token>& ids,
+                const std::vector<std::string>& results) override {
     recorded.insert(recorded.end(), ids.begin(), ids.end());
     pending = results;
   }
@@ -87,7 +90,9 @@ class TurnTest : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(base_); }
 
-  void write(const std::string& path, const std::string& text) { std::ofstream(root_ + "/" + path) << text; }
+  void write(const std::string& path, const std::string& text) {
+    std::ofstream(root_ + "/" + path) << text;
+  }
   std::string read(const std::string& path) {
     std::ostringstream out;
     out << std::ifstream(root_ + "/" + path).rdbuf();
@@ -95,7 +100,8 @@ class TurnTest : public ::testing::Test {
   }
 
   // One turn of the session from the first prompt on, or a later one of the same.
-  TurnResult turn(std::deque<Play> plays, TurnSettings settings = {}, const std::string& task = "Do it.") {
+  TurnResult turn(std::deque<Play> plays, TurnSettings settings = {},
+                  const std::string& task = "Do it.") {
     auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context_);
     script_ = owned.get();
     script_->keep_syncs();
@@ -107,8 +113,11 @@ class TurnTest : public ::testing::Test {
     timeline_ = nullptr;
     asio::io_context io;
     EngineHost host(io.get_executor());
-    host.start([&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> { return std::move(owned); },
-               [](const protocol::ServerState&) {});
+    host.start(
+        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+          return std::move(owned);
+        },
+        [](const protocol::ServerState&) {});
     TurnResult result;
     std::string thrown;
     asio::co_spawn(
@@ -118,25 +127,37 @@ class TurnTest : public ::testing::Test {
           ToolboxOptions options;
           options.builtin.root = root_;
           options.builtin.state_dir = base_ + "/state";
-          options.builtin.no_sandbox = true;  // the sandbox has tests of its own; here its absence must not matter
-          const Tools tools = make_tools(co_await asio::this_coro::executor, options,
-                                         [](std::string) -> asio::awaitable<std::optional<std::string>> { co_return answer_; });
+          options.builtin.no_sandbox = true;  // the sandbox has tests of its own; here its absence
+                                              // must not matter
+          const Tools tools = make_tools(
+              co_await asio::this_coro::executor, options,
+              [](std::string) -> asio::awaitable<std::optional<std::string>> {
+                co_return answer_;
+              });
           TurnInput input{.turn_id = ++n_turns_, .said = {"p", task}, .settings = settings};
           if (transcript_.ids.empty()) {
-            const std::vector<engine::Segment> repository{{prompt_head(), true}, {"<repository files=\"0\">\n</repository>\n", false}};
-            input.beginning = {std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode(repository)), begin_session("", root_, task)};
+            const std::vector<engine::Segment> repository{
+                {prompt_head(), true}, {"<repository files=\"0\">\n</repository>\n", false}};
+            input.beginning = {std::make_shared<const std::vector<engine::Token>>(
+                                   script_->tokenizer().encode(repository)),
+                               begin_session("", root_, task)};
           }
           input.changes = changes_;
           if (can_shorten_) {
             input.n_repository = static_cast<std::int64_t>(prompt_head().size());
-            input.begin_anew = [this](std::string summary, std::string next) -> asio::awaitable<std::optional<Beginning>> {
-              Beginning out{std::make_shared<const std::vector<engine::Token>>(script_->tokenizer().encode({{prompt_head(), true}})),
+            input.begin_anew = [this](
+                                   std::string summary,
+                                   std::string next) -> asio::awaitable<std::optional<Beginning>> {
+              Beginning out{std::make_shared<const std::vector<engine::Token>>(
+                                script_->tokenizer().encode({{prompt_head(), true}})),
                             begin_session("", root_, anew(summary, {"First."}, next))};
               co_return std::optional<Beginning>(std::move(out));
             };
           }
-          input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_, input.check = check_;
-          result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_, std::move(input));
+          input.before_call = before_call_, input.after_call = after_call_, input.at_end = at_end_,
+          input.check = check_;
+          result = co_await run_turn(host, tools, transcript_, timeline_, heard_, stop_,
+                                     std::move(input));
           prompts_ = script_->prompts();
           syncs = script_->syncs();
           n_masked_ = script_->n_masked(), script_left_ = script_->n_left();
@@ -152,21 +173,29 @@ class TurnTest : public ::testing::Test {
     io.run();
     heard_.at_step = nullptr;
     EXPECT_EQ(thrown, "");
-    check_evaluated(syncs, n_syncs, {heard_.usages.begin() + static_cast<std::ptrdiff_t>(n_steps_before), heard_.usages.end()}, result.usage);
+    check_evaluated(
+        syncs, n_syncs,
+        {heard_.usages.begin() + static_cast<std::ptrdiff_t>(n_steps_before), heard_.usages.end()},
+        result.usage);
     EXPECT_EQ(heard_.recorded, transcript_.ids);  // what is on disk is what the model saw
     EXPECT_EQ(heard_.pending, transcript_.results);
     return result;
   }
 
-  // What a step evaluated is what no step before it knew, drawn answers included: by what the timeline did, whichever it was, and by what
-  // was told. `n_syncs`: by the end of each step; `usages`: of the steps.
-  void check_evaluated(const std::vector<ScriptedEngine::Sync>& syncs, const std::vector<std::size_t>& n_syncs,
-                       const std::vector<protocol::Usage>& usages, const protocol::Usage& total) const {
+  // What a step evaluated is what no step before it knew, drawn answers included: by what the
+  // timeline did, whichever it was, and by what was told. `n_syncs`: by the end of each step;
+  // `usages`: of the steps.
+  void check_evaluated(const std::vector<ScriptedEngine::Sync>& syncs,
+                       const std::vector<std::size_t>& n_syncs,
+                       const std::vector<protocol::Usage>& usages,
+                       const protocol::Usage& total) const {
     ASSERT_EQ(usages.size(), n_syncs.size());
     std::vector<std::vector<engine::Token>> known;
     const auto n_known = [&](std::span<const engine::Token> ids) {
       std::ptrdiff_t n = 0;
-      for (const auto& k : known) n = std::max(n, std::mismatch(k.begin(), k.end(), ids.begin(), ids.end()).first - k.begin());
+      for (const auto& k : known)
+        n = std::max(n,
+                     std::mismatch(k.begin(), k.end(), ids.begin(), ids.end()).first - k.begin());
       return static_cast<std::int64_t>(n);
     };
     std::int64_t evaluated_by_all = 0;
@@ -177,15 +206,18 @@ class TurnTest : public ::testing::Test {
         EXPECT_EQ(usage.prefilled, 0);
         continue;
       }
-      const auto prompt = std::span(syncs[n_syncs[step] - 1].prompt).first(static_cast<std::size_t>(usage.prompt));
+      const auto prompt =
+          std::span(syncs[n_syncs[step] - 1].prompt).first(static_cast<std::size_t>(usage.prompt));
       const std::int64_t n_new = usage.prompt - n_known(prompt);
       std::int64_t evaluated = 0, never_before = 0;
       for (; at < n_syncs[step]; ++at) {
         evaluated += syncs[at].n_evaluated;
-        never_before += static_cast<std::int64_t>(syncs[at].prompt.size()) - n_known(syncs[at].prompt);
+        never_before += static_cast<std::int64_t>(syncs[at].prompt.size()) -
+                        n_known(syncs[at].prompt);
         known.push_back(syncs[at].prompt);
         known.back().insert(known.back().end(), syncs[at].drawn.begin(), syncs[at].drawn.end());
-        if (n_chunk_ > 0 && !syncs[at].drawn.empty()) known.back().pop_back();  // the last one drawn waits for what follows
+        if (n_chunk_ > 0 && !syncs[at].drawn.empty())
+          known.back().pop_back();  // the last one drawn waits for what follows
       }
       EXPECT_EQ(usage.prefilled, evaluated);
       evaluated_by_all += evaluated;
@@ -200,7 +232,8 @@ class TurnTest : public ::testing::Test {
   }
 
   std::string base_, root_;
-  std::string evaluates_again_;  // why this test's turns evaluate what was known; empty: they do not
+  std::string evaluates_again_;  // why this test's turns evaluate what was known; empty: they do
+                                 // not
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
   std::function<asio::awaitable<Checked>()> check_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;
@@ -221,7 +254,8 @@ class TurnTest : public ::testing::Test {
 };
 
 inline std::string create(const std::string& path, const std::string& text) {
-  return scripted_calls({scripted_call("str_replace_editor", {{"command", "create"}, {"path", path}, {"file_text", text}})});
+  return scripted_calls({scripted_call(
+      "str_replace_editor", {{"command", "create"}, {"path", path}, {"file_text", text}})});
 }
 
 }  // namespace lares::daemon

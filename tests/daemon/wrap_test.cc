@@ -14,13 +14,17 @@ TEST(Hanging, ARowGoesOnBelowItsValue) {
 
 TEST(Hanging, WhereThereIsNoRoomBesideTheNameItGoesOnBelowIt) {
   EXPECT_EQ(hanging("a very long name  one two three", 20), "a very long name\none two three");
-  EXPECT_EQ(hanging("  a very long name  one two three", 20), "  a very long name\n  one two three");
+  EXPECT_EQ(hanging("  a very long name  one two three", 20),
+            "  a very long name\n  one two three");
 }
 
-TEST(Hanging, ALineThatIsNoRowKeepsItsWords) { EXPECT_EQ(hanging("note: the answer went in circles", 20), "note: the answer\nwent in circles"); }
+TEST(Hanging, ALineThatIsNoRowKeepsItsWords) {
+  EXPECT_EQ(hanging("note: the answer went in circles", 20), "note: the answer\nwent in circles");
+}
 
 TEST(Hanging, EveryLineOfAText) {
-  EXPECT_EQ(hanging_lines("a  one two three four\n\nb  one\n", 12), "a  one two\n   three\n   four\n\nb  one\n");
+  EXPECT_EQ(hanging_lines("a  one two three four\n\nb  one\n", 12),
+            "a  one two\n   three\n   four\n\nb  one\n");
   EXPECT_EQ(hanging_lines("", 12), "");
 }
 

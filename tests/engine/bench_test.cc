@@ -144,16 +144,30 @@ TEST(BenchWeights, AsTilesAreFiniteAndOfAWeightsSize) {
   for (const Format format : {Format::bf16, Format::fp8, Format::fp4}) {
     constexpr int kRows = 144, kWidth = 512;
     std::vector<std::uint64_t> memory(laid_bytes(format, kRows, kWidth) / 8 + 8);
-    auto* base = reinterpret_cast<std::uint8_t*>((reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
-    fill_tiles(format, kWidth, 7, base, static_cast<std::size_t>(kernels::tiles_bytes(format, kRows, kWidth)));
+    auto* base = reinterpret_cast<std::uint8_t*>(
+        (reinterpret_cast<std::uintptr_t>(memory.data()) + 63) / 64 * 64);
+    fill_tiles(format, kWidth, 7, base,
+               static_cast<std::size_t>(kernels::tiles_bytes(format, kRows, kWidth)));
     const kernels::Tiles tiles = lay_out_tiles(format, kRows, kWidth, base);
     double squares = 0;
-    std::vector<float> x(kWidth), packed(static_cast<std::size_t>(kernels::packed_width(kWidth))), y(kRows);
+    std::vector<float> x(kWidth), packed(static_cast<std::size_t>(kernels::packed_width(kWidth))),
+        y(kRows);
     for (int k = 0; k < kWidth; ++k) {
       std::fill(x.begin(), x.end(), 0.0f);
       x[static_cast<std::size_t>(k)] = 1;
-      kernels::pack_cpu({.format = format, .x = x.data(), .to = packed.data(), .x_stride = kWidth, .n_in = kWidth, .n_tokens = 1});
-      kernels::linear_tiles_cpu({.w = &tiles, .x = packed.data(), .y = y.data(), .y_stride = kRows, .n_tokens = 1, .row_begin = 0, .row_end = kRows});
+      kernels::pack_cpu({.format = format,
+                         .x = x.data(),
+                         .to = packed.data(),
+                         .x_stride = kWidth,
+                         .n_in = kWidth,
+                         .n_tokens = 1});
+      kernels::linear_tiles_cpu({.w = &tiles,
+                                 .x = packed.data(),
+                                 .y = y.data(),
+                                 .y_stride = kRows,
+                                 .n_tokens = 1,
+                                 .row_begin = 0,
+                                 .row_end = kRows});
       for (const float v : y) {
         ASSERT_TRUE(std::isfinite(v)) << static_cast<int>(format);
         squares += static_cast<double>(v) * v;

@@ -12,18 +12,21 @@
 namespace lares::engine::test {
 
 inline const std::vector<std::string> kLongerTokens = {
-    "</", "\">\n", "parameter", "name", "=\"", "true", " string", "in", "invoke", "\n\n", "return ", "12", "[1", ", ", "</tool_result>", "tool_result>\n"};
+    "</",     "\">\n", "parameter", "name", "=\"", "true", " string",        "in",
+    "invoke", "\n\n",  "return ",   "12",   "[1",  ", ",   "</tool_result>", "tool_result>\n"};
 
 // 256 bytes, the longer tokens, then the added ones.
 class Bytes final : public Tokenizer {
  public:
-  explicit Bytes(const std::vector<std::string>& longer = kLongerTokens, std::optional<char> without = {}) {
+  explicit Bytes(const std::vector<std::string>& longer = kLongerTokens,
+                 std::optional<char> without = {}) {
     tokens_.reserve(256 + longer.size() + 7);
     for (int b = 0; b < 256; ++b) tokens_.emplace_back(1, char(b));
     if (without) tokens_[std::uint8_t(*without)] = '\0';
     tokens_.insert(tokens_.end(), longer.begin(), longer.end());
     n_ordinary_ = Token(tokens_.size());
-    for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml}) tokens_.emplace_back(t);
+    for (std::string_view t : {kBos, kEos, kUser, kAssistant, kThink, kThinkEnd, kDsml})
+      tokens_.emplace_back(t);
   }
   void encode(std::string_view, bool, std::vector<Token>&) const override {}
   std::vector<Token> encode(const std::vector<Segment>&) const override { return {}; }

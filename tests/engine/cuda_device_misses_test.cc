@@ -1,5 +1,6 @@
-// Experts that a GPU has no room for, on a GPU that is there: again and again the bits of all of them on it, by copies beside the launches and by
-// the CPU. Skips, and says why, where there is none.
+// Experts that a GPU has no room for, on a GPU that is there: again and again the bits of all of
+// them on it, by copies beside the launches and by the CPU. Skips, and says why, where there is
+// none.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -27,7 +28,9 @@ class MissingExperts : public testing::TestWithParam<const char*> {
     tokens_ = Golden(GetParam()).tokens;
     tokens_.resize(kTokens);
   }
-  std::size_t V() const { return static_cast<std::size_t>(weights_->checkpoint.config().vocab_size); }
+  std::size_t V() const {
+    return static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+  }
   std::unique_ptr<cuda::Pipeline> loaded(cuda::StageOptions options) {
     options.n_pages = 16;
     options.forward.chunk = kTokens;
@@ -37,7 +40,8 @@ class MissingExperts : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(pipeline) << pipeline.error().message;
     return std::move(*pipeline);
   }
-  // Logits of all tokens: a chunk, a smaller one, then steps of several and of one: run, recorded, replayed.
+  // Logits of all tokens: a chunk, a smaller one, then steps of several and of one: run, recorded,
+  // replayed.
   std::vector<float> logits(cuda::Pipeline& pipeline) {
     cuda::PipelineState state(pipeline, kContext);
     EXPECT_EQ(state.without_room(), nullptr);
@@ -45,7 +49,8 @@ class MissingExperts : public testing::TestWithParam<const char*> {
     for (std::size_t at = 0; at < tokens_.size();) {
       const std::size_t n = at == 0 ? 100 : at == 100 ? 66 : at < 190 ? 8 : 1;
       const cuda::Pipeline::Sequence one{&state, static_cast<int>(n)};
-      const auto done = pipeline.evaluate({&one, 1}, std::span(tokens_).subspan(at, n), static_cast<int>(n), out.data() + at * V());
+      const auto done = pipeline.evaluate({&one, 1}, std::span(tokens_).subspan(at, n),
+                                          static_cast<int>(n), out.data() + at * V());
       EXPECT_TRUE(done) << done.error().message;
       at += n;
     }
@@ -61,11 +66,16 @@ class MissingExperts : public testing::TestWithParam<const char*> {
 TEST_P(MissingExperts, GiveTheBitsOfThoseThatStay) {
   const auto whole = logits(*loaded({}));
   const Config& c = weights_->checkpoint.config();
-  std::vector<char> resident(static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts));
-  for (const int few : {0, 2})  // of five none, and two
+  std::vector<char> resident(static_cast<std::size_t>(c.num_hidden_layers) *
+                             static_cast<std::size_t>(c.n_routed_experts));
+  for (const int few : {0, 2})              // of five none, and two
     for (const int from : {0, 1, 9, 65}) {  // 0: the CPU computes all
-      for (std::size_t i = 0; i < resident.size(); ++i) resident[i] = static_cast<int>(i * 7 % 5) < few;
-      const auto pipeline = loaded({.resident = resident, .stream = from > 0, .ring_max = 1, .forward = {.stream_from = from}});
+      for (std::size_t i = 0; i < resident.size(); ++i)
+        resident[i] = static_cast<int>(i * 7 % 5) < few;
+      const auto pipeline = loaded({.resident = resident,
+                                    .stream = from > 0,
+                                    .ring_max = 1,
+                                    .forward = {.stream_from = from}});
       ASSERT_EQ(pipeline->stages().front().stream != nullptr, from > 0);
       for (int run = 0; run < kReruns; ++run) {
         const auto got = logits(*pipeline);
@@ -76,7 +86,8 @@ TEST_P(MissingExperts, GiveTheBitsOfThoseThatStay) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(, MissingExperts, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
+INSTANTIATE_TEST_SUITE_P(, MissingExperts, testing::Values("micro-flash", "micro-pro"),
+                         [](const auto& p) { return std::string(p.param).substr(6); });
 
 }  // namespace
 }  // namespace lares::engine

@@ -1,5 +1,6 @@
-// The forward pass on a GPU that is there: near the CPU's results, the same bits however it is cut, again and again. Skips, and says why,
-// where there is none; tests/gpu_check.sh takes a skip for a failure on a machine that has one.
+// The forward pass on a GPU that is there: near the CPU's results, the same bits however it is cut,
+// again and again. Skips, and says why, where there is none; tests/gpu_check.sh takes a skip for a
+// failure on a machine that has one.
 #include <gmock/gmock.h>
 
 #include <algorithm>
@@ -35,12 +36,16 @@ class SmallShapes : public testing::TestWithParam<const char*> {
     tokens_ = Golden(GetParam()).tokens;
     tokens_.resize(kTokens);
     const Config& c = weights_->checkpoint.config();
-    auto on_device = cuda::DeviceWeights::upload(*device_, *weights_, 0, c.num_hidden_layers, true, {}, {});
+    auto on_device = cuda::DeviceWeights::upload(*device_, *weights_, 0, c.num_hidden_layers, true,
+                                                 {}, {});
     ASSERT_TRUE(on_device) << on_device.error().message;
     on_device_ = std::move(*on_device);
-    pages_ = std::make_unique<cuda::PagePool>(*device_, page_layout(c, false), 0, c.num_hidden_layers, 16);
+    pages_ = std::make_unique<cuda::PagePool>(*device_, page_layout(c, false), 0,
+                                              c.num_hidden_layers, 16);
     ASSERT_TRUE(pages_->made());
-    auto forward = DeviceForward::make(*device_, *weights_, *on_device_, {.chunk = kTokens, .n_context = kContext}, pool_, kernels::best());
+    auto forward = DeviceForward::make(*device_, *weights_, *on_device_,
+                                       {.chunk = kTokens, .n_context = kContext}, pool_,
+                                       kernels::best());
     ASSERT_TRUE(forward) << forward.error().message;
     forward_ = std::move(*forward);
   }
@@ -52,9 +57,12 @@ class SmallShapes : public testing::TestWithParam<const char*> {
     EXPECT_TRUE(state.made());
     std::vector<float> out(tokens_.size() * V, NAN);
     for (std::size_t at = 0; at < tokens_.size(); at += static_cast<std::size_t>(chunk)) {
-      const int n = static_cast<int>(std::min(static_cast<std::size_t>(chunk), tokens_.size() - at));
+      const int n =
+          static_cast<int>(std::min(static_cast<std::size_t>(chunk), tokens_.size() - at));
       const DeviceForward::Sequence one{&state, n};
-      const auto done = forward_->evaluate({&one, 1}, std::span(tokens_).subspan(at, static_cast<std::size_t>(n)), n, out.data() + at * V);
+      const auto done = forward_->evaluate(
+          {&one, 1}, std::span(tokens_).subspan(at, static_cast<std::size_t>(n)), n,
+          out.data() + at * V);
       EXPECT_TRUE(done) << done.error().message;
     }
     return out;
@@ -63,7 +71,9 @@ class SmallShapes : public testing::TestWithParam<const char*> {
     const Config& c = weights_->checkpoint.config();
     Forward forward(*weights_, exact, pool_, kernels::best());
     State state(*weights_, exact, kTokens);
-    std::vector<float> x(tokens_.size() * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size)), out(tokens_.size() * static_cast<std::size_t>(c.vocab_size));
+    std::vector<float> x(tokens_.size() * static_cast<std::size_t>(c.hc_mult) *
+                         static_cast<std::size_t>(c.hidden_size)),
+        out(tokens_.size() * static_cast<std::size_t>(c.vocab_size));
     forward.evaluate(state, tokens_, x.data());
     forward.head(x.data(), kTokens, out.data());
     return out;
@@ -78,13 +88,17 @@ class SmallShapes : public testing::TestWithParam<const char*> {
   std::unique_ptr<DeviceForward> forward_;
 };
 
-// Both round at the same places and add in another order, and where that tips an fp8 step a row moves by up to 3e-2 a layer. So the measure is
-// what rounding does at all: the device is no farther from float32 numerics than the CPU's released ones are, and nearer to those.
+// Both round at the same places and add in another order, and where that tips an fp8 step a row
+// moves by up to 3e-2 a layer. So the measure is what rounding does at all: the device is no
+// farther from float32 numerics than the CPU's released ones are, and nearer to those.
 TEST_P(SmallShapes, NearTheCpu) {
   const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
   const auto got = logits(kTokens), released = on_cpu(false), exact = on_cpu(true);
-  const double rounding = median(relative_errors(released, exact, V)), ours = median(relative_errors(got, exact, V)), apart = median(relative_errors(got, released, V));
-  std::printf("  %s: from float32 %.1e, the CPU %.1e; from the CPU %.1e\n", GetParam(), ours, rounding, apart);
+  const double rounding = median(relative_errors(released, exact, V)),
+               ours = median(relative_errors(got, exact, V)),
+               apart = median(relative_errors(got, released, V));
+  std::printf("  %s: from float32 %.1e, the CPU %.1e; from the CPU %.1e\n", GetParam(), ours,
+              rounding, apart);
   EXPECT_LT(ours, 1.25 * rounding);
   EXPECT_LT(apart, rounding);
 }
@@ -95,7 +109,8 @@ TEST_P(SmallShapes, DecodeVerificationAndPrefillAgreeToTheBit) {
     const auto cut = logits(chunk);
     for (std::size_t i = 0; i < whole.size(); ++i)
       ASSERT_EQ(std::bit_cast<std::uint32_t>(cut[i]), std::bit_cast<std::uint32_t>(whole[i]))
-          << "chunks of " << chunk << ", token " << i / static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+          << "chunks of " << chunk << ", token "
+          << i / static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
   }
 }
 
@@ -103,11 +118,13 @@ TEST_P(SmallShapes, HundredReruns) {
   const auto first = logits(64);
   for (int i = 1; i < kReruns; ++i) {
     const auto again = logits(64);
-    ASSERT_EQ(std::memcmp(again.data(), first.data(), sizeof(float) * first.size()), 0) << "run " << i;
+    ASSERT_EQ(std::memcmp(again.data(), first.data(), sizeof(float) * first.size()), 0)
+        << "run " << i;
   }
 }
 
-// Layers over two devices: the second is GPU 1 where there is one, else GPU 0 a second time, with a stream and memory of its own.
+// Layers over two devices: the second is GPU 1 where there is one, else GPU 0 a second time, with a
+// stream and memory of its own.
 TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
   const auto whole = logits(kTokens);
   auto other = cuda::open_device(1);
@@ -115,7 +132,9 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
   ASSERT_TRUE(other) << other.error().message;
   cuda::Device* const devices[] = {device_.get(), other->get()};
   const int cut = 2;
-  const auto pipeline = pipeline_over(devices, *weights_, {&cut, 1}, {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_);
+  const auto pipeline = pipeline_over(
+      devices, *weights_, {&cut, 1},
+      {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_);
   ASSERT_TRUE(pipeline) << pipeline.error().message;
   const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
   cuda::PipelineState state(**pipeline, kContext);
@@ -124,13 +143,16 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
   for (std::size_t at = 0; at < tokens_.size();) {
     const std::size_t n = at == 0 ? 150 : 1;  // a chunk, then steps: run, recorded, replayed
     const cuda::Pipeline::Sequence one{&state, static_cast<int>(n)};
-    const auto done = (*pipeline)->evaluate({&one, 1}, std::span(tokens_).subspan(at, n), static_cast<int>(n), out.data() + at * V);
+    const auto done = (*pipeline)->evaluate({&one, 1}, std::span(tokens_).subspan(at, n),
+                                            static_cast<int>(n), out.data() + at * V);
     ASSERT_TRUE(done) << done.error().message;
     at += n;
   }
   EXPECT_EQ(std::memcmp(out.data(), whole.data(), sizeof(float) * whole.size()), 0);
   // A chunk in parts, both devices at work.
-  const auto in_parts = pipeline_over(devices, *weights_, {&cut, 1}, {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_, 65);
+  const auto in_parts = pipeline_over(
+      devices, *weights_, {&cut, 1},
+      {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_, 65);
   ASSERT_TRUE(in_parts) << in_parts.error().message;
   ASSERT_GT((*in_parts)->runs_of(kTokens, 10), 1);
   for (int i = 0; i < 10; ++i) {
@@ -139,11 +161,15 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
     const cuda::Pipeline::Sequence one{&again, kTokens};
     const auto done = (*in_parts)->evaluate({&one, 1}, tokens_, 10, last.data());
     ASSERT_TRUE(done) << done.error().message;
-    EXPECT_EQ(std::memcmp(last.data(), whole.data() + whole.size() - last.size(), sizeof(float) * last.size()), 0) << i;
+    EXPECT_EQ(std::memcmp(last.data(), whole.data() + whole.size() - last.size(),
+                          sizeof(float) * last.size()),
+              0)
+        << i;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
+INSTANTIATE_TEST_SUITE_P(, SmallShapes, testing::Values("micro-flash", "micro-pro"),
+                         [](const auto& p) { return std::string(p.param).substr(6); });
 
 const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
 
@@ -152,7 +178,10 @@ Result<std::unique_ptr<Engine>> nano_on(std::unique_ptr<cuda::Device> device, Dr
   if (!weights) return tl::unexpected(weights.error());
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
   parts.gpus.push_back({std::move(device), std::uint64_t{8} << 30});
-  return cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = 4096, .text = false, .drafting = drafting}, {});
+  return cuda::make_engine(
+      std::move(parts),
+      {.directory = kNano, .n_threads = 2, .n_context = 4096, .text = false, .drafting = drafting},
+      {});
 }
 
 // Guesses ahead change how much is evaluated at a time, and nothing else.
@@ -184,13 +213,19 @@ TEST(Nano, SaysTheSameWithAndWithoutGuesses) {
     return out;
   };
   if (const auto device = cuda::open_device(0); !device) GTEST_SKIP() << device.error().message;
-  for (const Sampling& sampling : {Sampling{.temperature = 0}, Sampling{.temperature = 0.8f, .seed = 5}}) {
+  for (const Sampling& sampling :
+       {Sampling{.temperature = 0}, Sampling{.temperature = 0.8f, .seed = 5}}) {
     const Said plain = said(Drafting::off, sampling);
     for (const Drafting drafting : {Drafting::automatic, Drafting::always}) {
       const Said with = said(drafting, sampling);
       EXPECT_EQ(with.tokens, plain.tokens) << "temperature " << sampling.temperature;
-      std::printf("  temperature %.1f, %s: %ld evaluations, copied %ld of %ld, by the block %ld of %ld, %.0f tokens/s; %.0f without\n", sampling.temperature, drafting == Drafting::always ? "always" : "automatic",
-                  with.drafts.evaluations, with.drafts.copy.accepted, with.drafts.copy.drafted, with.drafts.block.accepted, with.drafts.block.drafted, kTokensSaid / with.seconds, kTokensSaid / plain.seconds);
+      std::printf(
+          "  temperature %.1f, %s: %ld evaluations, copied %ld of %ld, by the block %ld of %ld, "
+          "%.0f tokens/s; %.0f without\n",
+          sampling.temperature, drafting == Drafting::always ? "always" : "automatic",
+          with.drafts.evaluations, with.drafts.copy.accepted, with.drafts.copy.drafted,
+          with.drafts.block.accepted, with.drafts.block.drafted, kTokensSaid / with.seconds,
+          kTokensSaid / plain.seconds);
       if (drafting == Drafting::always && sampling.temperature == 0) {
         EXPECT_GT(with.drafts.copy.accepted, 0);
         EXPECT_GT(with.drafts.block.accepted, 0);
@@ -199,13 +234,15 @@ TEST(Nano, SaysTheSameWithAndWithoutGuesses) {
   }
 }
 
-// Through the engine's own interface: the CPU's greedy text, of the beginnings of repairs (nano_prompts.txt, from its generator; a
-// form feed between them), where a trained model knows what it says.
+// Through the engine's own interface: the CPU's greedy text, of the beginnings of repairs
+// (nano_prompts.txt, from its generator; a form feed between them), where a trained model knows
+// what it says.
 TEST(Nano, SaysWhatTheCpuSays) {
   constexpr int kTokensSaid = 64;
   auto device = cuda::open_device(0);
   if (!device) GTEST_SKIP() << device.error().message;
-  const auto cpu = load({.directory = kNano, .n_threads = 2, .n_context = 4096, .drafting = Drafting::off}, {});
+  const auto cpu = load(
+      {.directory = kNano, .n_threads = 2, .n_context = 4096, .drafting = Drafting::off}, {});
   ASSERT_TRUE(cpu) << cpu.error().message;
   const auto gpu = nano_on(std::move(*device), Drafting::off);
   ASSERT_TRUE(gpu) << gpu.error().message;
@@ -223,7 +260,8 @@ TEST(Nano, SaysWhatTheCpuSays) {
         said[on_gpu].push_back(*token);
       }
     }
-    EXPECT_EQ(said[1], said[0]) << "prompt " << n_prompts << ": the same until token " << std::ranges::mismatch(said[0], said[1]).in1 - said[0].begin();
+    EXPECT_EQ(said[1], said[0]) << "prompt " << n_prompts << ": the same until token "
+                                << std::ranges::mismatch(said[0], said[1]).in1 - said[0].begin();
   }
   EXPECT_EQ(n_prompts, 6);
 }
@@ -239,7 +277,11 @@ TEST_P(DraftBlocksOnTheDevice, SayWhatTheCpusKernelsSay) {
   expect_near(drafted_on(**device, *weights), drafted_on(host, *weights), GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(, DraftBlocksOnTheDevice, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& p) { return std::string(p.param).substr(std::string(p.param).find('-') + 1); });
+INSTANTIATE_TEST_SUITE_P(, DraftBlocksOnTheDevice,
+                         testing::Values("micro-flash", "micro-pro", "tiny-dspark"),
+                         [](const auto& p) {
+                           return std::string(p.param).substr(std::string(p.param).find('-') + 1);
+                         });
 
 }  // namespace
 }  // namespace lares::engine

@@ -11,7 +11,8 @@
 
 namespace lares::engine::test {
 
-// What the draft blocks say after a text that was evaluated in three runs, one of them long enough to be no step.
+// What the draft blocks say after a text that was evaluated in three runs, one of them long enough
+// to be no step.
 struct Drafted {
   std::vector<Token> guesses;
   std::vector<float> logits;
@@ -21,18 +22,24 @@ inline Drafted drafted_on(cuda::Device& memory, const Weights& weights) {
   cuda::Device* const device = &memory;
   const Config& c = weights.checkpoint.config();
   Drafted out;
-  const auto pipeline = pipeline_over({&device, 1}, weights, {}, {.n_pages = 8, .draft = true, .forward = {.chunk = 128, .n_context = 1024}}, pool);
+  const auto pipeline = pipeline_over(
+      {&device, 1}, weights, {},
+      {.n_pages = 8, .draft = true, .forward = {.chunk = 128, .n_context = 1024}}, pool);
   EXPECT_TRUE(pipeline && (*pipeline)->draft());
   cuda::DeviceDrafter made = cuda::device_drafter(*(*pipeline)->draft());
   cuda::PipelineState state(**pipeline, 1024);
   std::vector<Token> tokens;
-  for (int i = 0; i < 81; ++i) tokens.push_back(static_cast<Token>((i * 37 + i / 7) % c.vocab_size));
+  for (int i = 0; i < 81; ++i)
+    tokens.push_back(static_cast<Token>((i * 37 + i / 7) % c.vocab_size));
   std::int64_t at = 0;
   for (const int n : {70, 9, 1}) {
     std::vector<cuda::bf16*> rows;
     made.rows->make_rows(at, n, rows);
     const cuda::Pipeline::Sequence one{&state, n, rows};
-    EXPECT_TRUE((*pipeline)->evaluate({&one, 1}, std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), n == 9 ? 4 : 1, nullptr));
+    EXPECT_TRUE((*pipeline)->evaluate(
+        {&one, 1},
+        std::span(tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)),
+        n == 9 ? 4 : 1, nullptr));
     at += n;
   }
   made.drafter->draft(tokens, 2, out.guesses);
@@ -41,7 +48,8 @@ inline Drafted drafted_on(cuda::Device& memory, const Weights& weights) {
   return out;
 }
 
-// As cuda_emulated_test.cc measures what other sums do to a row of logits; a wrong row of streams moves it by more than its length.
+// As cuda_emulated_test.cc measures what other sums do to a row of logits; a wrong row of streams
+// moves it by more than its length.
 inline void expect_near(const Drafted& got, const Drafted& want, const char* name) {
   ASSERT_EQ(want.guesses.size(), 2u);
   ASSERT_EQ(got.guesses.size(), 2u);

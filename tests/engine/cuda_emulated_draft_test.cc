@@ -1,4 +1,5 @@
-// Guesses ahead through the CUDA kernels' own code, emulated on the CPU: the tokens and the bits of the logits are those without.
+// Guesses ahead through the CUDA kernels' own code, emulated on the CPU: the tokens and the bits of
+// the logits are those without.
 #include <gmock/gmock.h>
 
 #include "engine/cuda/timeline.h"
@@ -22,12 +23,15 @@ TEST_P(CudaEmulatedDraft, TheSameTokensAndLogits) {
   EmulatedDevice memory;
   cuda::Device* const device = &memory;
   constexpr std::int64_t kContext = 1024;
-  const auto pipeline = pipeline_over({&device, 1}, *weights, {}, {.n_pages = 8, .forward = {.chunk = 16, .n_context = kContext}}, pool);
+  const auto pipeline = pipeline_over(
+      {&device, 1}, *weights, {}, {.n_pages = 8, .forward = {.chunk = 16, .n_context = kContext}},
+      pool);
   ASSERT_TRUE(pipeline) << pipeline.error().message;
   TokenMask narrow(static_cast<std::size_t>(weights->checkpoint.config().vocab_size + 63) / 64);
   narrow[1] = 3;  // two tokens, so it repeats itself
   const auto run = [&](Drafting mode, DraftStats& stats) {
-    DeviceTimeline t({*weights, **pipeline, kContext, nullptr, {.mode = mode, .block = false}}, nullptr);
+    DeviceTimeline t({*weights, **pipeline, kContext, nullptr, {.mode = mode, .block = false}},
+                     nullptr);
     EXPECT_TRUE(t.sync(std::vector<Token>{64, 65, 65, 64, 64, 65, 65, 64}, {}, {}));
     std::vector<std::pair<Token, float>> out;
     for (int i = 0; i < 20; ++i) {
@@ -56,8 +60,13 @@ TEST_P(CudaEmulatedBlocks, SayWhatTheCpusKernelsSay) {
   expect_near(got, want, GetParam());
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaEmulatedBlocks, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& p) { return std::string(p.param).substr(std::string(p.param).find('-') + 1); });
-INSTANTIATE_TEST_SUITE_P(, CudaEmulatedDraft, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
+INSTANTIATE_TEST_SUITE_P(, CudaEmulatedBlocks,
+                         testing::Values("micro-flash", "micro-pro", "tiny-dspark"),
+                         [](const auto& p) {
+                           return std::string(p.param).substr(std::string(p.param).find('-') + 1);
+                         });
+INSTANTIATE_TEST_SUITE_P(, CudaEmulatedDraft, testing::Values("micro-flash", "micro-pro"),
+                         [](const auto& p) { return std::string(p.param).substr(6); });
 
 }  // namespace
 }  // namespace lares::engine

@@ -1,4 +1,5 @@
-// nano on devices in host memory, through the engine's own interface: the CPU's text, however it is asked for and over however many.
+// nano on devices in host memory, through the engine's own interface: the CPU's text, however it is
+// asked for and over however many.
 #include "engine/cuda/engine.h"
 
 #include <gmock/gmock.h>
@@ -34,15 +35,26 @@ struct Host {
   std::string heat_directory;
   int pinned_refused = -1;  // as HostDevice's
 };
-// As many devices as there are numbers, each with so much memory as the plan hears; `has`: in truth, where that is less.
-Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes, std::vector<std::uint64_t> has = {}, const Host& host = {}, Drafting drafting = Drafting::off) {
+// As many devices as there are numbers, each with so much memory as the plan hears; `has`: in
+// truth, where that is less.
+Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes,
+                                           std::vector<std::uint64_t> has = {},
+                                           const Host& host = {},
+                                           Drafting drafting = Drafting::off) {
   auto weights = load_weights(kNano, {});
   if (!weights) return tl::unexpected(weights.error());
-  const LoadOptions options{.directory = kNano, .n_threads = 2, .n_context = kContext, .memory = host.bytes, .heat_directory = host.heat_directory, .text = false, .drafting = drafting};
+  const LoadOptions options{.directory = kNano,
+                            .n_threads = 2,
+                            .n_context = kContext,
+                            .memory = host.bytes,
+                            .heat_directory = host.heat_directory,
+                            .text = false,
+                            .drafting = drafting};
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
   for (std::size_t g = 0; g < bytes.size(); ++g) {
     const std::string name = "device " + std::to_string(g);
-    auto device = has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name) : std::make_unique<HostDevice>(has[g], name);
+    auto device = has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name)
+                              : std::make_unique<HostDevice>(has[g], name);
     device->pinned_refused = host.pinned_refused;
     parts.gpus.push_back({std::move(device), bytes[g]});
   }
@@ -70,13 +82,21 @@ Answer answer(Timeline& t, int n, float temperature = 0) {
 class CudaEngine : public testing::Test {
  protected:
   static Engine& cpu() {
-    static const auto engine = load({.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false, .drafting = Drafting::off}, {});
+    static const auto engine = load({.directory = kNano,
+                                     .n_threads = 2,
+                                     .n_context = kContext,
+                                     .text = false,
+                                     .drafting = Drafting::off},
+                                    {});
     return **engine;
   }
   static Engine& gpus(std::size_t n) {
     static std::map<std::size_t, Result<std::unique_ptr<Engine>>> engines;
     const auto at = engines.find(n);
-    Result<std::unique_ptr<Engine>>& engine = at != engines.end() ? at->second : engines.emplace(n, on_devices(std::vector<std::uint64_t>(n, kPlenty))).first->second;
+    Result<std::unique_ptr<Engine>>& engine =
+        at != engines.end()
+            ? at->second
+            : engines.emplace(n, on_devices(std::vector<std::uint64_t>(n, kPlenty))).first->second;
     EXPECT_TRUE(engine) << engine.error().message;
     return **engine;
   }
@@ -108,9 +128,14 @@ TEST_P(CudaEngines, DraftsAsItIsTold) {
   };
   const Answer cold = want(0), warm = want(1);
   for (const Drafting drafting : {Drafting::off, Drafting::automatic, Drafting::always}) {
-    const auto engine = on_devices(std::vector<std::uint64_t>(GetParam(), kPlenty), {}, {}, drafting);
+    const auto engine = on_devices(std::vector<std::uint64_t>(GetParam(), kPlenty), {}, {},
+                                   drafting);
     ASSERT_TRUE(engine) << engine.error().message;
-    EXPECT_EQ(std::ranges::count_if((*engine)->info().notes, [](const std::string& note) { return note.starts_with("guesses ahead are copied"); }), 0);
+    EXPECT_EQ(std::ranges::count_if((*engine)->info().notes,
+                                    [](const std::string& note) {
+                                      return note.starts_with("guesses ahead are copied");
+                                    }),
+              0);
     DraftStats::Source copied, made;
     for (const bool is_warm : {false, true}) {
       const auto t = (*engine)->timeline();
@@ -153,7 +178,8 @@ TEST_P(CudaEngines, PrefixesGoBetweenSequencesAndToTheCpu) {
   ASSERT_TRUE(t->sync(prompt(700), {}, {}));
   const PrefixRef prefix = t->prefix(640);
   ASSERT_TRUE(prefix);
-  EXPECT_EQ(t->prefix(500), nullptr);  // farther back than the rings reach, and no place to return to
+  EXPECT_EQ(t->prefix(500), nullptr);  // farther back than the rings reach, and no place to return
+                                       // to
   const PrefixRef near = t->prefix(600);
   ASSERT_TRUE(near);
   EXPECT_EQ(prefix->n_pages(), 3);
@@ -170,7 +196,8 @@ TEST_P(CudaEngines, PrefixesGoBetweenSequencesAndToTheCpu) {
   EXPECT_EQ(answer(*on_cpu, 12), want);
   // Through bytes, as the daemon's store keeps them.
   auto builder = gpu().prefix_builder(nullptr);
-  for (std::int64_t i = 0; i < prefix->n_pages(); ++i) std::ranges::copy(prefix->page(i), builder->add_page().begin());
+  for (std::int64_t i = 0; i < prefix->n_pages(); ++i)
+    std::ranges::copy(prefix->page(i), builder->add_page().begin());
   const auto tokens = prompt(640);
   const auto read = builder->finish(tokens, {prefix->frontier().begin(), prefix->frontier().end()});
   ASSERT_TRUE(read) << read.error().message;
@@ -203,12 +230,14 @@ TEST_P(CudaEngines, TogetherTheyDrawWhatEachDrawsAlone) {
   EXPECT_EQ(got, want);
 }
 
-// Wherever it stops: between chunks, and behind every layer, so on every device, of the first chunk and of one that follows.
+// Wherever it stops: between chunks, and behind every layer, so on every device, of the first chunk
+// and of one that follows.
 TEST_P(CudaEngines, AStoppedSyncGoesOn) {
   const auto whole = gpu().timeline();
   ASSERT_TRUE(whole->sync(prompt(300), {}, {}));
   const Answer want = answer(*whole, 6);
-  for (const int begun : {0, 20}) {  // a chunk of more tokens than can be dropped without a frontier
+  for (const int begun : {0, 20}) {  // a chunk of more tokens than can be dropped without a
+                                     // frontier
     const int n_layers = gpu().info().n_layers;
     for (int at = 1; at <= n_layers + 1; ++at) {
       SCOPED_TRACE(testing::Message() << begun << " tokens before, stopped at " << at);
@@ -231,16 +260,22 @@ TEST_P(CudaEngines, AStoppedSyncGoesOn) {
   }
 }
 
-// With the shortest chunk that a plan takes rather than leave experts out: memory for that share of them.
+// With the shortest chunk that a plan takes rather than leave experts out: memory for that share of
+// them.
 std::uint64_t with_share_of_experts(const GpuPlacement& gpu, double share) {
   static const auto weights = load_weights(kNano, {});
-  return gpu.fixed() - gpu.work + cuda::work_bytes((*weights)->checkpoint.config(), cuda::kChunkWhole, kContext) + static_cast<std::uint64_t>(share * static_cast<double>(gpu.experts));
+  return gpu.fixed() - gpu.work +
+         cuda::work_bytes((*weights)->checkpoint.config(), cuda::kChunkWhole, kContext) +
+         static_cast<std::uint64_t>(share * static_cast<double>(gpu.experts));
 }
 
 // With half of what a device's experts take, on each.
 TEST_P(CudaEngines, WithLessMemoryExpertsStayOnTheHostAndTheTextIsTheSame) {
   const std::size_t n = GetParam();
-  const auto plan = plan_placement({.directory = kNano, .gpus = std::vector<std::uint64_t>(n, kPlenty), .n_context = kContext, .heat = {}});
+  const auto plan = plan_placement({.directory = kNano,
+                                    .gpus = std::vector<std::uint64_t>(n, kPlenty),
+                                    .n_context = kContext,
+                                    .heat = {}});
   ASSERT_TRUE(plan);
   std::vector<std::uint64_t> half;
   for (const GpuPlacement& gpu : plan->gpus) half.push_back(with_share_of_experts(gpu, 0.5));
@@ -283,18 +318,29 @@ TEST_F(CudaEngine, SaysWhatBecomesOfExpertsThatHaveNoRoom) {
     EXPECT_TRUE(b->sync(prompt(150), {}, {}));
     EXPECT_EQ(answer(*b, 5), want);
     EXPECT_EQ(b->drafts().block.drafted, 0);
-    EXPECT_THAT((*engine)->info().notes, testing::Contains("guesses ahead are copied from the text alone: the checkpoint's draft blocks have no room beside all experts"));
+    EXPECT_THAT((*engine)->info().notes,
+                testing::Contains("guesses ahead are copied from the text alone: the checkpoint's "
+                                  "draft blocks have no room beside all experts"));
     EXPECT_GT((*engine)->memory().experts.missed, 0);
     for (const std::string& note : (*engine)->info().notes)
-      if (note.starts_with("device 0 has no room for " + std::to_string(48 - plan->gpus[0].n_experts) + " of its experts: ")) return note;
+      if (note.starts_with("device 0 has no room for " +
+                           std::to_string(48 - plan->gpus[0].n_experts) + " of its experts: "))
+        return note;
     return std::string();
   };
-  EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for fewer than 65 tokens, for more they come to it from 0.0 GB of pinned memory"));
-  EXPECT_THAT(told({.bytes = plan->host.total() - 1}), HasSubstr(": those that are asked for come to it from"));
-  EXPECT_THAT(told({.pinned_refused = 0}), testing::AllOf(HasSubstr(": the CPU computes them, for 2048 tokens of a prompt in about "), HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
+  EXPECT_THAT(told({}), HasSubstr(": the CPU computes them for fewer than 65 tokens, for more they "
+                                  "come to it from 0.0 GB of pinned memory"));
+  EXPECT_THAT(told({.bytes = plan->host.total() - 1}),
+              HasSubstr(": those that are asked for come to it from"));
+  EXPECT_THAT(
+      told({.pinned_refused = 0}),
+      testing::AllOf(
+          HasSubstr(": the CPU computes them, for 2048 tokens of a prompt in about "),
+          HasSubstr("; they could not come to it: bring experts to device 0: pinned host memory")));
 }
 
-// What one run was asked for stays on the device in the next, which finds more of its uses there and gives the same text.
+// What one run was asked for stays on the device in the next, which finds more of its uses there
+// and gives the same text.
 TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
   std::string directory = testing::TempDir() + "lares-heat-XXXXXX";
   ASSERT_NE(::mkdtemp(directory.data()), nullptr);
@@ -312,7 +358,9 @@ TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
     const Answer drawn = answer(*t, 60);
     const auto experts = (*engine)->memory().experts;
     EXPECT_EQ(experts.unkept, "");
-    return Run{static_cast<double>(experts.found) / static_cast<double>(experts.found + experts.missed), experts.remembered, drawn};
+    return Run{
+        static_cast<double>(experts.found) / static_cast<double>(experts.found + experts.missed),
+        experts.remembered, drawn};
   };
   const Run first = run(), second = run();
   std::printf("  found %.3f, then %.3f\n", first.found, second.found);
@@ -328,7 +376,8 @@ TEST_F(CudaEngine, WhatIsAskedForStaysInTheNextRun) {
   const auto damaged = on_devices(some.gpus, {}, {.heat_directory = directory});
   ASSERT_TRUE(damaged);
   EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
-  EXPECT_THAT((*damaged)->info().notes, testing::Contains(HasSubstr("it is not used, and written anew")));
+  EXPECT_THAT((*damaged)->info().notes,
+              testing::Contains(HasSubstr("it is not used, and written anew")));
   std::filesystem::remove_all(directory);
 }
 
@@ -342,7 +391,8 @@ TEST_P(CudaEngines, PrefixesAreThoseOfOneDevice) {
   const PrefixRef of_one = a->prefix(640), of_several = b->prefix(640);
   ASSERT_TRUE(of_one && of_several);
   ASSERT_EQ(of_one->n_pages(), of_several->n_pages());
-  for (std::int64_t i = 0; i < of_one->n_pages(); ++i) EXPECT_TRUE(std::ranges::equal(of_one->page(i), of_several->page(i))) << "page " << i;
+  for (std::int64_t i = 0; i < of_one->n_pages(); ++i)
+    EXPECT_TRUE(std::ranges::equal(of_one->page(i), of_several->page(i))) << "page " << i;
   EXPECT_TRUE(std::ranges::equal(of_one->frontier(), of_several->frontier()));
   const Answer want = answer(*a, 12);
   EXPECT_EQ(answer(*b, 12), want);
@@ -353,17 +403,29 @@ TEST_P(CudaEngines, PrefixesAreThoseOfOneDevice) {
   EXPECT_EQ(answer(*d, 12), want);
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaEngines, testing::Values(1, 2, 3), [](const auto& p) { return "on_" + std::to_string(p.param); });
+INSTANTIATE_TEST_SUITE_P(, CudaEngines, testing::Values(1, 2, 3),
+                         [](const auto& p) { return "on_" + std::to_string(p.param); });
 
 TEST_F(CudaEngine, SaysWhichLayersAreWhere) {
   const auto& notes = gpus(2).info().notes;
-  EXPECT_THAT(notes, testing::IsSupersetOf({testing::AllOf(HasSubstr("that device 0 gives"), HasSubstr("layers 0 to 2, 24 of 24 experts")),
-                                            testing::AllOf(HasSubstr("that device 1 gives"), HasSubstr("layers 3 to 5 and the head, 24 of 24 experts"))}));
+  EXPECT_THAT(notes,
+              testing::IsSupersetOf(
+                  {testing::AllOf(HasSubstr("that device 0 gives"),
+                                  HasSubstr("layers 0 to 2, 24 of 24 experts")),
+                   testing::AllOf(HasSubstr("that device 1 gives"),
+                                  HasSubstr("layers 3 to 5 and the head, 24 of 24 experts"))}));
   // More of them than layers: one has the head alone, and one nothing.
   const auto many = on_devices(std::vector<std::uint64_t>(8, kPlenty));
   ASSERT_TRUE(many) << many.error().message;
-  EXPECT_EQ(std::ranges::count_if((*many)->info().notes, [](const std::string& note) { return note.ends_with("is not used: the other GPUs have all layers"); }), 1);
-  EXPECT_THAT((*many)->info().notes, testing::Contains(testing::AllOf(HasSubstr("that device 7 gives"), HasSubstr("planned: the head, and a context"))));
+  EXPECT_EQ(
+      std::ranges::count_if((*many)->info().notes,
+                            [](const std::string& note) {
+                              return note.ends_with("is not used: the other GPUs have all layers");
+                            }),
+      1);
+  EXPECT_THAT((*many)->info().notes,
+              testing::Contains(testing::AllOf(HasSubstr("that device 7 gives"),
+                                               HasSubstr("planned: the head, and a context"))));
   const auto a = gpu().timeline(), b = (*many)->timeline();
   ASSERT_TRUE(a->sync(prompt(50), {}, {}));
   ASSERT_TRUE(b->sync(prompt(50), {}, {}));
@@ -395,14 +457,21 @@ TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
     bool used;
   };
   // With a context that no prompt to compare has room in nobody knows, and it goes without.
-  for (const Way& way : {Way{true, kContext, true}, Way{false, kContext, false}, Way{true, 40, false}}) {
+  for (const Way& way :
+       {Way{true, kContext, true}, Way{false, kContext, false}, Way{true, 40, false}}) {
     auto weights = load_weights(kNano, {});
     ASSERT_TRUE(weights);
     cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
     auto device = std::make_unique<WgmmaDevice>(way.right);
     const WgmmaDevice& watched = *device;
     parts.gpus.push_back({std::move(device), kPlenty});
-    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = way.n_context, .text = false, .drafting = Drafting::off}, {});
+    const auto engine = cuda::make_engine(std::move(parts),
+                                          {.directory = kNano,
+                                           .n_threads = 2,
+                                           .n_context = way.n_context,
+                                           .text = false,
+                                           .drafting = Drafting::off},
+                                          {});
     ASSERT_TRUE(engine) << engine.error().message;
     EXPECT_EQ(watched.uses_wgmma(), way.used);
     EXPECT_EQ(device_fault((*engine)->info()).empty(), way.right);
@@ -423,7 +492,14 @@ TEST_F(CudaEngine, ComparingLeavesNoHeat) {
   const PlacementRequest some = lacking(0.5);
   parts.gpus.push_back({std::make_unique<WgmmaDevice>(true), some.gpus.front()});
   {
-    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = kContext, .heat_directory = directory, .text = false, .drafting = Drafting::off}, {});
+    const auto engine = cuda::make_engine(std::move(parts),
+                                          {.directory = kNano,
+                                           .n_threads = 2,
+                                           .n_context = kContext,
+                                           .heat_directory = directory,
+                                           .text = false,
+                                           .drafting = Drafting::off},
+                                          {});
     ASSERT_TRUE(engine) << engine.error().message;
     EXPECT_EQ((*engine)->memory().experts.missed, 0);
     EXPECT_EQ((*engine)->memory().experts.found, 0);
@@ -432,7 +508,8 @@ TEST_F(CudaEngine, ComparingLeavesNoHeat) {
   std::filesystem::remove_all(directory);
 }
 
-// What the plan did not know of: another program's memory. It is said of which device, and what it was for.
+// What the plan did not know of: another program's memory. It is said of which device, and what it
+// was for.
 TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
   const auto refused = [](std::uint64_t has) {
     const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, has});
@@ -456,7 +533,13 @@ TEST_F(CudaEngine, ASecondDeviceWithoutRoomForOneMoreSequenceIsSaid) {
     cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
     parts.gpus.push_back({std::make_unique<HostDevice>(), kPlenty});
     parts.gpus.push_back({std::move(probe), kPlenty});
-    const auto engine = cuda::make_engine(std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false, .drafting = Drafting::off}, {});
+    const auto engine = cuda::make_engine(std::move(parts),
+                                          {.directory = kNano,
+                                           .n_threads = 2,
+                                           .n_context = kContext,
+                                           .text = false,
+                                           .drafting = Drafting::off},
+                                          {});
     ASSERT_TRUE(engine) << engine.error().message;
     const std::uint64_t before = device.n_bytes();
     const auto t = (*engine)->timeline();
@@ -488,9 +571,12 @@ TEST_F(CudaEngine, BadInputIsSaid) {
   EXPECT_EQ(*cuda::device_numbers("cuda"), Numbers{0});
   EXPECT_EQ(*cuda::device_numbers("cuda:3"), Numbers{3});
   EXPECT_EQ(*cuda::device_numbers("cuda:1,0,12"), (Numbers{1, 0, 12}));
-  for (const char* bad : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:1 ", "cuda:99999", "cuda:0,", "cuda:,0", "cuda:0,,1", "cuda:0;1", "cuda,1", "cuda:0-1"})
-    EXPECT_THAT(cuda::device_numbers(bad).error().message, HasSubstr("cuda:0,1 for several GPUs")) << bad;
-  EXPECT_THAT(cuda::device_numbers("cuda:2,1,2").error().message, HasSubstr("GPU 2 is there twice"));
+  for (const char* bad : {"", "gpu", "cuda:", "cuda:-1", "cuda:x", "cuda:1 ", "cuda:99999",
+                          "cuda:0,", "cuda:,0", "cuda:0,,1", "cuda:0;1", "cuda,1", "cuda:0-1"})
+    EXPECT_THAT(cuda::device_numbers(bad).error().message, HasSubstr("cuda:0,1 for several GPUs"))
+        << bad;
+  EXPECT_THAT(cuda::device_numbers("cuda:2,1,2").error().message,
+              HasSubstr("GPU 2 is there twice"));
   const auto refused = load_on({.device = "cuda:700"}, {.directory = kNano}, {});
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message, HasSubstr("use GPU 700"));

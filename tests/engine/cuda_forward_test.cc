@@ -1,5 +1,6 @@
-// The forward pass of engine/cuda on devices in host memory, against engine/model's: the same bits of logits, pages and frontiers, however
-// the tokens are cut, recorded or not, alone or in company, with experts on the device or not, on one device or with the layers over several.
+// The forward pass of engine/cuda on devices in host memory, against engine/model's: the same bits
+// of logits, pages and frontiers, however the tokens are cut, recorded or not, alone or in company,
+// with experts on the device or not, on one device or with the layers over several.
 #include "engine/cuda/pipeline.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +24,7 @@ using cuda::Pipeline;
 using cuda::PipelineState;
 using testing::HasSubstr;
 
-constexpr int kTokens = 150;      // past a window of 128 and a group of 128
+constexpr int kTokens = 150;  // past a window of 128 and a group of 128
 constexpr std::int64_t kContext = 2048;
 
 // The CPU's logits of all tokens, and its state after them.
@@ -36,15 +37,21 @@ struct Reference {
   State state;
 
   explicit Reference(const std::string& name)
-      : weights(golden_weights(name)), tokens(Golden(name).tokens), forward(*weights, false, pool, kernels::best()), state(*weights, false, 256) {
+      : weights(golden_weights(name)),
+        tokens(Golden(name).tokens),
+        forward(*weights, false, pool, kernels::best()),
+        state(*weights, false, 256) {
     tokens.resize(kTokens);
     logits.resize(tokens.size() * V());
     evaluate(state, tokens, logits.data());
   }
-  std::size_t V() const { return static_cast<std::size_t>(weights->checkpoint.config().vocab_size); }
+  std::size_t V() const {
+    return static_cast<std::size_t>(weights->checkpoint.config().vocab_size);
+  }
   void evaluate(State& of, std::span<const Token> more, float* to) {
     const Config& c = weights->checkpoint.config();
-    std::vector<float> x(more.size() * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size));
+    std::vector<float> x(more.size() * static_cast<std::size_t>(c.hc_mult) *
+                         static_cast<std::size_t>(c.hidden_size));
     forward.evaluate(of, more, x.data());
     forward.head(x.data(), static_cast<int>(more.size()), to);
   }
@@ -67,14 +74,23 @@ class CudaForward : public testing::TestWithParam<Case> {
   Reference& reference() { return engine::reference(GetParam().model); }
   int n_layers() { return reference().weights->checkpoint.config().num_hidden_layers; }
   cuda::StageOptions options(int chunk, bool record, std::span<const char> resident) {
-    return {.layer_end = n_layers(), .resident = resident, .n_pages = 16, .forward = {.chunk = chunk, .n_context = kContext, .record = record}};
+    return {.layer_end = n_layers(),
+            .resident = resident,
+            .n_pages = 16,
+            .forward = {.chunk = chunk, .n_context = kContext, .record = record}};
   }
-  void load(int chunk, bool record = true, std::span<const char> resident = {}) { load_cut(GetParam().cuts, options(chunk, record, resident)); }
+  void load(int chunk, bool record = true, std::span<const char> resident = {}) {
+    load_cut(GetParam().cuts, options(chunk, record, resident));
+  }
   void load_cut(std::span<const int> cuts, const cuda::StageOptions& options) {
     pipeline_.reset();
     devices_.clear();
     std::vector<cuda::Device*> devices;
-    for (std::size_t k = 0; k <= cuts.size(); ++k) devices.push_back(devices_.emplace_back(std::make_unique<HostDevice>(std::size_t{4} << 30, "device " + std::to_string(k))).get());
+    for (std::size_t k = 0; k <= cuts.size(); ++k)
+      devices.push_back(devices_
+                            .emplace_back(std::make_unique<HostDevice>(
+                                std::size_t{4} << 30, "device " + std::to_string(k)))
+                            .get());
     auto pipeline = pipeline_over(devices, *reference().weights, cuts, options, reference().pool);
     ASSERT_TRUE(pipeline) << pipeline.error().message;
     pipeline_ = std::move(*pipeline);
@@ -91,7 +107,10 @@ class CudaForward : public testing::TestWithParam<Case> {
       const int n = std::min(chunk, end - at);
       std::vector<float> logits(static_cast<std::size_t>(n) * r.V(), NAN);
       const Pipeline::Sequence one{&s, n};
-      const auto done = pipeline_->evaluate({&one, 1}, std::span(r.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), n, logits.data());
+      const auto done = pipeline_->evaluate(
+          {&one, 1},
+          std::span(r.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), n,
+          logits.data());
       ASSERT_TRUE(done) << done.error().message;
       same_logits(logits, at, n);
     }
@@ -100,7 +119,10 @@ class CudaForward : public testing::TestWithParam<Case> {
   void same_logits(const std::vector<float>& logits, int at, int n) {
     Reference& r = reference();
     for (int t = 0; t < n; ++t)
-      ASSERT_EQ(std::memcmp(logits.data() + static_cast<std::size_t>(t) * r.V(), r.logits.data() + static_cast<std::size_t>(at + t) * r.V(), sizeof(float) * r.V()), 0)
+      ASSERT_EQ(std::memcmp(logits.data() + static_cast<std::size_t>(t) * r.V(),
+                            r.logits.data() + static_cast<std::size_t>(at + t) * r.V(),
+                            sizeof(float) * r.V()),
+                0)
           << "token " << at + t << " of a chunk of " << n;
   }
   std::vector<Page> host_pages(const PipelineState& s, std::int64_t n) {
@@ -112,10 +134,13 @@ class CudaForward : public testing::TestWithParam<Case> {
   template <class Count>
   std::int64_t sum(Count count) const {
     std::int64_t n = 0;
-    for (const cuda::Stage& stage : pipeline_->stages()) n += static_cast<std::int64_t>(count(stage));
+    for (const cuda::Stage& stage : pipeline_->stages())
+      n += static_cast<std::int64_t>(count(stage));
     return n;
   }
-  std::int64_t n_recordings() const { return sum([](const cuda::Stage& s) { return s.forward->n_recordings(); }); }
+  std::int64_t n_recordings() const {
+    return sum([](const cuda::Stage& s) { return s.forward->n_recordings(); });
+  }
   std::int64_t n_stages() const { return static_cast<std::int64_t>(pipeline_->stages().size()); }
   // Stages with layers that have cells, and so pages.
   std::int64_t n_paged() const {
@@ -160,7 +185,10 @@ TEST_P(CudaForward, OnlyTheLastRowsAreAskedFor) {
   for (const auto& [n, n_rows] : {std::pair{100, 2}, {5, 1}, {3, 1}, {5, 1}, {7, 0}, {3, 2}}) {
     std::vector<float> logits(static_cast<std::size_t>(n_rows) * r.V());
     const Pipeline::Sequence one{s.get(), n};
-    ASSERT_TRUE(pipeline_->evaluate({&one, 1}, std::span(r.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)), n_rows, logits.data()));
+    ASSERT_TRUE(pipeline_->evaluate(
+        {&one, 1},
+        std::span(r.tokens).subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)),
+        n_rows, logits.data()));
     at += n;
     same_logits(logits, at - n_rows, n_rows);
   }
@@ -191,9 +219,12 @@ TEST_P(CudaForward, InCompanyAsAlone) {
 
 TEST_P(CudaForward, ExpertsInHostMemoryGiveTheSameBits) {
   const Config& c = reference().weights->checkpoint.config();
-  std::vector<char> resident(static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts), 1);
+  std::vector<char> resident(
+      static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts),
+      1);
   std::mt19937 random(5);
-  for (std::size_t i = static_cast<std::size_t>(c.n_routed_experts); i < resident.size(); ++i) resident[i] = random() % 2;  // all of the first layer's are there
+  for (std::size_t i = static_cast<std::size_t>(c.n_routed_experts); i < resident.size(); ++i)
+    resident[i] = random() % 2;  // all of the first layer's are there
   load(70, true, resident);
   const auto s = state();
   append(*s, 0, 140, 70);
@@ -214,7 +245,8 @@ TEST_P(CudaForward, PagesAndFrontiersAreTheCpus) {
   const Frontier theirs = r.state.frontier(kTokens);
   EXPECT_EQ(s->frontier(kTokens), theirs.bytes);
   const auto pages = host_pages(*s, r.state.pages().n_pages());
-  for (std::size_t i = 0; i < pages.size(); ++i) EXPECT_TRUE(pages[i] == *r.state.pages().page(static_cast<std::int64_t>(i))) << "page " << i;
+  for (std::size_t i = 0; i < pages.size(); ++i)
+    EXPECT_TRUE(pages[i] == *r.state.pages().page(static_cast<std::int64_t>(i))) << "page " << i;
 
   const auto back = state();
   ASSERT_TRUE(back->adopt(r.state.pages().share(kTokens)));
@@ -245,8 +277,8 @@ TEST_P(CudaForward, TheNewestTokensAreDroppedForNothing) {
   append(*s, 90, kTokens, 30);
 }
 
-// A chunk longer than a step works in a ring that all sequences share: what it leaves in the sequence's own is its own cells, however many of
-// those before it are asked for again.
+// A chunk longer than a step works in a ring that all sequences share: what it leaves in the
+// sequence's own is its own cells, however many of those before it are asked for again.
 TEST_P(CudaForward, TheNewestTokensAreDroppedBehindAShortChunk) {
   load(128);
   const auto s = state(), other = state();
@@ -255,7 +287,8 @@ TEST_P(CudaForward, TheNewestTokensAreDroppedBehindAShortChunk) {
   const std::vector<Token> wrong(128, 7);
   const auto evaluate = [&](PipelineState& of, int n) {
     const Pipeline::Sequence one{&of, n};
-    ASSERT_TRUE(pipeline_->evaluate({&one, 1}, std::span(wrong).first(static_cast<std::size_t>(n)), 1, logits.data()));
+    ASSERT_TRUE(pipeline_->evaluate({&one, 1}, std::span(wrong).first(static_cast<std::size_t>(n)),
+                                    1, logits.data()));
   };
   for (int i = 0; i < 2; ++i) evaluate(*other, 128);
   append(*s, 0, 140, 35);
@@ -294,7 +327,8 @@ TEST_P(CudaForward, AFullPoolIsSaidAndLosesNothing) {
     while (auto page = stage.pages->take()) taken.push_back(std::move(page));
     std::vector<float> logits(reference().V());
     const Pipeline::Sequence both[] = {{s.get(), 1}, {other.get(), 1}};
-    const auto refused = pipeline_->evaluate(both, std::vector<Token>{reference().tokens[30], 1}, 1, logits.data());
+    const auto refused = pipeline_->evaluate(both, std::vector<Token>{reference().tokens[30], 1}, 1,
+                                             logits.data());
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, Errc::no_memory);
     EXPECT_THAT(refused.error().message, HasSubstr("on " + stage.device->name() + " are taken"));
@@ -307,7 +341,8 @@ TEST_P(CudaForward, AFullPoolIsSaidAndLosesNothing) {
   append(*other, 0, 40, 40);
 }
 
-// Host pages are copied once, shared by those that begin alike, and go when nobody holds them and others need the room.
+// Host pages are copied once, shared by those that begin alike, and go when nobody holds them and
+// others need the room.
 TEST_P(CudaForward, HostPagesAreBroughtOnce) {
   load(64);
   cuda::PageCache& cache = *pipeline_->stages().back().cache;
@@ -350,7 +385,9 @@ TEST_P(CudaForward, ACancelledChunkIsTakenBack) {
   const Pipeline::Sequence one{s.get(), 100};
   std::vector<float> logits(reference().V());
   int asked = 0;
-  const auto stopped = pipeline_->evaluate({&one, 1}, std::span(reference().tokens).subspan(50, 100), 1, logits.data(), [&](int) { return ++asked < 3; });
+  const auto stopped = pipeline_->evaluate({&one, 1},
+                                           std::span(reference().tokens).subspan(50, 100), 1,
+                                           logits.data(), [&](int) { return ++asked < 3; });
   ASSERT_FALSE(stopped);
   EXPECT_EQ(stopped.error().code, Errc::cancelled);
   EXPECT_EQ(asked, 3);
@@ -358,8 +395,9 @@ TEST_P(CudaForward, ACancelledChunkIsTakenBack) {
   append(*s, 50, kTokens, 100);
 }
 
-// The launches of a decode step are those of the CPU's operations, in their order. Copies in and out apart, no layer has more than 28: the
-// bar of a graph that is worth replaying. From one device to the next there is one copy out and one in, of what few tokens' experts gave summed.
+// The launches of a decode step are those of the CPU's operations, in their order. Copies in and
+// out apart, no layer has more than 28: the bar of a graph that is worth replaying. From one device
+// to the next there is one copy out and one in, of what few tokens' experts gave summed.
 TEST_P(CudaForward, ADecodeStepIsTheseLaunches) {
   load(150);
   const auto s = state();
@@ -373,15 +411,21 @@ TEST_P(CudaForward, ADecodeStepIsTheseLaunches) {
     if (k == 0) want.push_back("embed");
     want.insert(want.end(), {"rope_table", "rope_table"});
     for (int i = weights.begin(); i < weights.end(); ++i) {
-      std::vector<std::string> layer{"hyper", "linear", "rms_norm", "linear", "queries", "put_window"};
+      std::vector<std::string> layer{"hyper",  "linear",  "rms_norm",
+                                     "linear", "queries", "put_window"};
       if (c.ratio(i) != 0) layer.insert(layer.end(), {"compress", "put_raw"});
-      if (c.ratio(i) == 4) layer.insert(layer.end(), {"compress", "put_raw", "index_queries", "index_scores", "top_k"});
-      layer.insert(layer.end(), {"attention", "linear", "linear", "hyper", "linear", "route", "group", "experts_linear", "experts_linear"});
+      if (c.ratio(i) == 4)
+        layer.insert(layer.end(),
+                     {"compress", "put_raw", "index_queries", "index_scores", "top_k"});
+      layer.insert(layer.end(), {"attention", "linear", "linear", "hyper", "linear", "route",
+                                 "group", "experts_linear", "experts_linear"});
       EXPECT_LE(layer.size(), 28u);
       want.insert(want.end(), layer.begin(), layer.end());
     }
-    if (k + 1 < devices_.size()) want.insert(want.end(), {"combine", "to_host"});
-    else want.insert(want.end(), {"hyper", "linear", "to_host"});
+    if (k + 1 < devices_.size())
+      want.insert(want.end(), {"combine", "to_host"});
+    else
+      want.insert(want.end(), {"hyper", "linear", "to_host"});
     EXPECT_EQ(devices_[k]->launches, want) << "device " << k;
   }
 }
@@ -401,17 +445,25 @@ TEST_P(CudaForward, TooLittleDeviceMemoryIsRefused) {
   const auto weights = DeviceWeights::upload(device, *r.weights, 0, n_layers(), true, {}, {});
   ASSERT_TRUE(weights);
   const std::size_t pages = 16 * page_layout(r.weights->checkpoint.config(), false).bytes;
-  EXPECT_THAT(refused(100'000), HasSubstr("layers 0 to " + std::to_string(n_layers() - 1) + " take"));
+  EXPECT_THAT(refused(100'000),
+              HasSubstr("layers 0 to " + std::to_string(n_layers() - 1) + " take"));
   EXPECT_THAT(refused((*weights)->bytes() + pages / 2), HasSubstr("the pages of 2048 tokens"));
-  EXPECT_THAT(refused((*weights)->bytes() + 2 * pages), HasSubstr("the work space for 8192 tokens"));
+  EXPECT_THAT(refused((*weights)->bytes() + 2 * pages),
+              HasSubstr("the work space for 8192 tokens"));
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaForward, testing::Values(Case{"micro-flash", {}}, Case{"micro-pro", {}}, Case{"micro-flash", {1, 3}}, Case{"micro-pro", {2}}), [](const auto& p) {
-  return p.param.model.substr(6) + (p.param.cuts.empty() ? "" : "_on_" + std::to_string(p.param.cuts.size() + 1));
-});
+INSTANTIATE_TEST_SUITE_P(, CudaForward,
+                         testing::Values(Case{"micro-flash", {}}, Case{"micro-pro", {}},
+                                         Case{"micro-flash", {1, 3}}, Case{"micro-pro", {2}}),
+                         [](const auto& p) {
+                           return p.param.model.substr(6) +
+                                  (p.param.cuts.empty()
+                                       ? ""
+                                       : "_on_" + std::to_string(p.param.cuts.size() + 1));
+                         });
 
-// Wherever two devices meet: behind a window layer, a CSA and an HCA one, hash-routed ones and others, and before the head alone. Many tokens,
-// several sequences in a step, and recorded steps.
+// Wherever two devices meet: behind a window layer, a CSA and an HCA one, hash-routed ones and
+// others, and before the head alone. Many tokens, several sequences in a step, and recorded steps.
 class CudaCuts : public CudaForward {};
 TEST_P(CudaCuts, AnywhereGiveTheSameBits) {
   Reference& r = reference();
@@ -422,21 +474,27 @@ TEST_P(CudaCuts, AnywhereGiveTheSameBits) {
     append(*s, 0, 140, 140);
     append(*other, 0, 40, 40);
     for (int step = 0; step < 3; ++step) {  // run, recorded, replayed
-      const std::vector<Token> tokens{r.tokens[static_cast<std::size_t>(140 + step)], r.tokens[static_cast<std::size_t>(40 + step)]};
+      const std::vector<Token> tokens{r.tokens[static_cast<std::size_t>(140 + step)],
+                                      r.tokens[static_cast<std::size_t>(40 + step)]};
       std::vector<float> logits(2 * r.V());
       const Pipeline::Sequence both[] = {{s.get(), 1}, {other.get(), 1}};
       ASSERT_TRUE(pipeline_->evaluate(both, tokens, 2, logits.data()));
-      same_logits({logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(r.V())}, 140 + step, 1);
-      same_logits({logits.begin() + static_cast<std::ptrdiff_t>(r.V()), logits.end()}, 40 + step, 1);
+      same_logits({logits.begin(), logits.begin() + static_cast<std::ptrdiff_t>(r.V())}, 140 + step,
+                  1);
+      same_logits({logits.begin() + static_cast<std::ptrdiff_t>(r.V()), logits.end()}, 40 + step,
+                  1);
     }
     EXPECT_EQ(n_recordings(), n_stages());
     append(*s, 143, kTokens, 7);
     EXPECT_EQ(s->frontier(kTokens), r.state.frontier(kTokens).bytes);
     const auto pages = host_pages(*s, r.state.pages().n_pages());
-    for (std::size_t i = 0; i < pages.size(); ++i) EXPECT_TRUE(pages[i] == *r.state.pages().page(static_cast<std::int64_t>(i))) << "page " << i;
+    for (std::size_t i = 0; i < pages.size(); ++i)
+      EXPECT_TRUE(pages[i] == *r.state.pages().page(static_cast<std::int64_t>(i))) << "page " << i;
   }
 }
-INSTANTIATE_TEST_SUITE_P(, CudaCuts, testing::Values(Case{"micro-flash", {}}, Case{"micro-pro", {}}), [](const auto& p) { return p.param.model.substr(6); });
+INSTANTIATE_TEST_SUITE_P(, CudaCuts,
+                         testing::Values(Case{"micro-flash", {}}, Case{"micro-pro", {}}),
+                         [](const auto& p) { return p.param.model.substr(6); });
 
 }  // namespace
 }  // namespace lares::engine

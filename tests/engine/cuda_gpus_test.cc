@@ -1,4 +1,5 @@
-// What is said of GPUs, on machines that have none: drivers that answer as real ones do, built here as libraries of a few lines.
+// What is said of GPUs, on machines that have none: drivers that answer as real ones do, built here
+// as libraries of a few lines.
 #include "engine/gpus.h"
 
 #include <gmock/gmock.h>
@@ -24,24 +25,31 @@ class Drivers : public testing::Test {
   }
   void TearDown() override { fs::remove_all(directory_); }
 
-  // A library with a driver's functions; `init` is what cuInit gives, and there are GPUs of these capabilities.
+  // A library with a driver's functions; `init` is what cuInit gives, and there are GPUs of these
+  // capabilities.
   GpuPlaces driver(int init, int version, const std::string& majors, int count) {
     const std::string source = directory_ + "/driver.c", library = directory_ + "/libcuda.so.1";
-    std::ofstream(source) << "#include <stddef.h>\n#include <string.h>\n"
-                          << "static const int majors[] = {" << majors << "};\n"
-                          << "int cuInit(unsigned f) { return " << init << "; }\n"
-                          << "int cuDriverGetVersion(int* v) { *v = " << version << "; return 0; }\n"
-                          << "int cuDeviceGetCount(int* n) { *n = " << count << "; return 0; }\n"
-                          << "int cuDeviceGet(int* d, int i) { *d = i; return 0; }\n"
-                          << "int cuDeviceGetName(char* s, int n, int d) { strncpy(s, \"NVIDIA Test\", n); return 0; }\n"
-                          << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : 0; return 0; }\n"
-                          << "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\n"
-                          << "int cuGetErrorString(int e, const char** s) { *s = \"something is wrong\"; return 0; }\n";
+    std::ofstream(source)
+        << "#include <stddef.h>\n#include <string.h>\n"
+        << "static const int majors[] = {" << majors << "};\n"
+        << "int cuInit(unsigned f) { return " << init << "; }\n"
+        << "int cuDriverGetVersion(int* v) { *v = " << version << "; return 0; }\n"
+        << "int cuDeviceGetCount(int* n) { *n = " << count << "; return 0; }\n"
+        << "int cuDeviceGet(int* d, int i) { *d = i; return 0; }\n"
+        << "int cuDeviceGetName(char* s, int n, int d) { strncpy(s, \"NVIDIA Test\", n); return 0; "
+           "}\n"
+        << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : 0; return "
+           "0; }\n"
+        << "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\n"
+        << "int cuGetErrorString(int e, const char** s) { *s = \"something is wrong\"; return 0; "
+           "}\n";
     const std::string command = "cc -shared -fPIC -o " + library + " " + source + " 2>/dev/null";
     if (std::system(command.c_str()) != 0) ADD_FAILURE() << "cannot build " << source;
     return places(library);
   }
-  GpuPlaces places(const std::string& library) const { return {.library = library, .proc = directory_ + "/proc", .dev = directory_ + "/dev"}; }
+  GpuPlaces places(const std::string& library) const {
+    return {.library = library, .proc = directory_ + "/proc", .dev = directory_ + "/dev"};
+  }
 
   std::string directory_;
 };
@@ -57,7 +65,8 @@ TEST_F(Drivers, ADeviceWithoutALibraryIsSaid) {
   std::ofstream(directory_ + "/dev/nvidia0");
   const auto report = find_gpus(places("liblares-no-such-driver.so.1"));
   EXPECT_TRUE(report.expected);
-  EXPECT_THAT(gpu_lines(report), ElementsAre(testing::AllOf(HasSubstr("shows an NVIDIA GPU"), HasSubstr("liblares-no-such-driver"))));
+  EXPECT_THAT(gpu_lines(report), ElementsAre(testing::AllOf(HasSubstr("shows an NVIDIA GPU"),
+                                                            HasSubstr("liblares-no-such-driver"))));
 }
 
 TEST_F(Drivers, ThatDoNotStartSayWhy) {
@@ -75,22 +84,33 @@ TEST_F(Drivers, EachGpuAndWhatItCan) {
   EXPECT_THAT(report.gpus[1].unused, HasSubstr("7.0"));
   const auto lines = gpu_lines(report);
   ASSERT_EQ(lines.size(), 3u);
-  EXPECT_EQ(lines[0], "0: NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");  // by the number that `device` takes
+  EXPECT_EQ(lines[0],
+            "0: NVIDIA Test, 79.6 GiB, compute capability 9.0, driver for CUDA 13.0");  // by the
+                                                                                        // number
+                                                                                        // that
+                                                                                        // `device`
+                                                                                        // takes
   EXPECT_THAT(lines[1], testing::AllOf(testing::StartsWith("1: "), HasSubstr("not usable")));
   EXPECT_THAT(lines[2], HasSubstr("not used: "));
-  EXPECT_THAT(gpu_lines(find_gpus(driver(0, 13000, "9", 1)))[0], testing::StartsWith("NVIDIA Test, "));
+  EXPECT_THAT(gpu_lines(find_gpus(driver(0, 13000, "9", 1)))[0],
+              testing::StartsWith("NVIDIA Test, "));
 }
 
 // Where nothing else keeps them from being used, what to say: those that can, by number.
 TEST_F(Drivers, SeveralAreNamedTogether) {
-  if (!find_gpus(driver(0, 13000, "9", 1)).built) GTEST_SKIP() << "this program was built without CUDA, and says that instead";
-  EXPECT_THAT(find_gpus(driver(0, 13000, "9, 7, 8", 3)).unused, HasSubstr("`lares config set device cuda:0`, or cuda:0,2 for all of them;"));
-  EXPECT_THAT(find_gpus(driver(0, 13000, "7, 8", 2)).unused, HasSubstr("`lares config set device cuda:1`;"));
+  if (!find_gpus(driver(0, 13000, "9", 1)).built)
+    GTEST_SKIP() << "this program was built without CUDA, and says that instead";
+  EXPECT_THAT(find_gpus(driver(0, 13000, "9, 7, 8", 3)).unused,
+              HasSubstr("`lares config set device cuda:0`, or cuda:0,2 for all of them;"));
+  EXPECT_THAT(find_gpus(driver(0, 13000, "7, 8", 2)).unused,
+              HasSubstr("`lares config set device cuda:1`;"));
 }
 
 TEST_F(Drivers, OldOnesAreNamed) {
-  EXPECT_THAT(find_gpus(driver(0, 11040, "9", 1)).unused, HasSubstr("runs CUDA 11.4, and the kernels need CUDA 12.0"));
-  EXPECT_THAT(find_gpus(driver(0, 13000, "7", 1)).unused, HasSubstr("none of them can run the kernels"));
+  EXPECT_THAT(find_gpus(driver(0, 11040, "9", 1)).unused,
+              HasSubstr("runs CUDA 11.4, and the kernels need CUDA 12.0"));
+  EXPECT_THAT(find_gpus(driver(0, 13000, "7", 1)).unused,
+              HasSubstr("none of them can run the kernels"));
 }
 
 }  // namespace

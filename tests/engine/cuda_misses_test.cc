@@ -1,5 +1,6 @@
-// Experts that have no room on a GPU, computed by the CPU or brought through a ring, on devices in host memory whose copies come as late as
-// the forward pass allows, or as early: the bits of a model that is there as a whole, however many tokens, devices and waves.
+// Experts that have no room on a GPU, computed by the CPU or brought through a ring, on devices in
+// host memory whose copies come as late as the forward pass allows, or as early: the bits of a
+// model that is there as a whole, however many tokens, devices and waves.
 #include <gmock/gmock.h>
 
 #include <cmath>
@@ -40,9 +41,13 @@ constexpr Way kComputed{}, kStreamed{.stream = true, .from = 1};
 struct Model {
   std::unique_ptr<Weights> weights;
   std::vector<Token> tokens;
-  explicit Model(const std::string& name) : weights(golden_weights(name)), tokens(Golden(name).tokens) {
+  explicit Model(const std::string& name)
+      : weights(golden_weights(name)), tokens(Golden(name).tokens) {
     tokens.resize(kTokens);
-    while (tokens.size() < 700) tokens.push_back(static_cast<Token>(tokens.size() * 7919 % static_cast<std::size_t>(weights->checkpoint.config().vocab_size)));
+    while (tokens.size() < 700)
+      tokens.push_back(
+          static_cast<Token>(tokens.size() * 7919 %
+                             static_cast<std::size_t>(weights->checkpoint.config().vocab_size)));
   }
   const Config& config() const { return weights->checkpoint.config(); }
   std::size_t V() const { return static_cast<std::size_t>(config().vocab_size); }
@@ -63,21 +68,24 @@ struct Loaded {
   std::vector<std::unique_ptr<HostDevice>> devices;  // go last
   std::unique_ptr<Pipeline> pipeline;
 
-  Loaded(const Case& of, std::span<const char> resident, const Way& way, int chunk, ExpertHeat* heat = nullptr) {
+  Loaded(const Case& of, std::span<const char> resident, const Way& way, int chunk,
+         ExpertHeat* heat = nullptr) {
     std::vector<cuda::Device*> all;
     for (std::size_t k = 0; k <= of.cuts.size(); ++k) {
-      devices.push_back(std::make_unique<HostDevice>(std::size_t{4} << 30, "device " + std::to_string(k)));
+      devices.push_back(
+          std::make_unique<HostDevice>(std::size_t{4} << 30, "device " + std::to_string(k)));
       devices.back()->ahead = of.ahead;
       devices.back()->pinned_refused = way.pinned_refused;
       all.push_back(devices.back().get());
     }
-    auto made = pipeline_over(all, *model(of.model).weights, of.cuts,
-                              {.resident = resident,
-                               .n_pages = 16,
-                               .stream = way.stream,
-                               .ring_max = way.ring_max,
-                               .forward = {.chunk = chunk, .n_context = kContext, .stream_from = way.from, .heat = heat}},
-                              pool());
+    auto made = pipeline_over(
+        all, *model(of.model).weights, of.cuts,
+        {.resident = resident,
+         .n_pages = 16,
+         .stream = way.stream,
+         .ring_max = way.ring_max,
+         .forward = {.chunk = chunk, .n_context = kContext, .stream_from = way.from, .heat = heat}},
+        pool());
     EXPECT_TRUE(made) << made.error().message;
     if (made) pipeline = std::move(*made);
   }
@@ -91,7 +99,9 @@ struct Loaded {
       const int rows = n > kTokens ? 2 : n;
       std::vector<float> some(static_cast<std::size_t>(rows) * m.V(), NAN);
       const Pipeline::Sequence one{&state, n};
-      const auto done = pipeline->evaluate({&one, 1}, std::span(m.tokens).subspan(at, static_cast<std::size_t>(n)), rows, some.data());
+      const auto done = pipeline->evaluate(
+          {&one, 1}, std::span(m.tokens).subspan(at, static_cast<std::size_t>(n)), rows,
+          some.data());
       EXPECT_TRUE(done) << done.error().message;
       out.insert(out.end(), some.begin(), some.end());
       at += static_cast<std::size_t>(n);
@@ -113,7 +123,8 @@ struct Loaded {
 };
 
 std::vector<char> some_of(const Model& m, double share, unsigned seed) {
-  std::vector<char> out(static_cast<std::size_t>(m.config().num_hidden_layers) * static_cast<std::size_t>(m.config().n_routed_experts));
+  std::vector<char> out(static_cast<std::size_t>(m.config().num_hidden_layers) *
+                        static_cast<std::size_t>(m.config().n_routed_experts));
   std::mt19937 random(seed);
   for (char& r : out) r = std::uniform_real_distribution<double>()(random) < share;
   return out;
@@ -122,7 +133,8 @@ std::vector<char> some_of(const Model& m, double share, unsigned seed) {
 void same(const std::vector<float>& got, const std::vector<float>& want, std::size_t V) {
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < want.size(); ++i)
-    ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i])) << "row " << i / V << ", " << i % V;
+    ASSERT_EQ(std::bit_cast<std::uint32_t>(got[i]), std::bit_cast<std::uint32_t>(want[i]))
+        << "row " << i / V << ", " << i % V;
 }
 
 class CudaMisses : public testing::TestWithParam<Case> {
@@ -132,10 +144,13 @@ class CudaMisses : public testing::TestWithParam<Case> {
   const std::vector<float>& whole(const std::vector<int>& chunks) {
     static std::map<std::pair<std::string, std::vector<int>>, std::vector<float>> known;
     auto& out = known[{GetParam().model, chunks}];
-    if (out.empty()) out = Loaded({GetParam().model, {}, HostDevice::Ahead::work}, {}, kComputed, 700).logits(GetParam(), chunks);
+    if (out.empty())
+      out = Loaded({GetParam().model, {}, HostDevice::Ahead::work}, {}, kComputed, 700)
+                .logits(GetParam(), chunks);
     return out;
   }
-  std::vector<float> logits(std::span<const char> resident, const Way& way, const std::vector<int>& chunks) {
+  std::vector<float> logits(std::span<const char> resident, const Way& way,
+                            const std::vector<int>& chunks) {
     return Loaded(GetParam(), resident, way, 700).logits(GetParam(), chunks);
   }
 };
@@ -144,20 +159,25 @@ const std::vector<int> kSteps{1, 1, 1, 7, 7, 64, 65};  // each of a kind run, re
 
 TEST_P(CudaMisses, AnyResidentsGiveTheBitsOfAll) {
   for (const double share : {0.0, 0.3, 0.8})
-    for (const Way& way : {kComputed, kStreamed, Way{.stream = true, .from = 20}, Way{.stream = true, .from = 65}}) {
+    for (const Way& way :
+         {kComputed, kStreamed, Way{.stream = true, .from = 20}, Way{.stream = true, .from = 65}}) {
       if (share > 0.5 && way.stream && way.from < 65) continue;
-      SCOPED_TRACE(testing::Message() << share << " resident, streamed from " << (way.stream ? way.from : -1));
+      SCOPED_TRACE(testing::Message()
+                   << share << " resident, streamed from " << (way.stream ? way.from : -1));
       same(logits(some_of(m(), share, 3), way, kSteps), whole(kSteps), m().V());
     }
 }
 
-// Many more waves than the ring has stages, in chunks that wait for routes and in those that do not.
+// Many more waves than the ring has stages, in chunks that wait for routes and in those that do
+// not.
 TEST_P(CudaMisses, ARingSmallerThanALayersExpertsDoes) {
   const auto none = some_of(m(), 0, 1);
   Loaded loaded(GetParam(), none, {.stream = true, .from = 1, .ring_max = 1}, 700);
   for (const cuda::Stage& s : loaded.pipeline->stages()) {
     ASSERT_TRUE(s.stream);
-    EXPECT_LT(s.stream->ring_size(), s.stream->packed_bytes() / static_cast<std::uint64_t>(s.weights->end() - s.weights->begin()));
+    EXPECT_LT(s.stream->ring_size(),
+              s.stream->packed_bytes() /
+                  static_cast<std::uint64_t>(s.weights->end() - s.weights->begin()));
   }
   same(loaded.logits(GetParam(), kSteps), whole(kSteps), m().V());
   same(loaded.logits(GetParam(), std::vector<int>{150}), whole({150}), m().V());
@@ -165,9 +185,11 @@ TEST_P(CudaMisses, ARingSmallerThanALayersExpertsDoes) {
 
 TEST_P(CudaMisses, AnyChunksGiveTheSameBits) {
   const auto half = some_of(m(), 0.5, 7);
-  const std::vector<int> chunks = GetParam().cuts.empty() ? std::vector<int>{700} : std::vector<int>{65, 64, 1, 570};
+  const std::vector<int> chunks = GetParam().cuts.empty() ? std::vector<int>{700}
+                                                          : std::vector<int>{65, 64, 1, 570};
   const auto got = logits(half, {.stream = true, .from = 65}, chunks);
-  same({got.end() - static_cast<std::ptrdiff_t>(m().V()), got.end()}, {whole({700}).end() - static_cast<std::ptrdiff_t>(m().V()), whole({700}).end()}, m().V());
+  same({got.end() - static_cast<std::ptrdiff_t>(m().V()), got.end()},
+       {whole({700}).end() - static_cast<std::ptrdiff_t>(m().V()), whole({700}).end()}, m().V());
 }
 
 // A long chunk brings every byte once; one token those of its experts and no other's.
@@ -178,8 +200,10 @@ TEST_P(CudaMisses, NoMoreIsCopiedThanIsAskedFor) {
   EXPECT_EQ(all.copied(), all.packed());
   Loaded one(GetParam(), none, kStreamed, 700);
   one.logits(GetParam(), std::vector<int>{1});
-  const double share = static_cast<double>(m().config().num_experts_per_tok) / m().config().n_routed_experts;
-  EXPECT_NEAR(static_cast<double>(one.copied()) / static_cast<double>(one.packed()), share, 0.05);  // and the tables
+  const double share = static_cast<double>(m().config().num_experts_per_tok) /
+                       m().config().n_routed_experts;
+  EXPECT_NEAR(static_cast<double>(one.copied()) / static_cast<double>(one.packed()), share,
+              0.05);  // and the tables
   Loaded computed(GetParam(), none, {.stream = true, .from = 65}, 700);
   computed.logits(GetParam(), std::vector<int>{64});
   EXPECT_EQ(computed.copied(), 0u);
@@ -194,7 +218,8 @@ TEST_P(CudaMisses, AStoppedChunkLeavesNothingBehind) {
     PipelineState state(*loaded.pipeline, kContext);
     const Pipeline::Sequence one{&state, 100};
     int asked = 0;
-    const auto stopped = loaded.pipeline->evaluate({&one, 1}, std::span(m().tokens).first(100), 0, nullptr, [&](int) { return ++asked < at; });
+    const auto stopped = loaded.pipeline->evaluate({&one, 1}, std::span(m().tokens).first(100), 0,
+                                                   nullptr, [&](int) { return ++asked < at; });
     ASSERT_FALSE(stopped);
     EXPECT_EQ(stopped.error().code, Errc::cancelled);
     same(loaded.logits(GetParam(), std::vector<int>{65, 1}), whole({65, 1}), m().V());
@@ -208,7 +233,8 @@ TEST_P(CudaMisses, WithoutPinnedMemoryTheCpuComputesThem) {
     Loaded loaded(GetParam(), half, {.stream = true, .from = 1, .pinned_refused = refused}, 150);
     for (const cuda::Stage& s : loaded.pipeline->stages()) {
       EXPECT_EQ(s.stream, nullptr);
-      EXPECT_THAT(s.unstreamed, HasSubstr("bring experts to " + s.device->name() + ": pinned host memory has no room for"));
+      EXPECT_THAT(s.unstreamed, HasSubstr("bring experts to " + s.device->name() +
+                                          ": pinned host memory has no room for"));
     }
     same(loaded.logits(GetParam(), std::vector<int>{150}), whole({150}), m().V());
   }
@@ -220,7 +246,8 @@ TEST_P(CudaMisses, WithoutPinnedMemoryTheCpuComputesThem) {
 }
 
 TEST_P(CudaMisses, WhatIsAskedForIsCounted) {
-  const auto E = static_cast<std::size_t>(m().config().n_routed_experts), n_layers = static_cast<std::size_t>(m().config().num_hidden_layers);
+  const auto E = static_cast<std::size_t>(m().config().n_routed_experts),
+             n_layers = static_cast<std::size_t>(m().config().num_hidden_layers);
   auto resident = some_of(m(), 0.5, 7);
   std::fill_n(resident.begin(), E, 1);  // the first layer lacks none, so nobody counts there
   std::vector<std::vector<double>> sent;
@@ -245,15 +272,19 @@ TEST_P(CudaMisses, WhatIsAskedForIsCounted) {
   for (std::size_t i = 1; i < n_layers; ++i) {
     const auto layer = std::span(sent[0]).subspan(i * E, E);
     const double uses = 66.0 * m().config().num_experts_per_tok;
-    EXPECT_NEAR(std::accumulate(layer.begin(), layer.end(), 0.0), uses, 0.03 * uses) << "layer " << i;  // the last ones weigh a little more
+    EXPECT_NEAR(std::accumulate(layer.begin(), layer.end(), 0.0), uses, 0.03 * uses)
+        << "layer " << i;  // the last ones weigh a little more
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaMisses,
-                         testing::Values(Case{"micro-flash", {}, HostDevice::Ahead::work}, Case{"micro-flash", {2}, HostDevice::Ahead::copies},
-                                         Case{"micro-pro", {}, HostDevice::Ahead::copies}, Case{"micro-pro", {3}, HostDevice::Ahead::work}),
+                         testing::Values(Case{"micro-flash", {}, HostDevice::Ahead::work},
+                                         Case{"micro-flash", {2}, HostDevice::Ahead::copies},
+                                         Case{"micro-pro", {}, HostDevice::Ahead::copies},
+                                         Case{"micro-pro", {3}, HostDevice::Ahead::work}),
                          [](const auto& p) {
-                           return p.param.model.substr(6) + (p.param.cuts.empty() ? "" : "_on_2") + (p.param.ahead == HostDevice::Ahead::copies ? "_early" : "_late");
+                           return p.param.model.substr(6) + (p.param.cuts.empty() ? "" : "_on_2") +
+                                  (p.param.ahead == HostDevice::Ahead::copies ? "_early" : "_late");
                          });
 
 // Where PCIe brings an expert as fast as the CPU computes its share of so many tokens.
@@ -264,11 +295,13 @@ TEST(StreamFrom, IsWhereTheCpuTakesLonger) {
   c.n_routed_experts = 256;
   c.num_experts_per_tok = 6;
   const auto of = [&](kernels::Format format) {
-    const kernels::Matrix up{.format = format, .n_out = 2048, .n_in = 4096}, down{.format = format, .n_out = 4096, .n_in = 2048};
+    const kernels::Matrix up{.format = format, .n_out = 2048, .n_in = 4096},
+        down{.format = format, .n_out = 4096, .n_in = 2048};
     return ExpertWeights{.w1 = up, .w2 = down, .w3 = up};
   };
   const int n = cuda::stream_from(c, of(kernels::Format::fp4), 32);
-  const double copied = 13'369'344 / cuda::kPcieBytes, flops = 6.0 * 4096 * 2048, rows = n * 6.0 / 256;
+  const double copied = 13'369'344 / cuda::kPcieBytes, flops = 6.0 * 4096 * 2048,
+               rows = n * 6.0 / 256;
   EXPECT_GE(rows * flops / (32 * cuda::kThreadFlops), copied);
   EXPECT_LT((n - 1) * 6.0 / 256 * flops / (32 * cuda::kThreadFlops), copied);
   EXPECT_EQ(cuda::stream_from(c, of(kernels::Format::fp4), 1), cuda::kStepTokens + 1);

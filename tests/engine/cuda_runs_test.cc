@@ -1,4 +1,5 @@
-// A chunk that goes through several GPUs in parts, each a part behind the one before: the bits, pages and frontiers are those of the whole.
+// A chunk that goes through several GPUs in parts, each a part behind the one before: the bits,
+// pages and frontiers are those of the whole.
 #include <gmock/gmock.h>
 
 #include <random>
@@ -25,9 +26,11 @@ struct Case {
 };
 
 struct Gpus {
-  Gpus(const Weights& weights, std::span<const int> cuts, int run_min, cuda::StageOptions options = {}) {
+  Gpus(const Weights& weights, std::span<const int> cuts, int run_min,
+       cuda::StageOptions options = {}) {
     std::vector<cuda::Device*> all;
-    for (std::size_t k = 0; k <= cuts.size(); ++k) all.push_back(devices.emplace_back(std::make_unique<HostDevice>()).get());
+    for (std::size_t k = 0; k <= cuts.size(); ++k)
+      all.push_back(devices.emplace_back(std::make_unique<HostDevice>()).get());
     options.n_pages = 16;
     options.forward.chunk = kChunk;
     options.forward.n_context = kContext;
@@ -45,7 +48,8 @@ class CudaRuns : public testing::TestWithParam<Case> {
   void SetUp() override {
     weights_ = std::move(*load_weights(GetParam().directory, {}));
     std::mt19937 random(4);
-    for (int i = 0; i < 600; ++i) tokens_.push_back(static_cast<Token>(random() % static_cast<unsigned>(vocab())));
+    for (int i = 0; i < 600; ++i)
+      tokens_.push_back(static_cast<Token>(random() % static_cast<unsigned>(vocab())));
   }
   int vocab() const { return weights_->checkpoint.config().vocab_size; }
   // The logits after each of `chunks`, and what the state is then.
@@ -55,16 +59,22 @@ class CudaRuns : public testing::TestWithParam<Case> {
     std::vector<std::uint8_t> frontier;
     bool operator==(const Outcome&) const = default;
   };
-  Outcome outcome(Pipeline& pipeline, PipelineState& state, std::initializer_list<int> chunks, const std::function<bool(int)>& go_on = {}) {
+  Outcome outcome(Pipeline& pipeline, PipelineState& state, std::initializer_list<int> chunks,
+                  const std::function<bool(int)>& go_on = {}) {
     Outcome out;
     for (const int n : chunks) {
       std::vector<float> logits(2 * static_cast<std::size_t>(vocab()));
       const Pipeline::Sequence one{&state, n};
-      const auto done = pipeline.evaluate({&one, 1}, std::span(tokens_).subspan(static_cast<std::size_t>(state.size()), static_cast<std::size_t>(n)), std::min(n, 2), logits.data(), go_on);
+      const auto done = pipeline.evaluate(
+          {&one, 1},
+          std::span(tokens_).subspan(static_cast<std::size_t>(state.size()),
+                                     static_cast<std::size_t>(n)),
+          std::min(n, 2), logits.data(), go_on);
       EXPECT_TRUE(done) << done.error().message;
       out.logits.insert(out.logits.end(), logits.begin(), logits.end());
     }
-    for (std::int64_t i = 0; i * pipeline.layout().tokens < state.size(); ++i) out.pages.push_back(*state.download(i));
+    for (std::int64_t i = 0; i * pipeline.layout().tokens < state.size(); ++i)
+      out.pages.push_back(*state.download(i));
     out.frontier = state.frontier(state.size());
     return out;
   }
@@ -87,7 +97,8 @@ TEST_P(CudaRuns, GiveTheBitsOfTheWhole) {
 TEST_P(CudaRuns, ManyRowsOfLogitsKeepAChunkWhole) {
   const Gpus in_parts(*weights_, GetParam().cuts, 65);
   EXPECT_EQ(in_parts.pipeline->runs_of(400, 400), 1);
-  const int runs = in_parts.pipeline->runs_of(400, 1), run = (400 / runs + 63) / 64 * 64, last = 400 - (runs - 1) * run;
+  const int runs = in_parts.pipeline->runs_of(400, 1), run = (400 / runs + 63) / 64 * 64,
+            last = 400 - (runs - 1) * run;
   EXPECT_EQ(in_parts.pipeline->runs_of(400, last), runs);
   EXPECT_EQ(in_parts.pipeline->runs_of(400, last + 1), 1);
 }
@@ -114,14 +125,18 @@ TEST_P(CudaRuns, TellWhoAskedAndStopForThem) {
     const auto before = state.frontier(20);
     const Pipeline::Sequence one{&state, 400};
     std::vector<float> logits(static_cast<std::size_t>(vocab()));
-    const auto stopped = in_parts.pipeline->evaluate({&one, 1}, std::span(tokens_).subspan(20, 400), 1, logits.data(), [&](int layer) { return layer < at; });
+    const auto stopped = in_parts.pipeline->evaluate({&one, 1}, std::span(tokens_).subspan(20, 400),
+                                                     1, logits.data(),
+                                                     [&](int layer) { return layer < at; });
     ASSERT_FALSE(stopped);  // the last part has most of its layers before it
     EXPECT_EQ(stopped.error().code, Errc::cancelled);
     state.restore(20, before);
     const Outcome again = outcome(*in_parts.pipeline, state, {400});
     EXPECT_EQ(again.pages, want.pages) << at;
     EXPECT_EQ(again.frontier, want.frontier) << at;
-    EXPECT_TRUE(std::equal(again.logits.begin(), again.logits.end(), want.logits.begin() + std::ssize(want.logits) / 2)) << at;
+    EXPECT_TRUE(std::equal(again.logits.begin(), again.logits.end(),
+                           want.logits.begin() + std::ssize(want.logits) / 2))
+        << at;
   }
 }
 
@@ -133,9 +148,12 @@ TEST_P(CudaRuns, DraftBlocksSeeTheSame) {
   for (int i = 0; i < 2; ++i) {
     const Gpus gpus(*weights_, GetParam().cuts, i ? 65 : kWhole, {.draft = true});
     if (!gpus.pipeline->draft()) return;  // DSpark reads layers of another GPU
-    DeviceTimeline t({*weights_, *gpus.pipeline, kContext, nullptr, {.mode = Drafting::always, .copy = false}}, nullptr);
+    DeviceTimeline t(
+        {*weights_, *gpus.pipeline, kContext, nullptr, {.mode = Drafting::always, .copy = false}},
+        nullptr);
     ASSERT_TRUE(t.sync(std::span(tokens_).first(460), {}, {}));
-    for (int k = 0; k < 12; ++k) drawn[i].push_back(t.next({.temperature = 0}, nullptr).value_or(-1));
+    for (int k = 0; k < 12; ++k)
+      drawn[i].push_back(t.next({.temperature = 0}, nullptr).value_or(-1));
     stats[i] = t.drafts();
   }
   EXPECT_EQ(drawn[1], drawn[0]);
@@ -146,15 +164,21 @@ TEST_P(CudaRuns, DraftBlocksSeeTheSame) {
 // What the CPU's threads and PCIe do for GPUs that lack experts they do for one after the other.
 TEST_P(CudaRuns, GpusThatLackExpertsTakeChunksWhole) {
   const Config& c = weights_->checkpoint.config();
-  std::vector<char> resident(static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts), 1);
+  std::vector<char> resident(
+      static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts),
+      1);
   resident.back() = 0;
   const Gpus lacking(*weights_, GetParam().cuts, 65, {.resident = resident});
   EXPECT_EQ(lacking.pipeline->runs_of(400, 1), 1);
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaRuns,
-                         testing::Values(Case{"flash_on_2", golden_directory("micro-flash"), {2}}, Case{"pro_on_3", golden_directory("micro-pro"), {1, 3}},
-                                         Case{"nano_on_4", std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", {2, 3, 6}}),
+                         testing::Values(Case{"flash_on_2", golden_directory("micro-flash"), {2}},
+                                         Case{"pro_on_3", golden_directory("micro-pro"), {1, 3}},
+                                         Case{"nano_on_4",
+                                              std::string(LARES_SOURCE_DIR) +
+                                                  "/engine/nano/checkpoint",
+                                              {2, 3, 6}}),
                          [](const auto& p) { return p.param.name; });
 
 }  // namespace

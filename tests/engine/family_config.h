@@ -1,4 +1,5 @@
-// config.json of the family's shapes, in directories of their own: the golden one's keys with the released sizes in it.
+// config.json of the family's shapes, in directories of their own: the golden one's keys with the
+// released sizes in it.
 #pragma once
 
 #include <cstdlib>
@@ -30,14 +31,29 @@ inline nlohmann::json ratios(int first, int n_layers) {
 }
 inline nlohmann::json flash_config() {
   auto json = family_config();
-  json.update({{"hidden_size", 4096}, {"num_hidden_layers", 43}, {"num_attention_heads", 64}, {"q_lora_rank", 1024}, {"o_groups", 8}, {"index_topk", 512},
-               {"n_routed_experts", 256}, {"moe_intermediate_size", 2048}, {"compress_ratios", ratios(0, 43)}});
+  json.update({{"hidden_size", 4096},
+               {"num_hidden_layers", 43},
+               {"num_attention_heads", 64},
+               {"q_lora_rank", 1024},
+               {"o_groups", 8},
+               {"index_topk", 512},
+               {"n_routed_experts", 256},
+               {"moe_intermediate_size", 2048},
+               {"compress_ratios", ratios(0, 43)}});
   return json;
 }
 inline nlohmann::json pro_config() {
   auto json = family_config();
-  json.update({{"hidden_size", 7168}, {"num_hidden_layers", 61}, {"num_attention_heads", 128}, {"q_lora_rank", 1536}, {"o_groups", 16}, {"index_topk", 1024},
-               {"n_routed_experts", 384}, {"moe_intermediate_size", 3072}, {"routed_scaling_factor", 2.5}, {"compress_ratios", ratios(128, 61)}});
+  json.update({{"hidden_size", 7168},
+               {"num_hidden_layers", 61},
+               {"num_attention_heads", 128},
+               {"q_lora_rank", 1536},
+               {"o_groups", 16},
+               {"index_topk", 1024},
+               {"n_routed_experts", 384},
+               {"moe_intermediate_size", 3072},
+               {"routed_scaling_factor", 2.5},
+               {"compress_ratios", ratios(128, 61)}});
   return json;
 }
 

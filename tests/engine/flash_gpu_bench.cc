@@ -1,5 +1,6 @@
-// Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts, of several tokens together, and prefill, beside
-// the bytes they read and the device's own copy speed in the same run. For tests/gpu_check.sh.
+// Full-width V4-Flash layers with generated weights on a GPU: decode at several contexts, of
+// several tokens together, and prefill, beside the bytes they read and the device's own copy speed
+// in the same run. For tests/gpu_check.sh.
 //   engine_flash_gpu_bench [LAYERS [EXPERTS [once]]]
 // `once`: each step a single time and unrecorded, for a profiler that wants every launch.
 #include "engine/cuda/draft_blocks.h"  // before kernels/tiles.h, whose tile_bytes() its own would be mistaken for
@@ -30,7 +31,9 @@ constexpr int kChunk = cuda::kChunk, kSteps = 20, kWarmUp = 3, kCopies = 10, kLa
 constexpr int kDistinctExperts = 8;  // of a layer; on the device every expert has its own memory
 constexpr std::size_t kCopyBytes = std::size_t{2} << 30;
 
-double seconds_since(Clock::time_point begun) { return std::chrono::duration<double>(Clock::now() - begun).count(); }
+double seconds_since(Clock::time_point begun) {
+  return std::chrono::duration<double>(Clock::now() - begun).count();
+}
 double median(std::vector<double> of) {
   std::nth_element(of.begin(), of.begin() + static_cast<std::ptrdiff_t>(of.size() / 2), of.end());
   return of[of.size() / 2];
@@ -43,7 +46,8 @@ double median(std::vector<double> of) {
 // Matrices of random codes, in host memory.
 class Generated {
  public:
-  explicit Generated(const Config& c) : c_(c), weights_(Weights{.checkpoint = Checkpoint::of_shape(c)}) {
+  explicit Generated(const Config& c)
+      : c_(c), weights_(Weights{.checkpoint = Checkpoint::of_shape(c)}) {
     for (int i = 0; i < c.num_hidden_layers; ++i) weights_.layers.push_back(layer(i));
     weights_.embed = matrix(Format::bf16, c.vocab_size, c.hidden_size);
     weights_.head = weights_.embed;
@@ -51,15 +55,20 @@ class Generated {
     weights_.hc_head = hyper(true);
     const std::uint64_t counted = layer_bytes_;
     const int D = c.hidden_size;
-    weights_.mtp.push_back({layer(c.num_hidden_layers), matrix(Format::fp8, D, D), matrix(Format::fp8, D, D), floats(D, 1), floats(D, 1), floats(D, 1), hyper(true)});
-    draft_bytes_ = layer_bytes_ - counted + 2 * bench::stored_bytes(Format::fp8, D, D) + head_bytes();
+    weights_.mtp.push_back({layer(c.num_hidden_layers), matrix(Format::fp8, D, D),
+                            matrix(Format::fp8, D, D), floats(D, 1), floats(D, 1), floats(D, 1),
+                            hyper(true)});
+    draft_bytes_ = layer_bytes_ - counted + 2 * bench::stored_bytes(Format::fp8, D, D) +
+                   head_bytes();
     layer_bytes_ = counted;
   }
   const Weights& weights() const { return weights_; }
   // What a token reads: everything but the embedding, and the experts it is sent to.
   std::uint64_t layer_bytes() const { return layer_bytes_; }
   std::uint64_t draft_bytes() const { return draft_bytes_; }  // of a guess, the head included
-  std::uint64_t head_bytes() const { return bench::stored_bytes(Format::bf16, c_.vocab_size, c_.hidden_size); }
+  std::uint64_t head_bytes() const {
+    return bench::stored_bytes(Format::bf16, c_.vocab_size, c_.hidden_size);
+  }
 
  private:
   kernels::Matrix matrix(Format format, int n_out, int n_in, bool counts = false) {
@@ -69,10 +78,13 @@ class Generated {
     if (counts) layer_bytes_ += bytes;
     return bench::lay_out(format, n_out, n_in, memory.data());
   }
-  const float* floats(int n, float value) { return floats_.emplace_back(static_cast<std::size_t>(n), value).data(); }
+  const float* floats(int n, float value) {
+    return floats_.emplace_back(static_cast<std::size_t>(n), value).data();
+  }
   HyperWeights hyper(bool head) {
     const int rows = head ? c_.hc_mult : (2 + c_.hc_mult) * c_.hc_mult;
-    return {matrix(Format::f32, rows, c_.hc_mult * c_.hidden_size, !head), floats(rows, 0.1f), floats(3, 0.5f)};
+    return {matrix(Format::f32, rows, c_.hc_mult * c_.hidden_size, !head), floats(rows, 0.1f),
+            floats(3, 0.5f)};
   }
   CompressorWeights compressor(int ratio, int dim) {
     CompressorWeights w{};
@@ -85,7 +97,8 @@ class Generated {
     return w;
   }
   LayerWeights layer(int index) {
-    const int D = c_.hidden_size, H = c_.num_attention_heads, C = c_.head_dim, Q = c_.q_lora_rank, G = c_.o_groups, A = c_.o_lora_rank, I = c_.moe_intermediate_size;
+    const int D = c_.hidden_size, H = c_.num_attention_heads, C = c_.head_dim, Q = c_.q_lora_rank,
+              G = c_.o_groups, A = c_.o_lora_rank, I = c_.moe_intermediate_size;
     LayerWeights w{};
     w.index = index;
     w.ratio = c_.ratio(index);
@@ -101,14 +114,22 @@ class Generated {
     w.wo_a = matrix(Format::fp8, G * A, H * C / G, true);
     w.wo_b = matrix(Format::fp8, D, G * A, true);
     if (w.ratio != 0) w.compressor = compressor(w.ratio, C);
-    if (w.ratio == 4) w.indexer = IndexerWeights{matrix(Format::fp8, c_.index_n_heads * c_.index_head_dim, Q, true), matrix(Format::bf16, c_.index_n_heads, D, true), compressor(4, c_.index_head_dim)};
+    if (w.ratio == 4)
+      w.indexer = IndexerWeights{matrix(Format::fp8, c_.index_n_heads * c_.index_head_dim, Q, true),
+                                 matrix(Format::bf16, c_.index_n_heads, D, true),
+                                 compressor(4, c_.index_head_dim)};
     w.gate = matrix(Format::bf16, c_.n_routed_experts, D, true);
     w.gate_bias = floats(c_.n_routed_experts, 0);
-    w.shared = {matrix(Format::fp8, I, D, true), matrix(Format::fp8, D, I, true), matrix(Format::fp8, I, D, true)};
+    w.shared = {matrix(Format::fp8, I, D, true), matrix(Format::fp8, D, I, true),
+                matrix(Format::fp8, I, D, true)};
     std::vector<ExpertWeights> distinct;
-    for (int e = 0; e < kDistinctExperts; ++e) distinct.push_back({matrix(Format::fp4, I, D), matrix(Format::fp4, D, I), matrix(Format::fp4, I, D)});
-    for (int e = 0; e < c_.n_routed_experts; ++e) w.experts.push_back(distinct[static_cast<std::size_t>(e % kDistinctExperts)]);
-    layer_bytes_ += static_cast<std::uint64_t>(c_.num_experts_per_tok) * 3 * bench::stored_bytes(Format::fp4, I, D);
+    for (int e = 0; e < kDistinctExperts; ++e)
+      distinct.push_back(
+          {matrix(Format::fp4, I, D), matrix(Format::fp4, D, I), matrix(Format::fp4, I, D)});
+    for (int e = 0; e < c_.n_routed_experts; ++e)
+      w.experts.push_back(distinct[static_cast<std::size_t>(e % kDistinctExperts)]);
+    layer_bytes_ += static_cast<std::uint64_t>(c_.num_experts_per_tok) * 3 *
+                    bench::stored_bytes(Format::fp4, I, D);
     return w;
   }
 
@@ -129,7 +150,9 @@ void print_stamps(int steps) {
   std::vector<unsigned long long> of(1 + kernels::cuda::kStampsMax);
   for (const kernels::cuda::StampSource& source : kernels::cuda::stamp_sources()) {
     source.read(of.data(), true);
-    for (unsigned long long i = 1; i <= std::min<unsigned long long>(of[0], kernels::cuda::kStampsMax); ++i) all.push_back({of[i], source.file});
+    for (unsigned long long i = 1;
+         i <= std::min<unsigned long long>(of[0], kernels::cuda::kStampsMax); ++i)
+      all.push_back({of[i], source.file});
   }
   if (all.empty()) return;
   std::ranges::stable_sort(all, {}, &Stamp::ns);
@@ -142,7 +165,8 @@ void print_stamps(int steps) {
       us.push_back(static_cast<double>(all[at + 1].ns - all[at].ns) / 1e3);
     }
     const std::string_view file = all[static_cast<std::size_t>(steps - 1) * a_step + i].file;
-    fmt::print(" {}:{:.1f}", file.substr(file.rfind('/') + 1, file.rfind('.') - file.rfind('/') - 1), median(us));
+    fmt::print(" {}:{:.1f}",
+               file.substr(file.rfind('/') + 1, file.rfind('.') - file.rfind('/') - 1), median(us));
   }
   fmt::print("\n");
 }
@@ -152,23 +176,32 @@ PageRef page_of(const Config& c, const PageLayout& layout) {
   auto page = std::make_shared<Page>(layout.bytes);
   std::fill(page->begin(), page->end(), 0);
   for (const PageLayout::Layer& l : layout.layers) {
-    for (int j = 0; j < l.entries.n; ++j) bench::fill_cell(c.head_dim, c.qk_rope_head_dim, static_cast<std::uint64_t>(j), page->data() + l.entries.offset + static_cast<std::size_t>(j) * l.entries.row_bytes);
-    if (l.index_keys.n) bench::fill_index_keys(c.index_head_dim, 7, page->data() + l.index_keys.offset, static_cast<std::size_t>(l.index_keys.n) * l.index_keys.row_bytes);
+    for (int j = 0; j < l.entries.n; ++j)
+      bench::fill_cell(
+          c.head_dim, c.qk_rope_head_dim, static_cast<std::uint64_t>(j),
+          page->data() + l.entries.offset + static_cast<std::size_t>(j) * l.entries.row_bytes);
+    if (l.index_keys.n)
+      bench::fill_index_keys(c.index_head_dim, 7, page->data() + l.index_keys.offset,
+                             static_cast<std::size_t>(l.index_keys.n) * l.index_keys.row_bytes);
   }
   return page;
 }
 
 std::vector<Token> prompt_of(const Config& c) {
   std::vector<Token> prompt;
-  for (int i = 0; i < kChunk; ++i) prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
+  for (int i = 0; i < kChunk; ++i)
+    prompt.push_back(1 + static_cast<int>(i * 7919ll % (c.vocab_size - 1)));
   return prompt;
 }
 
-// With every other expert on the device: a prompt whose missing ones pass, beside its launches alone and its copies alone; then a token, whose
-// missing ones the CPU computes, and to which they come.
-void print_misses(cuda::Device& device, const Weights& weights, const Config& c, cuda::PagePool& pages, kernels::ThreadPool& pool, double resident_s) {
+// With every other expert on the device: a prompt whose missing ones pass, beside its launches
+// alone and its copies alone; then a token, whose missing ones the CPU computes, and to which they
+// come.
+void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
+                  cuda::PagePool& pages, kernels::ThreadPool& pool, double resident_s) {
   const int layers = c.num_hidden_layers;
-  std::vector<char> resident(static_cast<std::size_t>(layers) * static_cast<std::size_t>(c.n_routed_experts));
+  std::vector<char> resident(static_cast<std::size_t>(layers) *
+                             static_cast<std::size_t>(c.n_routed_experts));
   for (std::size_t i = 0; i < resident.size(); ++i) resident[i] = i % 2 == 0;
   auto on_device = cuda::DeviceWeights::upload(device, weights, 0, layers, true, resident, {});
   if (!on_device) return fmt::print("with half of the experts: {}\n", on_device.error().message);
@@ -176,8 +209,11 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
   auto stream = cuda::ExpertStream::make(device, weights, 0, layers, resident);
   if (!stream) return fmt::print("with half of the experts: {}\n", stream.error().message);
   for (int i = 0; i < layers; ++i) (*stream)->pack(i);
-  const double packed = static_cast<double>((*stream)->packed_bytes()), seconds = seconds_since(begun);
-  fmt::print("with half of the experts: {:.2f} GB pinned and packed in {:.1f} s, a ring of {:.2f} GB\n", packed / 1e9, seconds, static_cast<double>((*stream)->ring_size()) / 1e9);
+  const double packed = static_cast<double>((*stream)->packed_bytes()),
+               seconds = seconds_since(begun);
+  fmt::print(
+      "with half of the experts: {:.2f} GB pinned and packed in {:.1f} s, a ring of {:.2f} GB\n",
+      packed / 1e9, seconds, static_cast<double>((*stream)->ring_size()) / 1e9);
   {
     const cuda::Memory to(device, kCopyBytes);
     const cuda::Pinned from(device, kCopyBytes);
@@ -193,18 +229,23 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
       times.push_back(seconds_since(before));
     }
     const double rate = kCopyBytes / median(times);
-    fmt::print("copies from pinned memory: {:.1f} GB/s, so {:.1f} ms of them\n", rate / 1e9, 1e3 * packed / rate);
+    fmt::print("copies from pinned memory: {:.1f} GB/s, so {:.1f} ms of them\n", rate / 1e9,
+               1e3 * packed / rate);
   }
   const std::vector<Token> prompt = prompt_of(c);
   std::vector<float> logits(static_cast<std::size_t>(c.vocab_size));
   for (const int from : {cuda::kStepTokens + 1, 1}) {
-    auto forward = cuda::DeviceForward::make(device, weights, **on_device, {.chunk = kChunk, .n_context = 2 * kChunk, .stream = stream->get(), .stream_from = from}, pool, kernels::best());
+    auto forward = cuda::DeviceForward::make(
+        device, weights, **on_device,
+        {.chunk = kChunk, .n_context = 2 * kChunk, .stream = stream->get(), .stream_from = from},
+        pool, kernels::best());
     if (!forward) return fmt::print("with half of the experts: {}\n", forward.error().message);
     cuda::DeviceState state(device, **on_device, pages, 2 * kChunk);
     const auto timed = [&](std::span<const Token> tokens) {
       const cuda::DeviceForward::Sequence one{&state, static_cast<int>(tokens.size())};
       const auto before = Clock::now();
-      if (const auto done = (*forward)->evaluate({&one, 1}, tokens, 1, logits.data()); !done) give_up(done.error().message);
+      if (const auto done = (*forward)->evaluate({&one, 1}, tokens, 1, logits.data()); !done)
+        give_up(done.error().message);
       return seconds_since(before);
     };
     std::vector<double> times;
@@ -213,16 +254,23 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
       times.push_back(timed(prompt));
     }
     times.erase(times.begin());
-    if (from > 1) fmt::print("prefill of {} tokens, {} layers: {:.1f} ms, {:.1f} with all experts there\n", kChunk, layers, 1e3 * median(times), 1e3 * resident_s);
+    if (from > 1)
+      fmt::print("prefill of {} tokens, {} layers: {:.1f} ms, {:.1f} with all experts there\n",
+                 kChunk, layers, 1e3 * median(times), 1e3 * resident_s);
     times.clear();
-    for (int i = 0; i < kSteps + kWarmUp; ++i) times.push_back(timed(std::span(prompt).subspan(static_cast<std::size_t>(i), 1)));
+    for (int i = 0; i < kSteps + kWarmUp; ++i)
+      times.push_back(timed(std::span(prompt).subspan(static_cast<std::size_t>(i), 1)));
     times.erase(times.begin(), times.begin() + kWarmUp);
-    fmt::print("decode, {} layers and the head, missing experts {}: {:.2f} ms a token\n", layers, from > 1 ? "computed by the CPU" : "coming", 1e3 * median(times));
+    fmt::print("decode, {} layers and the head, missing experts {}: {:.2f} ms a token\n", layers,
+               from > 1 ? "computed by the CPU" : "coming", 1e3 * median(times));
   }
 }
 
-// What guesses of an MTP block take: the first, once the block has seen the text, and each further one.
-void print_drafts(cuda::Device& device, const Generated& model, const cuda::DeviceWeights& on_device, kernels::ThreadPool& pool, double copy_rate) {
+// What guesses of an MTP block take: the first, once the block has seen the text, and each further
+// one.
+void print_drafts(cuda::Device& device, const Generated& model,
+                  const cuda::DeviceWeights& on_device, kernels::ThreadPool& pool,
+                  double copy_rate) {
   auto blocks = cuda::DraftBlocks::make(device, model.weights(), on_device, pool, kernels::best());
   if (!blocks) return fmt::print("draft blocks: {}\n", blocks.error().message);
   const cuda::DeviceDrafter of = cuda::device_drafter(**blocks);
@@ -232,7 +280,9 @@ void print_drafts(cuda::Device& device, const Generated& model, const cuda::Devi
   tokens.resize(static_cast<std::size_t>(c.sliding_window) + 1);
   std::vector<cuda::bf16*> rows;
   of.rows->make_rows(0, c.sliding_window, rows);
-  for (cuda::bf16* const row : rows) device.clear(row, sizeof(cuda::bf16) * static_cast<std::size_t>(c.hc_mult) * static_cast<std::size_t>(c.hidden_size));
+  for (cuda::bf16* const row : rows)
+    device.clear(row, sizeof(cuda::bf16) * static_cast<std::size_t>(c.hc_mult) *
+                          static_cast<std::size_t>(c.hidden_size));
   const auto timed = [&](int n) {
     const auto before = Clock::now();
     of.drafter->draft(tokens, n, guesses);
@@ -250,8 +300,11 @@ void print_drafts(cuda::Device& device, const Generated& model, const cuda::Devi
     times.erase(times.begin(), times.begin() + kWarmUp);
     ms[n / 2] = 1e3 * median(times);
   }
-  fmt::print("draft block: {:.3f} ms a guess, each further one {:.3f}, its weights' floor {:.3f} ms; {:.1f} ms to take {} tokens in\n", ms[0], (ms[1] - ms[0]) / 2,
-             1e3 * static_cast<double>(model.draft_bytes()) / copy_rate, 1e3 * catching_up, c.sliding_window);
+  fmt::print(
+      "draft block: {:.3f} ms a guess, each further one {:.3f}, its weights' floor {:.3f} ms; "
+      "{:.1f} ms to take {} tokens in\n",
+      ms[0], (ms[1] - ms[0]) / 2, 1e3 * static_cast<double>(model.draft_bytes()) / copy_rate,
+      1e3 * catching_up, c.sliding_window);
 }
 
 int run(int layers, int experts, bool once) {
@@ -286,11 +339,15 @@ int run(int layers, int experts, bool once) {
   const Generated model(c);
   auto on_device = cuda::DeviceWeights::upload(device, model.weights(), 0, layers, true, {}, {});
   if (!on_device) give_up(on_device.error().message);
-  fmt::print("{} layers of {} experts: {:.2f} GB on the device, made and packed in {:.1f} s\n", layers, experts, static_cast<double>((*on_device)->bytes()) / 1e9, seconds_since(begun));
+  fmt::print("{} layers of {} experts: {:.2f} GB on the device, made and packed in {:.1f} s\n",
+             layers, experts, static_cast<double>((*on_device)->bytes()) / 1e9,
+             seconds_since(begun));
 
   constexpr std::int64_t kContext = 1 << 20;
   kernels::ThreadPool pool(0);
-  auto forward = cuda::DeviceForward::make(device, model.weights(), **on_device, {.chunk = kChunk, .n_context = kContext, .record = !once}, pool, kernels::best());
+  auto forward = cuda::DeviceForward::make(
+      device, model.weights(), **on_device,
+      {.chunk = kChunk, .n_context = kContext, .record = !once}, pool, kernels::best());
   if (!forward) give_up(forward.error().message);
   const PageLayout layout = page_layout(c, false);
   cuda::PagePool pages(device, layout, 0, layers, kContext / layout.tokens + 2);
@@ -298,12 +355,15 @@ int run(int layers, int experts, bool once) {
   std::vector<float> logits(static_cast<std::size_t>(c.vocab_size));
   const double floor = static_cast<double>(model.layer_bytes() + model.head_bytes()) / copy_rate;
   double first_ms = 0;
-  for (const std::int64_t context : {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
+  for (const std::int64_t context :
+       {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
     cuda::DeviceState state(device, **on_device, pages, kContext);
     if (!state.made()) give_up("no room for a sequence");
-    if (const auto opened_pages = state.open(0, context); !opened_pages) give_up(opened_pages.error().message);
+    if (const auto opened_pages = state.open(0, context); !opened_pages)
+      give_up(opened_pages.error().message);
     const PageRef page = page_of(c, layout);
-    for (const cuda::PagePool::Page& at : state.pages()) device.to_device(at.get(), page->data(), layout.bytes);
+    for (const cuda::PagePool::Page& at : state.pages())
+      device.to_device(at.get(), page->data(), layout.bytes);
     std::vector<std::uint8_t> frontier(state.frontier_bytes(context), 0);
     state.restore(context, frontier);
     std::vector<double> times;
@@ -311,31 +371,38 @@ int run(int layers, int experts, bool once) {
       const Token token = 1 + i * 7919 % (c.vocab_size - 1);
       const cuda::DeviceForward::Sequence one{&state, 1};
       const auto before = Clock::now();
-      if (const auto done = (*forward)->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done) give_up(done.error().message);
+      if (const auto done = (*forward)->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done)
+        give_up(done.error().message);
       if (i >= n_warm_up) times.push_back(seconds_since(before));
     }
     const double ms = 1e3 * median(times);
     print_stamps(n_steps + n_warm_up);
     if (first_ms == 0) first_ms = ms;
-    fmt::print("decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} ms: {:.0f} %; {:+.0f} % beside 8192\n", context, layers, ms, 1e3 * floor,
-               100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
+    fmt::print(
+        "decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} "
+        "ms: {:.0f} %; {:+.0f} % beside 8192\n",
+        context, layers, ms, 1e3 * floor, 100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
     if (context > 8192 || once) continue;
-    // What a guess ahead costs: tokens of one sequence evaluated together, with the logits of all of them, and taken back.
+    // What a guess ahead costs: tokens of one sequence evaluated together, with the logits of all
+    // of them, and taken back.
     for (const int n : {2, 4, 8, 16}) {
       std::vector<Token> several(static_cast<std::size_t>(n));
       std::vector<float> rows(several.size() * logits.size());
       times.clear();
       for (int i = 0; i < n_steps + n_warm_up; ++i) {
-        for (int t = 0; t < n; ++t) several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
+        for (int t = 0; t < n; ++t)
+          several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
         const cuda::DeviceForward::Sequence one{&state, n};
         const auto before = Clock::now();
-        if (const auto done = (*forward)->evaluate({&one, 1}, several, n, rows.data()); !done) give_up(done.error().message);
+        if (const auto done = (*forward)->evaluate({&one, 1}, several, n, rows.data()); !done)
+          give_up(done.error().message);
         if (i >= n_warm_up) times.push_back(seconds_since(before));
         state.drop_to(state.size() - n);
       }
       const double together = 1e3 * median(times);
       print_stamps(n_steps + n_warm_up);
-      fmt::print("{} tokens together at {}: {:.3f} ms; each further one {:.2f} of the first\n", n, context, together, (together / ms - 1) / (n - 1));
+      fmt::print("{} tokens together at {}: {:.3f} ms; each further one {:.2f} of the first\n", n,
+                 context, together, (together / ms - 1) / (n - 1));
     }
   }
   if (!once) print_drafts(device, model, **on_device, pool, copy_rate);
@@ -347,11 +414,14 @@ int run(int layers, int experts, bool once) {
     state.drop_to(0);
     const cuda::DeviceForward::Sequence one{&state, kChunk};
     const auto before = Clock::now();
-    if (const auto done = (*forward)->evaluate({&one, 1}, prompt, 1, logits.data()); !done) give_up(done.error().message);
+    if (const auto done = (*forward)->evaluate({&one, 1}, prompt, 1, logits.data()); !done)
+      give_up(done.error().message);
     if (i > 0 || once) times.push_back(seconds_since(before));
   }
   const double prefill = median(times) / layers * kLayersOfFlash;
-  fmt::print("prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s\n", kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
+  fmt::print(
+      "prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s\n",
+      kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
   if (!once) print_misses(device, model.weights(), c, pages, pool, median(times));
   return 0;
 }
@@ -360,9 +430,11 @@ int run(int layers, int experts, bool once) {
 }  // namespace lares::engine
 
 int main(int argc, char** argv) {
-  const int layers = argc > 1 ? std::atoi(argv[1]) : 4, experts = argc > 2 ? std::atoi(argv[2]) : 64;
+  const int layers = argc > 1 ? std::atoi(argv[1]) : 4,
+            experts = argc > 2 ? std::atoi(argv[2]) : 64;
   const bool once = argc > 3 && std::string_view(argv[3]) == "once";
-  if (layers < 1 || layers > 43 || experts < 8 || experts > 256 || argc > 4 || (argc > 3 && !once)) {
+  if (layers < 1 || layers > 43 || experts < 8 || experts > 256 || argc > 4 ||
+      (argc > 3 && !once)) {
     fmt::print(stderr, "usage: {} [LAYERS 1 to 43 [EXPERTS 8 to 256 [once]]]\n", argv[0]);
     return 2;
   }

@@ -22,23 +22,27 @@ namespace {
 using test::Bytes;
 
 const std::vector<ToolSpec> kTools = {
-    {"edit", "", R"({"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace"]},
+    {"edit", "",
+     R"({"type":"object","properties":{"command":{"type":"string","enum":["view","create","str_replace"]},
       "path":{"type":"string"},"old_str":{"type":"string"},"line":{"type":"integer"},"range":{"type":"array"},
       "extra":{"type":"object"}},"required":["command","path"]})"},
     {"test", "", R"({"type":"object","properties":{"deep":{"type":"boolean"}}})"}};
 const std::string kText = "a = b\nreturn a</x>\nb = a\nreturn b\n";
 const std::vector<std::string> kPaths = {"/r/a.py", "/r/ab.py", "/r/src/<x>.c"};
 
-std::optional<ArgumentChoices> oracle(const std::string&, const std::string& key, const Arguments&) {
+std::optional<ArgumentChoices> oracle(const std::string&, const std::string& key,
+                                      const Arguments&) {
   if (key == "path") return ArgumentChoices{.one_of = kPaths};
   if (key == "old_str") return ArgumentChoices{.substring_of = kText, .unique = true};
   return std::nullopt;
 }
 
-// A walk that picks allowed tokens at random, but hurries through free text: the marks that end it come up often.
+// A walk that picks allowed tokens at random, but hurries through free text: the marks that end it
+// come up often.
 std::string walk(const Tokenizer& t, unsigned seed, bool thinking) {
   std::mt19937 random(seed);
-  auto grammar = Grammar::make(t, {.tools = kTools, .thinking = thinking, .oracle = oracle, .calls_max = 3});
+  auto grammar = Grammar::make(
+      t, {.tools = kTools, .thinking = thinking, .oracle = oracle, .calls_max = 3});
   std::string text;
   const std::vector<Token> wanted = {*t.added(kThinkEnd), *t.added(kDsml)};
   const std::string opener = "\n\n<";
@@ -80,8 +84,11 @@ void check(const Message& message) {
       continue;
     }
     ASSERT_EQ(call.name, "edit");
-    EXPECT_TRUE(args.at("command") == "view" || args.at("command") == "create" || args.at("command") == "str_replace");
-    EXPECT_NE(std::find(kPaths.begin(), kPaths.end(), args.at("path").get<std::string>()), kPaths.end()) << call.arguments;
+    EXPECT_TRUE(args.at("command") == "view" || args.at("command") == "create" ||
+                args.at("command") == "str_replace");
+    EXPECT_NE(std::find(kPaths.begin(), kPaths.end(), args.at("path").get<std::string>()),
+              kPaths.end())
+        << call.arguments;
     if (args.contains("line")) {
       EXPECT_TRUE(args["line"].is_number_integer()) << call.arguments;
     }
@@ -110,7 +117,8 @@ Token id_of(const Tokenizer& t, std::string_view bytes) {
 
 TEST(Grammar, AnAnswerNeverSpellsTheTagOfAToolResult) {
   const Bytes t;
-  const Token whole = id_of(t, "</tool_result>"), rest = id_of(t, "tool_result>\n"), angle = id_of(t, ">"), slash = id_of(t, "</");
+  const Token whole = id_of(t, "</tool_result>"), rest = id_of(t, "tool_result>\n"),
+              angle = id_of(t, ">"), slash = id_of(t, "</");
   const auto grammar = Grammar::make(t, {.tools = kTools, .thinking = true});
   const auto say = [&](std::string_view text) {
     for (const char c : text) grammar->accept(Token(std::uint8_t(c)));
@@ -144,13 +152,18 @@ TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
     SCOPED_TRACE(seed);
     const bool thinking = seed % 2;
     const std::string text = walk(tokenizer, seed, thinking);
-    // Random bytes are rarely UTF-8, and values with them no JSON: the parser is asked about structure, so map them away.
+    // Random bytes are rarely UTF-8, and values with them no JSON: the parser is asked about
+    // structure, so map them away.
     std::string ascii;
     for (std::size_t i = 0; i < text.size(); ++i) {
-      const bool marker = text.compare(i, kDsml.size(), kDsml) == 0 || text.compare(i, kEos.size(), kEos) == 0;
-      const std::size_t n = marker ? (text.compare(i, kDsml.size(), kDsml) == 0 ? kDsml.size() : kEos.size()) : 1;
-      if (marker) ascii += text.substr(i, n), i += n - 1;
-      else ascii += std::uint8_t(text[i]) < 0x80 ? text[i] : '?';
+      const bool marker = text.compare(i, kDsml.size(), kDsml) == 0 ||
+                          text.compare(i, kEos.size(), kEos) == 0;
+      const std::size_t n =
+          marker ? (text.compare(i, kDsml.size(), kDsml) == 0 ? kDsml.size() : kEos.size()) : 1;
+      if (marker)
+        ascii += text.substr(i, n), i += n - 1;
+      else
+        ascii += std::uint8_t(text[i]) < 0x80 ? text[i] : '?';
     }
     const auto message = parse_strict(ascii, thinking);
     ASSERT_TRUE(message) << message.error().message << "\n" << ascii;
@@ -160,18 +173,26 @@ TEST(Grammar, EveryRandomWalkIsAWellFormedAnswer) {
   EXPECT_GT(n_calls, 300);
 }
 
-// In a text of many places a token is allowed exactly when its bytes follow somewhere, however long it is.
+// In a text of many places a token is allowed exactly when its bytes follow somewhere, however long
+// it is.
 TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
   const Bytes t;
   std::mt19937 random(5);
-  const std::vector<std::string> pieces = {"return ", "retur", "tool_result>\n", "tool_result>x", "</tool_resulx", "</tool_result>", "name=\"", "para", "parameter", "12, ", "\n\n", "\xc3\xa4"};
+  const std::vector<std::string> pieces = {
+      "return ", "retur", "tool_result>\n", "tool_result>x", "</tool_resulx", "</tool_result>",
+      "name=\"", "para",  "parameter",      "12, ",          "\n\n",          "\xc3\xa4"};
   std::string text;
-  while (text.size() < 9000) text += pieces[random() % (text.size() < 6000 ? 5 : pieces.size())] + std::string(1, char('a' + random() % 3));
+  while (text.size() < 9000)
+    text += pieces[random() % (text.size() < 6000 ? 5 : pieces.size())] +
+            std::string(1, char('a' + random() % 3));
   const auto check = [&](const std::string& value) {
-    auto grammar = Grammar::make(t, {.tools = kTools, .oracle = [&](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
-                                      if (key == "old_str") return ArgumentChoices{.substring_of = text, .unique = true};
-                                      return std::nullopt;
-                                    }});
+    auto grammar = Grammar::make(
+        t, {.tools = kTools,
+            .oracle = [&](const std::string&, const std::string& key,
+                          const Arguments&) -> std::optional<ArgumentChoices> {
+              if (key == "old_str") return ArgumentChoices{.substring_of = text, .unique = true};
+              return std::nullopt;
+            }});
     const auto say = [&](std::string_view bytes) {
       for (const char c : bytes) grammar->accept(Token(std::uint8_t(c)));
     };
@@ -182,14 +203,17 @@ TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
       say(bytes);
     };
     say("\n\n");
-    tag("tool_calls>\n"), tag("invoke name=\"edit\">\n"), tag("parameter name=\"old_str\" string=\"true\">");
+    tag("tool_calls>\n"), tag("invoke name=\"edit\">\n"),
+        tag("parameter name=\"old_str\" string=\"true\">");
     say(value);
     const TokenMask mask = *grammar->mask();
     for (Token id = 0; id < t.vocab_size(); ++id) {
       const std::string bytes(t.bytes(id));
-      const bool closes = text.find(value) == text.rfind(value) && !value.empty() && (bytes == "<" || bytes == "</");
+      const bool closes = text.find(value) == text.rfind(value) && !value.empty() &&
+                          (bytes == "<" || bytes == "</");
       const bool follows = id != *t.added(kDsml) && text.find(value + bytes) != std::string::npos;
-      EXPECT_EQ(allows(mask, id), follows || closes) << "token " << bytes << " after '" << value << "'";
+      EXPECT_EQ(allows(mask, id), follows || closes)
+          << "token " << bytes << " after '" << value << "'";
     }
   };
   for (const std::string value : {"", "r", "too", "</", "a"}) check(value);
@@ -199,8 +223,12 @@ TEST(Grammar, EveryStretchOfALongTextIsAllowedAndNothingElse) {
 class Keeping final : public Tokenizer {
  public:
   explicit Keeping(const Tokenizer& of) : of_(of), vocabulary_(of.vocabulary()) {}
-  void encode(std::string_view text, bool added, std::vector<Token>& out) const override { of_.encode(text, added, out); }
-  std::vector<Token> encode(const std::vector<Segment>& segments) const override { return of_.encode(segments); }
+  void encode(std::string_view text, bool added, std::vector<Token>& out) const override {
+    of_.encode(text, added, out);
+  }
+  std::vector<Token> encode(const std::vector<Segment>& segments) const override {
+    return of_.encode(segments);
+  }
   int vocab_size() const override { return of_.vocab_size(); }
   std::string_view bytes(Token id) const override { return of_.bytes(id); }
   std::optional<Token> added(std::string_view text) const override { return of_.added(text); }
@@ -211,15 +239,17 @@ class Keeping final : public Tokenizer {
   std::shared_ptr<const Vocabulary> vocabulary_;
 };
 
-// Of many choices, and of a text, a mask is the same whether what it needs is made beforehand or not; and both are asked for before they
-// begin.
+// Of many choices, and of a text, a mask is the same whether what it needs is made beforehand or
+// not; and both are asked for before they begin.
 TEST(Grammar, WhatIsMadeBeforehandMakesNoDifference) {
   const Bytes bytes;
   const Keeping waits(bytes), begins(bytes);
   std::vector<std::string> names;
-  for (int n = 0; n < 200; ++n) names.push_back("name/" + std::to_string(n * 7 % 500) + (n % 3 == 0 ? "</in" : "return "));
+  for (int n = 0; n < 200; ++n)
+    names.push_back("name/" + std::to_string(n * 7 % 500) + (n % 3 == 0 ? "</in" : "return "));
   bool asked = false;
-  const auto oracle_of = [&](const std::string&, const std::string& key, const Arguments&) -> std::optional<ArgumentChoices> {
+  const auto oracle_of = [&](const std::string&, const std::string& key,
+                             const Arguments&) -> std::optional<ArgumentChoices> {
     asked = asked || key == "path";
     if (key == "path") return ArgumentChoices{.one_of = names};
     if (key == "old_str") return ArgumentChoices{.substring_of = kText, .unique = true};
@@ -227,8 +257,16 @@ TEST(Grammar, WhatIsMadeBeforehandMakesNoDifference) {
   };
   for (unsigned seed = 0; seed < 12; ++seed) {
     std::mt19937 random(seed);
-    const auto a = Grammar::make(waits, {.tools = {kTools[0]}, .thinking = false, .oracle = oracle_of, .calls_max = 1, .call_required = true});
-    const auto b = Grammar::make(begins, {.tools = {kTools[0]}, .thinking = false, .oracle = oracle_of, .calls_max = 1, .call_required = true});
+    const auto a = Grammar::make(waits, {.tools = {kTools[0]},
+                                         .thinking = false,
+                                         .oracle = oracle_of,
+                                         .calls_max = 1,
+                                         .call_required = true});
+    const auto b = Grammar::make(begins, {.tools = {kTools[0]},
+                                          .thinking = false,
+                                          .oracle = oracle_of,
+                                          .calls_max = 1,
+                                          .call_required = true});
     std::string text;
     for (int i = 0; i < 3000 && !a->done(); ++i) {
       waits.vocabulary()->store().finish();
@@ -254,7 +292,8 @@ TEST(Grammar, WhatIsMadeBeforehandMakesNoDifference) {
   }
 }
 
-// What a walk at random says that prefers `wanted` tokens where it may, as the parser reads it. Random bytes are no UTF-8: ASCII alone.
+// What a walk at random says that prefers `wanted` tokens where it may, as the parser reads it.
+// Random bytes are no UTF-8: ASCII alone.
 Message random_answer(const Tokenizer& t, GrammarOptions options, unsigned seed) {
   std::mt19937 random(seed);
   const bool thinking = options.thinking;
@@ -286,7 +325,13 @@ TEST(Grammar, WhereACallIsRequiredNothingElseIsSaid) {
   const Bytes t;
   for (unsigned seed = 0; seed < 60; ++seed) {
     SCOPED_TRACE(seed);
-    const Message m = random_answer(t, {.tools = kTools, .thinking = seed % 2 == 0, .oracle = oracle, .calls_max = 2, .call_required = true}, seed);
+    const Message m = random_answer(t,
+                                    {.tools = kTools,
+                                     .thinking = seed % 2 == 0,
+                                     .oracle = oracle,
+                                     .calls_max = 2,
+                                     .call_required = true},
+                                    seed);
     EXPECT_EQ(m.content, "");
     EXPECT_GE(m.calls.size(), 1u);
     check(m);
@@ -313,7 +358,9 @@ TEST(Grammar, JsonOrCallsWhereThereAreTools) {
   int n_calls = 0, n_objects = 0;
   for (unsigned seed = 0; seed < 120; ++seed) {
     SCOPED_TRACE(seed);
-    const Message m = random_answer(t, {.tools = kTools, .thinking = false, .oracle = oracle, .calls_max = 1, .json = true}, seed);
+    const Message m = random_answer(
+        t, {.tools = kTools, .thinking = false, .oracle = oracle, .calls_max = 1, .json = true},
+        seed);
     n_calls += m.calls.empty() ? 0 : 1;
     if (m.calls.empty()) {
       EXPECT_TRUE(nlohmann::json::parse(m.content, nullptr, false).is_object()) << m.content;
@@ -342,9 +389,12 @@ TEST(Grammar, JsonGoesOnWhereItWasBegunAndIsFreeBehindWhatIsNone) {
 // Clients' schemas are not always right.
 TEST(Grammar, AChoiceThatIsGivenTwiceCanBeMade) {
   const Bytes t;
-  const std::vector<ToolSpec> tools = {{"f", "", R"({"type":"object","properties":{"k":{"type":"string","enum":["a","a"]}},"required":["k"]})"}};
+  const std::vector<ToolSpec> tools = {
+      {"f", "",
+       R"({"type":"object","properties":{"k":{"type":"string","enum":["a","a"]}},"required":["k"]})"}};
   for (unsigned seed = 0; seed < 10; ++seed) {
-    const Message m = random_answer(t, {.tools = tools, .thinking = false, .calls_max = 1, .call_required = true}, seed);
+    const Message m = random_answer(
+        t, {.tools = tools, .thinking = false, .calls_max = 1, .call_required = true}, seed);
     ASSERT_EQ(m.calls.size(), 1u);
     EXPECT_EQ(nlohmann::json::parse(m.calls[0].arguments), nlohmann::json({{"k", "a"}}));
   }
@@ -398,10 +448,13 @@ TEST(Grammar, CallsOfAStrictToolObeyItsSchema) {
   int n_checked = 0;
   for (unsigned seed = 0; seed < 80; ++seed) {
     SCOPED_TRACE(seed);
-    const Message m = random_answer(t, {.tools = tools, .thinking = seed % 2 == 0, .calls_max = 2, .call_required = true}, seed);
+    const Message m = random_answer(
+        t, {.tools = tools, .thinking = seed % 2 == 0, .calls_max = 2, .call_required = true},
+        seed);
     for (const ToolCall& call : m.calls) {
       if (call.name != "change") continue;
-      const auto arguments = nlohmann::ordered_json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
+      const auto arguments = nlohmann::ordered_json::parse(call.arguments, nullptr,
+                                                           /*allow_exceptions=*/false);
       EXPECT_TRUE(checker.valid(arguments)) << call.arguments;
       ++n_checked;
       ++ids[arguments["id"].type_name()];
@@ -430,25 +483,39 @@ TEST(Grammar, AToolThatIsNotStrictIsHeldToItsTypesAlone) {
 
 TEST(Grammar, AnAnswerObeysItsSchema) {
   const Bytes t;
-  const auto schema = nlohmann::ordered_json::parse(R"({"type":"object","properties":{"n":{"type":"integer","minimum":2,"maximum":11},"tags":{"type":"array","items":{"enum":["a","b"]}}},"required":["n","tags"]})");
+  const auto schema = nlohmann::ordered_json::parse(
+      R"({"type":"object","properties":{"n":{"type":"integer","minimum":2,"maximum":11},"tags":{"type":"array","items":{"enum":["a","b"]}}},"required":["n","tags"]})");
   const JsonSchemaRef compiled = *compile_schema(schema);
   int n_calls = 0;
   for (unsigned seed = 0; seed < 80; ++seed) {
     SCOPED_TRACE(seed);
     const bool with_tools = seed % 2 == 0;
-    const Message m = random_answer(t, {.tools = with_tools ? kTools : std::vector<ToolSpec>(), .thinking = seed % 4 < 2, .oracle = oracle, .calls_max = 1, .json = true, .schema = compiled}, seed);
+    const Message m = random_answer(t,
+                                    {.tools = with_tools ? kTools : std::vector<ToolSpec>(),
+                                     .thinking = seed % 4 < 2,
+                                     .oracle = oracle,
+                                     .calls_max = 1,
+                                     .json = true,
+                                     .schema = compiled},
+                                    seed);
     n_calls += m.calls.empty() ? 0 : 1;
     if (!m.calls.empty()) continue;
-    const auto document = nlohmann::ordered_json::parse(m.content, nullptr, /*allow_exceptions=*/false);
+    const auto document = nlohmann::ordered_json::parse(m.content, nullptr,
+                                                        /*allow_exceptions=*/false);
     EXPECT_TRUE(test::SchemaChecker(schema).valid(document)) << m.content;
   }
   EXPECT_GT(n_calls, 5);
 }
 
-// A vocabulary without an l, and null is wanted: the end is offered, for something must be, and it is no end.
+// A vocabulary without an l, and null is wanted: the end is offered, for something must be, and it
+// is no end.
 TEST(Grammar, WhatCannotBeSaidInTheseTokensIsNotAnEnd) {
   const Bytes t({}, 'l');
-  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = *compile_schema(nlohmann::ordered_json::parse(R"({"type":"object","properties":{"a":{"type":"null"}},"required":["a"]})"))});
+  const auto grammar = Grammar::make(
+      t, {.thinking = false,
+          .json = true,
+          .schema = *compile_schema(nlohmann::ordered_json::parse(
+              R"({"type":"object","properties":{"a":{"type":"null"}},"required":["a"]})"))});
   for (const char c : std::string("{\"a\":nu")) {
     ASSERT_TRUE(allows(*grammar->mask(), Token(c))) << c;
     EXPECT_FALSE(grammar->stuck());
@@ -462,7 +529,11 @@ TEST(Grammar, WhatCannotBeSaidInTheseTokensIsNotAnEnd) {
 // What others wrote before, with more blanks than would be written here, is gone on with.
 TEST(Grammar, ADocumentGoesOnBehindAnyBlanks) {
   const Bytes t;
-  const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = *compile_schema(nlohmann::ordered_json::parse(R"({"type":"object","properties":{"a":{"type":"boolean"},"b":{"type":"null"}}})"))});
+  const auto grammar = Grammar::make(
+      t, {.thinking = false,
+          .json = true,
+          .schema = *compile_schema(nlohmann::ordered_json::parse(
+              R"({"type":"object","properties":{"a":{"type":"boolean"},"b":{"type":"null"}}})"))});
   for (const char c : std::string("\n{\t \"a\" :\r\n  tr")) grammar->accept(Token(std::uint8_t(c)));
   EXPECT_TRUE(allows(*grammar->mask(), Token('u')));
   EXPECT_FALSE(allows(*grammar->mask(), Token('x')));
@@ -490,15 +561,18 @@ TEST(JsonWalker, AgreesWithAParserOnEveryPrefixAndOneWrongByte) {
   const JsonSchemaRef any = *compile_schema(nlohmann::ordered_json::object());
   const auto begin = [&] { return JsonWalker(any, any->root, /*closes=*/false); };
   std::mt19937 random(1);
-  for (const std::string good : {R"({"a": [1, -2.5e+3, true, null, "x\"\u00e9é"], "b": {}})", "[]", "[[0], {}]", "\"q\"", "false", "-0.1E-7"}) {
+  for (const std::string good : {R"({"a": [1, -2.5e+3, true, null, "x\"\u00e9é"], "b": {}})", "[]",
+                                 "[[0], {}]", "\"q\"", "false", "-0.1E-7"}) {
     JsonWalker a = begin();
-    for (std::size_t i = 0; i < good.size(); ++i) ASSERT_TRUE(a.accept(good.substr(i, 1))) << good.substr(0, i + 1);
+    for (std::size_t i = 0; i < good.size(); ++i)
+      ASSERT_TRUE(a.accept(good.substr(i, 1))) << good.substr(0, i + 1);
     EXPECT_TRUE(a.complete()) << good;
     for (int n = 0; n < 500; ++n) {
       std::string bad = good;
       bad[random() % bad.size()] = "{}[]\",:0x e.-\\"[random() % 14];
       JsonWalker b = begin();
-      if (bad.front() == ' ' || bad.back() == ' ') continue;  // the walker takes documents without space around them
+      if (bad.front() == ' ' || bad.back() == ' ')
+        continue;  // the walker takes documents without space around them
       EXPECT_EQ(b.accept(bad) && b.complete(), nlohmann::json::accept(bad)) << bad;
     }
   }

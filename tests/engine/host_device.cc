@@ -31,7 +31,9 @@ Floats row_of(const bf16* from, int n) {
   return out;
 }
 void put(const Floats& from, bf16* to) { std::transform(from.begin(), from.end(), to, to_bf16); }
-std::size_t at(std::int64_t row, std::int64_t stride) { return static_cast<std::size_t>(row) * static_cast<std::size_t>(stride); }
+std::size_t at(std::int64_t row, std::int64_t stride) {
+  return static_cast<std::size_t>(row) * static_cast<std::size_t>(stride);
+}
 
 // A row of Q8_128 as codes and scales, and back.
 void encode(const kernels::Kernels& k, Floats row, std::uint8_t* codes, float* scale) {
@@ -40,15 +42,19 @@ void encode(const kernels::Kernels& k, Floats row, std::uint8_t* codes, float* s
   k.quantise({.x = row.data(), .stride = n, .n_rows = 1, .n = n, .block = 128});
   for (int b = 0; b < n; b += 128) {
     float most = 1e-4f;
-    for (int i = b; i < b + 128; ++i) most = std::max(most, std::fabs(before[static_cast<std::size_t>(i)]));
+    for (int i = b; i < b + 128; ++i)
+      most = std::max(most, std::fabs(before[static_cast<std::size_t>(i)]));
     const auto bits = std::bit_cast<std::uint32_t>(most * (1.0f / 448));
-    const float s = std::bit_cast<float>((bits & 0x007FFFFFu ? bits + 0x00800000u : bits) & 0x7F800000u);
+    const float s = std::bit_cast<float>((bits & 0x007FFFFFu ? bits + 0x00800000u : bits) &
+                                         0x7F800000u);
     scale[b / 128] = s;
     for (int i = b; i < b + 128; ++i) {
       const float v = row[static_cast<std::size_t>(i)] / s;
       int code = 0;
       for (int step = 64; step > 0; step /= 2)
-        if (code + step <= 126 && kernels::e4m3_value(static_cast<std::uint8_t>(code + step)) <= std::fabs(v)) code += step;
+        if (code + step <= 126 &&
+            kernels::e4m3_value(static_cast<std::uint8_t>(code + step)) <= std::fabs(v))
+          code += step;
       EXPECT_EQ(kernels::e4m3_value(static_cast<std::uint8_t>(code)), std::fabs(v));
       codes[i] = static_cast<std::uint8_t>(code | (std::signbit(v) ? 0x80 : 0));
     }
@@ -57,7 +63,11 @@ void encode(const kernels::Kernels& k, Floats row, std::uint8_t* codes, float* s
 Floats sum_of_experts(const kernels::Kernels& k, const kc::ExpertOutputs& a, int t, int dim) {
   Floats y = row_of(a.out + at(a.slot_of[at(t, a.k)], a.stride), dim);
   for (int i = 1; i <= a.k; ++i) {
-    const Floats more = row_of(a.out + at(i < a.k ? a.slot_of[at(t, a.k) + static_cast<std::size_t>(i)] : a.n_tokens * a.k + t, a.stride), dim);
+    const Floats more = row_of(
+        a.out +
+            at(i < a.k ? a.slot_of[at(t, a.k) + static_cast<std::size_t>(i)] : a.n_tokens * a.k + t,
+               a.stride),
+        dim);
     for (std::size_t c = 0; c < y.size(); ++c) y[c] += more[c];
   }
   k.round_bf16(y.data(), dim);
@@ -65,7 +75,8 @@ Floats sum_of_experts(const kernels::Kernels& k, const kc::ExpertOutputs& a, int
 }
 Floats decode(const std::uint8_t* codes, const float* scale, int n) {
   Floats out(static_cast<std::size_t>(n));
-  for (int i = 0; i < n; ++i) out[static_cast<std::size_t>(i)] = kernels::e4m3_value(codes[i]) * scale[i / 128];
+  for (int i = 0; i < n; ++i)
+    out[static_cast<std::size_t>(i)] = kernels::e4m3_value(codes[i]) * scale[i / 128];
   return out;
 }
 
@@ -81,17 +92,22 @@ struct Angles {
 
 // What a token sees of its sequence.
 const kc::Part& part_of(const kc::Places& p, int t) { return p.parts[p.part[t]]; }
-const std::uint8_t* cell_of(const kc::Part& part, const kc::PageCells& cells, std::size_t bytes, std::int64_t j) {
-  return part.pages[j / cells.per_page] + cells.offset + static_cast<std::size_t>(j % cells.per_page) * bytes;
+const std::uint8_t* cell_of(const kc::Part& part, const kc::PageCells& cells, std::size_t bytes,
+                            std::int64_t j) {
+  return part.pages[j / cells.per_page] + cells.offset +
+         static_cast<std::size_t>(j % cells.per_page) * bytes;
 }
 
-// In place of tiles: which matrix they are of, at both ends, so that a copy which is not there, or not whole, is seen.
+// In place of tiles: which matrix they are of, at both ends, so that a copy which is not there, or
+// not whole, is seen.
 struct Label {
   std::uint64_t magic = 0;
   kernels::Matrix matrix;
 };
 constexpr std::uint64_t kMagic = 0x6c61726573746c73;
-std::uint8_t* end_label(std::uint8_t* tiles, const kernels::Matrix& m) { return tiles + kc::tiles_bytes(m.format, m.n_out, m.n_in) - sizeof(Label); }
+std::uint8_t* end_label(std::uint8_t* tiles, const kernels::Matrix& m) {
+  return tiles + kc::tiles_bytes(m.format, m.n_out, m.n_in) - sizeof(Label);
+}
 
 }  // namespace
 
@@ -99,7 +115,8 @@ struct HostDevice::Recorded : Recording {
   std::vector<std::pair<const char*, std::function<void()>>> steps;
 };
 
-HostDevice::HostDevice(std::size_t bytes_max, std::string name) : bytes_max_(bytes_max), free_(bytes_max), name_(std::move(name)) {}
+HostDevice::HostDevice(std::size_t bytes_max, std::string name)
+    : bytes_max_(bytes_max), free_(bytes_max), name_(std::move(name)) {}
 
 HostDevice::~HostDevice() {
   EXPECT_TRUE(sizes_.empty()) << sizes_.size() << " allocations were not given back";
@@ -113,7 +130,9 @@ struct HostDevice::Mark : Event {
 
 bool HostDevice::step(Queue queue) {
   auto& entries = queues_[static_cast<int>(queue)];
-  if (entries.empty() || (entries.front().waits && *entries.front().reached < entries.front().count)) return false;
+  if (entries.empty() ||
+      (entries.front().waits && *entries.front().reached < entries.front().count))
+    return false;
   const Entry entry = std::move(entries.front());
   entries.pop_front();
   if (entry.run) {
@@ -163,7 +182,8 @@ void HostDevice::wait(Queue queue, Event& event) {
   add(queue, {.run = {}, .reached = of.reached, .count = of.count, .waits = true});
 }
 void HostDevice::copy_beside(void* to, const void* from, std::size_t bytes) {
-  add(Queue::copies, {.name = "copy_beside", .run = [=] { std::memcpy(to, from, bytes); }, .reached = {}});
+  add(Queue::copies,
+      {.name = "copy_beside", .run = [=] { std::memcpy(to, from, bytes); }, .reached = {}});
 }
 
 void* HostDevice::allocate(std::size_t bytes) {
@@ -206,9 +226,12 @@ void HostDevice::pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float*
 kernels::Matrix HostDevice::matrix(const std::uint8_t* tiles) const {
   Label first, last;
   const auto after = sizes_.upper_bound(const_cast<std::uint8_t*>(tiles));
-  const bool here = after != sizes_.begin() && tiles < static_cast<std::uint8_t*>(std::prev(after)->first) + std::prev(after)->second;
+  const bool here = after != sizes_.begin() &&
+                    tiles < static_cast<std::uint8_t*>(std::prev(after)->first) +
+                                std::prev(after)->second;
   if (here) std::memcpy(&first, tiles, sizeof first);
-  if (first.magic == kMagic) std::memcpy(&last, end_label(const_cast<std::uint8_t*>(tiles), first.matrix), sizeof last);
+  if (first.magic == kMagic)
+    std::memcpy(&last, end_label(const_cast<std::uint8_t*>(tiles), first.matrix), sizeof last);
   if (last.magic != kMagic || last.matrix.data != first.matrix.data) {
     ADD_FAILURE() << "tiles are multiplied that are not there";
     return {};
@@ -216,10 +239,18 @@ kernels::Matrix HostDevice::matrix(const std::uint8_t* tiles) const {
   return first.matrix;
 }
 
-void HostDevice::to_device(void* to, const void* from, std::size_t bytes) { run("to_device", [=] { std::memcpy(to, from, bytes); }); }
-void HostDevice::to_host(void* to, const void* from, std::size_t bytes) { run("to_host", [=] { std::memcpy(to, from, bytes); }); }
-void HostDevice::on_device(void* to, const void* from, std::size_t bytes) { run("on_device", [=] { std::memcpy(to, from, bytes); }); }
-void HostDevice::clear(void* to, std::size_t bytes) { run("clear", [=] { std::memset(to, 0, bytes); }); }
+void HostDevice::to_device(void* to, const void* from, std::size_t bytes) {
+  run("to_device", [=] { std::memcpy(to, from, bytes); });
+}
+void HostDevice::to_host(void* to, const void* from, std::size_t bytes) {
+  run("to_host", [=] { std::memcpy(to, from, bytes); });
+}
+void HostDevice::on_device(void* to, const void* from, std::size_t bytes) {
+  run("on_device", [=] { std::memcpy(to, from, bytes); });
+}
+void HostDevice::clear(void* to, std::size_t bytes) {
+  run("clear", [=] { std::memset(to, 0, bytes); });
+}
 void HostDevice::synchronise() {
   EXPECT_FALSE(recording_) << "a wait within a recording";
   finish(Queue::work);
@@ -228,7 +259,9 @@ void HostDevice::record() {
   EXPECT_FALSE(recording_);
   recording_ = std::make_unique<Recorded>();
 }
-std::unique_ptr<cuda::Device::Recording> HostDevice::end_recording() { return std::move(recording_); }
+std::unique_ptr<cuda::Device::Recording> HostDevice::end_recording() {
+  return std::move(recording_);
+}
 void HostDevice::replay(const Recording& recording) {
   EXPECT_FALSE(recording_);
   for (const auto& [name, step] : static_cast<const Recorded&>(recording).steps) run(name, step);
@@ -237,7 +270,8 @@ void HostDevice::replay(const Recording& recording) {
 void HostDevice::embed(const kc::EmbedArgs& a) {
   run("embed", [=] {
     for (int t = 0; t < a.n_tokens; ++t)
-      for (int s = 0; s < a.n_streams; ++s) std::copy_n(a.table + at(a.tokens[t], a.dim), a.dim, a.x + at(t * a.n_streams + s, a.dim));
+      for (int s = 0; s < a.n_streams; ++s)
+        std::copy_n(a.table + at(a.tokens[t], a.dim), a.dim, a.x + at(t * a.n_streams + s, a.dim));
   });
 }
 
@@ -253,7 +287,8 @@ void HostDevice::draft_rows(const kc::DraftRowsArgs& a) {
       const Floats in = row_of(x, S * D);
       Floats means(in.begin(), in.begin() + D);
       for (int s = 1; s < S; ++s)
-        for (int d = 0; d < D; ++d) means[static_cast<std::size_t>(d)] += in[at(s, D) + static_cast<std::size_t>(d)];
+        for (int d = 0; d < D; ++d)
+          means[static_cast<std::size_t>(d)] += in[at(s, D) + static_cast<std::size_t>(d)];
       for (float& m : means) m /= static_cast<float>(S);
       k_.round_bf16(means.data(), D);
       put(means, row + a.offset);
@@ -294,20 +329,62 @@ void HostDevice::hyper(const kc::HyperArgs& a) {
     for (int t = 0; t < a.n_tokens; ++t) {
       Floats x = row_of(a.x + at(t, S * D), S * D);
       if (a.y || a.experts.out) {
-        const Floats y = a.y ? row_of(a.y + at(t, D), D) : sum_of_experts(k_, a.experts, a.experts.first + t, D);
-        k_.hyper_leave({.x = x.data(), .y = y.data(), .post = a.post + at(t, S), .comb = a.comb + at(t, S * S), .n_tokens = 1, .n_streams = S, .dim = D, .round_bf16 = true});
+        const Floats y = a.y ? row_of(a.y + at(t, D), D)
+                             : sum_of_experts(k_, a.experts, a.experts.first + t, D);
+        k_.hyper_leave({.x = x.data(),
+                        .y = y.data(),
+                        .post = a.post + at(t, S),
+                        .comb = a.comb + at(t, S * S),
+                        .n_tokens = 1,
+                        .n_streams = S,
+                        .dim = D,
+                        .round_bf16 = true});
         put(x, a.x + at(t, S * D));
       }
       if (!a.fn) continue;
       const int rows = a.head ? S : kc::kHyperRows;
-      const kernels::Matrix fn{.format = kernels::Format::f32, .data = a.fn, .n_out = rows, .n_in = S * D};
-      Floats dots(static_cast<std::size_t>(rows)), pre(static_cast<std::size_t>(S)), entered(static_cast<std::size_t>(D)), normed(entered.size());
-      k_.linear({.w = &fn, .x = x.data(), .y = dots.data(), .x_stride = S * D, .y_stride = rows, .n_tokens = 1, .row_begin = 0, .row_end = rows});
-      k_.hyper_split({.dots = dots.data(), .x = x.data(), .scale = a.scale, .base = a.base, .pre = pre.data(), .post = a.head ? nullptr : a.post + at(t, S),
-                      .comb = a.head ? nullptr : a.comb + at(t, S * S), .n_tokens = 1, .n_streams = S, .dim = D, .iters = a.iters, .eps = a.eps, .norm_eps = a.norm_eps});
-      k_.hyper_enter({.x = x.data(), .pre = pre.data(), .y = entered.data(), .n_tokens = 1, .n_streams = S, .dim = D, .round_bf16 = true});
+      const kernels::Matrix fn{
+          .format = kernels::Format::f32, .data = a.fn, .n_out = rows, .n_in = S * D};
+      Floats dots(static_cast<std::size_t>(rows)), pre(static_cast<std::size_t>(S)),
+          entered(static_cast<std::size_t>(D)), normed(entered.size());
+      k_.linear({.w = &fn,
+                 .x = x.data(),
+                 .y = dots.data(),
+                 .x_stride = S * D,
+                 .y_stride = rows,
+                 .n_tokens = 1,
+                 .row_begin = 0,
+                 .row_end = rows});
+      k_.hyper_split({.dots = dots.data(),
+                      .x = x.data(),
+                      .scale = a.scale,
+                      .base = a.base,
+                      .pre = pre.data(),
+                      .post = a.head ? nullptr : a.post + at(t, S),
+                      .comb = a.head ? nullptr : a.comb + at(t, S * S),
+                      .n_tokens = 1,
+                      .n_streams = S,
+                      .dim = D,
+                      .iters = a.iters,
+                      .eps = a.eps,
+                      .norm_eps = a.norm_eps});
+      k_.hyper_enter({.x = x.data(),
+                      .pre = pre.data(),
+                      .y = entered.data(),
+                      .n_tokens = 1,
+                      .n_streams = S,
+                      .dim = D,
+                      .round_bf16 = true});
       if (a.entered) put(entered, a.entered + at(t, D));
-      k_.rms_norm({.x = entered.data(), .w = a.norm, .y = normed.data(), .x_stride = D, .y_stride = D, .n_rows = 1, .dim = D, .eps = a.rms_eps, .round_bf16 = true});
+      k_.rms_norm({.x = entered.data(),
+                   .w = a.norm,
+                   .y = normed.data(),
+                   .x_stride = D,
+                   .y_stride = D,
+                   .n_rows = 1,
+                   .dim = D,
+                   .eps = a.rms_eps,
+                   .round_bf16 = true});
       put(normed, a.normed + at(t, D));
       if (a.codes) encode(k_, normed, a.codes + at(t, D), a.code_scale + at(t, (D + 127) / 128));
     }
@@ -319,19 +396,33 @@ void HostDevice::linear(std::span<const kc::LinearArgs> together) {
   run("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end()), this] {
     for (const kc::LinearArgs& a : all) {
       const kernels::Matrix m = matrix(a.w.tiles);
-      const int groups = a.rows_per_group ? m.n_out / a.rows_per_group : 1, rows = a.rows_per_group ? a.rows_per_group : m.n_out;
+      const int groups = a.rows_per_group ? m.n_out / a.rows_per_group : 1,
+                rows = a.rows_per_group ? a.rows_per_group : m.n_out;
       for (int t = 0; t < a.n_tokens; ++t)
         for (int g = 0; g < groups; ++g) {
-          Floats x = a.codes ? decode(a.codes + at(t, a.x_stride), a.code_scale + at(t, a.code_scale_stride), m.n_in) : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
+          Floats x = a.codes ? decode(a.codes + at(t, a.x_stride),
+                                      a.code_scale + at(t, a.code_scale_stride), m.n_in)
+                             : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
           if (a.quantise) {
             EXPECT_LE(a.n_tokens, kc::kTokensFew);
             k_.quantise({.x = x.data(), .stride = m.n_in, .n_rows = 1, .n = m.n_in, .block = 128});
           }
           Floats y(static_cast<std::size_t>(rows));
-          k_.linear({.w = &m, .x = x.data(), .y = y.data(), .x_stride = m.n_in, .y_stride = rows, .n_tokens = 1, .row_begin = g * rows, .row_end = (g + 1) * rows, .y_row = g * rows,
+          k_.linear({.w = &m,
+                     .x = x.data(),
+                     .y = y.data(),
+                     .x_stride = m.n_in,
+                     .y_stride = rows,
+                     .n_tokens = 1,
+                     .row_begin = g * rows,
+                     .row_end = (g + 1) * rows,
+                     .y_row = g * rows,
                      .round_bf16 = !a.y_f32});
-          if (a.y_f32) std::copy(y.begin(), y.end(), static_cast<float*>(a.y) + at(t, a.y_stride) + at(g, rows));
-          else put(y, static_cast<bf16*>(a.y) + at(t, a.y_stride) + at(g, rows));
+          if (a.y_f32)
+            std::copy(y.begin(), y.end(),
+                      static_cast<float*>(a.y) + at(t, a.y_stride) + at(g, rows));
+          else
+            put(y, static_cast<bf16*>(a.y) + at(t, a.y_stride) + at(g, rows));
         }
     }
   });
@@ -342,9 +433,18 @@ void HostDevice::rms_norm(const kc::RmsNormArgs& a) {
     for (int r = 0; r < a.n_rows; ++r) {
       const Floats x = row_of(a.x + at(r, a.x_stride), a.dim);
       Floats y(x.size());
-      k_.rms_norm({.x = x.data(), .w = a.w, .y = y.data(), .x_stride = a.dim, .y_stride = a.dim, .n_rows = 1, .dim = a.dim, .eps = a.eps, .round_bf16 = true});
+      k_.rms_norm({.x = x.data(),
+                   .w = a.w,
+                   .y = y.data(),
+                   .x_stride = a.dim,
+                   .y_stride = a.dim,
+                   .n_rows = 1,
+                   .dim = a.dim,
+                   .eps = a.eps,
+                   .round_bf16 = true});
       if (a.y) put(y, a.y + at(r, a.y_stride));
-      if (a.codes) encode(k_, y, a.codes + at(r, a.codes_stride), a.code_scale + at(r, a.code_scale_stride));
+      if (a.codes)
+        encode(k_, y, a.codes + at(r, a.codes_stride), a.code_scale + at(r, a.code_scale_stride));
     }
   });
 }
@@ -357,7 +457,14 @@ void HostDevice::queries(const kc::QueryArgs& a) {
       Floats q = row_of(row, H * C);
       const Angles angles(a.rope + at(t, a.rope_dim), a.rope_dim / 2);
       k_.head_norm({.x = q.data(), .n_rows = H, .dim = C, .eps = a.eps, .released = true});
-      k_.rope({.x = q.data() + C - a.rope_dim, .stride = C, .n_rows = H, .dim = a.rope_dim, .cos = angles.cos.data(), .sin = angles.sin.data(), .inverse = false, .round_bf16 = true});
+      k_.rope({.x = q.data() + C - a.rope_dim,
+               .stride = C,
+               .n_rows = H,
+               .dim = a.rope_dim,
+               .cos = angles.cos.data(),
+               .sin = angles.sin.data(),
+               .inverse = false,
+               .round_bf16 = true});
       k_.drop_small(q.data(), static_cast<std::int64_t>(H) * C);
       put(q, row);
     }
@@ -381,19 +488,39 @@ void HostDevice::put_window(const kc::WindowArgs& a) {
     for (int t = 0; t < a.places.n_tokens; ++t) {
       Floats kv = row_of(a.kv + at(t, C), C);
       const Angles angles(a.rope + at(t, R), R / 2);
-      k_.rms_norm({.x = kv.data(), .w = a.norm, .y = kv.data(), .x_stride = C, .y_stride = C, .n_rows = 1, .dim = C, .eps = a.eps, .round_bf16 = true});
-      k_.rope({.x = kv.data() + C - R, .stride = C, .n_rows = 1, .dim = R, .cos = angles.cos.data(), .sin = angles.sin.data(), .inverse = false, .round_bf16 = true});
+      k_.rms_norm({.x = kv.data(),
+                   .w = a.norm,
+                   .y = kv.data(),
+                   .x_stride = C,
+                   .y_stride = C,
+                   .n_rows = 1,
+                   .dim = C,
+                   .eps = a.eps,
+                   .round_bf16 = true});
+      k_.rope({.x = kv.data() + C - R,
+               .stride = C,
+               .n_rows = 1,
+               .dim = R,
+               .cos = angles.cos.data(),
+               .sin = angles.sin.data(),
+               .inverse = false,
+               .round_bf16 = true});
       k_.quantise({.x = kv.data(), .stride = C, .n_rows = 1, .n = C - R, .block = 64});
       k_.drop_small(kv.data(), C);
       EXPECT_LE(part_of(a.places, t).n, a.window_capacity);
-      kernels::pack_cell(kv.data(), C, R, part_of(a.places, t).window + at(a.places.position[t] % a.window_capacity, static_cast<std::int64_t>(kernels::cell_bytes(C, R))));
+      kernels::pack_cell(
+          kv.data(), C, R,
+          part_of(a.places, t).window + at(a.places.position[t] % a.window_capacity,
+                                           static_cast<std::int64_t>(kernels::cell_bytes(C, R))));
     }
   });
 }
 
 void HostDevice::quantise(const kc::QuantiseArgs& a) {
   run("quantise", [=, this] {
-    for (int r = 0; r < a.n_rows; ++r) encode(k_, row_of(a.x + at(r, a.x_stride), a.n), a.codes + at(r, a.codes_stride), a.scale + at(r, a.scale_stride));
+    for (int r = 0; r < a.n_rows; ++r)
+      encode(k_, row_of(a.x + at(r, a.x_stride), a.n), a.codes + at(r, a.codes_stride),
+             a.scale + at(r, a.scale_stride));
   });
 }
 
@@ -410,13 +537,17 @@ void HostDevice::compress(const kc::CompressArgs& a) {
       const auto add = [&](std::int64_t q, int half) {
         Floats v(static_cast<std::size_t>(d)), g(v.size());
         if (q < part.position) {
-          const float* const row = (a.index ? part.raw_index : part.raw) + at(q % a.raw_capacity, 2 * width) + at(half, d);
+          const float* const row = (a.index ? part.raw_index : part.raw) +
+                                   at(q % a.raw_capacity, 2 * width) + at(half, d);
           std::copy_n(row, d, v.begin());
           std::copy_n(row + width, d, g.begin());
         } else {
           const std::size_t own = at(part.begin + (q - part.position), width) + at(half, d);
           std::copy_n(a.values + own, d, v.begin());
-          for (int i = 0; i < d; ++i) g[static_cast<std::size_t>(i)] = a.gates[own + static_cast<std::size_t>(i)] + a.ape[at(q % r, width) + at(half, d) + static_cast<std::size_t>(i)];
+          for (int i = 0; i < d; ++i)
+            g[static_cast<std::size_t>(i)] =
+                a.gates[own + static_cast<std::size_t>(i)] +
+                a.ape[at(q % r, width) + at(half, d) + static_cast<std::size_t>(i)];
         }
         values.push_back(std::move(v));
         gates.push_back(std::move(g));
@@ -431,10 +562,30 @@ void HostDevice::compress(const kc::CompressArgs& a) {
       }
       Floats e(static_cast<std::size_t>(d));
       std::vector<double> cos(static_cast<std::size_t>(R / 2)), sin(cos.size());
-      k_.pool({.values = v.data(), .gates = g.data(), .out = e.data(), .n_rows = static_cast<int>(v.size()), .dim = d, .round_bf16 = true});
-      k_.rms_norm({.x = e.data(), .w = a.norm, .y = e.data(), .x_stride = d, .y_stride = d, .n_rows = 1, .dim = d, .eps = a.eps, .round_bf16 = true});
+      k_.pool({.values = v.data(),
+               .gates = g.data(),
+               .out = e.data(),
+               .n_rows = static_cast<int>(v.size()),
+               .dim = d,
+               .round_bf16 = true});
+      k_.rms_norm({.x = e.data(),
+                   .w = a.norm,
+                   .y = e.data(),
+                   .x_stride = d,
+                   .y_stride = d,
+                   .n_rows = 1,
+                   .dim = d,
+                   .eps = a.eps,
+                   .round_bf16 = true});
       kernels::rope_angles(a.frequencies, R, j * r, cos.data(), sin.data());
-      k_.rope({.x = e.data() + d - R, .stride = d, .n_rows = 1, .dim = R, .cos = cos.data(), .sin = sin.data(), .inverse = false, .round_bf16 = true});
+      k_.rope({.x = e.data() + d - R,
+               .stride = d,
+               .n_rows = 1,
+               .dim = R,
+               .cos = cos.data(),
+               .sin = sin.data(),
+               .inverse = false,
+               .round_bf16 = true});
       auto* const cell = const_cast<std::uint8_t*>(cell_of(part, a.cells, bytes, j));
       if (a.index) {
         k_.hadamard({.x = e.data(), .n_rows = 1, .dim = d, .round_bf16 = true});
@@ -455,9 +606,13 @@ void HostDevice::put_raw(const kc::CompressArgs& a) {
     for (int t = 0; t < a.places.n_tokens; ++t) {
       const kc::Part& part = part_of(a.places, t);
       if (t - part.begin < part.n - a.raw_capacity) continue;
-      float* const row = (a.index ? part.raw_index : part.raw) + at(a.places.position[t] % a.raw_capacity, 2 * width);
+      float* const row = (a.index ? part.raw_index : part.raw) +
+                         at(a.places.position[t] % a.raw_capacity, 2 * width);
       std::copy_n(a.values + at(t, width), width, row);
-      for (int i = 0; i < width; ++i) row[width + i] = a.gates[at(t, width) + static_cast<std::size_t>(i)] + a.ape[at(a.places.position[t] % a.ratio, width) + static_cast<std::size_t>(i)];
+      for (int i = 0; i < width; ++i)
+        row[width + i] =
+            a.gates[at(t, width) + static_cast<std::size_t>(i)] +
+            a.ape[at(a.places.position[t] % a.ratio, width) + static_cast<std::size_t>(i)];
     }
   });
 }
@@ -468,7 +623,14 @@ void HostDevice::index_queries(const kc::IndexQueryArgs& a) {
     for (int t = 0; t < a.n_tokens; ++t) {
       Floats q = row_of(a.q + at(t, Hi * Ci), Hi * Ci), w = row_of(a.w + at(t, Hi), Hi);
       const Angles angles(a.rope + at(t, R), R / 2);
-      k_.rope({.x = q.data() + Ci - R, .stride = Ci, .n_rows = Hi, .dim = R, .cos = angles.cos.data(), .sin = angles.sin.data(), .inverse = false, .round_bf16 = true});
+      k_.rope({.x = q.data() + Ci - R,
+               .stride = Ci,
+               .n_rows = Hi,
+               .dim = R,
+               .cos = angles.cos.data(),
+               .sin = angles.sin.data(),
+               .inverse = false,
+               .round_bf16 = true});
       k_.hadamard({.x = q.data(), .n_rows = Hi, .dim = Ci, .round_bf16 = true});
       k_.quantise({.x = q.data(), .stride = Ci, .n_rows = Hi, .n = Ci, .block = 32, .fp4 = true});
       for (float& v : w) v *= a.weight_scale;
@@ -479,9 +641,20 @@ void HostDevice::index_queries(const kc::IndexQueryArgs& a) {
           const float* const x = q.data() + at(h, Ci) + 32 * g;
           float most = 0;
           for (int i = 0; i < 32; ++i) most = std::max(most, std::fabs(x[i]));
-          const float scale = most == 0 ? 1 : std::exp2(std::floor(std::log2(most)) - 3);  // the largest is 4 or 6 of it, twice that its code
+          const float scale = most == 0 ? 1
+                                        : std::exp2(std::floor(std::log2(most)) - 3);  // the
+                                                                                       // largest
+                                                                                       // is 4
+                                                                                       // or 6
+                                                                                       // of it,
+                                                                                       // twice
+                                                                                       // that
+                                                                                       // its
+                                                                                       // code
           a.scale[at(t, Hi * 4) + static_cast<std::size_t>(h * 4 + g)] = scale;
-          for (int i = 0; i < 32; ++i) a.codes[at(t, Hi * Ci) + at(h, Ci) + static_cast<std::size_t>(32 * g + i)] = std::bit_cast<std::uint16_t>(static_cast<_Float16>(x[i] / scale));
+          for (int i = 0; i < 32; ++i)
+            a.codes[at(t, Hi * Ci) + at(h, Ci) + static_cast<std::size_t>(32 * g + i)] =
+                std::bit_cast<std::uint16_t>(static_cast<_Float16>(x[i] / scale));
         }
     }
   });
@@ -498,23 +671,39 @@ void HostDevice::index_scores(const kc::IndexScoreArgs& a) {
       Floats q(at(Hi, Ci));
       for (int h = 0; h < Hi; ++h)
         for (int i = 0; i < Ci; ++i)
-          q[at(h, Ci) + static_cast<std::size_t>(i)] = static_cast<float>(std::bit_cast<_Float16>(a.codes[at(t, Hi * Ci) + at(h, Ci) + static_cast<std::size_t>(i)])) *
-                                                       a.scale[at(t, Hi * 4) + static_cast<std::size_t>(h * 4 + i / 32)];
-      k_.index_scores({.q = q.data(), .w = a.weight + at(t, Hi), .keys = part_of(a.places, t).pages, .cell = kernels::Format::fp4, .score = a.score + at(t, a.score_stride),
-                       .scratch = scratch.data(), .n_keys = n_keys, .n_heads = Hi, .dim = Ci, .run = a.keys.per_page, .first = 0, .offset = a.keys.offset});
+          q[at(h, Ci) + static_cast<std::size_t>(i)] =
+              static_cast<float>(std::bit_cast<_Float16>(
+                  a.codes[at(t, Hi * Ci) + at(h, Ci) + static_cast<std::size_t>(i)])) *
+              a.scale[at(t, Hi * 4) + static_cast<std::size_t>(h * 4 + i / 32)];
+      k_.index_scores({.q = q.data(),
+                       .w = a.weight + at(t, Hi),
+                       .keys = part_of(a.places, t).pages,
+                       .cell = kernels::Format::fp4,
+                       .score = a.score + at(t, a.score_stride),
+                       .scratch = scratch.data(),
+                       .n_keys = n_keys,
+                       .n_heads = Hi,
+                       .dim = Ci,
+                       .run = a.keys.per_page,
+                       .first = 0,
+                       .offset = a.keys.offset});
     }
   });
 }
 
-std::size_t HostDevice::top_k_scratch(int n_tokens, int n_max) { return static_cast<std::size_t>(n_tokens) + static_cast<std::size_t>(n_max); }
+std::size_t HostDevice::top_k_scratch(int n_tokens, int n_max) {
+  return static_cast<std::size_t>(n_tokens) + static_cast<std::size_t>(n_max);
+}
 
 void HostDevice::top_k(const kc::TopKArgs& a) {
   run("top_k", [=] {
     for (int t = 0; t < a.places.n_tokens; ++t) {
       const int n = static_cast<int>((a.places.position[t] + 1) / a.ratio);
       EXPECT_LE(n, a.n_max);
-      EXPECT_TRUE(std::all_of(a.bins + at(t, kc::kTopKBins), a.bins + at(t + 1, kc::kTopKBins), [](std::uint32_t b) { return b == 0; }));
-      if (n > 0) kernels::top_k(a.score + at(t, a.score_stride), n, a.k, a.scratch, a.chosen + at(t, a.k));
+      EXPECT_TRUE(std::all_of(a.bins + at(t, kc::kTopKBins), a.bins + at(t + 1, kc::kTopKBins),
+                              [](std::uint32_t b) { return b == 0; }));
+      if (n > 0)
+        kernels::top_k(a.score + at(t, a.score_stride), n, a.k, a.scratch, a.chosen + at(t, a.k));
     }
   });
 }
@@ -531,19 +720,39 @@ void HostDevice::attention(const kc::AttentionArgs& a) {
       const int entries = chooses ? a.k : visible;
       EXPECT_LE(entries, a.n_entries_max);
       std::vector<const void*> cells;
-      for (auto q = std::max<std::int64_t>(0, p + 1 - a.window); q <= p; ++q) cells.push_back(part.window + at(q % a.window_capacity, static_cast<std::int64_t>(bytes)));
-      for (int j = 0; j < entries; ++j) cells.push_back(cell_of(part, a.entries, bytes, chooses ? a.chosen[at(t, a.k) + static_cast<std::size_t>(j)] : j));
+      for (auto q = std::max<std::int64_t>(0, p + 1 - a.window); q <= p; ++q)
+        cells.push_back(part.window + at(q % a.window_capacity, static_cast<std::int64_t>(bytes)));
+      for (int j = 0; j < entries; ++j)
+        cells.push_back(cell_of(part, a.entries, bytes,
+                                chooses ? a.chosen[at(t, a.k) + static_cast<std::size_t>(j)] : j));
       const int n_rows = static_cast<int>(cells.size());
       std::vector<std::uint16_t> rows(at(n_rows, C));
-      k_.unpack_cells({.cells = cells.data(), .rows = rows.data(), .n = n_rows, .head_dim = C, .rope_dim = R});
+      k_.unpack_cells(
+          {.cells = cells.data(), .rows = rows.data(), .n = n_rows, .head_dim = C, .rope_dim = R});
       std::vector<const void*> pointers;
       for (int i = 0; i < n_rows; ++i) pointers.push_back(rows.data() + at(i, C));
       const Floats q = row_of(a.q + at(t, H * C), H * C);
       Floats out(q.size()), scratch(kernels::attention_scratch(n_rows, H, C));
-      kernels::attention(k_, {.q = q.data(), .rows = pointers.data(), .cell = kernels::Format::bf16, .sink = a.sink, .out = out.data(), .scratch = scratch.data(), .n_rows = n_rows,
-                              .n_heads = H, .head_dim = C, .scale = a.scale, .released = true});
+      kernels::attention(k_, {.q = q.data(),
+                              .rows = pointers.data(),
+                              .cell = kernels::Format::bf16,
+                              .sink = a.sink,
+                              .out = out.data(),
+                              .scratch = scratch.data(),
+                              .n_rows = n_rows,
+                              .n_heads = H,
+                              .head_dim = C,
+                              .scale = a.scale,
+                              .released = true});
       const Angles angles(a.rope + at(t, R), R / 2);
-      k_.rope({.x = out.data() + C - R, .stride = C, .n_rows = H, .dim = R, .cos = angles.cos.data(), .sin = angles.sin.data(), .inverse = true, .round_bf16 = true});
+      k_.rope({.x = out.data() + C - R,
+               .stride = C,
+               .n_rows = H,
+               .dim = R,
+               .cos = angles.cos.data(),
+               .sin = angles.sin.data(),
+               .inverse = true,
+               .round_bf16 = true});
       put(out, a.out + at(t, H * C));
     }
   });
@@ -553,8 +762,15 @@ void HostDevice::route(const kc::RouteArgs& a) {
   run("route", [=] {
     Floats scratch(static_cast<std::size_t>(a.n_experts));
     for (int t = 0; t < a.n_tokens; ++t)
-      kernels::route({.u = a.u + at(t, a.n_experts), .bias = a.bias, .given = a.given ? a.given + at(a.tokens[t], a.k) : nullptr, .expert = a.expert + at(t, a.k),
-                      .weight = a.weight + at(t, a.k), .scratch = scratch.data(), .n_experts = a.n_experts, .k = a.k, .factor = a.factor});
+      kernels::route({.u = a.u + at(t, a.n_experts),
+                      .bias = a.bias,
+                      .given = a.given ? a.given + at(a.tokens[t], a.k) : nullptr,
+                      .expert = a.expert + at(t, a.k),
+                      .weight = a.weight + at(t, a.k),
+                      .scratch = scratch.data(),
+                      .n_experts = a.n_experts,
+                      .k = a.k,
+                      .factor = a.factor});
   });
 }
 
@@ -572,7 +788,8 @@ void HostDevice::group(const kc::GroupArgs& a) {
     std::vector<std::int32_t> next(a.begin, a.begin + a.n_experts);
     for (int t = 0; t < a.n_tokens; ++t) {
       for (int i = 0; i < a.k; ++i) {
-        const int slot = a.slot_of[t * a.k + i] = next[static_cast<std::size_t>(a.expert[t * a.k + i])]++;
+        const int slot = a.slot_of[t * a.k + i] =
+            next[static_cast<std::size_t>(a.expert[t * a.k + i])]++;
         a.token_of[slot] = t;
         a.factor[slot] = a.weight[t * a.k + i];
       }
@@ -597,10 +814,20 @@ void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
     const auto multiply = [&](const kernels::Matrix& m, void* y, int slot) {
       if (!m.data) return;
       const int row = a.row_of ? a.row_of[slot] : slot;
-      Floats x = a.codes ? decode(a.codes + at(row, a.x_stride), a.code_scale + at(row, a.code_scale_stride), a.n_in) : row_of(a.x + at(row, a.x_stride), a.n_in);
+      Floats x = a.codes ? decode(a.codes + at(row, a.x_stride),
+                                  a.code_scale + at(row, a.code_scale_stride), a.n_in)
+                         : row_of(a.x + at(row, a.x_stride), a.n_in);
       if (a.up) {
         const Floats up = row_of(a.up + at(row, a.x_stride), a.n_in);
-        k_.swiglu({.gate = x.data(), .up = up.data(), .h = x.data(), .weight = a.factor + row, .stride = a.n_in, .n_rows = 1, .n = a.n_in, .limit = a.limit, .round_bf16 = true});
+        k_.swiglu({.gate = x.data(),
+                   .up = up.data(),
+                   .h = x.data(),
+                   .weight = a.factor + row,
+                   .stride = a.n_in,
+                   .n_rows = 1,
+                   .n = a.n_in,
+                   .limit = a.limit,
+                   .round_bf16 = true});
       }
       if (a.quantise && !a.codes) {
         std::vector<std::uint8_t> codes(x.size());
@@ -609,15 +836,25 @@ void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
         x = decode(codes.data(), scale.data(), a.n_in);
       }
       Floats out(static_cast<std::size_t>(a.n_out));
-      k_.linear({.w = &m, .x = x.data(), .y = out.data(), .x_stride = a.n_in, .y_stride = a.n_out, .n_tokens = 1, .row_begin = 0, .row_end = a.n_out, .round_bf16 = true});
+      k_.linear({.w = &m,
+                 .x = x.data(),
+                 .y = out.data(),
+                 .x_stride = a.n_in,
+                 .y_stride = a.n_out,
+                 .n_tokens = 1,
+                 .row_begin = 0,
+                 .row_end = a.n_out,
+                 .round_bf16 = true});
       put(out, static_cast<bf16*>(y) + at(slot, a.y_stride));
     };
     for (int i = 0; i < a.n_matrices; ++i) {
       const kc::ExpertMatrix& of = a.matrix[i];
       for (int job = 0; job < kc::expert_jobs(a.n_tokens, a.n_experts, a.k); ++job)
         for (int s = 0; s < a.jobs[3 * job + 2]; ++s)
-          if (of.tiles[a.jobs[3 * job]]) multiply(matrix(of.tiles[a.jobs[3 * job]]), of.y, a.jobs[3 * job + 1] + s);
-      for (int t = 0; of.shared.tiles && t < a.n_tokens; ++t) multiply(matrix(of.shared.tiles), of.y, a.n_tokens * a.k + t);
+          if (of.tiles[a.jobs[3 * job]])
+            multiply(matrix(of.tiles[a.jobs[3 * job]]), of.y, a.jobs[3 * job + 1] + s);
+      for (int t = 0; of.shared.tiles && t < a.n_tokens; ++t)
+        multiply(matrix(of.shared.tiles), of.y, a.n_tokens * a.k + t);
     }
   });
 }
@@ -627,19 +864,37 @@ void HostDevice::swiglu(const kc::SwigluArgs& a) {
     for (int r = 0; r < a.n_rows; ++r) {
       Floats gate = row_of(a.gate + at(r, a.stride), a.n);
       const Floats up = row_of(a.up + at(r, a.stride), a.n);
-      const auto finite = [](const Floats& row) { return std::ranges::all_of(row, [](float v) { return std::isfinite(v); }); };
-      if (!finite(gate) || !finite(up)) continue;  // a slot of an expert that is elsewhere holds anything
-      k_.swiglu({.gate = gate.data(), .up = up.data(), .h = gate.data(), .weight = a.factor + r, .stride = a.n, .n_rows = 1, .n = a.n, .limit = a.limit, .round_bf16 = true});
+      const auto finite = [](const Floats& row) {
+        return std::ranges::all_of(row, [](float v) { return std::isfinite(v); });
+      };
+      if (!finite(gate) || !finite(up))
+        continue;  // a slot of an expert that is elsewhere holds anything
+      k_.swiglu({.gate = gate.data(),
+                 .up = up.data(),
+                 .h = gate.data(),
+                 .weight = a.factor + r,
+                 .stride = a.n,
+                 .n_rows = 1,
+                 .n = a.n,
+                 .limit = a.limit,
+                 .round_bf16 = true});
       if (a.h) put(gate, a.h + at(r, a.stride));
-      if (a.codes) encode(k_, gate, a.codes + at(r, a.stride), a.code_scale + at(r, a.scale_stride));
+      if (a.codes)
+        encode(k_, gate, a.codes + at(r, a.stride), a.code_scale + at(r, a.scale_stride));
     }
   });
 }
 
 void HostDevice::combine(const kc::CombineArgs& a) {
   run("combine", [=, this] {
-    const kc::ExpertOutputs experts{.out = a.out, .slot_of = a.slot_of, .stride = a.stride, .n_tokens = a.n_tokens, .k = a.k, .first = 0};
-    for (int t = 0; t < a.n_tokens; ++t) put(sum_of_experts(k_, experts, t, a.dim), a.y + at(t, a.dim));
+    const kc::ExpertOutputs experts{.out = a.out,
+                                    .slot_of = a.slot_of,
+                                    .stride = a.stride,
+                                    .n_tokens = a.n_tokens,
+                                    .k = a.k,
+                                    .first = 0};
+    for (int t = 0; t < a.n_tokens; ++t)
+      put(sum_of_experts(k_, experts, t, a.dim), a.y + at(t, a.dim));
   });
 }
 

@@ -1,5 +1,6 @@
-// A Device in host memory: every launch is computed by the CPU kernels, from what the launch's arguments say and nothing else. So the
-// forward pass of engine/cuda runs, bit for bit, where there is no GPU. Memory it hands out is full of NaNs.
+// A Device in host memory: every launch is computed by the CPU kernels, from what the launch's
+// arguments say and nothing else. So the forward pass of engine/cuda runs, bit for bit, where there
+// is no GPU. Memory it hands out is full of NaNs.
 #pragma once
 
 #include <deque>
@@ -20,12 +21,14 @@ namespace kc = kernels::cuda;
 class HostDevice : public cuda::Device {
  public:
   // bytes_max: device memory it has.
-  explicit HostDevice(std::size_t bytes_max = std::size_t{4} << 30, std::string name = "a device in host memory");
+  explicit HostDevice(std::size_t bytes_max = std::size_t{4} << 30,
+                      std::string name = "a device in host memory");
   ~HostDevice() override;
 
   std::vector<std::string> launches;  // names of what was run, copies too, in order
-  // Which of the queues goes ahead where events leave it open. A wait that is missing gives other bits with the one or the other: a copy that
-  // comes as late as it may, or as early, which is before the work that still reads what it writes over.
+  // Which of the queues goes ahead where events leave it open. A wait that is missing gives other
+  // bits with the one or the other: a copy that comes as late as it may, or as early, which is
+  // before the work that still reads what it writes over.
   enum class Ahead { work, copies };
   Ahead ahead = Ahead::work;
   int pinned_refused = -1;  // the request for pinned memory, counted from 0, that finds none
@@ -76,7 +79,8 @@ class HostDevice : public cuda::Device {
   void add_to_streams(const kc::AddToStreamsArgs& a) override;
 
  protected:
-  void run(const char* name, std::function<void()> f);  // when it is its turn, or with the recording
+  void run(const char* name, std::function<void()> f);  // when it is its turn, or with the
+                                                        // recording
 
  private:
   struct Recorded;
@@ -90,8 +94,8 @@ class HostDevice : public cuda::Device {
     bool waits = false;
   };
   void add(Queue queue, Entry entry);
-  bool step(Queue queue);        // its next entry; false: there is none, or it waits
-  void finish(Queue queue);      // all of it, and of the other what it waits for
+  bool step(Queue queue);    // its next entry; false: there is none, or it waits
+  void finish(Queue queue);  // all of it, and of the other what it waits for
   void finish_all();
   kernels::Matrix matrix(const std::uint8_t* tiles) const;
 

@@ -1,4 +1,5 @@
-// Schemas that are enforced token by token: what is valid can be written, what is written is valid, and a mask is exactly what can go on.
+// Schemas that are enforced token by token: what is valid can be written, what is written is valid,
+// and a mask is exactly what can go on.
 #include "engine/json_schema.h"
 
 #include <filesystem>
@@ -33,46 +34,128 @@ struct Case {
 
 const std::vector<Case>& cases() {
   static const std::vector<Case> all = {
-      {"object", R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false})",
-       {R"({"name":"x","age":3})", R"({"name": "déjà \"vu\" \\ \u00e9 \n", "age": -12})", "{\n  \"name\": \"\",\n  \"age\": 0\n}"},
-       {R"({"age":3,"name":"x"})", R"({"name":"x"})", R"({"name":"x","age":3.5})", R"({"name":"x","age":3,"more":1})", R"({"name":1,"age":1})", "[]", R"({"name":"\ud800","age":1})", R"({"name":"x","age":01})"}},
-      {"optional", R"({"type":"object","properties":{"a":{"type":"boolean"},"ab":{"type":"null"},"b":{"type":"boolean"},"c":{"type":"integer"}},"required":["b"]})",
-       {R"({"b":true})", R"({"a":false,"ab":null,"b":true,"c":1})", R"({"ab":null,"b":true})", R"({"b":false,"c":9})"},
-       {"{}", R"({"a":true})", R"({"a":true,"c":1})", R"({"b":true,"a":true})", R"({"a":true,"a":true,"b":true})"}},
-      {"nothing", R"({"type":"object","properties":{},"additionalProperties":false})", {"{}", "{ }"}, {R"({"a":1})", "[]"}},
-      {"array", R"({"type":"array","items":{"type":"number"},"minItems":1,"maxItems":3})",
-       {"[1]", "[1, -2.5e+3, 0.125]", "[\n  1,\n  2\n]"}, {"[]", "[1,2,3,4]", R"(["1"])", "[1,]", "[1 ,2]", "[01]", "[1.]", "[.5]", "[1e]"}},
-      {"nested", R"({"type":"array","items":{"type":"array","items":{"type":"array","items":{"enum":["x","xy",1,12,null,true,{"a":[1]}]}}}})",
-       {"[]", R"([[["x", "xy"], []], [[1, 12, null, true, {"a": [1]}]]])"}, {"[1]", R"([[["xyz"]]])", "[[[122]]]", "[[[2]]]", "[[[nul]]]", R"([[[{"a":[1]}]]])"}},
-      {"enum", R"({"type":"string","enum":["red","green","red green","r\"d","é"]})", {R"("red")", R"("red green")", R"("r\"d")", R"("é")"}, {R"("re")", R"("blue")", "red", R"("\u00e9")"}},
-      {"const", R"({"type":"object","properties":{"kind":{"const":"a"},"n":{"const":1.5}},"required":["kind","n"]})", {R"({"kind":"a","n":1.5})"}, {R"({"kind":"b","n":1.5})", R"({"kind":"a","n":1.50})"}},
-      {"enum of types", R"({"type":["integer","null"],"enum":[1,"a",2,null,2.5]})", {"1", "2", "null"}, {R"("a")", "2.5", "3"}},
-      {"types", R"({"type":["string","null","boolean"]})", {R"("a")", "null", "true", "false"}, {"1", "{}", "tru"}},
-      {"bounds", R"({"type":"integer","minimum":-3,"maximum":120})", {"-3", "0", "9", "12", "120"}, {"-4", "121", "200", "1200", "-30", "1.0"}},
-      {"open bounds", R"({"type":"integer","exclusiveMinimum":10,"exclusiveMaximum":13})", {"11", "12"}, {"10", "13", "1", "111"}},
-      {"decimals", R"({"type":"number","minimum":0.25,"exclusiveMaximum":1.5})", {"0.25", "0.3", "1", "1.0", "1.499", "0.250"}, {"0.2", "0.24999", "1.5", "1.50", "2", "-1", "1e0", "0", "15"}},
-      {"negative", R"({"type":"number","minimum":-1.75,"maximum":-0.5})", {"-1.75", "-1", "-0.5", "-0.50001"}, {"-1.76", "-2", "-0.4", "0", "1", "-0.49"}},
-      {"steps", R"({"type":"number","multipleOf":25,"minimum":1,"maximum":1000})", {"25", "50", "1000", "75"}, {"0", "5", "1025", "26", "250000", "25.0"}},
-      {"wide bounds", R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})", {"0", "-999999999999999", "123"}, {"1.5", "1234567890123456"}},
-      {"a bound of too many digits", R"({"type":"number","minimum":0.5,"maximum":9007199254740993})", {"0.5", "999999999999999", "12.25"}, {"59e56", "1e2", "0.4", "-1"}},
-      {"anyOf", R"({"anyOf":[{"type":"object","properties":{"kind":{"const":"point"},"x":{"type":"number"}},"required":["kind","x"]},
+      {"object",
+       R"({"type":"object","properties":{"name":{"type":"string"},"age":{"type":"integer"}},"required":["name","age"],"additionalProperties":false})",
+       {R"({"name":"x","age":3})", R"({"name": "déjà \"vu\" \\ \u00e9 \n", "age": -12})",
+        "{\n  \"name\": \"\",\n  \"age\": 0\n}"},
+       {R"({"age":3,"name":"x"})", R"({"name":"x"})", R"({"name":"x","age":3.5})",
+        R"({"name":"x","age":3,"more":1})", R"({"name":1,"age":1})", "[]",
+        R"({"name":"\ud800","age":1})", R"({"name":"x","age":01})"}},
+      {"optional",
+       R"({"type":"object","properties":{"a":{"type":"boolean"},"ab":{"type":"null"},"b":{"type":"boolean"},"c":{"type":"integer"}},"required":["b"]})",
+       {R"({"b":true})", R"({"a":false,"ab":null,"b":true,"c":1})", R"({"ab":null,"b":true})",
+        R"({"b":false,"c":9})"},
+       {"{}", R"({"a":true})", R"({"a":true,"c":1})", R"({"b":true,"a":true})",
+        R"({"a":true,"a":true,"b":true})"}},
+      {"nothing",
+       R"({"type":"object","properties":{},"additionalProperties":false})",
+       {"{}", "{ }"},
+       {R"({"a":1})", "[]"}},
+      {"array",
+       R"({"type":"array","items":{"type":"number"},"minItems":1,"maxItems":3})",
+       {"[1]", "[1, -2.5e+3, 0.125]", "[\n  1,\n  2\n]"},
+       {"[]", "[1,2,3,4]", R"(["1"])", "[1,]", "[1 ,2]", "[01]", "[1.]", "[.5]", "[1e]"}},
+      {"nested",
+       R"({"type":"array","items":{"type":"array","items":{"type":"array","items":{"enum":["x","xy",1,12,null,true,{"a":[1]}]}}}})",
+       {"[]", R"([[["x", "xy"], []], [[1, 12, null, true, {"a": [1]}]]])"},
+       {"[1]", R"([[["xyz"]]])", "[[[122]]]", "[[[2]]]", "[[[nul]]]", R"([[[{"a":[1]}]]])"}},
+      {"enum",
+       R"({"type":"string","enum":["red","green","red green","r\"d","é"]})",
+       {R"("red")", R"("red green")", R"("r\"d")", R"("é")"},
+       {R"("re")", R"("blue")", "red", R"("\u00e9")"}},
+      {"const",
+       R"({"type":"object","properties":{"kind":{"const":"a"},"n":{"const":1.5}},"required":["kind","n"]})",
+       {R"({"kind":"a","n":1.5})"},
+       {R"({"kind":"b","n":1.5})", R"({"kind":"a","n":1.50})"}},
+      {"enum of types",
+       R"({"type":["integer","null"],"enum":[1,"a",2,null,2.5]})",
+       {"1", "2", "null"},
+       {R"("a")", "2.5", "3"}},
+      {"types",
+       R"({"type":["string","null","boolean"]})",
+       {R"("a")", "null", "true", "false"},
+       {"1", "{}", "tru"}},
+      {"bounds",
+       R"({"type":"integer","minimum":-3,"maximum":120})",
+       {"-3", "0", "9", "12", "120"},
+       {"-4", "121", "200", "1200", "-30", "1.0"}},
+      {"open bounds",
+       R"({"type":"integer","exclusiveMinimum":10,"exclusiveMaximum":13})",
+       {"11", "12"},
+       {"10", "13", "1", "111"}},
+      {"decimals",
+       R"({"type":"number","minimum":0.25,"exclusiveMaximum":1.5})",
+       {"0.25", "0.3", "1", "1.0", "1.499", "0.250"},
+       {"0.2", "0.24999", "1.5", "1.50", "2", "-1", "1e0", "0", "15"}},
+      {"negative",
+       R"({"type":"number","minimum":-1.75,"maximum":-0.5})",
+       {"-1.75", "-1", "-0.5", "-0.50001"},
+       {"-1.76", "-2", "-0.4", "0", "1", "-0.49"}},
+      {"steps",
+       R"({"type":"number","multipleOf":25,"minimum":1,"maximum":1000})",
+       {"25", "50", "1000", "75"},
+       {"0", "5", "1025", "26", "250000", "25.0"}},
+      {"wide bounds",
+       R"({"type":"integer","minimum":-9007199254740991,"maximum":9007199254740991})",
+       {"0", "-999999999999999", "123"},
+       {"1.5", "1234567890123456"}},
+      {"a bound of too many digits",
+       R"({"type":"number","minimum":0.5,"maximum":9007199254740993})",
+       {"0.5", "999999999999999", "12.25"},
+       {"59e56", "1e2", "0.4", "-1"}},
+      {"anyOf",
+       R"({"anyOf":[{"type":"object","properties":{"kind":{"const":"point"},"x":{"type":"number"}},"required":["kind","x"]},
         {"type":"object","properties":{"kind":{"const":"poly"},"n":{"type":"integer"}},"required":["kind","n"]},{"type":"array","items":{"type":"string"}},{"type":"null"}]})",
-       {R"({"kind":"point","x":1.5})", R"({"kind": "poly", "n": 3})", R"(["a"])", "null"}, {R"({"kind":"point","n":3})", R"({"kind":"poly","n":1.5})", R"({"kind":"line"})", "[1]", "true"}},
-      {"anyOf of numbers", R"({"anyOf":[{"type":"integer","maximum":5},{"type":"number","minimum":100.5,"maximum":101}]})", {"5", "-7", "100.5", "101"}, {"6", "100.2", "4.5"}},
-      {"reference", R"({"$defs":{"node":{"type":"object","properties":{"value":{"type":"integer"},"next":{"anyOf":[{"$ref":"#/$defs/node"},{"type":"null"}]}},"required":["value","next"]}},"$ref":"#/$defs/node"})",
-       {R"({"value":1,"next":null})", R"({"value":1,"next":{"value":2,"next":null}})"}, {R"({"value":1})", R"({"value":1,"next":{}})"}},
-      {"recursion", R"({"type":"array","items":{"$ref":"#"}})", {"[]", "[[], [[]]]"}, {"[1]", "{}"}},
-      {"definitions", R"({"type":"object","properties":{"a":{"allOf":[{"$ref":"#/definitions/a~1b"}],"description":"d","default":1}},"required":["a"],"definitions":{"a/b":{"type":"boolean"}}})", {R"({"a":true})"}, {R"({"a":1})"}},
-      {"map", R"({"type":"object","additionalProperties":{"type":"integer"}})", {"{}", R"({"a":1, "b\n":2})"}, {R"({"a":"1"})", R"({a:1})"}},
-      {"anything", R"({"type":"object","properties":{"any":{},"list":{"type":"array"},"open":{"type":"object"}},"required":["any"]})",
-       {R"({"any":[1,{"a":null}],"list":[1,"a"],"open":{"x":[{}]}})", R"({"any":"x"})"}, {"{}", R"({"any":nul})", R"({"any":1,"list":{}})"}},
-      {"pattern", R"({"type":"string","pattern":"^[a-z]{2,4}-\\d+(?:\\.(?:x|\"y\"))?$"})", {R"("ab-1")", R"("abcd-123.x")", R"("abc-0.\"y\"")"}, {R"("a-1")", R"("abcde-1")", R"("ab-")", R"("ab-1.z")", R"("ab-1.")", R"("\u0061b-1")"}},
-      {"loose pattern", R"({"type":"string","pattern":"é.b|^z"})", {R"("xxéabyy")", R"("z")", R"("zoo")", R"("é\"b")"}, {R"("az")", R"("éb")", R"("")"}},
-      {"date", R"({"type":"string","format":"date"})", {R"("2024-02-29")", R"("2000-02-29")", R"("1999-12-31")"}, {R"("2023-02-29")", R"("1900-02-29")", R"("2024-13-01")", R"("2024-04-31")", R"("0000-01-01")"}},
-      {"formats", R"({"type":"object","properties":{"t":{"type":"string","format":"date-time"},"e":{"type":"string","format":"email"},"u":{"type":"string","format":"uuid"},"i":{"type":"string","format":"ipv4"},"j":{"type":"string","format":"ipv6"},"d":{"type":"string","format":"duration"},"h":{"type":"string","format":"hostname"},"w":{"type":"string","format":"uri"}}})",
-       {R"({"t":"2024-02-29T23:59:59.5+01:00","e":"a.b@c.de","u":"123e4567-e89b-12d3-a456-426614174000","i":"255.0.10.1","j":"fe80::1:a","d":"P1DT2H","h":"a-b.example","w":"https://x.y/z?q=%20#f"})", R"({"j":"::","d":"P3W"})", R"({"j":"1:2:3:4:5:6:7:8"})", R"({"j":"::ffff:1.2.3.4"})"},
-       {R"({"t":"2024-02-29"})", R"({"e":"a@"})", R"({"i":"256.1.1.1"})", R"({"j":"1::2::3"})", R"({"d":"P"})", R"({"h":"-a"})", R"({"w":"x"})"}},
-      {"similar keys", R"({"type":"object","properties":{"a\"b":{"type":"integer"},"a":{"type":"integer"},"aa":{"type":"integer"},"é":{"type":"integer"}}})", {R"({"a\"b":1,"a":2,"aa":3,"é":4})", R"({"aa":1})"}, {R"({"aaa":1})", R"({"aa":1,"a":1})"}},
+       {R"({"kind":"point","x":1.5})", R"({"kind": "poly", "n": 3})", R"(["a"])", "null"},
+       {R"({"kind":"point","n":3})", R"({"kind":"poly","n":1.5})", R"({"kind":"line"})", "[1]",
+        "true"}},
+      {"anyOf of numbers",
+       R"({"anyOf":[{"type":"integer","maximum":5},{"type":"number","minimum":100.5,"maximum":101}]})",
+       {"5", "-7", "100.5", "101"},
+       {"6", "100.2", "4.5"}},
+      {"reference",
+       R"({"$defs":{"node":{"type":"object","properties":{"value":{"type":"integer"},"next":{"anyOf":[{"$ref":"#/$defs/node"},{"type":"null"}]}},"required":["value","next"]}},"$ref":"#/$defs/node"})",
+       {R"({"value":1,"next":null})", R"({"value":1,"next":{"value":2,"next":null}})"},
+       {R"({"value":1})", R"({"value":1,"next":{}})"}},
+      {"recursion",
+       R"({"type":"array","items":{"$ref":"#"}})",
+       {"[]", "[[], [[]]]"},
+       {"[1]", "{}"}},
+      {"definitions",
+       R"({"type":"object","properties":{"a":{"allOf":[{"$ref":"#/definitions/a~1b"}],"description":"d","default":1}},"required":["a"],"definitions":{"a/b":{"type":"boolean"}}})",
+       {R"({"a":true})"},
+       {R"({"a":1})"}},
+      {"map",
+       R"({"type":"object","additionalProperties":{"type":"integer"}})",
+       {"{}", R"({"a":1, "b\n":2})"},
+       {R"({"a":"1"})", R"({a:1})"}},
+      {"anything",
+       R"({"type":"object","properties":{"any":{},"list":{"type":"array"},"open":{"type":"object"}},"required":["any"]})",
+       {R"({"any":[1,{"a":null}],"list":[1,"a"],"open":{"x":[{}]}})", R"({"any":"x"})"},
+       {"{}", R"({"any":nul})", R"({"any":1,"list":{}})"}},
+      {"pattern",
+       R"({"type":"string","pattern":"^[a-z]{2,4}-\\d+(?:\\.(?:x|\"y\"))?$"})",
+       {R"("ab-1")", R"("abcd-123.x")", R"("abc-0.\"y\"")"},
+       {R"("a-1")", R"("abcde-1")", R"("ab-")", R"("ab-1.z")", R"("ab-1.")", R"("\u0061b-1")"}},
+      {"loose pattern",
+       R"({"type":"string","pattern":"é.b|^z"})",
+       {R"("xxéabyy")", R"("z")", R"("zoo")", R"("é\"b")"},
+       {R"("az")", R"("éb")", R"("")"}},
+      {"date",
+       R"({"type":"string","format":"date"})",
+       {R"("2024-02-29")", R"("2000-02-29")", R"("1999-12-31")"},
+       {R"("2023-02-29")", R"("1900-02-29")", R"("2024-13-01")", R"("2024-04-31")",
+        R"("0000-01-01")"}},
+      {"formats",
+       R"({"type":"object","properties":{"t":{"type":"string","format":"date-time"},"e":{"type":"string","format":"email"},"u":{"type":"string","format":"uuid"},"i":{"type":"string","format":"ipv4"},"j":{"type":"string","format":"ipv6"},"d":{"type":"string","format":"duration"},"h":{"type":"string","format":"hostname"},"w":{"type":"string","format":"uri"}}})",
+       {R"({"t":"2024-02-29T23:59:59.5+01:00","e":"a.b@c.de","u":"123e4567-e89b-12d3-a456-426614174000","i":"255.0.10.1","j":"fe80::1:a","d":"P1DT2H","h":"a-b.example","w":"https://x.y/z?q=%20#f"})",
+        R"({"j":"::","d":"P3W"})", R"({"j":"1:2:3:4:5:6:7:8"})", R"({"j":"::ffff:1.2.3.4"})"},
+       {R"({"t":"2024-02-29"})", R"({"e":"a@"})", R"({"i":"256.1.1.1"})", R"({"j":"1::2::3"})",
+        R"({"d":"P"})", R"({"h":"-a"})", R"({"w":"x"})"}},
+      {"similar keys",
+       R"({"type":"object","properties":{"a\"b":{"type":"integer"},"a":{"type":"integer"},"aa":{"type":"integer"},"é":{"type":"integer"}}})",
+       {R"({"a\"b":1,"a":2,"aa":3,"é":4})", R"({"aa":1})"},
+       {R"({"aaa":1})", R"({"aa":1,"a":1})"}},
   };
   return all;
 }
@@ -99,9 +182,11 @@ TEST(JsonSchema, ValidDocumentsCanBeWrittenAndOthersCannot) {
     ASSERT_TRUE(enforced);
     for (const std::string& document : c.good) {
       EXPECT_TRUE(said(t, enforced, bytes_of(document))) << document;
-      EXPECT_TRUE(checker.valid(Json::parse(document))) << document;  // the checker is no worse than the walker
+      EXPECT_TRUE(checker.valid(Json::parse(document))) << document;  // the checker is no worse
+                                                                      // than the walker
     }
-    for (const std::string& document : c.bad) EXPECT_FALSE(said(t, enforced, bytes_of(document))) << document;
+    for (const std::string& document : c.bad)
+      EXPECT_FALSE(said(t, enforced, bytes_of(document))) << document;
   }
 }
 
@@ -109,11 +194,17 @@ void in_its_tokens(const std::string& path) {
   const auto t = Tokenizer::from_file(path);
   ASSERT_TRUE(t) << t.error().message;
   for (const Case& c : cases()) {
-    for (const std::string& document : c.good) EXPECT_TRUE(said(**t, compiled(c.schema), (*t)->encode(document, false))) << c.name << ": " << document;
-    for (const std::string& document : c.bad) EXPECT_FALSE(said(**t, compiled(c.schema), (*t)->encode(document, false))) << c.name << ": " << document;
+    for (const std::string& document : c.good)
+      EXPECT_TRUE(said(**t, compiled(c.schema), (*t)->encode(document, false)))
+          << c.name << ": " << document;
+    for (const std::string& document : c.bad)
+      EXPECT_FALSE(said(**t, compiled(c.schema), (*t)->encode(document, false)))
+          << c.name << ": " << document;
   }
 }
-TEST(JsonSchema, ValidDocumentsCanBeWrittenInNanosTokens) { in_its_tokens(LARES_SOURCE_DIR "/engine/nano/checkpoint/tokenizer.json"); }
+TEST(JsonSchema, ValidDocumentsCanBeWrittenInNanosTokens) {
+  in_its_tokens(LARES_SOURCE_DIR "/engine/nano/checkpoint/tokenizer.json");
+}
 TEST(JsonSchema, ValidDocumentsCanBeWrittenInTheReleasesTokens) {
   const std::string path = LARES_SOURCE_DIR "/../shared/v4/tokenizer.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << path << " is not here";
@@ -131,7 +222,9 @@ std::string walk(const Tokenizer& t, const JsonSchemaRef& schema, std::mt19937& 
       if (allows(mask, id)) allowed.push_back(id);
     }
     Token pick = allowed.at(random() % allowed.size());
-    if (random() % 4 == 0) pick = allowed.back() == *t.added(kEos) ? pick : allowed.back();  // the last of the longer tokens
+    if (random() % 4 == 0)
+      pick = allowed.back() == *t.added(kEos) ? pick : allowed.back();  // the last of the longer
+                                                                        // tokens
     for (const char c : {'"', ']', '}'}) {
       if (allows(mask, Token(c)) && random() % 3 == 0) pick = Token(c);
     }
@@ -145,7 +238,8 @@ std::string walk(const Tokenizer& t, const JsonSchemaRef& schema, std::mt19937& 
 }
 
 TEST(JsonSchema, EveryRandomWalkEndsInAValidDocument) {
-  const Bytes t({"true", "12", ", ", "\": ", "[1", "éxb"});  // with the last of them the loose pattern is found
+  const Bytes t({"true", "12", ", ", "\": ", "[1", "éxb"});  // with the last of them the loose
+                                                             // pattern is found
   std::mt19937 random(7);
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
@@ -160,9 +254,11 @@ TEST(JsonSchema, EveryRandomWalkEndsInAValidDocument) {
   }
 }
 
-// Of every beginning of every document, every byte and every longer token is allowed exactly when some document goes on so.
+// Of every beginning of every document, every byte and every longer token is allowed exactly when
+// some document goes on so.
 TEST(JsonSchema, AMaskIsExactlyWhatSomeDocumentGoesOnWith) {
-  const Bytes t({"{\"", "\":", ",\"", "\"}", "a\":", "1,", "12", "],", "]]", "[[", "}]", "true,", "rue", "e}", "\",\"", "a\",\"b", "-1", "0]", "\"b\":{\"", "1}}"});
+  const Bytes t({"{\"", "\":",   ",\"", "\"}", "a\":",  "1,",      "12", "],", "]]",        "[[",
+                 "}]",  "true,", "rue", "e}",  "\",\"", "a\",\"b", "-1", "0]", "\"b\":{\"", "1}}"});
   const std::vector<const char*> schemas = {
       R"({"type":"array","items":{"enum":[1,12,"a",null]},"minItems":1,"maxItems":3})",
       R"({"type":"object","properties":{"a":{"type":"boolean"},"ab":{"enum":["a","b"]},"b":{"enum":[1,12]}},"required":["ab"]})",
@@ -190,16 +286,22 @@ TEST(JsonSchema, AMaskIsExactlyWhatSomeDocumentGoesOnWith) {
       masks.add(walker, mask);
       for (Token id = 0; id < t.vocab_size(); ++id) {
         const std::string_view bytes = t.bytes(id);
-        if (t.added(bytes) || bytes == " " || bytes == "\n" || bytes == "\t") continue;  // blanks: documents() has none
-        ASSERT_EQ(allows(mask, id), beginnings.contains(beginning + std::string(bytes))) << "'" << bytes << "' behind " << beginning;
+        if (t.added(bytes) || bytes == " " || bytes == "\n" || bytes == "\t")
+          continue;  // blanks: documents() has none
+        ASSERT_EQ(allows(mask, id), beginnings.contains(beginning + std::string(bytes)))
+            << "'" << bytes << "' behind " << beginning;
       }
     }
   }
 }
 
-// The short ways to a mask (what a free string goes on with, masks that are kept) say what trying every token on says.
+// The short ways to a mask (what a free string goes on with, masks that are kept) say what trying
+// every token on says.
 TEST(JsonSchema, AMaskIsWhatTryingEveryTokenOnSays) {
-  const Bytes t({"\"", "a\"", "a\":", "\":\"", "\\\"", "\\u00", "é\"", "\xc3", "\xa9\"", "\",\"", "\"}", "\"},{\"", "\": [", "1]", "\n  \"", "  ", "\n\n", "\"]", "x\", \"", "</", "\"</", "}</", "12", ".5", "00", "99", "007", "100", "1234", "5e", "0,"});
+  const Bytes t({"\"",     "a\"",   "a\":",    "\":\"",   "\\\"",  "\\u00", "é\"",    "\xc3",
+                 "\xa9\"", "\",\"", "\"}",     "\"},{\"", "\": [", "1]",    "\n  \"", "  ",
+                 "\n\n",   "\"]",   "x\", \"", "</",      "\"</",  "}</",   "12",     ".5",
+                 "00",     "99",    "007",     "100",     "1234",  "5e",    "0,"});
   std::mt19937 random(3);
   for (const Case& c : cases()) {
     SCOPED_TRACE(c.name);
@@ -239,7 +341,8 @@ TEST(JsonSchema, ManyListedTextsAreAllowedAndNothingElse) {
   const Bytes t({"na", "name", "_1", "12", "1\"", "\",", "\", \"na", "2\"]", "e_", "]"});
   Json choices = Json::array();
   for (int n = 0; n < 300; ++n) choices.push_back("name_" + std::to_string(n * 7 % 1000));
-  const JsonSchemaRef schema = compiled(Json{{"type", "array"}, {"items", {{"enum", choices}}}}.dump());
+  const JsonSchemaRef schema =
+      compiled(Json{{"type", "array"}, {"items", {{"enum", choices}}}}.dump());
   const auto vocabulary = t.vocabulary();
   std::string listed;
   for (const SchemaNode& node : schema->nodes) listed += node.listed;
@@ -274,7 +377,8 @@ TEST(JsonSchema, ManyListedTextsAreAllowedAndNothingElse) {
 }
 
 TEST(JsonSchema, RecursionEndsWhereDocumentsAreDeepest) {
-  const JsonSchemaRef schema = compiled(R"({"type":"array","items":{"anyOf":[{"$ref":"#"},{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}]}})");
+  const JsonSchemaRef schema = compiled(
+      R"({"type":"array","items":{"anyOf":[{"$ref":"#"},{"type":"object","properties":{"a":{"$ref":"#"}},"required":["a"]}]}})");
   JsonWalker walker(schema, schema->root, /*closes=*/false);
   ASSERT_TRUE(walker.accept(std::string(kDocumentDepthMax - 1, '[')));
   EXPECT_FALSE(JsonWalker(walker).accept("{"));  // within it comes another array
@@ -285,7 +389,8 @@ TEST(JsonSchema, RecursionEndsWhereDocumentsAreDeepest) {
 
 // A table of continuations that is full is emptied of what nobody needs.
 TEST(JsonSchema, LongArraysWithBoundsAreWrittenInBoundedMemory) {
-  const JsonSchemaRef schema = compiled(R"({"type":"array","items":{"type":"array","items":{"type":"integer"}},"minItems":70000,"maxItems":70001})");
+  const JsonSchemaRef schema = compiled(
+      R"({"type":"array","items":{"type":"array","items":{"type":"integer"}},"minItems":70000,"maxItems":70001})");
   JsonWalker walker(schema, schema->root, false);
   ASSERT_TRUE(walker.accept("[[1]"));
   for (int n = 1; n < 70'000; ++n) ASSERT_TRUE(walker.accept(",[1]")) << n;
@@ -302,12 +407,15 @@ TEST(JsonSchema, WhatCannotBeEnforcedIsRefusedByPath) {
     const char* path;
   };
   const Refused rows[] = {
-      {R"({"type":"object","properties":{"a":{"type":"string","minLength":1}}})", ".properties.a.minLength"},
-      {R"({"type":"array","items":{"type":"object","properties":{"b":{"not":{}}}}})", ".items.properties.b.not"},
+      {R"({"type":"object","properties":{"a":{"type":"string","minLength":1}}})",
+       ".properties.a.minLength"},
+      {R"({"type":"array","items":{"type":"object","properties":{"b":{"not":{}}}}})",
+       ".items.properties.b.not"},
       {R"({"oneOf":[{"type":"string"}]})", ".oneOf"},
       {R"({"allOf":[{"type":"string"},{"type":"string"}]})", ".allOf"},
       {R"({"anyOf":[{"type":"string"}],"type":"string"})", ".type"},
-      {R"x({"anyOf":[{"type":"string"},{"type":"string","pattern":"(?=a)"}]})x", ".anyOf[1].pattern"},
+      {R"x({"anyOf":[{"type":"string"},{"type":"string","pattern":"(?=a)"}]})x",
+       ".anyOf[1].pattern"},
       {R"({"anyOf":[]})", ".anyOf"},
       {R"({"type":"string","pattern":"(a"})", ".pattern"},
       {R"({"type":"string","pattern":"a\\b"})", ".pattern"},
@@ -316,7 +424,8 @@ TEST(JsonSchema, WhatCannotBeEnforcedIsRefusedByPath) {
       {R"({"type":"string","pattern":"^(?:a{900}){900}$"})", ".pattern"},
       {R"({"type":"string","pattern":"(?:a|b)*a(?:a|b){14}$"})", ".pattern"},
       {R"({"type":"string","format":"color"})", ".format"},
-      {R"({"type":"object","properties":{"a":{}},"additionalProperties":true})", ".additionalProperties"},
+      {R"({"type":"object","properties":{"a":{}},"additionalProperties":true})",
+       ".additionalProperties"},
       {R"({"type":"object","properties":{"a":{}},"required":["b"]})", ".required"},
       {R"({"type":"object","properties":{"a":{}},"patternProperties":{}})", ".patternProperties"},
       {R"({"type":"array","uniqueItems":true})", ".uniqueItems"},
@@ -355,12 +464,14 @@ TEST(JsonSchema, SchemasHaveBounds) {
   EXPECT_FALSE(compile_schema(deep));
   Json wide = {{"type", "object"}, {"properties", Json::object()}};
   auto& properties = wide["properties"].get_ref<Json::object_t&>();
-  for (std::size_t n = 0; n <= kSchemaPropertiesMax; ++n) properties.emplace_back(std::to_string(n), Json{{"type", "null"}});
+  for (std::size_t n = 0; n <= kSchemaPropertiesMax; ++n)
+    properties.emplace_back(std::to_string(n), Json{{"type", "null"}});
   EXPECT_FALSE(compile_schema(wide));
   properties.pop_back();
   EXPECT_TRUE(compile_schema(wide));
   Json either = {{"anyOf", Json::array()}};
-  for (std::size_t n = 0; n <= kSchemaAlternativesMax; ++n) either["anyOf"].push_back({{"type", "array"}, {"maxItems", n}});
+  for (std::size_t n = 0; n <= kSchemaAlternativesMax; ++n)
+    either["anyOf"].push_back({{"type", "array"}, {"maxItems", n}});
   EXPECT_FALSE(compile_schema(either));
   either["anyOf"].erase(0);
   EXPECT_TRUE(compile_schema(either));

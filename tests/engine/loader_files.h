@@ -20,7 +20,8 @@ inline std::string read_all(const std::filesystem::path& path) {
   return std::move(out).str();
 }
 inline void write_all(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  std::ofstream(path, std::ios::binary | std::ios::trunc)
+      .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
 class CheckpointCopy {
@@ -28,9 +29,11 @@ class CheckpointCopy {
   explicit CheckpointCopy(const std::string& golden = "micro-flash") {
     std::string pattern = (std::filesystem::temp_directory_path() / "lares-loader-XXXXXX").string();
     path_ = ::mkdtemp(pattern.data());
-    const std::filesystem::path from = std::filesystem::path(LARES_SOURCE_DIR) / "tests/goldens" / golden;
+    const std::filesystem::path from = std::filesystem::path(LARES_SOURCE_DIR) / "tests/goldens" /
+                                       golden;
     for (const auto& entry : std::filesystem::directory_iterator(from))
-      if (entry.path().filename() != "goldens.safetensors") std::filesystem::copy(entry.path(), path_ / entry.path().filename());
+      if (entry.path().filename() != "goldens.safetensors")
+        std::filesystem::copy(entry.path(), path_ / entry.path().filename());
   }
   ~CheckpointCopy() {
     std::error_code ignored;
@@ -40,7 +43,8 @@ class CheckpointCopy {
   std::filesystem::path file(const std::string& name) const { return path_ / name; }
   std::string directory() const { return path_.string(); }
 
-  // Replaces `from`, which occurs, by `to` once in a text file, or in a shard's header (which is then re-measured).
+  // Replaces `from`, which occurs, by `to` once in a text file, or in a shard's header (which is
+  // then re-measured).
   void edit(const std::string& name, const std::string& from, const std::string& to) const {
     std::string bytes = read_all(file(name));
     const auto at = bytes.find(from);

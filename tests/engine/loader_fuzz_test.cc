@@ -12,10 +12,29 @@ using namespace test;
 
 constexpr std::string_view kDigits = "0123456789";
 const fuzz::Words kNumbers = {"0", "-1", "1e308", "18446744073709551616", "4294967296"};
-const fuzz::Words kWords = {"0", "-1", "1e308", "18446744073709551616", "4294967296", "null", "[]", "{}", "\"\"", "F32", "I8",
-                            "F8_E8M0", "F8_E4M3", "I64", "[[", "\\u0000", "data_offsets", "shape", "4611686018427387904", "2147483647"};
+const fuzz::Words kWords = {"0",
+                            "-1",
+                            "1e308",
+                            "18446744073709551616",
+                            "4294967296",
+                            "null",
+                            "[]",
+                            "{}",
+                            "\"\"",
+                            "F32",
+                            "I8",
+                            "F8_E8M0",
+                            "F8_E4M3",
+                            "I64",
+                            "[[",
+                            "\\u0000",
+                            "data_offsets",
+                            "shape",
+                            "4611686018427387904",
+                            "2147483647"};
 
-void write_word_over(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the length stays
+void write_word_over(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the length
+                                                                                  // stays
   const std::string& word = kWords[fuzz::below(kWords.size(), random)];
   bytes.replace(at, std::min(word.size(), bytes.size() - at), word);
 }
@@ -24,10 +43,16 @@ void change_digit(std::string& bytes, std::size_t at, fuzz::Random& random) {
   if (digit != std::string::npos) bytes[digit] = static_cast<char>('0' + fuzz::below(10, random));
 }
 void change_number(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the next one
-  const auto digit = bytes.find_first_of(kDigits, at), stop = bytes.find_first_not_of(kDigits, digit);
-  if (digit != std::string::npos && stop != std::string::npos) bytes.replace(digit, stop - digit, kNumbers[fuzz::below(kNumbers.size(), random)]);
+  const auto digit = bytes.find_first_of(kDigits, at),
+             stop = bytes.find_first_not_of(kDigits, digit);
+  if (digit != std::string::npos && stop != std::string::npos)
+    bytes.replace(digit, stop - digit, kNumbers[fuzz::below(kNumbers.size(), random)]);
 }
-const fuzz::Damage kDamage{.mutations = {fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(32), write_word_over, change_digit, change_number}, .least = 1, .most = 3};
+const fuzz::Damage kDamage{
+    .mutations = {fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(32),
+                  write_word_over, change_digit, change_number},
+    .least = 1,
+    .most = 3};
 
 TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
   const char* const files[] = {"config.json", kIndex, kShard1};
@@ -46,10 +71,12 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
   const auto once = [&](fuzz::Random& random) {
     const auto which = random() % 3;
     const auto& [copy, good, header] = wholes[random() % 2];
-    const std::size_t n_read = which == 2 ? 8 + header : good[which].size();  // what follows are tensors
+    const std::size_t n_read = which == 2 ? 8 + header : good[which].size();  // what follows are
+                                                                              // tensors
     std::string bytes = kDamage(good[which].substr(0, n_read), random) + good[which].substr(n_read);
     if (which == 2 && random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
-    if (which == 2 && bytes.size() >= 8 && random() % 2) {  // let the damage inside the header be seen
+    if (which == 2 && bytes.size() >= 8 && random() % 2) {  // let the damage inside the header be
+                                                            // seen
       const std::uint64_t n = header + bytes.size() - good[2].size();
       if (n <= bytes.size() - 8) std::memcpy(bytes.data(), &n, 8);
     }
@@ -61,12 +88,16 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
       EXPECT_EQ(weights.error().message.find('\n'), std::string::npos) << weights.error().message;
     } else {
       ++loaded;
-      // What loads must run, whatever the damage made of its numbers. A wide window would only cost memory.
-      if ((*weights)->checkpoint.config().sliding_window <= 4096 && (*weights)->checkpoint.config().hc_sinkhorn_iters <= 100) {
+      // What loads must run, whatever the damage made of its numbers. A wide window would only cost
+      // memory.
+      if ((*weights)->checkpoint.config().sliding_window <= 4096 &&
+          (*weights)->checkpoint.config().hc_sinkhorn_iters <= 100) {
         Forward forward(**weights, random() % 2 == 0, pool, kernels::best());
-        ModelTimeline timeline(**weights, forward, 64, 8, {.mode = Drafting::always, .copy = false});
+        ModelTimeline timeline(**weights, forward, 64, 8,
+                               {.mode = Drafting::always, .copy = false});
         const std::vector<Token> tokens{1, 2, 3, 4, 5, 6, 7, 8, 9};
-        ran += timeline.sync(tokens, {}, {}) && timeline.next({}, nullptr) && timeline.next({}, nullptr);
+        ran += timeline.sync(tokens, {}, {}) && timeline.next({}, nullptr) &&
+               timeline.next({}, nullptr);
       }
     }
     write_all(copy.file(files[which]), good[which]);

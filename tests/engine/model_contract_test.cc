@@ -1,5 +1,6 @@
-// The numerics contract at full size: company of 7, of 31 and of more than whose logits are computed at once; a prompt of 3,000 tokens
-// in six cuts; a hundred reruns in memory that holds something else each time.
+// The numerics contract at full size: company of 7, of 31 and of more than whose logits are
+// computed at once; a prompt of 3,000 tokens in six cuts; a hundred reruns in memory that holds
+// something else each time.
 #include <gmock/gmock.h>
 #include <malloc.h>
 
@@ -22,9 +23,12 @@ struct Evaluated {
 
 class ModelContract : public testing::TestWithParam<const char*> {
  protected:
-  std::vector<Token> tokens(int n, unsigned seed) const { return random_tokens(static_cast<std::size_t>(n), config().vocab_size, seed); }
+  std::vector<Token> tokens(int n, unsigned seed) const {
+    return random_tokens(static_cast<std::size_t>(n), config().vocab_size, seed);
+  }
   Evaluated evaluate(const std::vector<Token>& text, int chunk, int threads) const {
-    const std::size_t width = static_cast<std::size_t>(config().hc_mult) * config().hidden_size, V = config().vocab_size;
+    const std::size_t width = static_cast<std::size_t>(config().hc_mult) * config().hidden_size,
+                      V = config().vocab_size;
     kernels::ThreadPool pool(threads);
     Forward forward(*weights_, false, pool, kernels::best());
     State state(*weights_, false, chunk);
@@ -37,18 +41,23 @@ class ModelContract : public testing::TestWithParam<const char*> {
       forward.head(x.data(), static_cast<int>(n), out.logits.data() + at * V);
     }
     for (std::int64_t i = 0; i < state.pages().n_pages(); ++i)
-      out.cells.insert(out.cells.end(), state.pages().page(i)->begin(), state.pages().page(i)->end());
+      out.cells.insert(out.cells.end(), state.pages().page(i)->begin(),
+                       state.pages().page(i)->end());
     out.frontier = state.frontier(static_cast<std::int64_t>(text.size())).bytes;
     return out;
   }
-  std::unique_ptr<ModelTimeline> timeline(Forward& forward) const { return std::make_unique<ModelTimeline>(*weights_, forward, 4096, 256, DraftOptions{}); }
+  std::unique_ptr<ModelTimeline> timeline(Forward& forward) const {
+    return std::make_unique<ModelTimeline>(*weights_, forward, 4096, 256, DraftOptions{});
+  }
   const Config& config() const { return weights_->checkpoint.config(); }
 
   std::unique_ptr<Weights> weights_ = golden_weights(GetParam());
 };
 
 void expect_equal(const Evaluated& got, const Evaluated& want, const std::string& what) {
-  EXPECT_TRUE(std::memcmp(got.logits.data(), want.logits.data(), want.logits.size() * sizeof(float)) == 0) << "logits, " << what;
+  EXPECT_TRUE(
+      std::memcmp(got.logits.data(), want.logits.data(), want.logits.size() * sizeof(float)) == 0)
+      << "logits, " << what;
   EXPECT_TRUE(got.cells == want.cells) << "cells, " << what;
   EXPECT_TRUE(got.frontier == want.frontier) << "frontier, " << what;
 }
@@ -85,15 +94,19 @@ TEST_P(ModelContract, CutsOf3000TokensChangeNoBit) {
   const Evaluated want = evaluate(text, 3000, 2);
   ASSERT_GT(want.cells.size(), 0u);
   ASSERT_GT(want.frontier.size(), 0u);
-  for (const int chunk : {1, 7, 64, 128, 512}) expect_equal(evaluate(text, chunk, 1 + chunk % 2), want, "chunks of " + std::to_string(chunk));
+  for (const int chunk : {1, 7, 64, 128, 512})
+    expect_equal(evaluate(text, chunk, 1 + chunk % 2), want, "chunks of " + std::to_string(chunk));
 }
 
-// What is read before it is written, and what two threads do in either order, shows sooner or later.
+// What is read before it is written, and what two threads do in either order, shows sooner or
+// later.
 TEST_P(ModelContract, AHundredRerunsInPoisonedMemoryAreEqual) {
   const auto text = tokens(160, 2);  // past the window, the first HCA entry and the indexer's top k
   const Evaluated want = evaluate(text, 160, 1);
   for (int i = 0; i < 100; ++i) {
-    ::mallopt(M_PERTURB, i == 0 ? 0x80 : 1 + i * 2);  // new memory holds this byte's complement: 0x7f, NaN or huge in every format, then others
+    ::mallopt(M_PERTURB, i == 0 ? 0x80 : 1 + i * 2);  // new memory holds this byte's complement:
+                                                      // 0x7f, NaN or huge in every format, then
+                                                      // others
     const Evaluated got = evaluate(text, i % 4 == 0 ? 160 : 1 + i, 1 + i % 4);
     ::mallopt(M_PERTURB, 0);
     expect_equal(got, want, "run " + std::to_string(i));

@@ -1,5 +1,6 @@
-// Guessing ahead changes how much is evaluated at a time and nothing else: the same tokens, whatever the source, the options, the
-// way there. And the parts: where a text repeats itself, what the MTP block says, how many guesses pay.
+// Guessing ahead changes how much is evaluated at a time and nothing else: the same tokens,
+// whatever the source, the options, the way there. And the parts: where a text repeats itself, what
+// the MTP block says, how many guesses pay.
 #include <gmock/gmock.h>
 
 #include <filesystem>
@@ -23,8 +24,12 @@ const Mode kModes[] = {{"draft blocks", {.mode = Drafting::always, .copy = false
                        {"automatic", {.mode = Drafting::automatic}}};
 
 struct Model {
-  explicit Model(const std::string& directory, bool exact = false) : weights(std::move(*load_weights(directory, {}))), forward(*weights, exact, pool, kernels::best()) {}
-  ModelTimeline timeline(const DraftOptions& o, std::int64_t n_context = 4096, int chunk = 128) { return {*weights, forward, n_context, chunk, o}; }
+  explicit Model(const std::string& directory, bool exact = false)
+      : weights(std::move(*load_weights(directory, {}))),
+        forward(*weights, exact, pool, kernels::best()) {}
+  ModelTimeline timeline(const DraftOptions& o, std::int64_t n_context = 4096, int chunk = 128) {
+    return {*weights, forward, n_context, chunk, o};
+  }
   int vocab() const { return weights->checkpoint.config().vocab_size; }
 
   std::unique_ptr<Weights> weights;
@@ -36,17 +41,23 @@ class SameTokens : public testing::TestWithParam<std::string> {};
 
 TEST_P(SameTokens, WithAndWithoutGuesses) {
   Model m(GetParam());
-  for (const Sampling& s : {Sampling{.temperature = 0}, Sampling{.temperature = 0.6f, .top_p = 0.9f, .repetition_penalty = 1.05f, .seed = 3}}) {
+  for (const Sampling& s :
+       {Sampling{.temperature = 0},
+        Sampling{.temperature = 0.6f, .top_p = 0.9f, .repetition_penalty = 1.05f, .seed = 3}}) {
     auto plain = m.timeline({}, 700);
     const auto want = session(plain, m.vocab(), s, 80);
     EXPECT_EQ(plain.drafts().copy.drafted + plain.drafts().block.drafted, 0);
     for (const Mode& mode : kModes) {
       if (!mode.options.copy && s.temperature == 0) continue;  // the slowest, at one temperature
       auto t = m.timeline(mode.options, 700);
-      EXPECT_EQ(session(t, m.vocab(), s, 80), want) << mode.name << ", temperature " << s.temperature;
+      EXPECT_EQ(session(t, m.vocab(), s, 80), want)
+          << mode.name << ", temperature " << s.temperature;
       const auto d = t.drafts();
-      std::printf("  %s, temperature %.1f: %ld evaluations for %zu tokens (%ld without); copied %ld of %ld, by blocks %ld of %ld\n", mode.name, s.temperature,
-                  d.evaluations, want.size() / 3, plain.drafts().evaluations, d.copy.accepted, d.copy.drafted, d.block.accepted, d.block.drafted);
+      std::printf(
+          "  %s, temperature %.1f: %ld evaluations for %zu tokens (%ld without); copied %ld of "
+          "%ld, by blocks %ld of %ld\n",
+          mode.name, s.temperature, d.evaluations, want.size() / 3, plain.drafts().evaluations,
+          d.copy.accepted, d.copy.drafted, d.block.accepted, d.block.drafted);
       if (mode.options.mode != Drafting::always) continue;
       EXPECT_EQ(d.copy.accepted > 0, mode.options.copy) << mode.name;
       EXPECT_EQ(d.block.drafted > 0, mode.options.block) << mode.name;
@@ -71,10 +82,15 @@ TEST_P(SameTokens, UpToTheContextsEnd) {
   const auto want = run({}, 128);
   EXPECT_EQ(want.size(), 200u);
   for (const Mode& mode : kModes)
-    for (const int chunk : {1, 128}) EXPECT_EQ(run(mode.options, chunk), want) << mode.name << ", chunk " << chunk;
+    for (const int chunk : {1, 128})
+      EXPECT_EQ(run(mode.options, chunk), want) << mode.name << ", chunk " << chunk;
 }
 
-INSTANTIATE_TEST_SUITE_P(, SameTokens, testing::Values(golden_directory("micro-flash"), golden_directory("micro-pro"), golden_directory("tiny-dspark"), std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint"),
+INSTANTIATE_TEST_SUITE_P(, SameTokens,
+                         testing::Values(golden_directory("micro-flash"),
+                                         golden_directory("micro-pro"),
+                                         golden_directory("tiny-dspark"),
+                                         std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint"),
                          [](const auto& p) {
                            auto name = std::filesystem::path(p.param).filename().string();
                            std::replace(name.begin(), name.end(), '-', '_');
@@ -85,7 +101,8 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
   Model m(golden_directory("micro-flash"), true);
   const auto& c = m.weights->checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
-  const auto tokens = text(60, m.vocab(), 5);  // less than a window, so the drafter sees what the block over the whole text sees
+  const auto tokens = text(60, m.vocab(), 5);  // less than a window, so the drafter sees what the
+                                               // block over the whole text sees
   const auto n = static_cast<int>(tokens.size()) - 1;
   State state(*m.weights, true, 128);
   std::vector<float> x(tokens.size() * width), logits(m.vocab());
@@ -111,8 +128,10 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
   LayerState whole = m.forward.draft_state(128);
   const MtpWeights& w = m.weights->mtp.front();
   m.forward.mtp(w, whole, 0, std::span(tokens).subspan(1), x.data());
-  m.forward.head(w.hc_head, w.norm, x.data() + static_cast<std::size_t>(n - 1) * width, 1, logits.data());
-  EXPECT_EQ(a[0], static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
+  m.forward.head(w.hc_head, w.norm, x.data() + static_cast<std::size_t>(n - 1) * width, 1,
+                 logits.data());
+  EXPECT_EQ(a[0],
+            static_cast<Token>(std::max_element(logits.begin(), logits.end()) - logits.begin()));
 }
 
 TEST(MtpDrafter, SaysNothingWithoutStreams) {
@@ -129,7 +148,7 @@ TEST(CopyIndex, FindsTheMostRecentPlaceOfTheLongestMatch) {
   CopyIndex index;
   for (std::size_t n = 1; n < t.size(); ++n) index.find(std::span(t).first(n));
   auto m = index.find(t);
-  EXPECT_EQ(m.length, 4);   // 2 3 4 5, though 3 4 5 is nearer
+  EXPECT_EQ(m.length, 4);  // 2 3 4 5, though 3 4 5 is nearer
   EXPECT_EQ(m.follows, 5);
   std::vector<Token> out;
   copy_tokens(t, m, 3, out);
@@ -172,7 +191,8 @@ TEST(CopyIndex, FollowsTheTextThroughRewinds) {
   EXPECT_EQ(t[m.follows], 4);
 }
 
-// A copy finds what one that took in all of its text itself finds, whatever the others do, and has little of its own.
+// A copy finds what one that took in all of its text itself finds, whatever the others do, and has
+// little of its own.
 TEST(CopyIndex, CopiesAreOnesOfTheirOwn) {
   const auto base = text(3000, 500, 8);
   CopyIndex index;
@@ -184,7 +204,8 @@ TEST(CopyIndex, CopiesAreOnesOfTheirOwn) {
   for (unsigned step = 0; step < 60; ++step)
     for (unsigned i = 0; i < copies.size(); ++i) {
       auto& [copy, tokens] = copies[i];
-      tokens.push_back(step % 3 == 0 ? tokens[tokens.size() - 40] : base[(step + 700 * i) % base.size()]);
+      tokens.push_back(step % 3 == 0 ? tokens[tokens.size() - 40]
+                                     : base[(step + 700 * i) % base.size()]);
       CopyIndex alone;
       const auto want = alone.find(tokens), is = copy.find(tokens);
       ASSERT_EQ(is.follows, want.follows) << "copy " << i << ", step " << step;
@@ -199,7 +220,8 @@ TEST(CopyIndex, CopiesAreOnesOfTheirOwn) {
   more.insert(more.end(), {1, 2, 3});
   few.find(more);
   EXPECT_GT(few.bytes(), 0u);
-  EXPECT_LE(few.bytes(), 18 * kCopyChunk * sizeof(std::uint32_t) + 6 * kCopySlots / kCopyChunk * sizeof(std::shared_ptr<void>));
+  EXPECT_LE(few.bytes(), 18 * kCopyChunk * sizeof(std::uint32_t) +
+                             6 * kCopySlots / kCopyChunk * sizeof(std::shared_ptr<void>));
   EXPECT_LT(few.bytes(), all / 4);
 }
 
@@ -218,7 +240,8 @@ TEST(CopyIndex, KnowsWhetherItIsOfTheseTokensAlone) {
   EXPECT_FALSE(index.begins(first(50)));
 }
 
-// A prompt's tokens are taken in with the first guess behind it, into copies of what a fork shares: that is counted before it is done.
+// A prompt's tokens are taken in with the first guess behind it, into copies of what a fork shares:
+// that is counted before it is done.
 TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
   Model m(golden_directory("micro-flash"));
   const auto memory = std::make_shared<SequenceMemory>();
@@ -235,22 +258,32 @@ TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
   const std::uint64_t before_begin = fork.missing_bytes(600, 1200, &base);
   fork.begin(base);
   EXPECT_GE(before_begin, fork.missing_bytes(600, 1200));
-  EXPECT_GT(guess(1200, fork.missing_bytes(1200, 1200 + kDraftMax)), CopyIndex::bytes_for(2 * kDraftMax));  // much more than a few tokens
-  EXPECT_LT(fork.missing_bytes(1200, 1200 + kDraftMax), CopyIndex::bytes_for(kDraftMax));                    // most of it is its own now
+  EXPECT_GT(guess(1200, fork.missing_bytes(1200, 1200 + kDraftMax)),
+            CopyIndex::bytes_for(2 * kDraftMax));  // much more than a few tokens
+  EXPECT_LT(fork.missing_bytes(1200, 1200 + kDraftMax), CopyIndex::bytes_for(kDraftMax));  // most
+                                                                                           // of it
+                                                                                           // is its
+                                                                                           // own
+                                                                                           // now
 }
 
-// What a sequence knew of its text it guesses from after a fork, in the middle too, and after its bytes came back from elsewhere.
+// What a sequence knew of its text it guesses from after a fork, in the middle too, and after its
+// bytes came back from elsewhere.
 TEST(Drafts, SurviveForksAndBytes) {
   Model m(golden_directory("micro-flash"));
   const DraftOptions options{.mode = Drafting::always, .block = false};
-  const auto fork_of = [&](const PrefixRef& p) { return ModelTimeline(*m.weights, m.forward, 4096, 128, options, std::static_pointer_cast<const ModelPrefix>(p)); };
+  const auto fork_of = [&](const PrefixRef& p) {
+    return ModelTimeline(*m.weights, m.forward, 4096, 128, options,
+                         std::static_pointer_cast<const ModelPrefix>(p));
+  };
   const auto prompt = text(900, m.vocab(), 4);
   struct Drawn {
     std::vector<Token> tokens;
     std::int64_t drafted, accepted, evaluations;
     bool operator==(const Drawn&) const = default;
   };
-  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);  // so few tokens that a model of random weights repeats itself
+  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);  // so few tokens that a model of
+                                                                    // random weights repeats itself
   narrow[1] = 31;
   const auto draw = [&](ModelTimeline& t, std::span<const Token> after) {
     std::vector<Token> tokens(after.begin(), after.end());
@@ -259,7 +292,10 @@ TEST(Drafts, SurviveForksAndBytes) {
     const DraftStats before = t.drafts();
     for (int i = 0; i < 60; ++i) EXPECT_TRUE(t.next({.temperature = 0.4f, .seed = 5}, &narrow));
     const DraftStats d = t.drafts();
-    return Drawn{{t.tokens().begin(), t.tokens().end()}, d.copy.drafted - before.copy.drafted, d.copy.accepted - before.copy.accepted, d.evaluations - before.evaluations};
+    return Drawn{{t.tokens().begin(), t.tokens().end()},
+                 d.copy.drafted - before.copy.drafted,
+                 d.copy.accepted - before.copy.accepted,
+                 d.evaluations - before.evaluations};
   };
   const auto alone = [&](std::span<const Token> tokens) {
     auto t = m.timeline(options);
@@ -274,12 +310,15 @@ TEST(Drafts, SurviveForksAndBytes) {
   const auto late = parent.prefix(900), middle = parent.prefix(768);
   ASSERT_TRUE(early && late && middle);
   ModelPrefixBuilder builder(*m.weights, false, nullptr);
-  for (std::int64_t i = 0; i < late->n_pages(); ++i) std::copy(late->page(i).begin(), late->page(i).end(), builder.add_page().begin());
-  const auto back = builder.finish({late->tokens().begin(), late->tokens().end()}, {late->frontier().begin(), late->frontier().end()});
+  for (std::int64_t i = 0; i < late->n_pages(); ++i)
+    std::copy(late->page(i).begin(), late->page(i).end(), builder.add_page().begin());
+  const auto back = builder.finish({late->tokens().begin(), late->tokens().end()},
+                                   {late->frontier().begin(), late->frontier().end()});
   ASSERT_TRUE(back);
   for (const auto& prefix : {early, middle, late, *back}) {
     SCOPED_TRACE(prefix->tokens().size());
-    EXPECT_FALSE(static_cast<const ModelPrefix&>(*prefix).copy_index().begins(prefix->tokens().first(prefix->tokens().size() - 1)));  // it knows them all
+    EXPECT_FALSE(static_cast<const ModelPrefix&>(*prefix).copy_index().begins(
+        prefix->tokens().first(prefix->tokens().size() - 1)));  // it knows them all
     const Drawn want = alone(prefix->tokens());
     EXPECT_GT(want.drafted, 20);
     EXPECT_GT(want.accepted, 5);
@@ -291,7 +330,8 @@ TEST(Drafts, SurviveForksAndBytes) {
     ASSERT_TRUE(end);
     auto grandchild = fork_of(end);
     EXPECT_EQ(draw(grandchild, all), alone(all));
-    EXPECT_EQ(draw(other, prefix->tokens()), want);  // the first fork's guesses are not the second's
+    EXPECT_EQ(draw(other, prefix->tokens()), want);  // the first fork's guesses are not the
+                                                     // second's
   }
 }
 
@@ -314,7 +354,8 @@ TEST(Drafts, LeaveTheEndOfTheTextAPrefix) {
     n_all += all != nullptr;
     const PrefixRef& end = all ? all : but_one;
     if (!end || i % 10 != 0) continue;
-    auto fork = ModelTimeline(*m.weights, m.forward, 4096, 128, options, std::static_pointer_cast<const ModelPrefix>(end));
+    auto fork = ModelTimeline(*m.weights, m.forward, 4096, 128, options,
+                              std::static_pointer_cast<const ModelPrefix>(end));
     std::vector<Token> tokens(end->tokens().begin(), end->tokens().end());
     tokens.push_back(69);
     ASSERT_EQ(fork.sync(tokens, {}, {}).value(), 1);
@@ -325,12 +366,14 @@ TEST(Drafts, LeaveTheEndOfTheTextAPrefix) {
   EXPECT_GT(n_all, 5);  // after guesses that were right
 }
 
-// Among others nobody knows what a guess costs: none is made to find out, and what was evaluated there counts.
+// Among others nobody knows what a guess costs: none is made to find out, and what was evaluated
+// there counts.
 TEST(Drafts, AreNotTriedOutInCompany) {
   Model m(golden_directory("micro-flash"));
   const auto policy = std::make_shared<DraftPolicy>();
   policy->evaluated(1, 1);
-  for (int i = 0; i < 8; ++i) policy->evaluated(3, 100), policy->evaluated(7, 100), policy->evaluated(15, 100);
+  for (int i = 0; i < 8; ++i)
+    policy->evaluated(3, 100), policy->evaluated(7, 100), policy->evaluated(15, 100);
   const DraftOptions options{.mode = Drafting::automatic, .block = false, .policy = policy};
   TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);
   narrow[1] = 31;
@@ -340,7 +383,8 @@ TEST(Drafts, AreNotTriedOutInCompany) {
   auto a = m.timeline(options), b = m.timeline(options);
   for (ModelTimeline* t : {&a, &b}) {
     ASSERT_TRUE(t->sync(prompt, {}, {}));
-    for (int i = 0; i < 40; ++i) ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));  // it repeats itself then
+    for (int i = 0; i < 40; ++i)
+      ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));  // it repeats itself then
     t->sync(std::vector<Token>(t->tokens().begin(), t->tokens().end()), {}, {}).value();
     ASSERT_TRUE(t->next({.temperature = 0.4f, .seed = 5}, &narrow));
   }
@@ -359,7 +403,8 @@ TEST(Drafts, AreNotTriedOutInCompany) {
 }
 
 TEST(DraftPolicy, GuessesAsLongAsItPays) {
-  const auto plan = [](double a_token_more, double chance, double guess, DraftPolicy::Cost cost = DraftPolicy::Cost::each) {
+  const auto plan = [](double a_token_more, double chance, double guess,
+                       DraftPolicy::Cost cost = DraftPolicy::Cost::each) {
     DraftPolicy p;
     for (int i = 0; i < 40; ++i)
       for (int n = 1; n <= kDraftMax + 1; ++n) p.evaluated(n, 1 + a_token_more * (n - 1));
@@ -367,8 +412,8 @@ TEST(DraftPolicy, GuessesAsLongAsItPays) {
     std::vector<double> chances(kDraftMax, chance);
     return p.plan(chances, guess > 0 ? cost : DraftPolicy::Cost::none);
   };
-  EXPECT_EQ(plan(0, 0.9, 0).n, kDraftMax);    // a memory-bound machine: free
-  EXPECT_EQ(plan(1, 0.9, 0).n, 0);            // a further token costs what a token costs
+  EXPECT_EQ(plan(0, 0.9, 0).n, kDraftMax);  // a memory-bound machine: free
+  EXPECT_EQ(plan(1, 0.9, 0).n, 0);          // a further token costs what a token costs
   EXPECT_EQ(plan(0.3, 0.2, 0).n, 0);
   const auto some = plan(0.3, 0.8, 0);
   EXPECT_GT(some.n, 0);
@@ -382,8 +427,10 @@ TEST(DraftPolicy, GuessesAsLongAsItPays) {
   }
   EXPECT_EQ(some.n, best_n);
   EXPECT_NEAR(some.gain, best, 1e-6);
-  EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);   // guesses that cost something
-  EXPECT_GE(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).n, some.n);  // paid once, the block is used while a further token gains
+  EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);                           // guesses that cost something
+  EXPECT_GE(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).n, some.n);  // paid once, the block is
+                                                                      // used while a further token
+                                                                      // gains
   EXPECT_GT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, plan(0.3, 0.8, 0.3).gain);
   EXPECT_LT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, some.gain);
 }

@@ -1,4 +1,5 @@
-// DSpark: the stages' drafts against the NumPy reference's, the same whatever way led there, and what the loader takes.
+// DSpark: the stages' drafts against the NumPy reference's, the same whatever way led there, and
+// what the loader takes.
 #include <gmock/gmock.h>
 
 #include "engine/model/draft_policy.h"
@@ -15,9 +16,12 @@ using testing::HasSubstr;
 constexpr char kGolden[] = "tiny-dspark";
 
 struct Model {
-  explicit Model(bool exact) : weights(golden_weights(kGolden)), forward(*weights, exact, pool, kernels::best()) {}
+  explicit Model(bool exact)
+      : weights(golden_weights(kGolden)), forward(*weights, exact, pool, kernels::best()) {}
   const Config& config() const { return weights->checkpoint.config(); }
-  std::size_t width() const { return static_cast<std::size_t>(config().hc_mult) * config().hidden_size; }
+  std::size_t width() const {
+    return static_cast<std::size_t>(config().hc_mult) * config().hidden_size;
+  }
 
   std::unique_ptr<Weights> weights;
   kernels::ThreadPool pool{2};
@@ -26,7 +30,8 @@ struct Model {
 
 // A text as the main model reads it, with a drafter watching.
 struct Reader {
-  explicit Reader(Model& of, int chunk_max = 256) : m(of), state(*m.weights, m.forward.exact(), chunk_max), drafter(*m.weights, m.forward) {}
+  explicit Reader(Model& of, int chunk_max = 256)
+      : m(of), state(*m.weights, m.forward.exact(), chunk_max), drafter(*m.weights, m.forward) {}
 
   void read(std::span<const Token> tokens, bool watched = true) {
     std::vector<float> x(tokens.size() * m.width());
@@ -61,24 +66,30 @@ struct Reader {
 };
 
 bool operator==(const Forward::Block& a, const Forward::Block& b) {
-  const auto same = [](const std::vector<float>& x, const std::vector<float>& y) { return x.size() == y.size() && std::memcmp(x.data(), y.data(), 4 * x.size()) == 0; };
+  const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), 4 * x.size()) == 0;
+  };
   return a.tokens == b.tokens && same(a.confidence, b.confidence) && same(a.logits, b.logits);
 }
 
 // The drafter sees a stream's means [T, targets, D], as if all streams were alike.
 void feed(Model& m, CpuDspark& drafter, const std::vector<float>& hidden, int n) {
-  const auto &targets = m.config().dspark_target_layer_ids;
+  const auto& targets = m.config().dspark_target_layer_ids;
   const auto D = static_cast<std::size_t>(m.config().hidden_size);
   for (std::size_t k = 0; k < targets.size(); ++k) {
     std::vector<float> streams;
     for (std::size_t t = 0; t < static_cast<std::size_t>(n); ++t)
       for (int s = 0; s < m.config().hc_mult; ++s)
-        streams.insert(streams.end(), hidden.begin() + static_cast<std::ptrdiff_t>((t * targets.size() + k) * D), hidden.begin() + static_cast<std::ptrdiff_t>((t * targets.size() + k + 1) * D));
+        streams.insert(
+            streams.end(),
+            hidden.begin() + static_cast<std::ptrdiff_t>((t * targets.size() + k) * D),
+            hidden.begin() + static_cast<std::ptrdiff_t>((t * targets.size() + k + 1) * D));
     drafter.saw(targets[k], 0, n, streams.data());
   }
 }
 
-// Exact: from the tokens on. Released: from the reference's own streams, for fp8 steps of the main model would hide those of the stages.
+// Exact: from the tokens on. Released: from the reference's own streams, for fp8 steps of the main
+// model would hide those of the stages.
 TEST(Dspark, DraftsWhatTheReferenceDrafts) {
   const Golden golden(kGolden);
   for (const bool exact : {true, false}) {
@@ -86,25 +97,38 @@ TEST(Dspark, DraftsWhatTheReferenceDrafts) {
     std::vector<double> errors;
     for (const int n : golden.ints("lengths")) {
       Reader reader(m);
-      if (exact) reader.read(std::span(golden.tokens).first(static_cast<std::size_t>(n) - 1));
-      else feed(m, reader.drafter, golden.floats("released.hidden"), n - 1);
+      if (exact)
+        reader.read(std::span(golden.tokens).first(static_cast<std::size_t>(n) - 1));
+      else
+        feed(m, reader.drafter, golden.floats("released.hidden"), n - 1);
       const auto block = reader.draft(std::span(golden.tokens).first(static_cast<std::size_t>(n)));
-      const std::string name = std::string(exact ? "exact." : "released.") + std::to_string(n) + ".";
-      ASSERT_EQ(block.tokens.size(), static_cast<std::size_t>(m.config().dspark_block_size)) << name;
-      for (const double e : relative_errors(block.logits, golden.floats(name + "logits"), static_cast<std::size_t>(m.config().vocab_size))) errors.push_back(e);
+      const std::string name = std::string(exact ? "exact." : "released.") + std::to_string(n) +
+                               ".";
+      ASSERT_EQ(block.tokens.size(), static_cast<std::size_t>(m.config().dspark_block_size))
+          << name;
+      for (const double e : relative_errors(block.logits, golden.floats(name + "logits"),
+                                            static_cast<std::size_t>(m.config().vocab_size)))
+        errors.push_back(e);
       EXPECT_EQ(block.tokens, golden.ints(name + "tokens")) << name;
-      EXPECT_LT(worst(relative_errors(block.confidence, golden.floats(name + "confidence"), block.confidence.size())), exact ? 1e-4 : 1e-2) << name;
+      EXPECT_LT(worst(relative_errors(block.confidence, golden.floats(name + "confidence"),
+                                      block.confidence.size())),
+                exact ? 1e-4 : 1e-2)
+          << name;
     }
-    std::printf("  %s: logits of %zu guesses, worst relative error %.1e, median %.1e\n", exact ? "exact" : "released", errors.size(), worst(errors), median(errors));
-    if (exact) EXPECT_LT(worst(errors), 1e-4);
-    else EXPECT_LT(worst(errors), 1e-2);
+    std::printf("  %s: logits of %zu guesses, worst relative error %.1e, median %.1e\n",
+                exact ? "exact" : "released", errors.size(), worst(errors), median(errors));
+    if (exact)
+      EXPECT_LT(worst(errors), 1e-4);
+    else
+      EXPECT_LT(worst(errors), 1e-2);
   }
 }
 
 TEST(Dspark, DraftsTheSameWhateverWayLedThere) {
   Golden golden(kGolden);
   auto text = golden.tokens;
-  for (int i = 0; i < 600; ++i) text.push_back(text[static_cast<std::size_t>(i) * 7 % 160] ^ (i & 3));
+  for (int i = 0; i < 600; ++i)
+    text.push_back(text[static_cast<std::size_t>(i) * 7 % 160] ^ (i & 3));
   Model m(false);
   const auto at_once = [&](std::size_t n) {
     Reader reader(m, 512);
@@ -121,7 +145,8 @@ TEST(Dspark, DraftsTheSameWhateverWayLedThere) {
       const std::size_t wrong = 1 + n % 9;
       r.read(std::span(text).subspan(3, wrong));
       turn.resize(n);
-      turn.insert(turn.end(), text.begin() + 3, text.begin() + 4 + static_cast<std::ptrdiff_t>(wrong));
+      turn.insert(turn.end(), text.begin() + 3,
+                  text.begin() + 4 + static_cast<std::ptrdiff_t>(wrong));
       if (n % 2 == 0) r.draft(turn);
       r.drop_to(static_cast<std::int64_t>(n), text);
     }
@@ -131,11 +156,13 @@ TEST(Dspark, DraftsTheSameWhateverWayLedThere) {
   }
 }
 
-// Going back by less than a window loses nothing; from further back the drafter starts again, with what it sees from there on.
+// Going back by less than a window loses nothing; from further back the drafter starts again, with
+// what it sees from there on.
 TEST(Dspark, ForgetsWhatItCannotKnowAnyMore) {
   Golden golden(kGolden);
   auto text = golden.tokens;
-  for (int i = 0; i < 600; ++i) text.push_back(text[static_cast<std::size_t>(i) * 7 % 160] ^ (i & 3));
+  for (int i = 0; i < 600; ++i)
+    text.push_back(text[static_cast<std::size_t>(i) * 7 % 160] ^ (i & 3));
   Model m(false);
   for (const std::size_t back : {1, 30, 100, 127, 134, 200, 300})
     for (const std::size_t on : {1, 20, 140}) {
@@ -153,7 +180,8 @@ TEST(Dspark, ForgetsWhatItCannotKnowAnyMore) {
       if (known > 0) whole.read(std::span(text).first(known));
       whole.drafter.drop_to(0);
       whole.read(std::span(text).subspan(known, now - known));
-      EXPECT_TRUE(got == whole.draft(std::span(text).first(now + 1))) << back << " back, " << on << " on";
+      EXPECT_TRUE(got == whole.draft(std::span(text).first(now + 1)))
+          << back << " back, " << on << " on";
     }
 }
 
@@ -189,13 +217,19 @@ TEST(Dspark, LoaderTakesTheStagesAndNamesWhatIsWrong) {
   const struct {
     const char *from, *to, *says;
   } cases[] = {
-      {"\"dspark_block_size\": 5", "\"dspark_block_size\": 0", "dspark_block_size is 0, expected a whole number from 1 to"},
-      {"\"dspark_markov_rank\": 64", "\"dspark_markov_rank\": 65", "dspark_markov_rank is 65, this engine needs a multiple of 32"},
-      {"\"dspark_markov_rank\": 64", "\"dspark_markov_rank\": 32", "tensor mtp.2.markov_head.markov_w1.weight"},
-      {"\"dspark_noise_token_id\": 255", "\"dspark_noise_token_id\": 256", "dspark_noise_token_id is 256"},
+      {"\"dspark_block_size\": 5", "\"dspark_block_size\": 0",
+       "dspark_block_size is 0, expected a whole number from 1 to"},
+      {"\"dspark_markov_rank\": 64", "\"dspark_markov_rank\": 65",
+       "dspark_markov_rank is 65, this engine needs a multiple of 32"},
+      {"\"dspark_markov_rank\": 64", "\"dspark_markov_rank\": 32",
+       "tensor mtp.2.markov_head.markov_w1.weight"},
+      {"\"dspark_noise_token_id\": 255", "\"dspark_noise_token_id\": 256",
+       "dspark_noise_token_id is 256"},
       {"\"dspark_target_layer_ids\"", "\"targets\"", "dspark_target_layer_ids must name 1 to"},
-      {"    1,\n    2\n", "    2,\n    1\n", "dspark_target_layer_ids is [0,2,1], expected layers from 0 to 2 in ascending order"},
-      {"    1,\n    2\n", "    1,\n    3\n", "dspark_target_layer_ids is [0,1,3], expected layers from 0 to 2 in ascending order"},
+      {"    1,\n    2\n", "    2,\n    1\n",
+       "dspark_target_layer_ids is [0,2,1], expected layers from 0 to 2 in ascending order"},
+      {"    1,\n    2\n", "    1,\n    3\n",
+       "dspark_target_layer_ids is [0,1,3], expected layers from 0 to 2 in ascending order"},
   };
   for (const auto& c : cases) {
     const CheckpointCopy copy(kGolden);
@@ -207,7 +241,10 @@ TEST(Dspark, LoaderTakesTheStagesAndNamesWhatIsWrong) {
   const auto weights = load_weights(copy.directory(), {});
   ASSERT_TRUE(weights) << weights.error().message;
   EXPECT_FALSE((*weights)->dspark);
-  EXPECT_THAT((*weights)->notes, testing::ElementsAre("DSpark draft stages are present and not run: config.json has no dspark_block_size"));
+  EXPECT_THAT(
+      (*weights)->notes,
+      testing::ElementsAre(
+          "DSpark draft stages are present and not run: config.json has no dspark_block_size"));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// The golden checkpoints (tests/goldens, made with the NumPy reference of tests/reference) as the tests read them.
+// The golden checkpoints (tests/goldens, made with the NumPy reference of tests/reference) as the
+// tests read them.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -25,14 +26,17 @@ inline constexpr bool kWatched = true;
 inline constexpr bool kWatched = false;
 #endif
 
-inline std::string golden_directory(const std::string& name) { return std::string(LARES_SOURCE_DIR) + "/tests/goldens/" + name; }
+inline std::string golden_directory(const std::string& name) {
+  return std::string(LARES_SOURCE_DIR) + "/tests/goldens/" + name;
+}
 
 struct Golden {
   Shard shard;
   std::vector<Token> tokens;
   std::vector<int> positions;
 
-  explicit Golden(const std::string& name) : shard(open(golden_directory(name) + "/goldens.safetensors")) {
+  explicit Golden(const std::string& name)
+      : shard(open(golden_directory(name) + "/goldens.safetensors")) {
     tokens = ints("tokens");
     if (shard.tensors.contains("positions")) positions = ints("positions");
   }
@@ -87,7 +91,8 @@ inline std::vector<Token> random_tokens(std::size_t n, int vocab, unsigned seed)
 }
 
 // |a - b| / |b|, each row's.
-inline std::vector<double> relative_errors(const std::vector<float>& a, const std::vector<float>& b, std::size_t width) {
+inline std::vector<double> relative_errors(const std::vector<float>& a, const std::vector<float>& b,
+                                           std::size_t width) {
   EXPECT_EQ(a.size(), b.size());
   std::vector<double> out;
   for (std::size_t r = 0; r + width <= std::min(a.size(), b.size()); r += width) {
@@ -107,7 +112,8 @@ inline double worst(const std::vector<double>& errors) {
 inline double median(std::vector<double> errors) {
   EXPECT_FALSE(errors.empty());
   if (errors.empty()) return INFINITY;
-  std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2), errors.end());
+  std::nth_element(errors.begin(), errors.begin() + static_cast<std::ptrdiff_t>(errors.size() / 2),
+                   errors.end());
   return errors[errors.size() / 2];
 }
 

@@ -1,5 +1,5 @@
-// Less memory than weights: the same results, within the bound, and the disk read for what is missing; too little is refused from
-// arithmetic.
+// Less memory than weights: the same results, within the bound, and the disk read for what is
+// missing; too little is refused from arithmetic.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
@@ -29,7 +29,8 @@ TEST(MemoryNodes, OfALinuxList) {
   EXPECT_EQ(parse_nodes("0"), std::vector<int>{0});
   EXPECT_EQ(parse_nodes("0-3"), (std::vector<int>{0, 1, 2, 3}));
   EXPECT_EQ(parse_nodes("0-1,8,10-11"), (std::vector<int>{0, 1, 8, 10, 11}));
-  for (const char* bad : {"", "x", "1-", "-1", "3-1", "1,", ",1", "1 2", "0-99999", "0-1,x"}) EXPECT_TRUE(parse_nodes(bad).empty()) << bad;
+  for (const char* bad : {"", "x", "1-", "-1", "3-1", "1,", ",1", "1 2", "0-99999", "0-1,x"})
+    EXPECT_TRUE(parse_nodes(bad).empty()) << bad;
 }
 
 // A file of experts of 1 MiB, mapped.
@@ -55,7 +56,9 @@ class Mapped : public testing::Test {
   }
   void TearDown() override { fs::remove(path_); }
 
-  std::span<const std::uint8_t> bytes(int i) const { return file_->bytes().subspan(static_cast<std::size_t>(i) * kSize, kSize); }
+  std::span<const std::uint8_t> bytes(int i) const {
+    return file_->bytes().subspan(static_cast<std::size_t>(i) * kSize, kSize);
+  }
   ExpertMemory memory(int max) const {
     std::vector<ExpertMemory::Expert> experts;
     for (int i = 0; i < kCount; ++i) experts.push_back({{&*file_, bytes(i)}});
@@ -73,7 +76,8 @@ class Mapped : public testing::Test {
     std::uint64_t total = 0, kb = 0;
     bool ours = false;
     while (std::getline(smaps, line)) {
-      if (line.find('-') != std::string::npos && line.find(' ') > line.find('-')) ours = line.find(path_) != std::string::npos;
+      if (line.find('-') != std::string::npos && line.find(' ') > line.find('-'))
+        ours = line.find(path_) != std::string::npos;
       if (ours && std::sscanf(line.c_str(), "Rss: %lu kB", &kb) == 1) total += kb * 1024;
     }
     return total;
@@ -90,7 +94,8 @@ TEST_F(Mapped, StaysWithinItsBoundAndReadsTheSame) {
       send(m, {i, i + 1});
       EXPECT_GE(held(), 2 * kSize);
       EXPECT_LE(m.report().resident, 5 * kSize);
-      EXPECT_LE(held(), 5 * kSize + kCount * 16 * 4096);  // a fault may map what of its neighbours is in the page cache
+      EXPECT_LE(held(), 5 * kSize + kCount * 16 * 4096);  // a fault may map what of its neighbours
+                                                          // is in the page cache
     }
   EXPECT_EQ(m.report().bytes, kCount * kSize);
   EXPECT_EQ(m.report().missed, 3 * kCount);  // who comes back was given up meanwhile
@@ -110,7 +115,8 @@ TEST_F(Mapped, WhatIsAskedForMostStays) {
 TEST_F(Mapped, WhatWasHotLongAgoGoes) {
   auto m = memory(2);
   send(m, {1}, 50);
-  for (int i = 0; i < 40; ++i) m.use(std::vector<std::int32_t>{2}, std::vector<std::int32_t>{8}, kHeatHalfLife / 4);
+  for (int i = 0; i < 40; ++i)
+    m.use(std::vector<std::int32_t>{2}, std::vector<std::int32_t>{8}, kHeatHalfLife / 4);
   send(m, {3});
   const auto before = m.report();
   send(m, {2});
@@ -150,12 +156,16 @@ class Remembered : public Mapped {
     fs::remove_all(directory_);
     Mapped::TearDown();
   }
-  HeatFile file(const std::string& fingerprint = "0123456789abcdef") const { return HeatFile(directory_, fingerprint); }
+  HeatFile file(const std::string& fingerprint = "0123456789abcdef") const {
+    return HeatFile(directory_, fingerprint);
+  }
   std::string content() const {
     std::ifstream in(file().path(), std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  void put(const std::string& bytes) const { std::ofstream(file().path(), std::ios::binary) << bytes; }
+  void put(const std::string& bytes) const {
+    std::ofstream(file().path(), std::ios::binary) << bytes;
+  }
 
   std::string directory_;
 };
@@ -197,7 +207,7 @@ TEST_F(Remembered, IsHalfForgotten) {
   ASSERT_TRUE(m.remember(file()));
   send(m, {2}, 7);  // less than 10, more than half of it
   send(m, {4});
-  send(m, {5});     // 1 goes
+  send(m, {5});  // 1 goes
   const auto before = m.report();
   send(m, {2});
   EXPECT_EQ(m.report().missed, before.missed);
@@ -205,7 +215,8 @@ TEST_F(Remembered, IsHalfForgotten) {
   EXPECT_EQ(m.report().missed, before.missed + 1);
 }
 
-// The thread that reads ahead and the one that uses them: nothing is counted twice, and the bound holds.
+// The thread that reads ahead and the one that uses them: nothing is counted twice, and the bound
+// holds.
 TEST_F(Remembered, StaysWithinItsBoundWhileItReadsAhead) {
   for (int run = 0; run < 4; ++run) {
     auto m = memory(6);
@@ -255,7 +266,10 @@ TEST_F(Remembered, AFileThatIsNotWhatItShouldBeIsNotUsedAndReplaced) {
   fs::rename(file().path(), file("fedcba9876543210").path());
   const auto foreign = file("fedcba9876543210").read(4);
   ASSERT_FALSE(foreign);
-  EXPECT_THAT(foreign.error().message, testing::AllOf(HasSubstr(directory_), HasSubstr("it is of other weights; it is not used, and written anew"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(foreign.error().message,
+              testing::AllOf(HasSubstr(directory_),
+                             HasSubstr("it is of other weights; it is not used, and written anew"),
+                             Not(HasSubstr("\n"))));
   {
     put("lares heat 1\n");
     auto m = memory(4);
@@ -271,7 +285,8 @@ TEST_F(Remembered, WhereItCannotBeKeptTheReportSaysWhy) {
   auto m = memory(4);
   ASSERT_TRUE(m.remember(HeatFile(directory_ + "/gone", "0123456789abcdef")));
   m.use(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{1}, kHeatKeptEvery);
-  EXPECT_THAT(m.report().unkept, testing::AllOf(HasSubstr(directory_ + "/gone"), HasSubstr("No such file or directory")));
+  EXPECT_THAT(m.report().unkept, testing::AllOf(HasSubstr(directory_ + "/gone"),
+                                                HasSubstr("No such file or directory")));
   fs::create_directory(directory_ + "/gone");
   m.use(std::vector<std::int32_t>{1}, std::vector<std::int32_t>{1}, kHeatKeptEvery);
   EXPECT_EQ(m.report().unkept, "");
@@ -301,7 +316,8 @@ struct Outcome {
 };
 Outcome outcome_with(std::uint64_t memory, const std::string& heat_directory = {}) {
   Outcome out;
-  auto engine = load({.directory = kNano, .n_threads = 2, .memory = memory, .heat_directory = heat_directory}, {});
+  auto engine = load(
+      {.directory = kNano, .n_threads = 2, .memory = memory, .heat_directory = heat_directory}, {});
   EXPECT_TRUE(engine) << engine.error().message;
   if (!engine) return out;
   auto timeline = (*engine)->timeline();
@@ -321,11 +337,14 @@ Outcome outcome_with(std::uint64_t memory, const std::string& heat_directory = {
 TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto needs = memory_needs(**weights, false,
+                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
   const Outcome all = outcome_with(0);
   EXPECT_EQ(all.use.experts.bytes_max, 0u);
   EXPECT_GT(all.use.tiles, 0u);
-  const std::uint64_t limit = (needs.dense + needs.work + needs.experts_min) + (needs.experts_min + needs.experts_min / 2) + needs.sequence_min + 4'000'000;
+  const std::uint64_t limit = (needs.dense + needs.work + needs.experts_min) +
+                              (needs.experts_min + needs.experts_min / 2) + needs.sequence_min +
+                              4'000'000;
   const Outcome some = outcome_with(limit);
   EXPECT_EQ(some.use.tiles, 0u);
   EXPECT_GT(some.use.experts.given_up, 0);
@@ -351,7 +370,8 @@ TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   }
   const std::string path = fs::directory_iterator(directory)->path();
   fs::resize_file(path, fs::file_size(path) - 1);
-  const auto damaged = load({.directory = kNano, .n_threads = 2, .memory = limit, .heat_directory = directory}, {});
+  const auto damaged = load(
+      {.directory = kNano, .n_threads = 2, .memory = limit, .heat_directory = directory}, {});
   ASSERT_TRUE(damaged);
   EXPECT_THAT((*damaged)->info().notes, testing::Contains(HasSubstr("read " + path)));
   EXPECT_EQ((*damaged)->memory().experts.remembered, 0);
@@ -362,14 +382,17 @@ TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
   const auto engine = load({.directory = kNano, .memory = 1'000'000}, {});
   ASSERT_FALSE(engine);
   EXPECT_EQ(engine.error().code, Errc::no_memory);
-  EXPECT_THAT(engine.error().message, testing::AllOf(HasSubstr("load " + kNano), HasSubstr("1.0 MB are there"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(engine.error().message,
+              testing::AllOf(HasSubstr("load " + kNano), HasSubstr("1.0 MB are there"),
+                             Not(HasSubstr("\n"))));
 }
 
 // What the arithmetic lets in can answer.
 TEST(Memory, AtTheLeastThatIsLetInAShortPromptIsAnswered) {
   const auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto needs = memory_needs(**weights, false,
+                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
   const std::uint64_t least = needs.dense + needs.work + needs.experts_min + needs.sequence_min;
   EXPECT_FALSE(load({.directory = kNano, .n_threads = 2, .memory = least - 1}, {}));
   const auto engine = load({.directory = kNano, .n_threads = 2, .memory = least}, {});
@@ -387,8 +410,13 @@ TEST(Memory, AtTheLeastThatIsLetInAShortPromptIsAnswered) {
 TEST(Memory, APromptThatHasNoRoomIsRefusedBeforeItIsBegun) {
   const auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk);
-  const auto engine = load({.directory = kNano, .n_threads = 2, .memory = needs.dense + needs.work + needs.experts_min + needs.sequence_min + 2'000'000}, {});
+  const auto needs = memory_needs(**weights, false,
+                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto engine = load(
+      {.directory = kNano,
+       .n_threads = 2,
+       .memory = needs.dense + needs.work + needs.experts_min + needs.sequence_min + 2'000'000},
+      {});
   ASSERT_TRUE(engine);
   auto timeline = (*engine)->timeline();
   EXPECT_TRUE(timeline->expect(500));
@@ -402,14 +430,20 @@ TEST(Memory, APromptThatHasNoRoomIsRefusedBeforeItIsBegun) {
 
 TEST(Memory, ThePlanFollowsFromTheNumbers) {
   constexpr std::uint64_t kGb = 1'000'000'000;
-  const MemoryNeeds flash{.dense = 12 * kGb, .experts = 148 * kGb, .experts_min = 4 * kGb, .tiles = 160 * kGb, .sequence = 8 * kGb, .work = kGb};
+  const MemoryNeeds flash{.dense = 12 * kGb,
+                          .experts = 148 * kGb,
+                          .experts_min = 4 * kGb,
+                          .tiles = 160 * kGb,
+                          .sequence = 8 * kGb,
+                          .work = kGb};
   EXPECT_EQ(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->experts_max, 0u);
   EXPECT_FALSE(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->tiles);
   EXPECT_TRUE(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->tiles);
   EXPECT_EQ(plan_memory(flash, 64 * kGb, 2 * kGb, "d")->experts_max, (64 - 12 - 1 - 8) * kGb);
   EXPECT_EQ(plan_memory(flash, 64 * kGb, 2 * kGb, "d")->sequences_max, (64 - 12 - 1 - 4) * kGb);
   EXPECT_EQ(plan_memory(flash, 200 * kGb, 2 * kGb, "d")->sequences_max, (200 - 12 - 1 - 148) * kGb);
-  EXPECT_EQ(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->sequences_max, (400 - 12 - 1 - 148 - 160) * kGb);
+  EXPECT_EQ(plan_memory(flash, 400 * kGb, 200 * kGb, "d")->sequences_max,
+            (400 - 12 - 1 - 148 - 160) * kGb);
   EXPECT_EQ(plan_memory(flash, 18 * kGb, 2 * kGb, "d")->experts_max, 4 * kGb);
   EXPECT_EQ(plan_memory(flash, 16 * kGb, 2 * kGb, "d").error().code, Errc::no_memory);
 }
@@ -425,10 +459,15 @@ TEST(Memory, AStateTakesWhatWasSaid) {
     const Config& c = weights->checkpoint.config();
     std::vector<float> x(64 * static_cast<std::size_t>(c.hc_mult) * c.hidden_size);
     for (std::size_t at = 0; at < golden.tokens.size(); at += 64)
-      forward.evaluate(state, std::span(golden.tokens).subspan(at, std::min<std::size_t>(64, golden.tokens.size() - at)), x.data());
-    const std::uint64_t held = static_cast<std::uint64_t>(state.pages().n_pages()) * state.pages().page(0)->size();
+      forward.evaluate(state,
+                       std::span(golden.tokens)
+                           .subspan(at, std::min<std::size_t>(64, golden.tokens.size() - at)),
+                       x.data());
+    const std::uint64_t held = static_cast<std::uint64_t>(state.pages().n_pages()) *
+                               state.pages().page(0)->size();
     EXPECT_EQ(held, wanted);
-    EXPECT_EQ(held, State::bytes(*weights, false, state.size(), 64) - State::bytes(*weights, false, 0, 64));
+    EXPECT_EQ(held, State::bytes(*weights, false, state.size(), 64) -
+                        State::bytes(*weights, false, 0, 64));
     EXPECT_EQ(state.missing_bytes(state.size()), 0u);
   }
 }

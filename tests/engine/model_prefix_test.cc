@@ -1,5 +1,5 @@
-// Shared beginnings: forked, kept as bytes and brought back, or evaluated in other pieces, a sequence is the same to the bit, and what
-// one does with a beginning nobody else notices.
+// Shared beginnings: forked, kept as bytes and brought back, or evaluated in other pieces, a
+// sequence is the same to the bit, and what one does with a beginning nobody else notices.
 #include <gmock/gmock.h>
 
 #include "engine/model/timeline.h"
@@ -25,7 +25,9 @@ class ModelPrefixTest : public testing::TestWithParam<const char*> {
     return out;
   }
   std::unique_ptr<ModelTimeline> timeline(int chunk, PrefixRef from = nullptr) {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, 8192, chunk, DraftOptions{}, std::static_pointer_cast<const ModelPrefix>(std::move(from)));
+    return std::make_unique<ModelTimeline>(
+        *weights_, forward_, 8192, chunk, DraftOptions{},
+        std::static_pointer_cast<const ModelPrefix>(std::move(from)));
   }
   PrefixRef evaluated(const std::vector<Token>& text, int chunk) {
     auto t = timeline(chunk);
@@ -35,21 +37,27 @@ class ModelPrefixTest : public testing::TestWithParam<const char*> {
   // What it has in the end: logits, and all bytes of the prefix.
   static Bytes bytes(const Prefix& p) {
     Bytes out(p.frontier().begin(), p.frontier().end());
-    for (std::int64_t i = 0; i < p.n_pages(); ++i) out.insert(out.end(), p.page(i).begin(), p.page(i).end());
+    for (std::int64_t i = 0; i < p.n_pages(); ++i)
+      out.insert(out.end(), p.page(i).begin(), p.page(i).end());
     return out;
   }
   // `text` and more behind it, from what the timeline holds.
-  std::pair<std::vector<float>, Bytes> go_on(ModelTimeline& t, std::vector<Token> text, unsigned seed) {
+  std::pair<std::vector<float>, Bytes> go_on(ModelTimeline& t, std::vector<Token> text,
+                                             unsigned seed) {
     const auto held = t.tokens().size();
     const auto size = text.size();
     for (const Token token : tokens(70, seed)) text.push_back(token);
-    EXPECT_EQ(t.sync(text, {}, {}).value(), static_cast<std::int64_t>(text.size() - std::min(size, held)));
-    return {{t.logits().begin(), t.logits().end()}, bytes(*t.prefix(static_cast<std::int64_t>(text.size())))};
+    EXPECT_EQ(t.sync(text, {}, {}).value(),
+              static_cast<std::int64_t>(text.size() - std::min(size, held)));
+    return {{t.logits().begin(), t.logits().end()},
+            bytes(*t.prefix(static_cast<std::int64_t>(text.size())))};
   }
   PrefixRef through_bytes(const Prefix& p) {
     ModelPrefixBuilder builder(*weights_, forward_.exact());
-    for (std::int64_t i = 0; i < p.n_pages(); ++i) std::copy(p.page(i).begin(), p.page(i).end(), builder.add_page().begin());
-    auto out = builder.finish({p.tokens().begin(), p.tokens().end()}, {p.frontier().begin(), p.frontier().end()});
+    for (std::int64_t i = 0; i < p.n_pages(); ++i)
+      std::copy(p.page(i).begin(), p.page(i).end(), builder.add_page().begin());
+    auto out = builder.finish({p.tokens().begin(), p.tokens().end()},
+                              {p.frontier().begin(), p.frontier().end()});
     EXPECT_TRUE(out) << out.error().message;
     return *out;
   }
@@ -61,7 +69,9 @@ class ModelPrefixTest : public testing::TestWithParam<const char*> {
 
 // Around every size at which something changes: groups, windows, pages, chunks.
 TEST_P(ModelPrefixTest, AnyWayToABoundaryIsTheSame) {
-  for (const std::int64_t n : kWatched ? Sizes{1, 129, 257, 513} : Sizes{1, 3, 4, 5, 127, 128, 129, 130, 255, 256, 257, 383, 385, 511, 513, 1025, 2048, 2049}) {
+  for (const std::int64_t n : kWatched ? Sizes{1, 129, 257, 513}
+                                       : Sizes{1, 3, 4, 5, 127, 128, 129, 130, 255, 256, 257, 383,
+                                               385, 511, 513, 1025, 2048, 2049}) {
     SCOPED_TRACE(n);
     const auto text = tokens(n, 1);
     auto live = timeline(1024);
@@ -77,12 +87,15 @@ TEST_P(ModelPrefixTest, AnyWayToABoundaryIsTheSame) {
   }
 }
 
-// Prefixes of the middle: at multiples of 128 of the last chunk, and the last few places, which are what evaluating only as much gives.
+// Prefixes of the middle: at multiples of 128 of the last chunk, and the last few places, which are
+// what evaluating only as much gives.
 TEST_P(ModelPrefixTest, TheMiddleIsAPrefixToo) {
   const auto text = tokens(1500, 3);
   auto t = timeline(512);
   ASSERT_TRUE(t->sync(text, {}, {}));
-  for (const std::int64_t n : kWatched ? Sizes{1500, 1497, 1280} : Sizes{1500, 1499, 1497, 1496, 1490, 1408, 1280, 1152, 1024}) {
+  for (const std::int64_t n : kWatched
+                                  ? Sizes{1500, 1497, 1280}
+                                  : Sizes{1500, 1499, 1497, 1496, 1490, 1408, 1280, 1152, 1024}) {
     const auto middle = t->prefix(n);
     ASSERT_TRUE(middle) << n;
     EXPECT_EQ(bytes(*middle), bytes(*evaluated({text.begin(), text.begin() + n}, 512))) << n;
@@ -106,12 +119,14 @@ TEST_P(ModelPrefixTest, ForksDoNotNoticeEachOther) {
       ASSERT_TRUE(forks[i]->sync(own, {}, {}));
       auto alone = timeline(256);
       ASSERT_TRUE(alone->sync(own, {}, {}));
-      ASSERT_THAT(forks[i]->logits(), testing::ElementsAreArray(alone->logits())) << "fork " << i << ", round " << round;
+      ASSERT_THAT(forks[i]->logits(), testing::ElementsAreArray(alone->logits()))
+          << "fork " << i << ", round " << round;
     }
   EXPECT_EQ(bytes(*base), before);
 }
 
-// A fork's own prefix, and one that outlives the timeline it came from and what that wrote afterwards.
+// A fork's own prefix, and one that outlives the timeline it came from and what that wrote
+// afterwards.
 TEST_P(ModelPrefixTest, PrefixesStayWhatTheyWere) {
   const auto text = tokens(600, 5);
   PrefixRef kept;
@@ -139,13 +154,15 @@ TEST_P(ModelPrefixTest, DrawsContinueFromAFork) {
     auto more = text;
     more.push_back(7);
     EXPECT_TRUE(t.sync(more, {}, {}));
-    for (int i = 0; i < 30; ++i) out.push_back(t.next({.temperature = 0.8f, .seed = 3}, nullptr).value());
+    for (int i = 0; i < 30; ++i)
+      out.push_back(t.next({.temperature = 0.8f, .seed = 3}, nullptr).value());
     return out;
   };
   const auto base = evaluated(text, 256);
   auto alone = timeline(256), fork = timeline(256, base);
   EXPECT_EQ(draw(*fork), draw(*alone));
-  // And a draw without a prompt first has nothing to draw from but the last token, which it evaluates again.
+  // And a draw without a prompt first has nothing to draw from but the last token, which it
+  // evaluates again.
   EXPECT_TRUE(timeline(256, base)->next({.temperature = 0}, nullptr));
 }
 
@@ -171,7 +188,8 @@ TEST_P(ModelPrefixTest, WhatIsNotOfThisEngineIsRefused) {
   EXPECT_TRUE(refused(text, 2, cut));
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, ModelPrefixTest, testing::Values("micro-flash", "micro-pro"), [](const auto& p) { return std::string(p.param).substr(6); });
+INSTANTIATE_TEST_SUITE_P(Golden, ModelPrefixTest, testing::Values("micro-flash", "micro-pro"),
+                         [](const auto& p) { return std::string(p.param).substr(6); });
 
 }  // namespace
 }  // namespace lares::engine

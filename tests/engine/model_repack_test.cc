@@ -1,4 +1,5 @@
-// Repacked weights change no bit of any result; their file is for one state of one checkpoint, complete or not there.
+// Repacked weights change no bit of any result; their file is for one state of one checkpoint,
+// complete or not there.
 #include "engine/model/dspark_drafter.h"
 #include "engine/model/repack.h"
 
@@ -33,7 +34,8 @@ class Repack : public testing::TestWithParam<const char*> {
   }
   void TearDown() override { fs::remove_all(directory_); }
 
-  // Logits of the golden's tokens, in chunks of `chunk`, and of what DSpark stages draft after them.
+  // Logits of the golden's tokens, in chunks of `chunk`, and of what DSpark stages draft after
+  // them.
   std::vector<float> logits(const Weights& weights, bool exact, int chunk) {
     const Golden golden(GetParam());
     const Config& c = weights.checkpoint.config();
@@ -45,10 +47,11 @@ class Repack : public testing::TestWithParam<const char*> {
     std::vector<float> x(n * c.hc_mult * c.hidden_size), out(n * c.vocab_size);
     for (std::size_t at = 0; at < n; at += static_cast<std::size_t>(chunk)) {
       const auto m = std::min<std::size_t>(chunk, n - at);
-      forward.evaluate(state, std::span(golden.tokens).subspan(at, m), x.data(), [&](int layer, const float* y) {
-        if (drafter) drafter->saw(layer, static_cast<std::int64_t>(at), static_cast<int>(m), y);
-        return true;
-      });
+      forward.evaluate(
+          state, std::span(golden.tokens).subspan(at, m), x.data(), [&](int layer, const float* y) {
+            if (drafter) drafter->saw(layer, static_cast<std::int64_t>(at), static_cast<int>(m), y);
+            return true;
+          });
       forward.head(x.data(), static_cast<int>(m), out.data() + at * c.vocab_size);
     }
     if (drafter) {
@@ -71,7 +74,8 @@ class Repack : public testing::TestWithParam<const char*> {
     const auto written = write_tiles(*weights, path_, pool_, {}, {});
     ASSERT_TRUE(written) << written.error().message;
     EXPECT_EQ(*written, fs::file_size(path_));
-    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 1);  // nothing is left of the draft
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 1);  // nothing is left of the
+                                                                          // draft
   }
 
   kernels::ThreadPool pool_{2};
@@ -115,7 +119,8 @@ TEST_P(Repack, AnotherCheckpointsFileIsRefused) {
 TEST_P(Repack, ADamagedFileIsRefusedWhereverItIsCut) {
   write();
   const auto size = fs::file_size(path_);
-  for (const auto keep : {std::uintmax_t{0}, std::uintmax_t{7}, std::uintmax_t{8}, std::uintmax_t{100}, std::uintmax_t{4096}, size / 2, size - 1}) {
+  for (const auto keep : {std::uintmax_t{0}, std::uintmax_t{7}, std::uintmax_t{8},
+                          std::uintmax_t{100}, std::uintmax_t{4096}, size / 2, size - 1}) {
     fs::resize_file(path_, keep);
     const auto done = map(GetParam());
     ASSERT_FALSE(done) << keep;
@@ -123,7 +128,10 @@ TEST_P(Repack, ADamagedFileIsRefusedWhereverItIsCut) {
     write();
   }
   // A header that lies: about its length, a name, a place.
-  for (const auto& [from, to] : {std::pair<std::string, std::string>{"{\"bytes", "\xFF\"bytes"}, {"\"version\":3", "\"version\":2"}, {"head", "hEad"}, {"layers.0.attn.wq_a\",", "layers.0.attn.wq_a\",9"}}) {
+  for (const auto& [from, to] : {std::pair<std::string, std::string>{"{\"bytes", "\xFF\"bytes"},
+                                 {"\"version\":3", "\"version\":2"},
+                                 {"head", "hEad"},
+                                 {"layers.0.attn.wq_a\",", "layers.0.attn.wq_a\",9"}}) {
     std::string bytes;
     {
       std::ifstream in(path_, std::ios::binary);
@@ -146,9 +154,8 @@ TEST_P(Repack, WhatCannotBeWrittenLeavesNothing) {
   EXPECT_TRUE(fs::is_empty(directory_));
 }
 
-INSTANTIATE_TEST_SUITE_P(, Repack, testing::Values("micro-flash", "micro-pro", "tiny-dspark"), [](const auto& which) {
-  return std::string(which.param).substr(6);
-});
+INSTANTIATE_TEST_SUITE_P(, Repack, testing::Values("micro-flash", "micro-pro", "tiny-dspark"),
+                         [](const auto& which) { return std::string(which.param).substr(6); });
 
 // ---- the file of a checkpoint that lies in a directory of its own
 
@@ -188,9 +195,13 @@ class TilesFiles : public testing::Test {
     f.seekp(at);
     f.put(c);
   }
-  std::size_t files_beside() const { return static_cast<std::size_t>(std::distance(fs::directory_iterator(checkpoint_), {})); }
+  std::size_t files_beside() const {
+    return static_cast<std::size_t>(std::distance(fs::directory_iterator(checkpoint_), {}));
+  }
   std::vector<std::string> notes() const {
-    const auto engine = load_on({.device = "cpu", .gpu_memory = 0, .tiles_directory = private_}, {.directory = checkpoint_, .n_threads = 2, .n_context = 4096, .memory = kMemory}, {});
+    const auto engine = load_on(
+        {.device = "cpu", .gpu_memory = 0, .tiles_directory = private_},
+        {.directory = checkpoint_, .n_threads = 2, .n_context = 4096, .memory = kMemory}, {});
     EXPECT_TRUE(engine) << engine.error().message;
     return (*engine)->info().notes;
   }
@@ -204,7 +215,8 @@ TEST_F(TilesFiles, AreNotUsedForWeightsThatChangedInOneBit) {
   EXPECT_EQ(why_not(), "");
   const auto before = checkpoint_fingerprint(weights()->checkpoint);
   flip(checkpoint_ / kLargeShard, 1'500'000);
-  EXPECT_EQ(checkpoint_fingerprint(weights()->checkpoint), before);  // no sample lies there, so the times must tell
+  EXPECT_EQ(checkpoint_fingerprint(weights()->checkpoint), before);  // no sample lies there, so the
+                                                                     // times must tell
   EXPECT_THAT(why_not(), HasSubstr("made from other files"));
   ASSERT_TRUE(write());
   EXPECT_EQ(why_not(), "");
@@ -216,7 +228,10 @@ TEST_F(TilesFiles, AreUsedForACopyThatKeptTheTimesAndNoOther) {
   struct stat s {};
   ASSERT_EQ(::stat(shard.c_str(), &s), 0);
   for (const long more : {1L, 0L}) {  // one nanosecond is another state
-    const timespec times[2] = {s.st_atim, {s.st_mtim.tv_sec, s.st_mtim.tv_nsec == 999'999'999 ? s.st_mtim.tv_nsec - more : s.st_mtim.tv_nsec + more}};
+    const timespec times[2] = {
+        s.st_atim,
+        {s.st_mtim.tv_sec,
+         s.st_mtim.tv_nsec == 999'999'999 ? s.st_mtim.tv_nsec - more : s.st_mtim.tv_nsec + more}};
     ASSERT_EQ(::utimensat(AT_FDCWD, shard.c_str(), times, 0), 0);
     EXPECT_EQ(why_not().empty(), more == 0) << why_not();
   }
@@ -253,11 +268,14 @@ TEST_F(TilesFiles, ACancelledWriterLeavesNothing) {
 TEST_F(TilesFiles, TwoWritersDoNotMeet) {
   std::string second;
   const auto first = write([&](std::int64_t, std::int64_t) {
-    if (const auto done = write(); !done) second = done.error().message;
-    else second = "written";
+    if (const auto done = write(); !done)
+      second = done.error().message;
+    else
+      second = "written";
   });
   ASSERT_TRUE(first) << first.error().message;
-  EXPECT_THAT(second, testing::AllOf(HasSubstr(fmt::format("{}.{}.", kRepackFile, ::getpid())), HasSubstr("is writing in this directory")));
+  EXPECT_THAT(second, testing::AllOf(HasSubstr(fmt::format("{}.{}.", kRepackFile, ::getpid())),
+                                     HasSubstr("is writing in this directory")));
   EXPECT_EQ(why_not(), "");
   EXPECT_TRUE(check_tiles(*open_tiles(*weights(), tiles_), tiles_, pool_, {}));
 }
@@ -292,15 +310,19 @@ TEST_F(TilesFiles, OneBitAnywhereIsFoundAndItsMatrixNamed) {
     const auto w = weights();
     auto opened = open_tiles(*w, tiles_);
     ASSERT_TRUE(opened);
-    last = std::min(opened->slots.size() - 1, static_cast<std::size_t>(share * static_cast<double>(opened->slots.size())));
+    last = std::min(opened->slots.size() - 1,
+                    static_cast<std::size_t>(share * static_cast<double>(opened->slots.size())));
     const Slot& slot = opened->slots[last];
-    const auto at = static_cast<std::streamoff>(static_cast<std::uint64_t>(opened->data - opened->file.bytes().data()) + slot.end - 1);
+    const auto at = static_cast<std::streamoff>(
+        static_cast<std::uint64_t>(opened->data - opened->file.bytes().data()) + slot.end - 1);
     ASSERT_TRUE(check_tiles(*opened, tiles_, pool_, {}));
     flip(tiles_, at);
     EXPECT_EQ(why_not(), "");  // headers and sizes alone are looked at when a model is loaded
     const auto done = check_tiles(*open_tiles(*w, tiles_), tiles_, pool_, {});
     ASSERT_FALSE(done) << slot.of->name;
-    EXPECT_THAT(done.error().message, testing::AllOf(HasSubstr(slot.of->name + " is not as it was written"), HasSubstr("lares model repack")));
+    EXPECT_THAT(done.error().message,
+                testing::AllOf(HasSubstr(slot.of->name + " is not as it was written"),
+                               HasSubstr("lares model repack")));
     flip(tiles_, at);
   }
 }
@@ -310,10 +332,13 @@ TEST_F(TilesFiles, ALoadSaysWhyTilesThatAreThereAreNotUsed) {
   ASSERT_TRUE(write());
   EXPECT_THAT(notes(), testing::Not(testing::Contains(HasSubstr("tiles"))));
   flip(checkpoint_ / kLargeShard, 1'500'000);
-  EXPECT_THAT(notes(), testing::Contains(testing::AllOf(HasSubstr("tiles are not used"), HasSubstr(tiles_.string()), HasSubstr("made from other files"))));
+  EXPECT_THAT(notes(), testing::Contains(testing::AllOf(HasSubstr("tiles are not used"),
+                                                        HasSubstr(tiles_.string()),
+                                                        HasSubstr("made from other files"))));
   const auto engine = load({.directory = checkpoint_, .n_threads = 2}, {});
   ASSERT_TRUE(engine);
-  EXPECT_THAT((*engine)->info().notes, testing::Contains(HasSubstr(tiles_.string() + " is not read: models of this size")));
+  EXPECT_THAT((*engine)->info().notes,
+              testing::Contains(HasSubstr(tiles_.string() + " is not read: models of this size")));
 }
 
 // Not a number in the tiles, while the weights are whole: the message must not blame them alone.
@@ -325,17 +350,20 @@ TEST_F(TilesFiles, AreNamedWhereALogitIsNotANumber) {
     std::fstream f(tiles_, std::ios::in | std::ios::out | std::ios::binary);
     for (const Slot& slot : opened->slots) {
       if (slot.of->name.find("wq_a") == std::string::npos) continue;
-      f.seekp(static_cast<std::streamoff>(static_cast<std::uint64_t>(opened->data - opened->file.bytes().data()) + slot.at));
+      f.seekp(static_cast<std::streamoff>(
+          static_cast<std::uint64_t>(opened->data - opened->file.bytes().data()) + slot.at));
       for (std::uint64_t i = slot.at; i < slot.end; ++i) f.put('\x7F');
     }
   }
-  const auto engine = load({.directory = checkpoint_, .n_threads = 2, .n_context = 4096, .memory = kMemory}, {});
+  const auto engine = load(
+      {.directory = checkpoint_, .n_threads = 2, .n_context = 4096, .memory = kMemory}, {});
   ASSERT_TRUE(engine) << engine.error().message;
   const auto timeline = (*engine)->timeline();
   ASSERT_TRUE(timeline->sync(std::vector<Token>{0, 5, 7}, {}, {}));
   const auto token = timeline->next({.temperature = 0}, nullptr);
   ASSERT_FALSE(token);
-  EXPECT_THAT(token.error().message, testing::AllOf(HasSubstr("is not a number"), HasSubstr(tiles_.string())));
+  EXPECT_THAT(token.error().message,
+              testing::AllOf(HasSubstr("is not a number"), HasSubstr(tiles_.string())));
 }
 
 // Runs `f` as somebody who may not write what root owns; its result is the exit status.
@@ -353,11 +381,14 @@ int as_somebody(F f) {
 
 TEST_F(TilesFiles, GoToThePrivateDirectoryWhereTheCheckpointsIsReadOnlyAndAreFoundThere) {
   fs::permissions(directory_, fs::perms::all);
-  fs::permissions(checkpoint_, fs::perms::owner_read | fs::perms::owner_exec | fs::perms::others_read | fs::perms::others_exec);
+  fs::permissions(checkpoint_, fs::perms::owner_read | fs::perms::owner_exec |
+                                   fs::perms::others_read | fs::perms::others_exec);
   const int status = as_somebody([&] {
     const auto done = repack_checkpoint(checkpoint_, private_, 1, {}, {});
     if (!done) return 1;
-    if (done->path.find(private_.string() + "/") != 0 || done->elsewhere.find("Permission denied") == std::string::npos) return 2;
+    if (done->path.find(private_.string() + "/") != 0 ||
+        done->elsewhere.find("Permission denied") == std::string::npos)
+      return 2;
     struct stat s {};
     if (::stat(private_.c_str(), &s) != 0 || (s.st_mode & 0777) != 0700) return 3;
     const auto w = load_weights(checkpoint_, {});

@@ -1,5 +1,6 @@
-// What sequences hold together is counted, stays within its bound, and is made again where it was given back: the same tokens, to the
-// bit, as without a bound. What cannot fit is refused before anything is evaluated.
+// What sequences hold together is counted, stays within its bound, and is made again where it was
+// given back: the same tokens, to the bit, as without a bound. What cannot fit is refused before
+// anything is evaluated.
 #include <gmock/gmock.h>
 #include <malloc.h>
 
@@ -28,12 +29,19 @@ class Sequences : public testing::TestWithParam<const char*> {
     std::uint32_t x = seed * 2654435761u + 1;
     for (std::int64_t i = 0; i < n; ++i) {
       x = x * 1664525u + 1013904223u;
-      out.push_back(i >= 40 && x >> 30 != 0 ? out[static_cast<std::size_t>(i) - 40] : static_cast<Token>((x >> 8) % static_cast<unsigned>(weights_->checkpoint.config().vocab_size)));
+      out.push_back(
+          i >= 40 && x >> 30 != 0
+              ? out[static_cast<std::size_t>(i) - 40]
+              : static_cast<Token>(
+                    (x >> 8) % static_cast<unsigned>(weights_->checkpoint.config().vocab_size)));
     }
     return out;
   }
-  std::unique_ptr<ModelTimeline> timeline(const SequenceMemoryRef& memory, const PrefixRef& from = nullptr) {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, 1 << 16, kTestChunk, kDrafts, std::static_pointer_cast<const ModelPrefix>(from), memory);
+  std::unique_ptr<ModelTimeline> timeline(const SequenceMemoryRef& memory,
+                                          const PrefixRef& from = nullptr) {
+    return std::make_unique<ModelTimeline>(*weights_, forward_, 1 << 16, kTestChunk, kDrafts,
+                                           std::static_pointer_cast<const ModelPrefix>(from),
+                                           memory);
   }
   // That one sequence of n tokens takes.
   std::uint64_t one(std::int64_t n) {
@@ -56,7 +64,9 @@ class Sequences : public testing::TestWithParam<const char*> {
     return out;
   }
   // Asks for more than there can be: whoever waits gives back all it may.
-  static bool squeeze(SequenceMemory& memory) { return memory.make_room(memory.bytes_max() + 1, nullptr, "squeeze").has_value(); }
+  static bool squeeze(SequenceMemory& memory) {
+    return memory.make_room(memory.bytes_max() + 1, nullptr, "squeeze").has_value();
+  }
 
   std::unique_ptr<Weights> weights_ = golden_weights(GetParam());
   kernels::ThreadPool pool_{2};
@@ -84,22 +94,27 @@ TEST_P(Sequences, AreCountedAsWhatTheyTake) {
   const auto held = static_cast<std::int64_t>(memory->held());
   EXPECT_GE(held, static_cast<std::int64_t>(State::bytes(*weights_, false, 2300, kTestChunk)));
   if (before > 0) {  // sanitizers' allocators do not say
-    EXPECT_NEAR(static_cast<double>(held), static_cast<double>(allocated() - before), 0.05 * static_cast<double>(held) + 128e3);
+    EXPECT_NEAR(static_cast<double>(held), static_cast<double>(allocated() - before),
+                0.05 * static_cast<double>(held) + 128e3);
   }
   const auto prefix = t->prefix(2300);
   const auto with_prefix = static_cast<std::int64_t>(memory->held());
   const auto page = static_cast<std::int64_t>(prefix->page(0).size());
-  EXPECT_LE(with_prefix - held, page + static_cast<std::int64_t>(prefix->frontier().size() + 2300 * sizeof(Token)));
+  EXPECT_LE(with_prefix - held,
+            page + static_cast<std::int64_t>(prefix->frontier().size() + 2300 * sizeof(Token)));
   {
     std::vector<std::unique_ptr<ModelTimeline>> forks;
     for (int i = 0; i < 10; ++i) forks.push_back(timeline(memory, prefix));
-    EXPECT_EQ(static_cast<std::int64_t>(memory->held()), with_prefix);  // nothing before they are used
+    EXPECT_EQ(static_cast<std::int64_t>(memory->held()), with_prefix);  // nothing before they are
+                                                                        // used
     auto more = text;
     more.push_back(9);
     ASSERT_TRUE(forks[0]->sync(more, {}, {}));
     const auto one = static_cast<std::int64_t>(memory->held()) - with_prefix;
-    EXPECT_LT(one, static_cast<std::int64_t>(State::bytes(*weights_, false, 0, kTestChunk)) + page + 2'000'000);
-    for (int i = 1; i < 10; ++i) ASSERT_TRUE(forks[static_cast<std::size_t>(i)]->sync(more, {}, {}));
+    EXPECT_LT(one, static_cast<std::int64_t>(State::bytes(*weights_, false, 0, kTestChunk)) + page +
+                       2'000'000);
+    for (int i = 1; i < 10; ++i)
+      ASSERT_TRUE(forks[static_cast<std::size_t>(i)]->sync(more, {}, {}));
     EXPECT_EQ(static_cast<std::int64_t>(memory->held()) - with_prefix, 10 * one);
     EXPECT_EQ(memory->report().n, 11);
   }
@@ -114,8 +129,10 @@ TEST_P(Sequences, HoldNothingInTheEnd) {
     ASSERT_TRUE(t->sync(tokens(900, 2), {}, {}));
     const auto prefix = t->prefix(900);
     ModelPrefixBuilder builder(*weights_, false, nullptr, memory);
-    for (std::int64_t i = 0; i < prefix->n_pages(); ++i) std::copy(prefix->page(i).begin(), prefix->page(i).end(), builder.add_page().begin());
-    const auto back = builder.finish({prefix->tokens().begin(), prefix->tokens().end()}, {prefix->frontier().begin(), prefix->frontier().end()});
+    for (std::int64_t i = 0; i < prefix->n_pages(); ++i)
+      std::copy(prefix->page(i).begin(), prefix->page(i).end(), builder.add_page().begin());
+    const auto back = builder.finish({prefix->tokens().begin(), prefix->tokens().end()},
+                                     {prefix->frontier().begin(), prefix->frontier().end()});
     ASSERT_TRUE(back);
     auto fork = timeline(memory, *back);
     draw(*fork, 5);
@@ -130,7 +147,8 @@ TEST_P(Sequences, HoldNothingInTheEnd) {
 TEST_P(Sequences, GoOnAsIfNothingHadBeenGivenBack) {
   for (const bool evict : {false, true}) {
     SCOPED_TRACE(evict ? "cells too" : "rings");
-    const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, evict ? 0s : 3600s), free = std::make_shared<SequenceMemory>();
+    const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, evict ? 0s : 3600s),
+               free = std::make_shared<SequenceMemory>();
     const auto base = [&] {
       auto t = timeline(memory);
       EXPECT_TRUE(t->sync(tokens(640, 3), {}, {}));
@@ -139,11 +157,15 @@ TEST_P(Sequences, GoOnAsIfNothingHadBeenGivenBack) {
     auto text = tokens(640, 3);
     for (const Token t : tokens(333, 4)) text.push_back(t);
     for (const bool forked : {false, true}) {
-      auto one = timeline(memory, forked ? base : nullptr), plain = timeline(free, forked ? base : nullptr);
-      const auto both = [&](auto f) { EXPECT_EQ(f(*one), f(*plain)) << (forked ? "a fork" : "from nothing"); };
+      auto one = timeline(memory, forked ? base : nullptr),
+           plain = timeline(free, forked ? base : nullptr);
+      const auto both = [&](auto f) {
+        EXPECT_EQ(f(*one), f(*plain)) << (forked ? "a fork" : "from nothing");
+      };
       const auto sync = [&](std::size_t n) {
         return [&, n](ModelTimeline& t) {
-          std::vector<Token> wanted(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(n, text.size())));
+          std::vector<Token> wanted(
+              text.begin(), text.begin() + static_cast<std::ptrdiff_t>(std::min(n, text.size())));
           EXPECT_TRUE(t.sync(wanted, {}, {}));
           return std::vector<float>(t.logits().begin(), t.logits().end());
         };
@@ -183,7 +205,8 @@ TEST_P(Sequences, StayWithinTheirBound) {
   constexpr int kMany = 6;
   const std::uint64_t bound = one(1100) * 5 / 2;
   for (const bool evict : {false, true}) {
-    const auto memory = std::make_shared<SequenceMemory>(bound, evict ? 0s : 3600s), free = std::make_shared<SequenceMemory>();
+    const auto memory = std::make_shared<SequenceMemory>(bound, evict ? 0s : 3600s),
+               free = std::make_shared<SequenceMemory>();
     std::vector<std::unique_ptr<ModelTimeline>> bounded, plain;
     int refused = 0;
     for (unsigned i = 0; i < kMany; ++i) {
@@ -214,12 +237,14 @@ TEST_P(Sequences, StayWithinTheirBound) {
   }
 }
 
-// A draw takes more than its token: guesses, their logits, and an index, shared with others till then, that first takes in the whole
-// prompt. Whatever is left for it, it is refused or stays within.
+// A draw takes more than its token: guesses, their logits, and an index, shared with others till
+// then, that first takes in the whole prompt. Whatever is left for it, it is refused or stays
+// within.
 TEST_P(Sequences, ADrawBehindALongPromptIsRefusedOrStaysWithinTheBound) {
   constexpr std::int64_t kPrompt = 600;
   constexpr std::uint64_t kStep = kWatched ? 1'000'000 : 200'000;
-  const auto longer = random_tokens(2 * kPrompt, weights_->checkpoint.config().vocab_size, 9);  // so that the draft block guesses
+  const auto longer = random_tokens(2 * kPrompt, weights_->checkpoint.config().vocab_size,
+                                    9);  // so that the draft block guesses
   const std::vector<Token> text(longer.begin(), longer.begin() + kPrompt);
   const std::uint64_t most = 3 * one(kPrompt);
   int refused = 0, drawn = 0;
@@ -257,8 +282,10 @@ TEST_P(Sequences, WhatCannotFitIsRefusedBeforeItBegins) {
   const auto refused = t->sync(more, {}, [&](std::int64_t, std::int64_t) { told = true; });
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::no_memory);
-  EXPECT_THAT(refused.error().message, AllOf(HasSubstr("evaluate a prompt of 50504 tokens: it takes "), HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
-                                             HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(refused.error().message,
+              AllOf(HasSubstr("evaluate a prompt of 50504 tokens: it takes "),
+                    HasSubstr("MB that sequences may take"), HasSubstr("are held by 1 of them"),
+                    HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
   EXPECT_FALSE(told);
   EXPECT_EQ(memory->report().refused, 1);
   EXPECT_LE(memory->report().most, bound);
@@ -276,7 +303,8 @@ TEST_P(Sequences, ABeginningReadBackIsRefusedWhereThereIsNoRoom) {
   const auto prefix = t->prefix(3000);
   const auto memory = std::make_shared<SequenceMemory>(5 * prefix->page(0).size(), 0s);
   ModelPrefixBuilder builder(*weights_, false, nullptr, memory);
-  for (std::int64_t i = 0; i < prefix->n_pages(); ++i) ASSERT_EQ(builder.add_page().size(), prefix->page(0).size());
+  for (std::int64_t i = 0; i < prefix->n_pages(); ++i)
+    ASSERT_EQ(builder.add_page().size(), prefix->page(0).size());
   const auto refused = builder.finish(text, {prefix->frontier().begin(), prefix->frontier().end()});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::no_memory);
@@ -310,7 +338,10 @@ TEST_P(Sequences, GiveBackOnOneThreadWhileAnotherForks) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, Sequences, testing::ValuesIn(kWatched ? std::vector{"micro-flash"} : std::vector{"micro-flash", "micro-pro"}), [](const auto& p) { return std::string(p.param).substr(6); });
+INSTANTIATE_TEST_SUITE_P(Golden, Sequences,
+                         testing::ValuesIn(kWatched ? std::vector{"micro-flash"}
+                                                    : std::vector{"micro-flash", "micro-pro"}),
+                         [](const auto& p) { return std::string(p.param).substr(6); });
 
 }  // namespace
 }  // namespace lares::engine

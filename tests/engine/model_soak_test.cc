@@ -1,6 +1,6 @@
-// Timelines for a long time: prompts, draws, forks, going back and cancelling at random. The logits after a sequence of tokens are
-// always the same bits, however it was reached, and memory does not grow. LARES_SOAK_SECONDS says how long (default 5; at least as long as
-// kStepsMin steps take).
+// Timelines for a long time: prompts, draws, forks, going back and cancelling at random. The logits
+// after a sequence of tokens are always the same bits, however it was reached, and memory does not
+// grow. LARES_SOAK_SECONDS says how long (default 5; at least as long as kStepsMin steps take).
 #include <gtest/gtest.h>
 #include <unistd.h>
 
@@ -21,10 +21,11 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::size_t kTimelines = 4, kTexts = 6, kTextTokens = 1500;
-constexpr std::size_t kKnownMax = 200'000;  // sequences whose logits are remembered
+constexpr std::size_t kKnownMax = 200'000;      // sequences whose logits are remembered
 constexpr std::uint64_t kBytesMax = 24u << 20;  // of all timelines
-constexpr std::int64_t kStepsMin = 300;  // on a slow machine, too: by then each kind of step was made often, and sequences needed others' memory
-constexpr double kWarmUp = 0.3;             // of the time, after which memory must stay
+constexpr std::int64_t kStepsMin = 300;  // on a slow machine, too: by then each kind of step was
+                                         // made often, and sequences needed others' memory
+constexpr double kWarmUp = 0.3;          // of the time, after which memory must stay
 constexpr std::uint64_t kGrowthMax = 24u << 20;
 
 template <class T>
@@ -53,7 +54,9 @@ class Soak : public testing::Test {
     for (std::size_t i = 0; i < kTexts; ++i) {
       texts_.emplace_back();
       while (texts_[i].size() < kTextTokens)  // some begin alike
-        texts_[i].push_back(i > 0 && texts_[i].size() < 200 * i ? texts_[i - 1][texts_[i].size()] : static_cast<Token>(random_() % vocab()));
+        texts_[i].push_back(i > 0 && texts_[i].size() < 200 * i
+                                ? texts_[i - 1][texts_[i].size()]
+                                : static_cast<Token>(random_() % vocab()));
     }
   }
   int vocab() const { return weights_->checkpoint.config().vocab_size; }
@@ -62,8 +65,9 @@ class Soak : public testing::Test {
   std::unique_ptr<ModelTimeline> timeline(PrefixRef from = nullptr) {
     constexpr Drafting kModes[] = {Drafting::off, Drafting::automatic, Drafting::always};
     constexpr int kChunks[] = {64, 128, 256};
-    return std::make_unique<ModelTimeline>(*weights_, *forward_, 4096, kChunks[below(3)], DraftOptions{.mode = kModes[below(3)]}, std::static_pointer_cast<const ModelPrefix>(from),
-                                           memory_);
+    return std::make_unique<ModelTimeline>(
+        *weights_, *forward_, 4096, kChunks[below(3)], DraftOptions{.mode = kModes[below(3)]},
+        std::static_pointer_cast<const ModelPrefix>(from), memory_);
   }
   // The logits of the timeline's tokens are what they were whenever these tokens were seen before.
   void check(const ModelTimeline& t) {
@@ -82,7 +86,8 @@ class Soak : public testing::Test {
     ASSERT_TRUE(t.sync(tokens, {}, {}));
     check(t);
   }
-  // Draws are functions of the tokens before them, so two timelines that stand at one place go on alike.
+  // Draws are functions of the tokens before them, so two timelines that stand at one place go on
+  // alike.
   void generate(ModelTimeline& t, int n) {
     for (int i = 0; i < n; ++i) {
       const std::uint64_t seed = hash(t.tokens());
@@ -123,8 +128,12 @@ class Soak : public testing::Test {
       case 8:  // somebody needs memory
         (void)memory_->make_room(memory_->bytes_max() / (1 + below(8)), nullptr, "soak");
         break;
-      case 0: t = timeline(); break;
-      case 1: cancelled(*t, some); break;
+      case 0:
+        t = timeline();
+        break;
+      case 1:
+        cancelled(*t, some);
+        break;
       case 2: {  // a fork: another one, at the same place, goes on the same way
         if (t->tokens().empty()) return;
         const std::vector<Token> here(t->tokens().begin(), t->tokens().end());
@@ -139,15 +148,20 @@ class Soak : public testing::Test {
       }
       case 3: {  // back by a little, as after a missed tool call
         if (t->tokens().size() < 2) return;
-        const std::vector<Token> less(t->tokens().begin(), t->tokens().end() - static_cast<std::ptrdiff_t>(1 + below(std::min<std::size_t>(200, t->tokens().size() - 1))));
+        const std::vector<Token> less(
+            t->tokens().begin(),
+            t->tokens().end() - static_cast<std::ptrdiff_t>(
+                                    1 + below(std::min<std::size_t>(200, t->tokens().size() - 1))));
         prompt(*t, less);
         break;
       }
       case 4:
       case 5:
-        if (!t->tokens().empty() && t->tokens().size() + 32 < 4096) generate(*t, static_cast<int>(1 + below(24)));
+        if (!t->tokens().empty() && t->tokens().size() + 32 < 4096)
+          generate(*t, static_cast<int>(1 + below(24)));
         break;
-      default: prompt(*t, some);
+      default:
+        prompt(*t, some);
     }
   }
 
@@ -156,7 +170,8 @@ class Soak : public testing::Test {
   kernels::ThreadPool pool_{2};
   Repacked repacked_;
   std::unique_ptr<Forward> forward_;
-  SequenceMemoryRef memory_ = std::make_shared<SequenceMemory>(kBytesMax, std::chrono::seconds(0));  // tight, so that waiting ones give back
+  SequenceMemoryRef memory_ = std::make_shared<SequenceMemory>(
+      kBytesMax, std::chrono::seconds(0));  // tight, so that waiting ones give back
   std::vector<std::vector<Token>> texts_;
   std::unique_ptr<ModelTimeline> timelines_[kTimelines];
   std::unordered_map<std::uint64_t, std::uint64_t> known_;
@@ -171,25 +186,35 @@ TEST_F(Soak, SameTokensSameBitsAndMemoryStays) {
   auto told = began;
   std::uint64_t most_early = 0, most_late = 0;
   std::int64_t steps = 0;
-  for (double at = 0; at < seconds || steps < kStepsMin; at = std::chrono::duration<double>(Clock::now() - began).count(), ++steps) {
+  for (double at = 0; at < seconds || steps < kStepsMin;
+       at = std::chrono::duration<double>(Clock::now() - began).count(), ++steps) {
     step();
     if (HasFatalFailure()) return;
     auto& most = at < kWarmUp * seconds ? most_early : most_late;
     most = std::max(most, resident_bytes());
     if (Clock::now() - told > std::chrono::seconds(60)) {
       told = Clock::now();
-      std::printf("%.0f of %.0f s: %lld steps, %lld logits checked, %lld of them seen before, %.0f MB\n", at, seconds, static_cast<long long>(steps),
-                  static_cast<long long>(checked_), static_cast<long long>(again_), static_cast<double>(resident_bytes()) / 1e6);
+      std::printf(
+          "%.0f of %.0f s: %lld steps, %lld logits checked, %lld of them seen before, %.0f MB\n",
+          at, seconds, static_cast<long long>(steps), static_cast<long long>(checked_),
+          static_cast<long long>(again_), static_cast<double>(resident_bytes()) / 1e6);
       std::fflush(stdout);
     }
   }
-  std::printf("%lld steps, %lld logits checked, %lld of them seen before, %lld prompts cancelled and %lld not, %.0f MB at most, %.0f in the warm-up\n",
-              static_cast<long long>(steps), static_cast<long long>(checked_), static_cast<long long>(again_), static_cast<long long>(cancelled_),
-              static_cast<long long>(not_cancelled_), static_cast<double>(most_late) / 1e6, static_cast<double>(most_early) / 1e6);
+  std::printf(
+      "%lld steps, %lld logits checked, %lld of them seen before, %lld prompts cancelled and %lld "
+      "not, %.0f MB at most, %.0f in the warm-up\n",
+      static_cast<long long>(steps), static_cast<long long>(checked_),
+      static_cast<long long>(again_), static_cast<long long>(cancelled_),
+      static_cast<long long>(not_cancelled_), static_cast<double>(most_late) / 1e6,
+      static_cast<double>(most_early) / 1e6);
   const auto use = memory_->report();
-  std::printf("sequences held %.1f MB at most of %.1f; %lld times one gave up its work space, %lld times its cells, %lld times there was no room\n",
-              static_cast<double>(use.most) / 1e6, static_cast<double>(use.bytes_max) / 1e6, static_cast<long long>(use.parked), static_cast<long long>(use.evicted),
-              static_cast<long long>(use.refused));
+  std::printf(
+      "sequences held %.1f MB at most of %.1f; %lld times one gave up its work space, %lld times "
+      "its cells, %lld times there was no room\n",
+      static_cast<double>(use.most) / 1e6, static_cast<double>(use.bytes_max) / 1e6,
+      static_cast<long long>(use.parked), static_cast<long long>(use.evicted),
+      static_cast<long long>(use.refused));
   EXPECT_LE(use.most, use.bytes_max);
   EXPECT_GT(again_, 0);
   EXPECT_GT(use.parked, 0);

@@ -1,4 +1,5 @@
-// Timelines: going back and on again is the same as never having been elsewhere; draws are functions of seed and position.
+// Timelines: going back and on again is the same as never having been elsewhere; draws are
+// functions of seed and position.
 #include <gmock/gmock.h>
 
 #include "engine/model/sampler.h"
@@ -21,13 +22,17 @@ class ModelTimelineTest : public testing::Test {
     }
     return out;
   }
-  ModelTimeline timeline(std::int64_t n_context = 4096, int chunk = 128) { return {*weights_, forward_, n_context, chunk}; }
+  ModelTimeline timeline(std::int64_t n_context = 4096, int chunk = 128) {
+    return {*weights_, forward_, n_context, chunk};
+  }
   std::vector<float> fresh(const std::vector<Token>& tokens) {
     auto t = timeline();
     EXPECT_TRUE(t.sync(tokens, {}, {}));
     return {t.logits().begin(), t.logits().end()};
   }
-  static std::vector<float> logits(const ModelTimeline& t) { return {t.logits().begin(), t.logits().end()}; }
+  static std::vector<float> logits(const ModelTimeline& t) {
+    return {t.logits().begin(), t.logits().end()};
+  }
 
   std::unique_ptr<Weights> weights_ = golden_weights("micro-flash");
   kernels::ThreadPool pool_{2};
@@ -48,7 +53,8 @@ TEST_F(ModelTimelineTest, GoingBackEqualsAFreshRun) {
   auto t = timeline();
   const auto base = prompt(700, 2);
   ASSERT_TRUE(t.sync(base, {}, {}));
-  // Within the rings' slack, just behind a snapshot, on one, far behind, to one token, and forward again each time.
+  // Within the rings' slack, just behind a snapshot, on one, far behind, to one token, and forward
+  // again each time.
   for (const int keep : {699, 640, 600, 513, 512, 511, 300, 256, 131, 128, 127, 3, 1}) {
     auto tokens = base;
     tokens.resize(keep);
@@ -87,7 +93,8 @@ TEST_F(ModelTimelineTest, AShorterPromptEqualsAFreshRun) {
 TEST_F(ModelTimelineTest, NextEqualsSyncWithTheSameTokens) {
   auto t = timeline();
   ASSERT_TRUE(t.sync(prompt(130, 4), {}, {}));
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(t.next({.temperature = 1, .top_p = 0.9f, .seed = 7}, nullptr));
+  for (int i = 0; i < 20; ++i)
+    ASSERT_TRUE(t.next({.temperature = 1, .top_p = 0.9f, .seed = 7}, nullptr));
   EXPECT_EQ(t.tokens().size(), 150u);
   std::vector<Token> tokens(t.tokens().begin(), t.tokens().end());
   EXPECT_EQ(t.sync(tokens, {}, {}).value(), 1);  // the last draw had not been evaluated yet
@@ -118,7 +125,8 @@ TEST_F(ModelTimelineTest, AStoppedSyncKeepsWhatItEvaluated) {
   const auto kept = t.tokens().size();
   EXPECT_GE(kept, 256u);
   EXPECT_LT(kept, 600u);
-  ASSERT_TRUE(t.next({.temperature = 0}, nullptr));  // from the kept tokens, though their logits were never asked for
+  ASSERT_TRUE(t.next({.temperature = 0}, nullptr));  // from the kept tokens, though their logits
+                                                     // were never asked for
   EXPECT_EQ(t.tokens().size(), kept + 1);
   EXPECT_EQ(logits(t), fresh({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(kept)}));
   EXPECT_EQ(t.sync(tokens, {}, {}).value(), static_cast<std::int64_t>(600 - kept));
@@ -138,12 +146,13 @@ TEST_F(ModelTimelineTest, AChunkStoppedHalfWayLeavesNothing) {
       std::stop_source stop;
       int left = calls;
       std::int64_t last = -1;
-      const auto stopped = t.sync(tokens, stop.get_token(), [&](std::int64_t done, std::int64_t all) {
-        EXPECT_GE(done, last);
-        EXPECT_LE(done, all);
-        last = done;
-        if (--left == 0) stop.request_stop();
-      });
+      const auto stopped = t.sync(tokens, stop.get_token(),
+                                  [&](std::int64_t done, std::int64_t all) {
+                                    EXPECT_GE(done, last);
+                                    EXPECT_LE(done, all);
+                                    last = done;
+                                    if (--left == 0) stop.request_stop();
+                                  });
       ASSERT_FALSE(stopped);
       EXPECT_EQ(stopped.error().code, Errc::cancelled);
     }

@@ -1,4 +1,5 @@
-// Timelines whose draws are evaluated together draw what they would have drawn alone, to the last bit of their logits.
+// Timelines whose draws are evaluated together draw what they would have drawn alone, to the last
+// bit of their logits.
 #include <gmock/gmock.h>
 
 #include <random>
@@ -24,20 +25,28 @@ class ModelTogetherTest : public testing::TestWithParam<Case> {
     std::vector<std::vector<float>> logits;  // after some of them
     bool operator==(const Run&) const = default;
   };
-  // Texts of different lengths, some with repetitions that guesses are made of, around where windows, groups and choosing begin.
+  // Texts of different lengths, some with repetitions that guesses are made of, around where
+  // windows, groups and choosing begin.
   std::vector<Token> prompt(int which) const {
     static constexpr int kLengths[] = {3, 126, 255, 700, 1100};
     std::mt19937 random(static_cast<unsigned>(which));
     std::vector<Token> out;
     for (int i = 0; i < kLengths[which]; ++i)
-      out.push_back(which % 2 && i > 60 ? out[static_cast<std::size_t>(i) - 37] : static_cast<Token>(random() % static_cast<unsigned>(weights_->checkpoint.config().vocab_size)));
+      out.push_back(
+          which % 2 && i > 60
+              ? out[static_cast<std::size_t>(i) - 37]
+              : static_cast<Token>(
+                    random() % static_cast<unsigned>(weights_->checkpoint.config().vocab_size)));
     return out;
   }
   std::unique_ptr<ModelTimeline> timeline(PrefixRef from = nullptr) {
-    return std::make_unique<ModelTimeline>(*weights_, forward_, 4096, 256, DraftOptions{.mode = GetParam().drafting},
-                                           std::static_pointer_cast<const ModelPrefix>(std::move(from)));
+    return std::make_unique<ModelTimeline>(
+        *weights_, forward_, 4096, 256, DraftOptions{.mode = GetParam().drafting},
+        std::static_pointer_cast<const ModelPrefix>(std::move(from)));
   }
-  static Sampling sampling(int which) { return {.temperature = which % 2 ? 0.7f : 0.0f, .seed = static_cast<std::uint64_t>(which)}; }
+  static Sampling sampling(int which) {
+    return {.temperature = which % 2 ? 0.7f : 0.0f, .seed = static_cast<std::uint64_t>(which)};
+  }
   void draw(ModelTimeline& t, int which, Run& run) {
     const auto token = t.next(sampling(which), nullptr);
     ASSERT_TRUE(token) << token.error().message;
@@ -77,12 +86,14 @@ TEST_P(ModelTogetherTest, CompanyChangesNothing) {
       who.push_back(i);
     }
     ModelTimeline::evaluate_together(some);
-    for (const int i : who) draw(*all[static_cast<std::size_t>(i)], i, together[static_cast<std::size_t>(i)]);
+    for (const int i : who)
+      draw(*all[static_cast<std::size_t>(i)], i, together[static_cast<std::size_t>(i)]);
   }
   for (std::size_t i = 0; i < alone.size(); ++i) {
     EXPECT_EQ(together[i].tokens, alone[i].tokens) << i;
     EXPECT_EQ(together[i].logits.size(), alone[i].logits.size());
-    // Guesses decide which row was the last one evaluated, so only without them are all rows of the same places.
+    // Guesses decide which row was the last one evaluated, so only without them are all rows of the
+    // same places.
     if (GetParam().drafting == Drafting::off) {
       EXPECT_EQ(together[i].logits, alone[i].logits) << i;
     }
@@ -129,10 +140,15 @@ TEST_P(ModelTogetherTest, WhoDoesNotWaitIsLeftAlone) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ModelTogetherTest,
-                         testing::Values(Case{"micro-flash", false, Drafting::off}, Case{"micro-pro", false, Drafting::off}, Case{"micro-flash", true, Drafting::off},
-                                         Case{"micro-flash", false, Drafting::always}, Case{"tiny-dspark", false, Drafting::always}),
+                         testing::Values(Case{"micro-flash", false, Drafting::off},
+                                         Case{"micro-pro", false, Drafting::off},
+                                         Case{"micro-flash", true, Drafting::off},
+                                         Case{"micro-flash", false, Drafting::always},
+                                         Case{"tiny-dspark", false, Drafting::always}),
                          [](const auto& p) {
-                           std::string name = std::string(p.param.golden) + (p.param.exact ? "_exact" : "") + (p.param.drafting == Drafting::off ? "" : "_drafted");
+                           std::string name = std::string(p.param.golden) +
+                                              (p.param.exact ? "_exact" : "") +
+                                              (p.param.drafting == Drafting::off ? "" : "_drafted");
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });

@@ -16,7 +16,10 @@ namespace {
 namespace fs = std::filesystem;
 const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
 
-std::string file_for_this_test() { return (fs::temp_directory_path() / ("lares-trace-" + std::to_string(::getpid()) + ".json")).string(); }
+std::string file_for_this_test() {
+  return (fs::temp_directory_path() / ("lares-trace-" + std::to_string(::getpid()) + ".json"))
+      .string();
+}
 
 nlohmann::json read(const std::string& path) {
   std::ifstream in(path);
@@ -76,7 +79,8 @@ TEST(Trace, AnEvaluationShowsItsLayersAndStaysWhatItWas) {
     const auto written = read(path);
     for (const auto& e : written["traceEvents"]) {
       ++count[e["name"]];
-      if (e["name"].get<std::string>().starts_with("layer")) ++layers[e["args"]["layer"].get<int>()];
+      if (e["name"].get<std::string>().starts_with("layer"))
+        ++layers[e["args"]["layer"].get<int>()];
     }
     EXPECT_EQ(count["evaluate"], 1 + 2);  // the prompt in one chunk; what was drawn last waits
     EXPECT_EQ(count["draw"], 3);

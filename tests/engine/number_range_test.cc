@@ -14,7 +14,10 @@ int n_reachable(const NumberRange& range, const NumberPrefix& begun, bool fracti
   if (n == 0) return range.reachable(begun, !fraction, fraction) ? 1 : 0;
   int out = 0;
   for (std::uint64_t digit = 0; digit < 10; ++digit) {
-    out += n_reachable(range, {begun.negative, begun.digits * 10 + digit, begun.n_digits + 1, begun.n_fraction + (fraction ? 1 : 0)}, fraction, n - 1);
+    out += n_reachable(range,
+                       {begun.negative, begun.digits * 10 + digit, begun.n_digits + 1,
+                        begun.n_fraction + (fraction ? 1 : 0)},
+                       fraction, n - 1);
   }
   return out;
 }
@@ -27,7 +30,8 @@ TEST(NumberRange, RoomIsWhatTryingEveryDigitSays) {
     const auto bound = [&] {
       std::int64_t size = 1;
       for (std::size_t digits = random() % 12; digits-- > 0;) size *= 10;
-      return Decimal{std::int64_t(random() % std::uint64_t(2 * size + 1)) - size, range.whole ? 0 : int(random() % 4)};
+      return Decimal{std::int64_t(random() % std::uint64_t(2 * size + 1)) - size,
+                     range.whole ? 0 : int(random() % 4)};
     };
     if (random() % 3) range.low = bound();
     if (random() % 3) range.high = bound();
@@ -35,7 +39,8 @@ TEST(NumberRange, RoomIsWhatTryingEveryDigitSays) {
     if (range.whole && random() % 2) range.step = 1 + std::int64_t(random() % 130);
     if (!range.bounded()) continue;
     NumberPrefix begun{.negative = random() % 3 == 0, .digits = 1 + random() % 9, .n_digits = 1};
-    for (std::size_t more = random() % 13; more-- > 0;) begun.digits = begun.digits * 10 + random() % 10, ++begun.n_digits;
+    for (std::size_t more = random() % 13; more-- > 0;)
+      begun.digits = begun.digits * 10 + random() % 10, ++begun.n_digits;
     const bool fraction = !range.whole && random() % 2;
     if (fraction) begun.n_fraction = int(random() % std::uint64_t(begun.n_digits));
     const DigitRoom room = range.room(begun, fraction);

@@ -16,10 +16,21 @@ namespace {
 
 using test::Bytes;
 
-const std::vector<std::string> kTokens = {"er", "err", "error", "ror\"", "or", "n\"", "\\n", "\\\"", "\\", "a\\", "bc", "nbc", "tt", "\xc3\xa4", "\xc3", "\xa4\"", "12", "-1", "\"]", "\", \"", "</", "a</", "x<", "\n", "\t", "  ", "er"};
-const std::vector<std::string> kPatterns = {".*", "error", "^[a-z]+( [a-z]+)*$", "^[ -~]{1,300}$", "^[A-Z]{2,6}-[0-9]+$", "\xc3\xa4|\\n", "^(?:\\\\|\"|\t|a){0,3}$", "^$"};
+const std::vector<std::string> kTokens = {
+    "er",  "err",    "error", "ror\"", "or",       "n\"",  "\\n",    "\\\"", "\\",
+    "a\\", "bc",     "nbc",   "tt",    "\xc3\xa4", "\xc3", "\xa4\"", "12",   "-1",
+    "\"]", "\", \"", "</",    "a</",   "x<",       "\n",   "\t",     "  ",   "er"};
+const std::vector<std::string> kPatterns = {".*",
+                                            "error",
+                                            "^[a-z]+( [a-z]+)*$",
+                                            "^[ -~]{1,300}$",
+                                            "^[A-Z]{2,6}-[0-9]+$",
+                                            "\xc3\xa4|\\n",
+                                            "^(?:\\\\|\"|\t|a){0,3}$",
+                                            "^$"};
 
-bool goes_on(const Pattern& pattern, TextKind kind, Pattern::State state, bool escaped, std::string_view bytes) {
+bool goes_on(const Pattern& pattern, TextKind kind, Pattern::State state, bool escaped,
+             std::string_view bytes) {
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     const auto byte = std::uint8_t(bytes[i]);
     if (escaped && i == 0) {
@@ -50,8 +61,12 @@ TEST(PatternMasks, AreWhatTryingEveryTokenOnSays) {
           const TokenMask* const made = masks.made(Pattern::State(state), escaped);
           EXPECT_TRUE(!made || *made == mask) << expression;
           for (Token id = 0; id < t.vocab_size(); ++id) {
-            const bool wanted = !t.added(t.bytes(id)) && goes_on(*pattern, kind, Pattern::State(state), escaped, t.bytes(id));
-            ASSERT_EQ(allows(mask, id), wanted) << expression << ": '" << t.bytes(id) << "' in state " << state << (escaped ? ", escaped" : "");
+            const bool wanted = !t.added(t.bytes(id)) &&
+                                goes_on(*pattern, kind, Pattern::State(state), escaped,
+                                        t.bytes(id));
+            ASSERT_EQ(allows(mask, id), wanted)
+                << expression << ": '" << t.bytes(id) << "' in state " << state
+                << (escaped ? ", escaped" : "");
           }
         }
       }
@@ -73,7 +88,8 @@ TEST(PatternMasks, OfManyStatesTheFirstAreMade) {
 TEST(PatternMasks, MakeNoDifferenceToADocument) {
   const Bytes t(kTokens);
   for (const std::string& expression : kPatterns) {
-    const auto schema = *compile_schema({{"type", "array"}, {"items", {{"type", "string"}, {"pattern", expression}}}});
+    const auto schema = *compile_schema(
+        {{"type", "array"}, {"items", {{"type", "string"}, {"pattern", expression}}}});
     const auto pattern = std::make_shared<const Pattern>(*Pattern::compile(expression));
     for (const bool plain : {false, true}) {
       const auto with = t.vocabulary(), without = t.vocabulary();
@@ -81,7 +97,8 @@ TEST(PatternMasks, MakeNoDifferenceToADocument) {
       with->store().finish();
       for (unsigned seed = 0; seed < 8; ++seed) {
         std::mt19937 random(seed);
-        JsonWalker walker = plain ? JsonWalker({pattern}) : JsonWalker(schema, schema->root, /*closes=*/true);
+        JsonWalker walker = plain ? JsonWalker({pattern})
+                                  : JsonWalker(schema, schema->root, /*closes=*/true);
         std::string text;
         JsonMasks masks(with);
         for (int step = 0; step < 20 && !walker.closed(); ++step) {

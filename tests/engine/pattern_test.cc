@@ -23,9 +23,25 @@ bool matches(const Pattern& pattern, std::string_view text) {
   return pattern.accepts(state);
 }
 
-const std::vector<std::string> kExpressions = {
-    "^a*b+c?$", "ab|^c", "^(?:a|bc)*$", "^[^ab]$", "a$", "^", "$", "", "^(a(b(c)?)?)?$", "^a{2}b{1,2}c{1,}$", "^(?:ab){0,2}-$", "^[a-b1]+$", "^\\d\\D\\w\\W$", "^(?:a*)*b$",
-    "^a??b$", "^[\\-a]$", "^(?:|a)b$", "b.b", "^\\x61\\u0062$"};
+const std::vector<std::string> kExpressions = {"^a*b+c?$",
+                                               "ab|^c",
+                                               "^(?:a|bc)*$",
+                                               "^[^ab]$",
+                                               "a$",
+                                               "^",
+                                               "$",
+                                               "",
+                                               "^(a(b(c)?)?)?$",
+                                               "^a{2}b{1,2}c{1,}$",
+                                               "^(?:ab){0,2}-$",
+                                               "^[a-b1]+$",
+                                               "^\\d\\D\\w\\W$",
+                                               "^(?:a*)*b$",
+                                               "^a??b$",
+                                               "^[\\-a]$",
+                                               "^(?:|a)b$",
+                                               "b.b",
+                                               "^\\x61\\u0062$"};
 
 TEST(Pattern, AgreesWithAnotherImplementationOnEveryShortText) {
   const std::string alphabet = "abc1-]";
@@ -50,7 +66,9 @@ TEST(Pattern, AgreesWithAnotherImplementationOnEveryShortText) {
 // A state that is not dead leads somewhere: a walk can always be ended.
 TEST(Pattern, FromEveryLivingStateAMatchCanBeReached) {
   std::vector<std::string> all = kExpressions;
-  for (const char* const format : {"date", "time", "date-time", "duration", "email", "hostname", "ipv4", "ipv6", "uri", "uuid"}) all.emplace_back(expression_of_format(format));
+  for (const char* const format : {"date", "time", "date-time", "duration", "email", "hostname",
+                                   "ipv4", "ipv6", "uri", "uuid"})
+    all.emplace_back(expression_of_format(format));
   for (const std::string& expression : all) {
     SCOPED_TRACE(expression);
     const Pattern pattern = compiled(expression);
@@ -81,19 +99,48 @@ TEST(Pattern, ClassesAreOfCodePoints) {
   for (char32_t c = 0x20; c < 0x11000; ++c) {
     if (c >= 0xD800 && c < 0xE000) continue;
     std::string text;
-    if (c < 0x80) text = {char(c)};
-    else if (c < 0x800) text = {char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
-    else if (c < 0x10000) text = {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
-    else text = {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 0x3F)), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
-    const bool in = (c >= 0x7FE && c <= 0x801) || (c >= 0xD7FE && c <= 0xE001) || (c >= 0xFFFF && c <= 0x10001);
+    if (c < 0x80)
+      text = {char(c)};
+    else if (c < 0x800)
+      text = {char(0xC0 | c >> 6), char(0x80 | (c & 0x3F))};
+    else if (c < 0x10000)
+      text = {char(0xE0 | c >> 12), char(0x80 | (c >> 6 & 0x3F)), char(0x80 | (c & 0x3F))};
+    else
+      text = {char(0xF0 | c >> 18), char(0x80 | (c >> 12 & 0x3F)), char(0x80 | (c >> 6 & 0x3F)),
+              char(0x80 | (c & 0x3F))};
+    const bool in = (c >= 0x7FE && c <= 0x801) || (c >= 0xD7FE && c <= 0xE001) ||
+                    (c >= 0xFFFF && c <= 0x10001);
     ASSERT_EQ(matches(some, text), in) << std::hex << std::uint32_t(c);
   }
   EXPECT_FALSE(matches(some, "\xed\xa0\x80"));
 }
 
 TEST(Pattern, WhatATableCannotHoldIsRefused) {
-  for (const char* const expression : {"(?=a)", "(?!a)", "(?<n>a)", "(?i)a", "\\1", "\\bword", "\\p{L}", "a**", "(a", "a)", "[a", "[z-a]", "a{2,1}", "a{x}", "*a", "a{1001}", "^(?:a{1000}){1000}$", "(?:a|b)*a(?:a|b){15}$", "^\\x01$", "[]",
-                                       "a^b", "(^a)", "(a$)", "a$b", "\\"}) {
+  for (const char* const expression : {"(?=a)",
+                                       "(?!a)",
+                                       "(?<n>a)",
+                                       "(?i)a",
+                                       "\\1",
+                                       "\\bword",
+                                       "\\p{L}",
+                                       "a**",
+                                       "(a",
+                                       "a)",
+                                       "[a",
+                                       "[z-a]",
+                                       "a{2,1}",
+                                       "a{x}",
+                                       "*a",
+                                       "a{1001}",
+                                       "^(?:a{1000}){1000}$",
+                                       "(?:a|b)*a(?:a|b){15}$",
+                                       "^\\x01$",
+                                       "[]",
+                                       "a^b",
+                                       "(^a)",
+                                       "(a$)",
+                                       "a$b",
+                                       "\\"}) {
     EXPECT_FALSE(Pattern::compile(expression)) << expression;
   }
   EXPECT_FALSE(Pattern::compile(std::string(kPatternBytesMax + 1, 'a')));

@@ -1,4 +1,5 @@
-// What a model takes on GPUs and in host memory, to the byte, against the sums of SPEC section 1.2 and against the shards' own.
+// What a model takes on GPUs and in host memory, to the byte, against the sums of SPEC section 1.2
+// and against the shards' own.
 #include "engine/placement.h"
 
 #include <gmock/gmock.h>
@@ -27,7 +28,8 @@ constexpr std::uint64_t kGiB = 1u << 30, kH100 = 81559ull << 20, kH200 = 143771u
 Config config_of(const nlohmann::json& json) { return *parse_config(json.dump(), "config.json"); }
 std::uint64_t sum_of(const ModelBytes& m, Component which) {
   std::uint64_t bytes = 0;
-  for (const LayerBytes& layer : m.layers) bytes += layer.components[static_cast<std::size_t>(which)];
+  for (const LayerBytes& layer : m.layers)
+    bytes += layer.components[static_cast<std::size_t>(which)];
   return bytes;
 }
 PlacementRequest request_for(const std::string& directory, std::vector<std::uint64_t> gpus) {
@@ -99,7 +101,10 @@ TEST(Layout, PagesOfTheLayersAreThePage) {
   std::uint64_t sum = 0;
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     const std::uint64_t bytes = cuda::layer_page_bytes(pages, i);
-    EXPECT_EQ(bytes, c.ratio(i) == 0 ? 0u : c.ratio(i) == 4 ? 64u * 584 + 64 * 68 : 1216u) << "layer " << i;  // 2 entries of 584, to a whole line
+    EXPECT_EQ(bytes, c.ratio(i) == 0   ? 0u
+                     : c.ratio(i) == 4 ? 64u * 584 + 64 * 68
+                                       : 1216u)
+        << "layer " << i;  // 2 entries of 584, to a whole line
     sum += bytes;
   }
   EXPECT_EQ(sum, pages.bytes);
@@ -116,7 +121,8 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_EQ(g.layer_end, 43);
   EXPECT_EQ(g.pages, 4096u * (21 * (64 * 584 + 64 * 68) + 20 * 1216));
   // Every weight is somewhere once; the embedding and the experts that miss are the host's.
-  const std::uint64_t dense = std::accumulate(g.components.begin(), g.components.end(), std::uint64_t{0});
+  const std::uint64_t dense = std::accumulate(g.components.begin(), g.components.end(),
+                                              std::uint64_t{0});
   EXPECT_EQ(dense + g.head + g.experts + p->host.embed + p->host.experts, 156'015'698'140u);
   EXPECT_EQ(g.experts, static_cast<std::uint64_t>(g.n_experts) * 13'369'344);
   EXPECT_EQ(std::count(p->resident.begin(), p->resident.end(), 1), g.n_experts);
@@ -125,21 +131,32 @@ TEST(Placement, SumsAreExactOnOneH100) {
   EXPECT_LT(kH100 - g.used(), 13'369'344u);
   // Nothing is known of them, so every layer holds as many as any other, but for one.
   std::vector<std::int64_t> held;
-  for (int i = 0; i < 43; ++i) held.push_back(std::count(p->resident.begin() + i * 256, p->resident.begin() + (i + 1) * 256, 1));
-  EXPECT_LE(*std::max_element(held.begin(), held.end()) - *std::min_element(held.begin(), held.end()), 1);
+  for (int i = 0; i < 43; ++i)
+    held.push_back(
+        std::count(p->resident.begin() + i * 256, p->resident.begin() + (i + 1) * 256, 1));
+  EXPECT_LE(
+      *std::max_element(held.begin(), held.end()) - *std::min_element(held.begin(), held.end()), 1);
   EXPECT_DOUBLE_EQ(p->found, static_cast<double>(g.n_experts) / 11'008);
-  // A token at batch 1: SPEC section 1.3's bytes, which leave out the tables of which it reads a row.
+  // A token at batch 1: SPEC section 1.3's bytes, which leave out the tables of which it reads a
+  // row.
   EXPECT_NEAR(static_cast<double>(p->token_gpu + p->token_host), 11'217'572'060.0, 1);
 }
 
-// Six layers, and the head alone on a seventh: what is beyond that is left alone, and has no buffers in host memory.
+// Six layers, and the head alone on a seventh: what is beyond that is left alone, and has no
+// buffers in host memory.
 TEST(Placement, GpusBeyondTheLayersAreLeftAlone) {
-  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint", .gpus = std::vector<std::uint64_t>(7, 4 * kGiB), .n_context = 4096, .heat = {}};
+  PlacementRequest r{.directory = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint",
+                     .gpus = std::vector<std::uint64_t>(7, 4 * kGiB),
+                     .n_context = 4096,
+                     .heat = {}};
   const auto seven = plan_placement(r);
   r.gpus.resize(9, 4 * kGiB);
   const auto nine = plan_placement(r);
   ASSERT_TRUE(seven && nine);
-  const auto idle = [](const Placement& p) { return std::ranges::count_if(p.gpus, [](const GpuPlacement& g) { return g.layer_begin == g.layer_end; }); };
+  const auto idle = [](const Placement& p) {
+    return std::ranges::count_if(
+        p.gpus, [](const GpuPlacement& g) { return g.layer_begin == g.layer_end; });
+  };
   EXPECT_EQ(idle(*seven), 1);
   EXPECT_EQ(idle(*nine), 3);
   EXPECT_GT(nine->gpus.back().head, 0u);
@@ -151,19 +168,23 @@ TEST(Placement, WithEnoughCardsNothingIsMissed) {
   const auto p = plan_placement(request_for(flash.path(), {kH200, kH200}));
   ASSERT_TRUE(p) << p.error().message;
   EXPECT_EQ(p->host.experts, 0u);
-  // Each GPU has pinned buffers of its own: the second one's are for what the first hands on, streams, their mixing weights and one sub-layer's
-  // output of each token, where the first one's are for a row of the embedding.
+  // Each GPU has pinned buffers of its own: the second one's are for what the first hands on,
+  // streams, their mixing weights and one sub-layer's output of each token, where the first one's
+  // are for a row of the embedding.
   const Config c = config_of(flash_config());
-  const std::uint64_t first = cuda::host_work_bytes(c, cuda::kChunk, {.last = false}), second = cuda::host_work_bytes(c, cuda::kChunk, {.first = false});
+  const std::uint64_t first = cuda::host_work_bytes(c, cuda::kChunk, {.last = false}),
+                      second = cuda::host_work_bytes(c, cuda::kChunk, {.first = false});
   EXPECT_EQ(p->host.work, first + second);
   EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {}), 8192u * (4 * 4096 * 2 + 16 + 64));
-  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {.first = false, .last = false}), 64u * 129'280 * 4);
+  EXPECT_EQ(second - cuda::host_work_bytes(c, cuda::kChunk, {.first = false, .last = false}),
+            64u * 129'280 * 4);
   EXPECT_EQ(p->found, 1.0);
   EXPECT_EQ(p->token_host, 0u);
   EXPECT_EQ(p->gpus[0].layer_begin, 0);
   EXPECT_EQ(p->gpus[0].layer_end, p->gpus[1].layer_begin);
   EXPECT_EQ(p->gpus[1].layer_end, 43);
-  // Neither is much fuller than the other: of two halves of 43 layers one has a layer and the head more.
+  // Neither is much fuller than the other: of two halves of 43 layers one has a layer and the head
+  // more.
   EXPECT_NEAR(static_cast<double>(p->gpus[0].used()), static_cast<double>(p->gpus[1].used()), 4e9);
   EXPECT_EQ(p->gpus[0].head, 0u);
   EXPECT_GT(p->gpus[1].head, 0u);
@@ -208,8 +229,9 @@ TEST(Placement, WhatIsAskedForAlikeIsSharedOut) {
   EXPECT_EQ(p->resident, unknown->resident);
 }
 
-// Twice in host memory where there is room: as the kernels of the GPU read them, pinned, and as the CPU's do. Else once, and they pass for any
-// number of tokens. The ring that they pass through is taken from the experts' share.
+// Twice in host memory where there is room: as the kernels of the GPU read them, pinned, and as the
+// CPU's do. Else once, and they pass for any number of tokens. The ring that they pass through is
+// taken from the experts' share.
 TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   const ConfigDirectory flash(flash_config());
   auto r = request_for(flash.path(), {kH100});
@@ -222,7 +244,11 @@ TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   EXPECT_EQ(both->missing, (11'008u - static_cast<std::uint64_t>(g.n_experts)) * 13'369'344);
   EXPECT_EQ(both->host.experts, both->missing);
   EXPECT_EQ(both->host.passing, both->missing);
-  EXPECT_THAT(placement_text(*both), AllOf(HasSubstr("experts that pass          0.797 GiB   72.71 GiB"), HasSubstr("the CPU computes the others of few tokens; a prompt's\nexperts pass"), HasSubstr("3.1 s of PCIe 4 for 8,192 tokens")));
+  EXPECT_THAT(
+      placement_text(*both),
+      AllOf(HasSubstr("experts that pass          0.797 GiB   72.71 GiB"),
+            HasSubstr("the CPU computes the others of few tokens; a prompt's\nexperts pass"),
+            HasSubstr("3.1 s of PCIe 4 for 8,192 tokens")));
 
   r.host_memory = both->host.total();
   EXPECT_EQ(plan_placement(r)->misses, Misses::computed_or_pass);
@@ -233,8 +259,12 @@ TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   EXPECT_EQ(once->resident, both->resident);
   EXPECT_EQ(once->host.experts, 0u);
   EXPECT_EQ(once->host.passing, both->missing);
-  EXPECT_EQ(both->host.work - once->host.work, 8192u * (4096 * 2 + 6 * (4096 * 2 + 4 + 4)));  // what the CPU reads and gives
-  EXPECT_THAT(placement_text(*once), AllOf(HasSubstr("experts pass through the GPUs: 73 ms of\nPCIe 4 a token, 3.1 s for 8,192"), HasSubstr("1.70 GiB that pass")));
+  EXPECT_EQ(both->host.work - once->host.work,
+            8192u * (4096 * 2 + 6 * (4096 * 2 + 4 + 4)));  // what the CPU reads and gives
+  EXPECT_THAT(
+      placement_text(*once),
+      AllOf(HasSubstr("experts pass through the GPUs: 73 ms of\nPCIe 4 a token, 3.1 s for 8,192"),
+            HasSubstr("1.70 GiB that pass")));
   r.host_memory = once->host.total();
   EXPECT_TRUE(plan_placement(r));
   r.host_memory -= 1;
@@ -275,7 +305,9 @@ TEST(Placement, AShorterContextLeavesRoomForExperts) {
   const auto shorter = plan_placement(r);
   ASSERT_TRUE(longest && shorter);
   EXPECT_EQ(shorter->gpus[0].pages, 4 * longest->gpus[0].pages / 4096);
-  EXPECT_EQ(shorter->gpus[0].n_experts - longest->gpus[0].n_experts, static_cast<std::int64_t>((kH100 - shorter->gpus[0].fixed()) / 13'369'344 - (kH100 - longest->gpus[0].fixed()) / 13'369'344));
+  EXPECT_EQ(shorter->gpus[0].n_experts - longest->gpus[0].n_experts,
+            static_cast<std::int64_t>((kH100 - shorter->gpus[0].fixed()) / 13'369'344 -
+                                      (kH100 - longest->gpus[0].fixed()) / 13'369'344));
   EXPECT_GT(shorter->gpus[0].n_experts, longest->gpus[0].n_experts);
 }
 
@@ -293,7 +325,8 @@ TEST(Placement, ChunksShrinkWhereThereIsNoRoom) {
   EXPECT_EQ(plan_placement(r)->gpus[0].n_experts, 0);
   r.gpus = {fixed - 1};
   EXPECT_EQ(plan_placement(r)->chunk, cuda::kChunk / 2);
-  const std::uint64_t least = fixed - cuda::work_bytes(c, cuda::kChunk, 65536) + cuda::work_bytes(c, cuda::kChunkMin, 65536);
+  const std::uint64_t least = fixed - cuda::work_bytes(c, cuda::kChunk, 65536) +
+                              cuda::work_bytes(c, cuda::kChunkMin, 65536);
   r.gpus = {least};
   EXPECT_EQ(plan_placement(r)->chunk, cuda::kChunkMin);
   r.gpus = {least - 1};
@@ -305,13 +338,16 @@ TEST(Placement, WhatCannotFitIsRefusedInOneLineWithTheNumbers) {
   auto small = plan_placement(request_for(flash.path(), {8 * kGiB}));
   ASSERT_FALSE(small);
   EXPECT_EQ(small.error().code, Errc::no_memory);
-  EXPECT_THAT(small.error().message, AllOf(HasSubstr("place " + flash.path()), HasSubstr("8.00 GiB may be taken"), HasSubstr("context of 1048576"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(small.error().message,
+              AllOf(HasSubstr("place " + flash.path()), HasSubstr("8.00 GiB may be taken"),
+                    HasSubstr("context of 1048576"), Not(HasSubstr("\n"))));
   auto r = request_for(pro.path(), {kH200});
   r.host_memory = 256 * kGiB;
   const auto host = plan_placement(r);
   ASSERT_FALSE(host);
   EXPECT_EQ(host.error().code, Errc::no_memory);
-  EXPECT_THAT(host.error().message, AllOf(HasSubstr("765.60 GiB of routed experts"), HasSubstr("256.00 may be taken"), Not(HasSubstr("\n"))));
+  EXPECT_THAT(host.error().message, AllOf(HasSubstr("765.60 GiB of routed experts"),
+                                          HasSubstr("256.00 may be taken"), Not(HasSubstr("\n"))));
   r.host_memory = 0;
   EXPECT_TRUE(plan_placement(r));
   const auto none = plan_placement(request_for("/nowhere", {kH100}));
@@ -328,9 +364,13 @@ TEST(Placement, DraftBlocksTakeTheirRoom) {
   ASSERT_TRUE(with && without);
   EXPECT_EQ(without->gpus[0].draft, 0u);
   const Config c = sized_model(flash.path())->config;
-  EXPECT_EQ(with->gpus[0].draft, 3'593'787'756u + cuda::draft_work_bytes(c) + static_cast<std::uint64_t>(r.n_sequences) * cuda::draft_state_bytes(c));
-  EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);                                 // logits
-  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 143u * 4 * 4096 * 2);                   // a window and what is rolled back, kept streams
+  EXPECT_EQ(with->gpus[0].draft,
+            3'593'787'756u + cuda::draft_work_bytes(c) +
+                static_cast<std::uint64_t>(r.n_sequences) * cuda::draft_state_bytes(c));
+  EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);                  // logits
+  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 143u * 4 * 4096 * 2);  // a window and what is
+                                                                            // rolled back, kept
+                                                                            // streams
   EXPECT_GT(with->host.work, without->host.work + 64u * 129'280 * 4);
   EXPECT_LT(with->gpus[0].n_experts, without->gpus[0].n_experts);
 }
@@ -340,9 +380,11 @@ TEST(Placement, ChunksAreShorterWhereThatMakesRoomForAllExperts) {
   const ConfigDirectory flash(flash_config());
   auto r = request_for(flash.path(), {std::uint64_t{1} << 40});
   const auto plan_with = [&](int chunk, std::uint64_t less) {
-    const GpuPlacement whole = plan_placement(request_for(flash.path(), {std::uint64_t{1} << 40}))->gpus[0];
+    const GpuPlacement whole =
+        plan_placement(request_for(flash.path(), {std::uint64_t{1} << 40}))->gpus[0];
     const Config c = sized_model(flash.path())->config;
-    r.gpus = {whole.used() - whole.work + cuda::work_bytes(c, chunk, plan_placement(r)->n_context) - less};
+    r.gpus = {whole.used() - whole.work + cuda::work_bytes(c, chunk, plan_placement(r)->n_context) -
+              less};
     return plan_placement(r);
   };
   for (const int chunk : {cuda::kChunk, cuda::kChunk / 2, cuda::kChunkWhole}) {
@@ -367,7 +409,9 @@ TEST(Placement, TheTableFitsTheScreenAndSaysTheSums) {
     std::string directory;
     std::getline(lines, directory);
     for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 90u) << line;
-    EXPECT_THAT(text, AllOf(HasSubstr("11,008"), HasSubstr("1,048,576"), HasSubstr("GPU " + std::to_string(n - 1)), HasSubstr("no shards are there")));
+    EXPECT_THAT(text,
+                AllOf(HasSubstr("11,008"), HasSubstr("1,048,576"),
+                      HasSubstr("GPU " + std::to_string(n - 1)), HasSubstr("no shards are there")));
     const auto json = nlohmann::json::parse(placement_json(*p));
     std::uint64_t experts = json["host"]["experts"];
     for (const auto& g : json["gpus"]) experts += g["experts"].get<std::uint64_t>();
@@ -383,9 +427,15 @@ TEST(Needs, SayHowManyCardsItTakes) {
     SCOPED_TRACE(card.memory >> 30);
     // So many hold all, one fewer does not: by plans of their own.
     ASSERT_GT(card.n_all, 0);
-    EXPECT_EQ(plan_placement(request_for(flash.path(), std::vector<std::uint64_t>(static_cast<std::size_t>(card.n_all), card.memory)))->host.experts, 0u);
+    EXPECT_EQ(plan_placement(
+                  request_for(flash.path(), std::vector<std::uint64_t>(
+                                                static_cast<std::size_t>(card.n_all), card.memory)))
+                  ->host.experts,
+              0u);
     if (card.n_all > 1) {
-      const auto fewer = plan_placement(request_for(flash.path(), std::vector<std::uint64_t>(static_cast<std::size_t>(card.n_all) - 1, card.memory)));
+      const auto fewer = plan_placement(request_for(
+          flash.path(),
+          std::vector<std::uint64_t>(static_cast<std::size_t>(card.n_all) - 1, card.memory)));
       EXPECT_TRUE(!fewer || fewer->host.experts > 0);
     }
     EXPECT_LE(card.n_least, card.n_all);

@@ -1,5 +1,5 @@
-// Whether a document obeys a JSON Schema, read off the schema's text: shares nothing with what is tested. Of the keywords that the engine
-// enforces; any other is an error of the test.
+// Whether a document obeys a JSON Schema, read off the schema's text: shares nothing with what is
+// tested. Of the keywords that the engine enforces; any other is an error of the test.
 #pragma once
 
 #include <algorithm>
@@ -22,11 +22,14 @@ class SchemaChecker {
 
  private:
   static bool is(const Json& value, const std::string& type) {
-    if (type == "integer") return value.is_number() && std::floor(value.get<double>()) == value.get<double>();
+    if (type == "integer")
+      return value.is_number() && std::floor(value.get<double>()) == value.get<double>();
     return type == value.type_name();
   }
 
-  const Json& at(const std::string& reference) const { return whole_.at(nlohmann::ordered_json::json_pointer(reference.substr(1))); }
+  const Json& at(const std::string& reference) const {
+    return whole_.at(nlohmann::ordered_json::json_pointer(reference.substr(1)));
+  }
 
   bool valid(const Json& schema, const Json& value) const {
     if (schema.is_boolean()) return schema.get<bool>();
@@ -36,16 +39,23 @@ class SchemaChecker {
     return true;
   }
 
-  bool obeys(const Json& schema, const std::string& keyword, const Json& says, const Json& value) const {
+  bool obeys(const Json& schema, const std::string& keyword, const Json& says,
+             const Json& value) const {
     if (keyword == "type") {
       if (says.is_string()) return is(value, says);
-      return std::any_of(says.begin(), says.end(), [&](const Json& type) { return is(value, type); });
+      return std::any_of(says.begin(), says.end(),
+                         [&](const Json& type) { return is(value, type); });
     }
     if (keyword == "enum") return std::find(says.begin(), says.end(), value) != says.end();
     if (keyword == "const") return says == value;
-    if (keyword == "anyOf") return std::any_of(says.begin(), says.end(), [&](const Json& one) { return valid(one, value); });
-    if (keyword == "allOf") return std::all_of(says.begin(), says.end(), [&](const Json& one) { return valid(one, value); });
-    if (keyword == "$ref") {  // what refers to itself without a step into the document says nothing of it
+    if (keyword == "anyOf")
+      return std::any_of(says.begin(), says.end(),
+                         [&](const Json& one) { return valid(one, value); });
+    if (keyword == "allOf")
+      return std::all_of(says.begin(), says.end(),
+                         [&](const Json& one) { return valid(one, value); });
+    if (keyword == "$ref") {  // what refers to itself without a step into the document says nothing
+                              // of it
       const std::pair step(&says, &value);
       if (!under_way_.insert(step).second) return false;
       const bool obeyed = valid(at(says), value);
@@ -60,15 +70,21 @@ class SchemaChecker {
       if (keyword == "exclusiveMaximum") return x < says.get<double>();
       if (keyword == "multipleOf") return std::fmod(x, says.get<double>()) == 0;
     }
-    if (value.is_string() && keyword == "pattern") return std::regex_search(value.get<std::string>(), std::regex(says.get<std::string>()));
+    if (value.is_string() && keyword == "pattern")
+      return std::regex_search(value.get<std::string>(), std::regex(says.get<std::string>()));
     if (value.is_string() && keyword == "format") return is_format(says, value);
     if (value.is_array()) {
       if (keyword == "minItems") return value.size() >= says.get<std::size_t>();
       if (keyword == "maxItems") return value.size() <= says.get<std::size_t>();
-      if (keyword == "items") return std::all_of(value.begin(), value.end(), [&](const Json& item) { return valid(says, item); });
+      if (keyword == "items")
+        return std::all_of(value.begin(), value.end(),
+                           [&](const Json& item) { return valid(says, item); });
     }
     if (value.is_object()) {
-      if (keyword == "required") return std::all_of(says.begin(), says.end(), [&](const Json& name) { return value.contains(name.get<std::string>()); });
+      if (keyword == "required")
+        return std::all_of(says.begin(), says.end(), [&](const Json& name) {
+          return value.contains(name.get<std::string>());
+        });
       if (keyword == "properties") {
         for (const auto& [name, property] : says.items()) {
           if (value.contains(name) && !valid(property, value[name])) return false;
@@ -76,7 +92,9 @@ class SchemaChecker {
       }
       if (keyword == "additionalProperties") {
         for (const auto& [name, item] : value.items()) {
-          if (!(schema.contains("properties") && schema["properties"].contains(name)) && !valid(says, item)) return false;
+          if (!(schema.contains("properties") && schema["properties"].contains(name)) &&
+              !valid(says, item))
+            return false;
         }
       }
     }
@@ -92,7 +110,9 @@ class SchemaChecker {
       const int days[] = {31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
       return year > 0 && month >= 1 && month <= 12 && day >= 1 && day <= days[month - 1];
     }
-    if (format == "uuid") return std::regex_match(text, std::regex("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"));
+    if (format == "uuid")
+      return std::regex_match(text,
+                              std::regex("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"));
     return true;
   }
 

@@ -13,7 +13,8 @@
 
 namespace lares::engine::test {
 
-// All documents of a schema that has finitely many, without blanks: lists of texts put together, no walker and no compiler.
+// All documents of a schema that has finitely many, without blanks: lists of texts put together, no
+// walker and no compiler.
 inline std::set<std::string> documents(const nlohmann::ordered_json& schema) {
   using Json = nlohmann::ordered_json;
   std::set<std::string> out;
@@ -42,7 +43,8 @@ inline std::set<std::string> documents(const nlohmann::ordered_json& schema) {
   } else {
     std::set<std::string> lists = {""};
     for (const auto& [name, property] : schema["properties"].items()) {
-      const bool required = std::ranges::find(schema["required"], Json(name)) != schema["required"].end();
+      const bool required = std::ranges::find(schema["required"], Json(name)) !=
+                            schema["required"].end();
       std::set<std::string> longer;
       for (const std::string& list : lists) {
         if (!required) longer.insert(list);
@@ -57,7 +59,8 @@ inline std::set<std::string> documents(const nlohmann::ordered_json& schema) {
 }
 
 // Whether the grammar lets `document` be said in these tokens, and end there.
-inline bool said(const Tokenizer& t, const JsonSchemaRef& schema, const std::vector<Token>& tokens) {
+inline bool said(const Tokenizer& t, const JsonSchemaRef& schema,
+                 const std::vector<Token>& tokens) {
   const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = schema});
   for (const Token id : tokens) {
     if (!allows(*grammar->mask(), id)) return false;

@@ -1,5 +1,6 @@
-// Damaged schemas: each is refused in one line or enforced, in bounded time; what is then written at random is a document of it.
-// LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from where; the same seed does the same things.
+// Damaged schemas: each is refused in one line or enforced, in bounded time; what is then written
+// at random is a document of it. LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from
+// where; the same seed does the same things.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -32,11 +33,60 @@ const char* const kSeeds[] = {
     R"({"$defs":{"t":{"type":"object","properties":{"v":{"type":"number","minimum":0.25,"exclusiveMaximum":9.5},"k":{"type":"array","items":{"$ref":"#/$defs/t"},"maxItems":2}},"required":["v"]}},"$ref":"#/$defs/t"})",
     R"({"anyOf":[{"type":"array","items":{"anyOf":[{"type":"boolean"},{"type":"integer","multipleOf":7,"maximum":100}]},"minItems":1,"maxItems":4},{"type":"object","additionalProperties":{"const":"v"}},{"type":"string","format":"date"}]})",
     R"({"type":"object","properties":{"x":{"allOf":[{"$ref":"#/definitions/d"}]},"y":{"type":"array","items":{"type":"array","items":{"type":"string","enum":["p","pq"]}}}},"definitions":{"d":{"type":"string","format":"uuid"}}})"};
-const char* const kValues[] = {"null", "true", "false", "0", "-1", "3", "0.5", "1e300", "9007199254740993", "\"\"", "\"object\"", "\"array\"", "\"string\"", "\"integer\"", "\"number\"", "[]", "{}",
-                               "\"#\"", "\"#/$defs/t\"", "\"date\"", "\"^(a|b){2,5}$\"", "\"[^a]*\"", "\"(a\"", "[\"integer\",\"null\"]", "[1,\"a\",{\"b\":[]}]", "[\"a\",\"v\"]",
-                               "{\"type\":\"string\"}", "{\"type\":\"array\"}", "{\"$ref\":\"#\"}", "{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}"};
-const char* const kKeywords[] = {"type", "properties", "required", "items", "enum", "const", "anyOf", "allOf", "$ref", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
-                                 "minItems", "maxItems", "pattern", "format", "additionalProperties", "description", "minLength", "not", "a", "v"};
+const char* const kValues[] = {"null",
+                               "true",
+                               "false",
+                               "0",
+                               "-1",
+                               "3",
+                               "0.5",
+                               "1e300",
+                               "9007199254740993",
+                               "\"\"",
+                               "\"object\"",
+                               "\"array\"",
+                               "\"string\"",
+                               "\"integer\"",
+                               "\"number\"",
+                               "[]",
+                               "{}",
+                               "\"#\"",
+                               "\"#/$defs/t\"",
+                               "\"date\"",
+                               "\"^(a|b){2,5}$\"",
+                               "\"[^a]*\"",
+                               "\"(a\"",
+                               "[\"integer\",\"null\"]",
+                               "[1,\"a\",{\"b\":[]}]",
+                               "[\"a\",\"v\"]",
+                               "{\"type\":\"string\"}",
+                               "{\"type\":\"array\"}",
+                               "{\"$ref\":\"#\"}",
+                               "{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"null\"}]}"};
+const char* const kKeywords[] = {"type",
+                                 "properties",
+                                 "required",
+                                 "items",
+                                 "enum",
+                                 "const",
+                                 "anyOf",
+                                 "allOf",
+                                 "$ref",
+                                 "minimum",
+                                 "maximum",
+                                 "exclusiveMinimum",
+                                 "exclusiveMaximum",
+                                 "multipleOf",
+                                 "minItems",
+                                 "maxItems",
+                                 "pattern",
+                                 "format",
+                                 "additionalProperties",
+                                 "description",
+                                 "minLength",
+                                 "not",
+                                 "a",
+                                 "v"};
 
 void mutate(Json& json, Random& random, int depth) {
   const auto below = [&](std::size_t n) { return std::size_t(random() % n); };
@@ -58,7 +108,8 @@ void mutate(Json& json, Random& random, int depth) {
   mutate(*at, random, depth + 1);
 }
 
-void writes_what_is_valid(const Tokenizer& t, const Json& schema, const JsonSchemaRef& compiled, Random& random) {
+void writes_what_is_valid(const Tokenizer& t, const Json& schema, const JsonSchemaRef& compiled,
+                          Random& random) {
   const auto grammar = Grammar::make(t, {.thinking = false, .json = true, .schema = compiled});
   std::string text;
   for (int i = 0; i < 600; ++i) {
@@ -86,12 +137,14 @@ void writes_what_is_valid(const Tokenizer& t, const Json& schema, const JsonSche
 
 TEST(SchemaFuzz, EverySchemaIsRefusedOrEnforced) {
   const char* const given = std::getenv("LARES_FUZZ_SEED");
-  const auto seed = given && *given ? std::strtoull(given, nullptr, 10) : std::uint64_t(std::random_device{}());
+  const auto seed = given && *given ? std::strtoull(given, nullptr, 10)
+                                    : std::uint64_t(std::random_device{}());
   std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::fflush(stdout);
   Random random(seed);
   const test::Bytes t;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("LARES_FUZZ_SECONDS", 2));
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::seconds(from_environment("LARES_FUZZ_SECONDS", 2));
   int n = 0, n_compiled = 0;
   for (; std::chrono::steady_clock::now() < end && !HasFailure(); ++n) {
     Json schema = Json::parse(kSeeds[random() % std::size(kSeeds)]);
@@ -115,12 +168,16 @@ TEST(SchemaFuzz, EverySchemaIsRefusedOrEnforced) {
 // Expressions at random: never more than a moment.
 TEST(SchemaFuzz, EveryPatternIsRefusedOrATable) {
   Random random(from_environment("LARES_FUZZ_SEED", 11));
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(from_environment("LARES_FUZZ_SECONDS", 2));
-  const std::string_view pieces[] = {"a", "b", "(", ")", "(?:", "|", "*", "+", "?", "{2}", "{3,}", "{0,90}", "[a-f]", "[^x]", ".", "\\d", "\\W", "^", "$", "\\", "é", "[", "]", "-"};
+  const auto end = std::chrono::steady_clock::now() +
+                   std::chrono::seconds(from_environment("LARES_FUZZ_SECONDS", 2));
+  const std::string_view pieces[] = {"a",   "b",   "(",    ")",      "(?:",   "|",    "*", "+",
+                                     "?",   "{2}", "{3,}", "{0,90}", "[a-f]", "[^x]", ".", "\\d",
+                                     "\\W", "^",   "$",    "\\",     "é",     "[",    "]", "-"};
   int n_tables = 0;
   while (std::chrono::steady_clock::now() < end) {
     std::string expression;
-    for (std::size_t n = random() % 14; n-- > 0;) expression += pieces[random() % std::size(pieces)];
+    for (std::size_t n = random() % 14; n-- > 0;)
+      expression += pieces[random() % std::size(pieces)];
     n_tables += compile_schema({{"type", "string"}, {"pattern", expression}}) ? 1 : 0;
   }
   EXPECT_GT(n_tables, 0);

@@ -1,5 +1,5 @@
-// Schemas whose alternatives cannot be told apart for long: all of them stay open, however many, what a mask allows is always taken, and
-// more than the bound is refused.
+// Schemas whose alternatives cannot be told apart for long: all of them stay open, however many,
+// what a mask allows is always taken, and more than the bound is refused.
 #include "engine/text/schema_ways.h"
 
 #include <fmt/format.h>
@@ -29,14 +29,20 @@ using test::documents;
 using test::said;
 
 Json object_with(const std::string& key, const Json& value) {
-  return {{"type", "object"}, {"properties", {{key, value}}}, {"required", {key}}, {"additionalProperties", false}};
+  return {{"type", "object"},
+          {"properties", {{key, value}}},
+          {"required", {key}},
+          {"additionalProperties", false}};
 }
-// `n` objects whose only member is one of `m` texts: n * m alternatives behind the quote of its value.
+// `n` objects whose only member is one of `m` texts: n * m alternatives behind the quote of its
+// value.
 Json alike(int n, int m) {
   Json out = {{"anyOf", Json::array()}};
   for (int i = 0; i < n; ++i) {
     Json texts = Json::array();
-    for (int j = 0; j < m; ++j) texts.push_back({{"enum", {fmt::format("{}{:02}{}", i % 2 == 0 ? "a" : " z", i, char('a' + j))}}});
+    for (int j = 0; j < m; ++j)
+      texts.push_back(
+          {{"enum", {fmt::format("{}{:02}{}", i % 2 == 0 ? "a" : " z", i, char('a' + j))}}});
     out["anyOf"].push_back(object_with("k", {{"anyOf", texts}}));
   }
   return out;
@@ -48,9 +54,12 @@ JsonSchemaRef compiled(const Json& schema) {
   return out ? *out : nullptr;
 }
 
-bool blank_in(std::string_view bytes) { return bytes.find_first_of(" \n\t\r") != std::string_view::npos; }
+bool blank_in(std::string_view bytes) {
+  return bytes.find_first_of(" \n\t\r") != std::string_view::npos;
+}
 
-// Along the masks, at random, to the end of a document: whatever is allowed anywhere is taken, and what is not, is not.
+// Along the masks, at random, to the end of a document: whatever is allowed anywhere is taken, and
+// what is not, is not.
 void walk(const Tokenizer& t, const Json& schema, const JsonSchemaRef& enforced, Random& random) {
   const auto vocabulary = t.vocabulary();
   JsonMasks masks(vocabulary);
@@ -63,11 +72,14 @@ void walk(const Tokenizer& t, const Json& schema, const JsonSchemaRef& enforced,
     for (Token id = 0; id < t.vocab_size(); ++id) {
       const std::string_view bytes = t.bytes(id);
       if (bytes.empty() || t.added(bytes)) continue;
-      if (!allows(mask, id) && (blank_in(bytes) || blank_in(text.substr(text.size() - std::min<std::size_t>(text.size(), 1)))))
+      if (!allows(mask, id) &&
+          (blank_in(bytes) ||
+           blank_in(text.substr(text.size() - std::min<std::size_t>(text.size(), 1)))))
         continue;  // others' blanks are taken
       JsonWalker on = walker;
       ASSERT_EQ(on.accept(bytes), allows(mask, id)) << "'" << bytes << "' behind " << text;
-      if (allows(mask, id) && (allowed.empty() || !blank_in(bytes) || random() % 8 == 0)) allowed.push_back(id);
+      if (allows(mask, id) && (allowed.empty() || !blank_in(bytes) || random() % 8 == 0))
+        allowed.push_back(id);
     }
     if (walker.complete() && (allowed.empty() || random() % 2 == 0)) {
       const Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -90,12 +102,15 @@ TEST(SchemaWays, EveryAlternativeOfManyCanBeWritten) {
   const JsonSchemaRef enforced = compiled(schema);
   const auto all = documents(schema);
   ASSERT_EQ(all.size(), 128u);
-  for (const std::string& document : all) EXPECT_TRUE(said(**t, enforced, (*t)->encode(document, false))) << document;
+  for (const std::string& document : all)
+    EXPECT_TRUE(said(**t, enforced, (*t)->encode(document, false))) << document;
 }
 
-const std::vector<std::string> kTokens = {"{\"", "\":",      "\":\"", "{\"k\":\"a",  "\"}", "x\"}", "\",\"",      ":[",
-                                          "[1",  "],",       "}]",    "\"}}",        "12",  "ab",   "\"a",        "ull",
-                                          "k\"", ",\"kk\":", "}}",    "{\"k\": \"a", "1]",  "b\"",  "[{\"k\":{\"", ":\"a50", ":\" z41b\"}"};
+const std::vector<std::string> kTokens = {
+    "{\"", "\":",         "\":\"",  "{\"k\":\"a", "\"}",  "x\"}",        "\",\"",
+    ":[",  "[1",          "],",     "}]",         "\"}}", "12",          "ab",
+    "\"a", "ull",         "k\"",    ",\"kk\":",   "}}",   "{\"k\": \"a", "1]",
+    "b\"", "[{\"k\":{\"", ":\"a50", ":\" z41b\"}"};
 
 TEST(SchemaWays, WhatAMaskAllowsOfManyIsTaken) {
   const Bytes t(kTokens);
@@ -109,8 +124,8 @@ Json any_of(Random& random, int depth, std::size_t n);
 
 // Of few keys and texts, so that alternatives have much in common. It has finitely many documents.
 Json generated(Random& random, int depth) {
-  static const Json kValues =
-      Json::parse(R"(["a", "ab", "abx", "aby", "b", 1, 12, 125, "1", null, {"k": "a"}, {"k": {"k": 1}}, [1], ["a", 12], [{"k": "a"}]])");
+  static const Json kValues = Json::parse(
+      R"(["a", "ab", "abx", "aby", "b", 1, 12, 125, "1", null, {"k": "a"}, {"k": {"k": 1}}, [1], ["a", 12], [{"k": "a"}]])");
   const auto kind = depth == 0 ? 0 : random() % 5;
   if (kind == 1 || kind == 2) {
     Json out = object_with("k", generated(random, depth - 1));
@@ -118,10 +133,14 @@ Json generated(Random& random, int depth) {
     if (random() % 3 == 0) out["required"] = Json::array();
     return out;
   }
-  if (kind == 3) return {{"type", "array"}, {"items", generated(random, depth - 1)}, {"maxItems", 1 + random() % 2 / depth}};
+  if (kind == 3)
+    return {{"type", "array"},
+            {"items", generated(random, depth - 1)},
+            {"maxItems", 1 + random() % 2 / depth}};
   if (kind == 4) return any_of(random, depth - 1, 2 + random() % 3);
   Json values = Json::array();
-  for (std::size_t n = 1 + random() % 2; n-- > 0;) values.push_back(kValues[random() % kValues.size()]);
+  for (std::size_t n = 1 + random() % 2; n-- > 0;)
+    values.push_back(kValues[random() % kValues.size()]);
   return {{"enum", values}};
 }
 Json any_of(Random& random, int depth, std::size_t n) {
@@ -137,12 +156,14 @@ TEST(SchemaWays, OfGeneratedSchemasEveryDocumentCanBeWrittenAndNothingElse) {
     Random random(seed);
     Json schema = any_of(random, 3, 6);
     if (seed % 3 == 0) {  // and many that differ in the last bytes
-      for (int n = 0; n < 50; ++n) schema["anyOf"].push_back(object_with("k", any_of(random, 0, 3)));
+      for (int n = 0; n < 50; ++n)
+        schema["anyOf"].push_back(object_with("k", any_of(random, 0, 3)));
     }
     SCOPED_TRACE(schema.dump());
     const auto enforced = compile_schema(schema);
     if (!enforced) {  // generated alternatives within alternatives
-      EXPECT_NE(enforced.error().message.find("alternatives"), std::string::npos) << enforced.error().message;
+      EXPECT_NE(enforced.error().message.find("alternatives"), std::string::npos)
+          << enforced.error().message;
       continue;
     }
     std::size_t left = 400;  // of a schema's documents
@@ -162,7 +183,8 @@ TEST(SchemaWays, OfGeneratedSchemasEveryDocumentCanBeWrittenAndNothingElse) {
   EXPECT_GT(n_documents, 2'000u);
 }
 
-// Two kinds of objects that only their last member tells apart, in one another: 2^28 ways to write the beginning, and two to follow.
+// Two kinds of objects that only their last member tells apart, in one another: 2^28 ways to write
+// the beginning, and two to follow.
 TEST(SchemaWays, AlternativesThatNestStayFew) {
   const Json schema = Json::parse(R"({"$defs":{"e":{"anyOf":[{"enum":[0]},
     {"type":"object","properties":{"in":{"$ref":"#/$defs/e"},"a":{"enum":[1]}},"required":["in","a"],"additionalProperties":false},
@@ -189,23 +211,27 @@ TEST(SchemaWays, AlternativesThatNestStayFew) {
   }
 }
 
-// ... and a table that is full is emptied without losing any of them. Of the list it stays open which of two objects it is in.
+// ... and a table that is full is emptied without losing any of them. Of the list it stays open
+// which of two objects it is in.
 TEST(SchemaWays, SetsOfContinuationsOutliveAFullTable) {
-  const Json item = {{"anyOf", {object_with("k", {{"enum", {1, 2}}}), object_with("k", {{"enum", {1, 3}}})}}};
+  const Json item = {
+      {"anyOf", {object_with("k", {{"enum", {1, 2}}}), object_with("k", {{"enum", {1, 3}}})}}};
   const auto ends_with = [](const std::string& end) -> Json {
     return {{"type", "object"},
             {"properties", {{"l", {{"$ref", "#/$defs/l"}}}, {end, {{"enum", {0}}}}}},
             {"required", {"l", end}},
             {"additionalProperties", false}};
   };
-  const JsonSchemaRef enforced = compiled({{"$defs", {{"l", {{"type", "array"}, {"minItems", 40'000}, {"items", item}}}}},
-                                           {"anyOf", {ends_with("a"), ends_with("b")}}});
+  const JsonSchemaRef enforced =
+      compiled({{"$defs", {{"l", {{"type", "array"}, {"minItems", 40'000}, {"items", item}}}}},
+                {"anyOf", {ends_with("a"), ends_with("b")}}});
   ASSERT_TRUE(enforced);
   JsonWalker walker(enforced, enforced->root, /*closes=*/false);
   ASSERT_TRUE(walker.accept("{\"l\":[{\"k\":1}"));
   for (int n = 1; n < 40'000; ++n) ASSERT_TRUE(walker.accept(",{\"k\":1}")) << n;
   EXPECT_GT(walker.generation(), 0u);
-  for (const char* const end : {"],\"a\":0}", "],\"b\":0}", ",{\"k\":2}],\"b\":0}", ",{\"k\":3}],\"a\":0}"}) {
+  for (const char* const end :
+       {"],\"a\":0}", "],\"b\":0}", ",{\"k\":2}],\"b\":0}", ",{\"k\":3}],\"a\":0}"}) {
     JsonWalker on = walker;
     EXPECT_TRUE(on.accept(end) && on.complete()) << end;
   }
@@ -217,29 +243,39 @@ TEST(SchemaWays, MoreThanTheBoundIsRefusedByPath) {
   const auto wide = compile_schema(alike(64, 9));
   ASSERT_FALSE(wide);
   EXPECT_EQ(wide.error().path, ".anyOf[0].properties.k");
-  EXPECT_NE(wide.error().message.find("576 alternatives"), std::string::npos) << wide.error().message;
-  // A member before it tells the same alternatives apart no further, for what was written there is not looked at; another key does.
+  EXPECT_NE(wide.error().message.find("576 alternatives"), std::string::npos)
+      << wide.error().message;
+  // A member before it tells the same alternatives apart no further, for what was written there is
+  // not looked at; another key does.
   Json by_key = alike(64, 9);
-  for (std::size_t i = 0; i < 64; ++i) by_key["anyOf"][i] = object_with(fmt::format("k{}", i % 2), by_key["anyOf"][i]["properties"]["k"]);
+  for (std::size_t i = 0; i < 64; ++i)
+    by_key["anyOf"][i] = object_with(fmt::format("k{}", i % 2),
+                                     by_key["anyOf"][i]["properties"]["k"]);
   EXPECT_TRUE(compile_schema(by_key));
   // Of a tool's parameter, too.
-  const auto parameter = compile_parameters({{"type", "object"}, {"properties", {{"p", alike(64, 9)}}}});
+  const auto parameter =
+      compile_parameters({{"type", "object"}, {"properties", {{"p", alike(64, 9)}}}});
   ASSERT_FALSE(parameter);
   EXPECT_EQ(parameter.error().path, ".properties.p.anyOf[0].properties.k");
 }
 
-// Whether the key kObjects - 1 levels up was "a": whoever reads from the top must remember all of them, so there are 2^16 places.
+// Whether the key kObjects - 1 levels up was "a": whoever reads from the top must remember all of
+// them, so there are 2^16 places.
 TEST(SchemaWays, TooManyCombinationsAreRefused) {
   constexpr int kObjects = 17;
   const auto to = [](int i) -> Json { return {{"$ref", fmt::format("#/$defs/o{}", i)}}; };
   Json schema = {{"$defs", Json::object()}, {"$ref", "#/$defs/o0"}};
-  schema["$defs"]["o0"] = {{"type", "object"}, {"properties", {{"a", {{"anyOf", {to(0), to(1)}}}}, {"b", to(0)}}}};
+  schema["$defs"]["o0"] = {{"type", "object"},
+                           {"properties", {{"a", {{"anyOf", {to(0), to(1)}}}}, {"b", to(0)}}}};
   for (int i = 1; i < kObjects; ++i)
-    schema["$defs"][fmt::format("o{}", i)] = {{"type", "object"}, {"properties", {{"a", to(i + 1)}, {"b", to(i + 1)}}}};
-  schema["$defs"][fmt::format("o{}", kObjects)] = {{"type", "object"}, {"properties", Json::object()}};
+    schema["$defs"][fmt::format("o{}", i)] = {{"type", "object"},
+                                              {"properties", {{"a", to(i + 1)}, {"b", to(i + 1)}}}};
+  schema["$defs"][fmt::format("o{}", kObjects)] = {{"type", "object"},
+                                                   {"properties", Json::object()}};
   const auto out = compile_schema(schema);
   ASSERT_FALSE(out);
-  EXPECT_NE(out.error().message.find("too many combinations"), std::string::npos) << out.error().message;
+  EXPECT_NE(out.error().message.find("too many combinations"), std::string::npos)
+      << out.error().message;
 }
 
 // Texts listed beside a pattern: each can be written, and one that cannot be held to is refused.
@@ -248,14 +284,17 @@ TEST(SchemaWays, TextsBesideAPatternCanAllBeWritten) {
   Json texts = Json::array();
   for (int i = 0; i < 200; ++i) texts.push_back(fmt::format("text {:03}", i));
   const auto parameters_with = [](const Json& listed) -> Json {
-    return {{"type", "object"},
-            {"properties", {{"p", {{"anyOf", {{{"enum", listed}}, {{"type", "string"}, {"pattern", "^[0-9]+$"}}}}}}}},
-            {"required", {"p"}}};
+    return {
+        {"type", "object"},
+        {"properties",
+         {{"p", {{"anyOf", {{{"enum", listed}}, {{"type", "string"}, {"pattern", "^[0-9]+$"}}}}}}}},
+        {"required", {"p"}}};
   };
   const auto strict = compile_parameters(parameters_with(texts));
   ASSERT_TRUE(strict) << strict.error().message;
   for (const std::string value : {"text 000", "text 100", "text 199", "42"}) {
-    const auto grammar = Grammar::make(t, {.tools = {{"tool", "", "", *strict}}, .thinking = false, .call_required = true});
+    const auto grammar = Grammar::make(
+        t, {.tools = {{"tool", "", "", *strict}}, .thinking = false, .call_required = true});
     std::vector<Token> ids;
     const auto say = [&](const std::string& text) {
       for (const char c : text) ids.push_back(Token(std::uint8_t(c)));
@@ -268,7 +307,8 @@ TEST(SchemaWays, TextsBesideAPatternCanAllBeWritten) {
       grammar->accept(ids[i]);
     }
   }
-  const auto too_long = compile_parameters(parameters_with({"short", std::string(kPatternBytesMax, 'x')}));
+  const auto too_long =
+      compile_parameters(parameters_with({"short", std::string(kPatternBytesMax, 'x')}));
   ASSERT_FALSE(too_long);
   EXPECT_EQ(too_long.error().path, ".properties.p");
   EXPECT_NE(too_long.error().message.find("\"xxxx"), std::string::npos) << too_long.error().message;
@@ -286,7 +326,9 @@ class Lying final : public Tokenizer {
   void encode(std::string_view, bool, std::vector<Token>&) const override {}
   std::vector<Token> encode(const std::vector<Segment>&) const override { return {}; }
   int vocab_size() const override { return honest_.vocab_size(); }
-  std::string_view bytes(Token id) const override { return lies && id == Token('1') ? std::string_view("x") : honest_.bytes(id); }
+  std::string_view bytes(Token id) const override {
+    return lies && id == Token('1') ? std::string_view("x") : honest_.bytes(id);
+  }
   std::optional<Token> added(std::string_view text) const override { return honest_.added(text); }
   bool lies = false;
 
@@ -302,7 +344,8 @@ TEST(SchemaWays, AnOfferedTokenThatIsNotTakenEndsTheAnswer) {
   t.lies = true;
   grammar->accept(Token('1'));
   const TokenMask& mask = *grammar->mask();
-  for (Token id = 0; id < t.vocab_size(); ++id) EXPECT_EQ(allows(mask, id), id == *t.added(kEos)) << id;
+  for (Token id = 0; id < t.vocab_size(); ++id)
+    EXPECT_EQ(allows(mask, id), id == *t.added(kEos)) << id;
   EXPECT_FALSE(grammar->in_calls());
 }
 

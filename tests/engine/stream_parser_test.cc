@@ -1,4 +1,5 @@
-// The streaming parser: what it says about an answer, and that it says the same however the answer was cut.
+// The streaming parser: what it says about an answer, and that it says the same however the answer
+// was cut.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -20,9 +21,11 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const std::vector<ToolSpec> kTools = {
-    {"edit", "", R"({"type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}, "line": {"type": "integer"}}, "required": ["path"]})"},
+    {"edit", "",
+     R"({"type": "object", "properties": {"path": {"type": "string"}, "text": {"type": "string"}, "line": {"type": "integer"}}, "required": ["path"]})"},
     {"test", "", R"({"type": "object", "properties": {"filter": {"type": "string"}}})"},
-    {"call", "", R"({"type": "object", "properties": {"arguments": {"type": "object"}}, "required": ["arguments"]})"},
+    {"call", "",
+     R"({"type": "object", "properties": {"arguments": {"type": "object"}}, "required": ["arguments"]})"},
 };
 
 // The events, neighbours of one kind joined, one a line.
@@ -34,23 +37,28 @@ struct Heard {
     for (const Event& event : events) {
       if (auto* d = std::get_if<ReasoningDelta>(&event)) add("think ", d->text);
       if (auto* d = std::get_if<ContentDelta>(&event)) add("say ", d->text);
-      if (auto* d = std::get_if<CallBegin>(&event)) lines.push_back("begin " + std::to_string(d->index) + " " + d->name);
+      if (auto* d = std::get_if<CallBegin>(&event))
+        lines.push_back("begin " + std::to_string(d->index) + " " + d->name);
       if (auto* d = std::get_if<ArgumentsDelta>(&event)) arguments[d->index] += d->json;
       if (auto* d = std::get_if<CallEnd>(&event)) {
         EXPECT_EQ(arguments[d->index], d->arguments);
         EXPECT_TRUE(Json::accept(d->arguments)) << d->arguments;
         lines.push_back("call " + std::to_string(d->index) + " " + d->arguments);
       }
-      if (auto* d = std::get_if<CallRejected>(&event)) lines.push_back("rejected " + std::to_string(d->index) + " " + d->name + ": " + d->why);
+      if (auto* d = std::get_if<CallRejected>(&event))
+        lines.push_back("rejected " + std::to_string(d->index) + " " + d->name + ": " + d->why);
     }
   }
   void add(const std::string& kind, const std::string& text) {
-    if (!lines.empty() && lines.back().starts_with(kind)) lines.back() += text;
-    else lines.push_back(kind + text);
+    if (!lines.empty() && lines.back().starts_with(kind))
+      lines.back() += text;
+    else
+      lines.push_back(kind + text);
   }
 };
 
-Heard hear(const std::vector<std::string_view>& pieces, bool thinking, const std::vector<ToolSpec>& tools) {
+Heard hear(const std::vector<std::string_view>& pieces, bool thinking,
+           const std::vector<ToolSpec>& tools) {
   StreamParser parser({.thinking = thinking, .tools = tools});
   Heard heard;
   for (const auto piece : pieces) heard.hear(parser.feed(piece));
@@ -58,14 +66,18 @@ Heard hear(const std::vector<std::string_view>& pieces, bool thinking, const std
   return heard;
 }
 
-// What the parser makes of `text`, after every cut of it into two and into bytes has given the same.
-std::vector<std::string> parsed(const std::string& text, bool thinking = true, const std::vector<ToolSpec>& tools = kTools) {
+// What the parser makes of `text`, after every cut of it into two and into bytes has given the
+// same.
+std::vector<std::string> parsed(const std::string& text, bool thinking = true,
+                                const std::vector<ToolSpec>& tools = kTools) {
   const Heard whole = hear({text}, thinking, tools);
   std::vector<std::string_view> bytes;
-  for (std::size_t i = 0; i < text.size(); ++i) bytes.push_back(std::string_view(text).substr(i, 1));
+  for (std::size_t i = 0; i < text.size(); ++i)
+    bytes.push_back(std::string_view(text).substr(i, 1));
   EXPECT_EQ(hear(bytes, thinking, tools).lines, whole.lines) << "byte by byte: " << text;
   for (std::size_t i = 1; i < text.size(); ++i) {
-    const Heard cut = hear({std::string_view(text).substr(0, i), std::string_view(text).substr(i)}, thinking, tools);
+    const Heard cut = hear({std::string_view(text).substr(0, i), std::string_view(text).substr(i)},
+                           thinking, tools);
     EXPECT_EQ(cut.lines, whole.lines) << "cut at " << i << ": " << text;
     EXPECT_EQ(cut.arguments, whole.arguments) << "cut at " << i;
     if (::testing::Test::HasFailure()) break;
@@ -73,27 +85,39 @@ std::vector<std::string> parsed(const std::string& text, bool thinking = true, c
   return whole.lines;
 }
 
-std::string parameter(const std::string& name, const std::string& value, const char* string = "true") {
-  return "<｜DSML｜parameter name=\"" + name + "\" string=\"" + string + "\">" + value + "</｜DSML｜parameter>";
+std::string parameter(const std::string& name, const std::string& value,
+                      const char* string = "true") {
+  return "<｜DSML｜parameter name=\"" + name + "\" string=\"" + string + "\">" + value +
+         "</｜DSML｜parameter>";
 }
 std::string invoke(const std::string& name, const std::string& body) {
   return "<｜DSML｜invoke name=\"" + name + "\">\n" + body + "\n</｜DSML｜invoke>";
 }
-std::string block(const std::string& body) { return "\n\n<｜DSML｜tool_calls>\n" + body + "\n</｜DSML｜tool_calls>"; }
+std::string block(const std::string& body) {
+  return "\n\n<｜DSML｜tool_calls>\n" + body + "\n</｜DSML｜tool_calls>";
+}
 
 TEST(StreamParser, ReasoningContentAndCalls) {
-  EXPECT_THAT(parsed("Let me see.</think>I look." + block(invoke("edit", parameter("path", "a.c") + "\n" + parameter("line", "3", "false")))),
-              ElementsAre("think Let me see.", "say I look.", "begin 0 edit", R"(call 0 {"path": "a.c", "line": 3})"));
+  EXPECT_THAT(parsed("Let me see.</think>I look." +
+                     block(invoke("edit", parameter("path", "a.c") + "\n" +
+                                              parameter("line", "3", "false")))),
+              ElementsAre("think Let me see.", "say I look.", "begin 0 edit",
+                          R"(call 0 {"path": "a.c", "line": 3})"));
 }
 
 TEST(StreamParser, SeveralCallsAndAnEmptyOne) {
-  EXPECT_THAT(parsed("x</think>" + block(invoke("test", "") + "\n" + invoke("edit", parameter("path", "b")))),
-              ElementsAre("think x", "begin 0 test", "call 0 {}", "begin 1 edit", R"(call 1 {"path": "b"})"));
+  EXPECT_THAT(parsed("x</think>" +
+                     block(invoke("test", "") + "\n" + invoke("edit", parameter("path", "b")))),
+              ElementsAre("think x", "begin 0 test", "call 0 {}", "begin 1 edit",
+                          R"(call 1 {"path": "b"})"));
 }
 
 TEST(StreamParser, ValuesAreRaw) {
-  const std::string value = "if (a < b && \"c\\n\") {\n\t// </parameter> </｜DSML｜ para <｜DSML｜invoke name=\"x\"> é 😀 </think>\n}\n";
-  const auto lines = parsed("x</think>" + block(invoke("edit", parameter("path", "p") + "\n" + parameter("text", value))));
+  const std::string value =
+      "if (a < b && \"c\\n\") {\n\t// </parameter> </｜DSML｜ para <｜DSML｜invoke name=\"x\"> é 😀 "
+      "</think>\n}\n";
+  const auto lines = parsed("x</think>" + block(invoke("edit", parameter("path", "p") + "\n" +
+                                                                   parameter("text", value))));
   ASSERT_EQ(lines.size(), 3u);
   EXPECT_EQ(Json::parse(lines[2].substr(7))["text"], value);
 }
@@ -111,47 +135,85 @@ TEST(StreamParser, WithoutToolsEverythingIsText) {
 TEST(StreamParser, NearMissesAreUnderstood) {
   const std::string call = invoke("edit", parameter("path", "a"));
   for (const std::string open : {"tool_call", "toolcalls", "function_calls"}) {
-    EXPECT_THAT(parsed("x</think>\n\n<｜DSML｜" + open + ">\n" + call + "\n</｜DSML｜" + open + ">"), ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "a"})"));
+    EXPECT_THAT(
+        parsed("x</think>\n\n<｜DSML｜" + open + ">\n" + call + "\n</｜DSML｜" + open + ">"),
+        ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "a"})"));
   }
-  EXPECT_THAT(parsed("x</think>Now:\n\n" + call), ElementsAre("think x", "say Now:", "begin 0 edit", R"(call 0 {"path": "a"})"));
-  EXPECT_THAT(parsed("x</think>" + block("<｜DSML｜invoke name=\"test\"/>")), ElementsAre("think x", "begin 0 test", "call 0 {}"));
+  EXPECT_THAT(parsed("x</think>Now:\n\n" + call),
+              ElementsAre("think x", "say Now:", "begin 0 edit", R"(call 0 {"path": "a"})"));
+  EXPECT_THAT(parsed("x</think>" + block("<｜DSML｜invoke name=\"test\"/>")),
+              ElementsAre("think x", "begin 0 test", "call 0 {}"));
   // The type decides where the attribute is missing.
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", "<｜DSML｜parameter name=\"path\">12</｜DSML｜parameter>\n<｜DSML｜parameter name=\"line\">12</｜DSML｜parameter>"))),
-              ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "12", "line": 12})"));
+  EXPECT_THAT(
+      parsed("x</think>" +
+             block(invoke(
+                 "edit",
+                 "<｜DSML｜parameter name=\"path\">12</｜DSML｜parameter>\n<｜DSML｜parameter "
+                 "name=\"line\">12</｜DSML｜parameter>"))),
+      ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "12", "line": 12})"));
   // Not JSON where a string is wanted: it is the string.
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", parameter("path", "a b", "false")))), ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "a b"})"));
+  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", parameter("path", "a b", "false")))),
+              ElementsAre("think x", "begin 0 edit", R"(call 0 {"path": "a b"})"));
 }
 
 TEST(StreamParser, AnObjectForABodyIsUnderstood) {
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a", "line": 2})"))), ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a","line":2})"));
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"arguments": {"path": "a"}})"))), ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a"})"));
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", parameter("arguments", R"({"path": "a"})", "false")))), ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a"})"));
+  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a", "line": 2})"))),
+              ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a","line":2})"));
+  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"arguments": {"path": "a"}})"))),
+              ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a"})"));
+  EXPECT_THAT(parsed("x</think>" +
+                     block(invoke("edit", parameter("arguments", R"({"path": "a"})", "false")))),
+              ElementsAre("think x", "begin 0 edit", R"(call 0 {"path":"a"})"));
   // A tool that has such a parameter means it.
-  EXPECT_THAT(parsed("x</think>" + block(invoke("call", parameter("arguments", R"({"path": "a"})", "false")))),
+  EXPECT_THAT(parsed("x</think>" +
+                     block(invoke("call", parameter("arguments", R"({"path": "a"})", "false")))),
               ElementsAre("think x", "begin 0 call", R"(call 0 {"arguments": {"path": "a"}})"));
 }
 
 TEST(StreamParser, WhatCannotRunIsRejectedWithTheReason) {
-  const auto rejected = [](const std::string& call) { return parsed("x</think>" + block(call)).back(); };
-  EXPECT_THAT(rejected(invoke("erase", parameter("path", "a"))), HasSubstr("there are edit, test, call"));
-  EXPECT_THAT(rejected(invoke("edit", parameter("text", "a"))), HasSubstr("the parameter path is missing"));
-  EXPECT_THAT(rejected(invoke("edit", parameter("path", "a") + "\n" + parameter("path", "b"))), HasSubstr("given twice"));
-  EXPECT_THAT(rejected(invoke("edit", parameter("path", "a") + "\n" + parameter("line", "tru", "false"))), HasSubstr("the value of line is not JSON"));
+  const auto rejected = [](const std::string& call) {
+    return parsed("x</think>" + block(call)).back();
+  };
+  EXPECT_THAT(rejected(invoke("erase", parameter("path", "a"))),
+              HasSubstr("there are edit, test, call"));
+  EXPECT_THAT(rejected(invoke("edit", parameter("text", "a"))),
+              HasSubstr("the parameter path is missing"));
+  EXPECT_THAT(rejected(invoke("edit", parameter("path", "a") + "\n" + parameter("path", "b"))),
+              HasSubstr("given twice"));
+  EXPECT_THAT(
+      rejected(invoke("edit", parameter("path", "a") + "\n" + parameter("line", "tru", "false"))),
+      HasSubstr("the value of line is not JSON"));
   EXPECT_THAT(rejected(invoke("edit", "[1, 2]")), HasSubstr("text between its parameters"));
 }
 
 // What damaged answers brought to light (dsml_fuzz_test.cc).
 TEST(StreamParser, AnObjectAndMoreIsNoCall) {
-  for (const std::string more : {parameter("line", "2", "false"), parameter("text", "x"), std::string("{}")}) {
-    EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a"})" "</｜DSML｜parameter>" + more))).back(), HasSubstr("did not run")) << more;
+  for (const std::string more :
+       {parameter("line", "2", "false"), parameter("text", "x"), std::string("{}")}) {
+    EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a"})"
+                                                          "</｜DSML｜parameter>" +
+                                                              more)))
+                    .back(),
+                HasSubstr("did not run"))
+        << more;
   }
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", "not {\"path\": 1}" + parameter("path", "a")))).back(), HasSubstr("text between its parameters"));
-  EXPECT_THAT(parsed("x</think>" + block(invoke("edit", parameter("path", "a") + parameter("line", std::string("2\0 and more", 11), "false")))).back(), HasSubstr("not JSON"));
+  EXPECT_THAT(
+      parsed("x</think>" + block(invoke("edit", "not {\"path\": 1}" + parameter("path", "a"))))
+          .back(),
+      HasSubstr("text between its parameters"));
+  EXPECT_THAT(
+      parsed("x</think>" +
+             block(invoke("edit", parameter("path", "a") +
+                                      parameter("line", std::string("2\0 and more", 11), "false"))))
+          .back(),
+      HasSubstr("not JSON"));
 }
 
 TEST(StreamParser, WhatWasCutOffNeverRuns) {
-  const std::string all = "x</think>Hm." + block(invoke("edit", parameter("path", "a") + "\n" + parameter("text", "b")));
-  const std::size_t name_known = all.find("edit\">") + 6, end = all.rfind("\n</｜DSML｜tool_calls>");
+  const std::string all = "x</think>Hm." + block(invoke("edit", parameter("path", "a") + "\n" +
+                                                                    parameter("text", "b")));
+  const std::size_t name_known = all.find("edit\">") + 6,
+                    end = all.rfind("\n</｜DSML｜tool_calls>");
   for (std::size_t n = 0; n < end; ++n) {
     const auto lines = hear({std::string_view(all).substr(0, n)}, true, kTools).lines;
     for (const auto& line : lines) EXPECT_FALSE(line.starts_with("call ")) << n;
@@ -159,25 +221,31 @@ TEST(StreamParser, WhatWasCutOffNeverRuns) {
       EXPECT_THAT(lines.back(), HasSubstr("cut off")) << n;
     }
   }
-  EXPECT_EQ(hear({std::string_view(all).substr(0, end)}, true, kTools).lines.back(), R"(call 0 {"path": "a", "text": "b"})");
+  EXPECT_EQ(hear({std::string_view(all).substr(0, end)}, true, kTools).lines.back(),
+            R"(call 0 {"path": "a", "text": "b"})");
 }
 
 TEST(StreamParser, ABlockWithoutACallIsText) {
-  EXPECT_THAT(parsed("x</think>See\n\n<｜DSML｜tool_calls>\nnothing\n</｜DSML｜tool_calls>"),
-              ElementsAre("think x", "say See\n\n<｜DSML｜tool_calls>\nnothing\n</｜DSML｜tool_calls>"));
+  EXPECT_THAT(
+      parsed("x</think>See\n\n<｜DSML｜tool_calls>\nnothing\n</｜DSML｜tool_calls>"),
+      ElementsAre("think x", "say See\n\n<｜DSML｜tool_calls>\nnothing\n</｜DSML｜tool_calls>"));
 }
 
 TEST(StreamParser, QuotedCallsAreText) {
   const std::string call = invoke("edit", parameter("path", "a"));
-  EXPECT_THAT(parsed("x</think>Like this:\n```\n" + call + "\n```\nDone."), ElementsAre("think x", "say Like this:\n```\n" + call + "\n```\nDone."));
+  EXPECT_THAT(parsed("x</think>Like this:\n```\n" + call + "\n```\nDone."),
+              ElementsAre("think x", "say Like this:\n```\n" + call + "\n```\nDone."));
   // Drafted in the reasoning, which goes on.
-  EXPECT_THAT(parsed("Maybe" + block(call) + " or not.</think>No."), ElementsAre("think Maybe" + block(call) + " or not.", "say No."));
+  EXPECT_THAT(parsed("Maybe" + block(call) + " or not.</think>No."),
+              ElementsAre("think Maybe" + block(call) + " or not.", "say No."));
 }
 
 TEST(StreamParser, CallsOfAReasoningThatNeverEndsAreTaken) {
   const std::string calls = block(invoke("edit", parameter("path", "a")));
-  EXPECT_THAT(parsed("Now." + calls), ElementsAre("think Now." + calls, "begin 0 edit", R"(call 0 {"path": "a"})"));
-  EXPECT_THAT(parsed("Now." + block(invoke("edit", parameter("path", "a"))).substr(0, 60)).size(), 1u);
+  EXPECT_THAT(parsed("Now." + calls),
+              ElementsAre("think Now." + calls, "begin 0 edit", R"(call 0 {"path": "a"})"));
+  EXPECT_THAT(parsed("Now." + block(invoke("edit", parameter("path", "a"))).substr(0, 60)).size(),
+              1u);
 }
 
 TEST(StreamParser, NothingIsHeldBackForLong) {
@@ -195,8 +263,11 @@ TEST(StreamParser, LongAnswersTakeLinearTime) {
   std::string value(4 << 20, 'x');
   for (std::size_t i = 0; i < value.size(); i += 97) value[i] = '<';
   Heard heard;
-  heard.hear(parser.feed("<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"edit\">\n<｜DSML｜parameter name=\"path\" string=\"true\">"));
-  for (std::size_t i = 0; i < value.size(); i += 16) heard.hear(parser.feed(std::string_view(value).substr(i, 16)));
+  heard.hear(
+      parser.feed("<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"edit\">\n<｜DSML｜parameter "
+                  "name=\"path\" string=\"true\">"));
+  for (std::size_t i = 0; i < value.size(); i += 16)
+    heard.hear(parser.feed(std::string_view(value).substr(i, 16)));
   heard.hear(parser.feed("</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜tool_calls>"));
   EXPECT_EQ(heard.lines.back().size(), value.size() + std::string(R"(call 0 {"path": ""})").size());
 }
@@ -204,7 +275,8 @@ TEST(StreamParser, LongAnswersTakeLinearTime) {
 TEST(OfficialParser, StreamsAgreeWithTheStrictParser) {
   namespace fs = std::filesystem;
   const char* const named = std::getenv("LARES_SHARED");
-  const fs::path path = (named ? fs::path(named) : fs::path(LARES_SOURCE_DIR) / ".." / "shared") / "v4/encoding_tests/extra_parse_cases.json";
+  const fs::path path = (named ? fs::path(named) : fs::path(LARES_SOURCE_DIR) / ".." / "shared") /
+                        "v4/encoding_tests/extra_parse_cases.json";
   if (!fs::exists(path)) GTEST_SKIP() << "the official cases are not there: " << path;
   std::ifstream in(path);
   const Json cases = Json::parse(in);
@@ -235,10 +307,12 @@ TEST(OfficialParser, StreamsAgreeWithTheStrictParser) {
     EXPECT_EQ(trimmed(reasoning), trimmed(strict->reasoning));
     EXPECT_EQ(trimmed(content), trimmed(strict->content));
     // The strict parser does not look into JSON values; here a call with a broken one is rejected.
-    const auto sound = std::count_if(strict->calls.begin(), strict->calls.end(), [](const ToolCall& c2) { return Json::accept(c2.arguments); });
+    const auto sound = std::count_if(strict->calls.begin(), strict->calls.end(),
+                                     [](const ToolCall& c2) { return Json::accept(c2.arguments); });
     ASSERT_EQ(static_cast<std::ptrdiff_t>(calls.size()), sound);
     if (calls.size() != strict->calls.size()) continue;
-    for (std::size_t i = 0; i < calls.size(); ++i) EXPECT_EQ(Json::parse(calls[i]), Json::parse(strict->calls[i].arguments));
+    for (std::size_t i = 0; i < calls.size(); ++i)
+      EXPECT_EQ(Json::parse(calls[i]), Json::parse(strict->calls[i].arguments));
     ++n;
   }
   EXPECT_GT(n, 5);

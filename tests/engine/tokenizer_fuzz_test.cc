@@ -1,4 +1,5 @@
-// Damaged tokenizers: each is refused in one line or loads, and what loads gives every text back, and masks that hold.
+// Damaged tokenizers: each is refused in one line or loads, and what loads gives every text back,
+// and masks that hold.
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -21,9 +22,36 @@ using Json = nlohmann::json;
 using fuzz::below;
 using fuzz::Random;
 
-const fuzz::Words kWords = {"0", "-1", "1e308", "1269", "1048575", "1048576", "18446744073709551616", "null", "true", "[]", "{}", "\"\"", "\"Ġ\"", "\"a b\"", "\"\\n\"", "\"\\u0000\"", "[[", "\"Regex\"", "\"Split\"", "\"ByteLevel\"", "\"content\"", "\"(?=\""};
-const fuzz::Damage kDamage{.mutations = {fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(64), fuzz::cut_off, fuzz::open_brackets, fuzz::insert_one_of(kWords), fuzz::put_one_of(kWords), fuzz::replace_value_by(kWords)}, .least = 1, .most = 3};
-const char* const kRegexes[] = {"\\s+", "(", "[^\\p{L}]+|\\p{L}", "(a|aa)+$", "\\p{N}{1,3}", "(?<=a)b", "x*", "(?:\\K)", "\n"};
+const fuzz::Words kWords = {"0",
+                            "-1",
+                            "1e308",
+                            "1269",
+                            "1048575",
+                            "1048576",
+                            "18446744073709551616",
+                            "null",
+                            "true",
+                            "[]",
+                            "{}",
+                            "\"\"",
+                            "\"Ġ\"",
+                            "\"a b\"",
+                            "\"\\n\"",
+                            "\"\\u0000\"",
+                            "[[",
+                            "\"Regex\"",
+                            "\"Split\"",
+                            "\"ByteLevel\"",
+                            "\"content\"",
+                            "\"(?=\""};
+const fuzz::Damage kDamage{
+    .mutations = {fuzz::change_byte, fuzz::flip_bit, fuzz::erase_some, fuzz::copy_up_to(64),
+                  fuzz::cut_off, fuzz::open_brackets, fuzz::insert_one_of(kWords),
+                  fuzz::put_one_of(kWords), fuzz::replace_value_by(kWords)},
+    .least = 1,
+    .most = 3};
+const char* const kRegexes[] = {"\\s+",    "(",  "[^\\p{L}]+|\\p{L}", "(a|aa)+$", "\\p{N}{1,3}",
+                                "(?<=a)b", "x*", "(?:\\K)",           "\n"};
 const std::string kLetters = "eta \"\\1</";  // of the byte alphabet, the blank aside
 
 Json& some(Json& array, Random& random) { return array[below(array.size(), random)]; }
@@ -31,27 +59,61 @@ Json& some(Json& array, Random& random) { return array[below(array.size(), rando
 // One thing of a tokenizer that its text's damage would seldom hit, and that stays JSON.
 void change(Json& json, Random& random) {
   Json& vocab = json["model"]["vocab"];
-  const auto any_token = [&] { return std::next(vocab.begin(), std::ptrdiff_t(below(vocab.size(), random))); };
+  const auto any_token = [&] {
+    return std::next(vocab.begin(), std::ptrdiff_t(below(vocab.size(), random)));
+  };
   Json& merges = json["model"]["merges"];
   Json& added = json["added_tokens"];
   switch (below(13, random)) {
-    case 0: any_token().value() = any_token().value(); return;
-    case 10: vocab[any_token().key() + "\n"] = any_token().value(); return;
-    case 1: any_token().value() = random() % 2 == 0 ? std::int64_t(below(1 << 21, random)) - 10 : std::int64_t(random()); return;
-    case 2: vocab.erase(any_token()); return;
-    case 3: some(added, random)["content"] = random() % 2 == 0 ? any_token().key() : some(added, random)["content"].get<std::string>(); return;
-    case 4: some(added, random)["id"] = any_token().value(); return;
-    case 5: std::swap(any_token().value(), any_token().value()); return;
-    case 6: std::swap(some(merges, random), some(merges, random)); return;
-    case 7: merges.erase(below(merges.size(), random)); return;
-    case 8: some(merges, random) = some(merges, random); return;
+    case 0:
+      any_token().value() = any_token().value();
+      return;
+    case 10:
+      vocab[any_token().key() + "\n"] = any_token().value();
+      return;
+    case 1:
+      any_token().value() = random() % 2 == 0 ? std::int64_t(below(1 << 21, random)) - 10
+                                              : std::int64_t(random());
+      return;
+    case 2:
+      vocab.erase(any_token());
+      return;
+    case 3:
+      some(added, random)["content"] = random() % 2 == 0
+                                           ? any_token().key()
+                                           : some(added, random)["content"].get<std::string>();
+      return;
+    case 4:
+      some(added, random)["id"] = any_token().value();
+      return;
+    case 5:
+      std::swap(any_token().value(), any_token().value());
+      return;
+    case 6:
+      std::swap(some(merges, random), some(merges, random));
+      return;
+    case 7:
+      merges.erase(below(merges.size(), random));
+      return;
+    case 8:
+      some(merges, random) = some(merges, random);
+      return;
     case 9: {
-      const Json split = {{"type", "Split"}, {"pattern", {{"Regex", kRegexes[below(std::size(kRegexes), random)]}}}, {"behavior", "Isolated"}, {"invert", false}};
-      json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", {split, {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", random() % 2 == 0}}}}};
+      const Json split = {{"type", "Split"},
+                          {"pattern", {{"Regex", kRegexes[below(std::size(kRegexes), random)]}}},
+                          {"behavior", "Isolated"},
+                          {"invert", false}};
+      json["pre_tokenizer"] = {{"type", "Sequence"},
+                               {"pretokenizers",
+                                {split,
+                                 {{"type", "ByteLevel"},
+                                  {"add_prefix_space", false},
+                                  {"use_regex", random() % 2 == 0}}}}};
       return;
     }
     default: {  // a long token
-      const std::string name(1 + below(random() % 4 == 0 ? 5'000 : 300, random), kLetters[below(3, random)]);
+      const std::string name(1 + below(random() % 4 == 0 ? 5'000 : 300, random),
+                             kLetters[below(3, random)]);
       vocab[name] = 2'000 + below(1'000, random);
     }
   }
@@ -61,15 +123,21 @@ std::string some_text(const Tokenizer& t, Random& random) {
   std::string text;
   for (std::size_t n = below(12, random); n > 0; --n) {
     switch (below(3, random)) {
-      case 0: text += char(random()); break;
-      case 1: text += std::string(below(80, random), kLetters[below(kLetters.size(), random)]); break;
-      default: text += t.bytes(Token(below(std::size_t(t.vocab_size()), random)));
+      case 0:
+        text += char(random());
+        break;
+      case 1:
+        text += std::string(below(80, random), kLetters[below(kLetters.size(), random)]);
+        break;
+      default:
+        text += t.bytes(Token(below(std::size_t(t.vocab_size()), random)));
     }
   }
   return text;
 }
 
-// A document is written along the masks, with a pattern's made beforehand: each token that is allowed is taken.
+// A document is written along the masks, with a pattern's made beforehand: each token that is
+// allowed is taken.
 void writes_along_masks(const Tokenizer& t, const JsonSchemaRef& schema, Random& random) {
   const auto vocabulary = t.vocabulary();
   for (const SchemaNode& node : schema->nodes) {
@@ -102,7 +170,8 @@ TEST(TokenizerFuzz, DamageGivesAnErrorOrATokenizerThatHolds) {
   const Json whole = Json::parse(good);
   const JsonSchemaRef schema = *compile_schema(nlohmann::ordered_json::parse(
       R"({"anyOf":[{"type":"string","pattern":"^[a-z]+(?: [a-z\"]+)*$"},{"type":"array","items":{}},{"type":"number","maximum":99999},{"type":"object","properties":{"name":{"type":"string"},"t":{"enum":["tt","te","\\"]}}}]})"));
-  std::string path = (std::filesystem::temp_directory_path() / "lares-tokenizer-fuzz-XXXXXX").string();
+  std::string path =
+      (std::filesystem::temp_directory_path() / "lares-tokenizer-fuzz-XXXXXX").string();
   const int fd = mkstemp(path.data());
   ASSERT_GE(fd, 0);
   close(fd);

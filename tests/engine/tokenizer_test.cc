@@ -1,4 +1,5 @@
-// The official vectors need tokenizer.json and its test file, which belong to others: they are read where they lie.
+// The official vectors need tokenizer.json and its test file, which belong to others: they are read
+// where they lie.
 #include "engine/tokenizer.h"
 
 #include <cstdlib>
@@ -47,13 +48,15 @@ nlohmann::json small() {
     }
     vocab[name] = n++;
   }
-  for (const auto& [left, right] : {std::pair<std::string, std::string>{"a", "b"}, {"ab", "c"}, {"b", "c"}}) {
+  for (const auto& [left, right] :
+       {std::pair<std::string, std::string>{"a", "b"}, {"ab", "c"}, {"b", "c"}}) {
     merges.push_back(left + " " + right);
     vocab[left + right] = n++;
   }
   const auto added = [](int id, const char* content) {
-    return nlohmann::json{{"id", id}, {"content", content}, {"special", true}, {"normalized", false},
-                          {"lstrip", false}, {"rstrip", false}, {"single_word", false}};
+    return nlohmann::json{
+        {"id", id},        {"content", content}, {"special", true},     {"normalized", false},
+        {"lstrip", false}, {"rstrip", false},    {"single_word", false}};
   };
   return {{"version", "1.0"},
           {"added_tokens", {added(0, "<s>"), added(1, "</s>"), added(2, "<s>long")}},
@@ -61,8 +64,14 @@ nlohmann::json small() {
           {"pre_tokenizer",
            {{"type", "Sequence"},
             {"pretokenizers",
-             {{{"type", "Split"}, {"pattern", {{"Regex", "\\s+"}}}, {"behavior", "Isolated"}, {"invert", false}},
-              {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}}}}}},
+             {{{"type", "Split"},
+               {"pattern", {{"Regex", "\\s+"}}},
+               {"behavior", "Isolated"},
+               {"invert", false}},
+              {{"type", "ByteLevel"},
+               {"add_prefix_space", false},
+               {"trim_offsets", true},
+               {"use_regex", false}}}}}},
           {"decoder", {{"type", "ByteLevel"}}},
           {"model", {{"type", "BPE"}, {"vocab", vocab}, {"merges", merges}}}};
 }
@@ -93,7 +102,8 @@ TEST(Tokenizer, MergesByRankAndMatchesAddedTokensOnlyWhenTold) {
   EXPECT_EQ(text_of(t.encode("abc bc", false)), (Pieces{"abc", " ", "bc"}));
   EXPECT_EQ(t.encode("<s>", true), (std::vector<Token>{0}));
   EXPECT_EQ(text_of(t.encode("<s>", false)), (Pieces{"<", "s", ">"}));
-  EXPECT_EQ(t.encode("<s>long</s>", true), (std::vector<Token>{2, 1}));  // the longest at the leftmost place
+  EXPECT_EQ(t.encode("<s>long</s>", true), (std::vector<Token>{2, 1}));  // the longest at the
+                                                                         // leftmost place
   EXPECT_EQ(t.added("</s>"), std::optional<Token>(1));
   EXPECT_EQ(t.added("x"), std::nullopt);
 }
@@ -103,8 +113,10 @@ TEST(Tokenizer, JoinsPlainStretchesAcrossSegments) {
   auto loaded = Tokenizer::from_file(file.path);
   ASSERT_TRUE(loaded) << loaded.error().message;
   const Tokenizer& t = **loaded;
-  EXPECT_EQ(t.encode(std::vector<Segment>{{"a", true}, {"bc<s>", false}}), t.encode("abc<s>", false));
-  EXPECT_EQ(t.encode(std::vector<Segment>{{"a<s>", true}, {"<s>", false}}).size(), 5u);  // a, 0, and three characters
+  EXPECT_EQ(t.encode(std::vector<Segment>{{"a", true}, {"bc<s>", false}}),
+            t.encode("abc<s>", false));
+  EXPECT_EQ(t.encode(std::vector<Segment>{{"a<s>", true}, {"<s>", false}}).size(),
+            5u);  // a, 0, and three characters
 }
 
 TEST(Tokenizer, AnyBytesComeBackUnchanged) {
@@ -118,7 +130,8 @@ TEST(Tokenizer, AnyBytesComeBackUnchanged) {
 
 TEST(Tokenizer, DamagedFilesGiveOneLineThatNamesTheFile) {
   const std::string good = small().dump();
-  for (std::string text : {std::string(), good.substr(0, good.size() / 2), std::string("[]"), std::string("{\"model\": {}}")}) {
+  for (std::string text : {std::string(), good.substr(0, good.size() / 2), std::string("[]"),
+                           std::string("{\"model\": {}}")}) {
     const Written file = write(text);
     const auto loaded = Tokenizer::from_file(file.path);
     ASSERT_FALSE(loaded);
@@ -130,7 +143,8 @@ TEST(Tokenizer, DamagedFilesGiveOneLineThatNamesTheFile) {
   EXPECT_EQ(missing.error().code, Errc::not_found);
   const auto directory = Tokenizer::from_file(LARES_SOURCE_DIR);
   ASSERT_FALSE(directory);
-  EXPECT_NE(directory.error().message.find("it is a directory"), std::string::npos) << directory.error().message;
+  EXPECT_NE(directory.error().message.find("it is a directory"), std::string::npos)
+      << directory.error().message;
 }
 
 TEST(Tokenizer, WhatContradictsItselfOrIsTooLongIsRefusedByName) {
@@ -145,15 +159,25 @@ TEST(Tokenizer, WhatContradictsItselfOrIsTooLongIsRefusedByName) {
     return loaded ? all : all.substr(all.find(": ") + 2);
   };
   EXPECT_EQ(why([&](auto& json) { json["model"]["vocab"][most] = 300; }), "");
-  EXPECT_EQ(why([&](auto& json) { json["model"]["vocab"][long_name] = 300; }), "token \"" + std::string(40, 'z') + "\"... (id 300) has 256 bytes, the limit is 255");
-  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = json["model"]["vocab"]["a"]; }), "tokens \"a\" and \"z\\nz\" have the same id, 100");
-  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = -1; }), "token \"z\\nz\" has id -1, outside 0..1048575");
-  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "<s>"; }), "added token \"<s>\" is there twice");
-  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["id"] = 0; }), "tokens \"<s>\" and \"</s>\" have the same id, 0");
-  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "a"; }), "added token \"a\" has id 1, and 100 in model.vocab");
+  EXPECT_EQ(why([&](auto& json) { json["model"]["vocab"][long_name] = 300; }),
+            "token \"" + std::string(40, 'z') + "\"... (id 300) has 256 bytes, the limit is 255");
+  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = json["model"]["vocab"]["a"]; }),
+            "tokens \"a\" and \"z\\nz\" have the same id, 100");
+  EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["z\nz"] = -1; }),
+            "token \"z\\nz\" has id -1, outside 0..1048575");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "<s>"; }),
+            "added token \"<s>\" is there twice");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["id"] = 0; }),
+            "tokens \"<s>\" and \"</s>\" have the same id, 0");
+  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = "a"; }),
+            "added token \"a\" has id 1, and 100 in model.vocab");
   // One that is in the vocabulary too is one token, by whichever name.
   EXPECT_EQ(why([](auto& json) { json["model"]["vocab"]["</s>"] = 1; }), "");
-  EXPECT_EQ(why([](auto& json) { json["added_tokens"][1]["content"] = " ", json["added_tokens"][1]["id"] = json["model"]["vocab"]["\u0120"]; }), "");
+  EXPECT_EQ(why([](auto& json) {
+              json["added_tokens"][1]["content"] = " ",
+              json["added_tokens"][1]["id"] = json["model"]["vocab"]["\u0120"];
+            }),
+            "");
 }
 
 // The longest that is allowed, through all that walks a vocabulary.

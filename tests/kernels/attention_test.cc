@@ -14,16 +14,21 @@ TEST(Attention, MatchesFloat64) {
   struct Case {
     int rows, heads, dim;
   };
-  for (const auto [n, heads, dim] : {Case{1, 4, 32}, Case{7, 5, 64}, Case{128, 8, 192}, Case{141, 3, 512}, Case{70, 19, 96}, Case{1100, 33, 64}}) {
+  for (const auto [n, heads, dim] : {Case{1, 4, 32}, Case{7, 5, 64}, Case{128, 8, 192},
+                                     Case{141, 3, 512}, Case{70, 19, 96}, Case{1100, 33, 64}}) {
     const auto keys = normals(n * dim, 2), sink = normals(heads, 3);
     std::vector<std::uint16_t> small;
     for (const float v : keys) small.push_back(bf16_bits(v));
     auto zeros = activations(heads, dim, 1)[3];
     zeros.resize((zeros.size() + 31) / 32 * 32);
     available_rows().front()->drop_small(zeros.data(), static_cast<std::int64_t>(zeros.size()));
-    for (const auto& [released, q] : {std::pair{false, activations(heads, dim, 1)[0]}, {true, activations(heads, dim, 1)[1]}, {true, zeros}}) {
+    for (const auto& [released, q] : {std::pair{false, activations(heads, dim, 1)[0]},
+                                      {true, activations(heads, dim, 1)[1]},
+                                      {true, zeros}}) {
       std::vector<double> want;
-      const auto key = [&](int i, int c) -> double { return released ? bf16(keys[i * dim + c]) : keys[i * dim + c]; };
+      const auto key = [&](int i, int c) -> double {
+        return released ? bf16(keys[i * dim + c]) : keys[i * dim + c];
+      };
       for (int h = 0; h < heads; ++h) {
         std::vector<double> s(n);
         double top = -1e300, total = 0;
@@ -40,35 +45,66 @@ TEST(Attention, MatchesFloat64) {
         }
       }
       std::vector<const void*> rows;
-      for (int i = n; i-- > 0;)  // scattered in memory: last key first, order of the reference restored below
-        rows.push_back(released ? static_cast<const void*>(small.data() + i * dim) : keys.data() + i * dim);
+      for (int i = n; i-- > 0;)  // scattered in memory: last key first, order of the reference
+                                 // restored below
+        rows.push_back(released ? static_cast<const void*>(small.data() + i * dim)
+                                : keys.data() + i * dim);
       std::reverse(rows.begin(), rows.end());
       std::vector<float> first;
       for (const Kernels* row : available_rows()) {
         Output out(heads * dim), scratch(attention_scratch(n, heads, dim));
-        attention(*row, {.q = q.data(), .rows = rows.data(), .cell = released ? Format::bf16 : Format::f32, .sink = sink.data(), .out = out.data(),
-                        .scratch = scratch.data(), .n_rows = n, .n_heads = heads, .head_dim = dim, .scale = 1 / std::sqrt(static_cast<float>(dim)),
-                        .released = released});
+        attention(*row, {.q = q.data(),
+                         .rows = rows.data(),
+                         .cell = released ? Format::bf16 : Format::f32,
+                         .sink = sink.data(),
+                         .out = out.data(),
+                         .scratch = scratch.data(),
+                         .n_rows = n,
+                         .n_heads = heads,
+                         .head_dim = dim,
+                         .scale = 1 / std::sqrt(static_cast<float>(dim)),
+                         .released = released});
         EXPECT_TRUE(out.guards_intact() && scratch.guards_intact());
-        // Released: weights rounded to 8 bits and the output too; exact: a few ulps of values of magnitude 3.
-        EXPECT_TRUE(close(out.values(), want, released ? 2e-2 : 5e-6, 0)) << row->name << " rows " << n;
+        // Released: weights rounded to 8 bits and the output too; exact: a few ulps of values of
+        // magnitude 3.
+        EXPECT_TRUE(close(out.values(), want, released ? 2e-2 : 5e-6, 0))
+            << row->name << " rows " << n;
         if (first.empty()) first = out.values();
         EXPECT_TRUE(same_bits(out.values(), first)) << row->name;
         // Shares of any size get what the whole gets.
         Output shared(heads * dim), apart(attention_scratch(n, heads, dim));
-        const AttentionArgs args{.q = q.data(), .rows = rows.data(), .cell = released ? Format::bf16 : Format::f32, .sink = sink.data(), .out = shared.data(),
-                                 .scratch = apart.data(), .n_rows = n, .n_heads = heads, .head_dim = dim, .scale = 1 / std::sqrt(static_cast<float>(dim)),
+        const AttentionArgs args{.q = q.data(),
+                                 .rows = rows.data(),
+                                 .cell = released ? Format::bf16 : Format::f32,
+                                 .sink = sink.data(),
+                                 .out = shared.data(),
+                                 .scratch = apart.data(),
+                                 .n_rows = n,
+                                 .n_heads = heads,
+                                 .head_dim = dim,
+                                 .scale = 1 / std::sqrt(static_cast<float>(dim)),
                                  .released = released};
-        for (int i = 0; i < n; i += kAttentionRows) row->attention_scores(args, i, std::min(n, i + kAttentionRows));
-        for (int i = 0; i < heads; i += kAttentionHeads) row->attention_weights(args, i, std::min(heads, i + kAttentionHeads));
-        for (int i = 0; i < dim; i += kAttentionColumns) row->attention_values(args, i, i + kAttentionColumns);
+        for (int i = 0; i < n; i += kAttentionRows)
+          row->attention_scores(args, i, std::min(n, i + kAttentionRows));
+        for (int i = 0; i < heads; i += kAttentionHeads)
+          row->attention_weights(args, i, std::min(heads, i + kAttentionHeads));
+        for (int i = 0; i < dim; i += kAttentionColumns)
+          row->attention_values(args, i, i + kAttentionColumns);
         EXPECT_TRUE(shared.guards_intact() && apart.guards_intact());
         EXPECT_TRUE(same_bits(shared.values(), first)) << row->name;
         // A head alone gets what it gets in company.
         Output one(dim);
-        attention(*row, {.q = q.data() + (heads - 1) * dim, .rows = rows.data(), .cell = released ? Format::bf16 : Format::f32,
-                        .sink = sink.data() + heads - 1, .out = one.data(), .scratch = scratch.data(), .n_rows = n, .n_heads = 1,
-                        .head_dim = dim, .scale = 1 / std::sqrt(static_cast<float>(dim)), .released = released});
+        attention(*row, {.q = q.data() + (heads - 1) * dim,
+                         .rows = rows.data(),
+                         .cell = released ? Format::bf16 : Format::f32,
+                         .sink = sink.data() + heads - 1,
+                         .out = one.data(),
+                         .scratch = scratch.data(),
+                         .n_rows = n,
+                         .n_heads = 1,
+                         .head_dim = dim,
+                         .scale = 1 / std::sqrt(static_cast<float>(dim)),
+                         .released = released});
         EXPECT_TRUE(same_bits(one.values(), {first.end() - dim, first.end()})) << row->name;
       }
     }
@@ -98,8 +134,17 @@ TEST(Attention, AHugeSinkTakesAllTheWeight) {
   const void* rows[] = {key.data()};
   for (const Kernels* row : available_rows()) {
     Output out(32), scratch(attention_scratch(1, 1, 32));
-    attention(*row, {.q = q.data(), .rows = rows, .cell = Format::f32, .sink = &sink, .out = out.data(), .scratch = scratch.data(), .n_rows = 1,
-                    .n_heads = 1, .head_dim = 32, .scale = 1, .released = false});
+    attention(*row, {.q = q.data(),
+                     .rows = rows,
+                     .cell = Format::f32,
+                     .sink = &sink,
+                     .out = out.data(),
+                     .scratch = scratch.data(),
+                     .n_rows = 1,
+                     .n_heads = 1,
+                     .head_dim = 32,
+                     .scale = 1,
+                     .released = false});
     for (const float v : out.values()) EXPECT_NEAR(v, 0, 1e-6) << row->name;
   }
 }
@@ -109,7 +154,15 @@ TEST(Route, WeighsWithoutTheBiasAndBreaksTiesLow) {
   const std::vector<float> u{0, 1, 2, 2, -30, 40, 1, 0}, bias{0, 0, 0, 0, 50, -50, 0.5f, 0};
   std::int32_t expert[k];
   float weight[k], scratch[E];
-  route({.u = u.data(), .bias = bias.data(), .given = nullptr, .expert = expert, .weight = weight, .scratch = scratch, .n_experts = E, .k = k, .factor = 2.5f});
+  route({.u = u.data(),
+         .bias = bias.data(),
+         .given = nullptr,
+         .expert = expert,
+         .weight = weight,
+         .scratch = scratch,
+         .n_experts = E,
+         .k = k,
+         .factor = 2.5f});
   EXPECT_EQ(expert[0], 4);  // by its bias alone
   EXPECT_EQ(expert[1], 6);
   EXPECT_EQ(expert[2], 2);  // equal to 3, which comes later
@@ -118,7 +171,15 @@ TEST(Route, WeighsWithoutTheBiasAndBreaksTiesLow) {
   EXPECT_NEAR(weight[1], score(1) / total * 2.5, 1e-6);
   EXPECT_NEAR(weight[0], score(-30) / total * 2.5, 1e-9);
   const std::int64_t given[k] = {5, 0, 7};
-  route({.u = u.data(), .bias = nullptr, .given = given, .expert = expert, .weight = weight, .scratch = scratch, .n_experts = E, .k = k, .factor = 1});
+  route({.u = u.data(),
+         .bias = nullptr,
+         .given = given,
+         .expert = expert,
+         .weight = weight,
+         .scratch = scratch,
+         .n_experts = E,
+         .k = k,
+         .factor = 1});
   EXPECT_EQ(expert[0], 5);
   EXPECT_NEAR(weight[0], std::sqrt(40.0) / (std::sqrt(40.0) + 2 * score(0)), 1e-6);
   EXPECT_NEAR(weight[0] + weight[1] + weight[2], 1, 1e-6);
@@ -134,7 +195,8 @@ TEST(ThreadPool, EveryItemOnce) {
       pool.run(n, 1 + round % 3, [&](std::int64_t begin, std::int64_t end) {
         for (auto i = begin; i < end; ++i) ++seen[i];
       });
-      for (int i = 0; i < n; ++i) ASSERT_EQ(seen[i], 1) << "threads " << threads << ", item " << i << " of " << n;
+      for (int i = 0; i < n; ++i)
+        ASSERT_EQ(seen[i], 1) << "threads " << threads << ", item " << i << " of " << n;
     }
   }
 }

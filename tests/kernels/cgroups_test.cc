@@ -75,7 +75,8 @@ TEST_F(Cgroups, Version1HasAMountForEachController) {
 
   file("memory/box/memory.limit_in_bytes", "8000");
   file("memory/box/memory.usage_in_bytes", "7000");
-  file("memory/box/memory.stat", "inactive_file 9999\ntotal_inactive_file 2000\ntotal_active_file 1000");
+  file("memory/box/memory.stat",
+       "inactive_file 9999\ntotal_inactive_file 2000\ntotal_active_file 1000");
   EXPECT_EQ(cgroup_memory_left(places), 4000u);
 }
 

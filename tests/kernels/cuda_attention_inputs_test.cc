@@ -1,4 +1,5 @@
-// The body of attention_inputs(), emulated: what the launches one after the other make, bit for bit.
+// The body of attention_inputs(), emulated: what the launches one after the other make, bit for
+// bit.
 #include "kernels/cuda/attention_inputs_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
 #include "kernels/cuda/elementwise_kernels.h"
@@ -27,22 +28,27 @@ struct Out {
 
 TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   const Case c = GetParam();
-  constexpr int heads = 64, index_heads = 3, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5, per_page = 3;
+  constexpr int heads = 64, index_heads = 3, capacity = 16, ratio = 4, raw_capacity = 2 * ratio + 5,
+                per_page = 3;
   const int C = c.head_dim, R = c.rope_dim, n = c.n;
-  const std::size_t cell = cell_bytes(C, R), key = index_key_bytes(kIndexDim), rows = static_cast<std::size_t>(n);
+  const std::size_t cell = cell_bytes(C, R), key = index_key_bytes(kIndexDim),
+                    rows = static_cast<std::size_t>(n);
   const auto f = frequencies(R), kv_norm = normals(static_cast<std::size_t>(C), 1);
   const auto q0 = halves(normals(rows * heads * C, 2)), kv = halves(normals(rows * C, 3)),
-             iq = halves(normals(rows * index_heads * kIndexDim, 4)), iw = halves(normals(rows * index_heads, 5));
+             iq = halves(normals(rows * index_heads * kIndexDim, 4)),
+             iw = halves(normals(rows * index_heads, 5));
   struct Rows {
     std::vector<float> values, gates, ape, norm, raw;
   };
   const auto raw_rows = [&](int dim, std::uint64_t seed) {
     const std::size_t width = 2 * static_cast<std::size_t>(dim);
-    return Rows{normals(rows * width, seed), normals(rows * width, seed + 1, 3), normals(ratio * width, seed + 2),
-                normals(static_cast<std::size_t>(dim), seed + 3), normals(raw_capacity * 2 * width, seed + 4)};
+    return Rows{normals(rows * width, seed), normals(rows * width, seed + 1, 3),
+                normals(ratio * width, seed + 2), normals(static_cast<std::size_t>(dim), seed + 3),
+                normals(raw_capacity * 2 * width, seed + 4)};
   };
   const Rows entry_rows = raw_rows(C, 10), key_rows = raw_rows(kIndexDim, 20);
-  std::deque<TestSequence> entries, keys;  // the same sequence, its cells of each kind in pages of their own
+  std::deque<TestSequence> entries, keys;  // the same sequence, its cells of each kind in pages of
+                                           // their own
   const int n_pages = static_cast<int>((c.position + n) / ratio / per_page) + 1;
   entries.emplace_back(capacity * cell, entry_rows.raw.size(), n_pages, cell * per_page);
   keys.emplace_back(0, key_rows.raw.size(), n_pages, key * per_page);
@@ -65,16 +71,21 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
                         .index = index,
                         .eps = 1e-6f};
   };
-  AttentionInputsArgs a{
-      .queries = {.q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = C, .rope_dim = R, .eps = 1e-6f},
-      .window = {.kv = kv.data(),
-                 .norm = kv_norm.data(),
-                 .rope = table.data(),
-                 .places = entry_places.places,
-                 .head_dim = C,
-                 .rope_dim = R,
-                 .window_capacity = capacity,
-                 .eps = 1e-6f}};
+  AttentionInputsArgs a{.queries = {.q = q.data(),
+                                    .rope = table.data(),
+                                    .n_tokens = n,
+                                    .n_heads = heads,
+                                    .head_dim = C,
+                                    .rope_dim = R,
+                                    .eps = 1e-6f},
+                        .window = {.kv = kv.data(),
+                                   .norm = kv_norm.data(),
+                                   .rope = table.data(),
+                                   .places = entry_places.places,
+                                   .head_dim = C,
+                                   .rope_dim = R,
+                                   .window_capacity = capacity,
+                                   .eps = 1e-6f}};
   a.compress[a.n_compress++] = compress_args(entry_rows, entry_places.places, C, false);
   if (c.indexes) {
     a.compress[a.n_compress++] = compress_args(key_rows, key_places.places, kIndexDim, true);
@@ -91,7 +102,13 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   }
   Guarded<float> post(rows * kHyperStreams), comb(rows * kHyperStreams * kHyperStreams);
   const auto mixes = normals(rows * 30, 6);
-  a.mixes = {.mixes = mixes.data(), .stride = 30, .post = post.data(), .comb = comb.data(), .n_tokens = n, .iters = 20, .eps = 1e-6f};
+  a.mixes = {.mixes = mixes.data(),
+             .stride = 30,
+             .post = post.data(),
+             .comb = comb.data(),
+             .n_tokens = n,
+             .iters = 20,
+             .eps = 1e-6f};
   const auto fresh = [&] {
     post.poison(), comb.poison();
     q.poison(), codes.poison(), scale.poison(), weight.poison();
@@ -133,15 +150,18 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   run(queries_blocks(n, heads), kRowThreads, queries_shared(C), [&] { queries_kernel(a.queries); });
   run(n, kRowThreads, C * 4, [&] { put_window_kernel(a.window); });
   for (int i = 0; i < a.n_compress; ++i) {
-    run(n, kCompressThreads, compress_shared(a.compress[i].dim), [&] { compress_kernel(a.compress[i]); });
+    run(n, kCompressThreads, compress_shared(a.compress[i].dim),
+        [&] { compress_kernel(a.compress[i]); });
     run(n, kCompressThreads, 0, [&] { put_raw_kernel(a.compress[i]); });
   }
-  if (c.indexes) run((n * index_heads + 3) / 4, 128, 0, [&] { index_queries_kernel(a.index_queries); });
+  if (c.indexes)
+    run((n * index_heads + 3) / 4, 128, 0, [&] { index_queries_kernel(a.index_queries); });
   run(n, 32, 0, [&] { put_left(a.mixes, block_x()); });
   const Out want = result();
   EXPECT_NE(want.q, q0);
   const Out got = in_every_order(
-      {input_blocks(a).all()}, kRowThreads, static_cast<std::size_t>(inputs_shared(a)), fresh, [&] { attention_inputs_kernel(a); }, result);
+      {input_blocks(a).all()}, kRowThreads, static_cast<std::size_t>(inputs_shared(a)), fresh,
+      [&] { attention_inputs_kernel(a); }, result);
   EXPECT_EQ(got.q, want.q);
   EXPECT_EQ(got.window, want.window);
   EXPECT_EQ(got.raw, want.raw);
@@ -149,9 +169,11 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   EXPECT_TRUE(got == want);
 }
 
-// A token that completes a group and one that does not; several that complete two; more than a warp's pairs that are turned.
+// A token that completes a group and one that does not; several that complete two; more than a
+// warp's pairs that are turned.
 INSTANTIATE_TEST_SUITE_P(, CudaAttentionInputs,
-                         testing::Values(Case{1, 512, 11, true}, Case{1, 512, 13, true}, Case{7, 128, 3, true}, Case{2, 192, 6, false, 128}));
+                         testing::Values(Case{1, 512, 11, true}, Case{1, 512, 13, true},
+                                         Case{7, 128, 3, true}, Case{2, 192, 6, false, 128}));
 
 }  // namespace
 }  // namespace lares::kernels::cuda

@@ -1,4 +1,5 @@
-// Bodies of attention(), emulated: against float64, blocks apart against one block a token, and every order of threads.
+// Bodies of attention(), emulated: against float64, blocks apart against one block a token, and
+// every order of threads.
 #include "kernels/cuda/attention_wgmma_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
@@ -13,7 +14,13 @@ struct Case {
   std::int64_t seen_from = -1;
 };
 
-enum class Shared { apart, apart_more, narrow, wide, wgmma };  // a block of rows of 16 or of 32 heads a block; all rows of 32 heads, or of 64; by wgmma
+enum class Shared {
+  apart,
+  apart_more,
+  narrow,
+  wide,
+  wgmma
+};  // a block of rows of 16 or of 32 heads a block; all rows of 32 heads, or of 64; by wgmma
 
 template <int C, int heads, bool apart>
 void run_rows(const AttentionArgs& a, int blocks, int n_blocks, simt::Order order) {
@@ -25,45 +32,56 @@ void run_rows(const AttentionArgs& a, int blocks, int n_blocks, simt::Order orde
 template <int C>
 void run_as(const AttentionArgs& a, Shared shared, int n_blocks, simt::Order order) {
   if (shared == Shared::wgmma)  // two blocks, so that each has several tokens
-    return simt::Machine::get().run({2}, kWgmmaThreads, static_cast<std::size_t>(kWgmmaShared), order, [&] { attention_wgmma_kernel(a); });
+    return simt::Machine::get().run({2}, kWgmmaThreads, static_cast<std::size_t>(kWgmmaShared),
+                                    order, [&] { attention_wgmma_kernel(a); });
   if (shared == Shared::wide) return run_rows<C, kHeadsWide, false>(a, 1, n_blocks, order);
   if (shared == Shared::narrow) return run_rows<C, kHeadsNarrow, false>(a, 1, n_blocks, order);
-  if (C == 512 && shared == Shared::apart) run_rows<512, 16, true>(a, n_blocks, n_blocks, order);
-  else run_rows<C, 32, true>(a, n_blocks, n_blocks, order);
-  simt::Machine::get().run({a.n_heads, a.places.n_tokens, (C + kFoldColumns - 1) / kFoldColumns}, kFoldThreads, static_cast<std::size_t>(fold_shared(n_blocks)), order,
+  if (C == 512 && shared == Shared::apart)
+    run_rows<512, 16, true>(a, n_blocks, n_blocks, order);
+  else
+    run_rows<C, 32, true>(a, n_blocks, n_blocks, order);
+  simt::Machine::get().run({a.n_heads, a.places.n_tokens, (C + kFoldColumns - 1) / kFoldColumns},
+                           kFoldThreads, static_cast<std::size_t>(fold_shared(n_blocks)), order,
                            [&] { attention_fold_kernel(a, n_blocks); });
 }
 
 // A cell's values, by one warp.
 template <int C>
-LARES_KERNEL(32, 1) cell_kernel(const std::uint8_t* cell, std::uint16_t* out) {
+LARES_KERNEL(32, 1)
+cell_kernel(const std::uint8_t* cell, std::uint16_t* out) {
   CellWords<C> words;
   load_cell(words, cell, true);
   put_values(words, out);
 }
 TEST(CudaAttentionCells, AreTheCpusValues) {
   constexpr int C = 512, R = 64;
-  // Scales of a cell's groups below 1, up to 1, beyond it in one group, far beyond, next to nothing; and none.
+  // Scales of a cell's groups below 1, up to 1, beyond it in one group, far beyond, next to
+  // nothing; and none.
   for (const float size : {1.0f, 0x1p-20f, 448.0f, 0x1p20f, 0x1p100f, 0x1p-120f, 0.0f})
     for (const int wide : {-1, 0, 3, 6}) {
       auto row = floats(halves(normals(C, 7)));
-      for (int i = 0; i < C; ++i) row[static_cast<std::size_t>(i)] *= i / 64 == wide ? 0x1p10f * size : size;
+      for (int i = 0; i < C; ++i)
+        row[static_cast<std::size_t>(i)] *= i / 64 == wide ? 0x1p10f * size : size;
       find("cpu")->quantise({.x = row.data(), .stride = C, .n_rows = 1, .n = C - R, .block = 64});
       std::vector<std::uint8_t> cell(cell_bytes(C, R));
       pack_cell(row.data(), C, R, cell.data());
       std::vector<std::uint16_t> want(C);
       const void* const cells[] = {cell.data()};
-      find("cpu")->unpack_cells({.cells = cells, .rows = want.data(), .n = 1, .head_dim = C, .rope_dim = R});
+      find("cpu")->unpack_cells(
+          {.cells = cells, .rows = want.data(), .n = 1, .head_dim = C, .rope_dim = R});
       Guarded<std::uint16_t> got(C);
-      simt::Machine::get().run({}, 32, 0, simt::Order::ascending, [&] { cell_kernel<C>(cell.data(), got.data()); });
+      simt::Machine::get().run({}, 32, 0, simt::Order::ascending,
+                               [&] { cell_kernel<C>(cell.data(), got.data()); });
       EXPECT_EQ(got.values(), want) << size << " and group " << wide;
     }
 }
 
-// An H100 has room for all blocks of one token's selection of 512 entries, of 16 heads each, but not of 8,192 entries.
+// An H100 has room for all blocks of one token's selection of 512 entries, of 16 heads each, but
+// not of 8,192 entries.
 static_assert(attention_heads_apart(1, 64, attention_blocks(128, 512)) == 16);
 static_assert(attention_heads_apart(1, 64, attention_blocks(128, 8192)) == 32);
-static_assert(2 * attention_blocks(128, 8192) <= kBlocksAtOnce && attention_blocks(128, 8192) <= kFoldRows);
+static_assert(2 * attention_blocks(128, 8192) <= kBlocksAtOnce &&
+              attention_blocks(128, 8192) <= kFoldRows);
 
 class CudaAttention : public testing::TestWithParam<Case> {};
 
@@ -126,9 +144,12 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
   const auto run = [&](Shared shared, simt::Order order) {
     out.poison();
     workspace.poison();
-    if (C == 128) run_as<128>(a, shared, n_blocks, order);
-    else if (C == 192) run_as<192>(a, shared, n_blocks, order);
-    else run_as<512>(a, shared, n_blocks, order);
+    if (C == 128)
+      run_as<128>(a, shared, n_blocks, order);
+    else if (C == 192)
+      run_as<192>(a, shared, n_blocks, order);
+    else
+      run_as<512>(a, shared, n_blocks, order);
     EXPECT_TRUE(workspace.guards_intact());
     return out.values();
   };
@@ -138,16 +159,21 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
   EXPECT_EQ(run(Shared::apart, simt::Order::ascending), whole) << "a block of rows a block";
   EXPECT_EQ(run(Shared::apart_more, simt::Order::descending), whole);
   if (C == kWgmmaDim) {
-    for (const auto order : {simt::Order::ascending, simt::Order::descending, simt::Order::scattered, simt::Order::greedy}) EXPECT_EQ(run(Shared::wgmma, order), whole) << "by wgmma";
+    for (const auto order : {simt::Order::ascending, simt::Order::descending,
+                             simt::Order::scattered, simt::Order::greedy})
+      EXPECT_EQ(run(Shared::wgmma, order), whole) << "by wgmma";
   }
   std::vector<double> want;
   for (int t = 0; t < n; ++t) {
-    const TestSequence& s = sequences[static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)])];
+    const TestSequence& s =
+        sequences[static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)])];
     const std::int64_t p = places.position[static_cast<std::size_t>(t)];
     std::vector<const void*> cells;
-    const std::int64_t first = c.seen_from >= 0 ? c.seen_from : std::max<std::int64_t>(0, p + 1 - c.window),
+    const std::int64_t first = c.seen_from >= 0 ? c.seen_from
+                                                : std::max<std::int64_t>(0, p + 1 - c.window),
                        end = c.seen_from >= 0 ? s.part.position + s.part.n - 1 : p;
-    for (std::int64_t i = first; i <= end; ++i) cells.push_back(s.window.data() + static_cast<std::size_t>(i % capacity) * bytes_of);
+    for (std::int64_t i = first; i <= end; ++i)
+      cells.push_back(s.window.data() + static_cast<std::size_t>(i % capacity) * bytes_of);
     const int seen = c.ratio ? static_cast<int>((p + 1) / c.ratio) : 0;
     for (int i = 0; i < (c.k && seen > c.k ? c.k : seen); ++i) {
       const int j = c.k && seen > c.k ? chosen[static_cast<std::size_t>(t * c.k + i)] : i;
@@ -155,22 +181,27 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
                       static_cast<std::size_t>(j % per_page) * bytes_of);
     }
     std::vector<std::uint16_t> rows(cells.size() * C);
-    find("cpu")->unpack_cells(
-        {.cells = cells.data(), .rows = rows.data(), .n = static_cast<int>(cells.size()), .head_dim = C, .rope_dim = R});
+    find("cpu")->unpack_cells({.cells = cells.data(),
+                               .rows = rows.data(),
+                               .n = static_cast<int>(cells.size()),
+                               .head_dim = C,
+                               .rope_dim = R});
     for (int h = 0; h < c.n_heads; ++h) {
       std::vector<double> weight(cells.size()), o(static_cast<std::size_t>(C), 0.0);
       double top = -1e300, total = 0;
       for (std::size_t i = 0; i < cells.size(); ++i) {
         double sum = 0;
         for (int d = 0; d < C; ++d)
-          sum +=
-              static_cast<double>(bf16_value(q[(static_cast<std::size_t>(t) * c.n_heads + h) * C + d])) * bf16_value(rows[i * C + d]);
+          sum += static_cast<double>(
+                     bf16_value(q[(static_cast<std::size_t>(t) * c.n_heads + h) * C + d])) *
+                 bf16_value(rows[i * C + d]);
         top = std::max(top, weight[i] = sum * a.scale);
       }
       for (double& w : weight) total += w = std::exp(w - top);
       total += std::exp(sink[static_cast<std::size_t>(h)] - top);
       for (std::size_t i = 0; i < cells.size(); ++i)
-        for (int d = 0; d < C; ++d) o[static_cast<std::size_t>(d)] += weight[i] * bf16_value(rows[i * C + d]) / total;
+        for (int d = 0; d < C; ++d)
+          o[static_cast<std::size_t>(d)] += weight[i] * bf16_value(rows[i * C + d]) / total;
       for (int d = C - R; d < C; d += 2) {
         const double cosine = table[static_cast<std::size_t>(t) * R + (d - (C - R))],
                      sine = -table[static_cast<std::size_t>(t) * R + (d - (C - R)) + 1];
@@ -181,20 +212,25 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
       want.insert(want.end(), o.begin(), o.end());
     }
   }
-  // Each weight is rounded by up to 2^-9 of itself, so the sum by that of about one value, and pairs are turned; the output is rounded
-  // twice.
+  // Each weight is rounded by up to 2^-9 of itself, so the sum by that of about one value, and
+  // pairs are turned; the output is rounded twice.
   EXPECT_TRUE(close(floats(whole), want, 2 * 0x1p-9, 2 * 0x1p-8));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     , CudaAttention,
-    testing::Values(Case{128, 4, 0, 0, 32, {{0, 2}, {100, 1}}},  // window only: fewer rows than it, and across a boundary of blocks
-                    Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},     // chosen; and one that sees all it has
+    testing::Values(Case{128, 4, 0, 0, 32, {{0, 2}, {100, 1}}},  // window only: fewer rows than it,
+                                                                 // and across a boundary of blocks
+                    Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},  // chosen; and one that sees all
+                                                                    // it has
                     Case{192, 8, 128, 0, 128, {{128 * 70 + 126, 2}}},  // 70 and 71 entries
-                    Case{512, 64, 4, 64, 128, {{600, 1}}}, Case{512, 70, 0, 0, 70, {{129, 1}}},  // two groups of heads
-                    Case{512, 66, 4, 20, 128, {{330, 3}, {5, 2}}},     // tokens of several blocks of rows, and of one
-                    Case{128, 4, 4, 0, 64, {{4 * 64 * 140 + 70, 1}}},  // more blocks than the fold takes at a time
-                    Case{128, 4, 0, 0, 64, {{40, 3}}, 10}));                                     // a draft block: all see all
+                    Case{512, 64, 4, 64, 128, {{600, 1}}},
+                    Case{512, 70, 0, 0, 70, {{129, 1}}},            // two groups of heads
+                    Case{512, 66, 4, 20, 128, {{330, 3}, {5, 2}}},  // tokens of several blocks of
+                                                                    // rows, and of one
+                    Case{128, 4, 4, 0, 64, {{4 * 64 * 140 + 70, 1}}},  // more blocks than the fold
+                                                                       // takes at a time
+                    Case{128, 4, 0, 0, 64, {{40, 3}}, 10}));           // a draft block: all see all
 
 }  // namespace
 }  // namespace lares::kernels::cuda

@@ -1,5 +1,7 @@
-// kernels_cuda_bench: the launches of a decode step and of prefill at V4-Flash's shapes, with generated weights, beside this device's
-// own copy rate: one table, or its lines that contain argv[1]. Each line replays a graph of launches over weights larger than L2; the median is of whole replays.
+// kernels_cuda_bench: the launches of a decode step and of prefill at V4-Flash's shapes, with
+// generated weights, beside this device's own copy rate: one table, or its lines that contain
+// argv[1]. Each line replays a graph of launches over weights larger than L2; the median is of
+// whole replays.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -35,7 +37,8 @@ class Arena {
   Arena(const std::vector<std::uint8_t>& block, std::size_t bytes) {
     must(memory_.allocate(bytes));
     for (std::size_t at = 0; at < bytes; at += block.size())
-      must(copy_to_device(memory_.as<char>() + at, block.data(), std::min(block.size(), bytes - at), nullptr));
+      must(copy_to_device(memory_.as<char>() + at, block.data(), std::min(block.size(), bytes - at),
+                          nullptr));
     must(synchronise(nullptr));
   }
   const std::uint8_t* take(std::size_t bytes) {
@@ -47,7 +50,8 @@ class Arena {
   }
 
  private:
-  static constexpr std::size_t kUnit = 1088 * 64;  // so that tiles of fp4 begin where the block's do
+  static constexpr std::size_t kUnit = 1088 * 64;  // so that tiles of fp4 begin where the block's
+                                                   // do
   DeviceBuffer memory_;
   std::size_t at_ = 0;
 };
@@ -66,7 +70,8 @@ std::vector<std::uint8_t> fp4_block() {  // tiles of fp4, scales near 1
   std::vector<std::uint8_t> block(1088 * 65536);
   std::mt19937_64 random(2);
   for (std::size_t i = 0; i < block.size(); ++i)
-    block[i] = i % 1088 < 1024 ? static_cast<std::uint8_t>(random()) : static_cast<std::uint8_t>(120 + random() % 8);
+    block[i] = i % 1088 < 1024 ? static_cast<std::uint8_t>(random())
+                               : static_cast<std::uint8_t>(120 + random() % 8);
   return block;
 }
 
@@ -101,11 +106,12 @@ struct Bench {
     std::sort(ms.begin(), ms.end());
     return ms[ms.size() / 2] * 1e-3 / n;
   }
-  void line(const char* name, double bytes, double flops, int n, const std::function<Status(int, Stream)>& round) {
+  void line(const char* name, double bytes, double flops, int n,
+            const std::function<Status(int, Stream)>& round) {
     if (std::string_view(name).find(only) == std::string_view::npos) return;
     const double s = time(n, round), floor = bytes / copy_rate;
-    fmt::print("{:<58} {:>9.1f} us  {:>7.0f} GB/s {:>5.1f} % of copy  {:>6.1f} TFLOP/s\n", name, s * 1e6, bytes / s * 1e-9,
-               100 * floor / s, flops / s * 1e-12);
+    fmt::print("{:<58} {:>9.1f} us  {:>7.0f} GB/s {:>5.1f} % of copy  {:>6.1f} TFLOP/s\n", name,
+               s * 1e6, bytes / s * 1e-9, 100 * floor / s, flops / s * 1e-12);
     std::fflush(stdout);
   }
 };
@@ -114,7 +120,8 @@ int run(std::string_view only) {
   Status why;
   const auto found = devices(&why);
   if (found.empty()) {
-    fmt::print("kernels_cuda_bench: no CUDA device: {}\n", why.ok() ? "the driver lists none" : why.message());
+    fmt::print("kernels_cuda_bench: no CUDA device: {}\n",
+               why.ok() ? "the driver lists none" : why.message());
     return 0;
   }
   fmt::print("{}, sm_{}, {} SMs, {:.1f} GiB\n", found[0].name, found[0].sm, found[0].n_sms,
@@ -131,26 +138,31 @@ int run(std::string_view only) {
   {
     const auto block = halves_block();
     for (std::size_t at = 0; at < kWorkBytes; at += block.size())
-      must(copy_to_device(work.as<char>() + at, block.data(), std::min(block.size(), kWorkBytes - at), nullptr));
+      must(copy_to_device(work.as<char>() + at, block.data(),
+                          std::min(block.size(), kWorkBytes - at), nullptr));
   }
   constexpr std::size_t kCopied = kWorkBytes / 2;
-  const double seconds = b.time(1, [&](int, Stream s) { return copy_on_device(work.as<char>(), work.as<char>() + kCopied, kCopied, s); });
+  const double seconds = b.time(1, [&](int, Stream s) {
+    return copy_on_device(work.as<char>(), work.as<char>() + kCopied, kCopied, s);
+  });
   b.copy_rate = 2.0 * static_cast<double>(kCopied) / seconds;
   fmt::print("copy, read and written: {:.0f} GB/s\n", b.copy_rate * 1e-9);
   std::size_t used = 0;
   const auto room = [&](std::size_t bytes) {
     char* const p = work.as<char>() + used;
     used += (bytes + 255) / 256 * 256;
-    if (used > kWorkBytes) std::exit((fmt::print(stderr, "kernels_cuda_bench: work space too small\n"), 1));
+    if (used > kWorkBytes)
+      std::exit((fmt::print(stderr, "kernels_cuda_bench: work space too small\n"), 1));
     return static_cast<void*>(p);
   };
   const auto again = [&] { used = 0; };
   const auto weight = [&](Format f, int n_out, int n_in) {
-    return Weight{.format = f,
-                  .tiles = (f == Format::fp4 ? fp4 : halves).take(tiles_bytes(f, n_out, n_in)),
-                  .scale = reinterpret_cast<const float*>(halves.take(tiles_scales(f, n_out, n_in) * 4)),
-                  .n_out = n_out,
-                  .n_in = n_in};
+    return Weight{
+        .format = f,
+        .tiles = (f == Format::fp4 ? fp4 : halves).take(tiles_bytes(f, n_out, n_in)),
+        .scale = reinterpret_cast<const float*>(halves.take(tiles_scales(f, n_out, n_in) * 4)),
+        .n_out = n_out,
+        .n_in = n_in};
   };
   struct Shape {
     const char* name;
@@ -162,24 +174,30 @@ int run(std::string_view only) {
     again();
     const int groups = s.rows_per_group ? s.n_out / s.rows_per_group : 1;
     const std::int64_t columns = static_cast<std::int64_t>(s.n_in) * groups;
-    LinearArgs a{.x = static_cast<bf16*>(room(static_cast<std::size_t>(n_tokens * columns * 2))),
-                 .y = room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(s.n_out) * 4),
-                 .x_stride = columns,
-                 .code_scale_stride = columns / 128,
-                 .y_stride = s.n_out,
-                 .n_tokens = n_tokens,
-                 .rows_per_group = s.rows_per_group,
-                 .wgmma = wgmma};
+    LinearArgs a{
+        .x = static_cast<bf16*>(room(static_cast<std::size_t>(n_tokens * columns * 2))),
+        .y = room(static_cast<std::size_t>(n_tokens) * static_cast<std::size_t>(s.n_out) * 4),
+        .x_stride = columns,
+        .code_scale_stride = columns / 128,
+        .y_stride = s.n_out,
+        .n_tokens = n_tokens,
+        .rows_per_group = s.rows_per_group,
+        .wgmma = wgmma};
     if (s.codes && n_tokens <= kTokensFew) a.quantise = true;
-    if (n_tokens > kTokensFew) a.room = room(linear_room(static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(columns)));
+    if (n_tokens > kTokensFew)
+      a.room =
+          room(linear_room(static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(columns)));
     if (s.codes && n_tokens > kTokensFew) {
       a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
       a.code_scale = static_cast<float*>(room(static_cast<std::size_t>(n_tokens * columns / 32)));
     }
     const double bytes = static_cast<double>(tiles_bytes(s.format, s.n_out, s.n_in)) +
-                         static_cast<double>(n_tokens) * (static_cast<double>(columns) * 2 + s.n_out * 2);
-    b.line(fmt::format("linear {} [{}, {}], {} tokens{}", s.name, s.n_out, s.n_in, n_tokens, wgmma ? "" : ", mma").c_str(), bytes,
-           2.0 * n_tokens * s.n_out * s.n_in, rounds, [&](int, Stream stream) {
+                         static_cast<double>(n_tokens) *
+                             (static_cast<double>(columns) * 2 + s.n_out * 2);
+    b.line(fmt::format("linear {} [{}, {}], {} tokens{}", s.name, s.n_out, s.n_in, n_tokens,
+                       wgmma ? "" : ", mma")
+               .c_str(),
+           bytes, 2.0 * n_tokens * s.n_out * s.n_in, rounds, [&](int, Stream stream) {
              a.w = weight(s.format, s.n_out, s.n_in);
              return linear({&a, 1}, stream, b.scratch);
            });
@@ -203,10 +221,18 @@ int run(std::string_view only) {
     double bytes = 0;
     for (const Shape& s : all) {
       bytes += static_cast<double>(tiles_bytes(s.format, s.n_out, n_in));
-      args.push_back({.x = x, .codes = s.codes ? codes : nullptr, .code_scale = scale, .y = room(static_cast<std::size_t>(s.n_out) * 4), .x_stride = n_in, .code_scale_stride = n_in / 128, .y_stride = s.n_out, .n_tokens = 1});
+      args.push_back({.x = x,
+                      .codes = s.codes ? codes : nullptr,
+                      .code_scale = scale,
+                      .y = room(static_cast<std::size_t>(s.n_out) * 4),
+                      .x_stride = n_in,
+                      .code_scale_stride = n_in / 128,
+                      .y_stride = s.n_out,
+                      .n_tokens = 1});
     }
     b.line(fmt::format("linear {}, 1 token", name).c_str(), bytes, 0, 20, [&](int, Stream stream) {
-      for (std::size_t i = 0; i < args.size(); ++i) args[i].w = weight((all.begin() + i)->format, (all.begin() + i)->n_out, n_in);
+      for (std::size_t i = 0; i < args.size(); ++i)
+        args[i].w = weight((all.begin() + i)->format, (all.begin() + i)->n_out, n_in);
       return linear(args, stream, b.scratch);
     });
   };
@@ -217,7 +243,9 @@ int run(std::string_view only) {
                               {"indexer wkv", Format::bf16, 256, 4096, 0, false},
                               {"indexer wgate", Format::bf16, 256, 4096, 0, false},
                               {"indexer weights", Format::bf16, 64, 4096, 0, false}});
-  together("gate, shared w1 w3", {{"gate", Format::bf16, 256, 4096, 0, false}, {"w1", Format::fp8, 2048, 4096, 0, true}, {"w3", Format::fp8, 2048, 4096, 0, true}});
+  together("gate, shared w1 w3", {{"gate", Format::bf16, 256, 4096, 0, false},
+                                  {"w1", Format::fp8, 2048, 4096, 0, true},
+                                  {"w3", Format::fp8, 2048, 4096, 0, true}});
   for (const Shape& s : shapes)
     for (const bool wgmma : {true, false})
       if (s.n_out < 100000) product(s, 8192, 2, wgmma);
@@ -229,14 +257,16 @@ int run(std::string_view only) {
     std::vector<std::int32_t> expert;
     std::mt19937 random(3);
     for (int t = 0; t < n; ++t)
-      for (int i = 0, first = static_cast<int>(random() % E); i < k; ++i) expert.push_back((first + i * 37) % E);
+      for (int i = 0, first = static_cast<int>(random() % E); i < k; ++i)
+        expert.push_back((first + i * 37) % E);
     auto* const on_device = static_cast<std::int32_t*>(room(expert.size() * 4));
     must(copy_to_device(on_device, expert.data(), expert.size() * 4, b.stream));
     must(synchronise(b.stream));
     auto* const begin = static_cast<std::int32_t*>(room((E + 1) * 4));
     auto* const slot_of = static_cast<std::int32_t*>(room(slots * 4));
     auto* const token_of = static_cast<std::int32_t*>(room(slots * 4));
-    auto* const jobs = static_cast<std::int32_t*>(room(static_cast<std::size_t>(expert_jobs(n, E, k)) * 12));
+    auto* const jobs =
+        static_cast<std::int32_t*>(room(static_cast<std::size_t>(expert_jobs(n, E, k)) * 12));
     auto* const factor = static_cast<float*>(room(slots * 4));
     const auto* const weights = static_cast<const float*>(room(slots * 4));
     must(group({.expert = on_device,
@@ -255,7 +285,8 @@ int run(std::string_view only) {
     auto* const codes = static_cast<std::uint8_t*>(room(slots * D));
     auto* const scale = static_cast<float*>(room(slots * D / 32));
     void* const y[2] = {room(slots * D * 2), room(slots * D * 2)};
-    std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) * static_cast<std::size_t>(rounds) * 2);
+    std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) *
+                                           static_cast<std::size_t>(rounds) * 2);
     auto** const tables = static_cast<const std::uint8_t**>(room(table.size() * 8));
     void* const laid = n > kTokensFew ? room(experts_room(n, E, k, D)) : nullptr;
     for (const bool down : {false, true}) {
@@ -278,15 +309,21 @@ int run(std::string_view only) {
                          .n_tokens = n,
                          .n_experts = E,
                          .k = k};
-      const double bytes = matrices * (distinct * static_cast<double>(tiles_bytes(Format::fp4, n_out, n_in)) +
-                                       static_cast<double>(tiles_bytes(Format::fp8, n_out, n_in)));
+      const double bytes = matrices *
+                           (distinct * static_cast<double>(tiles_bytes(Format::fp4, n_out, n_in)) +
+                            static_cast<double>(tiles_bytes(Format::fp8, n_out, n_in)));
       for (const bool wgmma : {true, false}) {
         if (!wgmma && n <= kTokensFew) continue;
         a.wgmma = wgmma;
-        b.line(fmt::format("experts {}, {} tokens, with the shared one{}", down ? "w2" : "w1 w3", n, wgmma ? "" : ", mma").c_str(), bytes,
-               2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds, [&](int i, Stream stream) {
+        b.line(fmt::format("experts {}, {} tokens, with the shared one{}", down ? "w2" : "w1 w3", n,
+                           wgmma ? "" : ", mma")
+                   .c_str(),
+               bytes, 2.0 * static_cast<double>(slots) * matrices * n_out * n_in, rounds,
+               [&](int i, Stream stream) {
                  for (int m = 0; m < matrices; ++m)
-                   a.matrix[m] = {.tiles = tables + (2 * i + m) * E, .shared = weight(Format::fp8, n_out, n_in), .y = y[m]};
+                   a.matrix[m] = {.tiles = tables + (2 * i + m) * E,
+                                  .shared = weight(Format::fp8, n_out, n_in),
+                                  .y = y[m]};
                  return experts_linear(a, stream, b.scratch);
                });
       }
@@ -319,9 +356,11 @@ int run(std::string_view only) {
     for (const bool one : {false, true}) {
       if (one && n != 1) continue;
       a.arrived = one ? arrived : nullptr;
-      // One after the other, which no step does, they read streams of the round before while those are written: any numbers will do here.
+      // One after the other, which no step does, they read streams of the round before while those
+      // are written: any numbers will do here.
       b.line(fmt::format("hyper, a boundary, {} tokens{}", n, one ? ", one launch" : "").c_str(),
-             24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2, 2.0 * n * 24 * 4 * D, n > 8 ? 1 : 40, [&](int, Stream stream) {
+             24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2, 2.0 * n * 24 * 4 * D,
+             n > 8 ? 1 : 40, [&](int, Stream stream) {
                a.fn = reinterpret_cast<const float*>(halves.take(24 * 4 * D * 4));
                return hyper(a, stream);
              });
@@ -333,12 +372,15 @@ int run(std::string_view only) {
   for (const auto& [n_keys, n] : {Selection{2048, 1}, {262144, 1}, {2048, 8192}}) {
     again();
     const auto tokens = static_cast<std::size_t>(n);
-    const auto line = [&](const std::string& what, double bytes, double flops, int rounds, const std::function<Status(int, Stream)>& round) {
-      b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), n * bytes, n * flops, n > 1 ? 2 : rounds, round);
+    const auto line = [&](const std::string& what, double bytes, double flops, int rounds,
+                          const std::function<Status(int, Stream)>& round) {
+      b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), n * bytes, n * flops,
+             n > 1 ? 2 : rounds, round);
     };
     std::vector<std::uint8_t*> pages;
     constexpr int kPerPage = 64;
-    for (int i = 0; i < n_keys / kPerPage + 1; ++i) pages.push_back(const_cast<std::uint8_t*>(halves.take(kPerPage * 584)));
+    for (int i = 0; i < n_keys / kPerPage + 1; ++i)
+      pages.push_back(const_cast<std::uint8_t*>(halves.take(kPerPage * 584)));
     auto** const bases = static_cast<std::uint8_t**>(room(pages.size() * 8));
     Part part{.window = const_cast<std::uint8_t*>(halves.take(256 * 584)),
               .pages = bases,
@@ -379,26 +421,30 @@ int run(std::string_view only) {
                        .ratio = 4,
                        .k = 512,
                        .n_max = n_keys};
-    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20, [&](int, Stream stream) { return top_k(top, stream); });
+    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20,
+         [&](int, Stream stream) { return top_k(top, stream); });
     const int entries = n_keys > 8192 ? 8192 : 512;
-    AttentionArgs a{.q = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
-                    .sink = static_cast<float*>(room(256)),
-                    .rope = static_cast<double*>(room(tokens * 512)),
-                    .out = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
-                    .workspace = static_cast<float*>(room(n > 1 ? 0 : attention_workspace(n, 64, 512, attention_blocks(128, entries)) * 4)),
-                    .places = places,
-                    .entries = {0, kPerPage},
-                    .chosen = entries == 512 ? chosen : nullptr,
-                    .k = 512,
-                    .ratio = entries == 512 ? 4 : 128,
-                    .n_heads = 64,
-                    .head_dim = 512,
-                    .rope_dim = 64,
-                    .window = 128,
-                    .window_capacity = 256,
-                    .n_entries_max = entries,
-                    .scale = 0.0441941738f};
-    line(fmt::format("attention, 128 + {} rows", entries), 584.0 * (128 + entries), 4.0 * 64 * 512 * (128 + entries), 20,
+    AttentionArgs a{
+        .q = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
+        .sink = static_cast<float*>(room(256)),
+        .rope = static_cast<double*>(room(tokens * 512)),
+        .out = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
+        .workspace = static_cast<float*>(
+            room(n > 1 ? 0 : attention_workspace(n, 64, 512, attention_blocks(128, entries)) * 4)),
+        .places = places,
+        .entries = {0, kPerPage},
+        .chosen = entries == 512 ? chosen : nullptr,
+        .k = 512,
+        .ratio = entries == 512 ? 4 : 128,
+        .n_heads = 64,
+        .head_dim = 512,
+        .rope_dim = 64,
+        .window = 128,
+        .window_capacity = 256,
+        .n_entries_max = entries,
+        .scale = 0.0441941738f};
+    line(fmt::format("attention, 128 + {} rows", entries), 584.0 * (128 + entries),
+         4.0 * 64 * 512 * (128 + entries), 20,
          [&](int, Stream stream) { return attention(a, stream); });
   }
   return 0;

@@ -1,4 +1,5 @@
-// What tests on a device share: arrays that both sides have, between guards, and launches against their own bodies emulated on the CPU.
+// What tests on a device share: arrays that both sides have, between guards, and launches against
+// their own bodies emulated on the CPU.
 #pragma once
 
 #include "kernels/cuda/device.h"
@@ -18,7 +19,8 @@ namespace lares::kernels::cuda::test {
     ASSERT_TRUE(status_of_call.ok()) << status_of_call.message(); \
   } while (0)
 
-// The same elements on both sides. Those that a kernel is to write begin as what is no number, between marks.
+// The same elements on both sides. Those that a kernel is to write begin as what is no number,
+// between marks.
 template <class T>
 class Mirror {
  public:
@@ -43,10 +45,12 @@ class Mirror {
   std::vector<T> host_values() const { return host_.values(); }
   std::vector<T> device_values() {
     std::vector<T> out(initial_.size() + 2 * kGuard);
-    EXPECT_TRUE(copy_to_host(out.data(), device_.data(), out.size() * sizeof(T), nullptr).ok() && synchronise(nullptr).ok());
+    EXPECT_TRUE(copy_to_host(out.data(), device_.data(), out.size() * sizeof(T), nullptr).ok() &&
+                synchronise(nullptr).ok());
     const std::vector<T> marks(all(host_.data()), all(host_.data()) + kGuard);
     EXPECT_TRUE(std::memcmp(out.data(), marks.data(), kGuard * sizeof(T)) == 0 &&
-                std::memcmp(out.data() + out.size() - kGuard, marks.data(), kGuard * sizeof(T)) == 0)
+                std::memcmp(out.data() + out.size() - kGuard, marks.data(), kGuard * sizeof(T)) ==
+                    0)
         << "written beyond the array";
     return {out.begin() + kGuard, out.end() - kGuard};
   }
@@ -74,11 +78,12 @@ void expect_same(const std::vector<T>& device, const std::vector<T>& emulated, c
   std::size_t wrong = 0, first = device.size();
   for (std::size_t i = 0; i < device.size(); ++i)
     if (std::memcmp(&device[i], &emulated[i], sizeof(T)) != 0) wrong++, first = std::min(first, i);
-  ADD_FAILURE() << what << ": " << wrong << " of " << device.size() << " differ, the first at " << first << ": " << +device[first]
-                << ", emulated " << +emulated[first];
+  ADD_FAILURE() << what << ": " << wrong << " of " << device.size() << " differ, the first at "
+                << first << ": " << +device[first] << ", emulated " << +emulated[first];
 }
 // For what an mma sums: within a share of the largest, the worst named.
-inline void expect_near(const std::vector<float>& device, const std::vector<float>& emulated, double relative, const char* what) {
+inline void expect_near(const std::vector<float>& device, const std::vector<float>& emulated,
+                        double relative, const char* what) {
   ASSERT_EQ(device.size(), emulated.size());
   double most = 0, error = 0, norm = 0;
   for (std::size_t i = 0; i < device.size(); ++i) {
@@ -88,7 +93,8 @@ inline void expect_near(const std::vector<float>& device, const std::vector<floa
     norm += static_cast<double>(emulated[i]) * emulated[i];
     most = std::max(most, std::fabs(d));
   }
-  EXPECT_LE(std::sqrt(error), relative * std::sqrt(norm)) << what << ": largest difference " << most;
+  EXPECT_LE(std::sqrt(error), relative * std::sqrt(norm))
+      << what << ": largest difference " << most;
 }
 
 }  // namespace lares::kernels::cuda::test

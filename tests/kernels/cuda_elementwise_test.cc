@@ -35,8 +35,8 @@ TEST(CudaElementwise, QuantiseGivesTheCpusValuesAsCodes) {
                          .n_rows = rows,
                          .n = n};
     in_every_order(
-        {quantise_blocks(rows, n)}, 256, 0, [&] { codes.poison(), scale.poison(); }, [&] { quantise_kernel(a); },
-        [&] { return std::pair(codes.values(), scale.values()); });
+        {quantise_blocks(rows, n)}, 256, 0, [&] { codes.poison(), scale.poison(); },
+        [&] { quantise_kernel(a); }, [&] { return std::pair(codes.values(), scale.values()); });
     EXPECT_EQ(codes.values(), want.codes);
     EXPECT_EQ(scale.values(), want.scale);
     for (int r = 0; r < rows; ++r)
@@ -46,8 +46,10 @@ TEST(CudaElementwise, QuantiseGivesTheCpusValuesAsCodes) {
                   bits_of(want.values[static_cast<std::size_t>(r) * n + k]))
             << r << " " << k;
     x[static_cast<std::size_t>(n) + 7] = 0x7FC0;
-    simt::Machine::get().run({quantise_blocks(rows, n)}, 256, 0, simt::Order::ascending, [&] { quantise_kernel(a); });
-    for (int i = 0; i < rows * blocks; ++i) EXPECT_EQ(std::isnan(scale.values()[static_cast<std::size_t>(i)]), i == blocks) << i;
+    simt::Machine::get().run({quantise_blocks(rows, n)}, 256, 0, simt::Order::ascending,
+                             [&] { quantise_kernel(a); });
+    for (int i = 0; i < rows * blocks; ++i)
+      EXPECT_EQ(std::isnan(scale.values()[static_cast<std::size_t>(i)]), i == blocks) << i;
   }
 }
 
@@ -55,7 +57,11 @@ TEST(CudaElementwise, RopeTableIsTheCpus) {
   const auto f = frequencies(64);
   const std::vector<std::int64_t> position{0, 1, 127, 1048575};
   Guarded<double> table(position.size() * 64);
-  const RopeTableArgs a{.frequencies = f.data(), .position = position.data(), .table = table.data(), .n = 4, .dim = 64};
+  const RopeTableArgs a{.frequencies = f.data(),
+                        .position = position.data(),
+                        .table = table.data(),
+                        .n = 4,
+                        .dim = 64};
   simt::Machine::get().run({1}, 128, 0, simt::Order::scattered, [&] { rope_table_kernel(a); });
   EXPECT_EQ(table.values(), angles(position, f));
 }
@@ -92,8 +98,9 @@ TEST(CudaElementwise, RmsNormHasTheCpusBits) {
                         .dim = dim,
                         .eps = 1e-6f};
     in_every_order(
-        {rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)), [&] { y.poison(), codes.poison(), scale.poison(); },
-        [&] { rms_norm_kernel(a); }, [&] { return std::tuple(y.values(), codes.values(), scale.values()); });
+        {rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)),
+        [&] { y.poison(), codes.poison(), scale.poison(); }, [&] { rms_norm_kernel(a); },
+        [&] { return std::tuple(y.values(), codes.values(), scale.values()); });
     EXPECT_EQ(y.values(), halves(want)) << dim;
     const Quantised q = quantised(halves(want), rows, dim);
     EXPECT_EQ(codes.values(), q.codes) << dim;
@@ -112,15 +119,22 @@ TEST(CudaElementwise, QueriesHaveTheCpusBits) {
     for (int t = 0; t < n; ++t) {
       float* const rows = want.data() + static_cast<std::size_t>(t) * heads * dim;
       cpu().head_norm({.x = rows, .n_rows = heads, .dim = dim, .eps = 1e-6f, .released = true});
-      turn_rows(rows + dim - 64, dim, heads, 64, table.data() + static_cast<std::size_t>(t) * 64, false);
+      turn_rows(rows + dim - 64, dim, heads, 64, table.data() + static_cast<std::size_t>(t) * 64,
+                false);
       cpu().drop_small(rows, static_cast<std::int64_t>(heads) * dim);
     }
     Guarded<std::uint16_t> q(x.size());
-    const QueryArgs a{
-        .q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = dim, .rope_dim = 64, .eps = 1e-6f};
+    const QueryArgs a{.q = q.data(),
+                      .rope = table.data(),
+                      .n_tokens = n,
+                      .n_heads = heads,
+                      .head_dim = dim,
+                      .rope_dim = 64,
+                      .eps = 1e-6f};
     const auto got = in_every_order(
         {queries_blocks(n, heads)}, kRowThreads, static_cast<std::size_t>(queries_shared(dim)),
-        [&] { q.poison(), std::copy(x.begin(), x.end(), q.data()); }, [&] { queries_kernel(a); }, [&] { return q.values(); });
+        [&] { q.poison(), std::copy(x.begin(), x.end(), q.data()); }, [&] { queries_kernel(a); },
+        [&] { return q.values(); });
     EXPECT_EQ(got, halves(want)) << dim;
   }
 }
@@ -136,7 +150,8 @@ TEST(CudaElementwise, WindowCellsHaveTheCpusBytes) {
   const int n = places.places.n_tokens;
   auto kv = awkward(static_cast<std::size_t>(n) * dim, 9);
   for (int i = 64; i < 128; ++i) kv[2 * dim + static_cast<std::size_t>(i)] = 0;  // a block of zeros
-  for (int i = 0; i < 64; ++i) kv[3 * dim + static_cast<std::size_t>(i)] = bf16_bits(0x1p-3f * (i % 2 ? 1 : -1));
+  for (int i = 0; i < 64; ++i)
+    kv[3 * dim + static_cast<std::size_t>(i)] = bf16_bits(0x1p-3f * (i % 2 ? 1 : -1));
   kv[4 * dim + 70] = 0x7FC0;
   const auto table = angles(places.position, f);
   std::vector<std::vector<std::uint8_t>> want;
@@ -152,12 +167,15 @@ TEST(CudaElementwise, WindowCellsHaveTheCpusBytes) {
                     .dim = dim,
                     .eps = 1e-6f,
                     .round_bf16 = true});
-    turn_rows(row.data() + dim - R, dim, 1, R, table.data() + static_cast<std::size_t>(t) * R, false);
+    turn_rows(row.data() + dim - R, dim, 1, R, table.data() + static_cast<std::size_t>(t) * R,
+              false);
     cpu().quantise({.x = row.data(), .stride = dim, .n_rows = 1, .n = dim - R, .block = 64});
     cpu().drop_small(row.data(), dim);
     const auto part = static_cast<std::size_t>(places.part_of[static_cast<std::size_t>(t)]);
     pack_cell(row.data(), dim, R,
-              want[part].data() + static_cast<std::size_t>(places.position[static_cast<std::size_t>(t)] % capacity) * bytes_of);
+              want[part].data() + static_cast<std::size_t>(
+                                      places.position[static_cast<std::size_t>(t)] % capacity) *
+                                      bytes_of);
   }
   const WindowArgs a{.kv = kv.data(),
                      .norm = norm.data(),
@@ -170,10 +188,13 @@ TEST(CudaElementwise, WindowCellsHaveTheCpusBytes) {
   in_every_order(
       {n}, kRowThreads, dim * 4,
       [&] {
-        for (auto& s : sequences) std::fill(s.window.begin(), s.window.end(), static_cast<std::uint8_t>(0xA5));
+        for (auto& s : sequences)
+          std::fill(s.window.begin(), s.window.end(), static_cast<std::uint8_t>(0xA5));
       },
-      [&] { put_window_kernel(a); }, [&] { return std::pair(sequences[0].window, sequences[1].window); });
-  // Token 4 is no number throughout: what a NaN's payload is does not matter, so its cell is compared unpacked.
+      [&] { put_window_kernel(a); },
+      [&] { return std::pair(sequences[0].window, sequences[1].window); });
+  // Token 4 is no number throughout: what a NaN's payload is does not matter, so its cell is
+  // compared unpacked.
   const auto slot = static_cast<std::size_t>(places.position[4] % capacity) * bytes_of;
   std::vector<std::uint16_t> rows(2 * dim);
   const void* cells[] = {want[0].data() + slot, sequences[0].window.data() + slot};
@@ -191,11 +212,17 @@ TEST(CudaElementwise, EmbedCopiesTheRowIntoEveryStream) {
   const auto table = halves(normals(10 * 64, 10));
   const std::vector<std::int32_t> tokens{3, 9, 0};
   Guarded<std::uint16_t> x(3 * 4 * 64);
-  const EmbedArgs a{.table = table.data(), .tokens = tokens.data(), .x = x.data(), .n_tokens = 3, .n_streams = 4, .dim = 64};
+  const EmbedArgs a{.table = table.data(),
+                    .tokens = tokens.data(),
+                    .x = x.data(),
+                    .n_tokens = 3,
+                    .n_streams = 4,
+                    .dim = 64};
   simt::Machine::get().run({3}, 256, 0, simt::Order::scattered, [&] { embed_kernel(a); });
   std::vector<std::uint16_t> want;
   for (const int t : tokens)
-    for (int s = 0; s < 4; ++s) want.insert(want.end(), table.begin() + t * 64, table.begin() + (t + 1) * 64);
+    for (int s = 0; s < 4; ++s)
+      want.insert(want.end(), table.begin() + t * 64, table.begin() + (t + 1) * 64);
   EXPECT_EQ(x.values(), want);
 }
 
@@ -222,8 +249,10 @@ TEST(CudaElementwise, ArgmaxTakesTheFirstOfTheLargestThatIsAllowed) {
                .n_rows = 4,
                .n = n};
   const auto run = [&] {
-    simt::Machine::get().run({kArgmaxParts, 4}, 256, 256 * 8, simt::Order::scattered, [&] { argmax_parts_kernel(a); });
-    simt::Machine::get().run({4}, kArgmaxParts, kArgmaxParts * 8, simt::Order::descending, [&] { argmax_kernel(a); });
+    simt::Machine::get().run({kArgmaxParts, 4}, 256, 256 * 8, simt::Order::scattered,
+                             [&] { argmax_parts_kernel(a); });
+    simt::Machine::get().run({4}, kArgmaxParts, kArgmaxParts * 8, simt::Order::descending,
+                             [&] { argmax_kernel(a); });
     return token.values();
   };
   EXPECT_EQ(run(), (std::vector<std::int32_t>{77, 4, 41, 1}));

@@ -1,4 +1,5 @@
-// What the tests of kernels/cuda share where no device is: runs of a kernel's body, and quantised activations.
+// What the tests of kernels/cuda share where no device is: runs of a kernel's body, and quantised
+// activations.
 #pragma once
 
 #include "kernels/cuda/arithmetic.h"
@@ -10,10 +11,12 @@ namespace lares::kernels::cuda::test {
 
 using namespace lares::kernels::test;
 
-// Runs `body` as every block's threads, three times over: `fresh` poisons what it writes, `result` reads it. Threads take their turns in
-// another order each time, and what comes out may not depend on it.
+// Runs `body` as every block's threads, three times over: `fresh` poisons what it writes, `result`
+// reads it. Threads take their turns in another order each time, and what comes out may not depend
+// on it.
 template <class Fresh, class Body, class Result>
-auto in_every_order(simt::Dim grid, int threads, std::size_t shared_bytes, Fresh fresh, Body body, Result result) {
+auto in_every_order(simt::Dim grid, int threads, std::size_t shared_bytes, Fresh fresh, Body body,
+                    Result result) {
   const std::function<void()> one = body;
   fresh();
   simt::Machine::get().run(grid, threads, shared_bytes, simt::Order::ascending, one);
@@ -34,7 +37,8 @@ class Guarded {
   void poison() {
     std::memset(static_cast<void*>(data_.data()), 0xFF, data_.size() * sizeof(T));
     for (std::size_t i = 0; i < kGuard; ++i)
-      std::memset(static_cast<void*>(&data_[i]), 0x5A, sizeof(T)), std::memset(static_cast<void*>(&data_[data_.size() - 1 - i]), 0x5A, sizeof(T));
+      std::memset(static_cast<void*>(&data_[i]), 0x5A, sizeof(T)),
+          std::memset(static_cast<void*>(&data_[data_.size() - 1 - i]), 0x5A, sizeof(T));
   }
   T* data() { return data_.data() + kGuard; }
   std::vector<T> values() const {
@@ -45,7 +49,8 @@ class Guarded {
     T mark;
     std::memset(static_cast<void*>(&mark), 0x5A, sizeof(T));
     for (std::size_t i = 0; i < kGuard; ++i)
-      if (std::memcmp(&data_[i], &mark, sizeof(T)) != 0 || std::memcmp(&data_[data_.size() - 1 - i], &mark, sizeof(T)) != 0)
+      if (std::memcmp(&data_[i], &mark, sizeof(T)) != 0 ||
+          std::memcmp(&data_[data_.size() - 1 - i], &mark, sizeof(T)) != 0)
         return false;
     return true;
   }
@@ -66,7 +71,8 @@ inline std::vector<float> floats(const std::vector<std::uint16_t>& x) {
   return out;
 }
 
-// Q8_128 of bf16 rows [n, stride] by the CPU's kernel: values, and the codes and scales that stand for them.
+// Q8_128 of bf16 rows [n, stride] by the CPU's kernel: values, and the codes and scales that stand
+// for them.
 struct Quantised {
   std::vector<float> values, scale;
   std::vector<std::uint8_t> codes;
@@ -79,13 +85,16 @@ inline Quantised quantised(const std::vector<std::uint16_t>& x, int n_rows, int 
   for (int r = 0; r < n_rows; ++r) {
     float* const row = q.values.data() + static_cast<std::size_t>(r) * n;
     if (whole) cpu.quantise({.x = row, .stride = n, .n_rows = 1, .n = whole, .block = 128});
-    if (n > whole) cpu.quantise({.x = row + whole, .stride = n, .n_rows = 1, .n = n - whole, .block = n - whole});
+    if (n > whole)
+      cpu.quantise(
+          {.x = row + whole, .stride = n, .n_rows = 1, .n = n - whole, .block = n - whole});
     for (int b = 0; b < blocks; ++b) {
       float most = kFp8Least;
       for (int k = b * 128; k < std::min(n, b * 128 + 128); ++k)
         most = std::max(most, std::fabs(bf16_value(x[static_cast<std::size_t>(r) * n + k])));
       q.scale.push_back(fp8_scale(most));
-      for (int k = b * 128; k < std::min(n, b * 128 + 128); ++k) q.codes.push_back(e4m3_code(row[k] / q.scale.back()));
+      for (int k = b * 128; k < std::min(n, b * 128 + 128); ++k)
+        q.codes.push_back(e4m3_code(row[k] / q.scale.back()));
     }
   }
   return q;
@@ -101,8 +110,13 @@ inline Tiled tiled(const Matrix& m) {
   Tiled t;
   t.tiles.resize(cuda::tiles_bytes(m.format, m.n_out, m.n_in));
   t.scale.resize(std::max<std::size_t>(1, cuda::tiles_scales(m.format, m.n_out, m.n_in)));
-  for (int row = 0; row < m.n_out; row += 48) pack_tiles(m, row, std::min(m.n_out, row + 48), t.tiles.data(), t.scale.data());
-  t.w = {.format = m.format, .tiles = t.tiles.data(), .scale = t.scale.data(), .n_out = m.n_out, .n_in = m.n_in};
+  for (int row = 0; row < m.n_out; row += 48)
+    pack_tiles(m, row, std::min(m.n_out, row + 48), t.tiles.data(), t.scale.data());
+  t.w = {.format = m.format,
+         .tiles = t.tiles.data(),
+         .scale = t.scale.data(),
+         .n_out = m.n_out,
+         .n_in = m.n_in};
   return t;
 }
 

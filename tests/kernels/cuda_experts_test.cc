@@ -1,5 +1,5 @@
-// Bodies of the router's and experts' launches, emulated: choices and sums as the CPU makes them, every slot once, products as linear()
-// makes them.
+// Bodies of the router's and experts' launches, emulated: choices and sums as the CPU makes them,
+// every slot once, products as linear() makes them.
 #include <numeric>
 
 #include "kernels/cuda/experts_kernels.h"
@@ -15,30 +15,38 @@ using namespace test;
 
 void few_kernel(const Products& all) {
   switch (few_of(all)) {
-    case Few::bf16_plain: return linear_few_kernel<Few::bf16_plain>(all);
-    case Few::fp8_plain: return linear_few_kernel<Few::fp8_plain>(all);
-    case Few::fp8_codes: return linear_few_kernel<Few::fp8_codes>(all);
-    case Few::any: return linear_few_kernel<Few::any>(all);
+    case Few::bf16_plain:
+      return linear_few_kernel<Few::bf16_plain>(all);
+    case Few::fp8_plain:
+      return linear_few_kernel<Few::fp8_plain>(all);
+    case Few::fp8_codes:
+      return linear_few_kernel<Few::fp8_codes>(all);
+    case Few::any:
+      return linear_few_kernel<Few::any>(all);
   }
 }
 
 void streamed(const ExpertLinearArgs& a, int blocks, simt::Order order) {
   const StreamArgs args = stream_of(a);
   ASSERT_GT(args.plan.slots, 0);
-  simt::Machine::get().run({blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), order, [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); });
+  simt::Machine::get().run({blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
+                           order, [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); });
 }
 
 struct Routes {
   std::vector<std::int32_t> expert;
   std::vector<float> weight;
 };
-Routes routed(int n, int E, int k, const std::int64_t* given, const std::int32_t* tokens, std::uint64_t seed) {
+Routes routed(int n, int E, int k, const std::int64_t* given, const std::int32_t* tokens,
+              std::uint64_t seed) {
   auto u = normals(static_cast<std::size_t>(n) * E, seed, 4);
   const auto bias = normals(static_cast<std::size_t>(E), seed + 1);
   for (int e = 0; e + 1 < E; e += 2)
-    u[static_cast<std::size_t>(e)] = u[static_cast<std::size_t>(e + 1)] = 3;  // ties in token 0, where biases agree
+    u[static_cast<std::size_t>(e)] = u[static_cast<std::size_t>(e + 1)] = 3;  // ties in token 0,
+                                                                              // where biases agree
   std::vector<float> flat = bias;
-  for (int e = 0; e + 1 < E; e += 2) flat[static_cast<std::size_t>(e + 1)] = flat[static_cast<std::size_t>(e)];
+  for (int e = 0; e + 1 < E; e += 2)
+    flat[static_cast<std::size_t>(e + 1)] = flat[static_cast<std::size_t>(e)];
   Guarded<std::int32_t> expert(static_cast<std::size_t>(n) * k);
   Guarded<float> weight(static_cast<std::size_t>(n) * k);
   const RouteArgs a{.u = u.data(),
@@ -52,8 +60,8 @@ Routes routed(int n, int E, int k, const std::int64_t* given, const std::int32_t
                     .k = k,
                     .factor = 1.5f};
   in_every_order(
-      {n}, 32, static_cast<std::size_t>(E) * 4, [&] { expert.poison(), weight.poison(); }, [&] { route_kernel(a); },
-      [&] { return std::pair(expert.values(), weight.values()); });
+      {n}, 32, static_cast<std::size_t>(E) * 4, [&] { expert.poison(), weight.poison(); },
+      [&] { route_kernel(a); }, [&] { return std::pair(expert.values(), weight.values()); });
   Routes got{expert.values(), weight.values()}, want = got;
   std::vector<float> scratch(static_cast<std::size_t>(E));
   for (int t = 0; t < n; ++t)
@@ -72,10 +80,12 @@ Routes routed(int n, int E, int k, const std::int64_t* given, const std::int32_t
 }
 
 TEST(CudaExperts, RouteChoosesAndWeighsAsTheCpu) {
-  for (const auto& [n, E, k] : {std::tuple{3, 8, 2}, {5, 256, 6}, {2, 384, 6}, {1, 3, 3}}) routed(n, E, k, nullptr, nullptr, 41);
+  for (const auto& [n, E, k] : {std::tuple{3, 8, 2}, {5, 256, 6}, {2, 384, 6}, {1, 3, 3}})
+    routed(n, E, k, nullptr, nullptr, 41);
   const std::vector<std::int64_t> given{0, 5, 7, 7, 1, 2};
   const std::vector<std::int32_t> tokens{2, 0};
-  EXPECT_EQ(routed(2, 8, 2, given.data(), tokens.data(), 42).expert, (std::vector<std::int32_t>{1, 2, 0, 5}));
+  EXPECT_EQ(routed(2, 8, 2, given.data(), tokens.data(), 42).expert,
+            (std::vector<std::int32_t>{1, 2, 0, 5}));
 }
 
 TEST(CudaExperts, RouteTakesTheLowerOfEqualExpertsAndNoNumberLast) {
@@ -83,9 +93,18 @@ TEST(CudaExperts, RouteTakesTheLowerOfEqualExpertsAndNoNumberLast) {
     const std::vector<float> bias(u.size(), 0.5f);
     std::vector<std::int32_t> expert(static_cast<std::size_t>(k));
     std::vector<float> weight(static_cast<std::size_t>(k));
-    const RouteArgs a{.u = u.data(), .bias = bias.data(), .given = nullptr, .tokens = nullptr, .expert = expert.data(), .weight = weight.data(), .n_tokens = 1,
-                      .n_experts = static_cast<int>(u.size()), .k = k, .factor = 1};
-    simt::Machine::get().run({1}, 32, u.size() * 4, simt::Order::scattered, [&] { route_kernel(a); });
+    const RouteArgs a{.u = u.data(),
+                      .bias = bias.data(),
+                      .given = nullptr,
+                      .tokens = nullptr,
+                      .expert = expert.data(),
+                      .weight = weight.data(),
+                      .n_tokens = 1,
+                      .n_experts = static_cast<int>(u.size()),
+                      .k = k,
+                      .factor = 1};
+    simt::Machine::get().run({1}, 32, u.size() * 4, simt::Order::scattered,
+                             [&] { route_kernel(a); });
     return expert;
   };
   std::vector<float> u(70, 1.0f);  // a lane has as many as three of them
@@ -118,9 +137,11 @@ Groups grouped(const Routes& r, int n, int E, int k) {
                     .k = k};
   return in_every_order(
       {E + 1}, kGroupThreads, static_cast<std::size_t>(group_shared(E)),
-      [&] { begin.poison(), slot_of.poison(), token_of.poison(), jobs.poison(), factor.poison(); }, [&] { group_kernel(a); },
+      [&] { begin.poison(), slot_of.poison(), token_of.poison(), jobs.poison(), factor.poison(); },
+      [&] { group_kernel(a); },
       [&] {
-        return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(), factor.values()};
+        return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(),
+                      factor.values()};
       });
 }
 
@@ -135,17 +156,50 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
       bias[static_cast<std::size_t>(e + 1)] = bias[static_cast<std::size_t>(e)];
     }
     const std::size_t slots = static_cast<std::size_t>(n) * k;
-    Guarded<std::int32_t> expert(slots), begin(static_cast<std::size_t>(E) + 1), slot_of(slots), token_of(slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
-    Guarded<float> weight(slots), factor(slots + n), post(static_cast<std::size_t>(n) * kHyperStreams), comb(static_cast<std::size_t>(n) * kHyperStreams * kHyperStreams);
+    Guarded<std::int32_t> expert(slots), begin(static_cast<std::size_t>(E) + 1), slot_of(slots),
+        token_of(slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
+    Guarded<float> weight(slots), factor(slots + n),
+        post(static_cast<std::size_t>(n) * kHyperStreams),
+        comb(static_cast<std::size_t>(n) * kHyperStreams * kHyperStreams);
     const auto mixes = normals(static_cast<std::size_t>(n) * 30, 45);
-    const RouteArgs a{.u = u.data(), .bias = bias.data(), .given = nullptr, .tokens = nullptr, .expert = expert.data(), .weight = weight.data(), .n_tokens = n, .n_experts = E, .k = k, .factor = 1.5f};
-    const GroupArgs b{.expert = expert.data(), .weight = weight.data(), .begin = begin.data(), .slot_of = slot_of.data(), .token_of = token_of.data(), .factor = factor.data(), .jobs = jobs.data(),
-                      .n_tokens = n, .n_experts = E, .k = k,
-                      .mixes = {.mixes = mixes.data(), .stride = 30, .post = post.data(), .comb = comb.data(), .n_tokens = n, .iters = 20, .eps = 1e-6f}};
+    const RouteArgs a{.u = u.data(),
+                      .bias = bias.data(),
+                      .given = nullptr,
+                      .tokens = nullptr,
+                      .expert = expert.data(),
+                      .weight = weight.data(),
+                      .n_tokens = n,
+                      .n_experts = E,
+                      .k = k,
+                      .factor = 1.5f};
+    const GroupArgs b{.expert = expert.data(),
+                      .weight = weight.data(),
+                      .begin = begin.data(),
+                      .slot_of = slot_of.data(),
+                      .token_of = token_of.data(),
+                      .factor = factor.data(),
+                      .jobs = jobs.data(),
+                      .n_tokens = n,
+                      .n_experts = E,
+                      .k = k,
+                      .mixes = {.mixes = mixes.data(),
+                                .stride = 30,
+                                .post = post.data(),
+                                .comb = comb.data(),
+                                .n_tokens = n,
+                                .iters = 20,
+                                .eps = 1e-6f}};
     const auto got = in_every_order(
         {2}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
-        [&] { expert.poison(), weight.poison(), begin.poison(), slot_of.poison(), token_of.poison(), jobs.poison(), factor.poison(); },
-        [&] { route_and_group_kernel(a, b); }, [&] { return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(), factor.values()}; });
+        [&] {
+          expert.poison(), weight.poison(), begin.poison(), slot_of.poison(), token_of.poison(),
+              jobs.poison(), factor.poison();
+        },
+        [&] { route_and_group_kernel(a, b); },
+        [&] {
+          return Groups{begin.values(), slot_of.values(), token_of.values(), jobs.values(),
+                        factor.values()};
+        });
     EXPECT_EQ(got, want) << n << " tokens of " << E;
     EXPECT_EQ(expert.values(), apart.expert);
     EXPECT_EQ(weight.values(), apart.weight);
@@ -153,9 +207,12 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
     for (std::size_t t = 0; t < static_cast<std::size_t>(n); ++t)
       for (std::size_t c = 0; c < kHyperStreams; ++c) {
         double sum = 0;
-        for (std::size_t j = 0; j < kHyperStreams; ++j) sum += comb.values()[(t * kHyperStreams + j) * kHyperStreams + c];
+        for (std::size_t j = 0; j < kHyperStreams; ++j)
+          sum += comb.values()[(t * kHyperStreams + j) * kHyperStreams + c];
         EXPECT_NEAR(sum, 1, 4e-6);
-        EXPECT_NEAR(post.values()[t * kHyperStreams + c], 2 / (1 + std::exp(-static_cast<double>(mixes[t * 30 + kHyperStreams + c]))), 1e-6);
+        EXPECT_NEAR(post.values()[t * kHyperStreams + c],
+                    2 / (1 + std::exp(-static_cast<double>(mixes[t * 30 + kHyperStreams + c]))),
+                    1e-6);
       }
   }
 }
@@ -168,10 +225,12 @@ TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
       std::vector<int> ids(static_cast<std::size_t>(E));
       std::iota(ids.begin(), ids.end(), 0);
       std::sort(ids.begin(), ids.end(), [&](int a, int b) {
-        return order[static_cast<std::size_t>(a)] > order[static_cast<std::size_t>(b)] + (a < b ? 1 : 0);
+        return order[static_cast<std::size_t>(a)] >
+               order[static_cast<std::size_t>(b)] + (a < b ? 1 : 0);
       });  // some experts are liked
       for (int i = 0; i < k; ++i)
-        r.expert.push_back(ids[static_cast<std::size_t>(i)]), r.weight.push_back(static_cast<float>(t * k + i));
+        r.expert.push_back(ids[static_cast<std::size_t>(i)]),
+            r.weight.push_back(static_cast<float>(t * k + i));
     }
     const Groups g = grouped(r, n, E, k);
     // The forward pass's own way.
@@ -180,7 +239,9 @@ TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
     std::vector<std::int32_t> jobs;
     for (int e = 0; e < E; ++e) {
       count[static_cast<std::size_t>(e) + 1] += count[static_cast<std::size_t>(e)];
-      for (int at = count[static_cast<std::size_t>(e)], end = count[static_cast<std::size_t>(e) + 1]; at < end; at += kExpertRun)
+      for (int at = count[static_cast<std::size_t>(e)],
+               end = count[static_cast<std::size_t>(e) + 1];
+           at < end; at += kExpertRun)
         jobs.insert(jobs.end(), {e, at, std::min(kExpertRun, end - at)});
     }
     EXPECT_EQ(g.begin, count);
@@ -203,7 +264,8 @@ TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
   }
 }
 
-// Two matrices of every expert and the shared one, few tokens and many: each slot's row is what linear() gives that token alone.
+// Two matrices of every expert and the shared one, few tokens and many: each slot's row is what
+// linear() gives that token alone.
 TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
   constexpr int E = 3, k = 2, n_out = 144, n_in = 512;
   std::vector<Stored> stored_of;
@@ -219,11 +281,14 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
   const Stored shared_stored = stored(Format::fp8, n_out, n_in);
   const Tiled shared_tiles = tiled(shared_stored.m);
   const std::uint8_t* tables[2][E];
-  for (int i = 0; i < 2 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
+  for (int i = 0; i < 2 * E; ++i)
+    tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
   tables[1][2] = nullptr;  // w3 of the last one is elsewhere
   for (const int n : {1, 3, 8, 70}) {
     Routes r;
-    for (int t = 0; t < n; ++t) r.expert.insert(r.expert.end(), {t % 5 == 0 ? 0 : 2, 1}), r.weight.insert(r.weight.end(), {1, 2});
+    for (int t = 0; t < n; ++t)
+      r.expert.insert(r.expert.end(), {t % 5 == 0 ? 0 : 2, 1}),
+          r.weight.insert(r.weight.end(), {1, 2});
     const Groups g = grouped(r, n, E, k);
     const auto x = halves(normals(static_cast<std::size_t>(n) * n_in, 60));
     const Quantised q = quantised(x, n, n_in);
@@ -248,16 +313,30 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
     const ExpertPlan plan = expert_plan(a);
     EXPECT_EQ(plan.few, n <= kTokensFew);
     in_every_order(
-        {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
-        [&] { plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel(a, plan.n_jobs); },
+        {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes),
+        [&] { y0.poison(), y1.poison(); },
+        [&] {
+          plan.few ? experts_few_kernel(a, plan.n_jobs) : experts_many_kernel(a, plan.n_jobs);
+        },
         [&] { return std::pair(y0.values(), y1.values()); });
     if (plan.few) {  // w2's way: what swiglu makes of its own slots' rows, by itself or before
-      const auto gate = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 71, 4)), up = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 72, 4));
+      const auto gate = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 71, 4)),
+                 up = halves(normals(static_cast<std::size_t>(n) * (k + 1) * n_in, 72, 4));
       std::vector<std::uint8_t> h_codes(gate.size());
       std::vector<float> h_scale(gate.size() / 128);
-      const SwigluArgs before{.gate = gate.data(), .up = up.data(), .factor = g.factor.data(), .h = nullptr, .codes = h_codes.data(), .code_scale = h_scale.data(), .stride = n_in,
-                              .scale_stride = n_in / 128, .n_rows = n * (k + 1), .n = n_in, .limit = 2};
-      simt::Machine::get().run({swiglu_blocks(n * (k + 1), n_in)}, 256, 0, simt::Order::scattered, [&] { swiglu_kernel(before); });
+      const SwigluArgs before{.gate = gate.data(),
+                              .up = up.data(),
+                              .factor = g.factor.data(),
+                              .h = nullptr,
+                              .codes = h_codes.data(),
+                              .code_scale = h_scale.data(),
+                              .stride = n_in,
+                              .scale_stride = n_in / 128,
+                              .n_rows = n * (k + 1),
+                              .n = n_in,
+                              .limit = 2};
+      simt::Machine::get().run({swiglu_blocks(n * (k + 1), n_in)}, 256, 0, simt::Order::scattered,
+                               [&] { swiglu_kernel(before); });
       ExpertLinearArgs in_two = a;
       in_two.row_of = nullptr;
       in_two.codes = h_codes.data();
@@ -275,8 +354,9 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         if (streams)
           streamed(args, 3, simt::Order::scattered);
         else
-          simt::Machine::get().run({plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered,
-                                   [&] { experts_few_kernel(args, plan.n_jobs); });
+          simt::Machine::get().run(
+              {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes),
+              simt::Order::scattered, [&] { experts_few_kernel(args, plan.n_jobs); });
         return std::pair(y0.values(), y1.values());
       };
       const auto want = made(in_two, false);
@@ -284,8 +364,9 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
       EXPECT_EQ(made(by_itself, true), want);
       EXPECT_EQ(made(in_two, true), want);
       in_every_order(
-          {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), [&] { y0.poison(), y1.poison(); },
-          [&] { experts_few_kernel(a, plan.n_jobs); }, [&] { return std::pair(y0.values(), y1.values()); });
+          {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes),
+          [&] { y0.poison(), y1.poison(); }, [&] { experts_few_kernel(a, plan.n_jobs); },
+          [&] { return std::pair(y0.values(), y1.values()); });
       const std::pair blocks_each(y0.values(), y1.values());
       for (const bool own_rows : {false, true}) {  // w2's way: every slot has its own row
         ExpertLinearArgs b = a;
@@ -294,7 +375,8 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         if (own_rows) {
           for (const std::int32_t t : g.token_of) {
             codes.insert(codes.end(), q.codes.begin() + t * n_in, q.codes.begin() + (t + 1) * n_in);
-            scale.insert(scale.end(), q.scale.begin() + t * (n_in / 128), q.scale.begin() + (t + 1) * (n_in / 128));
+            scale.insert(scale.end(), q.scale.begin() + t * (n_in / 128),
+                         q.scale.begin() + (t + 1) * (n_in / 128));
           }
           b.codes = codes.data();
           b.code_scale = scale.data();
@@ -305,13 +387,17 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
           for (const int blocks : {1, 3, 5, 40}) {
             const StreamArgs args = stream_of(b, {cut ? scratch.data() : nullptr});
             EXPECT_EQ(in_every_order(
-                          {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes), [&] { y0.poison(), y1.poison(); },
-                          [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); }, [&] { return std::pair(y0.values(), y1.values()); }),
+                          {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
+                          [&] { y0.poison(), y1.poison(); },
+                          [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); },
+                          [&] { return std::pair(y0.values(), y1.values()); }),
                       blocks_each)
                 << blocks << " blocks" << (cut ? ", rows cut" : "");
           }
-        EXPECT_TRUE(std::any_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.sums[0] != 0; }));
-        EXPECT_TRUE(std::all_of(scratch.begin(), scratch.end(), [](const StreamScratch& s) { return s.arrived == 0; }));
+        EXPECT_TRUE(std::any_of(scratch.begin(), scratch.end(),
+                                [](const StreamScratch& s) { return s.sums[0] != 0; }));
+        EXPECT_TRUE(std::all_of(scratch.begin(), scratch.end(),
+                                [](const StreamScratch& s) { return s.arrived == 0; }));
       }
     }
     for (int m = 0; m < 2; ++m) {
@@ -320,29 +406,41 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
         const int token = g.token_of[static_cast<std::size_t>(slot)];
         int expert = E;
         for (int e = 0; e < E; ++e)
-          if (slot >= g.begin[static_cast<std::size_t>(e)] && slot < g.begin[static_cast<std::size_t>(e) + 1]) expert = e;
+          if (slot >= g.begin[static_cast<std::size_t>(e)] &&
+              slot < g.begin[static_cast<std::size_t>(e) + 1])
+            expert = e;
         Guarded<std::uint16_t> one(n_out);
-        LinearArgs alone{.w = expert == E ? shared_tiles.w : tiles[static_cast<std::size_t>(m * E + expert)].w,
-                         .codes = q.codes.data() + static_cast<std::size_t>(token) * n_in,
-                         .code_scale = q.scale.data() + static_cast<std::size_t>(token) * (n_in / 128),
-                         .y = one.data(),
-                         .x_stride = n_in,
-                         .code_scale_stride = n_in / 128,
-                         .y_stride = n_out,
-                         .n_tokens = 1};
+        LinearArgs alone{
+            .w = expert == E ? shared_tiles.w : tiles[static_cast<std::size_t>(m * E + expert)].w,
+            .codes = q.codes.data() + static_cast<std::size_t>(token) * n_in,
+            .code_scale = q.scale.data() + static_cast<std::size_t>(token) * (n_in / 128),
+            .y = one.data(),
+            .x_stride = n_in,
+            .code_scale_stride = n_in / 128,
+            .y_stride = n_out,
+            .n_tokens = 1};
         Products all;
         ASSERT_TRUE(products({&alone, 1}, all).ok());
-        simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads, static_cast<std::size_t>(few_shared(1, n_in).bytes),
+        simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads,
+                                 static_cast<std::size_t>(few_shared(1, n_in).bytes),
                                  simt::Order::ascending, [&] { few_kernel(all); });
-        const std::vector<std::uint16_t> row(got.begin() + slot * n_out, got.begin() + (slot + 1) * n_out);
+        const std::vector<std::uint16_t> row(got.begin() + slot * n_out,
+                                             got.begin() + (slot + 1) * n_out);
         if (expert < E) {  // the CPU's bits
           std::vector<float> of_cpu(n_out);
-          find("cpu")->linear({.w = &stored_of[static_cast<std::size_t>(m * E + expert)].m, .x = q.values.data() + token * n_in, .y = of_cpu.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = 1,
-                               .row_begin = 0, .row_end = n_out});
+          find("cpu")->linear({.w = &stored_of[static_cast<std::size_t>(m * E + expert)].m,
+                               .x = q.values.data() + token * n_in,
+                               .y = of_cpu.data(),
+                               .x_stride = n_in,
+                               .y_stride = n_out,
+                               .n_tokens = 1,
+                               .row_begin = 0,
+                               .row_end = n_out});
           EXPECT_EQ(one.values(), halves(of_cpu)) << "matrix " << m << " slot " << slot;
         }
         const bool elsewhere = m == 1 && expert == 2;
-        EXPECT_EQ(row, elsewhere ? std::vector<std::uint16_t>(n_out, 0xFFFF) : one.values()) << "matrix " << m << " slot " << slot;
+        EXPECT_EQ(row, elsewhere ? std::vector<std::uint16_t>(n_out, 0xFFFF) : one.values())
+            << "matrix " << m << " slot " << slot;
       }
     }
   }
@@ -379,8 +477,8 @@ TEST(CudaExperts, SwigluHasTheCpusBits) {
                        .n = n,
                        .limit = limit};
     in_every_order(
-        {swiglu_blocks(rows, n)}, 256, 0, [&] { h.poison(), codes.poison(), scale.poison(); }, [&] { swiglu_kernel(a); },
-        [&] { return std::pair(h.values(), codes.values()); });
+        {swiglu_blocks(rows, n)}, 256, 0, [&] { h.poison(), codes.poison(), scale.poison(); },
+        [&] { swiglu_kernel(a); }, [&] { return std::pair(h.values(), codes.values()); });
     EXPECT_EQ(h.values(), halves(want));
     const Quantised q = quantised(halves(want), rows, n);
     EXPECT_EQ(codes.values(), q.codes);
@@ -393,14 +491,26 @@ TEST(CudaExperts, CombineAddsRanksInOrderThenTheSharedExpert) {
   const auto out = halves(normals(n * (k + 1) * dim, 64, 100));
   std::vector<std::int32_t> slot_of{7, 0, 3, 11, 1, 2, 10, 9, 4, 5, 6, 8};
   Guarded<std::uint16_t> y(n * dim);
-  const CombineArgs a{.out = out.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = dim, .n_tokens = n, .k = k, .dim = dim};
-  simt::Machine::get().run({(dim + 1023) / 1024, n}, 256, 0, simt::Order::scattered, [&] { combine_kernel(a); });
+  const CombineArgs a{.out = out.data(),
+                      .slot_of = slot_of.data(),
+                      .y = y.data(),
+                      .stride = dim,
+                      .n_tokens = n,
+                      .k = k,
+                      .dim = dim};
+  simt::Machine::get().run({(dim + 1023) / 1024, n}, 256, 0, simt::Order::scattered,
+                           [&] { combine_kernel(a); });
   std::vector<std::uint16_t> want;
   for (int t = 0; t < n; ++t)
     for (int d = 0; d < dim; ++d) {
-      float sum = bf16_value(out[static_cast<std::size_t>(slot_of[static_cast<std::size_t>(t * k)]) * dim + d]);
+      float sum = bf16_value(
+          out[static_cast<std::size_t>(slot_of[static_cast<std::size_t>(t * k)]) * dim + d]);
       for (int i = 1; i <= k; ++i)
-        sum += bf16_value(out[static_cast<std::size_t>(i < k ? slot_of[static_cast<std::size_t>(t * k + i)] : n * k + t) * dim + d]);
+        sum += bf16_value(
+            out[static_cast<std::size_t>(i < k ? slot_of[static_cast<std::size_t>(t * k + i)]
+                                               : n * k + t) *
+                    dim +
+                d]);
       want.push_back(bf16_bits(sum));
     }
   EXPECT_EQ(y.values(), want);

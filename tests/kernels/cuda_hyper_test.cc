@@ -1,4 +1,5 @@
-// Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with float64, and no token sees another.
+// Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with
+// float64, and no token sees another.
 #include "kernels/cuda/experts_kernels.h"
 #include "kernels/cuda/hyper_many_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
@@ -38,11 +39,14 @@ LARES_KERNEL(256, 1) left_kernel(const HyperMixes a) {
   if (thread() / 32 < a.n_tokens) put_left(a, thread() / 32);
 }
 
-Out run(const Case& c, Form form, bool later, const Weights& w, const std::vector<std::uint16_t>& x, const std::vector<std::uint16_t>& y,
-        const std::vector<float>& post, const std::vector<float>& comb) {
-  const std::size_t n = static_cast<std::size_t>(c.n), blocks = static_cast<std::size_t>((c.dim + 127) / 128);
+Out run(const Case& c, Form form, bool later, const Weights& w, const std::vector<std::uint16_t>& x,
+        const std::vector<std::uint16_t>& y, const std::vector<float>& post,
+        const std::vector<float>& comb) {
+  const std::size_t n = static_cast<std::size_t>(c.n),
+                    blocks = static_cast<std::size_t>((c.dim + 127) / 128);
   Guarded<std::uint16_t> gx(x.size()), entered(n * c.dim), normed(n * c.dim);
-  Guarded<float> gpost(n * S), gcomb(n * S * S), scale(n * blocks), partial(hyper_partials(c.n, c.dim));
+  Guarded<float> gpost(n * S), gcomb(n * S * S), scale(n * blocks),
+      partial(hyper_partials(c.n, c.dim));
   Guarded<std::uint8_t> codes(n * c.dim);
   std::uint32_t arrived = 0;
   const HyperArgs a{.x = gx.data(),
@@ -68,36 +72,46 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
                     .later = later,
                     .arrived = &arrived};
   const auto fresh = [&] {
-    gx.poison(), entered.poison(), normed.poison(), scale.poison(), partial.poison(), codes.poison(), gpost.poison(), gcomb.poison();
+    gx.poison(), entered.poison(), normed.poison(), scale.poison(), partial.poison(),
+        codes.poison(), gpost.poison(), gcomb.poison();
     std::copy(x.begin(), x.end(), gx.data());
     std::copy(post.begin(), post.end(), gpost.data());
     std::copy(comb.begin(), comb.end(), gcomb.data());
   };
   const auto result = [&] {
-    return Out{gx.values(), entered.values(), normed.values(), gpost.values(), gcomb.values(), scale.values(), codes.values()};
+    return Out{gx.values(),    entered.values(), normed.values(), gpost.values(),
+               gcomb.values(), scale.values(),   codes.values()};
   };
   Out first;
-  for (const simt::Order order : {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
+  for (const simt::Order order :
+       {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
     fresh();
     simt::Machine& machine = simt::Machine::get();
     const int slices = c.dim / kHyperSlice;
     if (form == Form::one) {
-      machine.run({slices}, kMixThreads + 32, static_cast<std::size_t>(token_shared()), order, [&] { hyper_token_kernel(a); });
+      machine.run({slices}, kMixThreads + 32, static_cast<std::size_t>(token_shared()), order,
+                  [&] { hyper_token_kernel(a); });
     } else {
       const auto run_many = [&] {
-        machine.run({slices, (c.n + kManyTokens - 1) / kManyTokens}, kSliceThreads, static_cast<std::size_t>(slice_many_shared()), order, [&] { hyper_slice_many_kernel(a); });
-        machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)), order, [&] { hyper_mix_many_kernel(a); });
+        machine.run({slices, (c.n + kManyTokens - 1) / kManyTokens}, kSliceThreads,
+                    static_cast<std::size_t>(slice_many_shared()), order,
+                    [&] { hyper_slice_many_kernel(a); });
+        machine.run({c.n}, kMixManyThreads + 32, static_cast<std::size_t>(mix_many_shared(c.dim)),
+                    order, [&] { hyper_mix_many_kernel(a); });
       };
       const auto run_few = [&] {
-        machine.run({slices, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads, static_cast<std::size_t>(slice_shared(std::min(c.n, kSliceTokens))), order,
+        machine.run({slices, (c.n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
+                    static_cast<std::size_t>(slice_shared(std::min(c.n, kSliceTokens))), order,
                     [&] { hyper_slice_kernel(a); });
-        machine.run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), order, [&] { hyper_mix_kernel(a); });
+        machine.run({c.n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), order,
+                    [&] { hyper_mix_kernel(a); });
       };
       form == Form::few ? run_few() : run_many();
     }
     if (later) {
       EXPECT_EQ(gcomb.values(), comb);
-      const HyperMixes left = hyper_mixes(partial.data(), c.dim, gpost.data(), gcomb.data(), c.n, c.iters, a.eps);
+      const HyperMixes left = hyper_mixes(partial.data(), c.dim, gpost.data(), gcomb.data(), c.n,
+                                          c.iters, a.eps);
       machine.run({1}, 256, 0, order, [&] { left_kernel(left); });
     }
     if (order == simt::Order::ascending) first = result();
@@ -115,22 +129,55 @@ TEST(CudaHyperExperts, LeaveAsTheirSum) {
   std::vector<std::int32_t> slot_of;
   for (int i = 0; i < (n + first) * k; ++i) slot_of.push_back((7 * i + 3) % ((n + first) * k));
   Guarded<std::uint16_t> y((n + first) * dim);
-  const CombineArgs sum{.out = out.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = dim, .n_tokens = n + first, .k = k, .dim = dim};
-  simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending, [&] { combine_kernel(sum); });
+  const CombineArgs sum{.out = out.data(),
+                        .slot_of = slot_of.data(),
+                        .y = y.data(),
+                        .stride = dim,
+                        .n_tokens = n + first,
+                        .k = k,
+                        .dim = dim};
+  simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending,
+                           [&] { combine_kernel(sum); });
   const auto x = halves(normals(n * S * dim, 25));
   const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
   const auto leave = [&](bool many, const bf16* leaving, const ExpertOutputs& experts) {
     auto streams = x;
     auto p = post, c = comb;
-    const HyperArgs a{.x = streams.data(), .y = leaving, .experts = experts, .post = p.data(), .comb = c.data(), .fn = nullptr, .base = nullptr, .scale = nullptr, .norm = nullptr, .entered = nullptr,
-                      .normed = nullptr, .codes = nullptr, .code_scale = nullptr, .partial = nullptr, .n_tokens = n, .dim = dim, .iters = 1, .head = false, .eps = 0, .norm_eps = 0, .rms_eps = 0};
-    simt::Machine::get().run({dim / kHyperSlice, 1}, kSliceThreads, static_cast<std::size_t>(many ? slice_many_shared() : slice_shared(n)), simt::Order::scattered,
+    const HyperArgs a{.x = streams.data(),
+                      .y = leaving,
+                      .experts = experts,
+                      .post = p.data(),
+                      .comb = c.data(),
+                      .fn = nullptr,
+                      .base = nullptr,
+                      .scale = nullptr,
+                      .norm = nullptr,
+                      .entered = nullptr,
+                      .normed = nullptr,
+                      .codes = nullptr,
+                      .code_scale = nullptr,
+                      .partial = nullptr,
+                      .n_tokens = n,
+                      .dim = dim,
+                      .iters = 1,
+                      .head = false,
+                      .eps = 0,
+                      .norm_eps = 0,
+                      .rms_eps = 0};
+    simt::Machine::get().run({dim / kHyperSlice, 1}, kSliceThreads,
+                             static_cast<std::size_t>(many ? slice_many_shared() : slice_shared(n)),
+                             simt::Order::scattered,
                              [&] { many ? hyper_slice_many_kernel(a) : hyper_slice_kernel(a); });
     return streams;
   };
   const auto want = leave(false, y.data() + first * dim, {});
   EXPECT_NE(want, x);
-  const ExpertOutputs experts{.out = out.data(), .slot_of = slot_of.data(), .stride = dim, .n_tokens = n + first, .k = k, .first = first};
+  const ExpertOutputs experts{.out = out.data(),
+                              .slot_of = slot_of.data(),
+                              .stride = dim,
+                              .n_tokens = n + first,
+                              .k = k,
+                              .first = first};
   EXPECT_EQ(leave(false, nullptr, experts), want);
   EXPECT_EQ(leave(true, nullptr, experts), want);
 }
@@ -157,13 +204,17 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
                      .dim = c.dim,
                      .round_bf16 = true});
   EXPECT_EQ(got.x, halves(streams));
-  // Dots in float64, rounded once; the CPU's split of those is what mixing should be, but for the few ulps that the dots differ by.
+  // Dots in float64, rounded once; the CPU's split of those is what mixing should be, but for the
+  // few ulps that the dots differ by.
   const int rows = c.head ? S : kHyperRows, flat = S * c.dim;
-  std::vector<float> dots(n * rows), want_pre(n * S), want_post(n * S), want_comb(n * S * S), want(n * c.dim);
+  std::vector<float> dots(n * rows), want_pre(n * S), want_post(n * S), want_comb(n * S * S),
+      want(n * c.dim);
   for (std::size_t t = 0; t < n; ++t)
     for (int r = 0; r < rows; ++r) {
       double sum = 0;
-      for (int k = 0; k < flat; ++k) sum += static_cast<double>(w.fn[static_cast<std::size_t>(r) * flat + k]) * streams[t * flat + k];
+      for (int k = 0; k < flat; ++k)
+        sum += static_cast<double>(w.fn[static_cast<std::size_t>(r) * flat + k]) *
+               streams[t * flat + k];
       dots[t * rows + r] = static_cast<float>(sum);
     }
   cpu.hyper_split({.dots = dots.data(),
@@ -186,12 +237,14 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
                    .n_streams = S,
                    .dim = c.dim,
                    .round_bf16 = false});
-  const auto near = [](const std::vector<float>& a, const std::vector<float>& b, double absolute, double relative) {
+  const auto near = [](const std::vector<float>& a, const std::vector<float>& b, double absolute,
+                       double relative) {
     return close(a, {b.begin(), b.end()}, absolute, relative);
   };
   if (!c.head) {
     EXPECT_TRUE(near(got.post, want_post, 2e-6, 0));
-    EXPECT_TRUE(near(got.comb, want_comb, 4e-6, 0));  // 20 sweeps renormalise: errors do not pile up
+    EXPECT_TRUE(near(got.comb, want_comb, 4e-6, 0));  // 20 sweeps renormalise: errors do not pile
+                                                      // up
   } else {
     EXPECT_EQ(got.post, post);  // nothing but the input's form is asked for
   }
@@ -204,8 +257,9 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
                             got.entered.begin() + static_cast<std::ptrdiff_t>(t + 1) * c.dim});
     for (const float v : in) squares += static_cast<double>(v) * v;
     for (int d = 0; d < c.dim; ++d)
-      normed.push_back(static_cast<float>(in[static_cast<std::size_t>(d)] / std::sqrt(squares / c.dim + 1e-6) *
-                                          w.norm[static_cast<std::size_t>(d)]));
+      normed.push_back(
+          static_cast<float>(in[static_cast<std::size_t>(d)] / std::sqrt(squares / c.dim + 1e-6) *
+                             w.norm[static_cast<std::size_t>(d)]));
   }
   EXPECT_TRUE(near(floats(got.normed), normed, 1e-6, 0x1p-8));
   const Quantised q = quantised(got.normed, c.n, c.dim);
@@ -230,9 +284,12 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaHyper,
-                         testing::Values(Case{1, 128, false, false}, Case{5, 256, true, false, 2}, Case{3, 1024, true, false},
-                                         Case{35, 128, true, false}, Case{2, 256, true, true},
-                                         Case{2, 4160, true, false}));  // groups of five slices, the last ones short or empty
+                         testing::Values(Case{1, 128, false, false}, Case{5, 256, true, false, 2},
+                                         Case{3, 1024, true, false}, Case{35, 128, true, false},
+                                         Case{2, 256, true, true},
+                                         Case{2, 4160, true, false}));  // groups of five slices,
+                                                                        // the last ones short or
+                                                                        // empty
 
 }  // namespace
 }  // namespace lares::kernels::cuda

@@ -1,5 +1,5 @@
-// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory and checks of arguments. What the
-// bodies do is tested beside this.
+// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory
+// and checks of arguments. What the bodies do is tested beside this.
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/hyper.h"
@@ -20,7 +20,8 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
   const auto x = halves(normals(n * n_in, 1));
   Guarded<std::uint8_t> codes(n * n_in);
   Guarded<float> scale(n * 2), y8(n * 200), y16(n * 40), few8(3 * 200), few16(3 * 40);
-  ASSERT_TRUE(quantise({x.data(), codes.data(), scale.data(), n_in, n_in, 2, n, n_in}, nullptr).ok());
+  ASSERT_TRUE(
+      quantise({x.data(), codes.data(), scale.data(), n_in, n_in, 2, n, n_in}, nullptr).ok());
   const Quantised q = quantised(x, n, n_in);
   EXPECT_EQ(codes.values(), q.codes);
   const auto args = [&](const Tiled& t, float* y, int tokens, bool entering) {
@@ -54,17 +55,21 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
                        .row_begin = 0,
                        .row_end = 200});
   double error = 0, size = 0;
-  for (std::size_t i = 0; i < want.size(); ++i) error += std::pow(all8[i] - want[i], 2), size += std::pow(want[i], 2);
+  for (std::size_t i = 0; i < want.size(); ++i)
+    error += std::pow(all8[i] - want[i], 2), size += std::pow(want[i], 2);
   EXPECT_LT(std::sqrt(error / size), 1e-6);
 }
 
-// Four products of three kinds of rows by one call, as a layer has them: what enters is laid out again where it is another, and only there.
+// Four products of three kinds of rows by one call, as a layer has them: what enters is laid out
+// again where it is another, and only there.
 TEST(CudaLaunch, ProductsByWgmmaAreProductsByMma) {
   constexpr int n = 70, n_in = 256, groups = 2;
-  const Stored a = stored(Format::fp8, 272, n_in), b = stored(Format::fp4, 40, n_in), c = stored(Format::bf16, 48, n_in), d = stored(Format::fp8, 96, n_in);
+  const Stored a = stored(Format::fp8, 272, n_in), b = stored(Format::fp4, 40, n_in),
+               c = stored(Format::bf16, 48, n_in), d = stored(Format::fp8, 96, n_in);
   const Tiled ta = tiled(a.m), tb = tiled(b.m), tc = tiled(c.m), td = tiled(d.m);
   const auto x = halves(normals(n * n_in * groups, 1));
-  const Quantised q = quantised(halves(normals(n * n_in, 2)), n, n_in), other = quantised(halves(normals(n * n_in, 3)), n, n_in);
+  const Quantised q = quantised(halves(normals(n * n_in, 2)), n, n_in),
+                  other = quantised(halves(normals(n * n_in, 3)), n, n_in);
   const std::size_t size = linear_room(n, n_in * groups);
   Guarded<std::uint8_t> room(size + 256);
   const auto run = [&](bool wgmma) {
@@ -73,17 +78,30 @@ TEST(CudaLaunch, ProductsByWgmmaAreProductsByMma) {
     const Tiled* const w[] = {&ta, &tb, &tc, &td, &ta};
     float* const y[] = {ya.data(), yb.data(), yc.data(), yd.data(), ye.data()};
     for (int i = 0; i < 5; ++i)
-      all[i] = {.w = w[i]->w, .x = x.data(), .y = y[i], .x_stride = i == 3 ? n_in * groups : n_in, .code_scale_stride = 2, .y_stride = w[i]->w.n_out, .n_tokens = n, .y_f32 = true, .wgmma = wgmma,
-                .room = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256)};
-    for (const int i : {0, 1, 4}) all[i].codes = i == 4 ? other.codes.data() : q.codes.data(), all[i].code_scale = i == 4 ? other.scale.data() : q.scale.data();
+      all[i] = {.w = w[i]->w,
+                .x = x.data(),
+                .y = y[i],
+                .x_stride = i == 3 ? n_in * groups : n_in,
+                .code_scale_stride = 2,
+                .y_stride = w[i]->w.n_out,
+                .n_tokens = n,
+                .y_f32 = true,
+                .wgmma = wgmma,
+                .room = reinterpret_cast<void*>(
+                    (reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256)};
+    for (const int i : {0, 1, 4})
+      all[i].codes = i == 4 ? other.codes.data() : q.codes.data(),
+      all[i].code_scale = i == 4 ? other.scale.data() : q.scale.data();
     all[3].rows_per_group = 48;
     EXPECT_TRUE(linear(all, nullptr).ok());
     return std::vector{ya.values(), yb.values(), yc.values(), yd.values(), ye.values()};
   };
   const auto by_mma = run(false);
-  EXPECT_TRUE(std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
+  EXPECT_TRUE(
+      std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
   EXPECT_EQ(run(true), by_mma);
-  EXPECT_FALSE(std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
+  EXPECT_FALSE(
+      std::all_of(room.data(), room.data() + size, [](std::uint8_t v) { return v == 0xFF; }));
 }
 
 TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
@@ -117,10 +135,15 @@ TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
                           .eps = 1e-6f},
                          nullptr)
                   .ok());
-  ASSERT_TRUE(
-      queries({.q = q.data(), .rope = table.data(), .n_tokens = n, .n_heads = heads, .head_dim = C, .rope_dim = R, .eps = 1e-6f},
-              nullptr)
-          .ok());
+  ASSERT_TRUE(queries({.q = q.data(),
+                       .rope = table.data(),
+                       .n_tokens = n,
+                       .n_heads = heads,
+                       .head_dim = C,
+                       .rope_dim = R,
+                       .eps = 1e-6f},
+                      nullptr)
+                  .ok());
   Guarded<std::uint16_t> out(q.size()), one(heads * C);
   Guarded<float> workspace(attention_workspace(n, heads, C, attention_blocks(window, 0)));
   AttentionArgs a{.q = q.data(),
@@ -149,7 +172,8 @@ TEST(CudaLaunch, ATokenAloneGetsWhatItGetsInAChunk) {
 
 TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
   constexpr int n = 1030, dim = 128;  // beyond what is done between two visits of the streams
-  const auto fn = normals(24 * 4 * dim, 6, 0.05f), base = normals(24, 7), scale = normals(3, 8), norm = normals(dim, 9);
+  const auto fn = normals(24 * 4 * dim, 6, 0.05f), base = normals(24, 7), scale = normals(3, 8),
+             norm = normals(dim, 9);
   const auto x = halves(normals(n * 4 * dim, 10)), y = halves(normals(n * dim, 11));
   const auto posts = normals(n * 4, 12), combs = normals(n * 16, 13, 0.3f);
   std::uint32_t arrived = 0;
@@ -159,9 +183,11 @@ TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
     std::vector<std::uint8_t> codes;
   };
   const auto run = [&](int first, int tokens) {
-    std::vector<std::uint16_t> streams(x.begin() + first * 4 * dim, x.begin() + (first + tokens) * 4 * dim);
+    std::vector<std::uint16_t> streams(x.begin() + first * 4 * dim,
+                                       x.begin() + (first + tokens) * 4 * dim);
     std::vector<float> post(posts.begin() + first * 4, posts.begin() + (first + tokens) * 4),
-        comb(combs.begin() + first * 16, combs.begin() + (first + tokens) * 16), partial(hyper_partials(tokens, dim));
+        comb(combs.begin() + first * 16, combs.begin() + (first + tokens) * 16),
+        partial(hyper_partials(tokens, dim));
     const std::size_t rows = static_cast<std::size_t>(tokens);
     Guarded<std::uint16_t> entered(rows * dim), normed(rows * dim);
     Guarded<std::uint8_t> codes(rows * dim);
@@ -188,13 +214,18 @@ TEST(CudaLaunch, ABoundaryOfManyTokensIsThatOfEach) {
                       .rms_eps = 1e-6f,
                       .arrived = &arrived};
     EXPECT_TRUE(hyper(a, nullptr).ok());
-    return Out{streams, entered.values(), normed.values(), post, comb, code_scale.values(), codes.values()};
+    return Out{streams, entered.values(),    normed.values(), post,
+               comb,    code_scale.values(), codes.values()};
   };
   const auto all = run(0, n);
   for (const int t : {0, 33, 1023, 1024, n - 1}) {
     SCOPED_TRACE(t);
     const Out one = run(t, 1);
-    const auto of_t = [&](const auto& v) { return std::decay_t<decltype(v)>(v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * t, v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * (t + 1)); };
+    const auto of_t = [&](const auto& v) {
+      return std::decay_t<decltype(v)>(
+          v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * t,
+          v.begin() + static_cast<std::ptrdiff_t>(v.size() / n) * (t + 1));
+    };
     EXPECT_EQ(one.streams, of_t(all.streams));
     EXPECT_EQ(one.entered, of_t(all.entered));
     EXPECT_EQ(one.normed, of_t(all.normed));
@@ -214,7 +245,10 @@ TEST(CudaLaunch, TopKOfMoreThanOneSliceIsTheCpus) {
   TestPlaces places(sequences, {{4LL * n - 1, 1}});
   Guarded<std::int32_t> chosen(k);
   std::vector<std::uint32_t> bins(kTopKBins, 0), scratch(top_k_scratch(1, n)), words(n);
-  ASSERT_TRUE(top_k({scores.data(), n, places.places, chosen.data(), bins.data(), scratch.data(), 4, k, n}, nullptr).ok());
+  ASSERT_TRUE(
+      top_k({scores.data(), n, places.places, chosen.data(), bins.data(), scratch.data(), 4, k, n},
+            nullptr)
+          .ok());
   std::vector<std::int32_t> want(k);
   kernels::top_k(scores.data(), n, k, words.data(), want.data());
   EXPECT_EQ(chosen.values(), want);
@@ -234,7 +268,8 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
   const Stored shared_stored = stored(Format::fp8, I, D);
   const Tiled shared_one = tiled(shared_stored.m);
   const std::uint8_t* tables[3][E];
-  for (int i = 0; i < 3 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
+  for (int i = 0; i < 3 * E; ++i)
+    tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data();
   const auto u = normals(12 * E, 13, 2), bias = normals(E, 14);
   const auto x = halves(normals(12 * D, 15, 0.1f));
   const auto run = [&](int first, int n) {
@@ -268,7 +303,8 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
                        .k = k},
                       nullptr)
                     .ok());
-    EXPECT_TRUE(quantise({x.data() + first * D, codes.data(), scale.data(), D, D, 1, n, D}, nullptr).ok());
+    EXPECT_TRUE(
+        quantise({x.data() + first * D, codes.data(), scale.data(), D, D, 1, n, D}, nullptr).ok());
     ExpertLinearArgs a{.n_matrices = 2,
                        .format = Format::fp4,
                        .n_out = I,
@@ -278,7 +314,8 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
                        .x_stride = D,
                        .code_scale_stride = 1,
                        .y_stride = I,
-                       .room = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256),
+                       .room = reinterpret_cast<void*>(
+                           (reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256),
                        .row_of = token_of.data(),
                        .jobs = jobs.data(),
                        .n_tokens = n,
@@ -306,16 +343,24 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
     a.row_of = nullptr;
     a.matrix[0] = {.tiles = tables[2], .shared = shared_one.w, .y = down.data()};
     EXPECT_TRUE(experts_linear(a, nullptr).ok());
-    EXPECT_TRUE(
-        combine({.out = down.data(), .slot_of = slot_of.data(), .y = y.data(), .stride = D, .n_tokens = n, .k = k, .dim = D}, nullptr)
-            .ok());
+    EXPECT_TRUE(combine({.out = down.data(),
+                         .slot_of = slot_of.data(),
+                         .y = y.data(),
+                         .stride = D,
+                         .n_tokens = n,
+                         .k = k,
+                         .dim = D},
+                        nullptr)
+                    .ok());
     return y.values();
   };
   // Twelve tokens go by 256 rows and up to 128 slots, one by 16 rows: the same bits.
   const auto all = run(0, 12);
   for (const int t : {0, 5, 11})
-    EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * D, all.begin() + (t + 1) * D)) << t;
-  EXPECT_TRUE(std::any_of(all.begin(), all.end(), [](std::uint16_t v) { return bf16_value(v) != 0; }));
+    EXPECT_EQ(run(t, 1), std::vector<std::uint16_t>(all.begin() + t * D, all.begin() + (t + 1) * D))
+        << t;
+  EXPECT_TRUE(
+      std::any_of(all.begin(), all.end(), [](std::uint16_t v) { return bf16_value(v) != 0; }));
 }
 
 }  // namespace

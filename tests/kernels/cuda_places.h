@@ -1,4 +1,5 @@
-// Sequences in memory as kernels/cuda/places.h describes them: rings, pages, and the places of a chunk's tokens.
+// Sequences in memory as kernels/cuda/places.h describes them: rings, pages, and the places of a
+// chunk's tokens.
 #pragma once
 
 #include <deque>
@@ -19,9 +20,11 @@ struct TestSequence {
   std::vector<std::uint8_t*> bases;
   Part part;
 
-  TestSequence(std::size_t window_bytes, std::size_t raw_floats, int n_pages, std::size_t page_bytes)
+  TestSequence(std::size_t window_bytes, std::size_t raw_floats, int n_pages,
+               std::size_t page_bytes)
       : window(window_bytes + 8, 0xA5), raw(raw_floats + 1, std::nanf("")) {
-    for (int i = 0; i < n_pages; ++i) pages.emplace_back(kOffset + page_bytes, static_cast<std::uint8_t>(0xA5));
+    for (int i = 0; i < n_pages; ++i)
+      pages.emplace_back(kOffset + page_bytes, static_cast<std::uint8_t>(0xA5));
     for (auto& p : pages) bases.push_back(p.data());
   }
   TestSequence(const TestSequence&) = delete;  // others point into it
@@ -33,7 +36,8 @@ struct TestPlaces {
   std::vector<Part> parts;
   Places places;
 
-  TestPlaces(std::deque<TestSequence>& sequences, const std::vector<std::pair<std::int64_t, int>>& chunks) {
+  TestPlaces(std::deque<TestSequence>& sequences,
+             const std::vector<std::pair<std::int64_t, int>>& chunks) {
     for (std::size_t i = 0; i < chunks.size(); ++i) {
       TestSequence& s = sequences[i];
       s.part = {.window = s.window.data(),
@@ -49,18 +53,22 @@ struct TestPlaces {
         part_of.push_back(static_cast<std::int32_t>(i));
       }
     }
-    places = {
-        .position = position.data(), .part = part_of.data(), .parts = parts.data(), .n_tokens = static_cast<int>(position.size())};
+    places = {.position = position.data(),
+              .part = part_of.data(),
+              .parts = parts.data(),
+              .n_tokens = static_cast<int>(position.size())};
   }
   TestPlaces(const TestPlaces&) = delete;
 };
 
 // Cosine and sine of each position, as the CPU has them.
-inline std::vector<double> angles(const std::vector<std::int64_t>& position, const std::vector<float>& frequencies) {
+inline std::vector<double> angles(const std::vector<std::int64_t>& position,
+                                  const std::vector<float>& frequencies) {
   std::vector<double> table;
   for (const auto p : position) {
     std::vector<double> c(frequencies.size()), s(frequencies.size());
-    kernels::rope_angles(frequencies.data(), 2 * static_cast<int>(frequencies.size()), p, c.data(), s.data());
+    kernels::rope_angles(frequencies.data(), 2 * static_cast<int>(frequencies.size()), p, c.data(),
+                         s.data());
     for (std::size_t i = 0; i < c.size(); ++i) table.insert(table.end(), {c[i], s[i]});
   }
   return table;
@@ -71,11 +79,18 @@ inline std::vector<float> frequencies(int dim) {
   return f;
 }
 // Turns the last `dim` of each of n rows by a position's angles, as the forward pass does.
-inline void turn_rows(float* x, std::int64_t stride, int n, int dim, const double* table, bool inverse) {
+inline void turn_rows(float* x, std::int64_t stride, int n, int dim, const double* table,
+                      bool inverse) {
   std::vector<double> c, s;
   for (int i = 0; i < dim / 2; ++i) c.push_back(table[2 * i]), s.push_back(table[2 * i + 1]);
-  find("cpu")->rope(
-      {.x = x, .stride = stride, .n_rows = n, .dim = dim, .cos = c.data(), .sin = s.data(), .inverse = inverse, .round_bf16 = true});
+  find("cpu")->rope({.x = x,
+                     .stride = stride,
+                     .n_rows = n,
+                     .dim = dim,
+                     .cos = c.data(),
+                     .sin = s.data(),
+                     .inverse = inverse,
+                     .round_bf16 = true});
 }
 
 }  // namespace lares::kernels::cuda::test

@@ -1,4 +1,5 @@
-// linear() and experts_linear() on a device, against their bodies emulated and against each other: few tokens and many give the same bits.
+// linear() and experts_linear() on a device, against their bodies emulated and against each other:
+// few tokens and many give the same bits.
 #include "kernels/cuda/experts.h"
 #include "kernels/cuda/linear_kernels.h"
 #include "tests/kernels/cuda_device.h"
@@ -10,10 +11,14 @@ using namespace test;
 
 void few_kernel(const Products& all) {
   switch (few_of(all)) {
-    case Few::bf16_plain: return linear_few_kernel<Few::bf16_plain>(all);
-    case Few::fp8_plain: return linear_few_kernel<Few::fp8_plain>(all);
-    case Few::fp8_codes: return linear_few_kernel<Few::fp8_codes>(all);
-    case Few::any: return linear_few_kernel<Few::any>(all);
+    case Few::bf16_plain:
+      return linear_few_kernel<Few::bf16_plain>(all);
+    case Few::fp8_plain:
+      return linear_few_kernel<Few::fp8_plain>(all);
+    case Few::fp8_codes:
+      return linear_few_kernel<Few::fp8_codes>(all);
+    case Few::any:
+      return linear_few_kernel<Few::any>(all);
   }
 }
 
@@ -29,26 +34,31 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
   const Case c = GetParam();
   const Stored s = stored(c.format, c.n_out, c.n_in);
   const Tiled t = tiled(s.m);
-  const int groups = c.rows_per_group ? c.n_out / c.rows_per_group : 1, columns = c.n_in * groups, blocks = (columns + 127) / 128;
+  const int groups = c.rows_per_group ? c.n_out / c.rows_per_group : 1, columns = c.n_in * groups,
+            blocks = (columns + 127) / 128;
   const auto values = halves(normals(static_cast<std::size_t>(c.n_tokens) * columns, 5));
   const Quantised q = quantised(values, c.n_tokens, columns);
   Mirror<std::uint16_t> x(values);
   Mirror<std::uint8_t> codes(q.codes), tiles(t.tiles);
   Mirror<float> scale(q.scale), w_scale(t.scale), y(static_cast<std::size_t>(c.n_tokens) * c.n_out);
-  Mirror<std::uint8_t> room(linear_room(static_cast<std::size_t>(c.n_tokens), static_cast<std::size_t>(columns)));
+  Mirror<std::uint8_t> room(
+      linear_room(static_cast<std::size_t>(c.n_tokens), static_cast<std::size_t>(columns)));
   const auto args = [&](bool device, int n) {
-    return LinearArgs{
-        .w = {.format = c.format, .tiles = tiles.on(device), .scale = w_scale.on(device), .n_out = c.n_out, .n_in = c.n_in},
-        .x = x.on(device),
-        .codes = c.codes_in ? codes.on(device) : nullptr,
-        .code_scale = scale.on(device),
-        .y = y.on(device),
-        .x_stride = columns,
-        .code_scale_stride = blocks,
-        .y_stride = c.n_out,
-        .n_tokens = n,
-        .rows_per_group = c.rows_per_group,
-        .y_f32 = true};
+    return LinearArgs{.w = {.format = c.format,
+                            .tiles = tiles.on(device),
+                            .scale = w_scale.on(device),
+                            .n_out = c.n_out,
+                            .n_in = c.n_in},
+                      .x = x.on(device),
+                      .codes = c.codes_in ? codes.on(device) : nullptr,
+                      .code_scale = scale.on(device),
+                      .y = y.on(device),
+                      .x_stride = columns,
+                      .code_scale_stride = blocks,
+                      .y_stride = c.n_out,
+                      .n_tokens = n,
+                      .rows_per_group = c.rows_per_group,
+                      .y_f32 = true};
   };
   std::vector<float> many;
   for (const bool wgmma : {false, true}) {
@@ -62,21 +72,27 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
         ASSERT_TRUE(y.device_values() == many) << "run " << run;
         continue;
       }
-      if (wgmma) expect_same(y.device_values(), many, "many tokens by mma and by wgmma");  // both add in one order, and drop the same bits
+      if (wgmma)
+        expect_same(y.device_values(), many, "many tokens by mma and by wgmma");  // both add in one
+                                                                                  // order, and drop
+                                                                                  // the same bits
       many = y.device_values();
     }
   }
-  // The emulated mma rounds once, a device's truncates each product's tail: 2^-23 of what is summed, a few times.
+  // The emulated mma rounds once, a device's truncates each product's tail: 2^-23 of what is
+  // summed, a few times.
   const int few_tokens = std::min(kTokensFew, c.n_tokens);
   Products all;
   const LinearArgs on_host = args(false, few_tokens);
   ASSERT_TRUE(products({&on_host, 1}, all).ok());
   y.renew();
-  simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads, static_cast<std::size_t>(few_shared(few_tokens, c.n_in).bytes),
+  simt::Machine::get().run({few_blocks(all.item[0])}, kLinearThreads,
+                           static_cast<std::size_t>(few_shared(few_tokens, c.n_in).bytes),
                            simt::Order::ascending, [&] { few_kernel(all); });
   auto emulated = y.host_values();
   emulated.resize(static_cast<std::size_t>(few_tokens) * c.n_out);
-  expect_near({many.begin(), many.begin() + static_cast<std::ptrdiff_t>(emulated.size())}, emulated, 1e-5, "linear");
+  expect_near({many.begin(), many.begin() + static_cast<std::ptrdiff_t>(emulated.size())}, emulated,
+              1e-5, "linear");
   DeviceBuffer shared_rows;
   LARES_EXPECT_OK(shared_rows.allocate(sizeof(StreamScratch) * kScratchBlocks));
   LARES_EXPECT_OK(fill(shared_rows.data(), 0, sizeof(StreamScratch) * kScratchBlocks, nullptr));
@@ -84,10 +100,12 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
     for (int run = 0; run < 50; ++run) {  // with rows cut between blocks, which come in any order
       y.renew();
       const LinearArgs a = args(true, n);
-      LARES_EXPECT_OK(linear({&a, 1}, nullptr, run == 0 ? Scratch{} : Scratch{shared_rows.as<StreamScratch>()}));
+      LARES_EXPECT_OK(linear({&a, 1}, nullptr,
+                             run == 0 ? Scratch{} : Scratch{shared_rows.as<StreamScratch>()}));
       const auto few = y.device_values();
       expect_same(std::vector<float>(few.begin(), few.begin() + n * c.n_out),
-                  std::vector<float>(many.begin(), many.begin() + n * c.n_out), "few tokens and many");
+                  std::vector<float>(many.begin(), many.begin() + n * c.n_out),
+                  "few tokens and many");
       if (HasFailure()) return;
     }
     if (!c.codes_in) continue;
@@ -102,17 +120,21 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaLinearDevice,
-                         testing::Values(Case{Format::fp8, true, 1024, 4096, 200, 0}, Case{Format::fp8, true, 200, 8192, 8, 0},
-                                         Case{Format::fp8, false, 2048, 4096, 130, 1024}, Case{Format::fp8, false, 128, 256, 20, 64},
-                                         Case{Format::fp8, true, 1024, 128, 128, 0}, Case{Format::bf16, false, 1024, 128, 128, 0},
-                                         // More row tiles than a device has SMs, which then share some.
-                                         Case{Format::fp8, true, 4096, 1024, 9, 0}, Case{Format::fp4, true, 4800, 1024, 9, 0},
-                                         Case{Format::bf16, false, 4096, 512, 9, 0}, Case{Format::fp8, false, 4096, 512, 9, 1024},
-                                         Case{Format::fp4, true, 2048, 4096, 65, 0}, Case{Format::fp4, true, 33, 288, 9, 0},
-                                         Case{Format::bf16, false, 1024, 4096, 64, 0}, Case{Format::bf16, false, 8, 128, 300, 0},
-                                         Case{Format::fp8, true, 4096, 1024, 1100, 0}, Case{Format::fp8, false, 4096, 512, 1100, 1024}, Case{Format::fp4, true, 4096, 1024, 1100, 0},
-                                         Case{Format::bf16, false, 2048, 1024, 700, 0}));
+INSTANTIATE_TEST_SUITE_P(
+    , CudaLinearDevice,
+    testing::Values(
+        Case{Format::fp8, true, 1024, 4096, 200, 0}, Case{Format::fp8, true, 200, 8192, 8, 0},
+        Case{Format::fp8, false, 2048, 4096, 130, 1024}, Case{Format::fp8, false, 128, 256, 20, 64},
+        Case{Format::fp8, true, 1024, 128, 128, 0}, Case{Format::bf16, false, 1024, 128, 128, 0},
+        // More row tiles than a device has SMs, which then share some.
+        Case{Format::fp8, true, 4096, 1024, 9, 0}, Case{Format::fp4, true, 4800, 1024, 9, 0},
+        Case{Format::bf16, false, 4096, 512, 9, 0}, Case{Format::fp8, false, 4096, 512, 9, 1024},
+        Case{Format::fp4, true, 2048, 4096, 65, 0}, Case{Format::fp4, true, 33, 288, 9, 0},
+        Case{Format::bf16, false, 1024, 4096, 64, 0}, Case{Format::bf16, false, 8, 128, 300, 0},
+        Case{Format::fp8, true, 4096, 1024, 1100, 0},
+        Case{Format::fp8, false, 4096, 512, 1100, 1024},
+        Case{Format::fp4, true, 4096, 1024, 1100, 0},
+        Case{Format::bf16, false, 2048, 1024, 700, 0}));
 
 TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
   LARES_NEEDS_DEVICE();
@@ -137,7 +159,8 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
   for (const int n : {1, 8, 150, 700}) {
     std::vector<std::int32_t> expert;
     for (int t = 0; t < n; ++t)
-      for (int i = 0; i < k; ++i) expert.push_back((t * t + i * 3) % 2 + 2 * i + (t % 3 == 0 && i == 2 ? 2 : 0));
+      for (int i = 0; i < k; ++i)
+        expert.push_back((t * t + i * 3) % 2 + 2 * i + (t % 3 == 0 && i == 2 ? 2 : 0));
     const auto weights = normals(expert.size(), 3);
     const auto values = halves(normals(static_cast<std::size_t>(n) * n_in, 60));
     const Quantised q = quantised(values, n, n_in);
@@ -173,8 +196,11 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
                        .n_tokens = n,
                        .n_experts = E,
                        .k = k};
-    const Weight shared_weight{
-        .format = Format::fp8, .tiles = shared_tiles.device(), .scale = shared_scale.device(), .n_out = n_out, .n_in = n_in};
+    const Weight shared_weight{.format = Format::fp8,
+                               .tiles = shared_tiles.device(),
+                               .scale = shared_scale.device(),
+                               .n_out = n_out,
+                               .n_in = n_in};
     a.matrix[0] = {.tiles = tables.device(), .shared = shared_weight, .y = y.device()};
     a.wgmma = false;
     LARES_EXPECT_OK(experts_linear(a, nullptr));
@@ -194,10 +220,13 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
       for (int i = 0; i <= k; ++i) {
         const int slot = i < k ? slots_of[static_cast<std::size_t>(t * k + i)] : n * k + t;
         one.renew();
-        const Weight w{.format = Format::fp4,
-                       .tiles = i < k ? table[static_cast<std::size_t>(expert[static_cast<std::size_t>(t * k + i)])] : nullptr,
-                       .n_out = n_out,
-                       .n_in = n_in};
+        const Weight w{
+            .format = Format::fp4,
+            .tiles =
+                i < k ? table[static_cast<std::size_t>(expert[static_cast<std::size_t>(t * k + i)])]
+                      : nullptr,
+            .n_out = n_out,
+            .n_in = n_in};
         LARES_EXPECT_OK(linear({.w = i < k ? w : shared_weight,
                                 .codes = codes.device() + t * n_in,
                                 .code_scale = scale.device() + t * (n_in / 128),
@@ -207,8 +236,9 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
                                 .y_stride = n_out,
                                 .n_tokens = 1},
                                nullptr));
-        expect_same(std::vector<std::uint16_t>(got.begin() + slot * n_out, got.begin() + (slot + 1) * n_out), one.device_values(),
-                    "an expert's row");
+        expect_same(std::vector<std::uint16_t>(got.begin() + slot * n_out,
+                                               got.begin() + (slot + 1) * n_out),
+                    one.device_values(), "an expert's row");
       }
   }
 }

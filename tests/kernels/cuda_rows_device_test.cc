@@ -1,5 +1,5 @@
-// Everything but products on a device, each launch against its body emulated on the CPU: bit for bit, and attention within what an mma
-// rounds.
+// Everything but products on a device, each launch against its body emulated on the CPU: bit for
+// bit, and attention within what an mma rounds.
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
 #include "kernels/cuda/draft_rows_kernels.h"
@@ -37,7 +37,8 @@ struct Sequence {
     for (int t = 0; t < n; ++t) out.push_back(from + t);
     return out;
   }
-  Sequence(std::int64_t from, int n_tokens, std::size_t window_bytes, std::size_t cell, const std::vector<float>& raw_rows)
+  Sequence(std::int64_t from, int n_tokens, std::size_t window_bytes, std::size_t cell,
+           const std::vector<float>& raw_rows)
       : window(std::vector<std::uint8_t>(window_bytes, 0)),
         cells(std::vector<std::uint8_t>(kPages * kPerPage * cell, 0)),
         raw(raw_rows),
@@ -46,11 +47,14 @@ struct Sequence {
         position(counted(from, n_tokens)),
         positions(position),
         part_of(std::vector<std::int32_t>(static_cast<std::size_t>(n_tokens), 0)),
-        host_part(std::vector<Part>{{window.host(), raw.host(), raw.host(), bases_host.host(), from, 0, n_tokens}}),
-        device_part(std::vector<Part>{{window.device(), raw.device(), raw.device(), bases_device.device(), from, 0, n_tokens}}),
+        host_part(std::vector<Part>{
+            {window.host(), raw.host(), raw.host(), bases_host.host(), from, 0, n_tokens}}),
+        device_part(std::vector<Part>{{window.device(), raw.device(), raw.device(),
+                                       bases_device.device(), from, 0, n_tokens}}),
         n(n_tokens) {}
   Places places(bool device) {
-    return {positions.on(device), part_of.on(device), device ? device_part.device() : host_part.host(), n};
+    return {positions.on(device), part_of.on(device),
+            device ? device_part.device() : host_part.host(), n};
   }
 };
 
@@ -60,17 +64,21 @@ TEST(CudaRowsDevice, QuantiseAndNorms) {
   Mirror<std::uint16_t> x(halves(normals(rows * dim, 1))), y(rows * dim);
   Mirror<float> w(normals(dim, 2)), scale(rows * blocks);
   Mirror<std::uint8_t> codes(rows * dim);
-  const auto quantise_args = [&](bool d) { return QuantiseArgs{x.on(d), codes.on(d), scale.on(d), dim, dim, blocks, rows, dim}; };
-  simt::Machine::get().run({quantise_blocks(rows, dim)}, 256, 0, kOrder, [&] { quantise_kernel(quantise_args(false)); });
+  const auto quantise_args = [&](bool d) {
+    return QuantiseArgs{x.on(d), codes.on(d), scale.on(d), dim, dim, blocks, rows, dim};
+  };
+  simt::Machine::get().run({quantise_blocks(rows, dim)}, 256, 0, kOrder,
+                           [&] { quantise_kernel(quantise_args(false)); });
   LARES_EXPECT_OK(quantise(quantise_args(true), nullptr));
   expect_same(codes.device_values(), codes.host_values(), "codes");
   expect_same(scale.device_values(), scale.host_values(), "scales");
   codes.renew(), scale.renew();
   const auto norm_args = [&](bool d) {
-    return RmsNormArgs{x.on(d), w.on(d), y.on(d), codes.on(d), scale.on(d), dim, dim, dim, blocks, rows, dim, 1e-6f};
+    return RmsNormArgs{x.on(d), w.on(d), y.on(d), codes.on(d), scale.on(d), dim,
+                       dim,     dim,     blocks,  rows,        dim,         1e-6f};
   };
-  simt::Machine::get().run({rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)), kOrder,
-                           [&] { rms_norm_kernel(norm_args(false)); });
+  simt::Machine::get().run({rows}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(dim)),
+                           kOrder, [&] { rms_norm_kernel(norm_args(false)); });
   LARES_EXPECT_OK(rms_norm(norm_args(true), nullptr));
   expect_same(y.device_values(), y.host_values(), "normed rows");
   expect_same(codes.device_values(), codes.host_values(), "codes of normed rows");
@@ -82,41 +90,65 @@ TEST(CudaRowsDevice, QueriesWindowAndTable) {
   Sequence s(1'000'003, n, capacity * cell_bytes(C, R), 584, {0});
   Mirror<float> f(frequencies(R)), norm(normals(C, 3));
   Mirror<double> table(n * R);
-  const auto table_args = [&](bool d) { return RopeTableArgs{f.on(d), s.positions.on(d), table.on(d), n, R}; };
-  simt::Machine::get().run({(n * R / 2 + 127) / 128}, 128, 0, kOrder, [&] { rope_table_kernel(table_args(false)); });
+  const auto table_args = [&](bool d) {
+    return RopeTableArgs{f.on(d), s.positions.on(d), table.on(d), n, R};
+  };
+  simt::Machine::get().run({(n * R / 2 + 127) / 128}, 128, 0, kOrder,
+                           [&] { rope_table_kernel(table_args(false)); });
   LARES_EXPECT_OK(rope_table(table_args(true), nullptr));
   const auto device_table = table.device_values(), host_table = table.host_values();
   for (std::size_t i = 0; i < host_table.size(); ++i)
     ASSERT_NEAR(device_table[i], host_table[i], 1e-15) << i;  // 2 ulp of another libm
   Mirror<std::uint16_t> q(halves(normals(n * heads * C, 4))), kv(halves(normals(n * C, 5)));
-  const auto query_args = [&](bool d) { return QueryArgs{q.on(d), table.on(d), n, heads, C, R, 1e-6f}; };
-  simt::Machine::get().run({queries_blocks(n, heads)}, kRowThreads, static_cast<std::size_t>(queries_shared(C)), kOrder,
+  const auto query_args = [&](bool d) {
+    return QueryArgs{q.on(d), table.on(d), n, heads, C, R, 1e-6f};
+  };
+  simt::Machine::get().run({queries_blocks(n, heads)}, kRowThreads,
+                           static_cast<std::size_t>(queries_shared(C)), kOrder,
                            [&] { queries_kernel(query_args(false)); });
   LARES_EXPECT_OK(queries(query_args(true), nullptr));
   expect_same(q.device_values(), q.host_values(), "queries");
-  const auto window_args = [&](bool d) { return WindowArgs{kv.on(d), norm.on(d), table.on(d), s.places(d), C, R, capacity, 1e-6f}; };
-  simt::Machine::get().run({n}, kRowThreads, C * 4, kOrder, [&] { put_window_kernel(window_args(false)); });
+  const auto window_args = [&](bool d) {
+    return WindowArgs{kv.on(d), norm.on(d), table.on(d), s.places(d), C, R, capacity, 1e-6f};
+  };
+  simt::Machine::get().run({n}, kRowThreads, C * 4, kOrder,
+                           [&] { put_window_kernel(window_args(false)); });
   LARES_EXPECT_OK(put_window(window_args(true), nullptr));
   expect_same(s.window.device_values(), s.window.host_values(), "window cells");
 }
 
 TEST(CudaRowsDevice, Compressors) {
   LARES_NEEDS_DEVICE();
-  for (const auto& [ratio, dim, index] : {std::tuple{4, 512, false}, {4, 128, true}, {128, 512, false}}) {
+  for (const auto& [ratio, dim, index] :
+       {std::tuple{4, 512, false}, {4, 128, true}, {128, 512, false}}) {
     const int width = ratio == 4 ? 2 * dim : dim, capacity = 2 * ratio + 9, n = 2 * ratio + 3;
-    Sequence s(5 * ratio + 2, n, 64, index ? 68 : 584, normals(static_cast<std::size_t>(capacity) * 2 * width, 6));
-    Mirror<float> values(normals(static_cast<std::size_t>(n) * width, 7)), gates(normals(static_cast<std::size_t>(n) * width, 8)),
-        ape(normals(static_cast<std::size_t>(ratio) * width, 9)), norm(normals(static_cast<std::size_t>(dim), 10)),
-        f(frequencies(64));
+    Sequence s(5 * ratio + 2, n, 64, index ? 68 : 584,
+               normals(static_cast<std::size_t>(capacity) * 2 * width, 6));
+    Mirror<float> values(normals(static_cast<std::size_t>(n) * width, 7)),
+        gates(normals(static_cast<std::size_t>(n) * width, 8)),
+        ape(normals(static_cast<std::size_t>(ratio) * width, 9)),
+        norm(normals(static_cast<std::size_t>(dim), 10)), f(frequencies(64));
     const auto args = [&, r = ratio, d_out = dim, i = index](bool d) {
-      return CompressArgs{values.on(d), gates.on(d), ape.on(d), norm.on(d), f.on(d), s.places(d), {0, Sequence::kPerPage}, r,
-                          d_out,        64,          capacity,  i,          1e-6f};
+      return CompressArgs{values.on(d),
+                          gates.on(d),
+                          ape.on(d),
+                          norm.on(d),
+                          f.on(d),
+                          s.places(d),
+                          {0, Sequence::kPerPage},
+                          r,
+                          d_out,
+                          64,
+                          capacity,
+                          i,
+                          1e-6f};
     };
-    simt::Machine::get().run({n}, kCompressThreads, static_cast<std::size_t>(compress_shared(dim)), kOrder,
-                             [&] { compress_kernel(args(false)); });
+    simt::Machine::get().run({n}, kCompressThreads, static_cast<std::size_t>(compress_shared(dim)),
+                             kOrder, [&] { compress_kernel(args(false)); });
     LARES_EXPECT_OK(compress(args(true), nullptr));
     expect_same(s.cells.device_values(), s.cells.host_values(), index ? "index keys" : "entries");
-    simt::Machine::get().run({n}, kCompressThreads, 0, kOrder, [&] { put_raw_kernel(args(false)); });
+    simt::Machine::get().run({n}, kCompressThreads, 0, kOrder,
+                             [&] { put_raw_kernel(args(false)); });
     LARES_EXPECT_OK(put_raw(args(true), nullptr));
     expect_same(s.raw.device_values(), s.raw.host_values(), "raw rows");
   }
@@ -125,23 +157,46 @@ TEST(CudaRowsDevice, Compressors) {
 TEST(CudaRowsDevice, HyperConnections) {
   LARES_NEEDS_DEVICE();
   Mirror<std::uint32_t> arrived(std::vector<std::uint32_t>{0});
-  for (const auto& [n, dim, one_launch] : {std::tuple{1, 4096, false}, {1, 4096, true}, {1, 128, true}, {70, 4096, false}, {3, 128, false}}) {
+  for (const auto& [n, dim, one_launch] : {std::tuple{1, 4096, false},
+                                           {1, 4096, true},
+                                           {1, 128, true},
+                                           {70, 4096, false},
+                                           {3, 128, false}}) {
     const std::size_t rows = static_cast<std::size_t>(n);
-    Mirror<std::uint16_t> x(halves(normals(rows * 4 * dim, 11))), y(halves(normals(rows * dim, 12))), entered(rows * dim),
-        normed(rows * dim);
+    Mirror<std::uint16_t> x(halves(normals(rows * 4 * dim, 11))),
+        y(halves(normals(rows * dim, 12))), entered(rows * dim), normed(rows * dim);
     Mirror<float> post(normals(rows * 4, 13)), comb(normals(rows * 16, 14, 0.3f)),
-        fn(normals(static_cast<std::size_t>(24) * 4 * dim, 15, 0.02f)), base(normals(24, 16)), scale(normals(3, 17)),
-        norm(normals(static_cast<std::size_t>(dim), 18)), code_scale(rows * (dim / 128)), partial(hyper_partials(n, dim));
+        fn(normals(static_cast<std::size_t>(24) * 4 * dim, 15, 0.02f)), base(normals(24, 16)),
+        scale(normals(3, 17)), norm(normals(static_cast<std::size_t>(dim), 18)),
+        code_scale(rows * (dim / 128)), partial(hyper_partials(n, dim));
     Mirror<std::uint8_t> codes(rows * dim);
     const auto args = [&, n_ = n, dim_ = dim](bool d) {
-      return HyperArgs{x.on(d),       y.on(d),    {},            post.on(d),    comb.on(d),   fn.on(d),    base.on(d),
-                       scale.on(d),   norm.on(d), entered.on(d), normed.on(d), codes.on(d), code_scale.on(d),
-                       partial.on(d), n_,         dim_,          20,           false,       1e-6f,
-                       1e-6f,         1e-6f};
+      return HyperArgs{x.on(d),
+                       y.on(d),
+                       {},
+                       post.on(d),
+                       comb.on(d),
+                       fn.on(d),
+                       base.on(d),
+                       scale.on(d),
+                       norm.on(d),
+                       entered.on(d),
+                       normed.on(d),
+                       codes.on(d),
+                       code_scale.on(d),
+                       partial.on(d),
+                       n_,
+                       dim_,
+                       20,
+                       false,
+                       1e-6f,
+                       1e-6f,
+                       1e-6f};
     };
-    simt::Machine::get().run({dim / kHyperSlice, (n + kSliceTokens - 1) / kSliceTokens}, kSliceThreads,
-                             static_cast<std::size_t>(slice_shared(std::min(n, kSliceTokens))), kOrder,
-                             [&] { hyper_slice_kernel(args(false)); });
+    simt::Machine::get().run({dim / kHyperSlice, (n + kSliceTokens - 1) / kSliceTokens},
+                             kSliceThreads,
+                             static_cast<std::size_t>(slice_shared(std::min(n, kSliceTokens))),
+                             kOrder, [&] { hyper_slice_kernel(args(false)); });
     simt::Machine::get().run({n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), kOrder,
                              [&] { hyper_mix_kernel(args(false)); });
     HyperArgs on_device = args(true);
@@ -161,23 +216,35 @@ TEST(CudaRowsDevice, RouterAndGroups) {
   for (const int n : {1, 8, 1000}) {
     constexpr int E = 256, k = 6;
     const std::size_t slots = static_cast<std::size_t>(n) * k;
-    Mirror<float> u(normals(static_cast<std::size_t>(n) * E, 19, 3)), bias(normals(E, 20)), weight(slots), factor(slots + n);
+    Mirror<float> u(normals(static_cast<std::size_t>(n) * E, 19, 3)), bias(normals(E, 20)),
+        weight(slots), factor(slots + n);
     Mirror<std::int32_t> expert(slots), begin(E + 1), slot_of(slots), token_of(slots + n),
         jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
     const auto route_args = [&](bool d) {
-      return RouteArgs{u.on(d), bias.on(d), nullptr, nullptr, expert.on(d), weight.on(d), n, E, k, 1.5f};
+      return RouteArgs{u.on(d),      bias.on(d), nullptr, nullptr, expert.on(d),
+                       weight.on(d), n,          E,       k,       1.5f};
     };
     simt::Machine::get().run({n}, 32, E * 4, kOrder, [&] { route_kernel(route_args(false)); });
     LARES_EXPECT_OK(route(route_args(true), nullptr));
     expect_same(expert.device_values(), expert.host_values(), "experts");
     const auto got = weight.device_values(), want = weight.host_values();
-    for (std::size_t i = 0; i < slots; ++i) ASSERT_NEAR(got[i], want[i], 1e-6) << i;  // another libm's exp and log1p, rounded to f32
-    if (n == 1000) continue;                                                          // emulated blocks count all routes each
+    for (std::size_t i = 0; i < slots; ++i)
+      ASSERT_NEAR(got[i], want[i], 1e-6) << i;  // another libm's exp and log1p, rounded to f32
+    if (n == 1000) continue;                    // emulated blocks count all routes each
     const auto group_args = [&](bool d) {
-      return GroupArgs{expert.on(d), weight.on(d), begin.on(d), slot_of.on(d), token_of.on(d), factor.on(d), jobs.on(d), n, E, k};
+      return GroupArgs{expert.on(d),
+                       weight.on(d),
+                       begin.on(d),
+                       slot_of.on(d),
+                       token_of.on(d),
+                       factor.on(d),
+                       jobs.on(d),
+                       n,
+                       E,
+                       k};
     };
-    simt::Machine::get().run({E + 1}, kGroupThreads, static_cast<std::size_t>(group_shared(E)), kOrder,
-                             [&] { group_kernel(group_args(false)); });
+    simt::Machine::get().run({E + 1}, kGroupThreads, static_cast<std::size_t>(group_shared(E)),
+                             kOrder, [&] { group_kernel(group_args(false)); });
     LARES_EXPECT_OK(group(group_args(true), nullptr));
     expect_same(begin.device_values(), begin.host_values(), "begins");
     expect_same(slot_of.device_values(), slot_of.host_values(), "slots");
@@ -189,7 +256,8 @@ TEST(CudaRowsDevice, RouterAndGroups) {
 TEST(CudaRowsDevice, SwigluCombineEmbedArgmax) {
   LARES_NEEDS_DEVICE();
   constexpr int n = 7, k = 6, I = 2048, slots = n * (k + 1), V = 10000, D = 512;
-  Mirror<std::uint16_t> gate(halves(normals(slots * I, 21, 5))), up(halves(normals(slots * I, 22, 5))), h(slots * I), y(n * I),
+  Mirror<std::uint16_t> gate(halves(normals(slots * I, 21, 5))),
+      up(halves(normals(slots * I, 22, 5))), h(slots * I), y(n * I),
       table(halves(normals(100 * D, 23))), x(n * 4 * D);
   Mirror<float> factor(normals(slots, 24)), scale(slots * 16), logits(normals(n * V, 25)), value(n);
   Mirror<std::uint8_t> codes(slots * I);
@@ -199,23 +267,34 @@ TEST(CudaRowsDevice, SwigluCombineEmbedArgmax) {
   Mirror<std::int32_t> slot_of(order), tokens(ids), token(n);
   Mirror<std::uint64_t> scratch(n * kArgmaxParts);
   const auto swiglu_args = [&](bool d) {
-    return SwigluArgs{gate.on(d), up.on(d), factor.on(d), h.on(d), codes.on(d), scale.on(d), I, 16, slots, I, 10};
+    return SwigluArgs{gate.on(d), up.on(d), factor.on(d), h.on(d), codes.on(d), scale.on(d),
+                      I,          16,       slots,        I,       10};
   };
-  simt::Machine::get().run({swiglu_blocks(slots, I)}, 256, 0, kOrder, [&] { swiglu_kernel(swiglu_args(false)); });
+  simt::Machine::get().run({swiglu_blocks(slots, I)}, 256, 0, kOrder,
+                           [&] { swiglu_kernel(swiglu_args(false)); });
   LARES_EXPECT_OK(swiglu(swiglu_args(true), nullptr));
   expect_same(h.device_values(), h.host_values(), "h");
   expect_same(codes.device_values(), codes.host_values(), "codes of h");
-  const auto combine_args = [&](bool d) { return CombineArgs{h.on(d), slot_of.on(d), y.on(d), I, n, k, I}; };
-  simt::Machine::get().run({(I + 1023) / 1024, n}, 256, 0, kOrder, [&] { combine_kernel(combine_args(false)); });
+  const auto combine_args = [&](bool d) {
+    return CombineArgs{h.on(d), slot_of.on(d), y.on(d), I, n, k, I};
+  };
+  simt::Machine::get().run({(I + 1023) / 1024, n}, 256, 0, kOrder,
+                           [&] { combine_kernel(combine_args(false)); });
   LARES_EXPECT_OK(combine(combine_args(true), nullptr));
   expect_same(y.device_values(), y.host_values(), "combined rows");
-  const auto embed_args = [&](bool d) { return EmbedArgs{table.on(d), tokens.on(d), x.on(d), n, 4, D}; };
+  const auto embed_args = [&](bool d) {
+    return EmbedArgs{table.on(d), tokens.on(d), x.on(d), n, 4, D};
+  };
   simt::Machine::get().run({n}, 256, 0, kOrder, [&] { embed_kernel(embed_args(false)); });
   LARES_EXPECT_OK(embed(embed_args(true), nullptr));
   expect_same(x.device_values(), x.host_values(), "streams");
-  const auto argmax_args = [&](bool d) { return ArgmaxArgs{logits.on(d), nullptr, token.on(d), value.on(d), scratch.on(d), n, V}; };
-  simt::Machine::get().run({kArgmaxParts, n}, 256, 256 * 8, kOrder, [&] { argmax_parts_kernel(argmax_args(false)); });
-  simt::Machine::get().run({n}, kArgmaxParts, kArgmaxParts * 8, kOrder, [&] { argmax_kernel(argmax_args(false)); });
+  const auto argmax_args = [&](bool d) {
+    return ArgmaxArgs{logits.on(d), nullptr, token.on(d), value.on(d), scratch.on(d), n, V};
+  };
+  simt::Machine::get().run({kArgmaxParts, n}, 256, 256 * 8, kOrder,
+                           [&] { argmax_parts_kernel(argmax_args(false)); });
+  simt::Machine::get().run({n}, kArgmaxParts, kArgmaxParts * 8, kOrder,
+                           [&] { argmax_kernel(argmax_args(false)); });
   LARES_EXPECT_OK(argmax(argmax_args(true), nullptr));
   expect_same(token.device_values(), token.host_values(), "tokens");
 }
@@ -223,17 +302,24 @@ TEST(CudaRowsDevice, SwigluCombineEmbedArgmax) {
 TEST(CudaRowsDevice, DraftRows) {
   LARES_NEEDS_DEVICE();
   constexpr int n = 9, S = 4, D = 4096;
-  Mirror<std::uint16_t> x(halves(normals(n * S * D, 31))), y(halves(normals(n * D, 32))), kept(n * S * D), means(n * 3 * D);
-  const auto compare = [&](DraftRows what, Mirror<std::uint16_t>& rows, int row_size, std::int64_t offset) {
+  Mirror<std::uint16_t> x(halves(normals(n * S * D, 31))), y(halves(normals(n * D, 32))),
+      kept(n * S * D), means(n * 3 * D);
+  const auto compare = [&](DraftRows what, Mirror<std::uint16_t>& rows, int row_size,
+                           std::int64_t offset) {
     std::vector<bf16*> on_host, on_device;
     for (int t = 0; t < n; ++t) {
-      on_host.push_back(t == 4 ? nullptr : rows.on(false) + static_cast<std::size_t>((t * 2) % n * row_size));
-      on_device.push_back(t == 4 ? nullptr : rows.on(true) + static_cast<std::size_t>((t * 2) % n * row_size));
+      on_host.push_back(t == 4 ? nullptr
+                               : rows.on(false) + static_cast<std::size_t>((t * 2) % n * row_size));
+      on_device.push_back(
+          t == 4 ? nullptr : rows.on(true) + static_cast<std::size_t>((t * 2) % n * row_size));
     }
     Mirror<bf16*> addresses(on_device);
-    const auto args = [&](bool d) { return DraftRowsArgs{what, x.on(d), d ? addresses.on(true) : on_host.data(), n, S, D, offset}; };
+    const auto args = [&](bool d) {
+      return DraftRowsArgs{what, x.on(d), d ? addresses.on(true) : on_host.data(), n, S, D, offset};
+    };
     const int values = what == DraftRows::keep_means ? D : S * D;
-    simt::Machine::get().run({n, draft_blocks(values)}, kDraftThreads, 0, kOrder, [&] { draft_rows_kernel(args(false)); });
+    simt::Machine::get().run({n, draft_blocks(values)}, kDraftThreads, 0, kOrder,
+                             [&] { draft_rows_kernel(args(false)); });
     LARES_EXPECT_OK(draft_rows(args(true), nullptr));
     expect_same(rows.device_values(), rows.host_values(), "rows");
     expect_same(x.device_values(), x.host_values(), "streams");
@@ -241,7 +327,8 @@ TEST(CudaRowsDevice, DraftRows) {
   compare(DraftRows::keep, kept, S * D, 0);
   compare(DraftRows::keep_means, means, 3 * D, D);
   const auto add = [&](bool d) { return AddToStreamsArgs{x.on(d), y.on(d), n, S, D}; };
-  simt::Machine::get().run({n, draft_blocks(D)}, kDraftThreads, 0, kOrder, [&] { add_to_streams_kernel(add(false)); });
+  simt::Machine::get().run({n, draft_blocks(D)}, kDraftThreads, 0, kOrder,
+                           [&] { add_to_streams_kernel(add(false)); });
   LARES_EXPECT_OK(add_to_streams(add(true), nullptr));
   expect_same(x.device_values(), x.host_values(), "sums");
   compare(DraftRows::recall, kept, S * D, 0);
@@ -254,7 +341,12 @@ TEST(CudaRowsDevice, Indexer) {
   std::vector<std::uint8_t> keys;
   for (int j = 0; j < n_keys; ++j) {
     auto key = normals(kIndexDim, static_cast<std::uint64_t>(j));
-    find("cpu")->quantise({.x = key.data(), .stride = kIndexDim, .n_rows = 1, .n = kIndexDim, .block = 32, .fp4 = true});
+    find("cpu")->quantise({.x = key.data(),
+                           .stride = kIndexDim,
+                           .n_rows = 1,
+                           .n = kIndexDim,
+                           .block = 32,
+                           .fp4 = true});
     keys.resize(keys.size() + 68);
     pack_index_key(key.data(), kIndexDim, keys.data() + keys.size() - 68);
   }
@@ -262,33 +354,39 @@ TEST(CudaRowsDevice, Indexer) {
   LARES_EXPECT_OK(copy_to_device(s.cells.device(), keys.data(), keys.size(), nullptr));
   LARES_EXPECT_OK(synchronise(nullptr));
   Mirror<double> table(angles(s.position, frequencies(64)));
-  Mirror<std::uint16_t> q(halves(normals(n * heads * kIndexDim, 26))), w(halves(normals(n * heads, 27))),
-      codes(n * heads * kIndexDim);
+  Mirror<std::uint16_t> q(halves(normals(n * heads * kIndexDim, 26))),
+      w(halves(normals(n * heads, 27))), codes(n * heads * kIndexDim);
   Mirror<float> scale(n * heads * 4), weight(n * heads), score(n * n_keys);
   const auto query_args = [&](bool d) {
-    return IndexQueryArgs{q.on(d), w.on(d), table.on(d), codes.on(d), scale.on(d), weight.on(d), n, heads, 64, 0.011f};
+    return IndexQueryArgs{q.on(d),      w.on(d), table.on(d), codes.on(d), scale.on(d),
+                          weight.on(d), n,       heads,       64,          0.011f};
   };
-  simt::Machine::get().run({n * heads / 4}, 128, 0, kOrder, [&] { index_queries_kernel(query_args(false)); });
+  simt::Machine::get().run({n * heads / 4}, 128, 0, kOrder,
+                           [&] { index_queries_kernel(query_args(false)); });
   LARES_EXPECT_OK(index_queries(query_args(true), nullptr));
   expect_same(codes.device_values(), codes.host_values(), "query codes");
   expect_same(scale.device_values(), scale.host_values(), "query scales");
   const auto score_args = [&](bool d) {
-    return IndexScoreArgs{codes.on(d), scale.on(d), weight.on(d), s.places(d), {0, Sequence::kPerPage},
-                          score.on(d), n_keys,      heads,        n_keys};
+    return IndexScoreArgs{
+        codes.on(d), scale.on(d), weight.on(d), s.places(d), {0, Sequence::kPerPage},
+        score.on(d), n_keys,      heads,        n_keys};
   };
-  simt::Machine::get().run({score_blocks(n, n_keys), n}, kScoreThreads, kScoreShared,
-                           kOrder, [&] { index_scores_kernel(score_args(false)); });
+  simt::Machine::get().run({score_blocks(n, n_keys), n}, kScoreThreads, kScoreShared, kOrder,
+                           [&] { index_scores_kernel(score_args(false)); });
   LARES_EXPECT_OK(index_scores(score_args(true), nullptr));
   for (int t = 0; t < n; ++t) {
     const int seen = static_cast<int>((s.position[static_cast<std::size_t>(t)] + 1) / 4);
     const auto got = score.device_values(), want = score.host_values();
     expect_same(std::vector<float>(got.begin() + t * n_keys, got.begin() + t * n_keys + seen),
-                std::vector<float>(want.begin() + t * n_keys, want.begin() + t * n_keys + seen), "scores");
+                std::vector<float>(want.begin() + t * n_keys, want.begin() + t * n_keys + seen),
+                "scores");
   }
   Mirror<std::int32_t> chosen(n * k);
-  Mirror<std::uint32_t> bins(std::vector<std::uint32_t>(n * kTopKBins, 0)), scratch(top_k_scratch(n, n_keys));
-  LARES_EXPECT_OK(
-      top_k({score.device(), n_keys, s.places(true), chosen.device(), bins.device(), scratch.device(), 4, k, n_keys}, nullptr));
+  Mirror<std::uint32_t> bins(std::vector<std::uint32_t>(n * kTopKBins, 0)),
+      scratch(top_k_scratch(n, n_keys));
+  LARES_EXPECT_OK(top_k({score.device(), n_keys, s.places(true), chosen.device(), bins.device(),
+                         scratch.device(), 4, k, n_keys},
+                        nullptr));
   const auto scores = score.device_values();
   for (int t = 0; t < n; ++t) {
     const int seen = static_cast<int>((s.position[static_cast<std::size_t>(t)] + 1) / 4);
@@ -296,7 +394,8 @@ TEST(CudaRowsDevice, Indexer) {
     std::vector<std::int32_t> want(k);
     kernels::top_k(scores.data() + t * n_keys, seen, k, words.data(), want.data());
     const auto got = chosen.device_values();
-    expect_same(std::vector<std::int32_t>(got.begin() + t * k, got.begin() + (t + 1) * k), want, "chosen");
+    expect_same(std::vector<std::int32_t>(got.begin() + t * k, got.begin() + (t + 1) * k), want,
+                "chosen");
   }
 }
 
@@ -304,17 +403,21 @@ TEST(CudaRowsDevice, TopKOfAMillionTokensContext) {
   LARES_NEEDS_DEVICE();
   constexpr int n = 262144, k = 512;
   auto scores = normals(n, 28);
-  for (std::size_t i = 0; i < scores.size(); ++i) scores[i] = i % 3 ? bf16_rounded(scores[i]) : 0.0f;
+  for (std::size_t i = 0; i < scores.size(); ++i)
+    scores[i] = i % 3 ? bf16_rounded(scores[i]) : 0.0f;
   Sequence s(4 * static_cast<std::int64_t>(n) - 1, 1, 64, 68, {0});
   Mirror<float> score(scores);
   Mirror<std::int32_t> chosen(k);
-  Mirror<std::uint32_t> bins(std::vector<std::uint32_t>(kTopKBins, 0)), scratch(top_k_scratch(1, n));
+  Mirror<std::uint32_t> bins(std::vector<std::uint32_t>(kTopKBins, 0)),
+      scratch(top_k_scratch(1, n));
   std::vector<std::uint32_t> words(n);
   std::vector<std::int32_t> want(k);
   kernels::top_k(scores.data(), n, k, words.data(), want.data());
   for (int run = 0; run < 100; ++run) {
     chosen.renew();
-    LARES_EXPECT_OK(top_k({score.device(), n, s.places(true), chosen.device(), bins.device(), scratch.device(), 4, k, n}, nullptr));
+    LARES_EXPECT_OK(top_k({score.device(), n, s.places(true), chosen.device(), bins.device(),
+                           scratch.device(), 4, k, n},
+                          nullptr));
     expect_same(chosen.device_values(), want, "chosen");
   }
 }
@@ -322,7 +425,8 @@ TEST(CudaRowsDevice, TopKOfAMillionTokensContext) {
 TEST(CudaRowsDevice, Attention) {
   LARES_NEEDS_DEVICE();
   constexpr int C = 512, R = 64, heads = 64, window = 128, capacity = 256, k = 100, ratio = 4;
-  for (const int n : {1, 70, 300}) {  // the last are more than a device has SMs: blocks take several
+  for (const int n : {1, 70, 300}) {  // the last are more than a device has SMs: blocks take
+                                      // several
     Sequence s(1200, n, capacity * 584, 584, {0});
     std::vector<std::uint8_t> cells;
     for (int j = 0; j < Sequence::kPages * Sequence::kPerPage + capacity; ++j) {
@@ -336,7 +440,8 @@ TEST(CudaRowsDevice, Attention) {
     std::copy_n(cells.begin(), pages, s.cells.host());
     std::copy(cells.begin() + static_cast<std::ptrdiff_t>(pages), cells.end(), s.window.host());
     LARES_EXPECT_OK(copy_to_device(s.cells.device(), cells.data(), pages, nullptr));
-    LARES_EXPECT_OK(copy_to_device(s.window.device(), cells.data() + pages, cells.size() - pages, nullptr));
+    LARES_EXPECT_OK(
+        copy_to_device(s.window.device(), cells.data() + pages, cells.size() - pages, nullptr));
     LARES_EXPECT_OK(synchronise(nullptr));
     std::vector<std::int32_t> numbers;
     for (int t = 0; t < n; ++t)
@@ -348,9 +453,23 @@ TEST(CudaRowsDevice, Attention) {
     Mirror<double> table(angles(s.position, frequencies(R)));
     Mirror<std::int32_t> chosen(numbers);
     const auto args = [&](bool d) {
-      return AttentionArgs{
-          q.on(d), sink.on(d), table.on(d), out.on(d), workspace.on(d), s.places(d), {0, Sequence::kPerPage}, chosen.on(d), k, ratio,
-          heads,   C,          R,           window,    capacity,        k,           1 / std::sqrt(512.0f)};
+      return AttentionArgs{q.on(d),
+                           sink.on(d),
+                           table.on(d),
+                           out.on(d),
+                           workspace.on(d),
+                           s.places(d),
+                           {0, Sequence::kPerPage},
+                           chosen.on(d),
+                           k,
+                           ratio,
+                           heads,
+                           C,
+                           R,
+                           window,
+                           capacity,
+                           k,
+                           1 / std::sqrt(512.0f)};
     };
     LARES_EXPECT_OK(attention(args(true), nullptr));
     const auto first = out.device_values();
@@ -360,7 +479,8 @@ TEST(CudaRowsDevice, Attention) {
       ASSERT_TRUE(out.device_values() == first) << "run " << run;
     }
     if (n > 1) {
-      // Without wgmma, and the first token alone, whose blocks of rows are shared out: the bits are the same.
+      // Without wgmma, and the first token alone, whose blocks of rows are shared out: the bits are
+      // the same.
       AttentionArgs by_mma = args(true);
       by_mma.wgmma = false;
       out.renew();
@@ -375,9 +495,10 @@ TEST(CudaRowsDevice, Attention) {
                   std::vector<std::uint16_t>(first.begin(), first.begin() + heads * C), "alone");
       continue;
     }
-    simt::Machine::get().run({1, n, heads / kHeadsWide}, kAttentionThreads,
-                             static_cast<std::size_t>(attention_shared<C, kHeadsWide, false>()), kOrder,
-                             [&] { attention_kernel<C, kHeadsWide, false>(args(false), n_blocks); });
+    simt::Machine::get().run(
+        {1, n, heads / kHeadsWide}, kAttentionThreads,
+        static_cast<std::size_t>(attention_shared<C, kHeadsWide, false>()), kOrder,
+        [&] { attention_kernel<C, kHeadsWide, false>(args(false), n_blocks); });
     expect_near(floats(first), floats(out.host_values()), 2e-3, "attention");
   }
 }

@@ -1,5 +1,6 @@
-// Products with many tokens by wgmma, emulated: the bits of mma's on every format, shape and scale, in every order of threads; what they
-// rest on; and that the emulation shows a wait that is missing.
+// Products with many tokens by wgmma, emulated: the bits of mma's on every format, shape and scale,
+// in every order of threads; what they rest on; and that the emulation shows a wait that is
+// missing.
 #include <numeric>
 #include <set>
 
@@ -37,7 +38,9 @@ TEST(CudaWidePlan, RunsOfSlotsDoNotTouch) {
   }
   EXPECT_GE(wide_row_of(slot, job), end);
   for (const int n : {9, 64, 65, 8192})
-    EXPECT_LE(static_cast<std::size_t>(wide_row_of(n * 6, expert_jobs(n, 256, 6)) + wide_rows(n)) * (256 + 4), experts_room(n, 256, 6, 128));
+    EXPECT_LE(static_cast<std::size_t>(wide_row_of(n * 6, expert_jobs(n, 256, 6)) + wide_rows(n)) *
+                  (256 + 4),
+              experts_room(n, 256, 6, 128));
 }
 
 TEST(CudaWidePlan, AStageFitsAtLeastThrice) {
@@ -59,8 +62,11 @@ TEST(CudaWideScales, ACodeTimesAScaleIsExactOrKeptApart) {
     for (int c = 0; c < 256; ++c) {
       if ((c & 127) == 127) continue;
       const auto code = static_cast<std::uint32_t>(c) << 8;
-      const float got = machine.f16(static_cast<std::uint16_t>(multiply_f16(e4m3_f16(code), w.factor)));
-      ASSERT_EQ(got, e4m3_value(static_cast<std::uint8_t>(c)) * (w.left != 0 ? 1 / kF16Code : s * kWideCode)) << c << " 2^" << e;
+      const float got =
+          machine.f16(static_cast<std::uint16_t>(multiply_f16(e4m3_f16(code), w.factor)));
+      ASSERT_EQ(got, e4m3_value(static_cast<std::uint8_t>(c)) *
+                         (w.left != 0 ? 1 / kF16Code : s * kWideCode))
+          << c << " 2^" << e;
     }
   }
   EXPECT_EQ(wide_scale(0.75f).left, 0.75f);
@@ -123,10 +129,13 @@ TEST(CudaWideEmulation, AProductIsMadeWhenItIsWaitedFor) {
 
 // Runs `body` in all orders, also the one in which warps drift as far apart as they can.
 template <class Body, class Result>
-auto in_all_orders(int grid, const WideShared& at, const std::function<void()>& fresh, Body body, Result result) {
-  const auto first = in_every_order({grid}, kWideThreads, static_cast<std::size_t>(at.bytes), fresh, body, result);
+auto in_all_orders(int grid, const WideShared& at, const std::function<void()>& fresh, Body body,
+                   Result result) {
+  const auto first = in_every_order({grid}, kWideThreads, static_cast<std::size_t>(at.bytes), fresh,
+                                    body, result);
   fresh();
-  simt::Machine::get().run({grid}, kWideThreads, static_cast<std::size_t>(at.bytes), simt::Order::greedy, body);
+  simt::Machine::get().run({grid}, kWideThreads, static_cast<std::size_t>(at.bytes),
+                           simt::Order::greedy, body);
   EXPECT_TRUE(result() == first) << "depends on the order of threads";
   return first;
 }
@@ -134,7 +143,9 @@ auto in_all_orders(int grid, const WideShared& at, const std::function<void()>& 
 struct Room {
   std::vector<std::uint8_t> bytes;
   explicit Room(std::size_t n) : bytes(n + 64 + 128, 0xFF) {}
-  void* data() { return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) / 64 * 64); }
+  void* data() {
+    return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(bytes.data()) + 63) / 64 * 64);
+  }
   bool intact(std::size_t n) {
     const auto* const end = static_cast<std::uint8_t*>(data()) + n;
     return std::all_of(end, end + 64, [](std::uint8_t b) { return b == 0xFF; });
@@ -145,7 +156,9 @@ void lay(const Product& p, const WideInput& in, int columns, int n) {
   if (!p.codes_in) return;
   const WideSource from{p.codes, p.code_scale, nullptr, p.x_stride, p.code_scale_stride, columns};
   for (const simt::Order order : {simt::Order::ascending, simt::Order::scattered})
-    simt::Machine::get().run({(n + 127) / 128, (2 * along_of(columns) + kWideInputWarps - 1) / kWideInputWarps}, 32 * kWideInputWarps, 0, order, [&] { wide_input_kernel(from, in, n); });
+    simt::Machine::get().run(
+        {(n + 127) / 128, (2 * along_of(columns) + kWideInputWarps - 1) / kWideInputWarps},
+        32 * kWideInputWarps, 0, order, [&] { wide_input_kernel(from, in, n); });
 }
 template <int blocks>
 void wide(const WideLinear& all) {
@@ -161,10 +174,14 @@ void wide(const WideLinear& all) {
   }
 }
 void many(const Product& p, int n) {
-  if (p.format == Format::bf16) linear_many_kernel<Format::bf16, false>(p, n);
-  else if (p.format == Format::fp4) linear_many_kernel<Format::fp4, true>(p, n);
-  else if (p.codes_in) linear_many_kernel<Format::fp8, true>(p, n);
-  else linear_many_kernel<Format::fp8, false>(p, n);
+  if (p.format == Format::bf16)
+    linear_many_kernel<Format::bf16, false>(p, n);
+  else if (p.format == Format::fp4)
+    linear_many_kernel<Format::fp4, true>(p, n);
+  else if (p.codes_in)
+    linear_many_kernel<Format::fp8, true>(p, n);
+  else
+    linear_many_kernel<Format::fp8, false>(p, n);
 }
 // Bits, but of what is no number.
 std::vector<std::uint32_t> bits(std::vector<std::uint32_t> v) {
@@ -176,18 +193,23 @@ std::vector<std::uint32_t> bits(std::vector<std::uint32_t> v) {
 // The same bits as by mma, from pieces of 128 and of 256 rows, by one block and by several.
 void expect_same(const LinearArgs& given) {
   LinearArgs args = given;
-  Guarded<std::uint32_t> y(static_cast<std::size_t>(args.n_tokens) * static_cast<std::size_t>(args.w.n_out));
+  Guarded<std::uint32_t> y(static_cast<std::size_t>(args.n_tokens) *
+                           static_cast<std::size_t>(args.w.n_out));
   args.y = y.data();
   args.y_f32 = true;
   Products all;
   const Status s = products({&args, 1}, all);
   ASSERT_TRUE(s.ok()) << s.what;
   const Product& p = all.item[0];
-  const int n = args.n_tokens, tokens = many_tokens(p.format), columns = p.n_out / p.rows_per_group * p.n_in;
+  const int n = args.n_tokens, tokens = many_tokens(p.format),
+            columns = p.n_out / p.rows_per_group * p.n_in;
   y.poison();
-  simt::Machine::get().run({many_row_blocks(p), (n + tokens - 1) / tokens}, kLinearThreads, static_cast<std::size_t>(many_shared(tokens)), simt::Order::scattered, [&] { many(p, n); });
+  simt::Machine::get().run({many_row_blocks(p), (n + tokens - 1) / tokens}, kLinearThreads,
+                           static_cast<std::size_t>(many_shared(tokens)), simt::Order::scattered,
+                           [&] { many(p, n); });
   const auto want = y.values();
-  const std::size_t size = linear_room(static_cast<std::size_t>(n), static_cast<std::size_t>(columns));
+  const std::size_t size = linear_room(static_cast<std::size_t>(n),
+                                       static_cast<std::size_t>(columns));
   Room room(size);
   const WideInput in = wide_input(room.data(), wide_rows(n), columns);
   lay(p, in, columns, n);
@@ -195,7 +217,9 @@ void expect_same(const LinearArgs& given) {
   const auto run = [&](auto blocks, int grid) {
     WideLinear l{p, in, n, wide_row_blocks(p.n_out, p.rows_per_group, 128 * blocks), 0};
     l.n_work = l.row_blocks * ((n + 127) / 128);
-    return bits(in_all_orders(grid, wide_shared(p.format, blocks), [&] { y.poison(); }, [&] { wide<decltype(blocks)::value>(l); }, [&] { return y.values(); }));
+    return bits(in_all_orders(
+        grid, wide_shared(p.format, blocks), [&] { y.poison(); },
+        [&] { wide<decltype(blocks)::value>(l); }, [&] { return y.values(); }));
   };
   EXPECT_EQ(run(std::integral_constant<int, 1>{}, 1), bits(want)) << "by 128 rows";
   if (p.format != Format::bf16) {
@@ -206,7 +230,9 @@ void expect_same(const LinearArgs& given) {
   l.p.y = rounded.data();
   l.p.y_f32 = false;
   l.n_work = l.row_blocks * ((n + 127) / 128);
-  simt::Machine::get().run({2}, kWideThreads, static_cast<std::size_t>(wide_shared(p.format, 1).bytes), simt::Order::scattered, [&] { wide<1>(l); });
+  simt::Machine::get().run({2}, kWideThreads,
+                           static_cast<std::size_t>(wide_shared(p.format, 1).bytes),
+                           simt::Order::scattered, [&] { wide<1>(l); });
   const auto got = rounded.values();
   for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(got[i], to_bf16(float_of(want[i]))) << i;
 }
@@ -227,13 +253,17 @@ TEST_P(CudaWide, HasTheBitsOfMma) {
     if (beyond && !c.codes_in) continue;
     const Stored s = stored(c.format, c.n_out, c.n_in, c.f32_scale);
     const Tiled t = tiled(s.m);
-    auto values = normals(static_cast<std::size_t>(c.n_tokens) * static_cast<std::size_t>(columns), 5);
+    auto values = normals(static_cast<std::size_t>(c.n_tokens) * static_cast<std::size_t>(columns),
+                          5);
     if (beyond)
-      for (std::size_t i = 0; i < values.size(); ++i) values[i] *= std::ldexp(1.0f, 12 - static_cast<int>(i / 128 % 3) * 14);
+      for (std::size_t i = 0; i < values.size(); ++i)
+        values[i] *= std::ldexp(1.0f, 12 - static_cast<int>(i / 128 % 3) * 14);
     const auto x = halves(values);
     const Quantised q = quantised(x, c.n_tokens, columns);
     if (c.codes_in) {
-      EXPECT_EQ(std::any_of(q.scale.begin(), q.scale.end(), [](float v) { return wide_scale(v).left != 0; }), beyond);
+      EXPECT_EQ(std::any_of(q.scale.begin(), q.scale.end(),
+                            [](float v) { return wide_scale(v).left != 0; }),
+                beyond);
     }
     expect_same({.w = t.w,
                  .x = x.data(),
@@ -246,24 +276,46 @@ TEST_P(CudaWide, HasTheBitsOfMma) {
                  .rows_per_group = c.rows_per_group});
   }
 }
-// More tiles of k than stages; tails of tokens, of rows and of k; more pieces than blocks; groups that end within a piece.
+// More tiles of k than stages; tails of tokens, of rows and of k; more pieces than blocks; groups
+// that end within a piece.
 INSTANTIATE_TEST_SUITE_P(, CudaWide,
-                         testing::Values(Case{Format::fp8, true, false, 272, 1152, 9, 0}, Case{Format::fp8, true, true, 40, 160, 130, 0}, Case{Format::fp8, true, false, 528, 256, 200, 0},
-                                         Case{Format::fp8, false, false, 48, 256, 11, 0}, Case{Format::fp8, false, false, 192, 256, 70, 96}, Case{Format::fp8, false, true, 400, 1056, 65, 0},
-                                         Case{Format::fp4, true, false, 33, 288, 17, 0}, Case{Format::fp4, true, false, 272, 1152, 100, 0}, Case{Format::fp4, true, false, 256, 128, 1, 0},
-                                         Case{Format::bf16, false, false, 8, 128, 9, 0}, Case{Format::bf16, false, false, 145, 672, 66, 0}));
+                         testing::Values(Case{Format::fp8, true, false, 272, 1152, 9, 0},
+                                         Case{Format::fp8, true, true, 40, 160, 130, 0},
+                                         Case{Format::fp8, true, false, 528, 256, 200, 0},
+                                         Case{Format::fp8, false, false, 48, 256, 11, 0},
+                                         Case{Format::fp8, false, false, 192, 256, 70, 96},
+                                         Case{Format::fp8, false, true, 400, 1056, 65, 0},
+                                         Case{Format::fp4, true, false, 33, 288, 17, 0},
+                                         Case{Format::fp4, true, false, 272, 1152, 100, 0},
+                                         Case{Format::fp4, true, false, 256, 128, 1, 0},
+                                         Case{Format::bf16, false, false, 8, 128, 9, 0},
+                                         Case{Format::bf16, false, false, 145, 672, 66, 0}));
 
 TEST(CudaWideScales, EveryScaleOfFp4Weights) {
   constexpr int n_out = 192, n_in = 128, n = 9;
   Stored s = stored(Format::fp4, n_out, n_in);
   for (int r = 0; r < n_out; ++r)
-    for (int j = 0; j < 4; ++j) s.scales[static_cast<std::size_t>(4 * r + j)] = static_cast<std::uint8_t>(j == 2 ? 120 : 40 + r);
+    for (int j = 0; j < 4; ++j)
+      s.scales[static_cast<std::size_t>(4 * r + j)] = static_cast<std::uint8_t>(j == 2 ? 120
+                                                                                       : 40 + r);
   const Tiled t = tiled(s.m);
   const Quantised q = quantised(halves(normals(n * n_in, 8)), n, n_in);
-  expect_same({.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = 1, .y_stride = n_out, .n_tokens = n});
+  expect_same({.w = t.w,
+               .codes = q.codes.data(),
+               .code_scale = q.scale.data(),
+               .x_stride = n_in,
+               .code_scale_stride = 1,
+               .y_stride = n_out,
+               .n_tokens = n});
   for (auto& v : s.scales) v = v < 100 ? 0 : 255;  // nothing, and no number
   const Tiled odd = tiled(s.m);
-  expect_same({.w = odd.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = 1, .y_stride = n_out, .n_tokens = n});
+  expect_same({.w = odd.w,
+               .codes = q.codes.data(),
+               .code_scale = q.scale.data(),
+               .x_stride = n_in,
+               .code_scale_stride = 1,
+               .y_stride = n_out,
+               .n_tokens = n});
 }
 
 // A token whose block is no number spoils its own results alone.
@@ -275,7 +327,13 @@ TEST(CudaWideScales, ATokenThatIsNoNumberSpoilsNoOther) {
   q.scale[3 * 7 + 1] = NAN;
   q.scale[3 * 11] = 0.75f;  // not of Q8_128
   q.scale[3 * 13 + 2] = 0;
-  expect_same({.w = t.w, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = 3, .y_stride = n_out, .n_tokens = n});
+  expect_same({.w = t.w,
+               .codes = q.codes.data(),
+               .code_scale = q.scale.data(),
+               .x_stride = n_in,
+               .code_scale_stride = 3,
+               .y_stride = n_out,
+               .n_tokens = n});
 }
 
 // Nor does what lies behind a row's end, where k ends within a tile.
@@ -290,7 +348,8 @@ TEST(CudaWideScales, WhatIsBehindARowIsNotMultiplied) {
   }
 }
 
-// Runs of one slot, of more than 128, and a tail beyond 64; experts that are elsewhere or that nobody chose; the shared one's slots behind.
+// Runs of one slot, of more than 128, and a tail beyond 64; experts that are elsewhere or that
+// nobody chose; the shared one's slots behind.
 TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
   constexpr int E = 5, k = 2, n_out = 272, n_in = 256, n = 220, n_slots = n * k;
   for (const Format format : {Format::fp4, Format::fp8}) {
@@ -308,10 +367,13 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
     }
     const std::uint8_t* tables[2][E];
     const float* scales[2][E];
-    for (int i = 0; i < 2 * E; ++i) tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data(), scales[i / E][i % E] = tiles[static_cast<std::size_t>(i)].scale.data();
+    for (int i = 0; i < 2 * E; ++i)
+      tables[i / E][i % E] = tiles[static_cast<std::size_t>(i)].tiles.data(),
+                        scales[i / E][i % E] = tiles[static_cast<std::size_t>(i)].scale.data();
     tables[1][2] = nullptr;
     // Slots: expert 0 has 1, 1 has 200, 2 has 65, 4 has the rest; nobody chose 3.
-    std::vector<std::int32_t> row_of(n_slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)), 0);
+    std::vector<std::int32_t> row_of(n_slots + n),
+        jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)), 0);
     for (int i = 0; i < n_slots; ++i) row_of[static_cast<std::size_t>(i)] = i * 37 % n;
     std::iota(row_of.begin() + n_slots, row_of.end(), 0);
     std::size_t job = 0;
@@ -328,27 +390,52 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
     const bool own_rows = format == Format::fp8;  // w2's way
     {
       const int rows = own_rows ? n_slots + n : n;
-      const Quantised q = quantised(halves(normals(static_cast<std::size_t>(rows) * n_in, 60)), rows, n_in);
+      const Quantised q = quantised(halves(normals(static_cast<std::size_t>(rows) * n_in, 60)),
+                                    rows, n_in);
       const std::size_t size = static_cast<std::size_t>(n_slots + n) * n_out;
       Guarded<std::uint16_t> y0(size), y1(size);
-      ExpertLinearArgs a{.n_matrices = 2, .format = format, .n_out = n_out, .n_in = n_in, .codes = q.codes.data(), .code_scale = q.scale.data(), .x_stride = n_in, .code_scale_stride = n_in / 128,
-                         .y_stride = n_out, .row_of = own_rows ? nullptr : row_of.data(), .jobs = jobs.data(), .n_tokens = n, .n_experts = E, .k = k};
-      a.matrix[0] = {.tiles = tables[0], .scale = format == Format::fp8 ? scales[0] : nullptr, .shared = shared_one.w, .y = y0.data()};
-      a.matrix[1] = {.tiles = tables[1], .scale = format == Format::fp8 ? scales[1] : nullptr, .shared = shared_one.w, .y = y1.data()};
+      ExpertLinearArgs a{.n_matrices = 2,
+                         .format = format,
+                         .n_out = n_out,
+                         .n_in = n_in,
+                         .codes = q.codes.data(),
+                         .code_scale = q.scale.data(),
+                         .x_stride = n_in,
+                         .code_scale_stride = n_in / 128,
+                         .y_stride = n_out,
+                         .row_of = own_rows ? nullptr : row_of.data(),
+                         .jobs = jobs.data(),
+                         .n_tokens = n,
+                         .n_experts = E,
+                         .k = k};
+      a.matrix[0] = {.tiles = tables[0],
+                     .scale = format == Format::fp8 ? scales[0] : nullptr,
+                     .shared = shared_one.w,
+                     .y = y0.data()};
+      a.matrix[1] = {.tiles = tables[1],
+                     .scale = format == Format::fp8 ? scales[1] : nullptr,
+                     .shared = shared_one.w,
+                     .y = y1.data()};
       const ExpertPlan plan = expert_plan(a);
-      simt::Machine::get().run({plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered, [&] { experts_many_kernel(a, plan.n_jobs); });
+      simt::Machine::get().run({plan.x, plan.y}, kLinearThreads,
+                               static_cast<std::size_t>(plan.shared_bytes), simt::Order::scattered,
+                               [&] { experts_many_kernel(a, plan.n_jobs); });
       const std::pair want(y0.values(), y1.values());
       const int n_jobs = expert_jobs(n, E, k);
       const std::size_t room_bytes = own_rows ? experts_room(n, E, k, n_in) : linear_room(n, n_in);
       Room room(room_bytes);
       WideExperts all{};
       all.one_at = wide_row_of(n_slots, n_jobs);
-      all.in = own_rows ? wide_input(room.data(), all.one_at + wide_rows(n), n_in) : wide_input(room.data(), wide_rows(n), n_in, true);
+      all.in = own_rows ? wide_input(room.data(), all.one_at + wide_rows(n), n_in)
+                        : wide_input(room.data(), wide_rows(n), n_in, true);
       const WideSource from{a.codes, a.code_scale, nullptr, a.x_stride, a.code_scale_stride, n_in};
       if (own_rows)
-        simt::Machine::get().run({n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_slots_kernel(from, all.in, jobs.data(), n_jobs, n_slots, n); });
+        simt::Machine::get().run(
+            {n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered,
+            [&] { wide_slots_kernel(from, all.in, jobs.data(), n_jobs, n_slots, n); });
       else
-        simt::Machine::get().run({2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered, [&] { wide_input_kernel(from, all.in, n); });
+        simt::Machine::get().run({2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered,
+                                 [&] { wide_input_kernel(from, all.in, n); });
       EXPECT_EQ(*all.in.taken, 0u);
       EXPECT_TRUE(room.intact(room_bytes));
       all.p.n_out = all.p.rows_per_group = n_out;
@@ -357,25 +444,38 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
       all.p.codes_in = true;
       all.one_slot = n_slots;
       all.n_tokens = n;
-      for (int m = 0; m < 2; ++m) all.tiles[m] = a.matrix[m].tiles, all.scale[m] = a.matrix[m].scale, all.y[m] = a.matrix[m].y, all.one_tiles[m] = shared_one.w.tiles, all.one_scale[m] = shared_one.w.scale;
+      for (int m = 0; m < 2; ++m)
+        all.tiles[m] = a.matrix[m].tiles, all.scale[m] = a.matrix[m].scale,
+        all.y[m] = a.matrix[m].y, all.one_tiles[m] = shared_one.w.tiles,
+        all.one_scale[m] = shared_one.w.scale;
       all.jobs = jobs.data();
       all.row_of = a.row_of;
       all.n_matrices = 2;
       all.row_blocks = wide_row_blocks(n_out, n_out, 256);
       all.n_work = n_jobs * 2 * all.row_blocks;
       const auto kernel = [&](Format f) {
-        if (f == Format::fp4) own_rows ? wide_experts_kernel<Format::fp4, 2, WideFrom::planes>(all) : wide_experts_kernel<Format::fp4, 2, WideFrom::pieces>(all);
-        else own_rows ? wide_experts_kernel<Format::fp8, 2, WideFrom::planes>(all) : wide_experts_kernel<Format::fp8, 2, WideFrom::pieces>(all);
+        if (f == Format::fp4)
+          own_rows ? wide_experts_kernel<Format::fp4, 2, WideFrom::planes>(all)
+                   : wide_experts_kernel<Format::fp4, 2, WideFrom::pieces>(all);
+        else
+          own_rows ? wide_experts_kernel<Format::fp8, 2, WideFrom::planes>(all)
+                   : wide_experts_kernel<Format::fp8, 2, WideFrom::pieces>(all);
       };
       const auto routed = in_all_orders(
-          2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(), *all.in.taken = 0; }, [&] { kernel(format); }, [&] { return std::pair(y0.values(), y1.values()); });
+          2, wide_shared(format, 2), [&] { y0.poison(), y1.poison(), *all.in.taken = 0; },
+          [&] { kernel(format); }, [&] { return std::pair(y0.values(), y1.values()); });
       const auto upto = static_cast<std::ptrdiff_t>(n_slots) * n_out;
-      EXPECT_TRUE(std::equal(routed.first.begin(), routed.first.begin() + upto, want.first.begin()));
-      EXPECT_TRUE(std::equal(routed.second.begin(), routed.second.begin() + upto, want.second.begin()));
-      EXPECT_TRUE(std::all_of(routed.first.begin() + upto, routed.first.end(), [](std::uint16_t v) { return v == 0xFFFF; }));
+      EXPECT_TRUE(
+          std::equal(routed.first.begin(), routed.first.begin() + upto, want.first.begin()));
+      EXPECT_TRUE(
+          std::equal(routed.second.begin(), routed.second.begin() + upto, want.second.begin()));
+      EXPECT_TRUE(std::all_of(routed.first.begin() + upto, routed.first.end(),
+                              [](std::uint16_t v) { return v == 0xFFFF; }));
       all.jobs = nullptr;
       all.n_work = 2 * 2 * all.row_blocks;
-      simt::Machine::get().run({3}, kWideThreads, static_cast<std::size_t>(wide_shared(Format::fp8, 2).bytes), simt::Order::scattered, [&] { kernel(Format::fp8); });
+      simt::Machine::get().run({3}, kWideThreads,
+                               static_cast<std::size_t>(wide_shared(Format::fp8, 2).bytes),
+                               simt::Order::scattered, [&] { kernel(Format::fp8); });
       EXPECT_EQ(y0.values(), want.first);
       EXPECT_EQ(y1.values(), want.second);
     }

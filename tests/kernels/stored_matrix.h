@@ -37,8 +37,10 @@ inline Stored stored(Format format, int n_out, int n_in, bool f32_scale = false)
       s.scales = bytes(blocks, 14);
       for (auto& v : s.scales) v = static_cast<std::uint8_t>(110 + v % 30);
       s.f32_scales = normals(blocks, 15);
-      if (f32_scale) s.m.scale_f32 = s.f32_scales.data();
-      else s.m.scale = s.scales.data();
+      if (f32_scale)
+        s.m.scale_f32 = s.f32_scales.data();
+      else
+        s.m.scale = s.scales.data();
       break;
     case Format::fp4:
       s.codes = bytes(n / 2 + 1, 16);

@@ -20,7 +20,8 @@ using testing::Pair;
 class McpConfig : public testing::Test {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-config-XXXXXX").string();
+    std::string name =
+        (std::filesystem::temp_directory_path() / "lares-mcp-config-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     dir_ = name;
   }
@@ -30,13 +31,16 @@ class McpConfig : public testing::Test {
     std::ofstream(dir_ / name) << text;
     return (dir_ / name).string();
   }
-  Config read(const std::string& servers) const { return read_config(write("mcp.json", R"({"mcpServers": )" + servers + "}"), variables_); }
+  Config read(const std::string& servers) const {
+    return read_config(write("mcp.json", R"({"mcpServers": )" + servers + "}"), variables_);
+  }
   // What follows "server x in FILE: ".
   std::string problem(const std::string& entry) const {
     const auto config = read(R"({"x": )" + entry + "}");
     if (config.problems.size() != 1 || !config.servers.empty()) return "no single problem";
     const auto start = "server x in " + (dir_ / "mcp.json").string() + ": ";
-    return config.problems[0].starts_with(start) ? config.problems[0].substr(start.size()) : config.problems[0];
+    return config.problems[0].starts_with(start) ? config.problems[0].substr(start.size())
+                                                 : config.problems[0];
   }
 
   std::filesystem::path dir_;
@@ -68,25 +72,35 @@ TEST_F(McpConfig, FaultsNameTheFileTheServerAndTheRemedy) {
   EXPECT_EQ(problem("5"), "is not an object");
   EXPECT_EQ(problem("{}"), "has no \"command\" and no \"url\"");
   EXPECT_THAT(problem(R"({"type": "sse", "url": "http://x"})"), HasSubstr("has the type \"sse\""));
-  EXPECT_EQ(problem(R"({"type": "ws", "url": "http://x"})"), "has the type \"ws\", and only \"stdio\" and \"http\" are known");
-  EXPECT_EQ(problem(R"({"type": 5, "url": "http://x"})"), "has the type 5, and only \"stdio\" and \"http\" are known");
+  EXPECT_EQ(problem(R"({"type": "ws", "url": "http://x"})"),
+            "has the type \"ws\", and only \"stdio\" and \"http\" are known");
+  EXPECT_EQ(problem(R"({"type": 5, "url": "http://x"})"),
+            "has the type 5, and only \"stdio\" and \"http\" are known");
   EXPECT_EQ(problem(R"({"type": "http"})"), "has no \"url\"");
   EXPECT_EQ(problem(R"({"url": "ftp://x"})"), "\"url\" does not begin with http:// or https://");
-  EXPECT_EQ(problem(R"({"url": "http://a:b@x"})"), "\"url\" holds a user name; put it into a header");
-  EXPECT_EQ(problem(R"({"url": "http://x:99999/"})"), "\"url\" has no port between 1 and 65535 after its host");
-  EXPECT_EQ(problem(R"({"url": "http://x/ a"})"), "\"url\" holds a character that must be percent-encoded");
+  EXPECT_EQ(problem(R"({"url": "http://a:b@x"})"),
+            "\"url\" holds a user name; put it into a header");
+  EXPECT_EQ(problem(R"({"url": "http://x:99999/"})"),
+            "\"url\" has no port between 1 and 65535 after its host");
+  EXPECT_EQ(problem(R"({"url": "http://x/ a"})"),
+            "\"url\" holds a character that must be percent-encoded");
   EXPECT_EQ(problem(R"({"url": "http:///x"})"), "\"url\" names no host");
-  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A b": "c"}})"), "\"headers\".A b is no header that HTTP can carry");
-  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A": "b\r\nC: d"}})"), "\"headers\".A is no header that HTTP can carry");
+  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A b": "c"}})"),
+            "\"headers\".A b is no header that HTTP can carry");
+  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A": "b\r\nC: d"}})"),
+            "\"headers\".A is no header that HTTP can carry");
   EXPECT_EQ(problem(R"({"command": ""})"), "\"command\" is empty");
   EXPECT_EQ(problem(R"({"command": "a", "args": "b"})"), "\"args\" is not an array");
   EXPECT_EQ(problem(R"({"command": "a", "args": ["b", 1]})"), "\"args\"[1] is not a string");
   EXPECT_EQ(problem(R"({"command": "a", "env": {"B": 1}})"), "\"env\".B is not a string");
   EXPECT_EQ(problem(R"({"command": "a\u0000b"})"), "\"command\" holds a NUL byte");
-  EXPECT_EQ(problem(R"({"command": "a", "args": ["${NO}"]})"), "\"args\"[0] needs the variable NO, which is not set; set it, or write ${NO:-default}");
+  EXPECT_EQ(problem(R"({"command": "a", "args": ["${NO}"]})"),
+            "\"args\"[0] needs the variable NO, which is not set; set it, or write ${NO:-default}");
   EXPECT_EQ(problem(R"({"command": "a", "args": ["${NO"]})"), "\"args\"[0] has a ${ without its }");
   std::string many = "{";
-  for (int i = 0; i < 33; ++i) many += std::string(i ? ", " : "").append("\"").append(std::to_string(i)) + R"(": {"command": "x"})";
+  for (int i = 0; i < 33; ++i)
+    many += std::string(i ? ", " : "").append("\"").append(std::to_string(i)) +
+            R"(": {"command": "x"})";
   EXPECT_EQ(read(many + "}").servers.size(), kServersMax);
 }
 
@@ -94,9 +108,13 @@ TEST_F(McpConfig, FilesThatAreNoConfigurationAreNamed) {
   EXPECT_TRUE(read_config((dir_ / "none").string()).problems.empty());
   EXPECT_TRUE(read_config("").problems.empty());
   for (const std::string text : {"{\"mcpServers\": ", "[]", "{\"mcpServers\": []}", "", "\xff"})
-    EXPECT_THAT(read_config(write("bad.json", text)).problems, ElementsAre(HasSubstr("bad.json: expected JSON like"))) << text;
-  EXPECT_THAT(read_config(write("deep.json", std::string(100'000, '['))).problems, ElementsAre(HasSubstr("nested deeper than 128")));
-  EXPECT_THAT(read_config(write("long.json", std::string(kConfigBytesMax + 1, ' '))).problems, ElementsAre(HasSubstr("larger than 1048576 bytes")));
+    EXPECT_THAT(read_config(write("bad.json", text)).problems,
+                ElementsAre(HasSubstr("bad.json: expected JSON like")))
+        << text;
+  EXPECT_THAT(read_config(write("deep.json", std::string(100'000, '['))).problems,
+              ElementsAre(HasSubstr("nested deeper than 128")));
+  EXPECT_THAT(read_config(write("long.json", std::string(kConfigBytesMax + 1, ' '))).problems,
+              ElementsAre(HasSubstr("larger than 1048576 bytes")));
   EXPECT_THAT(read_config(dir_.string()).problems, ElementsAre(HasSubstr("read " + dir_.string())));
 }
 
@@ -110,22 +128,30 @@ TEST_F(McpConfig, AClientsServersAreReadInItsOwnShapeAndNotExpanded) {
   EXPECT_THAT(config.servers[0].args, ElementsAre("${TOKEN}"));
   EXPECT_THAT(config.servers[0].env, ElementsAre(Pair("A", "b")));
   EXPECT_THAT(config.servers[1].headers, ElementsAre(Pair("X", "y")));
-  EXPECT_THAT(config.problems, ElementsAre("server 2 in session/new: has no name", "server net in session/new: has the name of another"));
+  EXPECT_THAT(config.problems, ElementsAre("server 2 in session/new: has no name",
+                                           "server net in session/new: has the name of another"));
   EXPECT_TRUE(parse_servers(json(), "x").problems.empty());
-  EXPECT_THAT(parse_servers(json(5), "x").problems, ElementsAre("MCP servers in x: neither an object nor an array"));
+  EXPECT_THAT(parse_servers(json(5), "x").problems,
+              ElementsAre("MCP servers in x: neither an object nor an array"));
 }
 
 TEST_F(McpConfig, TheRepositorysOwnServersWaitForTheUsersWord) {
   Options options;
-  options.config_path = write("user.json", R"({"mcpServers": {"mine": {"command": "a"}, "both": {"command": "b"}}})");
-  options.repository_config_path = write(".mcp.json", R"({"mcpServers": {"both": {"command": "evil"}, "theirs": {"command": "evil"}}})");
+  options.config_path = write(
+      "user.json", R"({"mcpServers": {"mine": {"command": "a"}, "both": {"command": "b"}}})");
+  options.repository_config_path = write(
+      ".mcp.json",
+      R"({"mcpServers": {"both": {"command": "evil"}, "theirs": {"command": "evil"}}})");
   options.servers = {{"mine", "from the client", "", {}, {}}};
   const auto config = session_config(options);
   ASSERT_EQ(config.servers.size(), 2u);
   EXPECT_EQ(config.servers[0].command, "b");
   EXPECT_EQ(config.servers[1].command, "from the client");
-  EXPECT_THAT(config.problems, ElementsAre("server theirs in " + options.repository_config_path +
-                                           ": is not started on the repository's word; to approve it, copy its entry to " + options.config_path));
+  EXPECT_THAT(
+      config.problems,
+      ElementsAre("server theirs in " + options.repository_config_path +
+                  ": is not started on the repository's word; to approve it, copy its entry to " +
+                  options.config_path));
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
-// What the official conformance suite expects a server to offer: its fixture tools, resources and prompts.
+// What the official conformance suite expects a server to offer: its fixture tools, resources and
+// prompts.
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
@@ -12,7 +13,9 @@ class ConformanceProvider final : public Provider {
   explicit ConformanceProvider(asio::any_io_executor io) : io_(io) {}
   void tell(Endpoint& endpoint) { endpoint_ = &endpoint; }
 
-  Info info() const override { return {"lares-conformance", "Lares", "0.1.0", "Fixtures of the conformance suite."}; }
+  Info info() const override {
+    return {"lares-conformance", "Lares", "0.1.0", "Fixtures of the conformance suite."};
+  }
   Json tools() override;
   asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) override;
 
@@ -26,13 +29,15 @@ class ConformanceProvider final : public Provider {
   asio::awaitable<Answer<>> get_prompt(Call& call, std::string name, Json arguments) override;
 
   bool completes() const override { return true; }
-  Answer<> complete(const Json& ref, const std::string& argument, const std::string& value) override;
+  Answer<> complete(const Json& ref, const std::string& argument,
+                    const std::string& value) override;
   bool logs() const override { return true; }
 
  private:
   asio::awaitable<void> pause();
-  asio::awaitable<Answer<>> asks(Call& call, const std::string& name, const Json& arguments);      // legacy's questions
-  asio::awaitable<Answer<>> asks_back(Call& call, const std::string& name);                        // modern ones
+  asio::awaitable<Answer<>> asks(Call& call, const std::string& name,
+                                 const Json& arguments);                     // legacy's questions
+  asio::awaitable<Answer<>> asks_back(Call& call, const std::string& name);  // modern ones
 
   asio::any_io_executor io_;
   Endpoint* endpoint_ = nullptr;

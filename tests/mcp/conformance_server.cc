@@ -1,4 +1,5 @@
-// The conformance suite's fixtures behind the daemon's own HTTP server: conformance_server PORT [0 takes any, and it is said on stdout].
+// The conformance suite's fixtures behind the daemon's own HTTP server: conformance_server PORT [0
+// takes any, and it is said on stdout].
 #include <cstdio>
 #include <cstdlib>
 
@@ -27,7 +28,8 @@ int main(int argc, char** argv) {
   }
   const daemon::Log log(STDERR_FILENO);
   daemon::HttpServer server(io.get_executor(), router, log);
-  const auto where = server.listen({asio::ip::make_address("127.0.0.1"), static_cast<unsigned short>(std::atoi(argv[1]))}, "");
+  const auto where = server.listen(
+      {asio::ip::make_address("127.0.0.1"), static_cast<unsigned short>(std::atoi(argv[1]))}, "");
   if (!where) {
     std::fprintf(stderr, "%s\n", where.error().c_str());
     return 1;

@@ -11,27 +11,55 @@ namespace {
 std::string text(const std::string& result) { return result_text(nlohmann::json::parse(result)); }
 
 TEST(Content, EveryKindOfBlockIsText) {
-  EXPECT_EQ(text(R"({"content": [{"type": "text", "text": "a\n"}, {"type": "text", "text": "b"}, {"type": "image", "mimeType": "image/png", "data": "AAAA"},
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "text", "text": "a\n"}, {"type": "text", "text": "b"}, {"type": "image", "mimeType": "image/png", "data": "AAAA"},
                      {"type": "audio", "mimeType": "audio/wav", "data": "AA"}]})"),
-            "a\nb\n[image image/png, 4 bytes in base64]\n[audio audio/wav, 2 bytes in base64]");
-  EXPECT_EQ(text(R"({"content": [{"type": "resource", "resource": {"uri": "file:///x", "text": "inner"}}]})"), "inner");
-  EXPECT_EQ(text(R"({"content": [{"type": "resource", "resource": {"uri": "file:///x", "mimeType": "a/b", "blob": "AAAA"}}]})"), "[resource file:///x a/b, 4 bytes in base64]");
-  EXPECT_EQ(text(R"({"content": [{"type": "resource_link", "uri": "file:///x", "name": "X", "description": "the X"}]})"), "[resource file:///x; X; the X; resources/read gets it]");
-  EXPECT_EQ(text(R"({"contents": [{"uri": "a", "text": "one"}, {"uri": "b", "blob": "AAAA"}]})"), "one\n[resource b, 4 bytes in base64]");
-  EXPECT_EQ(text(R"({"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}, {"role": "assistant", "content": {"type": "text", "text": "ho"}}]})"), "user: hi\nassistant: ho");
+      "a\nb\n[image image/png, 4 bytes in base64]\n[audio audio/wav, 2 bytes in base64]");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "resource", "resource": {"uri": "file:///x", "text": "inner"}}]})"),
+      "inner");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "resource", "resource": {"uri": "file:///x", "mimeType": "a/b", "blob": "AAAA"}}]})"),
+      "[resource file:///x a/b, 4 bytes in base64]");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "resource_link", "uri": "file:///x", "name": "X", "description": "the X"}]})"),
+      "[resource file:///x; X; the X; resources/read gets it]");
+  EXPECT_EQ(text(R"({"contents": [{"uri": "a", "text": "one"}, {"uri": "b", "blob": "AAAA"}]})"),
+            "one\n[resource b, 4 bytes in base64]");
+  EXPECT_EQ(
+      text(
+          R"({"messages": [{"role": "user", "content": {"type": "text", "text": "hi"}}, {"role": "assistant", "content": {"type": "text", "text": "ho"}}]})"),
+      "user: hi\nassistant: ho");
 }
 
 TEST(Content, StructuredContentIsReadOnce) {
-  EXPECT_EQ(text(R"({"content": [{"type": "text", "text": "{\"a\": [1, \"q\\\"\"]}"}], "structuredContent": {"a": [1, "q\""]}})"), R"({"a": [1, "q\""]})");
-  EXPECT_EQ(text(R"({"content": [{"type": "text", "text": "It is 5 degrees in Rome"}], "structuredContent": {"t": 5, "city": "Rome"}})"), "It is 5 degrees in Rome");
-  EXPECT_EQ(text(R"({"content": [{"type": "text", "text": "Found it"}], "structuredContent": {"t": 5}})"), "Found it\n{\"t\":5}");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "text", "text": "{\"a\": [1, \"q\\\"\"]}"}], "structuredContent": {"a": [1, "q\""]}})"),
+      R"({"a": [1, "q\""]})");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "text", "text": "It is 5 degrees in Rome"}], "structuredContent": {"t": 5, "city": "Rome"}})"),
+      "It is 5 degrees in Rome");
+  EXPECT_EQ(
+      text(R"({"content": [{"type": "text", "text": "Found it"}], "structuredContent": {"t": 5}})"),
+      "Found it\n{\"t\":5}");
   EXPECT_EQ(text(R"({"content": [], "structuredContent": [true, null]})"), "[true,null]");
 }
 
 TEST(Content, ResultsWithoutSenseAreNothing) {
-  for (const char* odd : {"{}", R"({"content": 5})", R"({"content": [5, null, []]})", R"({"contents": {}, "messages": "x"})"}) EXPECT_EQ(text(odd), "") << odd;
+  for (const char* odd : {"{}", R"({"content": 5})", R"({"content": [5, null, []]})",
+                          R"({"contents": {}, "messages": "x"})"})
+    EXPECT_EQ(text(odd), "") << odd;
   EXPECT_EQ(text(R"({"content": [{}]})"), "[, 0 bytes in base64]");
-  EXPECT_EQ(text(R"({"content": [{"type": "resource", "resource": 5}], "messages": [5, {"content": 5}]})"), "[resource ]\n: [, 0 bytes in base64]");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "resource", "resource": 5}], "messages": [5, {"content": 5}]})"),
+      "[resource ]\n: [, 0 bytes in base64]");
 }
 
 }  // namespace

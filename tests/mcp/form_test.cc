@@ -20,7 +20,8 @@ struct Person {
   std::vector<std::string> questions;
 
   json fills(json params) {
-    const Elicit ask = [this](std::string question) -> boost::asio::awaitable<std::optional<std::string>> {
+    const Elicit ask =
+        [this](std::string question) -> boost::asio::awaitable<std::optional<std::string>> {
       questions.push_back(std::move(question));
       std::optional<std::string> answer;
       if (!answers.empty()) answer = answers.front(), answers.pop_front();
@@ -28,24 +29,28 @@ struct Person {
     };
     boost::asio::io_context io;
     json result;
-    boost::asio::co_spawn(io, elicit("db", std::move(params), ask), [&](std::exception_ptr thrown, json r) {
-      if (thrown) std::rethrow_exception(thrown);
-      result = std::move(r);
-    });
+    boost::asio::co_spawn(io, elicit("db", std::move(params), ask),
+                          [&](std::exception_ptr thrown, json r) {
+                            if (thrown) std::rethrow_exception(thrown);
+                            result = std::move(r);
+                          });
     io.run();
     return result;
   }
 };
 
 json form(const std::string& properties, const std::string& required = "[]") {
-  return json::parse(R"({"message": "Tell me", "requestedSchema": {"type": "object", "properties": )" + properties + R"(, "required": )" + required + "}}");
+  return json::parse(
+      R"({"message": "Tell me", "requestedSchema": {"type": "object", "properties": )" +
+      properties + R"(, "required": )" + required + "}}");
 }
 
 // The value of a field after this answer, or the action where it was not accepted.
 json field(const std::string& schema, const std::string& answer) {
   Person person{{answer, answer, answer}, {}};
   const auto result = person.fills(form(R"({"f": )" + schema + "}"));
-  return result["action"] == "accept" ? result["content"].value("f", json("nothing")) : result["action"];
+  return result["action"] == "accept" ? result["content"].value("f", json("nothing"))
+                                      : result["action"];
 }
 
 TEST(Form, EveryKindOfFieldIsUnderstood) {
@@ -59,12 +64,20 @@ TEST(Form, EveryKindOfFieldIsUnderstood) {
   EXPECT_EQ(field(R"({"type": "boolean"})", "n"), false);
   EXPECT_EQ(field(R"({"type": "boolean"})", "maybe"), "cancel");
   EXPECT_EQ(field(R"({"type": "string", "enum": ["red", "blue"]})", "BLUE"), "blue");
-  EXPECT_EQ(field(R"({"type": "string", "enum": ["r", "b"], "enumNames": ["Red", "Blue"]})", "blue"), "b");
+  EXPECT_EQ(
+      field(R"({"type": "string", "enum": ["r", "b"], "enumNames": ["Red", "Blue"]})", "blue"),
+      "b");
   EXPECT_EQ(field(R"({"type": "string", "oneOf": [{"const": "r", "title": "Red"}]})", "Red"), "r");
   EXPECT_EQ(field(R"({"type": "string", "enum": ["red"]})", "green"), "cancel");
-  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b", "c"]}})", "c, a, c"), json::parse(R"(["c", "a"])"));
-  EXPECT_EQ(field(R"({"type": "array", "items": {"anyOf": [{"const": "a", "title": "An A"}]}, "minItems": 1})", "an a"), json::parse(R"(["a"])"));
-  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 1})", "a,b"), "cancel");
+  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b", "c"]}})", "c, a, c"),
+            json::parse(R"(["c", "a"])"));
+  EXPECT_EQ(
+      field(
+          R"({"type": "array", "items": {"anyOf": [{"const": "a", "title": "An A"}]}, "minItems": 1})",
+          "an a"),
+      json::parse(R"(["a"])"));
+  EXPECT_EQ(field(R"({"type": "array", "items": {"enum": ["a", "b"]}, "maxItems": 1})", "a,b"),
+            "cancel");
   EXPECT_EQ(field(R"({"type": "string", "minLength": 3})", "\xc3\xa9\xc3\xa9"), "cancel");
   EXPECT_EQ(field(R"({"type": "string", "maxLength": 2})", "\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9");
 }
@@ -79,13 +92,18 @@ TEST(Form, AnEmptyAnswerIsTheDefaultOrLeavesOut) {
 
 TEST(Form, ThePersonSeesWhoAsksAndForWhat) {
   Person person{{"b"}, {}};
-  person.fills(form(R"({"color": {"type": "string", "title": "Colour", "description": "of the car", "enum": ["r", "b"], "enumNames": ["Red", "b"], "default": "b"}})"));
-  EXPECT_EQ(person.questions.at(0), "The MCP server db asks: Tell me\nColour: of the car\none of: r (Red), b\nempty: b\n(or /decline, /cancel)");
+  person.fills(form(
+      R"({"color": {"type": "string", "title": "Colour", "description": "of the car", "enum": ["r", "b"], "enumNames": ["Red", "b"], "default": "b"}})"));
+  EXPECT_EQ(person.questions.at(0),
+            "The MCP server db asks: Tell me\nColour: of the car\none of: r (Red), b\nempty: "
+            "b\n(or /decline, /cancel)");
 }
 
 TEST(Form, WhatIsNeededIsAskedFirst) {
   Person person{{"1", "2", "3"}, {}};
-  person.fills(form(R"({"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}})", R"(["c", "b", "nothing", 5])"));
+  person.fills(
+      form(R"({"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}})",
+           R"(["c", "b", "nothing", 5])"));
   ASSERT_EQ(person.questions.size(), 3u);
   EXPECT_THAT(person.questions[0], HasSubstr("\nc\n"));
   EXPECT_THAT(person.questions[1], HasSubstr("\nb\n"));
@@ -95,16 +113,22 @@ TEST(Form, WhatIsNeededIsAskedFirst) {
 TEST(Form, APersonMayDeclineOrBeAbsent) {
   EXPECT_EQ(field(R"({"type": "string"})", "/decline"), "decline");
   EXPECT_EQ(field(R"({"type": "string"})", "/cancel"), "cancel");
-  EXPECT_EQ(Person{}.fills(form(R"({"f": {"type": "string"}})")), json::parse(R"({"action": "cancel"})"));
-  EXPECT_EQ((Person{{"yes"}, {}}.fills(form("{}"))), json::parse(R"({"action": "accept", "content": {}})"));
+  EXPECT_EQ(Person{}.fills(form(R"({"f": {"type": "string"}})")),
+            json::parse(R"({"action": "cancel"})"));
+  EXPECT_EQ((Person{{"yes"}, {}}.fills(form("{}"))),
+            json::parse(R"({"action": "accept", "content": {}})"));
   EXPECT_EQ((Person{{"no"}, {}}.fills(form("{}")))["action"], "decline");
   Person visitor{{"yes"}, {}};
-  EXPECT_EQ(visitor.fills(json::parse(R"({"mode": "url", "message": "Log in", "url": "https://example.org/login?x=1"})")), json::parse(R"({"action": "accept"})"));
+  EXPECT_EQ(visitor.fills(json::parse(
+                R"({"mode": "url", "message": "Log in", "url": "https://example.org/login?x=1"})")),
+            json::parse(R"({"action": "accept"})"));
   EXPECT_THAT(visitor.questions.at(0), HasSubstr("https://example.org/login?x=1"));
 }
 
 TEST(Form, FormsWithoutSenseAreCancelled) {
-  for (const char* odd : {"{}", R"({"requestedSchema": 5})", R"({"requestedSchema": {"properties": 5}})", "[]", "5"}) EXPECT_EQ(Person{}.fills(json::parse(odd))["action"], "cancel") << odd;
+  for (const char* odd :
+       {"{}", R"({"requestedSchema": 5})", R"({"requestedSchema": {"properties": 5}})", "[]", "5"})
+    EXPECT_EQ(Person{}.fills(json::parse(odd))["action"], "cancel") << odd;
   json many = json::object();
   for (int i = 0; i < 100; ++i) many[std::to_string(i)] = {{"type", "string"}};
   Person person;

@@ -35,7 +35,8 @@ class Http : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-http-XXXXXX").string();
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     dir_ = name;
-    limits_.start_timeout_ms = limits_.probe_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
+    limits_.start_timeout_ms = limits_.probe_timeout_ms = limits_.list_timeout_ms =
+        limits_.call_timeout_ms = 20'000;
     limits_.line_bytes = 1 << 20;
     limits_.backoff_ms = 50;
   }
@@ -46,15 +47,23 @@ class Http : public testing::Test {
     std::filesystem::remove_all(dir_);
   }
   // Starts a server that misbehaves in this way, and the tools over it.
-  void use(const std::string& mode, Headers headers = {}, const std::string& host = "http://localhost", const std::string& certificate = "") {
-    ServerConfig process{"http", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/http_server.py", mode, log_path()}, {}};
+  void use(const std::string& mode, Headers headers = {},
+           const std::string& host = "http://localhost", const std::string& certificate = "") {
+    ServerConfig process{"http",
+                         "python3",
+                         "",
+                         {LARES_SOURCE_DIR "/tests/mcp/http_server.py", mode, log_path()},
+                         {}};
     if (!certificate.empty()) process.args.push_back(certificate);
     auto child = start_child(process, {"/", LARES_LAUNCHER});
     ASSERT_TRUE(child) << child.error();
     char digits[16] = {};
-    while (::read(child->out, digits, sizeof digits - 1) <= 0) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    while (::read(child->out, digits, sizeof digits - 1) <= 0)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
     server_ = std::move(child->tree);
-    ServerConfig remote{.name = "remote", .url = host + ":" + std::to_string(std::stoi(digits)) + "/mcp", .headers = std::move(headers)};
+    ServerConfig remote{.name = "remote",
+                        .url = host + ":" + std::to_string(std::stoi(digits)) + "/mcp",
+                        .headers = std::move(headers)};
     tools_ = make_tools(io_.get_executor(), {dir_.string(), ""}, Config{{remote}, {}}, {}, limits_);
   }
 
@@ -77,10 +86,11 @@ class Http : public testing::Test {
   }
   Outcome run(tools::Tool& tool, json args, tools::OnOutput on_output = {}) {
     std::optional<Result<Outcome>> result;
-    boost::asio::co_spawn(io_, tool.run(std::move(args), std::move(on_output)), [&](std::exception_ptr thrown, Result<Outcome> r) {
-      if (thrown) std::rethrow_exception(thrown);
-      result = std::move(r);
-    });
+    boost::asio::co_spawn(io_, tool.run(std::move(args), std::move(on_output)),
+                          [&](std::exception_ptr thrown, Result<Outcome> r) {
+                            if (thrown) std::rethrow_exception(thrown);
+                            result = std::move(r);
+                          });
     io_.restart();
     while (!result && io_.run_one() > 0) {
     }
@@ -90,7 +100,9 @@ class Http : public testing::Test {
   }
   Outcome search(const std::string& query) { return run(*tools_[0], {{"query", query}}); }
   std::string call(const std::string& tool, json arguments = json::object()) {
-    return run(*tools_[1], {{"server", "remote"}, {"tool", tool}, {"arguments", std::move(arguments)}}).text;
+    return run(*tools_[1],
+               {{"server", "remote"}, {"tool", tool}, {"arguments", std::move(arguments)}})
+        .text;
   }
 
   std::filesystem::path dir_;
@@ -117,11 +129,13 @@ TEST_F(Http, BothErasAreSpoken) {
 TEST_F(Http, ModernArgumentsAreRepeatedInHeaders) {
   use("modern");
   EXPECT_EQ(call("headers", {{"region", "eu"}}), R"({"mcp-param-region": "eu"})");
-  EXPECT_EQ(call("headers", {{"region", "\xc3\xa9"}}), R"({"mcp-param-region": "=?base64?w6k=?="})");
+  EXPECT_EQ(call("headers", {{"region", "\xc3\xa9"}}),
+            R"({"mcp-param-region": "=?base64?w6k=?="})");
   EXPECT_EQ(call("headers"), "{}");
   EXPECT_EQ(n_logged("POST tools/list "), 1);
   EXPECT_THAT(search("broken").text, Not(HasSubstr("remote broken")));
-  EXPECT_THAT(call("broken"), HasSubstr("the tool cannot be used: its schema of \"region\" has an x-mcp-header on something other than"));
+  EXPECT_THAT(call("broken"), HasSubstr("the tool cannot be used: its schema of \"region\" has an "
+                                        "x-mcp-header on something other than"));
 }
 
 TEST_F(Http, ASchemaThatChangedIsAskedForAgain) {
@@ -148,11 +162,14 @@ TEST_F(Http, AClosedStreamCancelsAModernCall) {
   search("");
   boost::asio::cancellation_signal cancel;
   std::optional<Result<Outcome>> result;
-  boost::asio::co_spawn(io_, tools_[1]->run({{"server", "remote"}, {"tool", "quiet"}, {"arguments", json::object()}}, {}),
-                        boost::asio::bind_cancellation_slot(cancel.slot(), [&](std::exception_ptr thrown, Result<Outcome> r) {
-                          EXPECT_FALSE(thrown);
-                          result = std::move(r);
-                        }));
+  boost::asio::co_spawn(
+      io_,
+      tools_[1]->run({{"server", "remote"}, {"tool", "quiet"}, {"arguments", json::object()}}, {}),
+      boost::asio::bind_cancellation_slot(cancel.slot(),
+                                          [&](std::exception_ptr thrown, Result<Outcome> r) {
+                                            EXPECT_FALSE(thrown);
+                                            result = std::move(r);
+                                          }));
   wait_for_log("hanging");
   cancel.emit(boost::asio::cancellation_type::terminal);
   io_.restart();
@@ -160,7 +177,8 @@ TEST_F(Http, AClosedStreamCancelsAModernCall) {
   }
   ASSERT_TRUE(result && !*result);
   EXPECT_EQ(result->error().code, tools::Errc::cancelled);
-  wait_for_log("hung up on");  // while the conversation lives: its end would close the stream as well
+  wait_for_log("hung up on");  // while the conversation lives: its end would close the stream as
+                               // well
   EXPECT_EQ(call("echo", {{"text", "on"}}), "on");
   EXPECT_EQ(n_logged("POST server/discover "), 1);
   EXPECT_THAT(log(), Not(HasSubstr("notifications/cancelled")));
@@ -214,7 +232,8 @@ TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
   };
   for (const char* mode : {"modern", "legacy"}) {
     use(mode);
-    for (const auto& [tool, why] : cases) EXPECT_THAT(call(tool), HasSubstr(why)) << mode << " " << tool;
+    for (const auto& [tool, why] : cases)
+      EXPECT_THAT(call(tool), HasSubstr(why)) << mode << " " << tool;
     EXPECT_EQ(call("until_close"), "no length") << mode;
     EXPECT_EQ(call("echo", {{"text", "still here"}}), "still here") << mode;
   }
@@ -223,18 +242,23 @@ TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
 TEST_F(Http, AServerThatIsNotThereIsNamed) {
   ServerConfig nowhere{.name = "remote", .url = "http://127.0.0.1:1/mcp"};
   tools_ = make_tools(io_.get_executor(), {"/", ""}, Config{{nowhere}, {}}, {}, limits_);
-  EXPECT_EQ(call("x"), "mcp_call remote x: the server could not be reached: connect to 127.0.0.1:1: Connection refused");
+  EXPECT_EQ(call("x"),
+            "mcp_call remote x: the server could not be reached: connect to 127.0.0.1:1: "
+            "Connection refused");
 }
 
 TEST_F(Http, TlsIsCheckedAgainstTheSystemsCertificates) {
   const auto make = [&](const std::string& name) {
     const auto path = (dir_ / name).string();
-    const auto command = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout " + path +
-                         " -out " + path + ".crt 2>/dev/null && cat " + path + ".crt >> " + path;
+    const auto command =
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext "
+        "subjectAltName=DNS:localhost -keyout " +
+        path + " -out " + path + ".crt 2>/dev/null && cat " + path + ".crt >> " + path;
     return std::system(command.c_str()) == 0 ? path : "";
   };
   const auto known = make("known"), unknown = make("unknown");
-  if (known.empty() || unknown.empty()) GTEST_SKIP() << "the program openssl is needed to make certificates";
+  if (known.empty() || unknown.empty())
+    GTEST_SKIP() << "the program openssl is needed to make certificates";
   ::setenv("SSL_CERT_FILE", (known + ".crt").c_str(), 1);  // in place of the system's
   use("modern", {}, "https://localhost", known);
   EXPECT_EQ(call("echo", {{"text", "sealed"}}), "sealed");

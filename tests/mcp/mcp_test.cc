@@ -62,7 +62,8 @@ class Mcp : public testing::Test {
     std::ifstream file(log_path());
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  // The server writes its log when it comes to it; CTest's timeout ends a wait for what never comes.
+  // The server writes its log when it comes to it; CTest's timeout ends a wait for what never
+  // comes.
   void wait_for_log(const std::string& text) {
     io_.restart();
     while (log().find(text) == std::string::npos) io_.run_for(std::chrono::milliseconds(20));
@@ -90,7 +91,8 @@ class Mcp : public testing::Test {
   }
   void use(const std::string& mode) { use(Config{{server(mode)}, {}}); }
   void use(Config config) {
-    tools_ = make_tools(io_.get_executor(), {dir_.string(), LARES_LAUNCHER}, std::move(config), elicit_, limits_);
+    tools_ = make_tools(io_.get_executor(), {dir_.string(), LARES_LAUNCHER}, std::move(config),
+                        elicit_, limits_);
   }
 
   Outcome run(tools::Tool& tool, json args) {
@@ -123,14 +125,17 @@ class Mcp : public testing::Test {
 bool alive(pid_t pid) {
   if (::kill(pid, 0) != 0) return false;
   std::string text;
-  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);  // one that ends meanwhile has none
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);  // one that ends
+                                                                                // meanwhile has
+                                                                                // none
   const auto after_name = text.rfind(") ");
-  return after_name != std::string::npos &&
-         text[after_name + 2] != 'Z';  // a zombie waits for whoever adopted it
+  return after_name != std::string::npos && text[after_name + 2] != 'Z';  // a zombie waits for
+                                                                          // whoever adopted it
 }
 
 TEST_F(Mcp, WithoutServersBothToolsSaySoInOneLine) {
-  tools_ = make_mcp_tools(io_.get_executor(), {.root = dir_.string(), .config_path = (dir_ / ".mcp.json").string()});
+  tools_ = make_mcp_tools(io_.get_executor(),
+                          {.root = dir_.string(), .config_path = (dir_ / ".mcp.json").string()});
   ASSERT_EQ(tools_.size(), 2u);
   EXPECT_EQ(tools_[0]->spec().name, "mcp_search");
   EXPECT_EQ(tools_[1]->spec().name, "mcp_call");
@@ -153,7 +158,8 @@ TEST_F(Mcp, TheConfigurationFileNamesServersAndItsFaultsAreNamed) {
   std::ofstream(path) << config;
   std::filesystem::create_directory(dir_ / "sub");
   ::setenv("LARES_TEST_SECRET", "x", 1);
-  tools_ = make_mcp_tools(io_.get_executor(), {.root = dir_.string(), .config_path = path, .launcher = LARES_LAUNCHER});
+  tools_ = make_mcp_tools(io_.get_executor(),
+                          {.root = dir_.string(), .config_path = path, .launcher = LARES_LAUNCHER});
   const auto seen = json::parse(call("env").text);
   EXPECT_EQ(seen["cwd"], (dir_ / "sub").string());
   EXPECT_EQ(seen["extra"], "yes");
@@ -258,9 +264,13 @@ TEST_F(Mcp, OddListsDoNoHarm) {
 
 TEST_F(Mcp, AListThatIsCutSaysSo) {
   use("tools_2001");
-  EXPECT_THAT(search("").text, EndsWith("[scripted: its tools go on after the first 2000; the rest is not offered]\n"));
+  EXPECT_THAT(
+      search("").text,
+      EndsWith("[scripted: its tools go on after the first 2000; the rest is not offered]\n"));
   use("pages");
-  EXPECT_THAT(search("").text, EndsWith("[scripted: its tools go on after the first 100; the rest is not offered]\n"));
+  EXPECT_THAT(
+      search("").text,
+      EndsWith("[scripted: its tools go on after the first 100; the rest is not offered]\n"));
   use("tools_2000");
   EXPECT_THAT(search("").text, Not(HasSubstr("go on after")));
 }
@@ -268,7 +278,9 @@ TEST_F(Mcp, AListThatIsCutSaysSo) {
 TEST_F(Mcp, AnErrorWithoutAnIdIsToldWhenTheAnswerStaysAway) {
   limits_.call_timeout_ms = 200;
   use("unread");
-  EXPECT_THAT(call("echo").text, HasSubstr("did not answer tools/call within 0.2 s; of a message that it does not name it said: error -32700: what is this"));
+  EXPECT_THAT(call("echo").text,
+              HasSubstr("did not answer tools/call within 0.2 s; of a message that it does not "
+                        "name it said: error -32700: what is this"));
   use("good");
   EXPECT_THAT(call("hang").text, Not(HasSubstr("it said")));
 }
@@ -371,15 +383,17 @@ TEST_F(Mcp, CallsAtOnceAreNotTakenForCancelledWhenTheStartFails) {
   std::vector<std::string> answers;
   for (int i = 0; i < 4; ++i) {
     json args{{"server", "scripted"}, {"tool", "echo"}, {"arguments", json::object()}};
-    boost::asio::co_spawn(io_, tools_[1]->run(args, {}), [&](std::exception_ptr thrown, Result<Outcome> r) {
-      answers.push_back(thrown ? "thrown" : r ? r->text : "ERROR: " + r.error().message);
-    });
+    boost::asio::co_spawn(
+        io_, tools_[1]->run(args, {}), [&](std::exception_ptr thrown, Result<Outcome> r) {
+          answers.push_back(thrown ? "thrown" : r ? r->text : "ERROR: " + r.error().message);
+        });
   }
   io_.restart();
   while (answers.size() < 4 && io_.run_one() > 0) {
   }
   EXPECT_THAT(answers, testing::SizeIs(4));
-  EXPECT_THAT(answers, testing::Each(testing::AnyOf(HasSubstr("died: exit status 1"), HasSubstr("is started again in"))));
+  EXPECT_THAT(answers, testing::Each(testing::AnyOf(HasSubstr("died: exit status 1"),
+                                                    HasSubstr("is started again in"))));
 }
 
 // Of two that wait for a slow start one is cancelled: that one alone.
@@ -391,10 +405,17 @@ TEST_F(Mcp, WhoeverIsCancelledWhileTheServerStartsIsToldAndTheOtherGoesOn) {
   for (int i = 0; i < 3; ++i) {
     json args{{"server", "scripted"}, {"tool", "echo"}, {"arguments", json::object()}};
     const auto done = [&, i](std::exception_ptr thrown, Result<Outcome> r) {
-      answers.push_back(std::to_string(i) + (thrown ? "thrown" : r ? r->text : r.error().code == tools::Errc::cancelled ? "cancelled" : "ERROR: " + r.error().message));
+      answers.push_back(std::to_string(i) + (thrown ? "thrown"
+                                             : r    ? r->text
+                                             : r.error().code == tools::Errc::cancelled
+                                                 ? "cancelled"
+                                                 : "ERROR: " + r.error().message));
     };
-    if (i == 1) boost::asio::co_spawn(io_, tools_[1]->run(args, {}), boost::asio::bind_cancellation_slot(cancel.slot(), done));
-    else boost::asio::co_spawn(io_, tools_[1]->run(args, {}), done);
+    if (i == 1)
+      boost::asio::co_spawn(io_, tools_[1]->run(args, {}),
+                            boost::asio::bind_cancellation_slot(cancel.slot(), done));
+    else
+      boost::asio::co_spawn(io_, tools_[1]->run(args, {}), done);
   }
   io_.poll();  // the first waits for the server's word, the others for the first
   EXPECT_TRUE(answers.empty());
@@ -418,7 +439,8 @@ TEST_F(Mcp, TheWholeProcessTreeEndsWithTheTools) {
     ASSERT_EQ(pids.size(), mode == std::string("stubborn") ? 1u : 2u);
     for (const pid_t pid : pids) EXPECT_TRUE(alive(pid));
     tools_.clear();
-    while (alive(pids.front()) || alive(pids.back())) {  // CTest's timeout ends a wait for what never comes
+    while (alive(pids.front()) || alive(pids.back())) {  // CTest's timeout ends a wait for what
+                                                         // never comes
       io_.restart();
       io_.run_for(std::chrono::milliseconds(20));
     }
@@ -431,7 +453,9 @@ TEST_F(Mcp, WhatADeadServerHasDetachedEndsWithIt) {
   const auto pids = pids_in_log();
   ASSERT_EQ(pids.size(), 2u);
   EXPECT_TRUE(alive(pids.back()));
-  EXPECT_EQ(call("die").text, "mcp_call scripted die: the server died: exit status 3; its last words:\nout of cheese");
+  EXPECT_EQ(
+      call("die").text,
+      "mcp_call scripted die: the server died: exit status 3; its last words:\nout of cheese");
   EXPECT_FALSE(alive(pids.back()));
 }
 
@@ -442,13 +466,19 @@ TEST_F(Mcp, AServerHasTimeToEndByItself) {
   wait_for_log("tidied up");
 }
 
-// What a server has started must not outlive a daemon that was killed and could do nothing about it.
+// What a server has started must not outlive a daemon that was killed and could do nothing about
+// it.
 TEST_F(Mcp, TheTreeEndsWhenTheDaemonIsKilled) {
   int pids[2];
   ASSERT_EQ(::pipe(pids), 0);
   const pid_t daemon = ::fork();
   if (daemon == 0) {
-    const ServerConfig sleeper{"sleeper", "sh", "", {"-c", "setsid sh -c 'sleep 1000 > /dev/null & echo $!'; sleep 1000"}, {}};
+    const ServerConfig sleeper{
+        "sleeper",
+        "sh",
+        "",
+        {"-c", "setsid sh -c 'sleep 1000 > /dev/null & echo $!'; sleep 1000"},
+        {}};
     const auto child = start_child(sleeper, {"/", LARES_LAUNCHER});
     char digits[32] = {};
     for (ssize_t n = -1; child && n <= 0;) n = ::read(child->out, digits, sizeof digits - 1);
@@ -478,7 +508,8 @@ TEST_F(Mcp, AMessageOf15MegabytesIsReadAndOneOf17IsNot) {
   limits_.line_bytes = Limits{}.line_bytes;
   use("good");
   EXPECT_THAT(call("big", {{"n", "15000000"}}).text, HasSubstr("[cut: 14984000 more bytes"));
-  EXPECT_THAT(call("big", {{"n", "17000000"}}).text, HasSubstr("the server sent a line longer than 16777216 bytes, and was ended"));
+  EXPECT_THAT(call("big", {{"n", "17000000"}}).text,
+              HasSubstr("the server sent a line longer than 16777216 bytes, and was ended"));
 }
 
 TEST_F(Mcp, ProgressExtendsACallButNotForEver) {
@@ -507,7 +538,8 @@ TEST_F(Mcp, ALegacyServerThatKnowsNoDiscoveryGetsAHandshake) {
   }
   use("fragile");
   EXPECT_THAT(call("echo", {{"text", "hello"}}).text, HasSubstr("died: exit status 9"));
-  EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");  // the next start begins with the handshake
+  EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");  // the next start begins with the
+                                                               // handshake
 }
 
 TEST_F(Mcp, ThePersonIsAskedAndTheRootIsTold) {
@@ -522,7 +554,8 @@ TEST_F(Mcp, ThePersonIsAskedAndTheRootIsTold) {
   EXPECT_EQ(answered["id"], "e-1");
   EXPECT_EQ(answered["result"], json::parse(R"({"action": "accept", "content": {"count": 3}})"));
   ASSERT_EQ(questions.size(), 2u);
-  EXPECT_THAT(questions[0], StartsWith("The MCP server scripted asks: How many?\ncount\na whole number"));
+  EXPECT_THAT(questions[0],
+              StartsWith("The MCP server scripted asks: How many?\ncount\na whole number"));
   EXPECT_THAT(questions[1], HasSubstr("That does not fit."));
   const auto roots = json::parse(call("roots").text)["result"]["roots"];
   ASSERT_EQ(roots.size(), 1u);
@@ -557,13 +590,19 @@ TEST_F(Mcp, AModernServerIsUsedWithoutAHandshake) {
   use("modern");
   EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");
   EXPECT_THAT(log(), Not(HasSubstr("initialize")));
-  EXPECT_THAT(search("memo").text, HasSubstr("scripted resources/read: one: The first memo\n  {\"uri\":\"memo://one\"}\n"));
+  EXPECT_THAT(
+      search("memo").text,
+      HasSubstr("scripted resources/read: one: The first memo\n  {\"uri\":\"memo://one\"}\n"));
   EXPECT_THAT(search("memo").text, HasSubstr("{\"uri\":\"memo://{name}\"}"));
-  EXPECT_THAT(search("greet").text, HasSubstr("scripted prompts/get: greet\n  {\"arguments\":{\"who\":\"whom (required)\"},\"name\":\"greet\"}"));
+  EXPECT_THAT(search("greet").text,
+              HasSubstr("scripted prompts/get: greet\n  {\"arguments\":{\"who\":\"whom "
+                        "(required)\"},\"name\":\"greet\"}"));
   EXPECT_THAT(search("zebra").text, HasSubstr("2 resources, 1 prompts"));
   EXPECT_EQ(call("resources/read", {{"uri", "memo://two"}}).text, "text of memo://two");
-  EXPECT_EQ(call("prompts/get", {{"name", "greet"}, {"arguments", {{"who", "world"}}}}).text, "user: hello world");
-  EXPECT_THAT(call("odd").text, HasSubstr("answered tools/call with the result type \"task\", which is not known"));
+  EXPECT_EQ(call("prompts/get", {{"name", "greet"}, {"arguments", {{"who", "world"}}}}).text,
+            "user: hello world");
+  EXPECT_THAT(call("odd").text,
+              HasSubstr("answered tools/call with the result type \"task\", which is not known"));
 }
 
 TEST_F(Mcp, AModernServerThatRefusesTheVersionOnceIsAskedAgain) {
@@ -611,10 +650,13 @@ TEST_F(Mcp, AModernServerGetsItsInputByARetry) {
   use("modern");
   const auto seen = json::parse(call("form").text);
   EXPECT_EQ(seen["fresh"], true);
-  EXPECT_EQ(seen["inputs"]["who"], json::parse(R"({"action": "accept", "content": {"name": "Ada"}})"));
+  EXPECT_EQ(seen["inputs"]["who"],
+            json::parse(R"({"action": "accept", "content": {"name": "Ada"}})"));
   EXPECT_EQ(seen["inputs"]["where"]["roots"][0]["uri"], "file://" + dir_.string());
-  EXPECT_THAT(call("endless").text, HasSubstr("asked for more input 16 times within one tools/call"));
-  EXPECT_THAT(call("sampling").text, HasSubstr("asked for \"sampling/createMessage\", which is not offered to it"));
+  EXPECT_THAT(call("endless").text,
+              HasSubstr("asked for more input 16 times within one tools/call"));
+  EXPECT_THAT(call("sampling").text,
+              HasSubstr("asked for \"sampling/createMessage\", which is not offered to it"));
 }
 
 }  // namespace

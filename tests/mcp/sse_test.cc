@@ -1,4 +1,5 @@
-// Server-sent events at every split of the stream: what is read must not depend on how the bytes come.
+// Server-sent events at every split of the stream: what is read must not depend on how the bytes
+// come.
 #include "mcp/sse.h"
 
 #include <gmock/gmock.h>
@@ -23,7 +24,9 @@ struct Read {
 
 Read read(const std::vector<std::string>& pieces) {
   Read out;
-  SseParser parser(kEventBytes, [&](const std::string& type, const std::string& data) { out.events.push_back(type + "|" + data); });
+  SseParser parser(kEventBytes, [&](const std::string& type, const std::string& data) {
+    out.events.push_back(type + "|" + data);
+  });
   for (const auto& piece : pieces) out.whole = out.whole && parser.feed(piece);
   out.last_id = parser.last_id(), out.retry_ms = parser.retry_ms();
   return out;
@@ -37,14 +40,16 @@ const std::string kStream =
 
 TEST(Sse, EventsIdsAndTimesAreRead) {
   const auto all = read({kStream});
-  EXPECT_THAT(all.events, ElementsAre("|", "message|{\"a\":\n1}", "other|no space\n\n two spaces", "|\xc3\xa9"));
+  EXPECT_THAT(all.events, ElementsAre("|", "message|{\"a\":\n1}", "other|no space\n\n two spaces",
+                                      "|\xc3\xa9"));
   EXPECT_EQ(all.last_id, "3");
   EXPECT_EQ(all.retry_ms, 500);
 }
 
 TEST(Sse, EverySplitReadsTheSame) {
   const auto want = read({kStream});
-  for (std::size_t i = 0; i <= kStream.size(); ++i) ASSERT_EQ(read({kStream.substr(0, i), kStream.substr(i)}), want) << i;
+  for (std::size_t i = 0; i <= kStream.size(); ++i)
+    ASSERT_EQ(read({kStream.substr(0, i), kStream.substr(i)}), want) << i;
   std::vector<std::string> bytes;
   for (const char c : kStream) bytes.emplace_back(1, c);
   EXPECT_EQ(read(bytes), want);
@@ -60,7 +65,8 @@ TEST(Sse, AnEventThatIsTooLongEndsTheStream) {
 
 TEST(Sse, AnEventThatWasCutOffIsNotHad) {
   std::vector<std::string> seen;
-  SseParser parser(kEventBytes, [&](const std::string&, const std::string& data) { seen.push_back(data); });
+  SseParser parser(kEventBytes,
+                   [&](const std::string&, const std::string& data) { seen.push_back(data); });
   parser.feed("id: 1\ndata: one\n\nid: 2\ndata: tw");
   EXPECT_EQ(parser.last_id(), "1");
   parser.restart();

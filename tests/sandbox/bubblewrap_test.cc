@@ -1,4 +1,5 @@
-// The second backend: the same refusals, fewer of them. Not as root, and not where /usr/bin/bwrap is absent.
+// The second backend: the same refusals, fewer of them. Not as root, and not where /usr/bin/bwrap
+// is absent.
 #include <signal.h>
 #include <unistd.h>
 
@@ -20,7 +21,9 @@ std::string unusable() {
 TEST(Bubblewrap, IsRefusedToRoot) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   const Scratch scratch;
-  EXPECT_NE(run({"true"}, in(scratch, Backend::bubblewrap)).error.find("bubblewrap is not used as root"), std::string::npos);
+  EXPECT_NE(
+      run({"true"}, in(scratch, Backend::bubblewrap)).error.find("bubblewrap is not used as root"),
+      std::string::npos);
 }
 
 TEST(Bubblewrap, DeniesAndAllows) {
@@ -29,12 +32,15 @@ TEST(Bubblewrap, DeniesAndAllows) {
   scratch.write(".env", "SECRET");
   auto options = in(scratch, Backend::bubblewrap);
   options.policy.hidden = {".env"};
-  const auto ran = shell("cat .env; touch .git/x || echo git; mv .git moved || echo pinned; ls " + scratch.outside.native() +
-                             " || echo outside; echo x > f; test $(id -u) = 1000 && grep -q 'Seccomp:.2' /proc/self/status && echo filtered; "
+  const auto ran = shell("cat .env; touch .git/x || echo git; mv .git moved || echo pinned; ls " +
+                             scratch.outside.native() +
+                             " || echo outside; echo x > f; test $(id -u) = 1000 && grep -q "
+                             "'Seccomp:.2' /proc/self/status && echo filtered; "
                              "grep -c : /proc/net/dev; unshare -U true || echo nested",
                          options);
   for (const char* line : {"git\n", "pinned\n", "outside\n", "filtered\n", "\n1\n", "nested\n"})
-    EXPECT_NE(ran.output.find(line), std::string::npos) << line << " is missing in:\n" << ran.error << ran.output;
+    EXPECT_NE(ran.output.find(line), std::string::npos) << line << " is missing in:\n"
+                                                        << ran.error << ran.output;
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos);
   EXPECT_EQ(scratch.read("f"), "x\n");
 }
@@ -66,10 +72,13 @@ TEST(Bubblewrap, GrowthAndCpuTimeStopAtTheirBounds) {
   const Scratch scratch;
   auto options = in(scratch, Backend::bubblewrap);
   options.policy.limits.growth_bytes = 32 << 20;
-  const auto grown = shell("i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done", options);
+  const auto grown = shell(
+      "i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done", options);
   EXPECT_FALSE(grown.timed_out);
   EXPECT_EQ(grown.exit.signal, SIGKILL);
-  EXPECT_NE(grown.output.find("have taken more than 32 MiB of the worktree's file system"), std::string::npos) << grown.output;
+  EXPECT_NE(grown.output.find("have taken more than 32 MiB of the worktree's file system"),
+            std::string::npos)
+      << grown.output;
   options.policy.limits.cpu_seconds = 1;
   const auto busy = shell("while :; do :; done", options);
   EXPECT_FALSE(busy.timed_out);
@@ -79,7 +88,9 @@ TEST(Bubblewrap, GrowthAndCpuTimeStopAtTheirBounds) {
 TEST(Bubblewrap, TellsWhetherTheCommandIsAlone) {
   if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
   const Scratch scratch;
-  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job", "(setsid sleep 60 >/dev/null 2>&1 &)"}, in(scratch, Backend::bubblewrap)),
+  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job",
+                         "(setsid sleep 60 >/dev/null 2>&1 &)"},
+                        in(scratch, Backend::bubblewrap)),
             (std::vector<bool>{true, false, true, false}));
 }
 

@@ -1,4 +1,5 @@
-// Control groups: the files' logic on a directory that only looks like one, and the real ones where they can be written.
+// Control groups: the files' logic on a directory that only looks like one, and the real ones where
+// they can be written.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ constexpr const char* kMounts =
     "40 22 0:41 / /proc rw - proc proc rw\n";
 
 TEST(GroupDirectory, IsBelowTheMount) {
-  EXPECT_EQ(group_directory(kMounts, "0::/user.slice/a.scope\n"), "/sys/fs/cgroup/user.slice/a.scope");
+  EXPECT_EQ(group_directory(kMounts, "0::/user.slice/a.scope\n"),
+            "/sys/fs/cgroup/user.slice/a.scope");
   EXPECT_EQ(group_directory(kMounts, "4:memory:/x\n0::/\n"), "/sys/fs/cgroup");
 }
 
@@ -33,7 +35,9 @@ TEST(GroupDirectory, FollowsAMountOfAPart) {
 }
 
 TEST(GroupDirectory, IsNowhereWithoutVersionTwoOrOutsideTheNamespace) {
-  EXPECT_EQ(group_directory("30 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n", "4:memory:/x\n0::/\n"), "");
+  EXPECT_EQ(group_directory("30 22 0:27 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+                            "4:memory:/x\n0::/\n"),
+            "");
   EXPECT_EQ(group_directory(kMounts, "4:memory:/x\n"), "");
   EXPECT_EQ(group_directory(kMounts, "0::/../other\n"), "");
   EXPECT_EQ(group_directory("garbage\n- cgroup2\n\n", "0::/a"), "");
@@ -45,7 +49,8 @@ class Fake {
   Fake() {
     dir = scratch.dir / "group";
     fs::create_directory(dir);
-    for (const char* name : {"cgroup.type", "cgroup.procs", "cgroup.subtree_control"}) set(name, "");
+    for (const char* name : {"cgroup.type", "cgroup.procs", "cgroup.subtree_control"})
+      set(name, "");
     set("cgroup.controllers", "cpuset cpu io memory pids");
   }
   void set(const std::string& name, const std::string& text) const {
@@ -110,7 +115,8 @@ TEST(Delegation, LeftoversOfDeadDaemonsGo) {
   const pid_t gone = ::fork();
   if (gone == 0) ::_exit(0);
   ::waitpid(gone, nullptr, 0);
-  const auto dead = fake.dir / ("lares-" + std::to_string(gone) + "-1"), alive = fake.dir / ("lares-" + std::to_string(::getpid()) + "-1");
+  const auto dead = fake.dir / ("lares-" + std::to_string(gone) + "-1"),
+             alive = fake.dir / ("lares-" + std::to_string(::getpid()) + "-1");
   for (const auto& dir : {dead, alive, fake.dir / "lares-notes"}) fs::create_directory(dir);
   take_group(fake.dir, ::getpid());
   EXPECT_FALSE(fs::exists(dead));
@@ -119,7 +125,8 @@ TEST(Delegation, LeftoversOfDeadDaemonsGo) {
 }
 
 TEST(Delegation, IsRefusedToWhoMayNotWrite) {
-  if (::geteuid() == 0) GTEST_SKIP() << "root may write everywhere; the run as an ordinary user shows it";
+  if (::geteuid() == 0)
+    GTEST_SKIP() << "root may write everywhere; the run as an ordinary user shows it";
   const auto found = look_at_group("/", ::getpid());
   EXPECT_NE(found.why.find("is not delegated"), std::string::npos) << found.why;
 }
@@ -129,7 +136,8 @@ TEST(Group, HasItsLimitsWritten) {
   Limits limits;
   limits.memory_bytes = 64 << 20;
   limits.n_processes = 33;
-  const auto group = Group::make({.dir = fake.dir, .memory = true, .processes = true, .cpu = true}, limits);
+  const auto group = Group::make({.dir = fake.dir, .memory = true, .processes = true, .cpu = true},
+                                 limits);
   ASSERT_TRUE(group) << group.error();
   const fs::path dir = (*group)->dir();
   EXPECT_EQ(fake.get(dir / "memory.max"), "67108864");
@@ -153,15 +161,19 @@ TEST(Group, AsksOnlyForWhatIsThere) {
 TEST(Group, SaysWhereItCouldNotBeMade) {
   const auto group = Group::make({.dir = "/nonexistent"}, Limits());
   ASSERT_FALSE(group);
-  EXPECT_NE(group.error().find("make the control group /nonexistent/lares-"), std::string::npos) << group.error();
+  EXPECT_NE(group.error().find("make the control group /nonexistent/lares-"), std::string::npos)
+      << group.error();
 }
 
 TEST(Group, EndsItsProcessesAndGoes) {
   std::ifstream mounts("/proc/self/mountinfo"), own("/proc/self/cgroup");
-  const std::string all(std::istreambuf_iterator<char>(mounts), {}), mine(std::istreambuf_iterator<char>(own), {});
+  const std::string all(std::istreambuf_iterator<char>(mounts), {}),
+      mine(std::istreambuf_iterator<char>(own), {});
   const auto parent = group_directory(all, mine);
   auto group = Group::make({.dir = parent}, Limits());
-  if (parent.empty() || !group) GTEST_SKIP() << "no control group can be made here: " << (group ? "none is mounted" : group.error());
+  if (parent.empty() || !group)
+    GTEST_SKIP() << "no control group can be made here: "
+                 << (group ? "none is mounted" : group.error());
   const fs::path dir = (*group)->dir();
   const pid_t child = ::fork();
   if (child == 0) {
@@ -184,11 +196,13 @@ TEST(Group, EndsItsProcessesAndGoes) {
 
 TEST(Group, HoldsACommandWhereMemoryIsDelegated) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  if (const auto& here = delegation(); !here.memory) GTEST_SKIP() << "memory is not delegated here: " << here.why;
+  if (const auto& here = delegation(); !here.memory)
+    GTEST_SKIP() << "memory is not delegated here: " << here.why;
   const Scratch scratch;
   auto options = in(scratch);
   options.policy.limits.memory_bytes = 64 << 20;
-  const auto ran = shell("cat /proc/self/cgroup; python3 -c 'b = bytearray(128 << 20)'; echo survived", options);
+  const auto ran = shell(
+      "cat /proc/self/cgroup; python3 -c 'b = bytearray(128 << 20)'; echo survived", options);
   EXPECT_NE(ran.output.find("/lares-"), std::string::npos) << ran.output;
   EXPECT_EQ(ran.output.find("survived"), std::string::npos) << ran.output;
   EXPECT_NE(ran.output.find("use more than 64 MiB"), std::string::npos) << ran.output;

@@ -1,4 +1,5 @@
-// What a command leaves that was not there when its sandbox began: what would run on the host is moved aside and told, the rest stays.
+// What a command leaves that was not there when its sandbox began: what would run on the host is
+// moved aside and told, the rest stays.
 #include "sandbox/control_paths.h"
 
 #include <stdlib.h>
@@ -20,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A worktree without a repository, and commands in it: each in a sandbox of its own, all inside of one for the audit, as a shell's are.
+// A worktree without a repository, and commands in it: each in a sandbox of its own, all inside of
+// one for the audit, as a shell's are.
 class Tree {
  public:
   Tree() {
@@ -44,7 +46,8 @@ class Tree {
         continue;
       }
       EXPECT_EQ(one.to, one.path + std::string(kQuarantined));
-      EXPECT_NE(::lstat((scratch.wt / one.path).c_str(), &status), 0) << one.path << " is still there";
+      EXPECT_NE(::lstat((scratch.wt / one.path).c_str(), &status), 0)
+          << one.path << " is still there";
       EXPECT_EQ(::lstat((scratch.wt / one.to).c_str(), &status), 0) << one.to << " is lost";
     }
     std::sort(out.begin(), out.end());
@@ -56,7 +59,8 @@ class Tree {
     auto sensitive = find_sensitive(scratch.wt);
     out.policy.hidden = sensitive.hidden;
     out.policy.readonly = sensitive.readonly;
-    out.env = {"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b", "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b"};
+    out.env = {"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b",
+               "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b"};
     return out;
   }
 
@@ -81,48 +85,150 @@ void PrintTo(const LeftCase& tested, std::ostream* out) { *out << tested.name; }
 
 // A git directory by hand: what makes one is no matter, and not every machine has git.
 std::string git_dir(const std::string& at) {
-  return fmt::format("mkdir -p {0}/hooks {0}/objects {0}/refs; echo 'ref: refs/heads/main' > {0}/HEAD; printf '[core]\\n\\tbare = false\\n' > {0}/config; ", at);
+  return fmt::format(
+      "mkdir -p {0}/hooks {0}/objects {0}/refs; echo 'ref: refs/heads/main' > {0}/HEAD; printf "
+      "'[core]\\n\\tbare = false\\n' > {0}/config; ",
+      at);
 }
-std::string hook(const std::string& at) { return fmt::format("printf '#!/bin/sh\\ntouch ran\\n' > {0}; chmod +x {0}; ", at); }
-std::string config(const std::string& at, const std::string& text) { return fmt::format("printf '{}' >> {}/config; ", text, at); }
+std::string hook(const std::string& at) {
+  return fmt::format("printf '#!/bin/sh\\ntouch ran\\n' > {0}; chmod +x {0}; ", at);
+}
+std::string config(const std::string& at, const std::string& text) {
+  return fmt::format("printf '{}' >> {}/config; ", text, at);
+}
 
 std::vector<LeftCase> left_cases() {
-  const std::string fsmonitor = "[core]\\n\\tfsmonitor = ./evil\\n", told = "core.fsmonitor in a git configuration";
+  const std::string fsmonitor = "[core]\\n\\tfsmonitor = ./evil\\n",
+                    told = "core.fsmonitor in a git configuration";
   return {
-      {"GitInitWithAHook", git_dir(".git") + hook(".git/hooks/pre-commit"), {".git/hooks/pre-commit: a git hook"}, ""},
-      {"NestedGitWithAHook", git_dir("a/sub/.git") + hook("a/sub/.git/hooks/post-checkout"), {"a/sub/.git/hooks/post-checkout: a git hook"}, ""},
-      {"AHookAddedLater", hook("sub/.git/hooks/pre-commit"), {"sub/.git/hooks/pre-commit: a git hook"}, git_dir("sub/.git")},
-      {"AHookMadeExecutableLater", "chmod +x sub/.git/hooks/pre-push", {"sub/.git/hooks/pre-push: a git hook"},
+      {"GitInitWithAHook",
+       git_dir(".git") + hook(".git/hooks/pre-commit"),
+       {".git/hooks/pre-commit: a git hook"},
+       ""},
+      {"NestedGitWithAHook",
+       git_dir("a/sub/.git") + hook("a/sub/.git/hooks/post-checkout"),
+       {"a/sub/.git/hooks/post-checkout: a git hook"},
+       ""},
+      {"AHookAddedLater",
+       hook("sub/.git/hooks/pre-commit"),
+       {"sub/.git/hooks/pre-commit: a git hook"},
+       git_dir("sub/.git")},
+      {"AHookMadeExecutableLater",
+       "chmod +x sub/.git/hooks/pre-push",
+       {"sub/.git/hooks/pre-push: a git hook"},
        git_dir("sub/.git") + "echo x > sub/.git/hooks/pre-push"},
-      {"HooksPreparedElsewhere", "rm -r sub/.git/hooks; mv made sub/.git/hooks", {"sub/.git/hooks/pre-commit: a git hook"}, git_dir("sub/.git") + "mkdir made; " + hook("made/pre-commit")},
-      {"ARepositoryPreparedElsewhere", "mv made .git", {".git/hooks/pre-commit: a git hook"}, "mkdir -p made/hooks; " + hook("made/hooks/pre-commit")},
-      {"HooksByALink", git_dir(".git") + "rm -r .git/hooks; mkdir h; ln -s ../h .git/hooks", {".git/hooks: git hooks, by a link"}, ""},
-      {"AHookByALink", git_dir(".git") + hook("h") + "ln -s ../../h .git/hooks/pre-commit", {".git/hooks/pre-commit: a git hook"}, ""},
-      {"Fsmonitor", git_dir("sub/.git") + config("sub/.git", fsmonitor), {"sub/.git/config: " + told}, ""},
-      {"FsmonitorAddedInPlace", config("sub/.git", fsmonitor), {"sub/.git/config: " + told}, git_dir("sub/.git")},
-      {"HooksPath", git_dir(".git") + config(".git", "[core] hooksPath=h\\n"), {".git/config: core.hooksPath in a git configuration"}, ""},
-      {"FilterProgram", git_dir(".git") + config(".git", "[filter \"x\"]\\n\\tclean = ./evil\\n"), {".git/config: filter.*.clean in a git configuration"}, ""},
-      {"AliasThatRuns", git_dir(".git") + config(".git", "[alias]\\n\\tst = \"!./evil\"\\n"), {".git/config: alias.st in a git configuration"}, ""},
-      {"Include", git_dir(".git") + config(".git", "[include]\\n\\tpath = cat\\n"), {".git/config: include.path in a git configuration"}, ""},
-      {"WorktreeElsewhere", git_dir(".git") + config(".git", "[core]\\n\\tworktree = ../..\\n"), {".git/config: core.worktree out of the worktree in a git configuration"}, ""},
-      {"ConfigByALink", git_dir(".git") + "mv .git/config c; ln -s ../c .git/config", {".git/config: a git configuration that cannot be read as a file"}, ""},
-      {"GitFileToElsewhere", "mkdir sub; echo 'gitdir: /var/tmp/evil' > sub/.git", {"sub/.git: a .git that leads out of the worktree"}, ""},
-      {"GitFileToElsewhereByDots", "echo 'gitdir: ../evil' > .git", {".git: a .git that leads out of the worktree"}, ""},
-      {"GitFileToWithin", "mkdir sub; echo 'gitdir: ../conf' > sub/.git", {"conf/config: " + told}, git_dir("conf") + "rm conf/HEAD; " + config("conf", fsmonitor)},
-      {"GitFileByALinksParent", git_dir("good") + git_dir("deep/good") + config("deep/good", fsmonitor) + "mkdir deep/a; ln -s deep/a a; echo 'gitdir: a/../good' > .git",
-       {"deep/good/config: " + told}, ""},
-      {"GitLinkToElsewhere", "ln -s /var/tmp/evil .git", {".git: a .git that leads out of the worktree"}, ""},
-      {"GitLinkToWithin", git_dir("conf") + hook("conf/hooks/pre-commit") + "ln -s conf .git", {"conf/hooks/pre-commit: a git hook"}, ""},
-      {"CommonDirectoryElsewhere", git_dir("sub/.git") + "echo /var/tmp/evil > sub/.git/commondir", {"sub/.git/commondir: a git directory's link out of the worktree"}, ""},
-      {"CommonDirectoryWithin", git_dir("sub/.git") + "mkdir c; echo ../../c > sub/.git/commondir; " + config("c", fsmonitor), {"c/config: " + told}, ""},
-      {"RepositoryWithoutAName", git_dir("docs") + config("docs", fsmonitor), {"docs/config: " + told}, ""},
-      {"RepositoryInADirectoryOfTools", git_dir("target/.git") + config("target/.git", fsmonitor), {"target/.git/config: " + told}, ""},
-      {"EditorTasks", "mkdir .vscode; echo '{}' > .vscode/tasks.json", {".vscode/tasks.json: an editor's tasks"}, ""},
-      {"EditorSettings", "mkdir .vscode; echo '{\"git.path\": \"./evil\"}' > .vscode/settings.json", {".vscode/settings.json: an editor's settings that name programs"}, ""},
-      {"EditorSettingsByALink", "mkdir v; echo '{}' > v/tasks.json; ln -s v .vscode", {".vscode: an editor's settings, by a link"}, ""},
-      {"OtherEditor", "mkdir -p .idea/runConfigurations; echo x > .idea/runConfigurations/a.xml", {".idea/runConfigurations: an editor's tasks"}, ""},
-      {"FilesOfOtherPrograms", "mkdir .husky; echo x | tee .envrc .mcp.json .pre-commit-config.yaml lefthook.yml > .husky/pre-commit",
-       {".envrc: direnv's", ".husky: git hooks", ".mcp.json: servers for agents", ".pre-commit-config.yaml: what git hooks run", "lefthook.yml: what git hooks run"}, ""},
+      {"HooksPreparedElsewhere",
+       "rm -r sub/.git/hooks; mv made sub/.git/hooks",
+       {"sub/.git/hooks/pre-commit: a git hook"},
+       git_dir("sub/.git") + "mkdir made; " + hook("made/pre-commit")},
+      {"ARepositoryPreparedElsewhere",
+       "mv made .git",
+       {".git/hooks/pre-commit: a git hook"},
+       "mkdir -p made/hooks; " + hook("made/hooks/pre-commit")},
+      {"HooksByALink",
+       git_dir(".git") + "rm -r .git/hooks; mkdir h; ln -s ../h .git/hooks",
+       {".git/hooks: git hooks, by a link"},
+       ""},
+      {"AHookByALink",
+       git_dir(".git") + hook("h") + "ln -s ../../h .git/hooks/pre-commit",
+       {".git/hooks/pre-commit: a git hook"},
+       ""},
+      {"Fsmonitor",
+       git_dir("sub/.git") + config("sub/.git", fsmonitor),
+       {"sub/.git/config: " + told},
+       ""},
+      {"FsmonitorAddedInPlace",
+       config("sub/.git", fsmonitor),
+       {"sub/.git/config: " + told},
+       git_dir("sub/.git")},
+      {"HooksPath",
+       git_dir(".git") + config(".git", "[core] hooksPath=h\\n"),
+       {".git/config: core.hooksPath in a git configuration"},
+       ""},
+      {"FilterProgram",
+       git_dir(".git") + config(".git", "[filter \"x\"]\\n\\tclean = ./evil\\n"),
+       {".git/config: filter.*.clean in a git configuration"},
+       ""},
+      {"AliasThatRuns",
+       git_dir(".git") + config(".git", "[alias]\\n\\tst = \"!./evil\"\\n"),
+       {".git/config: alias.st in a git configuration"},
+       ""},
+      {"Include",
+       git_dir(".git") + config(".git", "[include]\\n\\tpath = cat\\n"),
+       {".git/config: include.path in a git configuration"},
+       ""},
+      {"WorktreeElsewhere",
+       git_dir(".git") + config(".git", "[core]\\n\\tworktree = ../..\\n"),
+       {".git/config: core.worktree out of the worktree in a git configuration"},
+       ""},
+      {"ConfigByALink",
+       git_dir(".git") + "mv .git/config c; ln -s ../c .git/config",
+       {".git/config: a git configuration that cannot be read as a file"},
+       ""},
+      {"GitFileToElsewhere",
+       "mkdir sub; echo 'gitdir: /var/tmp/evil' > sub/.git",
+       {"sub/.git: a .git that leads out of the worktree"},
+       ""},
+      {"GitFileToElsewhereByDots",
+       "echo 'gitdir: ../evil' > .git",
+       {".git: a .git that leads out of the worktree"},
+       ""},
+      {"GitFileToWithin",
+       "mkdir sub; echo 'gitdir: ../conf' > sub/.git",
+       {"conf/config: " + told},
+       git_dir("conf") + "rm conf/HEAD; " + config("conf", fsmonitor)},
+      {"GitFileByALinksParent",
+       git_dir("good") + git_dir("deep/good") + config("deep/good", fsmonitor) +
+           "mkdir deep/a; ln -s deep/a a; echo 'gitdir: a/../good' > .git",
+       {"deep/good/config: " + told},
+       ""},
+      {"GitLinkToElsewhere",
+       "ln -s /var/tmp/evil .git",
+       {".git: a .git that leads out of the worktree"},
+       ""},
+      {"GitLinkToWithin",
+       git_dir("conf") + hook("conf/hooks/pre-commit") + "ln -s conf .git",
+       {"conf/hooks/pre-commit: a git hook"},
+       ""},
+      {"CommonDirectoryElsewhere",
+       git_dir("sub/.git") + "echo /var/tmp/evil > sub/.git/commondir",
+       {"sub/.git/commondir: a git directory's link out of the worktree"},
+       ""},
+      {"CommonDirectoryWithin",
+       git_dir("sub/.git") + "mkdir c; echo ../../c > sub/.git/commondir; " +
+           config("c", fsmonitor),
+       {"c/config: " + told},
+       ""},
+      {"RepositoryWithoutAName",
+       git_dir("docs") + config("docs", fsmonitor),
+       {"docs/config: " + told},
+       ""},
+      {"RepositoryInADirectoryOfTools",
+       git_dir("target/.git") + config("target/.git", fsmonitor),
+       {"target/.git/config: " + told},
+       ""},
+      {"EditorTasks",
+       "mkdir .vscode; echo '{}' > .vscode/tasks.json",
+       {".vscode/tasks.json: an editor's tasks"},
+       ""},
+      {"EditorSettings",
+       "mkdir .vscode; echo '{\"git.path\": \"./evil\"}' > .vscode/settings.json",
+       {".vscode/settings.json: an editor's settings that name programs"},
+       ""},
+      {"EditorSettingsByALink",
+       "mkdir v; echo '{}' > v/tasks.json; ln -s v .vscode",
+       {".vscode: an editor's settings, by a link"},
+       ""},
+      {"OtherEditor",
+       "mkdir -p .idea/runConfigurations; echo x > .idea/runConfigurations/a.xml",
+       {".idea/runConfigurations: an editor's tasks"},
+       ""},
+      {"FilesOfOtherPrograms",
+       "mkdir .husky; echo x | tee .envrc .mcp.json .pre-commit-config.yaml lefthook.yml > "
+       ".husky/pre-commit",
+       {".envrc: direnv's", ".husky: git hooks", ".mcp.json: servers for agents",
+        ".pre-commit-config.yaml: what git hooks run", "lefthook.yml: what git hooks run"},
+       ""},
   };
 }
 
@@ -136,28 +242,50 @@ TEST_P(LeftBehind, IsMovedAside) {
   EXPECT_EQ(tree.after(attempt.script), attempt.moved) << tree.output;
   EXPECT_EQ(tree.after("true"), std::vector<std::string>()) << "told twice";
 }
-INSTANTIATE_TEST_SUITE_P(, LeftBehind, testing::ValuesIn(left_cases()), [](const auto& tested) { return std::string(tested.param.name); });
+INSTANTIATE_TEST_SUITE_P(, LeftBehind, testing::ValuesIn(left_cases()),
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 // What an ordinary day leaves.
 class LeftAlone : public testing::TestWithParam<std::pair<const char*, std::string>> {};
 
 TEST_P(LeftAlone, IsNotTold) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  if (GetParam().second.find("git ") != std::string::npos && ::system("command -v git >/dev/null 2>&1") != 0) GTEST_SKIP() << "git is not installed";
+  if (GetParam().second.find("git ") != std::string::npos &&
+      ::system("command -v git >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "git is not installed";
   Tree tree;
   EXPECT_EQ(tree.after("set -e; " + GetParam().second + "; echo fine"), std::vector<std::string>());
   EXPECT_NE(tree.output.find("fine\n"), std::string::npos) << tree.output;
   EXPECT_EQ(tree.after("true"), std::vector<std::string>());
 }
-INSTANTIATE_TEST_SUITE_P(, LeftAlone, testing::Values(
-    std::pair("Init", "git init -q; echo x > f; git add f; git commit -qm first; git config user.name me; git config core.pager cat; git status"),
-    std::pair("Clone", "git init -q one; cd one; git commit -q --allow-empty -m first; cd ..; git clone -q one two; git -C two status"),
-    std::pair("Submodule", "git init -q one; git -C one commit -q --allow-empty -m first; git init -q two; cd two; "
-                           "git -c protocol.file.allow=always submodule --quiet add ../one sub; git -C sub status"),
-    std::pair("LinkedWorktree", "git init -q one; cd one; git commit -q --allow-empty -m first; git worktree add -q ../linked; cd ../linked; git status"),
-    std::pair("Packages", "mkdir -p node_modules/x; git init -q node_modules/x; git init -q node_modules; echo x > node_modules/x/.git/hooks/pre-commit; chmod +x node_modules/x/.git/hooks/pre-commit"),
-    std::pair("EditorSettings", "mkdir .vscode; echo '{\"editor.formatOnSave\": true, \"files.exclude\": {\"**/path\": true}}' > .vscode/settings.json; echo '{}' > .vscode/extensions.json"),
-    std::pair("FilesLikeThem", "mkdir -p docs/refs objects; echo x > HEAD; echo x > docs/config; mkdir a; echo x > a/.envrc; echo x > .gitignore")),
+INSTANTIATE_TEST_SUITE_P(
+    , LeftAlone,
+    testing::Values(
+        std::pair("Init",
+                  "git init -q; echo x > f; git add f; git commit -qm first; git config user.name "
+                  "me; git config core.pager cat; git status"),
+        std::pair("Clone",
+                  "git init -q one; cd one; git commit -q --allow-empty -m first; cd ..; git clone "
+                  "-q one two; git -C two status"),
+        std::pair("Submodule",
+                  "git init -q one; git -C one commit -q --allow-empty -m first; git init -q two; "
+                  "cd two; "
+                  "git -c protocol.file.allow=always submodule --quiet add ../one sub; git -C sub "
+                  "status"),
+        std::pair("LinkedWorktree",
+                  "git init -q one; cd one; git commit -q --allow-empty -m first; git worktree add "
+                  "-q ../linked; cd ../linked; git status"),
+        std::pair("Packages",
+                  "mkdir -p node_modules/x; git init -q node_modules/x; git init -q node_modules; "
+                  "echo x > node_modules/x/.git/hooks/pre-commit; chmod +x "
+                  "node_modules/x/.git/hooks/pre-commit"),
+        std::pair(
+            "EditorSettings",
+            "mkdir .vscode; echo '{\"editor.formatOnSave\": true, \"files.exclude\": {\"**/path\": "
+            "true}}' > .vscode/settings.json; echo '{}' > .vscode/extensions.json"),
+        std::pair("FilesLikeThem",
+                  "mkdir -p docs/refs objects; echo x > HEAD; echo x > docs/config; mkdir a; echo "
+                  "x > a/.envrc; echo x > .gitignore")),
     [](const auto& tested) { return std::string(tested.param.first); });
 
 TEST(LeftBehindBy, ABackgroundJobIsSeenAtTheNextLook) {
@@ -165,7 +293,10 @@ TEST(LeftBehindBy, ABackgroundJobIsSeenAtTheNextLook) {
   Tree tree;
   EXPECT_EQ(tree.after(git_dir("sub/.git"), false), std::vector<std::string>());
   // As the job does while no command runs.
-  ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + hook("sub/.git/hooks/pre-commit")).c_str()), 0);
+  ASSERT_EQ(
+      ::system(
+          ("cd " + tree.scratch.wt.native() + "; " + hook("sub/.git/hooks/pre-commit")).c_str()),
+      0);
   EXPECT_EQ(tree.after("true"), std::vector<std::string>{"sub/.git/hooks/pre-commit: a git hook"});
 }
 
@@ -181,15 +312,22 @@ TEST(LeftBehindBy, AShellThatWasKilledIsSeenByTheNext) {
   next.begin();
   const auto moved = next.end(true);
   ASSERT_EQ(moved.size(), 1u);
-  EXPECT_EQ(told_of(moved), "[moved aside, because it could run programs outside the sandbox: sub/.git/hooks/pre-commit (a git hook) is now "
-                            "sub/.git/hooks/pre-commit.lares-quarantined. If it is wanted, the user can move it back.]");
+  EXPECT_EQ(
+      told_of(moved),
+      "[moved aside, because it could run programs outside the sandbox: sub/.git/hooks/pre-commit "
+      "(a git hook) is now "
+      "sub/.git/hooks/pre-commit.lares-quarantined. If it is wanted, the user can move it back.]");
 }
 
-// ... and what was the user's all the time stays, though the next one looks at what the last one may have left.
+// ... and what was the user's all the time stays, though the next one looks at what the last one
+// may have left.
 TEST(LeftBehindBy, AShellThatWasKilledCostsTheUserNothing) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  ASSERT_EQ(::system(("cd " + scratch.wt.native() + "; mkdir -p .git/hooks; " + hook(".git/hooks/pre-commit") + "echo x > .envrc").c_str()), 0);
+  ASSERT_EQ(::system(("cd " + scratch.wt.native() + "; mkdir -p .git/hooks; " +
+                      hook(".git/hooks/pre-commit") + "echo x > .envrc")
+                         .c_str()),
+            0);
   {
     ControlPaths::Inside inside(ControlPaths::of(scratch.wt));
     inside.begin();
@@ -204,16 +342,21 @@ TEST(LeftBehindBy, AShellThatWasKilledCostsTheUserNothing) {
 TEST(LeftBehindBy, AGitFileCannotHaveTheUsersHooksMoved) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   Tree tree;
-  ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + git_dir(".git") + git_dir(".git/modules/sub") + hook(".git/modules/sub/hooks/pre-commit")).c_str()), 0);
-  EXPECT_EQ(tree.after("mkdir x; echo 'gitdir: ../.git/modules/sub' > x/.git"), std::vector<std::string>());
+  ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + git_dir(".git") +
+                      git_dir(".git/modules/sub") + hook(".git/modules/sub/hooks/pre-commit"))
+                         .c_str()),
+            0);
+  EXPECT_EQ(tree.after("mkdir x; echo 'gitdir: ../.git/modules/sub' > x/.git"),
+            std::vector<std::string>());
   EXPECT_TRUE(fs::exists(tree.scratch.wt / ".git/modules/sub/hooks/pre-commit"));
 }
 
 TEST(LeftBehindBy, AFileThatPeopleWriteIsToldAndStays) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   Tree tree;
-  EXPECT_EQ(tree.after("mkdir .vscode; echo '{}' > .vscode/tasks.json; echo x > .envrc"),
-            (std::vector<std::string>{".envrc: direnv's", ".vscode/tasks.json: an editor's tasks"}));
+  EXPECT_EQ(
+      tree.after("mkdir .vscode; echo '{}' > .vscode/tasks.json; echo x > .envrc"),
+      (std::vector<std::string>{".envrc: direnv's", ".vscode/tasks.json: an editor's tasks"}));
   EXPECT_EQ(tree.left.size(), 2u);
   EXPECT_EQ(tree.after("true"), std::vector<std::string>());  // once
 }
@@ -236,7 +379,13 @@ TEST(LeftBehindBy, AHookOfTheSameNameTakesAnotherName) {
   EXPECT_EQ(tree.after(git_dir(".git") + hook(".git/hooks/pre-commit")).size(), 1u);
   ControlPaths::Inside inside(tree.paths);
   inside.begin();
-  ASSERT_TRUE(shell(hook(".git/hooks/pre-commit"), [&] { auto o = in(tree.scratch); o.backend = Backend::none; return o; }()).ok());
+  ASSERT_TRUE(shell(hook(".git/hooks/pre-commit"),
+                    [&] {
+                      auto o = in(tree.scratch);
+                      o.backend = Backend::none;
+                      return o;
+                    }())
+                  .ok());
   const auto moved = inside.end(true);
   ASSERT_EQ(moved.size(), 1u);
   EXPECT_EQ(moved[0].to, ".git/hooks/pre-commit.lares-quarantined.2");
@@ -245,21 +394,30 @@ TEST(LeftBehindBy, AHookOfTheSameNameTakesAnotherName) {
 TEST(ControlPaths, WhatTheUserMakesStays) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   Tree tree;
-  const auto user = [&](const std::string& script) { ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + script).c_str()), 0); };
-  user(git_dir("old/.git") + hook("old/.git/hooks/pre-commit") + "mkdir .vscode; echo '{}' > .vscode/tasks.json; " + git_dir("bare") + hook("bare/hooks/update"));
+  const auto user = [&](const std::string& script) {
+    ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + script).c_str()), 0);
+  };
+  user(git_dir("old/.git") + hook("old/.git/hooks/pre-commit") +
+       "mkdir .vscode; echo '{}' > .vscode/tasks.json; " + git_dir("bare") +
+       hook("bare/hooks/update"));
   EXPECT_EQ(tree.after("true"), std::vector<std::string>());
   // Between two commands, in what the agent has made.
   EXPECT_EQ(tree.after(git_dir("new/.git")), std::vector<std::string>());
   user(hook("new/.git/hooks/pre-commit") + "echo x > .envrc");
   EXPECT_EQ(tree.after("true"), std::vector<std::string>());
   // While a command runs, where no command can write.
-  std::thread at_once([&] { user("while ! [ -e runs ]; do sleep 0.01; done; " + hook("old/.git/hooks/pre-push") + "echo '{ }' > .vscode/launch.json; touch written"); });
-  EXPECT_EQ(tree.after("touch runs; while ! [ -e written ]; do sleep 0.01; done"), std::vector<std::string>());
+  std::thread at_once([&] {
+    user("while ! [ -e runs ]; do sleep 0.01; done; " + hook("old/.git/hooks/pre-push") +
+         "echo '{ }' > .vscode/launch.json; touch written");
+  });
+  EXPECT_EQ(tree.after("touch runs; while ! [ -e written ]; do sleep 0.01; done"),
+            std::vector<std::string>());
   at_once.join();
   EXPECT_TRUE(fs::exists(tree.scratch.wt / "old/.git/hooks/pre-push"));
   // What a command changes of the user's is a command's.
   EXPECT_EQ(tree.after("echo evil >> new/.git/hooks/pre-commit; echo evil >> bare/hooks/update"),
-            (std::vector<std::string>{"bare/hooks/update: a git hook", "new/.git/hooks/pre-commit: a git hook"}));
+            (std::vector<std::string>{"bare/hooks/update: a git hook",
+                                      "new/.git/hooks/pre-commit: a git hook"}));
 }
 
 // The host's git, in what a command has left.
@@ -267,9 +425,18 @@ TEST(ControlPaths, GitRunsNothingOfItAfterwards) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   if (::system("command -v git >/dev/null 2>&1") != 0) GTEST_SKIP() << "git is not installed";
   Tree tree;
-  EXPECT_EQ(tree.after("git init -q; echo x > f; " + hook(".git/hooks/pre-commit") + "cp .git/hooks/pre-commit evil; git config core.fsmonitor ./evil").size(), 2u) << tree.output;
-  const auto git = "cd " + tree.scratch.wt.native() + " && git -c safe.directory='*' -c user.name=a -c user.email=a@b ";
-  EXPECT_EQ(::system((git + "status >/dev/null 2>&1 && git -c safe.directory='*' add f 2>/dev/null; " + git + "commit -qm first >/dev/null 2>&1").c_str()), 0);
+  EXPECT_EQ(tree.after("git init -q; echo x > f; " + hook(".git/hooks/pre-commit") +
+                       "cp .git/hooks/pre-commit evil; git config core.fsmonitor ./evil")
+                .size(),
+            2u)
+      << tree.output;
+  const auto git = "cd " + tree.scratch.wt.native() +
+                   " && git -c safe.directory='*' -c user.name=a -c user.email=a@b ";
+  EXPECT_EQ(
+      ::system((git + "status >/dev/null 2>&1 && git -c safe.directory='*' add f 2>/dev/null; " +
+                git + "commit -qm first >/dev/null 2>&1")
+                   .c_str()),
+      0);
   EXPECT_FALSE(fs::exists(tree.scratch.wt / "ran"));
 }
 
@@ -278,7 +445,8 @@ TEST(ControlPaths, ARepositoryInADirectoryOfToolsIsCovered) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   Tree tree;
   tree.scratch.write("target/.git/config", "[core]\n");
-  EXPECT_EQ(tree.after("echo '[core] fsmonitor = x' >> target/.git/config"), std::vector<std::string>());
+  EXPECT_EQ(tree.after("echo '[core] fsmonitor = x' >> target/.git/config"),
+            std::vector<std::string>());
   EXPECT_NE(tree.output.find("Read-only file system"), std::string::npos) << tree.output;
   EXPECT_EQ(tree.scratch.read("target/.git/config"), "[core]\n");
 }
@@ -286,9 +454,11 @@ TEST(ControlPaths, ARepositoryInADirectoryOfToolsIsCovered) {
 TEST(ControlPaths, StaysWithinItsBounds) {
   const Scratch scratch;
   for (int i = 0; i < 50; ++i) scratch.write(fmt::format("d{}/f", i), "");
-  ControlPaths::Inside inside(std::make_shared<ControlPaths>(scratch.wt, ControlLimits{.entries_max = 20, .directories_max = 30, .repositories_max = 4}));
+  ControlPaths::Inside inside(std::make_shared<ControlPaths>(
+      scratch.wt, ControlLimits{.entries_max = 20, .directories_max = 30, .repositories_max = 4}));
   inside.begin();
-  for (int i = 0; i < 50; ++i) scratch.write(fmt::format("d{}/.git/config", i), "[core]\nfsmonitor = ./evil\n");
+  for (int i = 0; i < 50; ++i)
+    scratch.write(fmt::format("d{}/.git/config", i), "[core]\nfsmonitor = ./evil\n");
   std::size_t n = 0;
   for (int look = 0; look < 20; ++look) n += inside.end(false).size();
   EXPECT_GE(n, 3u);  // and the worktree's own
@@ -296,16 +466,41 @@ TEST(ControlPaths, StaysWithinItsBounds) {
 }
 
 TEST(GitConfig, NamesWhatRuns) {
-  for (const char* text : {"[core]\n\tpager = ./evil", "[CORE]HooksPath = vi", "[core]\r\n fsmonitor = x y\r\n", "[filter \"a]b\"]\nprocess=x", "[filter.x]\nsmudge=x",
-                           "[diff \"x\"]\ntextconv=x", "[credential \"https://x\"]\nhelper = !x", "[credential]\nhelper = /x", "[includeIf \"gitdir:x\"]\npath=x",
-                           "[remote \"o\"]\nurl = ext::x", "[protocol \"ext\"]\nallow=always", "[protocol]\nallow = always", "[gpg \"ssh\"]\nprogram=x", "[alias]\nx = \"!\"x",
-                           "[core]\nbare = false # \\\nfsmonitor = ./evil", "# \\\n[core]\n# \\\nsshCommand = x", "\xEF\xBB\xBF[core]editor=x", "[url \"x\"]\ninsteadOf = y",
-                           "[submodule \"x\"]\nupdate = !x", "[mergetool \"x\"]\npath = vi", "[core]\nfsmon\\\nitor = x\n[diff]\nexternal = \"x\\\ny\"", "[hook \"x\"]\ncommand = cat"})
+  for (const char* text : {"[core]\n\tpager = ./evil",
+                           "[CORE]HooksPath = vi",
+                           "[core]\r\n fsmonitor = x y\r\n",
+                           "[filter \"a]b\"]\nprocess=x",
+                           "[filter.x]\nsmudge=x",
+                           "[diff \"x\"]\ntextconv=x",
+                           "[credential \"https://x\"]\nhelper = !x",
+                           "[credential]\nhelper = /x",
+                           "[includeIf \"gitdir:x\"]\npath=x",
+                           "[remote \"o\"]\nurl = ext::x",
+                           "[protocol \"ext\"]\nallow=always",
+                           "[protocol]\nallow = always",
+                           "[gpg \"ssh\"]\nprogram=x",
+                           "[alias]\nx = \"!\"x",
+                           "[core]\nbare = false # \\\nfsmonitor = ./evil",
+                           "# \\\n[core]\n# \\\nsshCommand = x",
+                           "\xEF\xBB\xBF[core]editor=x",
+                           "[url \"x\"]\ninsteadOf = y",
+                           "[submodule \"x\"]\nupdate = !x",
+                           "[mergetool \"x\"]\npath = vi",
+                           "[core]\nfsmon\\\nitor = x\n[diff]\nexternal = \"x\\\ny\"",
+                           "[hook \"x\"]\ncommand = cat"})
     EXPECT_NE(judge_config(text).runs, "") << text;
-  for (const char* text : {"", "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n\tlogallrefupdates = true\n", "[core]\nfsmonitor = false\npager = cat\neditor = true",
-                           "[remote \"origin\"]\n\turl = https://x/y.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\tmerge = refs/heads/main\n",
-                           "[submodule \"x\"]\n\tactive = true\n\turl = /x\n", "[credential]\nhelper = cache --timeout=60", "[alias]\nst = status", "# [core] pager = x\n; hooksPath = x",
-                           "[protocol \"file\"]\nallow = always", "[user]\nname = clean\nemail = x", "[core"})
+  for (const char* text :
+       {"",
+        "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = "
+        "false\n\tlogallrefupdates = true\n",
+        "[core]\nfsmonitor = false\npager = cat\neditor = true",
+        "[remote \"origin\"]\n\turl = https://x/y.git\n\tfetch = "
+        "+refs/heads/*:refs/remotes/origin/*\n[branch \"main\"]\n\tremote = origin\n\tmerge = "
+        "refs/heads/main\n",
+        "[submodule \"x\"]\n\tactive = true\n\turl = /x\n",
+        "[credential]\nhelper = cache --timeout=60", "[alias]\nst = status",
+        "# [core] pager = x\n; hooksPath = x", "[protocol \"file\"]\nallow = always",
+        "[user]\nname = clean\nemail = x", "[core"})
     EXPECT_EQ(judge_config(text).runs, "") << text;
   EXPECT_EQ(judge_config("[core]\nworktree = ../../x\n").worktrees.front(), "../../x");
 }

@@ -1,4 +1,5 @@
-// Credentials and what git obeys: not to be read, not to be written, in every layout a repository comes in.
+// Credentials and what git obeys: not to be read, not to be written, in every layout a repository
+// comes in.
 #include <stdlib.h>
 
 #include <fstream>
@@ -39,20 +40,49 @@ TEST(Credentials, OfTheHomeDirectoryAreNotThere) {
   const Scratch scratch;
   const auto home = scratch.outside / "home";
   std::string script = "set -f\n";
-  for (const char* name : {".ssh/id_ed25519", ".ssh/config", ".ssh/known_hosts", ".netrc", ".git-credentials", ".gitconfig", ".config/git/credentials",
-                           ".config/gh/hosts.yml", ".config/hub", ".config/glab-cli/config.yml", ".aws/credentials", ".aws/sso/cache/token.json",
-                           ".azure/msal_token_cache.json", ".config/gcloud/application_default_credentials.json", ".kube/config", ".docker/config.json",
-                           ".npmrc", ".yarnrc.yml", ".pypirc", ".cargo/credentials.toml", ".m2/settings.xml", ".gradle/gradle.properties", ".gem/credentials",
-                           ".gnupg/private-keys-v1.d/key", ".password-store/x.gpg", ".local/share/keyrings/login.keyring", ".mozilla/firefox/p/logins.json",
-                           ".bash_history", ".config/lares/config", ".local/state/lares/journal", ".terraform.d/credentials.tfrc.json", ".vault-token"}) {
+  for (const char* name : {".ssh/id_ed25519",
+                           ".ssh/config",
+                           ".ssh/known_hosts",
+                           ".netrc",
+                           ".git-credentials",
+                           ".gitconfig",
+                           ".config/git/credentials",
+                           ".config/gh/hosts.yml",
+                           ".config/hub",
+                           ".config/glab-cli/config.yml",
+                           ".aws/credentials",
+                           ".aws/sso/cache/token.json",
+                           ".azure/msal_token_cache.json",
+                           ".config/gcloud/application_default_credentials.json",
+                           ".kube/config",
+                           ".docker/config.json",
+                           ".npmrc",
+                           ".yarnrc.yml",
+                           ".pypirc",
+                           ".cargo/credentials.toml",
+                           ".m2/settings.xml",
+                           ".gradle/gradle.properties",
+                           ".gem/credentials",
+                           ".gnupg/private-keys-v1.d/key",
+                           ".password-store/x.gpg",
+                           ".local/share/keyrings/login.keyring",
+                           ".mozilla/firefox/p/logins.json",
+                           ".bash_history",
+                           ".config/lares/config",
+                           ".local/state/lares/journal",
+                           ".terraform.d/credentials.tfrc.json",
+                           ".vault-token"}) {
     write(home / name, "SECRET");
     const auto path = (home / name).native();
-    script += "cat " + path + " 2>/dev/null && echo READ " + path + "\n(echo x >> " + path + ") 2>/dev/null\n";
+    script += "cat " + path + " 2>/dev/null && echo READ " + path + "\n(echo x >> " + path +
+              ") 2>/dev/null\n";
   }
   // Toolchains are shown from the same directories; what lies beside them is not.
   write(home / ".cargo/bin/tool", "tool");
   write(home / ".m2/repository/a.jar", "jar");
-  script += "cat ~/.cargo/bin/tool ~/.m2/repository/a.jar\n(echo x >> ~/.cargo/bin/tool) 2>/dev/null || echo kept\n";
+  script +=
+      "cat ~/.cargo/bin/tool ~/.m2/repository/a.jar\n(echo x >> ~/.cargo/bin/tool) 2>/dev/null || "
+      "echo kept\n";
   const std::string before = ::getenv("HOME") ? ::getenv("HOME") : "";
   ::setenv("HOME", home.c_str(), 1);
   const auto ran = shell(script, in(scratch));
@@ -70,16 +100,29 @@ TEST(Credentials, OfTheWorktreeAreEmptyAndStay) {
   const Scratch scratch;
   const std::string key = "-----BEGIN OPENSSH PRIVATE KEY-----\nSECRET\n";
   const std::vector<std::pair<std::string, std::string>> files = {
-      {".env", "SECRET"}, {"app/.env.local", "SECRET"}, {"deploy/id_rsa", "SECRET"}, {"certs/server.key", key}, {"certs/server.pem", key}, {".netrc", "SECRET"},
-      {".git-credentials", "SECRET"}, {".aws/credentials", "SECRET"}, {".ssh/id_work", "SECRET"}, {"infra/prod.tfvars", "SECRET"}, {"infra/kubeconfig", "SECRET"},
-      {".npmrc", "//registry.example/:_authToken=SECRET\n"}, {"a/secrets.yml", "SECRET"}};
+      {".env", "SECRET"},
+      {"app/.env.local", "SECRET"},
+      {"deploy/id_rsa", "SECRET"},
+      {"certs/server.key", key},
+      {"certs/server.pem", key},
+      {".netrc", "SECRET"},
+      {".git-credentials", "SECRET"},
+      {".aws/credentials", "SECRET"},
+      {".ssh/id_work", "SECRET"},
+      {"infra/prod.tfvars", "SECRET"},
+      {"infra/kubeconfig", "SECRET"},
+      {".npmrc", "//registry.example/:_authToken=SECRET\n"},
+      {"a/secrets.yml", "SECRET"}};
   std::string script;
   for (const auto& [name, text] : files) {
     scratch.write(name, text);
-    script += "cat " + name + " 2>/dev/null; (echo x > " + name + ") 2>/dev/null; rm -f " + name + " 2>/dev/null; mv " + name + " moved 2>/dev/null; cp " +
-              name + " copy 2>/dev/null; ln -f " + name + " link 2>/dev/null; cat moved copy link 2>/dev/null\n";
+    script += "cat " + name + " 2>/dev/null; (echo x > " + name + ") 2>/dev/null; rm -f " + name +
+              " 2>/dev/null; mv " + name + " moved 2>/dev/null; cp " + name +
+              " copy 2>/dev/null; ln -f " + name +
+              " link 2>/dev/null; cat moved copy link 2>/dev/null\n";
   }
-  const auto ran = shell(script + "grep -r SECRET . ; tar c . | grep -c SECRET", as_tools_do(scratch, scratch.wt));
+  const auto ran = shell(script + "grep -r SECRET . ; tar c . | grep -c SECRET",
+                         as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output, "0\n") << ran.error;
   for (const auto& [name, text] : files) EXPECT_EQ(scratch.read(name), text) << name;
 }
@@ -89,24 +132,33 @@ TEST(Credentials, AreNotInWhatIsShownOfGitsConfiguration) {
   const Scratch scratch;
   const std::string config =
       "[core]\n\tbare = false\n\trepositoryformatversion = 0\n"
-      "[remote \"origin\"]\n\turl = https://user:SECRET@git.example/a/b.git\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+      "[remote \"origin\"]\n\turl = https://user:SECRET@git.example/a/b.git\n\tfetch = "
+      "+refs/heads/*:refs/remotes/origin/*\n"
       "[remote \"ssh\"]\n\turl = ssh://git@git.example/a/b.git\n"
-      "[http \"https://git.example/\"]\n\textraheader = AUTHORIZATION: basic SECRET\n\tproxy = http://u:SECRET@proxy.example:3128\n"
+      "[http \"https://git.example/\"]\n\textraheader = AUTHORIZATION: basic SECRET\n\tproxy = "
+      "http://u:SECRET@proxy.example:3128\n"
       "[url \"https://SECRET@git.example/\"]\n\tinsteadOf = https://git.example/\n"
       "[sendemail] smtpPass = SECRET\n[x]\n\ttoken = SEC\\\nRETSECRET\n\tlast = \"kept\"";
   scratch.write(".git/config", config);
-  scratch.write(".git/modules/lib/sub/config", "[remote \"origin\"]\n\turl = https://SECRET@git.example/sub.git\n");
+  scratch.write(".git/modules/lib/sub/config",
+                "[remote \"origin\"]\n\turl = https://SECRET@git.example/sub.git\n");
   scratch.write(".git/modules/plain/config", "[core]\n\tbare = false\n");
-  scratch.write("vendor/.git/config", "[remote \"origin\"]\n\turl = https://u:SECRET@git.example/vendor.git\n");
+  scratch.write("vendor/.git/config",
+                "[remote \"origin\"]\n\turl = https://u:SECRET@git.example/vendor.git\n");
   scratch.write("vendor/.git/HEAD", "ref: refs/heads/main\n");
-  const auto ran = shell("cat .git/config; grep -r SECRET . ; git config -f .git/config --get remote.origin.url; cat vendor/.git/config .git/modules/plain/config; "
-                         "(echo x >> .git/config) 2>/dev/null || echo kept",
-                         as_tools_do(scratch, scratch.wt));
+  const auto ran = shell(
+      "cat .git/config; grep -r SECRET . ; git config -f .git/config --get remote.origin.url; cat "
+      "vendor/.git/config .git/modules/plain/config; "
+      "(echo x >> .git/config) 2>/dev/null || echo kept",
+      as_tools_do(scratch, scratch.wt));
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.error << ran.output;
-  for (const char* line : {"\turl = https://git.example/a/b.git\n", "\turl = ssh://git@git.example/a/b.git\n", "\tproxy = http://proxy.example:3128\n",
-                           "\textraheader =\n", "\tlast = \"kept\"\n", "\nhttps://git.example/a/b.git\n", "\turl = https://git.example/vendor.git\n",
-                           "[core]\n\tbare = false\nkept\n"})
-    EXPECT_NE(ran.output.find(line), std::string::npos) << line << " is missing in:\n" << ran.output;
+  for (const char* line :
+       {"\turl = https://git.example/a/b.git\n", "\turl = ssh://git@git.example/a/b.git\n",
+        "\tproxy = http://proxy.example:3128\n", "\textraheader =\n", "\tlast = \"kept\"\n",
+        "\nhttps://git.example/a/b.git\n", "\turl = https://git.example/vendor.git\n",
+        "[core]\n\tbare = false\nkept\n"})
+    EXPECT_NE(ran.output.find(line), std::string::npos) << line << " is missing in:\n"
+                                                        << ran.output;
   EXPECT_EQ(scratch.read(".git/config"), config);
 }
 
@@ -115,20 +167,27 @@ TEST(Credentials, AreNotShownOfALinkedWorktreesRepository) {
   if (::system("command -v git >/dev/null 2>&1") != 0) GTEST_SKIP() << "git is not installed";
   const Scratch scratch;
   const auto repo = (scratch.outside / "repo").native(), linked = (scratch.dir / "linked").native();
-  ASSERT_EQ(::system(("git init -q " + repo + " && cd " + repo + " && git -c user.name=a -c user.email=a@b commit -qm first --allow-empty && git remote add origin "
-                      "https://user:SECRET@git.example/a.git && git worktree add -q " + linked + " 2>/dev/null").c_str()),
+  ASSERT_EQ(::system(("git init -q " + repo + " && cd " + repo +
+                      " && git -c user.name=a -c user.email=a@b commit -qm first --allow-empty && "
+                      "git remote add origin "
+                      "https://user:SECRET@git.example/a.git && git worktree add -q " +
+                      linked + " 2>/dev/null")
+                         .c_str()),
             0);
-  const auto ran = shell("cat " + repo + "/.git/config; git remote get-url origin", as_tools_do(scratch, linked));
+  const auto ran = shell("cat " + repo + "/.git/config; git remote get-url origin",
+                         as_tools_do(scratch, linked));
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
-  EXPECT_NE(ran.output.find("\nhttps://git.example/a.git\n"), std::string::npos) << ran.error << ran.output;
+  EXPECT_NE(ran.output.find("\nhttps://git.example/a.git\n"), std::string::npos)
+      << ran.error << ran.output;
 }
 
-// Repositories as they come, made by git itself; `root` is where the session works, `kept` what no command there may change.
+// Repositories as they come, made by git itself; `root` is where the session works, `kept` what no
+// command there may change.
 struct Layout {
   const char* name;
-  const char* script;                     // in the scratch directory
+  const char* script;  // in the scratch directory
   const char* root;
-  std::vector<std::string> kept;          // files; a hook that is not there shall not appear
+  std::vector<std::string> kept;  // files; a hook that is not there shall not appear
 };
 
 class GitLayout : public testing::TestWithParam<Layout> {};
@@ -139,40 +198,80 @@ TEST_P(GitLayout, KeepsWhatGitObeys) {
   const Scratch scratch;
   fs::remove_all(scratch.wt);
   const auto& layout = GetParam();
-  const auto setup = "cd " + scratch.dir.native() +
-                     " && export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b && "
-                     "{ git init -q -b main repo && git -C repo commit -qm first --allow-empty; } && { " + layout.script + "\n} >/dev/null 2>&1";
+  const auto setup =
+      "cd " + scratch.dir.native() +
+      " && export GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a "
+      "GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b && "
+      "{ git init -q -b main repo && git -C repo commit -qm first --allow-empty; } && { " +
+      layout.script + "\n} >/dev/null 2>&1";
   ASSERT_EQ(::system(setup.c_str()), 0) << setup;
   std::string script;
   std::vector<std::string> before;
   for (const auto& name : layout.kept) {
-    const auto path = (scratch.dir / name).native(), dir = (scratch.dir / name).parent_path().native();
+    const auto path = (scratch.dir / name).native(),
+               dir = (scratch.dir / name).parent_path().native();
     before.push_back(text_of(path));
-    script += "(echo x >> " + path + ") 2>/dev/null; (echo x > " + path + ".new && mv " + path + ".new " + path + ") 2>/dev/null; rm -f " + path +
-              " 2>/dev/null; mv " + dir + " " + dir + ".moved 2>/dev/null && mkdir -p " + dir + " && echo x > " + path + "\n";
+    script += "(echo x >> " + path + ") 2>/dev/null; (echo x > " + path + ".new && mv " + path +
+              ".new " + path + ") 2>/dev/null; rm -f " + path + " 2>/dev/null; mv " + dir + " " +
+              dir + ".moved 2>/dev/null && mkdir -p " + dir + " && echo x > " + path + "\n";
   }
   const auto options = as_tools_do(scratch, scratch.dir / layout.root);
-  const auto ran = shell(script + "git log --format=%s && { git status --short || git rev-parse --is-bare-repository; } >/dev/null 2>&1 && echo works; echo x > new && cat new", options);
+  const auto ran = shell(
+      script +
+          "git log --format=%s && { git status --short || git rev-parse --is-bare-repository; } "
+          ">/dev/null 2>&1 && echo works; echo x > new && cat new",
+      options);
   EXPECT_EQ(ran.output, "first\nworks\nx\n") << ran.error;
-  for (std::size_t i = 0; i < before.size(); ++i) EXPECT_EQ(text_of(scratch.dir / layout.kept[i]), before[i]) << layout.kept[i];
+  for (std::size_t i = 0; i < before.size(); ++i)
+    EXPECT_EQ(text_of(scratch.dir / layout.kept[i]), before[i]) << layout.kept[i];
 }
 
-INSTANTIATE_TEST_SUITE_P(Credentials, GitLayout, testing::Values(
-    Layout{"Plain", "true", "repo", {"repo/.git/config", "repo/.git/HEAD", "repo/.git/hooks/pre-commit", "repo/.git/info/attributes", "repo/.git/config.worktree"}},
-    Layout{"LinkedWorktree", "git -C repo worktree add -q ../linked", "linked",
-           {"linked/.git", "repo/.git/config", "repo/.git/hooks/post-checkout", "repo/.git/worktrees/linked/HEAD", "repo/.git/worktrees/linked/commondir"}},
-    Layout{"LinkedWorktreeInside", "git -C repo worktree add -q trees/one", "repo",
-           {"repo/trees/one/.git", "repo/.git/config", "repo/.git/worktrees/one/gitdir", "repo/.git/hooks/pre-commit"}},
-    Layout{"Submodule", "git init -q -b main super && git -C super -c protocol.file.allow=always submodule add -q ../repo libs/sub && git -C super commit -qm first", "super",
-           {"super/.git/config", "super/libs/sub/.git", "super/.git/modules/libs/sub/config", "super/.git/modules/libs/sub/hooks/post-checkout"}},
-    Layout{"InsideASubmodule", "git init -q -b main super && git -C super -c protocol.file.allow=always submodule add -q ../repo libs/sub && git -C super commit -qm super",
-           "super/libs/sub", {"super/libs/sub/.git", "super/.git/modules/libs/sub/config", "super/.git/modules/libs/sub/hooks/pre-commit"}},
-    Layout{"RepositoryBelow", "git clone -q repo repo/vendor/lib", "repo",
-           {"repo/vendor/lib/.git/config", "repo/vendor/lib/.git/hooks/pre-commit", "repo/vendor/lib/.git/HEAD"}},
-    Layout{"BareBesideItsWorktrees", "git clone -q --bare repo all/.bare && echo 'gitdir: ./.bare' > all/.git && git -C all worktree add -q main main", "all",
-           {"all/.git", "all/.bare/config", "all/.bare/hooks/post-checkout", "all/.bare/worktrees/main/gitdir", "all/main/.git"}},
-    Layout{"WorktreeOfABareOne", "git clone -q --bare repo all/.bare && echo 'gitdir: ./.bare' > all/.git && git -C all worktree add -q main main", "all/main",
-           {"all/main/.git", "all/.bare/config", "all/.bare/hooks/post-checkout"}}),
+INSTANTIATE_TEST_SUITE_P(
+    Credentials, GitLayout,
+    testing::Values(
+        Layout{"Plain",
+               "true",
+               "repo",
+               {"repo/.git/config", "repo/.git/HEAD", "repo/.git/hooks/pre-commit",
+                "repo/.git/info/attributes", "repo/.git/config.worktree"}},
+        Layout{"LinkedWorktree",
+               "git -C repo worktree add -q ../linked",
+               "linked",
+               {"linked/.git", "repo/.git/config", "repo/.git/hooks/post-checkout",
+                "repo/.git/worktrees/linked/HEAD", "repo/.git/worktrees/linked/commondir"}},
+        Layout{"LinkedWorktreeInside",
+               "git -C repo worktree add -q trees/one",
+               "repo",
+               {"repo/trees/one/.git", "repo/.git/config", "repo/.git/worktrees/one/gitdir",
+                "repo/.git/hooks/pre-commit"}},
+        Layout{"Submodule",
+               "git init -q -b main super && git -C super -c protocol.file.allow=always submodule "
+               "add -q ../repo libs/sub && git -C super commit -qm first",
+               "super",
+               {"super/.git/config", "super/libs/sub/.git", "super/.git/modules/libs/sub/config",
+                "super/.git/modules/libs/sub/hooks/post-checkout"}},
+        Layout{"InsideASubmodule",
+               "git init -q -b main super && git -C super -c protocol.file.allow=always submodule "
+               "add -q ../repo libs/sub && git -C super commit -qm super",
+               "super/libs/sub",
+               {"super/libs/sub/.git", "super/.git/modules/libs/sub/config",
+                "super/.git/modules/libs/sub/hooks/pre-commit"}},
+        Layout{"RepositoryBelow",
+               "git clone -q repo repo/vendor/lib",
+               "repo",
+               {"repo/vendor/lib/.git/config", "repo/vendor/lib/.git/hooks/pre-commit",
+                "repo/vendor/lib/.git/HEAD"}},
+        Layout{"BareBesideItsWorktrees",
+               "git clone -q --bare repo all/.bare && echo 'gitdir: ./.bare' > all/.git && git -C "
+               "all worktree add -q main main",
+               "all",
+               {"all/.git", "all/.bare/config", "all/.bare/hooks/post-checkout",
+                "all/.bare/worktrees/main/gitdir", "all/main/.git"}},
+        Layout{"WorktreeOfABareOne",
+               "git clone -q --bare repo all/.bare && echo 'gitdir: ./.bare' > all/.git && git -C "
+               "all worktree add -q main main",
+               "all/main",
+               {"all/main/.git", "all/.bare/config", "all/.bare/hooks/post-checkout"}}),
     [](const auto& tested) { return tested.param.name; });
 
 }  // namespace

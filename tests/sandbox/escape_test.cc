@@ -1,5 +1,5 @@
-// What must be denied: one command per attempt, its errno, the same attempt outside as a control, and the host afterwards. As root
-// and as an ordinary user (main.cc).
+// What must be denied: one command per attempt, its errno, the same attempt outside as a control,
+// and the host afterwards. As root and as an ordinary user (main.cc).
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -170,7 +170,8 @@ class Host {
  public:
   Host() {
     write("victim", "v");
-    for (const char* name : {"home/.bashrc", "home/.ssh/id_rsa", "home/.aws/credentials"}) write(name, "SECRET");
+    for (const char* name : {"home/.bashrc", "home/.ssh/id_rsa", "home/.aws/credentials"})
+      write(name, "SECRET");
     scratch.write(".env", "SECRET");
     scratch.write("a/b/.env", "SECRET");
     scratch.write("private/token", "SECRET");
@@ -180,7 +181,9 @@ class Host {
     ::setenv("HOME", (scratch.outside / "home").c_str(), 1);
     ::setenv("LARES_TEST_TOKEN", "SECRET", 1);
     ::setenv("SSH_AUTH_SOCK", (scratch.outside / "agent.sock").c_str(), 1);
-    for (const char* name : {"LD_LIBRARY_PATH", "PYTHONPATH", "NODE_OPTIONS", "GIT_SSH_COMMAND", "BASH_ENV"}) ::setenv(name, "/nonexistent", 1);
+    for (const char* name :
+         {"LD_LIBRARY_PATH", "PYTHONPATH", "NODE_OPTIONS", "GIT_SSH_COMMAND", "BASH_ENV"})
+      ::setenv(name, "/nonexistent", 1);
     sleeper = ::fork();
     if (sleeper == 0)
       for (;;) ::pause();
@@ -188,7 +191,9 @@ class Host {
     if (::geteuid() == 0) made = {"/run/" + mark, "/var/lib/" + mark};
     std::vector<std::pair<std::string, bool>> sockets = {{mark, true}};
     for (const auto& path : made) sockets.emplace_back(path, false);
-    for (const auto& path : {scratch.outside / "s", scratch.wt / "s", scratch.outside / "agent.sock", scratch.outside / "run" / "lares.sock"})
+    for (const auto& path :
+         {scratch.outside / "s", scratch.wt / "s", scratch.outside / "agent.sock",
+          scratch.outside / "run" / "lares.sock"})
       sockets.emplace_back(path.native(), false);
     made.push_back("/dev/shm/" + mark);
     std::ofstream(made.back()) << "SECRET";
@@ -215,7 +220,8 @@ class Host {
     ::shmctl(segment, IPC_RMID, nullptr);
   }
   std::vector<std::string> command(const char* attempt) const {
-    return {scratch.wt / "attempts", attempt, scratch.wt, scratch.outside, std::to_string(sleeper), std::to_string(port)};
+    return {scratch.wt / "attempts", attempt, scratch.wt, scratch.outside, std::to_string(sleeper),
+            std::to_string(port)};
   }
   RunOptions options(Backend backend) const {
     auto out = in(scratch, backend);
@@ -226,7 +232,9 @@ class Host {
   void expect_untouched() const {
     for (const char* name : {"victim", "home/.bashrc"}) {
       std::ifstream file(scratch.outside / name);
-      EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}), name == std::string("victim") ? "v" : "SECRET") << name;
+      EXPECT_EQ(std::string(std::istreambuf_iterator<char>(file), {}),
+                name == std::string("victim") ? "v" : "SECRET")
+          << name;
     }
     EXPECT_EQ(scratch.read(".git/config"), "[core]\n\tbare = false\n");
     EXPECT_EQ(scratch.read(".env"), "SECRET");
@@ -248,7 +256,9 @@ class Host {
   }
   int listen_on(int family, const void* address, std::size_t size) {
     const int fd = ::socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (::bind(fd, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size)) != 0 || ::listen(fd, 8) != 0) std::abort();
+    if (::bind(fd, static_cast<const sockaddr*>(address), static_cast<socklen_t>(size)) != 0 ||
+        ::listen(fd, 8) != 0)
+      std::abort();
     listeners.push_back(fd);
     return fd;
   }
@@ -272,7 +282,8 @@ TEST_P(Escape, IsDenied) {
   ASSERT_EQ(ran.error, "");
   EXPECT_EQ(ran.exit.code, 1) << ran.output;
   const auto error = ran.output.substr(0, ran.output.find('\n'));
-  EXPECT_NE(fmt::format("|{}|", attempt.expected).find(fmt::format("|{}|", error)), std::string::npos)
+  EXPECT_NE(fmt::format("|{}|", attempt.expected).find(fmt::format("|{}|", error)),
+            std::string::npos)
       << "got " << error << ", expected " << attempt.expected;
   host.expect_untouched();
 }
@@ -284,24 +295,29 @@ std::string name_of(const testing::TestParamInfo<Attempt>& tested) {
 }
 INSTANTIATE_TEST_SUITE_P(, Escape, testing::ValuesIn(kAttempts), name_of);
 
-// The second backend denies the same; with which error is bubblewrap's matter. Not as root, who has the first.
+// The second backend denies the same; with which error is bubblewrap's matter. Not as root, who has
+// the first.
 class EscapeFromBubblewrap : public testing::TestWithParam<Attempt> {};
 
 TEST_P(EscapeFromBubblewrap, IsDenied) {
   if (::access("/usr/bin/bwrap", X_OK) != 0) GTEST_SKIP() << "bubblewrap is not installed";
   const Host host;
   auto options = host.options(Backend::bubblewrap);
-  options.policy.hidden = {".env", "private"};  // it refuses to begin where it would have to cover what lies deeper
+  options.policy.hidden = {".env", "private"};  // it refuses to begin where it would have to cover
+                                                // what lies deeper
   const auto ran = run(host.command(GetParam().name), options);
   ASSERT_EQ(ran.error, "");
   EXPECT_EQ(ran.exit.code, 1) << ran.output;
   host.expect_untouched();
 }
 std::vector<Attempt> denied_by_bubblewrap() {
-  constexpr std::string_view kNot[] = {
-      "trace-init", "init-memory", "init-descriptors", "init-environ",  // its first process is as good as the command's own
-      "worktree-socket",                                                // who listens in the worktree is heard
-      "hardlink-dotenv", "remove-secret", "move-parent-of-secret", "move-ancestor-of-secret"};  // of a secret that it refuses to begin with
+  constexpr std::string_view kNot[] = {"trace-init", "init-memory", "init-descriptors",
+                                       "init-environ",     // its first process is as good as the
+                                                           // command's own
+                                       "worktree-socket",  // who listens in the worktree is heard
+                                       "hardlink-dotenv", "remove-secret", "move-parent-of-secret",
+                                       "move-ancestor-of-secret"};  // of a secret that it refuses
+                                                                    // to begin with
   std::vector<Attempt> out;
   if (::geteuid() == 0) return out;
   for (const auto& attempt : kAttempts)
@@ -309,9 +325,11 @@ std::vector<Attempt> denied_by_bubblewrap() {
   return out;
 }
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(EscapeFromBubblewrap);
-INSTANTIATE_TEST_SUITE_P(, EscapeFromBubblewrap, testing::ValuesIn(denied_by_bubblewrap()), name_of);
+INSTANTIATE_TEST_SUITE_P(, EscapeFromBubblewrap, testing::ValuesIn(denied_by_bubblewrap()),
+                         name_of);
 
-// What is denied inside works outside, or the denial would prove nothing. Others depend on the kernel, or would harm the host.
+// What is denied inside works outside, or the denial would prove nothing. Others depend on the
+// kernel, or would harm the host.
 class Outside : public testing::TestWithParam<Attempt> {};
 
 TEST_P(Outside, ItWorks) {
@@ -323,7 +341,9 @@ TEST_P(Outside, ItWorks) {
 std::vector<Attempt> controls() {
   std::vector<Attempt> out;
   for (const auto& attempt : kAttempts)
-    if (attempt.control == Control::always || (attempt.control == Control::as_root && ::geteuid() == 0)) out.push_back(attempt);
+    if (attempt.control == Control::always ||
+        (attempt.control == Control::as_root && ::geteuid() == 0))
+      out.push_back(attempt);
   return out;
 }
 INSTANTIATE_TEST_SUITE_P(, Outside, testing::ValuesIn(controls()), name_of);
@@ -355,7 +375,8 @@ TEST(EscapeByPolicy, AGitFileOpensUpNothingThatDoesNotPointBack) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   std::filesystem::remove_all(scratch.wt / ".git");
-  for (const char* name : {"objects", "refs"}) std::filesystem::create_directories(scratch.outside / name);
+  for (const char* name : {"objects", "refs"})
+    std::filesystem::create_directories(scratch.outside / name);
   std::ofstream(scratch.outside / "HEAD") << "secret";
   scratch.write(".git", "gitdir: " + scratch.outside.native() + "\n");
   const auto ran = shell("cat " + (scratch.outside / "HEAD").native() + "; echo $?", in(scratch));
@@ -366,7 +387,8 @@ TEST(EscapeByPolicy, ASecretThatBecameALinkOutIsNotFollowed) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   scratch.write("conf/x", "1");
-  std::filesystem::create_symlink("/oldroot/etc/passwd", scratch.wt / ".env");  // nothing there inside
+  std::filesystem::create_symlink("/oldroot/etc/passwd", scratch.wt / ".env");  // nothing there
+                                                                                // inside
   std::filesystem::create_directory_symlink(scratch.outside, scratch.wt / "sub");
   auto options = in(scratch);
   options.policy.hidden = {".env", "sub/.masked"};

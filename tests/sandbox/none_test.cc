@@ -1,4 +1,5 @@
-// Backend::none: no protection, but the same handle: exit codes, streams, environment, and the group's death.
+// Backend::none: no protection, but the same handle: exit codes, streams, environment, and the
+// group's death.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -81,10 +82,13 @@ TEST(None, KillsTheGroup) {
   const auto ran = shell("trap '' TERM; sleep 60 & sleep 60", options);
   EXPECT_TRUE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));  // the output pipe closed: nobody holds it
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));  // the output pipe
+                                                                                  // closed: nobody
+                                                                                  // holds it
 }
 
-// As when the daemon is killed: nobody is left who could kill what the shell left in the background.
+// As when the daemon is killed: nobody is left who could kill what the shell left in the
+// background.
 TEST(None, BackgroundChildrenDieWithWhoeverStartedThem) {
   const Scratch scratch;
   const pid_t starter = ::fork();
@@ -92,13 +96,15 @@ TEST(None, BackgroundChildrenDieWithWhoeverStartedThem) {
     (void)shell("sleep 300 & echo $! > child; echo $$ > shell; wait", in(scratch, Backend::none));
     ::_exit(0);
   }
-  while (scratch.read("shell").find('\n') == std::string::npos) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  while (scratch.read("shell").find('\n') == std::string::npos)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   const pid_t child = std::atoi(scratch.read("child").c_str());
   EXPECT_TRUE(lives(child));
   ::kill(starter, SIGKILL);
   ::waitpid(starter, nullptr, 0);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (lives(child) && std::chrono::steady_clock::now() < deadline) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  while (lives(child) && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_FALSE(lives(child));
   ::kill(child, SIGKILL);
 }
@@ -106,7 +112,8 @@ TEST(None, BackgroundChildrenDieWithWhoeverStartedThem) {
 // A shell that resets itself so must not take with it whoever waits for it.
 TEST(None, SignalsItsWholeGroupAndIsHeardToTheEnd) {
   const Scratch scratch;
-  const auto ran = shell("trap 'echo caught' TERM; kill -TERM 0; echo after; exit 3", in(scratch, Backend::none));
+  const auto ran = shell("trap 'echo caught' TERM; kill -TERM 0; echo after; exit 3",
+                         in(scratch, Backend::none));
   EXPECT_EQ(ran.error, "");
   EXPECT_EQ(ran.output, "caught\nafter\n");
   EXPECT_EQ(ran.exit.code, 3);

@@ -22,10 +22,14 @@ inline constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 
 const char* name_of(Errc code) {
   switch (code) {
-    case Errc::unavailable: return "unavailable";
-    case Errc::refused: return "refused";
-    case Errc::broken: return "broken";
-    case Errc::cancelled: return "cancelled";
+    case Errc::unavailable:
+      return "unavailable";
+    case Errc::refused:
+      return "refused";
+    case Errc::broken:
+      return "broken";
+    case Errc::cancelled:
+      return "cancelled";
   }
   return "?";
 }
@@ -33,7 +37,8 @@ const char* name_of(Errc code) {
 asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options) {
   Ran ran;
   const auto io = co_await asio::this_coro::executor;
-  const Command command{std::move(argv), options.cwd.empty() ? options.policy.root : options.cwd, options.env};
+  const Command command{std::move(argv), options.cwd.empty() ? options.policy.root : options.cwd,
+                        options.env};
   auto spawned = co_await spawn(launcher(), options.backend, options.policy, command);
   if (!spawned) {
     ran.error = std::string(name_of(spawned.error().code)) + ": " + spawned.error().message;
@@ -137,7 +142,9 @@ std::vector<bool> alone_after(const std::vector<std::string>& lines, RunOptions 
   return done.get();
 }
 
-Ran shell(const std::string& script, RunOptions options) { return run({"/bin/sh", "-c", script}, std::move(options)); }
+Ran shell(const std::string& script, RunOptions options) {
+  return run({"/bin/sh", "-c", script}, std::move(options));
+}
 
 RunOptions in(const Scratch& scratch, Backend backend) {
   RunOptions options;

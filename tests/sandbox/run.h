@@ -1,4 +1,5 @@
-// Test helpers: run one command to its end under a backend, and scratch directories that clean up after themselves.
+// Test helpers: run one command to its end under a backend, and scratch directories that clean up
+// after themselves.
 #pragma once
 
 #include <chrono>
@@ -10,14 +11,15 @@
 
 namespace lares::sandbox::test {
 
-// A directory below /tmp with `wt` (the worktree, holding a .git with a config) and `outside` beside it.
+// A directory below /tmp with `wt` (the worktree, holding a .git with a config) and `outside`
+// beside it.
 class Scratch {
  public:
   Scratch();
   ~Scratch();
   std::filesystem::path dir, wt, outside;
   void write(const std::string& name, const std::string& text) const;  // below wt, folders made
-  std::string read(const std::string& name) const;                     // "<absent>" when there is none
+  std::string read(const std::string& name) const;  // "<absent>" when there is none
 };
 
 struct Ran {
@@ -46,7 +48,8 @@ Ran run(const std::vector<std::string>& argv, RunOptions options);
 Ran shell(const std::string& script, RunOptions options);
 RunOptions in(const Scratch& scratch, Backend backend = Backend::native);
 
-// Why the native backend cannot start here, "" when it can; whether it holds is what the tests are for.
+// Why the native backend cannot start here, "" when it can; whether it holds is what the tests are
+// for.
 const std::string& why_not();
 
 }  // namespace lares::sandbox::test

@@ -17,20 +17,28 @@ std::vector<std::string> names(const Scratch& scratch) {
 
 TEST(Secrets, AreFoundByName) {
   const Scratch scratch;
-  for (const char* name : {".env", "a/.env.production", "id_rsa", "deep/down/credentials.json", "x.p12"}) scratch.write(name, "s");
-  EXPECT_EQ(names(scratch), (std::vector<std::string>{".env", "a/.env.production", "deep/down/credentials.json", "id_rsa", "x.p12"}));
+  for (const char* name :
+       {".env", "a/.env.production", "id_rsa", "deep/down/credentials.json", "x.p12"})
+    scratch.write(name, "s");
+  EXPECT_EQ(names(scratch),
+            (std::vector<std::string>{".env", "a/.env.production", "deep/down/credentials.json",
+                                      "id_rsa", "x.p12"}));
 }
 
 TEST(Secrets, TemplatesAndPublicKeysAreNot) {
   const Scratch scratch;
-  for (const char* name : {".env.example", ".env.sample", "id_rsa.pub", "environment.py", "keys.py", "main.c"}) scratch.write(name, "s");
+  for (const char* name :
+       {".env.example", ".env.sample", "id_rsa.pub", "environment.py", "keys.py", "main.c"})
+    scratch.write(name, "s");
   EXPECT_EQ(names(scratch), std::vector<std::string>{});
 }
 
 TEST(Secrets, KeysAreFoundByTheirHeader) {
   const Scratch scratch;
   scratch.write("ca.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n");
-  scratch.write("server.pem", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n-----BEGIN RSA PRIVATE KEY-----\n");
+  scratch.write("server.pem",
+                "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n-----BEGIN RSA "
+                "PRIVATE KEY-----\n");
   scratch.write("slides.key", std::string("PK\0\3 slides", 11));
   scratch.write("tls.key", "-----BEGIN PRIVATE KEY-----\n");
   scratch.write(".npmrc", "save-exact=true\n");
@@ -40,7 +48,8 @@ TEST(Secrets, KeysAreFoundByTheirHeader) {
 
 TEST(Secrets, GitAndFetchedCodeAreNotSearched) {
   const Scratch scratch;
-  for (const char* name : {".git/.env", "node_modules/x/.env", "target/.env"}) scratch.write(name, "s");
+  for (const char* name : {".git/.env", "node_modules/x/.env", "target/.env"})
+    scratch.write(name, "s");
   EXPECT_EQ(names(scratch), std::vector<std::string>{});
 }
 

@@ -1,4 +1,5 @@
-// The whole tree's death, and the limits: kill, the launcher's and the daemon's own death, floods, forks, files, memory.
+// The whole tree's death, and the limits: kill, the launcher's and the daemon's own death, floods,
+// forks, files, memory.
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -75,7 +76,8 @@ TEST(Tree, TheEndOfTheCommandIsTheEndOfItsDaemons) {
   const Scratch scratch;
   const auto time = unique_sleep();
   const auto before = steady_clock::now();
-  const auto ran = shell("setsid sleep " + time + " & nohup sleep " + time + " & echo done; exit 3", in(scratch));
+  const auto ran = shell("setsid sleep " + time + " & nohup sleep " + time + " & echo done; exit 3",
+                         in(scratch));
   EXPECT_EQ(ran.exit.code, 3);
   EXPECT_NE(ran.output.find("done\n"), std::string::npos);  // and the pipe they held is closed
   EXPECT_LT(steady_clock::now() - before, seconds(5));
@@ -84,12 +86,14 @@ TEST(Tree, TheEndOfTheCommandIsTheEndOfItsDaemons) {
 
 // Polls, for nothing tells us when somebody else's processes end.
 bool comes_to_zero(const std::string& mark) {
-  for (const auto end = steady_clock::now() + seconds(3); steady_clock::now() < end; std::this_thread::sleep_for(milliseconds(10)))
+  for (const auto end = steady_clock::now() + seconds(3); steady_clock::now() < end;
+       std::this_thread::sleep_for(milliseconds(10)))
     if (n_processes_with(mark) == 0) return true;
   return false;
 }
 
-// Of a process that may end meanwhile: through operator<<, which takes an error for the end where a stream's iterators throw it.
+// Of a process that may end meanwhile: through operator<<, which takes an error for the end where a
+// stream's iterators throw it.
 std::string told_of(const std::filesystem::path& file) {
   std::ostringstream out;
   out << std::ifstream(file, std::ios::binary).rdbuf();
@@ -103,8 +107,10 @@ TEST(Tree, DiesWithTheLauncher) {
   std::thread killer([&] {
     while (n_processes_with(time) < 3) std::this_thread::sleep_for(milliseconds(20));
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
-      const std::string text = told_of(entry.path() / "status"), command = told_of(entry.path() / "cmdline");
-      if (command == std::string("lares-sandbox\0", 14) && text.find("PPid:\t" + std::to_string(::getpid()) + "\n") != text.npos)
+      const std::string text = told_of(entry.path() / "status"),
+                        command = told_of(entry.path() / "cmdline");
+      if (command == std::string("lares-sandbox\0", 14) &&
+          text.find("PPid:\t" + std::to_string(::getpid()) + "\n") != text.npos)
         ::kill(std::stoi(entry.path().filename()), SIGKILL);
     }
   });
@@ -133,7 +139,9 @@ TEST(Tree, DiesWithTheDaemon) {
 TEST(Tree, TellsWhetherTheCommandIsAlone) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job", "(setsid sleep 60 >/dev/null 2>&1 &)"}, in(scratch)),
+  EXPECT_EQ(alone_after({"true", "sleep 60 & job=$!", "kill $job; wait $job",
+                         "(setsid sleep 60 >/dev/null 2>&1 &)"},
+                        in(scratch)),
             (std::vector<bool>{true, false, true, false}));
 }
 
@@ -175,8 +183,10 @@ while True:
         n += 1
     except OSError as e:
         print(n, e.errno); break
-)py"}, options);
-  if (ran.output.find("processes are more than 50") != std::string::npos) return;  // root's worktree without an id map
+)py"},
+                       options);
+  if (ran.output.find("processes are more than 50") != std::string::npos)
+    return;  // root's worktree without an id map
   int n = 0, error = 0;
   ASSERT_EQ(std::sscanf(ran.output.c_str(), "%d %d", &n, &error), 2) << ran.output << ran.error;
   EXPECT_EQ(error, EAGAIN);
@@ -199,10 +209,15 @@ TEST(Limits, GrowthOfTheWorktreeStopsAtItsBytes) {
   const Scratch scratch;
   auto options = in(scratch);
   options.policy.limits.growth_bytes = 32 << 20;
-  const auto ran = shell("i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo done", options);
+  const auto ran = shell(
+      "i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo done",
+      options);
   EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_NE(ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB of the worktree's file system"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB "
+                            "of the worktree's file system"),
+            std::string::npos)
+      << ran.output;
 }
 
 TEST(Limits, GrowthOfTheWorktreeStopsAtItsFiles) {
@@ -220,10 +235,13 @@ if os.fork() == 0:
             if os.fork() == 0: time.sleep(0.05)
             os._exit(0)
 time.sleep(60)
-)py"}, options);
+)py"},
+                       options);
   EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"),
+            std::string::npos)
+      << ran.output;
 }
 
 TEST(Limits, GrowthLeavesWhatOthersNeed) {
@@ -233,10 +251,12 @@ TEST(Limits, GrowthLeavesWhatOthersNeed) {
   // As much as there is: half of what was free is then the floor, which the command is far from.
   const auto free = std::filesystem::space(scratch.wt).available;
   options.policy.limits.free_bytes = free;
-  EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output, "done\n");
+  EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output,
+            "done\n");
 }
 
-// On a file system of 64 MiB, which the test mounts for itself: two percent and half of what was free are the same to a full disk.
+// On a file system of 64 MiB, which the test mounts for itself: two percent and half of what was
+// free are the same to a full disk.
 TEST(Limits, GrowthStopsBeforeTheFileSystemIsFull) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -250,9 +270,15 @@ TEST(Limits, GrowthStopsBeforeTheFileSystemIsFull) {
       std::ofstream("/proc/self/uid_map") << uid << ' ' << uid << " 1\n";
       std::ofstream("/proc/self/gid_map") << gid << ' ' << gid << " 1\n";
     }
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 || ::mount("tmpfs", scratch.wt.c_str(), "tmpfs", 0, "size=64m") != 0) ::_exit(11);
-    const auto ran = shell("i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); done; sleep 1; echo done", in(scratch));
-    const bool told = ran.output.find("MiB free in the worktree's file system") != std::string::npos;
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("tmpfs", scratch.wt.c_str(), "tmpfs", 0, "size=64m") != 0)
+      ::_exit(11);
+    const auto ran = shell(
+        "i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); "
+        "done; sleep 1; echo done",
+        in(scratch));
+    const bool told = ran.output.find("MiB free in the worktree's file system") !=
+                      std::string::npos;
     if (!told) std::fprintf(stderr, "%s%s\n", ran.error.c_str(), ran.output.c_str());
     ::_exit(told && ran.exit.signal == SIGKILL ? 0 : 12);
   }
@@ -267,7 +293,11 @@ TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
   const Scratch scratch;
   auto options = in(scratch);
   options.policy.limits.growth_bytes = 256 << 20;
-  EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; sleep 0.3; done; echo done", options).output, "done\n");
+  EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; "
+                  "sleep 0.3; done; echo done",
+                  options)
+                .output,
+            "done\n");
   std::thread host([&] {
     while (scratch.read("waits") == "<absent>") std::this_thread::sleep_for(milliseconds(20));
     std::this_thread::sleep_for(milliseconds(600));
@@ -295,7 +325,8 @@ TEST(Limits, AProcessStopsAtItsCpuTime) {
 TEST(Limits, CpuTimeOfHoursIsTheDefaultAndCannotBeRaised) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  EXPECT_EQ(shell("ulimit -S -t; ulimit -t unlimited 2>/dev/null || echo kept", in(scratch)).output, std::to_string(Limits().cpu_seconds) + "\nkept\n");
+  EXPECT_EQ(shell("ulimit -S -t; ulimit -t unlimited 2>/dev/null || echo kept", in(scratch)).output,
+            std::to_string(Limits().cpu_seconds) + "\nkept\n");
 }
 
 TEST(Limits, ThePrivateTempDirectoryIsBounded) {
@@ -312,7 +343,9 @@ TEST(Limits, MemoryOfTheWholeTreeIsBounded) {
   options.policy.limits.memory_bytes = 128 << 20;
   // Three processes of 64 MiB: none is over the limit alone.
   const std::string eat = "import time; b = bytearray(64 << 20); time.sleep(60)";
-  const auto ran = shell("python3 -c '" + eat + "' & python3 -c '" + eat + "' & python3 -c '" + eat + "'; wait", options);
+  const auto ran = shell(
+      "python3 -c '" + eat + "' & python3 -c '" + eat + "' & python3 -c '" + eat + "'; wait",
+      options);
   EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   EXPECT_NE(ran.output.find("use more than 128 MiB"), std::string::npos) << ran.output;
@@ -333,24 +366,38 @@ TEST_P(MemoryBomb, IsContained) {
   EXPECT_NE(ran.output.find("use more than 96 MiB"), std::string::npos) << ran.output;
 }
 
-INSTANTIATE_TEST_SUITE_P(, MemoryBomb, testing::Values(
-    std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
-    // A look that waits for a pause between ends never comes.
-    std::pair("AmongOrphansThatEnd", "import os, time\nb = bytearray(128 << 20)\nwhile True:\n  if os.fork() == 0:\n    os.fork()\n    os._exit(0)\n"
-                                     "  os.wait()\n  time.sleep(0.02)\n"),
-    std::pair("FilesInMemory", "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\ntime.sleep(60)\n"),
-    std::pair("SharedMemory", "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, 4096): m[i] = 1\ntime.sleep(60)\n"),
-    std::pair("Segments", "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
-                          "for i in range(4):\n  a = c.shmat(c.shmget(0, 32 << 20, 0o600), None, 0)\n  ctypes.memset(a, 1, 32 << 20)\n"
-                          "  c.shmdt(ctypes.c_void_p(a))\ntime.sleep(60)\n")),  // attached to no process any more
+INSTANTIATE_TEST_SUITE_P(
+    , MemoryBomb,
+    testing::Values(
+        std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
+        // A look that waits for a pause between ends never comes.
+        std::pair("AmongOrphansThatEnd",
+                  "import os, time\nb = bytearray(128 << 20)\nwhile True:\n  if os.fork() == 0:\n  "
+                  "  os.fork()\n    os._exit(0)\n"
+                  "  os.wait()\n  time.sleep(0.02)\n"),
+        std::pair("FilesInMemory",
+                  "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << "
+                  "20))\ntime.sleep(60)\n"),
+        std::pair("SharedMemory",
+                  "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, "
+                  "4096): m[i] = 1\ntime.sleep(60)\n"),
+        std::pair("Segments",
+                  "import ctypes, time\nc = ctypes.CDLL(None)\nc.shmat.restype = ctypes.c_void_p\n"
+                  "for i in range(4):\n  a = c.shmat(c.shmget(0, 32 << 20, 0o600), None, 0)\n  "
+                  "ctypes.memset(a, 1, 32 << 20)\n"
+                  "  c.shmdt(ctypes.c_void_p(a))\ntime.sleep(60)\n")),  // attached to no process
+                                                                        // any more
     [](const auto& tested) { return tested.param.first; });
 
 TEST(Limits, MemoryThatIsSharedCountsOnce) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  scratch.write("pool.py", "import mmap, os, time\nm = mmap.mmap(-1, 48 << 20)\nfor i in range(0, 48 << 20, 4096): m[i] = 1\n"
-                           "for n in range(3):\n  if os.fork() == 0:\n    sum(m[::4096]); time.sleep(1); os._exit(0)\n"
-                           "for n in range(3): os.wait()\nprint('done')\n");
+  scratch.write(
+      "pool.py",
+      "import mmap, os, time\nm = mmap.mmap(-1, 48 << 20)\nfor i in range(0, 48 << 20, 4096): m[i] "
+      "= 1\n"
+      "for n in range(3):\n  if os.fork() == 0:\n    sum(m[::4096]); time.sleep(1); os._exit(0)\n"
+      "for n in range(3): os.wait()\nprint('done')\n");
   auto options = in(scratch);
   options.policy.limits.memory_bytes = 128 << 20;  // 48 MiB four times is more
   EXPECT_EQ(run({"python3", "pool.py"}, options).output, "done\n");
@@ -379,16 +426,20 @@ TEST(Limits, ALineWithoutAnEndIsCutToo) {
 TEST(Limits, SharedMemoryFilesAreBounded) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  // The smallest of them, so that the machine's memory is not the price; the others differ by a number.
-  const auto ran = shell("dd if=/dev/zero of=/dev/fill bs=4096 count=100 2>&1; for d in /mnt /home /srv; do dd if=/dev/zero of=$d/fill bs=65536 count=100 2>&1; done",
-                         in(scratch));
+  // The smallest of them, so that the machine's memory is not the price; the others differ by a
+  // number.
+  const auto ran = shell(
+      "dd if=/dev/zero of=/dev/fill bs=4096 count=100 2>&1; for d in /mnt /home /srv; do dd "
+      "if=/dev/zero of=$d/fill bs=65536 count=100 2>&1; done",
+      in(scratch));
   EXPECT_EQ(ran.output.find("100+0 records out"), std::string::npos) << ran.output;
 }
 
 TEST(Limits, NonTextOutputArrivesAsItIs) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
-  EXPECT_EQ(shell("printf 'a\\000\\377\\033[1mb'", in(scratch)).output, std::string("a\0\377\033[1mb", 8));
+  EXPECT_EQ(shell("printf 'a\\000\\377\\033[1mb'", in(scratch)).output,
+            std::string("a\0\377\033[1mb", 8));
 }
 
 }  // namespace

@@ -9,13 +9,19 @@
 namespace lares::sandbox::test {
 namespace {
 
-bool have(const std::string& program) { return ::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0; }
+bool have(const std::string& program) {
+  return ::system(("command -v " + program + " >/dev/null 2>&1").c_str()) == 0;
+}
 
-#define NEEDS(program)                                         \
-  if (!why_not().empty()) GTEST_SKIP() << why_not();           \
+#define NEEDS(program)                               \
+  if (!why_not().empty()) GTEST_SKIP() << why_not(); \
   if (!have(program)) GTEST_SKIP() << program " is not installed"
 
-void expect_works(const Ran& ran) { EXPECT_TRUE(ran.ok()) << ran.error << "exit " << ran.exit.code << " signal " << ran.exit.signal << "\n" << ran.output; }
+void expect_works(const Ran& ran) {
+  EXPECT_TRUE(ran.ok()) << ran.error << "exit " << ran.exit.code << " signal " << ran.exit.signal
+                        << "\n"
+                        << ran.output;
+}
 
 TEST(Work, CompilesAndRuns) {
   NEEDS("g++");
@@ -36,7 +42,9 @@ TEST(Work, MakesInParallel) {
 TEST(Work, RunsPythonTests) {
   NEEDS("python3");
   const Scratch scratch;
-  scratch.write("tests/test_it.py", "import unittest\nclass T(unittest.TestCase):\n  def test_it(self): self.assertEqual(1, 1)\n");
+  scratch.write("tests/test_it.py",
+                "import unittest\nclass T(unittest.TestCase):\n  def test_it(self): "
+                "self.assertEqual(1, 1)\n");
   const auto ran = shell("python3 -m unittest discover -s tests", in(scratch));
   expect_works(ran);
   EXPECT_NE(ran.output.find("Ran 1 test"), std::string::npos) << ran.output;
@@ -57,16 +65,20 @@ if __name__ == '__main__':
     asyncio.run(main())
     a, b = pty.openpty(); assert os.isatty(b)
     tempfile.NamedTemporaryFile().write(b'x'); open('/dev/shm/x', 'w').write('x'); open(os.path.expanduser('~/.cached'), 'w')
-)py"}, in(scratch)));
+)py"},
+                   in(scratch)));
 }
 
 TEST(Work, RunsNodeTests) {
   NEEDS("node");
   const Scratch scratch;
   scratch.write("test/a.test.js",
-                "const test = require('node:test'), assert = require('node:assert'), net = require('node:net');\n"
-                "test('fork', () => assert.equal(require('node:child_process').execSync('echo 1') + '', '1\\n'));\n"
-                "test('listen', (t, done) => { const s = net.createServer().listen('/tmp/s.sock', () => s.close(done)); });\n");
+                "const test = require('node:test'), assert = require('node:assert'), net = "
+                "require('node:net');\n"
+                "test('fork', () => assert.equal(require('node:child_process').execSync('echo 1') "
+                "+ '', '1\\n'));\n"
+                "test('listen', (t, done) => { const s = net.createServer().listen('/tmp/s.sock', "
+                "() => s.close(done)); });\n");
   auto options = in(scratch);
   options.timeout = std::chrono::seconds(60);
   expect_works(shell("node --test", options));
@@ -78,9 +90,15 @@ TEST(Work, ShowsGitWithoutLettingItWrite) {
   std::filesystem::remove_all(scratch.wt / ".git");
   const auto wt = scratch.wt.native();
   scratch.write("f", "one\n");
-  ASSERT_EQ(::system(("cd " + wt + " && git init -q && git add f && git -c user.name=a -c user.email=a@b commit -qm first").c_str()), 0);
+  ASSERT_EQ(
+      ::system(
+          ("cd " + wt +
+           " && git init -q && git add f && git -c user.name=a -c user.email=a@b commit -qm first")
+              .c_str()),
+      0);
   scratch.write("f", "two\n");
-  const auto ran = shell("git status --short && git log --oneline --format=%s && git diff --stat", in(scratch));
+  const auto ran = shell("git status --short && git log --oneline --format=%s && git diff --stat",
+                         in(scratch));
   expect_works(ran);
   EXPECT_NE(ran.output.find(" M f\nfirst\n"), std::string::npos) << ran.output;
   EXPECT_FALSE(shell("git -c user.name=a -c user.email=a@b commit -qam second", in(scratch)).ok());
@@ -91,8 +109,11 @@ TEST(Work, ShowsALinkedWorktree) {
   const Scratch scratch;
   const auto repo = scratch.outside.native();
   const auto linked = (scratch.dir / "linked").native();
-  ASSERT_EQ(::system(("cd " + repo + " && git init -q && git -c user.name=a -c user.email=a@b commit -qm first --allow-empty && git worktree add -q " + linked +
-                      " 2>/dev/null").c_str()),
+  ASSERT_EQ(::system(("cd " + repo +
+                      " && git init -q && git -c user.name=a -c user.email=a@b commit -qm first "
+                      "--allow-empty && git worktree add -q " +
+                      linked + " 2>/dev/null")
+                         .c_str()),
             0);
   auto options = in(scratch);
   options.policy.root = linked;
@@ -105,7 +126,10 @@ TEST(Work, ShowsALinkedWorktree) {
 TEST(Work, UsesTemporaryFilesAndSharedMemory) {
   NEEDS("mktemp");
   const Scratch scratch;
-  expect_works(shell("f=$(mktemp) && echo x > $f && test -s $f && d=$(mktemp -d) && echo x > /dev/shm/x && echo x > /var/tmp/x && echo x > /dev/null", in(scratch)));
+  expect_works(
+      shell("f=$(mktemp) && echo x > $f && test -s $f && d=$(mktemp -d) && echo x > /dev/shm/x && "
+            "echo x > /var/tmp/x && echo x > /dev/null",
+            in(scratch)));
   EXPECT_FALSE(std::filesystem::exists("/dev/shm/x"));
 }
 
@@ -129,7 +153,8 @@ TEST(Work, RunsInASubdirectory) {
   options.cwd = scratch.wt / "sub";
   EXPECT_EQ(shell("pwd && cat f", options).output, options.cwd + "\nx");
   options.cwd = scratch.wt / "missing";
-  EXPECT_NE(run({"true"}, options).error.find("missing: No such file or directory"), std::string::npos);
+  EXPECT_NE(run({"true"}, options).error.find("missing: No such file or directory"),
+            std::string::npos);
 }
 
 TEST(Work, HidesWithoutBreakingItsNeighbours) {
@@ -141,7 +166,10 @@ TEST(Work, HidesWithoutBreakingItsNeighbours) {
   auto options = in(scratch);
   options.policy.hidden = find_sensitive(scratch.wt).hidden;
   options.policy.readonly = {"docs"};
-  const auto ran = shell("cat conf/.env conf/settings; echo new > conf/new; (echo y > docs/readme) 2>/dev/null || echo kept", options);
+  const auto ran = shell(
+      "cat conf/.env conf/settings; echo new > conf/new; (echo y > docs/readme) 2>/dev/null || "
+      "echo kept",
+      options);
   EXPECT_EQ(ran.output, "plainkept\n");
   EXPECT_EQ(scratch.read("conf/new"), "new\n");
 }
@@ -149,13 +177,19 @@ TEST(Work, HidesWithoutBreakingItsNeighbours) {
 TEST(Work, FindsAddressAndLeakBugs) {
   NEEDS("g++");
   const Scratch scratch;
-  scratch.write("leak.cc", "int main() { static int* p = new int[9]; p = nullptr; return p != nullptr; }\n");
+  scratch.write("leak.cc",
+                "int main() { static int* p = new int[9]; p = nullptr; return p != nullptr; }\n");
   auto options = in(scratch);
   options.timeout = std::chrono::seconds(60);
-  if (!have("true") || ::system("echo 'int main(){}' | g++ -x c++ -fsanitize=address -o /dev/null - 2>/dev/null") != 0)
+  if (!have("true") ||
+      ::system("echo 'int main(){}' | g++ -x c++ -fsanitize=address -o /dev/null - 2>/dev/null") !=
+          0)
     GTEST_SKIP() << "no AddressSanitizer for this compiler";
   const auto ran = shell("g++ -fsanitize=address -g -o leak leak.cc && ./leak", options);
-  EXPECT_NE(ran.output.find("detected memory leaks"), std::string::npos) << ran.output;  // needs ptrace among its own
+  EXPECT_NE(ran.output.find("detected memory leaks"), std::string::npos) << ran.output;  // needs
+                                                                                         // ptrace
+                                                                                         // among
+                                                                                         // its own
 }
 
 TEST(Work, EnvironmentIsScrubbed) {

@@ -25,7 +25,9 @@ using nlohmann::json;
 bool dies(int pid) {
   for (int i = 0; i < 500; ++i) {
     std::string stat;
-    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);  // one that ends meanwhile has none
+    std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), stat);  // one that ends
+                                                                                  // meanwhile has
+                                                                                  // none
     const std::size_t close = stat.rfind(')');
     if (close == std::string::npos || stat.compare(close, 3, ") Z") == 0) return true;
     ::usleep(10'000);
@@ -37,7 +39,11 @@ class Bash : public testing::Test {
  protected:
   Bash() { ::signal(SIGPIPE, SIG_IGN); }
   BuiltinOptions options(int timeout_ms = 30'000) const {
-    return {.root = dir_.root(), .state_dir = state_.root(), .sandbox_launcher = test::launcher(), .no_sandbox = true, .command_timeout_ms = timeout_ms};
+    return {.root = dir_.root(),
+            .state_dir = state_.root(),
+            .sandbox_launcher = test::launcher(),
+            .no_sandbox = true,
+            .command_timeout_ms = timeout_ms};
   }
   Outcome run(BashTool& tool, const std::string& command) {
     auto result = test::call(io_, tool, {{"command", command}}, [this](const std::string& text) {
@@ -58,14 +64,16 @@ class Bash : public testing::Test {
 // What the model hears when it has called nothing of bash since.
 std::string news(asio::io_context& io, BashTool& tool) {
   std::string out;
-  asio::co_spawn(io, [&]() -> asio::awaitable<void> { out = co_await tool.news(); }, asio::detached);
+  asio::co_spawn(
+      io, [&]() -> asio::awaitable<void> { out = co_await tool.news(); }, asio::detached);
   io.restart();
   io.run();
   return out;
 }
 
 constexpr const char* kReset =
-    "The persistent bash shell was reset; the next bash call starts from the workspace with a fresh current directory and "
+    "The persistent bash shell was reset; the next bash call starts from the workspace with a "
+    "fresh current directory and "
     "environment.";
 
 TEST_F(Bash, OutputIsAsItIs) {
@@ -88,14 +96,16 @@ TEST_F(Bash, TheEndOfABackgroundJobIsNews) {
   dir_.write("go", "");
   std::string told;
   for (int i = 0; i < 500 && told.empty(); ++i) ::usleep(10'000), told = news(io_, tool_);
-  EXPECT_THAT(told, ::testing::MatchesRegex("\\[background job [0-9]+ ended: .*: Exit 7\\]\nWhat background jobs printed last:\nlast words\n"));
+  EXPECT_THAT(told, ::testing::MatchesRegex("\\[background job [0-9]+ ended: .*: Exit 7\\]\nWhat "
+                                            "background jobs printed last:\nlast words\n"));
   EXPECT_EQ(news(io_, tool_), "");
   EXPECT_EQ(run("echo on; echo $?").text, "on\n0\n");
 }
 TEST_F(Bash, AJobThatEndsWhileAnotherCommandRunsIsToldBehindIt) {
   run("(while [ ! -e go ]; do sleep 0.01; done) & job=$!");
   EXPECT_THAT(run("touch go; wait $job; echo waited; (exit 4)").text,
-              ::testing::MatchesRegex("waited\n\\[exit code: 4\\]\n\\[background job [0-9]+ is no longer among the shell's jobs: .*\\]"));
+              ::testing::MatchesRegex("waited\n\\[exit code: 4\\]\n\\[background job [0-9]+ is no "
+                                      "longer among the shell's jobs: .*\\]"));
   EXPECT_EQ(news(io_, tool_), "");
 }
 // What jobs print between two commands is not lost by asking for them.
@@ -103,7 +113,8 @@ TEST_F(Bash, WhatJobsPrintIsKeptForTheNextCommand) {
   run("(sleep 0.05; echo early; while [ ! -e go ]; do sleep 0.01; done) &");
   ::usleep(300'000);
   EXPECT_EQ(news(io_, tool_), "");
-  EXPECT_EQ(run("echo now").text, "early\n[so far: output of background jobs since the last command]\nnow\n");
+  EXPECT_EQ(run("echo now").text,
+            "early\n[so far: output of background jobs since the last command]\nnow\n");
   dir_.write("go", "");
 }
 TEST_F(Bash, StateSurvives) {
@@ -113,12 +124,14 @@ TEST_F(Bash, StateSurvives) {
 }
 TEST_F(Bash, AnyTextIsACommand) {
   EXPECT_EQ(run("cat <<'X'\n$a `b` \\ 'q' \"d\" \u20ac\nX").text, "$a `b` \\ 'q' \"d\" \u20ac\n");
-  EXPECT_EQ(run("for i in 1 2; do\n  echo $i\n  break\ndone; break 2>/dev/null; echo on").text, "1\non\n");
+  EXPECT_EQ(run("for i in 1 2; do\n  echo $i\n  break\ndone; break 2>/dev/null; echo on").text,
+            "1\non\n");
   EXPECT_NE(run("if then").text.find("syntax error"), std::string::npos);
   EXPECT_EQ(run("# nothing").text, "");
   EXPECT_EQ(run("").text, "");
   EXPECT_EQ(run("echo " + std::string(200'000, 'y') + " | wc -c").text, "200001\n");
-  EXPECT_EQ(run("set -x; true; set +x 2>/dev/null; echo after").text.find("<\036"), std::string::npos);
+  EXPECT_EQ(run("set -x; true; set +x 2>/dev/null; echo after").text.find("<\036"),
+            std::string::npos);
   EXPECT_EQ(run("echo still").text, "still\n");
 }
 TEST_F(Bash, StdinIsEmpty) {
@@ -141,7 +154,9 @@ TEST_F(Bash, TimeoutGivesThePartialOutputAndResets) {
   const Outcome out = run(tool, "cd /; echo partial; sleep 60");
   EXPECT_LT(Clock::now() - begin, std::chrono::seconds(20));
   EXPECT_FALSE(out.ok);
-  EXPECT_EQ(out.text, std::string("Your command timed out after 1 seconds or experienced an OOM error. Below is partial output:\npartial\n") + kReset);
+  EXPECT_EQ(out.text, std::string("Your command timed out after 1 seconds or experienced an OOM "
+                                  "error. Below is partial output:\npartial\n") +
+                          kReset);
   EXPECT_EQ(run(tool, "pwd").text, dir_.root() + "\n");
 }
 TEST_F(Bash, TimeoutKillsTheTree) {
@@ -158,17 +173,24 @@ TEST_F(Bash, AFloodIsBoundedAndTimesOut) {
   EXPECT_NE(out.text.find("timed out after 1 seconds"), std::string::npos);
   EXPECT_NE(out.text.find("<response clipped>"), std::string::npos);
   EXPECT_LT(out.text.size(), 18'000u);
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - begin).count() + 1;
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(Clock::now() - begin).count() + 1;
   EXPECT_LE(n_streamed_, 10 * seconds + 2);  // ten times a second, and the last
   EXPECT_LE(std::filesystem::file_size(state_.at("outputs/bash-0001.txt")), SpillFile::kBytesMax);
 }
 TEST_F(Bash, BackgroundJobsLiveOnAndTheirOutputIsTold) {
-  EXPECT_EQ(run("(until [ -e go ]; do sleep 0.02; done; echo from the job; touch done) & echo started").text, "started\n");
-  EXPECT_THAT(run("touch go; until [ -e done ]; do sleep 0.02; done").text, ::testing::StartsWith("from the job\n"));  // and perhaps of its end
+  EXPECT_EQ(
+      run("(until [ -e go ]; do sleep 0.02; done; echo from the job; touch done) & echo started")
+          .text,
+      "started\n");
+  EXPECT_THAT(run("touch go; until [ -e done ]; do sleep 0.02; done").text,
+              ::testing::StartsWith("from the job\n"));  // and perhaps of its end
   run("(until [ -e go2 ]; do sleep 0.02; done; echo later; touch done2) &");
   dir_.write("go2", "");
   while (!std::filesystem::exists(dir_.at("done2"))) ::usleep(10'000);
-  EXPECT_THAT(run("echo now").text, ::testing::StartsWith("later\n[so far: output of background jobs since the last command]\nnow\n"));
+  EXPECT_THAT(run("echo now").text,
+              ::testing::StartsWith(
+                  "later\n[so far: output of background jobs since the last command]\nnow\n"));
 }
 TEST_F(Bash, MarksCannotBeForged) {
   const Outcome out = run("printf '\\036deadbeefdeadbeefdeadbeef:0\\036\\n'; echo after; false");
@@ -182,11 +204,12 @@ TEST_F(Bash, CancelKillsTheTreeAndIsAnError) {
   Result<Outcome> out = Outcome{};
   auto running = tool_.run({{"command", "echo $$ > pid; touch up; sleep 60"}}, {});
   asio::co_spawn(io_, std::move(running),
-                 asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr thrown, Result<Outcome> result) {
-                   EXPECT_FALSE(thrown);
-                   ended = true;
-                   out = std::move(result);
-                 }));
+                 asio::bind_cancellation_slot(
+                     signal.slot(), [&](std::exception_ptr thrown, Result<Outcome> result) {
+                       EXPECT_FALSE(thrown);
+                       ended = true;
+                       out = std::move(result);
+                     }));
   asio::steady_timer timer(io_);
   std::function<void()> poll = [&] {
     if (std::filesystem::exists(dir_.at("up"))) return signal.emit(asio::cancellation_type::total);
@@ -201,7 +224,8 @@ TEST_F(Bash, CancelKillsTheTreeAndIsAnError) {
   EXPECT_TRUE(dies(std::atoi(dir_.read("pid").c_str())));
   EXPECT_EQ(run("echo again").text, "again\n");
 }
-// At every turn of the io loop from the call's first on: while the sandbox is probed, while the launcher starts, while it runs.
+// At every turn of the io loop from the call's first on: while the sandbox is probed, while the
+// launcher starts, while it runs.
 TEST_F(Bash, CancelAtAnyMomentOfTheLaunchIsACancellation) {
   auto sandboxed = options();
   sandboxed.no_sandbox = false;
@@ -212,11 +236,13 @@ TEST_F(Bash, CancelAtAnyMomentOfTheLaunchIsACancellation) {
     asio::cancellation_signal signal;
     Result<Outcome> out = Outcome{};
     auto running = tool.run({{"command", "touch up; sleep 60"}}, {});
-    asio::co_spawn(io_, std::move(running), asio::bind_cancellation_slot(signal.slot(), [&](std::exception_ptr thrown, Result<Outcome> result) {
-                     EXPECT_FALSE(thrown);
-                     ++ended;
-                     out = std::move(result);
-                   }));
+    asio::co_spawn(io_, std::move(running),
+                   asio::bind_cancellation_slot(
+                       signal.slot(), [&](std::exception_ptr thrown, Result<Outcome> result) {
+                         EXPECT_FALSE(thrown);
+                         ++ended;
+                         out = std::move(result);
+                       }));
     io_.restart();
     for (int i = 0; i < moment && ended == 0; ++i) io_.run_one();
     if (ended > 0) GTEST_SKIP() << "no sandbox here: " << (out ? out->text : out.error().message);
@@ -227,7 +253,8 @@ TEST_F(Bash, CancelAtAnyMomentOfTheLaunchIsACancellation) {
   }
   EXPECT_GT(moment, 5);
   BashTool tool(io_.get_executor(), sandboxed);
-  EXPECT_EQ(run(tool, "echo works").text, "works\n");  // and the probe that was cut off is not believed
+  EXPECT_EQ(run(tool, "echo works").text, "works\n");  // and the probe that was cut off is not
+                                                       // believed
 }
 TEST_F(Bash, CallsRunOneAfterTheOther) {
   int n = 0;
@@ -244,7 +271,8 @@ TEST_F(Bash, CallsRunOneAfterTheOther) {
   EXPECT_EQ(order, "1\n2\n");
 }
 TEST_F(Bash, UnusableArgumentsAreOutcomes) {
-  for (const json& args : {json(nullptr), json::object(), json{{"command", 3}}, json{{"command", std::string("a\0b", 3)}}}) {
+  for (const json& args : {json(nullptr), json::object(), json{{"command", 3}},
+                           json{{"command", std::string("a\0b", 3)}}}) {
     const auto out = test::call(io_, tool_, args);
     ASSERT_TRUE(out);
     EXPECT_FALSE(out->ok);
@@ -257,14 +285,16 @@ TEST_F(Bash, WithoutASandboxItSaysWhy) {
   BashTool tool(io_.get_executor(), none);
   const Outcome out = run(tool, "touch ran");
   EXPECT_FALSE(out.ok);
-  EXPECT_TRUE(out.text.starts_with("commands are off, because no sandbox works here: ")) << out.text;
+  EXPECT_TRUE(out.text.starts_with("commands are off, because no sandbox works here: "))
+      << out.text;
   EXPECT_FALSE(std::filesystem::exists(dir_.at("ran")));
 }
 TEST_F(Bash, WorksInTheSandbox) {
   BuiltinOptions inside = options();
   inside.no_sandbox = false;
   std::string reason;
-  asio::co_spawn(io_, shell_unavailable_reason(inside), [&](std::exception_ptr, std::string why) { reason = std::move(why); });
+  asio::co_spawn(io_, shell_unavailable_reason(inside),
+                 [&](std::exception_ptr, std::string why) { reason = std::move(why); });
   io_.run();
   if (!reason.empty()) GTEST_SKIP() << reason;
   dir_.write(".env", "TOKEN=1\n");
@@ -289,7 +319,8 @@ class BashInside : public Bash {
   std::string reason() {
     std::string out;
     const BuiltinOptions asked = inside();
-    asio::co_spawn(io_, shell_unavailable_reason(asked), [&](std::exception_ptr, std::string why) { out = std::move(why); });
+    asio::co_spawn(io_, shell_unavailable_reason(asked),
+                   [&](std::exception_ptr, std::string why) { out = std::move(why); });
     io_.restart();
     io_.run();
     return out;
@@ -297,11 +328,16 @@ class BashInside : public Bash {
   std::optional<BashTool> tool_in_;
 };
 
-constexpr const char* kRepository = "mkdir -p sub/.git/hooks sub/.git/objects sub/.git/refs; echo 'ref: refs/heads/main' > sub/.git/HEAD; ";
-constexpr const char* kHook = "echo 'touch ran' > sub/.git/hooks/pre-commit; chmod +x sub/.git/hooks/pre-commit";
+constexpr const char* kRepository =
+    "mkdir -p sub/.git/hooks sub/.git/objects sub/.git/refs; echo 'ref: refs/heads/main' > "
+    "sub/.git/HEAD; ";
+constexpr const char* kHook =
+    "echo 'touch ran' > sub/.git/hooks/pre-commit; chmod +x sub/.git/hooks/pre-commit";
 std::string told(const std::string& to = "") {
-  return "[moved aside, because it could run programs outside the sandbox: sub/.git/hooks/pre-commit (a git hook) is now sub/.git/hooks/pre-commit.lares-quarantined" + to +
-         ". If it is wanted, the user can move it back.]";
+  return "[moved aside, because it could run programs outside the sandbox: "
+         "sub/.git/hooks/pre-commit (a git hook) is now "
+         "sub/.git/hooks/pre-commit.lares-quarantined" +
+         to + ". If it is wanted, the user can move it back.]";
 }
 
 TEST_F(BashInside, WhatWouldRunOutsideIsMovedAsideAndTold) {
@@ -311,13 +347,16 @@ TEST_F(BashInside, WhatWouldRunOutsideIsMovedAsideAndTold) {
   EXPECT_FALSE(std::filesystem::exists(dir_.at("sub/.git/hooks/pre-commit")));
   EXPECT_EQ(run(*tool_in_, "ls sub/.git/hooks").text, "pre-commit.lares-quarantined\n");
   // By what ends the shell, too.
-  EXPECT_EQ(run(*tool_in_, std::string(kHook) + "; exit 5").text, "[shell exited: code 5]\n" + told(".2") + "\n" + kReset);
+  EXPECT_EQ(run(*tool_in_, std::string(kHook) + "; exit 5").text,
+            "[shell exited: code 5]\n" + told(".2") + "\n" + kReset);
 }
 TEST_F(BashInside, WhatABackgroundJobLeavesIsSeenAtTheNextLook) {
   if (!tool_in_) GTEST_SKIP() << reason();
-  dir_.write("job", std::string("while [ ! -e go ]; do sleep 0.01; done; ") + kHook + "; echo x > made\n");
+  dir_.write("job",
+             std::string("while [ ! -e go ]; do sleep 0.01; done; ") + kHook + "; echo x > made\n");
   // Not among the shell's jobs: only its process tells that something may still write.
-  EXPECT_EQ(run(*tool_in_, std::string(kRepository) + "(setsid sh job >/dev/null 2>&1 &)").text, "");
+  EXPECT_EQ(run(*tool_in_, std::string(kRepository) + "(setsid sh job >/dev/null 2>&1 &)").text,
+            "");
   EXPECT_EQ(run(*tool_in_, "true").text, "");
   dir_.write("go", "");
   for (int i = 0; i < 500 && !std::filesystem::exists(dir_.at("made")); ++i) ::usleep(10'000);

@@ -28,7 +28,8 @@ TEST(ChangeRates, HalveWithAge) {
   EXPECT_EQ(rates.n_commits, 4);
   EXPECT_EQ(rates.head.size(), 40u);
   EXPECT_FALSE(rates.cut_short);
-  EXPECT_EQ(change_rates(dir.root(), {.commits_max = 2, .half_life = 1}).of, (Rates{{"a", 1}, {"b", 0.5}, {"d", 1}}));
+  EXPECT_EQ(change_rates(dir.root(), {.commits_max = 2, .half_life = 1}).of,
+            (Rates{{"a", 1}, {"b", 0.5}, {"d", 1}}));
 }
 
 TEST(ChangeRates, FollowFirstParentsAndRenames) {
@@ -45,7 +46,8 @@ TEST(ChangeRates, FollowFirstParentsAndRenames) {
   commit(dir, {});
   const auto rates = change_rates(dir.root(), {.half_life = 1e9});
   ASSERT_EQ(rates.of.size(), 3u);
-  EXPECT_NEAR(rates.of.at("b"), 1, 1e-5) << "the merge counts once, the commits of its branch do not";
+  EXPECT_NEAR(rates.of.at("b"), 1, 1e-5)
+      << "the merge counts once, the commits of its branch do not";
   EXPECT_NEAR(rates.of.at("renamed"), 1, 1e-5) << "with its history, and renaming is no change";
 }
 
@@ -63,7 +65,8 @@ TEST(ChangeRates, ABulkCommitSaysNothing) {
   commit(dir, {"a", "b", "c"});
   commit(dir, {"a"});
   commit(dir, {"a", "b", "c"});
-  EXPECT_EQ(change_rates(dir.root(), {.half_life = 1, .bulk_files_min = 2}).of, (Rates{{"a", 0.5}}));
+  EXPECT_EQ(change_rates(dir.root(), {.half_life = 1, .bulk_files_min = 2}).of,
+            (Rates{{"a", 0.5}}));
 }
 
 TEST(ChangeRates, StopInTime) {
@@ -97,9 +100,11 @@ TEST(ChangeRates, TiersAreByChangesPerByte) {
   add("hot", 999);
   add("hottest", 999);
   files["logo.png"] = {.path = "logo.png", .shown = Shown::path, .reason = "binary"};
-  const ChangeRates rates{.of = {{"hottest", 2}, {"hot", 1}, {"warm", 5}, {"gone", 9}, {"logo.png", 1}}};
+  const ChangeRates rates{
+      .of = {{"hottest", 2}, {"hot", 1}, {"warm", 5}, {"gone", 9}, {"logo.png", 1}}};
   EXPECT_EQ(volatility_tiers(rates, files),
-            (std::map<std::string, int>{{"cold", 0}, {"hot", 2}, {"hottest", 3}, {"logo.png", 0}, {"warm", 1}}));
+            (std::map<std::string, int>{
+                {"cold", 0}, {"hot", 2}, {"hottest", 3}, {"logo.png", 0}, {"warm", 1}}));
   for (const auto& [path, tier] : volatility_tiers({}, files)) EXPECT_EQ(tier, 0) << path;
 }
 

@@ -29,9 +29,14 @@ TEST(OutputCleaner, KeepsTheLastStateOfALineDrawnAgain) {
   EXPECT_EQ(clean("abX\bc"), "abc");
 }
 TEST(OutputCleaner, InvalidUtf8IsReplaced) {
-  EXPECT_EQ(clean("a\xff" "b\xe2\x82\xac\xe2\x82"), "a\xef\xbf\xbd" "b\xe2\x82\xac\xef\xbf\xbd");
+  EXPECT_EQ(clean("a\xff"
+                  "b\xe2\x82\xac\xe2\x82"),
+            "a\xef\xbf\xbd"
+            "b\xe2\x82\xac\xef\xbf\xbd");
 }
-TEST(OutputCleaner, AnUnfinishedSequenceDoesNotEatTheNextLine) { EXPECT_EQ(clean("\x1b[12\nnext\n"), "\nnext\n"); }
+TEST(OutputCleaner, AnUnfinishedSequenceDoesNotEatTheNextLine) {
+  EXPECT_EQ(clean("\x1b[12\nnext\n"), "\nnext\n");
+}
 
 TEST(Clip, ShortTextIsAsItIs) {
   test::Scratch state;
@@ -43,13 +48,16 @@ TEST(Clip, LongTextKeepsHeadAndTailAndNamesTheFile) {
   std::string text;
   for (int i = 0; i < 20'000; ++i) text += "line " + std::to_string(i) + "\n";
   Clip clip(state.root(), "bash");
-  for (std::size_t i = 0; i < text.size(); i += 777) clip.append(std::string_view(text).substr(i, 777));
+  for (std::size_t i = 0; i < text.size(); i += 777)
+    clip.append(std::string_view(text).substr(i, 777));
   const std::string out = clip.finish();
   EXPECT_TRUE(out.starts_with("line 0\n"));
   EXPECT_TRUE(out.ends_with("line 19999\n"));
   EXPECT_LT(out.size(), 16'000u + 600u);
   EXPECT_NE(out.find("<response clipped><NOTE>To save on context"), std::string::npos);
-  EXPECT_NE(out.find(std::to_string(text.size() - 16'000) + " bytes left out here"), std::string::npos) << out.substr(9'900, 700);
+  EXPECT_NE(out.find(std::to_string(text.size() - 16'000) + " bytes left out here"),
+            std::string::npos)
+      << out.substr(9'900, 700);
   EXPECT_NE(out.find(state.at("outputs/bash-0001.txt")), std::string::npos);
   EXPECT_EQ(state.read("outputs/bash-0001.txt"), text);
 }
@@ -61,9 +69,11 @@ TEST(Clip, CutsBetweenCharacters) {
 }
 TEST(Spill, TheOldestFilesGo) {
   test::Scratch state;
-  for (int i = 0; i < SpillFile::kFilesMax + 5; ++i) SpillFile::make(state.root(), "bash").append("x");
+  for (int i = 0; i < SpillFile::kFilesMax + 5; ++i)
+    SpillFile::make(state.root(), "bash").append("x");
   int n = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(state.at("outputs"))) n += entry.is_regular_file();
+  for (const auto& entry : std::filesystem::directory_iterator(state.at("outputs")))
+    n += entry.is_regular_file();
   EXPECT_EQ(n, SpillFile::kFilesMax);
   EXPECT_FALSE(std::filesystem::exists(state.at("outputs/bash-0005.txt")));
   EXPECT_TRUE(std::filesystem::exists(state.at("outputs/bash-0045.txt")));

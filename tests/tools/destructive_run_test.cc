@@ -40,15 +40,16 @@ TEST_F(DestructiveRun, ScriptsOfTheWorktreeAreLookedInto) {
   write("outer.sh", "cd sub && . ./inner.sh\n");
   write("sub/inner.sh", "git clean -fdx\n");
   for (const char* script :
-       {"bash build.sh", "sh -eu ./build.sh a b", "./build.sh", "source build.sh", ". ./build.sh", "make; bash -x build.sh > log",
-        "cd sub; ../build.sh", "f=build.sh; bash $f", "\"$PWD/build.sh\"", "$(git rev-parse --show-toplevel)/build.sh", "bash < build.sh",
-        "./x", "bash outer.sh", "cd sub && ./inner.sh", "sudo ./build.sh", "timeout 5 bash build.sh",
+       {"bash build.sh", "sh -eu ./build.sh a b", "./build.sh", "source build.sh", ". ./build.sh",
+        "make; bash -x build.sh > log", "cd sub; ../build.sh", "f=build.sh; bash $f",
+        "\"$PWD/build.sh\"", "$(git rev-parse --show-toplevel)/build.sh", "bash < build.sh", "./x",
+        "bash outer.sh", "cd sub && ./inner.sh", "sudo ./build.sh", "timeout 5 bash build.sh",
         "find . -name a -exec ./build.sh {} \\;", "if true; then ./build.sh; fi"})
     EXPECT_NE(asks(script), "") << script;
   EXPECT_EQ(asks("bash build.sh"), "build.sh: git reset --hard throws away uncommitted changes");
   EXPECT_NE(asks("bash " + root_ + "/build.sh"), "");
-  for (const char* text : {"\"$(echo git)\" clean -fdx\n", "echo Z2l0 | base64 -d | sh\n", "eval \"$(cat x)\"\n",
-                           "x=$(tr a-z b-z <<< fhs); $x reset --hard\n"}) {
+  for (const char* text : {"\"$(echo git)\" clean -fdx\n", "echo Z2l0 | base64 -d | sh\n",
+                           "eval \"$(cat x)\"\n", "x=$(tr a-z b-z <<< fhs); $x reset --hard\n"}) {
     write("made.sh", text);
     EXPECT_NE(asks("./made.sh"), "") << text;
   }
@@ -63,10 +64,14 @@ TEST_F(DestructiveRun, WhatIsHarmlessOrCannotBeReadAsksNothing) {
   write("text", "git reset --hard\n");
   write("big.sh", "git reset --hard\n" + std::string(kRunFileBytesMax, '#'));
   write("itself.sh", "bash itself.sh; ./itself.sh\n");
-  write("binary", std::string("\x7f" "ELF\0 git reset --hard\n", 24));
+  write("binary", std::string("\x7f"
+                              "ELF\0 git reset --hard\n",
+                              24));
   fs::create_symlink("/etc/profile", root_ + "/away.sh");
-  for (const char* script : {"bash build.sh", "./wrapper.sh", "./tool.py", "cat text", "bash big.sh", "bash itself.sh", "./binary",
-                             "bash missing.sh", "bash away.sh", "bash -n build.sh", "source ../outside.sh", "python3 tool.py"})
+  for (const char* script :
+       {"bash build.sh", "./wrapper.sh", "./tool.py", "cat text", "bash big.sh", "bash itself.sh",
+        "./binary", "bash missing.sh", "bash away.sh", "bash -n build.sh", "source ../outside.sh",
+        "python3 tool.py"})
     EXPECT_EQ(asks(script), "") << script;
 }
 
@@ -86,15 +91,20 @@ TEST_F(DestructiveRun, ReadingIsBounded) {
 
 TEST_F(DestructiveRun, MakeRunsTheRecipesOfItsGoals) {
   write("Makefile",
-        "GIT = git\nCLEAN := $(GIT) clean\nall: a.o\n\tcc -o all $^\na.o: a.c\n\t$(CC) -c $<\nclean:\n\t@$(CLEAN) \\\n\t  -fdx\n"
-        "fresh: clean all\ntest: all; -git checkout -- .\nlog:\n\t@git log $(N) && for f in $$list; do $(RM) $$f; done; $(am__run) "
+        "GIT = git\nCLEAN := $(GIT) clean\nall: a.o\n\tcc -o all $^\na.o: a.c\n\t$(CC) -c "
+        "$<\nclean:\n\t@$(CLEAN) \\\n\t  -fdx\n"
+        "fresh: clean all\ntest: all; -git checkout -- .\nlog:\n\t@git log $(N) && for f in "
+        "$$list; do $(RM) $$f; done; $(am__run) "
         "\"$$x\"\nsub:\n\t$(MAKE) -C sub all\n");
   write("sub/Makefile", "all:\n\tgit stash drop\n");
-  for (const char* script : {"make clean", "make -j4 fresh", "make test CC=clang", "make $x", "make -C . clean", "make --directory=. clean",
-                             "make -f Makefile clean", "cd sub && make", "make sub", "make all clean", "make sub -k"})
+  for (const char* script :
+       {"make clean", "make -j4 fresh", "make test CC=clang", "make $x", "make -C . clean",
+        "make --directory=. clean", "make -f Makefile clean", "cd sub && make", "make sub",
+        "make all clean", "make sub -k"})
     EXPECT_NE(asks(script), "") << script;
   EXPECT_EQ(asks("make clean"), "Makefile: git clean -fdx deletes files that git does not know");
-  for (const char* script : {"make", "make -j4 all", "make log", "make -n clean", "make CC=clang", "make missing"})
+  for (const char* script :
+       {"make", "make -j4 all", "make log", "make -n clean", "make CC=clang", "make missing"})
     EXPECT_EQ(asks(script), "") << script;
   EXPECT_NE(asks("make", "sub"), "");
   EXPECT_NE(asks("make CC='git reset --hard' a.o"), "");
@@ -116,13 +126,16 @@ TEST_F(DestructiveRun, ScriptsOfPackagesAreLookedInto) {
   write(
       "package.json",
       R"({"scripts": {"build": "tsc", "pretest": "git clean -fdx", "test": "jest", "fresh": "npm run wipe",)"
-        R"( "wipe": "git reset --hard && npm ci", "lint": "eslint ."}})");
+      R"( "wipe": "git reset --hard && npm ci", "lint": "eslint ."}})");
   write("web/package.json", R"({"scripts": {"start": "git checkout -- ."}})");
-  for (const char* script : {"npm test", "npm t", "npm run test -- --watch", "npm run wipe", "npm run-script fresh", "yarn wipe",
-                             "pnpm run wipe", "bun run wipe", "npm --prefix web start", "cd web; npm start"})
+  for (const char* script : {"npm test", "npm t", "npm run test -- --watch", "npm run wipe",
+                             "npm run-script fresh", "yarn wipe", "pnpm run wipe", "bun run wipe",
+                             "npm --prefix web start", "cd web; npm start"})
     EXPECT_NE(asks(script), "") << script;
-  EXPECT_EQ(asks("npm run wipe"), "wipe of package.json: git reset --hard throws away uncommitted changes");
-  for (const char* script : {"npm run build", "npm run lint", "yarn build", "npm install", "npm start", "npx jest", "npm"})
+  EXPECT_EQ(asks("npm run wipe"),
+            "wipe of package.json: git reset --hard throws away uncommitted changes");
+  for (const char* script : {"npm run build", "npm run lint", "yarn build", "npm install",
+                             "npm start", "npx jest", "npm"})
     EXPECT_EQ(asks(script), "") << script;
 }
 
@@ -149,7 +162,8 @@ TEST_F(DestructiveRun, TheCommandThatTestFindsIsJudgedLikeAScript) {
                                    {"build/CTestTestfile.cmake", "\n"},
                                    {"go.mod", "module a\n"},
                                    {"Cargo.toml", "[package]\n"}}) {
-    fs::remove_all(root_ + "/pkg"), fs::remove_all(root_ + "/tests"), fs::remove_all(root_ + "/build");
+    fs::remove_all(root_ + "/pkg"), fs::remove_all(root_ + "/tests"),
+        fs::remove_all(root_ + "/build");
     fs::remove(root_ + "/a.test.js"), fs::remove(root_ + "/go.mod");
     write(file, text);
     if (std::string_view(file).starts_with("build")) write("build/CMakeCache.txt", "");

@@ -29,7 +29,9 @@ TEST(EditMatch, AbsentIsAbsent) { EXPECT_EQ(replaced("a\nb\n", "zebra", "x"), "<
 TEST(EditMatch, SeveralNamesTheLines) {
   EXPECT_EQ(several("x = 1\ny\nx = 1\n", "x = 1"), (std::vector<std::size_t>{1, 3}));
 }
-TEST(EditMatch, OverlappingCountsAsSeveral) { EXPECT_EQ(several("aaa\n", "aa"), (std::vector<std::size_t>{1})); }
+TEST(EditMatch, OverlappingCountsAsSeveral) {
+  EXPECT_EQ(several("aaa\n", "aa"), (std::vector<std::size_t>{1}));
+}
 TEST(EditMatch, LongerThanTheFile) { EXPECT_EQ(replaced("a\n", "a\nb\nc\nd\n", "x"), "<absent>"); }
 TEST(EditMatch, PatternCharactersAreLiteral) {
   EXPECT_EQ(replaced("a.*b $1 \\0\n", ".*b $1", "$0\\1"), "a$0\\1 \\0\n");
@@ -54,7 +56,8 @@ TEST(EditMatch, LoneCarriageReturnIsNoLineEnd) {
   EXPECT_EQ(several("a\rx\u2028x\n", "x"), (std::vector<std::size_t>{1}));
 }
 TEST(EditMatch, BomAndForeignBytesSurvive) {
-  EXPECT_EQ(replaced("\xef\xbb\xbfint a;\n\xff\xfe\n", "int a;", "int b;"), "\xef\xbb\xbfint b;\n\xff\xfe\n");
+  EXPECT_EQ(replaced("\xef\xbb\xbfint a;\n\xff\xfe\n", "int a;", "int b;"),
+            "\xef\xbb\xbfint b;\n\xff\xfe\n");
 }
 
 TEST(EditMatch, TrailingBlanksDiffer) {
@@ -65,8 +68,11 @@ TEST(EditMatch, TrailingBlanksDiffer) {
   EXPECT_EQ(replaced("foobar\n", "foo ", "x"), "<absent>");
 }
 TEST(EditMatch, UniformIndentationShifts) {
-  EXPECT_EQ(replaced("class A:\n    def f(self):\n        return 1\n", "def g():\n    return 1", "x"), "<absent>");
-  EXPECT_EQ(replaced("class A:\n    if a:\n        b()\n    c()\n", "  if a:\n      b()\n", "  if a:\n      d()\n      e()\n"),
+  EXPECT_EQ(
+      replaced("class A:\n    def f(self):\n        return 1\n", "def g():\n    return 1", "x"),
+      "<absent>");
+  EXPECT_EQ(replaced("class A:\n    if a:\n        b()\n    c()\n", "  if a:\n      b()\n",
+                     "  if a:\n      d()\n      e()\n"),
             "class A:\n    if a:\n        d()\n        e()\n    c()\n");
   EXPECT_EQ(relaxed("  a\n    b\n", "a\n  b\n", "a\n  c\n"), "indentation");
   EXPECT_EQ(replaced("a\n  b\nz\n", "    a\n      b\n", "    a\n      c\n"), "a\n  c\nz\n");
@@ -76,15 +82,19 @@ TEST(EditMatch, UnevenIndentationIsNoMatch) {
   EXPECT_EQ(replaced("\tif a:\n\t\tb()\n", "    if a:\n        b()\n", "c\n"), "<absent>");
 }
 TEST(EditMatch, QuotesDashesAndSpacesFold) {
-  EXPECT_EQ(replaced("say(\u201chi\u201d, 1) # \u2013 a\u00a0b\n", "say(\"hi\", 1)", "say(\"hi\", 2)"),
-            "say(\u201chi\u201d, 2) # \u2013 a\u00a0b\n");
+  EXPECT_EQ(
+      replaced("say(\u201chi\u201d, 1) # \u2013 a\u00a0b\n", "say(\"hi\", 1)", "say(\"hi\", 2)"),
+      "say(\u201chi\u201d, 2) # \u2013 a\u00a0b\n");
   EXPECT_EQ(relaxed("a\u00a0b\n", "a b", "a c"), "the kind of quotes, dashes and spaces");
-  EXPECT_EQ(several("\u201ca\u201d\n\u2018x\n\u201da\u201c\n", "\"a\""), (std::vector<std::size_t>{1, 3}));
+  EXPECT_EQ(several("\u201ca\u201d\n\u2018x\n\u201da\u201c\n", "\"a\""),
+            (std::vector<std::size_t>{1, 3}));
 }
 TEST(EditMatch, RelaxedMatchMustBeUnique) {
   EXPECT_EQ(several("  a()\nq\n   a()\n", "    a()\n"), (std::vector<std::size_t>{1, 3}));
 }
-TEST(EditMatch, DifferingOnlyInWhatIsIgnoredIsNoEdit) { EXPECT_EQ(replaced("a\n", "a \n", "a  \n"), "<absent>"); }
+TEST(EditMatch, DifferingOnlyInWhatIsIgnoredIsNoEdit) {
+  EXPECT_EQ(replaced("a\n", "a \n", "a  \n"), "<absent>");
+}
 
 TEST(EditMatch, ManyBytesOnOneLine) {
   const std::string big(1 << 20, 'x');
@@ -103,7 +113,8 @@ TEST(ExplainMiss, ShowsTheNearestLines) {
   EXPECT_EQ(explain_miss("aaa\nbbb\n", "qqqqqqq"), "");
 }
 TEST(ExplainMiss, KnowsCopiedLineNumbers) {
-  EXPECT_NE(explain_miss("int a;\nint b;\n", "     1  int a;\n     2  int b;").find("line numbers"), std::string::npos);
+  EXPECT_NE(explain_miss("int a;\nint b;\n", "     1  int a;\n     2  int b;").find("line numbers"),
+            std::string::npos);
 }
 TEST(ExplainMiss, KnowsEscapes) {
   EXPECT_NE(explain_miss("a\nb\n", "a\\nb").find("escape"), std::string::npos);

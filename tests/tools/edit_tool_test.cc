@@ -42,8 +42,10 @@ TEST_F(Edit, ViewNumbersTheLines) {
   const Outcome out = view(path);
   EXPECT_TRUE(out.ok);
   EXPECT_EQ(out.text, "     1  x = 1\n     2  \n     3  y = 2\n");
-  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {2, -1}}}).text, "     2  \n     3  y = 2\n");
-  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {3, 99}}}).text, "     3  y = 2\n");
+  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {2, -1}}}).text,
+            "     2  \n     3  y = 2\n");
+  EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {3, 99}}}).text,
+            "     3  y = 2\n");
 }
 TEST_F(Edit, ViewRangeErrors) {
   const auto path = dir_.write("a", "1\n2\n");
@@ -79,24 +81,37 @@ TEST_F(Edit, ReplaceSaysOneLineAndGivesTheDiff) {
   ASSERT_EQ(out.changes.size(), 1u);
   EXPECT_EQ(out.changes[0].path, "src/a.py");
   EXPECT_EQ(out.changes[0].diff,
-            "--- a/src/a.py\n+++ b/src/a.py\n@@ -1,2 +1,2 @@\n def f(x):\n-    return x < 1\n+    return x <= 1\n");
+            "--- a/src/a.py\n+++ b/src/a.py\n@@ -1,2 +1,2 @@\n def f(x):\n-    return x < 1\n+    "
+            "return x <= 1\n");
 }
 TEST_F(Edit, ExactErrorTexts) {
   const auto path = dir_.write("a", "one\ntwo\none\n");
   EXPECT_EQ(replace(path, "one", "x").text,
-            "No replacement was performed. Multiple occurrences of old_str `one` in lines [1, 3]. Please ensure it is unique");
-  EXPECT_TRUE(replace(path, "zzzz", "x").text.starts_with(
-      "No replacement was performed, old_str `zzzz` did not appear verbatim in " + path + "."));
-  EXPECT_EQ(replace("src/a", "one", "x").text, "The path src/a is not an absolute path, it should start with `/`. Maybe you meant " +
-                                                   dir_.at("src/a") + "?");
+            "No replacement was performed. Multiple occurrences of old_str `one` in lines [1, 3]. "
+            "Please ensure it is unique");
+  EXPECT_TRUE(replace(path, "zzzz", "x")
+                  .text.starts_with(
+                      "No replacement was performed, old_str `zzzz` did not appear verbatim in " +
+                      path + "."));
+  EXPECT_EQ(replace("src/a", "one", "x").text,
+            "The path src/a is not an absolute path, it should start with `/`. Maybe you meant " +
+                dir_.at("src/a") + "?");
   EXPECT_EQ(run({{"command", "create"}, {"path", path}, {"file_text", "x"}}).text,
-            "File already exists at: " + path + ". Cannot overwrite files using command `create`. Change it with `str_replace`.");
+            "File already exists at: " + path +
+                ". Cannot overwrite files using command `create`. Change it with `str_replace`.");
   dir_.write("src/b.py", "");
   for (const char* command : {"view", "str_replace", "insert", "undo_edit"}) {
-    EXPECT_EQ(run({{"command", command}, {"path", dir_.at("b.py")}, {"old_str", "x"}, {"new_str", "y"}, {"insert_line", 0}}).text,
-              "The path " + dir_.at("b.py") + " does not exist. There is " + dir_.at("src/b.py") + ".");
+    EXPECT_EQ(
+        run({{"command", command},
+             {"path", dir_.at("b.py")},
+             {"old_str", "x"},
+             {"new_str", "y"},
+             {"insert_line", 0}})
+            .text,
+        "The path " + dir_.at("b.py") + " does not exist. There is " + dir_.at("src/b.py") + ".");
   }
-  EXPECT_EQ(replace(path, "two", "two").text, "No replacement was performed, old_str and new_str are the same.");
+  EXPECT_EQ(replace(path, "two", "two").text,
+            "No replacement was performed, old_str and new_str are the same.");
   EXPECT_FALSE(replace(path, "", "two").ok);
   EXPECT_EQ(dir_.read("a"), "one\ntwo\none\n");
 }
@@ -104,7 +119,8 @@ TEST_F(Edit, UndoTakesBackOneEditAfterTheOther) {
   const auto path = dir_.write("a", "1\n2\n"), other = dir_.write("b", "x\n");
   EXPECT_EQ(undo(path).text, "No edit of " + path + " is left to undo.");
   ASSERT_TRUE(replace(path, "1", "one").ok);
-  const Outcome inserted = run({{"command", "insert"}, {"path", path}, {"insert_line", 2}, {"new_str", "3"}});
+  const Outcome inserted =
+      run({{"command", "insert"}, {"path", path}, {"insert_line", 2}, {"new_str", "3"}});
   ASSERT_TRUE(inserted.ok);
   ASSERT_TRUE(replace(other, "x", "y").ok);
   const Outcome out = undo(path);
@@ -123,7 +139,8 @@ TEST_F(Edit, UndoTakesBackOneEditAfterTheOther) {
 }
 TEST_F(Edit, UndoOfACreatedFileRemovesIt) {
   const auto path = dir_.at("new.txt");
-  const Outcome made = run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}), undone = undo(path);
+  const Outcome made = run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}),
+                undone = undo(path);
   ASSERT_TRUE(made.ok);
   EXPECT_EQ(undone.text, "The last edit of " + path + " has been undone; the file is gone again.");
   EXPECT_EQ(made.changes.at(0).before, kNoFile);
@@ -136,11 +153,15 @@ TEST_F(Edit, UndoLeavesWhatOthersWrote) {
   const auto path = dir_.write("a", "1\n");
   ASSERT_TRUE(replace(path, "1", "2").ok);
   dir_.write("a", "3\n");
-  EXPECT_EQ(undo(path).text, "Nothing was undone: " + path + " changed after your last edit of it. View it, and edit what is there now.");
+  EXPECT_EQ(undo(path).text,
+            "Nothing was undone: " + path +
+                " changed after your last edit of it. View it, and edit what is there now.");
   EXPECT_EQ(dir_.read("a"), "3\n");
 }
 TEST_F(Edit, UndoKeepsBytesTheModelDoesNotSee) {
-  const std::string bytes = "\xef\xbb\xbf" "a\r\nb";
+  const std::string bytes =
+      "\xef\xbb\xbf"
+      "a\r\nb";
   const auto path = dir_.write("a", bytes);
   ASSERT_TRUE(replace(path, "a", "c").ok);
   EXPECT_TRUE(undo(path).ok);
@@ -148,10 +169,12 @@ TEST_F(Edit, UndoKeepsBytesTheModelDoesNotSee) {
 }
 TEST_F(Edit, UnusableArgumentsAreOutcomes) {
   const auto path = dir_.write("a", "1\n");
-  for (const json& args : {json(nullptr), json(3), json::object(), json{{"command", 1}}, json{{"command", "view"}},
-                           json{{"command", "dance"}, {"path", path}}, json{{"command", "str_replace"}, {"path", path}},
-                           json{{"command", "insert"}, {"path", path}, {"insert_line", "x"}, {"new_str", "q"}},
-                           json{{"command", "create"}, {"path", path}}}) {
+  for (const json& args :
+       {json(nullptr), json(3), json::object(), json{{"command", 1}}, json{{"command", "view"}},
+        json{{"command", "dance"}, {"path", path}},
+        json{{"command", "str_replace"}, {"path", path}},
+        json{{"command", "insert"}, {"path", path}, {"insert_line", "x"}, {"new_str", "q"}},
+        json{{"command", "create"}, {"path", path}}}) {
     const Outcome out = run(args);
     EXPECT_FALSE(out.ok) << args.dump();
     EXPECT_FALSE(out.text.starts_with("BROKEN")) << out.text;
@@ -167,23 +190,29 @@ TEST_F(Edit, CreateMakesDirectories) {
 }
 TEST_F(Edit, InsertKeepsLinesWhole) {
   const auto path = dir_.write("a", "1\n2\n");
-  EXPECT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "0"}}).ok);
-  EXPECT_TRUE(run({{"command", "insert"}, {"path", path}, {"insert_line", 3}, {"new_str", "3\n"}}).ok);
+  EXPECT_TRUE(
+      run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "0"}}).ok);
+  EXPECT_TRUE(
+      run({{"command", "insert"}, {"path", path}, {"insert_line", 3}, {"new_str", "3\n"}}).ok);
   EXPECT_EQ(dir_.read("a"), "0\n1\n2\n3\n");
   EXPECT_EQ(run({{"command", "insert"}, {"path", path}, {"insert_line", 5}, {"new_str", "x"}}).text,
-            "Invalid `insert_line` parameter: 5. It should be within the range of lines of the file: [0, 4]");
+            "Invalid `insert_line` parameter: 5. It should be within the range of lines of the "
+            "file: [0, 4]");
   const auto open = dir_.write("b", "1\r\n2");
-  EXPECT_TRUE(run({{"command", "insert"}, {"path", open}, {"insert_line", 2}, {"new_str", "3\n"}}).ok);
+  EXPECT_TRUE(
+      run({{"command", "insert"}, {"path", open}, {"insert_line", 2}, {"new_str", "3\n"}}).ok);
   EXPECT_EQ(dir_.read("b"), "1\r\n2\r\n3");
   const auto empty = dir_.write("c", "");
-  EXPECT_TRUE(run({{"command", "insert"}, {"path", empty}, {"insert_line", 0}, {"new_str", "x"}}).ok);
+  EXPECT_TRUE(
+      run({{"command", "insert"}, {"path", empty}, {"insert_line", 0}, {"new_str", "x"}}).ok);
   EXPECT_EQ(dir_.read("c"), "x\n");
 }
 TEST_F(Edit, RelaxedMatchIsSaidAndShown) {
   const auto path = dir_.write("a.py", "def f():\n    if x:   \n        y()\n");
   const Outcome out = replace(path, "    if x:\n        y()", "    if x:\n        z()");
   EXPECT_TRUE(out.ok);
-  EXPECT_NE(out.text.find("lines 2-3 when trailing blanks are ignored"), std::string::npos) << out.text;
+  EXPECT_NE(out.text.find("lines 2-3 when trailing blanks are ignored"), std::string::npos)
+      << out.text;
   EXPECT_NE(out.text.find("     3          z()\n"), std::string::npos) << out.text;
   EXPECT_NE(replace(path, "      z()\n", "      w()\n").text, "");
 }
@@ -204,7 +233,10 @@ TEST_F(Edit, AnotherSessionsEditIsNoticed) {
   EditTool other{BuiltinOptions{.root = dir_.root(), .state_dir = state_.root()}};
   const auto path = dir_.write("a", "one\ntwo\n");
   view(path);
-  ASSERT_TRUE(test::call(io_, other, {{"command", "str_replace"}, {"path", path}, {"old_str", "two"}, {"new_str", "2"}})->ok);
+  ASSERT_TRUE(
+      test::call(io_, other,
+                 {{"command", "str_replace"}, {"path", path}, {"old_str", "two"}, {"new_str", "2"}})
+          ->ok);
   EXPECT_FALSE(replace(path, "one", "1").ok);
 }
 
@@ -217,7 +249,8 @@ TEST_F(Edit, ModeLineEndsBomAndFinalNewlineStay) {
   EXPECT_TRUE(out.ok);
   EXPECT_EQ(dir_.read("run.sh"), "\xef\xbb\xbf#!/bin/sh\r\necho c\r\necho b");
   EXPECT_EQ(out.changes.at(0).after, blob_sha(dir_.read("run.sh")));
-  EXPECT_EQ(out.changes.at(0).shown, blob_sha("#!/bin/sh\necho c\necho b"));  // what a scan calls it
+  EXPECT_EQ(out.changes.at(0).shown, blob_sha("#!/bin/sh\necho c\necho b"));  // what a scan calls
+                                                                              // it
   struct stat st {};
   ::stat(path.c_str(), &st);
   EXPECT_EQ(st.st_mode & 07777, 0755u);
@@ -253,8 +286,11 @@ TEST_F(Edit, NothingOutsideTheRoot) {
   fs::create_symlink(secret, dir_.at("file"));
   fs::create_directory_symlink(outside.root(), dir_.at("dir"));
   fs::create_symlink("nowhere", dir_.at("dangling"));
-  for (const std::string& path : {secret, dir_.at("file"), dir_.at("dir/secret"), dir_.root() + "/../" + fs::path(secret).parent_path().filename().string() + "/secret",
-                                  dir_.at("dangling"), std::string("/etc/passwd"), dir_.root() + "x/secret", std::string("/proc/self/mem")}) {
+  for (const std::string& path :
+       {secret, dir_.at("file"), dir_.at("dir/secret"),
+        dir_.root() + "/../" + fs::path(secret).parent_path().filename().string() + "/secret",
+        dir_.at("dangling"), std::string("/etc/passwd"), dir_.root() + "x/secret",
+        std::string("/proc/self/mem")}) {
     EXPECT_FALSE(view(path).ok) << path;
     EXPECT_FALSE(replace(path, "1", "2").ok) << path;
   }
@@ -269,7 +305,8 @@ TEST_F(Edit, SwappingADirectoryForASymlinkNeverEscapes) {
   fs::create_directory_symlink(outside.root(), dir_.at("l"));
   std::atomic<bool> stop{false};
   std::thread flipper([&] {
-    while (!stop) ::renameat2(AT_FDCWD, dir_.at("d").c_str(), AT_FDCWD, dir_.at("l").c_str(), RENAME_EXCHANGE);
+    while (!stop)
+      ::renameat2(AT_FDCWD, dir_.at("d").c_str(), AT_FDCWD, dir_.at("l").c_str(), RENAME_EXCHANGE);
   });
   int escaped = 0, inside = 0;
   for (int i = 0; i < 3000; ++i) {
@@ -291,17 +328,20 @@ TEST_F(Edit, RefusesGitSecretsBinariesAndDevices) {
   ::mkfifo(dir_.at("fifo").c_str(), 0600);
   fs::create_symlink(".git/config", dir_.at("cfg"));
   fs::create_directory_symlink(".git", dir_.at("g"));
-  for (const char* name : {".git/config", ".GIT/config", "cfg", ".env", "bin", "fifo", "g/config"}) {
+  for (const char* name :
+       {".git/config", ".GIT/config", "cfg", ".env", "bin", "fifo", "g/config"}) {
     EXPECT_FALSE(view(dir_.at(name)).ok) << name;
     EXPECT_FALSE(replace(dir_.at(name), "1", "2").ok) << name;
   }
   EXPECT_FALSE(view(dir_.at("key.txt")).ok);
-  EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at(".git/hooks/x")}, {"file_text", "x"}}).ok);
+  EXPECT_FALSE(
+      run({{"command", "create"}, {"path", dir_.at(".git/hooks/x")}, {"file_text", "x"}}).ok);
   EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at("g/hooks/x")}, {"file_text", "x"}}).ok);
   EXPECT_FALSE(fs::exists(dir_.at(".git/hooks")));
 }
 TEST_F(Edit, OddNamesWork) {
-  for (const std::string& name : {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
+  for (const std::string& name :
+       {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
     const auto path = dir_.write(name, "1\n");
     EXPECT_TRUE(replace(path, "1", "2").ok);
     EXPECT_EQ(dir_.read(name), "2\n");
@@ -316,7 +356,10 @@ TEST_F(Edit, InvalidUtf8ElsewhereSurvives) {
   EXPECT_EQ(dir_.read("a"), "two\n\xff\xfe\xe2\x28\n");
 }
 TEST_F(Edit, Utf16IsRefusedAndLeftAlone) {
-  const std::string bytes("\xff\xfe" "a\0\n\0", 6);
+  const std::string bytes(
+      "\xff\xfe"
+      "a\0\n\0",
+      6);
   const auto path = dir_.write("a", bytes);
   EXPECT_NE(view(path).text.find("binary file of 6 bytes"), std::string::npos);
   EXPECT_NE(replace(path, "a", "b").text.find("cannot be edited"), std::string::npos);
@@ -333,9 +376,15 @@ TEST_F(Edit, AFinalNewlineComesAndGoesOnlyWhenAsked) {
 }
 TEST_F(Edit, NothingToReplaceIsSaidWithTheWayOut) {
   const auto path = dir_.write("a", "");
-  EXPECT_TRUE(replace(path, "x", "y").text.starts_with("No replacement was performed, old_str `x` did not appear verbatim in " + path));
-  EXPECT_EQ(replace(path, "", "y").text, "No replacement was performed, old_str is empty. Use `insert` to add text to " + path + ".");
-  EXPECT_EQ(replace(dir_.at("b"), "", "y").text, "The path " + dir_.at("b") + " does not exist. `create` makes a new file.");
+  EXPECT_TRUE(
+      replace(path, "x", "y")
+          .text.starts_with(
+              "No replacement was performed, old_str `x` did not appear verbatim in " + path));
+  EXPECT_EQ(
+      replace(path, "", "y").text,
+      "No replacement was performed, old_str is empty. Use `insert` to add text to " + path + ".");
+  EXPECT_EQ(replace(dir_.at("b"), "", "y").text,
+            "The path " + dir_.at("b") + " does not exist. `create` makes a new file.");
   EXPECT_EQ(view(dir_.at("b")).text, "The path " + dir_.at("b") + " does not exist.");
 }
 // As a full disk: the write fails half-way.
@@ -345,11 +394,15 @@ TEST_F(Edit, AWriteThatFailsLeavesTheFileAndNothingElse) {
   struct rlimit was {};
   ::getrlimit(RLIMIT_FSIZE, &was);
   ::signal(SIGXFSZ, SIG_IGN);
-  const struct rlimit small {512, was.rlim_max};
+  const struct rlimit small { 512, was.rlim_max };
   ::setrlimit(RLIMIT_FSIZE, &small);
-  const Outcome edited = replace(path, "one", std::string(5000, 'y')), made = run({{"command", "create"}, {"path", dir_.at("b")}, {"file_text", std::string(5000, 'y')}});
+  const Outcome edited = replace(path, "one", std::string(5000, 'y')),
+                made = run({{"command", "create"},
+                            {"path", dir_.at("b")},
+                            {"file_text", std::string(5000, 'y')}});
   ::setrlimit(RLIMIT_FSIZE, &was);
-  EXPECT_EQ(edited.text, "The file " + path + " could not be written: File too large. Nothing was changed.");
+  EXPECT_EQ(edited.text,
+            "The file " + path + " could not be written: File too large. Nothing was changed.");
   EXPECT_FALSE(made.ok);
   EXPECT_EQ(dir_.read("a"), old);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_.root()), {}), 1);
@@ -402,13 +455,22 @@ TEST_F(Edit, ReplaceFailsWhenTheFileChangedAfterTheRead) {
 TEST_F(Edit, ANewSyntaxErrorIsSaidBelowTheResult) {
   const auto path = dir_.write("a.py", "def f(x):\n    return x\n");
   if (!can_check_syntax("a.py", "")) GTEST_SKIP() << "built with LARES_TREE_SITTER=OFF";
-  const std::string said = "\nThe file now has a syntax error at line 2: `return (x`; it had none there before this edit.";
-  EXPECT_EQ(replace(path, "return x", "return (x").text, "The file " + path + " has been edited successfully." + said);
-  EXPECT_EQ(replace(path, "def f(x)", "def f(y)").text, "The file " + path + " has been edited successfully.");
-  EXPECT_EQ(replace(path, "return (x", "return (y)").text, "The file " + path + " has been edited successfully.");
+  const std::string said =
+      "\nThe file now has a syntax error at line 2: `return (x`; it had none there before this "
+      "edit.";
+  EXPECT_EQ(replace(path, "return x", "return (x").text,
+            "The file " + path + " has been edited successfully." + said);
+  EXPECT_EQ(replace(path, "def f(x)", "def f(y)").text,
+            "The file " + path + " has been edited successfully.");
+  EXPECT_EQ(replace(path, "return (x", "return (y)").text,
+            "The file " + path + " has been edited successfully.");
   EXPECT_EQ(undo(path).text, "The last edit of " + path + " has been undone." + said);
-  EXPECT_NE(run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "import ("}}).text.find("syntax error"), std::string::npos);
-  const auto made = run({{"command", "create"}, {"path", dir_.at("b.json")}, {"file_text", "{\"a\": }\n"}});
+  EXPECT_NE(
+      run({{"command", "insert"}, {"path", path}, {"insert_line", 0}, {"new_str", "import ("}})
+          .text.find("syntax error"),
+      std::string::npos);
+  const auto made =
+      run({{"command", "create"}, {"path", dir_.at("b.json")}, {"file_text", "{\"a\": }\n"}});
   EXPECT_TRUE(made.ok);
   EXPECT_NE(made.text.find("syntax error at line 1"), std::string::npos) << made.text;
 }
@@ -421,7 +483,8 @@ TEST_F(Edit, ChoicesNameFilesAndText) {
   EXPECT_EQ(paths->one_of, std::vector<std::string>{dir_.at("src/a.py")});
   EXPECT_FALSE(tool_.choices("path", {{"command", "create"}}));
   EXPECT_FALSE(tool_.choices("path", {}));
-  const auto text = tool_.choices("old_str", {{"command", "str_replace"}, {"path", dir_.at("src/a.py")}});
+  const auto text = tool_.choices("old_str",
+                                  {{"command", "str_replace"}, {"path", dir_.at("src/a.py")}});
   ASSERT_TRUE(text);
   EXPECT_EQ(text->substring_of, "x = 1\n");
   EXPECT_TRUE(text->unique);

@@ -44,8 +44,12 @@ class EditUnsaved : public testing::Test {
 TEST_F(EditUnsaved, ViewShowsTheEditorsTextAndSaysOnceWhoSeesWhat) {
   editor_->texts["src/a.txt"] = "one\r\nmine\r\n";
   const std::string first = view(path_).text, second = view(path_).text;
-  EXPECT_EQ(first, "     1  one\n     2  mine\n[The user has not saved this in the editor yet. `view` shows the editor's text, and edits go into it; commands and tests see the file as it is on disk.]\n");
-  EXPECT_EQ(second, "     1  one\n     2  mine\n[The user has not saved this in the editor yet.]\n");
+  EXPECT_EQ(
+      first,
+      "     1  one\n     2  mine\n[The user has not saved this in the editor yet. `view` shows the "
+      "editor's text, and edits go into it; commands and tests see the file as it is on disk.]\n");
+  EXPECT_EQ(second,
+            "     1  one\n     2  mine\n[The user has not saved this in the editor yet.]\n");
   editor_->texts.clear();
   EXPECT_EQ(view(path_).text, "     1  one\n     2  two\n");
 }
@@ -53,10 +57,14 @@ TEST_F(EditUnsaved, ViewShowsTheEditorsTextAndSaysOnceWhoSeesWhat) {
 TEST_F(EditUnsaved, AnEditDoesNotWriteOverIt) {
   editor_->texts["src/a.txt"] = "one\ntwo\nmine\n";
   ASSERT_TRUE(view(path_).ok);
-  for (const json& args : {json{{"command", "str_replace"}, {"path", path_}, {"old_str", "two"}, {"new_str", "2"}}, json{{"command", "insert"}, {"path", path_}, {"insert_line", 0}, {"new_str", "0"}}}) {
+  for (const json& args :
+       {json{{"command", "str_replace"}, {"path", path_}, {"old_str", "two"}, {"new_str", "2"}},
+        json{{"command", "insert"}, {"path", path_}, {"insert_line", 0}, {"new_str", "0"}}}) {
     const Outcome out = run(args);
     EXPECT_FALSE(out.ok);
-    EXPECT_EQ(out.text, "No edit was performed: the user has changes of " + path_ + " in the editor that are not saved, and the editor did not save them. Ask the user to save the file, or try again.");
+    EXPECT_EQ(out.text, "No edit was performed: the user has changes of " + path_ +
+                            " in the editor that are not saved, and the editor did not save them. "
+                            "Ask the user to save the file, or try again.");
   }
   EXPECT_EQ(dir_.read("src/a.txt"), "one\ntwo\n");
 }
@@ -69,7 +77,8 @@ TEST_F(EditUnsaved, NorDoesTakingAnEditBack) {
   EXPECT_NE(out.text.find("They have changed these lines:"), std::string::npos) << out.text;
   EXPECT_EQ(dir_.read("src/a.txt"), "one\n2\n");
   editor_->texts.clear();
-  EXPECT_FALSE(run({{"command", "undo_edit"}, {"path", path_}}).text.find("has been undone") == std::string::npos);
+  EXPECT_FALSE(run({{"command", "undo_edit"}, {"path", path_}}).text.find("has been undone") ==
+               std::string::npos);
 }
 
 TEST_F(EditUnsaved, OfWhatTheModelHasNotSeenTheLinesAreShownAndTheEditIsOfThemOnceTheyAreSaved) {
@@ -88,7 +97,8 @@ TEST_F(EditUnsaved, OldStrIsOfTheEditorsText) {
   ASSERT_TRUE(choices);
   EXPECT_EQ(choices->substring_of, "one\nmine\n");
   editor_->texts.clear();
-  EXPECT_EQ(tool_.choices("old_str", {{"command", "str_replace"}, {"path", path_}})->substring_of, "one\ntwo\n");
+  EXPECT_EQ(tool_.choices("old_str", {{"command", "str_replace"}, {"path", path_}})->substring_of,
+            "one\ntwo\n");
 }
 
 TEST_F(EditUnsaved, TheEditorIsAskedOfFilesThatTheModelMayReadAlone) {
@@ -99,7 +109,8 @@ TEST_F(EditUnsaved, TheEditorIsAskedOfFilesThatTheModelMayReadAlone) {
 }
 
 TEST_F(EditUnsaved, AKeyTypedIntoTheEditorIsKept) {
-  editor_->texts["src/a.txt"] = std::string("-----BEGIN RSA ") + "PRIVATE KEY-----\nMIIabc\n-----END RSA " + "PRIVATE KEY-----\n";
+  editor_->texts["src/a.txt"] = std::string("-----BEGIN RSA ") +
+                                "PRIVATE KEY-----\nMIIabc\n-----END RSA " + "PRIVATE KEY-----\n";
   const Outcome out = view(path_);
   EXPECT_FALSE(out.ok);
   EXPECT_NE(out.text.find("holds a private key"), std::string::npos) << out.text;

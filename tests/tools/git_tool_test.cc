@@ -26,8 +26,8 @@ using testing::StartsWith;
 
 // Output of a shell command in `directory`; its failure is the test's.
 std::string sh(const std::filesystem::path& directory, const std::string& command) {
-  FILE* pipe =
-      ::popen(("cd '" + directory.string() + "' && { " + command + "; } 2>&1").c_str(), "r");
+  FILE* pipe = ::popen(("cd '" + directory.string() + "' && { " + command + "; } 2>&1").c_str(),
+                       "r");
   std::string out;
   for (char buffer[4096]; const auto n = std::fread(buffer, 1, sizeof buffer, pipe);)
     out.append(buffer, n);
@@ -47,7 +47,8 @@ class Git : public testing::Test {
     tool_ = make({});
     // libgit2 asks for $HOME once in a process.
     git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, home_.root().c_str());
-    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG, home_.at(".config/git").c_str());
+    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG,
+                     home_.at(".config/git").c_str());
   }
   std::unique_ptr<Tool> make(const std::string& below) {
     BuiltinOptions options;
@@ -192,8 +193,10 @@ TEST_F(Git, ShowIsGitsShow) {
   const auto absent = git({{"command", "show"}, {"rev", "nowhere"}});
   EXPECT_FALSE(absent.ok);
   EXPECT_EQ(absent.text, "nowhere: no such revision; log lists commits, branch branches");
-  EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD:dir/a"}}).text, "HEAD has no dir/a; show HEAD: lists what is there. There is a.");
-  EXPECT_EQ(git({{"command", "show"}, {"rev", "nowhere:a"}}).text, "nowhere:a: no such revision; log lists commits, branch branches");
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "HEAD:dir/a"}}).text,
+            "HEAD has no dir/a; show HEAD: lists what is there. There is a.");
+  EXPECT_EQ(git({{"command", "show"}, {"rev", "nowhere:a"}}).text,
+            "nowhere:a: no such revision; log lists commits, branch branches");
 }
 
 TEST_F(Git, CommitTakesChangesDeletionsAndNewFiles) {
@@ -269,7 +272,8 @@ TEST_F(Git, NothingOfTheRepositoryRuns) {
 
 TEST_F(Git, CommitNeedsAnIdentityAndAMessage) {
   repo_.write("a", "a\n");
-  EXPECT_EQ(git({{"command", "commit"}}).text, "commit: `message` is missing; say what was changed and why");
+  EXPECT_EQ(git({{"command", "commit"}}).text,
+            "commit: `message` is missing; say what was changed and why");
   sh(root(), "git config --unset user.name && git config --unset user.email");
   const auto out = git({{"command", "commit"}, {"message", "m"}});
   EXPECT_FALSE(out.ok);
@@ -373,9 +377,11 @@ TEST_F(Git, BlameIsGitsBlame) {
   EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c"}}).text,
             second + "     1  zero\n" + first + "     2  one\n" + second + "     3  TWO\n" + first +
                 "     4  three\n     5  four\n     6  five\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:4-5"}}).text, first + "     4  three\n     5  four\n");
+  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:4-5"}}).text,
+            first + "     4  three\n     5  four\n");
   EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:1"}}).text, second + "     1  zero\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:5-99"}, {"rev", "HEAD~1"}}).text, first + "     5  five\n");
+  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:5-99"}, {"rev", "HEAD~1"}}).text,
+            first + "     5  five\n");
   repo_.write("a.c", "zero\none\nTWO\nnew\nthree\nfour\nfive\n");
   EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:3-5"}}).text,
             second + "     3  TWO\nnot committed yet\n     4  new\n" + first + "     5  three\n");
@@ -389,8 +395,10 @@ TEST_F(Git, BlameAgreesWithGitOnARandomHistory) {
   const auto edit = [&](std::vector<std::string>& text) {
     for (int i = 0; i < 4; ++i) {
       const std::size_t at = random() % (text.size() + 1);
-      if (random() % 3 == 0 && at < text.size()) text.erase(text.begin() + static_cast<std::ptrdiff_t>(at));
-      else text.insert(text.begin() + static_cast<std::ptrdiff_t>(at), "line " + std::to_string(n++));
+      if (random() % 3 == 0 && at < text.size())
+        text.erase(text.begin() + static_cast<std::ptrdiff_t>(at));
+      else
+        text.insert(text.begin() + static_cast<std::ptrdiff_t>(at), "line " + std::to_string(n++));
     }
   };
   const auto write = [&](const std::string& name) {
@@ -416,7 +424,8 @@ TEST_F(Git, BlameAgreesWithGitOnARandomHistory) {
     ids >> id;
     if (id != before) want += sh(root(), "git log -1 --date=short --format='%h %ad %an' " + id);
     before = id;
-    want += std::string(6 - std::to_string(i).size(), ' ') + std::to_string(i) + "  " + lines[i - 1] + "\n";
+    want += std::string(6 - std::to_string(i).size(), ' ') + std::to_string(i) + "  " +
+            lines[i - 1] + "\n";
   }
   EXPECT_EQ(git({{"command", "blame"}, {"path", "b"}}).text, want);
 }
@@ -429,7 +438,9 @@ TEST_F(Git, BlameSaysWhatItCannotTell) {
   repo_.write("dir/x:1", "x\n");
   commit_all("first");
   repo_.write("new", "1\n");
-  const auto blame = [&](const char* path) { return git({{"command", "blame"}, {"path", path}}).text; };
+  const auto blame = [&](const char* path) {
+    return git({{"command", "blame"}, {"path", path}}).text;
+  };
   EXPECT_THAT(git({{"command", "blame"}}).text, StartsWith("blame: `path` is missing"));
   EXPECT_EQ(blame("a:3-4"), "blame: a has the lines 1-1, not 3-4");
   EXPECT_THAT(blame(".env"), StartsWith("blame: .env is not shown"));
@@ -443,7 +454,8 @@ TEST_F(Git, BlameSaysWhatItCannotTell) {
 
 TEST_F(Git, BlameKeepsToItsBoundAndToLfInACheckoutWithCrlf) {
   std::string text, crlf;
-  for (int i = 0; i < 3000; ++i) text += "line " + std::to_string(i) + "\n", crlf += "line " + std::to_string(i) + "\r\n";
+  for (int i = 0; i < 3000; ++i)
+    text += "line " + std::to_string(i) + "\n", crlf += "line " + std::to_string(i) + "\r\n";
   repo_.write("a", text);
   commit_all("first");
   repo_.write("a", crlf);
@@ -457,12 +469,17 @@ TEST_F(Git, BranchesAreListedWithTheirUpstreams) {
   EXPECT_EQ(git({{"command", "branch"}}).text, "* main (no commits yet)\n");
   repo_.write("a", "a\n");
   commit_all("first");
-  sh(root(), "git branch topic && git branch -q --set-upstream-to=topic && git update-ref refs/remotes/origin/far HEAD "
-             "&& git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/far");
+  sh(root(),
+     "git branch topic && git branch -q --set-upstream-to=topic && git update-ref "
+     "refs/remotes/origin/far HEAD "
+     "&& git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/far");
   repo_.write("a", "b\n");
   commit_all("second");
-  const auto head = sh(root(), "git rev-parse --short HEAD | tr -d '\\n'"), base = sh(root(), "git rev-parse --short HEAD~1 | tr -d '\\n'");
-  EXPECT_EQ(git({{"command", "branch"}}).text, "* main " + head + " [topic: ahead 1] second\n  topic " + base + " first\n  remotes/origin/far " + base + " first\n");
+  const auto head = sh(root(), "git rev-parse --short HEAD | tr -d '\\n'"),
+             base = sh(root(), "git rev-parse --short HEAD~1 | tr -d '\\n'");
+  EXPECT_EQ(git({{"command", "branch"}}).text,
+            "* main " + head + " [topic: ahead 1] second\n  topic " + base +
+                " first\n  remotes/origin/far " + base + " first\n");
   sh(root(), "git checkout -q --detach");
   EXPECT_THAT(git({{"command", "branch"}}).text, StartsWith("* (no branch)\n  main " + head));
 }
@@ -474,15 +491,19 @@ TEST_F(Git, BranchMakesAndNeverOverwrites) {
   EXPECT_TRUE(git({{"command", "branch"}, {"rev", "fix/one"}}).ok);
   EXPECT_EQ(sh(root(), "git rev-parse fix/one"), sh(root(), "git rev-parse HEAD"));
   EXPECT_THAT(sh(root(), "git branch --show-current"), "main\n");
-  EXPECT_EQ(git({{"command", "branch"}, {"rev", "fix/one"}}).text, "branch: fix/one is there already; switch goes to it");
-  for (const char* bad : {"-D", "a..b", "a b", "x.lock"}) EXPECT_FALSE(git({{"command", "branch"}, {"rev", bad}}).ok) << bad;
+  EXPECT_EQ(git({{"command", "branch"}, {"rev", "fix/one"}}).text,
+            "branch: fix/one is there already; switch goes to it");
+  for (const char* bad : {"-D", "a..b", "a b", "x.lock"})
+    EXPECT_FALSE(git({{"command", "branch"}, {"rev", bad}}).ok) << bad;
 }
 
 TEST_F(Git, SwitchGoesToOldAndNewBranchesAndKeepsChanges) {
   repo_.write("a", "a\n");
   repo_.write("b", "b\n");
   commit_all("first");
-  sh(root(), "git checkout -q -b topic && echo A > a && git rm -q b && mkdir d && echo n > d/new && git add -A && git commit -q -m second && git checkout -q main");
+  sh(root(),
+     "git checkout -q -b topic && echo A > a && git rm -q b && mkdir d && echo n > d/new && git "
+     "add -A && git commit -q -m second && git checkout -q main");
   repo_.write("untracked", "u\n");
   const auto there = git({{"command", "switch"}, {"rev", "topic"}});
   EXPECT_TRUE(there.ok) << there.text;
@@ -492,7 +513,8 @@ TEST_F(Git, SwitchGoesToOldAndNewBranchesAndKeepsChanges) {
   EXPECT_FALSE(std::filesystem::exists(root() / "b"));
   EXPECT_EQ(git({{"command", "switch"}, {"rev", "topic"}}).text, "switch: already on topic");
   repo_.write("a", "mine\n");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "next"}}).text, StartsWith("switched to next, made here: 0 files changed\n## next\n M a\n"));
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "next"}}).text,
+              StartsWith("switched to next, made here: 0 files changed\n## next\n M a\n"));
   EXPECT_EQ(repo_.read("a"), "mine\n");
 }
 
@@ -500,13 +522,16 @@ TEST_F(Git, SwitchOverwritesNothing) {
   repo_.write("a", "a\n");
   repo_.write(".gitignore", "*.log\n");
   commit_all("first");
-  sh(root(), "git checkout -q -b topic && echo A > a && echo n > new && echo l > x.log && git add -A -f && git commit -q -m second && git checkout -q main");
+  sh(root(),
+     "git checkout -q -b topic && echo A > a && echo n > new && echo l > x.log && git add -A -f && "
+     "git commit -q -m second && git checkout -q main");
   repo_.write("a", "mine\n");
   repo_.write("new", "mine\n");
   repo_.write("x.log", "mine\n");
   const auto refused = git({{"command", "switch"}, {"rev", "topic"}});
   EXPECT_FALSE(refused.ok);
-  EXPECT_THAT(refused.text, HasSubstr("changes to a, new, x.log would be overwritten, nothing was done"));
+  EXPECT_THAT(refused.text,
+              HasSubstr("changes to a, new, x.log would be overwritten, nothing was done"));
   for (const char* file : {"a", "new", "x.log"}) EXPECT_EQ(repo_.read(file), "mine\n");
   EXPECT_EQ(sh(root(), "git branch --show-current"), "main\n");
 }
@@ -515,17 +540,22 @@ TEST_F(Git, SwitchStopsWhereItWouldDoHalf) {
   repo_.write("sub/a", "a\n");
   repo_.write("b", "b\n");
   commit_all("first");
-  sh(root(), "git checkout -q -b topic && echo B > b && git commit -q -a -m second && git checkout -q main && git worktree add -q ../" +
-                 root().filename().string() + "-w -b elsewhere");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "elsewhere"}}).text, HasSubstr("checked out in another worktree"));
+  sh(root(),
+     "git checkout -q -b topic && echo B > b && git commit -q -a -m second && git checkout -q main "
+     "&& git worktree add -q ../" +
+         root().filename().string() + "-w -b elsewhere");
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "elsewhere"}}).text,
+              HasSubstr("checked out in another worktree"));
   sh(root(), "git worktree remove --force ../" + root().filename().string() + "-w");
   EXPECT_THAT(git({{"command", "switch"}}).text, StartsWith("switch: `rev` is missing"));
   tool_ = make("sub");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text, StartsWith("switch: it would change b, outside the directory"));
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,
+              StartsWith("switch: it would change b, outside the directory"));
   tool_ = make({});
   sh(root(), "git config filter.lfs.smudge cat");
   repo_.write(".git/info/attributes", "b filter=lfs\n");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text, StartsWith("switch: b is written through a filter"));
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,
+              StartsWith("switch: b is written through a filter"));
   std::filesystem::remove(root() / ".git/info/attributes");
   sh(root(), "git rev-parse HEAD > .git/MERGE_HEAD");
   EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text, HasSubstr("under way"));
@@ -534,8 +564,12 @@ TEST_F(Git, SwitchStopsWhereItWouldDoHalf) {
 TEST_F(Git, SwitchFollowsARemoteBranchOfThatName) {
   repo_.write("a", "a\n");
   commit_all("first");
-  sh(root(), "git remote add origin /nowhere && git commit -q --allow-empty -m far && git update-ref refs/remotes/origin/far HEAD && git reset -q --hard HEAD~1");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "far"}}).text, StartsWith("switched to far, made from origin/far: 0 files changed\n## far...origin/far\n"));
+  sh(root(),
+     "git remote add origin /nowhere && git commit -q --allow-empty -m far && git update-ref "
+     "refs/remotes/origin/far HEAD && git reset -q --hard HEAD~1");
+  EXPECT_THAT(
+      git({{"command", "switch"}, {"rev", "far"}}).text,
+      StartsWith("switched to far, made from origin/far: 0 files changed\n## far...origin/far\n"));
 }
 
 // libgit2 1.5 reads on for ever where the file ends before its zlib stream does.
@@ -549,7 +583,8 @@ TEST_F(Git, ALooseObjectThatWasCutShortIsAnErrorThatNamesIt) {
     const auto name = ".git/objects/" + id.substr(0, 2) + "/" + id.substr(2);
     const auto whole = repo_.read(name);
     std::filesystem::permissions(root() / name, std::filesystem::perms(0644));
-    for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{5}, whole.size() / 2, whole.size() - 8, whole.size() - 4, whole.size() - 1}) {
+    for (const std::size_t n : {std::size_t{0}, std::size_t{1}, std::size_t{5}, whole.size() / 2,
+                                whole.size() - 8, whole.size() - 4, whole.size() - 1}) {
       repo_.write(name, whole.substr(0, n));
       const auto shown = git({{"command", "show"}, {"rev", id}});
       EXPECT_FALSE(shown.ok) << what << " " << n << shown.text;
@@ -605,7 +640,10 @@ TEST_F(Git, ObjectsAreFoundInPacksAndAlternates) {
   tool_ = make({});
   sh(root(), "git gc -q");
   EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD~3:a"}}).text, "16\n");
-  EXPECT_THAT(git({{"command", "show"}, {"rev", sh(root(), "git rev-parse --short HEAD~3:a | tr -d '\\n'")}}).text, HasSubstr("16\n"));
+  EXPECT_THAT(git({{"command", "show"},
+                   {"rev", sh(root(), "git rev-parse --short HEAD~3:a | tr -d '\\n'")}})
+                  .text,
+              HasSubstr("16\n"));
 }
 
 TEST_F(Git, OnlyWhatWritesMutates) {

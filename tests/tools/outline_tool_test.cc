@@ -147,28 +147,57 @@ TEST_F(Outline, JsonShowsKeysAndNoValues) {
 
 // What the tests above leave out of each language.
 TEST_F(Outline, EveryKindOfDefinition) {
-  EXPECT_EQ(of("b.c", "union u { int a; float b; };\nextern int (*table[2])(void);\nstatic inline void g(struct node *n) {}\n"),
+  EXPECT_EQ(of("b.c",
+               "union u { int a; float b; };\nextern int (*table[2])(void);\nstatic inline void "
+               "g(struct node *n) {}\n"),
             "b.c\n     1  union u\n     3  static inline void g(struct node *n)\n");
   EXPECT_EQ(of("b.cc",
-               "enum class Kind : char { a, b };\nunion U { int i; };\nstruct S final {\n  bool operator==(const S&) const = default;\n  ~S();\n"
-               "  enum { kMax = 3 };\n};\ntemplate <class T>\nconcept C = requires(T t) { t.f(); };\nauto g(int x) -> int;\n#define TWICE(x) (2 * (x))\n"),
-            "b.cc\n     1  enum class Kind : char\n     2  union U\n     3  struct S final\n     4    bool operator==(const S&) const = default\n     5    ~S()\n"
-            "     9  concept C = requires(T t) {...}\n    10  auto g(int x) -> int\n    11  #define TWICE(x)\n");
-  EXPECT_EQ(of("b.py", "type Pair = tuple[int, int]\n\nclass A[T]:\n    @property\n    def p(self): return 1\n\n    class B: pass\n"),
-            "b.py\n     1  type Pair = tuple[int, int]\n     3  class A[T]\n     5    def p(self)\n     7    class B\n");
-  EXPECT_EQ(of("b.jsx", "export default function App({ x }) {\n  return <Row y={x}/>;\n}\nconst Row = ({ y }) => <li>{y}</li>;\nfunction* walk() {}\n"),
-            "b.jsx\n     1  function App({ x })\n     4  const Row = ({ y })\n     5  function* walk()\n");
-  EXPECT_EQ(of("b.ts", "namespace N {\n  export function f(): void {}\n}\ndeclare function g(x: string): number;\nexport const h = async (x: number): Promise<void> => {};\n"),
-            "b.ts\n     1  namespace N\n     2    function f(): void\n     4  function g(x: string): number\n     5  const h = async (x: number): Promise<void>\n");
-  EXPECT_EQ(of("b.tsx", "interface Props { x: number }\nexport const App = ({ x }: Props) => <div>{x}</div>;\nclass C extends React.Component<Props> {\n  render() { return null; }\n}\n"),
-            "b.tsx\n     1  interface Props\n     2  const App = ({ x }: Props)\n     3  class C extends React.Component<Props>\n     4    render()\n");
-  EXPECT_EQ(of("b.rs", "pub struct S<T> where T: Copy {\n    x: T,\n}\nunion U { a: u32 }\ntype A = S<i32>;\nimpl<T: Copy> S<T> {\n    pub async fn f(&self) {}\n}\n"),
-            "b.rs\n     1  pub struct S<T> where T: Copy\n     4  union U\n     5  type A = S<i32>\n     6  impl<T: Copy> S<T>\n     7    pub async fn f(&self)\n");
-  EXPECT_EQ(of("b.go", "package b\n\ntype A = int\ntype (\n\tB struct{}\n\tF func(int) error\n)\nfunc G[T any](x T) T { return x }\n"),
-            "b.go\n     3  type A = int\n     5  type B struct\n     6  type F func(int) error\n     8  func G[T any](x T) T\n");
-  EXPECT_EQ(of("B.java", "record P(int x, int y) {\n  P { }\n}\n@interface Ann { int v(); }\nsealed interface S permits P {}\n"),
-            "B.java\n     1  record P(int x, int y)\n     2    P\n     4  @interface Ann\n     5  sealed interface S permits P\n");
-  EXPECT_EQ(of("b.bash", "outer() {\n  inner() { :; }\n}\nfunction dashed-name() ( : )\n"), "b.bash\n     1  outer()\n     2    inner()\n     4  function dashed-name()\n");
+               "enum class Kind : char { a, b };\nunion U { int i; };\nstruct S final {\n  bool "
+               "operator==(const S&) const = default;\n  ~S();\n"
+               "  enum { kMax = 3 };\n};\ntemplate <class T>\nconcept C = requires(T t) { t.f(); "
+               "};\nauto g(int x) -> int;\n#define TWICE(x) (2 * (x))\n"),
+            "b.cc\n     1  enum class Kind : char\n     2  union U\n     3  struct S final\n     4 "
+            "   bool operator==(const S&) const = default\n     5    ~S()\n"
+            "     9  concept C = requires(T t) {...}\n    10  auto g(int x) -> int\n    11  "
+            "#define TWICE(x)\n");
+  EXPECT_EQ(of("b.py",
+               "type Pair = tuple[int, int]\n\nclass A[T]:\n    @property\n    def p(self): return "
+               "1\n\n    class B: pass\n"),
+            "b.py\n     1  type Pair = tuple[int, int]\n     3  class A[T]\n     5    def "
+            "p(self)\n     7    class B\n");
+  EXPECT_EQ(of("b.jsx",
+               "export default function App({ x }) {\n  return <Row y={x}/>;\n}\nconst Row = ({ y "
+               "}) => <li>{y}</li>;\nfunction* walk() {}\n"),
+            "b.jsx\n     1  function App({ x })\n     4  const Row = ({ y })\n     5  function* "
+            "walk()\n");
+  EXPECT_EQ(of("b.ts",
+               "namespace N {\n  export function f(): void {}\n}\ndeclare function g(x: string): "
+               "number;\nexport const h = async (x: number): Promise<void> => {};\n"),
+            "b.ts\n     1  namespace N\n     2    function f(): void\n     4  function g(x: "
+            "string): number\n     5  const h = async (x: number): Promise<void>\n");
+  EXPECT_EQ(of("b.tsx",
+               "interface Props { x: number }\nexport const App = ({ x }: Props) => "
+               "<div>{x}</div>;\nclass C extends React.Component<Props> {\n  render() { return "
+               "null; }\n}\n"),
+            "b.tsx\n     1  interface Props\n     2  const App = ({ x }: Props)\n     3  class C "
+            "extends React.Component<Props>\n     4    render()\n");
+  EXPECT_EQ(of("b.rs",
+               "pub struct S<T> where T: Copy {\n    x: T,\n}\nunion U { a: u32 }\ntype A = "
+               "S<i32>;\nimpl<T: Copy> S<T> {\n    pub async fn f(&self) {}\n}\n"),
+            "b.rs\n     1  pub struct S<T> where T: Copy\n     4  union U\n     5  type A = "
+            "S<i32>\n     6  impl<T: Copy> S<T>\n     7    pub async fn f(&self)\n");
+  EXPECT_EQ(of("b.go",
+               "package b\n\ntype A = int\ntype (\n\tB struct{}\n\tF func(int) error\n)\nfunc G[T "
+               "any](x T) T { return x }\n"),
+            "b.go\n     3  type A = int\n     5  type B struct\n     6  type F func(int) error\n   "
+            "  8  func G[T any](x T) T\n");
+  EXPECT_EQ(of("B.java",
+               "record P(int x, int y) {\n  P { }\n}\n@interface Ann { int v(); }\nsealed "
+               "interface S permits P {}\n"),
+            "B.java\n     1  record P(int x, int y)\n     2    P\n     4  @interface Ann\n     5  "
+            "sealed interface S permits P\n");
+  EXPECT_EQ(of("b.bash", "outer() {\n  inner() { :; }\n}\nfunction dashed-name() ( : )\n"),
+            "b.bash\n     1  outer()\n     2    inner()\n     4  function dashed-name()\n");
 }
 
 TEST_F(Outline, ParseErrorsAreReportedBesideWhatWasFound) {
@@ -210,7 +239,8 @@ TEST_F(Outline, LongOutlinesKeepTheTopLevel) {
 TEST_F(Outline, WhatCannotBeOutlinedSaysWhy) {
   EXPECT_EQ(outline({{"path", "nowhere.py"}}), "outline nowhere.py: no such file or directory");
   dir_.write("src/here.py", "x = 1\n");
-  EXPECT_EQ(outline({{"path", "here.py"}}), "outline here.py: no such file or directory. There is src/here.py.");
+  EXPECT_EQ(outline({{"path", "here.py"}}),
+            "outline here.py: no such file or directory. There is src/here.py.");
   EXPECT_THAT(of("a.xyz", "x"),
               StartsWith("outline a.xyz: no grammar for this extension; there are Bash, C, "));
   EXPECT_EQ(of("min.js", std::string(30'000, 'x')),

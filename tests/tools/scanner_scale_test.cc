@@ -1,4 +1,5 @@
-// A tree of 100,000 files, without git and with it: bounded, and quick to look at again. Prints what it took.
+// A tree of 100,000 files, without git and with it: bounded, and quick to look at again. Prints
+// what it took.
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,7 +22,8 @@ void fill(const std::string& root) {
     const std::string directory = root + "/d" + std::to_string(d);
     ASSERT_EQ(::mkdir(directory.c_str(), 0755), 0);
     for (int i = 0; i < kFiles / kDirectories; ++i) {
-      const int fd = ::open((directory + "/f" + std::to_string(i) + ".c").c_str(), O_WRONLY | O_CREAT, 0644);
+      const int fd = ::open((directory + "/f" + std::to_string(i) + ".c").c_str(),
+                            O_WRONLY | O_CREAT, 0644);
       const std::string text = "int f" + std::to_string(d) + "_" + std::to_string(i) + ";\n";
       ASSERT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
       ::close(fd);
@@ -29,12 +31,15 @@ void fill(const std::string& root) {
   }
 }
 
-// A scan that reads `n_read` files. The bound is many times what it takes, for machines that do something else as well.
+// A scan that reads `n_read` files. The bound is many times what it takes, for machines that do
+// something else as well.
 void timed(const char* what, Scanner& scanner, std::size_t n_read) {
   const auto start = std::chrono::steady_clock::now();
   const std::clock_t cpu = std::clock();
   const auto files = scanner.scan();
-  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start).count();
+  const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                      std::chrono::steady_clock::now() - start)
+                      .count();
   ASSERT_TRUE(files) << files.error().message;
   EXPECT_GE(files->size(), static_cast<std::size_t>(kFiles));
   EXPECT_EQ(scanner.figures().n_read, n_read) << what;
@@ -44,7 +49,8 @@ void timed(const char* what, Scanner& scanner, std::size_t n_read) {
 }
 
 TEST(ScannerScale, AHundredThousandFiles) {
-  if (::access("/dev/shm", W_OK) == 0) ::setenv("TMPDIR", "/dev/shm", 1);  // the disk is not what is measured
+  if (::access("/dev/shm", W_OK) == 0)
+    ::setenv("TMPDIR", "/dev/shm", 1);  // the disk is not what is measured
   test::Scratch dir;
   fill(dir.root());
   ::sleep(3);  // until nothing is too fresh to be trusted

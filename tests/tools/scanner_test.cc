@@ -19,7 +19,8 @@ using test::git;
 
 Names names(const Workspace& files) {
   Names out;
-  for (const auto& [path, file] : files) out.push_back(path + (file.reason.empty() ? "" : " [" + file.reason + "]"));
+  for (const auto& [path, file] : files)
+    out.push_back(path + (file.reason.empty() ? "" : " [" + file.reason + "]"));
   return out;
 }
 Names scan(Scanner& scanner) {
@@ -30,7 +31,8 @@ Names scan(const std::string& root, ScanLimits limits = {}) {
   Scanner scanner({root, limits});
   return scan(scanner);
 }
-// As if everything below had lain there for a while, so that nothing is racy. ctime cannot be set: so the clock is waited for.
+// As if everything below had lain there for a while, so that nothing is racy. ctime cannot be set:
+// so the clock is waited for.
 void let_age() { ::usleep(2'100'000); }
 
 TEST(Scanner, SaysWhyAFileHasNoText) {
@@ -51,10 +53,12 @@ TEST(Scanner, SaysWhyAFileHasNoText) {
   fs::create_symlink("a.py", dir.at("link"));
   fs::create_symlink("..", dir.at("loop"));
   ASSERT_EQ(::mkfifo(dir.at("pipe").c_str(), 0600), 0);
-  EXPECT_EQ(scan(dir.root(), {.file_bytes_max = 4000}),
-            (Names{".env [secret]", "Cargo.lock [lock file]", "a.py", "b.bin [binary]", "big.bin [binary]", "big.txt [too large]",
-                   "c.txt [not UTF-8]", "d.csv [data]", "g.go [generated]", "h.go", "link [symlink]", "loop [symlink]",
-                   "m.js [minified]", "p.pb.go [generated]", "pipe [not a regular file]", "vendor/v.go [vendored]"}));
+  EXPECT_EQ(
+      scan(dir.root(), {.file_bytes_max = 4000}),
+      (Names{".env [secret]", "Cargo.lock [lock file]", "a.py", "b.bin [binary]",
+             "big.bin [binary]", "big.txt [too large]", "c.txt [not UTF-8]", "d.csv [data]",
+             "g.go [generated]", "h.go", "link [symlink]", "loop [symlink]", "m.js [minified]",
+             "p.pb.go [generated]", "pipe [not a regular file]", "vendor/v.go [vendored]"}));
 }
 
 TEST(Scanner, KeepsTextBlobAndLineEnds) {
@@ -68,7 +72,8 @@ TEST(Scanner, KeepsTextBlobAndLineEnds) {
   EXPECT_TRUE(files->at("crlf.txt").crlf);
   EXPECT_EQ(files->at("crlf.txt").n_bytes, 13u);
   EXPECT_FALSE(files->at("lf.txt").crlf);
-  EXPECT_EQ(files->at("lf.txt").blob, "422c2b7ab3b3c668038da977e4e93a5fc623169c") << "printf 'a\\nb\\n' | git hash-object --stdin";
+  EXPECT_EQ(files->at("lf.txt").blob, "422c2b7ab3b3c668038da977e4e93a5fc623169c")
+      << "printf 'a\\nb\\n' | git hash-object --stdin";
 }
 
 TEST(Scanner, ReadsNothingWhereNothingChanged) {
@@ -93,7 +98,8 @@ TEST(Scanner, TrustsNoFileThatChangedJustNow) {
   dir.write("a.txt", "one\n");
   Scanner scanner({dir.root(), {}});
   ASSERT_TRUE(scanner.scan());
-  // Within the grain of the clock nothing but the content may tell: mtime is set back, ctime may be the same.
+  // Within the grain of the clock nothing but the content may tell: mtime is set back, ctime may be
+  // the same.
   struct stat st {};
   ASSERT_EQ(::stat(dir.at("a.txt").c_str(), &st), 0);
   dir.write("a.txt", "two\n");
@@ -121,7 +127,8 @@ TEST(Scanner, WaitsForNoRulesThatNeverCome) {
   dir.write("sub/d.o", "x\n");
   ASSERT_EQ(::mkfifo(dir.at("sub/.gitignore").c_str(), 0600), 0);
   Scanner scanner({dir.root(), {}});
-  EXPECT_EQ(scan(scanner), (Names{".gitignore", "a.txt", "sub/.gitignore [not a regular file]", "sub/b.txt", "sub/d.o"}))
+  EXPECT_EQ(scan(scanner), (Names{".gitignore", "a.txt", "sub/.gitignore [not a regular file]",
+                                  "sub/b.txt", "sub/d.o"}))
       << "below the FIFO git is asked nothing";
   ASSERT_EQ(::mkfifo(dir.at(".git/pipe").c_str(), 0600), 0);
   git(dir.root(), "config core.excludesFile " + dir.at(".git/pipe"));
@@ -157,7 +164,8 @@ TEST(Scanner, GitDecidesInARepository) {
   dir.write("node_modules/p/i.js", "product\n");
   fs::create_symlink("a.c", dir.at("out2"));
   Scanner scanner({dir.root(), {}});
-  const Names want = {".gitignore", "a.c", "forced.o", "keep.o", "out/forced.c", "out2 [symlink]", "sub/.gitignore"};
+  const Names want = {".gitignore",     "a.c",           "forced.o", "keep.o", "out/forced.c",
+                      "out2 [symlink]", "sub/.gitignore"};
   EXPECT_EQ(scan(scanner), want);
   EXPECT_EQ(scanner.directories(), (Names{"", "out", "sub"}));
   dir.write("sub/.gitignore", "\n");
@@ -169,15 +177,19 @@ TEST(Scanner, GitDecidesInARepository) {
 TEST(Scanner, AttributesSayWhatIsGenerated) {
   test::Scratch dir;
   git(dir.root(), "init -q");
-  dir.write(".gitattributes", "a.c linguist-generated\nb.c linguist-generated=true\nc.c -linguist-generated\nvendor/** -linguist-vendored\n");
+  dir.write(".gitattributes",
+            "a.c linguist-generated\nb.c linguist-generated=true\nc.c "
+            "-linguist-generated\nvendor/** -linguist-vendored\n");
   dir.write("a.c", "int a;\n");
   dir.write("b.c", "int b;\n");
   dir.write("c.c", "// @generated\n");
   dir.write("vendor/ours.c", "int v;\n");
   Scanner scanner({dir.root(), {}});
-  EXPECT_EQ(scan(scanner), (Names{".gitattributes", "a.c [generated]", "b.c [generated]", "c.c", "vendor/ours.c"}));
+  EXPECT_EQ(scan(scanner), (Names{".gitattributes", "a.c [generated]", "b.c [generated]", "c.c",
+                                  "vendor/ours.c"}));
   dir.write(".gitattributes", "b.c linguist-generated\n");
-  EXPECT_EQ(scan(scanner), (Names{".gitattributes", "a.c", "b.c [generated]", "c.c [generated]", "vendor/ours.c [vendored]"}));
+  EXPECT_EQ(scan(scanner), (Names{".gitattributes", "a.c", "b.c [generated]", "c.c [generated]",
+                                  "vendor/ours.c [vendored]"}));
 }
 
 TEST(Scanner, DoesNotEnterSubmodulesNorLinkedDirectories) {
@@ -193,9 +205,11 @@ TEST(Scanner, DoesNotEnterSubmodulesNorLinkedDirectories) {
   git(dir.root(), "add d");
   fs::rename(dir.at("d"), dir.at("e"));
   fs::create_symlink("e", dir.at("d"));
-  EXPECT_EQ(scan(dir.root()), (Names{".gitmodules", "d [symlink]", "e/x.c", "lib [submodule]", "nested [submodule]"}));
+  EXPECT_EQ(scan(dir.root()), (Names{".gitmodules", "d [symlink]", "e/x.c", "lib [submodule]",
+                                     "nested [submodule]"}));
   git(dir.at("lib"), "status");
-  EXPECT_EQ(scan(dir.at("lib")), (Names{"inner.c"})) << "a submodule is a repository like any other";
+  EXPECT_EQ(scan(dir.at("lib")), (Names{"inner.c"}))
+      << "a submodule is a repository like any other";
 }
 
 TEST(Scanner, WorksInWorktreesAndRefusesBareRepositories) {
@@ -242,10 +256,12 @@ TEST(Scanner, SaysWhatIsBeyondItsBounds) {
   EXPECT_EQ(scan(flat), (Names{"a", "b", "c/f", "g"}));
   EXPECT_EQ(flat.left_out(), (Names{"not seen: 1 directory more than 2 levels deep"}));
   Scanner light({dir.root(), {.text_bytes_max = 12}});
-  EXPECT_EQ(scan(light), (Names{"a", "b", "c/d/e [over budget]", "c/f [over budget]", "g [over budget]"}));
+  EXPECT_EQ(scan(light),
+            (Names{"a", "b", "c/d/e [over budget]", "c/f [over budget]", "g [over budget]"}));
   EXPECT_EQ(light.left_out(), (Names{"not read: 3 files of 0 KiB beyond 0 MiB of text"}));
   fs::remove(dir.at("a"));
-  EXPECT_EQ(scan(light), (Names{"b", "c/d/e", "c/f [over budget]", "g [over budget]"})) << "as a new scanner would";
+  EXPECT_EQ(scan(light), (Names{"b", "c/d/e", "c/f [over budget]", "g [over budget]"}))
+      << "as a new scanner would";
   Scanner stopped({dir.root(), {.entries_max = 2}});
   (void)scan(stopped);
   EXPECT_EQ(stopped.left_out(), (Names{"the listing stopped after 2 entries"}));
@@ -265,7 +281,8 @@ TEST(Scanner, ReadsOnlyTheHeadOfALargeFile) {
   test::Scratch dir;
   const int fd = ::open(dir.at("huge.txt").c_str(), O_WRONLY | O_CREAT, 0600);
   const std::string text(1 << 20, 'x');
-  for (int i = 0; i < 100; ++i) ASSERT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  for (int i = 0; i < 100; ++i)
+    ASSERT_EQ(::write(fd, text.data(), text.size()), static_cast<ssize_t>(text.size()));
   ::close(fd);
   Scanner scanner({dir.root(), {}});
   EXPECT_EQ(scan(scanner), (Names{"huge.txt [too large]"}));

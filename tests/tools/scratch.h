@@ -51,12 +51,15 @@ class Scratch {
 inline std::string launcher() { return std::string(LARES_BINARY_DIR) + "/bin/lares-sandbox"; }
 
 // Runs one call to its end on an io_context of its own.
-inline Result<Outcome> call(asio::io_context& io, Tool& tool, nlohmann::json args, OnOutput on_output = {}) {
+inline Result<Outcome> call(asio::io_context& io, Tool& tool, nlohmann::json args,
+                            OnOutput on_output = {}) {
   Result<Outcome> out = tl::unexpected(Error{Errc::broken, "the call did not end"});
   asio::co_spawn(io, tool.run(std::move(args), std::move(on_output)),
                  [&](std::exception_ptr thrown, Result<Outcome> result) {
-                   if (thrown) out = tl::unexpected(Error{Errc::broken, "the call threw"});
-                   else out = std::move(result);
+                   if (thrown)
+                     out = tl::unexpected(Error{Errc::broken, "the call threw"});
+                   else
+                     out = std::move(result);
                  });
   io.restart();
   io.run();

@@ -23,8 +23,10 @@ TEST(Secrets, KnowsTheIssuersShapes) {
   };
   const std::vector<Case> cases = {
       {joined({"x\n-----BEGIN RSA ", "PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7bq0\n"}), "private key"},
-      {joined({"\"private_key\": \"-----BEGIN ", "PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0\""}), "private key"},
-      {joined({"-----BEGIN OPENSSH ", "PRIVATE KEY-----\r\nb3BlbnNzaC1rZXktdjEAAAAA\r\n"}), "private key"},
+      {joined({"\"private_key\": \"-----BEGIN ", "PRIVATE KEY-----\\nMIIEvQIBADANBgkqhkiG9w0\""}),
+       "private key"},
+      {joined({"-----BEGIN OPENSSH ", "PRIVATE KEY-----\r\nb3BlbnNzaC1rZXktdjEAAAAA\r\n"}),
+       "private key"},
       {joined({"x\n-----BEGIN ", "PRIVATE KEY-----\r\n"}), "private key"},
       {joined({"aws_id = AK", "IAQ7HK2LMX5VTZ4RBY"}), "AWS key"},
       {joined({"url: https://x:gh", "p_", kRandom36, "@github.com"}), "GitHub token"},
@@ -69,7 +71,8 @@ TEST(Secrets, LeavesExamplesHashesAndNamesAlone) {
 
 TEST(Secrets, FindsOneBehindManyExamples) {
   std::string text;
-  for (int i = 0; i < 500; ++i) text += "token = your_example_token_goes_here_1\nAKIAIOSFODNN7EXAMPLE\n";
+  for (int i = 0; i < 500; ++i)
+    text += "token = your_example_token_goes_here_1\nAKIAIOSFODNN7EXAMPLE\n";
   EXPECT_EQ(find_secret(text).kind, "");
   EXPECT_EQ(find_secret(text + "token = " + kRandom36).kind, "value of a secret");
 }

@@ -74,7 +74,8 @@ TEST_F(Merging, ModesAndTextsOfOneFileMerge) {
 }
 
 TEST_F(Merging, TheSameChangeOnBothSidesIsDoneAlready) {
-  for (const Worktree* tree : {&ours_, &theirs_}) tree->write("a.txt", "same\n"), tree->remove("b.txt");
+  for (const Worktree* tree : {&ours_, &theirs_})
+    tree->write("a.txt", "same\n"), tree->remove("b.txt");
   EXPECT_THAT(merge().changes, IsEmpty());
 }
 
@@ -89,8 +90,10 @@ TEST_F(Merging, ConflictsAreNamedAndNothingIsMade) {
   theirs_.write("d/in", "a directory\n");
   ours_.write("bin/run", std::string("\0\1", 2));
   theirs_.write("bin/run", std::string("\0\2", 2));
-  EXPECT_THAT(conflicts(), ElementsAre("a.txt: the same lines changed on both sides", "b.txt: removed here, changed by the session",
-                                       "bin/run: changed on both sides, and no text", "c.txt: added on both sides, with other text",
+  EXPECT_THAT(conflicts(), ElementsAre("a.txt: the same lines changed on both sides",
+                                       "b.txt: removed here, changed by the session",
+                                       "bin/run: changed on both sides, and no text",
+                                       "c.txt: added on both sides, with other text",
                                        "d/in: a file on one side, a directory on the other"));
   EXPECT_TRUE(merge().merged.id.empty());
 }
@@ -106,7 +109,8 @@ TEST_F(Merging, OneWorktreeIsMadeAsTheOtherIs) {
 }
 
 TEST_F(Merging, AnewIsAnotherSnapshotOfTheSameFiles) {
-  const auto again = here_->take("first"), anew = here_->take("second", /*anew=*/true), third = here_->take("third");
+  const auto again = here_->take("first"), anew = here_->take("second", /*anew=*/true),
+             third = here_->take("third");
   ASSERT_TRUE(again && anew && third);
   EXPECT_EQ(again->id, base_);
   EXPECT_NE(anew->id, base_);

@@ -24,7 +24,9 @@ class Worktree {
   std::string root() const { return scratch_.at("work"); }
   std::string store() const { return scratch_.at("private"); }
   std::string at(const std::string& path) const { return root() + "/" + path; }
-  void write(const std::string& path, const std::string& text) const { scratch_.write("work/" + path, text); }
+  void write(const std::string& path, const std::string& text) const {
+    scratch_.write("work/" + path, text);
+  }
   std::string read(const std::string& path) const { return scratch_.read("work/" + path); }
   bool has(const std::string& path) const {
     struct stat st {};
@@ -47,7 +49,8 @@ class Worktree {
   Files files(const std::string& path = "", bool git_directory = false) const {
     Files out;
     namespace fs = std::filesystem;
-    for (auto at = fs::recursive_directory_iterator(this->at(path)); at != fs::recursive_directory_iterator(); ++at) {
+    for (auto at = fs::recursive_directory_iterator(this->at(path));
+         at != fs::recursive_directory_iterator(); ++at) {
       if (at->path().filename() == ".git" && !git_directory) {
         at.disable_recursion_pending();
         continue;
@@ -55,10 +58,14 @@ class Worktree {
       const std::string name = at->path().string().substr(root().size() + 1);
       struct stat st {};
       if (::lstat(at->path().c_str(), &st) != 0) continue;
-      if (S_ISLNK(st.st_mode)) out[name] = "link " + fs::read_symlink(at->path()).string();
-      else if (S_ISDIR(st.st_mode)) out[name] = "directory";
-      else if (S_ISREG(st.st_mode)) out[name] = fmt::format("{:o} {}", st.st_mode & 0777, read(name));
-      else out[name] = "special";
+      if (S_ISLNK(st.st_mode))
+        out[name] = "link " + fs::read_symlink(at->path()).string();
+      else if (S_ISDIR(st.st_mode))
+        out[name] = "directory";
+      else if (S_ISREG(st.st_mode))
+        out[name] = fmt::format("{:o} {}", st.st_mode & 0777, read(name));
+      else
+        out[name] = "special";
     }
     return out;
   }
@@ -73,7 +80,8 @@ inline std::string take(Snapshots& snapshots, const std::string& label = "step")
   return out ? out->id : "";
 }
 inline const Selection kAll{.all = true, .paths = {}};
-inline Restored restore(Snapshots& snapshots, const std::string& id, const Selection& selection = kAll) {
+inline Restored restore(Snapshots& snapshots, const std::string& id,
+                        const Selection& selection = kAll) {
   auto out = snapshots.restore(id, selection);
   EXPECT_TRUE(out) << out.error();
   return out ? std::move(*out) : Restored{};
@@ -83,11 +91,13 @@ inline std::vector<std::string> lines(const std::vector<SnapshotChange>& changes
   constexpr const char* kNames[] = {"added", "changed", "removed", "mode", "type"};
   std::vector<std::string> out;
   for (const SnapshotChange& c : changes) {
-    out.push_back(fmt::format("{} {} {} {}", kNames[static_cast<int>(c.kind)], c.path, c.bytes_before, c.bytes_after));
+    out.push_back(fmt::format("{} {} {} {}", kNames[static_cast<int>(c.kind)], c.path,
+                              c.bytes_before, c.bytes_after));
   }
   return out;
 }
-inline std::vector<std::string> compare(Snapshots& snapshots, std::string_view from, std::string_view to) {
+inline std::vector<std::string> compare(Snapshots& snapshots, std::string_view from,
+                                        std::string_view to) {
   const auto out = snapshots.compare(from, to);
   EXPECT_TRUE(out) << out.error();
   return out ? lines(*out) : std::vector<std::string>();

@@ -1,5 +1,5 @@
-// Repositories that were made to be opened by somebody else: nothing of theirs runs, nothing waits, nothing outside is read or
-// written.
+// Repositories that were made to be opened by somebody else: nothing of theirs runs, nothing waits,
+// nothing outside is read or written.
 #include <fcntl.h>
 #include <gmock/gmock.h>
 
@@ -28,14 +28,16 @@ TEST(HostileSnapshots, RunNoFilterNoMonitorAndNoHook) {
   tree.write("a.txt", "x\n");
   git(tree.root(), "add a.txt");
   git(tree.root(), "commit -qm first");
-  for (const char* key : {"filter.x.clean", "filter.x.smudge", "filter.x.process", "core.fsmonitor", "diff.x.textconv", "diff.x.command",
-                          "diff.external", "core.pager", "core.editor", "core.sshCommand", "credential.helper", "gpg.program"}) {
+  for (const char* key : {"filter.x.clean", "filter.x.smudge", "filter.x.process", "core.fsmonitor",
+                          "diff.x.textconv", "diff.x.command", "diff.external", "core.pager",
+                          "core.editor", "core.sshCommand", "credential.helper", "gpg.program"}) {
     git(tree.root(), std::string("config ") + key + " '" + program + "'");
   }
   git(tree.root(), "config filter.x.required true");
   tree.write(".gitattributes", "* filter=x diff=x ident working-tree-encoding=UTF-16\n");
   tree.write("a.txt", "$Id$ raw\n");
-  for (const char* hook : {"post-checkout", "reference-transaction", "post-index-change", "pre-auto-gc", "fsmonitor-watchman"}) {
+  for (const char* hook : {"post-checkout", "reference-transaction", "post-index-change",
+                           "pre-auto-gc", "fsmonitor-watchman"}) {
     tree.write(std::string(".git/hooks/") + hook, "#!/bin/sh\n'" + program + "'\n");
     ::chmod(tree.at(std::string(".git/hooks/") + hook).c_str(), 0755);
   }
@@ -81,11 +83,14 @@ TEST(HostileSnapshots, GoThroughNoSymlinkThatTookADirectorysPlace) {
   const std::string with_link = restore(snapshots, id).before.id;
   EXPECT_EQ(tree.read("d/b.txt"), "1\n");
   EXPECT_EQ(tree.read("../outside/a.txt"), "outside\n");
-  // Only what lies below: the link stays, and nothing goes through it, out of the root or within it.
+  // Only what lies below: the link stays, and nothing goes through it, out of the root or within
+  // it.
   restore(snapshots, with_link);
-  EXPECT_THAT(named(restore(snapshots, id, {.all = false, .paths = {"d/a.txt"}}).not_done), ElementsAre(HasSubstr("d/a.txt: ")));
+  EXPECT_THAT(named(restore(snapshots, id, {.all = false, .paths = {"d/a.txt"}}).not_done),
+              ElementsAre(HasSubstr("d/a.txt: ")));
   tree.link("real", "d");
-  EXPECT_THAT(named(restore(snapshots, id, {.all = false, .paths = {"d/a.txt"}}).not_done), ElementsAre(HasSubstr("d/a.txt: ")));
+  EXPECT_THAT(named(restore(snapshots, id, {.all = false, .paths = {"d/a.txt"}}).not_done),
+              ElementsAre(HasSubstr("d/a.txt: ")));
   EXPECT_EQ(tree.read("../outside/a.txt"), "outside\n");
   EXPECT_FALSE(tree.has("../outside/b.txt"));
   EXPECT_FALSE(tree.has("real/a.txt"));
@@ -104,16 +109,20 @@ TEST(HostileSnapshots, WaitForNoFifoAndReadNoHugeFile) {
   auto snapshots = tree.open();
   const auto snapshot = snapshots.take("step");
   ASSERT_TRUE(snapshot) << snapshot.error();
-  EXPECT_THAT(named(snapshot->left_out), ElementsAre(".gitignore: not a regular file", "huge: larger than 16777216 bytes",
-                                                     "pipe: not a regular file", "sub/.gitattributes: larger than 16777216 bytes"));
+  EXPECT_THAT(
+      named(snapshot->left_out),
+      ElementsAre(".gitignore: not a regular file", "huge: larger than 16777216 bytes",
+                  "pipe: not a regular file", "sub/.gitattributes: larger than 16777216 bytes"));
 }
 
 TEST(HostileSnapshots, KeepEveryName) {
   const Worktree tree;
   git(tree.root(), "init -q");
-  const std::vector<std::string> names = {"README", "Readme", "caf\xe9", "\xff\xfe", std::string(255, 'n'), "new\nline", "tab\there",
-                                          "%41", "git~1", ".git.", "-rf", " ", "a", "a.b/c", "a-b", "back\\slash", "\"quoted\"", "x:y",
-                                          "CON", ".gitmodules"};
+  const std::vector<std::string> names = {
+      "README",      "Readme",     "caf\xe9", "\xff\xfe", std::string(255, 'n'),
+      "new\nline",   "tab\there",  "%41",     "git~1",    ".git.",
+      "-rf",         " ",          "a",       "a.b/c",    "a-b",
+      "back\\slash", "\"quoted\"", "x:y",     "CON",      ".gitmodules"};
   for (const std::string& name : names) tree.write(name, "1 " + name);
   auto snapshots = tree.open({.file_bytes_max = 1000});
   const Files then = tree.files();
@@ -144,7 +153,8 @@ TEST(HostileSnapshots, StayWithinTheSizeOfTheStore) {
   auto snapshots = tree.open({.store_bytes_max = 64 << 10});
   take(snapshots);
   std::string noise(200'000, '\0');
-  for (std::size_t i = 0; i < noise.size(); ++i) noise[i] = static_cast<char>((i * i * 2654435761u) >> 13);
+  for (std::size_t i = 0; i < noise.size(); ++i)
+    noise[i] = static_cast<char>((i * i * 2654435761u) >> 13);
   tree.write("b", noise);
   const auto full = snapshots.take("full");
   ASSERT_TRUE(full) << full.error();
@@ -157,7 +167,8 @@ TEST(HostileSnapshots, RefuseAStoreOfSomebodyElse) {
   tree.write("a", "1");
   { auto snapshots = tree.open(); }
   std::string store;
-  for (const auto& entry : std::filesystem::directory_iterator(tree.store())) store = entry.path().string();
+  for (const auto& entry : std::filesystem::directory_iterator(tree.store()))
+    store = entry.path().string();
   ::chmod(store.c_str(), 0777);
   EXPECT_THAT(Snapshots::open(tree.root(), tree.store()).error(), HasSubstr("remove it"));
   std::filesystem::remove_all(store);

@@ -1,4 +1,5 @@
-// A thousand steps at random against a model in memory: whatever was snapshotted comes back, byte for byte.
+// A thousand steps at random against a model in memory: whatever was snapshotted comes back, byte
+// for byte.
 #include <gmock/gmock.h>
 
 #include <random>
@@ -19,9 +20,12 @@ class Model {
   void edit() {
     const std::string path = any_path();
     switch (pick(7)) {
-      case 0: return tree_.remove(path.substr(0, path.find('/')));
-      case 1: return tree_.remove(path);
-      case 2: return void(::chmod(tree_.at(path).c_str(), pick(2) ? 0755 : 0644));
+      case 0:
+        return tree_.remove(path.substr(0, path.find('/')));
+      case 1:
+        return tree_.remove(path);
+      case 2:
+        return void(::chmod(tree_.at(path).c_str(), pick(2) ? 0755 : 0644));
       case 3:
         make_room(path);
         return tree_.link("target" + std::to_string(pick(3)), path);
@@ -51,7 +55,9 @@ class Model {
     const Restored out = test::restore(snapshots_, id, {.all = false, .paths = {top}});
     ASSERT_THAT(named(out.not_done), testing::IsEmpty());
     Files expected;
-    const auto below_top = [&](const std::string& path) { return path.substr(0, path.find('/')) == top; };
+    const auto below_top = [&](const std::string& path) {
+      return path.substr(0, path.find('/')) == top;
+    };
     for (const auto& [path, what] : files) {
       if (below_top(path)) expected[path] = what;
     }
@@ -79,7 +85,8 @@ class Model {
   }
   void prune() {
     const auto kept = taken_.empty() ? "" : taken_[pick(static_cast<int>(taken_.size()))].first;
-    ASSERT_TRUE(snapshots_.prune({.count = 20, .keep = [&](const Snapshot& s) { return s.id == kept; }}));
+    ASSERT_TRUE(
+        snapshots_.prune({.count = 20, .keep = [&](const Snapshot& s) { return s.id == kept; }}));
     const auto list = snapshots_.list();
     ASSERT_TRUE(list);
     std::set<std::string> left;
@@ -92,13 +99,15 @@ class Model {
  private:
   std::string any_path() {
     std::string out(1, static_cast<char>('a' + pick(5)));
-    for (int depth = pick(3); depth > 0; --depth) out += std::string("/") + static_cast<char>('a' + pick(3));
+    for (int depth = pick(3); depth > 0; --depth)
+      out += std::string("/") + static_cast<char>('a' + pick(3));
     return out;
   }
   // Nothing but directories on the way, and no directory at its end.
   void make_room(const std::string& path) const {
     namespace fs = std::filesystem;
-    for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    for (std::size_t slash = path.find('/'); slash != std::string::npos;
+         slash = path.find('/', slash + 1)) {
       const std::string above = path.substr(0, slash);
       if (!fs::is_directory(fs::symlink_status(tree_.at(above)))) tree_.remove(above);
     }
@@ -124,11 +133,16 @@ TEST(SnapshotsModel, AThousandStepsComeBack) {
   for (int step = 0; step < 1000; ++step) {
     SCOPED_TRACE(step);
     const int kind = model.pick(100);
-    if (kind < 50) model.edit();
-    else if (kind < 72) model.take();
-    else if (kind < 88) model.restore();
-    else if (kind < 98) model.compare();
-    else model.prune();
+    if (kind < 50)
+      model.edit();
+    else if (kind < 72)
+      model.take();
+    else if (kind < 88)
+      model.restore();
+    else if (kind < 98)
+      model.compare();
+    else
+      model.prune();
     if (testing::Test::HasFatalFailure() || testing::Test::HasNonfatalFailure()) return;
   }
 }

@@ -26,10 +26,13 @@ std::string store_of(const Worktree& tree) {
 }
 std::size_t n_objects(const Worktree& tree) {
   std::size_t n = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(store_of(tree) + "/objects")) n += entry.is_regular_file();
+  for (const auto& entry : fs::recursive_directory_iterator(store_of(tree) + "/objects"))
+    n += entry.is_regular_file();
   return n;
 }
-void expect_sound(const Worktree& tree) { git(store_of(tree), "fsck --full --strict --no-dangling"); }
+void expect_sound(const Worktree& tree) {
+  git(store_of(tree), "fsck --full --strict --no-dangling");
+}
 std::string noise(std::size_t n, unsigned seed) {
   std::mt19937 random(seed);
   std::string out(n, '\0');
@@ -54,9 +57,11 @@ TEST(SnapshotStore, GivesUpTheOldestBeyondACount) {
     ids.push_back(take(snapshots, std::to_string(i)));
   }
   const std::size_t before = n_objects(tree);
-  const auto pruned = snapshots.prune({.count = 2, .keep = [&](const Snapshot& s) { return s.id == ids[1]; }});
+  const auto pruned =
+      snapshots.prune({.count = 2, .keep = [&](const Snapshot& s) { return s.id == ids[1]; }});
   ASSERT_TRUE(pruned) << pruned.error();
-  EXPECT_THAT(labels(snapshots), ElementsAre("1", "4")) << "the newest and the one that is referred to";
+  EXPECT_THAT(labels(snapshots), ElementsAre("1", "4"))
+      << "the newest and the one that is referred to";
   EXPECT_EQ(pruned->n_snapshots, 3u);
   EXPECT_EQ(pruned->n_objects, 9u) << "of each a commit, a tree and a content";
   EXPECT_EQ(n_objects(tree), before - 9);
@@ -187,7 +192,11 @@ TEST(SnapshotStore, GivesNoDamagedContentBack) {
   tree.write("b.txt", "two");
   auto snapshots = tree.open();
   const std::string id = take(snapshots);
-  const std::string object = store_of(tree) + "/objects/43/dd47ea691c90a5fa7827892c70241913351963";  // printf one | git hash-object --stdin
+  const std::string object = store_of(tree) +
+                             "/objects/43/dd47ea691c90a5fa7827892c70241913351963";  // printf one |
+                                                                                    // git
+                                                                                    // hash-object
+                                                                                    // --stdin
   ASSERT_TRUE(fs::exists(object));
   fs::permissions(object, fs::perms::owner_all);
   for (auto n = static_cast<std::int64_t>(fs::file_size(object)) - 1; n >= 0; --n) {
@@ -195,7 +204,8 @@ TEST(SnapshotStore, GivesNoDamagedContentBack) {
     tree.write("a.txt", "changed");
     tree.write("b.txt", "changed");
     const Restored restored = restore(snapshots, id);
-    ASSERT_THAT(named(restored.not_done), ElementsAre(HasSubstr("a.txt: read a snapshot from"))) << n;
+    ASSERT_THAT(named(restored.not_done), ElementsAre(HasSubstr("a.txt: read a snapshot from")))
+        << n;
     ASSERT_EQ(tree.read("a.txt"), "changed");
     ASSERT_EQ(tree.read("b.txt"), "two");
   }
@@ -207,7 +217,8 @@ TEST(SnapshotStore, PrunesBesideADamagedDirectory) {
   tree.write("d/a.txt", "1");
   const std::string commit = take(snapshots, "first");
   std::set<std::string> before;
-  for (const auto& entry : fs::recursive_directory_iterator(store_of(tree) + "/objects")) before.insert(entry.path());
+  for (const auto& entry : fs::recursive_directory_iterator(store_of(tree) + "/objects"))
+    before.insert(entry.path());
   tree.write("d/a.txt", "2");
   take(snapshots, "second");
   for (const std::string& path : before) {
@@ -277,7 +288,8 @@ TEST(SnapshotStore, IsSoundWhenAProcessIsKilledAtAnyMoment) {
       auto snapshots = tree.open();
       std::string last;
       for (unsigned i = 0;; ++i) {
-        for (int f = 0; f < 20; ++f) tree.write(fmt::format("d{}/f{}", f % 4, f), fmt::format("{} {} {}", round, i, f));
+        for (int f = 0; f < 20; ++f)
+          tree.write(fmt::format("d{}/f{}", f % 4, f), fmt::format("{} {} {}", round, i, f));
         const auto taken = snapshots.take(fmt::format("{} {}", round, i));
         if (taken && !last.empty()) (void)snapshots.restore(last, kAll);
         if (taken) last = taken->id;

@@ -18,7 +18,8 @@ using testing::IsEmpty;
 using Lines = std::vector<std::string>;
 
 std::string output_of(const std::string& directory, const std::string& args) {
-  const std::string command = "GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null git -C '" + directory + "' " + args;
+  const std::string command = "GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null git -C '" +
+                              directory + "' " + args;
   std::string out;
   FILE* pipe = ::popen(command.c_str(), "r");
   for (int c; pipe && (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
@@ -31,7 +32,9 @@ TEST(Snapshots, BringBackBytesModesAndLinks) {
   git(tree.root(), "init -q");
   tree.write("a.txt", "one\r\ntwo\r\n");
   tree.write(".gitattributes", "* text=auto eol=lf\n");
-  tree.write("bin/run", std::string("\x7f" "ELF\0\xff", 6));
+  tree.write("bin/run", std::string("\x7f"
+                                    "ELF\0\xff",
+                                    6));
   ::chmod(tree.at("bin/run").c_str(), 0755);
   tree.write("key", "private\n");
   ::chmod(tree.at("key").c_str(), 0600);
@@ -49,8 +52,8 @@ TEST(Snapshots, BringBackBytesModesAndLinks) {
   tree.write("new/deep/file", "x");
   const Files now = tree.files();
   EXPECT_THAT(compare(snapshots, kWorktree, id),
-              ElementsAre("changed a.txt 6 10", "added bin/run 0 6", "mode key 8 8", "changed link 5 5", "removed new/deep/file 1 0",
-                          "added outward 0 11"));
+              ElementsAre("changed a.txt 6 10", "added bin/run 0 6", "mode key 8 8",
+                          "changed link 5 5", "removed new/deep/file 1 0", "added outward 0 11"));
   const Restored restored = restore(snapshots, id);
   EXPECT_THAT(named(restored.not_done), IsEmpty());
   EXPECT_EQ(restored.done.size(), 6u);
@@ -74,11 +77,13 @@ TEST(Snapshots, LeaveTheUsersRepositoryAsItIs) {
   tree.write("untracked.txt", "1\n");
   tree.write(".git/hooks/post-checkout", "#!/bin/sh\ntouch ../hook-ran\n");
   ::chmod(tree.at(".git/hooks/post-checkout").c_str(), 0755);
-  const std::string status = output_of(tree.root(), "status --porcelain=v2 --branch"), stash = output_of(tree.root(), "stash list");
+  const std::string status = output_of(tree.root(), "status --porcelain=v2 --branch"),
+                    stash = output_of(tree.root(), "stash list");
   EXPECT_THAT(status, HasSubstr("? untracked.txt"));
   EXPECT_THAT(stash, HasSubstr("stash@{0}"));
   const Files before = tree.files(".git", true);
-  EXPECT_TRUE(before.contains(".git/index") && before.contains(".git/logs/HEAD") && before.contains(".git/refs/stash"));
+  EXPECT_TRUE(before.contains(".git/index") && before.contains(".git/logs/HEAD") &&
+              before.contains(".git/refs/stash"));
 
   auto snapshots = tree.open();
   const std::string id = take(snapshots);
@@ -87,7 +92,8 @@ TEST(Snapshots, LeaveTheUsersRepositoryAsItIs) {
   take(snapshots);
   restore(snapshots, id);
   EXPECT_TRUE(snapshots.prune({}));
-  EXPECT_EQ(tree.files(".git", true), before) << "index, HEAD, refs, stash, logs, hooks and objects, byte for byte";
+  EXPECT_EQ(tree.files(".git", true), before)
+      << "index, HEAD, refs, stash, logs, hooks and objects, byte for byte";
   EXPECT_FALSE(tree.has("../hook-ran"));
   EXPECT_EQ(output_of(tree.root(), "status --porcelain=v2 --branch"), status);
   EXPECT_EQ(output_of(tree.root(), "stash list"), stash);
@@ -135,8 +141,9 @@ TEST(Snapshots, HoldWhatGitWouldAndSayWhatTheyLack) {
   const auto snapshot = snapshots.take("step");
   ASSERT_TRUE(snapshot) << snapshot.error();
   EXPECT_EQ(snapshot->n_files, 2u);
-  EXPECT_THAT(named(snapshot->left_out), ElementsAre("large.bin: larger than 4000 bytes", "pipe: not a regular file",
-                                                     "build/: a folder for products, by its name"));
+  EXPECT_THAT(named(snapshot->left_out),
+              ElementsAre("large.bin: larger than 4000 bytes", "pipe: not a regular file",
+                          "build/: a folder for products, by its name"));
   EXPECT_EQ(snapshot->n_left_out, 3u);
   const auto list = snapshots.list();
   ASSERT_TRUE(list);
@@ -200,11 +207,13 @@ TEST(Snapshots, GoBackForSomePathsOnly) {
   tree.write("mine2.txt", "1\n");
   auto snapshots = tree.open();
   const std::string id = take(snapshots);
-  for (const char* path : {"mine/a.txt", "mine/b.txt", "mine2.txt", "mine/new.txt", "other.txt"}) tree.write(path, "2\n");
+  for (const char* path : {"mine/a.txt", "mine/b.txt", "mine2.txt", "mine/new.txt", "other.txt"})
+    tree.write(path, "2\n");
   restore(snapshots, id, {});
   EXPECT_EQ(tree.read("mine2.txt"), "2\n") << "nothing is chosen unless it is said";
   const Restored restored = restore(snapshots, id, {.all = false, .paths = {"mine/", "nowhere"}});
-  EXPECT_THAT(lines(restored.done), ElementsAre("changed mine/a.txt 2 2", "changed mine/b.txt 2 2", "removed mine/new.txt 2 0"));
+  EXPECT_THAT(lines(restored.done), ElementsAre("changed mine/a.txt 2 2", "changed mine/b.txt 2 2",
+                                                "removed mine/new.txt 2 0"));
   EXPECT_EQ(tree.read("mine/a.txt"), "1\n");
   EXPECT_FALSE(tree.has("mine/new.txt"));
   EXPECT_EQ(tree.read("mine2.txt"), "2\n");
@@ -260,9 +269,11 @@ TEST(Snapshots, ReplaceNothingThatTheyCouldNotBringBack) {
   ASSERT_EQ(::mkfifo(tree.at("a.txt").c_str(), 0600), 0);
   tree.write("b.txt", "2\n");
   const Restored restored = restore(snapshots, id);
-  EXPECT_THAT(named(restored.not_done), ElementsAre("a.txt: something that no snapshot holds is in its place; move it away",
-                                                    "grown: something that no snapshot holds is in its place; move it away"));
-  EXPECT_THAT(named(restored.before.left_out), ElementsAre("a.txt: not a regular file", "grown: larger than 4000 bytes"));
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("a.txt: something that no snapshot holds is in its place; move it away",
+                          "grown: something that no snapshot holds is in its place; move it away"));
+  EXPECT_THAT(named(restored.before.left_out),
+              ElementsAre("a.txt: not a regular file", "grown: larger than 4000 bytes"));
   EXPECT_EQ(tree.read("grown").size(), 5000u);
   EXPECT_EQ(tree.read("b.txt"), "1\n") << "the others are as asked for";
 }
@@ -279,9 +290,11 @@ TEST(Snapshots, RemoveNoFileThatWasThereAllTheSame) {
   tree.write("large", "small now\n");
   tree.write("new.txt", "1\n");
   const Restored restored = restore(snapshots, id);
-  EXPECT_THAT(named(restored.not_done),
-              ElementsAre("large: was there, but left out of the snapshot for its size or kind",
-                          "notes: is ignored by the rules of then, so it may have been there; remove it by hand"));
+  EXPECT_THAT(
+      named(restored.not_done),
+      ElementsAre(
+          "large: was there, but left out of the snapshot for its size or kind",
+          "notes: is ignored by the rules of then, so it may have been there; remove it by hand"));
   EXPECT_EQ(tree.read("notes"), "mine\n");
   EXPECT_EQ(tree.read("large"), "small now\n");
   EXPECT_FALSE(tree.has("new.txt"));
@@ -301,7 +314,8 @@ TEST(Snapshots, RemoveNothingWhereTheyMayNotHaveSeenAll) {
   tree.write("new.txt", "1\n");
   const Restored restored = restore(snapshots, id);
   EXPECT_THAT(named(restored.not_done),
-              ElementsAre("new.txt: the snapshot does not name all that it left out, so nothing is removed; remove it by hand"));
+              ElementsAre("new.txt: the snapshot does not name all that it left out, so nothing is "
+                          "removed; remove it by hand"));
   EXPECT_TRUE(tree.has("new.txt"));
   EXPECT_TRUE(tree.has(deep + "/x.txt"));
   EXPECT_EQ(tree.read("a.txt"), "1\n");
@@ -345,7 +359,8 @@ TEST(Snapshots, NameTheFilesThatCouldNotBeWritten) {
 }
 
 TEST(Snapshots, SayWhichDirectoryIsClosed) {
-  if (::geteuid() == 0) GTEST_SKIP() << "NEEDS A USER OTHER THAN ROOT, whom no directory is closed to";
+  if (::geteuid() == 0)
+    GTEST_SKIP() << "NEEDS A USER OTHER THAN ROOT, whom no directory is closed to";
   const Worktree tree;
   tree.write("closed/a.txt", "1\n");
   tree.write("b.txt", "1\n");
@@ -356,7 +371,8 @@ TEST(Snapshots, SayWhichDirectoryIsClosed) {
   ::chmod(tree.at("closed").c_str(), 0555);
   const Restored restored = restore(snapshots, id);
   ::chmod(tree.at("closed").c_str(), 0755);
-  EXPECT_THAT(named(restored.not_done), ElementsAre("closed/a.txt: could not be written: Permission denied"));
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("closed/a.txt: could not be written: Permission denied"));
   EXPECT_EQ(tree.read("b.txt"), "1\n");
 }
 
@@ -375,9 +391,11 @@ TEST(Snapshots, ShowOneFilesDifference) {
 TEST(Snapshots, RefuseWhatTheyAreNotTold) {
   const Worktree tree;
   auto snapshots = tree.open();
-  EXPECT_THAT(snapshots.restore("0123456789012345678901234567890123456789", kAll).error(), HasSubstr("there is no snapshot 01234567"));
+  EXPECT_THAT(snapshots.restore("0123456789012345678901234567890123456789", kAll).error(),
+              HasSubstr("there is no snapshot 01234567"));
   EXPECT_THAT(snapshots.restore("", kAll).error(), HasSubstr("there is no snapshot"));
-  EXPECT_THAT(Snapshots::open(tree.root(), tree.at("inside")).error(), HasSubstr("choose a directory outside"));
+  EXPECT_THAT(Snapshots::open(tree.root(), tree.at("inside")).error(),
+              HasSubstr("choose a directory outside"));
   EXPECT_THAT(Snapshots::open(tree.at("missing"), tree.store()).error(), HasSubstr("No such file"));
 }
 

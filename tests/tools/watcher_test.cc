@@ -17,10 +17,12 @@ namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
 struct Watched {
-  explicit Watched(const std::string& root, WatcherLimits limits = {.quiet = 100ms, .storm_max = 1000ms})
+  explicit Watched(const std::string& root,
+                   WatcherLimits limits = {.quiet = 100ms, .storm_max = 1000ms})
       : scanner({root, {}}),
         watcher(
-            io.get_executor(), root, [this](const TreeChange& change) { changes.push_back(change); },
+            io.get_executor(), root,
+            [this](const TreeChange& change) { changes.push_back(change); },
             [this](const std::string& line) { notes.push_back(line); }, limits) {
     rewatch();
   }
@@ -130,7 +132,8 @@ TEST(Watcher, GoesOnWithoutWhatItMayNotWatch) {
   for (const char* name : {"a/x", "b/x", "c/x"}) dir.write(name, "1\n");
   Watched w(dir.root(), {.quiet = 100ms, .directories_max = 2});
   ASSERT_EQ(w.notes.size(), 1u);
-  EXPECT_NE(w.notes[0].find("2 directories are watched and no more can be"), std::string::npos) << w.notes[0];
+  EXPECT_NE(w.notes[0].find("2 directories are watched and no more can be"), std::string::npos)
+      << w.notes[0];
   EXPECT_NE(w.notes[0].find("fs.inotify.max_user_watches is "), std::string::npos) << w.notes[0];
   dir.write("a/x", "2\n");
   EXPECT_EQ(paths(w.next()), (Names{"everything"})) << "what is elsewhere may have changed as well";
@@ -156,7 +159,8 @@ TEST(Watcher, IsSilentOnceDestroyed) {
   boost::asio::io_context io;
   int n = 0;
   {
-    Watcher watcher(io.get_executor(), dir.root(), [&](const TreeChange&) { ++n; }, {}, {.quiet = 1ms});
+    Watcher watcher(io.get_executor(), dir.root(), [&](const TreeChange&) { ++n; }, {},
+                    {.quiet = 1ms});
     watcher.watch({""});
     dir.write("a.c", "1\n");
     io.run_for(20ms);

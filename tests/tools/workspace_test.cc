@@ -10,7 +10,8 @@ namespace {
 
 std::vector<std::string> names(const std::vector<File>& files) {
   std::vector<std::string> out;
-  for (const File& file : files) out.push_back(file.path + (file.skipped.empty() ? "" : " [" + file.skipped + "]"));
+  for (const File& file : files)
+    out.push_back(file.path + (file.skipped.empty() ? "" : " [" + file.skipped + "]"));
   return out;
 }
 std::vector<std::string> list(const test::Scratch& dir, WorkspaceOptions options = {}) {
@@ -19,7 +20,9 @@ std::vector<std::string> list(const test::Scratch& dir, WorkspaceOptions options
   return files ? names(*files) : std::vector<std::string>{"ERROR " + files.error().message};
 }
 void git(const test::Scratch& dir, const std::string& args) {
-  const std::string command = "git -C '" + dir.root() + "' -c user.name=t -c user.email=t@localhost " + args + " >/dev/null 2>&1";
+  const std::string command = "git -C '" + dir.root() +
+                              "' -c user.name=t -c user.email=t@localhost " + args +
+                              " >/dev/null 2>&1";
   ASSERT_EQ(std::system(command.c_str()), 0) << command;
 }
 using Names = std::vector<std::string>;
@@ -33,7 +36,8 @@ TEST(Workspace, ListsInByteOrderWhateverTheOrderOfCreation) {
   EXPECT_EQ(list(one), want);
   std::setlocale(LC_ALL, "C");
   EXPECT_EQ(list(two), want);
-  EXPECT_EQ(render_repository(*list_files({.root = one.root()})), render_repository(*list_files({.root = two.root()})));
+  EXPECT_EQ(render_repository(*list_files({.root = one.root()})),
+            render_repository(*list_files({.root = two.root()})));
 }
 TEST(Workspace, SaysWhyAFileIsNotShown) {
   test::Scratch dir;
@@ -49,8 +53,9 @@ TEST(Workspace, SaysWhyAFileIsNotShown) {
   dir.write("big.txt", std::string(2000, 'x') + "\n");
   std::filesystem::create_symlink("a.py", dir.at("link"));
   EXPECT_EQ(list(dir, {.file_bytes_max = 3500, .total_bytes_max = 2009}),
-            (Names{".env [secret]", ".env.example", "Cargo.lock [lock file]", "a.py", "b.bin [binary]", "big.txt [over budget]",
-                   "c.txt [not UTF-8]", "id_rsa.pub", "k.txt [secret]", "link [symlink]", "m.js [minified]"}))
+            (Names{".env [secret]", ".env.example", "Cargo.lock [lock file]", "a.py",
+                   "b.bin [binary]", "big.txt [over budget]", "c.txt [not UTF-8]", "id_rsa.pub",
+                   "k.txt [secret]", "link [symlink]", "m.js [minified]"}))
       << "big.txt is one byte more than .env.example and a.py leave; what is smaller still fits";
   EXPECT_EQ(list(dir, {.file_bytes_max = 1000}).at(5), "big.txt [too large]");
 }
@@ -89,10 +94,13 @@ TEST(Workspace, MissingRootIsAnError) {
 }
 TEST(Workspace, RendersTheContractsBytes) {
   // The hash is git's: printf 'a\nb\n' | git hash-object --stdin
-  EXPECT_EQ(render_file({"src/a.py", "a\nb\n", "", 4}), "<file path=\"src/a.py\" lines=\"2\" sha=\"422c2b7a\">\na\nb\n</file>\n");
+  EXPECT_EQ(render_file({"src/a.py", "a\nb\n", "", 4}),
+            "<file path=\"src/a.py\" lines=\"2\" sha=\"422c2b7a\">\na\nb\n</file>\n");
   EXPECT_TRUE(render_file({"b", "a\nb", "", 3}).ends_with("\na\nb\n</file>\n"));
-  EXPECT_EQ(render_file({"logo.png", "", "binary", 9}), "<file path=\"logo.png\" skipped=\"binary\"/>\n");
-  EXPECT_EQ(render_file({"a\"<\n", "", "binary", 9}), "<file path=\"a&quot;&lt;&#10;\" skipped=\"binary\"/>\n");
+  EXPECT_EQ(render_file({"logo.png", "", "binary", 9}),
+            "<file path=\"logo.png\" skipped=\"binary\"/>\n");
+  EXPECT_EQ(render_file({"a\"<\n", "", "binary", 9}),
+            "<file path=\"a&quot;&lt;&#10;\" skipped=\"binary\"/>\n");
   EXPECT_EQ(render_repository({{"b", "", "binary", 1}, {"a", "", "", 0}}),
             "<repository files=\"2\">\n<file path=\"a\" lines=\"0\" sha=\"e69de29b\">\n</file>\n"
             "<file path=\"b\" skipped=\"binary\"/>\n</repository>\n");
@@ -104,7 +112,10 @@ TEST(Workspace, ShowsLfWithoutBom) {
 }
 
 TEST(Text, Utf8) {
-  EXPECT_EQ(to_utf8("a\xff" "b\xe2\x82"), "a\xef\xbf\xbd" "b\xef\xbf\xbd");
+  EXPECT_EQ(to_utf8("a\xff"
+                    "b\xe2\x82"),
+            "a\xef\xbf\xbd"
+            "b\xef\xbf\xbd");
   EXPECT_FALSE(is_utf8("\xc0\xaf"));
   EXPECT_FALSE(is_utf8("\xed\xa0\x80"));
   EXPECT_TRUE(is_utf8("\xf0\x9f\x98\x80"));

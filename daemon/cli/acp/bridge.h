@@ -1,4 +1,5 @@
-// ACP's agent, with the daemon behind it: the editor's requests, answered out of the daemon's sessions.
+// ACP's agent, with the daemon behind it: the editor's requests, answered out of the daemon's
+// sessions.
 #pragma once
 
 #include <functional>
@@ -16,9 +17,9 @@
 namespace lares::cli::acp {
 
 inline constexpr int kProtocolVersion = 1;
-inline constexpr std::size_t kSessionsMax = 256;   // open at once
-inline constexpr std::size_t kRequestsMax = 256;   // of the editor, unanswered; prompts aside
-inline constexpr std::size_t kListedMax = 50;      // sessions on a page of session/list
+inline constexpr std::size_t kSessionsMax = 256;  // open at once
+inline constexpr std::size_t kRequestsMax = 256;  // of the editor, unanswered; prompts aside
+inline constexpr std::size_t kListedMax = 50;     // sessions on a page of session/list
 
 struct BridgeOptions {
   DaemonOptions daemon;
@@ -27,7 +28,8 @@ struct BridgeOptions {
 
 class Bridge {
  public:
-  Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, int out);  // `options` outlives it
+  Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, int out);  // `options`
+                                                                                    // outlives it
   Bridge(const Bridge&) = delete;
   Bridge& operator=(const Bridge&) = delete;
 
@@ -57,8 +59,12 @@ class Bridge {
   asio::awaitable<Reply<Json>> remove(Json params);
   asio::awaitable<Reply<Json>> set_mode(Json params);
   asio::awaitable<Reply<Json>> set_option(Json params);
-  asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);  // of the repository that a session is about
-  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers, bool replays);  // servers: of MCP
+  asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);  // of the
+                                                                                   // repository
+                                                                                   // that a session
+                                                                                   // is about
+  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers,
+                                           bool replays);  // servers: of MCP
   asio::awaitable<void> forget(SessionRef session);
   SessionRef find(const Json& params) const;
   Json opened(const Session& session) const;

@@ -12,7 +12,9 @@ std::string unescaped(std::string_view text) {
   std::string out;
   for (std::size_t i = 0; i < text.size(); ++i) {
     unsigned byte = 0;
-    const bool escaped = text[i] == '%' && i + 2 < text.size() && std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr == text.data() + i + 3;
+    const bool escaped = text[i] == '%' && i + 2 < text.size() &&
+                         std::from_chars(text.data() + i + 1, text.data() + i + 3, byte, 16).ptr ==
+                             text.data() + i + 3;
     out += escaped ? static_cast<char>(byte) : text[i];
     if (escaped) i += 2;
   }
@@ -39,7 +41,9 @@ std::string path_of_uri(const std::string& uri) {
 }
 
 Reply<Prompt> read_prompt(const Json& blocks, const std::string& root) {
-  if (!blocks.is_array() || blocks.empty()) return tl::unexpected(Fault{kInvalidParams, "session/prompt: prompt must be a list of content blocks"});
+  if (!blocks.is_array() || blocks.empty())
+    return tl::unexpected(
+        Fault{kInvalidParams, "session/prompt: prompt must be a list of content blocks"});
   Prompt out;
   std::string attached;
   const auto names = [&](const std::string& uri) {
@@ -52,21 +56,35 @@ Reply<Prompt> read_prompt(const Json& blocks, const std::string& root) {
     } else if (type == "resource_link") {
       const std::string uri = string_at(block, "uri");
       names(uri);
-      out.text += fmt::format("`{}`", path_of_uri(uri).empty() ? fmt::format("{} ({})", string_at(block, "name"), uri) : name_of(uri, root));
+      out.text += fmt::format("`{}`", path_of_uri(uri).empty()
+                                          ? fmt::format("{} ({})", string_at(block, "name"), uri)
+                                          : name_of(uri, root));
     } else if (type == "resource" && at(at(block, "resource"), "text").is_string()) {
       const Json& resource = at(block, "resource");
-      const std::string uri = string_at(resource, "uri"), name = name_of(uri, root), text = string_at(resource, "text");
+      const std::string uri = string_at(resource, "uri"), name = name_of(uri, root),
+                        text = string_at(resource, "text");
       names(uri);
       out.text += fmt::format("`{}`", name);
-      attached += fmt::format("\n\n<attached name=\"{}\">\n{}{}</attached>", name, text, text.empty() || text.ends_with('\n') ? "" : "\n");
+      attached += fmt::format("\n\n<attached name=\"{}\">\n{}{}</attached>", name, text,
+                              text.empty() || text.ends_with('\n') ? "" : "\n");
     } else {
-      return tl::unexpected(Fault{kInvalidParams, fmt::format("session/prompt: the model reads text, links and embedded text, not {}", type.empty() ? "a block without a type" : type == "resource" ? "binary resources" : type)});
+      return tl::unexpected(
+          Fault{kInvalidParams,
+                fmt::format("session/prompt: the model reads text, links and embedded text, not {}",
+                            type.empty()         ? "a block without a type"
+                            : type == "resource" ? "binary resources"
+                                                 : type)});
     }
   }
   out.text += attached;
   if (out.text.size() > protocol::kPromptBytesMax)
-    return tl::unexpected(Fault{kInvalidParams, fmt::format("session/prompt: with what it embeds the prompt is {} bytes long, and {} at most are taken; link to files instead of embedding them", out.text.size(), protocol::kPromptBytesMax)});
-  if (out.text.find_first_not_of(" \t\r\n") == std::string::npos) return tl::unexpected(Fault{kInvalidParams, "session/prompt: the prompt says nothing"});
+    return tl::unexpected(
+        Fault{kInvalidParams,
+              fmt::format("session/prompt: with what it embeds the prompt is {} bytes long, and {} "
+                          "at most are taken; link to files instead of embedding them",
+                          out.text.size(), protocol::kPromptBytesMax)});
+  if (out.text.find_first_not_of(" \t\r\n") == std::string::npos)
+    return tl::unexpected(Fault{kInvalidParams, "session/prompt: the prompt says nothing"});
   return out;
 }
 

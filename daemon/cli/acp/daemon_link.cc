@@ -24,18 +24,25 @@ namespace {
 
 using asio::local::stream_protocol;
 constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
-// After a loss and between attempts, doubled each time: a daemon that is restarted is there again at once, one that cannot be had costs
-// nothing.
+// After a loss and between attempts, doubled each time: a daemon that is restarted is there again
+// at once, one that cannot be had costs nothing.
 constexpr std::chrono::milliseconds kPauseMin{50}, kPauseMax{2000};
 constexpr int kAttemptsMax = 5;  // to have one that is wanted
-constexpr int kHangupsMax = 8;  // of somebody that takes connections: then those who wait are told
+constexpr int kHangupsMax = 8;   // of somebody that takes connections: then those who wait are told
 
 Fault lost_fault(std::string_view method) {
-  return {.code = kInternal, .message = fmt::format("{}: the connection to the daemon was lost before it answered; send it again", method), .lost = true};
+  return {
+      .code = kInternal,
+      .message = fmt::format(
+          "{}: the connection to the daemon was lost before it answered; send it again", method),
+      .lost = true};
 }
 
 Fault silent_fault(std::string_view method, std::chrono::milliseconds bound) {
-  return {.code = kInternal, .message = fmt::format("{}: the daemon has not answered within {:g} s; it may still do it; `lares status` says more", method, std::chrono::duration<double>(bound).count())};
+  return {.code = kInternal,
+          .message = fmt::format("{}: the daemon has not answered within {:g} s; it may still do "
+                                 "it; `lares status` says more",
+                                 method, std::chrono::duration<double>(bound).count())};
 }
 
 }  // namespace
@@ -54,8 +61,14 @@ struct DaemonLink::Pending {
   Reply<Json> reply;
 };
 
-DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events, LinkBounds bounds)
-    : io_(io), options_(options), events_(std::move(events)), bounds_(bounds), attempt_(std::make_shared<daemon::Gate>(io)), wake_(std::make_shared<daemon::Gate>(io)) {}
+DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events,
+                       LinkBounds bounds)
+    : io_(io),
+      options_(options),
+      events_(std::move(events)),
+      bounds_(bounds),
+      attempt_(std::make_shared<daemon::Gate>(io)),
+      wake_(std::make_shared<daemon::Gate>(io)) {}
 
 DaemonLink::~DaemonLink() = default;
 
@@ -97,7 +110,10 @@ asio::awaitable<Reply<>> DaemonLink::connect() {
   const stream_protocol::endpoint there(options_.socket);
   const auto connection = connection_;
   const auto [ec] = co_await connection->socket.async_connect(there, kUse);
-  if (ec) co_return tl::unexpected(Fault{kInternal, fmt::format("connect to the daemon at {}: {}; `lares status` says more", options_.socket, ec.message())});
+  if (ec)
+    co_return tl::unexpected(
+        Fault{kInternal, fmt::format("connect to the daemon at {}: {}; `lares status` says more",
+                                     options_.socket, ec.message())});
   co_return Reply<>();
 }
 
@@ -127,7 +143,9 @@ asio::awaitable<void> DaemonLink::serve() {
   };
   asio::co_spawn(io_, establish(), failed);
   for (;;) {
-    auto reading = asio::async_read_until(connection->socket, asio::dynamic_buffer(connection->inbox, protocol::kLineBytesMax), '\n', kUse);
+    auto reading = asio::async_read_until(
+        connection->socket, asio::dynamic_buffer(connection->inbox, protocol::kLineBytesMax), '\n',
+        kUse);
     const auto [ec, n] = co_await std::move(reading);
     if (ec) break;
     take(std::string_view(connection->inbox).substr(0, n - 1));
@@ -145,7 +163,8 @@ asio::awaitable<void> DaemonLink::establish() {
   if (!greeted) {
     if (greeted.error().lost) co_return;
     refused_ = true;
-    settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: {}", options_.socket, greeted.error().message)}));
+    settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: {}",
+                                                       options_.socket, greeted.error().message)}));
     boost::system::error_code ignored;
     connection_->socket.close(ignored);  // the next attempt may find another daemon there
     co_return;
@@ -167,7 +186,9 @@ void DaemonLink::lose() {
   connection_->socket.close(ignored);
   const bool was_up = std::exchange(up_, false);
   if (!was_up && !refused_ && ++n_failed_ >= kHangupsMax)
-    settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: it hung up {} times; see laresd.log in {}", options_.socket, n_failed_, options_.state_dir)}));
+    settle(tl::unexpected(Fault{
+        kInternal, fmt::format("greet the daemon at {}: it hung up {} times; see laresd.log in {}",
+                               options_.socket, n_failed_, options_.state_dir)}));
   for (auto& [id, pending] : std::exchange(pending_, {})) {
     pending->reply = tl::unexpected(lost_fault(pending->method));
     pending->gate.open();
@@ -186,7 +207,8 @@ void DaemonLink::take(std::string_view line) {
   const auto pending = it->second;
   pending_.erase(it);
   if (message->error) {
-    std::string text = message->error->message.empty() ? pending->method + ": the daemon refused" : message->error->message;
+    std::string text = message->error->message.empty() ? pending->method + ": the daemon refused"
+                                                       : message->error->message;
     if (!message->error->hint.empty()) text += "; " + message->error->hint;
     pending->reply = tl::unexpected(Fault{static_cast<int>(message->error->code), std::move(text)});
   } else {
@@ -212,7 +234,9 @@ void DaemonLink::write_next(const std::shared_ptr<Connection>& to) {
 
 std::chrono::milliseconds DaemonLink::bound_of(std::string_view method) const {
   if (method == protocol::Initialize::kMethod) return bounds_.greeting;
-  return method == protocol::SessionRewind::kMethod || method == protocol::SessionUnrewind::kMethod ? bounds_.long_answer : bounds_.answer;
+  return method == protocol::SessionRewind::kMethod || method == protocol::SessionUnrewind::kMethod
+             ? bounds_.long_answer
+             : bounds_.answer;
 }
 
 asio::awaitable<Reply<Json>> DaemonLink::call_now(std::string method, Json params) {
@@ -220,7 +244,10 @@ asio::awaitable<Reply<Json>> DaemonLink::call_now(std::string method, Json param
   const std::int64_t id = ++last_id_;
   std::string line = protocol::request_line(Json(id), method, params);
   if (line.size() > protocol::kLineBytesMax)
-    co_return tl::unexpected(Fault{kInvalidParams, fmt::format("{}: the request is {} bytes long, and the daemon takes {} at most; send less", method, line.size(), protocol::kLineBytesMax)});
+    co_return tl::unexpected(Fault{
+        kInvalidParams,
+        fmt::format("{}: the request is {} bytes long, and the daemon takes {} at most; send less",
+                    method, line.size(), protocol::kLineBytesMax)});
   const auto pending = std::make_shared<Pending>(io_, method);
   pending_[id] = pending;
   write(std::move(line));
@@ -245,14 +272,18 @@ asio::awaitable<Reply<>> DaemonLink::reachable() {
   wake_->open();
   co_await attempt->wait();
   --n_waiting_;
-  if (!up_ && last_attempt_) co_return tl::unexpected(lost_fault("reach the daemon"));  // it came and went
+  if (!up_ && last_attempt_)
+    co_return tl::unexpected(lost_fault("reach the daemon"));  // it came and went
   co_return last_attempt_;
 }
 
 asio::awaitable<Reply<Json>> DaemonLink::call(std::string method, Json params) {
   auto reaching = reachable();
   const auto reached = co_await std::move(reaching);
-  if (!reached) co_return tl::unexpected(Fault{reached.error().code, fmt::format("{}: {}", method, reached.error().message), reached.error().lost});
+  if (!reached)
+    co_return tl::unexpected(Fault{reached.error().code,
+                                   fmt::format("{}: {}", method, reached.error().message),
+                                   reached.error().lost});
   auto calling = call_now(std::move(method), std::move(params));
   co_return co_await std::move(calling);
 }

@@ -21,7 +21,8 @@ namespace lares::cli::acp {
 namespace {
 
 constexpr std::size_t kReadBytes = 64u << 10;
-constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes without blocking
+constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes
+                                           // without blocking
 constexpr std::chrono::milliseconds kLastWords{2000};
 
 }  // namespace
@@ -33,7 +34,8 @@ struct Editor::Asked {
 };
 
 struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
-  Pipes(asio::any_io_executor executor, int in, int out) : io(executor), in_fd(in), out_fd(out), stop_fd(::eventfd(0, EFD_CLOEXEC)), room(executor) {}
+  Pipes(asio::any_io_executor executor, int in, int out)
+      : io(executor), in_fd(in), out_fd(out), stop_fd(::eventfd(0, EFD_CLOEXEC)), room(executor) {}
   ~Pipes() { ::close(stop_fd); }
 
   // False: this is the end.
@@ -48,12 +50,15 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
     std::string chunk(kReadBytes, '\0');
     Lines lines;
     const auto tell = [this](Line line) {
-      asio::post(io, [self = shared_from_this(), line = std::move(line)]() mutable { self->events.line(std::move(line)); });
+      asio::post(io, [self = shared_from_this(), line = std::move(line)]() mutable {
+        self->events.line(std::move(line));
+      });
     };
     while (wait(in_fd, POLLIN)) {
       const ssize_t n = ::read(in_fd, chunk.data(), chunk.size());
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) break;  // what has no newline yet was not sent: a message cut short is not acted on
+      if (n <= 0)
+        break;  // what has no newline yet was not sent: a message cut short is not acted on
       lines.take(std::string_view(chunk.data(), static_cast<std::size_t>(n)), tell);
     }
     asio::post(io, [self = shared_from_this()] { self->events.end(); });
@@ -76,7 +81,8 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
       const std::scoped_lock lock(mutex);
       unwritten -= line.size();
       if (unwritten == 0) emptied.notify_all();
-      if (unwritten <= kUnwrittenBytesMax) asio::post(io, [self = shared_from_this()] { self->room.open(); });
+      if (unwritten <= kUnwrittenBytesMax)
+        asio::post(io, [self = shared_from_this()] { self->room.open(); });
     }
   }
 
@@ -120,7 +126,10 @@ struct Editor::Pipes : std::enable_shared_from_this<Pipes> {
   std::thread reader, writer;
 };
 
-Editor::Editor(asio::any_io_executor io, int in, int out) : io_(io), pipes_(std::make_shared<Pipes>(io, in, out)) { pipes_->room.open(); }
+Editor::Editor(asio::any_io_executor io, int in, int out)
+    : io_(io), pipes_(std::make_shared<Pipes>(io, in, out)) {
+  pipes_->room.open();
+}
 
 void Editor::start(Events events) {
   pipes_->events = std::move(events);
@@ -145,9 +154,13 @@ void Editor::finish() {
   pipes_->reader.join();
 }
 
-void Editor::notify(std::string_view method, const Json& params) { pipes_->push(notification_line(method, params)); }
+void Editor::notify(std::string_view method, const Json& params) {
+  pipes_->push(notification_line(method, params));
+}
 
-void Editor::answer(const Json& id, const Reply<Json>& reply) { pipes_->push(reply ? result_line(id, *reply) : fault_line(id, reply.error())); }
+void Editor::answer(const Json& id, const Reply<Json>& reply) {
+  pipes_->push(reply ? result_line(id, *reply) : fault_line(id, reply.error()));
+}
 
 asio::awaitable<void> Editor::drained() { return pipes_->room.wait(); }
 
@@ -155,7 +168,9 @@ std::int64_t Editor::ask(std::string_view method, const Json& params) {
   const std::int64_t id = ++last_id_;
   const auto asked = std::make_shared<Asked>(io_);
   if (asked_.size() >= kAskedMax) {
-    asked->reply = tl::unexpected(Fault{kInternal, "ask the editor: it has left " + std::to_string(kAskedMax) + " questions unanswered"});
+    asked->reply = tl::unexpected(Fault{
+        kInternal,
+        "ask the editor: it has left " + std::to_string(kAskedMax) + " questions unanswered"});
     asked->gate.open();
   } else {
     pipes_->push(request_line(id, method, params));
@@ -185,8 +200,10 @@ void Editor::heard(const Message& response) {
   if (!response.id || !response.id->is_number_integer()) return;
   const auto it = asked_.find(response.id->get<std::int64_t>());
   if (it == asked_.end() || it->second->gate.is_open()) return;
-  if (response.fault) it->second->reply = tl::unexpected(*response.fault);
-  else it->second->reply = response.result;
+  if (response.fault)
+    it->second->reply = tl::unexpected(*response.fault);
+  else
+    it->second->reply = response.result;
   it->second->gate.open();
 }
 

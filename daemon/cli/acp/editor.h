@@ -1,4 +1,5 @@
-// The editor at the other end of stdin and stdout: lines in, lines out, and the requests that it is asked to answer.
+// The editor at the other end of stdin and stdout: lines in, lines out, and the requests that it is
+// asked to answer.
 #pragma once
 
 #include <cstdint>
@@ -18,10 +19,11 @@ namespace lares::cli::acp {
 
 namespace asio = boost::asio;
 
-inline constexpr std::size_t kUnwrittenBytesMax = 8u << 20;    // to it; from here on drained() waits
-inline constexpr int kAskedMax = 64;                           // requests that it has not answered
+inline constexpr std::size_t kUnwrittenBytesMax = 8u << 20;  // to it; from here on drained() waits
+inline constexpr int kAskedMax = 64;                         // requests that it has not answered
 
-// Two threads read and write, for files, pipes and terminals alike, and nothing of the user's shell is made non-blocking.
+// Two threads read and write, for files, pipes and terminals alike, and nothing of the user's shell
+// is made non-blocking.
 class Editor {
  public:
   struct Events {  // called on the executor
@@ -33,7 +35,8 @@ class Editor {
   Editor(const Editor&) = delete;
   Editor& operator=(const Editor&) = delete;
   void start(Events events);
-  void finish();  // writes what is unwritten, if the editor reads it; nothing comes and goes any more
+  void finish();  // writes what is unwritten, if the editor reads it; nothing comes and goes any
+                  // more
 
   void notify(std::string_view method, const Json& params);
   void answer(const Json& id, const Reply<Json>& reply);
@@ -53,7 +56,8 @@ class Editor {
   asio::any_io_executor io_;
   std::shared_ptr<Pipes> pipes_;
   std::map<std::int64_t, std::shared_ptr<Asked>> asked_;
-  std::int64_t last_id_ = -1;  // the first is 0, as its own are: nothing may depend on the two differing
+  std::int64_t last_id_ = -1;  // the first is 0, as its own are: nothing may depend on the two
+                               // differing
 };
 
 }  // namespace lares::cli::acp

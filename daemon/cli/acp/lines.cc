@@ -8,8 +8,10 @@ namespace {
 // Behind a string that begins at `at`; npos: it does not end.
 std::size_t behind_string(std::string_view text, std::size_t at) {
   for (++at; at < text.size(); ++at) {
-    if (text[at] == '\\') ++at;
-    else if (text[at] == '"') return at + 1;
+    if (text[at] == '\\')
+      ++at;
+    else if (text[at] == '"')
+      return at + 1;
   }
   return std::string_view::npos;
 }
@@ -28,7 +30,8 @@ void Lines::take(std::string_view bytes, const std::function<void(Line)>& line) 
     if (end == std::string_view::npos) return;
     bytes.remove_prefix(end + 1);
     Line whole{std::exchange(inbox_, ""), std::exchange(skipping_, false)};
-    if (whole.too_long || whole.text.find_first_not_of(" \t\r") != std::string::npos) line(std::move(whole));
+    if (whole.too_long || whole.text.find_first_not_of(" \t\r") != std::string::npos)
+      line(std::move(whole));
   }
 }
 
@@ -49,7 +52,8 @@ Json id_of_cut(std::string_view text) {
     if (!id || text[at] != ':') continue;
     const std::size_t begin = text.find_first_not_of(" \t\r", at + 1);
     if (begin == std::string_view::npos) return nullptr;
-    const std::size_t end = text[begin] == '"' ? behind_string(text, begin) : text.find_first_of(",} \t\r", begin);
+    const std::size_t end = text[begin] == '"' ? behind_string(text, begin)
+                                               : text.find_first_of(",} \t\r", begin);
     if (end == std::string_view::npos) return nullptr;
     Json value = Json::parse(text.substr(begin, end - begin), nullptr, /*allow_exceptions=*/false);
     return value.is_string() || value.is_number() ? value : Json();

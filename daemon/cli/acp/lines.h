@@ -10,8 +10,10 @@
 
 namespace lares::cli::acp {
 
-inline constexpr std::size_t kLineBytesMax = 32u << 20;  // from the editor: a prompt with the files that it embeds
-inline constexpr std::size_t kLineHeadMax = 4096;        // of a line that is longer: in so much of it its id is looked for
+inline constexpr std::size_t kLineBytesMax = 32u << 20;  // from the editor: a prompt with the files
+                                                         // that it embeds
+inline constexpr std::size_t kLineHeadMax = 4096;  // of a line that is longer: in so much of it its
+                                                   // id is looked for
 
 struct Line {
   std::string text;
@@ -20,7 +22,8 @@ struct Line {
 
 class Lines {
  public:
-  // Without their newline; blank ones are left out, and the last one, if it has no newline yet, waits for the rest.
+  // Without their newline; blank ones are left out, and the last one, if it has no newline yet,
+  // waits for the rest.
   void take(std::string_view bytes, const std::function<void(Line)>& line);
 
  private:

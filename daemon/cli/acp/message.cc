@@ -32,29 +32,47 @@ bool declared(const Json& object, std::initializer_list<const char*> path) {
 }
 
 Reply<Message> parse(std::string_view line, Json& id) {
-  if (protocol::nested_too_deep(line)) return tl::unexpected(Fault{kParseError, fmt::format("read a message: it is nested deeper than {} levels", protocol::kNestingMax)});
+  if (protocol::nested_too_deep(line))
+    return tl::unexpected(Fault{
+        kParseError,
+        fmt::format("read a message: it is nested deeper than {} levels", protocol::kNestingMax)});
   Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded()) return tl::unexpected(Fault{kParseError, "read a message: the line is not JSON"});
-  if (!json.is_object()) return tl::unexpected(Fault{kInvalidRequest, "read a message: it must be one JSON object a line; batches are not taken"});
+  if (json.is_discarded())
+    return tl::unexpected(Fault{kParseError, "read a message: the line is not JSON"});
+  if (!json.is_object())
+    return tl::unexpected(
+        Fault{kInvalidRequest,
+              "read a message: it must be one JSON object a line; batches are not taken"});
   Message out;
   out.method = string_at(json, "method");
   if (json.contains("id")) id = json["id"], out.id = json["id"];
-  if (out.id && (out.id->is_object() || out.id->is_array())) return tl::unexpected(Fault{kInvalidRequest, "read a message: its id must be a string, a number or null"});
+  if (out.id && (out.id->is_object() || out.id->is_array()))
+    return tl::unexpected(
+        Fault{kInvalidRequest, "read a message: its id must be a string, a number or null"});
   out.params = at(json, "params"), out.result = at(json, "result");
   if (const Json& error = at(json, "error"); error.is_object()) {
     const Json& code = at(error, "code");
-    out.fault = Fault{code.is_number_integer() ? code.get<int>() : kInternal, string_at(error, "message")};
+    out.fault = Fault{code.is_number_integer() ? code.get<int>() : kInternal,
+                      string_at(error, "message")};
   }
-  if (out.method.empty() && !out.id) return tl::unexpected(Fault{kInvalidRequest, "read a message: it has neither a method nor an id"});
-  if (out.method.empty() && !json.contains("result") && !out.fault) return tl::unexpected(Fault{kInvalidRequest, "read a message: it has neither a method nor a result"});
+  if (out.method.empty() && !out.id)
+    return tl::unexpected(
+        Fault{kInvalidRequest, "read a message: it has neither a method nor an id"});
+  if (out.method.empty() && !json.contains("result") && !out.fault)
+    return tl::unexpected(
+        Fault{kInvalidRequest, "read a message: it has neither a method nor a result"});
   return out;
 }
 
 std::string request_line(const Json& id, std::string_view method, const Json& params) {
   return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}});
 }
-std::string notification_line(std::string_view method, const Json& params) { return line_of({{"jsonrpc", "2.0"}, {"method", method}, {"params", params}}); }
-std::string result_line(const Json& id, const Json& result) { return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"result", result}}); }
+std::string notification_line(std::string_view method, const Json& params) {
+  return line_of({{"jsonrpc", "2.0"}, {"method", method}, {"params", params}});
+}
+std::string result_line(const Json& id, const Json& result) {
+  return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"result", result}});
+}
 std::string fault_line(const Json& id, const Fault& fault) {
   const Json error = {{"code", fault.code}, {"message", fault.message}};
   return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"error", error}});

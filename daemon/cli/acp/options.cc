@@ -21,7 +21,8 @@ constexpr Mode kModes[] = {
 }  // namespace
 
 bool is_mode(const std::string& mode) {
-  return std::any_of(std::begin(kModes), std::end(kModes), [&](const Mode& m) { return mode == m.id; });
+  return std::any_of(std::begin(kModes), std::end(kModes),
+                     [&](const Mode& m) { return mode == m.id; });
 }
 
 std::string modes_known() {
@@ -32,14 +33,21 @@ std::string modes_known() {
 
 Json modes_json(const std::string& mode) {
   Json available = Json::array();
-  for (const Mode& m : kModes) available.push_back({{"id", m.id}, {"name", m.name}, {"description", m.what}});
+  for (const Mode& m : kModes)
+    available.push_back({{"id", m.id}, {"name", m.name}, {"description", m.what}});
   return {{"currentModeId", mode}, {"availableModes", std::move(available)}};
 }
 
 Json options_json(const std::string& mode) {
   Json modes = Json::array(), out = Json::array();
-  for (const Mode& m : kModes) modes.push_back({{"value", m.id}, {"name", m.name}, {"description", m.what}});
-  out.push_back({{"id", "mode"}, {"name", "Mode"}, {"category", "mode"}, {"type", "select"}, {"currentValue", mode}, {"options", std::move(modes)}});
+  for (const Mode& m : kModes)
+    modes.push_back({{"value", m.id}, {"name", m.name}, {"description", m.what}});
+  out.push_back({{"id", "mode"},
+                 {"name", "Mode"},
+                 {"category", "mode"},
+                 {"type", "select"},
+                 {"currentValue", mode},
+                 {"options", std::move(modes)}});
   return out;
 }
 

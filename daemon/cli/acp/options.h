@@ -1,5 +1,5 @@
-// What an editor may choose of a session: its mode, which is the daemon's policy. Neither the model nor how much it thinks is a choice
-// within a session, so neither is offered as one.
+// What an editor may choose of a session: its mode, which is the daemon's policy. Neither the model
+// nor how much it thinks is a choice within a session, so neither is offered as one.
 #pragma once
 
 #include <string>

@@ -33,15 +33,23 @@ const char* stop_reason_of(const std::string& reason) {
   if (reason == "cancelled") return "cancelled";
   if (reason == "max_tokens" || reason == "context_full") return "max_tokens";
   if (reason == "max_steps") return "max_turn_requests";
-  return reason == "end_turn" || reason == "repetition" || reason == "unfinished" ? "end_turn" : nullptr;  // null: it failed
+  return reason == "end_turn" || reason == "repetition" || reason == "unfinished"
+             ? "end_turn"
+             : nullptr;  // null: it failed
 }
 
 }  // namespace
 
 Session::Session(const World& world, protocol::SessionInfo info)
-    : world_(world), info_(std::move(info)), opened_(world.io),
-      view_(info_.root, world.can.notices, {[this](Json update) { this->update(std::move(update)); }, [this](const std::string& prompt_id) { return mine_.contains(prompt_id); }}),
-      unsaved_(world.io, *world.editor, info_.root, world.can.writes_files), last_seq_(info_.last_seq), turn_id_(info_.turn_id) {}
+    : world_(world),
+      info_(std::move(info)),
+      opened_(world.io),
+      view_(info_.root, world.can.notices,
+            {[this](Json update) { this->update(std::move(update)); },
+             [this](const std::string& prompt_id) { return mine_.contains(prompt_id); }}),
+      unsaved_(world.io, *world.editor, info_.root, world.can.writes_files),
+      last_seq_(info_.last_seq),
+      turn_id_(info_.turn_id) {}
 
 void Session::spawn(asio::awaitable<void> work) {
   const auto over = [self = shared_from_this()](std::exception_ptr thrown) {
@@ -75,7 +83,8 @@ void Session::opened() {
     if (std::string_view(name) == "ask") command["input"] = {{"hint", "the question"}};
     commands.push_back(std::move(command));
   }
-  update({{"sessionUpdate", "available_commands_update"}, {"availableCommands", std::move(commands)}});
+  update(
+      {{"sessionUpdate", "available_commands_update"}, {"availableCommands", std::move(commands)}});
 }
 
 void Session::notified(const protocol::Message& message) {
@@ -83,7 +92,8 @@ void Session::notified(const protocol::Message& message) {
     if (seq.get<std::int64_t>() <= last_seq_) return;
     last_seq_ = seq.get<std::int64_t>();
   }
-  if (message.method == protocol::kSessionOverlayWanted) return spawn(look(string_at(message.params, "path"), at(message.params, "save") == Json(true)));
+  if (message.method == protocol::kSessionOverlayWanted)
+    return spawn(look(string_at(message.params, "path"), at(message.params, "save") == Json(true)));
   view_.show(message);
   on<protocol::TurnStarted>(message, [&](const auto& x) {
     turn_id_ = x.turn_id;
@@ -116,7 +126,8 @@ void Session::mode_changed(const std::string& policy) {
 // ---- prompts
 
 Session::OpenRef Session::find(const std::string& prompt_id) const {
-  const auto it = std::find_if(open_.begin(), open_.end(), [&](const OpenRef& open) { return open->prompt_id == prompt_id; });
+  const auto it = std::find_if(open_.begin(), open_.end(),
+                               [&](const OpenRef& open) { return open->prompt_id == prompt_id; });
   return it == open_.end() ? nullptr : *it;
 }
 
@@ -126,7 +137,9 @@ void Session::close(const OpenRef& open, const Reply<Json>& reply) {
   world_.editor->answer(open->request_id, reply);
 }
 
-void Session::stop_reason(const OpenRef& open, const char* reason) { close(open, Json{{"stopReason", open->cancelled ? "cancelled" : reason}}); }
+void Session::stop_reason(const OpenRef& open, const char* reason) {
+  close(open, Json{{"stopReason", open->cancelled ? "cancelled" : reason}});
+}
 
 void Session::turn_ended(const protocol::TurnEnded& ended) {
   turn_id_ = 0;
@@ -134,23 +147,34 @@ void Session::turn_ended(const protocol::TurnEnded& ended) {
   if (std::exchange(servers_wait_, false)) spawn(bring_servers_late());
   const char* const reason = stop_reason_of(ended.reason);
   std::vector<OpenRef> of_it;
-  std::copy_if(open_.begin(), open_.end(), std::back_inserter(of_it), [&](const OpenRef& open) { return open->turn_id == ended.turn_id; });
+  std::copy_if(open_.begin(), open_.end(), std::back_inserter(of_it),
+               [&](const OpenRef& open) { return open->turn_id == ended.turn_id; });
   if (reason && !ended.message.empty() && !of_it.empty()) view_.notice("warning", ended.message);
-  const std::string why = ended.reason == "crashed" ? "the daemon died during this turn; what it did is kept, a new prompt goes on" : ended.message;
+  const std::string why =
+      ended.reason == "crashed"
+          ? "the daemon died during this turn; what it did is kept, a new prompt goes on"
+          : ended.message;
   for (const auto& open : of_it) {
-    if (reason || open->cancelled) stop_reason(open, reason ? reason : "cancelled");
-    else close(open, tl::unexpected(Fault{kInternal, fmt::format("session/prompt: {}", why.empty() ? "the turn failed; see the daemon's log" : why)}));
+    if (reason || open->cancelled)
+      stop_reason(open, reason ? reason : "cancelled");
+    else
+      close(open, tl::unexpected(Fault{
+                      kInternal,
+                      fmt::format("session/prompt: {}",
+                                  why.empty() ? "the turn failed; see the daemon's log" : why)}));
   }
 }
 
 void Session::prompt(Json request_id, const Json& blocks) {
   auto prompt = read_prompt(blocks, info_.root);
   if (!prompt) return world_.editor->answer(request_id, tl::unexpected(prompt.error()));
-  const auto open = std::make_shared<Open>(Open{.request_id = std::move(request_id), .prompt_id = fresh_prompt_id()});
+  const auto open = std::make_shared<Open>(
+      Open{.request_id = std::move(request_id), .prompt_id = fresh_prompt_id()});
   mine_.insert(open->prompt_id);
   open_.push_back(open);
   if (!question_.empty()) return spawn(reply_question(open, std::move(*prompt)));
-  if (prompt->text == "/rewind" || prompt->text == "/undo") return spawn(run_command(open, prompt->text));
+  if (prompt->text == "/rewind" || prompt->text == "/undo")
+    return spawn(run_command(open, prompt->text));
   std::string mode;
   if (prompt->text.starts_with("/ask ")) mode = "ask", prompt->text.erase(0, 5);
   spawn(deliver(open, std::move(*prompt), std::move(mode)));
@@ -179,7 +203,8 @@ asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string 
     }
   }
   protocol::PromptSend send;
-  send.session_id = id(), send.id = open->prompt_id, send.content = std::move(prompt.text), send.mode = std::move(mode);
+  send.session_id = id(), send.id = open->prompt_id, send.content = std::move(prompt.text),
+  send.mode = std::move(mode);
   send.delivery = "steer";  // what is written while a turn runs is for that turn
   const Json params = protocol::to_json(send);
   Reply<Json> sent;
@@ -199,20 +224,28 @@ asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string 
     auto taking_back = withdraw(open->prompt_id);
     co_return co_await std::move(taking_back);
   }
-  if (!sent && open->cancelled) stop_reason(open, "cancelled");
-  else if (!sent) close(open, tl::unexpected(std::move(sent.error())));
+  if (!sent && open->cancelled)
+    stop_reason(open, "cancelled");
+  else if (!sent)
+    close(open, tl::unexpected(std::move(sent.error())));
 }
 
 asio::awaitable<void> Session::run_command(OpenRef open, std::string name) {
   const auto self = shared_from_this();
   const bool undoes = name == "/undo";
   const Json params = {{"sessionId", id()}};
-  auto calling = world_.daemon->call(std::string(undoes ? protocol::SessionUnrewind::kMethod : protocol::SessionRewind::kMethod), params);
+  auto calling = world_.daemon->call(
+      std::string(undoes ? protocol::SessionUnrewind::kMethod : protocol::SessionRewind::kMethod),
+      params);
   const auto answer = co_await std::move(calling);
   if (!answer) co_return close(open, tl::unexpected(answer.error()));
   const auto done = protocol::from_json<protocol::SessionRewindResult>(*answer);
-  std::string text = undoes ? "Took the rewinding back." : fmt::format("Back to before turn {}; /undo takes this back.", done ? done->turn_id : 0);
-  for (const auto& change : done ? done->changes : std::vector<protocol::RewindChange>()) text += fmt::format("\n- {} `{}`{}", change.kind, change.path, change.others ? ", with what others changed there since" : "");
+  std::string text = undoes ? "Took the rewinding back."
+                            : fmt::format("Back to before turn {}; /undo takes this back.",
+                                          done ? done->turn_id : 0);
+  for (const auto& change : done ? done->changes : std::vector<protocol::RewindChange>())
+    text += fmt::format("\n- {} `{}`{}", change.kind, change.path,
+                        change.others ? ", with what others changed there since" : "");
   say(text + "\n");
   stop_reason(open, "end_turn");
 }
@@ -223,8 +256,10 @@ asio::awaitable<void> Session::withdraw(std::string prompt_id) {
   request.session_id = id(), request.id = std::move(prompt_id);
   auto asking = insist(std::string(protocol::PromptWithdraw::kMethod), protocol::to_json(request));
   const auto answer = co_await std::move(asking);
-  if (!answer) world_.log(fmt::format("session {}: {}", id(), answer.error().message));
-  else if (const auto open = find(request.id); open && declared(*answer, {"withdrawn"})) stop_reason(open, "cancelled");
+  if (!answer)
+    world_.log(fmt::format("session {}: {}", id(), answer.error().message));
+  else if (const auto open = find(request.id); open && declared(*answer, {"withdrawn"}))
+    stop_reason(open, "cancelled");
 }
 
 asio::awaitable<void> Session::interrupt() {
@@ -239,7 +274,8 @@ asio::awaitable<void> Session::interrupt() {
 
 void Session::cancel() {
   const auto all = open_;
-  for (auto open = all.rbegin(); open != all.rend(); ++open) {  // the last first: what waits is not to begin
+  for (auto open = all.rbegin(); open != all.rend(); ++open) {  // the last first: what waits is not
+                                                                // to begin
     (*open)->cancelled = true;
     if (world_.daemon->up()) {
       spawn(withdraw((*open)->prompt_id));
@@ -255,8 +291,10 @@ bool Session::cancel_prompt(const Json& request_id) {
   for (const auto& open : open_) {
     if (open->request_id != request_id) continue;
     open->cancelled = true;
-    if (world_.daemon->up()) spawn(withdraw(open->prompt_id));
-    else to_withdraw_.push_back(open->prompt_id), stop_reason(OpenRef(open), "cancelled");
+    if (world_.daemon->up())
+      spawn(withdraw(open->prompt_id));
+    else
+      to_withdraw_.push_back(open->prompt_id), stop_reason(OpenRef(open), "cancelled");
     return true;
   }
   return false;
@@ -275,8 +313,10 @@ asio::awaitable<Reply<>> Session::set_mode(std::string mode) {
 
 void Session::leave(const Fault& why) {
   while (!open_.empty()) {
-    if (why.code == kCancelled) stop_reason(OpenRef(open_.front()), "cancelled");
-    else close(OpenRef(open_.front()), tl::unexpected(why));
+    if (why.code == kCancelled)
+      stop_reason(OpenRef(open_.front()), "cancelled");
+    else
+      close(OpenRef(open_.front()), tl::unexpected(why));
   }
   for (const auto& [item, request] : std::exchange(asked_, {})) world_.editor->withdraw(request);
   held_.clear();

@@ -1,4 +1,5 @@
-// One session that an editor has open: its prompts until their turns end, and what it asks the person before the editor.
+// One session that an editor has open: its prompts until their turns end, and what it asks the
+// person before the editor.
 #pragma once
 
 #include <cstdint>
@@ -46,9 +47,12 @@ class Session final : public std::enable_shared_from_this<Session> {
 
   // Shows the editor all that is past.
   asio::awaitable<Reply<>> replay();
-  // Follows the session from behind what was shown. After a loss, on the new connection: what was asked and is not answered goes on.
+  // Follows the session from behind what was shown. After a loss, on the new connection: what was
+  // asked and is not answered goes on.
   asio::awaitable<Reply<>> follow();
-  void bring_servers(Json servers) { servers_ = std::move(servers); }  // of MCP, as the editor names them; before follow()
+  void bring_servers(Json servers) {
+    servers_ = std::move(servers);
+  }  // of MCP, as the editor names them; before follow()
   asio::awaitable<void> again();
   void lost();
   void notified(const protocol::Message& message);
@@ -111,10 +115,10 @@ class Session final : public std::enable_shared_from_this<Session> {
   Unsaved unsaved_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;  // turn_id_: that runs, as far as was heard
   std::deque<OpenRef> open_;
-  std::set<std::string> mine_;                    // prompts that this editor wrote
-  std::map<std::string, std::int64_t> asked_;     // items, by the editor's request that asks it
-  std::string question_;                          // the item whose question the next prompt answers
-  std::deque<std::string> to_withdraw_;           // when the daemon is back
+  std::set<std::string> mine_;                 // prompts that this editor wrote
+  std::map<std::string, std::int64_t> asked_;  // items, by the editor's request that asks it
+  std::string question_;                       // the item whose question the next prompt answers
+  std::deque<std::string> to_withdraw_;        // when the daemon is back
 };
 
 }  // namespace lares::cli::acp

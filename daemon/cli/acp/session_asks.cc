@@ -1,4 +1,5 @@
-// What a session asks the person before the editor: whether a call may run, and what the model wants to know.
+// What a session asks the person before the editor: whether a call may run, and what the model
+// wants to know.
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -59,18 +60,26 @@ void Session::settled(const std::string& item_id) {
 
 asio::awaitable<void> Session::permit(protocol::Item item) {
   const auto self = shared_from_this();
-  co_await asio::post(world_.io, asio::use_awaitable);  // facts of the past come in one go, with their answers
+  co_await asio::post(world_.io, asio::use_awaitable);  // facts of the past come in one go, with
+                                                        // their answers
   co_await opened_.wait();
   if (!asked_.contains(item.id)) co_return;
   Json options = Json::array();
   for (const Option& option : kOptions) {
     const bool always = std::string_view(option.scope) != "once";
     if (always && item.likes.empty()) continue;
-    options.push_back({{"optionId", option.id}, {"name", always ? fmt::format("{}: {}", option.name, one_line(fmt::format("{}", fmt::join(item.likes, ", ")))) : option.name}, {"kind", option.kind}});
+    options.push_back(
+        {{"optionId", option.id},
+         {"name", always ? fmt::format("{}: {}", option.name,
+                                       one_line(fmt::format("{}", fmt::join(item.likes, ", "))))
+                         : option.name},
+         {"kind", option.kind}});
   }
   Json call = {{"toolCallId", item.id}, {"status", "pending"}};
   call.update(call_fields(item, info_.root));
-  const std::int64_t request = world_.editor->ask("session/request_permission", {{"sessionId", id()}, {"toolCall", std::move(call)}, {"options", std::move(options)}});
+  const std::int64_t request = world_.editor->ask(
+      "session/request_permission",
+      {{"sessionId", id()}, {"toolCall", std::move(call)}, {"options", std::move(options)}});
   asked_[item.id] = request;
   auto waiting = world_.editor->answered(request);
   const auto answer = co_await std::move(waiting);
@@ -80,14 +89,20 @@ asio::awaitable<void> Session::permit(protocol::Item item) {
   for (const Option& option : kOptions) {
     if (chosen != option.id) continue;
     protocol::ApprovalReply reply;
-    reply.session_id = id(), reply.item_id = item.id, reply.decision = option.decision, reply.scope = option.scope;
+    reply.session_id = id(), reply.item_id = item.id, reply.decision = option.decision,
+    reply.scope = option.scope;
     auto replying = insist(std::string(protocol::ApprovalReply::kMethod), protocol::to_json(reply));
     const auto done = co_await std::move(replying);
-    if (!done && done.error().code != kNotFound) world_.log(fmt::format("session {}: {}", id(), done.error().message));
+    if (!done && done.error().code != kNotFound)
+      world_.log(fmt::format("session {}: {}", id(), done.error().message));
     co_return;
   }
-  // Nobody decided: that is no denial, so the turn stops instead of going on as if somebody had refused.
-  if (!answer) view_.notice("error", fmt::format("The turn is stopped: the editor could not ask for permission: {}", answer.error().message));
+  // Nobody decided: that is no denial, so the turn stops instead of going on as if somebody had
+  // refused.
+  if (!answer)
+    view_.notice("error",
+                 fmt::format("The turn is stopped: the editor could not ask for permission: {}",
+                             answer.error().message));
   co_await interrupt();
 }
 
@@ -101,7 +116,12 @@ asio::awaitable<void> Session::question(protocol::Item item) {
   Json required = Json::array();
   required.push_back("answer");
   const Json schema = {{"type", "object"}, {"properties", fields}, {"required", required}};
-  const std::int64_t request = world_.editor->ask("elicitation/create", {{"sessionId", id()}, {"toolCallId", item.id}, {"mode", "form"}, {"message", question_of(item)}, {"requestedSchema", schema}});
+  const std::int64_t request = world_.editor->ask("elicitation/create",
+                                                  {{"sessionId", id()},
+                                                   {"toolCallId", item.id},
+                                                   {"mode", "form"},
+                                                   {"message", question_of(item)},
+                                                   {"requestedSchema", schema}});
   asked_[item.id] = request;
   auto waiting = world_.editor->answered(request);
   const auto answer = co_await std::move(waiting);
@@ -115,10 +135,13 @@ asio::awaitable<void> Session::question(protocol::Item item) {
   }
   protocol::QuestionReply reply;
   reply.session_id = id(), reply.item_id = item.id;
-  reply.text = action == "accept" ? string_at(at(*answer, "content"), "answer") : "The user does not want to answer this. Decide yourself, and say in the end what you assumed.";
+  reply.text = action == "accept" ? string_at(at(*answer, "content"), "answer")
+                                  : "The user does not want to answer this. Decide yourself, and "
+                                    "say in the end what you assumed.";
   auto replying = insist(std::string(protocol::QuestionReply::kMethod), protocol::to_json(reply));
   const auto done = co_await std::move(replying);
-  if (!done && done.error().code != kNotFound) world_.log(fmt::format("session {}: {}", id(), done.error().message));
+  if (!done && done.error().code != kNotFound)
+    world_.log(fmt::format("session {}: {}", id(), done.error().message));
 }
 
 // Editors take the next prompt only when the last is answered; the turn waits meanwhile.

@@ -21,7 +21,8 @@ void Session::watch(const protocol::Item& item) {
 asio::awaitable<void> Session::merge(std::vector<protocol::FileChange> changes) {
   const auto self = shared_from_this();
   auto merging = unsaved_.merge(id(), std::move(changes));
-  if (const std::string wrong = co_await std::move(merging); !wrong.empty()) view_.notice("warning", wrong);
+  if (const std::string wrong = co_await std::move(merging); !wrong.empty())
+    view_.notice("warning", wrong);
 }
 
 asio::awaitable<void> Session::tell_overlay(Unsaved::Held held, bool told) {

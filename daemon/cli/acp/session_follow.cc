@@ -1,4 +1,5 @@
-// How a session is followed: what is past, what comes, and both again when the daemon was lost; the editor's MCP servers go with it.
+// How a session is followed: what is past, what comes, and both again when the daemon was lost; the
+// editor's MCP servers go with it.
 #include <algorithm>
 #include <iterator>
 #include <utility>
@@ -22,7 +23,9 @@ asio::awaitable<Reply<>> Session::replay() {
     const auto answer = co_await std::move(calling);
     if (!answer) co_return tl::unexpected(answer.error());
     auto page = protocol::history_from_json(*answer);
-    if (!page) co_return tl::unexpected(Fault{kInternal, "session/history: the daemon's answer makes no sense: " + page.error()});
+    if (!page)
+      co_return tl::unexpected(
+          Fault{kInternal, "session/history: the daemon's answer makes no sense: " + page.error()});
     more = page->more && !page->events.empty();
     for (auto& event : page->events) {
       const auto turn_of = [](const protocol::Message& m) {
@@ -30,10 +33,17 @@ asio::awaitable<Reply<>> Session::replay() {
         const Json& turn = at(item.is_object() ? item : m.params, "turnId");
         return turn.is_number_integer() ? turn.get<std::int64_t>() : 0;
       };
-      if (const Json& seq = at(event.params, "seq"); seq.is_number_integer()) last_seq_ = seq.get<std::int64_t>();
-      protocol::Message message{.method = std::move(event.method), .id = {}, .params = std::move(event.params), .result = {}, .error = {}};
+      if (const Json& seq = at(event.params, "seq"); seq.is_number_integer())
+        last_seq_ = seq.get<std::int64_t>();
+      protocol::Message message{.method = std::move(event.method),
+                                .id = {},
+                                .params = std::move(event.params),
+                                .result = {},
+                                .error = {}};
       if (message.method == protocol::SessionRewound::kNotification) {
-        const auto first = std::stable_partition(events.begin(), events.end(), [&](const auto& m) { return turn_of(m) < turn_of(message) || turn_of(m) == 0; });
+        const auto first = std::stable_partition(events.begin(), events.end(), [&](const auto& m) {
+          return turn_of(m) < turn_of(message) || turn_of(m) == 0;
+        });
         undone.assign(std::make_move_iterator(first), std::make_move_iterator(events.end()));
         events.erase(first, events.end());
       } else if (message.method == protocol::SessionUnrewound::kNotification) {
@@ -55,7 +65,8 @@ asio::awaitable<Reply<>> Session::replay() {
 
 void Session::servers_brought(const Reply<Json>& used) {
   servers_wait_ = !used && used.error().code == static_cast<int>(protocol::Code::busy);
-  if (servers_wait_) return view_.notice("info", "The editor's MCP servers are used when this turn has ended.");
+  if (servers_wait_)
+    return view_.notice("info", "The editor's MCP servers are used when this turn has ended.");
   if (!used) return view_.notice("warning", used.error().message);
   for (const Json& problem : used->value("problems", Json::array())) {
     if (problem.is_string()) view_.notice("warning", problem.get<std::string>());
@@ -67,7 +78,11 @@ asio::awaitable<void> Session::bring_servers_late() {
   const Json params = {{"sessionId", id()}, {"servers", servers_}};
   auto bringing = world_.daemon->call(std::string(protocol::kSessionMcpServers), params);
   const Reply<Json> used = co_await std::move(bringing);
-  const bool busy = !used && used.error().code == static_cast<int>(protocol::Code::busy);  // the next turn began at once; the user knows already
+  const bool busy = !used &&
+                    used.error().code == static_cast<int>(protocol::Code::busy);  // the next turn
+                                                                                  // began at once;
+                                                                                  // the user knows
+                                                                                  // already
   servers_wait_ = busy;
   if (!busy) servers_brought(used);
 }
@@ -95,12 +110,14 @@ asio::awaitable<void> Session::hold_files() {
   const Json params = {{"sessionId", id()}};
   auto calling = world_.daemon->call_now(std::string(protocol::kSessionHoldFiles), params);
   const auto answer = co_await std::move(calling);
-  if (!answer && !answer.error().lost) world_.log(fmt::format("session {}: {}", id(), answer.error().message));
+  if (!answer && !answer.error().lost)
+    world_.log(fmt::format("session {}: {}", id(), answer.error().message));
 }
 
 asio::awaitable<void> Session::again() {
   const auto self = shared_from_this();
-  if (!servers_.empty()) {  // another daemon has not heard of them, and it may have begun a turn already
+  if (!servers_.empty()) {  // another daemon has not heard of them, and it may have begun a turn
+                            // already
     const Json params = {{"sessionId", id()}, {"servers", servers_}};
     auto bringing = world_.daemon->call_now(std::string(protocol::kSessionMcpServers), params);
     const auto used = co_await std::move(bringing);
@@ -112,8 +129,10 @@ asio::awaitable<void> Session::again() {
   const auto answer = co_await std::move(calling);
   if (!answer && answer.error().lost) co_return;
   if (!answer) {
-    const Fault gone{answer.error().code, fmt::format("session {} is lost: {}", id(), answer.error().message)};
-    while (!open_.empty()) close(OpenRef(open_.front()), tl::unexpected(gone));  // a copy: it is taken out of open_
+    const Fault gone{answer.error().code,
+                     fmt::format("session {} is lost: {}", id(), answer.error().message)};
+    while (!open_.empty())
+      close(OpenRef(open_.front()), tl::unexpected(gone));  // a copy: it is taken out of open_
     co_return;
   }
   auto holding = hold_files();

@@ -11,19 +11,24 @@
 
 namespace lares::cli::acp {
 
-inline constexpr std::size_t kLiveOutputBytesMax = 4096;        // the end of a running command's output: every update shows all of it anew
+inline constexpr std::size_t kLiveOutputBytesMax = 4096;  // the end of a running command's output:
+                                                          // every update shows all of it anew
 inline constexpr std::chrono::milliseconds kLiveOutputEvery{250};
-inline constexpr std::int64_t kPrefillTold = 8192;              // tokens: reading fewer is over before anybody asks
+inline constexpr std::int64_t kPrefillTold = 8192;  // tokens: reading fewer is over before anybody
+                                                    // asks
 
 class SessionView {
  public:
   struct Events {
     std::function<void(Json update)> update;
-    std::function<bool(const std::string& prompt_id)> ours;  // the editor wrote it, and shows it already
+    std::function<bool(const std::string& prompt_id)> ours;  // the editor wrote it, and shows it
+                                                             // already
   };
-  SessionView(std::string root, bool notices, Events events) : root_(std::move(root)), notices_(notices), events_(std::move(events)) {}
+  SessionView(std::string root, bool notices, Events events)
+      : root_(std::move(root)), notices_(notices), events_(std::move(events)) {}
 
-  // What is new, in order. Deltas make it live; what they leave out is filled in from snapshots and whole items, nothing twice.
+  // What is new, in order. Deltas make it live; what they leave out is filled in from snapshots and
+  // whole items, nothing twice.
   void show(const protocol::Message& message);
   // What is past: the same, but all prompts are shown and nothing is said of progress.
   void replay(const protocol::Message& message);

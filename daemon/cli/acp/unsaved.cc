@@ -18,8 +18,10 @@ namespace lares::cli::acp {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing unsaved as far as we know
-constexpr std::chrono::seconds kEditorMuted{60};         // for which it is then not asked: every prompt and call would wait for it
+constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing
+                                                         // unsaved as far as we know
+constexpr std::chrono::seconds kEditorMuted{60};  // for which it is then not asked: every prompt
+                                                  // and call would wait for it
 
 std::optional<std::string> on_disk(const std::string& path) {
   std::error_code ec;
@@ -32,7 +34,9 @@ std::optional<std::string> on_disk(const std::string& path) {
 
 // Off its first line, or its last; lines that both begin or end with.
 bool narrow(std::string& before, std::string& after) {
-  const auto first = [](const std::string& s) { return s.substr(0, std::min(s.find('\n'), s.size() - 1) + 1); };
+  const auto first = [](const std::string& s) {
+    return s.substr(0, std::min(s.find('\n'), s.size() - 1) + 1);
+  };
   if (before.empty() || after.empty()) return false;
   if (const std::string line = first(before); line == first(after)) {
     before.erase(0, line.size()), after.erase(0, line.size());
@@ -52,7 +56,8 @@ bool narrow(std::string& before, std::string& after) {
 }  // namespace
 
 std::string_view without_unsaved(std::string_view prompt) {
-  const std::size_t at = prompt.ends_with(kUnsavedEnds) ? prompt.rfind(kUnsavedBegins) : std::string_view::npos;
+  const std::size_t at = prompt.ends_with(kUnsavedEnds) ? prompt.rfind(kUnsavedBegins)
+                                                        : std::string_view::npos;
   return prompt.substr(0, at);
 }
 
@@ -84,7 +89,8 @@ void Unsaved::watch(const std::string& path) {
 }
 
 asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
-  if (std::chrono::steady_clock::now() < muted_until_) co_return tl::unexpected(Fault{kCancelled, method + ": the editor has not answered lately"});
+  if (std::chrono::steady_clock::now() < muted_until_)
+    co_return tl::unexpected(Fault{kCancelled, method + ": the editor has not answered lately"});
   const std::int64_t id = editor_.ask(method, params);
   const auto timer = std::make_shared<asio::steady_timer>(io_, kEditorAnswersWithin);
   const auto late = [this, id](const boost::system::error_code& ec) {
@@ -104,9 +110,12 @@ asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::s
   auto asking = ask("fs/read_text_file", params);
   const auto answer = co_await std::move(asking);
   if (!answer) co_return tl::unexpected(answer.error());
-  if (!at(*answer, "content").is_string()) co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the editor's answer has no content"});
+  if (!at(*answer, "content").is_string())
+    co_return tl::unexpected(
+        Fault{kInternal, "fs/read_text_file: the editor's answer has no content"});
   std::string text = string_at(*answer, "content");
-  if (text.size() > kUnsavedBytesMax) co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the file is too long"});
+  if (text.size() > kUnsavedBytesMax)
+    co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the file is too long"});
   co_return text;
 }
 
@@ -140,39 +149,57 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
     const std::string name = path.substr(root_.size() + 1);
     auto looking = look(session_id, name, /*save=*/false);
     Held held = co_await std::move(looking);
-    if (std::chrono::steady_clock::now() < muted_until_) break;  // it does not answer: the others are not waited for
+    if (std::chrono::steady_clock::now() < muted_until_)
+      break;  // it does not answer: the others are not waited for
     const auto saved = on_disk(path);
-    const std::string diff = !held.text || !saved ? "" : tools::unified_diff(name, tools::shown_text(*saved), tools::shown_text(*held.text), kUnsavedDiffMax);
+    const std::string diff = !held.text || !saved
+                                 ? ""
+                                 : tools::unified_diff(name, tools::shown_text(*saved),
+                                                       tools::shown_text(*held.text),
+                                                       kUnsavedDiffMax);
     std::string& told = told_[name];
     if (diff == told) continue;
-    files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name) : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
+    files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name)
+                          : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
     told = diff;
     out.files.push_back(std::move(held));
   }
   if (files.empty()) co_return out;
-  out.text = fmt::format("{}The user has changes in the editor that are not saved. `view` shows them, and {}; commands and tests see the files as they are on disk, without them.\n{}{}", kUnsavedBegins,
-                         writes_ ? "edits go into the editor's text, which is saved with them" : "such a file cannot be edited until the user saves it", files, kUnsavedEnds);
+  out.text = fmt::format(
+      "{}The user has changes in the editor that are not saved. `view` shows them, and {}; "
+      "commands and tests see the files as they are on disk, without them.\n{}{}",
+      kUnsavedBegins,
+      writes_ ? "edits go into the editor's text, which is saved with them"
+              : "such a file cannot be edited until the user saves it",
+      files, kUnsavedEnds);
   co_return out;
 }
 
-asio::awaitable<std::string> Unsaved::merge(std::string session_id, std::vector<protocol::FileChange> changes) {
+asio::awaitable<std::string> Unsaved::merge(std::string session_id,
+                                            std::vector<protocol::FileChange> changes) {
   std::string wrong;
   for (const auto& change : changes) {
     const std::string path = root_ + "/" + change.path;
-    if (!open_.contains(path) || change.diff.empty()) continue;  // the editor reads it from the disk
+    if (!open_.contains(path) || change.diff.empty())
+      continue;  // the editor reads it from the disk
     auto reading = read(session_id, path);
     const auto text = co_await std::move(reading);
     const auto saved = on_disk(path);
     if (!text || !saved || tools::shown_text(*text) == tools::shown_text(*saved)) continue;
     auto merged = with_edit(*text, change.diff);
-    Reply<Json> written = tl::unexpected(Fault{kInternal, "the lines around the edit are others in the editor"});
+    Reply<Json> written =
+        tl::unexpected(Fault{kInternal, "the lines around the edit are others in the editor"});
     if (merged) {
       const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *merged}};
       auto writing = ask("fs/write_text_file", params);
       written = co_await std::move(writing);
     }
-    if (written) told_.erase(change.path);
-    else wrong += fmt::format("{}{} was edited on disk, and the editor's unsaved text is without the edit: {}", wrong.empty() ? "" : "; ", change.path, written.error().message);
+    if (written)
+      told_.erase(change.path);
+    else
+      wrong += fmt::format(
+          "{}{} was edited on disk, and the editor's unsaved text is without the edit: {}",
+          wrong.empty() ? "" : "; ", change.path, written.error().message);
   }
   co_return wrong;
 }

@@ -1,5 +1,6 @@
-// What the editor holds of files and has not saved. The model is told with the next prompt, the daemon's tools ask when they are about to
-// read or change a file, and what changes on the disk of a file that is open goes into the editor's text as well.
+// What the editor holds of files and has not saved. The model is told with the next prompt, the
+// daemon's tools ask when they are about to read or change a file, and what changes on the disk of
+// a file that is open goes into the editor's text as well.
 #pragma once
 
 #include <chrono>
@@ -21,20 +22,23 @@ namespace lares::cli::acp {
 
 using tools::kUnsavedBytesMax;
 
-inline constexpr std::size_t kWatchedMax = 32;               // files that are asked for before each prompt: those named or worked on last
-inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;    // of one file, as the model is shown it
+inline constexpr std::size_t kWatchedMax = 32;  // files that are asked for before each prompt:
+                                                // those named or worked on last
+inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;  // of one file, as the model is shown it
 
 // Behind a prompt's text.
-inline constexpr std::string_view kUnsavedBegins = "\n\n<unsaved-in-editor>\n", kUnsavedEnds = "</unsaved-in-editor>";
+inline constexpr std::string_view kUnsavedBegins = "\n\n<unsaved-in-editor>\n",
+                                  kUnsavedEnds = "</unsaved-in-editor>";
 std::string_view without_unsaved(std::string_view prompt);
 
-// `text` with what is between `before` and `after` done to it as well: each hunk of a unified diff where its old lines stand, exactly once.
-// Nothing: some do not.
+// `text` with what is between `before` and `after` done to it as well: each hunk of a unified diff
+// where its old lines stand, exactly once. Nothing: some do not.
 std::optional<std::string> with_edit(const std::string& text, const std::string& unified);
 
 class Unsaved {
  public:
-  Unsaved(asio::any_io_executor io, Editor& editor, std::string root, bool writes) : io_(io), editor_(editor), root_(std::move(root)), writes_(writes) {}
+  Unsaved(asio::any_io_executor io, Editor& editor, std::string root, bool writes)
+      : io_(io), editor_(editor), root_(std::move(root)), writes_(writes) {}
 
   // What the editor holds of a file; nothing: what is on disk.
   struct Held {
@@ -42,16 +46,18 @@ class Unsaved {
     std::optional<std::string> text;
   };
   struct Notice {
-    std::string text;  // what the model is to be told; empty: nothing that it does not know
+    std::string text;         // what the model is to be told; empty: nothing that it does not know
     std::vector<Held> files;  // that it is about
   };
 
   void watch(const std::string& path);  // absolute; outside the repository it is not
   asio::awaitable<Notice> notice(std::string session_id);
-  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, it still holds it.
+  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, it still
+  // holds it.
   asio::awaitable<Held> look(std::string session_id, std::string name, bool save);
   // A call has changed these files on disk. The error says where the editor's text is another now.
-  asio::awaitable<std::string> merge(std::string session_id, std::vector<protocol::FileChange> changes);
+  asio::awaitable<std::string> merge(std::string session_id,
+                                     std::vector<protocol::FileChange> changes);
 
  private:
   asio::awaitable<Reply<std::string>> read(std::string session_id, std::string path);
@@ -62,9 +68,9 @@ class Unsaved {
   const std::string root_;
   const bool writes_;  // the editor takes text
   std::chrono::steady_clock::time_point muted_until_{};
-  std::deque<std::string> watched_;           // the last used first
-  std::set<std::string> open_;                // of them: the editor has held text of them that was not saved
-  std::map<std::string, std::string> told_;   // path, as the repository calls it: the diff
+  std::deque<std::string> watched_;  // the last used first
+  std::set<std::string> open_;       // of them: the editor has held text of them that was not saved
+  std::map<std::string, std::string> told_;  // path, as the repository calls it: the diff
 };
 
 }  // namespace lares::cli::acp

@@ -13,7 +13,8 @@ Conversation::Conversation(Link& link, const DaemonOptions& daemon, std::string 
     : link_(link), daemon_(daemon), root_(std::move(root)), events_(std::move(events)) {}
 
 Result<> Conversation::reach() {
-  auto reached = cli::reach(link_, daemon_, [this](double) { events_.waiting("starting the daemon"); });
+  auto reached = cli::reach(link_, daemon_,
+                            [this](double) { events_.waiting("starting the daemon"); });
   if (!reached) return tl::unexpected(std::move(reached.error()));
   started_ = reached->started;
   return {};
@@ -97,12 +98,14 @@ Result<> Conversation::policy(const std::string& name) {
   protocol::SessionPolicy request;
   request.session_id = session_->session_id;
   request.policy = name;
-  if (auto done = link_.call<protocol::Nothing>(request); !done) return tl::unexpected(std::move(done.error()));
+  if (auto done = link_.call<protocol::Nothing>(request); !done)
+    return tl::unexpected(std::move(done.error()));
   session_->settings.policy = name;
   return {};
 }
 
-void Conversation::say(const std::string& content, std::string_view delivery, std::string_view mode) {
+void Conversation::say(const std::string& content, std::string_view delivery,
+                       std::string_view mode) {
   if (auto ready = ready_to_say(content); !ready) {
     events_.failed(ready.error());
     events_.not_sent(content);
@@ -125,7 +128,13 @@ bool Conversation::sent_before(const std::string& prompt_id, std::int64_t turn_i
 
 void Conversation::send(const protocol::PromptSend& prompt) {
   const std::int64_t id = link_.send(prompt);
-  unanswered_[id != 0 ? id : -static_cast<std::int64_t>(unanswered_.size()) - 1] = prompt;  // not sent: the reconnection does it
+  unanswered_[id != 0 ? id : -static_cast<std::int64_t>(unanswered_.size()) - 1] =
+      prompt;  // not
+               // sent:
+               // the
+               // reconnection
+               // does
+               // it
 }
 
 void Conversation::interrupt() {
@@ -167,21 +176,24 @@ void Conversation::answered(const Happening& h) {
   const auto prompt = unanswered_.extract(id);
   if (!prompt || !h.message.error) return;
   const protocol::Error& error = *h.message.error;
-  events_.failed(Error{error.hint.empty() ? error.message : error.message + "; " + error.hint, Error::Kind::refused});
+  events_.failed(Error{error.hint.empty() ? error.message : error.message + "; " + error.hint,
+                       Error::Kind::refused});
   events_.not_sent(prompt.mapped().content);
 }
 
 void Conversation::notified(const Happening& h) {
   if (!session_) return;
   const auto& params = h.message.params;
-  if (const auto of = params.find("sessionId"); of == params.end() || *of != session_->session_id) return;
+  if (const auto of = params.find("sessionId"); of == params.end() || *of != session_->session_id)
+    return;
   if (const auto seq = params.find("seq"); seq != params.end() && seq->is_number_integer()) {
     last_seq_ = session_->last_seq = std::max(last_seq_, seq->get<std::int64_t>());
     reconnects_ = 0;
   }
   const std::string& m = h.message.method;
   if (m == protocol::TurnStarted::kNotification) {
-    if (const auto x = protocol::from_json<protocol::TurnStarted>(params)) turn_id_ = x->turn_id, std::erase(waiting_, x->prompt_id);
+    if (const auto x = protocol::from_json<protocol::TurnStarted>(params))
+      turn_id_ = x->turn_id, std::erase(waiting_, x->prompt_id);
   } else if (m == protocol::TurnEnded::kNotification) {
     const auto x = protocol::from_json<protocol::TurnEnded>(params);
     if (x && x->turn_id == turn_id_) turn_id_ = 0;
@@ -190,9 +202,12 @@ void Conversation::notified(const Happening& h) {
     const auto x = protocol::from_json<protocol::PromptAccepted>(params);
     if (!x) return;
     waiting_.push_back(x->id);
-    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer says no more
+    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer
+                                                                                      // says no
+                                                                                      // more
   } else if (m == protocol::PromptWithdrawn::kNotification) {
-    if (const auto x = protocol::from_json<protocol::PromptWithdrawn>(params)) std::erase(waiting_, x->id);
+    if (const auto x = protocol::from_json<protocol::PromptWithdrawn>(params))
+      std::erase(waiting_, x->id);
   } else if (m == protocol::ItemCompleted::kNotification) {
     const auto x = protocol::from_json<protocol::ItemCompleted>(params);
     if (x && x->item.kind == "user") std::erase(waiting_, x->item.prompt_id);
@@ -207,7 +222,8 @@ void Conversation::lost() {
   asked_.clear();
   turn_id_ = 0;
   if (++reconnects_ > kReconnectsMax) {
-    events_.failed(Error{"the daemon ended " + std::to_string(kReconnectsMax) + " times in a row; see its log in " + daemon_.state_dir +
+    events_.failed(Error{"the daemon ended " + std::to_string(kReconnectsMax) +
+                         " times in a row; see its log in " + daemon_.state_dir +
                          ". The next prompt tries again"});
     reconnects_ = 0;
     give_back();
@@ -215,13 +231,15 @@ void Conversation::lost() {
   }
   auto again = reach();
   if (again && session_) again = subscribe(last_seq_);
-  if (!again && again.error().kind == Error::Kind::disconnected) return;  // lost once more: that comes as a happening of its own
+  if (!again && again.error().kind == Error::Kind::disconnected)
+    return;  // lost once more: that comes as a happening of its own
   if (!again) {
     events_.failed(again.error());
     give_back();
     return;
   }
-  events_.reconnected(started_ ? "the daemon had ended and was started again; the session goes on" : "lost the daemon for a moment; reconnected");
+  events_.reconnected(started_ ? "the daemon had ended and was started again; the session goes on"
+                               : "lost the daemon for a moment; reconnected");
   for (const auto& [id, prompt] : std::exchange(unanswered_, {})) send(prompt);
 }
 

@@ -17,16 +17,17 @@
 
 namespace lares::cli {
 
-// A daemon that keeps dying is not started for ever: so many times in a row without a fact of the session in between.
+// A daemon that keeps dying is not started for ever: so many times in a row without a fact of the
+// session in between.
 inline constexpr int kReconnectsMax = 5;
 
 class Conversation {
  public:
   struct Events {
-    std::function<void(std::string_view what)> waiting;          // for the daemon to come up
-    std::function<void(std::string line)> reconnected;           // and how that came
-    std::function<void(const Error&)> failed;                    // something asked for did not happen
-    std::function<void(const std::string& content)> not_sent;    // a prompt the daemon never took
+    std::function<void(std::string_view what)> waiting;        // for the daemon to come up
+    std::function<void(std::string line)> reconnected;         // and how that came
+    std::function<void(const Error&)> failed;                  // something asked for did not happen
+    std::function<void(const std::string& content)> not_sent;  // a prompt the daemon never took
     std::function<void(const protocol::WorktreeCreated&)> in_worktree;
   };
   // `link` and `daemon` outlive it.
@@ -37,11 +38,13 @@ class Conversation {
   void settings(protocol::SessionSettings settings) { settings_ = std::move(settings); }
   void in_own_worktree(bool yes) { in_own_worktree_ = yes; }  // each session that is begun
 
-  // Goes on with a session: what has happened in it is not replayed, what is open comes as snapshots.
+  // Goes on with a session: what has happened in it is not replayed, what is open comes as
+  // snapshots.
   Result<> resume(const std::string& session_id);
-  Result<std::vector<protocol::SessionInfo>> sessions();  // of this repository, newest first, without those nobody said anything in
-  Result<> policy(const std::string& name);               // of the session, made where there is none
-  Result<> leave();                                       // the next prompt begins a new one
+  Result<std::vector<protocol::SessionInfo>> sessions();  // of this repository, newest first,
+                                                          // without those nobody said anything in
+  Result<> policy(const std::string& name);  // of the session, made where there is none
+  Result<> leave();                          // the next prompt begins a new one
 
   void say(const std::string& content, std::string_view delivery, std::string_view mode);
   // Stops the running turn, or takes back what waits where none runs.
@@ -49,7 +52,8 @@ class Conversation {
   void answer(const std::string& item_id, const std::string& text);
   void answer(protocol::ApprovalReply reply);
 
-  // The link's happenings that are this class's business: answers, and what it needs to know of notifications.
+  // The link's happenings that are this class's business: answers, and what it needs to know of
+  // notifications.
   void answered(const Happening& h);
   void notified(const Happening& h);
   void lost();  // the connection
@@ -59,7 +63,8 @@ class Conversation {
   const std::string& root() const { return root_; }
   std::int64_t running_turn() const { return turn_id_; }
   bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
-  // Whether this process sent the prompt; and whether it did so while another turn than `turn_id` ran.
+  // Whether this process sent the prompt; and whether it did so while another turn than `turn_id`
+  // ran.
   bool sent(const std::string& prompt_id) const { return sent_.contains(prompt_id); }
   bool sent_before(const std::string& prompt_id, std::int64_t turn_id) const;
   bool started_daemon() const { return started_; }
@@ -82,10 +87,11 @@ class Conversation {
   std::int64_t last_seq_ = 0, turn_id_ = 0;
   bool started_ = false;
   int reconnects_ = 0;
-  std::map<std::int64_t, std::string> asked_;               // what each request without an answer was for
-  std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the daemon knows them by their id
-  std::map<std::string, std::int64_t> sent_;                // prompt id to the turn that ran, 0: none
-  std::vector<std::string> waiting_;                        // ids of prompts that are accepted and no turn has begun with
+  std::map<std::int64_t, std::string> asked_;  // what each request without an answer was for
+  std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the
+                                                             // daemon knows them by their id
+  std::map<std::string, std::int64_t> sent_;  // prompt id to the turn that ran, 0: none
+  std::vector<std::string> waiting_;  // ids of prompts that are accepted and no turn has begun with
 };
 
 }  // namespace lares::cli

@@ -23,7 +23,8 @@ constexpr std::string_view kDirectory = "history";
 
 // One JSON string a line, so that an entry of many lines is one of the file.
 std::string line_of(const std::string& entry) {
-  return nlohmann::json(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  return nlohmann::json(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
+         "\n";
 }
 
 bool write_all(int fd, std::string_view bytes) {
@@ -39,52 +40,66 @@ bool write_all(int fd, std::string_view bytes) {
 }  // namespace
 
 std::string History::path_of(const std::string& state_dir, const std::string& root) {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; two repositories of one name have a history each
+  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; two repositories of one name have a history
+                                            // each
   for (const char c : root) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return fmt::format("{}/{}/{}-{:016x}", state_dir, kDirectory, fs::path(root).filename().string().substr(0, 64), hash);
+  return fmt::format("{}/{}/{}-{:016x}", state_dir, kDirectory,
+                     fs::path(root).filename().string().substr(0, 64), hash);
 }
 
 History::History(std::string path) : path_(std::move(path)) {
   load();
   std::error_code ec;
-  if (const auto size = fs::file_size(path_, ec); !ec && size > kHistoryFileBytesMax) shorten_file();
+  if (const auto size = fs::file_size(path_, ec); !ec && size > kHistoryFileBytesMax)
+    shorten_file();
 }
 
 void History::load() {
   std::ifstream in(path_, std::ios::binary);
   for (std::string line; std::getline(in, line);) {
     const auto entry = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (entry.is_string() && line.size() <= 6 * kHistoryEntryBytesMax) entries_.push_back(entry.get<std::string>());
+    if (entry.is_string() && line.size() <= 6 * kHistoryEntryBytesMax)
+      entries_.push_back(entry.get<std::string>());
   }
-  if (entries_.size() > kHistoryEntriesMax) entries_.erase(entries_.begin(), entries_.end() - kHistoryEntriesMax);
+  if (entries_.size() > kHistoryEntriesMax)
+    entries_.erase(entries_.begin(), entries_.end() - kHistoryEntriesMax);
 }
 
 // What other sessions add meanwhile is lost; the lock keeps two from doing this at once.
 void History::shorten_file() {
   std::size_t bytes = 0, from = entries_.size();
-  while (from > 0 && (bytes += line_of(entries_[from - 1]).size()) <= kHistoryFileBytesMax / 2) --from;
+  while (from > 0 && (bytes += line_of(entries_[from - 1]).size()) <= kHistoryFileBytesMax / 2)
+    --from;
   std::string text;
   for (std::size_t i = from; i < entries_.size(); ++i) text += line_of(entries_[i]);
   const std::string fresh = path_ + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 && write_all(fd, text)) ::rename(fresh.c_str(), path_.c_str());
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 && write_all(fd, text))
+    ::rename(fresh.c_str(), path_.c_str());
   ::close(fd);
 }
 
 Result<> History::add(const std::string& entry) {
-  if (entry.size() > kHistoryEntryBytesMax || (!entries_.empty() && entries_.back() == entry)) return {};
+  if (entry.size() > kHistoryEntryBytesMax || (!entries_.empty() && entries_.back() == entry))
+    return {};
   entries_.push_back(entry);
   if (entries_.size() > kHistoryEntriesMax) entries_.erase(entries_.begin());
   const std::string directory = fs::path(path_).parent_path().string();
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
-    return tl::unexpected(Error{fmt::format("remember the prompt: create {}: {}", directory, std::strerror(errno))});
-  const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (fd < 0) return tl::unexpected(Error{fmt::format("remember the prompt: open {}: {}", path_, std::strerror(errno))});
+    return tl::unexpected(
+        Error{fmt::format("remember the prompt: create {}: {}", directory, std::strerror(errno))});
+  const int fd = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+                        0600);
+  if (fd < 0)
+    return tl::unexpected(
+        Error{fmt::format("remember the prompt: open {}: {}", path_, std::strerror(errno))});
   const bool written = write_all(fd, line_of(entry));
   const int error = errno;
   ::close(fd);
-  if (!written) return tl::unexpected(Error{fmt::format("remember the prompt: write {}: {}", path_, std::strerror(error))});
+  if (!written)
+    return tl::unexpected(
+        Error{fmt::format("remember the prompt: write {}: {}", path_, std::strerror(error))});
   return {};
 }
 

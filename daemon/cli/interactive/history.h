@@ -1,4 +1,5 @@
-// The prompts of a repository, oldest first, kept in a file of the state directory for the next session.
+// The prompts of a repository, oldest first, kept in a file of the state directory for the next
+// session.
 #pragma once
 
 #include <string>
@@ -10,8 +11,10 @@
 namespace lares::cli {
 
 inline constexpr std::size_t kHistoryEntriesMax = 1000;
-inline constexpr std::size_t kHistoryEntryBytesMax = 64u << 10;  // a longer prompt is not remembered
-inline constexpr std::size_t kHistoryFileBytesMax = 1u << 20;    // when it has grown beyond, its older half is dropped
+inline constexpr std::size_t kHistoryEntryBytesMax = 64u << 10;  // a longer prompt is not
+                                                                 // remembered
+inline constexpr std::size_t kHistoryFileBytesMax = 1u << 20;    // when it has grown beyond, its
+                                                                 // older half is dropped
 
 class History {
  public:
@@ -19,8 +22,8 @@ class History {
   static std::string path_of(const std::string& state_dir, const std::string& root);
   explicit History(std::string path);
 
-  // An entry like the one before it is not added. Several sessions may add to one file; each sees its own and what was there
-  // when it began.
+  // An entry like the one before it is not added. Several sessions may add to one file; each sees
+  // its own and what was there when it began.
   Result<> add(const std::string& entry);
   const std::vector<std::string>& entries() const { return entries_; }
 

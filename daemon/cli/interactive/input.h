@@ -9,7 +9,8 @@
 namespace lares::cli {
 
 struct InputEvents {
-  std::function<void()> wait;  // until something happens: a key, output for the screen, a change of the prompt
+  std::function<void()> wait;  // until something happens: a key, output for the screen, a change of
+                               // the prompt
   std::function<void(std::string)> submitted;
   std::function<void()> leave;  // the end of the input
   std::function<std::vector<std::string>(std::string_view beginning)> completions;

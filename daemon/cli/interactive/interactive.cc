@@ -29,7 +29,8 @@ constexpr int kHappeningsAtOnceMax = 256;  // before the screen is drawn
 template <class T, class F>
 void on(const Happening& h, F f) {
   if (h.message.method != T::kNotification) return;
-  if (const auto typed = protocol::from_json<T>(h.message.params)) f(*typed);  // nonsense is as good as an unknown one: ignored
+  if (const auto typed = protocol::from_json<T>(h.message.params))
+    f(*typed);  // nonsense is as good as an unknown one: ignored
 }
 
 }  // namespace
@@ -45,17 +46,20 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
              .reconnected = [this](const std::string& how) { reconnected(how); },
              .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
              .not_sent = [this](const std::string& content) { input_->put_back(content); },
-             .in_worktree = [this](const protocol::WorktreeCreated& made) {
-               view_.note(Style::dim, worktree_told(made));
-               transcript_.set_root(made.session.root);
-             }}) {
+             .in_worktree =
+                 [this](const protocol::WorktreeCreated& made) {
+                   view_.note(Style::dim, worktree_told(made));
+                   transcript_.set_root(made.session.root);
+                 }}) {
   InputEvents events{.wait = [this] { wait(); },
                      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
                      .leave = [this] { input_->stop(); },
                      .completions = slash_completions};
   plain_ = !screen_.terminal().is_terminal;
-  if (plain_) input_ = std::make_unique<PlainInput>(screen_, std::move(events));
-  else input_ = std::make_unique<LineEditor>(screen_, history_, std::move(events));
+  if (plain_)
+    input_ = std::make_unique<PlainInput>(screen_, std::move(events));
+  else
+    input_ = std::make_unique<LineEditor>(screen_, history_, std::move(events));
 }
 
 int Interactive::run() {
@@ -86,7 +90,9 @@ Result<> Interactive::begin() {
   if (options_.newest) {
     const auto sessions = talk_.sessions();
     if (!sessions) return tl::unexpected(sessions.error());
-    if (sessions->empty()) return tl::unexpected(Error{"--continue: there is no session about " + options_.root + " yet; `lares` alone begins one"});
+    if (sessions->empty())
+      return tl::unexpected(Error{"--continue: there is no session about " + options_.root +
+                                  " yet; `lares` alone begins one"});
     id = sessions->front().session_id;
   }
   return id.empty() ? Result<>{} : resume(id);
@@ -98,23 +104,33 @@ std::string Interactive::one_row(std::string_view text) const {
 }
 
 void Interactive::greet() {
-  view_.note(Style::dim, one_row(fmt::format("lares {}{}/help{}{}", daemon::kVersion, dot(), dot(), printable(options_.root))));
-  if (options_.no_sandbox) view_.note(Style::yellow, "commands of new sessions run without a sandbox, with all your rights");
+  view_.note(Style::dim, one_row(fmt::format("lares {}{}/help{}{}", daemon::kVersion, dot(), dot(),
+                                             printable(options_.root))));
+  if (options_.no_sandbox)
+    view_.note(Style::yellow,
+               "commands of new sessions run without a sandbox, with all your rights");
 }
 
 void Interactive::say_how_to_go_on() {
   if (!talk_.has_session() || talk_.session().last_seq <= 1) return;
   const std::string& id = talk_.session().session_id;
-  const std::string command = talk_.session().root == options_.root ? "lares --continue" : "lares --session " + id;
+  const std::string command = talk_.session().root == options_.root ? "lares --continue"
+                                                                    : "lares --session " + id;
   const bool runs = talk_.running_turn() != 0;
-  screen_.line(screen_.terminal().paint(Style::dim, fmt::format("session {}: {}`{}` {}", id, runs ? "the turn goes on in the daemon; " : "", command, runs ? "shows it" : "goes on")));
+  screen_.line(screen_.terminal().paint(
+      Style::dim,
+      fmt::format("session {}: {}`{}` {}", id, runs ? "the turn goes on in the daemon; " : "",
+                  command, runs ? "shows it" : "goes on")));
 }
 
 void Interactive::wait() {
-  if (plain_) link_.read_line();
-  else link_.read_keys();
+  if (plain_)
+    link_.read_line();
+  else
+    link_.read_keys();
   const bool moving = talk_.busy() || loading_;
-  happened(link_.next(Clock::now() + (moving ? Clock::duration(kRedrawEvery) : Clock::duration(kIdle))));
+  happened(
+      link_.next(Clock::now() + (moving ? Clock::duration(kRedrawEvery) : Clock::duration(kIdle))));
   for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
     const Happening h = link_.next(Clock::now());
     if (h.kind == Happening::Kind::tick) break;
@@ -124,8 +140,10 @@ void Interactive::wait() {
 }
 
 void Interactive::after_happenings() {
-  if (input_->has_room_for_status() && (talk_.busy() || loading_)) view_.tick();
-  else view_.hide_status();
+  if (input_->has_room_for_status() && (talk_.busy() || loading_))
+    view_.tick();
+  else
+    view_.hide_status();
   const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
   std::string prompt = mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
@@ -185,7 +203,8 @@ void Interactive::happened(const Happening& h) {
 void Interactive::notified(const Happening& h) {
   on<protocol::ServerState>(h, [this](const auto& x) { server_state(x); });
   const auto of = h.message.params.find("sessionId");
-  if (of == h.message.params.end() || !talk_.has_session() || *of != talk_.session().session_id) return;
+  if (of == h.message.params.end() || !talk_.has_session() || *of != talk_.session().session_id)
+    return;
   on<protocol::SessionState>(h, [this](const auto& x) {
     if (!interrupting_) view_.session_state(x);
   });
@@ -205,12 +224,15 @@ void Interactive::item_completed(const protocol::Item& item) {
   changes_.add(item);
   if (item.id == question_id_) question_id_.clear(), asking_.reset();
   if (item.kind != "user") return;
-  if (!talk_.sent(item.prompt_id)) transcript_.said(item.text, "from another client");
-  else if (talk_.sent_before(item.prompt_id, item.turn_id)) transcript_.said(item.text, "");  // shown when it was typed, turns ago
+  if (!talk_.sent(item.prompt_id))
+    transcript_.said(item.text, "from another client");
+  else if (talk_.sent_before(item.prompt_id, item.turn_id))
+    transcript_.said(item.text, "");  // shown when it was typed, turns ago
 }
 
 void Interactive::ask(const protocol::Item& item) {
-  if (item.state == "running" && asking_ && item.id == asking_->id) question_id_.clear(), asking_.reset();  // allowed by somebody
+  if (item.state == "running" && asking_ && item.id == asking_->id)
+    question_id_.clear(), asking_.reset();  // allowed by somebody
   if ((item.state != "waiting" && item.state != "asking") || item.id == question_id_) return;
   question_id_ = item.id;
   asking_.reset();
@@ -221,15 +243,19 @@ void Interactive::ask(const protocol::Item& item) {
     return view_.note(Style::dim, approval_choices(item));
   }
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  const bool told = arguments.is_object() && arguments.contains("question") && arguments["question"].is_string();
-  view_.note(Style::bold, told ? one_line(arguments["question"].get<std::string>()) : "the model asks");
+  const bool told = arguments.is_object() && arguments.contains("question") &&
+                    arguments["question"].is_string();
+  view_.note(Style::bold,
+             told ? one_line(arguments["question"].get<std::string>()) : "the model asks");
 }
 
 void Interactive::server_state(const protocol::ServerState& state) {
   loading_ = state.state == "loading";
   if (state.state == "failed") complain(Error{"load the model: " + state.message});
-  if (loading_) view_.model_state(state);
-  else if (!talk_.busy()) view_.turn_ended();
+  if (loading_)
+    view_.model_state(state);
+  else if (!talk_.busy())
+    view_.turn_ended();
 }
 
 void Interactive::turn_began(std::int64_t turn_id) {
@@ -250,7 +276,8 @@ void Interactive::turn_ended(const protocol::TurnEnded& ended) {
   screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, "")));
 }
 
-// What the turn that runs has shown so far stays shown; one that this process has not seen begin is joined.
+// What the turn that runs has shown so far stays shown; one that this process has not seen begin is
+// joined.
 void Interactive::reconnected(const std::string& how) {
   view_.note(Style::yellow, how);
   const std::int64_t running = talk_.running_turn();
@@ -259,6 +286,8 @@ void Interactive::reconnected(const std::string& how) {
   if (running != 0) turn_began(running);
 }
 
-void Interactive::complain(const Error& error) { view_.note(Style::red, "lares: " + printable(error.message)); }
+void Interactive::complain(const Error& error) {
+  view_.note(Style::red, "lares: " + printable(error.message));
+}
 
 }  // namespace lares::cli

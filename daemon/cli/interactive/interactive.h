@@ -19,9 +19,10 @@
 namespace lares::cli {
 
 struct InteractiveOptions {
-  std::string root, session;  // session: go on with this one; empty: begin one with the first prompt
+  std::string root, session;  // session: go on with this one; empty: begin one with the first
+                              // prompt
   bool newest = false, no_sandbox = false;
-  bool worktree = false;  // each session that is begun works in one of its own
+  bool worktree = false;               // each session that is begun works in one of its own
   protocol::SessionSettings settings;  // of a session that is begun
 };
 
@@ -77,12 +78,13 @@ class Interactive {
   History history_;
   Conversation talk_;
   std::unique_ptr<Input> input_;
-  Changes changes_;               // of the running turn
-  std::int64_t shown_turn_ = 0;   // whose beginning was seen
-  std::string question_id_;       // the item whose question is open
-  std::optional<protocol::Item> asking_;  // that item, where it asks for permission
+  Changes changes_;                           // of the running turn
+  std::int64_t shown_turn_ = 0;               // whose beginning was seen
+  std::string question_id_;                   // the item whose question is open
+  std::optional<protocol::Item> asking_;      // that item, where it asks for permission
   std::vector<protocol::SessionInfo> picks_;  // offered, to be picked by number
-  bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false, history_failed_ = false;
+  bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
+       history_failed_ = false;
   int exit_ = 0;
 };
 

@@ -15,18 +15,34 @@
 namespace lares::cli {
 
 int interactive_command(int argc, const char* const* argv) {
-  CLI::App app("A conversation about the repository: work on it, ask about it, look at what changed.", "lares");
+  CLI::App app(
+      "A conversation about the repository: work on it, ask about it, look at what changed.",
+      "lares");
   DaemonOptions daemon;
   InteractiveOptions options;
-  auto* session = app.add_option("--session", options.session, "go on with this session (see lares sessions)")->type_name("ID")->check(session_id());
-  auto* newest = app.add_flag("--continue", options.newest, "go on with the newest session of this repository")->excludes(session);
-  app.add_option("--root", options.root, "the repository (default: the git worktree around the current directory, else that directory)")->excludes(session);
-  app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")->excludes(session)->excludes(newest);
-  app.add_flag("--dangerously-no-sandbox", options.no_sandbox, "let the model's commands run with all your rights, unconfined")->excludes(session);
+  auto* session = app.add_option("--session", options.session,
+                                 "go on with this session (see lares sessions)")
+                      ->type_name("ID")
+                      ->check(session_id());
+  auto* newest = app.add_flag("--continue", options.newest,
+                              "go on with the newest session of this repository")
+                     ->excludes(session);
+  app.add_option("--root", options.root,
+                 "the repository (default: the git worktree around the current directory, else "
+                 "that directory)")
+      ->excludes(session);
+  app.add_flag("--worktree", options.worktree, "work in a git worktree of its own; see lares apply")
+      ->excludes(session)
+      ->excludes(newest);
+  app.add_flag("--dangerously-no-sandbox", options.no_sandbox,
+               "let the model's commands run with all your rights, unconfined")
+      ->excludes(session);
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDOUT_FILENO) != 1) {
-    fmt::print(stderr, "lares: a conversation needs a terminal; `lares run` and `lares ask` do not, and with - they read what is asked from stdin\n");
+    fmt::print(stderr,
+               "lares: a conversation needs a terminal; `lares run` and `lares ask` do not, and "
+               "with - they read what is asked from stdin\n");
     return kExitUsage;
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);

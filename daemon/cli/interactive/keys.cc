@@ -13,15 +13,43 @@ constexpr std::string_view kPasteBegins = "\x1b[200~", kPasteEnds = "\x1b[201~";
 constexpr std::size_t kSequenceBytesMax = 32;  // a longer one is none
 constexpr wchar_t kEscape = 0x1b;
 
-// Without their introducer, ESC [ or ESC O: as xterm, VT220, rxvt, the Linux console and kitty's protocol send them.
+// Without their introducer, ESC [ or ESC O: as xterm, VT220, rxvt, the Linux console and kitty's
+// protocol send them.
 constexpr std::array<std::pair<std::string_view, Key>, 34> kSequences{{
-    {"A", Key::up}, {"B", Key::down}, {"C", Key::right}, {"D", Key::left}, {"H", Key::home}, {"F", Key::end},
-    {"1~", Key::home}, {"7~", Key::home}, {"4~", Key::end}, {"8~", Key::end}, {"3~", Key::erase},
-    {"1;5C", Key::word_right}, {"1;5D", Key::word_left}, {"1;3C", Key::word_right}, {"1;3D", Key::word_left},
-    {"1;9C", Key::word_right}, {"1;9D", Key::word_left}, {"5C", Key::word_right}, {"5D", Key::word_left},
-    {"c", Key::word_right}, {"d", Key::word_left}, {"1;2A", Key::up}, {"1;2B", Key::down}, {"1;2C", Key::right}, {"1;2D", Key::left},
-    {"1;5H", Key::home}, {"1;5F", Key::end}, {"1;2H", Key::home}, {"1;2F", Key::end},
-    {"13;2u", Key::new_line}, {"13;3u", Key::new_line}, {"13;5u", Key::new_line}, {"27;2;13~", Key::new_line}, {"27;3;13~", Key::new_line},
+    {"A", Key::up},
+    {"B", Key::down},
+    {"C", Key::right},
+    {"D", Key::left},
+    {"H", Key::home},
+    {"F", Key::end},
+    {"1~", Key::home},
+    {"7~", Key::home},
+    {"4~", Key::end},
+    {"8~", Key::end},
+    {"3~", Key::erase},
+    {"1;5C", Key::word_right},
+    {"1;5D", Key::word_left},
+    {"1;3C", Key::word_right},
+    {"1;3D", Key::word_left},
+    {"1;9C", Key::word_right},
+    {"1;9D", Key::word_left},
+    {"5C", Key::word_right},
+    {"5D", Key::word_left},
+    {"c", Key::word_right},
+    {"d", Key::word_left},
+    {"1;2A", Key::up},
+    {"1;2B", Key::down},
+    {"1;2C", Key::right},
+    {"1;2D", Key::left},
+    {"1;5H", Key::home},
+    {"1;5F", Key::end},
+    {"1;2H", Key::home},
+    {"1;2F", Key::end},
+    {"13;2u", Key::new_line},
+    {"13;3u", Key::new_line},
+    {"13;5u", Key::new_line},
+    {"27;2;13~", Key::new_line},
+    {"27;3;13~", Key::new_line},
 }};
 
 // How many bytes the character takes that begins with `lead`; 0: none begins so.
@@ -74,7 +102,8 @@ bool KeyDecoder::take_one() { return in_[0] == '\x1b' ? take_escape() : take_cha
 
 // False: more bytes are needed.
 bool KeyDecoder::take_escape() {
-  if (in_.size() < 2) return false;  // Escape alone changes nothing until a key follows, which then is a Meta key
+  if (in_.size() < 2)
+    return false;  // Escape alone changes nothing until a key follows, which then is a Meta key
   if (in_[1] == '\r' || in_[1] == '\n') {
     push(Key::new_line);
     in_.erase(0, 2);
@@ -100,7 +129,8 @@ bool KeyDecoder::take_escape() {
   const std::string_view sequence = std::string_view(in_).substr(0, end + 1);
   if (sequence == kPasteBegins) pasting_.emplace();
   const std::string_view name = sequence.substr(2);
-  const auto at = std::find_if(kSequences.begin(), kSequences.end(), [&](const auto& s) { return s.first == name; });
+  const auto at = std::find_if(kSequences.begin(), kSequences.end(),
+                               [&](const auto& s) { return s.first == name; });
   if (at != kSequences.end()) push(at->second);
   in_.erase(0, end + 1);
   return true;
@@ -109,7 +139,9 @@ bool KeyDecoder::take_escape() {
 bool KeyDecoder::take_character() {
   const std::size_t n = character_bytes(static_cast<unsigned char>(in_[0]));
   if (n > in_.size()) {
-    const bool may_go_on = std::all_of(in_.begin() + 1, in_.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) == 0x80; });
+    const bool may_go_on = std::all_of(in_.begin() + 1, in_.end(), [](char c) {
+      return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
+    });
     if (may_go_on) return false;
   }
   const Character c = decode(in_);
@@ -121,8 +153,11 @@ bool KeyDecoder::take_character() {
 bool KeyDecoder::take_paste() {
   const std::size_t end = in_.find(kPasteEnds);
   // The end's own beginning may be the last that came.
-  const std::size_t n = end != std::string::npos ? end : in_.size() - std::min(in_.size(), kPasteEnds.size() - 1);
-  pasting_->append(in_, 0, std::min(n, kPasteBytesMax - std::min(kPasteBytesMax, pasting_->size())));
+  const std::size_t n = end != std::string::npos
+                            ? end
+                            : in_.size() - std::min(in_.size(), kPasteEnds.size() - 1);
+  pasting_->append(in_, 0,
+                   std::min(n, kPasteBytesMax - std::min(kPasteBytesMax, pasting_->size())));
   in_.erase(0, n);
   if (end == std::string::npos) return false;
   in_.erase(0, kPasteEnds.size());

@@ -1,5 +1,6 @@
-// What a terminal sends, as keys: UTF-8 becomes characters, the escape sequences of cursor keys become one code each, a
-// bracketed paste becomes one piece of text, and what means nothing here is dropped instead of landing in the line as rubbish.
+// What a terminal sends, as keys: UTF-8 becomes characters, the escape sequences of cursor keys
+// become one code each, a bracketed paste becomes one piece of text, and what means nothing here is
+// dropped instead of landing in the line as rubbish.
 #pragma once
 
 #include <deque>
@@ -9,17 +10,30 @@
 
 namespace lares::cli {
 
-// Codes in the range of C1 controls: they are below libedit's 256 bindable keys, and no terminal that speaks UTF-8 sends them.
+// Codes in the range of C1 controls: they are below libedit's 256 bindable keys, and no terminal
+// that speaks UTF-8 sends them.
 enum class Key : wchar_t {
-  up = 0x80, down, left, right, home, end, erase, word_left, word_right, new_line, pasted,
+  up = 0x80,
+  down,
+  left,
+  right,
+  home,
+  end,
+  erase,
+  word_left,
+  word_right,
+  new_line,
+  pasted,
 };
 
-inline constexpr std::size_t kPasteBytesMax = 4u << 20;  // what a prompt may hold; the rest of a longer one is dropped
+inline constexpr std::size_t kPasteBytesMax = 4u << 20;  // what a prompt may hold; the rest of a
+                                                         // longer one is dropped
 
 class KeyDecoder {
  public:
   void feed(std::string_view bytes);
-  // The next key; none while the last sequence or character is incomplete, so nothing is ever cut in two.
+  // The next key; none while the last sequence or character is incomplete, so nothing is ever cut
+  // in two.
   std::optional<wchar_t> next();
   // The text that goes with Key::pasted; line ends are '\n', other control characters are gone.
   std::string take_pasted();

@@ -15,9 +15,11 @@
 namespace lares::cli {
 namespace {
 
-constexpr const char* kTerminalKnown = "xterm";  // for a TERM that terminfo does not know: whoever is new imitates it
+constexpr const char* kTerminalKnown = "xterm";  // for a TERM that terminfo does not know: whoever
+                                                 // is new imitates it
 
-// A FILE whose bytes are appended to `out`: libedit writes to one, and all that belongs together reaches the terminal at once.
+// A FILE whose bytes are appended to `out`: libedit writes to one, and all that belongs together
+// reaches the terminal at once.
 std::FILE* file_into(std::string& out) {
   cookie_io_functions_t io{};
   io.write = [](void* to, const char* bytes, std::size_t n) {
@@ -103,8 +105,10 @@ int key_of(EditLine* el, wchar_t* key) { return LineEditor::State::of(el)->read_
 
 void LineEditor::State::start() {
   to_out = file_into(out), to_complaints = file_into(complaints);
-  (void)character_columns(0xA0);  // sets the locale's character type: libedit measures and writes by it
-  el = ::el_init_fd("lares", stdin, to_out, to_complaints, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO);
+  (void)character_columns(0xA0);  // sets the locale's character type: libedit measures and writes
+                                  // by it
+  el = ::el_init_fd("lares", stdin, to_out, to_complaints, STDIN_FILENO, STDOUT_FILENO,
+                    STDERR_FILENO);
   if (!el) return;
   const char* term = std::getenv("TERM");
   if (::el_set(el, EL_TERMINAL, term) != 0) ::el_set(el, EL_TERMINAL, kTerminalKnown);

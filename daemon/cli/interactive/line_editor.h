@@ -1,4 +1,5 @@
-// The line a person types, at the foot of the screen: libedit edits it, and what arrives meanwhile is written above it.
+// The line a person types, at the foot of the screen: libedit edits it, and what arrives meanwhile
+// is written above it.
 #pragma once
 
 #include <memory>

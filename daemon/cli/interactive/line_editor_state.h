@@ -27,13 +27,15 @@ struct LineEditor::State {
   InputEvents events;
   KeyDecoder keys;
   std::string out, complaints;
-  std::FILE *to_out = nullptr, *to_complaints = nullptr;  // what libedit writes to out, to complaints
+  std::FILE *to_out = nullptr, *to_complaints = nullptr;  // what libedit writes to out, to
+                                                          // complaints
   EditLine* el = nullptr;
   std::optional<TerminalGuard> guard;
   std::wstring prompt_text = L"> ", shown_prompt;
   bool running = false, stopped = false, suspended = false;
   bool dirty = false;      // the line must be drawn anew, below what the screen has held back
-  bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there on
+  bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there
+                           // on
   int width = 80, height = 24;
   PasteTokens pastes;
   std::size_t recalled = 0;  // which entry of the history is shown; its size: none
@@ -55,7 +57,9 @@ struct LineEditor::State {
     const LineInfoW* line = ::el_wline(el);
     return static_cast<std::size_t>(line->cursor - line->buffer);
   }
-  void move_to(std::size_t at) { ::el_cursor(el, static_cast<int>(at) - static_cast<int>(cursor())); }
+  void move_to(std::size_t at) {
+    ::el_cursor(el, static_cast<int>(at) - static_cast<int>(cursor()));
+  }
   // Does not draw.
   void replace(const std::wstring& with) {
     move_to(text().size());
@@ -67,7 +71,9 @@ struct LineEditor::State {
   }
 
   // ---- the screen: line_editor.cc
-  int row_of(std::size_t at, int columns_max) const { return place_in_line(shown_prompt, text(), at, columns_max).row; }
+  int row_of(std::size_t at, int columns_max) const {
+    return place_in_line(shown_prompt, text(), at, columns_max).row;
+  }
   void measure();
   void go_to_origin();
   void draw();

@@ -57,7 +57,8 @@ bool LineEditor::State::down() {
     const std::size_t begin = at == 0 ? std::wstring_view::npos : line.rfind(L'\n', at - 1);
     const std::size_t column = begin == std::wstring_view::npos ? at : at - begin - 1;
     const std::size_t below_end = line.find(L'\n', end + 1);
-    move_to(std::min(end + 1 + column, below_end == std::wstring_view::npos ? line.size() : below_end));
+    move_to(
+        std::min(end + 1 + column, below_end == std::wstring_view::npos ? line.size() : below_end));
     return true;
   }
   if (recalled >= history.entries().size()) return false;
@@ -76,7 +77,8 @@ void LineEditor::State::find(std::size_t from) {
   }
 }
 
-// True: the key belonged to the search. One that ends it does what it always does, with what was found.
+// True: the key belonged to the search. One that ends it does what it always does, with what was
+// found.
 bool LineEditor::State::searched(wchar_t key) {
   if (!search) {
     if (key != kCtrlR) return false;
@@ -108,7 +110,10 @@ void LineEditor::State::complete() {
   const std::vector<std::string> all = events.completions(beginning);
   if (all.empty()) return;
   std::string common = all.front();
-  for (const auto& one : all) common.resize(static_cast<std::size_t>(std::mismatch(common.begin(), common.end(), one.begin(), one.end()).first - common.begin()));
+  for (const auto& one : all)
+    common.resize(static_cast<std::size_t>(
+        std::mismatch(common.begin(), common.end(), one.begin(), one.end()).first -
+        common.begin()));
   if (common.size() > beginning.size()) {
     replace(widen(common));
   } else if (all.size() > 1) {
@@ -156,12 +161,17 @@ Action on_end(EditLine* el, wint_t) {
   return CC_REFRESH;
 }
 
-Action on_up(EditLine* el, wint_t) { return LineEditor::State::of(el)->up() ? CC_REFRESH : CC_NORM; }
-Action on_down(EditLine* el, wint_t) { return LineEditor::State::of(el)->down() ? CC_REFRESH : CC_NORM; }
+Action on_up(EditLine* el, wint_t) {
+  return LineEditor::State::of(el)->up() ? CC_REFRESH : CC_NORM;
+}
+Action on_down(EditLine* el, wint_t) {
+  return LineEditor::State::of(el)->down() ? CC_REFRESH : CC_NORM;
+}
 
 Action on_home(EditLine* el, wint_t) {
   auto& s = *LineEditor::State::of(el);
-  const std::size_t at = s.cursor(), begin = at == 0 ? std::wstring_view::npos : s.text().rfind(L'\n', at - 1);
+  const std::size_t at = s.cursor(),
+                    begin = at == 0 ? std::wstring_view::npos : s.text().rfind(L'\n', at - 1);
   s.move_to(begin == std::wstring_view::npos ? 0 : begin + 1);
   return CC_REFRESH;
 }
@@ -189,21 +199,32 @@ Action on_complete(EditLine* el, wint_t) {
 
 void LineEditor::State::bind() {
   using Function = Action (*)(EditLine*, wint_t);
-  const auto define = [&](const wchar_t* name, Function f) { ::el_wset(el, EL_ADDFN, name, L"", f); };
-  define(L"lares-submit", on_submit), define(L"lares-new-line", on_new_line), define(L"lares-pasted", on_pasted);
-  define(L"lares-end", on_end), define(L"lares-up", on_up), define(L"lares-down", on_down), define(L"lares-home", on_home);
-  define(L"lares-line-end", on_line_end), define(L"lares-clear-screen", on_clear_screen), define(L"lares-complete", on_complete);
+  const auto define = [&](const wchar_t* name, Function f) {
+    ::el_wset(el, EL_ADDFN, name, L"", f);
+  };
+  define(L"lares-submit", on_submit), define(L"lares-new-line", on_new_line),
+      define(L"lares-pasted", on_pasted);
+  define(L"lares-end", on_end), define(L"lares-up", on_up), define(L"lares-down", on_down),
+      define(L"lares-home", on_home);
+  define(L"lares-line-end", on_line_end), define(L"lares-clear-screen", on_clear_screen),
+      define(L"lares-complete", on_complete);
   const auto to = [&](wchar_t key, const wchar_t* function) {
     const wchar_t name[] = {key, 0};
     ::el_wset(el, EL_BIND, name, function, nullptr);
   };
-  const auto special = [&](Key key, const wchar_t* function) { to(static_cast<wchar_t>(key), function); };
+  const auto special = [&](Key key, const wchar_t* function) {
+    to(static_cast<wchar_t>(key), function);
+  };
   const auto control = [&](char letter, const wchar_t* function) { to(letter & 0x1F, function); };
-  control('M', L"lares-submit"), control('J', L"lares-submit"), control('D', L"lares-end"), control('L', L"lares-clear-screen");
-  control('P', L"lares-up"), control('N', L"lares-down"), control('A', L"lares-home"), control('E', L"lares-line-end");
+  control('M', L"lares-submit"), control('J', L"lares-submit"), control('D', L"lares-end"),
+      control('L', L"lares-clear-screen");
+  control('P', L"lares-up"), control('N', L"lares-down"), control('A', L"lares-home"),
+      control('E', L"lares-line-end");
   control('W', L"ed-delete-prev-word"), control('I', L"lares-complete");
-  special(Key::up, L"lares-up"), special(Key::down, L"lares-down"), special(Key::left, L"ed-prev-char"), special(Key::right, L"ed-next-char");
-  special(Key::home, L"lares-home"), special(Key::end, L"lares-line-end"), special(Key::erase, L"ed-delete-next-char");
+  special(Key::up, L"lares-up"), special(Key::down, L"lares-down"),
+      special(Key::left, L"ed-prev-char"), special(Key::right, L"ed-next-char");
+  special(Key::home, L"lares-home"), special(Key::end, L"lares-line-end"),
+      special(Key::erase, L"ed-delete-next-char");
   special(Key::word_left, L"ed-prev-word"), special(Key::word_right, L"em-next-word");
   special(Key::new_line, L"lares-new-line"), special(Key::pasted, L"lares-pasted");
 }

@@ -9,7 +9,8 @@ constexpr int kTabColumns = 8;
 
 }  // namespace
 
-LinePlace place_in_line(std::wstring_view prompt, std::wstring_view text, std::size_t at, int width) {
+LinePlace place_in_line(std::wstring_view prompt, std::wstring_view text, std::size_t at,
+                        int width) {
   LinePlace p;
   const auto step = [&](int n) {
     if (p.column + n > width) ++p.row, p.column = 0;

@@ -16,7 +16,8 @@ std::size_t lines_in(const std::string& text) {
 
 std::string token(const std::string& paste, std::size_t number) {
   const std::size_t lines = lines_in(paste);
-  const std::string size = lines > 1 ? fmt::format("{} lines", lines) : fmt::format("{} columns", columns(paste));
+  const std::string size = lines > 1 ? fmt::format("{} lines", lines)
+                                     : fmt::format("{} columns", columns(paste));
   return fmt::format("[pasted {} #{}]", size, number);
 }
 

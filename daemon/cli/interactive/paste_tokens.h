@@ -7,7 +7,8 @@
 
 namespace lares::cli {
 
-inline constexpr std::size_t kPasteLinesShownMax = 6, kPasteBytesShownMax = 500;  // larger ones become tokens
+inline constexpr std::size_t kPasteLinesShownMax = 6, kPasteBytesShownMax = 500;  // larger ones
+                                                                                  // become tokens
 
 class PasteTokens {
  public:

@@ -7,7 +7,8 @@
 
 namespace lares::cli {
 
-PlainInput::PlainInput(Screen& screen, InputEvents events) : screen_(screen), events_(std::move(events)) {}
+PlainInput::PlainInput(Screen& screen, InputEvents events)
+    : screen_(screen), events_(std::move(events)) {}
 
 void PlainInput::run() {
   while (!stopped_) {

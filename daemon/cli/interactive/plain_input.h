@@ -1,4 +1,5 @@
-// Lines as the terminal itself edits them, for one that can do no more: no status, no history, output between the lines.
+// Lines as the terminal itself edits them, for one that can do no more: no status, no history,
+// output between the lines.
 #pragma once
 
 #include <string>

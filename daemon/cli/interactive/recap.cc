@@ -6,13 +6,15 @@
 namespace lares::cli {
 namespace {
 
-// A turn has hundreds of facts; the last exchanges are looked for in the last so many, not in a history of months.
+// A turn has hundreds of facts; the last exchanges are looked for in the last so many, not in a
+// history of months.
 constexpr std::int64_t kRecapFactsMax = 2000;
 
 }  // namespace
 
-Result<> read_history(Link& link, const std::string& session_id, std::int64_t after,
-                      const std::function<void(const protocol::SessionHistoryResult::Event&)>& each) {
+Result<> read_history(
+    Link& link, const std::string& session_id, std::int64_t after,
+    const std::function<void(const protocol::SessionHistoryResult::Event&)>& each) {
   protocol::SessionHistory request;
   request.session_id = session_id;
   for (bool more = true; more;) {
@@ -21,14 +23,17 @@ Result<> read_history(Link& link, const std::string& session_id, std::int64_t af
     if (!history) return tl::unexpected(history.error());
     for (const auto& event : history->events) {
       each(event);
-      if (const auto seq = event.params.find("seq"); seq != event.params.end() && seq->is_number_integer()) after = seq->get<std::int64_t>();
+      if (const auto seq = event.params.find("seq");
+          seq != event.params.end() && seq->is_number_integer())
+        after = seq->get<std::int64_t>();
     }
     more = history->more && !history->events.empty();
   }
   return {};
 }
 
-Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session, std::size_t n_max) {
+Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session,
+                                             std::size_t n_max) {
   std::vector<Exchange> all;
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
     if (event.method != protocol::ItemCompleted::kNotification) return;
@@ -38,7 +43,9 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
     if (x->item.kind == "text" && !all.empty()) all.back().answer = std::move(x->item.text);
     if (all.size() > n_max) all.erase(all.begin());
   };
-  if (auto read = read_history(link, session.session_id, std::max<std::int64_t>(0, session.last_seq - kRecapFactsMax), each); !read)
+  if (auto read = read_history(link, session.session_id,
+                               std::max<std::int64_t>(0, session.last_seq - kRecapFactsMax), each);
+      !read)
     return tl::unexpected(read.error());
   return all;
 }
@@ -47,19 +54,24 @@ Result<Changes> session_changes(Link& link, const std::string& session_id) {
   std::vector<protocol::Item> items, taken_back;  // the second by the last rewinding
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
     if (event.method == protocol::ItemCompleted::kNotification) {
-      if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params)) items.push_back(std::move(x->item));
+      if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params))
+        items.push_back(std::move(x->item));
     } else if (event.method == protocol::SessionRewound::kNotification) {
       const auto x = protocol::from_json<protocol::SessionRewound>(event.params);
       if (!x) return;
       taken_back = items;
       for (auto& item : items)
         if (item.turn_id >= x->turn_id)
-          std::erase_if(item.changes, [&](const auto& change) { return std::ranges::find(x->changes, change.path, &protocol::RewindChange::path) != x->changes.end(); });
+          std::erase_if(item.changes, [&](const auto& change) {
+            return std::ranges::find(x->changes, change.path, &protocol::RewindChange::path) !=
+                   x->changes.end();
+          });
     } else if (event.method == protocol::SessionUnrewound::kNotification) {
       if (!taken_back.empty()) items = std::exchange(taken_back, {});
     }
   };
-  if (auto read = read_history(link, session_id, 0, each); !read) return tl::unexpected(read.error());
+  if (auto read = read_history(link, session_id, 0, each); !read)
+    return tl::unexpected(read.error());
   Changes changes;
   for (const auto& item : items) changes.add(item);
   return changes;

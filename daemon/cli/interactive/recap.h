@@ -17,10 +17,13 @@ struct Exchange {
 };
 
 // Hands out every durable fact with seq > after, in order.
-Result<> read_history(Link& link, const std::string& session_id, std::int64_t after, const std::function<void(const protocol::SessionHistoryResult::Event&)>& each);
+Result<> read_history(
+    Link& link, const std::string& session_id, std::int64_t after,
+    const std::function<void(const protocol::SessionHistoryResult::Event&)>& each);
 
 // The last `n_max`, oldest first.
-Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session, std::size_t n_max);
+Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session,
+                                             std::size_t n_max);
 
 Result<Changes> session_changes(Link& link, const std::string& session_id);
 

@@ -20,7 +20,9 @@ constexpr int kDiffLinesShown = 120;  // of one change, by /diff
 
 void Interactive::interrupt() {
   if (talk_.busy()) {
-    if (!interrupting_) view_.note(Style::yellow, talk_.running_turn() != 0 ? "interrupting the turn" : "taking the prompt back");
+    if (!interrupting_)
+      view_.note(Style::yellow,
+                 talk_.running_turn() != 0 ? "interrupting the turn" : "taking the prompt back");
     interrupting_ = true;
     view_.waiting("stopping");
     talk_.interrupt();
@@ -40,12 +42,14 @@ void Interactive::submitted(const std::string& line) {
   const auto picks = std::exchange(picks_, {});
   if (line.find_first_not_of(" \t\n") == std::string::npos) return;
   if (line.size() > protocol::kPromptBytesMax) {
-    view_.note(Style::red, fmt::format("the prompt has {} bytes, more than {}; put it into a file of the repository and name that",
+    view_.note(Style::red, fmt::format("the prompt has {} bytes, more than {}; put it into a file "
+                                       "of the repository and name that",
                                        line.size(), protocol::kPromptBytesMax));
     return input_->put_back(line);
   }
   if (!picks.empty() && pick(picks, line)) return;
-  if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true)) complain(added.error());
+  if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))
+    complain(added.error());
   if (const auto slash = parse_slash(line)) return command(*slash);
   if (asking_) {
     const auto reply = approval_of(line, *asking_);
@@ -69,12 +73,15 @@ void Interactive::say(const std::string& text, std::string_view delivery, std::s
 void Interactive::command(const SlashLine& line) {
   if (!line.command) {
     const std::string meant = line.nearest.empty() ? "" : fmt::format(", but /{}", line.nearest);
-    return view_.note(Style::yellow, fmt::format("there is no /{}{}; /help lists the commands", line.name, meant));
+    return view_.note(Style::yellow,
+                      fmt::format("there is no /{}{}; /help lists the commands", line.name, meant));
   }
   if (line.command->argument == "TEXT" && line.argument.empty())
-    return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name, line.command->help));
+    return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name,
+                                                 line.command->help));
   const bool waits = line.command->argument == "TEXT" && talk_.running_turn() != 0;
-  transcript_.said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument), waits ? "when this turn has ended" : "");
+  transcript_.said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
+                   waits ? "when this turn has ended" : "");
   switch (line.command->what) {
     case Slash::help:
       return help();
@@ -110,13 +117,17 @@ void Interactive::command(const SlashLine& line) {
 }
 
 void Interactive::checked(const Result<>& result, std::string_view done) {
-  if (!result) complain(result.error());
-  else if (!done.empty()) view_.note(Style::dim, done);
+  if (!result)
+    complain(result.error());
+  else if (!done.empty())
+    view_.note(Style::dim, done);
 }
 
 void Interactive::help() {
   std::string text;
-  const auto row = [&](const std::string& what, std::string_view help) { text += fmt::format("  {:<20} {}\n", what, help); };
+  const auto row = [&](const std::string& what, std::string_view help) {
+    text += fmt::format("  {:<20} {}\n", what, help);
+  };
   for (const auto& c : slash_commands()) row(fmt::format("/{} {}", c.name, c.argument), c.help);
   row("Enter", "sends; while a turn runs, it steers it");
   row("Alt-Enter", "begins another line; so does a backslash at the end");
@@ -133,7 +144,8 @@ void Interactive::offer_sessions() {
   for (std::size_t i = 0; i < sessions->size(); ++i) {
     const auto& s = (*sessions)[i];
     const bool this_one = talk_.has_session() && talk_.session().session_id == s.session_id;
-    screen_.line(one_row(fmt::format("{:>3}  {:>4}  {}{}", i + 1, age(s.updated_ms), one_line(s.title), this_one ? " (this one)" : "")));
+    screen_.line(one_row(fmt::format("{:>3}  {:>4}  {}{}", i + 1, age(s.updated_ms),
+                                     one_line(s.title), this_one ? " (this one)" : "")));
   }
   view_.note(Style::dim, "its number goes on with one; Enter with none");
   picks_ = std::move(*sessions);
@@ -145,7 +157,8 @@ bool Interactive::pick(const std::vector<protocol::SessionInfo>& from, const std
   const auto [end, ec] = std::from_chars(line.data(), line.data() + line.size(), n);
   if (ec != std::errc{} || end != line.data() + line.size()) return false;
   if (n == 0 || n > from.size()) {
-    view_.note(Style::yellow, fmt::format("there is no session {} in this list of {}", n, from.size()));
+    view_.note(Style::yellow,
+               fmt::format("there is no session {} in this list of {}", n, from.size()));
   } else {
     checked(resume(from[n - 1].session_id), "");
   }
@@ -156,7 +169,9 @@ Result<> Interactive::resume(const std::string& id) {
   if (auto resumed = talk_.resume(id); !resumed) return resumed;
   const auto& s = talk_.session();
   transcript_.set_root(s.root);
-  view_.note(Style::dim, one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns, s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms))));
+  view_.note(Style::dim,
+             one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns,
+                                 s.n_turns == 1 ? "turn" : "turns", dot(), age(s.updated_ms))));
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
   for (const auto& exchange : *exchanges) {
@@ -168,33 +183,42 @@ Result<> Interactive::resume(const std::string& id) {
 }
 
 void Interactive::diff() {
-  if (!talk_.has_session()) return view_.note(Style::dim, "this session has not begun, so it changed nothing");
+  if (!talk_.has_session())
+    return view_.note(Style::dim, "this session has not begun, so it changed nothing");
   const auto changes = session_changes(link_, talk_.session().session_id);
   if (!changes) return complain(changes.error());
   const auto paths = changes->net();
   for (const auto& path : paths) {
     screen_.line(screen_.terminal().paint(Style::bold, one_line(path)));
-    for (const auto& change : changes->of(path)) transcript_.diff({change.path, change.diff}, kDiffLinesShown);
+    for (const auto& change : changes->of(path))
+      transcript_.diff({change.path, change.diff}, kDiffLinesShown);
   }
-  if (paths.empty()) view_.note(Style::dim, "no file is another than before, as far as the calls told");
-  if (!changes->complete()) view_.note(Style::dim, "commands ran that may have changed other files too");
+  if (paths.empty())
+    view_.note(Style::dim, "no file is another than before, as far as the calls told");
+  if (!changes->complete())
+    view_.note(Style::dim, "commands ran that may have changed other files too");
 }
 
 void Interactive::rewind(const std::string& argument) {
-  if (!talk_.has_session()) return view_.note(Style::dim, "nothing has been done in this session yet");
+  if (!talk_.has_session())
+    return view_.note(Style::dim, "nothing has been done in this session yet");
   protocol::SessionRewind request;
   request.session_id = talk_.session().session_id;
   if (!argument.empty()) {
-    const auto [end, ec] = std::from_chars(argument.data(), argument.data() + argument.size(), request.turn_id);
-    if (ec != std::errc{} || end != argument.data() + argument.size()) return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
+    const auto [end, ec] = std::from_chars(argument.data(), argument.data() + argument.size(),
+                                           request.turn_id);
+    if (ec != std::errc{} || end != argument.data() + argument.size())
+      return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
   }
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
-  transcript_.lines(rewind_text(*done, Rewound::done) + "/undo takes that back, until the next turn\n");
+  transcript_.lines(rewind_text(*done, Rewound::done) +
+                    "/undo takes that back, until the next turn\n");
 }
 
 void Interactive::undo() {
-  if (!talk_.has_session()) return view_.note(Style::dim, "nothing has been done in this session yet");
+  if (!talk_.has_session())
+    return view_.note(Style::dim, "nothing has been done in this session yet");
   protocol::SessionUnrewind request;
   request.session_id = talk_.session().session_id;
   const auto done = link_.call<protocol::SessionRewindResult>(request);
@@ -203,19 +227,26 @@ void Interactive::undo() {
 }
 
 void Interactive::fork() {
-  if (!talk_.has_session()) return view_.note(Style::dim, "this session has not begun, so there is nothing to fork");
+  if (!talk_.has_session())
+    return view_.note(Style::dim, "this session has not begun, so there is nothing to fork");
   protocol::SessionFork request;
   request.session_id = talk_.session().session_id;
   const auto made = link_.call<protocol::SessionInfo>(request);
   if (!made) return complain(made.error());
   const std::string other = talk_.session().session_id;
-  checked(talk_.resume(made->session_id), fmt::format("session {} knows what {} knew; this goes on in it", made->session_id, other));
+  checked(
+      talk_.resume(made->session_id),
+      fmt::format("session {} knows what {} knew; this goes on in it", made->session_id, other));
 }
 
 void Interactive::policy(const std::string& argument) {
   if (argument.empty()) {
-    const std::string now = talk_.has_session() ? talk_.session().settings.policy : options_.settings.policy;
-    return view_.note(Style::dim, fmt::format("the policy is {}; /policy auto, edits, ask, plan or read-only changes it", now));
+    const std::string now = talk_.has_session() ? talk_.session().settings.policy
+                                                : options_.settings.policy;
+    return view_.note(
+        Style::dim,
+        fmt::format("the policy is {}; /policy auto, edits, ask, plan or read-only changes it",
+                    now));
   }
   checked(talk_.policy(argument), fmt::format("the policy is {} from the next call on", argument));
 }
@@ -224,12 +255,15 @@ void Interactive::status() {
   const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
   if (!status) return complain(status.error());
   std::string text = status_text(*status);
-  if (talk_.has_session()) text += fmt::format("session   {}, context of {} tokens\n", talk_.session().session_id, grouped(talk_.session().context_tokens));
+  if (talk_.has_session())
+    text += fmt::format("session   {}, context of {} tokens\n", talk_.session().session_id,
+                        grouped(talk_.session().context_tokens));
   transcript_.lines(text);
 }
 
 void Interactive::prefix() {
-  const auto prefix = link_.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = options_.root, .files = true});
+  const auto prefix = link_.call<protocol::RepoPrefixResult>(
+      protocol::RepoPrefix{.root = options_.root, .files = true});
   if (!prefix) return complain(prefix.error());
   transcript_.lines(prefix_text(*prefix, /*files=*/false));
 }
@@ -237,9 +271,12 @@ void Interactive::prefix() {
 void Interactive::thinking(const std::string& argument) {
   if (argument == "on" || argument == "off") {
     transcript_.show_thinking(argument == "on");
-    return view_.note(Style::dim, argument == "on" ? "thinking is shown as it is written" : "thinking is folded to one line");
+    return view_.note(Style::dim, argument == "on" ? "thinking is shown as it is written"
+                                                   : "thinking is folded to one line");
   }
-  if (!argument.empty()) return view_.note(Style::yellow, "/thinking shows the last turn's; /thinking on, off: as it is written");
+  if (!argument.empty())
+    return view_.note(Style::yellow,
+                      "/thinking shows the last turn's; /thinking on, off: as it is written");
   if (view_.thinking().empty()) return view_.note(Style::dim, "no thinking yet");
   const bool shown = transcript_.shows_thinking();
   transcript_.show_thinking(true);

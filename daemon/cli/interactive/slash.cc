@@ -12,16 +12,19 @@ namespace {
 constexpr std::array kCommands{
     SlashCommand{Slash::help, "help", "", "this list"},
     SlashCommand{Slash::new_session, "new", "", "begin a new session"},
-    SlashCommand{Slash::sessions, "sessions", "", "sessions about this repository, to go on with one"},
+    SlashCommand{Slash::sessions, "sessions", "",
+                 "sessions about this repository, to go on with one"},
     SlashCommand{Slash::resume, "resume", "[ID]", "go on with a session"},
     SlashCommand{Slash::ask, "ask", "TEXT", "a question: nothing is changed"},
     SlashCommand{Slash::queue, "queue", "TEXT", "a task for when the running turn has ended"},
     SlashCommand{Slash::diff, "diff", "", "what this session changed"},
-    SlashCommand{Slash::rewind, "rewind", "[N]", "before turn N (the last), with the files it changed"},
+    SlashCommand{Slash::rewind, "rewind", "[N]",
+                 "before turn N (the last), with the files it changed"},
     SlashCommand{Slash::undo, "undo", "", "takes the rewinding back"},
     SlashCommand{Slash::fork, "fork", "", "goes on in a copy of this session"},
     SlashCommand{Slash::policy, "policy", "[NAME]", "what may change something unasked"},
-    SlashCommand{Slash::thinking, "thinking", "[on|off]", "the last turn's thinking; on: as it is written"},
+    SlashCommand{Slash::thinking, "thinking", "[on|off]",
+                 "the last turn's thinking; on: as it is written"},
     SlashCommand{Slash::status, "status", "", "what the daemon does"},
     SlashCommand{Slash::prefix, "prefix", "", "what of the repository the model has before it"},
     SlashCommand{Slash::quit, "quit", "", "leave; a running turn goes on"},
@@ -45,7 +48,9 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }
 
 bool is_name(std::string_view word) {
-  return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) { return (c >= 'a' && c <= 'z') || c == '-' || c == '?'; });
+  return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || c == '-' || c == '?';
+  });
 }
 
 }  // namespace
@@ -61,7 +66,8 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
   if (!is_name(out.name)) return std::nullopt;
   std::string_view rest = line.substr(end);
   rest.remove_prefix(std::min(rest.find_first_not_of(" \t\n"), rest.size()));
-  while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\n' || rest.back() == '\t')) rest.remove_suffix(1);
+  while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\n' || rest.back() == '\t'))
+    rest.remove_suffix(1);
   out.argument = rest;
   if (out.name == "?") out.name = "help";
   if (out.name == "exit") out.name = "quit";
@@ -81,7 +87,8 @@ std::vector<std::string> slash_completions(std::string_view beginning) {
   std::vector<std::string> out;
   if (!beginning.starts_with('/')) return out;
   for (const auto& command : kCommands) {
-    const std::string full = fmt::format("/{}{}", command.name, command.argument.empty() ? "" : " ");
+    const std::string full = fmt::format("/{}{}", command.name,
+                                         command.argument.empty() ? "" : " ");
     if (full.starts_with(beginning)) out.push_back(full);
   }
   return out;

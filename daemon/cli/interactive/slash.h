@@ -9,11 +9,28 @@
 
 namespace lares::cli {
 
-enum class Slash { help, new_session, sessions, resume, fork, diff, rewind, undo, policy, status, prefix, ask, queue, thinking, quit };
+enum class Slash {
+  help,
+  new_session,
+  sessions,
+  resume,
+  fork,
+  diff,
+  rewind,
+  undo,
+  policy,
+  status,
+  prefix,
+  ask,
+  queue,
+  thinking,
+  quit
+};
 
 struct SlashCommand {
   Slash what;
-  std::string_view name, argument, help;  // argument: TEXT is needed, [TEXT] may follow, empty: none
+  std::string_view name, argument, help;  // argument: TEXT is needed, [TEXT] may follow, empty:
+                                          // none
 };
 std::span<const SlashCommand> slash_commands();
 

@@ -1,5 +1,6 @@
-// An editor's bytes, damaged and cut anywhere: the lines do not depend on the cuts, and each is a message or a fault that can be answered
-// with one line. LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say how long and from where; without them the same streams are tried every time.
+// An editor's bytes, damaged and cut anywhere: the lines do not depend on the cuts, and each is a
+// message or a fault that can be answered with one line. LARES_FUZZ_SECONDS and LARES_FUZZ_SEED say
+// how long and from where; without them the same streams are tried every time.
 #include <chrono>
 #include <cstdlib>
 #include <random>
@@ -28,22 +29,38 @@ const std::vector<std::string> kSeeds = {
     R"({"jsonrpc":"2.0","method":"session/cancel","params":{"sessionId":"s"}})",
     R"({"jsonrpc":"2.0","id":null,"error":{"code":-32603,"message":"no"}})",
     R"({"jsonrpc":"2.0","id":5,"result":{"outcome":{"outcome":"selected","optionId":"once"}}})",
-    "", " \r",
+    "",
+    " \r",
 };
 
 std::string stream(std::mt19937_64& random) {
-  static const char* const kPieces[] = {"\"", "{", "}", "[", "]", ":", ",", "\n", "\r\n", "\\", "\\u0000", "\"id\":", "null", "1e999", "\xff", "\xe2\x82", "%", "#", "%zz", "file://"};
-  const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1)); };
+  static const char* const kPieces[] = {
+      "\"",      "{",       "}",    "[",     "]",    ":",        ",", "\n", "\r\n", "\\",
+      "\\u0000", "\"id\":", "null", "1e999", "\xff", "\xe2\x82", "%", "#",  "%zz",  "file://"};
+  const auto below = [&](std::size_t n) {
+    return static_cast<std::size_t>(random() % std::max<std::size_t>(n, 1));
+  };
   std::string out;
-  for (std::size_t n = 1 + below(5); n-- > 0;) out += kSeeds[below(kSeeds.size())] + (below(8) == 0 ? "" : "\n");
+  for (std::size_t n = 1 + below(5); n-- > 0;)
+    out += kSeeds[below(kSeeds.size())] + (below(8) == 0 ? "" : "\n");
   for (std::size_t n = below(6); n-- > 0 && !out.empty();) {
     const std::size_t at = below(out.size());
     switch (below(5)) {
-      case 0: out[at] = static_cast<char>(random()); break;
-      case 1: out.erase(at, 1 + below(20)); break;
-      case 2: out.insert(at, kPieces[below(std::size(kPieces))]); break;
-      case 3: out.insert(at, out.substr(below(out.size()), 1 + below(60))); break;
-      default: out.insert(at, std::string(1 + below(500), '[')); break;
+      case 0:
+        out[at] = static_cast<char>(random());
+        break;
+      case 1:
+        out.erase(at, 1 + below(20));
+        break;
+      case 2:
+        out.insert(at, kPieces[below(std::size(kPieces))]);
+        break;
+      case 3:
+        out.insert(at, out.substr(below(out.size()), 1 + below(60)));
+        break;
+      default:
+        out.insert(at, std::string(1 + below(500), '['));
+        break;
     }
   }
   return out;
@@ -75,13 +92,15 @@ void answerable(const std::string& line) {
 
 TEST(AcpLinesFuzz, CutsDoNotMatterAndEveryLineIsAMessageOrAFault) {
   const auto seconds = from_environment("LARES_FUZZ_SECONDS", 0);
-  const auto seed = from_environment("LARES_FUZZ_SEED", seconds > 0 ? static_cast<std::uint64_t>(std::random_device{}()) : 1);
+  const auto seed = from_environment(
+      "LARES_FUZZ_SEED", seconds > 0 ? static_cast<std::uint64_t>(std::random_device{}()) : 1);
   std::printf("LARES_FUZZ_SEED=%llu\n", static_cast<unsigned long long>(seed));
   std::fflush(stdout);
   std::mt19937_64 random(seed);
   std::size_t n_streams = 0, n_lines = 0;
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
-  while ((seconds > 0 ? std::chrono::steady_clock::now() < end : n_streams < kStreams) && !testing::Test::HasFailure()) {
+  while ((seconds > 0 ? std::chrono::steady_clock::now() < end : n_streams < kStreams) &&
+         !testing::Test::HasFailure()) {
     const std::string bytes = stream(random);
     SCOPED_TRACE(testing::PrintToString(bytes));
     ++n_streams;
@@ -100,7 +119,8 @@ TEST(AcpLinesFuzz, CutsDoNotMatterAndEveryLineIsAMessageOrAFault) {
       const Json id = id_of_cut(cut);
       EXPECT_TRUE(id.is_null() || id.is_string() || id.is_number()) << cut;
       Json whole_id;
-      if (const auto whole = parse(line, whole_id); whole && whole->id && !id.is_null() && line.find("\"id\"") == line.rfind("\"id\"")) {
+      if (const auto whole = parse(line, whole_id);
+          whole && whole->id && !id.is_null() && line.find("\"id\"") == line.rfind("\"id\"")) {
         EXPECT_EQ(id, *whole->id) << cut;
       }
       ++n_lines;

@@ -18,8 +18,10 @@ std::vector<std::string> lines_of(std::string_view bytes, std::size_t cut) {
 
 TEST(AcpLines, AreTheSameAtEverySplit) {
   constexpr std::string_view kBytes = "{\"a\":1}\n\n \r\n{\"b\":\"\u00e9\"}\r\nhalf";
-  const std::vector<std::string> want = {"{\"a\":1}", "{\"b\":\"\u00e9\"}\r"};  // what is not ended was not sent
-  for (std::size_t cut = 0; cut <= kBytes.size(); ++cut) EXPECT_EQ(lines_of(kBytes, cut), want) << cut;
+  const std::vector<std::string> want = {"{\"a\":1}", "{\"b\":\"\u00e9\"}\r"};  // what is not ended
+                                                                                // was not sent
+  for (std::size_t cut = 0; cut <= kBytes.size(); ++cut)
+    EXPECT_EQ(lines_of(kBytes, cut), want) << cut;
 }
 
 TEST(AcpLines, ALineThatIsTooLongIsToldOnceAndTheNextIsWhole) {
@@ -50,11 +52,12 @@ TEST(AcpLines, ALineAsLongAsMayBeIsTaken) {
 }
 
 TEST(AcpLines, TheIdOfACutMessage) {
-  EXPECT_EQ(id_of_cut(R"({"jsonrpc":"2.0","id": 12 ,"method":"session/prompt","params":{"te)"), Json(12));
+  EXPECT_EQ(id_of_cut(R"({"jsonrpc":"2.0","id": 12 ,"method":"session/prompt","params":{"te)"),
+            Json(12));
   EXPECT_EQ(id_of_cut(R"({"method":"a \" \\","id":"x\"y","p)"), Json("x\"y"));
   EXPECT_EQ(id_of_cut(R"({"params":{"id":1,"list":[{"id":2}]},"id":3,"more)"), Json(3));
   EXPECT_EQ(id_of_cut(R"({"method":"id","params":{"id":1}, "x)"), Json());  // not the message's
-  EXPECT_EQ(id_of_cut(R"({"id":12)"), Json());                             // it may go on
+  EXPECT_EQ(id_of_cut(R"({"id":12)"), Json());                              // it may go on
   EXPECT_EQ(id_of_cut(R"({"id":)"), Json());
   EXPECT_EQ(id_of_cut(R"({"id)"), Json());
   EXPECT_EQ(id_of_cut(R"({"id":{"a":1},)"), Json());

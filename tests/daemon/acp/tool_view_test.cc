@@ -7,19 +7,25 @@
 namespace lares::cli::acp {
 namespace {
 
-Json diff(const char* before, const char* after) { return {{"type", "diff"}, {"path", "/r/a"}, {"oldText", before}, {"newText", after}}; }
+Json diff(const char* before, const char* after) {
+  return {{"type", "diff"}, {"path", "/r/a"}, {"oldText", before}, {"newText", after}};
+}
 
 TEST(AcpDiffs, AreWhatTheUnifiedDiffShowsHunkByHunk) {
   std::string before, after;
   for (int i = 1; i <= 40; ++i) {
     before += std::to_string(i) + "\n";
-    after += (i == 2 ? std::string("two") : i == 30 ? std::string("thirty\nand more") : std::to_string(i)) + "\n";
+    after += (i == 2    ? std::string("two")
+              : i == 30 ? std::string("thirty\nand more")
+                        : std::to_string(i)) +
+             "\n";
   }
   const std::string unified = tools::unified_diff("a", before, after, 1 << 20);
   const Json diffs = diffs_of("/r/a", unified, /*created=*/false);
   ASSERT_EQ(diffs.size(), 2u);
   EXPECT_EQ(diffs[0], diff("1\n2\n3\n4\n5\n", "1\ntwo\n3\n4\n5\n"));
-  EXPECT_EQ(diffs[1], diff("27\n28\n29\n30\n31\n32\n33\n", "27\n28\n29\nthirty\nand more\n31\n32\n33\n"));
+  EXPECT_EQ(diffs[1],
+            diff("27\n28\n29\n30\n31\n32\n33\n", "27\n28\n29\nthirty\nand more\n31\n32\n33\n"));
   EXPECT_EQ(first_line_of(unified), 2);
 }
 
@@ -39,8 +45,11 @@ TEST(AcpDiffs, ANewFileHasNoOldText) {
 }
 
 TEST(AcpDiffs, OneThatWasCutShowsWhatThereIs) {
-  const std::string unified = tools::unified_diff("a", "", std::string(2000, 'x') + "\nsecond\n", 100);
-  EXPECT_TRUE(diffs_of("/r/a", unified, true).empty() || diffs_of("/r/a", unified, true)[0]["newText"].get<std::string>().find("more bytes") == std::string::npos);
+  const std::string unified = tools::unified_diff("a", "", std::string(2000, 'x') + "\nsecond\n",
+                                                  100);
+  EXPECT_TRUE(diffs_of("/r/a", unified, true).empty() ||
+              diffs_of("/r/a", unified, true)[0]["newText"].get<std::string>().find("more bytes") ==
+                  std::string::npos);
   EXPECT_TRUE(diffs_of("/r/a", "", false).empty());
 }
 
@@ -50,11 +59,14 @@ TEST(AcpCalls, SayWhereTheyAreAbout) {
     item.name = name, item.arguments = arguments;
     return call_fields(item, "/r");
   };
-  const Json view = fields("str_replace_editor", R"({"command": "view", "path": "/r/src/a.cc", "view_range": [11, 20]})");
+  const Json view = fields("str_replace_editor",
+                           R"({"command": "view", "path": "/r/src/a.cc", "view_range": [11, 20]})");
   EXPECT_EQ(view["title"], "Read src/a.cc, lines 11 to 20");
   EXPECT_EQ(view["kind"], "read");
   EXPECT_EQ(view["locations"][0]["line"], 11);
-  const Json insert = fields("str_replace_editor", R"({"command": "insert", "path": "/r/a", "insert_line": 4, "new_str": "x"})");
+  const Json insert = fields(
+      "str_replace_editor",
+      R"({"command": "insert", "path": "/r/a", "insert_line": 4, "new_str": "x"})");
   EXPECT_EQ(insert["kind"], "edit");
   EXPECT_EQ(insert["locations"][0]["line"], 5);
   EXPECT_EQ(fields("git", R"({"command": "show", "rev": "HEAD"})")["kind"], "read");

@@ -8,8 +8,12 @@ namespace lares::cli::acp {
 namespace {
 
 constexpr const char* kSaved = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n";
-std::string edit(std::string text, std::string_view from, std::string_view to) { return text.replace(text.find(from), from.size(), to); }
-std::string unified(const std::string& after) { return tools::unified_diff("a", kSaved, after, 1 << 20); }
+std::string edit(std::string text, std::string_view from, std::string_view to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+std::string unified(const std::string& after) {
+  return tools::unified_diff("a", kSaved, after, 1 << 20);
+}
 
 TEST(AcpUnsaved, TakesAnEditElsewhere) {
   const std::string mine = "mine\n" + std::string(kSaved);
@@ -17,8 +21,10 @@ TEST(AcpUnsaved, TakesAnEditElsewhere) {
 }
 
 TEST(AcpUnsaved, TakesAnEditBesideItsOwnChanges) {
-  const std::string mine = edit(edit(kSaved, "four", "4"), "seven", "7");  // within the lines that a hunk shows around
-  EXPECT_EQ(with_edit(mine, unified(edit(kSaved, "five\n", "5\nfive and a half\n"))), edit(mine, "five\n", "5\nfive and a half\n"));
+  const std::string mine = edit(edit(kSaved, "four", "4"), "seven", "7");  // within the lines that
+                                                                           // a hunk shows around
+  EXPECT_EQ(with_edit(mine, unified(edit(kSaved, "five\n", "5\nfive and a half\n"))),
+            edit(mine, "five\n", "5\nfive and a half\n"));
 }
 
 TEST(AcpUnsaved, RefusesAnEditOfWhatItChanged) {
@@ -26,7 +32,8 @@ TEST(AcpUnsaved, RefusesAnEditOfWhatItChanged) {
 }
 
 TEST(AcpUnsaved, RefusesAnEditThatFitsTwice) {
-  EXPECT_EQ(with_edit(std::string(kSaved) + kSaved, unified(edit(kSaved, "five", "5"))), std::nullopt);
+  EXPECT_EQ(with_edit(std::string(kSaved) + kSaved, unified(edit(kSaved, "five", "5"))),
+            std::nullopt);
 }
 
 TEST(AcpUnsaved, RefusesWhatSaysNothing) { EXPECT_EQ(with_edit(kSaved, ""), std::nullopt); }

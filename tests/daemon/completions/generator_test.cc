@@ -1,4 +1,5 @@
-// Stateless generation over a scripted model: what it is given, what is said of it, and what the next request need not evaluate again.
+// Stateless generation over a scripted model: what it is given, what is said of it, and what the
+// next request need not evaluate again.
 #include "daemon/completions/generator.h"
 
 #include <functional>
@@ -56,7 +57,11 @@ class GeneratorTest : public ::testing::Test {
     auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context);
     engine_ = owned.get();
     if (n_chunk > 0) engine_->evaluate_in_chunks(n_chunk, before_chunk);
-    host.start([&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> { return std::move(owned); }, [](const protocol::ServerState&) {});
+    host.start(
+        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+          return std::move(owned);
+        },
+        [](const protocol::ServerState&) {});
     const Log log(-1);
     Generator generator(io.get_executor(), host, log, options);
     asio::co_spawn(io, body(generator), [](std::exception_ptr e) {
@@ -87,14 +92,16 @@ class GeneratorTest : public ::testing::Test {
     return c;
   }
   static Conversation with_tool(Conversation c) {
-    c.tools.push_back(Json::parse(R"({"type": "function", "function": {"name": "read", "description": "Reads.", "parameters": {"type": "object",
+    c.tools.push_back(Json::parse(
+        R"({"type": "function", "function": {"name": "read", "description": "Reads.", "parameters": {"type": "object",
                                      "properties": {"path": {"type": "string"}}, "required": ["path"]}}})"));
     return c;
   }
 
   std::int64_t n_context = 1 << 20, n_chunk = 0;
   std::function<void(std::int64_t)> before_chunk;
-  GeneratorOptions options{.model = "scripted", .words = {}, .sampling = {}, .think_tokens_max = 1000};
+  GeneratorOptions options{
+      .model = "scripted", .words = {}, .sampling = {}, .think_tokens_max = 1000};
   ScriptedEngine* engine_ = nullptr;
   std::vector<std::string> prompts;
   std::int64_t n_evaluated = 0;
@@ -108,12 +115,13 @@ TEST_F(GeneratorTest, WhatIsThoughtAndSaidIsToldApart) {
     EXPECT_EQ(a.reasoning, "I think.");
     EXPECT_EQ(a.content, "Über alles: gut.");
     EXPECT_EQ(a.end.reason, Reason::stop);
-    EXPECT_EQ(a.end.usage.reasoning, 9);   // bytes, and </think>
-    EXPECT_EQ(a.end.usage.completion, 27); // and the end
+    EXPECT_EQ(a.end.usage.reasoning, 9);    // bytes, and </think>
+    EXPECT_EQ(a.end.usage.completion, 27);  // and the end
     EXPECT_EQ(a.end.usage.cached, 0);
   });
   ASSERT_EQ(prompts.size(), 1u);
-  EXPECT_TRUE(prompts[0].starts_with("<｜begin▁of▁sentence｜>Reasoning Effort: Absolute maximum")) << prompts[0].substr(0, 100);
+  EXPECT_TRUE(prompts[0].starts_with("<｜begin▁of▁sentence｜>Reasoning Effort: Absolute maximum"))
+      << prompts[0].substr(0, 100);
   EXPECT_TRUE(prompts[0].ends_with("<｜User｜>How?<｜Assistant｜><think>")) << prompts[0];
 }
 
@@ -130,7 +138,8 @@ TEST_F(GeneratorTest, WithoutThinkingItAnswersAtOnce) {
 }
 
 TEST_F(GeneratorTest, CallsComeInPiecesAndWhole) {
-  run({{.text = "hm</think>I look." + scripted_calls({scripted_call("read", {{"path", "a \"b\""}}), scripted_call("read", {{"path", "c"}})})}},
+  run({{.text = "hm</think>I look." + scripted_calls({scripted_call("read", {{"path", "a \"b\""}}),
+                                                      scripted_call("read", {{"path", "c"}})})}},
       [](Generator& g) -> asio::awaitable<void> {
         auto asking = ask(g, with_tool(user("Look.")));
         const Answered a = co_await std::move(asking);
@@ -146,102 +155,125 @@ TEST_F(GeneratorTest, CallsComeInPiecesAndWhole) {
       });
 }
 
-// A client writes the arguments its own way, and leaves the reasoning out: the prompt is the tokens that were, and no more are evaluated.
+// A client writes the arguments its own way, and leaves the reasoning out: the prompt is the tokens
+// that were, and no more are evaluated.
 TEST_F(GeneratorTest, ATurnThatGoesOnEvaluatesWhatIsNew) {
   n_chunk = 1024;
-  const std::string said = "hm</think>I look." + scripted_calls({scripted_call("read", {{"path", "a"}})});
+  const std::string said = "hm</think>I look." +
+                           scripted_calls({scripted_call("read", {{"path", "a"}})});
   run({{.text = said}, {.text = "aha</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
     Conversation c = with_tool(user("Look." + std::string(3000, 'x')));
     auto first_asking = ask(g, c);
     const Answered first = co_await std::move(first_asking);
     if (first.calls.size() != 1) co_return ADD_FAILURE();
-    c.messages.push_back({{"role", "assistant"}, {"content", "I look."}, {"tool_calls", Json::array()}});
-    c.messages.back()["tool_calls"].push_back({{"id", first.calls[0].id}, {"type", "function"}, {"function", {{"name", "read"}, {"arguments", "{\"path\":\"a\"}"}}}});
-    c.messages.push_back({{"role", "tool"}, {"tool_call_id", first.calls[0].id}, {"content", "text"}});
+    c.messages.push_back(
+        {{"role", "assistant"}, {"content", "I look."}, {"tool_calls", Json::array()}});
+    c.messages.back()["tool_calls"].push_back(
+        {{"id", first.calls[0].id},
+         {"type", "function"},
+         {"function", {{"name", "read"}, {"arguments", "{\"path\":\"a\"}"}}}});
+    c.messages.push_back(
+        {{"role", "tool"}, {"tool_call_id", first.calls[0].id}, {"content", "text"}});
     auto second_asking = ask(g, c);
     const Answered second = co_await std::move(second_asking);
     EXPECT_EQ(second.content, "Done.");
-    EXPECT_EQ(second.end.usage.cached, first.end.usage.prompt + first.end.usage.completion - 1);  // the end-of-sentence token was not evaluated
+    EXPECT_EQ(second.end.usage.cached,
+              first.end.usage.prompt + first.end.usage.completion - 1);  // the end-of-sentence
+                                                                         // token was not evaluated
   });
   ASSERT_EQ(prompts.size(), 2u);
-  EXPECT_EQ(prompts[1], prompts[0] + said + "<｜end▁of▁sentence｜><｜User｜><tool_result>text</tool_result><｜Assistant｜><think>");
+  EXPECT_EQ(
+      prompts[1],
+      prompts[0] + said +
+          "<｜end▁of▁sentence｜><｜User｜><tool_result>text</tool_result><｜Assistant｜><think>");
 }
 
 TEST_F(GeneratorTest, WhatAClientChangedIsWhatThePromptHas) {
-  run({{.text = "hm</think>I look."}, {.text = "</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = with_tool(user("Look."));
-    auto first = ask(g, c);
-    co_await std::move(first);
-    c.messages.push_back({{"role", "assistant"}, {"content", "I looked."}});
-    c.messages.push_back({{"role", "user"}, {"content", "And?"}});
-    auto second = ask(g, c);
-    co_await std::move(second);
-  });
-  EXPECT_TRUE(prompts.at(1).ends_with("<think></think>I looked.<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>")) << prompts.at(1);
+  run({{.text = "hm</think>I look."}, {.text = "</think>Done."}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = with_tool(user("Look."));
+        auto first = ask(g, c);
+        co_await std::move(first);
+        c.messages.push_back({{"role", "assistant"}, {"content", "I looked."}});
+        c.messages.push_back({{"role", "user"}, {"content", "And?"}});
+        auto second = ask(g, c);
+        co_await std::move(second);
+      });
+  EXPECT_TRUE(prompts.at(1).ends_with(
+      "<think></think>I looked.<｜end▁of▁sentence｜><｜User｜>And?<｜Assistant｜><think>"))
+      << prompts.at(1);
 }
 
 TEST_F(GeneratorTest, ReasoningIsPutBackWhereItWasThoughtAndNowhereElse) {
-  run({{.text = "a secret</think>Done."}, {.text = "</think>x"}, {.text = "</think>x"}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = with_tool(user("One."));
-    auto asking = ask(g, c);
-    co_await std::move(asking);
-    for (const char* const task : {"One.", "Two."}) {
-      Conversation other = with_tool(user(task));
-      other.messages.push_back({{"role", "assistant"}, {"content", "Done."}});
-      other.messages.push_back({{"role", "user"}, {"content", "And?"}});
-      auto going_on = ask(g, other);
-      co_await std::move(going_on);
-    }
-  });
+  run({{.text = "a secret</think>Done."}, {.text = "</think>x"}, {.text = "</think>x"}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = with_tool(user("One."));
+        auto asking = ask(g, c);
+        co_await std::move(asking);
+        for (const char* const task : {"One.", "Two."}) {
+          Conversation other = with_tool(user(task));
+          other.messages.push_back({{"role", "assistant"}, {"content", "Done."}});
+          other.messages.push_back({{"role", "user"}, {"content", "And?"}});
+          auto going_on = ask(g, other);
+          co_await std::move(going_on);
+        }
+      });
   EXPECT_NE(prompts.at(1).find("<think>a secret</think>Done."), std::string::npos) << prompts.at(1);
   EXPECT_NE(prompts.at(2).find("<think></think>Done."), std::string::npos) << prompts.at(2);
 }
 
 TEST_F(GeneratorTest, AStopSequenceEndsTheContentAndNoReasoning) {
-  run({{.text = "END</think>one ENEND two", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = user("x");
-    c.stop = {"###", "END"};
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    EXPECT_EQ(a.reasoning, "END");
-    EXPECT_EQ(a.content, "one EN");
-    EXPECT_EQ(a.end.reason, Reason::sequence);
-    EXPECT_EQ(a.end.what, "END");
-    EXPECT_EQ(a.end.usage.completion, 13);  // none behind it
-  });
+  run({{.text = "END</think>one ENEND two", .open_ended = true}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.stop = {"###", "END"};
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.reasoning, "END");
+        EXPECT_EQ(a.content, "one EN");
+        EXPECT_EQ(a.end.reason, Reason::sequence);
+        EXPECT_EQ(a.end.what, "END");
+        EXPECT_EQ(a.end.usage.completion, 13);  // none behind it
+      });
 }
 
 TEST_F(GeneratorTest, AnAnswerEndsWhereItsTokensDo) {
-  run({{.text = "abcdefgh"}, {.text = "x</think>" + scripted_calls({scripted_call("read", {{"path", "abcdefgh"}})})}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = user("x");
-    c.thinking = false, c.tokens_max = 3;
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    EXPECT_EQ(a.content, "abc");
-    EXPECT_EQ(a.end.reason, Reason::length);
-    Conversation calls = with_tool(user("x"));
-    calls.tokens_max = 80;
-    auto cut = ask(g, calls);
-    const Answered b = co_await std::move(cut);
-    EXPECT_EQ(b.end.reason, Reason::length);
-    EXPECT_TRUE(b.calls.empty());
-  });
+  run({{.text = "abcdefgh"},
+       {.text = "x</think>" + scripted_calls({scripted_call("read", {{"path", "abcdefgh"}})})}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.thinking = false, c.tokens_max = 3;
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.content, "abc");
+        EXPECT_EQ(a.end.reason, Reason::length);
+        Conversation calls = with_tool(user("x"));
+        calls.tokens_max = 80;
+        auto cut = ask(g, calls);
+        const Answered b = co_await std::move(cut);
+        EXPECT_EQ(b.end.reason, Reason::length);
+        EXPECT_TRUE(b.calls.empty());
+      });
 }
 
 TEST_F(GeneratorTest, AnAnswerThatWasCutIsGoneOnFromInItsTokens) {
   n_chunk = 1024;
-  run({{.text = "I think.</think>Über alles"}, {.text = "</think>x"}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = with_tool(user("x"));
-    c.tokens_max = 15;
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    EXPECT_EQ(a.content, "Über ");
-    c.messages.push_back({{"role", "assistant"}, {"content", a.content}});  // without its reasoning, which only who sampled it knows
-    c.messages.push_back({{"role", "user"}, {"content", "And?"}});
-    auto going_on = ask(g, c);
-    const Answered b = co_await std::move(going_on);
-    EXPECT_EQ(b.end.usage.cached, a.end.usage.prompt + 14);
-  });
+  run({{.text = "I think.</think>Über alles"}, {.text = "</think>x"}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = with_tool(user("x"));
+        c.tokens_max = 15;
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.content, "Über ");
+        c.messages.push_back({{"role", "assistant"}, {"content", a.content}});  // without its
+                                                                                // reasoning, which
+                                                                                // only who sampled
+                                                                                // it knows
+        c.messages.push_back({{"role", "user"}, {"content", "And?"}});
+        auto going_on = ask(g, c);
+        const Answered b = co_await std::move(going_on);
+        EXPECT_EQ(b.end.usage.cached, a.end.usage.prompt + 14);
+      });
 }
 
 TEST_F(GeneratorTest, WhoHangsUpStopsTheDecodeAndFindsThePromptAgain) {
@@ -299,7 +331,8 @@ TEST_F(GeneratorTest, ConversationsShareTheirInstructions) {
     auto one = ask(g, conversation("one"));
     EXPECT_EQ((co_await std::move(one)).end.usage.cached, 0);
     auto two = ask(g, conversation("two" + std::string(3000, 'x') + "y"));
-    EXPECT_EQ((co_await std::move(two)).end.usage.cached, 1501);  // and the beginning of the sentence
+    EXPECT_EQ((co_await std::move(two)).end.usage.cached, 1501);  // and the beginning of the
+                                                                  // sentence
     // What two have in common beyond that is found with the second, and of use from the third on.
     auto three = ask(g, conversation("two" + std::string(3000, 'x') + "z"));
     EXPECT_GE((co_await std::move(three)).end.usage.cached, 1501);
@@ -311,17 +344,18 @@ TEST_F(GeneratorTest, ConversationsShareTheirInstructions) {
 }
 
 TEST_F(GeneratorTest, AFailureOfTheEngineIsSaid) {
-  run({{.text = "abcdef", .fail_at = 3}, {.text = "x", .fail_sync = 0}}, [](Generator& g) -> asio::awaitable<void> {
-    Conversation c = user("x");
-    c.thinking = false;
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    EXPECT_EQ(a.content, "abc");
-    EXPECT_EQ(a.end.reason, Reason::failed);
-    EXPECT_EQ(a.end.what, "the script fails here");
-    auto again = ask(g, c);
-    EXPECT_EQ((co_await std::move(again)).end.reason, Reason::failed);
-  });
+  run({{.text = "abcdef", .fail_at = 3}, {.text = "x", .fail_sync = 0}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.thinking = false;
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.content, "abc");
+        EXPECT_EQ(a.end.reason, Reason::failed);
+        EXPECT_EQ(a.end.what, "the script fails here");
+        auto again = ask(g, c);
+        EXPECT_EQ((co_await std::move(again)).end.reason, Reason::failed);
+      });
 }
 
 TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
@@ -340,7 +374,9 @@ TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
     EXPECT_TRUE(!third && third.error().kind == Refusal::Kind::not_ready);
     EXPECT_EQ(g.counts().waiting, 1u);
     const auto io = co_await asio::this_coro::executor;
-    auto waiting = asio::co_spawn(io, read(std::move(*second)), asio::use_awaitable);  // begins when it is awaited
+    auto waiting = asio::co_spawn(io, read(std::move(*second)), asio::use_awaitable);  // begins
+                                                                                       // when it is
+                                                                                       // awaited
     auto r1 = read(std::move(*first));
     EXPECT_EQ((co_await std::move(r1)).content, "one");
     EXPECT_EQ((co_await std::move(waiting)).content, "two");
@@ -389,21 +425,23 @@ TEST_F(GeneratorTest, WhenTheDaemonEndsEveryAnswerDoes) {
 }
 
 TEST_F(GeneratorTest, ARequiredCallIsMade) {
-  run({{.text = "hm</think>" + scripted_calls({scripted_call("read", {{"path", "a"}})})}, {.text = "hm</think>I will not."}}, [&](Generator& g) -> asio::awaitable<void> {
-    Conversation c = with_tool(user("x"));
-    c.call = Conversation::Call::named, c.call_name = "read";
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    EXPECT_EQ(a.calls.size(), 1u);
-    c.call_name = "write";
-    auto wrong = ask(g, c);
-    const Answered b = co_await std::move(wrong);
-    EXPECT_TRUE(b.refusal && b.refusal->parameter == "tool_choice");
-    EXPECT_EQ(engine_->n_masked(), 0);
-    c.call = Conversation::Call::some, c.tokens_max = 200;
-    auto unwilling = ask(g, c);
-    EXPECT_EQ((co_await std::move(unwilling)).content, "");
-  });
+  run({{.text = "hm</think>" + scripted_calls({scripted_call("read", {{"path", "a"}})})},
+       {.text = "hm</think>I will not."}},
+      [&](Generator& g) -> asio::awaitable<void> {
+        Conversation c = with_tool(user("x"));
+        c.call = Conversation::Call::named, c.call_name = "read";
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        EXPECT_EQ(a.calls.size(), 1u);
+        c.call_name = "write";
+        auto wrong = ask(g, c);
+        const Answered b = co_await std::move(wrong);
+        EXPECT_TRUE(b.refusal && b.refusal->parameter == "tool_choice");
+        EXPECT_EQ(engine_->n_masked(), 0);
+        c.call = Conversation::Call::some, c.tokens_max = 200;
+        auto unwilling = ask(g, c);
+        EXPECT_EQ((co_await std::move(unwilling)).content, "");
+      });
   EXPECT_GT(n_masked, 0);
 }
 
@@ -420,31 +458,42 @@ TEST_F(GeneratorTest, WithoutCallsToolsAreNotShown) {
 TEST_F(GeneratorTest, JsonIsAskedForInThePromptAndOfTheGrammar) {
   run({{.text = "{\"a\": 1}"}}, [](Generator& g) -> asio::awaitable<void> {
     Conversation c = user("x");
-    c.thinking = false, c.format = Conversation::Format::json_schema, c.schema = {{"type", "object"}};
+    c.thinking = false, c.format = Conversation::Format::json_schema,
+    c.schema = {{"type", "object"}};
     auto asking = ask(g, c);
     EXPECT_EQ((co_await std::move(asking)).content, "{\"a\": 1}");
   });
-  EXPECT_NE(prompts.at(0).find("## Response Format:\n\nYou MUST strictly adhere to the following schema to reply:\n{\"type\": \"object\"}"), std::string::npos) << prompts.at(0);
+  EXPECT_NE(prompts.at(0).find("## Response Format:\n\nYou MUST strictly adhere to the following "
+                               "schema to reply:\n{\"type\": \"object\"}"),
+            std::string::npos)
+      << prompts.at(0);
 }
 
 TEST_F(GeneratorTest, ASchemaIsObeyed) {
-  const Json schema = Json::parse(R"({"type":"object","properties":{"a":{"type":"array","items":{"enum":["x","y"]},"minItems":2,"maxItems":2}},"required":["a"]})");
-  run({{.text = "{\"b\": 1, [\"y\", 2]"}, {.text = ", \"z\"] it is"}}, [&](Generator& g) -> asio::awaitable<void> {
-    Conversation c = user("x");
-    c.thinking = false, c.format = Conversation::Format::json_schema, c.schema = schema, c.enforced = *engine::compile_schema(schema);
-    auto asking = ask(g, c);
-    const Answered a = co_await std::move(asking);
-    const Json said = Json::parse(a.content, nullptr, /*allow_exceptions=*/false);
-    if (said.is_discarded() || !said.contains("a") || said["a"].size() != 2) co_return ADD_FAILURE() << a.content;
-    EXPECT_EQ(a.end.reason, Reason::stop);
-    // A beginning that a client wrote is gone on with.
-    c.messages.push_back({{"role", "assistant"}, {"content", "{ \"a\" : [\"y\""}});
-    c.continues_last = true;
-    auto more = ask(g, c);
-    const Answered b = co_await std::move(more);
-    const Json whole = Json::parse("{ \"a\" : [\"y\"" + b.content, nullptr, /*allow_exceptions=*/false);
-    EXPECT_TRUE(whole.is_object() && whole.contains("a") && whole["a"].size() == 2 && whole["a"][0] == "y") << b.content;
-  });
+  const Json schema = Json::parse(
+      R"({"type":"object","properties":{"a":{"type":"array","items":{"enum":["x","y"]},"minItems":2,"maxItems":2}},"required":["a"]})");
+  run({{.text = "{\"b\": 1, [\"y\", 2]"}, {.text = ", \"z\"] it is"}},
+      [&](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.thinking = false, c.format = Conversation::Format::json_schema, c.schema = schema,
+        c.enforced = *engine::compile_schema(schema);
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        const Json said = Json::parse(a.content, nullptr, /*allow_exceptions=*/false);
+        if (said.is_discarded() || !said.contains("a") || said["a"].size() != 2)
+          co_return ADD_FAILURE() << a.content;
+        EXPECT_EQ(a.end.reason, Reason::stop);
+        // A beginning that a client wrote is gone on with.
+        c.messages.push_back({{"role", "assistant"}, {"content", "{ \"a\" : [\"y\""}});
+        c.continues_last = true;
+        auto more = ask(g, c);
+        const Answered b = co_await std::move(more);
+        const Json whole = Json::parse("{ \"a\" : [\"y\"" + b.content, nullptr,
+                                       /*allow_exceptions=*/false);
+        EXPECT_TRUE(whole.is_object() && whole.contains("a") && whole["a"].size() == 2 &&
+                    whole["a"][0] == "y")
+            << b.content;
+      });
 }
 
 TEST_F(GeneratorTest, AnAnswerGoesOnWhereTheClientBeganIt) {
@@ -480,7 +529,9 @@ TEST_F(GeneratorTest, BehindAMessageThatIsWholeComesAnotherOne) {
     EXPECT_EQ(a.reasoning, "hm");
     n_prompt = a.end.usage.prompt;
   });
-  EXPECT_TRUE(prompts.at(0).ends_with("No more steps: sum up.<｜end▁of▁sentence｜><｜User｜><｜Assistant｜><think>")) << prompts.at(0);
+  EXPECT_TRUE(prompts.at(0).ends_with(
+      "No more steps: sum up.<｜end▁of▁sentence｜><｜User｜><｜Assistant｜><think>"))
+      << prompts.at(0);
   EXPECT_EQ(n_counted, n_prompt);
 }
 
@@ -490,10 +541,12 @@ TEST_F(GeneratorTest, TheMiddleIsFilledIn) {
     const Answered a = co_await std::move(asking);
     EXPECT_EQ(a.content, "\n  return a;\n");
     EXPECT_EQ(a.end.reason, Reason::stop);
-    auto plain = ask(g, Infill{.prefix = "int f", .suffix = std::nullopt, .sampling = {}, .stop = {}});
+    auto plain = ask(g,
+                     Infill{.prefix = "int f", .suffix = std::nullopt, .sampling = {}, .stop = {}});
     co_await std::move(plain);
   });
-  EXPECT_EQ(prompts.at(0), "<｜begin▁of▁sentence｜><｜fim▁begin｜>int f() {<｜fim▁hole｜>}<｜fim▁end｜>");
+  EXPECT_EQ(prompts.at(0),
+            "<｜begin▁of▁sentence｜><｜fim▁begin｜>int f() {<｜fim▁hole｜>}<｜fim▁end｜>");
   EXPECT_EQ(prompts.at(1), "<｜begin▁of▁sentence｜>int f");
 }
 
@@ -501,7 +554,8 @@ TEST_F(GeneratorTest, SystemMessagesStandAtTheFrontOrAreTheUsers) {
   run({{.text = "x"}}, [](Generator& g) -> asio::awaitable<void> {
     Conversation c;
     c.thinking = false;
-    for (const auto& [role, text] : {std::pair("developer", "a"), std::pair("system", "b"), std::pair("user", "c"), std::pair("system", "d")}) {
+    for (const auto& [role, text] : {std::pair("developer", "a"), std::pair("system", "b"),
+                                     std::pair("user", "c"), std::pair("system", "d")}) {
       c.messages.push_back({{"role", role}, {"content", text}});
     }
     auto asking = ask(g, c);
@@ -527,13 +581,15 @@ TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
     for (const Conversation& c : {none, twice, quoted}) {
       auto asking = ask(g, c);
       const Answered a = co_await std::move(asking);
-      EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::invalid && !a.refusal->parameter.empty());
+      EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::invalid &&
+                  !a.refusal->parameter.empty());
     }
     auto asking = ask(g, user(std::string(100, 'x')));
     const Answered a = co_await std::move(asking);
     EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::too_long);
     // Agents know it by these words, and Claude Code reads the numbers: N tokens > M.
-    EXPECT_TRUE(a.refusal && a.refusal->message.find("prompt is too long: ") != std::string::npos && a.refusal->message.find(" tokens > ") != std::string::npos);
+    EXPECT_TRUE(a.refusal && a.refusal->message.find("prompt is too long: ") != std::string::npos &&
+                a.refusal->message.find(" tokens > ") != std::string::npos);
     auto counting = g.count_tokens(user("x"));
     const auto n = co_await std::move(counting);
     EXPECT_TRUE(n && *n > 10);

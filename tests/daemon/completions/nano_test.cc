@@ -1,4 +1,5 @@
-// With a real model: of a conversation's second turn no token is evaluated twice, whatever the client makes of the first.
+// With a real model: of a conversation's second turn no token is evaluated twice, whatever the
+// client makes of the first.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <gtest/gtest.h>
@@ -11,7 +12,8 @@ namespace {
 using Json = Conversation::Json;
 
 struct Turn {
-  Json message = {{"role", "assistant"}, {"content", ""}};  // as a client keeps it: without reasoning, arguments written anew
+  Json message = {{"role", "assistant"}, {"content", ""}};  // as a client keeps it: without
+                                                            // reasoning, arguments written anew
   GenerationEnd end;
 };
 
@@ -28,9 +30,14 @@ asio::awaitable<Turn> ask(Generator& generator, Conversation conversation) {
     const auto events = co_await std::move(saying);
     if (events.empty()) break;
     for (const auto& event : events) {
-      if (const auto* const text = std::get_if<ContentText>(&event)) turn.message["content"] = turn.message["content"].get<std::string>() + text->text;
+      if (const auto* const text = std::get_if<ContentText>(&event))
+        turn.message["content"] = turn.message["content"].get<std::string>() + text->text;
       if (const auto* const call = std::get_if<CallDone>(&event)) {
-        turn.message["tool_calls"].push_back({{"id", call->id}, {"type", "function"}, {"function", {{"name", call->name}, {"arguments", Json::parse(call->arguments).dump()}}}});
+        turn.message["tool_calls"].push_back(
+            {{"id", call->id},
+             {"type", "function"},
+             {"function",
+              {{"name", call->name}, {"arguments", Json::parse(call->arguments).dump()}}}});
       }
     }
   }
@@ -40,25 +47,37 @@ asio::awaitable<Turn> ask(Generator& generator, Conversation conversation) {
 
 void go_on(Conversation& conversation, const Turn& turn) {
   conversation.messages.push_back(turn.message);
-  if (!turn.message.contains("tool_calls")) conversation.messages.push_back({{"role", "user"}, {"content", "And what else?"}});
-  else for (const Json& call : turn.message["tool_calls"]) conversation.messages.push_back({{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "a.py\nb.py"}});
+  if (!turn.message.contains("tool_calls"))
+    conversation.messages.push_back({{"role", "user"}, {"content", "And what else?"}});
+  else
+    for (const Json& call : turn.message["tool_calls"])
+      conversation.messages.push_back(
+          {{"role", "tool"}, {"tool_call_id", call["id"]}, {"content", "a.py\nb.py"}});
 }
 
 Conversation first() {
   Conversation c;
   c.sampling.temperature = 0;
   c.tokens_max = 200;
-  c.messages = Json::parse(R"([{"role": "system", "content": "You are a helpful software engineer assistant."}, {"role": "user", "content": "A test fails. Find the bug and fix it."}])");
+  c.messages = Json::parse(
+      R"([{"role": "system", "content": "You are a helpful software engineer assistant."}, {"role": "user", "content": "A test fails. Find the bug and fix it."}])");
   return c;
 }
 
 void run(std::function<asio::awaitable<void>(Generator&)> body) {
   asio::io_context io;
   EngineHost host(io.get_executor());
-  host.start([](const engine::Progress& progress) { return engine::load({.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 1}, progress); },
-             [](const protocol::ServerState& state) { EXPECT_NE(state.state, "failed") << state.message; });
+  host.start(
+      [](const engine::Progress& progress) {
+        return engine::load(
+            {.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 1}, progress);
+      },
+      [](const protocol::ServerState& state) {
+        EXPECT_NE(state.state, "failed") << state.message;
+      });
   const Log log(-1);
-  Generator generator(io.get_executor(), host, log, {.model = "nano", .words = {}, .sampling = {}, .think_tokens_max = 100});
+  Generator generator(io.get_executor(), host, log,
+                      {.model = "nano", .words = {}, .sampling = {}, .think_tokens_max = 100});
   asio::co_spawn(io, body(generator), [](std::exception_ptr e) {
     if (e) std::rethrow_exception(e);
   });
@@ -66,14 +85,20 @@ void run(std::function<asio::awaitable<void>(Generator&)> body) {
 }
 
 void evaluates_only_what_is_new(const GenerationEnd& before, const GenerationEnd& now) {
-  EXPECT_GE(now.usage.cached, before.usage.prompt + before.usage.completion - 1);  // all but the end-of-sentence token, which was not evaluated
+  EXPECT_GE(now.usage.cached,
+            before.usage.prompt + before.usage.completion - 1);  // all but the
+                                                                 // end-of-sentence
+                                                                 // token, which
+                                                                 // was not
+                                                                 // evaluated
   EXPECT_LT(now.usage.cached, now.usage.prompt);
 }
 
 TEST(NanoConversation, ASecondTurnWithToolsEvaluatesWhatIsNew) {
   run([](Generator& generator) -> asio::awaitable<void> {
     Conversation c = first();
-    c.tools = Json::parse(R"([{"type": "function", "function": {"name": "bash", "description": "Run a command.", "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}}}])");
+    c.tools = Json::parse(
+        R"([{"type": "function", "function": {"name": "bash", "description": "Run a command.", "parameters": {"type": "object", "properties": {"command": {"type": "string"}}, "required": ["command"]}}}])");
     c.call = Conversation::Call::some, c.one_call = true;
     auto asking = ask(generator, c);
     const Turn one = co_await std::move(asking);

@@ -10,10 +10,13 @@ constexpr std::size_t kPageBytes = 1000;
 
 class PagedPrefix final : public engine::Prefix {
  public:
-  PagedPrefix(Tokens tokens, std::vector<std::shared_ptr<std::vector<std::uint8_t>>> pages) : tokens_(std::move(tokens)), pages_(std::move(pages)) {}
+  PagedPrefix(Tokens tokens, std::vector<std::shared_ptr<std::vector<std::uint8_t>>> pages)
+      : tokens_(std::move(tokens)), pages_(std::move(pages)) {}
   std::span<const engine::Token> tokens() const override { return tokens_; }
   std::int64_t n_pages() const override { return static_cast<std::int64_t>(pages_.size()); }
-  std::span<const std::uint8_t> page(std::int64_t i) const override { return *pages_[static_cast<std::size_t>(i)]; }
+  std::span<const std::uint8_t> page(std::int64_t i) const override {
+    return *pages_[static_cast<std::size_t>(i)];
+  }
   std::span<const std::uint8_t> frontier() const override { return {}; }
 
  private:
@@ -21,11 +24,15 @@ class PagedPrefix final : public engine::Prefix {
   std::vector<std::shared_ptr<std::vector<std::uint8_t>>> pages_;
 };
 auto page() { return std::make_shared<std::vector<std::uint8_t>>(kPageBytes); }
-engine::PrefixRef prefix(Tokens tokens) { return std::make_shared<PagedPrefix>(std::move(tokens), std::vector{page()}); }
+engine::PrefixRef prefix(Tokens tokens) {
+  return std::make_shared<PagedPrefix>(std::move(tokens), std::vector{page()});
+}
 
 TEST(PrefixCache, TheLongestThatIsABeginningAndNotAllOfIt) {
   PrefixCache cache;
-  for (const Tokens& tokens : {Tokens{1, 2}, Tokens{1, 2, 3, 4}, Tokens{1, 2, 3, 9, 9, 9}, Tokens{1, 2, 3, 4, 5}}) cache.keep(prefix(tokens));
+  for (const Tokens& tokens :
+       {Tokens{1, 2}, Tokens{1, 2, 3, 4}, Tokens{1, 2, 3, 9, 9, 9}, Tokens{1, 2, 3, 4, 5}})
+    cache.keep(prefix(tokens));
   const Tokens prompt = {1, 2, 3, 4, 5};
   const auto found = cache.find(prompt);
   ASSERT_TRUE(found.prefix);
@@ -45,7 +52,8 @@ TEST(PrefixCache, PagesThatSeveralHaveCountOnceAndUntilTheLastIsGone) {
   cache.keep(std::make_shared<PagedPrefix>(Tokens{1, 2}, std::vector{shared, page()}));
   EXPECT_EQ(cache.bytes(), 2 * kPageBytes + 3 * sizeof(engine::Token));
   EXPECT_EQ(cache.n_prefixes(), 2u);
-  cache.keep(prefix({5}));  // the first, the least recently used, leaves; its page is the second's, too
+  cache.keep(prefix({5}));  // the first, the least recently used, leaves; its page is the second's,
+                            // too
   EXPECT_EQ(cache.n_prefixes(), 1u);
   EXPECT_EQ(cache.bytes(), kPageBytes + sizeof(engine::Token));
 }

@@ -9,11 +9,19 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 Sampled call(std::string id, std::string arguments) {
-  return {.prompt = 1, .reasoning = "hm", .content = "I look.", .calls = {{std::move(id), "read", std::move(arguments)}}, .reasoning_ids = {7}, .said_ids = {8, 9}};
+  return {.prompt = 1,
+          .reasoning = "hm",
+          .content = "I look.",
+          .calls = {{std::move(id), "read", std::move(arguments)}},
+          .reasoning_ids = {7},
+          .said_ids = {8, 9}};
 }
-Json message(const std::string& content, const std::string& id = "", const std::string& arguments = "") {
+Json message(const std::string& content, const std::string& id = "",
+             const std::string& arguments = "") {
   Json out = {{"role", "assistant"}, {"content", content}};
-  if (!id.empty()) out["tool_calls"] = Json::array({Json{{"id", id}, {"function", {{"name", "read"}, {"arguments", arguments}}}}});
+  if (!id.empty())
+    out["tool_calls"] =
+        Json::array({Json{{"id", id}, {"function", {{"name", "read"}, {"arguments", arguments}}}}});
   return out;
 }
 
@@ -37,8 +45,14 @@ TEST(SampledAnswers, WhatTheClientChangedIsNotWhatWasSampled) {
 
 TEST(SampledAnswers, OfSeveralWithOneTextTheOneThatAnsweredThePromptComesFirstThenTheReasoning) {
   SampledAnswers answers;
-  for (const auto& [prompt, reasoning] : {std::pair(1, "one"), std::pair(2, "two"), std::pair(3, "three")}) {
-    answers.add({.prompt = static_cast<std::uint64_t>(prompt), .reasoning = reasoning, .content = "Done.", .calls = {}, .reasoning_ids = {}, .said_ids = {prompt}});
+  for (const auto& [prompt, reasoning] :
+       {std::pair(1, "one"), std::pair(2, "two"), std::pair(3, "three")}) {
+    answers.add({.prompt = static_cast<std::uint64_t>(prompt),
+                 .reasoning = reasoning,
+                 .content = "Done.",
+                 .calls = {},
+                 .reasoning_ids = {},
+                 .said_ids = {prompt}});
   }
   const Json plain = message("Done.");
   Json thought = plain;
@@ -52,8 +66,10 @@ TEST(SampledAnswers, OfSeveralWithOneTextTheOneThatAnsweredThePromptComesFirstTh
 TEST(SampledAnswers, TheLeastRecentlyUsedIsGivenUp) {
   const std::string big(1000, 'x');
   SampledAnswers answers(3500);
-  for (const char* const id : {"call_1", "call_2"}) answers.add(call(id, "{\"path\": \"" + big + "\"}"));
-  const Json first = message("I look.", "call_1", "{\"path\": \"" + big + "\"}"), second = message("I look.", "call_2", "{\"path\": \"" + big + "\"}");
+  for (const char* const id : {"call_1", "call_2"})
+    answers.add(call(id, "{\"path\": \"" + big + "\"}"));
+  const Json first = message("I look.", "call_1", "{\"path\": \"" + big + "\"}"),
+             second = message("I look.", "call_2", "{\"path\": \"" + big + "\"}");
   EXPECT_TRUE(answers.find(first));
   answers.add(call("call_3", "{\"path\": \"" + big + "\"}"));
   EXPECT_TRUE(answers.find(first));
@@ -63,7 +79,14 @@ TEST(SampledAnswers, TheLeastRecentlyUsedIsGivenUp) {
 
 TEST(SampledAnswers, TheSameAnswerToTheSamePromptIsKeptOnceAndFewWithOneText) {
   SampledAnswers answers;
-  const auto done = [](std::uint64_t prompt) { return Sampled{.prompt = prompt, .reasoning = "", .content = "Done.", .calls = {}, .reasoning_ids = {}, .said_ids = {1}}; };
+  const auto done = [](std::uint64_t prompt) {
+    return Sampled{.prompt = prompt,
+                   .reasoning = "",
+                   .content = "Done.",
+                   .calls = {},
+                   .reasoning_ids = {},
+                   .said_ids = {1}};
+  };
   answers.add(done(1));
   const std::uint64_t one = answers.bytes();
   answers.add(done(1));
@@ -76,7 +99,9 @@ TEST(SampledAnswers, TheSameAnswerToTheSamePromptIsKeptOnceAndFewWithOneText) {
 TEST(SampledAnswers, MessagesOfAnyShapeAreRead) {
   SampledAnswers answers;
   answers.add(call("call_1", "{}"));
-  for (const char* const text : {R"({})", R"({"tool_calls": [1]})", R"({"content": 1, "tool_calls": [{"id": "call_1"}]})", R"({"content": "I look.", "tool_calls": [{"id": "call_1", "function": 1}]})"}) {
+  for (const char* const text :
+       {R"({})", R"({"tool_calls": [1]})", R"({"content": 1, "tool_calls": [{"id": "call_1"}]})",
+        R"({"content": "I look.", "tool_calls": [{"id": "call_1", "function": 1}]})"}) {
     EXPECT_FALSE(answers.find(Json::parse(text))) << text;
   }
 }

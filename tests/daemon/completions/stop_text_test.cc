@@ -21,7 +21,8 @@ Heard hear(const std::vector<std::string>& stops, const std::vector<std::string>
 }
 
 // Cut in three at every two places.
-void at_every_split(const std::vector<std::string>& stops, const std::string& text, const Heard& expected) {
+void at_every_split(const std::vector<std::string>& stops, const std::string& text,
+                    const Heard& expected) {
   for (std::size_t a = 0; a <= text.size(); ++a) {
     for (std::size_t b = a; b <= text.size(); ++b) {
       const Heard heard = hear(stops, {text.substr(0, a), text.substr(a, b - a), text.substr(b)});
@@ -31,10 +32,18 @@ void at_every_split(const std::vector<std::string>& stops, const std::string& te
   }
 }
 
-TEST(StopText, IsFoundWhereverItIsCut) { at_every_split({"END"}, "one ENENEND two", {"one ENEN", "END"}); }
-TEST(StopText, WhatOnlyBeginsOneIsSaidInTheEnd) { at_every_split({"</answer>"}, "a < b </answer", {"a < b </answer", std::nullopt}); }
-TEST(StopText, TheFirstOfSeveralEndsIt) { at_every_split({"\n\n", "###"}, "a\nb###c\n\n", {"a\nb", "###"}); }
-TEST(StopText, NothingIsSearchedForWithoutAny) { at_every_split({}, "text", {"text", std::nullopt}); }
+TEST(StopText, IsFoundWhereverItIsCut) {
+  at_every_split({"END"}, "one ENENEND two", {"one ENEN", "END"});
+}
+TEST(StopText, WhatOnlyBeginsOneIsSaidInTheEnd) {
+  at_every_split({"</answer>"}, "a < b </answer", {"a < b </answer", std::nullopt});
+}
+TEST(StopText, TheFirstOfSeveralEndsIt) {
+  at_every_split({"\n\n", "###"}, "a\nb###c\n\n", {"a\nb", "###"});
+}
+TEST(StopText, NothingIsSearchedForWithoutAny) {
+  at_every_split({}, "text", {"text", std::nullopt});
+}
 
 TEST(StopText, NoMoreIsHeldBackThanCouldBeginOne) {
   StopText stop({"abcd"});

@@ -1,4 +1,5 @@
-// Stand-ins for the HTTP server and for the model, so that a dialect runs between them without a socket and without sampling.
+// Stand-ins for the HTTP server and for the model, so that a dialect runs between them without a
+// socket and without sampling.
 #pragma once
 
 #include <algorithm>
@@ -66,19 +67,22 @@ struct Script {
 class FakeGenerations : public Generations {
  public:
   explicit FakeGenerations(Script said = {}) : script(std::move(said)) {}
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Conversation conversation, std::stop_token token) override {
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Conversation conversation, std::stop_token token) override {
     asked = std::move(conversation);
     stop = std::move(token);
     if (refusal) co_return tl::unexpected(*refusal);
     co_return std::make_unique<Told>(*this);
   }
-  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(Infill infill, std::stop_token token) override {
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      Infill infill, std::stop_token token) override {
     infilled = std::move(infill);
     stop = std::move(token);
     if (refusal) co_return tl::unexpected(*refusal);
     co_return std::make_unique<Told>(*this);
   }
-  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(Conversation conversation) override {
+  asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
+      Conversation conversation) override {
     asked = std::move(conversation);
     if (refusal) co_return tl::unexpected(*refusal);
     co_return 321;
@@ -97,7 +101,8 @@ class FakeGenerations : public Generations {
     explicit Told(FakeGenerations& generations) : from(generations) {}
     std::int64_t prompt_tokens() const override { return 100; }
     asio::awaitable<std::vector<GenerationEvent>> next() override {
-      if (at == from.script.steps.size() || from.stop.stop_requested()) co_return std::vector<GenerationEvent>();
+      if (at == from.script.steps.size() || from.stop.stop_requested())
+        co_return std::vector<GenerationEvent>();
       ++from.n_steps_told;
       co_return from.script.steps[at++];
     }
@@ -108,13 +113,19 @@ class FakeGenerations : public Generations {
 };
 
 // What `method path` with `body` is answered; null: nobody answers it.
-inline std::unique_ptr<FakeExchange> ask(const std::function<void(Router&, Generations&)>& add, FakeGenerations& generations, std::string method,
-                                         std::string path, std::string body, int writes_max = 1 << 30, HttpHeaders headers = {}) {
+inline std::unique_ptr<FakeExchange> ask(const std::function<void(Router&, Generations&)>& add,
+                                         FakeGenerations& generations, std::string method,
+                                         std::string path, std::string body,
+                                         int writes_max = 1 << 30, HttpHeaders headers = {}) {
   Router router;
   add(router, generations);
   const Router::Found found = router.find(method, path);
   if (!found.handler) return nullptr;
-  HttpRequest request{.method = std::move(method), .path = std::move(path), .query = "beta=true", .headers = std::move(headers), .body = std::move(body)};
+  HttpRequest request{.method = std::move(method),
+                      .path = std::move(path),
+                      .query = "beta=true",
+                      .headers = std::move(headers),
+                      .body = std::move(body)};
   auto exchange = std::make_unique<FakeExchange>(std::move(request));
   exchange->writes_max = writes_max;
   asio::io_context io;
@@ -140,9 +151,12 @@ inline std::vector<Sent> sent_events(std::string_view stream) {
     while (!block.empty()) {
       const std::string_view line = block.substr(0, block.find('\n'));
       block.remove_prefix(std::min(block.size(), line.size() + 1));
-      if (line.starts_with("event: ")) sent.name += line.substr(7);
-      else if (line.starts_with("data: ")) sent.data += line.substr(6);
-      else sent.name += "?" + std::string(line);  // no field that these dialects send
+      if (line.starts_with("event: "))
+        sent.name += line.substr(7);
+      else if (line.starts_with("data: "))
+        sent.data += line.substr(6);
+      else
+        sent.name += "?" + std::string(line);  // no field that these dialects send
     }
     out.push_back(std::move(sent));
   }

@@ -1,4 +1,5 @@
-// Messages answers as clients read them: exact events, whole messages, refusals; and what is asked of the model by which path.
+// Messages answers as clients read them: exact events, whole messages, refusals; and what is asked
+// of the model by which path.
 #include <gtest/gtest.h>
 
 #include "daemon/dialects/dialects.h"
@@ -37,7 +38,8 @@ event: content_block_delta
 data: {"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"te é."}}
 
 event: content_block_delta
-data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":")" + signature + R"("}}
+data: {"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":")" +
+                signature + R"("}}
 
 event: content_block_stop
 data: {"type":"content_block_stop","index":0}
@@ -93,7 +95,8 @@ TEST(MessagesStream, DoesNotDependOnHowItWasCut) {
 TEST(MessagesStream, HasTheEventsThatClientsBreakWithout) {
   std::vector<std::string> names = names_of(stream_of(tool_turn()));
   names.erase(std::unique(names.begin(), names.end()), names.end());
-  const std::vector<std::string> block = {"content_block_start", "content_block_delta", "content_block_stop"};
+  const std::vector<std::string> block = {"content_block_start", "content_block_delta",
+                                          "content_block_stop"};
   std::vector<std::string> want = {"message_start", "ping"};
   for (int i = 0; i < 4; ++i) want.insert(want.end(), block.begin(), block.end());
   want.insert(want.end(), {"message_delta", "message_stop"});
@@ -111,30 +114,41 @@ TEST(MessagesStream, EndsWithWhyItStopped) {
                        {Reason::length, "", R"("max_tokens")", "null"}};
   for (const Stop& row : rows) {
     const std::string stream = stream_of({ContentText{"x"}}, {row.reason, row.what, kUsage});
-    EXPECT_NE(stream.find(std::string(R"("delta":{"stop_reason":)") + row.stop_reason + R"(,"stop_sequence":)" + row.stop_sequence + "}"), std::string::npos) << stream;
+    EXPECT_NE(stream.find(std::string(R"("delta":{"stop_reason":)") + row.stop_reason +
+                          R"(,"stop_sequence":)" + row.stop_sequence + "}"),
+              std::string::npos)
+        << stream;
     EXPECT_EQ(names_of(stream).back(), "message_stop");
   }
 }
 
 TEST(MessagesStream, EndsWithAnErrorWhereThereIsNoAnswer) {
-  const std::pair<Reason, std::string> rows[] = {{Reason::failed, "api_error"}, {Reason::ending, "overloaded_error"}, {Reason::cancelled, "overloaded_error"}};
+  const std::pair<Reason, std::string> rows[] = {{Reason::failed, "api_error"},
+                                                 {Reason::ending, "overloaded_error"},
+                                                 {Reason::cancelled, "overloaded_error"}};
   for (const auto& [reason, type] : rows) {
-    const auto sent = sent_events(stream_of({ContentText{"x"}}, {reason, reason == Reason::failed ? "evaluate: no memory" : "", {}}));
+    const auto sent = sent_events(stream_of(
+        {ContentText{"x"}}, {reason, reason == Reason::failed ? "evaluate: no memory" : "", {}}));
     ASSERT_EQ(sent.back().name, "error");
     const WireJson data = WireJson::parse(sent.back().data);
     EXPECT_EQ(data["type"], "error");
     EXPECT_EQ(data["error"]["type"], type);
-    for (const char* end : {"message_stop", "content_block_stop"})  // nobody is to take what is open for the model's whole
-      EXPECT_EQ(std::count_if(sent.begin(), sent.end(), [&](const Sent& s) { return s.name == end; }), 0) << end;
+    for (const char* end : {"message_stop", "content_block_stop"})  // nobody is to take what is
+                                                                    // open for the model's whole
+      EXPECT_EQ(
+          std::count_if(sent.begin(), sent.end(), [&](const Sent& s) { return s.name == end; }), 0)
+          << end;
   }
 }
 
 TEST(MessagesStream, OfNothingIsComplete) {
-  EXPECT_EQ(names_of(stream_of({}, {Reason::stop, "", {}})), (std::vector<std::string>{"message_start", "ping", "message_delta", "message_stop"}));
+  EXPECT_EQ(names_of(stream_of({}, {Reason::stop, "", {}})),
+            (std::vector<std::string>{"message_start", "ping", "message_delta", "message_stop"}));
 }
 
 TEST(MessagesStream, ACallThatWasCutIsClosedAndNotInAWholeMessage) {
-  const std::vector<GenerationEvent> events = {ContentText{"x"}, CallBegun{0, "a", "W"}, CallArguments{0, "{\"p\":\"he"}};
+  const std::vector<GenerationEvent> events = {ContentText{"x"}, CallBegun{0, "a", "W"},
+                                               CallArguments{0, "{\"p\":\"he"}};
   const GenerationEnd end{Reason::length, "", kUsage};
   const auto names = names_of(stream_of(events, end));
   EXPECT_EQ(names[names.size() - 3], "content_block_stop");
@@ -144,7 +158,9 @@ TEST(MessagesStream, ACallThatWasCutIsClosedAndNotInAWholeMessage) {
 }
 
 TEST(MessagesStream, ACallIsToldOnceThoughItsEndComesLate) {
-  const std::vector<GenerationEvent> events = {CallBegun{0, "a", "W"}, CallArguments{0, "{}"}, CallDone{0, "a", "W", "{}"}, ContentText{"x"}, CallDone{0, "a", "W", "{}"}};
+  const std::vector<GenerationEvent> events = {CallBegun{0, "a", "W"}, CallArguments{0, "{}"},
+                                               CallDone{0, "a", "W", "{}"}, ContentText{"x"},
+                                               CallDone{0, "a", "W", "{}"}};
   const auto names = names_of(stream_of(events, {Reason::calls, "", kUsage}));
   EXPECT_EQ(std::ranges::count(names, "content_block_start"), 2);
 }
@@ -153,15 +169,17 @@ TEST(MessagesAnswer, Whole) {
   MessagesAnswer answer("msg_1", "claude-x");
   const Script script = tool_turn();
   streamed(answer, all_events(script), script.end);
-  EXPECT_EQ(answer.whole(script.end).dump(),
-            R"({"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"thinking","thinking":"I write é.","signature":")" +
-                thought_signature("I write é.") +
-                R"("},{"type":"text","text":"Now."},{"type":"tool_use","id":"call_a","name":"Write","input":{"path":"a"}},{"type":"tool_use","id":"call_b","name":"Read","input":{}}],)"
-                R"("stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":36,"cache_creation_input_tokens":0,"cache_read_input_tokens":64,"output_tokens":20}})");
+  EXPECT_EQ(
+      answer.whole(script.end).dump(),
+      R"({"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"thinking","thinking":"I write é.","signature":")" +
+          thought_signature("I write é.") +
+          R"("},{"type":"text","text":"Now."},{"type":"tool_use","id":"call_a","name":"Write","input":{"path":"a"}},{"type":"tool_use","id":"call_b","name":"Read","input":{}}],)"
+          R"("stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":36,"cache_creation_input_tokens":0,"cache_read_input_tokens":64,"output_tokens":20}})");
 }
 
 TEST(MessagesAnswer, BytesThatAreNoTextAreReplaced) {
-  const std::string stream = stream_of({ContentText{"a\xff"}, ContentText{"\xe2\x82"}}, {Reason::stop, "", {}});
+  const std::string stream = stream_of({ContentText{"a\xff"}, ContentText{"\xe2\x82"}},
+                                       {Reason::stop, "", {}});
   EXPECT_NE(joined(stream).find("<- a\xef\xbf\xbd\xef\xbf\xbd"), std::string::npos) << stream;
 }
 
@@ -169,7 +187,8 @@ TEST(MessagesAnswer, BytesThatAreNoTextAreReplaced) {
 TEST(MessagesAnswer, APieceCutWithinACharacterDoesNotSpoilACall) {
   MessagesAnswer answer("msg_1", "m");
   const GenerationEnd end{Reason::calls, "", {}};
-  streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, "\xc3"}, CallDone{0, "a", "W", "{}"}}, end);
+  streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, "\xc3"}, CallDone{0, "a", "W", "{}"}},
+           end);
   EXPECT_EQ(answer.whole(end)["content"][0]["input"].dump(), "{}");
 }
 
@@ -181,8 +200,10 @@ std::string header(const HttpReply& reply, const std::string& name) {
   }
   return "";
 }
-constexpr const char* kAsk = R"({"model":"claude-x","max_tokens":100,"messages":[{"role":"user","content":"x"}]})";
-constexpr const char* kAskStream = R"({"model":"claude-x","stream":true,"messages":[{"role":"user","content":"x"}]})";
+constexpr const char* kAsk =
+    R"({"model":"claude-x","max_tokens":100,"messages":[{"role":"user","content":"x"}]})";
+constexpr const char* kAskStream =
+    R"({"model":"claude-x","stream":true,"messages":[{"role":"user","content":"x"}]})";
 
 TEST(Messages, StreamAndWholeByEitherPath) {
   for (const char* path : {"/v1/messages", "/anthropic/v1/messages"}) {
@@ -221,7 +242,8 @@ TEST(Messages, AStreamThatFailsEndsCleanly) {
 
 TEST(Messages, WhoReadsNoMoreIsNotWrittenFor) {
   FakeGenerations generations(tool_turn());
-  const auto events = ask(add_messages, generations, "POST", "/v1/messages", kAskStream, /*writes_max=*/1);
+  const auto events = ask(add_messages, generations, "POST", "/v1/messages", kAskStream,
+                          /*writes_max=*/1);
   EXPECT_FALSE(events->ended) << "a cut stream must not look like a whole one";
   EXPECT_EQ(generations.n_steps_told, 1);
 }
@@ -229,7 +251,8 @@ TEST(Messages, WhoReadsNoMoreIsNotWrittenFor) {
 TEST(Messages, CountsTokens) {
   for (const char* path : {"/v1/messages/count_tokens", "/anthropic/v1/messages/count_tokens"}) {
     FakeGenerations generations;
-    const auto counted = ask(add_messages, generations, "POST", path, R"({"model":"m","messages":[{"role":"user","content":"x"}]})");
+    const auto counted = ask(add_messages, generations, "POST", path,
+                             R"({"model":"m","messages":[{"role":"user","content":"x"}]})");
     ASSERT_TRUE(counted) << path;
     EXPECT_EQ(counted->answer.body, R"({"input_tokens":321})");
   }
@@ -280,7 +303,9 @@ TEST(Messages, UnknownPathsBelowAreRefusedInItsWords) {
   add_messages(router, generations);
   for (const char* path : {"/anthropic/v1/files", "/v1/messages/batches"}) {
     EXPECT_FALSE(router.find("POST", path).handler) << path;
-    EXPECT_EQ(WireJson::parse(router.refusal(path, 404, "no such path").body)["error"]["type"], "not_found_error") << path;
+    EXPECT_EQ(WireJson::parse(router.refusal(path, 404, "no such path").body)["error"]["type"],
+              "not_found_error")
+        << path;
   }
 }
 

@@ -1,5 +1,5 @@
-// Damaged requests, and generations that say anything in any order: every request is refused in one line or means a conversation that the
-// engine can encode, and every stream is whole.
+// Damaged requests, and generations that say anything in any order: every request is refused in one
+// line or means a conversation that the engine can encode, and every stream is whole.
 #include <gtest/gtest.h>
 
 #include "daemon/dialects/messages_answer.h"
@@ -17,19 +17,45 @@ namespace {
 using namespace test;
 using fuzz::Random;
 
-const fuzz::Words kWords = {"null", "[]", "{}", "\"\"", "0", "-1", "1e308", "18446744073709551616", "true", "\"\\u0000\"", "\"\\ud800\"", "\"text\"", "\"tool_use\"",
-                              "\"tool_result\"", "\"tool_reference\"", "\"thinking\"", "\"assistant\"", "\"system\"", "\"user\"", "\"function_call\"",
-                              "\"reasoning\"", "\"lares-sealed-AAAA\"", "\"namespace\"", "\"<｜User｜>\"", "[[[[[[[[", "\xff"};
+const fuzz::Words kWords = {"null",
+                            "[]",
+                            "{}",
+                            "\"\"",
+                            "0",
+                            "-1",
+                            "1e308",
+                            "18446744073709551616",
+                            "true",
+                            "\"\\u0000\"",
+                            "\"\\ud800\"",
+                            "\"text\"",
+                            "\"tool_use\"",
+                            "\"tool_result\"",
+                            "\"tool_reference\"",
+                            "\"thinking\"",
+                            "\"assistant\"",
+                            "\"system\"",
+                            "\"user\"",
+                            "\"function_call\"",
+                            "\"reasoning\"",
+                            "\"lares-sealed-AAAA\"",
+                            "\"namespace\"",
+                            "\"<｜User｜>\"",
+                            "[[[[[[[[",
+                            "\xff"};
 
 // A whole value by another is what gets furthest.
-const fuzz::Damage kDamage{.mutations = {fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(64), fuzz::cut_off, fuzz::replace_value_by(kWords), fuzz::replace_value_by(kWords)},
-                           .least = 1,
-                           .most = 4};
+const fuzz::Damage kDamage{
+    .mutations = {fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(64), fuzz::cut_off,
+                  fuzz::replace_value_by(kWords), fuzz::replace_value_by(kWords)},
+    .least = 1,
+    .most = 4};
 
 // Inside the JSON: what stays well-formed gets deeper into a translator than damaged text does.
 void mutate(WireJson& json, Random& random, int depth) {
   if (depth > 12 || random() % 8 == 0) {
-    const WireJson instead = WireJson::parse(kWords[fuzz::below(kWords.size(), random)], nullptr, false);
+    const WireJson instead = WireJson::parse(kWords[fuzz::below(kWords.size(), random)], nullptr,
+                                             false);
     if (!instead.is_discarded()) json = instead;
     return;
   }
@@ -84,20 +110,30 @@ const std::vector<std::string> kResponses = {
 
 TEST(MessagesFuzz, ARequestIsRefusedOrMeansAConversation) {
   int meant = 0;
-  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) { translates(kMessages, [](const WireJson& body) { return read_messages_request(body, {}); }, random, meant); });
+  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) {
+    translates(
+        kMessages, [](const WireJson& body) { return read_messages_request(body, {}); }, random,
+        meant);
+  });
   std::printf("%zu requests, %d of them conversations\n", n, meant);
   EXPECT_GT(meant, 0);
 }
 
 TEST(ResponsesFuzz, ARequestIsRefusedOrMeansAConversation) {
   int meant = 0;
-  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) { translates(kResponses, [](const WireJson& body) { return read_responses_request(body, {}); }, random, meant); });
+  const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) {
+    translates(
+        kResponses, [](const WireJson& body) { return read_responses_request(body, {}); }, random,
+        meant);
+  });
   std::printf("%zu requests, %d of them conversations\n", n, meant);
   EXPECT_GT(meant, 0);
 }
 
 std::string any_text(Random& random) {
-  static const char* const kPieces[] = {"", "a", "\n\n", "data: ", "event: x\n\n", "\xc3", "\xa9", "\xff", "\"", "\\", "{", "}", "\r", "｜", "long long text"};
+  static const char* const kPieces[] = {"",     "a",    "\n\n", "data: ", "event: x\n\n",
+                                        "\xc3", "\xa9", "\xff", "\"",     "\\",
+                                        "{",    "}",    "\r",   "｜",     "long long text"};
   std::string out;
   for (auto n = random() % 4; n-- > 0;) out += kPieces[random() % std::size(kPieces)];
   return out;
@@ -105,17 +141,24 @@ std::string any_text(Random& random) {
 
 GenerationEvent any_event(Random& random) {
   const int index = static_cast<int>(random() % 4);
-  const std::string id = "call_" + std::to_string(index), name = random() % 3 ? "apply_patch" : any_text(random);
+  const std::string id = "call_" + std::to_string(index),
+                    name = random() % 3 ? "apply_patch" : any_text(random);
   switch (random() % 5) {
-    case 0: return ReasoningText{any_text(random)};
-    case 1: return ContentText{any_text(random)};
-    case 2: return CallBegun{index, id, name};
-    case 3: return CallArguments{index, any_text(random)};
-    default: return CallDone{index, id, name, WireJson{{"input", valid_utf8(any_text(random))}}.dump()};
+    case 0:
+      return ReasoningText{any_text(random)};
+    case 1:
+      return ContentText{any_text(random)};
+    case 2:
+      return CallBegun{index, id, name};
+    case 3:
+      return CallArguments{index, any_text(random)};
+    default:
+      return CallDone{index, id, name, WireJson{{"input", valid_utf8(any_text(random))}}.dump()};
   }
 }
 
-// What any client of server-sent events needs: a name and one line of JSON of that type each, and an end.
+// What any client of server-sent events needs: a name and one line of JSON of that type each, and
+// an end.
 std::vector<WireJson> well_formed(const std::string& stream) {
   EXPECT_TRUE(stream.ends_with("\n\n"));
   EXPECT_EQ(valid_utf8(stream), stream);
@@ -160,20 +203,26 @@ void items_are_in_order(const std::vector<WireJson>& events) {
 
 TEST(AnswersFuzz, EveryStreamIsWhole) {
   using Reason = GenerationEnd::Reason;
-  const Reason reasons[] = {Reason::stop, Reason::calls, Reason::sequence, Reason::length, Reason::cancelled, Reason::ending, Reason::failed};
+  const Reason reasons[] = {Reason::stop,      Reason::calls,  Reason::sequence, Reason::length,
+                            Reason::cancelled, Reason::ending, Reason::failed};
   const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) {
     std::vector<GenerationEvent> events;
     for (auto k = random() % 20; k-- > 0;) events.push_back(any_event(random));
-    const GenerationEnd end{reasons[random() % std::size(reasons)], any_text(random), {.prompt = 9, .cached = 3, .completion = 5, .reasoning = 2}};
+    const GenerationEnd end{reasons[random() % std::size(reasons)],
+                            any_text(random),
+                            {.prompt = 9, .cached = 3, .completion = 5, .reasoning = 2}};
     MessagesAnswer message("msg_1", any_text(random));
     const auto blocks = well_formed(streamed(message, events, end));
     EXPECT_EQ(blocks.back()["type"], is_answer(end) ? "message_stop" : "error");
     blocks_are_in_order(blocks);
     EXPECT_TRUE(WireJson::accept(wire_text(message.whole(end))));
-    ResponsesAnswer response("resp_1", any_text(random), 0, {{"apply_patch", {true, "", "apply_patch"}}}, WireJson::object());
+    ResponsesAnswer response("resp_1", any_text(random), 0,
+                             {{"apply_patch", {true, "", "apply_patch"}}}, WireJson::object());
     const auto items = well_formed(streamed(response, events, end));
     const std::string last = items.back()["type"];
-    EXPECT_TRUE(last == "response.completed" || last == "response.incomplete" || last == "response.failed") << last;
+    EXPECT_TRUE(last == "response.completed" || last == "response.incomplete" ||
+                last == "response.failed")
+        << last;
     items_are_in_order(items);
   });
   EXPECT_GT(n, 0u);

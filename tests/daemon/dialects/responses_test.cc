@@ -1,4 +1,5 @@
-// Responses answers as clients read them: exact events, whole responses, refusals; and what is asked of the model by which path.
+// Responses answers as clients read them: exact events, whole responses, refusals; and what is
+// asked of the model by which path.
 #include <gtest/gtest.h>
 
 #include "daemon/dialects/dialects.h"
@@ -12,9 +13,12 @@ namespace {
 using namespace test;
 using Reason = GenerationEnd::Reason;
 
-const ResponsesTools kTools = {{"mcp__so__probe", {false, "mcp__so", "probe"}}, {"apply_patch", {true, "", "apply_patch"}}};
+const ResponsesTools kTools = {{"mcp__so__probe", {false, "mcp__so", "probe"}},
+                               {"apply_patch", {true, "", "apply_patch"}}};
 
-ResponsesAnswer fresh() { return ResponsesAnswer("resp_7", "gpt-x", 1700000000, kTools, {{"store", false}}); }
+ResponsesAnswer fresh() {
+  return ResponsesAnswer("resp_7", "gpt-x", 1700000000, kTools, {{"store", false}});
+}
 std::string stream_of(const std::vector<GenerationEvent>& events, const GenerationEnd& end) {
   ResponsesAnswer answer = fresh();
   return streamed(answer, events, end);
@@ -31,13 +35,20 @@ WireJson event_of(const std::string& stream, const std::string& name, int n = 0)
 }
 
 TEST(ResponsesStream, IsExactlyThis) {
-  const Script script{.steps = {{ReasoningText{"Hm"}, ContentText{"Hi"}, CallDone{0, "call_a", "f", "{\"n\":1}"}}}, .end = {Reason::calls, "", kUsage}};
+  const Script script{
+      .steps = {{ReasoningText{"Hm"}, ContentText{"Hi"}, CallDone{0, "call_a", "f", "{\"n\":1}"}}},
+      .end = {Reason::calls, "", kUsage}};
   const std::string sealed = sealed_thought("Hm");
-  const std::string reasoning = R"({"id":"rs_7_0","type":"reasoning","status":"completed","summary":[],"content":[{"type":"reasoning_text","text":"Hm"}],"encrypted_content":")" + sealed + R"("})";
-  const std::string message = R"({"id":"msg_7_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Hi","annotations":[],"logprobs":[]}]})";
-  const std::string call = R"({"id":"fc_7_2","type":"function_call","status":"completed","call_id":"call_a","name":"f","arguments":"{\"n\":1}"})";
-  EXPECT_EQ(stream_of(script),
-            R"(event: response.created
+  const std::string reasoning =
+      R"({"id":"rs_7_0","type":"reasoning","status":"completed","summary":[],"content":[{"type":"reasoning_text","text":"Hm"}],"encrypted_content":")" +
+      sealed + R"("})";
+  const std::string message =
+      R"({"id":"msg_7_1","type":"message","status":"completed","role":"assistant","content":[{"type":"output_text","text":"Hi","annotations":[],"logprobs":[]}]})";
+  const std::string call =
+      R"({"id":"fc_7_2","type":"function_call","status":"completed","call_id":"call_a","name":"f","arguments":"{\"n\":1}"})";
+  EXPECT_EQ(
+      stream_of(script),
+      R"(event: response.created
 data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_7","object":"response","created_at":1700000000,"status":"in_progress","error":null,"incomplete_details":null,"model":"gpt-x","output":[],"usage":null,"user":null,"store":false}}
 
 event: response.in_progress
@@ -59,7 +70,8 @@ event: response.content_part.done
 data: {"type":"response.content_part.done","sequence_number":6,"item_id":"rs_7_0","output_index":0,"content_index":0,"part":{"type":"reasoning_text","text":"Hm"}}
 
 event: response.output_item.done
-data: {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":)" + reasoning + R"(}
+data: {"type":"response.output_item.done","sequence_number":7,"output_index":0,"item":)" +
+          reasoning + R"(}
 
 event: response.output_item.added
 data: {"type":"response.output_item.added","sequence_number":8,"output_index":1,"item":{"id":"msg_7_1","type":"message","status":"in_progress","role":"assistant","content":[]}}
@@ -77,7 +89,8 @@ event: response.content_part.done
 data: {"type":"response.content_part.done","sequence_number":12,"item_id":"msg_7_1","output_index":1,"content_index":0,"part":{"type":"output_text","text":"Hi","annotations":[],"logprobs":[]}}
 
 event: response.output_item.done
-data: {"type":"response.output_item.done","sequence_number":13,"output_index":1,"item":)" + message + R"(}
+data: {"type":"response.output_item.done","sequence_number":13,"output_index":1,"item":)" +
+          message + R"(}
 
 event: response.output_item.added
 data: {"type":"response.output_item.added","sequence_number":14,"output_index":2,"item":{"id":"fc_7_2","type":"function_call","status":"in_progress","call_id":"call_a","name":"f","arguments":""}}
@@ -89,11 +102,13 @@ event: response.function_call_arguments.done
 data: {"type":"response.function_call_arguments.done","sequence_number":16,"item_id":"fc_7_2","output_index":2,"name":"f","arguments":"{\"n\":1}"}
 
 event: response.output_item.done
-data: {"type":"response.output_item.done","sequence_number":17,"output_index":2,"item":)" + call + R"(}
+data: {"type":"response.output_item.done","sequence_number":17,"output_index":2,"item":)" +
+          call + R"(}
 
 event: response.completed
-data: {"type":"response.completed","sequence_number":18,"response":{"id":"resp_7","object":"response","created_at":1700000000,"status":"completed","error":null,"incomplete_details":null,"model":"gpt-x","output":[)" + reasoning + "," + message + "," + call +
-                R"(],"usage":{"input_tokens":100,"input_tokens_details":{"cached_tokens":64},"output_tokens":20,"output_tokens_details":{"reasoning_tokens":7},"total_tokens":120},"user":null,"store":false}}
+data: {"type":"response.completed","sequence_number":18,"response":{"id":"resp_7","object":"response","created_at":1700000000,"status":"completed","error":null,"incomplete_details":null,"model":"gpt-x","output":[)" +
+          reasoning + "," + message + "," + call +
+          R"(],"usage":{"input_tokens":100,"input_tokens_details":{"cached_tokens":64},"output_tokens":20,"output_tokens_details":{"reasoning_tokens":7},"total_tokens":120},"user":null,"store":false}}
 
 )");
 }
@@ -101,17 +116,22 @@ data: {"type":"response.completed","sequence_number":18,"response":{"id":"resp_7
 TEST(ResponsesStream, DoesNotDependOnHowItWasCut) {
   const Script script = tool_turn("apply_patch", "mcp__so__probe");
   const std::string want = joined(stream_of(script));
-  for (const auto& events : cut_everywhere(all_events(script))) EXPECT_EQ(joined(stream_of(events, script.end)), want);
+  for (const auto& events : cut_everywhere(all_events(script)))
+    EXPECT_EQ(joined(stream_of(events, script.end)), want);
 }
 
 TEST(ResponsesStream, ACustomToolIsCalledWithItsText) {
-  const std::string patch = "*** Begin Patch\n\"é\"\n", arguments = WireJson{{"input", patch}}.dump();
-  const std::string stream = stream_of({CallBegun{0, "call_p", "apply_patch"}, CallArguments{0, arguments.substr(0, 9)}, CallArguments{0, arguments.substr(9)},
-                                        CallDone{0, "call_p", "apply_patch", arguments}},
-                                       {Reason::calls, "", kUsage});
+  const std::string patch = "*** Begin Patch\n\"é\"\n",
+                    arguments = WireJson{{"input", patch}}.dump();
+  const std::string stream = stream_of(
+      {CallBegun{0, "call_p", "apply_patch"}, CallArguments{0, arguments.substr(0, 9)},
+       CallArguments{0, arguments.substr(9)}, CallDone{0, "call_p", "apply_patch", arguments}},
+      {Reason::calls, "", kUsage});
   std::vector<std::string> names = names_of(stream);
   names.erase(names.begin(), names.begin() + 2);
-  EXPECT_EQ(names, (std::vector<std::string>{"response.output_item.added", "response.custom_tool_call_input.delta", "response.custom_tool_call_input.done",
+  EXPECT_EQ(names, (std::vector<std::string>{"response.output_item.added",
+                                             "response.custom_tool_call_input.delta",
+                                             "response.custom_tool_call_input.done",
                                              "response.output_item.done", "response.completed"}));
   const WireJson item = event_of(stream, "response.output_item.done")["item"];
   EXPECT_EQ(item["type"], "custom_tool_call");
@@ -122,7 +142,8 @@ TEST(ResponsesStream, ACustomToolIsCalledWithItsText) {
 }
 
 TEST(ResponsesStream, AToolInANamespaceIsCalledByBoth) {
-  const std::string stream = stream_of({CallDone{0, "c", "mcp__so__probe", "{}"}}, {Reason::calls, "", kUsage});
+  const std::string stream = stream_of({CallDone{0, "c", "mcp__so__probe", "{}"}},
+                                       {Reason::calls, "", kUsage});
   for (const char* name : {"response.output_item.added", "response.output_item.done"}) {
     const WireJson item = event_of(stream, name)["item"];
     EXPECT_EQ(item["namespace"], "mcp__so");
@@ -135,13 +156,18 @@ TEST(ResponsesStream, HasTheEventsThatClientsBreakWithout) {
   const auto names = names_of(stream_of(tool_turn()));
   std::vector<std::string> needed;
   for (const std::string& name : names) {
-    if (name.ends_with("added") || name.ends_with("done") || name == "response.completed") needed.push_back(name.substr(9));
+    if (name.ends_with("added") || name.ends_with("done") || name == "response.completed")
+      needed.push_back(name.substr(9));
   }
-  EXPECT_EQ(needed, (std::vector<std::string>{
-                        "output_item.added", "content_part.added", "reasoning_text.done", "content_part.done", "output_item.done",   // thought
-                        "output_item.added", "content_part.added", "output_text.done", "content_part.done", "output_item.done",      // said
-                        "output_item.added", "function_call_arguments.done", "output_item.done",                                     // called
-                        "output_item.added", "function_call_arguments.done", "output_item.done", "completed"}));
+  EXPECT_EQ(
+      needed,
+      (std::vector<std::string>{
+          "output_item.added", "content_part.added", "reasoning_text.done", "content_part.done",
+          "output_item.done",  // thought
+          "output_item.added", "content_part.added", "output_text.done", "content_part.done",
+          "output_item.done",                                                       // said
+          "output_item.added", "function_call_arguments.done", "output_item.done",  // called
+          "output_item.added", "function_call_arguments.done", "output_item.done", "completed"}));
 }
 
 TEST(ResponsesStream, SequenceNumbersCountFromZero) {
@@ -162,15 +188,19 @@ TEST(ResponsesStream, CutAtTheLimitIsIncomplete) {
   EXPECT_EQ(response["output"][0]["status"], "incomplete");
   EXPECT_EQ(response["usage"]["total_tokens"], 120);
 
-  const std::string called = stream_of({CallBegun{0, "c", "f"}, CallArguments{0, "{\"a\":"}}, {Reason::length, "", kUsage});
+  const std::string called = stream_of({CallBegun{0, "c", "f"}, CallArguments{0, "{\"a\":"}},
+                                       {Reason::length, "", kUsage});
   const auto names = names_of(called);
-  EXPECT_EQ(std::count(names.begin(), names.end(), "response.output_item.done"), 0) << "clients would run it";
+  EXPECT_EQ(std::count(names.begin(), names.end(), "response.output_item.done"), 0)
+      << "clients would run it";
   EXPECT_EQ(event_of(called, "response.incomplete")["response"]["output"].size(), 0u);
 }
 
 TEST(ResponsesStream, EndsWithFailedWhereThereIsNoAnswer) {
   for (const Reason reason : {Reason::failed, Reason::ending, Reason::cancelled}) {
-    const std::string stream = stream_of({ReasoningText{"t"}, ContentText{"x"}}, {reason, reason == Reason::failed ? "evaluate: no memory" : "", {}});
+    const std::string stream = stream_of(
+        {ReasoningText{"t"}, ContentText{"x"}},
+        {reason, reason == Reason::failed ? "evaluate: no memory" : "", {}});
     EXPECT_EQ(names_of(stream).back(), "response.failed");
     const WireJson response = event_of(stream, "response.failed")["response"];
     EXPECT_EQ(response["status"], "failed");
@@ -222,7 +252,8 @@ TEST(Responses, AStreamThatFailsEndsCleanly) {
 
 TEST(Responses, WhoReadsNoMoreIsNotWrittenFor) {
   FakeGenerations generations(tool_turn());
-  const auto events = ask(add_responses, generations, "POST", "/v1/responses", kAskStream, /*writes_max=*/1);
+  const auto events = ask(add_responses, generations, "POST", "/v1/responses", kAskStream,
+                          /*writes_max=*/1);
   EXPECT_FALSE(events->ended) << "a cut stream must not look like a whole one";
   EXPECT_EQ(generations.n_steps_told, 1);
 }

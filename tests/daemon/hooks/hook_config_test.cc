@@ -28,18 +28,23 @@ TEST(HookConfig, IsReadWithItsDefaults) {
   EXPECT_EQ(all->turn_end[1].timeout_ms, kHookTimeoutMs);
 }
 
-TEST(HookConfig, OneForNoToolInParticularIsForAll) { EXPECT_TRUE(Hook{.command = "x"}.is_for("anything")); }
+TEST(HookConfig, OneForNoToolInParticularIsForAll) {
+  EXPECT_TRUE(Hook{.command = "x"}.is_for("anything"));
+}
 
 TEST(HookConfig, WhatIsWrongIsNamed) {
   const std::pair<const char*, const char*> cases[] = {
       {"[]", "not an object"},
       {"{\n\n\"before_tool\": [}", "line 3"},
-      {R"({"before_tools": []})", "`before_tools` is not one of before_tool, after_tool and turn_end"},
+      {R"({"before_tools": []})",
+       "`before_tools` is not one of before_tool, after_tool and turn_end"},
       {R"({"turn_end": {}})", "`turn_end` is not a list"},
       {R"({"turn_end": ["make"]})", "hook 1 of turn_end: it is not an object"},
       {R"({"turn_end": [{"command": ""}]})", "hook 1 of turn_end: it has no command"},
-      {R"({"turn_end": [{"command": "x", "tools": ["bash"]}]})", "`tools` is not one of: command, a string; timeout_ms"},
-      {R"({"after_tool": [{"command": "x"}, {"command": "x", "tools": "bash"}]})", "hook 2 of after_tool: `tools`"},
+      {R"({"turn_end": [{"command": "x", "tools": ["bash"]}]})",
+       "`tools` is not one of: command, a string; timeout_ms"},
+      {R"({"after_tool": [{"command": "x"}, {"command": "x", "tools": "bash"}]})",
+       "hook 2 of after_tool: `tools`"},
       {R"({"after_tool": [{"command": "x", "timeout_ms": 0}]})", "`timeout_ms`"},
       {R"({"after_tool": [{"command": "x", "timeout_ms": 1.5}]})", "`timeout_ms`"},
   };

@@ -41,7 +41,8 @@ class HooksTest : public ::testing::Test {
     return out;
   }
   Hooks hooks(HookConfig config) {
-    return Hooks(std::move(config), root_, "s1", [this](const std::string& note) { notes_.push_back(note); });
+    return Hooks(std::move(config), root_, "s1",
+                 [this](const std::string& note) { notes_.push_back(note); });
   }
   std::string read(const std::string& name) const {
     std::ifstream file(root_ + "/" + name);
@@ -50,40 +51,61 @@ class HooksTest : public ::testing::Test {
 
   std::string root_;
   std::vector<std::string> notes_;
-  protocol::Item item_{.id = "2.3", .turn_id = 2, .kind = "tool", .name = "bash", .arguments = R"({"command": "ls"})", .state = "done", .output = "a.txt\n"};
+  protocol::Item item_{.id = "2.3",
+                       .turn_id = 2,
+                       .kind = "tool",
+                       .name = "bash",
+                       .arguments = R"({"command": "ls"})",
+                       .state = "done",
+                       .output = "a.txt\n"};
 };
 
 TEST_F(HooksTest, ReadsTheCallAndLetsItPass) {
   auto h = hooks({.before_tool = {{.command = "cat > seen.json; pwd > where"}}});
   EXPECT_EQ(wait(h.before(item_)), std::nullopt);
   EXPECT_EQ(nlohmann::json::parse(read("seen.json")),
-            (nlohmann::json{{"event", "before_tool"}, {"session", "s1"}, {"root", root_}, {"turn", 2}, {"tool", "bash"}, {"arguments", {{"command", "ls"}}}}));
+            (nlohmann::json{{"event", "before_tool"},
+                            {"session", "s1"},
+                            {"root", root_},
+                            {"turn", 2},
+                            {"tool", "bash"},
+                            {"arguments", {{"command", "ls"}}}}));
   EXPECT_EQ(read("where"), root_ + "\n");
   EXPECT_THAT(notes_, IsEmpty());
 }
 
 TEST_F(HooksTest, StopsACallAndSaysWhy) {
-  auto h = hooks({.before_tool = {{.tools = {"test"}, .command = "exit 2"}, {.tools = {"bash"}, .command = "echo not today >&2; exit 2"}, {.command = "touch ran"}}});
+  auto h = hooks({.before_tool = {{.tools = {"test"}, .command = "exit 2"},
+                                  {.tools = {"bash"}, .command = "echo not today >&2; exit 2"},
+                                  {.command = "touch ran"}}});
   EXPECT_EQ(wait(h.before(item_)), "A hook of the user's stopped this call: not today\n");
   EXPECT_FALSE(fs::exists(root_ + "/ran"));
 }
 
 TEST_F(HooksTest, OneThatFailsIsToldToPeopleAndStopsNothing) {
-  auto h = hooks({.before_tool = {{.command = "echo broken; exit 1"}, {.command = "sleep 100", .timeout_ms = 50}, {.command = "kill -9 $$"}, {.command = "touch ran"}}});
+  auto h = hooks({.before_tool = {{.command = "echo broken; exit 1"},
+                                  {.command = "sleep 100", .timeout_ms = 50},
+                                  {.command = "kill -9 $$"},
+                                  {.command = "touch ran"}}});
   EXPECT_EQ(wait(h.before(item_)), std::nullopt);
   EXPECT_TRUE(fs::exists(root_ + "/ran"));
-  EXPECT_THAT(notes_, ElementsAre(HasSubstr("`echo broken; exit 1` failed with exit status 1: broken"), HasSubstr("`sleep 100` failed: it took longer than 50 ms"),
-                                  HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
+  EXPECT_THAT(notes_,
+              ElementsAre(HasSubstr("`echo broken; exit 1` failed with exit status 1: broken"),
+                          HasSubstr("`sleep 100` failed: it took longer than 50 ms"),
+                          HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
 }
 
 TEST_F(HooksTest, OneThatClosedItsOutputIsTimedToo) {
-  auto h = hooks({.before_tool = {{.command = "exec >/dev/null 2>&1; sleep 100", .timeout_ms = 50}}});
+  auto h =
+      hooks({.before_tool = {{.command = "exec >/dev/null 2>&1; sleep 100", .timeout_ms = 50}}});
   EXPECT_EQ(wait(h.before(item_)), std::nullopt);
   EXPECT_THAT(notes_, ElementsAre(HasSubstr("took longer than 50 ms")));
 }
 
 TEST_F(HooksTest, WhatOnePrintsAfterACallIsReadBehindItsResult) {
-  auto h = hooks({.after_tool = {{.command = "echo two warnings"}, {.command = "true"}, {.command = "printf 'one more'; exit 2"}}});
+  auto h = hooks({.after_tool = {{.command = "echo two warnings"},
+                                 {.command = "true"},
+                                 {.command = "printf 'one more'; exit 2"}}});
   EXPECT_EQ(wait(h.after(item_)), "[hook] two warnings\n[hook] one more");
   auto seen = hooks({.after_tool = {{.command = "cat > seen.json"}}});
   wait(seen.after(item_));
@@ -94,14 +116,17 @@ TEST_F(HooksTest, WhatOnePrintsAfterACallIsReadBehindItsResult) {
 
 TEST_F(HooksTest, OutputAndInputAreBounded) {
   auto h = hooks({.after_tool = {{.command = "yes | head -c 1000000"}}});
-  item_.output = std::string(4 << 20, 'x');  // more than a pipe holds, and the hook reads none of it
+  item_.output = std::string(4 << 20, 'x');  // more than a pipe holds, and the hook reads none of
+                                             // it
   EXPECT_LE(wait(h.after(item_)).size(), kHookOutputBytesMax + 20);
   EXPECT_THAT(notes_, IsEmpty());
 }
 
 TEST_F(HooksTest, TheEndIsPutOffAFewTimesOnly) {
   auto h = hooks({.turn_end = {{.command = "echo the tests fail; exit 2"}}});
-  for (int i = 0; i < kHookContinuationsMax; ++i) EXPECT_EQ(wait(h.at_end(2)), "A hook of the user's says that this is not done: the tests fail\n");
+  for (int i = 0; i < kHookContinuationsMax; ++i)
+    EXPECT_EQ(wait(h.at_end(2)),
+              "A hook of the user's says that this is not done: the tests fail\n");
   EXPECT_EQ(wait(h.at_end(2)), "");
   EXPECT_THAT(notes_, ElementsAre(HasSubstr("not content 3 times")));
   EXPECT_EQ(wait(hooks({.turn_end = {{.command = "echo fine"}}}).at_end(2)), "");

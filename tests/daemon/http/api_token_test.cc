@@ -49,7 +49,8 @@ TEST_F(ApiToken, MayBeTheUsersOwn) {
 TEST_F(ApiToken, IsRefusedWhereItIsNoSecret) {
   const auto refused = [&] {
     const auto token = api_token(directory_);
-    return !token && token.error().find('\n') == std::string::npos && token.error().find("api-token") != std::string::npos;
+    return !token && token.error().find('\n') == std::string::npos &&
+           token.error().find("api-token") != std::string::npos;
   };
   write(std::string(48, 'a'), 0644);
   EXPECT_TRUE(refused());
@@ -79,8 +80,10 @@ TEST(ListenAddress, IsThisMachinesOwn) {
   EXPECT_EQ(parse_listen_address("127.0.0.1:8000")->port, 8000);
   EXPECT_FALSE(parse_listen_address("127.0.0.1:8000")->v6);
   EXPECT_TRUE(parse_listen_address("[::1]:0")->v6);
-  for (const char* other : {"", "8000", ":8000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:80x", "127.0.0.2:80", "0.0.0.0:80", "[::]:80", "::1:80",
-                            "localhost:80", "192.168.0.1:80", "[::1]", " 127.0.0.1:80"})
+  for (const char* other :
+       {"", "8000", ":8000", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "127.0.0.1:-1",
+        "127.0.0.1:80x", "127.0.0.2:80", "0.0.0.0:80", "[::]:80", "::1:80", "localhost:80",
+        "192.168.0.1:80", "[::1]", " 127.0.0.1:80"})
     EXPECT_FALSE(parse_listen_address(other)) << other;
 }
 

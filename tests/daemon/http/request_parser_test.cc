@@ -34,16 +34,20 @@ Parsed parse(const std::string& bytes, std::size_t step = 1 << 20) {
     if (at == bytes.size()) break;
     inbox += bytes.substr(at, step), at += std::min(step, bytes.size() - at);
   }
-  out.whole = parser.is_done(), out.keeps_alive = parser.keeps_alive(), out.expects_continue = parser.expects_continue();
+  out.whole = parser.is_done(), out.keeps_alive = parser.keeps_alive(),
+  out.expects_continue = parser.expects_continue();
   out.left = inbox + bytes.substr(at);
   if (parser.has_head()) out.request = parser.take_request();
   return out;
 }
 
-std::string get(const std::string& target, const std::string& headers = "Host: localhost\r\n", const std::string& version = "HTTP/1.1") {
+std::string get(const std::string& target, const std::string& headers = "Host: localhost\r\n",
+                const std::string& version = "HTTP/1.1") {
   return fmt::format("GET {} {}\r\n{}\r\n", target, version, headers);
 }
-std::string post(const std::string& headers, const std::string& body) { return fmt::format("POST /x HTTP/1.1\r\nHost: localhost\r\n{}\r\n{}", headers, body); }
+std::string post(const std::string& headers, const std::string& body) {
+  return fmt::format("POST /x HTTP/1.1\r\nHost: localhost\r\n{}\r\n{}", headers, body);
+}
 
 TEST(HttpRequestParser, ReadsARequestHoweverItIsCut) {
   const std::string bytes = "\r\n" + post("Content-Length: 5\r\nX-API-Key:  k \r\n", "hello");
@@ -59,7 +63,9 @@ TEST(HttpRequestParser, ReadsARequestHoweverItIsCut) {
 }
 
 TEST(HttpRequestParser, ReadsChunksHoweverTheyAreCut) {
-  const std::string bytes = post("Transfer-Encoding: chunked\r\n", "3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n") + "GET";
+  const std::string bytes = post("Transfer-Encoding: chunked\r\n",
+                                 "3;ext=1\r\nabc\r\nA\r\n0123456789\r\n0\r\nTrailer: x\r\n\r\n") +
+                            "GET";
   for (std::size_t step = 1; step <= bytes.size(); ++step) {
     const auto got = parse(bytes, step);
     ASSERT_TRUE(got.whole) << step << " " << got.message;
@@ -85,7 +91,8 @@ TEST(HttpRequestParser, TakesTheHostOfAWholeUrl) {
   const auto got = parse(get("http://evil.example/v1?x"));
   EXPECT_EQ(got.request.header("host"), "evil.example");
   EXPECT_EQ(got.request.path, "/v1");
-  EXPECT_EQ(parse(get("http://evil.example/v1", "", "HTTP/1.0")).request.header("host"), "evil.example");
+  EXPECT_EQ(parse(get("http://evil.example/v1", "", "HTTP/1.0")).request.header("host"),
+            "evil.example");
 }
 
 TEST(HttpRequestParser, SaysWhetherTheConnectionGoesOn) {
@@ -147,7 +154,8 @@ TEST(HttpRequestParser, RefusesWithTheStatusThatSaysWhy) {
   for (const auto& c : cases) {
     for (const std::size_t step : {std::size_t{1}, std::size_t{1} << 20}) {
       const auto got = parse(c.bytes, step);
-      EXPECT_EQ(got.refused, c.status) << c.bytes.substr(0, 80) << " by " << step << ": " << got.message;
+      EXPECT_EQ(got.refused, c.status)
+          << c.bytes.substr(0, 80) << " by " << step << ": " << got.message;
       EXPECT_EQ(got.message.find('\n'), std::string::npos);
     }
   }
@@ -155,7 +163,9 @@ TEST(HttpRequestParser, RefusesWithTheStatusThatSaysWhy) {
 
 TEST(HttpRequestParser, TakesJustWhatTheLimitsAllow) {
   EXPECT_TRUE(parse(post("Content-Length: 100\r\n", std::string(100, 'x'))).whole);
-  EXPECT_TRUE(parse(post("Transfer-Encoding: chunked\r\n", "64\r\n" + std::string(100, 'x') + "\r\n0\r\n\r\n")).whole);
+  EXPECT_TRUE(parse(post("Transfer-Encoding: chunked\r\n",
+                         "64\r\n" + std::string(100, 'x') + "\r\n0\r\n\r\n"))
+                  .whole);
   EXPECT_TRUE(parse(get("/", "Host: localhost\r\nX: " + std::string(400, 'x') + "\r\n")).whole);
 }
 

@@ -56,7 +56,8 @@ TEST(Router, RefusesInTheWordsOfTheDialect) {
   EXPECT_EQ(openai["error"]["message"], "no \xEF\xBF\xBD such path");
   EXPECT_EQ(openai["error"]["type"], "invalid_request_error");
   router.shape_errors("/anthropic", [](unsigned, std::string_view) { return "anthropic"; });
-  router.shape_errors("/anthropic/v2", [](unsigned status, std::string_view) { return std::to_string(status); });
+  router.shape_errors("/anthropic/v2",
+                      [](unsigned status, std::string_view) { return std::to_string(status); });
   EXPECT_EQ(router.refusal("/anthropic", 401, "").body, "anthropic");
   EXPECT_EQ(router.refusal("/anthropic/v1/messages", 401, "").body, "anthropic");
   EXPECT_EQ(router.refusal("/anthropic/v2/messages", 401, "").body, "401");

@@ -69,11 +69,15 @@ class HttpServing : public testing::Test {
 };
 
 std::string upload(std::size_t promised, std::size_t sent) {
-  return "POST /test/echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " + std::to_string(promised) + "\r\n\r\n" + std::string(sent, 'x');
+  return "POST /test/echo HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: " +
+         std::to_string(promised) + "\r\n\r\n" + std::string(sent, 'x');
 }
-const std::string kHealth = "GET /test/bytes?n=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+const std::string kHealth =
+    "GET /test/bytes?n=2 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
 
-unsigned status(const std::string& answer) { return answer.size() > 12 ? static_cast<unsigned>(std::atoi(answer.c_str() + 9)) : 0; }
+unsigned status(const std::string& answer) {
+  return answer.size() > 12 ? static_cast<unsigned>(std::atoi(answer.c_str() + 9)) : 0;
+}
 
 TEST_F(HttpServing, BoundsWhatAllBodiesHoldTogether) {
   serve({.bodies_bytes = 100'000});
@@ -191,7 +195,10 @@ TEST_F(HttpServing, GivesBackABodyThatIsRead) {
   router_.add("POST", "/read", handler);
   serve({});
   auto client = connect();
-  say(client, "POST /read HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 10000\r\n\r\n" + std::string(10'000, 'x'));
+  say(client,
+      "POST /read HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: "
+      "10000\r\n\r\n" +
+          std::string(10'000, 'x'));
   EXPECT_EQ(status(rest(client)), 200u);
   EXPECT_EQ(read, std::string(10'000, 'x'));
   EXPECT_LT(n_left, 100u);

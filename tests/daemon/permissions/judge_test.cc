@@ -26,8 +26,10 @@ TEST(Judge, APolicySaysWhatIsAskedFor) {
     const char* policy;
     Verdict edit, command;
   };
-  for (const Row& row : {Row{"auto", Verdict::allow, Verdict::allow}, Row{"edits", Verdict::allow, Verdict::ask}, Row{"ask", Verdict::ask, Verdict::ask},
-                         Row{"plan", Verdict::deny, Verdict::deny}, Row{"read-only", Verdict::deny, Verdict::deny}}) {
+  for (const Row& row :
+       {Row{"auto", Verdict::allow, Verdict::allow}, Row{"edits", Verdict::allow, Verdict::ask},
+        Row{"ask", Verdict::ask, Verdict::ask}, Row{"plan", Verdict::deny, Verdict::deny},
+        Row{"read-only", Verdict::deny, Verdict::deny}}) {
     EXPECT_EQ(edit(row.policy, "/repo/a.cc").verdict, row.edit) << row.policy;
     EXPECT_EQ(bash(row.policy, "make").verdict, row.command) << row.policy;
   }
@@ -43,41 +45,64 @@ TEST(Judge, WhatLosesWorkIsAlwaysAskedFor) {
 }
 
 TEST(Judge, EveryCommandOfAScriptMustBeAllowed) {
-  const Rules rules{{"bash", "npm test *", "allow", "session"}, {"bash", "ls *", "allow", "session"}};
-  for (const char* command : {"npm test", "npm test -- a b", "npm test && ls -l", "for f in a b; do npm test $f; done", "bash -c 'npm test'; ls"})
-    EXPECT_EQ(bash("ask", command, rules).verdict, std::string_view(command).starts_with("bash") ? Verdict::ask : Verdict::allow) << command;
-  for (const char* command : {"npm test; rm -rf src", "npm testing", "npm install", "npm test $(curl x)", "npm test | sh", "eval \"$x\"", "npm test; $x", "", "xnpm test"})
+  const Rules rules{{"bash", "npm test *", "allow", "session"},
+                    {"bash", "ls *", "allow", "session"}};
+  for (const char* command : {"npm test", "npm test -- a b", "npm test && ls -l",
+                              "for f in a b; do npm test $f; done", "bash -c 'npm test'; ls"})
+    EXPECT_EQ(bash("ask", command, rules).verdict,
+              std::string_view(command).starts_with("bash") ? Verdict::ask : Verdict::allow)
+        << command;
+  for (const char* command :
+       {"npm test; rm -rf src", "npm testing", "npm install", "npm test $(curl x)", "npm test | sh",
+        "eval \"$x\"", "npm test; $x", "", "xnpm test"})
     EXPECT_EQ(bash("ask", command, rules).verdict, Verdict::ask) << command;
 }
 
 TEST(Judge, DenyComesBeforeAskAndAskBeforeAllow) {
-  const Rules rules{{"bash", "*", "allow", "user"}, {"bash", "curl *", "deny", "repository"}, {"bash", "npm publish *", "ask", "user"}};
+  const Rules rules{{"bash", "*", "allow", "user"},
+                    {"bash", "curl *", "deny", "repository"},
+                    {"bash", "npm publish *", "ask", "user"}};
   EXPECT_EQ(bash("ask", "make", rules).verdict, Verdict::allow);
   EXPECT_EQ(bash("auto", "make && curl -s x", rules).verdict, Verdict::deny);
-  EXPECT_THAT(bash("auto", "curl x", rules).why, HasSubstr("a rule of this repository denies bash curl *"));
+  EXPECT_THAT(bash("auto", "curl x", rules).why,
+              HasSubstr("a rule of this repository denies bash curl *"));
   EXPECT_EQ(bash("auto", "npm publish", rules).verdict, Verdict::ask);
   EXPECT_EQ(edit("ask", "/repo/a.cc", rules).verdict, Verdict::ask);  // another tool's rules
 }
 
 TEST(Judge, AnAllowedCommandAllowsNoMoreThanItself) {
-  const Rules rules{{"bash", "ls *", "allow", "session"}, {"bash", "git diff *", "allow", "session"}};
+  const Rules rules{{"bash", "ls *", "allow", "session"},
+                    {"bash", "git diff *", "allow", "session"}};
   EXPECT_EQ(bash("ask", "ls -l 2>&1 | ls", rules).verdict, Verdict::allow);
-  for (const char* command : {"ls > src/main.cc", "ls; > a", "sudo ls", "PATH=evil ls", "export PATH=evil; ls", "GIT_EXTERNAL_DIFF=x git diff", "find . -exec ls {} +"})
+  for (const char* command :
+       {"ls > src/main.cc", "ls; > a", "sudo ls", "PATH=evil ls", "export PATH=evil; ls",
+        "GIT_EXTERNAL_DIFF=x git diff", "find . -exec ls {} +"})
     EXPECT_EQ(bash("ask", command, rules).verdict, Verdict::ask) << command;
 }
 
 TEST(Judge, AnotherSpellingIsNoWayAroundARule) {
-  const Rules rules{{"bash", "curl *", "deny", "user"}, {"str_replace_editor", "config/*", "deny", "user"}, {"str_replace_editor", "src/*", "allow", "user"}};
-  for (const char* command : {"/usr/bin/curl x", "sudo curl x", "env curl x"}) EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::deny) << command;
-  for (const char* command : {"c=curl; $c x", "eval \"$x\"", "bash a.sh"}) EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::ask) << command;
-  for (const char* path : {"/repo/config/x", "/repo//config/x", "/repo/src/../config/x", "/repo/./config/x"}) EXPECT_EQ(edit("ask", path, rules).verdict, Verdict::deny) << path;
+  const Rules rules{{"bash", "curl *", "deny", "user"},
+                    {"str_replace_editor", "config/*", "deny", "user"},
+                    {"str_replace_editor", "src/*", "allow", "user"}};
+  for (const char* command : {"/usr/bin/curl x", "sudo curl x", "env curl x"})
+    EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::deny) << command;
+  for (const char* command : {"c=curl; $c x", "eval \"$x\"", "bash a.sh"})
+    EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::ask) << command;
+  for (const char* path :
+       {"/repo/config/x", "/repo//config/x", "/repo/src/../config/x", "/repo/./config/x"})
+    EXPECT_EQ(edit("ask", path, rules).verdict, Verdict::deny) << path;
   const auto like = edit("ask", "/repo/a/[id]/page.tsx").likes.at(0);
-  EXPECT_EQ(edit("ask", "/repo/a/[id]/page.tsx", {{"str_replace_editor", like, "allow", "session"}}).verdict, Verdict::allow);
-  EXPECT_EQ(edit("ask", "/repo/a/i/page.tsx", {{"str_replace_editor", like, "allow", "session"}}).verdict, Verdict::ask);
+  EXPECT_EQ(edit("ask", "/repo/a/[id]/page.tsx", {{"str_replace_editor", like, "allow", "session"}})
+                .verdict,
+            Verdict::allow);
+  EXPECT_EQ(
+      edit("ask", "/repo/a/i/page.tsx", {{"str_replace_editor", like, "allow", "session"}}).verdict,
+      Verdict::ask);
 }
 
 TEST(Judge, PathsAreBelowTheRoot) {
-  const Rules rules{{"str_replace_editor", "src/*", "allow", "session"}, {"str_replace_editor", "*.pem", "deny", "user"}};
+  const Rules rules{{"str_replace_editor", "src/*", "allow", "session"},
+                    {"str_replace_editor", "*.pem", "deny", "user"}};
   EXPECT_EQ(edit("ask", "/repo/src/a/b.cc", rules).verdict, Verdict::allow);
   EXPECT_EQ(edit("ask", "/repo/docs/a.md", rules).verdict, Verdict::ask);
   EXPECT_EQ(edit("auto", "/repo/src/key.pem", rules).verdict, Verdict::deny);
@@ -85,13 +110,16 @@ TEST(Judge, PathsAreBelowTheRoot) {
 }
 
 TEST(Judge, SaysWhatARuleForCallsLikeItWouldBe) {
-  EXPECT_THAT(bash("ask", "npm test -- x && ls -l; npm test").likes, ElementsAre("npm test *", "ls *"));
+  EXPECT_THAT(bash("ask", "npm test -- x && ls -l; npm test").likes,
+              ElementsAre("npm test *", "ls *"));
   EXPECT_THAT(bash("ask", "$x").likes, IsEmpty());
   EXPECT_THAT(edit("ask", "/repo/src/a.cc").likes, ElementsAre("src/*"));
   EXPECT_THAT(edit("ask", "/repo/a.cc").likes, ElementsAre("a.cc"));
-  for (const std::string command : {"npm test -- x && ls -l", "make -j2"}) {  // and that rule allows it
+  for (const std::string command : {"npm test -- x && ls -l", "make -j2"}) {  // and that rule
+                                                                              // allows it
     Rules rules;
-    for (const auto& like : bash("ask", command).likes) rules.push_back({"bash", like, "allow", "session"});
+    for (const auto& like : bash("ask", command).likes)
+      rules.push_back({"bash", like, "allow", "session"});
     EXPECT_EQ(bash("ask", command, rules).verdict, Verdict::allow) << command;
   }
   const nlohmann::json args{{"server", "db"}, {"tool", "query"}};

@@ -20,7 +20,8 @@ class Rules : public ::testing::Test {
     std::vector<std::string> out;
     const auto rules = RuleStore(directory_).of(root);
     if (!rules) return {rules.error()};
-    for (const auto& rule : *rules) out.push_back(rule.scope + " " + rule.verdict + " " + rule.pattern);
+    for (const auto& rule : *rules)
+      out.push_back(rule.scope + " " + rule.verdict + " " + rule.pattern);
     return out;
   }
   tools::test::Scratch scratch_;
@@ -47,7 +48,8 @@ TEST_F(Rules, OutliveTheDaemonAndBelongToTheirRepository) {
 // Such a file may have denied something, so it is not taken for none.
 TEST_F(Rules, AFileThatIsNoRulesIsAnError) {
   ASSERT_TRUE(store_.add("/a", {"bash", "make *", "allow", "user"}));
-  for (const char* text : {"", "[]", "{\"rules\": 1}", "{\"rules\": [{\"tool\": \"bash\"}]}", "{\"rules\": [{\"tool\": \"\", \"pattern\": \"x\"}]}"}) {
+  for (const char* text : {"", "[]", "{\"rules\": 1}", "{\"rules\": [{\"tool\": \"bash\"}]}",
+                           "{\"rules\": [{\"tool\": \"\", \"pattern\": \"x\"}]}"}) {
     std::ofstream(directory_ + "/user.json") << text;
     EXPECT_THAT(patterns("/a").at(0), HasSubstr("mend or remove the file")) << text;
     EXPECT_FALSE(store_.add("/a", {"bash", "x", "allow", "user"})) << text;
@@ -60,10 +62,13 @@ TEST_F(Rules, AFileThatIsNoRulesIsAnError) {
 TEST_F(Rules, AreBounded) {
   std::ofstream(directory_ + "x");
   std::string text = "{\"rules\": [";
-  for (std::size_t i = 0; i < kRulesMax; ++i) text += std::string(i ? "," : "") + "{\"tool\":\"bash\",\"pattern\":\"p" + std::to_string(i) + "\"}";
+  for (std::size_t i = 0; i < kRulesMax; ++i)
+    text += std::string(i ? "," : "") + "{\"tool\":\"bash\",\"pattern\":\"p" + std::to_string(i) +
+            "\"}";
   std::filesystem::create_directory(directory_);
   std::ofstream(directory_ + "/user.json") << text + "]}";
-  EXPECT_THAT(store_.add("/a", {"bash", "one more", "allow", "user"}).error(), HasSubstr("there are 1000 already"));
+  EXPECT_THAT(store_.add("/a", {"bash", "one more", "allow", "user"}).error(),
+              HasSubstr("there are 1000 already"));
   EXPECT_TRUE(store_.add("/a", {"bash", "p7", "deny", "user"}));  // one of them
 }
 

@@ -14,7 +14,8 @@ using tools::Shown;
 
 Base composed(const tools::Workspace& files, std::int64_t tokens_max) {
   TokenCache cache(tokenizer(), {});
-  return compose(tokenizer().encode("You are.", true), files, {}, cache, {.tokens_max = tokens_max});
+  return compose(tokenizer().encode("You are.", true), files, {}, cache,
+                 {.tokens_max = tokens_max});
 }
 
 std::vector<std::byte> sized(std::vector<std::byte> bytes, std::size_t n) {
@@ -55,11 +56,13 @@ TEST(BaseRecord, IsNothingWhenItIsCutOrLonger) {
   tools::Workspace files;
   awkward_files(files);
   const auto bytes = encode_base(composed(files, 400'000), 1, "id");
-  for (std::size_t n = 0; n < bytes.size(); ++n) ASSERT_FALSE(decode_base(sized(bytes, n), tokenizer(), "id")) << n;
+  for (std::size_t n = 0; n < bytes.size(); ++n)
+    ASSERT_FALSE(decode_base(sized(bytes, n), tokenizer(), "id")) << n;
   EXPECT_FALSE(decode_base(sized(bytes, bytes.size() + 1), tokenizer(), "id"));
 }
 
-// The store sees damage; here it is enough that nothing crashes, and that no text is another than its blob says.
+// The store sees damage; here it is enough that nothing crashes, and that no text is another than
+// its blob says.
 TEST(BaseRecord, NeverGivesAnotherTextForABlob) {
   tools::Workspace files;
   awkward_files(files);
@@ -92,10 +95,12 @@ TEST(BaseRecord, OfAnotherTextRendererOrTokenizerIsRefused) {
   EXPECT_EQ(decode_base(bytes, tokenizer(), "other").error(), "another tokenizer made it");
   auto other = bytes;
   other[12 + 4] = std::byte{9};
-  EXPECT_EQ(decode_base(other, tokenizer(), "id").error(), "it was written as renderer 9 does and this daemon's is 1");
+  EXPECT_EQ(decode_base(other, tokenizer(), "id").error(),
+            "it was written as renderer 9 does and this daemon's is 1");
   const BaseFile* const file = test::find(base, "no-newline.txt");
   ++base.tokens[static_cast<std::size_t>(file->start + file->n_tokens / 2)];
-  EXPECT_EQ(decode_base(encode_base(base, 1, "id"), tokenizer(), "id").error(), "the tokens of no-newline.txt are not its text");
+  EXPECT_EQ(decode_base(encode_base(base, 1, "id"), tokenizer(), "id").error(),
+            "the tokens of no-newline.txt are not its text");
 }
 
 }  // namespace

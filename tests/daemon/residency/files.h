@@ -16,19 +16,25 @@ namespace lares::daemon::test {
 using daemon::by_bytes;
 
 inline tools::SourceFile file(const std::string& path, std::string text, bool crlf = false) {
-  tools::SourceFile out{.path = path, .blob = tools::blob_sha(text), .n_bytes = text.size(), .crlf = crlf};
+  tools::SourceFile out{
+      .path = path, .blob = tools::blob_sha(text), .n_bytes = text.size(), .crlf = crlf};
   out.text = std::make_shared<const std::string>(std::move(text));
   return out;
 }
 
-inline tools::SourceFile listed(const std::string& path, std::string reason, std::uint64_t n_bytes = 100) {
-  return {.path = path, .shown = tools::Shown::path, .reason = std::move(reason), .n_bytes = n_bytes};
+inline tools::SourceFile listed(const std::string& path, std::string reason,
+                                std::uint64_t n_bytes = 100) {
+  return {
+      .path = path, .shown = tools::Shown::path, .reason = std::move(reason), .n_bytes = n_bytes};
 }
 
-inline void put(tools::Workspace& files, tools::SourceFile source) { files.insert_or_assign(source.path, std::move(source)); }
+inline void put(tools::Workspace& files, tools::SourceFile source) {
+  files.insert_or_assign(source.path, std::move(source));
+}
 
 inline Composer plain_composer(std::int64_t budget_tokens = kLargeBudget) {
-  return counting_composer({.budget_tokens = budget_tokens, .changes = [](const std::string&) { return 0.0; }});
+  return counting_composer(
+      {.budget_tokens = budget_tokens, .changes = [](const std::string&) { return 0.0; }});
 }
 
 inline std::shared_ptr<const Base> base_of(const tools::Workspace& files) {

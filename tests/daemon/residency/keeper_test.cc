@@ -1,4 +1,5 @@
-// The evaluated beginnings of a base, through the disk and back, with a real engine: the model that comes with Lares.
+// The evaluated beginnings of a base, through the disk and back, with a real engine: the model that
+// comes with Lares.
 #include "daemon/residency/keeper.h"
 
 #include <set>
@@ -64,29 +65,37 @@ TEST(Keeper, WhatIsRestoredIsEditedAndRebasedAsTheLiveOneIs) {
   for (const BaseFile& file : w.first.base->files) {
     if (++n % 3 != 0) continue;
     edited.insert(file.source.shown);
-    if (n % 2 == 0) now.erase(file.source.path);
-    else test::put(now, file.source.path, "now another text\n");
+    if (n % 2 == 0)
+      now.erase(file.source.path);
+    else
+      test::put(now, file.source.path, "now another text\n");
   }
   ASSERT_EQ(edited.size(), 3u);
-  const auto count = [](std::string_view text) { return static_cast<std::int64_t>(nano().tokenizer().encode(text, false).size()); };
+  const auto count = [](std::string_view text) {
+    return static_cast<std::int64_t>(nano().tokenizer().encode(text, false).size());
+  };
   const auto told = [&](std::shared_ptr<const Base> base) {
     Overlay overlay(std::move(base), count, 2'000);
     std::string out;
     for (const Entry& entry : overlay.advance(now)) out += entry.text;
     EXPECT_TRUE(reconstruct(overlay.base(), overlay));
-    return fmt::format("{}{} stale of {} lines, {} hidden", out, overlay.n_stale_lines(), overlay.n_base_lines(), overlay.n_hidden());
+    return fmt::format("{}{} stale of {} lines, {} hidden", out, overlay.n_stale_lines(),
+                       overlay.n_base_lines(), overlay.n_hidden());
   };
   EXPECT_EQ(told(back->base), told(w.first.base));
   EXPECT_THAT(told(back->base), HasSubstr("now another text"));
   TokenCache cache(nano().tokenizer(), {});
-  EXPECT_EQ(recompose(w.head, *back->base, w.cut, w.scanned(), {}, cache, kOptions).tokens, w.second.base->tokens);
+  EXPECT_EQ(recompose(w.head, *back->base, w.cut, w.scanned(), {}, cache, kOptions).tokens,
+            w.second.base->tokens);
 }
 
 TEST(Keeper, TheSameBaseOfAnotherEpochIsCommittedAgainAndOnlyThen) {
   const World& w = world();
   tools::test::Scratch dir;
   const std::string store = dir.at("store");
-  const auto manifests = [&] { return std::distance(fs::directory_iterator(store + "/epochs"), fs::directory_iterator()); };
+  const auto manifests = [&] {
+    return std::distance(fs::directory_iterator(store + "/epochs"), fs::directory_iterator());
+  };
   auto keeper = open(store);
   EXPECT_THAT(keep(*keeper, w.first, 7), ElementsAre());
   const auto n_before = manifests();
@@ -99,7 +108,8 @@ TEST(Keeper, TheSameBaseOfAnotherEpochIsCommittedAgainAndOnlyThen) {
   expect_restored(open(store)->restore(), w.first, 8, w.first.prefixes.size());
 }
 
-// A daemon that ends while it evaluates its first base goes on from there; one that has a base keeps that until the next is whole.
+// A daemon that ends while it evaluates its first base goes on from there; one that has a base
+// keeps that until the next is whole.
 TEST(Keeper, ABeginningOfTheFirstBaseIsKept) {
   const World& w = world();
   tools::test::Scratch dir;
@@ -116,7 +126,8 @@ TEST(Keeper, ABeginningOfTheFirstBaseIsKept) {
   ASSERT_TRUE(back);
   expect_restored(back, w.first, 7, 3);
   EXPECT_FALSE(keeper->usage().committed);
-  for (std::size_t i = 3; i < w.first.prefixes.size(); ++i) EXPECT_TRUE(keeper->keep(w.first.prefixes[i], back->base, 7));
+  for (std::size_t i = 3; i < w.first.prefixes.size(); ++i)
+    EXPECT_TRUE(keeper->keep(w.first.prefixes[i], back->base, 7));
   EXPECT_TRUE(keeper->usage().committed);
   EXPECT_THAT(keep(*keeper, w.second, 8, w.n_shared + 1), ElementsAre());
   EXPECT_TRUE(keeper->tend());
@@ -142,8 +153,10 @@ TEST(Keeper, NoStepIsLongerThanAnExtent) {
   const auto keeper = open(dir.at("store"));
   const auto base = std::make_shared<Base>();
   base->tokens.resize(kKeptStepMax + 4 * kKeptPageTokens);
-  const auto far = std::make_shared<Bare>(std::vector<Token>(base->tokens.begin(), base->tokens.begin() + kKeptStepMax + kKeptPageTokens));
-  EXPECT_THAT(keeper->keep(far, base, 1).error(), HasSubstr("it comes behind one of 0; at most 16384 more are possible"));
+  const auto far = std::make_shared<Bare>(std::vector<Token>(
+      base->tokens.begin(), base->tokens.begin() + kKeptStepMax + kKeptPageTokens));
+  EXPECT_THAT(keeper->keep(far, base, 1).error(),
+              HasSubstr("it comes behind one of 0; at most 16384 more are possible"));
 }
 
 TEST(Keeper, RefusesWhatIsNoBeginningOfTheBase) {
@@ -151,10 +164,12 @@ TEST(Keeper, RefusesWhatIsNoBeginningOfTheBase) {
   tools::test::Scratch dir;
   const auto keeper = open(dir.at("store"));
   EXPECT_THAT(keeper->keep(nullptr, w.first.base, 1).error(), HasSubstr("does not begin so"));
-  EXPECT_THAT(keeper->keep(w.second.prefixes.back(), w.first.base, 1).error(), HasSubstr("does not begin so"));
+  EXPECT_THAT(keeper->keep(w.second.prefixes.back(), w.first.base, 1).error(),
+              HasSubstr("does not begin so"));
   const auto timeline = nano().timeline(w.first.prefixes[0]);
   ASSERT_TRUE(timeline->sync(std::span(w.first.base->tokens).first(1152), {}, {}));
-  EXPECT_THAT(keeper->keep(timeline->prefix(1152), w.first.base, 1).error(), HasSubstr("must end at a multiple of 256"));
+  EXPECT_THAT(keeper->keep(timeline->prefix(1152), w.first.base, 1).error(),
+              HasSubstr("must end at a multiple of 256"));
   EXPECT_THAT(keep(*keeper, w.first, 1), ElementsAre());
 }
 
@@ -166,7 +181,8 @@ TEST(Keeper, NeedsAnEngineThatSharesPagesOf256) {
     std::unique_ptr<engine::Timeline> timeline() override { return nullptr; }
   };
   tools::test::Scratch dir;
-  EXPECT_THAT(Keeper::open(dir.at("store"), Other(), {}).error(), HasSubstr("pages are of 0 tokens"));
+  EXPECT_THAT(Keeper::open(dir.at("store"), Other(), {}).error(),
+              HasSubstr("pages are of 0 tokens"));
   EXPECT_FALSE(fs::exists(dir.at("store")));
   const auto one = open(dir.at("store"));
   EXPECT_FALSE(Keeper::open(dir.at("store"), nano(), {}));

@@ -1,4 +1,5 @@
-// nano, a directory whose base it has evaluated before and after a change, and what a Keeper makes of that.
+// nano, a directory whose base it has evaluated before and after a change, and what a Keeper makes
+// of that.
 #pragma once
 
 #include <chrono>
@@ -30,7 +31,9 @@ inline constexpr std::int64_t kCut = 1024;
 inline const ComposeOptions kOptions{.tokens_max = 8'000};
 
 inline std::unique_ptr<engine::Engine> load(bool exact) {
-  auto loaded = engine::load({.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 2, .exact = exact}, {});
+  auto loaded = engine::load(
+      {.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 2, .exact = exact},
+      {});
   if (!loaded) std::abort();
   return std::move(*loaded);
 }
@@ -48,9 +51,11 @@ inline Evaluated evaluated(std::shared_ptr<const Base> base, const PrefixRef& fr
   Evaluated out{base, {}};
   const auto timeline = nano().timeline(from);
   const auto n = static_cast<std::int64_t>(base->tokens.size()), last = n / kKeptStep * kKeptStep;
-  for (std::int64_t end = from ? static_cast<std::int64_t>(from->tokens().size()) : 0; end < last;) {
+  for (std::int64_t end = from ? static_cast<std::int64_t>(from->tokens().size()) : 0;
+       end < last;) {
     end = std::min(end + kCut, last);
-    EXPECT_TRUE(timeline->sync(std::span(base->tokens).first(static_cast<std::size_t>(end)), {}, {}));
+    EXPECT_TRUE(
+        timeline->sync(std::span(base->tokens).first(static_cast<std::size_t>(end)), {}, {}));
     out.prefixes.push_back(timeline->prefix(end));
   }
   return out;
@@ -60,7 +65,8 @@ inline Evaluated evaluated(std::shared_ptr<const Base> base, const PrefixRef& fr
 struct World {
   tools::test::Scratch dir;
   const std::vector<Token> head = nano().tokenizer().encode("You are.", true);
-  Evaluated first, second;  // `second`: a file behind the first third changed, and from there on all is written anew
+  Evaluated first, second;  // `second`: a file behind the first third changed, and from there on
+                            // all is written anew
   std::size_t cut = 0;      // its place in first.base->files
   std::int64_t n_common = 0;
   std::size_t n_shared = 0;  // prefixes of both
@@ -76,13 +82,18 @@ struct World {
     TokenCache cache(nano().tokenizer(), {});
     first = evaluated(std::make_shared<const Base>(compose(head, scanned(), {}, cache, kOptions)));
     const auto& files = first.base->files;
-    while (files[cut].source.shown != tools::Shown::full || files[cut].start < first.base->files_end / 3 || files[cut].n_tokens < 100) ++cut;
+    while (files[cut].source.shown != tools::Shown::full ||
+           files[cut].start < first.base->files_end / 3 || files[cut].n_tokens < 100)
+      ++cut;
     dir.write(files[cut].source.path, dir.read(files[cut].source.path) + "// one line more\n");
-    const auto second_base = std::make_shared<const Base>(recompose(head, *first.base, cut, scanned(), {}, cache, kOptions));
-    n_common = std::ranges::mismatch(first.base->tokens, second_base->tokens).in1 - first.base->tokens.begin();
+    const auto second_base = std::make_shared<const Base>(
+        recompose(head, *first.base, cut, scanned(), {}, cache, kOptions));
+    n_common = std::ranges::mismatch(first.base->tokens, second_base->tokens).in1 -
+               first.base->tokens.begin();
     n_shared = static_cast<std::size_t>(n_common / kCut);
     second = evaluated(second_base, first.prefixes[n_shared - 1]);
-    second.prefixes.insert(second.prefixes.begin(), first.prefixes.begin(), first.prefixes.begin() + static_cast<std::ptrdiff_t>(n_shared));
+    second.prefixes.insert(second.prefixes.begin(), first.prefixes.begin(),
+                           first.prefixes.begin() + static_cast<std::ptrdiff_t>(n_shared));
   }
   tools::Workspace scanned() const {
     auto files = tools::Scanner({dir.root(), {}}).scan();
@@ -102,7 +113,8 @@ inline std::unique_ptr<Keeper> open(const std::string& directory, Keeper::Option
   return opened ? std::move(*opened) : nullptr;
 }
 // All lines it said.
-inline std::vector<std::string> keep(Keeper& keeper, const Evaluated& e, std::uint64_t epoch, std::size_t n = SIZE_MAX) {
+inline std::vector<std::string> keep(Keeper& keeper, const Evaluated& e, std::uint64_t epoch,
+                                     std::size_t n = SIZE_MAX) {
   std::vector<std::string> out;
   for (std::size_t i = 0; i < std::min(n, e.prefixes.size()); ++i)
     if (auto kept = keeper.keep(e.prefixes[i], e.base, epoch); !kept) out.push_back(kept.error());
@@ -112,10 +124,12 @@ inline std::vector<std::string> keep(Keeper& keeper, const Evaluated& e, std::ui
 inline void expect_equal(const engine::Prefix& back, const engine::Prefix& prefix) {
   ASSERT_TRUE(std::ranges::equal(back.tokens(), prefix.tokens()));
   ASSERT_EQ(back.n_pages(), prefix.n_pages());
-  for (std::int64_t i = 0; i < prefix.n_pages(); ++i) ASSERT_TRUE(std::ranges::equal(back.page(i), prefix.page(i))) << "page " << i;
+  for (std::int64_t i = 0; i < prefix.n_pages(); ++i)
+    ASSERT_TRUE(std::ranges::equal(back.page(i), prefix.page(i))) << "page " << i;
   ASSERT_TRUE(std::ranges::equal(back.frontier(), prefix.frontier()));
 }
-inline void expect_restored(const std::optional<Keeper::Restored>& back, const Evaluated& e, std::uint64_t epoch, std::size_t n_prefixes) {
+inline void expect_restored(const std::optional<Keeper::Restored>& back, const Evaluated& e,
+                            std::uint64_t epoch, std::size_t n_prefixes) {
   ASSERT_TRUE(back);
   EXPECT_EQ(back->epoch, epoch);
   expect_equal(*back->base, *e.base);
@@ -127,12 +141,14 @@ inline void expect_restored(const std::optional<Keeper::Restored>& back, const E
 }
 
 // What a turn on the base draws, with the twenty likeliest and their log-probabilities each time.
-inline std::pair<std::vector<Token>, std::vector<std::pair<Token, float>>> drawn(const PrefixRef& from, const Base& base) {
+inline std::pair<std::vector<Token>, std::vector<std::pair<Token, float>>> drawn(
+    const PrefixRef& from, const Base& base) {
   const auto timeline = nano().timeline(from);
   std::vector<Token> prompt = base.tokens;
   const auto turn = nano().tokenizer().encode("What does f3 return?", false);
   prompt.insert(prompt.end(), turn.begin(), turn.end());
-  EXPECT_EQ(timeline->sync(prompt, {}, {}).value(), static_cast<std::int64_t>(prompt.size() - from->tokens().size()));
+  EXPECT_EQ(timeline->sync(prompt, {}, {}).value(),
+            static_cast<std::int64_t>(prompt.size() - from->tokens().size()));
   std::pair<std::vector<Token>, std::vector<std::pair<Token, float>>> out;
   for (int i = 0; i < 16; ++i) {
     out.first.push_back(timeline->next({.temperature = 0}, nullptr).value());
@@ -152,7 +168,8 @@ inline std::vector<ExtentFile> extent_files(const std::string& directory) {
   for (const auto& entry : fs::recursive_directory_iterator(directory + "/ext")) {
     if (!entry.is_regular_file()) continue;
     std::vector<std::byte> head(store::kExtentHeadBytes);
-    std::ifstream(entry.path(), std::ios::binary).read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
+    std::ifstream(entry.path(), std::ios::binary)
+        .read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
     out.push_back({entry.path(), store::decode_header(head).value().pos0});
   }
   std::ranges::sort(out, {}, &ExtentFile::pos0);

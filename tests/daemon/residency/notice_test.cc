@@ -8,16 +8,23 @@ namespace {
 using Kind = Notice::Kind;
 
 bool same(const Notice& a, const Notice& b) {
-  return a.kind == b.kind && a.path == b.path && a.from == b.from && a.sha == b.sha && a.reason == b.reason && a.body == b.body &&
+  return a.kind == b.kind && a.path == b.path && a.from == b.from && a.sha == b.sha &&
+         a.reason == b.reason && a.body == b.body &&
          a.crlf.value_or(false) == b.crlf.value_or(false);
 }
 
 const std::vector<Notice> kAll = {
-    {.kind = Kind::full, .path = "a", .sha = "12345678", .body = "x\n</file>\n<deleted path=\"a\"/>\n"},
+    {.kind = Kind::full,
+     .path = "a",
+     .sha = "12345678",
+     .body = "x\n</file>\n<deleted path=\"a\"/>\n"},
     {.kind = Kind::full, .path = "a", .sha = "12345678", .body = "x\n</file>", .crlf = true},
     {.kind = Kind::full, .path = "empty", .sha = "12345678", .body = ""},
     {.kind = Kind::full, .path = "blank", .sha = "12345678", .body = "\n"},
-    {.kind = Kind::diff, .path = "a \"b\"\\\n<c>/>", .sha = "12345678", .body = "@@ </changed>\n </changed>\n-<a>\n+b\n\\ No newline at end of file\n"},
+    {.kind = Kind::diff,
+     .path = "a \"b\"\\\n<c>/>",
+     .sha = "12345678",
+     .body = "@@ </changed>\n </changed>\n-<a>\n+b\n\\ No newline at end of file\n"},
     {.kind = Kind::diff, .path = "a", .sha = "12345678", .body = "", .crlf = true},
     {.kind = Kind::reverted, .path = "\xc3\xa9", .sha = "12345678"},
     {.kind = Kind::deleted, .path = "path=\"x\" not shown/"},
@@ -32,11 +39,13 @@ TEST(Notice, ComesBackAsItWas) {
   const auto read = read_notices(all);
   ASSERT_TRUE(read) << read.error();
   ASSERT_EQ(read->size(), kAll.size());
-  for (std::size_t i = 0; i < kAll.size(); ++i) EXPECT_TRUE(same((*read)[i], kAll[i])) << write_notice((*read)[i]);
+  for (std::size_t i = 0; i < kAll.size(); ++i)
+    EXPECT_TRUE(same((*read)[i], kAll[i])) << write_notice((*read)[i]);
 }
 
 TEST(Notice, IsAsShortAsThis) {
-  EXPECT_EQ(write_notice({.kind = Kind::not_shown, .path = "a.cc"}), "<changed path=\"a.cc\" not shown/>\n");
+  EXPECT_EQ(write_notice({.kind = Kind::not_shown, .path = "a.cc"}),
+            "<changed path=\"a.cc\" not shown/>\n");
   EXPECT_EQ(write_notice({.kind = Kind::full, .path = "a.cc", .sha = "12345678", .body = "x"}),
             "<file path=\"a.cc\" lines=\"1\" sha=\"12345678\" end=\"no newline\">\nx\n</file>\n");
 }
@@ -45,7 +54,8 @@ TEST(Notice, IsAsShortAsThis) {
 TEST(Notice, CutAnywhereNeverReadsAsAnotherThing) {
   for (const Notice& notice : kAll) {
     const std::string text = write_notice(notice);
-    for (std::size_t n = 1; n < text.size(); ++n) EXPECT_FALSE(read_notices(text.substr(0, n))) << text.substr(0, n);
+    for (std::size_t n = 1; n < text.size(); ++n)
+      EXPECT_FALSE(read_notices(text.substr(0, n))) << text.substr(0, n);
   }
 }
 

@@ -1,4 +1,5 @@
-// Invariant I6 over 10,000 random events: what was shown, and nothing else, gives the workspace back.
+// Invariant I6 over 10,000 random events: what was shown, and nothing else, gives the workspace
+// back.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,7 +22,8 @@ constexpr std::int64_t kBudget = 200'000;
 
 // A session, and what its model can know.
 struct Session {
-  explicit Session(const Overlay& overlay) : pinned(overlay), base(overlay.view().shared_base()), reading(*base) {
+  explicit Session(const Overlay& overlay)
+      : pinned(overlay), base(overlay.view().shared_base()), reading(*base) {
     for (const Entry& entry : overlay.entries()) {
       if (auto read = reading.read(entry.text); !read) ADD_FAILURE() << read.error();
     }
@@ -50,7 +52,8 @@ void write_some(Session& session, RandomWorkspace& world) {
 
 void update(Session& session, const Overlay& overlay, const tools::Workspace& now, Tally& tally) {
   for (const tools::SourceFile& file : session.wrote) session.reading.saw(file);
-  const std::string text = catch_up(session.pinned, now, overlay.version(), session.wrote, by_bytes);
+  const std::string text = catch_up(session.pinned, now, overlay.version(), session.wrote,
+                                    by_bytes);
   session.wrote.clear();
   EXPECT_LE(by_bytes(text), kEventTokensMax);
   const auto read = session.reading.read(text);
@@ -61,12 +64,14 @@ void update(Session& session, const Overlay& overlay, const tools::Workspace& no
 }
 
 // What the daemon believes to be hidden is what the model takes for hidden.
-std::string disagreement(const Overlay& overlay, const Reading& reading, const tools::Workspace& now) {
+std::string disagreement(const Overlay& overlay, const Reading& reading,
+                         const tools::Workspace& now) {
   for (const auto& [path, source] : now) {
     const auto it = reading.files().find(path);
     bool hidden = it != reading.files().end() && it->second.hidden;
     if (it == reading.files().end()) {
-      for (const std::string& directory : reading.not_shown_below()) hidden = hidden || covers(directory, path);
+      for (const std::string& directory : reading.not_shown_below())
+        hidden = hidden || covers(directory, path);
     }
     if (hidden != (overlay.freshness(path).state == Freshness::State::hidden)) return path;
   }
@@ -131,19 +136,23 @@ void run_events(std::uint64_t seed, int n_events, Tally& tally) {
 
 TEST(OverlayProperty, WhatWasShownIsTheWorkspace) {
   Tally tally;
-  for (std::uint64_t seed = 1; seed <= 5; ++seed) ASSERT_NO_FATAL_FAILURE(run_events(seed, 2'000, tally));
+  for (std::uint64_t seed = 1; seed <= 5; ++seed)
+    ASSERT_NO_FATAL_FAILURE(run_events(seed, 2'000, tally));
   RecordProperty("rebases", tally.rebases);
   RecordProperty("updates", tally.updates);
   RecordProperty("steps_hidden", tally.steps_hidden);
-  // The streams meet what they are for, and hiding is the exception: the invariant is not kept by saying nothing.
+  // The streams meet what they are for, and hiding is the exception: the invariant is not kept by
+  // saying nothing.
   EXPECT_GT(tally.rebases, 50);
   EXPECT_GT(tally.updates, 2'000);
   EXPECT_GT(tally.old_epoch_updates, 100);
   EXPECT_GT(tally.steps_hidden, 20);
   EXPECT_LT(tally.steps_hidden, 5'000);
   EXPECT_GT(tally.collapsed, 0);
-  std::printf("%d rebases, %d updates (%d over an old epoch), hidden files at %d steps, %d directories marked\n", tally.rebases,
-              tally.updates, tally.old_epoch_updates, tally.steps_hidden, tally.collapsed);
+  std::printf(
+      "%d rebases, %d updates (%d over an old epoch), hidden files at %d steps, %d directories "
+      "marked\n",
+      tally.rebases, tally.updates, tally.old_epoch_updates, tally.steps_hidden, tally.collapsed);
 }
 
 }  // namespace

@@ -44,9 +44,10 @@ TEST(Overlay, ALineCostsItsDiff) {
   EXPECT_EQ(overlay.version(), 0u);
   put(files, file("big.cc", with_line(kText, 50, "changed\n")));
   const std::string sha = files.at("big.cc").blob;
-  EXPECT_EQ(texts(overlay.advance(files)), "<changed path=\"big.cc\" sha=\"" + sha.substr(0, 8) +
-                                               "\">\n@@ line 46\n line 47\n line 48\n line 49\n-line 50\n+changed\n line 51\n"
-                                               " line 52\n line 53\n</changed>\n");
+  EXPECT_EQ(texts(overlay.advance(files)),
+            "<changed path=\"big.cc\" sha=\"" + sha.substr(0, 8) +
+                "\">\n@@ line 46\n line 47\n line 48\n line 49\n-line 50\n+changed\n line 51\n"
+                " line 52\n line 53\n</changed>\n");
   EXPECT_EQ(overlay.version(), 1u);
   EXPECT_EQ(overlay.freshness("big.cc").state, State::dirty);
   EXPECT_EQ(overlay.freshness("big.cc").sha, sha);
@@ -138,7 +139,8 @@ TEST(Overlay, WhatTheBaseLeftOutStaysOut) {
   for (int i = 1; i < 3; ++i) {
     put(files, file("big.cc", with_line(kText, i, "x\n")));
     put(files, file("outlined.cc", with_line(kText, i, "x\n")));
-    EXPECT_EQ(texts(overlay.advance(files)), i == 1 ? "<changed path=\"outlined.cc\" not shown/>\n" : "");
+    EXPECT_EQ(texts(overlay.advance(files)),
+              i == 1 ? "<changed path=\"outlined.cc\" not shown/>\n" : "");
   }
   EXPECT_EQ(overlay.freshness("outlined.cc").state, State::hidden);
   EXPECT_EQ(overlay.n_hidden(), 0u);  // no rebase would show it
@@ -151,7 +153,8 @@ TEST(Overlay, LineEndsAndTheLastNewlineAreChanges) {
   put(files, file("big.cc", kText, /*crlf=*/true));
   EXPECT_NE(texts(overlay.advance(files)).find(" eol=\"crlf\">\n</changed>"), std::string::npos);
   put(files, file("big.cc", kText.substr(0, kText.size() - 1), true));
-  EXPECT_NE(texts(overlay.advance(files)).find("+line 400\n\\ No newline at end of file\n"), std::string::npos);
+  EXPECT_NE(texts(overlay.advance(files)).find("+line 400\n\\ No newline at end of file\n"),
+            std::string::npos);
   put(files, file("big.cc", kText.substr(0, kText.size() - 1), false));
   EXPECT_NE(texts(overlay.advance(files)).find(" eol=\"lf\">\n</changed>"), std::string::npos);
   EXPECT_EQ(reconstruct(overlay.base(), overlay)->differs(files), "");
@@ -175,22 +178,27 @@ TEST(Overlay, WhatOneEventCannotShowIsMarkedUntilItFits) {
   const std::string huge = numbered_lines(1, 8'000);  // 22k tokens
   put(files, file("big.cc", huge));
   put(files, file("small.cc", "int y;\n"));
-  EXPECT_TRUE(texts(overlay.advance(files)).starts_with("<changed path=\"big.cc\" not shown/>\n<file path=\"small.cc\""));
+  EXPECT_TRUE(texts(overlay.advance(files))
+                  .starts_with("<changed path=\"big.cc\" not shown/>\n<file path=\"small.cc\""));
   EXPECT_EQ(overlay.freshness("big.cc").state, State::hidden);
   EXPECT_EQ(overlay.n_hidden(), 1u);
   put(files, file("big.cc", huge + "more\n"));
   EXPECT_TRUE(overlay.advance(files).empty());  // said already
   put(files, file("big.cc", with_line(kText, 3, "x\n")));
-  EXPECT_EQ(overlay.advance(files).at(0).kind, Notice::Kind::diff);  // against the base, the last text shown
+  EXPECT_EQ(overlay.advance(files).at(0).kind, Notice::Kind::diff);  // against the base, the last
+                                                                     // text shown
   EXPECT_EQ(reconstruct(overlay.base(), overlay)->differs(files), "");
 }
 
 TEST(Overlay, NeverGrowsPastItsBound) {
   tools::Workspace files;
-  for (int i = 0; i < 2'000; ++i) put(files, file("src/" + std::to_string(i % 40) + "/" + std::to_string(i), numbered_lines(i, i + 50)));
+  for (int i = 0; i < 2'000; ++i)
+    put(files,
+        file("src/" + std::to_string(i % 40) + "/" + std::to_string(i), numbered_lines(i, i + 50)));
   Overlay overlay = overlay_of(files, 10'000);
   for (int round = 0; round < 20; ++round) {
-    for (auto& [path, source] : files) source = file(path, *source.text + "round " + std::to_string(round) + "\n");
+    for (auto& [path, source] : files)
+      source = file(path, *source.text + "round " + std::to_string(round) + "\n");
     std::int64_t n = 0;
     for (const Entry& entry : overlay.advance(files)) n += entry.n_tokens;
     EXPECT_LE(n, kEventTokensMax);
@@ -220,7 +228,8 @@ TEST(CatchUp, TellsWhatTheSessionDidNotWrite) {
   put(files, file("big.cc", with_line(*mine.text, 101, "theirs\n")));
   overlay.advance(files);
   const std::string update = catch_up(session, files, overlay.version(), {}, by_bytes);
-  EXPECT_TRUE(update.starts_with("<workspace-update from=\"1\" to=\"2\">\n<changed path=\"big.cc\""));
+  EXPECT_TRUE(
+      update.starts_with("<workspace-update from=\"1\" to=\"2\">\n<changed path=\"big.cc\""));
   EXPECT_NE(update.find("\n mine\n-line 101\n+theirs\n"), std::string::npos);
   EXPECT_LE(by_bytes(update), 150);
   EXPECT_EQ(catch_up(session, files, overlay.version(), {}, by_bytes), "");
@@ -233,7 +242,9 @@ TEST(CatchUp, AHiddenFileIsMarkedAgainWhenItChangesAgain) {
   for (const char* end : {"a\n", "b\n"}) {
     put(files, file("big.cc", numbered_lines(1, 8'000) + end));
     overlay.advance(files);
-    EXPECT_NE(catch_up(session, files, overlay.version(), {}, by_bytes).find("<changed path=\"big.cc\" not shown/>"), std::string::npos);
+    EXPECT_NE(catch_up(session, files, overlay.version(), {}, by_bytes)
+                  .find("<changed path=\"big.cc\" not shown/>"),
+              std::string::npos);
     EXPECT_EQ(catch_up(session, files, overlay.version(), {}, by_bytes), "");
   }
 }

@@ -1,4 +1,5 @@
-// A repository that changes at random, with everything in it that could be mistaken for something else.
+// A repository that changes at random, with everything in it that could be mistaken for something
+// else.
 #pragma once
 
 #include <random>
@@ -19,9 +20,13 @@ class RandomWorkspace {
 
   tools::Workspace files;
 
-  std::size_t below(std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_); }
+  std::size_t below(std::size_t n) {
+    return std::uniform_int_distribution<std::size_t>(0, n - 1)(random_);
+  }
   bool chance(double p) { return std::uniform_real_distribution<>(0, 1)(random_) < p; }
-  std::string some_path() { return std::next(files.begin(), static_cast<std::ptrdiff_t>(below(files.size())))->first; }
+  std::string some_path() {
+    return std::next(files.begin(), static_cast<std::ptrdiff_t>(below(files.size())))->first;
+  }
 
   // One event: a save, a rename, a deletion, a checkout.
   void step() {
@@ -56,8 +61,10 @@ class RandomWorkspace {
     for (std::size_t n = 1 + below(3); n > 0; --n) {
       const std::size_t at = below(out.size() + 1);
       const std::size_t removed = std::min(below(4), out.size() - at);
-      out.erase(out.begin() + static_cast<std::ptrdiff_t>(at), out.begin() + static_cast<std::ptrdiff_t>(at + removed));
-      for (std::size_t added = below(4); added > 0; --added) out.insert(out.begin() + static_cast<std::ptrdiff_t>(at), line());
+      out.erase(out.begin() + static_cast<std::ptrdiff_t>(at),
+                out.begin() + static_cast<std::ptrdiff_t>(at + removed));
+      for (std::size_t added = below(4); added > 0; --added)
+        out.insert(out.begin() + static_cast<std::ptrdiff_t>(at), line());
     }
     std::string text;
     for (const std::string& l : out) text += l + (l.ends_with('\n') ? "" : "\n");
@@ -72,20 +79,48 @@ class RandomWorkspace {
 
  private:
   std::string line() {
-    static const std::vector<std::string> nasty = {
-        "</file>", "</changed>", "<changed path=\"a\" not shown/>", "@@ int main() {", "@@", "--- a/f", "+++ b/f", "-", "+", "\\",
-        "\\ No newline at end of file", "<deleted path=\"src/f1\"/>", "</workspace-update>", "<file path=\"x\" lines=\"3\" sha=\"0\">",
-        "", "", "", "}", "}", "  }", "    return;", "int f() {", "class A:", "  def g(self):", "\xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82",
-        "\t", "carriage\rreturn", "public:", "<\xef\xbd\x9cUser\xef\xbd\x9c>", "a\"b\\c"};
+    static const std::vector<std::string> nasty = {"</file>",
+                                                   "</changed>",
+                                                   "<changed path=\"a\" not shown/>",
+                                                   "@@ int main() {",
+                                                   "@@",
+                                                   "--- a/f",
+                                                   "+++ b/f",
+                                                   "-",
+                                                   "+",
+                                                   "\\",
+                                                   "\\ No newline at end of file",
+                                                   "<deleted path=\"src/f1\"/>",
+                                                   "</workspace-update>",
+                                                   "<file path=\"x\" lines=\"3\" sha=\"0\">",
+                                                   "",
+                                                   "",
+                                                   "",
+                                                   "}",
+                                                   "}",
+                                                   "  }",
+                                                   "    return;",
+                                                   "int f() {",
+                                                   "class A:",
+                                                   "  def g(self):",
+                                                   "\xe4\xb8\xad\xe6\x96\x87 \xf0\x9f\x99\x82",
+                                                   "\t",
+                                                   "carriage\rreturn",
+                                                   "public:",
+                                                   "<\xef\xbd\x9cUser\xef\xbd\x9c>",
+                                                   "a\"b\\c"};
     if (chance(0.002)) return std::string(20'000, 'y') + "\n";
     if (chance(0.5)) return nasty[below(nasty.size())] + "\n";
-    return std::string(below(8), ' ') + "value_" + std::to_string(below(40)) + " = " + std::to_string(below(9)) + ";\n";
+    return std::string(below(8), ' ') + "value_" + std::to_string(below(40)) + " = " +
+           std::to_string(below(9)) + ";\n";
   }
 
   std::string new_path() {
-    static const std::vector<std::string> directories = {"", "src/", "src/a/", "src/a b/", "docs/", "src.d/", "\"q\"/"};
+    static const std::vector<std::string> directories = {"",      "src/",   "src/a/", "src/a b/",
+                                                         "docs/", "src.d/", "\"q\"/"};
     static const std::vector<std::string> names = {"f", "\xc3\xa9", "x\ny", "a\\", "<f>"};
-    return directories[below(directories.size())] + names[below(10) == 0 ? below(names.size()) : 0] + std::to_string(below(400));
+    return directories[below(directories.size())] +
+           names[below(10) == 0 ? below(names.size()) : 0] + std::to_string(below(400));
   }
 
   void create() {
@@ -112,17 +147,20 @@ class RandomWorkspace {
   // A file becomes a secret, a binary, or text again.
   void relist() {
     const std::string path = some_path();
-    if (files.at(path).shown == tools::Shown::full) return put(files, listed(path, chance(0.5) ? "secret" : "lock file"));
+    if (files.at(path).shown == tools::Shown::full)
+      return put(files, listed(path, chance(0.5) ? "secret" : "lock file"));
     put(files, file(path, numbered_lines(1, static_cast<int>(below(300)))));
   }
 
   void revert() {
-    const auto it = std::next(originals_.begin(), static_cast<std::ptrdiff_t>(below(originals_.size())));
+    const auto it = std::next(originals_.begin(),
+                              static_cast<std::ptrdiff_t>(below(originals_.size())));
     put(files, it->second);
   }
 
   void checkout() {
-    for (auto it = files.begin(); it != files.end();) it = chance(0.2) ? files.erase(it) : std::next(it);
+    for (auto it = files.begin(); it != files.end();)
+      it = chance(0.2) ? files.erase(it) : std::next(it);
     for (std::size_t n = below(40); n > 0; --n) create();
     std::vector<std::string> paths;
     for (const auto& [path, source] : files) paths.push_back(path);
@@ -131,7 +169,8 @@ class RandomWorkspace {
     }
     // Many at once in one place: more than can be named one by one.
     if (chance(0.2)) {
-      for (int i = 0; i < 1'200; ++i) put(files, file("gen/deep/" + std::to_string(i) + "/f", "x\ny\n"));
+      for (int i = 0; i < 1'200; ++i)
+        put(files, file("gen/deep/" + std::to_string(i) + "/f", "x\ny\n"));
     }
   }
 

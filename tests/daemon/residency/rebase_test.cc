@@ -67,8 +67,10 @@ TEST(Rebase, CutsWhereATokenFreesTheMost) {
   EXPECT_EQ(next.overlay.freshness(name(2)).state, Freshness::State::dirty);
   EXPECT_EQ(next.overlay.freshness(name(99)).state, Freshness::State::resident);
   EXPECT_EQ(next.overlay.version(), overlay.version());
-  for (std::size_t i = 0; i < 95; ++i) EXPECT_EQ(next.base->files[i].source.blob, overlay.base().files[i].source.blob);
-  EXPECT_NEAR(static_cast<double>(next.n_prefill), static_cast<double>(plan->n_prefill), 5 * kFileHeaderTokens);  // a plan guesses headers
+  for (std::size_t i = 0; i < 95; ++i)
+    EXPECT_EQ(next.base->files[i].source.blob, overlay.base().files[i].source.blob);
+  EXPECT_NEAR(static_cast<double>(next.n_prefill), static_cast<double>(plan->n_prefill),
+              5 * kFileHeaderTokens);  // a plan guesses headers
   EXPECT_EQ(reconstruct(*next.base, next.overlay)->differs(files), "");
 }
 
@@ -85,7 +87,8 @@ TEST(Rebase, WhatIsTooMuchToKeepIsFolded) {
   EXPECT_LE(next.overlay.n_tokens(), 3'000 + 200);
 }
 
-// The first files, changed twice: to keep them all, each as one diff, would be cheap, for nothing before the end is computed.
+// The first files, changed twice: to keep them all, each as one diff, would be cheap, for nothing
+// before the end is computed.
 Overlay front_changed_twice(tools::Workspace& files, int n_files, std::int64_t tokens_max) {
   Overlay out(base_of(files), by_bytes, tokens_max);
   for (const int n_lines : {40, 39}) {
@@ -143,7 +146,8 @@ TEST(Rebase, ASessionGoesOnWithItsEpoch) {
   Reading reading(session.view.base());
   edit(files, 50, 5);
   overlay.advance(files);
-  Overlay next = rebase(overlay, *plan_rebase(overlay, files), files, kLargeBudget, plain_composer()).overlay;
+  Overlay next =
+      rebase(overlay, *plan_rebase(overlay, files), files, kLargeBudget, plain_composer()).overlay;
   edit(files, 51, 5);
   next.advance(files);
   const std::string update = catch_up(session, files, next.version(), {}, by_bytes);

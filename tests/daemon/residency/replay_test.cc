@@ -17,7 +17,8 @@ using test::SyntheticHistory;
 // The figures the design must reach, over 400 made-up commits on half a million tokens.
 TEST(Replay, ReachesTheDesignsFigures) {
   SyntheticHistory history({.n_files = 450, .n_commits = 400});
-  const ReplayResult r = replay(history, {.overlay_tokens_max = kLargeOverlay, .count = by_bytes}, /*check_every=*/20);
+  const ReplayResult r = replay(history, {.overlay_tokens_max = kLargeOverlay, .count = by_bytes},
+                                /*check_every=*/20);
   std::printf("%s%s", replay_header().c_str(), replay_row("made up", r).c_str());
   EXPECT_EQ(r.foreground.size(), 400u);
   EXPECT_GT(r.base_tokens, 200'000);
@@ -40,12 +41,15 @@ TEST(Replay, AHunkCostsAHundredAndFiftyTokens) {
 }
 
 TEST(GitHistory, ReplaysWhatGitRecorded) {
-  const auto directory = std::filesystem::temp_directory_path() / ("replay_test_" + std::to_string(getpid()));
+  const auto directory = std::filesystem::temp_directory_path() /
+                         ("replay_test_" + std::to_string(getpid()));
   std::filesystem::create_directory(directory);
   const std::string script =
       "cd '" + directory.string() +
-      "' && export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b && "
-      "git init -q . && mkdir src && printf 'a\\n' > src/a && printf 'b\\r\\n' > b && git add . && git commit -qm 1 && "
+      "' && export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b "
+      "GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b && "
+      "git init -q . && mkdir src && printf 'a\\n' > src/a && printf 'b\\r\\n' > b && git add . && "
+      "git commit -qm 1 && "
       "git mv src/a src/c && printf 'x\\0y' > data && git add . && git commit -qm 2 && "
       "git rm -q b && printf 'more\\n' >> src/c && git commit -qam 3";
   ASSERT_EQ(std::system(script.c_str()), 0);

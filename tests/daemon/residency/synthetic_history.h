@@ -1,5 +1,6 @@
-// A repository's history made up from a seed, with the statistics of real ones: few files per commit with a long tail, hunks of
-// a few lines, a small hot set, neighbours that change together, now and then a bulk commit.
+// A repository's history made up from a seed, with the statistics of real ones: few files per
+// commit with a long tail, hunks of a few lines, a small hot set, neighbours that change together,
+// now and then a bulk commit.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +19,8 @@ namespace lares::daemon::test {
 struct SyntheticOptions {
   std::uint64_t seed = 1;
   int n_files = 400, n_commits = 300;
-  double lines_median = 60, lines_sigma = 1.1;  // of a file, log-normal: most are short, half the text is in a tenth of them
+  double lines_median = 60, lines_sigma = 1.1;  // of a file, log-normal: most are short, half the
+                                                // text is in a tenth of them
   double hunk_median = 2, hunk_sigma = 1.3;     // lines that a hunk adds, and removes
   double hunks_mean = 2.7;                      // of a file in a commit, geometric
   double bulk = 0.01;                           // commits that touch a fifth of all files
@@ -29,7 +31,8 @@ class SyntheticHistory final : public History {
   explicit SyntheticHistory(SyntheticOptions options) : options_(options), random_(options.seed) {
     for (int i = 0; i < options_.n_files; ++i) add_file(1.0);
     // Which files were hot before is known as roughly as from a log.
-    for (const auto& [path, weight] : weights_) changes_[path] = weight * options_.n_files * between(0.3, 1.7);
+    for (const auto& [path, weight] : weights_)
+      changes_[path] = weight * options_.n_files * between(0.3, 1.7);
   }
 
   const tools::Workspace& now() const override { return now_; }
@@ -57,7 +60,9 @@ class SyntheticHistory final : public History {
   double between(double a, double b) { return std::uniform_real_distribution<>(a, b)(random_); }
   bool chance(double p) { return between(0, 1) < p; }
   int integer(int a, int b) { return std::uniform_int_distribution<>(a, b)(random_); }
-  double log_normal(double median, double sigma) { return std::lognormal_distribution<>(std::log(median), sigma)(random_); }
+  double log_normal(double median, double sigma) {
+    return std::lognormal_distribution<>(std::log(median), sigma)(random_);
+  }
 
   int n_files_of_commit() {
     const double p = between(0, 1);
@@ -70,22 +75,30 @@ class SyntheticHistory final : public History {
 
   // Some 33 bytes, most lines unlike every other, some the same all over.
   std::string line() {
-    static const std::vector<std::string> common = {"\n", "}\n", "  }\n", "  return out;\n", "    break;\n"};
+    static const std::vector<std::string> common = {"\n", "}\n", "  }\n", "  return out;\n",
+                                                    "    break;\n"};
     if (chance(0.25)) return common[static_cast<std::size_t>(integer(0, 4))];
     std::string out(static_cast<std::size_t>(2 * integer(1, 3)), ' ');
-    out += "const auto v" + std::to_string(integer(0, 99'999)) + " = f" + std::to_string(integer(0, 999)) + "(";
+    out += "const auto v" + std::to_string(integer(0, 99'999)) + " = f" +
+           std::to_string(integer(0, 999)) + "(";
     for (int n = integer(0, 4); n > 0; --n) out += "arg" + std::to_string(integer(0, 99)) + ", ";
     return out + ");\n";
   }
   std::string lines(int n) {
     std::string out;
-    for (int i = 0; i < n; ++i) out += i % 25 == 0 ? "int function_" + std::to_string(integer(0, 9'999)) + "(int x) {\n" : line();
+    for (int i = 0; i < n; ++i)
+      out += i % 25 == 0 ? "int function_" + std::to_string(integer(0, 9'999)) + "(int x) {\n"
+                         : line();
     return out;
   }
 
   void add_file(double size) {
-    const std::string path = "src/part" + std::to_string(integer(0, 19)) + "/file" + std::to_string(n_added_) + ".cc";
-    put(now_, file(path, lines(static_cast<int>(std::min(4'000.0, 3 + size * log_normal(options_.lines_median, options_.lines_sigma))))));
+    const std::string path = "src/part" + std::to_string(integer(0, 19)) + "/file" +
+                             std::to_string(n_added_) + ".cc";
+    put(now_,
+        file(path,
+             lines(static_cast<int>(std::min(
+                 4'000.0, 3 + size * log_normal(options_.lines_median, options_.lines_sigma))))));
     weights_[path] = 1.0 / (1 + integer(0, ++n_added_));  // Zipf
   }
 
@@ -129,11 +142,16 @@ class SyntheticHistory final : public History {
     for (int n = 1 + more(random_); n > 0; --n) {
       const auto before = lines_with_ends(text);
       const int at = integer(0, static_cast<int>(before.size()));
-      const int removed = std::min(static_cast<int>(before.size()) - at, static_cast<int>(log_normal(options_.hunk_median, options_.hunk_sigma)));
+      const int removed = std::min(
+          static_cast<int>(before.size()) - at,
+          static_cast<int>(log_normal(options_.hunk_median, options_.hunk_sigma)));
       std::string out;
       for (int i = 0; i < at; ++i) out += before[static_cast<std::size_t>(i)];
-      for (int i = static_cast<int>(log_normal(options_.hunk_median * 1.1, options_.hunk_sigma)); i > 0; --i) out += line();
-      for (auto i = static_cast<std::size_t>(at + removed); i < before.size(); ++i) out += before[i];
+      for (int i = static_cast<int>(log_normal(options_.hunk_median * 1.1, options_.hunk_sigma));
+           i > 0; --i)
+        out += line();
+      for (auto i = static_cast<std::size_t>(at + removed); i < before.size(); ++i)
+        out += before[i];
       text = std::move(out);
     }
     put(now_, file(path, std::move(text)));

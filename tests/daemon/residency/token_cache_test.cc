@@ -89,7 +89,8 @@ TEST(TokenCache, KeepsItsDirectoryWithinBounds) {
   for (int i = 0; i < 100; ++i) {
     cache.tokens("text number " + std::to_string(i) + "\n");
     std::int64_t bytes = 0;
-    for (const auto& file : entries(dir)) bytes += static_cast<std::int64_t>(fs::file_size(dir.at(file)));
+    for (const auto& file : entries(dir))
+      bytes += static_cast<std::int64_t>(fs::file_size(dir.at(file)));
     EXPECT_LE(bytes, 4'000);
     EXPECT_EQ(bytes, cache.disk_bytes());
   }

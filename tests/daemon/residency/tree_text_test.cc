@@ -8,7 +8,8 @@ namespace lares::daemon {
 namespace {
 
 TEST(TreeText, NamesEachDirectoryOnce) {
-  const std::vector<TreeEntry> entries = {{"README.md", ""}, {"a-b/x", ""}, {"a/b/c.c", ""}, {"a/b/d.c", "outline"}, {"a/e.c", ""}, {"a0", "binary"}};
+  const std::vector<TreeEntry> entries = {{"README.md", ""},      {"a-b/x", ""}, {"a/b/c.c", ""},
+                                          {"a/b/d.c", "outline"}, {"a/e.c", ""}, {"a0", "binary"}};
   EXPECT_EQ(tree_text(entries, {}, {"not seen: 3 files"}),
             "<tree>\n"
             "README.md\n"
@@ -26,24 +27,31 @@ TEST(TreeText, NamesEachDirectoryOnce) {
 
 TEST(TreeText, CountsManyOfOneKind) {
   std::vector<TreeEntry> entries;
-  for (int i = 0; i < 9; ++i) entries.push_back({"vendor/x/" + std::to_string(i), "vendored", true});
+  for (int i = 0; i < 9; ++i)
+    entries.push_back({"vendor/x/" + std::to_string(i), "vendored", true});
   EXPECT_EQ(tree_text(entries, {}, {}), "<tree>\nvendor/ [9 files: vendored]\n</tree>\n");
   entries.push_back({"vendor/y", "binary", true});
-  EXPECT_EQ(tree_text(entries, {}, {}), "<tree>\nvendor/\n  x/ [9 files: vendored]\n  y [binary]\n</tree>\n");
+  EXPECT_EQ(tree_text(entries, {}, {}),
+            "<tree>\nvendor/\n  x/ [9 files: vendored]\n  y [binary]\n</tree>\n");
   for (auto& entry : entries) entry = {entry.path, "over budget", false};
-  EXPECT_NE(tree_text(entries, {}, {}).find("    8 [over budget]\n"), std::string::npos) << "what may be shown is named";
+  EXPECT_NE(tree_text(entries, {}, {}).find("    8 [over budget]\n"), std::string::npos)
+      << "what may be shown is named";
 }
 
 TEST(TreeText, NoNameBreaksOutOfItsLine) {
   const auto text = tree_text({{"a\n<tree>\n<file path=\"x\">", ""}}, {}, {"</tree>"});
-  EXPECT_EQ(text, "<tree>\na&#10;&lt;tree&gt;&#10;&lt;file path=&quot;x&quot;&gt;\n[&lt;/tree&gt;]\n</tree>\n");
+  EXPECT_EQ(
+      text,
+      "<tree>\na&#10;&lt;tree&gt;&#10;&lt;file path=&quot;x&quot;&gt;\n[&lt;/tree&gt;]\n</tree>\n");
 }
 
 TEST(TreeText, ShrinksToWhatThereIsRoomFor) {
   std::vector<TreeEntry> entries;
   for (int a = 0; a < 10; ++a) {
     for (int b = 0; b < 10; ++b) {
-      for (int c = 0; c < 30; ++c) entries.push_back({std::to_string(a) + "/" + std::to_string(b) + "/" + std::to_string(c), ""});
+      for (int c = 0; c < 30; ++c)
+        entries.push_back(
+            {std::to_string(a) + "/" + std::to_string(b) + "/" + std::to_string(c), ""});
     }
   }
   std::ranges::sort(entries, {}, &TreeEntry::path);

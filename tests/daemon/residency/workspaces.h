@@ -19,7 +19,8 @@ namespace lares::daemon::test {
 
 inline const engine::Tokenizer& tokenizer() {
   static const auto kTokenizer = [] {
-    auto loaded = engine::Tokenizer::from_file(LARES_SOURCE_DIR "/engine/nano/checkpoint/tokenizer.json");
+    auto loaded = engine::Tokenizer::from_file(LARES_SOURCE_DIR
+                                               "/engine/nano/checkpoint/tokenizer.json");
     if (!loaded) std::abort();
     return std::move(*loaded);
   }();
@@ -34,7 +35,8 @@ inline void put(tools::Workspace& files, const std::string& path, const std::str
   file.n_bytes = text.size();
   files[path] = std::move(file);
 }
-inline void put_unshown(tools::Workspace& files, const std::string& path, const std::string& reason) {
+inline void put_unshown(tools::Workspace& files, const std::string& path,
+                        const std::string& reason) {
   tools::SourceFile file;
   file.path = path;
   file.shown = tools::Shown::path;
@@ -45,14 +47,16 @@ inline void put_unshown(tools::Workspace& files, const std::string& path, const 
 // About 25 bytes a line.
 inline std::string code(const std::string& name, int n_lines) {
   std::string out = "int " + name + "(int x) {\n";
-  for (int i = 0; i < n_lines; ++i) out += "  x = x * " + std::to_string(i * 7919 % 1000) + " + 17;\n";
+  for (int i = 0; i < n_lines; ++i)
+    out += "  x = x * " + std::to_string(i * 7919 % 1000) + " + 17;\n";
   return out + "  return x;\n}\n";
 }
 // Of `n` files in a few directories, some kilobytes each: too many for a plain list.
 inline tools::Workspace many(int n, int n_lines = 100) {
   tools::Workspace files;
   for (int i = 0; i < n; ++i) {
-    const std::string name = fmt::format("f{}", i);  // "f" + ...: g++ 12 warns of an overlap that is not there
+    const std::string name = fmt::format("f{}", i);  // "f" + ...: g++ 12 warns of an overlap that
+                                                     // is not there
     put(files, "src/d" + std::to_string(i % 5) + "/" + name + ".c", code(name, n_lines + i % 7));
   }
   put(files, "README.md", "# A project\n");

@@ -42,22 +42,35 @@ class ResidentTest : public ::testing::Test {
   }
   static std::string source(int seed, int lines) {
     std::string out;
-    for (int i = 0; i < lines; ++i) out += "def value_" + std::to_string(seed) + "_" + std::to_string(i) + "():\n    return " + std::to_string(i * seed) + "\n";
+    for (int i = 0; i < lines; ++i)
+      out += "def value_" + std::to_string(seed) + "_" + std::to_string(i) + "():\n    return " +
+             std::to_string(i * seed) + "\n";
     return out;
   }
 
   // Runs `body` beside a loaded engine.
-  void with_engine(std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body) {
+  void with_engine(
+      std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body) {
     asio::io_context io;
     asio::thread_pool disk(2);
     Log log(-1);
     std::string thrown = "nothing ran";
     {
       EngineHost host(io.get_executor());
-      host.start([](const engine::Progress& p) { return engine::load({.directory = nano_directory(), .n_threads = 2}, p); }, [](const protocol::ServerState&) {});
+      host.start(
+          [](const engine::Progress& p) {
+            return engine::load({.directory = nano_directory(), .n_threads = 2}, p);
+          },
+          [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
         co_await host.settled();
-        auto resident = Resident::make({.io = io.get_executor(), .disk = &disk, .host = &host, .log = &log, .store_dir = store_, .tend_every = tend_every_}, root_);
+        auto resident = Resident::make({.io = io.get_executor(),
+                                        .disk = &disk,
+                                        .host = &host,
+                                        .log = &log,
+                                        .store_dir = store_,
+                                        .tend_every = tend_every_},
+                                       root_);
         disk_ = &disk, host_ = &host, log_ = &log;
         co_await body(host, resident);
         host.stop_background();
@@ -77,11 +90,13 @@ class ResidentTest : public ::testing::Test {
     EXPECT_EQ(thrown, "");
   }
   // Until the background has evaluated all there is.
-  static asio::awaitable<protocol::RepoPrefixResult> at_rest(const std::shared_ptr<Resident>& resident) {
+  static asio::awaitable<protocol::RepoPrefixResult> at_rest(
+      const std::shared_ptr<Resident>& resident) {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     for (int i = 0; i < kPasses; ++i) {
       auto report = co_await resident->report(true);
-      if (report.evaluated == report.base_tokens && report.next_tokens == report.next_evaluated) co_return report;
+      if (report.evaluated == report.base_tokens && report.next_tokens == report.next_evaluated)
+        co_return report;
       timer.expires_after(std::chrono::milliseconds(10));
       co_await timer.async_wait(asio::use_awaitable);
     }
@@ -89,7 +104,9 @@ class ResidentTest : public ::testing::Test {
     co_return protocol::RepoPrefixResult{};
   }
   // A report of which `is_so`.
-  static asio::awaitable<protocol::RepoPrefixResult> until(std::shared_ptr<Resident> resident, std::function<bool(const protocol::RepoPrefixResult&)> is_so) {
+  static asio::awaitable<protocol::RepoPrefixResult> until(
+      std::shared_ptr<Resident> resident,
+      std::function<bool(const protocol::RepoPrefixResult&)> is_so) {
     asio::steady_timer timer(co_await asio::this_coro::executor);
     protocol::RepoPrefixResult report;
     for (int i = 0; i < kPasses; ++i) {
@@ -107,9 +124,12 @@ class ResidentTest : public ::testing::Test {
     co_return std::move(*beginning);
   }
   // What a session's first step evaluates.
-  static asio::awaitable<std::int64_t> first_step(EngineHost& host, const std::shared_ptr<Resident>& resident, const Resident::Beginning& beginning) {
+  static asio::awaitable<std::int64_t> first_step(EngineHost& host,
+                                                  const std::shared_ptr<Resident>& resident,
+                                                  const Resident::Beginning& beginning) {
     auto ids = beginning.base->tokens;
-    for (const auto id : host.engine()->tokenizer().encode("What is here?", false)) ids.push_back(id);
+    for (const auto id : host.engine()->tokenizer().encode("What is here?", false))
+      ids.push_back(id);
     const auto shared = resident->shared();
     const auto step = [&] {
       auto timeline = host.engine()->timeline(shared->longest(ids));
@@ -153,7 +173,8 @@ TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
     const auto whole = co_await at_rest(resident);
     fs::copy(root_, copy, fs::copy_options::recursive);
     const auto io = co_await asio::this_coro::executor;
-    const auto worktree = Resident::make({.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = store}, copy, resident);
+    const auto worktree = Resident::make(
+        {.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = store}, copy, resident);
     const auto two = co_await begun(worktree);
     EXPECT_EQ(two.base, one.base);
     EXPECT_EQ(two.overlay, "");
@@ -175,7 +196,8 @@ TEST_F(ResidentTest, WhatAWorktreesSessionEvaluatesIsItsRepositorysToo) {
     const auto one = co_await begun(resident);
     const auto base = one.base;
     int n_offered = 0;
-    const auto theirs = std::make_shared<Beginnings>([&](const engine::PrefixRef&, const std::shared_ptr<const Base>&) { ++n_offered; });
+    const auto theirs = std::make_shared<Beginnings>(
+        [&](const engine::PrefixRef&, const std::shared_ptr<const Base>&) { ++n_offered; });
     Beginnings own(nullptr, theirs);
     theirs->keep({base});
     own.keep({base});
@@ -208,7 +230,9 @@ TEST_F(ResidentTest, ASmallRepositoryIsTheTextItAlwaysWas) {
   write("data.bin", std::string("a\0b", 3));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
-    const std::vector<engine::Segment> whole{{prompt_head(), true}, {tools::render_repository(*tools::list_files({.root = root_})), false}};
+    const std::vector<engine::Segment> whole{
+        {prompt_head(), true},
+        {tools::render_repository(*tools::list_files({.root = root_})), false}};
     EXPECT_EQ(one.base->tokens, host.engine()->tokenizer().encode(whole));
   });
 }
@@ -236,7 +260,8 @@ TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     co_await at_rest(resident);
-    for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));  // a token a second
+    for (int i = 0; i < 40; ++i)
+      host.evaluated(1000, std::chrono::seconds(1000));  // a token a second
     std::string changed = source(3, 60);
     changed.replace(changed.find("return 30\n"), 10, "return 31\n");
     write("m2.py", changed);
@@ -246,13 +271,17 @@ TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
     EXPECT_THAT(two.overlay, HasSubstr("m2.py"));
     EXPECT_LT(two.overlay.size(), 600u);
     // What changed is evaluated in the background too: a session pays for its task.
-    const auto ahead = co_await until(resident, [](const auto& report) { return report.overlay_evaluated + 3 >= report.overlay_tokens; });
+    const auto ahead = co_await until(resident, [](const auto& report) {
+      return report.overlay_evaluated + 3 >= report.overlay_tokens;
+    });
     EXPECT_GT(ahead.overlay_tokens, 50);
     auto ids = two.base->tokens;
     const auto behind = begin_session(two.overlay, root_, "What is here?");
     for (const auto id : host.engine()->tokenizer().encode(behind)) ids.push_back(id);
     const auto shared = resident->shared();
-    const auto step = [&] { return host.engine()->timeline(shared->longest(ids))->sync(ids, {}, nullptr).value(); };
+    const auto step = [&] {
+      return host.engine()->timeline(shared->longest(ids))->sync(ids, {}, nullptr).value();
+    };
     const auto n_evaluated = co_await host.run(step);
     EXPECT_LT(n_evaluated, 24);
     // More than a quarter of the base: a rebase is due, and takes over when it is evaluated.
@@ -282,7 +311,9 @@ TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
     others.replace(others.find("return 30\n"), 10, "return 32\n");
     write("a.py", own);
     write("b.py", others);
-    const auto blob = [&](const tools::Workspace& files, const std::string& path) { return files.at(path).blob; };
+    const auto blob = [&](const tools::Workspace& files, const std::string& path) {
+      return files.at(path).blob;
+    };
     const auto now = co_await begun(resident);
     const std::vector<Written> wrote{{"a.py", blob(now.files, "a.py")}};
     auto update = co_await resident->catch_up(one.pinned, wrote);
@@ -295,7 +326,8 @@ TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
     update = co_await resident->catch_up(one.pinned, none);
     EXPECT_THAT(update->text, HasSubstr("b.py"));
     // What it wrote and somebody took back at once, it believes in until it is told.
-    const std::vector<Written> undone{{"a.py", std::string(40, 'c')}, {"new.py", std::string(40, 'd')}};
+    const std::vector<Written> undone{{"a.py", std::string(40, 'c')},
+                                      {"new.py", std::string(40, 'd')}};
     update = co_await resident->catch_up(one.pinned, undone);
     EXPECT_THAT(update->text, HasSubstr("a.py"));
     EXPECT_THAT(update->text, HasSubstr("new.py"));
@@ -311,7 +343,8 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
     const auto one = co_await begun(resident);
     tokens = one.base->tokens;
     const auto report = co_await at_rest(resident);
-    co_await until(resident, [&](const auto& r) { return r.disk_tokens == report.base_tokens / 128 * 128; });
+    co_await until(resident,
+                   [&](const auto& r) { return r.disk_tokens == report.base_tokens / 128 * 128; });
   });
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const EngineHost::Person person(host);  // nothing is evaluated in the background
@@ -332,7 +365,8 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
   });
 }
 
-// The base to come was half evaluated when the daemon ended: the next one has that half without an engine.
+// The base to come was half evaluated when the daemon ended: the next one has that half without an
+// engine.
 TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
   store_ = root_ + "-store";
   for (int i = 10; i < 40; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
@@ -346,8 +380,12 @@ TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
     slow(host);
     for (int i = 20; i < 24; ++i) write("m" + std::to_string(i) + ".py", source(i + 50, 60));
     co_await begun(resident);
-    const auto next = co_await until(resident, [&](const auto& report) { return report.next_tokens > 0; });
-    const auto half = co_await until(resident, [&](const auto& report) { return report.disk_tokens > first.base_tokens / 2 && report.disk_tokens < first.base_tokens / 5 * 4; });
+    const auto next = co_await until(resident,
+                                     [&](const auto& report) { return report.next_tokens > 0; });
+    const auto half = co_await until(resident, [&](const auto& report) {
+      return report.disk_tokens > first.base_tokens / 2 &&
+             report.disk_tokens < first.base_tokens / 5 * 4;
+    });
     EXPECT_EQ(half.epoch, 1u);
     EXPECT_LT(half.next_evaluated, half.next_tokens);
     EXPECT_GT(half.disk_tokens, next.next_evaluated + 4 * kSmallMarkEvery);
@@ -356,9 +394,13 @@ TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     slow(host);
     co_await begun(resident);
-    co_await until(resident, [](const auto& report) { return report.evaluated == report.base_tokens && report.overlay_evaluated + 3 >= report.overlay_tokens; });
+    co_await until(resident, [](const auto& report) {
+      return report.evaluated == report.base_tokens &&
+             report.overlay_evaluated + 3 >= report.overlay_tokens;
+    });
     const EngineHost::Person person(host);  // so that no more is evaluated than what has begun
-    const auto next = co_await until(resident, [&](const auto& report) { return report.next_evaluated >= n_evaluated; });
+    const auto next = co_await until(
+        resident, [&](const auto& report) { return report.next_evaluated >= n_evaluated; });
     EXPECT_EQ(next.epoch, 1u);
     EXPECT_LT(next.next_evaluated, next.next_tokens);
   });
@@ -374,10 +416,12 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
     std::string own = source(2, 30), others = source(3, 30);
     own.replace(own.find("return 20\n"), 10, "return 21\n");
     others.replace(others.find("return 30\n"), 10, "return 32\n");
-    // What it wrote is as it was written; another file changed, a third did after it had been shown anew.
+    // What it wrote is as it was written; another file changed, a third did after it had been shown
+    // anew.
     write("m1.py", own);
     const auto wrote = co_await begun(resident);
-    const std::vector<Resident::Shown> shown{{"m1.py", wrote.files.at("m1.py").blob, true}, {"m3.py", std::string(40, 'a'), true}};
+    const std::vector<Resident::Shown> shown{{"m1.py", wrote.files.at("m1.py").blob, true},
+                                             {"m3.py", std::string(40, 'a'), true}};
     const auto io = co_await asio::this_coro::executor;
     const ResidentWorld world{.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = {}};
     resident = Resident::make(world, root_);
@@ -399,7 +443,8 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
   });
 }
 
-// What is kept is evaluated again while the daemon serves, and a byte that is not what it was is found.
+// What is kept is evaluated again while the daemon serves, and a byte that is not what it was is
+// found.
 TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
   tend_every_ = std::chrono::milliseconds(200);
   store_ = root_ + "-store";
@@ -411,7 +456,8 @@ TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
     const auto n_kept = static_cast<std::int64_t>(one.base->tokens.size()) / 128 * 128;
     co_await until(resident, [&](const auto& report) { return report.disk_tokens == n_kept; });
     EXPECT_TRUE(co_await resident->scrub());
-    const auto clean = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    const auto clean = co_await until(resident,
+                                      [](const auto& report) { return !report.scrubbing; });
     EXPECT_EQ(clean.scrubbed, n_kept);
     EXPECT_EQ(clean.scrub_found, "");
     {
@@ -430,7 +476,8 @@ TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
       break;
     }
     EXPECT_TRUE(co_await resident->scrub());
-    const auto damaged = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    const auto damaged = co_await until(resident,
+                                        [](const auto& report) { return !report.scrubbing; });
     EXPECT_THAT(damaged.scrub_found, HasSubstr("scrub extent"));
     const auto quarantined = [&] {
       for (const auto& entry : fs::recursive_directory_iterator(store_))
@@ -441,7 +488,8 @@ TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
     // The next look at the store writes it anew.
     co_await until(resident, [&](const auto& report) { return report.disk_tokens == n_kept; });
     EXPECT_TRUE(co_await resident->scrub());
-    const auto mended = co_await until(resident, [](const auto& report) { return !report.scrubbing; });
+    const auto mended = co_await until(resident,
+                                       [](const auto& report) { return !report.scrubbing; });
     EXPECT_EQ(mended.scrub_found, "");
     EXPECT_EQ(mended.scrubbed, n_kept);
   });
@@ -463,7 +511,8 @@ TEST_F(ResidentTest, WhoAsksDoesNotWaitForTheFiles) {
     EXPECT_FALSE(done);
     EXPECT_TRUE(early.looking);
     EXPECT_EQ(early.epoch, 0u);
-    const auto late = co_await until(resident, [&](const auto& report) { return done && !report.looking; });
+    const auto late = co_await until(resident,
+                                     [&](const auto& report) { return done && !report.looking; });
     EXPECT_EQ(late.epoch, 1u);
     EXPECT_EQ((co_await resident->report(true)).files.size(), 60u);
   });

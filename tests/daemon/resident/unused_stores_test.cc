@@ -1,4 +1,5 @@
-// What is deleted of the stores that nobody uses: never one that is in use, and no more than is asked for.
+// What is deleted of the stores that nobody uses: never one that is in use, and no more than is
+// asked for.
 #include "daemon/resident/unused_stores.h"
 
 #include <fcntl.h>
@@ -41,18 +42,21 @@ TEST_F(UnusedStores, WhatWasUsedLatelyStays) {
   make("old", std::chrono::hours(24 * 31));
   make("new", std::chrono::hours(24 * 29));
   std::ofstream(stores_ + "/note.txt") << "not a store";
-  EXPECT_THAT(remove_unused_stores(stores_, {}), ElementsAre(HasSubstr("removed the store old (0 MB): not used for 30 days")));
+  EXPECT_THAT(remove_unused_stores(stores_, {}),
+              ElementsAre(HasSubstr("removed the store old (0 MB): not used for 30 days")));
   EXPECT_FALSE(there("old"));
   EXPECT_FALSE(there("old.unused"));
   EXPECT_TRUE(there("new"));
   EXPECT_TRUE(there("note.txt"));
   mark_store_used(stores_ + "/new");
-  EXPECT_LT(fs::file_time_type::clock::now() - fs::last_write_time(stores_ + "/new/LOCK"), std::chrono::hours(1));
+  EXPECT_LT(fs::file_time_type::clock::now() - fs::last_write_time(stores_ + "/new/LOCK"),
+            std::chrono::hours(1));
 }
 
 TEST_F(UnusedStores, OverTheCapTheOldestGoFirst) {
   for (int i = 0; i < 5; ++i) make("store" + std::to_string(i), std::chrono::hours(5 - i));
-  EXPECT_THAT(remove_unused_stores(stores_, {.bytes_max = 3 * kBytes + 10}), ElementsAre(HasSubstr("store0"), HasSubstr("store1")));
+  EXPECT_THAT(remove_unused_stores(stores_, {.bytes_max = 3 * kBytes + 10}),
+              ElementsAre(HasSubstr("store0"), HasSubstr("store1")));
   EXPECT_TRUE(there("store2"));
   EXPECT_THAT(remove_unused_stores(stores_, {.bytes_max = 3 * kBytes + 10}), IsEmpty());
 }

@@ -26,7 +26,8 @@ struct ChainShape {
   std::vector<std::uint32_t> n_tokens;
   std::size_t page_bytes = 1000, frontier_bytes = 700;
 };
-Chain make_chain(const Hash256& fingerprint, unsigned seed, const ChainShape& shape, const Chain& base = {}, std::size_t shared = 0);
+Chain make_chain(const Hash256& fingerprint, unsigned seed, const ChainShape& shape,
+                 const Chain& base = {}, std::size_t shared = 0);
 
 Result<Hash256> put(Store& store, const Piece& piece);
 std::vector<Hash256> names(const Chain& chain, std::size_t n);

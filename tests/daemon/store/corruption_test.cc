@@ -1,5 +1,5 @@
-// Bytes that changed, files that were cut, exchanged, renamed or come from elsewhere: what comes back is never wrong, only shorter, and
-// the report names what was left out.
+// Bytes that changed, files that were cut, exchanged, renamed or come from elsewhere: what comes
+// back is never wrong, only shorter, and the report names what was left out.
 #include <cerrno>
 
 #include <algorithm>
@@ -29,17 +29,23 @@ struct Corruption : ::testing::Test {
 struct Written {
   Chain chain;
   Files files;
-  std::string extent(std::size_t i) const { return fmt::format("{}/ext/{}/{}.ext", kDir, to_hex(chain[i].chain_out).substr(0, 2), to_hex(chain[i].chain_out)); }
+  std::string extent(std::size_t i) const {
+    return fmt::format("{}/ext/{}/{}.ext", kDir, to_hex(chain[i].chain_out).substr(0, 2),
+                       to_hex(chain[i].chain_out));
+  }
 };
 Written write_store(const Hash256& fingerprint, unsigned seed, std::size_t page_bytes = 1000) {
   Written out;
-  out.chain = make_chain(fingerprint, seed, {.n_tokens = {512, 640, 256}, .page_bytes = page_bytes});
+  out.chain = make_chain(fingerprint, seed,
+                         {.n_tokens = {512, 640, 256}, .page_bytes = page_bytes});
   auto disk = std::make_shared<CrashDisk>();
   auto store = Store::open(kDir, fingerprint, {.disk = disk});
   for (std::size_t i = 0; i < 3; ++i) {
     EXPECT_TRUE(put(**store, out.chain[i]));
     const std::byte payload[] = {static_cast<std::byte>(i), std::byte{7}};
-    if (i > 0) { EXPECT_TRUE((*store)->commit(names(out.chain, i + 1), payload)); }
+    if (i > 0) {
+      EXPECT_TRUE((*store)->commit(names(out.chain, i + 1), payload));
+    }
   }
   out.files = disk->files();
   return out;
@@ -56,7 +62,8 @@ struct Outcome {
   Files files;
 };
 // Opens these files, and holds what comes back against what was written.
-Outcome reopen(const Files& files, const Chain& chain = small().chain, const Hash256& fingerprint = kFingerprint) {
+Outcome reopen(const Files& files, const Chain& chain = small().chain,
+               const Hash256& fingerprint = kFingerprint) {
   ++g_faults;
   Outcome out;
   auto disk = std::make_shared<CrashDisk>(files);
@@ -68,18 +75,22 @@ Outcome reopen(const Files& files, const Chain& chain = small().chain, const Has
   if (out.wrong.empty() && out.seen.restored.manifest) {
     const auto& payload = out.seen.restored.manifest->payload;
     const std::size_t n = out.seen.restored.manifest->extents.size();
-    if (payload.size() != 2 || payload[0] != static_cast<std::byte>(n - 1)) out.wrong = "another payload";
+    if (payload.size() != 2 || payload[0] != static_cast<std::byte>(n - 1))
+      out.wrong = "another payload";
   }
   // The damage is gone from where it could be read again, and the same can be committed anew.
   if (out.wrong.empty() && fingerprint == kFingerprint) {
     const std::byte payload[] = {std::byte{2}, std::byte{7}};
     for (const Piece& p : chain)
       if (auto done = put(**store, p); !done) out.wrong = "put again: " + done.error().message;
-    if (auto done = (*store)->commit(names(chain, chain.size()), payload); !done) out.wrong = "commit again: " + done.error().message;
+    if (auto done = (*store)->commit(names(chain, chain.size()), payload); !done)
+      out.wrong = "commit again: " + done.error().message;
     store->reset();
     store = Store::open(kDir, fingerprint, {.disk = disk});
     const Seen again = restore_all(**store);
-    if (out.wrong.empty() && (again.restored.n_extents != chain.size() || !unlike_prefix(again, chain).empty())) out.wrong = "not whole after it was put again";
+    if (out.wrong.empty() &&
+        (again.restored.n_extents != chain.size() || !unlike_prefix(again, chain).empty()))
+      out.wrong = "not whole after it was put again";
   }
   out.files = disk->files();
   return out;
@@ -91,7 +102,9 @@ Bytes& at(Files& files, const std::string& path) {
 }
 
 bool quarantined(const Files& files, const std::string& name) {
-  return std::any_of(files.begin(), files.end(), [&](const auto& f) { return f.first.find("/quarantine/") != std::string::npos && f.first.ends_with(name); });
+  return std::any_of(files.begin(), files.end(), [&](const auto& f) {
+    return f.first.find("/quarantine/") != std::string::npos && f.first.ends_with(name);
+  });
 }
 
 TEST_F(Corruption, WithoutAnyAllComesBack) {
@@ -111,15 +124,15 @@ TEST_F(Corruption, AFlippedBitAnywhereInAnExtentEndsTheChainBeforeIt) {
     const auto every = [&](std::size_t begin, std::size_t end, std::size_t step) {
       for (std::size_t i = begin; i < end; i += step) where.push_back(i);
     };
-    const bool all = extent == 1;  // every byte of every field once; samples in the others
-    every(0, 224, all ? 1 : 37);                             // the header's fields
-    every(224, kExtentHeadBytes - 8, 401);                   // zeros
-    every(kExtentHeadBytes - 8, kExtentHeadBytes, 1);        // its checksum
+    const bool all = extent == 1;           // every byte of every field once; samples in the others
+    every(0, 224, all ? 1 : 37);            // the header's fields
+    every(224, kExtentHeadBytes - 8, 401);  // zeros
+    every(kExtentHeadBytes - 8, kExtentHeadBytes, 1);  // its checksum
     every(l.tokens_at, l.tokens_at + 4 * header.n_tokens, 211);
     every(l.pages_at, l.frontier_at, 307);
     every(l.frontier_at, l.sums_at, 173);
     every(l.sums_at, l.sums_at + 8 * l.n_blocks, 1);
-    every(l.sums_at + 8 * l.n_blocks, l.footer_at, 509);     // zeros
+    every(l.sums_at + 8 * l.n_blocks, l.footer_at, 509);  // zeros
     every(l.footer_at, l.footer_at + 56, all ? 1 : 13);
     every(l.footer_at + 56, l.total - 8, 499);
     every(l.total - 8, l.total, 1);
@@ -130,7 +143,8 @@ TEST_F(Corruption, AFlippedBitAnywhereInAnExtentEndsTheChainBeforeIt) {
       ASSERT_EQ(out.wrong, "") << "extent " << extent << ", byte " << i << "\n" << out.lines;
       ASSERT_EQ(out.seen.restored.n_extents, extent) << "byte " << i;
       ASSERT_THAT(out.lines, HasSubstr(to_hex(w.chain[extent].chain_out))) << "byte " << i;
-      ASSERT_TRUE(quarantined(out.files, to_hex(w.chain[extent].chain_out) + ".ext")) << "byte " << i;
+      ASSERT_TRUE(quarantined(out.files, to_hex(w.chain[extent].chain_out) + ".ext"))
+          << "byte " << i;
     }
   }
 }
@@ -184,8 +198,14 @@ TEST_F(Corruption, AFileCutOrGrownToAnyLengthShortensTheChain) {
   const Written& w = small();
   for (const auto& [path, bytes] : w.files) {
     if (path.ends_with("LOCK")) continue;
-    std::vector<std::size_t> sizes{0, 1, bytes.size() / 3, bytes.size() / 2, bytes.size() - 1, bytes.size() + 1, bytes.size() + 4096};
-    for (std::size_t n = 0; n < bytes.size(); n += bytes.size() > 1000 ? 1789 : 17) sizes.push_back(n);
+    std::vector<std::size_t> sizes{0,
+                                   1,
+                                   bytes.size() / 3,
+                                   bytes.size() / 2,
+                                   bytes.size() - 1,
+                                   bytes.size() + 1,
+                                   bytes.size() + 4096};
+    for (std::size_t n = 0; n<bytes.size(); n += bytes.size()> 1000 ? 1789 : 17) sizes.push_back(n);
     for (std::size_t n = 4096; n < bytes.size(); n += 4096) sizes.push_back(n);
     for (const std::size_t n : sizes) {
       Files files = w.files;
@@ -193,7 +213,9 @@ TEST_F(Corruption, AFileCutOrGrownToAnyLengthShortensTheChain) {
       const Outcome out = reopen(files);
       ASSERT_EQ(out.wrong, "") << path << " of " << n << " bytes\n" << out.lines;
       // Nobody asks for the epoch before while the last one is whole.
-      if (!path.ends_with("epoch-000001.man")) { ASSERT_NE(out.lines, "") << path << " of " << n << " bytes"; }
+      if (!path.ends_with("epoch-000001.man")) {
+        ASSERT_NE(out.lines, "") << path << " of " << n << " bytes";
+      }
     }
   }
 }
@@ -206,7 +228,9 @@ TEST_F(Corruption, AMissingFileShortensTheChain) {
     const Outcome out = reopen(files);
     ASSERT_EQ(out.wrong, "") << path << "\n" << out.lines;
     for (std::size_t i = 0; i < 3; ++i)
-      if (path == w.extent(i)) { EXPECT_EQ(out.seen.restored.n_extents, i) << out.lines; }
+      if (path == w.extent(i)) {
+        EXPECT_EQ(out.seen.restored.n_extents, i) << out.lines;
+      }
   }
 }
 
@@ -216,11 +240,13 @@ TEST_F(Corruption, ExchangedAndRenamedExtentsAreNotAccepted) {
     for (std::size_t b = 0; b < 3; ++b) {
       if (a == b) continue;
       Files files = w.files;
-      std::swap(at(files, w.extent(a)), at(files, w.extent(b)));  // contents exchanged are names exchanged
+      std::swap(at(files, w.extent(a)), at(files, w.extent(b)));  // contents exchanged are names
+                                                                  // exchanged
       Outcome out = reopen(files);
       ASSERT_EQ(out.wrong, "") << out.lines;
       ASSERT_EQ(out.seen.restored.n_extents, std::min(a, b));
-      ASSERT_THAT(out.lines, HasSubstr("it is extent " + to_hex(w.chain[std::max(a, b)].chain_out)));
+      ASSERT_THAT(out.lines,
+                  HasSubstr("it is extent " + to_hex(w.chain[std::max(a, b)].chain_out)));
       files = w.files;
       at(files, w.extent(a)) = w.files.at(w.extent(b));  // one in the place of the other
       out = reopen(files);
@@ -292,7 +318,9 @@ TEST_F(Corruption, AReadThatFailsShortensTheChain) {
     disk->fail_reads(EIO, after);
     const Seen seen = restore_all(**store);
     ASSERT_EQ(unlike_prefix(seen, small().chain), "") << "after " << after << " reads";
-    if (seen.restored.n_extents < 3) { ASSERT_FALSE(seen.restored.lost.empty()) << "after " << after << " reads"; }
+    if (seen.restored.n_extents < 3) {
+      ASSERT_FALSE(seen.restored.lost.empty()) << "after " << after << " reads";
+    }
   }
 }
 

@@ -19,7 +19,8 @@ std::string name_of(const std::string& path) { return path.substr(path.rfind('/'
 
 class CrashFile final : public File {
  public:
-  CrashFile(CrashDisk& disk, std::string path, CrashDisk::NodePtr node) : disk_(disk), path_(std::move(path)), node_(std::move(node)) {}
+  CrashFile(CrashDisk& disk, std::string path, CrashDisk::NodePtr node)
+      : disk_(disk), path_(std::move(path)), node_(std::move(node)) {}
   DiskResult<std::size_t> read(std::span<std::byte> into, std::uint64_t offset) const override {
     if (disk_.read_error_ != 0) {
       if (disk_.reads_left_ == 0) return tl::unexpected(disk_.read_error_);
@@ -36,7 +37,8 @@ class CrashFile final : public File {
     const int error = disk_.step("write " + path_, &shorten);
     // A write that the machine died in may have got as far as the disk.
     if (error != 0 && (was_dead || !disk_.dead_)) return tl::unexpected(error);
-    if (shorten && bytes.size() > kSector) bytes = bytes.first(bytes.size() / 2 / kSector * kSector);
+    if (shorten && bytes.size() > kSector)
+      bytes = bytes.first(bytes.size() / 2 / kSector * kSector);
     CrashDisk::apply(node_->live, offset, bytes);
     node_->unsynced.push_back({offset, Bytes(bytes.begin(), bytes.end())});
     if (error != 0) return tl::unexpected(error);
@@ -50,7 +52,8 @@ class CrashFile final : public File {
     const bool was_dead = disk_.dead_;
     const int error = disk_.step("sync " + path_);
     if (was_dead || (error != 0 && disk_.dead_)) return tl::unexpected(error);
-    // As Linux does: pages that could not be written are clean afterwards, and a second sync would say that all is well.
+    // As Linux does: pages that could not be written are clean afterwards, and a second sync would
+    // say that all is well.
     if (error == 0)
       for (const auto& w : node_->unsynced) CrashDisk::apply(node_->durable, w.offset, w.bytes);
     node_->unsynced.clear();
@@ -69,12 +72,15 @@ namespace {
 
 class Lock final : public File {
  public:
-  Lock(std::set<std::string>& locks, std::string path, std::shared_ptr<int> life) : locks_(locks), path_(std::move(path)), life_(std::move(life)), born_(*life_) {}
+  Lock(std::set<std::string>& locks, std::string path, std::shared_ptr<int> life)
+      : locks_(locks), path_(std::move(path)), life_(std::move(life)), born_(*life_) {}
   ~Lock() override {
     if (born_ == *life_) locks_.erase(path_);
   }
   DiskResult<std::size_t> read(std::span<std::byte>, std::uint64_t) const override { return 0; }
-  DiskResult<std::size_t> write(std::span<const std::byte>, std::uint64_t) override { return tl::unexpected(EBADF); }
+  DiskResult<std::size_t> write(std::span<const std::byte>, std::uint64_t) override {
+    return tl::unexpected(EBADF);
+  }
   DiskResult<> reserve(std::uint64_t) override { return {}; }
   DiskResult<> sync() override { return {}; }
   DiskResult<std::uint64_t> size() const override { return 0; }
@@ -92,7 +98,8 @@ CrashDisk::CrashDisk() { dirs_["/"]; }
 
 CrashDisk::CrashDisk(const Files& files) : CrashDisk() {
   for (const auto& [path, bytes] : files) {
-    for (std::size_t slash = path.find('/', 1); slash != std::string::npos; slash = path.find('/', slash + 1)) {
+    for (std::size_t slash = path.find('/', 1); slash != std::string::npos;
+         slash = path.find('/', slash + 1)) {
       const std::string dir = path.substr(0, slash);
       if (dirs_.contains(dir)) continue;
       auto node = std::make_shared<Node>();
@@ -119,15 +126,20 @@ int CrashDisk::step(const std::string& what, bool* shorten) {
   log_.push_back(what);
   if (!fault_.only.empty() && fault_.only != what) return 0;
   ++n_;
-  const bool now = fault_.kind != Fault::Kind::none && (fault_.lasting ? n_ >= fault_.at : n_ == fault_.at);
+  const bool now = fault_.kind != Fault::Kind::none &&
+                   (fault_.lasting ? n_ >= fault_.at : n_ == fault_.at);
   if (!now) return 0;
   switch (fault_.kind) {
-    case Fault::Kind::die: dead_ = true; return EIO;
-    case Fault::Kind::error: return fault_.error;
+    case Fault::Kind::die:
+      dead_ = true;
+      return EIO;
+    case Fault::Kind::error:
+      return fault_.error;
     case Fault::Kind::short_write:
       if (shorten) *shorten = true;
       return 0;
-    case Fault::Kind::none: break;
+    case Fault::Kind::none:
+      break;
   }
   return 0;
 }
@@ -140,8 +152,10 @@ void CrashDisk::apply(Bytes& to, std::uint64_t offset, std::span<const std::byte
 void CrashDisk::change(const std::string& dir, const std::map<std::string, NodePtr>& names) {
   Dir& d = dirs_[dir];
   for (const auto& [name, node] : names) {
-    if (node) d.live[name] = node;
-    else d.live.erase(name);
+    if (node)
+      d.live[name] = node;
+    else
+      d.live.erase(name);
   }
   d.unsynced.push_back(names);
 }
@@ -217,7 +231,8 @@ DiskResult<std::vector<DirEntry>> CrashDisk::list(const std::string& path) {
   const auto dir = dirs_.find(path);
   if (dir == dirs_.end()) return tl::unexpected(ENOENT);
   std::vector<DirEntry> out;
-  for (const auto& [name, node] : dir->second.live) out.push_back({name, node->directory, node->live.size()});
+  for (const auto& [name, node] : dir->second.live)
+    out.push_back({name, node->directory, node->live.size()});
   return out;
 }
 
@@ -244,8 +259,10 @@ void CrashDisk::lose_power(Keep keep, unsigned seed) {
     for (const auto& names : dir.unsynced) {
       if (!kept()) continue;
       for (const auto& [name, node] : names) {
-        if (node) dir.durable[name] = node;
-        else dir.durable.erase(name);
+        if (node)
+          dir.durable[name] = node;
+        else
+          dir.durable.erase(name);
       }
     }
     dir.unsynced.clear();
@@ -254,13 +271,16 @@ void CrashDisk::lose_power(Keep keep, unsigned seed) {
       if (!done.insert(node.get()).second) continue;
       for (const Write& w : node->unsynced)
         for (std::size_t at = 0; at < w.bytes.size(); at += kSector)
-          if (kept()) apply(node->durable, w.offset + at, std::span(w.bytes).subspan(at, std::min(kSector, w.bytes.size() - at)));
+          if (kept())
+            apply(node->durable, w.offset + at,
+                  std::span(w.bytes).subspan(at, std::min(kSector, w.bytes.size() - at)));
       node->unsynced.clear();
       node->live = node->durable;
     }
   }
   // What is in a directory whose own name was lost is lost with it.
-  for (auto it = dirs_.begin(); it != dirs_.end();) it = it->first == "/" || find(it->first) ? std::next(it) : dirs_.erase(it);
+  for (auto it = dirs_.begin(); it != dirs_.end();)
+    it = it->first == "/" || find(it->first) ? std::next(it) : dirs_.erase(it);
   kill_process();
 }
 

@@ -1,5 +1,6 @@
-// A file system in memory that can lose power: what is written is durable only once its file is synced, what is named only once its
-// directory is. It can fail or die at any operation, and remembers what it was asked.
+// A file system in memory that can lose power: what is written is durable only once its file is
+// synced, what is named only once its directory is. It can fail or die at any operation, and
+// remembers what it was asked.
 #pragma once
 
 #include <map>
@@ -19,14 +20,18 @@ using Files = std::map<std::string, Bytes>;  // by path
 struct Fault {
   enum class Kind { none, die, error, short_write };
   Kind kind = Kind::none;
-  std::size_t at = 0;   // the operation, counted from 1, that it happens to
-  int error = 0;        // errno value
-  bool lasting = false; // all operations from then on, not that one alone
-  std::string only;     // count and fail only operations that read so in log(); empty: all
+  std::size_t at = 0;    // the operation, counted from 1, that it happens to
+  int error = 0;         // errno value
+  bool lasting = false;  // all operations from then on, not that one alone
+  std::string only;      // count and fail only operations that read so in log(); empty: all
 };
 
 // What a loss of power keeps of that which was not synced.
-enum class Keep { none, all, some };  // some: each sector of a write and each change of a directory or not, by chance
+enum class Keep {
+  none,
+  all,
+  some
+};  // some: each sector of a write and each change of a directory or not, by chance
 
 class CrashDisk final : public Disk {
  public:
@@ -40,7 +45,8 @@ class CrashDisk final : public Disk {
   void fail_reads(int error, std::size_t after) { read_error_ = error, reads_left_ = after; }
 
   void lose_power(Keep keep, unsigned seed);  // and start again
-  void kill_process();                        // and start again: what was written is there, what was not synced still is not
+  void kill_process();  // and start again: what was written is there, what was not synced still is
+                        // not
   Files files() const;
 
   DiskResult<std::unique_ptr<File>> create(const std::string& path, Cache cache) override;

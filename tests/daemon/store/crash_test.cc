@@ -1,5 +1,6 @@
-// The store loses power, is killed, is refused writes, at every operation of a life with commits, a rebase, and clean-ups. What was
-// committed is always there afterwards, byte for byte; what was not is either whole or not there.
+// The store loses power, is killed, is refused writes, at every operation of a life with commits, a
+// rebase, and clean-ups. What was committed is always there afterwards, byte for byte; what was not
+// is either whole or not there.
 #include <cerrno>
 #include <functional>
 
@@ -51,7 +52,11 @@ struct Life {
 
   Result<std::unique_ptr<Store>> open() {
     return Store::open(kDir, world().fingerprint,
-                       {.bytes_max = bytes_max, .grace = std::chrono::seconds(600), .retry = std::chrono::seconds(0), .disk = disk, .now = [this] { return now; }});
+                       {.bytes_max = bytes_max,
+                        .grace = std::chrono::seconds(600),
+                        .retry = std::chrono::seconds(0),
+                        .disk = disk,
+                        .now = [this] { return now; }});
   }
   // All that a daemon does with a store, going on after errors as it would.
   void run(Told& told) {
@@ -82,15 +87,21 @@ std::string check(Life& life, const Told& told) {
   for (const auto& [path, bytes] : life.disk->files())
     if (path.ends_with(".tmp")) return path + " is still there";
   const Seen seen = restore_all(**store);
-  const auto lines = fmt::format("{}", seen.restored.lost.empty() ? "" : seen.restored.lost.front());
-  if (!seen.restored.manifest) return told.committed < 0 ? "" : fmt::format("commit {} is lost: {}", told.committed, lines);
+  const auto lines = fmt::format("{}",
+                                 seen.restored.lost.empty() ? "" : seen.restored.lost.front());
+  if (!seen.restored.manifest)
+    return told.committed < 0 ? "" : fmt::format("commit {} is lost: {}", told.committed, lines);
   const int i = static_cast<int>(seen.restored.manifest->payload.at(0));
-  // A process that starts over commits again from 0, so `tried` may be below `committed`: then either of them is right.
+  // A process that starts over commits again from 0, so `tried` may be below `committed`: then
+  // either of them is right.
   if (i != told.committed && !(i <= told.tried && i > told.committed) && i != told.tried)
-    return fmt::format("commit {} came back; {} had succeeded and {} was begun", i, told.committed, told.tried);
+    return fmt::format("commit {} came back; {} had succeeded and {} was begun", i, told.committed,
+                       told.tried);
   const auto& [chain, n] = world().commits[static_cast<std::size_t>(i)];
-  if (seen.restored.n_extents != n) return fmt::format("commit {}: {} of {} extents: {}", i, seen.restored.n_extents, n, lines);
-  if (auto wrong = unlike_prefix(seen, *chain); !wrong.empty()) return fmt::format("commit {}: {}", i, wrong);
+  if (seen.restored.n_extents != n)
+    return fmt::format("commit {}: {} of {} extents: {}", i, seen.restored.n_extents, n, lines);
+  if (auto wrong = unlike_prefix(seen, *chain); !wrong.empty())
+    return fmt::format("commit {}: {}", i, wrong);
   if (!seen.restored.lost.empty()) return "a loss is reported where there is none: " + lines;
   // And life goes on: the next commit holds.
   store->reset();
@@ -102,9 +113,11 @@ std::string check_and_go_on(Life& life, const Told& told, unsigned seed) {
   if (auto wrong = check(life, told); !wrong.empty()) return wrong;
   Told again;
   life.run(again);
-  if (again.committed != 3) return fmt::format("after it, commit {} was the last to succeed", again.committed);
+  if (again.committed != 3)
+    return fmt::format("after it, commit {} was the last to succeed", again.committed);
   life.disk->lose_power(Keep::none, seed);
-  if (auto wrong = check(life, again); !wrong.empty()) return "after it and one more loss of power: " + wrong;
+  if (auto wrong = check(life, again); !wrong.empty())
+    return "after it and one more loss of power: " + wrong;
   return {};
 }
 
@@ -121,7 +134,8 @@ std::size_t operations_of_a_life(std::uint64_t bytes_max, std::vector<std::strin
 // Room for about a chain and a half, so that old epochs go while the next one is written.
 const std::uint64_t kCap = [] {
   std::uint64_t bytes = 0;
-  for (const Piece& p : world().c) bytes += 3 * 4096 + 4096 + 4096 * ((p.pages.size() * 1000 + 4095) / 4096) + 4096;
+  for (const Piece& p : world().c)
+    bytes += 3 * 4096 + 4096 + 4096 * ((p.pages.size() * 1000 + 4095) / 4096) + 4096;
   return bytes + bytes / 2;
 }();
 
@@ -140,7 +154,8 @@ TEST_F(Crash, ALifeWithoutFaultsCommitsAllAndKeepsWhatIsReachable) {
   EXPECT_EQ(check(life, told), "");
   // a's second and third extents and the first two manifests have gone.
   std::size_t extents = 0, manifests = 0;
-  for (const auto& [path, bytes] : life.disk->files()) extents += path.ends_with(".ext"), manifests += path.ends_with(".man");
+  for (const auto& [path, bytes] : life.disk->files())
+    extents += path.ends_with(".ext"), manifests += path.ends_with(".man");
   EXPECT_EQ(extents, 4u);
   EXPECT_EQ(manifests, 2u);
 }
@@ -155,9 +170,13 @@ TEST_F(Crash, LosingPowerAtAnyOperationLosesNothingCommitted) {
       life.disk->plan({.kind = Fault::Kind::die, .at = at});
       life.run(told);
       const std::string where = life.disk->log().back();
-      life.disk->lose_power(variant == 0 ? Keep::none : variant == 1 ? Keep::all : Keep::some, static_cast<unsigned>(at * 100 + variant));
+      life.disk->lose_power(variant == 0   ? Keep::none
+                            : variant == 1 ? Keep::all
+                                           : Keep::some,
+                            static_cast<unsigned>(at * 100 + variant));
       ++g_faults;
-      ASSERT_EQ(check_and_go_on(life, told, variant), "") << "operation " << at << " of " << n << ", " << where << ", variant " << variant;
+      ASSERT_EQ(check_and_go_on(life, told, variant), "")
+          << "operation " << at << " of " << n << ", " << where << ", variant " << variant;
     }
 }
 
@@ -170,14 +189,16 @@ TEST_F(Crash, WithACapLosingPowerAtAnyOperationLosesNothingCommitted) {
       Told told;
       life.disk->plan({.kind = Fault::Kind::die, .at = at});
       life.run(told);
-      life.disk->lose_power(variant == 0 ? Keep::none : Keep::some, static_cast<unsigned>(at * 100 + variant));
+      life.disk->lose_power(variant == 0 ? Keep::none : Keep::some,
+                            static_cast<unsigned>(at * 100 + variant));
       ++g_faults;
-      ASSERT_EQ(check_and_go_on(life, told, variant), "") << "operation " << at << " of " << n << ", variant " << variant;
+      ASSERT_EQ(check_and_go_on(life, told, variant), "")
+          << "operation " << at << " of " << n << ", variant " << variant;
     }
 }
 
-// Killed, then started again on what the page cache has, then without power: what the first process named but did not sync must not be
-// taken for durable by the second.
+// Killed, then started again on what the page cache has, then without power: what the first process
+// named but did not sync must not be taken for durable by the second.
 TEST_F(Crash, AKilledProcessLeavesNothingThatTheNextOneTrustsTooMuch) {
   const std::size_t n = operations_of_a_life(0);
   for (std::size_t at = 1; at <= n; ++at) {
@@ -193,7 +214,8 @@ TEST_F(Crash, AKilledProcessLeavesNothingThatTheNextOneTrustsTooMuch) {
       life.run(again);
       life.disk->lose_power(Keep::none, 1);
       g_faults += 2;
-      // Where the second life began with commits of its own, any that it began or finished is right, and so is the first life's last.
+      // Where the second life began with commits of its own, any that it began or finished is
+      // right, and so is the first life's last.
       auto wrong = check(life, again);
       if (!wrong.empty() && again_at > 0) wrong = check(life, {told.committed, told.tried});
       ASSERT_EQ(wrong, "") << "killed at operation " << at << ", without power at " << again_at;
@@ -213,22 +235,29 @@ TEST_F(Crash, AnErrorAtAnyOperationCostsNoMoreThanThatCommit) {
         const std::string where = life.disk->log()[at - 1];
         life.disk->lose_power(Keep::none, 0);
         ++g_faults;
-        ASSERT_EQ(check_and_go_on(life, told, 0), "") << "error " << error << " at operation " << at << " of " << n << ", " << where;
+        ASSERT_EQ(check_and_go_on(life, told, 0), "")
+            << "error " << error << " at operation " << at << " of " << n << ", " << where;
       }
 }
 
-// Commits whose very last sync is refused may be lost, and then the one before them is CURRENT again: with all that it names.
+// Commits whose very last sync is refused may be lost, and then the one before them is CURRENT
+// again: with all that it names.
 TEST_F(Crash, NothingIsDeletedWhileCurrentMayNotSurvive) {
   for (const std::uint64_t bytes_max : {std::uint64_t{0}, kCap})
     for (std::size_t at = 1; at <= 5; ++at)
       for (unsigned variant = 0; variant < 6; ++variant) {
         Life life{new_disk(), bytes_max};
         Told told;
-        life.disk->plan({.kind = Fault::Kind::error, .at = at, .error = EIO, .lasting = true, .only = fmt::format("sync_dir {}", kDir)});
+        life.disk->plan({.kind = Fault::Kind::error,
+                         .at = at,
+                         .error = EIO,
+                         .lasting = true,
+                         .only = fmt::format("sync_dir {}", kDir)});
         life.run(told);
         life.disk->lose_power(variant == 0 ? Keep::none : Keep::some, variant);
         ++g_faults;
-        ASSERT_EQ(check_and_go_on(life, told, variant), "") << "from sync " << at << " of the store's directory on, cap " << bytes_max;
+        ASSERT_EQ(check_and_go_on(life, told, variant), "")
+            << "from sync " << at << " of the store's directory on, cap " << bytes_max;
       }
 }
 
@@ -249,14 +278,18 @@ TEST_F(Crash, ShortWritesAreContinued) {
 TEST_F(Crash, ARefusedWriteIsSaidOnceAndTriedAgainLater) {
   auto disk = new_disk();
   Clock::time_point now{};
-  auto store = Store::open(kDir, world().fingerprint, {.retry = std::chrono::seconds(60), .disk = disk, .now = [&] { return now; }});
+  auto store = Store::open(
+      kDir, world().fingerprint,
+      {.retry = std::chrono::seconds(60), .disk = disk, .now = [&] { return now; }});
   ASSERT_TRUE(store);
   disk->plan({.kind = Fault::Kind::error, .at = 1, .error = ENOSPC, .lasting = true});
   auto first = put(**store, world().a[0]);
   ASSERT_FALSE(first);
   EXPECT_EQ(first.error().code, Errc::disk);
-  EXPECT_NE(first.error().message.find("No space left on device"), std::string::npos) << first.error().message;
-  EXPECT_NE(first.error().message.find("keep tokens 0..512"), std::string::npos) << first.error().message;
+  EXPECT_NE(first.error().message.find("No space left on device"), std::string::npos)
+      << first.error().message;
+  EXPECT_NE(first.error().message.find("keep tokens 0..512"), std::string::npos)
+      << first.error().message;
   const std::size_t asked = disk->n_operations();
   EXPECT_EQ(put(**store, world().a[0]).error().code, Errc::paused);
   EXPECT_EQ(disk->n_operations(), asked);  // the disk is left alone

@@ -20,15 +20,19 @@ namespace fs = std::filesystem;
 constexpr int kRounds = 40;
 const Hash256 kFingerprint = fingerprint_of(1);
 
-// What the n-th commit holds; each shares its first extent with all others, so that there are extents to find again.
+// What the n-th commit holds; each shares its first extent with all others, so that there are
+// extents to find again.
 Chain chain_of(unsigned n) {
   static const Chain base = make_chain(kFingerprint, 1, {.n_tokens = {256}, .page_bytes = 20000});
-  return make_chain(kFingerprint, 100 + n, {.n_tokens = {256, 512, 128}, .page_bytes = 20000, .frontier_bytes = 9000}, base, 1);
+  return make_chain(kFingerprint, 100 + n,
+                    {.n_tokens = {256, 512, 128}, .page_bytes = 20000, .frontier_bytes = 9000},
+                    base, 1);
 }
 
 // Commits without end, from `n` on, and says so each time.
 [[noreturn]] void write_until_killed(const std::string& directory, std::uint32_t n, int told) {
-  auto store = Store::open(directory, kFingerprint, {.bytes_max = 1 << 20, .grace = std::chrono::seconds(0)});
+  auto store = Store::open(directory, kFingerprint,
+                           {.bytes_max = 1 << 20, .grace = std::chrono::seconds(0)});
   if (!store) ::_exit(3);
   for (;; ++n) {
     const Chain chain = chain_of(n);
@@ -56,7 +60,8 @@ TEST(Kill, WhatAKilledProcessHadCommittedIsThere) {
       write_until_killed(directory + "/store", last + 1, pipe[1]);
     }
     ::close(pipe[1]);
-    // Not a wait for an event but the fault itself: some rounds die before their first commit, some after several.
+    // Not a wait for an event but the fault itself: some rounds die before their first commit, some
+    // after several.
     std::this_thread::sleep_for(std::chrono::microseconds(random() % 150000));
     ::kill(child, SIGKILL);
     int status = 0;
@@ -74,7 +79,8 @@ TEST(Kill, WhatAKilledProcessHadCommittedIsThere) {
     std::uint32_t n = 0;
     ASSERT_EQ(seen.restored.manifest->payload.size(), sizeof n);
     std::memcpy(&n, seen.restored.manifest->payload.data(), sizeof n);
-    ASSERT_TRUE(n == last || n == last + 1) << n << " came back and " << last << " was the last told, round " << round;
+    ASSERT_TRUE(n == last || n == last + 1)
+        << n << " came back and " << last << " was the last told, round " << round;
     ASSERT_EQ(seen.restored.n_extents, 3u);
     ASSERT_TRUE(seen.restored.lost.empty()) << seen.restored.lost.front();
     ASSERT_EQ(unlike_prefix(seen, chain_of(n)), "");

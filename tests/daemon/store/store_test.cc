@@ -1,4 +1,5 @@
-// What a store is for, on the real file system: what was put comes back, by threads and by io_uring; one daemon at a time; the cap.
+// What a store is for, on the real file system: what was put comes back, by threads and by
+// io_uring; one daemon at a time; the cap.
 #include "daemon/store/store.h"
 
 #include <linux/filter.h>
@@ -67,18 +68,23 @@ void comes_back(const std::string& directory, const Chain& chain, const RealDisk
 }
 
 TEST(Store, WhatWasCommittedComesBack) {
-  // Smaller than a block, several blocks with pages across their borders, a short last page, no frontier; more extents than are open
-  // at a time, and more blocks than are in flight.
+  // Smaller than a block, several blocks with pages across their borders, a short last page, no
+  // frontier; more extents than are open at a time, and more blocks than are in flight.
   const std::vector<ChainShape> shapes = {
       {.n_tokens = {128}, .page_bytes = 2, .frontier_bytes = 0},
       {.n_tokens = {1024, 640}, .page_bytes = 899584, .frontier_bytes = 3644416},
-      {.n_tokens = std::vector<std::uint32_t>(40, 128), .page_bytes = 30000, .frontier_bytes = 5000},
+      {.n_tokens = std::vector<std::uint32_t>(40, 128),
+       .page_bytes = 30000,
+       .frontier_bytes = 5000},
       {.n_tokens = {16384}, .page_bytes = 550001, .frontier_bytes = 1},
   };
-  for (const RealDiskOptions disk : {RealDiskOptions{}, RealDiskOptions{.io_uring = false}, RealDiskOptions{.direct = false}})
+  for (const RealDiskOptions disk :
+       {RealDiskOptions{}, RealDiskOptions{.io_uring = false}, RealDiskOptions{.direct = false}})
     for (const ChainShape& shape : shapes) {
-      if (!disk.direct && shape.n_tokens[0] == kExtentTokensMax) continue;  // the same code as with it, and slow
-      SCOPED_TRACE(fmt::format("direct {}, io_uring {}, {} extents", disk.direct, disk.io_uring, shape.n_tokens.size()));
+      if (!disk.direct && shape.n_tokens[0] == kExtentTokensMax)
+        continue;  // the same code as with it, and slow
+      SCOPED_TRACE(fmt::format("direct {}, io_uring {}, {} extents", disk.direct, disk.io_uring,
+                               shape.n_tokens.size()));
       const TemporaryDir dir;
       comes_back(dir.store(), make_chain(kFingerprint, 3, shape), disk);
     }
@@ -93,7 +99,8 @@ bool refuse(int system_call) {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog filter{static_cast<unsigned short>(std::size(program)), program};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
 // Whether the ring itself is refused or, once made, its use.
@@ -104,20 +111,23 @@ TEST(Store, ComesBackWhereIoUringIsRefused) {
     ASSERT_GE(child, 0);
     if (child == 0) {
       if (!refuse(system_call)) ::_exit(2);
-      comes_back(dir.store(), make_chain(kFingerprint, 3, {.n_tokens = {1024, 640}, .page_bytes = 899584}), {});
+      comes_back(dir.store(),
+                 make_chain(kFingerprint, 3, {.n_tokens = {1024, 640}, .page_bytes = 899584}), {});
       ::_exit(testing::Test::HasFailure() ? 1 : 0);
     }
     int status = 0;
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2) GTEST_SKIP() << "no seccomp here";
-    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "system call " << system_call << ", status " << status;
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        << "system call " << system_call << ", status " << status;
   }
 }
 
 TEST(Store, IsThereOnAFileSystemWithoutDirectAccess) {
   if (!fs::exists("/dev/shm") || ::access("/dev/shm", W_OK) != 0) GTEST_SKIP() << "no /dev/shm";
   const TemporaryDir dir("/dev/shm");
-  comes_back(dir.store(), make_chain(kFingerprint, 3, {.n_tokens = {512, 256}, .page_bytes = 700000}), {});
+  comes_back(dir.store(),
+             make_chain(kFingerprint, 3, {.n_tokens = {512, 256}, .page_bytes = 700000}), {});
 }
 
 TEST(Store, IsPrivate) {
@@ -153,7 +163,8 @@ TEST(Store, ASecondDaemonIsRefused) {
 TEST(Store, TheSameTokensAreWrittenOnce) {
   auto disk = std::make_shared<CrashDisk>();
   (void)disk->make_dir("/s");
-  const Chain a = make_chain(kFingerprint, 1, {.n_tokens = {512, 256}}), b = make_chain(kFingerprint, 2, {.n_tokens = {512, 512}}, a, 1);
+  const Chain a = make_chain(kFingerprint, 1, {.n_tokens = {512, 256}}),
+              b = make_chain(kFingerprint, 2, {.n_tokens = {512, 512}}, a, 1);
   auto store = Store::open("/s/store", kFingerprint, with(disk));
   ASSERT_TRUE(store);
   for (const Piece& p : a) ASSERT_TRUE(put(**store, p));
@@ -168,7 +179,8 @@ TEST(Store, WhatDoesNotFitTogetherIsNotAccepted) {
   auto disk = std::make_shared<CrashDisk>();
   auto store = Store::open("/store", kFingerprint, with(disk));
   ASSERT_TRUE(store);
-  const Chain a = make_chain(kFingerprint, 1, {.n_tokens = {512, 256, 256}}), b = make_chain(kFingerprint, 2, {.n_tokens = {512, 256}});
+  const Chain a = make_chain(kFingerprint, 1, {.n_tokens = {512, 256, 256}}),
+              b = make_chain(kFingerprint, 2, {.n_tokens = {512, 256}});
   for (const Chain* chain : {&a, &b})
     for (const Piece& p : *chain) ASSERT_TRUE(put(**store, p));
   const auto refuses = [&](std::vector<Hash256> chain, Errc code) {
@@ -181,7 +193,8 @@ TEST(Store, WhatDoesNotFitTogetherIsNotAccepted) {
   refuses({fingerprint_of(9)}, Errc::not_found);
   const auto refuses_put = [&](Piece p) {
     const auto done = put(**store, p);
-    EXPECT_TRUE(!done && done.error().code == Errc::bad_argument) << (done ? "accepted" : done.error().message);
+    EXPECT_TRUE(!done && done.error().code == Errc::bad_argument)
+        << (done ? "accepted" : done.error().message);
   };
   Piece p = a[0];
   p.tokens.pop_back();
@@ -228,7 +241,8 @@ TEST(Store, TheCapTakesTheOldestEpochsAndNeverCurrent) {
   const auto refused = add(5);  // 2 and 4 are pinned and 5 is CURRENT
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::over_cap);
-  EXPECT_NE(refused.error().message.find("do not fit the cap"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("do not fit the cap"), std::string::npos)
+      << refused.error().message;
   EXPECT_LE(store.usage().bytes, store.usage().bytes_max);
   store.unpin(2);
   EXPECT_TRUE(add(5));
@@ -239,7 +253,9 @@ TEST(Store, TheCapTakesTheOldestEpochsAndNeverCurrent) {
 TEST(Store, CleaningUpKeepsWhatIsReachableAndWaitsForTheRest) {
   auto disk = std::make_shared<CrashDisk>();
   Clock::time_point now{};
-  auto opened = Store::open("/store", kFingerprint, {.grace = std::chrono::seconds(600), .disk = disk, .now = [&] { return now; }});
+  auto opened = Store::open(
+      "/store", kFingerprint,
+      {.grace = std::chrono::seconds(600), .disk = disk, .now = [&] { return now; }});
   ASSERT_TRUE(opened);
   Store& store = **opened;
   std::vector<Chain> chains;
@@ -261,7 +277,7 @@ TEST(Store, CleaningUpKeepsWhatIsReachableAndWaitsForTheRest) {
   report = store.gc();
   EXPECT_EQ(report->n_extents, 1u);
   EXPECT_EQ(report->n_epochs, 1u);
-  EXPECT_TRUE(store.has(chains[0][0].chain_out));   // pinned
+  EXPECT_TRUE(store.has(chains[0][0].chain_out));  // pinned
   EXPECT_FALSE(store.has(chains[1][0].chain_out));
   EXPECT_TRUE(store.has(chains[2][0].chain_out));   // the epoch before
   EXPECT_TRUE(store.has(unfinished[0].chain_out));  // on its way into a commit
@@ -282,9 +298,16 @@ TEST(Store, AScrubTellsADifferenceFromDamage) {
   ASSERT_TRUE(put(store, chain[0]));
   ASSERT_TRUE(store.commit(names(chain, 1), {}));
   Piece anew = chain[0];
-  const Compare compare{
-      .page = [&](std::uint32_t i, std::span<const std::byte> stored) { return std::equal(stored.begin(), stored.end(), anew.pages[i].begin(), anew.pages[i].end()); },
-      .frontier = [&](std::span<const std::byte> stored) { return std::equal(stored.begin(), stored.end(), anew.frontier.begin(), anew.frontier.end()); }};
+  const Compare compare{.page =
+                            [&](std::uint32_t i, std::span<const std::byte> stored) {
+                              return std::equal(stored.begin(), stored.end(), anew.pages[i].begin(),
+                                                anew.pages[i].end());
+                            },
+                        .frontier =
+                            [&](std::span<const std::byte> stored) {
+                              return std::equal(stored.begin(), stored.end(), anew.frontier.begin(),
+                                                anew.frontier.end());
+                            }};
   auto same = store.scrub(chain[0].chain_out, compare);
   ASSERT_TRUE(same) << same.error().message;
   EXPECT_EQ(same->tokens, chain[0].tokens);

@@ -43,7 +43,8 @@ struct Offered final : Provider {
   Info info() const override { return {"test", "Test", "1", "how to use it"}; }
   Json tools() override {
     Json list = Json::array();
-    for (int i = 0; i < n_tools; ++i) list.push_back({{"name", "tool" + std::to_string(i)}, {"inputSchema", {{"type", "object"}}}});
+    for (int i = 0; i < n_tools; ++i)
+      list.push_back({{"name", "tool" + std::to_string(i)}, {"inputSchema", {{"type", "object"}}}});
     return list;
   }
   asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) override {
@@ -59,7 +60,8 @@ struct Offered final : Provider {
       co_return text("logged");
     }
     if (name == "wait") {  // until nobody wants the answer
-      asio::steady_timer timer(co_await asio::this_coro::executor, asio::steady_timer::time_point::max());
+      asio::steady_timer timer(co_await asio::this_coro::executor,
+                               asio::steady_timer::time_point::max());
       const std::stop_callback on_end(call.ended(), [&] { timer.cancel(); });
       boost::system::error_code ignored;
       co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
@@ -68,12 +70,14 @@ struct Offered final : Provider {
     }
     if (name == "ask") {
       if (call.kept().is_null()) call.keep({{"round", 1}});
-      auto asking = call.ask("who", "elicitation/create", {{"message", "who?"}, {"requestedSchema", {{"type", "object"}}}});
+      auto asking = call.ask("who", "elicitation/create",
+                             {{"message", "who?"}, {"requestedSchema", {{"type", "object"}}}});
       this->asking = &call;
       const Asked asked = co_await std::move(asking);
       this->asking = nullptr;
       if (asked.how == Asked::pending) co_return Json::object();
-      co_return text(asked.how == Asked::answered ? asked.result.dump() + call.kept().dump() : "how " + std::to_string(asked.how));
+      co_return text(asked.how == Asked::answered ? asked.result.dump() + call.kept().dump()
+                                                  : "how " + std::to_string(asked.how));
     }
     const Refusal refusal{kInvalidParams, "there is no tool " + name};
     co_return tl::unexpected(refusal);
@@ -84,7 +88,8 @@ struct Offered final : Provider {
   Json resources(const std::string&, std::size_t from, std::size_t n) override {
     n_most = std::max(n_most, n);
     Json list = Json::array();
-    for (std::size_t i = from; i < static_cast<std::size_t>(n_resources) && list.size() < n; ++i) list.push_back({{"uri", "x://" + std::to_string(i)}});
+    for (std::size_t i = from; i < static_cast<std::size_t>(n_resources) && list.size() < n; ++i)
+      list.push_back({{"uri", "x://" + std::to_string(i)}});
     return list;
   }
   bool logs() const override { return true; }
@@ -114,18 +119,27 @@ struct Client {
     return heard->messages.empty() ? Json() : heard->last();
   }
   Json initialize(Json capabilities = Json::object(), const std::string& version = "2025-11-25") {
-    Json answer = ask("initialize", {{"protocolVersion", version}, {"capabilities", std::move(capabilities)}, {"clientInfo", {{"name", "t"}, {"version", "1"}}}});
+    Json answer = ask("initialize", {{"protocolVersion", version},
+                                     {"capabilities", std::move(capabilities)},
+                                     {"clientInfo", {{"name", "t"}, {"version", "1"}}}});
     peer->aside(heard);
     say({{"method", "notifications/initialized"}});
     return answer;
   }
-  Json call(const std::string& tool, Json arguments = Json::object()) { return ask("tools/call", {{"name", tool}, {"arguments", std::move(arguments)}}); }
-  Json modern(const std::string& method, Json params = Json::object(), Json capabilities = Json::object()) {
+  Json call(const std::string& tool, Json arguments = Json::object()) {
+    return ask("tools/call", {{"name", tool}, {"arguments", std::move(arguments)}});
+  }
+  Json modern(const std::string& method, Json params = Json::object(),
+              Json capabilities = Json::object()) {
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = kModern;
     params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = std::move(capabilities);
     return ask(method, std::move(params));
   }
-  std::string said(const Json& answer) { return answer.contains("result") && answer["result"].contains("content") ? answer["result"]["content"][0]["text"].get<std::string>() : answer.dump(); }
+  std::string said(const Json& answer) {
+    return answer.contains("result") && answer["result"].contains("content")
+               ? answer["result"]["content"][0]["text"].get<std::string>()
+               : answer.dump();
+  }
 };
 
 }  // namespace lares::mcp::server::test

@@ -1,4 +1,5 @@
-// Damaged messages: every mutation is refused or answered, never a crash, and every answer is a message of the protocol itself.
+// Damaged messages: every mutation is refused or answered, never a crash, and every answer is a
+// message of the protocol itself.
 #include <gtest/gtest.h>
 
 #include <boost/asio/redirect_error.hpp>
@@ -21,8 +22,12 @@ const char* const kSeeds[] = {
     R"({"jsonrpc":"2.0","id":7,"method":"resources/subscribe","params":{"uri":"x://1"}})",
 };
 
-const fuzz::Words kWords = {"null", "[]", "{}", "-1", "1e308", "18446744073709551616", "\"\"", "true", "\\ud800", "[[[[", "\"id\"", "\"params\"", "2026-07-28", "lares-1"};
-const fuzz::Damage kDamage{{fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(48), fuzz::put_one_of(kWords), fuzz::replace_value_by(kWords), fuzz::cut_off}};
+const fuzz::Words kWords = {
+    "null", "[]",      "{}",   "-1",     "1e308",      "18446744073709551616", "\"\"",
+    "true", "\\ud800", "[[[[", "\"id\"", "\"params\"", "2026-07-28",           "lares-1"};
+const fuzz::Damage kDamage{{fuzz::change_byte, fuzz::erase_some, fuzz::copy_up_to(48),
+                            fuzz::put_one_of(kWords), fuzz::replace_value_by(kWords),
+                            fuzz::cut_off}};
 
 TEST(FramingFuzz, DamageIsRefusedOrAnswered) {
   std::size_t refused = 0, answered = 0;

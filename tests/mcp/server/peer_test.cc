@@ -9,12 +9,17 @@
 namespace lares::mcp::server::test {
 namespace {
 
-int code_of(const Json& answer) { return answer.contains("error") ? answer["error"]["code"].get<int>() : 0; }
+int code_of(const Json& answer) {
+  return answer.contains("error") ? answer["error"]["code"].get<int>() : 0;
+}
 
 // ---- legacy
 
 TEST(Legacy, AgreesOnTheAskedVersionOrOnItsNewest) {
-  for (const auto& [asked, agreed] : {std::pair{"2025-11-25", "2025-11-25"}, {"2025-06-18", "2025-06-18"}, {"2024-11-05", "2024-11-05"}, {"2031-01-01", "2025-11-25"}}) {
+  for (const auto& [asked, agreed] : {std::pair{"2025-11-25", "2025-11-25"},
+                                      {"2025-06-18", "2025-06-18"},
+                                      {"2024-11-05", "2024-11-05"},
+                                      {"2031-01-01", "2025-11-25"}}) {
     Client c;
     const Json answer = c.initialize(Json::object(), asked);
     EXPECT_EQ(answer["result"]["protocolVersion"], agreed) << asked;
@@ -59,7 +64,8 @@ TEST(Legacy, ListsComeInPagesThatJoin) {
   }
   ASSERT_EQ(names.size(), 250u);
   for (int i = 0; i < 250; ++i) EXPECT_EQ(names[i], "tool" + std::to_string(i));
-  for (const Json& cursor : {Json("x"), Json("-100"), Json("101"), Json("300"), Json(""), Json(100), Json("100 ")}) {
+  for (const Json& cursor :
+       {Json("x"), Json("-100"), Json("101"), Json("300"), Json(""), Json(100), Json("100 ")}) {
     EXPECT_EQ(code_of(c.ask("tools/list", {{"cursor", cursor}})), kInvalidParams) << cursor;
   }
 }
@@ -74,7 +80,8 @@ TEST(Legacy, ALongListIsLookedAtAPageAtATime) {
       const Json answer = c.ask("resources/list", params);
       ASSERT_EQ(code_of(answer), 0) << answer;
       ++n_pages;
-      for (const auto& one : answer["result"]["resources"]) EXPECT_EQ(one["uri"], "x://" + std::to_string(n_seen++));
+      for (const auto& one : answer["result"]["resources"])
+        EXPECT_EQ(one["uri"], "x://" + std::to_string(n_seen++));
       if (!answer["result"].contains("nextCursor")) break;
       params["cursor"] = answer["result"]["nextCursor"];
     }
@@ -131,7 +138,8 @@ TEST(Legacy, WhoCancelsHearsNothingMore) {
   const int id = c.n;
   c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", 999}}}});
   EXPECT_EQ(c.offered.n_stopped, 0) << "another request";
-  c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", id}, {"reason", "no longer"}}}});
+  c.say({{"method", "notifications/cancelled"},
+         {"params", {{"requestId", id}, {"reason", "no longer"}}}});
   EXPECT_EQ(c.offered.n_stopped, 1);
   EXPECT_TRUE(c.offered.last_cancelled);
   EXPECT_TRUE(c.heard->messages.empty());
@@ -177,7 +185,8 @@ TEST(Legacy, AQuestionIsARequestToTheClient) {
   ASSERT_TRUE(question["id"].is_string());
   c.say({{"id", "never asked"}, {"result", {{"action", "accept"}}}});
   EXPECT_EQ(c.heard->last(), question);
-  c.say({{"id", question["id"]}, {"result", {{"action", "accept"}, {"content", {{"name", "me"}}}}}});
+  c.say(
+      {{"id", question["id"]}, {"result", {{"action", "accept"}, {"content", {{"name", "me"}}}}}});
   EXPECT_EQ(c.said(c.heard->last()), R"({"action":"accept","content":{"name":"me"}}null)");
 }
 
@@ -197,7 +206,8 @@ TEST(Legacy, AQuestionThatIsTakenBackIsClosedAtTheClient) {
   EXPECT_EQ(c.heard->messages[0]["params"]["requestId"], question["id"]);
   EXPECT_EQ(c.heard->messages[1]["id"], id);
   EXPECT_EQ(c.said(c.heard->messages[1]), "how " + std::to_string(Asked::withdrawn));
-  c.say({{"id", question["id"]}, {"result", {{"action", "accept"}, {"content", {{"name", "late"}}}}}});
+  c.say({{"id", question["id"]},
+         {"result", {{"action", "accept"}, {"content", {{"name", "late"}}}}}});
   EXPECT_EQ(c.heard->messages.size(), 2u) << "the late answer is nobody's";
 }
 
@@ -220,7 +230,9 @@ TEST(Legacy, QuestionsOfTwoConnectionsAreToldApart) {
 }
 
 TEST(Legacy, AnAnswerThatIsNoneIsAFailure) {
-  for (const Json& answer : {Json{{"result", 3}}, Json{{"result", {{"action", "perhaps"}}}}, Json{{"result", {{"action", "accept"}, {"content", 3}}}}, Json{{"error", {{"code", -1}, {"message", "no"}}}}}) {
+  for (const Json& answer : {Json{{"result", 3}}, Json{{"result", {{"action", "perhaps"}}}},
+                             Json{{"result", {{"action", "accept"}, {"content", 3}}}},
+                             Json{{"error", {{"code", -1}, {"message", "no"}}}}}) {
     Client c;
     c.initialize({{"elicitation", {{"form", Json::object()}}}});
     Json message = answer;
@@ -231,7 +243,8 @@ TEST(Legacy, AnAnswerThatIsNoneIsAFailure) {
 }
 
 TEST(Legacy, WhoCannotBeAskedIsNot) {
-  for (const Json& capabilities : {Json::object(), Json{{"sampling", Json::object()}}, Json{{"elicitation", {{"url", Json::object()}}}}}) {
+  for (const Json& capabilities : {Json::object(), Json{{"sampling", Json::object()}},
+                                   Json{{"elicitation", {{"url", Json::object()}}}}}) {
     Client c;
     c.initialize(capabilities);
     EXPECT_EQ(c.said(c.call("ask")), "how " + std::to_string(Asked::impossible)) << capabilities;
@@ -272,17 +285,31 @@ TEST(Modern, EveryRequestSaysItsVersionAndWhatItsClientCan) {
   Client c;
   EXPECT_EQ(code_of(c.ask("server/discover")), kInvalidParams);
   EXPECT_EQ(c.heard->status, 400);
-  EXPECT_EQ(code_of(c.ask("tools/list", {{"_meta", {{"io.modelcontextprotocol/protocolVersion", "2026-07-28"}}}})), kInvalidParams);
-  EXPECT_EQ(code_of(c.ask("tools/list", {{"_meta", {{"io.modelcontextprotocol/clientCapabilities", Json::object()}}}})), kInvalidParams);
-  const Json answer = c.ask("tools/list", {{"_meta", {{"io.modelcontextprotocol/protocolVersion", "v9"}, {"io.modelcontextprotocol/clientCapabilities", Json::object()}}}});
+  EXPECT_EQ(
+      code_of(c.ask("tools/list",
+                    {{"_meta", {{"io.modelcontextprotocol/protocolVersion", "2026-07-28"}}}})),
+      kInvalidParams);
+  EXPECT_EQ(
+      code_of(c.ask("tools/list",
+                    {{"_meta", {{"io.modelcontextprotocol/clientCapabilities", Json::object()}}}})),
+      kInvalidParams);
+  const Json answer = c.ask("tools/list",
+                            {{"_meta",
+                              {{"io.modelcontextprotocol/protocolVersion", "v9"},
+                               {"io.modelcontextprotocol/clientCapabilities", Json::object()}}}});
   EXPECT_EQ(code_of(answer), kUnsupportedVersion);
-  EXPECT_EQ(answer["error"]["data"], (Json{{"supported", Json::array({"2026-07-28"})}, {"requested", "v9"}}));
+  EXPECT_EQ(answer["error"]["data"],
+            (Json{{"supported", Json::array({"2026-07-28"})}, {"requested", "v9"}}));
 }
 
 TEST(Modern, WhatWasRemovedIsUnknown) {
   Client c;
-  for (const char* method : {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}) {
-    EXPECT_EQ(code_of(c.modern(method, {{"uri", "x"}, {"level", "info"}, {"protocolVersion", "2025-11-25"}})), kUnknownMethod) << method;
+  for (const char* method :
+       {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}) {
+    EXPECT_EQ(code_of(c.modern(
+                  method, {{"uri", "x"}, {"level", "info"}, {"protocolVersion", "2025-11-25"}})),
+              kUnknownMethod)
+        << method;
     EXPECT_EQ(c.heard->status, 404);
   }
 }
@@ -292,7 +319,9 @@ TEST(Modern, BothErasInterleaveOnOneConnection) {
   EXPECT_EQ(code_of(c.modern("tools/list")), 0);
   c.initialize({{"elicitation", Json::object()}});
   EXPECT_EQ(c.call("ask")["method"], "elicitation/create");
-  EXPECT_EQ(c.modern("tools/call", {{"name", "ask"}}, {{"elicitation", Json::object()}})["result"]["resultType"], "input_required");
+  EXPECT_EQ(c.modern("tools/call", {{"name", "ask"}},
+                     {{"elicitation", Json::object()}})["result"]["resultType"],
+            "input_required");
   EXPECT_FALSE(c.ask("tools/list")["result"].contains("resultType"));
 }
 
@@ -300,7 +329,8 @@ TEST(Modern, LogsOnlyForARequestThatAsksForThem) {
   Client c;
   c.modern("tools/call", {{"name", "log"}});
   EXPECT_EQ(c.heard->messages.size(), 1u);
-  c.modern("tools/call", {{"name", "log"}, {"_meta", {{"io.modelcontextprotocol/logLevel", "info"}}}});
+  c.modern("tools/call",
+           {{"name", "log"}, {"_meta", {{"io.modelcontextprotocol/logLevel", "info"}}}});
   EXPECT_EQ(c.heard->messages.size(), 4u);
 }
 
@@ -312,44 +342,70 @@ TEST(Modern, AQuestionIsTheAnswerAndIsAskedAnew) {
   EXPECT_EQ(asked["inputRequests"]["who"]["method"], "elicitation/create");
   const std::string state = asked["requestState"];
   const Json answers = {{"who", {{"action", "decline"}}}, {"nobody asked", 3}};
-  EXPECT_EQ(c.said(c.modern("tools/call", {{"name", "ask"}, {"inputResponses", answers}, {"requestState", state}}, can)), R"({"action":"decline"}{"round":1})");
+  EXPECT_EQ(c.said(c.modern("tools/call",
+                            {{"name", "ask"}, {"inputResponses", answers}, {"requestState", state}},
+                            can)),
+            R"({"action":"decline"}{"round":1})");
   // Without its answer, or with one that is none, it is asked again.
-  for (const Json& wrong : {Json::object(), Json{{"whom", {{"action", "decline"}}}}, Json{{"who", 12345}}, Json{{"who", {{"action", "maybe"}}}}}) {
-    EXPECT_EQ(c.modern("tools/call", {{"name", "ask"}, {"inputResponses", wrong}}, can)["result"]["resultType"], "input_required") << wrong;
+  for (const Json& wrong : {Json::object(), Json{{"whom", {{"action", "decline"}}}},
+                            Json{{"who", 12345}}, Json{{"who", {{"action", "maybe"}}}}}) {
+    EXPECT_EQ(c.modern("tools/call", {{"name", "ask"}, {"inputResponses", wrong}},
+                       can)["result"]["resultType"],
+              "input_required")
+        << wrong;
   }
-  EXPECT_EQ(code_of(c.modern("tools/call", {{"name", "ask"}, {"inputResponses", nullptr}}, can)), kInvalidParams);
+  EXPECT_EQ(code_of(c.modern("tools/call", {{"name", "ask"}, {"inputResponses", nullptr}}, can)),
+            kInvalidParams);
 }
 
 TEST(Modern, AStateIsTakenOnlyAsItWasGivenForThisRequest) {
   Client c;
   const Json can = {{"elicitation", Json::object()}};
-  const std::string state = c.modern("tools/call", {{"name", "ask"}, {"arguments", {{"a", 1}, {"b", 2}}}}, can)["result"]["requestState"];
+  const std::string state = c.modern("tools/call",
+                                     {{"name", "ask"}, {"arguments", {{"a", 1}, {"b", 2}}}},
+                                     can)["result"]["requestState"];
   const Json answers = {{"who", {{"action", "cancel"}}}};
   const auto again = [&](const std::string& with, Json arguments) {
-    return code_of(c.modern("tools/call", {{"name", "ask"}, {"arguments", std::move(arguments)}, {"inputResponses", answers}, {"requestState", with}}, can));
+    return code_of(c.modern("tools/call",
+                            {{"name", "ask"},
+                             {"arguments", std::move(arguments)},
+                             {"inputResponses", answers},
+                             {"requestState", with}},
+                            can));
   };
   EXPECT_EQ(again(state, {{"b", 2}, {"a", 1}}), 0) << "the order of keys is the client's";
   EXPECT_EQ(again(state, {{"a", 1}}), kInvalidParams);
   EXPECT_EQ(again(state + "-TAMPERED", {{"a", 1}, {"b", 2}}), kInvalidParams);
   EXPECT_EQ(again("", {{"a", 1}, {"b", 2}}), kInvalidParams);
   Client other;
-  EXPECT_EQ(code_of(other.modern("tools/call", {{"name", "ask"}, {"arguments", {{"a", 1}, {"b", 2}}}, {"requestState", state}}, can)), kInvalidParams) << "another daemon's";
+  EXPECT_EQ(
+      code_of(other.modern(
+          "tools/call",
+          {{"name", "ask"}, {"arguments", {{"a", 1}, {"b", 2}}}, {"requestState", state}}, can)),
+      kInvalidParams)
+      << "another daemon's";
 }
 
 TEST(Modern, ListeningBeginsWithWhatIsHeardAndIsTagged) {
   Client c;
-  c.modern("subscriptions/listen", {{"notifications", {{"toolsListChanged", true}, {"promptsListChanged", true}, {"resourceSubscriptions", Json::array({"x://1"})}}}});
+  c.modern("subscriptions/listen", {{"notifications",
+                                     {{"toolsListChanged", true},
+                                      {"promptsListChanged", true},
+                                      {"resourceSubscriptions", Json::array({"x://1"})}}}});
   const int id = c.n;
   ASSERT_EQ(c.heard->messages.size(), 1u);
   EXPECT_EQ(c.heard->last()["method"], "notifications/subscriptions/acknowledged");
-  EXPECT_EQ(c.heard->last()["params"]["notifications"], (Json{{"toolsListChanged", true}, {"resourceSubscriptions", Json::array({"x://1"})}})) << "no prompts are offered";
+  EXPECT_EQ(c.heard->last()["params"]["notifications"],
+            (Json{{"toolsListChanged", true}, {"resourceSubscriptions", Json::array({"x://1"})}}))
+      << "no prompts are offered";
   c.endpoint.resources_changed();
   c.endpoint.resource_updated("x://2");
   EXPECT_EQ(c.heard->messages.size(), 1u);
   c.endpoint.tools_changed();
   c.endpoint.resource_updated("x://1");
   ASSERT_EQ(c.heard->messages.size(), 3u);
-  for (const Json& message : c.heard->messages) EXPECT_EQ(message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], id);
+  for (const Json& message : c.heard->messages)
+    EXPECT_EQ(message["params"]["_meta"]["io.modelcontextprotocol/subscriptionId"], id);
   c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", id}}}});
   c.endpoint.tools_changed();
   EXPECT_EQ(c.heard->messages.size(), 3u);

@@ -1,4 +1,5 @@
-// Texts that are messages and texts that are none; states that clients carry; what headers must say.
+// Texts that are messages and texts that are none; states that clients carry; what headers must
+// say.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -42,11 +43,16 @@ TEST(Rpc, OneMessageOfTheProtocol) {
 }
 
 TEST(Rpc, DepthAndIdsAreBounded) {
-  const auto nested = [](int n) { return R"({"jsonrpc":"2.0","id":1,"method":"x","params":{"a":)" + std::string(n, '[') + std::string(n, ']') + "}}"; };
+  const auto nested = [](int n) {
+    return R"({"jsonrpc":"2.0","id":1,"method":"x","params":{"a":)" + std::string(n, '[') +
+           std::string(n, ']') + "}}";
+  };
   EXPECT_TRUE(parse(nested(kDepthMax - 2)));
   EXPECT_EQ(parse(nested(kDepthMax - 1)).error().code, kParseError);
   EXPECT_FALSE(parse(nested(1'000'000)));
-  const auto named = [](std::size_t n) { return R"({"jsonrpc":"2.0","method":"x","id":")" + std::string(n, 'i') + "\"}"; };
+  const auto named = [](std::size_t n) {
+    return R"({"jsonrpc":"2.0","method":"x","id":")" + std::string(n, 'i') + "\"}";
+  };
   EXPECT_TRUE(parse(named(kIdBytesMax)));
   EXPECT_FALSE(parse(named(kIdBytesMax + 1)));
 }
@@ -59,14 +65,21 @@ TEST(Rpc, TextsHaveNoNewlineInThem) {
 }
 
 TEST(Base64, ThereAndBack) {
-  for (const std::string bytes : {"", "a", "ab", "abc", "abcd"}) EXPECT_EQ(from_base64(to_base64(bytes)), bytes);
+  for (const std::string bytes : {"", "a", "ab", "abc", "abcd"})
+    EXPECT_EQ(from_base64(to_base64(bytes)), bytes);
   EXPECT_EQ(to_base64("caf\xc3\xa9"), "Y2Fmw6k=");
-  for (const char* wrong : {"a", "abc", "ab=c", "a===", "Y2Fm w6k", "Y2F*", "=abc", "\n\n\n\n"}) EXPECT_FALSE(from_base64(wrong)) << wrong;
+  for (const char* wrong : {"a", "abc", "ab=c", "a===", "Y2Fm w6k", "Y2F*", "=abc", "\n\n\n\n"})
+    EXPECT_FALSE(from_base64(wrong)) << wrong;
 }
 
 TEST(Sealed, OpensOnlyUnchangedInTimeAndForItsRequest) {
-  const std::string key = fresh_key(), digest = digest_of("me", "tools/call", {{"name", "t"}, {"_meta", {{"x", 1}}}});
-  EXPECT_EQ(digest, digest_of("me", "tools/call", {{"_meta", {{"x", 2}}}, {"requestState", "s"}, {"inputResponses", {{"a", 1}}}, {"name", "t"}}));
+  const std::string key = fresh_key(),
+                    digest = digest_of("me", "tools/call", {{"name", "t"}, {"_meta", {{"x", 1}}}});
+  EXPECT_EQ(digest, digest_of("me", "tools/call",
+                              {{"_meta", {{"x", 2}}},
+                               {"requestState", "s"},
+                               {"inputResponses", {{"a", 1}}},
+                               {"name", "t"}}));
   EXPECT_NE(digest, digest_of("you", "tools/call", {{"name", "t"}}));
   EXPECT_NE(digest, digest_of("me", "prompts/get", {{"name", "t"}}));
   const Json state = {{"session", "m9bq"}};
@@ -92,17 +105,25 @@ struct Case {
 };
 
 TEST(Headers, SayWhatTheMessageSays) {
-  const Json message = Json::parse(R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"caf\u00e9","arguments":{"region":"eu","n":7,"deep":{"x":true}},
+  const Json message = Json::parse(
+      R"({"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"caf\u00e9","arguments":{"region":"eu","n":7,"deep":{"x":true}},
     "_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}})");
-  const Json tools = Json::parse(R"([{"name":"caf\u00e9","inputSchema":{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"n":{"type":"integer","x-mcp-header":"N"},
+  const Json tools = Json::parse(
+      R"([{"name":"caf\u00e9","inputSchema":{"properties":{"region":{"type":"string","x-mcp-header":"Region"},"n":{"type":"integer","x-mcp-header":"N"},
     "deep":{"type":"object","properties":{"x":{"type":"boolean","x-mcp-header":"X"}}},"absent":{"type":"string","x-mcp-header":"Absent"}}}}])");
-  const std::map<std::string, std::string, std::less<>> right = {{"mcp-protocol-version", "2026-07-28"}, {"mcp-method", " tools/call\t"}, {"mcp-name", "=?base64?Y2Fmw6k=?="},
-                                                                 {"mcp-param-region", "eu"}, {"mcp-param-n", "7.0"}, {"mcp-param-x", "true"}};
+  const std::map<std::string, std::string, std::less<>> right = {
+      {"mcp-protocol-version", "2026-07-28"},
+      {"mcp-method", " tools/call\t"},
+      {"mcp-name", "=?base64?Y2Fmw6k=?="},
+      {"mcp-param-region", "eu"},
+      {"mcp-param-n", "7.0"},
+      {"mcp-param-x", "true"}};
   const auto wrong = [&](const std::map<std::string, std::string, std::less<>>& headers) {
-    return header_mismatch(message, tools, [&](std::string_view name) -> std::optional<std::string> {
-      const auto found = headers.find(name);
-      return found == headers.end() ? std::nullopt : std::optional(found->second);
-    });
+    return header_mismatch(
+        message, tools, [&](std::string_view name) -> std::optional<std::string> {
+          const auto found = headers.find(name);
+          return found == headers.end() ? std::nullopt : std::optional(found->second);
+        });
   };
   EXPECT_FALSE(wrong(right)) << wrong(right)->message;
   for (const auto& [name, value] : right) {

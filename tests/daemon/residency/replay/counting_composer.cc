@@ -32,14 +32,16 @@ class CountingTokenizer final : public engine::Tokenizer {
 Composer counting_composer(CountingOptions options) {
   const auto tokenizer = std::make_shared<CountingTokenizer>();
   const auto cache = std::make_shared<TokenCache>(*tokenizer, TokenCacheOptions{});
-  return [=, options = std::move(options)](const tools::Workspace& now, const Base* before, std::size_t n_kept) {
+  return [=, options = std::move(options)](const tools::Workspace& now, const Base* before,
+                                           std::size_t n_kept) {
     const std::vector<engine::Token> head(kPromptHeadTokens);
     tools::ChangeRates rates;
     for (const auto& [path, file] : now)
       if (const double changes = options.changes(path); changes > 0) rates.of[path] = changes;
     const ComposeOptions how{.tokens_max = options.budget_tokens, .pins = {}, .left_out = {}};
     (void)tokenizer;  // the cache has a reference to it
-    return before ? recompose(head, *before, n_kept, now, rates, *cache, how) : compose(head, now, rates, *cache, how);
+    return before ? recompose(head, *before, n_kept, now, rates, *cache, how)
+                  : compose(head, now, rates, *cache, how);
   };
 }
 

@@ -37,13 +37,15 @@ struct GitLibrary {
 };
 
 bool has_suffix(std::string_view path, std::initializer_list<std::string_view> suffixes) {
-  return std::any_of(suffixes.begin(), suffixes.end(), [&](std::string_view s) { return path.ends_with(s); });
+  return std::any_of(suffixes.begin(), suffixes.end(),
+                     [&](std::string_view s) { return path.ends_with(s); });
 }
 
 bool is_vendored(std::string_view path) {
-  for (const std::string_view name : {"third_party", "vendor", "node_modules", "external", "deps", "dist", "testdata", "fixtures",
-                                      "goldens"}) {
-    for (std::size_t at = path.find(name); at != std::string_view::npos; at = path.find(name, at + 1)) {
+  for (const std::string_view name : {"third_party", "vendor", "node_modules", "external", "deps",
+                                      "dist", "testdata", "fixtures", "goldens"}) {
+    for (std::size_t at = path.find(name); at != std::string_view::npos;
+         at = path.find(name, at + 1)) {
       const bool begins = at == 0 || path[at - 1] == '/';
       if (begins && path.substr(at + name.size()).starts_with('/')) return true;
     }
@@ -53,7 +55,9 @@ bool is_vendored(std::string_view path) {
 
 std::string why_not(std::string_view path, std::string_view bytes) {
   if (is_vendored(path)) return "vendored";
-  if (has_suffix(path, {".lock", "-lock.json", ".min.js", ".svg", ".csv", ".ipynb", ".xml", ".patch", ".po", ".pem"})) return "data";
+  if (has_suffix(path, {".lock", "-lock.json", ".min.js", ".svg", ".csv", ".ipynb", ".xml",
+                        ".patch", ".po", ".pem"}))
+    return "data";
   if (tools::is_binary(bytes) || !tools::is_utf8(bytes)) return "binary";
   return bytes.size() > kHistoryFileBytesMax ? "large" : "";
 }
@@ -76,10 +80,12 @@ class GitHistory final : public History {
     git_revwalk_simplify_first_parent(walk);
     if (git_revwalk_push_head(walk) != 0) return failed("find HEAD of " + path);
     git_oid id{};
-    while (commits_.size() <= n_commits + kVolatilityCommitsMax && git_revwalk_next(&id, walk) == 0) commits_.push_back(id);
+    while (commits_.size() <= n_commits + kVolatilityCommitsMax && git_revwalk_next(&id, walk) == 0)
+      commits_.push_back(id);
     if (commits_.empty()) return failed("list commits of " + path);
     at_ = std::min(n_commits, commits_.size() - 1);
-    for (std::size_t i = commits_.size() - 1; i > at_; --i) count_changes(touched(tree(i).get(), tree(i - 1).get()));
+    for (std::size_t i = commits_.size() - 1; i > at_; --i)
+      count_changes(touched(tree(i).get(), tree(i - 1).get()));
     for (const Touched& file : touched(nullptr, tree(at_).get())) apply(file);
     return {};
   }
@@ -100,7 +106,8 @@ class GitHistory final : public History {
   }
 
   std::chrono::seconds idle() const override {
-    return at_ == 0 ? std::chrono::hours(24) : std::chrono::seconds(std::max<git_time_t>(0, time(at_ - 1) - time(at_)));
+    return at_ == 0 ? std::chrono::hours(24)
+                    : std::chrono::seconds(std::max<git_time_t>(0, time(at_ - 1) - time(at_)));
   }
 
   double changes(const std::string& path) const override {
@@ -111,7 +118,8 @@ class GitHistory final : public History {
  private:
   static tl::unexpected<std::string> failed(const std::string& what) {
     const git_error* error = git_error_last();
-    return tl::unexpected(fmt::format("{}: {}", what, error && error->message ? error->message : "no reason given"));
+    return tl::unexpected(
+        fmt::format("{}: {}", what, error && error->message ? error->message : "no reason given"));
   }
 
   Commit commit(std::size_t i) const {
@@ -188,9 +196,11 @@ class GitHistory final : public History {
 
 }  // namespace
 
-tl::expected<std::unique_ptr<History>, std::string> open_git_history(const std::string& repository, std::size_t n_commits) {
+tl::expected<std::unique_ptr<History>, std::string> open_git_history(const std::string& repository,
+                                                                     std::size_t n_commits) {
   auto out = std::make_unique<GitHistory>();
-  if (auto opened = out->open(repository, n_commits); !opened) return tl::unexpected(std::move(opened.error()));
+  if (auto opened = out->open(repository, n_commits); !opened)
+    return tl::unexpected(std::move(opened.error()));
   return out;
 }
 

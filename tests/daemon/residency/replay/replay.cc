@@ -16,8 +16,9 @@ namespace lares::daemon {
 namespace {
 
 Composer plain_composer(const History& history, const ReplayOptions& options) {
-  return counting_composer({.budget_tokens = options.budget_tokens,
-                            .changes = [&history](const std::string& path) { return history.changes(path); }});
+  return counting_composer(
+      {.budget_tokens = options.budget_tokens,
+       .changes = [&history](const std::string& path) { return history.changes(path); }});
 }
 
 double mean(const std::vector<std::int64_t>& values, std::size_t n) {
@@ -58,12 +59,15 @@ std::string with_hunks(std::string_view text, const std::vector<Hunk>& hunks, st
 
 double ReplayResult::foreground_mean() const { return mean(foreground, foreground.size()); }
 double ReplayResult::background_mean() const { return mean(rebases, foreground.size()); }
-double ReplayResult::total_share() const { return (foreground_mean() + background_mean()) / base_mean; }
+double ReplayResult::total_share() const {
+  return (foreground_mean() + background_mean()) / base_mean;
+}
 
 std::int64_t quantile(std::vector<std::int64_t> values, double at) {
   if (values.empty()) return 0;
   std::sort(values.begin(), values.end());
-  return values[std::min(values.size() - 1, static_cast<std::size_t>(at * static_cast<double>(values.size())))];
+  return values[std::min(values.size() - 1,
+                         static_cast<std::size_t>(at * static_cast<double>(values.size())))];
 }
 
 ReplayResult replay(History& history, const ReplayOptions& options, int check_every) {
@@ -71,13 +75,15 @@ ReplayResult replay(History& history, const ReplayOptions& options, int check_ev
   auto base = std::make_shared<const Base>(compose(history.now(), nullptr, 0));
   const auto bound = [&](const Base& of) {
     const bool given = options.overlay_tokens_max > 0;
-    return given ? options.overlay_tokens_max : overlay_tokens_max(options.budget_tokens, of.files_end);
+    return given ? options.overlay_tokens_max
+                 : overlay_tokens_max(options.budget_tokens, of.files_end);
   };
   Overlay overlay(base, options.count, bound(*base));
   ReplayResult out{.base_tokens = base->files_end, .overlay_tokens_max = overlay.tokens_max()};
   while (history.next()) {
     const auto entries = overlay.advance(history.now());
-    if (check_every > 0 && out.foreground.size() % static_cast<std::size_t>(check_every) == 0) check(overlay, history.now());
+    if (check_every > 0 && out.foreground.size() % static_cast<std::size_t>(check_every) == 0)
+      check(overlay, history.now());
     std::int64_t foreground = 0;
     for (const Entry& entry : entries) {
       foreground += entry.n_tokens;
@@ -90,7 +96,8 @@ ReplayResult replay(History& history, const ReplayOptions& options, int check_ev
     out.stale_lines += static_cast<double>(overlay.n_stale_lines()) / n_lines;
     out.base_mean += static_cast<double>(overlay.base().files_end);
     const RebaseReason reason = rebase_reason(overlay, history.idle());
-    if (reason == RebaseReason::none || (reason != RebaseReason::overlay && options.full_only)) continue;
+    if (reason == RebaseReason::none || (reason != RebaseReason::overlay && options.full_only))
+      continue;
     const auto plan = plan_rebase(overlay, history.now());
     if (!plan) continue;
     Rebased next = rebase(overlay, *plan, history.now(), options.budget_tokens, compose);
@@ -104,7 +111,8 @@ ReplayResult replay(History& history, const ReplayOptions& options, int check_ev
 }
 
 std::string replay_header() {
-  return "| history | base | T | events | fg mean % of base | fg p50 | fg p95 | fg max | diff p50 | diff p95 | bg mean | total % of base "
+  return "| history | base | T | events | fg mean % of base | fg p50 | fg p95 | fg max | diff p50 "
+         "| diff p95 | bg mean | total % of base "
          "| rebases/100 | tokens/rebase | stale lines % | hidden % |\n"
          "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n";
 }
@@ -112,13 +120,17 @@ std::string replay_header() {
 std::string replay_row(const std::string& name, const ReplayResult& r) {
   const auto n = static_cast<double>(std::max<std::size_t>(1, r.foreground.size()));
   const auto n_entries = static_cast<double>(std::max<std::int64_t>(1, r.n_entries));
-  std::string out = fmt::format("| {} | {} | {} | {} |", name, in_k(r.base_tokens), in_k(r.overlay_tokens_max), r.foreground.size());
-  out += fmt::format(" {:.3f} | {} | {} | {} |", 100 * r.foreground_mean() / r.base_mean, in_k(quantile(r.foreground, 0.5)),
-                     in_k(quantile(r.foreground, 0.95)), in_k(quantile(r.foreground, 1)));
+  std::string out = fmt::format("| {} | {} | {} | {} |", name, in_k(r.base_tokens),
+                                in_k(r.overlay_tokens_max), r.foreground.size());
+  out += fmt::format(" {:.3f} | {} | {} | {} |", 100 * r.foreground_mean() / r.base_mean,
+                     in_k(quantile(r.foreground, 0.5)), in_k(quantile(r.foreground, 0.95)),
+                     in_k(quantile(r.foreground, 1)));
   out += fmt::format(" {} | {} |", quantile(r.diffs, 0.5), quantile(r.diffs, 0.95));
-  out += fmt::format(" {} | {:.2f} | {:.1f} | {} |", in_k(r.background_mean()), 100 * r.total_share(),
-                     100 * static_cast<double>(r.rebases.size()) / n, in_k(mean(r.rebases, r.rebases.size())));
-  return out + fmt::format(" {:.1f} | {:.1f} |\n", 100 * r.stale_lines, 100 * static_cast<double>(r.n_hidden) / n_entries);
+  out += fmt::format(" {} | {:.2f} | {:.1f} | {} |", in_k(r.background_mean()),
+                     100 * r.total_share(), 100 * static_cast<double>(r.rebases.size()) / n,
+                     in_k(mean(r.rebases, r.rebases.size())));
+  return out + fmt::format(" {:.1f} | {:.1f} |\n", 100 * r.stale_lines,
+                           100 * static_cast<double>(r.n_hidden) / n_entries);
 }
 
 HunkByHunk::HunkByHunk(History& events) : events_(events), now_(events.now()) {}
@@ -141,8 +153,11 @@ void HunkByHunk::queue_changes() {
   }
   for (const auto& [path, file] : after) {
     const auto it = now_.find(path);
-    if (it != now_.end() && it->second.blob == file.blob && it->second.shown == file.shown) continue;
-    const auto put = [this](tools::SourceFile next) { now_.insert_or_assign(next.path, std::move(next)); };
+    if (it != now_.end() && it->second.blob == file.blob && it->second.shown == file.shown)
+      continue;
+    const auto put = [this](tools::SourceFile next) {
+      now_.insert_or_assign(next.path, std::move(next));
+    };
     const bool both = it != now_.end() && it->second.text && file.text;
     // Keeps the texts alive that the hunks point into.
     const auto before = both ? it->second.text : nullptr;
