@@ -50,9 +50,11 @@ class DeviceMtp : public MtpDrafter {
         on_(blocks, positions_) {}
   OnDevice& on_device() { return on_; }
   std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
+  bool settled() const override { return settled_; }
 
  private:
   Token from_model(std::int64_t row, std::int64_t first, std::span<const Token> next) override {
+    settled_ = true;
     return evaluate(row, next, on_.rows.rows(first, first + std::ssize(next)));
   }
   Token from_itself(std::int64_t row, Token next) override {
@@ -62,12 +64,13 @@ class DeviceMtp : public MtpDrafter {
   Token evaluate(std::int64_t row, std::span<const Token> next, std::span<bf16* const> rows) {
     on_.state.drop_to(row);
     const DeviceForward::Sequence one{&on_.state, static_cast<int>(next.size()), rows};
-    (void)on_.forward.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, and is not
-                                                              // stopped
+    (void)on_.forward.evaluate({&one, 1}, next, 1, nullptr);  // it takes no pages, is not stopped
+    settled_ = settled_ && on_.forward.settled();
     return likeliest(on_.forward.logits(), on_.c.vocab_size);
   }
 
   OnDevice on_;
+  bool settled_ = true;
 };
 
 // The stages' rows are numbered from the first one that is there, as MTP's.
@@ -79,6 +82,7 @@ class DeviceDspark : public DsparkDrafter {
         on_(blocks, positions_) {}
   OnDevice& on_device() { return on_; }
   std::uint64_t bytes() const override { return draft_state_bytes(on_.c); }
+  bool settled() const override { return on_.forward.settled(); }
 
  private:
   void context(std::int64_t first, std::int64_t from, std::int64_t last) override {
@@ -144,34 +148,33 @@ DeviceDrafter made(DraftBlocks& blocks) {
 
 }  // namespace
 
+std::string DraftBlocks::refusal(const Weights& weights, int layer_begin) {
+  const Config& c = weights.checkpoint.config();
+  if (!weights.dspark) return {};
+  // A layer's streams are whole behind the next boundary, which may be the next GPU's first.
+  if (const int first = c.dspark_target_layer_ids.front(); first + 1 < layer_begin)
+    return fmt::format("they read what layer {} leaves, which is on another GPU", first);
+  if (c.dspark_block_size >= kRowsMax)
+    return fmt::format("dspark_block_size is {}, the engine takes less than {}",
+                       c.dspark_block_size, kRowsMax);
+  return {};
+}
+
 Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Weights& weights,
                                                        const DeviceWeights& main,
                                                        kernels::ThreadPool& pool,
                                                        const kernels::Kernels& kernels) {
-  const Config& c = weights.checkpoint.config();
-  const auto refused = [&](const std::string& why) {
+  if (const std::string why = refusal(weights, main.begin()); !why.empty())
     return tl::unexpected(
         Error{Errc::unsupported, fmt::format("load the draft blocks of {} onto {}: {}",
                                              weights.checkpoint.directory(), device.name(), why)});
-  };
-  if (weights.dspark) {
-    // A layer's streams are whole behind the next boundary, which may be the next GPU's first.
-    if (const int first = c.dspark_target_layer_ids.front(); first + 1 < main.begin())
-      return refused(fmt::format("they read what layer {} leaves, which is on another GPU", first));
-    if (c.dspark_block_size >= kRowsMax)
-      return refused(fmt::format("dspark_block_size is {}, the engine takes less than {}",
-                                 c.dspark_block_size, kRowsMax));
-    if (c.dspark_markov_rank % 8 != 0)
-      return refused(fmt::format("dspark_markov_rank is {}, the kernels take multiples of 8",
-                                 c.dspark_markov_rank));
-  }
   auto out = std::unique_ptr<DraftBlocks>(new DraftBlocks(device, weights));
   auto on_device = DeviceWeights::upload_draft(device, weights, main);
   if (!on_device) return tl::unexpected(on_device.error());
   out->on_device_ = std::move(*on_device);
-  auto forward = DeviceForward::make(device, weights, *out->on_device_,
-                                     {.chunk = draft_chunk(c), .n_context = kReachLeast}, pool,
-                                     kernels);
+  auto forward = DeviceForward::make(
+      device, weights, *out->on_device_,
+      {.chunk = draft_chunk(weights.checkpoint.config()), .n_context = kReachLeast}, pool, kernels);
   if (!forward) return tl::unexpected(forward.error());
   out->forward_ = std::move(*forward);
   return out;

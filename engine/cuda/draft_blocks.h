@@ -15,6 +15,8 @@ namespace lares::engine::cuda {
 // Weights, and the forward pass over them. One thread at a time, as the GPU's.
 class DraftBlocks {
  public:
+  // Why a GPU with the layers from `layer_begin` on, and the head, cannot have them; empty: it can.
+  static std::string refusal(const Weights& weights, int layer_begin);
   // Beside `main`, the head and the last layers, which outlive it. unsupported: the blocks' shapes,
   // or they read of layers that are on another GPU. no_memory.
   static Result<std::unique_ptr<DraftBlocks>> make(Device& device, const Weights& weights,

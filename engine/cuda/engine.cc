@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <optional>
 
 #include "engine/cuda/layout.h"
 #include "engine/cuda/timeline.h"
@@ -93,8 +94,20 @@ class DeviceEngine : public Engine {
     return out;
   }
 
+  // Empty: nothing is in the way of what the plan says.
+  std::string why_no_draft(const Placement& plan) const {
+    const std::string why = DraftBlocks::refusal(*weights_, plan.gpus.back().layer_begin);
+    if (!why.empty()) return fmt::format("the checkpoint's draft blocks cannot be there: {}", why);
+    if (plan.gpus.back().draft > 0) return {};
+    return "the checkpoint's draft blocks have no room beside all experts";
+  }
   // A GPU that the plan gives neither layers nor the head is left alone.
+  // Anew, where it could not be placed as it was tried before.
   Result<> place(const Placement& plan, const Progress& progress) {
+    pipeline_.reset();
+    if (!own_notes_) own_notes_ = info_.notes;
+    info_.notes = *own_notes_;
+    experts_resident_ = 0;
     const PageLayout layout = page_layout(weights_->checkpoint.config(), false);
     std::vector<Stage> stages;
     for (std::size_t g = 0; g < gpus_.size(); ++g) {
@@ -123,9 +136,7 @@ class DeviceEngine : public Engine {
       if (last && wants_draft() && !stage->draft)
         info_.notes.push_back(
             fmt::format("guesses ahead are copied from the text alone: {}",
-                        stage->undrafted.empty()
-                            ? "the checkpoint's draft blocks have no room beside all experts"
-                            : stage->undrafted));
+                        stage->undrafted.empty() ? why_no_draft(plan) : stage->undrafted));
       stages.push_back(std::move(*stage));
     }
     pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
@@ -302,6 +313,7 @@ class DeviceEngine : public Engine {
   std::uint64_t experts_all_ = 0, experts_resident_ = 0;
   PrefixFormat format_;
   ModelInfo info_;
+  std::optional<std::vector<std::string>> own_notes_;  // before it was placed
 };
 
 }  // namespace
@@ -348,6 +360,7 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
         fmt::format("load {} onto {}: exact numerics are the CPU's alone; load it with device cpu",
                     options.directory, all)});
   const std::uint64_t budget = parts.budget;
+  const std::size_t n_gpus = parts.gpus.size();
   auto engine = std::make_unique<DeviceEngine>(std::move(parts), options);
   engine->remember(options.heat_directory);
   PlacementRequest request{.directory = options.directory,
@@ -358,20 +371,27 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
                                               : available_bytes(),
                            .n_context = options.n_context,
                            .heat = engine->shares()};
-  auto plan = plan_placement(request);
-  // Draft blocks come last: where a step waits for experts that are not there, each token more
-  // brings others, and guessing gains less than experts do in the same room.
-  if (plan && plan->missing == 0 && engine->wants_draft()) {
-    request.draft = true;
-    if (auto with = plan_placement(request);
-        with && with->missing == 0 && with->chunk >= std::min(plan->chunk, kChunkWhole))
-      plan = std::move(with);
-  }
+  const auto plan = plan_placement(request);
   if (!plan) return tl::unexpected(plan.error());
-  if (const auto placed = engine->place(*plan, progress); !placed)
-    return tl::unexpected(placed.error());
-  if (const auto compared = engine->compare_ways(); !compared)
-    return tl::unexpected(compared.error());
+  const auto begin = [&](const Placement& as) -> Result<> {
+    if (const auto placed = engine->place(as, progress); !placed) return placed;
+    return engine->compare_ways();
+  };
+  // Draft blocks come last: where a step waits for experts that are not there, each token more
+  // brings others, and guessing gains less than experts do in the same room. Nor are several GPUs
+  // to read prompts one after the other for them.
+  if (plan->missing == 0 && engine->wants_draft()) {
+    request.draft = true;
+    const auto with = plan_placement(request);
+    const int chunk_least = std::min(plan->chunk, n_gpus > 1 ? 2 * kPieceMin : kChunkWhole);
+    if (with && with->missing == 0 && with->chunk >= chunk_least &&
+        engine->why_no_draft(*with).empty()) {
+      const auto begun = begin(*with);
+      if (begun) return engine;
+      if (begun.error().code != Errc::no_memory) return tl::unexpected(begun.error());
+    }
+  }
+  if (const auto begun = begin(*plan); !begun) return tl::unexpected(begun.error());
   return engine;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
 #include "engine/cuda/forward_step.h"
 #include "engine/cuda/layout.h"
@@ -55,19 +56,19 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   WorkSpace nowhere;
   const std::uint64_t bytes = lay(nowhere, c, options.chunk, options.n_context, nullptr,
                                   on_device.draft());
-  std::size_t scratch = 0;
-  for (std::int64_t reach = kReachLeast;; reach *= 2) {
-    const std::int64_t n_keys = std::min(reach, std::max(options.n_context, kReachLeast)) / 4;
-    scratch = std::max(
-        scratch,
-        sizeof(std::uint32_t) * device.top_k_scratch(std::min(options.chunk, tokens_scored(n_keys)),
-                                                     static_cast<int>(n_keys)));
-    if (reach >= options.n_context) break;
+  std::size_t scratch = 0, bins = 0;
+  if (!on_device.draft()) {  // whose blocks choose no entries
+    for (std::int64_t reach = kReachLeast;; reach *= 2) {
+      const auto n_keys =
+          static_cast<int>(std::min(reach, std::max(options.n_context, kReachLeast)) / 4);
+      const int together = std::min(options.chunk, tokens_scored(n_keys));
+      scratch = std::max(scratch, sizeof(std::uint32_t) * device.top_k_scratch(together, n_keys));
+      if (reach >= options.n_context) break;
+    }
+    bins = sizeof(std::uint32_t) * static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) *
+           kc::kTopKBins;
+    scratch += bins;
   }
-  const std::size_t bins = sizeof(std::uint32_t) *
-                           static_cast<std::size_t>(std::min(options.chunk, kScoredMax)) *
-                           kc::kTopKBins;
-  scratch += bins;
   out->memory_ = Memory(device, bytes);
   out->scratch_ = Memory(device, std::max<std::size_t>(kAlign, scratch));
   out->inputs_ = Pinned(device, nowhere.inputs_bytes);
@@ -103,7 +104,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
                     weights.checkpoint.directory(), device.name(), options.chunk,
                     static_cast<double>(bytes + scratch) / 1e9)});
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data(), on_device.draft());
-  device.clear(out->scratch_.data(), bins);
+  if (bins > 0) device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);
   return out;
 }
@@ -228,7 +229,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
                          const std::function<bool(int)>& go_on) {
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
   device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over,
-                    entry_.data() + s.run.from, entry_bytes(c_, s.n, first()));
+                    entry_.data() + s.piece.from, entry_bytes(c_, s.n, first()));
   if (s.streams_all)
     options_.stream->expect_all();  // behind the inputs, which come by the same way
   if (w_.draft() && !w_.draft()->dspark)
@@ -261,7 +262,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
     if (!go_on(i)) return false;
   }
   if (outbox_)
-    device_.to_host(outbox_ + s.run.to, ws_.hand_over, s.x.bytes);
+    device_.to_host(outbox_ + s.piece.to, ws_.hand_over, s.x.bytes);
   else
     head(s);
   keep_last(s);
@@ -270,7 +271,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
 
 Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens,
                                  int n_rows, float* logits, const std::function<bool(int)>& go_on,
-                                 const Run* run) {
+                                 const Piece* piece) {
   Step s{.n = static_cast<int>(tokens.size()),
          .n_parts = static_cast<int>(sequences.size()),
          .n_rows = n_rows};
@@ -295,7 +296,7 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
                       static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(most))),
                       std::max(options_.n_context, kReachLeast));
   s.logits = logits;
-  if (run) s.run = *run;
+  if (piece) s.piece = *piece;
   s.x = hand_over(c_, s.n, ws_.hand_over);
   write_inputs(s, sequences, tokens);
   last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) *
@@ -306,8 +307,8 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
                   static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >=
                       static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
   const auto host = [&](int i) { missing_experts(s, i); };
-  if (!options_.record || run || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
-    settled_ = true;
+  if (!options_.record || piece || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
+    settled_ = std::exchange(ran_, true);
     if (!walk(s, host, go_on)) {
       device_.synchronise();
       return tl::unexpected(

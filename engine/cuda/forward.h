@@ -18,16 +18,12 @@
 #include "engine/cuda/state.h"
 #include "engine/cuda/weights.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/draft_policy.h"
+#include "engine/model/block_drafter.h"
 #include "engine/model/weights.h"
 
 namespace lares::engine::cuda {
 
 inline constexpr std::size_t kRecordingsMax = 64;  // shapes of steps that are kept
-
-// Tokens up to the newest whose streams draft blocks may ask for: a window, and what wrong guesses
-// take back.
-constexpr int rows_kept(const Config& c) { return c.sliding_window + kDraftMax; }
 
 class DeviceForward {
  public:
@@ -62,20 +58,21 @@ class DeviceForward {
     // what enters it.
     std::span<bf16* const> rows = {};
   };
+  // Of a chunk that GPUs work on at the same time, a piece each: where in entry_ it comes, and in
+  // the next GPU's it goes.
+  struct Piece {
+    std::uint64_t from = 0, to = 0;  // bytes
+  };
   // Appends to each sequence its tokens, which lie one after the other, and gives the logits
   // [n_rows, V] after the last n_rows of all of them, where the head is; elsewhere n_rows is 0. The
   // GPU before has evaluated the same, and handed it on. no_memory: the pages have no room; nothing
   // was appended then. Between layers of a chunk that is no step `go_on` is asked, if there is one;
   // on false this returns Errc::cancelled and the states are half written, those of the GPUs before
   // whole: restore the frontiers of all. `logits` may be null for kRowsMax rows at most: they are
-  // at logits() then. run: these tokens are a part of a chunk whose parts GPUs work on at the same
-  // time; where in entry_ they come, and in the next GPU's they go.
-  struct Run {
-    std::uint64_t from = 0, to = 0;  // bytes
-  };
+  // at logits() then.
   Result<> evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens, int n_rows,
                     float* logits, const std::function<bool(int)>& go_on = {},
-                    const Run* run = nullptr);
+                    const Piece* piece = nullptr);
 
   // Of DSpark's stages alone: their cells of n more tokens, made of the rows that the sequence has;
   // without queries.
@@ -95,7 +92,8 @@ class DeviceForward {
   }  // of the last evaluation, until the next
   int chunk() const { return options_.chunk; }
   // Whether what was evaluated last took as long as its like will: not a step of a shape that was
-  // new, nor the one that was recorded.
+  // new, nor the one that was recorded, nor the first that was not; they load what the driver has
+  // not loaded yet.
   bool settled() const { return settled_; }
   std::size_t n_recordings() const;
   void set_counts(bool counts) {  // as ExpertUses'
@@ -181,7 +179,7 @@ class DeviceForward {
   std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts,
                                                                             // rows, reach
   std::uint64_t clock_ = 0;                                                 // steps
-  bool settled_ = true;
+  bool settled_ = true, ran_ = false;  // ran_: something that was not recorded
 };
 
 }  // namespace lares::engine::cuda

@@ -36,7 +36,7 @@ struct DeviceForward::Step {
                                               // for who is asked for
   HandOver x{};             // the streams, and what leaves a sub-layer and how it mixes with them
   std::uint64_t bytes = 0;  // of the inputs
-  Run run;
+  Piece piece;
   const std::int64_t* position = nullptr;
   const std::int32_t *tokens = nullptr, *iota = nullptr, *part = nullptr;
   const kc::Part* parts = nullptr;     // [layers, n_parts]

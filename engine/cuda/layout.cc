@@ -5,7 +5,7 @@
 #include "engine/cuda/expert_uses.h"
 #include "engine/cuda/host_experts.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/draft_policy.h"
+#include "engine/model/block_drafter.h"
 #include "engine/model/state.h"
 #include "kernels/cells.h"
 #include "kernels/cuda/linear.h"
@@ -72,12 +72,14 @@ std::uint64_t draft_work_bytes(const Config& c) {
 }
 
 std::uint64_t draft_state_bytes(const Config& c) {
-  const auto n_blocks = static_cast<std::uint64_t>(
-      std::max<std::ptrdiff_t>(1, std::ssize(c.compress_ratios) - c.num_hidden_layers));
+  const bool dspark = c.dspark_block_size > 0;  // a window each stage; MTP asks its first block
+  const auto windows = static_cast<std::uint64_t>(
+      dspark ? std::max<std::ptrdiff_t>(1, std::ssize(c.compress_ratios) - c.num_hidden_layers)
+             : 1);
   const std::uint64_t window = aligned(static_cast<std::uint64_t>(c.sliding_window + kRollback) *
                                        kernels::cell_bytes(c.head_dim, c.qk_rope_head_dim));
-  return n_blocks * window + aligned(static_cast<std::uint64_t>(c.sliding_window + kDraftMax) *
-                                     static_cast<std::uint64_t>(front_width(c)) * sizeof(bf16));
+  return windows * window + aligned(static_cast<std::uint64_t>(rows_kept(c)) *
+                                    static_cast<std::uint64_t>(front_width(c)) * sizeof(bf16));
 }
 
 std::uint64_t ring_table_bytes(int n_matrices, int n_experts) {

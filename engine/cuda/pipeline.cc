@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 namespace lares::engine::cuda {
@@ -21,8 +22,10 @@ void check(bool holds, const char* what) {
 
 }  // namespace
 
-Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min)
-    : weights_(weights), stages_(std::move(stages)), run_min_(std::max(run_min, kStepTokens + 1)) {
+Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int piece_min)
+    : weights_(weights),
+      stages_(std::move(stages)),
+      piece_min_(std::max(piece_min, kStepTokens + 1)) {
   check(!stages_.empty(), "no GPU was given a part of it");
   int layer = 0;
   for (std::size_t k = 0; k < stages_.size(); ++k) {
@@ -45,8 +48,8 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
     for (const Sequence& q : sequences)
       if (const auto opened = q.state->on(k).open(q.state->size(), q.n); !opened) return opened;
   if (sequences.size() == 1)
-    if (const int n_runs = runs_of(sequences.front().n, n_rows); n_runs > 1)
-      return evaluate_in_runs(sequences.front(), tokens, n_runs, n_rows, logits, go_on);
+    if (const Pieces pieces = pieces_of(sequences.front().n, n_rows); pieces.count > 1)
+      return evaluate_in_pieces(sequences.front(), tokens, pieces, n_rows, logits, go_on);
   for (std::size_t k = 0; k < stages_.size(); ++k)
     if (const auto done = evaluate_stage(k, sequences, tokens, n_rows, logits, go_on); !done)
       return done;
@@ -56,7 +59,7 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
 Result<> Pipeline::evaluate_stage(std::size_t k, std::span<const Sequence> sequences,
                                   std::span<const Token> tokens, int n_rows, float* logits,
                                   const std::function<bool(int)>& go_on,
-                                  const DeviceForward::Run* run) {
+                                  const DeviceForward::Piece* piece) {
   const bool last = k + 1 == stages_.size();
   std::vector<DeviceForward::Sequence> parts(sequences.size());
   std::ranges::transform(sequences, parts.begin(), [&](const Sequence& q) {
@@ -64,91 +67,94 @@ Result<> Pipeline::evaluate_stage(std::size_t k, std::span<const Sequence> seque
                                    last && stages_[k].draft ? q.rows : std::span<bf16* const>()};
   });
   return stages_[k].forward->evaluate(parts, tokens, last ? n_rows : 0, last ? logits : nullptr,
-                                      go_on, run);
+                                      go_on, piece);
 }
 
-int Pipeline::runs_of(int n, int n_rows) const {
-  if (stages_.size() == 1 || std::ranges::any_of(stages_, [](const Stage& stage) {
-        return stage.forward->uses() != nullptr;
-      }))
-    return 1;
-  const int most = std::min(n / run_min_, kRunsPerStage * static_cast<int>(stages_.size()));
-  if (most < 2) return 1;
-  const int run = ((n + most - 1) / most + kRunTokens - 1) / kRunTokens * kRunTokens,
-            runs = (n + run - 1) / run;
-  return n_rows > n - (runs - 1) * run ? 1 : runs;  // what is asked for must be the last one's
+Pipeline::Pieces Pipeline::pieces_of(int n, int n_rows) const {
+  const bool lacks = std::ranges::any_of(
+      stages_, [](const Stage& stage) { return stage.forward->uses() != nullptr; });
+  const int most = std::min(n / piece_min_, kPiecesPerStage * static_cast<int>(stages_.size()));
+  if (stages_.size() == 1 || lacks || most < 2) return {1, n};
+  const int tokens = ((n + most - 1) / most + kPieceTokens - 1) / kPieceTokens * kPieceTokens,
+            count = (n + tokens - 1) / tokens;
+  if (n_rows > n - (count - 1) * tokens) return {1, n};
+  return {count, tokens};
 }
 
-// A thread a stage. The caller's is told how far they are together, and may stop them.
-Result<> Pipeline::evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens,
-                                    int n_runs, int n_rows, float* logits,
-                                    const std::function<bool(int)>& go_on) {
-  const int n = sequence.n,
-            run = ((n + n_runs - 1) / n_runs + kRunTokens - 1) / kRunTokens * kRunTokens,
-            n_stages = static_cast<int>(stages_.size());
+// A thread a stage. The caller's is told how far they are together, and may stop them; so does a
+// machine that gives no more threads.
+Result<> Pipeline::evaluate_in_pieces(const Sequence& sequence, std::span<const Token> tokens,
+                                      const Pieces& pieces, int n_rows, float* logits,
+                                      const std::function<bool(int)>& go_on) {
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<int> done(stages_.size(), 0);  // runs of each
-  int layers = 0, finished = 0;              // layers of all runs together; threads
+  std::vector<int> done(stages_.size(), 0);  // pieces of each
+  int layers = 0;                            // of all pieces together
+  std::size_t working = stages_.size();
   bool stopped = false;
   Result<> result;
+  const auto stop = [&](Result<> why) {
+    if (!stopped) result = std::move(why);
+    stopped = true;
+    changed.notify_all();
+  };
+  const std::function<bool(int)> layer_done = [&](int) {
+    const std::lock_guard lock(mutex);
+    ++layers;
+    changed.notify_all();
+    return !stopped;
+  };
   const auto work = [&](std::size_t k) {
-    DeviceForward::Run at;
-    for (int r = 0; r < n_runs; ++r) {
+    DeviceForward::Piece at;
+    for (int i = 0; i < pieces.count; ++i) {
       {
         std::unique_lock lock(mutex);
-        changed.wait(lock, [&] { return stopped || k == 0 || done[k - 1] > r; });
+        changed.wait(lock, [&] { return stopped || k == 0 || done[k - 1] > i; });
         if (stopped) break;
       }
-      const int begin = r * run, m = std::min(run, n - begin);
-      const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(m);
-      const Sequence part{
-          sequence.state, m,
-          sequence.rows.empty() ? sequence.rows : sequence.rows.subspan(first, count)};
-      const auto layer_done = [&](int) {
-        const std::lock_guard lock(mutex);
-        ++layers;
-        changed.notify_all();
-        return !stopped;
-      };
-      const bool last = r + 1 == n_runs;
-      const auto evaluated = evaluate_stage(k, {&part, 1}, tokens.subspan(first, count),
-                                            last ? n_rows : 0, last ? logits : nullptr, layer_done,
-                                            &at);
-      const std::uint64_t bytes = entry_bytes(weights_.checkpoint.config(), m, false);
+      const bool last = i + 1 == pieces.count;
+      const int begin = i * pieces.tokens, n = std::min(pieces.tokens, sequence.n - begin);
+      const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(n);
+      Sequence one{sequence.state, n, sequence.rows};
+      if (!one.rows.empty()) one.rows = one.rows.subspan(first, count);
+      const auto evaluated = evaluate_stage(k, {&one, 1}, tokens.subspan(first, count),
+                                            last ? n_rows : 0, last ? logits : nullptr,
+                                            go_on ? layer_done : std::function<bool(int)>(), &at);
+      const std::uint64_t bytes = entry_bytes(weights_.checkpoint.config(), n, false);
       at.from += k > 0 ? bytes : 0;
       at.to += bytes;
       const std::lock_guard lock(mutex);
-      if (evaluated) {
-        ++done[k];
-      } else {
-        if (!stopped) result = evaluated;
-        stopped = true;
-      }
+      if (!evaluated) stop(evaluated);
+      ++done[k];
       changed.notify_all();
     }
     const std::lock_guard lock(mutex);
-    ++finished;
+    --working;
     changed.notify_all();
   };
   std::vector<std::jthread> threads;
-  for (std::size_t k = 0; k < stages_.size(); ++k) threads.emplace_back(work, k);
+  const auto cancelled = [&] {
+    return tl::unexpected(
+        Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", sequence.n)});
+  };
+  try {
+    for (std::size_t k = 0; k < stages_.size(); ++k) threads.emplace_back(work, k);
+  } catch (const std::system_error&) {
+    const std::lock_guard lock(mutex);
+    working -= stages_.size() - threads.size();
+    stop(cancelled());
+  }
   std::unique_lock lock(mutex);
-  for (int told = 0; finished < n_stages;) {
-    const auto news = [&] { return go_on && !stopped && layers / n_runs > told; };
-    changed.wait(lock, [&] { return finished == n_stages || news(); });
-    if (!news()) continue;
-    told = layers / n_runs;
+  for (int told = 0;;) {
+    const auto news = [&] { return go_on && !stopped && layers / pieces.count > told; };
+    changed.wait(lock, [&] { return working == 0 || news(); });
+    if (!news()) return result;
+    told = layers / pieces.count;
     lock.unlock();
     const bool goes_on = go_on(told - 1);
     lock.lock();
-    if (goes_on || stopped) continue;
-    stopped = true;
-    result =
-        tl::unexpected(Error{Errc::cancelled, fmt::format("evaluate {} tokens: cancelled", n)});
-    changed.notify_all();
+    if (!goes_on) stop(cancelled());
   }
-  return result;
 }
 
 bool Pipeline::settled() const {

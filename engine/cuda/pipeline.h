@@ -1,7 +1,7 @@
 // A model's layers over several GPUs, one run of them behind the other (pipeline parallelism; one
 // GPU is the case of one stage), and what a sequence has on all of them. A step leaves each by way
 // of pinned host memory (HandOver), and the bits are one GPU's. Of a step of few tokens the stages
-// work in turn; a long chunk goes through them in parts, each stage a part behind the one before.
+// work in turn; a long chunk goes through them in pieces, each stage a piece behind the one before.
 #pragma once
 
 #include <functional>
@@ -15,17 +15,17 @@ namespace lares::engine::cuda {
 
 class PipelineState;
 
-inline constexpr int kRunMin = 2048;   // tokens of a part of a chunk: of fewer an expert sees too
-                                       // few to fill what tensor cores multiply at once
-inline constexpr int kRunTokens = 64;  // which a part is a multiple of, so that parts lie one
-                                       // behind the other where a chunk does
-inline constexpr int kRunsPerStage = 2;
+inline constexpr int kPieceMin = 2048;   // tokens: of fewer an expert sees too few to fill what
+                                         // tensor cores multiply at once
+inline constexpr int kPieceTokens = 64;  // which a piece is a multiple of, so that pieces lie one
+                                         // behind the other where a chunk does
+inline constexpr int kPiecesPerStage = 2;
 
 class Pipeline {
  public:
   // Stages in the order of their layers: the first has layer 0, each goes on where the one before
   // ends, the last has the head. The weights must outlive it.
-  Pipeline(const Weights& weights, std::vector<Stage> stages, int run_min = kRunMin);
+  Pipeline(const Weights& weights, std::vector<Stage> stages, int piece_min = kPieceMin);
 
   struct Sequence {
     PipelineState* state;
@@ -47,21 +47,26 @@ class Pipeline {
   int chunk() const { return stages_.front().forward->chunk(); }
   const PageLayout& layout() const { return stages_.front().pages->layout(); }
 
-  // Parts that a chunk of n tokens of one sequence goes in; 1: as a whole, for it is short, or some
-  // GPU lacks experts, which the CPU's threads and PCIe serve in turn.
-  int runs_of(int n, int n_rows) const;
+  // How a chunk of n tokens of one sequence is cut. One piece where it is short, where n_rows are
+  // asked for and the last would have fewer, or where some GPU lacks experts, which the CPU's
+  // threads and PCIe serve in turn.
+  struct Pieces {
+    int count = 1, tokens = 0;  // tokens of each but the last
+  };
+  Pieces pieces_of(int n, int n_rows) const;
 
  private:
-  Result<> evaluate_in_runs(const Sequence& sequence, std::span<const Token> tokens, int n_runs,
-                            int n_rows, float* logits, const std::function<bool(int)>& go_on);
+  Result<> evaluate_in_pieces(const Sequence& sequence, std::span<const Token> tokens,
+                              const Pieces& pieces, int n_rows, float* logits,
+                              const std::function<bool(int)>& go_on);
   Result<> evaluate_stage(std::size_t k, std::span<const Sequence> sequences,
                           std::span<const Token> tokens, int n_rows, float* logits,
                           const std::function<bool(int)>& go_on,
-                          const DeviceForward::Run* run = nullptr);
+                          const DeviceForward::Piece* piece = nullptr);
 
   const Weights& weights_;
   std::vector<Stage> stages_;
-  const int run_min_;
+  const int piece_min_;
 };
 
 // A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in

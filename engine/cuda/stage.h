@@ -39,8 +39,8 @@ struct Stage {
   std::unique_ptr<PagePool> pages;
   std::unique_ptr<PageCache> cache;
   std::unique_ptr<DeviceForward> forward;
-  std::unique_ptr<DraftBlocks> draft;  // null: not asked for
-  std::string undrafted;               // why, where they were and are not there
+  std::unique_ptr<DraftBlocks> draft;  // null: not asked for, or see undrafted
+  std::string undrafted;               // why not, where they were
 };
 
 }  // namespace lares::engine::cuda

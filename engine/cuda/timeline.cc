@@ -170,6 +170,7 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
                           *outside, outside - prompt.begin(), vocab)});
   generated_from_ = prompt.size();
   drop_ahead();
+  drafter_.ask_for_block_again();  // there may be room now
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const auto evaluated = std::min<std::int64_t>(state_->size(), size);
   const auto common =

@@ -33,21 +33,21 @@ class Uploader {
   }
   void draft(const DeviceWeights& main, std::uint8_t* base) {
     start(0, true, base);
-    for (const LayerWeights* const block : weights_.draft_layers())
-      layer(out_.layers_.emplace_back(), *block);
     out_.head_ = main.head();
     DeviceDraft& draft = out_.draft_.emplace();
     const auto D = static_cast<std::size_t>(c_.hidden_size);
     draft.dspark = weights_.dspark.has_value();
     if (draft.dspark) {
       const DsparkWeights& w = *weights_.dspark;
+      for (const LayerWeights& stage : w.stages) layer(out_.layers_.emplace_back(), stage);
       hyper(out_.hc_head_, w.hc_head);
       vector(out_.norm_, w.norm, D);
       vector(draft.main_norm, w.main_norm, D);
       matrix(draft.main_proj, w.main_proj);
       matrix(draft.markov_w2, w.markov_w2);
     } else {
-      const MtpWeights& w = weights_.mtp.front();
+      const MtpWeights& w = weights_.mtp.front();  // as on the CPU, which asks no others
+      layer(out_.layers_.emplace_back(), w.block);
       hyper(out_.hc_head_, w.hc_head);
       vector(out_.norm_, w.norm, D);
       vector(draft.enorm, w.enorm, D);

@@ -8,11 +8,19 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "engine/model/config.h"
+#include "engine/model/draft_policy.h"
 
 namespace lares::engine {
 
 class Forward;
 struct Weights;
+
+// Tokens up to the newest of which something is kept for the draft blocks: a window, and DSpark's,
+// as many as wrong guesses may take back.
+inline int rows_kept(const Config& c) {
+  return c.sliding_window + (c.dspark_block_size > 0 ? kDraftMax : 0);
+}
 
 class BlockDrafter {
  public:
@@ -33,6 +41,8 @@ class BlockDrafter {
   // which waits to be evaluated.
   virtual std::int64_t missing(std::int64_t size) const = 0;
   virtual int guesses_max() const = 0;
+  // Whether the last draft took as long as its like will.
+  virtual bool settled() const { return true; }
   // Whether all guesses of a draft cost one pass together, instead of one each.
   virtual bool at_once() const = 0;
   // Of the guesses of the last draft, how likely the block itself thinks each to be right if those

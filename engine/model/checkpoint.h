@@ -36,6 +36,11 @@ class Checkpoint {
 
   const std::string& directory() const { return directory_; }
   const Config& config() const { return config_; }
+  // Its tensors are not DSpark's, whatever config.json says.
+  void without_dspark() {
+    config_.dspark_block_size = 0;
+    config_.dspark_target_layer_ids.clear();
+  }
   const std::map<std::string, Entry, std::less<>>& entries() const { return entries_; }
   const std::vector<std::string>& shards() const { return shard_names_; }
   std::uint64_t shard_bytes(std::size_t i) const { return shards_[i].file.bytes().size(); }

@@ -29,7 +29,8 @@ Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOption
       memory_(memory),
       index_(memory),
       begun_with_(memory),
-      block_wanted_(make_block_ && options.mode != Drafting::off && options.block),
+      block_allowed_(make_block_ && options.mode != Drafting::off && options.block),
+      block_wanted_(block_allowed_),
       policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n)
     copy_chance_[n] = kCopyChance + kCopyChanceMore * (n - kMatchMin);
@@ -114,10 +115,8 @@ std::span<const Token> Drafter::from_block(std::span<const Token> tokens, int n,
   if (blocked_.tokens.empty()) return {};
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  if (behind)
-    policy_->caught_up(seconds);
-  else
-    policy_->guessed(block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size()), seconds);
+  const int passes = block_->at_once() ? 1 : static_cast<int>(blocked_.tokens.size());
+  if (block_->settled()) behind ? policy_->caught_up(seconds) : policy_->guessed(passes, seconds);
   blocked_.open = true;
   if (const auto chances = block_->chances(); least && !chances.empty()) {
     const auto plan = policy_->plan(chances, DraftPolicy::Cost::none);

@@ -41,8 +41,10 @@ class Drafter {
   // until the next call. In company, with other sequences' tokens, nothing is tried out for the
   // sake of measuring, for nobody knows there what a guess costs.
   std::span<const Token> guess(std::span<const Token> tokens, int n, bool alone = true);
-  // The checkpoint's draft blocks, made when they are first asked for; null: none.
+  // The checkpoint's draft blocks, made when they are first asked for; null: none, or there was no
+  // room for them.
   BlockDrafter* block();
+  void ask_for_block_again() { block_wanted_ = block_allowed_ && !block_; }
   // As BlockDrafter's.
   void saw(int layer, std::int64_t position, int n, const float* streams);
   // So long did evaluating the waiting token and n guesses take.
@@ -93,6 +95,7 @@ class Drafter {
   const SequenceMemoryRef memory_;
   mutable CopyIndex index_;  // copy_index() takes in what the next guess would
   CopyIndex begun_with_;     // what index_ was at begin(): further on it shares most of its memory
+  const bool block_allowed_;
   bool block_wanted_;  // and not made yet: it takes memory, which a timeline that only waits should
                        // not
   std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing

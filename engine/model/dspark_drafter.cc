@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "engine/model/draft_policy.h"
-
 namespace lares::engine {
 
 DsparkDrafter::DsparkDrafter(const Config& c, std::int64_t rollback)
-    : positions_(c.sliding_window + kDraftMax),
+    : positions_(rows_kept(c)),
       window_(c.sliding_window),
       rollback_(rollback),
       block_size_(c.dspark_block_size) {}

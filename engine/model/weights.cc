@@ -207,6 +207,7 @@ Result<std::unique_ptr<Weights>> load_weights(const std::string& directory,
   } else if (c.num_nextn_predict_layers > 0) {
     w->notes.push_back("config.json announces draft blocks and the shards hold none");
   }
+  if (!w->dspark) w->checkpoint.without_dspark();
   if (load.failed()) return tl::unexpected(std::move(load.error()));
   std::size_t unknown = 0;
   std::string example;

@@ -30,11 +30,11 @@ struct AttentionArgs {
   int k;
   int ratio;                        // token sees (position + 1) / ratio entries; 0: none
   int n_heads, head_dim, rope_dim;  // head_dim 128, 192 or 512 (the family's), rope_dim 64
-  int window, window_capacity;      // positions a token sees at most; of the ring
-  int n_entries_max;                // no token attends more; the launch's size
+  // Positions a token sees at most; of the ring. A place's position may lie behind the token's own:
+  // it is how far that sees, and so a DSpark block's tokens all see to its end.
+  int window, window_capacity;
+  int n_entries_max;  // no token attends more; the launch's size
   float scale;
-  std::int64_t seen_from = -1;  // >= 0: all tokens of a part attend positions seen_from .. its last
-                                // one instead of their window
   bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits
                       // as without
 };

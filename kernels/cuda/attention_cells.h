@@ -15,10 +15,9 @@ struct TokenRows {
 static_assert(sizeof(TokenRows) <= 64 && sizeof(TokenRows) % 8 == 0);
 LARES_DEVICE TokenRows token_rows(const AttentionArgs& a, int t) {
   const std::int64_t p = a.places.position[t];
-  const Part& part = a.places.parts[a.places.part[t]];
   TokenRows r;
-  r.first = a.seen_from >= 0 ? a.seen_from : p + 1 < a.window ? 0 : p + 1 - a.window;
-  r.last = a.seen_from >= 0 ? part.position + part.n - 1 : p;
+  r.first = p + 1 < a.window ? 0 : p + 1 - a.window;
+  r.last = p;
   r.window_blocks = static_cast<int>(r.last / kAttentionBlock - r.first / kAttentionBlock) + 1;
   const std::int64_t seen = a.ratio == 0 ? 0 : (p + 1) / a.ratio;
   r.chosen = a.chosen && seen > a.k;

@@ -149,17 +149,17 @@ TEST_P(SmallShapes, OverTwoDevicesTheBitsAreOnes) {
     at += n;
   }
   EXPECT_EQ(std::memcmp(out.data(), whole.data(), sizeof(float) * whole.size()), 0);
-  // A chunk in parts, both devices at work.
-  const auto in_parts = pipeline_over(
+  // A chunk in pieces, both devices at work.
+  const auto in_pieces = pipeline_over(
       devices, *weights_, {&cut, 1},
       {.n_pages = 16, .forward = {.chunk = kTokens, .n_context = kContext}}, pool_, 65);
-  ASSERT_TRUE(in_parts) << in_parts.error().message;
-  ASSERT_GT((*in_parts)->runs_of(kTokens, 10), 1);
+  ASSERT_TRUE(in_pieces) << in_pieces.error().message;
+  ASSERT_GT((*in_pieces)->pieces_of(kTokens, 10).count, 1);
   for (int i = 0; i < 10; ++i) {
-    cuda::PipelineState again(**in_parts, kContext);
+    cuda::PipelineState again(**in_pieces, kContext);
     std::vector<float> last(10 * V, NAN);
     const cuda::Pipeline::Sequence one{&again, kTokens};
-    const auto done = (*in_parts)->evaluate({&one, 1}, tokens_, 10, last.data());
+    const auto done = (*in_pieces)->evaluate({&one, 1}, tokens_, 10, last.data());
     ASSERT_TRUE(done) << done.error().message;
     EXPECT_EQ(std::memcmp(last.data(), whole.data() + whole.size() - last.size(),
                           sizeof(float) * last.size()),

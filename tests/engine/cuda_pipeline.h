@@ -12,10 +12,10 @@
 namespace lares::engine::test {
 
 // Layers [0, cuts[0]) on the first device, [cuts[0], cuts[1]) on the second and so on, the rest and
-// the head on the last. options: of one device with all layers. run_min: as Pipeline's.
+// the head on the last. options: of one device with all layers. piece_min: as Pipeline's.
 inline Result<std::unique_ptr<cuda::Pipeline>> pipeline_over(
     std::span<cuda::Device* const> devices, const Weights& weights, std::span<const int> cuts,
-    cuda::StageOptions options, kernels::ThreadPool& pool, int run_min = cuda::kRunMin) {
+    cuda::StageOptions options, kernels::ThreadPool& pool, int piece_min = cuda::kPieceMin) {
   EXPECT_EQ(devices.size(), cuts.size() + 1);
   std::vector<cuda::Stage> stages;
   for (std::size_t k = 0; k < devices.size(); ++k) {
@@ -26,7 +26,7 @@ inline Result<std::unique_ptr<cuda::Pipeline>> pipeline_over(
     if (!stage) return tl::unexpected(stage.error());
     stages.push_back(std::move(*stage));
   }
-  return std::make_unique<cuda::Pipeline>(weights, std::move(stages), run_min);
+  return std::make_unique<cuda::Pipeline>(weights, std::move(stages), piece_min);
 }
 
 }  // namespace lares::engine::test

@@ -204,6 +204,21 @@ std::string refusal(const CheckpointCopy& copy) {
   return weights ? "(loaded)" : weights.error().message;
 }
 
+// Whoever asks the configuration then hears what the tensors say.
+TEST(Dspark, NumbersOfItBesideMtpsTensorsAreNotTaken) {
+  const CheckpointCopy copy("micro-flash");
+  copy.edit(
+      "config.json", "{\n",
+      "{\n \"dspark_block_size\": 5, \"dspark_markov_rank\": 64, \"dspark_noise_token_id\": 1, "
+      "\"dspark_target_layer_ids\": [0, 1, 2],\n");
+  const auto weights = load_weights(copy.directory(), {});
+  ASSERT_TRUE(weights) << weights.error().message;
+  EXPECT_FALSE((*weights)->dspark);
+  EXPECT_EQ((*weights)->mtp.size(), 1u);
+  EXPECT_EQ((*weights)->checkpoint.config().dspark_block_size, 0);
+  EXPECT_THAT((*weights)->checkpoint.config().dspark_target_layer_ids, testing::IsEmpty());
+}
+
 TEST(Dspark, LoaderTakesTheStagesAndNamesWhatIsWrong) {
   {
     const auto weights = load_weights(golden_directory(kGolden), {});

@@ -368,7 +368,7 @@ TEST(Placement, DraftBlocksTakeTheirRoom) {
             3'593'787'756u + cuda::draft_work_bytes(c) +
                 static_cast<std::uint64_t>(r.n_sequences) * cuda::draft_state_bytes(c));
   EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);                  // logits
-  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 143u * 4 * 4096 * 2);  // a window and what is
+  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 128u * 4 * 4096 * 2);  // a window and what is
                                                                             // rolled back, kept
                                                                             // streams
   EXPECT_GT(with->host.work, without->host.work + 64u * 129'280 * 4);

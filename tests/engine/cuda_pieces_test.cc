@@ -1,4 +1,4 @@
-// A chunk that goes through several GPUs in parts, each a part behind the one before: the bits,
+// A chunk that goes through several GPUs in pieces, each a piece behind the one before: the bits,
 // pages and frontiers are those of the whole.
 #include <gmock/gmock.h>
 
@@ -18,7 +18,9 @@ using cuda::Pipeline;
 using cuda::PipelineState;
 
 constexpr std::int64_t kContext = 1024;
-constexpr int kChunk = 512, kWhole = 1 << 20;  // as the shortest part: none
+constexpr int kChunk = 512, kWhole = 1 << 20;  // as the shortest piece: none
+
+const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
 
 struct Case {
   std::string name, directory;
@@ -26,7 +28,7 @@ struct Case {
 };
 
 struct Gpus {
-  Gpus(const Weights& weights, std::span<const int> cuts, int run_min,
+  Gpus(const Weights& weights, std::span<const int> cuts, int piece_min,
        cuda::StageOptions options = {}) {
     std::vector<cuda::Device*> all;
     for (std::size_t k = 0; k <= cuts.size(); ++k)
@@ -34,7 +36,7 @@ struct Gpus {
     options.n_pages = 16;
     options.forward.chunk = kChunk;
     options.forward.n_context = kContext;
-    auto made = pipeline_over(all, weights, cuts, options, pool, run_min);
+    auto made = pipeline_over(all, weights, cuts, options, pool, piece_min);
     EXPECT_TRUE(made) << made.error().message;
     pipeline = std::move(*made);
   }
@@ -43,7 +45,7 @@ struct Gpus {
   std::unique_ptr<Pipeline> pipeline;
 };
 
-class CudaRuns : public testing::TestWithParam<Case> {
+class CudaPieces : public testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
     weights_ = std::move(*load_weights(GetParam().directory, {}));
@@ -83,35 +85,36 @@ class CudaRuns : public testing::TestWithParam<Case> {
   std::vector<Token> tokens_;
 };
 
-TEST_P(CudaRuns, GiveTheBitsOfTheWhole) {
-  const Gpus whole(*weights_, GetParam().cuts, kWhole), in_parts(*weights_, GetParam().cuts, 65);
-  EXPECT_EQ(whole.pipeline->runs_of(400, 2), 1);
-  EXPECT_GT(in_parts.pipeline->runs_of(400, 2), 2);
-  EXPECT_EQ(in_parts.pipeline->runs_of(129, 1), 1);
-  PipelineState a(*whole.pipeline, kContext), b(*in_parts.pipeline, kContext);
+TEST_P(CudaPieces, GiveTheBitsOfTheWhole) {
+  const Gpus whole(*weights_, GetParam().cuts, kWhole), in_pieces(*weights_, GetParam().cuts, 65);
+  EXPECT_EQ(whole.pipeline->pieces_of(400, 2).count, 1);
+  EXPECT_GT(in_pieces.pipeline->pieces_of(400, 2).count, 2);
+  EXPECT_EQ(in_pieces.pipeline->pieces_of(129, 1).count, 1);
+  PipelineState a(*whole.pipeline, kContext), b(*in_pieces.pipeline, kContext);
   const Outcome want = outcome(*whole.pipeline, a, {10, 400, 1, 1, 1, 137, 3});
-  EXPECT_EQ(outcome(*in_parts.pipeline, b, {10, 400, 1, 1, 1, 137, 3}), want);
+  EXPECT_EQ(outcome(*in_pieces.pipeline, b, {10, 400, 1, 1, 1, 137, 3}), want);
 }
 
-// What is asked for last must be in the last part.
-TEST_P(CudaRuns, ManyRowsOfLogitsKeepAChunkWhole) {
-  const Gpus in_parts(*weights_, GetParam().cuts, 65);
-  EXPECT_EQ(in_parts.pipeline->runs_of(400, 400), 1);
-  const int runs = in_parts.pipeline->runs_of(400, 1), run = (400 / runs + 63) / 64 * 64,
-            last = 400 - (runs - 1) * run;
-  EXPECT_EQ(in_parts.pipeline->runs_of(400, last), runs);
-  EXPECT_EQ(in_parts.pipeline->runs_of(400, last + 1), 1);
+// What is asked for last must be in the last piece.
+TEST_P(CudaPieces, ManyRowsOfLogitsKeepAChunkWhole) {
+  const Gpus in_pieces(*weights_, GetParam().cuts, 65);
+  EXPECT_EQ(in_pieces.pipeline->pieces_of(400, 400).count, 1);
+  const auto [count, tokens] = in_pieces.pipeline->pieces_of(400, 1);
+  const int last = 400 - (count - 1) * tokens;
+  ASSERT_GT(last, 0);
+  EXPECT_EQ(in_pieces.pipeline->pieces_of(400, last).count, count);
+  EXPECT_EQ(in_pieces.pipeline->pieces_of(400, last + 1).count, 1);
 }
 
-TEST_P(CudaRuns, TellWhoAskedAndStopForThem) {
-  const Gpus in_parts(*weights_, GetParam().cuts, 65);
+TEST_P(CudaPieces, TellWhoAskedAndStopForThem) {
+  const Gpus in_pieces(*weights_, GetParam().cuts, 65);
   const int layers = weights_->checkpoint.config().num_hidden_layers;
   Outcome want;
   {
-    PipelineState state(*in_parts.pipeline, kContext);
+    PipelineState state(*in_pieces.pipeline, kContext);
     std::vector<int> told;
     const auto asked_by = std::this_thread::get_id();
-    want = outcome(*in_parts.pipeline, state, {20, 400}, [&](int layer) {
+    want = outcome(*in_pieces.pipeline, state, {20, 400}, [&](int layer) {
       EXPECT_EQ(std::this_thread::get_id(), asked_by);
       told.push_back(layer);
       return true;
@@ -120,18 +123,18 @@ TEST_P(CudaRuns, TellWhoAskedAndStopForThem) {
     EXPECT_LT(told.back(), layers);
   }
   for (const int at : {0, layers / 2}) {
-    PipelineState state(*in_parts.pipeline, kContext);
-    outcome(*in_parts.pipeline, state, {20});
+    PipelineState state(*in_pieces.pipeline, kContext);
+    outcome(*in_pieces.pipeline, state, {20});
     const auto before = state.frontier(20);
     const Pipeline::Sequence one{&state, 400};
     std::vector<float> logits(static_cast<std::size_t>(vocab()));
-    const auto stopped = in_parts.pipeline->evaluate({&one, 1}, std::span(tokens_).subspan(20, 400),
-                                                     1, logits.data(),
-                                                     [&](int layer) { return layer < at; });
-    ASSERT_FALSE(stopped);  // the last part has most of its layers before it
+    const auto stopped = in_pieces.pipeline->evaluate(
+        {&one, 1}, std::span(tokens_).subspan(20, 400), 1, logits.data(),
+        [&](int layer) { return layer < at; });
+    ASSERT_FALSE(stopped);
     EXPECT_EQ(stopped.error().code, Errc::cancelled);
     state.restore(20, before);
-    const Outcome again = outcome(*in_parts.pipeline, state, {400});
+    const Outcome again = outcome(*in_pieces.pipeline, state, {400});
     EXPECT_EQ(again.pages, want.pages) << at;
     EXPECT_EQ(again.frontier, want.frontier) << at;
     EXPECT_TRUE(std::equal(again.logits.begin(), again.logits.end(),
@@ -140,45 +143,47 @@ TEST_P(CudaRuns, TellWhoAskedAndStopForThem) {
   }
 }
 
-// Rows for the draft blocks come from the last parts.
-TEST_P(CudaRuns, DraftBlocksSeeTheSame) {
-  if (weights_->draft_layers().empty()) return;
+// Rows for the draft blocks come from the last pieces: the window lies over two of them.
+TEST_P(CudaPieces, DraftBlocksSeeTheSame) {
   std::vector<Token> drawn[2];
   DraftStats stats[2];
   for (int i = 0; i < 2; ++i) {
     const Gpus gpus(*weights_, GetParam().cuts, i ? 65 : kWhole, {.draft = true});
-    if (!gpus.pipeline->draft()) return;  // DSpark reads layers of another GPU
+    ASSERT_TRUE(gpus.pipeline->draft()) << gpus.pipeline->stages().back().undrafted;
     DeviceTimeline t(
         {*weights_, *gpus.pipeline, kContext, nullptr, {.mode = Drafting::always, .copy = false}},
         nullptr);
-    ASSERT_TRUE(t.sync(std::span(tokens_).first(460), {}, {}));
-    for (int k = 0; k < 12; ++k)
+    ASSERT_TRUE(t.sync(std::span(tokens_).first(390), {}, {}));
+    for (int k = 0; k < 40; ++k)
       drawn[i].push_back(t.next({.temperature = 0}, nullptr).value_or(-1));
     stats[i] = t.drafts();
   }
   EXPECT_EQ(drawn[1], drawn[0]);
   EXPECT_GT(stats[0].block.drafted, 0);
+  if (GetParam().directory == kNano) {
+    EXPECT_GT(stats[0].block.accepted, 0);
+  }
+  EXPECT_EQ(stats[1].block.drafted, stats[0].block.drafted);
   EXPECT_EQ(stats[1].block.accepted, stats[0].block.accepted);
+  EXPECT_EQ(stats[1].evaluations, stats[0].evaluations);
 }
 
 // What the CPU's threads and PCIe do for GPUs that lack experts they do for one after the other.
-TEST_P(CudaRuns, GpusThatLackExpertsTakeChunksWhole) {
+TEST_P(CudaPieces, GpusThatLackExpertsTakeChunksWhole) {
   const Config& c = weights_->checkpoint.config();
   std::vector<char> resident(
       static_cast<std::size_t>(c.num_hidden_layers) * static_cast<std::size_t>(c.n_routed_experts),
       1);
   resident.back() = 0;
   const Gpus lacking(*weights_, GetParam().cuts, 65, {.resident = resident});
-  EXPECT_EQ(lacking.pipeline->runs_of(400, 1), 1);
+  EXPECT_EQ(lacking.pipeline->pieces_of(400, 1).count, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(, CudaRuns,
+INSTANTIATE_TEST_SUITE_P(, CudaPieces,
                          testing::Values(Case{"flash_on_2", golden_directory("micro-flash"), {2}},
                                          Case{"pro_on_3", golden_directory("micro-pro"), {1, 3}},
-                                         Case{"nano_on_4",
-                                              std::string(LARES_SOURCE_DIR) +
-                                                  "/engine/nano/checkpoint",
-                                              {2, 3, 6}}),
+                                         Case{"dspark_on_2", golden_directory("tiny-dspark"), {1}},
+                                         Case{"nano_on_4", kNano, {2, 3, 6}}),
                          [](const auto& p) { return p.param.name; });
 
 }  // namespace
