@@ -13,9 +13,9 @@ namespace lares::engine {
 
 // What computes a model.
 struct DeviceChoice {
-  std::string device = "auto";  // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's
-                                // and not the same bits; "cuda:0,1": the layers over these, with
-                                // one GPU's bits; "auto": the CPU
+  std::string device = "auto";   // "cpu"; "cuda", "cuda:1": a GPU, whose results are near the CPU's
+                                 // and not the same bits; "cuda:0,1": the layers over these, with
+                                 // one GPU's bits; "auto": the CPU
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
   std::string tiles_directory;   // the CPU's: where tiles are looked for that do not lie beside the
                                  // checkpoint (inspect.h); empty: nowhere
