@@ -76,7 +76,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   if (on_device.has_head())
     out->logits_ = Pinned(device,
                           sizeof(float) * kRowsMax * static_cast<std::size_t>(c.vocab_size));
-  const bool dspark = on_device.draft() && on_device.draft()->dspark;
+  const bool dspark = on_device.is_dspark();
   if (dspark)
     out->entered_ = Pinned(device,
                            sizeof(bf16) * kRowsMax * static_cast<std::size_t>(c.hidden_size));
@@ -148,7 +148,7 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences,
   auto* const parts = place(s.parts, static_cast<std::uint64_t>(w_.end() - w_.begin()) *
                                          static_cast<std::uint64_t>(s.n_parts));
   auto* const row = options_.keeps || w_.draft() ? place(s.rows, n) : nullptr;
-  auto* const seen = w_.draft() && w_.draft()->dspark ? place(s.seen, n) : nullptr;
+  auto* const seen = w_.is_dspark() ? place(s.seen, n) : nullptr;
   s.bytes = at;
   std::copy(tokens.begin(), tokens.end(), ids);
   std::iota(iota, iota + s.n, 0);
@@ -177,32 +177,14 @@ void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences,
 // After the last layer: the last n_rows tokens take what it gave, and their logits come of them.
 void DeviceForward::head(const Step& s) {
   if (s.n_rows == 0) return;
-  const auto at = static_cast<std::size_t>(s.n - s.n_rows),
-             D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
+  const auto D = static_cast<std::size_t>(c_.hidden_size);
   const DeviceHyper& w = w_.hc_head();
-  const bool few = s.n <= kc::kTokensFew && w_.begin() < w_.end();
-  device_.hyper({.x = s.x.streams + at * S * D,
-                 .y = few ? nullptr : s.x.y + at * D,
-                 .experts = few ? outputs(s, static_cast<int>(at)) : kc::ExpertOutputs{},
-                 .post = s.x.post + at * S,
-                 .comb = s.x.comb + at * S * S,
-                 .fn = w.fn,
-                 .base = w.base,
-                 .scale = w.scale,
-                 .norm = w_.norm(),
-                 .entered = w_.draft() && w_.draft()->dspark ? ws_.entered : nullptr,
-                 .normed = ws_.normed,
-                 .codes = nullptr,
-                 .code_scale = nullptr,
-                 .partial = ws_.partial,
-                 .n_tokens = s.n_rows,
-                 .dim = c_.hidden_size,
-                 .iters = c_.hc_sinkhorn_iters,
-                 .head = true,
-                 .eps = c_.hc_eps,
-                 .norm_eps = c_.rms_norm_eps,
-                 .rms_eps = c_.rms_norm_eps,
-                 .arrived = ws_.arrived});
+  kc::HyperArgs a = leaving(s, s.n - s.n_rows, s.n_rows, last_leaves());
+  a.head = true;
+  a.fn = w.fn, a.base = w.base, a.scale = w.scale;
+  a.norm = w_.norm();
+  if (entered_) a.entered = ws_.entered;
+  device_.hyper(a);
   if (entered_)
     device_.to_host(entered_.data(), ws_.entered,
                     sizeof(bf16) * static_cast<std::size_t>(s.n_rows) * D);
@@ -232,7 +214,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
                     entry_.data() + s.piece.from, entry_bytes(c_, s.n, first()));
   if (s.streams_all)
     options_.stream->expect_all();  // behind the inputs, which come by the same way
-  if (w_.draft() && !w_.draft()->dspark)
+  if (w_.is_mtp())
     front(s);
   else if (first())
     device_.embed({.table = ws_.rows,

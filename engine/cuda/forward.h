@@ -126,6 +126,9 @@ class DeviceForward {
   // What leaves: nothing, what attention made, what the experts did, or what the GPU before handed
   // on.
   enum class Leaves { nothing, attention, experts, handed };
+  // What leaves behind the last layer, which may be another GPU's.
+  Leaves last_leaves() const { return w_.begin() < w_.end() ? Leaves::experts : Leaves::handed; }
+  kc::HyperArgs leaving(const Step& s, int first, int n, Leaves leaves) const;
   void boundary(const Step& s, const DeviceHyper& w, const float* norm, Leaves leaves);
   bool leaves_mixes(const Step& s) const;
   kc::HyperMixes left_mixes(const Step& s) const;

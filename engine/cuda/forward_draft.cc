@@ -35,30 +35,8 @@ void DeviceForward::keep_last(const Step& s) {
   if (!options_.keeps) return;
   const auto from = static_cast<std::size_t>(kept_from(s)),
              D = static_cast<std::size_t>(c_.hidden_size), S = static_cast<std::size_t>(c_.hc_mult);
-  if (const int more = s.n - s.n_rows - static_cast<int>(from); more > 0) {
-    const bool sums = s.n <= kc::kTokensFew && w_.begin() < w_.end();
-    device_.hyper({.x = s.x.streams + from * S * D,
-                   .y = sums ? nullptr : s.x.y + from * D,
-                   .experts = sums ? outputs(s, static_cast<int>(from)) : kc::ExpertOutputs{},
-                   .post = s.x.post + from * S,
-                   .comb = s.x.comb + from * S * S,
-                   .fn = nullptr,
-                   .base = nullptr,
-                   .scale = nullptr,
-                   .norm = nullptr,
-                   .entered = nullptr,
-                   .normed = nullptr,
-                   .codes = nullptr,
-                   .code_scale = nullptr,
-                   .partial = ws_.partial,
-                   .n_tokens = more,
-                   .dim = c_.hidden_size,
-                   .iters = 0,
-                   .head = false,
-                   .eps = c_.hc_eps,
-                   .norm_eps = c_.rms_norm_eps,
-                   .rms_eps = c_.rms_norm_eps});
-  }
+  if (const int more = s.n - s.n_rows - kept_from(s); more > 0)
+    device_.hyper(leaving(s, kept_from(s), more, last_leaves()));
   if (!c_.dspark_target_layer_ids.empty()) return keep_means(s, c_.num_hidden_layers - 1);
   device_.draft_rows({.what = kc::DraftRows::keep,
                       .x = s.x.streams + from * S * D,

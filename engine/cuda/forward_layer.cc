@@ -45,34 +45,45 @@ kc::ExpertOutputs DeviceForward::outputs(const Step& s, int first) const {
           .first = first};
 }
 
+// Of tokens [first, first + n): what leaves goes into their streams, and nothing enters.
+kc::HyperArgs DeviceForward::leaving(const Step& s, int first, int n, Leaves leaves) const {
+  const auto at = static_cast<std::size_t>(first), D = static_cast<std::size_t>(c_.hidden_size),
+             S = static_cast<std::size_t>(c_.hc_mult);
+  const bool sums = leaves == Leaves::experts && s.n <= kc::kTokensFew;
+  return {.x = s.x.streams + at * S * D,
+          .y = leaves == Leaves::nothing || sums ? nullptr : s.x.y + at * D,
+          .experts = sums ? outputs(s, first) : kc::ExpertOutputs{},
+          .post = s.x.post + at * S,
+          .comb = s.x.comb + at * S * S,
+          .fn = nullptr,
+          .base = nullptr,
+          .scale = nullptr,
+          .norm = nullptr,
+          .entered = nullptr,
+          .normed = ws_.normed,
+          .codes = nullptr,
+          .code_scale = nullptr,
+          .partial = ws_.partial,
+          .n_tokens = n,
+          .dim = c_.hidden_size,
+          .iters = c_.hc_sinkhorn_iters,
+          .head = false,
+          .eps = c_.hc_eps,
+          .norm_eps = c_.rms_norm_eps,
+          .rms_eps = c_.rms_norm_eps,
+          .arrived = ws_.arrived};
+}
+
 // From one sub-layer to the next: the streams take what it gave, and what enters the next is made
 // of them.
 void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* norm,
                              Leaves leaves) {
-  const bool sums = leaves == Leaves::experts && s.n <= kc::kTokensFew;
-  device_.hyper({.x = s.x.streams,
-                 .y = leaves == Leaves::nothing || sums ? nullptr : s.x.y,
-                 .experts = sums ? outputs(s, 0) : kc::ExpertOutputs{},
-                 .post = s.x.post,
-                 .comb = s.x.comb,
-                 .fn = w.fn,
-                 .base = w.base,
-                 .scale = w.scale,
-                 .norm = norm,
-                 .entered = nullptr,
-                 .normed = ws_.normed,
-                 .codes = ws_.codes,
-                 .code_scale = ws_.code_scale,
-                 .partial = ws_.partial,
-                 .n_tokens = s.n,
-                 .dim = c_.hidden_size,
-                 .iters = c_.hc_sinkhorn_iters,
-                 .head = false,
-                 .eps = c_.hc_eps,
-                 .norm_eps = c_.rms_norm_eps,
-                 .rms_eps = c_.rms_norm_eps,
-                 .later = leaves_mixes(s),
-                 .arrived = ws_.arrived});
+  kc::HyperArgs a = leaving(s, 0, s.n, leaves);
+  a.fn = w.fn, a.base = w.base, a.scale = w.scale;
+  a.norm = norm;
+  a.codes = ws_.codes, a.code_scale = ws_.code_scale;
+  a.later = leaves_mixes(s);
+  device_.hyper(a);
 }
 
 // Few tokens' post and comb are made beside what follows a boundary: attention's inputs, or the

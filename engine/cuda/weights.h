@@ -65,6 +65,8 @@ class DeviceWeights {
                                                              const DeviceWeights& main);
 
   const Config& config() const { return *config_; }
+  bool is_mtp() const { return draft_ && !draft_->dspark; }
+  bool is_dspark() const { return draft_ && draft_->dspark; }
   const DeviceDraft* draft() const {
     return draft_ ? &*draft_ : nullptr;
   }  // null: these are the model's
