@@ -49,7 +49,8 @@ struct PlacementRequest {
   std::uint64_t host_memory = 0;    // bytes that may be taken; 0: as much as it takes
   std::int64_t n_context = 0;  // tokens of all sequences together that are kept on the GPUs; 0: the
                                // model's own limit
-  int n_sequences = 8;         // that are evaluated in turn without going to the host
+  int n_sequences = 16;        // whose windows are on the GPUs at a time, as many as are evaluated
+                               // together; others wait in host memory
   bool draft = false;          // the draft blocks too, where the checkpoint has them
   std::vector<double> heat;    // [layers * experts] how often each is asked for, of each layer's by
                                // itself; empty: not known

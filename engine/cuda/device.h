@@ -8,6 +8,7 @@
 #include <string>
 
 #include "engine/engine.h"
+#include "engine/model/page_arena.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_inputs.h"
 #include "kernels/cuda/compress.h"
@@ -36,6 +37,8 @@ class Device {
   // Host memory that copies of every GPU go to and from without a stop. Null: there is not so much.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
   virtual void release_pinned(void* memory) = 0;
+  // What pins memory of others for every GPU.
+  virtual std::unique_ptr<Pins> pins() = 0;
 
   // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device
   // memory that is the caller's.

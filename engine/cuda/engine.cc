@@ -7,6 +7,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <optional>
 
@@ -94,6 +95,26 @@ class DeviceEngine : public Engine {
     return out;
   }
 
+  // What they may take of host memory; 0: what the machine has available.
+  void bound_sequences(std::uint64_t bytes_max) {
+    sequences_ = std::make_shared<SequenceMemory>(bytes_max);
+    sequences_->take_pages_from(std::make_shared<PageArena>(
+        page_layout(weights_->checkpoint.config(), false).bytes, gpus_.front().device->pins()));
+  }
+  // Those that were planned, and as many more as have room in what the plan leaves of each GPU.
+  std::int64_t states_max(const Placement& plan) const {
+    const Config& c = weights_->checkpoint.config();
+    std::int64_t more = std::numeric_limits<std::int64_t>::max() - plan.n_sequences;
+    for (const GpuPlacement& of : plan.gpus) {
+      std::uint64_t one = of.draft > 0 ? draft_state_bytes(c) : 0;
+      for (int i = of.layer_begin; i < of.layer_end; ++i) one += layer_state_bytes(c, i);
+      if (one > 0)
+        more = std::min(
+            more, static_cast<std::int64_t>((of.budget - std::min(of.budget, of.used())) / one));
+    }
+    return plan.n_sequences + more;
+  }
+
   // Empty: nothing is in the way of what the plan says.
   std::string why_no_draft(const Placement& plan) const {
     const std::string why = DraftBlocks::refusal(*weights_, plan.gpus.back().layer_begin);
@@ -101,8 +122,8 @@ class DeviceEngine : public Engine {
     if (plan.gpus.back().draft > 0) return {};
     return "the checkpoint's draft blocks have no room beside all experts";
   }
-  // A GPU that the plan gives neither layers nor the head is left alone.
-  // Anew, where it could not be placed as it was tried before.
+  // A GPU that the plan gives neither layers nor the head is left alone. Anew, where it could not
+  // be placed as it was tried before.
   Result<> place(const Placement& plan, const Progress& progress) {
     pipeline_.reset();
     if (!own_notes_) own_notes_ = info_.notes;
@@ -140,6 +161,7 @@ class DeviceEngine : public Engine {
       stages.push_back(std::move(*stage));
     }
     pipeline_ = std::make_unique<Pipeline>(*weights_, std::move(stages));
+    pipeline_->set_states_max(states_max(plan));
     info_.n_chunk = plan.chunk;
     experts_all_ = experts_resident_ + plan.missing;
     format_ = {.page_tokens = layout.tokens,
@@ -208,8 +230,8 @@ class DeviceEngine : public Engine {
   const Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<Timeline> timeline() override { return timeline(nullptr); }
   std::unique_ptr<Timeline> timeline(PrefixRef from) override {
-    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max, &pool_,
-                                        drafts_};
+    const DeviceTimeline::Shared shared{*weights_, *pipeline_, info_.n_context_max,
+                                        &pool_,    drafts_,    sequences_};
     return std::make_unique<DeviceTimeline>(shared,
                                             std::static_pointer_cast<const ModelPrefix>(from));
   }
@@ -220,10 +242,11 @@ class DeviceEngine : public Engine {
   }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
-    return std::make_unique<ModelPrefixBuilder>(*weights_, false, from);
+    return std::make_unique<ModelPrefixBuilder>(*weights_, false, from, sequences_);
   }
   MemoryUse memory() const override {
     MemoryUse use{.weights = info_.weight_bytes};
+    use.sequences = sequences_->report();
     use.experts.bytes = experts_all_;
     use.experts.bytes_max = experts_resident_ == experts_all_ ? 0 : experts_resident_;
     use.experts.resident = experts_resident_;
@@ -310,6 +333,7 @@ class DeviceEngine : public Engine {
   std::vector<EngineGpu> gpus_;  // outlive all that has memory on them
   std::unique_ptr<Pipeline> pipeline_;
   const DraftOptions drafts_;
+  SequenceMemoryRef sequences_;
   std::uint64_t experts_all_ = 0, experts_resident_ = 0;
   PrefixFormat format_;
   ModelInfo info_;
@@ -373,6 +397,11 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
                            .heat = engine->shares()};
   const auto plan = plan_placement(request);
   if (!plan) return tl::unexpected(plan.error());
+  // Where the CPU computes experts, their pages are in host memory, too: sequences leave them
+  // alone.
+  const bool bounded = options.memory > 0 || plan->host.experts > 0;
+  engine->bound_sequences(
+      bounded ? request.host_memory - (plan->host.total() - plan->host.snapshots) : 0);
   const auto begin = [&](const Placement& as) -> Result<> {
     if (const auto placed = engine->place(as, progress); !placed) return placed;
     return engine->compare_ways();

@@ -57,6 +57,25 @@ class GpuDevice : public Device {
     pinned_.erase(memory);
   }
 
+  class Registered : public Pins {
+   public:
+    explicit Registered(int index) : index_(index) {}
+    bool pin(void* at, std::size_t bytes) override { return here() && kc::pin(at, bytes).ok(); }
+    void unpin(void* at) override {
+      if (here()) (void)kc::unpin(at);  // at the program's end the driver has done so
+    }
+
+   private:
+    // In the context of that GPU, and not of one that nobody uses.
+    bool here() const {
+      if (current_ != index_ && !kc::use_device(index_).ok()) return false;
+      current_ = index_;
+      return true;
+    }
+    const int index_;
+  };
+  std::unique_ptr<Pins> pins() override { return std::make_unique<Registered>(index_); }
+
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
     const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in),
                       scales = kc::tiles_scales(m.format, m.n_out, m.n_in);

@@ -9,6 +9,23 @@ PageCache::PageCache(Device& device, PagePool& pool) : device_(device), pool_(po
 }
 PageCache::~PageCache() { pool_.when_empty({}); }
 
+void PageCache::put(const PageRef& host, const PagePool::Page& device) {
+  if (const auto other = hosts_.find(device.get()); other != hosts_.end())
+    forget(known_.find(other->second));
+  if (const auto stale = known_.find(host.get()); stale != known_.end()) forget(stale);
+  known_.emplace(host.get(), Known{host, device, clock_});
+  hosts_.emplace(device.get(), host.get());
+}
+void PageCache::forget(Entries::iterator at) {
+  hosts_.erase(at->second.device.get());
+  known_.erase(at);
+}
+
+PageRef PageCache::host_of(const PagePool::Page& device) const {
+  const auto at = hosts_.find(device.get());
+  return at == hosts_.end() ? nullptr : known_.at(at->second).host.lock();
+}
+
 // A copy that no sequence holds: of a host page that is gone, or the longest unused.
 bool PageCache::give_up_one() {
   auto victim = known_.end();
@@ -21,7 +38,7 @@ bool PageCache::give_up_one() {
     if (victim == known_.end() || at->second.used < victim->second.used) victim = at;
   }
   if (victim == known_.end()) return false;
-  known_.erase(victim);
+  forget(victim);
   return true;
 }
 
@@ -45,7 +62,7 @@ Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pa
                             pages.size(), device_.name(), out.size())});
     device_.to_device(ours.get(), page->data() + pool_.offset(), pool_.bytes());
     ++brought_;
-    known_[page.get()] = {page, ours, clock_};
+    put(page, ours);
     out.push_back(std::move(ours));
   }
   device_.synchronise();
@@ -53,7 +70,9 @@ Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pa
 }
 
 void PageCache::know(const PageRef& host, const PagePool::Page& device) {
-  if (pool_.bytes() > 0) known_[host.get()] = {host, device, ++clock_};
+  if (pool_.bytes() == 0) return;
+  ++clock_;
+  put(host, device);
 }
 
 }  // namespace lares::engine::cuda

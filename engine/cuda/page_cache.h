@@ -21,8 +21,11 @@ class PageCache {
   // Copies of these on the GPU, made where there were none. no_memory: there is no room for all of
   // them together.
   Result<std::vector<PagePool::Page>> bring(std::span<const PageRef> pages);
-  // `device` has the bytes of `host` from now on, both never written again.
+  // `device` has the bytes of `host` from now on, both never written again. In place of another
+  // host page that it had those of.
   void know(const PageRef& host, const PagePool::Page& device);
+  // The host page that has the bytes of `device`; null: none is known, or it is gone.
+  PageRef host_of(const PagePool::Page& device) const;
 
   std::int64_t brought() const { return brought_; }  // pages that were copied
   std::size_t size() const { return known_.size(); }
@@ -33,11 +36,17 @@ class PageCache {
     PagePool::Page device;
     std::uint64_t used = 0;  // the last call that wanted it
   };
+  using Entries = std::unordered_map<const engine::Page*, Known>;
+  void put(const PageRef& host, const PagePool::Page& device);
+  void forget(Entries::iterator at);
   bool give_up_one();
 
   Device& device_;
   PagePool& pool_;
-  std::unordered_map<const engine::Page*, Known> known_;
+  Entries known_;
+  std::unordered_map<const std::uint8_t*, const engine::Page*> hosts_;  // one of each device page,
+                                                                        // so that known_ holds it
+                                                                        // once
   std::uint64_t clock_ = 0;
   std::int64_t brought_ = 0;
 };

@@ -163,10 +163,13 @@ bool Pipeline::settled() const {
 
 PipelineState::PipelineState(const Pipeline& pipeline, std::int64_t n_context)
     : pipeline_(pipeline) {
+  ++pipeline.n_states_;
   for (const Stage& stage : pipeline.stages())
     parts_.push_back(
         std::make_unique<DeviceState>(*stage.device, *stage.weights, *stage.pages, n_context));
 }
+
+PipelineState::~PipelineState() { --pipeline_.n_states_; }
 
 const Device* PipelineState::without_room() const {
   const auto lacks = std::ranges::find_if(parts_, [](const auto& part) { return !part->made(); });
@@ -188,6 +191,12 @@ std::vector<std::uint8_t> PipelineState::frontier(std::int64_t position) const {
   return out;
 }
 
+std::size_t PipelineState::frontier_bytes(std::int64_t position) const {
+  std::size_t n = 0;
+  for (const auto& part : parts_) n += part->frontier_bytes(position);
+  return n;
+}
+
 void PipelineState::restore(std::int64_t position, std::span<const std::uint8_t> frontier) {
   for (const auto& part : parts_) {
     const std::size_t bytes = part->frontier_bytes(position);
@@ -207,12 +216,23 @@ Result<> PipelineState::adopt(std::span<const PageRef> pages) {
   return {};
 }
 
-std::shared_ptr<Page> PipelineState::download(std::int64_t i) const {
-  const auto page = std::make_shared<Page>(pipeline_.layout().bytes);
-  std::ranges::fill(*page, std::uint8_t{0});
-  for (const auto& part : parts_)
-    if (i < part->n_pages()) part->download(i, page->data());
-  return page;
+std::vector<std::shared_ptr<Page>> PipelineState::download(std::int64_t first, std::size_t n,
+                                                           const SequenceMemoryRef& memory) const {
+  std::vector<std::shared_ptr<Page>> out;
+  for (std::size_t i = 0; i < n; ++i) out.push_back(new_page(pipeline_.layout().bytes, memory));
+  for (std::size_t k = 0; k < parts_.size(); ++k) {
+    for (std::size_t i = 0; i < n; ++i)
+      parts_[k]->download(first + static_cast<std::int64_t>(i), out[i]->data());
+    pipeline_.stages()[k].device->synchronise();
+  }
+  return out;
+}
+
+PageRef PipelineState::known(std::int64_t i) const {
+  for (std::size_t k = 0; k < parts_.size(); ++k)
+    if (i < parts_[k]->n_pages())
+      return pipeline_.stages()[k].cache->host_of(parts_[k]->pages()[static_cast<std::size_t>(i)]);
+  return nullptr;
 }
 
 void PipelineState::know(std::int64_t i, const PageRef& page) {

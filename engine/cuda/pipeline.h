@@ -5,6 +5,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
@@ -47,6 +48,12 @@ class Pipeline {
   int chunk() const { return stages_.front().forward->chunk(); }
   const PageLayout& layout() const { return stages_.front().pages->layout(); }
 
+  // Sequences that have a state on the GPUs: as many as the plan left room for, and no more, for
+  // CUDA itself takes memory when it needs some.
+  void set_states_max(std::int64_t n) { states_max_ = n; }
+  std::int64_t states_max() const { return states_max_; }
+  bool takes_more() const { return n_states_ < states_max_; }
+
   // How a chunk of n tokens of one sequence is cut. One piece where it is short, where n_rows are
   // asked for and the last would have fewer, or where some GPU lacks experts, which the CPU's
   // threads and PCIe serve in turn.
@@ -67,6 +74,9 @@ class Pipeline {
   const Weights& weights_;
   std::vector<Stage> stages_;
   const int piece_min_;
+  friend class PipelineState;
+  mutable std::int64_t n_states_ = 0;
+  std::int64_t states_max_ = std::numeric_limits<std::int64_t>::max();
 };
 
 // A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in
@@ -75,6 +85,9 @@ class PipelineState {
  public:
   // The pipeline must outlive it.
   PipelineState(const Pipeline& pipeline, std::int64_t n_context);
+  ~PipelineState();
+  PipelineState(const PipelineState&) = delete;
+  PipelineState& operator=(const PipelineState&) = delete;
   // Null: each GPU had the room; else the first that had not.
   const Device* without_room() const;
 
@@ -82,13 +95,17 @@ class PipelineState {
   bool can_drop_to(std::int64_t position) const { return parts_.front()->can_drop_to(position); }
   void drop_to(std::int64_t position);
   std::vector<std::uint8_t> frontier(std::int64_t position) const;
+  std::size_t frontier_bytes(std::int64_t position) const;
   void restore(std::int64_t position, std::span<const std::uint8_t> frontier);
 
   // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for
   // them; nothing was changed then.
   Result<> adopt(std::span<const PageRef> pages);
-  // Page i, with zeros where it has not been written.
-  std::shared_ptr<Page> download(std::int64_t i) const;
+  // Pages first..first + n - 1, with zeros where they have not been written.
+  std::vector<std::shared_ptr<Page>> download(std::int64_t first, std::size_t n,
+                                              const SequenceMemoryRef& memory = nullptr) const;
+  // Page i, where host memory has it: the caches may know that.
+  PageRef known(std::int64_t i) const;
   // The caches know from now on that the GPUs have the bytes of `page`, which is page i and never
   // written again.
   void know(std::int64_t i, const PageRef& page);

@@ -193,9 +193,11 @@ void DeviceState::adopt(std::vector<PagePool::Page> pages) {
 }
 
 void DeviceState::download(std::int64_t i, std::uint8_t* page) const {
-  if (pool_.bytes() == 0) return;
-  device_.to_host(page + pool_.offset(), pages_[static_cast<std::size_t>(i)].get(), pool_.bytes());
-  device_.synchronise();
+  if (i < n_pages())
+    device_.to_host(page + pool_.offset(), pages_[static_cast<std::size_t>(i)].get(),
+                    pool_.bytes());
+  else
+    std::fill_n(page + pool_.offset(), pool_.bytes(), std::uint8_t{0});
 }
 
 }  // namespace lares::engine::cuda

@@ -70,7 +70,8 @@ class DeviceState {
 
   // These in place of all there are.
   void adopt(std::vector<PagePool::Page> pages);
-  // The GPU's stretch of page i, into the same stretch of a host page.
+  // The GPU's stretch of page i, into the same stretch of a host page, zeros where there is none;
+  // it is there when the device has been synchronised.
   void download(std::int64_t i, std::uint8_t* page) const;
   const std::vector<PagePool::Page>& pages() const { return pages_; }
   std::int64_t n_pages() const { return static_cast<std::int64_t>(pages_.size()); }

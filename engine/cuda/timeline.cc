@@ -10,31 +10,15 @@ namespace lares::engine::cuda {
 static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation
                                                       // begins there
 
-// Takes over what it begins with.
-Result<> DeviceTimeline::begin() {
-  if (!state_) {
-    auto state = std::make_unique<PipelineState>(s_.pipeline, s_.n_context);
-    if (const Device* const full = state->without_room())
-      return tl::unexpected(
-          Error{Errc::no_memory,
-                fmt::format("evaluate tokens: {} has no room for one more sequence's windows; end "
-                            "a session, or load with less gpu_memory for weights",
-                            full->name())});
-    state_ = std::move(state);
-  }
-  if (!from_) return {};
-  if (auto adopted = state_->adopt(from_->pages()); !adopted) return adopted;
-  const std::shared_ptr<const ModelPrefix> from = std::exchange(from_, nullptr);
-  state_->restore(from->frontier_at_end()->position, from->frontier_at_end()->bytes);
-  tokens_.assign(from->tokens().begin(), from->tokens().end());
-  frontiers_ = {from->frontier_at_end()};
-  const auto whole = static_cast<std::size_t>(static_cast<std::int64_t>(tokens_.size()) /
-                                              s_.pipeline.layout().tokens);
-  host_pages_.assign(from->pages().begin(),
-                     from->pages().begin() + static_cast<std::ptrdiff_t>(whole));
-  rows_.clear();
-  drafter_.begin(from->copy_index());
-  return {};
+DeviceTimeline::DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from)
+    : s_(shared),
+      memory_(shared.memory ? shared.memory : std::make_shared<SequenceMemory>()),
+      rows_(shared.weights.checkpoint.config().vocab_size),
+      sampler_(shared.threads),
+      drafter_(shared.weights, make_block(), shared.drafts, memory_),
+      from_(std::move(from)),
+      own_(memory_, 0) {
+  memory_->add(this);
 }
 
 Drafter::MakeBlock DeviceTimeline::make_block() {
@@ -52,48 +36,6 @@ void DeviceTimeline::make_kept_rows(std::int64_t position, int n, std::vector<bf
   if (drafter_.block()) kept_->make_rows(position, n, out);
 }
 
-PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
-  if (from_) return n_tokens == static_cast<std::int64_t>(from_->tokens().size()) ? from_ : nullptr;
-  if (!state_ || n_tokens <= 0 || n_tokens > std::min(state_->size(), std::ssize(tokens_)))
-    return nullptr;
-  const auto kept = std::ranges::find_if(
-      frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
-  FrontierRef frontier;
-  if (kept != frontiers_.end())
-    frontier = *kept;
-  else if (state_->can_drop_to(n_tokens))
-    frontier = std::make_shared<Frontier>(Frontier{n_tokens, state_->frontier(n_tokens)});
-  else
-    return nullptr;
-  const PageLayout& layout = s_.pipeline.layout();
-  const auto whole = static_cast<std::size_t>(n_tokens / layout.tokens);
-  host_pages_.resize(std::max(host_pages_.size(), whole));
-  for (std::size_t i = 0; i < whole; ++i) {
-    if (host_pages_[i]) continue;
-    host_pages_[i] = state_->download(static_cast<std::int64_t>(i));
-    state_->know(static_cast<std::int64_t>(i), host_pages_[i]);
-  }
-  std::vector<PageRef> pages(host_pages_.begin(),
-                             host_pages_.begin() + static_cast<std::ptrdiff_t>(whole));
-  if (const int within = static_cast<int>(n_tokens % layout.tokens); within != 0)
-    pages.push_back(
-        beginning_of(layout, *state_->download(static_cast<std::int64_t>(whole)), within));
-  std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
-  CopyIndex index = drafter_.copy_index(tokens);
-  return std::make_shared<ModelPrefix>(std::move(tokens), std::move(pages), std::move(frontier),
-                                       std::move(index));
-}
-
-void DeviceTimeline::keep_frontier() {
-  const std::int64_t position = state_->size();
-  if (position == 0 || (!frontiers_.empty() && frontiers_.back()->position >= position)) return;
-  frontiers_.push_back(std::make_shared<Frontier>(Frontier{position, state_->frontier(position)}));
-  if (frontiers_.size() > kFrontiersMax)
-    frontiers_.erase(frontiers_.begin() +
-                     static_cast<std::ptrdiff_t>(frontiers_.size() / 2));  // the ends are asked for
-                                                                           // most
-}
-
 // Appends tokens, and keeps the logits after the last of them with `row`. Whatever fails leaves the
 // state as it was.
 Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row,
@@ -102,9 +44,9 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row,
   FrontierRef before;
   if (go_on && position > 0) {
     keep_frontier();
-    before = frontiers_.back()->position == position
-                 ? frontiers_.back()
-                 : std::make_shared<Frontier>(Frontier{position, state_->frontier(position)});
+    const bool kept = !frontiers_.empty() && frontiers_.back()->position == position;
+    before = kept ? frontiers_.back()
+                  : shared(Frontier{position, state_->frontier(position)}, memory_);
   }
   float* const logits = row ? rows_.make(position + std::ssize(tokens) - 1, 1) : nullptr;
   std::vector<bf16*> kept;
@@ -123,6 +65,7 @@ Result<> DeviceTimeline::evaluate(std::span<const Token> tokens, bool row,
     return done;
   }
   if (state_->size() % kSnapshotEvery == 0 && go_on) keep_frontier();  // of a prompt
+  recount();
   return {};
 }
 
@@ -148,8 +91,9 @@ void DeviceTimeline::go_back(std::int64_t position) {
   }
   tokens_.resize(static_cast<std::size_t>(state_->size()));
   drafter_.drop_to(state_->size());
-  host_pages_.resize(std::min(
-      host_pages_.size(), static_cast<std::size_t>(state_->size() / s_.pipeline.layout().tokens)));
+  host_pages_.resize(std::min(host_pages_.size(), whole_pages()));
+  if (origin_ && state_->size() < std::ssize(origin_->tokens()))
+    origin_ = nullptr;  // what comes now may be other tokens
 }
 
 Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
@@ -168,20 +112,25 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
         Error{Errc::bad_argument,
               fmt::format("evaluate a prompt: token {} at {} is outside the vocabulary of {}",
                           *outside, outside - prompt.begin(), vocab)});
+  const std::lock_guard lock(busy);
+  memory_->used(this);
   generated_from_ = prompt.size();
   drop_ahead();
   drafter_.ask_for_block_again();  // there may be room now
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
-  const auto evaluated = std::min<std::int64_t>(state_->size(), size);
-  const auto common =
-      std::mismatch(prompt.begin(), prompt.begin() + evaluated, tokens_.begin()).first -
-      prompt.begin();
+  const auto held = std::min<std::int64_t>(state_->size(), size);
+  const auto common = std::mismatch(prompt.begin(), prompt.begin() + held, tokens_.begin()).first -
+                      prompt.begin();
   if (common == size && state_->size() == size && rows_.has(size - 1)) {
     tokens_.resize(prompt.size());
     drafter_.drop_to(size);
     return 0;
   }
   go_back(std::min<std::int64_t>(common, size - 1));
+  if (const auto room = host_room(size, 1, fmt::format("evaluate a prompt of {} tokens", size));
+      !room)
+    return tl::unexpected(room.error());
+  tokens_.reserve(prompt.size());
   const std::int64_t start = state_->size(),
                      mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;  // where a beginning may
                                                                            // be asked for
@@ -202,9 +151,11 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
         progress(position - start + (end - position) * (layer + 1) / layers, size - start);
       return layer + 1 == layers || !stop.stop_requested();
     };
-    const auto done = evaluate(prompt.subspan(static_cast<std::size_t>(position),
-                                              static_cast<std::size_t>(end - position)),
-                               end == size, go_on);
+    const auto done = with_room([&] {
+      return evaluate(prompt.subspan(static_cast<std::size_t>(position),
+                                     static_cast<std::size_t>(end - position)),
+                      end == size, go_on);
+    });
     if (!done && done.error().code == Errc::cancelled) return cancelled();
     if (!done) return tl::unexpected(done.error());
     tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()),
@@ -215,12 +166,23 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
 }
 
 void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timelines) {
-  std::vector<DeviceTimeline*> waiting;
-  for (DeviceTimeline* const t : timelines)
-    if (!t->from_ && t->waits()) waiting.push_back(t);
+  std::vector<std::unique_lock<std::mutex>> locks;
+  std::vector<DeviceTimeline*> locked, waiting;
+  for (DeviceTimeline* const t : timelines) {
+    std::unique_lock lock(t->busy, std::try_to_lock);
+    if (!lock || t->from_ || !t->waits()) continue;
+    t->memory_->used(t);
+    t->in_company = true;  // nobody here makes room for another
+    locks.push_back(std::move(lock));
+    locked.push_back(t);
+  }
+  for (DeviceTimeline* const t : locked)
+    if (t->begin() && t->host_room(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1, "draw"))
+      waiting.push_back(t);
   for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
     (void)evaluate_waiting(std::span(waiting).subspan(
         first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
+  for (DeviceTimeline* const t : locked) t->in_company = false;
 }
 
 // Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step:
@@ -266,11 +228,14 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
       t.drafter_.took(n_rows - 1, std::chrono::steady_clock::now() - began);
     else
       t.drafter_.evaluated();
+    t.recount();
   }
   return {};
 }
 
 Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* mask) {
+  const std::lock_guard lock(busy);
+  memory_->used(this);
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const std::int64_t size = std::ssize(tokens_);
   if (size == 0)
@@ -280,6 +245,10 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
     return tl::unexpected(
         Error{Errc::too_long,
               fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
+  if (const auto room = host_room(size + kGuessesMax, kGuessesMax + 1,
+                                  fmt::format("draw a token after {}", size));
+      !room)
+    return tl::unexpected(room.error());
   if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
                                                          // no logits: its last token again
     const std::vector<Token> all = tokens_;
@@ -287,25 +256,30 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
     tokens_ = all;
   }
   while (state_->size() + 1 < size) {  // ... or more of them, where the state could not go back by
-                                       // one
+                                       // one, or its cells were given back
     const std::int64_t from = state_->size(), end = std::min(size - 1, from + s_.pipeline.chunk());
-    const auto done = evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from),
-                                                          static_cast<std::size_t>(end - from)),
-                               false, {});
+    const auto done = with_room([&] {
+      return evaluate(std::span(tokens_).subspan(static_cast<std::size_t>(from),
+                                                 static_cast<std::size_t>(end - from)),
+                      false, {});
+    });
     if (!done) return tl::unexpected(done.error());
   }
   if (DeviceTimeline* const self = this; state_->size() < size)
-    if (const auto done = evaluate_waiting({&self, 1}); !done) return tl::unexpected(done.error());
+    if (const auto done = with_room([&] { return evaluate_waiting({&self, 1}); }); !done)
+      return tl::unexpected(done.error());
   generated_from_ = std::min(generated_from_, tokens_.size());
   const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size,
                                    {tokens_, generated_from_});
   if (!token) return token;
   if (!drafter_.drawn(size, *token)) drop_ahead();
   tokens_.push_back(*token);
+  recount();
   return token;
 }
 
 Logprobs DeviceTimeline::logprobs(int n) const {
+  const std::lock_guard lock(busy);
   const std::int64_t last = std::ssize(tokens_) - 2;
   if (tokens_.size() <= generated_from_ || !rows_.has(last)) return {};
   return engine::logprobs(rows_.row(last), tokens_.back(), n);

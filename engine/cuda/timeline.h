@@ -1,5 +1,7 @@
 // A sequence whose state is on one GPU or several: engine/model/timeline.h's. Guesses are copied
-// from its own text, and, where the last GPU has them, the checkpoint's draft blocks'.
+// from its own text, and, where the last GPU has them, the checkpoint's draft blocks'. One that
+// waits leaves the GPUs when another needs the room, and goes on where it was: its pages and what
+// its end needs besides are in host memory then, which is bounded in turn (sequence_memory.h).
 #pragma once
 
 #include <memory>
@@ -19,7 +21,7 @@ inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that w
                                                         // still, whose products are bound by
                                                         // weights
 
-class DeviceTimeline : public Timeline {
+class DeviceTimeline : public Timeline, private SequenceHolder {
  public:
   // What all timelines of an engine share; it outlives them.
   struct Shared {
@@ -28,15 +30,12 @@ class DeviceTimeline : public Timeline {
     std::int64_t n_context;
     kernels::ThreadPool* threads = nullptr;  // that a draw may use; null: none
     DraftOptions drafts = {};
+    SequenceMemoryRef memory = nullptr;  // of the host; null: one of the timeline's own
   };
   // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first
   // needed.
-  DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from)
-      : s_(shared),
-        rows_(shared.weights.checkpoint.config().vocab_size),
-        sampler_(shared.threads),
-        drafter_(shared.weights, make_block(), shared.drafts),
-        from_(std::move(from)) {}
+  DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from);
+  ~DeviceTimeline() override { memory_->remove(this); }
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
@@ -47,14 +46,46 @@ class DeviceTimeline : public Timeline {
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
   // Evaluates for all of them together what their next draws wait for, kPartsMax at a time; what
-  // has no room is left as it is, and the draw says so.
+  // has no room beside the others is left as it is, and its draw makes some.
   static void evaluate_together(std::span<DeviceTimeline* const> timelines);
 
  private:
+  // timeline_memory.cc: what it holds, and where.
+  bool give_back(Give what) override;
+  std::optional<std::uint64_t> bytes_to_leave() const override;
+  void leave(bool with_cells) override;
   Result<> begin();
+  Result<> arrive();
+  std::int64_t evaluated() const {
+    return state_ ? state_->size() : parked_ ? parked_->position : 0;
+  }
+  std::size_t whole_pages() const {
+    return static_cast<std::size_t>(evaluated() / s_.pipeline.layout().tokens);
+  }
+  std::vector<PageRef> host_pages(std::int64_t n_tokens) const;
+  Result<> host_room(std::int64_t size, int n_rows, const std::string& what);
+  tl::unexpected<Error> without_host_room(Error error) const;
+  void keep_frontier();
+  void recount();
+  // As long as it fails for memory, and somebody leaves the GPUs for it.
+  template <class Attempt>
+  Result<> with_room(Attempt attempt) {
+    for (;;) {
+      Result<> done = attempt();
+      if (done || done.error().code != Errc::no_memory) return done;
+      switch (memory_->clear_device(this)) {
+        case SequenceMemory::Cleared::one:
+          continue;
+        case SequenceMemory::Cleared::none:
+          return done;
+        case SequenceMemory::Cleared::no_room:
+          return without_host_room(std::move(done.error()));
+      }
+    }
+  }
+
   bool waits() const {
-    return state_ && state_->size() + 1 == std::ssize(tokens_) &&
-           std::ssize(tokens_) < s_.n_context;
+    return evaluated() + 1 == std::ssize(tokens_) && std::ssize(tokens_) < s_.n_context;
   }
   Result<> evaluate(std::span<const Token> tokens, bool row, const std::function<bool(int)>& go_on);
   static Result<> evaluate_waiting(std::span<DeviceTimeline* const> timelines);
@@ -62,21 +93,28 @@ class DeviceTimeline : public Timeline {
   void make_kept_rows(std::int64_t position, int n, std::vector<bf16*>& out);
   void drop_ahead();
   void go_back(std::int64_t position);
-  void keep_frontier();
 
   const Shared s_;
-  std::unique_ptr<PipelineState> state_;
-  // state_->size() of them evaluated, at most one more but after a stopped sync; or all, and after
-  // them what drafter_ has ahead.
+  const SequenceMemoryRef memory_;
+  std::unique_ptr<PipelineState> state_;  // null: it is on no GPU
+  // evaluated() of them evaluated, at most one more but after a stopped sync, or where its cells
+  // were given back; or all, and after them what drafter_ has ahead.
   std::vector<Token> tokens_;
   LogitRows rows_;
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
   KeptRows* kept_ = nullptr;  // of drafter_'s block
   Drafter drafter_;
-  std::vector<FrontierRef> frontiers_;       // ascending positions
-  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet
-  mutable std::vector<PageRef> host_pages_;  // of whole pages that were asked for; null: not yet
+  std::vector<FrontierRef> frontiers_;         // ascending positions
+  std::shared_ptr<const ModelPrefix> from_;    // not taken over yet
+  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do;
+                                               // null: nothing
+  FrontierRef parked_;  // at its end, where it has left the GPUs with all cells; null: it has not
+  // Of the first pages; null: not in host memory. On the GPUs only whole ones that were asked for;
+  // else all, the last perhaps not whole.
+  mutable std::vector<PageRef> host_pages_;
+  std::uint64_t promised_ = 0;  // what host_room() made room for, which frontiers leave alone
+  Charge own_;                  // tokens, logits, the sampler; all else counts itself
 };
 
 }  // namespace lares::engine::cuda

@@ -47,7 +47,9 @@ PageLayout page_layout(const Config& c, bool exact) {
 }
 
 std::shared_ptr<Page> new_page(std::size_t bytes, const SequenceMemoryRef& memory) {
-  return counted(Page(bytes), bytes, memory);  // no constructor that goes over it byte by byte
+  const PageAllocator<std::uint8_t> from(memory ? memory->arena() : nullptr);
+  return counted(Page(bytes, from), bytes, memory);  // no constructor that goes over it byte by
+                                                     // byte
 }
 
 void Pages::open(std::int64_t position, std::int64_t n) {

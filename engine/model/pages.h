@@ -10,6 +10,7 @@
 
 #include "engine/model/buffer.h"
 #include "engine/model/config.h"
+#include "engine/model/page_arena.h"
 #include "engine/model/sequence_memory.h"
 
 namespace lares::engine {
@@ -40,8 +41,36 @@ std::size_t index_key_bytes(const Config& c, bool exact);
 int page_tokens(std::span<const int> ratios);
 PageLayout page_layout(const Config& c, bool exact);
 
+// Out of an arena, where there is one and pages are of its size.
+template <class T>
+struct PageAllocator : LineAllocator<T> {
+  using value_type = T;
+  using propagate_on_container_move_assignment = std::true_type;
+  using propagate_on_container_swap = std::true_type;
+  using is_always_equal = std::false_type;
+
+  PageAllocator() = default;
+  explicit PageAllocator(std::shared_ptr<PageArena> from) : arena(std::move(from)) {}
+  template <class U>
+  PageAllocator(const PageAllocator<U>& other) : arena(other.arena) {}
+  PageAllocator select_on_container_copy_construction() const { return {}; }
+
+  T* allocate(std::size_t n) {
+    return from_arena(n) ? static_cast<T*>(arena->take()) : LineAllocator<T>::allocate(n);
+  }
+  void deallocate(T* at, std::size_t n) {
+    from_arena(n) ? arena->give(at) : LineAllocator<T>::deallocate(at, n);
+  }
+  bool operator==(const PageAllocator& other) const { return arena == other.arena; }
+
+  std::shared_ptr<PageArena> arena;  // null: none
+
+ private:
+  bool from_arena(std::size_t n) const { return arena && n * sizeof(T) == arena->page_bytes(); }
+};
+
 // [PageLayout::bytes]; what no cell covers is zero, so that equal pages have equal bytes.
-using Page = std::vector<std::uint8_t, LineAllocator<std::uint8_t>>;
+using Page = std::vector<std::uint8_t, PageAllocator<std::uint8_t>>;
 using PageRef = std::shared_ptr<const Page>;
 // Counted by `memory`, which may be null, until its last owner goes; its bytes are the caller's to
 // write.

@@ -17,7 +17,8 @@ void SequenceMemory::take(std::uint64_t bytes) {
 }
 
 bool SequenceMemory::fits(std::uint64_t more) const {
-  return bytes_max_ > 0 ? held_ + more <= bytes_max_ : more <= available_bytes();
+  if (bytes_max_ > 0) return held_ + more <= bytes_max_;
+  return more <= available_bytes() + (arena_ ? arena_->free_bytes() : 0);
 }
 
 void SequenceMemory::add(SequenceHolder* holder) {
@@ -58,13 +59,17 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
   }
 }
 
+void SequenceMemory::ask_all(std::uint64_t more, SequenceHolder* self) {
+  for (const auto give :
+       {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells})
+    pass(give, more, self);
+}
+
 Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
                                    const std::string& what) {
   if (fits(more)) return {};
   const std::lock_guard lock(mutex_);
-  for (const auto give :
-       {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells})
-    pass(give, more, self);
+  ask_all(more, self);
   if (bytes_max_ > 0)
     ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
   if (fits(more)) return {};
@@ -81,6 +86,30 @@ Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
                                    "share; end some, raise the memory limit, or shorten the prompt",
                                    what, size_text(more), size_text(bytes_max_), size_text(held_),
                                    holders_.size())});
+}
+
+SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker) {
+  const std::lock_guard lock(mutex_);
+  const bool was = asker->in_company.exchange(true);  // nobody asks it, whose lock is this thread's
+  const auto now = std::chrono::steady_clock::now();
+  auto out = Cleared::none;
+  const auto left = std::ranges::find_if(holders_, [&](const Entry& e) {
+    if (e.holder->in_company) return false;
+    const std::unique_lock busy(e.holder->busy, std::try_to_lock);
+    const auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
+    if (!bytes) return false;
+    if (!fits(*bytes)) ask_all(*bytes, e.holder);
+    const bool room = fits(*bytes);
+    if (!room && now - e.used < evict_idle_) {
+      out = Cleared::no_room;
+      return false;
+    }
+    e.holder->leave(room);
+    ++(room ? parked_ : evicted_);
+    return true;
+  });
+  asker->in_company = was;
+  return left != holders_.end() ? Cleared::one : out;
 }
 
 MemoryUse::Sequences SequenceMemory::report() const {

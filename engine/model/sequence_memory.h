@@ -9,10 +9,12 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "engine/engine.h"
+#include "engine/model/page_arena.h"
 
 namespace lares::engine {
 
@@ -30,6 +32,10 @@ class SequenceHolder {
   };
   virtual ~SequenceHolder() = default;
   virtual bool give_back(Give what) = 0;  // false: it has nothing of that kind
+  // What it has on a GPU leaves that, in the thread that evaluates and no other: to host memory,
+  // which takes so many bytes more then (nothing: it is on none), or, without its cells, nowhere.
+  virtual std::optional<std::uint64_t> bytes_to_leave() const { return std::nullopt; }
+  virtual void leave(bool /*with_cells*/) {}
   mutable std::mutex busy;
   std::atomic<bool> in_company = false;  // `busy` is held by who evaluates several together, and
                                          // may not be tried by that thread again
@@ -41,6 +47,10 @@ class SequenceMemory {
   explicit SequenceMemory(std::uint64_t bytes_max = 0,
                           std::chrono::steady_clock::duration evict_idle = kEvictIdle)
       : bytes_max_(bytes_max), evict_idle_(evict_idle) {}
+
+  // Before any page is made: where they come from. What it has free is free for sequences.
+  void take_pages_from(std::shared_ptr<PageArena> arena) { arena_ = std::move(arena); }
+  const std::shared_ptr<PageArena>& arena() const { return arena_; }  // null: the heap
 
   // From any thread.
   void take(std::uint64_t bytes);
@@ -55,6 +65,16 @@ class SequenceMemory {
   // no_memory, with the numbers: `what` takes more than there can be.
   Result<> make_room(std::uint64_t more, SequenceHolder* self, const std::string& what);
 
+  // The one used longest ago of those on a GPU leaves it for `asker`, whose `busy` the caller
+  // holds: to host memory, where room is made for it, or else evicted.
+  enum class Cleared {
+    one,
+    none,     // there is no other
+    no_room,  // ... but such as have no room in host memory, and were used too recently to be
+              // evicted
+  };
+  Cleared clear_device(SequenceHolder* asker);
+
   void add(SequenceHolder* holder);
   void remove(SequenceHolder* holder);  // waits for whoever has it give back something
   void used(SequenceHolder* holder);
@@ -64,8 +84,10 @@ class SequenceMemory {
     SequenceHolder* holder;
     std::chrono::steady_clock::time_point used;
   };
+  void ask_all(std::uint64_t more, SequenceHolder* self);
   void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self);
 
+  std::shared_ptr<PageArena> arena_;
   const std::uint64_t bytes_max_;
   const std::chrono::steady_clock::duration evict_idle_;
   std::atomic<std::uint64_t> held_{0}, most_{0};

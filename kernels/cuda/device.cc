@@ -100,6 +100,18 @@ Status PinnedBuffer::allocate(std::size_t bytes) {
   return s;
 }
 
+Status pin(void* memory, std::size_t bytes) {
+  const Status s = status(cudaHostRegister(memory, bytes, cudaHostRegisterPortable),
+                          "pin host memory");
+  if (!s.ok()) cudaGetLastError();  // it leaves the context as it was
+  return s;
+}
+Status unpin(void* memory) {
+  const Status s = status(cudaHostUnregister(memory), "unpin host memory");
+  if (!s.ok()) cudaGetLastError();
+  return s;
+}
+
 OwnedStream& OwnedStream::operator=(OwnedStream&& other) noexcept {
   if (this != &other) replace(stream_, other.stream_, cudaStreamDestroy);
   return *this;

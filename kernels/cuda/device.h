@@ -86,6 +86,10 @@ class PinnedBuffer {
   std::size_t size_ = 0;
 };
 
+// Host memory that others have allocated, pinned for every device until it is unpinned.
+Status pin(void* memory, std::size_t bytes);
+Status unpin(void* memory);
+
 class OwnedStream {
  public:
   OwnedStream() = default;

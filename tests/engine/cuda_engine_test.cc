@@ -508,6 +508,34 @@ TEST_F(CudaEngine, ComparingLeavesNoHeat) {
   std::filesystem::remove_all(directory);
 }
 
+// Host pages are where the devices copy to and from without a stop, and are counted.
+TEST_F(CudaEngine, HostPagesArePinned) {
+  auto weights = load_weights(kNano, {});
+  ASSERT_TRUE(weights);
+  cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+  auto made = std::make_unique<HostDevice>();
+  const auto pinned = made->others;
+  parts.gpus.push_back({std::move(made), kPlenty});
+  auto engine = cuda::make_engine(
+      std::move(parts), {.directory = kNano, .n_threads = 2, .n_context = kContext, .text = false},
+      {});
+  ASSERT_TRUE(engine) << engine.error().message;
+  EXPECT_EQ(pinned->bytes(), 0u);
+  auto t = (*engine)->timeline();
+  ASSERT_TRUE(t->sync(prompt(600), {}, {}));
+  const std::uint64_t before = (*engine)->memory().sequences.bytes;
+  PrefixRef prefix = t->prefix(600);
+  ASSERT_EQ(prefix->n_pages(), 3);
+  for (std::int64_t i = 0; i < 3; ++i)
+    EXPECT_TRUE(pinned->has(prefix->page(i).data(), prefix->page(i).size())) << i;
+  EXPECT_GE((*engine)->memory().sequences.bytes - before, 3 * prefix->page(0).size());
+  const auto builder = (*engine)->prefix_builder(nullptr);
+  EXPECT_TRUE(pinned->has(builder->add_page().data(), prefix->page(0).size()));
+  t = nullptr;
+  *engine = nullptr;
+  EXPECT_GT(pinned->bytes(), 0u);  // what is still there outlives the engine
+}
+
 // What the plan did not know of: another program's memory. It is said of which device, and what it
 // was for.
 TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
@@ -522,9 +550,9 @@ TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
   EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens"));
 }
 
-// It has room for the weights and for two sequences' windows, the first device for many more.
-TEST_F(CudaEngine, ASecondDeviceWithoutRoomForOneMoreSequenceIsSaid) {
-  std::uint64_t taken = 0;
+// It has room for the weights and for so many sequences' windows, the first device for many more.
+TEST_F(CudaEngine, ASecondDeviceWithoutRoomForOneMoreSequence) {
+  std::uint64_t weights_alone = 0, state = 0;
   {
     auto probe = std::make_unique<HostDevice>(kPlenty);
     HostDevice& device = *probe;
@@ -541,24 +569,31 @@ TEST_F(CudaEngine, ASecondDeviceWithoutRoomForOneMoreSequenceIsSaid) {
                                            .drafting = Drafting::off},
                                           {});
     ASSERT_TRUE(engine) << engine.error().message;
-    const std::uint64_t before = device.n_bytes();
+    weights_alone = device.n_bytes();
     const auto t = (*engine)->timeline();
     ASSERT_TRUE(t->sync(prompt(10), {}, {}));
-    taken = before + 2 * (device.n_bytes() - before);
+    state = device.n_bytes() - weights_alone;
   }
-  const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, taken});
+  {  // others make way
+    const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, weights_alone + 2 * state});
+    ASSERT_TRUE(engine) << engine.error().message;
+    std::vector<std::unique_ptr<Timeline>> all;
+    for (int i = 0; i < 5; ++i) {
+      all.push_back((*engine)->timeline());
+      ASSERT_TRUE(all.back()->sync(prompt(10), {}, {}));
+    }
+    EXPECT_EQ((*engine)->memory().sequences.parked, 3);
+    EXPECT_EQ((*engine)->memory().sequences.n, 5);
+    const Answer want = answer(*all.front(), 3);
+    for (int i = 1; i < 5; ++i) EXPECT_EQ(answer(*all[static_cast<std::size_t>(i)], 3), want);
+    EXPECT_EQ((*engine)->memory().sequences.refused, 0);
+  }
+  const auto engine = on_devices({kPlenty, kPlenty}, {kPlenty, weights_alone + state / 2});
   ASSERT_TRUE(engine) << engine.error().message;
-  auto a = (*engine)->timeline(), b = (*engine)->timeline(), c = (*engine)->timeline();
-  ASSERT_TRUE(a->sync(prompt(10), {}, {}));
-  ASSERT_TRUE(b->sync(prompt(10), {}, {}));
-  const auto refused = c->sync(prompt(10), {}, {});
+  const auto refused = (*engine)->timeline()->sync(prompt(10), {}, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::no_memory);
   EXPECT_THAT(refused.error().message, HasSubstr("device 1 has no room for one more sequence"));
-  const Answer want = answer(*a, 3);
-  b.reset();
-  ASSERT_TRUE(c->sync(prompt(10), {}, {}));
-  EXPECT_EQ(answer(*c, 3), want);
 }
 
 TEST_F(CudaEngine, BadInputIsSaid) {

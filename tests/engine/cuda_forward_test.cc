@@ -127,7 +127,7 @@ class CudaForward : public testing::TestWithParam<Case> {
   }
   std::vector<Page> host_pages(const PipelineState& s, std::int64_t n) {
     std::vector<Page> out;
-    for (std::int64_t i = 0; i < n; ++i) out.push_back(*s.download(i));
+    for (std::int64_t i = 0; i < n; ++i) out.push_back(*s.download(i, 1).front());
     return out;
   }
   // Of all stages together.

@@ -76,7 +76,7 @@ class CudaPieces : public testing::TestWithParam<Case> {
       out.logits.insert(out.logits.end(), logits.begin(), logits.end());
     }
     for (std::int64_t i = 0; i * pipeline.layout().tokens < state.size(); ++i)
-      out.pages.push_back(*state.download(i));
+      out.pages.push_back(*state.download(i, 1).front());
     out.frontier = state.frontier(state.size());
     return out;
   }

@@ -214,6 +214,39 @@ void HostDevice::release_pinned(void* memory) {
   std::free(memory);
 }
 
+std::size_t HostDevice::PinnedRanges::bytes() {
+  const std::lock_guard lock(mutex);
+  std::size_t n = 0;
+  for (const auto& [at, size] : ranges) n += size;
+  return n;
+}
+bool HostDevice::PinnedRanges::has(const void* at, std::size_t bytes) {
+  const std::lock_guard lock(mutex);
+  const auto after = ranges.upper_bound(at);
+  if (after == ranges.begin()) return false;
+  const auto& [begin, size] = *std::prev(after);
+  return static_cast<const char*>(at) + bytes <= static_cast<const char*>(begin) + size;
+}
+std::unique_ptr<Pins> HostDevice::pins() {
+  class Noted : public Pins {
+   public:
+    explicit Noted(std::shared_ptr<PinnedRanges> all) : all_(std::move(all)) {}
+    bool pin(void* at, std::size_t bytes) override {
+      const std::lock_guard lock(all_->mutex);
+      EXPECT_EQ(reinterpret_cast<std::uintptr_t>(at) % 4096, 0u);
+      return all_->ranges.emplace(at, bytes).second;
+    }
+    void unpin(void* at) override {
+      const std::lock_guard lock(all_->mutex);
+      EXPECT_EQ(all_->ranges.erase(at), 1u);
+    }
+
+   private:
+    const std::shared_ptr<PinnedRanges> all_;
+  };
+  return std::make_unique<Noted>(others);
+}
+
 kc::Weight HostDevice::pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) {
   pack_host(m, tiles, scale);
   return {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};

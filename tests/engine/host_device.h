@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <vector>
@@ -39,6 +40,15 @@ class HostDevice : public cuda::Device {
   void release(void* memory) override;
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* memory) override;
+  std::unique_ptr<Pins> pins() override;
+  // Of others' memory; shared, for it may be given back when the device is gone.
+  struct PinnedRanges {
+    std::mutex mutex;
+    std::map<const void*, std::size_t> ranges;
+    std::size_t bytes();
+    bool has(const void* at, std::size_t bytes);
+  };
+  const std::shared_ptr<PinnedRanges> others = std::make_shared<PinnedRanges>();
   kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
   void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
   void to_device(void* to, const void* from, std::size_t bytes) override;

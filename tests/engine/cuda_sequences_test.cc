@@ -1,0 +1,392 @@
+// More sequences than the GPUs have room for: who waits goes to host memory and comes back, to the
+// bit what it would have been; host memory is counted and stays within its bound in turn.
+#include <gmock/gmock.h>
+
+#include <thread>
+
+#include "engine/cuda/timeline.h"
+#include "tests/engine/cuda_pipeline.h"
+#include "tests/engine/model_golden.h"
+
+namespace lares::engine {
+namespace {
+
+using namespace test;
+using cuda::DeviceTimeline;
+using cuda::Pipeline;
+using testing::AllOf;
+using testing::AnyOf;
+using testing::HasSubstr;
+using testing::Not;
+using namespace std::chrono_literals;
+
+constexpr std::int64_t kContext = 4096;
+const DraftOptions kDrafts{.mode = Drafting::always, .block = false};
+
+// A model over devices, with room for so many pages; its layers are cut where the test says.
+struct Model {
+  Model(const std::string& golden, const std::vector<int>& cuts, std::int64_t n_pages)
+      : weights(golden_weights(golden)) {
+    std::vector<cuda::Device*> all;
+    for (std::size_t k = 0; k <= cuts.size(); ++k)
+      all.push_back(devices.emplace_back(std::make_unique<HostDevice>()).get());
+    devices.back()->ahead = HostDevice::Ahead::copies;  // what is asked for happens as late as it
+                                                        // may
+    auto made = pipeline_over(
+        all, *weights, cuts, {.n_pages = n_pages, .forward = {.chunk = 128, .n_context = kContext}},
+        pool);
+    EXPECT_TRUE(made) << made.error().message;
+    pipeline = std::move(*made);
+  }
+  std::unique_ptr<DeviceTimeline> timeline(const SequenceMemoryRef& memory,
+                                           const PrefixRef& from = nullptr,
+                                           const DraftOptions& drafts = kDrafts) {
+    return std::make_unique<DeviceTimeline>(
+        DeviceTimeline::Shared{*weights, *pipeline, kContext, nullptr, drafts, memory},
+        std::static_pointer_cast<const ModelPrefix>(from));
+  }
+  std::size_t launches() const {
+    std::size_t n = 0;
+    for (const auto& device : devices) n += device->launches.size();
+    return n;
+  }
+  std::size_t bytes() const {
+    std::size_t n = 0;
+    for (const auto& device : devices) n += device->n_bytes();
+    return n;
+  }
+  std::int64_t brought() const {
+    std::int64_t n = 0;
+    for (const cuda::Stage& stage : pipeline->stages()) n += stage.cache->brought();
+    return n;
+  }
+  std::size_t page_bytes() const { return pipeline->layout().bytes; }
+
+  std::unique_ptr<Weights> weights;
+  kernels::ThreadPool pool{2};
+  std::vector<std::unique_ptr<HostDevice>> devices;
+  std::unique_ptr<Pipeline> pipeline;
+};
+
+// Who wants room on the GPUs and has nothing there.
+class Asker : public SequenceHolder {
+ public:
+  bool give_back(Give) override { return false; }
+};
+
+// A model, and where it is cut.
+struct Where {
+  const char* golden;
+  std::vector<int> cuts;
+};
+
+class CudaSequences : public testing::TestWithParam<Where> {
+ protected:
+  static constexpr std::int64_t kPlenty = 64;  // pages
+
+  Model model(std::int64_t n_pages = kPlenty) const {
+    return {GetParam().golden, GetParam().cuts, n_pages};
+  }
+  static std::vector<Token> tokens(std::int64_t n, unsigned seed) {
+    std::vector<Token> out;
+    std::uint32_t x = seed * 2654435761u + 1;
+    for (std::int64_t i = 0; i < n; ++i) {
+      x = x * 1664525u + 1013904223u;
+      out.push_back(i >= 40 && x >> 30 != 0 ? out[static_cast<std::size_t>(i) - 40]
+                                            : static_cast<Token>((x >> 8) % 500));
+    }
+    return out;
+  }
+  // Tokens, and the bits of what the model says about them.
+  static std::vector<Token> draw(Timeline& t, int n) {
+    std::vector<Token> out;
+    for (int i = 0; i < n; ++i) {
+      const auto token = t.next({.temperature = 0.7f, .seed = 4}, nullptr);
+      EXPECT_TRUE(token) << token.error().message;
+      if (!token) return out;
+      out.push_back(*token);
+      out.push_back(std::bit_cast<Token>(t.logprobs(1).drawn));
+    }
+    return out;
+  }
+  // Everybody who may leaves the GPUs.
+  static int clear(SequenceMemory& memory) {
+    Asker asker;
+    const std::lock_guard lock(asker.busy);
+    int n = 0;
+    while (memory.clear_device(&asker) == SequenceMemory::Cleared::one) ++n;
+    return n;
+  }
+  // Asks for more host memory than there can be: whoever waits gives back all it may.
+  static void squeeze(SequenceMemory& memory) {
+    EXPECT_FALSE(memory.make_room(memory.bytes_max() + 1, nullptr, "squeeze"));
+  }
+};
+
+// Whenever it has to leave, and whether its cells are kept, the draws are the same.
+TEST_P(CudaSequences, GoOnAsIfTheyHadNotLeft) {
+  Model m = model();
+  for (const bool evict : {false, true}) {
+    SCOPED_TRACE(evict ? "without cells" : "with cells");
+    const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, evict ? 0s : 3600s),
+               free = std::make_shared<SequenceMemory>();
+    const auto go = [&] {
+      clear(*memory);
+      if (evict) squeeze(*memory);
+    };
+    const auto base = [&] {
+      auto t = m.timeline(memory);
+      EXPECT_TRUE(t->sync(tokens(320, 3), {}, {}));
+      return t->prefix(320);
+    }();
+    ASSERT_TRUE(base);
+    auto text = tokens(320, 3);
+    for (const Token t : tokens(253, 4)) text.push_back(t);
+    for (const bool forked : {false, true}) {
+      auto one = m.timeline(memory, forked ? base : nullptr),
+           plain = m.timeline(free, forked ? base : nullptr);
+      const auto both = [&](auto f) {
+        EXPECT_EQ(f(*one), f(*plain)) << (forked ? "a fork" : "from nothing");
+      };
+      const auto sync = [&](std::size_t n) {
+        return [&, n](DeviceTimeline& t) {
+          EXPECT_TRUE(t.sync(std::span(text).first(n), {}, {}));
+          return n;
+        };
+      };
+      const auto drawn = [&](DeviceTimeline& t) { return draw(t, 6); };
+      go();
+      both(sync(360));
+      go();
+      both(drawn);
+      both(sync(520));
+      both(drawn);
+      go();
+      go();
+      both([](DeviceTimeline& t) { return t.logprobs(2).top; });
+      both(drawn);
+      go();
+      const std::vector<Token> all(one->tokens().begin(), one->tokens().end());
+      EXPECT_EQ(all, std::vector<Token>(plain->tokens().begin(), plain->tokens().end()));
+      both([&](DeviceTimeline& t) {
+        EXPECT_TRUE(t.sync(all, {}, {}));
+        return draw(t, 9);
+      });
+      go();
+      both(sync(321));  // back, in the fork's case to where it began
+      both(drawn);
+      go();
+      both(sync(300));  // and before that
+      go();
+      both(sync(573));
+      both(drawn);
+    }
+    EXPECT_EQ(memory->report().evicted > 0, evict);
+    EXPECT_GT(memory->report().parked, 0);
+  }
+}
+
+// Conversations in turn, each with more than half of the pages that there are.
+TEST_P(CudaSequences, MoreOfThemThanPages) {
+  constexpr unsigned kMany = 3;
+  Model m = model(5), roomy = model();
+  const auto memory = std::make_shared<SequenceMemory>(), free = std::make_shared<SequenceMemory>();
+  std::vector<std::unique_ptr<DeviceTimeline>> some, plain;
+  for (unsigned i = 0; i < kMany; ++i) {
+    some.push_back(m.timeline(memory));
+    plain.push_back(roomy.timeline(free));
+  }
+  for (const bool second : {false, true})
+    for (unsigned i = 0; i < kMany; ++i) {
+      std::vector<Token> text(plain[i]->tokens().begin(), plain[i]->tokens().end());
+      for (const Token t : tokens(second ? 50 : 700, i)) text.push_back(t);
+      const auto a = plain[i]->sync(text, {}, {}), b = some[i]->sync(text, {}, {});
+      ASSERT_TRUE(b) << b.error().message;
+      EXPECT_EQ(*a, *b) << "what had left is not evaluated again";
+      EXPECT_EQ(draw(*some[i], 4), draw(*plain[i], 4));
+    }
+  EXPECT_GE(memory->report().parked, 2 * kMany - 2);
+  EXPECT_EQ(memory->report().evicted, 0);
+  EXPECT_EQ(memory->report().refused, 0);
+}
+
+// Who comes back finds what nobody needed in the meantime.
+TEST_P(CudaSequences, OnlyWhatIsGoneIsBroughtBack) {
+  Model m = model(5);
+  const auto memory = std::make_shared<SequenceMemory>();
+  const auto t = m.timeline(memory), other = m.timeline(memory);
+  ASSERT_TRUE(t->sync(tokens(600, 1), {}, {}));  // two pages, and one that is not whole
+  ASSERT_EQ(clear(*memory), 1);
+  const auto stages = static_cast<std::int64_t>(m.pipeline->stages().size());
+  const auto back = [&] {
+    const std::int64_t before = m.brought();
+    draw(*t, 1);
+    EXPECT_EQ(clear(*memory), 1);
+    return (m.brought() - before) / stages;
+  };
+  EXPECT_EQ(back(), 1);                               // the one that is not whole
+  ASSERT_TRUE(other->sync(tokens(1200, 2), {}, {}));  // takes all pages
+  ASSERT_EQ(clear(*memory), 1);
+  EXPECT_EQ(back(), 3);
+}
+
+// No launch, no copy: all of it is in host memory.
+TEST_P(CudaSequences, WhatHasLeftIsSharedWithoutTheGpus) {
+  Model m = model();
+  const auto memory = std::make_shared<SequenceMemory>();
+  const auto t = m.timeline(memory);
+  ASSERT_TRUE(t->sync(tokens(300, 1), {}, {}));
+  ASSERT_EQ(clear(*memory), 1);
+  for (const std::int64_t n : {256, 300}) {
+    const std::size_t before = m.launches();
+    const PrefixRef here = t->prefix(n);
+    ASSERT_TRUE(here) << n;
+    EXPECT_EQ(m.launches(), before);
+    const auto plain = m.timeline(memory);
+    ASSERT_TRUE(plain->sync(tokens(n, 1), {}, {}));
+    const PrefixRef there = plain->prefix(n);
+    ASSERT_TRUE(there);
+    ASSERT_EQ(here->n_pages(), there->n_pages());
+    for (std::int64_t i = 0; i < here->n_pages(); ++i)
+      EXPECT_TRUE(std::ranges::equal(here->page(i), there->page(i))) << n << ", page " << i;
+    EXPECT_TRUE(std::ranges::equal(here->frontier(), there->frontier()));
+    const auto fork = m.timeline(memory, here);
+    EXPECT_EQ(draw(*fork, 3), draw(*plain, 3));
+  }
+  EXPECT_FALSE(t->prefix(299));
+}
+
+// Drawing together: those without a place on the GPUs draw alone, and all what they would anyway.
+TEST_P(CudaSequences, TogetherBeyondTheirNumber) {
+  constexpr unsigned kMany = 5;
+  Model m = model(), roomy = model();
+  m.pipeline->set_states_max(3);
+  const auto memory = std::make_shared<SequenceMemory>();
+  std::vector<std::unique_ptr<DeviceTimeline>> some, plain;
+  std::vector<DeviceTimeline*> all;
+  for (unsigned i = 0; i < kMany; ++i) {
+    some.push_back(m.timeline(memory));
+    plain.push_back(roomy.timeline(memory));
+    all.push_back(some.back().get());
+    const auto text = tokens(200 + 10 * i, i);
+    ASSERT_TRUE(some.back()->sync(text, {}, {}));
+    ASSERT_TRUE(plain.back()->sync(text, {}, {}));
+    EXPECT_EQ(draw(*some.back(), 1), draw(*plain.back(), 1));
+  }
+  for (int step = 0; step < 4; ++step) {
+    DeviceTimeline::evaluate_together(all);
+    for (unsigned i = 0; i < kMany; ++i) EXPECT_EQ(draw(*some[i], 1), draw(*plain[i], 1)) << i;
+  }
+  EXPECT_EQ(memory->report().refused, 0);
+}
+
+// Where host memory is full too: who has waited long is evaluated again, else one more is refused
+// and nobody loses anything.
+TEST_P(CudaSequences, StayWithinTheBoundOfHostMemory) {
+  constexpr unsigned kMany = 5;
+  Model roomy = model();
+  const DraftOptions plainly{};  // without an index, which for so small a model is most of it
+  const auto one = [&] {
+    const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, 3600s);
+    const auto t = roomy.timeline(memory, nullptr, plainly);
+    EXPECT_TRUE(t->sync(tokens(600, 0), {}, {}));
+    draw(*t, 3);
+    clear(*memory);
+    squeeze(*memory);
+    return memory->held();
+  }();
+  for (const bool evict : {false, true}) {
+    SCOPED_TRACE(evict ? "evicting" : "keeping");
+    Model m = model(4);
+    const std::uint64_t bound = one * 5 / 2;
+    const auto memory = std::make_shared<SequenceMemory>(bound, evict ? 0s : 3600s);
+    std::vector<std::unique_ptr<DeviceTimeline>> some, plain;
+    int refused = 0;
+    for (unsigned i = 0; i < kMany; ++i) {
+      some.push_back(m.timeline(memory, nullptr, plainly));
+      plain.push_back(roomy.timeline(nullptr, nullptr, plainly));
+      ASSERT_TRUE(plain.back()->sync(tokens(600, i), {}, {}));
+      const auto done = some.back()->sync(tokens(600, i), {}, {});
+      EXPECT_LE(memory->report().most, bound);
+      if (!done) {
+        ++refused;
+        EXPECT_EQ(done.error().code, Errc::no_memory);
+        EXPECT_THAT(done.error().message,
+                    AllOf(AnyOf(HasSubstr("host memory has no room for them: sequences hold "),
+                                HasSubstr("sequences may take")),
+                          HasSubstr("raise the memory limit"), Not(HasSubstr("\n"))));
+        some.pop_back();
+        plain.pop_back();
+        break;
+      }
+      EXPECT_EQ(draw(*some.back(), 3), draw(*plain.back(), 3));
+    }
+    EXPECT_EQ(refused, evict ? 0 : 1);
+    EXPECT_EQ(memory->report().evicted > 0, evict);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const auto drawn = some[i]->next({.temperature = 0}, nullptr);
+      if (drawn) {
+        EXPECT_EQ(*drawn, *plain[i]->next({.temperature = 0}, nullptr)) << i;
+      }
+      EXPECT_TRUE(drawn || !evict) << drawn.error().message;
+    }
+    if (evict) continue;
+    some.resize(1);  // others end, and there is room again
+    const auto more = m.timeline(memory, nullptr, plainly);
+    EXPECT_TRUE(more->sync(tokens(600, 9), {}, {}));
+  }
+}
+
+TEST_P(CudaSequences, HoldNothingInTheEnd) {
+  Model m = model();
+  const std::size_t before = m.bytes();
+  const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, 0s);
+  {
+    auto t = m.timeline(memory);
+    ASSERT_TRUE(t->sync(tokens(600, 2), {}, {}));
+    const std::uint64_t held = memory->held();
+    const auto prefix = t->prefix(600);
+    EXPECT_GE(memory->held() - held, 3 * m.page_bytes());
+    EXPECT_EQ(memory->report().n, 1);
+    auto fork = m.timeline(memory, prefix);
+    draw(*fork, 5);
+    EXPECT_EQ(clear(*memory), 2);
+    EXPECT_EQ(m.bytes(), before);
+    draw(*fork, 5);
+    squeeze(*memory);
+  }
+  EXPECT_EQ(memory->held(), 0u);
+  EXPECT_EQ(memory->report().n, 0);
+  EXPECT_EQ(m.bytes(), before);
+}
+
+// What is in host memory may be asked back from any thread, while another evaluates.
+TEST_P(CudaSequences, GiveBackOnOneThreadWhileAnotherEvaluates) {
+  Model m = model(6), roomy = model();
+  const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, 0s);
+  std::vector<std::vector<Token>> want;
+  for (unsigned i = 0; i < 3; ++i) {
+    const auto t = roomy.timeline(nullptr);
+    ASSERT_TRUE(t->sync(tokens(600, i), {}, {}));
+    want.push_back(draw(*t, 4));
+  }
+  std::jthread other([&](std::stop_token stop) {
+    for (; !stop.stop_requested(); std::this_thread::sleep_for(1ms)) squeeze(*memory);
+  });
+  std::vector<std::unique_ptr<DeviceTimeline>> some;
+  for (unsigned i = 0; i < 3; ++i) some.push_back(m.timeline(memory));
+  for (int round = 0; round < 2; ++round)
+    for (unsigned i = 0; i < 3; ++i) {
+      const auto done = some[i]->sync(tokens(600, i), {}, {});
+      ASSERT_TRUE(done) << done.error().message;
+      EXPECT_EQ(draw(*some[i], 4), want[i]) << i;
+      some[i]->prefix(600);
+    }
+}
+
+// Over two devices all of it; what is particular to one, or to a model of other ratios, in less.
+INSTANTIATE_TEST_SUITE_P(Golden, CudaSequences, testing::Values(Where{"micro-flash", {2}}),
+                         [](const auto&) { return std::string("FlashOnTwo"); });
+
+}  // namespace
+}  // namespace lares::engine
