@@ -109,7 +109,9 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker) {
     return true;
   });
   asker->in_company = was;
-  return left != holders_.end() ? Cleared::one : out;
+  if (left != holders_.end()) return Cleared::one;
+  if (out == Cleared::no_room) ++refused_;
+  return out;
 }
 
 MemoryUse::Sequences SequenceMemory::report() const {

@@ -178,6 +178,15 @@ TEST_P(CudaSequences, GoOnAsIfTheyHadNotLeft) {
       go();
       both(sync(300));  // and before that
       go();
+      both([&](DeviceTimeline& t) {  // and on with other tokens than it began with
+        auto other = tokens(300, 3);
+        for (const Token token : tokens(40, 5)) other.push_back(token);
+        EXPECT_TRUE(t.sync(other, {}, {}));
+        return draw(t, 2);
+      });
+      go();
+      both(drawn);
+      go();
       both(sync(573));
       both(drawn);
     }
@@ -256,6 +265,28 @@ TEST_P(CudaSequences, WhatHasLeftIsSharedWithoutTheGpus) {
   EXPECT_FALSE(t->prefix(299));
 }
 
+// What the GPUs have too costs nothing to give back, is not evaluated again, and where others still
+// hold it is not copied again either.
+TEST_P(CudaSequences, OnTheGpusNothingIsLost) {
+  Model m = model();
+  const auto memory = std::make_shared<SequenceMemory>(1'000'000'000, 0s);
+  const auto t = m.timeline(memory);
+  ASSERT_TRUE(t->sync(tokens(600, 1), {}, {}));
+  PrefixRef first = t->prefix(600);
+  const std::size_t on_gpus = m.bytes();
+  squeeze(*memory);
+  EXPECT_EQ(m.bytes(), on_gpus);
+  EXPECT_EQ(memory->report().evicted, 0);
+  const PrefixRef second = t->prefix(600);
+  EXPECT_EQ(second->page(0).data(), first->page(0).data());
+  EXPECT_TRUE(std::ranges::equal(second->page(2), first->page(2)));
+  const std::uint64_t held = memory->held();
+  first = nullptr;
+  EXPECT_GE(held - memory->held(), m.page_bytes());  // the one that is not whole is each's own
+  const auto again = t->sync(tokens(600, 1), {}, {});
+  EXPECT_EQ(*again, 0);
+}
+
 // Drawing together: those without a place on the GPUs draw alone, and all what they would anyway.
 TEST_P(CudaSequences, TogetherBeyondTheirNumber) {
   constexpr unsigned kMany = 5;
@@ -277,6 +308,7 @@ TEST_P(CudaSequences, TogetherBeyondTheirNumber) {
     DeviceTimeline::evaluate_together(all);
     for (unsigned i = 0; i < kMany; ++i) EXPECT_EQ(draw(*some[i], 1), draw(*plain[i], 1)) << i;
   }
+  EXPECT_GE(memory->report().parked, 4 * 2);
   EXPECT_EQ(memory->report().refused, 0);
 }
 
