@@ -55,7 +55,7 @@ tsan: deps
 	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=thread
 	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN)
 	@ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' -R "^($$(echo $(TSAN) | tr ' ' '|'))$$"
-TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_dspark_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_grammar_test engine_json_schema_test engine_stretch_test engine_pattern_masks_test engine_schema_ways_test
+TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_dspark_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_cuda_sequences_test engine_model_page_arena_test engine_grammar_test engine_json_schema_test engine_stretch_test engine_pattern_masks_test engine_schema_ways_test
 
 # Prompts, draws, forks, going back and cancelling at random for half an hour: same tokens, same bits, and memory that stays.
 SOAK ?= 1800

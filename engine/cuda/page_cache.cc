@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace lares::engine::cuda {
 
 PageCache::PageCache(Device& device, PagePool& pool) : device_(device), pool_(pool) {
@@ -24,6 +26,12 @@ void PageCache::forget(Entries::iterator at) {
 PageRef PageCache::host_of(const PagePool::Page& device) const {
   const auto at = hosts_.find(device.get());
   return at == hosts_.end() ? nullptr : known_.at(at->second).host.lock();
+}
+
+std::int64_t PageCache::n_available() const {
+  return pool_.n_free() + std::ranges::count_if(known_, [](const auto& known) {
+           return known.second.device.use_count() == 1;
+         });
 }
 
 // A copy that no sequence holds: of a host page that is gone, or the longest unused.

@@ -27,6 +27,8 @@ class PageCache {
   // The host page that has the bytes of `device`; null: none is known, or it is gone.
   PageRef host_of(const PagePool::Page& device) const;
 
+  // Pages that the pool can give: free ones, and copies that no sequence holds.
+  std::int64_t n_available() const;
   std::int64_t brought() const { return brought_; }  // pages that were copied
   std::size_t size() const { return known_.size(); }
 

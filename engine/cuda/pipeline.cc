@@ -205,6 +205,22 @@ void PipelineState::restore(std::int64_t position, std::span<const std::uint8_t>
   }
 }
 
+Result<> PipelineState::room_for(std::int64_t size) const {
+  for (std::size_t k = 0; k < parts_.size(); ++k) {
+    const std::int64_t missing = parts_[k]->missing_pages(size),
+                       available = pipeline_.stages()[k].cache->n_available();
+    if (missing <= available) continue;
+    return tl::unexpected(
+        Error{Errc::no_memory,
+              fmt::format("evaluate tokens up to {}: that takes {} pages of {} tokens on {}, which "
+                          "has {} beside those that other sequences hold; end a session, or load "
+                          "with a longer context",
+                          size, missing, pipeline_.layout().tokens,
+                          pipeline_.stages()[k].device->name(), available)});
+  }
+  return {};
+}
+
 Result<> PipelineState::adopt(std::span<const PageRef> pages) {
   std::vector<std::vector<PagePool::Page>> brought;
   for (const Stage& stage : pipeline_.stages()) {

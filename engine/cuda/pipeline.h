@@ -98,6 +98,8 @@ class PipelineState {
   std::size_t frontier_bytes(std::int64_t position) const;
   void restore(std::int64_t position, std::span<const std::uint8_t> frontier);
 
+  // Whether the GPUs' pages hold it when it has `size` tokens. no_memory: some GPU's do not.
+  Result<> room_for(std::int64_t size) const;
   // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for
   // them; nothing was changed then.
   Result<> adopt(std::span<const PageRef> pages);

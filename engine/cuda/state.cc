@@ -112,6 +112,14 @@ Result<> DeviceState::open(std::int64_t position, std::int64_t n) {
   return {};
 }
 
+std::int64_t DeviceState::missing_pages(std::int64_t size) const {
+  if (pool_.bytes() == 0) return 0;
+  std::int64_t n = 0;
+  for (std::int64_t i = size_ / pool_.layout().tokens; i < count(size); ++i)
+    n += i >= n_pages() || pages_[static_cast<std::size_t>(i)].use_count() > 1;
+  return n;
+}
+
 kc::Part DeviceState::part(int layer, std::int32_t begin, std::int32_t n) const {
   const Rings& r = layout_[static_cast<std::size_t>(layer - weights_.begin())];
   return {.window = rings_.data() + r.window,

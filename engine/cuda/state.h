@@ -54,6 +54,8 @@ class DeviceState {
   // Tokens [position, position + n) may be written from now on: pages are there, and nobody else's.
   // no_memory: the pool is empty.
   Result<> open(std::int64_t position, std::int64_t n);
+  // Pages that open() would take for all up to `size` tokens.
+  std::int64_t missing_pages(std::int64_t size) const;
   // Its place for a layer, with tokens from size() on; [begin, begin + n) of the launch.
   kc::Part part(int layer, std::int32_t begin, std::int32_t n) const;
   int raw_capacity(int layer) const;

@@ -127,9 +127,7 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
     return 0;
   }
   go_back(std::min<std::int64_t>(common, size - 1));
-  if (const auto room = host_room(size, 1, fmt::format("evaluate a prompt of {} tokens", size));
-      !room)
-    return tl::unexpected(room.error());
+  if (const auto room = room_for_prompt(size); !room) return tl::unexpected(room.error());
   tokens_.reserve(prompt.size());
   const std::int64_t start = state_->size(),
                      mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;  // where a beginning may

@@ -40,6 +40,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
                             const Progress& progress) override;
+  Result<> expect(std::int64_t n_tokens) override;
   Result<Token> next(const Sampling& sampling, const TokenMask* mask) override;
   Logprobs logprobs(int n) const override;
   DraftStats drafts() const override { return drafter_.stats(); }
@@ -64,6 +65,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   }
   std::vector<PageRef> host_pages(std::int64_t n_tokens) const;
   Result<> host_room(std::int64_t size, int n_rows, const std::string& what);
+  Result<> room_for_prompt(std::int64_t size);
   tl::unexpected<Error> without_host_room(Error error) const;
   void keep_frontier();
   void recount();

@@ -84,6 +84,19 @@ Result<> DeviceTimeline::host_room(std::int64_t size, int n_rows, const std::str
   return memory_->make_room(more, this, what);
 }
 
+// Before any of it is evaluated.
+Result<> DeviceTimeline::room_for_prompt(std::int64_t size) {
+  if (const auto room = with_room([&] { return state_->room_for(size); }); !room) return room;
+  return host_room(size, 1, fmt::format("evaluate a prompt of {} tokens", size));
+}
+
+Result<> DeviceTimeline::expect(std::int64_t n_tokens) {
+  const std::lock_guard lock(busy);
+  memory_->used(this);
+  if (const auto begun = begin(); !begun) return begun;
+  return room_for_prompt(std::min(n_tokens, s_.n_context));
+}
+
 // Pages in host memory of the first n_tokens, which the GPUs have or had; whole ones stay there,
 // and the GPUs know them.
 std::vector<PageRef> DeviceTimeline::host_pages(std::int64_t n_tokens) const {

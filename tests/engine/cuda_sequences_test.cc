@@ -84,6 +84,12 @@ class CudaSequences : public testing::TestWithParam<Where> {
  protected:
   static constexpr std::int64_t kPlenty = 64;  // pages
 
+  void SetUp() override {
+    const std::string name = testing::UnitTest::GetInstance()->current_test_info()->name();
+    if (kWatched && !name.starts_with("GiveBackOnOneThread"))
+      GTEST_SKIP() << "on one thread: watched it shows nothing more";
+  }
+
   Model model(std::int64_t n_pages = kPlenty) const {
     return {GetParam().golden, GetParam().cuts, n_pages};
   }
@@ -367,6 +373,41 @@ TEST_P(CudaSequences, StayWithinTheBoundOfHostMemory) {
     const auto more = m.timeline(memory, nullptr, plainly);
     EXPECT_TRUE(more->sync(tokens(600, 9), {}, {}));
   }
+}
+
+// A prompt that has no room, because nobody may leave for it, is refused before any of it is
+// evaluated; so is one that is announced. Where others may, they leave at once.
+TEST_P(CudaSequences, WhatCannotFitIsRefusedBeforeItBegins) {
+  Model m = model(4);
+  const auto memory = std::make_shared<SequenceMemory>(4'000'000, 3600s);
+  const auto a = m.timeline(memory, nullptr, {}), b = m.timeline(memory, nullptr, {});
+  ASSERT_TRUE(a->sync(tokens(600, 3), {}, {}));
+  ASSERT_TRUE(b->sync(tokens(100, 4), {}, {}));
+  {
+    squeeze(*memory);  // what else there is to give
+    const Charge taken(memory, memory->bytes_max() - memory->held() - 1'000);
+    bool told = false;
+    const auto refused = b->sync(tokens(600, 4), {},
+                                 [&](std::int64_t, std::int64_t) { told = true; });
+    const auto announced = b->expect(600);
+    for (const auto& error : {refused.error(), announced.error()}) {
+      EXPECT_EQ(error.code, Errc::no_memory);
+      EXPECT_THAT(
+          error.message,
+          AllOf(HasSubstr("evaluate tokens up to 600: that takes 2 pages of 256 tokens on "),
+                HasSubstr("which has 0 beside those that other sequences hold"),
+                HasSubstr("host memory has no room for them")));
+    }
+    EXPECT_FALSE(told);
+    EXPECT_EQ(memory->report().parked, 0);
+    EXPECT_EQ(b->tokens().size(), 100u);
+  }
+  ASSERT_TRUE(b->expect(600));
+  EXPECT_EQ(memory->report().parked, 1);
+  EXPECT_EQ(*b->sync(tokens(600, 4), {}, {}), 500);
+  draw(*b, 1);
+  EXPECT_EQ(memory->report().parked, 1);
+  draw(*a, 1);
 }
 
 TEST_P(CudaSequences, HoldNothingInTheEnd) {
