@@ -38,6 +38,7 @@ struct ModelBytes {
   std::vector<LayerBytes> layers;
   std::uint64_t draft = 0;  // the draft blocks, their experts included
   std::uint64_t n_tensors = 0;
+  bool fp4_experts = false;  // all of them, of which a GPU and the CPU make the same bits
   bool from_shards = false;  // read off the shards, not computed from config.json
   std::uint64_t total(int n_experts) const;
 };
@@ -105,8 +106,8 @@ struct Placement {
                                                 // expected
 };
 
-// no_memory, with the numbers, where it cannot be. Experts that have no room pass and may be
-// computed too, if host memory has room for both.
+// no_memory, with the numbers, where it cannot be. Experts that have no room pass, and fp4 ones may
+// be computed too, if host memory has room for both.
 Result<Placement> plan_placement(const PlacementRequest& request);
 std::string placement_text(const Placement& placement);
 std::string placement_json(const Placement& placement);

@@ -297,8 +297,9 @@ Error Planner::refusal(int chunk) const {
 }
 
 Result<Placement> Planner::plan() const {
-  auto both = plan_as(Misses::computed_or_pass);
-  return both ? both : plan_as(Misses::pass);
+  if (bytes_.fp4_experts)
+    if (auto both = plan_as(Misses::computed_or_pass)) return both;
+  return plan_as(Misses::pass);
 }
 
 Result<Placement> Planner::plan_as(Misses misses) const {

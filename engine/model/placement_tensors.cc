@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
@@ -172,6 +173,7 @@ bool add_tensor(ModelBytes& to, std::string_view name, std::uint64_t bytes) {
 ModelBytes model_bytes(const Config& config, std::string_view expert_dtype) {
   ModelBytes out;
   Release(config, expert_dtype, out).all();
+  out.fp4_experts = expert_dtype == "fp4";
   return out;
 }
 
@@ -193,6 +195,9 @@ Result<Sized> sized_model(const std::string& directory) {
       add_tensor(out.bytes, name, entry.tensor->n_bytes);
     out.bytes.from_shards = true;
     out.bytes.layers.resize(static_cast<std::size_t>(out.config.num_hidden_layers));
+    out.bytes.fp4_experts = std::ranges::equal(out.bytes.layers,
+                                               model_bytes(out.config, "fp4").layers, {},
+                                               &LayerBytes::expert, &LayerBytes::expert);
     return out;
   }
   std::ifstream file(path, std::ios::binary);

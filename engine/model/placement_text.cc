@@ -119,10 +119,12 @@ std::string others_text(const Placement& p) {
     case Misses::pass:
       return fmt::format(
           "the others' experts pass through the GPUs: {:.0f} ms of\nPCIe 4 a token, {:.1f} s for "
-          "{} tokens of a prompt, beside the launches;\nwith {} more in host memory the CPU would "
-          "compute few tokens",
+          "{} tokens of a prompt, beside the launches{}",
           1000 * seconds(p.token_host), seconds(p.host.passing), grouped(p.chunk),
-          gib(p.host.passing));
+          p.model.fp4_experts
+              ? fmt::format(";\nwith {} more in host memory the CPU would compute few tokens",
+                            gib(p.host.passing))
+              : "");
   }
   return {};
 }

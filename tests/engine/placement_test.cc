@@ -75,6 +75,7 @@ TEST(ModelBytes, FromConfigAndFromShardsAgree) {
     const auto sized = sized_model(std::string(LARES_SOURCE_DIR) + "/tests/goldens/" + name);
     ASSERT_TRUE(sized) << sized.error().message;
     EXPECT_TRUE(sized->bytes.from_shards);
+    EXPECT_TRUE(sized->bytes.fp4_experts);
     const ModelBytes computed = model_bytes(sized->config, "fp4");
     EXPECT_FALSE(computed.from_shards);
     EXPECT_EQ(computed.n_tensors, sized->bytes.n_tensors);
@@ -284,6 +285,21 @@ TEST(Placement, ExpertsThatPassHaveTheirRoom) {
   EXPECT_EQ(all->misses, Misses::none);
   EXPECT_EQ(all->gpus[0].ring + all->gpus[1].ring, 0u);
   EXPECT_EQ(nlohmann::json::parse(placement_json(*both))["host"]["passing"], both->missing);
+}
+
+// Experts of which the CPU makes other bits than a GPU are in host memory once, as they pass.
+TEST(Placement, OtherExpertsThanFp4AreNotThereTwice) {
+  auto json = flash_config();
+  json["expert_dtype"] = "fp8";
+  const ConfigDirectory flash(json);
+  const auto p = plan_placement(request_for(flash.path(), {kH200}));
+  ASSERT_TRUE(p) << p.error().message;
+  EXPECT_FALSE(p->model.fp4_experts);
+  EXPECT_EQ(p->misses, Misses::pass);
+  EXPECT_GT(p->missing, 0u);
+  EXPECT_EQ(p->host.passing, p->missing);
+  EXPECT_EQ(p->host.experts, 0u);
+  EXPECT_THAT(placement_text(*p), Not(HasSubstr("would compute few tokens")));
 }
 
 TEST(Placement, ABudgetIsKept) {
