@@ -20,6 +20,7 @@
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
 #include "kernels/cuda/rope.h"
+#include "kernels/cuda/tiles.h"
 #include "kernels/cuda/vocabulary.h"
 
 namespace lares::engine::cuda {
@@ -40,11 +41,11 @@ class Device {
   // What pins memory of others for every GPU.
   virtual std::unique_ptr<Pins> pins() = 0;
 
-  // A matrix in the kernels' order, tiles [tiles_bytes()] and scale [tiles_scales()] in device
-  // memory that is the caller's.
-  virtual kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
-  // The same bytes in host memory, to be copied there as they are.
-  virtual void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) = 0;
+  // Rows of a matrix in the kernels' order (kc::pack_tiles), in host memory. From any thread.
+  virtual void pack_rows(const kernels::Matrix& m, int row_begin, int row_end, std::uint8_t* tiles,
+                         float* scale) const {
+    kc::pack_tiles(m, row_begin, row_end, tiles, scale);
+  }
 
   virtual void to_device(void* to, const void* from, std::size_t bytes) = 0;
   virtual void to_host(void* to, const void* from, std::size_t bytes) = 0;

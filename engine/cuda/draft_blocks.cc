@@ -169,7 +169,7 @@ Result<std::unique_ptr<DraftBlocks>> DraftBlocks::make(Device& device, const Wei
         Error{Errc::unsupported, fmt::format("load the draft blocks of {} onto {}: {}",
                                              weights.checkpoint.directory(), device.name(), why)});
   auto out = std::unique_ptr<DraftBlocks>(new DraftBlocks(device, weights));
-  auto on_device = DeviceWeights::upload_draft(device, weights, main);
+  auto on_device = DeviceWeights::upload_draft(device, weights, main, pool);
   if (!on_device) return tl::unexpected(on_device.error());
   out->on_device_ = std::move(*on_device);
   auto forward = DeviceForward::make(

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/cuda/layout.h"
+#include "engine/cuda/staging.h"
 #include "engine/cuda/work_space.h"
 
 namespace lares::engine::cuda {
@@ -120,25 +121,27 @@ Result<std::unique_ptr<ExpertStream>> ExpertStream::make(Device& device, const W
   return out;
 }
 
-void ExpertStream::pack(int layer) {
+void ExpertStream::pack(int layer, kernels::ThreadPool& pool) {
   const Layer& of = layers_[static_cast<std::size_t>(layer - begin_)];
   const auto E = static_cast<std::size_t>(weights_.checkpoint.config().n_routed_experts);
   for (const int w : of.waves) {
     const Wave& wave = waves_[static_cast<std::size_t>(w)];
     std::uint8_t* const to = of.block.data() + wave.at;
     const std::uint8_t* const there = stage_at(wave.stage);
+    std::vector<PackJob> jobs;
     std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices),
                                    nullptr);  // tiles and scales of the one matrix, then of the
                                               // other
     for (const Piece& piece : wave.pieces)
       for (std::size_t k = 0;
            const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {
-        device_.pack_host(*m, to + piece.tiles[k], reinterpret_cast<float*>(to + piece.scale[k]));
+        add_jobs(jobs, *m, to + piece.tiles[k], reinterpret_cast<float*>(to + piece.scale[k]));
         table[2 * E * k + static_cast<std::size_t>(piece.expert)] = there + piece.tiles[k];
         if (m->format == kernels::Format::fp8)
           table[2 * E * k + E + static_cast<std::size_t>(piece.expert)] = there + piece.scale[k];
         ++k;
       }
+    cuda::pack(device_, pool, jobs);
     std::memcpy(to, table.data(), table.size() * sizeof table[0]);
   }
 }

@@ -14,6 +14,7 @@
 #include "engine/cuda/device.h"
 #include "engine/cuda/layout.h"
 #include "engine/model/weights.h"
+#include "kernels/thread_pool.h"
 
 namespace lares::engine::cuda {
 
@@ -37,7 +38,7 @@ class ExpertStream {
                                                     std::span<const char> resident,
                                                     std::uint64_t ring_max = kRingBytesMax);
   // A layer's into host memory; before anything is multiplied, each.
-  void pack(int layer);
+  void pack(int layer, kernels::ThreadPool& pool);
 
   // An evaluation begins in which all experts of all layers are asked for: those of the first come
   // as far as the ring has room.

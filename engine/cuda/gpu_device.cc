@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -18,9 +17,7 @@ namespace lares::engine::cuda {
 
 namespace {
 
-constexpr int kSmWgmma = 90;                    // later ones have others
-constexpr std::size_t kPackTogether = 1 << 20;  // bytes of tiles, from which on several threads
-                                                // pack
+constexpr int kSmWgmma = 90;  // later ones have others
 
 class GpuDevice : public Device {
  public:
@@ -75,33 +72,6 @@ class GpuDevice : public Device {
     const int index_;
   };
   std::unique_ptr<Pins> pins() override { return std::make_unique<Registered>(index_); }
-
-  kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    const std::size_t bytes = kc::tiles_bytes(m.format, m.n_out, m.n_in),
-                      scales = kc::tiles_scales(m.format, m.n_out, m.n_in);
-    packed_.resize(std::max(packed_.size(), bytes));
-    scales_.assign(scales, 0);
-    pack_host(m, packed_.data(), scales_.data());
-    must(kc::copy_to_device(tiles, packed_.data(), bytes, here()));
-    if (scales) must(kc::copy_to_device(scale, scales_.data(), scales * sizeof(float), here()));
-    must(kc::synchronise(here()));
-    return {m.format, tiles, scales ? scale : nullptr, m.n_out, m.n_in};
-  }
-  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    // Runs of whole 128-row blocks, so that each block's scales are one thread's.
-    const int run = kc::kScaleBlock, runs = (m.n_out + run - 1) / run;
-    const int n_threads = kc::tiles_bytes(m.format, m.n_out, m.n_in) < kPackTogether
-                              ? 1
-                              : std::min<int>(runs, static_cast<int>(std::max(
-                                                        1u, std::thread::hardware_concurrency())));
-    const auto some = [&](int first) {
-      for (int r = first; r < runs; r += n_threads)
-        kc::pack_tiles(m, r * run, std::min(m.n_out, (r + 1) * run), tiles, scale);
-    };
-    std::vector<std::jthread> others;
-    for (int t = 1; t < n_threads; ++t) others.emplace_back(some, t);
-    some(0);
-  }
 
   void to_device(void* to, const void* from, std::size_t bytes) override {
     must(kc::copy_to_device(to, from, bytes, here()));
@@ -237,8 +207,6 @@ class GpuDevice : public Device {
   kc::Scratch scratch_;  // of stream_'s launches
   std::unordered_map<void*, kc::DeviceBuffer> device_;
   std::unordered_map<void*, kc::PinnedBuffer> pinned_;
-  std::vector<std::uint8_t> packed_;
-  std::vector<float> scales_;
 };
 
 }  // namespace

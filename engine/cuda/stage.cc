@@ -33,11 +33,11 @@ Result<Stage> Stage::make(Device& device, const Weights& weights, const StageOpt
       out.unstreamed = stream.error().message;
   }
   const auto uploaded = [&](std::int64_t done, std::int64_t) {
-    if (out.stream) out.stream->pack(begin + static_cast<int>(done) - 1);
+    if (out.stream) out.stream->pack(begin + static_cast<int>(done) - 1, pool);
     if (progress) progress(begin + done, static_cast<std::int64_t>(weights.layers.size()));
   };
   auto on_device = DeviceWeights::upload(device, weights, begin, end, options.head,
-                                         options.resident, uploaded);
+                                         options.resident, pool, uploaded);
   if (!on_device) return tl::unexpected(on_device.error());
   out.weights = std::move(*on_device);
   out.pages = std::make_unique<PagePool>(device, page_layout(weights.checkpoint.config(), false),

@@ -5,34 +5,31 @@
 #include <algorithm>
 
 #include "engine/cuda/layout.h"
+#include "engine/cuda/staging.h"
 #include "kernels/rope.h"
 
 namespace lares::engine::cuda {
 
-// Goes over everything twice: the first time it counts, the second it fills.
+// Goes over everything twice: the first time it counts, the second, with `through`, it fills.
 class Uploader {
  public:
-  Uploader(Device& device, const Weights& weights, DeviceWeights& out,
-           std::span<const char> resident)
-      : device_(device),
-        weights_(weights),
-        c_(weights.checkpoint.config()),
-        out_(out),
-        resident_(resident) {}
+  Uploader(const Weights& weights, DeviceWeights& out, std::span<const char> resident)
+      : weights_(weights), c_(weights.checkpoint.config()), out_(out), resident_(resident) {}
 
-  void all(int begin, int end, bool head, std::uint8_t* base, const Progress& progress) {
-    start(begin, head, base);
+  void all(int begin, int end, bool head, std::uint8_t* base, Staging* through,
+           const Progress& progress) {
+    start(begin, head, base, through);
     for (int i = begin; i < end; ++i) {
       layer(out_.layers_.emplace_back(), weights_.layers[static_cast<std::size_t>(i)]);
-      if (base && progress) progress(i + 1 - begin, end - begin);
+      if (through && progress) progress(i + 1 - begin, end - begin);
     }
     if (!head) return;
     hyper(out_.hc_head_, weights_.hc_head);
     vector(out_.norm_, weights_.norm, static_cast<std::size_t>(c_.hidden_size));
     matrix(out_.head_, weights_.head);
   }
-  void draft(const DeviceWeights& main, std::uint8_t* base) {
-    start(0, true, base);
+  void draft(const DeviceWeights& main, std::uint8_t* base, Staging* through) {
+    start(0, true, base, through);
     out_.head_ = main.head();
     DeviceDraft& draft = out_.draft_.emplace();
     const auto D = static_cast<std::size_t>(c_.hidden_size);
@@ -59,8 +56,9 @@ class Uploader {
   std::uint64_t size() const { return at_; }
 
  private:
-  void start(int begin, bool head, std::uint8_t* base) {
+  void start(int begin, bool head, std::uint8_t* base, Staging* through) {
     base_ = base;
+    through_ = through;
     at_ = 0;
     out_.config_ = &c_;
     out_.begin_ = begin;
@@ -87,19 +85,14 @@ class Uploader {
   void vector(const T*& to, const T* from, std::size_t n) {
     std::uint8_t* const at = take(n * sizeof(T));
     to = reinterpret_cast<const T*>(at);
-    if (base_) copy(at, from, n * sizeof(T));
-  }
-  // By way of the stream and then waiting: `from` may go away.
-  void copy(void* to, const void* from, std::size_t bytes) {
-    device_.to_device(to, from, bytes);
-    device_.synchronise();
+    if (through_) through_->bytes(at, from, n * sizeof(T));
   }
   void matrix(kc::Weight& to, const kernels::Matrix& m) {
     std::uint8_t* const tiles = take(kc::tiles_bytes(m.format, m.n_out, m.n_in));
     auto* const scale =
         reinterpret_cast<float*>(take(sizeof(float) * kc::tiles_scales(m.format, m.n_out, m.n_in)));
     to = {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
-    if (base_) to = device_.pack(m, tiles, scale);
+    if (through_) through_->matrix(m, tiles, scale);
   }
   void hyper(DeviceHyper& to, const HyperWeights& w) {
     vector(to.fn, static_cast<const float*>(w.fn.data),
@@ -170,12 +163,12 @@ class Uploader {
     experts(to.w2, w, &ExpertWeights::w2, to.resident);
   }
 
-  Device& device_;
   const Weights& weights_;
   const Config& c_;
   DeviceWeights& out_;
   std::span<const char> resident_;
   std::uint8_t* base_ = nullptr;
+  Staging* through_ = nullptr;
   std::uint64_t at_ = 0;
 };
 
@@ -216,6 +209,7 @@ std::string refusal(const Weights& w) {
 Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, const Weights& weights,
                                                              int begin, int end, bool head,
                                                              std::span<const char> resident,
+                                                             kernels::ThreadPool& pool,
                                                              const Progress& progress) {
   const std::string& directory = weights.checkpoint.directory();
   if (const std::string why = refusal(weights); !why.empty())
@@ -223,8 +217,8 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, con
         Error{Errc::unsupported, fmt::format("load {} onto {}: {}; load it with device cpu",
                                              directory, device.name(), why)});
   auto out = std::make_unique<DeviceWeights>();
-  Uploader uploader(device, weights, *out, resident);
-  uploader.all(begin, end, head, nullptr, {});
+  Uploader uploader(weights, *out, resident);
+  uploader.all(begin, end, head, nullptr, nullptr, {});
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
     return tl::unexpected(
@@ -234,16 +228,19 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, con
                           directory, device.name(),
                           begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head",
                           begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
-  uploader.all(begin, end, head, out->memory_.data(), progress);
+  Staging staging(device, pool);
+  uploader.all(begin, end, head, out->memory_.data(), &staging, progress);
+  staging.finish();
   return out;
 }
 
 Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& device,
                                                                    const Weights& weights,
-                                                                   const DeviceWeights& main) {
+                                                                   const DeviceWeights& main,
+                                                                   kernels::ThreadPool& pool) {
   auto out = std::make_unique<DeviceWeights>();
-  Uploader uploader(device, weights, *out, {});
-  uploader.draft(main, nullptr);
+  Uploader uploader(weights, *out, {});
+  uploader.draft(main, nullptr, nullptr);
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
     return tl::unexpected(Error{
@@ -252,7 +249,9 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& devic
             "load the draft blocks of {} onto {}: they take {:.2f} GB and there is not so much",
             weights.checkpoint.directory(), device.name(),
             static_cast<double>(uploader.size()) / 1e9)});
-  uploader.draft(main, out->memory_.data());
+  Staging staging(device, pool);
+  uploader.draft(main, out->memory_.data(), &staging);
+  staging.finish();
   return out;
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
+#include "kernels/thread_pool.h"
 #include "engine/model/weights.h"
 
 namespace lares::engine::cuda {
@@ -58,11 +59,13 @@ class DeviceWeights {
   static Result<std::unique_ptr<DeviceWeights>> upload(Device& device, const Weights& weights,
                                                        int begin, int end, bool head,
                                                        std::span<const char> resident,
+                                                       kernels::ThreadPool& pool,
                                                        const Progress& progress);
   // The checkpoint's draft blocks as if they were the layers of a model, from 0 on, with `main`'s
   // head, which must outlive them. All of their experts.
   static Result<std::unique_ptr<DeviceWeights>> upload_draft(Device& device, const Weights& weights,
-                                                             const DeviceWeights& main);
+                                                             const DeviceWeights& main,
+                                                             kernels::ThreadPool& pool);
 
   const Config& config() const { return *config_; }
   bool is_mtp() const { return draft_ && !draft_->dspark; }

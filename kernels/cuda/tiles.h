@@ -73,9 +73,9 @@ struct Weight {
   int n_out = 0, n_in = 0;
 };
 
-// Fills, in host memory, the tiles of rows [row_begin, row_end) of a matrix of bf16, fp8 or fp4;
-// row_begin a multiple of 16, `tiles` the first byte of all. `scale`, all of tiles_scales(), is
-// filled for the 128-row blocks that begin in the range.
+// Makes, in host memory, the tiles of rows [row_begin, row_end) of a matrix of bf16, fp8 or fp4;
+// row_begin a multiple of 16, `tiles` where its tiles go. `scale`: where those of the first
+// 128-row block that begins in the range go, of all that do.
 void pack_tiles(const Matrix& m, int row_begin, int row_end, std::uint8_t* tiles, float* scale);
 
 }  // namespace lares::kernels::cuda

@@ -37,7 +37,7 @@ class SmallShapes : public testing::TestWithParam<const char*> {
     tokens_.resize(kTokens);
     const Config& c = weights_->checkpoint.config();
     auto on_device = cuda::DeviceWeights::upload(*device_, *weights_, 0, c.num_hidden_layers, true,
-                                                 {}, {});
+                                                 {}, pool_, {});
     ASSERT_TRUE(on_device) << on_device.error().message;
     on_device_ = std::move(*on_device);
     pages_ = std::make_unique<cuda::PagePool>(*device_, page_layout(c, false), 0,

@@ -442,7 +442,8 @@ TEST_P(CudaForward, TooLittleDeviceMemoryIsRefused) {
     return stage.error().message;
   };
   HostDevice device;
-  const auto weights = DeviceWeights::upload(device, *r.weights, 0, n_layers(), true, {}, {});
+  const auto weights = DeviceWeights::upload(device, *r.weights, 0, n_layers(), true, {}, r.pool,
+                                             {});
   ASSERT_TRUE(weights);
   const std::size_t pages = 16 * page_layout(r.weights->checkpoint.config(), false).bytes;
   EXPECT_THAT(refused(100'000),

@@ -9,12 +9,9 @@ namespace lares::engine::test {
 class EmulatedDevice : public HostDevice {
  public:
   bool wgmma = true;  // as sm_90a; without it many tokens are multiplied as sm_80 does
-  kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    pack_host(m, tiles, scale);
-    return {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
-  }
-  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override {
-    kc::pack_tiles(m, 0, m.n_out, tiles, scale);
+  void pack_rows(const kernels::Matrix& m, int row_begin, int row_end, std::uint8_t* tiles,
+                 float* scale) const override {
+    kc::pack_tiles(m, row_begin, row_end, tiles, scale);
   }
   void embed(const kc::EmbedArgs& a) override {
     launch("embed", [=] { return kc::embed(a, nullptr); });

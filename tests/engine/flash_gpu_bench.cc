@@ -203,12 +203,13 @@ void print_misses(cuda::Device& device, const Weights& weights, const Config& c,
   std::vector<char> resident(static_cast<std::size_t>(layers) *
                              static_cast<std::size_t>(c.n_routed_experts));
   for (std::size_t i = 0; i < resident.size(); ++i) resident[i] = i % 2 == 0;
-  auto on_device = cuda::DeviceWeights::upload(device, weights, 0, layers, true, resident, {});
+  auto on_device = cuda::DeviceWeights::upload(device, weights, 0, layers, true, resident, pool,
+                                               {});
   if (!on_device) return fmt::print("with half of the experts: {}\n", on_device.error().message);
   const auto begun = Clock::now();
   auto stream = cuda::ExpertStream::make(device, weights, 0, layers, resident);
   if (!stream) return fmt::print("with half of the experts: {}\n", stream.error().message);
-  for (int i = 0; i < layers; ++i) (*stream)->pack(i);
+  for (int i = 0; i < layers; ++i) (*stream)->pack(i, pool);
   const double packed = static_cast<double>((*stream)->packed_bytes()),
                seconds = seconds_since(begun);
   fmt::print(
@@ -337,14 +338,15 @@ int run(int layers, int experts, bool once) {
 
   const auto begun = Clock::now();
   const Generated model(c);
-  auto on_device = cuda::DeviceWeights::upload(device, model.weights(), 0, layers, true, {}, {});
+  kernels::ThreadPool pool(0);
+  auto on_device = cuda::DeviceWeights::upload(device, model.weights(), 0, layers, true, {}, pool,
+                                               {});
   if (!on_device) give_up(on_device.error().message);
   fmt::print("{} layers of {} experts: {:.2f} GB on the device, made and packed in {:.1f} s\n",
              layers, experts, static_cast<double>((*on_device)->bytes()) / 1e9,
              seconds_since(begun));
 
   constexpr std::int64_t kContext = 1 << 20;
-  kernels::ThreadPool pool(0);
   auto forward = cuda::DeviceForward::make(
       device, model.weights(), **on_device,
       {.chunk = kChunk, .n_context = kContext, .record = !once}, pool, kernels::best());

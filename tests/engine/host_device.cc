@@ -247,14 +247,13 @@ std::unique_ptr<Pins> HostDevice::pins() {
   return std::make_unique<Noted>(others);
 }
 
-kc::Weight HostDevice::pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) {
-  pack_host(m, tiles, scale);
-  return {m.format, tiles, m.format == kernels::Format::fp8 ? scale : nullptr, m.n_out, m.n_in};
-}
-void HostDevice::pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float*) {
+void HostDevice::pack_rows(const kernels::Matrix& m, int row_begin, int row_end,
+                           std::uint8_t* tiles, float*) const {
   const Label label{kMagic, m};
-  std::memcpy(tiles, &label, sizeof label);
-  std::memcpy(end_label(tiles, m), &label, sizeof label);
+  if (row_begin == 0) std::memcpy(tiles, &label, sizeof label);
+  if (row_end == m.n_out)
+    std::memcpy(tiles + kc::tiles_bytes(m.format, row_end - row_begin, m.n_in) - sizeof label,
+                &label, sizeof label);
 }
 kernels::Matrix HostDevice::matrix(const std::uint8_t* tiles) const {
   Label first, last;

@@ -49,8 +49,8 @@ class HostDevice : public cuda::Device {
     bool has(const void* at, std::size_t bytes);
   };
   const std::shared_ptr<PinnedRanges> others = std::make_shared<PinnedRanges>();
-  kc::Weight pack(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
-  void pack_host(const kernels::Matrix& m, std::uint8_t* tiles, float* scale) override;
+  void pack_rows(const kernels::Matrix& m, int row_begin, int row_end, std::uint8_t* tiles,
+                 float* scale) const override;
   void to_device(void* to, const void* from, std::size_t bytes) override;
   void to_host(void* to, const void* from, std::size_t bytes) override;
   void on_device(void* to, const void* from, std::size_t bytes) override;

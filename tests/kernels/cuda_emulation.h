@@ -111,7 +111,9 @@ inline Tiled tiled(const Matrix& m) {
   t.tiles.resize(cuda::tiles_bytes(m.format, m.n_out, m.n_in));
   t.scale.resize(std::max<std::size_t>(1, cuda::tiles_scales(m.format, m.n_out, m.n_in)));
   for (int row = 0; row < m.n_out; row += 48)
-    pack_tiles(m, row, std::min(m.n_out, row + 48), t.tiles.data(), t.scale.data());
+    pack_tiles(m, row, std::min(m.n_out, row + 48),
+               t.tiles.data() + cuda::tiles_bytes(m.format, row, m.n_in),
+               t.scale.data() + cuda::tiles_scales(m.format, row, m.n_in));
   t.w = {.format = m.format,
          .tiles = t.tiles.data(),
          .scale = t.scale.data(),
