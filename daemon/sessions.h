@@ -13,8 +13,8 @@
 
 namespace lares::daemon {
 
-inline constexpr int kTimelinesMax = 8;  // KV caches kept between turns; the least recently used go
-                                         // first
+inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
+                                          // room; the least recently used go first
 
 std::string fresh_session_id();
 std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:

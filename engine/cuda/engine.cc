@@ -397,12 +397,12 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
                            .heat = engine->shares()};
   const auto plan = plan_placement(request);
   if (!plan) return tl::unexpected(plan.error());
-  // Where the CPU computes experts, their pages are in host memory, too: sequences leave them
-  // alone.
-  const bool bounded = options.memory > 0 || plan->host.experts > 0;
-  engine->bound_sequences(
-      bounded ? request.host_memory - (plan->host.total() - plan->host.snapshots) : 0);
   const auto begin = [&](const Placement& as) -> Result<> {
+    // Where the CPU computes experts, their pages are in host memory, too: sequences leave them
+    // alone.
+    const bool bounded = options.memory > 0 || as.host.experts > 0;
+    engine->bound_sequences(bounded ? request.host_memory - (as.host.total() - as.host.snapshots)
+                                    : 0);
     if (const auto placed = engine->place(as, progress); !placed) return placed;
     return engine->compare_ways();
   };

@@ -7,9 +7,9 @@
 namespace lares::engine::cuda {
 
 PageCache::PageCache(Device& device, PagePool& pool) : device_(device), pool_(pool) {
-  pool_.when_empty([this] { return give_up_one(); });
+  pool_.keep_with(this);
 }
-PageCache::~PageCache() { pool_.when_empty({}); }
+PageCache::~PageCache() { pool_.keep_with(nullptr); }
 
 void PageCache::put(const PageRef& host, const PagePool::Page& device) {
   if (const auto other = hosts_.find(device.get()); other != hosts_.end())
@@ -21,6 +21,10 @@ void PageCache::put(const PageRef& host, const PagePool::Page& device) {
 void PageCache::forget(Entries::iterator at) {
   hosts_.erase(at->second.device.get());
   known_.erase(at);
+}
+
+void PageCache::forget(const PagePool::Page& page) {
+  if (const auto at = hosts_.find(page.get()); at != hosts_.end()) forget(known_.find(at->second));
 }
 
 PageRef PageCache::host_of(const PagePool::Page& device) const {
@@ -50,7 +54,8 @@ bool PageCache::give_up_one() {
   return true;
 }
 
-Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pages) {
+Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pages,
+                                                     std::size_t n_known) {
   std::vector<PagePool::Page> out;
   if (pool_.bytes() == 0) return out;
   ++clock_;
@@ -62,15 +67,17 @@ Result<std::vector<PagePool::Page>> PageCache::bring(std::span<const PageRef> pa
       continue;
     }
     PagePool::Page ours = pool_.take();
-    if (!ours)
+    if (!ours) {
+      device_.synchronise();  // copies to what goes now
       return tl::unexpected(
           Error{Errc::no_memory,
                 fmt::format("take over a prefix of {} pages: {} has room for {} beside what other "
                             "sequences hold; end a session, or load with a longer context",
                             pages.size(), device_.name(), out.size())});
+    }
     device_.to_device(ours.get(), page->data() + pool_.offset(), pool_.bytes());
     ++brought_;
-    put(page, ours);
+    if (out.size() < n_known) put(page, ours);
     out.push_back(std::move(ours));
   }
   device_.synchronise();

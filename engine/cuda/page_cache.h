@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <unordered_map>
 #include <vector>
 
@@ -11,16 +12,18 @@
 
 namespace lares::engine::cuda {
 
-class PageCache {
+class PageCache : private PageKeeper {
  public:
   PageCache(Device& device, PagePool& pool);
   PageCache(const PageCache&) = delete;
   PageCache& operator=(const PageCache&) = delete;
   ~PageCache();
 
-  // Copies of these on the GPU, made where there were none. no_memory: there is no room for all of
-  // them together.
-  Result<std::vector<PagePool::Page>> bring(std::span<const PageRef> pages);
+  // Copies of these on the GPU, made where there were none; of the first n_known it knows from then
+  // on, the others are the caller's alone. no_memory: there is no room for all of them together.
+  Result<std::vector<PagePool::Page>> bring(
+      std::span<const PageRef> pages,
+      std::size_t n_known = std::numeric_limits<std::size_t>::max());
   // `device` has the bytes of `host` from now on, both never written again. In place of another
   // host page that it had those of.
   void know(const PageRef& host, const PagePool::Page& device);
@@ -41,14 +44,15 @@ class PageCache {
   using Entries = std::unordered_map<const engine::Page*, Known>;
   void put(const PageRef& host, const PagePool::Page& device);
   void forget(Entries::iterator at);
-  bool give_up_one();
+  bool give_up_one() override;
+  bool knows(const PagePool::Page& page) const override { return hosts_.contains(page.get()); }
+  void forget(const PagePool::Page& page) override;
 
   Device& device_;
   PagePool& pool_;
   Entries known_;
-  std::unordered_map<const std::uint8_t*, const engine::Page*> hosts_;  // one of each device page,
-                                                                        // so that known_ holds it
-                                                                        // once
+  // One of each device page, so that known_ holds it once.
+  std::unordered_map<const std::uint8_t*, const engine::Page*> hosts_;
   std::uint64_t clock_ = 0;
   std::int64_t brought_ = 0;
 };

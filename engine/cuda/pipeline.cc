@@ -43,6 +43,7 @@ Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int piece_
 
 Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens,
                             int n_rows, float* logits, const std::function<bool(int)>& go_on) {
+  free_retired();
   // All pages that the step needs first: no GPU goes ahead of one that has no room.
   for (std::size_t k = 0; k < stages_.size(); ++k)
     for (const Sequence& q : sequences)
@@ -157,6 +158,17 @@ Result<> Pipeline::evaluate_in_pieces(const Sequence& sequence, std::span<const 
   }
 }
 
+void Pipeline::retire(std::shared_ptr<void> what) {
+  const std::lock_guard lock(retired_mutex_);
+  retired_.push_back(std::move(what));
+}
+
+void Pipeline::free_retired() {
+  std::vector<std::shared_ptr<void>> all;  // goes when the lock is open again
+  const std::lock_guard lock(retired_mutex_);
+  all.swap(retired_);
+}
+
 bool Pipeline::settled() const {
   return std::ranges::all_of(stages_, [](const Stage& stage) { return stage.forward->settled(); });
 }
@@ -221,10 +233,11 @@ Result<> PipelineState::room_for(std::int64_t size) const {
   return {};
 }
 
-Result<> PipelineState::adopt(std::span<const PageRef> pages) {
+Result<> PipelineState::adopt(std::span<const PageRef> pages, std::int64_t n_tokens) {
   std::vector<std::vector<PagePool::Page>> brought;
+  const auto whole = static_cast<std::size_t>(n_tokens / pipeline_.layout().tokens);
   for (const Stage& stage : pipeline_.stages()) {
-    auto stretches = stage.cache->bring(pages);
+    auto stretches = stage.cache->bring(pages, whole);
     if (!stretches) return tl::unexpected(stretches.error());
     brought.push_back(std::move(*stretches));
   }

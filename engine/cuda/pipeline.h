@@ -7,6 +7,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
@@ -54,6 +55,11 @@ class Pipeline {
   std::int64_t states_max() const { return states_max_; }
   bool takes_more() const { return n_states_ < states_max_; }
 
+  // What a sequence had on the GPUs, from any thread: it is freed where the GPUs are used, before
+  // the next evaluation or with the pipeline.
+  void retire(std::shared_ptr<void> what);
+  void free_retired();
+
   // How a chunk of n tokens of one sequence is cut. One piece where it is short, where n_rows are
   // asked for and the last would have fewer, or where some GPU lacks experts, which the CPU's
   // threads and PCIe serve in turn.
@@ -77,6 +83,8 @@ class Pipeline {
   friend class PipelineState;
   mutable std::int64_t n_states_ = 0;
   std::int64_t states_max_ = std::numeric_limits<std::int64_t>::max();
+  std::mutex retired_mutex_;
+  std::vector<std::shared_ptr<void>> retired_;  // goes before the stages do
 };
 
 // A sequence's state on all GPUs, in lock-step. Host pages and frontiers are whole ones, in
@@ -100,9 +108,9 @@ class PipelineState {
 
   // Whether the GPUs' pages hold it when it has `size` tokens. no_memory: some GPU's do not.
   Result<> room_for(std::int64_t size) const;
-  // These in place of all there are, through the GPUs' caches. no_memory: some GPU has no room for
-  // them; nothing was changed then.
-  Result<> adopt(std::span<const PageRef> pages);
+  // These in place of all there are, through the GPUs' caches, which do not keep those that
+  // n_tokens fill in part. no_memory: some GPU has no room for them; nothing was changed then.
+  Result<> adopt(std::span<const PageRef> pages, std::int64_t n_tokens);
   // Pages first..first + n - 1, with zeros where they have not been written.
   std::vector<std::shared_ptr<Page>> download(std::int64_t first, std::size_t n,
                                               const SequenceMemoryRef& memory = nullptr) const;

@@ -35,7 +35,7 @@ PagePool::PagePool(Device& device, const PageLayout& layout, int layer_begin, in
 
 PagePool::Page PagePool::take() {
   while (free_->empty())
-    if (!free_one_ || !free_one_()) return nullptr;
+    if (!keeper_ || !keeper_->give_up_one()) return nullptr;
   std::uint8_t* const page = free_->back();
   free_->pop_back();
   return {page, [free = free_](std::uint8_t* p) { free->push_back(p); }};
@@ -91,6 +91,10 @@ Result<> DeviceState::open(std::int64_t position, std::int64_t n) {
     const auto at = static_cast<std::size_t>(i);
     if (at < pages_.size() && pages_[at].use_count() == 1) continue;
     PagePool::Page page = pool_.take();
+    if (!page && at < pages_.size() && pool_.is_ones_own(pages_[at])) {
+      pool_.make_ones_own(pages_[at]);
+      continue;
+    }
     if (!page) {
       write_table(changed);
       return tl::unexpected(Error{
@@ -116,7 +120,7 @@ std::int64_t DeviceState::missing_pages(std::int64_t size) const {
   if (pool_.bytes() == 0) return 0;
   std::int64_t n = 0;
   for (std::int64_t i = size_ / pool_.layout().tokens; i < count(size); ++i)
-    n += i >= n_pages() || pages_[static_cast<std::size_t>(i)].use_count() > 1;
+    n += i >= n_pages() || !pool_.is_ones_own(pages_[static_cast<std::size_t>(i)]);
   return n;
 }
 

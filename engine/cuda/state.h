@@ -4,7 +4,6 @@
 // frontier, so that either side goes on with what the other left.
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <vector>
 
@@ -15,6 +14,16 @@
 
 namespace lares::engine::cuda {
 
+// Who else holds a pool's pages, as copies of others that can be made again.
+class PageKeeper {
+ public:
+  using Page = std::shared_ptr<std::uint8_t>;
+  virtual ~PageKeeper() = default;
+  virtual bool give_up_one() = 0;  // false: sequences hold all that there are
+  virtual bool knows(const Page& page) const = 0;
+  virtual void forget(const Page& page) = 0;
+};
+
 // Pages of equal size in one allocation. A page is given back when its last owner goes.
 class PagePool {
  public:
@@ -22,11 +31,17 @@ class PagePool {
            std::int64_t n_pages);
   bool made() const { return static_cast<bool>(memory_) || bytes_ == 0; }
 
-  using Page = std::shared_ptr<std::uint8_t>;  // device memory
-  Page take();                                 // null: all are taken
-  // Asked when all are taken, until it says that it could free none. It outlives the pool, or takes
-  // itself back.
-  void when_empty(std::function<bool()> free_one) { free_one_ = std::move(free_one); }
+  using Page = PageKeeper::Page;  // device memory
+  Page take();                    // null: all are taken
+  // Asked when all are taken. It outlives the pool, or takes itself back; null: nobody.
+  void keep_with(PageKeeper* keeper) { keeper_ = keeper; }
+  // Whether nobody but its one owner, and the keeper, holds it; and that the keeper no longer does.
+  bool is_ones_own(const Page& page) const {
+    return page.use_count() == (keeper_ && keeper_->knows(page) ? 2 : 1);
+  }
+  void make_ones_own(const Page& page) {
+    if (keeper_) keeper_->forget(page);
+  }
 
   const PageLayout& layout() const { return layout_; }
   std::size_t offset() const { return offset_; }  // of the GPU's stretch in a host page
@@ -37,7 +52,7 @@ class PagePool {
   const PageLayout layout_;
   const std::size_t offset_, bytes_;
   Memory memory_;
-  std::function<bool()> free_one_;
+  PageKeeper* keeper_ = nullptr;
   std::shared_ptr<std::vector<std::uint8_t*>> free_;  // outlives the pool in the pages that are
                                                       // still owned
 };

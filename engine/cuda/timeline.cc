@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
+#include <utility>
 
 namespace lares::engine::cuda {
 
@@ -15,7 +17,7 @@ DeviceTimeline::DeviceTimeline(const Shared& shared, std::shared_ptr<const Model
       memory_(shared.memory ? shared.memory : std::make_shared<SequenceMemory>()),
       rows_(shared.weights.checkpoint.config().vocab_size),
       sampler_(shared.threads),
-      drafter_(shared.weights, make_block(), shared.drafts, memory_),
+      drafter_(shared.weights, make_block(), shared.drafts, memory_, /*block_in_memory=*/false),
       from_(std::move(from)),
       own_(memory_, 0) {
   memory_->add(this);
@@ -77,22 +79,29 @@ void DeviceTimeline::drop_ahead() {
   rows_.drop_to(size);
 }
 
-// To the last position <= `position` that the state can return to.
+// To the last position <= `position` that the state, or what is in host memory, can return to.
 void DeviceTimeline::go_back(std::int64_t position) {
   while (!frontiers_.empty() && frontiers_.back()->position > position) frontiers_.pop_back();
-  if (position < state_->size()) {
+  if (position < evaluated()) {
     rows_.clear();
-    if (state_->can_drop_to(position))
+    if (parked_)
+      parked_ = !frontiers_.empty()                                    ? frontiers_.back()
+                : origin_ && position >= std::ssize(origin_->tokens()) ? origin_->frontier_at_end()
+                                                                       : nullptr;
+    else if (state_->can_drop_to(position))
       state_->drop_to(position);
     else if (!frontiers_.empty())
       state_->restore(frontiers_.back()->position, frontiers_.back()->bytes);
     else
       state_->drop_to(0);
   }
-  tokens_.resize(static_cast<std::size_t>(state_->size()));
-  drafter_.drop_to(state_->size());
-  host_pages_.resize(std::min(host_pages_.size(), whole_pages()));
-  if (origin_ && state_->size() < std::ssize(origin_->tokens()))
+  tokens_.resize(static_cast<std::size_t>(evaluated()));
+  drafter_.drop_to(evaluated());
+  // Of what has left the one that is in part, too.
+  const auto pages = whole_pages() +
+                     (parked_ && evaluated() % s_.pipeline.layout().tokens != 0 ? 1 : 0);
+  host_pages_.resize(std::min(host_pages_.size(), pages));
+  if (origin_ && evaluated() < std::ssize(origin_->tokens()))
     origin_ = nullptr;  // what comes now may be other tokens
 }
 
@@ -117,6 +126,18 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
   generated_from_ = prompt.size();
   drop_ahead();
   drafter_.ask_for_block_again();  // there may be room now
+  if (parked_) {                   // no more of it comes back than is wanted
+    const auto same = std::ranges::mismatch(
+                          prompt,
+                          std::span(tokens_).first(static_cast<std::size_t>(parked_->position)))
+                          .in1 -
+                      prompt.begin();
+    if (same == size && parked_->position == size && rows_.has(size - 1)) {
+      tokens_.resize(prompt.size());
+      return 0;
+    }
+    if (same < parked_->position) go_back(std::min<std::int64_t>(same, size - 1));
+  }
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const auto held = std::min<std::int64_t>(state_->size(), size);
   const auto common = std::mismatch(prompt.begin(), prompt.begin() + held, tokens_.begin()).first -
@@ -164,23 +185,41 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
 }
 
 void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timelines) {
-  std::vector<std::unique_lock<std::mutex>> locks;
-  std::vector<DeviceTimeline*> locked, waiting;
+  // So that nobody here makes room for another.
+  struct Company {
+    explicit Company(DeviceTimeline& of, std::unique_lock<std::mutex> held)
+        : t(&of), lock(std::move(held)) {
+      t->in_company = true;
+    }
+    Company(Company&& other) noexcept
+        : t(std::exchange(other.t, nullptr)), lock(std::move(other.lock)) {}
+    ~Company() {
+      if (t) t->in_company = false;
+    }
+    DeviceTimeline* t;
+    std::unique_lock<std::mutex> lock;
+  };
+  std::vector<Company> company;
+  std::vector<DeviceTimeline*> waiting;
   for (DeviceTimeline* const t : timelines) {
     std::unique_lock lock(t->busy, std::try_to_lock);
     if (!lock || t->from_ || !t->waits()) continue;
     t->memory_->used(t);
-    t->in_company = true;  // nobody here makes room for another
-    locks.push_back(std::move(lock));
-    locked.push_back(t);
+    company.emplace_back(*t, std::move(lock));
   }
-  for (DeviceTimeline* const t : locked)
-    if (t->begin() && t->host_room(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1, "draw"))
-      waiting.push_back(t);
+  std::uint64_t promised = 0;  // to those before
+  for (const Company& one : company) {
+    DeviceTimeline* const t = one.t;
+    if (!t->begin()) continue;
+    const std::uint64_t more = t->host_bytes(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1);
+    if (!t->host_room(promised + more, "draw tokens together")) continue;
+    promised += more;
+    t->promised_ = promised;
+    waiting.push_back(t);
+  }
   for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
     (void)evaluate_waiting(std::span(waiting).subspan(
         first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
-  for (DeviceTimeline* const t : locked) t->in_company = false;
 }
 
 // Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step:
@@ -234,8 +273,7 @@ Result<> DeviceTimeline::evaluate_waiting(std::span<DeviceTimeline* const> timel
 Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* mask) {
   const std::lock_guard lock(busy);
   memory_->used(this);
-  if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
-  const std::int64_t size = std::ssize(tokens_);
+  const std::int64_t size = std::ssize(tokens());
   if (size == 0)
     return tl::unexpected(
         Error{Errc::bad_argument, "draw a token: the timeline is empty, give it a prompt first"});
@@ -243,9 +281,9 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
     return tl::unexpected(
         Error{Errc::too_long,
               fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
-  if (const auto room = host_room(size + kGuessesMax, kGuessesMax + 1,
-                                  fmt::format("draw a token after {}", size));
-      !room)
+  if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
+  promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);
+  if (const auto room = host_room(promised_, fmt::format("draw a token after {}", size)); !room)
     return tl::unexpected(room.error());
   if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
                                                          // no logits: its last token again
@@ -262,6 +300,7 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
                       false, {});
     });
     if (!done) return tl::unexpected(done.error());
+    if (end % kSnapshotEvery == 0) keep_frontier();
   }
   if (DeviceTimeline* const self = this; state_->size() < size)
     if (const auto done = with_room([&] { return evaluate_waiting({&self, 1}); }); !done)

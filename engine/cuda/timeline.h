@@ -35,7 +35,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   // With the tokens of `from`, which may be null; memory on the GPUs is taken when it is first
   // needed.
   DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from);
-  ~DeviceTimeline() override { memory_->remove(this); }
+  ~DeviceTimeline() override;  // in any thread
 
   std::span<const Token> tokens() const override { return from_ ? from_->tokens() : tokens_; }
   Result<std::int64_t> sync(std::span<const Token> prompt, std::stop_token stop,
@@ -54,6 +54,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   // timeline_memory.cc: what it holds, and where.
   bool give_back(Give what) override;
   std::optional<std::uint64_t> bytes_to_leave() const override;
+  std::uint64_t bytes_on_return() const override;
   void leave(bool with_cells) override;
   Result<> begin();
   Result<> arrive();
@@ -64,7 +65,10 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
     return static_cast<std::size_t>(evaluated() / s_.pipeline.layout().tokens);
   }
   std::vector<PageRef> host_pages(std::int64_t n_tokens) const;
-  Result<> host_room(std::int64_t size, int n_rows, const std::string& what);
+  std::uint64_t missing_host_pages(std::int64_t n_tokens) const;
+  FrontierRef kept_frontier(std::int64_t position) const;
+  std::uint64_t host_bytes(std::int64_t size, int n_rows) const;
+  Result<> host_room(std::uint64_t more, const std::string& what);
   Result<> room_for_prompt(std::int64_t size);
   tl::unexpected<Error> without_host_room(Error error) const;
   void keep_frontier();
@@ -75,7 +79,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
     for (;;) {
       Result<> done = attempt();
       if (done || done.error().code != Errc::no_memory) return done;
-      switch (memory_->clear_device(this)) {
+      switch (memory_->clear_device(this, promised_)) {
         case SequenceMemory::Cleared::one:
           continue;
         case SequenceMemory::Cleared::none:

@@ -9,6 +9,14 @@
 
 namespace lares::engine::cuda {
 
+DeviceTimeline::~DeviceTimeline() {
+  memory_->remove(this);
+  { const std::lock_guard lock(busy); }  // whoever has it leave is done
+  if (state_) s_.pipeline.retire(std::shared_ptr<PipelineState>(std::move(state_)));
+  if (auto block = drafter_.take_block())
+    s_.pipeline.retire(std::shared_ptr<BlockDrafter>(std::move(block)));
+}
+
 // On the GPUs: with what it begins with, what it left with, or nothing.
 Result<> DeviceTimeline::begin() {
   if (state_ && !from_) return {};
@@ -18,12 +26,12 @@ Result<> DeviceTimeline::begin() {
 }
 
 Result<> DeviceTimeline::arrive() {
+  s_.pipeline.free_retired();
   if (!s_.pipeline.takes_more())
-    return tl::unexpected(Error{
-        Errc::no_memory,
-        fmt::format("evaluate tokens: the GPUs have room for the state of {} sequences, which "
-                    "are being evaluated; end a session, or wait for one",
-                    s_.pipeline.states_max())});
+    return tl::unexpected(
+        Error{Errc::no_memory, fmt::format("evaluate tokens: the GPUs have room for the state of "
+                                           "{} sequences, and have as many; end a session",
+                                           s_.pipeline.states_max())});
   auto state = std::make_unique<PipelineState>(s_.pipeline, s_.n_context);
   if (const Device* const full = state->without_room())
     return tl::unexpected(
@@ -35,7 +43,7 @@ Result<> DeviceTimeline::arrive() {
   const FrontierRef end = parked_ ? parked_ : begins ? begins->frontier_at_end() : nullptr;
   if (end) {
     const std::vector<PageRef>& pages = parked_ ? host_pages_ : begins->pages();
-    if (auto adopted = state->adopt(pages); !adopted) return adopted;
+    if (auto adopted = state->adopt(pages, end->position); !adopted) return adopted;
     state->restore(end->position, end->bytes);
   }
   state_ = std::move(state);
@@ -58,36 +66,42 @@ void DeviceTimeline::recount() {
 }
 
 tl::unexpected<Error> DeviceTimeline::without_host_room(Error error) const {
+  if (!in_company) memory_->refused();
   error.message += fmt::format(
-      "; others that wait cannot leave it, for host memory has no room for them: sequences hold {}",
+      "; those that wait cannot leave the GPUs, for host memory has no room for them: sequences "
+      "hold {}",
       size_text(memory_->held()));
   if (memory_->bytes_max() > 0)
     error.message += fmt::format(" of {}, raise the memory limit", size_text(memory_->bytes_max()));
   return tl::unexpected(std::move(error));
 }
 
-// For `size` tokens and the logits after n_rows of them, beside what is there.
-Result<> DeviceTimeline::host_room(std::int64_t size, int n_rows, const std::string& what) {
+// What `size` tokens and the logits after n_rows of them take beside what is there.
+std::uint64_t DeviceTimeline::host_bytes(std::int64_t size, int n_rows) const {
   const auto beyond = [](std::uint64_t wanted, std::uint64_t there) {
     return wanted - std::min(wanted, there);
   };
   const auto vocab = static_cast<std::size_t>(s_.weights.checkpoint.config().vocab_size);
-  std::uint64_t more = beyond(static_cast<std::uint64_t>(n_rows) * vocab * sizeof(float),
-                              rows_.capacity()) +
-                       beyond(Sampler::bytes_for(vocab), sampler_.bytes()) +
-                       drafter_.missing_bytes(evaluated(), size);
+  std::uint64_t bytes = beyond(static_cast<std::uint64_t>(n_rows) * vocab * sizeof(float),
+                               rows_.capacity()) +
+                        beyond(Sampler::bytes_for(vocab), sampler_.bytes()) +
+                        drafter_.missing_bytes(evaluated(), size);
   if (static_cast<std::uint64_t>(size) > tokens_.capacity())
-    more += static_cast<std::uint64_t>(2 * size) * sizeof(Token);
-  if (n_rows == 1) more += state_->frontier_bytes(size);  // to go back to, should it be stopped
-  promised_ = more;
+    bytes += static_cast<std::uint64_t>(2 * size) * sizeof(Token);
+  if (n_rows == 1) bytes += state_->frontier_bytes(size);  // to go back to, should it be stopped
+  return bytes;
+}
+
+Result<> DeviceTimeline::host_room(std::uint64_t more, const std::string& what) {
   if (more == 0 || (memory_->bytes_max() == 0 && more <= kRoomChecked)) return {};
   return memory_->make_room(more, this, what);
 }
 
 // Before any of it is evaluated.
 Result<> DeviceTimeline::room_for_prompt(std::int64_t size) {
+  promised_ = host_bytes(size, 1);
   if (const auto room = with_room([&] { return state_->room_for(size); }); !room) return room;
-  return host_room(size, 1, fmt::format("evaluate a prompt of {} tokens", size));
+  return host_room(promised_, fmt::format("evaluate a prompt of {} tokens", size));
 }
 
 Result<> DeviceTimeline::expect(std::int64_t n_tokens) {
@@ -128,52 +142,55 @@ std::vector<PageRef> DeviceTimeline::host_pages(std::int64_t n_tokens) const {
   return out;
 }
 
+// Of the first n_tokens' whole pages, those that host_pages() would have to make.
+std::uint64_t DeviceTimeline::missing_host_pages(std::int64_t n_tokens) const {
+  std::uint64_t n = 0;
+  for (std::int64_t i = 0; i < n_tokens / s_.pipeline.layout().tokens; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    n += (at >= host_pages_.size() || !host_pages_[at]) && !(state_ && state_->known(i));
+  }
+  return n;
+}
+
+// Null: none is.
+FrontierRef DeviceTimeline::kept_frontier(std::int64_t position) const {
+  if (parked_ && parked_->position == position) return parked_;
+  const auto at = std::ranges::find(frontiers_, position, &Frontier::position);
+  return at == frontiers_.end() ? nullptr : *at;
+}
+
 PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
   const std::lock_guard lock(busy);
   if (from_) return n_tokens == std::ssize(from_->tokens()) ? from_ : nullptr;
   if (n_tokens <= 0 || n_tokens > std::min(evaluated(), std::ssize(tokens_))) return nullptr;
-  const auto kept = std::ranges::find_if(
-      frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
-  const bool at_end = parked_ && parked_->position == n_tokens;
-  if (kept == frontiers_.end() && !at_end && !(state_ && state_->can_drop_to(n_tokens)))
-    return nullptr;
+  FrontierRef frontier = kept_frontier(n_tokens);
+  if (!frontier && !(state_ && state_->can_drop_to(n_tokens))) return nullptr;
   // Two pages for the one that is not whole: as it is there, and what it is made of.
-  const auto whole = static_cast<std::size_t>(n_tokens / s_.pipeline.layout().tokens);
-  std::uint64_t pages = 2;
-  for (std::size_t i = 0; i < whole; ++i) pages += i >= host_pages_.size() || !host_pages_[i];
-  const std::uint64_t more =
-      pages * s_.pipeline.layout().bytes +
-      (state_ && kept == frontiers_.end() ? state_->frontier_bytes(n_tokens) : 0) +
-      static_cast<std::uint64_t>(n_tokens) * sizeof(Token) + drafter_.missing_bytes(0, n_tokens);
+  const std::uint64_t more = (missing_host_pages(n_tokens) + 2) * s_.pipeline.layout().bytes +
+                             (frontier ? 0 : state_->frontier_bytes(n_tokens)) +
+                             static_cast<std::uint64_t>(n_tokens) * sizeof(Token) +
+                             drafter_.missing_bytes(0, n_tokens);
   if (!memory_->make_room(more, const_cast<DeviceTimeline*>(this),
                           fmt::format("share {} tokens", n_tokens)))
     return nullptr;
-  FrontierRef frontier;
-  if (const auto still = std::ranges::find_if(
-          frontiers_, [&](const FrontierRef& f) { return f->position == n_tokens; });
-      still != frontiers_.end())
-    frontier = *still;
-  else if (at_end)
-    frontier = parked_;
-  else if (state_ && state_->can_drop_to(n_tokens))
-    frontier = shared(Frontier{n_tokens, state_->frontier(n_tokens)}, memory_);
-  else
-    return nullptr;
+  if (!frontier) frontier = shared(Frontier{n_tokens, state_->frontier(n_tokens)}, memory_);
   std::vector<Token> tokens(tokens_.begin(), tokens_.begin() + n_tokens);
   CopyIndex index = drafter_.copy_index(tokens);
   return std::make_shared<ModelPrefix>(std::move(tokens), host_pages(n_tokens), std::move(frontier),
                                        std::move(index), memory_);
 }
 
-// Those before make way where host memory is full. Without any, going back evaluates from the
-// beginning.
+// Those before make way where host memory is full, if that makes room: others may share them.
+// Without any, going back evaluates from the beginning.
 void DeviceTimeline::keep_frontier() {
   const std::int64_t position = state_->size();
   if (position == 0 || (!frontiers_.empty() && frontiers_.back()->position >= position)) return;
   const std::uint64_t bytes = state_->frontier_bytes(position) + promised_;
+  std::uint64_t own = 0;
+  for (const FrontierRef& f : frontiers_) own += f.use_count() == 1 ? f->bytes.size() : 0;
+  if (!memory_->fits(bytes - std::min(bytes, own))) return;
   while (!memory_->fits(bytes) && !frontiers_.empty())
     frontiers_.erase(frontiers_.begin() + static_cast<std::ptrdiff_t>(frontiers_.size() / 2));
-  if (!memory_->fits(bytes)) return;
   frontiers_.push_back(shared(Frontier{position, state_->frontier(position)}, memory_));
   if (frontiers_.size() > kFrontiersMax)
     frontiers_.erase(frontiers_.begin() +
@@ -190,30 +207,40 @@ bool DeviceTimeline::give_back(Give what) {
     return true;
   }
   if (what == Give::rings) {
-    if (!state_ || host_pages_.empty()) return false;
-    host_pages_.clear();
-    return true;
+    if (!state_) return false;
+    bool any = false;
+    for (PageRef& page : host_pages_)
+      if (page && page.use_count() == 1) any = true, page = nullptr;
+    return any;
   }
   if (!parked_) return false;
   leave(false);
   return true;
 }
 
+std::uint64_t DeviceTimeline::bytes_on_return() const {
+  if (!parked_) return 0;
+  std::uint64_t bytes = parked_.use_count() == 1 ? parked_->bytes.size() : 0;
+  for (const PageRef& page : host_pages_) bytes += page.use_count() == 1 ? page->size() : 0;
+  return bytes;
+}
+
 std::optional<std::uint64_t> DeviceTimeline::bytes_to_leave() const {
   if (!state_) return std::nullopt;
   const std::int64_t size = std::min(state_->size(), std::ssize(tokens_));
-  std::uint64_t pages = 1;
-  for (std::size_t i = 0; i < static_cast<std::size_t>(size / s_.pipeline.layout().tokens); ++i)
-    pages += i >= host_pages_.size() || !host_pages_[i];
-  return pages * s_.pipeline.layout().bytes + state_->frontier_bytes(size);
+  if (size == 0) return 0;
+  const bool within = size % s_.pipeline.layout().tokens != 0;  // two, of which one goes again
+  return (missing_host_pages(size) + (within ? 2 : 0)) * s_.pipeline.layout().bytes +
+         (kept_frontier(size) ? 0 : state_->frontier_bytes(size));
 }
 
 void DeviceTimeline::leave(bool with_cells) {
   if (state_) drop_ahead();
-  if (with_cells && state_->size() > 0) {
+  if (with_cells && state_ && state_->size() > 0) {
     const std::int64_t size = state_->size();
     host_pages_ = host_pages(size);
-    parked_ = shared(Frontier{size, state_->frontier(size)}, memory_);
+    parked_ = kept_frontier(size);
+    if (!parked_) parked_ = shared(Frontier{size, state_->frontier(size)}, memory_);
   } else {
     parked_ = nullptr;
     host_pages_.clear();

@@ -22,7 +22,7 @@ constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first g
 }  // namespace
 
 Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options,
-                 const SequenceMemoryRef& memory)
+                 const SequenceMemoryRef& memory, bool block_in_memory)
     : weights_(weights),
       make_block_(std::move(make_block)),
       options_(options),
@@ -30,6 +30,7 @@ Drafter::Drafter(const Weights& weights, MakeBlock make_block, const DraftOption
       index_(memory),
       begun_with_(memory),
       block_allowed_(make_block_ && options.mode != Drafting::off && options.block),
+      block_in_memory_(block_in_memory),
       block_wanted_(block_allowed_),
       policy_(options.policy ? options.policy : std::make_shared<DraftPolicy>()) {
   for (int n = kMatchMin; n <= kMatchMax; ++n)
@@ -183,7 +184,8 @@ std::uint64_t Drafter::missing_bytes(std::int64_t from, std::int64_t size,
   std::uint64_t bytes = !options_.copy ? 0
                         : begins_with  ? CopyIndex::bytes_for(n)
                                        : index.missing_bytes(n);
-  if (block_ || (block_wanted_ && (weights_.dspark || !weights_.mtp.empty()))) {
+  if (block_in_memory_ &&
+      (block_ || (block_wanted_ && (weights_.dspark || !weights_.mtp.empty())))) {
     // The rows it keeps, as many that it catches up with at once, and its window: less than three
     // times a window of streams.
     const std::uint64_t most = 3 * sizeof(float) * static_cast<std::uint64_t>(c.sliding_window) *
@@ -194,9 +196,11 @@ std::uint64_t Drafter::missing_bytes(std::int64_t from, std::int64_t size,
   return bytes;
 }
 
-void Drafter::give_back() {
+void Drafter::give_back() { take_block(); }
+
+std::unique_ptr<BlockDrafter> Drafter::take_block() {
   block_wanted_ = block_wanted_ || block_ != nullptr;
-  block_ = nullptr;
+  return std::move(block_);
 }
 
 void Drafter::begin(const CopyIndex& index) { index_ = begun_with_ = index; }

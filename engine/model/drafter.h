@@ -28,8 +28,9 @@ class Drafter {
  public:
   // The checkpoint's draft blocks, where its layers are computed. Null, what it gives too: none.
   using MakeBlock = std::function<std::unique_ptr<BlockDrafter>()>;
+  // block_in_memory: what it keeps is in host memory, which `memory` counts.
   Drafter(const Weights& weights, MakeBlock make_block, const DraftOptions& options,
-          const SequenceMemoryRef& memory = nullptr);
+          const SequenceMemoryRef& memory = nullptr, bool block_in_memory = true);
 
   // The last of `tokens`, which waits to be evaluated, and after it guesses to evaluate with it, at
   // most `most`. They end at the next place for a snapshot at the latest, and leave room in the
@@ -69,6 +70,7 @@ class Drafter {
                               const CopyIndex* begins_with = nullptr) const;
   // Forgets the draft blocks' rows, which come again with what is evaluated.
   void give_back();
+  std::unique_ptr<BlockDrafter> take_block();  // give_back(), and here they are
   std::uint64_t bytes() const {
     return block_ ? block_->bytes() : 0;
   }  // beside the index, which counts itself
@@ -95,7 +97,7 @@ class Drafter {
   const SequenceMemoryRef memory_;
   mutable CopyIndex index_;  // copy_index() takes in what the next guess would
   CopyIndex begun_with_;     // what index_ was at begin(): further on it shares most of its memory
-  const bool block_allowed_;
+  const bool block_allowed_, block_in_memory_;
   bool block_wanted_;  // and not made yet: it takes memory, which a timeline that only waits should
                        // not
   std::unique_ptr<BlockDrafter> block_;  // null: none in the checkpoint, not to be used, or nothing

@@ -18,17 +18,20 @@ void SequenceMemory::take(std::uint64_t bytes) {
 
 bool SequenceMemory::fits(std::uint64_t more) const {
   if (bytes_max_ > 0) return held_ + more <= bytes_max_;
-  return more <= available_bytes() + (arena_ ? arena_->free_bytes() : 0);
+  const std::uint64_t free = arena_ ? arena_->free_bytes() : 0;
+  return more <= free || more - free <= available_bytes();
 }
 
 void SequenceMemory::add(SequenceHolder* holder) {
   const std::lock_guard lock(mutex_);
   holders_.push_back({holder, std::chrono::steady_clock::now()});
+  ++n_;
 }
 
 void SequenceMemory::remove(SequenceHolder* holder) {
   const std::lock_guard lock(mutex_);
-  holders_.remove_if([&](const Entry& e) { return e.holder == holder; });
+  n_ -= static_cast<std::int64_t>(
+      holders_.remove_if([&](const Entry& e) { return e.holder == holder; }));
 }
 
 void SequenceMemory::used(SequenceHolder* holder) {
@@ -88,38 +91,58 @@ Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
                                    holders_.size())});
 }
 
-SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker) {
-  const std::lock_guard lock(mutex_);
-  const bool was = asker->in_company.exchange(true);  // nobody asks it, whose lock is this thread's
-  const auto now = std::chrono::steady_clock::now();
+SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
+                                                     std::uint64_t promised) {
+  using Give = SequenceHolder::Give;
+  // Nobody asks it, whose lock is this thread's.
+  struct Hidden {
+    explicit Hidden(SequenceHolder* of) : holder(of), was(of->in_company.exchange(true)) {}
+    ~Hidden() { holder->in_company = was; }
+    SequenceHolder* const holder;
+    const bool was;
+  } const hidden(asker);
+  const std::uint64_t swapped = bytes_max_ > 0 ? asker->bytes_on_return() : 0;
+  enum class Way { as_it_is, making_room, evicting };
   auto out = Cleared::none;
-  const auto left = std::ranges::find_if(holders_, [&](const Entry& e) {
-    if (e.holder->in_company) return false;
-    const std::unique_lock busy(e.holder->busy, std::try_to_lock);
-    const auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
-    if (!bytes) return false;
-    if (!fits(*bytes)) ask_all(*bytes, e.holder);
-    const bool room = fits(*bytes);
-    if (!room && now - e.used < evict_idle_) {
-      out = Cleared::no_room;
-      return false;
+  std::unique_lock<std::mutex> busy;
+  SequenceHolder* leaves = nullptr;
+  bool with_cells = true;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    for (const Way way : {Way::as_it_is, Way::making_room, Way::evicting}) {
+      for (const Entry& e : holders_) {
+        if (e.holder->in_company) continue;
+        busy = std::unique_lock(e.holder->busy, std::try_to_lock);
+        const auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
+        if (!bytes) continue;
+        const std::uint64_t wanted = *bytes + promised, more = wanted - std::min(wanted, swapped);
+        if (way == Way::making_room && (bytes_max_ == 0 || more <= bytes_max_)) {
+          ask_all(more, e.holder);
+          for (const Give give : {Give::snapshots, Give::rings})
+            if (!fits(more)) asker->give_back(give);
+        }
+        with_cells = way != Way::evicting;
+        if (with_cells ? *bytes == 0 || fits(more) : now - e.used >= evict_idle_) {
+          leaves = e.holder;
+          break;
+        }
+        out = Cleared::no_room;
+      }
+      if (leaves) break;
     }
-    e.holder->leave(room);
-    ++(room ? parked_ : evicted_);
-    return true;
-  });
-  asker->in_company = was;
-  if (left != holders_.end()) return Cleared::one;
-  if (out == Cleared::no_room) ++refused_;
-  return out;
+  }
+  if (!leaves) return out;
+  leaves->leave(with_cells);  // its lock is held, and nobody waits for the list meanwhile
+  ++(with_cells ? parked_ : evicted_);
+  return Cleared::one;
 }
 
 MemoryUse::Sequences SequenceMemory::report() const {
-  const std::lock_guard lock(mutex_);
   return {.bytes = held_,
           .bytes_max = bytes_max_,
           .most = most_,
-          .n = static_cast<std::int64_t>(holders_.size()),
+          .n = n_,
           .parked = parked_,
           .evicted = evicted_,
           .refused = refused_};

@@ -27,7 +27,8 @@ class SequenceHolder {
  public:
   enum class Give {
     snapshots,  // all but the last: going back far evaluates more
-    rings,      // what the frontier at its end can make again, in milliseconds
+    rings,      // what the frontier at its end can make again, in milliseconds; on a GPU: copies of
+                // what that has too
     cells,      // everything but its tokens, which are evaluated again
   };
   virtual ~SequenceHolder() = default;
@@ -36,9 +37,11 @@ class SequenceHolder {
   // which takes so many bytes more then (nothing: it is on none), or, without its cells, nowhere.
   virtual std::optional<std::uint64_t> bytes_to_leave() const { return std::nullopt; }
   virtual void leave(bool /*with_cells*/) {}
+  // What it has in host memory only until it is back on a GPU.
+  virtual std::uint64_t bytes_on_return() const { return 0; }
   mutable std::mutex busy;
-  std::atomic<bool> in_company = false;  // `busy` is held by who evaluates several together, and
-                                         // may not be tried by that thread again
+  std::atomic<bool> in_company = false;  // `busy` is held by the thread that evaluates, which asks
+                                         // others and may not try it again
 };
 
 class SequenceMemory {
@@ -65,18 +68,21 @@ class SequenceMemory {
   // no_memory, with the numbers: `what` takes more than there can be.
   Result<> make_room(std::uint64_t more, SequenceHolder* self, const std::string& what);
 
-  // The one used longest ago of those on a GPU leaves it for `asker`, whose `busy` the caller
-  // holds: to host memory, where room is made for it, or else evicted.
+  // One that is on a GPU leaves it for `asker`, whose `busy` the caller holds and which may take
+  // `promised` bytes of host memory: the one used longest ago of those that have room there; else
+  // of those for which it can be made; else one is evicted.
   enum class Cleared {
     one,
-    none,     // there is no other
+    none,     // there is no other, or they are being used
     no_room,  // ... but such as have no room in host memory, and were used too recently to be
               // evicted
   };
-  Cleared clear_device(SequenceHolder* asker);
+  Cleared clear_device(SequenceHolder* asker, std::uint64_t promised = 0);
+  void refused() { ++refused_; }  // one more, for want of room on a GPU
 
   void add(SequenceHolder* holder);
-  void remove(SequenceHolder* holder);  // waits for whoever has it give back something
+  // Waits for whoever has it give back something; who has it leave a GPU holds its `busy`.
+  void remove(SequenceHolder* holder);
   void used(SequenceHolder* holder);
 
  private:
@@ -91,10 +97,10 @@ class SequenceMemory {
   const std::uint64_t bytes_max_;
   const std::chrono::steady_clock::duration evict_idle_;
   std::atomic<std::uint64_t> held_{0}, most_{0};
+  std::atomic<std::int64_t> n_{0}, parked_{0}, evicted_{0}, refused_{0};
   mutable std::mutex mutex_;  // of what follows; taken after one's own `busy`, and others' are only
                               // tried under it
   std::list<Entry> holders_;  // the one used longest ago first
-  std::int64_t parked_ = 0, evicted_ = 0, refused_ = 0;
 };
 using SequenceMemoryRef = std::shared_ptr<SequenceMemory>;
 

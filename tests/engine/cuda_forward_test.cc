@@ -249,7 +249,7 @@ TEST_P(CudaForward, PagesAndFrontiersAreTheCpus) {
     EXPECT_TRUE(pages[i] == *r.state.pages().page(static_cast<std::int64_t>(i))) << "page " << i;
 
   const auto back = state();
-  ASSERT_TRUE(back->adopt(r.state.pages().share(kTokens)));
+  ASSERT_TRUE(back->adopt(r.state.pages().share(kTokens), kTokens));
   back->restore(kTokens, theirs.bytes);
   std::vector<float> want(3 * r.V()), got(want.size());
   State on_host(*r.weights, false, 256);

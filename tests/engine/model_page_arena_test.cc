@@ -117,17 +117,6 @@ TEST(PageArena, PagesAreCountedAndKeepIt) {
   EXPECT_TRUE(log.pinned.empty());
 }
 
-// What the machine has available is what it says, and what blocks have free.
-TEST(PageArena, FreePlacesAreRoom) {
-  SequenceMemory memory;
-  const auto arena = std::make_shared<PageArena>(std::size_t{1} << 20, nullptr);
-  memory.take_pages_from(arena);
-  arena->give(arena->take());
-  EXPECT_EQ(arena->free_bytes(), 64u << 20);
-  EXPECT_TRUE(memory.fits(1));
-  EXPECT_FALSE(memory.fits(std::uint64_t{1} << 62));
-}
-
 TEST(PageArena, FromAnyThread) {
   PageArena arena(64, nullptr);
   std::vector<std::jthread> threads;
