@@ -43,7 +43,6 @@ Pipeline::Pipeline(const Weights& weights, std::vector<Stage> stages, int piece_
 
 Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const Token> tokens,
                             int n_rows, float* logits, const std::function<bool(int)>& go_on) {
-  free_retired();
   // All pages that the step needs first: no GPU goes ahead of one that has no room.
   for (std::size_t k = 0; k < stages_.size(); ++k)
     for (const Sequence& q : sequences)

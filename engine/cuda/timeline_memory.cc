@@ -19,6 +19,7 @@ DeviceTimeline::~DeviceTimeline() {
 
 // On the GPUs: with what it begins with, what it left with, or nothing.
 Result<> DeviceTimeline::begin() {
+  s_.pipeline.free_retired();
   if (state_ && !from_) return {};
   if (const auto there = with_room([&] { return arrive(); }); !there) return there;
   recount();
@@ -26,7 +27,6 @@ Result<> DeviceTimeline::begin() {
 }
 
 Result<> DeviceTimeline::arrive() {
-  s_.pipeline.free_retired();
   if (!s_.pipeline.takes_more())
     return tl::unexpected(
         Error{Errc::no_memory, fmt::format("evaluate tokens: the GPUs have room for the state of "
