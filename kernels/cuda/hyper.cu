@@ -1,3 +1,4 @@
+#include "kernels/cuda/hyper_cluster_kernels.h"
 #include "kernels/cuda/hyper_many_kernels.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/linear.h"
@@ -32,6 +33,29 @@ Status few(const HyperArgs& a, Stream stream) {
   return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(),
                 stream, a);
 }
+// A model's boundaries all ask the same, so the last answer is kept.
+bool cluster_holds(Grid grid, int shared_bytes) {
+  struct Answer {
+    int device = -1, blocks = 0, shared_bytes = 0;
+    bool fits = false;
+  };
+  thread_local Answer last;
+  const int device = current_device();
+  if (last.device != device || last.blocks != grid.cluster || last.shared_bytes != shared_bytes)
+    last = {device, grid.cluster, shared_bytes,
+            cluster_fits(hyper_cluster_kernel, grid, kClusterThreads, shared_bytes)};
+  return last.fits;
+}
+Status one(const HyperArgs& a, Stream stream) {
+  const int blocks = cluster_blocks(a.dim), bytes = cluster_shared(a.dim);
+  const Grid cluster{.x = blocks, .cluster = blocks};
+  if (a.cluster && cluster_holds(cluster, bytes))
+    return launch("launch hyper", hyper_cluster_kernel, cluster, kClusterThreads, bytes, stream, a);
+  if (a.arrived)
+    return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32,
+                  token_shared(), stream, a);
+  return few(a, stream);
+}
 Status many(const HyperArgs& a, Stream stream) {
   const Grid slices{a.dim / kHyperSlice, (a.n_tokens + kManyTokens - 1) / kManyTokens};
   const Status s = launch("launch hyper", hyper_slice_many_kernel, slices, kSliceThreads,
@@ -48,9 +72,7 @@ Status hyper(const HyperArgs& a, Stream stream) {
     return refused("hyper: the dimension is not a multiple of 64, or too large");
   if (a.later && a.n_tokens > kTokensFew)
     return refused("hyper: of many tokens nothing is left for later");
-  if (a.n_tokens == 1 && a.arrived && a.fn)
-    return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32,
-                  token_shared(), stream, a);
+  if (a.n_tokens == 1 && a.fn) return one(a, stream);
   if (a.n_tokens <= kTokensFew) return a.n_tokens == 0 ? Status{} : few(a, stream);
   for (int first = 0; first < a.n_tokens; first += kRunTokens) {
     const int n = a.n_tokens - first < kRunTokens ? a.n_tokens - first : kRunTokens;

@@ -1,13 +1,15 @@
 // Hyper-connections (kernels/hyper.h has the equations), a boundary between two sub-layers: leaving
 // the one and the 24 products of the other over slices of the streams; then the mixing weights, the
-// next sub-layer's input and its norm. One token takes one launch, whose last block mixes; more
-// take two, and many are done in runs whose streams stay in L2 between the two.
+// next sub-layer's input and its norm. One token takes one launch: a cluster, whose blocks each
+// take some dims from the one sub-layer to the other, or, where a device has none, blocks of which
+// the last one mixes. More take two, and many are done in runs whose streams stay in L2 between the
+// two.
 //   A slice is kHyperSlice dims of all streams. Dot products run over 32 values at a time, one
 //   after the other, those sums are added in ascending order within a slice, the slices' in
 //   kHyperGroups runs of consecutive ones, each ascending, and the runs' in ascending order; the
-//   squares of what enters are summed by 512 threads and a tree: the same for any number of tokens,
-//   and another order than the CPU's. What leaves, and the mixing given the products, have the
-//   CPU's bits.
+//   squares of what enters four at a time, those by a tree within a slice, then in the same way:
+//   the same for any number of tokens, and another order than the CPU's. What leaves, and the
+//   mixing given the products, have the CPU's bits.
 // Source: DeepSeek-V4 inference/kernel.py, hc_split_sinkhorn. Floor: X once in, once out; fn once.
 #pragma once
 
@@ -53,8 +55,9 @@ struct HyperArgs {
   bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
   bool later = false;  // post and comb are left to another launch (HyperMixes); few tokens only
-  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: one token
-                                     // takes two launches, too
+  // How one token goes. Both are for comparisons: it goes by the first of them that it can.
+  bool cluster = true;
+  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: two launches
 };
 inline constexpr int kHyperDimMax = 8192;
 constexpr std::size_t hyper_partials(int n_tokens, int dim) {

@@ -49,32 +49,48 @@ LARES_DEVICE Slots slots_of(const HyperArgs& a, std::int64_t t, int first) {
   return s;
 }
 
-// Two dims of what leaves.
-LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d, Slots slots) {
+// Two dims of what leaves, on their way: of experts the shared one's and the first ranks'.
+struct Leaving {
+  std::uint32_t y, rank[kSlotsTogether];
+};
+LARES_DEVICE std::uint32_t expert_output(const ExpertOutputs& e, std::int64_t slot, int d) {
+  return *reinterpret_cast<const std::uint32_t*>(e.out + slot * e.stride + d);
+}
+LARES_DEVICE Leaving ask_leaving(const HyperArgs& a, std::int64_t t, int d, const Slots& slots) {
+  Leaving l = {};
   if (a.y) {
-    const std::uint32_t in = *reinterpret_cast<const std::uint32_t*>(a.y + t * a.dim + d);
-    return {{bf16_value(in & 0xFFFFu), bf16_value(in >> 16)}};
+    l.y = *reinterpret_cast<const std::uint32_t*>(a.y + t * a.dim + d);
+    return l;
   }
   const ExpertOutputs& e = a.experts;
-  const std::int64_t token = e.first + t;
-  const auto at = [&](std::int64_t slot) {
-    return *reinterpret_cast<const std::uint32_t*>(e.out + slot * e.stride + d);
-  };
-  const std::uint32_t shared_one = at(static_cast<std::int64_t>(e.n_tokens) * e.k + token);
+  l.y = expert_output(e, static_cast<std::int64_t>(e.n_tokens) * e.k + e.first + t, d);
+  LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) if (i < e.k)
+      l.rank[i] = expert_output(e, slots.slot[i], d);
+  return l;
+}
+// ... as they leave.
+LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d, Leaving l) {
+  const float y[2] = {bf16_value(l.y & 0xFFFFu), bf16_value(l.y >> 16)};
+  if (a.y) return {{y[0], y[1]}};
+  const ExpertOutputs& e = a.experts;
   float sum[2] = {0, 0};
   // Eight ranks' loads are on their way together: first which slots, then what is in them.
   for (int first = 0; first < e.k; first += kSlotsTogether) {
-    if (first > 0) slots = slots_of(a, t, first);
-    std::uint32_t in[kSlotsTogether];
-    LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
-        in[i] = first + i < e.k ? at(slots.slot[i]) : 0;
+    if (first > 0) {
+      const Slots slots = slots_of(a, t, first);
+      LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i)
+          l.rank[i] = first + i < e.k ? expert_output(e, slots.slot[i], d) : 0;
+    }
     LARES_UNROLL for (int i = 0; i < kSlotsTogether; ++i) if (first + i < e.k) {
-      sum[0] = first + i == 0 ? bf16_value(in[i] & 0xFFFFu) : sum[0] + bf16_value(in[i] & 0xFFFFu);
-      sum[1] = first + i == 0 ? bf16_value(in[i] >> 16) : sum[1] + bf16_value(in[i] >> 16);
+      const float rank[2] = {bf16_value(l.rank[i] & 0xFFFFu), bf16_value(l.rank[i] >> 16)};
+      LARES_UNROLL for (int half = 0; half < 2; ++half)
+          sum[half] = first + i == 0 ? rank[half] : sum[half] + rank[half];
     }
   }
-  return {{bf16_rounded(sum[0] + bf16_value(shared_one & 0xFFFFu)),
-           bf16_rounded(sum[1] + bf16_value(shared_one >> 16))}};
+  return {{bf16_rounded(sum[0] + y[0]), bf16_rounded(sum[1] + y[1])}};
+}
+LARES_DEVICE TwoFloats leaving(const HyperArgs& a, std::int64_t t, int d, const Slots& slots) {
+  return leaving(a, t, d, ask_leaving(a, t, d, slots));
 }
 
 // Two dims of a token's streams, and what they are mixed by where something leaves.
@@ -103,18 +119,23 @@ LARES_DEVICE void two_dims(const std::uint32_t (&x)[kHyperStreams], float (&v)[k
     v[j][1] = bf16_value(x[j] >> 16);
   }
 }
+// One value of stream k: `by` is comb's column k.
+LARES_DEVICE float taken_along(const float (&x)[kHyperStreams], const float (&by)[kHyperStreams],
+                               float post, float y) {
+  float m = by[0] * x[0];
+  LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(by[j], x[j], m);
+  return bf16_rounded(post * y + m);
+}
 LARES_DEVICE void take_along(float (&v)[kHyperStreams][2], const FourFloats (&comb)[kHyperStreams],
                              const FourFloats& post, const TwoFloats& y) {
-  float left[kHyperStreams][2];
-  LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k)
-      LARES_UNROLL for (int half = 0; half < 2; ++half) {
-    float m = comb[0].v[k] * v[0][half];
-    LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) m = fmaf(comb[j].v[k], v[j][half], m);
-    left[k][half] = bf16_rounded(post.v[k] * y.v[half] + m);
-  }
-  LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
-    v[k][0] = left[k][0];
-    v[k][1] = left[k][1];
+  LARES_UNROLL for (int half = 0; half < 2; ++half) {
+    float x[kHyperStreams];
+    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) x[j] = v[j][half];
+    LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) {
+      float by[kHyperStreams];
+      LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) by[j] = comb[j].v[k];
+      v[k][half] = taken_along(x, by, post.v[k], y.v[half]);
+    }
   }
 }
 
@@ -200,9 +221,10 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_kernel(const HyperArgs a) {
 // ---- Mixing weights, input and norm of a token: kThreads threads, and a warp that does what only
 // the next boundary needs, beside them.
 
-inline constexpr int kMixThreads = 512;                                     // which sum the squares
-inline constexpr int kMixShared = kHyperGroups * kSums + kMixThreads / 32;  // floats: the groups'
-                                                                            // sums, squares
+inline constexpr int kMixThreads = 512;
+inline constexpr int kSlicesMax = kHyperDimMax / kHyperSlice;
+// Floats: the groups' sums, the slices' squares.
+inline constexpr int kMixShared = kHyperGroups * kSums + kSlicesMax;
 static_assert(kMixShared % 4 == 0);
 constexpr int mix_shared() { return kMixShared * 4; }
 constexpr int token_shared() { return slice_shared(1); }
@@ -217,15 +239,18 @@ LARES_DEVICE RowScale row_scale(const HyperArgs& a) {
   if (lane >= (a.head ? kHyperStreams : kHyperRows)) return {0, 0};
   return {a.scale[lane < kHyperStreams ? 0 : lane < 2 * kHyperStreams ? 1 : 2], a.base[lane]};
 }
-constexpr int slices_of_group(int n_slices) { return (n_slices + kHyperGroups - 1) / kHyperGroups; }
+// An even number, so that a group has whole blocks of quantised values.
+constexpr int slices_of_group(int n_slices) {
+  return 2 * ((n_slices + 2 * kHyperGroups - 1) / (2 * kHyperGroups));
+}
+inline constexpr int kGroupSlicesMax = slices_of_group(kSlicesMax);
 // Token t's sums of slices, by the first kThreads threads; then sync_block().
 template <int kThreads>
 LARES_DEVICE void sum_groups(const HyperArgs& a, std::int64_t t, float* groups) {
   const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices), lane = thread() % 32;
   const int rows = a.head ? kHyperStreams : kHyperRows;
   if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
-  constexpr int kEach = kHyperGroups / (kThreads / 32),
-                kLongest = kHyperDimMax / kHyperSlice / kHyperGroups;
+  constexpr int kEach = kHyperGroups / (kThreads / 32), kLongest = kGroupSlicesMax;
   const int g0 = thread() / 32;
   float part[kEach][kLongest];
   LARES_UNROLL for (int e = 0; e < kEach; ++e) LARES_UNROLL for (int i = 0; i < kLongest; ++i) {
@@ -262,18 +287,24 @@ LARES_DEVICE void leave_mixes(const HyperArgs& a, std::int64_t t, float mix) {
     a.partial[t * m.stride + thread() % 32] = mix;
 }
 
-// Four dims of what enters, and their squares added to acc.
-LARES_DEVICE void mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre)[kHyperStreams],
-                              float (&v)[4], float& acc) {
+// Four dims of what enters, and the sum of their squares.
+LARES_DEVICE float mix_dims(const float (&x)[kHyperStreams][4], const float (&pre)[kHyperStreams],
+                            float (&v)[4]) {
+  float squares = 0;
   LARES_UNROLL for (int c = 0; c < 4; ++c) {
-    float x = 0;
-    LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) {
-      const float own = bf16_value(in[j].w[c / 2] >> c % 2 * 16 & 0xFFFFu);
-      x = j == 0 ? pre[0] * own : x + pre[j] * own;
-    }
-    v[c] = bf16_rounded(x);
-    acc = fmaf(v[c], v[c], acc);
+    float sum = pre[0] * x[0][c];
+    LARES_UNROLL for (int j = 1; j < kHyperStreams; ++j) sum = sum + pre[j] * x[j][c];
+    v[c] = bf16_rounded(sum);
+    squares = fmaf(v[c], v[c], squares);
   }
+  return squares;
+}
+LARES_DEVICE float mix_streams(const Vec8 (&in)[kHyperStreams], const float (&pre)[kHyperStreams],
+                               float (&v)[4]) {
+  float x[kHyperStreams][4];
+  LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) LARES_UNROLL for (int c = 0; c < 4; ++c)
+      x[j][c] = bf16_value(in[j].w[c / 2] >> c % 2 * 16 & 0xFFFFu);
+  return mix_dims(x, pre, v);
 }
 LARES_DEVICE Vec8 four_halves(const float (&v)[4]) {
   return {{pair(to_bf16(v[0]), to_bf16(v[1])), pair(to_bf16(v[2]), to_bf16(v[3]))}};
@@ -290,25 +321,28 @@ LARES_DEVICE void put_normed(const HyperArgs& a, std::int64_t t, int d, const fl
     quantise_block(y, inside, a.codes + t * a.dim + d,
                    a.code_scale + t * ((a.dim + 127) / 128) + d / 128);
 }
-LARES_DEVICE float squares_root(const HyperArgs& a, const float* squares) {
-  float total = 0;
-  LARES_UNROLL for (int w = 0; w < kMixThreads / 32; ++w) total = total + squares[w];
-  return rms_root(total, a.dim, a.rms_eps);
-}
-LARES_DEVICE float sum_of_warp(float v) {
-  LARES_UNROLL for (int mask = 16; mask > 0; mask /= 2) v = v + shuffle_xor(v, mask);
+// A slice's squares: its dims are four each of sixteen lanes that begin at a multiple of sixteen.
+LARES_DEVICE float sum_of_slice(float v) {
+  LARES_UNROLL for (int mask = 8; mask > 0; mask /= 2) v = v + shuffle_xor(v, mask);
   return v;
+}
+// By a warp, from the slices' squares.
+LARES_DEVICE float squares_root(const HyperArgs& a, const float* squares) {
+  const int n_slices = a.dim / kHyperSlice, run = slices_of_group(n_slices),
+            first = thread() % kHyperGroups * run;
+  float group = 0, total = 0;
+  LARES_UNROLL for (int i = 0; i < kGroupSlicesMax; ++i) if (i < run && first + i < n_slices)
+      group = group + squares[first + i];
+  LARES_UNROLL for (int g = 0; g < kHyperGroups; ++g) total = total + shuffle_from(group, g);
+  return rms_root(total, a.dim, a.rms_eps);
 }
 
 // By kMixThreads + 32 threads; nothing of the shared memory is in use any more.
-inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) /
-                                  (4 * kMixThreads);  // of
-                                                      // four
-                                                      // dims,
-                                                      // that
-                                                      // a
-                                                      // thread
-                                                      // has
+inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);  // of a
+                                                                                             // thread:
+                                                                                             // four
+                                                                                             // dims
+                                                                                             // each
 LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& row) {
   constexpr int S = kHyperStreams;
   const int lane = thread() % 32, d0 = 4 * thread();
@@ -334,15 +368,15 @@ LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& 
     return;
   }
   const float own = sigmoid(mix) + a.eps;
-  float pre[S], v[kMixPieces][4], acc = 0;
+  float pre[S], v[kMixPieces][4];
   LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
-  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) if (const int d = d0 + 4 * kMixThreads * i;
-                                                        d < a.dim) {
-    mix_streams(in[i], pre, v[i], acc);
+  LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) {
+    const int d = d0 + 4 * kMixThreads * i;
+    const float squared = sum_of_slice(d < a.dim ? mix_streams(in[i], pre, v[i]) : 0);
+    if (d >= a.dim) continue;
     if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v[i]);
+    if (lane % 16 == 0) squares[d / kHyperSlice] = squared;
   }
-  acc = sum_of_warp(acc);
-  if (lane == 0) squares[thread() / 32] = acc;
   sync_some(1, kMixThreads);  // not the last warp: it has no part in what follows
   const float root = squares_root(a, squares);
   LARES_UNROLL for (int i = 0; i < kMixPieces; ++i) if (const int d = d0 + 4 * kMixThreads * i;

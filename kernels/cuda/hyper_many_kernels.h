@@ -134,15 +134,14 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
   }
 }
 
-// ---- Mixing: a block a token, of half of kMixThreads threads, so that several share an SM. Shared
-// memory: as few tokens', then the norm's weights [dim] f32 and the streams [4, dim] bf16; what
-// enters takes the place of the first two of these. A thread reads what it wrote.
+// ---- Mixing: a block a token, of so few threads that several share an SM. Shared memory: as few
+// tokens', then the norm's weights [dim] f32 and the streams [4, dim] bf16; what enters takes the
+// place of the first two of these. A thread reads what it wrote.
 
 inline constexpr int kMixManyThreads = 256;
 constexpr int mix_many_shared(int dim) { return (kMixShared + 3 * dim) * 4; }
 LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
-  constexpr int S = kHyperStreams, kShare = kMixThreads / kMixManyThreads;
-  static_assert(kShare == 2);
+  constexpr int S = kHyperStreams;
   const RowScale row = row_scale(a);
   const std::int64_t t = block_x();
   const int lane = thread() % 32;
@@ -168,24 +167,22 @@ LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
     return;
   }
   const float own = sigmoid(mix) + a.eps;
-  float pre[S], acc[kShare] = {0, 0};
+  float pre[S];
   LARES_UNROLL for (int j = 0; j < S; ++j) pre[j] = shuffle_from(own, j);
   finish_copies();
-  for (int base = 4 * thread(); base < a.dim; base += 4 * kMixThreads)
-    LARES_UNROLL for (int share = 0; share < kShare;
-                      ++share) if (const int d = base + 4 * kMixManyThreads * share; d < a.dim) {
-      Vec8 in[S];
-      float v[4];
+  for (int d = 4 * thread(); d - 4 * lane < a.dim; d += 4 * kMixManyThreads) {
+    Vec8 in[S];
+    float v[4], squared = 0;
+    if (d < a.dim) {
       LARES_UNROLL for (int j = 0; j < S; ++j)
           in[j] = *reinterpret_cast<const Vec8*>(streams + j * a.dim + d);
-      mix_streams(in, pre, v, acc[share]);
+      squared = mix_streams(in, pre, v);
       LARES_UNROLL for (int j = 0; j < 2; ++j) *
           reinterpret_cast<TwoFloats*>(streams + j * a.dim + d) = {{v[2 * j], v[2 * j + 1]}};
       if (a.entered) *reinterpret_cast<Vec8*>(a.entered + t * a.dim + d) = four_halves(v);
     }
-  LARES_UNROLL for (int share = 0; share < kShare; ++share) {
-    acc[share] = sum_of_warp(acc[share]);
-    if (lane == 0) squares[thread() / 32 + share * kMixManyThreads / 32] = acc[share];
+    squared = sum_of_slice(squared);
+    if (lane % 16 == 0 && d < a.dim) squares[d / kHyperSlice] = squared;
   }
   sync_some(1, kMixManyThreads);
   const float root = squares_root(a, squares);

@@ -16,9 +16,12 @@ constexpr Status refused(const char* why) { return {Status::kRefused, why}; }
 
 struct Grid {
   int x = 1, y = 1, z = 1;
+  int cluster = 1;  // blocks along x that make one (cluster.h), up to 16
 };
 
 #ifdef __CUDACC__
+
+inline constexpr int kClusterPortable = 8;  // blocks of a cluster that need not be asked for
 
 // Whether the current device begins launches early, and has code that waits for the one before:
 // that of sm_90a. Newer ones run what was made for sm_80.
@@ -29,6 +32,10 @@ inline bool overlaps() {
          major == 9;
 }
 
+inline int current_device() {
+  int device = 0;
+  return cudaGetDevice(&device) == cudaSuccess ? device : -1;
+}
 // Shared memory that a block of the current device may ask for.
 inline int shared_bytes_max() {
   int device = 0, n = 0;
@@ -57,41 +64,87 @@ inline bool has_wgmma() {
          major == 9 && minor == 0;
 }
 
-template <class... Params, class... Args>
-Status launch(const char* what, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
-              Stream stream, const Args&... args) {
+// Asks for what a kernel needs beyond what every kernel may have.
+inline cudaError_t allow(const void* kernel, Grid grid, int shared_bytes) {
   if (shared_bytes > 48 << 10)
-    if (const cudaError_t e = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                                   shared_bytes);
+    if (const cudaError_t e = cudaFuncSetAttribute(
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
         e != cudaSuccess)
-      return {static_cast<int>(e), what};
-  cudaLaunchAttribute early = {};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
+      return e;
+  return grid.cluster > kClusterPortable
+             ? cudaFuncSetAttribute(kernel, cudaFuncAttributeNonPortableClusterSizeAllowed, 1)
+             : cudaSuccess;
+}
+inline cudaLaunchConfig_t launch_config(Grid grid, int threads, int shared_bytes) {
   cudaLaunchConfig_t config = {};
   config.gridDim = dim3(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y),
                         static_cast<unsigned>(grid.z));
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
+  return config;
+}
+inline cudaLaunchAttribute cluster_of(Grid grid) {
+  cudaLaunchAttribute cluster = {};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
+  cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  return cluster;
+}
+
+// Whether the current device can hold a cluster of this kernel's blocks.
+template <class... Params>
+bool cluster_fits(void (*kernel)(Params...), Grid grid, int threads, int shared_bytes) {
+  if (!overlaps()) return false;
+  const void* const function = reinterpret_cast<const void*>(kernel);
+  cudaLaunchAttribute cluster = cluster_of(grid);
+  cudaLaunchConfig_t config = launch_config(grid, threads, shared_bytes);
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int n = 0;
+  const bool fits = allow(function, grid, shared_bytes) == cudaSuccess &&
+                    cudaOccupancyMaxActiveClusters(&n, function, &config) == cudaSuccess && n > 0;
+  if (!fits) cudaGetLastError();  // an answer, and no error of the next launch
+  return fits;
+}
+
+template <class... Params, class... Args>
+Status launch(const char* what, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
+              Stream stream, const Args&... args) {
+  if (const cudaError_t e = allow(reinterpret_cast<const void*>(kernel), grid, shared_bytes);
+      e != cudaSuccess)
+    return {static_cast<int>(e), what};
+  cudaLaunchAttribute attributes[2] = {};
+  unsigned n = 0;
+  if (overlaps()) {
+    attributes[n].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[n++].val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (grid.cluster > 1) attributes[n++] = cluster_of(grid);
+  cudaLaunchConfig_t config = launch_config(grid, threads, shared_bytes);
   config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = overlaps() ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = n;
   return {static_cast<int>(cudaLaunchKernelEx(&config, kernel, Params(args)...)), what};
 }
 
 #else
 
+inline int current_device() { return 0; }
 inline int shared_bytes_max() { return 227 << 10; }
 inline int streaming_sms() { return 5; }
 inline bool has_wgmma() { return true; }
 
+template <class... Params>
+bool cluster_fits(void (*)(Params...), Grid, int, int shared_bytes) {
+  return shared_bytes <= shared_bytes_max();
+}
+
 template <class... Params, class... Args>
 Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
               Stream, const Args&... args) {
-  simt::Machine::get().run({grid.x, grid.y, grid.z}, threads,
-                           static_cast<std::size_t>(shared_bytes), simt::Order::scattered,
-                           [&] { kernel(args...); });
+  simt::Machine::get().run(
+      {grid.x, grid.y, grid.z}, threads, static_cast<std::size_t>(shared_bytes),
+      simt::Order::scattered, [&] { kernel(args...); }, grid.cluster);
   return {};
 }
 

@@ -1,9 +1,9 @@
 // Runs a kernel's body on the CPU, a fiber a thread, so that every index, barrier and fragment of
-// it can be tested where there is no GPU. Blocks run one after the other. Threads run until they
-// wait for others, in an order of the caller's choice: a result that depends on it misses a
-// barrier. A barrier that not everybody reaches ends the program with a message. What a device does
-// in its own way is done here by its definition: an mma adds exact products in double and rounds
-// once.
+// it can be tested where there is no GPU. Blocks run one after the other, those of a cluster
+// together. Threads run until they wait for others, in an order of the caller's choice: a result
+// that depends on it misses a barrier. A barrier that not everybody reaches ends the program with a
+// message. What a device does in its own way is done here by its definition: an mma adds exact
+// products in double and rounds once.
 #pragma once
 
 #include <setjmp.h>
@@ -38,65 +38,99 @@ class Machine {
     return machine;
   }
 
+  // `cluster`: how many blocks, consecutive along x, make a cluster.
   void run(Dim grid, int threads, std::size_t shared_bytes, Order order,
-           const std::function<void()>& body) {
+           const std::function<void()>& body, int cluster = 1) {
+    if (grid.x % cluster != 0) {
+      std::fprintf(stderr, "emulated kernel: %d blocks are no clusters of %d\n", grid.x, cluster);
+      std::abort();
+    }
     grid_ = grid;
     threads_ = threads;
+    shared_bytes_ = shared_bytes;
     greedy_ = order == Order::greedy;
     body_ = &body;
-    while (static_cast<int>(fibers_.size()) < threads) fibers_.push_back(std::make_unique<Fiber>());
-    std::vector<int> turn(static_cast<std::size_t>(threads));
-    for (int i = 0; i < threads; ++i)
+    const int n = threads * cluster;
+    while (static_cast<int>(fibers_.size()) < n) fibers_.push_back(std::make_unique<Fiber>());
+    blocks_.resize(static_cast<std::size_t>(cluster));
+    std::vector<int> turn(static_cast<std::size_t>(n));
+    for (int i = 0; i < n; ++i)
       turn[static_cast<std::size_t>(i)] = order == Order::ascending || greedy_ ? i
                                           : order == Order::descending
-                                              ? threads - 1 - i
-                                              : static_cast<int>((i * 7919LL + 13) % threads);
-    for (block_.z = 0; block_.z < grid.z; ++block_.z)
-      for (block_.y = 0; block_.y < grid.y; ++block_.y)
-        for (block_.x = 0; block_.x < grid.x; ++block_.x) {
-          shared_.assign(shared_bytes / 16 + kSharedGuard,
-                         {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it
-                                                                                 // is read as
-          run_block(turn);
-          check_guard(shared_bytes);
+                                              ? n - 1 - i
+                                              : static_cast<int>((i * 7919LL + 13) % n);
+    for (Dim at{0, 0, 0}; at.z < grid.z; ++at.z)
+      for (at.y = 0; at.y < grid.y; ++at.y)
+        for (at.x = 0; at.x < grid.x; at.x += cluster) {
+          for (int i = 0; i < cluster; ++i) begin_block(i, at);
+          run_blocks(turn);
+          for (const Block& b : blocks_) check_guard(b);
         }
   }
 
-  int thread() const { return current_; }
+  int thread() const { return thread_; }
   int threads() const { return threads_; }
-  Dim block() const { return block_; }
+  Dim block() const { return own_->at; }
   Dim grid() const { return grid_; }
-  // Aligned as on a device.
-  void* shared() {
-    return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared_.data()) + 1023) /
-                                   1024 * 1024);
-  }
+  void* shared() { return own_->memory(); }
 
-  void sync_block() { wait(block_barrier_, live_); }
-  void sync_warp() { wait(warps_[static_cast<std::size_t>(current_ / 32)].barrier, warp_size()); }
+  void sync_block() { wait(own_->barrier, own_->live); }
+  void sync_warp() { wait(warp().barrier, warp_size()); }
   // Barriers of their own number, for so many threads; who arrives does not wait.
-  void sync_some(int barrier, int n) { wait(named_[barrier], n); }
+  void sync_some(int barrier, int n) { wait(own_->named[barrier], n); }
   void arrive_some(int barrier, int n) {
-    if (++named_[barrier].arrived == n) open(named_[barrier]);
+    if (++own_->named[barrier].arrived == n) open(own_->named[barrier]);
+  }
+  // The barrier of a cluster: a thread that has arrived goes on until it waits. One that ends has
+  // arrived for good.
+  int cluster_rank() const { return current_ / threads_; }
+  void arrive_cluster() {
+    Fiber& f = fiber();
+    if (f.arrived) fail("arrives at its cluster's barrier once more before it has waited");
+    f.arrived = true;
+    ++f.arrivals;
+    if (--cluster_missing_ == 0) open_cluster();
+  }
+  void wait_cluster() {
+    Fiber& f = fiber();
+    if (!f.arrived) fail("waits at its cluster's barrier before it has arrived");
+    f.arrived = false;
+    f.met = true;
+    if (f.arrivals == cluster_.generation) return;  // what it arrived at is over
+    f.waits = &cluster_;
+    f.generation = cluster_.generation;
+    if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+  }
+  // Where `at` is in the shared memory of another block: poison until everybody has arrived at the
+  // cluster's barrier.
+  void store_in(int rank, void* at, std::uint32_t word) {
+    if (!fiber().met) fail("stores into a block that may not have begun");
+    const auto offset =
+        static_cast<std::size_t>(static_cast<char*>(at) - static_cast<char*>(shared()));
+    if (rank < 0 || rank >= static_cast<int>(blocks_.size()) || offset + 4 > shared_bytes_)
+      fail("stores outside of its cluster's shared memory");
+    void* const to = static_cast<char*>(blocks_[static_cast<std::size_t>(rank)].memory()) + offset;
+    std::memset(to, 0xFF, 4);
+    stores_.push_back({to, word});
   }
   // Made no sooner than they are waited for, so that who does not wait misses them; without `from`
   // zeros. Until then there is poison.
   void copy_later(void* to, const void* from, int bytes) {
     std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
-    fibers_[static_cast<std::size_t>(current_)]->copies.push_back({to, from, bytes, 0});
+    fiber().copies.push_back({to, from, bytes, 0});
   }
   void finish_copies() {
-    for (const Copy& c : fibers_[static_cast<std::size_t>(current_)]->copies) land(c);
-    fibers_[static_cast<std::size_t>(current_)]->copies.clear();
+    for (const Copy& c : fiber().copies) land(c);
+    fiber().copies.clear();
   }
   void commit_copies() {
-    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    Fiber& f = fiber();
     ++f.copy_groups;
     for (Copy& c : f.copies)
       if (c.group == 0) c.group = f.copy_groups;
   }
   void finish_copy_groups(int left) {
-    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    Fiber& f = fiber();
     std::size_t n = 0;
     while (n < f.copies.size() && f.copies[n].group != 0 &&
            f.copies[n].group <= f.copy_groups - left)
@@ -126,7 +160,7 @@ class Machine {
   void wait_phase(const void* b, int parity) {
     Phase& p = phase(b);
     if (over(p), p.parity != (parity != 0)) return;
-    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    Fiber& f = fiber();
     f.phase = &p;
     f.parity = parity != 0;
     if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
@@ -135,20 +169,20 @@ class Machine {
   // somebody waits for it; until then d is poison. So who writes operands too early, or reads sums
   // too early, has wrong ones.
   void multiply_later(float* d, int n, std::function<void()> make) {
-    auto& later = fibers_[static_cast<std::size_t>(current_)]->later;
+    auto& later = fiber().later;
     later.push_back({d, n, 0, false, {}, std::move(make)});
     for (std::size_t i = 0; i + 1 < later.size(); ++i) later.back().chained |= later[i].d == d;
     if (!later.back().chained) take_sums(later.back());
   }
   void commit_products() {
-    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    Fiber& f = fiber();
     ++f.groups;
     for (Later& l : f.later)
       if (l.group == 0) l.group = f.groups;
   }
   void finish_products(int left) {
-    auto& later = fibers_[static_cast<std::size_t>(current_)]->later;
-    const int last = fibers_[static_cast<std::size_t>(current_)]->groups - left;
+    auto& later = fiber().later;
+    const int last = fiber().groups - left;
     while (!later.empty() && later.front().group != 0 && later.front().group <= last) {
       const Later l = std::move(later.front());
       later.erase(later.begin());
@@ -164,9 +198,9 @@ class Machine {
   }
   // Gives every lane the others' words, until the next call.
   const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
-    Warp& w = warps_[static_cast<std::size_t>(current_ / 32)];
+    Warp& w = warp();
     sync_warp();  // nobody reads the last ones any more
-    for (int i = 0; i < n; ++i) w.words[current_ % 32][i] = mine[i];
+    for (int i = 0; i < n; ++i) w.words[thread_ % 32][i] = mine[i];
     sync_warp();
     return w.words;
   }
@@ -218,6 +252,30 @@ class Machine {
     std::vector<Copy> copies;
     std::vector<Later> later;
     int groups = 0, copy_groups = 0;
+    unsigned arrivals = 0;  // at the cluster's barrier
+    bool arrived = false;   // ... and has not waited since
+    bool met = false;       // has waited there
+  };
+  struct Words {
+    std::uint32_t w[4];
+  };
+  static constexpr std::size_t kSharedGuard = 264;  // words of 16 bytes behind the last
+  struct Block {
+    Dim at;
+    std::vector<Words> shared;
+    std::vector<Warp> warps;
+    Barrier barrier, named[16];
+    int live = 0;  // threads that have not ended
+
+    // Aligned as on a device.
+    void* memory() const {
+      return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared.data()) + 1023) /
+                                     1024 * 1024);
+    }
+  };
+  struct Store {
+    void* to;
+    std::uint32_t word;
   };
 
   Machine() : f16_(1 << 16) {
@@ -230,22 +288,27 @@ class Machine {
     }
   }
 
-  void check_guard(std::size_t shared_bytes) {
-    const auto* const end = reinterpret_cast<const unsigned char*>(shared_.data() + shared_.size());
-    for (const unsigned char* p = static_cast<unsigned char*>(shared()) + shared_bytes; p < end;
+  Fiber& fiber() { return *fibers_[static_cast<std::size_t>(current_)]; }
+  Warp& warp() { return own_->warps[static_cast<std::size_t>(thread_ / 32)]; }
+
+  void check_guard(const Block& b) {
+    const auto* const end =
+        reinterpret_cast<const unsigned char*>(b.shared.data() + b.shared.size());
+    for (const unsigned char* p = static_cast<unsigned char*>(b.memory()) + shared_bytes_; p < end;
          ++p)
       if (*p != 0xFF) {
         std::fprintf(
             stderr,
             "emulated kernel: block %d %d %d: wrote beyond its %zu bytes of shared memory\n",
-            block_.x, block_.y, block_.z, shared_bytes);
+            b.at.x, b.at.y, b.at.z, shared_bytes_);
         std::abort();
       }
   }
 
   [[noreturn]] void fail(const char* what) const {
-    std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", block_.x, block_.y,
-                 block_.z, current_, what);
+    const Dim at = block();
+    std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", at.x, at.y, at.z,
+                 thread(), what);
     std::abort();
   }
   Phase& phase(const void* b) {
@@ -264,17 +327,20 @@ class Machine {
     std::memset(static_cast<void*>(l.d), 0xFF, l.sums.size() * sizeof(float));
   }
 
-  int warp_size() const { return threads_ - current_ / 32 * 32 < 32 ? threads_ % 32 : 32; }
+  int warp_size() const { return threads_ - thread_ / 32 * 32 < 32 ? threads_ % 32 : 32; }
 
   static void enter() {
     Machine& m = get();
     for (;;) {
       (*m.body_)();
-      Fiber& f = *m.fibers_[static_cast<std::size_t>(m.current_)];
+      Fiber& f = m.fiber();
+      Block& b = *m.own_;
       f.done = true;
       --m.live_;
-      if (m.block_barrier_.arrived > 0 && m.block_barrier_.arrived == m.live_)
-        m.open(m.block_barrier_);  // those left over need not wait for it
+      --b.live;
+      if (b.barrier.arrived > 0 && b.barrier.arrived == b.live)
+        m.open(b.barrier);  // those left over need not wait for it
+      if (f.arrivals == m.cluster_.generation && --m.cluster_missing_ == 0) m.open_cluster();
       if (!_setjmp(f.at)) _longjmp(m.scheduler_, 1);
     }
   }
@@ -284,25 +350,45 @@ class Machine {
   }
   void wait(Barrier& b, int n) {
     if (++b.arrived == n) return open(b);
-    Fiber& f = *fibers_[static_cast<std::size_t>(current_)];
+    Fiber& f = fiber();
     f.waits = &b;
     f.generation = b.generation;
     if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
   }
-  void run_block(const std::vector<int>& turn) {
-    warps_.assign(static_cast<std::size_t>((threads_ + 31) / 32), {});
-    block_barrier_ = {};
-    for (Barrier& b : named_) b = {};
-    live_ = threads_;
-    for (int i = 0; i < threads_; ++i) {
-      fibers_[static_cast<std::size_t>(i)]->done = false;
-      fibers_[static_cast<std::size_t>(i)]->waits = nullptr;
-      fibers_[static_cast<std::size_t>(i)]->phase = nullptr;
-      fibers_[static_cast<std::size_t>(i)]->copies.clear();
-      fibers_[static_cast<std::size_t>(i)]->later.clear();
-      fibers_[static_cast<std::size_t>(i)]->groups =
-          fibers_[static_cast<std::size_t>(i)]->copy_groups = 0;
+  // Everybody has arrived, and is awaited again who has not ended.
+  void open_cluster() {
+    for (const Store& store : stores_) std::memcpy(store.to, &store.word, 4);
+    stores_.clear();
+    open(cluster_);
+    cluster_missing_ = live_;
+  }
+  // The i-th block of the cluster at `first`.
+  void begin_block(int i, Dim first) {
+    Block& b = blocks_[static_cast<std::size_t>(i)];
+    b.at = {first.x + i, first.y, first.z};
+    b.shared.assign(shared_bytes_ / 16 + kSharedGuard,
+                    {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it is
+                                                                            // read as
+    b.warps.assign(static_cast<std::size_t>((threads_ + 31) / 32), {});
+    b.barrier = {};
+    for (Barrier& named : b.named) named = {};
+    b.live = threads_;
+    for (int t = 0; t < threads_; ++t) {
+      Fiber& f = *fibers_[static_cast<std::size_t>(i * threads_ + t)];
+      f.done = false;
+      f.waits = nullptr;
+      f.phase = nullptr;
+      f.copies.clear();
+      f.later.clear();
+      f.groups = f.copy_groups = 0;
+      f.arrivals = 0;
+      f.arrived = f.met = false;
     }
+  }
+  void run_blocks(const std::vector<int>& turn) {
+    live_ = cluster_missing_ = static_cast<int>(turn.size());
+    cluster_ = {};
+    stores_.clear();
     phases_.clear();
     while (live_ > 0) {
       progress_ = false;
@@ -315,14 +401,17 @@ class Machine {
         f.phase = nullptr;
         progress_ = true;
         current_ = turn[next_];
+        thread_ = current_ % threads_;
+        own_ = &blocks_[static_cast<std::size_t>(current_ / threads_)];
         if (!_setjmp(scheduler_)) resume(f);
         if (greedy_) next_ = static_cast<std::size_t>(-1);  // from the first one again
       }
       if (!progress_) {
+        const Dim at = blocks_.front().at;
         std::fprintf(stderr,
                      "emulated kernel: block %d %d %d: %d threads wait at a barrier that the "
                      "others do not reach\n",
-                     block_.x, block_.y, block_.z, live_);
+                     at.x, at.y, at.z, live_);
         std::abort();
       }
     }
@@ -338,19 +427,19 @@ class Machine {
     setcontext(&f.start);
   }
 
-  Dim grid_, block_;
-  int threads_ = 0, live_ = 0, current_ = 0;
-  std::size_t next_ = 0;  // of the round; members, for locals do not survive a jump
+  Dim grid_;
+  std::size_t shared_bytes_ = 0;
+  int threads_ = 0, live_ = 0;    // of a block; of the cluster, those that have not ended
+  int current_ = 0, thread_ = 0;  // in the cluster, in its block
+  Block* own_ = nullptr;          // the current thread's
+  std::size_t next_ = 0;          // of the round; members, for locals do not survive a jump
   bool progress_ = false, greedy_ = false;
   const std::function<void()>* body_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
-  struct Words {
-    std::uint32_t w[4];
-  };
-  static constexpr std::size_t kSharedGuard = 264;  // words of 16 bytes behind the last
-  std::vector<Words> shared_;
-  std::vector<Warp> warps_;
-  Barrier block_barrier_, named_[16];
+  std::vector<Block> blocks_;  // of the cluster that runs
+  Barrier cluster_;
+  int cluster_missing_ = 0;  // threads that have not arrived
+  std::vector<Store> stores_;
   std::map<const void*, Phase> phases_;
   jmp_buf scheduler_;
   std::vector<float> f16_;

@@ -353,12 +353,13 @@ int run(std::string_view only) {
                 .rms_eps = 1e-6f};
     auto* const arrived = static_cast<std::uint32_t*>(room(4));
     must(fill(arrived, 0, 4, b.stream));
-    for (const bool one : {false, true}) {
-      if (one && n != 1) continue;
-      a.arrived = one ? arrived : nullptr;
+    for (const char* const way : {"cluster", "one launch", "two launches"}) {
+      a.cluster = way == std::string_view("cluster");
+      a.arrived = way == std::string_view("one launch") ? arrived : nullptr;
+      if (n != 1 && (a.cluster || a.arrived)) continue;
       // One after the other, which no step does, they read streams of the round before while those
       // are written: any numbers will do here.
-      b.line(fmt::format("hyper, a boundary, {} tokens{}", n, one ? ", one launch" : "").c_str(),
+      b.line(fmt::format("hyper, a boundary, {} tokens, {}", n, way).c_str(),
              24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2, 2.0 * n * 24 * 4 * D,
              n > 8 ? 1 : 40, [&](int, Stream stream) {
                a.fn = reinterpret_cast<const float*>(halves.take(24 * 4 * D * 4));

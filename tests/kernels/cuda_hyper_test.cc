@@ -1,6 +1,7 @@
 // Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with
 // float64, and no token sees another.
 #include "kernels/cuda/experts_kernels.h"
+#include "kernels/cuda/hyper_cluster_kernels.h"
 #include "kernels/cuda/hyper_many_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
 
@@ -31,8 +32,9 @@ struct Case {
   int iters = 20;  // by 20 a sweep that is missing does not show
 };
 
-// The launches that there are for a token: one, or two, for few tokens or for many.
-enum class Form { one, few, many };
+// The launches that there are for a token: one, by a cluster or by blocks of which the last one
+// mixes; or two, for few tokens or for many.
+enum class Form { cluster, one, few, many };
 
 // What is left for later, made by the warps of one block.
 LARES_KERNEL(256, 1) left_kernel(const HyperMixes a) {
@@ -88,7 +90,12 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
     fresh();
     simt::Machine& machine = simt::Machine::get();
     const int slices = c.dim / kHyperSlice;
-    if (form == Form::one) {
+    if (form == Form::cluster) {
+      const int cluster = cluster_blocks(c.dim);
+      machine.run(
+          {cluster}, kClusterThreads, static_cast<std::size_t>(cluster_shared(c.dim)), order,
+          [&] { hyper_cluster_kernel(a); }, cluster);
+    } else if (form == Form::one) {
       machine.run({slices}, kMixThreads + 32, static_cast<std::size_t>(token_shared()), order,
                   [&] { hyper_token_kernel(a); });
     } else {
@@ -276,20 +283,21 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
   EXPECT_EQ(alone.post, last(got.post));
   EXPECT_EQ(alone.comb, last(got.comb));
   // And whatever the launches.
-  EXPECT_TRUE(run(one, Form::one, false, w, last(x), last(y), last(post), last(comb)) == alone);
+  for (const Form form : {Form::cluster, Form::one})
+    EXPECT_TRUE(run(one, form, false, w, last(x), last(y), last(post), last(comb)) == alone);
   EXPECT_TRUE(run(c, Form::many, false, w, x, y, post, comb) == got);
   if (c.head || c.n > kTokensFew) return;
-  EXPECT_TRUE(run(one, Form::one, true, w, last(x), last(y), last(post), last(comb)) == alone);
+  for (const Form form : {Form::cluster, Form::one})
+    EXPECT_TRUE(run(one, form, true, w, last(x), last(y), last(post), last(comb)) == alone);
   EXPECT_TRUE(run(c, Form::few, true, w, x, y, post, comb) == got);
 }
 
 INSTANTIATE_TEST_SUITE_P(, CudaHyper,
                          testing::Values(Case{1, 128, false, false}, Case{5, 256, true, false, 2},
                                          Case{3, 1024, true, false}, Case{35, 128, true, false},
-                                         Case{2, 256, true, true},
-                                         Case{2, 4160, true, false}));  // groups of five slices,
-                                                                        // the last ones short or
-                                                                        // empty
+                                         Case{2, 256, true, true}, Case{1, 8192, true, false},
+                                         // Groups of six slices, the last ones short or empty.
+                                         Case{2, 4160, true, false}));
 
 }  // namespace
 }  // namespace lares::kernels::cuda

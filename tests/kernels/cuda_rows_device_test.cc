@@ -1,5 +1,7 @@
 // Everything but products on a device, each launch against its body emulated on the CPU: bit for
 // bit, and attention within what an mma rounds.
+#include <fmt/format.h>
+
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
 #include "kernels/cuda/draft_rows_kernels.h"
@@ -157,11 +159,17 @@ TEST(CudaRowsDevice, Compressors) {
 TEST(CudaRowsDevice, HyperConnections) {
   LARES_NEEDS_DEVICE();
   Mirror<std::uint32_t> arrived(std::vector<std::uint32_t>{0});
-  for (const auto& [n, dim, one_launch] : {std::tuple{1, 4096, false},
-                                           {1, 4096, true},
-                                           {1, 128, true},
-                                           {70, 4096, false},
-                                           {3, 128, false}}) {
+  // What a token takes: a cluster, else one launch, else two.
+  for (const auto& [n, dim, cluster, one_launch] : {std::tuple{1, 4096, true, false},
+                                                    {1, 7168, true, false},
+                                                    {1, 128, true, false},
+                                                    {1, 4096, false, true},
+                                                    {1, 128, false, true},
+                                                    {1, 4096, false, false},
+                                                    {70, 4096, true, true},
+                                                    {3, 128, true, true}}) {
+    SCOPED_TRACE(
+        fmt::format("{} tokens of {}, cluster {}, one launch {}", n, dim, cluster, one_launch));
     const std::size_t rows = static_cast<std::size_t>(n);
     Mirror<std::uint16_t> x(halves(normals(rows * 4 * dim, 11))),
         y(halves(normals(rows * dim, 12))), entered(rows * dim), normed(rows * dim);
@@ -200,6 +208,7 @@ TEST(CudaRowsDevice, HyperConnections) {
     simt::Machine::get().run({n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), kOrder,
                              [&] { hyper_mix_kernel(args(false)); });
     HyperArgs on_device = args(true);
+    on_device.cluster = cluster;
     if (one_launch) on_device.arrived = arrived.device();
     LARES_EXPECT_OK(hyper(on_device, nullptr));
     expect_same(x.device_values(), x.host_values(), "streams");
