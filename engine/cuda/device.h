@@ -64,7 +64,8 @@ class Device {
   virtual std::unique_ptr<Event> event() = 0;
   virtual void mark(Queue queue, Event& event) = 0;
   virtual void wait(Queue queue, Event& event) = 0;  // not marked yet: for nothing
-  // To the device, from pinned memory. synchronise() does not wait for it.
+  // To the device, from pinned memory: from other memory it may already have happened when this
+  // returns. synchronise() does not wait for it.
   virtual void copy_beside(void* to, const void* from, std::size_t bytes) = 0;
 
   // Whether it multiplies many tokens by wgmma, as some GPUs can: the promise is the bits of mma,

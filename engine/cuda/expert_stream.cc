@@ -135,7 +135,8 @@ void ExpertStream::pack(int layer, kernels::ThreadPool& pool) {
     for (const Piece& piece : wave.pieces)
       for (std::size_t k = 0;
            const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {
-        add_jobs(jobs, *m, to + piece.tiles[k], reinterpret_cast<float*>(to + piece.scale[k]));
+        add_jobs(jobs, *m, 0, m->n_out, to + piece.tiles[k],
+                 reinterpret_cast<float*>(to + piece.scale[k]));
         table[2 * E * k + static_cast<std::size_t>(piece.expert)] = there + piece.tiles[k];
         if (m->format == kernels::Format::fp8)
           table[2 * E * k + E + static_cast<std::size_t>(piece.expert)] = there + piece.scale[k];

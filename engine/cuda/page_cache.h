@@ -20,7 +20,8 @@ class PageCache : private PageKeeper {
   ~PageCache();
 
   // Copies of these on the GPU, made where there were none; of the first n_known it knows from then
-  // on, the others are the caller's alone. no_memory: there is no room for all of them together.
+  // on, others that were made are the caller's alone. no_memory: there is no room for all of them
+  // together.
   Result<std::vector<PagePool::Page>> bring(
       std::span<const PageRef> pages,
       std::size_t n_known = std::numeric_limits<std::size_t>::max());

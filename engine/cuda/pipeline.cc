@@ -162,10 +162,11 @@ void Pipeline::retire(std::shared_ptr<void> what) {
   retired_.push_back(std::move(what));
 }
 
-void Pipeline::free_retired() {
+bool Pipeline::free_retired() {
   std::vector<std::shared_ptr<void>> all;  // goes when the lock is open again
   const std::lock_guard lock(retired_mutex_);
   all.swap(retired_);
+  return !all.empty();
 }
 
 bool Pipeline::settled() const {

@@ -58,7 +58,7 @@ class Pipeline {
   // What a sequence had on the GPUs, from any thread: it is freed where the GPUs are used, before
   // the next evaluation or with the pipeline.
   void retire(std::shared_ptr<void> what);
-  void free_retired();
+  bool free_retired();  // false: there was nothing
 
   // How a chunk of n tokens of one sequence is cut. One piece where it is short, where n_rows are
   // asked for and the last would have fewer, or where some GPU lacks experts, which the CPU's

@@ -21,12 +21,12 @@ std::size_t unit_scales(const kernels::Matrix& m) {
 
 }  // namespace
 
-void add_jobs(std::vector<PackJob>& to, const kernels::Matrix& m, std::uint8_t* tiles,
-              float* scale) {
-  for (int row = 0; row < m.n_out; row += kc::kScaleBlock) {
-    const auto unit = static_cast<std::size_t>(row / kc::kScaleBlock);
-    to.push_back({&m, row, std::min(m.n_out, row + kc::kScaleBlock), tiles + unit * unit_tiles(m),
-                  scale + unit * unit_scales(m)});
+void add_jobs(std::vector<PackJob>& to, const kernels::Matrix& m, int row_begin, int row_end,
+              std::uint8_t* tiles, float* scale) {
+  for (int row = row_begin; row < row_end; row += kc::kScaleBlock) {
+    to.push_back({&m, row, std::min(row_end, row + kc::kScaleBlock), tiles, scale});
+    tiles += unit_tiles(m);
+    scale += unit_scales(m);
   }
 }
 
@@ -51,7 +51,7 @@ void Staging::make_blocks(std::size_t bytes) {
   for (Block& block : blocks_) {
     block.pinned = Pinned();
     block.pinned = Pinned(device_, bytes);
-    if (!block.pinned) block.plain.resize(bytes);
+    block.plain = std::vector<std::uint8_t>(block.pinned ? 0 : bytes);
     block.data = block.pinned ? block.pinned.data() : block.plain.data();
   }
 }
@@ -100,12 +100,7 @@ void Staging::matrix(const kernels::Matrix& m, std::uint8_t* tiles, float* scale
     if (scale_bytes > 0)
       scales = reinterpret_cast<float*>(
           take(scale + at * unit_scales(m), static_cast<std::size_t>(n) * scale_bytes));
-    for (int k = 0; k < n; ++k) {
-      const auto unit_at = static_cast<std::size_t>(k);
-      jobs_.push_back({&m, begin + k * kc::kScaleBlock,
-                       std::min(end, begin + (k + 1) * kc::kScaleBlock),
-                       packed + unit_at * unit_tiles(m), scales + unit_at * unit_scales(m)});
-    }
+    add_jobs(jobs_, m, begin, end, packed, scales);
     first += n;
   }
 }

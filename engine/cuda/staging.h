@@ -21,9 +21,11 @@ struct PackJob {
   std::uint8_t* tiles;
   float* scale;
 };
-// Jobs for all of a matrix, tiles [tiles_bytes()] and scale [tiles_scales()].
-void add_jobs(std::vector<PackJob>& to, const kernels::Matrix& m, std::uint8_t* tiles,
-              float* scale);
+// Jobs for rows [row_begin, row_end) of a matrix, of which row_begin is a multiple of
+// kc::kScaleBlock, whose tiles [tiles_bytes()] and scales [tiles_scales()] go to `tiles` and
+// `scale`.
+void add_jobs(std::vector<PackJob>& to, const kernels::Matrix& m, int row_begin, int row_end,
+              std::uint8_t* tiles, float* scale);
 void pack(Device& device, kernels::ThreadPool& pool, std::vector<PackJob>& jobs);
 
 class Staging {

@@ -123,6 +123,7 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
                           *outside, outside - prompt.begin(), vocab)});
   const std::lock_guard lock(busy);
   memory_->used(this);
+  promised_ = host_bytes(size, 1);
   generated_from_ = prompt.size();
   drop_ahead();
   drafter_.ask_for_block_again();  // there may be room now
@@ -134,9 +135,10 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
                       prompt.begin();
     if (same == size && parked_->position == size && rows_.has(size - 1)) {
       tokens_.resize(prompt.size());
+      drafter_.drop_to(size);
       return 0;
     }
-    if (same < parked_->position) go_back(std::min<std::int64_t>(same, size - 1));
+    if (same < parked_->position || same == size) go_back(std::min<std::int64_t>(same, size - 1));
   }
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   const auto held = std::min<std::int64_t>(state_->size(), size);
@@ -210,13 +212,17 @@ void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timeline
   std::uint64_t promised = 0;  // to those before
   for (const Company& one : company) {
     DeviceTimeline* const t = one.t;
+    const auto more = [&] {
+      return t->host_bytes(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1);
+    };
+    t->promised_ = promised + more();
     if (!t->begin()) continue;
-    const std::uint64_t more = t->host_bytes(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1);
-    if (!t->host_room(promised + more, "draw tokens together")) continue;
-    promised += more;
-    t->promised_ = promised;
+    t->promised_ = promised + more();
+    if (!t->host_room(t->promised_, "draw tokens together")) continue;
+    promised = t->promised_;
     waiting.push_back(t);
   }
+  for (DeviceTimeline* const t : waiting) t->promised_ = promised;
   for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
     (void)evaluate_waiting(std::span(waiting).subspan(
         first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
@@ -281,6 +287,7 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
     return tl::unexpected(
         Error{Errc::too_long,
               fmt::format("draw a token: the context of {} tokens is full", s_.n_context)});
+  promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);
   if (const auto begun = begin(); !begun) return tl::unexpected(begun.error());
   promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);
   if (const auto room = host_room(promised_, fmt::format("draw a token after {}", size)); !room)

@@ -79,6 +79,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
     for (;;) {
       Result<> done = attempt();
       if (done || done.error().code != Errc::no_memory) return done;
+      if (s_.pipeline.free_retired()) continue;  // somebody has ended meanwhile
       switch (memory_->clear_device(this, promised_)) {
         case SequenceMemory::Cleared::one:
           continue;
@@ -119,8 +120,10 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   // Of the first pages; null: not in host memory. On the GPUs only whole ones that were asked for;
   // else all, the last perhaps not whole.
   mutable std::vector<PageRef> host_pages_;
-  std::uint64_t promised_ = 0;  // what host_room() made room for, which frontiers leave alone
-  Charge own_;                  // tokens, logits, the sampler; all else counts itself
+  // Host memory that the call which goes on takes, its company's too: who leaves the GPUs for it,
+  // and frontiers, leave that alone.
+  std::uint64_t promised_ = 0;
+  Charge own_;  // tokens, logits, the sampler; all else counts itself
 };
 
 }  // namespace lares::engine::cuda

@@ -23,6 +23,8 @@ Result<> DeviceTimeline::begin() {
   if (state_ && !from_) return {};
   if (const auto there = with_room([&] { return arrive(); }); !there) return there;
   recount();
+  // Who left for it took the room of what it had in host memory (bytes_on_return()).
+  if (!memory_->fits(0)) give_back(Give::rings);
   return {};
 }
 
@@ -76,7 +78,8 @@ tl::unexpected<Error> DeviceTimeline::without_host_room(Error error) const {
   return tl::unexpected(std::move(error));
 }
 
-// What `size` tokens and the logits after n_rows of them take beside what is there.
+// What `size` tokens and the logits after n_rows of them take beside what is there; less, where it
+// is on no GPU yet.
 std::uint64_t DeviceTimeline::host_bytes(std::int64_t size, int n_rows) const {
   const auto beyond = [](std::uint64_t wanted, std::uint64_t there) {
     return wanted - std::min(wanted, there);
@@ -88,12 +91,14 @@ std::uint64_t DeviceTimeline::host_bytes(std::int64_t size, int n_rows) const {
                         drafter_.missing_bytes(evaluated(), size);
   if (static_cast<std::uint64_t>(size) > tokens_.capacity())
     bytes += static_cast<std::uint64_t>(2 * size) * sizeof(Token);
-  if (n_rows == 1) bytes += state_->frontier_bytes(size);  // to go back to, should it be stopped
+  if (n_rows == 1 && state_)
+    bytes += state_->frontier_bytes(size);  // to go back to, should it be stopped
   return bytes;
 }
 
 Result<> DeviceTimeline::host_room(std::uint64_t more, const std::string& what) {
   if (more == 0 || (memory_->bytes_max() == 0 && more <= kRoomChecked)) return {};
+  if (!memory_->fits(more) && give_back(Give::rings)) memory_->show_freed();
   return memory_->make_room(more, this, what);
 }
 
@@ -107,8 +112,10 @@ Result<> DeviceTimeline::room_for_prompt(std::int64_t size) {
 Result<> DeviceTimeline::expect(std::int64_t n_tokens) {
   const std::lock_guard lock(busy);
   memory_->used(this);
+  const std::int64_t size = std::min(n_tokens, s_.n_context);
+  promised_ = host_bytes(size, 1);
   if (const auto begun = begin(); !begun) return begun;
-  return room_for_prompt(std::min(n_tokens, s_.n_context));
+  return room_for_prompt(size);
 }
 
 // Pages in host memory of the first n_tokens, which the GPUs have or had; whole ones stay there,
@@ -180,8 +187,8 @@ PrefixRef DeviceTimeline::prefix(std::int64_t n_tokens) const {
                                        std::move(index), memory_);
 }
 
-// Those before make way where host memory is full, if that makes room: others may share them.
-// Without any, going back evaluates from the beginning.
+// Those before make way where host memory is full, but for such as others share, if that makes
+// room. Without any, going back evaluates from the beginning.
 void DeviceTimeline::keep_frontier() {
   const std::int64_t position = state_->size();
   if (position == 0 || (!frontiers_.empty() && frontiers_.back()->position >= position)) return;
@@ -189,8 +196,14 @@ void DeviceTimeline::keep_frontier() {
   std::uint64_t own = 0;
   for (const FrontierRef& f : frontiers_) own += f.use_count() == 1 ? f->bytes.size() : 0;
   if (!memory_->fits(bytes - std::min(bytes, own))) return;
-  while (!memory_->fits(bytes) && !frontiers_.empty())
-    frontiers_.erase(frontiers_.begin() + static_cast<std::ptrdiff_t>(frontiers_.size() / 2));
+  while (!memory_->fits(bytes)) {
+    std::vector<std::ptrdiff_t> ones_own;
+    for (std::size_t i = 0; i < frontiers_.size(); ++i)
+      if (frontiers_[i].use_count() == 1) ones_own.push_back(static_cast<std::ptrdiff_t>(i));
+    if (ones_own.empty()) return;
+    frontiers_.erase(frontiers_.begin() + ones_own[ones_own.size() / 2]);
+    memory_->show_freed();
+  }
   frontiers_.push_back(shared(Frontier{position, state_->frontier(position)}, memory_));
   if (frontiers_.size() > kFrontiersMax)
     frontiers_.erase(frontiers_.begin() +
@@ -209,8 +222,10 @@ bool DeviceTimeline::give_back(Give what) {
   if (what == Give::rings) {
     if (!state_) return false;
     bool any = false;
-    for (PageRef& page : host_pages_)
-      if (page && page.use_count() == 1) any = true, page = nullptr;
+    for (PageRef& page : host_pages_) {  // such as others hold the GPUs' caches know
+      any |= page.use_count() == 1;
+      page = nullptr;
+    }
     return any;
   }
   if (!parked_) return false;
@@ -238,9 +253,11 @@ void DeviceTimeline::leave(bool with_cells) {
   if (state_) drop_ahead();
   if (with_cells && state_ && state_->size() > 0) {
     const std::int64_t size = state_->size();
-    host_pages_ = host_pages(size);
-    parked_ = kept_frontier(size);
-    if (!parked_) parked_ = shared(Frontier{size, state_->frontier(size)}, memory_);
+    std::vector<PageRef> pages = host_pages(size);
+    FrontierRef end = kept_frontier(size);
+    if (!end) end = shared(Frontier{size, state_->frontier(size)}, memory_);
+    host_pages_ = std::move(pages);  // not before all of it is there
+    parked_ = std::move(end);
   } else {
     parked_ = nullptr;
     host_pages_.clear();

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
-#include "kernels/thread_pool.h"
 #include "engine/model/weights.h"
+#include "kernels/thread_pool.h"
 
 namespace lares::engine::cuda {
 

@@ -22,6 +22,10 @@ bool SequenceMemory::fits(std::uint64_t more) const {
   return more <= free || more - free <= available_bytes();
 }
 
+void SequenceMemory::show_freed() const {
+  if (bytes_max_ == 0) ::malloc_trim(0);
+}
+
 void SequenceMemory::add(SequenceHolder* holder) {
   const std::lock_guard lock(mutex_);
   holders_.push_back({holder, std::chrono::steady_clock::now()});
@@ -56,9 +60,9 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
     if (e.holder->in_company) continue;
     const std::unique_lock busy(e.holder->busy, std::try_to_lock);
     if (!busy || !e.holder->give_back(what)) continue;
-    if (what == Give::rings) ++parked_;
+    if (what == Give::rings && !e.holder->bytes_to_leave()) ++parked_;  // of a GPU's it is copies
     if (what == Give::cells) ++evicted_;
-    if (bytes_max_ == 0) ::malloc_trim(0);  // else the machine does not see that it is free
+    show_freed();
   }
 }
 
@@ -114,16 +118,20 @@ SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
       for (const Entry& e : holders_) {
         if (e.holder->in_company) continue;
         busy = std::unique_lock(e.holder->busy, std::try_to_lock);
-        const auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
+        auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
         if (!bytes) continue;
-        const std::uint64_t wanted = *bytes + promised, more = wanted - std::min(wanted, swapped);
-        if (way == Way::making_room && (bytes_max_ == 0 || more <= bytes_max_)) {
-          ask_all(more, e.holder);
+        const auto more = [&] {
+          const std::uint64_t wanted = *bytes + promised;
+          return wanted - std::min(wanted, swapped);
+        };
+        if (way == Way::making_room && (bytes_max_ == 0 || more() <= bytes_max_)) {
+          ask_all(more(), e.holder);
           for (const Give give : {Give::snapshots, Give::rings})
-            if (!fits(more)) asker->give_back(give);
+            if (!fits(more()) && asker->give_back(give)) show_freed();
+          bytes = e.holder->bytes_to_leave();  // copies that it would have shared may be gone
         }
         with_cells = way != Way::evicting;
-        if (with_cells ? *bytes == 0 || fits(more) : now - e.used >= evict_idle_) {
+        if (with_cells ? *bytes == 0 || fits(more()) : now - e.used >= evict_idle_) {
           leaves = e.holder;
           break;
         }

@@ -37,7 +37,8 @@ class SequenceHolder {
   // which takes so many bytes more then (nothing: it is on none), or, without its cells, nowhere.
   virtual std::optional<std::uint64_t> bytes_to_leave() const { return std::nullopt; }
   virtual void leave(bool /*with_cells*/) {}
-  // What it has in host memory only until it is back on a GPU.
+  // What it can do without in host memory as soon as it is back on a GPU: it is given up then, if
+  // not before, so for so long what has left in its place is beyond the bound.
   virtual std::uint64_t bytes_on_return() const { return 0; }
   mutable std::mutex busy;
   std::atomic<bool> in_company = false;  // `busy` is held by the thread that evaluates, which asks
@@ -54,6 +55,9 @@ class SequenceMemory {
   // Before any page is made: where they come from. What it has free is free for sequences.
   void take_pages_from(std::shared_ptr<PageArena> arena) { arena_ = std::move(arena); }
   const std::shared_ptr<PageArena>& arena() const { return arena_; }  // null: the heap
+
+  // Has the machine see what was freed, where that is what counts.
+  void show_freed() const;
 
   // From any thread.
   void take(std::uint64_t bytes);

@@ -8,6 +8,7 @@
 #include <random>
 #include <thread>
 
+#include "engine/model/available_memory.h"
 #include "engine/model/pages.h"
 
 namespace lares::engine {
@@ -115,6 +116,19 @@ TEST(PageArena, PagesAreCountedAndKeepIt) {
   EXPECT_EQ(log.pinned.size(), 1u);
   page = nullptr;
   EXPECT_TRUE(log.pinned.empty());
+}
+
+TEST(PageArena, FreePlacesAreRoom) {
+  constexpr std::uint64_t kPage = std::uint64_t{4} << 30;  // of addresses: nobody touches it
+  SequenceMemory memory;
+  const SequenceMemory without;
+  const auto arena = std::make_shared<PageArena>(kPage, nullptr);
+  memory.take_pages_from(arena);
+  arena->give(arena->take());
+  const std::uint64_t more = available_bytes() + kPage / 2;
+  EXPECT_FALSE(without.fits(more));
+  EXPECT_TRUE(memory.fits(more));
+  EXPECT_FALSE(memory.fits(more + kPage));
 }
 
 TEST(PageArena, FromAnyThread) {
