@@ -10,7 +10,6 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "daemon/hooks/hooks.h"
 #include "daemon/instructions.h"
@@ -18,7 +17,6 @@
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
-#include "daemon/shorten.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "sandbox/sandbox.h"
@@ -30,8 +28,6 @@ namespace {
 using protocol::Json;
 
 constexpr std::size_t kTitleBytesMax = 80;
-constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command
-                                                      // shows
 
 asio::awaitable<bool> settled(EngineHost& host) {
   co_await host.settled();
@@ -549,191 +545,6 @@ asio::awaitable<Reply<>> Session::close_and_keep() {
 void Session::sleep() {
   if (turn_ || rewinding_ || !timeline_) return;
   timeline_ = nullptr;
-}
-
-// ---- questions
-
-bool Session::somebody_is_there() const {
-  return std::any_of(subscribers_.begin(), subscribers_.end(),
-                     [&](Subscriber* s) { return s->interactive(info_.session_id); });
-}
-
-// An ask_user call is an item that waits already. A question of an MCP server, beside the call that
-// it belongs to, becomes one: whoever can answer the one can answer the other. One at a time.
-asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
-  if (!somebody_is_there()) co_return std::nullopt;
-  std::string waiting;
-  for (const auto& [id, item] : open_) {
-    if (item.state == "waiting") waiting = id;
-  }
-  if (!turn_ || (!waiting.empty() && waiting == waiting_item_)) co_return std::nullopt;
-  std::optional<protocol::Item> own;
-  if (waiting.empty()) {
-    own = protocol::Item{.id = fmt::format("{}.q{}", info_.turn_id, journal_.size()),
-                         .turn_id = info_.turn_id,
-                         .kind = "note",
-                         .name = std::string(kAskUser),
-                         .state = "waiting"};
-    own->arguments = protocol::dump({{"question", question}});
-    waiting = own->id;
-    state("waiting");
-    item_updated(*own);
-  }
-  const auto answered = std::make_shared<Gate>(world_.io);  // held here: another question may take
-                                                            // its place
-  if (answered_) answered_->open();  // one of a server whose call ended without it
-  answered_ = answered;
-  answer_.reset();
-  waiting_item_ = waiting;
-  asked_ = std::make_shared<Asked>(world_.io, waiting);
-  try {
-    co_await answered->wait();
-  } catch (const std::exception&) {  // the call was stopped, or the server took its question back
-    if (!own) throw;
-  }
-  if (waiting_item_ == waiting) answered_ = nullptr, waiting_item_.clear();
-  auto answer = std::exchange(answer_, std::nullopt);
-  if (!own || !turn_ || info_.turn_id != own->turn_id) co_return answer;
-  own->state = answer ? "done" : "cancelled";
-  own->text = question + (answer ? "\n> " + *answer : "\n(not answered)");
-  item_completed(*own);
-  state("tool");
-  co_return answer;
-}
-
-asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
-  const auto self = shared_from_this();
-  const auto refused = [&](const char* why) {
-    return tl::unexpected(
-        refusal(protocol::Code::not_found, fmt::format("question/reply: {} {}", item_id, why)));
-  };
-  if (!answered_ || answered_->is_open() || waiting_item_ != item_id) {
-    co_return refused("does not wait for an answer");
-  }
-  answer_ = std::move(text);
-  answered_->open();
-  const auto asked = asked_;
-  if (!co_await asked->recorded()) co_return refused("was stopped before the answer counted");
-  co_return Reply<>();
-}
-
-// ---- what the turn tells
-
-void Session::state(std::string_view state) {
-  if (turn_ && turn_->stop.requested()) state = "stopping";
-  info_.state = state;
-  ephemeral(protocol::SessionState{.state = info_.state,
-                                   .turn_id = info_.turn_id,
-                                   .n_queued = static_cast<int>(n_waiting())},
-            Subscriber::Weight::state);
-  world_.changed();
-}
-
-void Session::prefill(std::int64_t step, std::int64_t done, std::int64_t total) {
-  ephemeral(
-      protocol::TurnPrefill{.turn_id = info_.turn_id, .step = step, .done = done, .total = total},
-      Subscriber::Weight::delta);
-}
-
-void Session::item_started(const protocol::Item& item) {
-  open_[item.id] = item;
-  ephemeral(protocol::ItemStarted{.item = item}, Subscriber::Weight::state);
-}
-
-void Session::item_delta(const std::string& item_id, std::string_view field,
-                         const std::string& text, std::int64_t tokens) {
-  const auto it = open_.find(item_id);
-  if (it == open_.end()) return;
-  std::string& whole = field == "text"        ? it->second.text
-                       : field == "arguments" ? it->second.arguments
-                                              : it->second.output;
-  const auto off = static_cast<std::int64_t>(whole.size());
-  if (field == "output" && whole.size() > kOpenOutputBytesMax)
-    return;  // the result has it, clipped
-  whole += text;
-  ephemeral(protocol::ItemDelta{.turn_id = info_.turn_id,
-                                .item_id = item_id,
-                                .field = std::string(field),
-                                .off = off,
-                                .text = text,
-                                .tokens = tokens},
-            Subscriber::Weight::delta);
-}
-
-asio::awaitable<void> Session::synced() {
-  const auto sync = [this] { return journal_.sync(); };
-  if (const auto done = co_await on_disk_pool(*world_.disk, sync); !done)
-    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", done.error()}});
-}
-
-void Session::sync_soon() {
-  sync_wanted_ = true;
-  if (std::exchange(syncing_, true)) return;
-  asio::co_spawn(
-      world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); }, asio::detached);
-}
-
-asio::awaitable<void> Session::sync_while_wanted() {
-  const auto self = shared_from_this();
-  while (std::exchange(sync_wanted_, false)) co_await synced();
-  syncing_ = false;
-}
-
-void Session::item_updated(const protocol::Item& item) {
-  open_[item.id] = item;
-  fact(protocol::ItemUpdated{.item = item});
-}
-
-void Session::item_completed(const protocol::Item& item) {
-  open_.erase(item.id);
-  turn_log_.completed(item);
-  for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
-  fact(protocol::ItemCompleted{.item = item});
-  if (item.kind == "tool") sync_soon();
-  if (asked_ && asked_->item_id() == item.id)
-    asked_->settle(failure_.empty() && item.state != "cancelled");
-}
-
-void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {
-  info_.context_tokens = usage.context;
-  fact(
-      protocol::TurnStep{.turn_id = info_.turn_id, .step = step, .reason = reason, .usage = usage});
-}
-
-void Session::appended(const std::vector<engine::Token>& ids,
-                       const std::vector<std::string>& results) {
-  Json params;
-  params["ids"] = ids;
-  params["results"] = results;
-  record(kAppended, params);
-  record_shown();  // after what shows it: a crash in between tells it twice, not never
-}
-
-void Session::drawn(const Drawn& how) {
-  Json params = Json::object();
-  for (const auto& part : how.parts) params["parts"].push_back({part.at, part.draw});
-  if (how.n_kept) params["kept"] = *how.n_kept;
-  if (how.avoid) params["avoid"] = *how.avoid;
-  if (how.without_tools) params["withoutTools"] = true;
-  if (how.think_tokens_max) params["thinkTokensMax"] = *how.think_tokens_max;
-  record(kDrawn, params);
-}
-
-void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {
-  turn_log_.shortened(std::move(before));
-  if (anew_) adopt(std::move(*std::exchange(anew_, std::nullopt)));
-  record(kShortened, {{"ids", ids}});
-  record_shown();
-}
-
-std::vector<Said> Session::steering() {
-  std::vector<Said> out;
-  for (Prompt& p : prompts_) {
-    if (!steers(p)) continue;
-    p.turn_id = info_.turn_id, p.delivered = true;
-    out.push_back({p.send.id, p.send.content});
-  }
-  return out;
 }
 
 // ---- subscribers
