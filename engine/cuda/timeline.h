@@ -53,6 +53,7 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
  private:
   // timeline_memory.cc: what it holds, and where.
   bool give_back(Give what) override;
+  bool on_device() const override { return state_ != nullptr; }
   std::optional<std::uint64_t> bytes_to_leave() const override;
   std::uint64_t bytes_on_return() const override;
   void leave(bool with_cells) override;

@@ -53,14 +53,14 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
   for (const Entry& e : holders_) {
     if (fits(more)) return;
     if (e.holder == self) {
-      if (what == Give::snapshots) self->give_back(what);
+      if (what == Give::snapshots && self->give_back(what)) show_freed();
       continue;
     }
     if (what == Give::cells && now - e.used < evict_idle_) continue;
     if (e.holder->in_company) continue;
     const std::unique_lock busy(e.holder->busy, std::try_to_lock);
     if (!busy || !e.holder->give_back(what)) continue;
-    if (what == Give::rings && !e.holder->bytes_to_leave()) ++parked_;  // of a GPU's it is copies
+    if (what == Give::rings && !e.holder->on_device()) ++parked_;  // of a GPU's it is copies
     if (what == Give::cells) ++evicted_;
     show_freed();
   }

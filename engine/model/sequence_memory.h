@@ -33,6 +33,7 @@ class SequenceHolder {
   };
   virtual ~SequenceHolder() = default;
   virtual bool give_back(Give what) = 0;  // false: it has nothing of that kind
+  virtual bool on_device() const { return false; }
   // What it has on a GPU leaves that, in the thread that evaluates and no other: to host memory,
   // which takes so many bytes more then (nothing: it is on none), or, without its cells, nowhere.
   virtual std::optional<std::uint64_t> bytes_to_leave() const { return std::nullopt; }

@@ -13,13 +13,16 @@ LARES_DEVICE int cluster_rank() {
   asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
   return static_cast<int>(rank);
 }
-// Every thread arrives, and waits before it arrives again. Who has waited sees what everybody wrote
-// before arriving; who need not see it may end without.
+// Every thread arrives, and waits before it arrives again or ends. Who has waited sees what
+// everybody wrote before arriving; a fence goes with that, so who has written nothing since it last
+// arrived says so.
 LARES_DEVICE void arrive_cluster() { asm volatile("barrier.cluster.arrive.release;" ::: "memory"); }
+LARES_DEVICE void arrive_cluster_with_nothing() {
+  asm volatile("barrier.cluster.arrive.relaxed;" ::: "memory");
+}
 LARES_DEVICE void wait_cluster() { asm volatile("barrier.cluster.wait.acquire;" ::: "memory"); }
 // Into another block's shared memory, where `at` is in this one's. That block must have begun,
-// which a barrier says, and not have ended, which it may not before the barrier that makes the
-// value seen.
+// which a barrier says, and may not end before the barrier that makes the value seen.
 LARES_DEVICE void store_in(int rank, float* at, float v) {
   std::uint32_t there;
   asm("mapa.shared::cluster.u32 %0, %1, %2;"
@@ -30,12 +33,16 @@ LARES_DEVICE void store_in(int rank, float* at, float v) {
 #else
 LARES_DEVICE int cluster_rank() { return 0; }
 LARES_DEVICE void arrive_cluster() {}
+LARES_DEVICE void arrive_cluster_with_nothing() {}
 LARES_DEVICE void wait_cluster() {}
 LARES_DEVICE void store_in(int, float*, float) {}
 #endif
 #else
 inline int cluster_rank() { return simt::Machine::get().cluster_rank(); }
-inline void arrive_cluster() { simt::Machine::get().arrive_cluster(); }
+inline void arrive_cluster() { simt::Machine::get().arrive_cluster(/*publishes=*/true); }
+inline void arrive_cluster_with_nothing() {
+  simt::Machine::get().arrive_cluster(/*publishes=*/false);
+}
 inline void wait_cluster() { simt::Machine::get().wait_cluster(); }
 inline void store_in(int rank, float* at, float v) {
   simt::Machine::get().store_in(rank, at, bits_of(v));

@@ -33,24 +33,25 @@ Status few(const HyperArgs& a, Stream stream) {
   return launch("launch hyper", hyper_mix_kernel, {a.n_tokens}, kMixThreads + 32, mix_shared(),
                 stream, a);
 }
+Grid cluster_of(int dim) { return {.x = cluster_blocks(dim), .cluster = cluster_blocks(dim)}; }
 // A model's boundaries all ask the same, so the last answer is kept.
-bool cluster_holds(Grid grid, int shared_bytes) {
+bool cluster_holds(int dim) {
   struct Answer {
-    int device = -1, blocks = 0, shared_bytes = 0;
+    int device = -1, dim = 0;
     bool fits = false;
   };
   thread_local Answer last;
   const int device = current_device();
-  if (last.device != device || last.blocks != grid.cluster || last.shared_bytes != shared_bytes)
-    last = {device, grid.cluster, shared_bytes,
-            cluster_fits(hyper_cluster_kernel, grid, kClusterThreads, shared_bytes)};
+  if (last.device != device || last.dim != dim)
+    last = {
+        device, dim,
+        cluster_fits(hyper_cluster_kernel, cluster_of(dim), kClusterThreads, cluster_shared(dim))};
   return last.fits;
 }
 Status one(const HyperArgs& a, Stream stream) {
-  const int blocks = cluster_blocks(a.dim), bytes = cluster_shared(a.dim);
-  const Grid cluster{.x = blocks, .cluster = blocks};
-  if (a.cluster && cluster_holds(cluster, bytes))
-    return launch("launch hyper", hyper_cluster_kernel, cluster, kClusterThreads, bytes, stream, a);
+  if (a.cluster && cluster_holds(a.dim))
+    return launch("launch hyper", hyper_cluster_kernel, cluster_of(a.dim), kClusterThreads,
+                  cluster_shared(a.dim), stream, a);
   if (a.arrived)
     return launch("launch hyper", hyper_token_kernel, {a.dim / kHyperSlice}, kMixThreads + 32,
                   token_shared(), stream, a);
@@ -66,6 +67,8 @@ Status many(const HyperArgs& a, Stream stream) {
 }
 
 }  // namespace
+
+bool hyper_has_cluster(int dim) { return cluster_holds(dim); }
 
 Status hyper(const HyperArgs& a, Stream stream) {
   if (a.dim % kHyperSlice != 0 || a.dim > kHyperDimMax)

@@ -55,9 +55,11 @@ struct HyperArgs {
   bool head;  // the head's form: 4 rows, no post and comb
   float eps, norm_eps, rms_eps;
   bool later = false;  // post and comb are left to another launch (HyperMixes); few tokens only
-  // How one token goes. Both are for comparisons: it goes by the first of them that it can.
+  // How one token goes: by a cluster where the device can, which false keeps it from, for
+  // comparisons; else in one launch with `arrived`, zero before the first use and left zero; else
+  // in two.
   bool cluster = true;
-  std::uint32_t* arrived = nullptr;  // zero before the first use, and left zero; null: two launches
+  std::uint32_t* arrived = nullptr;
 };
 inline constexpr int kHyperDimMax = 8192;
 constexpr std::size_t hyper_partials(int n_tokens, int dim) {
@@ -65,6 +67,7 @@ constexpr std::size_t hyper_partials(int n_tokens, int dim) {
          static_cast<std::size_t>((dim + kHyperSlice - 1) / kHyperSlice) * (kHyperRows + 1);
 }
 Status hyper(const HyperArgs& a, Stream stream);
+bool hyper_has_cluster(int dim);  // whether the current device can hold one for so many dims
 
 // What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and
 // Sinkhorn takes longer than all else there: so launches between the two that leave most of the

@@ -33,11 +33,24 @@ inline constexpr int kClusterDimsMax = kGroupSlicesMax * kHyperSlice;
 inline constexpr int kLeavePairs = kClusterDimsMax / 2 / kThreadsOfStream;  // of a thread
 inline constexpr int kChunksEach = kHyperStreams * kClusterDimsMax / kSliceChunk / kClusterWarps;
 static_assert(kLeavePairs * 2 * kThreadsOfStream == kClusterDimsMax && kThreadsOfStream % 32 == 0);
-static_assert(kClusterDimsMax / 4 <= kClusterThreads - 32);  // that mix, and a warp beside them
+
+constexpr int mixing_warps(int n) { return (n + 4 * 32 - 1) / (4 * 32); }
+static_assert(mixing_warps(kClusterDimsMax) < kClusterWarps);
+// A block's streams, by the warps that mix nothing: after what others wait for, which a fence would
+// have wait for this.
+LARES_DEVICE void put_streams(const HyperArgs& a, const float* xs, int dims, int d0, int n) {
+  const int others = mixing_warps(n), lane = thread() % 32;
+  for (int i = thread() / 32 - others; i < kHyperStreams * others; i += kClusterWarps - others) {
+    const int k = i % kHyperStreams, d = i / kHyperStreams * (4 * 32) + 4 * lane;
+    if (d >= n) continue;
+    const FourFloats f = *reinterpret_cast<const FourFloats*>(xs + k * dims + d);
+    *reinterpret_cast<Vec8*>(stream_at(a, 0, k, d0 + d)) = four_halves(f.v);
+  }
+}
 
 LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
   constexpr int S = kHyperStreams;
-  arrive_cluster();  // has begun
+  arrive_cluster_with_nothing();  // has begun
   const int dims = cluster_dims(a.dim), row = S * dims + 4, rank = cluster_rank(), d0 = rank * dims,
             n = larger(0, smaller(dims, a.dim - d0)), rows = a.head ? S : kHyperRows;
   const int warp = thread() / 32, lane = thread() % 32;
@@ -52,7 +65,7 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
                      a.fn + static_cast<std::int64_t>(i) * a.dim + d0 + d);
   const RowScale scale = row_scale(a);
   const int d_mix = 4 * thread();  // of which a thread mixes four, where that is within n
-  const bool mixes = 4 * 32 * warp < n;
+  const bool mixes = warp < mixing_warps(n);
   FourFloats norm = {};
   if (d_mix < n) norm = *reinterpret_cast<const FourFloats*>(a.norm + d0 + d_mix);
 
@@ -82,7 +95,7 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
   if (!leaves) each_pair(load_streams);
   if (leaves) each_pair([&](int i, int d) { y[i] = ask_leaving(a, 0, d0 + d, slots); });
   finish_copies();
-  sync_block();  // fn is there, and everybody has read the streams
+  sync_block();  // fn is there
   const int chunks = S * n / kSliceChunk;
   // Chunk c is the half c % 2 of stream c / 2 % S in slice c / 2 S.
   const auto chunk_at = [&](int c) {
@@ -106,7 +119,6 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
         LARES_UNROLL for (int j = 0; j < S; ++j) in[j] = v[j][half];
         own[half] = taken_along(in, by, post, left.v[half]);
       }
-      *stream_at(a, 0, k, d0 + d) = pair(to_bf16(own[0]), to_bf16(own[1]));
     }
     *reinterpret_cast<TwoFloats*>(xs + k * dims + d) = {{own[0], own[1]}};
   });
@@ -144,8 +156,10 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
   wait_cluster();
   const float mix = mix_of_lane(a, groups, scale);
   if (!mixes) {
-    arrive_cluster();
+    arrive_cluster_with_nothing();
+    if (leaves) put_streams(a, xs, dims, d0, n);
     if (rank == 0 && warp == kClusterWarps - 1 && !a.head) leave_mixes(a, 0, mix);
+    wait_cluster();  // others may still store in this block
     return;
   }
   const float own = sigmoid(mix) + a.eps;
@@ -158,13 +172,13 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
       LARES_UNROLL for (int c = 0; c < 4; ++c) in[j][c] = f.v[c];
     }
     squared = mix_dims(in, pre, v);
-    if (a.entered) *reinterpret_cast<Vec8*>(a.entered + d0 + d_mix) = four_halves(v);
   }
   squared = sum_of_slice(squared);
   if (d_mix < n && lane % kHyperGroups < blocks)
     store_in(lane % kHyperGroups, squares + (d0 + d_mix) / kHyperSlice, squared);
   arrive_cluster();
   wait_cluster();
+  if (a.entered && d_mix < n) *reinterpret_cast<Vec8*>(a.entered + d0 + d_mix) = four_halves(v);
   put_normed(a, 0, d0 + d_mix, v, squares_root(a, squares), norm);
 }
 

@@ -337,12 +337,9 @@ LARES_DEVICE float squares_root(const HyperArgs& a, const float* squares) {
   return rms_root(total, a.dim, a.rms_eps);
 }
 
+// Pieces of four dims that a thread has.
+inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);
 // By kMixThreads + 32 threads; nothing of the shared memory is in use any more.
-inline constexpr int kMixPieces = (kHyperDimMax + 4 * kMixThreads - 1) / (4 * kMixThreads);  // of a
-                                                                                             // thread:
-                                                                                             // four
-                                                                                             // dims
-                                                                                             // each
 LARES_DEVICE void mix_token(const HyperArgs& a, std::int64_t t, const RowScale& row) {
   constexpr int S = kHyperStreams;
   const int lane = thread() % 32, d0 = 4 * thread();

@@ -83,7 +83,7 @@ inline cudaLaunchConfig_t launch_config(Grid grid, int threads, int shared_bytes
   config.dynamicSmemBytes = static_cast<std::size_t>(shared_bytes);
   return config;
 }
-inline cudaLaunchAttribute cluster_of(Grid grid) {
+inline cudaLaunchAttribute cluster_attribute(Grid grid) {
   cudaLaunchAttribute cluster = {};
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim.x = static_cast<unsigned>(grid.cluster);
@@ -96,7 +96,7 @@ template <class... Params>
 bool cluster_fits(void (*kernel)(Params...), Grid grid, int threads, int shared_bytes) {
   if (!overlaps()) return false;
   const void* const function = reinterpret_cast<const void*>(kernel);
-  cudaLaunchAttribute cluster = cluster_of(grid);
+  cudaLaunchAttribute cluster = cluster_attribute(grid);
   cudaLaunchConfig_t config = launch_config(grid, threads, shared_bytes);
   config.attrs = &cluster;
   config.numAttrs = 1;
@@ -119,7 +119,7 @@ Status launch(const char* what, void (*kernel)(Params...), Grid grid, int thread
     attributes[n].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[n++].val.programmaticStreamSerializationAllowed = 1;
   }
-  if (grid.cluster > 1) attributes[n++] = cluster_of(grid);
+  if (grid.cluster > 1) attributes[n++] = cluster_attribute(grid);
   cudaLaunchConfig_t config = launch_config(grid, threads, shared_bytes);
   config.stream = stream;
   config.attrs = attributes;

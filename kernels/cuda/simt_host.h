@@ -81,12 +81,13 @@ class Machine {
   void arrive_some(int barrier, int n) {
     if (++own_->named[barrier].arrived == n) open(own_->named[barrier]);
   }
-  // The barrier of a cluster: a thread that has arrived goes on until it waits. One that ends has
-  // arrived for good.
+  // The barrier of a cluster: a thread that has arrived goes on until it waits.
   int cluster_rank() const { return current_ / threads_; }
-  void arrive_cluster() {
+  void arrive_cluster(bool publishes) {
     Fiber& f = fiber();
     if (f.arrived) fail("arrives at its cluster's barrier once more before it has waited");
+    if (!publishes && f.stored) fail("does not publish what it has stored in other blocks");
+    f.stored = false;
     f.arrived = true;
     ++f.arrivals;
     if (--cluster_missing_ == 0) open_cluster();
@@ -102,16 +103,19 @@ class Machine {
     if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
   }
   // Where `at` is in the shared memory of another block: poison until everybody has arrived at the
-  // cluster's barrier.
+  // cluster's barrier, after the store.
   void store_in(int rank, void* at, std::uint32_t word) {
     if (!fiber().met) fail("stores into a block that may not have begun");
     const auto offset =
         static_cast<std::size_t>(static_cast<char*>(at) - static_cast<char*>(shared()));
     if (rank < 0 || rank >= static_cast<int>(blocks_.size()) || offset + 4 > shared_bytes_)
       fail("stores outside of its cluster's shared memory");
-    void* const to = static_cast<char*>(blocks_[static_cast<std::size_t>(rank)].memory()) + offset;
+    const Block& other = blocks_[static_cast<std::size_t>(rank)];
+    if (other.live == 0) fail("stores into a block that has ended");
+    void* const to = static_cast<char*>(other.memory()) + offset;
     std::memset(to, 0xFF, 4);
-    stores_.push_back({to, word});
+    stores_.push_back({to, word, &other, fiber().arrivals});
+    fiber().stored = true;
   }
   // Made no sooner than they are waited for, so that who does not wait misses them; without `from`
   // zeros. Until then there is poison.
@@ -255,6 +259,7 @@ class Machine {
     unsigned arrivals = 0;  // at the cluster's barrier
     bool arrived = false;   // ... and has not waited since
     bool met = false;       // has waited there
+    bool stored = false;    // in another block, since it last arrived
   };
   struct Words {
     std::uint32_t w[4];
@@ -276,6 +281,8 @@ class Machine {
   struct Store {
     void* to;
     std::uint32_t word;
+    const Block* in;
+    unsigned after;  // so many arrivals of the thread
   };
 
   Machine() : f16_(1 << 16) {
@@ -357,8 +364,12 @@ class Machine {
   }
   // Everybody has arrived, and is awaited again who has not ended.
   void open_cluster() {
-    for (const Store& store : stores_) std::memcpy(store.to, &store.word, 4);
-    stores_.clear();
+    std::erase_if(stores_, [&](const Store& store) {
+      if (store.in->live == 0) fail("meets others that store into a block that has ended");
+      if (store.after > cluster_.generation) return false;
+      std::memcpy(store.to, &store.word, 4);
+      return true;
+    });
     open(cluster_);
     cluster_missing_ = live_;
   }
@@ -382,7 +393,7 @@ class Machine {
       f.later.clear();
       f.groups = f.copy_groups = 0;
       f.arrivals = 0;
-      f.arrived = f.met = false;
+      f.arrived = f.met = f.stored = false;
     }
   }
   void run_blocks(const std::vector<int>& turn) {

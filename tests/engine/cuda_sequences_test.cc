@@ -275,9 +275,9 @@ TEST_P(CudaSequences, NoMoreComesBackThanIsWanted) {
   Model m = model(8), roomy = model();
   const auto memory = std::make_shared<SequenceMemory>();
   const auto stages = static_cast<std::int64_t>(m.pipeline->stages().size());
-  const auto free = std::make_shared<SequenceMemory>();
+  const auto others = std::make_shared<SequenceMemory>();
   for (const std::int64_t shared : {0, 300, 600}) {
-    const auto t = m.timeline(memory), plain = roomy.timeline(free), other = m.timeline(memory);
+    const auto t = m.timeline(memory), plain = roomy.timeline(others), other = m.timeline(memory);
     ASSERT_TRUE(t->sync(tokens(600, 1), {}, {}));
     ASSERT_TRUE(plain->sync(tokens(600, 1), {}, {}));
     ASSERT_GE(clear(*memory), 1);

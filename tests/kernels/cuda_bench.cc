@@ -357,6 +357,7 @@ int run(std::string_view only) {
       a.cluster = way == std::string_view("cluster");
       a.arrived = way == std::string_view("one launch") ? arrived : nullptr;
       if (n != 1 && (a.cluster || a.arrived)) continue;
+      if (a.cluster && !hyper_has_cluster(D)) continue;
       // One after the other, which no step does, they read streams of the round before while those
       // are written: any numbers will do here.
       b.line(fmt::format("hyper, a boundary, {} tokens, {}", n, way).c_str(),

@@ -43,7 +43,7 @@ LARES_KERNEL(256, 1) left_kernel(const HyperMixes a) {
 
 Out run(const Case& c, Form form, bool later, const Weights& w, const std::vector<std::uint16_t>& x,
         const std::vector<std::uint16_t>& y, const std::vector<float>& post,
-        const std::vector<float>& comb) {
+        const std::vector<float>& comb, const ExpertOutputs& experts = {}) {
   const std::size_t n = static_cast<std::size_t>(c.n),
                     blocks = static_cast<std::size_t>((c.dim + 127) / 128);
   Guarded<std::uint16_t> gx(x.size()), entered(n * c.dim), normed(n * c.dim);
@@ -52,7 +52,8 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
   Guarded<std::uint8_t> codes(n * c.dim);
   std::uint32_t arrived = 0;
   const HyperArgs a{.x = gx.data(),
-                    .y = c.leaves ? y.data() : nullptr,
+                    .y = c.leaves && !experts.out ? y.data() : nullptr,
+                    .experts = experts,
                     .post = gpost.data(),
                     .comb = gcomb.data(),
                     .fn = w.fn.data(),
@@ -85,8 +86,9 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
                gcomb.values(), scale.values(),   codes.values()};
   };
   Out first;
-  for (const simt::Order order :
-       {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
+  for (const simt::Order order : {simt::Order::ascending, simt::Order::descending,
+                                  simt::Order::scattered, simt::Order::greedy}) {
+    if (order == simt::Order::greedy && c.dim > 512) continue;  // slow with so many threads
     fresh();
     simt::Machine& machine = simt::Machine::get();
     const int slices = c.dim / kHyperSlice;
@@ -187,6 +189,38 @@ TEST(CudaHyperExperts, LeaveAsTheirSum) {
                               .first = first};
   EXPECT_EQ(leave(false, nullptr, experts), want);
   EXPECT_EQ(leave(true, nullptr, experts), want);
+}
+
+// ... and what then enters is what would have, whichever way one token goes.
+TEST(CudaHyperExperts, OneTokenGoesOnFromTheirSum) {
+  constexpr int n = 3, k = 9, dim = 320, first = 2;  // three groups, and a block without any
+  const Weights w(dim, false);
+  const auto out = halves(normals(n * (k + 1) * dim, 64, 100));
+  std::vector<std::int32_t> slot_of;
+  for (int i = 0; i < n * k; ++i) slot_of.push_back((7 * i + 3) % (n * k));
+  Guarded<std::uint16_t> sum(n * dim);
+  const CombineArgs combine{.out = out.data(),
+                            .slot_of = slot_of.data(),
+                            .y = sum.data(),
+                            .stride = dim,
+                            .n_tokens = n,
+                            .k = k,
+                            .dim = dim};
+  simt::Machine::get().run({1, n}, 256, 0, simt::Order::ascending,
+                           [&] { combine_kernel(combine); });
+  const std::vector<std::uint16_t> y(sum.data() + first * dim, sum.data() + (first + 1) * dim);
+  const auto x = halves(normals(S * dim, 25));
+  const auto post = normals(S, 27), comb = normals(S * S, 28, 0.3f);
+  const Case one{1, dim, true, false};
+  const Out want = run(one, Form::few, true, w, x, y, post, comb);
+  const ExpertOutputs experts{.out = out.data(),
+                              .slot_of = slot_of.data(),
+                              .stride = dim,
+                              .n_tokens = n,
+                              .k = k,
+                              .first = first};
+  for (const Form form : {Form::cluster, Form::one, Form::few})
+    EXPECT_TRUE(run(one, form, true, w, x, {}, post, comb, experts) == want);
 }
 
 class CudaHyper : public testing::TestWithParam<Case> {};

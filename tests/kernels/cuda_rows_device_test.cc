@@ -2,6 +2,8 @@
 // bit, and attention within what an mma rounds.
 #include <fmt/format.h>
 
+#include <numeric>
+
 #include "kernels/cuda/attention_kernels.h"
 #include "kernels/cuda/compress_kernels.h"
 #include "kernels/cuda/draft_rows_kernels.h"
@@ -158,48 +160,75 @@ TEST(CudaRowsDevice, Compressors) {
 
 TEST(CudaRowsDevice, HyperConnections) {
   LARES_NEEDS_DEVICE();
+  // How one token goes: by a cluster, in one launch, in two. What leaves: nothing, y, experts' sum.
+  enum class Way { cluster, one, two };
+  enum class Leaves { nothing, y, experts };
+  struct Case {
+    int n, dim;
+    Way way;
+    Leaves leaves = Leaves::y;
+    bool later = false, head = false;
+  };
+  constexpr int kRanks = 6;
   Mirror<std::uint32_t> arrived(std::vector<std::uint32_t>{0});
-  // What a token takes: a cluster, else one launch, else two.
-  for (const auto& [n, dim, cluster, one_launch] : {std::tuple{1, 4096, true, false},
-                                                    {1, 7168, true, false},
-                                                    {1, 128, true, false},
-                                                    {1, 4096, false, true},
-                                                    {1, 128, false, true},
-                                                    {1, 4096, false, false},
-                                                    {70, 4096, true, true},
-                                                    {3, 128, true, true}}) {
-    SCOPED_TRACE(
-        fmt::format("{} tokens of {}, cluster {}, one launch {}", n, dim, cluster, one_launch));
+  for (const Case& c :
+       {Case{1, 4096, Way::cluster}, Case{1, 4096, Way::cluster, Leaves::experts, true},
+        Case{1, 4096, Way::cluster, Leaves::y, true}, Case{1, 4096, Way::cluster, Leaves::nothing},
+        Case{1, 4096, Way::cluster, Leaves::experts, false, true}, Case{1, 7168, Way::cluster},
+        Case{1, 128, Way::cluster}, Case{1, 4096, Way::one},
+        Case{1, 4096, Way::one, Leaves::experts, true}, Case{1, 128, Way::one},
+        Case{1, 4096, Way::two}, Case{70, 4096, Way::two},
+        Case{3, 128, Way::two, Leaves::experts, true}}) {
+    SCOPED_TRACE(fmt::format("{} tokens of {}, way {}, leaves {}{}{}", c.n, c.dim,
+                             static_cast<int>(c.way), static_cast<int>(c.leaves),
+                             c.later ? ", later" : "", c.head ? ", head" : ""));
+    if (c.way == Way::cluster && devices().front().sm == 90) {
+      EXPECT_TRUE(hyper_has_cluster(c.dim)) << "it goes another way";
+    }
+    const int n = c.n, dim = c.dim;
     const std::size_t rows = static_cast<std::size_t>(n);
     Mirror<std::uint16_t> x(halves(normals(rows * 4 * dim, 11))),
-        y(halves(normals(rows * dim, 12))), entered(rows * dim), normed(rows * dim);
+        y(halves(normals(rows * dim, 12))), outputs(halves(normals(rows * (kRanks + 1) * dim, 19))),
+        entered(rows * dim), normed(rows * dim);
     Mirror<float> post(normals(rows * 4, 13)), comb(normals(rows * 16, 14, 0.3f)),
         fn(normals(static_cast<std::size_t>(24) * 4 * dim, 15, 0.02f)), base(normals(24, 16)),
         scale(normals(3, 17)), norm(normals(static_cast<std::size_t>(dim), 18)),
         code_scale(rows * (dim / 128)), partial(hyper_partials(n, dim));
     Mirror<std::uint8_t> codes(rows * dim);
-    const auto args = [&, n_ = n, dim_ = dim](bool d) {
-      return HyperArgs{x.on(d),
-                       y.on(d),
-                       {},
-                       post.on(d),
-                       comb.on(d),
-                       fn.on(d),
-                       base.on(d),
-                       scale.on(d),
-                       norm.on(d),
-                       entered.on(d),
-                       normed.on(d),
-                       codes.on(d),
-                       code_scale.on(d),
-                       partial.on(d),
-                       n_,
-                       dim_,
-                       20,
-                       false,
-                       1e-6f,
-                       1e-6f,
-                       1e-6f};
+    std::vector<std::int32_t> slots(rows * kRanks);
+    std::iota(slots.rbegin(), slots.rend(), 0);
+    Mirror<std::int32_t> slot_of(slots);
+    const auto args = [&](bool d) {
+      HyperArgs a{.x = x.on(d),
+                  .y = c.leaves == Leaves::y ? y.on(d) : nullptr,
+                  .post = post.on(d),
+                  .comb = comb.on(d),
+                  .fn = fn.on(d),
+                  .base = base.on(d),
+                  .scale = scale.on(d),
+                  .norm = norm.on(d),
+                  .entered = entered.on(d),
+                  .normed = normed.on(d),
+                  .codes = codes.on(d),
+                  .code_scale = code_scale.on(d),
+                  .partial = partial.on(d),
+                  .n_tokens = n,
+                  .dim = dim,
+                  .iters = 20,
+                  .head = c.head,
+                  .eps = 1e-6f,
+                  .norm_eps = 1e-6f,
+                  .rms_eps = 1e-6f,
+                  .later = c.later,
+                  .cluster = c.way == Way::cluster,
+                  .arrived = c.way == Way::one ? arrived.on(d) : nullptr};
+      if (c.leaves == Leaves::experts)
+        a.experts = {.out = outputs.on(d),
+                     .slot_of = slot_of.on(d),
+                     .stride = dim,
+                     .n_tokens = n,
+                     .k = kRanks};
+      return a;
     };
     simt::Machine::get().run({dim / kHyperSlice, (n + kSliceTokens - 1) / kSliceTokens},
                              kSliceThreads,
@@ -207,16 +236,23 @@ TEST(CudaRowsDevice, HyperConnections) {
                              kOrder, [&] { hyper_slice_kernel(args(false)); });
     simt::Machine::get().run({n}, kMixThreads + 32, static_cast<std::size_t>(mix_shared()), kOrder,
                              [&] { hyper_mix_kernel(args(false)); });
-    HyperArgs on_device = args(true);
-    on_device.cluster = cluster;
-    if (one_launch) on_device.arrived = arrived.device();
-    LARES_EXPECT_OK(hyper(on_device, nullptr));
+    LARES_EXPECT_OK(hyper(args(true), nullptr));
     expect_same(x.device_values(), x.host_values(), "streams");
     expect_same(post.device_values(), post.host_values(), "post");
     expect_same(comb.device_values(), comb.host_values(), "comb");
     expect_same(entered.device_values(), entered.host_values(), "what entered");
     expect_same(normed.device_values(), normed.host_values(), "what is normed");
     expect_same(codes.device_values(), codes.host_values(), "codes");
+    expect_same(code_scale.device_values(), code_scale.host_values(), "scales");
+    if (!c.later) continue;
+    const auto mixes = [&](const std::vector<float>& all) {
+      std::vector<float> out;
+      for (std::size_t t = 0; t < rows; ++t)
+        out.insert(out.end(), &all[t * all.size() / rows],
+                   &all[t * all.size() / rows] + kHyperRows);
+      return out;
+    };
+    expect_same(mixes(partial.device_values()), mixes(partial.host_values()), "mixes");
   }
 }
 
