@@ -13,7 +13,6 @@
 
 #include "daemon/hooks/hooks.h"
 #include "daemon/instructions.h"
-#include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"

@@ -18,7 +18,7 @@ deps=build-deps
 # Seconds. A step that is cut off fails, and those after it still run, as long as there is time.
 total_max=540
 configure_max=40 build_max=270 test_max=120 sanitize_max=40 measure_max=60
-table_lines=40  # of each benchmark's output, at the end
+table_lines=64  # of each benchmark's output, at the end
 
 die() {
   echo "gpu_check: $2" >&2

@@ -34,8 +34,11 @@ Status few(const HyperArgs& a, Stream stream) {
                 stream, a);
 }
 Grid cluster_of(int dim) { return {.x = cluster_blocks(dim), .cluster = cluster_blocks(dim)}; }
+
+}  // namespace
+
 // A model's boundaries all ask the same, so the last answer is kept.
-bool cluster_holds(int dim) {
+bool hyper_has_cluster(int dim) {
   struct Answer {
     int device = -1, dim = 0;
     bool fits = false;
@@ -48,8 +51,11 @@ bool cluster_holds(int dim) {
         cluster_fits(hyper_cluster_kernel, cluster_of(dim), kClusterThreads, cluster_shared(dim))};
   return last.fits;
 }
+
+namespace {
+
 Status one(const HyperArgs& a, Stream stream) {
-  if (a.cluster && cluster_holds(a.dim))
+  if (a.cluster && hyper_has_cluster(a.dim))
     return launch("launch hyper", hyper_cluster_kernel, cluster_of(a.dim), kClusterThreads,
                   cluster_shared(a.dim), stream, a);
   if (a.arrived)
@@ -67,8 +73,6 @@ Status many(const HyperArgs& a, Stream stream) {
 }
 
 }  // namespace
-
-bool hyper_has_cluster(int dim) { return cluster_holds(dim); }
 
 Status hyper(const HyperArgs& a, Stream stream) {
   if (a.dim % kHyperSlice != 0 || a.dim > kHyperDimMax)

@@ -17,6 +17,7 @@ inline constexpr int kClusterThreads = 32 * kClusterWarps;
 inline constexpr int kThreadsOfStream = kClusterThreads / kHyperStreams;  // that a stream has
 inline constexpr int kHeldChunks = 2;  // of a warp: fn in registers, rather than read after x
 inline constexpr int kSquaresLane = 31;
+inline constexpr int kWarpDims = 4 * 32;  // of a warp whose lanes have four each
 
 constexpr int cluster_dims(int dim) { return slices_of_group(dim / kHyperSlice) * kHyperSlice; }
 constexpr int cluster_blocks(int dim) {
@@ -34,14 +35,14 @@ inline constexpr int kLeavePairs = kClusterDimsMax / 2 / kThreadsOfStream;  // o
 inline constexpr int kChunksEach = kHyperStreams * kClusterDimsMax / kSliceChunk / kClusterWarps;
 static_assert(kLeavePairs * 2 * kThreadsOfStream == kClusterDimsMax && kThreadsOfStream % 32 == 0);
 
-constexpr int mixing_warps(int n) { return (n + 4 * 32 - 1) / (4 * 32); }
+constexpr int mixing_warps(int n) { return (n + kWarpDims - 1) / kWarpDims; }
 static_assert(mixing_warps(kClusterDimsMax) < kClusterWarps);
 // A block's streams, by the warps that mix nothing: after what others wait for, which a fence would
 // have wait for this.
 LARES_DEVICE void put_streams(const HyperArgs& a, const float* xs, int dims, int d0, int n) {
   const int others = mixing_warps(n), lane = thread() % 32;
   for (int i = thread() / 32 - others; i < kHyperStreams * others; i += kClusterWarps - others) {
-    const int k = i % kHyperStreams, d = i / kHyperStreams * (4 * 32) + 4 * lane;
+    const int k = i % kHyperStreams, d = i / kHyperStreams * kWarpDims + 4 * lane;
     if (d >= n) continue;
     const FourFloats f = *reinterpret_cast<const FourFloats*>(xs + k * dims + d);
     *reinterpret_cast<Vec8*>(stream_at(a, 0, k, d0 + d)) = four_halves(f.v);
@@ -60,7 +61,7 @@ LARES_KERNEL(kClusterThreads, 1) hyper_cluster_kernel(const HyperArgs a) {
   float* const groups = sums + S * dims / kSliceChunk * kSums;
   float* const squares = groups + kHyperGroups * kSums;
   for (int i = warp; i < rows * S; i += kClusterWarps)
-    for (int d = 4 * lane; d < n; d += 4 * 32)
+    for (int d = 4 * lane; d < n; d += kWarpDims)
       copy_later<16>(fn + i / S * row + i % S * dims + d,
                      a.fn + static_cast<std::int64_t>(i) * a.dim + d0 + d);
   const RowScale scale = row_scale(a);

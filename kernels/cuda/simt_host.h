@@ -341,6 +341,7 @@ class Machine {
     for (;;) {
       (*m.body_)();
       Fiber& f = m.fiber();
+      if (f.arrived) m.fail("ends before it has waited at its cluster's barrier");
       Block& b = *m.own_;
       f.done = true;
       --m.live_;
