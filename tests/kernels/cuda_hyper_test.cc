@@ -130,23 +130,44 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
   return first;
 }
 
+// What experts made of n tokens, and its sum as combine() gives it.
+struct Experts {
+  Experts(int tokens, int ranks, int dims)
+      : n(tokens),
+        k(ranks),
+        dim(dims),
+        out(halves(normals(static_cast<std::size_t>(n * (k + 1) * dim), 64, 100))) {
+    for (int i = 0; i < n * k; ++i) slot_of.push_back((7 * i + 3) % (n * k));
+    Guarded<std::uint16_t> y(static_cast<std::size_t>(n * dim));
+    const CombineArgs combine{.out = out.data(),
+                              .slot_of = slot_of.data(),
+                              .y = y.data(),
+                              .stride = dim,
+                              .n_tokens = n,
+                              .k = k,
+                              .dim = dim};
+    simt::Machine::get().run({1, n}, 256, 0, simt::Order::ascending,
+                             [&] { combine_kernel(combine); });
+    sum = y.values();
+  }
+  ExpertOutputs from(int first) const {
+    return {.out = out.data(),
+            .slot_of = slot_of.data(),
+            .stride = dim,
+            .n_tokens = n,
+            .k = k,
+            .first = first};
+  }
+  int n, k, dim;
+  std::vector<std::uint16_t> out, sum;
+  std::vector<std::int32_t> slot_of;
+};
+
 // What experts made is summed where it leaves, as combine() sums it.
 TEST(CudaHyperExperts, LeaveAsTheirSum) {
   constexpr int n = 3, k = 9, dim = 128, first = 1;
   const Weights w(dim, false);
-  const auto out = halves(normals((n + first) * (k + 1) * dim, 64, 100));
-  std::vector<std::int32_t> slot_of;
-  for (int i = 0; i < (n + first) * k; ++i) slot_of.push_back((7 * i + 3) % ((n + first) * k));
-  Guarded<std::uint16_t> y((n + first) * dim);
-  const CombineArgs sum{.out = out.data(),
-                        .slot_of = slot_of.data(),
-                        .y = y.data(),
-                        .stride = dim,
-                        .n_tokens = n + first,
-                        .k = k,
-                        .dim = dim};
-  simt::Machine::get().run({1, n + first}, 256, 0, simt::Order::ascending,
-                           [&] { combine_kernel(sum); });
+  const Experts made(n + first, k, dim);
   const auto x = halves(normals(n * S * dim, 25));
   const auto post = normals(n * S, 27), comb = normals(n * S * S, 28, 0.3f);
   const auto leave = [&](bool many, const bf16* leaving, const ExpertOutputs& experts) {
@@ -179,14 +200,9 @@ TEST(CudaHyperExperts, LeaveAsTheirSum) {
                              [&] { many ? hyper_slice_many_kernel(a) : hyper_slice_kernel(a); });
     return streams;
   };
-  const auto want = leave(false, y.data() + first * dim, {});
+  const auto want = leave(false, made.sum.data() + first * dim, {});
   EXPECT_NE(want, x);
-  const ExpertOutputs experts{.out = out.data(),
-                              .slot_of = slot_of.data(),
-                              .stride = dim,
-                              .n_tokens = n + first,
-                              .k = k,
-                              .first = first};
+  const ExpertOutputs experts = made.from(first);
   EXPECT_EQ(leave(false, nullptr, experts), want);
   EXPECT_EQ(leave(true, nullptr, experts), want);
 }
@@ -195,30 +211,14 @@ TEST(CudaHyperExperts, LeaveAsTheirSum) {
 TEST(CudaHyperExperts, OneTokenGoesOnFromTheirSum) {
   constexpr int n = 3, k = 9, dim = 320, first = 2;  // three groups, and a block without any
   const Weights w(dim, false);
-  const auto out = halves(normals(n * (k + 1) * dim, 64, 100));
-  std::vector<std::int32_t> slot_of;
-  for (int i = 0; i < n * k; ++i) slot_of.push_back((7 * i + 3) % (n * k));
-  Guarded<std::uint16_t> sum(n * dim);
-  const CombineArgs combine{.out = out.data(),
-                            .slot_of = slot_of.data(),
-                            .y = sum.data(),
-                            .stride = dim,
-                            .n_tokens = n,
-                            .k = k,
-                            .dim = dim};
-  simt::Machine::get().run({1, n}, 256, 0, simt::Order::ascending,
-                           [&] { combine_kernel(combine); });
-  const std::vector<std::uint16_t> y(sum.data() + first * dim, sum.data() + (first + 1) * dim);
+  const Experts made(n, k, dim);
+  const std::vector<std::uint16_t> y(made.sum.begin() + first * dim,
+                                     made.sum.begin() + (first + 1) * dim);
   const auto x = halves(normals(S * dim, 25));
   const auto post = normals(S, 27), comb = normals(S * S, 28, 0.3f);
   const Case one{1, dim, true, false};
   const Out want = run(one, Form::few, true, w, x, y, post, comb);
-  const ExpertOutputs experts{.out = out.data(),
-                              .slot_of = slot_of.data(),
-                              .stride = dim,
-                              .n_tokens = n,
-                              .k = k,
-                              .first = first};
+  const ExpertOutputs experts = made.from(first);
   for (const Form form : {Form::cluster, Form::one, Form::few})
     EXPECT_TRUE(run(one, form, true, w, x, {}, post, comb, experts) == want);
 }
