@@ -9,6 +9,8 @@
 #include <random>
 #include <set>
 
+#include <fmt/format.h>
+
 #include "tests/daemon/residency/workspaces.h"
 #include "tests/tools/scratch.h"
 #include "tools/outline_text.h"
@@ -96,7 +98,7 @@ TEST(Compose, ATreeComesWithTheSixteenThousandthToken) {
   int i = 0;
   while (n_plain() < kPlainTokens) {
     EXPECT_FALSE(compose(kHead, files, {}, cache).has_tree);
-    put(files, "f" + std::to_string(i++) + ".c", test::code("f", 60));
+    put(files, fmt::format("f{}.c", i++), test::code("f", 60));
   }
   const auto base = compose(kHead, files, {}, cache);
   EXPECT_TRUE(base.has_tree);

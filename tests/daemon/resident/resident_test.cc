@@ -9,6 +9,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -146,7 +147,7 @@ class ResidentTest : public ::testing::Test {
 };
 
 TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
-  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  for (int i = 0; i < 6; ++i) write(fmt::format("src/m{}.py", i), source(i + 1, 40));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     EXPECT_EQ(one.overlay, "");
@@ -165,7 +166,7 @@ TEST_F(ResidentTest, TheBackgroundEvaluatesTheBaseAndSessionsForkFromIt) {
 
 // A copy of the repository, as a session's own worktree is one.
 TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
-  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  for (int i = 0; i < 6; ++i) write(fmt::format("src/m{}.py", i), source(i + 1, 40));
   const std::string copy = root_ + "-worktree", store = root_ + "-store";
   fs::create_directory(store);
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
@@ -191,7 +192,7 @@ TEST_F(ResidentTest, AWorktreeBeginsWithWhatItsRepositoryHasEvaluated) {
 }
 
 TEST_F(ResidentTest, WhatAWorktreesSessionEvaluatesIsItsRepositorysToo) {
-  for (int i = 0; i < 6; ++i) write("src/m" + std::to_string(i) + ".py", source(i + 1, 40));
+  for (int i = 0; i < 6; ++i) write(fmt::format("src/m{}.py", i), source(i + 1, 40));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     const auto base = one.base;
@@ -238,7 +239,7 @@ TEST_F(ResidentTest, ASmallRepositoryIsTheTextItAlwaysWas) {
 }
 
 TEST_F(ResidentTest, ASmallRepositoryIsWrittenAnewAtOnce) {
-  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 40));
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 40));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     const auto before = co_await at_rest(resident);
@@ -256,7 +257,7 @@ TEST_F(ResidentTest, ASmallRepositoryIsWrittenAnewAtOnce) {
 }
 
 TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
-  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     co_await at_rest(resident);
@@ -285,7 +286,7 @@ TEST_F(ResidentTest, WhereEvaluatingIsSlowChangesAreToldUntilARebase) {
     const auto n_evaluated = co_await host.run(step);
     EXPECT_LT(n_evaluated, 24);
     // More than a quarter of the base: a rebase is due, and takes over when it is evaluated.
-    for (int i = 0; i < 5; ++i) write("m" + std::to_string(i) + ".py", source(i + 100, 60));
+    for (int i = 0; i < 5; ++i) write(fmt::format("m{}.py", i), source(i + 100, 60));
     co_await begun(resident);
     const auto report = co_await at_rest(resident);
     EXPECT_GT(report.next_tokens, 0);
@@ -337,7 +338,7 @@ TEST_F(ResidentTest, ASessionIsToldWhatItDidNotWrite) {
 // Another daemon begins where the last one was, and tells what changed meanwhile.
 TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
   store_ = root_ + "-store";
-  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   std::vector<engine::Token> tokens;
   with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
@@ -369,7 +370,7 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
 // engine.
 TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
   store_ = root_ + "-store";
-  for (int i = 10; i < 40; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  for (int i = 10; i < 40; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   const auto slow = [](EngineHost& host) {
     for (int i = 0; i < 40; ++i) host.evaluated(1000, std::chrono::seconds(1000));
   };
@@ -378,7 +379,7 @@ TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
     co_await begun(resident);
     const auto first = co_await at_rest(resident);
     slow(host);
-    for (int i = 20; i < 24; ++i) write("m" + std::to_string(i) + ".py", source(i + 50, 60));
+    for (int i = 20; i < 24; ++i) write(fmt::format("m{}.py", i), source(i + 50, 60));
     co_await begun(resident);
     const auto next = co_await until(resident,
                                      [&](const auto& report) { return report.next_tokens > 0; });
@@ -407,7 +408,7 @@ TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
 }
 
 TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
-  for (int i = 0; i < 4; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 30));
+  for (int i = 0; i < 4; ++i) write(fmt::format("m{}.py", i), source(i + 1, 30));
   with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto one = co_await begun(resident);
     const auto ids = std::make_shared<std::vector<engine::Token>>(one.base->tokens);
@@ -448,7 +449,7 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
 TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
   tend_every_ = std::chrono::milliseconds(200);
   store_ = root_ + "-store";
-  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     EXPECT_FALSE(co_await resident->scrub());  // nothing is kept yet
     const auto one = co_await begun(resident);
@@ -497,7 +498,7 @@ TEST_F(ResidentTest, AScrubHoldsWhatIsKeptAgainstTheEngine) {
 
 // While the files are read, rendered or read back, who asks for the state is told so at once.
 TEST_F(ResidentTest, WhoAsksDoesNotWaitForTheFiles) {
-  for (int i = 0; i < 60; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 200));
+  for (int i = 0; i < 60; ++i) write(fmt::format("m{}.py", i), source(i + 1, 200));
   with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     const auto io = co_await asio::this_coro::executor;
     bool done = false;
@@ -520,7 +521,7 @@ TEST_F(ResidentTest, WhoAsksDoesNotWaitForTheFiles) {
 
 // While somebody waits for the engine the background does nothing.
 TEST_F(ResidentTest, PeopleComeFirst) {
-  for (int i = 0; i < 6; ++i) write("m" + std::to_string(i) + ".py", source(i + 1, 60));
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
   with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
     {
       const EngineHost::Person person(host);
