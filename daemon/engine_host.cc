@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ranges>
 
 namespace lares::daemon {
 namespace {
@@ -82,16 +83,21 @@ struct EngineHost::Waiting {
   Drawing& drawing;
   Clock::time_point asked = Clock::now(), began{};
   Spent spent;
-  bool done = false;
+  bool done = false, without_room = false;
   std::exception_ptr error;
 
   void begin() {
     began = Clock::now();
-    spent.waited = began - asked;
+    spent.waited += began - asked;
   }
   void end() {
     done = true;
-    spent.ran = Clock::now() - began;
+    spent.ran += Clock::now() - began;
+  }
+  void put_off() {
+    without_room = true;
+    asked = Clock::now();
+    spent.ran += asked - began;
   }
   // A token; ends with the last one, or with what was thrown, which is its own asker's affair.
   void draw() {
@@ -105,15 +111,24 @@ struct EngineHost::Waiting {
 };
 
 // On the engine's thread. Whoever joins is drawn for until the first one's slice is over; what was
-// posted for it then has nothing to do.
+// posted for it then has nothing to do, unless it has no room beside the others: that is its turn.
 void EngineHost::draw_with_company(Waiting& first) {
   std::vector<Waiting*> drawn;
   const auto join = [&] {
     const std::lock_guard lock(company_mutex_);
-    while (!company_.empty() && drawn.size() < kTogetherMax) {
-      company_.front()->begin();
-      drawn.push_back(company_.front());
-      company_.erase(company_.begin());
+    std::erase_if(company_, [&](Waiting* w) {
+      if (w->without_room || drawn.size() == kTogetherMax) return false;
+      w->begin();
+      drawn.push_back(w);
+      return true;
+    });
+  };
+  const auto put_off = [&](const std::vector<std::size_t>& without_room) {
+    const std::lock_guard lock(company_mutex_);
+    for (const std::size_t i : without_room | std::views::reverse) {
+      drawn[i]->put_off();
+      company_.push_back(drawn[i]);
+      drawn.erase(drawn.begin() + static_cast<std::ptrdiff_t>(i));
     }
   };
   {
@@ -122,7 +137,7 @@ void EngineHost::draw_with_company(Waiting& first) {
   }
   first.begin();
   drawn.push_back(&first);
-  const auto until = first.began + kSlice;
+  const auto until = first.began + (first.without_room ? kSliceWithoutRoom : kSlice);
   while (!drawn.empty()) {
     for (Waiting* w : drawn) w->draw();
     std::erase_if(drawn, [](const Waiting* w) { return w->done; });
@@ -131,7 +146,7 @@ void EngineHost::draw_with_company(Waiting& first) {
     if (drawn.size() < 2) continue;  // alone it evaluates for itself
     std::vector<engine::Timeline*> timelines;
     for (Waiting* w : drawn) timelines.push_back(&w->drawing.timeline());
-    engine_->evaluate_together(timelines);
+    put_off(engine_->evaluate_together(timelines));
   }
   for (Waiting* w : drawn) w->end();
 }

@@ -44,6 +44,9 @@ struct Spent {
 inline constexpr std::size_t kTogetherMax = 16;  // timelines in one pass
 // Of drawing: what another session's work waits for at most, and how often people see new text.
 inline constexpr std::chrono::milliseconds kSlice{40};
+// The same, of one that has no room on the GPUs beside the others: to bring it there and them back
+// takes some 0.1 s of a turn.
+inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
 
 class EngineHost {
  public:
@@ -115,7 +118,7 @@ class EngineHost {
   }
 
   // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join
-  // in.
+  // in, if they have room beside the others; else they wait for their turn.
   asio::awaitable<Spent> draw(Drawing& drawing);
 
  private:
@@ -131,7 +134,7 @@ class EngineHost {
   std::atomic<double> rate_{0};
   std::atomic<bool> abandoned_{false};
   std::mutex company_mutex_;
-  std::vector<Waiting*> company_;  // asked for and not begun
+  std::vector<Waiting*> company_;  // asked for and not begun, or without room
   asio::thread_pool pool_{1};
 };
 

@@ -223,8 +223,13 @@ class Engine {
     return timeline();
   }
   // Evaluates in one pass what the next draws of several timelines wait for; each draws what it
-  // would have drawn alone. Without it they wait for one after the other.
-  virtual void evaluate_together(std::span<Timeline* const> timelines) { (void)timelines; }
+  // would have drawn alone. Without it they wait for one after the other. Returns which of them
+  // have no room beside the others, ascending, never the first: a draw of theirs would take the
+  // others', which costs more than many draws, so they should wait for a turn of their own.
+  virtual std::vector<std::size_t> evaluate_together(std::span<Timeline* const> timelines) {
+    (void)timelines;
+    return {};
+  }
   virtual PrefixFormat prefix_format() const { return {}; }
   // One that has the pages of `from` already, which ends where a page does or is null. Null: see
   // PrefixFormat.

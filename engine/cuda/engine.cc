@@ -235,10 +235,10 @@ class DeviceEngine : public Engine {
     return std::make_unique<DeviceTimeline>(shared,
                                             std::static_pointer_cast<const ModelPrefix>(from));
   }
-  void evaluate_together(std::span<Timeline* const> timelines) override {
+  std::vector<std::size_t> evaluate_together(std::span<Timeline* const> timelines) override {
     std::vector<DeviceTimeline*> ours;
     for (Timeline* const t : timelines) ours.push_back(static_cast<DeviceTimeline*>(t));
-    DeviceTimeline::evaluate_together(ours);
+    return DeviceTimeline::evaluate_together(ours);
   }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {

@@ -186,46 +186,71 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
   return size - start;
 }
 
-void DeviceTimeline::evaluate_together(std::span<DeviceTimeline* const> timelines) {
-  // So that nobody here makes room for another.
+std::vector<std::size_t> DeviceTimeline::evaluate_together(
+    std::span<DeviceTimeline* const> timelines) {
+  // While it is here, nobody has it make room.
   struct Company {
-    explicit Company(DeviceTimeline& of, std::unique_lock<std::mutex> held)
-        : t(&of), lock(std::move(held)) {
+    Company(DeviceTimeline& of, std::size_t at, std::unique_lock<std::mutex> held)
+        : t(&of), index(at), lock(std::move(held)) {
       t->in_company = true;
     }
     Company(Company&& other) noexcept
-        : t(std::exchange(other.t, nullptr)), lock(std::move(other.lock)) {}
+        : t(std::exchange(other.t, nullptr)), index(other.index), lock(std::move(other.lock)) {}
     ~Company() {
       if (t) t->in_company = false;
     }
     DeviceTimeline* t;
+    std::size_t index;
     std::unique_lock<std::mutex> lock;
   };
   std::vector<Company> company;
-  std::vector<DeviceTimeline*> waiting;
-  for (DeviceTimeline* const t : timelines) {
+  for (std::size_t i = 0; i < timelines.size(); ++i) {
+    DeviceTimeline* const t = timelines[i];
     std::unique_lock lock(t->busy, std::try_to_lock);
     if (!lock || t->from_ || !t->waits()) continue;
     t->memory_->used(t);
-    company.emplace_back(*t, std::move(lock));
+    company.emplace_back(*t, i, std::move(lock));
   }
+  std::vector<std::size_t> without_room;
+  const auto put_off = [&](const Company& one, const Error& error) {
+    if (one.index > 0 && error.code == Errc::no_memory) without_room.push_back(one.index);
+  };
+  std::vector<Company*> waiting;
   std::uint64_t promised = 0;  // to those before
-  for (const Company& one : company) {
+  for (Company& one : company) {
     DeviceTimeline* const t = one.t;
     const auto more = [&] {
       return t->host_bytes(std::ssize(t->tokens_) + kGuessesMax, kGuessesMax + 1);
     };
     t->promised_ = promised + more();
-    if (!t->begin()) continue;
+    if (const auto begun = t->begin(); !begun) {
+      put_off(one, begun.error());
+      continue;
+    }
     t->promised_ = promised + more();
     if (!t->host_room(t->promised_, "draw tokens together")) continue;
     promised = t->promised_;
-    waiting.push_back(t);
+    waiting.push_back(&one);
   }
-  for (DeviceTimeline* const t : waiting) t->promised_ = promised;
-  for (std::size_t first = 0; first < waiting.size(); first += kPartsMax)
-    (void)evaluate_waiting(std::span(waiting).subspan(
-        first, std::min<std::size_t>(kPartsMax, waiting.size() - first)));
+  for (const Company* const one : waiting) one->t->promised_ = promised;
+  for (std::size_t first = 0; first < waiting.size(); first += kPartsMax) {
+    std::vector<DeviceTimeline*> some;
+    for (std::size_t i = first; i < std::min(first + kPartsMax, waiting.size()); ++i)
+      some.push_back(waiting[i]->t);
+    for (;;) {
+      const auto done = evaluate_waiting(some);
+      if (done || done.error().code != Errc::no_memory) break;
+      if (some.front()->made_room()) continue;
+      // The last one's place is the others' now, should they need it.
+      const std::size_t last = first + some.size() - 1;
+      put_off(*waiting[last], done.error());
+      if (some.size() == 1) break;
+      some.pop_back();
+      const Company gone = std::move(*waiting[last]);
+    }
+  }
+  std::ranges::sort(without_room);
+  return without_room;
 }
 
 // Of all of them, kPartsMax at most, the one token that waits, with guesses after it, in one step:

@@ -46,9 +46,8 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   DraftStats drafts() const override { return drafter_.stats(); }
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
-  // Evaluates for all of them together what their next draws wait for, kPartsMax at a time; what
-  // has no room beside the others is left as it is, and its draw makes some.
-  static void evaluate_together(std::span<DeviceTimeline* const> timelines);
+  // Engine's, kPartsMax at a time.
+  static std::vector<std::size_t> evaluate_together(std::span<DeviceTimeline* const> timelines);
 
  private:
   // timeline_memory.cc: what it holds, and where.
@@ -90,6 +89,12 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
           return without_host_room(std::move(done.error()));
       }
     }
+  }
+
+  // Somebody else has ended, or leaves the GPUs.
+  bool made_room() {
+    return s_.pipeline.free_retired() ||
+           memory_->clear_device(this, promised_) == SequenceMemory::Cleared::one;
   }
 
   bool waits() const {

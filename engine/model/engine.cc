@@ -117,10 +117,11 @@ class ModelEngine : public Engine {
         *weights_, forward_, info_.n_context_max, kChunk, drafts_,
         std::static_pointer_cast<const ModelPrefix>(from), sequences_);
   }
-  void evaluate_together(std::span<Timeline* const> timelines) override {
+  std::vector<std::size_t> evaluate_together(std::span<Timeline* const> timelines) override {
     std::vector<ModelTimeline*> ours;
     for (Timeline* const t : timelines) ours.push_back(static_cast<ModelTimeline*>(t));
     ModelTimeline::evaluate_together(ours);
+    return {};  // no draw takes the room of another's
   }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {

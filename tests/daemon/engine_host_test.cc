@@ -2,6 +2,7 @@
 #include "daemon/engine_host.h"
 
 #include <algorithm>
+#include <chrono>
 #include <stdexcept>
 #include <thread>
 
@@ -19,10 +20,15 @@ class CountingEngine final : public engine::Engine {
   const engine::ModelInfo& info() const override { return scripted_.info(); }
   const engine::Tokenizer& tokenizer() const override { return scripted_.tokenizer(); }
   std::unique_ptr<engine::Timeline> timeline() override { return scripted_.timeline(); }
-  void evaluate_together(std::span<engine::Timeline* const> timelines) override {
+  std::vector<std::size_t> evaluate_together(
+      std::span<engine::Timeline* const> timelines) override {
     companies.push_back({timelines.begin(), timelines.end()});
+    std::vector<std::size_t> without_room;
+    for (std::size_t i = room; i < timelines.size(); ++i) without_room.push_back(i);
+    return without_room;
   }
   std::vector<std::vector<engine::Timeline*>> companies;
+  std::size_t room = kTogetherMax;  // timelines
 
  private:
   ScriptedEngine scripted_{std::deque<Play>()};
@@ -115,6 +121,52 @@ TEST_F(EngineHostTest, MoreThanFitTakeTurns) {
       },
       static_cast<int>(kTogetherMax) + 3);
   EXPECT_EQ(largest(), kTogetherMax);
+}
+
+// Whose draw would take the others' room draws in turn with them, many tokens at a time.
+TEST_F(EngineHostTest, WhoHasNoRoomBesideTheOthersWaitsForATurn) {
+  constexpr int kDraws = 600;
+  std::vector<int> drew;  // which, draw by draw
+  std::vector<std::chrono::steady_clock::duration> waited(3), ran(3);
+  std::chrono::steady_clock::duration longest{};
+  const auto began = std::chrono::steady_clock::now();
+  struct Told final : Drawing {
+    Told(Counted& of, std::vector<int>& into, int name) : one(of), drew(into), i(name) {}
+    engine::Timeline& timeline() override { return one.timeline(); }
+    bool draw() override {
+      drew.push_back(i);
+      return one.draw();
+    }
+    Counted& one;
+    std::vector<int>& drew;
+    int i;
+  };
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        engine_->room = 1;
+        Counted drawing(*engine_, kDraws);
+        Told told(drawing, drew, i);
+        while (drawing.left > 0) {
+          const Spent spent = co_await host.draw(told);
+          waited[static_cast<std::size_t>(i)] += spent.waited;
+          ran[static_cast<std::size_t>(i)] += spent.ran;
+          longest = std::max(longest, spent.ran);
+        }
+      },
+      3);
+  const auto took = std::chrono::steady_clock::now() - began;
+  EXPECT_EQ(drew.size(), 3u * kDraws);
+  int turns = 1;
+  for (std::size_t k = 1; k < drew.size(); ++k) turns += drew[k] != drew[k - 1];
+  EXPECT_GT(longest, 4 * kSlice);
+  EXPECT_GE(turns, 4);  // nobody waits until another is done
+  EXPECT_LE(turns, 3 * kDraws / 8);
+  EXPECT_LE(companies_.size(), 2u * static_cast<std::size_t>(turns));  // asked once a turn
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_GT(waited[i], std::chrono::milliseconds(40));
+    EXPECT_LE(waited[i] + ran[i], took);
+  }
+  EXPECT_LE(ran[0] + ran[1] + ran[2], took);
 }
 
 TEST_F(EngineHostTest, WhatOneThrowsIsItsOwnAffair) {

@@ -17,8 +17,15 @@ using cuda::DeviceTimeline;
 using cuda::Pipeline;
 using testing::AllOf;
 using testing::AnyOf;
+using testing::Each;
+using testing::ElementsAre;
+using testing::Ge;
+using testing::Gt;
 using testing::HasSubstr;
+using testing::Le;
+using testing::Lt;
 using testing::Not;
+using testing::SizeIs;
 using namespace std::chrono_literals;
 
 constexpr std::int64_t kContext = 4096;
@@ -359,13 +366,85 @@ TEST_P(CudaSequences, TogetherBeyondTheirNumber) {
   }
   m.devices.front()->launches.clear();
   for (int step = 0; step < 4; ++step) {
-    DeviceTimeline::evaluate_together(all);
+    const auto without_room = DeviceTimeline::evaluate_together(all);
+    EXPECT_THAT(without_room, SizeIs(AllOf(Ge(1u), Le(2u))));
+    EXPECT_THAT(without_room, Each(AllOf(Gt(0u), Lt(kMany))));
     for (unsigned i = 0; i < kMany; ++i) EXPECT_EQ(draw(*some[i], 1), draw(*plain[i], 1)) << i;
   }
   EXPECT_GE(memory->report().parked, 4 * 2);
   // Of each step three tokens together, and two alone.
   EXPECT_EQ(std::ranges::count(m.devices.front()->launches, "embed"), 4 * 3);
   EXPECT_EQ(memory->report().refused, 0);
+}
+
+// Who has no room beside the others is named, and stays where it is until its own draw.
+TEST_P(CudaSequences, WhoHasNoRoomTogetherIsNamed) {
+  Model m = model(), roomy = model();
+  m.pipeline->set_states_max(2);
+  const auto memory = std::make_shared<SequenceMemory>(), free = std::make_shared<SequenceMemory>();
+  std::vector<std::unique_ptr<DeviceTimeline>> some, plain;
+  std::vector<DeviceTimeline*> all;
+  for (unsigned i = 0; i < 3; ++i) {
+    some.push_back(m.timeline(memory));
+    plain.push_back(roomy.timeline(free));
+    ASSERT_TRUE(some.back()->sync(tokens(200, i), {}, {}));
+    ASSERT_TRUE(plain.back()->sync(tokens(200, i), {}, {}));
+    EXPECT_EQ(draw(*some.back(), 1), draw(*plain.back(), 1));
+  }
+  for (const unsigned first : {2u, 0u}) {  // 0 has left for 2
+    all.clear();
+    for (const unsigned i : {0u, 1u, 2u}) all.push_back(some[(first + i) % 3].get());
+    EXPECT_EQ(draw(*all[0], 1), draw(*plain[first], 1));
+    const std::int64_t parked = memory->report().parked;
+    for (int step = 0; step < 3; ++step) {
+      const auto without_room = DeviceTimeline::evaluate_together(all);
+      ASSERT_THAT(without_room, SizeIs(1)) << first;
+      for (unsigned i = 0; i < 3; ++i)
+        if (i != without_room[0])
+          EXPECT_EQ(draw(*all[i], 1), draw(*plain[(first + i) % 3], 1)) << first;
+    }
+    EXPECT_EQ(memory->report().parked, parked);
+  }
+  for (unsigned i = 0; i < 3; ++i) EXPECT_EQ(draw(*some[i], 4), draw(*plain[i], 4));
+}
+
+// Two that fill the pages, and one page more: who is idle leaves for it, else the last one.
+TEST_P(CudaSequences, TogetherTheyOutgrowThePages) {
+  constexpr std::int64_t kSize = 508;  // two pages, nearly
+  Model roomy = model();
+  for (const bool idle : {true, false}) {
+    SCOPED_TRACE(idle ? "beside an idle one" : "alone");
+    Model m = model(idle ? 6 : 4);
+    const auto memory = std::make_shared<SequenceMemory>(),
+               free = std::make_shared<SequenceMemory>();
+    std::vector<std::unique_ptr<DeviceTimeline>> some, plain;
+    std::vector<DeviceTimeline*> all;
+    for (unsigned i = 0; i < (idle ? 3u : 2u); ++i) {
+      some.push_back(m.timeline(memory));
+      plain.push_back(roomy.timeline(free));
+      ASSERT_TRUE(some.back()->sync(tokens(kSize, i), {}, {}));
+      ASSERT_TRUE(plain.back()->sync(tokens(kSize, i), {}, {}));
+      if (i < 2) EXPECT_EQ(draw(*some.back(), 1), draw(*plain.back(), 1));
+    }
+    all = {some[0].get(), some[1].get()};
+    bool alone = false;
+    for (int step = 0; step < 12; ++step) {
+      const auto without_room = DeviceTimeline::evaluate_together(all);
+      if (!without_room.empty()) {
+        EXPECT_THAT(without_room, ElementsAre(1));
+        EXPECT_FALSE(idle);
+        all.pop_back();
+        alone = true;
+      }
+      const std::size_t launched = m.launches();
+      for (std::size_t i = 0; i < all.size(); ++i)
+        EXPECT_EQ(draw(*all[i], 1), draw(*plain[i], 1)) << step;
+      EXPECT_EQ(m.launches(), launched);  // all of them had been evaluated
+    }
+    EXPECT_EQ(alone, !idle);
+    EXPECT_EQ(memory->report().parked, 1);
+    for (std::size_t i = 0; i < some.size(); ++i) EXPECT_EQ(draw(*some[i], 9), draw(*plain[i], 9));
+  }
 }
 
 // Where host memory is full too: who has waited long is evaluated again, else one more is refused
