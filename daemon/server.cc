@@ -39,18 +39,23 @@ tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") 
       Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
 }
 
-bool changes_something(const std::string& method) {
-  return method == ServerShutdown::kMethod || method == SessionCreate::kMethod ||
-         method == SessionClose::kMethod || method == PromptSend::kMethod ||
-         method == PromptWithdraw::kMethod || method == TurnInterrupt::kMethod ||
-         method == QuestionReply::kMethod || method == SessionRewind::kMethod ||
-         method == SessionUnrewind::kMethod || method == SessionFork::kMethod ||
-         method == WorktreeRemove::kMethod || method == WorktreeApply::kMethod ||
-         method == SessionTest::kMethod || method == ApprovalReply::kMethod ||
-         method == SessionPolicy::kMethod || method == SessionSetTitle::kMethod ||
-         method == SessionExport::kMethod || method == SessionImport::kMethod ||
-         method == kSessionMcpServers || method == kSessionOverlay || method == kSessionHoldFiles ||
-         method == RuleAdd::kMethod || method == RuleRemove::kMethod;
+// What an observer may not call; while the daemon stops nobody may, but for what a running turn
+// ends with.
+enum class Changes { nothing, something, what_runs };
+Changes changes(const std::string& method) {
+  for (const std::string_view ends :
+       {ServerShutdown::kMethod, SessionClose::kMethod, PromptWithdraw::kMethod,
+        TurnInterrupt::kMethod, QuestionReply::kMethod, ApprovalReply::kMethod})
+    if (method == ends) return Changes::what_runs;
+  for (const std::string_view some :
+       {SessionCreate::kMethod, PromptSend::kMethod, SessionRewind::kMethod,
+        SessionUnrewind::kMethod, SessionFork::kMethod, WorktreeRemove::kMethod,
+        WorktreeApply::kMethod, SessionTest::kMethod, SessionPolicy::kMethod,
+        SessionSetTitle::kMethod, SessionExport::kMethod, SessionImport::kMethod,
+        kSessionMcpServers, kSessionOverlay, kSessionHoldFiles, RuleAdd::kMethod,
+        RuleRemove::kMethod})
+    if (method == some) return Changes::something;
+  return Changes::nothing;
 }
 
 }  // namespace
@@ -82,8 +87,7 @@ asio::awaitable<void> Server::serve(Listener& listener) {
       co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
       continue;
     }
-    if (stopping_)
-      continue;  // nobody is served any more, and who is has not had the last words yet
+    if (ended_) continue;  // nobody is served any more, and who is has not had the last words yet
     const long uid = peer_uid(socket);
     if (uid != static_cast<long>(::geteuid()) && uid != 0) {
       log_.event("client_refused", {{"uid", uid}});
@@ -106,12 +110,13 @@ asio::awaitable<void> Server::tell_apart(Listener::Protocol::socket socket) {
   while (n < 0) {
     auto [ec] = co_await socket.async_wait(Listener::Protocol::socket::wait_read,
                                            asio::as_tuple(asio::use_awaitable));
-    if (ec || stopping_) co_return;
+    if (ec || ended_) co_return;
     n = ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) co_return;
   }
   if (n == 0) co_return;
   if (first >= 'A' && first <= 'Z') {
+    if (stopping_ != Stopping::no) co_return;
     http_.take(std::move(socket));
     co_return;
   }
@@ -121,18 +126,21 @@ asio::awaitable<void> Server::tell_apart(Listener::Protocol::socket socket) {
 }
 
 asio::awaitable<void> Server::stop(bool now) {
-  if (stopping_) co_return;
-  stopping_ = true;
+  const auto before = stopping_;
+  if (before == Stopping::now || (before == Stopping::when_idle && !now)) co_return;
+  stopping_ = now ? Stopping::now : Stopping::when_idle;
   for (const auto& c : connections_) {
     if (c->initialized()) c->send(notification_line(state()));
   }
   if (now) sessions_.interrupt_all();
   if (now && options_.ending) options_.ending();
   if (now) co_await http_.stop();
+  if (before != Stopping::no) co_return;  // who began waits for those that run
   co_await sessions_.all_ended();
   if (options_.ending) options_.ending();
   if (mcp_) co_await mcp_->settled();
   co_await http_.stop();
+  ended_ = true;
   const auto all = connections_;
   for (const auto& c : all) c->close();
   boost::system::error_code ignored;
@@ -142,11 +150,11 @@ asio::awaitable<void> Server::stop(bool now) {
 void Server::left(const std::shared_ptr<Connection>& connection) {
   sessions_.forget(connection.get());
   connections_.erase(connection);
-  if (stopping_ && connections_.empty()) last_words_.cancel();
+  if (ended_ && connections_.empty()) last_words_.cancel();
 }
 
 ServerState Server::state() const {
-  if (stopping_) return {.state = "stopping"};
+  if (stopping_ != Stopping::no) return {.state = "stopping"};
   return host_.state();
 }
 
@@ -243,10 +251,11 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
 
 asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method,
                                           const Json& params) {
-  if (!from.may_change() && changes_something(method))
+  if (!from.may_change() && changes(method) != Changes::nothing)
     co_return no(Code::denied, method + ": an observer changes nothing");
-  if (stopping_ && changes_something(method))
-    co_return no(Code::not_ready, method + ": the daemon is stopping");
+  if (stopping_ != Stopping::no && changes(method) == Changes::something)
+    co_return no(Code::not_ready, method + ": the daemon is stopping",
+                 "it ends when no turn runs any more; `lares shutdown` ends it now");
   // Reads the request's type, or answers what is wrong with it.
   std::string wrong;
   const auto read = [&]<class T>(T& into) {
@@ -383,7 +392,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionSubscribe::kMethod) {
     SessionSubscribe request;
     if (!read(request)) co_return bad();
-    from.follow(session, request.after, request.interactive);
+    from.follow(session, request.after, request.interactive && from.may_change());
     co_return ok(SessionSubscribeResult{session->info(), session->info().last_seq});
   }
   if (method == SessionUnsubscribe::kMethod) {

@@ -84,7 +84,8 @@ class Server {
   std::set<std::shared_ptr<Connection>> connections_;
   Listener::Protocol::acceptor* acceptor_ = nullptr;
   asio::steady_timer last_words_;
-  bool stopping_ = false;
+  enum class Stopping { no, when_idle, now } stopping_ = Stopping::no;
+  bool ended_ = false;  // all has been said to everybody
 };
 
 }  // namespace lares::daemon

@@ -39,7 +39,7 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     if (request->session_id.empty() != request->path.starts_with('/'))
       co_return no(Code::invalid_params,
                    method + ": give sessionId, or path, which must be absolute");
-    std::function<bool()> given_up = [this, from] { return from->closed() || stopping_; };
+    std::function<bool()> given_up = [this, from] { return from->closed() || stopping_ != Stopping::no; };
     auto verifying = sessions_.verify(std::move(*request), std::move(given_up));
     auto result = co_await std::move(verifying);
     if (!result) co_return tl::unexpected(result.error());

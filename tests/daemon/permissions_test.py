@@ -160,6 +160,50 @@ class PermissionsTest(DaemonCase):
         self.assertIn("nobody was there to answer. That is no refusal", done[0]["output"])
         self.assertEqual([m["params"]["decision"] for m in seen if m["method"] == "approval/resolved"], ["unattended"])
 
+    def test_an_observer_is_nobody_to_wait_for(self):
+        c = self.start(self.create("one"), "hm</think>Done.")
+        s = self.session(c, policy="ask", unattended="skip")
+        self.connect(role="observe").call("session/subscribe", sessionId=s, interactive=True)
+        self.prompt(c, s, "Go.")
+        self.assertEqual(self.completed(c)[0]["state"], "denied")
+
+    def test_a_daemon_that_waits_for_a_turn_takes_its_answers(self):
+        c = self.start(self.create("one"), self.create("two"), "hm</think>Done.")
+        s = self.session(c, policy="ask")
+        self.prompt(c, s, "Go.")
+        first = self.asked(c)
+        c.call("server/shutdown", when="idle")
+        for method, params in (("prompt/send", {"sessionId": s, "text": "More."}), ("session/create", {"root": self.root})):
+            with self.assertRaises(Refused) as e:
+                c.call(method, **params)
+            self.assertEqual(e.exception.kind, "not_ready")
+        c.call("approval/reply", sessionId=s, itemId=first["id"], decision="allow")
+        second = self.asked(c)
+        other = self.connect()  # who comes now may answer too
+        self.assertEqual(other.call("server/status")["engine"]["state"], "stopping")
+        other.call("approval/reply", sessionId=s, itemId=second["id"], decision="allow")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+        self.assertEqual([n for n in ("one", "two") if os.path.exists(os.path.join(self.root, n))], ["one", "two"])
+
+    def test_a_daemon_that_waits_for_a_turn_can_be_ended_now(self):
+        for how in ("interrupt", "shutdown", "terminate"):
+            with self.subTest(how):
+                c = self.start(self.create(how), "hm</think>Done.")
+                s = self.session(c, policy="ask")
+                self.prompt(c, s, "Go.")
+                self.asked(c)
+                c.call("server/shutdown", when="idle")
+                if how == "interrupt":
+                    c.call("turn/interrupt", sessionId=s)
+                elif how == "shutdown":
+                    self.connect().call("server/shutdown", when="now")
+                else:
+                    self.daemon.process.terminate()
+                self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
+                self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+                self.assertFalse(os.path.exists(os.path.join(self.root, how)))
+
     def test_a_call_that_asks_waits_for_whoever_comes(self):
         c = self.start(self.create("one"), "hm</think>Done.")
         s = self.session(c, policy="ask")
