@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "daemon/answer.h"
+#include "daemon/argument_choices.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/prompt.h"
 #include "daemon/session_export.h"
@@ -150,11 +151,7 @@ class Sampler {
           if (const auto text = texts.find(value); name == "path" && text != texts.end())
             return engine::ArgumentChoices{{}, text->second, true};
       }
-      const tools::Tool* const t = find_tool(tools_, tool);
-      auto found = t ? t->choices(key, so_far) : std::nullopt;
-      if (!found) return std::nullopt;
-      return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
-                                     found->unique};
+      return argument_choices(tools_, engine_.info(), tool, key, so_far);
     };
     return out;
   }

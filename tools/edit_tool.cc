@@ -13,6 +13,7 @@
 #include "tools/spill.h"
 #include "tools/syntax_check.h"
 #include "tools/text.h"
+#include "tools/tree_listing.h"
 #include "tools/workspace_rules.h"
 
 namespace lares::tools {
@@ -100,6 +101,26 @@ void EditTool::note_seen(const std::string& path, const std::string& shown) {
   seen_bytes_ += seen.text.size();
 }
 
+// All that is there, what cannot be edited too: that is said to who names it.
+std::optional<Choices> EditTool::paths(bool for_view) const {
+  const auto tree = TreeLister(options_.root).list();
+  if (!tree || tree->cut || tree->files.size() > kChoicesMax) return std::nullopt;
+  Choices out;
+  const auto add = [&](const std::string& root, const std::string& path) {
+    if (is_utf8(path)) out.one_of.push_back(path.empty() ? root : root + "/" + path);
+  };
+  for (const Listed& file : tree->files) add(options_.root, file.path);
+  if (for_view) {
+    for (const std::string& directory : tree->directories) add(options_.root, directory);
+    const std::string outputs = options_.state_dir.empty() ? "" : outputs_dir(options_.state_dir);
+    const auto kept = outputs.empty() ? Result<Tree>() : TreeLister(outputs).list();
+    if (kept)
+      for (const Listed& file : kept->files) add(outputs, file.path);
+  }
+  if (out.one_of.empty()) return std::nullopt;
+  return out;
+}
+
 std::optional<Choices> EditTool::choices(
     const std::string& key, const std::vector<std::pair<std::string, std::string>>& so_far) const {
   std::string command, path;
@@ -107,24 +128,7 @@ std::optional<Choices> EditTool::choices(
     if (name == "command") command = text;
     if (name == "path") path = text;
   }
-  if (key == "path" && !command.empty() && command != "create") {
-    const auto files = list_files({.root = options_.root});
-    if (!files) return std::nullopt;
-    Choices out;
-    for (const File& file : *files) {
-      if (!file.skipped.empty() && file.skipped != "over budget") continue;
-      if (is_utf8(file.path)) out.one_of.push_back(options_.root + "/" + file.path);
-      if (out.one_of.size() > kChoicesMax) return std::nullopt;
-    }
-    if (command == "view" && !options_.state_dir.empty()) {
-      if (const auto outputs = list_files({.root = outputs_dir(options_.state_dir)})) {
-        for (const File& file : *outputs)
-          out.one_of.push_back(outputs_dir(options_.state_dir) + "/" + file.path);
-      }
-    }
-    if (out.one_of.empty()) return std::nullopt;
-    return out;
-  }
+  if (key == "path" && !command.empty() && command != "create") return paths(command == "view");
   if (key == "old_str" && command == "str_replace" && !path.empty()) {
     const auto fs = RootedFs::open(options_.root);
     const auto relative = fs ? fs->relative(path) : std::nullopt;
@@ -306,11 +310,11 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
 Outcome EditTool::view_directory(const Target& target) const {
   if (target.in_outputs)
     return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
-  const auto files = list_files({.root = options_.root});
-  if (!files) return failed(files.error().message);
+  const auto tree = TreeLister(options_.root).list();
+  if (!tree) return failed(tree.error().message);
   const std::string prefix = target.path.empty() ? "" : target.path + "/";
   std::set<std::string> entries;
-  for (const File& file : *files) {
+  for (const Listed& file : tree->files) {
     if (!file.path.starts_with(prefix)) continue;
     std::size_t end = prefix.size();
     for (int depth = 0; depth < kListedDepth && end != std::string::npos; ++depth) {

@@ -81,6 +81,7 @@ class EditTool : public Tool {
   Outcome call(const nlohmann::json& args);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
+  std::optional<Choices> paths(bool for_view) const;
   Outcome create(const Target& target, const nlohmann::json& args);
   Outcome str_replace(const Target& target, const nlohmann::json& args);
   Outcome insert(const Target& target, const nlohmann::json& args);

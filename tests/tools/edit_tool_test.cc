@@ -10,6 +10,8 @@
 #include <atomic>
 #include <thread>
 
+#include <gmock/gmock.h>
+
 #include "tests/tools/scratch.h"
 #include "tools/syntax_check.h"
 #include "tools/text.h"
@@ -480,7 +482,12 @@ TEST_F(Edit, ChoicesNameFilesAndText) {
   dir_.write("logo.png", std::string("\0\1", 2));
   const auto paths = tool_.choices("path", {{"command", "str_replace"}});
   ASSERT_TRUE(paths);
-  EXPECT_EQ(paths->one_of, std::vector<std::string>{dir_.at("src/a.py")});
+  EXPECT_THAT(paths->one_of,
+              ::testing::UnorderedElementsAre(dir_.at("src/a.py"), dir_.at("logo.png")));
+  const auto shown = tool_.choices("path", {{"command", "view"}});
+  ASSERT_TRUE(shown);
+  EXPECT_THAT(shown->one_of,
+              ::testing::IsSupersetOf({dir_.at("src/a.py"), dir_.at("src"), dir_.root()}));
   EXPECT_FALSE(tool_.choices("path", {{"command", "create"}}));
   EXPECT_FALSE(tool_.choices("path", {}));
   const auto text = tool_.choices("old_str",

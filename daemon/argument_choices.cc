@@ -1,0 +1,19 @@
+#include "daemon/argument_choices.h"
+
+#include <utility>
+
+namespace lares::daemon {
+
+std::optional<engine::ArgumentChoices> argument_choices(const Tools& tools,
+                                                        const engine::ModelInfo& model,
+                                                        const std::string& tool,
+                                                        const std::string& key,
+                                                        const engine::Arguments& so_far) {
+  const tools::Tool* const t = find_tool(tools, tool);
+  auto found = t ? t->choices(key, so_far) : std::nullopt;
+  if (!found || (!found->one_of.empty() && model.n_parameters >= kSpellsNames)) return std::nullopt;
+  return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
+                                 found->unique};
+}
+
+}  // namespace lares::daemon
