@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/answer.h"
+#include "daemon/argument_choices.h"
 #include "daemon/branches.h"
 #include "daemon/foreseen_edit.h"
 #include "daemon/prefill.h"
@@ -295,8 +296,11 @@ class Turn {
     engine::GrammarOptions grammar;
     grammar.tools = declared();
     grammar.calls_max = kCallsPerStepMax;
+    // On the engine's thread; the session's tools do nothing meanwhile.
     grammar.oracle = [this](const std::string& tool, const std::string& key,
-                            const engine::Arguments& so_far) { return choices(tool, key, so_far); };
+                            const engine::Arguments& so_far) {
+      return argument_choices(tools_, engine_.info(), tool, key, so_far);
+    };
     return grammar;
   }
 
@@ -493,17 +497,6 @@ class Turn {
                                        : declared_tools(tools_, in_.settings.tools);
   }
 
-  // Runs on the engine's thread; the session's tools do nothing meanwhile.
-  std::optional<engine::ArgumentChoices> choices(const std::string& tool, const std::string& key,
-                                                 const engine::Arguments& so_far) const {
-    const tools::Tool* const t = find_tool(tools_, tool);
-    if (!t) return std::nullopt;
-    auto found = t->choices(key, so_far);
-    if (!found) return std::nullopt;
-    return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
-                                   found->unique};
-  }
-
   // ---- the transcript
 
   // The model reads the results of its calls and what is said to it; `with_task`: that is what it
@@ -514,31 +507,37 @@ class Turn {
     const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
     if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
       auto shortening = shorten(std::move(results), std::move(said), with_task);
-      if (co_await std::move(shortening)) co_return;
-      const std::string next(with_task ? kDoWhatWasAsked : kGoOn);  // all else has been said with
-                                                                    // the request
-      ids = engine_.tokenizer().encode(continue_session({}, {next}));
+      const Shortened done = co_await std::move(shortening);
+      if (done == Shortened::anew || (done == Shortened::no && !can_hold(n_prompt))) co_return;
+      const std::string next(with_task ? kDoWhatWasAsked : kGoOn);
+      if (done == Shortened::asked) ids = engine_.tokenizer().encode(continue_session({}, {next}));
     }
     append(ids);
   }
 
-  // Begins the transcript anew, with a summary of what it was. False: it could not be, and all
-  // there is stays; where the turn was stopped meanwhile it has ended.
-  asio::awaitable<bool> shorten(std::vector<std::string> results, std::vector<std::string> said,
-                                bool with_task) {
-    items_.complete({.kind = "note",
-                     .text = fmt::format("{} of {} tokens are used: the conversation is summed up "
-                                         "and begun anew; the repository stays",
-                                         transcript_.ids.size(), context_limit())});
+  enum class Shortened {
+    anew,   // the transcript has begun anew, with what is said
+    asked,  // all there is stays; what is said stands in it, with the request for a summary
+    no,     // all there is stays, and nothing has been added
+  };
+  // Begins the transcript anew, with a summary of what it was, if it can; where the turn was
+  // stopped meanwhile it has ended.
+  asio::awaitable<Shortened> shorten(std::vector<std::string> results,
+                                     std::vector<std::string> said, bool with_task) {
+    const std::size_t n_used = transcript_.ids.size();
     std::vector<std::string> asked = said;
     asked.push_back(summary_request());
     auto request = engine_.tokenizer().encode(continue_session(results, asked));
     const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) -
                               kClosingTokens - static_cast<std::int64_t>(request.size());
     if (room < static_cast<std::int64_t>(transcript_.ids.size())) {
-      if (room <= in_.n_repository) co_return false;
+      if (room <= in_.n_repository) co_return Shortened::no;
       drop_the_end(room);
     }
+    items_.complete({.kind = "note",
+                     .text = fmt::format("{} of {} tokens are used: the conversation is summed up "
+                                         "and begun anew; the repository stays",
+                                         n_used, context_limit())});
     append(request);
     summing_up_ = true;
     ++total_.steps;
@@ -549,19 +548,20 @@ class Turn {
     summing_up_ = false;
     finish_step(reason);
     if (reason == "cancelled") end(reason, "");
-    if ((reason != "end" && reason != "max_tokens") || items_.said().empty()) co_return false;
+    if ((reason != "end" && reason != "max_tokens") || items_.said().empty())
+      co_return Shortened::asked;
     std::string next;
     for (const auto& text : said) next += (next.empty() ? "" : "\n\n") + text;
     if (!with_task) next += (next.empty() ? "" : "\n\n") + std::string(kGoOn);
     auto beginning_anew = in_.begin_anew(items_.said(), std::move(next));
     const std::optional<Beginning> beginning = co_await std::move(beginning_anew);
-    if (!beginning) co_return false;
+    if (!beginning) co_return Shortened::asked;
     auto ids = tokens_of(*beginning);
-    if (ids.size() >= transcript_.ids.size()) co_return false;
+    if (ids.size() >= transcript_.ids.size()) co_return Shortened::asked;
     begin_transcript(std::move(ids));
     if (beginning->shared_ids)
       in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
-    co_return true;
+    co_return Shortened::anew;
   }
 
   // So long was the last answer that not even a summary has room behind it: its end is not summed

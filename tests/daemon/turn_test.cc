@@ -275,6 +275,22 @@ TEST_F(TurnTest, WithoutASummaryTheContextJustFills) {
   EXPECT_EQ(heard_.of("text").back().text, "Four.");
 }
 
+// What is said leaves no room for a summary before it: it is read as it is.
+TEST_F(TurnTest, ALongTaskThatJustFitsIsRead) {
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  turn({{"x</think>Hello."}});
+  const std::string task = std::string(15'000, 'x') + " two and two?";
+  const auto ids = transcript_.ids;
+  EXPECT_EQ(turn({}, {}, task + std::string(1'000, 'x')).reason, "error");
+  EXPECT_EQ(transcript_.ids, ids);  // that one does not
+  EXPECT_EQ(turn({{"x</think>Four."}}, {}, task).reason, "end_turn");
+  EXPECT_THAT(prompts_.back(), HasSubstr(task));
+  EXPECT_THAT(prompts_.back(), Not(HasSubstr("Your context is nearly full.")));
+  EXPECT_TRUE(heard_.of("note").empty());
+  EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
 // An answer may be longer than the room that is kept: its end goes, and the session goes on.
 TEST_F(TurnTest, AContextThatIsFullIsSummedUpWithoutItsEnd) {
   evaluates_again_ = kBegunAnew;
