@@ -60,8 +60,11 @@ GpuReport find_gpus(const GpuPlaces& places = {});
 // What each report means for a person: one line a GPU, or the one that says why there is none.
 std::vector<std::string> gpu_lines(const GpuReport& report);
 
-inline constexpr int kSmMin = 80;                // A100; older ones have no bf16 matrix products
-inline constexpr int kDriverVersionMin = 12000;  // CUDA 12.0
+inline constexpr int kSmMin = 80;                  // A100; older ones have no bf16 matrix products
+inline constexpr int kBlockSharedMin = 163 << 10;  // bytes of shared memory a block may ask for:
+                                                   // A100's; cards for desktops have 99 KiB
+inline constexpr int kDriverVersionMin = 12030;    // CUDA 12.3, whose graphs begin launches early;
+                                                   // what was built by a newer CUDA needs its major
 inline constexpr int kGpusListedMax = 64;
 
 }  // namespace lares::engine

@@ -35,7 +35,8 @@ class Device {
   // Null: there is not so much. 256-byte aligned, not initialised.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) = 0;
-  // Host memory that copies of every GPU go to and from without a stop. Null: there is not so much.
+  // Host memory that copies of every GPU go to and from without a stop. Null: there is not so much,
+  // or none is given.
   virtual void* allocate_pinned(std::size_t bytes) = 0;
   virtual void release_pinned(void* memory) = 0;
   // What pins memory of others for every GPU.
@@ -80,7 +81,7 @@ class Device {
     virtual ~Recording() = default;
   };
   virtual void record() = 0;
-  virtual std::unique_ptr<Recording> end_recording() = 0;
+  virtual std::unique_ptr<Recording> end_recording() = 0;  // null: no memory for it
   virtual void replay(const Recording& recording) = 0;
 
   virtual void embed(const kc::EmbedArgs& a) = 0;

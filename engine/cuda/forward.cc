@@ -310,42 +310,55 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
 }
 
 // A step of a shape that was not seen before is run as it is, which loads what the driver has not
-// loaded yet; the second is recorded, and the recording serves all after it.
+// loaded yet; the second is recorded, and the recording serves all after it. Where the GPU has no
+// memory for it, others make way, and until they have the step runs as it is.
 void DeviceForward::run_step(const Step& s, const std::function<void(int)>& host) {
   const auto key = std::make_tuple(s.n, s.n_parts, s.n_rows, s.reach);
   const auto known = recordings_.find(key);
   ++clock_;
   settled_ = known != recordings_.end() && !known->second.pieces.empty();
+  Recorded& recorded = known == recordings_.end() ? recordings_[key] : known->second;
+  recorded.used = clock_;
+  if (settled_) return replay(recorded, host);
   if (known == recordings_.end()) {
-    if (recordings_.size() >= kRecordingsMax)
-      recordings_.erase(std::ranges::min_element(recordings_, {},
-                                                 [](const auto& one) { return one.second.used; }));
-    recordings_[key].used = clock_;
+    forget_recordings(recorded, std::min(kRecordingsMax, kGraphsMax / (host_layers_.size() + 1)));
     walk(s, host, {});
-    return;
+  } else if (record_step(s, recorded)) {
+    replay(recorded, host);
+  } else {
+    forget_recordings(recorded, recordings_.size() / 2);
+    walk(s, host, {});
   }
-  known->second.used = clock_;
-  auto& recorded = known->second.pieces;
-  if (settled_) {
-    for (std::size_t k = 0; k < recorded.size(); ++k) {
-      device_.replay(*recorded[k]);
-      if (k < host_layers_.size()) host(host_layers_[k]);
-    }
-    return;
+}
+
+void DeviceForward::replay(const Recorded& recorded, const std::function<void(int)>& host) {
+  for (std::size_t k = 0; k < recorded.pieces.size(); ++k) {
+    device_.replay(*recorded.pieces[k]);
+    if (k < host_layers_.size()) host(host_layers_[k]);
   }
-  const auto end = [&] {
-    recorded.push_back(device_.end_recording());
-    device_.replay(*recorded.back());
-  };
+}
+
+bool DeviceForward::record_step(const Step& s, Recorded& into) {
   device_.record();
   walk(s,
-       [&](int i) {
-         end();
-         host(i);
+       [&](int) {
+         into.pieces.push_back(device_.end_recording());
          device_.record();
        },
        {});
-  end();
+  into.pieces.push_back(device_.end_recording());
+  const bool all = std::ranges::none_of(into.pieces, [](const auto& piece) { return !piece; });
+  if (!all) into.pieces.clear();
+  return all;
+}
+
+void DeviceForward::forget_recordings(const Recorded& but, std::size_t left) {
+  while (recordings_.size() > std::max<std::size_t>(left, 1)) {
+    const auto age = [&](const auto& one) {
+      return &one.second == &but ? clock_ + 1 : one.second.used;
+    };
+    recordings_.erase(std::ranges::min_element(recordings_, {}, age));
+  }
 }
 
 std::size_t DeviceForward::n_recordings() const {

@@ -24,6 +24,8 @@
 namespace lares::engine::cuda {
 
 inline constexpr std::size_t kRecordingsMax = 64;  // shapes of steps that are kept
+inline constexpr std::size_t kGraphsMax = 512;  // ... and pieces of them all: some 10 KB a launch
+                                                // of the GPU's memory, and some a piece
 
 class DeviceForward {
  public:
@@ -123,6 +125,9 @@ class DeviceForward {
   bool walk(const Step& s, const std::function<void(int)>& host,
             const std::function<bool(int)>& go_on);
   void run_step(const Step& s, const std::function<void(int)>& host);
+  void replay(const Recorded& recorded, const std::function<void(int)>& host);
+  bool record_step(const Step& s, Recorded& into);                // false: no memory for it
+  void forget_recordings(const Recorded& but, std::size_t left);  // those used longest ago
   // What leaves: nothing, what attention made, what the experts did, or what the GPU before handed
   // on.
   enum class Leaves { nothing, attention, experts, handed };

@@ -43,12 +43,20 @@ class GpuDevice : public Device {
   bool has_wgmma() const override { return has_wgmma_; }
   void use_wgmma(bool use) override { use_wgmma_ = use; }
 
-  void* allocate(std::size_t bytes) override { return allocated(device_, bytes); }
+  void* allocate(std::size_t bytes) override {
+    kc::Status status;
+    void* const at = allocated(device_, bytes, status);
+    if (!status.out_of_memory()) must(status);
+    return at;
+  }
   void release(void* memory) override {
     wait_for_all();  // nobody uses it any more
     device_.erase(memory);
   }
-  void* allocate_pinned(std::size_t bytes) override { return allocated(pinned_, bytes); }
+  void* allocate_pinned(std::size_t bytes) override {
+    kc::Status status;
+    return allocated(pinned_, bytes, status);
+  }
   void release_pinned(void* memory) override {
     wait_for_all();
     pinned_.erase(memory);
@@ -110,7 +118,9 @@ class GpuDevice : public Device {
   void record() override { must(kc::Graph::begin(here())); }
   std::unique_ptr<Recording> end_recording() override {
     auto out = std::make_unique<Graph>();
-    must(out->graph.end(here()));
+    const kc::Status made = out->graph.end(here());
+    if (made.out_of_memory()) return nullptr;
+    must(made);
     return out;
   }
   void replay(const Recording& recording) override {
@@ -188,12 +198,11 @@ class GpuDevice : public Device {
     must(kc::synchronise(copies_));
   }
   template <class Buffer>
-  void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes) {
+  void* allocated(std::unordered_map<void*, Buffer>& in, std::size_t bytes, kc::Status& status) {
     here();
     Buffer buffer;
-    const kc::Status status = buffer.allocate(std::max<std::size_t>(bytes, 1));
-    if (status.out_of_memory()) return nullptr;
-    must(status);
+    status = buffer.allocate(std::max<std::size_t>(bytes, 1));
+    if (!status.ok()) return nullptr;
     void* const at = buffer.data();
     in.emplace(at, std::move(buffer));
     return at;

@@ -14,6 +14,12 @@ namespace {
 // Of the driver's own interface, which is stable over versions (cuda.h); nothing of it is linked.
 constexpr int kSuccess = 0, kNoDevice = 100;
 constexpr int kMajor = 75, kMinor = 76;  // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_*
+constexpr int kBlockShared = 97;         // CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+#ifdef LARES_CUDA_MAJOR
+constexpr int kDriverMin = std::max(kDriverVersionMin, 1000 * LARES_CUDA_MAJOR);
+#else
+constexpr int kDriverMin = kDriverVersionMin;
+#endif
 
 class Driver {
  public:
@@ -45,7 +51,7 @@ class Driver {
 
 Gpu gpu_of(const Driver& driver, int index) {
   Gpu out;
-  int device = 0, major = 0, minor = 0;
+  int device = 0, major = 0, minor = 0, shared = 0;
   std::array<char, 256> name{};
   std::size_t bytes = 0;
   if (const int code = driver.call("cuDeviceGet", &device, index); code != kSuccess) {
@@ -56,6 +62,7 @@ Gpu gpu_of(const Driver& driver, int index) {
   driver.call("cuDeviceGetName", name.data(), static_cast<int>(name.size()) - 1, device);
   driver.call("cuDeviceGetAttribute", &major, kMajor, device);
   driver.call("cuDeviceGetAttribute", &minor, kMinor, device);
+  driver.call("cuDeviceGetAttribute", &shared, kBlockShared, device);
   driver.call("cuDeviceTotalMem_v2", &bytes, device);
   out.name = name.data();
   out.sm = 10 * major + minor;
@@ -64,6 +71,10 @@ Gpu gpu_of(const Driver& driver, int index) {
     out.unused = fmt::format(
         "compute capability {}.{}, and the kernels need {}.{} (A100 and newer)", major, minor,
         kSmMin / 10, kSmMin % 10);
+  else if (shared < kBlockSharedMin)
+    out.unused = fmt::format(
+        "{} KiB of shared memory a block, and the kernels need {} (A100, H100, H200, B200)",
+        shared >> 10, kBlockSharedMin >> 10);
   return out;
 }
 
@@ -111,10 +122,10 @@ GpuReport find_gpus(const GpuPlaces& places) {
     if (out.gpus[i].unused.empty()) usable += fmt::format("{}{}", usable.empty() ? "" : ",", i);
   if (out.gpus.empty())
     out.unused = "the driver finds no GPU";
-  else if (out.driver_version < kDriverVersionMin)
+  else if (out.driver_version < kDriverMin)
     out.unused = fmt::format(
         "the driver runs {}, and the kernels need CUDA {}.{}; update the driver", out.driver,
-        kDriverVersionMin / 1000, kDriverVersionMin % 1000 / 10);
+        kDriverMin / 1000, kDriverMin % 1000 / 10);
   else if (usable.empty())
     out.unused = "none of them can run the kernels";
   else if (!out.built)

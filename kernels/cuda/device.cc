@@ -163,6 +163,10 @@ Status Graph::end(Stream stream) {
   Status s = status(cudaStreamEndCapture(stream, &recorded), "record a CUDA graph");
   if (s.ok()) s = status(cudaGraphInstantiate(&graph_, recorded, 0), "make a CUDA graph");
   if (recorded) cudaGraphDestroy(recorded);
+  if (s.out_of_memory()) {
+    cudaGetLastError();  // which leaves the context as it was
+    graph_ = nullptr;
+  }
   return s;
 }
 Status Graph::launch(Stream stream) const {

@@ -64,11 +64,12 @@ inline bool has_wgmma() {
          major == 9 && minor == 0;
 }
 
-// Asks for what a kernel needs beyond what every kernel may have.
+// Asks for what a kernel needs beyond what every kernel may have: of shared memory all there is,
+// for a recorded launch may need more of it than a later one of the same kernel.
 inline cudaError_t allow(const void* kernel, Grid grid, int shared_bytes) {
   if (shared_bytes > 48 << 10)
     if (const cudaError_t e = cudaFuncSetAttribute(
-            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes);
+            kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes_max());
         e != cudaSuccess)
       return e;
   return grid.cluster > kClusterPortable

@@ -13,8 +13,7 @@ inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply,
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
 inline constexpr int kStreamResident = 1;  // blocks an SM holds: its registers are better spent on
                                            // more warps than on the next launch
-inline constexpr int kStreamShared = 224 << 10;  // bytes of the 227 KiB that a block may have on
-                                                 // sm_90
+inline constexpr int kStreamShared = 227 << 10;  // bytes: what a block may have on sm_90
 inline constexpr int kRingBytes = 68 << 10;      // two slots of two fp4 tiles a warp
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kVisitsMax = 160;  // ... and by the same columns of x

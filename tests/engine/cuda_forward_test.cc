@@ -176,6 +176,22 @@ TEST_P(CudaForward, AStepIsRecordedOnce) {
   EXPECT_EQ(n_recordings(), 2 * n_stages());
 }
 
+// The step runs as it is, and is recorded as soon as there is memory: others' recordings make way.
+TEST_P(CudaForward, WithoutMemoryForARecording) {
+  load(128);
+  const auto s = state();
+  append(*s, 0, 120, 120);
+  for (const auto& device : devices_) device->graphs_max = 0;
+  append(*s, 120, 125, 1);
+  EXPECT_EQ(n_recordings(), 0);
+  for (const auto& device : devices_) device->graphs_max = 1;
+  append(*s, 125, 128, 1);
+  EXPECT_EQ(n_recordings(), n_stages());
+  append(*s, 128, 140, 3);  // run, in want of memory, recorded, replayed
+  EXPECT_EQ(n_recordings(), n_stages());
+  append(*s, 140, kTokens, 1);
+}
+
 // Of a chunk and of steps of several lengths, whose recordings must not be taken for one another's.
 TEST_P(CudaForward, OnlyTheLastRowsAreAskedFor) {
   load(100);

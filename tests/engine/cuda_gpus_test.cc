@@ -38,8 +38,8 @@ class Drivers : public testing::Test {
         << "int cuDeviceGet(int* d, int i) { *d = i; return 0; }\n"
         << "int cuDeviceGetName(char* s, int n, int d) { strncpy(s, \"NVIDIA Test\", n); return 0; "
            "}\n"
-        << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : 0; return "
-           "0; }\n"
+        << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : a == 97 ? "
+        << shared_ << " << 10 : 0; return 0; }\n"
         << "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\n"
         << "int cuGetErrorString(int e, const char** s) { *s = \"something is wrong\"; return 0; "
            "}\n";
@@ -52,6 +52,7 @@ class Drivers : public testing::Test {
   }
 
   std::string directory_;
+  int shared_ = 227;  // KiB that a block may have
 };
 
 TEST_F(Drivers, NoneIsNoFault) {
@@ -106,9 +107,19 @@ TEST_F(Drivers, SeveralAreNamedTogether) {
               HasSubstr("`lares config set device cuda:1`;"));
 }
 
+// Of the same generations, with less shared memory than the kernels ask for.
+TEST_F(Drivers, SmallChipsAreNamed) {
+  shared_ = 99;
+  const auto small = find_gpus(driver(0, 13000, "8", 1));
+  EXPECT_THAT(small.gpus[0].unused, HasSubstr("99 KiB of shared memory a block"));
+  EXPECT_THAT(small.unused, HasSubstr("none of them can run the kernels"));
+  shared_ = 163;
+  EXPECT_EQ(find_gpus(driver(0, 13000, "8", 1)).gpus[0].unused, "");
+}
+
 TEST_F(Drivers, OldOnesAreNamed) {
-  EXPECT_THAT(find_gpus(driver(0, 11040, "9", 1)).unused,
-              HasSubstr("runs CUDA 11.4, and the kernels need CUDA 12.0"));
+  const auto old = find_gpus(driver(0, 12020, "9", 1));
+  EXPECT_THAT(old.unused, HasSubstr("runs CUDA 12.2, and the kernels need CUDA 1"));
   EXPECT_THAT(find_gpus(driver(0, 13000, "7", 1)).unused,
               HasSubstr("none of them can run the kernels"));
 }

@@ -23,6 +23,10 @@ std::uint8_t* end_label(std::uint8_t* tiles, const kernels::Matrix& m) {
 
 struct HostDevice::Recorded : Recording {
   std::vector<std::pair<const char*, std::function<void()>>> steps;
+  std::shared_ptr<int> counted;  // among those that there are
+  ~Recorded() override {
+    if (counted) --*counted;
+  }
 };
 
 HostDevice::HostDevice(std::size_t bytes_max, std::string name)
@@ -202,6 +206,12 @@ void HostDevice::record() {
   recording_ = std::make_unique<Recorded>();
 }
 std::unique_ptr<cuda::Device::Recording> HostDevice::end_recording() {
+  if (graphs_max >= 0 && *graphs_ >= graphs_max) {
+    recording_ = nullptr;
+    return nullptr;
+  }
+  recording_->counted = graphs_;
+  ++*graphs_;
   return std::move(recording_);
 }
 void HostDevice::replay(const Recording& recording) {

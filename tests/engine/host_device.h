@@ -32,6 +32,7 @@ class HostDevice : public cuda::Device {
   // before the work that still reads what it writes over.
   enum class Ahead { work, copies };
   Ahead ahead = Ahead::work;
+  int graphs_max = -1;      // recordings that there is memory for; -1: any number
   int pinned_refused = -1;  // the request for pinned memory, counted from 0, that finds none
   std::size_t n_bytes() const { return bytes_max_ - free_; }  // taken
 
@@ -118,6 +119,7 @@ class HostDevice : public cuda::Device {
   int n_pinned_ = 0;  // asked for
   std::deque<Entry> queues_[2];
   std::unique_ptr<Recorded> recording_;
+  const std::shared_ptr<int> graphs_ = std::make_shared<int>(0);  // that there are
 };
 
 }  // namespace lares::engine::test
