@@ -17,7 +17,7 @@ log=$out/gpu_check.log
 deps=build-deps
 # Seconds. A step that is cut off fails, and those after it still run, as long as there is time.
 total_max=540
-configure_max=40 build_max=270 test_max=120 sanitize_max=40 measure_max=60
+configure_max=40 build_max=270 test_max=200 sanitize_max=60 measure_max=90 host_test_max=120
 table_lines=64  # of each benchmark's output, at the end
 
 die() {
@@ -89,28 +89,41 @@ skip() {
   names+=("$1") results+=("skipped: $2") times+=("")
 }
 
-generator=()
-command -v ninja >/dev/null && generator=(-G Ninja)
+# What the benchmarks found, then what ran; the log has the rest.
+report() {
+  for table in "${tables[@]}"; do tail -n $table_lines "$table"; done
+  echo
+  [ -n "$no_gpu" ] && echo "no GPU: $no_gpu"
+  [ -z "$no_gpu" ] && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+  printf '%-24s %-7s %s\n' step time result
+  for i in "${!names[@]}"; do printf '%-24s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
+  echo "log: $log"
+}
+
+generator=() keep_going=(-- -k)
+command -v ninja >/dev/null && generator=(-G Ninja) keep_going=(-- -k 0)
 { nvidia-smi; nvcc --version; "${CXX:-c++}" --version; cmake --version; nproc; free -g; } >>"$log" 2>&1
 
+[ $mode = build ] && no_gpu=${no_gpu:-none was asked for}
+rm -f "$build"/tests/*_test "$build"/tests/*_bench  # of an earlier run: they say nothing of this one
 if step configure $configure_max cmake -S . -B "$build" "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DLARES_ONLY=engine -DLARES_CUDA=ON -DLARES_TESTS=ON; then
   if ! grep -q '^LARES_NVCC:[A-Z]*=/' "$build/CMakeCache.txt"; then
     echo "gpu_check: nvcc was not found; set CUDA_PATH" | tee -a "$log" >&2
     failed=1
   fi
-  step build $build_max cmake --build "$build" --parallel "$(nproc)" --target gpu_check_programs
+  step build $build_max cmake --build "$build" --parallel "$(nproc)" --target gpu_check_programs "${keep_going[@]}"
 else
   skip build "no build files"
 fi
 
-no_device="no GPU here: $no_gpu"
-# The kernels' own tests and the forward pass: whole engines on emulated devices take minutes, and are make test's and make test-slow's.
-step "tests without a GPU" $test_max ctest --test-dir "$build" -R '^(kernels_cuda_|engine_cuda_(forward|gpus)_)' -LE '^(gpu|slow)$' --no-tests=error --output-on-failure --parallel "$(nproc)"
+# What only a GPU shows comes first; when time is short the tests that need none are left out.
+no_device="no GPU: $no_gpu"
 if [ -n "$no_gpu" ]; then
   skip "tests on the GPU" "$no_device"
   skip "memory and races" "$no_device"
   skip measurements "$no_device"
 else
+  rm -f "$build/Testing/Temporary/LastTest.log"  # of an earlier run, should this one be cut off
   step "tests on the GPU" $test_max ctest --test-dir "$build" -L '^gpu$' --no-tests=error --output-on-failure
   # A test that skipped itself on a machine with a GPU tested nothing.
   skipped=$(sh tests/skips.sh "$build" 2>/dev/null)
@@ -119,33 +132,33 @@ else
     names+=("nothing skipped itself") results+=("FAILED: $(head -n 1 <<<"$skipped")") times+=("")
     failed=1
   fi
+  measured=0
+  measure() {
+    local name=$1 program=$build/tests/$2
+    shift 2
+    [ -x "$program" ] || return
+    measured=1
+    rm -f "$out/$name.txt"
+    step "$name" $measure_max bash -c 'set -o pipefail; "${@:2}" 2>&1 | tee "$1"' _ "$out/$name.txt" "$program" "$@"
+    [ ! -e "$out/$name.txt" ] || tables+=("$out/$name.txt")
+  }
+  measure kernels kernels_cuda_bench
+  measure 43_layers engine_flash_gpu_bench 43 32 steps
+  measure 4_layers engine_flash_gpu_bench
+  [ $measured = 1 ] || skip measurements "no benchmark was built"
   sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
   small=$build/tests/engine_cuda_device_test
   if [ -z "$sanitizer" ]; then
     skip "memory and races" "no compute-sanitizer"
   elif [ -x "$small" ]; then
-    step "memory (memcheck)" $sanitize_max "$sanitizer" --tool memcheck --error-exitcode 9 "$small" --gtest_filter='*SmallShapes.NearTheCpu*'
-    step "races (racecheck)" $sanitize_max "$sanitizer" --tool racecheck --error-exitcode 9 "$small" --gtest_filter='*SmallShapes.NearTheCpu*'
+    shapes='*SmallShapes.NearTheCpu*:*SmallShapes.ChunksAndSteps*'
+    step "memory (memcheck)" $sanitize_max "$sanitizer" --tool memcheck --error-exitcode 9 "$small" --gtest_filter="$shapes"
+    step "races (racecheck)" $sanitize_max "$sanitizer" --tool racecheck --error-exitcode 9 "$small" --gtest_filter="$shapes"
   else
     skip "memory and races" "$small was not built"
   fi
-  measured=0
-  for bench in "$build"/tests/*_gpu_bench "$build"/tests/*_cuda_bench; do
-    [ -x "$bench" ] || continue
-    measured=1
-    name=$(basename "$bench")
-    step "$name" $measure_max bash -c '"$1" 2>&1 | tee "$2"; exit "${PIPESTATUS[0]}"' _ "$bench" "$out/$name.txt"
-    tables+=("$out/$name.txt")
-  done
-  [ $measured = 1 ] || skip measurements "no benchmark was built"
 fi
-
-# What the benchmarks found, then what ran; the log has the rest.
-for table in "${tables[@]}"; do tail -n $table_lines "$table"; done
-echo
-[ -n "$no_gpu" ] && echo "no GPU here: $no_gpu"
-[ -z "$no_gpu" ] && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-printf '%-24s %-7s %s\n' step time result
-for i in "${!names[@]}"; do printf '%-24s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
-echo "log: $log"
+# The kernels' own tests and the forward pass: whole engines on emulated devices take minutes, and are make test's and make test-slow's.
+step "tests without a GPU" $host_test_max ctest --test-dir "$build" -R '^(kernels_cuda_|engine_cuda_(forward|gpus)_)' -LE '^(gpu|slow)$' --no-tests=error --output-on-failure --parallel "$(nproc)"
+report
 exit $failed

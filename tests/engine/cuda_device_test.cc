@@ -114,6 +114,26 @@ TEST_P(SmallShapes, DecodeVerificationAndPrefillAgreeToTheBit) {
   }
 }
 
+// Chunks and steps, run, recorded and replayed: what compute-sanitizer looks at.
+TEST_P(SmallShapes, ChunksAndSteps) {
+  const auto whole = logits(kTokens);
+  const auto V = static_cast<std::size_t>(weights_->checkpoint.config().vocab_size);
+  DeviceState state(*device_, *on_device_, *pages_, kContext);
+  ASSERT_TRUE(state.made());
+  std::size_t at = 0;
+  for (const std::size_t n : {100, 1, 1, 1, 8, 8, 8, 64, 9}) {
+    const DeviceForward::Sequence one{&state, static_cast<int>(n)};
+    std::vector<float> out(n * V, NAN);
+    const auto done = forward_->evaluate({&one, 1}, std::span(tokens_).subspan(at, n),
+                                         static_cast<int>(n), out.data());
+    ASSERT_TRUE(done) << done.error().message;
+    ASSERT_EQ(std::memcmp(out.data(), whole.data() + at * V, sizeof(float) * out.size()), 0)
+        << n << " tokens at " << at;
+    at += n;
+  }
+  EXPECT_EQ(at, static_cast<std::size_t>(kTokens));
+}
+
 TEST_P(SmallShapes, HundredReruns) {
   const auto first = logits(64);
   for (int i = 1; i < kReruns; ++i) {

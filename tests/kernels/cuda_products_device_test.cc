@@ -22,6 +22,8 @@ void few_kernel(const Products& all) {
   }
 }
 
+int reruns(int n_tokens) { return n_tokens > 1000 ? 20 : 100; }  // of many tokens a second each
+
 struct Case {
   Format format;
   bool codes_in;
@@ -65,7 +67,7 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
     LinearArgs a = args(true, c.n_tokens);
     a.wgmma = wgmma;
     a.room = room.device();
-    for (int run = 0; run < 100; ++run) {
+    for (int run = 0; run < reruns(c.n_tokens); ++run) {
       y.renew();
       LARES_EXPECT_OK(linear(a, nullptr));
       if (run > 0) {
@@ -207,7 +209,7 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
     const auto got = y.device_values();
     a.wgmma = true;
     a.room = room.device();
-    for (int run = 0; run < 100; ++run) {
+    for (int run = 0; run < reruns(n); ++run) {
       y.renew();
       LARES_EXPECT_OK(experts_linear(a, nullptr));
       if (run == 0) expect_same(y.device_values(), got, "experts by mma and by wgmma");
