@@ -51,14 +51,18 @@ bool Session::record(std::string_view method, const Json& params) {
   frame["method"] = method;
   frame["params"] = params;
   if (const auto done = journal_.append(protocol::dump(frame)); !done) {
-    // Nobody may see what is not on disk, so the turn cannot go on.
-    failure_ = done.error();
-    world_.log->event("journal_failed", {{"session", info_.session_id}, {"why", done.error()}});
-    if (turn_) turn_->stop.request();
+    fail(done.error());
     return false;
   }
   info_.last_seq = static_cast<std::int64_t>(journal_.size());
   return true;
+}
+
+// Nobody may see what is not on disk, so the turn cannot go on.
+void Session::fail(const std::string& why) {
+  failure_ = why;
+  world_.log->event("journal_failed", {{"session", info_.session_id}, {"why", why}});
+  if (turn_) turn_->stop.request();
 }
 
 protocol::Error Session::unwritten() const {
@@ -229,6 +233,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   }
   if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
   co_await synced();
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
   co_return result;
 }
 

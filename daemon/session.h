@@ -213,8 +213,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void fact(T notification);
   template <class T>
   void ephemeral(T notification, Subscriber::Weight weight);
-  bool record(std::string_view method, const protocol::Json& params);  // false: it is not on disk,
-                                                                       // and nobody may hear of it
+  // False: it is not on disk, and nobody may hear of it.
+  bool record(std::string_view method, const protocol::Json& params);
+  void fail(const std::string& why);  // the journal does
   void replay(std::string_view payload, std::int64_t seq);
   void mend(const std::string& why);  // after a crash
   // After a record that could not be written: what this object knows is what is on disk again, of

@@ -61,8 +61,8 @@ void Session::item_delta(const std::string& item_id, std::string_view field,
 
 asio::awaitable<void> Session::synced() {
   const auto sync = [this] { return journal_.sync(); };
-  if (const auto done = co_await on_disk_pool(*world_.disk, sync); !done)
-    world_.log->event("journal_not_synced", {{"session", info_.session_id}, {"why", done.error()}});
+  const auto done = co_await on_disk_pool(*world_.disk, sync);
+  if (!done && failure_.empty()) fail(done.error());  // what was written may be on no disk
 }
 
 void Session::sync_soon() {

@@ -3,12 +3,38 @@
 recovery_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import os
+import subprocess
+import time
 
-from client import call
+import daemon_case
+from client import Daemon, Refused, call
 from daemon_case import DaemonCase, main
+
+# Journals cannot be brought to the disk while a file is there.
+FAILING_SYNC = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int fdatasync(int fd) {
+  char link[64], path[4096];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(link, path, sizeof path - 1);
+  if (n > 8 && memcmp(path + n - 8, ".journal", 8) == 0 && access(getenv("FAILS"), F_OK) == 0) {
+    errno = EIO;
+    return -1;
+  }
+  return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
+}
+"""
 
 
 class RecoveryTest(DaemonCase):
+    GOES_ON_WITHIN = 40  # prompts
+
     def test_a_session_survives_a_kill_between_turns(self):
         c = self.start("hm</think>One.")
         s = self.session(c)
@@ -138,6 +164,33 @@ class RecoveryTest(DaemonCase):
         c.call("session/subscribe", sessionId=s)
         c.until("turn/ended", turnId=2)
         self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+
+    def test_what_is_not_on_the_disk_is_not_acknowledged(self):
+        with open(daemon_case.EXECUTABLE, "rb") as f:
+            if b"__asan_init" in f.read():
+                self.skipTest("a sanitizer's library must come first")
+        fails, library = os.path.join(self.home, "fails"), os.path.join(self.home, "sync.so")
+        subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", library], input=FAILING_SYNC.encode(), check=True)
+        script = [{"text": "hm</think>Yes."}] * (3 + self.GOES_ON_WITHIN)
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=library, FAILS=fails)
+        c = self.connect()
+        s = self.session(c)
+        self.prompt(c, s, "First.")
+        c.until("turn/ended")
+        open(fails, "w").close()
+        for id in ("p2", "p3"):
+            with self.assertRaises(Refused) as e:
+                self.prompt(c, s, "Next.", id=id)
+            self.assertIn("Input/output error", str(e.exception))
+        os.unlink(fails)
+        for k in range(self.GOES_ON_WITHIN):  # what was on its way to the disk when it failed still tells
+            try:
+                turn = self.prompt(c, s, "And on.", id=f"on{k}")["turnId"]
+                if c.until("turn/ended", turnId=turn)[-1]["params"]["reason"] == "end_turn":
+                    return
+            except Refused:
+                time.sleep(0.05)
+        self.fail("it does not go on")
 
     def test_a_prompt_taken_back_stays_so_after_a_kill(self):
         c = self.start({"text": "hm</think>First.", "gate": self.gate()})
