@@ -7,7 +7,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -67,6 +70,20 @@ bool same_version(const struct stat& a, const struct stat& b) {
   return a.st_dev == b.st_dev && a.st_ino == b.st_ino && a.st_size == b.st_size &&
          a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec &&
          a.st_ctim.tv_sec == b.st_ctim.tv_sec && a.st_ctim.tv_nsec == b.st_ctim.tv_nsec;
+}
+
+// umask() cannot be asked without being changed, and what other threads make meanwhile would be
+// anybody's to write.
+mode_t current_umask() {
+  constexpr std::string_view kField = "\nUmask:\t";
+  std::ifstream status("/proc/self/status");
+  const std::string text(std::istreambuf_iterator<char>(status), {});
+  mode_t mask = 022;
+  if (const auto at = text.find(kField); at != std::string::npos) {
+    const char* const from = text.c_str() + at + kField.size();
+    std::from_chars(from, text.c_str() + text.size(), mask, 8);
+  }
+  return mask;
 }
 
 }  // namespace
@@ -328,8 +345,7 @@ FsResult<> RootedFs::create(const std::string& path, std::string_view bytes) con
   const auto dir = open_parent(path, name);
   if (!dir) return tl::unexpected(dir.error());
   if (name.empty()) return tl::unexpected(std::string("is a directory"));
-  const mode_t mask = ::umask(0);
-  ::umask(mask);
+  const mode_t mask = current_umask();
   Temporary temporary = make_temporary(dir->get());
   if (!temporary.fd)
     return tl::unexpected(fmt::format("could not be written: {}", std::strerror(errno)));

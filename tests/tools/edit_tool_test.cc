@@ -10,6 +10,7 @@
 #include <atomic>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "tests/tools/scratch.h"
@@ -498,6 +499,19 @@ TEST_F(Edit, ChoicesNameFilesAndText) {
   EXPECT_FALSE(tool_.choices("old_str", {{"command", "insert"}, {"path", dir_.at("src/a.py")}}));
   EXPECT_FALSE(tool_.choices("old_str", {{"command", "str_replace"}, {"path", "/etc/passwd"}}));
 }
+// As the umask has it, which is read and never changed: other threads make files too.
+TEST_F(Edit, NewFilesHaveTheModeOfTheUmask) {
+  for (const mode_t mask : {mode_t{022}, mode_t{077}, mode_t{0}}) {
+    const mode_t before = ::umask(mask);
+    const std::string path = dir_.at(fmt::format("new{:o}", mask));
+    EXPECT_TRUE(run({{"command", "create"}, {"path", path}, {"file_text", "x\n"}}).ok);
+    struct stat st {};
+    EXPECT_EQ(::stat(path.c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 07777, 0666u & ~mask);
+    EXPECT_EQ(::umask(before), mask);
+  }
+}
+
 TEST_F(Edit, OnlyViewLeavesThingsAlone) {
   EXPECT_FALSE(tool_.mutates({{"command", "view"}}));
   EXPECT_TRUE(tool_.mutates({{"command", "insert"}}));
