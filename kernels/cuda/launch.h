@@ -1,6 +1,7 @@
 // Launching a kernel from a .cu file: shared memory beyond 48 KB asked for, errors as results.
 // Where a device can (sm_90), a launch may begin before the one before it has ended; every kernel
-// calls wait_for_inputs() (simt.h). Without nvcc a launch is its body's emulation, at once.
+// calls wait_for_inputs() (simt.h). Without nvcc a launch is its body's emulation, at once, or as
+// those of a device overlap (simt_overlap.h).
 #pragma once
 
 #ifdef __CUDACC__
@@ -9,6 +10,9 @@
 
 #include "kernels/cuda/device.h"
 #include "kernels/cuda/simt.h"
+#ifndef __CUDACC__
+#include "kernels/cuda/simt_overlap.h"
+#endif
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
@@ -143,9 +147,14 @@ bool cluster_fits(void (*)(Params...), Grid, int, int shared_bytes) {
 template <class... Params, class... Args>
 Status launch(const char*, void (*kernel)(Params...), Grid grid, int threads, int shared_bytes,
               Stream, const Args&... args) {
-  simt::Machine::get().run(
-      {grid.x, grid.y, grid.z}, threads, static_cast<std::size_t>(shared_bytes),
-      simt::Order::scattered, [&] { kernel(args...); }, grid.cluster);
+  simt::Launch launch{
+      {grid.x, grid.y, grid.z}, threads, static_cast<std::size_t>(shared_bytes), grid.cluster, [=] {
+        kernel(args...);
+      }};
+  if (simt::Overlap* const overlap = simt::Overlap::current())
+    overlap->launch(std::move(launch));
+  else
+    simt::Machine::get().run(launch, simt::Order::scattered);
   return {};
 }
 

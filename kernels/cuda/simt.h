@@ -226,7 +226,7 @@ inline T* shared() {
   return static_cast<T*>(simt::Machine::get().shared());
 }
 inline void sync_block() { simt::Machine::get().sync_block(); }
-inline void wait_for_inputs() {}
+inline void wait_for_inputs() { simt::Machine::get().wait_for_inputs(); }
 inline void sync_warp() { simt::Machine::get().sync_warp(); }
 inline std::uint32_t shuffle(std::uint32_t v, int lane) {
   return simt::Machine::get().exchange(&v, 1)[lane & 31][0];

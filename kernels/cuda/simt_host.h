@@ -31,41 +31,60 @@ enum class Order {
   greedy
 };  // greedy: the first thread that can go on does, so warps drift apart
 
+struct Launch {
+  Dim grid;
+  int threads = 0;
+  std::size_t shared_bytes = 0;
+  int cluster = 1;  // how many blocks, consecutive along x, make a cluster
+  std::function<void()> body;
+
+  int clusters() const { return grid.x / cluster * grid.y * grid.z; }
+  Dim first_of(int i) const {  // its first block
+    const int along = grid.x / cluster;
+    return {i % along * cluster, i / along % grid.y, i / along / grid.y};
+  }
+};
+
 class Machine {
  public:
+  Machine() = default;
+  Machine(const Machine&) = delete;
+
+  // The one whose threads run, else that of launches that run at once.
   static Machine& get() {
     static Machine machine;
-    return machine;
+    return running() ? *running() : machine;
   }
 
-  // `cluster`: how many blocks, consecutive along x, make a cluster.
+  void run(const Launch& launch, Order order) {
+    prepare(launch, order);
+    for (int i = 0; i < launch.clusters(); ++i) run_cluster(launch.first_of(i));
+  }
+  void run_one(const Launch& launch, Order order, Dim first) {
+    prepare(launch, order);
+    run_cluster(first);
+  }
   void run(Dim grid, int threads, std::size_t shared_bytes, Order order,
            const std::function<void()>& body, int cluster = 1) {
-    if (grid.x % cluster != 0) {
-      std::fprintf(stderr, "emulated kernel: %d blocks are no clusters of %d\n", grid.x, cluster);
-      std::abort();
-    }
-    grid_ = grid;
-    threads_ = threads;
-    shared_bytes_ = shared_bytes;
-    greedy_ = order == Order::greedy;
-    body_ = &body;
-    const int n = threads * cluster;
-    while (static_cast<int>(fibers_.size()) < n) fibers_.push_back(std::make_unique<Fiber>());
-    blocks_.resize(static_cast<std::size_t>(cluster));
-    std::vector<int> turn(static_cast<std::size_t>(n));
-    for (int i = 0; i < n; ++i)
-      turn[static_cast<std::size_t>(i)] = order == Order::ascending || greedy_ ? i
-                                          : order == Order::descending
-                                              ? n - 1 - i
-                                              : static_cast<int>((i * 7919LL + 13) % n);
-    for (Dim at{0, 0, 0}; at.z < grid.z; ++at.z)
-      for (at.y = 0; at.y < grid.y; ++at.y)
-        for (at.x = 0; at.x < grid.x; at.x += cluster) {
-          for (int i = 0; i < cluster; ++i) begin_block(i, at);
-          run_blocks(turn);
-          for (const Block& b : blocks_) check_guard(b);
-        }
+    run({grid, threads, shared_bytes, cluster, body}, order);
+  }
+  // The blocks of one cluster up to what they wait for inputs for, and, some time later, the rest.
+  void run_ahead(const Launch& launch, Order order, Dim first) {
+    prepare(launch, order);
+    begin(first);
+    inputs_there_ = false;
+    go_on();
+    for (const Block& b : blocks_)
+      if (b.live == 0) {
+        std::fprintf(stderr, "emulated kernel: block %d %d %d waits for no inputs\n", b.at.x,
+                     b.at.y, b.at.z);
+        std::abort();
+      }
+    inputs_there_ = true;
+  }
+  void end() {
+    go_on();
+    for (const Block& b : blocks_) check_guard(b);
   }
 
   int thread() const { return thread_; }
@@ -74,6 +93,11 @@ class Machine {
   Dim grid() const { return grid_; }
   void* shared() { return own_->memory(); }
 
+  void wait_for_inputs() {
+    if (inputs_there_) return;
+    fiber().for_inputs = true;
+    if (!_setjmp(fiber().at)) _longjmp(scheduler_, 1);
+  }
   void sync_block() { wait(own_->barrier, own_->live); }
   void sync_warp() { wait(warp().barrier, warp_size()); }
   // Barriers of their own number, for so many threads; who arrives does not wait.
@@ -256,10 +280,11 @@ class Machine {
     std::vector<Copy> copies;
     std::vector<Later> later;
     int groups = 0, copy_groups = 0;
-    unsigned arrivals = 0;  // at the cluster's barrier
-    bool arrived = false;   // ... and has not waited since
-    bool met = false;       // has waited there
-    bool stored = false;    // in another block, since it last arrived
+    unsigned arrivals = 0;    // at the cluster's barrier
+    bool arrived = false;     // ... and has not waited since
+    bool met = false;         // has waited there
+    bool stored = false;      // in another block, since it last arrived
+    bool for_inputs = false;  // it waits for them
   };
   struct Words {
     std::uint32_t w[4];
@@ -285,14 +310,54 @@ class Machine {
     unsigned after;  // so many arrivals of the thread
   };
 
-  Machine() : f16_(1 << 16) {
+  static std::vector<float> f16_values() {
+    std::vector<float> out(1 << 16);
     for (int i = 0; i < 1 << 16; ++i) {
       const int e = i >> 10 & 31, m = i & 1023;
       const float v = e == 31 ? (m ? NAN : INFINITY)
                       : e     ? std::ldexp(static_cast<float>(1024 + m), e - 25)
                               : std::ldexp(static_cast<float>(m), -24);
-      f16_[static_cast<std::size_t>(i)] = i & 0x8000 ? -v : v;
+      out[static_cast<std::size_t>(i)] = i & 0x8000 ? -v : v;
     }
+    return out;
+  }
+  static Machine*& running() {
+    static Machine* machine = nullptr;
+    return machine;
+  }
+
+  void prepare(const Launch& launch, Order order) {
+    const int cluster = launch.cluster;
+    if (launch.grid.x % cluster != 0) {
+      std::fprintf(stderr, "emulated kernel: %d blocks are no clusters of %d\n", launch.grid.x,
+                   cluster);
+      std::abort();
+    }
+    grid_ = launch.grid;
+    threads_ = launch.threads;
+    shared_bytes_ = launch.shared_bytes;
+    greedy_ = order == Order::greedy;
+    body_ = &launch.body;
+    const int n = threads_ * cluster;
+    while (static_cast<int>(fibers_.size()) < n) fibers_.push_back(std::make_unique<Fiber>());
+    blocks_.resize(static_cast<std::size_t>(cluster));
+    turn_.resize(static_cast<std::size_t>(n));
+    for (int i = 0; i < n; ++i)
+      turn_[static_cast<std::size_t>(i)] = order == Order::ascending || greedy_ ? i
+                                           : order == Order::descending
+                                               ? n - 1 - i
+                                               : static_cast<int>((i * 7919LL + 13) % n);
+  }
+  void run_cluster(Dim first) {
+    begin(first);
+    end();
+  }
+  void begin(Dim first) {
+    for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) begin_block(i, first);
+    live_ = cluster_missing_ = static_cast<int>(turn_.size());
+    cluster_ = {};
+    stores_.clear();
+    phases_.clear();
   }
 
   Fiber& fiber() { return *fibers_[static_cast<std::size_t>(current_)]; }
@@ -394,30 +459,31 @@ class Machine {
       f.later.clear();
       f.groups = f.copy_groups = 0;
       f.arrivals = 0;
-      f.arrived = f.met = f.stored = false;
+      f.arrived = f.met = f.stored = f.for_inputs = false;
     }
   }
-  void run_blocks(const std::vector<int>& turn) {
-    live_ = cluster_missing_ = static_cast<int>(turn.size());
-    cluster_ = {};
-    stores_.clear();
-    phases_.clear();
+  void go_on() {
+    running() = this;
     while (live_ > 0) {
       progress_ = false;
-      for (next_ = 0; next_ < turn.size(); ++next_) {
-        Fiber& f = *fibers_[static_cast<std::size_t>(turn[next_])];
-        if (f.done || (f.waits && f.waits->generation == f.generation)) continue;
+      for (next_ = 0; next_ < turn_.size(); ++next_) {
+        Fiber& f = *fibers_[static_cast<std::size_t>(turn_[next_])];
+        if (f.done || (f.for_inputs && !inputs_there_) ||
+            (f.waits && f.waits->generation == f.generation))
+          continue;
         if (f.phase) over(*f.phase);
         if (f.phase && f.phase->parity == f.parity) continue;
         f.waits = nullptr;
         f.phase = nullptr;
+        f.for_inputs = false;
         progress_ = true;
-        current_ = turn[next_];
+        current_ = turn_[next_];
         thread_ = current_ % threads_;
         own_ = &blocks_[static_cast<std::size_t>(current_ / threads_)];
         if (!_setjmp(scheduler_)) resume(f);
         if (greedy_) next_ = static_cast<std::size_t>(-1);  // from the first one again
       }
+      if (!progress_ && !inputs_there_) break;
       if (!progress_) {
         const Dim at = blocks_.front().at;
         std::fprintf(stderr,
@@ -427,6 +493,7 @@ class Machine {
         std::abort();
       }
     }
+    running() = nullptr;
   }
   void resume(Fiber& f) {
     if (f.started) _longjmp(f.at, 1);
@@ -445,7 +512,8 @@ class Machine {
   int current_ = 0, thread_ = 0;  // in the cluster, in its block
   Block* own_ = nullptr;          // the current thread's
   std::size_t next_ = 0;          // of the round; members, for locals do not survive a jump
-  bool progress_ = false, greedy_ = false;
+  bool progress_ = false, greedy_ = false, inputs_there_ = true;
+  std::vector<int> turn_;  // whose it is to go on, in order
   const std::function<void()>* body_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   std::vector<Block> blocks_;  // of the cluster that runs
@@ -454,7 +522,7 @@ class Machine {
   std::vector<Store> stores_;
   std::map<const void*, Phase> phases_;
   jmp_buf scheduler_;
-  std::vector<float> f16_;
+  static inline const std::vector<float> f16_ = f16_values();
 };
 
 }  // namespace lares::kernels::cuda::simt

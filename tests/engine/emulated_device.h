@@ -1,7 +1,9 @@
 // A Device in host memory that runs the CUDA kernels' own bodies, emulated thread by thread
-// (kernels/cuda/launch.h): slow, and as near to a GPU as a machine without one comes.
+// (kernels/cuda/launch.h), each launch's first before the last launch's last: slow, and as near to
+// a GPU as a machine without one comes.
 #pragma once
 
+#include "kernels/cuda/simt_overlap.h"
 #include "tests/engine/host_device.h"
 
 namespace lares::engine::test {
@@ -95,13 +97,18 @@ class EmulatedDevice : public HostDevice {
  private:
   template <class Launch>
   void launch(const char* name, Launch f) {
-    run(name, [name, f] {
+    const auto go = [this, name, f] {
+      const kc::simt::Overlap::Here here(overlap_);
       const kc::Status status = f();
       if (status.ok()) return;
       std::fprintf(stderr, "%s was refused: %s\n", name, status.what);
       std::abort();
-    });
+    };
+    run(name, go, /*overlaps=*/true);
   }
+  void settle() override { overlap_.settle(); }
+
+  kc::simt::Overlap overlap_;
   std::vector<kc::StreamScratch> scratch_{static_cast<std::size_t>(kc::kScratchBlocks)};
 };
 

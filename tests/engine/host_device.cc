@@ -22,7 +22,12 @@ std::uint8_t* end_label(std::uint8_t* tiles, const kernels::Matrix& m) {
 }  // namespace
 
 struct HostDevice::Recorded : Recording {
-  std::vector<std::pair<const char*, std::function<void()>>> steps;
+  struct Asked {
+    const char* name;
+    std::function<void()> run;
+    bool overlaps;
+  };
+  std::vector<Asked> steps;
   std::shared_ptr<int> counted;  // among those that there are
   ~Recorded() override {
     if (counted) --*counted;
@@ -49,6 +54,7 @@ bool HostDevice::step(Queue queue) {
     return false;
   const Entry entry = std::move(entries.front());
   entries.pop_front();
+  if (queue == Queue::work && !entry.overlaps) settle();
   if (entry.run) {
     launches.emplace_back(entry.name);
     entry.run();
@@ -69,6 +75,7 @@ void HostDevice::finish(Queue queue) {
 void HostDevice::finish_all() {
   finish(Queue::work);
   finish(Queue::copies);
+  settle();
 }
 
 void HostDevice::add(Queue queue, Entry entry) {
@@ -76,12 +83,12 @@ void HostDevice::add(Queue queue, Entry entry) {
   finish(ahead == Ahead::work ? Queue::work : Queue::copies);
 }
 
-void HostDevice::run(const char* name, std::function<void()> f) {
+void HostDevice::run(const char* name, std::function<void()> f, bool overlaps) {
   if (recording_) {
-    recording_->steps.emplace_back(name, std::move(f));
+    recording_->steps.push_back({name, std::move(f), overlaps});
     return;
   }
-  add(Queue::work, {.name = name, .run = std::move(f), .reached = {}});
+  add(Queue::work, {.name = name, .run = std::move(f), .reached = {}, .overlaps = overlaps});
 }
 
 std::unique_ptr<cuda::Device::Event> HostDevice::event() { return std::make_unique<Mark>(); }
@@ -200,6 +207,7 @@ void HostDevice::clear(void* to, std::size_t bytes) {
 void HostDevice::synchronise() {
   EXPECT_FALSE(recording_) << "a wait within a recording";
   finish(Queue::work);
+  settle();
 }
 void HostDevice::record() {
   EXPECT_FALSE(recording_);
@@ -216,7 +224,8 @@ std::unique_ptr<cuda::Device::Recording> HostDevice::end_recording() {
 }
 void HostDevice::replay(const Recording& recording) {
   EXPECT_FALSE(recording_);
-  for (const auto& [name, step] : static_cast<const Recorded&>(recording).steps) run(name, step);
+  for (const Recorded::Asked& asked : static_cast<const Recorded&>(recording).steps)
+    run(asked.name, asked.run, asked.overlaps);
 }
 
 }  // namespace lares::engine::test

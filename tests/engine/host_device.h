@@ -90,8 +90,10 @@ class HostDevice : public cuda::Device {
   void add_to_streams(const kc::AddToStreamsArgs& a) override;
 
  protected:
-  void run(const char* name, std::function<void()> f);  // when it is its turn, or with the
-                                                        // recording
+  // When it is its turn, or with the recording. `overlaps`: a launch that may begin before the one
+  // before it has ended.
+  void run(const char* name, std::function<void()> f, bool overlaps = false);
+  virtual void settle() {}  // what has begun ends, for something comes that does not overlap
 
  private:
   struct Recorded;
@@ -102,7 +104,7 @@ class HostDevice : public cuda::Device {
     std::function<void()> run;
     std::shared_ptr<std::int64_t> reached;  // how often the mark was come to
     std::int64_t count = 0;
-    bool waits = false;
+    bool waits = false, overlaps = false;
   };
   void add(Queue queue, Entry entry);
   bool step(Queue queue);    // its next entry; false: there is none, or it waits
