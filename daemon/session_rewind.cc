@@ -2,6 +2,7 @@
 // others changed stays.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -15,13 +16,84 @@ namespace {
 
 using protocol::Code;
 
-constexpr int kOthersMax = 64;  // files that are read to say whether others changed them
+constexpr int kOthersMax = 256;  // files that are read to say whether others changed them
 
 void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection,
           std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
     if (selection.holds(change.path)) out.push_back(change_told(change));
 }
+
+// Follows what a session's calls left of the files that go back. Edits say it; of commands the
+// snapshots around them do. A command without both may have changed anything, so what was left
+// before it is not known any more.
+class Others {
+ public:
+  Others(Checkpoints& checkpoints, std::string root,
+         const std::vector<protocol::RewindChange>& changes)
+      : checkpoints_(checkpoints), root_(std::move(root)) {
+    for (const auto& change : changes) going_back_.insert(change.path);
+  }
+
+  asio::awaitable<void> follow(TurnLog::Call call) {
+    for (std::size_t i = 0; i < call.paths.size(); ++i)
+      changed(call.paths[i], call.found[i], call.left[i]);
+    if (!call.untold || (!call.before.empty() && call.before == call.after)) co_return;
+    if (call.before.empty() || call.after.empty()) {
+      left_.clear();
+      co_return;
+    }
+    auto comparing = checkpoints_.compare(root_, call.before, call.after);
+    const auto between = co_await std::move(comparing);
+    if (!between) left_.clear();
+    if (!between) co_return;
+    for (const auto& change : *between) {
+      if (!going_back_.contains(change.path)) continue;
+      using Kind = tools::SnapshotChange::Kind;
+      const bool was_there = change.kind != Kind::added, is_there = change.kind != Kind::removed;
+      auto before = name_at(was_there, call.before, change.path);
+      const std::string found = co_await std::move(before);
+      auto after = name_at(is_there, call.after, change.path);
+      const std::string left = co_await std::move(after);
+      changed(change.path, found, left);
+    }
+  }
+
+  // By what `now`, a snapshot or the worktree, has of them.
+  asio::awaitable<void> mark(std::string now, std::vector<protocol::RewindChange>& changes) {
+    for (auto& change : changes) {
+      change.others = between_.contains(change.path);
+      const auto known = left_.find(change.path);
+      if (change.others || known == left_.end() || known->second.empty()) continue;
+      auto naming = name_at(change.kind != "added", now, change.path);
+      const std::string name = co_await std::move(naming);
+      change.others = !name.empty() && name != known->second;
+    }
+  }
+
+ private:
+  void changed(const std::string& path, const std::string& found, const std::string& left) {
+    std::string& known = left_[path];
+    if (!known.empty() && !found.empty() && known != found) between_.insert(path);
+    known = left;
+  }
+
+  asio::awaitable<std::string> name_at(bool is_there, std::string snapshot, std::string path) {
+    if (!is_there) co_return std::string(tools::kNoFile);
+    if (n_read_ == kOthersMax) co_return std::string();
+    ++n_read_;
+    auto reading = checkpoints_.text(root_, std::move(snapshot), std::move(path));
+    const auto text = co_await std::move(reading);
+    co_return text ? tools::blob_sha(*text) : std::string();
+  }
+
+  Checkpoints& checkpoints_;
+  const std::string root_;
+  std::set<std::string> going_back_;
+  std::map<std::string, std::string> left_;  // names of contents; empty: not known
+  std::set<std::string> between_;            // others changed it, and then a call did once more
+  int n_read_ = 0;
+};
 
 }  // namespace
 
@@ -58,30 +130,16 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
   co_return way;
 }
 
-// What a call changed without saying so may be anything, so what edits left before it is not known
-// any more.
 asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now,
                                            std::vector<protocol::RewindChange>& changes) {
-  std::map<std::string, std::string> left;
+  Others others(*world_.checkpoints, info_.root, changes);
   for (const auto& turn : turns)
     for (const auto& call : turn.calls) {
-      if (call.untold) left.clear();
-      for (std::size_t i = 0; i < call.paths.size(); ++i) left[call.paths[i]] = call.left[i];
+      auto following = others.follow(call);
+      co_await std::move(following);
     }
-  int n_read = 0;
-  for (auto& change : changes) {
-    const auto known = left.find(change.path);
-    if (known == left.end() || known->second.empty() || n_read == kOthersMax) continue;
-    std::string name(tools::kNoFile);
-    if (change.kind != "added") {
-      ++n_read;
-      auto reading = world_.checkpoints->text(info_.root, now, change.path);
-      const auto text = co_await std::move(reading);
-      if (!text) continue;
-      name = tools::blob_sha(*text);
-    }
-    change.others = name != known->second;
-  }
+  auto marking = others.mark(std::move(now), changes);
+  co_await std::move(marking);
 }
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(

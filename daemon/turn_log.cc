@@ -20,10 +20,12 @@ void TurnLog::completed(const protocol::Item& item) {
             .before = item.snapshot,
             .after = item.snapshot_after,
             .paths = {},
+            .found = {},
             .left = {},
             .untold = item.changes_untold};
   for (const auto& change : item.changes) {
     call.paths.push_back(change.path);
+    call.found.push_back(change.before);
     call.left.push_back(change.after);
   }
   if (call.untold || !call.paths.empty()) turns_.back().calls.push_back(std::move(call));

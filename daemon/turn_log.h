@@ -19,9 +19,10 @@ class TurnLog {
     std::string name;
     std::string before, after;  // snapshots of the worktree; empty: none was taken. after: of an
                                 // untold one
-    std::vector<std::string> paths;  // that it says it changed
-    std::vector<std::string> left;   // the names of their contents then; empty: not told
-    bool untold = false;             // and perhaps others
+    std::vector<std::string> paths;        // that it says it changed
+    std::vector<std::string> found, left;  // the names of their contents before and then; empty:
+                                           // not told
+    bool untold = false;                   // and perhaps others
   };
   struct Turn {
     std::int64_t id = 0;

@@ -10,7 +10,8 @@ void Changes::add(const daemon::protocol::Item& item) {
     if (!fresh) at->second.last = change.after;
     all_.push_back(change);
   }
-  if (item.changes_untold) complete_ = false;
+  const bool changed_nothing = !item.snapshot.empty() && item.snapshot == item.snapshot_after;
+  if (item.changes_untold && !changed_nothing) complete_ = false;
 }
 
 std::vector<std::string> Changes::net() const {

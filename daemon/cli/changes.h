@@ -19,7 +19,8 @@ class Changes {
   // The changes of one path without those that were taken back later: where the content is one that
   // it was before, what lies between is left out.
   std::vector<daemon::protocol::FileChange> of(const std::string& path) const;
-  // False: a command ran that may have changed other files too.
+  // False: a command ran that may have changed other files too: the snapshots before and after it
+  // are not the same, or were not taken.
   bool complete() const { return complete_; }
 
  private:

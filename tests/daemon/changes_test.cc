@@ -43,5 +43,19 @@ TEST(Changes, ContentsWithoutANameAreAllKept) {
   EXPECT_EQ(changes.of("a").size(), 2u);
 }
 
+TEST(Changes, ACommandMayHaveChangedMoreWhereTheSnapshotsSaySoOrAreMissing) {
+  const auto complete = [](const std::string& before, const std::string& after) {
+    daemon::protocol::Item item;
+    item.changes_untold = true, item.snapshot = before, item.snapshot_after = after;
+    Changes changes;
+    changes.add(item);
+    return changes.complete();
+  };
+  EXPECT_TRUE(complete("1", "1"));
+  EXPECT_FALSE(complete("1", "2"));
+  EXPECT_FALSE(complete("1", ""));
+  EXPECT_FALSE(complete("", ""));
+}
+
 }  // namespace
 }  // namespace lares::cli

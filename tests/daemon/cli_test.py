@@ -28,12 +28,13 @@ class CliTest(CliCase):
             self.assertIn(shown, err)
         self.assertNotIn("\x1b", out + err)  # no terminal, no control sequences
 
-    def test_the_summary_counts_what_is_another_at_the_end_and_claims_nothing_of_commands(self):
+    def test_the_summary_counts_what_is_another_at_the_end_and_claims_nothing_of_commands_that_changed_something(self):
         undo = call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
         self.start(THINK + self.edit(), THINK + undo, THINK + "Back.", THINK + call("bash", command="true"), THINK + "Ran.",
-                   THINK + call("bash", command="true"), THINK + self.edit(), THINK + "Edited.")
+                   THINK + call("bash", command="touch new"), THINK + "Ran.", THINK + call("bash", command="true"), THINK + self.edit(), THINK + "Edited.")
         self.assertIn("no files changed", self.lares("run", "Try.")[2])
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        self.assertIn("no files changed", self.lares("run", "Run.")[2])
         self.assertNotIn("changed", self.lares("run", "Run.")[2])
         self.assertIn("1 file changed: a.txt", self.lares("run", "Both.")[2])
 

@@ -80,6 +80,40 @@ class RewindTest(DaemonCase):
         c.call("session/unrewind", sessionId=s)
         self.assertEqual(self.read("new"), "changed by a person\n")
 
+    def test_a_command_that_changed_nothing_hides_nobodys_edits(self):
+        c = self.start(self.create("new"), self.create("both"), self.bash("true"), "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.turn(c, s, "Go.", 1)
+        alone = [{"path": "both", "kind": "removed"}, {"path": "new", "kind": "removed"}]
+        self.assertEqual(c.call("session/rewind", sessionId=s, dryRun=True)["changes"], alone)
+        self.write("new", "x\nmy own precious edit\n")
+        marked = [alone[0], dict(alone[1], others=True)]
+        self.assertEqual(c.call("session/rewind", sessionId=s, dryRun=True)["changes"], marked)
+        self.assertEqual(c.call("session/rewind", sessionId=s)["changes"], marked)
+
+    def test_what_commands_left_is_known_as_well(self):
+        c = self.start(self.create("new"), self.bash("echo more >> new; echo by command > cmd; rm a.txt"), "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.turn(c, s, "Go.", 1)
+        alone = [{"path": "a.txt", "kind": "added"}, {"path": "cmd", "kind": "removed"}, {"path": "new", "kind": "removed"}]
+        self.assertEqual(c.call("session/rewind", sessionId=s, dryRun=True)["changes"], alone)
+        for name in ("new", "cmd", "a.txt"):
+            self.write(name, "changed by a person\n")
+        plan = c.call("session/rewind", sessionId=s, dryRun=True)["changes"]
+        self.assertEqual([(x["path"], x.get("others")) for x in plan], [("a.txt", True), ("cmd", True), ("new", True)])
+
+    def test_an_edit_between_two_calls_is_somebodys_too(self):
+        append = self.bash("echo by command >> new; echo by command >> cmd")
+        c = self.start(self.create("new"), self.bash("echo x > cmd"), "hm</think>One.", append, "hm</think>Two.")
+        s = self.session(c, noSandbox=True)
+        self.turn(c, s, "One.", 1)
+        self.write("new", "x\nby a person\n")
+        self.turn(c, s, "Two.", 2)
+        plan = c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)["changes"]
+        self.assertEqual(plan, [{"path": "cmd", "kind": "removed"}, {"path": "new", "kind": "removed", "others": True}])
+        plan = c.call("session/rewind", sessionId=s, turnId=2, dryRun=True)["changes"]  # it stays
+        self.assertEqual(plan, [{"path": "cmd", "kind": "changed"}, {"path": "new", "kind": "changed"}])
+
     def test_a_session_at_work_is_not_rewound(self):
         c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": (gate := self.gate())})
         s = self.session(c)
