@@ -148,6 +148,7 @@ void Interactive::after_happenings() {
   std::string prompt = mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
   if (!picks_.empty()) prompt = "which one? " + mark;
+  if (rewinding_) prompt = "rewind? " + mark;
   if (plain_ && talk_.busy() && question_id_.empty()) prompt.clear();  // output would run into it
   input_->prompt(prompt);
 }

@@ -63,6 +63,7 @@ class Interactive {
   void status();
   void prefix();
   void rewind(const std::string& argument);
+  void decide(const protocol::SessionRewind& rewinding, const std::string& line);
   void undo();
   void fork();
   void policy(const std::string& argument);
@@ -78,11 +79,14 @@ class Interactive {
   History history_;
   Conversation talk_;
   std::unique_ptr<Input> input_;
-  Changes changes_;                           // of the running turn
-  std::int64_t shown_turn_ = 0;               // whose beginning was seen
-  std::string question_id_;                   // the item whose question is open
-  std::optional<protocol::Item> asking_;      // that item, where it asks for permission
-  std::vector<protocol::SessionInfo> picks_;  // offered, to be picked by number
+  Changes changes_;                                   // of the running turn
+  std::int64_t shown_turn_ = 0;                       // whose beginning was seen
+  std::string question_id_;                           // the item whose question is open
+  std::optional<protocol::Item> asking_;              // that item, where it asks for permission
+  std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
+  std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
+  std::vector<protocol::PromptAccepted> held_;  // prompts of this process that were taken back, and
+                                                // are to be in the line again
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
        history_failed_ = false;
   int exit_ = 0;

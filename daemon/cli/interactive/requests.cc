@@ -28,6 +28,9 @@ void Interactive::interrupt() {
     talk_.interrupt();
   } else if (!input_->empty()) {
     input_->clear();
+  } else if (rewinding_) {
+    rewinding_.reset();
+    view_.note(Style::dim, "nothing was rewound");
   } else if (!picks_.empty()) {
     picks_.clear();
   } else if (leaving_) {
@@ -40,6 +43,8 @@ void Interactive::interrupt() {
 
 void Interactive::submitted(const std::string& line) {
   const auto picks = std::exchange(picks_, {});
+  if (const auto rewinding = std::exchange(rewinding_, std::nullopt))
+    return decide(*rewinding, line);
   if (line.find_first_not_of(" \t\n") == std::string::npos) return;
   if (line.size() > protocol::kPromptBytesMax) {
     view_.note(Style::red, fmt::format("the prompt has {} bytes, more than {}; put it into a file "
@@ -210,7 +215,26 @@ void Interactive::rewind(const std::string& argument) {
     if (ec != std::errc{} || end != argument.data() + argument.size())
       return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
   }
-  const auto done = link_.call<protocol::SessionRewindResult>(request);
+  request.dry_run = true;
+  const auto plan = link_.call<protocol::SessionRewindResult>(request);
+  if (!plan) return complain(plan.error());
+  transcript_.lines(rewind_text(*plan, Rewound::would));
+  view_.note(Style::bold, "Do it? y or n");
+  request.dry_run = false;
+  request.turn_id = plan->turn_id;  // what was shown, whatever begins meanwhile
+  rewinding_ = std::move(request);
+}
+
+// Anything but a yes is a no; what is no answer at all is not lost, and not a prompt unasked
+// either.
+void Interactive::decide(const protocol::SessionRewind& rewinding, const std::string& line) {
+  const bool yes = line == "y" || line == "yes";
+  if (!yes) {
+    view_.note(Style::dim, "nothing was rewound");
+    if (!line.empty() && line != "n" && line != "no") input_->put_back(line);
+    return;
+  }
+  const auto done = link_.call<protocol::SessionRewindResult>(rewinding);
   if (!done) return complain(done.error());
   transcript_.lines(rewind_text(*done, Rewound::done) +
                     "/undo takes that back, until the next turn\n");
