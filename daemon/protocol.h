@@ -405,11 +405,13 @@ struct PromptWithdrawResult {
   std::int64_t turn_id = 0;  // the turn that was stopped; 0 when none
 };
 // Stops the running turn: within one token, or one prefill chunk, or the kill of a command. -> the
-// turn ends with "cancelled".
+// turn ends with "cancelled". What waits begins its turns then, unless it is withdrawn in the same
+// moment (prompt/withdrawn says so to all): a person who stops a turn wants quiet.
 struct TurnInterrupt {
   static constexpr std::string_view kMethod = "turn/interrupt";
   std::string session_id;
   std::int64_t turn_id = 0;  // 0: whichever runs
+  bool withdraw = false;     // all prompts that wait, whoever sent them
 };
 struct TurnInterruptResult {
   std::int64_t turn_id = 0;  // the turn that was stopped; 0 when none ran (no error)

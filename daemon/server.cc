@@ -468,6 +468,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == TurnInterrupt::kMethod) {
     TurnInterrupt request;
     if (!read(request)) co_return bad();
+    if (request.withdraw) session->withdraw_all();
     co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
   }
   if (method == ApprovalReply::kMethod) {

@@ -508,6 +508,15 @@ asio::awaitable<Reply<protocol::PromptWithdrawResult>> Session::withdraw(std::st
   co_return Result{};
 }
 
+void Session::withdraw_all() {
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered) continue;
+    fact(protocol::PromptWithdrawn{.id = p.send.id});
+    if (!failure_.empty()) return;  // nothing begins any more
+    p.delivered = true;
+  }
+}
+
 std::int64_t Session::interrupt(std::int64_t turn_id) {
   if (testing_ && turn_id == 0) testing_->request();
   if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;

@@ -112,6 +112,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);
   asio::awaitable<Reply<protocol::PromptWithdrawResult>> withdraw(std::string prompt_id);
+  void withdraw_all();                           // that waits
   std::int64_t interrupt(std::int64_t turn_id);  // the turn that is stopped, 0 when none
   asio::awaitable<Reply<>> reply(std::string item_id, std::string text);
   asio::awaitable<Reply<>> approve(protocol::ApprovalReply reply);

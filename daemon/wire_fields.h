@@ -303,6 +303,7 @@ template <class V>
 void fields(V& v, TurnInterrupt& x) {
   v.r("sessionId", x.session_id);
   v.o("turnId", x.turn_id);
+  v.o("withdraw", x.withdraw);
 }
 template <class V>
 void fields(V& v, TurnInterruptResult& x) {

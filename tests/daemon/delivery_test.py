@@ -95,6 +95,27 @@ class DeliveryTest(DaemonCase):
         self.assertEqual(users, ["Third."])
         self.assertEqual(c.call("prompt/withdraw", sessionId=s, id="a"), {})  # its turn is over
 
+    def test_what_waits_is_taken_back_with_the_turn_that_is_stopped(self):
+        c = self.start({"text": "one two three", "gate": (gate := self.gate())}, "hm</think>Next.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.", id="a")
+        c.until("session/state", state="prefill")
+        self.prompt(c, s, "Steer.", id="b", delivery="steer")
+        self.prompt(c, s, "Queue.", id="c", delivery="queue")
+        self.assertEqual(c.call("turn/interrupt", sessionId=s, withdraw=True), {"turnId": 1})
+        self.open_gate(gate)
+        ended = c.until("turn/ended")
+        self.assertEqual(ended[-1]["params"]["reason"], "cancelled")
+        self.assertEqual([m["params"]["id"] for m in ended if m["method"] == "prompt/withdrawn"], ["b", "c"])
+        c.until("session/state", state="idle")
+        self.daemon.kill()  # and they do not come back
+        c = self.start("hm</think>Next.")
+        c.call("session/subscribe", sessionId=s)
+        self.prompt(c, s, "Next.", id="d")
+        second = c.until("turn/ended", turnId=2)
+        users = [m["params"]["item"]["text"] for m in second if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"]
+        self.assertEqual(users, ["Go.", "Next."])
+
     def test_a_running_prompt_is_taken_back_by_stopping_its_turn(self):
         c = self.start({"text": "one two three", "gate": (gate := self.gate())})
         s = self.session(c)

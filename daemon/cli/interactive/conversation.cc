@@ -143,13 +143,14 @@ void Conversation::interrupt() {
     protocol::TurnInterrupt request;
     request.session_id = session_->session_id;
     request.turn_id = turn_id_;
+    request.withdraw = true;
     asked_[link_.send(request)] = "interrupt the turn";
     return;
   }
-  for (const auto& prompt_id : waiting_) {
+  for (const auto& prompt : waiting_) {
     protocol::PromptWithdraw request;
     request.session_id = session_->session_id;
-    request.id = prompt_id;
+    request.id = prompt.id;
     asked_[link_.send(request)] = "take the prompt back";
   }
 }
@@ -193,7 +194,7 @@ void Conversation::notified(const Happening& h) {
   const std::string& m = h.message.method;
   if (m == protocol::TurnStarted::kNotification) {
     if (const auto x = protocol::from_json<protocol::TurnStarted>(params))
-      turn_id_ = x->turn_id, std::erase(waiting_, x->prompt_id);
+      turn_id_ = x->turn_id, no_longer_waits(x->prompt_id);
   } else if (m == protocol::TurnEnded::kNotification) {
     const auto x = protocol::from_json<protocol::TurnEnded>(params);
     if (x && x->turn_id == turn_id_) turn_id_ = 0;
@@ -201,17 +202,26 @@ void Conversation::notified(const Happening& h) {
   } else if (m == protocol::PromptAccepted::kNotification) {
     const auto x = protocol::from_json<protocol::PromptAccepted>(params);
     if (!x) return;
-    waiting_.push_back(x->id);
+    waiting_.push_back(*x);
     std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer
                                                                                       // says no
                                                                                       // more
   } else if (m == protocol::PromptWithdrawn::kNotification) {
-    if (const auto x = protocol::from_json<protocol::PromptWithdrawn>(params))
-      std::erase(waiting_, x->id);
+    const auto x = protocol::from_json<protocol::PromptWithdrawn>(params);
+    const auto at = x ? std::ranges::find(waiting_, x->id, &protocol::PromptAccepted::id)
+                      : waiting_.end();
+    if (at == waiting_.end()) return;
+    const auto prompt = std::move(*at);
+    waiting_.erase(at);
+    events_.taken_back(prompt);
   } else if (m == protocol::ItemCompleted::kNotification) {
     const auto x = protocol::from_json<protocol::ItemCompleted>(params);
-    if (x && x->item.kind == "user") std::erase(waiting_, x->item.prompt_id);
+    if (x && x->item.kind == "user") no_longer_waits(x->item.prompt_id);
   }
+}
+
+void Conversation::no_longer_waits(const std::string& prompt_id) {
+  std::erase_if(waiting_, [&](const auto& prompt) { return prompt.id == prompt_id; });
 }
 
 void Conversation::give_back() {

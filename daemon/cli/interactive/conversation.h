@@ -28,6 +28,8 @@ class Conversation {
     std::function<void(std::string line)> reconnected;         // and how that came
     std::function<void(const Error&)> failed;                  // something asked for did not happen
     std::function<void(const std::string& content)> not_sent;  // a prompt the daemon never took
+    // It waited, and no turn begins with it.
+    std::function<void(const protocol::PromptAccepted&)> taken_back;
     std::function<void(const protocol::WorktreeCreated&)> in_worktree;
   };
   // `link` and `daemon` outlive it.
@@ -47,7 +49,7 @@ class Conversation {
   Result<> leave();                          // the next prompt begins a new one
 
   void say(const std::string& content, std::string_view delivery, std::string_view mode);
-  // Stops the running turn, or takes back what waits where none runs.
+  // Stops the running turn, and takes back what waits.
   void interrupt();
   void answer(const std::string& item_id, const std::string& text);
   void answer(protocol::ApprovalReply reply);
@@ -76,6 +78,7 @@ class Conversation {
   Result<protocol::SessionInfo> create(const std::string& prompt);
   void send(const protocol::PromptSend& prompt);
   void give_back();
+  void no_longer_waits(const std::string& prompt_id);
 
   Link& link_;
   const DaemonOptions& daemon_;
@@ -90,8 +93,8 @@ class Conversation {
   std::map<std::int64_t, std::string> asked_;  // what each request without an answer was for
   std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the
                                                              // daemon knows them by their id
-  std::map<std::string, std::int64_t> sent_;  // prompt id to the turn that ran, 0: none
-  std::vector<std::string> waiting_;  // ids of prompts that are accepted and no turn has begun with
+  std::map<std::string, std::int64_t> sent_;       // prompt id to the turn that ran, 0: none
+  std::vector<protocol::PromptAccepted> waiting_;  // and no turn has begun with
 };
 
 }  // namespace lares::cli

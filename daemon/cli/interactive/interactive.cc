@@ -46,6 +46,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
              .reconnected = [this](const std::string& how) { reconnected(how); },
              .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
              .not_sent = [this](const std::string& content) { input_->put_back(content); },
+             .taken_back = [this](const auto& prompt) { taken_back(prompt); },
              .in_worktree =
                  [this](const protocol::WorktreeCreated& made) {
                    view_.note(Style::dim, worktree_told(made));
@@ -140,6 +141,7 @@ void Interactive::wait() {
 }
 
 void Interactive::after_happenings() {
+  if (!interrupting_) give_back();
   if (input_->has_room_for_status() && (talk_.busy() || loading_))
     view_.tick();
   else
@@ -215,10 +217,6 @@ void Interactive::notified(const Happening& h) {
   on<protocol::ItemUpdated>(h, [this](const auto& x) { ask(x.item); });
   on<protocol::ItemSnapshot>(h, [this](const auto& x) { ask(x.item); });
   on<protocol::TurnEnded>(h, [this](const auto& x) { turn_ended(x); });
-  on<protocol::PromptWithdrawn>(h, [this](const auto& x) {
-    if (talk_.sent(x.id)) view_.note(Style::yellow, "taken back before it began");
-    interrupting_ = false;
-  });
 }
 
 void Interactive::item_completed(const protocol::Item& item) {
@@ -285,6 +283,30 @@ void Interactive::reconnected(const std::string& how) {
   if (running != 0 && running == shown_turn_) return;
   view_.turn_ended();
   if (running != 0) turn_began(running);
+}
+
+void Interactive::taken_back(const protocol::PromptAccepted& prompt) {
+  if (talk_.running_turn() == 0) interrupting_ = false;
+  if (talk_.sent(prompt.id))
+    held_.push_back(prompt);
+  else
+    view_.note(Style::yellow, "taken back, of another client: " + one_line(prompt.content));
+}
+
+// All of them at once, so that they stand in the order in which they were sent. A question is one
+// again, and never becomes part of a task.
+void Interactive::give_back() {
+  const auto held = std::exchange(held_, {});
+  if (held.empty()) return;
+  std::string questions, tasks;
+  for (const auto& prompt : held) {
+    std::string& into = prompt.mode == "ask" ? questions : tasks;
+    into += (into.empty() ? "" : "\n") + prompt.content;
+  }
+  if (!questions.empty() && tasks.empty()) tasks = "/ask " + std::exchange(questions, "");
+  if (!questions.empty()) view_.note(Style::yellow, "taken back: /ask " + one_line(questions));
+  view_.note(Style::yellow, "taken back before it began: Enter sends it after all");
+  input_->put_back(tasks);
 }
 
 void Interactive::complain(const Error& error) {

@@ -47,6 +47,8 @@ class Interactive {
   void turn_began(std::int64_t turn_id);
   void turn_ended(const protocol::TurnEnded& ended);
   void reconnected(const std::string& how);
+  void taken_back(const protocol::PromptAccepted& prompt);
+  void give_back();
   void complain(const Error& error);
 
   // What the person wants: requests.cc.

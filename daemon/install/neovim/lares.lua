@@ -79,6 +79,7 @@ local on = {
     if p.item.kind == "tool" then reload(p.item.changes) end
   end,
   ["session/overlay_wanted"] = tell_overlay,
+  ["prompt/withdrawn"] = function() append("\n> what waited was taken back\n") end,
   ["turn/ended"] = function(p)
     append(string.format("\n> %s %s\n", p.reason, p.message or ""))
     M.ended = p.reason
@@ -144,7 +145,7 @@ function M.prompt(text)
 end
 
 function M.stop()
-  if session then call("turn/interrupt", { sessionId = session }) end
+  if session then call("turn/interrupt", { sessionId = session, withdraw = true }) end
 end
 
 vim.api.nvim_create_user_command("Lares", function(c) M.prompt(c.args) end, { nargs = "+" })
