@@ -33,20 +33,31 @@ std::optional<Period> find_period(std::span<const engine::Token> tokens) {
   return std::nullopt;
 }
 
-int CallCounter::count(const std::string& name, const std::string& arguments, bool mutates) {
-  std::string key = name + ' ';
+namespace {
+
+std::string key_of(const std::string& name, const std::string& arguments) {
   const auto parsed = nlohmann::json::parse(arguments, nullptr,
                                             /*allow_exceptions=*/false);  // sorts the keys
-  key += parsed.is_discarded()
-             ? arguments
-             : parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  return name + ' ' +
+         (parsed.is_discarded()
+              ? arguments
+              : parsed.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+}
+
+}  // namespace
+
+int CallCounter::count(const std::string& name, const std::string& arguments, bool mutates) {
+  const std::string key = key_of(name, arguments);
   if (mutates) std::erase_if(counts_, [&](const auto& entry) { return entry.first != key; });
   return ++counts_[key];
 }
 
-namespace {
+int CallCounter::failed(const std::string& name, const std::string& arguments,
+                        const std::string& result) {
+  return ++failures_[key_of(name, arguments) + '\n' + tools::blob_sha(result)];
+}
 
-constexpr std::string_view kTestTool = "test";
+namespace {
 
 std::string as_text(const nlohmann::json& arguments) {
   return arguments.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);

@@ -8,6 +8,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <nlohmann/json_fwd.hpp>
@@ -31,6 +32,9 @@ struct Period {
 std::optional<Period> find_period(std::span<const engine::Token> tokens);
 
 inline constexpr int kCallsRemind = 3, kCallsRemindAgain = 5, kCallsStop = 8;
+inline constexpr int kDiskStop = 3;  // calls that fail because nothing can be written
+
+inline constexpr std::string_view kTestTool = "test";
 
 // Counts identical calls of a turn. A call that may have changed something makes every other call
 // worth repeating, so it resets their counts, but not its own: test, edit, test, edit is work;
@@ -41,8 +45,17 @@ class CallCounter {
   // made, this time included.
   int count(const std::string& name, const std::string& arguments, bool mutates);
 
+  // After a call that failed: how often this one has with this very result since something was
+  // changed, whatever lay between. That others may change something is not enough here: edit, undo,
+  // test, edit, undo, test on a full disk is no work.
+  int failed(const std::string& name, const std::string& arguments, const std::string& result);
+  // The same, of one that failed because nothing can be written: one is like another.
+  int failed_by_disk() { return ++n_by_disk_; }
+  void changed() { failures_.clear(), n_by_disk_ = 0; }
+
  private:
-  std::map<std::string, int> counts_;
+  std::map<std::string, int> counts_, failures_;
+  int n_by_disk_ = 0;
 };
 
 // What the edits of a turn made of files, and took back. The same text does what it did then,
@@ -69,5 +82,8 @@ class VainEdits {
 
 // What the model is told after the results of the `n`-th identical call; empty when nothing.
 std::string call_reminder(const std::string& name, int n);
+inline constexpr std::string_view kDiskReminder =
+    "Nothing can be written here, and trying again does not change that; no more calls are taken. "
+    "Say what you know, what is left to do, and what the user has to do about the disk first.";
 
 }  // namespace lares::daemon

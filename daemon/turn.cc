@@ -32,6 +32,7 @@ using Clock = std::chrono::steady_clock;
 using protocol::Item;
 
 constexpr std::string_view kGivenUp = "given up";  // of an answer: another is drawn in its place
+constexpr std::size_t kWhyBytesMax = 200;          // of a failure, in a turn's last line
 constexpr std::string_view kGoOn = "Go on with the next step.",
                            kDoWhatWasAsked = "Now do what was asked last.";
 
@@ -108,7 +109,7 @@ class Turn {
     if (reason == "calls") {
       co_await run_calls();
     } else if (reason == "end" && must_answer_) {
-      end("repetition", fmt::format("the same call was made {} times", kCallsStop));
+      end(why_stuck_.first, why_stuck_.second);
     } else if (reason == "end") {
       auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes
                                              // on with it
@@ -405,13 +406,15 @@ class Turn {
         continue;
       }
       auto running = run_call(call.item, results);
-      const int n = co_await std::move(running);
+      const TurnCalls::Made made = co_await std::move(running);
       results.push_back(call.item.output);
-      if (const auto reminder = call_reminder(call.item.name, n); !reminder.empty()) {
+      const std::string reminder = made.disk ? std::string(kDiskReminder)
+                                             : call_reminder(call.item.name, made.n);
+      if (!reminder.empty()) {
         items_.complete({.kind = "note", .text = reminder});
         reminders.push_back(reminder);
       }
-      stuck = stuck || n >= kCallsStop;
+      if (made.n >= kCallsStop && !std::exchange(stuck, true)) why_stuck_ = in_circles(made, call);
     }
     transcript_.results = results;
     if (const std::string& broken = run_.why_broken(); !broken.empty() || stop_.requested()) {
@@ -429,19 +432,31 @@ class Turn {
     co_await std::move(going_on);
   }
 
-  // Returns how often this turn has made this very call. `results`: of the answer's calls before
-  // it.
-  asio::awaitable<int> run_call(Item& item, const std::vector<std::string>& results) {
+  // The turn's reason and message.
+  static std::pair<std::string, std::string> in_circles(const TurnCalls::Made& made,
+                                                        const Call& call) {
+    std::string_view why =
+        std::string_view(call.item.output).substr(0, call.item.output.find('\n'));
+    why = utf8_prefix(why, kWhyBytesMax);
+    if (made.disk) return {"error", std::string(why)};
+    if (made.failed)
+      return {"repetition",
+              fmt::format("the same call of {} failed {} times: {}", call.item.name, made.n, why)};
+    return {"repetition", fmt::format("the same call was made {} times", made.n)};
+  }
+
+  // `results`: of the answer's calls before it.
+  asio::awaitable<TurnCalls::Made> run_call(Item& item, const std::vector<std::string>& results) {
     const auto io = co_await asio::this_coro::executor;
     ReadAhead ahead(io, host_, timeline_, transcript_.ids, results);
     const tools::OnOutput heard = [&](const std::string& piece) {
       if (item.name == tools::kBashTool) ahead.hear(piece);
     };
-    int n = 0;
+    TurnCalls::Made made;
     std::exception_ptr thrown;
     try {
       auto running = run_.run(item, heard);
-      n = co_await std::move(running);
+      made = co_await std::move(running);
     } catch (...) {
       thrown = std::current_exception();
     }
@@ -450,7 +465,7 @@ class Turn {
     n_read_ahead_ += spent.n_evaluated;
     prefill_ += spent.ran;
     if (thrown) std::rethrow_exception(thrown);
-    co_return n;
+    co_return made;
   }
 
   // Since the model last heard of it: what others changed, what its jobs did.
@@ -644,6 +659,7 @@ class Turn {
   std::string_view given_up_;  // why the step's last answer was, for another; empty: it was not
   int n_begun_anew_ = 0;       // times in the step, after an empty answer or one in circles
   bool must_answer_ = false;   // it goes in circles: one answer more, without tools
+  std::pair<std::string, std::string> why_stuck_;
   std::string failure_, failure_message_;
 };
 

@@ -1,5 +1,6 @@
 #include "daemon/turn_calls.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <exception>
@@ -36,7 +37,25 @@ tools::Error stopped_by(std::exception_ptr thrown) {
 
 }  // namespace
 
-asio::awaitable<int> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
+asio::awaitable<TurnCalls::Made> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
+  by_disk_ = false;
+  auto running = pass_or_run(item, heard);
+  const int n = co_await std::move(running);
+  co_return made(item, n);
+}
+
+// Tests leave files behind, which makes nothing else worth another try.
+TurnCalls::Made TurnCalls::made(const Item& item, int n) {
+  const bool same = !item.snapshot.empty() && item.snapshot == item.snapshot_after;
+  if (!item.changes.empty() || (item.changes_untold && item.name != kTestTool && !same))
+    made_.changed();
+  if (item.state == "done" || item.state == "cancelled") return {n};
+  if (by_disk_ && made_.failed_by_disk() >= kDiskStop) return {kCallsStop, true, true};
+  const int n_failed = made_.failed(item.name, item.arguments, item.output);
+  return {std::max(n, n_failed), true, false};
+}
+
+asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& heard) {
   tools::Tool* const tool = find_tool(tools_, item.name);
   const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
@@ -91,6 +110,7 @@ asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const n
   if (outcome) {
     item.state = outcome->ok ? "done" : "failed";
     item.output = valid_utf8(outcome->text);
+    by_disk_ = outcome->disk;
     for (const auto& change : outcome->changes)
       item.changes.push_back(
           {change.path, valid_utf8(change.diff), change.before, change.after, change.shown});

@@ -24,9 +24,14 @@ class TurnCalls {
   TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in)
       : tools_(tools), events_(events), stop_(stop), in_(in) {}
 
-  // Runs it, or says in its output why not. Returns how often this turn has made this very call.
-  // `heard`: what it says meanwhile.
-  asio::awaitable<int> run(protocol::Item& item, const tools::OnOutput& heard);
+  // How often this turn has made this very call, or it failed with this very result.
+  struct Made {
+    int n = 1;
+    bool failed = false;
+    bool disk = false;  // often enough because nothing can be written
+  };
+  // Runs it, or says in its output why not. `heard`: what it says meanwhile.
+  asio::awaitable<Made> run(protocol::Item& item, const tools::OnOutput& heard);
   void cancel(protocol::Item& item);
 
   // Why an answer that makes this call is given up for another, in the words of answer.h; empty: it
@@ -40,6 +45,8 @@ class TurnCalls {
   std::int64_t ran_ms() const { return ran_ms_; }  // all of them
 
  private:
+  asio::awaitable<int> pass_or_run(protocol::Item& item, const tools::OnOutput& heard);
+  Made made(const protocol::Item& item, int n);
   asio::awaitable<bool> let_pass(protocol::Item& item);
   asio::awaitable<bool> permitted(protocol::Item& item, const nlohmann::json& args);
   asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item,
@@ -53,6 +60,7 @@ class TurnCalls {
   TurnStop& stop_;
   const TurnInput& in_;
   CallCounter made_;
+  bool by_disk_ = false;  // the last call failed because nothing can be written
   VainEdits vain_;
   bool worked_ = false;
   std::string why_broken_;

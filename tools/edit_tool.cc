@@ -53,6 +53,10 @@ constexpr const char* kSchema =
 
 Outcome failed(std::string text) { return {std::move(text), false, {}}; }
 
+Outcome unwritten(std::string text, std::string_view reason) {
+  return {std::move(text), false, {}, is_of_the_disk(reason)};
+}
+
 std::optional<std::string> string_of(const nlohmann::json& args, const char* key) {
   const auto it = args.find(key);
   if (it == args.end() || !it->is_string()) return std::nullopt;
@@ -359,7 +363,8 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
                     target.shown));
   }
   if (auto made = target.fs.create(target.path, *text); !made) {
-    return failed(fmt::format("The file {} was not created: {}.", target.shown, made.error()));
+    return unwritten(fmt::format("The file {} was not created: {}.", target.shown, made.error()),
+                     made.error());
   }
   const auto made = target.fs.read(target.path);
   const std::string path = made ? made->path : target.path;
@@ -517,7 +522,9 @@ Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
 Outcome EditTool::commit(const Target& target, const FileData& was, const std::string& bytes,
                          const std::string& note) {
   if (auto done = target.fs.replace(was, bytes); !done) {
-    return failed(fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()));
+    return unwritten(
+        fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()),
+        done.error());
   }
   note_seen(was.path, shown_text(bytes));
   remember({was.path, was.bytes, blob_sha(bytes)});
@@ -556,7 +563,8 @@ Outcome EditTool::undo_edit(const Target& target) {
   const std::string before = last->before.value_or("");
   const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);
   if (!done)
-    return failed(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()));
+    return unwritten(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()),
+                     done.error());
   Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown,
                           last->before ? "" : "; the file is gone again"),
               true,

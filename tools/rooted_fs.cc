@@ -23,10 +23,22 @@ namespace {
 constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames
                                  // directories on the way
 
+constexpr std::string_view kOfTheDisk = "no file can be written here until somebody changes that";
+
+// Of what is said of a file that could not be written.
+std::string unwritten(int error) {
+  const std::string what = std::strerror(error);
+  if (error == ENOSPC) return fmt::format("{}: the disk is full, and {}", what, kOfTheDisk);
+  if (error == EDQUOT)
+    return fmt::format("{}: the disk quota is used up, and {}", what, kOfTheDisk);
+  if (error == EROFS) return fmt::format("{}: {}", what, kOfTheDisk);
+  return what;
+}
+
 std::string why(int error) {
   if (error == EXDEV || error == ELOOP) return "leads out of the worktree";
   if (error == ENOENT) return "does not exist";
-  return std::strerror(error);
+  return unwritten(error);
 }
 
 // For kernels without openat2: every component by hand, and no symlink at all.
@@ -265,6 +277,8 @@ int take_place(int dir, const std::string& temporary, const std::string& name, c
 
 }  // namespace
 
+bool is_of_the_disk(std::string_view reason) { return reason.ends_with(kOfTheDisk); }
+
 FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const {
   if ((was.stat.st_mode & 0222) == 0) {
     return tl::unexpected(fmt::format("is read-only (mode {:04o})", was.stat.st_mode & 07777));
@@ -283,12 +297,12 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
     int error = write_all(old.get(), bytes);
     if (!error && ::ftruncate(old.get(), static_cast<off_t>(bytes.size())) != 0) error = errno;
     if (!error && ::fsync(old.get()) != 0) error = errno;
-    if (error) return tl::unexpected(fmt::format("could not be written: {}", std::strerror(error)));
+    if (error) return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
     return {};
   }
   Temporary temporary = make_temporary(dir->get());
   if (!temporary.fd)
-    return tl::unexpected(fmt::format("could not be written: {}", std::strerror(errno)));
+    return tl::unexpected(fmt::format("could not be written: {}", unwritten(errno)));
   int error = write_all(temporary.fd.get(), bytes);
   copy_xattrs(old.get(), temporary.fd.get());
   // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode
@@ -307,7 +321,7 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   if (lost || error) {
     if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
     if (lost) return tl::unexpected(changed);
-    return tl::unexpected(fmt::format("could not be written: {}", std::strerror(error)));
+    return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
   }
   const Fd flush(::openat(dir->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (flush)
@@ -326,7 +340,7 @@ FsResult<> RootedFs::remove(const FileData& was) const {
     return tl::unexpected(std::string("was changed by someone else meanwhile; view it again"));
   }
   if (::unlinkat(dir->get(), name.c_str(), 0) != 0)
-    return tl::unexpected(fmt::format("could not be removed: {}", std::strerror(errno)));
+    return tl::unexpected(fmt::format("could not be removed: {}", unwritten(errno)));
   return {};
 }
 
@@ -348,7 +362,7 @@ FsResult<> RootedFs::create(const std::string& path, std::string_view bytes) con
   const mode_t mask = current_umask();
   Temporary temporary = make_temporary(dir->get());
   if (!temporary.fd)
-    return tl::unexpected(fmt::format("could not be written: {}", std::strerror(errno)));
+    return tl::unexpected(fmt::format("could not be written: {}", unwritten(errno)));
   int error = write_all(temporary.fd.get(), bytes);
   if (!error && ::fchmod(temporary.fd.get(), 0666 & ~mask) != 0) error = errno;
   if (!error && ::fsync(temporary.fd.get()) != 0) error = errno;
@@ -360,7 +374,7 @@ FsResult<> RootedFs::create(const std::string& path, std::string_view bytes) con
   }
   if (error) {
     if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
-    return tl::unexpected(fmt::format("could not be written: {}", std::strerror(error)));
+    return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
   }
   const Fd flush(::openat(dir->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (flush) (void)::fsync(flush.get());

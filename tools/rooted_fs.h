@@ -26,6 +26,9 @@ struct FileData {
 template <class T = void>
 using FsResult = tl::expected<T, std::string>;
 
+// Such a reason says that no file can be written, whichever it is: the disk is full, or read-only.
+bool is_of_the_disk(std::string_view reason);
+
 class RootedFs {
  public:
   static constexpr std::uint64_t kFileBytesMax = 16 << 20;

@@ -47,6 +47,8 @@ struct Outcome {
   bool ok = true;    // false: it ran and failed, or the arguments were unusable; the text says why
                      // and what to do
   std::vector<Change> changes;
+  bool disk = false;  // it failed because nothing can be written, whatever the arguments: the disk
+                      // is full, or read-only
 };
 
 // Which values an argument may take, when the tool knows more than the schema says.

@@ -97,6 +97,12 @@ class DiskCase(unittest.TestCase):
     def edit(self, old, new):
         return "hm</think>Edit." + call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str=old, new_str=new)
 
+    def undo(self):
+        return "hm</think>Undo." + call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
+
+    def bash(self, command):
+        return "hm</think>Look." + call("bash", command=command)
+
     def nothing_is_lost(self, s):
         """All that was ever told of the session is what a new subscriber gets, in another daemon too."""
         for again in (False, True):
@@ -192,6 +198,32 @@ class FullDiskTest(DiskCase):
             if not made:
                 make_room()
         self.nothing_is_lost(s)
+
+    def test_a_turn_that_goes_on_writing_to_a_full_disk_ends_and_says_so(self):
+        c = self.connect()
+        s = self.session(c)
+        self.write("a.txt", "version 1\n" + BIG)
+        edits = [self.edit("version 1\n", f"version {i}\n") for i in range(2, 9)]  # none like another
+        def cycle():
+            answers = [a for e in edits for a in (e, self.undo(), self.bash("true"))]
+            turn = c.call("prompt/send", sessionId=s, id=str(time.monotonic()), content="Go.\n" + say(*answers[:7], "hm</think>I cannot write."))["turnId"]
+            return c.until("turn/ended", turnId=turn)
+        for why, begin, end in (("No space left on device: the disk is full", lambda: fill(self.root), lambda make_room: make_room()),
+                                ("Read-only file system", lambda: mount("-o", "remount,ro", self.root), lambda _: mount("-o", "remount,rw", self.root))):
+            kept = begin()
+            seen = cycle()
+            end(kept)
+            ended = seen[-1]["params"]
+            items = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+            failed = [i["output"] for i in items if i["kind"] == "tool" and i["state"] == "failed" and "could not be written" in i["output"] or READ_ONLY in i.get("output", "")]
+            self.assertEqual((ended["reason"], len(failed)), ("error", 3), items)
+            for text in (ended["message"], *failed):
+                self.assertIn(why, text)
+                self.assertIn("no file can be written here until somebody changes that", text)
+            self.assertTrue(any("what the user has to do about the disk" in i.get("text", "") for i in items), items)
+            self.assertTrue(any(i.get("text") == "I cannot write." for i in items), items)
+        self.assertEqual(self.turn(c, s, "z", edits[0], "hm</think>Done.")["reason"], "end_turn")
+        self.assertTrue(self.read("a.txt").startswith("version 2\n"))
 
     def test_an_export_to_a_full_disk_leaves_no_file(self):
         c = self.connect()

@@ -129,6 +129,36 @@ std::string undo(const std::string& path) {
                                                      {{"command", "undo_edit"}, {"path", path}})});
 }
 
+// Each takes the other for one that may have mended something.
+TEST_F(TurnTest, ACircleOfCallsThatFailIsStopped) {
+  write("a.txt", "a\n");
+  write("b.txt", "b\n");
+  std::deque<Play> plays;
+  for (int i = 0; i < 2 * kCallsStop - 1; ++i)
+    plays.push_back({undo(root_ + (i % 2 == 0 ? "/a.txt" : "/b.txt"))});
+  plays.push_back({"x</think>I cannot."});
+  const auto result = turn(plays);
+  EXPECT_EQ(result.reason, "repetition");
+  EXPECT_THAT(result.message,
+              HasSubstr("the same call of str_replace_editor failed 8 times: No edit of "));
+  EXPECT_EQ(heard_.of("tool").size(), static_cast<std::size_t>(2 * kCallsStop - 1));
+  EXPECT_EQ(heard_.of("text").back().text, "I cannot.");
+  EXPECT_THAT(prompts_.back(), HasSubstr("no more calls"));
+}
+
+// What failed is worth another try once something has been changed.
+TEST_F(TurnTest, FailuresBetweenChangesAreWork) {
+  write("a.txt", "0\n");
+  write("b.txt", "b\n");
+  std::deque<Play> plays;
+  for (int i = 0; i < 2 * kCallsStop; ++i) {
+    plays.push_back({undo(root_ + "/b.txt")});
+    plays.push_back({edit(root_ + "/a.txt", std::to_string(i), std::to_string(i + 1))});
+  }
+  plays.push_back({"x</think>Done."});
+  EXPECT_EQ(turn(plays).reason, "end_turn");
+}
+
 TEST_F(TurnTest, AnEditThatWasTakenBackIsNotMadeAgainBeforeAnotherIsDrawn) {
   write("a.txt", "one\n");
   const std::string a = root_ + "/a.txt";
