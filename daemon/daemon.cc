@@ -34,6 +34,7 @@
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
 #include "daemon/worktrees.h"
+#include "tools/own_files.h"
 
 namespace lares::daemon {
 namespace {
@@ -96,6 +97,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   auto listener = *handed ? Listener::take(io.get_executor(), **handed)
                           : Listener::open(io.get_executor(), socket);
   if (!listener) return failed(listener.error());
+  if (!options.config_dir.empty()) tools::mark_as_own(options.config_dir);  // where there is one
   Router router;
   HttpServer http(io.get_executor(), router, log, options.http_limits);
   if (!options.listen.empty()) {

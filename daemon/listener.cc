@@ -17,6 +17,8 @@
 
 #include <fmt/format.h>
 
+#include "tools/own_files.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -104,9 +106,11 @@ tl::expected<Listener, std::string> Listener::open(asio::any_io_executor io,
   if (!folder.empty())
     std::filesystem::create_directories(std::filesystem::path(folder).parent_path(), fs_error);
   struct stat st {};
-  if (!folder.empty() && ::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST)
+  const bool made = !folder.empty() && ::mkdir(folder.c_str(), 0700) == 0;
+  if (!folder.empty() && !made && errno != EEXIST)
     return failed(path, fmt::format("create {}: {}; give another --socket, or set LARES_SOCKET",
                                     folder, std::strerror(errno)));
+  if (made) tools::mark_as_own(folder);
   if (!folder.empty() && (::lstat(folder.c_str(), &st) != 0 || !S_ISDIR(st.st_mode) ||
                           st.st_uid != ::geteuid() || (st.st_mode & 022) != 0)) {
     return failed(path, fmt::format("{} must be a directory of yours that nobody else can write "

@@ -1,15 +1,19 @@
 #include "daemon/repository.h"
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 
 #include <fmt/format.h>
 
+#include "tools/own_files.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kKeyLength = 16;
+constexpr const char* kWorktrees = "worktrees";  // below the state directory: of sessions
 
 }  // namespace
 
@@ -35,6 +39,30 @@ tl::expected<RepositoryRoot, std::string> repository_root(const std::string& dir
                       "a directory in it"));
     return RepositoryRoot{start.string(), false};
   }
+}
+
+// As sandbox/policy.cc refuses to run commands there, and for the same reason.
+std::string why_no_session(const std::string& root) {
+  namespace fs = std::filesystem;
+  std::error_code ec;
+  const char* const set = std::getenv("HOME");
+  const fs::path home = set && *set == '/' ? fs::canonical(set, ec) : fs::path();
+  const fs::path top(root);
+  const auto within = [](const fs::path& inner, const fs::path& outer) {
+    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
+           outer.end();
+  };
+  if (!ec && !home.empty() && home != home.root_path() && within(home, top))
+    return fmt::format(
+        "open the repository {}: it {} your home directory, of which no model should see all; go "
+        "into a project's own folder, or make it a repository with `git init` there",
+        root, home == top ? "is" : "contains");
+  for (fs::path at = top; at != at.root_path(); at = at.parent_path())
+    if (fs::exists(at / tools::kOwnMark, ec) && !within(top, at / kWorktrees))
+      return fmt::format(
+          "open the repository {}: Lares keeps files of its own in {}; go into a project's folder",
+          root, at.string());
+  return "";
 }
 
 std::string repository_key(const std::string& root) {

@@ -227,6 +227,8 @@ asio::awaitable<ServerStatusResult> Server::status() {
 asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
   const auto root = repository_root(request.root);
   if (!root) co_return no(Code::not_found, root.error());
+  if (const auto why = why_no_session(root->root); !why.empty())
+    co_return no(Code::invalid_params, why);
   RepoOpenResult r{.root = root->root, .git = root->git};
   const auto look = [&] { return tools::list_files({.root = root->root}); };
   const auto files = co_await on_disk_pool(disk_, look);

@@ -88,6 +88,8 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   }
   const auto root = repository_root(request.root);
   if (!root) return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
+  if (const auto why = why_no_session(root->root); !why.empty())
+    return tl::unexpected(refusal(protocol::Code::invalid_params, why));
   return make(request, {.session_id = fresh_session_id(), .root = root->root});
 }
 
@@ -98,6 +100,8 @@ asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
   }
   const auto root = repository_root(request.root);
   if (!root) co_return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
+  if (const auto why = why_no_session(root->root); !why.empty())
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params, why));
   auto making = world_.worktrees->make(root->root, fresh_session_id(), request.title);
   auto made = co_await std::move(making);
   if (!made) co_return tl::unexpected(made.error());

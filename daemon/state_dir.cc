@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include "tools/own_files.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -71,6 +73,9 @@ tl::expected<StateDir, std::string> StateDir::open(const std::string& path,
   if (!lock && lock.error().ends_with(std::strerror(EROFS)))
     return failed(fmt::format("{}; {}", lock.error(), kAnotherStateDir));
   if (!lock) return failed(lock.error());
+  tools::mark_as_own(path);
+  if (const std::string ignored = path + "/.gitignore"; !std::filesystem::exists(ignored, ec))
+    std::ofstream(ignored) << "*\n";  // for git, where it lies in a repository
   std::string id;
   const std::string id_path = path + "/daemon-id";
   if (std::ifstream in(id_path); in) in >> id;

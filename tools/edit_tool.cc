@@ -9,6 +9,7 @@
 #include "tools/clip.h"
 #include "tools/edit_match.h"
 #include "tools/off_thread.h"
+#include "tools/own_files.h"
 #include "tools/path_hint.h"
 #include "tools/spill.h"
 #include "tools/syntax_check.h"
@@ -214,7 +215,9 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
   }
   auto fs = RootedFs::open(options_.root);
   if (!fs) return tl::unexpected(fs.error());
-  if (const auto relative = fs->relative(*path)) {
+  const auto relative = fs->relative(*path);
+  const bool own = relative && lies_in_own(*fs, *relative);
+  if (relative && !own) {
     if (names_git_directory(*relative)) {
       return tl::unexpected(fmt::format(
           "The path {} is inside .git, which is not edited by hand; use the `git` tool.", *path));
@@ -227,9 +230,12 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
   }
   if (for_view && !options_.state_dir.empty()) {
     auto outputs = RootedFs::open(outputs_dir(options_.state_dir));
-    const auto relative = outputs ? outputs->relative(*path) : std::nullopt;
-    if (relative) return Target{*path, *relative, std::move(*outputs), true};
+    const auto output = outputs ? outputs->relative(*path) : std::nullopt;
+    if (output) return Target{*path, *output, std::move(*outputs), true};
   }
+  if (own)
+    return tl::unexpected(
+        fmt::format("The path {} is kept from you: Lares keeps files of its own there.", *path));
   return tl::unexpected(
       fmt::format("The path {} is outside the repository {}.", *path, options_.root));
 }
@@ -248,7 +254,8 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
   const auto data = target.fs.read(
       target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
   if (!data) return failed(unread(target, data.error(), false));
-  if (names_git_directory(data->path) || is_secret_name(data->path)) {
+  if (names_git_directory(data->path) || is_secret_name(data->path) ||
+      lies_in_own(target.fs, data->path)) {
     return failed(
         fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
   }
@@ -362,6 +369,9 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
         fmt::format("The path {} leads into .git, which is not edited by hand; use the `git` tool.",
                     target.shown));
   }
+  if (lies_in_own(target.fs, target.fs.real_parent(target.path)))
+    return failed(
+        fmt::format("The path {} leads to where Lares keeps files of its own.", target.shown));
   if (auto made = target.fs.create(target.path, *text); !made) {
     return unwritten(fmt::format("The file {} was not created: {}.", target.shown, made.error()),
                      made.error());
@@ -379,7 +389,8 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
 tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target) {
   auto data = target.fs.read(target.path);
   if (!data) return tl::unexpected(unread(target, data.error(), true));
-  if (names_git_directory(data->path) || is_secret_name(data->path)) {
+  if (names_git_directory(data->path) || is_secret_name(data->path) ||
+      lies_in_own(target.fs, data->path)) {
     return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.",
                                       target.shown, data->path));
   }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tools/outline_syntax.h"
+#include "tools/own_files.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -110,6 +111,8 @@ Listing list_sources(const RootedFs& fs, const std::string& path) {
 Source read_source(const RootedFs& fs, const std::string& path) {
   const auto data = fs.read(path, kFileBytesMax);
   if (!data) return {.text = {}, .path = {}, .skipped = data.error()};
+  if (lies_in_own(fs, data->path))
+    return {.text = {}, .path = {}, .skipped = "is kept from you: Lares keeps it for itself"};
   return {.text = shown_text(data->bytes), .path = data->path, .skipped = skip_reason(data->bytes)};
 }
 

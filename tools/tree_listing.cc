@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "tools/atomic_file.h"
+#include "tools/own_files.h"
 #include "tools/rooted_fs.h"
 #include "tools/workspace_rules.h"
 
@@ -125,7 +126,7 @@ class TreeWalk {
 
   struct Names {
     std::vector<std::string> all;
-    bool ignore_file = false, attributes_file = false, repository = false;
+    bool ignore_file = false, attributes_file = false, repository = false, own = false;
   };
   Names names_in(DIR* dir, const std::string& prefix) {
     Names out;
@@ -137,6 +138,7 @@ class TreeWalk {
         continue;
       }
       if (++n_entries_ > limits_.entries_max) break;
+      out.own |= name == kOwnMark && tracked_index(prefix + std::string(name)) < 0;
       out.ignore_file |= name == ".gitignore";
       out.attributes_file |= name == ".gitattributes";
       if (is_temporary_name(name)) {
@@ -161,6 +163,7 @@ class TreeWalk {
       tree_.files.push_back({own, Listed::Kind::submodule, {}, {}});
       return;
     }
+    if (names.own && !prefix.empty()) return;
     tree_.directories.push_back(own);
     struct stat st {};
     const auto add_rules = [&](const char* name) {

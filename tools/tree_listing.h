@@ -39,7 +39,8 @@ struct Tree {
 
 // Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill
 // (node_modules, ...). Without git every file outside such directories. Symlinks and other
-// repositories are listed and not entered.
+// repositories are listed and not entered; what is Lares's own (tools/own_files.h) is not listed,
+// unless git tracks it.
 class TreeLister {
  public:
   explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());

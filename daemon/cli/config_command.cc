@@ -105,6 +105,11 @@ Result<std::string> meant(const Setting& s, const std::string& text) {
   if (s.kind != Setting::Kind::path) return text;
   const std::string what = fmt::format("set {} to {}", s.key, text);
   std::error_code ec;
+  // Whoever names a checkpoint means the one before them; a socket beside whatever they happen to
+  // work in would become part of it.
+  if (s.key != "model" && !text.starts_with('/'))
+    return tl::unexpected(
+        Error{fmt::format("{}: it is no absolute path; give one that starts with /", what)});
   const std::string path = fs::absolute(text, ec).lexically_normal().string();
   if (text.empty() || ec)
     return tl::unexpected(Error{fmt::format("{}: it is no path; name one", what)});

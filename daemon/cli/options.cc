@@ -20,6 +20,7 @@
 #include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
 #include "daemon/nearest.h"
+#include "daemon/repository.h"
 #include "daemon/settings.h"
 #include "daemon/socket_path.h"
 #include "daemon/wire.h"
@@ -138,6 +139,8 @@ Result<> TurnOptions::resolve() {
   if (!steps_max) steps_max = settings->whole("steps");
   auto top = repository_root(root);
   if (!top) return tl::unexpected(std::move(top.error()));
+  if (const auto why = daemon::why_no_session(*top); !why.empty())
+    return tl::unexpected(Error{why});
   root = *top;
   return {};
 }

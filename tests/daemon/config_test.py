@@ -104,7 +104,9 @@ class ConfigTest(CliCase):
                           (("set", "device", "cuda:0,"), "device must be auto, cpu, cuda, or GPUs by their numbers: cuda:1, cuda:0,1"),
                           (("set", "device", "cuda:x"), "device must be"), (("set", "device", "cuda:"), "device must be"), (("set", "device", "cuda:0,,1"), "device must be"),
                           (("set", "policy", "yolo"), "policy must be one of: auto edits ask plan read-only"), (("set", "hide_thinking", "1"), "hide_thinking must be true or false"),
-                          (("set", "model", "/nonexistent"), "there is no /nonexistent/config.json"), (("set", "socket", "/" + "x" * 120), "a socket address holds 107")):
+                          (("set", "model", "/nonexistent"), "there is no /nonexistent/config.json"), (("set", "socket", "/" + "x" * 120), "a socket address holds 107"),
+                          (("set", "socket", "relative/x"), "set socket to relative/x: it is no absolute path; give one that starts with /"),
+                          (("set", "state_dir", "here"), "set state_dir to here: it is no absolute path")):
             status, out, err = self.lares("config", *args)
             self.assertNotEqual(status, 0, args)
             self.assertEqual((out, len(err.splitlines())), ("", 1), err)
@@ -125,6 +127,40 @@ class ConfigTest(CliCase):
             with open(self.file) as f:
                 self.assertEqual(f.read(), text)
         self.assertFalse(os.path.exists(self.socket))
+
+    def test_what_lares_keeps_itself_is_no_part_of_a_worktree_around_it(self):
+        self.start(THINK + "Hello.", THINK + "Hello.")
+        self.root = self.home  # with state/, run/ and the repository in it
+        self.write("mine.txt", "x\n")
+        for _ in range(2):
+            self.assertEqual(self.lares("ask", "Who is there?")[0], 0)
+            listed = self.lares("prefix", "--files")[1]
+            self.assertIn("mine.txt", listed)
+            for own in ("state/", "sessions", "api-token", "daemon-id", "run/"):
+                self.assertNotIn(own, listed)
+        ignored = subprocess.run(["git", "-C", self.root, "-c", "init.defaultBranch=main", "init", "-q"]).returncode == 0
+        added = subprocess.run(["git", "-C", self.root, "add", "-n", "state"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual((ignored, added.stdout), (True, ""), added)
+        for root in (self.state, os.path.join(self.state, "sessions")):
+            os.rename(os.path.join(self.root, ".git"), os.path.join(self.root, "git"))  # else that is the root
+            status, _, err = self.lares("ask", "--root", root, "Who is there?")
+            os.rename(os.path.join(self.root, "git"), os.path.join(self.root, ".git"))
+            self.assertEqual((status, len(err.splitlines())), (2, 1), err)
+            self.assertIn("Lares keeps files of its own in " + self.state, err)
+
+    def test_a_home_directory_is_no_repository(self):
+        self.start()
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        for home in (self.root, os.path.join(self.root, "below")):
+            os.makedirs(home, exist_ok=True)
+            self.variables["HOME"] = home
+            for args in (("ask", "hi"), ("run", "Go."), ("run", "--worktree", "Go.")):
+                status, out, err = self.lares(*args)
+                self.assertEqual((status, out, len(err.splitlines())), (2, "", 1), err)
+                self.assertIn("open the repository " + self.root, err)
+                self.assertIn("home directory", err)
+        self.assertEqual(c.call("session/list"), {"sessions": []})
 
     def test_a_broken_variable_is_named(self):
         self.variables["LARES_MEMORY"] = "lots"

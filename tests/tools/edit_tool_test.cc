@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/tools/scratch.h"
+#include "tools/own_files.h"
 #include "tools/syntax_check.h"
 #include "tools/text.h"
 
@@ -49,6 +50,23 @@ TEST_F(Edit, ViewNumbersTheLines) {
             "     2  \n     3  y = 2\n");
   EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {3, 99}}}).text,
             "     3  y = 2\n");
+}
+TEST_F(Edit, WhatIsLaresOwnIsKeptBack) {
+  const auto path = dir_.write("state/lares/api-token", "x\n");
+  EXPECT_TRUE(view(path).ok);
+  mark_as_own(dir_.at("state/lares"));
+  fs::create_symlink("state/lares/api-token", dir_.at("link"));
+  fs::create_directory_symlink("state/lares", dir_.at("links"));
+  for (const auto& at : {path, dir_.at("link"), dir_.at("links/api-token")}) {
+    EXPECT_FALSE(view(at).ok) << at;
+    EXPECT_FALSE(replace(at, "x", "y").ok) << at;
+  }
+  for (const char* at : {"state/lares", "state/lares/new", "links/new"}) {
+    const Outcome out = run({{"command", "create"}, {"path", dir_.at(at)}, {"file_text", "x"}});
+    EXPECT_FALSE(out.ok) << at;
+    EXPECT_FALSE(fs::exists(dir_.at("state/lares/new")));
+  }
+  EXPECT_TRUE(view(dir_.write("state/other", "x\n")).ok);
 }
 TEST_F(Edit, ViewRangeErrors) {
   const auto path = dir_.write("a", "1\n2\n");

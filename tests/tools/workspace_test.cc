@@ -3,6 +3,7 @@
 #include <clocale>
 
 #include "tests/tools/scratch.h"
+#include "tools/own_files.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -38,6 +39,23 @@ TEST(Workspace, ListsInByteOrderWhateverTheOrderOfCreation) {
   EXPECT_EQ(list(two), want);
   EXPECT_EQ(render_repository(*list_files({.root = one.root()})),
             render_repository(*list_files({.root = two.root()})));
+}
+// Its state, its settings, its socket: whichever daemon's they are.
+TEST(Workspace, WhatIsLaresOwnIsNotListedUnlessGitTracksIt) {
+  test::Scratch dir;
+  dir.write("a.py", "x\n");
+  dir.write("state/lares/api-token", "x\n");
+  dir.write("state/lares/history/0", "x\n");
+  dir.write("state/other", "x\n");
+  EXPECT_EQ(list(dir).size(), 4u);
+  mark_as_own(dir.at("state/lares"));
+  EXPECT_EQ(list(dir), (Names{"a.py", "state/other"}));
+  git(dir, "init");
+  EXPECT_EQ(list(dir), (Names{"a.py", "state/other"}));
+  git(dir, "add state/lares/history/0");  // as somebody's settings may be
+  EXPECT_EQ(list(dir), (Names{"a.py", "state/lares/history/0", "state/other"}));
+  git(dir, "add state");  // a repository does not say what is the daemon's
+  EXPECT_EQ(list(dir).size(), 5u);
 }
 TEST(Workspace, SaysWhyAFileIsNotShown) {
   test::Scratch dir;

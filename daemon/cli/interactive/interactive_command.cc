@@ -10,6 +10,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/repository.h"
 #include "daemon/settings.h"
 
 namespace lares::cli {
@@ -48,6 +49,8 @@ int interactive_command(int argc, const char* const* argv) {
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);
   auto top = repository_root(options.root);
   if (!top) return fail(top.error(), /*json=*/false);
+  if (const auto why = daemon::why_no_session(*top); !why.empty() && options.session.empty())
+    return fail(Error{why}, /*json=*/false);
   options.root = *top;
   const auto settings = user_settings();
   if (!settings) return fail(settings.error(), /*json=*/false);
