@@ -18,9 +18,11 @@
 
 namespace lares::daemon {
 
-// What it comes to, or nullopt where the turn was stopped first.
+// What it comes to, or nullopt where the turn was stopped first. A stop from before hears nobody,
+// so nothing is begun then.
 template <class T>
 asio::awaitable<std::optional<T>> until_stopped(TurnStop& stop, asio::awaitable<T> what) {
+  if (stop.requested()) co_return std::nullopt;
   const auto io = co_await asio::this_coro::executor;
   // In steps, for g++ 12 destroys some temporaries of a co_await expression twice.
   auto token = asio::bind_cancellation_slot(stop.tool.slot(), asio::as_tuple(asio::use_awaitable));

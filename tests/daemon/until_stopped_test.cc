@@ -67,6 +67,19 @@ TEST_F(LeftWhenStopped, AfterAStopNothingIsBegun) {
   EXPECT_EQ(n_ended, 0);
 }
 
+TEST_F(LeftWhenStopped, AfterAStopNothingIsWaitedFor) {
+  const auto wait = [this]() -> asio::awaitable<void> {
+    auto waiting = until_stopped(stop, deaf(gate, n_ended));
+    result = co_await std::move(waiting);
+    returned = true;
+  };
+  stop.request();
+  asio::co_spawn(io, wait, asio::detached);
+  io.poll();
+  EXPECT_TRUE(returned);
+  EXPECT_EQ(result, std::nullopt);
+}
+
 TEST_F(LeftWhenStopped, WhatIsThrownArrives) {
   std::string what;
   const auto thrower = []() -> asio::awaitable<int> {
