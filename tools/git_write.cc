@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "tools/git_repo.h"
@@ -161,23 +163,33 @@ std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
   return text;
 }
 
+// As core.hooksPath says, which husky and the like set: relative to where hooks run.
+std::optional<std::string> hooks_path(git_repository* repo, const git_config* config) {
+  git_buf said = GIT_BUF_INIT;
+  if (git_config_get_path(&said, config, "core.hooksPath") != 0) return std::nullopt;
+  std::string path(said.ptr, said.size);
+  git_buf_dispose(&said);
+  const char* const top = git_repository_workdir(repo);
+  return path.starts_with('/') || !top ? path : top + path;
+}
+
 // What git would have done as well.
 std::string notes(git_repository* repo, const std::vector<std::string>& secrets) {
   std::string text;
   if (!secrets.empty())
     text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(secrets));
-  std::vector<std::string> hooks;
-  for (const char* name : {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"}) {
-    const std::string path = std::string(git_repository_commondir(repo)) + "hooks/" + name;
-    if (::access(path.c_str(), X_OK) == 0) hooks.emplace_back(name);
-  }
-  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", few_of(hooks));
   git_config* raw = nullptr;
   int sign = 0;
+  std::string below = std::string(git_repository_commondir(repo)) + "hooks";
   if (git_repository_config_snapshot(&raw, repo) == 0) {
     const Owned<git_config, git_config_free> config(raw);
     git_config_get_bool(&sign, raw, "commit.gpgsign");
+    below = hooks_path(repo, raw).value_or(below);
   }
+  std::vector<std::string> hooks;
+  for (const char* name : {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"})
+    if (::access((below + "/" + name).c_str(), X_OK) == 0) hooks.emplace_back(name);
+  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", few_of(hooks));
   if (sign) text += "[not signed, though commit.gpgsign is set]\n";
   return text;
 }

@@ -247,6 +247,21 @@ TEST_F(Git, AddStages) {
   EXPECT_EQ(git({{"command", "add"}, {"path", "a"}}).text, "## No commits yet on main\nA  a\n");
 }
 
+TEST_F(Git, HooksAreToldWhereverTheyAre) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  for (const char* where : {".husky", "absolute"}) {
+    const std::string hook = std::string(where) + "/commit-msg";
+    repo_.write(hook, "#!/bin/sh\nexit 1\n");
+    ::chmod((root() / hook).c_str(), 0755);
+    const std::string path = *where == '.' ? where : (root() / where).string();
+    sh(root(), "git config core.hooksPath '" + path + "'");
+    const auto made = git({{"command", "commit"}, {"message", where}});
+    EXPECT_TRUE(made.ok) << made.text;
+    EXPECT_THAT(made.text, HasSubstr("[hooks were not run: commit-msg]")) << where;
+  }
+}
+
 TEST_F(Git, NothingOfTheRepositoryRuns) {
   const auto marker = (std::filesystem::path(home_.root()) / "ran").string();
   repo_.write("a", "a\n");
