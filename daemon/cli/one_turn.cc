@@ -42,7 +42,30 @@ class OneTurn final : public Follower {
     if (session_.settings.think_tokens_max) view_.think_limit(*session_.settings.think_tokens_max);
     last_seq_ = session_.last_seq;
     transcript_.set_root(session_.root);
+    if (!daemon_.json) warn_of_others();
     return go_on();
+  }
+
+  static bool may_write(const protocol::SessionSettings& settings) {
+    return settings.mode != "ask" && settings.policy != "plan" && settings.policy != "read-only";
+  }
+
+  // Nothing keeps two that work at the same files apart.
+  void warn_of_others() {
+    if (!may_write(session_.settings) || mode_ == "ask") return;
+    protocol::SessionList list;
+    list.root = session_.root;
+    const auto listed = link_.call<protocol::SessionListResult>(list);
+    if (!listed) return;  // what is to be done says so itself
+    for (const auto& other : listed->sessions) {
+      if (other.session_id == session_.session_id || other.turn_id == 0 ||
+          !may_write(other.settings))
+        continue;
+      return view_.note(Style::yellow,
+                        fmt::format("session {} is at work on these files too, and one may "
+                                    "overwrite the other's; --worktree keeps them apart",
+                                    other.session_id));
+    }
   }
 
   Result<protocol::SessionInfo> create() {

@@ -117,6 +117,25 @@ class CliTest(CliCase):
         self.assertEqual(p.returncode, 130)
         self.assertRegex(err.splitlines()[-1], f"^interrupted · .*`--session {session}` goes on$")
 
+    def test_a_second_run_on_the_same_files_is_told_of_the_first(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": THINK + "First.", "gate": gate}, THINK + "Second.", THINK + "Third.", THINK + "Fourth.", THINK + "Fifth.")
+        first = self.background("run", "--json", "First.")
+        session = self.until(first, "session/state", state="prefill")["sessionId"]
+        told = f"session {session} is at work on these files too"
+        seconds = [self.background(*args) for args in (("run", "Second."), ("ask", "Third."), ("run", "--policy", "read-only", "Fourth."))]
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        while sum(s.get("turnId", 0) != 0 for s in c.call("session/list")["sessions"]) < 4:
+            pass  # they have looked around before they begin
+        with open(gate, "w") as f:
+            f.write("x")
+        errs = [p.communicate(timeout=60)[1].decode() for p in seconds]
+        first.communicate(timeout=60)
+        self.assertEqual([err.count(told) for err in errs], [1, 0, 0], errs)
+        self.assertNotIn("is at work", self.lares("run", "Fifth.")[2])
+
     def test_ctrl_c_takes_back_a_prompt_that_waits_and_leaves_the_running_turn_alone(self):
         gate = os.path.join(self.home, "gate")
         os.mkfifo(gate)
