@@ -25,12 +25,12 @@ constexpr int slice_many_shared() {
          4;
 }
 
-// A warp's chunk of all tokens: a lane has tokens lane % 8 + 8 j and every fourth row of fn, from
-// row lane / 8 on, so that a value of fn is read for four tokens, and one of a token for six rows.
-// Sums are chunk_dot()'s.
+// A warp's chunk of all tokens: a lane has tokens lane % 8 + 8 j and six rows of fn, from row
+// 6 (lane / 8) on, so that a value of fn is read for four tokens, one of a token for six rows, and
+// sums go to banks of their own but for two of them. Sums are chunk_dot()'s.
 LARES_DEVICE void multiply_chunk(const float* xs, const float* fn, float* sums, int rows) {
   constexpr int kEach = kHyperRows / 4, kPart = kSliceChunk / 2;
-  const int lane = thread() % 32, quarter = lane / 8, first = lane % 8;
+  const int lane = thread() % 32, first_row = lane / 8 * kEach, first = lane % 8;
   float acc[kEach][4] = {};
   LARES_UNROLL for (int k = 0; k < kSliceChunk; k += kPart) {
     float x[4][kPart];
@@ -39,17 +39,17 @@ LARES_DEVICE void multiply_chunk(const float* xs, const float* fn, float* sums, 
           *reinterpret_cast<const FourFloats*>(xs + (first + 8 * j) * kSliceRow + k + i);
       LARES_UNROLL for (int c = 0; c < 4; ++c) x[j][i + c] = f.v[c];
     }
-    LARES_UNROLL for (int e = 0; e < kEach; ++e) if (4 * e < rows)
+    LARES_UNROLL for (int e = 0; e < kEach; ++e) if (first_row + e < rows)
         LARES_UNROLL for (int i = 0; i < kPart; i += 4) {
       const FourFloats f =
-          *reinterpret_cast<const FourFloats*>(fn + (quarter + 4 * e) * kSliceRow + k + i);
+          *reinterpret_cast<const FourFloats*>(fn + (first_row + e) * kSliceRow + k + i);
       LARES_UNROLL for (int c = 0; c < 4; ++c) LARES_UNROLL for (int j = 0; j < 4; ++j)
           acc[e][j] = fmaf(f.v[c], x[j][i + c], acc[e][j]);
     }
   }
-  LARES_UNROLL for (int e = 0; e < kEach; ++e) if (4 * e < rows)
+  LARES_UNROLL for (int e = 0; e < kEach; ++e) if (first_row + e < rows)
       LARES_UNROLL for (int j = 0; j < 4; ++j)
-          sums[(quarter + 4 * e) * kManySum + first + 8 * j] = acc[e][j];
+          sums[(first_row + e) * kManySum + first + 8 * j] = acc[e][j];
   float x[kSliceChunk];
   const float* const own = xs + lane * kSliceRow;
   load_chunk(x, own);
@@ -143,7 +143,7 @@ constexpr int mix_many_shared(int dim) { return (kMixShared + 3 * dim) * 4; }
 LARES_KERNEL(kMixManyThreads + 32, 4) hyper_mix_many_kernel(const HyperArgs a) {
   constexpr int S = kHyperStreams;
   const RowScale row = row_scale(a);
-  const std::int64_t t = block_x();
+  const std::int64_t t = a.n_tokens - 1 - block_x();  // the last are still in L2
   const int lane = thread() % 32;
   const bool mixes_streams = thread() < kMixManyThreads;
   float* const groups = shared<float>();

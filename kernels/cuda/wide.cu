@@ -84,7 +84,7 @@ Status wide_experts(const ExpertLinearArgs& a, Stream stream) {
               : launch("launch experts_linear", wide_slots_kernel,
                        {n_jobs + (shared_one ? blocks_of(a.n_tokens) : 0), plane_blocks(a.n_in)},
                        32 * kWideInputWarps, 0, stream, from, all.in, a.jobs, n_jobs, n_slots,
-                       a.n_tokens);
+                       a.n_tokens, a.format == Format::fp4);
   if (!laid.ok()) return laid;
   all.p.codes_in = true;
   all.p.n_out = all.p.rows_per_group = a.n_out;

@@ -58,16 +58,18 @@ TEST(CudaWideScales, ACodeTimesAScaleIsExactOrKeptApart) {
   for (int e = -40; e <= 10; ++e) {
     const float s = std::ldexp(1.0f, e);
     const WideScale w = wide_scale(s);
-    EXPECT_EQ(w.left, e < -22 || e > 0 ? s : 0.0f) << e;
-    for (int c = 0; c < 256; ++c) {
-      if ((c & 127) == 127) continue;
-      const auto code = static_cast<std::uint32_t>(c) << 8;
-      const float got =
-          machine.f16(static_cast<std::uint16_t>(multiply_f16(e4m3_f16(code), w.factor)));
-      ASSERT_EQ(got, e4m3_value(static_cast<std::uint8_t>(c)) *
-                         (w.left != 0 ? 1 / kF16Code : s * kWideCode))
-          << c << " 2^" << e;
-    }
+    EXPECT_EQ(w.left, e < -20 || e > -2 ? s : 0.0f) << e;
+    EXPECT_EQ(wide_scale(s, kWideLeastFp4).left, e < -22 || e > -2 ? s : 0.0f) << e;
+    for (const WideScale& of : {w, wide_scale(s, kWideLeastFp4)})
+      for (int c = 0; c < 256; ++c) {
+        if ((c & 127) == 127) continue;
+        const auto code = static_cast<std::uint32_t>(c) << 8;
+        const float got =
+            machine.f16(static_cast<std::uint16_t>(multiply_f16(e4m3_f16(code), of.factor)));
+        ASSERT_EQ(got, e4m3_value(static_cast<std::uint8_t>(c)) *
+                           (of.left != 0 ? 1 / kF16Code : s * kWideCode))
+            << c << " 2^" << e;
+      }
   }
   EXPECT_EQ(wide_scale(0.75f).left, 0.75f);
   EXPECT_EQ(wide_scale(-1.0f).left, -1.0f);
@@ -432,7 +434,7 @@ TEST(CudaWideExperts, EveryRunHasTheBitsOfMma) {
       if (own_rows)
         simt::Machine::get().run(
             {n_jobs + 2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered,
-            [&] { wide_slots_kernel(from, all.in, jobs.data(), n_jobs, n_slots, n); });
+            [&] { wide_slots_kernel(from, all.in, jobs.data(), n_jobs, n_slots, n, true); });
       else
         simt::Machine::get().run({2, 1}, 32 * kWideInputWarps, 0, simt::Order::scattered,
                                  [&] { wide_input_kernel(from, all.in, n); });
