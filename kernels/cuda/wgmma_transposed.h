@@ -88,7 +88,7 @@ inline float swizzled_bf16(Factor f, int row, int column) {
   at ^= at >> 3 & 0x70;
   return float_of(static_cast<std::uint32_t>(*reinterpret_cast<const std::uint16_t*>(at)) << 16);
 }
-inline void wgmma_shared(float (&d)[16], Factor a, Factor b, bool add) {
+inline void wgmma_shared_now(float* d, Factor a, Factor b, bool add) {
   const int lane = thread() % 32, row = thread() / 32 % 4 * 16 + lane / 4;
   for (int i = 0; i < 16; ++i) {
     double sum = add ? d[i] : 0.0f;
@@ -98,7 +98,7 @@ inline void wgmma_shared(float (&d)[16], Factor a, Factor b, bool add) {
     d[i] = static_cast<float>(sum);
   }
 }
-inline void wgmma_transposed(float (&d)[32], const std::uint32_t (&a)[4], Factor b, bool add) {
+inline void wgmma_transposed_now(float* d, const std::uint32_t* a, Factor b, bool add) {
   const auto all = simt::Machine::get().exchange(a, 4);
   const int lane = thread() % 32, g = lane / 4, q = lane % 4;
   for (int i = 0; i < 32; ++i) {
@@ -110,6 +110,15 @@ inline void wgmma_transposed(float (&d)[32], const std::uint32_t (&a)[4], Factor
     }
     d[i] = static_cast<float>(sum);
   }
+}
+// When they are waited for, with what a and b are then.
+inline void wgmma_shared(float (&d)[16], Factor a, Factor b, bool add) {
+  simt::Machine::get().multiply_later(d, 16,
+                                      [d = &d[0], a, b, add] { wgmma_shared_now(d, a, b, add); });
+}
+inline void wgmma_transposed(float (&d)[32], const std::uint32_t (&a)[4], Factor b, bool add) {
+  simt::Machine::get().multiply_later(
+      d, 32, [d = &d[0], a = &a[0], b, add] { wgmma_transposed_now(d, a, b, add); });
 }
 
 #endif
