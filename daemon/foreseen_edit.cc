@@ -29,7 +29,7 @@ std::string inserted(std::string text, std::int64_t line, std::string more) {
   const bool behind_unended_line = at > 0 && at == text.size() && text.back() != '\n';
   if (behind_unended_line && more.ends_with('\n')) more.pop_back();
   if (behind_unended_line)
-    more.insert(0, "\n");
+    more.insert(more.begin(), '\n');
   else if (!more.ends_with('\n'))
     more += '\n';
   return text.insert(at, more);

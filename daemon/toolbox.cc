@@ -84,7 +84,7 @@ class Plan final : public tools::Tool {
             "done.",
             i + 1);
       else
-        text += (text.empty() ? "" : "\n") + std::string(mark) + what.get<std::string>();
+        text += fmt::format("{}{}{}", text.empty() ? "" : "\n", mark, what.get<std::string>());
     }
     const bool ok = wrong.empty();
     tools::Outcome outcome{ok ? std::move(text) : std::move(wrong), ok, {}};

@@ -12,6 +12,13 @@
 namespace lares::kernels {
 namespace {
 
+// A list of names between commas, or one of it, as it can be found in another.
+std::string listed(std::string_view names) {
+  std::string out(1, ',');
+  out += names;
+  return out += ',';
+}
+
 constexpr std::uint64_t kNone = std::numeric_limits<std::uint64_t>::max();
 
 std::string text_of(const std::string& path) {
@@ -64,7 +71,7 @@ std::vector<Group> groups(const CgroupPlaces& places, std::string_view controlle
     if (names.empty()) {
       add(places.mounts, path, true);
       add(places.mounts + "/unified", path, true);
-    } else if (("," + names + ",").find("," + std::string(controller) + ",") != std::string::npos) {
+    } else if (listed(names).find(listed(controller)) != std::string::npos) {
       add(places.mounts + "/" + names, path, false);
       if (names != controller) add(places.mounts + "/" + std::string(controller), path, false);
     }

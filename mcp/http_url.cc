@@ -20,7 +20,7 @@ std::optional<Url> parse_url(std::string_view text, std::string& why) {
   const auto slash = text.find_first_of("/?");
   url.authority = text.substr(0, slash);
   url.target = slash == std::string_view::npos ? "/" : text.substr(slash);
-  if (url.target.front() == '?') url.target.insert(0, "/");
+  if (url.target.front() == '?') url.target.insert(url.target.begin(), '/');
   if (url.authority.find('@') != std::string::npos)
     return why = "holds a user name; put it into a header", std::nullopt;
   const bool bracketed = url.authority.starts_with('[');

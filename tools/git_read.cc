@@ -156,7 +156,8 @@ std::string header_of(git_commit* commit) {
       git_commit* raw = nullptr;
       if (git_commit_parent(&raw, commit, i) != 0) continue;
       const Commit parent(raw);
-      text += " " + short_id(reinterpret_cast<git_object*>(raw));
+      text += ' ';
+      text += short_id(reinterpret_cast<git_object*>(raw));
     }
     text += "\n";
   }
@@ -190,7 +191,7 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
   const Diff changes(raw);
   auto patch = patch_text(raw);
   if (!patch) return patch;
-  return header_of(commit) + "\n" + *patch;
+  return fmt::format("{}\n{}", header_of(commit), *patch);
 }
 
 GitResult<std::string> show_blob(const std::string& rev, const git_blob* blob) {
