@@ -64,7 +64,8 @@ std::string worktrees_below(const std::string& state_dir) {
   return std::filesystem::weakly_canonical(state_dir, ec).string() + "/worktrees";
 }
 
-tl::expected<void, std::string> listen(HttpServer& http, const DaemonOptions& options) {
+// Gives the address, with its port.
+tl::expected<std::string, std::string> listen(HttpServer& http, const DaemonOptions& options) {
   const auto address = parse_listen_address(options.listen);
   if (!address)
     return tl::unexpected(
@@ -78,8 +79,12 @@ tl::expected<void, std::string> listen(HttpServer& http, const DaemonOptions& op
   const asio::ip::address host = address->v6 ? asio::ip::address(asio::ip::address_v6::loopback())
                                              : asio::ip::address(asio::ip::address_v4::loopback());
   const auto bound = http.listen({host, address->port}, std::move(token));
-  if (!bound) return tl::unexpected(bound.error());
-  return {};
+  if (!bound)
+    return tl::unexpected(options.listen_hint.empty()
+                              ? bound.error()
+                              : fmt::format("{}; {}", bound.error(), options.listen_hint));
+  return fmt::format(fmt::runtime(address->v6 ? "[{}]:{}" : "{}:{}"), bound->address().to_string(),
+                     bound->port());
 }
 
 }  // namespace
@@ -100,8 +105,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   if (!options.config_dir.empty()) tools::mark_as_own(options.config_dir);  // where there is one
   Router router;
   HttpServer http(io.get_executor(), router, log, options.http_limits);
+  std::string http_at;
   if (!options.listen.empty()) {
-    if (const auto listens = listen(http, options); !listens) return failed(listens.error());
+    auto listens = listen(http, options);
+    if (!listens) return failed(listens.error());
+    http_at = std::move(*listens);
   }
   log.event("start", {{"version", kVersion},
                       {"socket", socket},
@@ -161,6 +169,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                  .state_dir = options.state_dir,
                  .model_directory = options.model_directory,
                  .version = kVersion,
+                 .http = http_at,
                  .daemon_id = state->id(),
                  .boot_id = random_hex(kBootIdLength),
                  .shell = {.root = options.state_dir,

@@ -101,7 +101,15 @@ int run(int argc, char** argv) {
   if (!*context_given) context = settings->whole("context").value_or(0);
   if (!*resident_given) resident = settings->whole("resident").value_or(0);
   if (!*memory_given) memory = settings->number("memory").value_or(0);
-  if (listen.empty()) listen = settings->text("listen").value_or("");
+  std::string listen_hint = "give --listen another port";
+  if (const auto* set = settings->find("listen"); set && listen.empty()) {
+    listen = set->text;
+    listen_hint =
+        set->from_environment
+            ? "set LARES_LISTEN to another port"
+            : "`lares config set listen 127.0.0.1:PORT` names another port, `lares config "
+              "unset listen` serves no HTTP over TCP";
+  }
   if (!without_token) without_token = settings->flag("listen_without_token").value_or(false);
   if (!listen.empty() && !daemon::parse_listen_address(listen))
     return failed(fmt::format("listen on {}: it must be {}", listen, daemon::kListenAddressForm)),
@@ -130,19 +138,24 @@ int run(int argc, char** argv) {
     options.wake = daemon::Wake::always;
   else if (wake == "never")
     options.wake = daemon::Wake::never;
-  options.listen = listen, options.listen_without_token = without_token;
+  options.listen = listen, options.listen_hint = listen_hint;
+  options.listen_without_token = without_token;
   const engine::DeviceChoice device{
       settings->text("device").value_or("auto"),
       static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9),
       daemon::tiles_dir()};
   options.load = [&](const engine::Progress& progress) {
-    return engine::load_on(device,
-                           {.directory = model,
-                            .n_threads = static_cast<int>(threads),
-                            .n_context = context,
-                            .memory = static_cast<std::uint64_t>(memory * 1e9),
-                            .heat_directory = options.state_dir},
-                           progress);
+    auto loaded = engine::load_on(device,
+                                  {.directory = model,
+                                   .n_threads = static_cast<int>(threads),
+                                   .n_context = context,
+                                   .memory = static_cast<std::uint64_t>(memory * 1e9),
+                                   .heat_directory = options.state_dir},
+                                  progress);
+    if (!loaded && loaded.error().code == engine::Errc::no_memory && memory > 0)
+      loaded.error().message += fmt::format(
+          "; the limit is {} GB, by --memory, LARES_MEMORY or `lares config set memory`", memory);
+    return loaded;
   };
   const daemon::Log log(STDERR_FILENO);
   return daemon::run_daemon(options, log);

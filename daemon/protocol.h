@@ -180,6 +180,7 @@ struct ServerStatusResult {
   ExpertStatus experts;  // bytes_max 0: all fit
   SequenceStatus sequences;
   std::string version, socket, state_dir;
+  std::string http;  // "127.0.0.1:8000": where HTTP is served over TCP too; empty: nowhere
   std::int64_t pid = 0, uptime_ms = 0;
   int n_clients = 0, n_sessions = 0, n_running = 0;  // n_running: turns in progress
   int n_queued = 0;                                  // engine steps waiting for the engine
@@ -282,6 +283,7 @@ struct SessionInfo {  // result of session/create and session/get, element of se
   std::int64_t created_ms = 0, updated_ms = 0;  // Unix time
   std::int64_t last_seq = 0, n_turns = 0;
   std::int64_t turn_id = 0;         // the running turn, 0 when none
+  std::int64_t turn_began_ms = 0;   // when it began, Unix time
   std::int64_t context_tokens = 0;  // length of the transcript
   SessionSettings settings;         // all fields filled
 };
@@ -610,6 +612,7 @@ struct Item {
                                    // once would make; none: none
   std::string output;              // what the model reads of it
   std::int64_t elapsed_ms = 0;
+  std::int64_t began_ms = 0;  // in snapshots: since when it is what it is, Unix time
   std::vector<FileChange> changes;
   bool changes_untold = false;  // it may have changed files that `changes` does not name, as a
                                 // command may

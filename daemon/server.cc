@@ -209,7 +209,7 @@ asio::awaitable<ServerStatusResult> Server::status() {
                    sequences.parked,   sequences.evicted,      sequences.refused};
   }
   r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir,
-  r.pid = ::getpid();
+  r.http = options_.http, r.pid = ::getpid();
   r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                     std::chrono::steady_clock::now() - began_)
                     .count();

@@ -25,6 +25,7 @@ class McpDoor;
 
 struct ServerOptions {
   std::string socket, state_dir, model_directory, version;
+  std::string http = {};  // see ServerStatusResult
   std::string daemon_id, boot_id;
   tools::BuiltinOptions shell;  // how commands would run: what server/status says about the shell
   std::function<void()> ending = {};  // called before HTTP's clients are left

@@ -149,10 +149,15 @@ std::size_t line_of(std::string_view text, const std::string& key) {
   return 0;
 }
 
+std::string broken_line(const std::string& path, std::size_t line, std::string_view why,
+                        std::string_view hint) {
+  return fmt::format("read the settings in {}{}: {}; {}", path,
+                     line > 0 ? fmt::format(", line {}", line) : "", why, hint);
+}
+
 tl::unexpected<std::string> broken(const std::string& path, std::size_t line,
                                    std::string_view why) {
-  return tl::unexpected(fmt::format("read the settings in {}{}: {}; mend it, or move the file away",
-                                    path, line > 0 ? fmt::format(", line {}", line) : "", why));
+  return tl::unexpected(broken_line(path, line, why, "mend it, or move the file away"));
 }
 
 struct File {
@@ -262,50 +267,70 @@ tl::expected<nlohmann::ordered_json, std::string> read_settings_file(const std::
 }
 
 tl::expected<Settings, std::string> Settings::load() {
+  Settings out = load_sound();
+  if (!out.faults_.empty()) return tl::unexpected(out.faults_.front().line);
+  return out;
+}
+
+Settings Settings::load_sound() {
   Settings out;
-  auto path = settings_path();
-  if (path) {
+  if (auto path = settings_path()) {
     out.path_ = *path;
-    const auto file = read_file(out.path_);
-    if (!file) return tl::unexpected(file.error());
-    std::string unknown;
-    for (const auto& [key, value] : file->object.items()) {
-      const Setting* const s = find_setting(key);
-      if (!s) {
-        const std::string_view near = nearest_setting(key);
-        unknown += fmt::format("{}{}{}", unknown.empty() ? "" : ", ", key,
-                               near.empty() ? "" : fmt::format(" (near {})", near));
-        continue;
-      }
-      const bool is_text = s->kind != Kind::number && s->kind != Kind::whole &&
-                           s->kind != Kind::flag;
-      if (value.is_string() != is_text)
-        return broken(
-            out.path_, line_of(file->text, key),
-            fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s), value.dump()));
-      const std::string text = is_text ? value.get<std::string>() : value.dump();
-      if (const auto checked = setting_value(*s, text); !checked)
-        return broken(out.path_, line_of(file->text, key),
-                      fmt::format("{}, and is {}", checked.error(), value.dump()));
-      out.values_[std::string(s->key)] = {text, false};
-    }
-    if (!unknown.empty())
-      out.warnings_.push_back(fmt::format(
-          "{}: not known, so left alone: {}; `lares config` lists what is", out.path_, unknown));
+    out.take_file();
   }
+  out.take_environment();
+  return out;
+}
+
+void Settings::take_file() {
+  const auto file = read_file(path_);
+  if (!file) {
+    faults_.push_back({"", "", file.error(), false, file.error()});
+    return;
+  }
+  std::string unknown;
+  for (const auto& [key, value] : file->object.items()) {
+    const Setting* const s = find_setting(key);
+    if (!s) {
+      const std::string_view near = nearest_setting(key);
+      unknown += fmt::format("{}{}{}", unknown.empty() ? "" : ", ", key,
+                             near.empty() ? "" : fmt::format(" (near {})", near));
+      continue;
+    }
+    const bool is_text = s->kind != Kind::number && s->kind != Kind::whole && s->kind != Kind::flag;
+    const std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+    if (value.is_string() == is_text && setting_value(*s, text)) {
+      values_[std::string(s->key)] = {text, false};
+      continue;
+    }
+    const std::string why = fmt::format("{} must be {}, and is {}", key, what_it_must_be(*s),
+                                        value.dump(-1, ' ', false, json::error_handler_t::replace));
+    const std::string hint = fmt::format(
+        "mend it, or move the file away; `lares config unset {}` takes it out", key);
+    faults_.push_back({std::string(s->key),
+                       value.dump(-1, ' ', false, json::error_handler_t::replace), why, false,
+                       broken_line(path_, line_of(file->text, key), why, hint)});
+  }
+  if (!unknown.empty())
+    warnings_.push_back(fmt::format(
+        "{}: not known, so left alone: {}; `lares config` lists what is", path_, unknown));
+}
+
+void Settings::take_environment() {
   for (const Setting& s : kSettings) {
     const std::string name = environment_name(s), text = environment(name.c_str());
     if (text.empty()) continue;
     // A path from the environment may be one of the shell's current directory; whoever uses it says
     // what is wrong with it.
-    if (s.kind != Kind::path) {
-      if (const auto checked = setting_value(s, text); !checked)
-        return tl::unexpected(
-            fmt::format("read {}={}: {}; unset it or set it to that", name, text, checked.error()));
+    const auto checked = setting_value(s, text);
+    if (s.kind == Kind::path || checked) {
+      values_[std::string(s.key)] = {text, true};
+      continue;
     }
-    out.values_[std::string(s.key)] = {text, true};
+    faults_.push_back(
+        {std::string(s.key), text, checked.error(), true,
+         fmt::format("read {}={}: {}; unset it or set it to that", name, text, checked.error())});
   }
-  return out;
 }
 
 const Settings::Value* Settings::find(std::string_view key) const {

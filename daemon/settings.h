@@ -43,6 +43,15 @@ class Settings {
   // The error is one line: a file that cannot be read, is no JSON, or holds a value that makes no
   // sense, with its line; or a variable. Nothing is taken from a file that is wrong anywhere.
   static tl::expected<Settings, std::string> load();
+  // The same for what is to mend them: what makes no sense is left out and told, one line each. An
+  // empty key: the whole file.
+  struct Fault {
+    std::string key, value, why;
+    bool from_environment = false;
+    std::string line;  // where it is, why, and what to do
+  };
+  static Settings load_sound();
+  const std::vector<Fault>& faults() const { return faults_; }
 
   struct Value {
     std::string text;
@@ -61,9 +70,13 @@ class Settings {
   }  // unknown members of the file; at most one line
 
  private:
+  void take_file();
+  void take_environment();
+
   std::string path_;
   std::map<std::string, Value, std::less<>> values_;
   std::vector<std::string> warnings_;
+  std::vector<Fault> faults_;
 };
 
 // The object in the file at `path`; an empty one where there is none.

@@ -116,6 +116,7 @@ void fields(V& v, ServerStatusResult& x) {
   v.r("version", x.version);
   v.r("socket", x.socket);
   v.r("stateDir", x.state_dir);
+  v.o("http", x.http);
   v.r("pid", x.pid);
   v.r("uptimeMs", x.uptime_ms);
   v.r("nClients", x.n_clients);
@@ -233,6 +234,7 @@ void fields(V& v, SessionInfo& x) {
   v.o("lastSeq", x.last_seq);
   v.o("nTurns", x.n_turns);
   v.o("turnId", x.turn_id);
+  v.o("turnBeganMs", x.turn_began_ms);
   v.o("contextTokens", x.context_tokens);
   v.o("settings", x.settings);
 }
@@ -476,6 +478,7 @@ void fields(V& v, Item& x) {
   v.o("state", x.state);
   v.o("output", x.output);
   v.o("elapsedMs", x.elapsed_ms);
+  v.o("beganMs", x.began_ms);
   v.o("changes", x.changes);
   v.o("changesUntold", x.changes_untold);
   v.o("why", x.why);

@@ -29,7 +29,7 @@ int acp_command(int argc, const char* const* argv) {
   app.add_option("--policy", options.policy,
                  "the mode that new sessions begin in: auto edits ask plan read-only")
       ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (const auto usable = options.daemon.resolve(); !usable)
     return fail(usable.error(), /*json=*/false);

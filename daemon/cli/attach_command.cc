@@ -186,7 +186,7 @@ int stop_command(int argc, const char* const* argv) {
       "lares stop");
   WhichRunning which;
   which.add_to(app);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool& json = which.daemon.json;
   Link link;

@@ -92,7 +92,7 @@ int bench_command(int argc, const char* const* argv) {
   app.add_flag("--markdown", markdown, "print the table as a README takes it")->excludes(as_json);
   app.add_flag("--gates", gates,
                "exit 1 where a figure falls short of what is asked, or was disturbed");
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   request.kernels = part == "kernels" || part == "all";
   request.decode = part == "decode" || part == "all";

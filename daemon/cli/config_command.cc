@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -32,16 +33,24 @@ using protocol::Json;
 
 struct Shown {
   std::string value, from;
-  Json json;  // null: in words alone
+  Json json;          // null: in words alone
+  std::string fault;  // why the value makes no sense
 };
 
+const Settings::Fault* fault_of(const Setting& s, const Settings& settings) {
+  const auto at = std::ranges::find(settings.faults(), s.key, &Settings::Fault::key);
+  return at == settings.faults().end() ? nullptr : &*at;
+}
+
 Shown shown(const Setting& s, const Settings& settings) {
+  if (const auto* fault = fault_of(s, settings))
+    return {fault->value, fault->from_environment ? "environment" : "file", nullptr, fault->why};
   if (const auto* value = settings.find(s.key)) {
     const auto json = daemon::setting_value(s, value->text);
     return {value->text, value->from_environment ? "environment" : "file",
-            json ? *json : Json(value->text)};
+            json ? *json : Json(value->text), ""};
   }
-  Shown out{std::string(s.usual), "default", nullptr};
+  Shown out{std::string(s.usual), "default", nullptr, ""};
   const auto path = s.key == "socket"      ? daemon::socket_path()
                     : s.key == "state_dir" ? daemon::state_dir()
                                            : daemon::nano_directory();
@@ -55,11 +64,13 @@ Shown shown(const Setting& s, const Settings& settings) {
 
 Json to_json(const Setting& s, const Settings& settings) {
   const Shown v = shown(s, settings);
-  return {{"key", s.key},
-          {"value", v.json},
-          {"from", v.from},
-          {"what", s.what},
-          {"environment", daemon::environment_name(s)}};
+  Json out = {{"key", s.key},
+              {"value", v.json},
+              {"from", v.from},
+              {"what", s.what},
+              {"environment", daemon::environment_name(s)}};
+  if (!v.fault.empty()) out["fault"] = v.fault;
+  return out;
 }
 
 Error unknown(const std::string& key) {
@@ -91,6 +102,9 @@ void list(const Settings& settings, bool json) {
     print_line(fmt::format("{} {} {}",
                            t.paint(Style::bold, fmt::format("{:<{}}", s.key, kKeyColumns)), value,
                            t.paint(v.from == "default" ? Style::dim : Style::cyan, from)));
+    if (!v.fault.empty())
+      print_line(fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns,
+                             t.paint(Style::red, printable(v.fault))));
     if (!on_one_line)
       print_line(
           fmt::format("{:<{}} {}", "", narrow ? 1 : kKeyColumns, t.paint(Style::dim, s.what)));
@@ -155,6 +169,11 @@ Result<> change(const Settings& settings, const Setting& s, const std::string* t
   return {};
 }
 
+void tell_faults(const Settings& settings) {
+  for (const auto& fault : settings.faults())
+    fmt::print(stderr, "lares: {}\n", printable(fault.line));
+}
+
 // What a person may stumble over next.
 void tell(const Setting& s, const Settings& settings) {
   const auto* held = settings.find(s.key);
@@ -190,17 +209,25 @@ int config_command(int argc, const char* const* argv) {
   set->add_option("VALUE", value, "of the setting")->required();
   for (auto* const sub : {get, set, unset}) sub->add_flag("--json", json, "print JSON");
   if (const auto over = parse(app, argc, argv)) return *over;
-  const auto settings = Settings::load();
-  if (!settings) return fail(Error{settings.error()}, json);
-  for (const auto& warning : settings->warnings())
+  // What is wrong is shown where it stands, and mended here.
+  const Settings settings = Settings::load_sound();
+  const auto& faults = settings.faults();
+  if (!faults.empty() && faults.front().key.empty())
+    return fail(Error{faults.front().line}, json);  // no file of settings at all
+  for (const auto& warning : settings.warnings())
     fmt::print(stderr, "lares: {}\n", printable(warning));
-  if (app.get_subcommands().empty()) return list(*settings, json), kExitFinished;
+  if (app.get_subcommands().empty()) {
+    list(settings, json);
+    tell_faults(settings);
+    return faults.empty() ? kExitFinished : kExitError;
+  }
   const Setting* const s = daemon::find_setting(key);
   if (!s) return fail(unknown(key), json), kExitUsage;
   if (get->parsed()) {
-    const Shown v = shown(*s, *settings);
+    const Shown v = shown(*s, settings);
+    if (const auto* fault = fault_of(*s, settings)) return fail(Error{fault->line}, json);
     if (json)
-      print_line(protocol::dump(to_json(*s, *settings)));
+      print_line(protocol::dump(to_json(*s, settings)));
     else if (v.json.is_null())
       fmt::print(stderr, "{} is not set: {}\n", s->key, printable(v.value));  // words, and no value
                                                                               // for a script
@@ -208,16 +235,15 @@ int config_command(int argc, const char* const* argv) {
       print_line(printable(v.value));
     return kExitFinished;
   }
-  if (settings->path().empty()) return fail(Error{daemon::settings_path().error()}, json);
-  if (auto done = change(*settings, *s, set->parsed() ? &value : nullptr); !done)
+  if (settings.path().empty()) return fail(Error{daemon::settings_path().error()}, json);
+  if (auto done = change(settings, *s, set->parsed() ? &value : nullptr); !done)
     return fail(done.error(), json);
   if (json) {
-    const auto now = Settings::load();
-    if (!now) return fail(Error{now.error()}, json);
-    print_line(protocol::dump(to_json(*s, *now)));
+    print_line(protocol::dump(to_json(*s, Settings::load_sound())));
   } else {
-    tell(*s, *settings);
+    tell(*s, settings);
   }
+  tell_faults(Settings::load_sound());  // others
   return kExitFinished;
 }
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <exception>
 #include <filesystem>
 #include <string>
@@ -23,7 +24,9 @@
 #include "daemon/cli/screen.h"
 #include "daemon/cli/text.h"
 #include "daemon/cli/wrap.h"
+#include "daemon/http/listen_address.h"
 #include "daemon/nano_directory.h"
+#include "daemon/settings.h"
 #include "daemon/state_dir.h"
 #include "daemon/wire.h"
 #include "engine/gpus.h"
@@ -180,6 +183,37 @@ void look_at_gpus(std::vector<Finding>& out) {
   for (std::string& line : engine::gpu_lines(report)) out.push_back({kind, "GPU", std::move(line)});
 }
 
+// Where HTTP is served over TCP, or whether it could be; `http`: where a daemon that runs serves
+// it.
+void look_at_listen(const std::string& http, std::vector<Finding>& out) {
+  using Kind = Finding::Kind;
+  using boost::asio::ip::tcp;
+  if (!http.empty()) out.push_back({Kind::good, "HTTP", "served at http://" + http});
+  const auto settings = daemon::Settings::load_sound();
+  const auto wanted = settings.text("listen").value_or("");
+  const auto address = daemon::parse_listen_address(wanted);
+  if (!address || wanted == http) return;
+  boost::system::error_code ec;
+  const asio::ip::address host = address->v6 ? asio::ip::address(asio::ip::address_v6::loopback())
+                                             : asio::ip::address(asio::ip::address_v4::loopback());
+  asio::io_context io;
+  tcp::acceptor acceptor(io);
+  acceptor.open(address->v6 ? tcp::v6() : tcp::v4(), ec);
+  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec) acceptor.bind({host, address->port}, ec);
+  if (!ec) acceptor.listen(1, ec);
+  if (ec)
+    out.push_back({Kind::bad, "HTTP",
+                   fmt::format("listen on {}: {}, so no daemon starts; `lares config set listen` "
+                               "names another port, `lares config unset listen` serves none",
+                               wanted, ec.message())});
+  else if (http.empty())
+    out.push_back({Kind::note, "HTTP",
+                   fmt::format("will be served at http://{} from the next start "
+                               "of the daemon",
+                               wanted)});
+}
+
 // Its process, 0 when none runs.
 int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
@@ -187,6 +221,7 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   if (const auto connected = link.connect(daemon.socket); !connected) {
     out.push_back(
         {Kind::note, "daemon", "none runs on " + daemon.socket + "; the first command starts it"});
+    look_at_listen("", out);
     return 0;
   }
   const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
@@ -202,6 +237,7 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   else
     out.push_back({Kind::good, "model",
                    fmt::format("{}, {}", status->model.directory, status->engine.state)});
+  look_at_listen(status->http, out);
   if (!status->shell.empty()) out.push_back({Kind::bad, "daemon", status->shell});
   return static_cast<int>(status->pid);
 }
@@ -217,11 +253,13 @@ int doctor_command(int argc, const char* const* argv) {
   daemon.add_to(app, /*starts_daemon=*/false);
   app.footer("Exit status: 0 nothing is in the way, 1 something is, 2 wrong command line.");
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
+  if (auto usable = daemon.resolve_what_is_sound(); !usable)
+    return fail(usable.error(), daemon.json);
   std::vector<Finding> found, of_daemon;
   const int pid = look_at_daemon(daemon, of_daemon);  // first, for its commands' limits are what
                                                       // counts
   look_at_sandbox(pid, found);
+  for (const auto& fault : daemon.faults) found.push_back({Finding::Kind::bad, "settings", fault});
   look_at_places(daemon, found);
   look_at_gpus(found);
   found.insert(found.end(), of_daemon.begin(), of_daemon.end());

@@ -31,7 +31,7 @@ int import_command(int argc, const char* const* argv) {
   app.add_option("--root", root,
                  "the repository that it goes on in (default: the one it was about)");
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   protocol::SessionImport request;
   std::error_code ec;

@@ -29,7 +29,7 @@ void help(std::FILE* to) {
   const auto name_seldom = [&](std::string_view name) {
     if (!seldom.empty()) seldom += ',', ++column;
     if (column + 1 + name.size() >= kColumnsMax)
-      seldom += "\n" + std::string(kIndent, ' '), column = kIndent;
+      seldom += '\n', seldom.append(kIndent, ' '), column = kIndent;
     else if (!seldom.empty())
       seldom += ' ', ++column;
     seldom += name, column += name.size();
@@ -44,7 +44,8 @@ void help(std::FILE* to) {
   std::fprintf(to, "  and        %s\n", seldom.c_str());
   std::fputs(
       "\n  lares run \"the date parser rejects leap days; fix it\"\n"
-      "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
+      "lares help COMMAND, or lares COMMAND --help, says what it takes; lares version which\n"
+      "this is. The daemon starts when it is needed.\n",
       to);
 }
 

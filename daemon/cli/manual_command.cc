@@ -246,7 +246,7 @@ int manual_command(int argc, const char* const* argv) {
   app.add_option("page", page, "lares or laresd")
       ->check(CLI::IsMember({"lares", "laresd"}))
       ->capture_default_str();
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const std::string text = page == "lares" ? lares_page() : laresd_page();
   std::fwrite(text.data(), 1, text.size(), stdout);

@@ -37,6 +37,7 @@ const std::function<void(const CLI::App&)>* describing = nullptr;  // see descri
 namespace fs = std::filesystem;
 namespace protocol = daemon::protocol;
 
+const char* const kShortExitStatusHelp = "Exit: 0 done, 1 error, 2 wrong usage, 130 interrupted.";
 const char* const kExitStatusHelp =
     "Exit: 0 finished, 1 error, 2 wrong usage, 3 stopped by a limit, 130 interrupted.";
 
@@ -59,10 +60,20 @@ Result<daemon::Settings> user_settings() {
 Result<> DaemonOptions::resolve() {
   const auto settings = user_settings();
   if (!settings) return tl::unexpected(settings.error());
-  for (const auto& warning : settings->warnings())
+  return resolve(*settings);
+}
+
+Result<> DaemonOptions::resolve_what_is_sound() {
+  const auto settings = daemon::Settings::load_sound();
+  for (const auto& fault : settings.faults()) faults.push_back(fault.line);
+  return resolve(settings);
+}
+
+Result<> DaemonOptions::resolve(const daemon::Settings& settings) {
+  for (const auto& warning : settings.warnings())
     fmt::print(stderr, "lares: {}\n", printable(warning));
-  if (socket.empty()) socket = settings->text("socket").value_or("");
-  if (state_dir.empty()) state_dir = settings->text("state_dir").value_or("");
+  if (socket.empty()) socket = settings.text("socket").value_or("");
+  if (state_dir.empty()) state_dir = settings.text("state_dir").value_or("");
   auto path = daemon::socket_path(socket);
   if (!path) return tl::unexpected(Error{path.error()});
   auto state = daemon::state_dir(state_dir);

@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "daemon/cli/error.h"
 
@@ -21,9 +22,17 @@ struct DaemonOptions {
   std::string socket, state_dir;  // resolved by resolve()
   std::string model;              // given to a daemon that has to be started; empty: its default
   bool json = false;
+  std::vector<std::string> faults;  // of the settings, where they are taken as far as they are
+                                    // sound
 
   void add_to(CLI::App& app, bool starts_daemon, bool prints_json = true);
   Result<> resolve();
+  // For what mends, or is wanted whatever the settings say: what makes no sense in them is left
+  // out, and in `faults`.
+  Result<> resolve_what_is_sound();
+
+ private:
+  Result<> resolve(const daemon::Settings& settings);
 };
 
 struct TurnOptions {
@@ -61,6 +70,7 @@ void describe_options(int (*command)(int, const char* const*), const char* name,
 // One line on stderr, and the status to exit with. With `json` the same as an object on stdout.
 int fail(const Error& error, bool json);
 
-extern const char* const kExitStatusHelp;
+extern const char* const kExitStatusHelp;       // of what waits for a turn
+extern const char* const kShortExitStatusHelp;  // of what does not
 
 }  // namespace lares::cli

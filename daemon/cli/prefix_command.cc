@@ -61,7 +61,7 @@ int prefix_command(int argc, const char* const* argv) {
       "--scrub", scrubs,
       "evaluate again what is kept on disk, and compare every byte; exit status 1 if one differs");
   options.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (auto usable = options.resolve(); !usable) return fail(usable.error(), options.json);
   const auto top = repository_root(root);

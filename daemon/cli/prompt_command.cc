@@ -18,7 +18,7 @@ int prompt_command(int argc, const char* const* argv) {
   app.add_flag("--head", head, "the effort text, the system sentence and the tools, byte for byte")
       ->required();
   app.add_flag("--json", json, "print JSON");
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const std::string text = daemon::prompt_head();
   if (json) {

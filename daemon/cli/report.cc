@@ -102,6 +102,7 @@ std::string status_text(const protocol::ServerStatusResult& s) {
   row("daemon", fmt::format("{}, process {}, up {}", s.version, s.pid,
                             duration(static_cast<double>(s.uptime_ms) / 1000)));
   row("socket", s.socket);
+  if (!s.http.empty()) row("http", "http://" + s.http);
   row("state", s.state_dir);
   row("engine", engine_text(s.engine));
   row("model", s.model.directory.empty() ? "none" : s.model.directory);

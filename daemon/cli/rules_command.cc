@@ -29,7 +29,7 @@ int rules_command(int argc, const char* const* argv) {
   app.footer(
       std::string("Rules that deny come before those that ask, those before the ones that allow.\n"
                   "What loses work is asked for whatever they say.\n") +
-      kExitStatusHelp);
+      kShortExitStatusHelp);
   app.require_subcommand(0, 1);
   auto* const add = app.add_subcommand("add", "adds a rule, in place of one for the same");
   auto* const remove = app.add_subcommand("remove", "removes a rule");

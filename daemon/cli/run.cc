@@ -47,7 +47,9 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   }
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(
-      std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") +
+      std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n"
+                  "With --json each event is a line, and the last line the result: stop_reason, "
+                  "answer, usage, changes.\n") +
       kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (prompt == "-") prompt = read_stdin();

@@ -1,11 +1,14 @@
 // lares status, sessions and shutdown: one question to the daemon, one answer.
 #include <fmt/format.h>
+#include <poll.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <string>
 
 #include "daemon/cli/commands.h"
@@ -18,6 +21,7 @@
 #include "daemon/cli/start.h"
 #include "daemon/cli/text.h"
 #include "daemon/cli/wrap.h"
+#include "tools/fd.h"
 
 namespace lares::cli {
 namespace {
@@ -25,6 +29,25 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kStopWithin{60};  // "idle" waits for a turn instead, without a bound
+
+// The daemon's process; none where it has ended, or its number is of another PID namespace.
+tools::Fd process_of(std::int64_t pid) {
+  // glibc 2.36 declares pidfd_open, for C alone.
+  tools::Fd process(static_cast<int>(::syscall(SYS_pidfd_open, static_cast<pid_t>(pid), 0)));
+  std::string name;
+  std::getline(std::ifstream(fmt::format("/proc/{}/comm", pid)), name);
+  return name.starts_with("lares") ? std::move(process) : tools::Fd();
+}
+
+// Waits for it a moment; a number that names no process is one that has ended.
+bool ended(const tools::Fd& process, std::chrono::milliseconds moment) {
+  pollfd waited{process.get(), POLLIN, 0};
+  return !process || ::poll(&waited, 1, static_cast<int>(moment.count())) > 0;
+}
+
+void tell_faults(const DaemonOptions& options) {
+  for (const auto& fault : options.faults) fmt::print(stderr, "lares: {}\n", printable(fault));
+}
 
 void print_json(const Json& json) { fmt::print("{}\n", protocol::dump(json)); }
 
@@ -36,9 +59,11 @@ int status_command(int argc, const char* const* argv) {
       "lares status");
   DaemonOptions options;
   options.add_to(app, /*starts_daemon=*/false);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (auto usable = options.resolve(); !usable) return fail(usable.error(), options.json);
+  if (auto usable = options.resolve_what_is_sound(); !usable)
+    return fail(usable.error(), options.json);
+  tell_faults(options);
   Link link;
   const auto there = link.connect(options.socket);
   if (!there && there.error().kind == Error::Kind::absent) {
@@ -71,7 +96,7 @@ int sessions_command(int argc, const char* const* argv) {
   app.add_flag("--all", all, "sessions about every repository");
   app.add_flag("--closed", closed, "closed ones too");
   options.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (auto usable = options.resolve(); !usable) return fail(usable.error(), options.json);
   protocol::SessionList list;
@@ -103,9 +128,11 @@ int shutdown_command(int argc, const char* const* argv) {
   bool idle = false;
   app.add_flag("--idle", idle, "wait until no turn runs instead of interrupting those that do");
   options.add_to(app, /*starts_daemon=*/false);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (auto usable = options.resolve(); !usable) return fail(usable.error(), options.json);
+  if (auto usable = options.resolve_what_is_sound(); !usable)
+    return fail(usable.error(), options.json);
+  tell_faults(options);
   Link link;
   const auto there = link.connect(options.socket);
   if (!there && there.error().kind == Error::Kind::absent) {
@@ -117,16 +144,18 @@ int shutdown_command(int argc, const char* const* argv) {
     return kExitFinished;
   }
   if (!there) return fail(there.error(), options.json);
+  const tools::Fd process = process_of(there->pid);
   protocol::ServerShutdown request;
   request.when = idle ? "idle" : "now";
   const auto asked = link.call<protocol::Nothing>(request);
   if (!asked && asked.error().kind != Error::Kind::disconnected)
     return fail(asked.error(), options.json);
-  // The end of the connection is the end of the process: it holds no other promise.
+  // It hangs up first, and then gives back what it holds: memory, the lock of its state.
+  constexpr std::chrono::milliseconds kMoment{100};
   Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
   Progress progress;
   const auto deadline = Clock::now() + kStopWithin;
-  while (link.connected()) {
+  while (link.connected() || !ended(process, std::chrono::milliseconds(0))) {
     if (!idle && Clock::now() > deadline) {
       screen.status("");
       return fail(
@@ -136,7 +165,8 @@ int shutdown_command(int argc, const char* const* argv) {
     }
     progress.begin(idle ? "waiting for the running turns" : "stopping the daemon", Clock::now());
     screen.status(progress.text(Clock::now(), screen.terminal().utf8));
-    const Happening h = link.next(Clock::now() + std::chrono::milliseconds(100));
+    if (!link.connected()) (void)ended(process, kMoment);
+    const Happening h = link.next(Clock::now() + (link.connected() ? kMoment : kMoment * 0));
     if (h.kind == Happening::Kind::interrupt || h.kind == Happening::Kind::terminate ||
         h.kind == Happening::Kind::hangup) {
       screen.status("");

@@ -18,7 +18,7 @@ int title_command(int argc, const char* const* argv) {
   app.add_option("ID", request.session_id, "see lares sessions")->required();
   app.add_option("TEXT", request.title)->required();
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (const auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   Link link;

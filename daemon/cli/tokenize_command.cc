@@ -104,7 +104,7 @@ int tokenize_command(int argc, const char* const* argv) {
   app.add_flag("--decode", decode, "the input is token ids; prints their text");
   app.add_flag("--count", count, "print only how many tokens there are");
   app.add_flag("--json", json, "print an object with ids and the text of each");
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
 
   if (given->count() == 0) {

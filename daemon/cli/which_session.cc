@@ -22,7 +22,7 @@ void WhichSession::add_to(CLI::App& app) {
       ->type_name("DIR")
       ->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
 }
 
 Result<protocol::SessionInfo> WhichSession::find(Link& link) {

@@ -169,7 +169,7 @@ int worktrees_command(int argc, const char* const* argv) {
   app.add_flag("--branch", branch, "remove: their branches too");
   app.add_flag("--force", force, "remove: with what is not committed, or in no other branch");
   options.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool removes = action == "remove";
   if (removes == ids.empty() || (!removes && (branch || force))) {
@@ -199,7 +199,7 @@ int apply_command(int argc, const char* const* argv) {
       ->excludes(only_say)
       ->excludes(take_back);
   options.add_to(app, /*starts_daemon=*/true);
-  app.footer(kExitStatusHelp);
+  app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (auto usable = options.resolve(); !usable) return fail(usable.error(), options.json);
   Link link;

@@ -69,10 +69,7 @@ tl::expected<tcp::endpoint, std::string> HttpServer::listen(const tcp::endpoint&
   if (!ec) acceptor->set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec) acceptor->bind(address, ec);
   if (!ec) acceptor->listen(asio::socket_base::max_listen_connections, ec);
-  if (ec)
-    return tl::unexpected(
-        fmt::format("listen on {}: {}; give another port to --listen, or set LARES_LISTEN",
-                    text(address), ec.message()));
+  if (ec) return tl::unexpected(fmt::format("listen on {}: {}", text(address), ec.message()));
   const auto bound = acceptor->local_endpoint(ec);
   acceptors_.insert(acceptor);
   asio::co_spawn(

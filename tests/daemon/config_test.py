@@ -2,13 +2,14 @@
 import fcntl
 import json
 import os
+import socket
 import stat
 import subprocess
 import unittest
 
 import cli_case
 from cli_case import THINK, CliCase
-from client import Client
+from client import Client, Daemon
 
 
 class ConfigTest(CliCase):
@@ -118,7 +119,8 @@ class ConfigTest(CliCase):
                                 ('{\n\n "memory": "3"}', 3, 'memory must be a number from 0 to 1000000, and is "3"'), ('{"policy": "yolo"}', 1, 'policy must be one of'),
                                 ('{"model": "models/x"}', 1, "model must be an absolute path")):
             self.settings(text)
-            for status, err in (self.lares("run", "Go.")[::2], self.lares("config", "set", "steps", "3")[::2], self.laresd()):
+            mends = [self.lares("config", "set", "steps", "3")[::2]] if line != 3 and "must be" not in why else []  # a value that makes no sense is no hindrance
+            for status, err in (self.lares("run", "Go.")[::2], *mends, self.laresd()):
                 self.assertNotEqual(status, 0)
                 self.assertIn(f"read the settings in {self.file}, line {line}: ", err)
                 self.assertIn(why, err)
@@ -161,6 +163,51 @@ class ConfigTest(CliCase):
                 self.assertIn("open the repository " + self.root, err)
                 self.assertIn("home directory", err)
         self.assertEqual(c.call("session/list"), {"sessions": []})
+
+    def test_what_makes_no_sense_can_be_mended_and_is_shown(self):
+        self.settings('{"steps": "abc", "memory": 3, "policy": "yolo"}')
+        self.assertEqual(self.lares("run", "Go.")[0], 1)
+        status, out, err = self.lares("config")
+        self.assertEqual((status, len(err.splitlines())), (1, 2), err)
+        self.assertRegex(out, r'(?m)^steps +"abc" .*file$')
+        self.assertIn('steps must be a whole number from 1 to 1000000, and is "abc"', out)
+        self.assertEqual(self.shown()["memory"], (3, "file"))
+        self.assertEqual(self.lares("config", "get", "memory")[:2], (0, "3\n"))
+        status, out, err = self.lares("config", "get", "steps")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("`lares config unset steps` takes it out", err)
+        self.start(THINK + "One.")
+        for command in ("status", "doctor", "shutdown"):  # are needed whatever the settings say
+            status, out, err = self.lares(command)
+            self.assertEqual(status, 0 if command != "doctor" else 1, err)
+            self.assertIn('and is "abc"', out if command == "doctor" else err)
+        self.daemon.process.wait(timeout=60)
+        status, _, err = self.lares("config", "unset", "steps")
+        self.assertEqual((status, len(err.splitlines())), (0, 1), err)  # the other
+        self.assertEqual(self.lares("config", "set", "policy", "plan"), (0, "", ""))
+        self.assertEqual((self.shown()["steps"], self.shown()["policy"]), ((200, "default"), ("plan", "file")))
+        self.settings('{"memory": 3,,}')
+        for command in ("status", "doctor"):
+            self.assertIn("mend it, or move the file away", "".join(self.lares(command)[1:]))
+
+    def test_the_address_of_http_is_shown_and_one_that_is_taken_is_found(self):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            address = "127.0.0.1:%d" % taken.getsockname()[1]
+            self.lares("config", "set", "listen", address)
+            status, out, _ = self.lares("doctor")
+            self.assertEqual(status, 1)
+            self.assertRegex(out, rf"(?m)^bad +HTTP +listen on {address}: Address already in use")
+            for how, env in (("`lares config set listen 127.0.0.1:PORT`", {}), ("set LARES_LISTEN", {"LARES_LISTEN": address})):
+                p = subprocess.run([os.path.join(os.path.dirname(cli_case.LARES), "laresd"), "--socket", self.socket, "--state-dir", self.state], env=self.env() | env,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, timeout=60)
+                self.assertEqual(p.returncode, 1)
+                self.assertIn(how, p.stderr.decode())
+        status, out, _ = self.lares("doctor")
+        self.assertRegex(out, rf"(?m)^note +HTTP +will be served at http://{address}")
+        self.daemon = Daemon(cli_case.EXECUTABLE, self.home, [], LARES_TEST_LISTEN=address)
+        self.assertIn("http       http://" + address, self.lares("status")[1])
+        self.assertEqual(json.loads(self.lares("status", "--json")[1])["http"], address)
+        self.assertRegex(self.lares("doctor")[1], rf"(?m)^ok +HTTP +served at http://{address}$")
 
     def test_a_broken_variable_is_named(self):
         self.variables["LARES_MEMORY"] = "lots"
