@@ -242,6 +242,7 @@ void Session::start_next() {
   for (Prompt& p : prompts_) {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;
+    info_.turn_began_ms = unix_ms();
     turn_ = std::make_unique<Running>();
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
     idle_.close();
@@ -469,7 +470,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   if (!failure_.empty())
     result = {"error", "write the session's journal: " + failure_, result.usage};
   open_.clear();
-  info_.turn_id = 0;
+  info_.turn_id = info_.turn_began_ms = 0;
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
   turn_ = nullptr;
   last_reason_ = result.reason;

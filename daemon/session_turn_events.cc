@@ -36,6 +36,7 @@ void Session::prefill(std::int64_t step, std::int64_t done, std::int64_t total) 
 
 void Session::item_started(const protocol::Item& item) {
   open_[item.id] = item;
+  open_[item.id].began_ms = unix_ms();
   ephemeral(protocol::ItemStarted{.item = item}, Subscriber::Weight::state);
 }
 
@@ -80,6 +81,7 @@ asio::awaitable<void> Session::sync_while_wanted() {
 
 void Session::item_updated(const protocol::Item& item) {
   open_[item.id] = item;
+  open_[item.id].began_ms = unix_ms();
   fact(protocol::ItemUpdated{.item = item});
 }
 

@@ -319,7 +319,8 @@ class Turn {
         ++n_continued;
         answer->go_on(in_.settings.step_tokens_max);
       }
-      for (auto& event : answer->events()) items_.hear(std::move(event), answer->n_tokens());
+      const TurnItems::Drawn drawn{answer->n_tokens(), answer->n_thinking()};
+      for (auto& event : answer->events()) items_.hear(std::move(event), drawn);
       if (answer->think_forced() && !note_forced) {
         note_forced = true;
         items_.complete({.kind = "note",
@@ -366,6 +367,7 @@ class Turn {
                  : done.error->code == engine::Errc::too_long ? "context_full"
                                                               : "error";
       failure_message_ = done.error->message;
+      usage_.prefilled += done.n_evaluated;
       co_return false;
     }
     usage_.prefill_ms = std::chrono::duration_cast<std::chrono::milliseconds>(prefill_).count();

@@ -15,6 +15,7 @@ void TurnItems::begin_answer() {
   open_ = nullptr;
   said_anything_ = false;
   said_.clear();
+  drawn_ = drawn_before_ = {};
 }
 
 TurnItems::Call& TurnItems::begin_call(const std::string& name) {
@@ -24,13 +25,15 @@ TurnItems::Call& TurnItems::begin_call(const std::string& name) {
   return calls_.back();
 }
 
-void TurnItems::hear(engine::Event event, std::int64_t n_tokens) {
+void TurnItems::hear(engine::Event event, Drawn drawn) {
   using namespace engine;
-  if (auto* d = std::get_if<ReasoningDelta>(&event)) return text("think", d->text, n_tokens);
+  if (drawn.all != drawn_.all) drawn_before_ = std::exchange(drawn_, drawn);
+  if (open_) open_->tokens = n_of(*open_, drawn);  // what ends it may have come alone
+  if (auto* d = std::get_if<ReasoningDelta>(&event)) return text("think", d->text);
   if (auto* d = std::get_if<ContentDelta>(&event)) {
     said_anything_ = said_anything_ || d->text.find_first_not_of(" \t\r\n") != std::string::npos;
     said_ += d->text;
-    return text("text", d->text, n_tokens);
+    return text("text", d->text);
   }
   said_anything_ = true;
   if (auto* begin = std::get_if<CallBegin>(&event)) {
@@ -38,7 +41,7 @@ void TurnItems::hear(engine::Event event, std::int64_t n_tokens) {
   } else if (auto* d = std::get_if<ArgumentsDelta>(&event)) {
     Item& item = calls_.at(static_cast<std::size_t>(d->index)).item;
     item.arguments += d->json;
-    events_.item_delta(item.id, "arguments", d->json, n_tokens);
+    events_.item_delta(item.id, "arguments", d->json, drawn.all);
   } else if (auto* done = std::get_if<CallEnd>(&event)) {
     calls_.at(static_cast<std::size_t>(done->index)).item.arguments = done->arguments;
   } else if (auto* no = std::get_if<CallRejected>(&event)) {
@@ -51,17 +54,23 @@ void TurnItems::hear(engine::Event event, std::int64_t n_tokens) {
   }
 }
 
-void TurnItems::text(const char* kind, const std::string& piece, std::int64_t n_tokens) {
+std::int64_t TurnItems::n_of(const Item& item, Drawn drawn) const {
+  const std::int64_t thinking = drawn.thinking - opened_at_.thinking;
+  const std::int64_t n = item.kind == "think" ? thinking : drawn.all - opened_at_.all - thinking;
+  return std::max<std::int64_t>(1, n);
+}
+
+void TurnItems::text(const char* kind, const std::string& piece) {
   if (piece.empty()) return;
   if (!open_ || open_->kind != kind) {
     close();
     open_ = std::make_unique<Item>(make({.kind = kind}));
-    opened_at_ = n_tokens;
+    opened_at_ = drawn_before_;
     events_.item_started(*open_);
   }
   open_->text += piece;
-  open_->tokens = std::max<std::int64_t>(1, n_tokens - opened_at_);
-  events_.item_delta(open_->id, "text", piece, n_tokens);
+  open_->tokens = n_of(*open_, drawn_);
+  events_.item_delta(open_->id, "text", piece, drawn_.all);
 }
 
 void TurnItems::close() {

@@ -11,7 +11,13 @@ namespace lares::cli {
 namespace {
 
 constexpr double kRateAfterSeconds = 0.5;  // before that a rate is noise
-constexpr int kTrendPointsLeast = 4;       // and before that its growth is
+constexpr std::size_t kPointsMax = 256, kStretches = 8;
+constexpr double kSlopeErrors = 4;  // of seven costs a third apart, 2 promised thrice the time by
+                                    // chance
+constexpr double kLeftAfterSeconds = 3;    // a wait that is nearly over needs no estimate
+constexpr double kLeftErrorMax = 0.5;      // of itself: what is less sure is no help ...
+constexpr double kLeftAnywaySeconds = 60;  // ... but after a minute one wants to know: minutes,
+                                           // hours?
 
 double seconds(Progress::Clock::duration d) { return std::chrono::duration<double>(d).count(); }
 
@@ -26,31 +32,64 @@ double share(std::int64_t n, std::int64_t total) {
 
 }  // namespace
 
-void Progress::Trend::add(double n, double t) {
-  ++points_;
-  n2_ += n * n, n3_ += n * n * n, n4_ += n * n * n * n;
-  nt_ += n * t, n2t_ += n * n * t;
-}
-
-Progress::Trend::Fit Progress::Trend::fit() const {
-  if (n2_ <= 0) return {};
-  const double det = n2_ * n4_ - n3_ * n3_;
-  if (points_ >= kTrendPointsLeast && det > 1e-9 * n2_ * n4_) {  // else the points are nearly one
-    const Fit both{(nt_ * n4_ - n2t_ * n3_) / det, (n2t_ * n2_ - nt_ * n3_) / det};
-    if (both.a >= 0 && both.b >= 0) return both;
-    if (both.a < 0) return {0, n2t_ / n4_};
+void Progress::Trend::add(double n, double seconds) {
+  if (++skipped_ < every_) {
+    if (points_.size() > 1 && every_ > 1) points_.back() = {n, seconds};
+    return;
   }
-  return {nt_ / n2_, 0};
+  skipped_ = 0;
+  points_.push_back({n, seconds});
+  if (points_.size() <= kPointsMax) return;
+  for (std::size_t i = 1; 2 * i < points_.size(); ++i) points_[i] = points_[2 * i];
+  points_.resize((points_.size() + 1) / 2);
+  every_ *= 2;
 }
 
-double Progress::Trend::seconds(double n) const {
-  const Fit f = fit();
-  return f.a * n + f.b * n * n;
+// Of costs, not of times: the times of a sum are not independent of each other.
+Progress::Trend::Fit Progress::Trend::fit() const {
+  const std::size_t n_steps = points_.size() - 1, n_groups = std::min(n_steps, kStretches);
+  std::vector<Point> costs;  // n: the middle of the stretch
+  for (std::size_t g = n_groups > 1 ? 1 : 0; g < n_groups; ++g) {
+    const Point &from = points_[g * n_steps / n_groups],
+                &to = points_[(g + 1) * n_steps / n_groups];
+    costs.push_back({(from.n + to.n) / 2, (to.seconds - from.seconds) / (to.n - from.n)});
+  }
+  Fit f{.stretches = static_cast<int>(costs.size())};
+  if (costs.empty()) return f;
+  const auto n = static_cast<double>(costs.size());
+  for (const Point& c : costs) f.at += c.n / n, f.mean += c.seconds / n;
+  double nn = 0, nc = 0, rest = 0;
+  for (const Point& c : costs)
+    nn += (c.n - f.at) * (c.n - f.at), nc += (c.n - f.at) * (c.seconds - f.mean);
+  if (costs.size() > 2) f.slope = nc / nn;
+  for (const Point& c : costs) {
+    const double r = c.seconds - f.mean - f.slope * (c.n - f.at);
+    rest += r * r;
+  }
+  if (costs.size() > 2) {
+    f.mean_error = std::sqrt(rest / (n - 2) / n);
+    f.slope_error = std::sqrt(rest / (n - 2) / nn);
+  }
+  // One that cannot be told from none, or that would promise a standstill of the clock.
+  if (f.slope < kSlopeErrors * f.slope_error) f.slope = 0;
+  return f;
 }
 
-double Progress::Trend::seconds_per_unit(double n) const {
+double Progress::Trend::seconds_per_unit() const {
   const Fit f = fit();
-  return f.a + 2 * f.b * n;
+  return f.stretches == 0 ? 0 : f.mean + f.slope * (points_.back().n - f.at);
+}
+
+std::optional<double> Progress::Trend::left(double all) const {
+  const Fit f = fit();
+  const Point& last = points_.back();
+  if (last.seconds < kLeftAfterSeconds || f.stretches == 0) return std::nullopt;
+  const double ahead = (last.n + all) / 2 - f.at;  // the middle of what is left, from what is known
+  const double cost = f.mean + f.slope * ahead;
+  const double error = std::hypot(f.mean_error, f.slope_error * ahead);
+  if (last.seconds < kLeftAnywaySeconds && (f.stretches < 3 || error > kLeftErrorMax * cost))
+    return std::nullopt;
+  return cost * (all - last.n);
 }
 
 void Progress::begin(std::string_view label, Clock::time_point now) {
@@ -84,12 +123,12 @@ std::string Progress::text(Clock::time_point now, bool utf8) const {
   // line.
   const double elapsed = seconds(now - began_), counting = seconds(last_ - first_);
   const bool measured = counting >= kRateAfterSeconds;
-  double rate = measured ? static_cast<double>(done_ - first_done_) / counting : 0, left = 0;
+  double rate = measured ? static_cast<double>(done_ - first_done_) / counting : 0;
+  std::optional<double> left;
   if (measured && total_ > 0) {
-    const double n = share(done_ - first_done_, total_), all = share(total_ - first_done_, total_);
-    if (const double cost = trend_.seconds_per_unit(n); cost > 0)
+    if (const double cost = trend_.seconds_per_unit(); cost > 0)
       rate = static_cast<double>(total_) / cost;
-    left = std::round(trend_.seconds(all) - trend_.seconds(n) - seconds(now - last_));
+    left = trend_.left(share(total_ - first_done_, total_));
   }
   if (counted_ && total_ > 0) {
     const std::int64_t percent = std::clamp<std::int64_t>(done_ * 100 / total_, 0, 100);
@@ -101,8 +140,9 @@ std::string Progress::text(Clock::time_point now, bool utf8) const {
   }
   if (rate > 0 && !unit_.empty()) out += dot + rate_text(rate);
   out += dot + (elapsed < 10 ? fmt::format("{}s", static_cast<int>(elapsed)) : duration(elapsed));
-  if (rate > 0 && total_ > done_) {
-    out += fmt::format("{}{} left", dot, duration(std::max(1.0, left)));
+  if (left && total_ > done_) {
+    out += fmt::format("{}{} left", dot,
+                       duration(std::max(1.0, std::round(*left - seconds(now - last_)))));
   } else if (rate > 0 && total_ == 0 && limit_ > done_) {
     out += fmt::format("{}at most {} more", dot,
                        duration(static_cast<double>(limit_ - done_) / rate));

@@ -4,8 +4,10 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lares::cli {
 
@@ -26,22 +28,28 @@ class Progress {
   std::string text(Clock::time_point now, bool utf8) const;
 
  private:
-  // Seconds as a function of what was counted, a n + b n^2 with a, b >= 0: a token costs the more
-  // to read the more stand before it. Least squares; n is in units of `total`, so the sums stay
-  // small.
+  // What one more costs: a token the more, the more stand before it. Costs are those of stretches
+  // of the way, without the first, which pays for what is fetched and mapped once. n is in units of
+  // `total`.
   class Trend {
    public:
     void add(double n, double seconds);
-    double seconds(double n) const;           // 0: nothing is known yet
-    double seconds_per_unit(double n) const;  // at n
+    double seconds_per_unit() const;  // now; 0: nothing is known yet
+    // What is left to `all`; none while the costs so far say too little of it.
+    std::optional<double> left(double all) const;
 
    private:
+    struct Point {
+      double n = 0, seconds = 0;
+    };
+    // cost(n) = mean + slope (n - at), and the standard errors of both.
     struct Fit {
-      double a = 0, b = 0;
+      int stretches = 0;
+      double mean = 0, at = 0, slope = 0, mean_error = 0, slope_error = 0;
     };
     Fit fit() const;
-    int points_ = 0;
-    double n2_ = 0, n3_ = 0, n4_ = 0, nt_ = 0, n2t_ = 0;
+    std::vector<Point> points_{{}};
+    int every_ = 1, skipped_ = 0;  // points that are kept
   };
 
   std::string label_, unit_, detail_;

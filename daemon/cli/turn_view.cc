@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/text.h"
@@ -11,7 +12,17 @@
 namespace lares::cli {
 namespace {
 
+constexpr double kThoughtSecondsShown = 0.05;  // what is less would be shown as 0.0s
+
 Progress::Clock::time_point now() { return Progress::Clock::now(); }
+
+// The daemon tells Unix times, and is on this machine. 0: now.
+Progress::Clock::time_point moment(std::int64_t unix_ms) {
+  using namespace std::chrono;
+  if (unix_ms <= 0) return now();
+  const auto age = system_clock::now() - system_clock::time_point(milliseconds(unix_ms));
+  return now() - duration_cast<Progress::Clock::duration>(std::max(age, age.zero()));
+}
 
 std::string counted(long long n, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", grouped(n), n == 1 ? one : many);
@@ -57,11 +68,12 @@ std::string TurnView::status_text() const {
                                              : duration(seconds));
 }
 
-void TurnView::turn_began(std::int64_t context_tokens) {
+void TurnView::turn_began(std::int64_t context_tokens, std::int64_t unix_ms) {
   items_.clear();
   thinking_.clear();
   progress_ = Progress();
-  turn_began_ = now();
+  drawing_since_.reset();
+  turn_began_ = moment(unix_ms);
   usage_ = {.context = context_tokens, .context_max = usage_.context_max};
 }
 
@@ -90,14 +102,14 @@ void TurnView::show(const protocol::Message& message,
     if (followed(x.turn_id)) step(x);
   });
   with.template operator()<protocol::ItemStarted>([&](const auto& x) {
-    if (followed(x.item.turn_id)) item_started(x.item);
+    if (followed(x.item.turn_id)) item_started(x.item, x.at.t);
   });
   with.template operator()<protocol::ItemDelta>([&](const auto& x) { item_delta(x); });
   with.template operator()<protocol::ItemSnapshot>([&](const auto& x) {
-    if (followed(x.item.turn_id)) item_snapshot(x.item);
+    if (followed(x.item.turn_id)) item_snapshot(x.item, x.item.began_ms);
   });
   with.template operator()<protocol::ItemUpdated>([&](const auto& x) {
-    if (followed(x.item.turn_id)) item_snapshot(x.item);
+    if (followed(x.item.turn_id)) item_snapshot(x.item, x.at.t);
   });
   with.template operator()<protocol::ItemCompleted>([&](const auto& x) {
     if (followed(x.item.turn_id)) item_completed(x.item);
@@ -120,6 +132,7 @@ void TurnView::session_state(const protocol::SessionState& state) {
     progress_.begin("reading", now());
   } else if (s == "decode") {
     progress_.begin("generating", now());
+    drawing_since_ = now();
   }  // tool: the item says which; waiting: so does its question; idle: turn/ended comes
 }
 
@@ -135,17 +148,19 @@ TurnView::Seen& TurnView::seen(const protocol::Item& item) {
   return s;
 }
 
-void TurnView::item_started(const protocol::Item& item) {
+void TurnView::item_started(const protocol::Item& item, std::int64_t unix_ms) {
   Seen& s = seen(item);
-  s.began = now();
+  // The first is told when there is something of it to show, which may be all of it.
+  s.began = std::min(drawing_since_.value_or(moment(unix_ms)), moment(unix_ms));
+  drawing_since_.reset();
   if (s.kind == "think") {
     if (!thinking_.empty() && !thinking_.ends_with("\n\n")) thinking_ += "\n\n";
-    progress_.begin("thinking", now());
+    progress_.begin("thinking", s.began);
     progress_.limit(think_limit_);
   } else if (s.kind == "text") {
-    progress_.begin("answering", now());
+    progress_.begin("answering", s.began);
   } else if (s.kind == "tool") {
-    progress_.begin(fmt::format("writing a call of {}", one_line(s.name)), now());
+    progress_.begin(fmt::format("writing a call of {}", one_line(s.name)), s.began);
   }
 }
 
@@ -158,9 +173,9 @@ void TurnView::item_delta(const protocol::ItemDelta& delta) {
     const std::string clean = printable(delta.text);
     const std::size_t end = clean.find_last_not_of("\n ");
     if (end == std::string::npos) return;
-    const std::size_t line = clean.rfind('\n', end);
-    s.output_line = clean.substr(line == std::string::npos ? 0 : line + 1,
-                                 end - (line == std::string::npos ? 0 : line));
+    const std::size_t before = clean.rfind('\n', end);
+    const std::size_t begin = before == std::string::npos ? 0 : before + 1;
+    s.output_line = clean.substr(begin, end + 1 - begin);
     progress_.detail(s.output_line);
     return;
   }
@@ -199,21 +214,28 @@ void TurnView::show_call(Seen& s, const protocol::Item& item) {
                    arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments);
 }
 
-void TurnView::item_snapshot(const protocol::Item& item) {
+// Two calls of one tool may follow each other without a word between them.
+void TurnView::waits_for(const protocol::Item& item, std::string_view label, std::int64_t unix_ms) {
+  if (std::exchange(waited_for_, item.id) != item.id) progress_ = Progress();
+  progress_.begin(label, moment(unix_ms));
+}
+
+void TurnView::item_snapshot(const protocol::Item& item, std::int64_t unix_ms) {
   Seen& s = seen(item);
   if (s.completed) return;
   if (s.kind == "think" || s.kind == "text") {
-    if (s.text_bytes == 0) item_started(item);
+    if (s.text_bytes == 0) item_started(item, unix_ms);
     show_text(s, item.text);
   } else if (s.kind == "tool" &&
              (item.state == "running" || item.state == "waiting" || item.state == "asking")) {
     show_call(s, item);
-    progress_.begin(item.state == "running"  ? "running " + one_line(item.name)
-                    : item.state == "asking" ? "waiting for permission"
-                                             : "waiting for an answer",
-                    now());
+    waits_for(item,
+              item.state == "running"  ? "running " + one_line(item.name)
+              : item.state == "asking" ? "waiting for permission"
+                                       : "waiting for an answer",
+              unix_ms);
   } else if (s.kind == "tool") {
-    item_started(item);
+    item_started(item, unix_ms);
   }
 }
 
@@ -226,6 +248,7 @@ void TurnView::item_completed(const protocol::Item& item) {
     if (s.kind == "think" && !transcript_.shows_thinking() && turn_began_) folded_thinking(s, item);
   } else if (s.kind == "error") {
     transcript_.note(Style::red, "error: " + one_line(item.text));
+    error_told_ = item.text;
   } else if (s.kind == "note") {
     transcript_.note(Style::yellow, "note: " + one_line(item.text));
   } else if (s.kind == "tool") {
@@ -247,8 +270,9 @@ void TurnView::item_completed(const protocol::Item& item) {
 void TurnView::folded_thinking(const Seen& s, const protocol::Item& item) {
   if (item.text.find_first_not_of(" \n") == std::string::npos) return;
   std::string line = "thought";
-  if (s.began != Progress::Clock::time_point{})
-    line += " for " + duration(std::chrono::duration<double>(now() - s.began).count());
+  const double seconds = std::chrono::duration<double>(now() - s.began).count();
+  if (s.began != Progress::Clock::time_point{} && seconds >= kThoughtSecondsShown)
+    line += " for " + duration(seconds);
   if (item.tokens > 0) line += ", " + counted(item.tokens, "token", "tokens");
   transcript_.thought(line);
 }
@@ -259,7 +283,8 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& c
   const protocol::Usage& u = ended.usage;
   const std::string dot = t.utf8 ? " · " : " - ";
   std::string line(reason_text(ended.reason));
-  if (!ended.message.empty()) line += ": " + one_line(ended.message);
+  if (!ended.message.empty() && ended.message != error_told_)
+    line += ": " + one_line(ended.message);
   line += dot + counted(u.steps, "step", "steps");
   line += dot + fmt::format("{} tokens in ({} cached)", grouped(u.cached + u.prefilled),
                             grouped(u.cached));

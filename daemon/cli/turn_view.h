@@ -30,17 +30,20 @@ class TurnView {
   void model_state(const protocol::ServerState& state);
   void session_state(const protocol::SessionState& state);
   void prefill(const protocol::TurnPrefill& prefill);
-  void item_started(const protocol::Item& item);
+  // unix_ms: when it was; 0: now.
+  void item_started(const protocol::Item& item, std::int64_t unix_ms = 0);
   void item_delta(const protocol::ItemDelta& delta);
-  void item_snapshot(const protocol::Item& item);  // the whole item so far, or complete
+  // The whole item so far, or complete; unix_ms: since when it is so.
+  void item_snapshot(const protocol::Item& item, std::int64_t unix_ms = 0);
   void item_completed(const protocol::Item& item);
   void step(const protocol::TurnStep& step);
   // Shows a notification about an item or the progress of a turn, if it is of a turn that is
   // `followed`.
   void show(const protocol::Message& message,
             const std::function<bool(std::int64_t turn_id)>& followed);
-  // A turn begins: the status shows its time, and how long the context is (0: not known).
-  void turn_began(std::int64_t context_tokens);
+  // A turn began, at unix_ms (0: now): the status shows its time, and how long the context is (0:
+  // not known).
+  void turn_began(std::int64_t context_tokens, std::int64_t unix_ms);
   // Forgets what was going on.
   void turn_ended();
   // Something of the CLI's own that is waited for.
@@ -73,6 +76,7 @@ class TurnView {
   void show_call(Seen& s, const protocol::Item& item);
   void folded_thinking(const Seen& s, const protocol::Item& item);
   void fresh_text(const Seen& s, std::string_view fresh);
+  void waits_for(const protocol::Item& item, std::string_view label, std::int64_t unix_ms);
   std::string status_text() const;
 
   Screen& screen_;
@@ -80,6 +84,9 @@ class TurnView {
   Progress progress_;
   std::map<std::string, Seen> items_;
   std::int64_t think_limit_ = 0;
+  std::optional<Progress::Clock::time_point> drawing_since_;  // while nothing has come of it
+  std::string error_told_;                                    // the last
+  std::string waited_for_;  // the call whose run or question the status shows
   std::string thinking_;
   // Of the turn, where somebody asked for them with turn_began().
   std::optional<Progress::Clock::time_point> turn_began_;

@@ -54,6 +54,23 @@ TEST(Keys, SequencesBecomeKeysAndUnknownOnesNothing) {
   EXPECT_EQ(seen.keys, expected);
 }
 
+TEST(Keys, AnEscapeThatIsOverLeavesTheNextKeyAlone) {
+  KeyDecoder decoder;
+  Seen seen;
+  decoder.feed("a\x1b");
+  EXPECT_TRUE(decoder.escape_is_open());
+  decoder.end_escape();
+  EXPECT_FALSE(decoder.escape_is_open());
+  decoder.feed("f\x1b[");
+  EXPECT_FALSE(decoder.escape_is_open());  // its end comes, however late
+  decoder.end_escape();
+  decoder.feed("A");
+  take(decoder, seen);
+  EXPECT_EQ(seen.keys, (std::vector<wchar_t>{L'a', L'f', key(Key::up)}));
+  decoder.feed("\x1b[200~x\x1b");  // in a paste it is text
+  EXPECT_FALSE(decoder.escape_is_open());
+}
+
 TEST(Keys, CutAnywhereTheyAreTheSame) {
   const std::string all =
       "x\xC3\xA9\xE6\xBC\xA2\xF0\x9F\x8E\x89\x1b[1;3D\x1b[200~two\rlines "

@@ -2,6 +2,7 @@
 #include "daemon/cli/progress.h"
 
 #include <cmath>
+#include <cstdio>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@ namespace {
 
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 const Progress::Clock::time_point kBegin{};
 
@@ -48,6 +50,34 @@ TEST(Progress, ARateThatGrowsPromisesNoMoreThanItsAverage) {
   for (int n = 0; n <= 2000; n += 100) p.count(n, 10000, "tokens", at(std::sqrt(n)));
   const std::string line = p.text(at(std::sqrt(2000)), false);
   EXPECT_THAT(line, HasSubstr("m"));  // minutes: nothing negative, nothing that rushes to zero
+}
+
+TEST(Progress, NoTimeIsLeftBeforeThePointsSaySo) {
+  // A start of 4 s for what is fetched once, then 10 ms a token, a third more or less each time.
+  Progress p;
+  p.begin("reading", kBegin);
+  double t = 0;
+  for (int i = 0; i <= 1000; ++i) {
+    p.count(i * 100, 100000, "tokens", at(t));
+    const std::string line = p.text(at(t), false);
+    const double told_at = t;
+    t += i == 0 ? 4 : i % 3 == 0 ? 0.7 : i % 3 == 1 ? 1.0 : 1.3;
+    const double left = 1.0 * (1000 - i);
+    if (told_at < 3) {
+      EXPECT_THAT(line, Not(HasSubstr("left"))) << i;
+    }
+    if (i > 20 && i < 990) {
+      const auto end = line.find(" left");
+      ASSERT_TRUE(i < 60 || end != std::string::npos) << i << ": " << line;
+      if (end == std::string::npos) continue;
+      const auto begin = line.rfind("- ", end) + 2;
+      int minutes = 0, seconds = 0;
+      if (std::sscanf(line.c_str() + begin, "%dm%ds", &minutes, &seconds) < 1 ||
+          line.find('m', begin) > end)
+        minutes = 0, std::sscanf(line.c_str() + begin, "%d", &seconds);
+      EXPECT_NEAR(60 * minutes + seconds, left, 0.5 * left + 2) << i << ": " << line;
+    }
+  }
 }
 
 TEST(Progress, BetweenCountsOnlySecondsChangeTheLine) {

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from client import Client, Daemon, call, remove_home
@@ -382,6 +383,20 @@ class TerminalTest(unittest.TestCase):
         t.write(b"\xa2\x1b")
         t.write(b"[D<")
         t.until("› <漢$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_an_escape_is_over_when_nothing_follows_at_once(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write(b"a\x1b")
+        t.until("› a$")
+        time.sleep(0.3)  # nothing shows that it is over
+        t.write(b"b")
+        t.until("› ab$")
+        t.write(b"\x1bb<")  # at once it is a Meta key: a word to the left
+        t.until("› <ab$")
         t.write(CTRL_C)
         t.until("› ?$")
         self.leave(t)

@@ -1,7 +1,9 @@
 // Where a person's lines come from.
 #pragma once
 
+#include <chrono>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +26,9 @@ class Input {
   virtual void run() = 0;
   virtual void stop() = 0;
   virtual void typed(std::string_view bytes) = 0;  // what the Link read
+  // How long nothing may come before idle(): while part of a key is there.
+  virtual std::optional<std::chrono::milliseconds> patience() const { return std::nullopt; }
+  virtual void idle() {}
   virtual void prompt(std::string_view utf8) = 0;
   virtual bool empty() const = 0;
   virtual void clear() = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <optional>
@@ -130,13 +131,19 @@ void Interactive::wait() {
   else
     link_.read_keys();
   const bool moving = talk_.busy() || loading_;
-  happened(
-      link_.next(Clock::now() + (moving ? Clock::duration(kRedrawEvery) : Clock::duration(kIdle))));
+  auto deadline = Clock::now() + (moving ? Clock::duration(kRedrawEvery) : Clock::duration(kIdle));
+  if (const auto patience = input_->patience(); !patience)
+    patient_until_.reset();
+  else if (!patient_until_)
+    patient_until_ = Clock::now() + *patience;
+  if (patient_until_) deadline = std::min(deadline, *patient_until_);
+  happened(link_.next(deadline));
   for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
     const Happening h = link_.next(Clock::now());
     if (h.kind == Happening::Kind::tick) break;
     happened(h);
   }
+  if (patient_until_ && Clock::now() >= *patient_until_) input_->idle(), patient_until_.reset();
   after_happenings();
 }
 
@@ -211,7 +218,7 @@ void Interactive::notified(const Happening& h) {
   on<protocol::SessionState>(h, [this](const auto& x) {
     if (!interrupting_) view_.session_state(x);
   });
-  on<protocol::TurnStarted>(h, [this](const auto& x) { turn_began(x.turn_id); });
+  on<protocol::TurnStarted>(h, [this](const auto& x) { turn_began(x.turn_id, x.at.t); });
   on<protocol::ItemCompleted>(h, [this](const auto& x) { item_completed(x.item); });
   view_.show(h.message, [](std::int64_t) { return true; });
   on<protocol::ItemUpdated>(h, [this](const auto& x) { ask(x.item); });
@@ -257,10 +264,10 @@ void Interactive::server_state(const protocol::ServerState& state) {
     view_.turn_ended();
 }
 
-void Interactive::turn_began(std::int64_t turn_id) {
+void Interactive::turn_began(std::int64_t turn_id, std::int64_t unix_ms) {
   shown_turn_ = turn_id;
   changes_ = Changes();
-  view_.turn_began(talk_.session().context_tokens);
+  view_.turn_began(talk_.session().context_tokens, unix_ms);
   if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt
 }
 
@@ -282,7 +289,7 @@ void Interactive::reconnected(const std::string& how) {
   const std::int64_t running = talk_.running_turn();
   if (running != 0 && running == shown_turn_) return;
   view_.turn_ended();
-  if (running != 0) turn_began(running);
+  if (running != 0) turn_began(running, talk_.session().turn_began_ms);
 }
 
 void Interactive::taken_back(const protocol::PromptAccepted& prompt) {

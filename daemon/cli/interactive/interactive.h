@@ -1,7 +1,9 @@
 // lares alone at a terminal: a conversation about this repository.
 #pragma once
 
+#include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +46,7 @@ class Interactive {
   void item_completed(const protocol::Item& item);
   void ask(const protocol::Item& item);
   void server_state(const protocol::ServerState& state);
-  void turn_began(std::int64_t turn_id);
+  void turn_began(std::int64_t turn_id, std::int64_t unix_ms);  // 0: now
   void turn_ended(const protocol::TurnEnded& ended);
   void reconnected(const std::string& how);
   void taken_back(const protocol::PromptAccepted& prompt);
@@ -89,6 +91,7 @@ class Interactive {
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
   std::vector<protocol::PromptAccepted> held_;  // prompts of this process that were taken back, and
                                                 // are to be in the line again
+  std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
        history_failed_ = false;
   int exit_ = 0;

@@ -102,8 +102,7 @@ bool KeyDecoder::take_one() { return in_[0] == '\x1b' ? take_escape() : take_cha
 
 // False: more bytes are needed.
 bool KeyDecoder::take_escape() {
-  if (in_.size() < 2)
-    return false;  // Escape alone changes nothing until a key follows, which then is a Meta key
+  if (in_.size() < 2) return false;  // what follows at once makes it a Meta key; see end_escape()
   if (in_[1] == '\r' || in_[1] == '\n') {
     push(Key::new_line);
     in_.erase(0, 2);

@@ -3,6 +3,7 @@
 // dropped instead of landing in the line as rubbish.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <optional>
 #include <string>
@@ -26,12 +27,20 @@ enum class Key : wchar_t {
   pasted,
 };
 
+// As other editors have it: a person is slower, and a line across the world is seldom.
+inline constexpr std::chrono::milliseconds kEscapeWithin{50};
 inline constexpr std::size_t kPasteBytesMax = 4u << 20;  // what a prompt may hold; the rest of a
                                                          // longer one is dropped
 
 class KeyDecoder {
  public:
   void feed(std::string_view bytes);
+  // An Escape that may still become a Meta key or a sequence: what a terminal sends as one comes
+  // within kEscapeWithin of it.
+  bool escape_is_open() const { return !pasting_ && in_ == "\x1b"; }
+  void end_escape() {
+    if (escape_is_open()) in_.clear();
+  }
   // The next key; none while the last sequence or character is incomplete, so nothing is ever cut
   // in two.
   std::optional<wchar_t> next();

@@ -157,6 +157,12 @@ void LineEditor::stop() { state_->stopped = true; }
 
 void LineEditor::typed(std::string_view bytes) { state_->keys.feed(bytes); }
 
+std::optional<std::chrono::milliseconds> LineEditor::patience() const {
+  return state_->keys.escape_is_open() ? std::optional(kEscapeWithin) : std::nullopt;
+}
+
+void LineEditor::idle() { state_->keys.end_escape(); }
+
 void LineEditor::prompt(std::string_view utf8) {
   State& s = *state_;
   std::wstring text = widen(utf8);

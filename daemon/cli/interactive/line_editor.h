@@ -24,6 +24,8 @@ class LineEditor final : public Input {
   void run() override;
   void stop() override;
   void typed(std::string_view bytes) override;
+  std::optional<std::chrono::milliseconds> patience() const override;
+  void idle() override;
   void prompt(std::string_view utf8) override;
   bool empty() const override;
   void clear() override;

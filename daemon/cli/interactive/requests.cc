@@ -183,7 +183,7 @@ Result<> Interactive::resume(const std::string& id) {
     transcript_.said(exchange.prompt, "");
     transcript_.beginning(exchange.answer, kAnswerLinesShown);
   }
-  if (talk_.running_turn() != 0) turn_began(talk_.running_turn());
+  if (talk_.running_turn() != 0) turn_began(talk_.running_turn(), s.turn_began_ms);
   return {};
 }
 
@@ -280,7 +280,7 @@ void Interactive::status() {
   if (!status) return complain(status.error());
   std::string text = status_text(*status);
   if (talk_.has_session())
-    text += fmt::format("session   {}, context of {} tokens\n", talk_.session().session_id,
+    text += fmt::format("{:<10} {}, context of {} tokens\n", "session", talk_.session().session_id,
                         grouped(talk_.session().context_tokens));
   transcript_.lines(text);
 }
