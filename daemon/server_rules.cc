@@ -36,6 +36,16 @@ std::string why_no_tool(const std::string& tool) {
                      tool, meant);
 }
 
+// Of a rule for the same as one that is not there; empty: there is none.
+std::string scope_of_the_same(const RuleStore& store, const RuleAdd& request) {
+  const auto rules = store.of(request.root);
+  if (!rules) return "";
+  const auto at = std::ranges::find_if(*rules, [&](const PermissionRule& rule) {
+    return rule.tool == request.rule.tool && rule.pattern == request.rule.pattern;
+  });
+  return at == rules->end() ? "" : at->scope;
+}
+
 }  // namespace
 
 asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params) {
@@ -64,6 +74,7 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
     if (const auto resolved = repository_root(request.root))
       request.root = resolved->root;  // one that is gone still has rules
   RuleStore store(options_.state_dir + "/rules");
+  std::string other;  // where there is such a rule
   const auto work = [&]() -> tl::expected<std::optional<Json>, std::string> {
     if (method == RuleAdd::kMethod) {
       if (auto added = store.add(request.root, request.rule); !added)
@@ -73,6 +84,7 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
     if (method == RuleRemove::kMethod) {
       const auto removed = store.remove(request.root, request.rule);
       if (!removed) return tl::unexpected(removed.error());
+      if (!*removed) other = scope_of_the_same(store, request);
       return *removed ? std::optional(to_json(Nothing{})) : std::nullopt;
     }
     auto rules = store.of(request.root);
@@ -81,10 +93,15 @@ asio::awaitable<Reply<Json>> Server::about_rules(std::string method, Json params
   };
   auto done = co_await on_disk_pool(disk_, work);
   if (!done) co_return no(Code::internal, done.error());
-  if (!*done)
+  if (!*done) {
+    const std::string hint = other == "user" ? "there is a user's one, which `--user` removes"
+                             : other == "repository"
+                                 ? "there is a repository's one, removed without `--user`"
+                                 : "`lares rules` lists them";
     co_return no(Code::not_found,
-                 fmt::format("there is no {} rule for {} {}; `lares rules` lists them",
-                             request.rule.scope, request.rule.tool, request.rule.pattern));
+                 fmt::format("there is no {} rule for {} {}; {}", request.rule.scope,
+                             request.rule.tool, request.rule.pattern, hint));
+  }
   co_return std::move(**done);
 }
 

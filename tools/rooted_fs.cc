@@ -217,7 +217,8 @@ FsResult<FileData> RootedFs::read(const std::string& path, std::uint64_t bytes_m
     return tl::unexpected(
         fmt::format("is too large: {} bytes, at most {} are read", size, bytes_max));
   }
-  if (const int error = read_up_to(fd.get(), size, out->bytes)) return tl::unexpected(why(error));
+  if (const int error = read_up_to(fd.get(), size, out->bytes))
+    return tl::unexpected(fmt::format("could not be read: {}", std::strerror(error)));
   return out;
 }
 
@@ -227,7 +228,7 @@ FsResult<FileData> RootedFs::read_head(const std::string& path, std::uint64_t n_
   if (!out) return out;
   n_bytes = std::min(n_bytes, static_cast<std::uint64_t>(out->stat.st_size));
   if (const int error = read_up_to(fd.get(), n_bytes, out->bytes))
-    return tl::unexpected(why(error));
+    return tl::unexpected(fmt::format("could not be read: {}", std::strerror(error)));
   return out;
 }
 

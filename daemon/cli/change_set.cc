@@ -153,6 +153,10 @@ Result<ChangeSet> committed(const std::string& root, const std::string& range,
                                                    ? range.size()
                                                    : range.find_first_not_of('.', dots));
   const std::string left = one ? "" : range.substr(0, dots);
+  // From the left on, as it is read: what is wrong first is told.
+  const auto base_named = one ? Result<std::string>()
+                              : commit(root, range, left.empty() ? "HEAD" : left);
+  if (!base_named) return tl::unexpected(base_named.error());
   const auto to = commit(root, range, right.empty() ? "HEAD" : right);
   if (!to) return tl::unexpected(to.error());
   std::vector<std::string> log = {"log", "--no-color", "--no-decorate", "--format=%h %an: %B",
@@ -169,12 +173,10 @@ Result<ChangeSet> committed(const std::string& root, const std::string& range,
     from = *base;
     log.insert(log.end(), {"-1", *to});
   } else {
-    const auto base = commit(root, range, left.empty() ? "HEAD" : left);
-    if (!base) return tl::unexpected(base.error());
     what = fmt::format("{}...{}", left.empty() ? "HEAD" : left, right.empty() ? "HEAD" : right);
-    const auto parted = run_git(root, {"merge-base", *base, *to}, kLogBytesMax);
+    const auto parted = run_git(root, {"merge-base", *base_named, *to}, kLogBytesMax);
     if (!parted) return tl::unexpected(parted.error());
-    from = parted->status == 0 ? parted->out.substr(0, parted->out.find('\n')) : *base;
+    from = parted->status == 0 ? parted->out.substr(0, parted->out.find('\n')) : *base_named;
     log.push_back(from + ".." + *to);
   }
   log.push_back("--");

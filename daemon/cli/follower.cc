@@ -107,8 +107,7 @@ Result<> Follower::reconnect() {
     return {};
   }
   if (again && !daemon_.json)
-    view_.note(Style::yellow,
-               started_ ? "restarted the daemon; the session continues" : "reconnected");
+    view_.note(Style::yellow, started_ ? "restarted the daemon" : "reconnected");
   return again;
 }
 
@@ -165,6 +164,7 @@ void Follower::notified(const Happening& h) {
   on<protocol::ItemCompleted>(h.message, [&](const auto& x) {
     if (!ours(x.item.turn_id)) return;
     changes_.add(x.item);
+    if (x.item.kind == "text") answer_ = x.item.text;
     if (x.item.id != question_id_) return;
     if (question_open_ && x.item.state == "done")
       view_.note(Style::dim, "answered from another terminal");
@@ -267,9 +267,13 @@ void Follower::sum_up(const protocol::TurnEnded& ended) {
   if (daemon_.json) {
     Json changes = Json::array();
     for (const auto& change : changes_.all()) changes.push_back(protocol::to_json(change));
-    const Json result = {{"type", "result"},         {"session", session_.session_id},
-                         {"turn", ended.turn_id},    {"stop_reason", ended.reason},
-                         {"message", ended.message}, {"usage", protocol::to_json(ended.usage)},
+    const Json result = {{"type", "result"},
+                         {"session", session_.session_id},
+                         {"turn", ended.turn_id},
+                         {"stop_reason", ended.reason},
+                         {"message", ended.message},
+                         {"answer", std::exchange(answer_, {})},
+                         {"usage", protocol::to_json(ended.usage)},
                          {"changes", changes}};
     print_line(protocol::dump(result));
     return;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
@@ -31,9 +32,17 @@ constexpr std::size_t kKeyBytesMax = 4096;          // at once
 constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what
                                                     // is silent is none
 
+// Of a method of the protocol, for people: "ask the daemon about session history".
+std::string asked(std::string_view method) {
+  std::string words(method);
+  std::ranges::replace_if(
+      words, [](char c) { return c == '/' || c == '_'; }, ' ');
+  return "ask the daemon about " + words;
+}
+
 Error error_of(std::string_view method, const protocol::Error& refused) {
   Error error{refused.message, Error::Kind::refused, static_cast<int>(refused.code)};
-  if (error.message.empty()) error.message = std::string(method) + ": the daemon refused";
+  if (error.message.empty()) error.message = asked(method) + ": it refused";
   if (!refused.hint.empty()) error.message += "; " + refused.hint;
   return error;
 }
@@ -218,23 +227,23 @@ Result<Json> Link::call_json(std::string_view method, const Json& params,
   const std::int64_t id = send_line(method, params);
   if (id == 0)
     return tl::unexpected(
-        Error{fmt::format("{}: not connected to the daemon", method), Error::Kind::disconnected});
+        Error{fmt::format("{}: not connected to it", asked(method)), Error::Kind::disconnected});
   auto& happened = state_->happened;
+  const std::string what = asked(method);
   // A signal that came before this call is the caller's business already; one that comes during it
   // ends it.
   for (std::size_t seen = happened.size();; ++seen) {
     if (happened.size() <= seen && !state_->wait(seen, deadline)) {
-      return tl::unexpected(Error{fmt::format("{}: the daemon did not answer within {} s", method,
-                                              timeout.count() / 1000)});
+      return tl::unexpected(
+          Error{fmt::format("{}: it did not answer within {} s", what, timeout.count() / 1000)});
     }
     const Happening& h = happened[seen];
     if (h.kind == Kind::closed) {
-      return tl::unexpected(Error{fmt::format("{}: the daemon hung up before it answered", method),
-                                  Error::Kind::disconnected});
+      return tl::unexpected(
+          Error{fmt::format("{}: it hung up before it answered", what), Error::Kind::disconnected});
     }
     if (h.kind == Kind::interrupt || h.kind == Kind::terminate || h.kind == Kind::hangup) {
-      return tl::unexpected(
-          Error{fmt::format("{}: interrupted", method), Error::Kind::interrupted});
+      return tl::unexpected(Error{fmt::format("{}: interrupted", what), Error::Kind::interrupted});
     }
     if (h.kind != Kind::answer || *h.message.id != Json(id)) continue;
     protocol::Message answer = std::move(happened[seen].message);

@@ -63,7 +63,8 @@ int ModelPart::failed(const std::string& message) const {
   return kExitError;
 }
 int ModelPart::failed_to_open(const engine::Error& error) const {
-  return failed(error.code == engine::Errc::not_found
+  return failed(error.code == engine::Errc::not_found &&
+                        error.message.find("; ") == std::string::npos
                     ? error.message + "; name the directory of a checkpoint as it was released"
                     : error.message);
 }

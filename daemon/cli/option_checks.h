@@ -26,7 +26,8 @@ inline CLI::Validator number_in(double low, double high) {
 }
 
 inline CLI::Validator whole_number_in(std::uint64_t low, std::uint64_t high) {
-  const std::string range = fmt::format("{} to {}", low, high);
+  const bool open = high >= std::uint64_t{1} << 62;  // none that anybody would type
+  const std::string range = open ? fmt::format("{} on", low) : fmt::format("{} to {}", low, high);
   const auto check = [=](std::string& text) -> std::string {
     std::uint64_t value = 0;
     const char* const last = text.data() + text.size();

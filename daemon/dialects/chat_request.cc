@@ -77,7 +77,7 @@ class ChatReader {
   void read_message(Fields& message, bool last) {
     const auto role = message.word("role", {"system", "developer", "user", "assistant", "tool"});
     if (!role) return message.refuse("role", "one of system, developer, user, assistant, tool");
-    WireJson out = {{"role", *role}, {"content", read_content(message)}};
+    WireJson out = {{"role", *role}, {"content", read_content(message, *role == "tool")}};
     if (*role == "assistant") {
       auto reasoning = message.text("reasoning_content");
       if (!reasoning) reasoning = message.text("reasoning");  // as other servers call it
@@ -98,7 +98,7 @@ class ChatReader {
 
   // As text, whether it came as one or in parts: what clients change between two requests must not
   // change the prompt.
-  static std::string read_content(Fields& message) {
+  static std::string read_content(Fields& message, bool of_tool) {
     const WireJson* const content = message.any("content");
     if (!content) return "";
     if (content->is_string()) return content->get<std::string>();
@@ -111,6 +111,13 @@ class ChatReader {
       const WireJson* const text = field_of(part, word == "refusal" ? "refusal" : "text");
       if ((word == "text" || word == "refusal") && (!text || !text->is_string()))
         return message.refuse("content", "of text parts with a text"), "";
+      // As DeepSeek does. What a tool gave is another matter: an agent cannot help it, and sends it
+      // again and again, so the model is told.
+      if (!of_tool && word != "text" && word != "refusal")
+        return message.refuse("content", fmt::format("text: this model reads nothing else, such as "
+                                                     "{:.40}",
+                                                     word)),
+               "";
       if (!out.empty()) out += "\n\n";
       out += word == "text" || word == "refusal" ? text->get<std::string>() : unsupported(word);
     }

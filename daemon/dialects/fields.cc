@@ -50,7 +50,11 @@ std::optional<std::int64_t> Fields::whole(std::string_view name, std::int64_t lo
                     (!value->is_number_unsigned() || value->get<std::uint64_t>() <= INT64_MAX);
   if (fits && value->get<std::int64_t>() >= low && value->get<std::int64_t>() <= high)
     return value->get<std::int64_t>();
-  return refuse(name, fmt::format("a whole number from {} to {}", low, high)), std::nullopt;
+  const std::string form = low == high ? fmt::format("{}", low)
+                           : high == INT64_MAX
+                               ? fmt::format("a whole number from {} on", low)
+                               : fmt::format("a whole number from {} to {}", low, high);
+  return refuse(name, form), std::nullopt;
 }
 
 std::optional<double> Fields::number(std::string_view name, double low, double high) {

@@ -47,6 +47,16 @@ class CliTest(CliCase):
         self.assertEqual(lines[-1]["stop_reason"], "end_turn")
         self.assertEqual([c["path"] for c in lines[-1]["changes"]], ["a.txt"])
         self.assertIn("turn/ended", [line.get("method") for line in lines])
+        self.assertEqual(lines[-1]["answer"], "Done.")
+
+    def test_the_tokens_of_thinking_are_those_of_the_step(self):
+        self.start("I think of quite a number of things here.</think>So.")
+        lines = [json.loads(line) for line in self.lares("ask", "--json", "What?")[1].splitlines()]
+        items = {line["params"]["item"]["kind"]: line["params"]["item"] for line in lines if line.get("method") == "item/completed"}
+        step = next(line["params"]["usage"] for line in lines if line.get("method") == "turn/step")
+        self.assertGreater(step["thinking"], 5)
+        self.assertEqual(items["think"]["tokens"], step["thinking"])
+        self.assertLessEqual(items["text"]["tokens"], step["generated"] - step["thinking"])
 
     def test_limits_and_errors_have_their_status(self):
         view = call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt"))
@@ -222,7 +232,7 @@ class CliTest(CliCase):
         self.lares("run", "A title to see.")
         self.assertIn("A title to see.", self.lares("sessions")[1])
         self.assertEqual(self.lares("shutdown")[0], 0)
-        self.assertEqual(self.daemon.process.wait(timeout=60), 0)
+        self.assertEqual(self.daemon.process.poll(), 0)  # it has ended when that comes back
 
     def test_a_session_is_rewound_and_forked(self):
         edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
@@ -261,6 +271,8 @@ class CliTest(CliCase):
                          [["user", "allow", "bash", "make", "*"], ["repository", "deny", "str_replace_editor", "*.txt"]])
         self.lares("run", "Make it.")
         self.assertFalse(os.path.exists(os.path.join(self.root, "new.txt")))
+        self.assertIn("there is a user's one, which `--user` removes", self.lares("rules", "remove", "bash", "make *")[2])
+        self.assertIn("there is a repository's one", self.lares("rules", "remove", "--user", "str_replace_editor", "*.txt")[2])
         self.assertEqual(self.lares("rules", "remove", "str_replace_editor", "*.txt")[0], 0)
         self.assertEqual(self.lares("rules", "remove", "str_replace_editor", "*.txt")[0], 1)
         # Nobody is there to be asked: the call does not run, and the command ends.
@@ -489,7 +501,7 @@ class CliTest(CliCase):
         self.assertIn("--socket stands before the command; options follow it: lares COMMAND --socket", err)
 
     def test_numbers_that_make_no_sense_are_refused_with_their_range(self):
-        for option, value, range in (("--seed", "-1", "0 to 18446744073709551615"), ("--seed", "18446744073709551616", "0 to 18446744073709551615"),
+        for option, value, range in (("--seed", "-1", "0 on"), ("--seed", "18446744073709551616", "0 on"),
                                      ("--temperature", "nan", "0 to 10"), ("--temperature", "inf", "0 to 10"), ("--temperature", "-1", "0 to 10"),
                                      ("--steps", "0", "1 to 1000000"), ("--steps", "1.5", "1 to 1000000")):
             status, out, err = self.lares("run", f"{option}={value}", "Go.")

@@ -44,15 +44,15 @@ TEST(ChatRequest, LittleIsNeeded) {
 TEST(ChatRequest, PartsAreOneText) {
   const ChatRequest r = read(R"({"messages": [
       {"role": "developer", "content": [{"type": "text", "text": "a"}]},
-      {"role": "user", "content": [{"type": "text", "text": "b"}, {"type": "image_url", "image_url": {"url": "data:,"}}, {"type": "text", "text": "c"}]},
+      {"role": "user", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
       {"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]},
-      {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "d"}]}]})");
+      {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "d"}, {"type": "image_url", "image_url": {"url": "data:,"}}]}]})");
   EXPECT_EQ(
       r.conversation.messages,
       WireJson::parse(
-          R"([{"role": "developer", "content": "a"}, {"role": "user", "content": "b\n\n[Unsupported image_url]\n\nc"},
+          R"([{"role": "developer", "content": "a"}, {"role": "user", "content": "b\n\nc"},
       {"role": "assistant", "content": "", "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-      {"role": "tool", "content": "d", "tool_call_id": "1"}])"));
+      {"role": "tool", "content": "d\n\n[Unsupported image_url]", "tool_call_id": "1"}])"));
 }
 
 TEST(ChatRequest, ArgumentsThatNoPromptCanHoldAreText) {
