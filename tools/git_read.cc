@@ -59,7 +59,10 @@ std::string branch_line(git_repository* repo) {
 }
 
 bool is_secret(const git_diff_delta* delta) {
-  return is_secret_name(delta->new_file.path ? delta->new_file.path : delta->old_file.path);
+  // Renamed, its lines are still the secret's.
+  for (const char* path : {delta->new_file.path, delta->old_file.path})
+    if (path && is_secret_name(path)) return true;
+  return false;
 }
 
 // Everything is counted, the lines beyond the bound are not kept.
@@ -197,9 +200,10 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
 GitResult<std::string> show_blob(const std::string& rev, const git_blob* blob) {
   const std::string_view bytes(static_cast<const char*>(git_blob_rawcontent(blob)),
                                static_cast<std::size_t>(git_blob_rawsize(blob)));
-  if (const auto colon = rev.find(':');
-      colon != std::string::npos && is_secret_name(rev.substr(colon + 1))) {
-    return tl::unexpected(fmt::format("{}: content withheld, this name is one for secrets", rev));
+  if (const auto colon = rev.find(':'); colon != std::string::npos) {
+    const auto path = rev.substr(colon + 1);
+    if (is_secret_name(path) || (needs_a_look(path) && is_secret_text(path, bytes)))
+      return tl::unexpected(fmt::format("{}: content withheld, this name is one for secrets", rev));
   }
   if (is_binary(bytes)) return fmt::format("{} is binary, {} bytes\n", rev, bytes.size());
   return bounded(to_utf8(bytes), "use git show in bash with sed -n");

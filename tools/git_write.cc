@@ -11,9 +11,11 @@
 #include <string>
 #include <vector>
 
+#include "sandbox/secret_names.h"
 #include "tools/git_repo.h"
 #include "tools/git_text.h"
 #include "tools/path_hint.h"
+#include "tools/rooted_fs.h"
 #include "tools/text.h"
 #include "tools/workspace_rules.h"
 
@@ -25,8 +27,19 @@ struct Staging {
   git_index* index;
   git_config* config;
   std::string filtered, filter;      // a path that is stored through a program
-  std::vector<std::string> secrets;  // new files left out for their names
+  std::vector<std::string> secrets;  // new files left out
 };
+
+// A name that says it, or a key in what may be a certificate. One that cannot be read cannot
+// be added.
+bool is_secret_file(git_repository* repo, const std::string& path) {
+  if (is_secret_name(path)) return true;
+  if (!needs_a_look(path)) return false;
+  const auto fs = RootedFs::open(git_repository_workdir(repo));
+  const auto data = fs ? fs->read_head(path, sandbox::kSecretMarkBytes)
+                       : tl::unexpected(fs.error());
+  return data && is_secret_text(path, data->bytes);
+}
 
 // libgit2 asks about each path before it is added: 0 adds, > 0 leaves out, < 0 stops.
 int consider(const char* path, const char*, void* payload) {
@@ -34,7 +47,7 @@ int consider(const char* path, const char*, void* payload) {
   const std::string_view name(path);
   if (name.ends_with('/')) return 1;  // a nested repository, which would fail the whole call
   const bool tracked = git_index_get_bypath(staging.index, path, 0) != nullptr;
-  if (!tracked && is_secret_name(name)) {
+  if (!tracked && is_secret_file(staging.repo, path)) {
     staging.secrets.emplace_back(name);
     return 1;
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sandbox/secret_names.h"
 #include "tools/secrets.h"
 #include "tools/text.h"
 
@@ -10,31 +11,6 @@ namespace lares::tools {
 namespace {
 
 using Names = std::string_view;
-
-constexpr std::array<Names, 21> kSecretNames = {".env",
-                                                ".netrc",
-                                                "_netrc",
-                                                ".npmrc",
-                                                ".pypirc",
-                                                ".git-credentials",
-                                                ".htpasswd",
-                                                ".pgpass",
-                                                ".envrc",
-                                                "id_rsa",
-                                                "id_dsa",
-                                                "id_ecdsa",
-                                                "id_ed25519",
-                                                "id_ecdsa_sk",
-                                                "id_ed25519_sk",
-                                                "credentials.json",
-                                                "service-account.json",
-                                                ".dockercfg",
-                                                ".my.cnf",
-                                                ".s3cfg",
-                                                ".boto"};
-constexpr std::array<Names, 7> kSecretSuffixes = {".pem", ".key",      ".p12", ".pfx",
-                                                  ".jks", ".keystore", ".kdbx"};
-constexpr std::array<Names, 4> kEnvExamples = {".example", ".sample", ".template", ".dist"};
 
 constexpr std::array<Names, 19> kLockFiles = {"package-lock.json",
                                               "npm-shrinkwrap.json",
@@ -129,9 +105,17 @@ bool is_vendored(std::string_view path) {
 }
 
 bool is_secret_name(std::string_view path) {
-  const std::string_view name = base_name(path);
-  if (contains(kSecretNames, name) || ends_with_any(kSecretSuffixes, name)) return true;
-  return name.starts_with(".env.") && !ends_with_any(kEnvExamples, name);
+  const auto name = sandbox::secret_path(path);
+  return name == sandbox::SecretName::yes || name == sandbox::SecretName::likely;
+}
+
+bool needs_a_look(std::string_view path) {
+  return sandbox::secret_path(path) == sandbox::SecretName::by_text;
+}
+
+bool is_secret_text(std::string_view path, std::string_view bytes) {
+  return holds_secret(bytes) || (sandbox::secret_path(path) != sandbox::SecretName::no &&
+                                 sandbox::holds_secret_mark(bytes));
 }
 
 std::string_view skipped_by_name(std::string_view path) {
@@ -146,7 +130,7 @@ std::string_view skipped_by_name(std::string_view path) {
 std::string_view skipped_by_content(std::string_view path, std::string_view bytes) {
   if (is_binary(bytes)) return "binary";
   if (!is_utf8(bytes)) return "not UTF-8";
-  if (holds_secret(bytes)) return "secret";
+  if (is_secret_text(path, bytes)) return "secret";
   if (ends_with_any(kMinifiable, path)) {
     std::size_t longest = 0;
     for (std::string_view line : split_lines(bytes)) longest = std::max(longest, line.size());

@@ -360,6 +360,22 @@ TEST_F(Edit, RefusesGitSecretsBinariesAndDevices) {
   EXPECT_FALSE(run({{"command", "create"}, {"path", dir_.at("g/hooks/x")}, {"file_text", "x"}}).ok);
   EXPECT_FALSE(fs::exists(dir_.at(".git/hooks")));
 }
+TEST_F(Edit, RefusesWhatIsHiddenFromCommands) {
+  for (const char* name :
+       {".aws/credentials", ".kube/config", ".ssh/config", "terraform.tfstate", "prod.tfvars",
+        "kubeconfig", "service-account-1.json", "client_secret_2.json", "secrets.yml",
+        "secrets.toml", "credentials.yaml", ".vault-token", ".dockerconfigjson"}) {
+    dir_.write(name, "1\n");
+    EXPECT_FALSE(view(dir_.at(name)).ok) << name;
+    EXPECT_FALSE(replace(dir_.at(name), "1", "2").ok) << name;
+  }
+  dir_.write("chain.crt", "x\n-----BEGIN PRIVATE KEY-----\nx\n");
+  EXPECT_FALSE(view(dir_.at("chain.crt")).ok);
+  for (const char* name : {".env.example", "terraform.tfvars.example", "ca.crt", "id_rsa.pub"}) {
+    dir_.write(name, "1\n");
+    EXPECT_TRUE(view(dir_.at(name)).ok) << name;
+  }
+}
 TEST_F(Edit, OddNamesWork) {
   for (const std::string& name :
        {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {

@@ -165,6 +165,33 @@ TEST_F(Git, SecretsAreNeitherShownNorCommitted) {
   EXPECT_EQ(sh(root(), "git ls-files"), ".env\na\n");
 }
 
+// Whatever commands are kept from is neither shown nor committed, by whichever way.
+TEST_F(Git, WhatIsHiddenFromCommandsIsNotCommitted) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  for (const char* name : {".aws/credentials", ".kube/config", ".ssh/config", "terraform.tfstate",
+                           "prod.tfvars", "kubeconfig", "service-account-1.json",
+                           "client_secret_2.json", "secrets.yml", "secrets.toml", "b"})
+    repo_.write(name, "x\n");
+  repo_.write("chain.crt", "-----BEGIN PRIVATE KEY-----\nx\n");
+  repo_.write("ca.crt", "-----BEGIN CERTIFICATE-----\nx\n");
+  repo_.write(".env.example", "KEY=\n");
+  repo_.write("terraform.tfvars.example", "key=\n");
+  EXPECT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
+  EXPECT_EQ(sh(root(), "git ls-files"), ".env.example\na\nb\nca.crt\nterraform.tfvars.example\n");
+}
+TEST_F(Git, ARenamedSecretStaysOne) {
+  std::string text = "KEY=tops3cret\n";
+  for (int i = 0; i < 50; ++i) text += "LINE=" + std::to_string(i) + "\n";
+  repo_.write("prod.tfvars", text);
+  commit_all("first");
+  sh(root(), "git mv prod.tfvars plain && sed -i s/tops3cret/n3wsecret/ plain && git add -A");
+  const auto diff = git({{"command", "diff"}, {"rev", "HEAD"}}).text;
+  EXPECT_THAT(diff, HasSubstr("[content withheld"));
+  EXPECT_THAT(diff, Not(HasSubstr("s3cret")));
+  EXPECT_THAT(diff, Not(HasSubstr("n3wsecret")));
+}
+
 TEST_F(Git, LogListsCommitsNewestFirst) {
   EXPECT_EQ(git({{"command", "log"}}).text, "no commits yet\n");
   for (const std::string name : {"a", "b", "c"}) {

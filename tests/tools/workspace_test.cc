@@ -77,6 +77,19 @@ TEST(Workspace, SaysWhyAFileIsNotShown) {
       << "big.txt is one byte more than .env.example and a.py leave; what is smaller still fits";
   EXPECT_EQ(list(dir, {.file_bytes_max = 1000}).at(5), "big.txt [too large]");
 }
+TEST(Workspace, WhatIsHiddenFromCommandsIsNotShown) {
+  test::Scratch dir;
+  Names want;
+  for (const char* name :
+       {".aws/credentials", ".dockerconfigjson", ".env.local", ".envrc", ".kube/config", ".npmrc",
+        ".ssh/config", ".vault-token", "ca.pem", "client_secret_2.json", "credentials.yaml",
+        "kubeconfig", "prod.tfvars", "secrets.toml", "secrets.yml", "service-account-1.json",
+        "terraform.tfstate", "tls.key"}) {
+    dir.write(name, "x\n");
+    want.push_back(std::string(name) + " [secret]");
+  }
+  EXPECT_EQ(list(dir), want);
+}
 TEST(Workspace, GitDecidesInARepository) {
   test::Scratch dir;
   git(dir, "init -q");
