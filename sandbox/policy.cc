@@ -117,6 +117,13 @@ Result<> check_root(const std::string& root, const std::string& home) {
 
 }  // namespace
 
+Error too_many_covers(std::size_t n) {
+  return refused(fmt::format(
+      "sandbox policy: {} files and directories are to be hidden (secrets, by their names) or kept "
+      "read-only (.git), at most {} can be (kCoversMax); work in a smaller directory",
+      n, kCoversMax));
+}
+
 std::string user_home() {
   std::string home;
   if (const char* value = ::getenv("HOME"); value && *value) home = value;
@@ -174,9 +181,7 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
     return tl::unexpected(refused(
         fmt::format("sandbox cwd '{}': not inside the worktree {}", command.cwd, policy.root)));
   if (policy.hidden.size() + policy.readonly.size() > kCoversMax)
-    return tl::unexpected(refused(
-        fmt::format("sandbox policy: {} hidden and read-only paths, at most {} can be covered",
-                    policy.hidden.size() + policy.readonly.size(), kCoversMax)));
+    return tl::unexpected(too_many_covers(policy.hidden.size() + policy.readonly.size()));
   Spec spec;
   spec.backend = backend == Backend::bubblewrap ? "bubblewrap"
                  : backend == Backend::none     ? "none"

@@ -10,8 +10,9 @@
 
 namespace lares::sandbox {
 
-inline constexpr std::size_t kCoversMax = 4096;  // hidden and read-only paths together; each
-                                                 // becomes a mount
+inline constexpr std::size_t kCoversMax = 16'384;  // hidden and read-only paths together; each
+                                                   // becomes a mount
+Error too_many_covers(std::size_t n);
 
 // The home directory of the user the daemon runs as: $HOME, else from the password database; ""
 // when there is none to speak of.

@@ -58,7 +58,7 @@ struct Policy {
   std::string root;                   // the worktree: the only writable host path
   std::vector<std::string> readonly;  // below root, shown but not writable (".git" always is, and
                                       // shown without credentials)
-  std::vector<std::string> hidden;  // below root, shown empty (secrets); found by find_sensitive()
+  std::vector<std::string> hidden;  // below root, shown empty (secrets); found by sensitive_paths.h
   bool worktree_readonly = false;
   // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree:
   // "NAME" or "ADDRESS" (ports 80 and 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone
@@ -93,16 +93,6 @@ Containment containment(int pid = 0);
 // Runs the launcher on a scratch directory and checks that what must be denied is denied. Takes
 // about 50 ms; cache it.
 asio::awaitable<Probe> probe(std::string launcher);
-
-// What a worktree holds that a command must not read or not write, for Policy::hidden and
-// Policy::readonly.
-struct Sensitive {
-  std::vector<std::string> hidden;    // .env, keys, credentials, by name and by the header of a
-                                      // private key; sockets
-  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories
-                                      // below, which programs outside obey
-};
-Sensitive find_sensitive(const std::string& root);
 
 struct Exit {
   bool exited = false;  // else killed by `signal`

@@ -171,7 +171,10 @@ void add_told(std::string& text, std::string_view line) {
 }  // namespace
 
 BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
-    : options_(options), spec_{"bash", description(options), kSchema}, turn_(io, 1) {}
+    : options_(options),
+      spec_{"bash", description(options), kSchema},
+      threads_(options.threads),
+      turn_(io, 1) {}
 
 asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_output) {
   const bool throwing = co_await enter_cancellation();
@@ -274,9 +277,20 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   if (!options_.no_sandbox)
     shell_.inside =
         std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
+  sandbox::Sensitive sensitive;
+  if (!options_.no_sandbox) {
+    shell_.secrets = std::make_shared<sandbox::SensitivePaths>(options_.root);
+    const auto search = [secrets = shell_.secrets](const Cancelled& cancelled) {
+      return secrets->begin(cancelled);
+    };
+    auto found = co_await look_for_secrets<sandbox::Sensitive>(threads_, search);
+    if (!found) co_return tl::unexpected(std::move(found.error()));
+    sensitive = std::move(*found);
+  }
   std::vector<std::string> argv;
   for (const char* word : {"bash", "--noprofile", "--norc"}) argv.emplace_back(word);
-  auto started = co_await start_command(options_, std::move(argv), options_.root);
+  auto started = co_await start_command(options_, std::move(argv), options_.root,
+                                        std::move(sensitive));
   if (!started) co_return tl::unexpected(started.error());
   shell_.process = std::move(*started);
   (void)::fcntl(shell_.process->out().native_handle(), F_SETPIPE_SZ, kPipeBytes);  // fails on a

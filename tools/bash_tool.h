@@ -10,8 +10,10 @@
 #include <boost/asio/experimental/channel.hpp>
 
 #include "sandbox/control_paths.h"
+#include "sandbox/sensitive_paths.h"
 #include "tools/builtin.h"
 #include "tools/command.h"
+#include "tools/off_thread.h"
 #include "tools/shell_jobs.h"
 
 namespace lares::tools {
@@ -31,6 +33,7 @@ class BashTool : public Tool {
   struct Shell {
     std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the
                                                             // process is gone
+    std::shared_ptr<sandbox::SensitivePaths> secrets;       // null without a sandbox
     std::unique_ptr<sandbox::Process> process;
     std::string pending;  // read, but not yet part of a result
     std::string unread;   // what background jobs printed meanwhile, its end
@@ -43,6 +46,7 @@ class BashTool : public Tool {
 
   BuiltinOptions options_;
   Spec spec_;
+  WorkThreads threads_;
   Shell shell_;
   asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one
                                                                        // after the other

@@ -56,7 +56,8 @@ asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& opti
 }
 
 asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> start_command(
-    BuiltinOptions options, std::vector<std::string> argv, std::string cwd) {
+    BuiltinOptions options, std::vector<std::string> argv, std::string cwd,
+    sandbox::Sensitive sensitive) {
   const std::string reason = co_await shell_unavailable_reason(options);
   if (!reason.empty()) co_return tl::unexpected(reason);
   sandbox::Backend backend = sandbox::Backend::none;
@@ -67,7 +68,6 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   }
   sandbox::Policy policy;
   policy.root = options.root;
-  sandbox::Sensitive sensitive = sandbox::find_sensitive(options.root);
   policy.hidden = std::move(sensitive.hidden);
   policy.readonly = std::move(sensitive.readonly);
   policy.network_allow = options.network_allow;

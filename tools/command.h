@@ -11,16 +11,33 @@
 #include <tl/expected.hpp>
 
 #include "sandbox/sandbox.h"
+#include "sandbox/sensitive_paths.h"
 #include "tools/builtin.h"
+#include "tools/off_thread.h"
 
 namespace lares::tools {
 
 using Clock = std::chrono::steady_clock;
 
-// A command below the session's root under the best backend that works here. The error is a
-// sentence for the model.
+// A command below the session's root under the best backend that works here, kept from what is
+// sensitive. The error is a sentence for the model.
 asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> start_command(
-    BuiltinOptions options, std::vector<std::string> argv, std::string cwd);
+    BuiltinOptions options, std::vector<std::string> argv, std::string cwd,
+    sandbox::Sensitive sensitive);
+
+// `work(const Cancelled&)` of a sandbox::SensitivePaths, off the io thread; its error is a sentence
+// for the model too.
+template <class T, class Work>
+asio::awaitable<tl::expected<T, std::string>> look_for_secrets(WorkThreads& threads, Work work) {
+  auto job = [work](const Cancelled& cancelled) -> Result<T> {
+    auto found = work(cancelled);
+    if (!found) return tl::unexpected(Error{Errc::broken, std::move(found.error().message)});
+    return std::move(*found);
+  };
+  auto found = co_await off_thread<T>(threads.get(), std::move(job));
+  if (!found) co_return tl::unexpected(std::move(found.error().message));
+  co_return std::move(*found);
+}
 
 enum class ReadEnd { data, closed, deadline, cancelled };
 // Appends what comes next. The descriptor, the buffer and whoever owns them outlive the call.

@@ -40,10 +40,10 @@ class WorkThreads {
   std::unique_ptr<asio::thread_pool> own_;
 };
 
-// `work(const Cancelled&)` returns an Outcome; what it throws becomes an Error. The pool outlives
-// the call.
-template <class Work>
-asio::awaitable<Result<Outcome>> off_thread(asio::thread_pool& pool, Work work) {
+// `work(const Cancelled&)` returns a T or a Result<T>; what it throws becomes an Error. The pool
+// outlives the call.
+template <class T = Outcome, class Work>
+asio::awaitable<Result<T>> off_thread(asio::thread_pool& pool, Work work) {
   auto initiate = [&pool](auto handler, Work job) {
     auto cancelled = std::make_shared<Cancelled>(false);
     auto slot = asio::get_associated_cancellation_slot(handler);
@@ -54,7 +54,7 @@ asio::awaitable<Result<Outcome>> off_thread(asio::thread_pool& pool, Work work) 
                              asio::execution::outstanding_work.tracked);
     asio::post(
         pool, [handler = std::move(handler), job = std::move(job), cancelled, home]() mutable {
-          Result<Outcome> result = tl::unexpected(Error{Errc::broken, "not run"});
+          Result<T> result = tl::unexpected(Error{Errc::broken, "not run"});
           try {
             result = job(*cancelled);
           } catch (const std::exception& e) {
@@ -67,7 +67,7 @@ asio::awaitable<Result<Outcome>> off_thread(asio::thread_pool& pool, Work work) 
           });
         });
   };
-  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<Outcome>)>(
+  co_return co_await asio::async_initiate<const asio::use_awaitable_t<>, void(Result<T>)>(
       initiate, asio::use_awaitable, std::move(work));
 }
 

@@ -99,7 +99,23 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
   std::optional<sandbox::ControlPaths::Inside> inside;
   if (!options.no_sandbox) inside.emplace(sandbox::ControlPaths::of(options.root)), inside->begin();
-  auto started = co_await start_command(options, runner.argv, runner.cwd);
+  sandbox::Sensitive sensitive;
+  std::string refused;
+  if (!options.no_sandbox) {
+    WorkThreads threads(options.threads);
+    const auto search = [root = options.root](const Cancelled& stop) {
+      return sandbox::find_sensitive(root, {}, stop);
+    };
+    auto found = co_await look_for_secrets<sandbox::Sensitive>(threads, search);
+    if (found)
+      sensitive = std::move(*found);
+    else
+      refused = std::move(found.error());
+  }
+  tl::expected<std::unique_ptr<sandbox::Process>, std::string> started =
+      tl::unexpected(std::move(refused));
+  if (started.error().empty())
+    started = co_await start_command(options, runner.argv, runner.cwd, std::move(sensitive));
   if (!started && inside) (void)inside->end(true);
   if (!started && co_await is_cancelled())
     co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "sandbox/sandbox.h"
+#include "sandbox/sensitive_paths.h"
 #include "tools/builtin.h"
 
 namespace {
@@ -135,7 +136,7 @@ int main(int argc, char** argv) {
   Times searched;
   for (int i = 0; i < std::min(rounds, 15); ++i) {
     const auto begin = Clock::now();
-    policy.hidden = sandbox::find_sensitive(policy.root).hidden;
+    policy.hidden = sandbox::find_sensitive(policy.root).value().hidden;
     searched.all.push_back(ms_since(begin));
   }
   if (policy.hidden.size() != kSecrets) fail("the secrets were not found");

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "sandbox/git_config.h"
+#include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
 namespace lares::sandbox::test {
@@ -56,7 +57,7 @@ class Tree {
   void leave() { inside_.reset(); }
   RunOptions options() const {
     auto out = in(scratch);
-    auto sensitive = find_sensitive(scratch.wt);
+    auto sensitive = find_sensitive(scratch.wt).value();
     out.policy.hidden = sensitive.hidden;
     out.policy.readonly = sensitive.readonly;
     out.env = {"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b",

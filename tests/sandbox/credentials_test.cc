@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
 namespace lares::sandbox::test {
@@ -29,7 +30,7 @@ void write(const fs::path& path, const std::string& text) {
 RunOptions as_tools_do(const Scratch& scratch, const fs::path& root) {
   auto options = in(scratch);
   options.policy.root = root;
-  auto sensitive = find_sensitive(root);
+  auto sensitive = find_sensitive(root).value();
   options.policy.hidden = std::move(sensitive.hidden);
   options.policy.readonly = std::move(sensitive.readonly);
   return options;

@@ -2,15 +2,20 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <fstream>
+#include <thread>
+
 #include <gtest/gtest.h>
 
+#include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
 namespace lares::sandbox::test {
 namespace {
 
 std::vector<std::string> names(const Scratch& scratch) {
-  auto found = find_sensitive(scratch.wt).hidden;
+  auto found = find_sensitive(scratch.wt).value().hidden;
   for (auto& path : found) path = path.substr(scratch.wt.native().size() + 1);
   return found;
 }
@@ -70,6 +75,213 @@ TEST(Secrets, SocketsCount) {
   ASSERT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   EXPECT_EQ(names(scratch), std::vector<std::string>{"agent.sock"});
   ::close(fd);
+}
+
+TEST(Secrets, AreFoundHoweverDeepAndHoweverMany) {
+  const Scratch scratch;
+  std::string deep;
+  for (int i = 0; i < 60; ++i) deep += "d/";
+  scratch.write(deep + ".env", "s");
+  for (int i = 0; i < 1'300; ++i) scratch.write("many/" + std::to_string(i) + "/.env", "s");
+  EXPECT_EQ(names(scratch).size(), 1'301u);
+  EXPECT_EQ(names(scratch).front(), deep + ".env");
+  for (int i = 0; i < 600; ++i) scratch.write("git/" + std::to_string(i) + "/.git/HEAD", "ref");
+  EXPECT_EQ(find_sensitive(scratch.wt).value().readonly.size(), 600u);
+}
+
+TEST(Secrets, ManyAreHiddenInASandbox) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  for (int i = 0; i < 1'300; ++i) scratch.write("many/" + std::to_string(i) + "/.env", "secret\n");
+  auto options = in(scratch);
+  options.policy.hidden = find_sensitive(scratch.wt).value().hidden;
+  const auto ran = shell("cat many/*/.env | wc -l; ls -d many/*/.env | wc -l", options);
+  EXPECT_EQ(ran.output, "0\n1300\n") << ran.error;
+}
+
+TEST(Secrets, WhatVanishesEndsNoSearch) {
+  const Scratch scratch;
+  for (int i = 0; i < 200; ++i) scratch.write("keep/" + std::to_string(i) + "/f", "x");
+  scratch.write("zz/.env", "s");
+  scratch.write("zz/sub/.git/HEAD", "ref");
+  std::atomic<bool> stop = false;
+  std::thread other([&] {
+    while (!stop) {
+      for (int i = 0; i < 20; ++i)
+        std::filesystem::create_directories(scratch.wt / "gone" / std::to_string(i) / "a" / "b");
+      std::filesystem::remove_all(scratch.wt / "gone");
+    }
+  });
+  for (int i = 0; i < 300; ++i) {
+    const auto found = find_sensitive(scratch.wt);
+    if (!found || found->hidden.size() != 1 || found->readonly.size() != 1) {
+      ADD_FAILURE() << "round " << i << (found ? "" : ": " + found.error().message);
+      break;
+    }
+  }
+  stop = true;
+  other.join();
+}
+
+// As somebody who is not root, whom permissions stop.
+class AsNobody {
+ public:
+  explicit AsNobody(const Scratch& scratch) {
+    if (::geteuid() != 0) return;
+    const auto give = [](const std::filesystem::path& path) {
+      if (::lchown(path.c_str(), 54'321, 54'321) != 0) std::abort();
+    };
+    give(scratch.dir);
+    for (const auto& one : std::filesystem::recursive_directory_iterator(scratch.dir))
+      give(one.path());
+    if (::setegid(54'321) != 0 || ::seteuid(54'321) != 0) std::abort();
+  }
+  ~AsNobody() {
+    if (::getuid() == 0 && (::seteuid(0) != 0 || ::setegid(0) != 0)) std::abort();
+  }
+};
+
+TEST(Secrets, DirectoriesThatCannotBeReadAreHidden) {
+  const Scratch scratch;
+  scratch.write("closed/.env", "s");
+  scratch.write("unlisted/.env", "s");
+  scratch.write("unpassable/.env", "s");
+  scratch.write("zz/.env", "s");
+  const AsNobody nobody(scratch);
+  const auto mode = [&](const char* name, std::filesystem::perms perms) {
+    std::filesystem::permissions(scratch.wt / name, perms);
+  };
+  using enum std::filesystem::perms;
+  mode("closed", none);
+  mode("unlisted", owner_exec);
+  mode("unpassable", owner_read);
+  EXPECT_EQ(names(scratch),
+            (std::vector<std::string>{"closed", "unlisted", "unpassable", "zz/.env"}));
+  for (const char* name : {"closed", "unlisted", "unpassable"}) mode(name, owner_all);
+  std::filesystem::permissions(scratch.wt, none);
+  const auto found = find_sensitive(scratch.wt);
+  std::filesystem::permissions(scratch.wt, owner_all);
+  EXPECT_FALSE(found) << "nothing is known about what is in it";
+}
+
+TEST(Secrets, ALimitIsARefusal) {
+  const Scratch scratch;
+  for (const char* name : {"a", "b", "d/e", "d/.env"}) scratch.write(name, "s");
+  const auto wide = find_sensitive(scratch.wt, {.entries_max = 5});  // .git and what is in it aside
+  ASSERT_FALSE(wide);
+  EXPECT_EQ(wide.error().code, Errc::refused);
+  EXPECT_EQ(wide.error().message,
+            "look for secrets in " + scratch.wt.native() +
+                ": more than 5 files and directories (entries_max), so some could not be hidden; "
+                "work in a smaller directory of it");
+  EXPECT_TRUE(find_sensitive(scratch.wt, {.entries_max = 6}));
+  const auto long_path = find_sensitive(scratch.wt,
+                                        {.path_bytes_max = scratch.wt.native().size() + 1});
+  ASSERT_FALSE(long_path);
+  EXPECT_NE(long_path.error().message.find("(path_bytes_max), in which nothing can be hidden: "),
+            std::string::npos)
+      << long_path.error().message;
+}
+
+// A sandbox that lives, as SensitivePaths sees it.
+struct Lives {
+  Scratch scratch;
+  std::atomic<bool> never = false;
+  SensitivePaths paths{scratch.wt};
+  std::vector<std::string> begin() {
+    const auto found = paths.begin(never).value();
+    return relative(found.hidden);
+  }
+  std::vector<std::string> before(bool idle = true) {
+    return relative(paths.before_command(idle, never).value().hidden);
+  }
+  void after() { EXPECT_TRUE(paths.after_command(never)); }
+  void replace(const std::string& name, const std::string& text) {  // as editors save
+    scratch.write(name + ".new~", text);
+    std::filesystem::rename(scratch.wt / (name + ".new~"), scratch.wt / name);
+  }
+  std::vector<std::string> relative(std::vector<std::string> all) const {
+    for (auto& path : all) path = path.substr(scratch.wt.native().size() + 1);
+    return all;
+  }
+};
+using Names = std::vector<std::string>;
+
+TEST(Secrets, OfALivingSandboxThoseOfOthersAreTold) {
+  Lives one;
+  one.scratch.write("a/.env", "s");
+  EXPECT_EQ(one.begin(), Names{"a/.env"});
+  EXPECT_EQ(one.before(), Names{});
+  one.after();
+  one.scratch.write("new/deep/.env", "s");  // the user's
+  one.scratch.write("a/id_rsa", "s");
+  EXPECT_EQ(one.before(), (Names{"a/id_rsa", "new/deep/.env"}));
+  one.scratch.write("a/.env.local", "own");  // the command's
+  one.after();
+  EXPECT_EQ(one.before(), Names{});
+  one.after();
+  one.scratch.write("a/.env.local", "the user fills it in");
+  EXPECT_EQ(one.before(), Names{"a/.env.local"});
+}
+
+TEST(Secrets, WhatReplacesAHiddenFileIsToldAgain) {
+  Lives one;
+  one.scratch.write(".env", "s");
+  EXPECT_EQ(one.begin(), Names{".env"});
+  one.replace(".env", "t");
+  EXPECT_EQ(one.before(), Names{".env"});
+  one.replace(".env", "u");  // while a command runs, which cannot have done that
+  one.after();
+  EXPECT_EQ(one.before(), Names{".env"});
+  std::filesystem::remove(one.scratch.wt / ".env");
+  EXPECT_EQ(one.before(), Names{});
+  one.scratch.write(".env", "own");
+  one.after();
+  EXPECT_EQ(one.before(), Names{});
+}
+
+TEST(Secrets, ATextThatChangesInPlaceIsRead) {
+  Lives one;
+  one.scratch.write(".npmrc", "save-exact=true\n");
+  one.scratch.write("config/values", "s");
+  ::usleep(50'000);  // until a stamp says that nothing has changed since
+  EXPECT_EQ(one.begin(), Names{});
+  EXPECT_EQ(one.before(), Names{});
+  one.scratch.write(".npmrc", "//r/:_authToken=abc\n");
+  EXPECT_EQ(one.before(), Names{".npmrc"});
+  std::filesystem::create_symlink("config/values", one.scratch.wt / ".env");
+  EXPECT_EQ(one.before(), Names{"config/values"});
+}
+
+TEST(Secrets, ATreeThatMovesIsReadAnew) {
+  Lives one;
+  one.scratch.write("a/b/c", "s");
+  std::filesystem::create_directories(one.scratch.outside / "x/y");
+  std::ofstream(one.scratch.outside / "x/y/.env") << "s";
+  EXPECT_EQ(one.begin(), Names{});
+  std::filesystem::rename(one.scratch.outside / "x", one.scratch.wt / "a/b/x");
+  EXPECT_EQ(one.before(), Names{"a/b/x/y/.env"});
+  std::filesystem::rename(one.scratch.wt / "a", one.scratch.wt / "z");
+  std::filesystem::create_symlink("z", one.scratch.wt / "a");
+  EXPECT_EQ(one.before(), Names{"z/b/x/y/.env"}) << "once, and not by way of the link";
+}
+
+TEST(Secrets, WhatJobsListenOnIsTheirs) {
+  Lives one;
+  EXPECT_EQ(one.begin(), Names{});
+  const auto listen = [&](const char* name) {
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM, 0);
+    sockaddr_un address{AF_UNIX, {}};
+    const auto path = (one.scratch.wt / name).native();
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    ::close(fd);
+  };
+  listen("job.sock");
+  EXPECT_EQ(one.before(/*idle=*/false), Names{});
+  one.after();
+  listen("users.sock");
+  EXPECT_EQ(one.before(), Names{"users.sock"});
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
 namespace lares::sandbox::test {
@@ -164,7 +165,7 @@ TEST(Work, HidesWithoutBreakingItsNeighbours) {
   scratch.write("conf/settings", "plain");
   scratch.write("docs/readme", "doc");
   auto options = in(scratch);
-  options.policy.hidden = find_sensitive(scratch.wt).hidden;
+  options.policy.hidden = find_sensitive(scratch.wt).value().hidden;
   options.policy.readonly = {"docs"};
   const auto ran = shell(
       "cat conf/.env conf/settings; echo new > conf/new; (echo y > docs/readme) 2>/dev/null || "
