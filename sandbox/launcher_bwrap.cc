@@ -145,7 +145,7 @@ void run_bubblewrap(const Spec& spec) {
   const auto line = fmt::format("{}bubblewrap\n", kReplyStarted);
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
   Growth growth(spec, ::getpid());
-  supervise(pid, Fd(raw), -1, &growth);
+  supervise(pid, Fd(raw), -1, Later(), &growth);
 }
 
 }  // namespace lares::sandbox::launcher

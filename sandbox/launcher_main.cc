@@ -17,6 +17,7 @@
 #include "sandbox/launcher_group.h"
 #include "sandbox/launcher_identity.h"
 #include "sandbox/launcher_init.h"
+#include "sandbox/launcher_later.h"
 #include "sandbox/launcher_lockdown.h"
 #include "sandbox/launcher_network.h"
 #include "sandbox/launcher_plain.h"
@@ -56,7 +57,7 @@ void map_ids(const Identity& identity) {
 
 [[noreturn]] void inside(const Spec& spec, Identity identity,
                          const std::vector<std::string>& sockets, const Fd& outside,
-                         CommandGroup group, int status) {
+                         CommandGroup group, const Fd& looked, int status) {
   // From here on the death of the process outside kills this one, and the whole namespace with it.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) fail_errno("internal", "PR_SET_PDEATHSIG");
   pollfd gone{outside.get(), POLLIN, 0};
@@ -74,6 +75,10 @@ void map_ids(const Identity& identity) {
   if (::chdir(spec.cwd.c_str()) != 0) fail_errno("policy", "enter {}", spec.cwd);
   const auto lock = landlock(spec);
   filter_system_calls();
+  // Our namespaces are found through /proc, where what we become cannot be looked at. Long done.
+  char none;
+  while (::read(looked.get(), &none, 1) < 0 && errno == EINTR) {
+  }
   run_as_init(spec, facts + "," + lock, std::move(group), status);
 }
 
@@ -87,6 +92,8 @@ void map_ids(const Identity& identity) {
   if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("internal", "pipe");
   const Fd status_read(ends[0]);
   Fd status_write(ends[1]);
+  if (::pipe2(ends, O_CLOEXEC) != 0) fail_errno("internal", "pipe");
+  Fd looked_read(ends[0]), looked_write(ends[1]);
   const Fd self(pidfd_open(::getpid()));
   if (!self) fail_errno("internal", "pidfd_open");
   int raw = -1;
@@ -94,13 +101,18 @@ void map_ids(const Identity& identity) {
                                    CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP,
                                &raw);
   if (pid < 0) fail_errno("user namespace", "create the namespaces");
-  if (pid == 0)
-    inside(spec, std::move(identity), sockets, self, std::move(group), status_write.get());
+  if (pid == 0) {
+    looked_write = Fd();
+    inside(spec, std::move(identity), sockets, self, std::move(group), looked_read,
+           status_write.get());
+  }
   status_write = Fd();
+  const Later later = Later::of(pid);
+  looked_write = Fd();
   while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
   }
   identity = Identity();
-  supervise(pid, Fd(raw), status_read.get());
+  supervise(pid, Fd(raw), status_read.get(), later);
 }
 
 }  // namespace

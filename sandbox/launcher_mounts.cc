@@ -67,6 +67,12 @@ View View::of_host() {
   return View(std::move(root));
 }
 
+View View::of_sandbox() {
+  Fd root(openat2(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0));
+  if (!root) fail_errno("mounts", "open the root");
+  return View(std::move(root));
+}
+
 Fd View::at(const std::string& path, uint64_t flags) const {
   return Fd(openat2(root_.get(), path.c_str(), flags | O_PATH,
                     RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
@@ -193,6 +199,13 @@ void View::cover_empty(const std::string& path) {
   if (::fstat(target.get(), &status) != 0) fail_errno("mounts", "look at {} to hide it", path);
   put(clone(fmt::format("{}/{}", kMasks, S_ISDIR(status.st_mode) ? "empty.d" : "empty")), target,
       path);
+}
+
+bool View::is_empty_cover(const std::string& path) const {
+  const Fd place = at(path, 0), masks = at(kMasks, O_DIRECTORY);
+  struct stat ours, theirs;
+  return place && masks && ::fstat(place.get(), &theirs) == 0 && ::fstat(masks.get(), &ours) == 0 &&
+         theirs.st_dev == ours.st_dev;
 }
 
 void View::cover_credentials() {

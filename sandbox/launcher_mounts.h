@@ -28,6 +28,8 @@ class View {
  public:
   // Starts as the host's whole tree, read-only.
   static View of_host();
+  // The one that we are in, as become_root() left it: for covers that come later.
+  static View of_sandbox();
 
   // O_PATH; no symbolic links on the way. Not there: an empty Fd and errno.
   Fd at(const std::string& path, uint64_t flags) const;
@@ -48,6 +50,7 @@ class View {
   // Nothing where there is nothing.
   void cover_read_only(const std::string& path);
   void cover_empty(const std::string& path);  // a file or a directory
+  bool is_empty_cover(const std::string& path) const;
 
   // Git configurations that hold credentials, shown without them. make_masks() has read them,
   // before anything was covered.

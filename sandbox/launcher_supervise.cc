@@ -36,7 +36,7 @@ void close_streams() {
     if (null < 0 || ::dup2(null, fd) < 0) fail_errno("internal", "close the streams");
 }
 
-void supervise(pid_t pid, Fd pidfd, int status, Growth* growth) {
+void supervise(pid_t pid, Fd pidfd, int status, const Later& later, Growth* growth) {
   const Fd output(growth ? ::fcntl(2, F_DUPFD_CLOEXEC, 3) : -1);
   close_streams();
   bool killed = false;
@@ -47,6 +47,8 @@ void supervise(pid_t pid, Fd pidfd, int status, Growth* growth) {
     if (wait[0].revents != 0) break;
     const auto why = ready == 0 ? growth->over() : "";
     if (!why.empty()) write_all(output.get(), told_of_kill(why));
+    const bool asked = (wait[1].revents & POLLIN) != 0 && why.empty();
+    if (asked && later.serve()) continue;
     if (!why.empty() || wait[1].revents != 0) {  // or the daemon closed its end, or died
       killed = true;
       pidfd_send_signal(pidfd.get(), SIGKILL);

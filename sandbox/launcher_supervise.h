@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include "sandbox/launcher_growth.h"
+#include "sandbox/launcher_later.h"
 #include "sandbox/launcher_sys.h"
 
 namespace lares::sandbox::launcher {
@@ -20,7 +21,9 @@ std::string told_of_kill(const std::string& why);
 
 // `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the
 // command. Returns when the child is gone and, as a subreaper, everything it left behind; by
-// exiting or dying as the command did. `growth`: to be watched here, for nobody inside does.
-[[noreturn]] void supervise(pid_t pid, Fd pidfd, int status, Growth* growth = nullptr);
+// exiting or dying as the command did. `later`: what the daemon asks for meanwhile. `growth`: to be
+// watched here, for nobody inside does.
+[[noreturn]] void supervise(pid_t pid, Fd pidfd, int status, const Later& later,
+                            Growth* growth = nullptr);
 
 }  // namespace lares::sandbox::launcher

@@ -18,6 +18,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
 #include "sandbox/cgroup.h"
@@ -135,11 +136,36 @@ std::size_t n_descendants(int pid) {
   return all.size() - 1;
 }
 
+// The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
+asio::awaitable<std::optional<std::string>> reply(Child& child) {
+  std::string line;
+  auto [failed, n] = co_await asio::async_read_until(
+      child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
+  if (failed == asio::error::operation_aborted) co_return std::nullopt;
+  line.resize(failed ? 0 : n - 1);
+  co_return line;
+}
+
+Error refusal_of(const std::string& line, const std::string& launcher) {
+  if (line.empty() || line[0] != kReplyFailed)
+    return {Errc::broken, fmt::format("sandbox launcher {}: ended without saying why", launcher)};
+  const auto tab = line.find('\t');
+  const auto layer = line.substr(1, tab == line.npos ? line.npos : tab - 1);
+  const auto message = tab == line.npos ? std::string("failed") : line.substr(tab + 1);
+  if (layer == "policy") return {Errc::refused, "sandbox: " + message};
+  if (layer == "program") return {Errc::unavailable, message};
+  if (const auto fix = fix_for(layer, launcher); !fix.empty())
+    return {Errc::unavailable, fmt::format("sandbox: {}: {}; {}", layer, message, fix)};
+  return {Errc::unavailable, fmt::format("sandbox: {}: {}", layer, message)};
+}
+
 class Running : public Process {
  public:
-  Running(std::shared_ptr<Child> child, Backend backend, asio::posix::stream_descriptor in,
-          asio::posix::stream_descriptor out)
+  Running(std::shared_ptr<Child> child, Backend backend, std::string launcher,
+          asio::posix::stream_descriptor in, asio::posix::stream_descriptor out)
       : child_(std::move(child)),
+        launcher_(std::move(launcher)),
+        hides_(backend != Backend::none),
         n_when_alone_(backend == Backend::native       ? 2
                       : backend == Backend::bubblewrap ? 3
                                                        : 1),
@@ -155,6 +181,32 @@ class Running : public Process {
   asio::posix::stream_descriptor& out() override { return out_; }
   void kill() override { child_->kill(); }
 
+  // Cancelled, it leaves an answer behind that would be taken for the next one's: the tree is
+  // killed.
+  asio::awaitable<Result<>> hide(std::vector<std::string> paths) override {
+    if (!hides_ || paths.empty()) co_return Result<>();
+    std::string list;
+    for (const auto& path : paths) list.append(path).push_back('\0');
+    if (list.size() > kSpecBytesMax) {
+      Error error{Errc::refused, fmt::format("sandbox: {} bytes of paths to hide, at most {}",
+                                             list.size(), kSpecBytesMax)};
+      co_return tl::unexpected(std::move(error));
+    }
+    const auto child = child_;
+    const auto request = fmt::format("{}{}\n", kCover, list.size()) + list;
+    const auto [failed, n] = co_await asio::async_write(child->control, asio::buffer(request), kIo);
+    std::optional<std::string> line;
+    if (!failed)
+      line = co_await reply(*child);
+    else if (failed != asio::error::operation_aborted)
+      line.emplace();  // it has ended
+    if (line && *line == std::string(1, kCover)) co_return Result<>();
+    if (!line) child->kill();
+    Error error = line ? refusal_of(*line, launcher_)
+                       : Error{Errc::cancelled, "sandbox: cancelled while it hid files"};
+    co_return tl::unexpected(std::move(error));
+  }
+
   // Cancelled, it returns an Exit with signal 0 and may be called again.
   asio::awaitable<Exit> wait() override {
     const auto child = child_;
@@ -169,6 +221,8 @@ class Running : public Process {
 
  private:
   std::shared_ptr<Child> child_;
+  const std::string launcher_;
+  const bool hides_;
   const std::size_t n_when_alone_;  // of the launcher's descendants: PID 1 and the command, with
                                     // bubblewrap its two and the command
   asio::posix::stream_descriptor in_, out_;
@@ -230,29 +284,6 @@ asio::awaitable<Fd> listener(Child& child) {
   int fd;
   ::memcpy(&fd, CMSG_DATA(header), sizeof fd);
   co_return Fd(fd);
-}
-
-// The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
-asio::awaitable<std::optional<std::string>> reply(Child& child) {
-  std::string line;
-  auto [failed, n] = co_await asio::async_read_until(
-      child.control, asio::dynamic_buffer(line, kReplyBytesMax), '\n', kIo);
-  if (failed == asio::error::operation_aborted) co_return std::nullopt;
-  line.resize(failed ? 0 : n - 1);
-  co_return line;
-}
-
-Error refusal_of(const std::string& line, const std::string& launcher) {
-  if (line.empty() || line[0] != kReplyFailed)
-    return {Errc::broken, fmt::format("sandbox launcher {}: ended without saying why", launcher)};
-  const auto tab = line.find('\t');
-  const auto layer = line.substr(1, tab == line.npos ? line.npos : tab - 1);
-  const auto message = tab == line.npos ? std::string("failed") : line.substr(tab + 1);
-  if (layer == "policy") return {Errc::refused, "sandbox: " + message};
-  if (layer == "program") return {Errc::unavailable, message};
-  if (const auto fix = fix_for(layer, launcher); !fix.empty())
-    return {Errc::unavailable, fmt::format("sandbox: {}: {}; {}", layer, message, fix)};
-  return {Errc::unavailable, fmt::format("sandbox: {}: {}", layer, message)};
 }
 
 }  // namespace
@@ -318,7 +349,8 @@ asio::awaitable<Result<std::unique_ptr<Process>>> spawn(std::string launcher, Ba
 
   auto child = std::make_shared<Child>(io, std::move(*started), plain);
   child->group = std::move(group);
-  auto running = std::make_unique<Running>(child, backend, adopt(io, std::move(input->write)),
+  auto running = std::make_unique<Running>(child, backend, launcher,
+                                           adopt(io, std::move(input->write)),
                                            adopt(io, std::move(output->read)));
   if (launched) {
     child->control.assign(control_ours.release());

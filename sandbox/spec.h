@@ -26,6 +26,10 @@ inline constexpr char kReplyListener = 'N';
 inline constexpr std::uint16_t kProxyPort = 3128;  // of the namespace's own loopback, where nobody
                                                    // else listens
 inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
+// Later the daemon may ask, a request at a time, that more be hidden: "C<bytes>\n" and as many
+// bytes of absolute paths, each ended by a NUL. The answer is "C\n", or the line of a failure: then
+// perhaps none of them is.
+inline constexpr char kCover = 'C';
 inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
 
 struct Spec {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <variant>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -33,6 +34,7 @@ constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
 constexpr auto kJobsAnswer = std::chrono::seconds(2);  // an idle shell answers in a millisecond
 constexpr std::size_t kUnreadBytesMax = 64 << 10;      // of what jobs print between commands
 constexpr std::size_t kJobOutputBytesMax = 2'000;      // told with a job's end
+constexpr std::size_t kHiddenNamed = 8;
 
 constexpr const char* kDescription =
     "Run commands in a bash shell.\n"
@@ -302,6 +304,38 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   co_return tl::expected<void, std::string>();
 }
 
+// What the user or another program has put there since the last command, or changed, is hidden from
+// the shell that lives. Told where it was not hidden before; the error is why no command runs.
+asio::awaitable<tl::expected<std::string, std::string>> BashTool::hide_what_appeared() {
+  std::string told;
+  if (!shell_.secrets) co_return told;
+  using Appeared = sandbox::SensitivePaths::Appeared;
+  const bool idle = shell_.process->alone();
+  const auto search = [secrets = shell_.secrets, idle](const Cancelled& cancelled) {
+    return secrets->before_command(idle, cancelled);
+  };
+  auto appeared = co_await look_for_secrets<Appeared>(threads_, search);
+  if (!appeared) co_return tl::unexpected(std::move(appeared.error()));
+  const auto hidden = co_await shell_.process->hide(std::move(appeared->hidden));
+  if (co_await is_cancelled()) co_return told;
+  const std::size_t n = appeared->fresh.size(), n_named = std::min(n, kHiddenNamed);
+  std::string names;
+  for (std::size_t i = 0; i < n_named; ++i) names += (i ? ", " : "") + to_utf8(appeared->fresh[i]);
+  if (n > n_named) names += fmt::format(" and {} more", n - n_named);
+  if (hidden) {
+    if (n > 0)
+      told = fmt::format("[from now on hidden from commands, for it may hold secrets: {}]", names);
+    co_return told;
+  }
+  // Only a new shell is kept from it; the command was meant for this one's directory.
+  std::string refused = fmt::format("The command was not run: {} had to be hidden from commands.",
+                                    n > 0 ? names : "a secret that changed");
+  const std::string moved = co_await end_shell();
+  add_told(refused, moved);
+  add_line(refused, kResetNote);
+  co_return tl::unexpected(std::move(refused));
+}
+
 // What was moved aside of what it left.
 asio::awaitable<std::string> BashTool::end_shell() {
   Shell ending = std::move(shell_);
@@ -316,7 +350,9 @@ asio::awaitable<std::string> BashTool::end_shell() {
 
 asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput on_output) {
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
+  const sandbox::Process* const before = shell_.process.get();
   const auto ready = co_await ensure_shell();
+  const bool is_new = shell_.process.get() != before;
   if (!ready) {
     shell_ = Shell();
     if (co_await is_cancelled())
@@ -326,6 +362,16 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   // Not all of the launch can be cancelled; what was cancelled meanwhile is not begun. The shell is
   // as new.
   if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled"});
+  std::string hidden;
+  if (!is_new) {
+    auto told = co_await hide_what_appeared();
+    if (co_await is_cancelled()) {
+      shell_ = Shell();  // nobody knows what of it is hidden
+      co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
+    }
+    if (!told) co_return Outcome{std::move(told.error()), false, {}};
+    hidden = std::move(*told);
+  }
   const std::string nonce = make_nonce();
   if (nonce.empty())
     co_return tl::unexpected(Error{Errc::broken, "bash: no random numbers to be had"});
@@ -398,6 +444,14 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
     for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
     if (shell_.inside) add_told(text, sandbox::told_of(shell_.inside->end(process.alone())));
+    add_told(text, hidden);
+    if (shell_.secrets) {
+      const auto search = [secrets = shell_.secrets](const Cancelled& cancelled) {
+        return secrets->after_command(cancelled).map([] { return std::monostate(); });
+      };
+      // Where it fails, what appeared counts as somebody else's.
+      (void)co_await look_for_secrets<std::monostate>(threads_, search);
+    }
     co_return Outcome{std::move(text), reply.status() == 0, {}};
   }
   if (end == ReadEnd::deadline && !draining) {

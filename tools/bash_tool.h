@@ -42,6 +42,7 @@ class BashTool : public Tool {
   asio::awaitable<std::string> ask_for_jobs();
   asio::awaitable<Result<Outcome>> locked(std::string command, OnOutput on_output);
   asio::awaitable<tl::expected<void, std::string>> ensure_shell();
+  asio::awaitable<tl::expected<std::string, std::string>> hide_what_appeared();
   asio::awaitable<std::string> end_shell();
 
   BuiltinOptions options_;

@@ -56,6 +56,16 @@ TEST(Bubblewrap, MakesNothingOnTheHostThroughALink) {
   EXPECT_TRUE(std::filesystem::is_empty(scratch.outside / "there"));
 }
 
+TEST(Bubblewrap, HidesNothingLater) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  scratch.write(".env", "SECRET");
+  auto options = in(scratch, Backend::bubblewrap);
+  options.hide = {scratch.wt / ".env"};
+  EXPECT_NE(run({"/bin/sh"}, options).error.find("nothing can be hidden in this sandbox any more"),
+            std::string::npos);
+}
+
 TEST(Bubblewrap, KillTakesAll) {
   if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
   const Scratch scratch;

@@ -45,6 +45,11 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
     co_return ran;
   }
   auto process = std::move(*spawned);
+  const auto hidden = co_await process->hide(options.hide);
+  if (!hidden) {
+    ran.error = std::string(name_of(hidden.error().code)) + ": " + hidden.error().message;
+    co_return ran;
+  }
   asio::steady_timer deadline(io, options.timeout);
   deadline.async_wait([&](boost::system::error_code cancelled) {
     if (cancelled) return;

@@ -99,6 +99,23 @@ TEST(Secrets, ManyAreHiddenInASandbox) {
   EXPECT_EQ(ran.output, "0\n1300\n") << ran.error;
 }
 
+TEST(Secrets, AreHiddenInASandboxThatRuns) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  for (const char* name : {"a/.env", "b/.env", "keys/.ssh/id", "plain"})
+    scratch.write(name, "SECRET\n");
+  auto options = in(scratch);
+  options.policy.hidden = {"b/.env"};
+  for (const char* name : {"a/.env", "b/.env", "keys/.ssh", "gone/.env"})
+    options.hide.push_back(scratch.wt / name);
+  options.input =
+      "cat a/.env b/.env plain; ls -A keys/.ssh; cat keys/.ssh/id 2>/dev/null || echo none\n"
+      "mv a z && cat z/.env && (echo x > z/.env) 2>/dev/null || echo kept\n"
+      "grep -c ' /.*/b/.env ' /proc/self/mountinfo\n";
+  EXPECT_EQ(run({"/bin/sh"}, options).output, "SECRET\nnone\nkept\n1\n");
+  EXPECT_EQ(scratch.read("z/.env"), "SECRET\n");
+}
+
 TEST(Secrets, WhatVanishesEndsNoSearch) {
   const Scratch scratch;
   for (int i = 0; i < 200; ++i) scratch.write("keep/" + std::to_string(i) + "/f", "x");

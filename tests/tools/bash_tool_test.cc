@@ -328,6 +328,60 @@ class BashInside : public Bash {
   std::optional<BashTool> tool_in_;
 };
 
+TEST_F(BashInside, WhatTheUserAddsIsHiddenFromAShellThatLives) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  dir_.write("sub/.env", "TOKEN=1\n");
+  EXPECT_EQ(run(*tool_in_, "cd sub; x=kept; sleep 60 & echo on").text, "on\n");
+  dir_.write("sub/.env.local", "TOKEN=2\n");
+  dir_.write("new/id_rsa", "TOKEN=3\n");
+  dir_.write(".aws/credentials", "TOKEN=4\n");
+  const auto first = run(*tool_in_, "cat .env* ../new/id_rsa ../.aws/credentials; echo $x");
+  EXPECT_EQ(first.text.find("TOKEN"), std::string::npos) << first.text;
+  EXPECT_NE(first.text.find("\nkept\n"), std::string::npos) << first.text;
+  EXPECT_NE(first.text.find("[from now on hidden from commands, for it may hold secrets: .aws, "
+                            "new/id_rsa, sub/.env.local]"),
+            std::string::npos)
+      << first.text;
+  // As editors save: what was mounted on the old file went with it.
+  dir_.write("sub/.env~", "TOKEN=5\n");
+  std::filesystem::rename(dir_.at("sub/.env~"), dir_.at("sub/.env"));
+  EXPECT_EQ(run(*tool_in_, "cat .env ../sub/.env; jobs | grep -c Running").text, "1\n")
+      << "and nothing is told twice";
+  dir_.write("sub/.env", "TOKEN=6\n");
+  EXPECT_EQ(run(*tool_in_, "cat .env; mv .env x; mv ../sub ../moved; cat ../moved/.env")
+                .text.find("TOKEN"),
+            std::string::npos);
+}
+TEST_F(BashInside, WhatACommandMakesStaysItsOwn) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  dir_.write(".env.example", "TOKEN=\n");
+  EXPECT_TRUE(run(*tool_in_, "cp .env.example .env").ok);
+  EXPECT_EQ(run(*tool_in_, "cat .env; echo MORE=1 >> .env").text, "TOKEN=\n");
+  EXPECT_EQ(run(*tool_in_, "cat .env").text, "TOKEN=\nMORE=1\n");
+  dir_.write(".env", "TOKEN=the user filled it in\n");
+  EXPECT_EQ(run(*tool_in_, "cat .env").text,
+            "[from now on hidden from commands, for it may hold secrets: .env]");
+}
+TEST_F(BashInside, WithoutAWholeSearchNothingRuns) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  std::string deep = dir_.root();
+  for (int i = 0; i < 19; ++i) deep += "/" + std::string(200, 'd');
+  EXPECT_EQ(run(*tool_in_, "echo on").text, "on\n");
+  std::filesystem::create_directories(deep);
+  for (int i = 0; i < 2; ++i) {
+    const auto out = run(*tool_in_, "touch ran");
+    EXPECT_FALSE(out.ok);
+    EXPECT_NE(out.text.find("bytes (path_bytes_max), in which nothing can be hidden"),
+              std::string::npos)
+        << out.text;
+  }
+  BashTool fresh(io_.get_executor(), inside());
+  EXPECT_FALSE(run(fresh, "touch ran").ok);
+  EXPECT_FALSE(std::filesystem::exists(dir_.at("ran")));
+  std::filesystem::remove_all(dir_.at(std::string(200, 'd')));
+  EXPECT_EQ(run(*tool_in_, "echo on").text, "on\n");
+}
+
 constexpr const char* kRepository =
     "mkdir -p sub/.git/hooks sub/.git/objects sub/.git/refs; echo 'ref: refs/heads/main' > "
     "sub/.git/HEAD; ";
