@@ -122,11 +122,12 @@ class Follower {
     timespec now;
     ::clock_gettime(CLOCK_REALTIME, &now);
     SensitiveTree::Directory fresh{.device = status.st_dev, .inode = status.st_ino};
-    fresh.unreadable = error == EACCES || error == EPERM;
-    if ((error != 0 && !fresh.unreadable) || (fresh.unreadable && path.empty()))
+    const bool denied = error == EACCES || error == EPERM;
+    if ((error != 0 && !denied) || (denied && path.empty()))
       return tl::unexpected(failed(path, error));
+    fresh.out_of_sight = denied && may_be_reached(path, status.st_uid);
     std::vector<std::string> children;
-    if (!fresh.unreadable)
+    if (!denied)
       if (auto read = read_entries(stream.dir, path, fresh, children); !read) return read;
     const auto changed = ns(status.st_ctim);
     fresh.changed_ns = changed + kSettleNs > ns(now) ? 0 : changed;
@@ -136,6 +137,13 @@ class Follower {
     tree_.n_entries += fresh.n_entries - known->second.n_entries;
     known->second = std::move(fresh);
     return {};
+  }
+
+  // A directory that we may not read, by who runs commands: that is us, or for root the worktree's
+  // owner. Its owner could give the right back; who may pass it reaches what has a known name.
+  bool may_be_reached(const std::string& path, uid_t owner) const {
+    return ::geteuid() == 0 || owner == ::geteuid() ||
+           ::faccessat(root_, path.c_str(), X_OK, AT_EACCESS) == 0;
   }
 
   Result<> read_entries(DIR* dir, const std::string& path, SensitiveTree::Directory& out,

@@ -32,7 +32,7 @@ struct SensitiveTree {
     dev_t device = 0;
     ino_t inode = 0;
     std::int64_t changed_ns = 0;  // 0: not read yet, or it changed as it was read
-    bool unreadable = false;
+    bool out_of_sight = false;    // not to be read by us, perhaps by a command
     std::size_t n_entries = 0;
     std::vector<Noted> noted;
   };

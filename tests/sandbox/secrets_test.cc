@@ -143,14 +143,15 @@ TEST(Secrets, WhatVanishesEndsNoSearch) {
 // As somebody who is not root, whom permissions stop.
 class AsNobody {
  public:
-  explicit AsNobody(const Scratch& scratch) {
+  // `roots`, below the worktree, stays another's.
+  explicit AsNobody(const Scratch& scratch, const char* roots = "") {
     if (::geteuid() != 0) return;
     const auto give = [](const std::filesystem::path& path) {
       if (::lchown(path.c_str(), 54'321, 54'321) != 0) std::abort();
     };
     give(scratch.dir);
     for (const auto& one : std::filesystem::recursive_directory_iterator(scratch.dir))
-      give(one.path());
+      if (one.path() != scratch.wt / roots) give(one.path());
     if (::setegid(54'321) != 0 || ::seteuid(54'321) != 0) std::abort();
   }
   ~AsNobody() {
@@ -179,6 +180,24 @@ TEST(Secrets, DirectoriesThatCannotBeReadAreHidden) {
   const auto found = find_sensitive(scratch.wt);
   std::filesystem::permissions(scratch.wt, owner_all);
   EXPECT_FALSE(found) << "nothing is known about what is in it";
+}
+
+TEST(Secrets, DirectoriesThatCommandsCannotReadEitherAreNot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root, to make another's directory";
+  const Scratch scratch;
+  scratch.write("data/db/.env", "s");  // a container's, say
+  scratch.write(".env", "s");
+  const auto mode = [&](int bits) {
+    std::filesystem::permissions(scratch.wt / "data/db", std::filesystem::perms(bits));
+  };
+  mode(0700);
+  {
+    const AsNobody nobody(scratch, "data/db");
+    EXPECT_EQ(names(scratch), std::vector<std::string>{".env"});
+  }
+  mode(0711);
+  const AsNobody nobody(scratch, "data/db");
+  EXPECT_EQ(names(scratch), (std::vector<std::string>{".env", "data/db"}));
 }
 
 TEST(Secrets, ALimitIsARefusal) {
