@@ -6,13 +6,13 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
+#include "daemon/ended.h"
 #include "daemon/mcp/door.h"
 
 namespace lares::daemon {
@@ -39,14 +39,21 @@ Connection::~Connection() = default;
 asio::awaitable<void> Connection::run() {
   const auto self = shared_from_this();
   asio::co_spawn(
-      server_.io(), [self] { return self->write_lines(); }, asio::detached);
+      server_.io(), [self] { return self->write_lines(); },
+      logged(server_.log(), "writing to a client", [self](const std::string&) {
+        self->close();
+        self->written_.open();
+      }));
   asio::co_spawn(
-      server_.io(), [self] { return self->watch(); }, asio::detached);
-  co_await read_lines();
+      server_.io(), [self] { return self->watch(); }, logged(server_.log(), "watching a client"));
+  try {
+    co_await read_lines();
+  } catch (const std::exception& e) {
+    server_.log().event("client_failed", {{"why", e.what()}});
+  }
   if (mcp_) mcp_->left();
   close();
   co_await written_.wait();
-  server_.left(self);
 }
 
 void Connection::close() {
@@ -113,7 +120,9 @@ void Connection::line_received(std::string_view line) {
       [self = shared_from_this(), m = std::move(*message)]() mutable {
         return self->answer(std::move(m));
       },
-      asio::detached);
+      logged(server_.log(), "an answer", [self = shared_from_this()](const std::string& why) {
+        if (!why.empty()) self->evict("its request could not be answered");
+      }));
 }
 
 void Connection::initialize(const protocol::Message& message) {
@@ -191,8 +200,6 @@ asio::awaitable<void> Connection::write_lines() {
   }
   boost::system::error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_both, ignored);
-  if (!closed_) close();
-  written_.open();
 }
 
 // A client that reads nothing for kStuckMsMax while there is something to read.
@@ -239,7 +246,10 @@ void Connection::follow(std::shared_ptr<Session> session, std::int64_t after, bo
       [self = shared_from_this(), id, from, generation] {
         return self->replay(id, from, generation);
       },
-      asio::detached);
+      logged(server_.log(), "replaying a session",
+             [self = shared_from_this()](const std::string& why) {
+               if (!why.empty()) self->evict("what it subscribed to cannot be read");
+             }));
 }
 
 asio::awaitable<void> Connection::replay(std::string session_id, std::int64_t after,

@@ -175,6 +175,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                  .shell = {.root = options.state_dir,
                            .state_dir = options.state_dir,
                            .sandbox_launcher = options.sandbox_launcher},
+                 .limits = options.client_limits,
                  .ending = [&] { generator.end(); }});
   const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply reply{.body = server.health()};

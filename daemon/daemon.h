@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/client_limits.h"
 #include "daemon/engine_host.h"
 #include "daemon/http/limits.h"
 #include "daemon/log.h"
@@ -33,6 +34,7 @@ struct DaemonOptions {
   std::int64_t resident_tokens = 0;  // of a repository, before every session; 0: kResidentTokens
   EngineHost::Load load;
   HttpLimits http_limits;
+  ClientLimits client_limits;
   std::function<void(Router&)> more_routes;  // HTTP handlers of a test's own
 };
 

@@ -8,11 +8,11 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/connection.h"
+#include "daemon/ended.h"
 #include "daemon/http/server.h"
 #include "daemon/mcp/door.h"
 #include "daemon/mcp_wire.h"
@@ -29,6 +29,14 @@ using namespace protocol;
 
 constexpr std::size_t kSkippedShown = 200;
 constexpr std::chrono::milliseconds kLastWords{500};
+constexpr int kCrowdedRetryMs = 1000;
+
+bool is_http(char first) { return first >= 'A' && first <= 'Z'; }
+// By what it has said already.
+bool speaks_http(Listener::Protocol::socket& socket) {
+  char first = 0;
+  return ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && is_http(first);
+}
 
 template <class T>
 Reply<Json> ok(T result) {
@@ -93,36 +101,80 @@ asio::awaitable<void> Server::serve(Listener& listener) {
       log_.event("client_refused", {{"uid", uid}});
       continue;
     }
+    if (n_arriving_ + connections_.size() >= options_.limits.clients + kClientsToldApartMax) {
+      if (!speaks_http(socket))
+        refuse(socket);
+      else if (stopping_ == Stopping::no)
+        http_.take(std::move(socket));
+      continue;
+    }
+    ++n_arriving_;
+    const auto client = std::make_shared<Listener::Protocol::socket>(std::move(socket));
     asio::co_spawn(
-        io_, [this, client = std::move(socket)]() mutable { return tell_apart(std::move(client)); },
-        asio::detached);
+        io_, [this, client] { return tell_apart(client); },
+        logged(log_, "a client's first byte", [this](const std::string&) { --n_arriving_; }));
   }
   if (connections_.empty()) co_return;
   last_words_.expires_after(kLastWords);  // a client that does not read does not keep the daemon
   co_await last_words_.async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
-// HTTP begins with the name of a method, and a line of JSON-RPC does not. Clients say something
-// when they like.
-asio::awaitable<void> Server::tell_apart(Listener::Protocol::socket socket) {
+// HTTP begins with the name of a method, and a line of JSON-RPC does not.
+asio::awaitable<void> Server::tell_apart(std::shared_ptr<Listener::Protocol::socket> socket) {
+  asio::steady_timer patience(io_, options_.limits.first_byte);
+  bool late = false;
+  patience.async_wait([weak = std::weak_ptr(socket), &late](const boost::system::error_code& ec) {
+    const auto waiting = ec ? nullptr : weak.lock();  // with it, this coroutine lives
+    if (!waiting) return;
+    late = true;
+    boost::system::error_code ignored;
+    waiting->cancel(ignored);
+  });
   char first = 0;
   ssize_t n = -1;
   while (n < 0) {
-    auto [ec] = co_await socket.async_wait(Listener::Protocol::socket::wait_read,
-                                           asio::as_tuple(asio::use_awaitable));
-    if (ec || ended_) co_return;
-    n = ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    auto [ec] = co_await socket->async_wait(Listener::Protocol::socket::wait_read,
+                                            asio::as_tuple(asio::use_awaitable));
+    if (late)
+      log_.event("client_refused",
+                 {{"why", "it said nothing"}, {"ms", options_.limits.first_byte.count()}});
+    if (ec || late || ended_) co_return;
+    n = ::recv(socket->native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
     if (n < 0 && errno != EAGAIN && errno != EINTR) co_return;
   }
   if (n == 0) co_return;
-  if (first >= 'A' && first <= 'Z') {
-    if (stopping_ != Stopping::no) co_return;
-    http_.take(std::move(socket));
-    co_return;
+  if (is_http(first)) {
+    if (stopping_ == Stopping::no) http_.take(std::move(*socket));
+  } else if (connections_.size() >= options_.limits.clients) {
+    refuse(*socket);
+  } else {
+    crowded_ = false;
+    serve_client(std::make_shared<Connection>(*this, std::move(*socket)));
   }
-  const auto connection = std::make_shared<Connection>(*this, std::move(socket));
+}
+
+void Server::serve_client(const std::shared_ptr<Connection>& connection) {
   joined(connection);
-  co_await connection->run();
+  asio::co_spawn(
+      io_, [connection] { return connection->run(); },
+      logged(log_, "a client", [this, connection](const std::string&) {
+        connection->close();
+        left(connection);
+      }));
+}
+
+// One line, which a socket that nothing was written to has room for.
+void Server::refuse(Listener::Protocol::socket& socket) {
+  Error error{.code = Code::overloaded,
+              .message = fmt::format("connect: {} clients are connected, and more are not served",
+                                     options_.limits.clients),
+              .hint = "end some of them: `lares run`, `lares attach`, editors"};
+  error.retry_after_ms = kCrowdedRetryMs;
+  const std::string line = error_line(nullptr, error);
+  (void)::send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (std::exchange(crowded_, true)) return;  // a line of the log for all of them
+  log_.event("client_refused",
+             {{"why", "too many"}, {"n", connections_.size()}, {"arriving", n_arriving_}});
 }
 
 asio::awaitable<void> Server::stop(bool now) {
@@ -280,7 +332,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (request.when != "now" && request.when != "idle")
       co_return no(Code::invalid_params, method + ": when must be now or idle");
     asio::co_spawn(
-        io_, [this, now = request.when == "now"] { return stop(now); }, asio::detached);
+        io_, [this, now = request.when == "now"] { return stop(now); }, logged(log_, "the end"));
     co_return ok(Nothing{});
   }
   if (method == RepoOpen::kMethod) {

@@ -10,6 +10,7 @@
 
 #include <boost/asio/steady_timer.hpp>
 
+#include "daemon/client_limits.h"
 #include "daemon/engine_host.h"
 #include "daemon/listener.h"
 #include "daemon/log.h"
@@ -28,6 +29,7 @@ struct ServerOptions {
   std::string http = {};  // see ServerStatusResult
   std::string daemon_id, boot_id;
   tools::BuiltinOptions shell;  // how commands would run: what server/status says about the shell
+  ClientLimits limits = {};
   std::function<void()> ending = {};  // called before HTTP's clients are left
 };
 
@@ -60,7 +62,9 @@ class Server {
   McpDoor* mcp() const { return mcp_; }
 
  private:
-  asio::awaitable<void> tell_apart(Listener::Protocol::socket socket);
+  asio::awaitable<void> tell_apart(std::shared_ptr<Listener::Protocol::socket> socket);
+  void serve_client(const std::shared_ptr<Connection>& connection);
+  void refuse(Listener::Protocol::socket& socket);  // it is one too many
   asio::awaitable<protocol::ServerStatusResult> status();
   asio::awaitable<Reply<protocol::Json>> open_repository(protocol::RepoOpen request);
   asio::awaitable<Reply<protocol::Json>> about_rules(std::string method,
@@ -83,6 +87,8 @@ class Server {
   ServerOptions options_;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
   std::set<std::shared_ptr<Connection>> connections_;
+  std::size_t n_arriving_ = 0;  // that have said nothing yet
+  bool crowded_ = false;        // and the log says so
   Listener::Protocol::acceptor* acceptor_ = nullptr;
   asio::steady_timer last_words_;
   enum class Stopping { no, when_idle, now } stopping_ = Stopping::no;

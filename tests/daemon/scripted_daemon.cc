@@ -10,6 +10,7 @@
 // (tests/clients/client_director.h). In the environment: $LARES_TEST_CONFIG, the folder of the
 // user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context; $LARES_TEST_CHUNK:
 // it evaluates prompts so many tokens at a time, each in $LARES_TEST_CHUNK_MS, and has prefixes;
+// $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
 // --listen; $LARES_TEST_WAKE=never: no session goes on by itself. It also answers what
 // http_routes.h says.
@@ -64,6 +65,10 @@ int main(int argc, char** argv) {
     limits.keep_alive_every = limits.status_known = milliseconds(100),
     limits.linger = milliseconds(300);
   }
+  if (const char* clients = std::getenv("LARES_TEST_CLIENTS"))
+    options.client_limits.clients = static_cast<std::size_t>(std::atoll(clients));
+  if (const char* ms = std::getenv("LARES_TEST_FIRST_BYTE_MS"))
+    options.client_limits.first_byte = std::chrono::milliseconds(std::atoll(ms));
   if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
   if (const char* wake = std::getenv("LARES_TEST_WAKE"); wake && std::string_view(wake) == "never")
     options.wake = daemon::Wake::never;
