@@ -132,7 +132,8 @@ struct SensitivePaths::State {
         // The secret is what the link leads to; outside the root it is another's to hide.
         std::error_code failed;
         const auto target = fs::canonical(path, failed).native();
-        if (!failed && target.starts_with(root + "/") && fs::is_regular_file(target, failed))
+        if (!failed && target.starts_with(root + "/") &&
+            (fs::is_regular_file(target, failed) || fs::is_directory(target, failed)))
           add(out, target);
         return;
       }

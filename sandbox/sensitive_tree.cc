@@ -217,7 +217,7 @@ class Follower {
     }
     const auto says = secret_name(name);
     if (type == DT_LNK) {
-      if (says == SecretName::yes) note(link);
+      if (says == SecretName::yes || is_secret_directory(name)) note(link);
     } else if (says != SecretName::no) {
       note(says == SecretName::yes ? secret : by_text);
     }

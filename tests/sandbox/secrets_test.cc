@@ -289,6 +289,14 @@ TEST(Secrets, ATextThatChangesInPlaceIsRead) {
   EXPECT_EQ(one.before(), Names{"config/values"});
 }
 
+TEST(Secrets, WhatALinkNamedAsADirectoryOfSecretsLeadsToIsHidden) {
+  Lives one;
+  one.scratch.write("conf/cloud/key", "s");
+  std::filesystem::create_symlink("conf/cloud", one.scratch.wt / ".aws");
+  std::filesystem::create_symlink(".", one.scratch.wt / ".ssh");  // the whole worktree is not
+  EXPECT_EQ(one.begin(), Names{"conf/cloud"});
+}
+
 TEST(Secrets, ATreeThatMovesIsReadAnew) {
   Lives one;
   one.scratch.write("a/b/c", "s");
