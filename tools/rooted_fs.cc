@@ -38,7 +38,7 @@ std::string unwritten(int error) {
 std::string why(int error) {
   if (error == EXDEV || error == ELOOP) return "leads out of the worktree";
   if (error == ENOENT) return "does not exist";
-  return unwritten(error);
+  return fmt::format("could not be opened: {}", unwritten(error));
 }
 
 // For kernels without openat2: every component by hand, and no symlink at all.

@@ -21,7 +21,7 @@ void help(std::FILE* to) {
   std::fputs(
       "lares: a coding agent that lives in your repository\n"
       "Usage: lares              a conversation; --continue goes on with the newest\n"
-      "       lares COMMAND ...\n\n",
+      "       lares COMMAND ...  lares help COMMAND  lares version\n\n",
       to);
   constexpr std::size_t kColumnsMax = 80, kIndent = 13;
   std::string seldom;  // in lines
@@ -44,8 +44,7 @@ void help(std::FILE* to) {
   std::fprintf(to, "  and        %s\n", seldom.c_str());
   std::fputs(
       "\n  lares run \"the date parser rejects leap days; fix it\"\n"
-      "lares help COMMAND, or lares COMMAND --help, says what it takes; lares version which\n"
-      "this is. The daemon starts when it is needed.\n",
+      "lares COMMAND --help says what it takes. The daemon starts when it is needed.\n",
       to);
 }
 
