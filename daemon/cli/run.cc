@@ -46,10 +46,9 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     best.add_to(app);
   }
   daemon.add_to(app, /*starts_daemon=*/true);
+  app.get_option("--json")->description("a line for each event; the last one has the answer");
   app.footer(
-      std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n"
-                  "With --json each event is a line, and the last line the result: stop_reason, "
-                  "answer, usage, changes.\n") +
+      std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") +
       kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (prompt == "-") prompt = read_stdin();
