@@ -11,7 +11,8 @@ std::optional<engine::ArgumentChoices> argument_choices(const Tools& tools,
                                                         const engine::Arguments& so_far) {
   const tools::Tool* const t = find_tool(tools, tool);
   auto found = t ? t->choices(key, so_far) : std::nullopt;
-  if (!found || (!found->one_of.empty() && model.n_parameters >= kSpellsNames)) return std::nullopt;
+  const bool small = model.n_parameters > 0 && model.n_parameters < kSpellsNames;
+  if (!found || (!found->one_of.empty() && !small)) return std::nullopt;
   return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
                                  found->unique};
 }

@@ -12,7 +12,7 @@
 namespace lares::daemon {
 
 // A model of fewer parameters spells names badly: it is held to those that there are. A larger one
-// that names another means another, and reads what is wrong with it.
+// that names another means another, and reads what is wrong with it; so does one of no known size.
 inline constexpr std::uint64_t kSpellsNames = 1'000'000'000;
 
 // nullopt: anything that the schema allows.

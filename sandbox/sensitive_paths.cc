@@ -122,9 +122,9 @@ struct SensitivePaths::State {
         struct stat status;
         if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
         const auto before = texts.find(path);
-        const bool known = before != texts.end() && before->second.first == id_of(status);
-        const bool secret = known ? before->second.second : file_holds_mark(path);
-        if (known || is_settled(id_of(status))) texts_now[path] = {id_of(status), secret};
+        const bool read = before != texts.end() && before->second.first == id_of(status);
+        const bool secret = read ? before->second.second : file_holds_mark(path);
+        if (read || is_settled(id_of(status))) texts_now[path] = {id_of(status), secret};
         if (secret) out[path] = {id_of(status)};
         return;
       }

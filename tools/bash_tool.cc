@@ -407,9 +407,9 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
     end = co_await read_before(process.out(), shell_.pending, until);
     if (end == ReadEnd::data) {
-      std::string before, text;
-      reply.feed(shell_.pending, before, text);
-      if (const std::string clean = job_cleaner.feed(before); !clean.empty())
+      std::string ahead, text;
+      reply.feed(shell_.pending, ahead, text);
+      if (const std::string clean = job_cleaner.feed(ahead); !clean.empty())
         from_jobs = true, take(clean);
       if (!text.empty() && from_jobs) {
         take(job_cleaner.finish() + "[so far: output of background jobs since the last command]\n");

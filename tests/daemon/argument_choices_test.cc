@@ -28,7 +28,7 @@ struct Knowing final : tools::Tool {
 TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
   Tools tools;
   tools.push_back(std::make_unique<Knowing>());
-  engine::ModelInfo small, large;
+  engine::ModelInfo small, large, unknown;
   small.n_parameters = kSpellsNames - 1;
   large.n_parameters = kSpellsNames;
   const auto of = [&](const engine::ModelInfo& model, const std::string& key) {
@@ -37,6 +37,7 @@ TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
   ASSERT_TRUE(of(small, "path"));
   EXPECT_THAT(of(small, "path")->one_of, ElementsAre("/r/a", "/r/b"));
   EXPECT_FALSE(of(large, "path"));
+  EXPECT_FALSE(of(unknown, "path"));
   for (const engine::ModelInfo& model : {small, large}) {
     ASSERT_TRUE(of(model, "old_str"));
     EXPECT_EQ(of(model, "old_str")->substring_of, "text");

@@ -399,9 +399,10 @@ TEST_P(CudaSequences, WhoHasNoRoomTogetherIsNamed) {
     for (int step = 0; step < 3; ++step) {
       const auto without_room = DeviceTimeline::evaluate_together(all);
       ASSERT_THAT(without_room, SizeIs(1)) << first;
-      for (unsigned i = 0; i < 3; ++i)
-        if (i != without_room[0])
-          EXPECT_EQ(draw(*all[i], 1), draw(*plain[(first + i) % 3], 1)) << first;
+      for (unsigned i = 0; i < 3; ++i) {
+        if (i == without_room[0]) continue;
+        EXPECT_EQ(draw(*all[i], 1), draw(*plain[(first + i) % 3], 1)) << first;
+      }
     }
     EXPECT_EQ(memory->report().parked, parked);
   }
@@ -424,7 +425,8 @@ TEST_P(CudaSequences, TogetherTheyOutgrowThePages) {
       plain.push_back(roomy.timeline(free));
       ASSERT_TRUE(some.back()->sync(tokens(kSize, i), {}, {}));
       ASSERT_TRUE(plain.back()->sync(tokens(kSize, i), {}, {}));
-      if (i < 2) EXPECT_EQ(draw(*some.back(), 1), draw(*plain.back(), 1));
+      if (i == 2) continue;  // idle
+      EXPECT_EQ(draw(*some.back(), 1), draw(*plain.back(), 1));
     }
     all = {some[0].get(), some[1].get()};
     bool alone = false;

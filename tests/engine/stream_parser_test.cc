@@ -188,7 +188,7 @@ TEST(StreamParser, WhatCannotRunIsRejectedWithTheReason) {
 
 // What damaged answers brought to light (dsml_fuzz_test.cc).
 TEST(StreamParser, AnObjectAndMoreIsNoCall) {
-  for (const std::string more :
+  for (const std::string& more :
        {parameter("line", "2", "false"), parameter("text", "x"), std::string("{}")}) {
     EXPECT_THAT(parsed("x</think>" + block(invoke("edit", R"({"path": "a"})"
                                                           "</｜DSML｜parameter>" +
