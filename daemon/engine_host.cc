@@ -96,8 +96,7 @@ struct EngineHost::Waiting {
   }
   void put_off() {
     without_room = true;
-    asked = Clock::now();
-    spent.ran += asked - began;
+    asked = began;  // nothing ran since
   }
   // A token; ends with the last one, or with what was thrown, which is its own asker's affair.
   void draw() {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -77,7 +78,7 @@ TEST(Instructions, TheUsersOwnComeFirst) {
 TEST(Instructions, SoManyAreCounted) {
   Repository r;
   for (std::size_t i = 0; i < kInstructionFilesMax + 3; ++i)
-    r.add("d" + std::to_string(i) + "/AGENTS.md", "x");
+    r.add(fmt::format("d{}/AGENTS.md", i), "x");
   const auto many = instructions(r.files, r.view, "");
   EXPECT_EQ(many.files.size(), kInstructionFilesMax);
   EXPECT_THAT(many.text, HasSubstr("- and 3 more, deeper in the tree\n"));

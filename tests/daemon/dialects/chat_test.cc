@@ -47,10 +47,9 @@ TEST(ChatRequest, PartsAreOneText) {
       {"role": "user", "content": [{"type": "text", "text": "b"}, {"type": "text", "text": "c"}]},
       {"role": "assistant", "content": null, "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": ""}}]},
       {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "d"}, {"type": "image_url", "image_url": {"url": "data:,"}}]}]})");
-  EXPECT_EQ(
-      r.conversation.messages,
-      WireJson::parse(
-          R"([{"role": "developer", "content": "a"}, {"role": "user", "content": "b\n\nc"},
+  EXPECT_EQ(r.conversation.messages,
+            WireJson::parse(
+                R"([{"role": "developer", "content": "a"}, {"role": "user", "content": "b\n\nc"},
       {"role": "assistant", "content": "", "reasoning_content": "r", "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
       {"role": "tool", "content": "d\n\n[Unsupported image_url]", "tool_call_id": "1"}])"));
 }
@@ -314,7 +313,8 @@ std::string settled(std::string text) {
     for (std::size_t at = text.find(name); at != std::string::npos;
          at = text.find(name, at + name.size())) {
       const std::size_t begin = at + name.size();
-      text.replace(begin, text.find_first_of(n_quotes ? "\"" : ",", begin) - begin, "0");
+      text.erase(begin, text.find_first_of(n_quotes ? "\"" : ",", begin) - begin)
+          .insert(begin, 1, '0');
     }
   }
   return text;
@@ -404,8 +404,7 @@ TEST_F(ChatTest, EveryStreamEndsWithItsReasonAndDone) {
     generations.script.steps = {{ContentText{"x"}}};
     generations.script.end.reason = reason;
     const std::string text = stream("");
-    EXPECT_TRUE(
-        text.ends_with(chunk(delta("", "\"" + std::string(word) + "\"")) + "data: [DONE]\n\n"))
+    EXPECT_TRUE(text.ends_with(chunk(delta("", fmt::format("\"{}\"", word))) + "data: [DONE]\n\n"))
         << text;
     const std::string code = reason == Reason::failed ? R"("code":"server_error")"
                                                       : R"("code":"overloaded")";

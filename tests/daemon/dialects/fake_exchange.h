@@ -156,7 +156,7 @@ inline std::vector<Sent> sent_events(std::string_view stream) {
       else if (line.starts_with("data: "))
         sent.data += line.substr(6);
       else
-        sent.name += "?" + std::string(line);  // no field that these dialects send
+        sent.name.append("?").append(line);  // no field that these dialects send
     }
     out.push_back(std::move(sent));
   }
