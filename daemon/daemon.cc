@@ -34,6 +34,7 @@
 #include "daemon/state_dir.h"
 #include "daemon/version.h"
 #include "daemon/worktrees.h"
+#include "sandbox/open_files.h"
 #include "tools/own_files.h"
 
 namespace lares::daemon {
@@ -92,6 +93,7 @@ tl::expected<std::string, std::string> listen(HttpServer& http, const DaemonOpti
 int run_daemon(const DaemonOptions& options, const Log& log) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
+  sandbox::raise_open_files();
   asio::io_context io(1);
   const ServiceManager manager;
   const auto handed = handed_over();

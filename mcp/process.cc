@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "sandbox/open_files.h"
 #include "sandbox/tree.h"
 
 namespace lares::mcp {
@@ -59,6 +60,7 @@ struct Start {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  sandbox::usual_open_files();
   ::execve(start.argv[0], start.argv.data(), start.envp.data());
   give_up("execute");
   ::_exit(127);

@@ -14,6 +14,8 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/open_files.h"
+
 namespace lares::sandbox {
 namespace {
 
@@ -52,6 +54,7 @@ struct Prepared {
   sigset_t none;
   ::sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
+  usual_open_files();
   ::execve(child.path, child.argv, child.env);
 }
 
