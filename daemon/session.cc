@@ -7,10 +7,10 @@
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
+#include "daemon/ended.h"
 #include "daemon/hooks/hooks.h"
 #include "daemon/instructions.h"
 #include "daemon/prompt.h"
@@ -252,8 +252,32 @@ void Session::start_next() {
     asio::co_spawn(
         world_.io,
         [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); },
-        asio::detached);
+        [self = shared_from_this()](std::exception_ptr thrown) {
+          if (thrown) self->turn_lost(thrown);
+        });
     return;
+  }
+}
+
+// What run() does not guard threw, such as for want of memory: the turn is over, and what is known
+// of it is what is on disk. Whoever goes on with the session reads that back first.
+void Session::turn_lost(std::exception_ptr thrown) {
+  const std::string why = thrown_by(thrown);
+  const std::int64_t id = turn_ ? turn_->id : info_.turn_id;
+  turn_ = nullptr, resident_ = nullptr;
+  if (asked_) asked_->settle(false);
+  open_.clear();
+  info_.turn_id = 0, info_.state = "idle";
+  last_reason_ = "error";
+  fail("the end of a turn: " + why);
+  idle_.open();
+  try {
+    ephemeral(protocol::TurnEnded{.turn_id = id, .reason = "error", .message = why},
+              Subscriber::Weight::state);
+    world_.changed();
+  } catch (...) {
+    world_.log->event("turn_lost",
+                      {{"session", info_.session_id}, {"turn", id}, {"why", "untold"}});
   }
 }
 

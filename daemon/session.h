@@ -5,6 +5,7 @@
 #pragma once
 
 #include <deque>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -230,6 +231,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
+  void turn_lost(std::exception_ptr thrown);
 
   // session_wake.cc
   int n_wakes() const;

@@ -2,8 +2,8 @@
 #include <utility>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 
+#include "daemon/ended.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/session.h"
 #include "daemon/session_facts.h"
@@ -70,7 +70,12 @@ void Session::sync_soon() {
   sync_wanted_ = true;
   if (std::exchange(syncing_, true)) return;
   asio::co_spawn(
-      world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); }, asio::detached);
+      world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); },
+      [self = shared_from_this()](std::exception_ptr thrown) {
+        if (!thrown) return;
+        self->syncing_ = false;
+        self->fail("sync it: " + thrown_by(thrown));
+      });
 }
 
 asio::awaitable<void> Session::sync_while_wanted() {
