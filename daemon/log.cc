@@ -1,6 +1,10 @@
 #include "daemon/log.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <utility>
 
 namespace lares::daemon {
 namespace {
@@ -40,6 +44,35 @@ void Log::event(std::string_view name, std::initializer_list<Field> fields) cons
   line += '\n';
   // A full or closed log is no reason to stop working, and there is nobody left to tell.
   [[maybe_unused]] const auto n = ::write(fd_, line.data(), line.size());
+  if (!path_.empty() && (bytes_ += line.size()) > bytes_max_) begin_anew();
+}
+
+void Log::rotate(std::string path, std::uint64_t bytes_max) {
+  struct stat st {};
+  path_ = std::move(path), bytes_max_ = bytes_max;
+  bytes_ = ::fstat(fd_, &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
+  if (bytes_ > bytes_max_) begin_anew();
+}
+
+// Any thread. A line that another writes meanwhile goes to the one or the other file, whole.
+void Log::begin_anew() const {
+  if (beginning_.test_and_set()) return;
+  struct stat ours {};
+  struct stat there {};
+  bytes_ = 0;
+  if (::fstat(fd_, &ours) == 0 && ::stat(path_.c_str(), &there) == 0 &&
+      ours.st_ino == there.st_ino && ours.st_dev == there.st_dev &&
+      ::rename(path_.c_str(), (path_ + ".1").c_str()) == 0) {
+    const int fresh = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    // stdout and stderr are one file where `lares` started this.
+    struct stat out {};
+    if (fresh >= 0 && ::fstat(STDOUT_FILENO, &out) == 0 && out.st_ino == ours.st_ino &&
+        out.st_dev == ours.st_dev)
+      ::dup2(fresh, STDOUT_FILENO);
+    if (fresh >= 0) ::dup2(fresh, fd_);
+    if (fresh >= 0) ::close(fresh);
+  }
+  beginning_.clear();
 }
 
 }  // namespace lares::daemon

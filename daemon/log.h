@@ -2,6 +2,8 @@
 // file text goes here.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <string_view>
@@ -10,6 +12,9 @@
 #include <fmt/format.h>
 
 namespace lares::daemon {
+
+inline constexpr std::uint64_t kLogBytesMax = 16 << 20;  // of a log file; one older is kept, as
+                                                         // PATH.1
 
 class Log {
  public:
@@ -21,12 +26,21 @@ class Log {
   };
 
   explicit Log(int fd) : fd_(fd) {}  // -1: silent
+  // Where the descriptor is this file, it is begun anew when it has grown to `bytes_max`. Whatever
+  // else is written to the descriptor goes to the new one, too.
+  void rotate(std::string path, std::uint64_t bytes_max = kLogBytesMax);
   // Values with blanks, quotes or control characters are quoted. A line is one write, so threads do
   // not tear each other's.
   void event(std::string_view name, std::initializer_list<Field> fields = {}) const;
 
  private:
+  void begin_anew() const;
+
   int fd_;
+  std::string path_;  // empty: it is not looked after
+  std::uint64_t bytes_max_ = 0;
+  mutable std::atomic<std::uint64_t> bytes_ = 0;  // of the file, as far as events made it
+  mutable std::atomic_flag beginning_ = ATOMIC_FLAG_INIT;
 };
 
 }  // namespace lares::daemon

@@ -157,7 +157,8 @@ int run(int argc, char** argv) {
           "; the limit is {} GB, by --memory, LARES_MEMORY or `lares config set memory`", memory);
     return loaded;
   };
-  const daemon::Log log(STDERR_FILENO);
+  daemon::Log log(STDERR_FILENO);
+  log.rotate(options.state_dir + "/laresd.log");
   return daemon::run_daemon(options, log);
 }
 

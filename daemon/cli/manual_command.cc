@@ -153,8 +153,9 @@ void files(std::string& out) {
   item(out, "$XDG_RUNTIME_DIR/lares/lares.sock",
        "the socket; /tmp/lares-UID/lares.sock where the variable is not set.");
   item(out, "$XDG_STATE_HOME/lares",
-       "sessions, snapshots, kept prefixes and laresd.log; ~/.local/state/lares where the variable "
-       "is not set.");
+       "sessions, snapshots, kept prefixes and laresd.log, before which there may be a "
+       "laresd.log.1; "
+       "~/.local/state/lares where the variable is not set.");
 }
 
 std::string lares_page() {

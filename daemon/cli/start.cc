@@ -65,6 +65,7 @@ std::string log_path(const DaemonOptions& options) { return options.state_dir + 
 std::string log_tail(const std::string& path, std::uintmax_t from) {
   std::error_code ec;
   const std::uintmax_t size = fs::file_size(path, ec);
+  if (!ec && size < from) from = 0;  // begun anew: it had grown too long
   if (ec || size <= from) return " nothing";
   std::ifstream in(path, std::ios::binary);
   in.seekg(

@@ -1,0 +1,89 @@
+#include "daemon/log.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::uint64_t kBytesMax = 4000;
+
+std::string contents(const std::string& path) {
+  std::ifstream in(path);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+struct File {
+  std::string folder = (std::filesystem::temp_directory_path() / "lares-log-XXXXXX").string();
+  std::string path;
+  int fd = -1;
+  File() {
+    EXPECT_NE(::mkdtemp(folder.data()), nullptr);
+    path = folder + "/laresd.log";
+    fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  }
+  ~File() {
+    ::close(fd);
+    std::filesystem::remove_all(folder);
+  }
+};
+
+TEST(Log, AFileThatHasGrownIsBegunAnewAndOneOlderIsKept) {
+  File file;
+  Log log(file.fd);
+  log.rotate(file.path, kBytesMax);
+  std::vector<std::thread> threads;  // no line is lost, or torn, in the two files there are
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&log] {
+      for (int i = 0; i < 500; ++i)
+        log.event("something", {{"n", i}, {"long", std::string(50, 'x')}});
+    });
+  for (auto& thread : threads) thread.join();
+  log.event("last");
+  const std::string now = contents(file.path), before = contents(file.path + ".1");
+  EXPECT_TRUE(now.ends_with("last\n"));
+  EXPECT_LE(now.size(), kBytesMax + 100);
+  EXPECT_LE(before.size(), kBytesMax + 4 * 100);  // a thread that wrote meanwhile wrote there
+  EXPECT_GT(before.size(), kBytesMax / 2);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder), {}), 2);
+  for (const auto& text : {now, before})
+    for (std::size_t at = 0, end; at < text.size(); at = end + 1) {
+      end = text.find('\n', at);
+      ASSERT_NE(end, std::string::npos);
+      const std::string line = text.substr(at, end - at);
+      EXPECT_TRUE(line == "last" || line.starts_with("something n=")) << line;
+    }
+}
+
+TEST(Log, AFileThatHadGrownBeforeIsBegunAnewAtOnce) {
+  File file;
+  std::ofstream(file.path) << std::string(2 * kBytesMax, 'x') << "\n";
+  Log log(file.fd);
+  log.rotate(file.path, kBytesMax);
+  log.event("start");
+  EXPECT_EQ(contents(file.path), "start\n");
+  EXPECT_EQ(contents(file.path + ".1").size(), 2 * kBytesMax + 1);
+}
+
+TEST(Log, WhereTheDescriptorIsAnotherFileNothingIsMoved) {
+  File file, other;
+  std::ofstream(other.path) << "not ours\n";
+  Log log(file.fd);
+  log.rotate(other.path, kBytesMax);
+  for (int i = 0; i < 200; ++i) log.event("something", {{"long", std::string(50, 'x')}});
+  EXPECT_EQ(contents(other.path), "not ours\n");
+  EXPECT_GT(contents(file.path).size(), 2 * kBytesMax);
+  EXPECT_FALSE(std::filesystem::exists(other.path + ".1"));
+}
+
+}  // namespace
+}  // namespace lares::daemon
