@@ -45,7 +45,7 @@ inline constexpr std::size_t kTogetherMax = 16;  // timelines in one pass
 // Of drawing: what another session's work waits for at most, and how often people see new text.
 inline constexpr std::chrono::milliseconds kSlice{40};
 // The same, of one that has no room on the GPUs beside the others: to bring it there and them back
-// takes some 0.1 s of a turn.
+// should take some 0.1 s of a turn (predicted: kernels/cuda/NOTES.md).
 inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
 
 class EngineHost {
