@@ -1,73 +1,23 @@
 // The git tool against repositories that git itself made, and where possible against git's own
 // output.
-#include "tools/git_tool.h"
-
 #include <fcntl.h>
-#include <git2.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cstdio>
-#include <cstdlib>
-#include <random>
 #include <vector>
 
-#include "scratch.h"
+#include "tests/tools/git_case.h"
 
 namespace lares::tools {
 namespace {
 
-using nlohmann::json;
+using test::Git;
+using test::json;
+using test::sh;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
-
-// Output of a shell command in `directory`; its failure is the test's.
-std::string sh(const std::filesystem::path& directory, const std::string& command) {
-  FILE* pipe = ::popen(("cd '" + directory.string() + "' && { " + command + "; } 2>&1").c_str(),
-                       "r");
-  std::string out;
-  for (char buffer[4096]; const auto n = std::fread(buffer, 1, sizeof buffer, pipe);)
-    out.append(buffer, n);
-  EXPECT_EQ(::pclose(pipe), 0) << command << "\n" << out;
-  return out;
-}
-
-class Git : public testing::Test {
- protected:
-  void SetUp() override {
-    ::setenv("HOME", std::filesystem::path(home_.root()).c_str(), 1);
-    ::setenv("XDG_CONFIG_HOME", (std::filesystem::path(home_.root()) / ".config").c_str(), 1);
-    ::setenv("GIT_CONFIG_NOSYSTEM", "1", 1);
-    sh(root(),
-       "git init -q -b main && git config user.name 'Ann Example' && git config user.email "
-       "ann@example.invalid");
-    tool_ = make({});
-    // libgit2 asks for $HOME once in a process.
-    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, home_.root().c_str());
-    git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG,
-                     home_.at(".config/git").c_str());
-  }
-  std::unique_ptr<Tool> make(const std::string& below) {
-    BuiltinOptions options;
-    options.root = below.empty() ? root().string() : (root() / below).string();
-    return make_git_tool({}, options);
-  }
-  std::filesystem::path root() const { return std::filesystem::path(repo_.root()); }
-  Outcome git(json args) {
-    asio::io_context io;
-    return test::call(io, *tool_, std::move(args))
-        .value_or(Outcome{.text = "the harness broke", .ok = false, .changes = {}});
-  }
-  void commit_all(const std::string& message) {
-    sh(root(), "git add -A && git commit -q -m '" + message + "'");
-  }
-
-  test::Scratch home_, repo_;
-  std::unique_ptr<Tool> tool_;
-};
 
 TEST_F(Git, StatusIsGitsShortStatus) {
   repo_.write("changed.txt", "one\n");
@@ -407,211 +357,6 @@ TEST_F(Git, BadArgumentsAreAnswered) {
   EXPECT_EQ(git({{"command", "show"}, {"rev", std::string("HEAD\0x", 6)}}).text,
             "git: `rev` contains a NUL byte");
   EXPECT_EQ(git({{"command", "log"}, {"n", "many"}}).text, "git: `n` must be an integer");
-}
-
-TEST_F(Git, BlameIsGitsBlame) {
-  repo_.write("a.c", "one\ntwo\nthree\nfour\nfive\n");
-  commit_all("first");
-  repo_.write("a.c", "zero\none\nTWO\nthree\nfour\nfive\n");
-  commit_all("second");
-  const auto first = sh(root(), "git log --format='%h %ad %an' --date=short -1 HEAD~1");
-  const auto second = sh(root(), "git log --format='%h %ad %an' --date=short -1 HEAD");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c"}}).text,
-            second + "     1  zero\n" + first + "     2  one\n" + second + "     3  TWO\n" + first +
-                "     4  three\n     5  four\n     6  five\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:4-5"}}).text,
-            first + "     4  three\n     5  four\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:1"}}).text, second + "     1  zero\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:5-99"}, {"rev", "HEAD~1"}}).text,
-            first + "     5  five\n");
-  repo_.write("a.c", "zero\none\nTWO\nnew\nthree\nfour\nfive\n");
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "a.c:3-5"}}).text,
-            second + "     3  TWO\nnot committed yet\n     4  new\n" + first + "     5  three\n");
-}
-
-// Every line is unique, so that there is one answer: merges, deletions, renames.
-TEST_F(Git, BlameAgreesWithGitOnARandomHistory) {
-  std::mt19937 random(7);
-  std::vector<std::string> lines;
-  int n = 0;
-  const auto edit = [&](std::vector<std::string>& text) {
-    for (int i = 0; i < 4; ++i) {
-      const std::size_t at = random() % (text.size() + 1);
-      if (random() % 3 == 0 && at < text.size())
-        text.erase(text.begin() + static_cast<std::ptrdiff_t>(at));
-      else
-        text.insert(text.begin() + static_cast<std::ptrdiff_t>(at), "line " + std::to_string(n++));
-    }
-  };
-  const auto write = [&](const std::string& name) {
-    std::string text;
-    for (const auto& line : lines) text += line + "\n";
-    repo_.write(name, text);
-  };
-  for (int i = 0; i < 60; ++i) lines.push_back("line " + std::to_string(n++));
-  std::string name = "a";
-  for (int i = 0; i < 25; ++i) {
-    if (i == 12) {
-      sh(root(), "git mv a b");
-      name = "b";
-    }
-    edit(lines);
-    write(name);
-    commit_all("number " + std::to_string(i));
-  }
-  std::istringstream ids(sh(root(), "git blame -l -s b | sed 's/^^//' | cut -c1-7"));
-  std::string want, before;
-  for (std::size_t i = 1; i <= lines.size(); ++i) {
-    std::string id;
-    ids >> id;
-    if (id != before) want += sh(root(), "git log -1 --date=short --format='%h %ad %an' " + id);
-    before = id;
-    want += std::string(6 - std::to_string(i).size(), ' ') + std::to_string(i) + "  " +
-            lines[i - 1] + "\n";
-  }
-  EXPECT_EQ(git({{"command", "blame"}, {"path", "b"}}).text, want);
-}
-
-TEST_F(Git, BlameSaysWhatItCannotTell) {
-  repo_.write("a", "1\n");
-  repo_.write(".env", "KEY=tops3cret\n");
-  repo_.write("bin", std::string("a\0b", 3));
-  repo_.write("empty", "");
-  repo_.write("dir/x:1", "x\n");
-  commit_all("first");
-  repo_.write("new", "1\n");
-  const auto blame = [&](const char* path) {
-    return git({{"command", "blame"}, {"path", path}}).text;
-  };
-  EXPECT_THAT(git({{"command", "blame"}}).text, StartsWith("blame: `path` is missing"));
-  EXPECT_EQ(blame("a:3-4"), "blame: a has the lines 1-1, not 3-4");
-  EXPECT_THAT(blame(".env"), StartsWith("blame: .env is not shown"));
-  EXPECT_EQ(blame("bin"), "blame: bin is binary");
-  EXPECT_EQ(blame("empty"), "empty is empty\n");
-  EXPECT_EQ(blame("dir"), "blame: dir is a directory; name a file");
-  EXPECT_THAT(blame("new"), StartsWith("blame: new is not in that commit"));
-  EXPECT_THAT(blame("../a"), HasSubstr("outside the repository"));
-  EXPECT_THAT(blame("dir/x:1"), HasSubstr("     1  x\n"));
-}
-
-TEST_F(Git, BlameKeepsToItsBoundAndToLfInACheckoutWithCrlf) {
-  std::string text, crlf;
-  for (int i = 0; i < 3000; ++i)
-    text += "line " + std::to_string(i) + "\n", crlf += "line " + std::to_string(i) + "\r\n";
-  repo_.write("a", text);
-  commit_all("first");
-  repo_.write("a", crlf);
-  const auto out = git({{"command", "blame"}, {"path", "a"}}).text;
-  EXPECT_THAT(out, Not(HasSubstr("not committed yet")));
-  EXPECT_LT(out.size(), 16'200u);
-  EXPECT_THAT(out, HasSubstr("more lines; give the lines you mean, as a:10-60]\n"));
-}
-
-TEST_F(Git, BranchesAreListedWithTheirUpstreams) {
-  EXPECT_EQ(git({{"command", "branch"}}).text, "* main (no commits yet)\n");
-  repo_.write("a", "a\n");
-  commit_all("first");
-  sh(root(),
-     "git branch topic && git branch -q --set-upstream-to=topic && git update-ref "
-     "refs/remotes/origin/far HEAD "
-     "&& git symbolic-ref refs/remotes/origin/HEAD refs/remotes/origin/far");
-  repo_.write("a", "b\n");
-  commit_all("second");
-  const auto head = sh(root(), "git rev-parse --short HEAD | tr -d '\\n'"),
-             base = sh(root(), "git rev-parse --short HEAD~1 | tr -d '\\n'");
-  EXPECT_EQ(git({{"command", "branch"}}).text,
-            "* main " + head + " [topic: ahead 1] second\n  topic " + base +
-                " first\n  remotes/origin/far " + base + " first\n");
-  sh(root(), "git checkout -q --detach");
-  EXPECT_THAT(git({{"command", "branch"}}).text, StartsWith("* (no branch)\n  main " + head));
-}
-
-TEST_F(Git, BranchMakesAndNeverOverwrites) {
-  EXPECT_THAT(git({{"command", "branch"}, {"rev", "x"}}).text, HasSubstr("no commits yet"));
-  repo_.write("a", "a\n");
-  commit_all("first");
-  EXPECT_TRUE(git({{"command", "branch"}, {"rev", "fix/one"}}).ok);
-  EXPECT_EQ(sh(root(), "git rev-parse fix/one"), sh(root(), "git rev-parse HEAD"));
-  EXPECT_THAT(sh(root(), "git branch --show-current"), "main\n");
-  EXPECT_EQ(git({{"command", "branch"}, {"rev", "fix/one"}}).text,
-            "branch: fix/one is there already; switch goes to it");
-  for (const char* bad : {"-D", "a..b", "a b", "x.lock"})
-    EXPECT_FALSE(git({{"command", "branch"}, {"rev", bad}}).ok) << bad;
-}
-
-TEST_F(Git, SwitchGoesToOldAndNewBranchesAndKeepsChanges) {
-  repo_.write("a", "a\n");
-  repo_.write("b", "b\n");
-  commit_all("first");
-  sh(root(),
-     "git checkout -q -b topic && echo A > a && git rm -q b && mkdir d && echo n > d/new && git "
-     "add -A && git commit -q -m second && git checkout -q main");
-  repo_.write("untracked", "u\n");
-  const auto there = git({{"command", "switch"}, {"rev", "topic"}});
-  EXPECT_TRUE(there.ok) << there.text;
-  EXPECT_EQ(there.text, "switched to topic: 3 files changed\n## topic\n?? untracked\n");
-  EXPECT_EQ(sh(root(), "git status --porcelain"), "?? untracked\n");
-  EXPECT_EQ(repo_.read("a"), "A\n");
-  EXPECT_FALSE(std::filesystem::exists(root() / "b"));
-  EXPECT_EQ(git({{"command", "switch"}, {"rev", "topic"}}).text, "switch: already on topic");
-  repo_.write("a", "mine\n");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "next"}}).text,
-              StartsWith("switched to next, made here: 0 files changed\n## next\n M a\n"));
-  EXPECT_EQ(repo_.read("a"), "mine\n");
-}
-
-TEST_F(Git, SwitchOverwritesNothing) {
-  repo_.write("a", "a\n");
-  repo_.write(".gitignore", "*.log\n");
-  commit_all("first");
-  sh(root(),
-     "git checkout -q -b topic && echo A > a && echo n > new && echo l > x.log && git add -A -f && "
-     "git commit -q -m second && git checkout -q main");
-  repo_.write("a", "mine\n");
-  repo_.write("new", "mine\n");
-  repo_.write("x.log", "mine\n");
-  const auto refused = git({{"command", "switch"}, {"rev", "topic"}});
-  EXPECT_FALSE(refused.ok);
-  EXPECT_THAT(refused.text,
-              HasSubstr("changes to a, new, x.log would be overwritten, nothing was done"));
-  for (const char* file : {"a", "new", "x.log"}) EXPECT_EQ(repo_.read(file), "mine\n");
-  EXPECT_EQ(sh(root(), "git branch --show-current"), "main\n");
-}
-
-TEST_F(Git, SwitchStopsWhereItWouldDoHalf) {
-  repo_.write("sub/a", "a\n");
-  repo_.write("b", "b\n");
-  commit_all("first");
-  sh(root(),
-     "git checkout -q -b topic && echo B > b && git commit -q -a -m second && git checkout -q main "
-     "&& git worktree add -q ../" +
-         root().filename().string() + "-w -b elsewhere");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "elsewhere"}}).text,
-              HasSubstr("checked out in another worktree"));
-  sh(root(), "git worktree remove --force ../" + root().filename().string() + "-w");
-  EXPECT_THAT(git({{"command", "switch"}}).text, StartsWith("switch: `rev` is missing"));
-  tool_ = make("sub");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,
-              StartsWith("switch: it would change b, outside the directory"));
-  tool_ = make({});
-  sh(root(), "git config filter.lfs.smudge cat");
-  repo_.write(".git/info/attributes", "b filter=lfs\n");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,
-              StartsWith("switch: b is written through a filter"));
-  std::filesystem::remove(root() / ".git/info/attributes");
-  sh(root(), "git rev-parse HEAD > .git/MERGE_HEAD");
-  EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text, HasSubstr("under way"));
-}
-
-TEST_F(Git, SwitchFollowsARemoteBranchOfThatName) {
-  repo_.write("a", "a\n");
-  commit_all("first");
-  sh(root(),
-     "git remote add origin /nowhere && git commit -q --allow-empty -m far && git update-ref "
-     "refs/remotes/origin/far HEAD && git reset -q --hard HEAD~1");
-  EXPECT_THAT(
-      git({{"command", "switch"}, {"rev", "far"}}).text,
-      StartsWith("switched to far, made from origin/far: 0 files changed\n## far...origin/far\n"));
 }
 
 // libgit2 1.5 reads on for ever where the file ends before its zlib stream does.
