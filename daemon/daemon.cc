@@ -244,6 +244,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   asio::co_spawn(io, on_signal, asio::detached);
   asio::co_spawn(io, serve, asio::detached);
   io.run();
+  sessions.leave();
   // What still runs on the pools reads the engine, which is destroyed before them.
   host.stop_background();
   for (asio::thread_pool* pool : {&trees, &disk, &tool_threads}) {

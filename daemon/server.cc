@@ -404,12 +404,17 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     co_return no(Code::unknown_method, "there is no method " + method);
   }
   if (!read(which)) co_return bad();
-  const auto found = sessions_.find(which.session_id);
+  if (method == SessionGet::kMethod) {
+    const auto info = sessions_.look(which.session_id);
+    if (!info) co_return tl::unexpected(info.error());
+    co_return ok(*info);
+  }
+  auto opening = sessions_.open(which.session_id);
+  const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;
   const std::string& id = session->info().session_id;
 
-  if (method == SessionGet::kMethod) co_return ok(session->info());
   if (method == SessionClose::kMethod) {
     auto closing = session->close_and_keep();
     if (const auto closed = co_await std::move(closing); !closed)

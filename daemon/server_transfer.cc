@@ -39,7 +39,9 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
     if (request->session_id.empty() != request->path.starts_with('/'))
       co_return no(Code::invalid_params,
                    method + ": give sessionId, or path, which must be absolute");
-    std::function<bool()> given_up = [this, from] { return from->closed() || stopping_ != Stopping::no; };
+    std::function<bool()> given_up = [this, from] {
+      return from->closed() || stopping_ != Stopping::no;
+    };
     auto verifying = sessions_.verify(std::move(*request), std::move(given_up));
     auto result = co_await std::move(verifying);
     if (!result) co_return tl::unexpected(result.error());
@@ -47,7 +49,8 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
   }
   const auto which = from_json<SessionGet>(params);
   if (!which) co_return no(Code::invalid_params, method + ": " + which.error());
-  const auto found = sessions_.find(which->session_id);
+  auto opening = sessions_.open(which->session_id);
+  const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;
   if (method == SessionSetTitle::kMethod) {

@@ -44,17 +44,16 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     for (const WorktreeRecord& record : records) {
       auto looking = worktrees_.look_at(record);
       auto info = co_await std::move(looking);
-      if (const auto session = sessions_.find(record.session_id)) {
-        const SessionInfo& about = (*session)->info();
-        info.title = about.title, info.state = about.state, info.closed = about.closed;
-      }
+      if (const auto about = sessions_.look(record.session_id))
+        info.title = about->title, info.state = about->state, info.closed = about->closed;
       result.worktrees.push_back(std::move(info));
     }
     co_return to_json(std::move(result));
   }
   auto which = typed<SessionGet>(method, params);
   if (!which) co_return tl::unexpected(which.error());
-  const auto found = sessions_.find(which->session_id);
+  auto opening = sessions_.open(which->session_id);
+  const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;
   auto finding = worktrees_.find(session->info().root);
@@ -88,18 +87,24 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     if (!request) co_return tl::unexpected(request.error());
     // Forks of it work there too; what still runs would write it anew.
     const auto there = sessions_.list(record->root, /*closed=*/false);
+    std::vector<std::shared_ptr<Session>> at_work;
     for (const SessionInfo& each : there) {
-      const auto at_work = sessions_.find(each.session_id);
-      if (!request->force && (*at_work)->running()) co_return busy();
+      auto opening_it = sessions_.open(each.session_id);
+      auto it = co_await std::move(opening_it);
+      if (!it) co_return tl::unexpected(it.error());
+      at_work.push_back(std::move(*it));
+    }
+    for (const auto& each : at_work) {
+      if (!request->force && each->running()) co_return busy();
       if (!request->force) continue;
-      (*at_work)->close();
-      co_await (*at_work)->ended();
+      each->close();
+      co_await each->ended();
     }
     residents_.forget(record->root);
     auto removing = worktrees_.remove(*record, request->branch, request->force);
     auto removed = co_await std::move(removing);
-    for (const SessionInfo& each : there)
-      if (removed) (*sessions_.find(each.session_id))->close();
+    for (const auto& each : at_work)
+      if (removed) each->close();
     co_return answer(std::move(removed));
   }
   co_return no(Code::unknown_method, "there is no method " + method);

@@ -558,6 +558,7 @@ void Session::close() {
   info_.closed = true;
   fact(protocol::SessionClosed{});
   if (!turn_) drop_tools();
+  world_.changed();
 }
 
 asio::awaitable<void> Session::ended() {
@@ -578,6 +579,18 @@ asio::awaitable<Reply<>> Session::close_and_keep() {
   if (failure_.empty()) co_return Reply<>();
   info_.closed = false;
   co_return tl::unexpected(unwritten());
+}
+
+bool Session::ended_well() const {
+  return !turn_ && !rewinding_ && failure_.empty() && info_.turn_id == 0 &&
+         (info_.closed || n_waiting() == 0);
+}
+
+// What would be lost of an open one: its shell, what its model has evaluated and was shown, and
+// what its client brought. A closed one goes on with nothing.
+bool Session::journal_says_all() const {
+  if (!ended_well() || testing_ || syncing_ || asks_tools_ || !subscribers_.empty()) return false;
+  return info_.closed || (tools_.empty() && servers_.empty() && !timeline_ && !pinned_ && !editor_);
 }
 
 void Session::sleep() {

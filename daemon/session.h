@@ -109,6 +109,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   const std::string& failure() const { return failure_; }
   Reply<> use_servers(std::vector<mcp::ServerConfig> servers);  // of MCP, beside the user's own
   bool awake() const { return timeline_ != nullptr; }
+  bool ended_well() const;        // nothing runs, waits, or could not be written
+  bool journal_says_all() const;  // and nothing else is known that it could go on with
   void sleep();  // gives its KV cache back; the next turn evaluates the transcript again
 
   asio::awaitable<Reply<protocol::PromptSendResult>> send(protocol::PromptSend prompt);

@@ -195,7 +195,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::import(std::string pa
     ::unlink(journal.c_str());
     co_return no(protocol::Code::internal, session.error());
   }
-  sessions_[id] = *session;
+  sessions_[id].session = *session;
   co_return std::move(*session);
 }
 

@@ -222,7 +222,8 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
   std::string journal;
   std::uint64_t journal_bytes = 0;
   if (request.path.empty()) {
-    const auto session = find(request.session_id);
+    auto opening = open(request.session_id);
+    const auto session = co_await std::move(opening);
     if (!session) co_return tl::unexpected(session.error());
     request.session_id = (*session)->info().session_id;
     journal = (*session)->journal().path(), journal_bytes = (*session)->journal().bytes();

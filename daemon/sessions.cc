@@ -9,6 +9,7 @@
 
 #include "daemon/repository.h"
 #include "daemon/session_facts.h"
+#include "daemon/session_summary.h"
 #include "daemon/worktrees.h"
 
 namespace lares::daemon {
@@ -20,9 +21,7 @@ constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // 
 // A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in
 // circles there.
 constexpr double kAskTemperature = 0.2;
-constexpr std::string_view kSuffix = ".journal", kUnfinished = ".import";  // the latter: the daemon
-                                                                           // died while it wrote
-                                                                           // one
+constexpr std::string_view kUnfinished = ".import";  // the daemon died while it wrote one
 
 template <class T, class U>
 bool out_of(const std::optional<T>& value, U low, U high) {
@@ -57,6 +56,7 @@ Sessions::Sessions(SessionWorld world) : world_(std::move(world)) {
   const auto outer = std::move(world_.changed);
   world_.changed = [this, outer] {
     limit_timelines();
+    rest_soon();
     if (outer) outer();
   };
 }
@@ -67,19 +67,27 @@ void Sessions::load() {
   for (const auto& entry : std::filesystem::directory_iterator(folder, ec)) {
     const std::string path = entry.path().string();
     if (path.ends_with(kUnfinished)) std::filesystem::remove(path, ec);
-    if (!path.ends_with(kSuffix)) continue;
+    if (!path.ends_with(kJournalSuffix)) continue;
+    if (auto info = read_summary(path)) {
+      sessions_[info->session_id].info = std::move(*info);
+      continue;
+    }
     auto session = Session::open(world_, path);
     if (!session) {
       world_.log->event("session_unreadable", {{"path", path}, {"why", session.error()}});
       continue;
     }
-    sessions_[(*session)->info().session_id] = *session;
+    auto& kept = *sessions_.try_emplace((*session)->info().session_id).first;
+    kept.second.session = std::move(*session);
+    if (may_rest(kept)) rest(kept.second);
   }
   if (ec) world_.log->event("sessions_unreadable", {{"path", folder}, {"why", ec.message()}});
 }
 
 void Sessions::resume() {
-  for (const auto& [id, session] : sessions_) session->resume();
+  for (const auto& [id, kept] : sessions_)
+    if (kept.session) kept.session->resume();
+  rest_soon();
 }
 
 Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& request) {
@@ -130,7 +138,7 @@ Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& re
   if (!s.step_tokens_max) s.step_tokens_max = d.step_tokens_max;
   if (!s.think_tokens_max) s.think_tokens_max = std::min(d.think_tokens_max, *s.step_tokens_max);
   auto session = Session::create(world_, info);
-  if (session) sessions_[info.session_id] = *session;
+  if (session) sessions_[info.session_id].session = *session;
   return session;
 }
 
@@ -172,11 +180,11 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
                                       from->words(before_turn, after_step > 0));
   if (const std::string& failed = (*session)->failure(); !failed.empty())
     co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
-  sessions_[info.session_id] = *session;
+  sessions_[info.session_id].session = *session;
   co_return session;
 }
 
-Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
+Reply<Sessions::Map::const_iterator> Sessions::named(const std::string& id) const {
   const auto first = sessions_.lower_bound(id);
   if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
     return tl::unexpected(refusal(
@@ -189,13 +197,23 @@ Reply<std::shared_ptr<Session>> Sessions::find(const std::string& id) const {
         refusal(protocol::Code::not_found,
                 fmt::format("more than one session begins with {}; give more of its id", id)));
   }
-  return first->second;
+  return first;
+}
+
+std::string Sessions::journal_of(const std::string& id) const {
+  return fmt::format("{}/sessions/{}{}", world_.state_dir, id, kJournalSuffix);
+}
+
+Reply<protocol::SessionInfo> Sessions::look(const std::string& id) const {
+  const auto found = named(id);
+  if (!found) return tl::unexpected(found.error());
+  return (*found)->second.about();
 }
 
 std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool closed) const {
   std::vector<protocol::SessionInfo> out;
-  for (const auto& [id, session] : sessions_) {
-    const auto& info = session->info();
+  for (const auto& [id, kept] : sessions_) {
+    const auto& info = kept.about();
     if ((root.empty() || info.root == root) && (closed || !info.closed)) out.push_back(info);
   }
   std::stable_sort(out.begin(), out.end(),
@@ -204,31 +222,38 @@ std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool 
 }
 
 void Sessions::for_each(const std::function<void(const protocol::SessionInfo&)>& look) const {
-  for (const auto& [id, session] : sessions_) look(session->info());
+  for (const auto& [id, kept] : sessions_) look(kept.about());
 }
 
 void Sessions::interrupt_all() {
-  for (const auto& [id, session] : sessions_) session->interrupt(0);
+  for (const auto& [id, kept] : sessions_)
+    if (kept.session) kept.session->interrupt(0);
 }
 
 asio::awaitable<void> Sessions::all_ended() {
-  const auto all = sessions_;
-  for (const auto& [id, session] : all) co_await session->ended();
+  std::vector<std::shared_ptr<Session>> all;
+  for (const auto& [id, kept] : sessions_)
+    if (kept.session) all.push_back(kept.session);
+  for (const auto& session : all) co_await session->ended();
 }
 
 int Sessions::n_running() const {
-  return static_cast<int>(std::count_if(sessions_.begin(), sessions_.end(),
-                                        [](const auto& s) { return s.second->running(); }));
+  return static_cast<int>(std::count_if(sessions_.begin(), sessions_.end(), [](const auto& s) {
+    return s.second.session && s.second.session->running();
+  }));
 }
 
 void Sessions::forget(Subscriber* subscriber) {
-  for (const auto& [id, session] : sessions_) session->unsubscribe(subscriber);
+  for (const auto& [id, kept] : sessions_)
+    if (kept.session) kept.session->unsubscribe(subscriber);
+  rest_soon();
 }
 
 void Sessions::limit_timelines() {
   std::vector<Session*> awake;
-  for (const auto& [id, session] : sessions_) {
-    if (session->awake() && !session->running()) awake.push_back(session.get());
+  for (const auto& [id, kept] : sessions_) {
+    Session* const session = kept.session.get();
+    if (session && session->awake() && !session->running()) awake.push_back(session);
   }
   if (awake.size() <= kTimelinesMax) return;
   std::sort(awake.begin(), awake.end(),

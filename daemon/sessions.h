@@ -1,6 +1,8 @@
 // All sessions of a state directory.
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -15,19 +17,26 @@ namespace lares::daemon {
 
 inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
                                           // room; the least recently used go first
+inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
 
 std::string fresh_session_id();
 std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:
                                                                        // all are possible
 
+// A session that nobody works with, and of which the journal says all there is to know, is at rest:
+// in memory is what is listed of it, and it is read back when somebody opens it. So is every closed
+// one, and every other that was not worked with since the daemon began.
 class Sessions {
  public:
   explicit Sessions(SessionWorld world);
 
-  // Reads every journal; one that cannot be read is logged and left alone.
+  // What is known of every session: those that were at rest are, and of the others the journals are
+  // read; one that cannot be is logged and left alone.
   void load();
   // Turns that were promised before the daemon died.
   void resume();
+  // When nothing runs any more: the next daemon needs to read no journal that ended well.
+  void leave();
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
   struct InWorktree {
@@ -47,7 +56,8 @@ class Sessions {
                                                                std::function<bool()> given_up);
   const SessionWorld& world() const { return world_; }
   // By id or an unambiguous beginning of one.
-  Reply<std::shared_ptr<Session>> find(const std::string& id) const;
+  asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string id);
+  Reply<protocol::SessionInfo> look(const std::string& id) const;  // without reading it
   std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest
                                                                                         // first
   void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;   // by id,
@@ -64,8 +74,26 @@ class Sessions {
                                        protocol::SessionInfo info);
   void limit_timelines();
 
+  struct Kept {
+    std::shared_ptr<Session> session;  // null: it is at rest
+    protocol::SessionInfo info;        // of one at rest
+    std::shared_ptr<Gate> opening;     // while somebody reads it back
+    const protocol::SessionInfo& about() const { return session ? session->info() : info; }
+  };
+  using Map = std::map<std::string, Kept>;
+  Reply<Map::const_iterator> named(const std::string& id) const;
+  std::string journal_of(const std::string& id) const;
+  bool may_rest(const Map::value_type& each) const;
+  void rest(Kept& kept);
+
+  // sessions_at_rest.cc
+  void rest_soon();
+  asio::awaitable<void> rest_while_some_can();
+  bool rest_those_that_can();  // true: some could, and somebody holds them
+
   SessionWorld world_;
-  std::map<std::string, std::shared_ptr<Session>> sessions_;
+  bool rests_ = false;
+  Map sessions_;
 };
 
 }  // namespace lares::daemon

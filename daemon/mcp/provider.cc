@@ -300,17 +300,21 @@ asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::
 }
 
 // The turn of a round before this one, which asked something.
-Reply<McpProvider::Turn> McpProvider::resumed(const Call& call) const {
-  const auto found = sessions_.find(call.kept()["session"].get<std::string>());
-  if (!found) return tl::unexpected(found.error());
-  return Turn{*found, call.kept()["turn"].get<std::int64_t>(),
-              call.kept()["branch"].get<std::string>(), nullptr};
+asio::awaitable<Reply<McpProvider::Turn>> McpProvider::resumed(Json kept) {
+  auto opening = sessions_.open(kept["session"].get<std::string>());
+  const auto found = co_await std::move(opening);
+  if (!found) co_return tl::unexpected(found.error());
+  Turn turn;
+  turn.session = *found, turn.id = kept["turn"].get<std::int64_t>();
+  turn.branch = kept["branch"].get<std::string>();
+  co_return turn;
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {
   Reply<Turn> turn = tl::unexpected(protocol::Error{});
   if (call.kept().is_object()) {
-    turn = resumed(call);
+    auto going_on = resumed(call.kept());
+    turn = co_await std::move(going_on);
   } else {
     auto beginning = begin(call, root_for(call, arguments), "ask",
                            arguments["question"].get<std::string>(), /*worktree=*/false);
@@ -353,7 +357,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
     co_return tool_result("nothing to review in " + changes->what, std::move(structured));
   Reply<Turn> turn = tl::unexpected(protocol::Error{});
   if (call.kept().is_object()) {
-    turn = resumed(call);
+    auto going_on = resumed(call.kept());
+    turn = co_await std::move(going_on);
   } else {
     auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes),
                            /*worktree=*/false);
@@ -379,9 +384,10 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
 asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json arguments) {
   Turn turn;
   if (call.kept().is_object()) {  // it runs already, and has asked something
-    auto going_on = resumed(call);
-    if (!going_on) co_return tool_failed(going_on.error());
-    turn = std::move(*going_on);
+    auto going_on = resumed(call.kept());
+    auto begun = co_await std::move(going_on);
+    if (!begun) co_return tool_failed(begun.error());
+    turn = std::move(*begun);
   } else {
     auto beginning = begin(call, root_for(call, arguments), "work",
                            arguments["prompt"].get<std::string>(),
@@ -403,7 +409,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json argu
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::task_status(Json arguments) {
-  const auto session = sessions_.find(arguments["session"].get<std::string>());
+  auto opening = sessions_.open(arguments["session"].get<std::string>());
+  const auto session = co_await std::move(opening);
   if (!session) co_return tool_failed(session.error());
   auto looking = sessions_.world().worktrees->find((*session)->info().root);
   const auto worktree = co_await std::move(looking);
@@ -417,7 +424,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::task_status(Json arguments) {
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::task_cancel(Json arguments) {
-  const auto session = sessions_.find(arguments["session"].get<std::string>());
+  auto opening = sessions_.open(arguments["session"].get<std::string>());
+  const auto session = co_await std::move(opening);
   if (!session) co_return tool_failed(session.error());
   const bool stopped = (*session)->interrupt(0) != 0;
   if (stopped) co_await (*session)->ended();

@@ -57,7 +57,7 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<Answer> task_cancel(Json arguments);
 
   std::string root_for(const mcp::server::Call& call, const Json& arguments) const;
-  Reply<Turn> resumed(const mcp::server::Call& call) const;
+  asio::awaitable<Reply<Turn>> resumed(Json kept);
   asio::awaitable<Reply<Turn>> begin(mcp::server::Call& call, std::string root, std::string mode,
                                      std::string prompt, bool worktree);
   // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its

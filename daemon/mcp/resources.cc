@@ -101,7 +101,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::read_resource(rpc::Call&, std:
   id.remove_prefix(kSessions.size());
   const bool diff = id.ends_with(kDiff);
   if (diff) id.remove_suffix(kDiff.size());
-  const auto session = sessions_.find(std::string(id));
+  auto opening = sessions_.open(std::string(id));
+  const auto session = co_await std::move(opening);
   if (!session) co_return tl::unexpected(unknown);
   const Recorded recorded(**session);
   const auto read = [recorded, diff] {

@@ -1,19 +1,63 @@
-"""The daemon from outside, with a scripted model. What may be open at a time.
+"""The daemon from outside, with a scripted model. What closed sessions may cost, and descriptors, and that open sessions lose nothing by it.
 
 bounds_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import json
 import os
+import re
 import resource
+import time
 
-from client import Daemon
+from client import Daemon, Refused
 import daemon_case
 from daemon_case import DaemonCase, main
+
+WITHIN = 20  # seconds, for what takes one
+
 
 class BoundsCase(DaemonCase):
     def begin(self, *answers, **env):
         self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, [{"text": a} for a in answers], **env)
         return self.connect()
+
+    def again(self, c, *answers):
+        c.close()
+        self.daemon.stop()
+        return self.start(*answers)
+
+    def wait_for(self, what, true):
+        until = time.monotonic() + WITHIN
+        while not true():
+            self.assertLess(time.monotonic(), until, what)
+            time.sleep(0.02)
+
+    def in_memory(self):
+        """The sessions whose journals the daemon has open."""
+        folder, found = f"/proc/{self.daemon.process.pid}/fd", set()
+        for fd in os.listdir(folder):
+            try:
+                found |= set(re.findall(r"/sessions/(\w+)\.journal", os.readlink(os.path.join(folder, fd))))
+            except OSError:  # closed meanwhile
+                pass
+        return found
+
+    def answered(self, c, title="Go.", **settings):
+        """A session with one turn."""
+        s = self.session(c, mode="ask", **settings)
+        self.prompt(c, s, title)
+        c.until("turn/ended", sessionId=s)
+        c.call("session/unsubscribe", sessionId=s)
+        return s
+
+    def listed(self, c):
+        return {s["sessionId"]: s for s in c.call("session/list", closed=True)["sessions"]}
+
+    def journal(self, s):
+        return os.path.join(self.daemon.state, "sessions", s + ".journal")
+
+    def logged_events(self, name):
+        with open(os.path.join(self.home, "log"), encoding="utf-8") as f:
+            return [line for line in f if line.startswith(name + " ")]
 
 
 class OpenFilesTest(BoundsCase):
@@ -37,6 +81,103 @@ class OpenFilesTest(BoundsCase):
         c.until("turn/ended")
         with open(told, encoding="utf-8") as f:
             self.assertEqual(f.read().split(), [str(usual), str(before[1])])
+
+
+class ClosedSessionsTest(BoundsCase):
+    def test_a_closed_session_leaves_the_memory_and_can_be_read(self):
+        c = self.begin("hm</think>Yes.")
+        s = self.answered(c, "What is this?")
+        before = c.call("session/history", sessionId=s)
+        c.call("session/close", sessionId=s)
+        self.wait_for("it is at rest", lambda: not self.in_memory())
+        info = self.listed(c)[s]
+        self.assertEqual((info["title"], info["closed"], info["nTurns"], info["lastSeq"]), ("What is this?", True, 1, before["events"][-1]["params"]["seq"] + 1))
+        self.assertEqual(c.call("session/get", sessionId=s[:6]), info)
+        self.assertFalse(self.in_memory())
+        after = c.call("session/history", sessionId=s)
+        self.assertEqual(after["events"][:-1], before["events"])
+        self.assertEqual(after["events"][-1]["method"], "session/closed")
+        self.wait_for("it is at rest again", lambda: not self.in_memory())
+        with self.assertRaisesRegex(Refused, "is closed"):
+            self.prompt(c, s, "More.", id="p2")
+        exported = c.call("session/export", sessionId=s, path=os.path.join(self.home, "exported"))
+        self.assertEqual(exported["frames"], after["events"][-1]["params"]["seq"])
+
+    def test_who_follows_one_keeps_it(self):
+        c = self.begin("hm</think>Yes.")
+        s = self.answered(c)
+        c.call("session/subscribe", sessionId=s)
+        c.call("session/close", sessionId=s)
+        other = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/close", sessionId=other)
+        self.wait_for("the other is at rest", lambda: other not in self.in_memory())
+        self.assertEqual(self.in_memory(), {s})
+        c.call("session/set_title", sessionId=s, title="Named")
+        self.assertEqual(c.until("session/updated", title="Named")[-1]["params"]["sessionId"], s)
+        c.call("session/unsubscribe", sessionId=s)
+        self.wait_for("it is at rest", lambda: not self.in_memory())
+        self.assertEqual(self.listed(c)[s]["title"], "Named")
+
+    def test_many_open_one_at_once_and_it_is_one_session(self):
+        c = self.begin("hm</think>Yes.")
+        s = self.answered(c)
+        c.call("session/close", sessionId=s)
+        self.wait_for("it is at rest", lambda: not self.in_memory())
+        clients = [self.connect() for _ in range(8)]
+        asked = [(each, each.send("session/subscribe", sessionId=s)) for each in clients]
+        for each, n in asked:
+            each.answer(n)
+        c.call("session/set_title", sessionId=s, title="Named")
+        for each in clients:
+            each.until("session/updated", title="Named")
+
+    def test_a_start_reads_no_journal_of_one_that_ended_well(self):
+        c = self.begin("hm</think>Yes.", "hm</think>No.")
+        closed, still_open = self.answered(c, "One?"), self.answered(c, "Two?")
+        c.call("session/close", sessionId=closed)
+        infos = self.listed(c)
+        c.close()
+        self.daemon.stop()
+        self.daemon.known_is_evaluated_again = "a journal is damaged"
+        for s in infos:  # if it were read, it would be cut
+            with open(self.journal(s), "r+b") as f:
+                f.seek(os.path.getsize(self.journal(s)) // 2)
+                f.write(b"damaged!")
+        c = self.start()
+        self.assertEqual(self.listed(c), infos)
+        self.assertFalse(self.in_memory())
+        self.assertEqual(self.logged_events("journal_repaired"), [])
+        c.call("session/history", sessionId=closed)
+        self.assertEqual(len(self.logged_events("journal_repaired")), 1)
+
+    def test_an_open_one_goes_on_after_a_restart(self):
+        c = self.begin("hm</think>Yes.")
+        s = self.answered(c, "One?")
+        c = self.again(c, "hm</think>No.")
+        self.assertFalse(self.in_memory())
+        c.call("session/subscribe", sessionId=s, after=-1)
+        self.prompt(c, s, "Two?", id="p2")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(self.listed(c)[s]["nTurns"], 2)
+
+    def test_what_a_killed_daemon_left_is_read_from_the_journals(self):
+        gate = self.gate()
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, [{"text": "hm</think>Yes."}, {"text": "x", "gate": gate}])
+        c = self.connect()
+        closed = self.answered(c, "One?")
+        c.call("session/close", sessionId=closed)
+        running = self.session(c)
+        self.prompt(c, running, "Two?")
+        c.until("session/state", state="prefill")
+        self.daemon.kill()
+        c.close()
+        with open(self.journal(closed)[:-len("journal")] + "summary", "w", encoding="utf-8") as f:
+            f.write('{"version": "0.1.0", "bytes": 17, "session"')  # torn
+        c = self.start("hm</think>On.")
+        infos = self.listed(c)
+        self.assertEqual((infos[closed]["title"], infos[closed]["closed"], infos[closed]["nTurns"]), ("One?", True, 1))
+        self.assertEqual((infos[running].get("closed", False), infos[running].get("turnId", 0), infos[running]["nTurns"]), (False, 0, 1))
+        self.wait_for("they are at rest", lambda: not self.in_memory())
 
 
 if __name__ == "__main__":
