@@ -154,9 +154,11 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .network_allow = options.network_allow,
                      .defaults = options.defaults,
                      .wake = options.wake,
-                     .changed = [&] {
-                       if (told) told->sessions_changed();
-                     }});
+                     .changed =
+                         [&] {
+                           if (told) told->sessions_changed();
+                         }},
+                    options.closed_limits);
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = name_of_model(options.model_directory),

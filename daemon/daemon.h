@@ -11,6 +11,7 @@
 #include "daemon/engine_host.h"
 #include "daemon/http/limits.h"
 #include "daemon/log.h"
+#include "daemon/sessions.h"
 #include "daemon/session.h"
 #include "daemon/turn.h"
 
@@ -35,6 +36,7 @@ struct DaemonOptions {
   EngineHost::Load load;
   HttpLimits http_limits;
   ClientLimits client_limits;
+  ClosedLimits closed_limits;
   std::function<void(Router&)> more_routes;  // HTTP handlers of a test's own
 };
 

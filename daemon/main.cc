@@ -25,7 +25,9 @@ namespace {
 namespace fs = std::filesystem;
 using namespace lares;
 
-static_assert(daemon::kStepsMax == 200, "the table in settings.cc says so to people");
+static_assert(daemon::kStepsMax == 200 && daemon::kClosedSessionsMax == 1000 &&
+                  daemon::kClosedBytesMax == 4'000'000'000,
+              "the table in settings.cc says so to people");
 
 int failed(const std::string& why) {
   fmt::print(stderr, "laresd: {}\n", why);
@@ -157,6 +159,10 @@ int run(int argc, char** argv) {
           "; the limit is {} GB, by --memory, LARES_MEMORY or `lares config set memory`", memory);
     return loaded;
   };
+  options.closed_limits.sessions =
+      settings->whole("closed_sessions").value_or(daemon::kClosedSessionsMax);
+  if (const auto gb = settings->number("closed_disk"))
+    options.closed_limits.bytes = static_cast<std::uint64_t>(*gb * 1e9);
   daemon::Log log(STDERR_FILENO);
   log.rotate(options.state_dir + "/laresd.log");
   return daemon::run_daemon(options, log);

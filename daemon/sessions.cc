@@ -52,7 +52,8 @@ std::string wrong_setting(const protocol::SessionSettings& s) {
   return "";
 }
 
-Sessions::Sessions(SessionWorld world) : world_(std::move(world)) {
+Sessions::Sessions(SessionWorld world, ClosedLimits limits)
+    : world_(std::move(world)), limits_(limits) {
   const auto outer = std::move(world_.changed);
   world_.changed = [this, outer] {
     limit_timelines();

@@ -17,7 +17,15 @@ namespace lares::daemon {
 
 inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
                                           // room; the least recently used go first
+inline constexpr int kClosedSessionsMax = 1000;  // kept on the disk; those used longest ago go
+                                                 // first, with their outputs
+inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
 inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
+
+struct ClosedLimits {
+  std::int64_t sessions = kClosedSessionsMax;
+  std::uint64_t bytes = kClosedBytesMax;
+};
 
 std::string fresh_session_id();
 std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:
@@ -28,7 +36,7 @@ std::string wrong_setting(const protocol::SessionSettings& settings);  // which 
 // one, and every other that was not worked with since the daemon began.
 class Sessions {
  public:
-  explicit Sessions(SessionWorld world);
+  explicit Sessions(SessionWorld world, ClosedLimits limits = {});
 
   // What is known of every session: those that were at rest are, and of the others the journals are
   // read; one that cannot be is logged and left alone.
@@ -77,6 +85,7 @@ class Sessions {
   struct Kept {
     std::shared_ptr<Session> session;  // null: it is at rest
     protocol::SessionInfo info;        // of one at rest
+    std::uint64_t bytes = 0;           // of one at rest, on the disk; 0: not measured yet
     std::shared_ptr<Gate> opening;     // while somebody reads it back
     const protocol::SessionInfo& about() const { return session ? session->info() : info; }
   };
@@ -90,8 +99,12 @@ class Sessions {
   void rest_soon();
   asio::awaitable<void> rest_while_some_can();
   bool rest_those_that_can();  // true: some could, and somebody holds them
+  asio::awaitable<void> limit_closed();
+  std::vector<std::string> too_many_closed() const;
+  bool may_go(const Kept& kept) const;
 
   SessionWorld world_;
+  const ClosedLimits limits_;
   bool rests_ = false;
   Map sessions_;
 };

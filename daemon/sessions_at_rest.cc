@@ -1,9 +1,10 @@
-// Which sessions are in memory.
+// Which sessions are in memory, and which closed ones stay on the disk.
 #include <malloc.h>
 
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <filesystem>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -18,6 +19,7 @@
 #include "daemon/session_facts.h"
 #include "daemon/session_summary.h"
 #include "daemon/sessions.h"
+#include "daemon/sessions_on_disk.h"
 
 namespace lares::daemon {
 
@@ -53,7 +55,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::open(std::string id) 
   if (!session)
     co_return tl::unexpected(
         refusal(protocol::Code::internal, fmt::format("open session {}: {}", id, session.error())));
-  kept.session = *session;
+  kept.session = *session, kept.bytes = 0;
   co_return std::move(*session);
 }
 
@@ -66,6 +68,7 @@ bool Sessions::may_rest(const Map::value_type& each) const {
 
 void Sessions::rest(Kept& kept) {
   kept.info = kept.session->info();
+  kept.bytes = 0;
   write_summary(kept.session->journal().path(), kept.session->journal().bytes(), kept.info);
   kept.session = nullptr;
 }
@@ -101,6 +104,7 @@ asio::awaitable<void> Sessions::rest_while_some_can() {
     timer.expires_after(kRestEvery);
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
     held = rest_those_that_can();
+    co_await limit_closed();
   }
 }
 
@@ -110,6 +114,63 @@ void Sessions::rest_soon() {
     rests_ = false;
     if (thrown) world_.log->event("sessions_not_at_rest", {{"why", thrown_by(thrown)}});
   });
+}
+
+// Closed, at rest, and nothing else that is there refers to it.
+bool Sessions::may_go(const Kept& kept) const {
+  if (kept.session || kept.opening || !kept.info.closed) return false;
+  std::error_code ec;
+  const bool in_worktree = kept.info.root.find("/worktrees/") != std::string::npos &&
+                           kept.info.root.ends_with(kept.info.session_id);
+  return !in_worktree || !std::filesystem::exists(kept.info.root, ec);
+}
+
+// Those used longest ago first, until the others are few enough.
+std::vector<std::string> Sessions::too_many_closed() const {
+  std::int64_t n = 0;
+  std::uint64_t bytes = 0;
+  std::vector<const Map::value_type*> closed;
+  for (const auto& each : sessions_) {
+    if (!each.second.about().closed) continue;
+    ++n, bytes += each.second.bytes;
+    if (may_go(each.second)) closed.push_back(&each);
+  }
+  std::ranges::sort(closed, {}, [](const auto* each) {
+    return std::pair(each->second.info.updated_ms, each->second.info.created_ms);
+  });
+  std::vector<std::string> out;
+  for (const auto* each : closed) {
+    if (n <= limits_.sessions && bytes <= limits_.bytes) break;
+    --n, bytes -= each->second.bytes;
+    out.push_back(each->first);
+  }
+  return out;
+}
+
+asio::awaitable<void> Sessions::limit_closed() {
+  std::vector<std::string> unmeasured;
+  for (const auto& [id, kept] : sessions_)
+    if (!kept.session && kept.info.closed && kept.bytes == 0) unmeasured.push_back(id);
+  if (unmeasured.empty()) co_return;  // nothing is closed that was not when this was looked at last
+  const auto measure = [&] { return bytes_of_sessions(world_.state_dir, unmeasured); };
+  const auto measured = co_await on_disk_pool(*world_.disk, measure);
+  for (const auto& [id, bytes] : measured)
+    if (const auto at = sessions_.find(id); at != sessions_.end() && !at->second.session)
+      at->second.bytes = std::max<std::uint64_t>(bytes, 1);
+  const std::vector<std::string> gone = too_many_closed();
+  if (gone.empty()) co_return;
+  for (const auto& id : gone) {
+    world_.log->event("session_removed", {{"session", id},
+                                          {"bytes", sessions_[id].bytes},
+                                          {"closed_sessions", limits_.sessions},
+                                          {"closed_bytes", limits_.bytes}});
+    sessions_.erase(id);
+  }
+  const auto remove = [&] {
+    for (const auto& id : gone) remove_session(world_.state_dir, id);
+    return true;
+  };
+  (void)co_await on_disk_pool(*world_.disk, remove);
 }
 
 }  // namespace lares::daemon

@@ -179,6 +179,44 @@ class ClosedSessionsTest(BoundsCase):
         self.assertEqual((infos[running].get("closed", False), infos[running].get("turnId", 0), infos[running]["nTurns"]), (False, 0, 1))
         self.wait_for("they are at rest", lambda: not self.in_memory())
 
+    def test_the_oldest_closed_ones_go_with_their_outputs_and_no_open_one(self):
+        c = self.begin(*["hm</think>Yes."] * 6, LARES_TEST_CLOSED="2 1000000000")
+        old, *closed = [self.answered(c, f"Number {i}?") for i in range(6)]
+        outputs = {s: os.path.join(self.daemon.state, "outputs", s) for s in closed + [old]}
+        for folder in outputs.values():
+            os.makedirs(folder, exist_ok=True)
+            with open(os.path.join(folder, "bash-0001.txt"), "w", encoding="utf-8") as f:
+                f.write("much\n")
+        for s in closed:
+            c.call("session/close", sessionId=s)
+        self.wait_for("three are gone", lambda: len(self.listed(c)) == 3)
+        kept = {old} | set(closed[-2:])
+        self.assertEqual(set(self.listed(c)), kept)
+        names = lambda: {name.split(".")[0] for name in os.listdir(os.path.join(self.daemon.state, "sessions"))}
+        self.wait_for("their files are gone", lambda: names() == kept)
+        self.assertEqual({s for s in outputs if os.path.exists(outputs[s])}, kept)
+        self.assertEqual(len(self.logged_events("session_removed")), 3)
+        for s in kept:
+            self.assertTrue(c.call("session/history", sessionId=s)["events"])
+        with self.assertRaisesRegex(Refused, "there is no session"):
+            c.call("session/history", sessionId=closed[0])
+
+    def test_they_are_limited_by_bytes_and_those_found_at_start_count(self):
+        c = self.begin(*["hm</think>Yes."] * 3)
+        sessions = [self.answered(c, f"Number {i}?") for i in range(3)]
+        for s in sessions:
+            c.call("session/close", sessionId=s)
+        folder = os.path.join(self.daemon.state, "outputs", sessions[1])
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "bash-0001.txt"), "w", encoding="utf-8") as f:
+            f.write("x" * 1_000_000)
+        c.close()
+        self.daemon.stop()
+        self.daemon.env = {"LARES_TEST_CLOSED": "1000 900000"}
+        c = self.start()
+        self.wait_for("two are gone", lambda: len(self.listed(c)) == 1)
+        self.assertEqual(set(self.listed(c)), {sessions[2]})  # the first is older than the large one
+
 
 if __name__ == "__main__":
     main()
