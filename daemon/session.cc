@@ -177,9 +177,10 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     co_return tl::unexpected(refusal(Code::invalid_params,
                                      fmt::format("mode must be work or ask, not {}", prompt.mode)));
   }
-  if (info_.closed)
+  if (info_.closed && !put_away_)
     co_return tl::unexpected(refusal(
-        Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id)));
+        Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id),
+        fmt::format("`lares fork {}` makes one that knows what it knew", info_.session_id)));
   if (prompt.id.empty() || prompt.content.empty())
     co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
   if (prompt.content.size() > protocol::kPromptBytesMax) {
@@ -222,6 +223,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   fact(protocol::PromptAccepted{
       .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  if (std::exchange(put_away_, false)) info_.closed = false;
   const std::int64_t seq = info_.last_seq;
   prompts_.push_back({.send = prompt, .seq = seq});
   if (delivery == "interrupt") interrupt(0);
@@ -554,10 +556,21 @@ std::int64_t Session::interrupt(std::int64_t turn_id) {
 
 void Session::close() {
   interrupt(0);
-  if (info_.closed) return;
-  info_.closed = true;
+  if (info_.closed && !put_away_) return;
+  info_.closed = true, put_away_ = false;
   fact(protocol::SessionClosed{});
   if (!turn_) drop_tools();
+  world_.changed();
+}
+
+asio::awaitable<void> Session::put_away(std::int64_t turn_id) {
+  const auto self = shared_from_this();
+  if (interrupt(turn_id) != 0) co_await idle_.wait();
+  if (turn_ || rewinding_ || info_.closed || n_waiting() > 0) co_return;
+  if (!record(kPutAway, Json::object())) co_return;
+  info_.closed = put_away_ = true;
+  sync_soon();
+  drop_tools();
   world_.changed();
 }
 
@@ -569,7 +582,7 @@ asio::awaitable<void> Session::ended() {
 
 asio::awaitable<Reply<>> Session::close_and_keep() {
   const auto self = shared_from_this();
-  const bool was_closed = info_.closed;
+  const bool was_closed = info_.closed && !put_away_;
   close();
   co_await ended();
   if (failure_.empty() || was_closed) co_return Reply<>();

@@ -138,6 +138,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<protocol::SessionTestResult>> test(
       std::string command);  // session_tests_run.cc
   void close();
+  // When this turn is over: closed, but for whoever writes to it after all. Not where somebody has
+  // already.
+  asio::awaitable<void> put_away(std::int64_t turn_id);
   asio::awaitable<void> ended();              // when no turn runs
   asio::awaitable<Reply<>> close_and_keep();  // both, and it is on disk that it is closed
 
@@ -321,6 +324,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it
   Permissions permissions_;
   TurnLog turn_log_;
+  bool put_away_ = false;  // what closed it
   bool rewinding_ = false;
   std::unique_ptr<TurnStop> testing_;  // while its tests run for somebody else than the model
   std::string no_checkpoint_;          // why, as people were told last

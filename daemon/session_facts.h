@@ -15,7 +15,8 @@ namespace lares::daemon {
 // Facts of the daemon's own.
 inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired",
                                   kShown = "lares/shown", kForked = "lares/forked",
-                                  kShortened = "lares/shortened", kDrawn = "lares/drawn";
+                                  kShortened = "lares/shortened", kDrawn = "lares/drawn",
+                                  kPutAway = "lares/put_away";
 inline constexpr std::string_view kImported = "lares/imported";  // what came before happened
                                                                  // elsewhere
 

@@ -57,7 +57,12 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     }
     return;
   }
+  if (method == kPutAway) {
+    info_.closed = put_away_ = true;
+    return;
+  }
   if (method == kImported) {
+    if (std::exchange(put_away_, false)) info_.closed = false;
     unsure_ = true;
     was_shown_.clear();
     if (const auto root = params.find("root"); root != params.end() && root->is_string() &&
@@ -89,9 +94,11 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         if (!x.policy.empty()) info_.settings.policy = x.policy;
       },
       std::type_identity<protocol::SessionUpdated>{});
-  with([&](auto&) { info_.closed = true; }, std::type_identity<protocol::SessionClosed>{});
+  with([&](auto&) { info_.closed = true, put_away_ = false; },
+       std::type_identity<protocol::SessionClosed>{});
   with(
       [&](auto& x) {
+        if (std::exchange(put_away_, false)) info_.closed = false;
         prompts_.push_back({.send = {.session_id = info_.session_id,
                                      .id = x.id,
                                      .content = x.content,
@@ -174,6 +181,7 @@ void Session::forget() {
   shown_ = "[]";
   moved_from_.clear();
   repair_.clear();
+  put_away_ = false;
 }
 
 asio::awaitable<bool> Session::writable() {

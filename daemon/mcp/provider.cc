@@ -213,7 +213,10 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
   send.mode = std::move(mode);
   auto sending = turn.session->send(std::move(send));
   const auto sent = co_await std::move(sending);
-  if (!sent) co_return tl::unexpected(sent.error());
+  if (!sent) {
+    turn.session->close();
+    co_return tl::unexpected(sent.error());
+  }
   turn.id = sent->turn_id;
   co_return turn;
 }
@@ -322,8 +325,14 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
   }
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
-  if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
-  auto reading = reported(Recorded(*turn->session), turn->id);
+  const End end = co_await std::move(following);
+  const Recorded recorded(*turn->session);
+  if (end == End::over || call.ended().stop_requested()) {
+    auto leaving = turn->session->put_away(turn->id);  // no tool asks it a second question
+    co_await std::move(leaving);
+  }
+  if (end != End::over) co_return Json::object();
+  auto reading = reported(recorded, turn->id);
   const auto read = co_await std::move(reading);
   if (!read) co_return tool_failed(read.error());
   const TurnReport& report = *read;
@@ -366,8 +375,14 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
   }
   if (!turn) co_return tool_failed(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
-  if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
-  auto reading = reported(Recorded(*turn->session), turn->id);
+  const End end = co_await std::move(following);
+  const Recorded recorded(*turn->session);
+  if (end == End::over || call.ended().stop_requested()) {
+    auto leaving = turn->session->put_away(turn->id);  // no tool asks it a second question
+    co_await std::move(leaving);
+  }
+  if (end != End::over) co_return Json::object();
+  auto reading = reported(recorded, turn->id);
   const auto read = co_await std::move(reading);
   if (!read) co_return tool_failed(read.error());
   const TurnReport& report = *read;

@@ -7,7 +7,8 @@ import os
 TIMELINES_MAX = 32  # kTimelinesMax: of more sessions the ones that rest longest are forgotten
 LAST = 1           # token of an answer: it may wait for what follows
 CUT = 130          # an answer that was cut off ends in the transcript as it did not in the engine, which goes back to a multiple of 128
-ANEW = ("session/rewound", "session/unrewound", "lares/shortened", "lares/forked", "lares/imported")  # behind these other tokens may come
+ANEW = ("session/rewound", "session/unrewound", "lares/shortened", "lares/forked", "lares/imported",
+        "lares/put_away")  # behind these other tokens may come, or nothing is known any more
 
 
 def frames(path):

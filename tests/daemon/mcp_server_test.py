@@ -8,7 +8,7 @@ import unittest
 
 import cli_case
 from cli_case import THINK, CliCase
-from client import Client, call
+from client import Client, Refused, call
 from mcp_client import MODERN, ON_AND_ON, OverSocket, OverStdio
 
 TOOLS = ["ask_repo", "run_task", "review", "task_status", "task_cancel"]
@@ -88,6 +88,36 @@ class McpServerTest(CliCase):
             session = native.call("session/get", sessionId=result["structuredContent"]["session"])
             self.assertEqual((session["root"], session["settings"]["mode"]), (self.root, "ask"))
             native.close()
+
+    def test_what_was_answered_is_closed_and_goes_on_for_whoever_writes_to_it(self):
+        self.start(THINK + "In a.txt.", THINK + "Line 2.")
+        c, native = self.client(), Client(self.socket)
+        self.addCleanup(native.close)
+        asked = c.tool("ask_repo", question="where is beta?")["structuredContent"]["session"]
+        self.assertEqual(native.call("session/list")["sessions"], [])
+        self.assertEqual([s["sessionId"] for s in native.call("session/list", closed=True)["sessions"]], [asked])
+        self.assertIn("In a.txt.", c.call("resources/read", uri=f"lares://sessions/{asked}")["contents"][0]["text"])
+        native.call("session/subscribe", sessionId=asked, after=-1)
+        native.call("prompt/send", sessionId=asked, id="p", content="Which line?")
+        native.until("turn/ended")
+        session = native.call("session/get", sessionId=asked)
+        self.assertEqual((session.get("closed", False), session["nTurns"]), (False, 2))
+        native.call("session/close", sessionId=asked)  # by somebody who means it
+        with self.assertRaisesRegex(Refused, "is closed"):
+            native.call("prompt/send", sessionId=asked, id="q", content="And now?")
+
+    def test_what_was_answered_stays_closed_after_a_restart(self):
+        self.start(THINK + "In a.txt.")
+        asked = self.client().tool("ask_repo", question="where is beta?")["structuredContent"]["session"]
+        self.daemon.kill()
+        self.start(THINK + "Line 2.")
+        native = Client(self.socket)
+        self.addCleanup(native.close)
+        self.assertTrue(native.call("session/get", sessionId=asked)["closed"])
+        native.call("session/subscribe", sessionId=asked, after=-1)
+        native.call("prompt/send", sessionId=asked, id="p", content="Which line?")
+        native.until("turn/ended")
+        self.assertEqual(native.call("session/list")["sessions"][0]["sessionId"], asked)
 
     def test_run_task_says_what_it_did_and_is_found_again(self):
         self.start(THINK + self.edit(), THINK + "It says gamma now.")
@@ -178,6 +208,9 @@ class McpServerTest(CliCase):
         self.start(THINK + "[minor] a.txt:1: alpha.")
         result = self.client().tool("review")
         self.assertEqual((self.text(result), result["structuredContent"]["what"]), ("[minor] a.txt:1: alpha.", "the uncommitted changes"))
+        native = Client(self.socket)
+        self.addCleanup(native.close)
+        self.assertTrue(native.call("session/get", sessionId=result["structuredContent"]["session"])["closed"])
         self.assertIn("names no commit", self.text(self.client().tool("review", range="nope")))
 
     # ---- questions
