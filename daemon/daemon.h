@@ -7,13 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "daemon/client_limits.h"
+#include "daemon/server/client_limits.h"
 #include "daemon/engine_host.h"
 #include "daemon/http/limits.h"
 #include "daemon/log.h"
-#include "daemon/sessions.h"
-#include "daemon/session.h"
-#include "daemon/turn.h"
+#include "daemon/session/sessions.h"
+#include "daemon/session/session.h"
+#include "daemon/turn/turn.h"
 
 namespace lares::daemon {
 

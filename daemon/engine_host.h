@@ -26,7 +26,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "daemon/gate.h"
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 #include "engine/engine.h"
 
 namespace lares::daemon {

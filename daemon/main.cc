@@ -11,11 +11,11 @@
 #include <fmt/format.h>
 
 #include "daemon/daemon.h"
-#include "daemon/generation_config.h"
 #include "daemon/http/listen_address.h"
-#include "daemon/nano_directory.h"
+#include "daemon/protocol/nano_directory.h"
+#include "daemon/protocol/socket_path.h"
 #include "daemon/settings.h"
-#include "daemon/socket_path.h"
+#include "daemon/turn/generation_config.h"
 #include "daemon/version.h"
 #include "engine/engine.h"
 #include "engine/gpus.h"

@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include "tools/own_files.h"
+#include "tools/workspace/own_files.h"
 
 namespace lares::daemon {
 namespace {

@@ -14,7 +14,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "daemon/gate.h"
-#include "daemon/turn.h"
+#include "daemon/turn/turn.h"
 
 namespace lares::daemon {
 

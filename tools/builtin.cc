@@ -1,10 +1,10 @@
 #include "tools/builtin.h"
 
-#include "tools/bash_tool.h"
-#include "tools/edit_tool.h"
-#include "tools/git_tool.h"
-#include "tools/outline_tool.h"
-#include "tools/test_tool.h"
+#include "tools/edit/edit_tool.h"
+#include "tools/git/git_tool.h"
+#include "tools/outline/outline_tool.h"
+#include "tools/shell/bash_tool.h"
+#include "tools/testing/test_tool.h"
 
 namespace lares::tools {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "tools/rooted_fs.h"
+#include "tools/workspace/rooted_fs.h"
 
 namespace lares::tools {
 

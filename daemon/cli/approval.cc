@@ -4,8 +4,8 @@
 
 #include <fmt/format.h>
 
-#include "daemon/cli/text.h"
-#include "daemon/wire.h"
+#include "daemon/cli/terminal/text.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli {
 

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "daemon/cli/git.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

@@ -9,9 +9,9 @@
 
 #include "daemon/cli/approval.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/output.h"
 #include "daemon/cli/start.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include "daemon/cli/changes.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/screen.h"
+#include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <vector>
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

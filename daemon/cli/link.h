@@ -9,8 +9,8 @@
 #include <string_view>
 
 #include "daemon/cli/error.h"
-#include "daemon/protocol.h"
-#include "daemon/wire.h"
+#include "daemon/protocol/protocol.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli {
 

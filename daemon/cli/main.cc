@@ -6,11 +6,11 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/cli/command_table.h"
-#include "daemon/cli/commands.h"
+#include "daemon/cli/commands/commands.h"
+#include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/output.h"
-#include "daemon/nearest.h"
+#include "daemon/cli/terminal/output.h"
+#include "daemon/turn/nearest.h"
 #include "daemon/version.h"
 
 namespace {

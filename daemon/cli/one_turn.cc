@@ -11,7 +11,7 @@
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

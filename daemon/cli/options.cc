@@ -17,13 +17,13 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
-#include "daemon/cli/screen.h"
-#include "daemon/cli/text.h"
-#include "daemon/nearest.h"
-#include "daemon/repository.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/text.h"
+#include "daemon/protocol/socket_path.h"
+#include "daemon/protocol/wire.h"
+#include "daemon/session/repository.h"
 #include "daemon/settings.h"
-#include "daemon/socket_path.h"
-#include "daemon/wire.h"
+#include "daemon/turn/nearest.h"
 
 namespace lares::cli {
 namespace {

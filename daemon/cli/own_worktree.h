@@ -6,7 +6,7 @@
 
 #include "daemon/cli/error.h"
 #include "daemon/cli/link.h"
-#include "daemon/worktree_wire.h"
+#include "daemon/protocol/worktree_wire.h"
 
 namespace lares::cli {
 

@@ -7,7 +7,7 @@
 #include <map>
 #include <utility>
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/screen.h"
-#include "daemon/protocol.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
 

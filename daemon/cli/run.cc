@@ -6,12 +6,12 @@
 #include <string>
 #include <utility>
 
-#include "daemon/cli/best_of.h"
-#include "daemon/cli/commands.h"
+#include "daemon/cli/commands/best_of.h"
+#include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
 

@@ -20,9 +20,9 @@
 #include <system_error>
 #include <vector>
 
-#include "daemon/cli/text.h"
-#include "daemon/cli/screen.h"
-#include "daemon/cli/progress.h"
+#include "daemon/cli/terminal/text.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/progress.h"
 #include "daemon/state_dir.h"
 
 extern char** environ;

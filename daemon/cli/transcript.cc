@@ -1,6 +1,6 @@
 #include "daemon/cli/transcript.h"
 
-#include "daemon/cli/output.h"
+#include "daemon/cli/terminal/output.h"
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

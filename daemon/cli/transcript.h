@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/cli/screen.h"
-#include "daemon/cli/wrap.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/wrap.h"
 
 namespace lares::cli {
 

@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "daemon/cli/changes.h"
-#include "daemon/cli/progress.h"
-#include "daemon/cli/screen.h"
+#include "daemon/cli/terminal/progress.h"
+#include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
-#include "daemon/protocol.h"
-#include "daemon/wire.h"
+#include "daemon/protocol/protocol.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli {
 

@@ -7,7 +7,7 @@
 
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/start.h"
-#include "daemon/wire.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli {
 

@@ -6,7 +6,7 @@
 
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
 

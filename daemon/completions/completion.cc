@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "daemon/completions/prompt_beginnings.h"
-#include "daemon/prefill.h"
 #include "daemon/state_dir.h"
+#include "daemon/turn/prefill.h"
 #include "engine/chat.h"
 
 namespace lares::daemon {

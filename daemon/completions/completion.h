@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "daemon/answer.h"
 #include "daemon/completions/generator.h"
 #include "daemon/completions/stop_text.h"
+#include "daemon/turn/answer.h"
 
 namespace lares::daemon {
 

@@ -8,7 +8,7 @@
 #include <span>
 
 #include "daemon/completions/generator.h"
-#include "daemon/turn.h"
+#include "daemon/turn/turn.h"
 #include "engine/engine.h"
 
 namespace lares::daemon {

@@ -17,7 +17,7 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "daemon/hooks/hook_config.h"
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::daemon {
 

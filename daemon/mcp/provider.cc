@@ -11,11 +11,11 @@
 #include "daemon/mcp/turn_report.h"
 #include "daemon/mcp/turn_watch.h"
 #include "daemon/on_disk_pool.h"
-#include "daemon/repository.h"
+#include "daemon/session/repository.h"
+#include "daemon/session/worktrees.h"
 #include "daemon/state_dir.h"
 #include "daemon/utf8.h"
 #include "daemon/version.h"
-#include "daemon/worktrees.h"
 
 namespace lares::daemon {
 

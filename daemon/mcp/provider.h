@@ -7,7 +7,7 @@
 
 #include <boost/asio/thread_pool.hpp>
 
-#include "daemon/sessions.h"
+#include "daemon/session/sessions.h"
 #include "mcp/server.h"
 
 namespace lares::daemon {

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "daemon/mcp/turn_watch.h"
+#include "daemon/session/worktrees.h"
 #include "daemon/utf8.h"
-#include "daemon/worktrees.h"
 
 namespace lares::daemon {
 namespace {

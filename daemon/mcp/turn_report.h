@@ -9,7 +9,7 @@
 #include <tl/expected.hpp>
 
 #include "daemon/cli/changes.h"
-#include "daemon/session.h"
+#include "daemon/session/session.h"
 
 namespace lares::daemon {
 

@@ -12,7 +12,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "daemon/gate.h"
-#include "daemon/session.h"
+#include "daemon/session/session.h"
 
 namespace lares::daemon {
 

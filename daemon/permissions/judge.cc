@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "tools/destructive_run.h"
-#include "tools/shell_commands.h"
+#include "tools/shell/commands.h"
+#include "tools/shell/destructive_run.h"
 
 namespace lares::daemon {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <nlohmann/json_fwd.hpp>
 
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::daemon {
 

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/on_disk_pool.h"
-#include "tools/destructive_run.h"
+#include "tools/shell/destructive_run.h"
 
 namespace lares::daemon {
 

@@ -15,7 +15,7 @@
 #include "daemon/gate.h"
 #include "daemon/permissions/judge.h"
 #include "daemon/permissions/rule_store.h"
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::daemon {
 

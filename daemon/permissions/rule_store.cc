@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 
 #include "daemon/permissions/judge.h"
-#include "daemon/repository.h"
-#include "daemon/wire.h"
+#include "daemon/protocol/wire.h"
+#include "daemon/session/repository.h"
 #include "tools/atomic_file.h"
 
 namespace lares::daemon {

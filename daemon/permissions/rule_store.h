@@ -7,7 +7,7 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 
 namespace lares::daemon {
 

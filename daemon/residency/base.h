@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "tools/source_file.h"
+#include "tools/workspace/source_file.h"
 
 namespace lares::daemon {
 

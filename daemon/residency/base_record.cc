@@ -10,7 +10,7 @@
 #include "daemon/store/little_endian.h"
 #include "daemon/store/manifest.h"
 #include "tools/text.h"
-#include "tools/workspace.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "daemon/residency/selection.h"
 #include "daemon/residency/tree_text.h"
-#include "tools/workspace.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

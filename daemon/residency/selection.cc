@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
-#include "tools/outline_text.h"
-#include "tools/workspace.h"
+#include "tools/outline/text.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "daemon/residency/token_cache.h"
-#include "tools/change_rates.h"
-#include "tools/source_file.h"
+#include "tools/git/change_rates.h"
+#include "tools/workspace/source_file.h"
 
 namespace lares::daemon {
 

@@ -7,7 +7,7 @@
 #include <span>
 #include <string_view>
 
-#include "tools/workspace.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "daemon/residency/base.h"
-#include "tools/source_file.h"
+#include "tools/workspace/source_file.h"
 
 namespace lares::daemon {
 

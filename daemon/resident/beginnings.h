@@ -13,7 +13,7 @@
 #include "daemon/residency/base.h"
 #include "daemon/residency/keeper.h"
 #include "daemon/residency/rebase.h"
-#include "daemon/turn.h"
+#include "daemon/turn/turn.h"
 #include "engine/engine.h"
 
 namespace lares::daemon {

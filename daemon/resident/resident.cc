@@ -9,7 +9,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include "tools/workspace.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

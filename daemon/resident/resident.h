@@ -25,7 +25,7 @@
 #include "daemon/resident/beginnings.h"
 #include "daemon/resident/kept.h"
 #include "daemon/resident/tree.h"
-#include "tools/watcher.h"
+#include "tools/workspace/watcher.h"
 
 namespace lares::daemon {
 

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "daemon/engine_host.h"
-#include "daemon/prompt.h"
-#include "tools/workspace.h"
+#include "daemon/turn/prompt.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

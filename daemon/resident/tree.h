@@ -12,13 +12,13 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/protocol.h"
+#include "daemon/protocol/protocol.h"
 #include "daemon/residency/compose.h"
 #include "daemon/residency/keeper.h"
 #include "daemon/residency/overlay.h"
 #include "daemon/residency/rebase.h"
-#include "tools/change_rates.h"
-#include "tools/scanner.h"
+#include "tools/git/change_rates.h"
+#include "tools/workspace/scanner.h"
 
 namespace lares::daemon {
 

@@ -16,7 +16,7 @@ import head
 from sessions import EFFORT, HEAD
 
 ANSWER_TOKENS_MAX = 1024
-TEMPERATURE = 0.2  # what is drawn again differs by itself (daemon/branches.h)
+TEMPERATURE = 0.2  # what is drawn again differs by itself (daemon/turn/branches.h)
 
 
 def write(state, directory, texts):

@@ -83,8 +83,8 @@ std::string sources(std::size_t n_bytes) {
     const std::size_t before = out.size();
     for (const char* const name :
          {"engine/text/grammar.cc", "engine/text/json_walker.cc", "engine/text/stream_parser.cc",
-          "engine/text/encode_chat.cc", "engine/text/tokenizer_json.cc", "daemon/turn.cc",
-          "daemon/session.cc", "daemon/main.cc", "tools/edit_tool.cc", "tools/git_tool.cc",
+          "engine/text/encode_chat.cc", "engine/text/tokenizer_json.cc", "daemon/turn/turn.cc",
+          "daemon/session/session.cc", "daemon/main.cc", "tools/edit/edit_tool.cc", "tools/git/git_tool.cc",
           "README.md", "engine/model/forward.cc"}) {
       std::ifstream file(std::string(LARES_SOURCE_DIR "/") + name, std::ios::binary);
       std::string text(std::istreambuf_iterator<char>(file), {});

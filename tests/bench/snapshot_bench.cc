@@ -17,7 +17,7 @@
 #include <string>
 #include <vector>
 
-#include "tools/snapshots.h"
+#include "tools/snapshots/snapshots.h"
 
 namespace {
 

@@ -1,12 +1,12 @@
 // Which of several attempts is the best, and how they are shown.
-#include "daemon/cli/best_of_attempt.h"
+#include "daemon/cli/commands/best_of_attempt.h"
 
 #include <unistd.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "daemon/worktrees.h"
+#include "daemon/session/worktrees.h"
 
 namespace lares::cli {
 namespace {

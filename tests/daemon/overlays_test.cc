@@ -1,4 +1,4 @@
-#include "daemon/overlays.h"
+#include "daemon/session/overlays.h"
 
 #include <exception>
 #include <functional>
@@ -9,7 +9,7 @@
 #include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
-#include "daemon/overlay_wire.h"
+#include "daemon/protocol/overlay_wire.h"
 
 namespace lares::daemon {
 namespace {

@@ -1,5 +1,5 @@
 // The status line's figures, at times that the test makes up.
-#include "daemon/cli/progress.h"
+#include "daemon/cli/terminal/progress.h"
 
 #include <cmath>
 #include <cstdio>

@@ -5,7 +5,7 @@
 
 #include <gtest/gtest.h>
 
-#include "daemon/wire.h"
+#include "daemon/protocol/wire.h"
 #include "tests/fuzz.h"
 
 namespace lares::daemon::protocol {

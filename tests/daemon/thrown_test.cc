@@ -15,8 +15,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/thread_pool.hpp>
 
-#include "daemon/sessions.h"
-#include "daemon/worktrees.h"
+#include "daemon/session/sessions.h"
+#include "daemon/session/worktrees.h"
 #include "tests/daemon/scripted_engine.h"
 
 namespace lares::daemon {

@@ -1,4 +1,4 @@
-#include "daemon/cli/wrap.h"
+#include "daemon/cli/terminal/wrap.h"
 
 #include <gtest/gtest.h>
 

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "daemon/wire.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli::acp {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/wire.h"
+#include "daemon/protocol/wire.h"
 
 namespace lares::cli::acp {
 

@@ -11,8 +11,8 @@
 
 #include "daemon/cli/acp/options.h"
 #include "daemon/cli/prompt_id.h"
-#include "daemon/cli/text.h"
-#include "daemon/overlay_wire.h"
+#include "daemon/cli/terminal/text.h"
+#include "daemon/protocol/overlay_wire.h"
 
 namespace lares::cli::acp {
 namespace {

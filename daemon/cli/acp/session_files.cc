@@ -5,7 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/cli/acp/session.h"
-#include "daemon/overlay_wire.h"
+#include "daemon/protocol/overlay_wire.h"
 
 namespace lares::cli::acp {
 

@@ -8,8 +8,8 @@
 #include <fmt/format.h>
 
 #include "daemon/cli/acp/session.h"
-#include "daemon/mcp_wire.h"
-#include "daemon/overlay_wire.h"
+#include "daemon/protocol/mcp_wire.h"
+#include "daemon/protocol/overlay_wire.h"
 
 namespace lares::cli::acp {
 

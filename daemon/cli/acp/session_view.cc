@@ -8,7 +8,7 @@
 
 #include "daemon/cli/acp/tool_view.h"
 #include "daemon/cli/acp/unsaved.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli::acp {
 namespace {

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli::acp {
 namespace {

@@ -16,7 +16,7 @@
 #include <boost/asio/awaitable.hpp>
 
 #include "daemon/cli/acp/editor.h"
-#include "tools/editor_texts.h"
+#include "tools/edit/editor_texts.h"
 
 namespace lares::cli::acp {
 

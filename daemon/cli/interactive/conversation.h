@@ -12,8 +12,8 @@
 #include "daemon/cli/error.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/protocol.h"
-#include "daemon/worktree_wire.h"
+#include "daemon/protocol/protocol.h"
+#include "daemon/protocol/worktree_wire.h"
 
 namespace lares::cli {
 

@@ -15,7 +15,7 @@
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/start.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 #include "daemon/version.h"
 
 namespace lares::cli {

@@ -14,7 +14,7 @@
 #include "daemon/cli/interactive/input.h"
 #include "daemon/cli/interactive/slash.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/screen.h"
+#include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 

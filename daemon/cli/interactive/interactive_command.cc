@@ -5,12 +5,12 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "daemon/cli/commands.h"
+#include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
-#include "daemon/repository.h"
+#include "daemon/session/repository.h"
 #include "daemon/settings.h"
 
 namespace lares::cli {

@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

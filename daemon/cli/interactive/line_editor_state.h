@@ -15,7 +15,7 @@
 #include "daemon/cli/interactive/line_layout.h"
 #include "daemon/cli/interactive/paste_tokens.h"
 #include "daemon/cli/interactive/terminal_guard.h"
-#include "daemon/cli/screen.h"
+#include "daemon/cli/terminal/screen.h"
 
 namespace lares::cli {
 

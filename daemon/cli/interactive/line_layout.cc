@@ -1,6 +1,6 @@
 #include "daemon/cli/interactive/line_layout.h"
 
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

@@ -2,8 +2,8 @@
 
 #include <utility>
 
-#include "daemon/cli/screen.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 

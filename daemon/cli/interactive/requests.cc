@@ -8,7 +8,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/report.h"
-#include "daemon/cli/text.h"
+#include "daemon/cli/terminal/text.h"
 
 namespace lares::cli {
 namespace {

@@ -13,8 +13,8 @@
 
 #include "tests/daemon/residency/workspaces.h"
 #include "tests/tools/scratch.h"
-#include "tools/outline_text.h"
-#include "tools/scanner.h"
+#include "tools/outline/text.h"
+#include "tools/workspace/scanner.h"
 
 namespace lares::daemon {
 namespace {

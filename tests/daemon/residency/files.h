@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "tests/daemon/residency/replay/counting_composer.h"
-#include "tools/source_file.h"
 #include "tools/text.h"
+#include "tools/workspace/source_file.h"
 
 namespace lares::daemon::test {
 

@@ -19,7 +19,7 @@
 #include "daemon/store/extent_format.h"
 #include "tests/daemon/residency/kept_bases.h"
 #include "tests/tools/scratch.h"
-#include "tools/scanner.h"
+#include "tools/workspace/scanner.h"
 
 namespace lares::daemon::test {
 

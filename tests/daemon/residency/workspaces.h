@@ -11,9 +11,9 @@
 
 #include "daemon/residency/base.h"
 #include "engine/tokenizer.h"
-#include "tools/source_file.h"
 #include "tools/text.h"
-#include "tools/workspace.h"
+#include "tools/workspace/source_file.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon::test {
 

@@ -13,9 +13,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "daemon/nano_directory.h"
-#include "daemon/prompt.h"
-#include "tools/workspace.h"
+#include "daemon/protocol/nano_directory.h"
+#include "daemon/turn/prompt.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
 namespace {

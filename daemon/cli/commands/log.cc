@@ -1,0 +1,135 @@
+// lares log and lares diff: what a session holds, for reading and for patching.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <string>
+#include <vector>
+
+#include "daemon/cli/commands/commands.h"
+#include "daemon/cli/exit_status.h"
+#include "daemon/cli/interactive/recap.h"
+#include "daemon/cli/options.h"
+#include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/pager.h"
+#include "daemon/cli/terminal/text.h"
+#include "daemon/cli/transcript.h"
+#include "daemon/cli/turn_view.h"
+#include "daemon/cli/which_session.h"
+
+namespace lares::cli {
+namespace {
+
+// What the output goes to decides how wide and colourful it is, not the pipe to the pager.
+Terminal terminal_of_output() {
+  Terminal t = Terminal::detect(STDOUT_FILENO);
+  t.is_terminal = false;  // nothing is redrawn
+  return t;
+}
+
+Result<> print_log(Link& link, const protocol::SessionInfo& session, bool thinking) {
+  Pager pager;
+  Screen screen(pager.fd(), terminal_of_output());
+  Transcript transcript(screen, {.answer_live = true, .show_thinking = thinking});
+  TurnView view(screen, transcript);
+  transcript.set_root(session.root);
+  return read_history(
+      link, session.session_id, 0, [&](const protocol::SessionHistoryResult::Event& event) {
+        if (event.method == protocol::ItemCompleted::kNotification) {
+          const auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
+          if (!x) return;
+          if (x->item.kind == "user")
+            transcript.said(x->item.text, "");
+          else
+            view.item_completed(x->item);
+        } else if (event.method == protocol::TurnEnded::kNotification) {
+          const auto x = protocol::from_json<protocol::TurnEnded>(event.params);
+          if (!x) return;
+          transcript.finish();
+          if (x->reason != "end_turn")
+            transcript.note(Style::yellow,
+                            x->reason + (x->message.empty() ? "" : ": " + one_line(x->message)));
+        }
+      });
+}
+
+// At a terminal coloured and paged; else as the calls told it, so that `git apply` can take it.
+void print_diff(const Changes& changes) {
+  Pager pager;
+  const Terminal terminal = terminal_of_output();
+  Screen screen(pager.fd(), terminal);
+  const bool person = ::isatty(STDOUT_FILENO) == 1;
+  for (const auto& path : changes.net()) {
+    for (const auto& change : changes.of(path)) {
+      if (change.diff.empty()) screen.line("changed " + one_line(path));
+      std::string_view rest = change.diff;
+      while (!rest.empty()) {
+        const std::size_t end = std::min(rest.find('\n'), rest.size());
+        const std::string_view line = rest.substr(0, end);
+        const Style style = line.starts_with("---") || line.starts_with("+++") ? Style::bold
+                            : line.starts_with("@@")                           ? Style::cyan
+                            : line.starts_with('+')                            ? Style::green
+                            : line.starts_with('-')                            ? Style::red
+                                                                               : Style::plain;
+        screen.line(person ? terminal.paint(style, printable(line)) : std::string(line));
+        rest.remove_prefix(std::min(end + 1, rest.size()));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int log_command(int argc, const char* const* argv) {
+  CLI::App app("Shows what was said and done in a session; at a terminal through $PAGER.",
+               "lares log");
+  WhichSession which;
+  bool thinking = false;
+  app.add_flag("--thinking", thinking, "the thinking too");
+  which.add_to(app);
+  if (const auto over = parse(app, argc, argv)) return *over;
+  Link link;
+  const auto session = which.find(link);
+  if (!session) return fail(session.error(), which.daemon.json);
+  Result<> done;
+  if (which.daemon.json) {
+    done = read_history(link, session->session_id, 0,
+                        [](const protocol::SessionHistoryResult::Event& event) {
+                          const Json line = {{"method", event.method}, {"params", event.params}};
+                          print_line(protocol::dump(line));
+                        });
+  } else {
+    done = print_log(link, *session, thinking);
+  }
+  return done ? kExitFinished : fail(done.error(), which.daemon.json);
+}
+
+int diff_command(int argc, const char* const* argv) {
+  CLI::App app("Shows what a session changed, as far as its calls told, without what it took back.",
+               "lares diff");
+  WhichSession which;
+  which.add_to(app);
+  if (const auto over = parse(app, argc, argv)) return *over;
+  Link link;
+  const auto session = which.find(link);
+  if (!session) return fail(session.error(), which.daemon.json);
+  const auto changes = session_changes(link, session->session_id);
+  if (!changes) return fail(changes.error(), which.daemon.json);
+  if (which.daemon.json) {
+    Json files = Json::array();
+    for (const auto& path : changes->net()) {
+      for (const auto& change : changes->of(path)) files.push_back(protocol::to_json(change));
+    }
+    const Json result = {
+        {"session", session->session_id}, {"changes", files}, {"complete", changes->complete()}};
+    print_line(protocol::dump(result));
+    return kExitFinished;
+  }
+  print_diff(*changes);
+  if (!changes->complete())
+    fmt::print(stderr,
+               "lares: commands ran in this session that may have changed other files too\n");
+  return kExitFinished;
+}
+
+}  // namespace lares::cli

@@ -1,0 +1,557 @@
+#include "daemon/server/server.h"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/ended.h"
+#include "daemon/http/server.h"
+#include "daemon/mcp/door.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/protocol/mcp_wire.h"
+#include "daemon/protocol/overlay_wire.h"
+#include "daemon/server/connection.h"
+#include "daemon/session/repository.h"
+#include "daemon/turn/prompt.h"
+#include "tools/workspace/workspace.h"
+
+namespace lares::daemon {
+namespace {
+
+using namespace protocol;
+
+constexpr std::size_t kSkippedShown = 200;
+constexpr std::chrono::milliseconds kLastWords{500};
+constexpr int kCrowdedRetryMs = 1000;
+
+bool is_http(char first) { return first >= 'A' && first <= 'Z'; }
+// By what it has said already.
+bool speaks_http(Listener::Protocol::socket& socket) {
+  char first = 0;
+  return ::recv(socket.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && is_http(first);
+}
+
+template <class T>
+Reply<Json> ok(T result) {
+  return to_json(std::move(result));
+}
+tl::unexpected<Error> no(Code code, std::string message, std::string hint = "") {
+  return tl::unexpected(
+      Error{.code = code, .message = std::move(message), .hint = std::move(hint)});
+}
+
+// What an observer may not call; while the daemon stops nobody may, but for what a running turn
+// ends with.
+enum class Changes { nothing, something, what_runs };
+Changes changes(const std::string& method) {
+  for (const std::string_view ends :
+       {ServerShutdown::kMethod, SessionClose::kMethod, PromptWithdraw::kMethod,
+        TurnInterrupt::kMethod, QuestionReply::kMethod, ApprovalReply::kMethod})
+    if (method == ends) return Changes::what_runs;
+  for (const std::string_view some :
+       {SessionCreate::kMethod, PromptSend::kMethod, SessionRewind::kMethod,
+        SessionUnrewind::kMethod, SessionFork::kMethod, WorktreeRemove::kMethod,
+        WorktreeApply::kMethod, SessionTest::kMethod, SessionPolicy::kMethod,
+        SessionSetTitle::kMethod, SessionExport::kMethod, SessionImport::kMethod,
+        kSessionMcpServers, kSessionOverlay, kSessionHoldFiles, RuleAdd::kMethod,
+        RuleRemove::kMethod})
+    if (method == some) return Changes::something;
+  return Changes::nothing;
+}
+
+}  // namespace
+
+Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& host,
+               Residents& residents, Sessions& sessions, Worktrees& worktrees, HttpServer& http,
+               const Log& log, ServerOptions options)
+    : io_(io),
+      disk_(disk),
+      host_(host),
+      residents_(residents),
+      sessions_(sessions),
+      worktrees_(worktrees),
+      http_(http),
+      log_(log),
+      options_(std::move(options)),
+      last_words_(io) {}
+
+Server::~Server() = default;
+
+asio::awaitable<void> Server::serve(Listener& listener) {
+  acceptor_ = &listener.acceptor();
+  for (;;) {
+    auto [ec, socket] = co_await acceptor_->async_accept(asio::as_tuple(asio::use_awaitable));
+    if (!acceptor_->is_open()) break;
+    if (ec) {  // out of descriptors: those that are there go on
+      log_.event("accept_failed", {{"why", ec.message()}});
+      asio::steady_timer pause(io_, std::chrono::milliseconds(100));
+      co_await pause.async_wait(asio::as_tuple(asio::use_awaitable));
+      continue;
+    }
+    if (ended_) continue;  // nobody is served any more, and who is has not had the last words yet
+    const long uid = peer_uid(socket);
+    if (uid != static_cast<long>(::geteuid()) && uid != 0) {
+      log_.event("client_refused", {{"uid", uid}});
+      continue;
+    }
+    if (n_arriving_ + connections_.size() >= options_.limits.clients + kClientsToldApartMax) {
+      if (!speaks_http(socket))
+        refuse(socket);
+      else if (stopping_ == Stopping::no)
+        http_.take(std::move(socket));
+      continue;
+    }
+    ++n_arriving_;
+    const auto client = std::make_shared<Listener::Protocol::socket>(std::move(socket));
+    asio::co_spawn(
+        io_, [this, client] { return tell_apart(client); },
+        logged(log_, "a client's first byte", [this](const std::string&) { --n_arriving_; }));
+  }
+  if (connections_.empty()) co_return;
+  last_words_.expires_after(kLastWords);  // a client that does not read does not keep the daemon
+  co_await last_words_.async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+// HTTP begins with the name of a method, and a line of JSON-RPC does not.
+asio::awaitable<void> Server::tell_apart(std::shared_ptr<Listener::Protocol::socket> socket) {
+  asio::steady_timer patience(io_, options_.limits.first_byte);
+  bool late = false;
+  patience.async_wait([weak = std::weak_ptr(socket), &late](const boost::system::error_code& ec) {
+    const auto waiting = ec ? nullptr : weak.lock();  // with it, this coroutine lives
+    if (!waiting) return;
+    late = true;
+    boost::system::error_code ignored;
+    waiting->cancel(ignored);
+  });
+  char first = 0;
+  ssize_t n = -1;
+  while (n < 0) {
+    auto [ec] = co_await socket->async_wait(Listener::Protocol::socket::wait_read,
+                                            asio::as_tuple(asio::use_awaitable));
+    if (late)
+      log_.event("client_refused",
+                 {{"why", "it said nothing"}, {"ms", options_.limits.first_byte.count()}});
+    if (ec || late || ended_) co_return;
+    n = ::recv(socket->native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) co_return;
+  }
+  if (n == 0) co_return;
+  if (is_http(first)) {
+    if (stopping_ == Stopping::no) http_.take(std::move(*socket));
+  } else if (connections_.size() >= options_.limits.clients) {
+    refuse(*socket);
+  } else {
+    crowded_ = false;
+    serve_client(std::make_shared<Connection>(*this, std::move(*socket)));
+  }
+}
+
+void Server::serve_client(const std::shared_ptr<Connection>& connection) {
+  joined(connection);
+  asio::co_spawn(
+      io_, [connection] { return connection->run(); },
+      logged(log_, "a client", [this, connection](const std::string&) {
+        connection->close();
+        left(connection);
+      }));
+}
+
+// One line, which a socket that nothing was written to has room for.
+void Server::refuse(Listener::Protocol::socket& socket) {
+  Error error{.code = Code::overloaded,
+              .message = fmt::format("connect: {} clients are connected, and more are not served",
+                                     options_.limits.clients),
+              .hint = "end some of them: `lares run`, `lares attach`, editors"};
+  error.retry_after_ms = kCrowdedRetryMs;
+  const std::string line = error_line(nullptr, error);
+  (void)::send(socket.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  if (std::exchange(crowded_, true)) return;  // a line of the log for all of them
+  log_.event("client_refused",
+             {{"why", "too many"}, {"n", connections_.size()}, {"arriving", n_arriving_}});
+}
+
+asio::awaitable<void> Server::stop(bool now) {
+  const auto before = stopping_;
+  if (before == Stopping::now || (before == Stopping::when_idle && !now)) co_return;
+  stopping_ = now ? Stopping::now : Stopping::when_idle;
+  for (const auto& c : connections_) {
+    if (c->initialized()) c->send(notification_line(state()));
+  }
+  if (now) sessions_.interrupt_all();
+  if (now && options_.ending) options_.ending();
+  if (now) co_await http_.stop();
+  if (before != Stopping::no) co_return;  // who began waits for those that run
+  co_await sessions_.all_ended();
+  if (options_.ending) options_.ending();
+  if (mcp_) co_await mcp_->settled();
+  co_await http_.stop();
+  ended_ = true;
+  const auto all = connections_;
+  for (const auto& c : all) c->close();
+  boost::system::error_code ignored;
+  if (acceptor_) acceptor_->close(ignored);  // who comes now finds nobody, instead of waiting
+}
+
+void Server::left(const std::shared_ptr<Connection>& connection) {
+  sessions_.forget(connection.get());
+  connections_.erase(connection);
+  if (ended_ && connections_.empty()) last_words_.cancel();
+}
+
+ServerState Server::state() const {
+  if (stopping_ != Stopping::no) return {.state = "stopping"};
+  return host_.state();
+}
+
+void Server::engine_changed(const ServerState& state) {
+  for (const auto& c : connections_) {
+    if (c->initialized()) c->send(notification_line(state));
+  }
+  if (state.state == "ready") log_.event("ready", {{"model", options_.model_directory}});
+  if (state.state == "ready" && !state.message.empty())
+    log_.event("model_notes", {{"notes", state.message}});
+  if (state.state == "failed") log_.event("load_failed", {{"why", state.message}});
+}
+
+std::string Server::health() const {
+  const Json json = {{"status", state().state}, {"version", options_.version}, {"pid", ::getpid()}};
+  return dump(json) + "\n";
+}
+
+InitializeResult Server::greeting() const {
+  return {
+      .server = "laresd/" + options_.version,
+      .daemon_id = options_.daemon_id,
+      .boot_id = options_.boot_id,
+      .pid = ::getpid(),
+      .state_dir = options_.state_dir,
+      .socket = options_.socket,
+      .capabilities = {"steer", "queue", "interrupt", "withdraw", "history", "question", "approval",
+                       "rules", "rewind", "fork", "export", "replay", "worktree", "test"}};
+}
+
+asio::awaitable<ServerStatusResult> Server::status() {
+  ServerStatusResult r;
+  r.engine = state();
+  r.model.directory = options_.model_directory;
+  if (const engine::Engine* engine = host_.engine()) {
+    const auto& info = engine->info();
+    r.model = {info.directory,
+               info.model_type,
+               info.n_layers,
+               info.vocab_size,
+               info.n_context_max,
+               static_cast<std::int64_t>(info.weight_bytes),
+               static_cast<std::int64_t>(info.n_parameters)};
+    const auto memory = engine->memory();
+    const auto& experts = memory.experts;
+    const auto& sequences = memory.sequences;
+    const auto n = [](std::uint64_t bytes) { return static_cast<std::int64_t>(bytes); };
+    r.experts = {n(experts.bytes),   n(experts.bytes_max), n(experts.resident),
+                 n(experts.read),    experts.found,        experts.missed,
+                 experts.remembered, n(experts.ahead),     experts.unkept};
+    r.sequences = {n(sequences.bytes), n(sequences.bytes_max), n(sequences.most), sequences.n,
+                   sequences.parked,   sequences.evicted,      sequences.refused};
+  }
+  r.version = options_.version, r.socket = options_.socket, r.state_dir = options_.state_dir,
+  r.http = options_.http, r.pid = ::getpid();
+  r.uptime_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                    std::chrono::steady_clock::now() - began_)
+                    .count();
+  r.n_clients = static_cast<int>(connections_.size());
+  r.n_sessions = sessions_.n_sessions(), r.n_running = sessions_.n_running(),
+  r.n_queued = host_.n_queued();
+  r.shell = co_await tools::shell_unavailable_reason(options_.shell);
+  for (const auto& resident : residents_.all()) {
+    auto report = co_await resident->report(/*with_files=*/false);
+    r.prefixes.push_back(std::move(report));
+  }
+  co_return r;
+}
+
+asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
+  const auto root = repository_root(request.root);
+  if (!root) co_return no(Code::not_found, root.error());
+  if (const auto why = why_no_session(root->root); !why.empty())
+    co_return no(Code::invalid_params, why);
+  RepoOpenResult r{.root = root->root, .git = root->git};
+  const auto look = [&] { return tools::list_files({.root = root->root}); };
+  const auto files = co_await on_disk_pool(disk_, look);
+  if (!files) co_return no(Code::not_found, files.error().message);
+  r.n_files = static_cast<std::int64_t>(files->size());
+  for (const auto& file : *files) {
+    if (file.skipped.empty()) {
+      ++r.n_shown;
+      r.shown_bytes += static_cast<std::int64_t>(file.content.size());
+    } else if (r.skipped.size() < kSkippedShown) {
+      r.skipped.push_back({file.path, file.skipped});
+    }
+  }
+  if (const engine::Engine* engine = host_.engine()) {
+    const auto count = [&] {
+      return engine->tokenizer().encode(tools::render_repository(*files), false).size();
+    };
+    r.n_tokens = static_cast<std::int64_t>(co_await on_disk_pool(disk_, count));
+  }
+  co_return ok(std::move(r));
+}
+
+asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method,
+                                          const Json& params) {
+  if (!from.may_change() && changes(method) != Changes::nothing)
+    co_return no(Code::denied, method + ": an observer changes nothing");
+  if (stopping_ != Stopping::no && changes(method) == Changes::something)
+    co_return no(Code::not_ready, method + ": the daemon is stopping",
+                 "it ends when no turn runs any more; `lares shutdown` ends it now");
+  // Reads the request's type, or answers what is wrong with it.
+  std::string wrong;
+  const auto read = [&]<class T>(T& into) {
+    auto typed = from_json<T>(params);
+    if (!typed) {
+      wrong = method + ": " + typed.error();
+      return false;
+    }
+    into = std::move(*typed);
+    return true;
+  };
+  const auto bad = [&] { return no(Code::invalid_params, wrong); };
+
+  if (method == Ping::kMethod) co_return ok(Nothing{});
+  if (method == ServerStatus::kMethod) co_return ok(co_await status());
+  if (method == PromptHead::kMethod) co_return ok(PromptHeadResult{prompt_head()});
+  if (method == ServerShutdown::kMethod) {
+    ServerShutdown request;
+    if (!read(request)) co_return bad();
+    if (request.when != "now" && request.when != "idle")
+      co_return no(Code::invalid_params, method + ": when must be now or idle");
+    asio::co_spawn(
+        io_, [this, now = request.when == "now"] { return stop(now); }, logged(log_, "the end"));
+    co_return ok(Nothing{});
+  }
+  if (method == RepoOpen::kMethod) {
+    RepoOpen request;
+    if (!read(request)) co_return bad();
+    co_return co_await open_repository(std::move(request));
+  }
+  if (method == RepoPrefix::kMethod) {
+    RepoPrefix request;
+    if (!read(request)) co_return bad();
+    const auto root = repository_root(request.root);
+    if (!root) co_return no(Code::not_found, root.error());
+    const auto resident = residents_.find(root->root);
+    if (!resident) co_return ok(RepoPrefixResult{.root = root->root});
+    auto report = co_await resident->report(request.files);
+    co_return ok(std::move(report));
+  }
+  if (method == RepoScrub::kMethod) {
+    RepoScrub request;
+    if (!read(request)) co_return bad();
+    const auto root = repository_root(request.root);
+    if (!root) co_return no(Code::not_found, root.error());
+    const auto resident = residents_.find(root->root);
+    const bool begun = resident && co_await resident->scrub();
+    if (!begun)
+      co_return no(Code::not_found,
+                   fmt::format("scrub what is kept of {}: nothing is; `lares prefix` says what is "
+                               "evaluated, and when that is all it is kept",
+                               root->root));
+    co_return ok(Nothing{});
+  }
+  if (method == SessionCreate::kMethod) {
+    WorktreeCreate request;
+    if (!read(request)) co_return bad();
+    if (request.worktree) {
+      auto creating = sessions_.create_in_worktree(request.create);
+      const auto made = co_await std::move(creating);
+      if (!made) co_return tl::unexpected(made.error());
+      co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of,
+                                   made->worktree.branch});
+    }
+    const auto session = sessions_.create(request.create);
+    if (!session) co_return tl::unexpected(session.error());
+    co_return ok((*session)->info());
+  }
+  if (method == SessionList::kMethod) {
+    SessionList request;
+    if (!read(request)) co_return bad();
+    std::string root;
+    if (!request.root.empty()) {
+      const auto resolved = repository_root(request.root);
+      root = resolved ? resolved->root : request.root;  // one that is gone still has sessions
+    }
+    co_return ok(SessionListResult{sessions_.list(root, request.closed)});
+  }
+  if (method == SessionExport::kMethod || method == SessionImport::kMethod ||
+      method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {
+    auto done = co_await about_transfer(from.shared_from_this(), method, params);
+    co_return done;
+  }
+  if (method == RuleList::kMethod || method == RuleAdd::kMethod || method == RuleRemove::kMethod)
+    co_return co_await about_rules(method, params);
+  if (method.starts_with("worktree/")) co_return co_await about_worktrees(method, params);
+  // The rest is about one session.
+  SessionGet which;
+  if (!method.starts_with("session/") && !method.starts_with("prompt/") &&
+      !method.starts_with("turn/") && !method.starts_with("question/") &&
+      !method.starts_with("approval/")) {
+    co_return no(Code::unknown_method, "there is no method " + method);
+  }
+  if (!read(which)) co_return bad();
+  if (method == SessionGet::kMethod) {
+    const auto info = sessions_.look(which.session_id);
+    if (!info) co_return tl::unexpected(info.error());
+    co_return ok(*info);
+  }
+  auto opening = sessions_.open(which.session_id);
+  const auto found = co_await std::move(opening);
+  if (!found) co_return tl::unexpected(found.error());
+  const std::shared_ptr<Session> session = *found;
+  const std::string& id = session->info().session_id;
+
+  if (method == SessionClose::kMethod) {
+    auto closing = session->close_and_keep();
+    if (const auto closed = co_await std::move(closing); !closed)
+      co_return tl::unexpected(closed.error());
+    co_return ok(Nothing{});
+  }
+  if (method == kSessionMcpServers) {
+    const auto given = params.find("servers");
+    if (given == params.end() || !given->is_structured())
+      co_return no(Code::invalid_params, method + ": servers must be an object or an array");
+    mcp::Config config = mcp::parse_servers(nlohmann::json(*given), method);
+    if (const auto used = session->use_servers(std::move(config.servers)); !used)
+      co_return tl::unexpected(used.error());
+    co_return Json{{"problems", config.problems}};
+  }
+  if (method == kSessionHoldFiles) {
+    if (!from.follows(id))
+      co_return no(Code::invalid_params, method + ": session/subscribe comes first");
+    session->editor_is(&from);
+    co_return ok(Nothing{});
+  }
+  if (method == kSessionOverlay) {
+    const auto path = params.find("path"), text = params.find("text");
+    const bool none = text == params.end() || text->is_null();
+    if (path == params.end() || !path->is_string() || (!none && !text->is_string()))
+      co_return no(Code::invalid_params, method + ": path must be a string, and text one or null");
+    const auto told = params.find("told");
+    auto taken = session->overlay(path->get<std::string>(),
+                                  none ? std::nullopt : std::optional(text->get<std::string>()),
+                                  told != params.end() && *told == Json(true));
+    if (!taken) co_return tl::unexpected(taken.error());
+    co_return ok(Nothing{});
+  }
+  if (method == SessionSubscribe::kMethod) {
+    SessionSubscribe request;
+    if (!read(request)) co_return bad();
+    from.follow(session, request.after, request.interactive && from.may_change());
+    co_return ok(SessionSubscribeResult{session->info(), session->info().last_seq});
+  }
+  if (method == SessionUnsubscribe::kMethod) {
+    from.unfollow(id);
+    co_return ok(Nothing{});
+  }
+  if (method == SessionHistory::kMethod) {
+    SessionHistory request;
+    if (!read(request)) co_return bad();
+    if (request.limit < 1 || request.limit > kHistoryMax)
+      co_return no(Code::invalid_params,
+                   fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
+    SessionHistoryResult result;
+    std::int64_t at = request.after, seq = 0;
+    std::size_t bytes = 0;
+    while (auto event = session->event_after(at, seq)) {
+      bytes += event->size();
+      if (static_cast<std::int64_t>(result.events.size()) == request.limit ||
+          (bytes > kOutboxBytesMax / 4 && !result.events.empty())) {
+        result.more = true;
+        break;
+      }
+      at = seq;
+      const Json frame = Json::parse(*event, nullptr, /*allow_exceptions=*/false);
+      if (frame.is_object())
+        result.events.push_back({frame["method"].get<std::string>(), frame["params"]});
+    }
+    co_return to_json(result);
+  }
+  if (method == SessionRewind::kMethod) {
+    SessionRewind request;
+    if (!read(request)) co_return bad();
+    auto done = co_await session->rewind(std::move(request));
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(std::move(*done));
+  }
+  if (method == SessionUnrewind::kMethod) {
+    auto done = co_await session->unrewind();
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(std::move(*done));
+  }
+  if (method == SessionFork::kMethod) {
+    SessionFork request;
+    if (!read(request)) co_return bad();
+    auto forked = co_await sessions_.fork(session, request.before_turn, request.after_step,
+                                          request.title);
+    if (!forked) co_return tl::unexpected(forked.error());
+    co_return ok((*forked)->info());
+  }
+  if (method == SessionTest::kMethod) {
+    SessionTest request;
+    if (!read(request)) co_return bad();
+    auto tested = co_await session->test(request.command);
+    if (!tested) co_return tl::unexpected(tested.error());
+    co_return ok(std::move(*tested));
+  }
+  if (method == PromptSend::kMethod) {
+    PromptSend request;
+    if (!read(request)) co_return bad();
+    request.session_id = id;
+    auto sent = co_await session->send(std::move(request));
+    if (!sent) co_return tl::unexpected(sent.error());
+    co_return ok(*sent);
+  }
+  if (method == PromptWithdraw::kMethod) {
+    PromptWithdraw request;
+    if (!read(request)) co_return bad();
+    auto withdrawing = session->withdraw(request.id);
+    const auto withdrawn = co_await std::move(withdrawing);
+    if (!withdrawn) co_return tl::unexpected(withdrawn.error());
+    co_return ok(*withdrawn);
+  }
+  if (method == TurnInterrupt::kMethod) {
+    TurnInterrupt request;
+    if (!read(request)) co_return bad();
+    if (request.withdraw) session->withdraw_all();
+    co_return ok(TurnInterruptResult{session->interrupt(request.turn_id)});
+  }
+  if (method == ApprovalReply::kMethod) {
+    ApprovalReply request;
+    if (!read(request)) co_return bad();
+    const auto done = co_await session->approve(std::move(request));
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
+  }
+  if (method == SessionPolicy::kMethod) {
+    SessionPolicy request;
+    if (!read(request)) co_return bad();
+    const auto done = co_await session->set_policy(request.policy);
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
+  }
+  if (method == QuestionReply::kMethod) {
+    QuestionReply request;
+    if (!read(request)) co_return bad();
+    const auto done = co_await session->reply(request.item_id, request.text);
+    if (!done) co_return tl::unexpected(done.error());
+    co_return ok(Nothing{});
+  }
+  co_return no(Code::unknown_method, "there is no method " + method);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,113 @@
+// Worktrees made for sessions, for clients.
+#include <fmt/format.h>
+
+#include "daemon/protocol/worktree_wire.h"
+#include "daemon/server/server.h"
+#include "daemon/session/repository.h"
+#include "daemon/session/worktrees.h"
+
+namespace lares::daemon {
+
+using namespace protocol;
+
+namespace {
+
+tl::unexpected<Error> no(Code code, std::string message) {
+  return tl::unexpected(Error{.code = code, .message = std::move(message), .hint = ""});
+}
+
+template <class T>
+tl::expected<T, Error> typed(const std::string& method, const Json& params) {
+  auto out = from_json<T>(params);
+  if (!out) return no(Code::invalid_params, method + ": " + out.error());
+  return std::move(*out);
+}
+
+template <class T>
+Reply<Json> answer(tl::expected<T, Error> done) {
+  if (!done) return tl::unexpected(std::move(done.error()));
+  return to_json(std::move(*done));
+}
+
+}  // namespace
+
+asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json params) {
+  if (method == WorktreeList::kMethod) {
+    auto request = typed<WorktreeList>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    const auto resolved = repository_root(request->root);
+    auto listing = worktrees_.all(resolved ? resolved->root : request->root);  // one that is gone
+                                                                               // still has
+                                                                               // worktrees
+    const auto records = co_await std::move(listing);
+    WorktreeListResult result;
+    for (const WorktreeRecord& record : records) {
+      auto looking = worktrees_.look_at(record);
+      auto info = co_await std::move(looking);
+      if (const auto about = sessions_.look(record.session_id))
+        info.title = about->title, info.state = about->state, info.closed = about->closed;
+      result.worktrees.push_back(std::move(info));
+    }
+    co_return to_json(std::move(result));
+  }
+  auto which = typed<SessionGet>(method, params);
+  if (!which) co_return tl::unexpected(which.error());
+  auto opening = sessions_.open(which->session_id);
+  const auto found = co_await std::move(opening);
+  if (!found) co_return tl::unexpected(found.error());
+  const std::shared_ptr<Session> session = *found;
+  auto finding = worktrees_.find(session->info().root);
+  auto record = co_await std::move(finding);
+  if (!record) co_return tl::unexpected(record.error());
+  const auto busy = [&] {
+    return no(Code::busy, fmt::format("{}: session {} is at work; wait for it, or interrupt it",
+                                      method, session->info().session_id));
+  };
+
+  if (method == WorktreeDiff::kMethod) {
+    const auto request = typed<WorktreeDiff>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    auto reading = worktrees_.diff(*record, request->bytes_max);
+    auto diff = co_await std::move(reading);
+    if (diff && static_cast<std::size_t>(diff->diff.size()) > kLineBytesMax / 4)
+      diff->diff.clear(), diff->cut = true;
+    co_return answer(std::move(diff));
+  }
+  if (method == WorktreeApply::kMethod) {
+    const auto request = typed<WorktreeApply>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    if (session->running() && !request->undo) co_return busy();
+    auto applying = request->undo ? worktrees_.take_back(*record, request->dry_run)
+                                  : worktrees_.apply(*record, request->dry_run);
+    auto applied = co_await std::move(applying);
+    co_return answer(std::move(applied));
+  }
+  if (method == WorktreeRemove::kMethod) {
+    const auto request = typed<WorktreeRemove>(method, params);
+    if (!request) co_return tl::unexpected(request.error());
+    // Forks of it work there too; what still runs would write it anew.
+    const auto there = sessions_.list(record->root, /*closed=*/false);
+    std::vector<std::shared_ptr<Session>> at_work;
+    for (const SessionInfo& each : there) {
+      auto opening_it = sessions_.open(each.session_id);
+      auto it = co_await std::move(opening_it);
+      if (!it) co_return tl::unexpected(it.error());
+      at_work.push_back(std::move(*it));
+    }
+    for (const auto& each : at_work) {
+      if (!request->force && each->running()) co_return busy();
+      if (!request->force) continue;
+      each->close();
+      co_await each->ended();
+    }
+    residents_.forget(record->root);
+    auto removing = worktrees_.remove(*record, request->branch, request->force);
+    auto removed = co_await std::move(removing);
+    for (const auto& each : at_work)
+      if (removed) each->close();
+    co_return answer(std::move(removed));
+  }
+  co_return no(Code::unknown_method, "there is no method " + method);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,176 @@
+// Which sessions are in memory, and which closed ones stay on the disk.
+#include <malloc.h>
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <filesystem>
+#include <utility>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+
+#include "daemon/ended.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/on_disk.h"
+#include "daemon/session/sessions.h"
+#include "daemon/session/summary.h"
+
+namespace lares::daemon {
+
+asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::open(std::string id) {
+  const auto found = named(id);
+  if (!found) co_return tl::unexpected(found.error());
+  id = (*found)->first;
+  for (;;) {
+    const auto at = sessions_.find(id);
+    if (at == sessions_.end())
+      co_return tl::unexpected(
+          refusal(protocol::Code::not_found, fmt::format("there is no session {} any more", id)));
+    if (at->second.session) co_return at->second.session;
+    if (!at->second.opening) break;
+    const auto opening = at->second.opening;  // two would be two sessions with one journal
+    co_await opening->wait();
+  }
+  Kept& kept = sessions_.find(id)->second;  // nobody takes it out while it is opened
+  kept.opening = std::make_shared<Gate>(world_.io);
+  const std::string journal = journal_of(id);
+  const auto read = [&] {
+    remove_summary(journal);
+    return Session::open(world_, journal);
+  };
+  tl::expected<std::shared_ptr<Session>, std::string> session;
+  try {
+    session = co_await on_disk_pool(*world_.disk, read);
+  } catch (const std::exception& e) {
+    session = tl::unexpected<std::string>(e.what());
+  }
+  std::exchange(kept.opening, nullptr)->open();
+  rest_soon();
+  if (!session)
+    co_return tl::unexpected(
+        refusal(protocol::Code::internal, fmt::format("open session {}: {}", id, session.error())));
+  kept.session = *session, kept.bytes = 0;
+  co_return std::move(*session);
+}
+
+// Another name for a journal is somebody's copy of it.
+bool Sessions::may_rest(const Map::value_type& each) const {
+  const Session* const session = each.second.session.get();
+  return session && session->journal_says_all() &&
+         session->journal().path() == journal_of(each.first);
+}
+
+void Sessions::rest(Kept& kept) {
+  kept.info = kept.session->info();
+  kept.bytes = 0;
+  write_summary(kept.session->journal().path(), kept.session->journal().bytes(), kept.info);
+  kept.session = nullptr;
+}
+
+void Sessions::leave() {
+  for (auto& [id, kept] : sessions_) {
+    const Session* const session = kept.session.get();
+    if (session && session->ended_well())
+      write_summary(session->journal().path(), session->journal().bytes(), session->info());
+  }
+}
+
+bool Sessions::rest_those_that_can() {
+  bool held = false, any = false;
+  for (auto& each : sessions_) {
+    const auto& session = each.second.session;
+    if (!session) continue;
+    if (may_rest(each) && session.use_count() == 1) {  // all who hold one do so on this thread
+      rest(each.second);
+      any = true;
+    } else {
+      held = held || may_rest(each) || (session->info().closed && session->ended_well());
+    }
+  }
+  // What they took was spread over the heap, which keeps it otherwise.
+  if (any) asio::post(*world_.disk, [] { ::malloc_trim(0); });
+  return held;
+}
+
+asio::awaitable<void> Sessions::rest_while_some_can() {
+  asio::steady_timer timer(world_.io);
+  for (bool held = true; held;) {
+    timer.expires_after(kRestEvery);
+    co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
+    held = rest_those_that_can();
+    co_await limit_closed();
+  }
+}
+
+void Sessions::rest_soon() {
+  if (std::exchange(rests_, true)) return;
+  asio::co_spawn(world_.io, rest_while_some_can(), [this](std::exception_ptr thrown) {
+    rests_ = false;
+    if (thrown) world_.log->event("sessions_not_at_rest", {{"why", thrown_by(thrown)}});
+  });
+}
+
+// Closed, at rest, and nothing else that is there refers to it.
+bool Sessions::may_go(const Kept& kept) const {
+  if (kept.session || kept.opening || !kept.info.closed) return false;
+  std::error_code ec;
+  const bool in_worktree = kept.info.root.find("/worktrees/") != std::string::npos &&
+                           kept.info.root.ends_with(kept.info.session_id);
+  return !in_worktree || !std::filesystem::exists(kept.info.root, ec);
+}
+
+// Those used longest ago first, until the others are few enough.
+std::vector<std::string> Sessions::too_many_closed() const {
+  std::int64_t n = 0;
+  std::uint64_t bytes = 0;
+  std::vector<const Map::value_type*> closed;
+  for (const auto& each : sessions_) {
+    if (!each.second.about().closed) continue;
+    ++n, bytes += each.second.bytes;
+    if (may_go(each.second)) closed.push_back(&each);
+  }
+  std::ranges::sort(closed, {}, [](const auto* each) {
+    return std::pair(each->second.info.updated_ms, each->second.info.created_ms);
+  });
+  std::vector<std::string> out;
+  for (const auto* each : closed) {
+    if (n <= limits_.sessions && bytes <= limits_.bytes) break;
+    --n, bytes -= each->second.bytes;
+    out.push_back(each->first);
+  }
+  return out;
+}
+
+asio::awaitable<void> Sessions::limit_closed() {
+  std::vector<std::string> unmeasured;
+  for (const auto& [id, kept] : sessions_)
+    if (!kept.session && kept.info.closed && kept.bytes == 0) unmeasured.push_back(id);
+  if (unmeasured.empty()) co_return;  // nothing is closed that was not when this was looked at last
+  const auto measure = [&] { return bytes_of_sessions(world_.state_dir, unmeasured); };
+  const auto measured = co_await on_disk_pool(*world_.disk, measure);
+  for (const auto& [id, bytes] : measured)
+    if (const auto at = sessions_.find(id); at != sessions_.end() && !at->second.session)
+      at->second.bytes = std::max<std::uint64_t>(bytes, 1);
+  const std::vector<std::string> gone = too_many_closed();
+  if (gone.empty()) co_return;
+  for (const auto& id : gone) {
+    world_.log->event("session_removed", {{"session", id},
+                                          {"bytes", sessions_[id].bytes},
+                                          {"closed_sessions", limits_.sessions},
+                                          {"closed_bytes", limits_.bytes}});
+    sessions_.erase(id);
+  }
+  const auto remove = [&] {
+    for (const auto& id : gone) remove_session(world_.state_dir, id);
+    return true;
+  };
+  (void)co_await on_disk_pool(*world_.disk, remove);
+}
+
+}  // namespace lares::daemon

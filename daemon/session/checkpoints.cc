@@ -1,0 +1,109 @@
+#include "daemon/session/checkpoints.h"
+
+#include <utility>
+
+namespace lares::daemon {
+namespace {
+
+std::string_view name_of(tools::SnapshotChange::Kind kind) {
+  using Kind = tools::SnapshotChange::Kind;
+  switch (kind) {
+    case Kind::added:
+      return "added";
+    case Kind::changed:
+      return "changed";
+    case Kind::removed:
+      return "removed";
+    case Kind::mode:
+      return "mode";
+    case Kind::type:
+      return "type";
+  }
+  return "";
+}
+
+}  // namespace
+
+protocol::RewindChange change_told(const tools::SnapshotChange& change) {
+  return {change.path, std::string(name_of(change.kind))};
+}
+
+// `work` with the worktree's snapshots, opened.
+template <class T, class Work>
+Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+  if (worktrees_.size() > kCheckpointedMax) worktrees_.clear();  // they open again in no time
+  auto& known = worktrees_[root];
+  if (!known) known = std::make_shared<Worktree>(disk_);
+  const auto here = known;
+  const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
+    if (!here->snapshots) {
+      auto opened = tools::Snapshots::open(root, options_.directory, {},
+                                           options_.store_of ? options_.store_of(root) : "");
+      if (!opened) return tl::unexpected(opened.error());
+      here->snapshots.emplace(std::move(*opened));
+    }
+    return work(*here);
+  };
+  co_return co_await on_disk_pool(here->strand, job);
+}
+
+Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label,
+                                                      bool anew) {
+  const auto work = [this, label, anew](Worktree& here) {
+    if (const auto now = std::chrono::steady_clock::now();
+        !here.pruned || now - *here.pruned > kPruneEvery) {
+      here.pruned = now;
+      tools::Retention retention;
+      retention.keep = options_.keep;
+      (void)here.snapshots->prune(retention);  // what cannot be deleted now is tomorrow
+    }
+    return here.snapshots->take(label, anew);
+  };
+  auto taking = on<tools::Snapshot>(std::move(root), work);
+  co_return co_await std::move(taking);
+}
+
+Checkpoints::Reply<std::vector<tools::SnapshotChange>> Checkpoints::compare(std::string root,
+                                                                            std::string from,
+                                                                            std::string to) {
+  const auto work = [from, to](Worktree& here) { return here.snapshots->compare(from, to); };
+  auto comparing = on<std::vector<tools::SnapshotChange>>(std::move(root), work);
+  co_return co_await std::move(comparing);
+}
+
+Checkpoints::Reply<std::string> Checkpoints::text(std::string root, std::string id,
+                                                  std::string path) {
+  const auto work = [id, path](Worktree& here) { return here.snapshots->text(id, path); };
+  auto reading = on<std::string>(std::move(root), work);
+  co_return co_await std::move(reading);
+}
+
+Checkpoints::Reply<std::string> Checkpoints::diff(std::string root, std::string from,
+                                                  std::string to, std::string path,
+                                                  std::size_t bytes_max) {
+  const auto work = [from, to, path, bytes_max](Worktree& here) {
+    return here.snapshots->diff(from, to, path, bytes_max);
+  };
+  auto reading = on<std::string>(std::move(root), work);
+  co_return co_await std::move(reading);
+}
+
+Checkpoints::Reply<tools::SnapshotMerge> Checkpoints::merge(std::string root, Three three,
+                                                            std::string label) {
+  const auto work = [three, label](Worktree& here) {
+    return here.snapshots->merge(three.base, three.ours, three.theirs, label);
+  };
+  auto merging = on<tools::SnapshotMerge>(std::move(root), work);
+  co_return co_await std::move(merging);
+}
+
+Checkpoints::Reply<tools::Restored> Checkpoints::restore(std::string root, std::string id,
+                                                         tools::Selection selection) {
+  const auto work = [id, selection](Worktree& here) {
+    return here.snapshots->restore(id, selection);
+  };
+  auto restoring = on<tools::Restored>(std::move(root), work);
+  co_return co_await std::move(restoring);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,73 @@
+// Snapshots of the worktrees that agents work in, taken before every call that could change
+// something. On the disk pool, in turn for each worktree; called on the io executor.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/on_disk_pool.h"
+#include "daemon/protocol/protocol.h"
+#include "tools/snapshots/snapshots.h"
+
+namespace lares::daemon {
+
+inline constexpr std::chrono::hours kPruneEvery{24};
+inline constexpr std::size_t kCheckpointedMax = 32;  // repositories whose snapshots are open
+
+// As clients are told of it.
+protocol::RewindChange change_told(const tools::SnapshotChange& change);
+
+class Checkpoints {
+ public:
+  template <class T>
+  using Reply = asio::awaitable<tl::expected<T, std::string>>;
+
+  struct Options {
+    std::string directory;  // their stores lie below it; made when it is needed
+    // Called on the pool. Where a worktree's snapshots lie, if not in a store of its own; and which
+    // are kept whatever their age.
+    std::function<std::string(const std::string& root)> store_of;
+    std::function<bool(const tools::Snapshot&)> keep;
+  };
+  Checkpoints(asio::thread_pool& disk, Options options)
+      : disk_(disk), options_(std::move(options)) {}
+
+  Reply<tools::Snapshot> take(std::string root, std::string label, bool anew = false);
+  Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from,
+                                                    std::string to);
+  Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is
+                                                                                // no such file
+  Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path,
+                          std::size_t bytes_max);
+  // Of snapshots in one store: from `base` to `theirs`, into `ours`.
+  struct Three {
+    std::string base, ours, theirs;
+  };
+  Reply<tools::SnapshotMerge> merge(std::string root, Three three, std::string label);
+  Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
+
+ private:
+  struct Worktree {
+    explicit Worktree(asio::thread_pool& disk) : strand(disk.get_executor()) {}
+    DiskStrand strand;  // of what follows
+    std::optional<tools::Snapshots> snapshots;
+    std::optional<std::chrono::steady_clock::time_point> pruned;
+  };
+  template <class T, class Work>
+  Reply<T> on(std::string root, Work work);
+
+  asio::thread_pool& disk_;
+  const Options options_;
+  std::map<std::string, std::shared_ptr<Worktree>> worktrees_;
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,120 @@
+// Whether a session's calls may run, and the snapshots before those that do.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/session/checkpoints.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+
+namespace lares::daemon {
+asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item,
+                                                            const nlohmann::json& arguments) {
+  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+  const auto judged = co_await std::move(judging);
+  item.why = judged.why;
+  if (judged.verdict == Verdict::allow) {
+    co_await save_overlay(item, arguments);
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
+  if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
+  if (info_.settings.unattended == "skip" && !somebody_is_there()) {
+    fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
+    co_return unanswered_text(item.name, item.why);
+  }
+  item.state = "asking", item.likes = judged.likes;
+  state("waiting");
+  asked_ = std::make_shared<Asked>(world_.io, item.id);
+  item_updated(item);
+  auto answering = permissions_.answer_to(item.id);
+  auto reply = co_await std::move(answering);
+  if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
+  auto remembering = permissions_.remember(item, *reply, info_.root);
+  auto rules = co_await std::move(remembering);
+  if (!rules)
+    item_completed({.id = item.id + ".1",
+                    .turn_id = item.turn_id,
+                    .kind = "note",
+                    .text = "the answer holds for this once, for its rule could not be kept: " +
+                            rules.error()});
+  fact(protocol::ApprovalResolved{
+      .item_id = item.id,
+      .decision = reply->decision,
+      .scope = reply->scope,
+      .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
+  asked_->settle(failure_.empty());
+  item.likes.clear();
+  if (reply->decision == "allow") {
+    co_await save_overlay(item, arguments);
+    co_await checkpoint(item, &protocol::Item::snapshot);
+    co_return std::nullopt;
+  }
+  co_return refused_text(item.name, reply->message);
+}
+
+// What the user has not saved of a file that is about to be edited goes to the disk first: so the
+// snapshot has it, and the edit is of it.
+asio::awaitable<void> Session::save_overlay(const protocol::Item& item,
+                                            const nlohmann::json& arguments) {
+  const tools::Tool* const tool = find_tool(tools_, item.name);
+  const auto path = arguments.is_object() ? arguments.find("path") : arguments.end();
+  if (!editor_ || !tool || !tool->tells_changes(arguments) || path == arguments.end() ||
+      !path->is_string())
+    co_return;
+  const std::string whole = path->get<std::string>(), inside = info_.root + "/";
+  if (!whole.starts_with(inside)) co_return;
+  auto saving = overlays_->save(whole.substr(inside.size()));
+  co_await std::move(saving);
+}
+
+// Where it fails the call runs all the same, and people are told that it cannot be taken back.
+asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::*into) {
+  auto taking = world_.checkpoints->take(info_.root,
+                                         fmt::format("{} {}", info_.session_id, item.id));
+  auto taken = co_await std::move(taking);
+  if (taken)
+    item.*into = taken->id;
+  else if (std::exchange(no_checkpoint_, taken.error()) != taken.error())
+    item_completed(
+        {.id = item.id + ".0",
+         .turn_id = item.turn_id,
+         .kind = "note",
+         .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
+}
+
+asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
+  const auto self = shared_from_this();
+  const auto refused = [&](protocol::Code code, const std::string& why) {
+    return tl::unexpected(refusal(code, "approval/reply: " + why));
+  };
+  if (reply.decision != "allow" && reply.decision != "deny")
+    co_return refused(protocol::Code::invalid_params, "decision must be allow or deny");
+  if (!is_scope(reply.scope))
+    co_return refused(protocol::Code::invalid_params,
+                      "scope must be once, turn, session, repository or user");
+  if (!permissions_.reply(reply))
+    co_return refused(protocol::Code::not_found,
+                      reply.item_id + " does not ask, or was answered already");
+  const auto asked = asked_;
+  if (!co_await asked->recorded())
+    co_return refused(protocol::Code::not_found,
+                      reply.item_id + " was stopped before the answer counted");
+  co_return Reply<>();
+}
+
+asio::awaitable<Reply<>> Session::set_policy(std::string policy) {
+  const auto self = shared_from_this();
+  if (!is_policy(policy))
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params,
+                                     fmt::format("set the policy of session {} to {}: it is none; "
+                                                 "there are auto, edits, ask, plan and read-only",
+                                                 info_.session_id, policy)));
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  info_.settings.policy = policy;
+  fact(protocol::SessionUpdated{.title = info_.title, .policy = policy});
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return Reply<>();
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,252 @@
+// A session read back from its journal, and what a daemon that died left open in it.
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "daemon/on_disk_pool.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+
+namespace lares::daemon {
+
+using protocol::Json;
+
+// One recorded event, into what this object knows.
+void Session::replay(std::string_view payload, std::int64_t seq) {
+  const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
+  if (!frame.is_object() || !frame.contains("method") || !frame.contains("params") ||
+      !frame["method"].is_string())
+    return;
+  const std::string method = frame["method"].get<std::string>();
+  const Json& params = frame["params"];
+  const auto with = [&]<class T>(auto f, std::type_identity<T>) {
+    if (method != T::kNotification) return;
+    if (auto typed = protocol::from_json<T>(params)) {
+      if (typed->at.t > 0) info_.updated_ms = typed->at.t;
+      f(*typed);
+    }
+  };
+  if (method == kAppended || method == kShortened) {
+    if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
+    const auto ids = params.find("ids");
+    if (ids != params.end() && ids->is_array()) {
+      for (const auto& id : *ids) {
+        if (id.is_number_integer()) transcript_.ids.push_back(id.get<engine::Token>());
+      }
+    }
+    transcript_.results.clear();
+    if (const auto results = params.find("results");
+        results != params.end() && results->is_array()) {
+      for (const auto& text : *results)
+        transcript_.results.push_back(text.is_string() ? text.get<std::string>() : "");
+    }
+    call_outputs_.appended(ids != params.end() && !ids->empty(), !transcript_.results.empty());
+    info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+    moved_from_.clear();
+    return;
+  }
+  if (method == kShown) {
+    was_shown_.clear();
+    if (const auto files = params.find("files"); files != params.end() && files->is_array()) {
+      for (const auto& f : *files) {
+        if (f.is_array() && f.size() == 3 && f[0].is_string() && f[1].is_string() &&
+            f[2].is_boolean())
+          was_shown_.push_back(
+              {f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
+      }
+    }
+    return;
+  }
+  if (method == kPutAway) {
+    info_.closed = put_away_ = true;
+    return;
+  }
+  if (method == kImported) {
+    if (std::exchange(put_away_, false)) info_.closed = false;
+    unsure_ = true;
+    was_shown_.clear();
+    if (const auto root = params.find("root"); root != params.end() && root->is_string() &&
+                                               *root != info_.root && !transcript_.ids.empty())
+      moved_from_ = root->get<std::string>();
+    return;
+  }
+  if (method == kForked) {
+    unsure_ = true;
+    if (const auto words = params.find("words"); words != params.end() && words->is_array())
+      for (const auto& text : *words)
+        if (text.is_string()) words_before_.push_back(text.get<std::string>());
+    return;
+  }
+  if (method == kRepaired) {
+    if (const auto note = params.find("note"); note != params.end() && note->is_string())
+      repair_ = note->get<std::string>();
+    return;
+  }
+  with(
+      [&](auto& x) {
+        info_ = x.session;
+        info_.last_seq = seq;
+      },
+      std::type_identity<protocol::SessionCreated>{});
+  with(
+      [&](auto& x) {
+        info_.title = x.title;
+        if (!x.policy.empty()) info_.settings.policy = x.policy;
+      },
+      std::type_identity<protocol::SessionUpdated>{});
+  with([&](auto&) { info_.closed = true, put_away_ = false; },
+       std::type_identity<protocol::SessionClosed>{});
+  with(
+      [&](auto& x) {
+        if (std::exchange(put_away_, false)) info_.closed = false;
+        prompts_.push_back({.send = {.session_id = info_.session_id,
+                                     .id = x.id,
+                                     .content = x.content,
+                                     .delivery = x.delivery,
+                                     .mode = x.mode},
+                            .seq = seq});
+      },
+      std::type_identity<protocol::PromptAccepted>{});
+  with(
+      [&](auto& x) {
+        for (auto& p : prompts_) {
+          if (p.send.id == x.id) p.delivered = true;
+        }
+      },
+      std::type_identity<protocol::PromptWithdrawn>{});
+  with(
+      [&](auto& x) {
+        turn_log_.begin(x.turn_id, transcript_, static_cast<std::size_t>(seq) - 1);
+        info_.n_turns = info_.turn_id = x.turn_id;
+        repair_.clear();
+        for (auto& p : prompts_) {
+          if (p.send.id == x.prompt_id) p.turn_id = x.turn_id;
+        }
+      },
+      std::type_identity<protocol::TurnStarted>{});
+  with(
+      [&](auto& x) {
+        open_[x.item.id] = x.item;
+        call_outputs_.begun(x.item);
+      },
+      std::type_identity<protocol::ItemUpdated>{});
+  with(
+      [&](auto& x) {
+        for (const auto& rule : x.rules)
+          if (rule.scope == "session") permissions_.add(rule);
+      },
+      std::type_identity<protocol::ApprovalResolved>{});
+  with(
+      [&](auto& x) {
+        turn_log_.cut(x.turn_id, transcript_, undo_of(x.undo, x.changes));
+        forget_what_was_shown();
+      },
+      std::type_identity<protocol::SessionRewound>{});
+  with(
+      [&](auto&) {
+        turn_log_.uncut(transcript_);
+        forget_what_was_shown();
+      },
+      std::type_identity<protocol::SessionUnrewound>{});
+  with(
+      [&](auto& x) {
+        open_.erase(x.item.id);
+        turn_log_.completed(x.item);
+        call_outputs_.completed(x.item);
+        for (const auto& change : x.item.changes) {
+          std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
+          was_shown_.push_back({change.path, blob_shown(change), true});
+        }
+        for (auto& p : prompts_) {
+          if (x.item.kind == "user" && p.send.id == x.item.prompt_id)
+            p.delivered = true, p.turn_id = x.item.turn_id;
+        }
+      },
+      std::type_identity<protocol::ItemCompleted>{});
+  with([&](auto&) { info_.turn_id = 0; }, std::type_identity<protocol::TurnEnded>{});
+}
+
+void Session::forget() {
+  const std::string id = info_.session_id;
+  info_ = {};
+  info_.session_id = id;
+  transcript_ = {};
+  turn_log_ = {};
+  prompts_.clear();
+  words_before_.clear();
+  call_outputs_.forget();
+  open_.clear();
+  permissions_.forget();
+  forget_what_was_shown();
+  shown_ = "[]";
+  moved_from_.clear();
+  repair_.clear();
+  put_away_ = false;
+}
+
+asio::awaitable<bool> Session::writable() {
+  const auto self = shared_from_this();
+  if (failure_.empty()) co_return true;
+  if (turn_ || rewinding_) co_return false;
+  // Nothing is appended to it meanwhile: record() refuses.
+  const auto read = [this]() -> tl::expected<std::vector<std::string>, std::string> {
+    std::vector<std::string> frames;
+    for (std::size_t i = 0; i < journal_.size(); ++i) {
+      auto payload = journal_.read(i);
+      if (!payload) return tl::unexpected(payload.error());
+      frames.push_back(std::move(*payload));
+    }
+    return frames;
+  };
+  const auto frames = co_await on_disk_pool(*world_.disk, read);
+  if (failure_.empty()) co_return true;  // another that waited for the same was first
+  if (turn_ || rewinding_) co_return false;
+  if (frames)
+    recover(*frames);
+  else
+    failure_ = frames.error();
+  co_return failure_.empty();
+}
+
+void Session::recover(const std::vector<std::string>& frames) {
+  forget();
+  failure_.clear();
+  for (std::size_t i = 0; i < frames.size(); ++i)
+    replay(frames[i], static_cast<std::int64_t>(i) + 1);
+  info_.last_seq = static_cast<std::int64_t>(journal_.size());
+  mend("the journal could not be written");
+  if (failure_.empty()) world_.log->event("journal_written_again", {{"session", info_.session_id}});
+}
+
+// Of the last answer's calls: those that had ended have results, whatever became of the others.
+void Session::tell_known_results() {
+  std::vector<std::string> results = transcript_.results;
+  if (!call_outputs_.fill(results)) return;
+  transcript_.results = results;
+  appended({}, results);
+}
+
+void Session::mend(const std::string& why) {
+  info_.state = "idle";
+  if (info_.turn_id == 0) return;
+  for (auto& [id, item] : std::map(open_)) {
+    protocol::Item lost = item;
+    if (item.state == "asking")
+      lost.state = "denied", lost.output = unanswered_text(item.name, item.why);
+    else
+      lost.state = "interrupted", lost.output = kUnknownOutcome, lost.changes_untold = true;
+    turn_log_.completed(lost);
+    call_outputs_.completed(lost);
+    fact(protocol::ItemCompleted{.item = lost});
+  }
+  open_.clear();
+  tell_known_results();
+  fact(protocol::TurnEnded{.turn_id = info_.turn_id, .reason = "crashed", .message = why});
+  for (auto& p : prompts_) {
+    if (p.turn_id == info_.turn_id)
+      p.delivered = true;  // it was begun; to begin it again is the user's to say
+  }
+  info_.turn_id = 0;
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,72 @@
+#include "daemon/session/repository.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+
+#include <fmt/format.h>
+
+#include "tools/text.h"
+#include "tools/workspace/own_files.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kKeyLength = 16;
+constexpr const char* kWorktrees = "worktrees";  // below the state directory: of sessions
+
+}  // namespace
+
+tl::expected<RepositoryRoot, std::string> repository_root(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code ec;
+  if (!fs::path(directory).is_absolute()) {
+    return tl::unexpected(
+        fmt::format("open the repository {}: the path must be absolute", directory));
+  }
+  const fs::path start = fs::canonical(directory, ec);
+  if (ec || !fs::is_directory(start, ec)) {
+    return tl::unexpected(fmt::format("open the repository {}: {}", directory,
+                                      ec ? ec.message() : "it is no directory"));
+  }
+  // A worktree's .git is a directory, in linked worktrees and submodules a file.
+  for (fs::path at = start;; at = at.parent_path()) {
+    if (fs::exists(at / ".git", ec)) return RepositoryRoot{at.string(), true};
+    if (at != at.root_path()) continue;
+    if (start == start.root_path())
+      return tl::unexpected(
+          std::string("open the repository /: that is the whole file system, devices and all; name "
+                      "a directory in it"));
+    return RepositoryRoot{start.string(), false};
+  }
+}
+
+// As sandbox/policy.cc refuses to run commands there, and for the same reason.
+std::string why_no_session(const std::string& root) {
+  namespace fs = std::filesystem;
+  std::error_code ec;
+  const char* const set = std::getenv("HOME");
+  const fs::path home = set && *set == '/' ? fs::canonical(set, ec) : fs::path();
+  const fs::path top(root);
+  const auto within = [](const fs::path& inner, const fs::path& outer) {
+    return std::mismatch(outer.begin(), outer.end(), inner.begin(), inner.end()).first ==
+           outer.end();
+  };
+  if (!ec && !home.empty() && home != home.root_path() && within(home, top))
+    return fmt::format(
+        "open the repository {}: it {} your home directory, of which no model should see all; go "
+        "into a project's own folder, or make it a repository with `git init` there",
+        root, home == top ? "is" : "contains");
+  for (fs::path at = top; at != at.root_path(); at = at.parent_path())
+    if (fs::exists(at / tools::kOwnMark, ec) && !within(top, at / kWorktrees))
+      return fmt::format(
+          "open the repository {}: Lares keeps files of its own in {}; go into a project's folder",
+          root, at.string());
+  return "";
+}
+
+std::string repository_key(const std::string& root) {
+  return tools::blob_sha(root).substr(0, kKeyLength);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,261 @@
+// Going back in a session, and forth again: its transcript, and the files its calls changed. What
+// others changed stays.
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+
+#include "daemon/session/checkpoints.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+#include "tools/text.h"
+
+namespace lares::daemon {
+namespace {
+
+using protocol::Code;
+
+constexpr int kOthersMax = 256;  // files that are read to say whether others changed them
+
+void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection,
+          std::vector<protocol::RewindChange>& out) {
+  for (const auto& change : changes)
+    if (selection.holds(change.path)) out.push_back(change_told(change));
+}
+
+// Follows what a session's calls left of the files that go back. Edits say it; of commands the
+// snapshots around them do. A command without both may have changed anything, so what was left
+// before it is not known any more.
+class Others {
+ public:
+  Others(Checkpoints& checkpoints, std::string root,
+         const std::vector<protocol::RewindChange>& changes)
+      : checkpoints_(checkpoints), root_(std::move(root)) {
+    for (const auto& change : changes) going_back_.insert(change.path);
+  }
+
+  asio::awaitable<void> follow(TurnLog::Call call) {
+    for (std::size_t i = 0; i < call.paths.size(); ++i)
+      changed(call.paths[i], call.found[i], call.left[i]);
+    if (!call.untold || (!call.before.empty() && call.before == call.after)) co_return;
+    if (call.before.empty() || call.after.empty()) {
+      left_.clear();
+      co_return;
+    }
+    auto comparing = checkpoints_.compare(root_, call.before, call.after);
+    const auto between = co_await std::move(comparing);
+    if (!between) left_.clear();
+    if (!between) co_return;
+    for (const auto& change : *between) {
+      if (!going_back_.contains(change.path)) continue;
+      using Kind = tools::SnapshotChange::Kind;
+      const bool was_there = change.kind != Kind::added, is_there = change.kind != Kind::removed;
+      auto before = name_at(was_there, call.before, change.path);
+      const std::string found = co_await std::move(before);
+      auto after = name_at(is_there, call.after, change.path);
+      const std::string left = co_await std::move(after);
+      changed(change.path, found, left);
+    }
+  }
+
+  // By what `now`, a snapshot or the worktree, has of them.
+  asio::awaitable<void> mark(std::string now, std::vector<protocol::RewindChange>& changes) {
+    for (auto& change : changes) {
+      change.others = between_.contains(change.path);
+      const auto known = left_.find(change.path);
+      if (change.others || known == left_.end() || known->second.empty()) continue;
+      auto naming = name_at(change.kind != "added", now, change.path);
+      const std::string name = co_await std::move(naming);
+      change.others = !name.empty() && name != known->second;
+    }
+  }
+
+ private:
+  void changed(const std::string& path, const std::string& found, const std::string& left) {
+    std::string& known = left_[path];
+    if (!known.empty() && !found.empty() && known != found) between_.insert(path);
+    known = left;
+  }
+
+  asio::awaitable<std::string> name_at(bool is_there, std::string snapshot, std::string path) {
+    if (!is_there) co_return std::string(tools::kNoFile);
+    if (n_read_ == kOthersMax) co_return std::string();
+    ++n_read_;
+    auto reading = checkpoints_.text(root_, std::move(snapshot), std::move(path));
+    const auto text = co_await std::move(reading);
+    co_return text ? tools::blob_sha(*text) : std::string();
+  }
+
+  Checkpoints& checkpoints_;
+  const std::string root_;
+  std::set<std::string> going_back_;
+  std::map<std::string, std::string> left_;  // names of contents; empty: not known
+  std::set<std::string> between_;            // others changed it, and then a call did once more
+  int n_read_ = 0;
+};
+
+}  // namespace
+
+// Each file goes back to what it was before the first of these calls that changed it, as the call
+// says or as the snapshots around it do: what others changed before that stays.
+asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
+    std::vector<TurnLog::Turn> turns) {
+  std::vector<TurnLog::Call> calls;
+  for (auto& turn : turns) calls.insert(calls.end(), turn.calls.begin(), turn.calls.end());
+  std::map<std::string, std::string> first;  // snapshots by path; empty: it was changed without one
+  WayBack way;
+  for (std::size_t i = 0; i < calls.size(); ++i) {
+    const TurnLog::Call& call = calls[i];
+    for (const auto& path : call.paths)
+      if (first.try_emplace(path, call.before).second && call.before.empty())
+        way.not_done.push_back({path, "no snapshot was taken before it was changed"});
+    if (!call.untold) continue;
+    std::string after = call.after;
+    for (std::size_t next = i + 1; after.empty() && next < calls.size(); ++next)
+      after = calls[next].before;
+    if (call.before.empty() || after.empty()) {
+      way.not_done.push_back(
+          {"", fmt::format("what a call of {} changed is not known: no snapshot was taken {} it",
+                           call.name, call.before.empty() ? "before" : "after")});
+      continue;
+    }
+    auto comparing = world_.checkpoints->compare(info_.root, call.before, after);
+    auto changes = co_await std::move(comparing);
+    if (!changes) co_return tl::unexpected(changes.error());
+    for (const auto& change : *changes) first.try_emplace(change.path, call.before);
+  }
+  for (const auto& [path, snapshot] : first)
+    if (!snapshot.empty()) way.steps[snapshot].paths.push_back(path);
+  co_return way;
+}
+
+asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now,
+                                           std::vector<protocol::RewindChange>& changes) {
+  Others others(*world_.checkpoints, info_.root, changes);
+  for (const auto& turn : turns)
+    for (const auto& call : turn.calls) {
+      auto following = others.follow(call);
+      co_await std::move(following);
+    }
+  auto marking = others.mark(std::move(now), changes);
+  co_await std::move(marking);
+}
+
+asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
+    protocol::SessionRewind request) {
+  const auto self = shared_from_this();
+  if (request.turn_id == 0 && !turn_log_.turns().empty())
+    request.turn_id = turn_log_.turns().back().id;
+  if (request.turn_id == 0)
+    co_return tl::unexpected(refusal(
+        Code::not_found,
+        fmt::format(
+            "rewind session {}: it has no turn of its own; `lares sessions` lists the others",
+            info_.session_id)));
+  const std::string what = fmt::format("rewind session {} to before turn {}", info_.session_id,
+                                       request.turn_id);
+  if (request.files != "restore" && request.files != "keep")
+    co_return tl::unexpected(
+        refusal(Code::invalid_params, what + ": files must be restore or keep"));
+  const auto busy = [&] {
+    return tl::unexpected(
+        refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  };
+  if (turn_ || rewinding_) co_return busy();
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  if (turn_ || rewinding_) co_return busy();  // meanwhile
+  const auto turns = turn_log_.from(request.turn_id);
+  if (turns.empty())
+    co_return tl::unexpected(refusal(Code::not_found,
+                                     fmt::format("{}: it has no such turn now", what),
+                                     "`lares log` and session/history show those there are"));
+  protocol::SessionRewindResult result{.turn_id = request.turn_id};
+  const Rewinding rewinding(*this);
+  WayBack way;
+  if (request.files == "restore") {
+    auto looking = way_back(turns);
+    auto found = co_await std::move(looking);
+    if (!found) co_return tl::unexpected(refusal(Code::internal, what + ": " + found.error()));
+    way = std::move(*found);
+  }
+  result.not_done = way.not_done;
+  for (const auto& [snapshot, selection] : way.steps) {
+    if (request.dry_run) {
+      auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree),
+                                                   snapshot);
+      auto changes = co_await std::move(comparing);
+      if (!changes)
+        co_return tl::unexpected(refusal(Code::internal, what + ": " + changes.error()));
+      tell(*changes, selection, result.changes);
+      continue;
+    }
+    auto restoring = world_.checkpoints->restore(info_.root, snapshot, selection);
+    auto restored = co_await std::move(restoring);
+    if (!restored && result.undo.empty())
+      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+    if (!restored) {  // others went back already
+      for (const auto& path : selection.paths) result.not_done.push_back({path, restored.error()});
+      continue;
+    }
+    if (result.undo.empty()) result.undo = restored->before.id;  // of the moment before the first
+    tell(restored->done, selection, result.changes);
+    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+  }
+  std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
+  auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo,
+                             result.changes);
+  co_await std::move(marking);
+  if (request.dry_run) co_return result;
+  turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
+  fact(protocol::SessionRewound{
+      .turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
+  forget_what_was_shown();
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return result;
+}
+
+asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
+  const auto self = shared_from_this();
+  const std::string what = fmt::format("take the rewinding of session {} back", info_.session_id);
+  const auto busy = [&] {
+    return tl::unexpected(
+        refusal(Code::busy, what + ": it is at work", "interrupt the turn first"));
+  };
+  if (turn_ || rewinding_) co_return busy();
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  if (turn_ || rewinding_) co_return busy();  // meanwhile
+  if (!turn_log_.undo())
+    co_return tl::unexpected(
+        refusal(Code::not_found, what + ": nothing was rewound since its last turn"));
+  protocol::SessionRewindResult result;
+  const Rewinding rewinding(*this);
+  const TurnLog::Undo undo = *turn_log_.undo();
+  if (!undo.snapshot.empty() && !undo.paths.empty()) {
+    const tools::Selection selection{.all = false, .paths = undo.paths};
+    auto restoring = world_.checkpoints->restore(info_.root, undo.snapshot, selection);
+    auto restored = co_await std::move(restoring);
+    if (!restored)
+      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+    result.undo = restored->before.id;
+    tell(restored->done, selection, result.changes);
+    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+  }
+  result.turn_id = turn_log_.uncut(transcript_);
+  fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});
+  forget_what_was_shown();
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return result;
+}
+
+// The model may know less of the files now, or other things, than what was noted.
+void Session::forget_what_was_shown() {
+  pinned_ = nullptr;
+  unsure_ = true;
+  was_shown_.clear();
+  written_.clear();
+  drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
+  info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
+}
+
+}  // namespace lares::daemon

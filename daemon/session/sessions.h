@@ -1,0 +1,112 @@
+// All sessions of a state directory.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daemon/protocol/transfer.h"
+#include "daemon/session/session.h"
+#include "daemon/session/worktree_records.h"
+
+namespace lares::daemon {
+
+inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
+                                          // room; the least recently used go first
+inline constexpr int kClosedSessionsMax = 1000;  // kept on the disk; those used longest ago go
+                                                 // first, with their outputs
+inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
+inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
+
+struct ClosedLimits {
+  std::int64_t sessions = kClosedSessionsMax;
+  std::uint64_t bytes = kClosedBytesMax;
+};
+
+std::string fresh_session_id();
+std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:
+                                                                       // all are possible
+
+// A session that nobody works with, and of which the journal says all there is to know, is at rest:
+// in memory is what is listed of it, and it is read back when somebody opens it. So is every closed
+// one, and every other that was not worked with since the daemon began.
+class Sessions {
+ public:
+  explicit Sessions(SessionWorld world, ClosedLimits limits = {});
+
+  // What is known of every session: those that were at rest are, and of the others the journals are
+  // read; one that cannot be is logged and left alone.
+  void load();
+  // Turns that were promised before the daemon died.
+  void resume();
+  // When nothing runs any more: the next daemon needs to read no journal that ended well.
+  void leave();
+
+  Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  struct InWorktree {
+    std::shared_ptr<Session> session;
+    WorktreeRecord worktree;  // made for it
+  };
+  asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
+  asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from,
+                                                        std::int64_t before_turn,
+                                                        std::int64_t after_step, std::string title);
+  // import.cc. What an export holds, in a worktree of this machine: that of `root`, or the
+  // one it was about.
+  asio::awaitable<Reply<std::shared_ptr<Session>>> import(std::string path, std::string root);
+  // verify.cc. Samples again what a session recorded, its journal's or an export's, and
+  // compares.
+  asio::awaitable<Reply<protocol::SessionReplayResult>> verify(protocol::SessionReplay request,
+                                                               std::function<bool()> given_up);
+  const SessionWorld& world() const { return world_; }
+  // By id or an unambiguous beginning of one.
+  asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string id);
+  Reply<protocol::SessionInfo> look(const std::string& id) const;  // without reading it
+  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest
+                                                                                        // first
+  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;   // by id,
+                                                                                        // closed
+                                                                                        // ones too
+  void interrupt_all();
+  asio::awaitable<void> all_ended();
+  int n_sessions() const { return static_cast<int>(sessions_.size()); }
+  int n_running() const;
+  void forget(Subscriber* subscriber);
+
+ private:
+  Reply<std::shared_ptr<Session>> make(const protocol::SessionCreate& request,
+                                       protocol::SessionInfo info);
+  void limit_timelines();
+
+  struct Kept {
+    std::shared_ptr<Session> session;  // null: it is at rest
+    protocol::SessionInfo info;        // of one at rest
+    std::uint64_t bytes = 0;           // of one at rest, on the disk; 0: not measured yet
+    std::shared_ptr<Gate> opening;     // while somebody reads it back
+    const protocol::SessionInfo& about() const { return session ? session->info() : info; }
+  };
+  using Map = std::map<std::string, Kept>;
+  Reply<Map::const_iterator> named(const std::string& id) const;
+  std::string journal_of(const std::string& id) const;
+  bool may_rest(const Map::value_type& each) const;
+  void rest(Kept& kept);
+
+  // at_rest.cc
+  void rest_soon();
+  asio::awaitable<void> rest_while_some_can();
+  bool rest_those_that_can();  // true: some could, and somebody holds them
+  asio::awaitable<void> limit_closed();
+  std::vector<std::string> too_many_closed() const;
+  bool may_go(const Kept& kept) const;
+
+  SessionWorld world_;
+  const ClosedLimits limits_;
+  bool rests_ = false;
+  Map sessions_;
+};
+
+}  // namespace lares::daemon

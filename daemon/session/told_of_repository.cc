@@ -1,0 +1,142 @@
+// What a session's model knows of the repository: what it begins with, what it is told, what it has
+// seen.
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+#include "daemon/turn/instructions.h"
+#include "daemon/turn/prompt.h"
+#include "daemon/turn/shorten.h"
+#include "tools/text.h"
+
+namespace lares::daemon {
+
+using protocol::Json;
+
+namespace {
+
+constexpr std::string_view kAllMayHaveChanged =
+    "<workspace-update>\nFiles may have changed since you were shown them. View a file before you "
+    "rely on its text.\n</workspace-update>\n";
+
+}  // namespace
+
+// Edits of these need no view first: the model has their text before it.
+void Session::note_shown(const View& view, const tools::Workspace& files) {
+  std::vector<tools::File> shown;
+  for (const auto& [path, file] : files)
+    if (file.text && view.seen(path).state == Seen::State::text)
+      shown.push_back(
+          {.path = path, .content = *file.text, .skipped = "", .n_bytes = file.n_bytes});
+  tools::note_shown(tools_, shown);
+}
+
+// For the next daemon: what the model knows beyond its base.
+void Session::record_shown() {
+  if (!pinned_) return;
+  Json files = Json::array();
+  for (const auto& [path, seen] : pinned_->view.since())
+    if (tools::is_utf8(path))
+      files.push_back({path, seen.state == Seen::State::absent ? "" : seen.blob,
+                       seen.state == Seen::State::text});
+  if (std::string text = protocol::dump(files); text != shown_) {
+    shown_ = std::move(text);
+    record(kShown, {{"files", std::move(files)}});
+  }
+}
+
+asio::awaitable<void> Session::pin_again() {
+  all_may_have_changed_ = true;
+  auto pinning = resident_->pin_again(
+      std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_, unsure_);
+  auto again = co_await std::move(pinning);
+  if (!again) {
+    world_.log->event("repository_unreadable",
+                      {{"session", info_.session_id}, {"why", again.error()}});
+    co_return;
+  }
+  pinned_ = again->pinned;
+  all_may_have_changed_ = !again->base_known;
+}
+
+asio::awaitable<std::string> Session::changes_of_others() {
+  const std::string moved = moved_from_.empty() ? ""
+                                                : fmt::format(
+                                                      "<workspace-update>\nThe repository is at {} "
+                                                      "now; it was at {}.\n</workspace-update>\n",
+                                                      info_.root, moved_from_);
+  moved_from_.clear();
+  if (std::exchange(all_may_have_changed_, false))
+    co_return moved + std::string(kAllMayHaveChanged);
+  if (!moved.empty()) co_return moved;
+  if (!pinned_) co_return "";
+  auto update = co_await resident_->catch_up(pinned_, written_);
+  if (!update) {
+    world_.log->event("repository_unreadable",
+                      {{"session", info_.session_id}, {"why", update.error()}});
+    co_return "";
+  }
+  written_.clear();
+  tools::Workspace told;
+  for (const auto& path : update->changed)
+    if (const auto at = update->files.find(path); at != update->files.end()) told.insert(*at);
+  note_shown(pinned_->view, told);
+  co_return std::move(update->text);
+}
+
+Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task,
+                              std::vector<std::string>& notes) const {
+  const Instructions asked = instructions(beginning.files, beginning.pinned->view,
+                                          own_file(world_, "AGENTS.md"));
+  if (!asked.unreadable.empty()) notes.push_back(asked.unreadable);
+  if (!asked.files.empty())
+    notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
+  return {{beginning.base, &beginning.base->tokens},
+          begin_session(beginning.overlay, info_.root, task, asked.text)};
+}
+
+// The transcript has what this shows.
+void Session::adopt(Resident::Beginning beginning) {
+  pinned_ = std::move(beginning.pinned);
+  note_shown(pinned_->view, beginning.files);
+  written_.clear();
+}
+
+// What the user wrote in the turns there are before `before_turn` (0: in all), a fork's forebears'
+// first; `and_its_prompt`: that turn's, too.
+std::vector<std::string> Session::words(std::int64_t before_turn, bool and_its_prompt) const {
+  std::vector<std::string> out = words_before_;
+  for (const Prompt& p : prompts_) {
+    const auto at = std::ranges::find(turn_log_.turns(), p.turn_id, &TurnLog::Turn::id);
+    if (p.send.delivery == kWake || p.turn_id == 0 || at == turn_log_.turns().end()) continue;
+    if (before_turn == 0 || p.turn_id < before_turn || (and_its_prompt && p.turn_id == before_turn))
+      out.push_back(p.send.content);
+  }
+  return out;
+}
+
+asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summary,
+                                                              std::string next) {
+  auto beginning = co_await resident_->begin();
+  if (!beginning) {
+    world_.log->event("repository_unreadable",
+                      {{"session", info_.session_id}, {"why", beginning.error()}});
+    co_return std::nullopt;
+  }
+  std::vector<std::string> said = words(0), notes;
+  std::erase_if(said, [&](const std::string& text) {
+    return next.find(text) != std::string::npos;
+  });  // it
+       // comes
+       // last,
+       // once
+  auto out = begin_with(*beginning, anew(summary, said, next), notes);
+  anew_ = std::move(*beginning);
+  co_return std::optional<Beginning>(std::move(out));
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,145 @@
+// What a turn tells its session: facts for the journal, and what only those who look on see.
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+
+#include "daemon/ended.h"
+#include "daemon/on_disk_pool.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+
+namespace lares::daemon {
+namespace {
+
+using protocol::Json;
+
+constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command
+                                                      // shows
+
+}  // namespace
+
+void Session::state(std::string_view state) {
+  if (turn_ && turn_->stop.requested()) state = "stopping";
+  info_.state = state;
+  ephemeral(protocol::SessionState{.state = info_.state,
+                                   .turn_id = info_.turn_id,
+                                   .n_queued = static_cast<int>(n_waiting())},
+            Subscriber::Weight::state);
+  world_.changed();
+}
+
+void Session::prefill(std::int64_t step, std::int64_t done, std::int64_t total) {
+  ephemeral(
+      protocol::TurnPrefill{.turn_id = info_.turn_id, .step = step, .done = done, .total = total},
+      Subscriber::Weight::delta);
+}
+
+void Session::item_started(const protocol::Item& item) {
+  open_[item.id] = item;
+  open_[item.id].began_ms = unix_ms();
+  ephemeral(protocol::ItemStarted{.item = item}, Subscriber::Weight::state);
+}
+
+void Session::item_delta(const std::string& item_id, std::string_view field,
+                         const std::string& text, std::int64_t tokens) {
+  const auto it = open_.find(item_id);
+  if (it == open_.end()) return;
+  std::string& whole = field == "text"        ? it->second.text
+                       : field == "arguments" ? it->second.arguments
+                                              : it->second.output;
+  const auto off = static_cast<std::int64_t>(whole.size());
+  if (field == "output" && whole.size() > kOpenOutputBytesMax)
+    return;  // the result has it, clipped
+  whole += text;
+  ephemeral(protocol::ItemDelta{.turn_id = info_.turn_id,
+                                .item_id = item_id,
+                                .field = std::string(field),
+                                .off = off,
+                                .text = text,
+                                .tokens = tokens},
+            Subscriber::Weight::delta);
+}
+
+asio::awaitable<void> Session::synced() {
+  const auto sync = [this] { return journal_.sync(); };
+  const auto done = co_await on_disk_pool(*world_.disk, sync);
+  if (!done && failure_.empty()) fail(done.error());  // what was written may be on no disk
+}
+
+void Session::sync_soon() {
+  sync_wanted_ = true;
+  if (std::exchange(syncing_, true)) return;
+  asio::co_spawn(
+      world_.io, [self = shared_from_this()] { return self->sync_while_wanted(); },
+      [self = shared_from_this()](std::exception_ptr thrown) {
+        if (!thrown) return;
+        self->syncing_ = false;
+        self->fail("sync it: " + thrown_by(thrown));
+      });
+}
+
+asio::awaitable<void> Session::sync_while_wanted() {
+  const auto self = shared_from_this();
+  while (std::exchange(sync_wanted_, false)) co_await synced();
+  syncing_ = false;
+}
+
+void Session::item_updated(const protocol::Item& item) {
+  open_[item.id] = item;
+  open_[item.id].began_ms = unix_ms();
+  fact(protocol::ItemUpdated{.item = item});
+}
+
+void Session::item_completed(const protocol::Item& item) {
+  open_.erase(item.id);
+  turn_log_.completed(item);
+  for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
+  fact(protocol::ItemCompleted{.item = item});
+  if (item.kind == "tool") sync_soon();
+  if (asked_ && asked_->item_id() == item.id)
+    asked_->settle(failure_.empty() && item.state != "cancelled");
+}
+
+void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {
+  info_.context_tokens = usage.context;
+  fact(
+      protocol::TurnStep{.turn_id = info_.turn_id, .step = step, .reason = reason, .usage = usage});
+}
+
+void Session::appended(const std::vector<engine::Token>& ids,
+                       const std::vector<std::string>& results) {
+  Json params;
+  params["ids"] = ids;
+  params["results"] = results;
+  record(kAppended, params);
+  record_shown();  // after what shows it: a crash in between tells it twice, not never
+}
+
+void Session::drawn(const Drawn& how) {
+  Json params = Json::object();
+  for (const auto& part : how.parts) params["parts"].push_back({part.at, part.draw});
+  if (how.n_kept) params["kept"] = *how.n_kept;
+  if (how.avoid) params["avoid"] = *how.avoid;
+  if (how.without_tools) params["withoutTools"] = true;
+  if (how.think_tokens_max) params["thinkTokensMax"] = *how.think_tokens_max;
+  record(kDrawn, params);
+}
+
+void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {
+  turn_log_.shortened(std::move(before));
+  if (anew_) adopt(std::move(*std::exchange(anew_, std::nullopt)));
+  record(kShortened, {{"ids", ids}});
+  record_shown();
+}
+
+std::vector<Said> Session::steering() {
+  std::vector<Said> out;
+  for (Prompt& p : prompts_) {
+    if (!steers(p)) continue;
+    p.turn_id = info_.turn_id, p.delivered = true;
+    out.push_back({p.send.id, p.send.content});
+  }
+  return out;
+}
+
+}  // namespace lares::daemon

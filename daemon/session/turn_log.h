@@ -1,0 +1,73 @@
+// Where each turn of a session began, and what its calls may have changed: what going back needs to
+// know. Fed with the session's facts, live and when they are read back.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daemon/protocol/protocol.h"
+#include "daemon/turn/transcript.h"
+
+namespace lares::daemon {
+
+class TurnLog {
+ public:
+  // That changed something, or may have.
+  struct Call {
+    std::string name;
+    std::string before, after;  // snapshots of the worktree; empty: none was taken. after: of an
+                                // untold one
+    std::vector<std::string> paths;        // that it says it changed
+    std::vector<std::string> found, left;  // the names of their contents before and then; empty:
+                                           // not told
+    bool untold = false;                   // and perhaps others
+  };
+  struct Turn {
+    std::int64_t id = 0;
+    std::size_t frame = 0;             // of the journal: its first
+    std::size_t n_ids = 0;             // of the transcript, when it began
+    std::size_t n_shortened = 0;       // how often the transcript had been begun anew by then
+    std::vector<std::string> results;  // that were unread then
+    std::vector<Call> calls;
+  };
+
+  void begin(std::int64_t turn_id, const Transcript& transcript, std::size_t frame = 0);
+  void completed(const protocol::Item& item);
+
+  // The transcript was begun anew, with a summary for what was said: `before` is what it was.
+  void shortened(Transcript before) { shortened_.push_back(std::move(before)); }
+  // As it was when the turn began. `now`: as it is.
+  Transcript before(const Turn& turn, const Transcript& now) const;
+
+  const std::vector<Turn>& turns() const { return turns_; }
+  // The turns from this one on; none: there is no such turn.
+  std::vector<Turn> from(std::int64_t turn_id) const;
+
+  // Of the files that went back: the snapshot of the moment before, and which they are.
+  struct Undo {
+    std::string snapshot;
+    std::vector<std::string> paths;
+  };
+  // The turns from this one on go, with what the transcript had of them; they come back with the
+  // last of them that went.
+  void cut(std::int64_t turn_id, Transcript& transcript, Undo undo);
+  const Undo* undo() const {
+    return cuts_.empty() ? nullptr : &cuts_.back().undo;
+  }                                            // of the last cut; null: none since a turn began
+  std::int64_t uncut(Transcript& transcript);  // the turn that it went back before
+
+ private:
+  struct Cut {
+    std::vector<Turn> turns;
+    Transcript transcript;              // as it was
+    std::vector<Transcript> shortened;  // and those before it
+    Undo undo;
+  };
+  std::vector<Turn> turns_;
+  std::vector<Transcript> shortened_;  // each as it was when the next began
+  std::vector<Cut> cuts_;              // since the last turn began
+};
+
+}  // namespace lares::daemon

@@ -1,0 +1,407 @@
+#include "daemon/session/worktrees.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/on_disk_pool.h"
+#include "daemon/session/facts.h"
+#include "tools/git/worktree.h"
+
+namespace lares::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using protocol::Code;
+
+constexpr std::size_t kShortId = 6;
+constexpr std::size_t kFileDiffBytesMax = 256 << 10;
+
+std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes) {
+  std::vector<protocol::RewindChange> out;
+  for (const auto& change : changes) out.push_back(change_told(change));
+  return out;
+}
+
+tools::Selection paths_of(const std::vector<tools::SnapshotChange>& changes) {
+  tools::Selection out;
+  for (const auto& change : changes) out.paths.push_back(change.path);
+  return out;
+}
+
+std::string listed(const std::vector<tools::PathReason>& some) {
+  std::string out;
+  for (std::size_t i = 0; i < some.size() && i < kConflictsShown; ++i)
+    out += fmt::format("{}{} ({})", i ? ", " : "", some[i].path, some[i].why);
+  if (some.size() > kConflictsShown)
+    out += fmt::format(" and {} more", some.size() - kConflictsShown);
+  return out;
+}
+
+}  // namespace
+
+std::string branch_name(const std::string& title, const std::string& session_id) {
+  std::string slug;
+  for (const char c : title) {
+    const bool upper = c >= 'A' && c <= 'Z',
+               word = upper || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+    if (word)
+      slug += static_cast<char>(upper ? c - 'A' + 'a' : c);
+    else if (!slug.empty() && slug.back() != '-' && c != '\'')
+      slug += '-';
+    if (slug.size() == kSlugBytesMax) break;
+  }
+  while (slug.ends_with('-')) slug.pop_back();
+  return fmt::format("lares/{}-{}", slug.empty() ? "session" : slug,
+                     session_id.substr(0, kShortId));
+}
+
+void count_lines(std::string_view diff, std::int64_t& n_added, std::int64_t& n_deleted) {
+  for (std::size_t at = 0; at < diff.size();) {
+    const std::size_t end = std::min(diff.find('\n', at), diff.size());
+    const std::string_view line = diff.substr(at, end - at);
+    if (line.starts_with('+') && !line.starts_with("+++ ")) ++n_added;
+    if (line.starts_with('-') && !line.starts_with("--- ")) ++n_deleted;
+    at = end + 1;
+  }
+}
+
+// ---- making one
+
+Worktrees::Answer<WorktreeRecord> Worktrees::make(std::string worktree_of, std::string session_id,
+                                                  std::string title) {
+  WorktreeRecord record;
+  record.session_id = session_id, record.worktree_of = worktree_of;
+  record.root = records_.root_of(worktree_of, session_id);
+  record.branch = branch_name(title, session_id);
+  record.began_ms = unix_ms();
+  const auto begin = [&]() -> tl::expected<void, protocol::Error> {
+    if (records_.all().size() >= kWorktreesMax) {
+      return tl::unexpected(
+          refusal(Code::overloaded,
+                  fmt::format("make a worktree of {}: there are {} of sessions already",
+                              worktree_of, kWorktreesMax),
+                  "`lares worktrees` lists them, `lares worktrees remove ID` removes one"));
+    }
+    const std::string of_it = records_.store_of(worktree_of);
+    record.store_of = of_it.empty() ? worktree_of : of_it;
+    if (auto written = records_.write(record); !written)
+      return tl::unexpected(refusal(Code::internal, "make a worktree: " + written.error()));
+    auto commit = tools::add_worktree({.repository = worktree_of,
+                                       .path = record.root,
+                                       .name = record.name(),
+                                       .branch = record.branch});
+    if (!commit) {
+      records_.remove(record);
+      return tl::unexpected(refusal(Code::not_found, commit.error()));
+    }
+    record.commit = *commit;
+    return {};
+  };
+  if (auto begun = co_await on_disk_pool(disk_, begin); !begun)
+    co_return tl::unexpected(begun.error());
+  auto bringing = bring_along(record);
+  auto began = co_await std::move(bringing);
+  protocol::Error failed;
+  if (began) {
+    record.began = began->id;
+    const auto write = [&] { return records_.write(record); };
+    const auto written = co_await on_disk_pool(disk_, write);
+    if (written) co_return record;
+    failed = refusal(Code::internal, "make a worktree: " + written.error());
+  } else {
+    failed = began.error();
+  }
+  const auto undo = [&] {  // what stays, and why
+    std::string why;
+    if (const auto removed = tools::remove_worktree(record.worktree_of, record.name(), record.root);
+        !removed)
+      why = removed.error();
+    else if (const auto branch = tools::remove_branch(record.worktree_of, record.branch); !branch)
+      why = branch.error();
+    if (why.empty()) records_.remove(record);  // else `lares worktrees` still lists it
+    return why;
+  };
+  if (const std::string why = co_await on_disk_pool(disk_, undo); !why.empty()) {
+    failed.message += fmt::format("; what was made of it stays, for {}", why);
+    failed.hint = fmt::format("`lares worktrees remove --force --branch {}` removes it",
+                              record.session_id);
+  }
+  co_return tl::unexpected(std::move(failed));
+}
+
+// The user's uncommitted changes. Gives what the worktree is then.
+Worktrees::Answer<tools::Snapshot> Worktrees::bring_along(WorktreeRecord record) {
+  const std::string what = fmt::format("bring the changes in {} along", record.worktree_of);
+  auto taking = checkpoints_.take(record.worktree_of,
+                                  fmt::format("before the worktree of {}", record.session_id));
+  const auto now = co_await std::move(taking);
+  if (!now)
+    co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, now.error())));
+  auto restoring = checkpoints_.restore(record.root, now->id,
+                                        tools::Selection{.all = true, .paths = {}});
+  const auto brought = co_await std::move(restoring);
+  if (!brought)
+    co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, brought.error())));
+  if (!brought->not_done.empty())
+    co_return tl::unexpected(
+        refusal(Code::internal, fmt::format("{}: {}", what, listed(brought->not_done))));
+  auto beginning = checkpoints_.take(record.root, began_label(record.root), /*anew=*/true);
+  auto began = co_await std::move(beginning);
+  if (!began)
+    co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, began.error())));
+  co_return std::move(*began);
+}
+
+Worktrees::Answer<WorktreeRecord> Worktrees::find(std::string root) {
+  const auto look = [&] { return records_.find(root); };
+  auto record = co_await on_disk_pool(disk_, look);
+  if (!record)
+    co_return tl::unexpected(refusal(
+        Code::not_found,
+        fmt::format("{} is no worktree made for a session; `lares worktrees` lists those", root)));
+  co_return std::move(*record);
+}
+
+asio::awaitable<std::vector<WorktreeRecord>> Worktrees::all(std::string worktree_of) {
+  const auto look = [&] {
+    auto all = records_.all();
+    if (!worktree_of.empty())
+      std::erase_if(all, [&](const auto& r) { return r.worktree_of != worktree_of; });
+    return all;
+  };
+  co_return co_await on_disk_pool(disk_, look);
+}
+
+// ---- looking at one
+
+asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record) {
+  protocol::WorktreeInfo out{.session_id = record.session_id,
+                             .root = record.root,
+                             .worktree_of = record.worktree_of,
+                             .branch = record.branch,
+                             .began_ms = record.began_ms,
+                             .applied = !record.applied.before.empty()};
+  const auto look = [&]() -> std::optional<tools::WorktreeLook> {
+    std::error_code ec;
+    if (!fs::exists(record.root, ec)) return std::nullopt;
+    auto seen = tools::look_at_worktree(record.root);
+    return seen ? *seen : tools::WorktreeLook{.uncommitted = true};  // what cannot be read is not
+                                                                     // thrown away unasked
+  };
+  const auto seen = co_await on_disk_pool(disk_, look);
+  out.gone = !seen;
+  if (!seen) co_return out;
+  auto comparing = checkpoints_.compare(record.root, record.began, std::string(tools::kWorktree));
+  const auto changes = co_await std::move(comparing);
+  out.n_changed = changes ? static_cast<std::int64_t>(changes->size()) : 0;
+  out.uncommitted = seen->uncommitted && (!changes || !changes->empty());
+  if (!out.uncommitted || record.applied.theirs.empty()) co_return out;
+  auto since_comparing = checkpoints_.compare(record.root, record.applied.theirs,
+                                              std::string(tools::kWorktree));
+  const auto since = co_await std::move(since_comparing);
+  out.uncommitted = !since || !since->empty();  // what was applied is not lost
+  co_return out;
+}
+
+Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord record,
+                                                                std::int64_t bytes_max) {
+  const std::string what = fmt::format("read the changes in {}", record.root);
+  auto taking = checkpoints_.take(record.root, fmt::format("{} looked at", record.session_id));
+  const auto now = co_await std::move(taking);
+  if (!now)
+    co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, now.error())));
+  auto comparing = checkpoints_.compare(record.root, record.began, now->id);
+  const auto changes = co_await std::move(comparing);
+  if (!changes)
+    co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, changes.error())));
+  protocol::WorktreeDiffResult out;
+  out.n_changed = static_cast<std::int64_t>(changes->size());
+  for (const auto& change : *changes) {
+    auto reading = checkpoints_.diff(record.root, record.began, now->id, change.path,
+                                     kFileDiffBytesMax);
+    const auto text = co_await std::move(reading);
+    if (!text)
+      co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, text.error())));
+    count_lines(*text, out.n_added, out.n_deleted);
+    std::string shown = text->empty() ? fmt::format("{} {} (no text to show)\n",
+                                                    change_told(change).kind, change.path)
+                                      : *text;
+    if (!shown.ends_with('\n')) shown += '\n';
+    if (out.cut || static_cast<std::int64_t>(out.diff.size() + shown.size()) > bytes_max)
+      out.cut = true;
+    else
+      out.diff += shown;
+  }
+  co_return out;
+}
+
+// ---- bringing it back
+
+Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord record,
+                                                                  bool dry_run) {
+  const std::string what = fmt::format("apply the changes of session {} to {}", record.session_id,
+                                       record.worktree_of);
+  const auto failed = [&](const std::string& why) {
+    return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
+  };
+  auto theirs_taking = checkpoints_.take(record.root, fmt::format("{} applied", record.session_id));
+  const auto theirs = co_await std::move(theirs_taking);
+  if (!theirs) co_return failed(theirs.error());
+  auto ours_taking = checkpoints_.take(record.worktree_of,
+                                       fmt::format("before the changes of {}", record.session_id));
+  const auto ours = co_await std::move(ours_taking);
+  if (!ours) co_return failed(ours.error());
+  Checkpoints::Three three{record.began, ours->id, theirs->id};
+  auto merging = checkpoints_.merge(record.worktree_of, three,
+                                    fmt::format("the changes of {} applied", record.session_id));
+  auto merged = co_await std::move(merging);
+  if (!merged) co_return failed(merged.error());
+  if (!merged->conflicts.empty()) {
+    const std::size_t n = merged->conflicts.size();
+    co_return tl::unexpected(refusal(
+        Code::conflict,
+        fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, n, n == 1 ? "" : "s",
+                    listed(merged->conflicts)),
+        fmt::format("merge the branch {} with git, or work in {}", record.branch, record.root)));
+  }
+  protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of,
+                                    .changes = told(merged->changes)};
+  for (const auto& [path, why] : theirs->left_out) out.not_brought.push_back({path, why});
+  if (dry_run || merged->changes.empty()) co_return out;
+  auto putting = put(record, *ours, *merged);
+  const auto done = co_await std::move(putting);
+  if (!done) co_return tl::unexpected(done.error());
+  record.applied = {ours->id, merged->merged.id, theirs->id, paths_of(merged->changes).paths};
+  const auto write = [&] { return records_.write(record); };
+  if (const auto written = co_await on_disk_pool(disk_, write); !written)
+    co_return failed(fmt::format("it is done, but cannot be taken back: {}", written.error()));
+  co_return out;
+}
+
+// All of it, or as `ours` was.
+Worktrees::Answer<std::vector<protocol::RewindChange>> Worktrees::put(WorktreeRecord record,
+                                                                      tools::Snapshot ours,
+                                                                      tools::SnapshotMerge merged) {
+  const std::string what = fmt::format("apply the changes of session {} to {}", record.session_id,
+                                       record.worktree_of);
+  const tools::Selection selection = paths_of(merged.changes);
+  auto restoring = checkpoints_.restore(record.worktree_of, merged.merged.id, selection);
+  const auto restored = co_await std::move(restoring);
+  if (!restored)
+    co_return tl::unexpected(
+        refusal(Code::internal, fmt::format("{}: {}", what, restored.error())));
+  std::vector<tools::PathReason> wrong = restored->not_done;
+  if (restored->before.id != ours.id) {  // somebody saved a file between the merging and now
+    auto comparing = checkpoints_.compare(record.worktree_of, ours.id, restored->before.id);
+    const auto meanwhile = co_await std::move(comparing);
+    if (!meanwhile)
+      co_return tl::unexpected(
+          refusal(Code::internal, fmt::format("{}: {}", what, meanwhile.error())));
+    for (const auto& change : *meanwhile)
+      if (selection.holds(change.path)) wrong.push_back({change.path, "changed meanwhile"});
+  }
+  if (wrong.empty()) co_return told(restored->done);
+  auto undoing = checkpoints_.restore(record.worktree_of, restored->before.id,
+                                      paths_of(restored->done));
+  const auto undone = co_await std::move(undoing);
+  if (!undone || !undone->not_done.empty()) {
+    co_return tl::unexpected(
+        refusal(Code::internal,
+                fmt::format("{}: {}; what was done already could not be taken back: {}", what,
+                            listed(wrong), undone ? listed(undone->not_done) : undone.error())));
+  }
+  co_return tl::unexpected(refusal(Code::conflict,
+                                   fmt::format("{}: nothing was applied: {}", what, listed(wrong)),
+                                   "try again"));
+}
+
+Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRecord record,
+                                                                      bool dry_run) {
+  const std::string what = fmt::format("take the changes of session {} out of {} again",
+                                       record.session_id, record.worktree_of);
+  const auto failed = [&](const std::string& why) {
+    return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
+  };
+  if (record.applied.before.empty())
+    co_return tl::unexpected(refusal(Code::not_found, what + ": they are not applied"));
+  const tools::Selection selection{.all = false, .paths = record.applied.paths};
+  auto since_comparing = checkpoints_.compare(record.worktree_of, record.applied.after,
+                                              std::string(tools::kWorktree));
+  const auto since = co_await std::move(since_comparing);
+  if (!since) co_return failed(since.error());
+  std::vector<tools::PathReason> touched;
+  for (const auto& change : *since)
+    if (selection.holds(change.path)) touched.push_back({change.path, "changed since"});
+  if (!touched.empty())
+    co_return tl::unexpected(refusal(
+        Code::conflict, fmt::format("{}: nothing was taken back: {}", what, listed(touched))));
+  protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of};
+  auto comparing = checkpoints_.compare(record.worktree_of, record.applied.after,
+                                        record.applied.before);
+  const auto changes = co_await std::move(comparing);
+  if (!changes) co_return failed(changes.error());
+  for (const auto& change : *changes)
+    if (selection.holds(change.path)) out.changes.push_back(change_told(change));
+  if (dry_run) co_return out;
+  auto restoring = checkpoints_.restore(record.worktree_of, record.applied.before, selection);
+  const auto restored = co_await std::move(restoring);
+  if (!restored) co_return failed(restored.error());
+  for (const auto& [path, why] : restored->not_done) out.not_brought.push_back({path, why});
+  record.applied = {};
+  const auto write = [&] { return records_.write(record); };
+  if (const auto written = co_await on_disk_pool(disk_, write); !written)
+    co_return failed(written.error());
+  co_return out;
+}
+
+// ---- removing it
+
+Worktrees::Answer<protocol::WorktreeRemoveResult> Worktrees::remove(WorktreeRecord record,
+                                                                    bool branch, bool force) {
+  const std::string what = fmt::format("remove the worktree of session {}", record.session_id);
+  if (!force) {
+    auto looking = look_at(record);
+    const auto info = co_await std::move(looking);
+    if (info.uncommitted) {
+      co_return tl::unexpected(refusal(
+          Code::conflict, fmt::format("{}: it has uncommitted changes in {}", what, record.root),
+          "`lares apply` brings them into your worktree; --force removes them"));
+    }
+  }
+  const auto work = [&]() -> tl::expected<protocol::WorktreeRemoveResult, protocol::Error> {
+    const auto failed = [&](const std::string& why) {
+      return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
+    };
+    protocol::WorktreeRemoveResult out{.root = record.root, .branch = record.branch};
+    std::error_code ec;
+    const bool removes_branch = branch && fs::exists(record.worktree_of, ec);
+    if (removes_branch && !force) {
+      const auto commits = tools::branch_has_commits(record.worktree_of, record.branch,
+                                                     record.commit);
+      if (!commits) return failed(commits.error());
+      if (*commits) {
+        return tl::unexpected(
+            refusal(Code::conflict,
+                    fmt::format("{}: its branch {} has commits that HEAD does not have", what,
+                                record.branch),
+                    "merge the branch, leave out --branch, or --force"));
+      }
+    }
+    if (auto removed = tools::remove_worktree(record.worktree_of, record.name(), record.root);
+        !removed)
+      return failed(removed.error());
+    if (removes_branch) {
+      if (auto removed = tools::remove_branch(record.worktree_of, record.branch); !removed)
+        return failed(removed.error());
+      out.branch_removed = true;
+    }
+    records_.remove(record);
+    return out;
+  };
+  co_return co_await on_disk_pool(disk_, work);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,65 @@
+// Git worktrees that sessions work in on their own, below the state directory: made as the user's
+// worktree is now, looked at, brought back into it, removed. On the io executor; the disk's work is
+// on the pool.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <tl/expected.hpp>
+
+#include "daemon/protocol/worktree_wire.h"
+#include "daemon/session/checkpoints.h"
+#include "daemon/session/worktree_records.h"
+
+namespace lares::daemon {
+
+inline constexpr std::size_t kWorktreesMax = 64;  // below one state directory; each is a copy of a
+                                                  // repository's files
+inline constexpr std::size_t kSlugBytesMax = 40;  // of a branch's name
+inline constexpr std::size_t kConflictsShown = 20;  // in one message
+
+class Worktrees {
+ public:
+  template <class T>
+  using Answer = asio::awaitable<tl::expected<T, protocol::Error>>;
+
+  Worktrees(asio::thread_pool& disk, Checkpoints& checkpoints, const WorktreeRecords& records)
+      : disk_(disk), checkpoints_(checkpoints), records_(records) {}
+
+  // What fails leaves nothing behind. Through snapshots the files come as they lie on disk,
+  // whatever filters and line ends git would put them through, and those of all worktrees of a
+  // repository lie in the store once.
+  Answer<WorktreeRecord> make(std::string worktree_of, std::string session_id, std::string title);
+  Answer<WorktreeRecord> find(std::string root);
+  asio::awaitable<std::vector<WorktreeRecord>> all(std::string worktree_of);  // "": of every
+                                                                              // repository. Newest
+                                                                              // first
+
+  asio::awaitable<protocol::WorktreeInfo> look_at(WorktreeRecord record);  // but for what its
+                                                                           // session says
+  Answer<protocol::WorktreeDiffResult> diff(WorktreeRecord record, std::int64_t bytes_max);
+  Answer<protocol::WorktreeApplyResult> apply(WorktreeRecord record, bool dry_run);
+  Answer<protocol::WorktreeApplyResult> take_back(WorktreeRecord record, bool dry_run);
+  // Why it may not be, unless forced: work would be lost.
+  Answer<protocol::WorktreeRemoveResult> remove(WorktreeRecord record, bool branch, bool force);
+
+ private:
+  Answer<tools::Snapshot> bring_along(WorktreeRecord record);
+  Answer<std::vector<protocol::RewindChange>> put(WorktreeRecord record, tools::Snapshot ours,
+                                                  tools::SnapshotMerge merged);
+
+  asio::thread_pool& disk_;
+  Checkpoints& checkpoints_;
+  const WorktreeRecords& records_;
+};
+
+// lares/<the title's letters and digits>-<the id's beginning>
+std::string branch_name(const std::string& title, const std::string& session_id);
+
+// Lines that a unified diff adds and removes.
+void count_lines(std::string_view diff, std::int64_t& n_added, std::int64_t& n_deleted);
+
+}  // namespace lares::daemon

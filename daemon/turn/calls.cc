@@ -1,0 +1,186 @@
+#include "daemon/turn/calls.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <utility>
+
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "daemon/protocol/redrawn.h"
+#include "daemon/turn/foreseen_edit.h"
+#include "daemon/until_stopped.h"
+#include "daemon/utf8.h"
+#include "tools/outline/syntax_check.h"
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using protocol::Item;
+
+// A tool reports what goes wrong; what it throws is a cancellation, or its bug.
+tools::Error stopped_by(std::exception_ptr thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const boost::system::system_error& e) {
+    if (e.code() == asio::error::operation_aborted) return {tools::Errc::cancelled, "cancelled"};
+    return {tools::Errc::broken, e.what()};
+  } catch (const std::exception& e) {
+    return {tools::Errc::broken, e.what()};
+  }
+}
+
+}  // namespace
+
+asio::awaitable<TurnCalls::Made> TurnCalls::run(Item& item, const tools::OnOutput& heard) {
+  by_disk_ = false;
+  auto running = pass_or_run(item, heard);
+  const int n = co_await std::move(running);
+  co_return made(item, n);
+}
+
+// Tests leave files behind, which makes nothing else worth another try.
+TurnCalls::Made TurnCalls::made(const Item& item, int n) {
+  const bool same = !item.snapshot.empty() && item.snapshot == item.snapshot_after;
+  if (!item.changes.empty() || (item.changes_untold && item.name != kTestTool && !same))
+    made_.changed();
+  if (item.state == "done" || item.state == "cancelled") return {n};
+  if (by_disk_ && made_.failed_by_disk() >= kDiskStop) return {kCallsStop, true, true};
+  const int n_failed = made_.failed(item.name, item.arguments, item.output);
+  return {std::max(n, n_failed), true, false};
+}
+
+asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& heard) {
+  tools::Tool* const tool = find_tool(tools_, item.name);
+  const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
+    reject(item, fmt::format("There is no tool {}.", item.name));
+    co_return 1;
+  }
+  if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
+    reject(item, fmt::format("{}: this turn answers a question and changes nothing.", item.name));
+    co_return 1;
+  }
+  if (!co_await let_pass(item)) co_return 1;
+  const bool mutates = tool->mutates(args);
+  const int n = made_.count(item.name, item.arguments, mutates);
+  if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
+  item.changes_untold = mutates && !tool->tells_changes(args);
+  item.state = item.name == kAskUser ? "waiting" : "running";
+  events_.state(item.name == kAskUser ? "waiting" : "tool");
+  events_.item_updated(item);
+  worked_ = worked_ || mutates;
+  if (stop_.requested()) {  // that it begins could not be written down
+    item.changes_untold = false;
+    cancel(item);
+    co_return n;
+  }
+  const auto foreseen = foresee(tools_, item.name, args);
+  const auto made = foreseen ? std::optional(foreseen->after) : std::nullopt;
+  auto running = run_tool(*tool, item, args, heard);
+  co_await std::move(running);
+  if (mutates) vain_.made(item.name, args, made, item.state == "done");
+  auto telling = tell_afterwards(item);
+  co_await std::move(telling);
+  events_.item_completed(item);
+  co_return n;
+}
+
+asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const nlohmann::json& args,
+                                          const tools::OnOutput& heard) {
+  const auto began = Clock::now();
+  const auto io = co_await asio::this_coro::executor;
+  tools::OnOutput on_output = [this, id = item.id, &heard](const std::string& piece) {
+    const std::string text = valid_utf8(piece);
+    events_.item_delta(id, "output", text, 0);
+    heard(text);
+  };
+  auto running = tool.run(args, std::move(on_output));
+  auto token = asio::bind_cancellation_slot(stop_.tool.slot(), asio::as_tuple(asio::use_awaitable));
+  auto [thrown, outcome] = co_await asio::co_spawn(io, std::move(running), std::move(token));
+  if (thrown) outcome = tl::unexpected(stopped_by(thrown));
+  item.elapsed_ms =
+      std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began).count();
+  ran_ms_ += item.elapsed_ms;
+  if (outcome) {
+    item.state = outcome->ok ? "done" : "failed";
+    item.output = valid_utf8(outcome->text);
+    by_disk_ = outcome->disk;
+    for (const auto& change : outcome->changes)
+      item.changes.push_back(
+          {change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
+  } else if (outcome.error().code == tools::Errc::cancelled) {
+    item.state = "cancelled", item.output = kCancelledCall;
+  } else {
+    why_broken_ = fmt::format("the tool {} is broken: {}", item.name, outcome.error().message);
+    item.state = "failed", item.output = outcome.error().message;
+  }
+}
+
+asio::awaitable<void> TurnCalls::tell_afterwards(Item& item) {
+  if (item.changes_untold && in_.ran) {
+    auto noting = in_.ran(item);
+    co_await std::move(noting);
+  }
+  if (!in_.after_call || item.state == "cancelled" || !why_broken_.empty()) co_return;
+  auto asked = until_stopped(stop_, in_.after_call(item));
+  const auto more = co_await std::move(asked);
+  if (more && !more->empty())
+    item.output += (item.output.ends_with('\n') || item.output.empty() ? "" : "\n") +
+                   valid_utf8(*more);
+}
+
+// False: the item is complete, and says why it did not run.
+asio::awaitable<bool> TurnCalls::let_pass(Item& item) {
+  if (!in_.before_call) co_return true;
+  auto asked = until_stopped(stop_, in_.before_call(item));
+  co_return may_run(item, co_await std::move(asked));
+}
+
+// The same.
+asio::awaitable<bool> TurnCalls::permitted(Item& item, const nlohmann::json& args) {
+  auto asked = until_stopped(stop_, in_.permit(item, args));
+  co_return may_run(item, co_await std::move(asked));
+}
+
+// By what whoever was asked said; nothing at all: the turn was stopped meanwhile.
+bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::string>>& why_not) {
+  if (why_not && !*why_not) return true;
+  if (!why_not) {
+    cancel(item);
+  } else {
+    item.state = "denied", item.output = valid_utf8(**why_not);
+    events_.item_completed(item);
+  }
+  return false;
+}
+
+std::string_view TurnCalls::in_vain(const Item& call) const {
+  const auto args = nlohmann::json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
+  const auto edit = foresee(tools_, call.name, args);
+  if (!edit) return "";
+  if (edit->after == edit->before) return kRedrawnSame;
+  if (vain_.contain(edit->path, edit->after)) return kRedrawnEdit;
+  const std::atomic<bool> never = false;
+  const bool breaks =
+      tools::can_check_syntax(edit->path, edit->after) &&
+      !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
+  return breaks ? kRedrawnBroken : "";
+}
+
+void TurnCalls::cancel(Item& item) {
+  item.state = "cancelled", item.output = kCancelledCall;
+  events_.item_completed(item);
+}
+
+void TurnCalls::reject(Item& item, std::string why) {
+  item.state = "rejected", item.output = std::move(why);
+  events_.item_completed(item);
+}
+
+}  // namespace lares::daemon

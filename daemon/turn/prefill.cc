@@ -1,0 +1,104 @@
+#include "daemon/turn/prefill.h"
+
+#include <algorithm>
+#include <atomic>
+#include <tuple>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Where the next piece ends. On the engine's thread; makes the timeline.
+std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
+                   SharedBeginning* shared, std::span<const engine::Token> ids) {
+  const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine.info().n_chunk;
+  if (!timeline) timeline = engine.timeline(shared ? shared->longest(ids) : nullptr);
+  if (chunk == 0) return total;
+  const auto held = timeline->tokens();
+  const std::int64_t common =
+      std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
+  return std::min(
+      {total, (common / chunk + 1) * chunk, shared ? shared->next_mark(ids, common) : total});
+}
+
+// Carries the engine's reports over to the io executor. What was posted may come when nobody
+// listens any more.
+class Reports {
+ public:
+  Reports(asio::any_io_executor io, OnPrefill on_prefill)
+      : io_(std::move(io)), shared_(std::make_shared<Shared>()) {
+    shared_->on_prefill = std::move(on_prefill);
+  }
+  ~Reports() { shared_->alive = false; }
+  Reports(const Reports&) = delete;
+
+  // Of a piece, behind `evaluated` tokens and before `left`.
+  engine::Progress of(std::int64_t evaluated, std::int64_t left) const {
+    return [io = io_, shared = shared_, evaluated, left](std::int64_t done, std::int64_t all) {
+      const auto now = Clock::now();
+      if (now - shared->told < kPrefillReportEvery && (done < all || left > 0)) return;
+      shared->told = now;
+      asio::post(io, [shared, done = evaluated + done, all = evaluated + all + left] {
+        if (shared->alive && shared->on_prefill) shared->on_prefill(done, all);
+      });
+    };
+  }
+
+ private:
+  struct Shared {
+    OnPrefill on_prefill;
+    std::atomic<bool> alive{true};
+    Clock::time_point told{};  // the engine's thread's
+  };
+  asio::any_io_executor io_;
+  std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace
+
+asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Timeline>& timeline,
+                                   std::shared_ptr<SharedBeginning> shared,
+                                   std::span<const engine::Token> ids, std::stop_token stop,
+                                   OnPrefill on_prefill) {
+  const EngineHost::Person waits(host);
+  engine::Engine& engine = *host.engine();
+  const auto io = co_await asio::this_coro::executor;
+  const Reports reports(io, std::move(on_prefill));
+  const auto total = static_cast<std::int64_t>(ids.size());
+  Prefilled out;
+  for (std::int64_t end = 0; end < total;) {
+    const auto asked = Clock::now();
+    const auto sync = [&] {
+      const auto began = Clock::now();
+      const bool first = end == 0;
+      end = piece(engine, timeline, shared.get(), ids);
+      if (first) {
+        if (auto room = timeline->expect(total); !room)
+          return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))),
+                            began - asked, Clock::now() - began);
+      }
+      auto done = timeline->sync(ids.first(static_cast<std::size_t>(end)), stop,
+                                 reports.of(out.n_evaluated, total - end));
+      if (done && shared && shared->next_mark(ids, end - 1) == end)
+        shared->offer(timeline->prefix(end));
+      return std::tuple(std::move(done), began - asked, Clock::now() - began);
+    };
+    auto [synced, waited, ran] = co_await host.run(sync);
+    out.waited += waited;
+    out.ran += ran;
+    if (!synced) {
+      out.error = std::move(synced.error());
+      co_return out;
+    }
+    out.n_evaluated += *synced;
+    host.evaluated(*synced, ran);
+  }
+  co_return out;
+}
+
+}  // namespace lares::daemon

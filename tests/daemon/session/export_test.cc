@@ -1,0 +1,224 @@
+// A session's file and back, and every way in which it can be damaged.
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "daemon/protocol/wire.h"
+#include "daemon/session/export.h"
+#include "daemon/session/import.h"
+#include "daemon/session/journal.h"
+
+namespace lares::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using protocol::Json;
+using testing::HasSubstr;
+
+struct Directory {
+  fs::path path;
+  Directory() {
+    std::string name = testing::TempDir() + "/lares-export-XXXXXX";
+    path = ::mkdtemp(name.data());
+  }
+  ~Directory() { fs::remove_all(path); }
+  std::string operator/(const char* name) const { return (path / name).string(); }
+};
+
+std::string frame(const char* method, Json params) {
+  Json out;
+  out["method"] = method, out["params"] = std::move(params);
+  return protocol::dump(out);
+}
+
+Json created() {
+  return {{"sessionId", "old"},
+          {"seq", 1},
+          {"t", 5},
+          {"session",
+           {{"sessionId", "old"},
+            {"root", "/there"},
+            {"settings", {{"noSandbox", true}, {"seed", 7}}}}}};
+}
+
+// A session with what an import must not take over.
+std::vector<std::string> frames() {
+  return {
+      frame("session/created", created()),
+      frame("prompt/accepted", {{"sessionId", "old"},
+                                {"seq", 2},
+                                {"id", "p"},
+                                {"content", "Gö."},
+                                {"delivery", "start"}}),
+      frame("turn/started", {{"sessionId", "old"}, {"seq", 3}, {"turnId", 1}, {"promptId", "p"}}),
+      frame("lares/appended", {{"ids", {1, 2, 3}}, {"results", Json::array()}}),
+      frame("approval/resolved", {{"sessionId", "old"},
+                                  {"seq", 5},
+                                  {"itemId", "1.2"},
+                                  {"decision", "allow"},
+                                  {"rules", {{{"tool", "bash"}, {"pattern", "*"}}}}}),
+      frame("item/completed",
+            {{"sessionId", "old"},
+             {"seq", 6},
+             {"item",
+              {{"id", "1.2"}, {"kind", "tool"}, {"snapshot", "abc"}, {"snapshotAfter", "def"}}}}),
+      frame("session/rewound", {{"sessionId", "old"}, {"seq", 7}, {"turnId", 1}, {"undo", "abc"}}),
+      frame("prompt/accepted", {{"sessionId", "old"},
+                                {"seq", 8},
+                                {"id", "waits"},
+                                {"content", "Later."},
+                                {"delivery", "queue"}}),
+      frame("session/closed", {{"sessionId", "old"}, {"seq", 9}})};
+}
+
+std::string file_of(const Directory& d, const std::vector<std::string>& payloads,
+                    const char* name = "file") {
+  const std::string journal = d / (std::string(name) + ".journal").c_str();
+  auto made = Journal::create(journal);
+  for (const auto& payload : payloads) EXPECT_TRUE(made->append(payload));
+  const auto written = write_export(
+      d / name, {.session = "old", .root = "/there", .model = {.name = "m", .vocabulary = "v"}},
+      journal, made->bytes());
+  EXPECT_TRUE(written) << written.error();
+  return d / name;
+}
+
+std::string text_of(const std::string& path) {
+  std::ifstream in(path, std::ios::binary);
+  return (std::ostringstream() << in.rdbuf()).str();
+}
+
+void put(const std::string& path, std::string_view text) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
+}
+
+TEST(SessionExport, ComesBackByteForByte) {
+  const Directory d;
+  const auto file = read_export(file_of(d, frames()));
+  ASSERT_TRUE(file) << file.error();
+  EXPECT_EQ(file->frames, frames());
+  EXPECT_EQ(file->root, "/there");
+  EXPECT_EQ(file->model.vocabulary, "v");
+}
+
+TEST(SessionExport, IsTheSameForTheSameSessionAndForItsOwnerOnly) {
+  const Directory d;
+  const auto one = file_of(d, frames(), "one"), two = file_of(d, frames(), "two");
+  EXPECT_EQ(text_of(one), text_of(two));
+  EXPECT_EQ(fs::status(one).permissions(), fs::perms::owner_read | fs::perms::owner_write);
+}
+
+TEST(SessionExport, LeavesAnExistingFileAlone) {
+  const Directory d;
+  put(d / "file", "mine");
+  auto journal = Journal::create(d / "j");
+  ASSERT_TRUE(journal->append(frames()[0]));
+  const auto written = write_export(d / "file", {}, d / "j", journal->bytes());
+  ASSERT_FALSE(written);
+  EXPECT_THAT(written.error(), HasSubstr("left alone"));
+  EXPECT_EQ(text_of(d / "file"), "mine");
+}
+
+TEST(SessionExport, HoldsWhatWasThereOfAJournalInUse) {
+  const Directory d;
+  auto journal = Journal::create(d / "j");
+  ASSERT_TRUE(journal->append(frames()[0]));
+  const auto bytes = journal->bytes();
+  ASSERT_TRUE(journal->append(frames()[1]));
+  ASSERT_TRUE(write_export(d / "file", {}, d / "j", bytes));
+  EXPECT_EQ(read_export(d / "file")->frames.size(), 1u);
+}
+
+TEST(SessionExport, CutAtAnyByteItIsRefused) {
+  const Directory d;
+  const std::string whole = text_of(file_of(d, frames()));
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    put(d / "cut", std::string_view(whole).substr(0, n));
+    const auto read = read_export(d / "cut");
+    ASSERT_FALSE(read) << n;
+    ASSERT_EQ(read.error().find('\n'), std::string::npos);
+  }
+}
+
+TEST(SessionExport, ChangedAtAnyByteItIsRefused) {
+  const Directory d;
+  const std::string whole = text_of(file_of(d, frames()));
+  for (std::size_t n = 0; n < whole.size(); ++n) {
+    std::string other = whole;
+    other[n] = static_cast<char>(other[n] ^ 1);
+    put(d / "other", other);
+    ASSERT_FALSE(read_export(d / "other")) << n;
+  }
+}
+
+TEST(SessionExport, WithSomethingBehindItItIsRefused) {
+  const Directory d;
+  put(d / "more", text_of(file_of(d, frames())) + "{}\n");
+  EXPECT_FALSE(read_export(d / "more"));
+}
+
+std::vector<Json> imported(const Export& file) {
+  const auto out = frames_to_import(file, "new", "/here", 100);
+  EXPECT_TRUE(out) << out.error();
+  std::vector<Json> parsed;
+  for (const auto& payload : out ? *out : std::vector<std::string>())
+    parsed.push_back(Json::parse(payload));
+  return parsed;
+}
+
+TEST(SessionImport, TakesOverNoRulesRightsSnapshotsOrWaitingPrompts) {
+  const auto out = imported({.session = "old", .root = "/there", .model = {}, .frames = frames()});
+  ASSERT_EQ(out.size(), 11u);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    if (out[i]["method"].get<std::string>().starts_with("lares/")) continue;
+    EXPECT_EQ(out[i]["params"]["sessionId"], "new");
+    EXPECT_EQ(out[i]["params"]["seq"], i + 1);
+  }
+  const Json& session = out[0]["params"]["session"];
+  EXPECT_EQ(session["sessionId"], "new");
+  EXPECT_EQ(session["root"], "/here");
+  EXPECT_EQ(session["settings"]["seed"], 7);
+  EXPECT_FALSE(session["settings"].contains("noSandbox"));
+  EXPECT_FALSE(out[4]["params"].contains("rules"));
+  EXPECT_EQ(out[5]["params"]["item"], Json({{"id", "1.2"}, {"kind", "tool"}}));
+  EXPECT_FALSE(out[6]["params"].contains("undo"));
+  EXPECT_EQ(out[8]["method"], "session/updated");  // it is open
+  EXPECT_EQ(out[9]["method"], "prompt/withdrawn");
+  EXPECT_EQ(out[9]["params"]["id"], "waits");
+  EXPECT_EQ(out[10], Json({{"method", "lares/imported"}, {"params", {{"root", "/there"}}}}));
+}
+
+TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
+  const auto refused = [](std::size_t at, Json bad, const char* method = nullptr) {
+    auto all = frames();
+    Json parsed = Json::parse(all[at]);
+    if (method) parsed["method"] = method;
+    parsed["params"] = std::move(bad);
+    all[at] = protocol::dump(parsed);
+    const auto out = frames_to_import(
+        {.session = "old", .root = "/there", .model = {}, .frames = all}, "new", "/here", 100);
+    return out ? std::string() : out.error();
+  };
+  EXPECT_THAT(refused(3, {{"ids", {1, 100}}}), HasSubstr("token id 100 is not below 100"));
+  EXPECT_THAT(refused(3, {{"ids", {-1}}}), HasSubstr("token id -1"));
+  EXPECT_THAT(refused(3, {{"ids", {"1"}}}), HasSubstr("token id"));
+  EXPECT_THAT(refused(3, Json::object()), HasSubstr("no token ids"));
+  EXPECT_THAT(refused(3, Json::array()), HasSubstr("frame 4 makes no sense"));
+  EXPECT_THAT(refused(1, {{"sessionId", "old"}, {"seq", 3}}), HasSubstr("seq"));
+  EXPECT_THAT(refused(1, created(), "session/created"), HasSubstr("once"));
+  EXPECT_THAT(refused(0, {{"sessionId", "old"}, {"seq", 1}}), HasSubstr("session is missing"));
+  EXPECT_THAT(refused(2, {{"sessionId", "old"}, {"seq", 3}, {"promptId", 5}}),
+              HasSubstr("frame 3 makes no sense"));
+  Json wild = created();
+  wild["session"]["settings"]["temperature"] = -3;
+  EXPECT_THAT(refused(0, wild), HasSubstr("temperature"));
+  EXPECT_FALSE(frames_to_import({}, "new", "/here", 100));
+}
+
+}  // namespace
+}  // namespace lares::daemon

@@ -1,0 +1,65 @@
+#include "daemon/session/turn_log.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace lares::daemon {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Three turns of two tokens each; the transcript is begun anew in the second, as {9}.
+struct Shortened {
+  TurnLog log;
+  Transcript now{{1, 2}, {}};
+  Shortened() {
+    log.begin(1, now);
+    now.ids = {1, 2, 3, 4};
+    now.results = {"read"};
+    log.begin(2, now);
+    now.ids = {1, 2, 3, 4, 5, 6};
+    log.shortened(std::exchange(now, {{9}, {}}));
+    now.ids = {9, 7, 8};
+    log.begin(3, now);
+    now.ids = {9, 7, 8, 10};
+  }
+  Transcript before(std::int64_t turn) const { return log.before(log.from(turn).front(), now); }
+};
+
+TEST(TurnLog, KnowsWhatWasThereBeforeEachTurn) {
+  const Shortened s;
+  EXPECT_THAT(s.before(1).ids, ElementsAre(1, 2));
+  EXPECT_THAT(s.before(2).ids, ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(s.before(2).results, ElementsAre("read"));
+  EXPECT_THAT(s.before(3).ids, ElementsAre(9, 7, 8));
+}
+
+TEST(TurnLog, GoesBackBehindASummaryAndForthAgain) {
+  Shortened s;
+  s.log.cut(3, s.now, {});
+  EXPECT_THAT(s.now.ids, ElementsAre(9, 7, 8));
+  s.log.cut(2, s.now, {});
+  EXPECT_THAT(s.now.ids, ElementsAre(1, 2, 3, 4));
+  s.log.cut(1, s.now, {});
+  EXPECT_THAT(s.now.ids, ElementsAre(1, 2));
+  EXPECT_EQ(s.log.uncut(s.now), 1);
+  EXPECT_EQ(s.log.uncut(s.now), 2);
+  EXPECT_THAT(s.now.ids, ElementsAre(9, 7, 8));
+  EXPECT_THAT(s.before(2).ids, ElementsAre(1, 2, 3, 4));  // still
+  EXPECT_EQ(s.log.uncut(s.now), 3);
+  EXPECT_THAT(s.now.ids, ElementsAre(9, 7, 8, 10));
+  EXPECT_EQ(s.log.uncut(s.now), 0);
+}
+
+// The turns behind it are of the transcript that went.
+TEST(TurnLog, AnotherWayFromBeforeASummaryKnowsNothingOfIt) {
+  Shortened s;
+  s.log.cut(2, s.now, {});
+  s.log.begin(4, s.now);
+  s.now.ids.push_back(11);
+  EXPECT_THAT(s.before(4).ids, ElementsAre(1, 2, 3, 4));
+  EXPECT_THAT(s.before(1).ids, ElementsAre(1, 2));
+}
+
+}  // namespace
+}  // namespace lares::daemon

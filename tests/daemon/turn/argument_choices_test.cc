@@ -1,0 +1,51 @@
+#include "daemon/turn/argument_choices.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using ::testing::ElementsAre;
+
+struct Knowing final : tools::Tool {
+  const tools::Spec& spec() const override { return spec_; }
+  bool mutates(const nlohmann::json&) const override { return false; }
+  std::optional<tools::Choices> choices(
+      const std::string& key,
+      const std::vector<std::pair<std::string, std::string>>&) const override {
+    if (key == "path") return tools::Choices{{"/r/a", "/r/b"}, "", false};
+    if (key == "old_str") return tools::Choices{{}, "text", true};
+    return std::nullopt;
+  }
+  asio::awaitable<tools::Result<tools::Outcome>> run(nlohmann::json, tools::OnOutput) override {
+    co_return tools::Outcome{};
+  }
+  tools::Spec spec_{"knowing", "", ""};
+};
+
+TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
+  Tools tools;
+  tools.push_back(std::make_unique<Knowing>());
+  engine::ModelInfo small, large, unknown;
+  small.n_parameters = kSpellsNames - 1;
+  large.n_parameters = kSpellsNames;
+  const auto of = [&](const engine::ModelInfo& model, const std::string& key) {
+    return argument_choices(tools, model, "knowing", key, {});
+  };
+  ASSERT_TRUE(of(small, "path"));
+  EXPECT_THAT(of(small, "path")->one_of, ElementsAre("/r/a", "/r/b"));
+  EXPECT_FALSE(of(large, "path"));
+  EXPECT_FALSE(of(unknown, "path"));
+  for (const engine::ModelInfo& model : {small, large}) {
+    ASSERT_TRUE(of(model, "old_str"));
+    EXPECT_EQ(of(model, "old_str")->substring_of, "text");
+    EXPECT_TRUE(of(model, "old_str")->unique);
+    EXPECT_FALSE(of(model, "new_str"));
+  }
+  EXPECT_FALSE(argument_choices(tools, small, "another", "path", {}));
+}
+
+}  // namespace
+}  // namespace lares::daemon

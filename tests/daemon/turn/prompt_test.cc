@@ -1,0 +1,94 @@
+// The prompt's constant part, and that nano has been told of it.
+#include "daemon/turn/prompt.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "daemon/protocol/nano_directory.h"
+#include "daemon/turn/generation_config.h"
+#include "engine/chat.h"
+
+namespace lares::daemon {
+namespace {
+
+using ::testing::ElementsAre;
+
+TEST(Prompt, TheCatalogueHasItsOrderAndItsSchemasAreJson) {
+  std::vector<std::string> names;
+  for (const auto& tool : catalogue()) {
+    names.push_back(tool.name);
+    EXPECT_TRUE(nlohmann::json::accept(tool.schema)) << tool.name;
+    EXPECT_TRUE(tool.strict) << tool.name << "'s schema cannot be enforced";
+  }
+  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline",
+                                 "mcp_search", "mcp_call", "ask_user", "plan"));
+}
+
+TEST(Prompt, TheHeadIsEffortSystemAndTools) {
+  const std::string head = prompt_head();
+  EXPECT_TRUE(head.starts_with(std::string(engine::kBos) +
+                               engine::effort_text(kEffort, kGeneration) + std::string(kSystem) +
+                               "\n\n"));
+  EXPECT_FALSE(engine::effort_text(kEffort, kGeneration).empty());
+}
+
+TEST(Prompt, NanoReadsTheHeadAsThreeTokens) {
+  auto tokenizer = engine::Tokenizer::from_file(nano_directory() + "/tokenizer.json");
+  ASSERT_TRUE(tokenizer) << tokenizer.error().message;
+  EXPECT_EQ((*tokenizer)->encode(prompt_head(), /*added=*/true).size(), 3u)
+      << "a tool's description changed: lares prompt --head > head.txt; python3 "
+         "engine/nano/head.py engine/nano/checkpoint head.txt";
+}
+
+TEST(Prompt, WhatOthersWroteIsNotTrusted) {
+  const auto first = begin_session("", "/r", "<｜User｜>");
+  ASSERT_EQ(first.size(), 3u);
+  EXPECT_FALSE(first[1].trusted);
+  EXPECT_EQ(first[1].text, "The repository is at /r.\n\n<｜User｜>");
+  EXPECT_EQ(begin_session("<gone/>\n", "/r", "Go.")[1].text,
+            "<gone/>\n\nThe repository is at /r.\n\nGo.");
+  const auto next = continue_session({"one", "two"}, {"Go on."});
+  ASSERT_EQ(next.size(), 3u);
+  EXPECT_EQ(next[1].text,
+            "<tool_result>one</tool_result>\n\n<tool_result>two</tool_result>\n\nGo on.");
+  EXPECT_FALSE(next[1].trusted);
+}
+
+TEST(GenerationConfig, NanoIsCoolAndBrief) {
+  const auto defaults = generation_defaults(nano_directory());
+  ASSERT_TRUE(defaults) << defaults.error();
+  EXPECT_EQ(defaults->sampling.temperature, 0.2f);
+  EXPECT_EQ(defaults->step_tokens_max, 1024);
+}
+
+TEST(GenerationConfig, WithoutOneTheModelIsSampledAsItIs) {
+  const auto defaults = generation_defaults("/nonexistent");
+  ASSERT_TRUE(defaults);
+  EXPECT_EQ(defaults->sampling.temperature, 1.0f);
+  EXPECT_EQ(defaults->sampling.top_p, 1.0f);
+  EXPECT_EQ(defaults->sampling.top_k, 0);
+  EXPECT_EQ(defaults->sampling.min_p, 0.0f);
+}
+
+TEST(GenerationConfig, FiltersAreReadAndTheirRangesChecked) {
+  const std::string directory = testing::TempDir() + "/generation_config_test";
+  std::filesystem::create_directories(directory);
+  const auto read = [&](const char* text) {
+    std::ofstream(directory + "/generation_config.json") << text;
+    return generation_defaults(directory);
+  };
+  const auto given = read(R"({"top_k": 40, "top_p": 0.9, "min_p": 0.05})");
+  ASSERT_TRUE(given) << given.error();
+  EXPECT_EQ(given->sampling.top_k, 40);
+  EXPECT_EQ(given->sampling.top_p, 0.9f);
+  EXPECT_EQ(given->sampling.min_p, 0.05f);
+  for (const char* bad :
+       {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})"})
+    EXPECT_FALSE(read(bad)) << bad;
+}
+
+}  // namespace
+}  // namespace lares::daemon

@@ -1,0 +1,70 @@
+#include "tools/snapshots/scan.h"
+
+#include "tests/tools/snapshots/snapshot_worktree.h"
+
+namespace lares::tools {
+namespace {
+
+using test::Worktree;
+
+// As if everything had lain there for a while. ctime cannot be set: so the clock is waited for.
+void let_age() { ::usleep(2'100'000); }
+
+class SnapshotScan : public testing::Test {
+ protected:
+  // How many files were read to say what the worktree holds.
+  std::size_t reads() {
+    const auto lock = store->lock();
+    const auto scan = scanner.scan(*store);
+    EXPECT_TRUE(lock && scan);
+    if (scan) last = oid_text(scan->tree);
+    return scanner.n_read();
+  }
+  const Worktree tree;
+  SnapshotResult<SnapshotStore> store = SnapshotStore::open(tree.root(), tree.store());
+  SnapshotScanner scanner{tree.root(), {}};
+  std::string last;
+};
+
+TEST_F(SnapshotScan, ReadsNothingWhereNothingChanged) {
+  for (int i = 0; i < 20; ++i) tree.write("d/" + std::to_string(i), "text\n");
+  tree.link("d/1", "link");
+  let_age();
+  EXPECT_EQ(reads(), 21u);
+  const std::string first = last;
+  EXPECT_EQ(reads(), 0u);
+  EXPECT_EQ(last, first);
+  tree.write("d/7", "TEXT\n");  // as long as before
+  EXPECT_EQ(reads(), 1u);
+  EXPECT_NE(last, first);
+  ::chmod(tree.at("d/9").c_str(), 0755);
+  EXPECT_EQ(reads(), 2u) << "d/7 is fresh still";
+}
+
+TEST_F(SnapshotScan, TrustsNoFileThatChangedJustNow) {
+  tree.write("a.txt", "one\n");
+  EXPECT_EQ(reads(), 1u);
+  EXPECT_EQ(reads(), 1u) << "it may have changed again within the grain of the clock";
+  let_age();
+  EXPECT_EQ(reads(), 1u) << "once more, and then never again";
+  EXPECT_EQ(reads(), 0u);
+}
+
+TEST_F(SnapshotScan, LooksAgainBeforeItSaysAFileIsTheSame) {
+  using Still = SnapshotScanner::Still;
+  tree.write("fresh", "one\n");
+  reads();
+  const PlainTree& files = scanner.files();
+  EXPECT_EQ(scanner.still(files, "fresh"), Still::same);
+  tree.write("fresh", "two\n");
+  EXPECT_EQ(scanner.still(files, "fresh"), Still::other);
+  tree.write("fresh", "one\n");
+  EXPECT_EQ(scanner.still(files, "fresh"), Still::same) << "by its content, whatever its times";
+  tree.remove("fresh");
+  EXPECT_EQ(scanner.still(files, "fresh"), Still::gone);
+  tree.write("unknown", "x");
+  EXPECT_EQ(scanner.still(files, "unknown"), Still::other);
+}
+
+}  // namespace
+}  // namespace lares::tools

@@ -1,0 +1,403 @@
+#include "tools/snapshots/snapshots.h"
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <csignal>
+#include <cstdio>
+
+#include "tests/tools/snapshots/snapshot_worktree.h"
+
+namespace lares::tools {
+namespace {
+
+using namespace test;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Lines = std::vector<std::string>;
+
+std::string output_of(const std::string& directory, const std::string& args) {
+  const std::string command = "GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null git -C '" +
+                              directory + "' " + args;
+  std::string out;
+  FILE* pipe = ::popen(command.c_str(), "r");
+  for (int c; pipe && (c = std::fgetc(pipe)) != EOF;) out += static_cast<char>(c);
+  if (!pipe || ::pclose(pipe) != 0) ADD_FAILURE() << command;
+  return out;
+}
+
+TEST(Snapshots, BringBackBytesModesAndLinks) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write("a.txt", "one\r\ntwo\r\n");
+  tree.write(".gitattributes", "* text=auto eol=lf\n");
+  tree.write("bin/run", std::string("\x7f"
+                                    "ELF\0\xff",
+                                    6));
+  ::chmod(tree.at("bin/run").c_str(), 0755);
+  tree.write("key", "private\n");
+  ::chmod(tree.at("key").c_str(), 0600);
+  tree.link("a.txt", "link");
+  tree.link("/etc/passwd", "outward");
+  auto snapshots = tree.open();
+  const Files then = tree.files();
+  const std::string id = take(snapshots);
+
+  tree.write("a.txt", "three\n");
+  tree.remove("bin");
+  ::chmod(tree.at("key").c_str(), 0755);
+  tree.link("b.txt", "link");
+  tree.remove("outward");
+  tree.write("new/deep/file", "x");
+  const Files now = tree.files();
+  EXPECT_THAT(compare(snapshots, kWorktree, id),
+              ElementsAre("changed a.txt 6 10", "added bin/run 0 6", "mode key 8 8",
+                          "changed link 5 5", "removed new/deep/file 1 0", "added outward 0 11"));
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done), IsEmpty());
+  EXPECT_EQ(restored.done.size(), 6u);
+  EXPECT_EQ(tree.files(), then);
+  restore(snapshots, restored.before.id);
+  EXPECT_EQ(tree.files(), now) << "going back can be taken back";
+}
+
+TEST(Snapshots, LeaveTheUsersRepositoryAsItIs) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write("a.txt", "1\n");
+  tree.write("staged.txt", "1\n");
+  git(tree.root(), "add -A");
+  git(tree.root(), "commit -qm first");
+  tree.write("a.txt", "stashed\n");
+  git(tree.root(), "stash");
+  tree.write("staged.txt", "2\n");
+  git(tree.root(), "add staged.txt");
+  tree.write("staged.txt", "3\n");
+  tree.write("untracked.txt", "1\n");
+  tree.write(".git/hooks/post-checkout", "#!/bin/sh\ntouch ../hook-ran\n");
+  ::chmod(tree.at(".git/hooks/post-checkout").c_str(), 0755);
+  const std::string status = output_of(tree.root(), "status --porcelain=v2 --branch"),
+                    stash = output_of(tree.root(), "stash list");
+  EXPECT_THAT(status, HasSubstr("? untracked.txt"));
+  EXPECT_THAT(stash, HasSubstr("stash@{0}"));
+  const Files before = tree.files(".git", true);
+  EXPECT_TRUE(before.contains(".git/index") && before.contains(".git/logs/HEAD") &&
+              before.contains(".git/refs/stash"));
+
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.write("a.txt", "agent\n");
+  tree.remove("staged.txt");
+  take(snapshots);
+  restore(snapshots, id);
+  EXPECT_TRUE(snapshots.prune({}));
+  EXPECT_EQ(tree.files(".git", true), before)
+      << "index, HEAD, refs, stash, logs, hooks and objects, byte for byte";
+  EXPECT_FALSE(tree.has("../hook-ran"));
+  EXPECT_EQ(output_of(tree.root(), "status --porcelain=v2 --branch"), status);
+  EXPECT_EQ(output_of(tree.root(), "stash list"), stash);
+  EXPECT_EQ(tree.read("staged.txt"), "3\n");
+  EXPECT_EQ(tree.read("a.txt"), "1\n");
+}
+
+TEST(Snapshots, AreTheLastOneWhereNothingChanged) {
+  const Worktree tree;
+  tree.write("a.txt", "1\n");
+  auto snapshots = tree.open();
+  const std::string first = take(snapshots, "first");
+  EXPECT_EQ(take(snapshots, "second"), first);
+  tree.write("a.txt", "2\n");
+  const std::string third = take(snapshots, "third\nline");
+  EXPECT_NE(third, first);
+  tree.write("a.txt", "1\n");
+  EXPECT_NE(take(snapshots, "fourth"), first) << "the same files at another time are another step";
+  auto again = tree.open();
+  const auto list = again.list();
+  ASSERT_TRUE(list);
+  ASSERT_EQ(list->size(), 3u);
+  EXPECT_EQ(list->at(0).label, "first");
+  EXPECT_EQ(list->at(1).label, "third\nline");
+  EXPECT_EQ(list->at(1).id, third);
+  EXPECT_EQ(list->at(1).n_files, 1u);
+  EXPECT_EQ(list->at(1).bytes_new, 2u);
+  EXPECT_EQ(list->at(2).bytes_new, 0u) << "its content was there";
+}
+
+TEST(Snapshots, HoldWhatGitWouldAndSayWhatTheyLack) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write(".gitignore", "*.log\n");
+  tree.write("a.txt", "1\n");
+  tree.write("x.log", "ignored\n");
+  tree.write("large.bin", std::string(5000, 'x'));
+  tree.write("build/script", "x");
+  std::filesystem::create_directories(tree.at("empty"));
+  std::filesystem::create_directories(tree.at("nested"));
+  git(tree.at("nested"), "init -q");
+  tree.write("nested/file", "x");
+  ASSERT_EQ(::mkfifo(tree.at("pipe").c_str(), 0600), 0);
+  auto snapshots = tree.open({.file_bytes_max = 4000});
+  const auto snapshot = snapshots.take("step");
+  ASSERT_TRUE(snapshot) << snapshot.error();
+  EXPECT_EQ(snapshot->n_files, 2u);
+  EXPECT_THAT(named(snapshot->left_out),
+              ElementsAre("large.bin: larger than 4000 bytes", "pipe: not a regular file",
+                          "build/: a folder for products, by its name"));
+  EXPECT_EQ(snapshot->n_left_out, 3u);
+  const auto list = snapshots.list();
+  ASSERT_TRUE(list);
+  EXPECT_EQ(named(list->at(0).left_out), named(snapshot->left_out)) << "and still says so later";
+
+  const Files then = tree.files();
+  tree.write("a.txt", "2\n");
+  tree.write("x.log", "other\n");
+  restore(snapshots, snapshot->id);
+  Files expected = then;
+  expected["x.log"] = tree.files()["x.log"];
+  EXPECT_EQ(tree.files(), expected);
+  EXPECT_EQ(tree.read("x.log"), "other\n");
+}
+
+TEST(Snapshots, WorkWithoutGit) {
+  const Worktree tree;
+  tree.write("src/a.txt", "1\n");
+  tree.write("node_modules/x/index.js", "x");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.remove("src");
+  tree.write("node_modules/x/index.js", "y");
+  EXPECT_THAT(compare(snapshots, kWorktree, id), ElementsAre("added src/a.txt 0 2"));
+  restore(snapshots, id);
+  EXPECT_EQ(tree.read("src/a.txt"), "1\n");
+  EXPECT_EQ(tree.read("node_modules/x/index.js"), "y");
+}
+
+TEST(Snapshots, OfLinkedWorktreesAndSubmodulesAreTheirOwn) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write("a.txt", "main\n");
+  git(tree.root(), "add -A");
+  git(tree.root(), "commit -qm first");
+  git(tree.root(), "worktree add ../linked");
+  const std::string linked = tree.at("../linked");
+  git(tree.root(), "submodule add ./ sub");
+  const auto take_and_restore = [&](const std::string& root) {
+    auto snapshots = Snapshots::open(std::filesystem::canonical(root).string(), tree.store());
+    ASSERT_TRUE(snapshots) << snapshots.error();
+    const std::string id = take(*snapshots);
+    std::ofstream(root + "/a.txt") << "changed\n";
+    restore(*snapshots, id);
+    std::string text;
+    std::getline(std::ifstream(root + "/a.txt"), text);
+    EXPECT_EQ(text, "main") << root;
+    const auto list = snapshots->list();
+    ASSERT_TRUE(list);
+    EXPECT_EQ(list->size(), 2u) << root;
+  };
+  take_and_restore(tree.root());
+  take_and_restore(linked);
+  take_and_restore(tree.at("sub"));
+}
+
+TEST(Snapshots, GoBackForSomePathsOnly) {
+  const Worktree tree;
+  tree.write("mine/a.txt", "1\n");
+  tree.write("mine/b.txt", "1\n");
+  tree.write("mine2.txt", "1\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  for (const char* path : {"mine/a.txt", "mine/b.txt", "mine2.txt", "mine/new.txt", "other.txt"})
+    tree.write(path, "2\n");
+  restore(snapshots, id, {});
+  EXPECT_EQ(tree.read("mine2.txt"), "2\n") << "nothing is chosen unless it is said";
+  const Restored restored = restore(snapshots, id, {.all = false, .paths = {"mine/", "nowhere"}});
+  EXPECT_THAT(lines(restored.done), ElementsAre("changed mine/a.txt 2 2", "changed mine/b.txt 2 2",
+                                                "removed mine/new.txt 2 0"));
+  EXPECT_EQ(tree.read("mine/a.txt"), "1\n");
+  EXPECT_FALSE(tree.has("mine/new.txt"));
+  EXPECT_EQ(tree.read("mine2.txt"), "2\n");
+  EXPECT_EQ(tree.read("other.txt"), "2\n");
+}
+
+TEST(Snapshots, SwapFilesAndDirectories) {
+  const Worktree tree;
+  tree.write("file", "1\n");
+  tree.write("directory/a/b", "1\n");
+  tree.write("link/a", "1\n");
+  auto snapshots = tree.open();
+  const Files then = tree.files();
+  const std::string id = take(snapshots);
+  for (const char* path : {"file", "directory", "link"}) tree.remove(path);
+  tree.write("file/x/y", "2\n");
+  tree.write("directory", "2\n");
+  tree.link("/tmp", "link");
+  const Files now = tree.files();
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done), IsEmpty());
+  EXPECT_EQ(tree.files(), then);
+  restore(snapshots, restored.before.id);
+  EXPECT_EQ(tree.files(), now);
+}
+
+TEST(Snapshots, LoseNoEditBetweenPreviewAndRestoring) {
+  const Worktree tree;
+  tree.write("a.txt", "1\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.write("a.txt", "agent\n");
+  EXPECT_THAT(compare(snapshots, kWorktree, id), ElementsAre("changed a.txt 6 2"));
+  tree.write("a.txt", "the user's\n");
+  tree.write("b.txt", "the user's, too\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_EQ(tree.read("a.txt"), "1\n");
+  EXPECT_FALSE(tree.has("b.txt"));
+  restore(snapshots, restored.before.id);
+  EXPECT_EQ(tree.read("a.txt"), "the user's\n");
+  EXPECT_EQ(tree.read("b.txt"), "the user's, too\n");
+}
+
+TEST(Snapshots, ReplaceNothingThatTheyCouldNotBringBack) {
+  const Worktree tree;
+  tree.write("a.txt", "1\n");
+  tree.write("b.txt", "1\n");
+  tree.write("grown", "small\n");
+  auto snapshots = tree.open({.file_bytes_max = 4000});
+  const std::string id = take(snapshots);
+  tree.write("grown", std::string(5000, 'x'));
+  tree.remove("a.txt");
+  ASSERT_EQ(::mkfifo(tree.at("a.txt").c_str(), 0600), 0);
+  tree.write("b.txt", "2\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("a.txt: something that no snapshot holds is in its place; move it away",
+                          "grown: something that no snapshot holds is in its place; move it away"));
+  EXPECT_THAT(named(restored.before.left_out),
+              ElementsAre("a.txt: not a regular file", "grown: larger than 4000 bytes"));
+  EXPECT_EQ(tree.read("grown").size(), 5000u);
+  EXPECT_EQ(tree.read("b.txt"), "1\n") << "the others are as asked for";
+}
+
+TEST(Snapshots, RemoveNoFileThatWasThereAllTheSame) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write(".gitignore", "notes\n");
+  tree.write("notes", "mine\n");
+  tree.write("large", std::string(5000, 'x'));
+  auto snapshots = tree.open({.file_bytes_max = 4000});
+  const std::string id = take(snapshots);
+  tree.write(".gitignore", "");
+  tree.write("large", "small now\n");
+  tree.write("new.txt", "1\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(
+      named(restored.not_done),
+      ElementsAre(
+          "large: was there, but left out of the snapshot for its size or kind",
+          "notes: is ignored by the rules of then, so it may have been there; remove it by hand"));
+  EXPECT_EQ(tree.read("notes"), "mine\n");
+  EXPECT_EQ(tree.read("large"), "small now\n");
+  EXPECT_FALSE(tree.has("new.txt"));
+  EXPECT_EQ(tree.read(".gitignore"), "notes\n");
+}
+
+TEST(Snapshots, RemoveNothingWhereTheyMayNotHaveSeenAll) {
+  const Worktree tree;
+  tree.write("a.txt", "1\n");
+  std::string deep = "d";
+  for (int i = 0; i < 70; ++i) deep += "/d";
+  tree.write(deep + "/x.txt", "1\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  EXPECT_EQ(snapshots.list()->at(0).incomplete, "not seen: 1 directory more than 64 levels deep");
+  tree.write("a.txt", "2\n");
+  tree.write("new.txt", "1\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("new.txt: the snapshot does not name all that it left out, so nothing is "
+                          "removed; remove it by hand"));
+  EXPECT_TRUE(tree.has("new.txt"));
+  EXPECT_TRUE(tree.has(deep + "/x.txt"));
+  EXPECT_EQ(tree.read("a.txt"), "1\n");
+}
+
+TEST(Snapshots, TakeAlongWhatBecameIgnoredBeforeReplacingIt) {
+  const Worktree tree;
+  git(tree.root(), "init -q");
+  tree.write("config", "1\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.write(".gitignore", "config\n");
+  tree.write("config", "2\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done), IsEmpty());
+  EXPECT_EQ(tree.read("config"), "1\n");
+  restore(snapshots, restored.before.id);
+  EXPECT_EQ(tree.read("config"), "2\n");
+}
+
+TEST(Snapshots, NameTheFilesThatCouldNotBeWritten) {
+  const Worktree tree;
+  for (int i = 0; i < 5; ++i) tree.write(fmt::format("{}.txt", i), std::string(100, 'a'));
+  tree.write("3.txt", std::string(100'000, 'a'));
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  for (int i = 0; i < 5; ++i) tree.write(fmt::format("{}.txt", i), "changed");
+  // What a full disk does: writing beyond a size fails.
+  ::signal(SIGXFSZ, SIG_IGN);
+  rlimit was{}, small{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &was), 0);
+  take(snapshots);
+  small = {50'000, was.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  const Restored restored = restore(snapshots, id);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &was), 0);
+  EXPECT_THAT(named(restored.not_done), ElementsAre("3.txt: could not be written: File too large"));
+  EXPECT_EQ(tree.read("3.txt"), "changed");
+  EXPECT_EQ(tree.read("4.txt"), std::string(100, 'a'));
+  EXPECT_EQ(tree.files().size(), 5u) << "no temporary file is left";
+}
+
+TEST(Snapshots, SayWhichDirectoryIsClosed) {
+  if (::geteuid() == 0)
+    GTEST_SKIP() << "NEEDS A USER OTHER THAN ROOT, whom no directory is closed to";
+  const Worktree tree;
+  tree.write("closed/a.txt", "1\n");
+  tree.write("b.txt", "1\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.write("closed/a.txt", "2\n");
+  tree.write("b.txt", "2\n");
+  ::chmod(tree.at("closed").c_str(), 0555);
+  const Restored restored = restore(snapshots, id);
+  ::chmod(tree.at("closed").c_str(), 0755);
+  EXPECT_THAT(named(restored.not_done),
+              ElementsAre("closed/a.txt: could not be written: Permission denied"));
+  EXPECT_EQ(tree.read("b.txt"), "1\n");
+}
+
+TEST(Snapshots, ShowOneFilesDifference) {
+  const Worktree tree;
+  tree.write("a.txt", "one\ntwo\n");
+  auto snapshots = tree.open();
+  const std::string id = take(snapshots);
+  tree.write("a.txt", "one\nthree\n");
+  const auto diff = snapshots.diff(kWorktree, id, "a.txt", 10'000);
+  ASSERT_TRUE(diff) << diff.error();
+  EXPECT_THAT(*diff, HasSubstr("-three\n+two\n"));
+  EXPECT_EQ(snapshots.diff(id, id, "a.txt", 10'000).value_or("?"), "");
+}
+
+TEST(Snapshots, RefuseWhatTheyAreNotTold) {
+  const Worktree tree;
+  auto snapshots = tree.open();
+  EXPECT_THAT(snapshots.restore("0123456789012345678901234567890123456789", kAll).error(),
+              HasSubstr("there is no snapshot 01234567"));
+  EXPECT_THAT(snapshots.restore("", kAll).error(), HasSubstr("there is no snapshot"));
+  EXPECT_THAT(Snapshots::open(tree.root(), tree.at("inside")).error(),
+              HasSubstr("choose a directory outside"));
+  EXPECT_THAT(Snapshots::open(tree.at("missing"), tree.store()).error(), HasSubstr("No such file"));
+}
+
+}  // namespace
+}  // namespace lares::tools

@@ -1,0 +1,261 @@
+// What test runners write, as recorded from them (only shortened, and their directory put for
+// ROOT), and what is told of it.
+#include "tools/testing/report.h"
+
+#include "tests/tools/scratch.h"
+
+namespace lares::tools {
+namespace {
+
+class Report : public testing::Test {
+ protected:
+  TestReport told(RunnerKind kind, std::string output) {
+    for (std::size_t at = 0; (at = output.find("ROOT", at)) != std::string::npos;
+         at += dir_.root().size())
+      output.replace(at, 4, dir_.root());
+    return report({kind, "runner", {}, dir_.root(), "", false}, output, "exit status 1", files_);
+  }
+  std::string text(RunnerKind kind, std::string output) {
+    return told(kind, std::move(output)).text;
+  }
+
+  test::Scratch dir_;
+  RootedFs files_ = *RootedFs::open(dir_.root());
+};
+
+std::string lines(int n) {
+  std::string out;
+  for (int i = 1; i <= n; ++i) out += "line " + std::to_string(i) + ";\n";
+  return out;
+}
+
+TEST_F(Report, Vitest4) {
+  dir_.write("v/clamp.test.mjs", lines(20));
+  dir_.write("v/broken.test.mjs", lines(1));
+  EXPECT_EQ(
+      text(
+          RunnerKind::jest,
+          " RUN  v4.1.12 ROOT\n\nstdout | v/clamp.test.mjs > clamp > keeps the bound\n{\"num\": "
+          "3}\n\n"
+          R"x({"numTotalTestSuites":3,"numTotalTests":6,"numPassedTests":1,"numFailedTests":3,"numPendingTests":1,"numTodoTests":1,"success":false,"testResults":[)x"
+          R"x({"assertionResults":[],"status":"failed","message":"Cannot find module './nosuch.mjs' imported from ROOT/v/broken.test.mjs","name":"ROOT/v/broken.test.mjs"},)x"
+          R"x({"assertionResults":[{"ancestorTitles":["clamp"],"fullName":"clamp keeps the bound","status":"failed","title":"keeps the bound","failureMessages":)x"
+          R"x(["AssertionError: expected 9 to be 5 // Object.is equality\n    at ROOT/v/clamp.test.mjs:8:28\n    at file://ROOT/node_modules/@vitest/runner/dist/chunk-artifact.js:302:11"]},)x"
+          R"x({"fullName":"clamp low","status":"passed","title":"low","failureMessages":[]},{"fullName":"clamp later","status":"skipped","title":"later","failureMessages":[]},)x"
+          R"x({"fullName":"clamp some day","status":"todo","title":"some day","failureMessages":[]},)x"
+          R"x({"fullName":"objects","status":"failed","title":"objects","failureMessages":["AssertionError: expected { a: 1, b: [ 1, 2 ] } to deeply equal { a: 1, b: [ 1, 3 ] }\n    at ROOT/v/clamp.test.mjs:15:31"]},)x"
+          R"x({"fullName":"throws","status":"failed","title":"throws","failureMessages":["TypeError: Cannot read properties of null (reading 'x')\n    at ROOT/v/clamp.test.mjs:17:29"]}],)x"
+          R"x("status":"failed","message":"","name":"ROOT/v/clamp.test.mjs"}]})x"
+          "\n"),
+      "4 of 5 tests failed, 2 skipped (runner)\n"
+      "FAIL v/broken.test.mjs (did not load)\n  Cannot find module './nosuch.mjs' imported from " +
+          dir_.root() +
+          "/v/broken.test.mjs\n"
+          "FAIL v/clamp.test.mjs:8 clamp keeps the bound\n  line 8;\n  AssertionError: expected 9 "
+          "to be 5 // Object.is equality\n"
+          "FAIL v/clamp.test.mjs:15 objects\n  line 15;\n  AssertionError: expected { a: 1, b: [ "
+          "1, 2 ] } to deeply equal { a: 1, b: [ 1, 3 ] }\n"
+          "FAIL v/clamp.test.mjs:17 throws\n  line 17;\n  TypeError: Cannot read properties of "
+          "null (reading 'x')");
+}
+
+TEST_F(Report, Jest30) {
+  dir_.write("j/clamp.test.js", lines(20));
+  dir_.write("j/broken.test.js", "require(\"./nosuch\");\n");
+  EXPECT_EQ(
+      text(
+          RunnerKind::jest,
+          "Tests:       3 failed, 1 skipped, 1 todo, 1 passed, 6 total\nRan all test suites "
+          "matching j.\n"
+          R"x({"numFailedTestSuites":2,"numFailedTests":2,"numPassedTests":1,"numPendingTests":1,"numTotalTests":4,"success":false,"testResults":[{"assertionResults":[)x"
+          R"x({"ancestorTitles":["clamp"],"failureMessages":["Error: expect(received).toBe(expected) // Object.is equality\n\nExpected: 5\nReceived: 9\n    at Object.toBe (ROOT/j/clamp.test.js:6:28)\n)x"
+          R"x(    at Promise.finally.completed (ROOT/node_modules/jest-circus/build/jestAdapterInit.js:1834:28)"],"fullName":"clamp keeps the bound","status":"failed","title":"keeps the bound"},)x"
+          R"x({"failureMessages":[],"fullName":"clamp low","status":"passed","title":"low"},{"failureMessages":[],"fullName":"clamp later","status":"pending","title":"later"},)x"
+          R"x({"failureMessages":["Error: expect(received).toEqual(expected) // deep equality\n\n- Expected  - 1\n+ Received  + 1\n\n  Object {\n    \"a\": 1,\n-     3,\n+     2,\n  }\n)x"
+          R"x(    at Object.toEqual (ROOT/j/clamp.test.js:13:31)"],"fullName":"objects","status":"failed","title":"objects"}],"message":"","name":"ROOT/j/clamp.test.js","status":"failed"},)x"
+          R"x({"assertionResults":[],"message":"  ● Test suite failed to run\n\n    Cannot find module './nosuch' from 'j/broken.test.js'\n\n    > 1 | require(\"./nosuch\");\n        | ^\n      2 |\n\n)x"
+          R"x(      at Resolver._throwModNotFoundError (node_modules/jest-resolve/build/index.js:1031:11)\n      at Object.require (j/broken.test.js:1:1)\n","name":"ROOT/j/broken.test.js","status":"failed"}],"wasInterrupted":false})x"
+          "\n"),
+      "3 of 4 tests failed, 1 skipped (runner)\n"
+      "FAIL j/clamp.test.js:6 clamp keeps the bound\n  line 6;\n  expect(received).toBe(expected) "
+      "// Object.is equality\n  Expected: 5\n  Received: 9\n"
+      "FAIL j/clamp.test.js:13 objects\n  line 13;\n  expect(received).toEqual(expected) // deep "
+      "equality\n  Object {\n  \"a\": 1,\n  -     3,\n  +     2,\n  }\n"
+      "FAIL j/broken.test.js:1 (did not load)\n  require(\"./nosuch\");\n  Cannot find module "
+      "'./nosuch' from 'j/broken.test.js'");
+}
+
+constexpr const char* kCtest =
+    "Internal ctest changing into directory: ROOT/build\nTest project ROOT/build\n    Start 1: "
+    "good\n"
+    "1/7 Test #1: good .............................   Passed    0.01 sec\n    Start 2: bad\n"
+    "2/7 Test #2: bad ..............................***Failed    0.01 sec\n[ RUN      ] "
+    "Clamp.High\nROOT/t.c:6: Failure\n"
+    "Expected equality of these values:\n  clamp(9, 0, 5)\n    Which is: 9\n  5\n\n[  FAILED  ] "
+    "Clamp.High (0 ms)\n\n    Start 3: crash\n"
+    "3/7 Test #3: crash ............................Subprocess aborted***Exception:   0.01 sec\n\n "
+    "   Start 4: slow\n"
+    "4/7 Test #4: slow .............................***Timeout   1.00 sec\n\n    Start 5: skipped\n"
+    "5/7 Test #5: skipped ..........................***Skipped   0.01 sec\n    Start 6: off\n"
+    "6/7 Test #6: off ..............................***Not Run (Disabled)   0.00 sec\n    Start 7: "
+    "absent\n"
+    "Could not find executable nosuchprogram\nLooked in the following places:\nnosuchprogram\n"
+    "7/7 Test #7: absent ...........................***Not Run   0.00 sec\n\n33% tests passed, 4 "
+    "tests failed out of 6\n\n"
+    "Total Test time (real) =   1.07 sec\n\nThe following tests did not run:\n\t  5 - skipped "
+    "(Skipped)\n\t  6 - off (Disabled)\n\n"
+    "The following tests FAILED:\n\t  2 - bad (Failed)\n\t  3 - crash (Subprocess aborted)\n\t  4 "
+    "- slow (Timeout)\n\t  7 - absent (Not Run)\n"
+    "Unable to find executable: nosuchprogram\nErrors while running CTest\n";
+
+TEST_F(Report, Ctest3) {
+  dir_.write("t.c", lines(8));
+  EXPECT_EQ(text(RunnerKind::ctest, kCtest),
+            "4 of 5 tests failed, 2 skipped (runner)\n"
+            "FAIL t.c:6 bad\n  line 6;\n  Expected equality of these values:\n    clamp(9, 0, 5)\n "
+            "     Which is: 9\n    5\n"
+            "FAIL crash (Subprocess aborted)\nFAIL slow (Timeout)\nFAIL absent (Not Run)");
+}
+TEST_F(Report, CtestWithoutTests) {
+  EXPECT_EQ(text(RunnerKind::ctest,
+                 "Internal ctest changing into directory: ROOT/build\nTest project ROOT/build\nNo "
+                 "tests were found!!!\nErrors while running CTest\n"),
+            "no tests ran (runner)");
+}
+TEST_F(Report, ABuildThatFailedIsToldByItsErrors) {
+  dir_.write("src/a.c", lines(8));
+  EXPECT_EQ(text(RunnerKind::ctest,
+                 "[1/2] Building C object a.o\nFAILED: a.o\nROOT/src/a.c:3:10: error: 'x' "
+                 "undeclared\nsrc/a.c:1:1: warning: unused\nninja: build stopped.\n"),
+            "tests failed (runner, exit status 1)\n  " + dir_.root() +
+                "/src/a.c:3:10: error: 'x' undeclared");
+}
+
+TEST_F(Report, Pytest7) {
+  dir_.write("tests/test_a.py", lines(31));
+  dir_.write("lib.py", lines(3));
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "F.F.sxE                                                                  [100%]\n"
+           "==================================== ERRORS ====================================\n"
+           "_________________________ ERROR at setup of test_error _________________________\n"
+           "tests/test_a.py:31: in broken\n    raise ValueError(\"no fixture\")\nE   ValueError: "
+           "no fixture\n"
+           "=================================== FAILURES ===================================\n"
+           "______________________________ TestHalf.test_half ______________________________\n"
+           "tests/test_a.py:8: in test_half\n    assert half(2) == 1\nlib.py:2: in half\n    "
+           "return x / 0\nE   ZeroDivisionError: division by zero\n"
+           "----------------------------- Captured stdout call "
+           "-----------------------------\ndebug print\n"
+           "____________________________ TestHalf.test_many[2] _____________________________\n"
+           "tests/test_a.py:12: in test_many\n    assert x == 1, \"not one\"\nE   AssertionError: "
+           "not one\nE   assert 2 == 1\n"
+           "=========================== short test summary info ============================\n"
+           "FAILED tests/test_a.py::TestHalf::test_half - ZeroDivisionError: division by ...\n"
+           "FAILED tests/test_a.py::TestHalf::test_many[2] - AssertionError: not one\nERROR "
+           "tests/test_a.py::test_error - ValueError: no fixture\n"
+           "2 failed, 2 passed, 1 skipped, 1 xfailed, 1 error in 0.04s\n"),
+      "3 of 5 tests failed, 1 skipped (runner)\n"
+      "FAIL tests/test_a.py:31 ERROR at setup of test_error\n  line 31;\n  ValueError: no fixture\n"
+      "FAIL tests/test_a.py:8 test_half\n  line 8;\n  at lib.py:2: line 2;\n  ZeroDivisionError: "
+      "division by zero\n"
+      "FAIL tests/test_a.py:12 TestHalf.test_many[2]\n  line 12;\n  AssertionError: not one");
+}
+
+TEST_F(Report, PytestWithoutTests) {
+  EXPECT_EQ(text(RunnerKind::pytest, "\nno tests ran in 0.01s\n"), "no tests ran (runner)");
+}
+
+TEST_F(Report, Go119) {
+  dir_.write("go.mod", "module example.com/x\n\ngo 1.19\n");
+  dir_.write("p/a.go", lines(6));
+  dir_.write("p/a_test.go", lines(26));
+  dir_.write("q/q.go", lines(3));
+  const auto event = [](const char* action, const char* test, const std::string& output) {
+    nlohmann::json out{{"Action", action}, {"Package", "example.com/x/p"}, {"Test", test}};
+    if (!output.empty()) out["Output"] = output;
+    return out.dump() + "\n";
+  };
+  EXPECT_EQ(
+      text(
+          RunnerKind::go,
+          "# example.com/x/q [example.com/x/q.test]\nq/q.go:3:23: cannot use \"x\" (untyped string "
+          "constant) as int value in return statement\n" +
+              event("output", "TestHalf", "    a_test.go:7: got 2, want 1\n") +
+              event("fail", "TestHalf", "") +
+              event("output", "TestTable/b", "    a_test.go:15: bad case\n") +
+              event("pass", "TestTable/a", "") + event("fail", "TestTable/b", "") +
+              event("fail", "TestTable", "") + event("skip", "TestSkip", "") +
+              event("output", "TestPanic", "--- FAIL: TestPanic (0.00s)\n") +
+              event("output", "TestPanic", "panic: assignment to entry in nil map [recovered]\n") +
+              event("output", "TestPanic", "\t/usr/lib/go-1.19/src/runtime/panic.go:884 +0x212\n") +
+              event("output", "TestPanic", "\tROOT/p/a.go:5\n") +
+              event("output", "TestPanic", "\tROOT/p/a_test.go:25 +0x2e\n") +
+              event("fail", "TestPanic", "") +
+              R"({"Action":"fail","Package":"example.com/x/p","Elapsed":0.017})"
+              "\nFAIL\texample.com/x/q [build failed]\n"),
+      "4 of 5 tests failed, 1 skipped (runner)\n"
+      "FAIL q/q.go:3 (did not compile)\n  line 3;\n  cannot use \"x\" (untyped string constant) as "
+      "int value in return statement\n"
+      "FAIL p/a_test.go:7 TestHalf\n  line 7;\n  got 2, want 1\n"
+      "FAIL p/a_test.go:25 TestPanic\n  line 25;\n  at p/a.go:5: line 5;\n  panic: assignment to "
+      "entry in nil map [recovered]\n"
+      "FAIL p/a_test.go:15 TestTable/b\n  line 15;\n  bad case");
+}
+
+TEST_F(Report, Cargo195) {
+  dir_.write("src/lib.rs", lines(28));
+  dir_.write("tests/it.rs", lines(3));
+  EXPECT_EQ(text(RunnerKind::cargo,
+                 "running 5 tests\ntest tests::bad ... FAILED\ntest tests::calm - should panic ... "
+                 "FAILED\ntest tests::good ... ok\ntest tests::later ... ignored\n"
+                 "test tests::result ... FAILED\n\nfailures:\n\n---- tests::bad stdout ----\ndebug "
+                 "print\n\n"
+                 "thread 'tests::bad' (26203) panicked at src/lib.rs:14:9:\nassertion `left == "
+                 "right` failed: half of two\n  left: 2\n right: 1\n"
+                 "note: run with `RUST_BACKTRACE=1` environment variable to display a "
+                 "backtrace\n\n---- tests::calm stdout ----\n"
+                 "note: test did not panic as expected at src/lib.rs:23:8\n---- tests::result "
+                 "stdout ----\nError: \"no\"\n\n\nfailures:\n    tests::bad\n\n"
+                 "test result: FAILED. 1 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; "
+                 "finished in 0.00s\n\n"
+                 "running 1 test\ntest outer ... FAILED\n\nfailures:\n\n---- outer stdout "
+                 "----\n\nthread 'outer' (26214) panicked at tests/it.rs:2:49:\n"
+                 "index out of bounds: the len is 0 but the index is 0\nnote: run with "
+                 "`RUST_BACKTRACE=1` environment variable to display a backtrace\n\n\n"
+                 "failures:\n    outer\n\ntest result: FAILED. 0 passed; 1 failed; 0 ignored; 0 "
+                 "measured; 0 filtered out; finished in 0.00s\n"),
+            "4 of 5 tests failed, 1 skipped (runner)\n"
+            "FAIL src/lib.rs:14 tests::bad\n  line 14;\n  assertion `left == right` failed: half "
+            "of two\n  left: 2\n  right: 1\n"
+            "FAIL src/lib.rs:23 tests::calm\n  line 23;\n  it did not panic, and was to\nFAIL "
+            "tests::result\n  Error: \"no\"\n"
+            "FAIL tests/it.rs:2 outer\n  line 2;\n  index out of bounds: the len is 0 but the "
+            "index is 0");
+}
+TEST_F(Report, CargoThatDoesNotCompile) {
+  dir_.write("src/lib.rs", lines(28));
+  EXPECT_EQ(
+      text(RunnerKind::cargo,
+           "   Compiling x v0.1.0 (ROOT)\nerror[E0308]: mismatched types\n  --> src/lib.rs:27:26\n "
+           "  |\n27 | pub fn broken() -> i32 { \"x\" }\n"
+           "   |                    ---   ^^^ expected `i32`, found `&str`\n\nerror: could not "
+           "compile `x` (lib test) due to 1 previous error\n"),
+      "tests failed (runner, exit status 1)\n  src/lib.rs:27:26: error[E0308]: mismatched types");
+}
+
+TEST_F(Report, ACommandOfAnyKindIsReadByTheOneRunnerInIt) {
+  dir_.write("t.c", lines(8));
+  EXPECT_TRUE(text(RunnerKind::generic, std::string("make[1]: Entering directory\n") + kCtest)
+                  .starts_with("4 of 5 tests failed, 2 skipped (runner)\nFAIL t.c:6 bad\n"));
+  EXPECT_TRUE(text(RunnerKind::generic, std::string(kCtest) + "Ran 3 tests in 0.1s\n\nOK\n")
+                  .starts_with("tests failed (runner, exit status 1)"));
+}
+
+TEST_F(Report, SaysWhetherAnythingWasLeftOut) {
+  EXPECT_TRUE(told(RunnerKind::generic, "no\n").whole);
+  EXPECT_FALSE(told(RunnerKind::generic, std::string(kOutputKnownBytes + 1, 'x')).whole);
+}
+
+}  // namespace
+}  // namespace lares::tools

@@ -1,0 +1,305 @@
+// branch and switch. Nothing is deleted, and no change of the worktree is overwritten, not even of
+// a file that git ignores.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
+#include "tools/git/repo.h"
+#include "tools/git/text.h"
+#include "tools/text.h"
+
+namespace lares::tools::git {
+namespace {
+
+constexpr int kBranchesMax = 500;
+using Branches = Owned<git_branch_iterator, git_branch_iterator_free>;
+
+std::string tracking(git_repository* repo, git_reference* branch) {
+  git_buf name = GIT_BUF_INIT;
+  if (git_branch_upstream_name(&name, repo, git_reference_name(branch)) != 0) return "";
+  std::string shown = name.ptr ? name.ptr : "";
+  git_buf_dispose(&name);
+  for (const std::string_view begin : {"refs/remotes/", "refs/heads/"}) {
+    if (shown.starts_with(begin)) shown.erase(0, begin.size());
+  }
+  git_reference* raw = nullptr;
+  if (git_branch_upstream(&raw, branch) != 0) return fmt::format("[{}: gone] ", shown);
+  const Reference upstream(raw);
+  const git_oid *ours = git_reference_target(branch), *theirs = git_reference_target(raw);
+  const std::string apart = ours && theirs ? distance(repo, ours, theirs) : "";
+  return fmt::format("[{}{}{}] ", shown, apart.empty() ? "" : ": ", apart);
+}
+
+GitResult<std::string> list(git_repository* repo) {
+  git_branch_iterator* raw = nullptr;
+  if (git_branch_iterator_new(&raw, repo, GIT_BRANCH_ALL) != 0)
+    return tl::unexpected("branch: " + last_error());
+  const Branches branches(raw);
+  std::vector<std::tuple<bool, std::string, std::string>> lines;  // local ones first, each kind by
+                                                                  // name
+  git_reference* next = nullptr;
+  git_branch_t kind{};
+  int n = 0;
+  while (git_branch_next(&next, &kind, raw) == 0) {
+    const Reference branch(next);
+    if (git_reference_type(next) == GIT_REFERENCE_SYMBOLIC) continue;  // origin/HEAD
+    if (++n > kBranchesMax) continue;
+    git_object* object = nullptr;
+    if (git_reference_peel(&object, next, GIT_OBJECT_COMMIT) != 0) continue;
+    const Object commit(object);
+    const char* summary = git_commit_summary(reinterpret_cast<git_commit*>(object));
+    const bool local = kind == GIT_BRANCH_LOCAL;
+    const std::string name = (local ? "" : "remotes/") + std::string(git_reference_shorthand(next));
+    lines.emplace_back(
+        !local, name,
+        fmt::format("{} {} {} {}{}\n", git_branch_is_head(next) == 1 ? '*' : ' ', name,
+                    short_id(object), local ? tracking(repo, next) : "", summary ? summary : ""));
+  }
+  std::ranges::sort(lines);
+  std::string text;
+  if (git_repository_head_unborn(repo) == 1)
+    text = fmt::format("* {} (no commits yet)\n", head_name(repo));
+  else if (head_name(repo).empty())
+    text = "* (no branch)\n";
+  for (const auto& [remote, name, line] : lines) text += line;
+  if (n > kBranchesMax)
+    text += fmt::format("[{} more branches; list them with git branch in bash]\n",
+                        n - kBranchesMax);
+  return bounded(to_utf8(text), "list them with git branch in bash");
+}
+
+GitResult<> valid_name(const std::string& command, const std::string& name) {
+  int valid = 0;
+  if (git_branch_name_is_valid(&valid, name.c_str()) == 0 && valid && !name.starts_with('-'))
+    return {};
+  return tl::unexpected(
+      fmt::format("{}: `{}` is no name for a branch; use letters, digits, - and /", command, name));
+}
+
+Reference local_branch(git_repository* repo, const std::string& name) {
+  git_reference* raw = nullptr;
+  return Reference(git_branch_lookup(&raw, repo, name.c_str(), GIT_BRANCH_LOCAL) == 0 ? raw
+                                                                                      : nullptr);
+}
+
+GitResult<Object> head_commit(git_repository* repo, const std::string& command) {
+  git_object* raw = nullptr;
+  if (git_repository_head_unborn(repo) == 1)
+    return tl::unexpected(
+        fmt::format("{}: there are no commits yet; make the first with commit", command));
+  if (git_revparse_single(&raw, repo, "HEAD^{commit}") != 0)
+    return tl::unexpected(fmt::format("{}: {}", command, last_error()));
+  return Object(raw);
+}
+
+// What a branch that is not there yet begins at: the one remote branch of its name, which it then
+// follows, or HEAD.
+struct Start {
+  Object commit;
+  Reference follows;
+};
+GitResult<Start> start_of(git_repository* repo, const std::string& name) {
+  Start out;
+  git_strarray remotes{};
+  if (git_remote_list(&remotes, repo) == 0) {
+    for (std::size_t i = 0; i < remotes.count; ++i) {
+      git_reference* raw = nullptr;
+      if (git_branch_lookup(&raw, repo, fmt::format("{}/{}", remotes.strings[i], name).c_str(),
+                            GIT_BRANCH_REMOTE) != 0)
+        continue;
+      if (out.follows) {
+        git_reference_free(raw);
+        git_strarray_dispose(&remotes);
+        return tl::unexpected(fmt::format(
+            "switch: several remotes have a branch {}; ask the user which one is meant", name));
+      }
+      out.follows.reset(raw);
+    }
+    git_strarray_dispose(&remotes);
+  }
+  git_object* raw = nullptr;
+  if (out.follows) {
+    if (git_reference_peel(&raw, out.follows.get(), GIT_OBJECT_COMMIT) != 0)
+      return tl::unexpected("switch: " + last_error());
+    out.commit.reset(raw);
+    return out;
+  }
+  auto head = head_commit(repo, "switch");
+  if (!head) return tl::unexpected(head.error());
+  out.commit = std::move(*head);
+  return out;
+}
+
+// Files that a switch would write through a program, as a large file's pointer: libgit2 would write
+// the pointer itself.
+bool is_filtered(git_repository* repo, git_config* config, const char* path) {
+  const char* filter = nullptr;
+  if (git_attr_get(&filter, repo, GIT_ATTR_CHECK_FILE_THEN_INDEX, path, "filter") != 0 ||
+      git_attr_value(filter) != GIT_ATTR_VALUE_STRING)
+    return false;
+  for (const char* kind : {"smudge", "process"}) {
+    git_config_entry* entry = nullptr;
+    if (git_config_get_entry(&entry, config, fmt::format("filter.{}.{}", filter, kind).c_str()) !=
+        0)
+      continue;
+    git_config_entry_free(entry);
+    return true;
+  }
+  return false;
+}
+
+// Attributes that come with the switch itself.
+bool brings_filters(git_repository* repo, const git_diff_file& file) {
+  const std::string_view path = file.path;
+  if (path != ".gitattributes" && !path.ends_with("/.gitattributes")) return false;
+  git_blob* raw = nullptr;
+  if (git_blob_lookup(&raw, repo, &file.id) != 0) return false;  // it goes
+  const Owned<git_blob, git_blob_free> blob(raw);
+  return std::string_view(static_cast<const char*>(git_blob_rawcontent(raw)), git_blob_rawsize(raw))
+             .find("filter=") != std::string_view::npos;
+}
+
+// Whether the way there may be gone at all.
+GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree* to) {
+  git_repository* repo = opened.repo.get();
+  git_diff* raw = nullptr;
+  if (git_diff_tree_to_tree(&raw, repo, from, to, nullptr) != 0)
+    return tl::unexpected("switch: " + last_error());
+  const Diff diff(raw);
+  git_config* raw_config = nullptr;
+  if (git_repository_config_snapshot(&raw_config, repo) != 0)
+    return tl::unexpected("switch: " + last_error());
+  const Owned<git_config, git_config_free> config(raw_config);
+  const std::size_t n = git_diff_num_deltas(raw);
+  for (std::size_t i = 0; i < n; ++i) {
+    const std::string path = git_diff_get_delta(raw, i)->new_file.path;
+    if (!path.starts_with(opened.prefix)) {
+      return tl::unexpected(
+          fmt::format("switch: it would change {}, outside the directory of this session, {}; ask "
+                      "the user to switch",
+                      path, opened.prefix));
+    }
+    if (is_filtered(repo, raw_config, path.c_str()) ||
+        brings_filters(repo, git_diff_get_delta(raw, i)->new_file)) {
+      return tl::unexpected(
+          fmt::format("switch: {} is written through a filter, a program that is not run here; ask "
+                      "the user to switch with git",
+                      path));
+    }
+  }
+  return n;
+}
+
+int note_conflict(git_checkout_notify_t, const char* path, const git_diff_file*,
+                  const git_diff_file*, const git_diff_file*, void* payload) {
+  static_cast<std::vector<std::string>*>(payload)->emplace_back(path);
+  return 0;
+}
+
+// All or nothing: libgit2 looks at every file before it writes the first.
+GitResult<> check_out(git_repository* repo, const git_object* commit) {
+  std::vector<std::string> conflicts;
+  git_checkout_options options = GIT_CHECKOUT_OPTIONS_INIT;
+  options.checkout_strategy = GIT_CHECKOUT_SAFE | GIT_CHECKOUT_DONT_OVERWRITE_IGNORED;
+  options.notify_flags = GIT_CHECKOUT_NOTIFY_CONFLICT;
+  options.notify_cb = note_conflict;
+  options.notify_payload = &conflicts;
+  const int failed = git_checkout_tree(repo, commit, &options);
+  if (failed == 0) return {};
+  if (!conflicts.empty()) {
+    return tl::unexpected(
+        fmt::format("switch: changes to {} would be overwritten, nothing was done; commit them "
+                    "first, or put them aside",
+                    few_of(conflicts)));
+  }
+  if (failed == GIT_ELOCKED)
+    return tl::unexpected(std::string("switch: another git process holds the index; try again"));
+  return tl::unexpected("switch: " + last_error());
+}
+
+}  // namespace
+
+GitResult<std::string> branch(const Opened& opened, const Request& request) {
+  git_repository* repo = opened.repo.get();
+  if (request.rev.empty()) return list(repo);
+  if (auto valid = valid_name("branch", request.rev); !valid) return tl::unexpected(valid.error());
+  if (local_branch(repo, request.rev))
+    return tl::unexpected(
+        fmt::format("branch: {} is there already; switch goes to it", request.rev));
+  const auto head = head_commit(repo, "branch");
+  if (!head) return tl::unexpected(head.error());
+  git_reference* raw = nullptr;
+  if (git_branch_create(&raw, repo, request.rev.c_str(),
+                        reinterpret_cast<const git_commit*>(head->get()), 0) != 0) {
+    return tl::unexpected(fmt::format("branch: {}", last_error()));
+  }
+  const Reference made(raw);
+  return fmt::format("made the branch {} at {}; switch goes to it\n", request.rev,
+                     short_id(head->get()));
+}
+
+GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
+  git_repository* repo = opened.repo.get();
+  const std::string& name = request.rev;
+  if (name.empty())
+    return tl::unexpected(
+        std::string("switch: `rev` is missing; give the name of a branch, branch lists them"));
+  if (auto valid = valid_name("switch", name); !valid) return tl::unexpected(valid.error());
+  if (head_name(repo) == name) return tl::unexpected(fmt::format("switch: already on {}", name));
+  if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
+    return tl::unexpected(
+        std::string("switch: a merge, rebase or the like is under way; the user must finish it"));
+  }
+  const auto head = head_commit(repo, "switch");
+  if (!head) return tl::unexpected(head.error());
+  Reference target = local_branch(repo, name);
+  if (target && git_branch_is_checked_out(target.get()) == 1)
+    return tl::unexpected(fmt::format("switch: {} is checked out in another worktree", name));
+  Start start;
+  if (target) {
+    git_object* raw = nullptr;
+    if (git_reference_peel(&raw, target.get(), GIT_OBJECT_COMMIT) != 0)
+      return tl::unexpected("switch: " + last_error());
+    start.commit.reset(raw);
+  } else {
+    auto begin = start_of(repo, name);
+    if (!begin) return tl::unexpected(begin.error());
+    start = std::move(*begin);
+  }
+  const auto from = tree_of(repo, git_oid_tostr_s(git_object_id(head->get()))),
+             to = tree_of(repo, git_oid_tostr_s(git_object_id(start.commit.get())));
+  if (!from) return tl::unexpected("switch: " + from.error());
+  if (!to) return tl::unexpected("switch: " + to.error());
+  const auto n_changed = check_way(opened, from->get(), to->get());
+  if (!n_changed) return tl::unexpected(n_changed.error());
+  if (*n_changed > 0) {
+    if (auto done = check_out(repo, start.commit.get()); !done) return tl::unexpected(done.error());
+  }
+  std::string made;
+  if (!target) {
+    git_reference* raw = nullptr;
+    if (git_branch_create(&raw, repo, name.c_str(),
+                          reinterpret_cast<const git_commit*>(start.commit.get()), 0) != 0)
+      return tl::unexpected("switch: " + last_error());
+    target.reset(raw);
+    made = start.follows
+               ? fmt::format(", made from {}", git_reference_shorthand(start.follows.get()))
+               : ", made here";
+    if (start.follows) git_branch_set_upstream(raw, git_reference_shorthand(start.follows.get()));
+  }
+  if (git_repository_set_head(repo, git_reference_name(target.get())) != 0)
+    return tl::unexpected("switch: " + last_error());
+  std::string text = fmt::format("switched to {}{}: {} file{} changed\n", name, made, *n_changed,
+                                 *n_changed == 1 ? "" : "s");
+  const std::string hook = std::string(git_repository_commondir(repo)) + "hooks/post-checkout";
+  if (::access(hook.c_str(), X_OK) == 0) text += "[hooks were not run: post-checkout]\n";
+  Request all = request;
+  all.path.clear();
+  const auto left = status(opened, all);
+  return left ? text + *left : text;
+}
+
+}  // namespace lares::tools::git

@@ -1,0 +1,247 @@
+#include "tools/git/objects.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <git2.h>
+#include <git2/sys/odb_backend.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <charconv>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "tools/fd.h"
+
+namespace lares::tools::git {
+namespace {
+
+constexpr std::size_t kFileBytesMax = 1u << 30, kObjectBytesMax = 1u << 30;
+constexpr std::size_t kHeaderBytesMax = 32;     // "commit 123\0": the longest type, 20 digits
+constexpr std::size_t kDeflateRatioMax = 1032;  // of any zlib stream: a size beyond it is made up,
+                                                // and nothing is allocated for it
+constexpr int kAlternatesDepthMax = 5;          // as git
+constexpr int kPriority = 100;                  // libgit2's own stores have 1 and 2
+
+struct Header {
+  git_object_t type = GIT_OBJECT_INVALID;
+  std::size_t size = 0, n_bytes = 0;  // of the object; of the header with its NUL
+};
+
+// "blob 12\0..."
+bool parse_header(std::string_view text, Header& out) {
+  const std::size_t end = text.find('\0'), space = text.find(' ');
+  if (end == std::string_view::npos || space >= end) return false;
+  out.type = git_object_string2type(std::string(text.substr(0, space)).c_str());
+  const char *first = text.data() + space + 1, *last = text.data() + end;
+  const auto [stop, error] = std::from_chars(first, last, out.size);
+  out.n_bytes = end + 1;
+  return out.type != GIT_OBJECT_INVALID && error == std::errc() && stop == last;
+}
+
+// One zlib stream that lies in memory: it ends where its bytes do, whether it is whole or not.
+class Inflater {
+ public:
+  explicit Inflater(std::string_view bytes) {
+    stream_.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
+    stream_.avail_in = static_cast<uInt>(bytes.size());
+    state_ = ::inflateInit(&stream_);
+  }
+  ~Inflater() { ::inflateEnd(&stream_); }
+  Inflater(const Inflater&) = delete;
+  Inflater& operator=(const Inflater&) = delete;
+
+  // As many bytes as there are, at most n.
+  std::size_t read(char* into, std::size_t n) {
+    stream_.next_out = reinterpret_cast<Bytef*>(into);
+    stream_.avail_out = static_cast<uInt>(n);
+    while (state_ == Z_OK && stream_.avail_out > 0) state_ = ::inflate(&stream_, Z_NO_FLUSH);
+    return n - stream_.avail_out;
+  }
+  bool ended() {
+    char more = 0;
+    return read(&more, 1) == 0 && state_ == Z_STREAM_END;  // the checksum is looked at behind the
+                                                           // last byte
+  }
+
+ private:
+  z_stream stream_{};
+  int state_ = Z_OK;
+};
+
+// The store itself, C on the outside.
+struct Loose : git_odb_backend {
+  std::vector<std::string> directories;  // .git/objects and what it borrows from
+  ReadBound bound;
+};
+
+thread_local std::string failure;
+
+int failed(const std::string& why) {
+  if (failure.empty()) failure = why;
+  git_error_set_str(GIT_ERROR_ODB, why.c_str());
+  return GIT_ERROR;
+}
+int damaged(const std::string& path, std::string_view why) {
+  return failed(fmt::format(
+      "{} is damaged: {}; git fsck names all that is broken, a fetch or another clone has it whole",
+      path, why));
+}
+
+// 0 while there is time.
+int ask_bound(const ReadBound& bound) {
+  if (bound.cancelled && bound.cancelled->load(std::memory_order_relaxed))
+    return failed("cancelled");
+  if (std::chrono::steady_clock::now() > bound.deadline) {
+    return failed(
+        fmt::format("stopped after {} s; name a path or fewer commits, or use git in bash",
+                    kReadTimeMax.count()));
+  }
+  return 0;
+}
+
+// GIT_PASSTHROUGH: there is no such file.
+int read_file(const std::string& path, std::string& out) {
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for
+                                                                         // its writer
+  if (!fd)
+    return errno == ENOENT || errno == ENOTDIR
+               ? static_cast<int>(GIT_PASSTHROUGH)
+               : failed(fmt::format("read {}: {}", path, std::strerror(errno)));
+  struct stat st {};
+  if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
+    return damaged(path, "it is no plain file");
+  if (static_cast<std::size_t>(st.st_size) > kFileBytesMax)
+    return failed(
+        fmt::format("read {}: it has more than {} bytes; use git in bash", path, kFileBytesMax));
+  out.resize(static_cast<std::size_t>(st.st_size));
+  std::size_t n = 0;
+  while (n < out.size()) {
+    const ssize_t got = ::read(fd.get(), out.data() + n, out.size() - n);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed(fmt::format("read {}: {}", path, std::strerror(errno)));
+    if (got == 0) break;
+    n += static_cast<std::size_t>(got);
+  }
+  out.resize(n);
+  return 0;
+}
+
+int read_object(const std::string& path, Loose& store, void** data, std::size_t* size,
+                git_object_t* type, bool header_only) {
+  std::string bytes;
+  if (const int error = read_file(path, bytes); error != 0) return error;
+  Inflater inflater(bytes);
+  char begin[kHeaderBytesMax];
+  const std::size_t n_begin = inflater.read(begin, sizeof begin);
+  Header header;
+  if (!parse_header({begin, n_begin}, header))
+    return damaged(path, bytes.empty() ? "it is empty" : "it does not begin as an object does");
+  *type = header.type, *size = header.size;
+  if (header_only) return 0;
+  if (header.size > kObjectBytesMax)
+    return failed(
+        fmt::format("read {}: the object has {} bytes; use git in bash", path, header.size));
+  if (header.size / kDeflateRatioMax > bytes.size()) return damaged(path, "it ends too early");
+  char* body = static_cast<char*>(git_odb_backend_data_alloc(&store, header.size + 1));
+  if (!body) return failed("out of memory");
+  const std::size_t n_have = std::min(n_begin - header.n_bytes, header.size);
+  std::memcpy(body, begin + header.n_bytes, n_have);
+  body[header.size] = '\0';  // libgit2's parsers look there
+  if (n_have + inflater.read(body + n_have, header.size - n_have) == header.size &&
+      inflater.ended()) {
+    *data = body;
+    return 0;
+  }
+  git_odb_backend_data_free(&store, body);
+  return damaged(path, "it ends too early, or its bytes were changed");
+}
+
+int read_or_pass(Loose& store, const std::string& id, void** data, std::size_t* size,
+                 git_object_t* type, bool header_only) {
+  if (const int stopped = ask_bound(store.bound); stopped != 0) return stopped;
+  for (const std::string& directory : store.directories) {
+    const int error = read_object(directory + "/" + id.substr(0, 2) + "/" + id.substr(2), store,
+                                  data, size, type, header_only);
+    if (error != GIT_PASSTHROUGH) return error;
+  }
+  return GIT_PASSTHROUGH;
+}
+
+int read(void** data, std::size_t* size, git_object_t* type, git_odb_backend* self,
+         const git_oid* id) {
+  return read_or_pass(*static_cast<Loose*>(self), git_oid_tostr_s(id), data, size, type, false);
+}
+int read_header(std::size_t* size, git_object_t* type, git_odb_backend* self, const git_oid* id) {
+  return read_or_pass(*static_cast<Loose*>(self), git_oid_tostr_s(id), nullptr, size, type, true);
+}
+
+// The full id of the one loose object that begins with `prefix`, "" where there is none; false:
+// there are several.
+bool complete(const Loose& store, const std::string& prefix, std::string& out) {
+  for (const std::string& directory : store.directories) {
+    const std::string folder = directory + "/" + prefix.substr(0, 2);
+    const std::unique_ptr<DIR, int (*)(DIR*)> listing(::opendir(folder.c_str()), ::closedir);
+    while (const dirent* entry = listing ? ::readdir(listing.get()) : nullptr) {
+      const std::string id = prefix.substr(0, 2) + entry->d_name;
+      if (id.size() != GIT_OID_HEXSZ || !id.starts_with(prefix) || id == out) continue;
+      if (!out.empty()) return false;
+      out = id;
+    }
+  }
+  return true;
+}
+
+int read_prefix(git_oid* id, void** data, std::size_t* size, git_object_t* type,
+                git_odb_backend* self, const git_oid* begin, std::size_t n_digits) {
+  auto& store = *static_cast<Loose*>(self);
+  std::string full;
+  if (!complete(store, std::string(git_oid_tostr_s(begin)).substr(0, n_digits), full))
+    return GIT_EAMBIGUOUS;
+  if (full.empty() || git_oid_fromstr(id, full.c_str()) != 0) return GIT_PASSTHROUGH;
+  return read_or_pass(store, full, data, size, type, false);
+}
+
+void add_directories(const std::string& objects, int depth, std::vector<std::string>& out) {
+  out.push_back(objects);
+  if (depth == kAlternatesDepthMax) return;
+  std::ifstream alternates(objects + "/info/alternates");
+  for (std::string line; std::getline(alternates, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    add_directories(line[0] == '/' ? line : objects + "/" + line, depth + 1, out);
+  }
+}
+
+}  // namespace
+
+tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBound bound) {
+  failure.clear();
+  git_odb* odb = nullptr;
+  if (git_repository_odb(&odb, repository) != 0)
+    return tl::unexpected(std::string("the repository's objects cannot be opened"));
+  const std::unique_ptr<git_odb, decltype(&git_odb_free)> owned(odb, git_odb_free);
+  auto store = std::make_unique<Loose>();
+  git_odb_init_backend(store.get(), GIT_ODB_BACKEND_VERSION);
+  store->read = read;
+  store->read_header = read_header;
+  store->read_prefix = read_prefix;
+  store->free = [](git_odb_backend* self) { delete static_cast<Loose*>(self); };
+  store->bound = bound;
+  add_directories(std::string(git_repository_commondir(repository)) + "objects", 0,
+                  store->directories);
+  if (git_odb_add_backend(odb, store.get(), kPriority) != 0)
+    return tl::unexpected(std::string("the repository's objects cannot be guarded"));
+  store.release();
+  return {};
+}
+
+std::string read_failure() { return failure; }
+
+}  // namespace lares::tools::git

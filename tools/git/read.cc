@@ -1,0 +1,390 @@
+// status, diff, log and show: the texts are git's own.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
+
+#include "tools/git/repo.h"
+#include "tools/git/text.h"
+#include "tools/text.h"
+#include "tools/workspace/rules.h"
+
+namespace lares::tools::git {
+namespace {
+
+constexpr int kLogDefault = 10, kLogMax = 200;
+constexpr int kCommitsWalkedMax = 100'000;
+constexpr git_off_t kDiffFileBytesMax = 2 << 20;  // larger files count as binary
+
+struct Strings {  // a git_strarray of at most one path
+  explicit Strings(const std::string& path) : text(path), pointer(text.data()) {}
+  void into(git_strarray& array) {
+    if (!text.empty()) array = {&pointer, 1};
+  }
+  std::string text;
+  char* pointer;
+};
+
+// The two letters of `git status --short`.
+std::string letters(unsigned status) {
+  if (status & GIT_STATUS_CONFLICTED) return "UU";
+  if (status == GIT_STATUS_WT_NEW) return "??";
+  char index = ' ', worktree = ' ';
+  if (status & GIT_STATUS_INDEX_NEW) index = 'A';
+  if (status & GIT_STATUS_INDEX_MODIFIED) index = 'M';
+  if (status & GIT_STATUS_INDEX_DELETED) index = 'D';
+  if (status & GIT_STATUS_INDEX_RENAMED) index = 'R';
+  if (status & GIT_STATUS_INDEX_TYPECHANGE) index = 'T';
+  if (status & GIT_STATUS_WT_MODIFIED) worktree = 'M';
+  if (status & GIT_STATUS_WT_DELETED) worktree = 'D';
+  if (status & GIT_STATUS_WT_TYPECHANGE) worktree = 'T';
+  return {index, worktree};
+}
+
+std::string branch_line(git_repository* repo) {
+  const auto name = head_name(repo);
+  if (git_repository_head_unborn(repo) == 1) return fmt::format("## No commits yet on {}\n", name);
+  if (name.empty()) return "## HEAD (no branch)\n";
+  git_reference *raw_head = nullptr, *raw_upstream = nullptr;
+  if (git_repository_head(&raw_head, repo) != 0) return fmt::format("## {}\n", name);
+  const Reference head(raw_head);
+  if (git_branch_upstream(&raw_upstream, raw_head) != 0) return fmt::format("## {}\n", name);
+  const Reference upstream(raw_upstream);
+  const git_oid *ours = git_reference_target(raw_head),
+                *theirs = git_reference_target(raw_upstream);
+  std::string apart = ours && theirs ? distance(repo, ours, theirs) : "";
+  if (!apart.empty()) apart = " [" + apart + "]";
+  return fmt::format("## {}...{}{}\n", name, git_reference_shorthand(raw_upstream), apart);
+}
+
+bool is_secret(const git_diff_delta* delta) {
+  // Renamed, its lines are still the secret's.
+  for (const char* path : {delta->new_file.path, delta->old_file.path})
+    if (path && is_secret_name(path)) return true;
+  return false;
+}
+
+// Everything is counted, the lines beyond the bound are not kept.
+struct Patch {
+  std::string text;
+  std::size_t n_lines_cut = 0;
+};
+
+int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_diff_line* line,
+                void* payload) {
+  auto& patch = *static_cast<Patch*>(payload);
+  if (is_secret(delta) && line->origin != GIT_DIFF_LINE_FILE_HDR) return 0;
+  if (patch.text.size() > kOutputBytesMax) {
+    ++patch.n_lines_cut;
+    return 0;
+  }
+  const bool content = line->origin == '+' || line->origin == '-' || line->origin == ' ';
+  if (content) patch.text += line->origin;
+  patch.text.append(line->content, line->content_len);
+  if (is_secret(delta)) patch.text += "[content withheld: this name is one for secrets]\n";
+  return 0;
+}
+
+GitResult<std::string> patch_text(git_diff* diff) {
+  git_diff_find_similar(diff, nullptr);
+  Patch patch;
+  if (git_diff_print(diff, GIT_DIFF_FORMAT_PATCH, append_line, &patch) != 0) {
+    return tl::unexpected(fmt::format("diff: {}", last_error()));
+  }
+  std::string text = to_utf8(patch.text);
+  if (patch.n_lines_cut > 0 || text.size() > kOutputBytesMax) {
+    const auto end = text.rfind('\n', kOutputBytesMax);
+    const auto cut = end == std::string::npos ? utf8_floor(text, kOutputBytesMax) : end + 1;
+    patch.n_lines_cut += split_lines(std::string_view(text).substr(cut)).size();
+    text.resize(cut);
+    text += fmt::format("[cut: {} more lines, {} files in all; name a path]\n", patch.n_lines_cut,
+                        git_diff_num_deltas(diff));
+  }
+  return text;
+}
+
+git_diff_options diff_options() {
+  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  options.flags = GIT_DIFF_DISABLE_PATHSPEC_MATCH;
+  options.max_size = kDiffFileBytesMax;
+  return options;
+}
+
+std::string full_date(const git_time& when) {
+  auto text = date(when, "%a %b %d %H:%M:%S %Y");
+  if (text.size() > 8 && text[8] == '0') text.erase(8, 1);  // git: "Nov 4", no padding
+  const int minutes = std::abs(when.offset);
+  return fmt::format("{} {}{:02}{:02}", text, when.offset < 0 ? '-' : '+', minutes / 60,
+                     minutes % 60);
+}
+
+// 1: the commit's version of `path` differs from every parent's; 0: it does not; < 0: it cannot be
+// said.
+int touches(git_commit* commit, const std::string& path) {
+  const auto entry_id = [&](git_commit* of, git_oid& id) {
+    id = git_oid{};
+    git_tree* raw_tree = nullptr;
+    if (const int failed = git_commit_tree(&raw_tree, of); failed != 0) return failed;
+    const Tree tree(raw_tree);
+    git_tree_entry* raw = nullptr;
+    const int failed = git_tree_entry_bypath(&raw, raw_tree, path.c_str());
+    if (failed == GIT_ENOTFOUND) return 0;
+    if (failed != 0) return failed;
+    id = *git_tree_entry_id(raw);
+    git_tree_entry_free(raw);
+    return 0;
+  };
+  git_oid here{}, there{};
+  if (const int failed = entry_id(commit, here); failed != 0) return failed;
+  const unsigned n = git_commit_parentcount(commit);
+  if (n == 0) return !git_oid_is_zero(&here);
+  for (unsigned i = 0; i < n; ++i) {
+    git_commit* raw = nullptr;
+    const int failed = git_commit_parent(&raw, commit, i);
+    if (failed == GIT_ENOTFOUND) continue;  // a shallow clone ends here
+    if (failed != 0) return failed;
+    const Commit parent(raw);
+    if (const int unread = entry_id(raw, there); unread != 0) return unread;
+    if (git_oid_equal(&here, &there)) return 0;
+  }
+  return 1;
+}
+
+std::string header_of(git_commit* commit) {
+  std::string text = fmt::format("commit {}\n", git_oid_tostr_s(git_commit_id(commit)));
+  if (git_commit_parentcount(commit) > 1) {
+    text += "Merge:";
+    for (unsigned i = 0; i < git_commit_parentcount(commit); ++i) {
+      git_commit* raw = nullptr;
+      if (git_commit_parent(&raw, commit, i) != 0) continue;
+      const Commit parent(raw);
+      text += ' ';
+      text += short_id(reinterpret_cast<git_object*>(raw));
+    }
+    text += "\n";
+  }
+  const git_signature* author = git_commit_author(commit);
+  text += fmt::format("Author: {} <{}>\nDate:   {}\n\n", author->name, author->email,
+                      full_date(author->when));
+  for (const auto line : split_lines(git_commit_message(commit)))
+    text += fmt::format("    {}\n", line);
+  return to_utf8(text);
+}
+
+GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
+                                   const std::string& path) {
+  git_repository* repo = opened.repo.get();
+  git_tree *raw_tree = nullptr, *raw_parent_tree = nullptr;
+  if (git_commit_tree(&raw_tree, commit) != 0) return tl::unexpected(last_error());
+  const Tree tree(raw_tree);
+  git_commit* raw_parent = nullptr;
+  const bool has_parent = git_commit_parentcount(commit) > 0 &&
+                          git_commit_parent(&raw_parent, commit, 0) == 0;
+  const Commit parent(raw_parent);
+  if (has_parent && git_commit_tree(&raw_parent_tree, raw_parent) != 0)
+    return tl::unexpected(last_error());
+  const Tree parent_tree(raw_parent_tree);
+  auto options = diff_options();
+  Strings spec(path);
+  spec.into(options.pathspec);
+  git_diff* raw = nullptr;
+  if (git_diff_tree_to_tree(&raw, repo, raw_parent_tree, raw_tree, &options) != 0)
+    return tl::unexpected(last_error());
+  const Diff changes(raw);
+  auto patch = patch_text(raw);
+  if (!patch) return patch;
+  return fmt::format("{}\n{}", header_of(commit), *patch);
+}
+
+GitResult<std::string> show_blob(const std::string& rev, const git_blob* blob) {
+  const std::string_view bytes(static_cast<const char*>(git_blob_rawcontent(blob)),
+                               static_cast<std::size_t>(git_blob_rawsize(blob)));
+  if (const auto colon = rev.find(':'); colon != std::string::npos) {
+    const auto path = rev.substr(colon + 1);
+    if (is_secret_name(path) || (needs_a_look(path) && is_secret_text(path, bytes)))
+      return tl::unexpected(fmt::format("{}: content withheld, this name is one for secrets", rev));
+  }
+  if (is_binary(bytes)) return fmt::format("{} is binary, {} bytes\n", rev, bytes.size());
+  return bounded(to_utf8(bytes), "use git show in bash with sed -n");
+}
+
+struct Range {
+  Tree from, to;
+};
+
+// a..b, or a...b: what b changed since the two parted.
+GitResult<Range> trees_of_range(git_repository* repo, const std::string& rev) {
+  git_revspec spec{};
+  if (git_revparse(&spec, repo, rev.c_str()) != 0) {
+    return tl::unexpected(
+        fmt::format("{}: no such revisions; log lists commits, branch branches", rev));
+  }
+  const Object from(spec.from), to(spec.to);
+  std::string left = git_oid_tostr_s(git_object_id(spec.from));
+  if (spec.flags & GIT_REVSPEC_MERGE_BASE) {
+    git_oid base;
+    if (git_merge_base(&base, repo, git_object_id(spec.from), git_object_id(spec.to)) != 0) {
+      return tl::unexpected(fmt::format("{}: no common ancestor", rev));
+    }
+    left = git_oid_tostr_s(&base);
+  }
+  auto from_tree = tree_of(repo, left);
+  if (!from_tree) return tl::unexpected(from_tree.error());
+  auto to_tree = tree_of(repo, git_oid_tostr_s(git_object_id(spec.to)));
+  if (!to_tree) return tl::unexpected(to_tree.error());
+  return Range{std::move(*from_tree), std::move(*to_tree)};
+}
+
+}  // namespace
+
+GitResult<std::string> status(const Opened& opened, const Request& request) {
+  git_repository* repo = opened.repo.get();
+  auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  git_status_options options = GIT_STATUS_OPTIONS_INIT;
+  options.show = GIT_STATUS_SHOW_INDEX_AND_WORKDIR;
+  options.flags = GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RENAMES_HEAD_TO_INDEX |
+                  GIT_STATUS_OPT_SORT_CASE_SENSITIVELY | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+  Strings spec(*path);
+  spec.into(options.pathspec);
+  git_status_list* raw = nullptr;
+  if (git_status_list_new(&raw, repo, &options) != 0)
+    return tl::unexpected(fmt::format("status: {}", last_error()));
+  const Owned<git_status_list, git_status_list_free> list(raw);
+  std::string tracked, untracked;  // git lists new files last
+  for (std::size_t i = 0; i < git_status_list_entrycount(raw); ++i) {
+    const git_status_entry* entry = git_status_byindex(raw, i);
+    const git_diff_delta* staged = entry->head_to_index;
+    const git_diff_delta* delta = entry->index_to_workdir ? entry->index_to_workdir : staged;
+    std::string name = delta->new_file.path ? delta->new_file.path : delta->old_file.path;
+    if (staged && (entry->status & GIT_STATUS_INDEX_RENAMED))
+      name = fmt::format("{} -> {}", staged->old_file.path, name);
+    (entry->status == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format(
+        "{} {}\n", letters(entry->status), name);
+  }
+  if (tracked.empty() && untracked.empty()) untracked = "nothing to commit, working tree clean\n";
+  return bounded(to_utf8(branch_line(repo) + tracked + untracked), "name a path");
+}
+
+GitResult<std::string> diff(const Opened& opened, const Request& request) {
+  git_repository* repo = opened.repo.get();
+  auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  auto options = diff_options();
+  Strings spec(*path);
+  spec.into(options.pathspec);
+  const std::string rev = request.rev.empty() ? "HEAD" : request.rev;
+  git_diff* raw = nullptr;
+  int failed = 0;
+  if (rev.find("..") != std::string::npos) {
+    const auto range = trees_of_range(repo, rev);
+    if (!range) return tl::unexpected(range.error());
+    failed = git_diff_tree_to_tree(&raw, repo, range->from.get(), range->to.get(), &options);
+  } else {
+    const auto from = request.rev.empty() ? head_tree(repo) : tree_of(repo, rev);
+    if (!from) return tl::unexpected(from.error());
+    failed = git_diff_tree_to_workdir_with_index(&raw, repo, from->get(), &options);
+  }
+  if (failed) return tl::unexpected(fmt::format("diff {}: {}", rev, last_error()));
+  const Diff changes(raw);
+  auto text = patch_text(raw);
+  if (!text || !text->empty()) return text;
+  return fmt::format("no changes in tracked files since {}{}{}\n", rev,
+                     request.path.empty() ? "" : " in ", request.path);
+}
+
+GitResult<std::string> log(const Opened& opened, const Request& request,
+                           const Cancelled& cancelled) {
+  git_repository* repo = opened.repo.get();
+  const auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  if (git_repository_head_unborn(repo) == 1) return std::string("no commits yet\n");
+  git_revwalk* raw = nullptr;
+  if (git_revwalk_new(&raw, repo) != 0) return tl::unexpected(last_error());
+  const Owned<git_revwalk, git_revwalk_free> walk(raw);
+  git_revwalk_sorting(raw,
+                      GIT_SORT_NONE);  // git's own order; by time alone, equal seconds are shuffled
+  if (request.rev.find("..") != std::string::npos) {
+    if (git_revwalk_push_range(raw, request.rev.c_str()) != 0) {
+      return tl::unexpected(fmt::format("log {}: {}", request.rev, last_error()));
+    }
+  } else {
+    const auto start = resolve(repo, request.rev.empty() ? "HEAD" : request.rev);
+    if (!start) return tl::unexpected(start.error());
+    git_object* tip = nullptr;
+    if (git_object_peel(&tip, start->get(), GIT_OBJECT_COMMIT) != 0) {
+      return tl::unexpected(fmt::format(
+          "log: {} is not a commit; give a branch or a commit, and a file as `path`", request.rev));
+    }
+    const Object commit(tip);
+    git_revwalk_push(raw, git_object_id(tip));
+  }
+  const int n = request.n > 0 ? std::min(request.n, kLogMax) : kLogDefault;
+  std::string text;
+  git_oid id;
+  int next = 0;
+  for (int shown = 0, walked = 0; shown < n && (next = git_revwalk_next(&id, raw)) == 0; ++walked) {
+    if (cancelled.load()) break;
+    if (walked == kCommitsWalkedMax) {
+      text += fmt::format("[stopped after {} commits]\n", walked);
+      break;
+    }
+    git_commit* raw_commit = nullptr;
+    if ((next = git_commit_lookup(&raw_commit, repo, &id)) != 0) break;
+    const Commit commit(raw_commit);
+    if (!path->empty()) {
+      const auto touched = touches(raw_commit, *path);
+      next = touched < 0 ? touched : 0;
+      if (next != 0) break;
+      if (!touched) continue;
+    }
+    const git_signature* author = git_commit_author(raw_commit);
+    const char* summary = git_commit_summary(raw_commit);
+    text += fmt::format("{} {} {}  {}\n", short_id(reinterpret_cast<git_object*>(raw_commit)),
+                        date(author->when, "%Y-%m-%d"), author->name, summary ? summary : "");
+    ++shown;
+  }
+  if (next != 0 && next != GIT_ITEROVER) {
+    if (text.empty()) return tl::unexpected(fmt::format("log: {}", last_error()));
+    text += fmt::format("[not all: {}]\n", last_error());
+  }
+  if (text.empty())
+    return fmt::format("no commits{}{}\n", request.path.empty() ? "" : " that touch ",
+                       request.path);
+  return bounded(to_utf8(text), "give a smaller n");
+}
+
+GitResult<std::string> show(const Opened& opened, const Request& request) {
+  const std::string rev = request.rev.empty() ? "HEAD" : request.rev;
+  auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  auto object = resolve(opened.repo.get(), rev);
+  if (!object) return tl::unexpected(object.error());
+  if (git_object_type(object->get()) == GIT_OBJECT_TAG) {
+    git_object* raw = nullptr;
+    if (git_object_peel(&raw, object->get(), GIT_OBJECT_ANY) != 0)
+      return tl::unexpected(last_error());
+    *object = Object(raw);
+  }
+  switch (git_object_type(object->get())) {
+    case GIT_OBJECT_COMMIT:
+      return show_commit(opened, reinterpret_cast<git_commit*>(object->get()), *path);
+    case GIT_OBJECT_BLOB:
+      return show_blob(rev, reinterpret_cast<git_blob*>(object->get()));
+    case GIT_OBJECT_TREE: {
+      const auto* tree = reinterpret_cast<git_tree*>(object->get());
+      std::string text = fmt::format("tree {}\n\n", rev);
+      for (std::size_t i = 0; i < git_tree_entrycount(tree); ++i) {
+        const git_tree_entry* entry = git_tree_entry_byindex(tree, i);
+        text += fmt::format("{}{}\n", git_tree_entry_name(entry),
+                            git_tree_entry_type(entry) == GIT_OBJECT_TREE ? "/" : "");
+      }
+      return bounded(to_utf8(text), "name a subdirectory");
+    }
+    default:
+      return tl::unexpected(fmt::format("{} is neither a commit nor a file", rev));
+  }
+}
+
+}  // namespace lares::tools::git

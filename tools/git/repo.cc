@@ -1,0 +1,190 @@
+#include "tools/git/repo.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+
+#include "tools/git/objects.h"
+#include "tools/workspace/path_hint.h"
+
+namespace lares::tools::git {
+namespace {
+
+namespace fs = std::filesystem;
+
+// As git: system and global configuration only, never the repository's own.
+bool is_safe_directory(const std::string& worktree) {
+  git_config* raw = nullptr;
+  if (git_config_open_default(&raw) != 0) return false;
+  Owned<git_config, git_config_free> config(raw);
+  struct Search {
+    std::string worktree;
+    bool found = false;
+  } search{worktree};
+  git_config_get_multivar_foreach(
+      config.get(), "safe.directory", nullptr,
+      [](const git_config_entry* entry, void* payload) {
+        auto& s = *static_cast<Search*>(payload);
+        std::string_view value = entry->value ? entry->value : "";
+        if (value.empty()) {
+          s.found = false;  // an empty value takes back what came before it
+        } else if (value.ends_with("/*")) {
+          value.remove_suffix(1);
+          s.found = s.found || s.worktree.starts_with(value);
+        } else {
+          while (value.size() > 1 && value.ends_with('/')) value.remove_suffix(1);
+          s.found = s.found || value == "*" || value == s.worktree;
+        }
+        return 0;
+      },
+      &search);
+  return search.found;
+}
+
+GitResult<> check_owner(const std::string& worktree, const std::string& git_directory) {
+  struct stat tree {
+  }, directory{};
+  if (::stat(worktree.c_str(), &tree) != 0 || ::stat(git_directory.c_str(), &directory) != 0) {
+    return tl::unexpected(fmt::format("{} cannot be read", git_directory));
+  }
+  const auto trusted = [](uid_t owner) {
+    if (owner == ::geteuid()) return true;
+    const char* sudo = ::geteuid() == 0 ? std::getenv("SUDO_UID") : nullptr;
+    return sudo && std::to_string(owner) == sudo;
+  };
+  if (trusted(tree.st_uid) && trusted(directory.st_uid)) return {};
+  if (is_safe_directory(worktree)) return {};
+  const uid_t owner = trusted(tree.st_uid) ? directory.st_uid : tree.st_uid;
+  return tl::unexpected(
+      fmt::format("{} belongs to user {}, and Lares runs as user {}; if you trust it: git config "
+                  "--global --add safe.directory {}",
+                  worktree, owner, ::geteuid(), worktree));
+}
+
+std::string without_slash(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+std::string last_error() {
+  if (auto why = read_failure(); !why.empty()) return why;
+  const git_error* error = git_error_last();
+  return error && error->message ? error->message : "unknown reason";
+}
+
+GitResult<Opened> open_repository(const std::string& root) {
+  // libgit2 1.5 reports a foreign repository as "config value 'safe.directory' was not found", so
+  // its check is off, and check_owner() stands for it.
+  static std::once_flag once;
+  std::call_once(once, [] { git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0); });
+
+  git_repository* raw = nullptr;
+  const int opened = git_repository_open_ext(&raw, root.c_str(), 0, nullptr);
+  if (opened == GIT_ENOTFOUND) {
+    return tl::unexpected(
+        fmt::format("{} is not a git repository; run git init there to make it one", root));
+  }
+  if (opened != 0) {
+    return tl::unexpected(fmt::format("open the repository of {}: {}; use git through bash instead",
+                                      root, last_error()));
+  }
+  Opened out{Repository(raw), ""};
+  const char* workdir = git_repository_workdir(raw);
+  if (!workdir)
+    return tl::unexpected(fmt::format("{} is a bare repository: it has no files to work on", root));
+  const auto worktree = without_slash(workdir);
+  if (auto owned = check_owner(worktree, git_repository_path(raw)); !owned)
+    return tl::unexpected(owned.error());
+
+  std::error_code failed;
+  const auto real_root = fs::canonical(root, failed);
+  const auto real_worktree = failed ? fs::path() : fs::canonical(worktree, failed);
+  const auto relative = failed ? fs::path("..") : real_root.lexically_relative(real_worktree);
+  if (relative.empty() || *relative.begin() == "..") {
+    return tl::unexpected(fmt::format(
+        "the repository of {} keeps its files elsewhere, in {}; refused", root, worktree));
+  }
+  if (relative != ".") out.prefix = relative.generic_string() + "/";
+  return out;
+}
+
+GitResult<std::string> path_in_repository(const Opened& opened, const std::string& root,
+                                          const std::string& asked) {
+  std::string path = asked;
+  if (path.starts_with('/')) {
+    if (path != root && !path.starts_with(root + "/")) {
+      return tl::unexpected(fmt::format("{} is outside the repository {}", asked, root));
+    }
+    path = path.size() <= root.size() ? "" : path.substr(root.size() + 1);
+  }
+  path = without_slash(fs::path(path).lexically_normal().generic_string());
+  if (path == ".." || path.starts_with("../")) {
+    return tl::unexpected(fmt::format("{} is outside the repository {}", asked, root));
+  }
+  if (path == "." || path.empty()) return without_slash(opened.prefix);
+  return opened.prefix + path;
+}
+
+GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
+  git_object* raw = nullptr;
+  if (const int failed = git_revparse_single(&raw, repo, rev.c_str()); failed != 0) {
+    if (git_repository_head_unborn(repo) == 1)
+      return tl::unexpected(fmt::format("{}: there are no commits yet", rev));
+    if (failed != GIT_ENOTFOUND && failed != GIT_EINVALIDSPEC)
+      return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
+    const auto colon = rev.find(':');
+    git_object* tip = nullptr;
+    if (colon != std::string::npos && colon > 0 &&
+        git_revparse_single(&tip, repo, rev.substr(0, colon).c_str()) == 0) {
+      git_object_free(tip);
+      const auto path = rev.substr(colon + 1);
+      const char* worktree = git_repository_workdir(repo);
+      return tl::unexpected(fmt::format("{0} has no {1}; show {0}: lists what is there.{2}",
+                                        rev.substr(0, colon), path,
+                                        worktree ? path_hint(without_slash(worktree), path) : ""));
+    }
+    return tl::unexpected(
+        fmt::format("{}: no such revision; log lists commits, branch branches", rev));
+  }
+  return Object(raw);
+}
+
+GitResult<Tree> tree_of(git_repository* repo, const std::string& rev) {
+  auto object = resolve(repo, rev);
+  if (!object) return tl::unexpected(object.error());
+  git_object* raw = nullptr;
+  if (git_object_peel(&raw, object->get(), GIT_OBJECT_TREE) != 0) {
+    return tl::unexpected(fmt::format("{} is a file, not a commit; show prints it", rev));
+  }
+  return Tree(reinterpret_cast<git_tree*>(raw));
+}
+
+GitResult<Tree> head_tree(git_repository* repo) {
+  if (git_repository_head_unborn(repo) == 1) return Tree();
+  return tree_of(repo, "HEAD");
+}
+
+std::string head_name(git_repository* repo) {
+  git_reference* raw = nullptr;
+  if (git_reference_lookup(&raw, repo, "HEAD") != 0) return "";
+  const Reference head(raw);
+  const char* target = git_reference_symbolic_target(raw);
+  const std::string_view name = target ? target : "";
+  return std::string(name.starts_with("refs/heads/") ? name.substr(11) : name);
+}
+
+std::string short_id(git_object* object) {
+  git_buf buffer = GIT_BUF_INIT;
+  std::string id = git_oid_tostr_s(git_object_id(object));
+  if (git_object_short_id(&buffer, object) == 0) id = buffer.ptr;
+  git_buf_dispose(&buffer);
+  return id;
+}
+
+}  // namespace lares::tools::git

@@ -1,0 +1,311 @@
+// add and commit. Hooks and external filters are the repository's programs: the first are left out
+// and named, a path under the second is refused, for libgit2 would store its raw bytes (an LFS file
+// instead of its pointer).
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sandbox/secret_names.h"
+#include "tools/git/repo.h"
+#include "tools/git/text.h"
+#include "tools/text.h"
+#include "tools/workspace/path_hint.h"
+#include "tools/workspace/rooted_fs.h"
+#include "tools/workspace/rules.h"
+
+namespace lares::tools::git {
+namespace {
+
+struct Staging {
+  git_repository* repo;
+  git_index* index;
+  git_config* config;
+  std::string filtered, filter;      // a path that is stored through a program
+  std::vector<std::string> secrets;  // new files left out
+};
+
+// A name that says it, or a key in what may be a certificate. One that cannot be read cannot
+// be added.
+bool is_secret_file(git_repository* repo, const std::string& path) {
+  if (is_secret_name(path)) return true;
+  if (!needs_a_look(path)) return false;
+  const auto fs = RootedFs::open(git_repository_workdir(repo));
+  const auto data = fs ? fs->read_head(path, sandbox::kSecretMarkBytes)
+                       : tl::unexpected(fs.error());
+  return data && is_secret_text(path, data->bytes);
+}
+
+// libgit2 asks about each path before it is added: 0 adds, > 0 leaves out, < 0 stops.
+int consider(const char* path, const char*, void* payload) {
+  auto& staging = *static_cast<Staging*>(payload);
+  const std::string_view name(path);
+  if (name.ends_with('/')) return 1;  // a nested repository, which would fail the whole call
+  const bool tracked = git_index_get_bypath(staging.index, path, 0) != nullptr;
+  if (!tracked && is_secret_file(staging.repo, path)) {
+    staging.secrets.emplace_back(name);
+    return 1;
+  }
+  const char* filter = nullptr;
+  if (git_attr_get(&filter, staging.repo, 0, path, "filter") == 0 &&
+      git_attr_value(filter) == GIT_ATTR_VALUE_STRING) {
+    const std::string key = std::string("filter.") + filter;
+    for (const char* kind : {".clean", ".process"}) {
+      git_config_entry* entry = nullptr;
+      if (git_config_get_entry(&entry, staging.config, (key + kind).c_str()) != 0) continue;
+      git_config_entry_free(entry);
+      staging.filtered = path;
+      staging.filter = filter;
+      return -1;
+    }
+  }
+  return 0;
+}
+
+GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index,
+                                          const std::string& path) {
+  git_repository* repo = opened.repo.get();
+  git_config* raw_config = nullptr;
+  if (git_repository_config_snapshot(&raw_config, repo) != 0) return tl::unexpected(last_error());
+  const Owned<git_config, git_config_free> config(raw_config);
+  Staging staging{repo, index, raw_config, {}, {}, {}};
+  std::string text = path;
+  char* pointer = text.data();
+  git_strarray spec{&pointer, text.empty() ? 0u : 1u};
+  if (git_index_add_all(index, &spec, GIT_INDEX_ADD_DISABLE_PATHSPEC_MATCH, consider, &staging) !=
+      0) {
+    if (!staging.filtered.empty()) {
+      return tl::unexpected(fmt::format(
+          "{} is stored through the filter `{}`, a program that is not run here; ask the user "
+          "to commit it with git",
+          staging.filtered, staging.filter));
+    }
+    return tl::unexpected(
+        fmt::format("stage {}: {}", path.empty() ? "the changes" : path, last_error()));
+  }
+  return std::move(staging.secrets);
+}
+
+std::string hint(const Request& request) {
+  const auto there = path_hint(request.root, request.path);
+  return there.empty() ? "" : fmt::format(".{}", there);
+}
+
+bool known_path(const Opened& opened, git_index* index, const std::string& path) {
+  if (path.empty()) return true;
+  const std::string full = std::string(git_repository_workdir(opened.repo.get())) + path;
+  if (::faccessat(AT_FDCWD, full.c_str(), F_OK, AT_SYMLINK_NOFOLLOW) == 0) return true;
+  std::size_t at = 0;
+  return git_index_get_bypath(index, path.c_str(), 0) ||
+         git_index_find_prefix(&at, index, (path + "/").c_str()) == 0;
+}
+
+GitResult<Index> index_of(git_repository* repo) {
+  git_index* raw = nullptr;
+  if (git_repository_index(&raw, repo) != 0 || git_index_read(raw, 1) != 0) {
+    return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  }
+  Index index(raw);
+  if (git_index_has_conflicts(raw))
+    return tl::unexpected(
+        std::string("there are merge conflicts (UU in status); resolve them with the user"));
+  return index;
+}
+
+// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file
+// that was changed in the second it was staged in, and kept its size, looks unchanged once the
+// index is written in a later one. Without a size git looks at the content. False: it could not be
+// said of one of them.
+bool distrust_times_of_that_second(git_index* index) {
+  struct stat written {};
+  if (::stat(git_index_path(index), &written) != 0)
+    return true;  // the first index: there is no such second
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(index, i);
+    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) ||
+        entry->mtime.seconds < written.st_mtim.tv_sec)
+      continue;
+    const std::string path = entry->path;
+    git_index_entry unsure = *entry;
+    unsure.path = path.c_str();
+    unsure.file_size = 0;
+    if (git_index_add(index, &unsure) != 0) return false;  // in its place
+  }
+  return true;
+}
+
+GitResult<> write_index(git_index* index) {
+  if (!distrust_times_of_that_second(index))
+    return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  const int failed = git_index_write(index);
+  if (failed == GIT_ELOCKED)
+    return tl::unexpected(std::string("another git process holds the index; try again"));
+  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  return {};
+}
+
+// " 2 files changed, 5 insertions(+), 1 deletion(-)", and the files that came or went.
+std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
+  git_diff* raw = nullptr;
+  if (git_diff_tree_to_tree(&raw, repo, before, after, nullptr) != 0) return "";
+  const Diff diff(raw);
+  git_diff_find_similar(raw, nullptr);
+  std::string text;
+  git_diff_stats* raw_stats = nullptr;
+  if (git_diff_get_stats(&raw_stats, raw) == 0) {
+    const Owned<git_diff_stats, git_diff_stats_free> stats(raw_stats);
+    git_buf buffer = GIT_BUF_INIT;
+    if (git_diff_stats_to_buf(&buffer, raw_stats, GIT_DIFF_STATS_SHORT, 0) == 0) text = buffer.ptr;
+    git_buf_dispose(&buffer);
+  }
+  constexpr std::size_t kFilesMax = 40;
+  for (std::size_t i = 0, shown = 0; i < git_diff_num_deltas(raw); ++i) {
+    const git_diff_delta* delta = git_diff_get_delta(raw, i);
+    const bool came = delta->status == GIT_DELTA_ADDED, went = delta->status == GIT_DELTA_DELETED;
+    if (!came && !went) continue;
+    if (shown++ == kFilesMax) return text + " ...\n";
+    const git_diff_file& file = came ? delta->new_file : delta->old_file;
+    text += fmt::format(" {} mode {:06o} {}\n", came ? "create" : "delete",
+                        static_cast<unsigned>(file.mode), to_utf8(file.path));
+  }
+  return text;
+}
+
+// As core.hooksPath says, which husky and the like set: relative to where hooks run.
+std::optional<std::string> hooks_path(git_repository* repo, const git_config* config) {
+  git_buf said = GIT_BUF_INIT;
+  if (git_config_get_path(&said, config, "core.hooksPath") != 0) return std::nullopt;
+  std::string path(said.ptr, said.size);
+  git_buf_dispose(&said);
+  const char* const top = git_repository_workdir(repo);
+  return path.starts_with('/') || !top ? path : top + path;
+}
+
+// What git would have done as well.
+std::string notes(git_repository* repo, const std::vector<std::string>& secrets) {
+  std::string text;
+  if (!secrets.empty())
+    text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(secrets));
+  git_config* raw = nullptr;
+  int sign = 0;
+  std::string below = std::string(git_repository_commondir(repo)) + "hooks";
+  if (git_repository_config_snapshot(&raw, repo) == 0) {
+    const Owned<git_config, git_config_free> config(raw);
+    git_config_get_bool(&sign, raw, "commit.gpgsign");
+    below = hooks_path(repo, raw).value_or(below);
+  }
+  std::vector<std::string> hooks;
+  for (const char* name : {"pre-commit", "prepare-commit-msg", "commit-msg", "post-commit"})
+    if (::access((below + "/" + name).c_str(), X_OK) == 0) hooks.emplace_back(name);
+  if (!hooks.empty()) text += fmt::format("[hooks were not run: {}]\n", few_of(hooks));
+  if (sign) text += "[not signed, though commit.gpgsign is set]\n";
+  return text;
+}
+
+GitResult<Signature> identity(git_repository* repo) {
+  git_signature* raw = nullptr;
+  if (git_signature_default(&raw, repo) != 0) {
+    return tl::unexpected(
+        std::string("commit: no author identity is configured; ask the user to run: git config "
+                    "user.name \"...\" and git "
+                    "config user.email \"...\""));
+  }
+  return Signature(raw);
+}
+
+GitResult<std::string> pretty_message(const std::string& message) {
+  git_buf buffer = GIT_BUF_INIT;
+  std::string text;
+  if (git_message_prettify(&buffer, message.c_str(), 0, '#') == 0)
+    text.assign(buffer.ptr, buffer.size);
+  git_buf_dispose(&buffer);
+  if (text.empty())
+    return tl::unexpected(
+        std::string("commit: `message` is missing; say what was changed and why"));
+  return text;
+}
+
+}  // namespace
+
+GitResult<std::string> add(const Opened& opened, const Request& request) {
+  const auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  auto index = index_of(opened.repo.get());
+  if (!index) return tl::unexpected("add: " + index.error());
+  if (!known_path(opened, index->get(), *path))
+    return tl::unexpected(fmt::format("add: {} does not exist{}", request.path, hint(request)));
+  auto secrets = stage(opened, index->get(), *path);
+  if (!secrets) return tl::unexpected("add: " + secrets.error());
+  if (auto written = write_index(index->get()); !written)
+    return tl::unexpected("add: " + written.error());
+  auto text = status(opened, request);
+  if (text && !secrets->empty())
+    *text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(*secrets));
+  return text;
+}
+
+GitResult<std::string> commit(const Opened& opened, const Request& request) {
+  git_repository* repo = opened.repo.get();
+  const auto path = path_in_repository(opened, request.root, request.path);
+  if (!path) return path;
+  const auto message = pretty_message(request.message);
+  if (!message) return message;
+  const auto author = identity(repo);
+  if (!author) return tl::unexpected(author.error());
+  if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
+    return tl::unexpected(
+        std::string("commit: a merge, rebase or the like is under way; the user must finish it"));
+  }
+  auto index = index_of(repo);
+  if (!index) return tl::unexpected("commit: " + index.error());
+  if (!known_path(opened, index->get(), *path))
+    return tl::unexpected(fmt::format("commit: {} does not exist{}", request.path, hint(request)));
+  auto secrets = stage(opened, index->get(), *path);
+  if (!secrets) return tl::unexpected("commit: " + secrets.error());
+
+  git_oid tree_id;
+  if (git_index_write_tree(&tree_id, index->get()) != 0)
+    return tl::unexpected(fmt::format("commit: {}", last_error()));
+  const auto before = head_tree(repo);
+  if (!before) return tl::unexpected("commit: " + before.error());
+  if (*before && git_oid_equal(git_tree_id(before->get()), &tree_id)) {
+    return tl::unexpected("nothing to commit, working tree clean\n" + notes(repo, *secrets));
+  }
+  if (!*before && git_index_entrycount(index->get()) == 0)
+    return tl::unexpected(std::string("nothing to commit\n"));
+  // As git does: the index first. If the commit fails the changes are staged, and nothing is lost.
+  if (auto written = write_index(index->get()); !written)
+    return tl::unexpected("commit: " + written.error());
+
+  git_tree* raw_tree = nullptr;
+  if (git_tree_lookup(&raw_tree, repo, &tree_id) != 0)
+    return tl::unexpected(fmt::format("commit: {}", last_error()));
+  const Tree tree(raw_tree);
+  git_object* raw_parent = nullptr;
+  if (*before && git_revparse_single(&raw_parent, repo, "HEAD^{commit}") != 0) {
+    return tl::unexpected(fmt::format("commit: {}", last_error()));
+  }
+  const Object parent(raw_parent);
+  const auto* parents = reinterpret_cast<const git_commit*>(raw_parent);
+  git_oid id;
+  if (git_commit_create(&id, repo, "HEAD", author->get(), author->get(), nullptr, message->c_str(),
+                        raw_tree, raw_parent ? 1 : 0, &parents) != 0) {
+    return tl::unexpected(fmt::format("commit: {}", last_error()));
+  }
+  git_object* raw_commit = nullptr;
+  if (git_object_lookup(&raw_commit, repo, &id, GIT_OBJECT_COMMIT) != 0)
+    return tl::unexpected(last_error());
+  const Object made(raw_commit);
+  const auto branch = head_name(repo);
+  return to_utf8(fmt::format("[{}{} {}] {}\n", branch.empty() ? "detached HEAD" : branch,
+                             raw_parent ? "" : " (root-commit)", short_id(raw_commit),
+                             git_commit_summary(reinterpret_cast<git_commit*>(raw_commit)))) +
+         summary(repo, before->get(), raw_tree) + notes(repo, *secrets);
+}
+
+}  // namespace lares::tools::git

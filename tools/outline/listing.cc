@@ -1,0 +1,121 @@
+#include "tools/outline/listing.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <git2.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string_view>
+#include <utility>
+
+#include "tools/outline/syntax.h"
+#include "tools/text.h"
+#include "tools/workspace/own_files.h"
+#include "tools/workspace/rules.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kFileBytesMax = 2 << 20;
+constexpr std::size_t kLineBytesMax = 20'000;  // longer lines are minified or generated: slow, and
+                                               // nobody edits them
+constexpr std::size_t kFilesMax = 2'000;
+constexpr std::size_t kEntriesMax = 100'000;  // looked at below one directory
+
+// What git ignores; without a repository, the directories that tools fill.
+class Ignored {
+ public:
+  explicit Ignored(const std::string& root) {
+    git_libgit2_init();
+    if (git_repository_open_ext(&repo_, root.c_str(), 0, nullptr) != 0) repo_ = nullptr;
+    if (!repo_ || !git_repository_workdir(repo_)) return;
+    std::error_code failed;
+    prefix_ =
+        std::filesystem::relative(root, git_repository_workdir(repo_), failed).generic_string();
+    prefix_ = failed || prefix_ == "." ? "" : prefix_ + "/";
+  }
+  Ignored(const Ignored&) = delete;
+  Ignored& operator=(const Ignored&) = delete;
+  ~Ignored() {
+    git_repository_free(repo_);
+    git_libgit2_shutdown();
+  }
+
+  bool operator()(const std::string& path, bool directory) const {
+    const auto name = std::string_view(path).substr(path.rfind('/') + 1);
+    if (name == ".git" || name == "node_modules" || name == "__pycache__") return true;
+    int ignored = 0;
+    const auto asked = prefix_ + path + (directory ? "/" : "");
+    return repo_ && git_ignore_path_is_ignored(&ignored, repo_, asked.c_str()) == 0 && ignored;
+  }
+
+ private:
+  git_repository* repo_ = nullptr;
+  std::string prefix_;  // of the root inside the repository's worktree
+};
+
+std::string skip_reason(std::string_view bytes) {
+  if (is_binary(bytes)) return "is binary";
+  for (const auto line : split_lines(bytes)) {
+    if (line.size() > kLineBytesMax)
+      return fmt::format("has a line of {} bytes, so it is minified or generated", line.size());
+  }
+  return "";
+}
+
+}  // namespace
+
+// Symlinks are not followed: what they name is listed where it lies, or lies outside. Only names
+// come from here; the contents are opened beneath the root, so a directory swapped for a symlink
+// meanwhile gives no file away.
+Listing list_sources(const RootedFs& fs, const std::string& path) {
+  const Ignored ignored(fs.root());
+  Listing out;
+  std::vector<std::string> pending{path};
+  while (!pending.empty()) {
+    const std::string directory = std::move(pending.back());
+    pending.pop_back();
+    const auto absolute = directory.empty() ? fs.root() : fs.root() + "/" + directory;
+    const int fd = ::open(absolute.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR* entries = fd < 0 ? nullptr : ::fdopendir(fd);
+    if (!entries) {
+      if (fd >= 0) ::close(fd);
+      continue;
+    }
+    while (const dirent* entry = ::readdir(entries)) {
+      const std::string_view name = entry->d_name;
+      if (name == "." || name == "..") continue;
+      if (++out.n_entries > kEntriesMax || out.files.size() >= kFilesMax) {
+        out.complete = false;
+        break;
+      }
+      const auto inner = directory.empty() ? std::string(name)
+                                           : directory + "/" + std::string(name);
+      struct stat st {};
+      if (!fs.lstat(inner, st)) continue;
+      if (S_ISDIR(st.st_mode)) {
+        if (!ignored(inner, true)) pending.push_back(inner);
+      } else if (S_ISREG(st.st_mode) && can_outline(name) && skipped_by_name(inner).empty() &&
+                 !ignored(inner, false)) {
+        out.files.push_back(inner);
+      }
+    }
+    ::closedir(entries);
+  }
+  std::ranges::sort(out.files);
+  return out;
+}
+
+Source read_source(const RootedFs& fs, const std::string& path) {
+  const auto data = fs.read(path, kFileBytesMax);
+  if (!data) return {.text = {}, .path = {}, .skipped = data.error()};
+  if (lies_in_own(fs, data->path))
+    return {.text = {}, .path = {}, .skipped = "is kept from you: Lares keeps it for itself"};
+  return {.text = shown_text(data->bytes), .path = data->path, .skipped = skip_reason(data->bytes)};
+}
+
+std::string files_text(std::size_t n) { return n == 1 ? "1 file" : fmt::format("{} files", n); }
+
+}  // namespace lares::tools

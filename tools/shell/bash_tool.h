@@ -1,0 +1,56 @@
+// `bash`: one persistent shell per session, started with the first command. Directory, environment,
+// functions and background jobs live until a timeout, a cancel or the shell's own end. The process
+// ignores SIGPIPE, as daemons do.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/experimental/channel.hpp>
+
+#include "sandbox/control_paths.h"
+#include "sandbox/sensitive_paths.h"
+#include "tools/builtin.h"
+#include "tools/off_thread.h"
+#include "tools/shell/command.h"
+#include "tools/shell/job_table.h"
+
+namespace lares::tools {
+
+class BashTool : public Tool {
+ public:
+  BashTool(asio::any_io_executor io, const BuiltinOptions& options);
+  const Spec& spec() const override { return spec_; }
+  bool mutates(const nlohmann::json&) const override { return true; }
+  asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
+  asio::awaitable<std::string> news() override;
+  bool any_job_runs() const {
+    return shell_.process && shell_.jobs.any_runs() && !has_ended(shell_.process->pid());
+  }
+
+ private:
+  struct Shell {
+    std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the
+                                                            // process is gone
+    std::shared_ptr<sandbox::SensitivePaths> secrets;       // null without a sandbox
+    std::unique_ptr<sandbox::Process> process;
+    std::string pending;  // read, but not yet part of a result
+    std::string unread;   // what background jobs printed meanwhile, its end
+    ShellJobs jobs;
+  };
+  asio::awaitable<std::string> ask_for_jobs();
+  asio::awaitable<Result<Outcome>> locked(std::string command, OnOutput on_output);
+  asio::awaitable<tl::expected<void, std::string>> ensure_shell();
+  asio::awaitable<tl::expected<std::string, std::string>> hide_what_appeared();
+  asio::awaitable<std::string> end_shell();
+
+  BuiltinOptions options_;
+  Spec spec_;
+  WorkThreads threads_;
+  Shell shell_;
+  asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one
+                                                                       // after the other
+};
+
+}  // namespace lares::tools

@@ -1,0 +1,254 @@
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "tools/shell/commands.h"
+#include "tools/shell/words.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kExtensionMax = 6;  // with its dot: what looks like a file's name
+// What runs text that is given to it as an argument, in ways that are not looked into.
+constexpr std::string_view kInterpreters[] = {
+    "python",   "python2", "python3", "perl",      "ruby", "node",   "php",       "lua",
+    "awk",      "gawk",    "su",      "script",    "ssh",  "expect", "hyperfine", "busybox",
+    "parallel", "tmux",    "screen",  "nix-shell", "entr", "make"};
+
+template <class... T>
+bool one_of(std::string_view word, const T&... words) {
+  return ((word == words) || ...);
+}
+
+std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+using Words = std::vector<std::string>;
+
+bool has_letter(std::string_view word, char letter) {
+  return word.size() > 1 && word[0] == '-' && word[1] != '-' &&
+         word.find(letter) != std::string_view::npos;
+}
+// As git takes it: a long option may be cut short.
+bool has(const Words& args, std::string_view option, char letter = 0) {
+  return std::ranges::any_of(args, [&](const std::string& a) {
+    const std::string_view name = std::string_view(a).substr(0, a.find('='));
+    return name == option ||
+           (name.size() > 2 && name.starts_with("--") && option.starts_with(name)) ||
+           (letter && has_letter(a, letter));
+  });
+}
+// For options that make a command harmless: only as they are written out.
+bool has_exactly(const Words& args, std::string_view option, char letter = 0) {
+  return std::ranges::any_of(args, [&](const std::string& a) {
+    return a == option ||
+           (letter && has_letter(std::string_view(a).substr(0, a.find('e', 1)), letter));
+  });
+}
+Words positional(const Words& args) {
+  Words out;
+  for (const auto& a : args)
+    if (a.empty() || a[0] != '-') out.push_back(a);
+  return out;
+}
+// Rather a file than a branch.
+bool looks_like_files(std::string_view word) {
+  const auto dot = word.rfind('.');
+  return word == "." || word.starts_with("./") || word.starts_with("../") ||
+         word.starts_with(":") || word.ends_with('/') || word.find('*') != std::string_view::npos ||
+         (dot != std::string_view::npos && dot > 0 &&
+          word.find('/', dot) == std::string_view::npos && word.size() - dot <= kExtensionMax);
+}
+
+constexpr const char* kUncommitted = "throws away uncommitted changes";
+constexpr const char* kUntracked = "deletes files that git does not know";
+constexpr const char* kHistory = "rewrites or deletes history";
+constexpr const char* kRemote = "rewrites or deletes what others have fetched";
+
+const char* checkout_loses(const Words& args,
+                           const std::function<bool(const std::string&)>& is_path) {
+  if (has(args, "--force", 'f') || std::ranges::find(args, "--") != args.end() ||
+      has(args, "--pathspec-from-file") || has(args, "--ours") || has(args, "--theirs"))
+    return kUncommitted;
+  if (has(args, "", 'B')) return kHistory;
+  const Words names = positional(args);
+  const bool makes = has_exactly(args, "--orphan", 'b') || has_exactly(args, "--track", 't') ||
+                     has_exactly(args, "--detach");
+  const auto is_files = [&](const std::string& name) {
+    return looks_like_files(name) || (is_path && is_path(name));
+  };
+  if (!makes && (names.size() > 1 || std::ranges::any_of(names, is_files))) return kUncommitted;
+  return nullptr;
+}
+
+const char* push_loses(const Words& args) {
+  if (has(args, "--force", 'f') || has(args, "--force-with-lease") || has(args, "--mirror") ||
+      has(args, "--delete", 'd') || has(args, "--prune"))
+    return kRemote;
+  const Words names = positional(args);
+  return std::ranges::any_of(names,
+                             [](const auto& n) {
+                               return n.starts_with('+') || (n.size() > 1 && n.starts_with(':'));
+                             })
+             ? kRemote
+             : nullptr;
+}
+
+// What `git SUB ARGS` loses; null: nothing.
+const char* loses(std::string_view sub, const Words& args,
+                  const std::function<bool(const std::string&)>& is_path) {
+  const auto first = args.empty() ? std::string_view() : std::string_view(args[0]);
+  if (sub == "reset")
+    return has(args, "--hard") || has(args, "--merge") || has(args, "--keep") ? kUncommitted
+                                                                              : nullptr;
+  if (sub == "checkout") return checkout_loses(args, is_path);
+  if (sub == "restore")
+    return has_exactly(args, "--staged", 'S') && !has(args, "--worktree", 'W') ? nullptr
+                                                                               : kUncommitted;
+  if (sub == "switch")
+    return has(args, "--discard-changes", 'f') || has(args, "--force") ? kUncommitted
+           : has(args, "--force-create", 'C')                          ? kHistory
+                                                                       : nullptr;
+  if (sub == "clean") return has_exactly(args, "--dry-run", 'n') ? nullptr : kUntracked;
+  if (sub == "stash") return one_of(first, "drop", "clear") ? kUncommitted : nullptr;
+  if (sub == "rm")
+    return has_exactly(args, "--cached") || has_exactly(args, "--dry-run", 'n') ||
+                   !has(args, "--force", 'f')
+               ? nullptr
+               : kUncommitted;
+  if (sub == "branch")
+    return has(args, "--force", 'f') || has(args, "--delete", 'd') || has(args, "", 'D') ||
+                   has(args, "", 'M') || has(args, "", 'C')
+               ? kHistory
+               : nullptr;
+  if (sub == "tag")
+    return has(args, "--delete", 'd') || has(args, "--force", 'f') ? kHistory : nullptr;
+  if (sub == "push") return push_loses(args);
+  if (one_of(sub, "rebase", "filter-branch", "filter-repo", "replace", "prune", "fast-import",
+             "read-tree", "checkout-index"))
+    return kHistory;
+  if (sub == "reflog") return one_of(first, "expire", "delete") ? kHistory : nullptr;
+  if (sub == "gc") return has(args, "--prune") ? kHistory : nullptr;
+  if (sub == "update-ref") return kHistory;
+  if (sub == "worktree") return one_of(first, "remove", "prune") ? kUncommitted : nullptr;
+  if (sub == "submodule")
+    return one_of(first, "deinit", "update") && has(args, "--force", 'f') ? kUncommitted : nullptr;
+  if (sub == "apply" || sub == "am" || sub == "merge" || sub == "cherry-pick" || sub == "revert")
+    return has(args, "--abort") || has(args, "--skip") ? kUncommitted : nullptr;
+  return nullptr;
+}
+
+// Whatever their arguments.
+constexpr std::string_view kHarmless[] = {
+    "status",     "diff",       "log",          "show",        "blame",        "add",
+    "commit",     "ls-files",   "rev-parse",    "grep",        "fetch",        "describe",
+    "shortlog",   "archive",    "clone",        "ls-remote",   "ls-tree",      "rev-list",
+    "cat-file",   "merge-base", "for-each-ref", "show-ref",    "format-patch", "diff-tree",
+    "diff-index", "diff-files", "check-ignore", "hash-object", "name-rev",     "count-objects",
+    "init",       "version",    "help"};
+
+std::optional<std::string> git_loses(const ShellReading& reading, const std::string& text,
+                                     const std::function<bool(const std::string&)>& is_path) {
+  const Words& words = reading.words;
+  std::size_t i = 1;
+  const auto unknown = [&] {
+    return fmt::format("{}: what it does is known only when it runs", text);
+  };
+  for (std::size_t c = 1; c + 1 < words.size(); ++c)
+    if (words[c] == "-c" &&
+        (words[c + 1].starts_with("alias.") || words[c + 1].starts_with("Alias.")))
+      return unknown();
+  while (i < words.size() && !words[i].empty() && words[i][0] == '-')
+    i += one_of(words[i], "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path") ? 2
+                                                                                                : 1;
+  if (i >= words.size())
+    return reading.certain ? std::nullopt : std::optional<std::string>(unknown());
+  if (words[i] == "config" &&
+      std::any_of(words.begin() + static_cast<std::ptrdiff_t>(i), words.end() - 1,
+                  [](const auto& w) { return w.starts_with("alias."); }))
+    return unknown();
+  if (const char* const lost = loses(
+          words[i], {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, is_path))
+    return fmt::format("{} {}", text, lost);
+  const bool harmless = std::ranges::find(kHarmless, words[i]) != std::end(kHarmless);
+  if (reading.certain || harmless) return std::nullopt;
+  return unknown();
+}
+
+// Whether it runs a script of that name, by a shell or by its path.
+bool runs_file(const ShellCommand& command, std::string_view base) {
+  const auto named = [&](const std::string& word) { return base_name(word) == base; };
+  if (one_of(base_name(command.words[0]), "sh", "bash", "dash", "zsh", "ksh", "ash", "source", "."))
+    return std::any_of(command.words.begin() + 1, command.words.end(), named);
+  return command.words[0].find('/') != std::string::npos && named(command.words[0]);
+}
+
+// Of a program that is named by what the script was given: `$x clean -fdx`. Fewer than of git
+// itself, for `$DOCKER rm -f a` is no git.
+bool reads_like_git(const Words& words, const std::function<bool(const std::string&)>& is_path) {
+  std::size_t i = 1;
+  while (i < words.size() && words[i].starts_with('-')) i += one_of(words[i], "-C", "-c") ? 2 : 1;
+  if (i >= words.size()) return false;
+  const std::string_view sub = words[i];
+  const Words args(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+  if (sub == "clean") return has(args, "--force", 'f') && loses(sub, args, is_path);
+  if (sub == "checkout")
+    return has(args, "--force", 'f') ||
+           std::ranges::any_of(args, [](const auto& a) { return one_of(a, "--", ".", "./"); });
+  return one_of(sub, "reset", "stash", "branch", "push", "rebase", "worktree", "update-ref",
+                "reflog", "filter-branch") &&
+         loses(sub, args, is_path);
+}
+
+bool is_git_dir(std::string_view word) {
+  while (word.size() > 1 && word.ends_with('/')) word.remove_suffix(1);
+  return base_name(word) == ".git" || word.find(".git/") != std::string_view::npos ||
+         (base_name(word).starts_with(".git") && is_marked(base_name(word)));
+}
+
+std::optional<std::string> reading_loses(const ShellReading& reading, const std::string& text,
+                                         const std::function<bool(const std::string&)>& is_path,
+                                         GitBy by) {
+  const Words& words = reading.words;
+  const std::string_view name = base_name(words[0]);
+  const auto unknown = [&](const char* because) { return fmt::format("{}: {}", text, because); };
+  if (name == "git") return git_loses(reading, text, is_path);
+  if (reading.hidden && (by == GitBy::any_way || !is_marked(name)))
+    return unknown("which program that is, is known only when it runs");
+  if (is_marked(name) && reads_like_git(words, is_path))
+    return unknown("if that is git, it loses work");
+  const bool interprets = std::ranges::find(kInterpreters, name) != std::end(kInterpreters);
+  if (interprets &&
+      std::ranges::any_of(words, [](const auto& w) { return w.find("git ") != std::string::npos; }))
+    return unknown("it names git, and what it does is known only when it runs");
+  if (one_of(name, "rm", "rmdir", "shred", "unlink", "mv") &&
+      std::any_of(words.begin() + 1, words.end(), is_git_dir))
+    return fmt::format("{} {}", text, kHistory);
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> destructive_git(const ShellScript& script,
+                                           const std::function<bool(const std::string&)>& is_path,
+                                           GitBy by) {
+  for (const ShellCommand& command : script.commands)
+    for (const ShellReading& reading : command.readings)
+      if (by == GitBy::name && base_name(reading.words[0]) != "git")
+        continue;
+      else if (auto lost = reading_loses(reading, command.text, is_path, by))
+        return lost;
+  if (by == GitBy::name) return std::nullopt;
+  if (!script.made.empty())
+    return fmt::format("{}: what it runs is made only when it runs", script.made);
+  if (script.hides_git) return "it may run git, and not all of it can be read";
+  // What it writes and then runs cannot be looked into before.
+  if (!script.names_git) return std::nullopt;
+  for (const ShellCommand& command : script.commands)
+    if (std::ranges::any_of(script.written, [&](const std::string& file) {
+          return runs_file(command, base_name(file));
+        }))
+      return fmt::format("{}: the script names git, and writes first what this runs", command.text);
+  return std::nullopt;
+}
+
+}  // namespace lares::tools

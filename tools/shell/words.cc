@@ -1,0 +1,402 @@
+#include "tools/shell/words.h"
+
+#include <fnmatch.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "tools/outline/node.h"
+
+namespace lares::tools {
+namespace {
+
+using Shapes = std::vector<std::string>;
+
+// Programs whose output is the name of a program or a directory, and those that choose a line of
+// it.
+constexpr std::string_view kFinders[] = {
+    "find",       "ls",      "which", "command", "type", "pwd",   "mktemp", "realpath",
+    "readlink",   "dirname", "brew",  "npm",     "go",   "xcrun", "rustup", "cargo",
+    "pkg-config", "fd",      "nproc", "head",    "tail", "sort",  "uniq",   "grep"};
+// Programs that print what a shell is to evaluate.
+constexpr std::string_view kSetups[] = {
+    "opam",           "pyenv",      "rbenv",
+    "nodenv",         "goenv",      "direnv",
+    "conda",          "micromamba", "mamba",
+    "ssh-agent",      "brew",       "fnm",
+    "luarocks",       "dircolors",  "starship",
+    "zoxide",         "mise",       "asdf",
+    "docker-machine", "minikube",   "register-python-argcomplete",
+    "resize",         "locale"};
+
+constexpr std::size_t kValueBytesMax = 16 << 10;  // of a variable's value; v2=$v1$v1; v3=$v2$v2;
+                                                  // ... would double it each time
+constexpr std::size_t kWordBytesMax = 256 << 10;  // of a word with values in it
+constexpr std::size_t kCutBytesMax = 256;  // of a value and a pattern that ${x%pattern} is worked
+                                           // out for
+constexpr int kDepthMax = 64;              // of words in words
+constexpr int kCutStarsMax = 2;            // fnmatch tries what each of them may be
+
+std::string_view text_of(TSNode node, std::string_view script) {
+  return script.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
+}
+
+void add(Shapes& to, const std::string& shape) {
+  if (std::ranges::find(to, shape) != to.end()) return;
+  if (to.size() < kValuesMax)
+    to.push_back(shape);
+  else
+    to.back() = std::string(1, kMade);
+}
+
+// Every end for every beginning.
+Shapes joined(const Shapes& a, const Shapes& b) {
+  Shapes out;
+  for (const auto& x : a)
+    for (const auto& y : b)
+      add(out, x.size() + y.size() > kWordBytesMax ? std::string(1, kMade) : x + y);
+  return out;
+}
+
+// A bare word: without its backslashes, a mark for what the file system or a brace says.
+std::string bare(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\\' && i + 1 < text.size()) {
+      if (text[++i] != '\n') out += text[i];
+    } else if (c == '*' || c == '?' || (c == '~' && i == 0)) {
+      out += kPlain;
+    } else if (c == '[' || c == '{') {
+      const auto end = text.find(c == '[' ? ']' : '}', i);
+      if (end == std::string_view::npos || end == i + 1)
+        out += c;
+      else
+        out += kPlain, i = end;
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+Shapes marked(char mark) { return {std::string(1, mark)}; }
+
+// ${x%suffix} and ${x#prefix} of one value, where both are known.
+std::string cut(const std::string& value, std::string_view op, const std::string& pattern) {
+  if (value.size() > kCutBytesMax || pattern.size() > kCutBytesMax ||
+      std::ranges::count(pattern, '*') > kCutStarsMax)
+    return std::string(1, kMade);
+  const bool longest = op.size() == 2, end = op[0] == '%';
+  for (std::size_t k = 0; k <= value.size(); ++k) {
+    const std::size_t n = longest ? value.size() - k : k;
+    const std::string piece = end ? value.substr(value.size() - n) : value.substr(0, n);
+    if (::fnmatch(pattern.c_str(), piece.c_str(), 0) == 0)
+      return end ? value.substr(0, value.size() - n) : value.substr(n);
+  }
+  return value;
+}
+
+}  // namespace
+
+void ShellWords::gather(TSNode root, std::string_view script) {
+  for_each_node(root, [&](TSNode node) {
+    const std::string_view type = type_of(node);
+    if (type == "variable_assignment") assignment(node, script);
+    if (type == "command") set_by_command(node, script);
+    if (type == "function_definition")
+      functions_.insert(std::string(text_of(field(node, "name"), script)));
+    if (type == "for_statement" || type == "select_statement") {
+      Shapes values;
+      for (std::uint32_t i = 0; i < ts_node_child_count(node); ++i) {
+        const char* const name = ts_node_field_name_for_child(node, i);
+        if (!name || std::string_view(name) != "value") continue;
+        for (const auto& shape : evaluate(ts_node_child(node, i), script, false)) {
+          for (std::size_t at = 0; at <= shape.size();) {
+            const auto end = std::min(shape.find(kBreak, at), shape.size());
+            add(values, shape.substr(at, end - at));
+            at = end + 1;
+          }
+        }
+      }
+      if (values.empty()) values = value_of("@", false, true);
+      assigned(std::string(text_of(field(node, "variable"), script)), std::move(values));
+    }
+  });
+}
+
+void ShellWords::assigned(const std::string& name, Shapes values) {
+  for (const auto& value : values)
+    add(variables_[name].values, value.size() > kValueBytesMax ? std::string(1, kMade) : value);
+}
+
+std::string ShellWords::list(TSNode array, std::string_view script, std::uint32_t from) const {
+  std::string out;
+  for (std::uint32_t i = from; i < ts_node_named_child_count(array); ++i) {
+    const Shapes values = evaluate(ts_node_named_child(array, i), script, false);
+    if (!out.empty()) out += kBreak;
+    out += values.size() == 1 && out.size() + values[0].size() <= kWordBytesMax
+               ? values[0]
+               : std::string(1, kMade);
+  }
+  return out;
+}
+
+void ShellWords::assignment(TSNode node, std::string_view script) {
+  const TSNode left = field(node, "name"), right = field(node, "value");
+  const bool element = type_of(left) == "subscript";
+  const std::string name(text_of(element ? field(left, "name") : left, script));
+  const bool appends = script.substr(ts_node_end_byte(left)).starts_with("+=");
+  const TSNode declaration = ts_node_parent(node);
+  const std::string_view declared = type_of(declaration) == "declaration_command"
+                                        ? text_of(declaration, script)
+                                        : std::string_view();
+  // declare -n makes another name of it, -i -l -u another text
+  if (const auto dash = declared.find(" -");
+      dash != std::string_view::npos &&
+      declared.substr(dash, declared.find(' ', dash + 1) - dash).find_first_of("nilu") !=
+          std::string_view::npos)
+    return assigned(name, marked(kMade));
+  if (type_of(right) == "array") {
+    Variable& variable = variables_[name];
+    const std::string elements = list(right, script, 0);
+    variable.elements = appends && !variable.elements.empty()
+                            ? variable.elements + kBreak + elements
+                            : elements;
+    if (variable.elements.size() > kWordBytesMax) variable.elements = std::string(1, kMade);
+    for (std::size_t at = 0; at <= elements.size();) {
+      const auto end = std::min(elements.find(kBreak, at), elements.size());
+      add(variable.values, elements.substr(at, end - at));
+      at = end + 1;
+    }
+    return;
+  }
+  Shapes values = ts_node_is_null(right) ? Shapes{""} : evaluate(right, script, true);
+  if (element && !variables_[name].elements.empty())
+    variables_[name].elements += kBreak + (values.size() == 1 ? values[0] : std::string(1, kMade));
+  else if (element)
+    variables_[name].elements = values.size() == 1 ? values[0] : std::string(1, kMade);
+  if (appends && variables_.contains(name))
+    values = joined(variables_[name].values, values);
+  else if (appends)
+    values = joined(marked(kPlain), values);
+  assigned(name, std::move(values));
+}
+
+// `set -- a b`, and what reads into variables.
+void ShellWords::set_by_command(TSNode command, std::string_view script) {
+  const std::string_view name = text_of(field(command, "name"), script);
+  const bool reads = name == "read" || name == "mapfile" || name == "readarray" ||
+                     name == "getopts" || name == "printf";
+  if (name != "set" && !reads) return;
+  bool v = name != "printf";
+  for (std::uint32_t i = 1; i < ts_node_named_child_count(command); ++i) {
+    const std::string word(text_of(ts_node_named_child(command, i), script));
+    if (name == "set") {
+      if (word != "--") continue;
+      Variable& arguments = variables_["@"];
+      arguments.elements = list(command, script, i + 1);
+      for (std::uint32_t k = i + 1; k < ts_node_named_child_count(command); ++k)
+        assigned("@", evaluate(ts_node_named_child(command, k), script, false));
+      return;
+    }
+    if (v && !word.starts_with('-') &&
+        word.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") ==
+            std::string::npos) {
+      assigned(word, marked(kMade));
+      variables_[word].elements = std::string(1, kMade);
+      if (name == "printf") return;
+    }
+    v = v || word == "-v";
+  }
+}
+
+// `all`: the elements of an array, each a word.
+Shapes ShellWords::value_of(const std::string& name, bool all, bool quoted) const {
+  const bool argument = !name.empty() && (name == "@" || name == "*" ||
+                                          std::isdigit(static_cast<unsigned char>(name[0])));
+  const auto found = variables_.find(argument && name != "0" ? "@" : name);
+  if (found == variables_.end()) return marked(kPlain);
+  if ((all || name == "@" || name == "*") && !found->second.elements.empty())
+    return {found->second.elements};
+  Shapes out = found->second.values;
+  if (out.empty()) return marked(kPlain);
+  if (!quoted)
+    for (auto& value : out)
+      std::ranges::replace_if(
+          value, [](char c) { return c == ' ' || c == '\t' || c == '\n'; }, kBreak);
+  return out;
+}
+
+// The children of `node` between two places, and the text between them as it is.
+Shapes ShellWords::parts(TSNode node, std::string_view script, std::uint32_t from, std::uint32_t to,
+                         bool quoted) const {
+  Shapes out{""};
+  const auto text = [&](std::uint32_t end) {
+    if (end <= from) return;
+    std::string plain;
+    for (std::size_t i = from; i < end; ++i) {
+      if (script[i] == '\\' && i + 1 < end &&
+          std::string_view("$`\"\\\n").find(script[i + 1]) != std::string_view::npos)
+        ++i;
+      plain += script[i];
+    }
+    out = joined(out, {plain});
+  };
+  for (std::uint32_t i = 0; i < ts_node_named_child_count(node); ++i) {
+    const TSNode child = ts_node_named_child(node, i);
+    if (ts_node_start_byte(child) < from || ts_node_end_byte(child) > to ||
+        type_of(child) == "string_content")
+      continue;
+    text(ts_node_start_byte(child));
+    out = joined(out, evaluate(child, script, quoted));
+    from = ts_node_end_byte(child);
+  }
+  text(to);
+  return out;
+}
+
+Shapes ShellWords::expansion(TSNode node, std::string_view script, bool quoted) const {
+  const std::string_view whole = text_of(node, script);
+  if (whole.starts_with("${#")) return marked(kPlain);
+  if (whole.starts_with("${!") || ts_node_named_child_count(node) == 0) return marked(kMade);
+  const TSNode first = ts_node_named_child(node, 0);
+  const bool subscript = type_of(first) == "subscript";
+  const std::string name(text_of(subscript ? field(first, "name") : first, script));
+  const bool all = subscript && (text_of(first, script).ends_with("[@]") ||
+                                 text_of(first, script).ends_with("[*]"));
+  const std::uint32_t after = ts_node_end_byte(first), end = ts_node_end_byte(node) - 1;
+  std::string_view op = script.substr(after, end - std::min(after, end));
+  Shapes value = value_of(name, all, quoted);
+  if (op.empty()) return value;
+  const std::size_t colon = op[0] == ':' ? 1 : 0;
+  const char kind = op.size() > colon ? op[colon] : '\0';
+  if (kind == '?') return value;
+  if (kind == '-' || kind == '=' || kind == '+') {
+    Shapes other = parts(node, script, after + static_cast<std::uint32_t>(colon) + 1, end, quoted);
+    if (kind == '+') return other;
+    for (const auto& shape : other) add(value, shape);
+    return value;
+  }
+  if (colon == 0 && (kind == '%' || kind == '#')) {
+    const std::string_view sign = op.substr(0, op.size() > 1 && op[1] == kind ? 2 : 1),
+                           pattern = op.substr(sign.size());
+    if (pattern.find_first_of("$`\"'\\") == std::string_view::npos) {
+      for (auto& one : value)
+        if (one.find(kMade) == std::string::npos && one != std::string(1, kPlain))
+          one = cut(one, sign, std::string(pattern));
+      return value;
+    }
+  }
+  return marked(kMade);
+}
+
+Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
+  bool finds = true, sets = true;
+  int n = 0;
+  std::optional<TSNode> looked_up;  // what `which` and its like are asked for
+  for_each_node(node, [&](TSNode here) {
+    if (type_of(here) == "command") {
+      ++n;
+      const std::string_view whole = text_of(here, script),
+                             name = text_of(field(here, "name"), script);
+      const bool repository = whole.starts_with("git rev-parse") ||
+                              whole.starts_with("git ls-files");
+      finds = finds && (repository || std::ranges::find(kFinders, name) != std::end(kFinders)) &&
+              whole.find("-printf") == std::string_view::npos &&
+              whole.find("-exec") == std::string_view::npos;
+      sets = sets && std::ranges::find(kSetups, name) != std::end(kSetups);
+      const bool looks_up = name == "which" || whole.starts_with("command -v ") ||
+                            whole.starts_with("type -p ") || whole.starts_with("type -P ");
+      const std::uint32_t count = ts_node_named_child_count(here);
+      if (looks_up && count > 1) looked_up = ts_node_named_child(here, count - 1);
+    } else if (type_of(here) == "file_redirect" &&
+               text_of(here, script).find('<') != std::string_view::npos) {
+      finds = false;
+    }
+  });
+  if (n == 1 && looked_up) {  // nothing else runs in it, so nothing is walked twice
+    const Shapes last = evaluate(*looked_up, script, false);
+    if (last.size() == 1 && !last[0].empty()) return last;
+    return marked(kMade);
+  }
+  return marked(n > 0 && sets ? kSetup : n > 0 && finds ? kPlain : kMade);
+}
+
+Shapes ShellWords::evaluate(TSNode node, std::string_view script, bool quoted) const {
+  if (depth_ >= kDepthMax) return marked(kMade);
+  ++depth_;
+  Shapes out = evaluated(node, script, quoted);
+  --depth_;
+  return out;
+}
+
+Shapes ShellWords::evaluated(TSNode node, std::string_view script, bool quoted) const {
+  const std::string_view type = type_of(node), text = text_of(node, script);
+  if (type == "raw_string")
+    return {std::string(text.size() >= 2 ? text.substr(1, text.size() - 2) : text)};
+  if (type == "ansi_c_string") {
+    if (text.find('\\') != std::string_view::npos) return marked(kMade);
+    return {std::string(text.size() >= 3 ? text.substr(2, text.size() - 3) : text)};
+  }
+  if (type == "command_name" && ts_node_named_child_count(node) > 0)
+    return evaluate(ts_node_named_child(node, 0), script, quoted);
+  if (type == "word" || type == "number" || type == "command_name" || type == "variable_name" ||
+      type == "extglob_pattern" || type == "regex")
+    return {bare(text)};
+  if (type == "string") {
+    const std::uint32_t from = ts_node_start_byte(node) + 1, to = ts_node_end_byte(node);
+    return parts(node, script, from, text.ends_with('"') && to > from ? to - 1 : to, true);
+  }
+  if (type == "translated_string" && ts_node_named_child_count(node) > 0)
+    return evaluate(ts_node_named_child(node, 0), script, true);
+  if (type == "concatenation") {
+    Shapes out{""};
+    for (std::uint32_t i = 0; i < ts_node_child_count(node); ++i) {
+      const TSNode child = ts_node_child(node, i);
+      const std::string_view piece = text_of(child, script);
+      if (piece == "[" || piece == "]")
+        out = joined(out, marked(kPlain));  // gi[t]
+      else
+        out = joined(out, ts_node_is_named(child) ? evaluate(child, script, quoted)
+                                                  : Shapes{std::string(piece)});
+    }
+    return out;
+  }
+  if (type == "brace_expression") return marked(kPlain);
+  if (type == "simple_expansion") return value_of(std::string(text.substr(1)), false, quoted);
+  if (type == "expansion") return expansion(node, script, quoted);
+  if (type == "command_substitution") return substitution(node, script);
+  if (type == "arithmetic_expansion") return marked(kPlain);
+  return marked(kMade);
+}
+
+std::vector<std::string> ShellWords::shapes(TSNode word, std::string_view script) const {
+  return evaluate(word, script, false);
+}
+
+std::string pattern_of(std::string_view shape) {
+  std::string out;
+  for (char c : shape) {
+    if (is_marked(std::string_view(&c, 1))) {
+      out += '*';
+      continue;
+    }
+    if (std::string_view("*?[]\\").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
+std::string script_of(std::string_view shape) {
+  std::string out;
+  for (char c : shape) {
+    if (is_marked(std::string_view(&c, 1)))
+      out += "$(:)";
+    else
+      out += c == kBreak ? ' ' : c;
+  }
+  return out;
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,88 @@
+// What a snapshot says about itself, as its commit's message: the label, an empty line, then a
+// field a line. A tab parts reason and path; control characters and '%' in both are written %0a.
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "tools/snapshots/store.h"
+#include "tools/text.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::string_view kFiles = "files ", kNew = "bytes-new ", kTime = "time-ms ",
+                           kLeftOut = "left-out ", kIncomplete = "incomplete ", kFile = "- ";
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const unsigned char c : text) {
+    if (c < 0x20 || c == 0x7f || c == '%')
+      out += fmt::format("%{:02x}", c);
+    else
+      out += static_cast<char>(c);
+  }
+  return out;
+}
+std::string unescaped(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    unsigned char c = 0;
+    const char* digits = text.data() + i + 1;
+    if (text[i] == '%' && i + 2 < text.size() &&
+        std::from_chars(digits, digits + 2, c, 16).ptr == digits + 2) {
+      out += static_cast<char>(c);
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+template <class T>
+bool number(std::string_view text, T& out) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool read_field(std::string_view line, Snapshot& out) {
+  const auto takes = [&](std::string_view key) {
+    if (!line.starts_with(key)) return false;
+    line.remove_prefix(key.size());
+    return true;
+  };
+  if (takes(kFiles)) return number(line, out.n_files);
+  if (takes(kNew)) return number(line, out.bytes_new);
+  if (takes(kTime)) return number(line, out.time_ms);
+  if (takes(kLeftOut)) return number(line, out.n_left_out);
+  if (takes(kIncomplete)) return out.incomplete = unescaped(line), true;
+  if (!takes(kFile)) return true;  // a later version's
+  const std::size_t tab = line.find('\t');
+  if (tab == std::string_view::npos) return false;
+  out.left_out.push_back({unescaped(line.substr(tab + 1)), unescaped(line.substr(0, tab))});
+  return true;
+}
+
+}  // namespace
+
+std::string write_note(const Snapshot& s) {
+  std::string out = fmt::format("{}\n\n{}{}\n{}{}\n{}{}\n{}{}\n", escaped(s.label), kFiles,
+                                s.n_files, kNew, s.bytes_new, kTime, s.time_ms, kLeftOut,
+                                s.n_left_out);
+  if (!s.incomplete.empty()) out += fmt::format("{}{}\n", kIncomplete, escaped(s.incomplete));
+  for (const PathReason& file : s.left_out)
+    out += fmt::format("{}{}\t{}\n", kFile, escaped(file.why), escaped(file.path));
+  return out;
+}
+
+bool read_note(std::string_view message, Snapshot& out) {
+  const std::vector<std::string_view> lines = split_lines(message);
+  if (lines.size() < 2 || !lines[1].empty()) return false;
+  out.label = unescaped(lines[0]);
+  for (std::size_t i = 2; i < lines.size(); ++i) {
+    if (!read_field(lines[i], out)) return false;
+  }
+  return out.time_ms > 0;
+}
+
+}  // namespace lares::tools

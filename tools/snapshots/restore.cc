@@ -1,0 +1,274 @@
+#include "tools/snapshots/restore.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <set>
+#include <span>
+#include <unordered_map>
+#include <utility>
+
+#include "tools/atomic_file.h"
+#include "tools/git/view.h"
+#include "tools/workspace/rooted_fs.h"
+
+namespace lares::tools {
+namespace {
+
+using Still = SnapshotScanner::Still;
+using Why = std::string;  // "" when done
+
+// Written before the first of them is synced, for then one commit of the file system's journal does
+// for all.
+constexpr std::size_t kBatchFiles = 64;
+constexpr const char* kChanged = "was changed by someone else meanwhile; it is left as it is now";
+
+bool is_program(unsigned mode) { return (mode & 0100) != 0; }
+bool is_private(unsigned mode) { return (mode & 0077) == 0; }
+
+// The old file's permissions, as far as the snapshot says nothing else; git adds execution for
+// those who may read, too.
+mode_t permissions(mode_t was, unsigned mode) {
+  if (is_private(mode))
+    was &= ~static_cast<mode_t>(0077);
+  else if ((was & 0077) == 0)
+    was |= 0044;
+  return is_program(mode) ? was | 0100 | ((was & 0444) >> 2) : was & ~static_cast<mode_t>(0111);
+}
+mode_t new_permissions(unsigned mode) {
+  return (is_program(mode) ? 0777 : 0666) & (is_private(mode) ? 0700 : 0777);
+}
+
+std::string base_name(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+std::string directory_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string::npos ? "" : path.substr(0, slash);
+}
+
+// A file that is written and has no name yet; of a symlink only where it will be.
+struct Prepared {
+  const TreeDelta* delta;
+  Fd parent;
+  std::string name, bytes;
+  Temporary temporary;
+  Why why;
+};
+
+class Restorer {
+ public:
+  Restorer(const std::string& root, const SnapshotStore& store, const SnapshotScanner& present,
+           const RestorePlan& plan, Restored& out)
+      : root_(root),
+        store_(store),
+        present_(present),
+        files_(present.files()),
+        out_(out),
+        target_(*plan.target) {
+    for (const PathReason& file : target_.left_out) left_out_.insert(file.path);
+  }
+
+  // Rules before files, for they say which of the files that the snapshot does not have were there
+  // all the same. Removals before writing, or a directory could not take a file's place.
+  void run(const std::vector<TreeDelta>& deltas) {
+    std::vector<const TreeDelta*> rules, removals, writes;
+    for (const TreeDelta& delta : deltas) {
+      if (base_name(delta.path) == ".gitignore")
+        rules.push_back(&delta);
+      else
+        (delta.mode_after ? writes : removals).push_back(&delta);
+    }
+    const auto gone = std::ranges::stable_partition(
+        rules, [](const TreeDelta* delta) { return delta->mode_after != 0; });
+    for (const TreeDelta* delta : gone) tell(*delta, remove(*delta));
+    write({rules.begin(), gone.begin()});
+    if (!rules.empty()) {
+      auto git = GitView::open(root_);
+      if (git) rules_ = std::make_unique<GitView>(std::move(*git));
+    }
+    for (const TreeDelta* delta : removals) tell(*delta, remove(*delta));
+    remove_empty_directories();
+    write(writes);
+    for (const auto& [path, fd] : touched_) {
+      const Fd directory(::openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (directory)
+        (void)::fsync(directory.get());  // an error leaves files that are right but not yet durable
+    }
+    std::ranges::sort(out_.done, {}, &SnapshotChange::path);
+    std::ranges::sort(out_.not_done, {}, &PathReason::path);
+  }
+
+ private:
+  void tell(const TreeDelta& delta, const Why& why) {
+    if (why.empty())
+      out_.done.push_back(describe(store_, delta));
+    else
+      out_.not_done.push_back({delta.path, why});
+  }
+
+  Why remove(const TreeDelta& delta) {
+    if (names_git_directory(delta.path)) return "lies in a .git directory";
+    if (left_out_.contains(delta.path))
+      return "was there, but left out of the snapshot for its size or kind";
+    if (target_.n_left_out > target_.left_out.size() || !target_.incomplete.empty()) {
+      return "the snapshot does not name all that it left out, so nothing is removed; remove it by "
+             "hand";
+    }
+    if (rules_ && rules_->has_repository() && rules_->ignored(delta.path, false)) {
+      return "is ignored by the rules of then, so it may have been there; remove it by hand";
+    }
+    const Still still = present_.still(files_, delta.path);
+    if (still == Still::gone) return "";
+    if (still == Still::other) return kChanged;
+    std::string name;
+    const auto parent = files_.parent(delta.path, name);
+    if (!parent) return why_not(parent.error());
+    if (::unlinkat(parent->get(), name.c_str(), 0) != 0)
+      return fmt::format("could not be removed: {}", std::strerror(errno));
+    emptied_.insert(directory_of(delta.path));
+    touch(directory_of(delta.path), *parent);
+    return "";
+  }
+
+  // The deepest first; one that still holds something ends its own way up.
+  void remove_empty_directories() {
+    while (!emptied_.empty()) {
+      const auto deepest = std::ranges::max_element(
+          emptied_, {}, [](const std::string& path) { return std::ranges::count(path, '/'); });
+      const std::string path = *deepest;
+      emptied_.erase(deepest);
+      std::string name;
+      const auto parent = path.empty() ? tl::unexpected(ENOENT) : files_.parent(path, name);
+      if (!parent || ::unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0) continue;
+      touched_.erase(path);
+      touch(directory_of(path), *parent);
+      emptied_.insert(directory_of(path));
+    }
+  }
+
+  void write(std::span<const TreeDelta* const> deltas) {
+    while (!deltas.empty()) {
+      std::vector<Prepared> batch;
+      for (const TreeDelta* delta : deltas.first(std::min(deltas.size(), kBatchFiles))) {
+        batch.push_back({delta, {}, {}, {}, {}, {}});
+        batch.back().why = prepare(batch.back());
+      }
+      deltas = deltas.subspan(batch.size());
+      for (const Prepared& file : batch) {
+        if (file.temporary.fd)
+          (void)::sync_file_range(file.temporary.fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+      }
+      for (Prepared& file : batch) {
+        if (file.why.empty() && file.temporary.fd && ::fsync(file.temporary.fd.get()) != 0)
+          file.why = could_not_write(errno);
+      }
+      for (Prepared& file : batch) {
+        if (file.why.empty()) file.why = put_in_place(file);
+        if (file.temporary.named)
+          ::unlinkat(file.parent.get(), file.temporary.name.c_str(), 0);  // what is left of a
+                                                                          // failure
+        tell(*file.delta, file.why);
+      }
+    }
+  }
+
+  Why prepare(Prepared& out) {
+    const TreeDelta& delta = *out.delta;
+    if (names_git_directory(delta.path)) return "lies in a .git directory";
+    auto bytes = store_.blob(delta.after);
+    if (!bytes) return bytes.error();
+    auto parent = files_.make_parent(delta.path, out.name);
+    if (!parent) return why_not(parent.error());
+    out.parent = std::move(*parent);
+    struct stat st {};
+    const bool there = ::fstatat(out.parent.get(), out.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
+    if (there && S_ISDIR(st.st_mode))
+      return "a directory with files that no snapshot holds is in its place; move them away";
+    if (delta.mode_after != kModeLink)
+      return write_file(out, *bytes, there && S_ISREG(st.st_mode) ? &st : nullptr);
+    out.bytes = std::move(*bytes);
+    return "";
+  }
+
+  Why write_file(Prepared& out, const std::string& bytes, const struct stat* was) {
+    const unsigned mode = out.delta->mode_after;
+    out.temporary = make_temporary(out.parent.get(), was ? 0600 : new_permissions(mode));
+    if (!out.temporary.fd) return could_not_write(errno);
+    const int fd = out.temporary.fd.get();
+    if (const int error = write_all(fd, bytes)) return could_not_write(error);
+    if (!was) return "";
+    const Fd old(::openat(out.parent.get(), out.name.c_str(),
+                          O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (old) copy_xattrs(old.get(), fd);
+    // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode
+    // comes after it.
+    (void)!::fchown(fd, was->st_uid, was->st_gid);
+    return ::fchmod(fd, permissions(was->st_mode & 07777, mode)) == 0 ? Why()
+                                                                      : could_not_write(errno);
+  }
+
+  // A passing name for it. errno, or 0.
+  static int give_passing_name(Prepared& file) {
+    if (file.temporary.fd) return give_name(file.parent.get(), file.temporary);
+    file.temporary.name = temporary_name();
+    if (::symlinkat(file.bytes.c_str(), file.parent.get(), file.temporary.name.c_str()) != 0)
+      return errno;
+    file.temporary.named = true;
+    return 0;
+  }
+
+  // The last look is right before the rename: what somebody writes after it and before it, some
+  // microseconds, is lost.
+  Why put_in_place(Prepared& file) {
+    if (const int error = give_passing_name(file)) return could_not_write(error);
+    const Still still = present_.still(files_, file.delta->path);
+    if (still == Still::other) {
+      return file.delta->mode_before
+                 ? kChanged
+                 : "something that no snapshot holds is in its place; move it away";
+    }
+    const char *from = file.temporary.name.c_str(), *to = file.name.c_str();
+    int moved = ::renameat2(file.parent.get(), from, file.parent.get(), to,
+                            still == Still::gone ? RENAME_NOREPLACE : 0);
+    if (moved != 0 && errno == EINVAL)
+      moved = ::renameat(file.parent.get(), from, file.parent.get(), to);  // an old file system
+    if (moved != 0) return errno == EEXIST ? Why(kChanged) : could_not_write(errno);
+    file.temporary.named = false;
+    touch(directory_of(file.delta->path), file.parent);
+    return "";
+  }
+
+  static Why could_not_write(int error) {
+    return fmt::format("could not be written: {}", std::strerror(error));
+  }
+
+  void touch(const std::string& directory, const Fd& fd) {
+    if (!touched_.contains(directory))
+      touched_[directory] = Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+  }
+
+  const std::string& root_;
+  const SnapshotStore& store_;
+  const SnapshotScanner& present_;
+  const PlainTree& files_;
+  Restored& out_;
+  const Snapshot& target_;
+  std::set<std::string> left_out_, emptied_;
+  std::unordered_map<std::string, Fd> touched_;  // directories to sync
+  std::unique_ptr<GitView> rules_;               // when the ignore rules are others now
+};
+
+}  // namespace
+
+void restore_files(const std::string& root, const SnapshotStore& store,
+                   const SnapshotScanner& present, const RestorePlan& plan, Restored& out) {
+  Restorer(root, store, present, plan, out).run(plan.deltas);
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,180 @@
+#include "tools/snapshots/scan.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "tools/workspace/tree_listing.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr int kReadsMax = 3;  // of a file that changes while it is read
+constexpr std::int64_t kTemporaryNs = 3600ll * 1'000'000'000;  // older ones belong to nobody
+
+}  // namespace
+
+unsigned snapshot_mode(const struct stat& st) {
+  if (S_ISLNK(st.st_mode)) return kModeLink;
+  const bool program = (st.st_mode & 0100) != 0, is_private = (st.st_mode & 0077) == 0;
+  if (is_private) return program ? kModePrivateProgram : kModePrivateFile;
+  return program ? kModeProgram : kModeFile;
+}
+
+SnapshotScanner::SnapshotScanner(std::string root, SnapshotLimits limits)
+    : root_(std::move(root)), limits_(limits), lister_(std::make_unique<TreeLister>(root_)) {}
+SnapshotScanner::~SnapshotScanner() = default;
+SnapshotScanner::SnapshotScanner(SnapshotScanner&&) noexcept = default;
+
+void SnapshotScanner::leave_out(const std::string& path, std::string why) {
+  Snapshot& about = scan_.about;
+  ++about.n_left_out;
+  if (about.left_out.size() < kSnapshotLeftOutMax) about.left_out.push_back({path, std::move(why)});
+}
+
+void SnapshotScanner::sweep(const std::vector<std::string>& temporaries) const {
+  for (const std::string& path : temporaries) {
+    struct stat st {};
+    std::string name;
+    const auto parent = files_->parent(path, name);
+    if (!parent || ::fstatat(parent->get(), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0 ||
+        S_ISDIR(st.st_mode))
+      continue;
+    if (nanoseconds(st.st_ctim) < now_ns() - kTemporaryNs)
+      ::unlinkat(parent->get(), name.c_str(), 0);
+  }
+}
+
+// False: it is not in the snapshot, which says so unless it is gone.
+bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::int64_t started,
+                           Known& out) {
+  Errno<PlainFile> file = files_->read(path, limits_.file_bytes_max);
+  for (int i = 1; file && file->torn && i < kReadsMax; ++i)
+    file = files_->read(path, limits_.file_bytes_max);
+  if (!file) {
+    if (file.error() == EFBIG)
+      leave_out(path, fmt::format("larger than {} bytes", limits_.file_bytes_max));
+    else if (file.error() != ENOENT)
+      leave_out(path, why_not(file.error()));
+    return false;
+  }
+  out.stamp = stamp_of(file->stat);
+  out.racy = file->torn || out.stamp.ctime_ns >= started - kRacyNs;
+  out.entry = {path, snapshot_mode(file->stat), {}};
+  if (git_odb_hash(&out.entry.oid, file->bytes.data(), file->bytes.size(), GIT_OBJECT_BLOB) != 0) {
+    leave_out(path, git::last_error());
+    return false;
+  }
+  if (store.has(out.entry.oid)) {
+    if (file->torn) leave_out(path, "changed while it was read; it is in the snapshot as read");
+    return true;
+  }
+  if (store.bytes() + file->bytes.size() > limits_.store_bytes_max) {
+    leave_out(path, fmt::format("the snapshots already take {} bytes of {}", store.bytes(),
+                                limits_.store_bytes_max));
+    return false;
+  }
+  if (const auto stored = store.put(out.entry.oid, file->bytes, GIT_OBJECT_BLOB); !stored) {
+    leave_out(path, stored.error());
+    return false;
+  }
+  scan_.about.bytes_new += file->bytes.size();
+  if (file->torn) leave_out(path, "changed while it was read; it is in the snapshot as read");
+  return true;
+}
+
+void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
+                          std::int64_t started) {
+  if (auto known = known_.find(path);
+      known != known_.end() && known->second.stamp == stamp && !known->second.racy) {
+    now_.insert(known_.extract(known));
+    return;
+  }
+  ++n_read_;
+  Known read_now;
+  if (read(store, path, started, read_now)) now_[path] = std::move(read_now);
+}
+
+SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
+  auto files = PlainTree::open(root_);
+  if (!files)
+    return tl::unexpected(fmt::format("take a snapshot of {}: {}", root_, why_not(files.error())));
+  files_ = std::make_unique<PlainTree>(std::move(*files));
+  if (store.generation() != generation_) {
+    known_.clear();
+    trees_.forget();
+  }
+  generation_ = store.generation();
+  const std::int64_t started = now_ns();
+  const auto listing = lister_->list();
+  if (!listing) return tl::unexpected("take a snapshot: " + listing.error().message);
+  scan_ = {};
+  n_read_ = 0;
+  now_.clear();
+  for (const Listed& file : listing->files) {
+    if (file.kind == Listed::Kind::submodule) continue;
+    if (file.kind == Listed::Kind::special)
+      leave_out(file.path, "not a regular file");
+    else
+      add(store, file.path, file.stamp, started);
+  }
+  for (const std::string& directory : listing->products)
+    leave_out(directory + "/", "a folder for products, by its name");
+  scan_.about.incomplete = fmt::format("{}", fmt::join(listing->left_out, "; "));
+  sweep(listing->temporaries);
+  return finish(store);
+}
+
+SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store,
+                                                        const std::vector<std::string>& paths) {
+  const std::int64_t started = now_ns();
+  now_ = std::move(known_);
+  known_.clear();
+  struct stat st {};
+  const auto named = [&](const std::string& path) {
+    return std::ranges::any_of(scan_.about.left_out,
+                               [&](const PathReason& file) { return file.path == path; });
+  };
+  for (const std::string& path : paths) {
+    if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode))
+      add(store, path, stamp_of(st), started);
+  }
+  return finish(store);
+}
+
+SnapshotResult<SnapshotScan> SnapshotScanner::finish(SnapshotStore& store) {
+  known_ = std::move(now_);
+  now_.clear();
+  std::vector<TreeEntry> entries;
+  entries.reserve(known_.size());
+  for (const auto& [path, known] : known_) entries.push_back(known.entry);
+  std::ranges::sort(entries, {}, &TreeEntry::path);
+  auto tree = trees_.write(store, entries);
+  if (!tree) return tl::unexpected(tree.error());
+  scan_.tree = *tree;
+  scan_.about.n_files = entries.size();
+  return scan_;
+}
+
+SnapshotScanner::Still SnapshotScanner::still(const PlainTree& files,
+                                              const std::string& path) const {
+  struct stat st {};
+  if (!files.lstat(path, st)) return Still::gone;
+  const auto known = known_.find(path);
+  if (known == known_.end()) return Still::other;
+  const Known& was = known->second;
+  if (stamp_of(st) == was.stamp && !was.racy) return Still::same;
+  const auto file = files.read(path, limits_.file_bytes_max);
+  git_oid oid;
+  if (!file || file->torn || snapshot_mode(file->stat) != was.entry.mode ||
+      git_odb_hash(&oid, file->bytes.data(), file->bytes.size(), GIT_OBJECT_BLOB) != 0) {
+    return Still::other;
+  }
+  return git_oid_equal(&oid, &was.entry.oid) ? Still::same : Still::other;
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,69 @@
+// What the worktree holds now, written to the store: a file is read again only when its stamp is
+// another one.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tools/snapshots/store.h"
+#include "tools/snapshots/tree.h"
+#include "tools/workspace/file_stamp.h"
+#include "tools/workspace/plain_tree.h"
+
+namespace lares::tools {
+
+class TreeLister;
+
+struct SnapshotScan {
+  git_oid tree{};
+  Snapshot about;  // all but id, label and time
+  bool whole() const { return about.incomplete.empty(); }
+};
+
+class SnapshotScanner {
+ public:
+  SnapshotScanner(std::string root, SnapshotLimits limits);
+  ~SnapshotScanner();
+  SnapshotScanner(SnapshotScanner&&) noexcept;
+
+  // Under the store's lock.
+  SnapshotResult<SnapshotScan> scan(SnapshotStore& store);
+  // As the last scan, and what lies at these paths too, whatever the rules say.
+  SnapshotResult<SnapshotScan> scan_with(SnapshotStore& store,
+                                         const std::vector<std::string>& paths);
+
+  // Whether the file on disk still is what the last scan has at `path`; mode 0 in the scan: whether
+  // there is nothing.
+  enum class Still { same, gone, other };
+  Still still(const PlainTree& files, const std::string& path) const;
+  const PlainTree& files() const { return *files_; }
+  std::size_t n_read() const { return n_read_; }  // files, in the last scan
+
+ private:
+  struct Known {
+    FileStamp stamp;
+    TreeEntry entry;
+    bool racy = false;
+  };
+  void add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
+           std::int64_t started);
+  bool read(SnapshotStore& store, const std::string& path, std::int64_t started, Known& out);
+  void leave_out(const std::string& path, std::string why);
+  void sweep(const std::vector<std::string>& temporaries) const;
+  SnapshotResult<SnapshotScan> finish(SnapshotStore& store);
+
+  std::string root_, generation_;
+  SnapshotLimits limits_;
+  std::unique_ptr<TreeLister> lister_;
+  std::unique_ptr<PlainTree> files_;
+  std::unordered_map<std::string, Known> known_, now_;  // of the last scan and of this one
+  TreeWriter trees_;
+  SnapshotScan scan_;
+  std::size_t n_read_ = 0;
+};
+
+unsigned snapshot_mode(const struct stat& st);
+
+}  // namespace lares::tools

@@ -1,0 +1,141 @@
+// The worktree as it was before every step of the agent that could write, so that files can be
+// taken back to any of them.
+//
+// Snapshots lie in a bare repository of their own for each worktree, below `private_dir`, with
+// whole contents and without alternates. A hidden ref in the user's repository was tried: `git log
+// --all`, other people's tools and `push --mirror` show it, and .git has to be writable. Borrowing
+// the user's objects was tried too: it saves half of the first snapshot, and a gc after a rebase
+// takes away what was lent. So the user's repository is only asked which files it tracks and
+// ignores; its filters, hooks and monitors have nothing to run on, for bytes go in and come out as
+// they are on disk.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+namespace lares::tools {
+
+// The reason is one line for the user.
+template <class T = void>
+using SnapshotResult = tl::expected<T, std::string>;
+
+inline constexpr std::uint64_t kSnapshotFileBytesMax = 16 << 20;
+inline constexpr std::uint64_t kSnapshotStoreBytesMax = 2ull << 30;  // as it lies on disk
+inline constexpr int kSnapshotDaysKept = 14;
+inline constexpr std::size_t kSnapshotsKept = 1000;
+inline constexpr std::size_t kSnapshotLeftOutMax = 200;  // named; the others are only counted
+inline constexpr std::size_t kSnapshotLabelBytesMax = 200;
+
+struct SnapshotLimits {
+  std::uint64_t file_bytes_max = kSnapshotFileBytesMax;
+  std::uint64_t store_bytes_max = kSnapshotStoreBytesMax;
+};
+
+struct PathReason {
+  std::string path, why;
+};
+
+struct Snapshot {
+  std::string id;  // 40 hex digits
+  std::string label;
+  std::int64_t time_ms = 0;     // since 1970
+  std::size_t n_files = 0;      // symlinks included
+  std::uint64_t bytes_new = 0;  // of contents that no earlier snapshot had
+  // Files that are not in it: too large, unreadable, no regular files. Those that changed while
+  // they were read are in it as read, and named here too.
+  std::vector<PathReason> left_out;
+  std::size_t n_left_out = 0;
+  std::string incomplete;  // why whole directories may be missing; "" when none is
+};
+
+struct SnapshotChange {
+  enum class Kind : std::uint8_t { added, changed, removed, mode, type };  // type: file and symlink
+  std::string path;
+  Kind kind = Kind::changed;
+  std::uint64_t bytes_before = 0, bytes_after = 0;
+};
+
+// Nothing, unless it says all or names paths; a directory stands for everything below it.
+struct Selection {
+  bool all = false;
+  std::vector<std::string> paths;  // relative to the root
+  bool holds(std::string_view path) const;
+};
+
+struct Restored {
+  Snapshot before;  // of the moment before; restoring it takes the restoring back
+  std::vector<SnapshotChange> done;
+  std::vector<PathReason> not_done;  // files that are not as in the snapshot; they are as they were
+};
+
+// Three ways: what changed between `base` and `theirs`, brought into `ours`.
+struct SnapshotMerge {
+  Snapshot merged;                      // where nothing conflicts; restoring its changes does it
+  std::vector<SnapshotChange> changes;  // from ours to merged, in path order
+  std::vector<PathReason> conflicts;    // then `merged` has no id
+};
+
+struct Retention {
+  int days = kSnapshotDaysKept;
+  std::size_t count = kSnapshotsKept;
+  std::uint64_t store_bytes_max = kSnapshotStoreBytesMax;
+  std::function<bool(const Snapshot&)> keep;  // whatever its age and size; null: none. The newest
+                                              // is always kept
+};
+struct Pruned {
+  std::size_t n_snapshots = 0, n_objects = 0;
+  std::uint64_t bytes_freed = 0, bytes_kept = 0;
+};
+
+inline constexpr std::string_view kWorktree = "";  // in place of a snapshot's id: the files as they
+                                                   // are now
+
+// One thread at a time; blocks on the disk. Other processes may work on the same worktree: calls
+// that write wait for each other.
+class Snapshots {
+ public:
+  // `private_dir` is the caller's for all worktrees, outside all of them, and is made where it is
+  // missing. `store_of`: the worktree in whose store the snapshots lie, where that is not `root`'s
+  // own, so that files which two worktrees have in common lie there once, and one can be made as
+  // the other is.
+  static SnapshotResult<Snapshots> open(const std::string& root, const std::string& private_dir,
+                                        SnapshotLimits limits = SnapshotLimits(),
+                                        const std::string& store_of = "");
+  ~Snapshots();
+  Snapshots(Snapshots&&) noexcept;
+  Snapshots& operator=(Snapshots&&) noexcept;
+
+  // Every file git would track (tools/workspace/tree_listing.h), as it lies on disk. Where nothing changed
+  // since the last one, the last one, unless one of this label is asked for `anew`.
+  SnapshotResult<Snapshot> take(const std::string& label, bool anew = false);
+  SnapshotResult<std::vector<Snapshot>> list() const;  // the oldest first
+  // In path order. compare(kWorktree, id) is what restoring `id` would do.
+  SnapshotResult<std::vector<SnapshotChange>> compare(std::string_view from, std::string_view to);
+  // Of one file: unified, at most `bytes_max`; "" when equal or binary.
+  SnapshotResult<std::string> diff(std::string_view from, std::string_view to,
+                                   const std::string& path, std::size_t bytes_max);
+  SnapshotResult<std::string> text(std::string_view id, const std::string& path);  // of a file; ""
+                                                                                   // where there is
+                                                                                   // none
+  // Makes the selected files as they were, each whole or not at all. A file is replaced or removed
+  // only while it is as in Restored::before. An error means that nothing was touched. A file with
+  // several names gets one of its own.
+  SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);
+  // Of snapshots in the same store. No file is touched.
+  SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours,
+                                      std::string_view theirs, const std::string& label);
+  SnapshotResult<Pruned> prune(const Retention& retention);
+
+ private:
+  struct State;
+  explicit Snapshots(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace lares::tools

@@ -1,0 +1,409 @@
+#include "tools/testing/runner.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "tools/text.h"
+#include "tools/workspace/path_hint.h"
+#include "tools/workspace/rooted_fs.h"
+#include "tools/workspace/rules.h"
+
+namespace lares::tools {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr std::size_t kConfigBytesMax = 1 << 20;
+constexpr int kEntriesMax = 2000;  // of one directory that are looked at
+
+struct Project {
+  const RootedFs* files;
+  std::string dir;           // relative to the root, "" or with a final '/'
+  std::string path, filter;  // what is asked for, relative to `dir`
+
+  std::string text(const std::string& name) const {
+    auto data = files->read(dir + name, kConfigBytesMax);
+    return data ? std::move(data->bytes) : std::string();
+  }
+  bool has(const std::string& name) const {
+    struct stat st {};
+    return files->lstat(dir + name, st);
+  }
+  // Names in a directory of the project, in order.
+  std::vector<std::string> names(const std::string& below) const {
+    std::vector<std::string> out;
+    if (!files->is_directory(dir + below)) return out;
+    std::error_code ec;
+    const fs::path path_here = fs::path(files->root()) / (dir + below);
+    for (auto it = fs::directory_iterator(path_here, ec); !ec && it != fs::directory_iterator();
+         it.increment(ec)) {
+      out.push_back(it->path().filename().string());
+      if (out.size() > kEntriesMax) break;
+    }
+    std::sort(out.begin(), out.end());
+    return out;
+  }
+  std::string cwd() const {
+    std::string out = files->root() + (dir.empty() ? "" : "/" + dir);
+    if (out.size() > 1 && out.back() == '/') out.pop_back();
+    return out;
+  }
+  Runner runner(RunnerKind kind, std::vector<std::string> argv) const {
+    Runner out{kind, "", std::move(argv), cwd(), "", false};
+    for (const std::string& word : out.argv) {
+      const bool plain = word.find_first_of(" \t\n'\"$&|;<>()*?[]\\`") == std::string::npos &&
+                         !word.empty();
+      out.shown += (out.shown.empty() ? "" : " ") + (plain ? word : "'" + word + "'");
+    }
+    return out;
+  }
+};
+
+bool is_python_test(std::string_view name) {
+  return name.ends_with(".py") && (name.starts_with("test_") || name.ends_with("_test.py"));
+}
+bool is_node_test(std::string_view name) {
+  for (std::string_view end :
+       {".test.js", ".test.mjs", ".test.cjs", "-test.js", "_test.js", "-test.mjs"}) {
+    if (name.ends_with(end)) return true;
+  }
+  return name == "test.js" || name == "test.mjs" || name == "test.cjs";
+}
+// "all test: prerequisites", but no assignment ("test := x") and no recipe.
+bool has_target(const std::string& makefile, std::string_view target) {
+  for (std::string_view line : split_lines(makefile)) {
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || line.starts_with('\t') ||
+        line.substr(colon).starts_with(":=") || line.substr(colon).starts_with("::="))
+      continue;
+    for (std::string_view names = line.substr(0, colon); !names.empty();) {
+      const std::size_t end = std::min(names.find(' '), names.size());
+      if (names.substr(0, end) == target) return true;
+      names.remove_prefix(std::min(end + 1, names.size()));
+    }
+  }
+  return false;
+}
+
+// What the repository's owners say: {"test": "a shell command"} or {"test": ["program",
+// "argument"]}.
+tl::expected<std::optional<Runner>, std::string> configured(const Project& p) {
+  static constexpr const char* kFile = ".lares/config.json";
+  if (!p.has(kFile)) return std::nullopt;
+  const auto wrong = [](std::string_view why) {
+    return tl::unexpected(fmt::format(
+        R"(The file {} {}. It may say {{"test": "make test"}} or {{"test": ["make", "test"]}}; correct it, or run the tests with `bash`.)",
+        kFile, why));
+  };
+  const auto config = nlohmann::json::parse(p.text(kFile), nullptr, false, true);
+  if (!config.is_object()) return wrong("is no JSON object");
+  const auto test = config.find("test");
+  if (test == config.end()) return std::nullopt;
+  Runner out;
+  if (test->is_string() && !test->get_ref<const std::string&>().empty()) {
+    out = p.runner(RunnerKind::generic, {"sh", "-c", test->get<std::string>()});
+    out.shown = test->get<std::string>();
+  } else if (test->is_array() && !test->empty() &&
+             std::ranges::all_of(*test, [](const auto& word) { return word.is_string(); })) {
+    out = p.runner(RunnerKind::generic, test->get<std::vector<std::string>>());
+  } else {
+    return wrong("has a `test` that is neither a command nor a list of words");
+  }
+  if (!p.path.empty() || !p.filter.empty())
+    out.note = "the configured command takes neither path nor filter; all tests were run";
+  return out;
+}
+
+std::optional<Runner> own_script(const Project& p) {
+  if (!p.dir.empty() || !p.has(".lares/test")) return std::nullopt;
+  Runner out = p.runner(RunnerKind::generic, {"sh", ".lares/test"});
+  for (const std::string& word : {p.path, p.filter}) {
+    if (!word.empty()) out.argv.push_back(word), out.shown += " " + word;
+  }
+  return out;
+}
+
+// Binaries that were built before the last edit would pass or fail for another program, so they are
+// built first.
+std::optional<Runner> ctest(const Project& p) {
+  for (const std::string& name : p.names("")) {
+    if (!name.starts_with("build") && !name.starts_with("cmake-build")) continue;
+    if (!p.has(name + "/CTestTestfile.cmake")) continue;
+    std::vector<std::string> argv = {"ctest", "--test-dir", name, "--output-on-failure",
+                                     "--no-tests=error"};
+    if (!p.filter.empty()) argv.insert(argv.end(), {"-R", p.filter});
+    Runner out = p.runner(RunnerKind::ctest, std::move(argv));
+    if (p.has(name + "/CMakeCache.txt")) {
+      std::vector<std::string> built = {
+          "sh", "-c", "cmake --build \"$0\" -j \"$(nproc)\" && exec \"$@\"", name};
+      built.insert(built.end(), out.argv.begin(), out.argv.end());
+      out.argv = std::move(built);
+      out.shown = fmt::format("cmake --build {} && {}", name, out.shown);
+    }
+    if (!p.path.empty()) out.note = "ctest knows tests, not paths; all were run";
+    return out;
+  }
+  return std::nullopt;
+}
+
+std::optional<Runner> cargo(const Project& p) {
+  if (!p.has("Cargo.toml")) return std::nullopt;
+  std::vector<std::string> argv = {"cargo", "test", "--no-fail-fast"};
+  const fs::path path(p.path);
+  if (path.parent_path() == "tests" && path.extension() == ".rs")
+    argv.insert(argv.end(), {"--test", path.stem().string()});
+  if (!p.filter.empty()) argv.push_back(p.filter);
+  return p.runner(RunnerKind::cargo, std::move(argv));
+}
+
+std::optional<Runner> go(const Project& p) {
+  if (!p.has("go.mod")) return std::nullopt;
+  std::string package = "./...";
+  if (!p.path.empty()) {
+    const bool file = p.path.ends_with(".go");
+    const std::string dir = file ? fs::path(p.path).parent_path().string() : p.path;
+    package = dir.empty() ? "." : "./" + dir + (file ? "" : "/...");
+  }
+  std::vector<std::string> argv = {"go", "test", "-json"};
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-run", p.filter});
+  argv.push_back(package);
+  Runner out = p.runner(RunnerKind::go, std::move(argv));
+  out.shown.replace(out.shown.find(" -json"), 6, "");
+  return out;
+}
+
+std::optional<Runner> python(const Project& p) {
+  std::string folder;
+  bool any = false, asks_pytest = false;
+  for (const char* below : {"tests", "test", ""}) {
+    for (const std::string& name : p.names(below)) {
+      if (!is_python_test(name)) continue;
+      if (!any) folder = below;
+      any = true;
+      const std::string text = p.text((*below ? std::string(below) + "/" : "") + name);
+      if (text.find("import pytest") != std::string::npos ||
+          text.find("from pytest") != std::string::npos)
+        asks_pytest = true;
+      if (!asks_pytest && text.find("unittest") == std::string::npos &&
+          text.find("\ndef test") != std::string::npos)
+        asks_pytest = true;
+    }
+    if (any) break;
+  }
+  const bool configured = p.has("pytest.ini") || p.has("conftest.py") ||
+                          p.has("tests/conftest.py") ||
+                          p.text("pyproject.toml").find("[tool.pytest") != std::string::npos ||
+                          p.text("setup.cfg").find("[tool:pytest]") != std::string::npos ||
+                          p.text("tox.ini").find("[pytest]") != std::string::npos;
+  if (!any && !configured) return std::nullopt;
+  const bool venv = p.has(".venv/bin/python");
+  std::vector<std::string> argv = {venv ? ".venv/bin/python" : "python3", "-m"};
+  if (configured || asks_pytest) {
+    argv.insert(argv.end(), {"pytest", "-q"});
+    if (!p.path.empty()) argv.push_back(p.path);
+    if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
+    Runner out = p.runner(RunnerKind::pytest, argv);
+    out.weak = !configured && folder.empty();
+    out.argv.insert(out.argv.end(), {"-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
+    return out;
+  }
+  argv.insert(argv.end(), {"unittest", "discover"});
+  const bool weak = folder.empty();
+  std::string pattern;
+  if (p.path.ends_with(".py")) {
+    folder = fs::path(p.path).parent_path().string();
+    pattern = fs::path(p.path).filename().string();
+  } else if (!p.path.empty()) {
+    folder = p.path;
+  }
+  if (!folder.empty()) argv.insert(argv.end(), {"-s", folder});
+  if (!pattern.empty()) argv.insert(argv.end(), {"-p", pattern});
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
+  Runner out = p.runner(RunnerKind::unittest, std::move(argv));
+  out.weak = weak;
+  return out;
+}
+
+Runner node_runner(const Project& p) {
+  std::vector<std::string> argv = {"node", "--test"};
+  if (!p.filter.empty()) argv.push_back("--test-name-pattern=" + p.filter);
+  if (!p.path.empty()) argv.push_back(p.path);
+  Runner out = p.runner(RunnerKind::node, argv);
+  // Before 18.15 TAP is the only format and the option unknown.
+  std::vector<std::string> tap = {
+      "sh", "-c",
+      "case \"$(node --help)\" in *--test-reporter*) exec node --test --test-reporter=tap \"$@\";; "
+      "*) exec node --test \"$@\";; esac",
+      "sh"};
+  tap.insert(tap.end(), argv.begin() + 2, argv.end());
+  out.argv = std::move(tap);
+  return out;
+}
+
+// The program that a script ends in, with the options that ask it for JSON: npm hands on to the
+// last command what follows `--`.
+struct JsonRunner {
+  std::string_view program;
+  std::vector<std::string> options;
+  std::string_view filter;
+};
+std::optional<JsonRunner> json_runner(std::string_view script) {
+  const std::size_t last = script.find_last_of(";&|");
+  for (std::string_view words = last == std::string_view::npos ? script : script.substr(last + 1);
+       !words.empty();) {
+    words = words.substr(std::min(words.find_first_not_of(' '), words.size()));
+    const std::string_view word = words.substr(0, std::min(words.find(' '), words.size()));
+    words.remove_prefix(word.size());
+    if (word == "vitest")
+      return JsonRunner{
+          "vitest", {"--run", "--reporter=default", "--reporter=json"}, "--testNamePattern"};
+    if (word == "jest") return JsonRunner{"jest", {"--json"}, "--testNamePattern"};
+    // cross-env NAME=value npx ... before the program
+    if (word != "npx" && word != "cross-env" && word != "env" &&
+        word.find('=') == std::string_view::npos && !word.starts_with('-'))
+      break;
+  }
+  return std::nullopt;
+}
+Runner with_json(const Project& p, std::vector<std::string> argv, const JsonRunner& runner,
+                 bool through_npm) {
+  std::vector<std::string> asked;
+  if (!p.filter.empty()) asked.insert(asked.end(), {std::string(runner.filter), p.filter});
+  if (!p.path.empty()) asked.push_back(p.path);
+  std::vector<std::string> told = argv;
+  if (through_npm && !asked.empty()) told.emplace_back("--");
+  told.insert(told.end(), asked.begin(), asked.end());
+  Runner out = p.runner(RunnerKind::jest, told);
+  if (through_npm) argv.emplace_back("--");
+  argv.insert(argv.end(), runner.options.begin(), runner.options.end());
+  argv.insert(argv.end(), asked.begin(), asked.end());
+  out.argv = std::move(argv);
+  return out;
+}
+
+std::optional<Runner> node(const Project& p) {
+  if (p.has("package.json")) {
+    const auto package = nlohmann::json::parse(p.text("package.json"), nullptr, false);
+    std::string script;
+    if (package.is_object() && package.contains("scripts") && package["scripts"].is_object()) {
+      const auto& scripts = package["scripts"];
+      if (scripts.contains("test") && scripts["test"].is_string())
+        script = scripts["test"].get<std::string>();
+    }
+    const bool placeholder = script.find("no test specified") != std::string::npos;
+    if (script == "node --test" || script.starts_with("node --test ")) return node_runner(p);
+    if (const auto json = json_runner(script)) return with_json(p, {"npm", "test"}, *json, true);
+    for (const std::string program : {"vitest", "jest"}) {
+      if (!script.empty() && !placeholder) break;
+      const std::string installed = "node_modules/.bin/" + program;
+      if (p.has(installed)) return with_json(p, {installed}, *json_runner(program), false);
+    }
+    if (!script.empty() && !placeholder) {
+      std::vector<std::string> argv = {"npm", "test"};
+      Runner out = p.runner(RunnerKind::generic, argv);
+      if (!p.path.empty() || !p.filter.empty())
+        out.note = "the `test` script takes neither path nor filter; all tests were run";
+      return out;
+    }
+  }
+  for (const char* below : {"test", "tests", "__tests__", ""}) {
+    for (const std::string& name : p.names(below)) {
+      const bool in_test = std::string_view(below) == "test" &&
+                           (name.ends_with(".js") || name.ends_with(".mjs") ||
+                            name.ends_with(".cjs"));
+      if (!in_test && !is_node_test(name)) continue;
+      Runner out = node_runner(p);
+      out.weak = *below == 0;
+      return out;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Runner> make(const Project& p) {
+  for (const char* file : {"GNUmakefile", "makefile", "Makefile"}) {
+    const std::string text = p.text(file);
+    for (const char* target : {"test", "check"}) {
+      if (!has_target(text, target)) continue;
+      Runner out = p.runner(RunnerKind::generic, {"make", target});
+      if (!p.path.empty() || !p.filter.empty())
+        out.note = "make takes neither path nor filter; all tests were run";
+      return out;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Runner> runner_in(const Project& p) {
+  for (const auto find : {own_script, python, node, cargo, go, ctest, make}) {
+    if (auto runner = find(p)) {
+      if (!p.dir.empty())
+        runner->shown = "cd " + p.dir.substr(0, p.dir.size() - 1) + " && " + runner->shown;
+      return runner;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+tl::expected<Runner, std::string> find_runner(const std::string& root, const std::string& path,
+                                              const std::string& filter) {
+  const auto files = RootedFs::open(root);
+  if (!files) return tl::unexpected(files.error());
+  std::string wanted = path;
+  if (path.starts_with('/')) {
+    const auto relative = files->relative(path);
+    if (!relative)
+      return tl::unexpected(fmt::format("The path {} is outside the repository {}.", path, root));
+    wanted = *relative;
+  }
+  while (wanted.starts_with("./")) wanted.erase(0, 2);
+  while (wanted.ends_with('/')) wanted.pop_back();
+  if (wanted == ".") wanted.clear();
+  struct stat st {};
+  // A leading '-' would be read as an option by whatever runs.
+  if (wanted.starts_with('-') || (!wanted.empty() && !files->lstat(wanted, st))) {
+    return tl::unexpected(
+        fmt::format("The path {} does not exist.{}", path, path_hint(root, wanted)));
+  }
+  if (filter.starts_with('-'))
+    return tl::unexpected(
+        fmt::format("The filter {} begins with `-`; give part of a test's name.", filter));
+  if (auto own = configured({&*files, "", wanted, filter}); !own)
+    return tl::unexpected(own.error());
+  else if (*own)
+    return **own;
+  // The nearest directory around the path that looks like a project with tests; then what lies one
+  // below the root.
+  std::string dir = wanted.empty()                ? ""
+                    : files->is_directory(wanted) ? wanted + "/"
+                                                  : wanted.substr(0, wanted.rfind('/') + 1);
+  std::optional<Runner> weak;
+  for (;;) {
+    std::string inside = wanted.size() > dir.size() ? wanted.substr(dir.size()) : "";
+    if (auto runner = runner_in({&*files, dir, inside, filter})) {
+      if (!runner->weak) return *runner;
+      if (!weak) weak = std::move(runner);
+    }
+    if (dir.empty()) break;
+    dir.pop_back();
+    dir.erase(dir.rfind('/') == std::string::npos ? 0 : dir.rfind('/') + 1);
+  }
+  if (weak) return *weak;
+  const Project top{&*files, "", "", ""};
+  for (const std::string& name : top.names("")) {
+    if (name.starts_with('.') || is_product_directory(name) || !files->is_directory(name)) continue;
+    if (auto runner = runner_in({&*files, name + "/", "", filter})) return *runner;
+  }
+  return tl::unexpected(std::string(
+      "No tests were found: looked for a `test` in .lares/config.json, .lares/test, Python tests "
+      "(test_*.py), package.json or *.test.js, Cargo.toml, go.mod, a CTest "
+      "build directory and a Makefile with `test` or `check`. Run them with `bash`, or write "
+      "{\"test\": \"the command\"} to .lares/config.json."));
+}
+
+}  // namespace lares::tools

@@ -1,0 +1,263 @@
+#include "tools/testing/test_tool.h"
+
+#include <algorithm>
+#include <optional>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "sandbox/control_paths.h"
+#include "tools/clip.h"
+#include "tools/spill.h"
+#include "tools/testing/report.h"
+#include "tools/testing/run.h"
+#include "tools/testing/runner.h"
+#include "tools/text.h"
+#include "tools/workspace/rooted_fs.h"
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kHeadMax = 8 << 20, kTailMax = 4 << 20;  // of the output; counts stand at its
+                                                               // end
+constexpr auto kLivenessEvery = std::chrono::milliseconds(250),
+               kDrain = std::chrono::milliseconds(200);
+constexpr std::size_t kTimeoutLines = 20;
+constexpr int kPatience = 20;  // times as long as they took before
+
+constexpr const char* kDescription =
+    "Run the repository's tests and get a short summary: what failed, where, and the message. "
+    "Finds the runner itself (unittest, "
+    "pytest, node, npm, cargo, go, ctest, make, or the script .lares/test).";
+constexpr const char* kSchema =
+    R"({"type":"object","properties":{)"
+    R"("path":{"type":"string","description":"Only the tests in this file or directory."},)"
+    R"("filter":{"type":"string","description":"Only tests whose name contains this."}}})";
+
+// The head and the tail of a long output, with a line between them where something is missing.
+class Kept {
+ public:
+  void add(std::string_view text) {
+    const std::size_t room = kHeadMax - std::min(kHeadMax, head_.size());
+    head_ += text.substr(0, room);
+    if (text.size() <= room) return;
+    tail_ += text.substr(room);
+    if (tail_.size() > 2 * kTailMax) tail_.erase(0, tail_.size() - kTailMax), cut_ = true;
+  }
+  std::string text() const {
+    if (!cut_) return head_ + tail_;
+    return head_ + "\n" +
+           tail_.substr(tail_.find('\n') == std::string::npos ? 0 : tail_.find('\n'));
+  }
+
+ private:
+  std::string head_, tail_;
+  bool cut_ = false;
+};
+
+std::string last_lines(std::string_view text, std::size_t n) {
+  const auto lines = split_lines(text);
+  std::string out;
+  for (std::size_t i = lines.size() - std::min(lines.size(), n); i < lines.size(); ++i)
+    out += "\n  " + bounded_line(lines[i]);
+  return out;
+}
+
+// Where what the report leaves out can be read, prints of the tests among it.
+std::string kept_in_full(std::string_view output, const std::string& state_dir) {
+  SpillFile file = SpillFile::make(state_dir, "test");
+  if (file.path().empty()) return "";
+  file.append(output);
+  return fmt::format("\n[the full output is in {}, which `str_replace_editor view` can read]",
+                     file.path());
+}
+
+// A command that compiles first may take any time; what is only run, and was quick, hangs when it
+// is not.
+bool only_runs(RunnerKind kind) {
+  return kind == RunnerKind::unittest || kind == RunnerKind::pytest || kind == RunnerKind::node;
+}
+
+std::string seconds(std::chrono::milliseconds t) {
+  return t.count() < 9950 ? fmt::format("{:.1f}", static_cast<double>(t.count()) / 1000)
+                          : fmt::format("{}", (t.count() + 500) / 1000);
+}
+
+// Where one who asks again and again remembers how long it took.
+struct Patience {
+  std::chrono::milliseconds least;
+  std::chrono::milliseconds& took;  // zero: it has not come to its end yet
+};
+
+asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner,
+                                            OnOutput on_output, std::optional<Patience> before) {
+  const auto files = RootedFs::open(options.root);
+  if (!files) co_return TestRun{.text = files.error()};
+  if (co_await is_cancelled()) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  std::optional<sandbox::ControlPaths::Inside> inside;
+  if (!options.no_sandbox) inside.emplace(sandbox::ControlPaths::of(options.root)), inside->begin();
+  sandbox::Sensitive sensitive;
+  std::string refused;
+  if (!options.no_sandbox) {
+    WorkThreads threads(options.threads);
+    const auto search = [root = options.root](const Cancelled& stop) {
+      return sandbox::find_sensitive(root, {}, stop);
+    };
+    auto found = co_await look_for_secrets<sandbox::Sensitive>(threads, search);
+    if (found)
+      sensitive = std::move(*found);
+    else
+      refused = std::move(found.error());
+  }
+  tl::expected<std::unique_ptr<sandbox::Process>, std::string> started =
+      tl::unexpected(std::move(refused));
+  if (started.error().empty())
+    started = co_await start_command(options, runner.argv, runner.cwd, std::move(sensitive));
+  if (!started && inside) (void)inside->end(true);
+  if (!started && co_await is_cancelled())
+    co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (!started) co_return TestRun{.text = started.error()};
+  const std::unique_ptr<sandbox::Process> process = std::move(*started);
+  boost::system::error_code ignored;
+  process->in().close(ignored);
+
+  const auto began = Clock::now();
+  auto patience = std::chrono::milliseconds(options.command_timeout_ms);
+  const bool known = before && before->took.count() > 0 && only_runs(runner.kind);
+  if (known) patience = std::min(patience, std::max(before->least, kPatience * before->took));
+  auto give_up = began + patience;
+  OutputCleaner cleaner;
+  Kept kept;
+  Throttle throttle(std::move(on_output));
+  bool draining = false, timed_out = false, cancelled = false;
+  for (std::string raw;;) {
+    raw.clear();
+    const auto until = std::min({give_up, Clock::now() + kLivenessEvery, throttle.due()});
+    const ReadEnd end = co_await read_before(process->out(), raw, until);
+    if (end == ReadEnd::data) {
+      const std::string text = cleaner.feed(raw);
+      kept.add(text);
+      throttle.add(text);
+    }
+    throttle.flush_if_due();
+    if (end == ReadEnd::closed) break;
+    cancelled = end == ReadEnd::cancelled;
+    if (cancelled) break;
+    if (Clock::now() >= give_up) {
+      timed_out = !draining;
+      break;
+    }
+    // What the tests left in the background may keep the pipe open.
+    if (end == ReadEnd::deadline && !draining && has_ended(process->pid()))
+      draining = true, give_up = Clock::now() + kDrain;
+  }
+  kept.add(cleaner.finish());
+  throttle.flush();
+  if (timed_out || cancelled) process->kill();
+  const sandbox::Exit exit = co_await process->wait();
+  if (cancelled) co_return tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  const std::string moved = inside ? sandbox::told_of(inside->end(true)) : "";
+  const std::string output = kept.text();
+  if (timed_out) {
+    std::string text = fmt::format("tests timed out after {} seconds ({}",
+                                   std::max<std::int64_t>(1, patience.count() / 1000),
+                                   runner.shown);
+    text += known
+                ? fmt::format("; they took {} seconds before: is there a loop that does not end?)",
+                              seconds(before->took))
+                : ")";
+    text += last_lines(output, kTimeoutLines);
+    if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
+    if (!moved.empty()) text += "\n" + moved;
+    TestRun late{.ran = true, .text = std::move(text)};
+    co_return late;
+  }
+  if (before)
+    before->took = std::max(
+        {before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began),
+         std::chrono::milliseconds(1)});
+  const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
+                             : exit.code != 0 ? fmt::format("exit status {}", exit.code)
+                                              : "";
+  TestReport done = report(runner, output, status, *files);
+  if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
+  if (!moved.empty()) done.text += "\n" + moved;
+  const TestCounts& n = done.counts;
+  TestRun run{.ran = true,
+              .passed = done.ok,
+              .counted = n.known,
+              .total = n.total,
+              .failed = n.failed,
+              .skipped = n.skipped,
+              .text = std::move(done.text)};
+  co_return run;
+}
+
+}  // namespace
+
+TestTool::TestTool(const BuiltinOptions& options, std::chrono::milliseconds patience)
+    : options_(options), patience_(patience), spec_{"test", kDescription, kSchema} {}
+
+asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_output) {
+  const bool throwing = co_await enter_cancellation();
+  std::string path, filter, wrong;
+  Result<Outcome> out = tl::unexpected(Error{Errc::cancelled, "test: cancelled"});
+  if (args.is_object()) {
+    for (const char* key : {"path", "filter"}) {
+      const auto it = args.find(key);
+      if (it == args.end() || it->is_null()) continue;
+      if (!it->is_string())
+        wrong = fmt::format("Parameter `{}` must be a string.", key);
+      else
+        (*key == 'p' ? path : filter) = it->get<std::string>();
+    }
+  } else if (!args.is_null()) {
+    wrong = "The arguments must be an object with `path` and `filter`, both optional.";
+  }
+  if (!wrong.empty()) {
+    out = Outcome{wrong, false, {}};
+  } else {
+    std::string failed;
+    try {
+      out = co_await execute(std::move(path), std::move(filter), std::move(on_output));
+    } catch (const std::exception& e) {
+      failed = e.what();
+    }
+    if (!failed.empty()) out = tl::unexpected(Error{Errc::broken, "test: " + failed});
+  }
+  co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter,
+                                                   OnOutput on_output) {
+  const auto runner = find_runner(options_.root, path, filter);
+  if (!runner) co_return Outcome{runner.error(), false, {}};
+  const Patience patience{patience_, took_[runner->shown]};
+  auto running = run_runner(options_, *runner, std::move(on_output), patience);
+  auto ran = co_await std::move(running);
+  if (!ran) co_return tl::unexpected(std::move(ran.error()));
+  co_return Outcome{std::move(ran->text), ran->passed, {}};
+}
+
+asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
+  const bool throwing = co_await enter_cancellation();
+  const bool named = !command.empty();
+  tl::expected<Runner, std::string> runner = Runner{
+      RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
+  if (!named) runner = find_runner(options.root, "", "");
+  Result<TestRun> out;
+  if (runner) {
+    auto running = run_runner(std::move(options), *runner, nullptr, std::nullopt);
+    out = co_await std::move(running);
+  } else {
+    out->text = runner.error();
+  }
+  co_await leave_cancellation(throwing);
+  co_return out;
+}
+
+}  // namespace lares::tools

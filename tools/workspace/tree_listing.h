@@ -1,0 +1,63 @@
+// The files below a root that git would track, by one walk that looks at no content.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "tools/git/view.h"
+#include "tools/tool.h"
+#include "tools/workspace/file_stamp.h"
+
+namespace lares::tools {
+
+struct TreeLimits {
+  std::size_t files_max = 200'000;      // the first ones in bytewise path order
+  int depth_max = 64;                   // components of a path
+  std::size_t entries_max = 1'000'000;  // looked at, ignored ones included
+};
+
+struct Listed {
+  enum class Kind : std::uint8_t { file, symlink, special, submodule };
+  std::string path;  // relative to the root
+  Kind kind = Kind::file;
+  FileStamp stamp;
+  Attributes attributes;
+};
+
+struct Tree {
+  std::vector<Listed> files;             // in bytewise path order
+  std::vector<std::string> directories;  // the ones that hold them or may come to; "" is the root
+  std::vector<std::string> left_out;     // one line for each bound that was met
+  bool cut = false;                      // files_max or entries_max was
+  std::vector<std::string> products;     // directories that were not entered for their name alone,
+                                         // where git would have
+  std::vector<std::string> temporaries;  // of an atomic write under way, or left by a crash; the
+                                         // first thousand
+};
+
+// Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill
+// (node_modules, ...). Without git every file outside such directories. Symlinks and other
+// repositories are listed and not entered; what is Lares's own (tools/workspace/own_files.h) is not listed,
+// unless git tracks it.
+class TreeLister {
+ public:
+  explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());
+  // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat
+  // 1 us.
+  Result<Tree> list();
+
+ private:
+  friend class TreeWalk;
+  struct Verdict {
+    std::uint64_t rules = 0;
+    bool ignored = false;
+    Attributes attributes;
+  };
+  std::string root_;
+  TreeLimits limits_;
+  std::unordered_map<std::string, Verdict> verdicts_;
+};
+
+}  // namespace lares::tools
