@@ -98,12 +98,20 @@ bool EditTool::mutates(const nlohmann::json& args) const {
 }
 
 void EditTool::note_seen(const std::string& path, const std::string& shown) {
+  const std::lock_guard lock(mutex_);
   Seen& seen = seen_[path];
   seen_bytes_ -= seen.text.size();
   seen.sha = blob_sha(shown);
   seen.has_text = seen_bytes_ + shown.size() <= kSeenBytesMax;
   seen.text = seen.has_text ? shown : std::string();
   seen_bytes_ += seen.text.size();
+}
+
+std::optional<std::string> EditTool::text_seen(const std::string& path) const {
+  const std::lock_guard lock(mutex_);
+  const auto seen = seen_.find(path);
+  if (seen == seen_.end() || !seen->second.has_text) return std::nullopt;
+  return seen->second.text;
 }
 
 // All that is there, what cannot be edited too: that is said to who names it.
@@ -150,22 +158,47 @@ std::optional<Choices> EditTool::choices(
 }
 
 asio::awaitable<Result<Outcome>> EditTool::run(nlohmann::json args, OnOutput) {
-  Outcome out;
   edited_.reset();
   auto asking = ask_editor(args);
   unsaved_ = co_await std::move(asking);
-  try {
-    out = call(args);
-  } catch (const std::exception& e) {  // no memory; nothing else throws here
-    co_return tl::unexpected(Error{Errc::broken, fmt::format("str_replace_editor: {}", e.what())});
-  }
-  if (!edited_) co_return out;
+  auto calling = call_off_thread(std::move(args));
+  auto out = co_await std::move(calling);
+  if (!out || !edited_) co_return out;
   try {
     const std::string errors = co_await syntax_errors(std::move(*edited_));
-    if (!errors.empty()) out.text += "\n" + errors;
+    if (!errors.empty()) out->text += "\n" + errors;
   } catch (const std::exception&) {  // cancelled: the edit is done all the same
   }
   co_return out;
+}
+
+// Reads and writes files, and waits until what it wrote is on the disk. Whoever cancels it once it
+// has begun is told what it did all the same.
+asio::awaitable<Result<Outcome>> EditTool::call_off_thread(nlohmann::json args) {
+  const auto target = locate(args, string_of(args, "command") == "view");
+  known_ = target ? ask_what_was_shown_of(*target) : std::nullopt;
+  std::optional<Outcome> done;
+  auto work = [&](const Cancelled& cancelled) -> Result<> {
+    if (!cancelled) done = call(args, target);
+    return {};
+  };
+  auto calling = off_thread<void>(threads_.get(), std::move(work));
+  const auto ended = co_await std::move(calling);
+  if (done) co_return std::move(*done);
+  if (ended.error().code == Errc::cancelled) co_return tl::unexpected(ended.error());
+  co_return tl::unexpected(  // no memory; nothing else throws here
+      Error{Errc::broken, fmt::format("str_replace_editor: {}", ended.error().message)});
+}
+
+// Whoever answers does so on this thread alone.
+std::optional<KnownText> EditTool::ask_what_was_shown_of(const Target& target) const {
+  if (!was_shown_ || target.in_outputs) return std::nullopt;
+  const std::string path = target.fs.real(target.path);
+  {
+    const std::lock_guard lock(mutex_);
+    if (seen_.contains(path)) return std::nullopt;
+  }
+  return was_shown_(path);
 }
 
 asio::awaitable<std::string> EditTool::syntax_errors(Edited edited) {
@@ -184,13 +217,13 @@ void EditTool::note_edited(const std::string& path, const std::optional<std::str
                    shown_text(after)};
 }
 
-Outcome EditTool::call(const nlohmann::json& args) {
+Outcome EditTool::call(const nlohmann::json& args,
+                       const tl::expected<Target, std::string>& target) {
   const auto command = args.is_object() ? string_of(args, "command") : std::nullopt;
   if (!command)
     return failed(
         "Parameter `command` is missing; it is one of view, create, str_replace, insert, "
         "undo_edit.");
-  const auto target = locate(args, *command == "view");
   if (!target) return failed(target.error());
   if (*command == "view") return view(*target, args);
   if (*command == "create") return create(*target, args);
@@ -412,15 +445,15 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
 // nobody knows what it has.
 std::string EditTool::changed_since_seen(const Target& target, const std::string& path,
                                          const std::string& now) const {
+  const std::lock_guard lock(mutex_);
   std::string sha;
   const std::string* text = nullptr;
-  std::optional<KnownText> known;
   if (const auto seen = seen_.find(path); seen != seen_.end()) {
     sha = seen->second.sha;
     if (seen->second.has_text) text = &seen->second.text;
-  } else if (was_shown_ && (known = was_shown_(path))) {
-    sha = known->sha;
-    text = known->text.get();
+  } else if (known_) {
+    sha = known_->sha;
+    text = known_->text.get();
   }
   if (sha.empty() || sha == blob_sha(now)) return "";
   return fmt::format(

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -33,6 +34,7 @@ class EditTool : public Tool {
   void use_editor(std::shared_ptr<EditorTexts> editor) { editor_ = std::move(editor); }
 
   // The session's model has this text of the file before it; an edit of anything else is refused.
+  // On any thread, and while a call runs.
   void note_seen(const std::string& path, const std::string& shown);
   // Asked, during a run, of files of which nothing was noted.
   void ask_what_was_shown(WasShown was_shown) { was_shown_ = std::move(was_shown); }
@@ -78,7 +80,9 @@ class EditTool : public Tool {
   asio::awaitable<std::string> syntax_errors(Edited edited);
   void note_edited(const std::string& path, const std::optional<std::string>& before,
                    const std::string& after);  // the bytes
-  Outcome call(const nlohmann::json& args);
+  std::optional<KnownText> ask_what_was_shown_of(const Target& target) const;
+  asio::awaitable<Result<Outcome>> call_off_thread(nlohmann::json args);
+  Outcome call(const nlohmann::json& args, const tl::expected<Target, std::string>& target);
   Outcome view(const Target& target, const nlohmann::json& args);
   Outcome view_directory(const Target& target) const;
   std::optional<Choices> paths(bool for_view) const;
@@ -92,6 +96,7 @@ class EditTool : public Tool {
                  const std::string& note);
   tl::expected<Target, std::string> locate(const nlohmann::json& args, bool for_view) const;
   tl::expected<FileData, std::string> open_for_edit(const Target& target);
+  std::optional<std::string> text_seen(const std::string& path) const;
   std::string changed_since_seen(const Target& target, const std::string& path,
                                  const std::string& now) const;
 
@@ -99,6 +104,8 @@ class EditTool : public Tool {
   std::shared_ptr<EditorTexts> editor_;  // null: files are what is on disk
   Spec spec_;
   WasShown was_shown_;                // may be empty
+  std::optional<KnownText> known_;    // what it said of the file that the call that runs is about
+  mutable std::mutex mutex_;          // of these two:
   std::map<std::string, Seen> seen_;  // by path relative to the root
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first

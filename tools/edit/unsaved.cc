@@ -46,9 +46,7 @@ std::string EditTool::unsaved_note() {
 
 // An edit of the disk would part the two texts.
 std::string EditTool::refuse_unsaved(const Target& target, const FileData& data) {
-  const auto seen = seen_.find(data.path);
-  const std::string was = seen != seen_.end() && seen->second.has_text ? seen->second.text
-                                                                       : shown_text(data.bytes);
+  const std::string was = text_seen(data.path).value_or(shown_text(data.bytes));
   std::string text = fmt::format(
       "No edit was performed: the user has changes of {} in the editor that are not saved, and the "
       "editor did not save them. Ask the user to save the file, or try again.",

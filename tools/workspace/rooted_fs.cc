@@ -176,6 +176,11 @@ std::optional<std::string> RootedFs::real_path(const Fd& fd) const {
   return std::string(where.substr(prefix.size()));
 }
 
+std::string RootedFs::real(const std::string& path) const {
+  const auto fd = open_beneath(path, O_PATH);
+  return fd ? real_path(*fd).value_or(path) : path;
+}
+
 std::string RootedFs::real_parent(const std::string& path) const {
   for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
        slash = path.rfind('/', slash - 1)) {

@@ -47,6 +47,9 @@ class RootedFs {
   // Of the path itself, symlinks not followed. False: there is nothing.
   bool lstat(const std::string& path, struct stat& out) const;
   bool is_directory(const std::string& path) const;
+  // Of what the path leads to, after symlinks, relative to the root; the path itself where it leads
+  // nowhere.
+  std::string real(const std::string& path) const;
   // Of the deepest directory on the way to `path` that exists, after symlinks, relative to the
   // root.
   std::string real_parent(const std::string& path) const;
