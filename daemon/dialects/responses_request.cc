@@ -117,6 +117,10 @@ class ResponsesReader {
       thought(item);
     } else if (type == "message" || (type.empty() && field_of(item, "role"))) {
       message(item, where);
+    } else if (type == "item_reference" || (type.empty() && field_of(item, "id"))) {
+      fields_.refuse(where,
+                     "the item itself and no reference, as no response is stored here; where "
+                     "a client chooses, give it store: false");
     }
   }
 
