@@ -19,6 +19,9 @@ def bash(command):
     return THINK + call("bash", command=command)
 
 
+REWIND = {"outcome": {"outcome": "selected", "optionId": "rewind"}}
+
+
 class AcpTest(CliCase):
     def setUp(self):
         super().setUp()
@@ -368,9 +371,45 @@ class AcpTest(CliCase):
         other.answer(other.prompt(session, "go on"))
         self.assertEqual(other.text(), "I change it.Done.more")
 
+    def test_a_rewinding_is_shown_and_asked_first(self):
+        self.script(THINK + self.edit(), THINK + "two")
+        answers, shown = ["leave", "rewind"], []
+
+        def permit(params):
+            shown.append((params["toolCall"]["title"], params["toolCall"]["content"][0]["content"]["text"], self.read("a.txt")))
+            return {"outcome": {"outcome": "selected", "optionId": answers[len(shown) - 1]}}
+
+        editor, session = self.begin(session_request_permission=permit)
+        editor.answer(editor.prompt(session, "edit"))
+        self.write("a.txt", "alpha\ngamma\nmine\n")
+        self.assertEqual(editor.answer(editor.prompt(session, "/rewind"))["stopReason"], "end_turn")
+        self.assertIn("Nothing was rewound.", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\nmine\n")
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertIn("Back to before turn 1; /undo takes this back.", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        for title, text, on_disk in shown:
+            self.assertEqual((title, on_disk), ("Back to before turn 1", "alpha\ngamma\nmine\n"))
+            self.assertIn("- changed `a.txt`, with what others changed there since", text)
+
+    def test_an_editor_that_cannot_ask_or_is_gone_rewinds_nothing(self):
+        self.script(THINK + self.edit(), THINK + "two")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, "edit"))
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertIn(f"`lares rewind {session}` in a terminal does it.", editor.text())
+        editor.answers["session_request_permission"] = None
+        asked = editor.prompt(session, "/rewind")
+        n = len(editor.asked)
+        while len(editor.asked) == n:
+            editor.step()
+        editor.call("session/close", sessionId=session)
+        self.assertEqual(editor.answer(asked)["stopReason"], "cancelled")
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+
     def test_load_leaves_out_what_was_gone_back_behind(self):
         self.script(THINK + "one", THINK + self.edit(), THINK + "two", THINK + "three")
-        editor, session = self.begin()
+        editor, session = self.begin(session_request_permission=REWIND)
         editor.answer(editor.prompt(session, "first"))
         editor.answer(editor.prompt(session, "second"))
         editor.answer(editor.prompt(session, "/rewind"))
@@ -614,6 +653,7 @@ class AcpTest(CliCase):
         while buffers[path] != self.read("a.txt"):  # this editor reads nothing from the disk by itself: it is told
             editor.step()
         written = [m["params"]["content"] for m in editor.asked if m["method"] == "fs/write_text_file"]
+        editor.answers["session_request_permission"] = REWIND
         self.assertEqual(written, ["alpha\nbeta\nmine\n", "alpha\nbeta\nours\n"])  # first the user's own, for the snapshot
         editor.answer(editor.prompt(session, "/rewind"))
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\nmine\n")  # the edit is gone, what the user wrote is not

@@ -173,8 +173,8 @@ void Session::prompt(Json request_id, const Json& blocks) {
   mine_.insert(open->prompt_id);
   open_.push_back(open);
   if (!question_.empty()) return spawn(reply_question(open, std::move(*prompt)));
-  if (prompt->text == "/rewind" || prompt->text == "/undo")
-    return spawn(run_command(open, prompt->text));
+  if (prompt->text == "/rewind") return spawn(rewind(open));
+  if (prompt->text == "/undo") return spawn(unrewind(open));
   std::string mode;
   if (prompt->text.starts_with("/ask ")) mode = "ask", prompt->text.erase(0, 5);
   spawn(deliver(open, std::move(*prompt), std::move(mode)));
@@ -228,26 +228,6 @@ asio::awaitable<void> Session::deliver(OpenRef open, Prompt prompt, std::string 
     stop_reason(open, "cancelled");
   else if (!sent)
     close(open, tl::unexpected(std::move(sent.error())));
-}
-
-asio::awaitable<void> Session::run_command(OpenRef open, std::string name) {
-  const auto self = shared_from_this();
-  const bool undoes = name == "/undo";
-  const Json params = {{"sessionId", id()}};
-  auto calling = world_.daemon->call(
-      std::string(undoes ? protocol::SessionUnrewind::kMethod : protocol::SessionRewind::kMethod),
-      params);
-  const auto answer = co_await std::move(calling);
-  if (!answer) co_return close(open, tl::unexpected(answer.error()));
-  const auto done = protocol::from_json<protocol::SessionRewindResult>(*answer);
-  std::string text = undoes ? "Took the rewinding back."
-                            : fmt::format("Back to before turn {}; /undo takes this back.",
-                                          done ? done->turn_id : 0);
-  for (const auto& change : done ? done->changes : std::vector<protocol::RewindChange>())
-    text += fmt::format("\n- {} `{}`{}", change.kind, change.path,
-                        change.others ? ", with what others changed there since" : "");
-  say(text + "\n");
-  stop_reason(open, "end_turn");
 }
 
 asio::awaitable<void> Session::withdraw(std::string prompt_id) {

@@ -88,10 +88,15 @@ class Session final : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> tell_overlay(Unsaved::Held held, bool told);
   asio::awaitable<void> look(std::string name, bool save);
   void watch(const protocol::Item& item);
-  asio::awaitable<void> run_command(OpenRef open, std::string name);
   asio::awaitable<void> withdraw(std::string prompt_id);
   asio::awaitable<void> interrupt();
   asio::awaitable<Reply<Json>> insist(std::string method, Json params);
+
+  // session_rewind.cc
+  asio::awaitable<void> rewind(OpenRef open);
+  asio::awaitable<void> unrewind(OpenRef open);
+  asio::awaitable<bool> may_rewind(protocol::SessionRewindResult plan);
+  asio::awaitable<Reply<protocol::SessionRewindResult>> rewound(std::string method, Json params);
 
   // What it asks; see session_asks.cc.
   void asks(const protocol::Item& item);
@@ -116,7 +121,9 @@ class Session final : public std::enable_shared_from_this<Session> {
   std::int64_t last_seq_ = 0, turn_id_ = 0;  // turn_id_: that runs, as far as was heard
   std::deque<OpenRef> open_;
   std::set<std::string> mine_;                 // prompts that this editor wrote
-  std::map<std::string, std::int64_t> asked_;  // items, by the editor's request that asks it
+  std::map<std::string, std::int64_t> asked_;  // items and rewindings, by the editor's request that
+                                               // asks it
+  int n_rewinds_ = 0;                          // that were asked
   std::string question_;                       // the item whose question the next prompt answers
   std::deque<std::string> to_withdraw_;        // when the daemon is back
 };
