@@ -158,7 +158,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                          [&] {
                            if (told) told->sessions_changed();
                          }},
-                    options.closed_limits);
+                    options.kept_limits);
   sessions.load();
   Generator generator(io.get_executor(), host, log,
                       {.model = name_of_model(options.model_directory),

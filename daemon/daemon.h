@@ -36,7 +36,7 @@ struct DaemonOptions {
   EngineHost::Load load;
   HttpLimits http_limits;
   ClientLimits client_limits;
-  ClosedLimits closed_limits;
+  KeptLimits kept_limits;
   std::function<void(Router&)> more_routes;  // HTTP handlers of a test's own
 };
 

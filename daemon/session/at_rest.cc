@@ -23,6 +23,19 @@
 
 namespace lares::daemon {
 
+namespace {
+
+constexpr std::size_t kPutAwayAtOnce = 8;
+
+// One of its own (worktrees.h), which is still there.
+bool has_worktree(const protocol::SessionInfo& info) {
+  std::error_code ec;
+  return info.root.find("/worktrees/") != std::string::npos &&
+         info.root.ends_with(info.session_id) && std::filesystem::exists(info.root, ec);
+}
+
+}  // namespace
+
 asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::open(std::string id) {
   const auto found = named(id);
   if (!found) co_return tl::unexpected(found.error());
@@ -103,8 +116,11 @@ asio::awaitable<void> Sessions::rest_while_some_can() {
   for (bool held = true; held;) {
     timer.expires_after(kRestEvery);
     co_await timer.async_wait(asio::as_tuple(asio::use_awaitable));
-    held = rest_those_that_can();
-    co_await limit_closed();
+    auto putting_away = put_away_idle();
+    const bool more = co_await std::move(putting_away);
+    held = rest_those_that_can() || more;
+    auto limiting = limit_closed();
+    co_await std::move(limiting);
   }
 }
 
@@ -116,13 +132,36 @@ void Sessions::rest_soon() {
   });
 }
 
+bool Sessions::idle(const Kept& kept) const {
+  const protocol::SessionInfo& about = kept.about();
+  if (about.closed || about.turn_id != 0 || kept.opening || has_worktree(about)) return false;
+  if (kept.session && (kept.session->running() || kept.session->followed())) return false;
+  return about.updated_ms + limits_.idle.count() < unix_ms();
+}
+
 // Closed, at rest, and nothing else that is there refers to it.
 bool Sessions::may_go(const Kept& kept) const {
-  if (kept.session || kept.opening || !kept.info.closed) return false;
-  std::error_code ec;
-  const bool in_worktree = kept.info.root.find("/worktrees/") != std::string::npos &&
-                           kept.info.root.ends_with(kept.info.session_id);
-  return !in_worktree || !std::filesystem::exists(kept.info.root, ec);
+  return !kept.session && !kept.opening && kept.info.closed && !has_worktree(kept.info);
+}
+
+// They are in memory for it: a few at a time. True: there are more.
+asio::awaitable<bool> Sessions::put_away_idle() {
+  std::vector<std::string> ids;
+  for (const auto& [id, kept] : sessions_)
+    if (idle(kept)) ids.push_back(id);
+  const bool more = ids.size() > kPutAwayAtOnce;
+  if (more) ids.resize(kPutAwayAtOnce);
+  bool any = false;
+  for (const auto& id : ids) {
+    auto opening = open(id);
+    const auto session = co_await std::move(opening);
+    const auto at = sessions_.find(id);
+    if (!session || at == sessions_.end() || !idle(at->second)) continue;
+    auto leaving = (*session)->put_away(0);
+    co_await std::move(leaving);
+    any = any || (*session)->info().closed;
+  }
+  co_return more&& any;
 }
 
 // Those used longest ago first, until the others are few enough.
@@ -140,7 +179,7 @@ std::vector<std::string> Sessions::too_many_closed() const {
   });
   std::vector<std::string> out;
   for (const auto* each : closed) {
-    if (n <= limits_.sessions && bytes <= limits_.bytes) break;
+    if (n <= limits_.closed_sessions && bytes <= limits_.closed_bytes) break;
     --n, bytes -= each->second.bytes;
     out.push_back(each->first);
   }
@@ -162,8 +201,8 @@ asio::awaitable<void> Sessions::limit_closed() {
   for (const auto& id : gone) {
     world_.log->event("session_removed", {{"session", id},
                                           {"bytes", sessions_[id].bytes},
-                                          {"closed_sessions", limits_.sessions},
-                                          {"closed_bytes", limits_.bytes}});
+                                          {"closed_sessions", limits_.closed_sessions},
+                                          {"closed_bytes", limits_.closed_bytes}});
     sessions_.erase(id);
   }
   const auto remove = [&] {

@@ -565,8 +565,8 @@ void Session::close() {
 
 asio::awaitable<void> Session::put_away(std::int64_t turn_id) {
   const auto self = shared_from_this();
-  if (interrupt(turn_id) != 0) co_await idle_.wait();
-  if (turn_ || rewinding_ || info_.closed || n_waiting() > 0) co_return;
+  if (turn_id != 0 && interrupt(turn_id) != 0) co_await idle_.wait();
+  if (turn_ || testing_ || rewinding_ || info_.closed || n_waiting() > 0) co_return;
   if (!record(kPutAway, Json::object())) co_return;
   info_.closed = put_away_ = true;
   sync_soon();

@@ -105,6 +105,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   const protocol::SessionInfo& info() const { return info_; }
   bool running() const { return turn_ != nullptr; }
+  bool followed() const { return !subscribers_.empty(); }
   bool rewinding() const { return rewinding_; }
   const std::string& failure() const { return failure_; }
   Reply<> use_servers(std::vector<mcp::ServerConfig> servers);  // of MCP, beside the user's own
@@ -137,8 +138,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::vector<std::string> words(std::int64_t before_turn, bool and_its_prompt = false) const;
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // tests_run.cc
   void close();
-  // When this turn is over: closed, but for whoever writes to it after all. Not where somebody has
-  // already.
+  // When this turn is over, 0: now. Closed, but for whoever writes to it after all; not where
+  // somebody has already, or something runs.
   asio::awaitable<void> put_away(std::int64_t turn_id);
   asio::awaitable<void> ended();              // when no turn runs
   asio::awaitable<Reply<>> close_and_keep();  // both, and it is on disk that it is closed

@@ -52,7 +52,7 @@ std::string wrong_setting(const protocol::SessionSettings& s) {
   return "";
 }
 
-Sessions::Sessions(SessionWorld world, ClosedLimits limits)
+Sessions::Sessions(SessionWorld world, KeptLimits limits)
     : world_(std::move(world)), limits_(limits) {
   const auto outer = std::move(world_.changed);
   world_.changed = [this, outer] {

@@ -17,14 +17,17 @@ namespace lares::daemon {
 
 inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
                                           // room; the least recently used go first
-inline constexpr int kClosedSessionsMax = 1000;  // kept on the disk; those used longest ago go
-                                                 // first, with their outputs
+inline constexpr std::chrono::days kIdleMax{90};  // an open one that nobody worked with for so long
+                                                  // is put away
+inline constexpr int kClosedSessionsMax = 1000;   // kept on the disk; those used longest ago go
+                                                  // first, with their outputs
 inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
 inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
 
-struct ClosedLimits {
-  std::int64_t sessions = kClosedSessionsMax;
-  std::uint64_t bytes = kClosedBytesMax;
+struct KeptLimits {
+  std::chrono::milliseconds idle = kIdleMax;
+  std::int64_t closed_sessions = kClosedSessionsMax;
+  std::uint64_t closed_bytes = kClosedBytesMax;
 };
 
 std::string fresh_session_id();
@@ -36,7 +39,7 @@ std::string wrong_setting(const protocol::SessionSettings& settings);  // which 
 // one, and every other that was not worked with since the daemon began.
 class Sessions {
  public:
-  explicit Sessions(SessionWorld world, ClosedLimits limits = {});
+  explicit Sessions(SessionWorld world, KeptLimits limits = {});
 
   // What is known of every session: those that were at rest are, and of the others the journals are
   // read; one that cannot be is logged and left alone.
@@ -99,12 +102,14 @@ class Sessions {
   void rest_soon();
   asio::awaitable<void> rest_while_some_can();
   bool rest_those_that_can();  // true: some could, and somebody holds them
+  asio::awaitable<bool> put_away_idle();
+  bool idle(const Kept& kept) const;
   asio::awaitable<void> limit_closed();
   std::vector<std::string> too_many_closed() const;
   bool may_go(const Kept& kept) const;
 
   SessionWorld world_;
-  const ClosedLimits limits_;
+  const KeptLimits limits_;
   bool rests_ = false;
   Map sessions_;
 };

@@ -201,6 +201,24 @@ class ClosedSessionsTest(BoundsCase):
         with self.assertRaisesRegex(Refused, "there is no session"):
             c.call("session/history", sessionId=closed[0])
 
+    def test_what_nobody_worked_with_for_long_is_put_away_and_opens_for_whoever_writes_to_it(self):
+        c = self.begin(*["hm</think>Yes."] * 4, LARES_TEST_IDLE_MS="300")
+        followed, idle = self.answered(c, "One?"), self.answered(c, "Two?")
+        c.call("session/subscribe", sessionId=followed)
+        time.sleep(0.4)
+        other = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=other)
+        self.wait_for("it is put away", lambda: self.listed(c)[idle].get("closed", False))
+        self.assertEqual([self.listed(c)[s].get("closed", False) for s in (followed, other)], [False, False])
+        self.wait_for("and at rest", lambda: idle not in self.in_memory())
+        self.again(c, "hm</think>On.").close()
+        c = self.connect()
+        self.assertTrue(self.listed(c)[idle]["closed"])
+        c.call("session/subscribe", sessionId=idle, after=-1)
+        self.prompt(c, idle, "Go on.", id="p2")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+        self.assertFalse(self.listed(c)[idle].get("closed", False))
+
     def test_they_are_limited_by_bytes_and_those_found_at_start_count(self):
         c = self.begin(*["hm</think>Yes."] * 3)
         sessions = [self.answered(c, f"Number {i}?") for i in range(3)]

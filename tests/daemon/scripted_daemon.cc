@@ -12,8 +12,9 @@
 // it evaluates prompts so many tokens at a time, each in $LARES_TEST_CHUNK_MS, and has prefixes;
 // $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
-// --listen; $LARES_TEST_CLOSED="N BYTES": of closed sessions; $LARES_TEST_WAKE=never: no session
-// goes on by itself. It also answers what http_routes.h says.
+// --listen; $LARES_TEST_CLOSED="N BYTES": of closed sessions; $LARES_TEST_IDLE_MS: until an idle
+// one is put away; $LARES_TEST_WAKE=never: no session goes on by itself. It also answers what
+// http_routes.h says.
 #include <unistd.h>
 
 #include <chrono>
@@ -71,9 +72,11 @@ int main(int argc, char** argv) {
     options.client_limits.first_byte = std::chrono::milliseconds(std::atoll(ms));
   if (const char* closed = std::getenv("LARES_TEST_CLOSED")) {
     char* rest = nullptr;
-    options.closed_limits.sessions = std::strtoll(closed, &rest, 10);
-    if (*rest == ' ') options.closed_limits.bytes = std::strtoull(rest, nullptr, 10);
+    options.kept_limits.closed_sessions = std::strtoll(closed, &rest, 10);
+    if (*rest == ' ') options.kept_limits.closed_bytes = std::strtoull(rest, nullptr, 10);
   }
+  if (const char* ms = std::getenv("LARES_TEST_IDLE_MS"))
+    options.kept_limits.idle = std::chrono::milliseconds(std::atoll(ms));
   if (const char* listen = std::getenv("LARES_TEST_LISTEN")) options.listen = listen;
   if (const char* wake = std::getenv("LARES_TEST_WAKE"); wake && std::string_view(wake) == "never")
     options.wake = daemon::Wake::never;
