@@ -1,10 +1,15 @@
 // The thread that calls never waits for a disk, and whoever cancels a call learns what it did.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <latch>
+#include <memory>
 #include <optional>
+#include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -109,6 +114,23 @@ TEST_F(EditOffThread, TextsAreNotedWhileACallRuns) {
   io_.run();
   ASSERT_TRUE(outcome_ && *outcome_);
   EXPECT_THAT((*outcome_)->text, HasSubstr("changed since you last saw it"));
+  EXPECT_EQ(dir_.read("a"), "one\n");
+}
+
+// Whoever says what was shown does so on the caller's thread, of the file that a link leads to.
+TEST_F(EditOffThread, WhatWasShownIsAskedOnTheCallersThread) {
+  dir_.write("a", "one\n");
+  ASSERT_EQ(::symlink("a", dir_.at("link").c_str()), 0);
+  std::vector<std::pair<std::string, std::thread::id>> asked;
+  tool_.ask_what_was_shown([&](const std::string& path) -> std::optional<KnownText> {
+    asked.emplace_back(path, std::this_thread::get_id());
+    return KnownText{blob_sha("zero\n"), std::make_shared<const std::string>("zero\n")};
+  });
+  begin(dir_.at("link"), "one", "two");
+  io_.run();
+  EXPECT_THAT(asked, testing::ElementsAre(testing::Pair("a", std::this_thread::get_id())));
+  ASSERT_TRUE(outcome_ && *outcome_);
+  EXPECT_THAT((*outcome_)->text, HasSubstr("-zero\n+one\n"));
   EXPECT_EQ(dir_.read("a"), "one\n");
 }
 
