@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 using namespace lares;
 
 static_assert(daemon::kStepsMax == 200 && daemon::kIdleMax == std::chrono::days(90) &&
-                  daemon::kClosedSessionsMax == 1000 && daemon::kClosedBytesMax == 4'000'000'000,
+                  daemon::kClosedBytesMax == 4'000'000'000,
               "the table in settings.cc says so to people");
 
 int failed(const std::string& why) {
@@ -161,8 +161,6 @@ int run(int argc, char** argv) {
   };
   if (const auto days = settings->whole("idle_days"))
     options.kept_limits.idle = std::chrono::days(*days);
-  options.kept_limits.closed_sessions =
-      settings->whole("closed_sessions").value_or(daemon::kClosedSessionsMax);
   if (const auto gb = settings->number("closed_disk"))
     options.kept_limits.closed_bytes = static_cast<std::uint64_t>(*gb * 1e9);
   daemon::Log log(STDERR_FILENO);

@@ -19,8 +19,8 @@ inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as fa
                                           // room; the least recently used go first
 inline constexpr std::chrono::days kIdleMax{90};  // an open one that nobody worked with for so long
                                                   // is put away
-inline constexpr int kClosedSessionsMax = 1000;   // kept on the disk; those used longest ago go
-                                                  // first, with their outputs
+inline constexpr int kClosedSessionsMax = 10'000;  // kept on the disk; those used longest ago go
+                                                   // first, with their outputs
 inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
 inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
 
