@@ -4,8 +4,8 @@
 // properties; a schema or true without), items, minItems, maxItems, enum, const, anyOf, an allOf of
 // one, $ref within the schema, recursion included; of numbers minimum, maximum, exclusiveMinimum,
 // exclusiveMaximum, and multipleOf a whole number; of strings pattern and format
-// (engine/text/pattern.h). What only describes (title, description, default, examples, x-...) is
-// passed over. Anything else is refused, for it could not be enforced.
+// (engine/text/grammar/pattern.h). What only describes (title, description, default, examples,
+// x-...) is passed over. Anything else is refused, for it could not be enforced.
 //
 // Every document that is written is valid; not every valid one can be written. Properties come in
 // the schema's order, each once, and none that it does not name; what need not be there may be left

@@ -20,7 +20,7 @@ struct Segment {
   bool trusted = false;
 };
 
-class Vocabulary;  // engine/text/vocabulary.h: what the grammar walks
+class Vocabulary;  // engine/text/tokenizer/vocabulary.h: what the grammar walks
 
 class Tokenizer {
  public:

@@ -1,6 +1,6 @@
 // Paths that a command can make and that programs outside obey later: git's hooks and
 // configuration, an editor's tasks. Those that are there when a sandbox begins are read-only in it
-// (launcher_covers.cc); of those that appear this finds what would run something on the host, or
+// (launcher/covers.cc); of those that appear this finds what would run something on the host, or
 // lead git out of the worktree. What lies where nobody looks, in git's directories, is moved aside
 // under a name that nobody obeys; a file of the worktree is told. A repository as git itself makes
 // it stays as it is.

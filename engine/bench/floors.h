@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model/config.h"
+#include "engine/model/checkpoint/config.h"
 #include "kernels/linear.h"
 
 namespace lares::engine::bench {

@@ -8,8 +8,8 @@
 
 #include "engine/bench/region.h"
 #include "engine/bench/team.h"
+#include "engine/model/checkpoint/weights.h"
 #include "engine/model/state.h"
-#include "engine/model/weights.h"
 #include "kernels/tiles.h"
 
 namespace lares::engine::bench {

@@ -4,7 +4,7 @@
 
 #include "engine/bench/fill.h"
 #include "engine/bench/runner.h"
-#include "engine/model/buffer.h"
+#include "engine/model/memory/buffer.h"
 
 namespace lares::engine::bench {
 namespace {

@@ -8,8 +8,8 @@
 
 #include "engine/bench/generated.h"
 #include "engine/bench/run_delay.h"
-#include "engine/model/available_memory.h"
-#include "engine/model/memory_plan.h"
+#include "engine/model/memory/available_memory.h"
+#include "engine/model/memory/memory_plan.h"
 #include "engine/model/timeline.h"
 #include "kernels/thread_pool.h"
 

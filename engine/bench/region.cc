@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <cstring>
 
-#include "engine/model/available_memory.h"
+#include "engine/model/memory/available_memory.h"
 
 namespace lares::engine::bench {
 namespace {

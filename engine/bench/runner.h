@@ -11,7 +11,7 @@
 #include "engine/bench/loops.h"
 #include "engine/bench/region.h"
 #include "engine/bench/team.h"
-#include "engine/model/config.h"
+#include "engine/model/checkpoint/config.h"
 #include "kernels/dispatch.h"
 
 namespace lares::engine::bench {

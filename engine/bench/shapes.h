@@ -4,7 +4,7 @@
 #include <optional>
 #include <string_view>
 
-#include "engine/model/config.h"
+#include "engine/model/checkpoint/config.h"
 
 namespace lares::engine::bench {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "engine/engine.h"
-#include "engine/model/page_arena.h"
+#include "engine/model/memory/page_arena.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/attention_inputs.h"
 #include "kernels/cuda/compress.h"

@@ -7,8 +7,8 @@
 
 #include "engine/cuda/forward_step.h"
 #include "engine/cuda/layout.h"
-#include "engine/model/dspark_drafter.h"
-#include "engine/model/mtp_drafter.h"
+#include "engine/model/draft/dspark_drafter.h"
+#include "engine/model/draft/mtp_drafter.h"
 
 namespace lares::engine::cuda {
 namespace {

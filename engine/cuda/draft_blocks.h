@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/cuda/forward.h"
-#include "engine/model/block_drafter.h"
+#include "engine/model/draft/block_drafter.h"
 
 namespace lares::engine::cuda {
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
 
 namespace lares::engine::cuda {
 

@@ -13,7 +13,7 @@
 
 #include "engine/cuda/device.h"
 #include "engine/cuda/layout.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
 #include "kernels/thread_pool.h"
 
 namespace lares::engine::cuda {

@@ -9,7 +9,7 @@
 #include "engine/cuda/device.h"
 #include "engine/cuda/weights.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/expert_heat.h"
+#include "engine/model/memory/expert_heat.h"
 
 namespace lares::engine::cuda {
 

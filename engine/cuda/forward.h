@@ -18,8 +18,8 @@
 #include "engine/cuda/state.h"
 #include "engine/cuda/weights.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/block_drafter.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
+#include "engine/model/draft/block_drafter.h"
 
 namespace lares::engine::cuda {
 

@@ -10,8 +10,8 @@
 
 #include "engine/cuda/device.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/buffer.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
+#include "engine/model/memory/buffer.h"
 #include "kernels/dispatch.h"
 #include "kernels/thread_pool.h"
 

@@ -5,7 +5,7 @@
 #include "engine/cuda/expert_uses.h"
 #include "engine/cuda/host_experts.h"
 #include "engine/cuda/work_space.h"
-#include "engine/model/block_drafter.h"
+#include "engine/model/draft/block_drafter.h"
 #include "engine/model/state.h"
 #include "kernels/cells.h"
 #include "kernels/cuda/linear.h"

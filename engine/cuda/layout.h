@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "engine/model/config.h"
-#include "engine/model/pages.h"
+#include "engine/model/checkpoint/config.h"
+#include "engine/model/memory/pages.h"
 
 namespace lares::engine::cuda {
 

@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "engine/cuda/pipeline.h"
-#include "engine/model/drafter.h"
+#include "engine/model/draft/drafter.h"
 #include "engine/model/logit_rows.h"
-#include "engine/model/prefix.h"
+#include "engine/model/memory/prefix.h"
 #include "engine/model/sampler.h"
 
 namespace lares::engine::cuda {

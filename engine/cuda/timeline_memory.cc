@@ -4,7 +4,7 @@
 #include <algorithm>
 
 #include "engine/cuda/timeline.h"
-#include "engine/model/size_text.h"
+#include "engine/model/memory/size_text.h"
 #include "engine/model/timeline.h"
 
 namespace lares::engine::cuda {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "engine/cuda/device.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
 #include "kernels/thread_pool.h"
 
 namespace lares::engine::cuda {

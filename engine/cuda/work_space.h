@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "engine/model/config.h"
+#include "engine/model/checkpoint/config.h"
 #include "kernels/cuda/places.h"
 
 namespace lares::engine::cuda {

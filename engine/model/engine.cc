@@ -6,17 +6,17 @@
 #include <algorithm>
 
 #include "engine/gpus.h"
-#include "engine/model/available_memory.h"
-#include "engine/model/expert_memory.h"
+#include "engine/model/checkpoint/parameters.h"
+#include "engine/model/checkpoint/repack.h"
+#include "engine/model/checkpoint/weights.h"
 #include "engine/model/forward.h"
-#include "engine/model/memory_nodes.h"
-#include "engine/model/memory_plan.h"
-#include "engine/model/parameters.h"
-#include "engine/model/repack.h"
-#include "engine/model/sequence_memory.h"
+#include "engine/model/memory/available_memory.h"
+#include "engine/model/memory/expert_memory.h"
+#include "engine/model/memory/memory_nodes.h"
+#include "engine/model/memory/memory_plan.h"
+#include "engine/model/memory/sequence_memory.h"
 #include "engine/model/timeline.h"
 #include "engine/model/trace.h"
-#include "engine/model/weights.h"
 #include "engine/tokenizer.h"
 
 namespace lares::engine {

@@ -10,11 +10,11 @@
 #include <span>
 #include <vector>
 
-#include "engine/model/buffer.h"
-#include "engine/model/expert_memory.h"
+#include "engine/model/checkpoint/weights.h"
+#include "engine/model/memory/buffer.h"
+#include "engine/model/memory/expert_memory.h"
 #include "engine/model/state.h"
 #include "engine/model/trace.h"
-#include "engine/model/weights.h"
 #include "kernels/dispatch.h"
 #include "kernels/thread_pool.h"
 

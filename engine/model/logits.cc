@@ -4,9 +4,9 @@
 #include <optional>
 
 #include "engine/inspect.h"
-#include "engine/model/dspark_drafter.h"
+#include "engine/model/checkpoint/safetensors.h"
+#include "engine/model/draft/dspark_drafter.h"
 #include "engine/model/forward.h"
-#include "engine/model/safetensors.h"
 
 namespace lares::engine {
 

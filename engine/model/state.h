@@ -8,8 +8,8 @@
 #include <memory>
 #include <vector>
 
-#include "engine/model/pages.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/weights.h"
+#include "engine/model/memory/pages.h"
 
 namespace lares::engine {
 

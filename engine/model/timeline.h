@@ -5,10 +5,10 @@
 #include <vector>
 
 #include "engine/engine.h"
-#include "engine/model/drafter.h"
+#include "engine/model/draft/drafter.h"
 #include "engine/model/forward.h"
 #include "engine/model/logit_rows.h"
-#include "engine/model/prefix.h"
+#include "engine/model/memory/prefix.h"
 #include "engine/model/sampler.h"
 #include "engine/model/state.h"
 

@@ -1,5 +1,5 @@
 // At build time: prints the system call filter as rows of a sock_filter array, for
-// launcher_seccomp.cc. libseccomp takes as long to compile it as all the mounts of a sandbox take,
+// launcher/seccomp.cc. libseccomp takes as long to compile it as all the mounts of a sandbox take,
 // and the result is always the same. A deny-list, for developers' tools use nearly everything else;
 // what is newer than this list gets ENOSYS, so that programs fall back.
 #include <asm/unistd.h>

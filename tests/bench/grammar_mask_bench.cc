@@ -24,7 +24,7 @@
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
-#include "engine/text/vocabulary.h"
+#include "engine/text/tokenizer/vocabulary.h"
 #include "engine/tokenizer.h"
 
 namespace {
@@ -82,10 +82,11 @@ std::string sources(std::size_t n_bytes) {
   while (out.size() < n_bytes) {
     const std::size_t before = out.size();
     for (const char* const name :
-         {"engine/text/grammar.cc", "engine/text/json_walker.cc", "engine/text/stream_parser.cc",
-          "engine/text/encode_chat.cc", "engine/text/tokenizer_json.cc", "daemon/turn/turn.cc",
-          "daemon/session/session.cc", "daemon/main.cc", "tools/edit/edit_tool.cc", "tools/git/git_tool.cc",
-          "README.md", "engine/model/forward.cc"}) {
+         {"engine/text/grammar/grammar.cc", "engine/text/grammar/json_walker.cc",
+          "engine/text/chat/stream_parser.cc", "engine/text/chat/encode_chat.cc",
+          "engine/text/tokenizer/tokenizer_json.cc", "daemon/turn/turn.cc",
+          "daemon/session/session.cc", "daemon/main.cc", "tools/edit/edit_tool.cc",
+          "tools/git/git_tool.cc", "README.md", "engine/model/forward.cc"}) {
       std::ifstream file(std::string(LARES_SOURCE_DIR "/") + name, std::ios::binary);
       std::string text(std::istreambuf_iterator<char>(file), {});
       if (before > 0)

@@ -9,10 +9,10 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
-#include "engine/text/json_walker.h"
-#include "engine/text/mask_store.h"
-#include "engine/text/schema_nodes.h"
-#include "engine/text/vocabulary.h"
+#include "engine/text/grammar/json_walker.h"
+#include "engine/text/grammar/mask_store.h"
+#include "engine/text/grammar/schema_nodes.h"
+#include "engine/text/tokenizer/vocabulary.h"
 #include "tests/engine/bytes_tokenizer.h"
 #include "tests/engine/schema_checker.h"
 

@@ -12,7 +12,7 @@
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
-#include "engine/text/json_masks.h"
+#include "engine/text/grammar/json_masks.h"
 #include "tests/engine/bytes_tokenizer.h"
 #include "tests/engine/schema_checker.h"
 #include "tests/engine/schema_documents.h"

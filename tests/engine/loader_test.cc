@@ -4,8 +4,8 @@
 
 #include "engine/engine.h"
 #include "engine/inspect.h"
-#include "engine/model/config.h"
-#include "engine/model/weights.h"
+#include "engine/model/checkpoint/config.h"
+#include "engine/model/checkpoint/weights.h"
 #include "tests/engine/loader_files.h"
 
 namespace lares::engine {

@@ -1,5 +1,5 @@
 // What a number has room for is what trying every digit on says.
-#include "engine/text/number_range.h"
+#include "engine/text/grammar/number_range.h"
 
 #include <random>
 #include <string>

@@ -1,5 +1,5 @@
 // A pattern's masks are what trying every token on says, made beforehand or not.
-#include "engine/text/pattern_masks.h"
+#include "engine/text/grammar/pattern_masks.h"
 
 #include <algorithm>
 #include <random>
@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/text/json_masks.h"
+#include "engine/text/grammar/json_masks.h"
 #include "tests/engine/bytes_tokenizer.h"
 
 namespace lares::engine {

@@ -1,5 +1,5 @@
 // Expressions as tables: beside another implementation, on every short text.
-#include "engine/text/pattern.h"
+#include "engine/text/grammar/pattern.h"
 
 #include <functional>
 #include <random>

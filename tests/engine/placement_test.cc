@@ -9,9 +9,9 @@
 #include <sstream>
 
 #include "engine/cuda/layout.h"
-#include "engine/model/checkpoint.h"
-#include "engine/model/pages.h"
-#include "engine/model/placement_tensors.h"
+#include "engine/model/checkpoint/checkpoint.h"
+#include "engine/model/checkpoint/placement_tensors.h"
+#include "engine/model/memory/pages.h"
 #include "engine/model/timeline.h"
 #include "tests/engine/family_config.h"
 

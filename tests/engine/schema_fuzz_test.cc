@@ -13,7 +13,7 @@
 
 #include "engine/grammar.h"
 #include "engine/json_schema.h"
-#include "engine/text/vocabulary.h"
+#include "engine/text/tokenizer/vocabulary.h"
 #include "tests/engine/bytes_tokenizer.h"
 #include "tests/engine/schema_checker.h"
 

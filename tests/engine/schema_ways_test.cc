@@ -1,6 +1,6 @@
 // Schemas whose alternatives cannot be told apart for long: all of them stay open, however many,
 // what a mask allows is always taken, and more than the bound is refused.
-#include "engine/text/schema_ways.h"
+#include "engine/text/grammar/schema_ways.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
-#include "engine/text/json_masks.h"
+#include "engine/text/grammar/json_masks.h"
 #include "tests/engine/bytes_tokenizer.h"
 #include "tests/engine/schema_checker.h"
 #include "tests/engine/schema_documents.h"

@@ -1,6 +1,6 @@
 // A value of a text, or of a list, goes on with exactly those tokens that follow it somewhere,
 // whatever of its index is built.
-#include "engine/text/stretch.h"
+#include "engine/text/grammar/stretch.h"
 
 #include <algorithm>
 #include <random>
@@ -8,7 +8,7 @@
 
 #include <gtest/gtest.h>
 
-#include "engine/text/mask_store.h"
+#include "engine/text/grammar/mask_store.h"
 #include "tests/engine/bytes_tokenizer.h"
 
 namespace lares::engine {

@@ -1,4 +1,4 @@
-#include "engine/text/suffix_array.h"
+#include "engine/text/grammar/suffix_array.h"
 
 #include <algorithm>
 #include <numeric>

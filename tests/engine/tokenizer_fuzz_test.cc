@@ -10,8 +10,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "engine/text/json_masks.h"
-#include "engine/text/mask_store.h"
+#include "engine/text/grammar/json_masks.h"
+#include "engine/text/grammar/mask_store.h"
 #include "engine/tokenizer.h"
 #include "tests/fuzz.h"
 

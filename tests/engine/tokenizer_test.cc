@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "engine/text/pattern_masks.h"
+#include "engine/text/grammar/pattern_masks.h"
 
 namespace lares::engine {
 namespace {

@@ -1,0 +1,159 @@
+#include "engine/model/memory/sequence_memory.h"
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+
+#include "engine/model/memory/available_memory.h"
+#include "engine/model/memory/size_text.h"
+
+namespace lares::engine {
+
+void SequenceMemory::take(std::uint64_t bytes) {
+  const std::uint64_t now = held_ += bytes;
+  for (std::uint64_t most = most_; most < now && !most_.compare_exchange_weak(most, now);) {
+  }
+}
+
+bool SequenceMemory::fits(std::uint64_t more) const {
+  if (bytes_max_ > 0) return held_ + more <= bytes_max_;
+  const std::uint64_t free = arena_ ? arena_->free_bytes() : 0;
+  return more <= free || more - free <= available_bytes();
+}
+
+void SequenceMemory::show_freed() const {
+  if (bytes_max_ == 0) ::malloc_trim(0);
+}
+
+void SequenceMemory::add(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  holders_.push_back({holder, std::chrono::steady_clock::now()});
+  ++n_;
+}
+
+void SequenceMemory::remove(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  n_ -= static_cast<std::int64_t>(
+      holders_.remove_if([&](const Entry& e) { return e.holder == holder; }));
+}
+
+void SequenceMemory::used(SequenceHolder* holder) {
+  const std::lock_guard lock(mutex_);
+  const auto at = std::find_if(holders_.begin(), holders_.end(),
+                               [&](const Entry& e) { return e.holder == holder; });
+  if (at == holders_.end()) return;
+  at->used = std::chrono::steady_clock::now();
+  holders_.splice(holders_.end(), holders_, at);
+}
+
+void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self) {
+  using Give = SequenceHolder::Give;
+  const auto now = std::chrono::steady_clock::now();
+  for (const Entry& e : holders_) {
+    if (fits(more)) return;
+    if (e.holder == self) {
+      if (what == Give::snapshots && self->give_back(what)) show_freed();
+      continue;
+    }
+    if (what == Give::cells && now - e.used < evict_idle_) continue;
+    if (e.holder->in_company) continue;
+    const std::unique_lock busy(e.holder->busy, std::try_to_lock);
+    if (!busy || !e.holder->give_back(what)) continue;
+    if (what == Give::rings && !e.holder->on_device()) ++parked_;  // of a GPU's it is copies
+    if (what == Give::cells) ++evicted_;
+    show_freed();
+  }
+}
+
+void SequenceMemory::ask_all(std::uint64_t more, SequenceHolder* self) {
+  for (const auto give :
+       {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells})
+    pass(give, more, self);
+}
+
+Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,
+                                   const std::string& what) {
+  if (fits(more)) return {};
+  const std::lock_guard lock(mutex_);
+  ask_all(more, self);
+  if (bytes_max_ > 0)
+    ::malloc_trim(0);  // what was given back is for the weights' pages, if not for this
+  if (fits(more)) return {};
+  ++refused_;
+  if (bytes_max_ == 0)
+    return tl::unexpected(Error{
+        Errc::no_memory,
+        fmt::format(
+            "{}: its caches take {} more and {} are available; free some, or shorten the prompt",
+            what, size_text(more), size_text(available_bytes()))});
+  return tl::unexpected(Error{
+      Errc::no_memory, fmt::format("{}: it takes {} more, and of the {} that sequences may take {} "
+                                   "are held by {} of them and what they "
+                                   "share; end some, raise the memory limit, or shorten the prompt",
+                                   what, size_text(more), size_text(bytes_max_), size_text(held_),
+                                   holders_.size())});
+}
+
+SequenceMemory::Cleared SequenceMemory::clear_device(SequenceHolder* asker,
+                                                     std::uint64_t promised) {
+  using Give = SequenceHolder::Give;
+  // Nobody asks it, whose lock is this thread's.
+  struct Hidden {
+    explicit Hidden(SequenceHolder* of) : holder(of), was(of->in_company.exchange(true)) {}
+    ~Hidden() { holder->in_company = was; }
+    SequenceHolder* const holder;
+    const bool was;
+  } const hidden(asker);
+  const std::uint64_t swapped = bytes_max_ > 0 ? asker->bytes_on_return() : 0;
+  enum class Way { as_it_is, making_room, evicting };
+  auto out = Cleared::none;
+  std::unique_lock<std::mutex> busy;
+  SequenceHolder* leaves = nullptr;
+  bool with_cells = true;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto now = std::chrono::steady_clock::now();
+    for (const Way way : {Way::as_it_is, Way::making_room, Way::evicting}) {
+      for (const Entry& e : holders_) {
+        if (e.holder->in_company) continue;
+        busy = std::unique_lock(e.holder->busy, std::try_to_lock);
+        auto bytes = busy ? e.holder->bytes_to_leave() : std::nullopt;
+        if (!bytes) continue;
+        const auto more = [&] {
+          const std::uint64_t wanted = *bytes + promised;
+          return wanted - std::min(wanted, swapped);
+        };
+        if (way == Way::making_room && (bytes_max_ == 0 || more() <= bytes_max_)) {
+          ask_all(more(), e.holder);
+          for (const Give give : {Give::snapshots, Give::rings})
+            if (!fits(more()) && asker->give_back(give)) show_freed();
+          bytes = e.holder->bytes_to_leave();  // copies that it would have shared may be gone
+        }
+        with_cells = way != Way::evicting;
+        if (with_cells ? *bytes == 0 || fits(more()) : now - e.used >= evict_idle_) {
+          leaves = e.holder;
+          break;
+        }
+        out = Cleared::no_room;
+      }
+      if (leaves) break;
+    }
+  }
+  if (!leaves) return out;
+  leaves->leave(with_cells);  // its lock is held, and nobody waits for the list meanwhile
+  ++(with_cells ? parked_ : evicted_);
+  return Cleared::one;
+}
+
+MemoryUse::Sequences SequenceMemory::report() const {
+  return {.bytes = held_,
+          .bytes_max = bytes_max_,
+          .most = most_,
+          .n = n_,
+          .parked = parked_,
+          .evicted = evicted_,
+          .refused = refused_};
+}
+
+}  // namespace lares::engine

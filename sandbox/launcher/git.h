@@ -1,0 +1,26 @@
+// Git configurations hold credentials as often as not: a token in a remote's address, an
+// extraheader that CI has left. Commands need the file, for git does, but not these.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sandbox/launcher/mounts.h"
+#include "sandbox/launcher/sources.h"
+#include "sandbox/spec.h"
+
+namespace lares::sandbox::launcher {
+
+// (path, text to show instead) of those that hold any: of the worktree's repository, wherever it is
+// (one of `sources` when outside), of its linked worktrees and submodules, and of the repositories
+// among spec.readonly.
+std::vector<std::pair<std::string, std::string>> configs_without_credentials(
+    const View& view, const Spec& spec, const std::vector<Source>& sources);
+
+// `config` without the user and password of http addresses and without the values of settings that
+// are secrets.
+std::string without_credentials(std::string_view config);
+
+}  // namespace lares::sandbox::launcher

@@ -1,0 +1,140 @@
+#include "sandbox/launcher/growth.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/statvfs.h>
+#include <time.h>
+
+#include <algorithm>
+#include <vector>
+
+namespace lares::sandbox::launcher {
+namespace {
+
+constexpr std::size_t kProcessesMax = 4096;            // looked at in one round
+constexpr std::uint64_t kFreePercentMin = 2;           // of the file system, left to others
+constexpr time_t kWindowSeconds = 600;                 // in which growth counts
+constexpr std::uint64_t kToBlameBytes = 256ull << 20;  // taken by itself, before a full file system
+                                                       // is its fault
+constexpr std::uint64_t kPercentBytesMax = 10ull << 30;  // on a large one two percent would be too
+                                                         // much to ask
+
+std::string text_of(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file ? read_file(file.get(), 1 << 16) : "";
+}
+
+// Half of what was there when it began is its own at any rate: a disk that is nearly full stops
+// nobody who takes little.
+std::uint64_t floor_of(std::uint64_t wanted, std::uint64_t free_at_first) {
+  return std::min(wanted, free_at_first / 2);
+}
+
+std::string size_text(std::uint64_t bytes) {
+  return bytes >= 10ull << 30 ? fmt::format("{} GiB", bytes >> 30)
+                              : fmt::format("{} MiB", bytes >> 20);
+}
+
+}  // namespace
+
+Growth::Growth(const Spec& spec, pid_t top)
+    : spec_(spec),
+      top_(top),
+      worktree_(::open(spec.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {
+  look(began_);
+  last_ = began_;
+  timespec clock;
+  ::clock_gettime(CLOCK_MONOTONIC, &clock);
+  window_began_ = clock.tv_sec;
+}
+
+bool Growth::look(Space& out) const {
+  struct statvfs now;
+  if (!worktree_ || ::fstatvfs(worktree_.get(), &now) != 0) return false;
+  const std::uint64_t block = now.f_frsize ? now.f_frsize : now.f_bsize;
+  out = {.bytes_used = (now.f_blocks - std::min(now.f_blocks, now.f_bfree)) * block,
+         .bytes_free = now.f_bavail * block,
+         .bytes_all = now.f_blocks * block,
+         .inodes_used = now.f_files - std::min(now.f_files, now.f_ffree),
+         .inodes_free = now.f_ffree,
+         .inodes_all = now.f_files};
+  return true;
+}
+
+// By nanoseconds on a CPU, of those alive: who has ended was waited for by one that ran. Where the
+// kernel does not tell, it has.
+bool Growth::has_run() {
+  std::vector<pid_t> processes = {top_};
+  std::uint64_t ran_ns = 0;
+  for (std::size_t i = 0; i < processes.size() && processes.size() < kProcessesMax; ++i) {
+    const pid_t process = processes[i];
+    const std::string children = text_of(fmt::format("/proc/{0}/task/{0}/children", process));
+    for (const char* at = children.c_str(); *at;) {
+      char* end;
+      const long child = ::strtol(at, &end, 10);
+      if (end == at || child <= 0) break;
+      processes.push_back(static_cast<pid_t>(child));
+      at = *end == ' ' ? end + 1 : end;
+    }
+    if (process == top_) continue;  // we are that, and run to look
+    const std::string told = text_of(fmt::format("/proc/{}/schedstat", process));
+    ran_ns += ::strtoull(told.c_str(), nullptr, 10) + 1;  // one that comes or goes is a difference,
+                                                          // too
+  }
+  const bool known = processes.size() > 1 && ran_ns > processes.size();
+  const bool same = known && ran_ns == ran_ns_;
+  ran_ns_ = ran_ns;
+  return !same;
+}
+
+std::string Growth::over() {
+  Space now;
+  if (!look(now)) return {};
+  timespec clock;
+  ::clock_gettime(CLOCK_MONOTONIC, &clock);
+  if (clock.tv_sec - window_began_ >= kWindowSeconds) {  // others write to the file system, too:
+                                                         // what runs for days is not to answer for
+                                                         // all of it
+    window_began_ = clock.tv_sec;
+    began_ = now;
+    bytes_taken_ = inodes_taken_ = 0;
+  }
+  const bool counts = has_run();
+  idle_ = !counts;
+  if (counts) {
+    bytes_taken_ = std::max<std::int64_t>(
+        0, bytes_taken_ + static_cast<std::int64_t>(now.bytes_used - last_.bytes_used));
+    inodes_taken_ = std::max<std::int64_t>(
+        0, inodes_taken_ + static_cast<std::int64_t>(now.inodes_used - last_.inodes_used));
+  } else if (bytes_taken_ == 0 && inodes_taken_ == 0) {
+    began_ = now;
+  }
+  last_ = now;
+  if (!counts) return {};
+  if (spec_.growth_bytes > 0 && static_cast<std::uint64_t>(bytes_taken_) > spec_.growth_bytes)
+    return fmt::format(
+        "have taken more than {} of the worktree's file system; remove what is not needed",
+        size_text(spec_.growth_bytes));
+  if (spec_.growth_inodes > 0 && static_cast<std::uint64_t>(inodes_taken_) > spec_.growth_inodes)
+    return fmt::format(
+        "have made more than {} files in the worktree's file system; remove what is not needed",
+        spec_.growth_inodes);
+  const auto bytes_wanted = std::max(
+      spec_.free_bytes, std::min(kPercentBytesMax, now.bytes_all / 100 * kFreePercentMin));
+  const auto floor = floor_of(bytes_wanted, began_.bytes_free);
+  if (bytes_taken_ > 0 &&
+      static_cast<std::uint64_t>(bytes_taken_) >= std::min(kToBlameBytes, floor / 4) &&
+      now.bytes_free < floor)
+    return fmt::format(
+        "have left only {} free in the worktree's file system; remove what is not needed",
+        size_text(now.bytes_free));
+  if (inodes_taken_ > 0 &&
+      now.inodes_free < floor_of(now.inodes_all / 100 * kFreePercentMin, began_.inodes_free))
+    return fmt::format(
+        "have left room for only {} more files in the worktree's file system; remove what is not "
+        "needed",
+        now.inodes_free);
+  return {};
+}
+
+}  // namespace lares::sandbox::launcher

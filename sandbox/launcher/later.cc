@@ -1,0 +1,87 @@
+#include "sandbox/launcher/later.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "sandbox/launcher/mounts.h"
+#include "sandbox/spec.h"
+
+namespace lares::sandbox::launcher {
+namespace {
+
+constexpr std::size_t kHeadMax = 32;
+
+void answer(std::string_view line) {
+  (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
+}
+
+bool receive(char* to, std::size_t n) {
+  while (n > 0) {
+    const auto got = ::recv(kControlFd, to, n, 0);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return false;
+    to += got, n -= static_cast<std::size_t>(got);
+  }
+  return true;
+}
+
+}  // namespace
+
+Later Later::of(pid_t pid) {
+  Later out;
+  out.user_ = Fd(::open(fmt::format("/proc/{}/ns/user", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  out.mounts_ = Fd(::open(fmt::format("/proc/{}/ns/mnt", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  return out;
+}
+
+// A process of its own, for one cannot come back. Nothing can be traced or signalled from inside
+// that is not in the sandbox's PID namespace.
+void Later::hide(const std::string& paths) const {
+  if (::setns(user_.get(), CLONE_NEWUSER) != 0) fail_errno("user namespace", "enter the sandbox's");
+  if (::setns(mounts_.get(), CLONE_NEWNS) != 0) fail_errno("mounts", "enter the sandbox's");
+  View view = View::of_sandbox();
+  for (std::size_t at = 0; at < paths.size();) {
+    const std::string path(paths.c_str() + at);
+    // No pins: a directory that becomes a mount point is another one to whoever is in it already,
+    // and what is mounted in the new one is not in theirs. What hides moves with its file.
+    if (!view.is_empty_cover(path)) view.cover_empty(path);
+    at += path.size() + 1;
+  }
+  ::_exit(0);
+}
+
+bool Later::serve() const {
+  std::string head;
+  for (char c; head.size() < kHeadMax; head += c) {
+    if (!receive(&c, 1)) return false;
+    if (c == '\n') break;
+  }
+  const auto n = static_cast<std::size_t>(
+      head.starts_with(kCover) ? ::strtoull(head.c_str() + 1, nullptr, 10) : 0);
+  if (n == 0 || n > kSpecBytesMax) return false;
+  std::string paths(n, '\0');
+  if (!receive(paths.data(), n)) return false;
+  if (!user_ || !mounts_) {
+    answer(fmt::format("{}mounts\tnothing can be hidden in this sandbox any more\n", kReplyFailed));
+    return true;
+  }
+  const pid_t pid = ::fork();
+  if (pid == 0) hide(paths);
+  int status = 0;
+  pid_t ended = pid;
+  while (pid > 0 && (ended = ::waitpid(pid, &status, 0)) < 0 && errno == EINTR) {
+  }
+  if (pid > 0 && ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    answer(fmt::format("{}\n", kCover));
+  else if (pid < 0 || !WIFEXITED(status))  // else it has answered itself
+    answer(
+        fmt::format("{}internal\tthe process that hides files did not end well\n", kReplyFailed));
+  return true;
+}
+
+}  // namespace lares::sandbox::launcher

@@ -1,0 +1,71 @@
+// A root directory under construction. Every place is found by descriptor and without following
+// links a command could have made, and nothing is ever created on the host: missing places appear
+// only in private file systems.
+#pragma once
+
+#include <sys/mount.h>
+
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "sandbox/launcher/identity.h"
+#include "sandbox/launcher/sys.h"
+#include "sandbox/spec.h"
+
+namespace lares::sandbox::launcher {
+
+inline constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+inline constexpr unsigned kReadOnly = MOUNT_ATTR_RDONLY | kPlain;
+
+// A new file system, not attached anywhere. With `must`, failure ends the launcher.
+Fd make_fs(const char* type, std::initializer_list<std::pair<const char*, const char*>> options,
+           unsigned attributes, bool must = true);
+Fd tmpfs(const char* mode, const char* size, unsigned attributes);
+
+class View {
+ public:
+  // Starts as the host's whole tree, read-only.
+  static View of_host();
+  // The one that we are in, as become_root() left it: for covers that come later.
+  static View of_sandbox();
+
+  // O_PATH; no symbolic links on the way. Not there: an empty Fd and errno.
+  Fd at(const std::string& path, uint64_t flags) const;
+  // The same for paths of the system's own, where links are the distribution's (/var/mail, /home).
+  Fd at_system(const std::string& path, uint64_t flags) const;
+  // What `path` leads to when links are followed inside the view; "" when nowhere.
+  std::string resolve(const std::string& path) const;
+
+  // Makes `path` a directory that can be mounted on. Where the user may not pass an ancestor, that
+  // becomes a private one.
+  void make_dir(const std::string& path);
+  void put(Fd tree, const std::string& path);
+  void put(Fd tree, const Fd& target, const std::string& name);
+  void set(const Fd& target, unsigned attributes, bool recursive, const std::string& name);
+
+  void make_masks(const Identity& identity, const Spec& spec);
+  void pin(const std::string& path);  // a mount point of its own: cannot be renamed or removed
+  // Nothing where there is nothing.
+  void cover_read_only(const std::string& path);
+  void cover_empty(const std::string& path);  // a file or a directory
+  bool is_empty_cover(const std::string& path) const;
+
+  // Git configurations that hold credentials, shown without them. make_masks() has read them,
+  // before anything was covered.
+  void cover_credentials();
+
+  void become_root();
+
+ private:
+  explicit View(Fd root) : root_(std::move(root)) {}
+  Fd clone(const std::string& path) const;
+  Fd clone(const Fd& from, const std::string& name) const;
+  Fd to_cover(const std::string& path) const;
+
+  Fd root_;
+  std::vector<std::pair<std::string, std::string>> scrubbed_;  // path, name of its mask
+};
+
+}  // namespace lares::sandbox::launcher

@@ -1,0 +1,138 @@
+#include "sandbox/launcher/view.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <initializer_list>
+
+#include "sandbox/launcher/covers.h"
+#include "sandbox/launcher/mounts.h"
+
+namespace lares::sandbox::launcher {
+namespace {
+
+// Where people keep what is theirs, and where daemons keep sockets.
+struct Private {
+  const char* path;
+  const char* mode;
+  const char* size;
+};
+constexpr std::array kPrivate = {Private{"/tmp", "1777", "512m"},
+                                 Private{"/var/tmp", "1777", "64m"}, Private{"/run", "0755", "1m"}};
+// Empty ones, in which nearly nothing is ever written: directories of one file system, for each of
+// its own would take 50 us.
+constexpr std::array kEmptied = {"/root",
+                                 "/home",
+                                 "/mnt",
+                                 "/media",
+                                 "/srv",
+                                 "/boot",
+                                 "/var/mail",
+                                 "/var/spool",
+                                 "/var/backups",
+                                 "/var/lib/docker",
+                                 "/var/lib/containerd"};
+constexpr const char* kEmptiedSize = "1m";
+
+void private_places(View& view, const Spec& spec) {
+  for (const auto& place : kPrivate) {
+    const Fd target = view.at_system(place.path, O_DIRECTORY);
+    if (target) view.put(tmpfs(place.mode, place.size, kPlain), target, place.path);
+  }
+  const Fd empty = tmpfs("0755", kEmptiedSize, kPlain);
+  for (std::size_t i = 0; i < kEmptied.size(); ++i) {
+    const Fd target = view.at_system(kEmptied[i], O_DIRECTORY);
+    if (!target) continue;
+    const auto name = std::to_string(i);
+    if (::mkdirat(empty.get(), name.c_str(), 0755) != 0)
+      fail_errno("mounts", "make a directory to hide {}", kEmptied[i]);
+    Fd tree(::open_tree(empty.get(), name.c_str(),
+                        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
+    if (!tree) fail_errno("mounts", "clone a directory to hide {}", kEmptied[i]);
+    view.put(std::move(tree), target, kEmptied[i]);
+  }
+  const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
+  view.make_dir(home);
+  view.put(tmpfs("0700", "256m", kPlain), home);
+}
+
+void devices(View& view) {
+  constexpr std::array kNodes = {"null", "zero", "full", "random", "urandom", "tty"};
+  Fd dev = tmpfs("0755", "64k", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+  for (const char* node : kNodes)
+    Fd(::openat(dev.get(), node, O_CREAT | O_WRONLY | O_CLOEXEC, 0444));
+  for (const char* dir : {"shm", "pts", "mqueue"}) ::mkdirat(dev.get(), dir, 0755);
+  for (const auto& [name, target] :
+       std::initializer_list<std::pair<const char*, const char*>>{{"fd", "/proc/self/fd"},
+                                                                  {"stdin", "/proc/self/fd/0"},
+                                                                  {"stdout", "/proc/self/fd/1"},
+                                                                  {"stderr", "/proc/self/fd/2"},
+                                                                  {"ptmx", "pts/ptmx"}})
+    (void)!::symlinkat(target, dev.get(), name);
+  view.put(std::move(dev), "/dev");
+  for (const char* node : kNodes) {
+    const auto path = std::string("/dev/") + node;
+    // From the host's /dev, which our own root still shows: the new one is mounted elsewhere until
+    // pivot_root.
+    Fd tree(::open_tree(AT_FDCWD, path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+    if (!tree) fail_errno("mounts", "clone {}", path);
+    view.put(std::move(tree), path);
+  }
+  view.put(tmpfs("1777", "256m", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "/dev/shm");
+  // Terminals of our own, for programs that test with one; some kernels and containers refuse them,
+  // and few miss them.
+  if (Fd pts = make_fs("devpts", {{"ptmxmode", "0666"}, {"mode", "0600"}},
+                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false))
+    view.put(std::move(pts), "/dev/pts");
+  view.set(view.at("/dev", O_DIRECTORY), MOUNT_ATTR_RDONLY, false, "/dev");
+}
+
+void proc(View& view) {
+  Fd fs = make_fs("proc", {}, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC, false);
+  if (!fs) fail_errno("proc", "mount a new /proc");
+  view.put(std::move(fs), "/proc");
+  // A process that is the host's root by number may write where root may, capabilities or not.
+  for (const char* path : {"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/acpi",
+                           "/proc/scsi", "/proc/sysrq-trigger"})
+    view.cover_read_only(path);
+  for (const char* path : {"/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/timer_list",
+                           "/proc/sched_debug", "/proc/latency_stats", "/proc/kallsyms",
+                           "/proc/kpagecount", "/proc/kpageflags", "/proc/config.gz"})
+    view.cover_empty(path);
+}
+
+}  // namespace
+
+void enter_view(const Spec& spec, Identity& identity, const std::vector<std::string>& sockets) {
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+    fail_errno("mounts", "make all mounts private");
+  if (identity.sources.empty()) identity.sources = collect_sources(spec, Fd());
+  if (identity.sources.empty())
+    fail_errno("policy", "open the worktree {} without following links", spec.root);
+
+  View view = View::of_host();
+  private_places(view, spec);
+  // Whatever contains another goes first.
+  std::sort(identity.sources.begin(), identity.sources.end(),
+            [](const Source& a, const Source& b) { return a.path.size() < b.path.size(); });
+  for (auto& source : identity.sources) {
+    view.make_dir(source.path);
+    view.put(std::move(source.tree), source.path);
+  }
+  view.make_masks(identity, spec);
+  cover_worktree(view, spec, sockets);
+  view.cover_credentials();
+  if (identity.roots_files) cover_roots_files(view);
+  devices(view);
+  proc(view);
+  view.become_root();
+}
+
+}  // namespace lares::sandbox::launcher
