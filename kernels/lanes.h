@@ -263,8 +263,8 @@ inline float bf16_rounded(float a) {
   return std::bit_cast<float>((u + 0x7FFFu + ((u >> 16) & 1u)) & 0xFFFF0000u);
 }
 
-// e^x by 2^n * p(r), |r| <= ln2 / 2: at most 2 ulp (tests/kernels/lanes_test.cc). 0 below -87.3,
-// e^88.7 above 88.7.
+// e^x by 2^n * p(r), |r| <= ln2 / 2: at most 2 ulp (tests/kernels/lanes_test.cc). 0 below -86.99,
+// where n is -126; e^88.7 above 88.7.
 template <class V>
 inline V exp(V x) {
   const V clamped = min(max(x, all<V>(-87.3f)), all<V>(88.7f));

@@ -3,7 +3,7 @@
 //   nvcc -O3 -arch=sm_90a --shared -Xcompiler -fPIC kernels.cu -o kernels_gpu.so
 // Rows are independent. Where a row is summed, a warp owns it and its lanes take four neighbouring
 // floats at a time; D is a multiple of 4. NANO_EMULATED: the bodies without a device, for the
-// emulation in tests/engine/nano_gpu_test.py.
+// emulation in tests/engine/nano_test.py.
 #ifndef NANO_EMULATED
 #include <cuda_runtime.h>
 using Stream = cudaStream_t;
