@@ -35,9 +35,10 @@ Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options,
 
 struct Gpu {
   std::string name;
-  int sm = 0;  // 10 major + minor of the compute capability
-  std::uint64_t memory_bytes = 0;
-  std::string unused;  // why this one cannot be used; empty: it can
+  int sm = 0;                      // 10 major + minor of the compute capability
+  std::uint64_t memory_bytes = 0;  // all of it: asking what is free would make a context, which
+                                   // takes memory and time; a load asks (device.h)
+  std::string unused;              // why this one cannot be used; empty: it can
 };
 
 struct GpuReport {

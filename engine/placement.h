@@ -44,10 +44,13 @@ struct ModelBytes {
 };
 
 struct PlacementRequest {
-  std::string directory;            // config.json is enough
-  std::vector<std::uint64_t> gpus;  // bytes of each; empty: what GPUs would it take?
-  std::uint64_t gpu_memory = 0;     // of each, bytes that may be taken; 0: all
-  std::uint64_t host_memory = 0;    // bytes that may be taken; 0: as much as it takes
+  std::string directory;                      // config.json is enough
+  std::vector<std::uint64_t> gpus;            // bytes of each; empty: what GPUs would it take?
+  std::vector<std::uint64_t> gpus_free = {};  // of those now, beside this program's context; empty:
+                                              // of cards that are only described, everything
+  std::vector<std::string> gpu_names = {};    // for people; empty: GPU 0 and so on
+  std::uint64_t gpu_memory = 0;               // of each, bytes that may be taken; 0: all
+  std::uint64_t host_memory = 0;              // bytes that may be taken; 0: as much as it takes
   std::int64_t n_context = 0;  // tokens of all sequences together that are kept on the GPUs; 0: the
                                // model's own limit
   int n_sequences = 16;        // whose windows are on the GPUs at a time, as many as are evaluated
@@ -58,9 +61,16 @@ struct PlacementRequest {
 };
 inline constexpr int kSequencesMax = 1024;
 
+// Bytes of a GPU's memory that were not free, from which on it is said: what others hold then shows
+// in what is planned. This program's own context is less.
+inline constexpr std::uint64_t kHeldShown = 1'000'000'000;
+
 // One GPU: a run of layers and everything those need. Bytes.
 struct GpuPlacement {
-  std::uint64_t memory = 0, budget = 0;
+  std::uint64_t memory = 0;
+  std::uint64_t free = 0;    // of it, when it was planned; all, where nobody asked
+  std::uint64_t budget = 0;  // that may be taken
+  bool held() const { return memory - free > kHeldShown; }
   int layer_begin = 0, layer_end = 0;
   std::array<std::uint64_t, kComponentNames.size()> components{};
   std::uint64_t head = 0, draft = 0;  // on the last one; draft: the blocks, their work space and

@@ -35,6 +35,8 @@ class Device {
   // Null: there is not so much. 256-byte aligned, not initialised.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* memory) = 0;
+  // Bytes that allocate() could give now: others who use the GPU make them fewer and more.
+  virtual std::uint64_t memory_free() = 0;
   // Host memory that copies of every GPU go to and from without a stop. Null: there is not so much,
   // or none is given.
   virtual void* allocate_pinned(std::size_t bytes) = 0;

@@ -276,10 +276,14 @@ class DeviceEngine : public Engine {
     if (n_layers > 0)
       what += fmt::format(", {} of {} experts", of.n_experts,
                           static_cast<std::int64_t>(n_layers) * plan.n_experts);
+    const std::string held = of.held() ? fmt::format("; it has {:.1f} GB, {:.1f} GB free",
+                                                     static_cast<double>(of.memory) / 1e9,
+                                                     static_cast<double>(of.free) / 1e9)
+                                       : "";
     return fmt::format(
-        "{:.1f} of {:.1f} GB that {} gives are planned: {}, and a context of {} tokens",
+        "{:.1f} of {:.1f} GB that {} gives are planned: {}, and a context of {} tokens{}",
         static_cast<double>(of.used()) / 1e9, static_cast<double>(of.budget) / 1e9, name, what,
-        plan.n_context);
+        plan.n_context, held);
   }
 
   // Whether the CPU computes experts that a GPU adds up in another order: all but fp4, where they
@@ -372,10 +376,18 @@ Result<std::vector<int>> device_numbers(std::string_view device) {
 Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options,
                                             const Progress& progress) {
   std::vector<std::string> names;
-  std::vector<std::uint64_t> memory;
+  // What is free now differs from start to start, and with it where layers are cut, how long a
+  // chunk is, which experts stay and whether guesses are made. The bits do not: a token's result is
+  // of the same operations in the same order wherever cuts and chunks are (forward.h, pipeline.h),
+  // an expert that passes is multiplied by the kernel of those that stay, the CPU computes those
+  // alone whose bits it makes alike (fp4; others pass), and guesses change how much is evaluated at
+  // a time. One case is left: other formats than fp4, where not even the ring has room; then the
+  // fingerprint of what is kept says so (computes_in_another_order()).
+  std::vector<std::uint64_t> memory, free;
   for (const EngineGpu& gpu : parts.gpus) {
     names.push_back(gpu.device->name());
     memory.push_back(gpu.memory);
+    free.push_back(std::min(gpu.memory, gpu.device->memory_free()));
   }
   const std::string all = fmt::format("{}", fmt::join(names, ", "));
   if (options.exact)
@@ -389,6 +401,8 @@ Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions
   engine->remember(options.heat_directory);
   PlacementRequest request{.directory = options.directory,
                            .gpus = std::move(memory),
+                           .gpus_free = std::move(free),
+                           .gpu_names = names,
                            .gpu_memory = budget,
                            .host_memory = options.memory > 0
                                               ? std::min(options.memory, available_bytes())

@@ -26,8 +26,8 @@ struct EngineParts {
   std::unique_ptr<Tokenizer> tokenizer;  // null: ids alone
   std::uint64_t budget = 0;              // bytes of each GPU that may be taken; 0: all
 };
-// Plans (engine/placement.h), uploads and takes what a context needs; no_memory, with the numbers,
-// where that cannot be.
+// Plans (engine/placement.h) with what is free of each GPU, uploads and takes what a context needs;
+// no_memory, with the numbers, where that cannot be.
 Result<std::unique_ptr<Engine>> make_engine(EngineParts parts, const LoadOptions& options,
                                             const Progress& progress);
 

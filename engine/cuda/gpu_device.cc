@@ -25,14 +25,10 @@ class GpuDevice : public Device {
     index_ = index;
     has_wgmma_ = sm == kSmWgmma;
     name_ = fmt::format("GPU {} ({})", index, model);
-    if (const auto used = kc::use_device(index); !used.ok())
-      return tl::unexpected(
-          Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, used.message())});
+    if (const auto used = kc::use_device(index); !used.ok()) return refused(used);
     current_ = index;
     for (kc::OwnedStream* stream : {&stream_, &copies_})
-      if (const auto made = stream->create(); !made.ok())
-        return tl::unexpected(
-            Error{Errc::unsupported, fmt::format("use GPU {}: {}", index, made.message())});
+      if (const auto made = stream->create(); !made.ok()) return refused(made);
     scratch_.streams = static_cast<kc::StreamScratch*>(
         allocate(sizeof(kc::StreamScratch) * kc::kScratchBlocks));  // products do without, too
     if (scratch_.streams) clear(scratch_.streams, sizeof(kc::StreamScratch) * kc::kScratchBlocks);
@@ -52,6 +48,12 @@ class GpuDevice : public Device {
   void release(void* memory) override {
     wait_for_all();  // nobody uses it any more
     device_.erase(memory);
+  }
+  std::uint64_t memory_free() override {
+    here();
+    std::uint64_t bytes = 0;
+    must(kc::free_memory(&bytes));
+    return bytes;
   }
   void* allocate_pinned(std::size_t bytes) override {
     kc::Status status;
@@ -168,6 +170,17 @@ class GpuDevice : public Device {
   }
 
  private:
+  // No context could be made.
+  Result<> refused(const kc::Status& why) const {
+    if (!why.out_of_memory())
+      return tl::unexpected(
+          Error{Errc::unsupported, fmt::format("use GPU {}: {}", index_, why.message())});
+    return tl::unexpected(
+        Error{Errc::no_memory,
+              fmt::format("use {}: others hold so much of its memory that CUDA cannot begin, which "
+                          "takes some 0.5 GB ({}); end what `nvidia-smi` lists",
+                          name_, why.message())});
+  }
   template <class Args>
   Args by_choice(Args a) const {
     a.wgmma = a.wgmma && use_wgmma_;

@@ -54,6 +54,12 @@ Status use_device(int index) { return status(cudaSetDevice(index), "use a CUDA d
 Status synchronise(Stream stream) {
   return status(cudaStreamSynchronize(stream), "wait for a CUDA stream");
 }
+Status free_memory(std::uint64_t* bytes) {
+  std::size_t free = 0, total = 0;
+  const Status s = status(cudaMemGetInfo(&free, &total), "read a CUDA device's free memory");
+  *bytes = free;
+  return s;
+}
 
 DeviceBuffer& DeviceBuffer::operator=(DeviceBuffer&& other) noexcept {
   if (this == &other) return *this;

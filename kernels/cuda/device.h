@@ -41,6 +41,9 @@ struct DeviceInfo {
 std::vector<DeviceInfo> devices(Status* status = nullptr);
 Status use_device(int index);  // of the calling thread, from now on
 Status synchronise(Stream stream);
+// Of the current device, which has a context from then on: that takes some 300 to 500 MB of it, and
+// a while.
+Status free_memory(std::uint64_t* bytes);
 
 // Bytes [0, size) of the current device, at least 256-byte aligned, not initialised.
 class DeviceBuffer {

@@ -313,6 +313,79 @@ TEST(Placement, ABudgetIsKept) {
   EXPECT_EQ(p->gpus[0].memory, kH200);
 }
 
+// Where it is known what is free on a card, no more is planned, and both numbers are there.
+TEST(Placement, WhatOthersHoldIsLeftToThem) {
+  const ConfigDirectory flash(flash_config());
+  auto r = request_for(flash.path(), {kH100});
+  const auto described = plan_placement(r);
+  ASSERT_TRUE(described) << described.error().message;
+  EXPECT_EQ(described->gpus[0].reserve, cuda::kReserve);
+  EXPECT_EQ(described->gpus[0].free, kH100);
+  EXPECT_THAT(placement_text(*described), Not(HasSubstr("free now")));
+
+  r.gpus_free = {kH100 - 9 * kGiB};
+  const auto p = plan_placement(r);
+  ASSERT_TRUE(p) << p.error().message;
+  const GpuPlacement& g = p->gpus[0];
+  EXPECT_EQ(g.memory, kH100);
+  EXPECT_EQ(g.free, kH100 - 9 * kGiB);
+  EXPECT_EQ(g.budget, g.free);
+  EXPECT_LE(g.used(), g.free);
+  EXPECT_LT(g.free - g.used(), 13'369'344u);
+  EXPECT_LT(g.n_experts, described->gpus[0].n_experts);
+  EXPECT_EQ(g.reserve, cuda::kReserve - cuda::kContextLeast);  // which the context has taken
+  EXPECT_THAT(placement_text(*p), AllOf(HasSubstr("memory                     79.65 GiB\n"),
+                                        HasSubstr("free now                   70.65 GiB\n")));
+  EXPECT_EQ(nlohmann::json::parse(placement_json(*p))["gpus"][0]["free"], g.free);
+
+  // A card that is this program's alone lacks its context, and no more is said of it. What is
+  // planned lies as it would with the card described.
+  r.gpus_free = {kH100 - cuda::kContextLeast};
+  const auto alone = plan_placement(r);
+  ASSERT_TRUE(alone) << alone.error().message;
+  EXPECT_EQ(alone->resident, described->resident);
+  EXPECT_THAT(placement_text(*alone), Not(HasSubstr("free now")));
+
+  // A bound on what may be taken holds for the context too, where it is the lower one.
+  r.gpu_memory = 40 * kGiB;
+  EXPECT_EQ(plan_placement(r)->gpus[0].budget, 40 * kGiB - cuda::kContextLeast);
+  r.gpus_free = {30 * kGiB};
+  EXPECT_EQ(plan_placement(r)->gpus[0].budget, 30 * kGiB);
+
+  // What is free of one more GPU than there are, or its name.
+  r.gpus_free.push_back(kGiB);
+  EXPECT_EQ(plan_placement(r).error().code, Errc::bad_argument);
+  r.gpus_free = {}, r.gpu_names = {"one", "two"};
+  EXPECT_EQ(plan_placement(r).error().code, Errc::bad_argument);
+}
+
+TEST(Placement, ARefusalNamesTheCardsThatOthersHold) {
+  const ConfigDirectory flash(flash_config());
+  auto r = request_for(flash.path(), {kH100, kH100});
+  r.gpu_names = {"GPU 2 (a)", "GPU 0 (b)"};
+  r.gpus_free = {kH100 - kGiB / 2, 3 * kGiB};
+  r.host_memory = 64 * kGiB;
+  const auto host = plan_placement(r);  // there is room for the rest, and none for the experts
+  ASSERT_FALSE(host);
+  EXPECT_EQ(host.error().code, Errc::no_memory);
+  EXPECT_THAT(host.error().message,
+              AllOf(HasSubstr("may be taken: GPU 0 (b) has 79.65 GiB, 3.00 GiB free; end what else "
+                              "uses the GPU, add GPUs"),
+                    Not(HasSubstr("GPU 2 (a) has"))));
+  r.gpus_free = {2 * kGiB, 3 * kGiB};
+  const auto both = plan_placement(r);
+  ASSERT_FALSE(both);
+  EXPECT_EQ(both.error().code, Errc::no_memory);
+  EXPECT_THAT(both.error().message,
+              AllOf(HasSubstr("5.00 GiB may be taken: GPU 2 (a) has 79.65 GiB, 2.00 GiB free, GPU "
+                              "0 (b) has 79.65 GiB, 3.00 GiB free; end what else uses the GPU"),
+                    Not(HasSubstr("\n"))));
+  // Nor is it others that a bound is too low for.
+  r.gpu_memory = 2 * kGiB, r.gpus_free = {20 * kGiB, 20 * kGiB};
+  EXPECT_THAT(plan_placement(r).error().message,
+              AllOf(HasSubstr("3.50 GiB may be taken; add a GPU"), Not(HasSubstr("free"))));
+}
+
 TEST(Placement, AShorterContextLeavesRoomForExperts) {
   const ConfigDirectory flash(flash_config());
   auto r = request_for(flash.path(), {kH100});

@@ -76,7 +76,7 @@ class Planner {
   }
   std::uint64_t fixed_of(std::size_t g, int begin, int end, int chunk) const {
     std::uint64_t bytes = dense_[static_cast<std::size_t>(end)] -
-                          dense_[static_cast<std::size_t>(begin)] + work_of(chunk) + kGpuReserve;
+                          dense_[static_cast<std::size_t>(begin)] + work_of(chunk) + reserve();
     if (g + 1 == r_.gpus.size()) bytes += bytes_.head + draft();
     return bytes;
   }
@@ -90,9 +90,12 @@ class Planner {
     if (chunk != worked_.first) worked_ = {chunk, cuda::work_bytes(c_, chunk, n_context_)};
     return worked_.second;
   }
+  // Of what is free, where that is known: the context is there already then, and in neither.
   std::uint64_t budget_of(std::size_t g) const {
-    return r_.gpu_memory > 0 ? std::min(r_.gpu_memory, r_.gpus[g]) : r_.gpus[g];
+    const std::uint64_t own = allowed(g);
+    return r_.gpus_free.empty() ? own : std::min(own, r_.gpus_free[g]);
   }
+  std::uint64_t reserve() const { return cuda::kReserve - context(); }
   std::uint64_t expert_of(int begin, int end) const {
     std::uint64_t largest = 0;
     for (int i = begin; i < end; ++i)
@@ -169,9 +172,17 @@ class Planner {
   Result<Placement> plan_as(Misses misses) const;
   std::int64_t n_context() const { return n_context_; }
 
-  static constexpr std::uint64_t kGpuReserve = cuda::kReserve;
-
  private:
+  std::uint64_t context() const { return r_.gpus_free.empty() ? 0 : cuda::kContextLeast; }
+  // Whoever else uses the GPU.
+  std::uint64_t allowed(std::size_t g) const {
+    const std::uint64_t all = r_.gpu_memory > 0 ? std::min(r_.gpu_memory, r_.gpus[g]) : r_.gpus[g];
+    return all - std::min(all, context());
+  }
+  std::uint64_t free_of(std::size_t g) const {
+    return r_.gpus_free.empty() ? r_.gpus[g] : std::min(r_.gpus[g], r_.gpus_free[g]);
+  }
+  std::string held() const;
   GpuPlacement gpu(std::size_t g, int begin, int end, int chunk) const;
   void choose_experts(Placement& p) const;
   std::uint64_t host_work(const Placement& p) const;
@@ -196,8 +207,11 @@ class Planner {
 };
 
 GpuPlacement Planner::gpu(std::size_t g, int begin, int end, int chunk) const {
-  GpuPlacement out{
-      .memory = r_.gpus[g], .budget = budget_of(g), .layer_begin = begin, .layer_end = end};
+  GpuPlacement out{.memory = r_.gpus[g],
+                   .free = free_of(g),
+                   .budget = budget_of(g),
+                   .layer_begin = begin,
+                   .layer_end = end};
   for (int i = begin; i < end; ++i) {
     for (std::size_t k = 0; k < out.components.size(); ++k)
       out.components[k] += bytes_.layers[static_cast<std::size_t>(i)].components[k];
@@ -209,7 +223,7 @@ GpuPlacement Planner::gpu(std::size_t g, int begin, int end, int chunk) const {
     out.draft = draft();
   }
   out.work = work_of(chunk);
-  out.reserve = kGpuReserve;
+  out.reserve = reserve();
   out.ring = ring_of(g, begin, end, chunk, expert_of(begin, end));
   return out;
 }
@@ -273,27 +287,42 @@ std::uint64_t Planner::host_work(const Placement& p) const {
   return bytes;
 }
 
+// Between how much may be taken and what to do about it: the GPUs of which others hold what would
+// else be planned, with the numbers.
+std::string Planner::held() const {
+  std::string out;
+  for (std::size_t g = 0; g < r_.gpus.size(); ++g) {
+    const std::uint64_t free = free_of(g);
+    if (free >= allowed(g) || r_.gpus[g] - free <= kHeldShown) continue;
+    out += fmt::format("{} {} has {:.2f} GiB, {:.2f} GiB free", out.empty() ? ":" : ",",
+                       r_.gpu_names.empty() ? fmt::format("GPU {}", g) : r_.gpu_names[g],
+                       gib(r_.gpus[g]), gib(free));
+  }
+  return out.empty() ? ";" : out + "; end what else uses the GPU,";
+}
+
 Error Planner::refusal(int chunk) const {
   // Of the GPUs as they are, the largest against what the last, which has the head besides, must
   // hold with one layer.
   std::uint64_t all = 0, least = 0;
   for (std::size_t g = 0; g < r_.gpus.size(); ++g) all += budget_of(g);
   least = fixed_of(r_.gpus.size() - 1, 0, layers_, chunk) +
-          (r_.gpus.size() - 1) * (work_of(chunk) + kGpuReserve);
+          (r_.gpus.size() - 1) * (work_of(chunk) + reserve());
   const std::uint64_t pages = n_pages_ * pages_.bytes;
   return {
       Errc::no_memory,
       fmt::format(
           "place {}: all but routed experts takes {:.2f} GiB on {} ({:.2f} of weights, {:.2f} for "
           "a context of {}, {:.2f} for the state of {} sequences, {:.2f} of "
-          "work space and {:.2f} for CUDA on each), and {:.2f} GiB may be taken{}; add a GPU, or "
+          "work space and {:.2f} for CUDA on each), and {:.2f} GiB may be taken{}{} add a GPU, or "
           "plan with a shorter --context",
           r_.directory, gib(least),
           r_.gpus.size() == 1 ? "one GPU" : fmt::format("{} GPUs", r_.gpus.size()),
-          gib(least - pages - state_all() - r_.gpus.size() * (work_of(chunk) + kGpuReserve)),
+          gib(least - pages - state_all() - r_.gpus.size() * (work_of(chunk) + reserve())),
           gib(pages), n_context_, gib(state_all()), r_.n_sequences, gib(work_of(chunk)),
-          gib(kGpuReserve), gib(all),
-          r_.gpus.size() > 1 && least <= all ? ", in parts that no run of whole layers fits" : "")};
+          gib(reserve()), gib(all),
+          r_.gpus.size() > 1 && least <= all ? ", in parts that no run of whole layers fits" : "",
+          held())};
 }
 
 Result<Placement> Planner::plan() const {
@@ -336,7 +365,7 @@ Result<Placement> Planner::plan_as(Misses misses) const {
         fmt::format("place {}: the GPUs hold {:.2f} of {:.2f} GiB of routed experts, and host "
                     "memory would have to hold {:.2f} GiB ({:.2f} of "
                     "experts, {:.2f} of embedding, {:.2f} of snapshots and work space), where "
-                    "{:.2f} may be taken; add GPUs or memory, or plan with "
+                    "{:.2f} may be taken{} add GPUs or memory, or plan with "
                     "a shorter --context",
                     r_.directory,
                     gib(std::accumulate(
@@ -344,7 +373,7 @@ Result<Placement> Planner::plan_as(Misses misses) const {
                         [](std::uint64_t sum, const GpuPlacement& g) { return sum + g.experts; })),
                     gib(experts_.back() * static_cast<std::uint64_t>(c_.n_routed_experts)),
                     gib(p.host.total()), gib(p.host.experts + p.host.passing), gib(p.host.embed),
-                    gib(p.host.snapshots + p.host.work), gib(r_.host_memory))});
+                    gib(p.host.snapshots + p.host.work), gib(r_.host_memory), held())});
   // At batch 1: everything but the embedding, whose row is next to nothing, the draft blocks and
   // the experts of others.
   const double uses = c_.num_experts_per_tok;
@@ -376,6 +405,9 @@ Result<> checked(const PlacementRequest& r) {
   };
   if (r.gpus.size() > kGpusMax)
     return bad(fmt::format("{} GPUs; {} at most", r.gpus.size(), kGpusMax));
+  for (const std::size_t n : {r.gpus_free.size(), r.gpu_names.size()})
+    if (n != 0 && n != r.gpus.size())
+      return bad(fmt::format("{} GPUs, and what is free or a name of {}", r.gpus.size(), n));
   if (r.n_context < 0) return bad(fmt::format("a context of {} tokens", r.n_context));
   if (r.n_sequences < 1 || r.n_sequences > kSequencesMax)
     return bad(fmt::format("{} sequences; 1 to {}", r.n_sequences, kSequencesMax));
@@ -418,7 +450,7 @@ Result<Needs> placement_needs(const PlacementRequest& request) {
     const std::uint64_t card = mib << 20;
     CardNeeds& needs = out.cards.emplace_back(CardNeeds{.memory = card});
     PlacementRequest r = request;
-    r.gpus.clear();
+    r.gpus.clear(), r.gpus_free.clear(), r.gpu_names.clear();
     while (r.gpus.size() < kGpusMax && needs.n_all == 0) {
       r.gpus.push_back(card);
       const auto plan = Planner(*model, r).plan_as(Misses::pass);

@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 #include <locale>
 #include <nlohmann/json.hpp>
@@ -49,7 +50,14 @@ void table(const Placement& p, std::size_t begin, std::size_t end, bool with_hos
   std::string head(kLabel, ' ');
   for (std::size_t g = begin; g < end; ++g)
     head += fmt::format("{:>{}}", fmt::format("GPU {}", g), kColumn);
+  const bool held = std::ranges::any_of(p.gpus, &GpuPlacement::held);
   s += head + (with_host ? fmt::format("{:>{}}", "host", kColumn) : "") + "\n";
+  if (held) {
+    row(
+        "memory", [](const GpuPlacement& g) { return gib(g.memory); }, "");
+    row(
+        "free now", [](const GpuPlacement& g) { return gib(g.free); }, "");
+  }
   row(
       "layers",
       [](const GpuPlacement& g) {
@@ -93,12 +101,14 @@ Json of_gpu(const GpuPlacement& g) {
   Json components;
   for (std::size_t k = 0; k < kComponentNames.size(); ++k)
     components[kComponentNames[k]] = g.components[k];
-  return {
-      {"memory", g.memory},       {"budget", g.budget},   {"layers", {g.layer_begin, g.layer_end}},
-      {"components", components}, {"head", g.head},       {"draft", g.draft},
-      {"pages", g.pages},         {"state", g.state},     {"work", g.work},
-      {"ring", g.ring},           {"reserve", g.reserve}, {"experts", g.experts},
-      {"n_experts", g.n_experts}, {"used", g.used()}};
+  return {{"memory", g.memory},       {"free", g.free},
+          {"budget", g.budget},       {"layers", {g.layer_begin, g.layer_end}},
+          {"components", components}, {"head", g.head},
+          {"draft", g.draft},         {"pages", g.pages},
+          {"state", g.state},         {"work", g.work},
+          {"ring", g.ring},           {"reserve", g.reserve},
+          {"experts", g.experts},     {"n_experts", g.n_experts},
+          {"used", g.used()}};
 }
 
 // Of uses whose expert is on no GPU: lines of at most 90 columns behind the 34 that come before.

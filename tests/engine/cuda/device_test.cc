@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "engine/cuda/engine.h"
+#include "engine/cuda/layout.h"
 #include "engine/cuda/pipeline.h"
 #include "engine/gpus.h"
 #include "engine/tokenizer.h"
@@ -284,6 +285,21 @@ TEST(Nano, SaysWhatTheCpuSays) {
                                 << std::ranges::mismatch(said[0], said[1]).in1 - said[0].begin();
   }
   EXPECT_EQ(n_prompts, 6);
+}
+
+// What plans take from there (layout.h): a context is a part of what is not free, and so much of it
+// at least; what is allocated is not free any more.
+TEST(Memory, WhatIsFreeIsKnown) {
+  constexpr std::uint64_t kTaken = std::uint64_t{1} << 30;
+  const auto device = cuda::open_device(0);
+  if (!device) GTEST_SKIP() << device.error().message;
+  const std::uint64_t all = find_gpus().gpus.at(0).memory_bytes, free = (*device)->memory_free();
+  std::printf("  %.3f GB, %.3f GB free beside a context\n", static_cast<double>(all) / 1e9,
+              static_cast<double>(free) / 1e9);
+  EXPECT_LE(free, all - cuda::kContextLeast);
+  const cuda::Memory taken(**device, kTaken);
+  ASSERT_TRUE(taken);
+  EXPECT_LE((*device)->memory_free(), free - kTaken);
 }
 
 // The checkpoint's draft blocks, MTP's and DSpark's.

@@ -2,6 +2,7 @@
 // asked for and over however many.
 #include "engine/cuda/engine.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <cstdlib>
@@ -35,8 +36,8 @@ struct Host {
   std::string heat_directory;
   int pinned_refused = -1;  // as HostDevice's
 };
-// As many devices as there are numbers, each with so much memory as the plan hears; `has`: in
-// truth, where that is less.
+// As many devices as there are numbers, each with so much memory as the plan hears; `has`: once it
+// has heard it, where that is less.
 Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& bytes,
                                            std::vector<std::uint64_t> has = {},
                                            const Host& host = {},
@@ -53,8 +54,8 @@ Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& byt
   cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
   for (std::size_t g = 0; g < bytes.size(); ++g) {
     const std::string name = "device " + std::to_string(g);
-    auto device = has.empty() ? std::make_unique<HostDevice>(std::size_t{4} << 30, name)
-                              : std::make_unique<HostDevice>(has[g], name);
+    auto device = std::make_unique<HostDevice>(std::size_t{4} << 30, name);
+    if (!has.empty()) device->taken_meanwhile = (std::size_t{4} << 30) - has[g];
     device->pinned_refused = host.pinned_refused;
     parts.gpus.push_back({std::move(device), bytes[g]});
   }
@@ -548,6 +549,51 @@ TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
   };
   EXPECT_THAT(refused(100'000), HasSubstr("layers 3 to 5 take"));
   EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens"));
+}
+
+// On a card of 8 GiB others hold all but what half of the experts take: fewer stay, with the same
+// text, and both numbers are said.
+TEST_F(CudaEngine, WhatOthersHoldIsNotPlanned) {
+  constexpr std::uint64_t kCard = std::uint64_t{8} << 30;
+  const std::uint64_t room = lacking(0.5).gpus.front() - cuda::kContextLeast;  // which is there
+  const auto with_free = [&](std::uint64_t free) {
+    auto weights = load_weights(kNano, {});
+    cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
+    parts.gpus.push_back({std::make_unique<HostDevice>(free, "the card"), kCard});
+    int told = 0;
+    auto engine = cuda::make_engine(std::move(parts),
+                                    {.directory = kNano,
+                                     .n_threads = 2,
+                                     .n_context = kContext,
+                                     .text = false,
+                                     .drafting = Drafting::off},
+                                    [&](std::int64_t, std::int64_t) { ++told; });
+    EXPECT_EQ(told > 0, engine.has_value());  // it is refused before anything is uploaded
+    return engine;
+  };
+  const auto most = with_free(kCard), some = with_free(room);
+  ASSERT_TRUE(most && some);
+  EXPECT_EQ((*most)->memory().experts.bytes_max, 0u);
+  EXPECT_GT((*some)->memory().experts.bytes_max, 0u);
+  EXPECT_LT((*some)->memory().experts.resident, (*most)->memory().experts.resident);
+  EXPECT_THAT((*most)->info().notes, testing::Each(testing::Not(HasSubstr("free"))));
+  EXPECT_THAT((*some)->info().notes,
+              testing::Contains(HasSubstr(
+                  fmt::format("of {0:.1f} GB that the card gives are planned", room / 1e9))));
+  EXPECT_THAT((*some)->info().notes, testing::Contains(testing::EndsWith(fmt::format(
+                                         "; it has 8.6 GB, {:.1f} GB free", room / 1e9))));
+  const auto a = (*most)->timeline(), b = (*some)->timeline();
+  ASSERT_TRUE(a->sync(prompt(150), {}, {}));
+  ASSERT_TRUE(b->sync(prompt(150), {}, {}));
+  EXPECT_EQ(answer(*a, 10), answer(*b, 10));
+  EXPECT_EQ((*most)->prefix_format().fingerprint, (*some)->prefix_format().fingerprint);
+
+  const auto none = with_free(256 << 20);
+  ASSERT_FALSE(none);
+  EXPECT_EQ(none.error().code, Errc::no_memory);
+  EXPECT_THAT(none.error().message,
+              HasSubstr("0.25 GiB may be taken: the card has 8.00 GiB, 0.25 GiB free; end what "
+                        "else uses the GPU"));
 }
 
 // It has room for the weights and for so many sequences' windows, the first device for many more.

@@ -30,7 +30,7 @@ class Drivers : public testing::Test {
   GpuPlaces driver(int init, int version, const std::string& majors, int count) {
     const std::string source = directory_ + "/driver.c", library = directory_ + "/libcuda.so.1";
     std::ofstream(source)
-        << "#include <stddef.h>\n#include <string.h>\n"
+        << "#include <stddef.h>\n#include <stdio.h>\n#include <string.h>\n"
         << "static const int majors[] = {" << majors << "};\n"
         << "int cuInit(unsigned f) { return " << init << "; }\n"
         << "int cuDriverGetVersion(int* v) { *v = " << version << "; return 0; }\n"
@@ -41,6 +41,11 @@ class Drivers : public testing::Test {
         << "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? majors[d] : a == 97 ? "
         << shared_ << " << 10 : 0; return 0; }\n"
         << "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\n"
+        << "static int context(void) { fclose(fopen(\"" << directory_
+        << "/context\", \"w\")); return 0; }\n"
+        << "int cuCtxCreate_v2(void** c, unsigned f, int d) { return context(); }\n"
+        << "int cuDevicePrimaryCtxRetain(void** c, int d) { return context(); }\n"
+        << "int cuMemGetInfo_v2(size_t* f, size_t* t) { *f = *t = 0; return context(); }\n"
         << "int cuGetErrorString(int e, const char** s) { *s = \"something is wrong\"; return 0; "
            "}\n";
     const std::string command = "cc -shared -fPIC -o " + library + " " + source + " 2>/dev/null";
@@ -95,6 +100,13 @@ TEST_F(Drivers, EachGpuAndWhatItCan) {
   EXPECT_THAT(lines[2], HasSubstr("not used: "));
   EXPECT_THAT(gpu_lines(find_gpus(driver(0, 13000, "9", 1)))[0],
               testing::StartsWith("NVIDIA Test, "));
+}
+
+// A context takes hundreds of MB of each GPU and a good part of a second, so who lists GPUs, as
+// `lares doctor` does, makes none, and does not hear what is free.
+TEST_F(Drivers, ListingThemMakesNoContext) {
+  ASSERT_EQ(find_gpus(driver(0, 13000, "9, 9", 2)).gpus.size(), 2u);
+  EXPECT_FALSE(fs::exists(directory_ + "/context"));
 }
 
 // Where nothing else keeps them from being used, what to say: those that can, by number.

@@ -4,6 +4,7 @@
 
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 namespace lares::engine::test {
 namespace {
@@ -109,7 +110,7 @@ void HostDevice::copy_beside(void* to, const void* from, std::size_t bytes) {
 
 void* HostDevice::allocate(std::size_t bytes) {
   EXPECT_FALSE(recording_) << "memory was asked for within a recording";
-  if (bytes > free_) return nullptr;
+  if (n_asked_++ == refused || bytes > free_) return nullptr;
   void* const memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256 + 256);
   std::memset(memory, 0xFF, bytes);
   sizes_[memory] = bytes;
@@ -121,6 +122,12 @@ void HostDevice::release(void* memory) {
   free_ += sizes_.at(memory);
   sizes_.erase(memory);
   std::free(memory);
+}
+std::uint64_t HostDevice::memory_free() {
+  const std::size_t free = free_, taken = std::min(free_, std::exchange(taken_meanwhile, 0));
+  free_ -= taken;
+  of_others_ += taken;
+  return free;
 }
 void* HostDevice::allocate_pinned(std::size_t bytes) {
   if (n_pinned_++ == pinned_refused) return nullptr;

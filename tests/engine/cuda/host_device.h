@@ -32,13 +32,16 @@ class HostDevice : public cuda::Device {
   // before the work that still reads what it writes over.
   enum class Ahead { work, copies };
   Ahead ahead = Ahead::work;
-  int graphs_max = -1;      // recordings that there is memory for; -1: any number
+  int graphs_max = -1;  // recordings that there is memory for; -1: any number
+  int refused = -1;     // the request for device memory, counted from 0, that finds none
+  std::size_t taken_meanwhile = 0;  // by somebody else, as soon as it was asked what is free
   int pinned_refused = -1;  // the request for pinned memory, counted from 0, that finds none
-  std::size_t n_bytes() const { return bytes_max_ - free_; }  // taken
+  std::size_t n_bytes() const { return bytes_max_ - free_ - of_others_; }  // taken
 
   std::string name() const override { return name_; }
   void* allocate(std::size_t bytes) override;
   void release(void* memory) override;
+  std::uint64_t memory_free() override;
   void* allocate_pinned(std::size_t bytes) override;
   void release_pinned(void* memory) override;
   std::unique_ptr<Pins> pins() override;
@@ -114,7 +117,8 @@ class HostDevice : public cuda::Device {
 
   const kernels::Kernels& k_ = kernels::best();
   const std::size_t bytes_max_;
-  std::size_t free_;
+  std::size_t free_, of_others_ = 0;
+  int n_asked_ = 0;  // requests for device memory
   const std::string name_;
   std::map<void*, std::size_t> sizes_;
   std::set<void*> pinned_;
