@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "engine/cuda/layout.h"
+#include "engine/cuda/no_room.h"
 #include "engine/cuda/timeline.h"
 #include "engine/gpus.h"
 #include "engine/model/checkpoint/parameters.h"
@@ -201,10 +202,7 @@ class DeviceEngine : public Engine {
       use(by_wgmma);
       PipelineState state(*pipeline_, info_.n_context_max);
       if (const Device* const full = state.without_room())
-        return tl::unexpected(
-            Error{Errc::no_memory, fmt::format("evaluate a first prompt: {} has no room for a "
-                                               "sequence; load with a shorter context",
-                                               full->name())});
+        return tl::unexpected(no_room_for_state(*full));
       logits[by_wgmma].resize(static_cast<std::size_t>(kRowsMax) *
                               static_cast<std::size_t>(info_.vocab_size));
       const Pipeline::Sequence one{&state, n};
@@ -263,6 +261,15 @@ class DeviceEngine : public Engine {
   }
 
  private:
+  // full: of a stage's.
+  Error no_room_for_state(const Device& full) const {
+    const auto stage = std::ranges::find(pipeline_->stages(), &full, &Stage::device);
+    std::uint64_t bytes = 0;
+    for (int i = stage->weights->begin(); i < stage->weights->end(); ++i)
+      bytes += layer_state_bytes(weights_->checkpoint.config(), i);
+    return no_room(*stage->device, info_.directory, "the state of a first sequence", bytes);
+  }
+
   static std::string note(const GpuPlacement& of, const std::string& name, bool last,
                           const Placement& plan) {
     const int n_layers = of.layer_end - of.layer_begin;

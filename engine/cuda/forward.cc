@@ -12,6 +12,7 @@
 
 #include "engine/cuda/forward_step.h"
 #include "engine/cuda/layout.h"
+#include "engine/cuda/no_room.h"
 
 namespace lares::engine::cuda {
 namespace {
@@ -80,6 +81,7 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
   if (dspark)
     out->entered_ = Pinned(device,
                            sizeof(bf16) * kRowsMax * static_cast<std::size_t>(c.hidden_size));
+  const std::string work_space = fmt::format("the work space for {} tokens", options.chunk);
   const int few = out->look_at_misses(pool.size());
   if (!out->host_layers_.empty())
     out->uses_ = std::make_unique<ExpertUses>(device, c, on_device, options.heat);
@@ -90,19 +92,14 @@ Result<std::unique_ptr<DeviceForward>> DeviceForward::make(Device& device, const
     const std::uint64_t pinned = host_work_bytes(
         c, options.chunk, {.first = out->first(), .last = on_device.has_head(), .misses = few > 0});
     return tl::unexpected(
-        Error{Errc::no_memory,
-              fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB of pinned "
-                          "host memory, and the driver does not give so much; free some memory",
-                          weights.checkpoint.directory(), device.name(), options.chunk,
-                          static_cast<double>(pinned) / 1e9)});
+        no_pinned_room(device, weights.checkpoint.directory(), work_space, pinned));
   }
-  if (!out->memory_ || !out->scratch_)
-    return tl::unexpected(Error{
-        Errc::no_memory,
-        fmt::format("load {} onto {}: the work space for {} tokens takes {:.2f} GB there, and "
-                    "there is not so much beside the weights; plan with less of --gpu-memory",
-                    weights.checkpoint.directory(), device.name(), options.chunk,
-                    static_cast<double>(bytes + scratch) / 1e9)});
+  if (!out->memory_ || !out->scratch_) {
+    out->memory_ = Memory();
+    out->scratch_ = Memory();
+    return tl::unexpected(
+        no_room(device, weights.checkpoint.directory(), work_space, bytes + scratch));
+  }
   lay(out->ws_, c, options.chunk, options.n_context, out->memory_.data(), on_device.draft());
   if (bins > 0) device.clear(out->scratch_.data(), bins);
   device.clear(out->ws_.arrived, sizeof *out->ws_.arrived);

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "engine/cuda/no_room.h"
+
 namespace lares::engine::cuda {
 
 Result<Stage> Stage::make(Device& device, const Weights& weights, const StageOptions& options,
@@ -43,11 +45,10 @@ Result<Stage> Stage::make(Device& device, const Weights& weights, const StageOpt
   out.pages = std::make_unique<PagePool>(device, page_layout(weights.checkpoint.config(), false),
                                          begin, end, options.n_pages);
   if (!out.pages->made())
-    return tl::unexpected(Error{
-        Errc::no_memory,
-        fmt::format("load {} onto {}: the pages of {} tokens have no room beside the weights; load "
-                    "with a shorter context",
-                    weights.checkpoint.directory(), device.name(), options.forward.n_context)});
+    return tl::unexpected(
+        no_room(device, weights.checkpoint.directory(),
+                fmt::format("the pages of {} tokens", options.forward.n_context),
+                aligned(out.pages->bytes()) * static_cast<std::uint64_t>(options.n_pages)));
   out.cache = std::make_unique<PageCache>(device, *out.pages);
   DeviceForward::Options of = options.forward;
   of.stream = out.stream.get();

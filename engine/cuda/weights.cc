@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/cuda/layout.h"
+#include "engine/cuda/no_room.h"
 #include "engine/cuda/staging.h"
 #include "kernels/rope.h"
 
@@ -222,12 +223,9 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload(Device& device, con
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
     return tl::unexpected(
-        Error{Errc::no_memory,
-              fmt::format("load {} onto {}: {} take{} {:.2f} GB and there is not so much; plan "
-                          "with less --gpu-memory, or more GPUs",
-                          directory, device.name(),
-                          begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head",
-                          begin < end ? "" : "s", static_cast<double>(uploader.size()) / 1e9)});
+        no_room(device, directory,
+                begin < end ? fmt::format("layers {} to {}", begin, end - 1) : "the head",
+                uploader.size()));
   Staging staging(device, pool);
   uploader.all(begin, end, head, out->memory_.data(), &staging, progress);
   staging.finish();
@@ -243,12 +241,8 @@ Result<std::unique_ptr<DeviceWeights>> DeviceWeights::upload_draft(Device& devic
   uploader.draft(main, nullptr, nullptr);
   out->memory_ = Memory(device, uploader.size());
   if (!out->memory_)
-    return tl::unexpected(Error{
-        Errc::no_memory,
-        fmt::format(
-            "load the draft blocks of {} onto {}: they take {:.2f} GB and there is not so much",
-            weights.checkpoint.directory(), device.name(),
-            static_cast<double>(uploader.size()) / 1e9)});
+    return tl::unexpected(
+        no_room(device, weights.checkpoint.directory(), "the draft blocks", uploader.size()));
   Staging staging(device, pool);
   uploader.draft(main, out->memory_.data(), &staging);
   staging.finish();

@@ -30,11 +30,13 @@ std::vector<Token> prompt(int n, int from = 0) {
   return out;
 }
 
-// Of host memory.
+// Of memory, what there is of it.
 struct Host {
   std::uint64_t bytes = 0;  // 0: what there is
   std::string heat_directory;
   int pinned_refused = -1;  // as HostDevice's
+  // A device, and its `refused`.
+  std::pair<std::size_t, int> refused = {0, -1};
 };
 // As many devices as there are numbers, each with so much memory as the plan hears; `has`: once it
 // has heard it, where that is less.
@@ -57,6 +59,7 @@ Result<std::unique_ptr<Engine>> on_devices(const std::vector<std::uint64_t>& byt
     auto device = std::make_unique<HostDevice>(std::size_t{4} << 30, name);
     if (!has.empty()) device->taken_meanwhile = (std::size_t{4} << 30) - has[g];
     device->pinned_refused = host.pinned_refused;
+    if (host.refused.first == g) device->refused = host.refused.second;
     parts.gpus.push_back({std::move(device), bytes[g]});
   }
   return cuda::make_engine(std::move(parts), options, {});
@@ -547,8 +550,9 @@ TEST_F(CudaEngine, ASecondDeviceThatIsFullIsSaid) {
     EXPECT_THAT(engine.error().message, HasSubstr("onto device 1: "));
     return engine.error().message;
   };
-  EXPECT_THAT(refused(100'000), HasSubstr("layers 3 to 5 take"));
-  EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens"));
+  EXPECT_THAT(refused(100'000),
+              HasSubstr(" MB for layers 3 to 5 have no room, 0.1 MB are free there"));
+  EXPECT_THAT(refused(8'000'000), HasSubstr("the work space for 8192 tokens have no room"));
 }
 
 // On a card of 8 GiB others hold all but what half of the experts take: fewer stay, with the same
@@ -594,6 +598,41 @@ TEST_F(CudaEngine, WhatOthersHoldIsNotPlanned) {
   EXPECT_THAT(none.error().message,
               HasSubstr("0.25 GiB may be taken: the card has 8.00 GiB, 0.25 GiB free; end what "
                         "else uses the GPU"));
+}
+
+// Whichever allocation finds none, because somebody was quicker: one line says what it was for, how
+// much, on which device and what is free, and everything is given back (the devices look).
+TEST_F(CudaEngine, AnyAllocationThatFailsIsSaid) {
+  int failed[2] = {0, 0};
+  for (const std::size_t full : {0, 1})
+    for (bool loaded = false; !loaded; failed[full] += !loaded) {
+      const auto engine = on_devices({kPlenty, kPlenty}, {}, {.refused = {full, failed[full]}});
+      loaded = engine.has_value();
+      if (loaded) break;
+      EXPECT_EQ(engine.error().code, Errc::no_memory);
+      EXPECT_THAT(engine.error().message,
+                  testing::AllOf(testing::MatchesRegex(fmt::format(
+                                     "load .* onto device {}: [0-9.]+ [MG]B for .* have "
+                                     "no room, [0-9.]+ GB are free there, .*",
+                                     full)),
+                                 HasSubstr("load again, which plans with what is free then"),
+                                 testing::Not(HasSubstr("\n"))));
+    }
+  // Weights, pages, work space and its scratch.
+  EXPECT_EQ(failed[0], 4);
+  EXPECT_EQ(failed[1], 4);
+  int without_pinned = 0;
+  for (int i = 0; i < 12; ++i) {  // weights come without it, too, and slower
+    const auto engine = on_devices({kPlenty}, {}, {.pinned_refused = i});
+    if (engine) continue;
+    ++without_pinned;
+    EXPECT_EQ(engine.error().code, Errc::no_memory);
+    EXPECT_THAT(engine.error().message,
+                testing::MatchesRegex("load .* onto device 0: the driver gives no [0-9.]+ [MG]B of "
+                                      "pinned host memory for the work space for 8192 tokens, "
+                                      "[0-9.]+ [MG]B of host memory are available; .*"));
+  }
+  EXPECT_EQ(without_pinned, 3);  // inputs, the embedding's rows and logits
 }
 
 // It has room for the weights and for so many sequences' windows, the first device for many more.

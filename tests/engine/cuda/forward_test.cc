@@ -463,7 +463,7 @@ TEST_P(CudaForward, TooLittleDeviceMemoryIsRefused) {
   ASSERT_TRUE(weights);
   const std::size_t pages = 16 * page_layout(r.weights->checkpoint.config(), false).bytes;
   EXPECT_THAT(refused(100'000),
-              HasSubstr("layers 0 to " + std::to_string(n_layers() - 1) + " take"));
+              HasSubstr("layers 0 to " + std::to_string(n_layers() - 1) + " have no room"));
   EXPECT_THAT(refused((*weights)->bytes() + pages / 2), HasSubstr("the pages of 2048 tokens"));
   EXPECT_THAT(refused((*weights)->bytes() + 2 * pages),
               HasSubstr("the work space for 8192 tokens"));
