@@ -2,7 +2,7 @@
 // lie in the kernels' order, and wave after wave they come into a ring on the GPU and are
 // multiplied there as those that stay are, with the same bits. A wave is w1 and w3 of some of a
 // layer's experts, or w2 of some. Copies go on beside the launches, and where it is known that all
-// are asked for, of later layers beside those of this one.
+// are asked for, of later layers beside those of this one, and of later GPUs beside the first.
 #pragma once
 
 #include <atomic>

@@ -122,6 +122,21 @@ int DeviceForward::look_at_misses(int n_threads) {
   return std::min(options_.chunk, stream_from_ - 1);
 }
 
+bool DeviceForward::streams(int n_tokens) const {
+  return options_.stream && !host_layers_.empty() && n_tokens >= stream_from_;
+}
+
+bool DeviceForward::streams_all(int n_tokens) const {
+  return streams(n_tokens) && n_tokens > kStepTokens &&
+         static_cast<std::int64_t>(n_tokens) * c_.num_experts_per_tok >=
+             static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
+}
+
+void DeviceForward::expect(int n_tokens) {
+  expected_ = streams_all(n_tokens);
+  if (expected_) options_.stream->expect_all();
+}
+
 // The step's positions, tokens, parts and, for layer 0, embedding rows, in pinned memory; where
 // they will be on the GPU.
 void DeviceForward::write_inputs(Step& s, std::span<const Sequence> sequences,
@@ -209,7 +224,7 @@ bool DeviceForward::walk(const Step& s, const std::function<void(int)>& host,
   device_.to_device(ws_.inputs, inputs_.data(), s.bytes);
   device_.to_device(first() ? reinterpret_cast<std::uint8_t*>(ws_.rows) : ws_.hand_over,
                     entry_.data() + s.piece.from, entry_bytes(c_, s.n, first()));
-  if (s.streams_all)
+  if (!std::exchange(expected_, false) && s.streams_all)
     options_.stream->expect_all();  // behind the inputs, which come by the same way
   if (w_.is_mtp())
     front(s);
@@ -281,10 +296,8 @@ Result<> DeviceForward::evaluate(std::span<const Sequence> sequences, std::span<
   last_streams_ = s.x.streams + static_cast<std::size_t>(s.n - 1) *
                                     static_cast<std::size_t>(c_.hc_mult) *
                                     static_cast<std::size_t>(c_.hidden_size);
-  s.streams = options_.stream && !host_layers_.empty() && s.n >= stream_from_;
-  s.streams_all = s.streams && s.n > kStepTokens &&
-                  static_cast<std::int64_t>(s.n) * c_.num_experts_per_tok >=
-                      static_cast<std::int64_t>(kRowsEach) * c_.n_routed_experts;
+  s.streams = streams(s.n);
+  s.streams_all = streams_all(s.n);
   const auto host = [&](int i) { missing_experts(s, i); };
   if (!options_.record || piece || s.alone || s.n > kStepTokens || n_rows > kRowsMax) {
     settled_ = std::exchange(ran_, true);

@@ -76,6 +76,10 @@ class DeviceForward {
                     float* logits, const std::function<bool(int)>& go_on = {},
                     const Piece* piece = nullptr);
 
+  // So many tokens come next, which GPUs before this one work on first: where all experts will be
+  // asked for, those that it lacks begin to come now.
+  void expect(int n_tokens);
+
   // Of DSpark's stages alone: their cells of n more tokens, made of the rows that the sequence has;
   // without queries.
   void context(const Sequence& sequence);
@@ -121,6 +125,8 @@ class DeviceForward {
                 const Options& options);
 
   int look_at_misses(int n_threads);
+  bool streams(int n_tokens) const;      // missing experts come to the GPU
+  bool streams_all(int n_tokens) const;  // ... and no route is waited for
   void write_inputs(Step& s, std::span<const Sequence> sequences, std::span<const Token> tokens);
   bool walk(const Step& s, const std::function<void(int)>& host,
             const std::function<bool(int)>& go_on);
@@ -181,6 +187,7 @@ class DeviceForward {
   std::unique_ptr<ExpertUses> uses_;
   std::unique_ptr<HostExperts> host_experts_;
   int stream_from_ = 0;
+  bool expected_ = false;         // the next evaluation's experts are coming
   std::vector<Cells> cells_;      // of each of its layers, in its stretch of a page
   std::vector<int> host_layers_;  // whose experts are not all on the GPU: the host computes them,
                                   // or has them come

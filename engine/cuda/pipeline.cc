@@ -50,6 +50,11 @@ Result<> Pipeline::evaluate(std::span<const Sequence> sequences, std::span<const
   if (sequences.size() == 1)
     if (const Pieces pieces = pieces_of(sequences.front().n, n_rows); pieces.count > 1)
       return evaluate_in_pieces(sequences.front(), tokens, pieces, n_rows, logits, go_on);
+  // Each GPU has a PCIe of its own, so their rings fill side by side. A ring holds 40 ms of PCIe 4
+  // at most: where the first GPU takes less, the next one's inputs wait behind the rest of its
+  // ring.
+  for (std::size_t k = 1; k < stages_.size(); ++k)
+    stages_[k].forward->expect(static_cast<int>(tokens.size()));
   for (std::size_t k = 0; k < stages_.size(); ++k)
     if (const auto done = evaluate_stage(k, sequences, tokens, n_rows, logits, go_on); !done)
       return done;

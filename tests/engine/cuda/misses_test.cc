@@ -209,6 +209,35 @@ TEST_P(CudaMisses, NoMoreIsCopiedThanIsAskedFor) {
   EXPECT_EQ(computed.copied(), 0u);
 }
 
+// No GPU's ring waits for the GPUs before: behind the first layer all are full, and no more was
+// brought, nor is at the end.
+TEST_P(CudaMisses, EachRingFillsWhenAChunkBegins) {
+  const auto none = some_of(m(), 0, 1);
+  Loaded loaded(GetParam(), none, {.stream = true, .from = 1, .ring_max = 1}, 700);
+  PipelineState state(*loaded.pipeline, kContext);
+  const Pipeline::Sequence one{&state, 150};
+  std::vector<float> logits(150 * m().V(), NAN);
+  const auto done = loaded.pipeline->evaluate(
+      {&one, 1}, std::span(m().tokens).first(150), 150, logits.data(), [&](int layer) {
+        if (layer > 0) return true;
+        for (const cuda::Stage& s : loaded.pipeline->stages()) {
+          EXPECT_GT(s.stream->copied_bytes(), s.stream->ring_size() / 2);
+          if (s.weights->begin() > 0) {
+            EXPECT_LE(s.stream->copied_bytes(), s.stream->ring_size());
+          }
+        }
+        return true;
+      });
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(loaded.copied(), loaded.packed());
+  same(logits, whole({150}), m().V());
+  // Tokens that wait for their routes have brought what they asked for alone.
+  const Pipeline::Sequence next{&state, 1};
+  ASSERT_TRUE(loaded.pipeline->evaluate({&next, 1}, std::span(m().tokens).subspan(150, 1), 1,
+                                        logits.data()));
+  EXPECT_LT(loaded.copied(), 2 * loaded.packed());
+}
+
 TEST_P(CudaMisses, AStoppedChunkLeavesNothingBehind) {
   const auto some = some_of(m(), 0.2, 9);
   Loaded loaded(GetParam(), some, {.stream = true, .from = 1, .ring_max = 1}, 700);
