@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "engine/model/available_memory.h"
+#include "engine/model/memory/available_memory.h"
 
 namespace lares::engine::cuda {
 namespace {
