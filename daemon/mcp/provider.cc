@@ -302,8 +302,16 @@ asio::awaitable<Reply<TurnReport>> McpProvider::reported(Recorded session, std::
   co_return tl::unexpected(error);
 }
 
-// The turn of a round before this one, which asked something.
-asio::awaitable<Reply<McpProvider::Turn>> McpProvider::resumed(Json kept) {
+// The turn of a round before this one, which asked something, or else one that begins.
+asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin_or_resume(Call& call, std::string root,
+                                                                       std::string mode,
+                                                                       std::string prompt,
+                                                                       bool worktree) {
+  if (!call.kept().is_object()) {
+    auto beginning = begin(call, std::move(root), std::move(mode), std::move(prompt), worktree);
+    co_return co_await std::move(beginning);
+  }
+  const Json kept = call.kept();
   auto opening = sessions_.open(kept["session"].get<std::string>());
   const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
@@ -313,17 +321,13 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::resumed(Json kept) {
   co_return turn;
 }
 
-asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {
-  Reply<Turn> turn = tl::unexpected(protocol::Error{});
-  if (call.kept().is_object()) {
-    auto going_on = resumed(call.kept());
-    turn = co_await std::move(going_on);
-  } else {
-    auto beginning = begin(call, root_for(call, arguments), "ask",
-                           arguments["question"].get<std::string>(), /*worktree=*/false);
-    turn = co_await std::move(beginning);
-  }
-  if (!turn) co_return tool_failed(turn.error());
+asio::awaitable<Reply<std::optional<McpProvider::Told>>> McpProvider::told(Call& call,
+                                                                           std::string root,
+                                                                           std::string prompt) {
+  auto beginning = begin_or_resume(call, std::move(root), "ask", std::move(prompt),
+                                   /*worktree=*/false);
+  const auto turn = co_await std::move(beginning);
+  if (!turn) co_return tl::unexpected(turn.error());
   auto following = follow(call, *turn, /*goes_on=*/false);
   const End end = co_await std::move(following);
   const Recorded recorded(*turn->session);
@@ -331,12 +335,19 @@ asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json argu
     auto leaving = turn->session->put_away(turn->id);  // no tool asks it a second question
     co_await std::move(leaving);
   }
-  if (end != End::over) co_return Json::object();
+  if (end != End::over) co_return std::nullopt;
   auto reading = reported(recorded, turn->id);
-  const auto read = co_await std::move(reading);
-  if (!read) co_return tool_failed(read.error());
-  const TurnReport& report = *read;
-  const std::string& id = turn->session->info().session_id;
+  auto report = co_await std::move(reading);
+  if (!report) co_return tl::unexpected(report.error());
+  co_return Told{std::move(*report), recorded.info.session_id};
+}
+
+asio::awaitable<McpProvider::Answer> McpProvider::ask_repo(Call& call, Json arguments) {
+  auto asking = told(call, root_for(call, arguments), arguments["question"].get<std::string>());
+  const auto done = co_await std::move(asking);
+  if (!done) co_return tool_failed(done.error());
+  if (!*done) co_return Json::object();
+  const auto& [report, id] = **done;
   Json structured = {
       {"answer", bounded(report.answer, id)}, {"session", id}, {"stop_reason", report.reason}};
   if (report.reason == "end_turn")
@@ -364,29 +375,11 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
                      {"left_out", changes->left_out}};
   if (changes->diff.empty() && changes->left_out.empty())
     co_return tool_result("nothing to review in " + changes->what, std::move(structured));
-  Reply<Turn> turn = tl::unexpected(protocol::Error{});
-  if (call.kept().is_object()) {
-    auto going_on = resumed(call.kept());
-    turn = co_await std::move(going_on);
-  } else {
-    auto beginning = begin(call, root->root, "ask", cli::review_prompt(*changes),
-                           /*worktree=*/false);
-    turn = co_await std::move(beginning);
-  }
-  if (!turn) co_return tool_failed(turn.error());
-  auto following = follow(call, *turn, /*goes_on=*/false);
-  const End end = co_await std::move(following);
-  const Recorded recorded(*turn->session);
-  if (end == End::over || call.ended().stop_requested()) {
-    auto leaving = turn->session->put_away(turn->id);  // no tool asks it a second question
-    co_await std::move(leaving);
-  }
-  if (end != End::over) co_return Json::object();
-  auto reading = reported(recorded, turn->id);
-  const auto read = co_await std::move(reading);
-  if (!read) co_return tool_failed(read.error());
-  const TurnReport& report = *read;
-  const std::string& id = turn->session->info().session_id;
+  auto asking = told(call, root->root, cli::review_prompt(*changes));
+  const auto done = co_await std::move(asking);
+  if (!done) co_return tool_failed(done.error());
+  if (!*done) co_return Json::object();
+  const auto& [report, id] = **done;
   structured["findings"] = bounded(report.answer, id), structured["session"] = id,
   structured["stop_reason"] = report.reason;
   std::string text = bounded(report.answer, id);
@@ -397,28 +390,19 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::run_task(Call& call, Json arguments) {
-  Turn turn;
-  if (call.kept().is_object()) {  // it runs already, and has asked something
-    auto going_on = resumed(call.kept());
-    auto begun = co_await std::move(going_on);
-    if (!begun) co_return tool_failed(begun.error());
-    turn = std::move(*begun);
-  } else {
-    auto beginning = begin(call, root_for(call, arguments), "work",
-                           arguments["prompt"].get<std::string>(),
-                           arguments.value("worktree", false));
-    auto begun = co_await std::move(beginning);
-    if (!begun) co_return tool_failed(begun.error());
-    turn = std::move(*begun);
-  }
-  auto following = follow(call, turn, /*goes_on=*/true);
+  auto beginning = begin_or_resume(call, root_for(call, arguments), "work",
+                                   arguments["prompt"].get<std::string>(),
+                                   arguments.value("worktree", false));
+  const auto turn = co_await std::move(beginning);
+  if (!turn) co_return tool_failed(turn.error());
+  auto following = follow(call, *turn, /*goes_on=*/true);
   if (const End end = co_await std::move(following); end != End::over) co_return Json::object();
-  const Recorded recorded(*turn.session);
-  auto reading = reported(recorded, turn.id);
+  const Recorded recorded(*turn->session);
+  auto reading = reported(recorded, turn->id);
   const auto read = co_await std::move(reading);
   if (!read) co_return tool_failed(read.error());
   std::string text;
-  Json structured = task_result(recorded.info, *read, turn.branch, text);
+  Json structured = task_result(recorded.info, *read, turn->branch, text);
   const bool failed = structured["state"] != "finished";
   co_return tool_result(std::move(text), std::move(structured), failed);
 }

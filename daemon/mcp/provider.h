@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include <boost/asio/thread_pool.hpp>
 
+#include "daemon/mcp/turn_report.h"
 #include "daemon/session/sessions.h"
 #include "mcp/server.h"
 
@@ -48,6 +50,10 @@ class McpProvider final : public mcp::server::Provider {
     std::shared_ptr<TurnWatch> watch;  // from before the prompt was sent: who asks at once is
                                        // heard, and knows that somebody is there
   };
+  struct Told {
+    TurnReport report;
+    std::string session_id;
+  };
   enum class End { over, pending, left };  // left: nobody waits for it any more
 
   asio::awaitable<Answer> ask_repo(mcp::server::Call& call, Json arguments);
@@ -57,9 +63,14 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<Answer> task_cancel(Json arguments);
 
   std::string root_for(const mcp::server::Call& call, const Json& arguments) const;
-  asio::awaitable<Reply<Turn>> resumed(Json kept);
   asio::awaitable<Reply<Turn>> begin(mcp::server::Call& call, std::string root, std::string mode,
                                      std::string prompt, bool worktree);
+  asio::awaitable<Reply<Turn>> begin_or_resume(mcp::server::Call& call, std::string root,
+                                               std::string mode, std::string prompt, bool worktree);
+  // What a turn answered that only reads, in a session of its own; nothing: it has asked something,
+  // or nobody waits for it any more.
+  asio::awaitable<Reply<std::optional<Told>>> told(mcp::server::Call& call, std::string root,
+                                                   std::string prompt);
   // Until the turn ends, with what it asks meanwhile asked of the client. `goes_on`: without its
   // client too.
   asio::awaitable<End> follow(mcp::server::Call& call, Turn turn, bool goes_on);

@@ -160,6 +160,20 @@ std::string_view trim(std::string_view text) {
   return text;
 }
 
+int number_at(std::string_view text) {
+  int n = 0;
+  std::from_chars(text.data(), text.data() + text.size(), n);
+  return n;
+}
+
+int count_before(std::string_view text, std::string_view word) {
+  const std::size_t at = text.find(word);
+  if (at == std::string_view::npos || at < 2) return 0;
+  std::size_t begin = at - 1;
+  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
+  return number_at(text.substr(begin));
+}
+
 std::string bounded_line(std::string_view text) {
   if (text.size() <= kLineBytesMax) return std::string(text);
   return std::string(text.substr(0, utf8_floor(text, kLineBytesMax))) + "...";

@@ -66,6 +66,9 @@ bool read_js_place(std::string_view text, const RootedFs& files, const std::stri
 // root.
 bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd,
                 TestFailure& out, std::string_view& message);
+int number_at(std::string_view text);  // that it begins with; 0: none
+// The number before `word` in "2 failed, 3 passed", 0 when it is not there.
+int count_before(std::string_view text, std::string_view word);
 std::string bounded_line(std::string_view text);
 
 }  // namespace lares::tools

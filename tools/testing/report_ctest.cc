@@ -1,5 +1,4 @@
 // ctest's text, and in it what GoogleTest and its like say of a failing test.
-#include <charconv>
 #include <map>
 
 #include "tools/testing/report.h"
@@ -9,12 +8,6 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kSaidLinesMax = 4000, kDetailLinesMax = 8;  // of one test
-
-int number_at(std::string_view text) {
-  int n = 0;
-  std::from_chars(text.data(), text.data() + text.size(), n);
-  return n;
-}
 
 struct Test {
   std::vector<std::string_view> said;

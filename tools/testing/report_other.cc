@@ -1,5 +1,4 @@
 // cargo test, go test -json and ctest.
-#include <charconv>
 #include <map>
 #include <set>
 
@@ -12,19 +11,6 @@ namespace lares::tools {
 namespace {
 
 constexpr std::size_t kDetailLinesMax = 8, kSaidLinesMax = 2000;  // of one test
-
-int number_at(std::string_view text) {
-  int n = 0;
-  std::from_chars(text.data(), text.data() + text.size(), n);
-  return n;
-}
-int count_before(std::string_view text, std::string_view word) {
-  const std::size_t at = text.find(word);
-  if (at == std::string_view::npos || at < 2) return 0;
-  std::size_t begin = at - 1;
-  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
-  return number_at(text.substr(begin));
-}
 
 // "    clamp_test.go:8: message" as testing.T writes it.
 bool read_go_place(std::string_view line, std::string& file, int& number, std::string& message) {

@@ -1,6 +1,5 @@
 // unittest's text and pytest's.
 #include <algorithm>
-#include <charconv>
 #include <set>
 
 #include "tools/testing/report.h"
@@ -9,19 +8,6 @@
 namespace lares::tools {
 namespace {
 
-int number_at(std::string_view text) {
-  int n = 0;
-  std::from_chars(text.data(), text.data() + text.size(), n);
-  return n;
-}
-// The number before `word` in "2 failed, 3 passed", 0 when it is not there.
-int count_before(std::string_view text, std::string_view word) {
-  const std::size_t at = text.find(word);
-  if (at == std::string_view::npos || at < 2) return 0;
-  std::size_t begin = at - 1;
-  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
-  return number_at(text.substr(begin, at - 1 - begin));
-}
 // The number after `key` in "failures=2, skipped=1".
 int count_after(std::string_view text, std::string_view key) {
   const std::size_t at = text.find(key);
