@@ -14,7 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/http/listen_address.h"
-#include "daemon/turn/nearest.h"
+#include "daemon/nearest.h"
 
 namespace lares::daemon {
 namespace {

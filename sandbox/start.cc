@@ -88,10 +88,6 @@ Error no_such_program(const std::string& name) {
   return {Errc::unavailable, fmt::format("start '{}': not found in PATH", name)};
 }
 
-Fd::~Fd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 Result<Started> start(const StartOptions& options) {
   const auto path = find_program(options.path, options.env);
   if (path.empty()) return tl::unexpected(no_such_program(options.path));

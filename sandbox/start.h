@@ -7,28 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "sandbox/fd.h"
 #include "sandbox/sandbox.h"
 
 namespace lares::sandbox {
-
-// Owns a file descriptor.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd();
-  int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 struct StartOptions {
   std::string path;  // of the program; a name without '/' is looked up in env's PATH

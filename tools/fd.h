@@ -1,21 +1,10 @@
-// A file descriptor with an owner.
+// A file descriptor with an owner: the sandbox's.
 #pragma once
+
+#include "sandbox/fd.h"
 
 namespace lares::tools {
 
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(other.release()) {}
-  Fd& operator=(Fd&& other) noexcept;
-  ~Fd();
-  int get() const { return fd_; }
-  int release();
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using sandbox::Fd;
 
 }  // namespace lares::tools

@@ -44,7 +44,6 @@ class Follower {
   void sum_up(const protocol::TurnEnded& ended);
   void leave(int status) { exit_ = status; }
   bool can_answer() const;
-  bool shows_state() const { return !interrupted_; }
 
   const DaemonOptions& daemon_;
   Link link_;

@@ -10,7 +10,7 @@
 #include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/turn/nearest.h"
+#include "daemon/nearest.h"
 #include "daemon/version.h"
 
 namespace {

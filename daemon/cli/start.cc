@@ -20,10 +20,11 @@
 #include <system_error>
 #include <vector>
 
-#include "daemon/cli/terminal/text.h"
-#include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/progress.h"
+#include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/text.h"
 #include "daemon/state_dir.h"
+#include "tools/fd.h"
 
 extern char** environ;
 
@@ -44,20 +45,6 @@ constexpr std::uintmax_t kLogTailBytes = 4096;
 constexpr std::size_t kLogTailLines = 8;
 
 std::string reason() { return std::strerror(errno); }
-
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 std::string log_path(const DaemonOptions& options) { return options.state_dir + "/laresd.log"; }
 
@@ -193,10 +180,10 @@ Result<protocol::InitializeResult> connect(Link& link, const std::string& socket
 }
 
 // Waits for the start lock, so that of several CLIs one starts the daemon and the others find it.
-Result<std::unique_ptr<Fd>> lock_start(Link& link, const DaemonOptions& options,
-                                       const std::function<void(double)>& waiting) {
+Result<std::unique_ptr<tools::Fd>> lock_start(Link& link, const DaemonOptions& options,
+                                              const std::function<void(double)>& waiting) {
   const std::string path = options.state_dir + "/start.lock";
-  auto lock = std::make_unique<Fd>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  auto lock = std::make_unique<tools::Fd>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock->get() < 0)
     return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}; {}", path, reason(),
                                             daemon::kAnotherStateDir)});

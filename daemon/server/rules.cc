@@ -5,13 +5,13 @@
 
 #include <fmt/format.h>
 
+#include "daemon/nearest.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/permissions/judge.h"
 #include "daemon/permissions/rule_store.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/server/server.h"
 #include "daemon/session/repository.h"
-#include "daemon/turn/nearest.h"
 #include "daemon/turn/prompt.h"
 
 namespace lares::daemon {

@@ -16,10 +16,6 @@
 
 namespace lares::sandbox::launcher {
 
-Fd::~Fd() {
-  if (fd_ >= 0) ::close(fd_);
-}
-
 void fail_with(std::string_view layer, const std::string& message) {
   std::string text = message;
   std::replace(text.begin(), text.end(), '\n', ' ');

@@ -11,25 +11,9 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/fd.h"
+
 namespace lares::sandbox::launcher {
-
-// Closes on destruction.
-class Fd {
- public:
-  Fd() = default;
-  explicit Fd(int fd) : fd_(fd) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Fd();
-  int get() const { return fd_; }
-  explicit operator bool() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
 
 // One line on stderr, the same to the daemon, exit 125. `layer` is a name that fixes.cc knows, or
 // "policy".

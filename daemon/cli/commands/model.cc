@@ -11,8 +11,8 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/text.h"
+#include "daemon/nearest.h"
 #include "daemon/settings.h"
-#include "daemon/turn/nearest.h"
 
 namespace lares::cli {
 

@@ -14,6 +14,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/atomic_file.h"
+
 namespace lares::cli {
 namespace {
 
@@ -25,16 +27,6 @@ constexpr std::string_view kDirectory = "history";
 std::string line_of(const std::string& entry) {
   return nlohmann::json(entry).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) +
          "\n";
-}
-
-bool write_all(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return false;
-    bytes.remove_prefix(static_cast<std::size_t>(n));
-  }
-  return true;
 }
 
 }  // namespace
@@ -75,7 +67,7 @@ void History::shorten_file() {
   const std::string fresh = path_ + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 && write_all(fd, text))
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 && tools::write_all(fd, text) == 0)
     ::rename(fresh.c_str(), path_.c_str());
   ::close(fd);
 }
@@ -94,7 +86,7 @@ Result<> History::add(const std::string& entry) {
   if (fd < 0)
     return tl::unexpected(
         Error{fmt::format("remember the prompt: open {}: {}", path_, std::strerror(errno))});
-  const bool written = write_all(fd, line_of(entry));
+  const bool written = tools::write_all(fd, line_of(entry)) == 0;
   const int error = errno;
   ::close(fd);
   if (!written)

@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "daemon/residency/reconstruct.h"
 #include "tests/daemon/residency/keeper_world.h"
+#include "tests/daemon/residency/reconstruct.h"
 
 namespace lares::daemon {
 namespace {

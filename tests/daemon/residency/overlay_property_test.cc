@@ -9,8 +9,8 @@
 #include "daemon/residency/catch_up.h"
 #include "daemon/residency/overlay.h"
 #include "daemon/residency/rebase.h"
-#include "daemon/residency/reconstruct.h"
 #include "tests/daemon/residency/random_workspace.h"
+#include "tests/daemon/residency/reconstruct.h"
 
 namespace lares::daemon {
 namespace {

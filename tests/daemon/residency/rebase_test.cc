@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "daemon/residency/catch_up.h"
-#include "daemon/residency/reconstruct.h"
 #include "tests/daemon/residency/files.h"
+#include "tests/daemon/residency/reconstruct.h"
 
 namespace lares::daemon {
 namespace {

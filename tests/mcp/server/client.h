@@ -70,11 +70,11 @@ struct Offered final : Provider {
     }
     if (name == "ask") {
       if (call.kept().is_null()) call.keep({{"round", 1}});
-      auto asking = call.ask("who", "elicitation/create",
-                             {{"message", "who?"}, {"requestedSchema", {{"type", "object"}}}});
-      this->asking = &call;
-      const Asked asked = co_await std::move(asking);
-      this->asking = nullptr;
+      auto question = call.ask("who", "elicitation/create",
+                               {{"message", "who?"}, {"requestedSchema", {{"type", "object"}}}});
+      asking = &call;
+      const Asked asked = co_await std::move(question);
+      asking = nullptr;
       if (asked.how == Asked::pending) co_return Json::object();
       co_return text(asked.how == Asked::answered ? asked.result.dump() + call.kept().dump()
                                                   : "how " + std::to_string(asked.how));

@@ -1,5 +1,6 @@
 #include "tools/shell/job_table.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -57,8 +58,7 @@ TEST(ShellJobs, APipelineIsOneJobAndALongCommandIsCut) {
 TEST(ShellJobs, ManyAreCounted) {
   std::string table;
   for (int i = 0; i < 100; ++i)
-    table += "[" + std::to_string(i + 1) + "]  " + std::to_string(i + 500) +
-             " Done                    true\n";
+    table += fmt::format("[{}]  {} Done                    true\n", i + 1, i + 500);
   const auto told = ShellJobs().take(table);
   ASSERT_EQ(told.size(), kJobsToldMax + 1);
   EXPECT_EQ(told.back(), "[and 80 more background jobs ended]");

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "daemon/residency/line_diff.h"
-#include "daemon/residency/reconstruct.h"
+#include "tests/daemon/residency/reconstruct.h"
 #include "tests/daemon/residency/replay/counting_composer.h"
 #include "tools/text.h"
 

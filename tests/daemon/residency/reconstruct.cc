@@ -1,4 +1,4 @@
-#include "daemon/residency/reconstruct.h"
+#include "tests/daemon/residency/reconstruct.h"
 
 #include <fmt/format.h>
 
