@@ -15,10 +15,10 @@ float e8m0_value(std::uint8_t code) {
 }
 
 float e4m3_value(std::uint8_t code) {
-  const int e = (code >> 3) & 15, m = code & 7;
+  const std::uint32_t e = (code >> 3) & 15, m = code & 7;
   if ((code & 0x7F) == 0x7F) return std::numeric_limits<float>::quiet_NaN();
-  const float v = e == 0 ? std::ldexp(static_cast<float>(m), -9)
-                         : std::ldexp(static_cast<float>(8 + m), e - 10);
+  const float v = e == 0 ? static_cast<float>(m) * 0x1p-9f
+                         : std::bit_cast<float>((e + 120) << 23 | m << 20);
   return code & 0x80 ? -v : v;
 }
 
