@@ -43,7 +43,7 @@ namespace {
 constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is
                                       // rendered or read back
 constexpr unsigned kTreeThreads = 3;
-constexpr unsigned kToolThreads = 4;  // of all sessions: outline, git, syntax checks
+constexpr unsigned kToolThreads = 4;  // of all sessions: edits, outline, git, syntax checks
 constexpr std::size_t kBootIdLength = 16;
 constexpr std::chrono::hours kCleanEvery{24};
 

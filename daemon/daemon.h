@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "daemon/server/client_limits.h"
 #include "daemon/engine_host.h"
 #include "daemon/http/limits.h"
 #include "daemon/log.h"
-#include "daemon/session/sessions.h"
+#include "daemon/server/client_limits.h"
 #include "daemon/session/session.h"
+#include "daemon/session/sessions.h"
 #include "daemon/turn/turn.h"
 
 namespace lares::daemon {

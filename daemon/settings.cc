@@ -47,7 +47,7 @@ constexpr Setting kSettings[] = {
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
     {"idle_days", "days until an idle session is put away", "90", Kind::whole, 1, 1e5, {}, true},
-    {"closed_disk", "GB that closed sessions may take", "4", Kind::number, 0, 1e6, {}, true},
+    {"closed_disk", "GB that closed sessions may take", "4", Kind::number, 1, 1e6, {}, true},
     {"network_allow",
      "hosts that commands may reach by HTTP(S)",
      "none",

@@ -204,7 +204,7 @@ struct LoadOptions {
                                // available; 0: that. With less than they take, experts are kept by
                                // how much they are asked for
   std::string heat_directory;  // where what experts are asked for is kept between runs
-                               // (model/expert_heat.h); empty: nowhere
+                               // (model/memory/expert_heat.h); empty: nowhere
   bool trace = false;          // keep spans for write_trace()
   bool text = true;  // false: ids alone; no tokenizer.json is read, and nobody may ask for the
                      // tokenizer

@@ -30,7 +30,7 @@ inline constexpr std::size_t kSchemaChoicesMax = 10'000;   // enum's and const's
 inline constexpr std::size_t kSchemaTextMax = 1 << 20;     // bytes of names and of those values
 inline constexpr std::size_t kSchemaAlternativesMax = 64;  // of one anyOf, with those within it
 inline constexpr std::size_t kSchemaWaysMax = 512;  // alternatives that one place of a document may
-                                                    // be of (text/schema_ways.h)
+                                                    // be of (text/grammar/schema_ways.h)
 inline constexpr std::size_t kSchemaPatternStatesMax = 16'384;  // of all its patterns
 inline constexpr int kSchemaDepthMax = 64;                      // schemas in schemas
 inline constexpr int kDocumentDepthMax = 32;                    // arrays and objects in one another

@@ -303,13 +303,25 @@ asio::awaitable<Reply<Json>> Server::open_repository(RepoOpen request) {
   co_return ok(std::move(r));
 }
 
+Reply<> Server::not_stopping(const std::string& method) const {
+  if (stopping_ == Stopping::no || changes(method) != Changes::something) return {};
+  return no(Code::not_ready, method + ": the daemon is stopping",
+            "it ends when no turn runs any more; `lares shutdown` ends it now");
+}
+
+// Reading one back takes its time, in which the daemon may begin to stop.
+asio::awaitable<Reply<std::shared_ptr<Session>>> Server::open(std::string method, std::string id) {
+  auto opening = sessions_.open(std::move(id));
+  auto session = co_await std::move(opening);
+  if (const auto may = not_stopping(method); session && !may) co_return tl::unexpected(may.error());
+  co_return session;
+}
+
 asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& method,
                                           const Json& params) {
   if (!from.may_change() && changes(method) != Changes::nothing)
     co_return no(Code::denied, method + ": an observer changes nothing");
-  if (stopping_ != Stopping::no && changes(method) == Changes::something)
-    co_return no(Code::not_ready, method + ": the daemon is stopping",
-                 "it ends when no turn runs any more; `lares shutdown` ends it now");
+  if (const auto may = not_stopping(method); !may) co_return tl::unexpected(may.error());
   // Reads the request's type, or answers what is wrong with it.
   std::string wrong;
   const auto read = [&]<class T>(T& into) {
@@ -409,7 +421,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (!info) co_return tl::unexpected(info.error());
     co_return ok(*info);
   }
-  auto opening = sessions_.open(which.session_id);
+  auto opening = open(method, which.session_id);
   const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;

@@ -50,6 +50,8 @@ class Server {
   void lead_to(McpDoor& mcp) { mcp_ = &mcp; }
 
   // ---- for connections
+  Reply<> not_stopping(const std::string& method) const;  // or it changes nothing
+  asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string method, std::string id);
   asio::awaitable<Reply<protocol::Json>> call(Connection& from, const std::string& method,
                                               const protocol::Json& params);
   protocol::InitializeResult greeting() const;

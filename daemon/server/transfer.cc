@@ -49,7 +49,7 @@ asio::awaitable<Reply<Json>> Server::about_transfer(std::shared_ptr<Connection> 
   }
   const auto which = from_json<SessionGet>(params);
   if (!which) co_return no(Code::invalid_params, method + ": " + which.error());
-  auto opening = sessions_.open(which->session_id);
+  auto opening = open(method, which->session_id);
   const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;

@@ -52,7 +52,7 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
   }
   auto which = typed<SessionGet>(method, params);
   if (!which) co_return tl::unexpected(which.error());
-  auto opening = sessions_.open(which->session_id);
+  auto opening = open(method, which->session_id);
   const auto found = co_await std::move(opening);
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;

@@ -26,6 +26,7 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kPutAwayAtOnce = 8;
+constexpr std::uint64_t kWorthGoing = 64;  // a part in so many of what is too much
 
 // One of its own (worktrees.h), which is still there.
 bool has_worktree(const protocol::SessionInfo& info) {
@@ -65,6 +66,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::open(std::string id) 
   }
   std::exchange(kept.opening, nullptr)->open();
   rest_soon();
+  kept.unreadable = !session;
   if (!session)
     co_return tl::unexpected(
         refusal(protocol::Code::internal, fmt::format("open session {}: {}", id, session.error())));
@@ -134,7 +136,8 @@ void Sessions::rest_soon() {
 
 bool Sessions::idle(const Kept& kept) const {
   const protocol::SessionInfo& about = kept.about();
-  if (about.closed || about.turn_id != 0 || kept.opening || has_worktree(about)) return false;
+  if (about.closed || about.turn_id != 0 || kept.opening || kept.unreadable || has_worktree(about))
+    return false;
   if (kept.session && (kept.session->running() || kept.session->followed())) return false;
   return about.updated_ms + limits_.idle.count() < unix_ms();
 }
@@ -156,6 +159,8 @@ asio::awaitable<bool> Sessions::put_away_idle() {
     auto opening = open(id);
     const auto session = co_await std::move(opening);
     const auto at = sessions_.find(id);
+    if (!session)
+      world_.log->event("session_unreadable", {{"session", id}, {"why", session.error().message}});
     if (!session || at == sessions_.end() || !idle(at->second)) continue;
     auto leaving = (*session)->put_away(0);
     co_await std::move(leaving);
@@ -164,24 +169,32 @@ asio::awaitable<bool> Sessions::put_away_idle() {
   co_return more&& any;
 }
 
-// Those used longest ago first, until the others are few enough.
+// Those used longest ago first, until the others are few enough, and take little enough: of those
+// whose going makes a difference, so that thousands do not go for the one that is large.
 std::vector<std::string> Sessions::too_many_closed() const {
   std::int64_t n = 0;
   std::uint64_t bytes = 0;
   std::vector<const Map::value_type*> closed;
   for (const auto& each : sessions_) {
-    if (!each.second.about().closed) continue;
+    if (!may_go(each.second)) continue;
     ++n, bytes += each.second.bytes;
-    if (may_go(each.second)) closed.push_back(&each);
+    closed.push_back(&each);
   }
   std::ranges::sort(closed, {}, [](const auto* each) {
     return std::pair(each->second.info.updated_ms, each->second.info.created_ms);
   });
   std::vector<std::string> out;
-  for (const auto* each : closed) {
-    if (n <= limits_.closed_sessions && bytes <= limits_.closed_bytes) break;
-    --n, bytes -= each->second.bytes;
-    out.push_back(each->first);
+  const auto take = [&](auto at) {
+    --n, bytes -= (*at)->second.bytes;
+    out.push_back((*at)->first);
+    closed.erase(at);
+  };
+  while (n > limits_.closed_sessions) take(closed.begin());
+  while (bytes > limits_.closed_bytes) {
+    const std::uint64_t worth = (bytes - limits_.closed_bytes) / kWorthGoing;
+    const auto large = std::ranges::find_if(
+        closed, [&](const auto* each) { return each->second.bytes >= worth; });
+    take(large == closed.end() ? closed.begin() : large);
   }
   return out;
 }

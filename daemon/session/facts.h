@@ -1,4 +1,4 @@
-// How a session writes its facts down and tells them: for session*.cc.
+// How a session writes its facts down and tells them: for session/*.cc.
 #pragma once
 
 #include <chrono>

@@ -46,7 +46,7 @@ class Importer {
       params["id"] = prompt;
       put_fact(protocol::PromptWithdrawn::kNotification, std::move(params));
     }
-    put(kImported, {{"root", from}});
+    put(kImported, {{"root", from}, {"t", unix_ms()}});
     return std::move(frames_);
   }
 

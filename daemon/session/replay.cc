@@ -11,6 +11,15 @@ namespace lares::daemon {
 
 using protocol::Json;
 
+namespace {
+
+std::int64_t number_at(const Json& params, const char* key) {
+  const auto it = params.find(key);
+  return it != params.end() && it->is_number_integer() ? it->get<std::int64_t>() : 0;
+}
+
+}  // namespace
+
 // One recorded event, into what this object knows.
 void Session::replay(std::string_view payload, std::int64_t seq) {
   const Json frame = Json::parse(payload, nullptr, /*allow_exceptions=*/false);
@@ -59,10 +68,12 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   }
   if (method == kPutAway) {
     info_.closed = put_away_ = true;
+    info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
     return;
   }
   if (method == kImported) {
     if (std::exchange(put_away_, false)) info_.closed = false;
+    info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
     unsure_ = true;
     was_shown_.clear();
     if (const auto root = params.find("root"); root != params.end() && root->is_string() &&

@@ -567,8 +567,9 @@ asio::awaitable<void> Session::put_away(std::int64_t turn_id) {
   const auto self = shared_from_this();
   if (turn_id != 0 && interrupt(turn_id) != 0) co_await idle_.wait();
   if (turn_ || testing_ || rewinding_ || info_.closed || n_waiting() > 0) co_return;
-  if (!record(kPutAway, Json::object())) co_return;
-  info_.closed = put_away_ = true;
+  const std::int64_t now = unix_ms();
+  if (!record(kPutAway, {{"t", now}})) co_return;
+  info_.closed = put_away_ = true, info_.updated_ms = now;
   sync_soon();
   drop_tools();
   world_.changed();

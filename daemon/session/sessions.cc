@@ -73,6 +73,7 @@ void Sessions::load() {
       sessions_[info->session_id].info = std::move(*info);
       continue;
     }
+    remove_summary(path);
     auto session = Session::open(world_, path);
     if (!session) {
       world_.log->event("session_unreadable", {{"path", path}, {"why", session.error()}});

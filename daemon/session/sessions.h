@@ -89,6 +89,7 @@ class Sessions {
     std::shared_ptr<Session> session;  // null: it is at rest
     protocol::SessionInfo info;        // of one at rest
     std::uint64_t bytes = 0;           // of one at rest, on the disk; 0: not measured yet
+    bool unreadable = false;           // when it was to be read back last
     std::shared_ptr<Gate> opening;     // while somebody reads it back
     const protocol::SessionInfo& about() const { return session ? session->info() : info; }
   };

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <iterator>
+#include <memory>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -78,6 +79,11 @@ asio::awaitable<void> Session::look_for_ends(std::weak_ptr<Session> session,
 
 asio::awaitable<std::string> Session::news_of_jobs() {
   asks_tools_ = true;
+  auto asked = [](Session* session) {  // also where a tool throws
+    session->asks_tools_ = false;
+    session->dropped_tools_.clear();
+  };
+  const std::unique_ptr<Session, decltype(asked)> until_asked(this, asked);
   std::vector<tools::Tool*> all;
   for (const auto& tool : tools_) all.push_back(tool.get());
   std::string out;
@@ -86,8 +92,6 @@ asio::awaitable<std::string> Session::news_of_jobs() {
     std::string text = co_await std::move(asking);
     if (!text.empty()) out += (out.empty() ? "" : "\n") + valid_utf8(text);
   }
-  asks_tools_ = false;
-  dropped_tools_.clear();
   co_return out;
 }
 

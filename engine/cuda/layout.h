@@ -22,7 +22,7 @@ constexpr std::uint64_t aligned(std::uint64_t bytes) {
 inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's context, its modules
                                                                      // and graphs; not measured yet
 // Of that, what the context has taken before anything is loaded, at least: what a device then says
-// is free lacks it. Said to be 300 to 500 MB; cuda_device_test prints it, and was not run yet.
+// is free lacks it. Said to be 300 to 500 MB; engine_cuda_device_test prints it, and was not run.
 inline constexpr std::uint64_t kContextLeast = std::uint64_t{256} << 20;
 
 // A layer's cells in one page, as pages.h lays them out: a GPU's layers lie together in it, so a

@@ -392,6 +392,24 @@ class AcpTest(CliCase):
             self.assertEqual((title, on_disk), ("Back to before turn 1", "alpha\ngamma\nmine\n"))
             self.assertIn("- changed `a.txt`, with what others changed there since", text)
 
+    def test_what_happened_while_it_was_asked_is_not_rewound_unseen(self):
+        self.script(THINK + self.edit(), THINK + "two", THINK + "three")
+        editor, session = self.begin()
+        editor.answer(editor.prompt(session, "edit"))
+        native = self.client()
+
+        def permit(params):
+            native.call("session/subscribe", sessionId=session)
+            native.call("prompt/send", sessionId=session, id="p", content="more")
+            native.until("turn/ended")
+            return REWIND
+
+        editor.answers["session_request_permission"] = permit
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertIn("more has happened since that was asked", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        self.assertEqual(editor.until_update("tool_call_update", toolCallId="rewind-1")["status"], "failed")
+
     def test_an_editor_that_cannot_ask_or_is_gone_rewinds_nothing(self):
         self.script(THINK + self.edit(), THINK + "two")
         editor, session = self.begin()

@@ -236,5 +236,35 @@ class ClosedSessionsTest(BoundsCase):
         self.assertEqual(set(self.listed(c)), {sessions[2]})  # the first is older than the large one
 
 
+    def test_thousands_do_not_go_for_the_one_that_is_large(self):
+        c = self.begin(*["hm</think>Yes."] * 4)
+        small = [self.answered(c, f"Number {i}?") for i in range(3)]
+        large = self.answered(c, "Much?")
+        for s in small + [large]:
+            c.call("session/close", sessionId=s)
+        folder = os.path.join(self.daemon.state, "outputs", large)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "bash-0001.txt"), "w", encoding="utf-8") as f:
+            f.write("x" * 90_000_000)
+        c.close()
+        self.daemon.stop()
+        self.daemon.env = {"LARES_TEST_CLOSED": "1000 20000000"}
+        c = self.start()
+        self.wait_for("the large one is gone", lambda: large not in self.listed(c))
+        time.sleep(0.2)
+        self.assertEqual(set(self.listed(c)), set(small))
+
+    def test_who_was_put_away_goes_after_those_that_were_closed_before(self):
+        c = self.begin(*["hm</think>Yes."] * 3, LARES_TEST_CLOSED="1 1000000000", LARES_TEST_IDLE_MS="1500")
+        idle, closed = self.answered(c, "One?"), self.answered(c, "Two?")
+        c.call("session/close", sessionId=closed)
+        time.sleep(1.6)
+        other = self.answered(c, "Three?")
+        c.call("session/subscribe", sessionId=other)
+        self.wait_for("one is gone", lambda: len(self.listed(c)) == 2)
+        self.assertEqual(set(self.listed(c)), {idle, other})
+        self.assertTrue(self.listed(c)[idle]["closed"])
+
+
 if __name__ == "__main__":
     main()

@@ -445,17 +445,19 @@ tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target
 // nobody knows what it has.
 std::string EditTool::changed_since_seen(const Target& target, const std::string& path,
                                          const std::string& now) const {
-  const std::lock_guard lock(mutex_);
-  std::string sha;
-  const std::string* text = nullptr;
-  if (const auto seen = seen_.find(path); seen != seen_.end()) {
-    sha = seen->second.sha;
-    if (seen->second.has_text) text = &seen->second.text;
-  } else if (known_) {
-    sha = known_->sha;
-    text = known_->text.get();
+  const std::string is = blob_sha(now);
+  std::optional<std::string> text;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto seen = seen_.find(path);
+    const bool any = seen != seen_.end();
+    const std::string sha = any ? seen->second.sha : known_ ? known_->sha : "";
+    if (sha.empty() || sha == is) return "";
+    if (any && seen->second.has_text)
+      text = seen->second.text;
+    else if (!any && known_->text)
+      text = *known_->text;
   }
-  if (sha.empty() || sha == blob_sha(now)) return "";
   return fmt::format(
       "No edit was performed: {} changed since you last saw it. {}", target.shown,
       text ? "These lines differ:\n" + unified_diff(path, *text, now, kStaleDiffBytesMax)

@@ -95,7 +95,17 @@ class Session final : public std::enable_shared_from_this<Session> {
   // session_rewind.cc
   asio::awaitable<void> rewind(OpenRef open);
   asio::awaitable<void> unrewind(OpenRef open);
-  asio::awaitable<bool> may_rewind(protocol::SessionRewindResult plan);
+  asio::awaitable<bool> may_rewind(std::string call, protocol::SessionRewindResult plan);
+  asio::awaitable<Reply<protocol::SessionRewindResult>> rewound_before(std::int64_t turn_id);  // 0:
+                                                                                               // says
+                                                                                               // what
+                                                                                               // going
+                                                                                               // back
+                                                                                               // behind
+                                                                                               // the
+                                                                                               // last
+                                                                                               // would
+                                                                                               // do
   asio::awaitable<Reply<protocol::SessionRewindResult>> rewound(std::string method, Json params);
 
   // What it asks; see session_asks.cc.

@@ -35,24 +35,41 @@ asio::awaitable<Reply<SessionRewindResult>> Session::rewound(std::string method,
   co_return std::move(*result);
 }
 
+asio::awaitable<Reply<SessionRewindResult>> Session::rewound_before(std::int64_t turn_id) {
+  SessionRewind request;
+  request.session_id = id(), request.turn_id = turn_id, request.dry_run = turn_id == 0;
+  auto going_back = rewound(std::string(SessionRewind::kMethod), protocol::to_json(request));
+  co_return co_await std::move(going_back);
+}
+
 asio::awaitable<void> Session::rewind(OpenRef open) {
   const auto self = shared_from_this();
-  SessionRewind request;
-  request.session_id = id(), request.dry_run = true;
-  auto planning = rewound(std::string(SessionRewind::kMethod), protocol::to_json(request));
+  const auto over = [&] {
+    if (open->cancelled && !open->closed) stop_reason(open, "cancelled");
+    return open->closed;
+  };
+  auto planning = rewound_before(0);
   const auto plan = co_await std::move(planning);
+  if (over()) co_return;
   if (!plan) co_return close(open, tl::unexpected(plan.error()));
-  auto asking = may_rewind(*plan);
+  const std::string call = fmt::format("rewind-{}", ++n_rewinds_);
+  const auto ended = [&](const char* status) {
+    update({{"sessionUpdate", "tool_call_update"}, {"toolCallId", call}, {"status", status}});
+  };
+  auto asking = may_rewind(call, *plan);
   const bool may = co_await std::move(asking);
-  if (open->closed) co_return;
-  if (!may) {
-    say("Nothing was rewound.\n");
-    co_return stop_reason(open, open->cancelled ? "cancelled" : "end_turn");
+  auto looking = rewound_before(0);  // a turn may have gone by while nobody answered
+  const auto now = co_await std::move(looking);
+  if (!may || over() || !now || now->turn_id != plan->turn_id || list_of(*now) != list_of(*plan)) {
+    ended("failed");
+    if (over()) co_return;
+    say(may ? "Nothing was rewound: more has happened since that was asked. /rewind looks again.\n"
+            : "Nothing was rewound.\n");
+    co_return stop_reason(open, "end_turn");
   }
-  request.dry_run = false, request.turn_id = plan->turn_id;  // what was shown, whatever begins
-                                                             // meanwhile
-  auto going_back = rewound(std::string(SessionRewind::kMethod), protocol::to_json(request));
+  auto going_back = rewound_before(plan->turn_id);
   const auto done = co_await std::move(going_back);
+  ended(done ? "completed" : "failed");
   if (!done) co_return close(open, tl::unexpected(done.error()));
   say(fmt::format("Back to before turn {}; /undo takes this back.{}\n", done->turn_id,
                   list_of(*done)));
@@ -70,8 +87,7 @@ asio::awaitable<void> Session::unrewind(OpenRef open) {
 }
 
 // Anything but a yes is a no.
-asio::awaitable<bool> Session::may_rewind(SessionRewindResult plan) {
-  const std::string call = fmt::format("rewind-{}", ++n_rewinds_);
+asio::awaitable<bool> Session::may_rewind(std::string call, SessionRewindResult plan) {
   const std::string what = fmt::format("Back to before turn {}", plan.turn_id);
   const std::string files = plan.changes.empty() && plan.not_done.empty()
                                 ? "\nNo file is another than it was."
@@ -97,9 +113,6 @@ asio::awaitable<bool> Session::may_rewind(SessionRewindResult plan) {
   const auto answer = co_await std::move(waiting);
   asked_.erase(call);
   const bool yes = answer && string_at(at(*answer, "outcome"), "optionId") == kDo;
-  Json ended = {{"sessionUpdate", "tool_call_update"}, {"status", yes ? "completed" : "failed"}};
-  ended.update(which);
-  update(std::move(ended));
   if (!answer && answer.error().code != kCancelled)
     say(fmt::format("The editor could not ask: {}. `lares rewind {}` in a terminal does it.\n",
                     answer.error().message, id()));

@@ -1,4 +1,3 @@
-#include "daemon/cli/help.h"
 #include "daemon/cli/commands/best_of.h"
 
 #include <fmt/format.h>
@@ -13,6 +12,7 @@
 #include "daemon/cli/commands/best_of_attempt.h"
 #include "daemon/cli/commands/worktrees.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/help.h"
 #include "daemon/cli/link.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/own_worktree.h"

@@ -6,8 +6,8 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/report.h"
+#include "daemon/cli/terminal/text.h"
 #include "engine/tokenizer.h"
 
 namespace lares::cli {

@@ -67,7 +67,8 @@ void History::shorten_file() {
   const std::string fresh = path_ + ".new";
   const int fd = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return;
-  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 && tools::write_all(fd, text) == 0)
+  if (::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::ftruncate(fd, 0) == 0 &&
+      tools::write_all(fd, text) == 0)
     ::rename(fresh.c_str(), path_.c_str());
   ::close(fd);
 }
