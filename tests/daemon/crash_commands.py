@@ -204,7 +204,7 @@ class Import(Command):
         for s in made:
             self.must(s["nTurns"] > self.turns, f"a session of {self.turns} turns that has gone on since has {s['nTurns']}")
         folder = os.path.join(self.home.daemon.state, "sessions")
-        left = [n for n in os.listdir(folder) if not n.endswith(".journal")]
+        left = [n for n in os.listdir(folder) if not n.endswith((".journal", ".summary"))]
         self.must(left == [], f"it left {left}")
         os.unlink(self.file)
 

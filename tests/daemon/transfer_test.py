@@ -162,7 +162,7 @@ class TransferTest(unittest.TestCase):
         with open(self.file, "rb") as f:
             self.assertEqual(f.read(), whole)
         self.assertEqual(c.call("session/list"), before)
-        self.assertEqual([n for n in os.listdir(os.path.join(self.daemon.state, "sessions")) if not n.endswith(".journal")], [])
+        self.assertEqual([n for n in os.listdir(os.path.join(self.daemon.state, "sessions")) if not n.endswith((".journal", ".summary"))], [])
 
     def test_an_import_that_the_daemon_did_not_live_to_finish_is_swept_away(self):
         self.daemon.kill()
