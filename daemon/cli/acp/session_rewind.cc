@@ -57,14 +57,20 @@ asio::awaitable<void> Session::rewind(OpenRef open) {
     update({{"sessionUpdate", "tool_call_update"}, {"toolCallId", call}, {"status", status}});
   };
   auto asking = may_rewind(call, *plan);
-  const bool may = co_await std::move(asking);
-  auto looking = rewound_before(0);  // a turn may have gone by while nobody answered
-  const auto now = co_await std::move(looking);
-  if (!may || over() || !now || now->turn_id != plan->turn_id || list_of(*now) != list_of(*plan)) {
+  if (!co_await std::move(asking)) {
     ended("failed");
     if (over()) co_return;
-    say(may ? "Nothing was rewound: more has happened since that was asked. /rewind looks again.\n"
-            : "Nothing was rewound.\n");
+    say("Nothing was rewound.\n");
+    co_return stop_reason(open, "end_turn");
+  }
+  auto looking = rewound_before(0);  // a turn may have gone by while nobody answered
+  const auto now = co_await std::move(looking);
+  const bool same = now && now->turn_id == plan->turn_id && list_of(*now) == list_of(*plan);
+  if (!same || over()) {
+    ended("failed");
+    if (over()) co_return;
+    if (!now) co_return close(open, tl::unexpected(now.error()));
+    say("Nothing was rewound: more has happened since that was asked. /rewind looks again.\n");
     co_return stop_reason(open, "end_turn");
   }
   auto going_back = rewound_before(plan->turn_id);
