@@ -166,7 +166,8 @@ asio::awaitable<bool> Sessions::put_away_idle() {
     co_await std::move(leaving);
     any = any || (*session)->info().closed;
   }
-  co_return more&& any;
+  const bool go_on = more && any;
+  co_return go_on;
 }
 
 // Those used longest ago first, until the others are few enough, and take little enough: of those
@@ -219,10 +220,14 @@ asio::awaitable<void> Sessions::limit_closed() {
     sessions_.erase(id);
   }
   const auto remove = [&] {
-    for (const auto& id : gone) remove_session(world_.state_dir, id);
-    return true;
+    std::map<std::string, std::string> kept;  // why
+    for (const auto& id : gone)
+      if (auto why = remove_session(world_.state_dir, id); !why.empty()) kept[id] = std::move(why);
+    return kept;
   };
-  (void)co_await on_disk_pool(*world_.disk, remove);
+  const auto kept = co_await on_disk_pool(*world_.disk, remove);
+  for (const auto& [id, why] : kept)
+    world_.log->event("session_not_removed", {{"session", id}, {"why", why}});
 }
 
 }  // namespace lares::daemon

@@ -46,7 +46,7 @@ std::map<std::string, std::uint64_t> bytes_of_sessions(const std::string& state_
   return bytes;
 }
 
-void remove_session(const std::string& state_dir, const std::string& id) {
+std::string remove_session(const std::string& state_dir, const std::string& id) {
   std::error_code ec;
   fs::remove_all(outputs_of(state_dir, id), ec);
   const std::string journal = id + std::string(kJournalSuffix);
@@ -56,6 +56,7 @@ void remove_session(const std::string& state_dir, const std::string& id) {
     if (name.starts_with(id + ".") && name != journal) fs::remove(file.path(), ignored);
   });
   fs::remove(state_dir + "/sessions/" + journal, ec);
+  return ec ? ec.message() : "";
 }
 
 }  // namespace lares::daemon
