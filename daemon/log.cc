@@ -42,21 +42,22 @@ void Log::event(std::string_view name, std::initializer_list<Field> fields) cons
     append_value(line, field.value);
   }
   line += '\n';
+  const std::lock_guard lock(mutex_);
   // A full or closed log is no reason to stop working, and there is nobody left to tell.
   [[maybe_unused]] const auto n = ::write(fd_, line.data(), line.size());
   if (!path_.empty() && (bytes_ += line.size()) > bytes_max_) begin_anew();
 }
 
 void Log::rotate(std::string path, std::uint64_t bytes_max) {
+  const std::lock_guard lock(mutex_);
   struct stat st {};
   path_ = std::move(path), bytes_max_ = bytes_max;
   bytes_ = ::fstat(fd_, &st) == 0 ? static_cast<std::uint64_t>(st.st_size) : 0;
   if (bytes_ > bytes_max_) begin_anew();
 }
 
-// Any thread. A line that another writes meanwhile goes to the one or the other file, whole.
+// Under the mutex. Where it fails, it is tried again when as much has been written once more.
 void Log::begin_anew() const {
-  if (beginning_.test_and_set()) return;
   struct stat ours {};
   struct stat there {};
   bytes_ = 0;
@@ -72,7 +73,6 @@ void Log::begin_anew() const {
     if (fresh >= 0) ::dup2(fresh, fd_);
     if (fresh >= 0) ::close(fresh);
   }
-  beginning_.clear();
 }
 
 }  // namespace lares::daemon

@@ -2,9 +2,9 @@
 // file text goes here.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <initializer_list>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,18 +29,18 @@ class Log {
   // Where the descriptor is this file, it is begun anew when it has grown to `bytes_max`. Whatever
   // else is written to the descriptor goes to the new one, too.
   void rotate(std::string path, std::uint64_t bytes_max = kLogBytesMax);
-  // Values with blanks, quotes or control characters are quoted. A line is one write, so threads do
-  // not tear each other's.
+  // Any thread; one writes at a time, so lines stay whole and a file that is begun anew has what
+  // was written before. Values with blanks, quotes or control characters are quoted.
   void event(std::string_view name, std::initializer_list<Field> fields = {}) const;
 
  private:
   void begin_anew() const;
 
   int fd_;
-  std::string path_;  // empty: it is not looked after
+  mutable std::mutex mutex_;  // of what follows, and of writing
+  std::string path_;          // empty: it is not looked after
   std::uint64_t bytes_max_ = 0;
-  mutable std::atomic<std::uint64_t> bytes_ = 0;  // of the file, as far as events made it
-  mutable std::atomic_flag beginning_ = ATOMIC_FLAG_INIT;
+  mutable std::uint64_t bytes_ = 0;  // of the file, as far as events made it
 };
 
 }  // namespace lares::daemon
