@@ -14,6 +14,7 @@
 #include "daemon/http/listen_address.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/socket_path.h"
+#include "daemon/remote/remote.h"
 #include "daemon/settings.h"
 #include "daemon/turn/generation_config.h"
 #include "daemon/version.h"
@@ -146,7 +147,15 @@ int run(int argc, char** argv) {
       settings->text("device").value_or("auto"),
       static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9),
       daemon::tiles_dir()};
+  const std::string remote = settings->text("remote").value_or("");
+  const std::string remote_key = options.config_dir + "/remote-key";
   options.load = [&](const engine::Progress& progress) {
+    if (!remote.empty())
+      return daemon::load_remote({.url = remote,
+                                  .key_file = fs::exists(remote_key, ec) ? remote_key : "",
+                                  .directory = model,
+                                  .n_context = context},
+                                 progress);
     auto loaded = engine::load_on(device,
                                   {.directory = model,
                                    .n_threads = static_cast<int>(threads),

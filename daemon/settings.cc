@@ -37,12 +37,13 @@ constexpr Setting kSettings[] = {
     {"device", "what computes it; auto: the CPU as yet", "auto", Kind::device, 0, 0,
      "auto cpu cuda cuda:1 cuda:0,1", true},
     {"gpu_memory", "GB of each GPU that may be taken", "all of it", Kind::number, 0, 1e6, {}, true},
+    {"remote", "address of an engine elsewhere", "none", Kind::url, 0, 0, {}, true},
     {"threads", "threads of the engine", "the daemon's CPUs", Kind::whole, 0, 1024, {}, true},
     {"context", "tokens a session may hold", "what the model can", Kind::whole, 0, 1e9, {}, true},
     {"resident", "tokens of a repository at hand", "262144 at most", Kind::whole, 0, 1e9, {}, true},
     {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max",
      true},
-    {"socket", "where the daemon listens and lares connects", "", Kind::path, 0, 0, {}, true},
+    {"socket", "the daemon's", "", Kind::path, 0, 0, {}, true},
     {"listen", "where HTTP is served over TCP too", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
@@ -96,6 +97,9 @@ std::string what_it_must_be(const Setting& s) {
       return "hosts with blanks between them, such as `pypi.org *.pythonhosted.org localhost:8080`";
     case Kind::address:
       return std::string(kListenAddressForm);
+    case Kind::url:
+      return "an address such as http://127.0.0.1:8000, with #MODEL behind it where the server has "
+             "several models";
     case Kind::word:
       break;
   }
@@ -242,6 +246,9 @@ tl::expected<json, std::string> setting_value(const Setting& s, const std::strin
     if (text.find_first_not_of(kOfHosts) == std::string::npos) return json(text);
   } else if (s.kind == Kind::address) {
     if (parse_listen_address(text)) return json(text);
+  } else if (s.kind == Kind::url) {
+    const bool plain = std::ranges::all_of(text, [](char c) { return c > ' ' && c < 127; });
+    if (plain && (text.starts_with("http://") || text.starts_with("https://"))) return json(text);
   } else if (text.starts_with('/') && text.find('\0') == std::string::npos) {
     return json(text);
   }

@@ -17,7 +17,7 @@
 namespace lares::daemon {
 
 struct Setting {
-  enum class Kind { path, number, whole, word, device, flag, hosts, address };
+  enum class Kind { path, number, whole, word, device, flag, hosts, address, url };
   std::string_view key, what;
   std::string_view usual;  // in words, where nothing is set; empty: the caller computes it
   Kind kind = Kind::path;

@@ -50,6 +50,7 @@ struct Sampling {
   float frequency_penalty = 0.0f;  // this once for each time it was
   std::uint64_t seed = 0;          // draws are a function of (seed, position), the logits and, with
                                    // penalties, the context alone
+  bool operator==(const Sampling&) const = default;
 };
 
 inline constexpr int kLogprobsMax = 20;
@@ -139,6 +140,9 @@ class Timeline {
   // nothing. `mask` allows at least one id.
   virtual Result<Token> next(const Sampling& sampling, const TokenMask* mask) = 0;
 
+  // Draws that wait for more than this machine's own computing end at the token's word, cancelled.
+  virtual void end_waits_at(std::stop_token stop) { (void)stop; }
+
   // Of the token the last next() drew, with the `n` likeliest, n <= kLogprobsMax. Until the next
   // call to anything else.
   virtual Logprobs logprobs(int n) const {
@@ -166,6 +170,7 @@ struct ModelInfo {
   std::uint64_t weight_bytes = 0;  // as stored
   std::uint64_t n_parameters = 0;
   std::vector<std::string> notes;  // what a person should know
+  bool gives_logprobs = true;      // Timeline::logprobs()
 };
 
 // Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there

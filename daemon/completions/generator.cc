@@ -125,6 +125,11 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
   if (core_->ending)
     co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  if (asked->wanted.n_logprobs >= 0 && !core_->host.engine()->info().gives_logprobs)
+    co_return tl::unexpected(
+        Refusal{Refusal::Kind::invalid,
+                "generate: the engine that computes the model gives no logprobs; ask without them",
+                "logprobs"});
   const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()),
              context = core_->host.engine()->info().n_context_max;
   if (n + kClosingTokens >= context) {

@@ -131,6 +131,9 @@ tl::expected<std::unique_ptr<Keeper>, std::string> Keeper::open(const std::strin
                                                                 const engine::Engine& engine,
                                                                 Options options) {
   const engine::PrefixFormat format = engine.prefix_format();
+  if (format.page_bytes == 0)
+    return line(fmt::format(
+        "keep prefixes in {}: the engine's are elsewhere, and kept there or not", directory));
   if (format.page_tokens != kKeptPageTokens)
     return line(
         fmt::format("keep prefixes in {}: the engine's pages are of {} tokens, and only those of "

@@ -98,6 +98,7 @@ void Answer::take(engine::Token token, bool thinking) {
 
 void Answer::draw(std::stop_token stop) {
   if (end_ != End::open) return;  // what was kept is whole
+  timeline_.end_waits_at(stop);
   if (stop.stop_requested())
     end_ = End::cancelled;
   else

@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "daemon/remote/remote.h"
+#include "daemon/remote/timeline.h"
+#include "engine/chat.h"
+#include "engine/tokenizer.h"
+
+namespace lares::daemon {
+namespace {
+
+using engine::Errc;
+using engine::Error;
+using engine::Result;
+using engine::Token;
+using Json = nlohmann::json;
+
+constexpr std::int64_t kRemoteChunk = 16'384;    // tokens a request while a prompt is evaluated
+constexpr std::int64_t kRemotePageTokens = 256;  // beginnings are shared, as tokens
+constexpr std::size_t kKeyBytesMax = 4096;
+constexpr std::int64_t kContextMax = 1 << 24;  // tokens; more is a server's mistake
+
+Result<std::string> read_key(const std::string& path) {
+  if (path.empty()) return std::string();
+  std::ifstream in(path, std::ios::binary);
+  std::string key(kKeyBytesMax, '\0');
+  in.read(key.data(), static_cast<std::streamsize>(key.size()));
+  key.resize(static_cast<std::size_t>(in.gcount()));
+  while (!key.empty() && (key.back() == '\n' || key.back() == '\r' || key.back() == ' '))
+    key.pop_back();
+  const bool sound = !key.empty() && key.size() < kKeyBytesMax &&
+                     std::ranges::all_of(key, [](char c) { return c > ' ' && c < 127; });
+  if (sound) return key;
+  return tl::unexpected(Error{
+      Errc::bad_argument,
+      fmt::format("read the remote engine's key in {}: {}; it must hold one line, the token that "
+                  "the server asks for",
+                  path, key.empty() ? "it cannot be read, or is empty" : "that is no token")});
+}
+
+struct Served {
+  std::string name;
+  std::int64_t n_context = 0;  // 0: not said
+};
+
+Result<Served> served_model(const RemoteServer& server, const std::string& wanted) {
+  constexpr std::string_view kWhat = "ask which model the remote engine has";
+  const auto list = server.ask(kWhat, "GET", "/v1/models", "", {});
+  if (!list) return tl::unexpected(list.error());
+  const auto data = list->find("data");
+  if (data == list->end() || !data->is_array() || data->empty())
+    return tl::unexpected(Error{
+        Errc::malformed, fmt::format("{}: {} lists none at /v1/models", kWhat, server.name())});
+  std::string names;
+  for (const Json& model : *data) {
+    if (!model.is_object()) continue;
+    const auto id = model.value("id", Json());
+    if (!id.is_string()) continue;
+    const auto name = id.get<std::string>();
+    names += (names.empty() ? "" : ", ") + name;
+    if (!wanted.empty() && name != wanted) continue;
+    const auto n = model.value("max_model_len", Json());
+    return Served{name,
+                  n.is_number_integer() && n > 0 && n < kContextMax ? n.get<std::int64_t>() : 0};
+  }
+  return tl::unexpected(
+      Error{Errc::not_found, fmt::format("{}: {} has no \"{}\", but {}", kWhat, server.name(),
+                                         wanted, names.empty() ? "nothing with a name" : names)});
+}
+
+// With control tokens, several scripts, runs of blanks and digits: where two families of tokenizers
+// differ, they differ here.
+std::string sample_text() {
+  return fmt::format(
+      "{}{}Write  `for (auto& x : räume) {{ x += 12345678; }}`\n\n\t\tin 中文, 한국어, "
+      "\xF0\x9F\xA6\x8A.{}{}It's 0x1F.{}",
+      engine::kBos, engine::kUser, engine::kAssistant, engine::kThinkEnd, engine::kEos);
+}
+
+// A note where it cannot be known.
+Result<std::string> check_tokenizer(const RemoteServer& server, const std::string& model,
+                                    const engine::Tokenizer& tokenizer,
+                                    const std::string& directory) {
+  const std::string text = sample_text();
+  const Json body = {{"model", model}, {"prompt", text}, {"add_special_tokens", false}};
+  const auto said = server.ask("compare tokenizers", "POST", "/tokenize", body.dump(), {});
+  if (!said) {
+    if (said.error().code != Errc::unsupported) return tl::unexpected(said.error());
+    return fmt::format(
+        "{} has no /tokenize, so nobody knows whether its tokens are those of "
+        "{}/tokenizer.json",
+        server.name(), directory);
+  }
+  const auto tokens = said->find("tokens");
+  const auto ours = tokenizer.encode(text, true);
+  if (tokens != said->end() && *tokens == Json(ours)) return std::string();
+  return tl::unexpected(Error{
+      Errc::bad_argument,
+      fmt::format("use the engine at {}: its model {} makes other tokens of a text than "
+                  "{}/tokenizer.json; `lares config set model DIR` names a directory with that "
+                  "model's tokenizer.json (weights are not needed)",
+                  server.name(), model, directory)});
+}
+
+class RemoteEngine final : public engine::Engine {
+ public:
+  RemoteEngine(std::unique_ptr<RemoteServer> server, std::unique_ptr<engine::Tokenizer> tokenizer,
+               engine::ModelInfo info, std::string name)
+      : server_(std::move(server)),
+        tokenizer_(std::move(tokenizer)),
+        info_(std::move(info)),
+        model_{.server = server_.get(),
+               .name = std::move(name),
+               .n_context_max = info_.n_context_max,
+               .vocab_size = info_.vocab_size,
+               .eos = tokenizer_->added(engine::kEos)} {}
+
+  const engine::ModelInfo& info() const override { return info_; }
+  const engine::Tokenizer& tokenizer() const override { return *tokenizer_; }
+  std::unique_ptr<engine::Timeline> timeline() override { return timeline(nullptr); }
+  std::unique_ptr<engine::Timeline> timeline(engine::PrefixRef from) override {
+    return std::make_unique<RemoteTimeline>(model_, from);
+  }
+  engine::PrefixFormat prefix_format() const override {
+    return {.page_tokens = kRemotePageTokens,
+            .page_bytes = 0,  // the server keeps what it likes
+            .fingerprint = fmt::format("remote {}/{}", server_->name(), model_.name)};
+  }
+
+ private:
+  const std::unique_ptr<RemoteServer> server_;
+  const std::unique_ptr<engine::Tokenizer> tokenizer_;
+  const engine::ModelInfo info_;
+  const RemoteModel model_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options,
+                                                    const engine::Progress& progress) {
+  constexpr std::int64_t kSteps = 3;
+  const auto step = [&](std::int64_t done) {
+    if (progress) progress(done, kSteps);
+  };
+  auto key = read_key(options.key_file);
+  if (!key) return tl::unexpected(std::move(key.error()));
+  const std::size_t hash = std::min(options.url.find('#'), options.url.size());
+  const std::string wanted = options.url.substr(std::min(hash + 1, options.url.size()));
+  auto server = RemoteServer::at(options.url.substr(0, hash), std::move(*key), options.silence_max,
+                                 options.retry_after);
+  if (!server) return tl::unexpected(std::move(server.error()));
+  auto tokenizer = engine::Tokenizer::from_file(options.directory + "/tokenizer.json");
+  if (!tokenizer) return tl::unexpected(std::move(tokenizer.error()));
+  step(1);
+  auto served = served_model(**server, wanted);
+  if (!served) return tl::unexpected(std::move(served.error()));
+  step(2);
+  auto note = check_tokenizer(**server, served->name, **tokenizer, options.directory);
+  if (!note) return tl::unexpected(std::move(note.error()));
+  step(kSteps);
+
+  std::int64_t n_context = options.n_context;
+  if (served->n_context > 0)
+    n_context = n_context > 0 ? std::min(n_context, served->n_context) : served->n_context;
+  if (n_context <= 0)
+    return tl::unexpected(
+        Error{Errc::bad_argument,
+              fmt::format("use the engine at {}: it does not say how long a context {} may have "
+                          "(max_model_len at /v1/models); `lares config set context N` does",
+                          (*server)->name(), served->name)});
+  engine::ModelInfo info;
+  info.directory = options.directory, info.model_type = served->name;
+  info.vocab_size = (*tokenizer)->vocab_size();
+  info.n_context_max = n_context, info.n_chunk = kRemoteChunk;
+  info.gives_logprobs = false;
+  info.notes.push_back(fmt::format("{} at {} computes it: what the model reads goes there{}",
+                                   served->name, (*server)->name(),
+                                   (*server)->encrypted() ? "" : ", unencrypted"));
+  if (!note->empty()) info.notes.push_back(std::move(*note));
+  return std::make_unique<RemoteEngine>(std::move(*server), std::move(*tokenizer), std::move(info),
+                                        std::move(served->name));
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,223 @@
+#include "daemon/remote/timeline.h"
+
+#include <algorithm>
+#include <bit>
+#include <deque>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/remote/remote.h"
+
+namespace lares::daemon {
+namespace {
+
+using engine::Errc;
+using engine::Error;
+using engine::Result;
+using engine::Token;
+using Finish = CompletionPiece::Finish;
+
+constexpr std::string_view kCompletions = "/v1/completions";
+constexpr std::uint64_t kOtherSeed = 0xd1342543de82ef95;  // a draw that was not allowed says
+                                                          // nothing of the one in its place
+
+class RemotePrefix final : public engine::Prefix {
+ public:
+  RemotePrefix(std::shared_ptr<const Token[]> tokens, std::size_t n)
+      : tokens_(std::move(tokens)), n_(n) {}
+  std::span<const Token> tokens() const override { return {tokens_.get(), n_}; }
+  std::int64_t n_pages() const override { return 0; }  // the server has them, or evaluates again
+  std::span<const std::uint8_t> page(std::int64_t) const override { return {}; }
+  std::span<const std::uint8_t> frontier() const override { return {}; }
+
+ private:
+  std::shared_ptr<const Token[]> tokens_;
+  std::size_t n_;
+};
+
+bool allows(const engine::TokenMask& mask, Token token) {
+  const auto at = static_cast<std::size_t>(token);
+  return at / 64 < mask.size() && (mask[at / 64] >> (at % 64) & 1) != 0;
+}
+
+std::optional<Token> only_one(const engine::TokenMask& mask) {
+  int n = 0;
+  for (const std::uint64_t word : mask)
+    if ((n += std::popcount(word)) > 1) return std::nullopt;
+  return n == 1 ? std::optional(allowed_ids(mask).front()) : std::nullopt;
+}
+
+}  // namespace
+
+class RemoteTimeline::Draws {
+ public:
+  static Result<std::unique_ptr<Draws>> open(const RemoteModel& model, const CompletionAsked& asked,
+                                             std::string_view what, const std::stop_token& stop) {
+    auto stream = model.server->stream(what, std::string(kCompletions),
+                                       completion_body(model.name, asked), stop);
+    if (!stream) return tl::unexpected(std::move(stream.error()));
+    return std::unique_ptr<Draws>(new Draws(model, asked.sampling, std::move(*stream)));
+  }
+  const engine::Sampling& sampling() const { return sampling_; }
+
+  // nullopt: as many as were asked for have come.
+  Result<std::optional<Token>> next(const std::stop_token& stop) {
+    while (ready_.empty() && finish_ == Finish::none) {
+      auto event = stream_->next(stop);
+      if (!event) return tl::unexpected(std::move(event.error()));
+      if (!*event || **event == "[DONE]")
+        return tl::unexpected(Error{
+            Errc::malformed,
+            fmt::format("draw a token: {} ended its answer in the middle", model_.server->name())});
+      auto piece = completion_piece(**event, model_.vocab_size);
+      if (!piece) return tl::unexpected(std::move(piece.error()));
+      ready_.insert(ready_.end(), piece->tokens.begin(), piece->tokens.end());
+      finish_ = piece->finish;
+      // An end that the server does not count among the tokens is one all the same.
+      if (finish_ == Finish::stop && model_.eos &&
+          (ready_.empty() ? last_ != model_.eos : ready_.back() != *model_.eos))
+        ready_.push_back(*model_.eos);
+    }
+    if (ready_.empty()) return std::nullopt;
+    last_ = ready_.front();
+    ready_.pop_front();
+    return last_;
+  }
+
+ private:
+  Draws(const RemoteModel& model, engine::Sampling sampling, std::unique_ptr<RemoteStream> stream)
+      : model_(model), sampling_(sampling), stream_(std::move(stream)) {}
+
+  const RemoteModel& model_;
+  const engine::Sampling sampling_;
+  std::unique_ptr<RemoteStream> stream_;
+  std::deque<Token> ready_;
+  std::optional<Token> last_;
+  Finish finish_ = Finish::none;
+};
+
+RemoteTimeline::RemoteTimeline(const RemoteModel& model, const engine::PrefixRef& from)
+    : model_(model), tape_(static_cast<std::size_t>(model.n_context_max)) {
+  if (!from) return;
+  tape_.assign(from->tokens());
+  n_evaluated_ = from->tokens().size();
+}
+
+RemoteTimeline::~RemoteTimeline() = default;
+
+Result<std::int64_t> RemoteTimeline::sync(std::span<const Token> prompt, std::stop_token stop,
+                                          const engine::Progress& progress) {
+  constexpr std::string_view kWhat = "evaluate the prompt";
+  if (static_cast<std::int64_t>(prompt.size()) > model_.n_context_max)
+    return tl::unexpected(Error{
+        Errc::too_long, fmt::format("{}: {} tokens are more than the {} of the context of {}; "
+                                    "leave out some of it",
+                                    kWhat, prompt.size(), model_.n_context_max, model_.name)});
+  if (stop.stop_requested())
+    return tl::unexpected(Error{Errc::cancelled, fmt::format("{}: stopped", kWhat)});
+  const auto held = tape_.tokens();
+  const auto common =
+      static_cast<std::size_t>(std::ranges::mismatch(held, prompt).in1 - held.begin());
+  if (common != held.size() || common != prompt.size()) draws_.reset();
+  n_evaluated_ = std::min(n_evaluated_, common);
+  if (static_cast<std::int64_t>(prompt.size() - n_evaluated_) >= kEvaluatedFrom) {
+    engine::Sampling greedy;
+    greedy.temperature = 0;
+    auto one = Draws::open(model_, {.prompt = prompt, .tokens_max = 1, .sampling = greedy}, kWhat,
+                           stop);
+    if (!one) return tl::unexpected(std::move(one.error()));
+    if (const auto token = (*one)->next(stop); !token) return tl::unexpected(token.error());
+    n_evaluated_ = prompt.size();
+  }
+  tape_.assign(prompt);
+  const auto n = static_cast<std::int64_t>(prompt.size() - common);
+  if (progress) progress(n, n);
+  return n;
+}
+
+// The next of those that come ahead. A stream that breaks is begun again where it broke.
+Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
+  if (draws_ && !(draws_->sampling() == sampling)) draws_.reset();
+  for (int tried = 1;; ++tried) {
+    Error error;
+    for (int opened = 0; opened < 2; draws_.reset()) {
+      if (!draws_) {
+        ++opened;
+        const auto room = model_.n_context_max - static_cast<std::int64_t>(tape_.tokens().size());
+        auto begun = Draws::open(model_,
+                                 {.prompt = tape_.tokens(),
+                                  .tokens_max = std::min(kDrawnAheadMax, room),
+                                  .sampling = sampling},
+                                 "draw a token", stop_);
+        if (!begun) return tl::unexpected(std::move(begun.error()));  // tried often enough
+        draws_ = std::move(*begun);
+        n_evaluated_ = tape_.tokens().size();
+      }
+      auto token = draws_->next(stop_);
+      if (token && *token) return **token;
+      error = token ? Error{Errc::malformed,
+                            fmt::format("draw a token: {} gave none", model_.server->name())}
+                    : std::move(token.error());
+      if (!token) break;
+    }
+    draws_.reset();
+    if (error.code == Errc::cancelled || error.code == Errc::unsupported)
+      return tl::unexpected(std::move(error));
+    if (tried == kRemoteTries) {
+      error.message += fmt::format("; tried {} times", tried);
+      return tl::unexpected(std::move(error));
+    }
+    if (!model_.server->wait_before(tried, stop_))
+      return tl::unexpected(Error{Errc::cancelled, "draw a token: stopped"});
+  }
+}
+
+Result<Token> RemoteTimeline::drawn_from(const engine::Sampling& sampling,
+                                         const engine::TokenMask& mask) {
+  draws_.reset();
+  engine::Sampling other = sampling;
+  other.seed ^= kOtherSeed;
+  auto one = Draws::open(
+      model_,
+      {.prompt = tape_.tokens(), .tokens_max = 1, .sampling = other, .allowed = allowed_ids(mask)},
+      "draw a token", stop_);
+  if (!one) return tl::unexpected(std::move(one.error()));
+  const auto token = (*one)->next(stop_);
+  if (!token) return tl::unexpected(token.error());
+  if (!*token || !allows(mask, **token))
+    return tl::unexpected(Error{
+        Errc::unsupported, fmt::format("draw a token: {} drew what allowed_token_ids did not allow",
+                                       model_.server->name())});
+  return **token;
+}
+
+Result<Token> RemoteTimeline::next(const engine::Sampling& sampling,
+                                   const engine::TokenMask* mask) {
+  if (tape_.full())
+    return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} "
+                                                            "tokens is full",
+                                                            model_.n_context_max)});
+  Result<Token> token = tl::unexpected(Error{});
+  if (const auto forced = mask ? only_one(*mask) : std::nullopt; forced && !draws_) {
+    token = *forced;  // nothing to ask for
+  } else {
+    token = drawn(sampling);
+    if (token && forced && *token != *forced) {
+      draws_.reset();
+      token = *forced;
+    } else if (token && mask && !allows(*mask, *token)) {
+      token = drawn_from(sampling, *mask);
+    }
+  }
+  if (token) tape_.push(*token);
+  return token;
+}
+
+engine::PrefixRef RemoteTimeline::prefix(std::int64_t n_tokens) const {
+  const auto n = static_cast<std::size_t>(n_tokens);
+  if (n_tokens <= 0 || n > tape_.tokens().size()) return nullptr;
+  return std::make_shared<RemotePrefix>(tape_.share(n), n);
+}
+
+}  // namespace lares::daemon

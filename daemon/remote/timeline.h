@@ -1,0 +1,57 @@
+// A sequence whose evaluation and draws are the server's. Draws come ahead, in a stream, as long as
+// they are what is allowed here; one that is not is drawn again from what is, which has the mask's
+// distribution (where top_k, top_p or min_p leave something out: nearly).
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "daemon/remote/server.h"
+#include "daemon/remote/tape.h"
+#include "daemon/remote/wire.h"
+
+namespace lares::daemon {
+
+inline constexpr std::int64_t kDrawnAheadMax = 1024;  // tokens a request: what a server draws for
+                                                      // nobody where a turn is stopped
+inline constexpr std::int64_t kEvaluatedFrom = 2048;  // new tokens that are worth a request of
+                                                      // their own; fewer wait for the first draw
+
+struct RemoteModel {
+  const RemoteServer* server = nullptr;
+  std::string name;  // the server's
+  std::int64_t n_context_max = 0;
+  int vocab_size = 0;
+  std::optional<engine::Token> eos;
+};
+
+class RemoteTimeline final : public engine::Timeline {
+ public:
+  // `model` outlives it.
+  RemoteTimeline(const RemoteModel& model, const engine::PrefixRef& from);
+  ~RemoteTimeline() override;
+
+  std::span<const engine::Token> tokens() const override { return tape_.tokens(); }
+  // What is sent that this timeline had not; how much of it the server's cache spared is not known.
+  engine::Result<std::int64_t> sync(std::span<const engine::Token> prompt, std::stop_token stop,
+                                    const engine::Progress& progress) override;
+  engine::Result<engine::Token> next(const engine::Sampling& sampling,
+                                     const engine::TokenMask* mask) override;
+  void end_waits_at(std::stop_token stop) override { stop_ = std::move(stop); }
+  engine::PrefixRef prefix(std::int64_t n_tokens) const override;
+
+ private:
+  class Draws;  // a stream of tokens that follow those there are
+
+  engine::Result<engine::Token> drawn(const engine::Sampling& sampling);
+  engine::Result<engine::Token> drawn_from(const engine::Sampling& sampling,
+                                           const engine::TokenMask& mask);
+
+  const RemoteModel& model_;
+  Tape tape_;
+  std::size_t n_evaluated_ = 0;  // the server was asked to go on behind so many of them
+  std::unique_ptr<Draws> draws_;
+  std::stop_token stop_;
+};
+
+}  // namespace lares::daemon

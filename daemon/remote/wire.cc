@@ -1,0 +1,116 @@
+#include "daemon/remote/wire.h"
+
+#include <bit>
+#include <iterator>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using engine::Errc;
+using engine::Error;
+using engine::Token;
+using Json = nlohmann::json;
+
+constexpr std::string_view kWhat = "draw a token";
+constexpr std::uint64_t kGolden = 0x9e3779b97f4a7c15;  // odd, near 2^64 / phi: neighbours scatter
+
+std::string ids_text(std::span<const Token> ids) {
+  std::string out = "[";
+  for (const Token id : ids) fmt::format_to(std::back_inserter(out), "{},", id);
+  if (out.size() > 1) out.pop_back();
+  return out + "]";
+}
+
+// A server counts its draws from the beginning of each request; ours are of (seed, position).
+std::uint32_t seed_at(std::uint64_t seed, std::size_t position) {
+  const std::uint64_t mixed = (seed + position * kGolden) * kGolden;
+  return static_cast<std::uint32_t>(mixed >> 33);
+}
+
+tl::unexpected<Error> malformed(std::string_view why, const std::string& event) {
+  constexpr std::size_t kShown = 200;
+  return tl::unexpected(Error{
+      Errc::malformed, fmt::format("{}: the server sent {}: {}", kWhat, why,
+                                   event.size() <= kShown ? event : event.substr(0, kShown))});
+}
+
+}  // namespace
+
+std::vector<Token> allowed_ids(const engine::TokenMask& mask) {
+  std::vector<Token> out;
+  for (std::size_t w = 0; w < mask.size(); ++w)
+    for (std::uint64_t word = mask[w]; word != 0; word &= word - 1)
+      out.push_back(static_cast<Token>(w * 64 + static_cast<std::size_t>(std::countr_zero(word))));
+  return out;
+}
+
+std::string completion_body(const std::string& model, const CompletionAsked& asked) {
+  const engine::Sampling& s = asked.sampling;
+  const Json options = {{"model", model},
+                        {"max_tokens", asked.tokens_max},
+                        {"temperature", s.temperature},
+                        {"top_k", s.top_k > 0 ? s.top_k : -1},
+                        {"top_p", s.top_p},
+                        {"min_p", s.min_p},
+                        {"repetition_penalty", s.repetition_penalty},
+                        {"presence_penalty", s.presence_penalty},
+                        {"frequency_penalty", s.frequency_penalty},
+                        {"seed", seed_at(s.seed, asked.prompt.size())},
+                        {"stream", true},
+                        {"return_token_ids", true},
+                        {"add_special_tokens", false},
+                        {"skip_special_tokens", false}};
+  std::string body = options.dump();
+  body.back() = ',';
+  if (!asked.allowed.empty()) body += "\"allowed_token_ids\":" + ids_text(asked.allowed) + ",";
+  return body + "\"prompt\":" + ids_text(asked.prompt) + "}";
+}
+
+engine::Result<CompletionPiece> completion_piece(const std::string& event, int vocab_size) {
+  const Json json = Json::parse(event, nullptr, false);
+  if (!json.is_object()) return malformed("what is no JSON object", event);
+  if (const auto error = json.find("error"); error != json.end() && !error->is_null()) {
+    const Json& why = error->is_object() && error->contains("message") ? (*error)["message"]
+                                                                       : *error;
+    return tl::unexpected(
+        Error{Errc::malformed, fmt::format("{}: the server broke off: {}", kWhat,
+                                           why.is_string() ? why.get<std::string>() : why.dump())});
+  }
+  CompletionPiece out;
+  const auto choices = json.find("choices");
+  if (choices == json.end() || !choices->is_array()) return malformed("no choices", event);
+  if (choices->empty()) return out;  // usage
+  const Json& choice = choices->front();
+  if (!choice.is_object()) return malformed("a choice that is no object", event);
+  const auto ids = choice.find("token_ids");
+  if (ids != choice.end() && ids->is_array()) {
+    for (const Json& id : *ids) {
+      if (!id.is_number_integer() || id < 0 || id >= vocab_size)
+        return malformed("what is no token's id", event);
+      out.tokens.push_back(id.get<Token>());
+    }
+  } else if (const auto text = choice.find("text");
+             text != choice.end() && text->is_string() && !text->get<std::string>().empty()) {
+    return tl::unexpected(Error{
+        Errc::unsupported,
+        fmt::format("{}: the server gives text without token ids (return_token_ids); it must be "
+                    "vLLM 0.10.2 or newer, or Lares",
+                    kWhat)});
+  }
+  if (const auto finish = choice.find("finish_reason");
+      finish != choice.end() && finish->is_string()) {
+    const auto word = finish->get<std::string>();
+    if (word == "stop")
+      out.finish = CompletionPiece::Finish::stop;
+    else if (word == "length")
+      out.finish = CompletionPiece::Finish::length;
+    else
+      return malformed(fmt::format("\"{}\" as the end of its answer", word), event);
+  }
+  return out;
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,32 @@
+// vLLM's completions over token ids (POST /v1/completions, stream), which Lares serves too.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace lares::daemon {
+
+// The ids of a mask, ascending.
+std::vector<engine::Token> allowed_ids(const engine::TokenMask& mask);
+
+struct CompletionAsked {
+  std::span<const engine::Token> prompt;
+  std::int64_t tokens_max = 1;
+  engine::Sampling sampling;
+  std::vector<engine::Token> allowed;  // every draw is one of these; empty: any
+};
+std::string completion_body(const std::string& model, const CompletionAsked& asked);
+
+struct CompletionPiece {
+  std::vector<engine::Token> tokens;
+  enum class Finish { none, stop, length } finish = Finish::none;
+};
+// Of one event. An error: it is none, it says one, or has text without ids, or an id of vocab_size
+// or more.
+engine::Result<CompletionPiece> completion_piece(const std::string& event, int vocab_size);
+
+}  // namespace lares::daemon
