@@ -316,8 +316,8 @@ std::string scripted_call(const std::string& tool,
                           const std::vector<std::pair<std::string, std::string>>& arguments) {
   std::string out = "<｜DSML｜invoke name=\"" + tool + "\">\n";
   for (std::size_t i = 0; i < arguments.size(); ++i) {
-    out += (i ? "\n" : "") +
-           ("<｜DSML｜parameter name=\"" + arguments[i].first + "\" string=\"true\">") +
+    if (i > 0) out += '\n';
+    out += "<｜DSML｜parameter name=\"" + arguments[i].first + "\" string=\"true\">" +
            arguments[i].second + "</｜DSML｜parameter>";
   }
   return out + "\n</｜DSML｜invoke>";
