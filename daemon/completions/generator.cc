@@ -43,7 +43,7 @@ engine::Sampling Generator::sampling() const {
 
 void Generator::end() {
   core_->ending = true;
-  for (Completion* const running : core_->running) running->stop();
+  for (DrawnGeneration* const running : core_->running) running->stop();
 }
 
 Generator::Counts Generator::counts() const {

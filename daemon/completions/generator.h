@@ -34,7 +34,7 @@ struct GeneratorOptions {
   std::uint64_t prefix_bytes_max = kPrefixBytesMax, sampled_bytes_max = kSampledBytesMax;
 };
 
-class Completion;  // completion.h
+class DrawnGeneration;  // drawn_generation.h
 
 // What generations share, and what may still be used by one that outlives the Generator: a
 // coroutine that nobody resumes any more goes with its executor, and a job on the engine's thread
@@ -57,7 +57,7 @@ struct GeneratorCore {
   SampledAnswers sampled;
   PrefixCache prefixes;  // on the engine's thread
   Queue queue;
-  std::set<Completion*> running;
+  std::set<DrawnGeneration*> running;
   bool ending = false;
   std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
 };
