@@ -63,4 +63,13 @@ struct Infill {
   int n_logprobs = -1;
 };
 
+// Token ids that are gone on with exactly as they are: no chat format, no grammar, no thinking and
+// no calls. For programs that hold all of that themselves, such as another Lares.
+struct RawPrompt {
+  std::vector<engine::Token> ids;
+  std::vector<engine::Token> allowed;  // every draw is one of these; empty: any
+  engine::Sampling sampling;
+  std::int64_t tokens_max = 16;  // OpenAI's default
+};
+
 }  // namespace lares::daemon

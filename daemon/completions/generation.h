@@ -32,6 +32,9 @@ struct ReasoningText {
 struct ContentText {
   std::string text;
   std::vector<TokenLogprob> logprobs = {};
+  // Behind a RawPrompt: all that were drawn, also where they add no text yet. The text is theirs
+  // without the end-of-sentence token, and never ends within a code point that may become whole.
+  std::vector<engine::Token> ids = {};
 };
 struct CallBegun {
   int index = 0;
@@ -99,6 +102,8 @@ class Generations {
       Conversation conversation, std::stop_token stop) = 0;
   virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
       Infill infill, std::stop_token stop) = 0;
+  virtual asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      RawPrompt prompt, std::stop_token stop) = 0;
   virtual asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
       Conversation conversation) = 0;
   virtual std::string model() const = 0;  // what the loaded checkpoint is called

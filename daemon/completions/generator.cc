@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "daemon/completions/completion.h"
+#include "daemon/completions/raw_completion.h"
 #include "daemon/on_disk_pool.h"
 
 namespace lares::daemon {
@@ -20,6 +21,7 @@ namespace {
 constexpr std::chrono::milliseconds kLookAgainEvery{50};
 
 Refusal not_now(std::string why) { return {Refusal::Kind::not_ready, std::move(why)}; }
+Refusal ends() { return not_now("generate: the daemon ends; ask again when it is back"); }
 
 }  // namespace
 
@@ -51,8 +53,7 @@ Generator::Counts Generator::counts() const {
           core_->n_completion, core_->queue.n_running(), core_->queue.n_waiting()};
 }
 
-asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked,
-                                                                     std::stop_token stop) {
+asio::awaitable<tl::expected<void, Refusal>> Generator::loaded(std::stop_token stop) {
   // Looks again and again: the gate that opens with the model opens neither for who leaves nor for
   // a daemon that ends.
   asio::steady_timer again(core_->io);
@@ -61,13 +62,20 @@ asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared
     auto waiting = again.async_wait(asio::as_tuple(asio::use_awaitable));
     co_await std::move(waiting);
   }
-  if (core_->ending)
-    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  if (core_->ending) co_return tl::unexpected(ends());
   if (stop.stop_requested()) co_return tl::unexpected(not_now("generate: the client has gone"));
   if (!core_->host.engine())
     co_return tl::unexpected(
         Refusal{Refusal::Kind::failed,
                 fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
+  co_return tl::expected<void, Refusal>();
+}
+
+asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared_ptr<Asked> asked,
+                                                                     std::stop_token stop) {
+  auto loading = loaded(std::move(stop));
+  if (auto done = co_await std::move(loading); !done)
+    co_return tl::unexpected(std::move(done.error()));
   const auto work = [this, asked] {
     const engine::Tokenizer& tokenizer = core_->host.engine()->tokenizer();
     if (const auto* const conversation = std::get_if<Conversation>(&asked->what))
@@ -111,20 +119,34 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
   return start(std::move(asked), std::move(stop));
 }
 
+Refusal too_long(std::int64_t n_tokens, std::int64_t n_context, std::string parameter) {
+  return {
+      Refusal::Kind::too_long,
+      fmt::format(
+          "generate: the prompt is too long: {} tokens > {} of the context; leave out some of it",
+          n_tokens, n_context),
+      std::move(parameter)};
+}
+
+// Before its prompt is encoded, so that nobody overtakes.
+tl::expected<Generator::Place, Refusal> Generator::enter() {
+  if (core_->ending) return tl::unexpected(ends());
+  Place place = core_->queue.enter();
+  if (!place)
+    return tl::unexpected(not_now(fmt::format("generate: {} requests wait already; ask again later",
+                                              core_->options.queued_max)));
+  return place;
+}
+
 asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::start(
     std::shared_ptr<Asked> asked, std::stop_token stop) {
-  if (core_->ending)
-    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
   const std::shared_ptr<GeneratorCore> core = core_;  // has the place, whatever happens to this
-  auto place = core->queue.enter();  // before its prompt is encoded, so that nobody overtakes
-  if (!place)
-    co_return tl::unexpected(not_now(fmt::format(
-        "generate: {} requests wait already; ask again later", core_->options.queued_max)));
+  auto place = enter();
+  if (!place) co_return tl::unexpected(std::move(place.error()));
   auto rendering = this->rendered(asked, stop);
   auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
-  if (core_->ending)
-    co_return tl::unexpected(not_now("generate: the daemon ends; ask again when it is back"));
+  if (core_->ending) co_return tl::unexpected(ends());
   if (asked->wanted.n_logprobs >= 0 && !core_->host.engine()->info().gives_logprobs)
     co_return tl::unexpected(
         Refusal{Refusal::Kind::invalid,
@@ -132,17 +154,26 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
                 "logprobs"});
   const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()),
              context = core_->host.engine()->info().n_context_max;
-  if (n + kClosingTokens >= context) {
-    co_return tl::unexpected(Refusal{
-        Refusal::Kind::too_long,
-        fmt::format(
-            "generate: the prompt is too long: {} tokens > {} of the context; leave out some of it",
-            n, context),
-        "messages"});
-  }
+  if (n + kClosingTokens >= context) co_return tl::unexpected(too_long(n, context, "messages"));
   ++core_->n_requests;
   std::unique_ptr<Generation> completion = std::make_unique<Completion>(
-      core_, std::move(place), std::move(*rendered), asked->wanted, std::move(stop));
+      core_, std::move(*place), std::move(*rendered), asked->wanted, std::move(stop));
+  co_return std::move(completion);
+}
+
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(
+    RawPrompt prompt, std::stop_token stop) {
+  const std::shared_ptr<GeneratorCore> core = core_;  // as above
+  auto place = enter();
+  if (!place) co_return tl::unexpected(std::move(place.error()));
+  auto loading = loaded(stop);
+  if (auto done = co_await std::move(loading); !done)
+    co_return tl::unexpected(std::move(done.error()));
+  if (auto refusal = refusal_of(prompt, *core_->host.engine()))
+    co_return tl::unexpected(std::move(*refusal));
+  ++core_->n_requests;
+  std::unique_ptr<Generation> completion = std::make_unique<RawCompletion>(
+      core_, std::move(*place), std::move(prompt), std::move(stop));
   co_return std::move(completion);
 }
 

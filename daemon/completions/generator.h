@@ -61,6 +61,7 @@ struct GeneratorCore {
   bool ending = false;
   std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
 };
+Refusal too_long(std::int64_t n_tokens, std::int64_t n_context, std::string parameter);
 // What was answered begins the next request's prompt.
 asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
                                std::unique_ptr<engine::Timeline> timeline);
@@ -74,6 +75,8 @@ class Generator final : public Generations {
       Conversation conversation, std::stop_token stop) override;
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
       Infill infill, std::stop_token stop) override;
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      RawPrompt prompt, std::stop_token stop) override;
   asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
       Conversation conversation) override;
   std::string model() const override { return core_->options.model; }
@@ -91,6 +94,9 @@ class Generator final : public Generations {
 
  private:
   struct Asked;
+  using Place = std::unique_ptr<Queue::Place>;
+  tl::expected<Place, Refusal> enter();
+  asio::awaitable<tl::expected<void, Refusal>> loaded(std::stop_token stop);  // waits until it is
   asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> start(
       std::shared_ptr<Asked> asked, std::stop_token stop);
   asio::awaitable<tl::expected<Rendered, Refusal>> rendered(std::shared_ptr<Asked> asked,

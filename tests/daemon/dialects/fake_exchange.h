@@ -81,6 +81,13 @@ class FakeGenerations : public Generations {
     if (refusal) co_return tl::unexpected(*refusal);
     co_return std::make_unique<Told>(*this);
   }
+  asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin(
+      RawPrompt prompt, std::stop_token token) override {
+    raw = std::move(prompt);
+    stop = std::move(token);
+    if (refusal) co_return tl::unexpected(*refusal);
+    co_return std::make_unique<Told>(*this);
+  }
   asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
       Conversation conversation) override {
     asked = std::move(conversation);
@@ -93,6 +100,7 @@ class FakeGenerations : public Generations {
   std::optional<Refusal> refusal;
   Conversation asked;
   Infill infilled;
+  RawPrompt raw;
   std::stop_token stop;
   int n_steps_told = 0;
 
