@@ -1,10 +1,9 @@
-// DeepSeek's FIM completion, in the shape of OpenAI's old Completions: what stands between a prompt
-// and a suffix.
+// OpenAI's old Completions: DeepSeek's FIM completion, and vLLM's of token ids.
 #include <algorithm>
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
-#include "daemon/dialects/fields.h"
+#include "daemon/dialects/fim_request.h"
 #include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
@@ -13,44 +12,6 @@
 
 namespace lares::daemon {
 namespace {
-
-constexpr std::int64_t kFimTokensMax = 4096;  // the hosted API's
-
-struct FimRequest {
-  Infill infill;
-  std::string model;
-  bool stream = false, with_usage = false;
-};
-
-tl::expected<FimRequest, WireError> read_fim(const WireJson& body,
-                                             const engine::Sampling& defaults) {
-  Fields fields(body);
-  FimRequest out;
-  std::optional<WireError> error;
-  out.model = read_model(fields, error);
-  const auto prompt = fields.text("prompt");
-  if (!prompt)
-    fields.refuse("prompt", "a string");
-  else
-    out.infill.prefix = *prompt;
-  out.infill.suffix = fields.text("suffix");
-  out.infill.sampling = defaults;
-  read_sampling(fields, /*thinks=*/false, out.infill.sampling);
-  out.infill.tokens_max = fields.whole("max_tokens", 1, kFimTokensMax).value_or(kFimTokensMax);
-  out.infill.stop = read_stop(fields);
-  out.infill.echo = fields.flag("echo", false);
-  out.infill.n_logprobs =
-      static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
-  for (const char* const one : {"n", "best_of"}) fields.whole(one, 1, 1);
-  if (const WireJson* const bias = fields.object("logit_bias"); bias && !bias->empty())
-    fields.refuse("logit_bias", "empty, for tokens are not weighted");
-  out.stream = fields.flag("stream", false);
-  if (const WireJson* const options = fields.object("stream_options"))
-    out.with_usage = field_of(*options, "include_usage") && (*options)["include_usage"] == true;
-  if (error) return tl::unexpected(*error);
-  if (fields.error()) return tl::unexpected(*fields.error());
-  return out;
-}
 
 std::size_t n_characters(std::string_view text) {
   return static_cast<std::size_t>(
@@ -67,20 +28,24 @@ class FimAnswer {
                {"created", seconds_since_1970()},
                {"model", asked.model},
                {"system_fingerprint", std::move(fingerprint)}}),
-        with_logprobs_(asked.infill.n_logprobs >= 0),
         with_usage_(asked.with_usage),
-        echoed_(asked.infill.echo ? asked.infill.prefix : ""),
-        offset_(n_characters(echoed_)) {}
+        with_ids_(asked.with_ids) {
+    const auto* const infill = std::get_if<Infill>(&asked.what);
+    if (!infill) return;
+    with_logprobs_ = infill->n_logprobs >= 0;
+    if (infill->echo) echoed_ = infill->prefix;
+    offset_ = n_characters(echoed_);
+  }
 
   const std::string& echoed() const { return echoed_; }  // what its text begins with
   bool with_usage() const { return with_usage_; }        // of a stream, in the end
 
-  WireJson piece(const std::string& text, const std::vector<TokenLogprob>& logprobs,
-                 WireJson finish = WireJson()) {
-    WireJson choice = {{"text", text},
+  WireJson piece(const ContentText& said, WireJson finish = WireJson()) {
+    WireJson choice = {{"text", said.text},
                        {"index", 0},
-                       {"logprobs", with_logprobs_ ? columns(logprobs) : WireJson()},
+                       {"logprobs", with_logprobs_ ? columns(said.logprobs) : WireJson()},
                        {"finish_reason", std::move(finish)}};
+    if (with_ids_) choice["token_ids"] = said.ids;
     WireJson out = head_;
     out["choices"] = WireJson::array();
     out["choices"].push_back(std::move(choice));
@@ -111,9 +76,10 @@ class FimAnswer {
   }
 
   const WireJson head_;
-  const bool with_logprobs_, with_usage_;
-  const std::string echoed_;
-  std::size_t offset_;  // characters
+  const bool with_usage_, with_ids_;
+  bool with_logprobs_ = false;
+  std::string echoed_;
+  std::size_t offset_ = 0;  // characters
 };
 
 asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation,
@@ -121,20 +87,20 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
   std::string text;
-  if (!answer.echoed().empty()) text = sse_data(answer.piece(answer.echoed(), {}));
+  if (!answer.echoed().empty()) text = sse_data(answer.piece({.text = answer.echoed()}));
   for (;;) {
     const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) {
       if (const auto* const said = std::get_if<ContentText>(&event))
-        text += sse_data(answer.piece(said->text, said->logprobs));
+        text += sse_data(answer.piece(*said));
     }
     auto writing = reader.write(std::exchange(text, ""));
     co_await std::move(writing);
   }
   if (!is_answer(generation.end()))
     text += sse_data(openai_body(error_of(generation.end())));  // as in chat.cc
-  text += sse_data(answer.piece("", {}, finish_reason(generation.end().reason)));
+  text += sse_data(answer.piece({}, finish_reason(generation.end().reason)));
   if (answer.with_usage()) text += sse_data(answer.usage(generation.end().usage));
   auto writing = reader.write(text + std::string(kSseDone));
   co_await std::move(writing);
@@ -142,21 +108,21 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
 }
 
 asio::awaitable<HttpReply> whole(Generation& generation, FimAnswer answer) {
-  std::string text = answer.echoed();
-  std::vector<TokenLogprob> logprobs;
+  ContentText all{.text = answer.echoed()};
   for (;;) {
     const auto events = co_await generation.next();
     if (events.empty()) break;
     for (const GenerationEvent& event : events) {
       const auto* const said = std::get_if<ContentText>(&event);
       if (!said) continue;
-      text += said->text;
-      logprobs.insert(logprobs.end(), said->logprobs.begin(), said->logprobs.end());
+      all.text += said->text;
+      all.logprobs.insert(all.logprobs.end(), said->logprobs.begin(), said->logprobs.end());
+      all.ids.insert(all.ids.end(), said->ids.begin(), said->ids.end());
     }
   }
   const GenerationEnd& end = generation.end();
   if (!is_answer(end)) co_return openai_reply(error_of(end));
-  WireJson out = answer.piece(text, logprobs, finish_reason(end.reason));
+  WireJson out = answer.piece(all, finish_reason(end.reason));
   out["usage"] = openai_usage(end.usage);
   co_return json_reply(out);
 }
@@ -173,7 +139,8 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   if (!asked) co_return co_await refuse(asked.error());
   FimAnswer answer(*asked, system_fingerprint(generations));
   Reader reader(exchange);
-  auto beginning = generations.begin(std::move(asked->infill), reader.stop());
+  auto beginning = std::visit(
+      [&](auto& what) { return generations.begin(std::move(what), reader.stop()); }, asked->what);
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     const WireError error = error_of(generation.error());
