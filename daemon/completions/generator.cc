@@ -43,6 +43,11 @@ engine::Sampling Generator::sampling() const {
   return sampling;
 }
 
+std::optional<std::int64_t> Generator::context_max() const {
+  const engine::Engine* const engine = core_->host.engine();
+  return engine ? std::optional(engine->info().n_context_max) : std::nullopt;
+}
+
 void Generator::end() {
   core_->ending = true;
   for (DrawnGeneration* const running : core_->running) running->stop();
@@ -93,6 +98,17 @@ asio::awaitable<tl::expected<std::int64_t, Refusal>> Generator::count_tokens(
   const auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(rendered.error());
   co_return static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size());
+}
+
+asio::awaitable<tl::expected<std::vector<engine::Token>, Refusal>> Generator::tokenize(
+    std::string text) {
+  auto loading = loaded({});
+  if (auto done = co_await std::move(loading); !done)
+    co_return tl::unexpected(std::move(done.error()));
+  const auto work = [this, text = std::make_shared<const std::string>(std::move(text))] {
+    return core_->host.engine()->tokenizer().encode(*text, /*added=*/true);
+  };
+  co_return co_await on_disk_pool(rendering_, work);
 }
 
 asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::begin(

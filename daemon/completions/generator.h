@@ -79,7 +79,10 @@ class Generator final : public Generations {
       RawPrompt prompt, std::stop_token stop) override;
   asio::awaitable<tl::expected<std::int64_t, Refusal>> count_tokens(
       Conversation conversation) override;
+  asio::awaitable<tl::expected<std::vector<engine::Token>, Refusal>> tokenize(
+      std::string text) override;
   std::string model() const override { return core_->options.model; }
+  std::optional<std::int64_t> context_max() const override;
   engine::Sampling sampling() const override;
 
   // The daemon ends: what runs ends with GenerationEnd::Reason::ending, and nothing begins.

@@ -11,6 +11,8 @@
 namespace lares::daemon {
 namespace {
 
+constexpr std::int64_t kFewTokens = 16;  // evaluated at once they cost little more than one
+
 std::optional<Refusal> outside(const std::vector<engine::Token>& ids, std::string_view name,
                                int vocab_size) {
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -56,12 +58,12 @@ RawCompletion::RawCompletion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<
       eos_(engine().tokenizer().added(engine::kEos)) {}
 
 // The next request often begins with this prompt and some of the answer, so with all of this
-// prompt. Where little of it was new, what it was found by serves that one too: a client that asks
-// for a token at a time leaves a prefix a request, not two.
+// prompt. Where few of its tokens were new, what it was found by serves that one too: a client that
+// asks for a token at a time leaves a prefix a request, not two.
 void RawCompletion::begin_answer() {
   begun_ = true;
   offer_prompt();
-  if (n_evaluated() >= kPrefixEvery) offer(prompt_tokens());
+  if (n_evaluated() > kFewTokens) offer(prompt_tokens());
 }
 
 bool RawCompletion::draw() {

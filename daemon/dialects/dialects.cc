@@ -8,6 +8,7 @@ void add_dialects(Router& router, Generations& generations) {
   add_models(router, generations);
   add_messages(router, generations);
   add_responses(router, generations);
+  add_tokenize(router, generations);
 }
 
 }  // namespace lares::daemon

@@ -10,15 +10,18 @@ namespace {
 constexpr std::int64_t kCreated = 1'777'000'000;  // the family's first release: a day in April 2026
 constexpr std::string_view kCreatedAt = "2026-04-24T03:06:40Z";
 
-// `display_name` says which checkpoint answers.
+// `display_name` says which checkpoint answers, `max_model_len`, vLLM's, how many tokens it holds;
+// that is known once it is loaded.
 WireJson model_json(std::string_view id, const Generations& generations) {
-  return {{"id", id},
-          {"object", "model"},
-          {"created", kCreated},
-          {"owned_by", "deepseek"},
-          {"type", "model"},
-          {"display_name", generations.model()},
-          {"created_at", kCreatedAt}};
+  WireJson json = {{"id", id},
+                   {"object", "model"},
+                   {"created", kCreated},
+                   {"owned_by", "deepseek"},
+                   {"type", "model"},
+                   {"display_name", generations.model()},
+                   {"created_at", kCreatedAt}};
+  if (const auto n = generations.context_max()) json["max_model_len"] = *n;
+  return json;
 }
 
 asio::awaitable<void> list(Exchange& exchange, Generations& generations) {

@@ -10,7 +10,7 @@ namespace lares::daemon {
 
 inline constexpr std::size_t kHttpHeaderBytesMax = 64 << 10;  // request line and headers
 inline constexpr std::size_t kHttpBodyBytesMax = 64 << 20;  // a conversation of a million tokens is
-                                                            // about 5 MB
+                                                            // about 5 MB, and 8 MB as their ids
 // Of all requests that are being read or answered; also once a body is let go of, for what is made
 // of it is about as large.
 inline constexpr std::size_t kHttpBodiesBytesMax = 512 << 20;

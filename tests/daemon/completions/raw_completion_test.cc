@@ -147,6 +147,22 @@ TEST_F(RawCompletionTest, ATokenAtATimeEvaluatesATokenAtATime) {
   });
 }
 
+TEST_F(RawCompletionTest, APromptThatWasFoundButForAFewTokensIsNotKeptOnceMore) {
+  run({{.text = "A"}, {.text = "B"}, {.text = "C"}, {.text = "D"}, {.text = "E"}},
+      [](Generator& g) -> asio::awaitable<void> {
+        const RawPrompt first = raw(std::string(300, 'x'));
+        auto asking = ask(g, first);
+        co_await std::move(asking);
+        for (const std::size_t n : {16u, 17u}) {
+          const RawPrompt more = behind(first, Ids(n, 'a' + static_cast<engine::Token>(n)), n);
+          auto a = ask(g, more);
+          EXPECT_EQ((co_await std::move(a)).end.usage.cached, 300);
+          auto b = ask(g, behind(more, {'!', '!'}, 2));  // what the answer did not say
+          EXPECT_EQ((co_await std::move(b)).end.usage.cached, n == 16 ? 300 : 317);
+        }
+      });
+}
+
 TEST_F(RawCompletionTest, WhoHangsUpGoesOnFromWhatCame) {
   std::stop_source stop;
   Play play{.text = "x", .open_ended = true};
@@ -184,6 +200,17 @@ TEST_F(RawCompletionTest, WhatIsNoPromptIsRefusedByItsPlace) {
     high.ids[2] = vocab - 1, mask.allowed = {vocab - 1};
     auto last = ask(g, high);
     EXPECT_FALSE((co_await std::move(last)).refusal);
+  });
+}
+
+TEST_F(RawCompletionTest, ATextsIdsAreThoseOfItsControlTokensToo) {
+  run({}, [&](Generator& g) -> asio::awaitable<void> {
+    auto encoding = g.tokenize("a<｜User｜>");
+    const auto ids = co_await std::move(encoding);
+    if (!ids || ids->size() != 2) co_return ADD_FAILURE();
+    EXPECT_EQ(ids->front(), 'a');
+    EXPECT_GE(ids->back(), kFirstAdded);
+    EXPECT_EQ(g.context_max(), n_context);
   });
 }
 

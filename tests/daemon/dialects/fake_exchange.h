@@ -94,13 +94,22 @@ class FakeGenerations : public Generations {
     if (refusal) co_return tl::unexpected(*refusal);
     co_return 321;
   }
+  asio::awaitable<tl::expected<std::vector<engine::Token>, Refusal>> tokenize(
+      std::string text) override {
+    tokenised = std::move(text);
+    if (refusal) co_return tl::unexpected(*refusal);
+    co_return std::vector<engine::Token>{5, 6, 7};
+  }
   std::string model() const override { return "nano"; }
+  std::optional<std::int64_t> context_max() const override { return context; }
 
   Script script;
   std::optional<Refusal> refusal;
   Conversation asked;
   Infill infilled;
   RawPrompt raw;
+  std::string tokenised;
+  std::optional<std::int64_t> context = 4096;
   std::stop_token stop;
   int n_steps_told = 0;
 

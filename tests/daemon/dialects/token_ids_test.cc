@@ -155,5 +155,47 @@ TEST(TokenIdsAnswer, AnErrorIsToldInItsPlace) {
   EXPECT_EQ(parsed(refused.body)["error"]["code"], "context_length_exceeded");
 }
 
+// ---- what a client needs besides
+
+TEST(Tokenize, ATextHasItsIds) {
+  FakeGenerations generations;
+  const auto ex = test::ask(add_tokenize, generations, "POST", "/tokenize",
+                            R"({"model": "m", "prompt": "a<b", "add_special_tokens": true})");
+  EXPECT_EQ(generations.tokenised, "a<b");
+  EXPECT_EQ(ex->answer.body, R"({"count":3,"max_model_len":4096,"tokens":[5,6,7]})");
+  EXPECT_EQ(ex->request().body, "");  // it is let go
+}
+
+TEST(Tokenize, WhatIsNoTextIsRefused) {
+  FakeGenerations generations;
+  for (const auto& [body, parameter] :
+       {std::pair(R"({"messages": [{"role": "user", "content": "x"}]})", "messages"),
+        std::pair(R"({"prompt": "x", "messages": []})", "messages"), std::pair("{}", "prompt"),
+        std::pair(R"({"prompt": [1]})", "prompt"),
+        std::pair(R"({"prompt": "x", "add_special_tokens": 1})", "add_special_tokens")}) {
+    const auto ex = test::ask(add_tokenize, generations, "POST", "/tokenize", body);
+    EXPECT_EQ(ex->answer.status, 400u) << body;
+    EXPECT_EQ(parsed(ex->answer.body)["error"]["param"], parameter) << body;
+  }
+  generations.refusal = Refusal{Refusal::Kind::not_ready, "later"};
+  EXPECT_EQ(test::ask(add_tokenize, generations, "POST", "/tokenize", R"({"prompt": "x"})")
+                ->answer.status,
+            503u);
+}
+
+TEST(Models, EachSaysWhatItHoldsOnceItIsKnown) {
+  FakeGenerations generations;
+  const auto models = [&] {
+    const auto list = test::ask(add_models, generations, "GET", "/v1/models", "");
+    const auto one = test::ask(add_models, generations, "GET", "/v1/models/m", "");
+    WireJson all = parsed(list->answer.body)["data"];
+    all.push_back(parsed(one->answer.body));
+    return all;
+  };
+  for (const WireJson& model : models()) EXPECT_EQ(model["max_model_len"], 4096) << model;
+  generations.context.reset();
+  for (const WireJson& model : models()) EXPECT_FALSE(model.contains("max_model_len")) << model;
+}
+
 }  // namespace
 }  // namespace lares::daemon

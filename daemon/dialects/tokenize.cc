@@ -1,0 +1,60 @@
+// vLLM's tokenize: the ids of a text, for programs that speak in ids.
+#include <utility>
+
+#include "daemon/dialects/dialects.h"
+#include "daemon/dialects/fields.h"
+#include "daemon/http/router.h"
+
+namespace lares::daemon {
+namespace {
+
+tl::expected<std::string, WireError> read_text(const WireJson& body) {
+  Fields fields(body);
+  std::optional<WireError> error;
+  read_model(fields, error);
+  if (fields.any("messages"))
+    fields.refuse("messages", "left out, for only a prompt can be tokenised");
+  const auto prompt = fields.text("prompt");
+  if (!prompt) fields.refuse("prompt", "a string");
+  // Says nothing here: tokenizers of this family put nothing before a text. What begins a sentence
+  // is written by who encodes a chat (completions/render.cc), and by whoever sends the text here.
+  fields.flag("add_special_tokens", true);
+  if (error) return tl::unexpected(*error);
+  if (fields.error()) return tl::unexpected(*fields.error());
+  return *prompt;
+}
+
+tl::expected<std::string, WireError> text_of(Exchange& exchange) {
+  const auto body = take_body(exchange);
+  if (!body) return tl::unexpected(body.error());
+  return read_text(*body);
+}
+
+asio::awaitable<void> tokenize(Exchange& exchange, Generations& generations) {
+  auto text = text_of(exchange);
+  if (!text) {
+    HttpReply refusal = openai_reply(text.error());
+    co_return co_await exchange.reply(std::move(refusal));
+  }
+  auto encoding = generations.tokenize(std::move(*text));
+  const auto ids = co_await std::move(encoding);
+  HttpReply reply;
+  if (!ids) {
+    reply = openai_reply(error_of(ids.error()));
+  } else {
+    WireJson json = {{"count", ids->size()}};
+    if (const auto n = generations.context_max()) json["max_model_len"] = *n;
+    json["tokens"] = *ids;
+    reply = json_reply(json);
+  }
+  co_await exchange.reply(std::move(reply));
+}
+
+}  // namespace
+
+void add_tokenize(Router& router, Generations& generations) {
+  router.add("POST", "/tokenize",
+             [&generations](Exchange& exchange) { return tokenize(exchange, generations); });
+}
+
+}  // namespace lares::daemon
