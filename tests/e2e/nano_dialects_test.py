@@ -3,46 +3,15 @@ a schema. nano_dialects_test.py BIN"""
 import datetime
 import json
 import os
-import subprocess
 import sys
-import tempfile
-import time
 import unittest
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
-sys.dont_write_bytecode = True
+from nano_case import NanoCase
 
-from client import remove_home  # noqa: E402
-from unix_http import UnixConnection  # noqa: E402
-
-BIN = ""
 QUESTION, MORE = "Which function adds two numbers? " + "Look at every file. " * 40, "And which one subtracts them?"
 
 
-class Dialects(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-nano-dialects-"))
-        cls.addClassCleanup(remove_home, cls.home)
-        cls.socket = os.path.join(cls.home, "run", "s")
-        env = {k: v for k, v in os.environ.items() if not k.startswith("LARES_")} | {"XDG_CONFIG_HOME": os.path.join(cls.home, "config")}
-        cls.daemon = subprocess.Popen([os.path.join(BIN, "laresd"), "--socket", cls.socket, "--state-dir", os.path.join(cls.home, "state")], env=env, stderr=subprocess.DEVNULL)
-        cls.addClassCleanup(cls.daemon.wait)
-        cls.addClassCleanup(cls.daemon.terminate)
-        while not os.path.exists(cls.socket):
-            if cls.daemon.poll() is not None:
-                raise AssertionError(f"laresd ended with status {cls.daemon.returncode}")
-            time.sleep(0.02)
-
-    def post(self, path, **body):
-        connection = UnixConnection(self.socket, timeout=240)
-        response = connection.ask("POST", path, {"model": "deepseek-v4-flash", **body})
-        answer = json.loads(response.read())
-        connection.close()
-        self.assertEqual(response.status, 200, answer)
-        return answer
-
+class Dialects(NanoCase):
     def assert_new_alone(self, first, second):
         """Each: tokens of the prompt, of them found, of the answer."""
         (prompt, found, said), (prompt_2, found_2, _) = first, second
@@ -106,5 +75,5 @@ class Dialects(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    BIN = os.path.abspath(sys.argv.pop(1))
+    NanoCase.BIN = os.path.abspath(sys.argv.pop(1))
     unittest.main()
