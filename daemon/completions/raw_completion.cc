@@ -68,6 +68,7 @@ void RawCompletion::begin_answer() {
 
 bool RawCompletion::draw() {
   if (!begun_) begin_answer();
+  timeline().end_waits_at(stopped());
   const bool first = n_drawn_ == 0;
   if (stopped().stop_requested()) {
     ended_ = {Reason::cancelled};
