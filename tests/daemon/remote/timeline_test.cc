@@ -127,10 +127,20 @@ TEST_F(Remote, WhatMayNotBeDrawnIsDrawnAgainFromWhatMay) {
   const auto asked = server_.asked();
   EXPECT_EQ(asked[1]["allowed_token_ids"], (Ids{200, 201}));
   EXPECT_EQ(asked[1]["max_tokens"], 1);
-  EXPECT_NE(asked[1]["seed"], asked[0]["seed"]);
   Ids so_far = prompt(10);
   so_far.insert(so_far.end(), {ahead[0], drawn});
   EXPECT_EQ(draw(timeline, 5), server_.follow(so_far, 5)) << "goes on behind what was drawn";
+}
+
+TEST_F(Remote, ADrawInAnothersPlaceIsIndependentOfIt) {
+  RemoteTimeline timeline(model_, nullptr);
+  ASSERT_TRUE(sync(timeline, prompt(10)));
+  const TokenMask other = mask_of({200, 201});
+  ASSERT_TRUE(timeline.next({}, &other));
+  ASSERT_EQ(n_asked(), 2u);
+  const auto asked = server_.asked();
+  EXPECT_EQ(asked[0]["prompt"], asked[1]["prompt"]);
+  EXPECT_NE(asked[0]["seed"], asked[1]["seed"]);
 }
 
 TEST_F(Remote, WhatAloneMayComeIsNotAskedFor) {
@@ -149,6 +159,7 @@ TEST_F(Remote, WhatAloneMayComeIsNotAskedFor) {
   EXPECT_EQ(n_asked(), 1u) << "it came of itself, so the stream goes on";
   const TokenMask another = mask_of({43});
   ASSERT_EQ(timeline.next({}, &another).value(), 43);
+  EXPECT_EQ(n_asked(), 1u);
   so_far.insert(so_far.end(), {ahead[0], ahead[1], ahead[2], 43});
   EXPECT_EQ(draw(timeline, 2), server_.follow(so_far, 2));
 }
@@ -265,6 +276,7 @@ TEST_F(Remote, TextWithoutIdsIsOfNoUse) {
   ASSERT_FALSE(token);
   EXPECT_EQ(token.error().code, Errc::unsupported);
   EXPECT_THAT(token.error().message, HasSubstr("vLLM 0.10.2"));
+  EXPECT_EQ(n_asked(), 1u) << "and another try has none either";
 }
 
 TEST_F(Remote, AStopEndsTheWaitForADrawAndForAPrompt) {
