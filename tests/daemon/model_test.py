@@ -80,6 +80,22 @@ class ModelTest(CliCase):
         if not os.path.exists("/dev/nvidia0"):
             self.one_line(self.generate(LARES_DEVICE="cuda:0"), 1, "GPU")
 
+    def test_a_plan_may_be_for_this_machines_gpus(self):
+        driver = os.path.join(self.home, "driver")
+        os.mkdir(driver)
+        with open(os.path.join(driver, "driver.c"), "w") as file:  # of two GPUs, the second too old
+            file.write("#include <stddef.h>\n#include <string.h>\nint cuInit(unsigned f) { return 0; }\nint cuDriverGetVersion(int* v) { *v = 13000; return 0; }\n"
+                       "int cuDeviceGetCount(int* n) { *n = 2; return 0; }\nint cuDeviceGet(int* d, int i) { *d = i; return 0; }\n"
+                       "int cuDeviceGetName(char* s, int n, int d) { strncpy(s, \"NVIDIA Test\", n); return 0; }\n"
+                       "int cuDeviceGetAttribute(int* v, int a, int d) { *v = a == 75 ? 9 - 2 * d : a == 97 ? 227 << 10 : 0; return 0; }\n"
+                       "int cuDeviceTotalMem_v2(size_t* n, int d) { *n = 81559ull << 20; return 0; }\nint cuGetErrorString(int e, const char** s) { *s = \"\"; return 0; }\n")
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", os.path.join(driver, "libcuda.so.1"), os.path.join(driver, "driver.c")], check=True)
+        status, out, err = self.model("plan", self.nano, "--gpus", "here", "--json", LD_LIBRARY_PATH=driver)
+        self.assertEqual((status, err), (0, ""))
+        self.assertEqual([gpu["memory"] for gpu in json.loads(out)["gpus"]], [81559 << 20])
+        if not os.path.exists("/dev/nvidia0"):
+            self.one_line(self.model("plan", self.nano, "--gpus", "here"), 1, "plan for this machine's GPUs: no NVIDIA driver", "--gpus 2x80")
+
     def test_the_checkpoints_temperature_holds(self):
         with open(os.path.join(self.nano, "generation_config.json"), "w") as file:
             json.dump({"do_sample": False}, file)

@@ -24,7 +24,7 @@ std::optional<std::vector<std::uint64_t>> parse_gpus(std::string text, std::stri
   std::erase(text, ' ');
   std::vector<std::uint64_t> out;
   const auto refuse = [&](std::string because) {
-    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GiB, or 1x141,2x79.6", text,
+    why = fmt::format("--gpus {:.60}: {}; write 2x80 for two of 80 GiB, 1x141,2x79.6, or here", text,
                       because);
     return std::nullopt;
   };

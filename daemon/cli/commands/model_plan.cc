@@ -9,6 +9,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/settings.h"
+#include "engine/gpus.h"
 #include "engine/placement.h"
 
 namespace lares::cli {
@@ -16,11 +17,28 @@ namespace {
 
 constexpr double kGiB = 1 << 30;
 constexpr std::uint64_t kContextMax = std::uint64_t{1} << 30;
+constexpr std::string_view kHere = "here";
+
+// This machine's. What others hold of their memory is known when a model is loaded: asking makes a
+// context on each, which takes memory and time.
+bool take_gpus_here(engine::PlacementRequest& request, std::string& why) {
+  const engine::GpuReport report = engine::find_gpus();
+  for (const engine::Gpu& gpu : report.gpus) {
+    if (!gpu.unused.empty()) continue;
+    request.gpus.push_back(gpu.memory_bytes);
+    request.gpu_names.push_back(gpu.name);
+  }
+  if (!request.gpus.empty()) return true;
+  why = fmt::format("plan for this machine's GPUs: {}; `--gpus 2x80` plans for others",
+                    fmt::join(engine::gpu_lines(report), "; "));
+  return false;
+}
 
 CLI::Validator gpu_list() {
   const auto check = [](std::string& text) {
     constexpr std::string_view kOption = "--gpus ";  // which CLI11 names itself
     std::string why;
+    if (text == kHere) return why;
     if (!parse_gpus(text, why) && why.starts_with(kOption)) why.erase(0, kOption.size());
     return why;
   };
@@ -36,7 +54,7 @@ class Plan : public ModelPart {
     add_directory();
     auto* const gpus = app_->add_option("--gpus", gpus_,
                                         "GPUs and their GiB, such as 2x80 or 1x141,2x79.6; "
-                                        "without, what usual cards would do")
+                                        "here: this machine's; without, what usual cards would do")
                            ->check(gpu_list());
     context_given_ =
         app_->add_option("--context", context_,
@@ -75,9 +93,13 @@ class Plan : public ModelPart {
       return kExitFinished;
     }
     std::string why;
-    const auto gpus = parse_gpus(gpus_, why);
-    if (!gpus) return wrong_usage(why);
-    request.gpus = *gpus;
+    if (gpus_ == kHere) {
+      if (!take_gpus_here(request, why)) return failed(why);
+    } else if (auto gpus = parse_gpus(gpus_, why)) {
+      request.gpus = std::move(*gpus);
+    } else {
+      return wrong_usage(why);
+    }
     const auto plan = engine::plan_placement(request);
     if (!plan) return failed_to_open(plan.error());
     fmt::print("{}", json_ ? engine::placement_json(*plan) + "\n" : engine::placement_text(*plan));
