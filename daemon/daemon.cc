@@ -180,7 +180,10 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                            .state_dir = options.state_dir,
                            .sandbox_launcher = options.sandbox_launcher},
                  .limits = options.client_limits,
-                 .ending = [&] { generator.end(); }});
+                 .ending = [&] {
+                   generator.end();
+                   host.stop_background();
+                 }});
   const HttpHandler health = [&](Exchange& exchange) -> asio::awaitable<void> {
     HttpReply reply{.body = server.health()};
     co_await exchange.reply(std::move(reply));

@@ -10,7 +10,8 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::chrono::milliseconds kProgressEvery{100};
-constexpr double kGuessedOperations = 2e10;   // a second, of a machine nobody has measured yet
+constexpr double kGuessedOperations = 2e10;  // a second, of a machine nobody has measured yet
+constexpr double kGuessedElsewhere = 5000;   // tokens a second, of a server nobody has measured yet
 constexpr std::int64_t kRateTokensMin = 256;  // fewer say nothing of a prefill's rate
 
 struct Abandoned {};  // thrown through a load that nobody waits for any more
@@ -43,8 +44,15 @@ void EngineHost::start(Load load, OnState on_state) {
     auto loaded = std::make_shared<Loaded>(tl::unexpected(engine::Error{}));  // shared: a posted
                                                                               // function must be
                                                                               // copyable
+    const auto waits = [&](const std::string& why) {
+      asio::post(io_, [this, on_state, why] {
+        if (state_.state != "loading") return;
+        state_.message = why;
+        on_state(state_);
+      });
+    };
     try {
-      *loaded = load(progress);
+      *loaded = load({progress, stop_.get_token(), waits});
     } catch (const Abandoned&) {
       return;
     } catch (const std::exception& e) {
@@ -66,9 +74,9 @@ void EngineHost::start(Load load, OnState on_state) {
 
 double EngineHost::prefill_rate() const {
   if (const double rate = rate_; rate > 0) return rate;
-  return engine_ ? kGuessedOperations / (2.0 * static_cast<double>(std::max<std::uint64_t>(
-                                                   1, engine_->info().n_parameters)))
-                 : 0;
+  if (!engine_) return 0;
+  const auto n_parameters = static_cast<double>(engine_->info().n_parameters);
+  return n_parameters > 0 ? kGuessedOperations / (2 * n_parameters) : kGuessedElsewhere;
 }
 
 void EngineHost::evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time) {

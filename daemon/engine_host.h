@@ -50,8 +50,13 @@ inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
 
 class EngineHost {
  public:
-  using Load = std::function<engine::Result<std::unique_ptr<engine::Engine>>(
-      const engine::Progress& progress)>;
+  struct Loading {
+    engine::Progress progress;
+    std::stop_token stop;                               // nobody waits for it any more
+    std::function<void(const std::string& why)> waits;  // for what is not there yet
+  };
+  using Load =
+      std::function<engine::Result<std::unique_ptr<engine::Engine>>(const Loading& loading)>;
   using OnState = std::function<void(const protocol::ServerState&)>;
 
   explicit EngineHost(asio::any_io_executor io);
@@ -72,11 +77,17 @@ class EngineHost {
   bool people_wait() const { return n_queued_ > 0 || n_people_ > 0; }
   std::stop_token stop_token() const { return stop_.get_token(); }
   bool stopping() const { return stop_.stop_requested(); }
-  void stop_background() { stop_.request_stop(); }
+  void stop_background() {
+    stop_.request_stop();
+    call_off();
+  }
   // While it lives, somebody waits for the engine.
   class Person {
    public:
-    explicit Person(EngineHost& host) : host_(host) { ++host_.n_people_; }
+    explicit Person(EngineHost& host) : host_(host) {
+      ++host_.n_people_;
+      host_.call_off();
+    }
     ~Person() { --host_.n_people_; }
     Person(const Person&) = delete;
 
@@ -91,6 +102,29 @@ class EngineHost {
   // Runs `work` on the engine's thread and resumes here with what it returns (not void).
   template <class Work>
   asio::awaitable<std::invoke_result_t<Work>> run(Work work) {
+    call_off();
+    return enqueue(std::move(work));
+  }
+  // The same for work that waits for another machine, and that nobody waits for: its token fires
+  // when somebody does, or the daemon ends.
+  template <class Work>
+  asio::awaitable<std::invoke_result_t<Work, std::stop_token>> run_unasked(Work work) {
+    return enqueue([work = std::move(work), stop = unasked_.get_token()] { return work(stop); });
+  }
+
+  // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join
+  // in, if they have room beside the others; else they wait for their turn.
+  asio::awaitable<Spent> draw(Drawing& drawing);
+
+ private:
+  struct Waiting;  // a drawing that was asked for
+  void draw_with_company(Waiting& first);
+  void call_off() {
+    unasked_.request_stop();
+    unasked_ = std::stop_source();
+  }
+  template <class Work>
+  asio::awaitable<std::invoke_result_t<Work>> enqueue(Work work) {
     using R = std::invoke_result_t<Work>;
     ++n_queued_;
     auto initiate = [this](auto handler, Work job) {
@@ -117,20 +151,12 @@ class EngineHost {
     co_return std::move(*result);
   }
 
-  // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join
-  // in, if they have room beside the others; else they wait for their turn.
-  asio::awaitable<Spent> draw(Drawing& drawing);
-
- private:
-  struct Waiting;  // a drawing that was asked for
-  void draw_with_company(Waiting& first);
-
   asio::any_io_executor io_;
   protocol::ServerState state_;
   std::unique_ptr<engine::Engine> engine_;
   Gate settled_;
   int n_queued_ = 0, n_people_ = 0;
-  std::stop_source stop_;
+  std::stop_source stop_, unasked_;
   std::atomic<double> rate_{0};
   std::atomic<bool> abandoned_{false};
   std::mutex company_mutex_;

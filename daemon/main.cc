@@ -148,21 +148,21 @@ int run(int argc, char** argv) {
       static_cast<std::uint64_t>(settings->number("gpu_memory").value_or(0) * 1e9),
       daemon::tiles_dir()};
   const std::string remote = settings->text("remote").value_or("");
-  const std::string remote_key = options.config_dir + "/remote-key";
-  options.load = [&](const engine::Progress& progress) {
+  options.load = [&](const daemon::EngineHost::Loading& loading) {
     if (!remote.empty())
       return daemon::load_remote({.url = remote,
-                                  .key_file = fs::exists(remote_key, ec) ? remote_key : "",
+                                  .key_file = options.config_dir + "/remote-key",
                                   .directory = model,
-                                  .n_context = context},
-                                 progress);
+                                  .n_context = context,
+                                  .stop = loading.stop,
+                                  .waits = loading.waits});
     auto loaded = engine::load_on(device,
                                   {.directory = model,
                                    .n_threads = static_cast<int>(threads),
                                    .n_context = context,
                                    .memory = static_cast<std::uint64_t>(memory * 1e9),
                                    .heat_directory = options.state_dir},
-                                  progress);
+                                  loading.progress);
     if (!loaded && loaded.error().code == engine::Errc::no_memory && memory > 0)
       loaded.error().message += fmt::format(
           "; the limit is {} GB, by --memory, LARES_MEMORY or `lares config set memory`", memory);

@@ -43,7 +43,7 @@ constexpr Setting kSettings[] = {
     {"resident", "tokens of a repository at hand", "262144 at most", Kind::whole, 0, 1e9, {}, true},
     {"effort", "how hard it thinks for clients over HTTP", "max", Kind::word, 0, 0, "low high max",
      true},
-    {"socket", "the daemon's", "", Kind::path, 0, 0, {}, true},
+    {"socket", "listens here", "", Kind::path, 0, 0, {}, true},
     {"listen", "where HTTP is served over TCP too", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
     {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},

@@ -7,7 +7,7 @@ namespace lares::sandbox {
 namespace {
 
 // In order, to be searched.
-constexpr std::array<std::string_view, 33> kNames = {".boto",
+constexpr std::array<std::string_view, 34> kNames = {".boto",
                                                      ".dockercfg",
                                                      ".dockerconfigjson",
                                                      ".env",
@@ -35,6 +35,7 @@ constexpr std::array<std::string_view, 33> kNames = {".boto",
                                                      "id_rsa",
                                                      "kubeconfig",
                                                      "master.key",
+                                                     "remote-key",
                                                      "secrets.json",
                                                      "secrets.toml",
                                                      "secrets.yaml",

@@ -28,7 +28,7 @@ std::string count_text(double n) {
 }
 
 std::string engine_text(const protocol::ServerState& engine) {
-  if (engine.state == "loading" && engine.total > 0)
+  if (engine.state == "loading" && engine.message.empty() && engine.total > 0)
     return fmt::format("loading, {}%", engine.done * 100 / engine.total);
   return engine.message.empty() ? engine.state : engine.state + ": " + engine.message;
 }
@@ -112,6 +112,8 @@ std::string status_text(const protocol::ServerStatusResult& s) {
                         count_text(static_cast<double>(s.model.n_parameters)),
                         bytes_text(static_cast<double>(s.model.weight_bytes)),
                         grouped(s.model.n_context_max)));
+  } else if (s.model.n_context_max > 0) {  // whose weights are elsewhere
+    row("", fmt::format("context of {} tokens", grouped(s.model.n_context_max)));
   }
   if (s.experts.bytes_max > 0) {
     const auto bytes = [](std::int64_t n) { return bytes_text(static_cast<double>(n)); };

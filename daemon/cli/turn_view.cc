@@ -118,7 +118,9 @@ void TurnView::show(const protocol::Message& message,
 
 void TurnView::model_state(const protocol::ServerState& state) {
   if (state.state != "loading") return;
-  progress_.begin("loading the model", now());
+  progress_.begin(
+      state.message.empty() ? "loading the model" : "waiting for the model: " + state.message,
+      now());
   if (state.total > 0) progress_.count(state.done, state.total, "", now());
 }
 

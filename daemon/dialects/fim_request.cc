@@ -38,7 +38,10 @@ std::vector<engine::Token> read_ids(Fields& fields, std::string_view name, const
     const WireJson& id = array[i];
     const bool fits = id.is_number_unsigned() && id.get<std::uint64_t>() <= INT32_MAX;
     if (!fits) {
-      fields.refuse(fmt::format("{}[{}]", name, i), "a token id, a whole number from 0 on");
+      if (id.is_string() && name == "prompt")
+        fields.refuse(name, "a string, or an array of token ids");
+      else
+        fields.refuse(fmt::format("{}[{}]", name, i), "a token id, a whole number from 0 on");
       break;
     }
     out.push_back(id.get<engine::Token>());

@@ -1,15 +1,21 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <algorithm>
-#include <fstream>
-#include <iterator>
+#include <cerrno>
+#include <cstring>
 #include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/remote/foreign.h"
 #include "daemon/remote/remote.h"
 #include "daemon/remote/timeline.h"
 #include "engine/chat.h"
 #include "engine/tokenizer.h"
+#include "tools/fd.h"
 
 namespace lares::daemon {
 namespace {
@@ -25,22 +31,29 @@ constexpr std::int64_t kRemotePageTokens = 256;  // beginnings are shared, as to
 constexpr std::size_t kKeyBytesMax = 4096;
 constexpr std::int64_t kContextMax = 1 << 24;  // tokens; more is a server's mistake
 
+tl::unexpected<Error> bad_key(const std::string& path, std::string_view why) {
+  return tl::unexpected(
+      Error{Errc::bad_argument, fmt::format("read the remote engine's key in {}: {}", path, why)});
+}
+
+// "" where there is none.
 Result<std::string> read_key(const std::string& path) {
   if (path.empty()) return std::string();
-  std::ifstream in(path, std::ios::binary);
+  const tools::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  if (file.get() < 0 && errno == ENOENT) return std::string();
+  if (file.get() < 0) return bad_key(path, std::strerror(errno));
+  struct stat about {};
+  if (::fstat(file.get(), &about) != 0 || !S_ISREG(about.st_mode) || (about.st_mode & 077) != 0)
+    return bad_key(path, "it must be a file that nobody else can read; `chmod 600` makes it one");
   std::string key(kKeyBytesMax, '\0');
-  in.read(key.data(), static_cast<std::streamsize>(key.size()));
-  key.resize(static_cast<std::size_t>(in.gcount()));
+  const auto n = ::read(file.get(), key.data(), key.size());
+  key.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
   while (!key.empty() && (key.back() == '\n' || key.back() == '\r' || key.back() == ' '))
     key.pop_back();
-  const bool sound = !key.empty() && key.size() < kKeyBytesMax &&
-                     std::ranges::all_of(key, [](char c) { return c > ' ' && c < 127; });
-  if (sound) return key;
-  return tl::unexpected(Error{
-      Errc::bad_argument,
-      fmt::format("read the remote engine's key in {}: {}; it must hold one line, the token that "
-                  "the server asks for",
-                  path, key.empty() ? "it cannot be read, or is empty" : "that is no token")});
+  if (!key.empty() && key.size() < kKeyBytesMax &&
+      std::ranges::all_of(key, [](char c) { return c > ' ' && c < 127; }))
+    return key;
+  return bad_key(path, "it must hold one line, the token that the server asks for");
 }
 
 struct Served {
@@ -48,9 +61,17 @@ struct Served {
   std::int64_t n_context = 0;  // 0: not said
 };
 
-Result<Served> served_model(const RemoteServer& server, const std::string& wanted) {
+// "max_model_len", which models have, and what /tokenize says.
+std::int64_t context_in(const Json& json) {
+  const auto n = json.find("max_model_len");
+  const bool sound = n != json.end() && n->is_number_integer() && *n > 0 && *n < kContextMax;
+  return sound ? n->get<std::int64_t>() : 0;
+}
+
+Result<Served> served_model(const RemoteServer& server, const std::string& wanted,
+                            const std::stop_token& stop) {
   constexpr std::string_view kWhat = "ask which model the remote engine has";
-  const auto list = server.ask(kWhat, "GET", "/v1/models", "", {});
+  const auto list = server.ask(kWhat, "GET", "/v1/models", "", stop);
   if (!list) return tl::unexpected(list.error());
   const auto data = list->find("data");
   if (data == list->end() || !data->is_array() || data->empty())
@@ -82,13 +103,13 @@ std::string sample_text() {
       engine::kBos, engine::kUser, engine::kAssistant, engine::kThinkEnd, engine::kEos);
 }
 
-// A note where it cannot be known.
-Result<std::string> check_tokenizer(const RemoteServer& server, const std::string& model,
+// Gives a note where it cannot be known.
+Result<std::string> check_tokenizer(const RemoteServer& server, Served& model,
                                     const engine::Tokenizer& tokenizer,
-                                    const std::string& directory) {
+                                    const std::string& directory, const std::stop_token& stop) {
   const std::string text = sample_text();
-  const Json body = {{"model", model}, {"prompt", text}, {"add_special_tokens", false}};
-  const auto said = server.ask("compare tokenizers", "POST", "/tokenize", body.dump(), {});
+  const Json body = {{"model", model.name}, {"prompt", text}, {"add_special_tokens", false}};
+  const auto said = server.ask("compare tokenizers", "POST", "/tokenize", body.dump(), stop);
   if (!said) {
     if (said.error().code != Errc::unsupported) return tl::unexpected(said.error());
     return fmt::format(
@@ -96,6 +117,7 @@ Result<std::string> check_tokenizer(const RemoteServer& server, const std::strin
         "{}/tokenizer.json",
         server.name(), directory);
   }
+  if (model.n_context == 0) model.n_context = context_in(*said);  // a Lares that was still loading
   const auto tokens = said->find("tokens");
   const auto ours = tokenizer.encode(text, true);
   if (tokens != said->end() && *tokens == Json(ours)) return std::string();
@@ -104,7 +126,7 @@ Result<std::string> check_tokenizer(const RemoteServer& server, const std::strin
       fmt::format("use the engine at {}: its model {} makes other tokens of a text than "
                   "{}/tokenizer.json; `lares config set model DIR` names a directory with that "
                   "model's tokenizer.json (weights are not needed)",
-                  server.name(), model, directory)});
+                  server.name(), words_of_server(model.name), directory)});
 }
 
 class RemoteEngine final : public engine::Engine {
@@ -129,7 +151,7 @@ class RemoteEngine final : public engine::Engine {
   engine::PrefixFormat prefix_format() const override {
     return {.page_tokens = kRemotePageTokens,
             .page_bytes = 0,  // the server keeps what it likes
-            .fingerprint = fmt::format("remote {}/{}", server_->name(), model_.name)};
+            .fingerprint = "remote " + model_.name};
   }
 
  private:
@@ -139,14 +161,22 @@ class RemoteEngine final : public engine::Engine {
   const RemoteModel model_;
 };
 
+struct Met {
+  Served model;
+  std::string note;
+};
+Result<Met> meet(const RemoteServer& server, const std::string& wanted,
+                 const engine::Tokenizer& tokenizer, const RemoteOptions& options) {
+  auto model = served_model(server, wanted, options.stop);
+  if (!model) return tl::unexpected(std::move(model.error()));
+  auto note = check_tokenizer(server, *model, tokenizer, options.directory, options.stop);
+  if (!note) return tl::unexpected(std::move(note.error()));
+  return Met{std::move(*model), std::move(*note)};
+}
+
 }  // namespace
 
-Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options,
-                                                    const engine::Progress& progress) {
-  constexpr std::int64_t kSteps = 3;
-  const auto step = [&](std::int64_t done) {
-    if (progress) progress(done, kSteps);
-  };
+Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options) {
   auto key = read_key(options.key_file);
   if (!key) return tl::unexpected(std::move(key.error()));
   const std::size_t hash = std::min(options.url.find('#'), options.url.size());
@@ -156,34 +186,34 @@ Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options
   if (!server) return tl::unexpected(std::move(server.error()));
   auto tokenizer = engine::Tokenizer::from_file(options.directory + "/tokenizer.json");
   if (!tokenizer) return tl::unexpected(std::move(tokenizer.error()));
-  step(1);
-  auto served = served_model(**server, wanted);
-  if (!served) return tl::unexpected(std::move(served.error()));
-  step(2);
-  auto note = check_tokenizer(**server, served->name, **tokenizer, options.directory);
-  if (!note) return tl::unexpected(std::move(note.error()));
-  step(kSteps);
-
+  auto met = meet(**server, wanted, **tokenizer, options);
+  while (!met && met.error().code == Errc::not_found && options.waits) {
+    options.waits(met.error().message);
+    if (!(*server)->wait_before(kRemoteTries, options.stop)) break;
+    met = meet(**server, wanted, **tokenizer, options);
+  }
+  if (!met) return tl::unexpected(std::move(met.error()));
+  const std::string name = words_of_server(met->model.name);
   std::int64_t n_context = options.n_context;
-  if (served->n_context > 0)
-    n_context = n_context > 0 ? std::min(n_context, served->n_context) : served->n_context;
+  if (met->model.n_context > 0)
+    n_context = n_context > 0 ? std::min(n_context, met->model.n_context) : met->model.n_context;
   if (n_context <= 0)
     return tl::unexpected(
         Error{Errc::bad_argument,
               fmt::format("use the engine at {}: it does not say how long a context {} may have "
                           "(max_model_len at /v1/models); `lares config set context N` does",
-                          (*server)->name(), served->name)});
+                          (*server)->name(), name)});
   engine::ModelInfo info;
-  info.directory = options.directory, info.model_type = served->name;
+  info.directory = options.directory, info.model_type = name;
   info.vocab_size = (*tokenizer)->vocab_size();
   info.n_context_max = n_context, info.n_chunk = kRemoteChunk;
   info.gives_logprobs = false;
-  info.notes.push_back(fmt::format("{} at {} computes it: what the model reads goes there{}",
-                                   served->name, (*server)->name(),
+  info.notes.push_back(fmt::format("{} at {} computes it: what the model reads goes there{}", name,
+                                   (*server)->name(),
                                    (*server)->encrypted() ? "" : ", unencrypted"));
-  if (!note->empty()) info.notes.push_back(std::move(*note));
+  if (!met->note.empty()) info.notes.push_back(std::move(met->note));
   return std::make_unique<RemoteEngine>(std::move(*server), std::move(*tokenizer), std::move(info),
-                                        std::move(served->name));
+                                        std::move(met->model.name));
 }
 
 }  // namespace lares::daemon

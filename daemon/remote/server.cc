@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/remote/foreign.h"
 #include "daemon/remote/remote.h"
-#include "daemon/utf8.h"
 
 namespace lares::daemon {
 namespace {
@@ -22,7 +22,6 @@ using engine::Error;
 using engine::Result;
 
 constexpr std::chrono::milliseconds kLookEvery{20};  // whether somebody said stop
-constexpr std::size_t kMessageBytesMax = 500;        // of a server's words in an error
 constexpr std::size_t kRefusalBytesMax = 64 << 10;
 
 Error cancelled(std::string_view what) {
@@ -55,7 +54,16 @@ Result<T> wait_for(asio::io_context& io, asio::awaitable<tl::expected<T, std::st
   if (silent)
     return tl::unexpected(Error{Errc::not_found, fmt::format("{}: {} said nothing for {} s", what,
                                                              server, silence_max.count() / 1000)});
-  if (thrown) std::rethrow_exception(thrown);
+  if (thrown) {
+    std::string why = "something was thrown";
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const std::exception& e) {
+      why = e.what();
+    } catch (...) {
+    }
+    return tl::unexpected(Error{Errc::no_memory, fmt::format("{}: {}", what, why)});
+  }
   if (!*result)
     return tl::unexpected(
         Error{Errc::not_found, fmt::format("{}: {} {}", what, server, result->error())});
@@ -64,24 +72,15 @@ Result<T> wait_for(asio::io_context& io, asio::awaitable<tl::expected<T, std::st
 
 // Of a body that says why something was refused: OpenAI's form, vLLM's older one, FastAPI's, or
 // whatever it is.
-std::string words_of(const std::string& body) {
-  const auto json = nlohmann::json::parse(body, nullptr, false);
-  std::string text = body;
-  if (json.is_object()) {
-    const auto& from = json.contains("error") && json["error"].is_object() ? json["error"] : json;
-    for (const char* const key : {"message", "detail", "error"})
-      if (from.contains(key)) {
-        text = from[key].is_string() ? from[key].get<std::string>() : from[key].dump();
-        break;
-      }
-  }
-  for (char& c : text)
-    if (c == '\n' || c == '\r' || c == '\t') c = ' ';
-  if (text.size() > kMessageBytesMax) {
-    text.resize(kMessageBytesMax);
-    text += "...";
-  }
-  return valid_utf8(text);
+std::string reason_in(const std::string& body) {
+  const auto json = foreign_json(body);
+  if (!json.is_object()) return words_of_server(body);
+  const auto error = json.find("error");
+  const auto& from = error != json.end() && error->is_object() ? *error : json;
+  for (const char* const key : {"message", "detail", "error"})
+    if (const auto text = from.find(key); text != from.end() && text->is_string())
+      return words_of_server(text->get_ref<const std::string&>());
+  return words_of_server(body);
 }
 
 // No room, no worker, or a proxy that cannot reach it just now.
@@ -94,11 +93,15 @@ RemoteStream::RemoteStream(const RemoteServer& server)
       parser_(kRemoteEventBytesMax,
               [this](const std::string&, const std::string& data) { events_.push_back(data); }) {}
 
-Result<std::optional<std::string>> RemoteStream::next(const std::stop_token& stop) {
+Result<std::optional<std::string>> RemoteStream::next(const std::stop_token& stop,
+                                                      std::chrono::milliseconds silence_max) {
   constexpr std::string_view kWhat = "draw a token";
-  while (events_.empty()) {
-    const auto bytes = wait_for(io_, exchange_->read(), kWhat, server_.name(), stop,
-                                server_.silence_max());
+  for (const auto until = Clock::now() + kEventMax; events_.empty();) {
+    if (Clock::now() >= until)
+      return tl::unexpected(
+          Error{Errc::not_found, fmt::format("{}: {} only kept the connection for {} minutes",
+                                             kWhat, server_.name(), kEventMax.count())});
+    const auto bytes = wait_for(io_, exchange_->read(), kWhat, server_.name(), stop, silence_max);
     if (!bytes) return tl::unexpected(bytes.error());
     if (bytes->empty()) return std::nullopt;
     if (!parser_.feed(*bytes))
@@ -116,11 +119,16 @@ Result<std::unique_ptr<RemoteServer>> RemoteServer::at(const std::string& url, s
                                                        std::chrono::milliseconds retry_after) {
   std::string why;
   auto parsed = mcp::parse_url(url, why);
+  if (parsed && parsed->target.find('?') != std::string::npos) {
+    parsed.reset();
+    why = "has a query";
+  }
   if (!parsed)
-    return tl::unexpected(Error{
-        Errc::bad_argument, fmt::format("use the engine at {}: {}; it must be an address such as "
-                                        "http://127.0.0.1:8000",
-                                        url, why)});
+    return tl::unexpected(
+        Error{Errc::bad_argument,
+              fmt::format("use the remote engine: its address {}; it must be one such as "
+                          "http://127.0.0.1:8000",  // the address itself may hold a password
+                          why)});
   std::unique_ptr<RemoteServer> server(new RemoteServer);
   server->url_ = std::move(*parsed);
   server->base_ = server->url_.target;
@@ -169,9 +177,11 @@ Result<std::unique_ptr<RemoteStream>> RemoteServer::begin(std::string_view what,
       const auto words = wait_for(stream->io_, mcp::read_body(*stream->exchange_, kRefusalBytesMax),
                                   what, name(), stop, silence_max_);
       again = passes(head.status);
-      error = {head.status == 404 ? Errc::unsupported : Errc::bad_argument,
+      error = {again                ? Errc::not_found
+               : head.status == 404 ? Errc::unsupported
+                                    : Errc::bad_argument,
                fmt::format("{}: {} refused it with {} {}: {}", what, name(), head.status,
-                           head.reason, words ? words_of(*words) : "")};
+                           words_of_server(head.reason), words ? reason_in(*words) : "")};
       if (head.status == 401 || head.status == 403)
         error.message +=
             "; the token that it asks for belongs into the file remote-key beside Lares's "
@@ -179,7 +189,8 @@ Result<std::unique_ptr<RemoteStream>> RemoteServer::begin(std::string_view what,
     }
     if (!again) return tl::unexpected(std::move(error));
     if (tried == kRemoteTries) {
-      error.message += fmt::format("; tried {} times", tried);
+      error.message += fmt::format(
+          "; tried {} times; see that it runs there and is reached, then ask again", tried);
       return tl::unexpected(std::move(error));
     }
     if (!wait_before(tried, stop)) return tl::unexpected(cancelled(what));
@@ -202,11 +213,11 @@ Result<RemoteServer::Json> RemoteServer::ask(std::string_view what, const std::s
                              mcp::read_body(*(*stream)->exchange_, kRemoteAnswerBytesMax), what,
                              name(), stop, silence_max_);
   if (!text) return tl::unexpected(text.error());
-  auto json = Json::parse(*text, nullptr, false);
+  auto json = foreign_json(*text);
   if (!json.is_object())
     return tl::unexpected(Error{
         Errc::malformed, fmt::format("{}: {} answered with something that is no JSON object: {}",
-                                     what, name(), words_of(*text))});
+                                     what, name(), words_of_server(*text))});
   return json;
 }
 

@@ -22,7 +22,12 @@ namespace lares::daemon {
 namespace asio = boost::asio;
 
 inline constexpr std::size_t kRemoteAnswerBytesMax = 16 << 20;  // that is not a stream
-inline constexpr std::size_t kRemoteEventBytesMax = 1 << 20;
+inline constexpr std::size_t kRemoteEventBytesMax = 64 << 20;   // vLLM's first one repeats the
+                                                                // prompt's ids
+inline constexpr std::chrono::milliseconds kPauseMax{60'000};   // between two tokens of a stream
+
+inline constexpr std::chrono::minutes kEventMax{30};  // until the next one, whatever keeps the
+                                                      // connection alive
 
 class RemoteServer;
 
@@ -30,8 +35,8 @@ class RemoteServer;
 class RemoteStream {
  public:
   // The next event's data; nullopt: the stream is over. An error: it broke, or `stop`, or silence.
-  engine::Result<std::optional<std::string>> next(const std::stop_token& stop);
-  bool waits() const { return !events_.empty(); }  // next() would not wait
+  engine::Result<std::optional<std::string>> next(const std::stop_token& stop,
+                                                  std::chrono::milliseconds silence_max);
 
  private:
   friend class RemoteServer;

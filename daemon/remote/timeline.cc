@@ -19,6 +19,7 @@ using engine::Token;
 using Finish = CompletionPiece::Finish;
 
 constexpr std::string_view kCompletions = "/v1/completions";
+constexpr std::chrono::milliseconds kUsageWait{2'000};    // for what follows the last token
 constexpr std::uint64_t kOtherSeed = 0xd1342543de82ef95;  // a draw that was not allowed says
                                                           // nothing of the one in its place
 
@@ -54,23 +55,21 @@ class RemoteTimeline::Draws {
  public:
   static Result<std::unique_ptr<Draws>> open(const RemoteModel& model, const CompletionAsked& asked,
                                              std::string_view what, const std::stop_token& stop) {
+    CompletionAsked taken = asked;
+    if (model.takes_no_min_p) taken.sampling.min_p = 0;
     auto stream = model.server->stream(what, std::string(kCompletions),
-                                       completion_body(model.name, asked), stop);
+                                       completion_body(model.name, taken), stop);
     if (!stream) return tl::unexpected(std::move(stream.error()));
     return std::unique_ptr<Draws>(new Draws(model, asked.sampling, std::move(*stream)));
   }
   const engine::Sampling& sampling() const { return sampling_; }
 
-  // nullopt: as many as were asked for have come.
+  bool over() const { return ready_.empty() && finish_ != Finish::none; }
+  // nullopt: it is over.
   Result<std::optional<Token>> next(const std::stop_token& stop) {
     while (ready_.empty() && finish_ == Finish::none) {
-      auto event = stream_->next(stop);
-      if (!event) return tl::unexpected(std::move(event.error()));
-      if (!*event || **event == "[DONE]")
-        return tl::unexpected(Error{
-            Errc::malformed,
-            fmt::format("draw a token: {} ended its answer in the middle", model_.server->name())});
-      auto piece = completion_piece(**event, model_.vocab_size);
+      const auto silence = model_.server->silence_max();
+      auto piece = read(stop, last_ ? std::min(silence, kPauseMax) : silence);
       if (!piece) return tl::unexpected(std::move(piece.error()));
       ready_.insert(ready_.end(), piece->tokens.begin(), piece->tokens.end());
       finish_ = piece->finish;
@@ -85,16 +84,72 @@ class RemoteTimeline::Draws {
     return last_;
   }
 
+  // How many of the prompt's tokens the server had; after all tokens, which usage follows. nullopt:
+  // it does not say.
+  std::optional<std::int64_t> n_cached(const std::stop_token& stop) {
+    while (!n_cached_ && read(stop, kUsageWait)) {
+    }
+    return n_cached_;
+  }
+
  private:
   Draws(const RemoteModel& model, engine::Sampling sampling, std::unique_ptr<RemoteStream> stream)
       : model_(model), sampling_(sampling), stream_(std::move(stream)) {}
+
+  Result<CompletionPiece> read(const std::stop_token& stop, std::chrono::milliseconds silence_max) {
+    auto event = stream_->next(stop, silence_max);
+    if (!event) return tl::unexpected(std::move(event.error()));
+    if (!*event || **event == "[DONE]")
+      return tl::unexpected(Error{
+          Errc::malformed,
+          fmt::format("draw a token: {} ended its answer in the middle", model_.server->name())});
+    auto piece = completion_piece(**event, model_.vocab_size);
+    if (piece && piece->n_cached) n_cached_ = piece->n_cached;
+    return piece;
+  }
 
   const RemoteModel& model_;
   const engine::Sampling sampling_;
   std::unique_ptr<RemoteStream> stream_;
   std::deque<Token> ready_;
   std::optional<Token> last_;
+  std::optional<std::int64_t> n_cached_;
   Finish finish_ = Finish::none;
+};
+
+// What to do about something that went wrong.
+class RemoteTimeline::Tries {
+ public:
+  Tries(const RemoteModel& model, float min_p, const std::stop_token& stop)
+      : model_(model), min_p_(min_p), stop_(stop) {}
+
+  void begin() { began_ = Clock::now(); }
+  // True: once more. False: `error` is to be told.
+  bool again(Error& error) {
+    if (error.code == Errc::cancelled || error.code == Errc::unsupported) return false;
+    // vLLM with speculative decoding, which cannot do this.
+    if (min_p_ > 0 && !model_.takes_no_min_p && error.message.find("min_p") != std::string::npos)
+      return model_.takes_no_min_p = true;
+    if (error.code == Errc::bad_argument) return false;
+    const bool silent = Clock::now() - began_ >=
+                        std::min<Clock::duration>(kPauseMax, model_.server->silence_max());
+    n_ += silent ? 2 : 1;
+    if (n_ >= kRemoteTries) {
+      if (n_ > 1 && !silent) error.message += fmt::format("; tried {} times", n_);
+      return false;
+    }
+    if (model_.server->wait_before(n_, stop_)) return true;
+    error = {Errc::cancelled, "draw a token: stopped"};
+    return false;
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  const RemoteModel& model_;
+  const float min_p_;
+  const std::stop_token stop_;
+  Clock::time_point began_ = Clock::now();
+  int n_ = 0;
 };
 
 RemoteTimeline::RemoteTimeline(const RemoteModel& model, const engine::PrefixRef& from)
@@ -121,55 +176,80 @@ Result<std::int64_t> RemoteTimeline::sync(std::span<const Token> prompt, std::st
       static_cast<std::size_t>(std::ranges::mismatch(held, prompt).in1 - held.begin());
   if (common != held.size() || common != prompt.size()) draws_.reset();
   n_evaluated_ = std::min(n_evaluated_, common);
-  if (static_cast<std::int64_t>(prompt.size() - n_evaluated_) >= kEvaluatedFrom) {
+  auto n = static_cast<std::int64_t>(prompt.size() - common);
+  const bool full = static_cast<std::int64_t>(prompt.size()) == model_.n_context_max;
+  if (static_cast<std::int64_t>(prompt.size() - n_evaluated_) >= kEvaluatedFrom && !full) {
     engine::Sampling greedy;
     greedy.temperature = 0;
-    auto one = Draws::open(model_, {.prompt = prompt, .tokens_max = 1, .sampling = greedy}, kWhat,
-                           stop);
-    if (!one) return tl::unexpected(std::move(one.error()));
-    if (const auto token = (*one)->next(stop); !token) return tl::unexpected(token.error());
+    std::optional<std::int64_t> n_cached;
+    const auto one = drawn_once({.prompt = prompt, .sampling = greedy}, kWhat, stop, &n_cached);
+    if (!one) return tl::unexpected(one.error());
     n_evaluated_ = prompt.size();
+    n = std::clamp(static_cast<std::int64_t>(prompt.size()) - n_cached.value_or(0), std::int64_t{0},
+                   n);
   }
   tape_.assign(prompt);
-  const auto n = static_cast<std::int64_t>(prompt.size() - common);
   if (progress) progress(n, n);
   return n;
+}
+
+// One token, by a request of its own.
+Result<Token> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::string_view what,
+                                         const std::stop_token& stop,
+                                         std::optional<std::int64_t>* n_cached) const {
+  for (Tries tries(model_, asked.sampling.min_p, stop);;) {
+    tries.begin();
+    auto one = Draws::open(model_, asked, what, stop);
+    Error error;
+    if (one) {
+      auto token = (*one)->next(stop);
+      if (token && *token) {
+        if (n_cached) *n_cached = (*one)->n_cached(stop);
+        return **token;
+      }
+      error = token ? Error{Errc::malformed,
+                            fmt::format("{}: {} gave no token", what, model_.server->name())}
+                    : std::move(token.error());
+    } else {
+      error = std::move(one.error());
+    }
+    // A request that was refused was tried often enough.
+    if ((!one && error.message.find("min_p") == std::string::npos) || !tries.again(error))
+      return tl::unexpected(std::move(error));
+  }
 }
 
 // The next of those that come ahead. A stream that breaks is begun again where it broke.
 Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
   if (draws_ && !(draws_->sampling() == sampling)) draws_.reset();
-  for (int tried = 1;; ++tried) {
+  for (Tries tries(model_, sampling.min_p, stop_);;) {
+    tries.begin();
     Error error;
-    for (int opened = 0; opened < 2; draws_.reset()) {
-      if (!draws_) {
-        ++opened;
-        const auto room = model_.n_context_max - static_cast<std::int64_t>(tape_.tokens().size());
-        auto begun = Draws::open(model_,
-                                 {.prompt = tape_.tokens(),
-                                  .tokens_max = std::min(kDrawnAheadMax, room),
-                                  .sampling = sampling},
-                                 "draw a token", stop_);
-        if (!begun) return tl::unexpected(std::move(begun.error()));  // tried often enough
+    if (!draws_) {
+      const auto room = model_.n_context_max - static_cast<std::int64_t>(tape_.tokens().size());
+      auto begun = Draws::open(model_,
+                               {.prompt = tape_.tokens(),
+                                .tokens_max = std::min(kDrawnAheadMax, room),
+                                .sampling = sampling},
+                               "draw a token", stop_);
+      if (begun) {
         draws_ = std::move(*begun);
         n_evaluated_ = tape_.tokens().size();
+      } else {
+        error = std::move(begun.error());
+        if (error.message.find("min_p") == std::string::npos)
+          return tl::unexpected(std::move(error));  // tried often enough
       }
+    }
+    if (draws_) {
       auto token = draws_->next(stop_);
+      if (!token || !*token || draws_->over()) draws_.reset();
       if (token && *token) return **token;
       error = token ? Error{Errc::malformed,
                             fmt::format("draw a token: {} gave none", model_.server->name())}
                     : std::move(token.error());
-      if (!token) break;
     }
-    draws_.reset();
-    if (error.code == Errc::cancelled || error.code == Errc::unsupported)
-      return tl::unexpected(std::move(error));
-    if (tried == kRemoteTries) {
-      error.message += fmt::format("; tried {} times", tried);
-      return tl::unexpected(std::move(error));
-    }
-    if (!model_.server->wait_before(tried, stop_))
-      return tl::unexpected(Error{Errc::cancelled, "draw a token: stopped"});
+    if (!tries.again(error)) return tl::unexpected(std::move(error));
   }
 }
 
@@ -178,18 +258,14 @@ Result<Token> RemoteTimeline::drawn_from(const engine::Sampling& sampling,
   draws_.reset();
   engine::Sampling other = sampling;
   other.seed ^= kOtherSeed;
-  auto one = Draws::open(
-      model_,
-      {.prompt = tape_.tokens(), .tokens_max = 1, .sampling = other, .allowed = allowed_ids(mask)},
-      "draw a token", stop_);
-  if (!one) return tl::unexpected(std::move(one.error()));
-  const auto token = (*one)->next(stop_);
-  if (!token) return tl::unexpected(token.error());
-  if (!*token || !allows(mask, **token))
+  const auto token = drawn_once(
+      {.prompt = tape_.tokens(), .sampling = other, .allowed = allowed_ids(mask)}, "draw a token",
+      stop_);
+  if (token && !allows(mask, *token))
     return tl::unexpected(Error{
         Errc::unsupported, fmt::format("draw a token: {} drew what allowed_token_ids did not allow",
                                        model_.server->name())});
-  return **token;
+  return token;
 }
 
 Result<Token> RemoteTimeline::next(const engine::Sampling& sampling,

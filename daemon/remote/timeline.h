@@ -5,6 +5,8 @@
 
 #include <memory>
 #include <optional>
+#include <stop_token>
+#include <string_view>
 
 #include "daemon/remote/server.h"
 #include "daemon/remote/tape.h"
@@ -14,8 +16,9 @@ namespace lares::daemon {
 
 inline constexpr std::int64_t kDrawnAheadMax = 1024;  // tokens a request: what a server draws for
                                                       // nobody where a turn is stopped
-inline constexpr std::int64_t kEvaluatedFrom = 2048;  // new tokens that are worth a request of
-                                                      // their own; fewer wait for the first draw
+inline constexpr std::int64_t kEvaluatedFrom = 256;   // new tokens that are worth a request of
+                                                      // their own; fewer, of which nobody measures
+                                                      // a rate, wait for the first draw
 
 struct RemoteModel {
   const RemoteServer* server = nullptr;
@@ -23,6 +26,7 @@ struct RemoteModel {
   std::int64_t n_context_max = 0;
   int vocab_size = 0;
   std::optional<engine::Token> eos;
+  mutable bool takes_no_min_p = false;  // it refused that, so it is left out
 };
 
 class RemoteTimeline final : public engine::Timeline {
@@ -32,7 +36,7 @@ class RemoteTimeline final : public engine::Timeline {
   ~RemoteTimeline() override;
 
   std::span<const engine::Token> tokens() const override { return tape_.tokens(); }
-  // What is sent that this timeline had not; how much of it the server's cache spared is not known.
+  // What this timeline had not, less what the server says that it had.
   engine::Result<std::int64_t> sync(std::span<const engine::Token> prompt, std::stop_token stop,
                                     const engine::Progress& progress) override;
   engine::Result<engine::Token> next(const engine::Sampling& sampling,
@@ -42,8 +46,12 @@ class RemoteTimeline final : public engine::Timeline {
 
  private:
   class Draws;  // a stream of tokens that follow those there are
+  class Tries;
 
   engine::Result<engine::Token> drawn(const engine::Sampling& sampling);
+  engine::Result<engine::Token> drawn_once(const CompletionAsked& asked, std::string_view what,
+                                           const std::stop_token& stop,
+                                           std::optional<std::int64_t>* n_cached = nullptr) const;
   engine::Result<engine::Token> drawn_from(const engine::Sampling& sampling,
                                            const engine::TokenMask& mask);
 

@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/remote/foreign.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -30,11 +32,9 @@ std::uint32_t seed_at(std::uint64_t seed, std::size_t position) {
   return static_cast<std::uint32_t>(mixed >> 33);
 }
 
-tl::unexpected<Error> malformed(std::string_view why, const std::string& event) {
-  constexpr std::size_t kShown = 200;
-  return tl::unexpected(Error{
-      Errc::malformed, fmt::format("{}: the server sent {}: {}", kWhat, why,
-                                   event.size() <= kShown ? event : event.substr(0, kShown))});
+// What it sent is not shown: it may be what the model said.
+tl::unexpected<Error> malformed(std::string_view what) {
+  return tl::unexpected(Error{Errc::malformed, fmt::format("{}: the server sent {}", kWhat, what)});
 }
 
 }  // namespace
@@ -52,14 +52,17 @@ std::string completion_body(const std::string& model, const CompletionAsked& ask
   const Json options = {{"model", model},
                         {"max_tokens", asked.tokens_max},
                         {"temperature", s.temperature},
-                        {"top_k", s.top_k > 0 ? s.top_k : -1},
-                        {"top_p", s.top_p},
+                        {"top_k", s.top_p <= 0  ? 1
+                                  : s.top_k > 0 ? s.top_k
+                                                : -1},
+                        {"top_p", s.top_p <= 0 ? 1.0f : s.top_p},  // vLLM takes no 0
                         {"min_p", s.min_p},
                         {"repetition_penalty", s.repetition_penalty},
                         {"presence_penalty", s.presence_penalty},
                         {"frequency_penalty", s.frequency_penalty},
                         {"seed", seed_at(s.seed, asked.prompt.size())},
                         {"stream", true},
+                        {"stream_options", {{"include_usage", true}}},
                         {"return_token_ids", true},
                         {"add_special_tokens", false},
                         {"skip_special_tokens", false}};
@@ -70,26 +73,34 @@ std::string completion_body(const std::string& model, const CompletionAsked& ask
 }
 
 engine::Result<CompletionPiece> completion_piece(const std::string& event, int vocab_size) {
-  const Json json = Json::parse(event, nullptr, false);
-  if (!json.is_object()) return malformed("what is no JSON object", event);
+  const Json json = foreign_json(event);
+  if (!json.is_object()) return malformed("what is no JSON object");
   if (const auto error = json.find("error"); error != json.end() && !error->is_null()) {
-    const Json& why = error->is_object() && error->contains("message") ? (*error)["message"]
-                                                                       : *error;
+    const auto message = error->is_object() ? error->find("message") : error->end();
+    const Json& why = error->is_object() && message != error->end() ? *message : *error;
     return tl::unexpected(
-        Error{Errc::malformed, fmt::format("{}: the server broke off: {}", kWhat,
-                                           why.is_string() ? why.get<std::string>() : why.dump())});
+        Error{Errc::malformed,
+              fmt::format("{}: the server broke off: {}", kWhat,
+                          why.is_string() ? words_of_server(why.get_ref<const std::string&>())
+                                          : "it does not say why")});
   }
   CompletionPiece out;
+  if (const auto usage = json.find("usage"); usage != json.end() && usage->is_object())
+    if (const auto details = usage->find("prompt_tokens_details");
+        details != usage->end() && details->is_object())
+      if (const auto cached = details->find("cached_tokens");
+          cached != details->end() && cached->is_number_unsigned())
+        out.n_cached = cached->get<std::int64_t>();
   const auto choices = json.find("choices");
-  if (choices == json.end() || !choices->is_array()) return malformed("no choices", event);
-  if (choices->empty()) return out;  // usage
+  if (choices == json.end() || !choices->is_array()) return malformed("no choices");
+  if (choices->empty()) return out;
   const Json& choice = choices->front();
-  if (!choice.is_object()) return malformed("a choice that is no object", event);
+  if (!choice.is_object()) return malformed("a choice that is no object");
   const auto ids = choice.find("token_ids");
   if (ids != choice.end() && ids->is_array()) {
     for (const Json& id : *ids) {
       if (!id.is_number_integer() || id < 0 || id >= vocab_size)
-        return malformed("what is no token's id", event);
+        return malformed("what is no token's id");
       out.tokens.push_back(id.get<Token>());
     }
   } else if (const auto text = choice.find("text");
@@ -108,7 +119,7 @@ engine::Result<CompletionPiece> completion_piece(const std::string& event, int v
     else if (word == "length")
       out.finish = CompletionPiece::Finish::length;
     else
-      return malformed(fmt::format("\"{}\" as the end of its answer", word), event);
+      return malformed(fmt::format("\"{}\" as the end of its answer", words_of_server(word)));
   }
   return out;
 }

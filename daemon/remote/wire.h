@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -24,6 +25,7 @@ std::string completion_body(const std::string& model, const CompletionAsked& ask
 struct CompletionPiece {
   std::vector<engine::Token> tokens;
   enum class Finish { none, stop, length } finish = Finish::none;
+  std::optional<std::int64_t> n_cached;  // of the prompt's tokens, where the server says it
 };
 // Of one event. An error: it is none, it says one, or has text without ids, or an id of vocab_size
 // or more.

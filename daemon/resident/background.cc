@@ -59,7 +59,7 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     co_await pause();
     co_return Step::waits;
   }
-  const auto piece = [&]() -> engine::Result<std::int64_t> {
+  const auto piece = [&](const std::stop_token& stop) -> engine::Result<std::int64_t> {
     engine::Engine& engine = *host_.engine();
     const std::int64_t chunk = engine.info().n_chunk > 0 ? engine.info().n_chunk : end;
     if (offers || !timeline) {
@@ -71,14 +71,24 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     const std::int64_t to = std::min(
         {end, (at / chunk + 1) * chunk, offers ? beginnings_->next_mark(tokens, at) : end});
     const auto began = Clock::now();
-    auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), host_.stop_token(),
-                            nullptr);
+    auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), stop, nullptr);
     if (n) host_.evaluated(*n, Clock::now() - began);
     if (n && offers && beginnings_->next_mark(tokens, to - 1) == to)
       beginnings_->offer(timeline->prefix(to));
     return n;
   };
-  const auto n = co_await host_.run(piece);
+  engine::Result<std::int64_t> n;
+  if (host_.engine()->prefix_format().page_bytes == 0) {  // another machine's work: people do not
+                                                          // wait for that
+    n = co_await host_.run_unasked(piece);
+    if (!n && n.error().code == engine::Errc::cancelled && !host_.stopping()) {
+      co_await pause();
+      co_return Step::waits;
+    }
+  } else {
+    const auto here = [&] { return piece(host_.stop_token()); };
+    n = co_await host_.run(here);
+  }
   if (!n && n.error().code != engine::Errc::cancelled)
     log_.event("background_failed", {{"root", root_}, {"why", n.error().message}});
   co_return n ? Step::done : Step::failed;

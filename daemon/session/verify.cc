@@ -124,6 +124,7 @@ class Sampler {
     for (std::int64_t end = 0; end < total;) {
       const auto sync = [&]() -> std::string {
         if (!timeline_) timeline_ = engine_.timeline(shared_ ? shared_->longest(prompt) : nullptr);
+        timeline_->end_waits_at(host_.stop_token());
         const auto held = timeline_->tokens();
         const std::int64_t common =
             std::mismatch(held.begin(), held.end(), prompt.begin(), prompt.end()).first -

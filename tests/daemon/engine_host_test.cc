@@ -2,12 +2,15 @@
 #include "daemon/engine_host.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <stdexcept>
+#include <string>
 #include <thread>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
 #include "tests/daemon/scripted_engine.h"
@@ -55,7 +58,7 @@ class EngineHostTest : public ::testing::Test {
     auto owned = std::make_unique<CountingEngine>();
     engine_ = owned.get();
     host.start(
-        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+        [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
           return std::move(owned);
         },
         [](const protocol::ServerState&) {});
@@ -190,6 +193,38 @@ TEST_F(EngineHostTest, WhatOneThrowsIsItsOwnAffair) {
 }
 
 // Work of another kind comes between slices, long before those who draw are done.
+TEST_F(EngineHostTest, WorkThatNobodyAskedForMakesWay) {
+  constexpr std::chrono::seconds kLong{20};
+  std::atomic<bool> began = false;
+  std::vector<std::string> ends;
+  for (const bool person : {false, true}) {
+    began = false;
+    run(
+        [&](EngineHost& host, int i) -> asio::awaitable<void> {
+          if (i == 0) {
+            const auto work = [&](const std::stop_token& stop) {
+              began = true;
+              const auto until = std::chrono::steady_clock::now() + kLong;
+              while (!stop.stop_requested() && std::chrono::steady_clock::now() < until)
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+              return stop.stop_requested();
+            };
+            ends.push_back(co_await host.run_unasked(work) ? "called off" : "left alone");
+            co_return;
+          }
+          while (!began) co_await asio::post(asio::use_awaitable);
+          if (person) {
+            const EngineHost::Person waits(host);
+            co_return;
+          }
+          const auto work = [] { return true; };
+          co_await host.run(work);
+        },
+        2);
+  }
+  EXPECT_EQ(ends, (std::vector<std::string>{"called off", "called off"}));
+}
+
 TEST_F(EngineHostTest, AnothersWorkComesBetween) {
   constexpr int kDraws = 400;
   std::vector<int> left(2, kDraws);

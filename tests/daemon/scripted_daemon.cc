@@ -81,7 +81,8 @@ int main(int argc, char** argv) {
   if (const char* wake = std::getenv("LARES_TEST_WAKE"); wake && std::string_view(wake) == "never")
     options.wake = daemon::Wake::never;
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
-  options.load = [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+  options.load =
+      [&](const daemon::EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
     if (script == "prompts")
       return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     const auto as_asked = [&](std::unique_ptr<daemon::ScriptedEngine> engine) {

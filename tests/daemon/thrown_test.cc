@@ -65,7 +65,7 @@ struct World {
 
   explicit World(std::deque<Play> plays) {
     host.start(
-        [plays](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+        [plays](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
           return std::make_unique<ScriptedEngine>(plays);
         },
         [](const protocol::ServerState&) {});

@@ -3,6 +3,7 @@ under a schema and in a session that reads files; and what happens where the oth
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,7 +32,7 @@ class Lares:
             "XDG_CONFIG_HOME": os.path.join(self.home, "config"), "LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state} | settings
         if key:
             os.makedirs(os.path.join(self.home, "config", "lares"))
-            with open(os.path.join(self.home, "config", "lares", "remote-key"), "w", encoding="utf-8") as f:
+            with open(os.path.join(self.home, "config", "lares", "remote-key"), "w", encoding="utf-8", opener=lambda *a: os.open(*a, 0o600)) as f:
                 f.write(key)
         self.process = None
         self.start()
@@ -101,6 +102,7 @@ class Remote(unittest.TestCase):
         self.assertEqual(status["engine"]["state"], "ready", status)
         self.assertIn(f"at {self.address} computes it: what the model reads goes there, unencrypted", status["engine"]["message"])
         self.assertIn("computes it", self.client.lares("status").stdout.decode())
+        self.assertIn("computes it", self.client.lares("doctor").stdout.decode())
         self.assertNotIn("tokenize", status["engine"]["message"])  # they were compared
 
     def test_greedy_answers_are_the_same(self):
@@ -168,6 +170,46 @@ class Gone(unittest.TestCase):
         status, after = client.post("/v1/chat/completions", **asked)
         self.assertEqual(status, 200, after)
         self.assertEqual(after["choices"], before["choices"])
+
+    def test_a_server_that_is_not_there_yet_is_waited_for(self):
+        first = Lares(self, LARES_LISTEN="127.0.0.1:0")
+        http, key = first.status()["http"], first.key()
+        first.end()
+        client = Lares(self, key=key, LARES_REMOTE="http://" + http)
+        until = time.monotonic() + 60
+        while "could not be reached" not in (said := client.lares("status").stdout.decode()) and time.monotonic() < until:
+            time.sleep(0.1)
+        self.assertRegex(said, rf"(?m)^engine +loading: .*{http} could not be reached")
+        asked = {"messages": [{"role": "user", "content": "Hm?"}], "temperature": 0, "max_tokens": 5, "thinking": {"type": "disabled"}}
+        first.start("--listen", http)
+        self.assertEqual(client.post("/v1/chat/completions", **asked)[0], 200)  # waits
+
+    def test_a_server_that_hangs_keeps_nobody(self):
+        server = Lares(self, LARES_LISTEN="127.0.0.1:0")
+        client = Lares(self, key=server.key(), LARES_REMOTE="http://" + server.status()["http"])
+        self.assertEqual(client.status()["engine"]["state"], "ready")
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            root = os.path.join(client.home, "shop")
+            shutil.copytree(os.path.join(HERE, "demo"), root)
+            command = [os.path.join(BIN, "lares"), "ask", "--json", "Which file defines clamp_stock?"]
+            asking = subprocess.Popen(command, cwd=root, env=client.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            while client.status()["nRunning"] == 0:
+                time.sleep(0.05)
+            time.sleep(0.5)  # it waits for the server by now
+            self.assertIsNone(asking.poll())
+            asking.send_signal(signal.SIGINT)
+            out, err = asking.communicate(timeout=20)
+            self.assertEqual(json.loads(out.splitlines()[-1])["stop_reason"], "cancelled", err.decode())
+            asking = subprocess.Popen(command, cwd=root, env=client.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            while client.status()["nRunning"] == 0:
+                time.sleep(0.05)
+            time.sleep(0.5)
+            client.process.terminate()
+            client.process.wait(timeout=20)
+            asking.wait(timeout=20)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
 
     def test_a_key_that_is_missing_is_said(self):
         server = Lares(self, LARES_LISTEN="127.0.0.1:0")

@@ -235,8 +235,10 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   if (status->engine.state == "failed")
     out.push_back({Kind::bad, "model", status->engine.message});
   else
-    out.push_back({Kind::good, "model",
-                   fmt::format("{}, {}", status->model.directory, status->engine.state)});
+    out.push_back(
+        {Kind::good, "model",
+         fmt::format("{}, {}{}{}", status->model.directory, status->engine.state,
+                     status->engine.message.empty() ? "" : ": ", status->engine.message)});
   look_at_listen(status->http, out);
   if (!status->shell.empty()) out.push_back({Kind::bad, "daemon", status->shell});
   return static_cast<int>(status->pid);

@@ -62,7 +62,7 @@ class GeneratorCase : public ::testing::Test {
     engine_ = owned.get();
     if (n_chunk > 0) engine_->evaluate_in_chunks(n_chunk, before_chunk);
     host.start(
-        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+        [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
           return std::move(owned);
         },
         [](const protocol::ServerState&) {});

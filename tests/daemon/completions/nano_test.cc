@@ -68,9 +68,10 @@ void run(std::function<asio::awaitable<void>(Generator&)> body) {
   asio::io_context io;
   EngineHost host(io.get_executor());
   host.start(
-      [](const engine::Progress& progress) {
+      [](const EngineHost::Loading& loading) {
         return engine::load(
-            {.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 1}, progress);
+            {.directory = LARES_SOURCE_DIR "/engine/nano/checkpoint", .n_threads = 1},
+            loading.progress);
       },
       [](const protocol::ServerState& state) {
         EXPECT_NE(state.state, "failed") << state.message;

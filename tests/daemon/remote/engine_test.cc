@@ -17,6 +17,7 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 namespace fs = std::filesystem;
 
 const std::string kNano = LARES_SOURCE_DIR "/engine/nano/checkpoint";
@@ -32,11 +33,12 @@ class RemoteLoad : public testing::Test {
             .retry_after = std::chrono::milliseconds(1)};
   }
   static std::string refused(const RemoteOptions& options) {
-    const auto engine = load_remote(options, nullptr);
+    const auto engine = load_remote(options);
     return engine ? "" : engine.error().message;
   }
   std::string file(const std::string& text) const {
     std::ofstream(folder_ + "/key") << text;
+    fs::permissions(folder_ + "/key", fs::perms::owner_read | fs::perms::owner_write);
     return folder_ + "/key";
   }
 
@@ -45,7 +47,7 @@ class RemoteLoad : public testing::Test {
 };
 
 TEST_F(RemoteLoad, TheFirstModelAndItsContextAreTaken) {
-  const auto engine = load_remote(options(), nullptr);
+  const auto engine = load_remote(options());
   ASSERT_TRUE(engine) << engine.error().message;
   const auto& info = (*engine)->info();
   EXPECT_EQ(info.model_type, "first");
@@ -56,7 +58,7 @@ TEST_F(RemoteLoad, TheFirstModelAndItsContextAreTaken) {
                                       HasSubstr("has no /tokenize")));
   auto shorter = options();
   shorter.n_context = 700;
-  EXPECT_EQ((*load_remote(shorter, nullptr))->info().n_context_max, 700);
+  EXPECT_EQ((*load_remote(shorter))->info().n_context_max, 700);
 }
 
 TEST_F(RemoteLoad, AnotherModelIsTakenByItsName) {
@@ -64,7 +66,7 @@ TEST_F(RemoteLoad, AnotherModelIsTakenByItsName) {
   EXPECT_THAT(refused(options("#second")), HasSubstr("does not say how long a context"));
   auto told = options("/v1/#second");
   told.n_context = 900;
-  const auto engine = load_remote(told, nullptr);
+  const auto engine = load_remote(told);
   ASSERT_TRUE(engine) << engine.error().message;
   EXPECT_EQ((*engine)->info().model_type, "second");
 }
@@ -80,12 +82,32 @@ TEST_F(RemoteLoad, OtherTokensAreRefused) {
 TEST_F(RemoteLoad, TheKeyIsSentAndNeverShown) {
   auto with = options();
   with.key_file = file("sesame-123\n");
-  ASSERT_TRUE(load_remote(with, nullptr));
+  ASSERT_TRUE(load_remote(with));
   EXPECT_EQ(server_.authorization(), "Bearer sesame-123");
   with.key_file = file("two words");
-  EXPECT_THAT(refused(with), AllOf(HasSubstr("that is no token"), Not(HasSubstr("two words"))));
+  EXPECT_THAT(refused(with),
+              AllOf(HasSubstr("it must hold one line"), Not(HasSubstr("two words"))));
+  fs::permissions(folder_ + "/key", fs::perms::group_read, fs::perm_options::add);
+  EXPECT_THAT(refused(with), HasSubstr("chmod 600"));
   with.key_file = folder_ + "/none";
-  EXPECT_THAT(refused(with), HasSubstr("cannot be read"));
+  ASSERT_TRUE(load_remote(with));
+  EXPECT_EQ(server_.authorization(), "");
+}
+
+TEST_F(RemoteLoad, AServerThatIsNotThereYetIsWaitedFor) {
+  server_.behave({.away = kRemoteTries + 1});
+  EXPECT_THAT(refused(options()), HasSubstr("503"));
+  server_.behave({.away = kRemoteTries + 1});
+  auto waiting = options();
+  std::vector<std::string> told;
+  waiting.waits = [&](const std::string& why) { told.push_back(why); };
+  ASSERT_TRUE(load_remote(waiting));
+  EXPECT_THAT(told, ElementsAre(HasSubstr("503 Whatever: starting")));
+  server_.behave({.away = 1 << 30});
+  std::stop_source stop;
+  waiting.stop = stop.get_token();
+  waiting.waits = [&](const std::string&) { stop.request_stop(); };
+  EXPECT_FALSE(load_remote(waiting));
 }
 
 TEST_F(RemoteLoad, WhatIsNoServerIsSaidWithWhatToDo) {
@@ -94,8 +116,12 @@ TEST_F(RemoteLoad, WhatIsNoServerIsSaidWithWhatToDo) {
   EXPECT_THAT(refused(nobody),
               AllOf(HasSubstr("ask which model the remote engine has: 127.0.0.1:1"),
                     HasSubstr("tried 4 times")));
-  nobody.url = "ftp://127.0.0.1";
-  EXPECT_THAT(refused(nobody), HasSubstr("http://127.0.0.1:8000"));
+  for (const char* const url :
+       {"ftp://127.0.0.1", "http://127.0.0.1:1/?k=v", "http://u:sesame@h"}) {
+    nobody.url = url;
+    EXPECT_THAT(refused(nobody),
+                AllOf(HasSubstr("http://127.0.0.1:8000"), Not(HasSubstr("sesame"))));
+  }
   server_.behave({.models = "<html>"});
   EXPECT_THAT(refused(options()), HasSubstr("no JSON object: <html>"));
   server_.behave({.models = R"({"data": []})"});

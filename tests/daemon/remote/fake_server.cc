@@ -107,10 +107,26 @@ void FakeServer::serve(Tcp::socket& socket) {
     manners = manners_;
   }
   if (target.ends_with("/v1/completions")) return complete(socket, request.body());
-  if (target.ends_with("/v1/models")) return answer(socket, 200, manners.models);
+  if (target.ends_with("/v1/models")) {
+    const std::lock_guard lock(mutex_);
+    if (manners_.away > 0) return --manners_.away, answer(socket, 503, "starting");
+    return answer(socket, 200, manners.models);
+  }
   if (target.ends_with("/tokenize") && !manners.tokenize.empty())
     return answer(socket, 200, manners.tokenize);
   answer(socket, 404, R"({"detail": "Not Found"})");
+}
+
+// Until the other side goes away.
+void FakeServer::wait_for_end(Tcp::socket& socket) {
+  socket.non_blocking(true);
+  for (char byte = 0; !over_; std::this_thread::sleep_for(std::chrono::milliseconds(2))) {
+    boost::system::error_code ec;
+    if (socket.receive(asio::buffer(&byte, 1), 0, ec) > 0 || ec == asio::error::would_block)
+      continue;
+    ++n_cut_off_;
+    return;
+  }
 }
 
 void FakeServer::complete(Tcp::socket& socket, const std::string& body) {
@@ -125,37 +141,42 @@ void FakeServer::complete(Tcp::socket& socket, const std::string& body) {
     manners = manners_;
   }
   if (refuses) return answer(socket, manners.refuse_with, R"({"error": {"message": "not\nnow"}})");
-  while (manners.silent && !over_) {
-    char byte = 0;
-    boost::system::error_code ec;
-    socket.non_blocking(true);
-    if (socket.receive(asio::buffer(&byte, 1), 0, ec) == 0 && ec != asio::error::would_block) {
-      ++n_cut_off_;
-      return;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
+  if (manners.silent) return wait_for_end(socket);
   send(socket, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
   auto ids = asked.at("prompt").get<std::vector<Token>>();
   const auto allowed = asked.value("allowed_token_ids", std::vector<Token>());
+  if (!manners.takes_min_p && asked.at("min_p") > 0) {
+    send_event(socket, R"({"error": {"message": "min_p is not supported here", "code": 400}})");
+    return;
+  }
+  send(socket, "7\r\n: ping\n\r\n");
   const int n = std::min(asked.at("max_tokens").get<int>(), manners.tokens_max);
-  for (int i = 0; i < n; ++i) {
-    if (breaks && i == manners.break_after) return;
-    Token token = after(ids);
-    if (!allowed.empty()) token = allowed[static_cast<std::size_t>(token) % allowed.size()];
-    const bool ends = token == kEos;
-    ids.push_back(token);
+  bool ends = false;
+  for (int i = 0; i < n && !ends;) {
+    json fresh = json::array();
+    for (const int until = std::min(n, i + 1 + i % 2); i < until && !ends; ++i) {  // one or two
+      if (breaks && i == manners.break_after) {
+        if (manners.hangs) wait_for_end(socket);
+        return;
+      }
+      Token token = after(ids);
+      if (!allowed.empty()) token = allowed[static_cast<std::size_t>(token) % allowed.size()];
+      ends = token == kEos;
+      ids.push_back(token);
+      if (!ends || manners.tells_end) fresh.push_back(token);
+    }
     json choice = {{"index", 0}, {"text", "x"}, {"finish_reason", nullptr}};
-    if (manners.tells_ids) choice["token_ids"] = json::array({token});
-    if (ends && !manners.tells_end) choice["token_ids"] = json::array();
-    if (ends || i + 1 == n) choice["finish_reason"] = ends ? "stop" : "length";
+    if (manners.tells_ids) choice["token_ids"] = std::move(fresh);
+    if (i <= 1) choice["prompt_token_ids"] = asked.at("prompt");
+    if (ends || i == n) choice["finish_reason"] = ends ? "stop" : "length";
     if (!send_event(socket, json({{"choices", {choice}}}).dump())) {
       ++n_cut_off_;
       return;
     }
-    if (ends) break;
   }
-  send_event(socket, R"({"choices": [], "usage": {"prompt_tokens": 1}})");
+  json usage = {{"prompt_tokens", asked.at("prompt").size()}};
+  if (manners.n_cached >= 0) usage["prompt_tokens_details"]["cached_tokens"] = manners.n_cached;
+  send_event(socket, json({{"choices", json::array()}, {"usage", usage}}).dump());
   send_event(socket, "[DONE]");
   send(socket, "0\r\n\r\n");
 }

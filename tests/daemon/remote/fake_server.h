@@ -27,11 +27,15 @@ class FakeServer {
     int refuse = 0, refuse_with = 503;   // so many requests, with that status
     int break_off = 0, break_after = 0;  // so many streams, after so many tokens, without an end
     bool silent = false;                 // takes the request and says nothing
+    bool hangs = false;                  // a stream that would break off stays open instead
     bool tells_ids = true, tells_end = true;  // token_ids; the last token among them
     std::size_t eos_at = 1 << 30;             // the position of the sentence's end
     int tokens_max = 1 << 30;                 // a request, whatever it asks for
     std::string models = R"({"data": [{"id": "first", "max_model_len": 5000}, {"id": "second"}]})";
-    std::string tokenize;  // the answer; empty: there is no such path
+    std::string tokenize;     // the answer; empty: there is no such path
+    int away = 0;             // so many questions for models are answered with 503
+    bool takes_min_p = true;  // else it says that it does not, in the stream
+    int n_cached = -1;        // of a prompt, which usage says; -1: it does not
   };
 
   FakeServer();
@@ -50,6 +54,7 @@ class FakeServer {
   void accept();
   void serve(Tcp::socket& socket);
   void complete(Tcp::socket& socket, const std::string& body);
+  void wait_for_end(Tcp::socket& socket);
 
   boost::asio::io_context io_;
   Tcp::acceptor acceptor_;

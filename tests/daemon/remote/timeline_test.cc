@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "daemon/remote/remote.h"
@@ -87,6 +88,8 @@ TEST_F(Remote, DrawsComeInOneStreamAndAreWhatTheServerDraws) {
                                                    {"frequency_penalty", 0.3}};
   for (const auto& [key, value] : floats) EXPECT_NEAR(asked[key].get<double>(), value, 1e-6) << key;
   EXPECT_EQ(asked["top_k"], 20);
+  EXPECT_EQ(asked["add_special_tokens"], false);
+  EXPECT_EQ(asked["skip_special_tokens"], false);
   EXPECT_FALSE(asked.contains("allowed_token_ids"));
   EXPECT_EQ(timeline.tokens().size(), 140u);
 }
@@ -195,14 +198,17 @@ TEST_F(Remote, LongPromptsAreEvaluatedAndShortAdditionsWait) {
   EXPECT_EQ(server_.asked()[0]["prompt"], prompt(3000));
   EXPECT_EQ(server_.asked()[0]["max_tokens"], 1);
   ASSERT_EQ(sync(timeline, prompt(3100)).value(), 100);
-  ASSERT_EQ(sync(timeline, prompt(4900)).value(), 1800);
+  ASSERT_EQ(sync(timeline, prompt(3255)).value(), 155);
   EXPECT_EQ(n_asked(), 1u);
-  ASSERT_EQ(sync(timeline, prompt(5000)).value(), 100);
-  EXPECT_EQ(n_asked(), 1u);
-  Ids other = prompt(5000);
+  ASSERT_EQ(sync(timeline, prompt(3256)).value(), 1);
+  ASSERT_EQ(n_asked(), 2u);
+  EXPECT_EQ(server_.asked()[1]["prompt"].size(), 3256u);
+  Ids other = prompt(3256);
   other[500] = 299;
-  ASSERT_EQ(sync(timeline, other).value(), 4500);
-  ASSERT_EQ(n_asked(), 2u) << "behind what is another all is new";
+  ASSERT_EQ(sync(timeline, other).value(), 2756);
+  EXPECT_EQ(n_asked(), 3u) << "behind what is another all is new";
+  ASSERT_EQ(sync(timeline, prompt(5000)).value(), 4500);
+  EXPECT_EQ(n_asked(), 3u) << "behind a whole context nothing is drawn";
   const auto much = sync(timeline, prompt(5001));
   ASSERT_FALSE(much);
   EXPECT_EQ(much.error().code, Errc::too_long);
@@ -241,6 +247,15 @@ TEST_F(Remote, WhatBreaksGoesOnWhereItBroke) {
   EXPECT_EQ(n_asked(), 4u);
 }
 
+TEST_F(Remote, AStreamThatHangsIsBegunAgainWhereItHangs) {
+  reach(2'000ms);
+  server_.behave({.break_off = 1, .break_after = 5, .hangs = true});
+  RemoteTimeline timeline(model_, nullptr);
+  ASSERT_TRUE(sync(timeline, prompt(10)));
+  EXPECT_EQ(draw(timeline, 30), server_.follow(prompt(10), 30));
+  EXPECT_EQ(n_asked(), 2u);
+}
+
 TEST_F(Remote, WhatBreaksAtOnceIsGivenUpAfterSomeTries) {
   server_.behave({.break_off = 100, .break_after = 0});
   RemoteTimeline timeline(model_, nullptr);
@@ -268,6 +283,46 @@ TEST_F(Remote, AServerWithoutRoomIsAskedAgainAndOneThatRefusesIsNot) {
   EXPECT_EQ(n_asked(), 5u);
 }
 
+TEST_F(Remote, APromptAndADrawInAnothersPlaceAreAskedForAgainWhereTheyBreak) {
+  server_.behave({.break_off = 2, .break_after = 0});
+  RemoteTimeline timeline(model_, nullptr);
+  ASSERT_EQ(sync(timeline, prompt(300)).value(), 300);
+  EXPECT_EQ(n_asked(), 3u);
+  const TokenMask other = mask_of({200, 201});
+  const Token ahead = server_.follow(prompt(300), 1)[0];
+  ASSERT_TRUE(ahead != 200 && ahead != 201);
+  Ids so_far = prompt(300);
+  so_far.push_back(ahead);
+  EXPECT_EQ(draw(timeline, 1), Ids{ahead});
+  server_.behave({.break_off = 2, .break_after = 0});
+  const auto token = timeline.next({}, &other);
+  ASSERT_TRUE(token) << token.error().message;
+  EXPECT_TRUE(*token == 200 || *token == 201);
+  EXPECT_EQ(n_asked(), 7u);
+}
+
+TEST_F(Remote, WhatTheServerHadIsNotCountedAsEvaluated) {
+  server_.behave({.n_cached = 256});
+  RemoteTimeline timeline(model_, nullptr);
+  EXPECT_EQ(sync(timeline, prompt(600)).value(), 344);
+  server_.behave({.n_cached = 5000});  // whatever it says
+  EXPECT_EQ(sync(timeline, prompt(900)).value(), 0);
+  server_.behave({.n_cached = 0});
+  EXPECT_EQ(sync(timeline, prompt(1200)).value(), 300) << "this timeline had the others";
+}
+
+TEST_F(Remote, MinPIsLeftOutWhereTheServerCannot) {
+  server_.behave({.takes_min_p = false});
+  RemoteTimeline timeline(model_, nullptr);
+  ASSERT_TRUE(sync(timeline, prompt(10)));
+  EXPECT_EQ(draw(timeline, 3, {.min_p = 0.1f}), server_.follow(prompt(10), 3));
+  EXPECT_EQ(n_asked(), 2u);
+  ASSERT_TRUE(sync(timeline, prompt(11)));
+  draw(timeline, 1, {.min_p = 0.1f});
+  ASSERT_EQ(n_asked(), 3u) << "it is known by then";
+  EXPECT_EQ(server_.asked()[2]["min_p"], 0);
+}
+
 TEST_F(Remote, TextWithoutIdsIsOfNoUse) {
   server_.behave({.tells_ids = false});
   RemoteTimeline timeline(model_, nullptr);
@@ -284,8 +339,8 @@ TEST_F(Remote, AStopEndsTheWaitForADrawAndForAPrompt) {
   for (const bool prompted : {false, true}) {
     RemoteTimeline timeline(model_, nullptr);
     std::stop_source stop;
-    std::jthread stopper([&] {
-      std::this_thread::sleep_for(100ms);
+    std::jthread stopper([&, n = n_asked()] {
+      while (n_asked() == n) std::this_thread::sleep_for(2ms);
       stop.request_stop();
     });
     Errc code{};
@@ -305,13 +360,13 @@ TEST_F(Remote, AStopEndsTheWaitForADrawAndForAPrompt) {
 }
 
 TEST_F(Remote, AServerThatSaysNothingIsGivenUpOnceAndForAll) {
-  reach(200ms);
+  reach(1'000ms);
   server_.behave({.silent = true});
   RemoteTimeline timeline(model_, nullptr);
   ASSERT_TRUE(sync(timeline, prompt(10)));
   const auto token = timeline.next({}, nullptr);
   ASSERT_FALSE(token);
-  EXPECT_THAT(token.error().message, HasSubstr("said nothing for 0 s"));
+  EXPECT_THAT(token.error().message, HasSubstr("said nothing for 1 s"));
   EXPECT_EQ(n_asked(), 1u);
 }
 

@@ -3,6 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
+#include "daemon/remote/foreign.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -49,6 +53,27 @@ TEST(RemoteWire, WhatIsNoPieceIsSaid) {
     ASSERT_FALSE(piece) << event;
     EXPECT_THAT(piece.error().message, HasSubstr(why));
   }
+}
+
+TEST(RemoteWire, WhatIsNestedDeeplyHarmsNobody) {
+  constexpr std::size_t kDeep = 1'000'000;
+  const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  EXPECT_FALSE(completion_piece(R"({"error": )" + deep + "}", 300));
+  EXPECT_FALSE(completion_piece(R"({"choices": )" + deep + "}", 300));
+  EXPECT_FALSE(completion_piece(std::string(kDeep, '['), 300));
+}
+
+TEST(RemoteWire, NoTopPAtAllIsTheLikeliest) {
+  const auto body = nlohmann::json::parse(
+      completion_body("m", {.prompt = {}, .sampling = {.top_k = 5, .top_p = 0}}));
+  EXPECT_EQ(body["top_k"], 1);
+  EXPECT_EQ(body["top_p"], 1);
+}
+
+TEST(RemoteWire, WordsOfAServerAreBoundedAndPrintable) {
+  EXPECT_EQ(words_of_server("a\n\x1b[2Jb\x7f"), "a  [2Jb ");
+  const std::string cut = words_of_server(std::string(499, 'x') + "\u00e9");
+  EXPECT_EQ(cut, std::string(499, 'x') + "...");
 }
 
 TEST(RemoteWire, AMasksIdsAscend) {

@@ -59,8 +59,8 @@ class ResidentTest : public ::testing::Test {
     {
       EngineHost host(io.get_executor());
       host.start(
-          [](const engine::Progress& p) {
-            return engine::load({.directory = nano_directory(), .n_threads = 2}, p);
+          [](const EngineHost::Loading& loading) {
+            return engine::load({.directory = nano_directory(), .n_threads = 2}, loading.progress);
           },
           [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {

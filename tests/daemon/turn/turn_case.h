@@ -114,7 +114,7 @@ class TurnTest : public ::testing::Test {
     asio::io_context io;
     EngineHost host(io.get_executor());
     host.start(
-        [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+        [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
           return std::move(owned);
         },
         [](const protocol::ServerState&) {});

@@ -395,7 +395,7 @@ TEST_F(TurnTest, AnInterruptKillsTheCommand) {
   asio::io_context io;
   EngineHost host(io.get_executor());
   host.start(
-      [&](const engine::Progress&) -> engine::Result<std::unique_ptr<engine::Engine>> {
+      [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
         return std::move(owned);
       },
       [](const auto&) {});
