@@ -124,13 +124,14 @@ class RemoteTimeline::Tries {
       : model_(model), min_p_(min_p), stop_(stop) {}
 
   void begin() { began_ = Clock::now(); }
-  // True: once more. False: `error` is to be told.
-  bool again(Error& error) {
+  // True: once more. False: `error` is to be told. `refused`: the request itself, for which the
+  // server was asked often enough.
+  bool again(Error& error, bool refused) {
     if (error.code == Errc::cancelled || error.code == Errc::unsupported) return false;
     // vLLM with speculative decoding, which cannot do this.
     if (min_p_ > 0 && !model_.takes_no_min_p && error.message.find("min_p") != std::string::npos)
       return model_.takes_no_min_p = true;
-    if (error.code == Errc::bad_argument) return false;
+    if (refused) return false;
     const bool silent = Clock::now() - began_ >=
                         std::min<Clock::duration>(kPauseMax, model_.server->silence_max());
     n_ += silent ? 2 : 1;
@@ -213,9 +214,7 @@ Result<Token> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::stri
     } else {
       error = std::move(one.error());
     }
-    // A request that was refused was tried often enough.
-    if ((!one && error.message.find("min_p") == std::string::npos) || !tries.again(error))
-      return tl::unexpected(std::move(error));
+    if (!tries.again(error, /*refused=*/!one)) return tl::unexpected(std::move(error));
   }
 }
 
@@ -237,11 +236,10 @@ Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
         n_evaluated_ = tape_.tokens().size();
       } else {
         error = std::move(begun.error());
-        if (error.message.find("min_p") == std::string::npos)
-          return tl::unexpected(std::move(error));  // tried often enough
       }
     }
-    if (draws_) {
+    const bool refused = !draws_;
+    if (!refused) {
       auto token = draws_->next(stop_);
       if (!token || !*token || draws_->over()) draws_.reset();
       if (token && *token) return **token;
@@ -249,7 +247,7 @@ Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
                             fmt::format("draw a token: {} gave none", model_.server->name())}
                     : std::move(token.error());
     }
-    if (!tries.again(error)) return tl::unexpected(std::move(error));
+    if (!tries.again(error, refused)) return tl::unexpected(std::move(error));
   }
 }
 

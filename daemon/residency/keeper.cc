@@ -131,14 +131,14 @@ tl::expected<std::unique_ptr<Keeper>, std::string> Keeper::open(const std::strin
                                                                 const engine::Engine& engine,
                                                                 Options options) {
   const engine::PrefixFormat format = engine.prefix_format();
-  if (format.page_bytes == 0)
-    return line(fmt::format(
-        "keep prefixes in {}: the engine's are elsewhere, and kept there or not", directory));
   if (format.page_tokens != kKeptPageTokens)
     return line(
         fmt::format("keep prefixes in {}: the engine's pages are of {} tokens, and only those of "
                     "{} can be kept; the base is evaluated at every start",
                     directory, format.page_tokens, kKeptPageTokens));
+  if (format.page_bytes == 0)
+    return line(fmt::format(
+        "keep prefixes in {}: the engine's are elsewhere, and kept there or not", directory));
   const store::Hash256 fingerprint = store::hash256(std::as_bytes(std::span(format.fingerprint)));
   store::Options of_store{.bytes_max = options.bytes_max, .disk = options.disk, .now = options.now};
   if (of_store.bytes_max == 0)

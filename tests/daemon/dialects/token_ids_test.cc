@@ -60,7 +60,7 @@ TEST(TokenIdsRequest, EveryFieldIsMeant) {
 TEST(TokenIdsRequest, WhatIsWrongIsNamed) {
   const test::Wrong rows[] = {
       {R"({"prompt": []})", "prompt"},
-      {R"({"prompt": ["a"]})", "prompt[0]"},
+      {R"({"prompt": ["a"]})", "prompt"},
       {R"({"prompt": [[1]]})", "prompt[0]"},
       {R"({"prompt": [1, true]})", "prompt[1]"},
       {R"({"prompt": [1, 2.0]})", "prompt[1]"},
