@@ -98,7 +98,7 @@ using PrefixRef = std::shared_ptr<const Prefix>;
 
 struct PrefixFormat {
   std::int64_t page_tokens = 0;  // 0: this engine shares no prefixes
-  std::size_t page_bytes = 0;
+  std::size_t page_bytes = 0;    // 0: the cells are elsewhere, and pages are tokens alone
   std::string fingerprint;  // of all that decides a cell's bits: weights, shape, numerics, formats
 };
 

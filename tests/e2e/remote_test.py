@@ -199,15 +199,15 @@ class Gone(unittest.TestCase):
             time.sleep(0.5)  # it waits for the server by now
             self.assertIsNone(asking.poll())
             asking.send_signal(signal.SIGINT)
-            out, err = asking.communicate(timeout=20)
+            out, err = asking.communicate(timeout=60)
             self.assertEqual(json.loads(out.splitlines()[-1])["stop_reason"], "cancelled", err.decode())
             asking = subprocess.Popen(command, cwd=root, env=client.env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             while client.status()["nRunning"] == 0:
                 time.sleep(0.05)
             time.sleep(0.5)
             client.process.terminate()
-            client.process.wait(timeout=20)
-            asking.wait(timeout=20)
+            client.process.wait(timeout=60)
+            asking.wait(timeout=60)
         finally:
             server.process.send_signal(signal.SIGCONT)
 
