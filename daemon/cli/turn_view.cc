@@ -118,9 +118,7 @@ void TurnView::show(const protocol::Message& message,
 
 void TurnView::model_state(const protocol::ServerState& state) {
   if (state.state != "loading") return;
-  progress_.begin(
-      state.message.empty() ? "loading the model" : "waiting for the model: " + state.message,
-      now());
+  progress_.begin(state.message.empty() ? "loading the model" : "waiting: " + state.message, now());
   if (state.total > 0) progress_.count(state.done, state.total, "", now());
 }
 

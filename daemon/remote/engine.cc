@@ -70,7 +70,7 @@ std::int64_t context_in(const Json& json) {
 
 Result<Served> served_model(const RemoteServer& server, const std::string& wanted,
                             const std::stop_token& stop) {
-  constexpr std::string_view kWhat = "ask which model the remote engine has";
+  constexpr std::string_view kWhat = "use the remote engine";
   const auto list = server.ask(kWhat, "GET", "/v1/models", "", stop);
   if (!list) return tl::unexpected(list.error());
   const auto data = list->find("data");

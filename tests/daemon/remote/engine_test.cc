@@ -114,8 +114,7 @@ TEST_F(RemoteLoad, WhatIsNoServerIsSaidWithWhatToDo) {
   auto nobody = options();
   nobody.url = "http://127.0.0.1:1";
   EXPECT_THAT(refused(nobody),
-              AllOf(HasSubstr("ask which model the remote engine has: 127.0.0.1:1"),
-                    HasSubstr("tried 4 times")));
+              AllOf(HasSubstr("use the remote engine: 127.0.0.1:1"), HasSubstr("tried 4 times")));
   for (const char* const url :
        {"ftp://127.0.0.1", "http://127.0.0.1:1/?k=v", "http://u:sesame@h"}) {
     nobody.url = url;
