@@ -150,12 +150,13 @@ int run(int argc, char** argv) {
   const std::string remote = settings->text("remote").value_or("");
   options.load = [&](const daemon::EngineHost::Loading& loading) {
     if (!remote.empty())
-      return daemon::load_remote({.url = remote,
-                                  .key_file = options.config_dir + "/remote-key",
-                                  .directory = model,
-                                  .n_context = context,
-                                  .stop = loading.stop,
-                                  .waits = loading.waits});
+      return daemon::load_remote(
+          {.url = remote,
+           .key_file = options.config_dir.empty() ? "" : options.config_dir + "/remote-key",
+           .directory = model,
+           .n_context = context,
+           .stop = loading.stop,
+           .waits = loading.waits});
     auto loaded = engine::load_on(device,
                                   {.directory = model,
                                    .n_threads = static_cast<int>(threads),

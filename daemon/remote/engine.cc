@@ -76,22 +76,22 @@ Result<Served> served_model(const RemoteServer& server, const std::string& wante
   const auto data = list->find("data");
   if (data == list->end() || !data->is_array() || data->empty())
     return tl::unexpected(Error{
-        Errc::malformed, fmt::format("{}: {} lists none at /v1/models", kWhat, server.name())});
+        Errc::malformed,
+        fmt::format("{}: {} lists no model at /v1/models; load one there", kWhat, server.name())});
   std::string names;
   for (const Json& model : *data) {
     if (!model.is_object()) continue;
-    const auto id = model.value("id", Json());
-    if (!id.is_string()) continue;
-    const auto name = id.get<std::string>();
+    const auto id = model.find("id");
+    if (id == model.end() || !id->is_string()) continue;
+    const auto name = id->get<std::string>();
     names += (names.empty() ? "" : ", ") + name;
-    if (!wanted.empty() && name != wanted) continue;
-    const auto n = model.value("max_model_len", Json());
-    return Served{name,
-                  n.is_number_integer() && n > 0 && n < kContextMax ? n.get<std::int64_t>() : 0};
+    if (wanted.empty() || name == wanted) return Served{name, context_in(model)};
   }
-  return tl::unexpected(
-      Error{Errc::not_found, fmt::format("{}: {} has no \"{}\", but {}", kWhat, server.name(),
-                                         wanted, names.empty() ? "nothing with a name" : names)});
+  return tl::unexpected(Error{
+      Errc::bad_argument,
+      fmt::format(
+          "{}: {} has no model \"{}\", but {}; `lares config set remote URL#NAME` names one", kWhat,
+          server.name(), wanted, names.empty() ? "nothing with a name" : words_of_server(names))});
 }
 
 // With control tokens, several scripts, runs of blanks and digits: where two families of tokenizers
@@ -189,6 +189,7 @@ Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options
   auto met = meet(**server, wanted, **tokenizer, options);
   while (!met && met.error().code == Errc::not_found && options.waits) {
     options.waits(met.error().message);
+    // As long again as after the last try but one.
     if (!(*server)->wait_before(kRemoteTries, options.stop)) break;
     met = meet(**server, wanted, **tokenizer, options);
   }

@@ -52,8 +52,10 @@ Result<T> wait_for(asio::io_context& io, asio::awaitable<tl::expected<T, std::st
   }
   if (stopped) return tl::unexpected(cancelled(what));
   if (silent)
-    return tl::unexpected(Error{Errc::not_found, fmt::format("{}: {} said nothing for {} s", what,
-                                                             server, silence_max.count() / 1000)});
+    return tl::unexpected(
+        Error{Errc::not_found, fmt::format("{}: {} said nothing for {} s; see how it is there, "
+                                           "then ask again",
+                                           what, server, silence_max.count() / 1000)});
   if (thrown) {
     std::string why = "something was thrown";
     try {

@@ -61,7 +61,7 @@ class RemoteServer {
   const std::string& name() const { return url_.authority; }
   bool encrypted() const { return url_.tls; }
 
-  // A whole answer. `what` begins every error: "read which models there are".
+  // A whole answer. `what` begins every error: "compare tokenizers".
   engine::Result<Json> ask(std::string_view what, const std::string& method,
                            const std::string& path, const std::string& body,
                            const std::stop_token& stop) const;

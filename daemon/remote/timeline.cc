@@ -136,7 +136,8 @@ class RemoteTimeline::Tries {
                         std::min<Clock::duration>(kPauseMax, model_.server->silence_max());
     n_ += silent ? 2 : 1;
     if (n_ >= kRemoteTries) {
-      if (n_ > 1 && !silent) error.message += fmt::format("; tried {} times", n_);
+      if (n_ > 1 && !silent)
+        error.message += fmt::format("; tried {} times; its own log says more", n_);
       return false;
     }
     if (model_.server->wait_before(n_, stop_)) return true;

@@ -62,7 +62,7 @@ TEST_F(RemoteLoad, TheFirstModelAndItsContextAreTaken) {
 }
 
 TEST_F(RemoteLoad, AnotherModelIsTakenByItsName) {
-  EXPECT_THAT(refused(options("#third")), HasSubstr("has no \"third\", but first, second"));
+  EXPECT_THAT(refused(options("#third")), HasSubstr("has no model \"third\", but first, second"));
   EXPECT_THAT(refused(options("#second")), HasSubstr("does not say how long a context"));
   auto told = options("/v1/#second");
   told.n_context = 900;
@@ -103,6 +103,9 @@ TEST_F(RemoteLoad, AServerThatIsNotThereYetIsWaitedFor) {
   waiting.waits = [&](const std::string& why) { told.push_back(why); };
   ASSERT_TRUE(load_remote(waiting));
   EXPECT_THAT(told, ElementsAre(HasSubstr("503 Whatever: starting")));
+  auto another = options("#third");  // which no waiting brings
+  another.waits = [](const std::string& why) { ADD_FAILURE() << why; };
+  EXPECT_THAT(refused(another), HasSubstr("URL#NAME"));
   server_.behave({.away = 1 << 30});
   std::stop_source stop;
   waiting.stop = stop.get_token();
@@ -124,7 +127,7 @@ TEST_F(RemoteLoad, WhatIsNoServerIsSaidWithWhatToDo) {
   server_.behave({.models = "<html>"});
   EXPECT_THAT(refused(options()), HasSubstr("no JSON object: <html>"));
   server_.behave({.models = R"({"data": []})"});
-  EXPECT_THAT(refused(options()), HasSubstr("lists none"));
+  EXPECT_THAT(refused(options()), HasSubstr("lists no model"));
   auto no_tokenizer = options();
   no_tokenizer.directory = folder_;
   EXPECT_THAT(refused(no_tokenizer), HasSubstr("tokenizer.json"));
