@@ -11,11 +11,11 @@ class Router;
 void add_dialects(Router& router, Generations& generations);
 
 // Each in its own file.
-void add_chat(Router& router, Generations& generations);       // chat.cc
-void add_fim(Router& router, Generations& generations);        // fim.cc
-void add_models(Router& router, Generations& generations);     // models.cc
-void add_messages(Router& router, Generations& generations);   // messages.cc
-void add_tokenize(Router& router, Generations& generations);   // tokenize.cc
-void add_responses(Router& router, Generations& generations);  // responses.cc
+void add_chat(Router& router, Generations& generations);              // chat.cc
+void add_text_completions(Router& router, Generations& generations);  // text_completions.cc
+void add_models(Router& router, Generations& generations);            // models.cc
+void add_messages(Router& router, Generations& generations);          // messages.cc
+void add_tokenize(Router& router, Generations& generations);          // tokenize.cc
+void add_responses(Router& router, Generations& generations);         // responses.cc
 
 }  // namespace lares::daemon

@@ -325,7 +325,7 @@ class ChatTest : public ::testing::Test {
   std::unique_ptr<FakeExchange> ask(const char* method, const char* path, std::string body = "",
                                     int writes_max = 1 << 30, HttpHeaders headers = {}) {
     const auto add_all = [](Router& router, Generations& all) {
-      add_chat(router, all), add_models(router, all), add_fim(router, all);
+      add_chat(router, all), add_models(router, all), add_text_completions(router, all);
     };
     return test::ask(add_all, generations, method, path, std::move(body), writes_max,
                      std::move(headers));

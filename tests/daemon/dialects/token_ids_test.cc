@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/dialects/dialects.h"
-#include "daemon/dialects/fim_request.h"
+#include "daemon/dialects/text_completions_request.h"
 #include "tests/daemon/dialects/fake_exchange.h"
 #include "tests/daemon/dialects/request_cases.h"
 
@@ -13,8 +13,8 @@ namespace {
 using Ids = std::vector<engine::Token>;
 using test::FakeGenerations, test::parsed;
 
-tl::expected<FimRequest, WireError> read(const std::string& body) {
-  return read_fim(parsed(body), {.temperature = 0.25f, .seed = 9});
+tl::expected<TextCompletionRequest, WireError> read(const std::string& body) {
+  return read_text_completion(parsed(body), {.temperature = 0.25f, .seed = 9});
 }
 RawPrompt raw(const std::string& body) {
   const auto request = read(body);
@@ -105,7 +105,7 @@ FakeGenerations says() {
 TEST(TokenIdsAnswer, AWholeOneHasThemAll) {
   FakeGenerations generations = says();
   for (const char* const path : {"/v1/completions", "/beta/completions", "/beta/v1/completions"}) {
-    const auto ex = test::ask(add_fim, generations, "POST", path,
+    const auto ex = test::ask(add_text_completions, generations, "POST", path,
                               R"({"prompt": [4, 5, 6], "return_token_ids": true})");
     EXPECT_EQ(generations.raw.ids, (Ids{4, 5, 6}));
     EXPECT_TRUE(ex->took_long);
@@ -121,7 +121,7 @@ TEST(TokenIdsAnswer, AWholeOneHasThemAll) {
 TEST(TokenIdsAnswer, AStreamTellsEachAsItComes) {
   FakeGenerations generations = says();
   const auto choices = [&](const std::string& fields) {
-    const auto ex = test::ask(add_fim, generations, "POST", "/v1/completions",
+    const auto ex = test::ask(add_text_completions, generations, "POST", "/v1/completions",
                               R"({"prompt": [4], "stream": true)" + fields + "}");
     std::string out;
     for (const test::Sent& sent : test::sent_events(ex->answer.body))
@@ -144,7 +144,7 @@ TEST(TokenIdsAnswer, AnErrorIsToldInItsPlace) {
   FakeGenerations generations = says();
   generations.script.end.reason = GenerationEnd::Reason::failed;
   const auto ask = [&](const char* body) {
-    return test::ask(add_fim, generations, "POST", "/v1/completions", body)->answer;
+    return test::ask(add_text_completions, generations, "POST", "/v1/completions", body)->answer;
   };
   EXPECT_EQ(ask(R"({"prompt": [4]})").status, 500u);
   const std::string cut = ask(R"({"prompt": [4], "stream": true})").body;

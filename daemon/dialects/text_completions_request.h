@@ -12,7 +12,7 @@
 
 namespace lares::daemon {
 
-struct FimRequest {
+struct TextCompletionRequest {
   std::variant<Infill, RawPrompt> what;
   std::string model;  // as it is called there
   bool stream = false, with_usage = false;
@@ -20,7 +20,7 @@ struct FimRequest {
 };
 
 // `defaults`: how is sampled where it says nothing.
-tl::expected<FimRequest, WireError> read_fim(const WireJson& body,
-                                             const engine::Sampling& defaults);
+tl::expected<TextCompletionRequest, WireError> read_text_completion(
+    const WireJson& body, const engine::Sampling& defaults);
 
 }  // namespace lares::daemon

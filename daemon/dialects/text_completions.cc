@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "daemon/dialects/dialects.h"
-#include "daemon/dialects/fim_request.h"
+#include "daemon/dialects/text_completions_request.h"
 #include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
@@ -20,9 +20,9 @@ std::size_t n_characters(std::string_view text) {
 
 // What has been said, as the old format has it: logprobs in columns, each token with its place in
 // the text.
-class FimAnswer {
+class TextCompletionAnswer {
  public:
-  FimAnswer(const FimRequest& asked, std::string fingerprint)
+  TextCompletionAnswer(const TextCompletionRequest& asked, std::string fingerprint)
       : head_({{"id", fresh_id("cmpl-")},
                {"object", "text_completion"},
                {"created", seconds_since_1970()},
@@ -83,7 +83,7 @@ class FimAnswer {
 };
 
 asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& generation,
-                             FimAnswer answer) {
+                             TextCompletionAnswer answer) {
   auto beginning = exchange.begin(sse_head(), std::string(kSseKeepAlive));
   co_await std::move(beginning);
   std::string text;
@@ -107,7 +107,7 @@ asio::awaitable<void> stream(Exchange& exchange, Reader& reader, Generation& gen
   co_await exchange.end();
 }
 
-asio::awaitable<HttpReply> whole(Generation& generation, FimAnswer answer) {
+asio::awaitable<HttpReply> whole(Generation& generation, TextCompletionAnswer answer) {
   ContentText all{.text = answer.echoed()};
   for (;;) {
     const auto events = co_await generation.next();
@@ -127,17 +127,18 @@ asio::awaitable<HttpReply> whole(Generation& generation, FimAnswer answer) {
   co_return json_reply(out);
 }
 
-tl::expected<FimRequest, WireError> request_of(Exchange& exchange, const Generations& generations) {
+tl::expected<TextCompletionRequest, WireError> request_of(Exchange& exchange,
+                                                          const Generations& generations) {
   const auto body = take_body(exchange);
   if (!body) return tl::unexpected(body.error());
-  return read_fim(*body, generations.sampling());
+  return read_text_completion(*body, generations.sampling());
 }
 
 asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
   auto asked = request_of(exchange, generations);
   if (!asked) co_return co_await refuse(asked.error());
-  FimAnswer answer(*asked, system_fingerprint(generations));
+  TextCompletionAnswer answer(*asked, system_fingerprint(generations));
   Reader reader(exchange);
   auto beginning = std::visit(
       [&](auto& what) { return generations.begin(std::move(what), reader.stop()); }, asked->what);
@@ -158,7 +159,7 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
 
 }  // namespace
 
-void add_fim(Router& router, Generations& generations) {
+void add_text_completions(Router& router, Generations& generations) {
   for (const char* const path : {"/beta/completions", "/beta/v1/completions", "/v1/completions"}) {
     router.add("POST", path,
                [&generations](Exchange& exchange) { return answer_fim(exchange, generations); });

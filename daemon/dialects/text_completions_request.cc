@@ -1,4 +1,4 @@
-#include "daemon/dialects/fim_request.h"
+#include "daemon/dialects/text_completions_request.h"
 
 #include <utility>
 #include <vector>
@@ -70,10 +70,10 @@ RawPrompt read_raw(Fields& fields, const WireJson& ids, const engine::Sampling& 
 
 }  // namespace
 
-tl::expected<FimRequest, WireError> read_fim(const WireJson& body,
-                                             const engine::Sampling& defaults) {
+tl::expected<TextCompletionRequest, WireError> read_text_completion(
+    const WireJson& body, const engine::Sampling& defaults) {
   Fields fields(body);
-  FimRequest out;
+  TextCompletionRequest out;
   std::optional<WireError> error;
   out.model = read_model(fields, error);
   if (const WireJson* const prompt = fields.any("prompt"); prompt && prompt->is_array()) {
