@@ -7,7 +7,7 @@
 #include <cstring>
 
 #include "kernels/indexer.h"
-#include "kernels/lanes.h"
+#include "kernels/cpu/lanes.h"
 
 namespace lares::kernels {
 namespace {

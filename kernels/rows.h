@@ -1,16 +1,16 @@
 // Fills a dispatch row from the lane type V; included by one translation unit per instruction set.
 #pragma once
 
-#include "kernels/attention_lanes.h"
-#include "kernels/compress_lanes.h"
+#include "kernels/cpu/attention_lanes.h"
+#include "kernels/cpu/compress_lanes.h"
 #include "kernels/dispatch.h"
-#include "kernels/exp_lanes.h"
-#include "kernels/hyper_lanes.h"
-#include "kernels/indexer_lanes.h"
-#include "kernels/moe_lanes.h"
-#include "kernels/norm_lanes.h"
-#include "kernels/quantise_lanes.h"
-#include "kernels/rope_lanes.h"
+#include "kernels/cpu/exp_lanes.h"
+#include "kernels/cpu/hyper_lanes.h"
+#include "kernels/cpu/indexer_lanes.h"
+#include "kernels/cpu/moe_lanes.h"
+#include "kernels/cpu/norm_lanes.h"
+#include "kernels/cpu/quantise_lanes.h"
+#include "kernels/cpu/rope_lanes.h"
 
 namespace lares::kernels {
 namespace {

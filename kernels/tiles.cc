@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "kernels/lanes.h"
+#include "kernels/cpu/lanes.h"
 
 namespace lares::kernels {
 namespace {

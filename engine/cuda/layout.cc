@@ -8,7 +8,7 @@
 #include "engine/model/draft/block_drafter.h"
 #include "engine/model/state.h"
 #include "kernels/cells.h"
-#include "kernels/cuda/linear.h"
+#include "kernels/cuda/products/linear.h"
 
 namespace lares::engine::cuda {
 namespace {

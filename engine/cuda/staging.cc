@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "kernels/cuda/tiles.h"
+#include "kernels/cuda/products/tiles.h"
 
 namespace lares::engine::cuda {
 namespace {

@@ -4,10 +4,10 @@
 
 #include "engine/cuda/layout.h"
 #include "kernels/cells.h"
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/experts.h"
-#include "kernels/cuda/hyper.h"
-#include "kernels/cuda/linear.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/products/experts.h"
+#include "kernels/cuda/hyper/hyper.h"
+#include "kernels/cuda/products/linear.h"
 
 namespace lares::engine::cuda {
 namespace {

@@ -51,7 +51,7 @@ struct WorkSpace {
   float* logits;            // [kRowsMax, V]
 
   // Attention. Of q and o one is always free for codes that enter a product of many tokens
-  // (kernels/cuda/linear.h's room): before attention o, behind it q.
+  // (kernels/cuda/products/linear.h's room): before attention o, behind it q.
   bf16 *qr, *q, *kv, *o, *z;  // [n, Q], [n, H C], [n, C], [n, H C], [n, G A]
   std::uint8_t *qr_codes, *z_codes;
   float *qr_scale, *z_scale;

@@ -1,7 +1,7 @@
 // Bodies of what works on rows: quantise, rope_table, rms_norm, queries, put_window, embed, argmax.
 #pragma once
 
-#include "kernels/cuda/attention_rows.h"
+#include "kernels/cuda/attention/attention_rows.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
 #include "kernels/cuda/rope.h"

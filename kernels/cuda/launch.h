@@ -9,9 +9,9 @@
 #endif
 
 #include "kernels/cuda/device.h"
-#include "kernels/cuda/simt.h"
+#include "kernels/cuda/simt/simt.h"
 #ifndef __CUDACC__
-#include "kernels/cuda/simt_overlap.h"
+#include "kernels/cuda/simt/simt_overlap.h"
 #endif
 
 namespace lares::kernels::cuda::inline LARES_SIDE {

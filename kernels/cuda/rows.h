@@ -2,7 +2,7 @@
 // cells. All collective over a warp.
 #pragma once
 
-#include "kernels/cuda/arithmetic.h"
+#include "kernels/cuda/simt/arithmetic.h"
 #include "kernels/cuda/places.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
@@ -24,7 +24,7 @@ LARES_DEVICE TokenPlace token_place(const Places& places, int t) {
   return {places.position[t], places.parts[places.part[t]]};
 }
 
-// Eight lanes along the row and a halving tree, as kernels/norm_lanes.h: lane l % 8 sums for its
+// Eight lanes along the row and a halving tree, as kernels/cpu/norm_lanes.h: lane l % 8 sums for its
 // lane; every lane gets the total.
 LARES_DEVICE float fold_lanes(float v) {
   v = v + shuffle_xor(v, 4);

@@ -21,7 +21,7 @@
 #include "engine/bench/shapes.h"
 #include "engine/cuda/layout.h"
 #include "engine/gpus.h"
-#include "kernels/cuda/stamps_list.h"
+#include "kernels/cuda/simt/stamps_list.h"
 
 namespace lares::engine {
 namespace {

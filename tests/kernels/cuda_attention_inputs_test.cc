@@ -1,9 +1,9 @@
 // The body of attention_inputs(), emulated: what the launches one after the other make, bit for
 // bit.
-#include "kernels/cuda/attention_inputs_kernels.h"
-#include "kernels/cuda/compress_kernels.h"
+#include "kernels/cuda/attention/attention_inputs_kernels.h"
+#include "kernels/cuda/attention/compress_kernels.h"
 #include "kernels/cuda/elementwise_kernels.h"
-#include "kernels/cuda/indexer_kernels.h"
+#include "kernels/cuda/indexer/indexer_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {

@@ -1,6 +1,6 @@
 // Bodies of attention(), emulated: against float64, blocks apart against one block a token, and
 // every order of threads.
-#include "kernels/cuda/attention_wgmma_kernels.h"
+#include "kernels/cuda/attention/attention_wgmma_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {

@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/experts.h"
-#include "kernels/cuda/hyper.h"
-#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/products/experts.h"
+#include "kernels/cuda/hyper/hyper.h"
+#include "kernels/cuda/indexer/indexer.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
 

@@ -1,6 +1,6 @@
 // Bodies of compress() and put_raw(), emulated, against the CPU's kernels: the bytes of entries and
 // index keys, whatever the chunks.
-#include "kernels/cuda/compress_kernels.h"
+#include "kernels/cuda/attention/compress_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {

@@ -2,8 +2,8 @@
 // activations.
 #pragma once
 
-#include "kernels/cuda/arithmetic.h"
-#include "kernels/cuda/linear_plan.h"
+#include "kernels/cuda/simt/arithmetic.h"
+#include "kernels/cuda/products/linear_plan.h"
 #include "kernels/quantise.h"
 #include "tests/kernels/stored_matrix.h"
 

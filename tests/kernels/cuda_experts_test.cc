@@ -2,9 +2,9 @@
 // every slot once, products as linear() makes them.
 #include <numeric>
 
-#include "kernels/cuda/experts_kernels.h"
-#include "kernels/cuda/experts_stream.h"
-#include "kernels/cuda/linear_kernels.h"
+#include "kernels/cuda/products/experts_kernels.h"
+#include "kernels/cuda/products/experts_stream.h"
+#include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/moe.h"
 #include "tests/kernels/cuda_emulation.h"
 

@@ -1,8 +1,8 @@
 // Bodies of hyper(), emulated: what leaves has the CPU's bits, what enters is compared with
 // float64, and no token sees another.
-#include "kernels/cuda/experts_kernels.h"
-#include "kernels/cuda/hyper_cluster_kernels.h"
-#include "kernels/cuda/hyper_many_kernels.h"
+#include "kernels/cuda/products/experts_kernels.h"
+#include "kernels/cuda/hyper/hyper_cluster_kernels.h"
+#include "kernels/cuda/hyper/hyper_many_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {

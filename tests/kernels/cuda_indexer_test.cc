@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/cuda/indexer_kernels.h"
+#include "kernels/cuda/indexer/indexer_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {

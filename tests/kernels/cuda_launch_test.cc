@@ -1,9 +1,9 @@
-// The launches as their callers see them, emulated (kernels/cuda/emulated.cc): grids, shared memory
+// The launches as their callers see them, emulated (kernels/cuda/simt/emulated.cc): grids, shared memory
 // and checks of arguments. What the bodies do is tested beside this.
-#include "kernels/cuda/attention.h"
-#include "kernels/cuda/experts.h"
-#include "kernels/cuda/hyper.h"
-#include "kernels/cuda/indexer.h"
+#include "kernels/cuda/attention/attention.h"
+#include "kernels/cuda/products/experts.h"
+#include "kernels/cuda/hyper/hyper.h"
+#include "kernels/cuda/indexer/indexer.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
 #include "tests/kernels/cuda_places.h"

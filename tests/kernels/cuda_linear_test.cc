@@ -1,7 +1,7 @@
 // The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many,
 // and every order of threads.
-#include "kernels/cuda/linear_kernels.h"
-#include "kernels/cuda/linear_stream.h"
+#include "kernels/cuda/products/linear_kernels.h"
+#include "kernels/cuda/products/linear_stream.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {

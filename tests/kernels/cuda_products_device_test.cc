@@ -1,7 +1,7 @@
 // linear() and experts_linear() on a device, against their bodies emulated and against each other:
 // few tokens and many give the same bits.
-#include "kernels/cuda/experts.h"
-#include "kernels/cuda/linear_kernels.h"
+#include "kernels/cuda/products/experts.h"
+#include "kernels/cuda/products/linear_kernels.h"
 #include "tests/kernels/cuda_device.h"
 
 namespace lares::kernels::cuda {

@@ -4,13 +4,13 @@
 
 #include <numeric>
 
-#include "kernels/cuda/attention_kernels.h"
-#include "kernels/cuda/compress_kernels.h"
+#include "kernels/cuda/attention/attention_kernels.h"
+#include "kernels/cuda/attention/compress_kernels.h"
 #include "kernels/cuda/draft_rows_kernels.h"
 #include "kernels/cuda/elementwise_kernels.h"
-#include "kernels/cuda/experts_kernels.h"
-#include "kernels/cuda/hyper_kernels.h"
-#include "kernels/cuda/indexer_kernels.h"
+#include "kernels/cuda/products/experts_kernels.h"
+#include "kernels/cuda/hyper/hyper_kernels.h"
+#include "kernels/cuda/indexer/indexer_kernels.h"
 #include "tests/kernels/cuda_device.h"
 
 namespace lares::kernels::cuda {

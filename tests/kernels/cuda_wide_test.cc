@@ -4,9 +4,9 @@
 #include <numeric>
 #include <set>
 
-#include "kernels/cuda/experts_kernels.h"
-#include "kernels/cuda/linear_kernels.h"
-#include "kernels/cuda/wide_kernels.h"
+#include "kernels/cuda/products/experts_kernels.h"
+#include "kernels/cuda/products/linear_kernels.h"
+#include "kernels/cuda/products/wide_kernels.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {

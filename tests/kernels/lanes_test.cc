@@ -7,7 +7,7 @@
 
 #include <gtest/gtest.h>
 
-#include "kernels/lanes.h"
+#include "kernels/cpu/lanes.h"
 
 namespace lares::kernels {
 namespace {

@@ -3,7 +3,7 @@
 // a GPU as a machine without one comes.
 #pragma once
 
-#include "kernels/cuda/simt_overlap.h"
+#include "kernels/cuda/simt/simt_overlap.h"
 #include "tests/engine/cuda/host_device.h"
 
 namespace lares::engine::test {

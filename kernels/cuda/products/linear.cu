@@ -1,0 +1,75 @@
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/products/linear_kernels.h"
+#include "kernels/cuda/products/linear_stream.h"
+#include "kernels/cuda/products/wide.h"
+
+namespace lares::kernels::cuda {
+namespace {
+
+template <Format format, bool codes_in>
+Status many(const Product& p, int n_tokens, Stream stream) {
+  constexpr int kTokens = many_tokens(format);
+  return launch("launch linear", linear_many_kernel<format, codes_in>,
+                {many_row_blocks(p), (n_tokens + kTokens - 1) / kTokens}, kLinearThreads,
+                many_shared(kTokens), stream, p, n_tokens);
+}
+// Whether what enters b is laid out already, for a.
+bool same_rows(const Product& a, const Product& b) {
+  const auto columns = [](const Product& p) {
+    return static_cast<std::int64_t>(p.n_in) * (p.n_out / p.rows_per_group);
+  };
+  return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes &&
+         a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride &&
+         a.x_stride == b.x_stride && columns(a) == columns(b);
+}
+
+}  // namespace
+
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch) {
+  if (together.empty() || together[0].n_tokens == 0) return {};
+  Products all;
+  if (const Status s = products(together, all); !s.ok()) return s;
+  if (all.n_tokens > kTokensFew) {
+    for (int i = 0; i < all.n; ++i) {
+      const Product& p = all.item[i];
+      const Status s = goes_wide(p) ? wide_linear(p, all.n_tokens,
+                                                  i > 0 && goes_wide(all.item[i - 1]) &&
+                                                      same_rows(all.item[i - 1], p),
+                                                  stream)
+                       : p.format == Format::bf16
+                           ? many<Format::bf16, false>(p, all.n_tokens, stream)
+                       : p.format == Format::fp4 ? many<Format::fp4, true>(p, all.n_tokens, stream)
+                       : p.codes_in              ? many<Format::fp8, true>(p, all.n_tokens, stream)
+                                    : many<Format::fp8, false>(p, all.n_tokens, stream);
+      if (!s.ok()) return s;
+    }
+    return {};
+  }
+  if (const int n_sms = streaming_sms(); n_sms > 0)
+    if (const StreamArgs args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{});
+        args.plan.slots > 0)
+      return launch("launch linear",
+                    args.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>
+                    : args.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>
+                    : args.kinds == kBf16     ? linear_stream_kernel<kBf16>
+                    : args.kinds == (kFp8Codes | kBf16)
+                        ? linear_stream_kernel<kFp8Codes | kBf16>
+                        : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
+                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+  int blocks = 0, bytes = 0;
+  for (int i = 0; i < all.n; ++i) {
+    all.item[i].first_block = blocks;
+    blocks += few_blocks(all.item[i]);
+    bytes = larger(
+        bytes, few_shared(all.n_tokens, all.item[i].n_in, tile_sums_of(all.item[i].format)).bytes);
+  }
+  const Few few = few_of(all);
+  return launch("launch linear",
+                few == Few::bf16_plain  ? linear_few_kernel<Few::bf16_plain>
+                : few == Few::fp8_plain ? linear_few_kernel<Few::fp8_plain>
+                : few == Few::fp8_codes ? linear_few_kernel<Few::fp8_codes>
+                                        : linear_few_kernel<Few::any>,
+                {blocks}, kLinearThreads, bytes, stream, all);
+}
+
+}  // namespace lares::kernels::cuda

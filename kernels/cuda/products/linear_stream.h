@@ -1,0 +1,14 @@
+// linear() with few tokens, streamed.
+#pragma once
+
+#include "kernels/cuda/products/stream_kernels.h"
+
+namespace lares::kernels::cuda::inline LARES_SIDE {
+
+template <int kinds>
+LARES_KERNEL(kStreamThreads, kStreamResident)
+linear_stream_kernel(const StreamArgs all) {
+  stream_products<kinds>(all);
+}
+
+}  // namespace lares::kernels::cuda::inline LARES_SIDE
