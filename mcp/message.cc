@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tools/lenient_json.h"
+
 namespace lares::mcp {
 namespace {
 
@@ -56,7 +58,7 @@ bool nested_too_deep(std::string_view text, int depth_max) {
 Message parse_message(std::string_view line) {
   Message out;
   if (nested_too_deep(line)) return out;
-  json root = json::parse(line, nullptr, false);
+  json root = tools::lenient_json<json>(line);
   if (root.is_discarded() || !root.is_object()) return out;
   const auto id = root.find("id");
   const auto method = root.find("method");

@@ -1,4 +1,5 @@
 #include "daemon/protocol/wire.h"
+#include "tools/lenient_json.h"
 
 namespace lares::daemon::protocol {
 
@@ -146,7 +147,7 @@ tl::expected<Message, Error> parse_line(std::string_view text, Id& id_out) {
         "read a request: the line is nested deeper than " + std::to_string(kNestingMax) + " levels",
         "send one JSON object per line", 0});
   }
-  Json j = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json j = tools::lenient_json<Json>(text);
   if (j.is_discarded())
     return tl::unexpected(Error{Code::parse_error, "read a request: the line is not JSON",
                                 "send one JSON object per line, UTF-8", 0});

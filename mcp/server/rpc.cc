@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "mcp/message.h"
+#include "tools/lenient_json.h"
 
 namespace lares::mcp::server {
 namespace {
@@ -38,7 +39,7 @@ Answer<> parse(std::string_view text) {
   if (nested_too_deep(text, kDepthMax))
     return no(kParseError,
               fmt::format("the message is nested more than {} levels deep", kDepthMax));
-  Json message = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Json message = tools::lenient_json<Json>(text);
   if (message.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
   if (message.is_array())
     return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");

@@ -1,0 +1,45 @@
+#include "tools/lenient_json.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace lares::tools {
+namespace {
+
+using nlohmann::json;
+
+TEST(LenientJson, HalfACharacterIsShownAsLost) {
+  const std::pair<const char*, const char*> cases[] = {
+      {R"(["a\ud83d"])", "a\uFFFD"},                // cut behind the first half
+      {R"(["\uDE00b"])", "\uFFFDb"},                // and before the second
+      {R"(["\ud83d\ud83d\ude00"])", "\uFFFD😀"},     // a half, and a whole one behind it
+      {R"(["\ude00\ud83d"])", "\uFFFD\uFFFD"},      // the wrong way round
+      {R"(["\ud83dx\ude00"])", "\uFFFDx\uFFFD"},    // something between them
+      {R"(["\ud83d\n"])", "\uFFFD\n"},              // another escape behind it
+      {R"(["\\ud83d \ud83d"])", "\\ud83d \uFFFD"},  // a backslash, and the letters of one
+      {R"(["\\\ud83d"])", "\\\uFFFD"},
+  };
+  for (const auto& [text, wanted] : cases) {
+    EXPECT_TRUE(json::parse(text, nullptr, false).is_discarded()) << text;
+    const json lenient = lenient_json<json>(text);
+    ASSERT_TRUE(lenient.is_array()) << text;
+    EXPECT_EQ(lenient[0], wanted) << text;
+  }
+}
+
+TEST(LenientJson, WhatIsWholeStaysAndWhatIsNoJsonIsNone) {
+  for (const char* const text :
+       {R"(["\ud83d\ude00"])", R"(["\\ud83d"])", R"(["\u00e4\\"])", R"({"a": "\\\\uDE00"})"}) {
+    EXPECT_FALSE(with_whole_characters(text)) << text;
+    EXPECT_EQ(lenient_json<json>(text), json::parse(text)) << text;
+  }
+  for (const char* const text :
+       {"", "[", R"(["\ud8)", R"(["\ud83d)", R"(["\ud83d\)", R"(["\uZZZZ"])", R"(["\ud83d\u"])",
+        R"(["\ud83d", ])", "[\"\\ud83d\", \"\xff\"]"}) {
+    EXPECT_TRUE(lenient_json<json>(text).is_discarded()) << text;
+  }
+}
+
+}  // namespace
+}  // namespace lares::tools

@@ -1,0 +1,43 @@
+#include "tools/lenient_json.h"
+
+#include <charconv>
+
+namespace lares::tools {
+namespace {
+
+constexpr std::size_t kEscapeBytes = 6;  // \uD83D
+
+// Of the escape at `at`; nullopt: there is none.
+std::optional<unsigned> unit_at(std::string_view json, std::size_t at) {
+  if (json.substr(at, 2) != "\\u" || json.size() < at + kEscapeBytes) return std::nullopt;
+  const char* const digits = json.data() + at + 2;
+  unsigned unit = 0;
+  const auto [end, ec] = std::from_chars(digits, digits + 4, unit, 16);
+  return ec == std::errc() && end == digits + 4 ? std::optional(unit) : std::nullopt;
+}
+bool is_high(unsigned unit) { return unit >= 0xD800 && unit < 0xDC00; }
+bool is_low(unsigned unit) { return unit >= 0xDC00 && unit < 0xE000; }
+
+}  // namespace
+
+std::optional<std::string> with_whole_characters(std::string_view json) {
+  std::string out;
+  std::size_t copied = 0, at = json.find('\\');
+  while (at != std::string_view::npos) {
+    std::size_t n = 2;  // of any other escape, a backslash's own among them
+    if (const auto unit = unit_at(json, at)) {
+      const auto next = unit_at(json, at + kEscapeBytes);
+      const bool pair = is_high(*unit) && next && is_low(*next);
+      n = pair ? 2 * kEscapeBytes : kEscapeBytes;
+      if (!pair && (is_high(*unit) || is_low(*unit))) {
+        out.append(json.substr(copied, at - copied)).append("\\uFFFD");
+        copied = at + n;
+      }
+    }
+    at = json.find('\\', at + n);
+  }
+  if (copied == 0) return std::nullopt;
+  return out.append(json.substr(copied));
+}
+
+}  // namespace lares::tools

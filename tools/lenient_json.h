@@ -1,0 +1,25 @@
+// JSON as programs write it. Of a string that JavaScript cut between the two halves of a character
+// the half that is left is written as an escape, which no strict parser takes; whoever kept such a
+// string would be refused ever after.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace lares::tools {
+
+// `json` with U+FFFD in place of every escaped surrogate that has not its other half beside it;
+// nullopt: there is none.
+std::optional<std::string> with_whole_characters(std::string_view json);
+
+// Discarded where it is no JSON all the same.
+template <class Json>
+Json lenient_json(std::string_view text) {
+  Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_discarded()) return json;
+  const auto whole = with_whole_characters(text);
+  return whole ? Json::parse(*whole, nullptr, /*allow_exceptions=*/false) : json;
+}
+
+}  // namespace lares::tools
