@@ -24,6 +24,7 @@ EngineHost::~EngineHost() {
   abandoned_ = true;
   stop_.request_stop();
   pool_.join();
+  if (apart_) apart_->join();
 }
 
 void EngineHost::start(Load load, OnState on_state) {
@@ -40,10 +41,11 @@ void EngineHost::start(Load load, OnState on_state) {
         on_state(state_);
       });
     };
-    using Loaded = engine::Result<std::unique_ptr<engine::Engine>>;
-    auto loaded = std::make_shared<Loaded>(tl::unexpected(engine::Error{}));  // shared: a posted
-                                                                              // function must be
-                                                                              // copyable
+    struct Loaded {
+      engine::Result<std::unique_ptr<engine::Engine>> engine = tl::unexpected(engine::Error{});
+      std::unique_ptr<asio::thread_pool> apart;
+    };
+    const auto loaded = std::make_shared<Loaded>();  // a posted function must be copyable
     const auto waits = [&](const std::string& why) {
       asio::post(io_, [this, on_state, why] {
         if (state_.state != "loading") return;
@@ -52,19 +54,21 @@ void EngineHost::start(Load load, OnState on_state) {
       });
     };
     try {
-      *loaded = load({progress, stop_.get_token(), waits});
+      loaded->engine = load({progress, stop_.get_token(), waits});
+      if (loaded->engine && (*loaded->engine)->info().timelines_apart)
+        loaded->apart = std::make_unique<asio::thread_pool>(kApartMax);
     } catch (const Abandoned&) {
       return;
     } catch (const std::exception& e) {
-      *loaded = tl::unexpected(engine::Error{engine::Errc::no_memory, e.what()});
+      loaded->engine = tl::unexpected(engine::Error{engine::Errc::no_memory, e.what()});
     }
     asio::post(io_, [this, on_state, loaded] {
-      if (*loaded) {
-        engine_ = std::move(**loaded);
+      if (loaded->engine) {
+        engine_ = std::move(*loaded->engine), apart_ = std::move(loaded->apart);
         state_ = {.state = "ready",
                   .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
       } else {
-        state_ = {.state = "failed", .message = loaded->error().message};
+        state_ = {.state = "failed", .message = loaded->engine.error().message};
       }
       settled_.open();
       on_state(state_);
@@ -158,14 +162,25 @@ void EngineHost::draw_with_company(Waiting& first) {
   for (Waiting* w : drawn) w->end();
 }
 
+void EngineHost::draw_apart(Waiting& one) {
+  one.begin();
+  const auto until = one.began + kSlice;
+  while (!one.done && Waiting::Clock::now() < until) one.draw();
+  if (!one.done) one.end();
+}
+
 asio::awaitable<Spent> EngineHost::draw(Drawing& drawing) {
   Waiting waiting{.drawing = drawing};
-  {
+  const bool apart = apart_ != nullptr;
+  if (!apart) {
     const std::lock_guard lock(company_mutex_);
     company_.push_back(&waiting);
   }
-  const auto work = [this, &waiting] {
-    if (!waiting.done) draw_with_company(waiting);
+  const auto work = [this, &waiting, apart] {
+    if (apart)
+      draw_apart(waiting);
+    else if (!waiting.done)
+      draw_with_company(waiting);
     if (waiting.error) std::rethrow_exception(waiting.error);
     return waiting.spent;
   };

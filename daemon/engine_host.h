@@ -1,5 +1,6 @@
-// The one thread the engine runs on: loads the model in the background, then runs what sessions
-// send it, first come first served, in pieces short enough that they take turns.
+// Where the engine runs: loads the model in the background, then runs what sessions send it on one
+// thread, first come first served, in pieces short enough that they take turns. What an engine of
+// another machine is asked has threads of its own (ModelInfo::timelines_apart).
 #pragma once
 
 #include <atomic>
@@ -47,6 +48,8 @@ inline constexpr std::chrono::milliseconds kSlice{40};
 // The same, of one that has no room on the GPUs beside the others: to bring it there and them back
 // should take some 0.1 s of a turn (predicted: kernels/cuda/NOTES.md).
 inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
+inline constexpr std::size_t kApartMax = 64;  // pieces at a time where timelines are apart: threads
+                                              // that do nothing but wait
 
 class EngineHost {
  public:
@@ -99,7 +102,8 @@ class EngineHost {
   double prefill_rate() const;
   void evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time);
 
-  // Runs `work` on the engine's thread and resumes here with what it returns (not void).
+  // Runs `work` on the engine's thread, or one of them, and resumes here with what it returns (not
+  // void).
   template <class Work>
   asio::awaitable<std::invoke_result_t<Work>> run(Work work) {
     call_off();
@@ -119,6 +123,7 @@ class EngineHost {
  private:
   struct Waiting;  // a drawing that was asked for
   void draw_with_company(Waiting& first);
+  static void draw_apart(Waiting& one);
   void call_off() {
     unasked_.request_stop();
     unasked_ = std::stop_source();
@@ -130,7 +135,8 @@ class EngineHost {
     auto initiate = [this](auto handler, Work job) {
       auto home = asio::prefer(asio::get_associated_executor(handler, io_),
                                asio::execution::outstanding_work.tracked);
-      asio::post(pool_, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
+      asio::thread_pool& pool = apart_ ? *apart_ : pool_;
+      asio::post(pool, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
         asio::post(io_, [this] { --n_queued_; });
         std::exception_ptr error;
         std::optional<R> result;
@@ -162,6 +168,7 @@ class EngineHost {
   std::mutex company_mutex_;
   std::vector<Waiting*> company_;  // asked for and not begun, or without room
   asio::thread_pool pool_{1};
+  std::unique_ptr<asio::thread_pool> apart_;  // null: not known yet, or they are not
 };
 
 }  // namespace lares::daemon

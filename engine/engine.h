@@ -115,7 +115,7 @@ class PrefixBuilder {
 
 // One sequence: its tokens, their KV cache, and the logits after the last of them.
 // One thread at a time. All timelines of one engine share its thread pool, so run them one after
-// another.
+// another, unless ModelInfo::timelines_apart.
 class Timeline {
  public:
   virtual ~Timeline() = default;
@@ -149,6 +149,9 @@ class Timeline {
     (void)n;
     return {};
   }
+  // So many will be asked for of the draws from here on, for engines that must know it before; 0:
+  // none will.
+  virtual void expect_logprobs(int n) { (void)n; }
 
   virtual DraftStats drafts() const { return {}; }
 
@@ -170,7 +173,9 @@ struct ModelInfo {
   std::uint64_t weight_bytes = 0;  // as stored
   std::uint64_t n_parameters = 0;
   std::vector<std::string> notes;  // what a person should know
-  bool gives_logprobs = true;      // Timeline::logprobs()
+  bool gives_logprobs = true;      // Timeline::logprobs() of every draw
+  bool timelines_apart = false;    // they share nothing: each may be used on a thread of its own
+                                   // while others are, and what one waits for no other needs
 };
 
 // Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there

@@ -70,6 +70,8 @@ struct RawPrompt {
   std::vector<engine::Token> allowed;  // every draw is one of these; empty: any
   engine::Sampling sampling;
   std::int64_t tokens_max = 16;  // OpenAI's default
+  int n_logprobs = -1;           // of the likeliest tokens beside each; -1: not even that one's
+  bool names_ids = false;        // in them a token is "token_id:5", not its text
 };
 
 }  // namespace lares::daemon

@@ -21,6 +21,11 @@ namespace {
 constexpr std::chrono::milliseconds kLookAgainEvery{50};
 
 Refusal not_now(std::string why) { return {Refusal::Kind::not_ready, std::move(why)}; }
+Refusal no_logprobs() {
+  return {Refusal::Kind::invalid,
+          "generate: the engine that computes the model gives no logprobs; ask without them",
+          "logprobs"};
+}
 Refusal ends() { return not_now("generate: the daemon ends; ask again when it is back"); }
 
 }  // namespace
@@ -163,11 +168,8 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
   auto rendered = co_await std::move(rendering);
   if (!rendered) co_return tl::unexpected(std::move(rendered.error()));
   if (core_->ending) co_return tl::unexpected(ends());
-  if (asked->wanted.n_logprobs >= 0 && !core_->host.engine()->info().gives_logprobs)
-    co_return tl::unexpected(
-        Refusal{Refusal::Kind::invalid,
-                "generate: the engine that computes the model gives no logprobs; ask without them",
-                "logprobs"});
+  if (asked->wanted.n_logprobs >= 0 && !core->host.engine()->info().gives_logprobs)
+    co_return tl::unexpected(no_logprobs());
   const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()),
              context = core_->host.engine()->info().n_context_max;
   if (n + kClosingTokens >= context) co_return tl::unexpected(too_long(n, context, "messages"));
@@ -185,8 +187,10 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
   auto loading = loaded(stop);
   if (auto done = co_await std::move(loading); !done)
     co_return tl::unexpected(std::move(done.error()));
-  if (auto refusal = refusal_of(prompt, *core_->host.engine()))
+  if (auto refusal = refusal_of(prompt, *core->host.engine()))
     co_return tl::unexpected(std::move(*refusal));
+  if (prompt.n_logprobs >= 0 && !core->host.engine()->info().gives_logprobs)
+    co_return tl::unexpected(no_logprobs());
   ++core_->n_requests;
   std::unique_ptr<Generation> completion = std::make_unique<RawCompletion>(
       core_, std::move(*place), std::move(prompt), std::move(stop));

@@ -1,9 +1,10 @@
 // What was evaluated for one request and may begin another's prompt: prefixes, the least recently
-// used ones given up when they hold too many bytes. On the engine's thread.
+// used ones given up when they hold too many bytes. Any thread may ask.
 #pragma once
 
 #include <cstdint>
 #include <list>
+#include <mutex>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -32,8 +33,8 @@ class PrefixCache {
   Found find(std::span<const engine::Token> prompt);
   void keep(engine::PrefixRef prefix);  // null: nothing happens
 
-  std::uint64_t bytes() const { return bytes_; }
-  std::size_t n_prefixes() const { return prefixes_.size(); }
+  std::uint64_t bytes() const;
+  std::size_t n_prefixes() const;
 
  private:
   struct Entry {
@@ -45,6 +46,7 @@ class PrefixCache {
   void give_up_last();
 
   const std::uint64_t bytes_max_;
+  mutable std::mutex mutex_;                            // of what follows
   std::list<Entry> prefixes_;                           // the latest use first
   std::unordered_map<const std::uint8_t*, int> pages_;  // how many prefixes have each
   std::uint64_t bytes_ = 0;

@@ -1,5 +1,6 @@
 #include "daemon/completions/raw_completion.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -54,6 +55,8 @@ RawCompletion::RawCompletion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<
     : DrawnGeneration(std::move(of), std::move(place), std::move(prompt.ids), std::move(stop)),
       sampling_(prompt.sampling),
       tokens_max_(prompt.tokens_max),
+      n_logprobs_(prompt.n_logprobs),
+      names_ids_(prompt.names_ids),
       allowed_(mask_of(prompt.allowed, engine().info().vocab_size)),
       eos_(engine().tokenizer().added(engine::kEos)) {}
 
@@ -62,6 +65,7 @@ RawCompletion::RawCompletion(std::shared_ptr<GeneratorCore> of, std::unique_ptr<
 // asks for a token at a time leaves a prefix a request, not two.
 void RawCompletion::begin_answer() {
   begun_ = true;
+  timeline().expect_logprobs(std::max(n_logprobs_, 0));
   offer_prompt();
   if (n_evaluated() > kFewTokens) offer(prompt_tokens());
 }
@@ -87,7 +91,9 @@ bool RawCompletion::draw() {
 void RawCompletion::take(engine::Token token) {
   ++n_drawn_;
   if (fresh_.empty()) fresh_.push_back(ContentText{});
-  std::get<ContentText>(fresh_.back()).ids.push_back(token);
+  auto& said = std::get<ContentText>(fresh_.back());
+  said.ids.push_back(token);
+  if (n_logprobs_ >= 0) said.logprobs.push_back(logprobs_of(token));
   if (token == eos_) {
     ended_ = {Reason::stop};
     return;
@@ -98,6 +104,17 @@ void RawCompletion::take(engine::Token token) {
     ended_ = {Reason::length};
   else if (n >= engine().info().n_context_max)
     ended_ = {Reason::length, "the context is full"};
+}
+
+TokenLogprob RawCompletion::logprobs_of(engine::Token token) {
+  const auto name = [&](engine::Token id) {
+    return names_ids_ ? fmt::format("token_id:{}", id)
+                      : std::string(engine().tokenizer().bytes(id));
+  };
+  const engine::Logprobs found = timeline().logprobs(n_logprobs_);
+  TokenLogprob out{.token = name(token), .logprob = found.drawn, .top = {}};
+  for (const auto& [id, logprob] : found.top) out.top.emplace_back(name(id), logprob);
+  return out;
 }
 
 void RawCompletion::say_what_is_whole() {

@@ -24,6 +24,7 @@ class RawCompletion final : public DrawnGeneration {
   bool draw() override;
   void begin_answer();
   void take(engine::Token token);
+  TokenLogprob logprobs_of(engine::Token token);
   void say_what_is_whole();
   void end_answer();
   std::optional<Ended> ended() const override { return ended_; }
@@ -32,6 +33,8 @@ class RawCompletion final : public DrawnGeneration {
 
   const engine::Sampling sampling_;
   const std::int64_t tokens_max_;
+  const int n_logprobs_;
+  const bool names_ids_;
   const std::optional<engine::TokenMask> allowed_;
   const std::optional<engine::Token> eos_;
   std::int64_t n_drawn_ = 0;

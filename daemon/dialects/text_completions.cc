@@ -30,8 +30,11 @@ class TextCompletionAnswer {
                {"system_fingerprint", std::move(fingerprint)}}),
         with_usage_(asked.with_usage),
         with_ids_(asked.with_ids) {
+    if (const auto* const raw = std::get_if<RawPrompt>(&asked.what)) {
+      with_logprobs_ = raw->n_logprobs >= 0, names_ids_ = raw->names_ids;
+      return;
+    }
     const auto* const infill = std::get_if<Infill>(&asked.what);
-    if (!infill) return;
     with_logprobs_ = infill->n_logprobs >= 0;
     if (infill->echo) echoed_ = infill->prefix;
     offset_ = n_characters(echoed_);
@@ -66,7 +69,9 @@ class TextCompletionAnswer {
       WireJson top = WireJson::object();
       for (const auto& [token, logprob] : one.top) top[valid_utf8(token)] = logprob;
       tokens.push_back(valid_utf8(one.token)), values.push_back(one.logprob),
-          tops.push_back(std::move(top)), offsets.push_back(offset_);
+          tops.push_back(std::move(top));
+      if (names_ids_) continue;  // which have no place in the text
+      offsets.push_back(offset_);
       offset_ += n_characters(one.token);
     }
     return {{"tokens", std::move(tokens)},
@@ -77,7 +82,7 @@ class TextCompletionAnswer {
 
   const WireJson head_;
   const bool with_usage_, with_ids_;
-  bool with_logprobs_ = false;
+  bool with_logprobs_ = false, names_ids_ = false;
   std::string echoed_;
   std::size_t offset_ = 0;  // characters
 };

@@ -12,6 +12,10 @@ namespace {
 
 constexpr std::int64_t kFimTokensMax = 4096;  // the hosted API's
 
+int read_n_logprobs(Fields& fields) {
+  return static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
+}
+
 Infill read_infill(Fields& fields, const engine::Sampling& defaults) {
   Infill out;
   const auto prompt = fields.text("prompt");
@@ -25,7 +29,7 @@ Infill read_infill(Fields& fields, const engine::Sampling& defaults) {
   out.tokens_max = fields.whole("max_tokens", 1, kFimTokensMax).value_or(kFimTokensMax);
   out.stop = read_stop(fields);
   out.echo = fields.flag("echo", false);
-  out.n_logprobs = static_cast<int>(fields.whole("logprobs", 0, engine::kLogprobsMax).value_or(-1));
+  out.n_logprobs = read_n_logprobs(fields);
   return out;
 }
 
@@ -58,8 +62,9 @@ RawPrompt read_raw(Fields& fields, const WireJson& ids, const engine::Sampling& 
   out.sampling = defaults;
   read_sampling(fields, /*thinks=*/false, out.sampling);
   out.tokens_max = fields.whole("max_tokens", 1, kOutputTokensMax).value_or(out.tokens_max);
-  for (const char* const one : {"suffix", "logprobs"})
-    if (fields.any(one)) fields.refuse(one, kLeftOut);
+  out.n_logprobs = read_n_logprobs(fields);
+  out.names_ids = fields.flag("return_tokens_as_token_ids", false);
+  if (fields.any("suffix")) fields.refuse("suffix", kLeftOut);
   if (!read_stop(fields).empty()) fields.refuse("stop", kLeftOut);
   if (fields.flag("echo", false)) fields.refuse("echo", kLeftOut);
   // Nothing is added to ids, and their text is all of theirs.

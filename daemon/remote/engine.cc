@@ -208,7 +208,8 @@ Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options
   info.directory = options.directory, info.model_type = name;
   info.vocab_size = (*tokenizer)->vocab_size();
   info.n_context_max = n_context, info.n_chunk = kRemoteChunk;
-  info.gives_logprobs = false;
+  info.gives_logprobs = false;  // not of forced tokens
+  info.timelines_apart = true;
   info.notes.push_back(fmt::format("{} at {} computes it: what the model reads goes there{}", name,
                                    (*server)->name(),
                                    (*server)->encrypted() ? "" : ", unencrypted"));

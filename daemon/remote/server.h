@@ -2,6 +2,7 @@
 // thread that asks, until somebody says stop.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <deque>
 #include <memory>
@@ -73,6 +74,12 @@ class RemoteServer {
   bool wait_before(int next_try, const std::stop_token& stop) const;
   std::chrono::milliseconds silence_max() const { return silence_max_; }
 
+  // What it has refused, as some engines' speculative decoding does, and is not asked for again.
+  struct Lacks {
+    std::atomic<bool> min_p{false}, logprobs{false};
+  };
+  Lacks& lacks() const { return lacks_; }
+
  private:
   RemoteServer() = default;
   engine::Result<std::unique_ptr<RemoteStream>> begin(std::string_view what,
@@ -83,6 +90,7 @@ class RemoteServer {
   mcp::Url url_;
   std::string base_, key_;
   std::chrono::milliseconds silence_max_{}, retry_after_{};
+  mutable Lacks lacks_;
 };
 
 }  // namespace lares::daemon

@@ -1,8 +1,10 @@
 #include "daemon/remote/timeline.h"
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <deque>
+#include <iterator>
 #include <utility>
 
 #include <fmt/format.h>
@@ -56,32 +58,38 @@ class RemoteTimeline::Draws {
   static Result<std::unique_ptr<Draws>> open(const RemoteModel& model, const CompletionAsked& asked,
                                              std::string_view what, const std::stop_token& stop) {
     CompletionAsked taken = asked;
-    if (model.takes_no_min_p) taken.sampling.min_p = 0;
+    const auto& lacks = model.server->lacks();
+    if (lacks.min_p) taken.sampling.min_p = 0;
+    if (lacks.logprobs) taken.n_logprobs = 0;
     auto stream = model.server->stream(what, std::string(kCompletions),
                                        completion_body(model.name, taken), stop);
     if (!stream) return tl::unexpected(std::move(stream.error()));
-    return std::unique_ptr<Draws>(new Draws(model, asked.sampling, std::move(*stream)));
+    return std::unique_ptr<Draws>(new Draws(model, asked, std::move(*stream)));
   }
-  const engine::Sampling& sampling() const { return sampling_; }
+  // Whether they go on as is wanted now.
+  bool serve(const engine::Sampling& sampling, int n_logprobs) const {
+    return sampling_ == sampling && n_logprobs_ >= n_logprobs;
+  }
 
   bool over() const { return ready_.empty() && finish_ != Finish::none; }
   // nullopt: it is over.
-  Result<std::optional<Token>> next(const std::stop_token& stop) {
+  Result<std::optional<DrawnToken>> next(const std::stop_token& stop) {
     while (ready_.empty() && finish_ == Finish::none) {
       const auto silence = model_.server->silence_max();
       auto piece = read(stop, last_ ? std::min(silence, kPauseMax) : silence);
       if (!piece) return tl::unexpected(std::move(piece.error()));
-      ready_.insert(ready_.end(), piece->tokens.begin(), piece->tokens.end());
+      std::ranges::move(piece->tokens, std::back_inserter(ready_));
       finish_ = piece->finish;
       // An end that the server does not count among the tokens is one all the same.
       if (finish_ == Finish::stop && model_.eos &&
-          (ready_.empty() ? last_ != model_.eos : ready_.back() != *model_.eos))
-        ready_.push_back(*model_.eos);
+          (ready_.empty() ? last_ != model_.eos : ready_.back().id != *model_.eos))
+        ready_.push_back({*model_.eos});
     }
     if (ready_.empty()) return std::nullopt;
-    last_ = ready_.front();
+    auto token = std::move(ready_.front());
     ready_.pop_front();
-    return last_;
+    last_ = token.id;
+    return token;
   }
 
   // How many of the prompt's tokens the server had; after all tokens, which usage follows. nullopt:
@@ -93,8 +101,12 @@ class RemoteTimeline::Draws {
   }
 
  private:
-  Draws(const RemoteModel& model, engine::Sampling sampling, std::unique_ptr<RemoteStream> stream)
-      : model_(model), sampling_(sampling), stream_(std::move(stream)) {}
+  Draws(const RemoteModel& model, const CompletionAsked& asked,
+        std::unique_ptr<RemoteStream> stream)
+      : model_(model),
+        sampling_(asked.sampling),
+        n_logprobs_(asked.n_logprobs),
+        stream_(std::move(stream)) {}
 
   Result<CompletionPiece> read(const std::stop_token& stop, std::chrono::milliseconds silence_max) {
     auto event = stream_->next(stop, silence_max);
@@ -110,8 +122,9 @@ class RemoteTimeline::Draws {
 
   const RemoteModel& model_;
   const engine::Sampling sampling_;
+  const int n_logprobs_;
   std::unique_ptr<RemoteStream> stream_;
-  std::deque<Token> ready_;
+  std::deque<DrawnToken> ready_;
   std::optional<Token> last_;
   std::optional<std::int64_t> n_cached_;
   Finish finish_ = Finish::none;
@@ -120,17 +133,18 @@ class RemoteTimeline::Draws {
 // What to do about something that went wrong.
 class RemoteTimeline::Tries {
  public:
-  Tries(const RemoteModel& model, float min_p, const std::stop_token& stop)
-      : model_(model), min_p_(min_p), stop_(stop) {}
+  Tries(const RemoteModel& model, const engine::Sampling& sampling, int n_logprobs,
+        const std::stop_token& stop)
+      : model_(model), min_p_(sampling.min_p > 0), logprobs_(n_logprobs > 0), stop_(stop) {}
 
   void begin() { began_ = Clock::now(); }
   // True: once more. False: `error` is to be told. `refused`: the request itself, for which the
   // server was asked often enough.
   bool again(Error& error, bool refused) {
     if (error.code == Errc::cancelled || error.code == Errc::unsupported) return false;
-    // vLLM with speculative decoding, which cannot do this.
-    if (min_p_ > 0 && !model_.takes_no_min_p && error.message.find("min_p") != std::string::npos)
-      return model_.takes_no_min_p = true;
+    auto& lacks = model_.server->lacks();
+    if (min_p_ && gave_up("min_p", lacks.min_p, error)) return true;
+    if (logprobs_ && gave_up("logprobs", lacks.logprobs, error)) return true;
     if (refused) return false;
     const bool silent = Clock::now() - began_ >=
                         std::min<Clock::duration>(kPauseMax, model_.server->silence_max());
@@ -147,11 +161,17 @@ class RemoteTimeline::Tries {
 
  private:
   using Clock = std::chrono::steady_clock;
+  // What vLLM with speculative decoding cannot do. Another thread may have learnt it meanwhile.
+  bool gave_up(std::string_view what, std::atomic<bool>& lacks, const Error& error) {
+    if (error.message.find(what) == std::string::npos || n_given_up_ == 2) return false;
+    ++n_given_up_;
+    return lacks = true;
+  }
   const RemoteModel& model_;
-  const float min_p_;
+  const bool min_p_, logprobs_;
   const std::stop_token stop_;
   Clock::time_point began_ = Clock::now();
-  int n_ = 0;
+  int n_ = 0, n_given_up_ = 0;
 };
 
 RemoteTimeline::RemoteTimeline(const RemoteModel& model, const engine::PrefixRef& from)
@@ -196,10 +216,10 @@ Result<std::int64_t> RemoteTimeline::sync(std::span<const Token> prompt, std::st
 }
 
 // One token, by a request of its own.
-Result<Token> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::string_view what,
-                                         const std::stop_token& stop,
-                                         std::optional<std::int64_t>* n_cached) const {
-  for (Tries tries(model_, asked.sampling.min_p, stop);;) {
+Result<DrawnToken> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::string_view what,
+                                              const std::stop_token& stop,
+                                              std::optional<std::int64_t>* n_cached) const {
+  for (Tries tries(model_, asked.sampling, asked.n_logprobs, stop);;) {
     tries.begin();
     auto one = Draws::open(model_, asked, what, stop);
     Error error;
@@ -207,7 +227,7 @@ Result<Token> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::stri
       auto token = (*one)->next(stop);
       if (token && *token) {
         if (n_cached) *n_cached = (*one)->n_cached(stop);
-        return **token;
+        return std::move(**token);
       }
       error = token ? Error{Errc::malformed,
                             fmt::format("{}: {} gave no token", what, model_.server->name())}
@@ -220,9 +240,9 @@ Result<Token> RemoteTimeline::drawn_once(const CompletionAsked& asked, std::stri
 }
 
 // The next of those that come ahead. A stream that breaks is begun again where it broke.
-Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
-  if (draws_ && !(draws_->sampling() == sampling)) draws_.reset();
-  for (Tries tries(model_, sampling.min_p, stop_);;) {
+Result<DrawnToken> RemoteTimeline::drawn(const engine::Sampling& sampling) {
+  if (draws_ && !draws_->serve(sampling, n_logprobs_)) draws_.reset();
+  for (Tries tries(model_, sampling, n_logprobs_, stop_);;) {
     tries.begin();
     Error error;
     if (!draws_) {
@@ -230,7 +250,8 @@ Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
       auto begun = Draws::open(model_,
                                {.prompt = tape_.tokens(),
                                 .tokens_max = std::min(kDrawnAheadMax, room),
-                                .sampling = sampling},
+                                .sampling = sampling,
+                                .n_logprobs = n_logprobs_},
                                "draw a token", stop_);
       if (begun) {
         draws_ = std::move(*begun);
@@ -243,7 +264,7 @@ Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
     if (!refused) {
       auto token = draws_->next(stop_);
       if (!token || !*token || draws_->over()) draws_.reset();
-      if (token && *token) return **token;
+      if (token && *token) return std::move(**token);
       error = token ? Error{Errc::malformed,
                             fmt::format("draw a token: {} gave none", model_.server->name())}
                     : std::move(token.error());
@@ -252,15 +273,17 @@ Result<Token> RemoteTimeline::drawn(const engine::Sampling& sampling) {
   }
 }
 
-Result<Token> RemoteTimeline::drawn_from(const engine::Sampling& sampling,
-                                         const engine::TokenMask& mask) {
+Result<DrawnToken> RemoteTimeline::drawn_from(const engine::Sampling& sampling,
+                                              const engine::TokenMask& mask) {
   draws_.reset();
   engine::Sampling other = sampling;
   other.seed ^= kOtherSeed;
-  const auto token = drawn_once(
-      {.prompt = tape_.tokens(), .sampling = other, .allowed = allowed_ids(mask)}, "draw a token",
-      stop_);
-  if (token && !allows(mask, *token))
+  auto token = drawn_once({.prompt = tape_.tokens(),
+                           .sampling = other,
+                           .allowed = allowed_ids(mask),
+                           .n_logprobs = n_logprobs_},
+                          "draw a token", stop_);
+  if (token && !allows(mask, token->id))
     return tl::unexpected(Error{
         Errc::unsupported, fmt::format("draw a token: {} drew what allowed_token_ids did not allow",
                                        model_.server->name())});
@@ -273,20 +296,29 @@ Result<Token> RemoteTimeline::next(const engine::Sampling& sampling,
     return tl::unexpected(Error{Errc::too_long, fmt::format("draw a token: the context of {} "
                                                             "tokens is full",
                                                             model_.n_context_max)});
-  Result<Token> token = tl::unexpected(Error{});
+  logprobs_ = {};
+  Result<DrawnToken> token = tl::unexpected(Error{});
   if (const auto forced = mask ? only_one(*mask) : std::nullopt; forced && !draws_) {
-    token = *forced;  // nothing to ask for
+    token = DrawnToken{*forced};  // nothing to ask for
   } else {
     token = drawn(sampling);
-    if (token && forced && *token != *forced) {
+    if (token && forced && token->id != *forced) {
       draws_.reset();
-      token = *forced;
-    } else if (token && mask && !allows(*mask, *token)) {
+      token = DrawnToken{*forced};
+    } else if (token && mask && !allows(*mask, token->id)) {
       token = drawn_from(sampling, *mask);
     }
   }
-  if (token) tape_.push(*token);
-  return token;
+  if (!token) return tl::unexpected(std::move(token.error()));
+  logprobs_ = std::move(token->logprobs);
+  tape_.push(token->id);
+  return token->id;
+}
+
+engine::Logprobs RemoteTimeline::logprobs(int n) const {
+  engine::Logprobs out = logprobs_;
+  if (static_cast<int>(out.top.size()) > n) out.top.resize(static_cast<std::size_t>(n));
+  return out;
 }
 
 engine::PrefixRef RemoteTimeline::prefix(std::int64_t n_tokens) const {

@@ -26,7 +26,6 @@ struct RemoteModel {
   std::int64_t n_context_max = 0;
   int vocab_size = 0;
   std::optional<engine::Token> eos;
-  mutable bool takes_no_min_p = false;  // it refused that, so it is left out
 };
 
 class RemoteTimeline final : public engine::Timeline {
@@ -42,24 +41,29 @@ class RemoteTimeline final : public engine::Timeline {
   engine::Result<engine::Token> next(const engine::Sampling& sampling,
                                      const engine::TokenMask* mask) override;
   void end_waits_at(std::stop_token stop) override { stop_ = std::move(stop); }
+  // Of draws that the server made; of forced tokens, for which nobody is asked, there are none.
+  engine::Logprobs logprobs(int n) const override;
+  void expect_logprobs(int n) override { n_logprobs_ = n; }
   engine::PrefixRef prefix(std::int64_t n_tokens) const override;
 
  private:
   class Draws;  // a stream of tokens that follow those there are
   class Tries;
 
-  engine::Result<engine::Token> drawn(const engine::Sampling& sampling);
-  engine::Result<engine::Token> drawn_once(const CompletionAsked& asked, std::string_view what,
-                                           const std::stop_token& stop,
-                                           std::optional<std::int64_t>* n_cached = nullptr) const;
-  engine::Result<engine::Token> drawn_from(const engine::Sampling& sampling,
-                                           const engine::TokenMask& mask);
+  engine::Result<DrawnToken> drawn(const engine::Sampling& sampling);
+  engine::Result<DrawnToken> drawn_once(const CompletionAsked& asked, std::string_view what,
+                                        const std::stop_token& stop,
+                                        std::optional<std::int64_t>* n_cached = nullptr) const;
+  engine::Result<DrawnToken> drawn_from(const engine::Sampling& sampling,
+                                        const engine::TokenMask& mask);
 
   const RemoteModel& model_;
   Tape tape_;
   std::size_t n_evaluated_ = 0;  // the server was asked to go on behind so many of them
   std::unique_ptr<Draws> draws_;
   std::stop_token stop_;
+  int n_logprobs_ = 0;  // that are asked for
+  engine::Logprobs logprobs_;
 };
 
 }  // namespace lares::daemon

@@ -1,6 +1,8 @@
 #include "daemon/remote/wire.h"
 
+#include <algorithm>
 #include <bit>
+#include <charconv>
 #include <iterator>
 
 #include <fmt/format.h>
@@ -30,6 +32,37 @@ std::string ids_text(std::span<const Token> ids) {
 std::uint32_t seed_at(std::uint64_t seed, std::size_t position) {
   const std::uint64_t mixed = (seed + position * kGolden) * kGolden;
   return static_cast<std::uint32_t>(mixed >> 33);
+}
+
+// "token_id:5", as return_tokens_as_token_ids writes it.
+std::optional<Token> id_in(std::string_view text, int vocab_size) {
+  constexpr std::string_view kBefore = "token_id:";
+  if (!text.starts_with(kBefore)) return std::nullopt;
+  text.remove_prefix(kBefore.size());
+  Token id = -1;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), id);
+  const bool whole = ec == std::errc() && end == text.data() + text.size();
+  return whole && id >= 0 && id < vocab_size ? std::optional(id) : std::nullopt;
+}
+
+// Into `tokens`, as far as they are told: columns, a row to a token.
+void read_logprobs(const Json& columns, int vocab_size, std::vector<DrawnToken>& tokens) {
+  if (!columns.is_object()) return;
+  const auto values = columns.find("token_logprobs"), tops = columns.find("top_logprobs");
+  for (const auto& column : {values, tops})
+    if (column == columns.end() || !column->is_array() || column->size() != tokens.size()) return;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    const Json &value = (*values)[i], &top = (*tops)[i];
+    if (!value.is_number() || !top.is_object()) continue;
+    engine::Logprobs& out = tokens[i].logprobs;
+    out.drawn = value.get<float>();
+    for (const auto& [text, logprob] : top.items())
+      if (const auto id = id_in(text, vocab_size); id && logprob.is_number())
+        out.top.emplace_back(*id, logprob.get<float>());
+    std::ranges::sort(out.top, [](const auto& a, const auto& b) {
+      return a.second != b.second ? a.second > b.second : a.first < b.first;
+    });
+  }
 }
 
 // What it sent is not shown: it may be what the model said.
@@ -68,6 +101,8 @@ std::string completion_body(const std::string& model, const CompletionAsked& ask
                         {"skip_special_tokens", false}};
   std::string body = options.dump();
   body.back() = ',';
+  if (asked.n_logprobs > 0)
+    body += fmt::format("\"logprobs\":{},\"return_tokens_as_token_ids\":true,", asked.n_logprobs);
   if (!asked.allowed.empty()) body += "\"allowed_token_ids\":" + ids_text(asked.allowed) + ",";
   return body + "\"prompt\":" + ids_text(asked.prompt) + "}";
 }
@@ -101,8 +136,10 @@ engine::Result<CompletionPiece> completion_piece(const std::string& event, int v
     for (const Json& id : *ids) {
       if (!id.is_number_integer() || id < 0 || id >= vocab_size)
         return malformed("what is no token's id");
-      out.tokens.push_back(id.get<Token>());
+      out.tokens.push_back({id.get<Token>()});
     }
+    if (const auto logprobs = choice.find("logprobs"); logprobs != choice.end())
+      read_logprobs(*logprobs, vocab_size, out.tokens);
   } else if (const auto text = choice.find("text");
              text != choice.end() && text->is_string() && !text->get<std::string>().empty()) {
     return tl::unexpected(Error{

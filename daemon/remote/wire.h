@@ -19,11 +19,17 @@ struct CompletionAsked {
   std::int64_t tokens_max = 1;
   engine::Sampling sampling;
   std::vector<engine::Token> allowed;  // every draw is one of these; empty: any
+  int n_logprobs = 0;                  // of the likeliest, with each draw
 };
 std::string completion_body(const std::string& model, const CompletionAsked& asked);
 
+struct DrawnToken {
+  engine::Token id = 0;
+  engine::Logprobs logprobs = {};  // where they were asked for
+};
+
 struct CompletionPiece {
-  std::vector<engine::Token> tokens;
+  std::vector<DrawnToken> tokens;
   enum class Finish { none, stop, length } finish = Finish::none;
   std::optional<std::int64_t> n_cached;  // of the prompt's tokens, where the server says it
 };

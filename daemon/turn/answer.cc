@@ -20,6 +20,7 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline,
       eos_(engine.tokenizer().added(engine::kEos)),
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));
+  timeline_.expect_logprobs(limits_.choices_max > 0 ? kBranchWidth : 0);
   for (const engine::Token token : kept.tokens) take(token, grammar_->thinking());
   avoid_ = kept.avoid;
   n_thinking_kept_ = n_thinking_;

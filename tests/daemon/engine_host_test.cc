@@ -20,7 +20,7 @@ namespace {
 
 class CountingEngine final : public engine::Engine {
  public:
-  const engine::ModelInfo& info() const override { return scripted_.info(); }
+  const engine::ModelInfo& info() const override { return info_; }
   const engine::Tokenizer& tokenizer() const override { return scripted_.tokenizer(); }
   std::unique_ptr<engine::Timeline> timeline() override { return scripted_.timeline(); }
   std::vector<std::size_t> evaluate_together(
@@ -32,9 +32,11 @@ class CountingEngine final : public engine::Engine {
   }
   std::vector<std::vector<engine::Timeline*>> companies;
   std::size_t room = kTogetherMax;  // timelines
+  void keep_apart() { info_.timelines_apart = true; }
 
  private:
   ScriptedEngine scripted_{std::deque<Play>()};
+  engine::ModelInfo info_ = scripted_.info();
 };
 
 struct Counted final : Drawing {
@@ -56,6 +58,7 @@ class EngineHostTest : public ::testing::Test {
     asio::io_context io;
     EngineHost host(io.get_executor());
     auto owned = std::make_unique<CountingEngine>();
+    if (apart_) owned->keep_apart();
     engine_ = owned.get();
     host.start(
         [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
@@ -80,6 +83,7 @@ class EngineHostTest : public ::testing::Test {
     return most;
   }
 
+  bool apart_ = false;
   CountingEngine* engine_ = nullptr;
   std::vector<std::vector<engine::Timeline*>> companies_;
   int n_thrown_ = 0;
@@ -223,6 +227,51 @@ TEST_F(EngineHostTest, WorkThatNobodyAskedForMakesWay) {
         2);
   }
   EXPECT_EQ(ends, (std::vector<std::string>{"called off", "called off"}));
+}
+
+// One that waits for another machine holds nobody else: here it waits for all the others' last
+// token.
+TEST_F(EngineHostTest, TimelinesThatAreApartWaitForNobody) {
+  constexpr int kDrawings = 20, kDraws = 60;
+  struct WaitsForTheOthers final : Drawing {
+    std::unique_ptr<engine::Timeline> of;
+    const std::atomic<int>& n_done;
+    WaitsForTheOthers(engine::Engine& engine, const std::atomic<int>& done)
+        : of(engine.timeline()), n_done(done) {}
+    engine::Timeline& timeline() override { return *of; }
+    bool draw() override {
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (n_done < kDrawings - 1 && std::chrono::steady_clock::now() < until)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      return false;
+    }
+  };
+  std::atomic<int> n_done = 0;
+  int n_done_before = -1, slices = 0;
+  apart_ = true;
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        if (i == 0) {
+          WaitsForTheOthers drawing(*engine_, n_done);
+          co_await host.draw(drawing);
+          n_done_before = n_done;
+          co_return;
+        }
+        Counted drawing(*engine_, kDraws, i == 1 ? 1 : -1);
+        for (bool thrown = false; drawing.left > 0 && !thrown; ++slices) {
+          try {
+            const Spent spent = co_await host.draw(drawing);
+            EXPECT_GT(spent.ran.count(), 0);
+          } catch (const std::runtime_error&) {
+            thrown = true;
+          }
+        }
+        ++n_done;
+      },
+      kDrawings);
+  EXPECT_EQ(n_done_before, kDrawings - 1);
+  EXPECT_GE(slices, 2 * (kDrawings - 1));  // they still draw in slices
+  EXPECT_TRUE(companies_.empty());
 }
 
 TEST_F(EngineHostTest, AnothersWorkComesBetween) {

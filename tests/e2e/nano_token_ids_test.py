@@ -63,6 +63,19 @@ class TokenIds(NanoCase):
         self.assertEqual(counted["choices"], [])
         self.assertEqual(counted["usage"]["completion_tokens"], len(ids))
 
+    def test_each_id_has_its_logprobs(self):
+        fields = {"logprobs": 3, "return_tokens_as_token_ids": True}
+        whole, _ = self.go_on(self.prompt, **fields)
+        columns, ids = whole["logprobs"], whole["token_ids"]
+        self.assertEqual(columns["tokens"], [f"token_id:{i}" for i in ids])
+        for name, value, top in zip(columns["tokens"], columns["token_logprobs"], columns["top_logprobs"], strict=True):
+            self.assertEqual(len(top), 3)
+            self.assertEqual(value, max(top.values()))  # it was drawn greedily
+            self.assertEqual(top[name], value)
+        streamed = [piece["choices"][0] for piece in self.stream(self.prompt, **fields)]
+        self.assertTrue(all(len(piece["logprobs"]["tokens"]) == len(piece["token_ids"]) for piece in streamed))
+        self.assertEqual([v for piece in streamed for v in piece["logprobs"]["token_logprobs"]], columns["token_logprobs"])
+
     def test_a_token_at_a_time_evaluates_a_token_at_a_time(self):
         prompt = self.prompt + self.ids_of("    # one by one\n")
         whole, _ = self.go_on(prompt, max_tokens=8)

@@ -1,5 +1,6 @@
 """One daemon that uses another as its engine, both with nano: what it says greedily is what the other would have said by itself, in answers,
 under a schema and in a session that reads files; and what happens where the other one goes away. remote_test.py BIN"""
+import concurrent.futures
 import json
 import os
 import shutil
@@ -122,6 +123,14 @@ class Remote(unittest.TestCase):
                                 thinking={"type": "disabled"}, response_format={"type": "json_schema", "json_schema": {"name": "s", "strict": True, "schema": schema}})
         self.assertEqual(here["choices"], there["choices"])
         self.assertEqual(list(json.loads(here["choices"][0]["message"]["content"])), ["items", "sure"])
+
+    def test_several_at_once_are_what_each_is_alone(self):
+        bodies = [{"messages": [{"role": "user", "content": f"{QUESTION} Number {i}?"}], "temperature": 0, "max_tokens": 80, "thinking": {"type": "disabled"}} for i in range(12)]
+        alone = [self.server.post("/v1/chat/completions", **body)[1]["choices"] for body in bodies]
+        with concurrent.futures.ThreadPoolExecutor(len(bodies)) as threads:
+            at_once = list(threads.map(lambda body: self.client.post("/v1/chat/completions", **body), bodies))
+        self.assertEqual([status for status, _ in at_once], [200] * len(bodies), at_once)
+        self.assertEqual([answer["choices"] for _, answer in at_once], alone)
 
     def test_drawn_at_random_it_obeys_and_repeats_itself(self):
         said = [self.client.post("/v1/chat/completions", messages=[{"role": "user", "content": QUESTION}], temperature=1, seed=seed, max_tokens=60,

@@ -24,7 +24,8 @@ struct Answered {
   std::string reasoning, content, arguments;  // arguments: of all calls, as they came in pieces
   std::vector<CallDone> calls;
   std::vector<engine::Token> ids;  // of a raw prompt's answer
-  std::size_t n_begun = 0, n_logprobs = 0;
+  std::size_t n_begun = 0;
+  std::vector<TokenLogprob> logprobs;  // the content's
   std::optional<Refusal> refusal;
   GenerationEnd end;
 };
@@ -39,7 +40,8 @@ inline asio::awaitable<Answered> read(std::unique_ptr<Generation> generation) {
       if (const auto* const e = std::get_if<ReasoningText>(&event)) out.reasoning += e->text;
       if (const auto* const e = std::get_if<ContentText>(&event)) {
         EXPECT_EQ(valid_utf8(e->text), e->text);
-        out.content += e->text, out.n_logprobs += e->logprobs.size();
+        out.content += e->text;
+        out.logprobs.insert(out.logprobs.end(), e->logprobs.begin(), e->logprobs.end());
         out.ids.insert(out.ids.end(), e->ids.begin(), e->ids.end());
       }
       if (std::holds_alternative<CallBegun>(event)) ++out.n_begun;

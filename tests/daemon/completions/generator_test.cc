@@ -471,7 +471,7 @@ TEST_F(GeneratorTest, LogprobsAreOfTheContent) {
     Conversation c = user("x");
     c.n_logprobs = 2;
     auto asking = ask(g, c);
-    EXPECT_EQ((co_await std::move(asking)).n_logprobs, 5u);
+    EXPECT_EQ((co_await std::move(asking)).logprobs.size(), 5u);
   });
 }
 

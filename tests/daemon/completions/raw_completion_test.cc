@@ -1,6 +1,7 @@
 // Token ids in, token ids out, over a scripted model: what ends them, what is told of them, and
 // what the next request need not evaluate again.
 #include <algorithm>
+#include <cmath>
 
 #include "tests/daemon/completions/generator_case.h"
 
@@ -113,6 +114,23 @@ TEST_F(RawCompletionTest, EveryDrawIsOneOfThoseAllowed) {
 
 // A client that draws to the end, one that goes on from within the answer, and one that asks for a
 // token at a time.
+TEST_F(RawCompletionTest, EveryTokenHasItsLogprobsByIdOrByText) {
+  const Play play{.text = "ab", .others = {{1, {"z", -1.5f}}}};
+  run({play, play}, [](Generator& g) -> asio::awaitable<void> {
+    for (const bool by_id : {true, false}) {
+      RawPrompt prompt = raw("x");
+      prompt.n_logprobs = 2, prompt.names_ids = by_id;
+      auto asking = ask(g, prompt);
+      const Answered a = co_await std::move(asking);
+      EXPECT_EQ(a.logprobs.size(), a.ids.size());  // the end's, too
+      const TokenLogprob& b = a.logprobs.at(1);
+      EXPECT_EQ(b.token, by_id ? "token_id:98" : "b");
+      EXPECT_NEAR(b.logprob, std::log(1 - std::exp(-1.5)), 1e-6);
+      EXPECT_EQ(b.top.at(1), std::pair(std::string(by_id ? "token_id:122" : "z"), -1.5f));
+    }
+  });
+}
+
 TEST_F(RawCompletionTest, WhatGoesOnEvaluatesWhatIsNew) {
   const std::string said(600, 's');
   run({{.text = said}, {.text = "A"}, {.text = "B"}, {.text = "C"}, {.text = "D"}},

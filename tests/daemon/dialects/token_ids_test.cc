@@ -29,6 +29,7 @@ TEST(TokenIdsRequest, LittleIsNeeded) {
   EXPECT_EQ(prompt.ids, (Ids{0, 5, 2147483647}));
   EXPECT_TRUE(prompt.allowed.empty());
   EXPECT_EQ(prompt.tokens_max, 16);
+  EXPECT_EQ(prompt.n_logprobs, -1);
   EXPECT_EQ(prompt.sampling.temperature, 0.25f);  // what the daemon samples with
   EXPECT_EQ(prompt.sampling.seed, 9u);
 }
@@ -39,7 +40,7 @@ TEST(TokenIdsRequest, EveryFieldIsMeant) {
       "frequency_penalty": -0.5, "seed": 7, "stream": true, "stream_options": {"include_usage": true},
       "return_token_ids": true, "allowed_token_ids": [3, 4], "n": 1, "best_of": 1,
       "skip_special_tokens": false, "add_special_tokens": true, "suffix": null, "stop": [],
-      "echo": false, "logprobs": null})";
+      "echo": false, "logprobs": 20, "return_tokens_as_token_ids": true})";
   const RawPrompt prompt = raw(body);
   EXPECT_EQ(prompt.allowed, (Ids{3, 4}));
   EXPECT_EQ(prompt.tokens_max, kOutputTokensMax);
@@ -51,6 +52,8 @@ TEST(TokenIdsRequest, EveryFieldIsMeant) {
   EXPECT_EQ(prompt.sampling.presence_penalty, 0.5f);
   EXPECT_EQ(prompt.sampling.frequency_penalty, -0.5f);
   EXPECT_EQ(prompt.sampling.seed, 7u);
+  EXPECT_EQ(prompt.n_logprobs, 20);
+  EXPECT_TRUE(prompt.names_ids);
   const auto request = read(body);
   ASSERT_TRUE(request);
   EXPECT_TRUE(request->stream && request->with_usage && request->with_ids);
@@ -75,7 +78,9 @@ TEST(TokenIdsRequest, WhatIsWrongIsNamed) {
       {R"({"prompt": [1], "suffix": "x"})", "suffix"},
       {R"({"prompt": [1], "stop": "x"})", "stop"},
       {R"({"prompt": [1], "echo": true})", "echo"},
-      {R"({"prompt": [1], "logprobs": 0})", "logprobs"},
+      {R"({"prompt": [1], "logprobs": 21})", "logprobs"},
+      {R"({"prompt": [1], "logprobs": true})", "logprobs"},
+      {R"({"prompt": [1], "return_tokens_as_token_ids": 1})", "return_tokens_as_token_ids"},
       {R"({"prompt": [1], "n": 2})", "n"},
       {R"({"prompt": [1], "best_of": 2})", "best_of"},
       {R"({"prompt": [1], "max_tokens": 0})", "max_tokens"},
@@ -138,6 +143,25 @@ TEST(TokenIdsAnswer, AStreamTellsEachAsItComes) {
             R"([{"text":"","index":0,"logprobs":null,"finish_reason":"stop","token_ids":[]}])"
             "\n[]\n[DONE]\n");
   EXPECT_EQ(choices("").find("token_ids"), std::string::npos);
+}
+
+TEST(TokenIdsAnswer, LogprobsStandInColumns) {
+  FakeGenerations generations = says();
+  generations.script.steps = {
+      {ContentText{.text = "a", .logprobs = {{"token_id:7", -0.5f, {{"token_id:8", -0.25f}}}}}},
+      {ContentText{.text = "b", .logprobs = {{"token_id:9", -1, {}}}}}};
+  const auto ask = [&](const char* more) {
+    const auto ex = test::ask(add_text_completions, generations, "POST", "/v1/completions",
+                              std::string(R"({"prompt": [4], "logprobs": 1)") + more + "}");
+    return parsed(ex->answer.body)["choices"][0]["logprobs"];
+  };
+  WireJson columns = ask(R"(, "return_tokens_as_token_ids": true)");
+  EXPECT_EQ(columns["text_offset"].dump(), "[]");  // a name has no place in the text
+  columns.erase("text_offset");
+  EXPECT_EQ(columns, parsed(R"({"tokens": ["token_id:7", "token_id:9"],
+                                "token_logprobs": [-0.5, -1.0],
+                                "top_logprobs": [{"token_id:8": -0.25}, {}]})"));
+  EXPECT_EQ(ask("")["text_offset"].dump(), "[0,10]");
 }
 
 TEST(TokenIdsAnswer, AnErrorIsToldInItsPlace) {

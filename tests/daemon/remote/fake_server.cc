@@ -149,11 +149,14 @@ void FakeServer::complete(Tcp::socket& socket, const std::string& body) {
     send_event(socket, R"({"error": {"message": "min_p is not supported here", "code": 400}})");
     return;
   }
+  const int n_logprobs = asked.value("logprobs", 0);
+  if (n_logprobs > 0 && !manners.takes_logprobs)
+    return void(send_event(socket, R"({"error": {"message": "logprobs: none here"}})"));
   send(socket, "7\r\n: ping\n\r\n");
   const int n = std::min(asked.at("max_tokens").get<int>(), manners.tokens_max);
   bool ends = false;
   for (int i = 0; i < n && !ends;) {
-    json fresh = json::array();
+    json fresh = json::array(), own = json::array(), tops = json::array();
     for (const int until = std::min(n, i + 1 + i % 2); i < until && !ends; ++i) {  // one or two
       if (breaks && i == manners.break_after) {
         if (manners.hangs) wait_for_end(socket);
@@ -163,10 +166,19 @@ void FakeServer::complete(Tcp::socket& socket, const std::string& body) {
       if (!allowed.empty()) token = allowed[static_cast<std::size_t>(token) % allowed.size()];
       ends = token == kEos;
       ids.push_back(token);
-      if (!ends || manners.tells_end) fresh.push_back(token);
+      if (ends && !manners.tells_end) continue;
+      fresh.push_back(token);
+      own.push_back(logprob(1));
+      json top;
+      for (int k = 0; k < n_logprobs; ++k) {
+        const Token other = k == 1 ? token : (token + (k == 0 ? 1 : k)) % kVocab;
+        top[fmt::format("token_id:{}", other)] = logprob(k);
+      }
+      tops.push_back(std::move(top));
     }
     json choice = {{"index", 0}, {"text", "x"}, {"finish_reason", nullptr}};
     if (manners.tells_ids) choice["token_ids"] = std::move(fresh);
+    if (n_logprobs > 0) choice["logprobs"] = {{"token_logprobs", own}, {"top_logprobs", tops}};
     if (i <= 1) choice["prompt_token_ids"] = asked.at("prompt");
     if (ends || i == n) choice["finish_reason"] = ends ? "stop" : "length";
     if (!send_event(socket, json({{"choices", {choice}}}).dump())) {

@@ -32,10 +32,11 @@ class FakeServer {
     std::size_t eos_at = 1 << 30;             // the position of the sentence's end
     int tokens_max = 1 << 30;                 // a request, whatever it asks for
     std::string models = R"({"data": [{"id": "first", "max_model_len": 5000}, {"id": "second"}]})";
-    std::string tokenize;     // the answer; empty: there is no such path
-    int away = 0;             // so many questions for models are answered with 503
-    bool takes_min_p = true;  // else it says that it does not, in the stream
-    int n_cached = -1;        // of a prompt, which usage says; -1: it does not
+    std::string tokenize;        // the answer; empty: there is no such path
+    int away = 0;                // so many questions for models are answered with 503
+    bool takes_min_p = true;     // else it says that it does not, in the stream
+    bool takes_logprobs = true;  // the same of them
+    int n_cached = -1;           // of a prompt, which usage says; -1: it does not
   };
 
   FakeServer();
@@ -45,6 +46,10 @@ class FakeServer {
   std::vector<nlohmann::json> asked() const;    // bodies of completions, refused ones too
   std::string authorization() const;            // of the last request
   int n_cut_off() const { return n_cut_off_; }  // streams whose reader went away
+
+  // Of a draw where they are asked for: its own, as the second likeliest, and those of the ids
+  // behind it.
+  static float logprob(int place) { return -0.5f * static_cast<float>(place + 1); }
 
   engine::Token after(const std::vector<engine::Token>& ids) const;
   std::vector<engine::Token> follow(std::vector<engine::Token> ids, int n) const;  // alone

@@ -323,6 +323,75 @@ TEST_F(Remote, MinPIsLeftOutWhereTheServerCannot) {
   EXPECT_EQ(server_.asked()[2]["min_p"], 0);
 }
 
+TEST_F(Remote, LogprobsComeWithTheDrawsThatTheyAreExpectedOf) {
+  RemoteTimeline timeline(model_, nullptr);
+  ASSERT_TRUE(sync(timeline, prompt(10)));
+  draw(timeline, 2);
+  EXPECT_FALSE(server_.asked()[0].contains("logprobs"));
+  EXPECT_TRUE(timeline.logprobs(8).top.empty());
+  timeline.expect_logprobs(4);
+  const auto expect_those_of = [&](Token token) {
+    const auto place = [](int i) { return FakeServer::logprob(i); };
+    const auto behind = [&](int i) { return (token + i) % FakeServer::kVocab; };
+    EXPECT_EQ(timeline.logprobs(4).drawn, place(1));
+    EXPECT_THAT(
+        timeline.logprobs(4).top,
+        testing::ElementsAre(std::pair(behind(1), place(0)), std::pair(token, place(1)),
+                             std::pair(behind(2), place(2)), std::pair(behind(3), place(3))));
+    EXPECT_EQ(timeline.logprobs(2).top.size(), 2u);
+  };
+  for (int i = 0; i < 5; ++i) expect_those_of(draw(timeline, 1)[0]);
+  ASSERT_EQ(n_asked(), 2u) << "the stream without them does not do";
+  EXPECT_EQ(server_.asked()[1]["logprobs"], 4);
+  EXPECT_EQ(server_.asked()[1]["return_tokens_as_token_ids"], true);
+  const TokenMask some = mask_of({200, 201}), one = mask_of({7});
+  expect_those_of(timeline.next({}, &some).value());
+  ASSERT_EQ(timeline.next({}, &one).value(), 7);
+  EXPECT_TRUE(timeline.logprobs(4).top.empty()) << "of what was forced nobody was asked";
+  draw(timeline, 1);
+  const auto n = n_asked();
+  timeline.expect_logprobs(0);
+  draw(timeline, 1);
+  EXPECT_EQ(n_asked(), n) << "a stream that has more than is wanted does";
+}
+
+TEST_F(Remote, LogprobsAreLeftOutWhereTheServerHasNone) {
+  server_.behave({.takes_min_p = false, .takes_logprobs = false});
+  RemoteTimeline timeline(model_, nullptr);
+  timeline.expect_logprobs(8);
+  ASSERT_TRUE(sync(timeline, prompt(10)));
+  EXPECT_EQ(draw(timeline, 3, {.min_p = 0.1f}), server_.follow(prompt(10), 3));
+  EXPECT_TRUE(timeline.logprobs(8).top.empty());
+  EXPECT_EQ(n_asked(), 3u) << "one for each of the two refusals";
+  ASSERT_TRUE(sync(timeline, prompt(11)));
+  draw(timeline, 1, {.min_p = 0.1f});
+  ASSERT_EQ(n_asked(), 4u) << "it is known by then";
+  EXPECT_FALSE(server_.asked()[3].contains("logprobs"));
+}
+
+// Each on a thread of its own, as ModelInfo::timelines_apart says.
+TEST_F(Remote, SeveralAreDrawnAtTheSameTime) {
+  constexpr int kTimelines = 8;
+  server_.behave({.takes_min_p = false, .takes_logprobs = false, .tokens_max = 5});
+  RemoteTimeline first(model_, nullptr);
+  ASSERT_TRUE(sync(first, prompt(300)));
+  const auto shared = first.prefix(300);
+  std::vector<Ids> drawn(kTimelines);
+  {
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < kTimelines; ++i)
+      threads.emplace_back([&, i] {
+        RemoteTimeline timeline(model_, shared);
+        timeline.expect_logprobs(i % 2 * 4);
+        if (!sync(timeline, prompt(300 + i))) return;
+        drawn[static_cast<std::size_t>(i)] = draw(timeline, 20, {.min_p = 0.1f});
+      });
+    draw(first, 20);
+  }
+  for (int i = 0; i < kTimelines; ++i)
+    EXPECT_EQ(drawn[static_cast<std::size_t>(i)], server_.follow(prompt(300 + i), 20)) << i;
+}
+
 TEST_F(Remote, TextWithoutIdsIsOfNoUse) {
   server_.behave({.tells_ids = false});
   RemoteTimeline timeline(model_, nullptr);

@@ -14,11 +14,17 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using Finish = CompletionPiece::Finish;
 
+std::vector<engine::Token> ids_of(const CompletionPiece& piece) {
+  std::vector<engine::Token> out;
+  for (const DrawnToken& token : piece.tokens) out.push_back(token.id);
+  return out;
+}
+
 TEST(RemoteWire, APieceHasTheIdsAndTheEnd) {
   const auto piece = completion_piece(
       R"({"choices": [{"text": "a", "token_ids": [1, 299], "finish_reason": null}]})", 300);
   ASSERT_TRUE(piece);
-  EXPECT_THAT(piece->tokens, ElementsAre(1, 299));
+  EXPECT_THAT(ids_of(*piece), ElementsAre(1, 299));
   EXPECT_EQ(piece->finish, Finish::none);
   const auto finish = [](const char* word) {
     const auto got = completion_piece(std::string(R"({"choices": [{"text": "", "token_ids": null,
@@ -52,6 +58,40 @@ TEST(RemoteWire, WhatIsNoPieceIsSaid) {
     const auto piece = completion_piece(event, 300);
     ASSERT_FALSE(piece) << event;
     EXPECT_THAT(piece.error().message, HasSubstr(why));
+  }
+}
+
+TEST(RemoteWire, LogprobsStandWithTheirTokens) {
+  const auto piece = completion_piece(
+      R"({"choices": [{"token_ids": [5, 6, 7], "logprobs": {
+            "token_logprobs": [-1.5, null, -0.25],
+            "top_logprobs": [{"token_id:5": -1.5, "token_id:9": -0.5, "token_id:8": -0.5},
+                             {"token_id:6": -1}, {"token_id:7": -0.25, "token_id:300": 0, "x": 0,
+                              "token_id:-1": 0, "token_id:1x": 0, "token_id:": 0, "token_id:2": "a"}]}}]})",
+      300);
+  ASSERT_TRUE(piece);
+  ASSERT_THAT(ids_of(*piece), ElementsAre(5, 6, 7));
+  EXPECT_EQ(piece->tokens[0].logprobs.drawn, -1.5f);
+  EXPECT_THAT(piece->tokens[0].logprobs.top,
+              ElementsAre(std::pair(8, -0.5f), std::pair(9, -0.5f), std::pair(5, -1.5f)));
+  EXPECT_TRUE(piece->tokens[1].logprobs.top.empty());
+  EXPECT_THAT(piece->tokens[2].logprobs.top, ElementsAre(std::pair(7, -0.25f)));
+}
+
+TEST(RemoteWire, LogprobsThatAreNoneHarmNobody) {
+  for (const char* const logprobs :
+       {"null", "3", "[]", "{}", R"({"token_logprobs": [0]})",
+        R"({"token_logprobs": [0, 0], "top_logprobs": [{}]})",
+        R"({"token_logprobs": [0], "top_logprobs": [{"token_id:5": 0}, {}]})",
+        R"({"token_logprobs": [0, 0], "top_logprobs": {"token_id:5": 0, "token_id:6": 0}})",
+        R"({"token_logprobs": 0, "top_logprobs": [{}, {}]})",
+        R"({"token_logprobs": ["a", "b"], "top_logprobs": [{"token_id:5": 0}, 3]})"}) {
+    const auto piece = completion_piece(
+        std::string(R"({"choices": [{"token_ids": [5, 6], "logprobs": )") + logprobs + "}]}", 300);
+    ASSERT_TRUE(piece) << logprobs;
+    EXPECT_THAT(ids_of(*piece), ElementsAre(5, 6));
+    for (const DrawnToken& token : piece->tokens)
+      EXPECT_TRUE(token.logprobs.top.empty()) << logprobs;
   }
 }
 
