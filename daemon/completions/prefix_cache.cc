@@ -10,6 +10,7 @@
 namespace lares::daemon {
 
 PrefixCache::Found PrefixCache::find(std::span<const engine::Token> prompt) {
+  const std::lock_guard lock(mutex_);
   std::map<std::size_t, std::vector<std::list<Entry>::iterator>> by_length;
   for (auto it = prefixes_.begin(); it != prefixes_.end(); ++it)
     by_length[it->prefix->tokens().size()].push_back(it);
@@ -47,6 +48,7 @@ void PrefixCache::keep(engine::PrefixRef prefix) {
   if (!prefix || prefix->tokens().empty()) return;
   const auto tokens = prefix->tokens();
   const std::uint64_t hash = hash_of(tokens);
+  const std::lock_guard lock(mutex_);
   const auto same = std::ranges::find_if(prefixes_, [&](const Entry& e) {
     return e.hash == hash && std::ranges::equal(e.prefix->tokens(), tokens);
   });
@@ -56,8 +58,19 @@ void PrefixCache::keep(engine::PrefixRef prefix) {
   }
   count(*prefix, +1);
   prefixes_.push_front({std::move(prefix), hash});
-  while (!prefixes_.empty() && (bytes_ > bytes_max_ || prefixes_.size() > kPrefixesMax))
+  // The newest stays, however long: what follows it would else evaluate all of it again.
+  while (prefixes_.size() > 1 && (bytes_ > bytes_max_ || prefixes_.size() > kPrefixesMax))
     give_up_last();
+}
+
+std::uint64_t PrefixCache::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+std::size_t PrefixCache::n_prefixes() const {
+  const std::lock_guard lock(mutex_);
+  return prefixes_.size();
 }
 
 void PrefixCache::give_up_last() {

@@ -58,6 +58,18 @@ TEST(PrefixCache, PagesThatSeveralHaveCountOnceAndUntilTheLastIsGone) {
   EXPECT_EQ(cache.bytes(), kPageBytes + sizeof(engine::Token));
 }
 
+// A conversation may be longer than the bound: without it each request would begin at nothing.
+TEST(PrefixCache, TheNewestStaysHoweverLong) {
+  PrefixCache cache(kPageBytes / 2);
+  cache.keep(prefix({1}));
+  cache.keep(prefix({1, 2}));
+  EXPECT_EQ(cache.n_prefixes(), 1u);
+  const Tokens prompt = {1, 2, 3};
+  const auto found = cache.find(prompt);
+  ASSERT_TRUE(found.prefix);
+  EXPECT_EQ(found.prefix->tokens().size(), 2u);
+}
+
 TEST(PrefixCache, WhatIsUsedStays) {
   PrefixCache cache(2 * kPageBytes + 100);
   cache.keep(prefix({1}));
