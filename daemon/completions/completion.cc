@@ -59,8 +59,10 @@ void Completion::prepare() { engine::Grammar::prepare(engine().tokenizer(), gram
 void Completion::begin_answer() {
   offer_prompt();
   const auto n_begun = static_cast<std::int64_t>(n_begun_);
-  const Answer::Limits limits{wanted_.tokens_max + n_begun, of_->options.think_tokens_max + n_begun,
-                              engine().info().n_context_max};
+  const Answer::Limits limits{.tokens_max = wanted_.tokens_max + n_begun,
+                              .think_tokens_max = of_->options.think_tokens_max + n_begun,
+                              .context_max = engine().info().n_context_max,
+                              .period_min = kWrittenPeriodTokensMin};
   Kept kept;
   kept.tokens.assign(ids_.end() - static_cast<std::ptrdiff_t>(n_begun_), ids_.end());
   answer_.emplace(engine(), timeline(), grammar_, wanted_.sampling, limits, kept);

@@ -72,7 +72,10 @@ void Answer::sample_one() {
   choices_.push_back(std::move(choice));
   if (end_ == End::end || tokens_.size() % kPeriodCheckEvery != 0) return;
   const std::size_t n = std::min(tokens_.size(), kPeriodWindow);
-  if (const auto period = find_period(std::span(tokens_).last(n))) {
+  const std::size_t least = grammar_->in_calls()
+                                ? std::max(limits_.period_min, kWrittenPeriodTokensMin)
+                                : limits_.period_min;
+  if (const auto period = find_period(std::span(tokens_).last(n), least)) {
     end_ = End::repetition;
     n_periodic_ = period->covered;
   }

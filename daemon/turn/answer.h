@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/turn/branches.h"
+#include "daemon/turn/repetition.h"
 #include "daemon/turn/turn.h"
 #include "engine/chat.h"
 #include "engine/grammar.h"
@@ -42,8 +43,10 @@ class Answer {
 
   struct Limits {
     std::int64_t tokens_max = 0, think_tokens_max = 0;
-    std::int64_t context_max = 0;  // tokens of the transcript, this answer included
-    std::int64_t choices_max = 0;  // tokens whose alternatives are kept
+    std::int64_t context_max = 0;               // tokens of the transcript, this answer included
+    std::int64_t choices_max = 0;               // tokens whose alternatives are kept
+    std::size_t period_min = kPeriodTokensMin;  // tokens that repeat themselves; in calls not fewer
+                                                // than kWrittenPeriodTokensMin
   };
   // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,

@@ -12,9 +12,9 @@
 
 namespace lares::daemon {
 
-std::optional<Period> find_period(std::span<const engine::Token> tokens) {
+std::optional<Period> find_period(std::span<const engine::Token> tokens, std::size_t tokens_min) {
   const std::size_t n = std::min(tokens.size(), kPeriodWindow);
-  if (n < kPeriodTokensMin) return std::nullopt;
+  if (n < tokens_min) return std::nullopt;
   // Read backwards, a periodic end is a periodic beginning: z[p] tokens from p on equal the first
   // z[p], so the first z[p] + p tokens have period p (Gusfield's Z algorithm).
   const auto r = [&](std::size_t i) { return tokens[tokens.size() - 1 - i]; };
@@ -28,7 +28,7 @@ std::optional<Period> find_period(std::span<const engine::Token> tokens) {
       right = i + z[i];
     }
     const std::size_t covered = z[i] + i;
-    if (covered >= kPeriodTokensMin && covered >= kPeriodRepeatsMin * i) return Period{i, covered};
+    if (covered >= tokens_min && covered >= kPeriodRepeatsMin * i) return Period{i, covered};
   }
   return std::nullopt;
 }

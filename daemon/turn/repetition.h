@@ -18,8 +18,11 @@
 namespace lares::daemon {
 
 inline constexpr std::size_t kPeriodWindow = 4096;    // tokens looked at
-inline constexpr std::size_t kPeriodTokensMin = 192;  // shorter runs occur in honest code (tables,
+inline constexpr std::size_t kPeriodTokensMin = 192;  // shorter runs occur in honest text (tables,
                                                       // rules, blank padding)
+inline constexpr std::size_t kWrittenPeriodTokensMin = 2048;  // of a call's arguments: files have
+                                                              // grids of zeros. And of what a
+                                                              // client bounds by itself
 inline constexpr std::size_t kPeriodRepeatsMin = 4;
 inline constexpr std::size_t kPeriodCheckEvery = 64;  // tokens; a check is linear in the window
 
@@ -27,9 +30,10 @@ struct Period {
   std::size_t length = 0;   // tokens in one period
   std::size_t covered = 0;  // tokens at the end that are periodic
 };
-// The smallest period the end of `tokens` has had for at least kPeriodTokensMin tokens and
+// The smallest period the end of `tokens` has had for at least `tokens_min` tokens and
 // kPeriodRepeatsMin repeats.
-std::optional<Period> find_period(std::span<const engine::Token> tokens);
+std::optional<Period> find_period(std::span<const engine::Token> tokens,
+                                  std::size_t tokens_min = kPeriodTokensMin);
 
 inline constexpr int kCallsRemind = 3, kCallsRemindAgain = 5, kCallsStop = 8;
 inline constexpr int kDiskStop = 3;  // calls that fail because nothing can be written

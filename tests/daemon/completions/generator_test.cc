@@ -1,5 +1,6 @@
 // Stateless generation over a scripted model: what it is given, what is said of it, and what the
 // next request need not evaluate again.
+#include "daemon/turn/repetition.h"
 #include "tests/daemon/completions/generator_case.h"
 
 namespace lares::daemon {
@@ -473,6 +474,23 @@ TEST_F(GeneratorTest, LogprobsAreOfTheContent) {
     auto asking = ask(g, c);
     EXPECT_EQ((co_await std::move(asking)).logprobs.size(), 5u);
   });
+}
+
+// A client bounds its answers itself; a grid of zeros is one.
+TEST_F(GeneratorTest, WhatRepeatsItselfIsSaidAndWhatHasNoEndIsEnded) {
+  std::string grid;
+  for (int i = 0; i < 400; ++i) grid += "0, ";
+  run({{.text = "hm</think>" + grid}, {.text = "hm</think>" + grid, .open_ended = true}},
+      [&](Generator& g) -> asio::awaitable<void> {
+        auto asking = ask(g, user("x"));
+        const Answered whole = co_await std::move(asking);
+        EXPECT_EQ(whole.content, grid);
+        EXPECT_EQ(whole.end.reason, Reason::stop);
+        auto again = ask(g, user("y"));
+        const Answered endless = co_await std::move(again);
+        EXPECT_EQ(endless.end.reason, Reason::length);
+        EXPECT_LT(endless.content.size(), 3 * kWrittenPeriodTokensMin);
+      });
 }
 
 TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {

@@ -60,10 +60,19 @@ TEST_F(TurnTest, ACircleDoesNotBeginAgainAtTheSamePlace) {
   EXPECT_EQ(n_masked_, 1);
 }
 
+TEST_F(TurnTest, AFileMayRepeatItself) {
+  std::string grid;
+  for (int i = 0; i < 400; ++i) grid += "0, ";
+  const auto result =
+      turn({{"x</think>I write." + create(root_ + "/grid.txt", grid)}, {"x</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_EQ(read("grid.txt"), grid);
+}
+
 // Half a call is none: the calls are written anew.
 TEST_F(TurnTest, ACircleInACallTakesTheCallsBack) {
   std::string circle;
-  for (int i = 0; i < 100; ++i) circle += "again and again, ";
+  for (int i = 0; i < 200; ++i) circle += "again and again, ";
   const std::string half = "x</think>I write." + create(root_ + "/a.txt", circle);
   const auto result = turn({{half.substr(0, half.find("</｜DSML｜parameter>\n</"))},
                             {create(root_ + "/b.txt", "short")},
