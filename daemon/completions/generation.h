@@ -109,7 +109,8 @@ class Generations {
   // The ids of a text, its control tokens among them; nothing is put before it.
   virtual asio::awaitable<tl::expected<std::vector<engine::Token>, Refusal>> tokenize(
       std::string text) = 0;
-  virtual std::string model() const = 0;  // what the loaded checkpoint is called
+  virtual bool loading() const { return false; }  // what begins now waits for that
+  virtual std::string model() const = 0;          // what the loaded checkpoint is called
   virtual std::optional<std::int64_t> context_max() const = 0;  // tokens; nullopt: none is loaded
   // How it is sampled where a request says nothing else; the seed is another each time.
   virtual engine::Sampling sampling() const { return {}; }

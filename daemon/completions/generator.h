@@ -55,7 +55,7 @@ struct GeneratorCore {
   const Log& log;
   const GeneratorOptions options;
   SampledAnswers sampled;
-  PrefixCache prefixes;  // on the engine's thread
+  PrefixCache prefixes;
   Queue queue;
   std::set<DrawnGeneration*> running;
   bool ending = false;
@@ -81,6 +81,7 @@ class Generator final : public Generations {
       Conversation conversation) override;
   asio::awaitable<tl::expected<std::vector<engine::Token>, Refusal>> tokenize(
       std::string text) override;
+  bool loading() const override { return core_->host.state().state == "loading"; }
   std::string model() const override { return core_->options.model; }
   std::optional<std::int64_t> context_max() const override;
   engine::Sampling sampling() const override;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/dialects/chat_request.h"
+#include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/openai_answer.h"
 #include "daemon/dialects/reader.h"
@@ -177,7 +178,8 @@ asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, 
   const ChatShape shape{asked->conversation.thinking, asked->conversation.n_logprobs >= 0,
                         asked->with_usage};
   Reader reader(exchange);
-  auto beginning = generations.begin(std::move(asked->conversation), reader.stop());
+  auto beginning = begin_generation(exchange, generations, std::move(asked->conversation),
+                                    reader.stop(), head_if(asked->stream));
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     const WireError error = error_of(generation.error());

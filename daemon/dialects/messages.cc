@@ -2,6 +2,7 @@
 // /anthropic.
 #include <utility>
 
+#include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/messages_request.h"
@@ -32,19 +33,17 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
     co_return co_await exchange.reply(std::move(refusal));
   }
   Reader reader(exchange);
-  const auto generation = co_await generations.begin(std::move(request->conversation),
-                                                     reader.stop());
+  auto head = head_if(request->stream);
+  if (head) head = with_id(std::move(*head), request_id);
+  auto beginning = begin_generation(exchange, generations, std::move(request->conversation),
+                                    reader.stop(), head);
+  const auto generation = co_await std::move(beginning);
   if (!generation) {
     HttpReply refusal = messages_refusal(error_of(generation.error()), request_id);
     co_return co_await exchange.reply(std::move(refusal));
   }
   MessagesAnswer answer(fresh_id("msg_"), request->model);
-  if (request->stream) {
-    HttpReply head = with_id(sse_head(), request_id);
-    std::string keep_alive(kMessagesKeepAlive);
-    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head),
-                                     std::move(keep_alive));
-  }
+  if (head) co_return co_await stream_answer(exchange, reader, **generation, answer, *head);
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? with_id(json_reply(*whole), request_id)
                           : messages_refusal(whole.error(), request_id);

@@ -8,6 +8,8 @@
 namespace lares::daemon {
 namespace {
 
+constexpr std::string_view kPing = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
+
 const char* stop_reason(GenerationEnd::Reason reason) {
   switch (reason) {
     case GenerationEnd::Reason::calls:
@@ -70,7 +72,11 @@ void MessagesAnswer::begin(std::int64_t prompt_tokens) {
   const WireJson start = {{"type", "message_start"},
                           {"message", message(usage_of({.prompt = prompt_tokens}))}};
   out_ += sse_event("message_start", start);
-  out_ += kMessagesKeepAlive;
+  out_ += kPing;
+}
+
+Exchange::KeepAlive MessagesAnswer::keep_alive() const {
+  return [] { return std::string(kPing); };
 }
 
 void MessagesAnswer::opened(const Part& part) {

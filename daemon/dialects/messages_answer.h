@@ -7,8 +7,6 @@
 
 namespace lares::daemon {
 
-inline constexpr std::string_view kMessagesKeepAlive = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
-
 // message_start says how long the prompt is and takes none of it for cached: that is known when it
 // was evaluated. message_delta, the last but one, has the true figures.
 class MessagesAnswer : public DialectAnswer {
@@ -18,6 +16,7 @@ class MessagesAnswer : public DialectAnswer {
   void begin(std::int64_t prompt_tokens) override;
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;
+  Exchange::KeepAlive keep_alive() const override;
 
  protected:
   void opened(const Part& part) override;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "daemon/dialects/reader.h"
+#include "daemon/dialects/sse.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -95,8 +96,13 @@ void Parts::close(bool whole) {
 
 std::string DialectAnswer::take() { return std::exchange(out_, {}); }
 
+Exchange::KeepAlive DialectAnswer::keep_alive() const {
+  return [] { return std::string(kSseKeepAlive); };
+}
+
 asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation,
-                                    DialectAnswer& answer, HttpReply head, std::string keep_alive) {
+                                    DialectAnswer& answer, HttpReply head) {
+  Exchange::KeepAlive keep_alive = answer.keep_alive();
   co_await exchange.begin(std::move(head), std::move(keep_alive));
   answer.begin(generation.prompt_tokens());
   for (bool ended = false; !ended;) {

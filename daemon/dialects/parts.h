@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/dialects/wire.h"
+#include "daemon/http/exchange.h"
 
 namespace lares::daemon {
 
@@ -54,6 +55,8 @@ class DialectAnswer : public Parts {
   virtual WireJson whole(const GenerationEnd& end) const = 0;  // instead of the stream: of what
                                                                // is_answer(), after end()
   std::string take();
+  // Of a stream in which nothing is said for a while; it may outlive this.
+  virtual Exchange::KeepAlive keep_alive() const;
 
  protected:
   std::string out_;
@@ -62,7 +65,7 @@ class DialectAnswer : public Parts {
 // Both tell `generation` to its end, which `reader` hastens when it leaves.
 class Reader;
 asio::awaitable<void> stream_answer(Exchange& exchange, Reader& reader, Generation& generation,
-                                    DialectAnswer& answer, HttpReply head, std::string keep_alive);
+                                    DialectAnswer& answer, HttpReply head);
 asio::awaitable<tl::expected<WireJson, WireError>> whole_answer(Exchange& exchange,
                                                                 Generation& generation,
                                                                 DialectAnswer& answer);

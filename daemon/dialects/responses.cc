@@ -2,6 +2,7 @@
 // a response later is told so.
 #include <utility>
 
+#include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/responses_answer.h"
@@ -26,8 +27,9 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
     co_return co_await exchange.reply(std::move(refusal));
   }
   Reader reader(exchange);
-  const auto generation = co_await generations.begin(std::move(request->conversation),
-                                                     reader.stop());
+  auto beginning = begin_generation(exchange, generations, std::move(request->conversation),
+                                    reader.stop(), head_if(request->stream));
+  const auto generation = co_await std::move(beginning);
   if (!generation) {
     HttpReply refusal = openai_reply(error_of(generation.error()));
     co_return co_await exchange.reply(std::move(refusal));
@@ -36,9 +38,7 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
                          std::move(request->tools), std::move(request->echo));
   if (request->stream) {
     HttpReply head = sse_head();
-    std::string keep_alive(kSseKeepAlive);
-    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head),
-                                     std::move(keep_alive));
+    co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head));
   }
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? json_reply(*whole) : openai_reply(whole.error());

@@ -103,9 +103,17 @@ WireJson ResponsesAnswer::item(const Part& part, const char* status) const {
 }
 
 void ResponsesAnswer::event(const char* type, WireJson fields) {
-  WireJson event = {{"type", type}, {"sequence_number", n_events_++}};
+  WireJson event = {{"type", type}, {"sequence_number", (*n_events_)++}};
   event.update(fields);
   out_ += sse_event(type, event);
+}
+
+Exchange::KeepAlive ResponsesAnswer::keep_alive() const {
+  return [n_events = n_events_, seen = std::int64_t{0}, n_comments = 0]() mutable {
+    if (*n_events != seen) seen = *n_events, n_comments = 0;
+    if (n_comments++ < kCommentsMax) return std::string(kSseKeepAlive);
+    return sse_event("keepalive", {{"type", "keepalive"}, {"sequence_number", (*n_events)++}});
+  };
 }
 
 void ResponsesAnswer::told(const Part& part, const char* type, WireJson fields) {

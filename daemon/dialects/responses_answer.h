@@ -2,12 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "daemon/dialects/parts.h"
 #include "daemon/dialects/responses_request.h"
 
 namespace lares::daemon {
+
+inline constexpr int kCommentsMax = 11;  // one behind the other, then it is an event: two minutes
 
 class ResponsesAnswer : public DialectAnswer {
  public:
@@ -17,6 +20,9 @@ class ResponsesAnswer : public DialectAnswer {
   void begin(std::int64_t prompt_tokens) override;
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;
+  // Comments, and now and then an event, such as the hosted API sends: Codex hangs up after five
+  // minutes without one (stream_idle_timeout_ms), some clients stumble over it.
+  Exchange::KeepAlive keep_alive() const override;
 
  protected:
   void opened(const Part& part) override;
@@ -38,7 +44,7 @@ class ResponsesAnswer : public DialectAnswer {
   std::int64_t created_at_;
   ResponsesTools tools_;
   WireJson echo_, output_ = WireJson::array();
-  std::int64_t n_events_ = 0;
+  const std::shared_ptr<std::int64_t> n_events_ = std::make_shared<std::int64_t>(0);
 };
 
 }  // namespace lares::daemon

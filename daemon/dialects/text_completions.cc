@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/text_completions_request.h"
 #include "daemon/dialects/openai_answer.h"
@@ -146,7 +147,11 @@ asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   TextCompletionAnswer answer(*asked, system_fingerprint(generations));
   Reader reader(exchange);
   auto beginning = std::visit(
-      [&](auto& what) { return generations.begin(std::move(what), reader.stop()); }, asked->what);
+      [&](auto& what) {
+        return begin_generation(exchange, generations, std::move(what), reader.stop(),
+                                head_if(asked->stream));
+      },
+      asked->what);
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     const WireError error = error_of(generation.error());

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/state_dir.h"
+#include "tools/lenient_json.h"
 
 namespace lares::daemon {
 namespace {
@@ -127,6 +128,9 @@ WireError error_of(const GenerationEnd& end) {
   // Who hung up does not read it; who does is told by a daemon that ends.
   if (end.reason == GenerationEnd::Reason::cancelled)
     return later("stopped before the answer was whole; ask again");
+  // That it does not begin at all was known too late for a status of its own (RefusedGeneration).
+  if (end.what.starts_with("generate: "))
+    return {.status = 500, .kind = "server_error", .message = end.what};
   return {
       .status = 500,
       .kind = "server_error",
@@ -157,7 +161,7 @@ HttpReply json_reply(const WireJson& json) { return {.body = wire_text(json)}; }
 tl::expected<WireJson, WireError> parse_body(std::string_view text) {
   if (const auto why = too_much(text))
     return tl::unexpected(invalid("", "read the request's body: " + *why));
-  WireJson json = WireJson::parse(text, nullptr, /*allow_exceptions=*/false);
+  WireJson json = tools::lenient_json<WireJson>(text);
   if (json.is_discarded())
     return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
   if (!json.is_object())

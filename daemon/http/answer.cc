@@ -100,15 +100,19 @@ void HttpAnswer::takes_long() {
     stream_.on_silence([this] { return blank_line(); }, stream_.limits().status_known);
 }
 
-asio::awaitable<void> HttpAnswer::begin(HttpReply reply, std::string keep_alive) {
-  if (state_ != State::nothing) co_return;
-  stream_.be_silent();  // of takes_long()
-  state_ = head_only_ ? State::ended : State::streaming;
-  std::string bytes = head(reply, /*sized=*/false);
-  co_await stream_.send(std::move(bytes));
-  if (head_only_) has_all_.request_stop();
-  if (keep_alive.empty() || state_ != State::streaming) co_return;
-  auto again = [bytes = framed(std::move(keep_alive))] { return bytes; };
+asio::awaitable<void> HttpAnswer::begin(HttpReply reply, KeepAlive keep_alive) {
+  if (state_ == State::nothing) {
+    stream_.be_silent();  // of takes_long()
+    state_ = head_only_ ? State::ended : State::streaming;
+    std::string bytes = head(reply, /*sized=*/false);
+    co_await stream_.send(std::move(bytes));
+    if (head_only_) has_all_.request_stop();
+  }
+  if (state_ != State::streaming) co_return;
+  auto again = [this, keep_alive = std::move(keep_alive)] {
+    std::string bytes = keep_alive();
+    return bytes.empty() ? bytes : framed(std::move(bytes));  // framed, nothing would be the end
+  };
   stream_.on_silence(std::move(again), stream_.limits().keep_alive_every);
 }
 

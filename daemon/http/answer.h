@@ -25,7 +25,7 @@ class HttpAnswer final : public Exchange {
   }  // an assignment would keep what it has reserved
   asio::awaitable<void> reply(HttpReply reply) override;
   void takes_long() override;
-  asio::awaitable<void> begin(HttpReply head, std::string keep_alive) override;
+  asio::awaitable<void> begin(HttpReply head, KeepAlive keep_alive) override;
   asio::awaitable<bool> write(std::string bytes) override;
   asio::awaitable<void> end() override;
   std::stop_token gone() const override;

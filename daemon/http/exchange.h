@@ -60,9 +60,14 @@ class Exchange {
   // body.
   virtual void takes_long() {}
 
-  // As a stream: `head` without its body goes out now. Whenever nothing was written for
-  // kKeepAliveEvery, `keep_alive` is: something that the content type lets clients ignore.
-  virtual asio::awaitable<void> begin(HttpReply head, std::string keep_alive) = 0;
+  // As a stream: `head` without its body goes out now, unless it has. Whenever nothing was written
+  // for kKeepAliveEvery, what `keep_alive` gives is: something that clients ignore. It may be asked
+  // as long as the connection is there.
+  using KeepAlive = std::function<std::string()>;
+  virtual asio::awaitable<void> begin(HttpReply head, KeepAlive keep_alive) = 0;
+  asio::awaitable<void> begin(HttpReply head, std::string keep_alive) {
+    return begin(std::move(head), KeepAlive([bytes = std::move(keep_alive)] { return bytes; }));
+  }
   // Waits while the peer does not read. False: it is gone, or has read nothing for kSlowReaderMax,
   // or asked for the head alone (HEAD).
   virtual asio::awaitable<bool> write(std::string bytes) = 0;

@@ -334,7 +334,7 @@ class ChatTest : public ::testing::Test {
     const auto ex = ask("POST", "/v1/chat/completions",
                         with("\"stream\": true, \"model\": \"m\"" + fields));
     EXPECT_EQ(ex->answer.content_type, "text/event-stream; charset=utf-8");
-    EXPECT_EQ(ex->keep_alive, ": keep-alive\n\n");
+    EXPECT_EQ(ex->keep_alive(), ": keep-alive\n\n");
     EXPECT_TRUE(ex->ended);
     return settled(ex->answer.body);
   }
@@ -469,6 +469,36 @@ TEST_F(ChatTest, WhatIsNotAnsweredSaysWhy) {
     const auto ex = ask("POST", "/chat/completions", body);
     EXPECT_EQ(ex->answer.status, 400u) << body;
   }
+}
+
+// JavaScript cuts strings there, and the conversation would be refused ever after.
+TEST_F(ChatTest, HalfACharacterIsShownAsLost) {
+  const auto ex = ask("POST", "/chat/completions",
+                      R"({"model": "m", "messages": [{"role": "user", "content": "a\ud83d"}]})");
+  EXPECT_EQ(ex->answer.status, 200u) << ex->answer.body;
+  EXPECT_EQ(generations.asked.messages[0]["content"], "a\uFFFD");
+}
+
+// Clients wait some minutes for a head, and a model may take longer to load.
+TEST_F(ChatTest, AStreamBeginsWhileTheModelLoads) {
+  generations.is_loading = true;
+  const std::pair<const char*, std::string> doors[] = {
+      {"/v1/chat/completions", with(R"("stream": true)")},
+      {"/v1/completions", R"({"prompt": "x", "stream": true})"}};
+  for (const auto& [path, body] : doors) {
+    generations.refusal.reset();
+    const auto answered = ask("POST", path, body);
+    EXPECT_EQ(answered->n_begins, 2) << path;
+    EXPECT_TRUE(answered->answer.body.ends_with("[DONE]\n\n")) << path;
+    generations.refusal = Refusal{Refusal::Kind::failed, "generate: it is broken", ""};
+    const auto refused = ask("POST", path, body);
+    EXPECT_EQ(refused->answer.status, 200u) << path;
+    EXPECT_NE(refused->answer.body.find(R"("message":"generate: it is broken")"), std::string::npos)
+        << refused->answer.body;
+    EXPECT_TRUE(refused->ended) << path;
+  }
+  const auto whole = ask("POST", "/v1/chat/completions", with(R"("model": "m")"));
+  EXPECT_EQ(whole->answer.status, 500u) << "who asked for no stream is told by the status";
 }
 
 // Behind takes_long() the status may be lost.

@@ -31,10 +31,11 @@ class FakeExchange : public Exchange {
     ++n_replies;
     co_return;
   }
-  asio::awaitable<void> begin(HttpReply head, std::string alive) override {
-    answer = std::move(head);
+  using Exchange::begin;
+  asio::awaitable<void> begin(HttpReply head, KeepAlive alive) override {
+    if (!std::exchange(streamed, true)) answer = std::move(head);
     keep_alive = std::move(alive);
-    streamed = true;
+    ++n_begins;
     co_return;
   }
   asio::awaitable<bool> write(std::string bytes) override {
@@ -49,8 +50,9 @@ class FakeExchange : public Exchange {
   std::stop_token gone() const override { return gone_.get_token(); }
 
   HttpReply answer;  // what was streamed is its body
-  std::string keep_alive;
-  int n_replies = 0, n_writes = 0, writes_max = 1 << 30;  // after so many the peer reads no more
+  KeepAlive keep_alive;
+  int n_begins = 0, n_replies = 0, n_writes = 0, writes_max = 1 << 30;  // after so many the peer
+                                                                        // reads no more
   bool streamed = false, ended = false, took_long = false;
 
  private:
@@ -100,6 +102,7 @@ class FakeGenerations : public Generations {
     if (refusal) co_return tl::unexpected(*refusal);
     co_return std::vector<engine::Token>{5, 6, 7};
   }
+  bool loading() const override { return is_loading; }
   std::string model() const override { return "nano"; }
   std::optional<std::int64_t> context_max() const override { return context; }
 
@@ -112,6 +115,7 @@ class FakeGenerations : public Generations {
   std::optional<std::int64_t> context = 4096;
   std::stop_token stop;
   int n_steps_told = 0;
+  bool is_loading = false;
 
  private:
   struct Told : Generation {

@@ -223,9 +223,24 @@ TEST(Messages, StreamAndWholeByEitherPath) {
     EXPECT_TRUE(events->ended);
     EXPECT_TRUE(events->answer.content_type.starts_with("text/event-stream"));
     EXPECT_TRUE(header(events->answer, "request-id").starts_with("req_"));
-    EXPECT_EQ(events->keep_alive, "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+    EXPECT_EQ(events->keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
     EXPECT_EQ(names_of(events->answer.body).back(), "message_stop");
   }
+}
+
+TEST(Messages, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
+  FakeGenerations generations(tool_turn());
+  generations.is_loading = true;
+  const auto answered = ask(add_messages, generations, "POST", "/v1/messages", kAskStream);
+  EXPECT_EQ(answered->n_begins, 2);
+  EXPECT_TRUE(header(answered->answer, "request-id").starts_with("req_"));
+  EXPECT_EQ(names_of(answered->answer.body).back(), "message_stop");
+  generations.refusal = Refusal{Refusal::Kind::failed, "generate: it is broken", ""};
+  const auto refused = ask(add_messages, generations, "POST", "/v1/messages", kAskStream);
+  EXPECT_EQ(names_of(refused->answer.body).back(), "error");
+  EXPECT_NE(refused->answer.body.find(R"("message":"generate: it is broken")"), std::string::npos)
+      << refused->answer.body;
+  EXPECT_TRUE(refused->ended);
 }
 
 TEST(Messages, AStreamThatFailsEndsCleanly) {

@@ -232,10 +232,46 @@ TEST(Responses, StreamAndWholeByEitherPath) {
     EXPECT_EQ(events->request().body, "") << "it is read, and let go";
     EXPECT_TRUE(events->streamed);
     EXPECT_TRUE(events->ended);
-    EXPECT_TRUE(events->keep_alive.starts_with(":"));
     EXPECT_EQ(names_of(events->answer.body).back(), "response.completed");
     EXPECT_EQ(events->answer.body.find("[DONE]"), std::string::npos);
   }
+}
+
+// Codex counts events alone as signs of life; other clients like comments better.
+TEST(Responses, ASilentStreamSaysNowAndThenByAnEventThatItLives) {
+  FakeGenerations generations(tool_turn());
+  const auto ex = ask(add_responses, generations, "POST", "/v1/responses", kAskStream);
+  const auto n_events = static_cast<std::int64_t>(names_of(ex->answer.body).size());
+  for (int event = 0; event < 2; ++event) {
+    for (int i = 0; i < kCommentsMax; ++i) EXPECT_EQ(ex->keep_alive(), ": keep-alive\n\n");
+    const WireJson kept = event_of(ex->keep_alive(), "keepalive");
+    EXPECT_EQ(kept["type"], "keepalive");
+    EXPECT_EQ(kept["sequence_number"], n_events + event);
+  }
+}
+
+TEST(Responses, AnEventIsASignOfLifeByItself) {
+  ResponsesAnswer answer = fresh();
+  const auto keep_alive = answer.keep_alive();
+  for (int i = 0; i < 3 * kCommentsMax; ++i) {
+    EXPECT_TRUE(keep_alive().starts_with(":")) << i;
+    if (i % kCommentsMax == kCommentsMax - 1) answer.begin(0);
+  }
+}
+
+TEST(Responses, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
+  FakeGenerations generations(tool_turn());
+  generations.is_loading = true;
+  const auto answered = ask(add_responses, generations, "POST", "/v1/responses", kAskStream);
+  EXPECT_EQ(answered->n_begins, 2);
+  EXPECT_EQ(names_of(answered->answer.body).back(), "response.completed");
+  generations.refusal = Refusal{Refusal::Kind::failed, "generate: it is broken", ""};
+  const auto refused = ask(add_responses, generations, "POST", "/v1/responses", kAskStream);
+  const WireJson failed = event_of(refused->answer.body, "response.failed");
+  EXPECT_EQ(failed["response"]["error"]["message"], "generate: it is broken");
+  EXPECT_TRUE(refused->ended);
+  const auto whole = ask(add_responses, generations, "POST", "/v1/responses", kAsk);
+  EXPECT_EQ(whole->answer.status, 500u);
 }
 
 TEST(Responses, AStreamThatFailsEndsCleanly) {

@@ -1,0 +1,55 @@
+// How every dialect asks for an answer that may be a stream.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include <tl/expected.hpp>
+
+#include "daemon/completions/generation.h"
+#include "daemon/dialects/sse.h"
+#include "daemon/http/exchange.h"
+
+namespace lares::daemon {
+
+// What a client gets whose stream had begun before it was known that there is no answer.
+class RefusedGeneration final : public Generation {
+ public:
+  explicit RefusedGeneration(Refusal refusal) { end_.what = std::move(refusal.message); }
+  std::int64_t prompt_tokens() const override { return 0; }
+  asio::awaitable<std::vector<GenerationEvent>> next() override {
+    co_return std::vector<GenerationEvent>();
+  }
+  const GenerationEnd& end() const override { return end_; }
+
+ private:
+  GenerationEnd end_{.reason = GenerationEnd::Reason::failed, .what = {}, .usage = {}};
+};
+
+inline std::optional<HttpReply> head_if(bool streams) {
+  return streams ? std::optional(sse_head()) : std::nullopt;
+}
+
+// `head`: of the stream that was asked for; nullopt: a whole answer was. Clients wait some minutes
+// for a head, and a model may take longer to load: then the stream begins first.
+template <class Asked>
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_generation(
+    Exchange& exchange, Generations& generations, Asked asked, std::stop_token stop,
+    std::optional<HttpReply> head) {
+  const bool early = head && generations.loading();
+  if (early) {
+    auto heading = exchange.begin(std::move(*head), std::string(kSseKeepAlive));
+    co_await std::move(heading);
+  }
+  auto beginning = generations.begin(std::move(asked), std::move(stop));
+  auto generation = co_await std::move(beginning);
+  if (!generation && early)
+    generation = std::make_unique<RefusedGeneration>(std::move(generation.error()));
+  co_return std::move(generation);
+}
+
+}  // namespace lares::daemon
