@@ -11,8 +11,13 @@ namespace {
 
 constexpr std::size_t kBinaryProbeBytes = 8 << 10;
 
-// The length of the valid UTF-8 character at `i`, 0 when there is none (overlong forms and
-// surrogates included).
+struct GitLibrary {
+  GitLibrary() { git_libgit2_init(); }
+  ~GitLibrary() { git_libgit2_shutdown(); }
+};
+
+}  // namespace
+
 std::size_t utf8_length(std::string_view s, std::size_t i) {
   const auto byte = [&](std::size_t k) {
     return i + k < s.size() ? static_cast<unsigned char>(s[i + k]) : 0u;
@@ -36,13 +41,6 @@ std::size_t utf8_length(std::string_view s, std::size_t i) {
   return 0;
 }
 
-struct GitLibrary {
-  GitLibrary() { git_libgit2_init(); }
-  ~GitLibrary() { git_libgit2_shutdown(); }
-};
-
-}  // namespace
-
 bool is_binary(std::string_view bytes) {
   return bytes.substr(0, kBinaryProbeBytes).find('\0') != std::string_view::npos;
 }
@@ -56,16 +54,21 @@ bool is_utf8(std::string_view bytes) {
   return true;
 }
 
+std::size_t undecodable_length(std::string_view bytes, std::size_t i) {
+  // The continuation bytes of a broken character belong to the same replacement.
+  std::size_t end = i + 1;
+  while (end < bytes.size() && (static_cast<unsigned char>(bytes[end]) & 0xC0) == 0x80) ++end;
+  return end - i;
+}
+
 std::string to_utf8(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size());
   for (std::size_t i = 0; i < bytes.size();) {
     const std::size_t n = utf8_length(bytes, i);
     if (n == 0) {
-      out += "\xef\xbf\xbd";
-      ++i;
-      // The continuation bytes of a broken character belong to the same replacement.
-      while (i < bytes.size() && (static_cast<unsigned char>(bytes[i]) & 0xC0) == 0x80) ++i;
+      out += kReplacement;
+      i += undecodable_length(bytes, i);
     } else {
       out.append(bytes, i, n);
       i += n;

@@ -11,8 +11,13 @@ namespace lares::tools {
 
 bool is_binary(std::string_view bytes);  // a NUL in the first 8 KiB, as git decides
 bool is_utf8(std::string_view bytes);
-// Every invalid sequence becomes one U+FFFD.
+// Every invalid sequence becomes one kReplacement.
 std::string to_utf8(std::string_view bytes);
+inline constexpr std::string_view kReplacement = "\xef\xbf\xbd";  // U+FFFD
+// The length of the valid UTF-8 character at `i`, 0 when there is none (overlong forms and
+// surrogates included); then how long the sequence is that one kReplacement stands for.
+std::size_t utf8_length(std::string_view bytes, std::size_t i);
+std::size_t undecodable_length(std::string_view bytes, std::size_t i);
 // The largest n <= `n` at which `text` can be cut without splitting a UTF-8 character.
 std::size_t utf8_floor(std::string_view text, std::size_t n);
 

@@ -356,7 +356,8 @@ Outcome EditTool::view_directory(const Target& target) const {
     return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
   const auto tree = TreeLister(options_.root).list();
   if (!tree) return failed(tree.error().message);
-  const std::string prefix = target.path.empty() ? "" : target.path + "/";
+  const std::string directory = target.fs.real(target.path);  // without links, and slashes behind
+  const std::string prefix = directory.empty() ? "" : directory + "/";
   std::set<std::string> entries;
   for (const Listed& file : tree->files) {
     if (!file.path.starts_with(prefix)) continue;
@@ -367,6 +368,13 @@ Outcome EditTool::view_directory(const Target& target) const {
       entries.insert(file.path.substr(0, end));
     }
   }
+  if (entries.empty() && !prefix.empty())
+    return {fmt::format("Nothing in {} is a file that git tracks or would track: it is empty, "
+                        "ignored, filled by a tool, or a repository of its own. `ls` in bash shows "
+                        "what is there.\n",
+                        target.shown),
+            true,
+            {}};
   std::string out = fmt::format(
       "The files and directories up to {} levels deep in {}, ignored ones left out:\n",
       kListedDepth, target.shown);

@@ -20,7 +20,7 @@ struct Evened {
   std::vector<std::uint32_t> at;
 };
 
-enum class Level { line_ends, trailing_blanks, characters };
+enum class Level { line_ends, undecodable, trailing_blanks, characters };
 
 struct CharacterFold {
   std::string_view from;
@@ -37,6 +37,12 @@ constexpr std::array<CharacterFold, 31> kCharacterFolds = {{
     {"\u202f", ' '},  {"\u205f", ' '},  {"\u3000", ' '},  {"\uff07", '\''}, {"\uff02", '"'},
     {"\uff0d", '-'},
 }};
+
+// The smallest m >= n at which `text` can be cut without splitting a UTF-8 character.
+std::size_t utf8_ceiling(std::string_view text, std::size_t n) {
+  while (n < text.size() && (static_cast<unsigned char>(text[n]) & 0xC0) == 0x80) ++n;
+  return n;
+}
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
@@ -60,6 +66,16 @@ Evened even(std::string_view raw, Level level) {
       if (level == Level::trailing_blanks) drop_trailing_blanks();
       put('\n', i);
       i += crlf;
+      continue;
+    }
+    if (level == Level::undecodable && (raw[i] & 0x80)) {
+      if (const std::size_t n = utf8_length(raw, i); n > 0) {
+        for (std::size_t k = 0; k < n; ++k) put(raw[i + k], i + k);
+        i += n - 1;
+      } else {
+        for (const char c : kReplacement) put(c, i);
+        i += undecodable_length(raw, i) - 1;
+      }
       continue;
     }
     if (level == Level::characters && (raw[i] & 0x80)) {
@@ -137,10 +153,17 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::st
   while (suffix < shorter - prefix &&
          old_.text[n_old - 1 - suffix] == new_.text[n_new - 1 - suffix])
     ++suffix;
+  // Characters stay whole: of one that is folded all bytes have the same place.
+  prefix = utf8_floor(old_.text, prefix);
+  suffix = n_old - utf8_ceiling(old_.text, n_old - suffix);
   const std::size_t from = found[0];
   const std::size_t begin = file.at[from + prefix], end = file.at[from + n_old - suffix];
   const std::size_t new_begin = new_.at[prefix],
                     new_end = std::max<std::size_t>(new_.at[n_new - suffix], new_begin);
+  // What stands for bytes that cannot be shown may stay where it is; nobody can write them.
+  if (level == Level::undecodable &&
+      new_str.substr(new_begin, new_end - new_begin).find(kReplacement) != std::string_view::npos)
+    return std::nullopt;
   const bool typed_cr = old_str.find("\r\n") != std::string_view::npos;
   const bool crlf = wants_crlf(raw, file.at[from]);
   Replaced out;
@@ -344,6 +367,9 @@ tl::expected<Replaced, Unmatched> replace_unique(std::string_view bytes, std::st
     if (*done && cr_only_in_old) (*done)->relaxed = "line ends";
     return std::move(*done);
   }
+  if (old_str.find(kReplacement) != std::string_view::npos)
+    if (auto done = replace_at(Level::undecodable, bytes, old_str, new_str))
+      return std::move(*done);  // verbatim, as it was shown
   if (auto done = replace_at(Level::trailing_blanks, bytes, old_str, new_str)) {
     if (*done) (*done)->relaxed = "trailing blanks";
     return std::move(*done);
@@ -369,6 +395,11 @@ std::string explain_miss(std::string_view shown, std::string_view old_str) {
     out +=
         "old_str contains escape sequences such as \\n where the file has the characters "
         "themselves.\n";
+  } else if (old_str.find(kReplacement) != std::string_view::npos &&
+             shown.find(old_str) != std::string_view::npos) {
+    return "\uFFFD stands for bytes of the file that are no UTF-8, which nothing can be written "
+           "for: "
+           "change one place beside it at a time, or the file by bash.\n";
   }
   const auto file = split_lines(shown), old = split_lines(old_str);
   if (file.empty() || old.empty()) return out;

@@ -93,6 +93,21 @@ TEST_F(Edit, ViewOfADirectoryAndOfAnEmptyFile) {
   EXPECT_EQ(out.text.find("c.py"), std::string::npos) << out.text;
   EXPECT_NE(view(dir_.at("src/d.py")).text.find("is empty"), std::string::npos);
 }
+TEST_F(Edit, ViewOfADirectoryByAnyNameIsTheSame) {
+  dir_.write("src/a/b.py", "1\n");
+  fs::create_directory_symlink("src", dir_.at("link"));
+  for (const char* const name : {"src/", "src//", "link", "link/", "src/a/.."}) {
+    const Outcome out = view(dir_.at(name));
+    EXPECT_NE(out.text.find(dir_.at("src/a/b.py")), std::string::npos) << name << "\n" << out.text;
+  }
+}
+TEST_F(Edit, ViewOfADirectoryThatGitTakesNothingOfSaysSo) {
+  dir_.write("a", "1\n");
+  fs::create_directory(dir_.at("nothing"));
+  const Outcome out = view(dir_.at("nothing"));
+  EXPECT_TRUE(out.ok);
+  EXPECT_NE(out.text.find("`ls` in bash"), std::string::npos) << out.text;
+}
 
 TEST_F(Edit, ReplaceSaysOneLineAndGivesTheDiff) {
   const auto path = dir_.write("src/a.py", "def f(x):\n    return x < 1\n");
@@ -397,6 +412,25 @@ TEST_F(Edit, InvalidUtf8ElsewhereSurvives) {
   EXPECT_TRUE(is_utf8(view(path).text));
   EXPECT_TRUE(replace(path, "one", "two").ok);
   EXPECT_EQ(dir_.read("a"), "two\n\xff\xfe\xe2\x28\n");
+}
+// A file in Latin-1: what the model is shown is what it can name.
+TEST_F(Edit, ALineWithWhatIsNoUtf8IsNamedAsItIsShown) {
+  const std::string rest = "int b;  // \xe4\r\n";
+  const auto path = dir_.write("a", "int a;  // gr\xf6\xdf!\r\n" + rest);
+  const std::string shown = "int a;  // gr\uFFFD\uFFFD!\n";
+  ASSERT_NE(view(path).text.find(shown), std::string::npos);
+  const auto changed = replace(path, shown + "int", "long a;  // gr\uFFFD\uFFFD!\nint");
+  EXPECT_TRUE(changed.ok) << changed.text;
+  EXPECT_EQ(changed.text.find("verbatim"), std::string::npos) << changed.text;
+  EXPECT_EQ(dir_.read("a"), "long a;  // gr\xf6\xdf!\r\n" + rest);
+  EXPECT_TRUE(replace(path, "  // gr\uFFFD\uFFFD!", "").ok);  // it may go
+  EXPECT_EQ(dir_.read("a"), "long a;\r\n" + rest);
+  const auto written = replace(path, "int b;  // \uFFFD", "// \uFFFD\nshort b;");
+  EXPECT_FALSE(written.ok);
+  EXPECT_NE(written.text.find("no UTF-8"), std::string::npos) << written.text;
+  EXPECT_EQ(dir_.read("a"), "long a;\r\n" + rest);
+  EXPECT_TRUE(replace(path, "b;  // \uFFFD", "b;  // \uFFFC").ok);  // which begins like the other
+  EXPECT_EQ(dir_.read("a"), "long a;\r\nint b;  // \uFFFC\r\n");
 }
 TEST_F(Edit, Utf16IsRefusedAndLeftAlone) {
   const std::string bytes(
