@@ -134,7 +134,7 @@ class TokenIds(NanoCase):
         for fields, parameter in (({"prompt": []}, "prompt"), ({"prompt": [1, True]}, "prompt[1]"), ({"prompt": [1, 2, 3.0]}, "prompt[2]"), ({"prompt": [-1]}, "prompt[0]"),
                                   ({"prompt": [0, n]}, "prompt[1]"), ({"prompt": [0], "allowed_token_ids": []}, "allowed_token_ids"),
                                   ({"prompt": [0], "allowed_token_ids": [1, n]}, "allowed_token_ids[1]"), ({"prompt": [0], "suffix": "x"}, "suffix"),
-                                  ({"prompt": [0], "stop": ["x"]}, "stop"), ({"prompt": [0], "echo": True}, "echo"), ({"prompt": [0], "logprobs": 1}, "logprobs"),
+                                  ({"prompt": [0], "stop": ["x"]}, "stop"), ({"prompt": [0], "echo": True}, "echo"), ({"prompt": [0], "logprobs": 21}, "logprobs"),
                                   ({"prompt": [0], "n": 2}, "n"), ({"prompt": [0], "max_tokens": 0}, "max_tokens")):
             status, text = self.ask("POST", "/v1/completions", fields)
             self.assertEqual(status, 400, fields)
