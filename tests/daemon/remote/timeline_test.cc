@@ -372,7 +372,7 @@ TEST_F(Remote, LogprobsAreLeftOutWhereTheServerHasNone) {
 // Each on a thread of its own, as ModelInfo::timelines_apart says.
 TEST_F(Remote, SeveralAreDrawnAtTheSameTime) {
   constexpr int kTimelines = 8;
-  server_.behave({.takes_min_p = false, .takes_logprobs = false, .tokens_max = 5});
+  server_.behave({.tokens_max = 5, .takes_min_p = false, .takes_logprobs = false});
   RemoteTimeline first(model_, nullptr);
   ASSERT_TRUE(sync(first, prompt(300)));
   const auto shared = first.prefix(300);
