@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/testing/project.h"
+#include "tools/testing/runner_python.h"
 #include "tools/text.h"
 #include "tools/workspace/path_hint.h"
 #include "tools/workspace/rooted_fs.h"
@@ -16,55 +18,6 @@ namespace lares::tools {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr std::size_t kConfigBytesMax = 1 << 20;
-constexpr int kEntriesMax = 2000;  // of one directory that are looked at
-
-struct Project {
-  const RootedFs* files;
-  std::string dir;           // relative to the root, "" or with a final '/'
-  std::string path, filter;  // what is asked for, relative to `dir`
-
-  std::string text(const std::string& name) const {
-    auto data = files->read(dir + name, kConfigBytesMax);
-    return data ? std::move(data->bytes) : std::string();
-  }
-  bool has(const std::string& name) const {
-    struct stat st {};
-    return files->lstat(dir + name, st);
-  }
-  // Names in a directory of the project, in order.
-  std::vector<std::string> names(const std::string& below) const {
-    std::vector<std::string> out;
-    if (!files->is_directory(dir + below)) return out;
-    std::error_code ec;
-    const fs::path path_here = fs::path(files->root()) / (dir + below);
-    for (auto it = fs::directory_iterator(path_here, ec); !ec && it != fs::directory_iterator();
-         it.increment(ec)) {
-      out.push_back(it->path().filename().string());
-      if (out.size() > kEntriesMax) break;
-    }
-    std::sort(out.begin(), out.end());
-    return out;
-  }
-  std::string cwd() const {
-    std::string out = files->root() + (dir.empty() ? "" : "/" + dir);
-    if (out.size() > 1 && out.back() == '/') out.pop_back();
-    return out;
-  }
-  Runner runner(RunnerKind kind, std::vector<std::string> argv) const {
-    Runner out{kind, "", std::move(argv), cwd(), "", false};
-    for (const std::string& word : out.argv) {
-      const bool plain = word.find_first_of(" \t\n'\"$&|;<>()*?[]\\`") == std::string::npos &&
-                         !word.empty();
-      out.shown += (out.shown.empty() ? "" : " ") + (plain ? word : "'" + word + "'");
-    }
-    return out;
-  }
-};
-
-bool is_python_test(std::string_view name) {
-  return name.ends_with(".py") && (name.starts_with("test_") || name.ends_with("_test.py"));
-}
 bool is_node_test(std::string_view name) {
   for (std::string_view end :
        {".test.js", ".test.mjs", ".test.cjs", "-test.js", "_test.js", "-test.mjs"}) {
@@ -175,58 +128,6 @@ std::optional<Runner> go(const Project& p) {
   return out;
 }
 
-std::optional<Runner> python(const Project& p) {
-  std::string folder;
-  bool any = false, asks_pytest = false;
-  for (const char* below : {"tests", "test", ""}) {
-    for (const std::string& name : p.names(below)) {
-      if (!is_python_test(name)) continue;
-      if (!any) folder = below;
-      any = true;
-      const std::string text = p.text((*below ? std::string(below) + "/" : "") + name);
-      if (text.find("import pytest") != std::string::npos ||
-          text.find("from pytest") != std::string::npos)
-        asks_pytest = true;
-      if (!asks_pytest && text.find("unittest") == std::string::npos &&
-          text.find("\ndef test") != std::string::npos)
-        asks_pytest = true;
-    }
-    if (any) break;
-  }
-  const bool configured = p.has("pytest.ini") || p.has("conftest.py") ||
-                          p.has("tests/conftest.py") ||
-                          p.text("pyproject.toml").find("[tool.pytest") != std::string::npos ||
-                          p.text("setup.cfg").find("[tool:pytest]") != std::string::npos ||
-                          p.text("tox.ini").find("[pytest]") != std::string::npos;
-  if (!any && !configured) return std::nullopt;
-  const bool venv = p.has(".venv/bin/python");
-  std::vector<std::string> argv = {venv ? ".venv/bin/python" : "python3", "-m"};
-  if (configured || asks_pytest) {
-    argv.insert(argv.end(), {"pytest", "-q"});
-    if (!p.path.empty()) argv.push_back(p.path);
-    if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
-    Runner out = p.runner(RunnerKind::pytest, argv);
-    out.weak = !configured && folder.empty();
-    out.argv.insert(out.argv.end(), {"-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
-    return out;
-  }
-  argv.insert(argv.end(), {"unittest", "discover"});
-  const bool weak = folder.empty();
-  std::string pattern;
-  if (p.path.ends_with(".py")) {
-    folder = fs::path(p.path).parent_path().string();
-    pattern = fs::path(p.path).filename().string();
-  } else if (!p.path.empty()) {
-    folder = p.path;
-  }
-  if (!folder.empty()) argv.insert(argv.end(), {"-s", folder});
-  if (!pattern.empty()) argv.insert(argv.end(), {"-p", pattern});
-  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
-  Runner out = p.runner(RunnerKind::unittest, std::move(argv));
-  out.weak = weak;
-  return out;
-}
-
 Runner node_runner(const Project& p) {
   std::vector<std::string> argv = {"node", "--test"};
   if (!p.filter.empty()) argv.push_back("--test-name-pattern=" + p.filter);
@@ -284,7 +185,7 @@ Runner with_json(const Project& p, std::vector<std::string> argv, const JsonRunn
   return out;
 }
 
-std::optional<Runner> node(const Project& p) {
+std::optional<Runner> node_package(const Project& p) {
   if (p.has("package.json")) {
     const auto package = nlohmann::json::parse(p.text("package.json"), nullptr, false);
     std::string script;
@@ -309,6 +210,9 @@ std::optional<Runner> node(const Project& p) {
       return out;
     }
   }
+  return std::nullopt;
+}
+std::optional<Runner> node_files(const Project& p) {
   for (const char* below : {"test", "tests", "__tests__", ""}) {
     for (const std::string& name : p.names(below)) {
       const bool in_test = std::string_view(below) == "test" &&
@@ -321,6 +225,11 @@ std::optional<Runner> node(const Project& p) {
     }
   }
   return std::nullopt;
+}
+
+std::optional<Runner> node(const Project& p) {
+  auto package = node_package(p);
+  return package ? package : node_files(p);
 }
 
 std::optional<Runner> make(const Project& p) {
@@ -337,8 +246,32 @@ std::optional<Runner> make(const Project& p) {
   return std::nullopt;
 }
 
+std::optional<Runner> python_project(const Project& p) {
+  return is_python_project(p) ? python(p) : std::nullopt;
+}
+
+using Find = std::optional<Runner> (*)(const Project&);
+
+// Of the language that the asked file is written in; null where that says nothing.
+Find finder_for(const Project& p) {
+  static constexpr std::pair<std::string_view, Find> kFinders[] = {
+      {".js", node}, {".mjs", node}, {".cjs", node},  {".jsx", node},
+      {".ts", node}, {".tsx", node}, {".rs", cargo},  {".go", go},
+      {".c", ctest}, {".cc", ctest}, {".cpp", ctest}, {".cxx", ctest}};
+  if (asks_for_python_test(p)) return python;
+  const std::string ending = fs::path(p.path).extension().string();
+  const auto* const at = std::ranges::find(kFinders, ending,
+                                           &std::pair<std::string_view, Find>::first);
+  return at == std::end(kFinders) ? nullptr : at->second;
+}
+
+// What somebody wrote down comes before what only lies there: many a repository in another language
+// has a Python script or two with tests.
 std::optional<Runner> runner_in(const Project& p) {
-  for (const auto find : {own_script, python, node, cargo, go, ctest, make}) {
+  for (const Find find :
+       {Find{own_script}, finder_for(p), Find{python_project}, Find{node_package}, Find{cargo},
+        Find{go}, Find{ctest}, Find{make}, Find{python}, Find{node_files}}) {
+    if (!find) continue;
     if (auto runner = find(p)) {
       if (!p.dir.empty())
         runner->shown = "cd " + p.dir.substr(0, p.dir.size() - 1) + " && " + runner->shown;
@@ -384,8 +317,8 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
                                                   : wanted.substr(0, wanted.rfind('/') + 1);
   std::optional<Runner> weak;
   for (;;) {
-    std::string inside = wanted.size() > dir.size() ? wanted.substr(dir.size()) : "";
-    if (auto runner = runner_in({&*files, dir, inside, filter})) {
+    const std::string below = wanted.size() > dir.size() ? wanted.substr(dir.size()) : "";
+    if (auto runner = runner_in({&*files, dir, below, filter})) {
       if (!runner->weak) return *runner;
       if (!weak) weak = std::move(runner);
     }
@@ -397,11 +330,14 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   const Project top{&*files, "", "", ""};
   for (const std::string& name : top.names("")) {
     if (name.starts_with('.') || is_product_directory(name) || !files->is_directory(name)) continue;
-    if (auto runner = runner_in({&*files, name + "/", "", filter})) return *runner;
+    auto runner = runner_in({&*files, name + "/", "", filter});
+    if (runner && !runner->weak) return *runner;
+    if (runner && !weak) weak = std::move(runner);
   }
+  if (weak) return *weak;
   return tl::unexpected(std::string(
       "No tests were found: looked for a `test` in .lares/config.json, .lares/test, Python tests "
-      "(test_*.py), package.json or *.test.js, Cargo.toml, go.mod, a CTest "
+      "(test_*.py, *_test.py), package.json or *.test.js, Cargo.toml, go.mod, a CTest "
       "build directory and a Makefile with `test` or `check`. Run them with `bash`, or write "
       "{\"test\": \"the command\"} to .lares/config.json."));
 }

@@ -61,6 +61,15 @@ TEST_F(TestRuns, Unittest) {
             "2 tests passed (python3 -m unittest discover -s tests -p test_clamp.py)");
   EXPECT_FALSE(std::filesystem::exists(dir_.at("src/__pycache__")));
 }
+TEST_F(TestRuns, UnittestFindsFilesOfEitherName) {
+  const std::string text =
+      "import unittest\n\nclass T(unittest.TestCase):\n    def test_x(self):\n        pass\n"
+      "    def test_xy(self):\n        pass\n";
+  dir_.write("tests/a_test.py", text);
+  EXPECT_EQ(run().text, "2 tests passed (python3 -m unittest discover -s tests -p '*_test.py')");
+  dir_.write("tests/test_b.py", text);
+  EXPECT_EQ(run().text, "4 tests passed (python3 -m unittest discover -s tests -p '*test*.py')");
+}
 TEST_F(TestRuns, UnittestErrorsSubtestsSkipsAndBadImports) {
   dir_.write("lib.py", "def half(x):\n    return x / 0\n");
   dir_.write("test_a.py",

@@ -1,0 +1,187 @@
+#include "tools/testing/runner.h"
+
+#include <map>
+#include <string>
+
+#include "tests/tools/scratch.h"
+
+namespace lares::tools {
+namespace {
+
+using Files = std::map<std::string, std::string>;
+
+constexpr const char* kUnittest =
+    "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        pass\n";
+constexpr const char* kPytest = "def test_a():\n    assert True\n";
+constexpr const char* kScript = "import sys\n\nif __name__ == '__main__':\n    sys.exit(0)\n";
+constexpr const char* kMakefile = "test:\n\ttrue\n";
+constexpr const char* kPackage = R"({"scripts": {"test": "node run.js"}})";
+
+std::string shown(const Files& files, const std::string& path = "",
+                  const std::string& filter = "") {
+  test::Scratch dir;
+  for (const auto& [name, text] : files) dir.write(name, text);
+  const auto runner = find_runner(dir.root(), path, filter);
+  if (!runner) return runner.error().substr(0, runner.error().find(": looked"));
+  return runner->shown + (runner->note.empty() ? "" : " [" + runner->note + "]");
+}
+
+struct Case {
+  std::string what;
+  Files files;
+  std::string want, path = "", filter = "";
+};
+void check(const std::vector<Case>& cases) {
+  for (const Case& c : cases) EXPECT_EQ(shown(c.files, c.path, c.filter), c.want) << c.what;
+}
+
+TEST(Runner, TheFilesOfAPythonSuiteAreTheOnesThatAreRun) {
+  check({
+      {"unittest's own names",
+       {{"tests/test_a.py", kUnittest}},
+       "python3 -m unittest discover -s tests"},
+      {"the other names",
+       {{"tests/a_test.py", kUnittest}},
+       "python3 -m unittest discover -s tests -p '*_test.py'"},
+      {"both",
+       {{"tests/a_test.py", kUnittest}, {"tests/test_b.py", kUnittest}},
+       "python3 -m unittest discover -s tests -p '*test*.py'"},
+      {"a script counts for neither",
+       {{"tests/a_test.py", kScript}, {"tests/test_b.py", kUnittest}},
+       "python3 -m unittest discover -s tests"},
+      {"a script alone is no suite", {{"tests/a_test.py", kScript}}, "No tests were found"},
+      {"nor hides another",
+       {{"tests/a_test.py", kScript}, {"test_b.py", kUnittest}},
+       "python3 -m unittest discover"},
+      {"of the asked directory",
+       {{"tests/test_a.py", kUnittest}, {"tests/unit/b_test.py", kUnittest}},
+       "python3 -m unittest discover -s tests/unit -p '*_test.py'",
+       "tests/unit"},
+      {"the asked file",
+       {{"tests/a_test.py", kUnittest}, {"tests/test_b.py", kUnittest}},
+       "python3 -m unittest discover -s tests -p a_test.py",
+       "tests/a_test.py"},
+  });
+}
+
+TEST(Runner, WhatIsWrittenForPytestIsRunByIt) {
+  const std::string pytest = "python3 -m pytest -q";
+  check({
+      {"functions", {{"tests/a_test.py", kPytest}}, pytest},
+      {"beside a mock",
+       {{"tests/test_a.py", std::string("from unittest import mock\n\n") + kPytest}},
+       pytest},
+      {"a class of no parent",
+       {{"tests/test_a.py", "class TestA:\n    def test_a(self):\n        pass\n"}},
+       pytest},
+      {"a TestCase's class of helpers",
+       {{"tests/test_a.py", "class TestA:\n    pass\n\n" + std::string(kUnittest)}},
+       "python3 -m unittest discover -s tests"},
+      {"an import", {{"tests/test_a.py", std::string("import pytest\n") + kUnittest}}, pytest},
+      {"a configuration", {{"pytest.ini", ""}, {"tests/test_a.py", kUnittest}}, pytest},
+      {"a conftest.py", {{"tests/conftest.py", ""}, {"tests/test_a.py", kUnittest}}, pytest},
+      {"one of two", {{"tests/test_a.py", kUnittest}, {"tests/test_b.py", kPytest}}, pytest},
+      {"the asked one",
+       {{"tests/test_a.py", kUnittest}, {"more/test_b.py", kPytest}, {"setup.py", ""}},
+       pytest + " more/test_b.py",
+       "more/test_b.py"},
+  });
+}
+
+TEST(Runner, WhatIsWrittenDownComesBeforeWhatOnlyLiesThere) {
+  const Files others[] = {{{"Cargo.toml", ""}},
+                          {{"go.mod", ""}},
+                          {{"build/CTestTestfile.cmake", ""}},
+                          {{"package.json", kPackage}},
+                          {{"Makefile", kMakefile}}};
+  const std::string want[] = {"cargo test --no-fail-fast", "go test ./...",
+                              "ctest --test-dir build --output-on-failure --no-tests=error",
+                              "npm test", "make test"};
+  const std::string unittest = "python3 -m unittest discover -s tests";
+  for (std::size_t i = 0; i < std::size(others); ++i) {
+    const auto with = [&](Files files) {
+      files.insert(others[i].begin(), others[i].end());
+      return files;
+    };
+    check({
+        {"a script", with({{"tests/a_test.py", kScript}}), want[i]},
+        {"a suite", with({{"tests/test_a.py", kUnittest}}), want[i]},
+        {"a suite for pytest", with({{"tests/test_a.py", kPytest}}), want[i]},
+        {"of its own settings", with({{"tests/conftest.py", ""}, {"tests/test_a.py", kPytest}}),
+         want[i]},
+        {"loose files of node", with({{"tests/a.test.js", ""}}), want[i]},
+        {"a formatter's settings",
+         with({{"pyproject.toml", "[tool.ruff]\nline-length = 100\n"},
+               {"setup.cfg", "[flake8]\n"},
+               {"tox.ini", "[flake8]\n"},
+               {"tests/test_a.py", kUnittest}}),
+         want[i]},
+        {"setup.py", with({{"setup.py", ""}, {"tests/test_a.py", kUnittest}}), unittest},
+        {"pyproject.toml",
+         with({{"pyproject.toml", "[project]\nname = 'x'\n"}, {"tests/test_a.py", kUnittest}}),
+         unittest},
+        {"setup.cfg", with({{"setup.cfg", "[metadata]\n"}, {"tests/test_a.py", kUnittest}}),
+         unittest},
+        {"tox.ini", with({{"tox.ini", "[tox]\n"}, {"tests/test_a.py", kUnittest}}), unittest},
+        {"pytest.ini", with({{"pytest.ini", "[pytest]\n"}, {"tests/test_a.py", kUnittest}}),
+         "python3 -m pytest -q"},
+        {"a project without tests", with({{"setup.py", ""}, {"tests/a_test.py", kScript}}),
+         want[i]},
+    });
+  }
+  check({
+      {"no goal", {{"Makefile", "all:\n"}, {"tests/test_a.py", kUnittest}}, unittest},
+      {"not built", {{"CMakeLists.txt", ""}, {"tests/test_a.py", kUnittest}}, unittest},
+      {"no script", {{"package.json", "{}"}, {"tests/test_a.py", kUnittest}}, unittest},
+      {"no script, but files", {{"package.json", "{}"}, {"test/a.js", ""}}, "node --test"},
+  });
+}
+
+TEST(Runner, TheAskedFileChoosesItsLanguage) {
+  const Files mixed = {{"Makefile", kMakefile},
+                       {"Cargo.toml", ""},
+                       {"setup.py", ""},
+                       {"package.json", kPackage},
+                       {"tests/test_a.py", kUnittest},
+                       {"tests/b.rs", ""},
+                       {"tests/script_test.py", kScript},
+                       {"web/c.ts", ""}};
+  Files unnamed = mixed;
+  unnamed.erase("setup.py"), unnamed.erase("package.json");
+  Files deep = {{"Makefile", kMakefile}, {"tests/py/test_a.py", kUnittest}};
+  check({
+      {"all", mixed, "python3 -m unittest discover -s tests"},
+      {"Rust", mixed, "cargo test --no-fail-fast --test b", "tests/b.rs"},
+      {"Node", mixed,
+       "npm test [the `test` script takes neither path nor filter; all tests were run]",
+       "web/c.ts"},
+      {"Python that no file names", unnamed, "python3 -m unittest discover -s tests -p test_a.py",
+       "tests/test_a.py"},
+      {"a script is none of its tests", unnamed, "cargo test --no-fail-fast",
+       "tests/script_test.py"},
+      {"Python where no suite is looked for", deep,
+       "cd tests/py && python3 -m unittest discover -p test_a.py", "tests/py/test_a.py"},
+  });
+}
+
+TEST(Runner, AStrayFileHidesNoProjectBesideIt) {
+  check({
+      {"one below the root",
+       {{"scripts/a_test.py", kUnittest}, {"server/Cargo.toml", ""}},
+       "cd server && cargo test --no-fail-fast"},
+      {"where there is nothing else",
+       {{"scripts/a_test.py", kUnittest}},
+       "cd scripts && python3 -m unittest discover -p '*_test.py'"},
+      {"around the asked file",
+       {{"src/x.c", ""}, {"src/test_x.py", kUnittest}, {"Makefile", kMakefile}},
+       "make test [make takes neither path nor filter; all tests were run]",
+       "src/x.c"},
+      {"a project around it",
+       {{"py/setup.py", ""}, {"py/test_x.py", kUnittest}, {"Makefile", kMakefile}},
+       "cd py && python3 -m unittest discover",
+       "py"},
+  });
+}
+
+}  // namespace
+}  // namespace lares::tools

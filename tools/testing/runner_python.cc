@@ -1,0 +1,146 @@
+#include "tools/testing/runner_python.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tools/text.h"
+
+namespace lares::tools {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr int kTestFilesMax = 200;  // of one directory that are read
+
+// Test files of Python in one directory, by what they are called and what they hold.
+struct PythonTests {
+  bool test_first = false, test_last = false;  // test_a.py, a_test.py
+  bool pytest = false;                         // needs it, or reads as if written for it
+
+  bool any() const { return test_first || test_last; }
+  // For `unittest discover`, which looks for test*.py unless told otherwise and takes one pattern.
+  // Of both kinds the wide one is told: it may import a file too many, but leaves out no test.
+  std::string pattern() const {
+    if (!test_last) return "";
+    return test_first ? "*test*.py" : "*_test.py";
+  }
+  void add(std::string_view name, const std::string& head);
+};
+
+bool is_called_python_test(std::string_view name) {
+  return name.ends_with(".py") && (name.starts_with("test_") || name.ends_with("_test.py"));
+}
+// A script that is only called like a test has neither.
+bool holds_python_tests(const std::string& head) {
+  return head.find("unittest") != std::string::npos || head.find("def test") != std::string::npos;
+}
+// Tests that unittest would not find: functions, and classes that inherit nothing. Beside a
+// TestCase they are taken for its helpers; unittest.mock is no TestCase.
+bool has_bare_tests(const std::string& head) {
+  if (head.find("TestCase") != std::string::npos) return false;
+  return std::ranges::any_of(split_lines(head), [](std::string_view line) {
+    return line.starts_with("def test") || line.starts_with("async def test") ||
+           (line.starts_with("class Test") && line.find('(') == std::string_view::npos);
+  });
+}
+
+void PythonTests::add(std::string_view name, const std::string& head) {
+  if (!is_called_python_test(name) || !holds_python_tests(head)) return;
+  (name.starts_with("test_") ? test_first : test_last) = true;
+  pytest = pytest || head.find("import pytest") != std::string::npos ||
+           head.find("from pytest") != std::string::npos || has_bare_tests(head);
+}
+
+PythonTests python_tests_in(const Project& p, const std::string& below) {
+  PythonTests out;
+  int n_read = 0;
+  for (const std::string& name : p.names(below)) {
+    if (!is_called_python_test(name)) continue;
+    out.add(name, p.head(below.empty() ? name : below + "/" + name));
+    if (out.pytest || ++n_read >= kTestFilesMax) break;
+  }
+  return out;
+}
+
+// In the asked file.
+PythonTests asked_tests(const Project& p) {
+  PythonTests out;
+  const std::string name = fs::path(p.path).filename().string();
+  if (is_called_python_test(name)) out.add(name, p.head(p.path));
+  return out;
+}
+
+// One of the sections that begin so: "[tox" is "[tox]" and "[tox:x]".
+bool has_section(const std::string& text, std::initializer_list<std::string_view> begins) {
+  return std::ranges::any_of(split_lines(text), [&](std::string_view line) {
+    return std::ranges::any_of(begins, [&](auto begin) { return line.starts_with(begin); });
+  });
+}
+bool configures_pytest(const Project& p) {
+  return p.has("pytest.ini") || has_section(p.text("pyproject.toml"), {"[tool.pytest"}) ||
+         has_section(p.text("setup.cfg"), {"[tool:pytest]"}) ||
+         has_section(p.text("tox.ini"), {"[pytest]"});
+}
+
+Runner pytest(const Project& p, std::vector<std::string> argv) {
+  argv.insert(argv.end(), {"pytest", "-q"});
+  if (!p.path.empty()) argv.push_back(p.path);
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
+  Runner out = p.runner(RunnerKind::pytest, argv);
+  out.argv.insert(out.argv.end(), {"-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
+  return out;
+}
+
+Runner unittest(const Project& p, std::vector<std::string> argv, std::string folder,
+                const PythonTests& tests) {
+  argv.insert(argv.end(), {"unittest", "discover"});
+  std::string pattern = tests.pattern();
+  if (p.path.ends_with(".py")) {
+    folder = fs::path(p.path).parent_path().string();
+    pattern = fs::path(p.path).filename().string();
+  } else if (!p.path.empty()) {
+    folder = p.path;
+    if (const PythonTests own = python_tests_in(p, folder); own.any()) pattern = own.pattern();
+  }
+  if (!folder.empty()) argv.insert(argv.end(), {"-s", folder});
+  if (!pattern.empty()) argv.insert(argv.end(), {"-p", pattern});
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
+  return p.runner(RunnerKind::unittest, std::move(argv));
+}
+
+}  // namespace
+
+bool asks_for_python_test(const Project& p) { return asked_tests(p).any(); }
+
+bool is_python_project(const Project& p) {
+  return p.has("setup.py") || configures_pytest(p) ||
+         has_section(p.text("pyproject.toml"), {"[project]", "[build-system]", "[tool.poetry"}) ||
+         has_section(p.text("setup.cfg"), {"[metadata]", "[options]"}) ||
+         has_section(p.text("tox.ini"), {"[tox", "[testenv"});
+}
+
+std::optional<Runner> python(const Project& p) {
+  std::string folder;
+  PythonTests tests;
+  for (const char* below : {"tests", "test", ""}) {
+    tests = python_tests_in(p, below);
+    folder = below;
+    if (tests.any()) break;
+  }
+  const bool configured = configures_pytest(p) || p.has("conftest.py") ||
+                          p.has("tests/conftest.py");
+  const PythonTests asked = asked_tests(p);
+  if (!tests.any() && !asked.any() && !configured) return std::nullopt;
+  const bool venv = p.has(".venv/bin/python");
+  const std::vector<std::string> argv = {venv ? ".venv/bin/python" : "python3", "-m"};
+  Runner out = configured || tests.pytest || asked.pytest ? pytest(p, argv)
+                                                          : unittest(p, argv, folder, tests);
+  out.weak = folder.empty() && !configured && !is_python_project(p);
+  return out;
+}
+
+}  // namespace lares::tools
