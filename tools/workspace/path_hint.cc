@@ -10,7 +10,7 @@
 
 #include "tools/text.h"
 #include "tools/workspace/rooted_fs.h"
-#include "tools/workspace/workspace.h"
+#include "tools/workspace/tree_listing.h"
 
 namespace lares::tools {
 namespace {
@@ -49,11 +49,13 @@ std::string path_hint(const std::string& root, const std::string& asked,
                       const std::string& prefix) {
   const std::string path = fs::path(asked).lexically_normal().generic_string();
   const std::string name(base_of(path));
-  const auto listed = list_files({.root = root});
   const auto files = RootedFs::open(root);
-  if (name.empty() || !listed || !files || !is_utf8(path)) return "";
+  if (name.empty() || !files || !is_utf8(path)) return "";
+  const auto tree = TreeLister(root).list();
+  if (!tree) return "";
   std::vector<std::string> found;
-  for (const File& file : *listed) {
+  for (const Listed& file : tree->files) {
+    if (file.kind == Listed::Kind::submodule) continue;
     if (::strcasecmp(std::string(base_of(file.path)).c_str(), name.c_str()) == 0 &&
         file.path != path && is_utf8(file.path))
       found.push_back(file.path);
