@@ -13,7 +13,9 @@ struct Project {
   const RootedFs* files;
   std::string dir;           // relative to the root, "" or with a final '/'
   std::string path, filter;  // what is asked for, relative to `dir`
+  std::string inside = "";   // of the file `path`, in pytest's words: "Class::test", or ""
 
+  std::string asked() const { return inside.empty() ? path : path + "::" + inside; }
   std::string text(const std::string& name) const;  // "" where it cannot be read
   std::string head(const std::string& name) const;  // of a file that may hold tests
   bool has(const std::string& name) const;

@@ -73,7 +73,7 @@ tl::expected<std::optional<Runner>, std::string> configured(const Project& p) {
 std::optional<Runner> own_script(const Project& p) {
   if (!p.dir.empty() || !p.has(".lares/test")) return std::nullopt;
   Runner out = p.runner(RunnerKind::generic, {"sh", ".lares/test"});
-  for (const std::string& word : {p.path, p.filter}) {
+  for (const std::string& word : {p.asked(), p.filter}) {
     if (!word.empty()) out.argv.push_back(word), out.shown += " " + word;
   }
   return out;
@@ -281,6 +281,14 @@ std::optional<Runner> runner_in(const Project& p) {
   return std::nullopt;
 }
 
+// "tests/test_a.py::Class::test" as pytest names it: the file, and what is inside it.
+void split_node_id(std::string& path, std::string& inside) {
+  const std::size_t at = path.find(".py::");
+  if (at == std::string::npos) return;
+  inside = path.substr(at + 5);
+  path.erase(at + 3);
+}
+
 }  // namespace
 
 tl::expected<Runner, std::string> find_runner(const std::string& root, const std::string& path,
@@ -298,6 +306,8 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   while (wanted.ends_with('/')) wanted.pop_back();
   if (wanted == ".") wanted.clear();
   struct stat st {};
+  std::string inside;
+  if (!wanted.empty() && !files->lstat(wanted, st)) split_node_id(wanted, inside);
   // A leading '-' would be read as an option by whatever runs.
   if (wanted.starts_with('-') || (!wanted.empty() && !files->lstat(wanted, st))) {
     return tl::unexpected(
@@ -306,7 +316,7 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   if (filter.starts_with('-'))
     return tl::unexpected(
         fmt::format("The filter {} begins with `-`; give part of a test's name.", filter));
-  if (auto own = configured({&*files, "", wanted, filter}); !own)
+  if (auto own = configured({&*files, "", wanted, filter, inside}); !own)
     return tl::unexpected(own.error());
   else if (*own)
     return **own;
@@ -318,7 +328,7 @@ tl::expected<Runner, std::string> find_runner(const std::string& root, const std
   std::optional<Runner> weak;
   for (;;) {
     const std::string below = wanted.size() > dir.size() ? wanted.substr(dir.size()) : "";
-    if (auto runner = runner_in({&*files, dir, below, filter})) {
+    if (auto runner = runner_in({&*files, dir, below, filter, inside})) {
       if (!runner->weak) return *runner;
       if (!weak) weak = std::move(runner);
     }

@@ -88,13 +88,19 @@ bool configures_pytest(const Project& p) {
 
 Runner pytest(const Project& p, std::vector<std::string> argv) {
   argv.insert(argv.end(), {"pytest", "-q"});
-  if (!p.path.empty()) argv.push_back(p.path);
+  if (!p.path.empty()) argv.push_back(p.asked());
   if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
   Runner out = p.runner(RunnerKind::pytest, argv);
   out.argv.insert(out.argv.end(), {"-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
   return out;
 }
 
+// "Class::test" as a pattern of unittest's names: module.Class.test.
+std::string unittest_name(std::string inside) {
+  const std::size_t at = inside.find("::");
+  if (at == std::string::npos) return "*." + inside + ".*";
+  return "*." + inside.replace(at, 2, ".");
+}
 Runner unittest(const Project& p, std::vector<std::string> argv, std::string folder,
                 const PythonTests& tests) {
   argv.insert(argv.end(), {"unittest", "discover"});
@@ -108,8 +114,15 @@ Runner unittest(const Project& p, std::vector<std::string> argv, std::string fol
   }
   if (!folder.empty()) argv.insert(argv.end(), {"-s", folder});
   if (!pattern.empty()) argv.insert(argv.end(), {"-p", pattern});
-  if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
-  return p.runner(RunnerKind::unittest, std::move(argv));
+  // Two of -k are the tests of either.
+  if (!p.inside.empty())
+    argv.insert(argv.end(), {"-k", unittest_name(p.inside)});
+  else if (!p.filter.empty())
+    argv.insert(argv.end(), {"-k", p.filter});
+  Runner out = p.runner(RunnerKind::unittest, std::move(argv));
+  if (!p.inside.empty() && !p.filter.empty())
+    out.note = "unittest takes no filter beside one test; the filter was left out";
+  return out;
 }
 
 }  // namespace

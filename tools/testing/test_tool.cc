@@ -11,6 +11,7 @@
 
 #include "sandbox/control_paths.h"
 #include "tools/clip.h"
+#include "tools/off_thread.h"
 #include "tools/spill.h"
 #include "tools/testing/report.h"
 #include "tools/testing/run.h"
@@ -91,6 +92,20 @@ struct Patience {
   std::chrono::milliseconds least;
   std::chrono::milliseconds& took;  // zero: it has not come to its end yet
 };
+
+struct Found {
+  tl::expected<Runner, std::string> runner;
+};
+// Looking reads directories and files, thousands where a path that is not there is looked for.
+asio::awaitable<Result<Found>> find_off_thread(asio::thread_pool* given, std::string root,
+                                               std::string path, std::string filter) {
+  WorkThreads threads(given);
+  auto look = [root = std::move(root), path = std::move(path), filter = std::move(filter)](
+                  const Cancelled&) { return Found{find_runner(root, path, filter)}; };
+  auto found = co_await off_thread<Found>(threads.get(), std::move(look));
+  if (!found) found.error().message = "test: " + found.error().message;
+  co_return found;
+}
 
 asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runner,
                                             OnOutput on_output, std::optional<Patience> before) {
@@ -234,7 +249,11 @@ asio::awaitable<Result<Outcome>> TestTool::run(nlohmann::json args, OnOutput on_
 
 asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string filter,
                                                    OnOutput on_output) {
-  const auto runner = find_runner(options_.root, path, filter);
+  auto looking = find_off_thread(options_.threads, options_.root, std::move(path),
+                                 std::move(filter));
+  const auto found = co_await std::move(looking);
+  if (!found) co_return tl::unexpected(found.error());
+  const auto& runner = found->runner;
   if (!runner) co_return Outcome{runner.error(), false, {}};
   const Patience patience{patience_, took_[runner->shown]};
   auto running = run_runner(options_, *runner, std::move(on_output), patience);
@@ -245,16 +264,20 @@ asio::awaitable<Result<Outcome>> TestTool::execute(std::string path, std::string
 
 asio::awaitable<Result<TestRun>> run_tests(BuiltinOptions options, std::string command) {
   const bool throwing = co_await enter_cancellation();
-  const bool named = !command.empty();
-  tl::expected<Runner, std::string> runner = Runner{
-      RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false};
-  if (!named) runner = find_runner(options.root, "", "");
+  Result<Found> found =
+      Found{Runner{RunnerKind::generic, command, {"sh", "-c", command}, options.root, "", false}};
+  if (command.empty()) {
+    auto looking = find_off_thread(options.threads, options.root, "", "");
+    found = co_await std::move(looking);
+  }
   Result<TestRun> out;
-  if (runner) {
-    auto running = run_runner(std::move(options), *runner, nullptr, std::nullopt);
+  if (!found) {
+    out = tl::unexpected(std::move(found.error()));
+  } else if (found->runner) {
+    auto running = run_runner(std::move(options), *found->runner, nullptr, std::nullopt);
     out = co_await std::move(running);
   } else {
-    out->text = runner.error();
+    out->text = found->runner.error();
   }
   co_await leave_cancellation(throwing);
   co_return out;

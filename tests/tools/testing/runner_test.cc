@@ -183,5 +183,31 @@ TEST(Runner, AStrayFileHidesNoProjectBesideIt) {
   });
 }
 
+TEST(Runner, ATestInsideAFileIsNoMissingFile) {
+  const Files unittest = {{"tests/test_a.py", kUnittest}, {"other/test_b.py", kUnittest}};
+  const Files pytest = {{"tests/test_a.py", kPytest}, {"other/test_b.py", kPytest}};
+  check({
+      {"pytest", pytest, "python3 -m pytest -q tests/test_a.py::test_a", "tests/test_a.py::test_a"},
+      {"and a filter", pytest, "python3 -m pytest -q 'tests/test_a.py::test_a[1]' -k x",
+       "tests/test_a.py::test_a[1]", "x"},
+      {"unittest", unittest, "python3 -m unittest discover -s tests -p test_a.py -k '*.T.test_a'",
+       "./tests/test_a.py::T::test_a"},
+      {"its class", unittest, "python3 -m unittest discover -s tests -p test_a.py -k '*.T.*'",
+       "tests/test_a.py::T"},
+      {"and a filter, which would be a second choice", unittest,
+       "python3 -m unittest discover -s tests -p test_a.py -k '*.T.test_a' [unittest takes no "
+       "filter "
+       "beside one test; the filter was left out]",
+       "tests/test_a.py::T::test_a", "x"},
+      {"handed on",
+       {{".lares/test", ""}, {"tests/test_a.py", kPytest}},
+       "sh .lares/test tests/test_a.py::test_a",
+       "tests/test_a.py::test_a"},
+      {"no such file", unittest,
+       "The path tests/test_b.py::T does not exist. There is other/test_b.py.",
+       "tests/test_b.py::T"},
+  });
+}
+
 }  // namespace
 }  // namespace lares::tools

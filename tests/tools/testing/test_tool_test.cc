@@ -3,10 +3,12 @@
 #include <signal.h>
 
 #include <chrono>
+#include <future>
 #include <regex>
 
 #include "tests/tools/scratch.h"
 #include "tools/testing/report.h"
+#include "tools/testing/run.h"
 
 namespace lares::tools {
 namespace {
@@ -69,6 +71,10 @@ TEST_F(TestRuns, UnittestFindsFilesOfEitherName) {
   EXPECT_EQ(run().text, "2 tests passed (python3 -m unittest discover -s tests -p '*_test.py')");
   dir_.write("tests/test_b.py", text);
   EXPECT_EQ(run().text, "4 tests passed (python3 -m unittest discover -s tests -p '*test*.py')");
+  EXPECT_EQ(run({{"path", "tests/a_test.py::T::test_x"}}).text,
+            "1 test passed (python3 -m unittest discover -s tests -p a_test.py -k '*.T.test_x')");
+  EXPECT_EQ(run({{"path", "tests/test_b.py::T"}}).text,
+            "2 tests passed (python3 -m unittest discover -s tests -p test_b.py -k '*.T.*')");
 }
 TEST_F(TestRuns, UnittestErrorsSubtestsSkipsAndBadImports) {
   dir_.write("lib.py", "def half(x):\n    return x / 0\n");
@@ -345,6 +351,30 @@ TEST_F(TestRuns, NothingFoundAndBadRequests) {
   EXPECT_FALSE(run({{"path", 3}}).ok);
   EXPECT_FALSE(run({{"filter", "--exec=x"}}).ok);
   EXPECT_EQ(run().text, "tests passed (sh .lares/test)");
+}
+// What it reads to find them may be on a slow disk, and other sessions go on meanwhile.
+TEST_F(TestRuns, AreLookedForOnTheThreadsForWhatBlocks) {
+  asio::thread_pool threads(1);
+  std::promise<void> free;
+  asio::post(threads, [until = free.get_future().share()] { until.wait(); });
+  const BuiltinOptions options{.root = dir_.root(),
+                               .state_dir = state_.root(),
+                               .sandbox_launcher = test::launcher(),
+                               .no_sandbox = true,
+                               .threads = &threads};
+  TestTool tool(options);
+  std::vector<std::string> texts;
+  asio::co_spawn(io_, tool.run({{"path", "nosuch"}}, {}),
+                 [&](std::exception_ptr, Result<Outcome> out) { texts.push_back(out->text); });
+  asio::co_spawn(io_, run_tests(options, ""),
+                 [&](std::exception_ptr, Result<TestRun> out) { texts.push_back(out->text); });
+  io_.poll();
+  EXPECT_EQ(texts.size(), 0u);
+  free.set_value();
+  io_.run();
+  ASSERT_EQ(texts.size(), 2u);
+  EXPECT_EQ(texts[0], "The path nosuch does not exist.");
+  EXPECT_TRUE(texts[1].starts_with("No tests were found: ")) << texts[1];
 }
 TEST_F(TestRuns, NoTestsIsNoSuccess) {
   dir_.write("tests/test_empty.py", "import unittest\n");
