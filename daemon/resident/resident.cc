@@ -117,10 +117,10 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
 
 asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
   const auto self = shared_from_this();
-  std::vector<std::string> directories;
-  const auto look = [&directories](ResidentTree& tree,
-                                   tools::Workspace now) -> tl::expected<Beginning, std::string> {
-    directories = tree.directories();
+  std::optional<tools::WatchPlan> plan;
+  const auto look = [this, &plan](ResidentTree& tree,
+                                  tools::Workspace now) -> tl::expected<Beginning, std::string> {
+    plan.emplace(root_, tree.directories());
     Beginning b{.base = tree.base(),
                 .overlay = {},
                 .pinned = std::make_shared<Pinned>(tree.overlay()),
@@ -129,7 +129,7 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
     return b;
   };
   auto beginning = co_await up_to_date(/*anew=*/true, look);
-  if (beginning) watch(directories);
+  if (beginning) watch(*plan);
   co_return beginning;
 }
 
@@ -190,7 +190,7 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
   co_return co_await up_to_date(/*anew=*/false, look);
 }
 
-void Resident::watch(const std::vector<std::string>& directories) {
+void Resident::watch(const tools::WatchPlan& plan) {
   if (!watcher_) {
     const std::weak_ptr<Resident> weak = weak_from_this();
     const auto on_change = [weak](const tools::TreeChange&) {
@@ -203,20 +203,23 @@ void Resident::watch(const std::vector<std::string>& directories) {
     };
     watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
   }
-  watcher_->watch(directories);
+  watcher_->watch(plan);
 }
 
 // Something changed, or it has been quiet for a while: what the next step would find is found now.
 asio::awaitable<void> Resident::hurry() {
   std::string why;
   try {
-    const auto look = [](ResidentTree& tree, const tools::Workspace&)
-        -> tl::expected<std::vector<std::string>, std::string> { return tree.directories(); };
-    const auto directories = co_await up_to_date(/*anew=*/false, look);
-    if (directories)
-      watch(*directories);
+    const auto look = [this](
+                          ResidentTree& tree,
+                          const tools::Workspace&) -> tl::expected<tools::WatchPlan, std::string> {
+      return tools::WatchPlan(root_, tree.directories());
+    };
+    const auto plan = co_await up_to_date(/*anew=*/false, look);
+    if (plan)
+      watch(*plan);
     else
-      why = directories.error();
+      why = plan.error();
   } catch (const std::exception& e) {
     why = e.what();
   }

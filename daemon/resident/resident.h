@@ -114,7 +114,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   template <class Look>
   asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(
       bool anew, Look look);
-  void watch(const std::vector<std::string>& directories);
+  void watch(const tools::WatchPlan& plan);
   asio::awaitable<void> hurry();
   static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);
 

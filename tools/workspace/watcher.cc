@@ -40,7 +40,33 @@ std::string watches_allowed() {
   return n.empty() ? "unknown" : n;
 }
 
+std::string_view parent_of(std::string_view path) {
+  const std::size_t slash = path.rfind('/');
+  return slash == std::string_view::npos ? "" : path.substr(0, slash);
+}
+
 }  // namespace
+
+struct WatchPlan::State {
+  std::vector<std::string> directories;  // in bytewise order, each once: parents come first
+  std::vector<std::size_t> alone;  // of these, the ones whose parent is none of them. No event says
+                                   // that another has their name now
+  std::optional<GitView> git;
+};
+
+WatchPlan::WatchPlan(const std::string& root, std::vector<std::string> directories) {
+  auto state = std::make_shared<State>();
+  std::ranges::sort(directories);
+  directories.erase(std::ranges::unique(directories).begin(), directories.end());
+  for (std::size_t i = 0; i < directories.size(); ++i) {
+    if (directories[i].empty() ||
+        !std::ranges::binary_search(directories, parent_of(directories[i])))
+      state->alone.push_back(i);
+  }
+  state->directories = std::move(directories);
+  if (auto opened = GitView::open(root)) state->git = std::move(*opened);
+  state_ = std::move(state);
+}
 
 struct Watcher::State : std::enable_shared_from_this<State> {
   State(asio::any_io_executor executor, std::string r, OnChange change, OnNote note,
@@ -56,9 +82,14 @@ struct Watcher::State : std::enable_shared_from_this<State> {
   void receive();
   void handle(const char* bytes, std::size_t n);
   void handle(const inotify_event& event, std::string_view name);
-  void watch(const std::vector<std::string>& directories);
-  bool add(const std::string& directory);
+  void watch(const WatchPlan::State& plan);
+  enum class Ask : std::uint8_t { no, again, first };
+  std::vector<Ask> keep_only(const std::vector<std::string>& directories);
+  enum class Added { as_before, anew, not_there, full };
+  Added add(const std::string& directory);
   void add_new(const std::string& directory, int depth);
+  using Watches = std::map<std::string, int>;
+  Watches::iterator drop(Watches::iterator watched);
   void drop_below(const std::string& directory);
   void forget(int wd);
   void changed(const std::string& path);
@@ -74,10 +105,13 @@ struct Watcher::State : std::enable_shared_from_this<State> {
   asio::posix::stream_descriptor inotify;
   asio::steady_timer quiet;
   bool stopped = false, incomplete = false, storm = false, everything = false;
+  bool lost = false;  // events, and with them which name is whose
   std::chrono::steady_clock::time_point storm_end;
   std::set<std::string> paths;
   std::unordered_map<int, std::string> directory_of;  // by watch descriptor
-  std::map<std::string, int> watches;
+  Watches watches;
+  std::vector<int> unnamed;  // watches whose directory lost its name to another
+  std::size_t n_asked = 0;
   std::set<std::string> notes;
   std::optional<GitView> git;
   alignas(inotify_event) std::array<char, 64 << 10> buffer;
@@ -118,7 +152,7 @@ void Watcher::State::handle(const char* bytes, std::size_t n) {
 
 void Watcher::State::handle(const inotify_event& event, std::string_view name) {
   if (event.mask & IN_Q_OVERFLOW) {
-    everything = true;
+    everything = lost = true;
     return arm();
   }
   const auto found = directory_of.find(event.wd);
@@ -146,60 +180,85 @@ bool Watcher::State::ignored(const std::string& path, bool directory) {
   return git && git->ignored(path, directory) && !watches.contains(path);
 }
 
-void Watcher::State::watch(const std::vector<std::string>& directories) {
+// A watch follows its directory, not its name. So a name that is watched already is asked for again
+// only where it may be another directory's by now. What the events of its parent say about it was,
+// or will be, followed in handle(): whichever is the last of them, the name is looked up after it.
+// That leaves names whose parent is not watched, those below a directory that is another one
+// itself, and all of them after events were lost. (And a mount over a directory, which nothing
+// tells of.)
+void Watcher::State::watch(const WatchPlan::State& plan) {
   if (!inotify.is_open()) return;
-  if (auto opened = GitView::open(root)) git = std::move(*opened);
-  const std::set<std::string> wanted(directories.begin(), directories.end());
-  for (auto it = watches.begin(); it != watches.end();) {
-    if (wanted.contains(it->first)) {
-      ++it;
-      continue;
-    }
-    ::inotify_rm_watch(inotify.native_handle(), it->second);
-    directory_of.erase(it->second);
-    it = watches.erase(it);
-  }
+  if (plan.git) git = plan.git;
+  const auto& directories = plan.directories;
+  std::vector<Ask> ask = keep_only(directories);
+  const auto again_from = [&](std::size_t i, std::string_view below) {
+    for (; i < ask.size() && directories[i].starts_with(below); ++i)
+      if (ask[i] == Ask::no) ask[i] = Ask::again;
+  };
+  if (std::exchange(lost, false)) again_from(0, "");
+  for (const std::size_t i : plan.alone)
+    if (ask[i] == Ask::no) ask[i] = Ask::again;
   incomplete = false;
-  // Again for those already watched: one of that name may have been replaced by another meanwhile.
-  for (const std::string& directory : wanted) {
-    if (!add(directory)) break;
+  for (std::size_t i = 0; i < ask.size(); ++i) {
+    if (ask[i] == Ask::no || (incomplete && ask[i] == Ask::first)) continue;
+    if (const Added added = add(directories[i]); added == Added::as_before || added == Added::full)
+      continue;
+    const std::string below = directories[i].empty() ? "" : directories[i] + "/";
+    again_from(std::ranges::lower_bound(directories, below) - directories.begin(), below);
   }
+  for (const int wd : std::exchange(unnamed, {}))
+    if (!directory_of.contains(wd)) ::inotify_rm_watch(inotify.native_handle(), wd);
 }
 
-// False: no further one can be watched.
-bool Watcher::State::add(const std::string& directory) {
+// Stops watching all others.
+std::vector<Watcher::State::Ask> Watcher::State::keep_only(
+    const std::vector<std::string>& directories) {
+  std::vector<Ask> out(directories.size(), Ask::first);
+  auto it = watches.begin();
+  for (std::size_t i = 0; i < directories.size(); ++i) {
+    int order = 1;
+    while (it != watches.end() && (order = it->first.compare(directories[i])) < 0) it = drop(it);
+    if (it == watches.end() || order != 0) continue;
+    out[i] = Ask::no;
+    ++it;
+  }
+  while (it != watches.end()) it = drop(it);
+  return out;
+}
+
+Watcher::State::Added Watcher::State::add(const std::string& directory) {
   const std::string path = directory.empty() ? root : root + "/" + directory;
   if (watches.size() >= limits.directories_max && !watches.contains(directory)) {
     errno = ENOSPC;
   } else if (const int wd = ::inotify_add_watch(inotify.native_handle(), path.c_str(),
                                                 kEvents | kHow);
-             wd >= 0) {
-    if (const auto before = watches.find(directory);
-        before != watches.end() && before->second != wd) {
+             ++n_asked, wd >= 0) {
+    const auto before = watches.find(directory);
+    if (before != watches.end() && before->second == wd) return Added::as_before;
+    if (before != watches.end()) {
       directory_of.erase(before->second);
+      unnamed.push_back(before->second);  // until its new name is found, if it has one here
     }
     // A directory that was moved keeps its watch under its new name.
-    if (const auto other = directory_of.find(wd);
-        other != directory_of.end() && other->second != directory) {
+    if (const auto other = directory_of.find(wd); other != directory_of.end())
       watches.erase(other->second);
-    }
     watches[directory] = wd;
     directory_of[wd] = directory;
-    return true;
+    return Added::anew;
   }
-  if (errno != ENOSPC && errno != ENOMEM) return true;  // gone, or not ours to read
+  if (errno != ENOSPC && errno != ENOMEM) return Added::not_there;  // or not ours to read
   incomplete = true;
   note(
       fmt::format("watch {}: {} directories are watched and no more can be; changes elsewhere are "
                   "seen at the next turn only "
                   "(fs.inotify.max_user_watches is {})",
                   root, watches.size(), watches_allowed()));
-  return false;
+  return Added::full;
 }
 
 // With what came in it before the watch did.
 void Watcher::State::add_new(const std::string& directory, int depth) {
-  if (depth >= kNewDepthMax || !add(directory)) return;
+  if (depth >= kNewDepthMax || add(directory) == Added::full) return;
   const int fd = ::open((root + "/" + directory).c_str(),
                         O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
   DIR* entries = fd < 0 ? nullptr : ::fdopendir(fd);
@@ -220,6 +279,12 @@ void Watcher::State::add_new(const std::string& directory, int depth) {
   ::closedir(entries);
 }
 
+Watcher::State::Watches::iterator Watcher::State::drop(Watches::iterator watched) {
+  ::inotify_rm_watch(inotify.native_handle(), watched->second);
+  directory_of.erase(watched->second);
+  return watches.erase(watched);
+}
+
 void Watcher::State::drop_below(const std::string& directory) {
   const std::string below = directory + "/";
   for (auto it = watches.lower_bound(directory); it != watches.end();) {
@@ -228,9 +293,7 @@ void Watcher::State::drop_below(const std::string& directory) {
       ++it;
       continue;
     }
-    ::inotify_rm_watch(inotify.native_handle(), it->second);
-    directory_of.erase(it->second);
-    it = watches.erase(it);
+    it = drop(it);
   }
 }
 
@@ -289,7 +352,8 @@ Watcher::~Watcher() {
   state_->quiet.cancel();
 }
 
-void Watcher::watch(const std::vector<std::string>& directories) { state_->watch(directories); }
+void Watcher::watch(const WatchPlan& plan) { state_->watch(*plan.state_); }
 std::size_t Watcher::n_watched() const { return state_->watches.size(); }
+std::size_t Watcher::n_asked() const { return state_->n_asked; }
 
 }  // namespace lares::tools

@@ -24,6 +24,18 @@ struct TreeChange {
                                    // directories that came or went
 };
 
+// What is to be watched. It asks git, so it is made where one may wait for the disk.
+class WatchPlan {
+ public:
+  // `directories`: Scanner::directories, relative to the root.
+  WatchPlan(const std::string& root, std::vector<std::string> directories);
+
+ private:
+  friend class Watcher;
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
 // On the executor's thread, which is also the one it is used and destroyed on.
 class Watcher {
  public:
@@ -35,11 +47,13 @@ class Watcher {
           OnNote on_note = OnNote(), WatcherLimits limits = WatcherLimits());
   ~Watcher();  // no call comes afterwards
 
-  // Watches exactly these directories (Scanner::directories), which are relative to the root. Those
-  // that come later below them are watched at once unless git ignores them; a call after the next
-  // scan sets that right where it was wrong.
-  void watch(const std::vector<std::string>& directories);
+  // Watches exactly these directories. Those that come later below them are watched at once unless
+  // git ignores them; a call after the next scan sets that right where it was wrong. Costs the
+  // kernel nothing for those that are watched already, but for the few that may have been replaced
+  // unseen.
+  void watch(const WatchPlan& plan);
   std::size_t n_watched() const;
+  std::size_t n_asked() const;  // how often the kernel was asked to watch one
 
  private:
   struct State;

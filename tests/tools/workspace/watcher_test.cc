@@ -1,7 +1,12 @@
 #include "tools/workspace/watcher.h"
 
+#include <fcntl.h>
+#include <stdio.h>
+
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -19,7 +24,8 @@ using Names = std::vector<std::string>;
 struct Watched {
   explicit Watched(const std::string& root,
                    WatcherLimits limits = {.quiet = 100ms, .storm_max = 1000ms})
-      : scanner({root, {}}),
+      : root(root),
+        scanner({root, {}}),
         watcher(
             io.get_executor(), root,
             [this](const TreeChange& change) { changes.push_back(change); },
@@ -28,7 +34,7 @@ struct Watched {
   }
   void rewatch() {
     EXPECT_TRUE(scanner.scan());
-    watcher.watch(scanner.directories());
+    watcher.watch(WatchPlan(root, scanner.directories()));
   }
   // The next storm, or nothing within the time.
   std::vector<TreeChange> next(std::chrono::milliseconds time = 5000ms) {
@@ -41,6 +47,7 @@ struct Watched {
     return changes;
   }
 
+  const std::string root;
   boost::asio::io_context io;
   Scanner scanner;
   std::vector<TreeChange> changes;
@@ -86,6 +93,118 @@ TEST(Watcher, FollowsNewAndMovedDirectories) {
   EXPECT_EQ(w.watcher.n_watched(), 1u);
 }
 
+TEST(Watcher, AsksTheKernelForNewDirectoriesOnly) {
+  test::Scratch dir;
+  for (char c = 'a'; c <= 't'; ++c) dir.write(std::string(1, c) + "/deep/x.c", "1\n");
+  Watched w(dir.root());
+  EXPECT_EQ(w.watcher.n_watched(), 41u);
+  EXPECT_EQ(w.watcher.n_asked(), 41u);
+  for (char c = 'a'; c <= 't'; ++c) dir.write(std::string(1, c) + "/deep/x.c", "2\n");
+  (void)w.next();
+  w.rewatch();
+  EXPECT_EQ(w.watcher.n_asked(), 42u) << "the root may be another, nothing tells of it";
+  dir.write("new/deep/x.c", "1\n");
+  w.rewatch();
+  EXPECT_EQ(w.watcher.n_asked(), 45u);
+  EXPECT_EQ(w.watcher.n_watched(), 43u);
+}
+
+// A change in every directory that there is now, and what is told of it.
+void expect_all_watched(Watched& w) {
+  w.io.restart();
+  w.io.poll();  // what was told so far
+  w.rewatch();
+  const auto write = [&](const std::string& path) { std::ofstream(w.root + "/" + path) << "1\n"; };
+  for (int n = 0; n < 5; ++n) {  // until the storms before are over
+    const std::string last = "last" + std::to_string(n);
+    write(last);
+    if (const Names told = paths(w.next()); std::ranges::count(told, last) == 1) break;
+  }
+  const Names directories = w.scanner.directories();
+  EXPECT_EQ(w.watcher.n_watched(), directories.size());
+  for (const std::string& directory : directories) {
+    const std::string probe = directory.empty() ? "probe" : directory + "/probe";
+    write(probe);
+    EXPECT_EQ(paths(w.next(2000ms)), (Names{probe}));
+  }
+}
+
+// A watch follows what it watches to another name. The list may be of before the events are read.
+TEST(Watcher, KnowsWhichDirectoryHasANameNow) {
+  struct Case {
+    const char* what;
+    std::function<void(const test::Scratch& dir, const test::Scratch& outside)> change;
+  };
+  const auto make = [](const test::Scratch& dir) {
+    dir.write("a/x.c", "1\n"), dir.write("a/sub/y.c", "1\n"), dir.write("b/sub/z.c", "1\n");
+  };
+  const Case cases[] = {
+      {"deleted and made again",
+       [&](const auto& dir, const auto&) { fs::remove_all(dir.at("a")), make(dir); }},
+      {"moved, another in its place",
+       [&](const auto& dir, const auto&) { fs::rename(dir.at("a"), dir.at("c")), make(dir); }},
+      {"moved away, another in its place",
+       [&](const auto& dir, const auto& out) { fs::rename(dir.at("a"), out.at("a")), make(dir); }},
+      {"moved away, and back",
+       [&](const auto& dir, const auto& out) {
+         fs::rename(dir.at("a"), out.at("a")), fs::rename(out.at("a"), dir.at("a"));
+       }},
+      {"two by turns",
+       [](const auto& dir, const auto&) {
+         fs::rename(dir.at("a"), dir.at("c")), fs::rename(dir.at("b"), dir.at("a"));
+         fs::rename(dir.at("c"), dir.at("b"));
+       }},
+      {"two at once",
+       [](const auto& dir, const auto&) {
+         EXPECT_EQ(::renameat2(AT_FDCWD, dir.at("a").c_str(), AT_FDCWD, dir.at("b").c_str(),
+                               RENAME_EXCHANGE),
+                   0);
+       }},
+      {"moved over an empty one",
+       [](const auto& dir, const auto&) {
+         fs::remove_all(dir.at("b/sub/z.c")), fs::rename(dir.at("a"), dir.at("b/sub"));
+       }},
+      {"one below, another in its place",
+       [&](const auto& dir, const auto&) {
+         fs::rename(dir.at("a/sub"), dir.at("b/more")), make(dir);
+       }},
+      {"the root, another in its place",
+       [&](const auto& dir, const auto& out) {
+         fs::rename(dir.root(), out.at("root"));
+         fs::create_directory(dir.root()), make(dir);
+       }},
+  };
+  for (const bool listed_first : {false, true}) {
+    for (const Case& c : cases) {
+      SCOPED_TRACE(std::string(c.what) + (listed_first ? ", listed before it was told" : ""));
+      test::Scratch dir, outside;
+      make(dir);
+      Watched w(dir.root(), {.quiet = 10ms});
+      c.change(dir, outside);
+      if (listed_first) w.rewatch();
+      expect_all_watched(w);
+    }
+  }
+}
+
+TEST(Watcher, AsksForADirectoryAgainWhereItsParentIsNotWatched) {
+  test::Scratch dir, outside;
+  test::git(dir.root(), "init -q");
+  const auto make = [&] {
+    dir.write("node_modules/p/x.js", "1\n"), dir.write("node_modules/p/q/y.js", "1\n");
+  };
+  make();
+  test::git(dir.root(), "add -f .");
+  Watched w(dir.root());
+  EXPECT_EQ(w.scanner.directories(), (Names{"", "node_modules/p", "node_modules/p/q"}));
+  fs::rename(dir.at("node_modules/p"), outside.at("p")), make();
+  w.rewatch();
+  for (const char* file : {"node_modules/p/x.js", "node_modules/p/q/y.js"}) {
+    dir.write(file, "2\n");
+    EXPECT_EQ(paths(w.next()), (Names{file}));
+  }
+}
+
 TEST(Watcher, LeavesIgnoredFilesAlone) {
   test::Scratch dir;
   test::git(dir.root(), "init -q");
@@ -102,22 +221,46 @@ TEST(Watcher, LeavesIgnoredFilesAlone) {
   EXPECT_EQ(w.watcher.n_watched(), 1u);
 }
 
-TEST(Watcher, AsksForAScanOfAllWhereItLostCount) {
-  test::Scratch dir;
-  dir.write("a.c", "1\n");
-  Watched w(dir.root());
+std::size_t queue_length() {
   std::size_t queue = 16'384;
   std::ifstream("/proc/sys/fs/inotify/max_queued_events") >> queue;
-  if (queue > 100'000) GTEST_SKIP() << "a queue of " << queue << " events takes too long to fill";
-  // Two files by turns, for equal events in a row are one.
+  return queue;
+}
+constexpr std::size_t kQueueMax = 100'000;  // more take too long to fill
+
+// By changes of the files a.c and b.c: by turns, for equal events in a row are one.
+void fill_queue(const test::Scratch& dir) {
+  const std::size_t queue = queue_length();
   for (std::size_t i = 0; i <= queue; ++i) {
     ::utimensat(AT_FDCWD, dir.at("a.c").c_str(), nullptr, 0);
     if (i == 0) dir.write("b.c", "1\n");
     ::utimensat(AT_FDCWD, dir.at("b.c").c_str(), nullptr, 0);
   }
+}
+
+TEST(Watcher, AsksForAScanOfAllWhereItLostCount) {
+  if (queue_length() > kQueueMax) GTEST_SKIP() << "a queue of " << queue_length() << " events";
+  test::Scratch dir;
+  dir.write("a.c", "1\n");
+  Watched w(dir.root());
+  fill_queue(dir);
   EXPECT_EQ(paths(w.next()), (Names{"everything"}));
   dir.write("a.c", "2\n");
   EXPECT_EQ(paths(w.next()), (Names{"a.c"})) << "and counts again afterwards";
+}
+
+TEST(Watcher, AsksForAllAgainWhereItLostCount) {
+  if (queue_length() > kQueueMax) GTEST_SKIP() << "a queue of " << queue_length() << " events";
+  test::Scratch dir, outside;
+  for (const char* file : {"a.c", "a/x.c", "a/sub/y.c", "b/z.c"}) dir.write(file, "1\n");
+  Watched w(dir.root());
+  fill_queue(dir);
+  fs::rename(dir.at("a"), outside.at("a"));
+  fs::rename(dir.at("b"), dir.at("a"));
+  for (const char* file : {"a/sub/y.c", "b/z.c"}) dir.write(file, "1\n");
+  EXPECT_EQ(paths(w.next()), (Names{"everything"}));
+  w.rewatch();
+  expect_all_watched(w);
 }
 
 TEST(Watcher, AsksForAScanOfAllWhereManyFilesChanged) {
@@ -161,7 +304,7 @@ TEST(Watcher, IsSilentOnceDestroyed) {
   {
     Watcher watcher(io.get_executor(), dir.root(), [&](const TreeChange&) { ++n; }, {},
                     {.quiet = 1ms});
-    watcher.watch({""});
+    watcher.watch(WatchPlan(dir.root(), {""}));
     dir.write("a.c", "1\n");
     io.run_for(20ms);
     dir.write("b.c", "1\n");
