@@ -1,11 +1,18 @@
 // Going back in a session, and forth again: its transcript, and the files its calls changed. What
 // others changed stays.
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
 #include <map>
 #include <set>
 
 #include <fmt/format.h>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/session/checkpoints.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
@@ -16,12 +23,27 @@ namespace {
 
 using protocol::Code;
 
+constexpr const char* kUnheld =
+    "no snapshot holds it: git ignores it, or it lies in another repository or a folder for "
+    "products; take the edit back by hand";
 constexpr int kOthersMax = 256;  // files that are read to say whether others changed them
 
 void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection,
           std::vector<protocol::RewindChange>& out) {
   for (const auto& change : changes)
     if (selection.holds(change.path)) out.push_back(change_told(change));
+}
+
+// Its content's, as edits say what they found; empty: it cannot be read.
+std::string name_on_disk(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0)
+    return errno == ENOENT || errno == ENOTDIR ? std::string(tools::kNoFile) : std::string();
+  if (!S_ISREG(st.st_mode) || static_cast<std::uint64_t>(st.st_size) > tools::kSnapshotFileBytesMax)
+    return "";
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return "";
+  return tools::blob_sha(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
 // Follows what a session's calls left of the files that go back. Edits say it; of commands the
@@ -107,9 +129,14 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
   WayBack way;
   for (std::size_t i = 0; i < calls.size(); ++i) {
     const TurnLog::Call& call = calls[i];
-    for (const auto& path : call.paths)
-      if (first.try_emplace(path, call.before).second && call.before.empty())
+    for (std::size_t n = 0; n < call.paths.size(); ++n) {
+      const std::string& path = call.paths[n];
+      if (!first.try_emplace(path, call.before).second) continue;
+      if (call.before.empty())
         way.not_done.push_back({path, "no snapshot was taken before it was changed"});
+      else if (!call.found[n].empty())
+        way.edits.push_back({path, call.found[n], call.before});
+    }
     if (!call.untold) continue;
     std::string after = call.after;
     for (std::size_t next = i + 1; after.empty() && next < calls.size(); ++next)
@@ -128,6 +155,29 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
   for (const auto& [path, snapshot] : first)
     if (!snapshot.empty()) way.steps[snapshot].paths.push_back(path);
   co_return way;
+}
+
+// What snapshots hold is among what is done or not by now, or is as it was before the edit.
+asio::awaitable<void> Session::tell_unheld(std::vector<WayBack::Edit> edits,
+                                           protocol::SessionRewindResult& result) {
+  std::set<std::string> told;
+  for (const auto& change : result.changes) told.insert(change.path);
+  for (const auto& file : result.not_done) told.insert(file.path);
+  std::erase_if(edits, [&](const WayBack::Edit& edit) { return told.contains(edit.path); });
+  if (edits.empty()) co_return;
+  const auto look = [root = info_.root, edits] {
+    std::vector<std::string> now;
+    for (const auto& edit : edits) now.push_back(name_on_disk(root + "/" + edit.path));
+    return now;
+  };
+  const auto now = co_await on_disk_pool(*world_.disk, look);
+  for (std::size_t i = 0; i < edits.size(); ++i) {
+    if (now[i] == edits[i].found) continue;
+    auto reading = world_.checkpoints->text(info_.root, edits[i].snapshot, edits[i].path);
+    const auto then = co_await std::move(reading);
+    if (then && !then->empty() && now[i] == tools::blob_sha(*then)) continue;  // it is as it was
+    result.not_done.push_back({edits[i].path, kUnheld});
+  }
 }
 
 asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now,
@@ -203,6 +253,8 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
     for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
   }
   std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
+  auto telling = tell_unheld(std::move(way.edits), result);
+  co_await std::move(telling);
   auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo,
                              result.changes);
   co_await std::move(marking);

@@ -256,8 +256,16 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct WayBack {
     std::map<std::string, tools::Selection> steps;  // files by the snapshot that they go back to
     std::vector<protocol::SkippedFile> not_done;
+    struct Edit {
+      std::string path, found;  // the name of its content then
+      std::string snapshot;     // that it goes back to
+    };
+    std::vector<Edit> edits;  // by calls that say what they found, the first of each file
   };
   asio::awaitable<tl::expected<WayBack, std::string>> way_back(std::vector<TurnLog::Turn> turns);
+  // Which of them stay, because no snapshot holds the file.
+  asio::awaitable<void> tell_unheld(std::vector<WayBack::Edit> edits,
+                                    protocol::SessionRewindResult& result);
   // Marks what others changed since these turns left it, as `now` (a snapshot, or the worktree) has
   // it.
   asio::awaitable<void> mark_others(std::vector<TurnLog::Turn> turns, std::string now,

@@ -3,6 +3,7 @@
 rewind_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import os
+import subprocess
 
 from client import Refused, call
 from daemon_case import DaemonCase, main
@@ -113,6 +114,31 @@ class RewindTest(DaemonCase):
         self.assertEqual(plan, [{"path": "cmd", "kind": "removed"}, {"path": "new", "kind": "removed", "others": True}])
         plan = c.call("session/rewind", sessionId=s, turnId=2, dryRun=True)["changes"]  # it stays
         self.assertEqual(plan, [{"path": "cmd", "kind": "changed"}, {"path": "new", "kind": "changed"}])
+
+    def test_edits_that_no_snapshot_holds_are_said_to_stay(self):
+        git = lambda *args, at=self.root: subprocess.run(["git", "-c", "user.name=x", "-c", "user.email=x@x", *args], cwd=at, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        git("init", "-q")
+        self.write(".gitignore", "*.log\n")
+        for name in ("sub", "build"):
+            os.mkdir(os.path.join(self.root, name))
+        git("init", "-q", at=os.path.join(self.root, "sub"))
+        for name in ("run.log", "sub/s.c", "build/b.c", "back.log"):
+            self.write(name, "beta\n")
+        edit = lambda name, old="beta", new="gamma": "hm</think>" + call("str_replace_editor", command="str_replace", path=os.path.join(self.root, name), old_str=old, new_str=new)
+        names = ("run.log", "sub/s.c", "build/b.c", "a.txt", "back.log")
+        self.write("a.txt", "beta\n")
+        c = self.start(*map(edit, names), edit("back.log", "gamma", "beta"), "hm</think>Done.")
+        s = self.session(c)
+        seen = self.turn(c, s, "Go.", 1)
+        items = [m["params"]["item"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertEqual([i["state"] for i in items], ["done"] * 6, items)
+        for dry in (True, False):
+            said = c.call("session/rewind", sessionId=s, dryRun=dry)
+            self.assertEqual([x["path"] for x in said["changes"]], ["a.txt"])
+            self.assertEqual(sorted(x["path"] for x in said["notDone"]), ["build/b.c", "run.log", "sub/s.c"])
+            for file in said["notDone"]:
+                self.assertRegex(file["why"], "^no snapshot holds it: .* by hand$")
+        self.assertEqual([self.read(name) for name in names[:3]], ["gamma\n"] * 3)
 
     def test_a_session_at_work_is_not_rewound(self):
         c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": (gate := self.gate())})

@@ -124,6 +124,11 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   }
   for (const std::string& directory : listing->products)
     leave_out(directory + "/", "a folder for products, by its name");
+  // Last, and only as many as can be named: restoring removes nothing where some are only counted,
+  // and of these it could remove none.
+  for (const Listed& file : listing->files)
+    if (file.kind == Listed::Kind::submodule && scan_.about.left_out.size() < kSnapshotLeftOutMax)
+      leave_out(file.path + "/", "a repository of its own");
   scan_.about.incomplete = fmt::format("{}", fmt::join(listing->left_out, "; "));
   sweep(listing->temporaries);
   return finish(store);

@@ -196,6 +196,9 @@ TEST(Snapshots, OfLinkedWorktreesAndSubmodulesAreTheirOwn) {
     EXPECT_EQ(list->size(), 2u) << root;
   };
   take_and_restore(tree.root());
+  const auto about = tree.open().take("submodules are named");
+  ASSERT_TRUE(about) << about.error();
+  EXPECT_THAT(named(about->left_out), ElementsAre("sub/: a repository of its own"));
   take_and_restore(linked);
   take_and_restore(tree.at("sub"));
 }
