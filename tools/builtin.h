@@ -31,6 +31,8 @@ struct BuiltinOptions {
   std::string sandbox_launcher;  // path of lares-sandbox
   bool no_sandbox = false;       // the user said so, in so many words, for this session
   int command_timeout_ms = 300'000;
+  bool had_shell = false;  // who calls has run commands in another shell, which is gone: the first
+                           // result says so
   std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said:
                                            // sandbox::Policy::network_allow
   std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to

@@ -1,5 +1,6 @@
 // Another session that knows what this one knows, or knew once.
 #include <algorithm>
+#include <limits>
 #include <optional>
 
 #include <fmt/format.h>
@@ -102,10 +103,19 @@ asio::awaitable<Reply<Transcript>> Session::after_step(TurnLog::Turn turn, std::
   co_return std::move(up).result();
 }
 
+// Of a turn's calls it is not known here in which step they were made: all count.
+Session::Forebear Session::forebear(std::int64_t before_turn, bool and_its_first_steps) const {
+  const std::int64_t last = before_turn == 0      ? std::numeric_limits<std::int64_t>::max()
+                            : and_its_first_steps ? before_turn
+                                                  : before_turn - 1;
+  return {.words = words(before_turn, and_its_first_steps),
+          .had_shell = had_shell_ || turn_log_.called(tools::kBashTool, last)};
+}
+
 asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, Transcript was,
-                                              std::vector<std::string> words) {
+                                              Forebear known) {
   const auto self = shared_from_this();
-  words_before_ = std::move(words);
+  words_before_ = std::move(known.words), had_shell_ = known.had_shell;
   transcript_ = std::move(was);
   appended(transcript_.ids, transcript_.results);
   forked();

@@ -86,6 +86,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     if (const auto words = params.find("words"); words != params.end() && words->is_array())
       for (const auto& text : *words)
         if (text.is_string()) words_before_.push_back(text.get<std::string>());
+    if (const auto shell = params.find("shell"); shell != params.end())
+      had_shell_ = shell->is_boolean() && shell->get<bool>();
     return;
   }
   if (method == kRepaired) {
@@ -185,6 +187,7 @@ void Session::forget() {
   turn_log_ = {};
   prompts_.clear();
   words_before_.clear();
+  had_shell_ = false;
   call_outputs_.forget();
   open_.clear();
   permissions_.forget();

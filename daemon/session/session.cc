@@ -325,7 +325,10 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
 
 void Session::forked() {
   unsure_ = true;
-  record(kForked, {{"words", words_before_}});
+  Json fork;
+  fork["words"] = words_before_;
+  if (had_shell_) fork["shell"] = true;
+  record(kForked, fork);
 }
 
 tools::BuiltinOptions Session::builtin_options() const {
@@ -335,6 +338,7 @@ tools::BuiltinOptions Session::builtin_options() const {
   builtin.sandbox_launcher = world_.sandbox_launcher;
   builtin.no_sandbox = info_.settings.no_sandbox;
   builtin.network_allow = world_.network_allow;
+  builtin.had_shell = had_shell_ || turn_log_.called(tools::kBashTool);
   builtin.threads = world_.tool_threads;
   builtin.on_network = [log = world_.log,
                         id = info_.session_id](const sandbox::NetworkDecision& d) {

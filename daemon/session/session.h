@@ -133,8 +133,13 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<Reply<Transcript>> after_step(TurnLog::Turn turn, std::int64_t step);
   // Of a session just made: knows what the other's transcript `was`, and shares what is evaluated
   // of it.
+  struct Forebear {
+    std::vector<std::string> words;  // that the user wrote
+    bool had_shell = false;          // in which the model ran commands
+  };
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was,
-                                       std::vector<std::string> words);
+                                       Forebear known);
+  Forebear forebear(std::int64_t before_turn, bool and_its_first_steps) const;
   std::vector<std::string> words(std::int64_t before_turn, bool and_its_prompt = false) const;
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // tests_run.cc
   void close();
@@ -318,6 +323,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::optional<Resident::Beginning> anew_;  // what the transcript will begin with, if it is begun
                                              // anew
   std::vector<std::string> words_before_;    // a fork's: what the user wrote in the other before it
+  bool had_shell_ = false;                   // and its model ran commands in the other's shell
   bool unsure_ = false;  // it was rewound or is a fork: what the model was shown is not known, but
                          // by this daemon
   bool all_may_have_changed_ = false;  // and the model has not been told

@@ -179,7 +179,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   auto session = Session::create(world_, info);
   if (!session) co_return session;
   co_await (*session)->become_fork_of(from, std::move(was),
-                                      from->words(before_turn, after_step > 0));
+                                      from->forebear(before_turn, after_step > 0));
   if (const std::string& failed = (*session)->failure(); !failed.empty())
     co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
   sessions_[info.session_id].session = *session;

@@ -31,6 +31,12 @@ void TurnLog::completed(const protocol::Item& item) {
   if (call.untold || !call.paths.empty()) turns_.back().calls.push_back(std::move(call));
 }
 
+bool TurnLog::called(std::string_view tool, std::int64_t up_to) const {
+  return std::ranges::any_of(turns_, [&](const Turn& turn) {
+    return turn.id <= up_to && std::ranges::find(turn.calls, tool, &Call::name) != turn.calls.end();
+  });
+}
+
 std::vector<TurnLog::Turn> TurnLog::from(std::int64_t turn_id) const {
   const auto at = std::ranges::find(turns_, turn_id, &Turn::id);
   return {at, turns_.end()};

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/protocol/protocol.h"
@@ -42,6 +44,9 @@ class TurnLog {
   Transcript before(const Turn& turn, const Transcript& now) const;
 
   const std::vector<Turn>& turns() const { return turns_; }
+  // Whether a turn up to this one did, and it may have changed something.
+  bool called(std::string_view tool,
+              std::int64_t up_to = std::numeric_limits<std::int64_t>::max()) const;
   // The turns from this one on; none: there is no such turn.
   std::vector<Turn> from(std::int64_t turn_id) const;
 

@@ -50,6 +50,56 @@ class RecoveryTest(DaemonCase):
         self.assertGreater(usage["context"], before[-1]["params"]["usage"]["context"])  # it goes on from the first turn
         self.assertEqual(self.prompt(c, s, "First.")["turnId"], 1)  # known, not begun again
 
+    NEW_SHELL = "[a new shell: the directory, environment and background jobs of earlier calls are gone]\n"
+
+    def shell_says(self, c, s, id):
+        """The result of the turn's one command."""
+        self.prompt(c, s, "Run it.", id=id)
+        seen = c.until("turn/ended", sessionId=s)
+        return [m["params"]["item"].get("output", "") for m in seen if m["method"] == "item/completed" and m["params"]["item"].get("name") == "bash"][-1]
+
+    def test_the_model_is_told_that_its_shell_died_with_the_daemon(self):
+        c = self.start(self.bash("cd /; pwd"), "hm</think>One.", "hm</think>Other.")
+        s = self.session(c, noSandbox=True)
+        other = self.session(c, noSandbox=True)  # it runs no command before
+        self.assertEqual(self.shell_says(c, s, "p1"), "/\n")
+        self.prompt(c, other, "Say so.")
+        c.until("turn/ended", sessionId=other)
+        self.daemon.kill()
+        c = self.start(self.bash("pwd"), "hm</think>Two.", self.bash("pwd"), "hm</think>Three.", self.bash("pwd"), "hm</think>Other.")
+        for one in (s, other):
+            c.call("session/subscribe", sessionId=one, after=c.call("session/get", sessionId=one)["lastSeq"])
+        self.assertEqual(self.shell_says(c, s, "p2"), self.NEW_SHELL + self.root + "\n")
+        self.assertEqual(self.shell_says(c, s, "p3"), self.root + "\n")
+        self.assertEqual(self.shell_says(c, other, "p2"), self.root + "\n")
+
+    def test_the_model_is_told_that_an_interrupt_took_its_shell(self):
+        c = self.start(self.bash("mkdir d; cd d; sleep 71 &"), "hm</think>One.", self.bash("touch up; sleep 60"), self.bash("pwd"), "hm</think>Three.")
+        s = self.session(c, noSandbox=True)
+        self.assertEqual(self.shell_says(c, s, "p1"), "")
+        self.prompt(c, s, "Wait.", id="p2")
+        while not os.path.exists(os.path.join(self.root, "d", "up")):
+            time.sleep(0.01)
+        c.call("turn/interrupt", sessionId=s)
+        c.until("turn/ended", turnId=2)
+        told = self.shell_says(c, s, "p3")
+        self.assertRegex(told, r"^\[a new shell: [^\n]*\]\n\[background job \d+ was killed with the shell: sleep 71\]\n/")
+        self.assertTrue(told.startswith(self.NEW_SHELL) and told.endswith("\n" + self.root + "\n"), told)
+
+    def test_a_fork_and_a_session_that_went_back_are_told_of_the_shell_they_knew(self):
+        pwd = self.bash("pwd")
+        c = self.start(self.bash("cd /; pwd"), "hm</think>One.", pwd, "hm</think>Fork.", pwd, "hm</think>Fork.", pwd, "hm</think>Back.", pwd, "hm</think>Back.")
+        s = self.session(c, noSandbox=True)
+        self.shell_says(c, s, "p1")
+        knows, knows_not = (c.call("session/fork", sessionId=s, **how)["sessionId"] for how in ({}, {"beforeTurn": 1}))
+        self.prompt(c, s, "Again.", id="p2")
+        self.assertEqual(c.until("turn/ended", sessionId=s)[-1]["params"]["reason"], "end_turn")
+        for fork, told in ((knows, self.NEW_SHELL), (knows_not, "")):
+            c.call("session/subscribe", sessionId=fork)
+            self.assertEqual(self.shell_says(c, fork, "f1"), told + self.root + "\n")
+        c.call("session/rewind", sessionId=s, turnId=2)
+        self.assertEqual(self.shell_says(c, s, "p3"), self.NEW_SHELL + self.root + "\n")
+
     def test_a_kill_during_a_turn_is_written_down(self):
         gate = self.gate()
         c = self.start("hm</think>" + call("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt")),

@@ -66,9 +66,13 @@ constexpr const char* kSchema =
     R"({"type":"object","properties":{"command":{"type":"string","description":"The bash command to run."}},"required":["command"]})";
 
 constexpr std::string_view kResetNote =
-    "The persistent bash shell was reset; the next bash call starts from the workspace with a "
-    "fresh current directory and "
-    "environment.";
+    "The persistent bash shell was reset and its background jobs were killed; the next bash call "
+    "starts from the workspace with a fresh current directory and environment.";
+
+// Before the first result of a shell, where the model has worked in another and was not told that
+// it is gone.
+constexpr std::string_view kNewShellNote =
+    "[a new shell: the directory, environment and background jobs of earlier calls are gone]";
 
 std::string make_nonce() {
   unsigned char bytes[12] = {};
@@ -176,6 +180,7 @@ BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
     : options_(options),
       spec_{"bash", description(options), kSchema},
       threads_(options.threads),
+      untold_loss_(options.had_shell),
       turn_(io, 1) {}
 
 asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_output) {
@@ -206,7 +211,7 @@ asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_
         failed = e.what();
       }
       if (!failed.empty()) {
-        shell_ = Shell();
+        drop_shell();
         out = tl::unexpected(Error{Errc::broken, "bash: " + failed});
       }
       turn_.try_receive([](boost::system::error_code) {});
@@ -232,7 +237,7 @@ asio::awaitable<std::string> BashTool::news() {
     try {
       out = co_await ask_for_jobs();
     } catch (const std::exception&) {
-      shell_ = Shell();  // the next command begins another
+      drop_shell();  // the next command begins another
     }
     turn_.try_receive([](boost::system::error_code) {});
   }
@@ -275,7 +280,7 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
 asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   if (shell_.process && !has_ended(shell_.process->pid()))
     co_return tl::expected<void, std::string>();
-  shell_ = Shell();
+  drop_shell();
   if (!options_.no_sandbox)
     shell_.inside =
         std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
@@ -332,14 +337,32 @@ asio::awaitable<tl::expected<std::string, std::string>> BashTool::hide_what_appe
                                     n > 0 ? names : "a secret that changed");
   const std::string moved = co_await end_shell();
   add_told(refused, moved);
-  add_line(refused, kResetNote);
+  tell_reset(refused);
   co_return tl::unexpected(std::move(refused));
+}
+
+void BashTool::note_loss(Shell& gone) {
+  if (!gone.process) return;
+  untold_loss_ = true;
+  for (auto& line : gone.jobs.killed()) jobs_killed_.push_back(std::move(line));
+}
+
+void BashTool::drop_shell() {
+  note_loss(shell_);
+  shell_ = Shell();
+}
+
+void BashTool::tell_reset(std::string& text) {
+  add_line(text, kResetNote);
+  for (const auto& line : std::exchange(jobs_killed_, {})) add_line(text, line);
+  untold_loss_ = false;
 }
 
 // What was moved aside of what it left.
 asio::awaitable<std::string> BashTool::end_shell() {
   Shell ending = std::move(shell_);
   shell_ = Shell();
+  note_loss(ending);
   ending.process->kill();
   (void)co_await ending.process->wait();
   // A coroutine that is cancelled does not wait for the end, and nobody would hear of it: the next
@@ -366,7 +389,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   if (!is_new) {
     auto told = co_await hide_what_appeared();
     if (co_await is_cancelled()) {
-      shell_ = Shell();  // nobody knows what of it is hidden
+      drop_shell();  // nobody knows what of it is hidden
       co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
     }
     if (!told) co_return Outcome{std::move(told.error()), false, {}};
@@ -396,6 +419,11 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     throttle.add(text);
     throttle.flush_if_due();
   };
+  const auto killed_before = std::exchange(jobs_killed_, {});
+  if (std::exchange(untold_loss_, false)) {
+    take(std::string(kNewShellNote) + '\n');
+    for (const auto& line : killed_before) take(line + '\n');
+  }
   bool from_jobs = false;
   if (const std::string clean = job_cleaner.feed(std::exchange(shell_.unread, std::string()));
       !clean.empty())
@@ -436,6 +464,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   throttle.flush();
 
   if (end == ReadEnd::cancelled || co_await is_cancelled()) {
+    jobs_killed_ = killed_before;  // the model does not read this result
     co_await end_shell();
     co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
   }
@@ -462,12 +491,13 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
         std::max(1, options_.command_timeout_ms / 1000));
     out += text;
     add_told(out, moved);
-    add_line(out, kResetNote);
+    tell_reset(out);
     co_return Outcome{std::move(out), false, {}};
   }
   // The shell is gone. Asked for its end before it is killed, or every end would look like ours.
   Shell ended = std::move(shell_);
   shell_ = Shell();
+  note_loss(ended);
   if (!has_ended(ended.process->pid())) {
     // It closed its output but lives on: nothing can be read from it any more.
     asio::steady_timer patience(co_await asio::this_coro::executor, kDrain);
@@ -481,7 +511,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     add_line(text, fmt::format("[shell killed by signal: SIG{}]",
                                ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
   if (ended.inside) add_told(text, sandbox::told_of(ended.inside->end(true)));
-  add_line(text, kResetNote);
+  tell_reset(text);
   co_return Outcome{std::move(text), false, {}};
 }
 

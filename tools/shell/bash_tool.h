@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/experimental/channel.hpp>
@@ -44,11 +45,16 @@ class BashTool : public Tool {
   asio::awaitable<tl::expected<void, std::string>> ensure_shell();
   asio::awaitable<tl::expected<std::string, std::string>> hide_what_appeared();
   asio::awaitable<std::string> end_shell();
+  void note_loss(Shell& gone);
+  void drop_shell();
+  void tell_reset(std::string& text);
 
   BuiltinOptions options_;
   Spec spec_;
   WorkThreads threads_;
   Shell shell_;
+  bool untold_loss_;                      // an earlier shell is gone, and no result has said so
+  std::vector<std::string> jobs_killed_;  // with it, as far as is known: a line each
   asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one
                                                                        // after the other
 };

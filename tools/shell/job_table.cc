@@ -2,6 +2,7 @@
 
 #include <charconv>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -44,13 +45,25 @@ std::optional<Line> read(std::string_view line) {
   return out;
 }
 
+std::string shown(const std::string& command) {
+  std::string out = command.substr(0, utf8_floor(command, kCommandShownBytesMax));
+  if (out.size() < command.size()) out += "...";
+  return out;
+}
+
 std::string ended(int pid, const std::string& command, const std::string& state) {
-  std::string shown = command.substr(0, utf8_floor(command, kCommandShownBytesMax));
-  if (shown.size() < command.size()) shown += "...";
   if (state.empty())
-    return fmt::format("[background job {} is no longer among the shell's jobs: {}]", pid, shown);
-  return fmt::format("[background job {} ended: {}: {}]", pid, shown,
+    return fmt::format("[background job {} is no longer among the shell's jobs: {}]", pid,
+                       shown(command));
+  return fmt::format("[background job {} ended: {}: {}]", pid, shown(command),
                      state == "Done" ? "exit code 0" : state);
+}
+
+void bound(std::vector<std::string>& lines, std::string_view what) {
+  const std::size_t n = lines.size();
+  if (n <= kJobsToldMax) return;
+  lines.resize(kJobsToldMax);
+  lines.push_back(fmt::format("[and {} more background jobs {}]", n - kJobsToldMax, what));
 }
 
 }  // namespace
@@ -77,10 +90,16 @@ std::vector<std::string> ShellJobs::take(std::string_view table, std::string* pr
   // here.
   for (const auto& [pid, command] : running_) out.push_back(ended(pid, command, ""));
   running_ = std::move(now);
-  if (const std::size_t n = out.size(); n > kJobsToldMax) {
-    out.resize(kJobsToldMax);
-    out.push_back(fmt::format("[and {} more background jobs ended]", n - kJobsToldMax));
-  }
+  bound(out, "ended");
+  return out;
+}
+
+std::vector<std::string> ShellJobs::killed() {
+  std::vector<std::string> out;
+  for (const auto& [pid, command] : std::exchange(running_, {}))
+    out.push_back(
+        fmt::format("[background job {} was killed with the shell: {}]", pid, shown(command)));
+  bound(out, "were killed");
   return out;
 }
 

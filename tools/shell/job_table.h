@@ -17,7 +17,8 @@ class ShellJobs {
   // `printed`; behind that it cannot be told from a command of several lines.
   std::vector<std::string> take(std::string_view table, std::string* printed = nullptr);
   bool any_runs() const { return !running_.empty(); }
-  void clear() { running_.clear(); }
+  // The shell is gone, and all that ran with it: a line for each, and none runs any more.
+  std::vector<std::string> killed();
 
  private:
   std::map<int, std::string> running_;  // by pid: the command

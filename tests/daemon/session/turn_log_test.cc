@@ -51,6 +51,22 @@ TEST(TurnLog, GoesBackBehindASummaryAndForthAgain) {
   EXPECT_EQ(s.log.uncut(s.now), 0);
 }
 
+TEST(TurnLog, KnowsUpToWhichTurnAToolWasCalled) {
+  Shortened s;
+  protocol::Item item{.id = "3.1", .turn_id = 3, .kind = "tool"};
+  item.name = "bash", item.state = "done";
+  s.log.completed(item);  // it changed nothing, as denied calls
+  EXPECT_FALSE(s.log.called("bash"));
+  item.changes_untold = true;
+  s.log.completed(item);
+  EXPECT_TRUE(s.log.called("bash"));
+  EXPECT_TRUE(s.log.called("bash", 3));
+  EXPECT_FALSE(s.log.called("bash", 2));
+  EXPECT_FALSE(s.log.called("git"));
+  s.log.cut(3, s.now, {});
+  EXPECT_FALSE(s.log.called("bash"));
+}
+
 // The turns behind it are of the transcript that went.
 TEST(TurnLog, AnotherWayFromBeforeASummaryKnowsNothingOfIt) {
   Shortened s;

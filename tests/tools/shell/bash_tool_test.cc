@@ -72,9 +72,10 @@ std::string news(asio::io_context& io, BashTool& tool) {
 }
 
 constexpr const char* kReset =
-    "The persistent bash shell was reset; the next bash call starts from the workspace with a "
-    "fresh current directory and "
-    "environment.";
+    "The persistent bash shell was reset and its background jobs were killed; the next bash call "
+    "starts from the workspace with a fresh current directory and environment.";
+constexpr const char* kNew =
+    "[a new shell: the directory, environment and background jobs of earlier calls are gone]\n";
 
 TEST_F(Bash, OutputIsAsItIs) {
   const Outcome out = run("echo one; printf 'two' >&2");
@@ -159,6 +160,49 @@ TEST_F(Bash, TimeoutGivesThePartialOutputAndResets) {
                           kReset);
   EXPECT_EQ(run(tool, "pwd").text, dir_.root() + "\n");
 }
+TEST_F(Bash, TimeoutNamesTheJobsItKills) {
+  BashTool tool(io_.get_executor(), options(1000));
+  EXPECT_EQ(run(tool, "sleep 71 & sleep 72 &").text, "");
+  EXPECT_THAT(run(tool, "sleep 60").text,
+              ::testing::MatchesRegex(".* were killed; .*environment\\.\n"
+                                      "\\[background job [0-9]+ was killed with the shell: sleep "
+                                      "71\\]\n"
+                                      "\\[background job [0-9]+ was killed with the shell: sleep "
+                                      "72\\]"));
+  EXPECT_EQ(run(tool, "pwd").text, dir_.root() + "\n");  // told once
+}
+TEST_F(Bash, TheLossOfAShellThatNoResultToldIsToldBeforeTheNext) {
+  EXPECT_EQ(run("mkdir d; cd d; sleep 73 &").text, "");
+  asio::cancellation_signal signal;
+  io_.restart();
+  asio::co_spawn(io_, tool_.run({{"command", "touch up; sleep 60"}}, {}),
+                 asio::bind_cancellation_slot(signal.slot(), [](auto&&...) {}));
+  while (!std::filesystem::exists(dir_.at("d/up"))) io_.run_for(std::chrono::milliseconds(10));
+  signal.emit(asio::cancellation_type::total);
+  io_.run();
+  streamed_.clear();
+  const std::string text = run("pwd").text;
+  EXPECT_THAT(text, ::testing::MatchesRegex(
+                        "\\[a new shell: [^\n]*\\]\n\\[background job [0-9]+ was killed with the "
+                        "shell: sleep 73\\]\n/[^\n]*\n"));
+  EXPECT_TRUE(text.starts_with(kNew) && text.ends_with("\n" + dir_.root() + "\n")) << text;
+  EXPECT_EQ(streamed_, text);
+  EXPECT_EQ(run("pwd").text, dir_.root() + "\n");
+}
+TEST_F(Bash, AShellThatEndsBetweenTwoCommandsIsToldOfToo) {
+  run("(while [ ! -e go ]; do sleep 0.01; done; kill -KILL $$; touch gone) &");
+  dir_.write("go", "");
+  while (!std::filesystem::exists(dir_.at("gone"))) ::usleep(10'000);
+  EXPECT_TRUE(run("echo on").text.starts_with(kNew));
+}
+TEST_F(Bash, TheFirstShellSaysSoOnlyWhereThereWasAnother) {
+  EXPECT_EQ(run("echo on").text, "on\n");
+  BuiltinOptions later = options();
+  later.had_shell = true;
+  BashTool tool(io_.get_executor(), later);
+  EXPECT_EQ(run(tool, "echo on; (exit 3)").text, std::string(kNew) + "on\n[exit code: 3]");
+  EXPECT_EQ(run(tool, "echo on").text, "on\n");
+}
 TEST_F(Bash, TimeoutKillsTheTree) {
   BashTool tool(io_.get_executor(), options(1000));
   run(tool, "(sleep 60; echo late > late) & bash -c 'echo $$ > pid; sleep 61'");
@@ -222,7 +266,7 @@ TEST_F(Bash, CancelKillsTheTreeAndIsAnError) {
   ASSERT_FALSE(out);
   EXPECT_EQ(out.error().code, Errc::cancelled);
   EXPECT_TRUE(dies(std::atoi(dir_.read("pid").c_str())));
-  EXPECT_EQ(run("echo again").text, "again\n");
+  EXPECT_EQ(run("echo again").text, std::string(kNew) + "again\n");
 }
 // At every turn of the io loop from the call's first on: while the sandbox is probed, while the
 // launcher starts, while it runs.

@@ -55,6 +55,14 @@ TEST(ShellJobs, APipelineIsOneJobAndALongCommandIsCut) {
   EXPECT_THAT(told[0], HasSubstr("xxx...: Terminated]"));
 }
 
+TEST(ShellJobs, WhatRanIsKilledWithTheShell) {
+  ShellJobs jobs;
+  EXPECT_TRUE(jobs.killed().empty());
+  jobs.take("[1]- 5 Running                 sleep 9 &\n[2]+ 6 Done                    true\n");
+  EXPECT_THAT(jobs.killed(), ElementsAre("[background job 5 was killed with the shell: sleep 9]"));
+  EXPECT_TRUE(jobs.killed().empty() && !jobs.any_runs());
+}
+
 TEST(ShellJobs, ManyAreCounted) {
   std::string table;
   for (int i = 0; i < 100; ++i)
