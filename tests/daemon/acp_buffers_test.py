@@ -120,6 +120,50 @@ class AcpBuffersTest(AcpCase):
         self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
         self.assertEqual([m for m in editor.asked if m["method"] == "fs/write_text_file"], [])
 
+    def written(self, editor):
+        return [m["params"]["content"] for m in editor.asked if m["method"] == "fs/write_text_file"]
+
+    def test_a_text_that_the_editor_has_not_read_again_is_nobodys(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Done.", THINK + "again")
+        editor, session = self.holding({path: "alpha\nbeta\n"})  # as it is on disk, and not read again
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt")), ("completed", "ALPHA\ngamma\n"))
+        editor.answer(editor.prompt(session, "more"))
+        self.assertEqual((self.written(editor), self.read("a.txt")), ([], "ALPHA\ngamma\n"))
+        sent = [e["params"]["content"] for e in self.client().call("session/history", sessionId=session)["events"] if e["method"] == "prompt/accepted"]
+        self.assertEqual(sent, ["gamma", "more"])  # and the model is told nothing
+
+    def test_a_text_that_was_saved_and_is_stale_now_takes_no_edit_over_others_changes(self):
+        path = os.path.join(self.root, "a.txt")
+        change = call("str_replace_editor", command="str_replace", path=path, old_str="mine", new_str="ours")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + self.edit(), THINK + "One.", bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + change, THINK + "Two.", THINK + "Three.")
+        buffers = {path: "alpha\nbeta\nmine\n"}
+        editor, session = self.holding(buffers)
+        editor.answer(editor.prompt(session, "gamma"))
+        while buffers[path] != self.read("a.txt"):
+            editor.step()
+        written = self.written(editor)
+        editor.answer(editor.prompt(session, "ours"))
+        editor.answer(editor.prompt(session, "more"))  # by now all that the edit brought has been heard
+        self.assertEqual((self.read("a.txt"), self.written(editor)), ("ALPHA\ngamma\nours\n", written))
+
+    def test_what_both_sides_changed_is_written_over_neither(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Not done.")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [link]))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt"), self.written(editor)), ("failed", "ALPHA\nbeta\n", []))
+        self.assertTrue([n for n in editor.updates("notice") if "a.txt was changed on disk, and the editor holds another" in n["title"]])
+
+    def test_of_a_file_changed_since_the_start_and_not_seen_before_nothing_is_written_over(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Not done.")
+        editor, session = self.holding({path: "alpha\nbeta\n"})
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt"), self.written(editor)), ("failed", "ALPHA\nbeta\n", []))
+
     def test_an_editor_that_leaves_while_it_is_asked_keeps_no_tool_waiting(self):
         path = os.path.join(self.root, "a.txt")
         self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + "Seen.")

@@ -53,7 +53,12 @@ Bridge::Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, i
                                         [](const auto& s) { return s.second->busy(); });
                    },
                .may_go_on = [this] { return editor_.drained(); }}),
-      world_{.io = io, .editor = &editor_, .daemon = &daemon_, .can = {}, .log = log} {}
+      world_{.io = io,
+             .editor = &editor_,
+             .daemon = &daemon_,
+             .agreement = &agreement_,
+             .can = {},
+             .log = log} {}
 
 void Bridge::start(std::function<void()> end) {
   editor_.start({.line = [this](const Line& line) { heard(line); }, .end = std::move(end)});

@@ -74,6 +74,7 @@ class Bridge {
   const BridgeOptions& options_;
   Editor editor_;
   DaemonLink daemon_;
+  Agreement agreement_;
   World world_;
   bool initialized_ = false;
   std::map<std::string, SessionRef> sessions_;

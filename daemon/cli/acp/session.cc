@@ -47,7 +47,7 @@ Session::Session(const World& world, protocol::SessionInfo info)
       view_(info_.root, world.can.notices,
             {[this](Json update) { this->update(std::move(update)); },
              [this](const std::string& prompt_id) { return mine_.contains(prompt_id); }}),
-      unsaved_(world.io, *world.editor, info_.root, world.can.writes_files),
+      unsaved_(world.io, *world.editor, *world.agreement, info_.root, world.can.writes_files),
       last_seq_(info_.last_seq),
       turn_id_(info_.turn_id) {}
 

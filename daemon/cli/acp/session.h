@@ -33,6 +33,7 @@ struct World {
   asio::any_io_executor io;
   Editor* editor = nullptr;
   DaemonLink* daemon = nullptr;
+  Agreement* agreement = nullptr;
   EditorAbilities can;
   std::function<void(const std::string&)> log;
 };

@@ -15,6 +15,7 @@ void Session::watch(const protocol::Item& item) {
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (item.name == "str_replace_editor") unsaved_.watch(string_at(arguments, "path"));
   for (const auto& change : item.changes) unsaved_.watch(info_.root + "/" + change.path);
+  unsaved_.edited(item.changes);
   if (!item.changes.empty() && world_.can.writes_files) spawn(merge(item.changes));
 }
 
@@ -40,6 +41,12 @@ asio::awaitable<void> Session::look(std::string name, bool save) {
   co_await opened_.wait();
   auto looking = unsaved_.look(id(), std::move(name), save);
   Unsaved::Held held = co_await std::move(looking);
+  if (save && held.parted)
+    view_.notice("warning",
+                 fmt::format("{} was changed on disk, and the editor holds another text that is "
+                             "not saved; no call edits it until you save it there or read it again "
+                             "from the disk",
+                             held.path));
   auto telling = tell_overlay(std::move(held), /*told=*/false);
   co_await std::move(telling);
 }

@@ -1,8 +1,10 @@
 #include "daemon/cli/acp/unsaved.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
+#include <cstdint>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -17,19 +19,27 @@
 namespace lares::cli::acp {
 namespace {
 
-namespace fs = std::filesystem;
+using Standing = Agreement::Standing;
+
 constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing
                                                          // unsaved as far as we know
 constexpr std::chrono::seconds kEditorMuted{60};  // for which it is then not asked: every prompt
                                                   // and call would wait for it
 
-std::optional<std::string> on_disk(const std::string& path) {
-  std::error_code ec;
-  const auto size = fs::file_size(path, ec);
-  if (ec || size > kUnsavedBytesMax) return std::nullopt;
+struct OnDisk {
+  std::string bytes;
+  std::int64_t changed_ns = 0;
+};
+
+std::optional<OnDisk> on_disk(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) ||
+      static_cast<std::uint64_t>(st.st_size) > kUnsavedBytesMax)
+    return std::nullopt;
   std::ifstream in(path, std::ios::binary);
   if (!in) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(in), {});
+  return OnDisk{std::string(std::istreambuf_iterator<char>(in), {}),
+                st.st_ctim.tv_sec * 1'000'000'000ll + st.st_ctim.tv_nsec};
 }
 
 // Off its first line, or its last; lines that both begin or end with.
@@ -127,17 +137,19 @@ asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string
     if (!disk) break;
     auto reading = read(session_id, path);
     auto text = co_await std::move(reading);
-    // Editors hand out texts with line ends of their own.
-    if (!text || tools::shown_text(*text) == tools::shown_text(*disk)) break;
+    if (!text) break;
+    const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
+    if (standing == Standing::same || standing == Standing::stale) break;
     watch(path);
     open_.insert(path);
-    held.text = std::move(*text);
-    if (!save || saved || !writes_) co_return held;
+    held.text = std::move(*text), held.parted = standing == Standing::parted;
+    if (!save || saved || !writes_ || held.parted) co_return held;
+    if (const auto now = on_disk(path); !now || now->bytes != disk->bytes) co_return held;
     const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *held.text}};
     auto writing = ask("fs/write_text_file", params);
     if (const auto written = co_await std::move(writing); !written) co_return held;
   }
-  held.text.reset();
+  held.text.reset(), held.parted = false;
   co_return held;
 }
 
@@ -154,11 +166,16 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
     const auto saved = on_disk(path);
     const std::string diff = !held.text || !saved
                                  ? ""
-                                 : tools::unified_diff(name, tools::shown_text(*saved),
+                                 : tools::unified_diff(name, tools::shown_text(saved->bytes),
                                                        tools::shown_text(*held.text),
                                                        kUnsavedDiffMax);
     std::string& told = told_[name];
     if (diff == told) continue;
+    if (held.parted && writes_ && !diff.empty())
+      files += fmt::format(
+          "{} has changed on disk too, so it cannot be edited until the user saves it or reads it "
+          "again.\n",
+          name);
     files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name)
                           : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
     told = diff;
@@ -175,6 +192,12 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
   co_return out;
 }
 
+void Unsaved::edited(const std::vector<protocol::FileChange>& changes) {
+  for (const auto& change : changes)
+    agreement_.edited(root_ + "/" + change.path, change.before, change.after);
+}
+
+// Into a stale text the edit goes only where the disk's text comes of it: then nothing is lost.
 asio::awaitable<std::string> Unsaved::merge(std::string session_id,
                                             std::vector<protocol::FileChange> changes) {
   std::string wrong;
@@ -185,21 +208,31 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
     auto reading = read(session_id, path);
     const auto text = co_await std::move(reading);
     const auto saved = on_disk(path);
-    if (!text || !saved || tools::shown_text(*text) == tools::shown_text(*saved)) continue;
-    auto merged = with_edit(*text, change.diff);
-    Reply<Json> written =
-        tl::unexpected(Fault{kInternal, "the lines around the edit are others in the editor"});
-    if (merged) {
+    if (!text || !saved) continue;
+    const Standing standing = agreement_.of(path, *text, saved->bytes, saved->changed_ns);
+    if (standing == Standing::same) continue;
+    const auto merged = with_edit(*text, change.diff);
+    if (standing == Standing::stale &&
+        (!merged || tools::shown_text(*merged) != tools::shown_text(saved->bytes)))
+      continue;
+    Reply<Json> written = tl::unexpected(
+        Fault{kInternal, standing == Standing::parted
+                             ? "the file has other changes on disk too"
+                             : "the lines around the edit are others in the editor"});
+    if (merged && standing != Standing::parted) {
       const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *merged}};
       auto writing = ask("fs/write_text_file", params);
       written = co_await std::move(writing);
     }
-    if (written)
+    if (written) {
       told_.erase(change.path);
-    else
+      if (const auto now = on_disk(path))  // saved with it, both are alike again
+        (void)agreement_.of(path, *merged, now->bytes, now->changed_ns);
+    } else {
       wrong += fmt::format(
           "{}{} was edited on disk, and the editor's unsaved text is without the edit: {}",
           wrong.empty() ? "" : "; ", change.path, written.error().message);
+    }
   }
   co_return wrong;
 }

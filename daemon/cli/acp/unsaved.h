@@ -15,6 +15,7 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 
+#include "daemon/cli/acp/agreement.h"
 #include "daemon/cli/acp/editor.h"
 #include "tools/edit/editor_texts.h"
 
@@ -37,13 +38,16 @@ std::optional<std::string> with_edit(const std::string& text, const std::string&
 
 class Unsaved {
  public:
-  Unsaved(asio::any_io_executor io, Editor& editor, std::string root, bool writes)
-      : io_(io), editor_(editor), root_(std::move(root)), writes_(writes) {}
+  Unsaved(asio::any_io_executor io, Editor& editor, Agreement& agreement, std::string root,
+          bool writes)
+      : io_(io), editor_(editor), agreement_(agreement), root_(std::move(root)), writes_(writes) {}
 
-  // What the editor holds of a file; nothing: what is on disk.
+  // What the user has written of a file in the editor; nothing: what is on disk, or was there and
+  // has not been read again.
   struct Held {
     std::string path;  // as the repository calls it
     std::optional<std::string> text;
+    bool parted = false;  // the disk has changed too: neither goes over the other
   };
   struct Notice {
     std::string text;         // what the model is to be told; empty: nothing that it does not know
@@ -52,10 +56,12 @@ class Unsaved {
 
   void watch(const std::string& path);  // absolute; outside the repository it is not
   asio::awaitable<Notice> notice(std::string session_id);
-  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, it still
-  // holds it.
+  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, or would
+  // write over what the user did not see, it still holds it.
   asio::awaitable<Held> look(std::string session_id, std::string name, bool save);
-  // A call has changed these files on disk. The error says where the editor's text is another now.
+  // A call has changed these files on disk. edited() comes at once, before anything else is asked;
+  // merge()'s error says where the editor's text is another now.
+  void edited(const std::vector<protocol::FileChange>& changes);
   asio::awaitable<std::string> merge(std::string session_id,
                                      std::vector<protocol::FileChange> changes);
 
@@ -65,6 +71,7 @@ class Unsaved {
 
   asio::any_io_executor io_;
   Editor& editor_;
+  Agreement& agreement_;
   const std::string root_;
   const bool writes_;  // the editor takes text
   std::chrono::steady_clock::time_point muted_until_{};

@@ -1,0 +1,49 @@
+// Where the editor's texts and the files on disk were last seen alike. A text of the editor that
+// is not on disk may be the user's own, or an old one that the editor has not read again; only what
+// was seen before tells them apart. One for all sessions of an editor.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+
+namespace lares::cli::acp {
+
+inline constexpr std::size_t kAgreementsMax = 1024;  // files that are remembered: those asked last
+
+class Agreement {
+ public:
+  Agreement();  // files that change from now on change under the editor
+
+  enum class Standing : std::uint8_t {
+    same,     // the editor holds what is on disk
+    stale,    // it holds what was on disk; nobody has written in it
+    unsaved,  // the user's own, over what is on disk
+    parted,   // the user's own, and the disk has, or may have, what the user did not see
+  };
+  // `changed_ns`: when the file's inode was written last, of the system's clock. Where nothing is
+  // known of a file and its texts differ, a file that has not changed since the start cannot have
+  // changed under this editor's session, so the text counts as unsaved. One that has, may have:
+  // that is parted, which writes neither text over the other and costs the user one save, where
+  // the guess could cost a file. (A file changed before the start and not read again by the editor
+  // is still taken for unsaved.)
+  Standing of(const std::string& path, const std::string& held, const std::string& disk,
+              std::int64_t changed_ns);
+  // A call of ours has changed the file, of these names as git's blobs: not behind the editor's
+  // back, for it was asked before.
+  void edited(const std::string& path, const std::string& before, const std::string& after);
+
+ private:
+  struct Known {
+    std::string path;
+    std::string agreed;  // the text at which both were alike, by its hash; empty: never seen
+    std::string disk;    // the bytes on disk that the editor's text is over, by theirs
+  };
+  Known* find(const std::string& path);
+  void know(Known known);
+
+  const std::int64_t since_ns_;
+  std::deque<Known> known_;  // the last first
+};
+
+}  // namespace lares::cli::acp

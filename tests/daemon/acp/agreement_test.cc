@@ -1,0 +1,64 @@
+#include "daemon/cli/acp/agreement.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "tools/text.h"
+
+namespace lares::cli::acp {
+namespace {
+
+using enum Agreement::Standing;
+constexpr std::int64_t kLongAgo = 1, kJustNow = std::numeric_limits<std::int64_t>::max();
+
+TEST(AcpAgreement, AnOldTextOfTheDisksIsStale) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "1\n", "1\n", kLongAgo), same);
+  EXPECT_EQ(a.of("/r/a", "1\n", "2\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", "1\r\n", "3\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", "3\n", "3\n", kJustNow), same);
+  EXPECT_EQ(a.of("/r/a", "3\n", "4\n", kJustNow), stale);
+}
+
+TEST(AcpAgreement, WhatWasWrittenOverWhatIsOnDiskIsUnsaved) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "1\n", "1\n", kLongAgo), same);
+  EXPECT_EQ(a.of("/r/a", "mine\n", "1\n", kLongAgo), unsaved);
+  EXPECT_EQ(a.of("/r/a", "mine\n", "2\n", kJustNow), parted);  // over 1, which is gone
+  EXPECT_EQ(a.of("/r/a", "mine\n", "mine\n", kJustNow), same);
+}
+
+TEST(AcpAgreement, OurOwnEditsDoNotPartThem) {
+  Agreement a;
+  const std::string one = tools::blob_sha("1\n"), two = tools::blob_sha("2\n");
+  EXPECT_EQ(a.of("/r/a", "1\n", "1\n", kLongAgo), same);
+  a.edited("/r/a", one, two);
+  EXPECT_EQ(a.of("/r/a", "1\n", "2\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", "2 and mine\n", "2\n", kJustNow), unsaved);
+  a.edited("/r/a", one, tools::blob_sha("3\n"));  // of another text than is known: somebody was
+                                                  // between
+  EXPECT_EQ(a.of("/r/a", "2 and mine\n", "3\n", kJustNow), parted);
+}
+
+TEST(AcpAgreement, OfUnknownFilesTheAgeSpeaks) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);
+  EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);  // the look alone makes it no better
+                                                            // known
+  EXPECT_EQ(a.of("/r/b", "?\n", "1\n", kLongAgo), unsaved);
+  EXPECT_EQ(a.of("/r/b", "?\n", "2\n", kJustNow), parted);
+}
+
+TEST(AcpAgreement, ForgetsTheFilesAskedLongestAgo) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "1\n", "1\n", kLongAgo), same);
+  EXPECT_EQ(a.of("/r/b", "1\n", "1\n", kLongAgo), same);
+  for (std::size_t i = 0; i + 1 < kAgreementsMax; ++i)
+    (void)a.of("/r/" + std::to_string(i), "x\n", "x\n", kLongAgo);
+  EXPECT_EQ(a.of("/r/b", "1\n", "2\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", "1\n", "2\n", kJustNow), parted);
+}
+
+}  // namespace
+}  // namespace lares::cli::acp
