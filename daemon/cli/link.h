@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/cli/answer_bounds.h"
 #include "daemon/cli/error.h"
 #include "daemon/protocol/protocol.h"
 #include "daemon/protocol/wire.h"
@@ -39,8 +40,6 @@ struct Happening {
                      // was typed
 };
 
-inline constexpr std::chrono::milliseconds kAnswerTimeout{30'000};
-
 class Link {
  public:
   // From here on the signals above are Happenings and no longer end the process, and a closed pipe
@@ -63,7 +62,8 @@ class Link {
   // Sends and waits for the answer; what else happens meanwhile is kept for next(), in order. A
   // signal that arrives while waiting ends the wait with an error and is still there for next().
   template <class Answer, class Request>
-  Result<Answer> call(const Request& request, std::chrono::milliseconds timeout = kAnswerTimeout) {
+  Result<Answer> call(const Request& request,
+                      std::chrono::milliseconds timeout = answer_timeout(Request::kMethod)) {
     auto result = call_json(Request::kMethod, protocol::to_json(request), timeout);
     if (!result) return tl::unexpected(std::move(result.error()));
     auto answer = [&] {

@@ -18,7 +18,7 @@ Result<protocol::WorktreeCreated> create_in_worktree(Link& link, protocol::Sessi
   request.title = clip(one_line(prompt.substr(0, 4 * kTitleColumns)), kTitleColumns, "");
   protocol::WorktreeCreate create;
   create.create = std::move(request), create.worktree = true;
-  return link.call<protocol::WorktreeCreated>(create, kWorktreeTimeout);
+  return link.call<protocol::WorktreeCreated>(create, kFilesTimeout);
 }
 
 std::string worktree_told(const protocol::WorktreeCreated& made) {

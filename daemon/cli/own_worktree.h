@@ -1,7 +1,6 @@
 // Sessions in a git worktree of their own.
 #pragma once
 
-#include <chrono>
 #include <string>
 
 #include "daemon/cli/error.h"
@@ -9,9 +8,6 @@
 #include "daemon/protocol/worktree_wire.h"
 
 namespace lares::cli {
-
-inline constexpr std::chrono::minutes kWorktreeTimeout{10};  // a checkout and two snapshots; one
-                                                             // compared or applied
 
 // A session as `request` says, in a worktree made for it. It is titled by `prompt`, and so is its
 // branch.

@@ -234,9 +234,7 @@ void DaemonLink::write_next(const std::shared_ptr<Connection>& to) {
 
 std::chrono::milliseconds DaemonLink::bound_of(std::string_view method) const {
   if (method == protocol::Initialize::kMethod) return bounds_.greeting;
-  return method == protocol::SessionRewind::kMethod || method == protocol::SessionUnrewind::kMethod
-             ? bounds_.long_answer
-             : bounds_.answer;
+  return works_on_files(method) ? bounds_.long_answer : bounds_.answer;
 }
 
 asio::awaitable<Reply<Json>> DaemonLink::call_now(std::string method, Json params) {

@@ -15,6 +15,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "daemon/cli/acp/message.h"
+#include "daemon/cli/answer_bounds.h"
 #include "daemon/cli/options.h"
 
 namespace lares::daemon {
@@ -31,8 +32,7 @@ struct LinkBounds {
   std::chrono::milliseconds greeting{10'000};  // initialize; then the connection is given up and
                                                // tried again
   std::chrono::milliseconds answer{60'000};    // any other request
-  std::chrono::milliseconds long_answer{600'000};  // session/rewind and session/unrewind, which
-                                                   // write files back
+  std::chrono::milliseconds long_answer = kFilesTimeout;  // what works_on_files()
 };
 
 class DaemonLink {

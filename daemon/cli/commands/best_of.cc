@@ -207,7 +207,7 @@ class BestOf {
     for (Attempt& a : attempts_) {
       protocol::WorktreeDiff request;
       request.session_id = a.session.session_id;
-      auto diff = link_.call<protocol::WorktreeDiffResult>(request, kWorktreeTimeout);
+      auto diff = link_.call<protocol::WorktreeDiffResult>(request);
       if (!diff) return tl::unexpected(std::move(diff.error()));
       a.diff = std::move(*diff);
     }
@@ -304,7 +304,7 @@ class BestOf {
   bool apply(const Attempt& best) {
     protocol::WorktreeApply request;
     request.session_id = best.session.session_id;
-    const auto done = link_.call<protocol::WorktreeApplyResult>(request, kWorktreeTimeout);
+    const auto done = link_.call<protocol::WorktreeApplyResult>(request);
     if (!done) {
       apply_failed_ = true;
       fail(done.error(), daemon_.json);
@@ -319,7 +319,7 @@ class BestOf {
   void remove(const Attempt& a) {
     protocol::WorktreeRemove request;
     request.session_id = a.session.session_id, request.branch = true, request.force = true;
-    const auto removed = link_.call<protocol::WorktreeRemoveResult>(request, kWorktreeTimeout);
+    const auto removed = link_.call<protocol::WorktreeRemoveResult>(request);
     if (!removed) fail(removed.error(), daemon_.json);
   }
   void remove_losers(const Attempt& best) {

@@ -18,8 +18,6 @@
 namespace lares::cli {
 namespace {
 
-// Snapshots of a large repository take longer than an answer usually does.
-constexpr std::chrono::minutes kDiskTimeout{10};
 constexpr std::int64_t kPatchBytesMax = protocol::kLineBytesMax / 4;  // escaped it is longer, and
                                                                       // it is one line
 
@@ -48,7 +46,7 @@ int list(const std::string& root, bool all, DaemonOptions& options) {
   }
   Link link;
   if (const auto there = reach(link, options); !there) return fail(there.error(), options.json);
-  const auto listed = link.call<protocol::WorktreeListResult>(request, kDiskTimeout);
+  const auto listed = link.call<protocol::WorktreeListResult>(request);
   if (!listed) return fail(listed.error(), options.json);
   if (options.json)
     print_line(protocol::dump(protocol::to_json(*listed)));
@@ -65,7 +63,7 @@ int remove(const std::vector<std::string>& ids, bool branch, bool force, DaemonO
   for (const std::string& id : ids) {
     protocol::WorktreeRemove request;
     request.session_id = id, request.branch = branch, request.force = force;
-    const auto removed = link.call<protocol::WorktreeRemoveResult>(request, kDiskTimeout);
+    const auto removed = link.call<protocol::WorktreeRemoveResult>(request);
     if (!removed)
       status = fail(removed.error(), options.json);
     else if (options.json)
@@ -85,7 +83,7 @@ Result<std::string> which(Link& link, const std::string& id) {
   if (!top) return tl::unexpected(top.error());
   protocol::WorktreeList request;
   request.root = *top;
-  const auto listed = link.call<protocol::WorktreeListResult>(request, kDiskTimeout);
+  const auto listed = link.call<protocol::WorktreeListResult>(request);
   if (!listed) return tl::unexpected(listed.error());
   for (const auto& worktree : listed->worktrees)
     if (!worktree.gone) return worktree.session_id;
@@ -210,7 +208,7 @@ int apply_command(int argc, const char* const* argv) {
     protocol::WorktreeDiff request;
     request.session_id = *session;
     request.bytes_max = kPatchBytesMax;
-    const auto read = link.call<protocol::WorktreeDiffResult>(request, kDiskTimeout);
+    const auto read = link.call<protocol::WorktreeDiffResult>(request);
     if (!read) return fail(read.error(), options.json);
     if (options.json)
       print_line(protocol::dump(protocol::to_json(*read)));
@@ -223,7 +221,7 @@ int apply_command(int argc, const char* const* argv) {
   }
   protocol::WorktreeApply request;
   request.session_id = *session, request.dry_run = dry_run, request.undo = undo;
-  const auto done = link.call<protocol::WorktreeApplyResult>(request, kDiskTimeout);
+  const auto done = link.call<protocol::WorktreeApplyResult>(request);
   if (!done) return fail(done.error(), options.json);
   if (options.json)
     print_line(protocol::dump(protocol::to_json(*done)));
