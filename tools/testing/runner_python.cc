@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -98,8 +100,8 @@ Runner pytest(const Project& p, std::vector<std::string> argv) {
 // "Class::test" as a pattern of unittest's names: module.Class.test.
 std::string unittest_name(std::string inside) {
   const std::size_t at = inside.find("::");
-  if (at == std::string::npos) return "*." + inside + ".*";
-  return "*." + inside.replace(at, 2, ".");
+  if (at == std::string::npos) return fmt::format("*.{}.*", inside);
+  return fmt::format("*.{}", inside.replace(at, 2, "."));
 }
 Runner unittest(const Project& p, std::vector<std::string> argv, std::string folder,
                 const PythonTests& tests) {
