@@ -276,6 +276,14 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
   const auto n_changed = check_way(opened, from->get(), to->get());
   if (!n_changed) return tl::unexpected(n_changed.error());
   if (*n_changed > 0) {
+    // libgit2 would write the files that are to stay away, and take those that are away for
+    // changed.
+    if (is_sparse(repo)) {
+      return tl::unexpected(
+          fmt::format("switch: this is a sparse checkout, which is not switched here; run in bash: "
+                      "git switch {}",
+                      name));
+    }
     if (auto done = check_out(repo, start.commit.get()); !done) return tl::unexpected(done.error());
   }
   std::string made;

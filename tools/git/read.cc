@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <ctime>
+#include <utility>
+#include <vector>
 
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
@@ -86,11 +88,14 @@ int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_dif
   return 0;
 }
 
-GitResult<std::string> patch_text(git_diff* diff) {
-  git_diff_find_similar(diff, nullptr);
+GitResult<std::string> patch_text(const std::vector<Diff>& diffs) {
   Patch patch;
-  if (git_diff_print(diff, GIT_DIFF_FORMAT_PATCH, append_line, &patch) != 0) {
-    return tl::unexpected(fmt::format("diff: {}", last_error()));
+  std::size_t n_files = 0;
+  for (const Diff& diff : diffs) {
+    git_diff_find_similar(diff.get(), nullptr);
+    if (git_diff_print(diff.get(), GIT_DIFF_FORMAT_PATCH, append_line, &patch) != 0)
+      return tl::unexpected(fmt::format("diff: {}", last_error()));
+    n_files += git_diff_num_deltas(diff.get());
   }
   std::string text = to_utf8(patch.text);
   if (patch.n_lines_cut > 0 || text.size() > kOutputBytesMax) {
@@ -99,7 +104,7 @@ GitResult<std::string> patch_text(git_diff* diff) {
     patch.n_lines_cut += split_lines(std::string_view(text).substr(cut)).size();
     text.resize(cut);
     text += fmt::format("[cut: {} more lines, {} files in all; name a path]\n", patch.n_lines_cut,
-                        git_diff_num_deltas(diff));
+                        n_files);
   }
   return text;
 }
@@ -109,6 +114,44 @@ git_diff_options diff_options() {
   options.flags = GIT_DIFF_DISABLE_PATHSPEC_MATCH;
   options.max_size = kDiffFileBytesMax;
   return options;
+}
+
+struct KeptOut {
+  git_repository* repo;
+  git_index* index;
+  bool wanted;
+};
+// libgit2 asks about each file of a diff: > 0 leaves it out.
+int only(const git_diff*, const git_diff_delta* delta, const char*, void* payload) {
+  const auto& of = *static_cast<const KeptOut*>(payload);
+  return is_kept_out(of.repo, of.index, delta->old_file.path) != of.wanted;
+}
+
+// As git_diff_tree_to_workdir_with_index(), but a file that is kept out of the worktree is what it
+// is in the index. Those come second, for a diff reads all its files in one place.
+GitResult<std::vector<Diff>> diff_with_files(git_repository* repo, git_tree* from,
+                                             git_diff_options options) {
+  git_index* raw_index = nullptr;
+  if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
+  if (git_repository_index(&raw_index, repo) != 0) return tl::unexpected(last_error());
+  const Index index(raw_index);
+  KeptOut of{repo, raw_index, false};
+  options.notify_cb = only;
+  options.payload = &of;
+  git_diff *staged = nullptr, *unstaged = nullptr, *kept_out = nullptr;
+  std::vector<Diff> out;
+  if (git_diff_tree_to_index(&staged, repo, from, raw_index, &options) != 0)
+    return tl::unexpected(last_error());
+  out.emplace_back(staged);
+  if (git_diff_index_to_workdir(&unstaged, repo, raw_index, &options) != 0)
+    return tl::unexpected(last_error());
+  const Diff below(unstaged);
+  if (git_diff_merge(staged, unstaged) != 0) return tl::unexpected(last_error());
+  of.wanted = true;
+  if (git_diff_tree_to_index(&kept_out, repo, from, raw_index, &options) != 0)
+    return tl::unexpected(last_error());
+  out.emplace_back(kept_out);
+  return out;
 }
 
 std::string full_date(const git_time& when) {
@@ -191,8 +234,9 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
   git_diff* raw = nullptr;
   if (git_diff_tree_to_tree(&raw, repo, raw_parent_tree, raw_tree, &options) != 0)
     return tl::unexpected(last_error());
-  const Diff changes(raw);
-  auto patch = patch_text(raw);
+  std::vector<Diff> changes;
+  changes.emplace_back(raw);
+  auto patch = patch_text(changes);
   if (!patch) return patch;
   return fmt::format("{}\n{}", header_of(commit), *patch);
 }
@@ -248,6 +292,12 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
                   GIT_STATUS_OPT_SORT_CASE_SENSITIVELY | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
   Strings spec(*path);
   spec.into(options.pathspec);
+  if (auto heeded = heed_files_that_are_there(repo); !heeded)
+    return tl::unexpected("status: " + heeded.error());
+  git_index* raw_index = nullptr;
+  if (git_repository_index(&raw_index, repo) != 0)
+    return tl::unexpected(fmt::format("status: {}", last_error()));
+  const Index index(raw_index);
   git_status_list* raw = nullptr;
   if (git_status_list_new(&raw, repo, &options) != 0)
     return tl::unexpected(fmt::format("status: {}", last_error()));
@@ -258,10 +308,13 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
     const git_diff_delta* staged = entry->head_to_index;
     const git_diff_delta* delta = entry->index_to_workdir ? entry->index_to_workdir : staged;
     std::string name = delta->new_file.path ? delta->new_file.path : delta->old_file.path;
-    if (staged && (entry->status & GIT_STATUS_INDEX_RENAMED))
+    unsigned is = entry->status;
+    if ((is & GIT_STATUS_WT_DELETED) && is_kept_out(repo, raw_index, name.c_str()))
+      is &= ~static_cast<unsigned>(GIT_STATUS_WT_DELETED);
+    if (is == GIT_STATUS_CURRENT) continue;
+    if (staged && (is & GIT_STATUS_INDEX_RENAMED))
       name = fmt::format("{} -> {}", staged->old_file.path, name);
-    (entry->status == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format(
-        "{} {}\n", letters(entry->status), name);
+    (is == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format("{} {}\n", letters(is), name);
   }
   if (tracked.empty() && untracked.empty()) untracked = "nothing to commit, working tree clean\n";
   return bounded(to_utf8(branch_line(repo) + tracked + untracked), "name a path");
@@ -275,20 +328,22 @@ GitResult<std::string> diff(const Opened& opened, const Request& request) {
   Strings spec(*path);
   spec.into(options.pathspec);
   const std::string rev = request.rev.empty() ? "HEAD" : request.rev;
-  git_diff* raw = nullptr;
-  int failed = 0;
+  std::vector<Diff> changes;
   if (rev.find("..") != std::string::npos) {
     const auto range = trees_of_range(repo, rev);
     if (!range) return tl::unexpected(range.error());
-    failed = git_diff_tree_to_tree(&raw, repo, range->from.get(), range->to.get(), &options);
+    git_diff* raw = nullptr;
+    if (git_diff_tree_to_tree(&raw, repo, range->from.get(), range->to.get(), &options) != 0)
+      return tl::unexpected(fmt::format("diff {}: {}", rev, last_error()));
+    changes.emplace_back(raw);
   } else {
     const auto from = request.rev.empty() ? head_tree(repo) : tree_of(repo, rev);
     if (!from) return tl::unexpected(from.error());
-    failed = git_diff_tree_to_workdir_with_index(&raw, repo, from->get(), &options);
+    auto with_files = diff_with_files(repo, from->get(), options);
+    if (!with_files) return tl::unexpected(fmt::format("diff {}: {}", rev, with_files.error()));
+    changes = std::move(*with_files);
   }
-  if (failed) return tl::unexpected(fmt::format("diff {}: {}", rev, last_error()));
-  const Diff changes(raw);
-  auto text = patch_text(raw);
+  auto text = patch_text(changes);
   if (!text || !text->empty()) return text;
   return fmt::format("no changes in tracked files since {}{}{}\n", rev,
                      request.path.empty() ? "" : " in ", request.path);

@@ -131,6 +131,61 @@ GitResult<std::string> path_in_repository(const Opened& opened, const std::strin
   return opened.prefix + path;
 }
 
+namespace {
+
+bool says_sparse(git_config* config) {
+  int sparse = 0;
+  return git_config_get_bool(&sparse, config, "core.sparseCheckout") == 0 && sparse;
+}
+
+bool is_in_worktree(git_repository* repo, const char* path) {
+  struct stat st {};
+  return ::lstat((std::string(git_repository_workdir(repo)) + path).c_str(), &st) == 0;
+}
+
+bool is_marked_out(const git_index_entry* entry) {
+  return (entry->flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE) != 0;
+}
+
+}  // namespace
+
+bool is_sparse(git_repository* repo) {
+  git_config* raw = nullptr;
+  if (git_repository_config_snapshot(&raw, repo) == 0) {
+    const Owned<git_config, git_config_free> config(raw);
+    if (says_sparse(raw)) return true;
+  }
+  raw = nullptr;
+  const std::string own = std::string(git_repository_path(repo)) + "config.worktree";
+  if (git_config_open_ondisk(&raw, own.c_str()) != 0) return false;
+  const Owned<git_config, git_config_free> config(raw);
+  return says_sparse(raw);
+}
+
+bool is_kept_out(git_repository* repo, git_index* index, const char* path) {
+  const git_index_entry* entry = git_index_get_bypath(index, path, 0);
+  return entry && is_marked_out(entry) && !is_in_worktree(repo, path);
+}
+
+GitResult<> heed_files_that_are_there(git_repository* repo) {
+  if (!is_sparse(repo)) return {};
+  git_index* raw = nullptr;
+  if (git_repository_index(&raw, repo) != 0)
+    return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  const Index index(raw);
+  for (std::size_t i = 0; i < git_index_entrycount(raw); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(raw, i);
+    if (!is_marked_out(entry) || !is_in_worktree(repo, entry->path)) continue;
+    const std::string path = entry->path;
+    git_index_entry there = *entry;
+    there.path = path.c_str();
+    there.flags_extended &= static_cast<std::uint16_t>(~GIT_INDEX_ENTRY_SKIP_WORKTREE);
+    if (git_index_add(raw, &there) != 0)  // in its place
+      return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  }
+  return {};
+}
+
 GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
   git_object* raw = nullptr;
   if (const int failed = git_revparse_single(&raw, repo, rev.c_str()); failed != 0) {

@@ -54,6 +54,15 @@ std::string last_error();  // libgit2's, of this thread
 GitResult<std::string> path_in_repository(const Opened& opened, const std::string& root,
                                           const std::string& path);
 
+// Whether it is a sparse checkout. libgit2 1.5 does not read config.worktree, where git notes it.
+bool is_sparse(git_repository* repo);
+// Whether git keeps the file at `path` out of the worktree (a sparse checkout, `git update-index
+// --skip-worktree`): nothing lies there, and git takes it for unchanged, libgit2 for deleted.
+bool is_kept_out(git_repository* repo, git_index* index, const char* path);
+// As git, before a look at a sparse checkout: what lies there all the same is a file like others.
+// In memory; a forced git_index_read() takes it back.
+GitResult<> heed_files_that_are_there(git_repository* repo);
+
 GitResult<Object> resolve(git_repository* repo, const std::string& rev);
 GitResult<Tree> tree_of(git_repository* repo, const std::string& rev);
 GitResult<Tree> head_tree(git_repository* repo);  // null before the first commit

@@ -65,6 +65,8 @@ tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path
   if (!repo) return tl::unexpected(repo.error());
   const auto head = head_commit(repo->get(), path);
   if (!head) return tl::unexpected(head.error());
+  if (auto heeded = git::heed_files_that_are_there(repo->get()); !heeded)
+    return tl::unexpected(fmt::format("read the state of {}: {}", path, heeded.error()));
   WorktreeLook out;
   if (git_repository_head_detached(repo->get()) != 1) out.branch = git::head_name(repo->get());
   char text[GIT_OID_HEXSZ + 1];
@@ -75,7 +77,16 @@ tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path
   if (git_status_list_new(&raw, repo->get(), &options) != 0)
     return tl::unexpected(fmt::format("read the state of {}: {}", path, last_error()));
   const Owned<git_status_list, git_status_list_free> list(raw);
-  out.uncommitted = git_status_list_entrycount(raw) > 0;
+  git_index* raw_index = nullptr;
+  if (git_repository_index(&raw_index, repo->get()) != 0)
+    return tl::unexpected(fmt::format("read the index of {}: {}", path, last_error()));
+  const git::Index index(raw_index);
+  for (std::size_t i = 0; i < git_status_list_entrycount(raw) && !out.uncommitted; ++i) {
+    const git_status_entry* entry = git_status_byindex(raw, i);
+    out.uncommitted = entry->status != GIT_STATUS_WT_DELETED ||
+                      !git::is_kept_out(repo->get(), raw_index,
+                                        entry->index_to_workdir->old_file.path);
+  }
   return out;
 }
 

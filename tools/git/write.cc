@@ -46,6 +46,7 @@ int consider(const char* path, const char*, void* payload) {
   auto& staging = *static_cast<Staging*>(payload);
   const std::string_view name(path);
   if (name.ends_with('/')) return 1;  // a nested repository, which would fail the whole call
+  if (is_kept_out(staging.repo, staging.index, path)) return 1;
   const bool tracked = git_index_get_bypath(staging.index, path, 0) != nullptr;
   if (!tracked && is_secret_file(staging.repo, path)) {
     staging.secrets.emplace_back(name);
@@ -111,6 +112,7 @@ GitResult<Index> index_of(git_repository* repo) {
     return tl::unexpected(fmt::format("read the index: {}", last_error()));
   }
   Index index(raw);
+  if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
   if (git_index_has_conflicts(raw))
     return tl::unexpected(
         std::string("there are merge conflicts (UU in status); resolve them with the user"));
