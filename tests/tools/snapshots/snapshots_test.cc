@@ -143,8 +143,9 @@ TEST(Snapshots, HoldWhatGitWouldAndSayWhatTheyLack) {
   EXPECT_EQ(snapshot->n_files, 2u);
   EXPECT_THAT(named(snapshot->left_out),
               ElementsAre("large.bin: larger than 4000 bytes", "pipe: not a regular file",
-                          "build/: a folder for products, by its name"));
-  EXPECT_EQ(snapshot->n_left_out, 3u);
+                          "build/: a folder for products, by its name",
+                          "nested/: a repository of its own"));
+  EXPECT_EQ(snapshot->n_left_out, 4u);
   const auto list = snapshots.list();
   ASSERT_TRUE(list);
   EXPECT_EQ(named(list->at(0).left_out), named(snapshot->left_out)) << "and still says so later";
