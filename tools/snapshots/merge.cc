@@ -36,8 +36,7 @@ SnapshotResult<std::string> merged_text(const SnapshotStore& store, const Sides&
   const bool added = sides.ours.mode_before == 0;
   if (!sides.theirs.mode_after)
     return tl::unexpected(std::string("removed by the session, changed here"));
-  if (!sides.ours.mode_after)
-    return tl::unexpected(std::string("removed here, changed by the session"));
+  if (!sides.ours.mode_after) return tl::unexpected(std::string(kRemovedHere));
   if (!is_file(sides.ours.mode_after) || !is_file(sides.theirs.mode_after) ||
       (!added && !is_file(sides.ours.mode_before)))
     return tl::unexpected(std::string("a link on one side"));

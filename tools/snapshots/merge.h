@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 #include <vector>
 
 #include "tools/snapshots/store.h"
@@ -11,6 +12,9 @@ namespace lares::tools {
 
 inline constexpr std::size_t kMergedFileBytesMax = 4 << 20;  // larger ones, changed on both sides,
                                                              // conflict
+
+// Why two sides conflict where one has no file any more.
+inline constexpr std::string_view kRemovedHere = "removed here, changed by the session";
 
 struct ThreeTrees {
   git_oid base{}, ours{}, theirs{};

@@ -70,7 +70,8 @@ class Restorer {
         present_(present),
         files_(present.files()),
         out_(out),
-        target_(*plan.target) {
+        target_(*plan.target),
+        stay_(plan.stay.begin(), plan.stay.end()) {
     for (const PathReason& file : target_.left_out) left_out_.insert(file.path);
   }
 
@@ -116,6 +117,8 @@ class Restorer {
     if (names_git_directory(delta.path)) return "lies in a .git directory";
     if (left_out_.contains(delta.path))
       return "was there, but left out of the snapshot for its size or kind";
+    if (stay_.contains(delta.path))
+      return "was outside the sparse checkout then, and was changed since; it is left as it is now";
     if (target_.n_left_out > target_.left_out.size() || !target_.incomplete.empty()) {
       return "the snapshot does not name all that it left out, so nothing is removed; remove it by "
              "hand";
@@ -259,6 +262,7 @@ class Restorer {
   const PlainTree& files_;
   Restored& out_;
   const Snapshot& target_;
+  const std::set<std::string> stay_;
   std::set<std::string> left_out_, emptied_;
   std::unordered_map<std::string, Fd> touched_;  // directories to sync
   std::unique_ptr<GitView> rules_;               // when the ignore rules are others now

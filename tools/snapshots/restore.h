@@ -13,6 +13,7 @@ namespace lares::tools {
 
 struct RestorePlan {
   std::vector<TreeDelta> deltas;  // from the files as they are to the snapshot
+  std::vector<std::string> stay;  // outside the sparse checkout of then, and changed since
   const Snapshot* target = nullptr;
 };
 

@@ -129,7 +129,12 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   for (const Listed& file : listing->files)
     if (file.kind == Listed::Kind::submodule && scan_.about.left_out.size() < kSnapshotLeftOutMax)
       leave_out(file.path + "/", "a repository of its own");
-  scan_.about.incomplete = fmt::format("{}", fmt::join(listing->left_out, "; "));
+  kept_out_ = KeptOut::of(root_);
+  scan_.about.kept_out = kept_out_.names();
+  std::vector<std::string> missing = listing->left_out;
+  if (kept_out_.cut())
+    missing.push_back(fmt::format("the sparse checkout keeps out more than {} names", kKeptOutMax));
+  scan_.about.incomplete = fmt::format("{}", fmt::join(missing, "; "));
   sweep(listing->temporaries);
   return finish(store);
 }

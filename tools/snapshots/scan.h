@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "tools/snapshots/kept_out.h"
 #include "tools/snapshots/store.h"
 #include "tools/snapshots/tree.h"
 #include "tools/workspace/file_stamp.h"
@@ -39,6 +40,7 @@ class SnapshotScanner {
   enum class Still { same, gone, other };
   Still still(const PlainTree& files, const std::string& path) const;
   const PlainTree& files() const { return *files_; }
+  KeptOut& kept_out() { return kept_out_; }       // at the last scan
   std::size_t n_read() const { return n_read_; }  // files, in the last scan
 
  private:
@@ -58,6 +60,7 @@ class SnapshotScanner {
   SnapshotLimits limits_;
   std::unique_ptr<TreeLister> lister_;
   std::unique_ptr<PlainTree> files_;
+  KeptOut kept_out_;
   std::unordered_map<std::string, Known> known_, now_;  // of the last scan and of this one
   TreeWriter trees_;
   SnapshotScan scan_;

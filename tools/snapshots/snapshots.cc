@@ -6,6 +6,7 @@
 #include <ctime>
 #include <utility>
 
+#include "tools/snapshots/kept_out.h"
 #include "tools/snapshots/merge.h"
 #include "tools/snapshots/restore.h"
 #include "tools/snapshots/scan.h"
@@ -20,7 +21,7 @@ bool same_notes(const Snapshot& a, const Snapshot& b) {
   const auto same = [](const PathReason& x, const PathReason& y) {
     return x.path == y.path && x.why == y.why;
   };
-  return a.n_left_out == b.n_left_out && a.incomplete == b.incomplete &&
+  return a.n_left_out == b.n_left_out && a.incomplete == b.incomplete && a.kept_out == b.kept_out &&
          std::ranges::equal(a.left_out, b.left_out, same);
 }
 
@@ -121,8 +122,13 @@ SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view 
   if (!lock) return tl::unexpected(lock.error());
   const auto trees = state_->trees_of(from, to);
   if (!trees) return tl::unexpected(trees.error());
-  const auto deltas = diff_trees(state_->store, trees->first, trees->second);
+  auto deltas = diff_trees(state_->store, trees->first, trees->second);
   if (!deltas) return tl::unexpected(deltas.error());
+  if (from == kWorktree && to != kWorktree) {
+    const auto target = state_->store.find(to);
+    if (!target) return tl::unexpected(target.error());
+    state_->scanner.kept_out().pass(target->snapshot, *deltas);
+  }
   std::vector<SnapshotChange> out;
   for (const TreeDelta& delta : *deltas) out.push_back(describe(state_->store, delta));
   return out;
@@ -156,13 +162,14 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
   if (!target) return tl::unexpected(target.error());
   auto scan = state_->scanner.scan(state_->store);
   if (!scan) return tl::unexpected(scan.error());
-  RestorePlan plan{{}, &target->snapshot};
+  RestorePlan plan{{}, {}, &target->snapshot};
   // What is not among the files now may lie there all the same, ignored since then; then it is to
   // be in the snapshot of now.
   for (const bool again : {true, false}) {
     auto deltas = diff_trees(state_->store, scan->tree, target->tree);
     if (!deltas) return tl::unexpected(deltas.error());
     std::erase_if(*deltas, [&](const TreeDelta& delta) { return !selection.holds(delta.path); });
+    plan.stay = state_->scanner.kept_out().pass(target->snapshot, *deltas);
     plan.deltas = std::move(*deltas);
     std::vector<std::string> missing;
     for (const TreeDelta& delta : plan.deltas) {
@@ -191,6 +198,9 @@ SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::strin
                             {.base = trees->first, .ours = into->tree, .theirs = trees->second});
   if (!merged) return tl::unexpected(merged.error());
   SnapshotMerge out{{}, {}, std::move(merged->conflicts)};
+  for (PathReason& conflict : out.conflicts)
+    if (conflict.why == kRemovedHere && names_hold(into->snapshot.kept_out, conflict.path))
+      conflict.why = "outside the sparse checkout here, changed by the session";
   if (!out.conflicts.empty()) return out;
   const auto deltas = diff_trees(state_->store, into->tree, merged->tree);
   if (!deltas) return tl::unexpected(deltas.error());

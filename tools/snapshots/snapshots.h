@@ -51,6 +51,9 @@ struct Snapshot {
   // they were read are in it as read, and named here too.
   std::vector<PathReason> left_out;
   std::size_t n_left_out = 0;
+  // What a sparse checkout kept out of the worktree, files and directories (with a '/'): the
+  // snapshot says nothing about them.
+  std::vector<std::string> kept_out;
   std::string incomplete;  // why whole directories may be missing; "" when none is
 };
 
@@ -111,8 +114,8 @@ class Snapshots {
   Snapshots(Snapshots&&) noexcept;
   Snapshots& operator=(Snapshots&&) noexcept;
 
-  // Every file git would track (tools/workspace/tree_listing.h), as it lies on disk. Where nothing changed
-  // since the last one, the last one, unless one of this label is asked for `anew`.
+  // Every file git would track (tools/workspace/tree_listing.h), as it lies on disk. Where nothing
+  // changed since the last one, the last one, unless one of this label is asked for `anew`.
   SnapshotResult<Snapshot> take(const std::string& label, bool anew = false);
   SnapshotResult<std::vector<Snapshot>> list() const;  // the oldest first
   // In path order. compare(kWorktree, id) is what restoring `id` would do.
@@ -125,7 +128,8 @@ class Snapshots {
                                                                                    // none
   // Makes the selected files as they were, each whole or not at all. A file is replaced or removed
   // only while it is as in Restored::before. An error means that nothing was touched. A file with
-  // several names gets one of its own.
+  // several names gets one of its own. What a sparse checkout keeps out, or kept out then, neither
+  // comes nor goes.
   SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);
   // Of snapshots in the same store. No file is touched.
   SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours,

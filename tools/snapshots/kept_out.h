@@ -1,0 +1,50 @@
+// What a sparse checkout keeps out of a worktree: files that git has and the disk does not, so that
+// a snapshot is without them, and says nothing about them.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/git/repo.h"
+#include "tools/git/view.h"
+#include "tools/snapshots/snapshots.h"
+#include "tools/snapshots/tree.h"
+
+namespace lares::tools {
+
+inline constexpr std::size_t kKeptOutMax = 10'000;  // names in a snapshot
+
+class KeptOut {
+ public:
+  // As git's index has it now; nothing, where it is not a sparse checkout or cannot be read.
+  static KeptOut of(const std::string& root);
+
+  // For a snapshot, in bytewise order. A directory that is kept out whole is one name that ends in
+  // '/'. More than kKeptOutMax are none, and cut() is true.
+  const std::vector<std::string>& names() const { return names_; }
+  bool cut() const { return cut_; }
+
+  // Going to `target`, files come that git keeps out now, or go that it kept out then: those that
+  // git has as they are stay as they are, and are no part of it. Gives the paths that stay though
+  // git has them otherwise.
+  std::vector<std::string> pass(const Snapshot& target, std::vector<TreeDelta>& deltas);
+
+ private:
+  const git_index_entry* entry(const std::string& path) const;
+  bool is_away(const git_index_entry* entry) const;
+  bool has_as_it_lies(const git_index_entry* entry, const git_oid& bytes) const;
+  void read_index();
+  void name_all();
+
+  GitView git_;
+  git::Index index_;
+  bool sparse_ = false;
+  std::vector<std::string> names_;
+  bool cut_ = false;
+};
+
+// Whether such names hold the path.
+bool names_hold(const std::vector<std::string>& names, const std::string& path);
+
+}  // namespace lares::tools
