@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "tools/git/objects.h"
+#include "tools/git/text.h"
 #include "tools/workspace/path_hint.h"
 
 namespace lares::tools::git {
@@ -75,7 +76,9 @@ std::string without_slash(std::string path) {
 std::string last_error() {
   if (auto why = read_failure(); !why.empty()) return why;
   const git_error* error = git_error_last();
-  return error && error->message ? error->message : "unknown reason";
+  if (!error || !error->message) return "unknown reason";
+  const auto why = of_index(error->message);
+  return why.empty() ? error->message : why;
 }
 
 GitResult<Opened> open_repository(const std::string& root) {

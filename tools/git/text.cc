@@ -36,6 +36,16 @@ std::string distance(git_repository* repo, const git_oid* ours, const git_oid* t
   return text;
 }
 
+std::string of_index(std::string_view reason) {
+  if (reason.find("unsupported mandatory extension: 'sdir'") != std::string_view::npos)
+    return "git's index is a sparse one, which only git itself can read; `git sparse-checkout "
+           "reapply --no-sparse-index` makes it a whole one";
+  if (reason.find("unsupported mandatory extension: 'link'") != std::string_view::npos)
+    return "git's index is split, which only git itself can read; `git update-index "
+           "--no-split-index` makes it a whole one";
+  return "";
+}
+
 std::string few_of(const std::vector<std::string>& names) {
   constexpr std::size_t kNamesMax = 5;
   const auto shown = std::min(names.size(), kNamesMax);

@@ -21,4 +21,8 @@ std::string distance(git_repository* repo, const git_oid* ours, const git_oid* t
 // "a/b.cc, c.cc and 3 more"
 std::string few_of(const std::vector<std::string>& names);
 
+// What libgit2 1.5 says of an index that only git can read, in words that say what to do; "" where
+// `reason` is another one.
+std::string of_index(std::string_view reason);
+
 }  // namespace lares::tools::git

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "tools/git/objects.h"
+#include "tools/git/text.h"
 #include "tools/workspace/file_stamp.h"
 
 namespace lares::tools {
@@ -125,21 +126,25 @@ Result<GitView> GitView::open(const std::string& root) {
   // A root that the repository around it ignores (a build folder, say) is listed for itself.
   const auto tracked = view.tracked();
   if (!tracked) return tl::unexpected(tracked.error());
-  if (tracked->empty()) return GitView();
+  if (tracked->files.empty()) return GitView();
   return view;
 }
 
-Result<std::vector<Tracked>> GitView::tracked() const {
-  std::vector<Tracked> out;
+Result<TrackedFiles> GitView::tracked() const {
+  TrackedFiles out;
   if (!repository_) return out;
   git_index* raw = nullptr;
   if (git_repository_index(&raw, repository_.get()) != 0) {
+    const std::string reason = git_reason();
+    out.unread = git::of_index(reason);
+    if (!out.unread.empty()) return out;
     return broken(fmt::format("list {}: {}; git status must work there",
-                              git_repository_workdir(repository_.get()), git_reason()));
+                              git_repository_workdir(repository_.get()), reason));
   }
   const std::unique_ptr<git_index, decltype(&git_index_free)> index(raw, git_index_free);
   const std::size_t n = git_index_entrycount(raw);
-  out.reserve(n);
+  std::vector<Tracked>& files = out.files;
+  files.reserve(n);
   for (std::size_t i = 0; i < n; ++i) {
     const git_index_entry* entry = git_index_get_byindex(raw, i);
     const std::string_view path = entry->path;
@@ -147,10 +152,10 @@ Result<std::vector<Tracked>> GitView::tracked() const {
       continue;  // '/': a sparse index's folder
     Tracked file{std::string(path.substr(prefix_.size())), entry->mode == GIT_FILEMODE_COMMIT};
     // A conflict has up to three entries of one path.
-    if (out.empty() || out.back().path != file.path) out.push_back(std::move(file));
+    if (files.empty() || files.back().path != file.path) files.push_back(std::move(file));
   }
   // With core.ignorecase the index has an order of its own.
-  std::ranges::sort(out, {}, &Tracked::path);
+  std::ranges::sort(files, {}, &Tracked::path);
   return out;
 }
 

@@ -19,6 +19,11 @@ struct Tracked {
   bool submodule = false;
 };
 
+struct TrackedFiles {
+  std::vector<Tracked> files;  // in bytewise order
+  std::string unread;  // why there are none, where git can read its index and libgit2 cannot
+};
+
 enum class Says : std::uint8_t { nothing, yes, no };
 struct Attributes {
   Says generated = Says::nothing, vendored = Says::nothing;  // linguist-generated,
@@ -39,7 +44,7 @@ class GitView {
     return prefix_;
   }  // of the root inside the worktree: "" or "sub/dir/"
 
-  Result<std::vector<Tracked>> tracked() const;  // in bytewise order
+  Result<TrackedFiles> tracked() const;
   bool ignored(const std::string& path, bool directory) const;
   Attributes attributes(const std::string& path) const;
   // Changes when ignore rules or attributes outside the tree do: .git/info, the user's own, the

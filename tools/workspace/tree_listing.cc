@@ -55,12 +55,13 @@ std::string counted(std::size_t n, std::string_view one, std::string_view many) 
 // files.
 class TreeWalk {
  public:
-  TreeWalk(TreeLister& lister, const RootedFs& fs, const GitView& git, std::vector<Tracked> tracked)
+  TreeWalk(TreeLister& lister, const RootedFs& fs, const GitView& git, TrackedFiles tracked)
       : lister_(lister),
         limits_(lister.limits_),
         fs_(fs),
         git_(git),
-        tracked_(std::move(tracked)),
+        unread_(std::move(tracked.unread)),
+        tracked_(std::move(tracked.files)),
         seen_(tracked_.size()) {}
 
   Tree run(Fd root) {
@@ -87,6 +88,8 @@ class TreeWalk {
       tree_.files.resize(limits_.files_max);
       tree_.cut = true;
     }
+    if (!unread_.empty())
+      lines.push_back("not seen: files that git tracks though it ignores them, for " + unread_);
     if (!too_deep_.empty()) {
       lines.push_back(fmt::format("not seen: {} more than {} levels deep",
                                   counted(too_deep_.size(), "directory", "directories"),
@@ -279,6 +282,7 @@ class TreeWalk {
   const TreeLimits& limits_;
   const RootedFs& fs_;
   const GitView& git_;
+  const std::string unread_;
   const std::vector<Tracked> tracked_;
   std::vector<bool> seen_;
   std::unordered_map<std::string, Verdict> verdicts_;  // of this listing; the last one's, as far as

@@ -90,5 +90,22 @@ TEST_F(GitSparse, SwitchingIsLeftToGit) {
   EXPECT_EQ(gits_status(), "## main\n");
 }
 
+// libgit2 1.5 reads neither.
+TEST_F(GitSparse, OfAnIndexThatOnlyGitReadsIsSaidWhatToDo) {
+  sh(root(), "git sparse-checkout set --sparse-index in");
+  for (const char* command : {"status", "diff", "add", "commit"}) {
+    const auto out = git({{"command", command}, {"message", "second"}});
+    EXPECT_FALSE(out.ok) << command;
+    EXPECT_THAT(out.text, HasSubstr("`git sparse-checkout reapply --no-sparse-index`")) << command;
+  }
+  EXPECT_TRUE(git({{"command", "log"}}).ok);
+  sh(root(), "git sparse-checkout reapply --no-sparse-index");
+  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nnothing to commit, working tree clean\n");
+  sh(root(), "git update-index --split-index");
+  EXPECT_THAT(git({{"command", "status"}}).text, HasSubstr("`git update-index --no-split-index`"));
+  sh(root(), "git update-index --no-split-index");
+  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nnothing to commit, working tree clean\n");
+}
+
 }  // namespace
 }  // namespace lares::tools

@@ -61,6 +61,50 @@ TEST(Scanner, SaysWhyAFileHasNoText) {
              "p.pb.go [generated]", "pipe [not a regular file]", "vendor/v.go [vendored]"}));
 }
 
+TEST(Scanner, SeesOfASparseCheckoutWhatIsThere) {
+  test::Scratch dir;
+  git(dir.root(), "init");
+  dir.write("in/a.py", "a\n");
+  dir.write("far/b.py", "b\n");
+  git(dir.root(), "add -A");
+  git(dir.root(), "commit -m first");
+  Scanner scanner({dir.root(), {}});
+  EXPECT_EQ(scan(scanner), (Names{"far/b.py", "in/a.py"}));
+  git(dir.root(), "sparse-checkout set in");
+  EXPECT_EQ(scan(scanner), (Names{"in/a.py"}));
+  dir.write("far/c.py", "c\n");
+  EXPECT_EQ(scan(scanner), (Names{"far/c.py", "in/a.py"}));
+}
+
+TEST(Scanner, WalksWhereOnlyGitCanReadItsIndexAndSaysSo) {
+  test::Scratch dir;
+  git(dir.root(), "init");
+  dir.write(".gitignore", "*.log\n/made/\n");
+  dir.write("in/a.py", "a\n");
+  dir.write("far/b.py", "b\n");
+  dir.write("in/kept.log", "kept\n");
+  git(dir.root(), "add -A -f");
+  git(dir.root(), "commit -m first");
+  git(dir.root(), "sparse-checkout set in");
+  dir.write("in/b.log", "ignored\n");
+  dir.write("made/c.py", "ignored\n");
+  Scanner scanner({dir.root(), {}});
+  EXPECT_EQ(scan(scanner), (Names{".gitignore", "in/a.py", "in/kept.log [data]"}));
+  EXPECT_EQ(scanner.left_out(), Names{});
+
+  git(dir.root(), "sparse-checkout set --sparse-index in");
+  EXPECT_EQ(scan(scanner), (Names{".gitignore", "in/a.py"}));
+  ASSERT_EQ(scanner.left_out().size(), 1u);
+  EXPECT_THAT(scanner.left_out()[0],
+              testing::HasSubstr("`git sparse-checkout reapply --no-sparse-index`"));
+
+  git(dir.root(), "sparse-checkout reapply --no-sparse-index");
+  git(dir.root(), "update-index --split-index");
+  EXPECT_EQ(scan(scanner), (Names{".gitignore", "in/a.py"}));
+  ASSERT_EQ(scanner.left_out().size(), 1u);
+  EXPECT_THAT(scanner.left_out()[0], testing::HasSubstr("`git update-index --no-split-index`"));
+}
+
 TEST(Scanner, KeepsTextBlobAndLineEnds) {
   test::Scratch dir;
   dir.write("crlf.txt", "\xef\xbb\xbfone\r\ntwo\r\n");
