@@ -161,30 +161,33 @@ Reply<std::shared_ptr<Transport>> Client::make_transport() {
   return std::make_shared<StdioTransport>(io_, std::move(*child), limits_);
 }
 
+// Some legacy servers, those of the official Rust SDK among them, end when their first message is
+// no handshake: they are started once more at once, and get one. That end was our doing, and counts
+// as no death.
 asio::awaitable<Reply<Client::ConversationPtr>> Client::connect() {
-  auto transport = make_transport();
-  if (!transport) {
-    Reply<ConversationPtr> failed = tl::unexpected(std::move(transport.error()));
-    co_return failed;
-  }
-  const auto conversation = std::make_shared<Conversation>(
-      io_, std::move(*transport), Host{server_.name, place_.root, elicit_}, limits_);
-  conversation->start();
-  auto opened = co_await conversation->open(opening_);
-  Reply<ConversationPtr> made = conversation;
-  if (opened) {
-    if (conversation->era() == Era::legacy) opening_ = Opening::legacy;
+  for (auto how = opening_;; how = Opening::legacy) {
+    auto transport = make_transport();
+    if (!transport) {
+      Reply<ConversationPtr> failed = tl::unexpected(std::move(transport.error()));
+      co_return failed;
+    }
+    const auto conversation = std::make_shared<Conversation>(
+        io_, std::move(*transport), Host{server_.name, place_.root, elicit_}, limits_);
+    conversation->start();
+    auto opened = co_await conversation->open(how);
+    Reply<ConversationPtr> made = conversation;
+    if (opened) {
+      if (conversation->era() == Era::legacy) opening_ = Opening::legacy;
+      co_return made;
+    }
+    const bool died = !conversation->alive() && opened.error().kind != Failure::cancelled;
+    conversation->close("did not start");
+    if (how == Opening::negotiate && died) continue;
+    // Whatever answered the handshake before may be another program by now.
+    if (how == Opening::legacy) opening_ = Opening::negotiate;
+    made = tl::unexpected(std::move(opened.error()));
     co_return made;
   }
-  // Some legacy servers end when their first message is no handshake: the next start begins with
-  // one, and the one after it does not.
-  if (opening_ == Opening::legacy)
-    opening_ = Opening::negotiate;
-  else if (opening_ == Opening::negotiate && !conversation->alive())
-    opening_ = Opening::legacy;
-  conversation->close("did not start");
-  made = tl::unexpected(std::move(opened.error()));
-  co_return made;
 }
 
 // All pages of one list, up to `n_max` entries.

@@ -304,7 +304,7 @@ TEST_F(Mcp, RepeatedDeathIsAnsweredWithABackoff) {
   EXPECT_THAT(call("echo").text, HasSubstr("died: exit status 1"));
   EXPECT_THAT(call("echo").text,
               HasSubstr("is started again in 60 s at the earliest: it ended 2 times in a row"));
-  EXPECT_EQ(n_starts(), 2);
+  EXPECT_EQ(n_starts(), 4);  // each time with discovery, and with a handshake
 }
 
 TEST_F(Mcp, AServerThatCannotStartSaysWhy) {
@@ -536,10 +536,18 @@ TEST_F(Mcp, ALegacyServerThatKnowsNoDiscoveryGetsAHandshake) {
     EXPECT_THAT(log(), Not(HasSubstr("notifications/cancelled"))) << "before the handshake";
     EXPECT_EQ(n_starts(), 1);
   }
+}
+
+// As those of the official Rust SDK do.
+TEST_F(Mcp, ALegacyServerThatEndsAtDiscoveryGetsAHandshakeInTheSameCall) {
+  limits_.backoff_ms = 60'000;
   use("fragile");
-  EXPECT_THAT(call("echo", {{"text", "hello"}}).text, HasSubstr("died: exit status 9"));
-  EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");  // the next start begins with the
-                                                               // handshake
+  EXPECT_THAT(search("echo").text, StartsWith("scripted echo"));
+  EXPECT_EQ(n_starts(), 2);
+  EXPECT_THAT(call("die").text, HasSubstr("died: exit status 3"));
+  // The only death of two, or it would wait; and the handshake comes first from now on.
+  EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");
+  EXPECT_EQ(n_starts(), 3);
 }
 
 TEST_F(Mcp, ThePersonIsAskedAndTheRootIsTold) {
