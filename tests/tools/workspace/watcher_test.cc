@@ -22,12 +22,12 @@ namespace fs = std::filesystem;
 using Names = std::vector<std::string>;
 
 struct Watched {
-  explicit Watched(const std::string& root,
+  explicit Watched(const std::string& at,
                    WatcherLimits limits = {.quiet = 100ms, .storm_max = 1000ms})
-      : root(root),
-        scanner({root, {}}),
+      : root(at),
+        scanner({at, {}}),
         watcher(
-            io.get_executor(), root,
+            io.get_executor(), at,
             [this](const TreeChange& change) { changes.push_back(change); },
             [this](const std::string& line) { notes.push_back(line); }, limits) {
     rewatch();
