@@ -94,9 +94,9 @@ void Client::note_end() {
 }
 
 // It lost our session, as a server that was restarted does: no death, and nothing of the request
-// was done.
+// was done. That may be a guess, so whatever else is asked in that session goes on, and its end
+// comes with the last of them.
 void Client::forget_expired() {
-  if (conversation_) conversation_->close("forgot the session");
   conversation_ = nullptr;
   listed_ = false;
 }

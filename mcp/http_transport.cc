@@ -9,7 +9,9 @@
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <cctype>
 #include <chrono>
+#include <string_view>
 
 #include "mcp/deadline.h"
 
@@ -33,6 +35,16 @@ std::string media_type(const ResponseHead& head) {
   std::erase(type, ' ');
   std::ranges::transform(type, type.begin(), [](unsigned char c) { return std::tolower(c); });
   return type;
+}
+
+// Whether a refusal within a session may mean that the server lost it. Not all say so by 404: the
+// TypeScript SDK's examples answer 400 "Bad Request: No valid session ID provided", the Rust SDK
+// 401 "Unauthorized: Session not found".
+bool may_have_lost_session(int status, std::string_view body) {
+  constexpr std::string_view kWord = "session";
+  const auto same = [](unsigned char a, unsigned char b) { return std::tolower(a) == b; };
+  return (status == 400 || status == 401) &&
+         std::search(body.begin(), body.end(), kWord.begin(), kWord.end(), same) != body.end();
 }
 
 asio::awaitable<void> pause(int ms) {
@@ -172,6 +184,15 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
     failure.why += fmt::format("; it redirects to {}: configure that url", head.at("Location"));
   } else if (body && !body->empty()) {
     failure.why += ": " + dumped(body->substr(0, kErrorShownBytesMax));
+  }
+  // A guess, so nothing else is ended by it, and the server's own words stay what is told should a
+  // new session not help.
+  if (!session_.empty() && body && may_have_lost_session(head.status, *body)) {
+    failure.kind = Failure::expired;
+    failure.why = fmt::format("answered HTTP {} {}: {}", head.status, head.reason,
+                              message.kind == Message::failure
+                                  ? message.error
+                                  : dumped(body->substr(0, kErrorShownBytesMax)));
   }
   fail(flight, std::move(failure));
 }

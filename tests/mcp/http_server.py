@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 mode, log_path = sys.argv[1], sys.argv[2]
 VERSION, META = "2026-07-28", "io.modelcontextprotocol/"
 lock = threading.Lock()
+waited = threading.Event()
 state = {"sessions": set(), "n_sessions": 0, "n_calls": 0, "listening": None, "grown": False, "kept": None, "renamed": False}
 
 
@@ -175,6 +176,17 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(307, b"", Location="http://localhost:1/elsewhere")
         elif name == "login":
             self.answer(401, b"", WWW_Authenticate="Bearer")
+        elif name == "closed":  # of something else that is called a session, and in vain each time
+            self.error(message, 400, -32000, "the Session of parliament is closed")
+        elif name == "expelled":
+            self.answer(401, b"no seat in this session", "text/plain")
+        elif name == "wait":
+            log("waiting")
+            waited.wait()
+            self.result(message, text("waited"))
+        elif name == "end_wait":
+            waited.set()
+            self.result(message, text("ended"))
         elif name == "busy":
             self.answer(503, b"come back later", "text/plain")
         elif name == "resume":  # the answer comes on another stream, after the time that it names
@@ -204,6 +216,10 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(200, {"jsonrpc": "2.0", "id": message["id"], "result": result}, Mcp_Session_Id=session)
         if session is None:
             return self.error(message, 400, -32000, "Bad Request: no session")
+        if session not in state["sessions"] and mode == "legacy_400":  # as the TypeScript SDK's examples
+            return self.error(message, 400, -32000, "Bad Request: No valid session ID provided")
+        if session not in state["sessions"] and mode == "legacy_401":  # as the Rust SDK
+            return self.answer(401, b"Unauthorized: Session not found", "text/plain")
         if session not in state["sessions"]:
             return self.error(message, 404, -32001, "Session not found")
         if self.headers["MCP-Protocol-Version"] != "2025-11-25":

@@ -208,6 +208,61 @@ TEST_F(Http, AForgottenSessionIsBegunAnew) {
   EXPECT_EQ(n_logged("POST initialize "), 3);
 }
 
+TEST_F(Http, ASessionThatIsForgottenInOtherWordsIsBegunAnew) {
+  for (const char* mode : {"legacy_400", "legacy_401"}) {
+    SCOPED_TRACE(mode);
+    std::filesystem::remove(log_path());
+    use(mode);
+    EXPECT_EQ(call("forget"), "forgotten");
+    EXPECT_EQ(call("echo", {{"text", "again"}}), "again");
+    EXPECT_EQ(n_logged("POST initialize "), 2);
+    EXPECT_EQ(call("forget"), "forgotten");
+    EXPECT_THAT(search("echo").text, HasSubstr("remote echo"));
+    EXPECT_EQ(n_logged("POST initialize "), 3);
+  }
+}
+
+TEST_F(Http, ARefusalThatOnlySoundsLikeAForgottenSessionIsToldInItsOwnWords) {
+  limits_.backoff_ms = 60'000;
+  use("legacy");
+  for (int i = 1; i <= 3; ++i) {  // no death is counted, or the third call would wait
+    EXPECT_EQ(call("closed"),
+              "mcp_call remote closed: the server answered HTTP 400 Bad Request: error -32000: the "
+              "Session of parliament is closed");
+    EXPECT_EQ(n_logged("POST initialize "), i + 1);
+    EXPECT_EQ(n_logged("\"name\": \"closed\""), 2 * i);
+  }
+  EXPECT_EQ(
+      call("expelled"),
+      "mcp_call remote expelled: the server answered HTTP 401 Unauthorized: \"no seat in this "
+      "session\"");
+  EXPECT_EQ(call("echo", {{"text", "still here"}}), "still here");
+  wait_for_log("DELETE s1");  // the sessions that were left are ended
+}
+
+// While a call is on its way another is refused: the guess does not cost it its answer.
+TEST_F(Http, ACallOutlivesTheSessionThatAnotherOneGaveUp) {
+  use("legacy");
+  search("");
+  std::optional<Result<Outcome>> slow;
+  boost::asio::co_spawn(
+      io_,
+      tools_[1]->run({{"server", "remote"}, {"tool", "wait"}, {"arguments", json::object()}}, {}),
+      [&](std::exception_ptr thrown, Result<Outcome> r) {
+        EXPECT_FALSE(thrown);
+        slow = std::move(r);
+      });
+  wait_for_log("waiting");
+  EXPECT_THAT(call("closed"), HasSubstr("the Session of parliament is closed"));
+  EXPECT_FALSE(slow);
+  EXPECT_EQ(call("end_wait"), "ended");
+  io_.restart();
+  while (!slow && io_.run_one() > 0) {
+  }
+  ASSERT_TRUE(slow && *slow);
+  EXPECT_EQ((*slow)->text, "waited");
+}
+
 TEST_F(Http, ALegacySessionIsEnded) {
   use("legacy");
   EXPECT_EQ(call("echo", {{"text", "hello"}}), "hello");
