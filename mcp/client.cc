@@ -247,8 +247,9 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   std::vector<std::string> cuts;
   std::map<std::string, std::string> unusable;
   std::set<std::string> names;
-  // Servers that declare nothing at all are asked for tools, too.
-  if (conversation->can("tools") || !conversation->can("prompts")) {
+  // Servers that declare nothing to offer at all are asked for tools, too.
+  if (conversation->can("tools") ||
+      (!conversation->can("prompts") && !conversation->can("resources"))) {
     auto listing = list(conversation, "tools", kToolsMax);
     auto tools = co_await std::move(listing);
     if (!tools) {

@@ -262,6 +262,16 @@ TEST_F(Mcp, OddListsDoNoHarm) {
             "no tool is available\n[scripted answered tools/list without \"tools\"]\n");
 }
 
+TEST_F(Mcp, AServerOfResourcesAloneIsOfUse) {
+  use("resources");
+  EXPECT_EQ(search("memo").text,
+            "scripted resources/read: one: The first memo\n  {\"uri\":\"memo://one\"}\n");
+  EXPECT_EQ(call("resources/read", {{"uri", "memo://one"}}).text, "text of memo://one");
+  EXPECT_THAT(log(), Not(HasSubstr("tools/list")));
+  use("undeclared");
+  EXPECT_THAT(search("echo").text, StartsWith("scripted echo"));
+}
+
 TEST_F(Mcp, AListThatIsCutSaysSo) {
   use("tools_2001");
   EXPECT_THAT(

@@ -251,11 +251,16 @@ def main():
             if mode == "refuse":
                 send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": "no licence"}})
                 continue
-            reply(request, {"protocolVersion": request["params"]["protocolVersion"], "capabilities": {"tools": {}},
+            can = {"resources": {}} if mode == "resources" else {} if mode == "undeclared" else {"tools": {}}
+            reply(request, {"protocolVersion": request["params"]["protocolVersion"], "capabilities": can,
                             "serverInfo": {"name": "scripted", "version": "1"}})
         elif method == "ping":
             reply(request, {})
-        elif method == "tools/list":
+        elif mode == "resources" and method == "resources/list":
+            reply(request, {"resources": [{"uri": "memo://one", "name": "one", "description": "The first memo"}]})
+        elif mode == "resources" and method == "resources/read":
+            reply(request, {"contents": [{"uri": request["params"]["uri"], "text": "text of " + request["params"]["uri"]}]})
+        elif method == "tools/list" and mode != "resources":
             if mode == "huge":
                 sys.stdout.write("x" * (8 << 20))
                 sys.stdout.flush()
