@@ -151,15 +151,15 @@ bool is_filtered(git_repository* repo, git_config* config, const char* path) {
   return false;
 }
 
-// Attributes that come with the switch itself.
-bool brings_filters(git_repository* repo, const git_diff_file& file) {
+// Whether such an attribute comes with the switch itself.
+bool brings(git_repository* repo, const git_diff_file& file, std::string_view attribute) {
   const std::string_view path = file.path;
   if (path != ".gitattributes" && !path.ends_with("/.gitattributes")) return false;
   git_blob* raw = nullptr;
   if (git_blob_lookup(&raw, repo, &file.id) != 0) return false;  // it goes
   const Owned<git_blob, git_blob_free> blob(raw);
   return std::string_view(static_cast<const char*>(git_blob_rawcontent(raw)), git_blob_rawsize(raw))
-             .find("filter=") != std::string_view::npos;
+             .find(attribute) != std::string_view::npos;
 }
 
 // Whether the way there may be gone at all.
@@ -182,8 +182,16 @@ GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree*
                       "the user to switch",
                       path, opened.prefix));
     }
-    if (is_filtered(repo, raw_config, path.c_str()) ||
-        brings_filters(repo, git_diff_get_delta(raw, i)->new_file)) {
+    const git_diff_file& file = git_diff_get_delta(raw, i)->new_file;
+    if (!other_encoding(repo, GIT_ATTR_CHECK_FILE_THEN_INDEX, path.c_str()).empty() ||
+        brings(repo, file, "working-tree-encoding=")) {
+      return tl::unexpected(
+          fmt::format("switch: {} is written in another encoding than it is stored in (the "
+                      "attribute working-tree-encoding), which is not converted here; switch with "
+                      "git in bash",
+                      path));
+    }
+    if (is_filtered(repo, raw_config, path.c_str()) || brings(repo, file, "filter=")) {
       return tl::unexpected(
           fmt::format("switch: {} is written through a filter, a program that is not run here; ask "
                       "the user to switch with git",

@@ -1,6 +1,7 @@
 #include "tools/git/repo.h"
 
 #include <fmt/format.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -187,6 +188,15 @@ GitResult<> heed_files_that_are_there(git_repository* repo) {
       return tl::unexpected(fmt::format("read the index: {}", last_error()));
   }
   return {};
+}
+
+std::string other_encoding(git_repository* repo, unsigned flags, const char* path) {
+  const char* encoding = nullptr;
+  if (git_attr_get(&encoding, repo, flags, path, "working-tree-encoding") != 0 ||
+      git_attr_value(encoding) != GIT_ATTR_VALUE_STRING)
+    return "";
+  const bool utf8 = ::strcasecmp(encoding, "UTF-8") == 0 || ::strcasecmp(encoding, "UTF8") == 0;
+  return utf8 ? "" : encoding;
 }
 
 GitResult<Object> resolve(git_repository* repo, const std::string& rev) {

@@ -63,6 +63,10 @@ bool is_kept_out(git_repository* repo, git_index* index, const char* path);
 // In memory; a forced git_index_read() takes it back.
 GitResult<> heed_files_that_are_there(git_repository* repo);
 
+// The attribute working-tree-encoding of the file at `path`, where git stores it in another one,
+// UTF-8; else "". libgit2 1.5 does not convert, either way. `flags`: GIT_ATTR_CHECK_*.
+std::string other_encoding(git_repository* repo, unsigned flags, const char* path);
+
 GitResult<Object> resolve(git_repository* repo, const std::string& rev);
 GitResult<Tree> tree_of(git_repository* repo, const std::string& rev);
 GitResult<Tree> head_tree(git_repository* repo);  // null before the first commit

@@ -1,6 +1,6 @@
 // add and commit. Hooks and external filters are the repository's programs: the first are left out
 // and named, a path under the second is refused, for libgit2 would store its raw bytes (an LFS file
-// instead of its pointer).
+// instead of its pointer). So is one whose encoding git itself converts.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -27,6 +27,7 @@ struct Staging {
   git_index* index;
   git_config* config;
   std::string filtered, filter;      // a path that is stored through a program
+  std::string encoded, encoding;     // a path that is stored in another encoding
   std::vector<std::string> secrets;  // new files left out
 };
 
@@ -52,6 +53,11 @@ int consider(const char* path, const char*, void* payload) {
     staging.secrets.emplace_back(name);
     return 1;
   }
+  staging.encoding = other_encoding(staging.repo, GIT_ATTR_CHECK_FILE_THEN_INDEX, path);
+  if (!staging.encoding.empty()) {
+    staging.encoded = path;
+    return -1;
+  }
   const char* filter = nullptr;
   if (git_attr_get(&filter, staging.repo, 0, path, "filter") == 0 &&
       git_attr_value(filter) == GIT_ATTR_VALUE_STRING) {
@@ -74,7 +80,7 @@ GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index
   git_config* raw_config = nullptr;
   if (git_repository_config_snapshot(&raw_config, repo) != 0) return tl::unexpected(last_error());
   const Owned<git_config, git_config_free> config(raw_config);
-  Staging staging{repo, index, raw_config, {}, {}, {}};
+  Staging staging{repo, index, raw_config, {}, {}, {}, {}, {}};
   std::string text = path;
   char* pointer = text.data();
   git_strarray spec{&pointer, text.empty() ? 0u : 1u};
@@ -85,6 +91,12 @@ GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index
           "{} is stored through the filter `{}`, a program that is not run here; ask the user "
           "to commit it with git",
           staging.filtered, staging.filter));
+    }
+    if (!staging.encoded.empty()) {
+      return tl::unexpected(fmt::format(
+          "{} lies here as {} and is stored as UTF-8 (its attribute working-tree-encoding), which "
+          "is not converted here; commit it with git in bash, or name another path",
+          staging.encoded, staging.encoding));
     }
     return tl::unexpected(
         fmt::format("stage {}: {}", path.empty() ? "the changes" : path, last_error()));

@@ -262,6 +262,45 @@ TEST_F(Git, NothingOfTheRepositoryRuns) {
   EXPECT_FALSE(std::filesystem::exists(marker));
 }
 
+// git converts it; libgit2 would store its bytes.
+TEST_F(Git, AFileInAnotherEncodingIsLeftToGit) {
+  repo_.write(".gitattributes",
+              "*.rc working-tree-encoding=UTF-16LE\n*.txt working-tree-encoding=utf-8\n");
+  repo_.write("a", "a\n");
+  commit_all("first");
+  repo_.write("x.rc", std::string("h\0i\0\n\0", 6));
+  repo_.write("a", "b\n");
+  for (const char* command : {"add", "commit"}) {
+    const auto refused = git({{"command", command}, {"message", "second"}});
+    EXPECT_FALSE(refused.ok);
+    EXPECT_THAT(refused.text, HasSubstr("x.rc lies here as UTF-16LE")) << command;
+    EXPECT_THAT(refused.text, HasSubstr("commit it with git in bash")) << command;
+  }
+  EXPECT_EQ(sh(root(), "git diff --cached --name-only"), "");
+  EXPECT_TRUE(git({{"command", "commit"}, {"path", "a"}, {"message", "second"}}).ok);
+  repo_.write("b.txt", "b\n");
+  EXPECT_TRUE(git({{"command", "add"}, {"path", "b.txt"}}).ok);
+
+  sh(root(),
+     "git switch -q -c other && git add x.rc && git commit -q -m third && git switch -q main");
+  const auto refused = git({{"command", "switch"}, {"rev", "other"}});
+  EXPECT_FALSE(refused.ok);
+  EXPECT_THAT(refused.text, HasSubstr("switch: x.rc is written in another encoding"));
+}
+
+TEST_F(Git, ASwitchThatBringsAnEncodingIsLeftToGit) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(), "git switch -q -c other");
+  repo_.write(".gitattributes", "*.rc working-tree-encoding=UTF-16LE\n");
+  repo_.write("x.rc", std::string("h\0i\0\n\0", 6));
+  commit_all("second");
+  sh(root(), "git switch -q main");
+  const auto refused = git({{"command", "switch"}, {"rev", "other"}});
+  EXPECT_FALSE(refused.ok);
+  EXPECT_THAT(refused.text, HasSubstr("in another encoding"));
+}
+
 TEST_F(Git, CommitNeedsAnIdentityAndAMessage) {
   repo_.write("a", "a\n");
   EXPECT_EQ(git({{"command", "commit"}}).text,
