@@ -58,6 +58,13 @@ Outcome unwritten(std::string text, std::string_view reason) {
   return {std::move(text), false, {}, is_of_the_disk(reason)};
 }
 
+// Of a file that was there. `nothing` says what was not done, where that is known.
+Outcome not_replaced(const std::string& shown, std::string_view reason, std::string_view nothing) {
+  return unwritten(
+      fmt::format("The file {} {}.{}", shown, reason, is_partly_written(reason) ? "" : nothing),
+      reason);
+}
+
 std::optional<std::string> string_of(const nlohmann::json& args, const char* key) {
   const auto it = args.find(key);
   if (it == args.end() || !it->is_string()) return std::nullopt;
@@ -576,9 +583,7 @@ Outcome EditTool::insert(const Target& target, const nlohmann::json& args) {
 Outcome EditTool::commit(const Target& target, const FileData& was, const std::string& bytes,
                          const std::string& note) {
   if (auto done = target.fs.replace(was, bytes); !done) {
-    return unwritten(
-        fmt::format("The file {} {}. Nothing was changed.", target.shown, done.error()),
-        done.error());
+    return not_replaced(target.shown, done.error(), " Nothing was changed.");
   }
   note_seen(was.path, shown_text(bytes));
   remember({was.path, was.bytes, blob_sha(bytes)});
@@ -616,9 +621,7 @@ Outcome EditTool::undo_edit(const Target& target) {
   }
   const std::string before = last->before.value_or("");
   const auto done = last->before ? target.fs.replace(*data, before) : target.fs.remove(*data);
-  if (!done)
-    return unwritten(fmt::format("The file {} {}. Nothing was undone.", target.shown, done.error()),
-                     done.error());
+  if (!done) return not_replaced(target.shown, done.error(), " Nothing was undone.");
   Outcome out{fmt::format("The last edit of {} has been undone{}.", target.shown,
                           last->before ? "" : "; the file is gone again"),
               true,

@@ -283,6 +283,47 @@ int take_place(int dir, const std::string& temporary, const std::string& name, c
 
 }  // namespace
 
+namespace {
+
+constexpr std::string_view kPartly = "may be partly written now, view it";
+
+// Room for all of it. 0 as well where the file system cannot say; then writing it will.
+int reserve(int fd, std::size_t n_bytes) {
+  if (n_bytes == 0) return 0;
+  int error = EINTR;
+  while (error == EINTR) error = ::posix_fallocate(fd, 0, static_cast<off_t>(n_bytes));
+  const bool cannot = error == EINVAL || error == EOPNOTSUPP || error == ENOSYS || error == ENODEV;
+  return cannot ? 0 : error;
+}
+
+int write_from_start(int fd, std::string_view bytes) {
+  if (::lseek(fd, 0, SEEK_SET) != 0) return errno;
+  int error = write_all(fd, bytes);
+  if (!error && ::ftruncate(fd, static_cast<off_t>(bytes.size())) != 0) error = errno;
+  if (!error && ::fsync(fd) != 0) error = errno;
+  return error;
+}
+
+// Not atomic, but the only way that keeps all the file's names one file. A full disk is met before
+// the first byte is written; what fails later all the same (a file system that writes elsewhere, a
+// bad disk) is put back.
+FsResult<> write_in_place(int fd, const FileData& was, std::string_view bytes) {
+  const auto failed = [](int error) {
+    return fmt::format("could not be written: {}", unwritten(error));
+  };
+  if (const int error = reserve(fd, bytes.size())) {
+    if (::ftruncate(fd, was.stat.st_size) == 0) return tl::unexpected(failed(error));
+    return tl::unexpected(fmt::format("{}; it {}", kPartly, failed(error)));
+  }
+  const int error = write_from_start(fd, bytes);
+  if (!error) return {};
+  if (write_from_start(fd, was.bytes) == 0) return tl::unexpected(failed(error));
+  return tl::unexpected(fmt::format("{}; it {}", kPartly, failed(error)));
+}
+
+}  // namespace
+
+bool is_partly_written(std::string_view reason) { return reason.starts_with(kPartly); }
 bool is_of_the_disk(std::string_view reason) { return reason.ends_with(kOfTheDisk); }
 
 FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const {
@@ -298,14 +339,7 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   const std::string changed = "was changed by someone else meanwhile; view it again";
   if (::fstat(old.get(), &now) != 0 || !same_version(now, was.stat)) return tl::unexpected(changed);
 
-  if (now.st_nlink > 1) {  // in place: not atomic, but the only way that keeps all its names one
-                           // file
-    int error = write_all(old.get(), bytes);
-    if (!error && ::ftruncate(old.get(), static_cast<off_t>(bytes.size())) != 0) error = errno;
-    if (!error && ::fsync(old.get()) != 0) error = errno;
-    if (error) return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
-    return {};
-  }
+  if (now.st_nlink > 1) return write_in_place(old.get(), was, bytes);
   Temporary temporary = make_temporary(dir->get());
   if (!temporary.fd)
     return tl::unexpected(fmt::format("could not be written: {}", unwritten(errno)));

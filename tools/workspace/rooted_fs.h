@@ -28,6 +28,8 @@ using FsResult = tl::expected<T, std::string>;
 
 // Such a reason says that no file can be written, whichever it is: the disk is full, or read-only.
 bool is_of_the_disk(std::string_view reason);
+// Such a reason says that what is in the file now is not known.
+bool is_partly_written(std::string_view reason);
 
 class RootedFs {
  public:
@@ -57,7 +59,7 @@ class RootedFs {
   // Replaces what `was` describes by `bytes`, atomically: a crash leaves the old file or the new
   // one. Mode, owner and extended attributes stay; a file with several hard links is written in
   // place, or its other names would keep the old content. Fails when the file on disk is no longer
-  // `was`.
+  // `was`. A failure changes nothing, unless its reason is_partly_written().
   FsResult<> replace(const FileData& was, std::string_view bytes) const;
   // Removes the file that `was` describes. Fails when the file on disk is no longer `was`.
   FsResult<> remove(const FileData& was) const;

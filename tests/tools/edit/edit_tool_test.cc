@@ -1,14 +1,20 @@
 #include "tools/edit/edit_tool.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <thread>
 
 #include <fmt/format.h>
@@ -484,6 +490,70 @@ TEST_F(Edit, AWriteThatFailsLeavesTheFileAndNothingElse) {
   EXPECT_EQ(dir_.read("a"), old);
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_.root()), {}), 1);
   EXPECT_TRUE(replace(path, "one", "two").ok);
+}
+// In a thread of its own, where this call of the system's fails.
+bool without(int system_call, int error, const std::function<void()>& work) {
+  bool denied = false;
+  std::thread([&] {
+    sock_filter steps[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(system_call), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(error)),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    const sock_fprog filter{4, steps};
+    denied = ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+             ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+    if (denied) work();
+  }).join();
+  return denied;
+}
+// As a full disk.
+class EditInPlace : public Edit {
+ protected:
+  void SetUp() override {
+    fs::create_hard_link(path_, dir_.at("b"));
+    ::getrlimit(RLIMIT_FSIZE, &was_);
+    ::signal(SIGXFSZ, SIG_IGN);
+  }
+  void TearDown() override { ::setrlimit(RLIMIT_FSIZE, &was_); }
+  Outcome grow() {
+    const struct rlimit small { 512, was_.rlim_max };
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    auto out = replace(path_, "one", std::string(5000, 'y'));
+    ::setrlimit(RLIMIT_FSIZE, &was_);
+    return out;
+  }
+  void expect_nothing_changed(const Outcome& out) {
+    EXPECT_EQ(out.text,
+              "The file " + path_ + " could not be written: File too large. Nothing was changed.");
+    EXPECT_EQ(dir_.read("a"), old_);
+    EXPECT_EQ(dir_.read("b"), old_);
+    EXPECT_EQ(fs::hard_link_count(path_), 2u);
+  }
+  const std::string old_ = "one\n" + std::string(100, 'x');
+  const std::string path_ = dir_.write("a", old_);
+  struct rlimit was_ {};
+};
+TEST_F(EditInPlace, AWriteThatFailsLeavesTheFile) {
+  expect_nothing_changed(grow());
+  EXPECT_TRUE(replace(path_, "one", "two").ok);
+}
+TEST_F(EditInPlace, TheRoomIsThereBeforeTheFirstByteIsWritten) {
+  if (!without(SYS_write, EIO, [&] { expect_nothing_changed(grow()); }))
+    GTEST_SKIP() << "no seccomp here";
+}
+TEST_F(EditInPlace, WhereNoRoomCanBeReservedTheOldBytesArePutBack) {
+  if (!without(SYS_fallocate, ENOSYS, [&] { expect_nothing_changed(grow()); }))
+    GTEST_SKIP() << "no seccomp here";
+}
+TEST_F(EditInPlace, WhatCannotBePutBackIsSaid) {
+  const auto shrink = [&] {
+    EXPECT_EQ(replace(path_, "one", "1").text,
+              "The file " + path_ +
+                  " may be partly written now, view it; it could not be written: "
+                  "Input/output error.");
+  };
+  if (!without(SYS_ftruncate, EIO, shrink)) GTEST_SKIP() << "no seccomp here";
 }
 TEST_F(Edit, KilledAtAnyMomentTheFileIsTheOldOrTheNewOne) {
   std::string rest;
