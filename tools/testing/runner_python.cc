@@ -98,10 +98,10 @@ Runner pytest(const Project& p, std::vector<std::string> argv) {
 }
 
 // "Class::test" as a pattern of unittest's names: module.Class.test.
-std::string unittest_name(std::string inside) {
+std::string unittest_name(const std::string& inside) {
   const std::size_t at = inside.find("::");
   if (at == std::string::npos) return fmt::format("*.{}.*", inside);
-  return fmt::format("*.{}", inside.replace(at, 2, "."));
+  return fmt::format("*.{}.{}", inside.substr(0, at), inside.substr(at + 2));
 }
 Runner unittest(const Project& p, std::vector<std::string> argv, std::string folder,
                 const PythonTests& tests) {
