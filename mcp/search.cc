@@ -7,6 +7,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cctype>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -24,6 +25,12 @@ constexpr std::size_t kDescriptionBytesMax = 400;
 constexpr std::size_t kSchemaBytesMax = 4'000;
 constexpr std::size_t kNamesBytesMax = 4'000;
 constexpr std::size_t kQueryBytesMax = 1'000;
+// Offers of one name that are shown whole, and share the output. Where there are more, the servers'
+// names have to tell them apart.
+constexpr std::size_t kWholeMax = 4;
+constexpr std::size_t kWholeHeadBytesMax = 1'000;
+constexpr int kNamedPoints = std::numeric_limits<int>::max();
+constexpr std::size_t kCutNotesBytes = 100;  // about what is cut of one offer
 
 bool is_method(const RemoteTool& offer) {
   return offer.name == kReadResource || offer.name == kGetPrompt;
@@ -121,14 +128,45 @@ std::string names_of(const std::vector<Offered>& lists) {
   return cut(std::move(text), kNamesBytesMax, "");
 }
 
+// Of a resource or a prompt its own name, not the method that gets it.
+const std::string& called(const RemoteTool& offer) {
+  return is_method(offer) ? offer.title : offer.name;
+}
+
+// Whether the query is the offer's name, alone or after that of its server.
+bool names(const std::vector<std::string>& query, const std::string& server,
+           const RemoteTool& offer) {
+  const auto name = words_of(called(offer));
+  return !name.empty() && (query == name || query == words_of(server + " " + called(offer)));
+}
+
+std::string about(const RemoteTool& offer) {
+  if (!is_method(offer)) return offer.description;
+  return offer.title + (offer.description.empty() ? "" : ": " + offer.description);
+}
+
+std::string entry(const std::string& head, const std::string& about, const std::string& schema) {
+  return fmt::format("{}: {}\n  {}\n", head, about, schema);
+}
+
 std::string describe(const std::string& server, const RemoteTool& offer) {
+  auto schema = dumped(offer.schema);
+  if (schema.size() > kSchemaBytesMax)
+    schema = fmt::format("[a schema of {} bytes: search for {} {} alone to see it]", schema.size(),
+                         server, called(offer));
+  return entry(server + " " + offer.name,
+               cut(about(offer), kDescriptionBytesMax, "; search for its name alone"), schema);
+}
+
+// Within `n_max` bytes. Where they are too few, first the description makes room, then the schema
+// is cut.
+std::string describe_whole(const std::string& server, const RemoteTool& offer, std::size_t n_max) {
+  const auto head = cut(server + " " + offer.name, kWholeHeadBytesMax, "");
+  const auto room = n_max - entry(head, "", "").size() - kCutNotesBytes;
   const auto schema = dumped(offer.schema);
-  std::string about = is_method(offer) ? offer.title : offer.description;
-  if (is_method(offer) && !offer.description.empty()) about += ": " + offer.description;
-  return fmt::format(
-      "{} {}: {}\n  {}\n", server, offer.name, cut(std::move(about), kDescriptionBytesMax, ""),
-      schema.size() <= kSchemaBytesMax ? schema
-                                       : fmt::format("[a schema of {} bytes]", schema.size()));
+  const auto left = room - std::min(room, schema.size());
+  const auto text = cut(about(offer), std::max(left, kDescriptionBytesMax), "");
+  return entry(head, text, cut(schema, room - std::min(room, text.size()), ""));
 }
 
 std::string search(const std::vector<Offered>& lists, const std::vector<std::string>& problems,
@@ -147,7 +185,9 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
       continue;
     }
     for (const auto& offer : *offers) {
-      const int points = words.empty() ? 1 : score(server, offer, words);
+      const int points = words.empty()                 ? 1
+                         : names(words, server, offer) ? kNamedPoints
+                                                       : score(server, offer, words);
       if (points > 0) matches.push_back({points, &server, &offer});
     }
     for (const auto& cut : cuts) notes += fmt::format("[{}: {}]\n", server, cut);
@@ -162,10 +202,16 @@ std::string search(const std::vector<Offered>& lists, const std::vector<std::str
     return fmt::format("no tool matches {}; there are\n{}{}",
                        cut(dumped(query), kQueryBytesMax, ""), names, notes);
   }
+  std::size_t n_whole = 0;  // of the first
+  while (n_whole < matches.size() && matches[n_whole].points == kNamedPoints) ++n_whole;
+  if (matches.size() == 1) n_whole = 1;
+  if (n_whole > kWholeMax) n_whole = 0;
   std::string text;
   std::size_t n_shown = 0;
   for (const auto& match : matches) {
-    const auto entry = describe(*match.server, *match.offer);
+    const auto entry = n_shown < n_whole
+                           ? describe_whole(*match.server, *match.offer, kOutputBytesMax / n_whole)
+                           : describe(*match.server, *match.offer);
     if (text.size() + entry.size() > kOutputBytesMax) break;
     text += entry;
     ++n_shown;

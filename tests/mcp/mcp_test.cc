@@ -272,6 +272,59 @@ TEST_F(Mcp, AServerOfResourcesAloneIsOfUse) {
   EXPECT_THAT(search("echo").text, StartsWith("scripted echo"));
 }
 
+TEST_F(Mcp, WhatIsLeftOutOfAnOfferIsShownWhenItAloneIsLookedFor) {
+  use("wide");
+  const auto all = search("one").text;
+  EXPECT_THAT(all, HasSubstr("[cut: 630 more bytes; search for its name alone]\n  [a schema of "));
+  EXPECT_THAT(all, HasSubstr(" bytes: search for scripted wide-too alone to see it]\n"));
+  EXPECT_THAT(all, Not(HasSubstr("end of")));
+  const auto one = [](const std::string& name) {
+    return "scripted " + name + ": A wide one " + std::string(1000, 'd') +
+           " end of description\n  {\"properties\":{\"x\":{\"description\":\"" +
+           std::string(6000, 's') + " end of schema\",\"type\":\"string\"}},\"type\":\"object\"}\n";
+  };
+  // The named one comes first and whole, whatever else matches.
+  EXPECT_THAT(search("wide").text, StartsWith(one("wide") + "scripted wide-too: A wide one ddd"));
+  EXPECT_THAT(search("Scripted WIDE").text, StartsWith(one("wide") + "scripted wide-too: "));
+  EXPECT_EQ(search("\"wide-too\"").text.find(one("wide-too")), 0u);
+  EXPECT_EQ(search("scripted wide-too").text.find(one("wide-too")), 0u);
+}
+
+TEST_F(Mcp, WhatMatchesAloneIsShownWhole) {
+  auto config = server("good");
+  config.name = "small";
+  use(Config{{config, server("wide")}, {}});
+  const auto one = search("vas").text;  // of no tool the name
+  EXPECT_THAT(one, StartsWith("scripted vast: A wide one ddd"));
+  EXPECT_THAT(one, HasSubstr(" end of schema\"")) << "the description makes room";
+  EXPECT_THAT(one, HasSubstr("ddd[cut: "));
+  EXPECT_GT(one.size(), kOutputBytesMax - 100);
+  EXPECT_LE(one.size(), kOutputBytesMax);
+  const auto cut = search("imme").text;
+  EXPECT_THAT(cut, HasSubstr("sss[cut: "));
+  EXPECT_GT(cut.size(), kOutputBytesMax - 100);
+  EXPECT_LE(cut.size(), kOutputBytesMax);
+}
+
+TEST_F(Mcp, OffersOfOneNameShareTheOutput) {
+  for (const std::size_t n : {2, 5}) {
+    Config config;
+    for (std::size_t i = 0; i < n; ++i) {
+      config.servers.push_back(server("wide"));
+      config.servers.back().name = std::string("s") + std::to_string(i);
+    }
+    use(std::move(config));
+    const auto found = search("wide").text;
+    EXPECT_EQ(found.find("s0 wide: "), 0u);
+    const auto last = found.find(std::string("\ns") + std::to_string(n - 1) + " wide: ");
+    ASSERT_NE(last, std::string::npos);
+    if (n == 2)
+      EXPECT_NE(found.find("end of schema", last), std::string::npos);
+    else  // too many for any of them
+      EXPECT_NE(found.find("search for s4 wide alone to see it]", last), std::string::npos);
+  }
+}
+
 TEST_F(Mcp, AListThatIsCutSaysSo) {
   use("tools_2001");
   EXPECT_THAT(

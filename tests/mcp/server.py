@@ -271,6 +271,13 @@ def main():
                 reply(request, {"tools": [1, None, {"name": 5}, {"name": "ok", "inputSchema": "?", "description": None}]})
             elif mode == "task_tools":
                 reply(request, {"tools": [{**TOOLS[0], "execution": {"taskSupport": s}, "name": s} for s in ("required", "optional", "forbidden")]})
+            elif mode == "wide":
+                def wide(name, n_description, n_schema):
+                    about = {"type": "string", "description": "s" * n_schema + " end of schema"}
+                    return {"name": name, "description": "A wide one " + "d" * n_description + " end of description",
+                            "inputSchema": {"type": "object", "properties": {"x": about}}}
+                reply(request, {"tools": [wide("wide", 1000, 6000), wide("wide-too", 1000, 6000), wide("vast", 30000, 9000),
+                                          wide("immense", 30000, 30000)]})
             elif mode.startswith("tools_"):
                 reply(request, {"tools": [{"name": f"t{i}"} for i in range(int(mode[6:]))]})
             elif mode == "pages":  # as long as it is asked, one tool a page
