@@ -42,8 +42,10 @@ Result<Outcome> rendered(const std::string& server, const std::string& tool,
     const auto& failure = result.error();
     if (failure.kind == Failure::cancelled)
       return tl::unexpected(tools::Error{tools::Errc::cancelled, "cancelled"});
-    return failed(fmt::format("mcp_call {} {}: {}{}", server, tool,
-                              failure.kind == Failure::refused ? "" : "the server ", failure.why));
+    return failed(
+        cut(fmt::format("mcp_call {} {}: {}{}", server, tool,
+                        failure.kind == Failure::refused ? "" : "the server ", failure.why),
+            kOutputBytesMax, ""));
   }
   if (!result->is_object())
     return failed(fmt::format("mcp_call {} {}: the server's result is no object", server, tool));

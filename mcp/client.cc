@@ -8,7 +8,9 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <set>
+#include <utility>
 
+#include "mcp/form.h"
 #include "mcp/http_transport.h"
 #include "mcp/stdio_transport.h"
 
@@ -331,14 +333,56 @@ asio::awaitable<Reply<std::vector<RemoteTool>>> Client::offers() {
   }
 }
 
+// Whether the person says of each that it was opened.
+asio::awaitable<bool> Client::opened(std::vector<json> urls) {
+  for (std::size_t i = 0; i < urls.size() && i < kUrlsMax; ++i) {
+    auto asking = elicit(server_.name, urls[i], elicit_);
+    const auto answer = co_await std::move(asking);
+    if (text_at(answer, "action") != "accept") co_return false;
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) co_return false;
+  }
+  co_return true;
+}
+
+// A call failed because urls have to be opened first: the person is asked to, once. False: it stays
+// with the failure, which then names them.
+asio::awaitable<bool> Client::met(Failure& failure, bool& asked) {
+  const auto urls = required_urls(failure.data);
+  if (urls.empty()) co_return false;
+  bool declined = false;
+  if (elicit_ && !std::exchange(asked, true)) {
+    auto opening = opened(urls);
+    const bool all = co_await std::move(opening);
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (state.cancelled() != asio::cancellation_type::none) {
+      failure = Failure{Failure::cancelled, "cancelled"};
+      co_return false;
+    }
+    if (all) co_return true;
+    declined = true;
+  }
+  failure.why += fmt::format("; before it is called again the user has to open {}{}",
+                             listed_urls(urls),
+                             declined ? "; asked, the user did not say yes" : "");
+  co_return false;
+}
+
 asio::awaitable<Reply<json>> Client::call(std::string tool, json arguments,
                                           OnProgress on_progress) {
   const auto self = shared_from_this();
-  for (bool again = true;; again = false) {
+  for (bool again = true, asked = false;;) {
     auto calling = call_once(tool, arguments, on_progress);
     auto answer = co_await std::move(calling);
     if (answer || answer.error().kind == Failure::refused) n_deaths_ = 0;
-    if (answer || !again) co_return answer;
+    if (answer) co_return answer;
+    if (answer.error().code == kUrlElicitationRequired) {
+      auto meeting = met(answer.error(), asked);
+      const bool repeat = co_await std::move(meeting);
+      if (!repeat) co_return answer;
+      continue;
+    }
+    if (!std::exchange(again, false)) co_return answer;
     if (answer.error().kind == Failure::expired)
       forget_expired();
     else if (answer.error().code == kHeaderMismatch)

@@ -66,6 +66,8 @@ class Client : public std::enable_shared_from_this<Client> {
                                        std::size_t n_max);
   asio::awaitable<Reply<nlohmann::json>> call_once(std::string tool, nlohmann::json arguments,
                                                    OnProgress on_progress);
+  asio::awaitable<bool> opened(std::vector<nlohmann::json> urls);
+  asio::awaitable<bool> met(Failure& failure, bool& asked);
   void note_end();
   void forget_expired();
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "mcp/message.h"
+#include "mcp/tools.h"
 
 namespace lares::mcp {
 namespace {
@@ -18,6 +19,7 @@ using nlohmann::json;
 
 constexpr std::string_view kDecline = "/decline", kCancel = "/cancel";
 constexpr std::size_t kChoicesShownMax = 50;
+constexpr std::size_t kUrlMessageBytesMax = 200;  // beside an url that the model passes on
 
 struct Choice {
   json value;
@@ -191,6 +193,11 @@ std::vector<std::string> in_order(const json& fields, const json& required) {
 
 json action(std::string_view name) { return {{"action", name}}; }
 
+bool is_url(std::string_view text) {
+  return !text.empty() && text.size() <= kUrlBytesMax &&
+         std::ranges::none_of(text, [](unsigned char c) { return c <= ' ' || c == 0x7f; });
+}
+
 // What stands above every question, so that nobody takes it for the agent's own.
 std::string heading(const std::string& server, const std::string& message) {
   return fmt::format("The MCP server {} asks: {}\n", server, message);
@@ -274,6 +281,27 @@ asio::awaitable<json> elicit(std::string server, json params, Elicit ask) {
     if (!goes_on) break;
   }
   co_return result;
+}
+
+std::vector<json> required_urls(const json& data) {
+  std::vector<json> required;
+  const auto listed = data.is_object() ? data.find("elicitations") : data.end();
+  if (!data.is_object() || listed == data.end() || !listed->is_array()) return required;
+  for (const auto& one : *listed) {
+    if (text_at(one, "mode") == "url" && is_url(text_at(one, "url"))) required.push_back(one);
+  }
+  return required;
+}
+
+std::string listed_urls(const std::vector<json>& required) {
+  std::string text;
+  for (std::size_t i = 0; i < required.size() && i < kUrlsMax; ++i) {
+    text += (i ? ", " : "") + text_at(required[i], "url");
+    if (const auto message = text_at(required[i], "message"); !message.empty())
+      text += fmt::format(" ({})", cut(message, kUrlMessageBytesMax, ""));
+  }
+  if (required.size() > kUrlsMax) text += fmt::format(" and {} more", required.size() - kUrlsMax);
+  return text;
 }
 
 }  // namespace lares::mcp

@@ -187,7 +187,8 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
   }
   // A guess, so nothing else is ended by it, and the server's own words stay what is told should a
   // new session not help.
-  if (!session_.empty() && body && may_have_lost_session(head.status, *body)) {
+  if (!session_.empty() && body && failure.code != kUrlElicitationRequired &&
+      may_have_lost_session(head.status, *body)) {
     failure.kind = Failure::expired;
     failure.why = fmt::format("answered HTTP {} {}: {}", head.status, head.reason,
                               message.kind == Message::failure

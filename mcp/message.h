@@ -13,6 +13,7 @@ inline constexpr int kNestingMax = 128;  // deeper JSON is refused: printing it 
 inline constexpr int kMethodNotFound = -32601, kInvalidParams = -32602, kInternalError = -32603;
 inline constexpr int kHeaderMismatch = -32020, kMissingCapability = -32021,
                      kUnsupportedVersion = -32022;
+inline constexpr int kUrlElicitationRequired = -32042;  // 2025-11-25
 
 struct Message {
   enum Kind { reply, failure, request, notification, garbage } kind = garbage;

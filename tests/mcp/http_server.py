@@ -178,6 +178,8 @@ class Handler(BaseHTTPRequestHandler):
             self.answer(401, b"", WWW_Authenticate="Bearer")
         elif name == "closed":  # of something else that is called a session, and in vain each time
             self.error(message, 400, -32000, "the Session of parliament is closed")
+        elif name == "visit":
+            self.error(message, 400, -32042, "no login in this session", elicitations=[{"mode": "url", "url": "https://example.org/x"}])
         elif name == "expelled":
             self.answer(401, b"no seat in this session", "text/plain")
         elif name == "wait":

@@ -240,6 +240,15 @@ TEST_F(Http, ARefusalThatOnlySoundsLikeAForgottenSessionIsToldInItsOwnWords) {
   wait_for_log("DELETE s1");  // the sessions that were left are ended
 }
 
+TEST_F(Http, AnUrlThatHasToBeOpenedIsToldAndIsNoForgottenSession) {
+  use("legacy");
+  EXPECT_EQ(
+      call("visit"),
+      "mcp_call remote visit: error -32042: no login in this session; before it is called again "
+      "the user has to open https://example.org/x");
+  EXPECT_EQ(n_logged("POST initialize "), 1);
+}
+
 // While a call is on its way another is refused: the guess does not cost it its answer.
 TEST_F(Http, ACallOutlivesTheSessionThatAnotherOneGaveUp) {
   use("legacy");

@@ -657,6 +657,105 @@ TEST_F(Mcp, AQuestionThatTheServerTakesBackIsNotAnswered) {
   EXPECT_THAT(log(), Not(HasSubstr("\"id\":\"e-1\"")));
 }
 
+TEST_F(Mcp, ThePersonIsAskedToOpenAnUrlThatACallNeeds) {
+  std::vector<std::string> questions;
+  std::string says = "yes";
+  elicit_ = [&](std::string question) -> boost::asio::awaitable<std::optional<std::string>> {
+    questions.push_back(question);
+    std::optional<std::string> answer = says;
+    co_return answer;
+  };
+  use("good");
+  EXPECT_EQ(call("login").text, "logged in");
+  ASSERT_EQ(questions.size(), 1u);
+  EXPECT_THAT(questions[0], StartsWith("The MCP server scripted asks: Log in\nOpen "
+                                       "https://example.org/0?n=1 in a browser"));
+  use("good");
+  EXPECT_EQ(
+      call("login", {{"times", 5}}).text,
+      "mcp_call scripted login: error -32042: not yet; before it is called again the user has "
+      "to open https://example.org/0?n=2 (Log in)");
+  EXPECT_EQ(questions.size(), 2u) << "repeated once";
+  questions.clear();
+  use("good");
+  EXPECT_EQ(call("login", {{"urls", 2}}).text, "logged in");
+  EXPECT_EQ(questions.size(), 2u);
+  questions.clear(), says = "no";
+  use("good");
+  EXPECT_EQ(
+      call("login", {{"urls", 2}}).text,
+      "mcp_call scripted login: error -32042: not yet; before it is called again the user has "
+      "to open https://example.org/0?n=1 (Log in), https://example.org/1?n=1 (Log in); asked, "
+      "the user did not say yes");
+  EXPECT_EQ(questions.size(), 1u);
+}
+
+TEST_F(Mcp, WithoutAPersonTheModelIsToldOfTheUrlThatACallNeeds) {
+  use("good");
+  const auto failed = call("login");
+  EXPECT_FALSE(failed.ok);
+  EXPECT_EQ(
+      failed.text,
+      "mcp_call scripted login: error -32042: not yet; before it is called again the user has "
+      "to open https://example.org/0?n=1 (Log in)");
+  EXPECT_EQ(call("login").text, "logged in");  // so it was called once before
+  use("good");
+  EXPECT_THAT(call("login", {{"urls", 20}}).text,
+              EndsWith("https://example.org/7?n=1 (Log in) and 12 more"));
+}
+
+TEST_F(Mcp, WhatIsNoUrlIsPutToNobody) {
+  int n_questions = 0;
+  elicit_ = [&](std::string) -> boost::asio::awaitable<std::optional<std::string>> {
+    ++n_questions;
+    std::optional<std::string> answer = "yes";
+    co_return answer;
+  };
+  for (const char* data :
+       {"5", "{}", R"({"elicitations": {}})", R"({"elicitations": [5, {}]})",
+        R"({"elicitations": [{"mode": "url", "url": "https://example.org/\nand much more"}]})",
+        R"({"elicitations": [{"mode": "form", "url": "https://example.org/"}]})"}) {
+    use("good");
+    EXPECT_EQ(call("login", {{"data", json::parse(data)}}).text,
+              "mcp_call scripted login: error -32042: not yet")
+        << data;
+  }
+  EXPECT_EQ(n_questions, 0);
+  use("good");
+  const auto text = call("login", {{"times", 5}, {"urls", 20}}).text;
+  EXPECT_EQ(n_questions, 8);
+  EXPECT_THAT(text, EndsWith("https://example.org/7?n=2 (Log in) and 12 more"));
+}
+
+TEST_F(Mcp, ACallThatIsCancelledWhileAnUrlIsOpenIsNotRepeated) {
+  boost::asio::steady_timer forever(io_, Clock::time_point::max());
+  bool asked = false;
+  elicit_ = [&](std::string) -> boost::asio::awaitable<std::optional<std::string>> {
+    asked = true;
+    co_await forever.async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+    std::optional<std::string> answer = "yes";
+    co_return answer;
+  };
+  use("good");
+  boost::asio::cancellation_signal cancel;
+  std::optional<Result<Outcome>> result;
+  boost::asio::co_spawn(
+      io_,
+      tools_[1]->run({{"server", "scripted"}, {"tool", "login"}, {"arguments", {{"urls", 2}}}}, {}),
+      boost::asio::bind_cancellation_slot(cancel.slot(),
+                                          [&](std::exception_ptr thrown, Result<Outcome> r) {
+                                            EXPECT_FALSE(thrown);
+                                            result = std::move(r);
+                                          }));
+  while (!asked && !result && io_.run_one() > 0) {
+  }
+  cancel.emit(boost::asio::cancellation_type::terminal);
+  while (!result && io_.run_one() > 0) {
+  }
+  ASSERT_TRUE(result && !*result);
+  EXPECT_EQ(result->error().code, tools::Errc::cancelled);
+}
+
 TEST_F(Mcp, AModernServerIsUsedWithoutAHandshake) {
   use("modern");
   EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");

@@ -38,6 +38,7 @@ TOOLS = [tool("echo", "Returns its text", ["text"]), tool("add", "Adds two numbe
          tool("env", "Shows where and how it runs"), tool("fail", "Always fails"), tool("picture", "Returns a picture"),
          tool("long", "Returns much text"), tool("grow", "Adds a tool"), tool("die", "Ends the server"),
          tool("hang", "Never answers"), tool("ask", "Asks the client for things")]
+logins = []
 
 
 def call(request):
@@ -102,6 +103,14 @@ def call(request):
             send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "e-1"}})
             return reply(request, text("withdrawn"))
         reply(request, text(sys.stdin.readline()))
+    elif name == "login":  # wants urls opened, so many times
+        logins.append(name)
+        if len(logins) > arguments.get("times", 1):
+            return reply(request, text("logged in"))
+        data = arguments.get("data", {"elicitations": [
+            {"mode": "url", "elicitationId": str(i), "url": f"https://example.org/{i}?n={len(logins)}", "message": "Log in"}
+            for i in range(arguments.get("urls", 1))]})
+        send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32042, "message": "not yet", "data": data}})
     elif name == "roots":
         send({"jsonrpc": "2.0", "id": "r-1", "method": "roots/list"})
         reply(request, text(sys.stdin.readline()))
