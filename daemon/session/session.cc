@@ -441,7 +441,8 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       make_toolbox();
       TurnInput input{.turn_id = turn_id,
                       .said = {prompt->send.id, prompt->send.content},
-                      .settings = settings(turn_->mode)};
+                      .settings = settings(turn_->mode),
+                      .threads = world_.tool_threads};
       if (turn_->woken) input.said = woken_by(prompt->send.content, input.notes);
       prompt->delivered = true;
       std::string failed;

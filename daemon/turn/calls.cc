@@ -1,7 +1,6 @@
 #include "daemon/turn/calls.h"
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -12,7 +11,6 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/protocol/redrawn.h"
-#include "daemon/turn/foreseen_edit.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
 #include "tools/outline/syntax_check.h"
@@ -80,8 +78,9 @@ asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& h
     cancel(item);
     co_return n;
   }
-  const auto foreseen = foresee(tools_, item.name, args);
-  const auto made = foreseen ? std::optional(foreseen->after) : std::nullopt;
+  auto foreseeing = foreseen(item, args);
+  const auto edit = co_await std::move(foreseeing);
+  const auto made = edit ? std::optional(edit->after) : std::nullopt;
   auto running = run_tool(*tool, item, args, heard);
   co_await std::move(running);
   if (mutates) vain_.made(item.name, args, made, item.state == "done");
@@ -160,17 +159,32 @@ bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::strin
   return false;
 }
 
-std::string_view TurnCalls::in_vain(const Item& call) const {
+asio::awaitable<std::optional<ForeseenEdit>> TurnCalls::foreseen(const Item& call,
+                                                                 const nlohmann::json& args) {
+  if (call.name != kEditTool) co_return std::nullopt;
+  using Foreseen = std::optional<ForeseenEdit>;
+  const auto look = [this, &call, &args](const tools::Cancelled&) -> tools::Result<Foreseen> {
+    return foresee(tools_, call.name, args);
+  };
+  auto looking = tools::off_thread<Foreseen>(threads_.get(), look);
+  auto found = co_await std::move(looking);
+  co_return found ? std::move(*found) : std::nullopt;
+}
+
+asio::awaitable<std::string_view> TurnCalls::in_vain(const Item& call) {
   const auto args = nlohmann::json::parse(call.arguments, nullptr, /*allow_exceptions=*/false);
-  const auto edit = foresee(tools_, call.name, args);
-  if (!edit) return "";
-  if (edit->after == edit->before) return kRedrawnSame;
-  if (vain_.contain(edit->path, edit->after)) return kRedrawnEdit;
-  const std::atomic<bool> never = false;
-  const bool breaks =
-      tools::can_check_syntax(edit->path, edit->after) &&
-      !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
-  return breaks ? kRedrawnBroken : "";
+  auto foreseeing = foreseen(call, args);
+  const auto edit = co_await std::move(foreseeing);
+  if (!edit) co_return "";
+  if (edit->after == edit->before) co_return kRedrawnSame;
+  if (vain_.contain(edit->path, edit->after)) co_return kRedrawnEdit;
+  const auto parse = [&edit](const tools::Cancelled& cancelled) -> tools::Result<bool> {
+    return tools::can_check_syntax(edit->path, edit->after) &&
+           !tools::new_syntax_errors(edit->path, edit->before, edit->after, cancelled).empty();
+  };
+  auto parsing = tools::off_thread<bool>(threads_.get(), parse);
+  const auto breaks = co_await std::move(parsing);
+  co_return breaks&&* breaks ? kRedrawnBroken : "";
 }
 
 void TurnCalls::cancel(Item& item) {

@@ -11,8 +11,10 @@
 #include <nlohmann/json_fwd.hpp>
 
 #include "daemon/protocol/protocol.h"
+#include "daemon/turn/foreseen_edit.h"
 #include "daemon/turn/repetition.h"
 #include "daemon/turn/turn.h"
+#include "tools/off_thread.h"
 
 namespace lares::daemon {
 
@@ -22,7 +24,7 @@ class TurnCalls {
  public:
   // All outlive it.
   TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in)
-      : tools_(tools), events_(events), stop_(stop), in_(in) {}
+      : tools_(tools), events_(events), stop_(stop), in_(in), threads_(in.threads) {}
 
   // How often this turn has made this very call, or it failed with this very result.
   struct Made {
@@ -35,8 +37,8 @@ class TurnCalls {
   void cancel(protocol::Item& item);
 
   // Why an answer that makes this call is given up for another, in the words of answer.h; empty: it
-  // is not. Reads a file.
-  std::string_view in_vain(const protocol::Item& call) const;
+  // is not.
+  asio::awaitable<std::string_view> in_vain(const protocol::Item& call);
 
   bool worked() const { return worked_; }  // something ran that may have changed something
   const std::string& why_broken() const {
@@ -47,6 +49,8 @@ class TurnCalls {
  private:
   asio::awaitable<int> pass_or_run(protocol::Item& item, const tools::OnOutput& heard);
   Made made(const protocol::Item& item, int n);
+  asio::awaitable<std::optional<ForeseenEdit>> foreseen(const protocol::Item& call,
+                                                        const nlohmann::json& args);
   asio::awaitable<bool> let_pass(protocol::Item& item);
   asio::awaitable<bool> permitted(protocol::Item& item, const nlohmann::json& args);
   asio::awaitable<void> run_tool(tools::Tool& tool, protocol::Item& item,
@@ -59,6 +63,7 @@ class TurnCalls {
   TurnEvents& events_;
   TurnStop& stop_;
   const TurnInput& in_;
+  tools::WorkThreads threads_;  // files are read and parsed there
   CallCounter made_;
   bool by_disk_ = false;  // the last call failed because nothing can be written
   VainEdits vain_;

@@ -242,8 +242,8 @@ class Turn {
     if (std::ranges::count_if(calls, is_edit) != 1)
       co_return "";  // what several come to together is not foreseen
     const Item& edit = std::ranges::find_if(calls, is_edit)->item;
-    const auto look = [this, &edit] { return run_.in_vain(edit); };
-    const std::string_view why = co_await host_.run(look);  // a file is read and parsed
+    auto looking = run_.in_vain(edit);
+    const std::string_view why = co_await std::move(looking);
     co_return why != kRedrawnBroken || draw < kBrokenResamplesMax ? why : "";
   }
 

@@ -14,6 +14,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <nlohmann/json_fwd.hpp>
 
 #include "daemon/engine_host.h"
@@ -181,7 +182,8 @@ struct TurnInput {
   // is shortened, and the turn ends when the context is full.
   std::function<asio::awaitable<std::optional<Beginning>>(std::string summary, std::string next)>
       begin_anew;
-  std::int64_t n_repository = 0;  // tokens that stand before the conversation
+  asio::thread_pool* threads = nullptr;  // for reading and parsing files; null: one of its own
+  std::int64_t n_repository = 0;         // tokens that stand before the conversation
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
 };
