@@ -10,7 +10,8 @@
 // Every document that is written is valid; not every valid one can be written. Properties come in
 // the schema's order, each once, and none that it does not name; what need not be there may be left
 // out. Between two values, and before what closes them, stands nothing, a blank, or a line feed and
-// up to kIndentMax blanks or tabs. Numbers have at most 15 digits, and within bounds no exponent.
+// up to kIndentMax blanks or tabs. Numbers have at most 19 digits; within bounds 15, and no
+// exponent.
 #pragma once
 
 #include <cstddef>
@@ -31,10 +32,11 @@ inline constexpr std::size_t kSchemaTextMax = 1 << 20;     // bytes of names and
 inline constexpr std::size_t kSchemaAlternativesMax = 64;  // of one anyOf, with those within it
 inline constexpr std::size_t kSchemaWaysMax = 512;  // alternatives that one place of a document may
                                                     // be of (text/grammar/schema_ways.h)
-inline constexpr std::size_t kSchemaPatternStatesMax = 16'384;  // of all its patterns
-inline constexpr int kSchemaDepthMax = 64;                      // schemas in schemas
-inline constexpr int kDocumentDepthMax = 32;                    // arrays and objects in one another
-inline constexpr int kIndentMax = 64;                           // bytes
+inline constexpr std::size_t kSchemaPatternStatesMax = 16'384;    // of all its patterns
+inline constexpr std::size_t kSchemaPatternStepsMax = 8'000'000;  // to compile those: 0.2 s
+inline constexpr int kSchemaDepthMax = 64;                        // schemas in schemas
+inline constexpr int kDocumentDepthMax = 32;  // arrays and objects in one another
+inline constexpr int kIndentMax = 64;         // bytes
 
 struct SchemaError {
   std::string path;     // from the schema: ".properties.size.minLength"

@@ -5,6 +5,7 @@
 #include <map>
 #include <random>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -479,6 +480,76 @@ TEST(Grammar, AToolThatIsNotStrictIsHeldToItsTypesAlone) {
   EXPECT_FALSE(allows(*grammar->mask(), Token('{')));
   say("[");
   EXPECT_TRUE(allows(*grammar->mask(), Token('1')));
+}
+
+// A call's only parameter, from its name on.
+bool can_be_written(const Bytes& t, const std::string& property, std::string_view form,
+                    std::string_view value) {
+  const std::string schema = R"({"type":"object","properties":{"p":)" + property +
+                             R"(},"$defs":{"text":{"type":"string"},"a":{"$ref":"#/$defs/a"}}})";
+  const auto grammar = Grammar::make(t, {.tools = {{"change", "", schema}}, .thinking = false});
+  bool can = true;
+  const auto say = [&](std::string_view text) {
+    for (const char c : text) {
+      can = can && allows(*grammar->mask(), Token(std::uint8_t(c)));
+      if (can) grammar->accept(Token(std::uint8_t(c)));
+    }
+  };
+  const auto mark = [&] {
+    can = can && allows(*grammar->mask(), *t.added(kDsml));
+    if (can) grammar->accept(*t.added(kDsml));
+  };
+  say("\n\n<"), mark();
+  say("tool_calls>\n<"), mark();
+  say("invoke name=\"change\">\n<"), mark();
+  say(fmt::format("parameter name=\"p\" string=\"{}\">{}</", form, value)), mark();
+  return can;
+}
+
+TEST(Grammar, TypesOfAToolThatIsNotStrictAreThoseOfItsAlternativesAndReferences) {
+  const Bytes t;
+  struct Row {
+    const char *property, *form, *value;
+    bool can;
+  };
+  const char* const nullable = R"({"type":["string","null"],"minLength":3})";
+  const char* const optional = R"({"anyOf":[{"type":"string"},{"type":"null"}],"default":null})";
+  const char* const listed = R"({"enum":["x","y",3]})";
+  const char* const anything = R"({"description":"whatever"})";
+  const Row rows[] = {
+      {nullable, "true", "hello", true},
+      {nullable, "false", "null", true},
+      {nullable, "false", "10", false},
+      {optional, "true", "hello", true},
+      {optional, "false", "null", true},
+      {optional, "false", "[1]", false},
+      {R"({"oneOf":[{"type":"integer"},{"type":"array","items":{"type":"string"}}]})", "false", "7",
+       true},
+      {R"({"oneOf":[{"type":"integer"},{"type":"array","items":{"type":"string"}}]})", "false",
+       "[7]", true},  // types alone
+      {R"({"oneOf":[{"type":"integer"},{"type":"array"}]})", "true", "hello", false},
+      {R"({"oneOf":[{"type":"integer"},{"type":"array"}]})", "false", "true", false},
+      {listed, "true", "x", true},
+      {listed, "true", "z", false},
+      {listed, "false", "3", true},
+      {listed, "false", "4", false},
+      {R"({"$ref":"#/$defs/text"})", "true", "hello", true},
+      {R"({"$ref":"#/$defs/text"})", "false", "1", false},
+      {R"({"allOf":[{"$ref":"#/$defs/text"}]})", "true", "hello", true},
+      {anything, "true", "hello", true},
+      {anything, "false", R"({"a": [1]})", true},
+      {R"({"$ref":"#/$defs/a"})", "true", "hello", true},        // names itself
+      {R"({"$ref":"#/$defs/missing"})", "false", "[1]", true},   // or nothing
+      {R"({"$ref":"https://x.y/z"})", "true", "hello", true},    // or what is not here
+      {R"({"type":["string","color"]})", "false", "1.5", true},  // no type
+      {R"(true)", "true", "hello", true},
+      {R"({"type":"integer"})", "false", "1234567890123456789", true},
+      {R"({"type":"integer"})", "false", "12345678901234567890", false},
+      {R"({"type":"array"})", "false", "[-1234567890123456789]", true},
+  };
+  for (const Row& row : rows)
+    EXPECT_EQ(can_be_written(t, row.property, row.form, row.value), row.can)
+        << row.property << ' ' << row.form << ' ' << row.value;
 }
 
 TEST(Grammar, AnAnswerObeysItsSchema) {

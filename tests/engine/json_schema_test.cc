@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -478,6 +479,32 @@ TEST(JsonSchema, SchemasHaveBounds) {
   Json listed = {{"enum", Json::array()}};
   for (std::size_t n = 0; n <= kSchemaChoicesMax; ++n) listed["enum"].push_back(n);
   EXPECT_FALSE(compile_schema(listed));
+}
+
+// Each is well within what one may cost, with few states; it is their number that takes long.
+TEST(JsonSchema, PatternsHaveABoundTogether) {
+  Json schema = {{"type", "object"}, {"properties", Json::object()}};
+  const auto with = [&schema](int n) {
+    for (int i = 0; i < n; ++i)
+      schema["properties"][fmt::format("{}", i)] = {
+          {"type", "string"}, {"pattern", fmt::format("^((a*){{1000}}){{10}}b{}$", i)}};
+    return compile_schema(schema);
+  };
+  EXPECT_TRUE(with(10));
+  const auto refused = with(200);
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("steps"), std::string::npos) << refused.error().message;
+}
+
+TEST(JsonSchema, NumbersWithoutBoundsHaveTheDigitsOfIdentifiers) {
+  const auto reaches = [](const char* text, std::string_view number) {
+    const JsonSchemaRef schema = *compile_schema(Json::parse(text));
+    return JsonWalker(schema, schema->root, /*closes=*/false).accept(number);
+  };
+  EXPECT_TRUE(reaches(R"({"type":"integer"})", "1234567890123456789"));
+  EXPECT_FALSE(reaches(R"({"type":"integer"})", "12345678901234567890"));
+  EXPECT_TRUE(reaches(R"({"type":"integer","minimum":0})", "123456789012345"));
+  EXPECT_FALSE(reaches(R"({"type":"integer","minimum":0})", "1234567890123456"));
 }
 
 }  // namespace

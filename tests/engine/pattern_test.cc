@@ -115,6 +115,33 @@ TEST(Pattern, ClassesAreOfCodePoints) {
   EXPECT_FALSE(matches(some, "\xed\xa0\x80"));
 }
 
+// What one validator takes for a blank and another does not is neither a blank nor none.
+TEST(Pattern, BlanksAreThoseOfEveryReader) {
+  for (const char* const text : {"\u0085", "\u00a0", "\u2003", "\u3000", "\ufeff"}) {
+    for (const char* const expression : {"^\\s$", "^\\S$", "^[\\s]$", "^[\\S]$", "^[^\\s]$",
+                                         "^[^\\S]$", "^[^\\s@]$", "^[\\s\\S]$"})
+      EXPECT_FALSE(matches(compiled(expression), text)) << expression << ' ' << text;
+  }
+  for (const char* const expression : {"^\\s$", "^[\\s]$", "^[^\\S]$", "^[^\\Sa]$"}) {
+    EXPECT_TRUE(matches(compiled(expression), " ")) << expression;
+    EXPECT_FALSE(matches(compiled(expression), "a")) << expression;
+  }
+  for (const char* const expression : {"^\\S$", "^[\\S]$", "^[^\\s]$", "^[^\\s@]$"}) {
+    EXPECT_FALSE(matches(compiled(expression), " ")) << expression;
+    EXPECT_TRUE(matches(compiled(expression), "é")) << expression;
+  }
+}
+
+// An empty group makes no part, however often it is repeated, but takes time.
+TEST(Pattern, RepeatsOfNothingEnd) {
+  std::string expression = "()";
+  for (int n = 0; n < 8; ++n) expression = "(" + expression + "{1000})";
+  const auto pattern = Pattern::compile("^" + expression + "$");
+  ASSERT_FALSE(pattern);
+  EXPECT_NE(pattern.error().find("pieces"), std::string::npos) << pattern.error();
+  EXPECT_TRUE(matches(compiled("^(){1000}a$"), "a"));
+}
+
 TEST(Pattern, WhatATableCannotHoldIsRefused) {
   for (const char* const expression : {"(?=a)",
                                        "(?!a)",

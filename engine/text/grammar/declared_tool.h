@@ -20,8 +20,9 @@ struct DeclaredTool {
   std::vector<DeclaredParameter> parameters;
 };
 
-// Of a strict tool everything that its schema says; of another, names, types, what is required and
-// the enum of texts.
+// Of a strict tool everything that its schema says; of another, names, types (those of anyOf, oneOf
+// and what a reference names too), what is required and what is listed, of numbers where no type is
+// named beside them.
 DeclaredTool declared(const ToolSpec& spec);
 // What a value of one of JSON Schema's types is held to; of a type that it does not have, anything.
 JsonSchemaRef schema_of_type(const std::string& type);

@@ -241,10 +241,10 @@ void JsonWalker::begin(NodeId id, std::uint32_t then, std::uint8_t b, JsonWays& 
 // ---- numbers
 
 void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) {
-  if (w.n_digits >= kNumberDigitsMax) return;
+  const NumberRange& range = node(w.node).range;
+  if (w.n_digits >= range.digits_max()) return;
   w.at = at;
   ++w.n_digits;
-  const NumberRange& range = node(w.node).range;
   if (at == At::fraction) ++w.n_fraction;
   if (range.bounded()) {
     w.value = w.value * 10 + (b - '0');
@@ -256,24 +256,26 @@ void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) {
 }
 
 std::optional<DigitRoom> JsonWalker::digit_room(const JsonWay& w) const {
-  int left = kNumberDigitsMax - w.n_digits;
   switch (w.at) {
     case At::zero:
       return DigitRoom{};
-    case At::digits:
-    case At::point:
-    case At::fraction:
-      break;
     case At::exponent:
     case At::exponent_sign:
-    case At::exponent_digits:
-      left = kExponentDigitsMax - w.n_fraction;
+    case At::exponent_digits: {
+      const int left = kExponentDigitsMax - w.n_fraction;
       return DigitRoom{left, left};
+    }
+    case At::digits:
+    case At::point:
+    case At::fraction: {
+      const NumberRange& range = node(w.node).range;
+      if (range.bounded()) return range.room(prefix_of(w), w.at != At::digits);
+      const int left = range.digits_max() - w.n_digits;
+      return DigitRoom{left, left};
+    }
     default:
       return std::nullopt;
   }
-  const NumberRange& range = node(w.node).range;
-  return range.bounded() ? range.room(prefix_of(w), w.at != At::digits) : DigitRoom{left, left};
 }
 
 bool JsonWalker::ended(const JsonWay& w) const {
@@ -318,7 +320,7 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
     }
   }
   if (b == '.' && (way.at == At::zero || way.at == At::digits) && !range.whole &&
-      way.n_digits < kNumberDigitsMax) {
+      way.n_digits < range.digits_max()) {
     w.at = At::point;
     if (!range.bounded() || range.reachable(prefix_of(w), false, true)) add(w, out);
     return;

@@ -10,7 +10,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kNumberDigitsMax = 15;  // so that every reader can hold the number
+inline constexpr int kNumberDigitsMax = 15;      // of one within bounds: every reader can hold it
+inline constexpr int kFreeNumberDigitsMax = 19;  // of another: identifiers and nanoseconds of 64
+                                                 // bits
 inline constexpr int kExponentDigitsMax = 2;
 
 // n / 10^places
@@ -40,6 +42,7 @@ struct NumberRange {
   std::int64_t step = 0;                     // a multiple of this; 0: any. With `whole` alone
 
   bool bounded() const { return low || high || step > 0; }
+  int digits_max() const { return bounded() ? kNumberDigitsMax : kFreeNumberDigitsMax; }
   bool holds(const NumberPrefix& number) const;
   // Some number that begins like this is in the range. `more_whole`: other digits may come before a
   // point; `fraction`: the point is there.

@@ -13,8 +13,8 @@ namespace lares::engine {
 
 class PatternTable {
  public:
-  explicit PatternTable(const PatternParts& parts)
-      : parts_(parts.parts), seen_(parts.parts.size(), 0) {
+  PatternTable(const PatternParts& parts, std::size_t steps_max)
+      : parts_(parts.parts), seen_(parts.parts.size(), 0), work_max_(steps_max) {
     std::array<bool, 257> begins{};
     begins[0] = true;
     for (const PatternPart& p : parts_) {
@@ -43,20 +43,21 @@ class PatternTable {
             after.push_back(parts_[p].next);
         }
         const std::size_t to = number_of(closure(after));
-        if (sets_.size() > kPatternStatesMax || work_ > kWorkMax) {
-          return tl::unexpected(fmt::format(
-              "it is too large to enforce: more than {} states, or {} steps to find them",
-              kPatternStatesMax, kWorkMax));
-        }
+        if (sets_.size() > kPatternStatesMax)
+          return tl::unexpected(
+              fmt::format("it is too large to enforce: more than {} states", kPatternStatesMax));
+        if (work_ > work_max_)
+          return tl::unexpected(
+              std::string("it takes too many steps to enforce, with the patterns before it"));
         out_.table_[s * out_.n_classes_ + out_.class_of_[byte]] = Pattern::State(to);
       }
     }
     return std::move(out_);
   }
+  std::size_t steps() const { return work_; }
 
  private:
   using Set = std::vector<std::uint32_t>;
-  static constexpr std::size_t kWorkMax = 4'000'000;  // parts looked at: a tenth of a second
 
   // Without the forks; in ascending order, each once.
   Set closure(Set open) {
@@ -91,17 +92,21 @@ class PatternTable {
 
   const std::vector<PatternPart>& parts_;
   std::vector<std::size_t> seen_;
-  std::size_t round_ = 0, work_ = 0;
+  std::size_t round_ = 0, work_ = 0, work_max_;
   std::vector<std::uint8_t> examples_;  // a byte of each class
   std::map<Set, std::size_t> numbers_;
   std::vector<const Set*> sets_;
   Pattern out_;
 };
 
-tl::expected<Pattern, std::string> Pattern::compile(std::string_view expression) {
+tl::expected<Pattern, std::string> Pattern::compile(std::string_view expression,
+                                                    std::size_t& steps_left) {
   const auto parts = parse_pattern(expression);
   if (!parts) return tl::unexpected(parts.error());
-  return PatternTable(*parts).build();
+  PatternTable table(*parts, std::min(steps_left, kPatternStepsMax));
+  auto pattern = table.build();
+  steps_left -= std::min(steps_left, table.steps() + parts->n_pieces);
+  return pattern;
 }
 
 }  // namespace lares::engine

@@ -19,18 +19,28 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kPatternBytesMax = 4096;    // of the expression
-inline constexpr std::size_t kPatternPartsMax = 50'000;  // after repeats are written out
-inline constexpr std::size_t kPatternStatesMax = 4096;   // of its table
-inline constexpr int kPatternRepeatMax = 1000;           // {n}
-inline constexpr int kPatternDepthMax = 32;              // groups in groups
+inline constexpr std::size_t kPatternBytesMax = 4096;        // of the expression
+inline constexpr std::size_t kPatternPartsMax = 50'000;      // after repeats are written out
+inline constexpr std::size_t kPatternPiecesMax = 1'000'000;  // the same, of the groups that hold
+                                                             // them too: some ten milliseconds
+inline constexpr std::size_t kPatternStatesMax = 4096;       // of its table
+inline constexpr std::size_t kPatternStepsMax = 4'000'000;   // parts looked at for it: a tenth of a
+                                                             // second
+inline constexpr int kPatternRepeatMax = 1000;               // {n}
+inline constexpr int kPatternDepthMax = 32;                  // groups in groups
 
 class Pattern {
  public:
   using State = std::uint16_t;
   static constexpr State kDead = 0, kStart = 1;
 
-  static tl::expected<Pattern, std::string> compile(std::string_view expression);  // else why not
+  // Else why not. `steps_left`: parts it may look at, less those it looked at.
+  static tl::expected<Pattern, std::string> compile(std::string_view expression,
+                                                    std::size_t& steps_left);
+  static tl::expected<Pattern, std::string> compile(std::string_view expression) {
+    std::size_t steps_left = kPatternStepsMax;
+    return compile(expression, steps_left);
+  }
 
   State step(State state, std::uint8_t byte) const {
     return table_[std::size_t(state) * n_classes_ + class_of_[byte]];

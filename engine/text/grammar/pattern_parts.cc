@@ -52,7 +52,14 @@ Ranges writable(const Ranges& ranges) {
   return out;
 }
 
-// ECMA-262's, without what is beyond ASCII in \s: one class for all readers.
+// What any reader takes for a blank: ECMA-262's, and U+0085, which Python's is besides.
+constexpr Range kAnyBlank[] = {{0x09, 0x0D},     {' ', ' '},       {0x85, 0x85},
+                               {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+                               {0x2028, 0x2029}, {0x202F, 0x202F}, {0x205F, 0x205F},
+                               {0x3000, 0x3000}, {0xFEFF, 0xFEFF}};
+Ranges any_blank() { return {std::begin(kAnyBlank), std::end(kAnyBlank)}; }
+
+// ECMA-262's; of \s only what is a blank to all readers, of \S what is one to none.
 std::optional<Ranges> named_class(char c) {
   const Ranges digits = {{'0', '9'}}, word = {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}},
                space = {{0x09, 0x0A}, {0x0C, 0x0D}, {' ', ' '}};
@@ -68,16 +75,7 @@ std::optional<Ranges> named_class(char c) {
     case 's':
       return space;
     case 'S':
-      return opposite({{0x09, 0x0D},
-                       {' ', ' '},
-                       {0xA0, 0xA0},
-                       {0x1680, 0x1680},
-                       {0x2000, 0x200A},
-                       {0x2028, 0x2029},
-                       {0x202F, 0x202F},
-                       {0x205F, 0x205F},
-                       {0x3000, 0x3000},
-                       {0xFEFF, 0xFEFF}});
+      return opposite(any_blank());
     default:
       return std::nullopt;
   }
@@ -216,7 +214,12 @@ class Parser {
     const bool inverted = eat("^");
     while (more() && text_[at_] != ']') {
       if (text_[at_] == '\\' && at_ + 1 < text_.size()) {
-        if (const auto named = named_class(text_[at_ + 1])) {
+        const char c = text_[at_ + 1];
+        // The wider of each, where what is left is what counts.
+        const auto named = inverted && c == 's'   ? any_blank()
+                           : inverted && c == 'S' ? opposite(*named_class('s'))
+                                                  : named_class(c);
+        if (named) {
           at_ += 2;
           ranges.insert(ranges.end(), named->begin(), named->end());
           continue;
@@ -300,6 +303,7 @@ class Builder {
     const std::uint32_t match = add({});
     out_.start = before(whole, match);
     if (!error_.empty()) return tl::unexpected(error_);
+    out_.n_pieces = n_pieces_;
     return std::move(out_);
   }
 
@@ -322,6 +326,8 @@ class Builder {
 
   // Where what comes before `next` begins.
   std::uint32_t before(const Piece& piece, std::uint32_t next) {
+    if (++n_pieces_ > kPatternPiecesMax && error_.empty())
+      error_ = fmt::format("it is more than {} pieces, repeats written out", kPatternPiecesMax);
     if (!error_.empty()) return 0;
     switch (piece.kind) {
       case Piece::Kind::one_of:
@@ -393,6 +399,7 @@ class Builder {
   }
 
   PatternParts out_;
+  std::size_t n_pieces_ = 0;  // some make no part: an empty group in repeats multiplies them alone
   std::string error_;
 };
 

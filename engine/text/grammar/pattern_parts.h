@@ -19,6 +19,7 @@ struct PatternPart {
 struct PatternParts {
   std::vector<PatternPart> parts;
   std::uint32_t start = 0;
+  std::size_t n_pieces = 0;  // that were looked at for them
 };
 
 tl::expected<PatternParts, std::string> parse_pattern(std::string_view expression);

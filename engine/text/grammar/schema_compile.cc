@@ -271,7 +271,7 @@ NodeId SchemaCompiler::string(const Json& schema, const std::string& path) {
 std::shared_ptr<const Pattern> SchemaCompiler::pattern(const std::string& expression,
                                                        const std::string& path) {
   if (const auto known = patterns_.find(expression); known != patterns_.end()) return known->second;
-  auto compiled = Pattern::compile(expression);
+  auto compiled = Pattern::compile(expression, steps_left_);
   if (!compiled)
     return fail(path, fmt::format("{}; write it otherwise or leave it out", compiled.error())),
            nullptr;

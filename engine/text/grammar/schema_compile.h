@@ -54,6 +54,7 @@ class SchemaCompiler {
   std::map<std::string, std::shared_ptr<const Pattern>> patterns_;
   NodeId any_ = 0;
   std::size_t n_choices_ = 0, n_properties_ = 0, n_text_ = 0, n_states_ = 0;
+  std::size_t steps_left_ = kSchemaPatternStepsMax;
 };
 
 }  // namespace lares::engine
