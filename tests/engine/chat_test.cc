@@ -129,6 +129,13 @@ TEST(Encoding, NumbersAreWrittenAsPythonWritesThem) {
   }
 }
 
+TEST(Encoding, PartsAreJoinedByABlankLineThoughTheyAreEmpty) {
+  const auto messages = Json::parse(
+      R"([{"role": "tool", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "y"}, {"type": "text", "text": ""}]}])");
+  const std::string text = encoded(messages, {.thinking = false});
+  EXPECT_NE(text.find("<tool_result>\n\ny\n\n</tool_result>"), std::string::npos) << text;
+}
+
 TEST(Encoding, ToolsTextKeepsTheSchemasKeyOrder) {
   const std::vector<ToolSpec> tools = {
       {"f", "does \"it\"",

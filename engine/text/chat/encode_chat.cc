@@ -35,8 +35,9 @@ std::string flat(const Json& message) {
   const auto it = message.find("content");
   if (it == message.end() || !it->is_array()) return field(message, "content");
   std::string out;
-  for (const Json& part : *it) {
-    if (!out.empty()) out += "\n\n";
+  for (std::size_t i = 0; i < it->size(); ++i) {
+    const Json& part = (*it)[i];
+    if (i > 0) out += "\n\n";
     const std::string type = part.is_object() ? field(part, "type") : "";
     out += type == "text" ? field(part, "text") : fmt::format("[Unsupported {}]", type);
   }
