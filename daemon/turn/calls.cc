@@ -1,6 +1,7 @@
 #include "daemon/turn/calls.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <exception>
 #include <utility>
@@ -10,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/protocol/redrawn.h"
 #include "daemon/until_stopped.h"
 #include "daemon/utf8.h"
@@ -162,13 +164,9 @@ bool TurnCalls::may_run(Item& item, const std::optional<std::optional<std::strin
 asio::awaitable<std::optional<ForeseenEdit>> TurnCalls::foreseen(const Item& call,
                                                                  const nlohmann::json& args) {
   if (call.name != kEditTool) co_return std::nullopt;
-  using Foreseen = std::optional<ForeseenEdit>;
-  const auto look = [this, &call, &args](const tools::Cancelled&) -> tools::Result<Foreseen> {
-    return foresee(tools_, call.name, args);
-  };
-  auto looking = tools::off_thread<Foreseen>(threads_.get(), look);
-  auto found = co_await std::move(looking);
-  co_return found ? std::move(*found) : std::nullopt;
+  const auto look = [this, &call, &args] { return foresee(tools_, call.name, args); };
+  if (!in_.threads) co_return look();
+  co_return co_await on_disk_pool(*in_.threads, look);
 }
 
 asio::awaitable<std::string_view> TurnCalls::in_vain(const Item& call) {
@@ -178,13 +176,17 @@ asio::awaitable<std::string_view> TurnCalls::in_vain(const Item& call) {
   if (!edit) co_return "";
   if (edit->after == edit->before) co_return kRedrawnSame;
   if (vain_.contain(edit->path, edit->after)) co_return kRedrawnEdit;
-  const auto parse = [&edit](const tools::Cancelled& cancelled) -> tools::Result<bool> {
+  const auto breaks = [&edit] {
+    const std::atomic<bool> never = false;
     return tools::can_check_syntax(edit->path, edit->after) &&
-           !tools::new_syntax_errors(edit->path, edit->before, edit->after, cancelled).empty();
+           !tools::new_syntax_errors(edit->path, edit->before, edit->after, never).empty();
   };
-  auto parsing = tools::off_thread<bool>(threads_.get(), parse);
-  const auto breaks = co_await std::move(parsing);
-  co_return breaks&&* breaks ? kRedrawnBroken : "";
+  bool broken = false;
+  if (in_.threads)
+    broken = co_await on_disk_pool(*in_.threads, breaks);
+  else
+    broken = breaks();
+  co_return broken ? kRedrawnBroken : "";
 }
 
 void TurnCalls::cancel(Item& item) {

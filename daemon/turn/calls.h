@@ -14,7 +14,6 @@
 #include "daemon/turn/foreseen_edit.h"
 #include "daemon/turn/repetition.h"
 #include "daemon/turn/turn.h"
-#include "tools/off_thread.h"
 
 namespace lares::daemon {
 
@@ -24,7 +23,7 @@ class TurnCalls {
  public:
   // All outlive it.
   TurnCalls(const Tools& tools, TurnEvents& events, TurnStop& stop, const TurnInput& in)
-      : tools_(tools), events_(events), stop_(stop), in_(in), threads_(in.threads) {}
+      : tools_(tools), events_(events), stop_(stop), in_(in) {}
 
   // How often this turn has made this very call, or it failed with this very result.
   struct Made {
@@ -63,7 +62,6 @@ class TurnCalls {
   TurnEvents& events_;
   TurnStop& stop_;
   const TurnInput& in_;
-  tools::WorkThreads threads_;  // files are read and parsed there
   CallCounter made_;
   bool by_disk_ = false;  // the last call failed because nothing can be written
   VainEdits vain_;

@@ -182,7 +182,7 @@ struct TurnInput {
   // is shortened, and the turn ends when the context is full.
   std::function<asio::awaitable<std::optional<Beginning>>(std::string summary, std::string next)>
       begin_anew;
-  asio::thread_pool* threads = nullptr;  // for reading and parsing files; null: one of its own
+  asio::thread_pool* threads = nullptr;  // files are read and parsed there; null: here
   std::int64_t n_repository = 0;         // tokens that stand before the conversation
   // What others changed since the model last heard of it; empty: nothing. Null: nobody asks.
   std::function<asio::awaitable<std::string>()> changes;
