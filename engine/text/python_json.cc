@@ -113,6 +113,17 @@ std::string shown(std::string_view text) {
   return python_json_string(text.substr(0, n)) + "...";
 }
 
+nlohmann::ordered_json parsed_json(std::string_view text) {
+  using Json = nlohmann::ordered_json;
+  bool too_deep = false;
+  const auto look = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth >= kJsonDepthMax;
+    return !too_deep;
+  };
+  Json out = Json::parse(text, look, /*allow_exceptions=*/false);
+  return too_deep ? Json(Json::value_t::discarded) : out;
+}
+
 std::string python_json(const nlohmann::ordered_json& value) {
   std::string out;
   write(value, out);

@@ -9,6 +9,11 @@
 
 namespace lares::engine {
 
+inline constexpr int kJsonDepthMax = 128;  // of arrays and objects in one another: writing one
+                                           // again takes a call for each
+
+// What a model or a client wrote. Discarded: it is not JSON, or nested deeper than kJsonDepthMax.
+nlohmann::ordered_json parsed_json(std::string_view text);
 std::string python_json(const nlohmann::ordered_json& value);
 // A quoted string, escaped as above.
 std::string python_json_string(std::string_view text);

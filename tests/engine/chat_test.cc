@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/grammar.h"
+#include "engine/text/python_json.h"
 
 namespace lares::engine {
 namespace {
@@ -134,6 +135,20 @@ TEST(Encoding, PartsAreJoinedByABlankLineThoughTheyAreEmpty) {
       R"([{"role": "tool", "content": [{"type": "text", "text": ""}, {"type": "text", "text": "y"}, {"type": "text", "text": ""}]}])");
   const std::string text = encoded(messages, {.thinking = false});
   EXPECT_NE(text.find("<tool_result>\n\ny\n\n</tool_result>"), std::string::npos) << text;
+}
+
+// Of a client: writing it again would take as many calls in one another.
+TEST(Encoding, ArgumentsThatAreNestedTooDeepAreText) {
+  for (const int n : {kJsonDepthMax - 1, kJsonDepthMax, 200'000}) {
+    const std::string deep = std::string(std::size_t(n), '[') + std::string(std::size_t(n), ']');
+    const Json messages = {
+        {{"role", "assistant"},
+         {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", "{\"a\":" + deep + "}"}}}}}}}};
+    const std::string text = encoded(messages, {.thinking = false});
+    const bool as_json = text.find("name=\"a\" string=\"false\"") != std::string::npos;
+    EXPECT_EQ(as_json, n < kJsonDepthMax) << n;
+    EXPECT_NE(text.find(as_json ? deep : "{\"a\":" + deep), std::string::npos) << n;
+  }
 }
 
 TEST(Encoding, ToolsTextKeepsTheSchemasKeyOrder) {

@@ -242,7 +242,7 @@ class Renderer {
 
   Result<> invoke(const Json& function) {
     const std::string raw = field(function, "arguments");
-    Json arguments = Json::parse(raw, nullptr, /*allow_exceptions=*/false);
+    Json arguments = parsed_json(raw);
     if (arguments.is_discarded()) {
       arguments = Json{{"arguments", raw}};
     } else if (!arguments.is_object()) {

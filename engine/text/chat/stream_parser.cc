@@ -12,6 +12,7 @@
 
 #include "engine/chat.h"
 #include "engine/grammar.h"
+#include "engine/text/python_json.h"
 
 namespace lares::engine {
 namespace {
@@ -53,7 +54,7 @@ std::size_t half_code_point(std::string_view text) {
 // Discarded where it is none. (To nlohmann's lexer a NUL is the end of the input.)
 Json json_of(const std::string& text) {
   if (text.find('\0') != std::string::npos) return Json(Json::value_t::discarded);
-  return Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  return parsed_json(text);
 }
 std::string json_string(std::string_view text) {
   return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
