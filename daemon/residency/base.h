@@ -26,6 +26,7 @@ struct Base {
   bool has_tree = false;              // the head names every file; a small repository needs none
   std::vector<BaseFile> files;        // in the order of `tokens`
   std::int64_t files_end = 0;         // where the last file's tokens end
+  std::int64_t tokens_max = 0;        // that it was composed for; 0: not known
 };
 
 }  // namespace lares::daemon

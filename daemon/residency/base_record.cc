@@ -144,6 +144,7 @@ std::vector<std::byte> encode_base(const Base& base, std::uint64_t epoch,
   out.u64(base.tokens.size());
   for (const engine::Token token : base.tokens) out.u32(static_cast<std::uint32_t>(token));
   out.u64(base.files.size());
+  out.u64(static_cast<std::uint64_t>(base.tokens_max));
   for (const BaseFile& file : base.files) {
     const SourceFile& source = file.source;
     out.text(source.path);
@@ -165,9 +166,10 @@ tl::expected<BaseRecord, std::string> decode_base(std::span<const std::byte> in,
   LittleEndianReader r(in);
   const auto magic = r.bytes(kMagic.size());
   if (!std::ranges::equal(magic, as_bytes(kMagic))) return wrong("it does not begin like a base");
-  if (const std::uint32_t format = r.u32(); format != kBaseRecordFormat)
+  const std::uint32_t format = r.u32();
+  if (format < 1 || format > kBaseRecordFormat)
     return wrong(
-        fmt::format("its format is {} and this daemon reads {}", format, kBaseRecordFormat));
+        fmt::format("its format is {} and this daemon reads up to {}", format, kBaseRecordFormat));
   if (const std::uint32_t renderer = r.u32(); renderer != kRendererVersion)
     return wrong(fmt::format("it was written as renderer {} does and this daemon's is {}", renderer,
                              kRendererVersion));
@@ -176,7 +178,9 @@ tl::expected<BaseRecord, std::string> decode_base(std::span<const std::byte> in,
   out.epoch = r.u64();
   auto base = read_tokens(r, tokenizer.vocab_size());
   if (!base) return wrong(std::move(base.error()));
-  const std::uint64_t n_files = r.u64();
+  const std::uint64_t n_files = r.u64(), tokens_max = format > 1 ? r.u64() : 0;
+  if (tokens_max > INT64_MAX) return wrong("its sizes contradict each other");
+  base->tokens_max = static_cast<std::int64_t>(tokens_max);
   std::int64_t at = 0;
   for (std::uint64_t i = 0; i < n_files; ++i) {
     auto file = read_file(r, *base, at, tokenizer);

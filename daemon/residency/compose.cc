@@ -86,6 +86,7 @@ std::optional<Base> compose_plain(std::span<const Token> head, const tools::Work
     if (n - n_head >= kPlainTokens || n > options.tokens_max) return std::nullopt;
   }
   append_end(base, cache);
+  base.tokens_max = options.tokens_max;
   return base;
 }
 
@@ -160,6 +161,7 @@ Base compose(std::span<const Token> head, const tools::Workspace& files,
   for (Candidate& c : candidates) pieces.push_back({c.source, tiers.at(c.source.path), c.tokens});
   append_sorted(base, std::move(pieces));
   append_end(base, cache);
+  base.tokens_max = options.tokens_max;
   return base;
 }
 
@@ -268,6 +270,7 @@ Base recompose(std::span<const Token> head, const Base& old, std::size_t keep,
   base.files.insert(base.files.begin(), listed.begin(), listed.end());
   append_sorted(base, std::move(pieces));
   append_end(base, cache);
+  base.tokens_max = options.tokens_max;
   return base;
 }
 

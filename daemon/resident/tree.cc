@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "daemon/engine_host.h"
+#include "daemon/residency/selection.h"
 #include "daemon/turn/prompt.h"
 #include "tools/workspace/workspace.h"
 
@@ -55,13 +58,14 @@ tl::expected<tools::Workspace, std::string> ResidentTree::bring_up_to_date(bool 
 void ResidentTree::begin_with(const tools::Workspace& now) {
   rates_ = tools::change_rates(root_);
   auto kept = world_.take_kept();
-  if (kept && is_of_this_prompt(*kept)) {
+  const std::string unfit = kept ? why_unfit(*kept->base) : "";
+  if (kept && unfit.empty()) {
     base_ = kept->base;
     epoch_ = kept->epoch;
     tell_bases();
     world_.on_brought_back(std::move(kept->prefixes));
   } else {
-    if (kept) world_.on_lost("it begins with the prompt of another version");
+    if (kept) world_.on_lost(unfit);
     base_ = std::make_shared<const Base>(compose(head_, now, rates_, *cache_, options()));
     ++epoch_;
     tell_bases();
@@ -72,9 +76,22 @@ void ResidentTree::begin_with(const tools::Workspace& now) {
   keep_up(now, /*anew=*/true);
 }
 
-bool ResidentTree::is_of_this_prompt(const Keeper::Restored& kept) const {
-  const auto& tokens = kept.base->tokens;
-  return tokens.size() >= head_.size() && std::equal(head_.begin(), head_.end(), tokens.begin());
+// Empty: sessions may begin with it.
+std::string ResidentTree::why_unfit(const Base& kept) const {
+  const auto& tokens = kept.tokens;
+  if (tokens.size() < head_.size() || !std::equal(head_.begin(), head_.end(), tokens.begin()))
+    return "it begins with the prompt of another version";
+  if (kept.tokens_max == world_.tokens_max) return "";
+  const auto n_tokens = static_cast<std::int64_t>(tokens.size());
+  if (n_tokens > world_.tokens_max)
+    return fmt::format("it has {} tokens, and at most {} are wanted now", n_tokens,
+                       world_.tokens_max);
+  const bool has_room = kept.tokens_max > 0 && world_.tokens_max > kept.tokens_max;
+  const auto left_out = [](const BaseFile& file) { return file.source.reason == kOverBudget; };
+  if (has_room && std::ranges::any_of(kept.files, left_out))
+    return fmt::format("it leaves files out to have at most {} tokens, and {} are wanted now",
+                       kept.tokens_max, world_.tokens_max);
+  return "";
 }
 
 void ResidentTree::keep_up(const tools::Workspace& now, bool anew) {

@@ -70,7 +70,7 @@ class ResidentTree {
   ComposeOptions options() const;
   Composer composer();
   void begin_with(const tools::Workspace& now);
-  bool is_of_this_prompt(const Keeper::Restored& kept) const;
+  std::string why_unfit(const Base& kept) const;
   void keep_up(const tools::Workspace& now, bool anew);
   bool at_once(const tools::Workspace& now);
   void switch_over(const tools::Workspace& now);

@@ -35,6 +35,24 @@ TEST(BaseRecord, GivesBackTheBase) {
   }
 }
 
+// Of what was written before a base knew its bound.
+TEST(BaseRecord, TheFirstFormatIsReadToo) {
+  tools::Workspace files;
+  awkward_files(files);
+  Base base = composed(files, 400'000);
+  ASSERT_EQ(base.tokens_max, 400'000);
+  auto bytes = encode_base(base, 42, "id");
+  const std::size_t format = std::string_view("lares-base\n\x1a").size();
+  bytes[format] = std::byte{1};
+  const std::size_t behind_ids = format + 8 + 4 + 2 + 8 + 4 + 8 + 8 + 4 * base.tokens.size() + 8;
+  bytes.erase(bytes.begin() + std::ptrdiff_t(behind_ids),
+              bytes.begin() + std::ptrdiff_t(behind_ids) + 8);
+  const auto back = decode_base(bytes, tokenizer(), "id");
+  ASSERT_TRUE(back) << back.error();
+  base.tokens_max = 0;
+  test::expect_equal(*back->base, base);
+}
+
 TEST(BaseRecord, KnowsEveryTextExactly) {
   tools::Workspace files;
   awkward_files(files);

@@ -30,6 +30,7 @@ inline void expect_equal(const Base& back, const Base& base) {
   EXPECT_EQ(back.tokens, base.tokens);
   EXPECT_EQ(back.has_tree, base.has_tree);
   EXPECT_EQ(back.files_end, base.files_end);
+  EXPECT_EQ(back.tokens_max, base.tokens_max);
   ASSERT_EQ(back.files.size(), base.files.size());
   for (std::size_t i = 0; i < base.files.size(); ++i) {
     const tools::SourceFile &a = back.files[i].source, &b = base.files[i].source;
