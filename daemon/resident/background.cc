@@ -129,7 +129,8 @@ asio::awaitable<bool> Background::scrub_one() {
   std::unique_ptr<engine::Timeline> timeline = co_await host_.run(begin);
   Clock::duration spent{};
   while (static_cast<std::int64_t>(timeline->tokens().size()) < next->end) {
-    if (beginnings_->unfinished()) co_return true;  // that first
+    if (beginnings_->unfinished()) co_return true;         // that first
+    if (!beginnings_->wants(*kept.base)) co_return false;  // nobody does: the repository was let go
     const auto began = Clock::now();
     const Step step = co_await this->step(timeline, tokens, next->end, /*offers=*/false);
     if (step == Step::failed) {

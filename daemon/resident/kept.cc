@@ -52,28 +52,39 @@ void KeptPrefixes::said(const tl::expected<void, std::string>& done) const {
 asio::awaitable<void> KeptPrefixes::restore(const engine::Engine& engine, std::int64_t tokens_max) {
   if (stores_.empty()) co_return;
   const auto self = shared_from_this();
-  const auto open = [this, &engine, tokens_max] {
-    if (!std::exchange(opened_, true)) open_and_restore(engine, tokens_max);
+  const auto first = [this, &engine, tokens_max] {
+    if (engine_) return true;
+    engine_ = &engine, tokens_max_ = tokens_max;
+    open();
+    if (keeper_) read_what_was_left();
     return true;
   };
-  co_await on_disk_pool(strand_, open);
+  co_await on_disk_pool(strand_, first);
 }
 
-void KeptPrefixes::open_and_restore(const engine::Engine& engine, std::int64_t tokens_max) {
+// Where another still has it, as of a repository that was let go and came back while its last work
+// was being done, it is tried again.
+void KeptPrefixes::open() {
   std::error_code ec;
   fs::create_directories(stores_, ec);  // where it fails, the keeper says so
   fs::permissions(stores_, fs::perms::owner_all, ec);
-  auto keeper = Keeper::open(directory_, engine,
-                             {.base_tokens_max = tokens_max, .tokenizer_id = tokenizer_id(engine)});
+  auto keeper = Keeper::open(
+      directory_, *engine_,
+      {.base_tokens_max = tokens_max_, .tokenizer_id = tokenizer_id(*engine_)});
   if (!keeper) {
-    log_.event("nothing_kept", {{"root", root_}, {"why", keeper.error()}});
+    if (keeper.error() != why_closed_)
+      log_.event("nothing_kept", {{"root", root_}, {"why", keeper.error()}});
+    why_closed_ = std::move(keeper.error());
     return;
   }
   keeper_ = std::move(*keeper);
   mark_store_used(directory_);
-  auto restored = keeper_->restore();
   for (const auto& line : keeper_->notes())
     log_.event("prefix_store", {{"root", root_}, {"why", line}});
+}
+
+void KeptPrefixes::read_what_was_left() {
+  auto restored = keeper_->restore();
   for (const auto& line : keeper_->lost()) lost(line);
   note_usage();
   if (!restored) return;
@@ -164,6 +175,7 @@ void KeptPrefixes::write(
 asio::awaitable<void> KeptPrefixes::tend(std::shared_ptr<const Beginnings> all) {
   const auto self = shared_from_this();
   const auto look = [this, all] {
+    if (!keeper_ && engine_) open();
     if (!keeper_) return true;
     offer_again(*all);
     said(keeper_->tend());

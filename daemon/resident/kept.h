@@ -29,7 +29,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   KeptPrefixes(asio::thread_pool& pool, const Log& log, std::string stores, std::string root);
 
   // Opens the store and reads what the last daemon left; only the first call does. take_restored()
-  // then gives it, once.
+  // then gives it, once. A store that could not be opened is opened by tend(), when it can be.
   asio::awaitable<void> restore(const engine::Engine& engine, std::int64_t tokens_max);
   std::optional<Keeper::Restored> take_restored();
   void lost(const std::string& why) const;  // what was restored is of no use
@@ -61,7 +61,8 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   Keeper::Usage usage() const;  // as it was noted last, so that nobody waits for the disk
 
  private:
-  void open_and_restore(const engine::Engine& engine, std::int64_t tokens_max);
+  void open();
+  void read_what_was_left();
   void write(const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some);
   void resume_now(const std::shared_ptr<const Base>& base, Beginnings& all);
   void offer_again(const Beginnings& all);
@@ -69,11 +70,13 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   std::vector<NumberedBase> wanted() const;
   void note_usage();
 
-  DiskStrand strand_;  // keeper_ and opened_ are used on it
+  DiskStrand strand_;  // what follows, up to mutex_, is used on it
   const Log& log_;
   const std::string stores_, root_, directory_;
-  bool opened_ = false;
+  const engine::Engine* engine_ = nullptr;  // once restore() was called, and with it
+  std::int64_t tokens_max_ = 0;
   std::unique_ptr<Keeper> keeper_;  // null: nothing is kept
+  std::string why_closed_;          // as it was said last
 
   mutable std::mutex mutex_;  // of what follows
   std::optional<Keeper::Restored> restored_;
