@@ -203,4 +203,13 @@ bool covers(std::string_view not_shown, std::string_view path) {
   return not_shown.ends_with('/') && path.starts_with(not_shown);
 }
 
+bool NotShownBelow::covers(std::string_view path) const {
+  if (directories_.empty()) return false;
+  if (directories_.contains(kEverything) || directories_.contains(path)) return true;
+  for (std::size_t at = path.find('/'); at != std::string_view::npos; at = path.find('/', at + 1)) {
+    if (directories_.contains(path.substr(0, at + 1))) return true;
+  }
+  return false;
+}
+
 }  // namespace lares::daemon

@@ -20,7 +20,9 @@
 // end="no newline" an unfinished last line.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -51,5 +53,16 @@ tl::expected<std::vector<Notice>, std::string> read_notices(std::string_view tex
 bool covers(std::string_view not_shown, std::string_view path);
 
 inline constexpr std::string_view kEverything = "./";
+
+// Directories that are not shown.
+class NotShownBelow {
+ public:
+  void add(std::string directory) { directories_.insert(std::move(directory)); }
+  bool covers(std::string_view path) const;
+  const std::set<std::string, std::less<>>& directories() const { return directories_; }
+
+ private:
+  std::set<std::string, std::less<>> directories_;
+};
 
 }  // namespace lares::daemon

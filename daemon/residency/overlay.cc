@@ -101,14 +101,6 @@ Freshness Overlay::freshness(std::string_view path) const {
   return {};
 }
 
-std::size_t Overlay::n_hidden() const {
-  std::size_t n = 0;
-  for (const auto& [path, seen] : view_.since()) {
-    n += seen.state == Seen::State::hidden && seen.shown == tools::Shown::full ? 1 : 0;
-  }
-  return n;
-}
-
 std::size_t Overlay::n_stale_lines() const {
   std::size_t n = 0;
   for (const auto& [path, lines] : stale_lines_) n += lines;

@@ -62,7 +62,7 @@ class Overlay {
   const CountTokens& count() const { return count_; }
   Freshness freshness(std::string_view path) const;
 
-  std::size_t n_hidden() const;       // files whose text a rebase would show
+  std::size_t n_hidden() const { return view_.n_hidden(); }  // files whose text a rebase would show
   std::size_t n_stale_lines() const;  // of the base's text, that are no longer so
   std::size_t n_base_lines() const { return n_base_lines_; }
   std::size_t stale_lines_of(const std::string& path) const;

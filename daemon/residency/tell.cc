@@ -137,9 +137,11 @@ Told tell(View& view, const tools::Workspace& now, const CountTokens& count,
   Choice choice = choose(changes, view, count, options);
   Told out;
   out.entries = std::move(choice.markers);
+  std::vector<std::string> hidden_below;
   for (const Entry& entry : out.entries) {
-    if (entry.path.ends_with('/')) view.hide_below(entry.path);
+    if (entry.path.ends_with('/')) hidden_below.push_back(entry.path);
   }
+  view.hide_below(hidden_below);
   for (std::size_t i = 0; i < changes.size(); ++i) {
     Change& change = changes[i];
     out.changed.push_back(change.path);

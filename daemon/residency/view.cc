@@ -41,30 +41,45 @@ const BaseFile* View::base_file(std::string_view path) const {
 
 Seen View::seen(std::string_view path) const {
   if (const auto it = since_.find(path); it != since_.end()) return it->second;
-  if (const BaseFile* file = base_file(path)) return seen_in_base(*file);
-  const bool hidden = std::any_of(hidden_below_.begin(), hidden_below_.end(),
-                                  [&](const std::string& d) { return covers(d, path); });
-  return {.state = hidden ? Seen::State::hidden : Seen::State::absent};
+  const bool hidden = hidden_below_.covers(path);
+  const BaseFile* const file = base_file(path);
+  if (!file) return {.state = hidden ? Seen::State::hidden : Seen::State::absent};
+  Seen seen = seen_in_base(*file);
+  if (hidden && seen.state != Seen::State::absent) seen.state = Seen::State::hidden;
+  return seen;
 }
 
 void View::set(const std::string& path, Seen seen) { since_[path] = std::move(seen); }
 
-void View::hide_below(const std::string& directory) {
-  for (const std::string& path : paths()) {
-    if (!covers(directory, path)) continue;
-    Seen now = seen(path);
-    now.state = Seen::State::hidden;
-    set(path, std::move(now));
+void View::hide_below(const std::vector<std::string>& directories) {
+  NotShownBelow now;
+  for (const std::string& directory : directories) {
+    now.add(directory);
+    hidden_below_.add(directory);
   }
-  // A path that was deleted may be back by the time it matters.
-  std::erase_if(since_, [&](const auto& entry) {
-    return entry.second.state == Seen::State::absent && !base_file(entry.first) &&
-           covers(directory, entry.first);
-  });
-  for (auto& [path, known] : since_) {
-    if (covers(directory, path)) known.state = Seen::State::hidden;
+  for (auto it = since_.begin(); it != since_.end();) {
+    auto& [path, known] = *it;
+    if (!now.covers(path)) {
+      ++it;
+    } else if (known.state == Seen::State::absent && !base_file(path)) {
+      it = since_.erase(it);  // it may be back by the time it matters
+    } else {
+      known.state = Seen::State::hidden;
+      ++it;
+    }
   }
-  hidden_below_.push_back(directory);
+}
+
+std::size_t View::n_hidden() const {
+  const auto counts = [](const Seen& seen) {
+    return seen.state == Seen::State::hidden && seen.shown == tools::Shown::full;
+  };
+  std::size_t n = 0;
+  for (const auto& [path, seen] : since_) n += counts(seen) ? 1 : 0;
+  if (hidden_below_.directories().empty()) return n;
+  for (const auto& [path, file] : *index_)
+    n += !since_.contains(path) && counts(seen(path)) ? 1 : 0;
+  return n;
 }
 
 void View::saw(const tools::SourceFile& file) {
@@ -97,10 +112,7 @@ std::vector<std::string> View::paths() const {
 bool View::is_clean(std::string_view path) const {
   const BaseFile* file = base_file(path);
   if (!file) return false;
-  const auto it = since_.find(path);
-  if (it == since_.end()) return true;
-  const Seen base = seen_in_base(*file);
-  const Seen& now = it->second;
+  const Seen base = seen_in_base(*file), now = seen(path);
   return now.state == base.state && now.blob == base.blob && now.crlf == base.crlf &&
          now.reason == base.reason;
 }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/residency/base.h"
+#include "daemon/residency/notice.h"
 #include "tools/workspace/source_file.h"
 
 namespace lares::daemon {
@@ -45,10 +46,9 @@ class View {
   }
 
   Seen seen(std::string_view path) const;
-  bool changed(std::string_view path) const { return since_.contains(path); }
   void set(const std::string& path, Seen seen);
-  // Everything known below the directory, or of `kEverything`, becomes hidden.
-  void hide_below(const std::string& directory);
+  // Everything known below the directories, or of `kEverything`, becomes hidden.
+  void hide_below(const std::vector<std::string>& directories);
   // A tool showed the reader this file whole, or the reader wrote it. A SourceFile of nothing but
   // its path: deleted it.
   void saw(const tools::SourceFile& file);
@@ -57,7 +57,10 @@ class View {
   // shown of it.
   tools::Shown shown_as(const tools::SourceFile& file) const;
 
+  // Each that was set. Others below hidden_below() are hidden all the same.
   const std::map<std::string, Seen, std::less<>>& since() const { return since_; }
+  const NotShownBelow& hidden_below() const { return hidden_below_; }
+  std::size_t n_hidden() const;            // files that were shown whole, or are new
   std::vector<std::string> paths() const;  // of all that exist or may exist, in bytewise order
   // As in the base, exactly.
   bool is_clean(std::string_view path) const;
@@ -68,7 +71,7 @@ class View {
   std::shared_ptr<const Index> index_;  // shared by all views of an epoch: a session's own is only
                                         // what changed
   std::map<std::string, Seen, std::less<>> since_;
-  std::vector<std::string> hidden_below_;  // directories
+  NotShownBelow hidden_below_;
 };
 
 }  // namespace lares::daemon

@@ -134,7 +134,7 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
 }
 
 asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(
-    std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown, bool unsure) {
+    std::shared_ptr<const std::vector<engine::Token>> ids, WasShown shown, bool unsure) {
   const auto look = [ids, &shown, unsure](
                         ResidentTree& tree,
                         tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
@@ -142,19 +142,21 @@ asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_
     if (unsure || base.size() > ids->size() ||
         !std::equal(base.begin(), base.end(), ids->begin())) {
       auto unknown = std::make_shared<Pinned>(tree.overlay());
-      unknown->view.hide_below(std::string(kEverything));
+      unknown->view.hide_below({std::string(kEverything)});
       return PinnedAgain{std::move(unknown), false};
     }
     auto pinned =
         std::make_shared<Pinned>(Overlay(tree.base(), tree.count(), tree.overlay().tokens_max()));
-    for (const Shown& s : shown) {
-      const auto at = now.find(s.path);
-      if (s.blob.empty())
-        pinned->view.set(s.path, {});
-      else if (s.text && at != now.end() && at->second.text && at->second.blob == s.blob)
+    pinned->view.hide_below(shown.hidden_below);
+    for (const auto& [path, known] : shown.files) {
+      const auto at = now.find(path);
+      if (known.state == Seen::State::absent)
+        pinned->view.set(path, {});
+      else if (known.state == Seen::State::text && at != now.end() && at->second.text &&
+               at->second.blob == known.blob)
         pinned->view.saw(at->second);
       else
-        pinned->view.set(s.path, {.state = Seen::State::hidden, .text = nullptr, .blob = s.blob});
+        pinned->view.set(path, {.state = Seen::State::hidden, .text = nullptr, .blob = known.blob});
     }
     return PinnedAgain{std::move(pinned), true};
   };

@@ -21,6 +21,7 @@
 #include "daemon/log.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/residency/catch_up.h"
+#include "daemon/residency/shown_record.h"
 #include "daemon/resident/background.h"
 #include "daemon/resident/beginnings.h"
 #include "daemon/resident/kept.h"
@@ -80,20 +81,15 @@ class Resident : public std::enable_shared_from_this<Resident> {
   asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session,
                                                               std::vector<Written> wrote);
 
-  // Of a session whose daemon has died: what it had been shown since its base, by path.
-  struct Shown {
-    std::string path, blob;
-    bool text = false;  // exactly; else it knows that it does not
-  };
   struct PinnedAgain {
     std::shared_ptr<Pinned> pinned;
     bool base_known = false;  // false: its base is gone, and anything may have changed since it was
                               // shown
   };
-  // `unsure`: what it was shown is not known, whatever its base.
+  // Of a session whose daemon has died, and what it had been shown since its base. `unsure`: that
+  // is not known, whatever its base.
   asio::awaitable<tl::expected<PinnedAgain, std::string>> pin_again(
-      std::shared_ptr<const std::vector<engine::Token>> ids, std::vector<Shown> shown,
-      bool unsure = false);
+      std::shared_ptr<const std::vector<engine::Token>> ids, WasShown shown, bool unsure = false);
 
   std::shared_ptr<SharedBeginning> shared() { return beginnings_; }
   const std::string& root() const { return root_; }

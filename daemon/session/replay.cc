@@ -55,15 +55,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     return;
   }
   if (method == kShown) {
-    was_shown_.clear();
-    if (const auto files = params.find("files"); files != params.end() && files->is_array()) {
-      for (const auto& f : *files) {
-        if (f.is_array() && f.size() == 3 && f[0].is_string() && f[1].is_string() &&
-            f[2].is_boolean())
-          was_shown_.push_back(
-              {f[0].get<std::string>(), f[1].get<std::string>(), f[2].get<bool>()});
-      }
-    }
+    was_shown_.take(params);
     return;
   }
   if (method == kPutAway) {
@@ -75,7 +67,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     if (std::exchange(put_away_, false)) info_.closed = false;
     info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
     unsure_ = true;
-    was_shown_.clear();
+    was_shown_ = {};
     if (const auto root = params.find("root"); root != params.end() && root->is_string() &&
                                                *root != info_.root && !transcript_.ids.empty())
       moved_from_ = root->get<std::string>();
@@ -167,8 +159,9 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         turn_log_.completed(x.item);
         call_outputs_.completed(x.item);
         for (const auto& change : x.item.changes) {
-          std::erase_if(was_shown_, [&](const auto& s) { return s.path == change.path; });
-          was_shown_.push_back({change.path, blob_shown(change), true});
+          const std::string blob = blob_shown(change);
+          was_shown_.files[change.path] = {blob,
+                                           blob.empty() ? Seen::State::absent : Seen::State::text};
         }
         for (auto& p : prompts_) {
           if (x.item.kind == "user" && p.send.id == x.item.prompt_id)
@@ -192,7 +185,7 @@ void Session::forget() {
   open_.clear();
   permissions_.forget();
   forget_what_was_shown();
-  shown_ = "[]";
+  shown_.forget();
   moved_from_.clear();
   repair_.clear();
   put_away_ = false;

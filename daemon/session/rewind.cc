@@ -304,7 +304,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
 void Session::forget_what_was_shown() {
   pinned_ = nullptr;
   unsure_ = true;
-  was_shown_.clear();
+  was_shown_ = {};
   written_.clear();
   drop_tools();  // the shell's state, and which files were viewed, are of the turns that went
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());

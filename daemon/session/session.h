@@ -316,10 +316,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::shared_ptr<Resident> resident_;  // while a turn runs
   std::vector<Written> written_;  // by its tools, and not yet taken into account in what it was
                                   // shown
-  std::string shown_ = "[]";      // as recorded last
+  ShownRecord shown_;
   std::string moved_from_;  // where the repository was when the model last heard of it; empty:
                             // where it is
-  std::vector<Resident::Shown> was_shown_;   // read back
+  WasShown was_shown_;      // read back
   std::optional<Resident::Beginning> anew_;  // what the transcript will begin with, if it is begun
                                              // anew
   std::vector<std::string> words_before_;    // a fork's: what the user wrote in the other before it

@@ -38,15 +38,7 @@ void Session::note_shown(const View& view, const tools::Workspace& files) {
 // For the next daemon: what the model knows beyond its base.
 void Session::record_shown() {
   if (!pinned_) return;
-  Json files = Json::array();
-  for (const auto& [path, seen] : pinned_->view.since())
-    if (tools::is_utf8(path))
-      files.push_back({path, seen.state == Seen::State::absent ? "" : seen.blob,
-                       seen.state == Seen::State::text});
-  if (std::string text = protocol::dump(files); text != shown_) {
-    shown_ = std::move(text);
-    record(kShown, {{"files", std::move(files)}});
-  }
+  if (auto shown = shown_.next(pinned_->view)) record(kShown, std::move(*shown));
 }
 
 asio::awaitable<void> Session::pin_again() {

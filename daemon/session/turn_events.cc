@@ -93,7 +93,10 @@ void Session::item_updated(const protocol::Item& item) {
 void Session::item_completed(const protocol::Item& item) {
   open_.erase(item.id);
   turn_log_.completed(item);
-  for (const auto& change : item.changes) written_.push_back({change.path, blob_shown(change)});
+  for (const auto& change : item.changes) {
+    written_.push_back({change.path, blob_shown(change)});
+    shown_.told(change.path);
+  }
   fact(protocol::ItemCompleted{.item = item});
   if (item.kind == "tool") sync_soon();
   if (asked_ && asked_->item_id() == item.id)

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/protocol/nano_directory.h"
+#include "daemon/session/repository.h"
 #include "daemon/turn/prompt.h"
 #include "tools/workspace/workspace.h"
 
@@ -70,6 +71,7 @@ class ResidentTest : public ::testing::Test {
                                         .host = &host,
                                         .log = &log,
                                         .store_dir = store_,
+                                        .tokens_max = tokens_max_,
                                         .tend_every = tend_every_},
                                        root_);
         disk_ = &disk, host_ = &host, log_ = &log;
@@ -140,6 +142,7 @@ class ResidentTest : public ::testing::Test {
   }
 
   std::string root_, store_;  // store_ empty: nothing is kept
+  std::int64_t tokens_max_ = kResidentTokens;
   std::chrono::milliseconds tend_every_ = kTendEvery;
   asio::thread_pool* disk_ = nullptr;
   EngineHost* host_ = nullptr;
@@ -366,6 +369,50 @@ TEST_F(ResidentTest, ARestartBringsTheBaseBack) {
   });
 }
 
+// Bases of another bound than the setting says now.
+TEST_F(ResidentTest, ARestartWithAnotherBoundBeginsWithABaseOfIt) {
+  store_ = root_ + "-store";
+  for (int i = 0; i < 12; ++i) write(fmt::format("m{}.py", i), source(i + 1, 120));
+  const auto size_with = [&](std::int64_t tokens_max) {
+    std::int64_t n_tokens = 0;
+    tokens_max_ = tokens_max;
+    with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+      co_await begun(resident);
+      const auto report = co_await at_rest(resident);
+      n_tokens = report.base_tokens;
+      co_await until(resident,
+                     [&](const auto& r) { return r.disk_tokens == n_tokens / 128 * 128; });
+    });
+    return n_tokens;
+  };
+  const std::int64_t all = size_with(60'000);
+  ASSERT_GT(all, 9'000);
+  const std::int64_t some = size_with(6'000);
+  EXPECT_LE(some, 6'000);
+  EXPECT_GT(size_with(8'000), some);
+  EXPECT_EQ(size_with(60'000), all);
+  EXPECT_EQ(size_with(200'000), all);
+  EXPECT_EQ(size_with(50'000), all);  // nothing is left out of it, and it fits
+}
+
+// A repository that was let go and came back while its last work was being done.
+TEST_F(ResidentTest, AStoreThatAnotherStillHasIsUsedWhenItIsFree) {
+  store_ = root_ + "-store";
+  fs::create_directories(store_);
+  tend_every_ = std::chrono::milliseconds(200);
+  for (int i = 0; i < 3; ++i) write(fmt::format("m{}.py", i), source(i + 1, 40));
+  with_engine([&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    auto other = Keeper::open(store_ + "/" + repository_key(root_), *host.engine(), {});
+    EXPECT_TRUE(other) << other.error();
+    co_await begun(resident);
+    const auto report = co_await at_rest(resident);
+    EXPECT_EQ((co_await resident->report(false)).disk_tokens, 0);
+    other->reset();
+    co_await until(resident,
+                   [&](const auto& r) { return r.disk_tokens == report.base_tokens / 128 * 128; });
+  });
+}
+
 // The base to come was half evaluated when the daemon ended: the next one has that half without an
 // engine.
 TEST_F(ResidentTest, ARestartGoesOnWithTheBaseToCome) {
@@ -421,8 +468,9 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
     // anew.
     write("m1.py", own);
     const auto wrote = co_await begun(resident);
-    const std::vector<Resident::Shown> shown{{"m1.py", wrote.files.at("m1.py").blob, true},
-                                             {"m3.py", std::string(40, 'a'), true}};
+    const WasShown shown{.files = {{"m1.py", {wrote.files.at("m1.py").blob, Seen::State::text}},
+                                   {"m3.py", {std::string(40, 'a'), Seen::State::text}}},
+                         .hidden_below = {}};
     const auto io = co_await asio::this_coro::executor;
     const ResidentWorld world{.io = io, .disk = disk_, .host = host_, .log = log_, .store_dir = {}};
     resident = Resident::make(world, root_);
