@@ -7,7 +7,9 @@
 
 #include <fmt/format.h>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
+#include "daemon/session/on_disk.h"
 #include "daemon/session/repository.h"
 #include "daemon/session/summary.h"
 #include "daemon/session/worktrees.h"
@@ -180,8 +182,11 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   if (!session) co_return session;
   co_await (*session)->become_fork_of(from, std::move(was),
                                       from->forebear(before_turn, after_step > 0));
-  if (const std::string& failed = (*session)->failure(); !failed.empty())
+  if (const std::string failed = (*session)->failure(); !failed.empty()) {
+    const auto remove = [&] { return remove_session(world_.state_dir, info.session_id); };
+    co_await on_disk_pool(*world_.disk, remove);  // the next start would list half of it
     co_return tl::unexpected(refusal(protocol::Code::internal, what + ": " + failed));
+  }
   sessions_[info.session_id].session = *session;
   co_return session;
 }

@@ -145,6 +145,24 @@ class FullDiskTest(DiskCase):
         make_room()
         self.assertEqual(self.turn(c, self.session(c), "a", "hm</think>One.")["reason"], "end_turn")
 
+    def test_a_fork_that_cannot_be_kept_is_none(self):
+        c = self.connect()
+        s = self.session(c)
+        self.assertEqual(self.turn(c, s, "a", "hm</think>One.", text=BIG)["reason"], "end_turn")
+        fill(self.state)
+        filler = os.path.join(self.state, "filler")
+        os.truncate(filler, os.path.getsize(filler) - 3 * 4096)  # room to begin with
+        for _ in range(3):
+            self.refused(c, "session/fork", sessionId=s)
+        os.unlink(filler)
+        self.daemon.stop()
+        self.daemon.start("prompts")
+        c = self.connect()
+        self.assertEqual([i["sessionId"] for i in c.call("session/list")["sessions"]], [s])
+        fork = c.call("session/fork", sessionId=s)["sessionId"]
+        self.assertEqual(len(c.call("session/list")["sessions"]), 2)
+        self.assertNotEqual(fork, s)
+
     def test_a_turn_whose_facts_cannot_be_kept_ends_and_the_session_goes_on(self):
         c = self.connect()
         s = self.session(c)
