@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # One call on a machine with an NVIDIA GPU: builds kernels and engine, tests them on the GPU, measures, and prints a short table last.
-# The full log goes to a file. Nothing is fetched: it needs a C++ compiler, CMake and nvcc; what else the sources include comes from the
-# system, or from build-deps, which `--deps` fills on a machine that has the packages of .ci/packages.
+# The full log goes to a file. Nothing is fetched: it needs a C++ compiler, CMake, nvcc and Python; what else the sources include comes from
+# the system, or from build-deps, which `--deps` fills on a machine that has the packages of .ci/packages.
 #
 #   tests/gpu_check.sh               all of it, within nine minutes
 #   tests/gpu_check.sh --deps        here there are packages: put what a bare machine lacks into build-deps
@@ -15,10 +15,13 @@ build=${LARES_GPU_BUILD:-build-gpu}
 out=${OUT:-$build}
 log=$out/gpu_check.log
 deps=build-deps
-# Seconds. A step that is cut off fails, and those after it still run, as long as there is time.
+# Seconds. A step that is cut off fails, and those after it still run, as long as there is time; tests and sanitizers always have theirs, as
+# what comes before them takes no more than the rest.
 total_max=540
-configure_max=40 build_max=270 test_max=200 sanitize_max=60 measure_max=90 host_test_max=120
-table_lines=64  # of each benchmark's output, at the end
+configure_max=40 build_max=270 test_max=110 sanitize_max=80 measure_max=90 host_test_max=120
+case_max=${LARES_GPU_CASE_SECONDS:-75}  # of one test case, which on a GPU may hang
+table_lines=64    # of each benchmark's output, at the end
+sanitized_jobs=4  # cases under a sanitizer at a time
 
 die() {
   echo "gpu_check: $2" >&2
@@ -65,7 +68,7 @@ mkdir -p "$build" "$out"
 : >"$log"
 names=() results=() times=() tables=()
 failed=0
-# step NAME SECONDS COMMAND...: runs it into the log.
+# step NAME SECONDS COMMAND...: runs it into the log. A word of the command that is %SECONDS% becomes what it may take.
 step() {
   local name=$1 limit=$2 begun=$SECONDS rc left=$((total_max - SECONDS))
   shift 2
@@ -75,6 +78,7 @@ step() {
     return 1
   fi
   [ $left -ge "$limit" ] || limit=$left
+  set -- "${@/#%SECONDS%/$((limit - 3))}"
   echo "=== $name: $*" >>"$log"
   timeout -k 5 "$limit" "$@" >>"$log" 2>&1
   rc=$?
@@ -88,6 +92,18 @@ step() {
 skip() {
   names+=("$1") results+=("skipped: $2") times+=("")
 }
+# cases NAME SECONDS ARGUMENTS...: test cases, each in a process of its own (gpu_cases.py); what came of each program or sanitizer follows
+# in the table, with the names of what did not pass.
+cases() {
+  local name=$1 limit=$2 table=$build/gpu_cases.txt
+  shift 2
+  rm -f "$table"
+  step "$name" "$limit" python3 tests/gpu_cases.py --seconds-each "$case_max" --seconds %SECONDS% --table "$table" "$@"
+  [ -e "$table" ] || return
+  while IFS= read -r name; do
+    names+=("  ${name%%$'\t'*}") results+=("${name#*$'\t'}") times+=("")
+  done <"$table"
+}
 
 # What the benchmarks found, then what ran; the log has the rest.
 report() {
@@ -95,8 +111,8 @@ report() {
   echo
   [ -n "$no_gpu" ] && echo "no GPU: $no_gpu"
   [ -z "$no_gpu" ] && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
-  printf '%-24s %-7s %s\n' step time result
-  for i in "${!names[@]}"; do printf '%-24s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
+  printf '%-36s %-7s %s\n' step time result
+  for i in "${!names[@]}"; do printf '%-36s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
   echo "log: $log"
 }
 
@@ -123,14 +139,23 @@ if [ -n "$no_gpu" ]; then
   skip "memory and races" "$no_device"
   skip measurements "$no_device"
 else
-  rm -f "$build/Testing/Temporary/LastTest.log"  # of an earlier run, should this one be cut off
-  step "tests on the GPU" $test_max ctest --test-dir "$build" -L '^gpu$' --no-tests=error --output-on-failure
-  # A test that skipped itself on a machine with a GPU tested nothing.
-  skipped=$(sh tests/skips.sh "$build" 2>/dev/null)
-  if [ -n "$skipped" ]; then
-    echo "$skipped" >>"$log"
-    names+=("nothing skipped itself") results+=("FAILED: $(head -n 1 <<<"$skipped")") times+=("")
+  programs=()
+  # The engine's take longest, so they begin first.
+  for name in $(ctest --test-dir "$build" -N -L '^gpu$' | sed -n 's/^ *Test *#[0-9]*: //p' | sort); do programs+=("$build/tests/$name"); done
+  if [ ${#programs[@]} -eq 0 ]; then
+    names+=("tests on the GPU") results+=("FAILED: ctest knows of none") times+=("")
     failed=1
+  else
+    cases "tests on the GPU" $test_max --alone Memory.WhatIsFreeIsKnown "${programs[@]}"
+  fi
+  # Before anything is measured, and never beside it.
+  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
+  if [ -z "$sanitizer" ]; then
+    skip "memory and races" "no compute-sanitizer"
+  else
+    cases "memory and races" $sanitize_max --jobs $sanitized_jobs --only '*SmallShapes.NearTheCpu*:*SmallShapes.ChunksAndSteps*' \
+      --under "memory (memcheck)" "$sanitizer --tool memcheck --error-exitcode 9" \
+      --under "races (racecheck)" "$sanitizer --tool racecheck --error-exitcode 9" "$build/tests/engine_cuda_device_test"
   fi
   measured=0
   measure() {
@@ -146,17 +171,6 @@ else
   measure 43_layers engine_flash_gpu_bench 43 32 steps
   measure 4_layers engine_flash_gpu_bench
   [ $measured = 1 ] || skip measurements "no benchmark was built"
-  sanitizer=$(command -v compute-sanitizer || ls /usr/local/cuda/bin/compute-sanitizer 2>/dev/null || true)
-  small=$build/tests/engine_cuda_device_test
-  if [ -z "$sanitizer" ]; then
-    skip "memory and races" "no compute-sanitizer"
-  elif [ -x "$small" ]; then
-    shapes='*SmallShapes.NearTheCpu*:*SmallShapes.ChunksAndSteps*'
-    step "memory (memcheck)" $sanitize_max "$sanitizer" --tool memcheck --error-exitcode 9 "$small" --gtest_filter="$shapes"
-    step "races (racecheck)" $sanitize_max "$sanitizer" --tool racecheck --error-exitcode 9 "$small" --gtest_filter="$shapes"
-  else
-    skip "memory and races" "$small was not built"
-  fi
 fi
 # The kernels' own tests and the forward pass: whole engines on emulated devices take minutes, and are make test's and make test-slow's.
 step "tests without a GPU" $host_test_max ctest --test-dir "$build" -R '^(kernels_cuda_|engine_cuda_(forward|gpus)_)' -LE '^(gpu|slow)$' --no-tests=error --output-on-failure --parallel "$(nproc)"
