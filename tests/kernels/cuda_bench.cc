@@ -1,13 +1,12 @@
-// kernels_cuda_bench: the launches of a decode step and of prefill at V4-Flash's shapes, with
-// generated weights, beside this device's own copy rate: one table, or its lines that contain
-// argv[1]. Each line replays a graph of launches over weights larger than L2; the median is of
-// whole replays.
+// kernels_cuda_bench: the launches of a decode step and of prefill at V4-Flash's shapes, as the
+// engine makes them (engine/cuda/forward_layer.cc), with generated weights, beside this device's
+// own copy rate: one table, or its lines that contain argv[1]. Each line replays a graph of
+// launches over weights larger than L2; the median is of whole replays.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <functional>
-#include <random>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "kernels/cuda/indexer/indexer.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
+#include "tests/kernels/cuda_bench_data.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -24,6 +24,9 @@ namespace {
 constexpr std::size_t kWeightBytes = std::size_t{4} << 30;  // of each kind, gone through in turn
 constexpr std::size_t kWorkBytes = std::size_t{3} << 30;
 constexpr int kReplays = 30, kCopies = 10;
+constexpr int kScoredTogether = 1024;  // tokens: the engine's kScoredMax
+constexpr int kKeysMax = 262144;       // of 1M tokens
+constexpr int kPagesMade = 256;        // which repeat
 
 void must(const Status& s) {
   if (s.ok()) return;
@@ -58,6 +61,7 @@ class Arena {
     std::sort(ms.begin(), ms.end());
     return ms[ms.size() / 2] * 1e-3;
   }
+  const void* data() const { return memory_.data(); }
   const std::uint8_t* take(std::size_t bytes) {
     bytes = (bytes + kUnit - 1) / kUnit * kUnit;
     if (at_ + bytes > memory_.size()) at_ = 0;
@@ -67,30 +71,11 @@ class Arena {
   }
 
  private:
-  static constexpr std::size_t kUnit = 1088 * 64;  // so that tiles of fp4 begin where the block's
-                                                   // do
+  static constexpr std::size_t kUnit = bench::kTileFp4 * 64;  // so that tiles of fp4 begin where
+                                                              // the block's do
   DeviceBuffer memory_;
   std::size_t at_ = 0;
 };
-
-std::vector<std::uint8_t> halves_block() {  // as bf16: 2^-8 to 2 of both signs; as e4m3: numbers
-  std::vector<std::uint8_t> block(1088 * 65536);
-  std::mt19937_64 random(1);
-  for (std::size_t i = 0; i + 1 < block.size(); i += 2) {
-    const auto r = random();
-    block[i] = static_cast<std::uint8_t>(r & 0x7E);
-    block[i + 1] = static_cast<std::uint8_t>((r >> 8 & 0x83) | 0x3C);
-  }
-  return block;
-}
-std::vector<std::uint8_t> fp4_block() {  // tiles of fp4, scales near 1
-  std::vector<std::uint8_t> block(1088 * 65536);
-  std::mt19937_64 random(2);
-  for (std::size_t i = 0; i < block.size(); ++i)
-    block[i] = i % 1088 < 1024 ? static_cast<std::uint8_t>(random())
-                               : static_cast<std::uint8_t>(120 + random() % 8);
-  return block;
-}
 
 struct Bench {
   OwnedStream stream;
@@ -149,15 +134,10 @@ int run(std::string_view only) {
   must(b.shared_rows.allocate(sizeof(StreamScratch) * kScratchBlocks));
   must(fill(b.shared_rows.data(), 0, sizeof(StreamScratch) * kScratchBlocks, b.stream));
   b.scratch = {b.shared_rows.as<StreamScratch>()};
-  Arena halves(halves_block(), kWeightBytes), fp4(fp4_block(), kWeightBytes);
-  DeviceBuffer work;  // activations and results: numbers of ordinary size
+  Arena halves(bench::halves(bench::kBlockBytes, 1), kWeightBytes),
+      fp4(bench::fp4_tiles(bench::kBlockBytes, 2), kWeightBytes);
+  DeviceBuffer work;  // activations and results
   must(work.allocate(kWorkBytes));
-  {
-    const auto block = halves_block();
-    for (std::size_t at = 0; at < kWorkBytes; at += block.size())
-      must(copy_to_device(work.as<char>() + at, block.data(),
-                          std::min(block.size(), kWorkBytes - at), nullptr));
-  }
   b.copy_rate = static_cast<double>(kWeightBytes) / halves.copy_half(b.stream);
   fmt::print("copy, read and written: {:.0f} GB/s\n", b.copy_rate * 1e-9);
   std::size_t used = 0;
@@ -168,7 +148,19 @@ int run(std::string_view only) {
       std::exit((fmt::print(stderr, "kernels_cuda_bench: work space too small\n"), 1));
     return static_cast<void*>(p);
   };
-  const auto again = [&] { used = 0; };
+  // Numbers of ordinary size everywhere, whatever the lines before have left.
+  const auto again = [&] {
+    used = 0;
+    must(copy_on_device(work.data(), halves.data(), kWorkBytes, b.stream));
+    must(synchronise(b.stream));
+  };
+  const auto floats = [&](std::size_t n, float value) {
+    auto* const p = static_cast<float*>(room(n * 4));
+    const std::vector<float> all(n, value);
+    must(copy_to_device(p, all.data(), n * 4, b.stream));
+    must(synchronise(b.stream));
+    return p;
+  };
   const auto weight = [&](Format f, int n_out, int n_in) {
     return Weight{
         .format = f,
@@ -198,6 +190,7 @@ int run(std::string_view only) {
         .y_stride = s.n_out,
         .n_tokens = n_tokens,
         .rows_per_group = s.rows_per_group,
+        .y_f32 = s.format == Format::bf16,
         .wgmma = wgmma};
     a.quantise = s.input == Input::quantised && n_tokens <= kTokensFew;
     if (n_tokens > kTokensFew)
@@ -205,11 +198,11 @@ int run(std::string_view only) {
           room(linear_room(static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(columns)));
     if (s.input != Input::bf16 && !a.quantise) {
       a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
-      a.code_scale = static_cast<float*>(room(static_cast<std::size_t>(n_tokens * columns / 32)));
+      a.code_scale = floats(static_cast<std::size_t>(n_tokens * columns / 128), bench::kCodeScale);
     }
     const double bytes = static_cast<double>(tiles_bytes(s.format, s.n_out, s.n_in)) +
                          static_cast<double>(n_tokens) *
-                             (static_cast<double>(columns) * 2 + s.n_out * 2);
+                             (static_cast<double>(columns) * 2 + s.n_out * (a.y_f32 ? 4 : 2));
     b.line(fmt::format("linear {} [{}, {}], {} tokens{}", s.name, s.n_out, s.n_in, n_tokens,
                        wgmma ? "" : ", mma")
                .c_str(),
@@ -232,19 +225,20 @@ int run(std::string_view only) {
     const int n_in = all.begin()->n_in;
     auto* const x = static_cast<bf16*>(room(static_cast<std::size_t>(n_in) * 2));
     auto* const codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_in)));
-    auto* const scale = static_cast<float*>(room(static_cast<std::size_t>(n_in) / 32));
+    const float* const scale = floats(static_cast<std::size_t>(n_in) / 128, bench::kCodeScale);
     std::vector<LinearArgs> args;
     double bytes = 0;
     for (const Shape& s : all) {
       bytes += static_cast<double>(tiles_bytes(s.format, s.n_out, n_in));
-      args.push_back({.x = x,
+      args.push_back({.x = s.input == Input::codes ? nullptr : x,
                       .codes = s.input == Input::codes ? codes : nullptr,
                       .code_scale = scale,
                       .y = room(static_cast<std::size_t>(s.n_out) * 4),
                       .x_stride = n_in,
                       .code_scale_stride = n_in / 128,
                       .y_stride = s.n_out,
-                      .n_tokens = 1});
+                      .n_tokens = 1,
+                      .y_f32 = s.format == Format::bf16});
     }
     b.line(fmt::format("linear {}, 1 token", name).c_str(), bytes, 0, 20, [&](int, Stream stream) {
       for (std::size_t i = 0; i < args.size(); ++i)
@@ -259,6 +253,8 @@ int run(std::string_view only) {
                               {"indexer wkv", Format::bf16, 256, 4096, 0, Input::bf16},
                               {"indexer wgate", Format::bf16, 256, 4096, 0, Input::bf16},
                               {"indexer weights", Format::bf16, 64, 4096, 0, Input::bf16}});
+  together("wq_b with the indexer's", {{"wq_b", Format::fp8, 32768, 1024, 0, Input::codes},
+                                       {"indexer wq_b", Format::fp8, 8192, 1024, 0, Input::codes}});
   together("gate, shared w1 w3", {{"gate", Format::bf16, 256, 4096, 0, Input::bf16},
                                   {"w1", Format::fp8, 2048, 4096, 0, Input::codes},
                                   {"w3", Format::fp8, 2048, 4096, 0, Input::codes}});
@@ -270,11 +266,7 @@ int run(std::string_view only) {
     constexpr int E = 256, k = 6, I = 2048, D = 4096;
     again();
     const std::size_t slots = static_cast<std::size_t>(n) * (k + 1);
-    std::vector<std::int32_t> expert;
-    std::mt19937 random(3);
-    for (int t = 0; t < n; ++t)
-      for (int i = 0, first = static_cast<int>(random() % E); i < k; ++i)
-        expert.push_back((first + i * 37) % E);
+    const std::vector<std::int32_t> expert = bench::routes(n, E, k, 3);
     auto* const on_device = static_cast<std::int32_t*>(room(expert.size() * 4));
     must(copy_to_device(on_device, expert.data(), expert.size() * 4, b.stream));
     must(synchronise(b.stream));
@@ -296,10 +288,10 @@ int run(std::string_view only) {
                 .n_experts = E,
                 .k = k},
                b.stream));
-    const double distinct = n == 1 ? 6 : n == 8 ? 44 : 256;
+    const double distinct = bench::distinct(expert);
     const int rounds = n > 8 ? 1 : 10;
     auto* const codes = static_cast<std::uint8_t*>(room(slots * D));
-    auto* const scale = static_cast<float*>(room(slots * D / 32));
+    const float* const scale = floats(slots * D / 128, bench::kCodeScale);
     void* const y[2] = {room(slots * I * 2), room(slots * I * 2)};
     void* const out = room(slots * D * 2);
     std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) *
@@ -324,6 +316,7 @@ int run(std::string_view only) {
                          .room = laid,
                          .row_of = down ? nullptr : token_of,
                          .jobs = jobs,
+                         .jobs_known = down && few,
                          .n_tokens = n,
                          .n_experts = E,
                          .k = k};
@@ -359,101 +352,172 @@ int run(std::string_view only) {
   }
   for (const int n : {1, 4, 8192}) {
     again();
-    constexpr int D = 4096;
+    constexpr int D = 4096, k = 6;
     const std::size_t rows = static_cast<std::size_t>(n);
-    HyperArgs a{.x = static_cast<bf16*>(room(rows * 4 * D * 2)),
-                .y = static_cast<bf16*>(room(rows * D * 2)),
-                .post = static_cast<float*>(room(rows * 16)),
-                .comb = static_cast<float*>(room(rows * 64)),
-                .base = static_cast<float*>(room(96)),
-                .scale = static_cast<float*>(room(12)),
-                .norm = static_cast<float*>(room(D * 4)),
-                .normed = static_cast<bf16*>(room(rows * D * 2)),
-                .codes = static_cast<std::uint8_t*>(room(rows * D)),
-                .code_scale = static_cast<float*>(room(rows * D / 32)),
-                .partial = static_cast<float*>(room(hyper_partials(n, D) * 4)),
-                .n_tokens = n,
-                .dim = D,
-                .iters = 20,
-                .head = false,
-                .eps = 1e-6f,
-                .norm_eps = 1e-6f,
-                .rms_eps = 1e-6f};
+    const HyperArgs plain{.x = static_cast<bf16*>(room(rows * 4 * D * 2)),
+                          .y = static_cast<bf16*>(room(rows * D * 2)),
+                          .post = floats(rows * 4, bench::kPost),
+                          .comb = floats(rows * 16, bench::kComb),
+                          .fn = nullptr,
+                          .base = static_cast<float*>(room(96)),
+                          .scale = static_cast<float*>(room(12)),
+                          .norm = static_cast<float*>(room(D * 4)),
+                          .entered = nullptr,
+                          .normed = static_cast<bf16*>(room(rows * D * 2)),
+                          .codes = static_cast<std::uint8_t*>(room(rows * D)),
+                          .code_scale = static_cast<float*>(room(rows * D / 32)),
+                          .partial = static_cast<float*>(room(hyper_partials(n, D) * 4)),
+                          .n_tokens = n,
+                          .dim = D,
+                          .iters = 20,
+                          .head = false,
+                          .eps = 1e-6f,
+                          .norm_eps = 1e-6f,
+                          .rms_eps = 1e-6f,
+                          .later = n <= kTokensFew};  // attention_inputs() or route_and_group()
     auto* const arrived = static_cast<std::uint32_t*>(room(4));
     must(fill(arrived, 0, 4, b.stream));
-    for (const char* const way : {"cluster", "one launch", "two launches"}) {
-      a.cluster = way == std::string_view("cluster");
-      a.arrived = way == std::string_view("one launch") ? arrived : nullptr;
-      if (n != 1 && (a.cluster || a.arrived)) continue;
-      if (a.cluster && !hyper_has_cluster(D)) continue;
+    // What experts leave: the sum of their slots, which are the tokens' in turn.
+    ExpertOutputs outputs{.out = static_cast<const bf16*>(room(rows * (k + 1) * D * 2)),
+                          .stride = D,
+                          .n_tokens = n,
+                          .k = k};
+    std::vector<std::int32_t> slots(rows * k);
+    for (std::size_t i = 0; i < slots.size(); ++i) slots[i] = static_cast<std::int32_t>(i);
+    auto* const slot_of = static_cast<std::int32_t*>(room(slots.size() * 4));
+    must(copy_to_device(slot_of, slots.data(), slots.size() * 4, b.stream));
+    must(synchronise(b.stream));
+    outputs.slot_of = slot_of;
+    struct Way {
+      const char* name;
+      bool cluster, in_one, later, experts;
+    };
+    const Way ways[] = {{"cluster", true, false, true, false},
+                        {"cluster, behind experts", true, false, true, true},
+                        {"cluster, with post and comb", true, false, false, false},
+                        {"one launch", false, true, true, false},
+                        {"two launches", false, false, true, false},
+                        {"two launches, behind experts", false, false, true, true}};
+    for (const Way& way : ways) {
+      if (n != 1 && (way.cluster || way.in_one)) continue;
+      if (n > kTokensFew && way.experts) continue;  // combine() sums them
+      if (way.cluster && !hyper_has_cluster(D)) continue;
+      HyperArgs a = plain;
+      a.cluster = way.cluster;
+      a.arrived = way.in_one ? arrived : nullptr;
+      a.later = plain.later && way.later;
+      if (way.experts) a.y = nullptr, a.experts = outputs;
       // One after the other, which no step does, they read streams of the round before while those
       // are written: any numbers will do here.
-      b.line(fmt::format("hyper, a boundary, {} tokens, {}", n, way).c_str(),
-             24.0 * 4 * D * 4 + static_cast<double>(n) * 4 * D * 2 * 2, 2.0 * n * 24 * 4 * D,
-             n > 8 ? 1 : 40, [&](int, Stream stream) {
+      b.line(fmt::format("hyper, a boundary, {} tokens, {}", n, way.name).c_str(),
+             24.0 * 4 * D * 4 + static_cast<double>(n) * (4 * D * 2 * 2 + way.experts * k * D * 2),
+             2.0 * n * 24 * 4 * D, n > 8 ? 1 : 40, [&](int, Stream stream) {
                a.fn = reinterpret_cast<const float*>(halves.take(24 * 4 * D * 4));
                return hyper(a, stream);
              });
     }
   }
+  DeviceBuffer page_memory;
+  constexpr int kPages = kKeysMax / bench::kCsaRows + 1;
+  must(page_memory.allocate(kPages * bench::kPageBytes));
+  {
+    const auto some = bench::pages(kPagesMade, 4);
+    for (int i = 0; i < kPages; i += kPagesMade)
+      must(copy_to_device(
+          page_memory.as<char>() + static_cast<std::size_t>(i) * bench::kPageBytes, some.data(),
+          static_cast<std::size_t>(std::min(kPagesMade, kPages - i)) * bench::kPageBytes, nullptr));
+    must(synchronise(nullptr));
+  }
   struct Selection {
     int n_keys, n_tokens;
   };
-  for (const auto& [n_keys, n] : {Selection{2048, 1}, {262144, 1}, {2048, 8192}}) {
+  for (const auto& [n_keys, n] : {Selection{2048, 1}, {kKeysMax, 1}, {2048, 8192}}) {
     again();
     const auto tokens = static_cast<std::size_t>(n);
+    const int scored = std::min(n, kScoredTogether);
     const auto line = [&](const std::string& what, double bytes, double flops, int rounds,
                           const std::function<Status(int, Stream)>& round) {
       b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), n * bytes, n * flops,
              n > 1 ? 2 : rounds, round);
     };
     std::vector<std::uint8_t*> pages;
-    constexpr int kPerPage = 64;
-    for (int i = 0; i < n_keys / kPerPage + 1; ++i)
-      pages.push_back(const_cast<std::uint8_t*>(halves.take(kPerPage * 584)));
+    for (int i = 0; i < n_keys / bench::kCsaRows + 1; ++i)
+      pages.push_back(page_memory.as<std::uint8_t>() +
+                      static_cast<std::size_t>(i) * bench::kPageBytes);
     auto** const bases = static_cast<std::uint8_t**>(room(pages.size() * 8));
-    Part part{.window = const_cast<std::uint8_t*>(halves.take(256 * 584)),
-              .pages = bases,
-              .position = 4LL * n_keys - 1,
-              .begin = 0,
-              .n = n};
+    std::vector<std::uint8_t> ring = bench::halves(256 * bench::kCell, 5);
+    bench::make_cells(ring.data(), 256);
+    auto* const window = static_cast<std::uint8_t*>(room(ring.size()));
+    // All see all keys, and a window that begins within a block of rows, as nearly all do.
+    Part part{.window = window, .pages = bases, .position = 4LL * n_keys + 2, .begin = 0, .n = n};
     auto* const parts = static_cast<Part*>(room(sizeof(Part)));
-    const std::vector<std::int64_t> positions(tokens, part.position);  // all see all keys
+    const std::vector<std::int64_t> positions(tokens, part.position);
     auto* const position = static_cast<std::int64_t*>(room(tokens * 8));
     auto* const zero = static_cast<std::int32_t*>(room(tokens * 4));
     must(fill(zero, 0, tokens * 4, b.stream));
     must(copy_to_device(bases, pages.data(), pages.size() * 8, b.stream));
+    must(copy_to_device(window, ring.data(), ring.size(), b.stream));
     must(copy_to_device(parts, &part, sizeof part, b.stream));
     must(copy_to_device(position, positions.data(), tokens * 8, b.stream));
     must(synchronise(b.stream));
-    const Places places{position, zero, parts, n};
-    auto* const score = static_cast<float*>(room(tokens * static_cast<std::size_t>(n_keys) * 4));
-    const IndexScoreArgs scores{.codes = static_cast<std::uint16_t*>(room(tokens * 64 * 256)),
-                                .scale = static_cast<float*>(room(tokens * 1024)),
-                                .weight = static_cast<float*>(room(tokens * 256)),
-                                .places = places,
-                                .keys = {0, kPerPage},
-                                .score = score,
-                                .score_stride = n_keys,
-                                .n_heads = 64,
-                                .n_keys_max = n_keys};
-    line(fmt::format("index_scores, {} keys", n_keys), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 10,
-         [&](int, Stream stream) { return index_scores(scores, stream); });
-    auto* const bins = static_cast<std::uint32_t*>(room(tokens * kTopKBins * 4));
-    must(fill(bins, 0, tokens * kTopKBins * 4, b.stream));
+    const auto places = [&](int first, int count) {
+      return Places{position + first, zero + first, parts, count};
+    };
+    auto* const score = static_cast<float*>(
+        room(static_cast<std::size_t>(scored) * static_cast<std::size_t>(n_keys) * 4));
+    auto* const codes = static_cast<std::uint16_t*>(room(tokens * 64 * 256));
+    const float* const query_scale = floats(tokens * 64 * 4, bench::kQueryScale);
+    const auto* const weights = static_cast<const float*>(room(tokens * 256));
+    auto* const bins =
+        static_cast<std::uint32_t*>(room(static_cast<std::size_t>(scored) * kTopKBins * 4));
+    must(fill(bins, 0, static_cast<std::size_t>(scored) * kTopKBins * 4, b.stream));
     auto* const chosen = static_cast<std::int32_t*>(room(tokens * 512 * 4));
-    const TopKArgs top{.score = score,
-                       .score_stride = n_keys,
-                       .places = places,
-                       .chosen = chosen,
-                       .bins = bins,
-                       .scratch = static_cast<std::uint32_t*>(room(top_k_scratch(n, n_keys) * 4)),
-                       .ratio = 4,
-                       .k = 512,
-                       .n_max = n_keys};
-    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20,
-         [&](int, Stream stream) { return top_k(top, stream); });
-    const int entries = n_keys > 8192 ? 8192 : 512;
+    auto* const scratch = static_cast<std::uint32_t*>(room(top_k_scratch(scored, n_keys) * 4));
+    const auto score_all = [&](int layer, int first, Stream stream) {
+      const auto at = static_cast<std::size_t>(first);
+      return index_scores({.codes = codes + at * 64 * 128,
+                           .scale = query_scale + at * 64 * 4,
+                           .weight = weights + at * 64,
+                           .places = places(first, scored),
+                           .keys = {bench::index_keys_at(layer), bench::kCsaRows},
+                           .score = score,
+                           .score_stride = n_keys,
+                           .n_heads = 64,
+                           .n_keys_max = n_keys},
+                          stream);
+    };
+    const auto choose = [&](int first, Stream stream) {
+      return top_k({.score = score,
+                    .score_stride = n_keys,
+                    .places = places(first, scored),
+                    .chosen = chosen + static_cast<std::size_t>(first) * 512,
+                    .bins = bins,
+                    .scratch = scratch,
+                    .ratio = 4,
+                    .k = 512,
+                    .n_max = n_keys},
+                   stream);
+    };
+    // Of many tokens so many together as the engine takes.
+    const auto in_turn = [&](const std::function<Status(int)>& one) {
+      for (int first = 0; first < n; first += scored)
+        if (const Status s = one(first); !s.ok()) return s;
+      return Status{};
+    };
+    line(fmt::format("index_scores, {} keys", n_keys), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 20,
+         [&](int i, Stream stream) {
+           return in_turn([&](int first) { return score_all(i, first, stream); });
+         });
+    must(in_turn([&](int first) {  // whichever lines are asked for
+      const Status s = score_all(0, first, b.stream);
+      return s.ok() ? choose(first, b.stream) : s;
+    }));
+    must(synchronise(b.stream));
+    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20, [&](int, Stream stream) {
+      return in_turn([&](int first) { return choose(first, stream); });
+    });
+    const bool few_chosen = n_keys <= 8192;  // a CSA layer; else an HCA layer, of all it sees
+    const int entries = few_chosen ? 512 : n_keys / 32;
     AttentionArgs a{
         .q = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
         .sink = static_cast<float*>(room(256)),
@@ -461,11 +525,11 @@ int run(std::string_view only) {
         .out = static_cast<bf16*>(room(tokens * 64 * 512 * 2)),
         .workspace = static_cast<float*>(
             room(n > 1 ? 0 : attention_workspace(n, 64, 512, attention_blocks(128, entries)) * 4)),
-        .places = places,
-        .entries = {0, kPerPage},
-        .chosen = entries == 512 ? chosen : nullptr,
+        .places = places(0, n),
+        .entries = {},
+        .chosen = few_chosen ? chosen : nullptr,
         .k = 512,
-        .ratio = entries == 512 ? 4 : 128,
+        .ratio = few_chosen ? 4 : 128,
         .n_heads = 64,
         .head_dim = 512,
         .rope_dim = 64,
@@ -474,8 +538,11 @@ int run(std::string_view only) {
         .n_entries_max = entries,
         .scale = 0.0441941738f};
     line(fmt::format("attention, 128 + {} rows", entries), 584.0 * (128 + entries),
-         4.0 * 64 * 512 * (128 + entries), 20,
-         [&](int, Stream stream) { return attention(a, stream); });
+         4.0 * 64 * 512 * (128 + entries), 20, [&](int i, Stream stream) {
+           a.entries = few_chosen ? PageCells{bench::csa_entries_at(i), bench::kCsaRows}
+                                  : PageCells{bench::hca_entries_at(i), bench::kHcaRows};
+           return attention(a, stream);
+         });
   }
   return 0;
 }
