@@ -4,7 +4,7 @@
 On a GPU a kernel that hangs or touches what is not its own takes the whole process with it, so cases that share one hide each other.
 Here a case that hangs is killed with all that it started, after --seconds-each, and one that crashes fails alone. A case that skipped
 itself tested nothing, and counts as not passed. What a case printed goes to stdout when it ends; at the end a line for each program says how
-many cases passed, failed, were skipped, hung or never ran, and a line for each of those that did not pass names it and says why.
+many cases passed, failed, were skipped, hung or never ran, and a line for each reason not to names those that did not.
 
   gpu_cases.py [options] PROGRAM...
     --seconds-each N    of one case (60)
@@ -168,7 +168,11 @@ def table(rows, cases):
     for row, refused in rows.items():
         own = [case for case in cases if case.row == row]
         lines.append(f"{row}\t{result_of(own) if own else 'FAILED: ' + (refused or 'it has no such cases')}")
-        lines += [f"\t{case.name}: {case.outcome}: {case.why[:WHY_MAX]}" for case in own if case.outcome != "passed"]
+        alike = {}
+        for case in own:
+            if case.outcome != "passed":
+                alike.setdefault(f"{case.outcome}: {case.why[:WHY_MAX]}", []).append(case.name)
+        lines += [f"\t{', '.join(names)}: {said}" for said, names in alike.items()]
     return lines
 
 

@@ -100,8 +100,7 @@ class Cases(Folder):
                                           "--under", "races", self.path("checker") + " races", self.path("one_test"))
         self.assertEqual(status, 1)
         self.assertEqual(table, ["memory\t2 passed", "races\tFAILED: 2 failed",
-                                 "\tOne.A: failed: exit status 9: ========= Error: Race reported between",
-                                 "\tOne.B: failed: exit status 9: ========= Error: Race reported between"])
+                                 "\tOne.A, One.B: failed: exit status 9: ========= Error: Race reported between"])
 
     def test_a_program_that_cannot_run_is_named(self):
         program(self.path("one_test"), "One", A=":")
@@ -144,7 +143,7 @@ class Check(Folder):
         status, said = self.check()
         self.assertEqual(status, 0, said)
         for line in ("kernels_cuda_rows_device_test +2 passed", "engine_cuda_device_test +2 passed", r"memory \(memcheck\) +2 passed",
-                     r"races \(racecheck\) +2 passed", "43_layers +0 s +passed", "4_layers +0 s +passed"):
+                     r"races \(racecheck\) +2 passed", r"43_layers +\d+ s +passed", r"4_layers +\d+ s +passed"):
             self.assertRegex(said, line)
         self.assertIn("decode of 43 32 steps", said)
         self.assertIn("copy, read and written: 4300 GB/s", said)
@@ -160,7 +159,7 @@ class Check(Folder):
         for line in ("kernels_cuda_rows_device_test +FAILED: 1 passed, 1 skipped, 1 hung", r"CudaRowsDevice\.Attention: hung: killed after 5 s",
                      r"CudaRowsDevice\.Rows: skipped: no CUDA device: none", "engine_cuda_device_test +FAILED: 2 passed, 1 failed",
                      r"Flash/SmallShapes\.HundredReruns: failed: SIGABRT", r"memory \(memcheck\) +2 passed", r"races \(racecheck\) +2 passed",
-                     "43_layers +0 s +passed", "tests without a GPU +0 s +passed"):
+                     r"43_layers +\d+ s +passed", r"tests without a GPU +\d+ s +passed"):
             self.assertRegex(said, line)
 
     def test_what_was_not_built_is_named(self):
