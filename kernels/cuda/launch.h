@@ -9,6 +9,7 @@
 #endif
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/shared_split.h"
 #include "kernels/cuda/simt/simt.h"
 #ifndef __CUDACC__
 #include "kernels/cuda/simt/simt_overlap.h"
@@ -74,6 +75,11 @@ inline cudaError_t allow(const void* kernel, Grid grid, int shared_bytes) {
   if (shared_bytes > 48 << 10)
     if (const cudaError_t e = cudaFuncSetAttribute(
             kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes_max());
+        e != cudaSuccess)
+      return e;
+  if (const SharedSplit split = shared_split(); split != SharedSplit::unasked)
+    if (const cudaError_t e = cudaFuncSetAttribute(
+            kernel, cudaFuncAttributePreferredSharedMemoryCarveout, static_cast<int>(split));
         e != cudaSuccess)
       return e;
   return grid.cluster > kClusterPortable

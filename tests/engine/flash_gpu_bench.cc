@@ -13,6 +13,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
+#include <functional>
+#include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,6 +24,8 @@
 #include "engine/bench/shapes.h"
 #include "engine/cuda/layout.h"
 #include "engine/gpus.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/shared_split.h"
 #include "kernels/cuda/simt/stamps_list.h"
 
 namespace lares::engine {
@@ -30,10 +35,13 @@ using Clock = std::chrono::steady_clock;
 using kernels::Format;
 
 constexpr int kChunk = cuda::kChunk, kSteps = 20, kWarmUp = 3, kCopies = 10, kLayersOfFlash = 43;
-constexpr double kPrefillFloor = 0.20;  // seconds, of 8,192 tokens and 43 layers on an H100: by the
-                                        // products of fp8 at 1979 TFLOP/s, others at 989
-constexpr int kDistinctExperts = 8;     // of a layer; on the device every expert has its own memory
+// Seconds of 8,192 tokens and 43 layers by the products of fp8 at 1979 TFLOP/s, others at 989: what
+// the 132 SMs of an H100 (SXM) and of an H200 have at 1.83 GHz.
+constexpr double kPrefillFloor = 0.20;
+constexpr int kFloorSms = 132;
+constexpr int kDistinctExperts = 8;  // of a layer; on the device every expert has its own memory
 constexpr std::size_t kCopyBytes = std::size_t{2} << 30;
+constexpr std::size_t kDistinctPages = 32;
 
 double seconds_since(Clock::time_point begun) {
   return std::chrono::duration<double>(Clock::now() - begun).count();
@@ -175,17 +183,26 @@ void print_stamps(int steps) {
   fmt::print("\n");
 }
 
+// What this device's tensor cores take for a prefill at least, by its SMs. 0: not known.
+double prefill_floor() {
+#ifdef LARES_HAS_CUDA
+  if (const auto found = kernels::cuda::devices(); !found.empty() && found[0].sm == 90)
+    return kPrefillFloor * kFloorSms / found[0].n_sms;
+#endif
+  return 0;
+}
+
 // A page of random cells.
-PageRef page_of(const Config& c, const PageLayout& layout) {
+PageRef page_of(const Config& c, const PageLayout& layout, std::uint64_t seed) {
   auto page = std::make_shared<Page>(layout.bytes);
   std::fill(page->begin(), page->end(), 0);
   for (const PageLayout::Layer& l : layout.layers) {
     for (int j = 0; j < l.entries.n; ++j)
       bench::fill_cell(
-          c.head_dim, c.qk_rope_head_dim, static_cast<std::uint64_t>(j),
+          c.head_dim, c.qk_rope_head_dim, (seed << 32) + static_cast<std::uint64_t>(j),
           page->data() + l.entries.offset + static_cast<std::size_t>(j) * l.entries.row_bytes);
     if (l.index_keys.n)
-      bench::fill_index_keys(c.index_head_dim, 7, page->data() + l.index_keys.offset,
+      bench::fill_index_keys(c.index_head_dim, seed, page->data() + l.index_keys.offset,
                              static_cast<std::size_t>(l.index_keys.n) * l.index_keys.row_bytes);
   }
   return page;
@@ -312,6 +329,21 @@ void print_drafts(cuda::Device& device, const Generated& model,
       1e3 * catching_up, c.sliding_window);
 }
 
+// A decode step by recordings that ask for all of L1 as shared memory, and by such that leave that
+// to the driver, in turn. `step_ms`: of a new forward pass.
+void print_splits(const std::function<double()>& step_ms) {
+  using kernels::cuda::SharedSplit;
+  std::string said;
+  for (const SharedSplit split :
+       {SharedSplit::most, SharedSplit::driver, SharedSplit::most, SharedSplit::driver}) {
+    kernels::cuda::shared_split() = split;
+    said += fmt::format("{}{} {:.3f}", said.empty() ? "" : ", ",
+                        split == SharedSplit::most ? "most" : "the driver's", step_ms());
+  }
+  kernels::cuda::shared_split() = SharedSplit::unasked;
+  fmt::print("a step at 8192 by the share of L1 that is shared memory, ms: {}\n", said);
+}
+
 enum class What { all, once, steps };
 
 int run(int layers, int experts, What what) {
@@ -354,37 +386,52 @@ int run(int layers, int experts, What what) {
              seconds_since(begun));
 
   constexpr std::int64_t kContext = 1 << 20;
-  auto forward = cuda::DeviceForward::make(
-      device, model.weights(), **on_device,
-      {.chunk = kChunk, .n_context = kContext, .record = !once}, pool, kernels::best());
-  if (!forward) give_up(forward.error().message);
+  std::unique_ptr<cuda::DeviceForward> forward;
+  const auto make_forward = [&] {
+    forward.reset();  // there may be room for one
+    auto made = cuda::DeviceForward::make(device, model.weights(), **on_device,
+                                          {.chunk = kChunk, .n_context = kContext, .record = !once},
+                                          pool, kernels::best());
+    if (!made) give_up(made.error().message);
+    forward = std::move(*made);
+  };
+  make_forward();
   const PageLayout layout = page_layout(c, false);
   cuda::PagePool pages(device, layout, 0, layers, kContext / layout.tokens + 2);
   if (!pages.made()) give_up("no room for the pages of 1M tokens");
   std::vector<float> logits(static_cast<std::size_t>(c.vocab_size));
   const double floor = static_cast<double>(model.layer_bytes() + model.head_bytes()) / copy_rate;
-  double first_ms = 0;
-  for (const std::int64_t context :
-       {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
-    cuda::DeviceState state(device, **on_device, pages, kContext);
+  std::vector<PageRef> some_pages;  // keys that are all different would take long to make
+  for (std::uint64_t i = 0; i < kDistinctPages; ++i)
+    some_pages.push_back(page_of(c, layout, i + 7));
+  const auto fill = [&](cuda::DeviceState& state, std::int64_t context) {
     if (!state.made()) give_up("no room for a sequence");
     if (const auto opened_pages = state.open(0, context); !opened_pages)
       give_up(opened_pages.error().message);
-    const PageRef page = page_of(c, layout);
+    std::size_t i = 0;
     for (const cuda::PagePool::Page& at : state.pages())
-      device.to_device(at.get(), page->data(), layout.bytes);
+      device.to_device(at.get(), some_pages[i++ % kDistinctPages]->data(), layout.bytes);
     std::vector<std::uint8_t> frontier(state.frontier_bytes(context), 0);
     state.restore(context, frontier);
+  };
+  const auto step_ms = [&](cuda::DeviceState& state) {
     std::vector<double> times;
     for (int i = 0; i < n_steps + n_warm_up; ++i) {
       const Token token = 1 + i * 7919 % (c.vocab_size - 1);
       const cuda::DeviceForward::Sequence one{&state, 1};
       const auto before = Clock::now();
-      if (const auto done = (*forward)->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done)
+      if (const auto done = forward->evaluate({&one, 1}, {&token, 1}, 1, logits.data()); !done)
         give_up(done.error().message);
       if (i >= n_warm_up) times.push_back(seconds_since(before));
     }
-    const double ms = 1e3 * median(times);
+    return 1e3 * median(times);
+  };
+  double first_ms = 0;
+  for (const std::int64_t context :
+       {std::int64_t{8192}, std::int64_t{131072}, kContext - kSteps - kWarmUp - 1}) {
+    cuda::DeviceState state(device, **on_device, pages, kContext);
+    fill(state, context);
+    const double ms = step_ms(state);
     print_stamps(n_steps + n_warm_up);
     if (first_ms == 0) first_ms = ms;
     fmt::print(
@@ -397,13 +444,13 @@ int run(int layers, int experts, What what) {
     for (const int n : {2, 4, 8, 16}) {
       std::vector<Token> several(static_cast<std::size_t>(n));
       std::vector<float> rows(several.size() * logits.size());
-      times.clear();
+      std::vector<double> times;
       for (int i = 0; i < n_steps + n_warm_up; ++i) {
         for (int t = 0; t < n; ++t)
           several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
         const cuda::DeviceForward::Sequence one{&state, n};
         const auto before = Clock::now();
-        if (const auto done = (*forward)->evaluate({&one, 1}, several, n, rows.data()); !done)
+        if (const auto done = forward->evaluate({&one, 1}, several, n, rows.data()); !done)
           give_up(done.error().message);
         if (i >= n_warm_up) times.push_back(seconds_since(before));
         state.drop_to(state.size() - n);
@@ -414,24 +461,35 @@ int run(int layers, int experts, What what) {
                  context, together, (together / ms - 1) / (n - 1));
     }
   }
-  cuda::DeviceState state(device, **on_device, pages, kContext);
-  if (!state.made()) give_up("no room for a sequence");
-  const std::vector<Token> prompt = prompt_of(c);
   std::vector<double> times;
-  for (int i = 0; i < n_prefills; ++i) {
-    state.drop_to(0);
-    const cuda::DeviceForward::Sequence one{&state, kChunk};
-    const auto before = Clock::now();
-    if (const auto done = (*forward)->evaluate({&one, 1}, prompt, 1, logits.data()); !done)
-      give_up(done.error().message);
-    if (i > 0 || once) times.push_back(seconds_since(before));
+  {
+    cuda::DeviceState state(device, **on_device, pages, kContext);
+    if (!state.made()) give_up("no room for a sequence");
+    const std::vector<Token> prompt = prompt_of(c);
+    for (int i = 0; i < n_prefills; ++i) {
+      state.drop_to(0);
+      const cuda::DeviceForward::Sequence one{&state, kChunk};
+      const auto before = Clock::now();
+      if (const auto done = forward->evaluate({&one, 1}, prompt, 1, logits.data()); !done)
+        give_up(done.error().message);
+      if (i > 0 || once) times.push_back(seconds_since(before));
+    }
   }
-  const double prefill = median(times) / layers * kLayersOfFlash;
+  const double prefill = median(times) / layers * kLayersOfFlash, least = prefill_floor();
   fmt::print(
-      "prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s, "
-      "{:.0f} % of the floor\n",
-      kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill,
-      100 * kPrefillFloor / prefill);
+      "prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s",
+      kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
+  if (least > 0)
+    fmt::print(", {:.0f} % of the floor, {:.2f} s at 1.83 GHz\n", 100 * least / prefill, least);
+  else
+    fmt::print("\n");
+  if (!once)
+    print_splits([&] {
+      make_forward();
+      cuda::DeviceState state(device, **on_device, pages, kContext);
+      fill(state, 8192);
+      return step_ms(state);
+    });
   if (what != What::all) return 0;
   print_drafts(device, model, **on_device, pool, copy_rate);
   print_misses(device, model.weights(), c, pages, pool, median(times));
