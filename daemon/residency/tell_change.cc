@@ -24,8 +24,8 @@ Shown shown_to(const View& view, const Seen& known, const tools::SourceFile& fil
 }
 
 // Whether there is anything to say of a file that exists.
-bool is_news(const View& view, const Seen& known, const tools::SourceFile& file) {
-  const Shown shown = shown_to(view, known, file);
+bool is_news(const Glance& known, const tools::SourceFile& file, const BaseFile* base) {
+  const Shown shown = known.has_text ? file.shown : View::shown_as(file, base);
   switch (known.state) {
     case State::absent:
       return true;
@@ -123,12 +123,13 @@ void tell_text(Change& change, const CountTokens& count, std::int64_t tokens_max
 std::vector<Change> find_changes(const View& view, const tools::Workspace& now) {
   std::vector<Change> out;
   for (const auto& [path, file] : now) {
-    Seen known = view.seen(path);
-    if (is_news(view, known, file))
-      out.push_back({.path = path, .file = &file, .before = std::move(known)});
+    const BaseFile* const base = view.base_file(path);
+    if (is_news(view.glance(path, base), file, base))
+      out.push_back({.path = path, .file = &file, .before = view.seen(path)});
   }
-  for (const std::string& path : view.paths()) {
-    if (!now.contains(path)) out.push_back({.path = path, .before = view.seen(path)});
+  for (std::string& path : view.missing_in(now)) {
+    Seen before = view.seen(path);
+    out.push_back({.path = std::move(path), .before = std::move(before)});
   }
   std::sort(out.begin(), out.end(),
             [](const Change& a, const Change& b) { return a.path < b.path; });

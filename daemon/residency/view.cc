@@ -14,16 +14,26 @@ bool is_demoted(const BaseFile& file) {
   return file.source.shown != tools::Shown::full && !file.source.blob.empty();
 }
 
-Seen seen_in_base(const BaseFile& file) {
+Glance glance_at(const BaseFile& file) {
   const tools::SourceFile& source = file.source;
   if (source.shown == tools::Shown::path && source.reason == kRemoved) return {};
   const bool whole = source.shown == tools::Shown::full && source.text;
   return {.state = whole ? Seen::State::text : Seen::State::listed,
-          .text = whole ? source.text : nullptr,
+          .has_text = whole,
           .blob = source.blob,
+          .reason = source.reason,
           .crlf = source.crlf,
-          .shown = source.shown,
-          .reason = source.reason};
+          .shown = source.shown};
+}
+
+Seen seen_in_base(const BaseFile& file) {
+  const Glance at = glance_at(file);
+  return {.state = at.state,
+          .text = at.has_text ? file.source.text : nullptr,
+          .blob = std::string(at.blob),
+          .crlf = at.crlf,
+          .shown = at.shown,
+          .reason = std::string(at.reason)};
 }
 
 }  // namespace
@@ -47,6 +57,23 @@ Seen View::seen(std::string_view path) const {
   Seen seen = seen_in_base(*file);
   if (hidden && seen.state != Seen::State::absent) seen.state = Seen::State::hidden;
   return seen;
+}
+
+Glance View::glance(std::string_view path, const BaseFile* file) const {
+  if (const auto it = since_.find(path); it != since_.end()) {
+    const Seen& seen = it->second;
+    return {.state = seen.state,
+            .has_text = seen.text != nullptr,
+            .blob = seen.blob,
+            .reason = seen.reason,
+            .crlf = seen.crlf,
+            .shown = seen.shown};
+  }
+  const bool hidden = hidden_below_.covers(path);
+  if (!file) return {.state = hidden ? Seen::State::hidden : Seen::State::absent};
+  Glance at = glance_at(*file);
+  if (hidden && at.state != Seen::State::absent) at.state = Seen::State::hidden;
+  return at;
 }
 
 void View::set(const std::string& path, Seen seen) { since_[path] = std::move(seen); }
@@ -91,21 +118,21 @@ void View::saw(const tools::SourceFile& file) {
   }
 }
 
-tools::Shown View::shown_as(const tools::SourceFile& file) const {
-  const BaseFile* base = base_file(file.path);
+tools::Shown View::shown_as(const tools::SourceFile& file, const BaseFile* base) {
   return base && is_demoted(*base) ? std::max(file.shown, base->source.shown) : file.shown;
 }
 
-std::vector<std::string> View::paths() const {
+std::vector<std::string> View::missing_in(const tools::Workspace& now) const {
   std::vector<std::string> out;
+  auto there = now.begin();  // both are in bytewise order
   for (const auto& [path, file] : *index_) {
-    if (!since_.contains(path) && seen_in_base(*file).state != Seen::State::absent)
+    while (there != now.end() && there->first < path) ++there;
+    if (there != now.end() && there->first == path) continue;
+    if (!since_.contains(path) && glance_at(*file).state != Seen::State::absent)
       out.push_back(path);
   }
-  for (const auto& [path, known] : since_) {
-    if (known.state != Seen::State::absent) out.push_back(path);
-  }
-  std::sort(out.begin(), out.end());
+  for (const auto& [path, known] : since_)
+    if (known.state != Seen::State::absent && !now.contains(path)) out.push_back(path);
   return out;
 }
 

@@ -34,6 +34,15 @@ struct Seen {
   std::int64_t diff_tokens = 0;  // of diffs shown since it was last shown whole
 };
 
+// The same without a copy of anything: as long as the view is not changed.
+struct Glance {
+  Seen::State state = Seen::State::absent;
+  bool has_text = false;
+  std::string_view blob, reason;
+  bool crlf = false;
+  tools::Shown shown = tools::Shown::full;
+};
+
 class View {
  public:
   explicit View(std::shared_ptr<const Base> base);
@@ -46,6 +55,8 @@ class View {
   }
 
   Seen seen(std::string_view path) const;
+  // `file`: base_file(path).
+  Glance glance(std::string_view path, const BaseFile* file) const;
   void set(const std::string& path, Seen seen);
   // Everything known below the directories, or of `kEverything`, becomes hidden.
   void hide_below(const std::vector<std::string>& directories);
@@ -55,13 +66,17 @@ class View {
 
   // How the base shows `file`: an outline stands for what is over budget, whatever else could be
   // shown of it.
-  tools::Shown shown_as(const tools::SourceFile& file) const;
+  tools::Shown shown_as(const tools::SourceFile& file) const {
+    return shown_as(file, base_file(file.path));
+  }
+  static tools::Shown shown_as(const tools::SourceFile& file, const BaseFile* base);
 
   // Each that was set. Others below hidden_below() are hidden all the same.
   const std::map<std::string, Seen, std::less<>>& since() const { return since_; }
   const NotShownBelow& hidden_below() const { return hidden_below_; }
-  std::size_t n_hidden() const;            // files that were shown whole, or are new
-  std::vector<std::string> paths() const;  // of all that exist or may exist, in bytewise order
+  std::size_t n_hidden() const;  // files that were shown whole, or are new
+  // Of what is known to exist, or may, and is not in `now`; in no order.
+  std::vector<std::string> missing_in(const tools::Workspace& now) const;
   // As in the base, exactly.
   bool is_clean(std::string_view path) const;
 
