@@ -10,13 +10,13 @@ import tempfile
 import time
 import unittest
 
-from client import Client, Daemon, call, remove_home
+from client import Client, Daemon, call, processes_of, remove_home
 from terminal import Terminal
 
 LARES = EXECUTABLE = ""
 THINK = "hm</think>"
 CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x03", "\x04", "\x12", "\x1a"
-UP, LEFT, HOME = "\x1b[A", "\x1b[D", "\x1b[H"
+UP, DOWN, LEFT, HOME = "\x1b[A", "\x1b[B", "\x1b[D", "\x1b[H"
 
 
 class TerminalTest(unittest.TestCase):
@@ -293,6 +293,41 @@ class TerminalTest(unittest.TestCase):
         self.assertEqual(text(), "alpha\ngamma\n")
         t.write("/fork\r")
         t.until(r"session \w+ knows what \w+ knew; this goes on in it")
+        self.leave(t)
+
+    def test_a_question_of_a_session_that_one_leaves_is_not_answered_in_the_next(self):
+        self.start(THINK + call("bash", command="git reset --hard"), THINK + "Another.")
+        t = self.open()
+        t.write("Do it.\r")
+        t.until(r"allow\? › ?$")
+        t.write("/new\r")
+        t.until("begins a new session\n› ?$")
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        old = c.call("session/list")["sessions"][0]["sessionId"]
+        t.write("y\r")
+        t.until("› y\n")
+        self.assertEqual(c.call("session/get", sessionId=old)["state"], "waiting")
+        c.call("turn/interrupt", sessionId=old)
+        t.until("Another.*finished.*› ?$")
+        self.assertEqual(self.prompts(), [("y", "steer", "work")])
+        t.write(f"/resume {old}\r")
+        t.until(f"session {old}")
+        self.leave(t)
+
+    def test_an_interrupt_does_not_reach_the_next_session(self):
+        self.start(self.gated("one two"), THINK + "Next.")
+        t = self.open()
+        t.write("Go.\r")
+        t.until("turn ")
+        t.write(CTRL_C)
+        t.until("interrupting the turn")
+        t.write("/new\r")
+        t.until("begins a new session\n› ?$")
+        t.write("Again.\r")
+        t.until("› Again")
+        self.open_gate()
+        self.assertNotIn("interrupted", t.until("Next.*finished|interrupted"))
         self.leave(t)
 
     def test_control_sequences_of_the_model_do_nothing(self):

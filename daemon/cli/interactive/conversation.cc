@@ -45,6 +45,7 @@ Result<> Conversation::leave() {
   session_.reset();
   last_seq_ = turn_id_ = 0;
   unanswered_.clear(), waiting_.clear();
+  events_.left();
   auto done = link_.call<protocol::Nothing>(unsubscribe);
   if (!done) return tl::unexpected(std::move(done.error()));
   return {};
@@ -156,6 +157,7 @@ void Conversation::interrupt() {
 }
 
 void Conversation::answer(const std::string& item_id, const std::string& text) {
+  if (!session_) return;
   protocol::QuestionReply reply;
   reply.session_id = session_->session_id;
   reply.item_id = item_id;
@@ -164,6 +166,7 @@ void Conversation::answer(const std::string& item_id, const std::string& text) {
 }
 
 void Conversation::answer(protocol::ApprovalReply reply) {
+  if (!session_) return;
   reply.session_id = session_->session_id;
   asked_[link_.send(reply)] = "answer the call that asks";
 }

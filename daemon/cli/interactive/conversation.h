@@ -31,6 +31,7 @@ class Conversation {
     // It waited, and no turn begins with it.
     std::function<void(const protocol::PromptAccepted&)> taken_back;
     std::function<void(const protocol::WorktreeCreated&)> in_worktree;
+    std::function<void()> left;  // the session: nothing that was open in it can be answered here
   };
   // `link` and `daemon` outlive it.
   Conversation(Link& link, const DaemonOptions& daemon, std::string root, Events events);

@@ -52,7 +52,8 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
                  [this](const protocol::WorktreeCreated& made) {
                    view_.note(Style::dim, worktree_told(made));
                    transcript_.set_root(made.session.root);
-                 }}) {
+                 },
+             .left = [this] { left_session(); }}) {
   InputEvents events{.wait = [this] { wait(); },
                      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
                      .leave = [this] { input_->stop(); },
@@ -298,6 +299,16 @@ void Interactive::taken_back(const protocol::PromptAccepted& prompt) {
     held_.push_back(prompt);
   else
     view_.note(Style::yellow, "taken back, of another client: " + one_line(prompt.content));
+}
+
+// What was asked in it, and what was to be stopped there, is no business of the next one's. Prompts
+// that were taken back there come back into the line.
+void Interactive::left_session() {
+  transcript_.finish();
+  view_.turn_ended();
+  question_id_.clear(), asking_.reset();
+  interrupting_ = false;
+  shown_turn_ = 0;
 }
 
 // All of them at once, so that they stand in the order in which they were sent. A question is one

@@ -50,6 +50,7 @@ class Interactive {
   void turn_ended(const protocol::TurnEnded& ended);
   void reconnected(const std::string& how);
   void taken_back(const protocol::PromptAccepted& prompt);
+  void left_session();
   void give_back();
   void complain(const Error& error);
 
