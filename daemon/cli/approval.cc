@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/cli/terminal/text.h"
+#include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
 
 namespace lares::cli {
@@ -50,23 +51,27 @@ std::string approval_choices(const protocol::Item& item) {
 
 std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
                                                    const protocol::Item& item) {
-  while (!line.empty() && (line.back() == ' ' || line.back() == '\n')) line.remove_suffix(1);
-  while (!line.empty() && line.front() == ' ') line.remove_prefix(1);
+  line = trimmed(line);
   if (line.empty()) return std::nullopt;
   protocol::ApprovalReply reply;
   reply.item_id = item.id;
   reply.decision = "allow";
-  if (line == "y" || line == "yes") return reply;
-  if (!item.likes.empty())
-    for (const auto& [letter, scope] :
-         {std::pair{"t", "turn"}, {"s", "session"}, {"r", "repository"}, {"a", "user"}})
-      if (line == letter) {
-        reply.scope = scope;
-        return reply;
-      }
+  if (is_yes(line)) return reply;
+  for (const auto& [letter, scope] :
+       {std::pair{'t', "turn"}, {'s', "session"}, {'r', "repository"}, {'a', "user"}}) {
+    if (!is_letter(line, letter)) continue;
+    if (item.likes.empty()) return std::nullopt;
+    reply.scope = scope;
+    return reply;
+  }
   reply.decision = "deny";
-  if (line != "n" && line != "no") reply.message = line;
+  if (!is_no(line)) reply.message = line;
   return reply;
+}
+
+std::string not_offered(std::string_view line, const protocol::Item& item) {
+  return fmt::format("there is no {} for this call: {}", one_line(trimmed(line)),
+                     approval_choices(item));
 }
 
 }  // namespace lares::cli

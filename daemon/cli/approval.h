@@ -18,8 +18,12 @@ inline constexpr int kAskedLinesShown = 60;  // of it
 // What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test
 // *); n no, or say what to do instead".
 std::string approval_choices(const daemon::protocol::Item& item);
-// Nothing: the line says nothing. What is no choice is a denial that tells the model so.
+// Nothing: the line says nothing, or is the letter of a choice that this call does not have, so it
+// asks again. What is no choice at all is a denial that tells the model so.
 std::optional<daemon::protocol::ApprovalReply> approval_of(std::string_view line,
                                                            const daemon::protocol::Item& item);
+// Of a line that is no such choice, what a person is told: "there is no t for this call: y once;
+// ...".
+std::string not_offered(std::string_view line, const daemon::protocol::Item& item);
 
 }  // namespace lares::cli

@@ -12,6 +12,7 @@
 #include "daemon/cli/start.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/text.h"
+#include "daemon/cli/yes_no.h"
 
 namespace lares::cli {
 namespace {
@@ -230,7 +231,10 @@ void Follower::reply(const std::string& line) {
   screen_.write("", 0);  // the terminal echoed the line and its end
   if (asking_.id == question_id_) {
     auto answer = approval_of(line, asking_);
-    if (!answer) return ask_line(asking_.id);
+    if (!answer) {
+      if (!trimmed(line).empty()) view_.note(Style::yellow, not_offered(line, asking_));
+      return ask_line(asking_.id);
+    }
     question_open_ = false;
     answer->session_id = session_.session_id;
     link_.send(*answer);

@@ -330,6 +330,23 @@ class TerminalTest(unittest.TestCase):
         self.assertNotIn("interrupted", t.until("Next.*finished|interrupted"))
         self.leave(t)
 
+    def test_a_yes_in_capitals_allows_and_what_is_not_offered_asks_again(self):
+        self.start(THINK + call("bash", command="git reset --hard"), THINK + "Tried.", THINK + self.edit(), THINK + "Edited.")
+        t = self.open(width=120)
+        t.write("Do it.\r")
+        t.until(r"allow\? › ?$")
+        t.write("s\r")
+        t.until(r"there is no s for this call: y once; n no, or say what to do instead\n.*allow\? › ?$")
+        t.write("Yes\r")
+        self.assertNotIn("refused", t.until("Tried.*finished"))
+        t.write("Edit.\r")
+        t.until("Edited.*finished")
+        t.write("/rewind\r")
+        t.until(r"rewind\? › ?$")
+        t.write("Y\r")
+        t.until("went back before turn 2")
+        self.leave(t)
+
     def test_control_sequences_of_the_model_do_nothing(self):
         self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
         t = self.open()

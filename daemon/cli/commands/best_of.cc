@@ -18,6 +18,7 @@
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/prompt_id.h"
 #include "daemon/cli/start.h"
+#include "daemon/cli/yes_no.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/text.h"
 
@@ -291,7 +292,7 @@ class BestOf {
     link_.read_line();
     for (;;) {
       const Happening h = link_.next(Clock::now() + std::chrono::hours(24));
-      if (h.kind == Happening::Kind::typed) return h.line == "y" || h.line == "yes";
+      if (h.kind == Happening::Kind::typed) return is_yes(h.line);
       using Kind = Happening::Kind;
       if (h.kind == Kind::notification || h.kind == Kind::answer || h.kind == Kind::resized ||
           h.kind == Kind::tick)

@@ -15,6 +15,7 @@
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/text.h"
 #include "daemon/cli/which_session.h"
+#include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
 
 namespace lares::cli {
@@ -28,7 +29,7 @@ constexpr std::uint64_t kTurnsMax = 1'000'000'000;  // a number that is none is 
 bool confirmed(const char* question) {
   fmt::print(stderr, "{} [y/N] ", question);
   std::string line;
-  return std::getline(std::cin, line) && (line == "y" || line == "yes");
+  return std::getline(std::cin, line) && is_yes(line);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/text.h"
+#include "daemon/cli/yes_no.h"
 
 namespace lares::cli {
 namespace {
@@ -58,6 +59,7 @@ void Interactive::submitted(const std::string& line) {
   if (const auto slash = parse_slash(line)) return command(*slash);
   if (asking_) {
     const auto reply = approval_of(line, *asking_);
+    if (!reply) return view_.note(Style::yellow, not_offered(line, *asking_));
     transcript_.said(line, "");
     question_id_.clear(), asking_.reset();
     return talk_.answer(*reply);
@@ -228,10 +230,9 @@ void Interactive::rewind(const std::string& argument) {
 // Anything but a yes is a no; what is no answer at all is not lost, and not a prompt unasked
 // either.
 void Interactive::decide(const protocol::SessionRewind& rewinding, const std::string& line) {
-  const bool yes = line == "y" || line == "yes";
-  if (!yes) {
+  if (!is_yes(line)) {
     view_.note(Style::dim, "nothing was rewound");
-    if (!line.empty() && line != "n" && line != "no") input_->put_back(line);
+    if (!trimmed(line).empty() && !is_no(line)) input_->put_back(line);
     return;
   }
   const auto done = link_.call<protocol::SessionRewindResult>(rewinding);

@@ -1,0 +1,15 @@
+// What a person types where yes or no is asked.
+#pragma once
+
+#include <string_view>
+
+namespace lares::cli {
+
+std::string_view trimmed(std::string_view line);  // without the blanks around it
+// y, yes and n, no, in either case and with blanks around them. A line may be neither.
+bool is_yes(std::string_view line);
+bool is_no(std::string_view line);
+// The line is this letter alone, in either case. `letter`: lower case.
+bool is_letter(std::string_view line, char letter);
+
+}  // namespace lares::cli
