@@ -347,6 +347,22 @@ class TerminalTest(unittest.TestCase):
         t.until("went back before turn 2")
         self.leave(t)
 
+    def test_a_policy_holds_for_the_next_session_too(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open()
+        t.write("First.\r")
+        t.until("One.*finished")
+        t.write("/policy ask\r")
+        t.until("the policy is ask from")
+        t.write("/new\r")
+        t.until("begins a new session")
+        t.write("/policy\r")
+        t.until("the policy is ask;")
+        t.write("Second.\r")
+        t.until("Two.*finished")
+        self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["ask", "ask"])
+        self.leave(t)
+
     def test_control_sequences_of_the_model_do_nothing(self):
         self.start("hm \x1b[2J\x07</think>Title \x1b]0;owned\x07 and \x1b[31mred.")
         t = self.open()

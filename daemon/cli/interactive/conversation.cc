@@ -101,7 +101,7 @@ Result<> Conversation::policy(const std::string& name) {
   request.policy = name;
   if (auto done = link_.call<protocol::Nothing>(request); !done)
     return tl::unexpected(std::move(done.error()));
-  session_->settings.policy = name;
+  session_->settings.policy = settings_.policy = name;  // and of those that begin after it
   return {};
 }
 

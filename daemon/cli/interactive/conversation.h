@@ -46,8 +46,9 @@ class Conversation {
   Result<> resume(const std::string& session_id);
   Result<std::vector<protocol::SessionInfo>> sessions();  // of this repository, newest first,
                                                           // without those nobody said anything in
-  Result<> policy(const std::string& name);  // of the session, made where there is none
-  Result<> leave();                          // the next prompt begins a new one
+  // Of the session, made where there is none, and of those that are begun after it.
+  Result<> policy(const std::string& name);
+  Result<> leave();  // the next prompt begins a new one
 
   void say(const std::string& content, std::string_view delivery, std::string_view mode);
   // Stops the running turn, and takes back what waits.
@@ -61,6 +62,7 @@ class Conversation {
   void notified(const Happening& h);
   void lost();  // the connection
 
+  const protocol::SessionSettings& settings() const { return settings_; }  // of what is begun
   bool has_session() const { return session_.has_value(); }
   const protocol::SessionInfo& session() const { return *session_; }
   const std::string& root() const { return root_; }

@@ -267,7 +267,7 @@ void Interactive::fork() {
 void Interactive::policy(const std::string& argument) {
   if (argument.empty()) {
     const std::string now = talk_.has_session() ? talk_.session().settings.policy
-                                                : options_.settings.policy;
+                                                : talk_.settings().policy;
     return view_.note(
         Style::dim,
         fmt::format("the policy is {}; /policy auto, edits, ask, plan or read-only changes it",
