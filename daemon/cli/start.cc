@@ -258,6 +258,10 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
   }
 }
 
+Result<protocol::InitializeResult> rejoin(Link& link, const DaemonOptions& options) {
+  return connect(link, options.socket);
+}
+
 Result<Reached> reach(Link& link, const DaemonOptions& options) {
   using Clock = std::chrono::steady_clock;
   Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));

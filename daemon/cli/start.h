@@ -22,6 +22,9 @@ struct Reached {
 // the wait is interrupted.
 Result<Reached> reach(Link& link, const DaemonOptions& options,
                       const std::function<void(double seconds)>& waiting);
+// Connects `link` to a daemon that runs and starts none: an error of kind absent where there is
+// none.
+Result<protocol::InitializeResult> rejoin(Link& link, const DaemonOptions& options);
 // Says on stderr that it waits.
 Result<Reached> reach(Link& link, const DaemonOptions& options);
 

@@ -574,6 +574,24 @@ class TerminalTest(unittest.TestCase):
         self.assertEqual([p[0] for p in self.prompts()], ["First.", "half a sentence"])
         self.leave(t)
 
+    def test_a_daemon_that_was_ended_while_nobody_waits_stays_ended(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("First.\r")
+        t.until("One.*finished")
+        self.daemon.stop()
+        t.until("the daemon ended; the next prompt starts it\n› ?$")
+        t.write("/status\r")
+        t.until("no daemon runs; the next prompt starts it\n› ?$")
+        self.assertEqual([pid for pid in processes_of(self.home) if pid != t.pid], [])
+        self.start(THINK + "Two.", THINK + "Three.")
+        t.write("/status\r")
+        t.until("engine +ready")
+        t.write("Second.\r")
+        t.until("Two.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], ["First.", "Second."])
+        self.leave(t)
+
     def test_a_daemon_that_dies_in_a_turn_is_told(self):
         self.start(self.gated("never"), THINK + "x")
         t = self.open()

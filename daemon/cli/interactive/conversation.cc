@@ -46,6 +46,7 @@ Result<> Conversation::leave() {
   last_seq_ = turn_id_ = 0;
   unanswered_.clear(), waiting_.clear();
   events_.left();
+  if (!link_.connected()) return {};  // a daemon that is gone tells nobody anything
   auto done = link_.call<protocol::Nothing>(unsubscribe);
   if (!done) return tl::unexpected(std::move(done.error()));
   return {};
@@ -227,11 +228,26 @@ void Conversation::no_longer_waits(const std::string& prompt_id) {
   std::erase_if(waiting_, [&](const auto& prompt) { return prompt.id == prompt_id; });
 }
 
+Result<> Conversation::find_again() {
+  started_ = false;
+  if (auto there = cli::rejoin(link_, daemon_); !there)
+    return tl::unexpected(std::move(there.error()));
+  return {};
+}
+
+void Conversation::rejoin() {
+  if (link_.connected()) return;
+  if (find_again() && session_)
+    (void)subscribe(last_seq_);  // whatever needs it says that it failed
+}
+
 void Conversation::give_back() {
   for (const auto& [id, prompt] : std::exchange(unanswered_, {})) events_.not_sent(prompt.content);
 }
 
+// A daemon that somebody ended stays ended while nobody waits for anything of it.
 void Conversation::lost() {
+  const bool waits = busy();
   asked_.clear();
   turn_id_ = 0;
   if (++reconnects_ > kReconnectsMax) {
@@ -242,10 +258,14 @@ void Conversation::lost() {
     give_back();
     return;
   }
-  auto again = reach();
+  auto again = waits ? reach() : find_again();
   if (again && session_) again = subscribe(last_seq_);
   if (!again && again.error().kind == Error::Kind::disconnected)
     return;  // lost once more: that comes as a happening of its own
+  if (!again && !waits && again.error().kind == Error::Kind::absent) {
+    reconnects_ = 0;
+    return events_.ended();
+  }
   if (!again) {
     events_.failed(again.error());
     give_back();

@@ -24,9 +24,10 @@ inline constexpr int kReconnectsMax = 5;
 class Conversation {
  public:
   struct Events {
-    std::function<void(std::string_view what)> waiting;        // for the daemon to come up
-    std::function<void(std::string line)> reconnected;         // and how that came
-    std::function<void(const Error&)> failed;                  // something asked for did not happen
+    std::function<void(std::string_view what)> waiting;  // for the daemon to come up
+    std::function<void(std::string line)> reconnected;   // and how that came
+    std::function<void()> ended;               // the daemon, while it had nothing to do for this
+    std::function<void(const Error&)> failed;  // something asked for did not happen
     std::function<void(const std::string& content)> not_sent;  // a prompt the daemon never took
     // It waited, and no turn begins with it.
     std::function<void(const protocol::PromptAccepted&)> taken_back;
@@ -60,12 +61,14 @@ class Conversation {
   // notifications.
   void answered(const Happening& h);
   void notified(const Happening& h);
-  void lost();  // the connection
+  void lost();    // the connection
+  void rejoin();  // where it is lost: a daemon that runs again, and starts none
 
   const protocol::SessionSettings& settings() const { return settings_; }  // of what is begun
   bool has_session() const { return session_.has_value(); }
   const protocol::SessionInfo& session() const { return *session_; }
   const std::string& root() const { return root_; }
+  bool connected() const { return link_.connected(); }
   std::int64_t running_turn() const { return turn_id_; }
   bool busy() const { return turn_id_ != 0 || !unanswered_.empty() || !waiting_.empty(); }
   // Whether this process sent the prompt; and whether it did so while another turn than `turn_id`
@@ -80,6 +83,7 @@ class Conversation {
   Result<> ready_to_say(const std::string& prompt);
   Result<protocol::SessionInfo> create(const std::string& prompt);
   void send(const protocol::PromptSend& prompt);
+  Result<> find_again();
   void give_back();
   void no_longer_waits(const std::string& prompt_id);
 

@@ -45,6 +45,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
       talk_(link_, daemon, options_.root,
             {.waiting = [this](std::string_view what) { view_.waiting(what), input_->show(); },
              .reconnected = [this](const std::string& how) { reconnected(how); },
+             .ended = [this] { daemon_ended(); },
              .failed = [this](const Error& error) { view_.turn_ended(), complain(error); },
              .not_sent = [this](const std::string& content) { input_->put_back(content); },
              .taken_back = [this](const auto& prompt) { taken_back(prompt); },
@@ -291,6 +292,12 @@ void Interactive::reconnected(const std::string& how) {
   if (running != 0 && running == shown_turn_) return;
   view_.turn_ended();
   if (running != 0) turn_began(running, talk_.session().turn_began_ms);
+}
+
+void Interactive::daemon_ended() {
+  loading_ = false;
+  view_.turn_ended();
+  view_.note(Style::yellow, "the daemon ended; the next prompt starts it");
 }
 
 void Interactive::taken_back(const protocol::PromptAccepted& prompt) {

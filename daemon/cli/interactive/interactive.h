@@ -49,6 +49,7 @@ class Interactive {
   void turn_began(std::int64_t turn_id, std::int64_t unix_ms);  // 0: now
   void turn_ended(const protocol::TurnEnded& ended);
   void reconnected(const std::string& how);
+  void daemon_ended();
   void taken_back(const protocol::PromptAccepted& prompt);
   void left_session();
   void give_back();
@@ -59,6 +60,7 @@ class Interactive {
   void submitted(const std::string& line);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
   void command(const SlashLine& line);
+  bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
   void help();
   void offer_sessions();

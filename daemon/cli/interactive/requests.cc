@@ -89,6 +89,7 @@ void Interactive::command(const SlashLine& line) {
   const bool waits = line.command->argument == "TEXT" && talk_.running_turn() != 0;
   transcript_.said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
                    waits ? "when this turn has ended" : "");
+  if (line.command->asks_daemon && !finds_daemon()) return;
   switch (line.command->what) {
     case Slash::help:
       return help();
@@ -121,6 +122,13 @@ void Interactive::command(const SlashLine& line) {
     case Slash::quit:
       return input_->stop();
   }
+}
+
+bool Interactive::finds_daemon() {
+  talk_.rejoin();
+  if (talk_.connected()) return true;
+  view_.note(Style::yellow, "no daemon runs; the next prompt starts it");
+  return false;
 }
 
 void Interactive::checked(const Result<>& result, std::string_view done) {

@@ -31,6 +31,7 @@ struct SlashCommand {
   Slash what;
   std::string_view name, argument, help;  // argument: TEXT is needed, [TEXT] may follow, empty:
                                           // none
+  bool asks_daemon = false;               // one that runs: none is started for it
 };
 std::span<const SlashCommand> slash_commands();
 
