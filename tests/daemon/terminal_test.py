@@ -502,8 +502,10 @@ class TerminalTest(unittest.TestCase):
         t = self.open()
         t.write("/hepl\r")
         t.until("there is no /hepl, but /help")
+        t.write(CTRL_C)
         t.write("/xyzzy\r")
         t.until("there is no /xyzzy; /help")
+        t.write(CTRL_C)
         t.write("/st\t\r")
         t.until("/status.*engine +ready")
         t.write("/prefix\r")
@@ -513,6 +515,22 @@ class TerminalTest(unittest.TestCase):
         t.until(r"  /prefix              what of the\n +repository the model has before it")  # broken between words
         t.write("/queue\r")
         t.until("the text is missing")
+        self.leave(t)
+
+    def test_what_begins_like_a_command_is_not_lost(self):
+        self.start(THINK + "One.", THINK + call("ask_user", question="Where?"), THINK + "There.", THINK + "Path.")
+        t = self.open(width=120)
+        t.write("/todo app: build it\r")
+        t.until("there is no /todo, but /undo; .* a blank before it sends it as text\n› /todo app: build it$")
+        t.write(HOME + " \r")
+        t.until("One.*finished")
+        t.write("Ask me.\r")
+        t.until(r"Where\?.*answer › ?$")
+        t.write("/srv is where\r")
+        t.until("There.*finished")
+        t.write("/srv/data has it\r")
+        t.until("Path.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], [" /todo app: build it", "Ask me.", "/srv/data has it"])
         self.leave(t)
 
     def test_sessions_are_picked_and_resumed(self):

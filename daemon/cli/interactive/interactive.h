@@ -59,7 +59,7 @@ class Interactive {
   void interrupt();
   void submitted(const std::string& line);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
-  void command(const SlashLine& line);
+  void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
   void help();

@@ -56,7 +56,9 @@ void Interactive::submitted(const std::string& line) {
   if (!picks.empty() && pick(picks, line)) return;
   if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))
     complain(added.error());
-  if (const auto slash = parse_slash(line)) return command(*slash);
+  const auto slash = parse_slash(line);
+  const bool answers = !question_id_.empty() && !asking_;  // with any word, one with a slash too
+  if (slash && (slash->command || !answers)) return command(*slash, line);
   if (asking_) {
     const auto reply = approval_of(line, *asking_);
     if (!reply) return view_.note(Style::yellow, not_offered(line, *asking_));
@@ -77,11 +79,14 @@ void Interactive::say(const std::string& text, std::string_view delivery, std::s
   talk_.say(text, delivery, mode);
 }
 
-void Interactive::command(const SlashLine& line) {
+void Interactive::command(const SlashLine& line, const std::string& typed) {
   if (!line.command) {
     const std::string meant = line.nearest.empty() ? "" : fmt::format(", but /{}", line.nearest);
-    return view_.note(Style::yellow,
-                      fmt::format("there is no /{}{}; /help lists the commands", line.name, meant));
+    view_.note(Style::yellow,
+               fmt::format("there is no /{}{}; /help lists the commands, and a blank before it "
+                           "sends it as text",
+                           line.name, meant));
+    return input_->put_back(typed);
   }
   if (line.command->argument == "TEXT" && line.argument.empty())
     return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name,
