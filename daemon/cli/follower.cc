@@ -53,6 +53,7 @@ Follower::Follower(const DaemonOptions& daemon, bool hide_thinking)
       view_(screen_, transcript_) {}
 
 int Follower::run() {
+  link_.watch_resumption();
   auto begun = begin();
   while (begun && !exit_) {
     if (lost_) {
@@ -134,6 +135,14 @@ void Follower::step(const Happening& h) {
       break;
     case Happening::Kind::resized:
       screen_.resized();
+      transcript_.resized();
+      break;
+    case Happening::Kind::resume:  // below what the shell has written, on a terminal of any size
+      if (!screen_.terminal().is_terminal) break;
+      screen_.begin_anew();
+      screen_.resized();
+      transcript_.resized();
+      if (question_open_) screen_.write("> ", 2);
       break;
     case Happening::Kind::typed:
       reply(h.line);
@@ -144,9 +153,8 @@ void Follower::step(const Happening& h) {
       question_open_ = false;
       break;
     case Happening::Kind::answer:
-    case Happening::Kind::keys:  // not asked for here, and neither is job control
+    case Happening::Kind::keys:  // not asked for here
     case Happening::Kind::suspend:
-    case Happening::Kind::resume:
     case Happening::Kind::tick:
       break;
   }

@@ -689,6 +689,35 @@ class TerminalTest(unittest.TestCase):
         t.until("One.*finished")
         self.leave(t)
 
+    def test_a_resize_while_a_shell_has_the_terminal(self):
+        self.start(self.gated(THINK + "One."))
+        t = self.open()
+        self.leave(t)
+        env = dict(os.environ, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm", LC_ALL="C.UTF-8", PS1="$ ")
+        t = Terminal(["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], self.root, env, 110, 24)
+        self.addCleanup(t.close)
+        t.until(r"\$ ?$")
+        t.write(LARES + "\n")
+        t.until("› ?$")
+        t.write("Go.\r")
+        t.until(r"turn \ds\n› ?$")
+        t.write(CTRL_Z)
+        t.until(r"Stopped.*\$ ?$")
+        t.resize(40, 24)
+        t.write("fg\n")
+        t.until(r"fg\n.*turn [3-9]s.*\n› ?$|fg\n[^\n]*\n[^\n]*…\n› ?$")
+        until = time.monotonic() + 2  # it is drawn several times meanwhile
+        while time.monotonic() < until:
+            t.read(0.1)
+        after = t.screen.text().split("$ fg\n")[1]
+        self.assertRegex(after, r"^\S*lares\S*\n(\S+\n)?[^\n]{1,39}\n› ?$")  # bash's line in one row or two, the status, the line
+        self.open_gate()
+        t.until("One.*finished.*› ?$")
+        t.write(CTRL_D)
+        t.until(r"\$ ?$")
+        t.write("exit\n")
+        t.wait()
+
     # ---- the command line
 
     def test_without_a_terminal_it_says_what_does_not_need_one(self):

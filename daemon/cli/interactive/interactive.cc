@@ -201,11 +201,14 @@ void Interactive::happened(const Happening& h) {
       input_->stop();
       break;
     case Happening::Kind::suspend:
+      view_.hide_status();
       input_->suspend();
       std::raise(SIGSTOP);
       break;
     case Happening::Kind::resume:
+      screen_.resized();  // perhaps, while the shell had the terminal and heard of it
       input_->resume();
+      transcript_.resized();
       break;
     case Happening::Kind::tick:
       break;

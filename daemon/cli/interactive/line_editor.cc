@@ -224,13 +224,14 @@ void LineEditor::suspend() {
 
 void LineEditor::resume() {
   State& s = *state_;
-  if (!s.suspended) s.go_to_origin();  // stopped and continued by somebody else
-  s.suspended = false;
+  const bool by_others = !std::exchange(s.suspended, false);  // who may have left it where it was
   ::el_wset(s.el, EL_PREP_TERM, 0);  // whatever they are now, libedit sets them anew
   ::el_wset(s.el, EL_PREP_TERM, 1);
   s.out += "\x1b[?2004h";
+  if (by_others) return resized();
   s.measure();
   ::el_resize(s.el);
+  s.screen.begin_anew();
   s.at_origin = s.dirty = true;
 }
 
