@@ -32,6 +32,10 @@ constexpr std::size_t kKeyBytesMax = 4096;          // at once
 constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what
                                                     // is silent is none
 
+constexpr std::string_view kPerhapsAnother =
+    "; if it is of another version or another program, end it, or name another socket with "
+    "--socket";
+
 // Of a method of the protocol, for people: "ask the daemon about session history".
 std::string asked(std::string_view method) {
   std::string words(method);
@@ -46,6 +50,10 @@ Error error_of(std::string_view method, const protocol::Error& refused) {
   if (!refused.hint.empty()) error.message += "; " + refused.hint;
   return error;
 }
+
+// What could not be told which request it answers: the daemon takes no client more, or no line so
+// long.
+bool refuses_all(const protocol::Message& answer) { return answer.id->is_null() && answer.error; }
 
 }  // namespace
 
@@ -192,10 +200,10 @@ Result<protocol::InitializeResult> Link::connect(const std::string& socket_path)
   auto answer = call<protocol::InitializeResult>(hello, kGreetedWithin);
   if (!answer) {
     disconnect();
-    answer.error().message = fmt::format(
-        "greet the daemon at {}: {}; if it is of another version or another program, end it, or "
-        "name another socket with --socket",
-        socket_path, answer.error().message);
+    Error& error = answer.error();
+    const bool full = error.code == static_cast<int>(protocol::Code::overloaded);
+    error.message = fmt::format("greet the daemon at {}: {}{}", socket_path, error.message,
+                                full ? "" : kPerhapsAnother);
   }
   return answer;
 }
@@ -245,7 +253,9 @@ Result<Json> Link::call_json(std::string_view method, const Json& params,
     if (h.kind == Kind::interrupt || h.kind == Kind::terminate || h.kind == Kind::hangup) {
       return tl::unexpected(Error{fmt::format("{}: interrupted", what), Error::Kind::interrupted});
     }
-    if (h.kind != Kind::answer || *h.message.id != Json(id)) continue;
+    const bool answers = h.kind == Kind::answer &&
+                         (*h.message.id == Json(id) || refuses_all(h.message));
+    if (!answers) continue;
     protocol::Message answer = std::move(happened[seen].message);
     happened.erase(happened.begin() + static_cast<std::ptrdiff_t>(seen));
     if (answer.error) return tl::unexpected(error_of(method, *answer.error));

@@ -12,7 +12,7 @@ import subprocess
 import cli_case
 from cli_case import THINK, CliCase
 from cli_fake_daemon import FakeDaemon
-from client import Client, call
+from client import Client, Daemon, call
 
 
 class CliTest(CliCase):
@@ -550,6 +550,15 @@ class CliTest(CliCase):
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         os.close(master)
+
+    def test_one_client_too_many_reads_why(self):
+        self.daemon = Daemon(cli_case.EXECUTABLE, self.home, [], LARES_TEST_CLIENTS="1")
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        status, _, err = self.lares("status")
+        self.assertEqual(status, 1, err)
+        self.assertIn("1 clients are connected, and more are not served; end some of them", err)
+        self.assertNotIn("another program", err)
 
 
 if __name__ == "__main__":
