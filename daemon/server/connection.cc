@@ -21,6 +21,7 @@ namespace {
 using protocol::Code;
 constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::seconds kWatchEvery{5};
+constexpr std::chrono::seconds kLastWordsSilenceMax{5};  // of a client that is to read what is left
 
 }  // namespace
 
@@ -42,6 +43,8 @@ asio::awaitable<void> Connection::run() {
       server_.io(), [self] { return self->write_lines(); },
       logged(server_.log(), "writing to a client", [self](const std::string&) {
         self->close();
+        self->write_ended_ = true;
+        self->watchdog_.cancel();
         self->written_.open();
       }));
   asio::co_spawn(
@@ -213,6 +216,21 @@ asio::awaitable<void> Connection::watch() {
       wrote_ = std::chrono::steady_clock::now();
     else if (silent > std::chrono::milliseconds(protocol::kStuckMsMax))
       evict("it has read nothing for a minute");
+  }
+  co_await watch_last_words();
+}
+
+// What is left is written while it is read. A client that reads nothing of it keeps neither its
+// place among the clients nor the memory.
+asio::awaitable<void> Connection::watch_last_words() {
+  while (!write_ended_) {
+    const auto before = wrote_;
+    watchdog_.expires_after(kLastWordsSilenceMax);
+    co_await watchdog_.async_wait(kUse);
+    if (write_ended_ || wrote_ != before) continue;
+    boost::system::error_code ignored;
+    socket_.close(ignored);
+    co_return;
   }
 }
 

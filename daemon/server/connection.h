@@ -51,6 +51,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   asio::awaitable<void> read_lines();
   asio::awaitable<void> write_lines();
   asio::awaitable<void> watch();
+  asio::awaitable<void> watch_last_words();
   asio::awaitable<void> answer(protocol::Message message);
   asio::awaitable<void> replay(std::string session_id, std::int64_t after, int generation);
   void line_received(std::string_view line);
@@ -65,6 +66,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   std::unique_ptr<McpStream> mcp_;  // an MCP client: it has said so with its first line
   std::string role_ = "control";
   bool initialized_ = false, closed_ = false;
+  bool write_ended_ = false;  // write_lines() is over: nothing more is written
   std::deque<std::string> outbox_;
   std::size_t outbox_bytes_ = 0;
   int n_outstanding_ = 0;

@@ -5,6 +5,7 @@ clients_test.py SCRIPTED_DAEMON [unittest arguments]
 import json
 import os
 import socket
+import time
 
 from client import Daemon
 import daemon_case
@@ -61,6 +62,25 @@ class ClientsTest(DaemonCase):
             pass
         self.assertEqual(self.connect().call("ping"), {})
         self.assertEqual(self.logged().count("client_refused why=\"too many\""), 1)
+
+    def test_who_does_not_read_gives_its_place_back(self):
+        self.start_with(LARES_TEST_CLIENTS="4")
+        c = self.connect()
+        evicted, half = self.connect(), self.connect()
+        long = "x" * 400_000  # comes back in an answer
+        try:
+            for _ in range(40):
+                evicted.send(long)
+        except OSError:
+            pass  # evicted
+        for _ in range(4):
+            half.send(long)
+        half.sock.shutdown(socket.SHUT_WR)
+        deadline = time.monotonic() + 20
+        while c.call("server/status")["nClients"] > 1:
+            self.assertLess(time.monotonic(), deadline, "they keep their places")
+            time.sleep(0.1)
+        self.assertIn("client_evicted", self.logged())
 
     def test_silent_connections_are_bounded_and_end(self):
         self.start_with(LARES_TEST_CLIENTS="4", LARES_TEST_FIRST_BYTE_MS="700")
