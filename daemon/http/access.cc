@@ -55,9 +55,10 @@ bool is_local_origin(std::string_view origin) {
   return false;
 }
 
-std::optional<HttpRefusal> refuse_access(const HttpRequest& request, std::string_view token) {
+std::optional<HttpRefusal> refuse_access(const HttpRequest& request, std::string_view token,
+                                         CameOver over) {
   for (const auto& [name, value] : request.headers) {
-    if (name == "host" && !is_local_host(value))
+    if (over == CameOver::tcp && name == "host" && !is_local_host(value))
       return HttpRefusal{
           403, fmt::format("the Host header must be localhost, 127.0.0.1 or [::1], and is {}",
                            utf8_prefix(value, kQuotedMax))};

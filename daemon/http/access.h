@@ -17,7 +17,11 @@ bool is_local_host(std::string_view host);
 // An absent Origin is none of a page's; a local one may be a page that this machine serves.
 bool is_local_origin(std::string_view origin);
 
-// Empty token: whoever reaches the socket may use it, whatever credentials they send.
-std::optional<HttpRefusal> refuse_access(const HttpRequest& request, std::string_view token);
+enum class CameOver { unix_socket, tcp };
+
+// Empty token: whoever reaches the socket may use it, whatever credentials they send. No name leads
+// a browser to a Unix socket, so over one the Host may be any: clients write what they like there.
+std::optional<HttpRefusal> refuse_access(const HttpRequest& request, std::string_view token,
+                                         CameOver over);
 
 }  // namespace lares::daemon

@@ -1,12 +1,13 @@
 #include "daemon/http/connection.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <exception>
 #include <utility>
 
 #include <fmt/format.h>
 
-#include "daemon/http/access.h"
 #include "daemon/http/answer.h"
 #include "daemon/http/request_parser.h"
 #include "daemon/http/server.h"
@@ -15,6 +16,13 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kPathShown = 200;  // bytes, in the log
+
+// What is neither, or cannot be told, is looked at as closely as TCP.
+CameOver way_of(const HttpStream::Socket& socket) {
+  boost::system::error_code ec;
+  const auto here = socket.local_endpoint(ec);
+  return !ec && here.protocol().family() == AF_UNIX ? CameOver::unix_socket : CameOver::tcp;
+}
 
 }  // namespace
 
@@ -38,6 +46,7 @@ class HttpConnection::BodyShare {
 HttpConnection::HttpConnection(HttpServer& server, HttpStream::Socket socket, std::string token,
                                bool crowded)
     : server_(server),
+      over_(way_of(socket)),
       stream_(std::make_shared<HttpStream>(server.io(), std::move(socket), server.limits())),
       token_(std::move(token)),
       crowded_(crowded) {}
@@ -137,7 +146,7 @@ asio::awaitable<std::optional<HttpRefusal>> HttpConnection::read(HttpRequestPars
 
 std::optional<HttpRefusal> HttpConnection::refuse(const HttpRequest& request,
                                                   const HttpHandler*& handler) const {
-  if (auto refusal = refuse_access(request, token_)) return refusal;
+  if (auto refusal = refuse_access(request, token_, over_)) return refusal;
   if (crowded_)
     return HttpRefusal{503,
                        fmt::format("more than {} clients are connected; close some, or try again",

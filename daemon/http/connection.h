@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "daemon/http/access.h"
 #include "daemon/http/exchange.h"
 #include "daemon/http/limits.h"
 #include "daemon/http/stream.h"
@@ -39,6 +40,7 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   asio::awaitable<void> handle(const HttpHandler& handler, HttpAnswer& answer);
 
   HttpServer& server_;
+  const CameOver over_;
   std::shared_ptr<HttpStream> stream_;
   std::string token_;
   bool crowded_, idle_ = true, stopping_ = false;

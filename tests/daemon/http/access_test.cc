@@ -5,9 +5,9 @@
 namespace lares::daemon {
 namespace {
 
-unsigned refused(HttpHeaders headers, std::string_view token = "") {
+unsigned refused(HttpHeaders headers, std::string_view token = "", CameOver over = CameOver::tcp) {
   const auto refusal = refuse_access({.method = "GET", .path = "/", .headers = std::move(headers)},
-                                     token);
+                                     token, over);
   return refusal ? refusal->status : 0;
 }
 
@@ -36,6 +36,14 @@ TEST(HttpAccess, TakesNoForeignPage) {
             403u);
 }
 
+TEST(HttpAccess, TakesAnyHostAndNoForeignPageOverAUnixSocket) {
+  for (const char* host : {"lares", "docker", "evil.example:80", ""})
+    EXPECT_EQ(refused({{"host", host}}, "", CameOver::unix_socket), 0u) << host;
+  EXPECT_EQ(
+      refused({{"host", "lares"}, {"origin", "http://evil.example"}}, "", CameOver::unix_socket),
+      403u);
+}
+
 TEST(HttpAccess, AsksForTheTokenWhereThereIsOne) {
   const std::string token = "0123456789abcdef";
   EXPECT_EQ(refused({}, token), 401u);
@@ -49,7 +57,8 @@ TEST(HttpAccess, AsksForTheTokenWhereThereIsOne) {
     EXPECT_EQ(refused({{"x-api-key", wrong}}, token), 401u) << wrong;
   }
   EXPECT_EQ(refused({{"authorization", "Basic " + token}}, token), 401u);
-  const auto without = refuse_access({.method = "GET", .path = "/", .headers = {}}, token);
+  const auto without = refuse_access({.method = "GET", .path = "/", .headers = {}}, token,
+                                     CameOver::tcp);
   ASSERT_TRUE(without);
   EXPECT_EQ(without->headers, (HttpHeaders{{"WWW-Authenticate", "Bearer"}}));
 }

@@ -95,7 +95,7 @@ Outcome parse(const std::string& bytes, std::size_t step_max, fuzz::Random& rand
                       last_segment(request.path);
     for (const auto& [name, value] : request.headers) all += "\n" + name + ": " + value;
     EXPECT_EQ(valid_utf8(all), all) << testing::PrintToString(all);
-    if (const auto refusal = refuse_access(request, "token"))
+    if (const auto refusal = refuse_access(request, "token", CameOver::tcp))
       all += std::to_string(refusal->status) +
              router.refusal(request.path, refusal->status, refusal->message).body;
     out.requests.push_back(all + "\n" + request.body);
