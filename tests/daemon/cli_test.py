@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 
 import cli_case
 from cli_case import THINK, CliCase
@@ -559,6 +560,40 @@ class CliTest(CliCase):
         self.assertEqual(status, 1, err)
         self.assertIn("1 clients are connected, and more are not served; end some of them", err)
         self.assertNotIn("another program", err)
+
+    def test_a_pager_that_is_not_there_loses_nothing(self):
+        self.start(THINK + self.edit(), THINK + "It is gamma.")
+        self.lares("run", "Go.")
+        base = {k: v for k, v in self.env().items() if k != "PAGER"}
+        empty = os.path.join(self.home, "empty")
+        os.mkdir(empty)
+        for env in (base | {"PAGER": "no-such-pager -R"}, base | {"PATH": empty}):
+            self.env = lambda: env
+            for command, shown in (("log", "It is gamma"), ("diff", "\\+gamma")):
+                pid, master = self.terminal(command)
+                self.see(master, shown)
+                self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+                os.close(master)
+
+    def test_a_pager_that_stays_at_ctrl_c_is_waited_for(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        pager = os.path.join(self.home, "pager")
+        with open(pager, "w") as f:
+            f.write("#!/bin/sh\ntrap 'echo caught' INT\ncat\necho read\nuntil read x < /dev/tty; do :; done\necho left\n")
+        os.chmod(pager, 0o755)
+        base = self.env()
+        self.env = lambda: base | {"PAGER": pager}
+        pid, master = self.terminal("log")
+        self.see(master, "(?s)One.*read")
+        os.write(master, b"\x03")
+        self.see(master, "caught")
+        time.sleep(0.5)  # nothing shows that it stays
+        self.assertEqual(os.waitpid(pid, os.WNOHANG)[0], 0, "it left its reader alone with the terminal")
+        os.write(master, b"\n")
+        self.see(master, "left")
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+        os.close(master)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 #include "daemon/cli/terminal/pager.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 
 extern char** environ;
@@ -18,6 +21,20 @@ namespace {
 constexpr const char* kPagerDefault = "less";
 constexpr const char* kLessOptions = "FRX";  // as git: leave at once when it fits, colours, no
                                              // other screen
+// $1, a command line. One that is not there has read nothing, so its text is printed instead, after
+// what the shell says of it. At Ctrl-C both shells wait for a reader that stays (dash and bash do).
+constexpr const char* kPageOrPrint = "(eval \"$1\"); case $? in 126|127) cat;; esac";
+
+bool is_in_path(std::string_view program) {
+  const char* path = std::getenv("PATH");
+  for (std::string_view rest = path ? path : ""; !rest.empty();) {
+    const std::size_t end = std::min(rest.find(':'), rest.size());
+    const std::string file = fmt::format("{}/{}", rest.substr(0, end), program);
+    if (end > 0 && ::access(file.c_str(), X_OK) == 0) return true;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -27,7 +44,7 @@ Pager::Pager() : fd_(STDOUT_FILENO) {
   const char* term = std::getenv("TERM");
   const bool dumb = !term || std::string_view(term) == "dumb";
   if (::isatty(STDOUT_FILENO) != 1 || ::isatty(STDIN_FILENO) != 1 || dumb || !*command ||
-      std::string_view(command) == "cat")
+      std::string_view(command) == "cat" || (!set && !is_in_path(kPagerDefault)))
     return;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return;
@@ -42,7 +59,7 @@ Pager::Pager() : fd_(STDOUT_FILENO) {
   ::sigaddset(&defaults, SIGPIPE);
   ::posix_spawnattr_setsigdefault(&attributes, &defaults);
   ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-  const char* const argv[] = {"sh", "-c", command, nullptr};
+  const char* const argv[] = {"sh", "-c", kPageOrPrint, "sh", command, nullptr};
   const int failed = ::posix_spawn(&pid_, "/bin/sh", &actions, &attributes,
                                    const_cast<char* const*>(argv), environ);
   ::posix_spawnattr_destroy(&attributes);

@@ -8,7 +8,7 @@ namespace lares::cli {
 class Pager {
  public:
   // $PAGER, else less, with colours and only for what is longer than the screen; an empty one or
-  // `cat`: none.
+  // `cat`: none. One that is not there leaves its text to be printed.
   Pager();
   ~Pager();  // waits until the reader has left it
   Pager(const Pager&) = delete;
