@@ -413,6 +413,29 @@ class TerminalTest(unittest.TestCase):
         self.assertEqual([p[0] for p in self.prompts()], ["say a\nb\tc\n[31md end", f"x {long} y"])
         self.leave(t)
 
+    def test_an_edited_entry_of_the_history_stays_edited(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open()
+        for prompt, answer in (("first", "One"), ("second", "Two")):
+            t.write(prompt + "\r")
+            t.until(answer + ".*finished")
+        t.write("draft" + UP + " changed")
+        t.until("› second changed$")
+        t.write(UP)
+        t.until("› first$")
+        t.write(DOWN)
+        t.until("› second changed$")
+        t.write(DOWN)
+        t.until("› draft$")
+        t.write(UP + "\r")
+        t.until("Three.*finished")
+        self.assertEqual(self.prompts()[-1][0], "second changed")
+        t.write(UP + UP)
+        t.until("› second$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
     def test_alt_enter_and_a_backslash_begin_a_new_line(self):
         self.start(THINK + "One.")
         t = self.open()

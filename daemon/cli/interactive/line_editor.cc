@@ -176,7 +176,7 @@ bool LineEditor::empty() const { return !state_->el || state_->text().empty(); }
 void LineEditor::clear() {
   state_->go_to_origin();
   state_->replace(L"");
-  state_->pastes.clear();
+  state_->pastes.clear(), state_->edited.clear();
   state_->search.reset();
   state_->recalled = state_->history.entries().size();
 }

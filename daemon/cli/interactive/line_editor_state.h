@@ -4,6 +4,7 @@
 #include <histedit.h>
 
 #include <cstdio>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -40,6 +41,7 @@ struct LineEditor::State {
   PasteTokens pastes;
   std::size_t recalled = 0;  // which entry of the history is shown; its size: none
   std::wstring draft;        // what was typed before one was recalled
+  std::map<std::size_t, std::wstring> edited;  // entries as they were left, until one is submitted
   struct Search {
     std::wstring pattern, before;
     std::size_t at;

@@ -21,16 +21,18 @@ void LineEditor::State::submit() {
   go_to_origin();
   replace(L"");
   pastes.clear();
-  draft.clear();
+  draft.clear(), edited.clear();
   events.submitted(line);
   recalled = history.entries().size();
 }
 
 void LineEditor::State::recall(std::size_t entry) {
   const auto& entries = history.entries();
-  if (recalled >= entries.size()) draft = text();
+  (recalled < entries.size() ? edited[recalled] : draft) = text();
   recalled = entry;
-  replace(entry < entries.size() ? shown(entries[entry]) : draft);
+  if (entry >= entries.size()) return replace(draft);
+  const auto at = edited.find(entry);
+  replace(at != edited.end() ? at->second : shown(entries[entry]));
 }
 
 // Within text of several lines the cursor goes up and down; beyond it, through the history.
