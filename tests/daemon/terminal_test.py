@@ -436,6 +436,36 @@ class TerminalTest(unittest.TestCase):
         t.until("› ?$")
         self.leave(t)
 
+    def test_text_taller_than_the_terminal_is_seen_around_the_cursor(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open(height=12)
+        lines = [f"l{i}" for i in range(20)]
+        t.write("\x1b\r".join(lines))
+        t.until("l18\nl19$")
+        self.assertEqual(t.screen.lines(), lines[8:])
+        t.write(UP * 15 + "here")
+        lines[4] += "here"
+        t.until(lambda _: t.screen.lines() == lines[4:16])
+        self.assertEqual((t.screen.y, t.screen.x), (0, len("l4here")))
+        t.write(DOWN * 3 + "there")
+        lines[7] += "there"
+        t.until(lambda _: t.screen.lines() == lines[4:16])
+        self.assertEqual((t.screen.y, t.screen.x), (3, len("l7there")))
+        t.write(UP * 7 + HOME + "first ")  # with the mark before it
+        lines[0] = "first " + lines[0]
+        t.until(lambda _: t.screen.lines() == ["› " + lines[0]] + lines[1:12])
+        t.write("\r")
+        t.until("One.*finished.*› ?$")
+        self.assertEqual(self.prompts()[-1][0], "\n".join(lines))
+        t.write("w" * 80 * 12)  # one line of many rows, that then fits again
+        t.until(lambda _: t.screen.lines()[:11] == ["w" * 80] * 11 and t.screen.lines()[11] == "ww")
+        t.write("\x7f" * 100)
+        t.until(lambda _: t.screen.lines()[10:] == ["w" * 62, ""] and (t.screen.y, t.screen.x) == (10, 62))
+        t.write("!\r")
+        t.until("Two.*finished.*› ?$")
+        self.assertEqual(self.prompts()[-1][0], "w" * 860 + "!")
+        self.leave(t)
+
     def test_alt_enter_and_a_backslash_begin_a_new_line(self):
         self.start(THINK + "One.")
         t = self.open()

@@ -38,29 +38,75 @@ void LineEditor::State::measure() {
   if (size.ws_row > 0) height = size.ws_row;
 }
 
+// What libedit drew since the last flush is of no use when the line is drawn anew.
 void LineEditor::State::go_to_origin() {
   if (at_origin) return;
   at_origin = dirty = true;
-  std::fflush(to_out);
-  const int row = std::min(row_of(cursor(), width), height - 1);
+  take_drawn(/*keep=*/false);
   out += '\r';
-  if (row > 0) out += fmt::format("\x1b[{}A", row);
+  if (cursor_row > 0) out += fmt::format("\x1b[{}A", cursor_row);
   out += "\x1b[J";
+  windowed = false;
+}
+
+void LineEditor::State::take_drawn(bool keep) {
+  std::fflush(to_drawn);
+  if (keep) out += drawn;
+  drawn.clear();
+}
+
+// libedit draws text of more rows than the terminal has as if the rows above were there, and puts
+// the cursor elsewhere. The rows around the cursor are drawn here instead, whole, and what libedit
+// draws meanwhile is not used.
+std::string LineEditor::State::window() {
+  const auto rows = rows_of_line(shown_prompt, text(), width);
+  const LinePlace at = place_in_line(shown_prompt, text(), cursor(), width);
+  const int n = static_cast<int>(rows.size());
+  window_top = std::clamp(window_top, std::max(0, at.row - height + 1), at.row);
+  window_top = std::clamp(window_top, 0, std::max(0, n - height));
+  std::string bytes;
+  const int end = std::min(n, window_top + height);
+  for (int i = window_top; i < end; ++i)
+    bytes += (i > window_top ? "\r\n" : "") + narrow(rows[static_cast<std::size_t>(i)]);
+  bytes += '\r';
+  if (end - 1 > at.row) bytes += fmt::format("\x1b[{}A", end - 1 - at.row);
+  if (at.column > 0) bytes += fmt::format("\x1b[{}C", at.column);
+  return bytes;
 }
 
 void LineEditor::State::draw() {
+  const bool tall = is_tall();
+  if (tall != windowed) go_to_origin();
+  if (windowed && !dirty) {
+    std::string now = window();
+    if (now != shown_window) go_to_origin();
+  }
   if (dirty) {
     go_to_origin();
     out += screen.take();
-    shown_prompt = prompt_text;
-    ::el_wset(el, EL_REFRESH);
+    draw_line();
     dirty = at_origin = false;
   }
   flush();
+  cursor_row = std::min(row_of(cursor(), width) - (windowed ? window_top : 0), height - 1);
+}
+
+void LineEditor::State::draw_line() {
+  take_drawn(/*keep=*/false);  // since the way to the origin
+  shown_prompt = prompt_text;
+  if (search) shown_prompt = L"search '" + search->pattern + L"': ";
+  windowed = is_tall();
+  if (!windowed) {
+    window_top = 0;
+    ::el_wset(el, EL_REFRESH);
+    return;
+  }
+  shown_window = window();
+  out += shown_window;
 }
 
 void LineEditor::State::flush() {
-  std::fflush(to_out);
+  take_drawn(/*keep=*/!windowed);
   std::string_view rest = out;
   while (!rest.empty()) {
     const ssize_t n = ::write(STDOUT_FILENO, rest.data(), rest.size());
@@ -80,7 +126,8 @@ int LineEditor::State::read_key(wchar_t* out_key) {
   while (!stopped) {
     if (const auto key = keys.next()) {
       if (searched(*key)) continue;
-      if (dirty && at_origin) draw();  // libedit must find the cursor where it left it
+      if (!windowed && is_tall()) go_to_origin();  // keys that came at once have made it so
+      if (dirty && at_origin) draw();              // libedit must find the cursor where it left it
       *out_key = *key;
       return 1;
     }
@@ -104,10 +151,10 @@ int key_of(EditLine* el, wchar_t* key) { return LineEditor::State::of(el)->read_
 }  // namespace
 
 void LineEditor::State::start() {
-  to_out = file_into(out), to_complaints = file_into(complaints);
+  to_drawn = file_into(drawn), to_complaints = file_into(complaints);
   (void)character_columns(0xA0);  // sets the locale's character type: libedit measures and writes
                                   // by it
-  el = ::el_init_fd("lares", stdin, to_out, to_complaints, STDIN_FILENO, STDOUT_FILENO,
+  el = ::el_init_fd("lares", stdin, to_drawn, to_complaints, STDIN_FILENO, STDOUT_FILENO,
                     STDERR_FILENO);
   if (!el) return;
   const char* term = std::getenv("TERM");
@@ -125,7 +172,7 @@ LineEditor::LineEditor(Screen& screen, const History& history, InputEvents event
 
 LineEditor::~LineEditor() {
   if (state_->el) ::el_end(state_->el);
-  if (state_->to_out) std::fclose(state_->to_out);
+  if (state_->to_drawn) std::fclose(state_->to_drawn);
   if (state_->to_complaints) std::fclose(state_->to_complaints);
 }
 
@@ -193,14 +240,15 @@ void LineEditor::resized() {
   State& s = *state_;
   if (!s.running) return;
   s.measure();
-  std::fflush(s.to_out);
-  const int row = (s.at_origin ? 0 : s.row_of(s.cursor(), s.width)) + s.screen.status_rows(s.width);
+  s.take_drawn(/*keep=*/!s.windowed);
+  const int line = s.windowed ? s.cursor_row : s.row_of(s.cursor(), s.width);
+  const int row = (s.at_origin ? 0 : line) + s.screen.status_rows(s.width);
   s.out += '\r';
   if (row > 0) s.out += fmt::format("\x1b[{}A", std::min(row, s.height - 1));
   s.out += "\x1b[J";
   ::el_resize(s.el);
   s.screen.begin_anew();
-  s.at_origin = s.dirty = true;
+  s.at_origin = s.dirty = true, s.windowed = false;
 }
 
 void LineEditor::show() {

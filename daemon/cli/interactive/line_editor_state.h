@@ -27,9 +27,9 @@ struct LineEditor::State {
   const History& history;
   InputEvents events;
   KeyDecoder keys;
-  std::string out, complaints;
-  std::FILE *to_out = nullptr, *to_complaints = nullptr;  // what libedit writes to out, to
-                                                          // complaints
+  std::string out, drawn, complaints;
+  std::FILE *to_drawn = nullptr, *to_complaints = nullptr;  // what libedit writes to drawn, to
+                                                            // complaints
   EditLine* el = nullptr;
   std::optional<TerminalGuard> guard;
   std::wstring prompt_text = L"> ", shown_prompt;
@@ -38,6 +38,10 @@ struct LineEditor::State {
   bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there
                            // on
   int width = 80, height = 24;
+  int cursor_row = 0;     // below where the prompt or the window begins, as the terminal shows it
+  bool windowed = false;  // what is shown is a window of text that has more rows than the terminal
+  std::string shown_window;
+  int window_top = 0;  // the text's row that is the window's first
   PasteTokens pastes;
   std::size_t recalled = 0;  // which entry of the history is shown; its size: none
   std::wstring draft;        // what was typed before one was recalled
@@ -76,9 +80,13 @@ struct LineEditor::State {
   int row_of(std::size_t at, int columns_max) const {
     return place_in_line(shown_prompt, text(), at, columns_max).row;
   }
+  bool is_tall() const { return row_of(text().size(), width) >= height; }
   void measure();
   void go_to_origin();
   void draw();
+  void draw_line();
+  std::string window();
+  void take_drawn(bool keep);
   void flush();
 
   void start();

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 #include <string_view>
+#include <vector>
 
 namespace lares::cli {
 
@@ -15,5 +17,7 @@ struct LinePlace {
 // control characters are ^X.
 LinePlace place_in_line(std::wstring_view prompt, std::wstring_view text, std::size_t at,
                         int width);
+// What each of its rows shows, the last one too where it is empty.
+std::vector<std::wstring> rows_of_line(std::wstring_view prompt, std::wstring_view text, int width);
 
 }  // namespace lares::cli
