@@ -1,5 +1,6 @@
 // lares run and lares ask: a prompt from the command line, and the turn it begins.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -11,6 +12,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/piped_stdin.h"
 #include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
@@ -29,13 +31,24 @@ std::string read_stdin() {
   return text;
 }
 
+std::string with_what_is_piped(std::string prompt, const char* name) {
+  const PipedStdin piped = read_piped(STDIN_FILENO, protocol::kPromptBytesMax);
+  if (piped.silent)
+    fmt::print(stderr,
+               "{}: stdin is a pipe from which nothing came within {} s, so it is not waited for; "
+               "< /dev/null says that there is nothing, < FILE gives what is in one\n",
+               name, kFirstByteWithin.count() / 1000);
+  return with_stdin(std::move(prompt), piped.text);
+}
+
 int turn_command(int argc, const char* const* argv, const char* name, const char* what,
                  const char* argument, std::string mode) {
   CLI::App app(what, name);
   DaemonOptions daemon;
   TurnOptions turn;
   std::string prompt;
-  app.add_option(argument, prompt, "in your words; - reads it from stdin")->required();
+  app.add_option(argument, prompt, "in your words; what is piped in goes with it (-: alone)")
+      ->required();
   turn.add_to(app);
   BestOfOptions best;
   bool worktree = false;
@@ -51,18 +64,12 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
       std::string("The answer goes to stdout, the rest to stderr. Ctrl-C stops the turn.\n") +
       kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (prompt == "-") prompt = read_stdin();
+  const bool all_of_it = prompt == "-";
+  if (all_of_it) prompt = read_stdin();
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
     fmt::print(stderr,
                "{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
                name, argument);
-    return kExitUsage;
-  }
-  if (prompt.size() > protocol::kPromptBytesMax) {
-    fmt::print(
-        stderr,
-        "{}: the {} is longer than {} bytes; put it into a file of the repository and name that\n",
-        name, argument, protocol::kPromptBytesMax);
     return kExitUsage;
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
@@ -72,6 +79,15 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   }
   if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
     fmt::print(stderr, "{}: {}\n", name, wrong);
+    return kExitUsage;
+  }
+  if (!all_of_it) prompt = with_what_is_piped(std::move(prompt), name);
+  if (prompt.size() > protocol::kPromptBytesMax) {
+    fmt::print(stderr,
+               "{}: the {}{} is longer than {} bytes; put it into a file of the repository and "
+               "name that\n",
+               name, argument, all_of_it ? "" : ", with what stdin gives,",
+               protocol::kPromptBytesMax);
     return kExitUsage;
   }
   if (best.n > 0) return best_of(daemon, turn, best, prompt);

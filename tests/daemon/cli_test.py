@@ -561,6 +561,32 @@ class CliTest(CliCase):
         self.assertIn("1 clients are connected, and more are not served; end some of them", err)
         self.assertNotIn("another program", err)
 
+    def test_what_is_piped_in_goes_with_the_prompt(self):
+        self.start(*[THINK + "Seen."] * 4)
+        def ask(stdin, *prompt, **more):
+            p = subprocess.run(self.command("ask", *prompt), cwd=self.root, env=self.env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60,
+                               **({"stdin": stdin} if stdin else more))
+            self.assertEqual(p.returncode, 0, p.stderr.decode())
+            return p.stderr.decode()
+        ask(None, "What is it?", input=b"E1: disk full\n")
+        with open(os.path.join(self.root, "a.txt")) as f:
+            ask(f, "And this?")
+        reader, writer = os.pipe()  # nobody ever closes it
+        self.assertIn("nothing came within 3 s", ask(reader, "Alone?"))
+        os.close(reader)
+        os.close(writer)
+        ask(None, "-", input=b"all of it")
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        prompts = []
+        for session in reversed(c.call("session/list")["sessions"]):
+            events = c.call("session/history", sessionId=session["sessionId"], after=0)["events"]
+            prompts += [e["params"]["content"] for e in events if e["method"] == "prompt/accepted"]
+        self.assertEqual(prompts, ["What is it?\n\n<stdin>\nE1: disk full\n</stdin>", "And this?\n\n<stdin>\nalpha\nbeta\n</stdin>", "Alone?", "all of it"])
+        p = subprocess.run(self.command("ask", "Long?"), cwd=self.root, env=self.env(), input=b"x" * (5 << 20), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.assertEqual(p.returncode, 2)
+        self.assertIn(b"with what stdin gives", p.stderr)
+
     def test_a_pager_that_is_not_there_loses_nothing(self):
         self.start(THINK + self.edit(), THINK + "It is gamma.")
         self.lares("run", "Go.")
