@@ -742,14 +742,31 @@ class TerminalTest(unittest.TestCase):
         t.until("One.*finished")
         self.leave(t)
 
-    def test_a_resize_while_a_shell_has_the_terminal(self):
-        self.start(self.gated(THINK + "One."))
-        t = self.open()
-        self.leave(t)
+    def shell(self):
         env = dict(os.environ, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm", LC_ALL="C.UTF-8", PS1="$ ")
         t = Terminal(["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], self.root, env, 110, 24)
         self.addCleanup(t.close)
         t.until(r"\$ ?$")
+        return t
+
+    def test_lares_run_goes_on_in_the_width_that_the_terminal_has_after_a_stop(self):
+        self.start(self.gated(THINK + "One."))
+        t = self.shell()
+        t.write(LARES + " run Go.\n")
+        t.until("reading")
+        t.write(CTRL_Z)
+        t.until(r"Stopped.*\$ ?$")
+        t.resize(30, 24)
+        t.write("fg\n")
+        t.until(r"fg\n.*reading[^\n]*$")
+        self.open_gate()
+        t.until(r"One\.\n\nfinished · 1 step · [\d,]+\ntokens in .*\$ ?$")  # broken between words
+        t.write("exit\n")
+        t.wait()
+
+    def test_a_resize_while_a_shell_has_the_terminal(self):
+        self.start(self.gated(THINK + "One."))
+        t = self.shell()
         t.write(LARES + "\n")
         t.until("› ?$")
         t.write("Go.\r")
