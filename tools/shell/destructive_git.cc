@@ -37,12 +37,38 @@ bool has(const Words& args, std::string_view option, char letter = 0) {
            (letter && has_letter(a, letter));
   });
 }
-// For options that make a command harmless: only as they are written out.
-bool has_exactly(const Words& args, std::string_view option, char letter = 0) {
-  return std::ranges::any_of(args, [&](const std::string& a) {
-    return a == option ||
-           (letter && has_letter(std::string_view(a).substr(0, a.find('e', 1)), letter));
-  });
+// What a subcommand's options take a value for: letters, and names with blanks between.
+struct Valued {
+  std::string_view letters, names;
+};
+// Its options alone: without their values, and without what stands behind `--`.
+Words options_of(const Words& args, Valued valued) {
+  Words out;
+  for (std::size_t i = 0; i < args.size() && args[i] != "--"; ++i) {
+    const std::string& a = args[i];
+    if (a.size() < 2 || a[0] != '-') continue;
+    if (a[1] != '-') {
+      const auto letter = a.find_first_of(valued.letters, 1);
+      out.push_back(a.substr(0, letter));  // what stands behind it is its value
+      if (letter + 1 == a.size()) ++i;
+      continue;
+    }
+    out.push_back(a);
+    const std::string cut = " " + a;  // a long option may be cut short
+    if (a.find('=') == std::string::npos && valued.names.find(cut) != std::string_view::npos) ++i;
+  }
+  return out;
+}
+// For options that make a command harmless: only as they are written out, and not where one takes
+// them back.
+bool has_exactly(const Words& args, std::string_view option, char letter = 0, Valued valued = {}) {
+  bool found = false;
+  for (const std::string& a : options_of(args, valued)) {
+    if (a.starts_with("--no-") && a.size() > 5 && option.substr(2).starts_with(a.substr(5)))
+      return false;
+    found = found || a == option || (letter && has_letter(a, letter));
+  }
+  return found;
 }
 Words positional(const Words& args) {
   Words out;
@@ -59,6 +85,10 @@ bool looks_like_files(std::string_view word) {
           word.find('/', dot) == std::string_view::npos && word.size() - dot <= kExtensionMax);
 }
 
+constexpr Valued kClean{"e", " --exclude"},
+    kRestore{"s", " --source --conflict --pathspec-from-file"},
+    kRemove{"", " --pathspec-from-file"}, kCheckout{"bB", " --orphan --conflict"};
+
 constexpr const char* kUncommitted = "throws away uncommitted changes";
 constexpr const char* kUntracked = "deletes files that git does not know";
 constexpr const char* kHistory = "rewrites or deletes history";
@@ -71,8 +101,9 @@ const char* checkout_loses(const Words& args,
     return kUncommitted;
   if (has(args, "", 'B')) return kHistory;
   const Words names = positional(args);
-  const bool makes = has_exactly(args, "--orphan", 'b') || has_exactly(args, "--track", 't') ||
-                     has_exactly(args, "--detach");
+  const bool makes = has_exactly(args, "--orphan", 0, kCheckout) || has(args, "", 'b') ||
+                     has_exactly(args, "--track", 't', kCheckout) ||
+                     has_exactly(args, "--detach", 0, kCheckout);
   const auto is_files = [&](const std::string& name) {
     return looks_like_files(name) || (is_path && is_path(name));
   };
@@ -102,17 +133,18 @@ const char* loses(std::string_view sub, const Words& args,
                                                                               : nullptr;
   if (sub == "checkout") return checkout_loses(args, is_path);
   if (sub == "restore")
-    return has_exactly(args, "--staged", 'S') && !has(args, "--worktree", 'W') ? nullptr
-                                                                               : kUncommitted;
+    return has_exactly(args, "--staged", 'S', kRestore) && !has(args, "--worktree", 'W')
+               ? nullptr
+               : kUncommitted;
   if (sub == "switch")
     return has(args, "--discard-changes", 'f') || has(args, "--force") ? kUncommitted
            : has(args, "--force-create", 'C')                          ? kHistory
                                                                        : nullptr;
-  if (sub == "clean") return has_exactly(args, "--dry-run", 'n') ? nullptr : kUntracked;
+  if (sub == "clean") return has_exactly(args, "--dry-run", 'n', kClean) ? nullptr : kUntracked;
   if (sub == "stash") return one_of(first, "drop", "clear") ? kUncommitted : nullptr;
   if (sub == "rm")
-    return has_exactly(args, "--cached") || has_exactly(args, "--dry-run", 'n') ||
-                   !has(args, "--force", 'f')
+    return has_exactly(args, "--cached", 0, kRemove) ||
+                   has_exactly(args, "--dry-run", 'n', kRemove) || !has(args, "--force", 'f')
                ? nullptr
                : kUncommitted;
   if (sub == "branch")

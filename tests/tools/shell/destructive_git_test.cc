@@ -307,6 +307,27 @@ TEST(DestructiveGit, AsksNothingOfHonestCommands) {
   EXPECT_GE(n, 150);
 }
 
+// What makes a command harmless is an option of its own: no value, no file's name, and not taken
+// back.
+TEST(DestructiveGit, ADryRunIsOneThatGitTakesForIt) {
+  for (const char* script :
+       {"git clean -fdx -e -n", "git clean -e -n -fdx", "git clean -fdxe -n",
+        "git clean -fdx --exclude -n", "git clean -fdx --exc --dry-run", "git clean -fdx -- -n",
+        "git clean -n --no-dry-run -fdx", "git clean -n --no-dry -fdx", "git clean -fdx -en",
+        "git restore --staged --no-staged .", "git restore --staged --no-st .",
+        "git restore -- --staged", "git restore --pathspec-from-file --staged",
+        "git rm -rf --cached --no-cached .", "git rm -rf -- --cached", "git rm -rfn --no-dry-run .",
+        "git checkout --detach --no-detach a.cc"})
+    EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+  for (const char* script :
+       {"git clean -n -fdx -e keep", "git clean -fdxn -e -f", "git clean -e keep --dry-run",
+        "git clean --exclude=keep -n", "git clean -ndx -- build", "git restore --staged -- a.cc",
+        "git restore -S --source HEAD a.cc", "git restore -Ss HEAD .", "git rm -r --cached .",
+        "git rm -rfn .", "git checkout -b new.feature", "git checkout --orphan pages.io",
+        "git checkout --detach v1.0"})
+    EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
+}
+
 // What nests without end is read to a bound, and not again and again.
 TEST(DestructiveGit, NestedWordsEnd) {
   std::string which = "git clean -fdx", value = "git";
