@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <map>
@@ -113,6 +114,19 @@ Result<> check_root(const std::string& root, const std::string& home) {
   if (!std::filesystem::is_directory(resolved, failed))
     return tl::unexpected(refused(fmt::format("sandbox root '{}': not a directory", root)));
   return {};
+}
+
+// This process's own, as it is, and `extra`, which comes before it.
+std::vector<std::string> own_environment(const std::vector<std::string>& extra) {
+  std::vector<std::string> out;
+  for (char** entry = ::environ; entry && *entry; ++entry) {
+    const std::string_view text = *entry, name = text.substr(0, text.find('=') + 1);
+    if (!name.empty() &&
+        std::ranges::none_of(extra, [&](const auto& other) { return other.starts_with(name); }))
+      out.emplace_back(text);
+  }
+  out.insert(out.end(), extra.begin(), extra.end());
+  return out;
 }
 
 }  // namespace
@@ -233,7 +247,9 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
   spec.argv = command.argv;
   auto extra = spec.network ? proxy_environment() : std::vector<std::string>();
   extra.insert(extra.end(), command.env.begin(), command.env.end());
-  spec.env = environment(backend, home, extra);
+  spec.env = command.keeps_environment && backend == Backend::none
+                 ? own_environment(extra)
+                 : environment(backend, home, extra);
   return spec;
 }
 

@@ -117,9 +117,10 @@ class Process {
 };
 
 struct Command {
-  std::vector<std::string> argv;  // argv[0] is looked up in PATH inside
-  std::string cwd;                // absolute, inside root
-  std::vector<std::string> env;   // NAME=value, added to the scrubbed environment
+  std::vector<std::string> argv;   // argv[0] is looked up in PATH inside
+  std::string cwd;                 // absolute, inside root
+  std::vector<std::string> env;    // NAME=value, added to the scrubbed environment
+  bool keeps_environment = false;  // with Backend::none: added to this process's own instead
 };
 
 // Errors: the launcher is missing, the backend does not work here, the policy is refused (root is

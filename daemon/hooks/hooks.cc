@@ -58,7 +58,8 @@ nlohmann::json Hooks::about(const char* event, const protocol::Item& item) const
   return out;
 }
 
-// With the user's own rights, in the worktree; killed with all it started when its time is up.
+// With the user's own rights and environment, in the worktree; killed with all it started when its
+// time is up.
 asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   using namespace asio::experimental::awaitable_operators;
   sandbox::Policy policy;
@@ -67,6 +68,7 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   for (const std::string& word : {std::string("/bin/sh"), std::string("-c"), hook.command})
     command.argv.push_back(word);
   command.cwd = root_;
+  command.keeps_environment = true;
   auto spawning = sandbox::spawn("", sandbox::Backend::none, std::move(policy), std::move(command));
   auto process = co_await std::move(spawning);
   Ran ran;

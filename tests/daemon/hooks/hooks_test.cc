@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <utility>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
@@ -93,6 +94,15 @@ TEST_F(HooksTest, OneThatFailsIsToldToPeopleAndStopsNothing) {
               ElementsAre(HasSubstr("`echo broken; exit 1` failed with exit status 1: broken"),
                           HasSubstr("`sleep 100` failed: it took longer than 50 ms"),
                           HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
+}
+
+TEST_F(HooksTest, HasTheEnvironmentOfTheUsers) {
+  for (const auto& [name, value] : {std::pair("DISPLAY", ":7"), std::pair("TERM", "xterm-hooks"),
+                                    std::pair("MY_OWN", "two words\nand a line")})
+    ::setenv(name, value, 1);
+  ::unsetenv("CI");
+  auto h = hooks({.after_tool = {{.command = "echo \"$DISPLAY $TERM $MY_OWN ${CI-none}\""}}});
+  EXPECT_EQ(wait(h.after(item_)), "[hook] :7 xterm-hooks two words\nand a line none\n");
 }
 
 TEST_F(HooksTest, OneThatClosedItsOutputIsTimedToo) {
