@@ -22,6 +22,7 @@ namespace {
 
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr int kSaysNo = 2;
+constexpr auto kDrain = std::chrono::milliseconds(100);  // once it has ended
 
 std::string dump(const nlohmann::json& value) {
   return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -43,6 +44,34 @@ asio::awaitable<void> listen(sandbox::Process& process, std::string& output) {
     if (ec) co_return;
     output.append(piece, 0, std::min(n, kHookOutputBytesMax - output.size()));
   }
+}
+
+// Neither reads nor writes any more, whoever still holds the pipes.
+void hang_up(sandbox::Process& process) {
+  boost::system::error_code ignored;
+  process.out().cancel(ignored);
+  process.in().cancel(ignored);
+}
+
+// One hook, from start to end.
+struct Run {
+  Run(std::shared_ptr<sandbox::Process> started, const asio::any_io_executor& io)
+      : process(std::move(started)), limit(io), drain(io) {}
+  std::shared_ptr<sandbox::Process> process;
+  asio::steady_timer limit, drain;
+  bool ended = false, late = false;
+};
+
+// Its exit status, which holds whatever it left running; what that prints is heard for kDrain.
+asio::awaitable<sandbox::Exit> end(std::shared_ptr<Run> run) {
+  const sandbox::Exit exit = co_await run->process->wait();
+  run->ended = true;
+  run->limit.cancel();
+  run->drain.expires_after(kDrain);
+  run->drain.async_wait([run](boost::system::error_code ec) {
+    if (!ec) hang_up(*run->process);
+  });
+  co_return exit;
 }
 
 }  // namespace
@@ -76,31 +105,27 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
     ran.output = process.error().message;
     co_return ran;
   }
-  const std::shared_ptr<sandbox::Process> running = std::move(*process);
-  const auto late = std::make_shared<bool>(false);
-  asio::steady_timer timer(co_await asio::this_coro::executor,
-                           std::chrono::milliseconds(hook.timeout_ms));
-  timer.async_wait([running, late](boost::system::error_code ec) {
-    if (ec) return;
-    *late = true;
-    running->kill();
-    boost::system::error_code ignored;  // what it started and that got away may hold the pipes
-    running->out().cancel(ignored);
-    running->in().cancel(ignored);
+  const auto run = std::make_shared<Run>(std::move(*process), co_await asio::this_coro::executor);
+  run->limit.expires_after(std::chrono::milliseconds(hook.timeout_ms));
+  run->limit.async_wait([run](boost::system::error_code ec) {
+    if (ec || run->ended) return;
+    run->late = true;
+    run->process->kill();
+    hang_up(*run->process);
   });
-  auto telling = tell(*running, input);
-  auto listening = listen(*running, ran.output);
-  auto talking = std::move(telling) && std::move(listening);
-  co_await std::move(talking);
-  const sandbox::Exit exit = co_await running->wait();
-  timer.cancel();
-  const bool in_time = !*late;
+  auto telling = tell(*run->process, input);
+  auto listening = listen(*run->process, ran.output);
+  auto ending = end(run);
+  auto all = std::move(telling) && std::move(listening) && std::move(ending);
+  const sandbox::Exit exit = co_await std::move(all);
+  run->limit.cancel();
+  run->drain.cancel();
   ran.output = valid_utf8(ran.output);
-  if (in_time && exit.exited)
+  if (!run->late && exit.exited)
     ran.status = exit.code;
   else
-    ran.output = in_time ? fmt::format("it was killed by signal {}", exit.signal)
-                         : fmt::format("it took longer than {} ms", hook.timeout_ms);
+    ran.output = run->late ? fmt::format("it took longer than {} ms", hook.timeout_ms)
+                           : fmt::format("it was killed by signal {}", exit.signal);
   co_return ran;
 }
 

@@ -1,5 +1,6 @@
 #include "daemon/hooks/hooks.h"
 
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -94,6 +95,19 @@ TEST_F(HooksTest, OneThatFailsIsToldToPeopleAndStopsNothing) {
               ElementsAre(HasSubstr("`echo broken; exit 1` failed with exit status 1: broken"),
                           HasSubstr("`sleep 100` failed: it took longer than 50 ms"),
                           HasSubstr("`kill -9 $$` failed: it was killed by signal 9")));
+}
+
+// Its children may hold its output open, in its group or away from it.
+TEST_F(HooksTest, WhatOneSaysHoldsWhateverItLeavesRunning) {
+  for (const char* command : {"sleep 30 & echo no; exit 2", "setsid -f sleep 3; echo no; exit 2",
+                              "setsid -f sleep 3 < /dev/stdin; echo no; exit 2"}) {
+    auto h = hooks({.before_tool = {{.command = command, .timeout_ms = 20'000}}});
+    const auto start = std::chrono::steady_clock::now();
+    item_.output = std::string(1 << 20, 'x');  // more than a pipe holds, and nobody reads it
+    EXPECT_EQ(wait(h.before(item_)), "A hook of the user's stopped this call: no\n") << command;
+    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::milliseconds(2500)) << command;
+  }
+  EXPECT_THAT(notes_, IsEmpty());
 }
 
 TEST_F(HooksTest, HasTheEnvironmentOfTheUsers) {
