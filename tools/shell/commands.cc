@@ -5,12 +5,17 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
+#include <span>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "tools/outline/languages.h"
 #include "tools/outline/node.h"
+#include "tools/shell/runners.h"
+#include "tools/shell/substitutions.h"
 #include "tools/shell/words.h"
 
 namespace lares::tools {
@@ -21,15 +26,49 @@ constexpr int kNestingMax = 4;                      // sh -c 'sh -c ...'
 constexpr std::size_t kReadingsMax = 64;            // of one command
 constexpr std::size_t kReadBytesMax = 4 << 20;      // of texts that are run, one within the other
 constexpr std::size_t kReadingBytesMax = 16 << 20;  // of all readings
-constexpr std::size_t kReadLeast = 64;              // that a text counts for
+constexpr std::size_t kReadLeast = 512;             // that a text counts for
 constexpr int kParentsMax = 64;  // looked at to see where a shell's input comes from
-// What runs a command that stands somewhere behind it.
+// What runs a command that stands somewhere behind it, and has subcommands or scripts of its own.
 constexpr std::string_view kCarriers[] = {
-    "npx",     "npm",         "yarn",    "pnpm",    "bun",      "bunx",     "poetry",
-    "uv",      "pipenv",      "bundle",  "conda",   "nix",      "hatch",    "pdm",
-    "rye",     "direnv",      "dotenv",  "chronic", "faketime", "fakeroot", "unshare",
-    "nsenter", "systemd-run", "setarch", "prlimit", "runuser",  "coproc"};
-constexpr std::string_view kShells[] = {"sh", "bash", "dash", "zsh", "ksh", "ash"};
+    "npx",    "npm", "yarn",  "pnpm", "bun",   "bunx", "poetry", "uv",     "pipenv",
+    "bundle", "nix", "conda", "pdm",  "hatch", "rye",  "direnv", "dotenv", "docker"};
+// What does little else; where the command begins depends on its options.
+constexpr std::string_view kLaunchers[] = {"perf",         "systemd-run",
+                                           "setarch",      "prlimit",
+                                           "runuser",      "faketime",
+                                           "linux32",      "linux64",
+                                           "ltrace",       "rr",
+                                           "valgrind",     "firejail",
+                                           "bwrap",        "proot",
+                                           "torsocks",     "proxychains",
+                                           "cgexec",       "dbus-run-session",
+                                           "xvfb-run",     "rlwrap",
+                                           "uclampset",    "i386",
+                                           "x86_64",       "eatmydata",
+                                           "proxychains4", "start-stop-daemon"};
+// What runs none of the words it is given, however they read.
+constexpr std::string_view kTalkers[] = {
+    "git",    "echo",     "printf", "grep",  "egrep",   "fgrep",   "rg",     "ag",      "ack",
+    "man",    "info",     "tldr",   "help",  "which",   "whereis", "type",   "apropos", "whatis",
+    "apt",    "apt-get",  "dnf",    "yum",   "apk",     "brew",    "pacman", "zypper",  "snap",
+    "pip",    "pip3",     "pipx",   "cargo", "gem",     "go",      "dpkg",   "rpm",     "hub",
+    "gh",     "ls",       "cat",    "cd",    "mkdir",   "touch",   "rm",     "cp",      "mv",
+    "ln",     "sed",      "head",   "tail",  "wc",      "sort",    "diff",   "tr",      "cut",
+    "tee",    "basename", "file",   "stat",  "test",    "set",     "read",   "unset",   "alias",
+    ":",      "true",     "false",  "exit",  "return",  "make",    "gmake",  "ninja",   "ctest",
+    "tar",    "zip",      "rsync",  "scp",   "curl",    "wget",    "jq",     "chmod",   "du",
+    "export", "local",    "pushd",  "hash",  "command", "code",    "vim",    "less"};
+// What a shell or git runs in the course of another command.
+constexpr std::string_view kRunVariables[] = {
+    "PROMPT_COMMAND",    "EDITOR",           "VISUAL",      "PAGER",   "GIT_EDITOR",
+    "GIT_PAGER",         "MANPAGER",         "LESSOPEN",    "GIT_SSH", "GIT_SEQUENCE_EDITOR",
+    "GIT_EXTERNAL_DIFF", "GIT_SSH_COMMAND",  "GIT_ASKPASS", "FCEDIT",  "SSH_ASKPASS",
+    "BROWSER",           "GIT_PROXY_COMMAND"};
+// Builtins that take their arguments for names of variables, or for arithmetic.
+constexpr std::string_view kEvaluators[] = {"test",      "let",     "printf",  "read", "mapfile",
+                                            "readarray", "getopts", "unset",   "wait", "declare",
+                                            "typeset",   "local",   "compgen", "["};
+constexpr std::size_t kCarriedMax = 8;  // places where a command may begin behind another
 
 template <class... T>
 bool one_of(std::string_view word, const T&... words) {
@@ -38,36 +77,9 @@ bool one_of(std::string_view word, const T&... words) {
 
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
-// What a program that only runs another takes before that: options with a value of their own, and
-// plain values.
-struct Runner {
-  std::string_view name, valued;  // the options' letters
-  int n_values = 0;
-  bool assignments = false;
-  bool adds_words = false;  // that its text does not have
-};
-constexpr std::array<Runner, 22> kRunners{{{"sudo", "ugCDhpRrTt"},
-                                           {"doas", "uC"},
-                                           {"env", "uC", 0, true},
-                                           {"command", ""},
-                                           {"builtin", ""},
-                                           {"exec", "a"},
-                                           {"nohup", ""},
-                                           {"setsid", ""},
-                                           {"time", "fo"},
-                                           {"nice", "n"},
-                                           {"ionice", "cnp"},
-                                           {"stdbuf", "ioe"},
-                                           {"timeout", "ks", 1},
-                                           {"xargs", "EIILPadns", 0, false, true},
-                                           {"chroot", "", 1},
-                                           {"strace", "eopsu"},
-                                           {"flock", "wE", 1},
-                                           {"unbuffer", ""},
-                                           {"chrt", "", 1},
-                                           {"taskset", "", 1},
-                                           {"parallel", "jN", 0, false, true},
-                                           {"watch", "n"}}};
+bool is_one_of(std::string_view name, std::span<const std::string_view> names) {
+  return std::ranges::find(names, name) != names.end();
+}
 
 // What a name that is made when it runs must not be.
 bool could_run_git(const std::string& shape) {
@@ -75,44 +87,7 @@ bool could_run_git(const std::string& shape) {
   const auto matches = [&](std::string_view name) {
     return ::fnmatch(pattern.c_str(), std::string(name).c_str(), 0) == 0;
   };
-  return matches("git") || matches("eval") || matches("source") ||
-         std::ranges::any_of(kShells, matches) ||
-         std::ranges::any_of(kRunners, [&](const Runner& runner) { return matches(runner.name); });
-}
-
-bool is_assignment(std::string_view word) {
-  const auto at = word.find('=');
-  return at != std::string_view::npos && at > 0 && word[0] != '-';
-}
-
-// The place of the command that `words` run in the end; `adds_words` is set where it is run with
-// more than they say.
-std::size_t skip_runners(const std::vector<std::string>& words, bool& adds_words) {
-  std::size_t i = 0;
-  for (;;) {
-    if (i >= words.size()) return 0;
-    const auto runner = std::ranges::find(kRunners, base_name(words[i]), &Runner::name);
-    if (runner == kRunners.end()) return i;
-    adds_words = adds_words || runner->adds_words;
-    std::size_t next = i + 1;
-    for (int values = runner->n_values; next < words.size();) {
-      const std::string& word = words[next];
-      if (word == "--") {
-        ++next;
-        break;
-      }
-      if (word.size() > 1 && word[0] == '-')
-        next += word.size() == 2 && runner->valued.find(word[1]) != std::string_view::npos ? 2 : 1;
-      else if (runner->assignments && is_assignment(word))
-        ++next;
-      else if (values-- > 0)
-        ++next;
-      else
-        break;
-    }
-    if (next >= words.size()) return i;  // it runs nothing: `env`, `time` alone
-    i = next;
-  }
+  return matches("git") || matches("eval") || matches("source") || any_runner(matches);
 }
 
 class Reader {
@@ -146,6 +121,9 @@ class Reader {
     if (script.find("git") != std::string_view::npos) out_.names_git = true;
     words_.gather(root, script);
     walk(root, script, depth);
+    const Unseen unseen = unseen_in(root, script);
+    read_all(unseen, script, depth);
+    if (!unseen.joined.empty()) read(unseen.joined, depth);  // beside the lines as they are
   }
 
  private:
@@ -154,12 +132,65 @@ class Reader {
       const std::string_view type = type_of(node);
       if (type == "command") command(node, script, depth);
       if (type == "variable_assignment" || type == "declaration_command") out_.does_more = true;
+      if (type == "variable_assignment") variable(node, script, depth);
+      if (type == "expansion" && text_of(node, script).ends_with("@P}"))
+        prompt(node, script, depth);
+      if (one_of(type, "variable_assignment", "array", "for_statement", "herestring_redirect",
+                 "binary_expression", "unary_expression", "test_command", "declaration_command",
+                 "unset_command"))
+        values(node, script, depth);
       if (type == "file_redirect" && writes(node, script)) {
         out_.does_more = true;
         if (const TSNode to = field(node, "destination"); !ts_node_is_null(to))
           out_.written.push_back(words_.shapes(to, script)[0]);
       }
     });
+  }
+
+  // What runs of `text` though the tree does not show it.
+  void read_all(const Unseen& unseen, std::string_view text, int depth) {
+    if (unseen.lost) hide(text);
+    for (const std::string& script : unseen.scripts) {
+      if (is_marked(script)) out_.understood = false;
+      read(script_of(script), depth + 1);
+    }
+  }
+  void read_later(const Unseen& unseen, std::string_view text, int depth) {
+    if (!unseen.scripts.empty()) out_.understood = false;
+    read_all(unseen, text, depth);
+  }
+
+  // Text that may come to stand where names and numbers are evaluated.
+  void values(TSNode node, std::string_view script, int depth) {
+    for (std::uint32_t i = 0; i < ts_node_named_child_count(node); ++i) {
+      const TSNode child = ts_node_named_child(node, i);
+      const std::string_view type = type_of(child), text = text_of(child, script);
+      if (!one_of(type, "raw_string", "string", "word", "concatenation", "ansi_c_string",
+                  "translated_string", "command_name") ||
+          (text.find('[') == std::string_view::npos && text.find("$'") == std::string_view::npos))
+        continue;
+      for (const auto& shape : words_.shapes(child, script))
+        read_later(evaluated_later(shape), shape, depth);
+    }
+  }
+
+  void variable(TSNode node, std::string_view script, int depth) {
+    const std::string name(text_of(field(node, "name"), script));
+    const TSNode value = field(node, "value");
+    if (ts_node_is_null(value) || type_of(value) == "array") return;
+    if (name.starts_with("PS") || name.starts_with("BASH_") || name == "ENV" ||
+        is_one_of(name, kRunVariables))
+      for (const auto& shape : words_.shapes(value, script)) set(name, shape, depth);
+  }
+
+  // ${x@P}
+  void prompt(TSNode node, std::string_view script, int depth) {
+    for (const auto& shape : words_.prompts(node, script)) {
+      read_later(expanded_later(shape), shape, depth);
+      if (shape.find(kMade) == std::string::npos) continue;
+      out_.understood = false;
+      if (out_.made.empty()) out_.made = std::string(text_of(node, script));
+    }
   }
 
   // Not all of it can be read; then its text alone says whether it may lose something.
@@ -220,6 +251,19 @@ class Reader {
     return std::string(text);
   }
 
+  // The name and the arguments of a command.
+  static std::vector<TSNode> parts_of(TSNode command) {
+    std::vector<TSNode> out;
+    TSTreeCursor cursor = ts_tree_cursor_new(command);
+    for (bool more = ts_tree_cursor_goto_first_child(&cursor); more;
+         more = ts_tree_cursor_goto_next_sibling(&cursor))
+      if (const char* const name = ts_tree_cursor_current_field_name(&cursor);
+          name && one_of(std::string_view(name), "name", "argument"))
+        out.push_back(ts_tree_cursor_current_node(&cursor));
+    ts_tree_cursor_delete(&cursor);
+    return out;
+  }
+
   void command(TSNode node, std::string_view script, int depth) {
     if (out_.commands.size() == kShellCommandsMax) {
       hide(script);
@@ -232,18 +276,12 @@ class Reader {
     std::vector<std::string> words;
     std::vector<bool> certain;
     std::vector<std::vector<std::string>> shapes{{}};  // every reading's words
-    for (std::uint32_t i = 0; i < ts_node_child_count(node); ++i) {
-      const char* const name = ts_node_field_name_for_child(node, i);
-      if (!name || !one_of(std::string_view(name), "name", "argument")) continue;
+    for (const TSNode part : parts_of(node)) {
       bool sure = true;
-      words.push_back(word(ts_node_child(node, i), script, sure));
+      words.push_back(word(part, script, sure));
       certain.push_back(sure);
-      with(shapes, words_.shapes(ts_node_child(node, i), script));
+      with(shapes, words_.shapes(part, script));
     }
-    for (std::size_t i = 0; i + 1 < words.size(); ++i)
-      if (base_name(words[i]) == "env" &&
-          (words[i + 1].starts_with("-S") || words[i + 1].starts_with("--s")))
-        hide(script);  // its value is a script
     bool adds_words = false;
     const std::size_t first = skip_runners(words, adds_words);
     if (first > 0) out_.does_more = true;
@@ -254,7 +292,21 @@ class Reader {
     if (!certain[0] || one_of(base_name(words[0]), "source", ".")) out_.understood = false;
     out_.commands.push_back({words, all, fmt::format("{}", fmt::join(words, " ")), {}});
     const std::size_t at = out_.commands.size() - 1;
+    if (is_one_of(base_name(words[0]), kLaunchers)) launched(words, all);
     for (auto& reading : shapes) read_command(std::move(reading), at, node, script, depth);
+  }
+
+  // Wherever its command begins: each of these is held against the rules.
+  void launched(const std::vector<std::string>& words, bool certain) {
+    out_.does_more = true;
+    std::size_t n = 0;
+    for (std::size_t i = 1; i < words.size() && n < kCarriedMax; ++i) {
+      if (words[i].starts_with('-') || out_.commands.size() == kShellCommandsMax) continue;
+      const std::vector<std::string> rest(words.begin() + static_cast<std::ptrdiff_t>(i),
+                                          words.end());
+      out_.commands.push_back({rest, certain, fmt::format("{}", fmt::join(rest, " ")), {}});
+      ++n;
+    }
   }
 
   // Every reading goes on with each of `more`; with too many of them it is not known how.
@@ -262,6 +314,10 @@ class Reader {
                    const std::vector<std::string>& more) {
     if (readings.size() * more.size() > kReadingsMax) {
       for (auto& words : readings) words.emplace_back(1, kMade);
+      return;
+    }
+    if (more.size() == 1) {
+      for (auto& words : readings) words.push_back(more[0]);
       return;
     }
     std::vector<std::vector<std::string>> out;
@@ -284,27 +340,115 @@ class Reader {
         from = end + 1;
       }
     bool adds_words = false;
-    words.erase(words.begin(),
-                words.begin() + static_cast<std::ptrdiff_t>(skip_runners(words, adds_words)));
+    const std::size_t first = skip_runners(words, adds_words);
+    before_command(words, first, adds_words, at, depth);
+    words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(first));
     if (words.empty()) return;
     ShellReading reading{words, !adds_words && std::ranges::none_of(words, is_marked), false};
     const std::string name(base_name(words[0]));
     reading.hidden = is_marked(name) && name != std::string(1, kPlain) &&
                      name != std::string(1, kSetup) && could_run_git(name);
-    const bool runner = std::ranges::find(kRunners, name, &Runner::name) != kRunners.end();
-    if (adds_words && (words[0].find("{}") != std::string::npos || words[0] == "%" ||
-                       (runner && !one_of(name, "xargs", "parallel"))))
+    const std::string program = words[0].substr(0, words[0].find(' '));
+    if (adds_words && (program.find("{}") != std::string::npos || words[0] == "%" ||
+                       (is_runner(name) && !one_of(name, "xargs", "parallel"))))
       reading.hidden = true;  // xargs -I {} {}; xargs env
-    if (std::ranges::find(kCarriers, name) != std::end(kCarriers) || words_.is_function(words[0]) ||
-        name == std::string(1, kPlain) || name == std::string(1, kSetup)) {  // what it is given may
-                                                                             // be what it runs
-      const auto git = std::find_if(words.begin() + 1, words.end(),
-                                    [](const std::string& w) { return base_name(w) == "git"; });
-      if (git != words.end())
-        out_.commands[at].readings.push_back({{git, words.end()}, reading.certain, false});
-    }
+    carried(reading, adds_words, at, node, script, depth);
     out_.commands[at].readings.push_back(reading);
+    if (is_one_of(name, kEvaluators))
+      for (const auto& word : words) read_later(evaluated_later(word), word, depth);
+    aliased(words, adds_words, at, depth);
     inner(words, adds_words, at, node, script, depth);
+  }
+
+  // What stands before a command and is run too: `env -S 'x y'`, `env PS4='$(x)' bash -x`.
+  void before_command(const std::vector<std::string>& words, std::size_t first, bool adds_words,
+                      std::size_t at, int depth) {
+    if (std::string text = env_script(words); !text.empty()) {
+      out_.understood = false;
+      run_text(std::move(text), adds_words, at, depth);
+    }
+    for (std::size_t i = 1; i < first; ++i)
+      if (const auto equals = words[i].find('='); equals != std::string::npos)
+        set(words[i].substr(0, equals), words[i].substr(equals + 1), depth);
+  }
+
+  // A variable that says what runs later.
+  void set(const std::string& name, const std::string& value, int depth) {
+    if (one_of(name, "PS0", "PS1", "PS2", "PS4")) {
+      read_later(expanded_later(value), value, depth);
+    } else if (one_of(name, "BASH_ENV", "ENV")) {
+      out_.understood = false;
+      if (out_.commands.size() < kShellCommandsMax && !is_marked(value))
+        out_.commands.push_back({{"source", value},
+                                 true,
+                                 fmt::format("source {}", value),
+                                 {{{"source", value}, true, false}}});
+      else if (value.find(kMade) != std::string::npos && out_.made.empty())
+        out_.made = name;
+    } else if (name.starts_with("BASH_FUNC_") && value.starts_with("()")) {
+      read(fmt::format("f{}", script_of(value)), depth + 1);
+    } else if (is_one_of(name, kRunVariables) && value.find("git") != std::string::npos) {
+      read(script_of(value), depth + 1);
+    }
+  }
+
+  // alias g=git; g clean. Only from the next line on, where a shell has aliases at all.
+  void aliased(const std::vector<std::string>& words, bool adds_words, std::size_t at, int depth) {
+    if (words[0] == "alias") {
+      for (std::size_t i = 1; i < words.size(); ++i)
+        if (const auto equals = words[i].find('='); equals != std::string::npos)
+          aliases_[words[i].substr(0, equals)] = words[i].substr(equals + 1);
+      return;
+    }
+    const auto found = aliases_.find(words[0]);
+    if (found == aliases_.end()) return;
+    std::string text = found->second;
+    for (std::size_t i = 1; i < words.size(); ++i) text += fmt::format(" {}", quoted(words[i]));
+    const auto kept = std::exchange(aliases_, {});  // `alias ls='ls -l'` ends
+    run_text(std::move(text), adds_words, at, depth);
+    aliases_ = kept;
+  }
+
+  // As a script has a word that is only text; its marks stay.
+  static std::string quoted(const std::string& word) {
+    if (word.find_first_of(" \t\n'\"\\$`;&|<>()*?[]{}~#!") == std::string::npos && !word.empty())
+      return word;
+    std::string out = "'";
+    for (const char c : word) {
+      if (c == '\'' || is_marked(std::string_view(&c, 1)) || c == kBreak)
+        out += fmt::format("'{}{}'", c == '\'' ? "\\" : "", c);
+      else
+        out += c;
+    }
+    return out + "'";
+  }
+
+  // What a program is given may be what it runs.
+  void carried(const ShellReading& reading, bool adds_words, std::size_t at, TSNode node,
+               std::string_view script, int depth) {
+    const std::vector<std::string>& words = reading.words;
+    const std::string_view name = base_name(words[0]);
+    const bool surely = is_one_of(name, kCarriers) || is_one_of(name, kLaunchers) ||
+                        words_.is_function(words[0]) || name == std::string_view(&kPlain, 1) ||
+                        name == std::string_view(&kSetup, 1);
+    if (!surely && (is_one_of(name, kTalkers) || is_shell(name))) return;
+    std::size_t n = 0;
+    for (std::size_t i = 1; i < words.size() && n < kCarriedMax; ++i) {
+      const std::string_view base = base_name(words[i]);
+      const bool runs = surely && i + 1 < words.size() && (is_shell(base) || is_runner(base));
+      if (base != "git" && !runs) continue;
+      ++n;
+      std::vector<std::string> run(words.begin() + static_cast<std::ptrdiff_t>(i), words.end());
+      if (base == "git") {
+        out_.commands[at].readings.push_back({run, !surely || reading.certain, false});
+        continue;
+      }
+      bool adds = adds_words;
+      const std::size_t first = skip_runners(run, adds);
+      run.erase(run.begin(), run.begin() + static_cast<std::ptrdiff_t>(first));
+      out_.commands[at].readings.push_back({run, !adds && reading.certain, false});
+      inner(run, adds, at, node, script, depth);
+    }
   }
 
   // Shells that are given a script, and what is read or made to be one.
@@ -321,45 +465,98 @@ class Reader {
     }
     if (name == "trap" && words.size() > 2 && words[1] != "-")
       return run_text(words[1] == "--" ? words[2] : words[1], adds_words, at, depth);
-    if (words.size() == 1 && name.find(' ') != std::string_view::npos)
+    if ((words.size() == 1 || adds_words) && name.find(' ') != std::string_view::npos)
       return run_text(words[0], adds_words, at, depth);  // watch 'x y'
-    if (name == "git") {
-      for (std::size_t i = 1; i + 2 < words.size(); ++i)
-        if ((words[i] == "submodule" && words[i + 1] == "foreach") ||
-            (words[i] == "bisect" && words[i + 1] == "run")) {
-          const auto from = words.begin() + static_cast<std::ptrdiff_t>(i) +
-                            (words[i + 2] == "--recursive" ? 3 : 2);
-          return run_text(fmt::format("{}", fmt::join(from, words.end(), " ")), adds_words, at,
-                          depth);
-        }
-    }
+    if (one_of(name, "at", "batch")) return input(node, script, at, depth);
+    if (adds_words && name == ":::")  // parallel ::: 'x y'
+      for (std::size_t i = 1; i < words.size(); ++i) run_text(words[i], false, at, depth);
+    if (one_of(name, "npm", "npx"))
+      for (std::size_t i = 1; i + 1 < words.size(); ++i)
+        if (one_of(words[i], "-c", "--call")) return run_text(words[i + 1], adds_words, at, depth);
+    if (name == "git") return git_runs(words, adds_words, at, node, script, depth);
+    if (one_of(name, "mapfile", "readarray", "compgen", "complete"))
+      return callback(words, adds_words, at, depth);
     if (one_of(name, "source", ".") && words.size() > 1) return run_file(words[1], at);
-    if (std::ranges::find(kShells, name) == std::end(kShells)) return;
-    std::size_t text = 0, file = 0;
-    bool only_looks = false;
-    for (std::size_t i = 1; i < words.size() && text == 0 && file == 0; ++i) {
-      const std::string& w = words[i];
-      const bool option = w.size() > 1 && (w[0] == '-' || w[0] == '+');
-      only_looks = only_looks || (option && w[1] != '-' && w.find('n') != std::string::npos) ||
-                   one_of(w, "--version", "--help");
-      if (option && w[1] != '-' && w.find('c') != std::string::npos)
-        text = i + 1;
-      else if (!option && w != "-")
-        file = i;
-      else if (one_of(w, "-o", "+o", "-O", "+O", "--rcfile", "--init-file"))
-        ++i;
-      else if (w == "-s")
-        break;
-    }
-    while (text != 0 && text + 1 < words.size() && one_of(words[text], "--", "-e", "-x", "-u"))
-      ++text;
-    if (text == 0)
+    if (!is_shell(name)) return;
+    const ShellCall call = shell_call(words);
+    if (!call.text || call.startup != 0)
       out_.understood = false;  // what it runs comes from a file, or from what is written to it
-    if (only_looks) return;
-    if (text != 0 && text < words.size()) return run_text(words[text], adds_words, at, depth);
+    if (call.only_looks) return;
+    if (call.startup != 0) {
+      out_.commands[at].readings.push_back({{"source", words[call.startup]}, true, false});
+      run_file(words[call.startup], at);
+    }
+    if (call.text) {
+      const ShellWords kept = words_;
+      if (call.arguments != 0)
+        words_.arguments_are(
+            {words.begin() + static_cast<std::ptrdiff_t>(call.arguments), words.end()});
+      run_text(*call.text, adds_words, at, depth);
+      words_ = kept;
+      return;
+    }
     if (adds_words) return made(at);
-    if (file != 0) return run_file(words[file], at);
-    if (text == 0) input(node, script, at, depth);
+    if (call.file != 0) return run_file(words[call.file], at);
+    input(node, script, at, depth);
+  }
+
+  // git submodule foreach, git bisect run; git -c core.pager='x y'.
+  void git_runs(const std::vector<std::string>& words, bool adds_words, std::size_t at, TSNode node,
+                std::string_view script, int depth) {
+    for (std::size_t i = 2; i + 1 < words.size(); ++i) {
+      const auto has = [&](std::string_view sub) {
+        return std::find(words.begin() + 1, words.begin() + static_cast<std::ptrdiff_t>(i), sub) !=
+               words.begin() + static_cast<std::ptrdiff_t>(i);
+      };
+      if (!(words[i] == "foreach" && has("submodule")) && !(words[i] == "run" && has("bisect")))
+        continue;
+      std::vector<std::string> run(words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end());
+      while (!run.empty() && one_of(run[0], "--recursive", "--quiet", "-q", "--"))
+        run.erase(run.begin());
+      if (run.empty()) return;
+      run_text(fmt::format("{}", fmt::join(run, " ")), adds_words, at, depth);
+      if (run.size() == 1) return;
+      bool adds = adds_words;  // or as words
+      run.erase(run.begin(), run.begin() + static_cast<std::ptrdiff_t>(skip_runners(run, adds)));
+      out_.commands[at].readings.push_back(
+          {run, !adds && std::ranges::none_of(run, is_marked), false});
+      return inner(run, adds, at, node, script, depth);
+    }
+    // A setting, or --extcmd='x y'. Where a word may be a message it is none.
+    static constexpr std::string_view kRunning[] = {
+        "config", "difftool", "mergetool", "fetch",      "pull",      "push",
+        "clone",  "archive",  "ls-remote", "send-email", "submodule", "instaweb"};
+    const bool runs = std::ranges::any_of(
+        words, [](const std::string& w) { return is_one_of(w, kRunning); });
+    for (std::size_t i = 1; i < words.size(); ++i) {
+      const std::string& word = words[i];
+      const auto equals = word.find('=');
+      if (!runs && (words[i - 1] != "-c" || equals == std::string::npos)) continue;
+      const std::string_view value =
+          std::string_view(word).substr(equals == std::string::npos ? 0 : equals + 1);
+      if (value.find("git ") != std::string_view::npos)
+        run_text(std::string(value.substr(value.starts_with('!') ? 1 : 0)), adds_words, at, depth);
+    }
+  }
+
+  // mapfile -C 'x y', compgen -C 'x y', and -W, which is expanded.
+  void callback(const std::vector<std::string>& words, bool adds_words, std::size_t at, int depth) {
+    const bool completes = words[0].starts_with("comp");
+    for (std::size_t i = 1; i < words.size(); ++i) {
+      const std::string& word = words[i];
+      const auto letter = word.size() > 1 && word[0] == '-'
+                              ? word.find_first_of(completes ? "oAGWFCXPS" : "dnOsuCc", 1)
+                              : std::string::npos;
+      if (letter == std::string::npos || (word[letter] != 'C' && word[letter] != 'W')) continue;
+      const std::string value = letter + 1 < word.size() ? word.substr(letter + 1)
+                                : i + 1 < words.size()   ? words[i + 1]
+                                                         : "";
+      out_.understood = false;
+      if (word[letter] == 'W')
+        read_later(expanded_later(value), value, depth);
+      else if (!value.empty())
+        run_text(value, adds_words, at, depth);
+    }
   }
 
   void made(std::size_t at) {
@@ -369,6 +566,7 @@ class Reader {
 
   void run_text(std::string text, bool adds_words, std::size_t at, int depth) {
     if (is_marked(text)) out_.understood = false;
+    if (text.empty()) return;
     if (text.find_first_not_of("\1\2\3\4 ") == std::string::npos) return made(at);
     if (!adds_words) return read(script_of(text), depth + 1);
     out_.understood = false;
@@ -450,6 +648,7 @@ class Reader {
 
   ShellScript& out_;
   ShellWords words_;
+  std::map<std::string, std::string> aliases_;
   std::size_t read_bytes_ = 0, reading_bytes_ = 0;
 };
 

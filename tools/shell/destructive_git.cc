@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <cctype>
 
 #include <fmt/format.h>
 
 #include "tools/shell/commands.h"
+#include "tools/shell/runners.h"
 #include "tools/shell/words.h"
 
 namespace lares::tools {
@@ -11,9 +13,15 @@ namespace {
 constexpr std::size_t kExtensionMax = 6;  // with its dot: what looks like a file's name
 // What runs text that is given to it as an argument, in ways that are not looked into.
 constexpr std::string_view kInterpreters[] = {
-    "python",   "python2", "python3", "perl",      "ruby", "node",   "php",       "lua",
-    "awk",      "gawk",    "su",      "script",    "ssh",  "expect", "hyperfine", "busybox",
-    "parallel", "tmux",    "screen",  "nix-shell", "entr", "make"};
+    "python",   "perl",    "ruby",      "node",    "nodejs", "deno",      "ts-node", "php",
+    "lua",      "awk",     "gawk",      "mawk",    "nawk",   "tclsh",     "expect",  "pwsh",
+    "Rscript",  "su",      "ssh",       "runuser", "vim",    "vi",        "nvim",    "ex",
+    "emacs",    "ed",      "gdb",       "lldb",    "tar",    "man",       "less",    "rsync",
+    "script",   "busybox", "tmux",      "screen",  "entr",   "nix-shell", "make",    "hyperfine",
+    "parallel", "crontab", "osascript", "pypy3"};
+// In a text that an interpreter runs, beside git as a string of its own.
+constexpr std::string_view kLosing[] = {"clean",  "--hard",  "checkout", "restore", "stash",
+                                        "rebase", "--force", "worktree", "reflog"};
 
 template <class... T>
 bool one_of(std::string_view word, const T&... words) {
@@ -190,8 +198,10 @@ std::optional<std::string> git_loses(const ShellReading& reading, const std::str
         (words[c + 1].starts_with("alias.") || words[c + 1].starts_with("Alias.")))
       return unknown();
   while (i < words.size() && !words[i].empty() && words[i][0] == '-')
-    i += one_of(words[i], "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--exec-path") ? 2
-                                                                                                : 1;
+    i += one_of(words[i], "-C", "-c", "--git-dir", "--work-tree", "--namespace", "--config-env",
+                "--attr-source", "--super-prefix")
+             ? 2
+             : 1;
   if (i >= words.size())
     return reading.certain ? std::nullopt : std::optional<std::string>(unknown());
   if (words[i] == "config" &&
@@ -209,7 +219,8 @@ std::optional<std::string> git_loses(const ShellReading& reading, const std::str
 // Whether it runs a script of that name, by a shell or by its path.
 bool runs_file(const ShellCommand& command, std::string_view base) {
   const auto named = [&](const std::string& word) { return base_name(word) == base; };
-  if (one_of(base_name(command.words[0]), "sh", "bash", "dash", "zsh", "ksh", "ash", "source", "."))
+  const std::string_view name = base_name(command.words[0]);
+  if (is_shell(name) || one_of(name, "source", "."))
     return std::any_of(command.words.begin() + 1, command.words.end(), named);
   return command.words[0].find('/') != std::string::npos && named(command.words[0]);
 }
@@ -237,6 +248,29 @@ bool is_git_dir(std::string_view word) {
          (base_name(word).starts_with(".git") && is_marked(base_name(word)));
 }
 
+bool interprets(std::string_view name) {
+  // python3.11
+  if (name.starts_with("python")) name = name.substr(0, name.find_last_not_of("0123456789.") + 1);
+  return std::ranges::find(kInterpreters, name) != std::end(kInterpreters);
+}
+// `os.system("git x")`, `run(["git", "clean"])`.
+bool runs_git(std::string_view text) {
+  constexpr auto npos = std::string_view::npos;
+  return text.find("git ") != npos ||
+         ((text.find("git\"") != npos || text.find("git'") != npos) &&
+          std::ranges::any_of(kLosing, [&](auto word) { return text.find(word) != npos; }));
+}
+// `1e git x`, `s/a/git x/e`.
+bool sed_runs_git(std::string_view text) {
+  const auto at = text.find("e git ");
+  const auto flags = text.substr(text.rfind('/') + 1);
+  return (at != std::string_view::npos &&
+          (at == 0 || !std::isalpha(static_cast<unsigned char>(text[at - 1])))) ||
+         (text.find("git ") != std::string_view::npos && flags.size() < text.size() &&
+          flags.find_first_not_of("egpmIMi0123456789") == std::string_view::npos &&
+          flags.find('e') != std::string_view::npos);
+}
+
 std::optional<std::string> reading_loses(const ShellReading& reading, const std::string& text,
                                          const std::function<bool(const std::string&)>& is_path,
                                          GitBy by) {
@@ -244,13 +278,19 @@ std::optional<std::string> reading_loses(const ShellReading& reading, const std:
   const std::string_view name = base_name(words[0]);
   const auto unknown = [&](const char* because) { return fmt::format("{}: {}", text, because); };
   if (name == "git") return git_loses(reading, text, is_path);
+  if (name.starts_with("git-") && !is_marked(name))
+    if (const char* const lost = loses(name.substr(4), {words.begin() + 1, words.end()}, is_path))
+      return fmt::format("{} {}", text, lost);
+  if (one_of(name, "cp", "ln", "mv", "install", "hash") &&
+      std::any_of(words.begin() + 1, words.end(),
+                  [](const std::string& w) { return w.ends_with("/bin/git"); }))
+    return unknown("what git does under another name is not seen");
   if (reading.hidden && (by == GitBy::any_way || !is_marked(name)))
     return unknown("which program that is, is known only when it runs");
   if (is_marked(name) && reads_like_git(words, is_path))
     return unknown("if that is git, it loses work");
-  const bool interprets = std::ranges::find(kInterpreters, name) != std::end(kInterpreters);
-  if (interprets &&
-      std::ranges::any_of(words, [](const auto& w) { return w.find("git ") != std::string::npos; }))
+  if ((interprets(name) && std::ranges::any_of(words, runs_git)) ||
+      (one_of(name, "sed", "gsed") && std::ranges::any_of(words, sed_runs_git)))
     return unknown("it names git, and what it does is known only when it runs");
   if (one_of(name, "rm", "rmdir", "shred", "unlink", "mv") &&
       std::any_of(words.begin() + 1, words.end(), is_git_dir))

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/shell/makefile_recipes.h"
+#include "tools/shell/runners.h"
 #include "tools/shell/words.h"
 #include "tools/testing/runner.h"
 #include "tools/workspace/rooted_fs.h"
@@ -25,10 +26,6 @@ bool one_of(std::string_view word, const T&... words) {
   return ((word == words) || ...);
 }
 std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
-bool is_shell(std::string_view name) {
-  return one_of(name, "sh", "bash", "dash", "zsh", "ksh", "ash");
-}
-
 // The value of `--directory=x`, `--directory x`, `-C x` or `-Cx`; `at` moves over it.
 Found option(const Words& words, std::size_t& at, std::string_view letter, std::string_view name) {
   const std::string& word = words[at];
@@ -121,14 +118,9 @@ class Look {
   Found reading_runs(const Words& words, const Words& directories, int depth) {
     const std::string_view name = base_name(words[0]);
     if (is_shell(name)) {
-      std::size_t i = 1;
-      for (; i < words.size() && words[i].size() > 1 && (words[i][0] == '-' || words[i][0] == '+');
-           ++i) {
-        if (words[i][1] != '-' && words[i].find_first_of("cn") != std::string::npos)
-          return std::nullopt;  // read already; not run
-        if (one_of(words[i], "-o", "+o", "-O", "+O", "--rcfile", "--init-file")) ++i;
-      }
-      return i < words.size() ? script_file(words[i], directories, depth, true) : std::nullopt;
+      const ShellCall call = shell_call(words);
+      if (call.text || call.only_looks || call.file == 0) return std::nullopt;  // read already
+      return script_file(words[call.file], directories, depth, true);
     }
     if (one_of(name, "source", ".") && words.size() > 1)
       return script_file(words[1], directories, depth, true);

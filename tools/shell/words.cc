@@ -65,6 +65,9 @@ std::string bare(std::string_view text) {
     const char c = text[i];
     if (c == '\\' && i + 1 < text.size()) {
       if (text[++i] != '\n') out += text[i];
+    } else if (c == '`') {  // of an operand; the grammar shows others
+      const auto end = text.find('`', i + 1);
+      out += kMade, i = end == std::string_view::npos ? text.size() : end;
     } else if (c == '*' || c == '?' || (c == '~' && i == 0)) {
       out += kPlain;
     } else if (c == '[' || c == '{') {
@@ -78,6 +81,65 @@ std::string bare(std::string_view text) {
     }
   }
   return out;
+}
+
+// The number that up to `n` digits of `base` at `i` make; `i` moves behind them.
+unsigned long number(std::string_view text, std::size_t& i, std::size_t n, int base) {
+  unsigned long out = 0;
+  for (const std::size_t from = i; i < text.size() && i < from + n; ++i) {
+    const int digit = text[i] <= '9' ? text[i] - '0' : (text[i] | 0x20) - 'a' + 10;
+    if (digit < 0 || digit >= base ||
+        (text[i] > '9' && !std::isalpha(static_cast<unsigned char>(text[i]))))
+      break;
+    out = out * static_cast<unsigned long>(base) + static_cast<unsigned long>(digit);
+  }
+  return out;
+}
+
+// The text of $'...'; nullopt: it has more than ASCII by number.
+std::optional<std::string> ansi_c(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    if (text[i] != '\\' || i + 1 >= text.size()) {
+      out += text[i++];
+      continue;
+    }
+    const char c = text[++i];
+    const auto from = std::string_view("abeEfnrtv\\'\"?").find(c);
+    if (from != std::string_view::npos) {
+      out += "\a\b\033\033\f\n\r\t\v\\'\"?"[from], ++i;
+      continue;
+    }
+    unsigned long code = 0;
+    if (c >= '0' && c <= '7') {
+      code = number(text, i, 3, 8);
+    } else if (c == 'x' || c == 'u' || c == 'U') {
+      const std::size_t first = ++i;
+      code = number(text, i, c == 'x' ? 2 : c == 'u' ? 4 : 8, 16);
+      if (i == first) return std::nullopt;
+    } else if (c == 'c') {
+      return std::nullopt;
+    } else {
+      out += '\\';
+      continue;
+    }
+    if (code == 0) return out;                        // the rest is cut off
+    if (code > 127 || code < 8) return std::nullopt;  // or a mark
+    out += static_cast<char>(code);
+  }
+  return out;
+}
+
+// {a,b}: it becomes several words.
+bool has_braces(TSNode concatenation, std::string_view script) {
+  std::string bare;
+  for (std::uint32_t i = 0; i < ts_node_child_count(concatenation); ++i) {
+    const TSNode child = ts_node_child(concatenation, i);
+    if (type_of(child) == "word" || !ts_node_is_named(child)) bare += text_of(child, script);
+  }
+  const auto open = bare.find('{'), comma = bare.find(',', open), close = bare.find('}', comma);
+  return open != std::string::npos && comma != std::string::npos && close != std::string::npos &&
+         (open == 0 || bare[open - 1] != '\\');
 }
 
 Shapes marked(char mark) { return {std::string(1, mark)}; }
@@ -291,6 +353,26 @@ Shapes ShellWords::expansion(TSNode node, std::string_view script, bool quoted) 
   return marked(kMade);
 }
 
+void ShellWords::arguments_are(const std::vector<std::string>& from_0_on) {
+  if (from_0_on.empty()) return;
+  variables_["0"] = {{from_0_on[0]}, ""};
+  Variable arguments;
+  for (std::size_t i = 1; i < from_0_on.size(); ++i) {
+    add(arguments.values, from_0_on[i]);
+    arguments.elements += (i > 1 ? std::string(1, kBreak) : "") + from_0_on[i];
+  }
+  if (!arguments.values.empty()) variables_["@"] = std::move(arguments);
+}
+
+Shapes ShellWords::prompts(TSNode expansion, std::string_view script) const {
+  if (ts_node_named_child_count(expansion) == 0) return marked(kMade);
+  const TSNode first = ts_node_named_child(expansion, 0);
+  const bool subscript = type_of(first) == "subscript";
+  if (text_of(expansion, script).starts_with("${!")) return marked(kMade);
+  return value_of(std::string(text_of(subscript ? field(first, "name") : first, script)), false,
+                  true);
+}
+
 Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
   bool finds = true, sets = true;
   int n = 0;
@@ -336,8 +418,8 @@ Shapes ShellWords::evaluated(TSNode node, std::string_view script, bool quoted) 
   if (type == "raw_string")
     return {std::string(text.size() >= 2 ? text.substr(1, text.size() - 2) : text)};
   if (type == "ansi_c_string") {
-    if (text.find('\\') != std::string_view::npos) return marked(kMade);
-    return {std::string(text.size() >= 3 ? text.substr(2, text.size() - 3) : text)};
+    const auto plain = ansi_c(text.size() >= 3 ? text.substr(2, text.size() - 3) : "");
+    return plain ? Shapes{*plain} : marked(kMade);
   }
   if (type == "command_name" && ts_node_named_child_count(node) > 0)
     return evaluate(ts_node_named_child(node, 0), script, quoted);
@@ -351,6 +433,7 @@ Shapes ShellWords::evaluated(TSNode node, std::string_view script, bool quoted) 
   if (type == "translated_string" && ts_node_named_child_count(node) > 0)
     return evaluate(ts_node_named_child(node, 0), script, true);
   if (type == "concatenation") {
+    if (has_braces(node, script)) return marked(kMade);
     Shapes out{""};
     for (std::uint32_t i = 0; i < ts_node_child_count(node); ++i) {
       const TSNode child = ts_node_child(node, i);

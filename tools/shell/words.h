@@ -29,8 +29,11 @@ class ShellWords {
   void gather(TSNode root, std::string_view script);
   // What one word may be: one shape at least.
   std::vector<std::string> shapes(TSNode word, std::string_view script) const;
+  // What the variable of ${x@P} may be.
+  std::vector<std::string> prompts(TSNode expansion, std::string_view script) const;
   bool is_function(const std::string& name) const { return functions_.contains(name); }
   // Arguments come from a program's output: `xargs sh -c`.
+  void arguments_are(const std::vector<std::string>& from_0_on);
   void arguments_are_made() { variables_["@"] = {{std::string(1, kMade)}, std::string(1, kMade)}; }
 
  private:

@@ -76,7 +76,8 @@ TEST(Judge, AnAllowedCommandAllowsNoMoreThanItself) {
   EXPECT_EQ(bash("ask", "ls -l 2>&1 | ls", rules).verdict, Verdict::allow);
   for (const char* command :
        {"ls > src/main.cc", "ls; > a", "sudo ls", "PATH=evil ls", "export PATH=evil; ls",
-        "GIT_EXTERNAL_DIFF=x git diff", "find . -exec ls {} +"})
+        "GIT_EXTERNAL_DIFF=x git diff", "find . -exec ls {} +", "ls ${x:-`rm a`}",
+        "ls <<E\n`rm a`\nE", "ls \"${x:-'$(rm a)'}\""})
     EXPECT_EQ(bash("ask", command, rules).verdict, Verdict::ask) << command;
 }
 
@@ -84,7 +85,10 @@ TEST(Judge, AnotherSpellingIsNoWayAroundARule) {
   const Rules rules{{"bash", "curl *", "deny", "user"},
                     {"str_replace_editor", "config/*", "deny", "user"},
                     {"str_replace_editor", "src/*", "allow", "user"}};
-  for (const char* command : {"/usr/bin/curl x", "sudo curl x", "env curl x"})
+  for (const char* command :
+       {"/usr/bin/curl x", "sudo curl x", "env curl x", "timeout --kill-after 3 5 curl x",
+        "cu\\\nrl x", "cat > a <<E\n`curl x`\nE", "echo ${a:-`curl x`}", "coproc curl x",
+        "perf stat -e b curl x", "bash -eo pipefail -c 'curl x'", "numactl -C 0 curl x"})
     EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::deny) << command;
   for (const char* command : {"c=curl; $c x", "eval \"$x\"", "bash a.sh"})
     EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::ask) << command;
