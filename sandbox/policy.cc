@@ -220,6 +220,12 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
     return tl::unexpected(std::move(fine.error()));
   if (auto fine = add(policy.hidden, spec.hidden); !fine)
     return tl::unexpected(std::move(fine.error()));
+  for (const auto& path : policy.own) {
+    if (!is_clean(path) || path == "/" || path == policy.root)
+      return tl::unexpected(refused(fmt::format(
+          "sandbox policy: '{}', which no command may see, is not a directory of its own", path)));
+    (below_or_same(path, policy.root) ? spec.hidden : spec.emptied).push_back(path);
+  }
   const auto& limits = policy.limits;
   if (limits.n_processes < 2 || limits.n_open_files < 16 || limits.file_bytes == 0 ||
       limits.memory_bytes == 0 || limits.cpu_seconds == 0)

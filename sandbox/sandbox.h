@@ -59,6 +59,10 @@ struct Policy {
   std::vector<std::string> readonly;  // below root, shown but not writable (".git" always is, and
                                       // shown without credentials)
   std::vector<std::string> hidden;  // below root, shown empty (secrets); found by sensitive_paths.h
+  // Directories of whoever runs the commands (its sessions, tokens, settings), absolute and
+  // wherever they lie: below root hidden as secrets are, elsewhere empty. In one that holds root,
+  // root is all there is. What is not there is passed over.
+  std::vector<std::string> own;
   bool worktree_readonly = false;
   // Hosts that commands may reach by HTTP(S), from the user and never from a file in the worktree:
   // "NAME" or "ADDRESS" (ports 80 and 443), "NAME:PORT", "*.NAME.TLD". Through a proxy alone

@@ -18,6 +18,10 @@ enum class SecretName {
 inline constexpr std::size_t kSecretMarkBytes = 64 << 10;  // of a file, in which a mark is looked
                                                            // for
 
+// A directory with a file of this name in it is Lares' own, whichever daemon's: what a command
+// wrote there would be run with the user's rights.
+inline constexpr std::string_view kOwnMark = ".lares-own";
+
 // Of a file's or directory's own name. A template (.env.example) is none.
 SecretName secret_name(std::string_view name);
 // A directory of secrets: what lies in it has no name of its own to go by.

@@ -99,7 +99,7 @@ struct SensitivePaths::State {
     std::map<std::string, std::pair<Id, bool>> texts_now;
     for (const auto& [path, directory] : tree.directories) {
       const auto base = path.empty() ? root : root + "/" + path;
-      if (directory.out_of_sight) add(out, base);
+      if (directory.out_of_sight || directory.own) add(out, base);
       for (const auto& one : directory.noted) add(out, texts_now, one, base + "/" + one.name);
     }
     texts = std::move(texts_now);

@@ -22,7 +22,7 @@ struct SensitiveLimits {
 // For Policy::hidden and Policy::readonly; absolute paths, in order.
 struct Sensitive {
   std::vector<std::string> hidden;    // by sandbox/secret_names.h; sockets; directories that we may
-                                      // not read and a command perhaps may
+                                      // not read and a command perhaps may, and those with kOwnMark
   std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories
                                       // below, which programs outside obey
 };

@@ -83,15 +83,18 @@ class Follower {
   }
 
  private:
-  void forget(const std::string& path) {
-    const auto drop = [&](auto at) {
-      tree_.n_entries -= at->second.n_entries;
-      return tree_.directories.erase(at);
-    };
-    if (const auto at = tree_.directories.find(path); at != tree_.directories.end()) drop(at);
+  auto drop(std::map<std::string, SensitiveTree::Directory>::iterator at) {
+    tree_.n_entries -= at->second.n_entries;
+    return tree_.directories.erase(at);
+  }
+  void forget_below(const std::string& path) {
     for (auto at = tree_.directories.lower_bound(path + "/");
          at != tree_.directories.end() && at->first.starts_with(path + "/");)
       at = drop(at);
+  }
+  void forget(const std::string& path) {
+    if (const auto at = tree_.directories.find(path); at != tree_.directories.end()) drop(at);
+    forget_below(path);
   }
 
   Error failed(const std::string& path, int error) const {
@@ -129,6 +132,11 @@ class Follower {
     std::vector<std::string> children;
     if (!denied)
       if (auto read = read_entries(stream.dir, path, fresh, children); !read) return read;
+    if (fresh.own) {
+      fresh.noted.clear();
+      children.clear();
+      forget_below(path);
+    }
     const auto changed = ns(status.st_ctim);
     fresh.changed_ns = changed + kSettleNs > ns(now) ? 0 : changed;
     for (const auto& name : children)
@@ -156,6 +164,7 @@ class Follower {
       if (!entry) break;
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
+      out.own |= name == kOwnMark && !path.empty();
       if (n_elsewhere + ++out.n_entries > limits_.entries_max)
         return tl::unexpected(Error{
             Errc::refused,

@@ -33,6 +33,7 @@ struct SensitiveTree {
     ino_t inode = 0;
     std::int64_t changed_ns = 0;  // 0: not read yet, or it changed as it was read
     bool out_of_sight = false;    // not to be read by us, perhaps by a command
+    bool own = false;             // by its kOwnMark, not the root; nothing in it is noted
     std::size_t n_entries = 0;
     std::vector<Noted> noted;
   };

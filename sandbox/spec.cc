@@ -27,6 +27,7 @@ bool take(Spec& spec, std::string_view key, std::string_view value) {
   if (key == "network") return spec.network = value == "1", true;
   if (key == "readonly") return more(spec.readonly);
   if (key == "hidden") return more(spec.hidden);
+  if (key == "emptied") return more(spec.emptied);
   if (key == "file_bytes") return number(value, spec.file_bytes);
   if (key == "memory_bytes") return number(value, spec.memory_bytes);
   if (key == "n_processes") return number(value, spec.n_processes);
@@ -54,6 +55,7 @@ std::string encode(const Spec& spec) {
   put(out, "network", spec.network ? "1" : "0");
   for (const auto& path : spec.readonly) put(out, "readonly", path);
   for (const auto& path : spec.hidden) put(out, "hidden", path);
+  for (const auto& path : spec.emptied) put(out, "emptied", path);
   put(out, "file_bytes", std::to_string(spec.file_bytes));
   put(out, "memory_bytes", std::to_string(spec.memory_bytes));
   put(out, "n_processes", std::to_string(spec.n_processes));

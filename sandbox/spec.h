@@ -38,6 +38,7 @@ struct Spec {
   bool worktree_readonly = false;
   bool network = false;  // hand out a listener
   std::vector<std::string> readonly, hidden;
+  std::vector<std::string> emptied;  // directories outside root; one may hold it
   std::uint64_t file_bytes = 0, memory_bytes = 0;
   std::uint64_t n_processes = 0, n_open_files = 0, cpu_seconds = 0;
   std::uint64_t growth_bytes = 0, growth_inodes = 0, free_bytes = 0;

@@ -82,6 +82,8 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
   for (const char* dir : {"/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv",
                           "/boot", "/var/spool", "/var/backups"})
     if (mode_t mode; exists(dir, &mode) && S_ISDIR(mode)) out.insert(out.end(), {"--tmpfs", dir});
+  for (const auto& path : spec.emptied)
+    if (mode_t mode; exists(path, &mode) && S_ISDIR(mode)) out.insert(out.end(), {"--tmpfs", path});
   out.insert(out.end(), {"--dir", home, "--tmpfs", home});
   for (const auto& path : linked_git_dirs(spec.root))
     out.insert(out.end(), {"--ro-bind", path, path});

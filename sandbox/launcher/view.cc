@@ -58,6 +58,10 @@ void private_places(View& view, const Spec& spec) {
     if (!tree) fail_errno("mounts", "clone a directory to hide {}", kEmptied[i]);
     view.put(std::move(tree), target, kEmptied[i]);
   }
+  // Before the home directory and the worktree, which may lie in one of them.
+  for (const auto& path : spec.emptied)
+    if (const Fd target = view.at_system(path, O_DIRECTORY))
+      view.put(tmpfs("0755", kEmptiedSize, kPlain), target, path);
   const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
   view.make_dir(home);
   view.put(tmpfs("0700", "256m", kPlain), home);

@@ -1,4 +1,6 @@
+#include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -56,6 +58,80 @@ TEST(Secrets, GitAndFetchedCodeAreNotSearched) {
   for (const char* name : {".git/.env", "node_modules/x/.env", "target/.env"})
     scratch.write(name, "s");
   EXPECT_EQ(names(scratch), std::vector<std::string>{});
+}
+
+TEST(Secrets, DirectoriesOfLaresAreHiddenAsAWhole) {
+  const Scratch scratch;
+  for (const char* name :
+       {"lares/hooks.json", "lares/sub/.env", "lares/sub/deep/.git/HEAD", "code"})
+    scratch.write(name, "s");
+  SensitivePaths paths(scratch.wt);
+  EXPECT_EQ(paths.begin(false).value().hidden,
+            std::vector<std::string>{scratch.wt / "lares/sub/.env"});
+  scratch.write("lares/.lares-own", "");
+  scratch.write(".lares-own", "");  // the root is no part of itself
+  const auto appeared = paths.before_command(true, false);
+  ASSERT_TRUE(appeared);
+  EXPECT_EQ(appeared->fresh, std::vector<std::string>{"lares"});
+  EXPECT_EQ(names(scratch), std::vector<std::string>{"lares"});
+  EXPECT_EQ(find_sensitive(scratch.wt).value().readonly, std::vector<std::string>{});
+}
+
+// A directory that commands are shown unless something hides it; "" where none can be made.
+std::string shown_directory() {
+  for (const char* above : {LARES_BINARY_DIR, "/opt", "/var/lib"}) {
+    std::string name = std::string(above) + "/lares-own-test.XXXXXX";
+    if (!::mkdtemp(name.data())) continue;
+    ::chmod(name.c_str(), 0755);
+    return std::filesystem::canonical(name);
+  }
+  return {};
+}
+
+TEST(Secrets, WhatIsTheCallersOwnIsHiddenWhereverItLies) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("in/lares/hooks.json", "{}\n");
+  auto options = in(scratch);
+  options.policy.own = {scratch.wt / "in/lares", scratch.dir / "none"};
+  const auto inside = shell(
+      "ls -A in/lares; (echo x > in/lares/hooks.json) 2>/dev/null || echo kept; (mv in z) "
+      "2>/dev/null || echo pinned",
+      options);
+  EXPECT_EQ(inside.output, "kept\npinned\n") << inside.error;
+  EXPECT_EQ(scratch.read("in/lares/hooks.json"), "{}\n");
+
+  const auto state = shown_directory();
+  if (state.empty()) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  std::ofstream(state + "/token") << "SECRET\n";
+  const auto read = "cat " + state + "/token 2>&1; ls -A " + state + " 2>&1";
+  const auto before = shell(read, options);
+  options.policy.own.push_back(state);
+  const auto after = shell(read + "; echo end", options);
+  std::filesystem::remove_all(state);
+  if (before.output.find("SECRET") == before.output.npos)
+    GTEST_SKIP() << state << " is not shown to any command";
+  EXPECT_EQ(after.output.find("SECRET"), after.output.npos) << after.output;
+  EXPECT_EQ(after.output.find("token\n"), after.output.npos) << after.output;
+  EXPECT_TRUE(after.output.ends_with("end\n")) << after.error << after.output;
+}
+
+// A session's own worktree lies in the state directory.
+TEST(Secrets, AWorktreeInWhatIsTheCallersOwnIsAllThatIsShownOfIt) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const auto state = shown_directory();
+  if (state.empty()) GTEST_SKIP() << "no directory can be made outside of /tmp";
+  std::filesystem::create_directories(state + "/worktrees/w/.git");
+  std::ofstream(state + "/token") << "SECRET\n";
+  RunOptions options;
+  options.policy.root = state + "/worktrees/w";
+  options.policy.own = {state};
+  const auto ran = shell("ls -A ../..; ls ..; echo x > f && cat f", options);
+  options.policy.own = {options.policy.root};
+  const auto none = run({"true"}, options);
+  std::filesystem::remove_all(state);
+  EXPECT_EQ(ran.output, "worktrees\nw\nx\n") << ran.error;
+  EXPECT_NE(none.error.find("which no command may see"), std::string::npos) << none.error;
 }
 
 TEST(Secrets, LinksLeadToWhatIsHidden) {

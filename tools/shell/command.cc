@@ -2,6 +2,7 @@
 
 #include <sys/wait.h>
 
+#include <filesystem>
 #include <map>
 #include <mutex>
 
@@ -12,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "tools/text.h"
+#include "tools/workspace/own_files.h"
 
 namespace lares::tools {
 namespace {
@@ -45,6 +47,31 @@ asio::awaitable<sandbox::Probe> cached_probe(std::string launcher) {
   co_return probe;
 }
 
+bool lies_below(const std::string& path, const std::string& top) {
+  return path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/';
+}
+
+// What no command may see or write. One below the root that is not there yet is made, or a command
+// would make it; what links in it lead to below the root (settings kept in a repository of
+// dotfiles) is as much Lares'.
+void keep_own(sandbox::Policy& policy) {
+  namespace fs = std::filesystem;
+  policy.own = own_directories();
+  for (const auto& own : policy.own) {
+    std::error_code failed;
+    if (lies_below(own, policy.root) && !fs::exists(own, failed)) {
+      fs::create_directories(own, failed);
+      mark_as_own(own);
+    }
+    for (fs::directory_iterator at(own, failed), end; !failed && at != end; at.increment(failed)) {
+      std::error_code none;
+      if (!at->is_symlink(none)) continue;
+      const auto target = fs::weakly_canonical(at->path(), none).native();
+      if (!none && lies_below(target, policy.root)) policy.hidden.push_back(target);
+    }
+  }
+}
+
 }  // namespace
 
 asio::awaitable<std::string> shell_unavailable_reason(const BuiltinOptions& options) {
@@ -70,6 +97,7 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   policy.root = options.root;
   policy.hidden = std::move(sensitive.hidden);
   policy.readonly = std::move(sensitive.readonly);
+  if (backend != sandbox::Backend::none) keep_own(policy);
   policy.network_allow = options.network_allow;
   policy.on_network = options.on_network;
   sandbox::Command command;

@@ -15,6 +15,7 @@
 
 #include "tests/tools/scratch.h"
 #include "tools/spill.h"
+#include "tools/workspace/own_files.h"
 
 namespace lares::tools {
 namespace {
@@ -405,6 +406,25 @@ TEST_F(BashInside, WhatACommandMakesStaysItsOwn) {
   dir_.write(".env", "TOKEN=the user filled it in\n");
   EXPECT_EQ(run(*tool_in_, "cat .env").text,
             "[from now on hidden from commands, for it may hold secrets: .env]");
+}
+TEST_F(BashInside, WhatLaresKeepsInTheWorktreeIsOutOfReach) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  const test::Scratch config;  // elsewhere, with a link into the worktree
+  const std::string there = dir_.at("dotfiles/lares"), later = dir_.at("not/yet/there");
+  dir_.write("dotfiles/lares/hooks.json", "{}");
+  dir_.write("linked.json", "{}");
+  std::filesystem::create_symlink(dir_.at("linked.json"), config.at("hooks.json"));
+  config.write("token", "TOKEN=1");
+  for (const auto& own : {there, later, config.root()}) mark_as_own(own);
+  const auto out = run(*tool_in_,
+                       "for f in dotfiles/lares/hooks.json not/yet/there/hooks.json linked.json; "
+                       "do echo evil > $f; done 2>/dev/null; mkdir -p not/yet/there; cat " +
+                           config.at("token"));
+  EXPECT_EQ(out.text.find("TOKEN"), std::string::npos) << out.text;
+  EXPECT_EQ(dir_.read("dotfiles/lares/hooks.json"), "{}");
+  EXPECT_EQ(dir_.read("linked.json"), "{}");
+  EXPECT_TRUE(std::filesystem::exists(dir_.at("not/yet/there/.lares-own")));
+  EXPECT_FALSE(std::filesystem::exists(dir_.at("not/yet/there/hooks.json")));
 }
 TEST_F(BashInside, WithoutAWholeSearchNothingRuns) {
   if (!tool_in_) GTEST_SKIP() << reason();
