@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <string_view>
+#include <thread>
 
 #include <fmt/format.h>
 
@@ -136,6 +137,17 @@ Error too_many_covers(std::size_t n) {
       "sandbox policy: {} files and directories are to be hidden (secrets, by their names) or kept "
       "read-only (.git), at most {} can be (kCoversMax); work in a smaller directory",
       n, kCoversMax));
+}
+
+int tasks_max() {
+  return std::max(kTasksMin, kTasksPerCore * static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+std::uint64_t memory_bytes_max() {
+  const long pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page <= 0) return kMemoryBytesMin;
+  return std::max(kMemoryBytesMin, static_cast<std::uint64_t>(pages) *
+                                       static_cast<std::uint64_t>(page) / kMemoryShare);
 }
 
 std::string user_home() {

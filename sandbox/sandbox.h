@@ -31,11 +31,19 @@ enum class Backend {
   none
 };  // none: the user opted out; commands run with the user's own rights
 
+// Of a shell with all its jobs, by the machine: test runners start workers by its cores, and a
+// worker of Node.js is some ten threads.
+inline constexpr int kTasksMin = 4096, kTasksPerCore = 64;
+inline constexpr std::uint64_t kMemoryBytesMin = 4ull << 30;
+inline constexpr std::uint64_t kMemoryShare = 4;  // a quarter of the machine's, if that is more
+int tasks_max();
+std::uint64_t memory_bytes_max();
+
 struct Limits {
-  std::uint64_t file_bytes = 1ull << 30;    // RLIMIT_FSIZE
-  std::uint64_t memory_bytes = 4ull << 30;  // of the whole tree: by the kernel where a control
-                                            // group is delegated, else watched
-  int n_processes = 512;
+  std::uint64_t file_bytes = 1ull << 30;            // RLIMIT_FSIZE
+  std::uint64_t memory_bytes = memory_bytes_max();  // of the whole tree: by the kernel where a
+                                                    // control group is delegated, else watched
+  int n_processes = tasks_max();                    // threads count, each as one
   int n_open_files = 4096;
   // Of the worktree's file system, looked at four times a second: what a command's processes may
   // take, net, and what they must leave free (two percent if that is more, up to 10 GiB; half of

@@ -194,6 +194,24 @@ while True:
   EXPECT_GT(n, 40);
 }
 
+// Sixty workers of ten threads, as test runners start them; a thread counts as a process does.
+TEST(Limits, LeaveRoomForTheWorkersOfATestRunner) {
+  EXPECT_GE(Limits().n_processes, 4096);
+  EXPECT_GE(Limits().memory_bytes, 4ull << 30);
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const auto ran = run({"python3", "-c", R"py(
+import threading
+end = threading.Event()
+workers = [threading.Thread(target=end.wait) for _ in range(600)]
+for worker in workers: worker.start()
+end.set()
+print('done')
+)py"},
+                       in(scratch));
+  EXPECT_EQ(ran.output, "done\n") << ran.error;
+}
+
 TEST(Limits, AFileStopsAtItsSize) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;

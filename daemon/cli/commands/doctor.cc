@@ -107,9 +107,12 @@ void look_at_second_line(const sandbox::Probe& probe, int daemon_pid, std::vecto
   out.push_back(
       {Kind::good, "limits",
        fmt::format(
-           "a command is stopped when it has taken {} GiB or {} files of the worktree's file "
-           "system, or has left less than {} GiB; "
+           "a shell and all that it runs may have {} processes and threads and {:.1f} GiB of "
+           "memory; a command is stopped when it has taken {} GiB or {} files of the worktree's "
+           "file system, or has left less than {} GiB; "
            "each of its processes after {} hours of CPU time, and no file gets larger than {} GiB",
+           of_each.n_processes,
+           static_cast<double>(of_each.memory_bytes) / static_cast<double>(1ull << 30),
            of_each.growth_bytes >> 30, of_each.growth_inodes, of_each.free_bytes >> 30,
            of_each.cpu_seconds / 3600, of_each.file_bytes >> 30)});
 }
