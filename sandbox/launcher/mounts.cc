@@ -125,6 +125,33 @@ void View::put(Fd tree, const Fd& target, const std::string& name) {
     fail_errno("mounts", "mount on {}", name);
 }
 
+bool View::put_layer(const std::string& path, const std::string& store) {
+  make_dir(store + "/upper");
+  make_dir(store + "/work");
+  const Fd lower = at(path, O_DIRECTORY), upper = at(store + "/upper", O_DIRECTORY),
+           work = at(store + "/work", O_DIRECTORY);
+  const Fd context(::fsopen("overlay", FSOPEN_CLOEXEC));
+  bool fine = lower && upper && work && context;
+  // By descriptor: paths would have to be escaped, and lie below the scaffold.
+  for (const auto& [key, fd] :
+       {std::pair("lowerdir", &lower), std::pair("upperdir", &upper), std::pair("workdir", &work)})
+    fine = fine && ::fsconfig(context.get(), FSCONFIG_SET_STRING, key,
+                              fmt::format("/proc/self/fd/{}", fd->get()).c_str(), 0) == 0;
+  // Not trusted.*, which only the host's root may write.
+  fine = fine && ::fsconfig(context.get(), FSCONFIG_SET_FLAG, "userxattr", nullptr, 0) == 0 &&
+         ::fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
+  Fd layer(fine ? ::fsmount(context.get(), FSMOUNT_CLOEXEC, kPlain) : -1);
+  if (!layer) return false;
+  put(std::move(layer), lower, path);
+  return true;
+}
+
+void View::remove(const std::string& path) {
+  const Fd target = at(path, 0);
+  if (!target || ::umount2(fmt::format("/proc/self/fd/{}", target.get()).c_str(), MNT_DETACH) != 0)
+    fail_errno("mounts", "take away what is mounted on {}", path);
+}
+
 void View::set(const Fd& target, unsigned attributes, bool recursive, const std::string& name) {
   mount_attr attr{};
   attr.attr_set = attributes;

@@ -43,6 +43,10 @@ class View {
   void make_dir(const std::string& path);
   void put(Fd tree, const std::string& path);
   void put(Fd tree, const Fd& target, const std::string& name);
+  // Puts a layer over the mount at `path`, in which what is written below it is kept in `store`, a
+  // directory yet to be made in a private file system of this view. False: the kernel makes none.
+  bool put_layer(const std::string& path, const std::string& store);
+  void remove(const std::string& path);  // what is mounted there
   void set(const Fd& target, unsigned attributes, bool recursive, const std::string& name);
 
   void make_masks(const Identity& identity, const Spec& spec);

@@ -10,40 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+
+#include "sandbox/launcher/toolchains.h"
 
 namespace lares::sandbox::launcher {
 namespace {
 
 constexpr std::size_t kPointerBytesMax = 8192;  // of a .git file, commondir, ...
 constexpr std::size_t kSocketTableBytesMax = 4 << 20;
-
-// What builds need from a home directory and what holds no credentials.
-constexpr std::array kToolchains = {".cargo/bin",
-                                    ".cargo/registry",
-                                    ".cargo/git",
-                                    ".rustup",
-                                    ".nvm",
-                                    ".volta",
-                                    ".pyenv",
-                                    ".rbenv",
-                                    ".sdkman",
-                                    ".local/bin",
-                                    ".local/lib",
-                                    ".local/share/uv",
-                                    ".local/share/pnpm",
-                                    ".local/share/mise",
-                                    "go/pkg",
-                                    "go/bin",
-                                    ".m2/repository",
-                                    ".gradle/caches",
-                                    ".cache/pip",
-                                    ".cache/uv",
-                                    ".cache/go-build",
-                                    ".cache/ccache",
-                                    ".npm/_cacache",
-                                    ".deno",
-                                    ".bun/bin"};
 
 constexpr uint64_t kNoLinks = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
@@ -157,12 +131,15 @@ std::vector<Source> collect_sources(const Spec& spec, const Fd& idmap) {
   const Fd home(spec.home.empty()
                     ? -1
                     : openat2(AT_FDCWD, spec.home.c_str(), O_PATH | O_DIRECTORY, kNoLinks));
-  for (const char* name : kToolchains) {
-    if (!home) break;
-    const Fd dir(openat2(home.get(), name, O_PATH | O_DIRECTORY, kNoLinks | RESOLVE_BENEATH));
+  for (const auto& one : home ? toolchains(spec) : std::vector<Toolchain>()) {
+    const Fd dir(
+        openat2(home.get(), one.path.c_str(), O_PATH | O_DIRECTORY, kNoLinks | RESOLVE_BENEATH));
     if (!dir) continue;
-    if (Fd tree = read_only(clone(dir.get(), Fd())))
-      out.push_back({spec.home + "/" + name, std::move(tree)});
+    // What is root's must look like the command's own to be written in a layer above it.
+    const bool layered = one.kind != Toolchain::Kind::programs;
+    Fd tree = layered && idmap ? read_only(clone(dir.get(), idmap)) : Fd();
+    if (!tree) tree = read_only(clone(dir.get(), Fd()));
+    if (tree) out.push_back({spec.home + "/" + one.path, std::move(tree), one.kind});
   }
   return out;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "sandbox/launcher/sys.h"
+#include "sandbox/launcher/toolchains.h"
 #include "sandbox/spec.h"
 
 namespace lares::sandbox::launcher {
@@ -13,6 +14,7 @@ namespace lares::sandbox::launcher {
 struct Source {
   std::string path;  // on the host, and inside
   Fd tree;           // detached, and writable only if it is the worktree
+  Toolchain::Kind kind = Toolchain::Kind::programs;
 };
 
 // The worktree first, then the git directories of a linked worktree, then the home directory's

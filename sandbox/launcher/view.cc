@@ -41,6 +41,38 @@ constexpr std::array kEmptied = {"/root",
                                  "/var/lib/containerd"};
 constexpr const char* kEmptiedSize = "1m";
 
+// Of all layers above caches together.
+constexpr const char* kLayers = "/run/lares-layers";
+constexpr const char* kLayersSize = "1g";
+
+bool below(const std::string& path, const std::string& top) {
+  return path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/';
+}
+
+bool holds_what_is_shown(const Spec& spec, const std::string& path) {
+  return below(spec.root, path) || spec.home == path || below(spec.home, path);
+}
+
+void show_nothing_of(View& view, const std::string& path) {
+  if (const Fd target = view.at_system(path, O_DIRECTORY))
+    view.put(tmpfs("0755", kEmptiedSize, kPlain), target, path);
+}
+
+// Package managers and compilers write in their caches whatever they only read: what they write
+// goes to memory, and with the sandbox. One after the other, for each is mounted on its directory.
+void private_layers(View& view, const std::vector<Source>& sources) {
+  using Kind = Toolchain::Kind;
+  const auto layered = [](const Source& source) { return source.kind != Kind::programs; };
+  if (std::none_of(sources.begin(), sources.end(), layered)) return;
+  view.make_dir(kLayers);
+  view.put(tmpfs("0755", kLayersSize, kPlain), kLayers);
+  for (std::size_t i = 0; i < sources.size(); ++i)
+    if (layered(sources[i]) && !view.put_layer(sources[i].path, fmt::format("{}/{}", kLayers, i)) &&
+        sources[i].kind == Kind::cache)
+      view.remove(sources[i].path);
+  view.remove(kLayers);  // the layers keep what they need of it, out of everybody's reach
+}
+
 void private_places(View& view, const Spec& spec) {
   for (const auto& place : kPrivate) {
     const Fd target = view.at_system(place.path, O_DIRECTORY);
@@ -60,8 +92,7 @@ void private_places(View& view, const Spec& spec) {
   }
   // Before the home directory and the worktree, which may lie in one of them.
   for (const auto& path : spec.emptied)
-    if (const Fd target = view.at_system(path, O_DIRECTORY))
-      view.put(tmpfs("0755", kEmptiedSize, kPlain), target, path);
+    if (holds_what_is_shown(spec, path)) show_nothing_of(view, path);
   const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
   view.make_dir(home);
   view.put(tmpfs("0700", "256m", kPlain), home);
@@ -130,6 +161,9 @@ void enter_view(const Spec& spec, Identity& identity, const std::vector<std::str
     view.make_dir(source.path);
     view.put(std::move(source.tree), source.path);
   }
+  private_layers(view, identity.sources);
+  for (const auto& path : spec.emptied)
+    if (!holds_what_is_shown(spec, path)) show_nothing_of(view, path);
   view.make_masks(identity, spec);
   cover_worktree(view, spec, sockets);
   view.cover_credentials();

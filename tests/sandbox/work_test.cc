@@ -2,6 +2,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
+#include <map>
+
 #include <gtest/gtest.h>
 
 #include "sandbox/sensitive_paths.h"
@@ -203,6 +207,83 @@ TEST(Work, EnvironmentIsScrubbed) {
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
   EXPECT_NE(ran.output.find("TMPDIR=/tmp\n"), std::string::npos);
   EXPECT_NE(ran.output.find("EXTRA=1\n"), std::string::npos);
+}
+
+// A home directory beside the worktree, for as long as this lives.
+class Home {
+ public:
+  explicit Home(const Scratch& scratch) : path(scratch.outside / "home") {
+    std::filesystem::create_directory(path);
+    if (const char* value = ::getenv("HOME")) before_ = value;
+    ::setenv("HOME", path.c_str(), 1);
+  }
+  ~Home() { ::setenv("HOME", before_.c_str(), 1); }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((path / name).parent_path());
+    std::ofstream(path / name) << text;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream file(path / name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  const std::filesystem::path path;
+
+ private:
+  std::string before_;
+};
+
+// Package managers write in their caches whatever they only read; what they write goes with the
+// sandbox.
+TEST(Work, CachesCanBeWrittenAndStayAsTheyAre) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const Home home(scratch);
+  for (const char* name : {".npm/_cacache/index/a", ".cargo/registry/cache/a", ".cache/ccache/0/a",
+                           ".m2/repository/a", ".gradle/caches/a", "go/pkg/mod/a", ".cargo/bin/a"})
+    home.write(name, "old\n");
+  auto options = in(scratch);
+  options.input =
+      "cd; for d in .npm/_cacache/index .cargo/registry/cache .cache/ccache/0 .m2/repository "
+      ".gradle/caches go/pkg/mod; do cat $d/a; mkdir $d/tmp && echo new > $d/tmp/b && "
+      "mv $d/tmp $d/kept && echo more >> $d/a && cat $d/a $d/kept/b; done\n"
+      "rm -r .npm/_cacache/index && ls -A .npm/_cacache; ls -AR /run\n"
+      "(echo x >> .cargo/bin/a) 2>/dev/null || echo kept\n";
+  const auto ran = run({"/bin/sh"}, options);
+  std::string wanted;
+  for (int i = 0; i < 6; ++i) wanted += "old\nold\nmore\nnew\n";
+  EXPECT_TRUE(ran.output.starts_with(wanted)) << ran.error << ran.output;
+  EXPECT_TRUE(ran.output.ends_with("\nkept\n")) << ran.output;
+  EXPECT_EQ(ran.output.find("upper"), ran.output.npos) << ran.output;
+  for (const char* name : {".npm/_cacache/index/a", ".cargo/registry/cache/a", ".cargo/bin/a"})
+    EXPECT_EQ(home.read(name), "old\n") << name;
+  EXPECT_FALSE(std::filesystem::exists(home.path / ".m2/repository/kept"));
+}
+
+TEST(Work, EnvironmentsThatVariablesNameAreShown) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const Home home(scratch);
+  for (const char* name :
+       {"envs/a/bin/python", "conda/envs/b/bin/python", "code/bin/tool", "code/src/other.go",
+        ".cargo2/credentials.toml", ".cargo2/bin/tool", "miniconda3/bin/conda", ".ssh/id",
+        ".gradle/wrapper/dists/g", ".cache/pypoetry/virtualenvs/c/bin/python",
+        ".local/share/pipx/venvs/d/bin/d", ".cache/ms-playwright/chromium/chrome", ".config/x"})
+    home.write(name, "here\n");
+  const std::map<std::string, std::string> variables = {
+      {"VIRTUAL_ENV", "envs/a"}, {"CONDA_PREFIX", "conda/envs/b"}, {"GOPATH", "code"},
+      {"CARGO_HOME", ".cargo2"}, {"PYENV_ROOT", ".ssh"},           {"NVM_DIR", ".config"},
+      {"JAVA_HOME", ""}};
+  auto options = in(scratch);
+  for (const auto& [name, path] : variables)
+    options.env.push_back(name + "=" + (home.path / path).native());
+  const auto ran = shell("cd; find . -type f | sort; touch envs/a/x 2>/dev/null || echo kept",
+                         options);
+  EXPECT_EQ(ran.output,
+            "./.cache/ms-playwright/chromium/chrome\n./.cache/pypoetry/virtualenvs/c/bin/python\n"
+            "./.cargo2/bin/tool\n./.gradle/wrapper/dists/g\n./.local/share/pipx/venvs/d/bin/d\n"
+            "./code/bin/tool\n./conda/envs/b/bin/python\n./envs/a/bin/python\n"
+            "./miniconda3/bin/conda\nkept\n")
+      << ran.error;
 }
 
 }  // namespace
