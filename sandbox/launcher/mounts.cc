@@ -8,6 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "sandbox/launcher/git.h"
 
 namespace lares::sandbox::launcher {
@@ -24,15 +26,34 @@ std::string parent_of(const std::string& path) {
   return slash == 0 ? "/" : path.substr(0, slash);
 }
 
-// `file` (passwd or group) with a line for the sandbox's own number, "" when it has one already.
+// Field `n` of a line of /etc/passwd or /etc/group, from 0.
+std::string field(const std::string& line, int n) {
+  std::size_t begin = 0;
+  for (; n > 0 && begin != line.npos; --n)
+    if ((begin = line.find(':', begin)) != line.npos) ++begin;
+  return begin == line.npos ? "" : line.substr(begin, line.find(':', begin) - begin);
+}
+
+// `file` (passwd or group) with `entry` as the line for the sandbox's own number; "" when it has
+// one already that will do. One with another home directory will not: Java for one goes by it, and
+// the host's user of that number may be anybody.
 std::string with_entry(const char* file, unsigned id, const std::string& entry) {
+  constexpr int kId = 2, kHome = 5;
   const Fd fd(::open(file, O_RDONLY | O_CLOEXEC));
   if (!fd) return {};
-  auto text = read_file(fd.get(), kPasswdBytesMax);
+  const auto text = read_file(fd.get(), kPasswdBytesMax);
   if (text.size() == kPasswdBytesMax) return {};
-  if (!text.empty() && text.back() != '\n') text += '\n';
-  if (text.find(fmt::format(":x:{}:", id)) != text.npos) return {};
-  return text + entry + "\n";
+  std::string others;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size());
+    const auto line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (field(line, kId) != std::to_string(id))
+      others += line + "\n";
+    else if (field(line, kHome) == field(entry, kHome))
+      return {};
+  }
+  return entry + "\n" + others;
 }
 
 }  // namespace

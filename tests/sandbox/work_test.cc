@@ -209,6 +209,19 @@ TEST(Work, EnvironmentIsScrubbed) {
   EXPECT_NE(ran.output.find("EXTRA=1\n"), std::string::npos);
 }
 
+// Whatever the host has for that number; Java and others go by it.
+TEST(Work, TheUserDatabaseNamesTheHomeDirectory) {
+  NEEDS("python3");
+  const Scratch scratch;
+  const auto ran = run({"python3", "-c", R"py(
+import os, pwd
+mine = [p for p in pwd.getpwall() if p.pw_uid == os.getuid()]
+print(len(mine), mine[0].pw_dir == os.environ['HOME'])
+)py"},
+                       in(scratch));
+  EXPECT_EQ(ran.output, "1 True\n") << ran.error;
+}
+
 // A home directory beside the worktree, for as long as this lives.
 class Home {
  public:
