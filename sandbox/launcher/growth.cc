@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "sandbox/launcher/taken.h"
+
 namespace lares::sandbox::launcher {
 namespace {
 
@@ -18,6 +20,17 @@ constexpr std::uint64_t kToBlameBytes = 256ull << 20;  // taken by itself, befor
                                                        // is its fault
 constexpr std::uint64_t kPercentBytesMax = 10ull << 30;  // on a large one two percent would be too
                                                          // much to ask
+
+constexpr time_t kStampMargin = 60;  // seconds by which a file server's clock may be behind
+// Between two looks at the worktree at least as long, and so many times what the last one took: it
+// costs the command's own processor time.
+constexpr std::int64_t kLookEveryMs = 1000, kLookShare = 4;
+
+std::int64_t now_ms() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
+}
 
 std::string text_of(const std::string& path) {
   const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -43,9 +56,8 @@ Growth::Growth(const Spec& spec, pid_t top)
       worktree_(::open(spec.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {
   look(began_);
   last_ = began_;
-  timespec clock;
-  ::clock_gettime(CLOCK_MONOTONIC, &clock);
-  window_began_ = clock.tv_sec;
+  window_began_ = now_ms() / 1000;
+  since_ = ::time(nullptr) - kStampMargin;
 }
 
 bool Growth::look(Space& out) const {
@@ -84,18 +96,18 @@ bool Growth::has_run() {
   const bool known = processes.size() > 1 && ran_ns > processes.size();
   const bool same = known && ran_ns == ran_ns_;
   ran_ns_ = ran_ns;
+  processes_ = std::move(processes);
   return !same;
 }
 
 std::string Growth::over() {
   Space now;
   if (!look(now)) return {};
-  timespec clock;
-  ::clock_gettime(CLOCK_MONOTONIC, &clock);
-  if (clock.tv_sec - window_began_ >= kWindowSeconds) {  // others write to the file system, too:
-                                                         // what runs for days is not to answer for
-                                                         // all of it
-    window_began_ = clock.tv_sec;
+  const std::int64_t seconds = now_ms() / 1000;
+  if (seconds - window_began_ >= kWindowSeconds) {  // others write to the file system, too: what
+                                                    // runs for days is not to answer for all of it
+    window_began_ = seconds;
+    since_ = ::time(nullptr) - kStampMargin;
     began_ = now;
     bytes_taken_ = inodes_taken_ = 0;
   }
@@ -110,7 +122,24 @@ std::string Growth::over() {
     began_ = now;
   }
   last_ = now;
-  if (!counts) return {};
+  return counts && !too_much(now).empty() ? blame(now) : "";
+}
+
+// Others may have written it. Where the last look is too fresh, nobody is blamed yet.
+std::string Growth::blame(const Space& now) {
+  const auto began_ms = now_ms();
+  if (began_ms < look_at_ms_) return {};
+  const auto taken = taken_since(since_, worktree_.get(), spec_.root, processes_);
+  const auto ended_ms = now_ms();
+  look_at_ms_ = ended_ms + std::max(kLookEveryMs, kLookShare * (ended_ms - began_ms));
+  if (taken) {
+    bytes_taken_ = std::min(bytes_taken_, static_cast<std::int64_t>(taken->bytes));
+    inodes_taken_ = std::min(inodes_taken_, static_cast<std::int64_t>(taken->inodes));
+  }
+  return too_much(now);
+}
+
+std::string Growth::too_much(const Space& now) const {
   if (spec_.growth_bytes > 0 && static_cast<std::uint64_t>(bytes_taken_) > spec_.growth_bytes)
     return fmt::format(
         "have taken more than {} of the worktree's file system; remove what is not needed",

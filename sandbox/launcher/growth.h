@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sandbox/launcher/sys.h"
 #include "sandbox/spec.h"
@@ -18,7 +19,8 @@ class Growth {
   Growth(const Spec& spec, pid_t top);
   // Why the tree must end, or "". What was taken since the last call counts when one of the
   // command's processes has run since: a shell that waits is not to blame for what the host writes
-  // meanwhile. What is given back counts as well.
+  // meanwhile. What is given back counts as well. Before the command is blamed the worktree is
+  // looked at, for the rest is others'.
   std::string over();
   bool idle() const { return idle_; }  // none had run at the last call
 
@@ -29,6 +31,8 @@ class Growth {
   };
   bool look(Space& out) const;
   bool has_run();
+  std::string too_much(const Space& now) const;
+  std::string blame(const Space& now);
 
   const Spec& spec_;
   pid_t top_;
@@ -36,7 +40,10 @@ class Growth {
   Space began_, last_;
   std::int64_t bytes_taken_ = 0, inodes_taken_ = 0;
   std::uint64_t ran_ns_ = 0;
-  std::int64_t window_began_ = 0;  // seconds
+  std::vector<pid_t> processes_;   // at the last call
+  std::int64_t window_began_ = 0;  // seconds, of the monotonic clock
+  std::int64_t since_ = 0;         // the same, of the one that files are stamped with
+  std::int64_t look_at_ms_ = 0;    // no look at the worktree before
   bool idle_ = false;
 };
 

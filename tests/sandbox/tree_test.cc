@@ -327,6 +327,68 @@ TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
   host.join();
 }
 
+// The same while the command works.
+TEST(Limits, GrowthOfOthersIsNotTheCommands) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("old", std::string(1 << 20, 'x'));
+  auto options = in(scratch);
+  options.policy.limits.growth_bytes = 128 << 20;
+  std::thread host([&] {
+    while (scratch.read("works") == "<absent>") std::this_thread::sleep_for(milliseconds(20));
+    std::ofstream file(scratch.outside / "large", std::ios::binary);
+    const std::string block(1 << 20, 'x');
+    for (int i = 0; i < 192; ++i) file << block << std::flush;
+    file.close();
+    std::this_thread::sleep_for(milliseconds(1500));
+    std::ofstream(scratch.wt / "end") << "x";
+  });
+  const auto ran = shell(
+      "touch works; while [ ! -s end ]; do head -c 4096 /dev/zero > own; done; "
+      "echo done",
+      options);
+  host.join();
+  EXPECT_EQ(ran.output, "done\n");
+}
+
+// What is kept from a look counts as all that was taken.
+TEST(Limits, GrowthThatIsOutOfSightCounts) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  for (const char* script : {R"py(
+import os, time
+os.mkdir('d')
+files = [open(f'd/{i}', 'wb') for i in range(100)]
+os.chmod('d', 0)
+for file in files: file.write(bytes(1 << 20)); file.flush()
+time.sleep(0.1)
+while True: pass
+)py",
+                             R"py(
+import os, time
+held = []
+for i in range(100):
+    held.append(open('f', 'wb')); os.unlink('f'); os.posix_fallocate(held[-1].fileno(), 0, 1 << 20)
+while True: pass
+)py",
+                             R"py(
+import mmap, os
+held = []
+for i in range(100):
+    with open('f', 'w+b') as f:
+        os.posix_fallocate(f.fileno(), 0, 1 << 20); held.append(mmap.mmap(f.fileno(), 4096))
+    os.unlink('f')
+while True: pass
+)py"}) {
+    const Scratch scratch;
+    auto options = in(scratch);
+    options.policy.limits.growth_bytes = 32 << 20;
+    const auto ran = run({"python3", "-c", script}, options);
+    EXPECT_FALSE(ran.timed_out) << script;
+    EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
+        << script << ran.output;
+  }
+}
+
 TEST(Limits, AProcessStopsAtItsCpuTime) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
