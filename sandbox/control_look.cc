@@ -43,7 +43,11 @@ constexpr Whole kWhole[] = {{".envrc", "direnv's"},
                             {".mcp.json", "servers for agents"},
                             {".husky", "git hooks"},
                             {".pre-commit-config.yaml", "what git hooks run"},
-                            {"lefthook.yml", "what git hooks run"}};
+                            {"lefthook.yml", "what git hooks run"},
+                            {".lefthook.yml", "what git hooks run"},
+                            {".claude/settings.json", "an agent's hooks"},
+                            {".cursor/mcp.json", "servers for agents"},
+                            {".devcontainer/devcontainer.json", "an editor's containers"}};
 constexpr Whole kInEditors[] = {
     {".vscode/tasks.json", "an editor's tasks"},      {".vscode/launch.json", "an editor's tasks"},
     {".vscode/mcp.json", "servers for agents"},       {".idea/workspace.xml", "an editor's tasks"},

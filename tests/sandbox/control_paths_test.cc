@@ -362,6 +362,23 @@ TEST(LeftBehindBy, AFileThatPeopleWriteIsToldAndStays) {
   EXPECT_EQ(tree.after("true"), std::vector<std::string>());  // once
 }
 
+TEST(LeftBehindBy, WhatAgentsAndEditorsObeyIsToldOrKept) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  for (const char* name : {".claude/settings.json", ".cursor/mcp.json",
+                           ".devcontainer/devcontainer.json", ".lefthook.yml"}) {
+    const Scratch fresh, there;
+    const auto write = std::string("mkdir -p $(dirname ") + name + "); echo evil > " + name;
+    const auto paths = std::make_shared<ControlPaths>(fresh.wt);
+    ControlPaths::Inside inside(paths);
+    inside.begin();
+    shell(write, in(fresh));
+    EXPECT_NE(told_of(inside.end(true)).find(name), std::string::npos) << name;
+    there.write(name, "{}");
+    shell(write, in(there));
+    EXPECT_EQ(there.read(name), "{}") << name;
+  }
+}
+
 TEST(LeftBehindBy, AnotherSessionInTheSameWorktreeIsNotTakenForTheUser) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
