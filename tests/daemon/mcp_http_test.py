@@ -180,9 +180,8 @@ class McpHttpTest(CliCase):
 
     def test_pages_of_other_sites_are_not_let_in(self):
         self.start()
-        for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
-            response = self.modern("tools/list", headers)
-            self.assertEqual((response.status, json.loads(response.read())["error"]["code"]), (403, -32600))
+        response = self.modern("tools/list", {"Origin": "http://evil.example"})
+        self.assertEqual((response.status, json.loads(response.read())["error"]["code"]), (403, -32600))
 
 
 if __name__ == "__main__":

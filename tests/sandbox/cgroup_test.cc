@@ -155,7 +155,7 @@ TEST(Group, AsksOnlyForWhatIsThere) {
   const auto group = Group::make({.dir = fake.dir, .processes = true}, Limits());
   ASSERT_TRUE(group) << group.error();
   EXPECT_EQ(fake.get(fs::path((*group)->dir()) / "memory.max"), "<absent>");
-  EXPECT_EQ(fake.get(fs::path((*group)->dir()) / "pids.max"), "512");
+  EXPECT_EQ(fake.get(fs::path((*group)->dir()) / "pids.max"), std::to_string(Limits().n_processes));
 }
 
 TEST(Group, SaysWhereItCouldNotBeMade) {

@@ -99,6 +99,10 @@ TEST(None, BackgroundChildrenDieWithWhoeverStartedThem) {
   while (scratch.read("shell").find('\n') == std::string::npos)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   const pid_t child = std::atoi(scratch.read("child").c_str());
+  // Between its fork and its program's first instruction it has no command line.
+  const auto before = std::chrono::steady_clock::now();
+  while (!lives(child) && std::chrono::steady_clock::now() - before < std::chrono::seconds(20))
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   EXPECT_TRUE(lives(child));
   ::kill(starter, SIGKILL);
   ::waitpid(starter, nullptr, 0);

@@ -69,7 +69,8 @@ Words options_of(const Words& args, Valued valued) {
 }
 // For options that make a command harmless: only as they are written out, and not where one takes
 // them back.
-bool has_exactly(const Words& args, std::string_view option, char letter = 0, Valued valued = {}) {
+bool has_exactly(const Words& args, std::string_view option, char letter = 0,
+                 Valued valued = Valued()) {
   bool found = false;
   for (const std::string& a : options_of(args, valued)) {
     if (a.starts_with("--no-") && a.size() > 5 && option.substr(2).starts_with(a.substr(5)))
