@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include <fmt/format.h>
+
 namespace lares::daemon {
 namespace {
 
@@ -28,6 +30,19 @@ protocol::RewindChange change_told(const tools::SnapshotChange& change) {
   return {change.path, std::string(name_of(change.kind))};
 }
 
+std::string unkept_told(const tools::Snapshot& taken) {
+  if (taken.n_unkept == 0) return "";
+  const std::size_t n_more = taken.n_unkept - 1;
+  const std::string more = n_more
+                               ? fmt::format(" and {} more file{}", n_more, n_more == 1 ? "" : "s")
+                               : "";
+  return fmt::format(
+      "no snapshot holds {}{}, so what this call changes there cannot be rewound: {}; snapshots "
+      "are "
+      "given up after {} days, those of sessions' worktrees with `lares worktrees remove`",
+      taken.unkept.path, more, taken.unkept.why, tools::kSnapshotDaysKept);
+}
+
 // `work` with the worktree's snapshots, opened.
 template <class T, class Work>
 Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
@@ -37,7 +52,7 @@ Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
   const auto here = known;
   const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
     if (!here->snapshots) {
-      auto opened = tools::Snapshots::open(root, options_.directory, {},
+      auto opened = tools::Snapshots::open(root, options_.directory, {.keep = options_.keep},
                                            options_.store_of ? options_.store_of(root) : "");
       if (!opened) return tl::unexpected(opened.error());
       here->snapshots.emplace(std::move(*opened));
@@ -104,6 +119,14 @@ Checkpoints::Reply<tools::Restored> Checkpoints::restore(std::string root, std::
   };
   auto restoring = on<tools::Restored>(std::move(root), work);
   co_return co_await std::move(restoring);
+}
+
+Checkpoints::Reply<tools::Restored> Checkpoints::go_back(std::string root,
+                                                         std::vector<tools::RestoreStep> steps,
+                                                         bool dry) {
+  const auto work = [steps, dry](Worktree& here) { return here.snapshots->go_back(steps, dry); };
+  auto going = on<tools::Restored>(std::move(root), work);
+  co_return co_await std::move(going);
 }
 
 }  // namespace lares::daemon

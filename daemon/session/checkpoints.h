@@ -25,6 +25,8 @@ inline constexpr std::size_t kCheckpointedMax = 32;  // repositories whose snaps
 
 // As clients are told of it.
 protocol::RewindChange change_told(const tools::SnapshotChange& change);
+// What the store could not take of a snapshot just taken, for people; "" when it took all.
+std::string unkept_told(const tools::Snapshot& taken);
 
 class Checkpoints {
  public:
@@ -54,6 +56,8 @@ class Checkpoints {
   };
   Reply<tools::SnapshotMerge> merge(std::string root, Three three, std::string label);
   Reply<tools::Restored> restore(std::string root, std::string id, tools::Selection selection);
+  // tools::Snapshots::go_back().
+  Reply<tools::Restored> go_back(std::string root, std::vector<tools::RestoreStep> steps, bool dry);
 
  private:
   struct Worktree {

@@ -68,19 +68,19 @@ asio::awaitable<void> Session::save_overlay(const protocol::Item& item,
   co_await std::move(saving);
 }
 
-// Where it fails the call runs all the same, and people are told that it cannot be taken back.
+// Where it fails, or does not hold all, the call runs all the same, and people are told what cannot
+// be taken back.
 asio::awaitable<void> Session::checkpoint(protocol::Item& item, std::string protocol::Item::*into) {
   auto taking = world_.checkpoints->take(info_.root,
                                          fmt::format("{} {}", info_.session_id, item.id));
   auto taken = co_await std::move(taking);
-  if (taken)
-    item.*into = taken->id;
-  else if (std::exchange(no_checkpoint_, taken.error()) != taken.error())
-    item_completed(
-        {.id = item.id + ".0",
-         .turn_id = item.turn_id,
-         .kind = "note",
-         .text = "no snapshot, so what this call changes cannot be rewound: " + taken.error()});
+  if (taken) item.*into = taken->id;
+  const std::string why = taken ? taken->unkept.why : taken.error();
+  if (why.empty() || std::exchange(no_checkpoint_, why) == why) co_return;
+  const std::string text =
+      taken ? unkept_told(*taken)
+            : fmt::format("no snapshot, so what this call changes cannot be rewound: {}", why);
+  item_completed({.id = item.id + ".0", .turn_id = item.turn_id, .kind = "note", .text = text});
 }
 
 asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {

@@ -26,12 +26,14 @@ using protocol::Code;
 constexpr const char* kUnheld =
     "no snapshot holds it: git ignores it, or it lies in another repository or a folder for "
     "products; take the edit back by hand";
-constexpr int kOthersMax = 256;  // files that are read to say whether others changed them
 
-void tell(const std::vector<tools::SnapshotChange>& changes, const tools::Selection& selection,
-          std::vector<protocol::RewindChange>& out) {
-  for (const auto& change : changes)
-    if (selection.holds(change.path)) out.push_back(change_told(change));
+void tell(const tools::Restored& restored, protocol::SessionRewindResult& result) {
+  for (const auto& change : restored.done) result.changes.push_back(change_told(change));
+  for (const auto& [path, why] : restored.not_done) result.not_done.push_back({path, why});
+}
+
+std::string named(const std::string& content) {
+  return content.empty() ? std::string(tools::kNoFile) : content;
 }
 
 // Its content's, as edits say what they found; empty: it cannot be read.
@@ -70,26 +72,20 @@ class Others {
     if (!between) left_.clear();
     if (!between) co_return;
     for (const auto& change : *between) {
-      if (!going_back_.contains(change.path)) continue;
-      using Kind = tools::SnapshotChange::Kind;
-      const bool was_there = change.kind != Kind::added, is_there = change.kind != Kind::removed;
-      auto before = name_at(was_there, call.before, change.path);
-      const std::string found = co_await std::move(before);
-      auto after = name_at(is_there, call.after, change.path);
-      const std::string left = co_await std::move(after);
-      changed(change.path, found, left);
+      if (going_back_.contains(change.path))
+        changed(change.path, named(change.before), named(change.after));
     }
   }
 
-  // By what `now`, a snapshot or the worktree, has of them.
-  asio::awaitable<void> mark(std::string now, std::vector<protocol::RewindChange>& changes) {
+  // `now`: the names of the contents that go, by path.
+  void mark(const std::map<std::string, std::string>& now,
+            std::vector<protocol::RewindChange>& changes) const {
     for (auto& change : changes) {
       change.others = between_.contains(change.path);
-      const auto known = left_.find(change.path);
-      if (change.others || known == left_.end() || known->second.empty()) continue;
-      auto naming = name_at(change.kind != "added", now, change.path);
-      const std::string name = co_await std::move(naming);
-      change.others = !name.empty() && name != known->second;
+      const auto known = left_.find(change.path), name = now.find(change.path);
+      if (change.others || known == left_.end() || known->second.empty() || name == now.end())
+        continue;
+      change.others = name->second != known->second;
     }
   }
 
@@ -100,21 +96,11 @@ class Others {
     known = left;
   }
 
-  asio::awaitable<std::string> name_at(bool is_there, std::string snapshot, std::string path) {
-    if (!is_there) co_return std::string(tools::kNoFile);
-    if (n_read_ == kOthersMax) co_return std::string();
-    ++n_read_;
-    auto reading = checkpoints_.text(root_, std::move(snapshot), std::move(path));
-    const auto text = co_await std::move(reading);
-    co_return text ? tools::blob_sha(*text) : std::string();
-  }
-
   Checkpoints& checkpoints_;
   const std::string root_;
   std::set<std::string> going_back_;
   std::map<std::string, std::string> left_;  // names of contents; empty: not known
   std::set<std::string> between_;            // others changed it, and then a call did once more
-  int n_read_ = 0;
 };
 
 }  // namespace
@@ -180,7 +166,8 @@ asio::awaitable<void> Session::tell_unheld(std::vector<WayBack::Edit> edits,
   }
 }
 
-asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std::string now,
+asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns,
+                                           std::map<std::string, std::string> now,
                                            std::vector<protocol::RewindChange>& changes) {
   Others others(*world_.checkpoints, info_.root, changes);
   for (const auto& turn : turns)
@@ -188,8 +175,7 @@ asio::awaitable<void> Session::mark_others(std::vector<TurnLog::Turn> turns, std
       auto following = others.follow(call);
       co_await std::move(following);
     }
-  auto marking = others.mark(std::move(now), changes);
-  co_await std::move(marking);
+  others.mark(now, changes);
 }
 
 asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
@@ -230,33 +216,21 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
     way = std::move(*found);
   }
   result.not_done = way.not_done;
-  for (const auto& [snapshot, selection] : way.steps) {
-    if (request.dry_run) {
-      auto comparing = world_.checkpoints->compare(info_.root, std::string(tools::kWorktree),
-                                                   snapshot);
-      auto changes = co_await std::move(comparing);
-      if (!changes)
-        co_return tl::unexpected(refusal(Code::internal, what + ": " + changes.error()));
-      tell(*changes, selection, result.changes);
-      continue;
-    }
-    auto restoring = world_.checkpoints->restore(info_.root, snapshot, selection);
-    auto restored = co_await std::move(restoring);
-    if (!restored && result.undo.empty())
+  std::map<std::string, std::string> now;
+  if (!way.steps.empty()) {
+    std::vector<tools::RestoreStep> steps;
+    for (auto& [snapshot, selection] : way.steps) steps.push_back({snapshot, std::move(selection)});
+    auto going = world_.checkpoints->go_back(info_.root, std::move(steps), request.dry_run);
+    const auto restored = co_await std::move(going);
+    if (!restored)
       co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
-    if (!restored) {  // others went back already
-      for (const auto& path : selection.paths) result.not_done.push_back({path, restored.error()});
-      continue;
-    }
-    if (result.undo.empty()) result.undo = restored->before.id;  // of the moment before the first
-    tell(restored->done, selection, result.changes);
-    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+    result.undo = restored->before.id;
+    tell(*restored, result);
+    for (const auto& change : restored->done) now[change.path] = named(change.before);
   }
-  std::ranges::sort(result.changes, {}, &protocol::RewindChange::path);
   auto telling = tell_unheld(std::move(way.edits), result);
   co_await std::move(telling);
-  auto marking = mark_others(turns, request.dry_run ? std::string(tools::kWorktree) : result.undo,
-                             result.changes);
+  auto marking = mark_others(turns, std::move(now), result.changes);
   co_await std::move(marking);
   if (request.dry_run) co_return result;
   turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
@@ -284,14 +258,14 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   const Rewinding rewinding(*this);
   const TurnLog::Undo undo = *turn_log_.undo();
   if (!undo.snapshot.empty() && !undo.paths.empty()) {
-    const tools::Selection selection{.all = false, .paths = undo.paths};
-    auto restoring = world_.checkpoints->restore(info_.root, undo.snapshot, selection);
-    auto restored = co_await std::move(restoring);
+    std::vector<tools::RestoreStep> steps;
+    steps.push_back({undo.snapshot, {.all = false, .paths = undo.paths}});
+    auto going = world_.checkpoints->go_back(info_.root, std::move(steps), /*dry=*/false);
+    const auto restored = co_await std::move(going);
     if (!restored)
       co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     result.undo = restored->before.id;
-    tell(restored->done, selection, result.changes);
-    for (const auto& [path, why] : restored->not_done) result.not_done.push_back({path, why});
+    tell(*restored, result);
   }
   result.turn_id = turn_log_.uncut(transcript_);
   fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});

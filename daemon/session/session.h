@@ -271,9 +271,10 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // Which of them stay, because no snapshot holds the file.
   asio::awaitable<void> tell_unheld(std::vector<WayBack::Edit> edits,
                                     protocol::SessionRewindResult& result);
-  // Marks what others changed since these turns left it, as `now` (a snapshot, or the worktree) has
-  // it.
-  asio::awaitable<void> mark_others(std::vector<TurnLog::Turn> turns, std::string now,
+  // Marks what others changed since these turns left it. `now`: the names of the contents that go,
+  // by path.
+  asio::awaitable<void> mark_others(std::vector<TurnLog::Turn> turns,
+                                    std::map<std::string, std::string> now,
                                     std::vector<protocol::RewindChange>& changes);
   void forget_what_was_shown();
   void forked();

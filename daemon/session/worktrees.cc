@@ -269,7 +269,9 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   }
   protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of,
                                     .changes = told(merged->changes)};
-  for (const auto& [path, why] : theirs->left_out) out.not_brought.push_back({path, why});
+  const std::vector<tools::PathReason>* const unbrought[] = {&theirs->left_out, &merged->kept};
+  for (const auto* left : unbrought)
+    for (const auto& [path, why] : *left) out.not_brought.push_back({path, why});
   if (dry_run || merged->changes.empty()) co_return out;
   auto putting = put(record, *ours, *merged);
   const auto done = co_await std::move(putting);
@@ -300,8 +302,9 @@ Worktrees::Answer<std::vector<protocol::RewindChange>> Worktrees::put(WorktreeRe
     if (!meanwhile)
       co_return tl::unexpected(
           refusal(Code::internal, fmt::format("{}: {}", what, meanwhile.error())));
+    const tools::Selected selected(selection);
     for (const auto& change : *meanwhile)
-      if (selection.holds(change.path)) wrong.push_back({change.path, "changed meanwhile"});
+      if (selected.holds(change.path)) wrong.push_back({change.path, "changed meanwhile"});
   }
   if (wrong.empty()) co_return told(restored->done);
   auto undoing = checkpoints_.restore(record.worktree_of, restored->before.id,
@@ -328,13 +331,14 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRe
   if (record.applied.before.empty())
     co_return tl::unexpected(refusal(Code::not_found, what + ": they are not applied"));
   const tools::Selection selection{.all = false, .paths = record.applied.paths};
+  const tools::Selected selected(selection);
   auto since_comparing = checkpoints_.compare(record.worktree_of, record.applied.after,
                                               std::string(tools::kWorktree));
   const auto since = co_await std::move(since_comparing);
   if (!since) co_return failed(since.error());
   std::vector<tools::PathReason> touched;
   for (const auto& change : *since)
-    if (selection.holds(change.path)) touched.push_back({change.path, "changed since"});
+    if (selected.holds(change.path)) touched.push_back({change.path, "changed since"});
   if (!touched.empty())
     co_return tl::unexpected(refusal(
         Code::conflict, fmt::format("{}: nothing was taken back: {}", what, listed(touched))));
@@ -344,7 +348,7 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRe
   const auto changes = co_await std::move(comparing);
   if (!changes) co_return failed(changes.error());
   for (const auto& change : *changes)
-    if (selection.holds(change.path)) out.changes.push_back(change_told(change));
+    if (selected.holds(change.path)) out.changes.push_back(change_told(change));
   if (dry_run) co_return out;
   auto restoring = checkpoints_.restore(record.worktree_of, record.applied.before, selection);
   const auto restored = co_await std::move(restoring);

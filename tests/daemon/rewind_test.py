@@ -2,6 +2,7 @@
 
 rewind_test.py SCRIPTED_DAEMON [unittest arguments]
 """
+import glob
 import os
 import subprocess
 
@@ -139,6 +140,39 @@ class RewindTest(DaemonCase):
             for file in said["notDone"]:
                 self.assertRegex(file["why"], "^no snapshot holds it: .* by hand$")
         self.assertEqual([self.read(name) for name in names[:3]], ["gamma\n"] * 3)
+
+    def test_what_the_user_had_where_no_snapshot_looks_is_not_removed(self):
+        git = lambda at: subprocess.run(["git", "init", "-q"], cwd=at, check=True)
+        for name in ("sub", "build"):
+            os.mkdir(os.path.join(self.root, name))
+        for at in (".", "sub"):
+            git(os.path.join(self.root, at))
+        for name, text in ((".gitignore", "*.sqlite\n"), ("dev.sqlite", "precious\n"), ("sub/mine.c", "my work\n"), ("build/notes.txt", "by hand\n")):
+            self.write(name, text)
+        steps = ("python3 -c \"import shutil; shutil.rmtree('sub/.git')\"; echo x > new1", "mv dev.sqlite dev.db; echo x > new2", "mv build docs; echo x > new3")
+        c = self.start(*(a for step in steps for a in (self.bash(step), "hm</think>Done.")))
+        s = self.session(c, noSandbox=True)
+        expected = (["sub/mine.c"], ["dev.db"], ["docs/notes.txt", "new3"])  # build/ is gone: the new one may be of it
+        for n, stays in enumerate(expected, 1):
+            self.turn(c, s, "Go.", n)
+            for dry in (True, False):
+                said = c.call("session/rewind", sessionId=s, turnId=n, dryRun=dry)
+                self.assertEqual(sorted(x["path"] for x in said["notDone"]), stays)
+                self.assertEqual([x["path"] for x in said.get("changes", [])], [name for name in (f"new{n}",) if name not in stays])
+            c.call("session/unrewind", sessionId=s)
+        self.assertEqual([self.read(name) for name in ("sub/mine.c", "dev.db", "docs/notes.txt")], ["my work\n", "precious\n", "by hand\n"])
+
+    def test_going_back_over_many_edits_takes_one_snapshot(self):
+        names = [f"new{i}" for i in range(8)]
+        c = self.start(*map(self.create, names), "hm</think>Done.")
+        s = self.session(c)
+        self.turn(c, s, "Go.", 1)
+        n_snapshots = lambda: len(glob.glob(os.path.join(self.daemon.state, "snapshots", "*", "refs", "lares", "snapshots", "*")))
+        before = n_snapshots()
+        self.assertEqual([x["path"] for x in c.call("session/rewind", sessionId=s, dryRun=True)["changes"]], names)
+        self.assertEqual(n_snapshots(), before)
+        self.assertEqual([x["path"] for x in c.call("session/rewind", sessionId=s)["changes"]], names)
+        self.assertEqual(n_snapshots(), before + 1)
 
     def test_a_session_at_work_is_not_rewound(self):
         c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": (gate := self.gate())})

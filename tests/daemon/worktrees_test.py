@@ -136,6 +136,21 @@ class WorktreesTest(unittest.TestCase):
 
     # ---- working in it, and bringing it back
 
+    def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
+        self.write("exp/new.py", "untracked work\n")
+        self.write("a.txt", "uncommitted\n")
+        self.start(bash("head -c 17000000 /dev/zero >> a.txt; git init -q exp; rm b.txt; echo c > c.txt"), THINK + "Done.")
+        c = self.client()
+        s = self.worktree(c, noSandbox=True)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        c.call("prompt/send", sessionId=s, id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        for dry in (True, False):
+            done = c.call("worktree/apply", sessionId=s, dryRun=dry)
+            self.assertEqual([(x["path"], x["kind"]) for x in done["changes"]], [("b.txt", "removed"), ("c.txt", "added")])
+            self.assertEqual(sorted(x["path"] for x in done["notBrought"]), ["a.txt", "exp/"])
+        self.assertEqual((self.read("a.txt"), self.read("exp/new.py")), ("uncommitted\n", "untracked work\n"))
+
     def test_run_works_there_and_apply_brings_it_back(self):
         self.start(bash("sed -i s/seven/SEVEN/ a.txt; echo c > c.txt; rm b.txt"), THINK + "Done.")
         before = self.mine()

@@ -1,12 +1,16 @@
 #include "tools/snapshots/merge.h"
 
+#include <fmt/format.h>
 #include <git2.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "tools/snapshots/kept_out.h"
+#include "tools/snapshots/left_out.h"
 #include "tools/snapshots/tree.h"
 
 namespace lares::tools {
@@ -31,12 +35,52 @@ unsigned merged_mode(const Sides& sides) {
                                                          : sides.theirs.mode_after;
 }
 
+// What their snapshots leave open: a file that one of them does not have may be there all the same.
+class Unsure {
+ public:
+  explicit Unsure(const ThreeSnapshots& three)
+      : ours_(three.ours.snapshot),
+        theirs_(three.theirs.snapshot),
+        left_out_of_base_(three.base.snapshot),
+        left_out_of_ours_(ours_),
+        left_out_of_theirs_(theirs_) {}
+
+  // Of a file that theirs does not have: why it may be no removal, "" where they say so by name
+  // anyway; nothing: it was removed.
+  std::optional<std::string> of_theirs(const std::string& path) const {
+    if (left_out_of_theirs_.find(path)) return "";
+    if (names_hold(theirs_.kept_out, path))
+      return "outside the session's sparse checkout; it is left as it is here";
+    if (!left_out_of_theirs_.names_all())
+      return "its snapshot does not name all that it left out, so the session may have it still; "
+             "it is left as it is here";
+    return std::nullopt;
+  }
+
+  // Of a file that theirs has, by a change, and ours does not: why that conflicts; "": it does not.
+  std::string of_ours(const TreeDelta& theirs) const {
+    const PathReason* here = left_out_of_ours_.find(theirs.path);
+    if (here && here->path == theirs.path)
+      return fmt::format("no snapshot holds what is here: {}", here->why);
+    if (theirs.mode_before && names_hold(ours_.kept_out, theirs.path))
+      return "outside the sparse checkout here, changed by the session";
+    if (theirs.mode_before) return "removed here, changed by the session";
+    const PathReason* then = left_out_of_base_.find(theirs.path);
+    if (then && then->path == theirs.path)
+      return "removed here, and no snapshot holds what it was when the session began";
+    return "";
+  }
+
+ private:
+  const Snapshot &ours_, &theirs_;
+  const LeftOut left_out_of_base_, left_out_of_ours_, left_out_of_theirs_;
+};
+
 // Of a file that both sides changed, each in its own way. The reason: why that cannot be.
 SnapshotResult<std::string> merged_text(const SnapshotStore& store, const Sides& sides) {
   const bool added = sides.ours.mode_before == 0;
   if (!sides.theirs.mode_after)
     return tl::unexpected(std::string("removed by the session, changed here"));
-  if (!sides.ours.mode_after) return tl::unexpected(std::string(kRemovedHere));
   if (!is_file(sides.ours.mode_after) || !is_file(sides.theirs.mode_after) ||
       (!added && !is_file(sides.ours.mode_before)))
     return tl::unexpected(std::string("a link on one side"));
@@ -86,13 +130,13 @@ void find_files_as_directories(const std::map<std::string, TreeEntry>& files,
 
 }  // namespace
 
-SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeTrees& trees) {
+SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeSnapshots& three) {
   const auto nothing = TreeWriter().write(store, {});
   if (!nothing) return tl::unexpected(nothing.error());
-  const auto all = diff_trees(store, *nothing, trees.ours);
+  const auto all = diff_trees(store, *nothing, three.ours.tree);
   if (!all) return tl::unexpected(all.error());
-  const auto ours = diff_trees(store, trees.base, trees.ours),
-             theirs = diff_trees(store, trees.base, trees.theirs);
+  const auto ours = diff_trees(store, three.base.tree, three.ours.tree),
+             theirs = diff_trees(store, three.base.tree, three.theirs.tree);
   if (!ours) return tl::unexpected(ours.error());
   if (!theirs) return tl::unexpected(theirs.error());
   std::map<std::string, TreeEntry> files;
@@ -100,8 +144,18 @@ SnapshotResult<MergedTree> merge_trees(SnapshotStore& store, const ThreeTrees& t
   std::map<std::string_view, const TreeDelta*> changed;
   for (const TreeDelta& delta : *ours) changed[delta.path] = &delta;
 
+  const Unsure unsure(three);
   MergedTree out;
   for (const TreeDelta& delta : *theirs) {
+    const bool is_here = files.contains(delta.path);
+    if (const auto why = delta.mode_after ? std::nullopt : unsure.of_theirs(delta.path)) {
+      if (is_here && !why->empty()) out.kept.push_back({delta.path, *why});
+      continue;
+    }
+    if (auto why = delta.mode_after && !is_here ? unsure.of_ours(delta) : ""; !why.empty()) {
+      out.conflicts.push_back({delta.path, std::move(why)});
+      continue;
+    }
     const auto here = changed.find(delta.path);
     TreeEntry entry{delta.path, delta.mode_after, delta.after};
     if (here != changed.end()) {

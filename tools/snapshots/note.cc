@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kFiles = "files ", kNew = "bytes-new ", kTime = "time-ms ",
                            kLeftOut = "left-out ", kIncomplete = "incomplete ",
-                           kKeptOut = "kept-out ", kFile = "- ";
+                           kKeptOut = "kept-out ", kWorktreeName = "worktree ", kFile = "- ";
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -57,6 +57,7 @@ bool read_field(std::string_view line, Snapshot& out) {
   if (takes(kTime)) return number(line, out.time_ms);
   if (takes(kLeftOut)) return number(line, out.n_left_out);
   if (takes(kIncomplete)) return out.incomplete = unescaped(line), true;
+  if (takes(kWorktreeName)) return out.worktree = unescaped(line), true;
   if (takes(kKeptOut)) return out.kept_out.push_back(unescaped(line)), true;
   if (!takes(kFile)) return true;  // a later version's
   const std::size_t tab = line.find('\t');
@@ -72,6 +73,7 @@ std::string write_note(const Snapshot& s) {
                                 s.n_files, kNew, s.bytes_new, kTime, s.time_ms, kLeftOut,
                                 s.n_left_out);
   if (!s.incomplete.empty()) out += fmt::format("{}{}\n", kIncomplete, escaped(s.incomplete));
+  if (!s.worktree.empty()) out += fmt::format("{}{}\n", kWorktreeName, escaped(s.worktree));
   for (const std::string& name : s.kept_out) out += fmt::format("{}{}\n", kKeptOut, escaped(name));
   for (const PathReason& file : s.left_out)
     out += fmt::format("{}{}\t{}\n", kFile, escaped(file.why), escaped(file.path));

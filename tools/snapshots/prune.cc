@@ -144,7 +144,7 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
     ++out.n_objects;
     out.bytes_freed += object.bytes;
   }
-  store.set_bytes(out.bytes_kept);
+  store.recount(out.bytes_kept);
   return out;
 }
 

@@ -2,6 +2,7 @@
 // numbered ref that keeps it.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 
 #include "tools/snapshots/store.h"
 #include "tools/text.h"
+#include "tools/workspace/file_stamp.h"
 
 namespace lares::tools {
 namespace {
@@ -74,20 +76,28 @@ SnapshotResult<StoredSnapshot> SnapshotStore::find(std::string_view id) const {
   git_oid oid;
   const auto names = refs();
   if (!names) return tl::unexpected(names.error());
+  const auto is_of = [&](const std::string& name) {
+    git_oid at;
+    if (git_reference_name_to_id(&at, repository_.get(), name.c_str()) != 0) return false;
+    refs_[at] = name;
+    return git_oid_equal(&at, &oid) != 0;
+  };
   if (id.size() == GIT_OID_HEXSZ && git_oid_fromstrn(&oid, id.data(), id.size()) == 0) {
-    for (const std::string& name : *names) {
-      git_oid at;
-      if (git_reference_name_to_id(&at, repository_.get(), name.c_str()) != 0 ||
-          !git_oid_equal(&at, &oid))
-        continue;
+    const auto known = refs_.find(oid);
+    std::string ref = known == refs_.end() ? "" : known->second;
+    if (ref.empty() || !is_of(ref)) {
+      const auto name = std::ranges::find_if(*names, is_of);
+      ref = name == names->end() ? "" : *name;
+    }
+    if (!ref.empty()) {
       auto stored = read(oid);
-      if (stored) stored->ref = name;
+      if (stored) stored->ref = ref;
       return stored;
     }
   }
   const std::string asked = to_utf8(id.substr(0, GIT_OID_HEXSZ));
-  return tl::unexpected(
-      fmt::format("there is no snapshot {}; it may have been given up for its age", asked));
+  return tl::unexpected(fmt::format(
+      "there is no snapshot {}; it may have been given up, for its age or to make room", asked));
 }
 
 SnapshotResult<StoredSnapshot> SnapshotStore::newest() const {
@@ -103,6 +113,18 @@ SnapshotResult<StoredSnapshot> SnapshotStore::newest() const {
   }
   StoredSnapshot none{names->empty() ? "" : names->back(), {}, {}};
   return none;
+}
+
+// The time of the ref's own file, where a gc did not pack it.
+void SnapshotStore::saw(const StoredSnapshot& stored) const {
+  ::utimensat(AT_FDCWD, (path_ + "/" + stored.ref).c_str(), nullptr, AT_SYMLINK_NOFOLLOW);
+}
+
+std::int64_t SnapshotStore::seen_ns(const StoredSnapshot& stored) const {
+  struct stat st {};
+  return ::lstat((path_ + "/" + stored.ref).c_str(), &st) == 0
+             ? nanoseconds(st.st_mtim)
+             : stored.snapshot.time_ms * 1'000'000;
 }
 
 SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapshot) {

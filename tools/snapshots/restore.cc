@@ -28,6 +28,7 @@ using Why = std::string;  // "" when done
 // Written before the first of them is synced, for then one commit of the file system's journal does
 // for all.
 constexpr std::size_t kBatchFiles = 64;
+constexpr const char* kInGitDirectory = "lies in a .git directory";
 constexpr const char* kChanged = "was changed by someone else meanwhile; it is left as it is now";
 
 bool is_program(unsigned mode) { return (mode & 0100) != 0; }
@@ -65,35 +66,34 @@ class Restorer {
  public:
   Restorer(const std::string& root, const SnapshotStore& store, const SnapshotScanner& present,
            const RestorePlan& plan, Restored& out)
-      : root_(root),
-        store_(store),
-        present_(present),
-        files_(present.files()),
-        out_(out),
-        target_(*plan.target),
-        stay_(plan.stay.begin(), plan.stay.end()) {
-    for (const PathReason& file : target_.left_out) left_out_.insert(file.path);
+      : root_(root), store_(store), present_(present), files_(present.files()), out_(out) {
+    for (const RestoreTarget& target : plan) {
+      Removals& removals =
+          *removals_.emplace_back(std::make_unique<Removals>(store, files_, target));
+      for (const TreeDelta& delta : target.deltas)
+        work_.push_back({&delta, delta.mode_after ? nullptr : &removals});
+    }
   }
 
   // Rules before files, for they say which of the files that the snapshot does not have were there
   // all the same. Removals before writing, or a directory could not take a file's place.
-  void run(const std::vector<TreeDelta>& deltas) {
-    std::vector<const TreeDelta*> rules, removals, writes;
-    for (const TreeDelta& delta : deltas) {
-      if (base_name(delta.path) == ".gitignore")
-        rules.push_back(&delta);
+  void run() {
+    std::vector<Work> rules, removals, writes;
+    for (const Work& work : work_) {
+      if (base_name(work.delta->path) == ".gitignore")
+        rules.push_back(work);
       else
-        (delta.mode_after ? writes : removals).push_back(&delta);
+        (work.removals ? removals : writes).push_back(work);
     }
     const auto gone = std::ranges::stable_partition(
-        rules, [](const TreeDelta* delta) { return delta->mode_after != 0; });
-    for (const TreeDelta* delta : gone) tell(*delta, remove(*delta));
+        rules, [](const Work& work) { return work.removals == nullptr; });
+    for (const Work& work : gone) tell(*work.delta, remove(work));
     write({rules.begin(), gone.begin()});
     if (!rules.empty()) {
       auto git = GitView::open(root_);
       if (git) rules_ = std::make_unique<GitView>(std::move(*git));
     }
-    for (const TreeDelta* delta : removals) tell(*delta, remove(*delta));
+    for (const Work& work : removals) tell(*work.delta, remove(work));
     remove_empty_directories();
     write(writes);
     for (const auto& [path, fd] : touched_) {
@@ -101,11 +101,36 @@ class Restorer {
       if (directory)
         (void)::fsync(directory.get());  // an error leaves files that are right but not yet durable
     }
-    std::ranges::sort(out_.done, {}, &SnapshotChange::path);
-    std::ranges::sort(out_.not_done, {}, &PathReason::path);
+    sort();
+  }
+
+  void foresee() {
+    for (const Work& work : work_) {
+      Why why = names_git_directory(work.delta->path) ? kInGitDirectory : "";
+      if (why.empty() && work.removals)
+        why = work.removals->why_not(*work.delta);
+      else if (why.empty() && !is_directory(work.delta->path) &&
+               present_.still(files_, work.delta->path) == Still::other)
+        why = why_other(*work.delta);
+      tell(*work.delta, why);
+    }
+    sort();
   }
 
  private:
+  struct Work {
+    const TreeDelta* delta;
+    Removals* removals;  // null: it is written
+  };
+
+  bool is_directory(const std::string& path) const {  // whose files may go first
+    struct stat st {};
+    return files_.lstat(path, st) && S_ISDIR(st.st_mode);
+  }
+  void sort() {
+    std::ranges::sort(out_.done, {}, &SnapshotChange::path);
+    std::ranges::sort(out_.not_done, {}, &PathReason::path);
+  }
   void tell(const TreeDelta& delta, const Why& why) {
     if (why.empty())
       out_.done.push_back(describe(store_, delta));
@@ -113,16 +138,10 @@ class Restorer {
       out_.not_done.push_back({delta.path, why});
   }
 
-  Why remove(const TreeDelta& delta) {
-    if (names_git_directory(delta.path)) return "lies in a .git directory";
-    if (left_out_.contains(delta.path))
-      return "was there, but left out of the snapshot for its size or kind";
-    if (stay_.contains(delta.path))
-      return "was outside the sparse checkout then, and was changed since; it is left as it is now";
-    if (target_.n_left_out > target_.left_out.size() || !target_.incomplete.empty()) {
-      return "the snapshot does not name all that it left out, so nothing is removed; remove it by "
-             "hand";
-    }
+  Why remove(const Work& work) {
+    const TreeDelta& delta = *work.delta;
+    if (names_git_directory(delta.path)) return kInGitDirectory;
+    if (Why why = work.removals->why_not(delta); !why.empty()) return why;
     if (rules_ && rules_->has_repository() && rules_->ignored(delta.path, false)) {
       return "is ignored by the rules of then, so it may have been there; remove it by hand";
     }
@@ -155,14 +174,14 @@ class Restorer {
     }
   }
 
-  void write(std::span<const TreeDelta* const> deltas) {
-    while (!deltas.empty()) {
+  void write(std::span<const Work> left) {
+    while (!left.empty()) {
       std::vector<Prepared> batch;
-      for (const TreeDelta* delta : deltas.first(std::min(deltas.size(), kBatchFiles))) {
-        batch.push_back({delta, {}, {}, {}, {}, {}});
+      for (const Work& work : left.first(std::min(left.size(), kBatchFiles))) {
+        batch.push_back({work.delta, {}, {}, {}, {}, {}});
         batch.back().why = prepare(batch.back());
       }
-      deltas = deltas.subspan(batch.size());
+      left = left.subspan(batch.size());
       for (const Prepared& file : batch) {
         if (file.temporary.fd)
           (void)::sync_file_range(file.temporary.fd.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
@@ -183,7 +202,7 @@ class Restorer {
 
   Why prepare(Prepared& out) {
     const TreeDelta& delta = *out.delta;
-    if (names_git_directory(delta.path)) return "lies in a .git directory";
+    if (names_git_directory(delta.path)) return kInGitDirectory;
     auto bytes = store_.blob(delta.after);
     if (!bytes) return bytes.error();
     auto parent = files_.make_parent(delta.path, out.name);
@@ -231,11 +250,7 @@ class Restorer {
   Why put_in_place(Prepared& file) {
     if (const int error = give_passing_name(file)) return could_not_write(error);
     const Still still = present_.still(files_, file.delta->path);
-    if (still == Still::other) {
-      return file.delta->mode_before
-                 ? kChanged
-                 : "something that no snapshot holds is in its place; move it away";
-    }
+    if (still == Still::other) return why_other(*file.delta);
     const char *from = file.temporary.name.c_str(), *to = file.name.c_str();
     int moved = ::renameat2(file.parent.get(), from, file.parent.get(), to,
                             still == Still::gone ? RENAME_NOREPLACE : 0);
@@ -247,6 +262,10 @@ class Restorer {
     return "";
   }
 
+  static Why why_other(const TreeDelta& delta) {
+    return delta.mode_before ? kChanged
+                             : "something that no snapshot holds is in its place; move it away";
+  }
   static Why could_not_write(int error) {
     return fmt::format("could not be written: {}", std::strerror(error));
   }
@@ -256,14 +275,14 @@ class Restorer {
       touched_[directory] = Fd(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
   }
 
-  const std::string& root_;
+  const std::string root_;
   const SnapshotStore& store_;
   const SnapshotScanner& present_;
   const PlainTree& files_;
   Restored& out_;
-  const Snapshot& target_;
-  const std::set<std::string> stay_;
-  std::set<std::string> left_out_, emptied_;
+  std::vector<std::unique_ptr<Removals>> removals_;
+  std::vector<Work> work_;
+  std::set<std::string> emptied_;
   std::unordered_map<std::string, Fd> touched_;  // directories to sync
   std::unique_ptr<GitView> rules_;               // when the ignore rules are others now
 };
@@ -272,7 +291,12 @@ class Restorer {
 
 void restore_files(const std::string& root, const SnapshotStore& store,
                    const SnapshotScanner& present, const RestorePlan& plan, Restored& out) {
-  Restorer(root, store, present, plan, out).run(plan.deltas);
+  Restorer(root, store, present, plan, out).run();
+}
+
+void foresee_restoring(const SnapshotStore& store, const SnapshotScanner& present,
+                       const RestorePlan& plan, Restored& out) {
+  Restorer("", store, present, plan, out).foresee();
 }
 
 }  // namespace lares::tools

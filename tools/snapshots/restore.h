@@ -5,20 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "tools/snapshots/removals.h"
 #include "tools/snapshots/scan.h"
 #include "tools/snapshots/store.h"
 #include "tools/snapshots/tree.h"
 
 namespace lares::tools {
 
-struct RestorePlan {
-  std::vector<TreeDelta> deltas;  // from the files as they are to the snapshot
-  std::vector<std::string> stay;  // outside the sparse checkout of then, and changed since
-  const Snapshot* target = nullptr;
-};
+using RestorePlan = std::vector<RestoreTarget>;  // no path twice
 
 // Fills `done` and `not_done`.
 void restore_files(const std::string& root, const SnapshotStore& store,
                    const SnapshotScanner& present, const RestorePlan& plan, Restored& out);
+// With what it would do, as far as that can be told: no file is touched.
+void foresee_restoring(const SnapshotStore& store, const SnapshotScanner& present,
+                       const RestorePlan& plan, Restored& out);
 
 }  // namespace lares::tools

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "tools/snapshots/left_out.h"
 #include "tools/workspace/tree_listing.h"
 
 namespace lares::tools {
@@ -34,6 +35,11 @@ void SnapshotScanner::leave_out(const std::string& path, std::string why) {
   Snapshot& about = scan_.about;
   ++about.n_left_out;
   if (about.left_out.size() < kSnapshotLeftOutMax) about.left_out.push_back({path, std::move(why)});
+}
+
+void SnapshotScanner::not_kept(const std::string& path, const std::string& why) {
+  leave_out(path, why);
+  if (scan_.about.n_unkept++ == 0) scan_.about.unkept = {path, why};
 }
 
 void SnapshotScanner::sweep(const std::vector<std::string>& temporaries) const {
@@ -70,20 +76,20 @@ bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::i
     return false;
   }
   if (store.has(out.entry.oid)) {
-    if (file->torn) leave_out(path, "changed while it was read; it is in the snapshot as read");
+    if (file->torn) leave_out(path, std::string(kReadTorn));
     return true;
   }
   if (store.bytes() + file->bytes.size() > limits_.store_bytes_max) {
-    leave_out(path, fmt::format("the snapshots already take {} bytes of {}", store.bytes(),
-                                limits_.store_bytes_max));
+    not_kept(path, fmt::format("the snapshots already take the {} bytes that they may",
+                               limits_.store_bytes_max));
     return false;
   }
   if (const auto stored = store.put(out.entry.oid, file->bytes, GIT_OBJECT_BLOB); !stored) {
-    leave_out(path, stored.error());
+    not_kept(path, stored.error());
     return false;
   }
   scan_.about.bytes_new += file->bytes.size();
-  if (file->torn) leave_out(path, "changed while it was read; it is in the snapshot as read");
+  if (file->torn) leave_out(path, std::string(kReadTorn));
   return true;
 }
 
@@ -118,7 +124,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   for (const Listed& file : listing->files) {
     if (file.kind == Listed::Kind::submodule) continue;
     if (file.kind == Listed::Kind::special)
-      leave_out(file.path, "not a regular file");
+      leave_out(file.path, std::string(kNoRegularFile));
     else
       add(store, file.path, file.stamp, started);
   }

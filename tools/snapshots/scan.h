@@ -53,6 +53,7 @@ class SnapshotScanner {
            std::int64_t started);
   bool read(SnapshotStore& store, const std::string& path, std::int64_t started, Known& out);
   void leave_out(const std::string& path, std::string why);
+  void not_kept(const std::string& path, const std::string& why);
   void sweep(const std::vector<std::string>& temporaries) const;
   SnapshotResult<SnapshotScan> finish(SnapshotStore& store);
 

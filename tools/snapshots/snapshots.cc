@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <ctime>
+#include <unordered_set>
 #include <utility>
 
 #include "tools/snapshots/kept_out.h"
@@ -16,6 +17,10 @@
 
 namespace lares::tools {
 namespace {
+
+// How long no room is looked for where none was found: every look reads all files anew.
+constexpr std::int64_t kRoomEveryNs = 3600ll * 1'000'000'000;
+constexpr std::size_t kWorktreeNameBytes = 16;
 
 bool same_notes(const Snapshot& a, const Snapshot& b) {
   const auto same = [](const PathReason& x, const PathReason& y) {
@@ -31,20 +36,61 @@ std::string as_label(const std::string& label) {
   return out;
 }
 
+std::string before_label(const Snapshot& target) {
+  return fmt::format("before going back to {}", target.label);
+}
+
 }  // namespace
 
-bool Selection::holds(std::string_view path) const {
-  return all || std::ranges::any_of(paths, [&](std::string_view chosen) {
-           while (chosen.ends_with('/')) chosen.remove_suffix(1);
-           return !chosen.empty() && path.starts_with(chosen) &&
-                  (path.size() == chosen.size() || path[chosen.size()] == '/');
-         });
+Selected::Selected(const Selection& selection) : all_(selection.all) {
+  for (std::string_view path : selection.paths) {
+    while (path.ends_with('/')) path.remove_suffix(1);
+    if (!path.empty()) paths_.emplace(path);
+  }
+}
+
+bool Selected::holds(std::string_view path) const {
+  if (all_ || paths_.contains(path)) return true;
+  for (std::size_t slash = path.find('/'); slash != std::string_view::npos;
+       slash = path.find('/', slash + 1))
+    if (paths_.contains(path.substr(0, slash))) return true;
+  return false;
+}
+
+bool Selected::reaches(std::string_view directory) const {
+  if (holds(directory)) return true;
+  const std::string below = std::string(directory) + "/";
+  const auto at = paths_.lower_bound(below);
+  return at != paths_.end() && at->starts_with(below);
 }
 
 struct Snapshots::State {
-  std::string root;
+  std::string root, worktree;  // its name in snapshots
   SnapshotStore store;
+  SnapshotLimits limits;
   SnapshotScanner scanner;
+  std::int64_t no_room_until_ns = 0;
+
+  using Ids = std::vector<std::string_view>;
+
+  // What lies on disk; where the store is full, once more after the oldest snapshots made room,
+  // but those that are `in_use`.
+  SnapshotResult<SnapshotScan> scan(const Fd& lock, const Ids& in_use = Ids()) {
+    auto out = scanner.scan(store);
+    if (!out || out->about.n_unkept == 0 || now_ns() < no_room_until_ns) return out;
+    no_room_until_ns = now_ns() + kRoomEveryNs;
+    const auto stays = [&](const Snapshot& snapshot) {
+      return std::ranges::find(in_use, snapshot.id) != in_use.end() ||
+             (limits.keep && limits.keep(snapshot));
+    };
+    const Retention retention{.store_bytes_max = snapshot_bytes_kept(limits.store_bytes_max),
+                              .keep = stays};
+    const auto pruned = prune_store(store, lock, retention, now_ns() / 1'000'000);
+    if (!pruned) return tl::unexpected(pruned.error());
+    out = scanner.scan(store);
+    if (out && out->about.n_unkept == 0) no_room_until_ns = 0;
+    return out;
+  }
 
   // A scan that is the newest snapshot's again makes no new one.
   SnapshotResult<Snapshot> keep(const SnapshotScan& scan, const std::string& label,
@@ -54,29 +100,41 @@ struct Snapshots::State {
     if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) &&
         same_notes(newest->snapshot, scan.about) &&
         !(anew && newest->snapshot.label != as_label(label))) {
+      if (newest->snapshot.worktree == worktree) store.saw(*newest);
+      newest->snapshot.n_unkept = scan.about.n_unkept;
+      newest->snapshot.unkept = scan.about.unkept;
       return std::move(newest->snapshot);
     }
     Snapshot made = scan.about;
+    made.worktree = worktree;
     made.label = as_label(label);
     made.time_ms = now_ns() / 1'000'000;
     return store.add(scan.tree, std::move(made));
   }
 
-  SnapshotResult<git_oid> tree_of(std::string_view id) {
+  // When this worktree was last as in a snapshot. One that another worktree took first is shared by
+  // those that are alike, and says only when it was made, which is not later.
+  std::int64_t moment_of(const StoredSnapshot& stored) const {
+    return stored.snapshot.worktree == worktree ? store.seen_ns(stored)
+                                                : stored.snapshot.time_ms * 1'000'000;
+  }
+
+  SnapshotResult<git_oid> tree_of(const Fd& lock, std::string_view id, const Ids& in_use = Ids()) {
     if (id != kWorktree) {
       const auto stored = store.find(id);
       return stored ? SnapshotResult<git_oid>(stored->tree) : tl::unexpected(stored.error());
     }
-    const auto scan = scanner.scan(store);
-    if (!scan) return tl::unexpected(scan.error());
+    const auto now = scan(lock, in_use);
+    if (!now) return tl::unexpected(now.error());
     if (auto synced = store.sync(); !synced)
       return tl::unexpected(synced.error());  // others take what is there for durable
-    return scan->tree;
+    return now->tree;
   }
-  SnapshotResult<std::pair<git_oid, git_oid>> trees_of(std::string_view from, std::string_view to) {
-    const auto before = tree_of(from);
+  SnapshotResult<std::pair<git_oid, git_oid>> trees_of(const Fd& lock, std::string_view from,
+                                                       std::string_view to) {
+    const auto before = tree_of(lock, from, {to});
     if (!before) return tl::unexpected(before.error());
-    const auto after = tree_of(to);
+    const auto after = tree_of(lock, to, {from});
     if (!after) return tl::unexpected(after.error());
     return std::pair(*before, *after);
   }
@@ -84,6 +142,42 @@ struct Snapshots::State {
     const auto file = find_in_tree(store, tree, path);
     if (!file) return tl::unexpected(file.error());
     return file->mode ? store.blob(file->oid) : SnapshotResult<std::string>("");
+  }
+
+  // The deltas of one target: what is not among the files now may lie there all the same, ignored
+  // since then, and is `missing`.
+  SnapshotResult<> find_deltas(const SnapshotScan& now, const Selected& selected,
+                               std::unordered_set<std::string>& planned, RestoreTarget& target,
+                               std::vector<std::string>& missing) {
+    auto deltas = diff_trees(store, now.tree, target.snapshot->tree, &selected);
+    if (!deltas) return tl::unexpected(deltas.error());
+    target.stay = scanner.kept_out().pass(target.snapshot->snapshot, *deltas);
+    std::erase_if(*deltas, [&](const TreeDelta& d) { return !planned.insert(d.path).second; });
+    target.deltas = std::move(*deltas);
+    for (const TreeDelta& delta : target.deltas)
+      if (!delta.mode_before) missing.push_back(delta.path);
+    return {};
+  }
+
+  // `plan` has the targets, of the same order as `selections`. Gives the scan that it is from, with
+  // what is missing from the listing and lies there.
+  SnapshotResult<SnapshotScan> fill(const Fd& lock, const std::vector<Selected>& selections,
+                                    RestorePlan& plan) {
+    Ids in_use;
+    for (const RestoreTarget& target : plan) in_use.push_back(target.snapshot->snapshot.id);
+    auto now = scan(lock, in_use);
+    for (const bool again : {true, false}) {
+      if (!now) return now;
+      std::unordered_set<std::string> planned;
+      std::vector<std::string> missing;
+      for (std::size_t i = 0; i < plan.size(); ++i) {
+        auto found = find_deltas(*now, selections[i], planned, plan[i], missing);
+        if (!found) return tl::unexpected(found.error());
+      }
+      if (!again || missing.empty()) break;
+      now = scanner.scan_with(store, missing);
+    }
+    return now;
   }
 };
 
@@ -97,13 +191,14 @@ SnapshotResult<Snapshots> Snapshots::open(const std::string& root, const std::st
   auto store = SnapshotStore::open(store_of.empty() ? root : store_of, private_dir);
   if (!store) return tl::unexpected(store.error());
   return Snapshots(
-      std::unique_ptr<State>(new State{root, std::move(*store), SnapshotScanner(root, limits)}));
+      std::unique_ptr<State>(new State{root, blob_sha(root).substr(0, kWorktreeNameBytes),
+                                       std::move(*store), limits, SnapshotScanner(root, limits)}));
 }
 
 SnapshotResult<Snapshot> Snapshots::take(const std::string& label, bool anew) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
-  const auto scan = state_->scanner.scan(state_->store);
+  const auto scan = state_->scan(*lock);
   if (!scan) return tl::unexpected(scan.error());
   return state_->keep(*scan, label, anew);
 }
@@ -120,7 +215,7 @@ SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view 
                                                                std::string_view to) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
-  const auto trees = state_->trees_of(from, to);
+  const auto trees = state_->trees_of(*lock, from, to);
   if (!trees) return tl::unexpected(trees.error());
   auto deltas = diff_trees(state_->store, trees->first, trees->second);
   if (!deltas) return tl::unexpected(deltas.error());
@@ -138,7 +233,7 @@ SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_v
                                             const std::string& path, std::size_t bytes_max) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
-  const auto trees = state_->trees_of(from, to);
+  const auto trees = state_->trees_of(*lock, from, to);
   if (!trees) return tl::unexpected(trees.error());
   const auto before = state_->text_of(trees->first, path),
              after = state_->text_of(trees->second, path);
@@ -150,7 +245,7 @@ SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_v
 SnapshotResult<std::string> Snapshots::text(std::string_view id, const std::string& path) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
-  const auto tree = state_->tree_of(id);
+  const auto tree = state_->tree_of(*lock, id);
   if (!tree) return tl::unexpected(tree.error());
   return state_->text_of(*tree, path);
 }
@@ -160,28 +255,53 @@ SnapshotResult<Restored> Snapshots::restore(std::string_view id, const Selection
   if (!lock) return tl::unexpected(lock.error());
   const auto target = state_->store.find(id);
   if (!target) return tl::unexpected(target.error());
-  auto scan = state_->scanner.scan(state_->store);
-  if (!scan) return tl::unexpected(scan.error());
-  RestorePlan plan{{}, {}, &target->snapshot};
-  // What is not among the files now may lie there all the same, ignored since then; then it is to
-  // be in the snapshot of now.
-  for (const bool again : {true, false}) {
-    auto deltas = diff_trees(state_->store, scan->tree, target->tree);
-    if (!deltas) return tl::unexpected(deltas.error());
-    std::erase_if(*deltas, [&](const TreeDelta& delta) { return !selection.holds(delta.path); });
-    plan.stay = state_->scanner.kept_out().pass(target->snapshot, *deltas);
-    plan.deltas = std::move(*deltas);
-    std::vector<std::string> missing;
-    for (const TreeDelta& delta : plan.deltas) {
-      if (!delta.mode_before) missing.push_back(delta.path);
-    }
-    if (!again || missing.empty()) break;
-    scan = state_->scanner.scan_with(state_->store, missing);
-    if (!scan) return tl::unexpected(scan.error());
-  }
-  auto before = state_->keep(*scan, fmt::format("before going back to {}", target->snapshot.label));
+  RestorePlan plan;
+  plan.push_back({.snapshot = &*target, .deltas = {}, .stay = {}});
+  const auto now = state_->fill(*lock, {Selected(selection)}, plan);
+  if (!now) return tl::unexpected(now.error());
+  auto before = state_->keep(*now, before_label(target->snapshot));
   if (!before) return tl::unexpected(before.error());
   Restored out{std::move(*before), {}, {}};
+  restore_files(state_->root, state_->store, state_->scanner, plan, out);
+  return out;
+}
+
+SnapshotResult<Restored> Snapshots::go_back(const std::vector<RestoreStep>& steps, bool dry) {
+  const auto lock = state_->store.lock();
+  if (!lock) return tl::unexpected(lock.error());
+  Restored out;
+  std::vector<StoredSnapshot> targets;
+  std::vector<Selected> selections;
+  targets.reserve(steps.size());
+  RestorePlan plan;
+  std::string why;
+  for (const RestoreStep& step : steps) {
+    auto target = state_->store.find(step.id);
+    if (!target) {
+      why = target.error();
+      for (const std::string& path : step.selection.paths)
+        out.not_done.push_back({path, target.error()});
+      continue;
+    }
+    targets.push_back(std::move(*target));
+    selections.emplace_back(step.selection);
+    plan.push_back({.snapshot = &targets.back(),
+                    .deltas = {},
+                    .stay = {},
+                    .moment_ns = state_->moment_of(targets.back())});
+  }
+  if (plan.empty() && !why.empty()) return tl::unexpected(why);
+  if (plan.empty()) return out;
+  const auto now = state_->fill(*lock, selections, plan);
+  if (!now) return tl::unexpected(now.error());
+  if (dry) {
+    if (auto synced = state_->store.sync(); !synced) return tl::unexpected(synced.error());
+    foresee_restoring(state_->store, state_->scanner, plan, out);
+    return out;
+  }
+  auto before = state_->keep(*now, before_label(targets.front().snapshot));
+  if (!before) return tl::unexpected(before.error());
+  out.before = std::move(*before);
   restore_files(state_->root, state_->store, state_->scanner, plan, out);
   return out;
 }
@@ -190,23 +310,20 @@ SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::strin
                                                std::string_view theirs, const std::string& label) {
   const auto lock = state_->store.lock();
   if (!lock) return tl::unexpected(lock.error());
-  const auto trees = state_->trees_of(base, theirs);
-  if (!trees) return tl::unexpected(trees.error());
-  const auto into = state_->store.find(ours);
-  if (!into) return tl::unexpected(into.error());
-  auto merged = merge_trees(state_->store,
-                            {.base = trees->first, .ours = into->tree, .theirs = trees->second});
+  const auto began = state_->store.find(base), into = state_->store.find(ours),
+             from = state_->store.find(theirs);
+  for (const auto* side : {&began, &into, &from})
+    if (!*side) return tl::unexpected(side->error());
+  auto merged = merge_trees(state_->store, {.base = *began, .ours = *into, .theirs = *from});
   if (!merged) return tl::unexpected(merged.error());
-  SnapshotMerge out{{}, {}, std::move(merged->conflicts)};
-  for (PathReason& conflict : out.conflicts)
-    if (conflict.why == kRemovedHere && names_hold(into->snapshot.kept_out, conflict.path))
-      conflict.why = "outside the sparse checkout here, changed by the session";
+  SnapshotMerge out{{}, {}, std::move(merged->conflicts), std::move(merged->kept)};
   if (!out.conflicts.empty()) return out;
   const auto deltas = diff_trees(state_->store, into->tree, merged->tree);
   if (!deltas) return tl::unexpected(deltas.error());
   for (const TreeDelta& delta : *deltas) out.changes.push_back(describe(state_->store, delta));
   Snapshot made = into->snapshot;  // what is left out is left out there
   made.id.clear();
+  made.worktree.clear();  // nobody's files were so
   made.label = as_label(label);
   made.time_ms = now_ns() / 1'000'000;
   auto added = state_->store.add(merged->tree, std::move(made));

@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,9 +33,18 @@ inline constexpr std::size_t kSnapshotsKept = 1000;
 inline constexpr std::size_t kSnapshotLeftOutMax = 200;  // named; the others are only counted
 inline constexpr std::size_t kSnapshotLabelBytesMax = 200;
 
+// What stays where snapshots are given up for their size, so that there is room for the next.
+constexpr std::uint64_t snapshot_bytes_kept(std::uint64_t store_bytes_max) {
+  return store_bytes_max / 4 * 3;
+}
+
+struct Snapshot;
+
 struct SnapshotLimits {
   std::uint64_t file_bytes_max = kSnapshotFileBytesMax;
+  // Where it is met, the oldest snapshots are given up, down to snapshot_bytes_kept().
   std::uint64_t store_bytes_max = kSnapshotStoreBytesMax;
+  std::function<bool(const Snapshot&)> keep;  // even then; null: none, but for the newest
 };
 
 struct PathReason {
@@ -51,10 +61,15 @@ struct Snapshot {
   // they were read are in it as read, and named here too.
   std::vector<PathReason> left_out;
   std::size_t n_left_out = 0;
+  // Of those, the ones that would be in it if the store could take them, and the first of them.
+  // Only of one just taken.
+  std::size_t n_unkept = 0;
+  PathReason unkept;
   // What a sparse checkout kept out of the worktree, files and directories (with a '/'): the
   // snapshot says nothing about them.
   std::vector<std::string> kept_out;
   std::string incomplete;  // why whole directories may be missing; "" when none is
+  std::string worktree;    // which it was taken of first, by a name of its own; "": of none
 };
 
 struct SnapshotChange {
@@ -62,13 +77,30 @@ struct SnapshotChange {
   std::string path;
   Kind kind = Kind::changed;
   std::uint64_t bytes_before = 0, bytes_after = 0;
+  std::string before, after;  // names of the contents, 40 hex digits; "" where there is none
 };
 
 // Nothing, unless it says all or names paths; a directory stands for everything below it.
 struct Selection {
   bool all = false;
   std::vector<std::string> paths;  // relative to the root
+};
+// For asking of many paths.
+class Selected {
+ public:
+  explicit Selected(const Selection& selection);
   bool holds(std::string_view path) const;
+  bool reaches(std::string_view directory) const;  // holds it, or something below it
+
+ private:
+  bool all_;
+  std::set<std::string, std::less<>> paths_;
+};
+
+// Files, and the snapshot that they go back to.
+struct RestoreStep {
+  std::string id;
+  Selection selection;
 };
 
 struct Restored {
@@ -82,12 +114,15 @@ struct SnapshotMerge {
   Snapshot merged;                      // where nothing conflicts; restoring its changes does it
   std::vector<SnapshotChange> changes;  // from ours to merged, in path order
   std::vector<PathReason> conflicts;    // then `merged` has no id
+  // In ours and not in theirs, which may have them all the same; they stay. Those that theirs names
+  // as left out stay too, and are not among these.
+  std::vector<PathReason> kept;
 };
 
 struct Retention {
   int days = kSnapshotDaysKept;
   std::size_t count = kSnapshotsKept;
-  std::uint64_t store_bytes_max = kSnapshotStoreBytesMax;
+  std::uint64_t store_bytes_max = snapshot_bytes_kept(kSnapshotStoreBytesMax);
   std::function<bool(const Snapshot&)> keep;  // whatever its age and size; null: none. The newest
                                               // is always kept
 };
@@ -131,6 +166,12 @@ class Snapshots {
   // several names gets one of its own. What a sparse checkout keeps out, or kept out then, neither
   // comes nor goes.
   SnapshotResult<Restored> restore(std::string_view id, const Selection& selection);
+  // As restore(), of moments of this very worktree, with one look at it for all steps; of a path
+  // that several name, the first counts. No file is removed that may have been there all the same,
+  // under another name that no snapshot holds: because it is older than the moment, or because
+  // something that was left out then is gone. A step whose snapshot is gone is not done; an error
+  // where all are. `dry`: no file is touched, `before` is empty, and `done` is what would be.
+  SnapshotResult<Restored> go_back(const std::vector<RestoreStep>& steps, bool dry = false);
   // Of snapshots in the same store. No file is touched.
   SnapshotResult<SnapshotMerge> merge(std::string_view base, std::string_view ours,
                                       std::string_view theirs, const std::string& label);

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <memory>
@@ -30,8 +31,9 @@ constexpr std::size_t kSyncSinglyMax = 1000;  // beyond it the whole file system
 constexpr int kCompression = 1;  // the first snapshot of 113 MB: 2.8 s and 58 MB; at 6 5.8 s and 56
                                  // MB
 constexpr std::size_t kInflateBytes = 64 << 10;
-constexpr std::uint64_t kObjectBytesMax = 1ull << 30;  // no snapshot has a content near it
-constexpr std::size_t kGenerationBytes = 16;
+constexpr std::uint64_t kObjectBytesMax = 1ull << 30;           // no snapshot has a content near it
+constexpr std::size_t kGenerationBytes = 16, kCountBytes = 20;  // in the lock's file: the second is
+                                                                // bytes(), in decimal digits
 
 tl::unexpected<std::string> failed(const std::string& what, const std::string& path, int error) {
   return tl::unexpected(fmt::format("{} {}: {}", what, path, std::strerror(error)));
@@ -97,8 +99,10 @@ SnapshotResult<> SnapshotStore::make_directory() const {
   return {};
 }
 
-// Done again at every start, which completes one that a crash cut short.
+// Done again at every start, which completes one that a crash cut short. Under the lock: git's own
+// locks are nobody's then.
 SnapshotResult<> SnapshotStore::make_repository() {
+  for (const char* left : {"/config.lock", "/HEAD.lock"}) ::unlink((path_ + left).c_str());
   git_repository* raw = nullptr;
   git_repository_init_options options = GIT_REPOSITORY_INIT_OPTIONS_INIT;
   options.flags = GIT_REPOSITORY_INIT_BARE;
@@ -170,7 +174,6 @@ SnapshotResult<Fd> SnapshotStore::lock() {
       continue;
     if (::access((path_ + "/HEAD").c_str(), F_OK) != 0 && repository_) {
       if (auto made = make_repository(); !made) return tl::unexpected(made.error());
-      bytes_ = -1;
     }
     if (auto read = read_generation(*fd); !read) return tl::unexpected(read.error());
     return fd;
@@ -179,11 +182,30 @@ SnapshotResult<Fd> SnapshotStore::lock() {
 }
 
 SnapshotResult<> SnapshotStore::read_generation(const Fd& lock) {
-  std::string now(kGenerationBytes, '\0');
-  if (::pread(lock.get(), now.data(), now.size(), 0) != static_cast<ssize_t>(now.size()))
-    return change_generation(lock);
-  generation_ = now;
+  std::string now(kGenerationBytes + kCountBytes, '\0');
+  const ssize_t n = ::pread(lock.get(), now.data(), now.size(), 0);
+  bytes_ = -1;
+  if (n < static_cast<ssize_t>(kGenerationBytes)) return change_generation(lock);
+  generation_ = now.substr(0, kGenerationBytes);
+  if (n < static_cast<ssize_t>(now.size())) return {};
+  const char *first = now.data() + kGenerationBytes, *last = now.data() + now.size();
+  if (std::from_chars(first, last, bytes_).ptr != last) bytes_ = -1;
   return {};
+}
+
+// For whoever has the lock next. Where it cannot be written, they count again.
+void SnapshotStore::write_bytes() const {
+  if (bytes_ < 0) return;
+  const Fd fd(::open((path_ + kLockFile).c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  const std::string text = fmt::format("{:020}", bytes_);
+  if (fd) (void)!::pwrite(fd.get(), text.data(), text.size(), kGenerationBytes);
+}
+
+void SnapshotStore::recount(std::uint64_t bytes) {
+  bytes_ = static_cast<std::int64_t>(bytes);
+  std::erase_if(unsynced_,
+                [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
+  write_bytes();
 }
 
 SnapshotResult<> SnapshotStore::change_generation(const Fd& lock) {
@@ -219,6 +241,7 @@ SnapshotResult<> SnapshotStore::put(const git_oid& oid, std::string_view bytes, 
 SnapshotResult<> SnapshotStore::sync() {
   const std::vector<std::string> paths = std::exchange(unsynced_, {});
   if (paths.empty()) return {};
+  write_bytes();
   const std::string objects = path_ + "/objects";
   if (paths.size() > kSyncSinglyMax) {
     const Fd fd(::open(objects.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

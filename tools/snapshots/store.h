@@ -59,20 +59,26 @@ class SnapshotStore {
   SnapshotResult<std::vector<StoredSnapshot>> list() const;
   SnapshotResult<StoredSnapshot> find(std::string_view id) const;
   SnapshotResult<StoredSnapshot> newest() const;  // an empty id: there is none
+  // The worktree is once more, or still, as in a snapshot; and when it last was, as far as is
+  // known.
+  void saw(const StoredSnapshot& stored) const;
+  std::int64_t seen_ns(const StoredSnapshot& stored) const;
   SnapshotResult<Snapshot> add(const git_oid& tree, Snapshot snapshot);
   SnapshotResult<> remove(const std::string& ref);
   SnapshotResult<> sync_refs() const;
 
   git_repository* repository() const { return repository_.get(); }
   const std::string& path() const { return path_; }
-  std::uint64_t bytes();  // of loose objects, about, for other processes' are not counted at once
-  void set_bytes(std::uint64_t bytes) { bytes_ = bytes; }
+  std::uint64_t bytes();  // of loose objects, about: a crash may leave some uncounted
+  // Under the lock, after objects were deleted.
+  void recount(std::uint64_t bytes);
 
  private:
   SnapshotResult<> make_directory() const;
   SnapshotResult<> make_repository();
   SnapshotResult<Fd> open_lock() const;
   SnapshotResult<> read_generation(const Fd& lock);
+  void write_bytes() const;
   void sweep() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
   SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot,
@@ -86,6 +92,7 @@ class SnapshotStore {
   std::vector<std::string> unsynced_;
   std::int64_t bytes_ = -1;                                                      // not counted yet
   mutable std::unordered_map<git_oid, StoredSnapshot, OidHash, OidEqual> read_;  // by commit
+  mutable std::unordered_map<git_oid, std::string, OidHash, OidEqual> refs_;     // as last seen
 };
 
 // Calls `each(oid, path, bytes on disk)` for every loose object.

@@ -38,7 +38,7 @@ SnapshotResult<std::map<std::string, Sides>> children(const SnapshotStore& store
 }
 
 SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std::string& prefix,
-                         int depth, std::vector<TreeDelta>& out) {
+                         int depth, const Selected* selected, std::vector<TreeDelta>& out) {
   if (depth > kTreeDepthMax) {
     return tl::unexpected(fmt::format("read a snapshot from {}: deeper than {} directories",
                                       store.path(), kTreeDepthMax));
@@ -49,9 +49,12 @@ SnapshotResult<> descend(const SnapshotStore& store, const Sides& of, const std:
     const auto& [before, after] = sides;
     if (before.mode == after.mode && git_oid_equal(&before.oid, &after.oid)) continue;
     const std::string path = prefix + name;
+    if (selected && !selected->reaches(path)) continue;
     if (is_tree(before) || is_tree(after)) {
-      if (auto below = descend(store, sides, path + "/", depth + 1, out); !below) return below;
+      if (auto below = descend(store, sides, path + "/", depth + 1, selected, out); !below)
+        return below;
     }
+    if (selected && !selected->holds(path)) continue;
     TreeDelta delta{path, is_tree(before) ? 0 : before.mode, is_tree(after) ? 0 : after.mode,
                     before.oid, after.oid};
     if (delta.mode_before || delta.mode_after) out.push_back(std::move(delta));
@@ -121,10 +124,11 @@ SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range 
 }
 
 SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,
-                                                  const git_oid& after) {
+                                                  const git_oid& after, const Selected* selected) {
   std::vector<TreeDelta> out;
   if (git_oid_equal(&before, &after)) return out;
-  if (auto all = descend(store, {{kModeDirectory, before}, {kModeDirectory, after}}, "", 0, out);
+  if (auto all = descend(store, {{kModeDirectory, before}, {kModeDirectory, after}}, "", 0,
+                         selected, out);
       !all)
     return tl::unexpected(all.error());
   std::ranges::sort(out, {}, &TreeDelta::path);
@@ -151,9 +155,12 @@ SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid
 
 SnapshotChange describe(const SnapshotStore& store, const TreeDelta& delta) {
   using Kind = SnapshotChange::Kind;
-  SnapshotChange out{delta.path, Kind::changed,
+  SnapshotChange out{delta.path,
+                     Kind::changed,
                      delta.mode_before ? store.blob_bytes(delta.before) : 0,
-                     delta.mode_after ? store.blob_bytes(delta.after) : 0};
+                     delta.mode_after ? store.blob_bytes(delta.after) : 0,
+                     delta.mode_before ? oid_text(delta.before) : "",
+                     delta.mode_after ? oid_text(delta.after) : ""};
   if (!delta.mode_before)
     out.kind = Kind::added;
   else if (!delta.mode_after)

@@ -49,9 +49,10 @@ struct TreeDelta {
 };
 
 SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& oid);
-// In path order.
+// In path order; null: of all paths.
 SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,
-                                                  const git_oid& after);
+                                                  const git_oid& after,
+                                                  const Selected* selected = nullptr);
 // The file at `path` in a tree; mode 0: there is none.
 SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& tree,
                                        const std::string& path);

@@ -98,6 +98,68 @@ TEST_F(Merging, ConflictsAreNamedAndNothingIsMade) {
   EXPECT_TRUE(merge().merged.id.empty());
 }
 
+// The session's files as a snapshot of theirs could not hold them.
+class MergingWhatIsLeftOut : public Merging {
+ protected:
+  void SetUp() override {
+    Merging::SetUp();
+    auto there = Snapshots::open(theirs_.root(), ours_.store(), {.file_bytes_max = 4000},
+                                 ours_.root());
+    ASSERT_TRUE(there) << there.error();
+    there_.emplace(std::move(*there));
+  }
+};
+
+TEST_F(MergingWhatIsLeftOut, AFileThatGrewTooLargeIsNotRemoved) {
+  ours_.write("a.txt", "the user's\n");
+  theirs_.write("a.txt", std::string(5000, 'x'));
+  theirs_.write("b.txt", std::string(5000, 'x'));
+  theirs_.write("new.txt", "new\n");
+  EXPECT_THAT(lines(merge().changes), ElementsAre("added new.txt 0 4"));
+  apply();
+  EXPECT_EQ(ours_.read("a.txt"), "the user's\n");
+  EXPECT_EQ(ours_.read("b.txt"), "b\n");
+}
+
+TEST_F(MergingWhatIsLeftOut, ADirectoryThatBecameARepositoryIsNotRemoved) {
+  git(theirs_.at("bin"), "init -q");
+  theirs_.remove("b.txt");
+  const auto merged = merge();
+  EXPECT_THAT(lines(merged.changes), ElementsAre("removed b.txt 2 0"));
+  EXPECT_THAT(named(merged.kept), IsEmpty()) << "the snapshot names the directory";
+}
+
+TEST_F(MergingWhatIsLeftOut, WhereNotAllIsNamedNothingIsRemoved) {
+  std::string deep = "d";
+  for (int i = 0; i < 70; ++i) deep += "/d";
+  theirs_.write(deep + "/x.txt", "1\n");
+  theirs_.remove("b.txt");
+  theirs_.write("a.txt", "changed\n");
+  const auto merged = merge();
+  EXPECT_THAT(lines(merged.changes), ElementsAre("changed a.txt 18 8"));
+  EXPECT_THAT(named(merged.kept),
+              ElementsAre("b.txt: its snapshot does not name all that it left out, so the session "
+                          "may have it still; it is left as it is here"));
+}
+
+TEST_F(MergingWhatIsLeftOut, WhatNoSnapshotHoldsHereConflicts) {
+  auto here = ours_.open({.file_bytes_max = 4000});
+  here_.emplace(std::move(here));
+  ours_.write("a.txt", std::string(5000, 'x'));
+  theirs_.write("a.txt", "changed\n");
+  EXPECT_THAT(conflicts(),
+              ElementsAre("a.txt: no snapshot holds what is here: larger than 4000 bytes"));
+}
+
+TEST_F(MergingWhatIsLeftOut, WhatNoSnapshotHeldAtTheBeginningAndIsGoneHereConflicts) {
+  theirs_.write("c.txt", std::string(5000, 'x'));
+  base_ = take(*there_);
+  theirs_.write("c.txt", "short\n");
+  EXPECT_THAT(conflicts(),
+              ElementsAre("c.txt: removed here, and no snapshot holds what it was when "
+                          "the session began"));
+}
+
 TEST_F(Merging, OneWorktreeIsMadeAsTheOtherIs) {
   ours_.write("a.txt", "one\n");
   ours_.remove("b.txt");

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 
@@ -323,6 +324,137 @@ TEST(Snapshots, RemoveNothingWhereTheyMayNotHaveSeenAll) {
   EXPECT_TRUE(tree.has("new.txt"));
   EXPECT_TRUE(tree.has(deep + "/x.txt"));
   EXPECT_EQ(tree.read("a.txt"), "1\n");
+}
+
+TEST(Snapshots, GoBackToSeveralMomentsWithOneLook) {
+  const Worktree tree;
+  auto snapshots = tree.open();
+  std::vector<RestoreStep> steps;
+  const std::vector<std::string> names = {"a.txt", "d/b.txt", "d/c.txt"};
+  for (const std::string& name : names) tree.write(name, "1\n");
+  for (const std::string& name : names) {
+    steps.push_back({take(snapshots), {.all = false, .paths = {name}}});
+    tree.write(name, "changed\n");
+  }
+  steps.push_back({take(snapshots), {.all = false, .paths = {"new.txt"}}});
+  tree.write("new.txt", "new\n");
+  tree.write("other.txt", "other\n");
+  steps.push_back({"0123456789012345678901234567890123456789", {.all = false, .paths = {"e.txt"}}});
+  const Files now = tree.files();
+  const auto plan = snapshots.go_back(steps, /*dry=*/true);
+  ASSERT_TRUE(plan) << plan.error();
+  EXPECT_THAT(lines(plan->done), ElementsAre("changed a.txt 8 2", "changed d/b.txt 8 2",
+                                             "changed d/c.txt 8 2", "removed new.txt 4 0"));
+  EXPECT_THAT(named(plan->not_done), ElementsAre(HasSubstr("e.txt: there is no snapshot")));
+  EXPECT_EQ(plan->done[0].before, "5ea2ed416fbd4a4cbe227b75fe255dd7fa6bd4d6")
+      << "printf 'changed\\n' | git hash-object --stdin";
+  EXPECT_EQ(tree.files(), now);
+  const std::size_t n_before = snapshots.list()->size();
+
+  const auto done = snapshots.go_back(steps);
+  ASSERT_TRUE(done) << done.error();
+  EXPECT_EQ(lines(done->done), lines(plan->done));
+  EXPECT_EQ(snapshots.list()->size(), n_before + 1);
+  for (const std::string& name : names) EXPECT_EQ(tree.read(name), "1\n");
+  EXPECT_FALSE(tree.has("new.txt"));
+  EXPECT_EQ(tree.read("other.txt"), "other\n");
+  ASSERT_TRUE(snapshots.go_back({{done->before.id, kAll}}));
+  EXPECT_EQ(tree.files(), now);
+  EXPECT_THAT(snapshots.go_back({steps.back()}).error(), HasSubstr("there is no snapshot"));
+}
+
+// A worktree with files that its snapshots do not hold, and a snapshot of it.
+class GoingBackBesideWhatIsLeftOut : public testing::Test {
+ protected:
+  void SetUp() override {
+    git(tree_.root(), "init -q");
+    tree_.write(".gitignore", "*.sqlite\n");
+    tree_.write("a.txt", "1\n");
+    tree_.write("build/notes.txt", "by hand\n");
+    tree_.write("dev.sqlite", "precious\n");
+    std::filesystem::create_directories(tree_.at("sub"));
+    git(tree_.at("sub"), "init -q");
+    tree_.write("sub/mine.c", "mine\n");
+    before_ = take(snapshots_);
+    tree_.write("new.txt", "new\n");
+  }
+  void move(const std::string& from, const std::string& to) const {
+    std::filesystem::rename(tree_.at(from), tree_.at(to));
+  }
+  // That stay, foreseen and done.
+  std::vector<std::string> kept() {
+    const std::vector<RestoreStep> steps = {{before_, kAll}};
+    const auto plan = snapshots_.go_back(steps, /*dry=*/true), done = snapshots_.go_back(steps);
+    EXPECT_TRUE(plan && done);
+    EXPECT_EQ(named(plan->not_done), named(done->not_done));
+    EXPECT_EQ(lines(plan->done), lines(done->done));
+    return named(done->not_done);
+  }
+  const Worktree tree_;
+  Snapshots snapshots_ = tree_.open();
+  std::string before_;
+};
+
+TEST_F(GoingBackBesideWhatIsLeftOut, WhatLayInARepositoryStays) {
+  tree_.remove("sub/.git");
+  EXPECT_THAT(kept(),
+              ElementsAre("sub/mine.c: was there, but left out of the snapshot for its size "
+                          "or kind"));
+  EXPECT_EQ(tree_.read("sub/mine.c"), "mine\n");
+  EXPECT_FALSE(tree_.has("new.txt"));
+  EXPECT_THAT(named(restore(snapshots_, before_).not_done), ElementsAre(HasSubstr("sub/mine.c")));
+}
+
+TEST_F(GoingBackBesideWhatIsLeftOut, NothingGoesWhereAFolderForProductsIsGone) {
+  move("build", "docs");
+  const char* const why =
+      ": no snapshot holds build/, which was there then and is not now, so this may be what became "
+      "of it; remove it by hand";
+  EXPECT_THAT(kept(),
+              ElementsAre(std::string("docs/notes.txt") + why, std::string("new.txt") + why));
+  EXPECT_EQ(tree_.read("docs/notes.txt"), "by hand\n");
+}
+
+TEST_F(GoingBackBesideWhatIsLeftOut, AnIgnoredFileUnderAnotherNameStays) {
+  move("dev.sqlite", "dev.db");
+  EXPECT_THAT(kept(), ElementsAre("dev.db: is older than the snapshot that does not have it, so it "
+                                  "was there under another name; remove it by hand"));
+  EXPECT_EQ(tree_.read("dev.db"), "precious\n");
+  EXPECT_FALSE(tree_.has("new.txt"));
+}
+
+TEST_F(GoingBackBesideWhatIsLeftOut, AnIgnoredFileThatCameSinceNothingElseDidStaysToo) {
+  tree_.remove("new.txt");
+  tree_.write("late.sqlite", "precious, too\n");
+  ::usleep(20'000);  // of one tick of the file system's clock (10 ms at most) it would be as new
+  EXPECT_EQ(take(snapshots_), before_) << "the files are the snapshot's still";
+  move("late.sqlite", "late.db");
+  EXPECT_THAT(kept(), ElementsAre(HasSubstr("late.db: is older than the snapshot")));
+}
+
+TEST_F(GoingBackBesideWhatIsLeftOut, AFileOfTheSnapshotUnderAnotherNameGoes) {
+  move("a.txt", "b.txt");
+  EXPECT_THAT(kept(), IsEmpty());
+  EXPECT_EQ(tree_.read("a.txt"), "1\n");
+  EXPECT_FALSE(tree_.has("b.txt"));
+}
+
+TEST(Snapshots, AskAboutAHundredThousandPathsInNoTime) {
+  Selection selection{.all = false, .paths = {"whole/", "", "/"}};
+  for (int i = 0; i < 100'000; ++i)
+    selection.paths.push_back(fmt::format("src/d{}/f{}", i % 300, i));
+  const auto began = std::chrono::steady_clock::now();
+  const Selected selected(selection);
+  for (const std::string& path : selection.paths)
+    ASSERT_EQ(selected.holds(path), path.size() > 1) << path;
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3))
+      << "0.1 s; 16 s when every path is held against every other";
+  EXPECT_TRUE(selected.holds("whole/deep/file"));
+  EXPECT_TRUE(selected.holds("src/d7/f7/below"));
+  EXPECT_FALSE(selected.holds("wholesome"));
+  EXPECT_FALSE(selected.holds("src/d7/f"));
+  EXPECT_TRUE(selected.reaches("src/d7"));
+  EXPECT_FALSE(selected.reaches("src/d"));
 }
 
 TEST(Snapshots, TakeAlongWhatBecameIgnoredBeforeReplacingIt) {

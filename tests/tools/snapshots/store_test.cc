@@ -99,6 +99,66 @@ TEST(SnapshotStore, GivesUpTheOldestBeyondASize) {
   expect_sound(tree);
 }
 
+TEST(SnapshotStore, GivesUpTheOldestAtOnceWhenItIsFull) {
+  const Worktree tree;
+  const auto began = [](const Snapshot& s) { return s.label == "0"; };
+  auto snapshots = tree.open({.store_bytes_max = 1'000'000, .keep = began});
+  for (unsigned i = 0; i < 30; ++i) {
+    tree.write("a.bin", noise(100'000, i));
+    const auto taken = snapshots.take(std::to_string(i));
+    ASSERT_TRUE(taken) << taken.error();
+    ASSERT_THAT(named(taken->left_out), ElementsAre()) << i;
+  }
+  const auto left = labels(snapshots);
+  EXPECT_EQ(left.front(), "0") << "it is kept";
+  EXPECT_GE(left.size(), 4u);
+  EXPECT_LE(left.size(), 10u);
+  expect_sound(tree);
+  restore(snapshots, snapshots.list()->front().id);
+  EXPECT_EQ(tree.read("a.bin"), noise(100'000, 0));
+}
+
+// The one that going back is to: it is the oldest, and the moment before has to be kept.
+TEST(SnapshotStore, MakesRoomForGoingBackButNotOfWhatItGoesBackTo) {
+  const Worktree tree;
+  auto snapshots = tree.open({.store_bytes_max = 500'000});
+  std::vector<std::string> ids;
+  for (unsigned i = 0; i < 4; ++i) {
+    tree.write("a.bin", noise(100'000, i));
+    ids.push_back(take(snapshots, std::to_string(i)));
+  }
+  tree.write("a.bin", noise(100'000, 99));
+  const Restored restored = restore(snapshots, ids[0]);
+  EXPECT_THAT(named(restored.not_done), ElementsAre());
+  EXPECT_EQ(tree.read("a.bin"), noise(100'000, 0));
+  EXPECT_LT(labels(snapshots).size(), 5u);
+  restore(snapshots, restored.before.id);
+  EXPECT_EQ(tree.read("a.bin"), noise(100'000, 99));
+}
+
+TEST(SnapshotStore, KnowsWhatOthersWroteAndGaveUp) {
+  const Worktree tree;
+  const auto all = [](const Snapshot&) { return true; };
+  auto ours = tree.open({.store_bytes_max = 250'000, .keep = all});
+  tree.write("a.bin", noise(1'000, 0));
+  take(ours);
+  auto theirs = tree.open({.keep = all});
+  for (unsigned i = 1; i < 3; ++i) {
+    tree.write("a.bin", noise(100'000, i));
+    take(theirs);
+  }
+  tree.write("b.bin", noise(100'000, 3));
+  const auto full = ours.take("full");
+  ASSERT_TRUE(full) << full.error();
+  EXPECT_EQ(full->n_unkept, 1u);
+  EXPECT_EQ(full->unkept.path, "b.bin");
+  EXPECT_EQ(ours.take("full still")->n_unkept, 1u) << "though it is the same snapshot";
+  ASSERT_TRUE(theirs.prune({.count = 1}));
+  const auto again = ours.take("again");
+  ASSERT_TRUE(again) << again.error();
+  EXPECT_EQ(again->n_unkept, 0u);
+}
+
 TEST(SnapshotStore, TakesWholeSnapshotsAfterAnotherOnePruned) {
   const Worktree tree;
   auto ours = tree.open(), theirs = tree.open();
@@ -161,6 +221,8 @@ TEST(SnapshotStore, SweepsWhatACrashLeft) {
   }
   const std::string store = store_of(tree);
   std::ofstream(store + "/objects/tmp_object_git2_abcdef") << "half";
+  std::filesystem::remove(store + "/config");
+  for (const char* lock : {"/config.lock", "/HEAD.lock"}) std::ofstream(store + lock) << "half";
   auto snapshots = tree.open();
   EXPECT_FALSE(fs::exists(store + "/objects/tmp_object_git2_abcdef"));
   std::ofstream(store + "/refs/lares/snapshots/0000000002.lock") << "half";
