@@ -26,8 +26,7 @@ Glance glance_at(const BaseFile& file) {
           .shown = source.shown};
 }
 
-Seen seen_in_base(const BaseFile& file) {
-  const Glance at = glance_at(file);
+Seen seen_at(const Glance& at, const BaseFile& file) {
   return {.state = at.state,
           .text = at.has_text ? file.source.text : nullptr,
           .blob = std::string(at.blob),
@@ -51,12 +50,9 @@ const BaseFile* View::base_file(std::string_view path) const {
 
 Seen View::seen(std::string_view path) const {
   if (const auto it = since_.find(path); it != since_.end()) return it->second;
-  const bool hidden = hidden_below_.covers(path);
   const BaseFile* const file = base_file(path);
-  if (!file) return {.state = hidden ? Seen::State::hidden : Seen::State::absent};
-  Seen seen = seen_in_base(*file);
-  if (hidden && seen.state != Seen::State::absent) seen.state = Seen::State::hidden;
-  return seen;
+  const Glance at = glance(path, file);
+  return file ? seen_at(at, *file) : Seen{.state = at.state};
 }
 
 Glance View::glance(std::string_view path, const BaseFile* file) const {
@@ -139,7 +135,7 @@ std::vector<std::string> View::missing_in(const tools::Workspace& now) const {
 bool View::is_clean(std::string_view path) const {
   const BaseFile* file = base_file(path);
   if (!file) return false;
-  const Seen base = seen_in_base(*file), now = seen(path);
+  const Glance base = glance_at(*file), now = glance(path, file);
   return now.state == base.state && now.blob == base.blob && now.crlf == base.crlf &&
          now.reason == base.reason;
 }
