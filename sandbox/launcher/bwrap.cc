@@ -11,8 +11,10 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "sandbox/launcher/covers.h"
 #include "sandbox/launcher/group.h"
 #include "sandbox/launcher/growth.h"
 #include "sandbox/launcher/lockdown.h"
@@ -88,9 +90,8 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
   for (const auto& path : linked_git_dirs(spec.root))
     out.insert(out.end(), {"--ro-bind", path, path});
   out.insert(out.end(), {spec.worktree_readonly ? "--ro-bind" : "--bind", spec.root, spec.root});
-  for (const char* name : {".git", ".envrc", ".mcp.json", ".vscode", ".idea", ".husky",
-                           ".pre-commit-config.yaml", "lefthook.yml"})
-    cover(out, spec, spec.root + "/" + name, false);
+  for (const std::string_view name : kObeyedOutside)
+    if (name.find('/') == name.npos) cover(out, spec, fmt::format("{}/{}", spec.root, name), false);
   for (const auto& path : spec.readonly) cover(out, spec, path, false);
   for (const auto& path : spec.hidden) cover(out, spec, path, true);
   for (const auto& path :

@@ -74,11 +74,7 @@ void walk(const View& view, const std::string& path, int depth, std::vector<std:
 
 void cover_worktree(View& view, const Spec& spec, const std::vector<std::string>& sockets) {
   std::map<std::string, Kind> covers;
-  // Git's hooks and configuration name programs that run outside; so do the others.
-  for (const char* name :
-       {".git", ".envrc", ".mcp.json", ".vscode", ".idea", ".husky", ".pre-commit-config.yaml",
-        "lefthook.yml", ".lefthook.yml", ".claude/settings.json", ".cursor/mcp.json",
-        ".devcontainer/devcontainer.json"})
+  for (const char* name : kObeyedOutside)
     note(covers, view, spec, spec.root + "/" + name, Kind::read_only);
   for (const auto& path : spec.readonly) note(covers, view, spec, path, Kind::read_only);
   for (const auto& path : spec.hidden) note(covers, view, spec, path, Kind::hidden);
