@@ -234,8 +234,10 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
     return tl::unexpected(std::move(fine.error()));
   for (const auto& path : policy.own) {
     if (!is_clean(path) || path == "/" || path == policy.root)
-      return tl::unexpected(refused(fmt::format(
-          "sandbox policy: '{}', which no command may see, is not a directory of its own", path)));
+      return tl::unexpected(
+          refused(fmt::format("sandbox policy: '{}', which no command may see, is not a directory "
+                              "of its own; keep it elsewhere",
+                              path)));
     (below_or_same(path, policy.root) ? spec.hidden : spec.emptied).push_back(path);
   }
   const auto& limits = policy.limits;
