@@ -3,81 +3,16 @@
 import os
 import re
 import signal
-import stat
 import subprocess
-import sys
-import tempfile
 import time
-import unittest
 
-from client import Client, Daemon, call, processes_of, remove_home
+import terminal_case
+from client import Client, call, processes_of
 from terminal import Terminal
-
-LARES = EXECUTABLE = ""
-THINK = "hm</think>"
-CTRL_C, CTRL_D, CTRL_R, CTRL_Z = "\x03", "\x04", "\x12", "\x1a"
-UP, DOWN, LEFT, HOME = "\x1b[A", "\x1b[B", "\x1b[D", "\x1b[H"
+from terminal_case import THINK, CTRL_C, CTRL_D, CTRL_Z, HOME, TerminalCase
 
 
-class TerminalTest(unittest.TestCase):
-    def setUp(self):
-        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-terminal-"))
-        self.addCleanup(remove_home, self.home)
-        self.root = os.path.join(self.home, "repo")
-        os.makedirs(os.path.join(self.root, ".git"))
-        with open(os.path.join(self.root, "a.txt"), "w") as f:
-            f.write("alpha\nbeta\n")
-        self.daemon = None
-        self.state = os.path.join(self.home, "state")
-        self.socket = os.path.join(self.home, "run", "s")
-        self.gate = os.path.join(self.home, "gate")
-        os.mkfifo(self.gate)
-
-    def start(self, *answers):
-        script = [a if isinstance(a, dict) else {"text": a} for a in answers]
-        if self.daemon:
-            self.daemon.start(script)
-        else:
-            self.daemon = Daemon(EXECUTABLE, self.home, script)
-            self.addCleanup(self.daemon.stop)  # after the terminals: a lares that loses its daemon starts another
-
-    def open(self, *args, width=80, height=24, **env):
-        base = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR", "LC_", "LANG"))}
-        base |= {"LARES_SOCKET": self.socket, "LARES_STATE_DIR": self.state, "XDG_CONFIG_HOME": os.path.join(self.home, "config"), "TERM": "xterm", "LC_ALL": "C.UTF-8"} | env
-        t = Terminal([LARES, *args], self.root, base, width, height)
-        self.addCleanup(t.close)
-        t.until(r"[›>] ?$")
-        return t
-
-    def leave(self, t):
-        t.write(CTRL_D)
-        self.assertEqual(t.wait(), 0, t.screen.text())
-        self.assertEqual(t.modes(), t.before)
-        self.assertEqual(t.screen.unknown, [])
-        return t.screen.text()
-
-    def read(self, path):
-        with open(path) as f:
-            return f.read()
-
-    def gated(self, text):
-        return {"text": text, "gate": self.gate}
-
-    def open_gate(self):
-        with open(self.gate, "w") as f:
-            f.write("x")
-
-    def prompts(self):
-        """What reached the daemon, as (content, delivery, mode), of the newest session."""
-        c = Client(self.socket)
-        session = c.call("session/list")["sessions"][0]["sessionId"]
-        events = c.call("session/history", sessionId=session, after=0)["events"]
-        c.close()
-        return [(e["params"]["content"], e["params"]["delivery"], e["params"]["mode"]) for e in events if e["method"] == "prompt/accepted"]
-
-    def edit(self):
-        return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
-
+class TerminalTest(TerminalCase):
     # ---- a turn
 
     def test_a_prompt_is_worked_on_and_shown(self):
@@ -372,182 +307,6 @@ class TerminalTest(unittest.TestCase):
             self.assertNotIn(forbidden, t.bytes)
         self.leave(t)
 
-    # ---- the line
-
-    def test_history_is_there_in_the_next_run_and_is_private(self):
-        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
-        t = self.open()
-        for prompt, answer in (("first task", "One"), ("second task\\\rin two lines", "Two")):
-            t.write(prompt + "\r")
-            t.until(answer + ".*finished")
-        self.leave(t)
-        directory = os.path.join(self.state, "history")
-        file, = os.listdir(directory)
-        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(directory, file)).st_mode), 0o600)
-        t = self.open()
-        t.write(UP)
-        t.until("second task\nin two lines$")
-        t.write(UP + UP)  # up in the text, then to the one before
-        t.until("› first task$")
-        t.write("\x1b[B\x1b[B\x1b[B")
-        t.until("› ?$")
-        t.write(CTRL_R + "rst t")
-        t.until(r"search 'rst t': first task$")
-        t.write("\r")
-        t.until("Three.*finished")
-        self.assertEqual(self.prompts()[-1][0], "first task")
-        self.leave(t)
-
-    def test_a_paste_of_many_lines_is_text_and_not_sent(self):
-        self.start(THINK + "One.", THINK + "Two.")
-        t = self.open()
-        t.write("say \x1b[200~a\rb\tc\r\x1b[31md\x1b[201~ end")
-        t.until("say a\nb +c\n.*d end$")
-        t.write("\r")
-        t.until("One.*finished")
-        long = "\n".join(f"line {i}" for i in range(40))
-        t.write(f"x \x1b[200~{long}\x1b[201~ y")
-        t.until(r"x \[pasted 40 lines #1\] y$")
-        t.write("\r")
-        t.until("Two.*finished")
-        self.assertEqual([p[0] for p in self.prompts()], ["say a\nb\tc\n[31md end", f"x {long} y"])
-        self.leave(t)
-
-    def test_an_edited_entry_of_the_history_stays_edited(self):
-        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
-        t = self.open()
-        for prompt, answer in (("first", "One"), ("second", "Two")):
-            t.write(prompt + "\r")
-            t.until(answer + ".*finished")
-        t.write("draft" + UP + " changed")
-        t.until("› second changed$")
-        t.write(UP)
-        t.until("› first$")
-        t.write(DOWN)
-        t.until("› second changed$")
-        t.write(DOWN)
-        t.until("› draft$")
-        t.write(UP + "\r")
-        t.until("Three.*finished")
-        self.assertEqual(self.prompts()[-1][0], "second changed")
-        t.write(UP + UP)
-        t.until("› second$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        self.leave(t)
-
-    def test_text_taller_than_the_terminal_is_seen_around_the_cursor(self):
-        self.start(THINK + "One.", THINK + "Two.")
-        t = self.open(height=12)
-        lines = [f"l{i}" for i in range(20)]
-        t.write("\x1b\r".join(lines))
-        t.until("l18\nl19$")
-        self.assertEqual(t.screen.lines(), lines[8:])
-        t.write(UP * 15 + "here")
-        lines[4] += "here"
-        t.until(lambda _: t.screen.lines() == lines[4:16])
-        self.assertEqual((t.screen.y, t.screen.x), (0, len("l4here")))
-        t.write(DOWN * 3 + "there")
-        lines[7] += "there"
-        t.until(lambda _: t.screen.lines() == lines[4:16])
-        self.assertEqual((t.screen.y, t.screen.x), (3, len("l7there")))
-        t.write(UP * 7 + HOME + "first ")  # with the mark before it
-        lines[0] = "first " + lines[0]
-        t.until(lambda _: t.screen.lines() == ["› " + lines[0]] + lines[1:12])
-        t.write("\r")
-        t.until("One.*finished.*› ?$")
-        self.assertEqual(self.prompts()[-1][0], "\n".join(lines))
-        t.write("w" * 80 * 12)  # one line of many rows, that then fits again
-        t.until(lambda _: t.screen.lines()[:11] == ["w" * 80] * 11 and t.screen.lines()[11] == "ww")
-        t.write("\x7f" * 100)
-        t.until(lambda _: t.screen.lines()[10:] == ["w" * 62, ""] and (t.screen.y, t.screen.x) == (10, 62))
-        t.write("!\r")
-        t.until("Two.*finished.*› ?$")
-        self.assertEqual(self.prompts()[-1][0], "w" * 860 + "!")
-        self.leave(t)
-
-    def test_alt_enter_and_a_backslash_begin_a_new_line(self):
-        self.start(THINK + "One.")
-        t = self.open()
-        t.write("a\x1b\rb\\\rc")
-        t.until("› a\nb\nc$")
-        t.write("\r")
-        t.until("One.*finished")
-        self.assertEqual(self.prompts()[0][0], "a\nb\nc")
-        self.leave(t)
-
-    def test_wide_letters_are_edited_where_they_stand(self):
-        self.start(THINK + "好的。")
-        t = self.open(width=40)
-        t.write("漢字とemoji 🎉 ok")
-        t.until("› 漢字とemoji 🎉 ok$")
-        t.write(LEFT * 3 + "é" + HOME + "ü")
-        t.until("› ü漢字とemoji 🎉é ok$")
-        t.write("\r")
-        t.until("好的。.*finished.*› ?$")
-        self.assertEqual(self.prompts()[0][0], "ü漢字とemoji 🎉é ok")
-        t.write("x" + "漢" * 60)  # over the edge of the screen, where half a letter does not fit
-        t.until("› x" + "漢" * 18 + "\n" + "漢" * 20 + "\n" + "漢" * 20 + "\n漢漢$")
-        t.write(CTRL_C)
-        self.assertNotIn("漢漢", t.until("finished.*› ?$"))
-        self.leave(t)
-
-    def test_unknown_keys_and_broken_bytes_leave_nothing(self):
-        self.start(THINK + "One.")
-        t = self.open()
-        t.write(b"a\x1b[25~\x1b[1;7Q\x1bOP\xff\x80b")
-        t.until("› a\ufffd+b$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        t.write(b"\xe6")
-        t.write(b"\xbc")
-        t.write(b"\xa2\x1b")
-        t.write(b"[D<")
-        t.until("› <漢$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        self.leave(t)
-
-    def test_an_escape_is_over_when_nothing_follows_at_once(self):
-        self.start(THINK + "One.")
-        t = self.open()
-        t.write(b"a\x1b")
-        t.until("› a$")
-        time.sleep(0.3)  # nothing shows that it is over
-        t.write(b"b")
-        t.until("› ab$")
-        t.write(b"\x1bb<")  # at once it is a Meta key: a word to the left
-        t.until("› <ab$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        self.leave(t)
-
-    def test_the_size_changes_while_one_types(self):
-        self.start(self.gated(THINK + "One two three four five six seven eight nine ten eleven twelve."))
-        t = self.open()
-        t.write("words that will not fit into one row of forty columns")
-        t.until("columns$")
-        t.resize(40, 15)
-        t.until("words that will not fit into one row o\nf forty columns$")
-        t.write(HOME + "many ")  # the editor knows where its rows end now; nothing else draws them anew
-        t.until("› many words that will not fit into one ?\n ?row of forty columns$")
-        t.resize(100, 30)
-        t.until("› many words that will not fit into one row of forty columns$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        t.write("Go.\r")
-        t.until("turn ")
-        t.write("typed meanwhile, also longer than forty columns")
-        t.until("columns$")
-        t.resize(40, 15)
-        t.until(r"turn \ds\n› typed meanwhile, also longer than fort\ny columns$")
-        self.open_gate()
-        text = t.until("twelve.*finished.*› typed meanwhile, also longer than fort\ny columns$")
-        self.assertEqual(text.count("typed meanwhile"), 1, text)
-        t.write(CTRL_C)
-        t.until("› ?$")
-        self.leave(t)
-
     # ---- commands
 
     def test_an_unknown_command_names_the_nearest(self):
@@ -752,7 +511,7 @@ class TerminalTest(unittest.TestCase):
     def test_lares_run_goes_on_in_the_width_that_the_terminal_has_after_a_stop(self):
         self.start(self.gated(THINK + "One."))
         t = self.shell()
-        t.write(LARES + " run Go.\n")
+        t.write(self.LARES + " run Go.\n")
         t.until("reading")
         t.write(CTRL_Z)
         t.until(r"Stopped.*\$ ?$")
@@ -767,7 +526,7 @@ class TerminalTest(unittest.TestCase):
     def test_a_resize_while_a_shell_has_the_terminal(self):
         self.start(self.gated(THINK + "One."))
         t = self.shell()
-        t.write(LARES + "\n")
+        t.write(self.LARES + "\n")
         t.until("› ?$")
         t.write("Go.\r")
         t.until(r"turn \ds\n› ?$")
@@ -791,11 +550,10 @@ class TerminalTest(unittest.TestCase):
     # ---- the command line
 
     def test_without_a_terminal_it_says_what_does_not_need_one(self):
-        p = subprocess.run([LARES, "--continue"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
+        p = subprocess.run([self.LARES, "--continue"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30)
         self.assertEqual((p.returncode, p.stdout), (2, b""))
         self.assertIn(b"needs a terminal", p.stderr)
 
 
 if __name__ == "__main__":
-    LARES, EXECUTABLE = (os.path.abspath(sys.argv.pop(1)) for _ in range(2))
-    unittest.main()
+    terminal_case.main()

@@ -1,0 +1,188 @@
+"""The line that is typed in at `lares`: history, pastes, tall and wide text, keys. terminal_line_test.py LARES SCRIPTED_DAEMON
+[unittest arguments]"""
+import os
+import stat
+import time
+
+import terminal_case
+from terminal_case import THINK, CTRL_C, CTRL_R, UP, DOWN, LEFT, HOME, TerminalCase
+
+
+class TerminalLineTest(TerminalCase):
+    def test_history_is_there_in_the_next_run_and_is_private(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open()
+        for prompt, answer in (("first task", "One"), ("second task\\\rin two lines", "Two")):
+            t.write(prompt + "\r")
+            t.until(answer + ".*finished")
+        self.leave(t)
+        directory = os.path.join(self.state, "history")
+        file, = os.listdir(directory)
+        self.assertEqual(stat.S_IMODE(os.stat(os.path.join(directory, file)).st_mode), 0o600)
+        t = self.open()
+        t.write(UP)
+        t.until("second task\nin two lines$")
+        t.write(UP + UP)  # up in the text, then to the one before
+        t.until("› first task$")
+        t.write("\x1b[B\x1b[B\x1b[B")
+        t.until("› ?$")
+        t.write(CTRL_R + "rst t")
+        t.until(r"search 'rst t': first task$")
+        t.write("\r")
+        t.until("Three.*finished")
+        self.assertEqual(self.prompts()[-1][0], "first task")
+        self.leave(t)
+
+    def test_a_paste_of_many_lines_is_text_and_not_sent(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open()
+        t.write("say \x1b[200~a\rb\tc\r\x1b[31md\x1b[201~ end")
+        t.until("say a\nb +c\n.*d end$")
+        t.write("\r")
+        t.until("One.*finished")
+        long = "\n".join(f"line {i}" for i in range(40))
+        t.write(f"x \x1b[200~{long}\x1b[201~ y")
+        t.until(r"x \[pasted 40 lines #1\] y$")
+        t.write("\r")
+        t.until("Two.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], ["say a\nb\tc\n[31md end", f"x {long} y"])
+        self.leave(t)
+
+    def test_an_edited_entry_of_the_history_stays_edited(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open()
+        for prompt, answer in (("first", "One"), ("second", "Two")):
+            t.write(prompt + "\r")
+            t.until(answer + ".*finished")
+        t.write("draft" + UP + " changed")
+        t.until("› second changed$")
+        t.write(UP)
+        t.until("› first$")
+        t.write(DOWN)
+        t.until("› second changed$")
+        t.write(DOWN)
+        t.until("› draft$")
+        t.write(UP + "\r")
+        t.until("Three.*finished")
+        self.assertEqual(self.prompts()[-1][0], "second changed")
+        t.write(UP + UP)
+        t.until("› second$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_text_taller_than_the_terminal_is_seen_around_the_cursor(self):
+        self.start(THINK + "One.", THINK + "Two.")
+        t = self.open(height=12)
+        lines = [f"l{i}" for i in range(20)]
+        t.write("\x1b\r".join(lines))
+        t.until("l18\nl19$")
+        self.assertEqual(t.screen.lines(), lines[8:])
+        t.write(UP * 15 + "here")
+        lines[4] += "here"
+        t.until(lambda _: t.screen.lines() == lines[4:16])
+        self.assertEqual((t.screen.y, t.screen.x), (0, len("l4here")))
+        t.write(DOWN * 3 + "there")
+        lines[7] += "there"
+        t.until(lambda _: t.screen.lines() == lines[4:16])
+        self.assertEqual((t.screen.y, t.screen.x), (3, len("l7there")))
+        t.write(UP * 7 + HOME + "first ")  # with the mark before it
+        lines[0] = "first " + lines[0]
+        t.until(lambda _: t.screen.lines() == ["› " + lines[0]] + lines[1:12])
+        t.write("\r")
+        t.until("One.*finished.*› ?$")
+        self.assertEqual(self.prompts()[-1][0], "\n".join(lines))
+        t.write("w" * 80 * 12)  # one line of many rows, that then fits again
+        t.until(lambda _: t.screen.lines()[:11] == ["w" * 80] * 11 and t.screen.lines()[11] == "ww")
+        t.write("\x7f" * 100)
+        t.until(lambda _: t.screen.lines()[10:] == ["w" * 62, ""] and (t.screen.y, t.screen.x) == (10, 62))
+        t.write("!\r")
+        t.until("Two.*finished.*› ?$")
+        self.assertEqual(self.prompts()[-1][0], "w" * 860 + "!")
+        self.leave(t)
+
+    def test_alt_enter_and_a_backslash_begin_a_new_line(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("a\x1b\rb\\\rc")
+        t.until("› a\nb\nc$")
+        t.write("\r")
+        t.until("One.*finished")
+        self.assertEqual(self.prompts()[0][0], "a\nb\nc")
+        self.leave(t)
+
+    def test_wide_letters_are_edited_where_they_stand(self):
+        self.start(THINK + "好的。")
+        t = self.open(width=40)
+        t.write("漢字とemoji 🎉 ok")
+        t.until("› 漢字とemoji 🎉 ok$")
+        t.write(LEFT * 3 + "é" + HOME + "ü")
+        t.until("› ü漢字とemoji 🎉é ok$")
+        t.write("\r")
+        t.until("好的。.*finished.*› ?$")
+        self.assertEqual(self.prompts()[0][0], "ü漢字とemoji 🎉é ok")
+        t.write("x" + "漢" * 60)  # over the edge of the screen, where half a letter does not fit
+        t.until("› x" + "漢" * 18 + "\n" + "漢" * 20 + "\n" + "漢" * 20 + "\n漢漢$")
+        t.write(CTRL_C)
+        self.assertNotIn("漢漢", t.until("finished.*› ?$"))
+        self.leave(t)
+
+    def test_unknown_keys_and_broken_bytes_leave_nothing(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write(b"a\x1b[25~\x1b[1;7Q\x1bOP\xff\x80b")
+        t.until("› a\ufffd+b$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        t.write(b"\xe6")
+        t.write(b"\xbc")
+        t.write(b"\xa2\x1b")
+        t.write(b"[D<")
+        t.until("› <漢$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_an_escape_is_over_when_nothing_follows_at_once(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write(b"a\x1b")
+        t.until("› a$")
+        time.sleep(0.3)  # nothing shows that it is over
+        t.write(b"b")
+        t.until("› ab$")
+        t.write(b"\x1bb<")  # at once it is a Meta key: a word to the left
+        t.until("› <ab$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+    def test_the_size_changes_while_one_types(self):
+        self.start(self.gated(THINK + "One two three four five six seven eight nine ten eleven twelve."))
+        t = self.open()
+        t.write("words that will not fit into one row of forty columns")
+        t.until("columns$")
+        t.resize(40, 15)
+        t.until("words that will not fit into one row o\nf forty columns$")
+        t.write(HOME + "many ")  # the editor knows where its rows end now; nothing else draws them anew
+        t.until("› many words that will not fit into one ?\n ?row of forty columns$")
+        t.resize(100, 30)
+        t.until("› many words that will not fit into one row of forty columns$")
+        t.write(CTRL_C)
+        t.until("› ?$")
+        t.write("Go.\r")
+        t.until("turn ")
+        t.write("typed meanwhile, also longer than forty columns")
+        t.until("columns$")
+        t.resize(40, 15)
+        t.until(r"turn \ds\n› typed meanwhile, also longer than fort\ny columns$")
+        self.open_gate()
+        text = t.until("twelve.*finished.*› typed meanwhile, also longer than fort\ny columns$")
+        self.assertEqual(text.count("typed meanwhile"), 1, text)
+        t.write(CTRL_C)
+        t.until("› ?$")
+        self.leave(t)
+
+
+if __name__ == "__main__":
+    terminal_case.main()
