@@ -29,6 +29,8 @@ std::string shown_text(std::string_view bytes);
 // Lines without their "\n"; a final "\n" starts no further line.
 std::vector<std::string_view> split_lines(std::string_view text);
 
+std::string_view trimmed(std::string_view text);  // without blanks, tabs and line ends around it
+
 // SHA-1 of git's blob for these bytes, 40 hex digits.
 std::string blob_sha(std::string_view bytes);
 

@@ -7,6 +7,7 @@
 #include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
+#include "tools/text.h"
 
 namespace lares::cli {
 
@@ -51,7 +52,7 @@ std::string approval_choices(const protocol::Item& item) {
 
 std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
                                                    const protocol::Item& item) {
-  line = trimmed(line);
+  line = tools::trimmed(line);
   if (line.empty()) return std::nullopt;
   protocol::ApprovalReply reply;
   reply.item_id = item.id;
@@ -70,7 +71,7 @@ std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
 }
 
 std::string not_offered(std::string_view line, const protocol::Item& item) {
-  return fmt::format("there is no {} for this call: {}", one_line(trimmed(line)),
+  return fmt::format("there is no {} for this call: {}", one_line(tools::trimmed(line)),
                      approval_choices(item));
 }
 

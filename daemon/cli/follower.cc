@@ -13,6 +13,7 @@
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
+#include "tools/text.h"
 
 namespace lares::cli {
 namespace {
@@ -240,7 +241,7 @@ void Follower::reply(const std::string& line) {
   if (asking_.id == question_id_) {
     auto answer = approval_of(line, asking_);
     if (!answer) {
-      if (!trimmed(line).empty()) view_.note(Style::yellow, not_offered(line, asking_));
+      if (!tools::trimmed(line).empty()) view_.note(Style::yellow, not_offered(line, asking_));
       return ask_line(asking_.id);
     }
     question_open_ = false;

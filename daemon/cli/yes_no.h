@@ -5,7 +5,6 @@
 
 namespace lares::cli {
 
-std::string_view trimmed(std::string_view line);  // without the blanks around it
 // y, yes and n, no, in either case and with blanks around them. A line may be neither.
 bool is_yes(std::string_view line);
 bool is_no(std::string_view line);

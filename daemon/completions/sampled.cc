@@ -7,27 +7,23 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "tools/text.h"
+
 namespace lares::daemon {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// What clients trim, and the parser of answers before them.
-std::string_view trimmed(std::string_view text) {
-  const std::size_t begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
-}
 
 // FNV-1a. Nobody gains by a collision: what is found is compared.
 std::uint64_t mixed(std::uint64_t hash, std::uint64_t value) {
   return (hash ^ value) * 0x100000001b3;
 }
 
+// Trimmed, as clients do, and the parser of answers before them.
 std::string key_of_text(std::string_view content) {
   std::uint64_t hash = kHashOfNothing;
-  for (const char c : trimmed(content)) hash = mixed(hash, static_cast<unsigned char>(c));
-  return fmt::format("text {:016x} {}", hash, trimmed(content).size());
+  for (const char c : tools::trimmed(content)) hash = mixed(hash, static_cast<unsigned char>(c));
+  return fmt::format("text {:016x} {}", hash, tools::trimmed(content).size());
 }
 
 std::string text_of(const Json& object, const char* name) {
@@ -44,7 +40,7 @@ bool same_arguments(const std::string& a, const std::string& b) {
 }
 
 bool says_the_same(const Sampled& answer, const Json& message, const Json* calls) {
-  if (trimmed(answer.content) != trimmed(text_of(message, "content"))) return false;
+  if (tools::trimmed(answer.content) != tools::trimmed(text_of(message, "content"))) return false;
   const std::size_t n = calls ? calls->size() : 0;
   if (n != answer.calls.size()) return false;
   for (std::size_t i = 0; i < n; ++i) {
@@ -107,7 +103,7 @@ SampledRef SampledAnswers::find(const Json& message, std::uint64_t prompt) {
                                 : key_of_text(text_of(message, "content"));
   const std::string reasoning = text_of(message, "reasoning_content");
   const auto fits = [&](const Sampled& answer) {
-    const bool same = trimmed(answer.reasoning) == trimmed(reasoning);
+    const bool same = tools::trimmed(answer.reasoning) == tools::trimmed(reasoning);
     return (answer.prompt == prompt && (same || reasoning.empty()) ? 2 : 0) + (same ? 1 : 0);
   };
   const std::lock_guard lock(mutex_);

@@ -18,11 +18,6 @@ struct Line {
   std::string state, command;
 };
 
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(' '), end = text.find_last_not_of(' ');
-  return begin == std::string_view::npos ? std::string_view() : text.substr(begin, end - begin + 1);
-}
-
 // "[1]-  123 Running                 sleep 9 &": the state is one word, or Exit and its number, and
 // stands in a column of its own. Further lines of a pipeline have no bracket, and say nothing of
 // the job.

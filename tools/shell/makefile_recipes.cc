@@ -14,13 +14,6 @@ namespace {
 constexpr int kExpansionsMax = 4;  // of variables in variables
 constexpr std::size_t kExpandedBytesMax = 256 << 10;
 
-std::string_view trimmed(std::string_view text) {
-  const auto from = text.find_first_not_of(" \t\r");
-  return from == std::string_view::npos
-             ? std::string_view()
-             : text.substr(from, text.find_last_not_of(" \t\r") - from + 1);
-}
-
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> out;
   for (text = trimmed(text); !text.empty(); text = trimmed(text)) {

@@ -10,6 +10,7 @@
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
+#include "tools/text.h"
 
 namespace lares::cli {
 namespace {
@@ -245,7 +246,7 @@ void Interactive::rewind(const std::string& argument) {
 void Interactive::decide(const protocol::SessionRewind& rewinding, const std::string& line) {
   if (!is_yes(line)) {
     view_.note(Style::dim, "nothing was rewound");
-    if (!trimmed(line).empty() && !is_no(line)) input_->put_back(line);
+    if (!tools::trimmed(line).empty() && !is_no(line)) input_->put_back(line);
     return;
   }
   const auto done = link_.call<protocol::SessionRewindResult>(rewinding);
