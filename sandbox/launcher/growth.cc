@@ -9,11 +9,12 @@
 #include <vector>
 
 #include "sandbox/launcher/taken.h"
+#include "sandbox/launcher/tasks.h"
 
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr std::size_t kProcessesMax = 4096;            // looked at in one round
+constexpr std::size_t kTasksMax = 4096;                // threads looked at in one round
 constexpr std::uint64_t kFreePercentMin = 2;           // of the file system, left to others
 constexpr time_t kWindowSeconds = 600;                 // in which growth counts
 constexpr std::uint64_t kToBlameBytes = 256ull << 20;  // taken by itself, before a full file system
@@ -73,27 +74,30 @@ bool Growth::look(Space& out) const {
   return true;
 }
 
-// By nanoseconds on a CPU, of those alive: who has ended was waited for by one that ran. Where the
-// kernel does not tell, it has.
+// By nanoseconds on a CPU, of the threads alive: who has ended was waited for by one that ran.
+// Where the kernel does not tell, or there are too many to ask, one has.
 bool Growth::has_run() {
   std::vector<pid_t> processes = {top_};
   std::uint64_t ran_ns = 0;
-  for (std::size_t i = 0; i < processes.size() && processes.size() < kProcessesMax; ++i) {
-    const pid_t process = processes[i];
-    const std::string children = text_of(fmt::format("/proc/{0}/task/{0}/children", process));
-    for (const char* at = children.c_str(); *at;) {
-      char* end;
-      const long child = ::strtol(at, &end, 10);
-      if (end == at || child <= 0) break;
-      processes.push_back(static_cast<pid_t>(child));
-      at = *end == ' ' ? end + 1 : end;
+  std::size_t n_tasks = 0;
+  for (std::size_t i = 0; i < processes.size() && n_tasks < kTasksMax; ++i) {
+    for (const pid_t task : tasks_of(processes[i])) {
+      ++n_tasks;
+      const auto path = task_path(processes[i], task);
+      const std::string children = text_of(path + "/children");
+      for (const char* at = children.c_str(); *at;) {
+        char* end;
+        const long child = ::strtol(at, &end, 10);
+        if (end == at || child <= 0) break;
+        processes.push_back(static_cast<pid_t>(child));
+        at = *end == ' ' ? end + 1 : end;
+      }
+      if (processes[i] == top_) continue;  // we are that, and run to look
+      // One that comes or goes is a difference, too.
+      ran_ns += ::strtoull(text_of(path + "/schedstat").c_str(), nullptr, 10) + 1;
     }
-    if (process == top_) continue;  // we are that, and run to look
-    const std::string told = text_of(fmt::format("/proc/{}/schedstat", process));
-    ran_ns += ::strtoull(told.c_str(), nullptr, 10) + 1;  // one that comes or goes is a difference,
-                                                          // too
   }
-  const bool known = processes.size() > 1 && ran_ns > processes.size();
+  const bool known = n_tasks < kTasksMax && processes.size() > 1 && ran_ns > n_tasks;
   const bool same = known && ran_ns == ran_ns_;
   ran_ns_ = ran_ns;
   processes_ = std::move(processes);

@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "sandbox/launcher/sys.h"
+#include "sandbox/launcher/tasks.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -47,7 +48,14 @@ class Look {
     }
     return true;
   }
-  bool of(pid_t process) { return open_files(process) && mapped_files(process); }
+  bool of(pid_t process) {
+    const auto tasks = tasks_of(process);
+    for (const pid_t task : one_for_each_table(tasks))
+      if (!open_files(process, task)) return false;
+    const auto alive = std::find_if(tasks.begin(), tasks.end(),
+                                    [&](pid_t task) { return !is_ending(process, task); });
+    return alive == tasks.end() || mapped_files(process, *alive);
+  }
   Taken out;
 
  private:
@@ -96,15 +104,20 @@ class Look {
            ::faccessat(worktree_, path.c_str(), W_OK | X_OK, AT_EACCESS) != 0;
   }
 
-  bool open_files(pid_t process) {
-    const Dir dir(::opendir(fmt::format("/proc/{}/fd", process).c_str()), ::closedir);
-    if (!dir) return vanished(errno);
+  // What ends may not be looked at any more, and holds nothing in a moment.
+  bool is_gone(int error, pid_t process, pid_t task) const {
+    return vanished(error) || (error == EACCES && is_ending(process, task));
+  }
+
+  bool open_files(pid_t process, pid_t task) {
+    const Dir dir(::opendir((task_path(process, task) + "/fd").c_str()), ::closedir);
+    if (!dir) return is_gone(errno, process, task);
     while (const dirent* entry = ::readdir(dir.get())) {
       if (entry->d_name[0] == '.') continue;
       if (++n_descriptors_ > kDescriptorsMax) return false;
       const Fd file(::openat(::dirfd(dir.get()), entry->d_name, O_PATH | O_CLOEXEC));
       struct stat status;
-      if (!file && !vanished(errno)) return false;
+      if (!file && !is_gone(errno, process, task)) return false;
       if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode) ||
           status.st_nlink > 0 || !is_the_worktrees(file.get(), status))
         continue;
@@ -114,9 +127,9 @@ class Look {
   }
 
   // A file without a name lives as long as it is mapped, and how large it is nobody tells.
-  bool mapped_files(pid_t process) const {
-    const Fd file(::open(fmt::format("/proc/{}/maps", process).c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) return vanished(errno);
+  bool mapped_files(pid_t process, pid_t task) const {
+    const Fd file(::open((task_path(process, task) + "/maps").c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) return is_gone(errno, process, task);
     const auto maps = read_file(file.get(), kMapsBytesMax);
     if (maps.size() == kMapsBytesMax) return false;
     for (std::size_t begin = 0; begin < maps.size();) {

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sandbox/launcher/sys.h"
+#include "sandbox/launcher/tasks.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -26,7 +27,9 @@ using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 struct Tree {
   std::uint64_t private_bytes = 0, mapped_bytes = 0;  // mapped: what is shared counts once for
                                                       // everyone who maps it
-  std::vector<std::string> processes;                 // "/proc/7"
+  std::size_t n_processes = 0;
+  std::vector<std::string> memories;  // "/proc/7/task/8", of each process one
+  std::vector<std::string> tables;    // so too, for each table of descriptors
 };
 
 bool is_number(const char* name) { return name[0] >= '0' && name[0] <= '9'; }
@@ -42,12 +45,20 @@ Tree measure() {
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
     if (!is_number(entry->d_name)) continue;
-    const auto process = fmt::format("/proc/{}", entry->d_name);
+    const pid_t process = ::atoi(entry->d_name);
+    const auto tasks = tasks_of(process);
+    for (const pid_t task : one_for_each_table(tasks))
+      out.tables.push_back(task_path(process, task));
+    ++out.n_processes;
+    // The first thread may have ended, and its share in the memory with it.
     unsigned long long size = 0, resident = 0, shared = 0;
-    if (::sscanf(text_of(process + "/statm").c_str(), "%llu %llu %llu", &size, &resident,
-                 &shared) != 3)
-      continue;
-    out.processes.push_back(process);
+    const auto told = std::find_if(tasks.begin(), tasks.end(), [&](pid_t task) {
+      const auto text = text_of(task_path(process, task) + "/statm");
+      return ::sscanf(text.c_str(), "%llu %llu %llu", &size, &resident, &shared) == 3 &&
+             resident > 0;
+    });
+    if (told == tasks.end()) continue;
+    out.memories.push_back(task_path(process, *told));
     out.private_bytes += (resident - std::min(resident, shared)) * page;
     out.mapped_bytes += resident * page;
   }
@@ -58,8 +69,8 @@ Tree measure() {
 // large.
 std::uint64_t shared_bytes(const Tree& tree) {
   std::uint64_t kilobytes = 0;
-  for (const auto& process : tree.processes) {
-    const auto text = text_of(process + "/smaps_rollup");
+  for (const auto& memory : tree.memories) {
+    const auto text = text_of(memory + "/smaps_rollup");
     if (const auto at = text.find("Pss_Shmem:"); at != text.npos)
       kilobytes += static_cast<std::uint64_t>(::atoll(text.c_str() + at + 10));
   }
@@ -71,8 +82,8 @@ std::uint64_t memory_file_bytes(const Tree& tree) {
   std::set<std::pair<dev_t, ino_t>> seen;
   std::uint64_t blocks = 0;
   int left = kDescriptorsMax;
-  for (const auto& process : tree.processes) {
-    const Dir dir(::opendir((process + "/fd").c_str()), ::closedir);
+  for (const auto& table : tree.tables) {
+    const Dir dir(::opendir((table + "/fd").c_str()), ::closedir);
     while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr) {
       char target[64];
       if (!is_number(entry->d_name) || --left < 0) continue;
@@ -111,7 +122,7 @@ std::string too_much_memory(const Spec& spec) {
 std::string over_limit(const Spec& spec) {
   const auto tree = measure();
   // RLIMIT_NPROC does not count what is the host's root by number, hence the second look.
-  if (tree.processes.size() > spec.n_processes + 1)
+  if (tree.n_processes > spec.n_processes + 1)
     return fmt::format("are more than {}", spec.n_processes);
   const auto kept = tree.private_bytes + memory_file_bytes(tree) + segment_bytes();
   if (kept > spec.memory_bytes || (tree.mapped_bytes > spec.memory_bytes &&

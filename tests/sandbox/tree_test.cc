@@ -351,6 +351,29 @@ TEST(Limits, GrowthOfOthersIsNotTheCommands) {
   EXPECT_EQ(ran.output, "done\n");
 }
 
+// Who waits for it does not run.
+TEST(Limits, GrowthByThreadsAndTheirChildrenCounts) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  for (const char* work :
+       {"f = open('f', 'wb')\n  for i in range(16): f.write(bytes(12 << 20)); f.flush(); "
+        "time.sleep(0.2)",
+        "subprocess.run(['sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do head -c 25165824 /dev/zero > "
+        "$i; "
+        "sleep 0.4; done'])"}) {
+    const Scratch scratch;
+    auto options = in(scratch);
+    options.policy.limits.growth_bytes = 32 << 20;
+    const auto ran = run(
+        {"python3", "-c",
+         "import subprocess, threading, time\ndef work():\n  " + std::string(work) +
+             "\nt = threading.Thread(target=work)\nt.start()\nt.join()\n"
+             "print('done')\n"},
+        options);
+    EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
+        << work << ran.output;
+  }
+}
+
 // What is kept from a look counts as all that was taken.
 TEST(Limits, GrowthThatIsOutOfSightCounts) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
@@ -378,6 +401,31 @@ for i in range(100):
         os.posix_fallocate(f.fileno(), 0, 1 << 20); held.append(mmap.mmap(f.fileno(), 4096))
     os.unlink('f')
 while True: pass
+)py",
+                             // A table of descriptors of a thread's own, by close_range(2).
+                             R"py(
+import ctypes, os, threading
+def work():
+    ctypes.CDLL(None).syscall(436, 900, 900, 2)
+    held = []
+    for i in range(100):
+        held.append(open('f', 'wb')); os.unlink('f')
+        os.posix_fallocate(held[-1].fileno(), 0, 1 << 20)
+    while True: pass
+threading.Thread(target=work).start()
+)py",
+                             // The first thread ends, and only that.
+                             R"py(
+import ctypes, os, threading, time
+def work():
+    time.sleep(0.3)
+    held = []
+    for i in range(100):
+        held.append(open('f', 'wb')); os.unlink('f')
+        os.posix_fallocate(held[-1].fileno(), 0, 1 << 20)
+    while True: pass
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall(60, 0)
 )py"}) {
     const Scratch scratch;
     auto options = in(scratch);
@@ -450,6 +498,10 @@ INSTANTIATE_TEST_SUITE_P(
     , MemoryBomb,
     testing::Values(
         std::pair("OneProcess", "import time\nb = bytearray(128 << 20)\ntime.sleep(60)\n"),
+        std::pair("OfAThreadThatOutlivesTheFirst",
+                  "import ctypes, threading, time\ndef work():\n  time.sleep(0.3)\n"
+                  "  b = bytearray(128 << 20)\n  time.sleep(60)\n"
+                  "threading.Thread(target=work).start()\nctypes.CDLL(None).syscall(60, 0)\n"),
         // A look that waits for a pause between ends never comes.
         std::pair("AmongOrphansThatEnd",
                   "import os, time\nb = bytearray(128 << 20)\nwhile True:\n  if os.fork() == 0:\n  "
@@ -458,6 +510,11 @@ INSTANTIATE_TEST_SUITE_P(
         std::pair("FilesInMemory",
                   "import os, time\nfor i in range(4): os.write(os.memfd_create('x'), bytes(32 << "
                   "20))\ntime.sleep(60)\n"),
+        std::pair("FilesInMemoryOfOneThread",  // with descriptors of its own, by close_range(2)
+                  "import ctypes, os, threading, time\ndef work():\n"
+                  "  ctypes.CDLL(None).syscall(436, 900, 900, 2)\n"
+                  "  for i in range(4): os.write(os.memfd_create('x'), bytes(32 << 20))\n"
+                  "  time.sleep(60)\nthreading.Thread(target=work).start()\n"),
         std::pair("SharedMemory",
                   "import mmap, time\nm = mmap.mmap(-1, 128 << 20)\nfor i in range(0, 128 << 20, "
                   "4096): m[i] = 1\ntime.sleep(60)\n"),
