@@ -47,15 +47,14 @@ LARES_DEVICE void quantise_block(const float (&v)[4], bool inside, std::uint8_t*
   float most = kFp8Least;
   bool odd = false;
   LARES_UNROLL for (int i = 0; i < 4; ++i) {
-    most = max2(magnitude(v[i]), most);
+    most = fmaxf(magnitude(v[i]), most);
     odd |= v[i] != v[i];
   }
-  for (int mask = 16; mask > 0; mask /= 2) most = max2(shuffle_xor(most, mask), most);
+  for (int mask = 16; mask > 0; mask /= 2) most = fmaxf(shuffle_xor(most, mask), most);
   const float s = ballot(odd) ? float_of(0x7FC00000u) : fp8_scale(most);
-  std::uint32_t word = 0;
-  LARES_UNROLL for (int i = 0; i < 4; ++i)
-      word |= static_cast<std::uint32_t>(e4m3_code(e4m3_rounded(fp8_scaled(v[i], s)))) << 8 * i;
-  if (inside) *reinterpret_cast<std::uint32_t*>(codes) = word;
+  float scaled[4];
+  LARES_UNROLL for (int i = 0; i < 4; ++i) scaled[i] = fp8_scaled(v[i], s);
+  if (inside) *reinterpret_cast<std::uint32_t*>(codes) = e4m3_codes(scaled);
   if (thread() % 32 == 0) *scale = s;
 }
 

@@ -155,7 +155,8 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
     run(n, kCompressThreads, 0, [&] { put_raw_kernel(a.compress[i]); });
   }
   if (c.indexes)
-    run((n * index_heads + 3) / 4, 128, 0, [&] { index_queries_kernel(a.index_queries); });
+    run(index_queries_blocks(n, index_heads), 128, 0,
+        [&] { index_queries_kernel(a.index_queries); });
   run(n, 32, 0, [&] { put_left(a.mixes, block_x()); });
   const Out want = result();
   EXPECT_NE(want.q, q0);

@@ -218,7 +218,8 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
 }
 
 TEST(CudaExperts, GroupGivesEverySlotOnceInOrderOfTokens) {
-  for (const auto& [n, E, k] : {std::tuple{1, 8, 2}, {8, 256, 6}, {200, 8, 6}, {300, 5, 1}}) {
+  for (const auto& [n, E, k] :
+       {std::tuple{1, 8, 2}, {8, 256, 6}, {200, 8, 6}, {300, 5, 1}, {1001, 7, 5}}) {
     Routes r;
     for (int t = 0; t < n; ++t) {
       const auto order = normals(static_cast<std::size_t>(E), static_cast<std::uint64_t>(t));

@@ -33,7 +33,7 @@ Queries queries_of(const std::vector<std::uint16_t>& q, const std::vector<std::u
                          .rope_dim = 64,
                          .weight_scale = 0.011f};
   return in_every_order(
-      {static_cast<int>((rows + 3) / 4)}, 128, 0,
+      {index_queries_blocks(n, heads)}, 128, 0,
       [&] { codes.poison(), scale.poison(), weight.poison(); }, [&] { index_queries_kernel(a); },
       [&] {
         return Queries{codes.values(), scale.values(), weight.values()};

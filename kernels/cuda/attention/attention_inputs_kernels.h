@@ -48,7 +48,7 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
     wait_for_inputs();
     const int head = i * kInputWarps + warp;
     if (head < a.index_queries.n_tokens * a.index_queries.n_heads)
-      index_query(a.index_queries, head);
+      index_query<32>(a.index_queries, head);
     return;
   }
   if ((i -= blocks.index_queries) < blocks.window) {

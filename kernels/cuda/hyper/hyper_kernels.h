@@ -316,7 +316,9 @@ LARES_DEVICE void put_normed(const HyperArgs& a, std::int64_t t, int d, const fl
   const bool inside = d < a.dim;
   float y[4] = {0, 0, 0, 0};
   LARES_UNROLL for (int c = 0; c < 4; ++c) if (inside) y[c] = bf16_rounded(v[c] / root * norm.v[c]);
-  if (inside) *reinterpret_cast<Vec8*>(a.normed + t * a.dim + d) = four_halves(y);
+  if (inside)
+    *reinterpret_cast<Vec8*>(a.normed + t * a.dim + d) =
+        Vec8{{upper_halves(y[0], y[1]), upper_halves(y[2], y[3])}};
   if (a.codes)
     quantise_block(y, inside, a.codes + t * a.dim + d,
                    a.code_scale + t * ((a.dim + 127) / 128) + d / 128);

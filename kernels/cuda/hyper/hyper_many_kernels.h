@@ -66,14 +66,17 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
   float* const fn = xs + kManyTokens * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;
   float* const mix = sums + kSliceChunks * kSums * kManySum;  // [tokens, kManyMix] post, then comb
-  if (a.fn)
-    for (int i = thread(); i < rows * kSliceK / 4; i += kSliceThreads) {
-      const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
-      copy_later<16>(
-          fn + row * kSliceRow + k,
-          a.fn + (static_cast<std::int64_t>(row) * kHyperStreams + k / kHyperSlice) * a.dim + d0 +
-              k % kHyperSlice);
+  if (a.fn) {
+    constexpr int kAtOnce = kSliceThreads / (kSliceK / 4);  // rows
+    const int k = thread() % (kSliceK / 4) * 4, row0 = thread() / (kSliceK / 4);
+    const float* from =
+        a.fn + (static_cast<std::int64_t>(row0) * kHyperStreams + k / kHyperSlice) * a.dim + d0 +
+        k % kHyperSlice;
+    LARES_UNROLL_2 for (int row = row0; row < rows; row += kAtOnce) {
+      copy_later<16>(fn + row * kSliceRow + k, from);
+      from += static_cast<std::int64_t>(kAtOnce * kHyperStreams) * a.dim;
     }
+  }
   const bool leaves = a.y || a.experts.out;
   std::uint32_t x[kManyItems][kHyperStreams], y[kManyItems];
   const auto load_streams = [&] {
@@ -113,7 +116,7 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
                  a.y ? TwoFloats{{bf16_value(y[i] & 0xFFFFu), bf16_value(y[i] >> 16)}}
                      : leaving(a, t, d, slots_of(a, t, 0)));
       LARES_UNROLL for (int k = 0; k < kHyperStreams; ++k) *
-          stream_at(a, t, k, d) = pair(to_bf16(v[k][0]), to_bf16(v[k][1]));
+          stream_at(a, t, k, d) = upper_halves(v[k][0], v[k][1]);
     }
     LARES_UNROLL for (int j = 0; j < kHyperStreams; ++j) *
         reinterpret_cast<TwoFloats*>(xs + token * kSliceRow + j * kHyperSlice +
@@ -124,13 +127,12 @@ LARES_KERNEL(kSliceThreads, 2) hyper_slice_many_kernel(const HyperArgs a) {
   multiply_chunk(xs + warp * kSliceChunk, fn + warp * kSliceChunk, sums + warp * kSums * kManySum,
                  rows);
   sync_block();
-  for (int i = thread(); i < n * kSums; i += kSliceThreads) {
-    const int token = i / kSums, row = i % kSums;
-    if (row >= rows && row < kHyperRows) continue;
-    float sum = sums[row * kManySum + token];
+  if (lane >= kSums || (lane >= rows && lane < kHyperRows)) return;
+  for (int token = warp; token < n; token += kSliceThreads / 32) {  // a lane a row
+    float sum = sums[lane * kManySum + token];
     LARES_UNROLL for (int c = 1; c < kSliceChunks; ++c)
-        sum = sum + sums[(c * kSums + row) * kManySum + token];
-    a.partial[((first + token) * n_slices + block_x()) * kSums + row] = sum;
+        sum = sum + sums[(c * kSums + lane) * kManySum + token];
+    a.partial[((first + token) * n_slices + block_x()) * kSums + lane] = sum;
   }
 }
 

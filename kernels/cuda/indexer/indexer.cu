@@ -7,8 +7,8 @@ Status index_queries(const IndexQueryArgs& a, Stream stream) {
   if (a.n_tokens == 0) return {};
   if (a.n_heads > kIndexHeadsMax || a.rope_dim > kIndexDim || a.rope_dim % 4 != 0)
     return refused("index_queries: more heads than the kernel takes");
-  const int blocks = static_cast<int>((static_cast<std::int64_t>(a.n_tokens) * a.n_heads + 3) / 4);
-  return launch("launch index_queries", index_queries_kernel, {blocks}, 128, 0, stream, a);
+  return launch("launch index_queries", index_queries_kernel,
+                {index_queries_blocks(a.n_tokens, a.n_heads)}, 128, 0, stream, a);
 }
 
 Status index_scores(const IndexScoreArgs& a, Stream stream) {

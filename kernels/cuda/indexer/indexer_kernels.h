@@ -8,11 +8,14 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-// A warp a head.
-LARES_KERNEL(128, 8) index_queries_kernel(const IndexQueryArgs a) {
+// Eight lanes a head.
+LARES_KERNEL(128, 6) index_queries_kernel(const IndexQueryArgs a) {
   wait_for_inputs();
-  const std::int64_t i = static_cast<std::int64_t>(block_x()) * 4 + thread() / 32;
-  if (i < static_cast<std::int64_t>(a.n_tokens) * a.n_heads) index_query(a, i);
+  const std::int64_t i = static_cast<std::int64_t>(block_x()) * 16 + thread() / 8;
+  index_query<8>(a, i, i < static_cast<std::int64_t>(a.n_tokens) * a.n_heads);
+}
+constexpr int index_queries_blocks(int n_tokens, int n_heads) {
+  return static_cast<int>((static_cast<std::int64_t>(n_tokens) * n_heads + 15) / 16);
 }
 
 }  // namespace lares::kernels::cuda::inline LARES_SIDE

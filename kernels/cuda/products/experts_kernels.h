@@ -91,20 +91,54 @@ LARES_KERNEL(32, 16) route_kernel(const RouteArgs a) {
 }
 
 // Block e places expert e's slots; the last one the shared expert's and the jobs left over. Each
-// counts all routes by itself.
+// counts all routes by itself, a warp a run of them, with as many loads on their way as there is
+// room for: nothing but the counts of runs goes from warp to warp.
 inline constexpr int kGroupThreads = 256;
-constexpr int group_shared(int n_experts) { return (n_experts + kGroupThreads / 32 + 4) * 4; }
+inline constexpr int kGroupWarps = kGroupThreads / 32, kRouteVectors = 4, kRoutesAtOnce = 128;
+// Four consecutive routes' experts a vector, from route i on; none beyond the last.
+struct RouteVectors {
+  std::int32_t expert[kRouteVectors][4];
+};
+LARES_DEVICE RouteVectors route_vectors(const GroupArgs& a, int i, int n) {
+  RouteVectors r;
+  LARES_UNROLL for (int v = 0; v < kRouteVectors; ++v) {
+    const int at = i + v * kRoutesAtOnce;
+    Vec16 four{{~0u, ~0u, ~0u, ~0u}};
+    if (at + 4 <= n)
+      four = *reinterpret_cast<const Vec16*>(a.expert + at);
+    else
+      LARES_UNROLL for (int c = 0; c < 4; ++c) if (at + c < n)
+          four.w[c] = static_cast<std::uint32_t>(a.expert[at + c]);
+    LARES_UNROLL for (int c = 0; c < 4; ++c) r.expert[v][c] = static_cast<std::int32_t>(four.w[c]);
+  }
+  return r;
+}
+constexpr int group_shared(int n_experts) { return (n_experts + kGroupWarps + 4) * 4; }
 
 LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
   wait_for_inputs();
   auto* const count = shared<std::uint32_t>();
   std::uint32_t* const of_warp = count + a.n_experts;
-  std::uint32_t* const before = of_warp + kGroupThreads / 32;  // slots, jobs
+  std::uint32_t* const before = of_warp + kGroupWarps;  // slots, jobs
   const int e = block_x(), n = a.n_tokens * a.k, warp = thread() / 32, lane = thread() % 32;
+  constexpr int kStep = kRouteVectors * kRoutesAtOnce;
+  const int run = (n + kGroupWarps * kRoutesAtOnce - 1) / (kGroupWarps * kRoutesAtOnce) *
+                  kRoutesAtOnce,
+            run_begin = warp * run, run_end = smaller(n, run_begin + run);
   for (int i = thread(); i < a.n_experts; i += kGroupThreads) count[i] = 0;
+  if (thread() < kGroupWarps) of_warp[thread()] = 0;
   if (thread() < 2) before[thread()] = 0;
   sync_block();
-  for (int i = thread(); i < n; i += kGroupThreads) add_shared(&count[a.expert[i]], 1);
+  std::uint32_t of_e = 0;
+  for (int base = run_begin; base < run_end; base += kStep) {
+    const RouteVectors r = route_vectors(a, base + 4 * lane, run_end);
+    LARES_UNROLL for (int v = 0; v < kRouteVectors; ++v) LARES_UNROLL for (int c = 0; c < 4; ++c) {
+      if (r.expert[v][c] < 0) continue;
+      add_shared(&count[r.expert[v][c]], 1);
+      of_e += r.expert[v][c] == e;
+    }
+  }
+  if (of_e) add_shared(&of_warp[warp], of_e);
   sync_block();
   std::uint32_t slots = 0, runs = 0;
   for (int i = thread(); i < e; i += kGroupThreads) {
@@ -132,27 +166,28 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
     a.jobs[3 * (job + i) + 1] = first + i * kExpertRun;
     a.jobs[3 * (job + i) + 2] = smaller(kExpertRun, own - i * kExpertRun);
   }
-  // In order of tokens: each round's routes are ranked within their warp, then the warps.
+  // In order of tokens: behind the runs of the warps before, a lane's four behind the lanes'
+  // before.
+  if (of_warp[warp] == 0) return;
   int next = first;
-  for (int base = 0; base < n; base += kGroupThreads) {
-    const int i = base + thread();
-    const bool here = i < n && a.expert[i] == e;
-    const std::uint32_t mask = ballot(here);
-    if (lane == 0) of_warp[warp] = static_cast<std::uint32_t>(count_bits(mask));
-    sync_block();
-    int at = next, all = 0;
-    for (int w = 0; w < kGroupThreads / 32; ++w) {
-      if (w < warp) at += static_cast<int>(of_warp[w]);
-      all += static_cast<int>(of_warp[w]);
+  for (int w = 0; w < warp; ++w) next += static_cast<int>(of_warp[w]);
+  for (int base = run_begin; base < run_end; base += kStep) {
+    const RouteVectors r = route_vectors(a, base + 4 * lane, run_end);
+    LARES_UNROLL for (int v = 0; v < kRouteVectors; ++v) {
+      int at = next;
+      LARES_UNROLL for (int c = 0; c < 4; ++c) {
+        const std::uint32_t mask = ballot(r.expert[v][c] == e);
+        at += count_bits(mask & ((1u << lane) - 1));
+        next += count_bits(mask);
+      }
+      LARES_UNROLL for (int c = 0; c < 4; ++c) if (r.expert[v][c] == e) {
+        const int i = base + v * kRoutesAtOnce + 4 * lane + c;
+        a.slot_of[i] = at;
+        a.token_of[at] = i / a.k;
+        a.factor[at] = a.weight[i];
+        ++at;
+      }
     }
-    if (here) {
-      at += count_bits(mask & ((1u << lane) - 1));
-      a.slot_of[i] = at;
-      a.token_of[at] = i / a.k;
-      a.factor[at] = a.weight[i];
-    }
-    next += all;
-    sync_block();
   }
 }
 

@@ -34,6 +34,11 @@ LARES_BOTH std::uint32_t bf16_pair(float low, float high) {
 #endif
 }
 
+// Of two that are bf16 values as they are.
+LARES_DEVICE std::uint32_t upper_halves(float low, float high) {
+  return permute_bytes(bits_of(low), bits_of(high), 0x7632);
+}
+
 // As vmaxps and vminps: the second when either is NaN.
 LARES_BOTH float max2(float a, float b) { return a > b ? a : b; }
 LARES_BOTH float min2(float a, float b) { return a < b ? a : b; }
@@ -41,7 +46,7 @@ LARES_BOTH float magnitude(float x) { return float_of(bits_of(x) & 0x7FFFFFFFu);
 
 // kernels/cpu/lanes.h's exp.
 LARES_BOTH float exponential(float x) {
-  const float clamped = min2(max2(x, -87.3f), 88.7f);
+  const float clamped = fminf(fmaxf(x, -87.3f), 88.7f);
   const float magic = 12582912.0f;
   const float t = fmaf(clamped, 1.44269504f, magic);
   const float n = t - magic;
@@ -99,8 +104,13 @@ LARES_BOTH float e2m1_rounded(float a) {
                           : (m + 0x1p24f) - 0x1p24f;
   return float_of(bits_of(r) | (bits_of(a) & 0x80000000u));
 }
-LARES_BOTH float fp8_scaled(float x, float scale) { return min2(max2(x / scale, -448.0f), 448.0f); }
-LARES_BOTH float fp4_scaled(float x, float scale) { return min2(max2(x / scale, -6.0f), 6.0f); }
+// Scales are powers of two, so a product by the inverse is the quotient, at a tenth of its price.
+LARES_BOTH float fp8_scaled(float x, float scale) {
+  return fminf(fmaxf(x * inverse_power_of_two(scale), -448.0f), 448.0f);
+}
+LARES_BOTH float fp4_scaled(float x, float scale) {
+  return fminf(fmaxf(x * inverse_power_of_two(scale), -6.0f), 6.0f);
+}
 // An e4m3 value's code.
 LARES_BOTH std::uint8_t e4m3_code(float v) {
   const std::uint32_t u = bits_of(v), sign = u >> 24 & 0x80u;
