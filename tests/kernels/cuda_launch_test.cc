@@ -1,5 +1,5 @@
-// The launches as their callers see them, emulated (kernels/cuda/simt/emulated.cc): grids, shared memory
-// and checks of arguments. What the bodies do is tested beside this.
+// The launches as their callers see them, emulated (kernels/cuda/simt/emulated.cc): grids, shared
+// memory and checks of arguments. What the bodies do is tested beside this.
 #include "kernels/cuda/attention/attention.h"
 #include "kernels/cuda/products/experts.h"
 #include "kernels/cuda/hyper/hyper.h"
@@ -45,6 +45,22 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
   const auto all8 = y8.values(), all16 = y16.values();
   EXPECT_EQ(few8.values(), std::vector<float>(all8.begin(), all8.begin() + 3 * 200));
   EXPECT_EQ(few16.values(), std::vector<float>(all16.begin(), all16.begin() + 3 * 40));
+  // Many tokens quantised on entry: laid out as they are, or where there is no room, before.
+  LinearArgs entering = args(t8, y8.data(), n, true);
+  EXPECT_FALSE(linear(entering, nullptr).ok());
+  Guarded<std::uint8_t> own_codes(n * n_in), room(linear_room(n, n_in) + 256);
+  Guarded<float> own_scale(n * 2);
+  entering.quantised = own_codes.data(), entering.quantised_scale = own_scale.data();
+  for (const bool has_room : {true, false}) {
+    y8.poison();
+    entering.room = has_room
+                        ? reinterpret_cast<void*>(
+                              (reinterpret_cast<std::uintptr_t>(room.data()) + 255) / 256 * 256)
+                        : nullptr;
+    ASSERT_TRUE(linear(entering, nullptr).ok());
+    EXPECT_EQ(y8.values(), all8) << has_room;
+    EXPECT_EQ(own_codes.values() == q.codes, !has_room);
+  }
   std::vector<float> want(n * 200);
   find("cpu")->linear({.w = &fp8.m,
                        .x = q.values.data(),
@@ -324,25 +340,30 @@ TEST(CudaLaunch, ExpertsFromRoutesToTheSum) {
     a.matrix[0] = {.tiles = tables[0], .shared = shared_one.w, .y = gate.data()};
     a.matrix[1] = {.tiles = tables[1], .shared = shared_one.w, .y = up.data()};
     EXPECT_TRUE(experts_linear(a, nullptr).ok());
-    EXPECT_TRUE(swiglu({.gate = gate.data(),
-                        .up = up.data(),
-                        .factor = factor.data(),
-                        .h = nullptr,
-                        .codes = h.data(),
-                        .code_scale = h_scale.data(),
-                        .stride = I,
-                        .scale_stride = 1,
-                        .n_rows = static_cast<int>(slots),
-                        .n = I,
-                        .limit = 10},
-                       nullptr)
-                    .ok());
     a.n_matrices = 1;
-    a.codes = h.data();
-    a.code_scale = h_scale.data();
+    a.codes = nullptr;
+    a.x = gate.data(), a.up = up.data(), a.factor = factor.data(), a.limit = 10;
+    a.quantise = true;
     a.row_of = nullptr;
     a.matrix[0] = {.tiles = tables[2], .shared = shared_one.w, .y = down.data()};
+    if (n > kTokensFew) {
+      EXPECT_FALSE(experts_linear(a, nullptr).ok());
+      a.quantised = h.data(), a.quantised_scale = h_scale.data();
+    }
     EXPECT_TRUE(experts_linear(a, nullptr).ok());
+    const auto product = down;
+    const std::vector<std::uint16_t> spoiled(gate.size(), 0x7FFF);
+    if (n > kTokensFew)  // what is laid out, or quantised, serves other launches, too
+      for (const bool wgmma : {true, false}) {
+        a.wgmma = wgmma;
+        for (const bool again : {false, true}) {
+          std::ranges::fill(down, std::uint16_t{0xFFFF});
+          a.laid = again;
+          a.x = again ? spoiled.data() : gate.data(), a.up = again ? spoiled.data() : up.data();
+          EXPECT_TRUE(experts_linear(a, nullptr).ok());
+          EXPECT_EQ(down, product) << wgmma << again;
+        }
+      }
     EXPECT_TRUE(combine({.out = down.data(),
                          .slot_of = slot_of.data(),
                          .y = y.data(),

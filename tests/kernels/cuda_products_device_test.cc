@@ -86,6 +86,20 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
       many = y.device_values();
     }
   }
+  if (c.codes_in) {  // quantised on entry, and laid out at once
+    Mirror<std::uint8_t> own_codes(q.codes.size());
+    Mirror<float> own_scale(q.scale.size());
+    for (const bool wgmma : {false, true}) {
+      LinearArgs a = args(true, c.n_tokens);
+      a.codes = nullptr, a.quantise = true;
+      a.quantised = own_codes.device(), a.quantised_scale = own_scale.device();
+      a.wgmma = wgmma;
+      a.room = room.device();
+      y.renew();
+      LARES_EXPECT_OK(linear(a, nullptr));
+      expect_same(y.device_values(), many, "many tokens quantised on entry");
+    }
+  }
   // The emulated mma rounds once, a device's truncates each product's tail: 2^-23 of what is
   // summed, a few times.
   const int few_tokens = std::min(kTokensFew, c.n_tokens);
@@ -222,6 +236,27 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
       LARES_EXPECT_OK(experts_linear(a, nullptr));
       if (run == 0) expect_same(y.device_values(), got, "experts by mma and by wgmma");
       ASSERT_TRUE(y.device_values() == got) << "run " << run;
+    }
+    if (n > kTokensFew) {  // w2's way: gate and up, quantised before, and laid out as they are
+      Mirror<std::uint16_t> gate(halves(normals(slots * n_in, 61, 4))),
+          up(halves(normals(slots * n_in, 62, 4)));
+      Mirror<std::uint8_t> h_codes(slots * n_in);
+      Mirror<float> h_scale(slots * (n_in / 128));
+      ExpertLinearArgs b = a;
+      b.codes = nullptr, b.row_of = nullptr;
+      b.x = gate.device(), b.up = up.device(), b.factor = factor.device(), b.limit = 3;
+      b.quantise = true, b.quantised = h_codes.device(), b.quantised_scale = h_scale.device();
+      b.wgmma = false;
+      y.renew();
+      LARES_EXPECT_OK(experts_linear(b, nullptr));
+      const auto before = y.device_values();
+      b.wgmma = true;
+      for (const bool laid : {false, true}) {
+        b.laid = laid;
+        y.renew();
+        LARES_EXPECT_OK(experts_linear(b, nullptr));
+        expect_same(y.device_values(), before, laid ? "laid before" : "gate and up");
+      }
     }
     a.wgmma = false;
     const auto slots_of = slot_of.device_values();

@@ -4,9 +4,11 @@
 #include <numeric>
 #include <set>
 
+#include "kernels/cuda/elementwise_kernels.h"
 #include "kernels/cuda/products/experts_kernels.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/cuda/products/wide_kernels.h"
+#include "kernels/cuda/products/wide_quantise.h"
 #include "tests/kernels/cuda_emulation.h"
 
 namespace lares::kernels::cuda {
@@ -348,6 +350,114 @@ TEST(CudaWideScales, WhatIsBehindARowIsNotMultiplied) {
     const Tiled t = tiled(s.m);
     expect_same({.w = t.w, .x = x.data(), .x_stride = n_in, .y_stride = n_out, .n_tokens = n});
   }
+}
+
+// Ordinary blocks, those whose scales do not go into values, of nothing, and with what is no number
+// or infinite.
+std::vector<std::uint16_t> odd_blocks(int n, int columns, std::uint64_t seed) {
+  auto values = normals(static_cast<std::size_t>(n) * static_cast<std::size_t>(columns), seed);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] *= i / 32 % 23 == 5 ? 0.0f : std::ldexp(1.0f, i / 128 % 11 == 3 ? 14 : -3);
+  values[values.size() / 3] = NAN;
+  values[values.size() / 2] = -INFINITY;
+  return halves(values);
+}
+// All of a room, in every order of threads.
+template <class Run>
+std::vector<std::uint8_t> laid(Room& room, std::size_t size, Run run) {
+  std::vector<std::uint8_t> first;
+  for (const simt::Order order :
+       {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
+    std::fill_n(static_cast<std::uint8_t*>(room.data()), size, std::uint8_t{0xFF});
+    run(order);
+    EXPECT_TRUE(room.intact(size));
+    const auto* const begin = static_cast<const std::uint8_t*>(room.data());
+    std::vector<std::uint8_t> got(begin, begin + size);
+    if (first.empty()) first = got;
+    EXPECT_TRUE(got == first) << "depends on the order of threads";
+  }
+  return first;
+}
+
+TEST(CudaWideQuantise, LaysWhatWouldBeQuantisedBefore) {
+  for (const auto& [n, columns] : {std::pair{9, 160}, {131, 1152}, {64, 128}}) {
+    const auto x = odd_blocks(n, columns, 31);
+    const int blocks = (columns + 127) / 128;
+    std::vector<std::uint8_t> codes(x.size());
+    std::vector<float> scale(static_cast<std::size_t>(n) * blocks);
+    const QuantiseArgs before{x.data(), codes.data(), scale.data(), columns, columns, blocks,
+                              n,        columns};
+    simt::Machine::get().run({quantise_blocks(n, columns)}, 256, 0, simt::Order::scattered,
+                             [&] { quantise_kernel(before); });
+    const std::size_t size = linear_room(static_cast<std::size_t>(n),
+                                         static_cast<std::size_t>(columns));
+    Room room(size);
+    const WideInput in = wide_input(room.data(), wide_rows(n), columns);
+    const WideSource from{codes.data(), scale.data(), nullptr, columns, blocks, columns};
+    const auto want = laid(room, size, [&](simt::Order order) {
+      simt::Machine::get().run({(n + 127) / 128, (2 * blocks + 7) / 8}, 32 * kWideInputWarps, 0,
+                               order, [&] { wide_input_kernel(from, in, n); });
+    });
+    const WideValues values{x.data(), nullptr, nullptr, columns, columns, 0};
+    EXPECT_EQ(laid(room, size,
+                   [&](simt::Order order) {
+                     simt::Machine::get().run(
+                         {(n + kQuantiseRows - 1) / kQuantiseRows, (blocks + 7) / 8},
+                         32 * kWideInputWarps, 0, order,
+                         [&] { wide_quantise_kernel(values, in, n); });
+                   }),
+              want)
+        << n << " rows of " << columns;
+  }
+}
+
+TEST(CudaWideQuantise, LaysWhatSwigluMakes) {
+  constexpr int E = 4, k = 2, n = 150, n_in = 1184, n_slots = n * k, blocks = (n_in + 127) / 128;
+  const auto gate = odd_blocks(n_slots + n, n_in, 32), up = odd_blocks(n_slots + n, n_in, 33);
+  const auto factor = normals(n_slots + n, 34);
+  const int n_jobs = expert_jobs(n, E, k);
+  std::vector<std::int32_t> jobs{0, 0, 128, 0, 128, 62, 2, 190, 1, 3, 191, n_slots - 191};
+  jobs.resize(3 * static_cast<std::size_t>(n_jobs));
+  const std::size_t size = experts_room(n, E, k, n_in);
+  Room room(size);
+  const WideInput in = wide_input(room.data(), wide_row_of(n_slots, n_jobs) + wide_rows(n), n_in);
+  for (const float limit : {2.0f, 0.0f})
+    for (const bool fp4 : {true, false}) {
+      std::vector<std::uint8_t> codes(gate.size());
+      std::vector<float> scale(static_cast<std::size_t>(n_slots + n) * blocks);
+      const SwigluArgs before{.gate = gate.data(),
+                              .up = up.data(),
+                              .factor = factor.data(),
+                              .h = nullptr,
+                              .codes = codes.data(),
+                              .code_scale = scale.data(),
+                              .stride = n_in,
+                              .scale_stride = blocks,
+                              .n_rows = n_slots + n,
+                              .n = n_in,
+                              .limit = limit};
+      simt::Machine::get().run({swiglu_blocks(n_slots + n, n_in)}, 256, 0, simt::Order::scattered,
+                               [&] { swiglu_kernel(before); });
+      const WideSource from{codes.data(), scale.data(), nullptr, n_in, blocks, n_in};
+      const auto want = laid(room, size, [&](simt::Order order) {
+        simt::Machine::get().run(
+            {n_jobs + 2, (2 * blocks + 7) / 8}, 32 * kWideInputWarps, 0, order,
+            [&] { wide_slots_kernel(from, in, jobs.data(), n_jobs, n_slots, n, fp4); });
+      });
+      const WideValues values{gate.data(), up.data(), factor.data(), n_in, n_in, limit};
+      EXPECT_EQ(laid(room, size,
+                     [&](simt::Order order) {
+                       simt::Machine::get().run(
+                           {n_jobs + 2, (blocks + 7) / 8}, 32 * kWideInputWarps, 0, order, [&] {
+                             wide_gated_kernel(values, in, jobs.data(), n_jobs, n_slots, n, fp4);
+                           });
+                     }),
+                want)
+          << "limit " << limit;
+      *in.taken = 7;
+      simt::Machine::get().run({1}, 32, 0, simt::Order::scattered, [&] { wide_again_kernel(in); });
+      EXPECT_EQ(*in.taken, 0u);
+    }
 }
 
 // Runs of one slot, of more than 128, and a tail beyond 64; experts that are elsewhere or that

@@ -28,6 +28,31 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
                 kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
 }
 
+namespace {
+
+// Where what enters is not laid out as it is made.
+Status quantised_before(ExpertLinearArgs& a, Stream stream) {
+  const SwigluArgs gated{.gate = a.x,
+                         .up = a.up,
+                         .factor = a.factor,
+                         .h = nullptr,
+                         .codes = a.quantised,
+                         .code_scale = a.quantised_scale,
+                         .stride = a.x_stride,
+                         .scale_stride = a.code_scale_stride,
+                         .n_rows = a.n_tokens * (a.k + 1),
+                         .n = a.n_in,
+                         .limit = a.limit};
+  const bool laid = a.laid;
+  a.x = a.up = nullptr;
+  a.quantise = false;
+  a.codes = a.quantised;
+  a.code_scale = a.quantised_scale;
+  return laid ? Status{} : swiglu(gated, stream);
+}
+
+}  // namespace
+
 Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch) {
   if (a.n_tokens == 0) return {};
   if (a.format != Format::fp4 && a.format != Format::fp8)
@@ -37,8 +62,9 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
     return refused("experts_linear: the shared expert is fp4 or fp8");
   if (!a.codes && !(a.x && a.quantise))
     return refused("experts_linear: experts multiply codes only");
-  if (!a.codes && a.n_tokens > kTokensFew)
-    return refused("experts_linear: with many tokens what enters is quantised before");
+  if (!a.codes && a.n_tokens > kTokensFew &&
+      (!a.up || a.row_of || !a.quantised || !a.quantised_scale))
+    return refused("experts_linear: with many tokens gate and up alone are quantised on entry");
   if (a.n_in % kGroup != 0 || a.x_stride % 8 != 0)
     return refused("experts_linear: rows are not whole groups");
   if (a.up && (a.codes || !a.quantise || !a.factor))
@@ -53,6 +79,11 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
                                               : experts_stream_kernel<kFp4 | kFp8Codes>,
                     {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
   if (!plan.few && goes_wide(a)) return wide_experts(a, stream);
+  if (!plan.few && !a.codes) {
+    ExpertLinearArgs b = a;
+    if (const Status s = quantised_before(b, stream); !s.ok()) return s;
+    return experts_linear(b, stream, scratch);
+  }
   return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel,
                 {plan.x, plan.y}, kLinearThreads, plan.shared_bytes, stream, a, plan.n_jobs);
 }

@@ -66,7 +66,9 @@ struct ExpertLinearArgs {
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
-  bool quantise = false;
+  bool quantise = false;  // as in LinearArgs; of many tokens of what is made of x and up
+  std::uint8_t* quantised = nullptr;
+  float* quantised_scale = nullptr;
   bool wgmma = true;         // as in LinearArgs
   void* room = nullptr;      // as in LinearArgs: with row_of linear_room() bytes, without
                              // experts_room()
@@ -76,6 +78,8 @@ struct ExpertLinearArgs {
   const std::int32_t* row_of = nullptr;  // [slots] which row of x a slot multiplies (token_of);
                                          // null: its own
   const std::int32_t* jobs = nullptr;    // from group()
+  bool laid = false;  // quantise, many tokens: the last launch with this room, or without wgmma
+                      // with `quantised`, had the same rows
   bool jobs_known = false;  // the launch before this one does not make them: they may be read
                             // before it ends
   int n_tokens = 0, n_experts = 0, k = 0;

@@ -2,6 +2,7 @@
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/cuda/products/linear_stream.h"
 #include "kernels/cuda/products/wide.h"
+#include "kernels/cuda/quantise.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -19,8 +20,25 @@ bool same_rows(const Product& a, const Product& b) {
     return static_cast<std::int64_t>(p.n_in) * (p.n_out / p.rows_per_group);
   };
   return a.codes_in && b.codes_in && a.room == b.room && a.codes == b.codes &&
-         a.code_scale == b.code_scale && a.code_scale_stride == b.code_scale_stride &&
-         a.x_stride == b.x_stride && columns(a) == columns(b);
+         a.quantise == b.quantise && (!a.quantise || a.x == b.x) && a.code_scale == b.code_scale &&
+         a.code_scale_stride == b.code_scale_stride && a.x_stride == b.x_stride &&
+         columns(a) == columns(b);
+}
+// Where what enters is not laid out as it is quantised: before the product.
+Status quantised_before(Product& p, int n_tokens, Stream stream) {
+  const int columns = p.n_out / p.rows_per_group * p.n_in;
+  p.quantise = false;
+  p.codes = p.quantised;
+  p.code_scale = p.quantised_scale;
+  return cuda::quantise({.x = p.x,
+                         .codes = p.quantised,
+                         .scale = p.quantised_scale,
+                         .x_stride = p.x_stride,
+                         .codes_stride = p.x_stride,
+                         .scale_stride = p.code_scale_stride,
+                         .n_rows = n_tokens,
+                         .n = columns},
+                        stream);
 }
 
 }  // namespace
@@ -31,7 +49,9 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
   if (const Status s = products(together, all); !s.ok()) return s;
   if (all.n_tokens > kTokensFew) {
     for (int i = 0; i < all.n; ++i) {
-      const Product& p = all.item[i];
+      Product& p = all.item[i];
+      if (p.quantise && !goes_wide(p))
+        if (const Status s = quantised_before(p, all.n_tokens, stream); !s.ok()) return s;
       const Status s = goes_wide(p) ? wide_linear(p, all.n_tokens,
                                                   i > 0 && goes_wide(all.item[i - 1]) &&
                                                       same_rows(all.item[i - 1], p),

@@ -37,8 +37,11 @@ struct LinearArgs {
   int n_tokens = 0;
   int rows_per_group = 0;  // not 0: row r multiplies the n_in columns of x from (r /
                            // rows_per_group) n_in on (wo_a); a multiple of 16
-  bool quantise = false;   // Q8_128 of x on entry, by the kernel itself: n_tokens <= kTokensFew,
-                           // weights of fp8 or fp4
+  bool quantise = false;  // Q8_128 of x on entry, weights of fp8 or fp4: few tokens' kernel does it
+                          // by itself; of many tokens codes are laid out for wgmma as they are
+                          // made, or, without it, go where these say
+  std::uint8_t* quantised = nullptr;  // [n_tokens, x_stride]
+  float* quantised_scale = nullptr;   // [n_tokens, code_scale_stride]
   bool y_f32 = false;
   bool wgmma = true;     // many tokens, where the device has it (sm_90a): the same bits as without
   void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where codes that enter are laid

@@ -18,8 +18,8 @@ Status product(const LinearArgs& a, Product& to) {
     return refused("linear: bf16 weights do not multiply codes");
   if (w.format == Format::fp4 && !codes_in)
     return refused("linear: fp4 weights multiply codes only");
-  if (a.quantise && !a.codes && a.n_tokens > kTokensFew)
-    return refused("linear: with many tokens what enters is quantised before");
+  if (a.quantise && !a.codes && a.n_tokens > kTokensFew && (!a.quantised || !a.quantised_scale))
+    return refused("linear: with many tokens what is quantised on entry needs memory for it");
   if (a.x_stride % 8 != 0 || !aligned(a.codes ? static_cast<const void*>(a.codes) : a.x))
     return refused("linear: x is not aligned to 16 bytes");
   if (a.rows_per_group != 0 &&
@@ -37,6 +37,8 @@ Status product(const LinearArgs& a, Product& to) {
         .x = a.x,
         .codes = a.codes,
         .code_scale = a.code_scale,
+        .quantised = a.quantised,
+        .quantised_scale = a.quantised_scale,
         .y = a.y,
         .room = a.room,
         .x_stride = a.x_stride,

@@ -29,6 +29,8 @@ struct Product {
   float limit = 0;
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
+  std::uint8_t* quantised = nullptr;
+  float* quantised_scale = nullptr;
   void* y = nullptr;
   void* room = nullptr;
   std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;

@@ -34,6 +34,11 @@ LARES_DEVICE Factor anew(Factor f) {
   return f;
 }
 
+LARES_DEVICE int anew(int v) {
+  asm volatile("" : "+r"(v));
+  return v;
+}
+
 #define LARES_F4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define LARES_F16(d, i) LARES_F4(d, i), LARES_F4(d, i + 4), LARES_F4(d, i + 8), LARES_F4(d, i + 12)
 
@@ -81,6 +86,7 @@ inline Factor factor_of(const void* values) { return {static_cast<const unsigned
 inline Factor transposed_of(const void* values) { return factor_of(values); }
 inline Factor further(Factor f, int bytes) { return {f.of + bytes}; }
 inline Factor anew(Factor f) { return f; }
+inline int anew(int v) { return v; }
 // By address: bits 4 to 6 of one are changed by bits 7 to 9.
 inline float swizzled_bf16(Factor f, int row, int column) {
   auto at = reinterpret_cast<std::uintptr_t>(f.of) +
