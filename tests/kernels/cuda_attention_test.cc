@@ -1,5 +1,6 @@
 // Bodies of attention(), emulated: against float64, blocks apart against one block a token, and
 // every order of threads.
+#include "kernels/cuda/elementwise_kernels.h"
 #include "kernels/cuda/attention/attention_wgmma_kernels.h"
 #include "tests/kernels/cuda_places.h"
 
@@ -162,6 +163,31 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
     for (const auto order : {simt::Order::ascending, simt::Order::descending,
                              simt::Order::scattered, simt::Order::greedy})
       EXPECT_EQ(run(Shared::wgmma, order), whole) << "by wgmma";
+  }
+  if (C == kWgmmaDim) {
+    // Heads as wq_b gives them, one of nothing, turned before and on their way.
+    auto raw = q;
+    std::fill_n(raw.begin() + C, C, std::uint16_t{0});
+    for (int i = 0; i < C; i += 3)  // what attention need not see
+      raw[static_cast<std::size_t>(i)] = bf16_bits(0x1p-47f * static_cast<float>(i % 5));
+    auto turned = raw;
+    const QueryArgs before{turned.data(), table.data(), n, c.n_heads, C, R, 1e-6f};
+    simt::Machine::get().run({queries_blocks(n, c.n_heads)}, kRowThreads,
+                             static_cast<std::size_t>(queries_shared(C)), simt::Order::scattered,
+                             [&] { queries_kernel(before); });
+    const auto by = [&](const AttentionArgs& args, simt::Order order) {
+      out.poison();
+      run_as<512>(args, Shared::wgmma, n_blocks, order);
+      return out.values();
+    };
+    AttentionArgs of = a;
+    of.q = turned.data();
+    const auto turned_before = by(of, simt::Order::scattered);
+    of.q = nullptr, of.raw_q = raw.data(), of.query_eps = 1e-6f;
+    for (const auto order : {simt::Order::ascending, simt::Order::descending,
+                             simt::Order::scattered, simt::Order::greedy})
+      EXPECT_EQ(by(of, order), turned_before) << "turned on their way";
+    EXPECT_NE(turned_before, whole);
   }
   std::vector<double> want;
   for (int t = 0; t < n; ++t) {

@@ -406,7 +406,7 @@ TEST(CudaRowsDevice, Indexer) {
     return IndexQueryArgs{q.on(d),      w.on(d), table.on(d), codes.on(d), scale.on(d),
                           weight.on(d), n,       heads,       64,          0.011f};
   };
-  simt::Machine::get().run({n * heads / 4}, 128, 0, kOrder,
+  simt::Machine::get().run({index_queries_blocks(n, heads)}, 128, 0, kOrder,
                            [&] { index_queries_kernel(query_args(false)); });
   LARES_EXPECT_OK(index_queries(query_args(true), nullptr));
   expect_same(codes.device_values(), codes.host_values(), "query codes");
@@ -538,6 +538,16 @@ TEST(CudaRowsDevice, Attention) {
       const auto got = out.device_values();
       expect_same(std::vector<std::uint16_t>(got.begin(), got.begin() + heads * C),
                   std::vector<std::uint16_t>(first.begin(), first.begin() + heads * C), "alone");
+      // Heads turned on their way, and before.
+      AttentionArgs raw = args(true);
+      raw.q = nullptr, raw.raw_q = q.device(), raw.query_eps = 1e-6f;
+      out.renew();
+      LARES_EXPECT_OK(attention(raw, nullptr));
+      const auto turned = out.device_values();
+      raw.wgmma = false;
+      out.renew();
+      LARES_EXPECT_OK(attention(raw, nullptr));
+      expect_same(turned, out.device_values(), "heads turned on their way");
       continue;
     }
     simt::Machine::get().run(

@@ -1,5 +1,6 @@
 #include "kernels/cuda/attention/attention_wgmma_kernels.h"
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/norm.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -11,14 +12,30 @@ Status rows(const AttentionArgs& a, int blocks, int n_blocks, Stream stream) {
                 attention_shared<C, heads, apart>(), stream, a, n_blocks);
 }
 
+Status turned_before(const AttentionArgs& a, Stream stream) {
+  return queries({.q = a.raw_q,
+                  .rope = a.rope,
+                  .n_tokens = a.places.n_tokens,
+                  .n_heads = a.n_heads,
+                  .head_dim = a.head_dim,
+                  .rope_dim = a.rope_dim,
+                  .eps = a.query_eps},
+                 stream);
+}
+
 template <int C>
-Status run(const AttentionArgs& a, Stream stream) {
+Status run(const AttentionArgs& given, Stream stream) {
+  AttentionArgs a = given;
   const int n_blocks = attention_blocks(a.window, a.n_entries_max), n = a.places.n_tokens;
   if constexpr (C == kWgmmaDim)
     if (const int items = n * ((a.n_heads + kHeadsWide - 1) / kHeadsWide), sms = streaming_sms();
         !attention_apart(n, a.n_heads) && a.wgmma && has_wgmma())
       return launch("launch attention", attention_wgmma_kernel, {items < sms ? items : sms},
                     kWgmmaThreads, kWgmmaShared, stream, a);
+  if (a.raw_q) {
+    if (const Status s = turned_before(a, stream); !s.ok()) return s;
+    a.q = a.raw_q;
+  }
   if (!attention_apart(n, a.n_heads))
     return shared_bytes_max() >= attention_shared<C, kHeadsWide, false>()
                ? rows<C, kHeadsWide, false>(a, 1, n_blocks, stream)

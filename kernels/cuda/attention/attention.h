@@ -37,6 +37,10 @@ struct AttentionArgs {
   float scale;
   bool wgmma = true;  // many tokens with 512 dims, where the device has it (sm_90a): the same bits
                       // as without
+  // In place of q, heads as wq_b gives them: what queries() does to them is done on their way, or,
+  // without wgmma, before and in place.
+  bf16* raw_q = nullptr;
+  float query_eps = 0;
 };
 
 // Blocks of the window and the entries that a token may have.

@@ -142,18 +142,68 @@ LARES_DEVICE void fetch_rows(const AttentionArgs& a, const WgmmaShared& s) {
     sync_some(kEmptyBarrier + i % kWgmmaStages, kWgmmaThreads);
 }
 
+// A warp has eight heads, and of each a lane two pieces of eight dims.
+inline constexpr int kWarpHeads = kHeadsWide / (kMathThreads / 32);
+static_assert(kWarpHeads == 8 && kWgmmaDim == 2 * 32 * 8);
 LARES_DEVICE void copy_queries(const AttentionArgs& a, const WgmmaShared& s, int item) {
   const WgmmaItem of = wgmma_item(a, item);
-  const std::uint16_t* const q = a.q +
-                                 (static_cast<std::int64_t>(of.t) * a.n_heads + of.h0) * kWgmmaDim;
-  const int c = thread() % (kWgmmaDim / 8);  // a piece of eight dims, of every fourth head
-  LARES_UNROLL_2 for (int h = thread() / (kWgmmaDim / 8); h < kHeadsWide;
-                      h += kMathThreads / (kWgmmaDim / 8)) {
-    unsigned char* const to = s.queries + c / 8 * kWgmmaTile + swizzled(h, c % 8);
-    if (of.h0 + h < a.n_heads)
-      copy_later<16>(to, q + h * kWgmmaDim + 8 * c);
-    else
-      *reinterpret_cast<Vec16*>(to) = Vec16{{0, 0, 0, 0}};
+  const int own = anew(thread()), lane = own % 32, first = own / 32 * kWarpHeads,
+            there = a.n_heads - of.h0 - first;
+  const std::uint16_t* from =
+      (a.raw_q ? a.raw_q : a.q) +
+      (static_cast<std::int64_t>(of.t) * a.n_heads + of.h0 + first) * kWgmmaDim + 8 * lane;
+  unsigned char* const to = s.queries + lane / 8 * kWgmmaTile;
+  LARES_ROLLED for (int h = 0; h < kWarpHeads; ++h, from += kWgmmaDim) {
+    LARES_UNROLL for (int i = 0; i < 2; ++i) {
+      unsigned char* const piece = to + 4 * i * kWgmmaTile + swizzled(first + h, lane % 8);
+      if (h < there)
+        copy_later<16>(piece, from + 256 * i);
+      else
+        *reinterpret_cast<Vec16*>(piece) = Vec16{{0, 0, 0, 0}};
+    }
+  }
+}
+
+// Of a pair of bf16 those that attention need not see become 0.
+LARES_BOTH std::uint32_t flushed_pair(std::uint32_t v) {
+  const std::uint32_t least = bits_of(0x1p-46f) >> 16,
+                      seen = ((v & 0x7FFF7FFFu) + (0x8000u - least) * 0x10001u) >> 15 & 0x10001u;
+  return v & seen * 0xFFFFu;
+}
+// What queries() does, by each warp to its heads, when its own copies are there. Four lanes have a
+// head, a word of each of its pieces: eight chains of squares, as turn_queries() has them, are two
+// of each lane. About 1,000 operations of a lane a token, eight turns in double among them.
+LARES_DEVICE void turn_own_queries(const AttentionArgs& a, const WgmmaShared& s, int item) {
+  constexpr int kPieces = kWgmmaDim / 8, kTurned = kAttentionRopeDim / 8;
+  const int own = anew(thread()), quarter = own % 4, h = own / 4;
+  const auto word = [&](int piece) {
+    return reinterpret_cast<std::uint32_t*>(s.queries + piece / 8 * kWgmmaTile +
+                                            swizzled(h, piece % 8)) +
+           quarter;
+  };
+  sync_warp();
+  std::uint32_t v[kPieces];
+  float acc[2] = {0, 0};
+  LARES_UNROLL for (int i = 0; i < kPieces; ++i) {
+    v[i] = *word(i);
+    const std::uint32_t squares = multiply_bf16(v[i], v[i]);
+    acc[0] = acc[0] + bf16_value(squares & 0xFFFFu);
+    acc[1] = acc[1] + float_of(squares & 0xFFFF0000u);
+  }
+  LARES_UNROLL for (int mask = 2; mask > 0; mask /= 2) LARES_UNROLL for (int c = 0; c < 2; ++c)
+      acc[c] = acc[c] + shuffle_xor(acc[c], mask);
+  const float mean = bf16_rounded((acc[0] + acc[1]) / static_cast<float>(kWgmmaDim));
+  const std::uint32_t factor = to_bf16(1.0f / sqrtf(bf16_rounded(mean + a.query_eps))) * 0x10001u;
+  LARES_UNROLL for (int i = 0; i < kPieces - kTurned; ++i) *
+      word(i) = flushed_pair(multiply_bf16(v[i], factor));
+  const double* const angles =
+      a.rope + static_cast<std::int64_t>(wgmma_item(a, item).t) * kAttentionRopeDim + 2 * quarter;
+  LARES_UNROLL for (int i = 0; i < kTurned; ++i) {
+    const int piece = kPieces - kTurned + i;
+    const std::uint32_t two = multiply_bf16(v[piece], factor);
+    float v0 = bf16_value(two & 0xFFFFu), v1 = float_of(two & 0xFFFF0000u);
+    turn(v0, v1, angles[8 * i], angles[8 * i + 1]);
+    *word(piece) = flushed_pair(bf16_pair(v0, v1));
   }
 }
 
@@ -166,6 +216,7 @@ LARES_DEVICE void attend_rows(const AttentionArgs& a, const WgmmaShared& s) {
   if (block_x() < n_items) copy_queries(a, s, block_x());
   LARES_ROLLED for (int item = block_x(); item < n_items; item += grid_x()) {
     finish_copies();
+    if (a.raw_q) turn_own_queries(a, s, item);
     publish_shared();       // to be read past the first block's barrier
     float out[4][32] = {};  // of 64 columns each
     float m[2], l[2];       // of heads h, h + 8; l where half is 1
