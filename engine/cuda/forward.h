@@ -148,14 +148,16 @@ class DeviceForward {
   void attention(const Step& s, int i);
   void select(const Step& s, int i);
   void attend(const Step& s, int i);
+  bool reads_together(const Step& s) const;
   kc::CompressArgs compress_args(const Step& s, int i, bool index) const;
+  int first_that_chooses(const Step& s) const;
   kc::IndexQueryArgs index_query_args(const Step& s) const;
   void read_inputs(const Step& s, int i);
   void move_window(const Step& s, int i, bool back);
   struct ExpertLaunches {
     kc::ExpertLinearArgs in, out;
     kc::SwigluArgs gated;
-    bool gates = false;  // few tokens' `out` does it by itself
+    bool gates = false;  // `out` does not do it by itself
   };
   ExpertLaunches expert_launches(const Step& s, int i) const;
   void experts(const Step& s, int i, const std::function<void(int)>& host);

@@ -136,15 +136,26 @@ kc::CompressArgs DeviceForward::compress_args(const Step& s, int i, bool index) 
           .eps = c_.rms_norm_eps};
 }
 
+// The first token of a long chunk that sees more entries than it may choose: those before attend
+// all they see, and nothing of the indexer's queries and scores is made for them.
+int DeviceForward::first_that_chooses(const Step& s) const {
+  if (!s.alone) return 0;
+  constexpr std::int64_t kWhole = 8;  // so that what begins there is aligned
+  return static_cast<int>(
+      std::clamp<std::int64_t>(4 * (c_.index_topk + 1LL) - 1 - s.alone->size(), 0, s.n) / kWhole *
+      kWhole);
+}
+
 kc::IndexQueryArgs DeviceForward::index_query_args(const Step& s) const {
-  const int Hi = c_.index_n_heads, Ci = c_.index_head_dim;
-  return {.q = ws_.iq,
-          .w = ws_.iw,
-          .rope = ws_.rope[1],
-          .codes = ws_.index_codes,
-          .scale = ws_.index_scale,
-          .weight = ws_.index_weight,
-          .n_tokens = s.n,
+  const int Hi = c_.index_n_heads, Ci = c_.index_head_dim, first = first_that_chooses(s);
+  const auto at = static_cast<std::size_t>(first), heads = at * static_cast<std::size_t>(Hi);
+  return {.q = ws_.iq + heads * static_cast<std::size_t>(Ci),
+          .w = ws_.iw + heads,
+          .rope = ws_.rope[1] + at * static_cast<std::size_t>(c_.qk_rope_head_dim),
+          .codes = ws_.index_codes + heads * static_cast<std::size_t>(Ci),
+          .scale = ws_.index_scale + heads * 4,
+          .weight = ws_.index_weight + heads,
+          .n_tokens = s.n - first,
           .n_heads = Hi,
           .rope_dim = c_.qk_rope_head_dim,
           .weight_scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5))};
@@ -153,7 +164,7 @@ kc::IndexQueryArgs DeviceForward::index_query_args(const Step& s) const {
 void DeviceForward::select(const Step& s, int i) {
   const int n_keys = s.entries(4), Hi = c_.index_n_heads, Ci = c_.index_head_dim;
   const int together = tokens_scored(n_keys);
-  for (int t = 0; t < s.n; t += together) {
+  for (int t = first_that_chooses(s); t < s.n; t += together) {
     const int m = std::min(together, s.n - t);
     const auto at = static_cast<std::size_t>(t);
     device_.index_scores({.codes = ws_.index_codes +
@@ -190,8 +201,9 @@ void DeviceForward::attend(const Step& s, int i) {
                width = static_cast<std::size_t>(H) * static_cast<std::size_t>(C);
     kc::Places where = places(s, i, t, std::min(together, s.n - t));
     if (s.seen) where.position = s.seen + at;
+    const bool turned = reads_together(s);
     device_.attention(
-        {.q = ws_.q + at * width,
+        {.q = turned ? ws_.q + at * width : nullptr,
          .sink = w_.layer(i).attn_sink,
          .rope = ws_.rope[ratio != 0] + at * static_cast<std::size_t>(R),
          .out = ws_.o + at * width,
@@ -208,12 +220,19 @@ void DeviceForward::attend(const Step& s, int i) {
          .window_capacity = s.alone ? options_.chunk + c_.sliding_window
                                     : DeviceState::window_capacity(c_),
          .n_entries_max = entries,
-         .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C)))});
+         .scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(C))),
+         .raw_q = turned ? nullptr : ws_.q + at * width,
+         .query_eps = c_.rms_norm_eps});
   }
 }
 
-// What attention reads: queries, the window's cells, and what the layer's compressors and indexer
-// make.
+// What attention reads of few tokens is one launch; of many the queries are attention's own.
+bool DeviceForward::reads_together(const Step& s) const {
+  return s.n <= kc::kTokensFew && !s.alone;
+}
+
+// What attention reads: few tokens' queries, the window's cells, and what the layer's compressors
+// and indexer make.
 void DeviceForward::read_inputs(const Step& s, int i) {
   const DeviceLayer& l = w_.layer(i);
   const int ratio = w_.layer(i).host->ratio;
@@ -239,8 +258,7 @@ void DeviceForward::read_inputs(const Step& s, int i) {
   if (l.indexer) a.compress[a.n_compress++] = compress_args(s, i, true);
   if (chooses) a.index_queries = index_query_args(s);
   a.mixes = left_mixes(s);
-  if (s.n <= kc::kTokensFew && !s.alone) return device_.attention_inputs(a);
-  device_.queries(a.queries);
+  if (reads_together(s)) return device_.attention_inputs(a);
   if (s.alone) move_window(s, i, false);
   device_.put_window(a.window);
   for (int c = 0; c < a.n_compress; ++c) {
@@ -289,9 +307,21 @@ void DeviceForward::attention(const Step& s, int i) {
   products.clear();
   const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
   product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false, ws_.o);
-  if (chooses)
-    product(products, l.indexer->wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.iq, false, ws_.o);
-  device_.linear(products);
+  const int first = first_that_chooses(s);
+  if (chooses && first > 0) {  // other tokens, so another call
+    device_.linear(products);
+    products.clear();
+  }
+  if (chooses && first < n) {
+    const auto at = static_cast<std::size_t>(first);
+    product(products, l.indexer->wq_b, ws_.qr + at * static_cast<std::size_t>(Q),
+            qr_codes ? qr_codes + at * static_cast<std::size_t>(Q) : nullptr,
+            ws_.qr_scale + at * static_cast<std::size_t>(blocks(Q)), n - first,
+            ws_.iq + at * static_cast<std::size_t>(c_.index_n_heads) *
+                         static_cast<std::size_t>(c_.index_head_dim),
+            false, ws_.o);
+  }
+  if (!products.empty()) device_.linear(products);
   read_inputs(s, i);
   if (chooses) select(s, i);
   attend(s, i);
@@ -305,20 +335,11 @@ void DeviceForward::attention(const Step& s, int i) {
                        .n_tokens = n,
                        .rows_per_group = c_.o_lora_rank};
   device_.linear({&out_a, 1});
-  const bool z_codes = quantises(l.wo_b), few = n <= kc::kTokensFew;  // few tokens' product does it
-                                                                      // by itself
-  if (z_codes && !few)
-    device_.quantise({.x = ws_.z,
-                      .codes = ws_.z_codes,
-                      .scale = ws_.z_scale,
-                      .x_stride = GA,
-                      .codes_stride = GA,
-                      .scale_stride = blocks(GA),
-                      .n_rows = n,
-                      .n = GA});
-  product(products, l.wo_b, ws_.z, z_codes && !few ? ws_.z_codes : nullptr, ws_.z_scale, n, s.x.y,
-          false, ws_.q);
-  products.front().quantise = z_codes && few;
+  product(products, l.wo_b, ws_.z, nullptr, nullptr, n, s.x.y, false, ws_.q);
+  kc::LinearArgs& out_b = products.front();
+  out_b.quantise = quantises(l.wo_b);
+  out_b.code_scale_stride = blocks(GA);
+  out_b.quantised = ws_.z_codes, out_b.quantised_scale = ws_.z_scale;
   device_.linear(products);
 }
 
@@ -329,7 +350,6 @@ DeviceForward::ExpertLaunches DeviceForward::expert_launches(const Step& s, int 
             k = c_.num_experts_per_tok;
   const bool in_codes = l.w1.format == kernels::Format::fp8 || l.w1.format == kernels::Format::fp4,
              out_codes = l.w2.format == kernels::Format::fp8 || l.w2.format == kernels::Format::fp4;
-  const bool few = n <= kc::kTokensFew;
   const auto matrix = [](const DeviceExperts& of, bf16* y) {
     return kc::ExpertMatrix{.tiles = of.tiles, .scale = of.scale, .shared = of.shared, .y = y};
   };
@@ -355,7 +375,7 @@ DeviceForward::ExpertLaunches DeviceForward::expert_launches(const Step& s, int 
                            .x_stride = I,
                            .code_scale_stride = blocks(I),
                            .y_stride = D,
-                           .room = ws_.gate,
+                           .room = ws_.h_codes,
                            .jobs = ws_.jobs,
                            .n_tokens = n,
                            .n_experts = E,
@@ -363,27 +383,24 @@ DeviceForward::ExpertLaunches DeviceForward::expert_launches(const Step& s, int 
                    .gated = {.gate = ws_.gate,
                              .up = ws_.up,
                              .factor = ws_.factor,
-                             .h = out_codes ? nullptr : ws_.gate,
-                             .codes = out_codes ? ws_.h_codes : nullptr,
-                             .code_scale = ws_.h_scale,
+                             .h = ws_.gate,
+                             .codes = nullptr,
+                             .code_scale = nullptr,
                              .stride = I,
                              .scale_stride = blocks(I),
                              .n_rows = n * (k + 1),
                              .n = I,
                              .limit = c_.swiglu_limit},
-                   .gates = !few || !out_codes};
+                   .gates = !out_codes};
   if (in_codes)
     a.in.codes = ws_.codes, a.in.code_scale = ws_.code_scale;
   else
     a.in.x = ws_.normed;
-  if (out_codes && few)
-    a.out.x = ws_.gate, a.out.up = ws_.up, a.out.factor = ws_.factor, a.out.limit = c_.swiglu_limit,
-    a.out.quantise = true;
-  else if (out_codes)
-    a.out.codes = ws_.h_codes, a.out.code_scale = ws_.h_scale;
-  else
-    a.out.x = ws_.gate;
-  a.out.jobs_known = few && out_codes;  // the first matrices' launch is between
+  a.out.x = ws_.gate;
+  if (out_codes)
+    a.out.up = ws_.up, a.out.factor = ws_.factor, a.out.limit = c_.swiglu_limit,
+    a.out.quantise = true, a.out.quantised = ws_.h_codes, a.out.quantised_scale = ws_.h_scale;
+  a.out.jobs_known = n <= kc::kTokensFew && out_codes;  // the first matrices' launch is between
   return a;
 }
 
@@ -463,10 +480,11 @@ void DeviceForward::missing_experts(const Step& s, int i) {
     device_.synchronise();
     stream.expect(i, begin);
   }
-  const ExpertLaunches a = expert_launches(s, i);
+  ExpertLaunches a = expert_launches(s, i);
   stream.multiply(i, a.in);
   if (a.gates) device_.swiglu(a.gated);
   device_.experts_linear(a.out);
+  a.out.laid = true;
   stream.multiply(i, a.out);
 }
 

@@ -168,13 +168,13 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.factor, slots);
   l.take(w.begin, E + 1);
   l.take(w.jobs, 3 * u64(kc::expert_jobs(chunk, c.n_routed_experts, c.num_experts_per_tok)));
-  const std::uint64_t gate_at = l.here();
   l.take(w.gate, slots * I);
-  const std::uint64_t up_at = l.here() - gate_at,
-                      room = kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok,
-                                              c.moe_intermediate_size);
-  l.take(w.up, std::max(slots * I, halves_of(room > up_at ? room - up_at : 0)));
-  l.take(w.h_codes, std::max(slots * I, static_cast<std::uint64_t>(kc::linear_room(n, D))));
+  l.take(w.up, slots * I);
+  l.take(w.h_codes,
+         std::max<std::uint64_t>(kc::linear_room(n, D),
+                                 kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok,
+                                                  c.moe_intermediate_size)));  // more than slots *
+                                                                               // I
   l.take(w.h_scale, slots * blocks(c.moe_intermediate_size));
   l.take(w.out, slots * D);
   return l.size();

@@ -18,7 +18,7 @@ inline constexpr int kStepTokens = 64;  // up to which a sequence's own rings ar
                                         // and a step is one graph
 inline constexpr std::int64_t kReachLeast = 1024;  // tokens; launches are sized for powers of two
                                                    // of them, of which this is the first
-inline constexpr int kScoredMax = 1024;            // tokens that are chosen for together, at most
+inline constexpr int kScoredMax = 2048;            // tokens that are chosen for together, at most
 inline constexpr std::uint64_t kScoresBytes = 256ull << 20;  // index scores of the tokens that are
                                                              // chosen for together
 inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;  // attention's blocks of the tokens
@@ -64,9 +64,9 @@ struct WorkSpace {
   float* partials;       // kPartialsBytes, or one token's
   std::uint8_t* window;  // [n + W] cells of a chunk longer than kStepTokens
 
-  // Experts. Slots: n (k + 1). Codes that enter w1 and w3 have room in `h_codes`, those that enter
-  // w2 in `gate` and `up`: results stay alone, for what passes through the GPU is multiplied behind
-  // what is on it.
+  // Experts. Slots: n (k + 1). What enters w1 and w3, and then what enters w2, has room in
+  // `h_codes`: results stay alone, for what passes through the GPU is multiplied behind what is on
+  // it.
   float* u;  // [n, E]
   std::int32_t *expert, *slot_of, *token_of, *begin, *jobs;
   float *weight, *factor;

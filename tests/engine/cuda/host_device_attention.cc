@@ -269,7 +269,18 @@ void HostDevice::top_k(const kc::TopKArgs& a) {
   });
 }
 
-void HostDevice::attention(const kc::AttentionArgs& a) {
+void HostDevice::attention(const kc::AttentionArgs& given) {
+  kc::AttentionArgs a = given;
+  if (given.raw_q) {
+    queries({.q = given.raw_q,
+             .rope = given.rope,
+             .n_tokens = given.places.n_tokens,
+             .n_heads = given.n_heads,
+             .head_dim = given.head_dim,
+             .rope_dim = given.rope_dim,
+             .eps = given.query_eps});
+    a.q = given.raw_q;
+  }
   run("attention", [=, this] {
     const int C = a.head_dim, R = a.rope_dim, H = a.n_heads;
     const std::size_t bytes = kernels::cell_bytes(C, R);

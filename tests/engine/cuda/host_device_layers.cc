@@ -130,7 +130,7 @@ void HostDevice::linear(std::span<const kc::LinearArgs> together) {
                                       a.code_scale + at(t, a.code_scale_stride), m.n_in)
                              : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
           if (a.quantise) {
-            EXPECT_LE(a.n_tokens, kc::kTokensFew);
+            EXPECT_TRUE(a.n_tokens <= kc::kTokensFew || (a.quantised && a.quantised_scale));
             k_.quantise({.x = x.data(), .stride = m.n_in, .n_rows = 1, .n = m.n_in, .block = 128});
           }
           Floats y(static_cast<std::size_t>(rows));
@@ -243,6 +243,7 @@ void HostDevice::experts_linear(const kc::ExpertLinearArgs& a) {
                                   a.code_scale + at(row, a.code_scale_stride), a.n_in)
                          : row_of(a.x + at(row, a.x_stride), a.n_in);
       if (a.up) {
+        EXPECT_TRUE(a.n_tokens <= kc::kTokensFew || (a.quantised && a.quantised_scale));
         const Floats up = row_of(a.up + at(row, a.x_stride), a.n_in);
         k_.swiglu({.gate = x.data(),
                    .up = up.data(),
