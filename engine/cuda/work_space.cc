@@ -170,11 +170,11 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
   l.take(w.jobs, 3 * u64(kc::expert_jobs(chunk, c.n_routed_experts, c.num_experts_per_tok)));
   l.take(w.gate, slots * I);
   l.take(w.up, slots * I);
+  // As codes, where they are not laid out for wgmma, what enters w2 takes less.
   l.take(w.h_codes,
          std::max<std::uint64_t>(kc::linear_room(n, D),
                                  kc::experts_room(chunk, c.n_routed_experts, c.num_experts_per_tok,
-                                                  c.moe_intermediate_size)));  // more than slots *
-                                                                               // I
+                                                  c.moe_intermediate_size)));
   l.take(w.h_scale, slots * blocks(c.moe_intermediate_size));
   l.take(w.out, slots * D);
   return l.size();

@@ -24,8 +24,8 @@ LARES_DEVICE TokenPlace token_place(const Places& places, int t) {
   return {places.position[t], places.parts[places.part[t]]};
 }
 
-// Eight lanes along the row and a halving tree, as kernels/cpu/norm_lanes.h: lane l % 8 sums for its
-// lane; every lane gets the total.
+// Eight lanes along the row and a halving tree, as kernels/cpu/norm_lanes.h: lane l % 8 sums for
+// its lane; every lane gets the total.
 LARES_DEVICE float fold_lanes(float v) {
   v = v + shuffle_xor(v, 4);
   v = v + shuffle_xor(v, 2);

@@ -24,7 +24,7 @@ namespace {
 constexpr std::size_t kWeightBytes = std::size_t{4} << 30;  // of each kind, gone through in turn
 constexpr std::size_t kWorkBytes = std::size_t{3} << 30;
 constexpr int kReplays = 30, kCopies = 10;
-constexpr int kScoredTogether = 1024;  // tokens: the engine's kScoredMax
+constexpr int kScoredTogether = 2048;  // tokens: the engine's kScoredMax
 constexpr int kKeysMax = 262144;       // of 1M tokens
 constexpr int kPagesMade = 256;        // which repeat
 
@@ -169,8 +169,8 @@ int run(std::string_view only) {
         .n_out = n_out,
         .n_in = n_in};
   };
-  // What a product of few tokens is given: bf16 that it takes as it is, codes, or bf16 that it
-  // quantises on entry. Of many tokens both of these have codes.
+  // What a product is given: bf16 that it takes as it is, codes, or bf16 that it quantises on
+  // entry.
   enum class Input { bf16, codes, quantised };
   struct Shape {
     const char* name;
@@ -192,11 +192,14 @@ int run(std::string_view only) {
         .rows_per_group = s.rows_per_group,
         .y_f32 = s.format == Format::bf16,
         .wgmma = wgmma};
-    a.quantise = s.input == Input::quantised && n_tokens <= kTokensFew;
-    if (n_tokens > kTokensFew)
+    a.quantise = s.input == Input::quantised;
+    if (n_tokens > kTokensFew) {
       a.room =
           room(linear_room(static_cast<std::size_t>(n_tokens), static_cast<std::size_t>(columns)));
-    if (s.input != Input::bf16 && !a.quantise) {
+      a.quantised = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
+      a.quantised_scale = floats(static_cast<std::size_t>(n_tokens * columns / 128), 1);
+    }
+    if (s.input == Input::codes) {
       a.codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_tokens * columns)));
       a.code_scale = floats(static_cast<std::size_t>(n_tokens * columns / 128), bench::kCodeScale);
     }
@@ -277,21 +280,22 @@ int run(std::string_view only) {
         static_cast<std::int32_t*>(room(static_cast<std::size_t>(expert_jobs(n, E, k)) * 12));
     auto* const factor = static_cast<float*>(room(slots * 4));
     const auto* const weights = static_cast<const float*>(room(slots * 4));
-    must(group({.expert = on_device,
-                .weight = weights,
-                .begin = begin,
-                .slot_of = slot_of,
-                .token_of = token_of,
-                .factor = factor,
-                .jobs = jobs,
-                .n_tokens = n,
-                .n_experts = E,
-                .k = k},
-               b.stream));
+    const GroupArgs grouping{.expert = on_device,
+                             .weight = weights,
+                             .begin = begin,
+                             .slot_of = slot_of,
+                             .token_of = token_of,
+                             .factor = factor,
+                             .jobs = jobs,
+                             .n_tokens = n,
+                             .n_experts = E,
+                             .k = k};
+    must(group(grouping, b.stream));
     const double distinct = bench::distinct(expert);
     const int rounds = n > 8 ? 1 : 10;
     auto* const codes = static_cast<std::uint8_t*>(room(slots * D));
     const float* const scale = floats(slots * D / 128, bench::kCodeScale);
+    float* const h_scale = floats(slots * I / 128, 1);
     void* const y[2] = {room(slots * I * 2), room(slots * I * 2)};
     void* const out = room(slots * D * 2);
     std::vector<const std::uint8_t*> table(static_cast<std::size_t>(E) *
@@ -299,8 +303,24 @@ int run(std::string_view only) {
     auto** const tables = static_cast<const std::uint8_t**>(room(table.size() * 8));
     void* const laid = n > kTokensFew ? room(experts_room(n, E, k, D)) : nullptr;
     const bool few = n <= kTokensFew;
-    // As in a step: of few tokens the shared expert's w1 and w3 are in another launch, and w2's
-    // takes what those gave.
+    if (!few) {
+      b.line(fmt::format("group, {} tokens", n).c_str(), static_cast<double>(slots) * 16, 0, 10,
+             [&](int, Stream stream) { return group(grouping, stream); });
+      b.line(fmt::format("combine, {} tokens", n).c_str(),
+             static_cast<double>(slots + static_cast<std::size_t>(n)) * D * 2, 0, 2,
+             [&](int, Stream stream) {
+               return combine({.out = static_cast<const bf16*>(out),
+                               .slot_of = slot_of,
+                               .y = static_cast<bf16*>(y[0]),
+                               .stride = D,
+                               .n_tokens = n,
+                               .k = k,
+                               .dim = D},
+                              stream);
+             });
+    }
+    // As in a step: w2's launch takes what w1 and w3 gave, which of few tokens are another launch's
+    // where they are the shared expert's.
     for (const bool down : {false, true}) {
       const int n_out = down ? D : I, n_in = down ? I : D, matrices = down ? 1 : 2;
       for (auto& p : table) p = fp4.take(tiles_bytes(Format::fp4, n_out, n_in));
@@ -320,9 +340,10 @@ int run(std::string_view only) {
                          .n_tokens = n,
                          .n_experts = E,
                          .k = k};
-      if (down && few) {
+      if (down) {
         a.x = static_cast<const bf16*>(y[0]), a.up = static_cast<const bf16*>(y[1]);
         a.factor = factor, a.limit = 10, a.quantise = true;
+        a.quantised = codes, a.quantised_scale = h_scale;
       } else {
         a.codes = codes, a.code_scale = scale;
       }
@@ -543,6 +564,25 @@ int run(std::string_view only) {
                                   : PageCells{bench::hca_entries_at(i), bench::kHcaRows};
            return attention(a, stream);
          });
+    if (n > 1) {  // as a chunk has them, and what turns heads without wgmma
+      a.raw_q = const_cast<bf16*>(a.q), a.query_eps = 1e-6f;
+      line(fmt::format("attention, 128 + {} rows, heads turned on their way", entries),
+           584.0 * (128 + entries), 4.0 * 64 * 512 * (128 + entries), 20,
+           [&](int i, Stream stream) {
+             a.entries = {bench::csa_entries_at(i), bench::kCsaRows};
+             return attention(a, stream);
+           });
+      line("queries", 2.0 * 64 * 512 * 2, 0, 20, [&](int, Stream stream) {
+        return queries({.q = a.raw_q,
+                        .rope = a.rope,
+                        .n_tokens = n,
+                        .n_heads = 64,
+                        .head_dim = 512,
+                        .rope_dim = 64,
+                        .eps = 1e-6f},
+                       stream);
+      });
+    }
   }
   return 0;
 }
