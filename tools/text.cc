@@ -7,15 +7,12 @@
 
 #include <fmt/format.h>
 
+#include "tools/git/library.h"
+
 namespace lares::tools {
 namespace {
 
 constexpr std::size_t kBinaryProbeBytes = 8 << 10;
-
-struct GitLibrary {
-  GitLibrary() { git_libgit2_init(); }
-  ~GitLibrary() { git_libgit2_shutdown(); }
-};
 
 }  // namespace
 
@@ -114,7 +111,7 @@ std::string_view trimmed(std::string_view text) {
 }
 
 std::string blob_sha(std::string_view bytes) {
-  static const GitLibrary library;
+  git::start_library();
   git_oid id{};
   if (git_odb_hash(&id, bytes.data(), bytes.size(), GIT_OBJECT_BLOB) != 0)
     return std::string(GIT_OID_HEXSZ, '0');
@@ -124,7 +121,7 @@ std::string blob_sha(std::string_view bytes) {
 
 std::string unified_diff(const std::string& path, std::string_view before, std::string_view after,
                          std::size_t bytes_max) {
-  static const GitLibrary library;
+  git::start_library();
   if (is_binary(before) || is_binary(after)) return "";
   git_diff_options options = GIT_DIFF_OPTIONS_INIT;
   options.context_lines = 3;

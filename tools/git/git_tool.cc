@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/git/library.h"
 #include "tools/git/objects.h"
 #include "tools/git/repo.h"
 #include "tools/off_thread.h"
@@ -87,9 +88,7 @@ std::string command_of(const nlohmann::json& args) {
 class GitTool final : public Tool {
  public:
   explicit GitTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {
-    static const int library = git_libgit2_init();  // for good: what runs on a thread may outlive
-                                                    // the tool
-    (void)library;
+    git::start_library();
   }
 
   const Spec& spec() const override { return kSpec; }

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "tools/git/library.h"
 #include "tools/git/objects.h"
 #include "tools/git/text.h"
 #include "tools/workspace/file_stamp.h"
@@ -17,11 +18,6 @@ namespace lares::tools {
 namespace {
 
 constexpr off_t kRuleFileBytesMax = 4 << 20;
-
-struct GitLibrary {
-  GitLibrary() { git_libgit2_init(); }
-  ~GitLibrary() { git_libgit2_shutdown(); }
-};
 
 std::string git_reason() {
   const git_error* error = git_error_last();
@@ -84,7 +80,7 @@ std::vector<std::string> directories_above(const GitView& view) {
 }  // namespace
 
 Result<GitView> GitView::open(const std::string& root) {
-  static const GitLibrary library;
+  git::start_library();
   GitView view;
   git_repository* raw = nullptr;
   const int opened = git_repository_open_ext(&raw, root.c_str(), 0, nullptr);

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "tools/git/library.h"
 #include "tools/git/repo.h"
 
 namespace lares::tools {
@@ -16,8 +17,7 @@ using git::Owned;
 using Worktree = Owned<git_worktree, git_worktree_free>;
 
 git::GitResult<git::Repository> opened(const std::string& path) {
-  static const int library = git_libgit2_init();
-  if (library < 0) return tl::unexpected(last_error());
+  if (!git::start_library()) return tl::unexpected(last_error());
   auto repository = git::open_repository(path);
   if (!repository) return tl::unexpected(repository.error());
   return std::move(repository->repo);

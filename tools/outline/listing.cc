@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "tools/git/library.h"
 #include "tools/outline/syntax.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
@@ -28,7 +29,7 @@ constexpr std::size_t kEntriesMax = 100'000;  // looked at below one directory
 class Ignored {
  public:
   explicit Ignored(const std::string& root) {
-    git_libgit2_init();
+    git::start_library();
     if (git_repository_open_ext(&repo_, root.c_str(), 0, nullptr) != 0) repo_ = nullptr;
     if (!repo_ || !git_repository_workdir(repo_)) return;
     std::error_code failed;
@@ -38,10 +39,7 @@ class Ignored {
   }
   Ignored(const Ignored&) = delete;
   Ignored& operator=(const Ignored&) = delete;
-  ~Ignored() {
-    git_repository_free(repo_);
-    git_libgit2_shutdown();
-  }
+  ~Ignored() { git_repository_free(repo_); }
 
   bool operator()(const std::string& path, bool directory) const {
     const auto name = std::string_view(path).substr(path.rfind('/') + 1);

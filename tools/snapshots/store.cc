@@ -18,6 +18,7 @@
 #include <memory>
 
 #include "tools/atomic_file.h"
+#include "tools/git/library.h"
 #include "tools/text.h"
 
 namespace lares::tools {
@@ -61,8 +62,7 @@ SnapshotResult<SnapshotStore> SnapshotStore::open(const std::string& root,
   const std::string real_root = std::filesystem::canonical(root, error).string();
   if (error)
     return tl::unexpected(fmt::format("open the snapshots of {}: {}", root, error.message()));
-  static const int library = git_libgit2_init();
-  if (library < 0) return failed_in_git("open the snapshots of", root);
+  if (!git::start_library()) return failed_in_git("open the snapshots of", root);
   SnapshotStore out;
   out.private_dir_ = std::filesystem::absolute(private_dir).lexically_normal().string();
   std::string real_private;

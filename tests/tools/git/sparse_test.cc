@@ -3,6 +3,7 @@
 
 #include "tests/tools/git/git_case.h"
 #include "tools/git/worktree.h"
+#include "tools/workspace/workspace.h"
 
 namespace lares::tools {
 namespace {
@@ -39,6 +40,25 @@ TEST_F(GitSparse, AFileOutsideIsNotDeletedByAddAndCommit) {
             "in/a\nin/new\nout/b\nout/deep/c\ntop\n");
   EXPECT_EQ(sh(root(), "git ls-files -t"), "H in/a\nH in/new\nS out/b\nS out/deep/c\nH top\n");
   EXPECT_EQ(gits_status(), "## main\n");
+}
+
+// `git clone --filter=blob:none --sparse` and newer versions of git note these, which libgit2 does
+// not know.
+TEST_F(GitSparse, ARepositoryWhoseFormatNamesWhatOnlyGitMindsIsOneLikeOthers) {
+  sh(root(), "git config core.repositoryFormatVersion 1");
+  for (const char* extension :
+       {"partialClone origin", "worktreeConfig true", "preciousObjects true"})
+    sh(root(), std::string("git config extensions.") + extension);
+  repo_.write("in/a", "changed\n");
+  EXPECT_EQ(git({{"command", "status"}}).text, gits_status());
+  const auto files = list_files({.root = root().string()});
+  ASSERT_TRUE(files) << files.error().message;
+  ASSERT_EQ(files->size(), 2u);
+  EXPECT_EQ(files->front().path, "in/a");
+  EXPECT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
+  // In it git itself does not know an extension of a version to come.
+  sh(root(), "git config extensions.relativeWorktrees true");
+  EXPECT_TRUE(git({{"command", "status"}}).ok);
 }
 
 TEST_F(GitSparse, StatusAndDiffAreGits) {
