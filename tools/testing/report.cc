@@ -146,6 +146,8 @@ TestReport told(const Runner& runner, std::string_view output, const std::string
     text += block;
     ++n_shown;
   }
+  // Told by numbers alone, as by a runner that is asked for no tracebacks.
+  if (counts.failures.empty()) text += unstructured(output, files, runner.cwd);
   const bool all = n_shown == counts.failures.size();
   if (!all) text += fmt::format("\n[{} more failures]", counts.failures.size() - n_shown);
   return {text + note, false, all && short_output};
@@ -164,14 +166,6 @@ int number_at(std::string_view text) {
   int n = 0;
   std::from_chars(text.data(), text.data() + text.size(), n);
   return n;
-}
-
-int count_before(std::string_view text, std::string_view word) {
-  const std::size_t at = text.find(word);
-  if (at == std::string_view::npos || at < 2) return 0;
-  std::size_t begin = at - 1;
-  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
-  return number_at(text.substr(begin));
 }
 
 std::string bounded_line(std::string_view text) {
@@ -232,7 +226,8 @@ TestCounts parse_any(std::string_view output, const RootedFs& files, const std::
 TestReport report(const Runner& runner, std::string_view output, const std::string& status,
                   const RootedFs& files) {
   TestCounts counts = count(runner, output, files);
-  TestReport out = told(runner, output, status, counts, files);
+  const std::string events = runner.kind == RunnerKind::go ? go_text(output) : "";
+  TestReport out = told(runner, events.empty() ? output : events, status, counts, files);
   out.counts = std::move(counts);
   return out;
 }

@@ -34,6 +34,7 @@ TestCounts parse_jest(std::string_view output, const RootedFs& files,
                       const std::string& cwd);  // and vitest
 TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std::string& cwd);
 TestCounts parse_go(std::string_view output, const RootedFs& files, const std::string& cwd);
+std::string go_text(std::string_view output);  // what its events say, without them
 TestCounts parse_ctest(std::string_view output, const RootedFs& files, const std::string& cwd);
 // Of a command that may run anything: what the one runner wrote whose words these are.
 TestCounts parse_any(std::string_view output, const RootedFs& files, const std::string& cwd);
@@ -67,8 +68,6 @@ bool read_js_place(std::string_view text, const RootedFs& files, const std::stri
 bool read_place(std::string_view text, const RootedFs& files, const std::string& cwd,
                 TestFailure& out, std::string_view& message);
 int number_at(std::string_view text);  // that it begins with; 0: none
-// The number before `word` in "2 failed, 3 passed", 0 when it is not there.
-int count_before(std::string_view text, std::string_view word);
 std::string bounded_line(std::string_view text);
 
 }  // namespace lares::tools

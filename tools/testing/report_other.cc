@@ -12,6 +12,15 @@ namespace {
 
 constexpr std::size_t kDetailLinesMax = 8, kSaidLinesMax = 2000;  // of one test
 
+// The number before `word` in "2 failed; 3 passed", 0 when it is not there.
+int count_before(std::string_view text, std::string_view word) {
+  const std::size_t at = text.find(word);
+  if (at == std::string_view::npos || at < 2) return 0;
+  std::size_t begin = at - 1;
+  while (begin > 0 && text[begin - 1] >= '0' && text[begin - 1] <= '9') --begin;
+  return number_at(text.substr(begin));
+}
+
 // "    clamp_test.go:8: message" as testing.T writes it.
 bool read_go_place(std::string_view line, std::string& file, int& number, std::string& message) {
   line = trim(line.substr(0, line.find('\n')));
@@ -139,6 +148,18 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
   return out;
 }
 
+std::string go_text(std::string_view output) {
+  std::string out;
+  for (std::string_view line : split_lines(output)) {
+    const auto event = nlohmann::json::parse(line, nullptr, false);
+    const bool is_event = event.is_object() && event.contains("Action");
+    if (!is_event) out.append(line).append("\n");
+    if (is_event && event.contains("Output") && event["Output"].is_string())
+      out += event["Output"].get<std::string>();
+  }
+  return out;
+}
+
 TestCounts parse_go(std::string_view output, const RootedFs& files, const std::string& cwd) {
   TestCounts out;
   struct Test {
@@ -169,8 +190,10 @@ TestCounts parse_go(std::string_view output, const RootedFs& files, const std::s
     if (action == "build-output" && not_built.size() < kSaidLinesMax)
       not_built.push_back(text("Output"));  // since go 1.24
     if (action == "build-fail") ++n_not_built;
+    // A package without tests, or without one of the asked name, tells only of itself.
+    const bool ended = !text("Package").empty() && (action == "pass" || action == "skip");
+    out.known = out.known || !name.empty() || ended;
     if (name.empty()) continue;
-    out.known = true;
     Test& test = tests[{text("Package"), name}];
     if (action == "output" && test.said.size() < kSaidLinesMax) test.said.push_back(text("Output"));
     if (action == "pass" || action == "fail" || action == "skip") test.action = action;

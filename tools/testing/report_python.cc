@@ -1,6 +1,9 @@
 // unittest's text and pytest's.
 #include <algorithm>
+#include <map>
+#include <optional>
 #include <set>
+#include <string_view>
 
 #include "tools/testing/report.h"
 #include "tools/text.h"
@@ -71,6 +74,41 @@ TestFailure read_block(const std::vector<std::string_view>& lines, std::size_t b
   return out;
 }
 
+// Of the line that ends a run, "2 failed, 1 passed in 0.04s", between rules or not: how many there
+// were of each. Much that is printed beside tests counts errors or what passed, too.
+using PytestCounts = std::map<std::string_view, int>;
+std::optional<PytestCounts> pytest_counts(std::string_view line) {
+  constexpr std::string_view kAround = "= \t\r", kDigits = "0123456789",
+                             kWord = "abcdefghijklmnopqrstuvwxyz ";
+  line.remove_prefix(std::min(line.find_first_not_of(kAround), line.size()));
+  const std::size_t in = line.find(" in ");
+  if (in == std::string_view::npos) return std::nullopt;
+  const std::string_view time = line.substr(in + 4);
+  const std::size_t seconds = time.find_first_not_of("0123456789.");
+  if (seconds == 0 || seconds == std::string_view::npos || time[seconds] != 's')
+    return std::nullopt;
+  PytestCounts out;
+  std::string_view said = line.substr(0, in);
+  if (said == "no tests ran") return out;
+  while (!said.empty()) {
+    const std::string_view part = said.substr(0, said.find(", "));
+    const std::size_t blank = part.find_first_not_of(kDigits);
+    if (blank == 0 || blank == std::string_view::npos || part[blank] != ' ' ||
+        part.find_first_not_of(kWord, blank) != std::string_view::npos)
+      return std::nullopt;
+    out[part.substr(blank + 1)] = number_at(part);
+    said.remove_prefix(std::min(part.size() + 2, said.size()));
+  }
+  return out;
+}
+
+// "Ran 3 tests in 0.001s", and not jest's "Ran all test suites.".
+bool is_ran(std::string_view line) {
+  return line.starts_with("Ran ") && line.size() > 4 && line[4] >= '0' && line[4] <= '9' &&
+         line.find(" test") != std::string_view::npos &&
+         line.find(" in ") != std::string_view::npos;
+}
+
 bool is_rule(std::string_view line, char c) {
   return line.size() >= 70 && line.find_first_not_of(c) == std::string_view::npos;
 }
@@ -84,7 +122,7 @@ TestCounts parse_unittest(std::string_view output, const RootedFs& files, const 
   int outside_tests = 0;  // setUpClass and its like: failures that "Ran N tests" does not count
   std::size_t ran = lines.size();
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    if (lines[i].starts_with("Ran ") && lines[i].find(" test") != std::string_view::npos) ran = i;
+    if (is_ran(lines[i])) ran = i;
   }
   if (ran == lines.size()) return out;
   out.known = true;
@@ -93,6 +131,7 @@ TestCounts parse_unittest(std::string_view output, const RootedFs& files, const 
     if (!lines[i].starts_with("OK") && !lines[i].starts_with("FAILED") &&
         !lines[i].starts_with("NO TESTS RAN"))
       continue;
+    out.none = lines[i].starts_with("NO TESTS RAN");  // since Python 3.12
     out.skipped = count_after(lines[i], "skipped=");
   }
   for (std::size_t i = 0; i + 1 < ran; ++i) {
@@ -131,18 +170,16 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
   TestCounts out;
   const auto lines = split_lines(output);
   for (std::size_t i = lines.size(); i-- > 0 && !out.known;) {
-    const std::string_view line = trim(lines[i]);
-    if (line.find(" in ") == std::string_view::npos) continue;
-    const int failed = count_before(line, "failed"), passed = count_before(line, "passed"),
-              errors = count_before(line, "error");
-    out.skipped = count_before(line, "skipped");
-    if (failed + passed + errors + out.skipped == 0 &&
-        line.find("no tests ran") == std::string_view::npos)
-      continue;
-    out.known = true;
-    out.none = line.find("no tests ran") != std::string_view::npos;
-    out.failed = failed + errors;
-    out.total = failed + passed + errors;
+    auto counts = pytest_counts(lines[i]);
+    if (!counts) continue;
+    out.failed = (*counts)["failed"] + (*counts)["error"] + (*counts)["errors"];
+    out.total = out.failed + (*counts)["passed"];
+    out.skipped = (*counts)["skipped"];
+    // None of the asked name is none, too; those that were to fail are some.
+    out.none = std::ranges::none_of(*counts, [](const auto& one) {
+      return one.second > 0 && one.first != "deselected" && !one.first.starts_with("warning");
+    });
+    out.known = out.none || out.total + out.skipped > 0;
   }
   if (!out.known) return out;
   // "____ test_name ____", a short traceback "path:12: in f" with its source line, and "E message"

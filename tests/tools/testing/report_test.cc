@@ -9,11 +9,11 @@ namespace {
 
 class Report : public testing::Test {
  protected:
-  TestReport told(RunnerKind kind, std::string output) {
+  TestReport told(RunnerKind kind, std::string output, std::string status = "exit status 1") {
     for (std::size_t at = 0; (at = output.find("ROOT", at)) != std::string::npos;
          at += dir_.root().size())
       output.replace(at, 4, dir_.root());
-    return report({kind, "runner", {}, dir_.root(), "", false}, output, "exit status 1", files_);
+    return report({kind, "runner", {}, dir_.root(), "", false}, output, status, files_);
   }
   std::string text(RunnerKind kind, std::string output) {
     return told(kind, std::move(output)).text;
@@ -166,6 +166,55 @@ TEST_F(Report, PytestWithoutTests) {
   EXPECT_EQ(text(RunnerKind::pytest, "\nno tests ran in 0.01s\n"), "no tests ran (runner)");
 }
 
+TEST_F(Report, PytestOfNoSuchName) {
+  EXPECT_EQ(text(RunnerKind::pytest, "\n7 deselected, 1 warning in 0.01s\n"),
+            "no tests ran (runner)");
+  EXPECT_EQ(told(RunnerKind::pytest, "\n1 xfailed in 0.01s\n", "").text, "tests passed (runner)");
+}
+TEST_F(Report, PytestThatTellsNoTracebacksIsToldByItsEnd) {
+  EXPECT_EQ(text(RunnerKind::pytest,
+                 "F.\nFAILED tests/test_a.py::test_half - assert 2 == 1\n"
+                 "1 failed, 1 passed, 2 subtests passed in 61.04s (0:01:01)\n"),
+            "1 of 2 tests failed (runner)\n  F.\n  FAILED tests/test_a.py::test_half - assert 2 == "
+            "1\n  1 failed, 1 passed, 2 subtests passed in 61.04s (0:01:01)");
+}
+TEST_F(Report, UnittestWithoutTests) {
+  EXPECT_EQ(
+      told(RunnerKind::unittest, "\nRan 0 tests in 0.000s\n\nNO TESTS RAN\n", "exit status 5").text,
+      "no tests ran (runner)");
+}
+
+TEST_F(Report, GoWithoutTestsOfThatName) {
+  EXPECT_EQ(
+      told(
+          RunnerKind::go,
+          R"({"Action":"start","Package":"example.com/x/p"})"
+          "\n"
+          R"({"Action":"output","Package":"example.com/x/p","Output":"ok  \texample.com/x/p\t0.002s [no tests to run]\n"})"
+          "\n"
+          R"({"Action":"pass","Package":"example.com/x/p","Elapsed":0.002})"
+          "\n"
+          R"({"Action":"skip","Package":"example.com/x/q","Elapsed":0})"
+          "\n",
+          "")
+          .text,
+      "no tests ran (runner)");
+}
+TEST_F(Report, AGoPackageThatFailsOutsideItsTestsIsToldInItsOwnWords) {
+  EXPECT_EQ(
+      text(
+          RunnerKind::go,
+          R"({"Action":"start","Package":"example.com/x/p"})"
+          "\n"
+          R"({"Action":"output","Package":"example.com/x/p","Output":"panic: no home\n"})"
+          "\n"
+          R"({"Action":"output","Package":"example.com/x/p","Output":"FAIL\texample.com/x/p\t0.002s\n"})"
+          "\n"
+          R"({"Action":"fail","Package":"example.com/x/p","Elapsed":0.002})"
+          "\n"),
+      "tests failed (runner, exit status 1)\n  panic: no home\n  FAIL\texample.com/x/p\t0.002s");
+}
+
 TEST_F(Report, Go119) {
   dir_.write("go.mod", "module example.com/x\n\ngo 1.19\n");
   dir_.write("p/a.go", lines(6));
@@ -250,6 +299,23 @@ TEST_F(Report, ACommandOfAnyKindIsReadByTheOneRunnerInIt) {
                   .starts_with("4 of 5 tests failed, 2 skipped (runner)\nFAIL t.c:6 bad\n"));
   EXPECT_TRUE(text(RunnerKind::generic, std::string(kCtest) + "Ran 3 tests in 0.1s\n\nOK\n")
                   .starts_with("tests failed (runner, exit status 1)"));
+}
+
+TEST_F(Report, WordsLikeARunnersAreNotTakenForIt) {
+  constexpr const char* kPassing =
+      "running 3 tests\n\ntest result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered "
+      "out; finished in 0.00s\n";
+  EXPECT_EQ(told(RunnerKind::generic, kPassing, "").text, "3 tests passed (runner)");
+  constexpr const char* kJest =
+      "PASS ./a.test.js\nTests:       3 passed, 3 total\nTime:        0.4 s\nRan all test "
+      "suites.\n";
+  EXPECT_EQ(told(RunnerKind::generic, kJest, "").text, "tests passed (runner)");
+  EXPECT_EQ(told(RunnerKind::generic, std::string(kJest) + kPassing, "").text,
+            "3 tests passed (runner)");
+  EXPECT_EQ(text(RunnerKind::generic,
+                 "a.py:3: error: Name \"x\" is not defined\nFound 1 error in 1 file (checked 2 "
+                 "source files)\nmake: *** [Makefile:2: test] Error 1\n"),
+            "tests failed (runner, exit status 1)\n  a.py:3: error: Name \"x\" is not defined");
 }
 
 TEST_F(Report, SaysWhetherAnythingWasLeftOut) {
