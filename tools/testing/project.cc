@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 namespace lares::tools {
@@ -15,6 +16,16 @@ constexpr int kEntriesMax = 2000;  // of one directory that are looked at
 
 }  // namespace
 
+std::string Project::pattern() const {
+  for (const char* sign : {"^", "$", "|", "\\", ".*", ".+"})
+    if (filter.find(sign) != std::string::npos) return filter;
+  std::string out;
+  for (const char c : filter) {
+    if (std::string_view(".()[]{}+*?").find(c) != std::string_view::npos) out += '\\';
+    out += c;
+  }
+  return out;
+}
 std::string Project::text(const std::string& name) const {
   auto data = files->read(dir + name, kConfigBytesMax);
   return data ? std::move(data->bytes) : std::string();

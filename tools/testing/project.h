@@ -16,6 +16,9 @@ struct Project {
   std::string inside = "";   // of the file `path`, in pytest's words: "Class::test", or ""
 
   std::string asked() const { return inside.empty() ? path : path + "::" + inside; }
+  // The filter for runners that take a regular expression: names of tests hold brackets and dots,
+  // so only one that is clearly written as an expression is one.
+  std::string pattern() const;
   std::string text(const std::string& name) const;  // "" where it cannot be read
   std::string head(const std::string& name) const;  // of a file that may hold tests
   bool has(const std::string& name) const;

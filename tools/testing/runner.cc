@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/testing/project.h"
+#include "tools/testing/runner_node.h"
 #include "tools/testing/runner_python.h"
 #include "tools/text.h"
 #include "tools/workspace/path_hint.h"
@@ -18,13 +19,6 @@ namespace lares::tools {
 namespace {
 
 namespace fs = std::filesystem;
-bool is_node_test(std::string_view name) {
-  for (std::string_view end :
-       {".test.js", ".test.mjs", ".test.cjs", "-test.js", "_test.js", "-test.mjs"}) {
-    if (name.ends_with(end)) return true;
-  }
-  return name == "test.js" || name == "test.mjs" || name == "test.cjs";
-}
 // "all test: prerequisites", but no assignment ("test := x") and no recipe.
 bool has_target(const std::string& makefile, std::string_view target) {
   for (std::string_view line : split_lines(makefile)) {
@@ -87,7 +81,7 @@ std::optional<Runner> ctest(const Project& p) {
     if (!p.has(name + "/CTestTestfile.cmake")) continue;
     std::vector<std::string> argv = {"ctest", "--test-dir", name, "--output-on-failure",
                                      "--no-tests=error"};
-    if (!p.filter.empty()) argv.insert(argv.end(), {"-R", p.filter});
+    if (!p.filter.empty()) argv.insert(argv.end(), {"-R", p.pattern()});
     Runner out = p.runner(RunnerKind::ctest, std::move(argv));
     if (p.has(name + "/CMakeCache.txt")) {
       std::vector<std::string> built = {
@@ -121,110 +115,11 @@ std::optional<Runner> go(const Project& p) {
     package = dir.empty() ? "." : "./" + dir + (file ? "" : "/...");
   }
   std::vector<std::string> argv = {"go", "test", "-json"};
-  if (!p.filter.empty()) argv.insert(argv.end(), {"-run", p.filter});
+  if (!p.filter.empty()) argv.insert(argv.end(), {"-run", p.pattern()});
   argv.push_back(package);
   Runner out = p.runner(RunnerKind::go, std::move(argv));
   out.shown.replace(out.shown.find(" -json"), 6, "");
   return out;
-}
-
-Runner node_runner(const Project& p) {
-  std::vector<std::string> argv = {"node", "--test"};
-  if (!p.filter.empty()) argv.push_back("--test-name-pattern=" + p.filter);
-  if (!p.path.empty()) argv.push_back(p.path);
-  Runner out = p.runner(RunnerKind::node, argv);
-  // Before 18.15 TAP is the only format and the option unknown.
-  std::vector<std::string> tap = {
-      "sh", "-c",
-      "case \"$(node --help)\" in *--test-reporter*) exec node --test --test-reporter=tap \"$@\";; "
-      "*) exec node --test \"$@\";; esac",
-      "sh"};
-  tap.insert(tap.end(), argv.begin() + 2, argv.end());
-  out.argv = std::move(tap);
-  return out;
-}
-
-// The program that a script ends in, with the options that ask it for JSON: npm hands on to the
-// last command what follows `--`.
-struct JsonRunner {
-  std::string_view program;
-  std::vector<std::string> options;
-  std::string_view filter;
-};
-std::optional<JsonRunner> json_runner(std::string_view script) {
-  const std::size_t last = script.find_last_of(";&|");
-  for (std::string_view words = last == std::string_view::npos ? script : script.substr(last + 1);
-       !words.empty();) {
-    words = words.substr(std::min(words.find_first_not_of(' '), words.size()));
-    const std::string_view word = words.substr(0, std::min(words.find(' '), words.size()));
-    words.remove_prefix(word.size());
-    if (word == "vitest")
-      return JsonRunner{
-          "vitest", {"--run", "--reporter=default", "--reporter=json"}, "--testNamePattern"};
-    if (word == "jest") return JsonRunner{"jest", {"--json"}, "--testNamePattern"};
-    // cross-env NAME=value npx ... before the program
-    if (word != "npx" && word != "cross-env" && word != "env" &&
-        word.find('=') == std::string_view::npos && !word.starts_with('-'))
-      break;
-  }
-  return std::nullopt;
-}
-Runner with_json(const Project& p, std::vector<std::string> argv, const JsonRunner& runner,
-                 bool through_npm) {
-  std::vector<std::string> asked;
-  if (!p.filter.empty()) asked.insert(asked.end(), {std::string(runner.filter), p.filter});
-  if (!p.path.empty()) asked.push_back(p.path);
-  std::vector<std::string> told = argv;
-  if (through_npm && !asked.empty()) told.emplace_back("--");
-  told.insert(told.end(), asked.begin(), asked.end());
-  Runner out = p.runner(RunnerKind::jest, told);
-  if (through_npm) argv.emplace_back("--");
-  argv.insert(argv.end(), runner.options.begin(), runner.options.end());
-  argv.insert(argv.end(), asked.begin(), asked.end());
-  out.argv = std::move(argv);
-  return out;
-}
-
-std::optional<Runner> node_package(const Project& p) {
-  if (p.has("package.json")) {
-    const auto package = nlohmann::json::parse(p.text("package.json"), nullptr, false);
-    std::string script;
-    if (package.is_object() && package.contains("scripts") && package["scripts"].is_object()) {
-      const auto& scripts = package["scripts"];
-      if (scripts.contains("test") && scripts["test"].is_string())
-        script = scripts["test"].get<std::string>();
-    }
-    const bool placeholder = script.find("no test specified") != std::string::npos;
-    if (script == "node --test" || script.starts_with("node --test ")) return node_runner(p);
-    if (const auto json = json_runner(script)) return with_json(p, {"npm", "test"}, *json, true);
-    for (const std::string program : {"vitest", "jest"}) {
-      if (!script.empty() && !placeholder) break;
-      const std::string installed = "node_modules/.bin/" + program;
-      if (p.has(installed)) return with_json(p, {installed}, *json_runner(program), false);
-    }
-    if (!script.empty() && !placeholder) {
-      std::vector<std::string> argv = {"npm", "test"};
-      Runner out = p.runner(RunnerKind::generic, argv);
-      if (!p.path.empty() || !p.filter.empty())
-        out.note = "the `test` script takes neither path nor filter; all tests were run";
-      return out;
-    }
-  }
-  return std::nullopt;
-}
-std::optional<Runner> node_files(const Project& p) {
-  for (const char* below : {"test", "tests", "__tests__", ""}) {
-    for (const std::string& name : p.names(below)) {
-      const bool in_test = std::string_view(below) == "test" &&
-                           (name.ends_with(".js") || name.ends_with(".mjs") ||
-                            name.ends_with(".cjs"));
-      if (!in_test && !is_node_test(name)) continue;
-      Runner out = node_runner(p);
-      out.weak = *below == 0;
-      return out;
-    }
-  }
-  return std::nullopt;
 }
 
 std::optional<Runner> node(const Project& p) {

@@ -183,6 +183,47 @@ TEST(Runner, AStrayFileHidesNoProjectBesideIt) {
   });
 }
 
+Files package(const std::string& script) {
+  return {{"package.json", nlohmann::json{{"scripts", {{"test", script}}}}.dump()},
+          {"src/a.test.ts", ""},
+          {"tests/a.test.js", ""}};
+}
+TEST(Runner, AScriptOfNodesIsRunAsItIsWritten) {
+  const std::string all = " [the `test` script takes neither path nor filter; all tests were run]";
+  check({
+      {"nothing more", package("node --test"), "node --test"},
+      {"its files", package("node --test tests/"), "node --test tests/"},
+      {"its options", package("node --import tsx --test --watch 'src/**/*.test.ts'"),
+       "node --test --import tsx 'src/**/*.test.ts'"},
+      {"another report", package("node --test --test-reporter spec --test-reporter=dot x.js"),
+       "node --test x.js"},
+      {"a path in place of its files", package("node --test --import tsx src/*.ts"),
+       "node --test --import tsx src/a.test.ts", "src/a.test.ts"},
+      {"a filter beside them", package("node --test --import tsx src/*.ts"),
+       "node --test --import tsx --test-name-pattern=low src/*.ts", "", "low"},
+      {"what the shell does is left to it", package("node --test tests | tee log"),
+       "npm test" + all, "tests"},
+      {"and a blank in quotes", package("node --test 'my tests'"), "npm test" + all, "tests"},
+      {"another program", package("node run.js"), "npm test" + all, "tests"},
+  });
+}
+
+TEST(Runner, AFilterIsPartOfANameUnlessItIsWrittenAsAPattern) {
+  const Files node = {{"test/a.js", ""}}, go = {{"go.mod", ""}},
+              ctest = {{"build/CTestTestfile.cmake", ""}};
+  const std::string in_node = "node --test --test-name-pattern=", in_go = "go test -run ",
+                    in_ctest = "ctest --test-dir build --output-on-failure --no-tests=error -R ";
+  check({
+      {"brackets", node, "node --test '--test-name-pattern=f\\(\\) is \\[1\\.5\\]'", "",
+       "f() is [1.5]"},
+      {"a word", node, in_node + "low", "", "low"},
+      {"anchors", go, in_go + "'^TestA$' ./...", "", "^TestA$"},
+      {"either", go, in_go + "'TestA|TestB' ./...", "", "TestA|TestB"},
+      {"anything between", ctest, in_ctest + "'low.*high'", "", "low.*high"},
+      {"a C++ name", ctest, in_ctest + "'c\\+\\+'", "", "c++"},
+  });
+}
+
 TEST(Runner, ATestInsideAFileIsNoMissingFile) {
   const Files unittest = {{"tests/test_a.py", kUnittest}, {"other/test_b.py", kUnittest}};
   const Files pytest = {{"tests/test_a.py", kPytest}, {"other/test_b.py", kPytest}};

@@ -127,6 +127,25 @@ TEST_F(TestRuns, Node) {
   EXPECT_TRUE(out.ok);
   EXPECT_EQ(out.text, "2 tests passed (node --test)");
 }
+TEST_F(TestRuns, NodeRunsWhatItsScriptNamesAndTheTestsBelowAPath) {
+  if (!has("node")) GTEST_SKIP() << "node is not installed";
+  const auto test = [](const std::string& name) {
+    return "require('node:test')('" + name +
+           "', () => { if (!globalThis.loaded) throw new Error('not'); });\n";
+  };
+  dir_.write("setup.js", "globalThis.loaded = true;\n");
+  dir_.write("spec/a.spec.js", test("f(1) is 2"));
+  dir_.write("more/deep/b.test.js", test("b"));
+  dir_.write("more/node_modules/c.test.js", test("c"));
+  dir_.write("more/helper.js", "throw new Error('no test');\n");
+  dir_.write("package.json",
+             R"({"scripts": {"test": "node --require ./setup.js --test spec/*.spec.js"}})");
+  EXPECT_EQ(run().text, "1 test passed (node --test --require ./setup.js spec/*.spec.js)");
+  EXPECT_EQ(run({{"path", "more"}}).text, "1 test passed (node --test --require ./setup.js more)");
+  EXPECT_EQ(run({{"filter", "f(1)"}}).text,
+            "1 test passed (node --test --require ./setup.js '--test-name-pattern=f\\(1\\)' "
+            "spec/*.spec.js)");
+}
 TEST_F(TestRuns, NodeGroupsThrowersAndFilesThatDoNotLoad) {
   if (!has("node")) GTEST_SKIP() << "node is not installed";
   dir_.write("lib.js", "exports.f = (a) => a.length;\n");
