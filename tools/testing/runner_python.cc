@@ -22,6 +22,7 @@ constexpr int kTestFilesMax = 200;  // of one directory that are read
 struct PythonTests {
   bool test_first = false, test_last = false;  // test_a.py, a_test.py
   bool pytest = false;                         // needs it, or reads as if written for it
+  bool relative = false;  // takes what lies beside it from its package: "from .helpers import x"
 
   bool any() const { return test_first || test_last; }
   // For `unittest discover`, which looks for test*.py unless told otherwise and takes one pattern.
@@ -55,6 +56,7 @@ void PythonTests::add(std::string_view name, const std::string& head) {
   (name.starts_with("test_") ? test_first : test_last) = true;
   pytest = pytest || head.find("import pytest") != std::string::npos ||
            head.find("from pytest") != std::string::npos || has_bare_tests(head);
+  relative = relative || head.starts_with("from .") || head.find("\nfrom .") != std::string::npos;
 }
 
 PythonTests python_tests_in(const Project& p, const std::string& below) {
@@ -103,18 +105,30 @@ std::string unittest_name(const std::string& inside) {
   if (at == std::string::npos) return fmt::format("*.{}.*", inside);
   return fmt::format("*.{}.{}", inside.substr(0, at), inside.substr(at + 2));
 }
+// Whether the folder is a package of Python's, and all around it below the project's top.
+bool is_package(const Project& p, std::string folder) {
+  for (; !folder.empty(); folder = fs::path(folder).parent_path().string())
+    if (!p.has(folder + "/__init__.py")) return false;
+  return true;
+}
+
 Runner unittest(const Project& p, std::vector<std::string> argv, std::string folder,
                 const PythonTests& tests) {
   argv.insert(argv.end(), {"unittest", "discover"});
   std::string pattern = tests.pattern();
+  bool relative = tests.relative;
   if (p.path.ends_with(".py")) {
     folder = fs::path(p.path).parent_path().string();
     pattern = fs::path(p.path).filename().string();
+    relative = asked_tests(p).relative;
   } else if (!p.path.empty()) {
     folder = p.path;
-    if (const PythonTests own = python_tests_in(p, folder); own.any()) pattern = own.pattern();
+    if (const PythonTests own = python_tests_in(p, folder); own.any())
+      pattern = own.pattern(), relative = own.relative;
   }
   if (!folder.empty()) argv.insert(argv.end(), {"-s", folder});
+  // Otherwise the folder is the top, and its modules are in no package.
+  if (!folder.empty() && relative && is_package(p, folder)) argv.insert(argv.end(), {"-t", "."});
   if (!pattern.empty()) argv.insert(argv.end(), {"-p", pattern});
   // Two of -k are the tests of either.
   if (!p.inside.empty())

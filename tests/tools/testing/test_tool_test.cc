@@ -74,6 +74,28 @@ TEST_F(TestRuns, UnittestFindsFilesOfEitherName) {
   EXPECT_EQ(run({{"path", "tests/a_test.py::T::test_x"}}).text,
             "1 test passed (python3 -m unittest discover -s tests -p a_test.py -k '*.T.test_x')");
 }
+TEST_F(TestRuns, UnittestInAPackage) {
+  dir_.write("tests/__init__.py", "");
+  dir_.write("tests/helpers.py", "ONE = 1\n");
+  const auto text = [](const std::string& from) {
+    return "import unittest\nfrom " + from +
+           "helpers import ONE\n\nclass T(unittest.TestCase):\n    def test_x(self):\n        "
+           "self.assertEqual(ONE, 1)\n";
+  };
+  dir_.write("tests/test_a.py", text("."));
+  dir_.write("tests/unit/__init__.py", "");
+  dir_.write("tests/unit/test_b.py", text(".."));
+  dir_.write("plain/__init__.py", "");
+  dir_.write("plain/helpers.py", "ONE = 1\n");
+  dir_.write("plain/test_c.py", text(""));
+  EXPECT_EQ(run().text, "2 tests passed (python3 -m unittest discover -s tests -t .)");
+  EXPECT_EQ(run({{"path", "tests/unit"}}).text,
+            "1 test passed (python3 -m unittest discover -s tests/unit -t .)");
+  EXPECT_EQ(run({{"path", "tests/unit/test_b.py::T::test_x"}}).text,
+            "1 test passed (python3 -m unittest discover -s tests/unit -t . -p test_b.py -k "
+            "'*.T.test_x')");
+  EXPECT_EQ(run({{"path", "plain"}}).text, "1 test passed (python3 -m unittest discover -s plain)");
+}
 TEST_F(TestRuns, UnittestErrorsSubtestsSkipsAndBadImports) {
   dir_.write("lib.py", "def half(x):\n    return x / 0\n");
   dir_.write("test_a.py",
