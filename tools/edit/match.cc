@@ -20,6 +20,9 @@ struct Evened {
   std::vector<std::uint32_t> at;
 };
 
+// Told of an old_str that occurs more than once; who counts all of them in a large file waits long.
+constexpr std::size_t kPlacesMax = 100;
+
 enum class Level { line_ends, undecodable, trailing_blanks, characters };
 
 struct CharacterFold {
@@ -125,25 +128,25 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_at(Level level, std::st
                                                             std::string_view new_str) {
   const Evened file = even(raw, level), old_ = even(old_str, level), new_ = even(new_str, level);
   if (old_.text.empty()) return std::nullopt;
-  std::vector<std::size_t> found;
-  for (std::size_t at = file.text.find(old_.text); at != std::string::npos;
+  std::vector<std::size_t> found, lines;  // the second: of the first, each once
+  std::size_t counted = 0, line = 1;
+  for (std::size_t at = file.text.find(old_.text);
+       at != std::string::npos && lines.size() < kPlacesMax;
        at = file.text.find(old_.text, at + 1)) {
     const std::size_t end = at + old_.text.size();
     // Blanks at the end of old_str were dropped: it may then only match up to the end of a line.
     const bool at_line_end = old_.text.back() == '\n' || end == file.text.size() ||
                              file.text[end] == '\n';
     if (level == Level::trailing_blanks && !at_line_end) continue;
-    found.push_back(at);
+    line += static_cast<std::size_t>(
+        std::count(file.text.begin() + static_cast<std::ptrdiff_t>(counted),
+                   file.text.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+    counted = at;
+    if (lines.empty() || lines.back() != line) lines.push_back(line);
+    if (found.size() < 2) found.push_back(at);
   }
   if (found.empty()) return std::nullopt;
-  if (found.size() > 1) {
-    Unmatched several;
-    for (std::size_t at : found) {
-      const std::size_t line = line_of(file.text, at);
-      if (several.lines.empty() || several.lines.back() != line) several.lines.push_back(line);
-    }
-    return tl::unexpected(std::move(several));
-  }
+  if (found.size() > 1) return tl::unexpected(Unmatched{std::move(lines)});
   // Only what differs between the two is written, so that the rest keeps its own line ends, blanks
   // and quotes.
   const std::size_t n_old = old_.text.size(), n_new = new_.text.size(),
@@ -245,6 +248,7 @@ std::optional<tl::expected<Replaced, Unmatched>> replace_shifted(std::string_vie
   std::vector<std::pair<std::size_t, Shift>> found;
   for (std::size_t i = 0; i + old.size() <= file.size(); ++i) {
     if (auto shift = shift_at(file, i, old)) found.emplace_back(i, std::move(*shift));
+    if (found.size() == kPlacesMax) break;
   }
   if (found.empty()) return std::nullopt;
   if (found.size() > 1) {

@@ -20,7 +20,8 @@ struct Replaced {
 };
 
 struct Unmatched {
-  std::vector<std::size_t> lines;  // where it matched when more than once; empty: nowhere
+  std::vector<std::size_t> lines;  // where it matched when more than once, the first of them;
+                                   // empty: nowhere
 };
 
 // `bytes` as on disk. Both strings are what the model wrote after reading the shown text, so "\n"

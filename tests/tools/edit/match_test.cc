@@ -32,6 +32,14 @@ TEST(EditMatch, SeveralNamesTheLines) {
 TEST(EditMatch, OverlappingCountsAsSeveral) {
   EXPECT_EQ(several("aaa\n", "aa"), (std::vector<std::size_t>{1}));
 }
+TEST(EditMatch, OfManyTheFirstAreNamed) {
+  std::string file = "y\n";
+  for (int i = 0; i < 100'000; ++i) file += "x x\n";
+  const auto lines = several(file, "x");
+  ASSERT_EQ(lines.size(), 100u);
+  EXPECT_EQ(lines.front(), 2u);
+  EXPECT_EQ(lines.back(), 101u);
+}
 TEST(EditMatch, LongerThanTheFile) { EXPECT_EQ(replaced("a\n", "a\nb\nc\nd\n", "x"), "<absent>"); }
 TEST(EditMatch, PatternCharactersAreLiteral) {
   EXPECT_EQ(replaced("a.*b $1 \\0\n", ".*b $1", "$0\\1"), "a$0\\1 \\0\n");
