@@ -86,6 +86,9 @@ Change change(const std::string& path, const std::optional<std::string>& before,
           name(before), name(after), after ? blob_sha(shown_text(*after)) : ""};
 }
 
+// What view does not show, no answer to an edit shows either.
+bool is_kept(const std::string& path, std::string_view text) { return is_secret_text(path, text); }
+
 std::string list_of(const std::vector<std::size_t>& lines) {
   std::vector<std::size_t> few(
       lines.begin(),
@@ -304,8 +307,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
         "The path {} is a binary file of {} bytes. Look at it with `bash`: file, strings or xxd.",
         target.shown, data->bytes.size()));
   const std::string text = unsaved_ ? *unsaved_ : shown_text(data->bytes);
-  if (skipped_by_content(data->path, data->bytes) == "secret" ||
-      (unsaved_ && skipped_by_content(data->path, text) == "secret")) {
+  if (is_kept(data->path, data->bytes) || (unsaved_ && is_kept(data->path, text))) {
     return failed(
         fmt::format("The path {} is kept from you: it holds a private key.", target.shown));
   }
@@ -473,6 +475,11 @@ std::string EditTool::changed_since_seen(const Target& target, const std::string
     else if (!any && known_->text)
       text = *known_->text;
   }
+  if (text && (is_kept(path, now) || is_kept(path, *text)))
+    return fmt::format(
+        "No edit was performed: {} changed since you last saw it, and holds a secret, so it is not "
+        "shown. Make the edit again if it is still meant.\n",
+        target.shown);
   return fmt::format(
       "No edit was performed: {} changed since you last saw it. {}", target.shown,
       text ? "These lines differ:\n" + unified_diff(path, *text, now, kStaleDiffBytesMax)
@@ -509,7 +516,9 @@ Outcome EditTool::str_replace(const Target& target, const nlohmann::json& args) 
   if (!done) {
     const std::string text = shown_text(data->bytes);
     note_seen(data->path, text);
-    const std::string more = explain_miss(text, *old_str);
+    const std::string more = is_kept(data->path, data->bytes)
+                                 ? "It holds a secret, so it is not shown."
+                                 : explain_miss(text, *old_str);
     return failed(
         fmt::format("No replacement was performed, old_str `{}` did not appear verbatim in {}.{}{}",
                     echo(*old_str), target.shown, more.empty() ? "" : "\n", more));

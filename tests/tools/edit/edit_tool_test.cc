@@ -403,6 +403,20 @@ TEST_F(Edit, RefusesWhatIsHiddenFromCommands) {
     EXPECT_TRUE(view(dir_.at(name)).ok) << name;
   }
 }
+TEST_F(Edit, WhatViewKeepsNoFailedEditShows) {
+  const std::string key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n";
+  const auto path = dir_.write("settings.py", "DEBUG = 1\nKEY = '''" + key + "'''\n");
+  EXPECT_FALSE(view(path).ok);
+  const Outcome miss = replace(path, "KEY = '''-----BEGIN PRIVATE KEY-----\nx", "");
+  EXPECT_FALSE(miss.ok);
+  EXPECT_EQ(miss.text.find("MIIE"), std::string::npos) << miss.text;
+  EXPECT_TRUE(replace(path, "DEBUG = 1", "DEBUG = 0").ok);
+  dir_.write("settings.py", "DEBUG = 0\nKEY = '''" + key + key + "'''\n");
+  const Outcome stale = replace(path, "DEBUG = 0", "DEBUG = 1");
+  EXPECT_FALSE(stale.ok);
+  EXPECT_EQ(stale.text.find("MIIE"), std::string::npos) << stale.text;
+  EXPECT_TRUE(replace(path, "DEBUG = 0", "DEBUG = 1").ok);
+}
 TEST_F(Edit, OddNamesWork) {
   for (const std::string& name :
        {std::string("a\nb"), std::string("-rf"), std::string("\xff\xfe"), std::string(250, 'n')}) {
