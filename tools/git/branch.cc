@@ -258,8 +258,9 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
   if (auto valid = valid_name("switch", name); !valid) return tl::unexpected(valid.error());
   if (head_name(repo) == name) return tl::unexpected(fmt::format("switch: already on {}", name));
   if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
-    return tl::unexpected(
-        std::string("switch: a merge, rebase or the like is under way; the user must finish it"));
+    return tl::unexpected(std::string(
+        "switch: a merge, rebase or the like is under way; git in bash finishes it, and "
+        "git status there says how"));
   }
   const auto head = head_commit(repo, "switch");
   if (!head) return tl::unexpected(head.error());

@@ -118,6 +118,34 @@ bool known_path(const Opened& opened, git_index* index, const std::string& path)
          git_index_find_prefix(&at, index, (path + "/").c_str()) == 0;
 }
 
+// What git would refuse to add: only what is not tracked yet can be ignored.
+bool is_ignored(const Opened& opened, git_index* index, const std::string& path) {
+  git_repository* repo = opened.repo.get();
+  std::size_t at = 0;
+  if (path.empty() || git_index_get_bypath(index, path.c_str(), 0) ||
+      git_index_find_prefix(&at, index, (path + "/").c_str()) == 0)
+    return false;
+  struct stat st {};
+  const bool directory = ::lstat((std::string(git_repository_workdir(repo)) + path).c_str(), &st) ==
+                             0 &&
+                         S_ISDIR(st.st_mode);
+  int ignored = 0;
+  return git_ignore_path_is_ignored(&ignored, repo, (path + (directory ? "/" : "")).c_str()) == 0 &&
+         ignored;
+}
+GitResult<> check_path(const Opened& opened, git_index* index, const Request& request,
+                       const std::string& path) {
+  if (!known_path(opened, index, path))
+    return tl::unexpected(
+        fmt::format("{}: {} does not exist{}", request.command, request.path, hint(request)));
+  if (is_ignored(opened, index, path))
+    return tl::unexpected(
+        fmt::format("{}: {} is ignored (.gitignore); git add -f in bash takes it all the same, if "
+                    "that is meant",
+                    request.command, request.path));
+  return {};
+}
+
 GitResult<Index> index_of(git_repository* repo) {
   git_index* raw = nullptr;
   if (git_repository_index(&raw, repo) != 0 || git_index_read(raw, 1) != 0) {
@@ -127,7 +155,8 @@ GitResult<Index> index_of(git_repository* repo) {
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
   if (git_index_has_conflicts(raw))
     return tl::unexpected(
-        std::string("there are merge conflicts (UU in status); resolve them with the user"));
+        std::string("there are merge conflicts (UU in status); once a file has none any more, git "
+                    "add in bash says so"));
   return index;
 }
 
@@ -251,8 +280,8 @@ GitResult<std::string> add(const Opened& opened, const Request& request) {
   if (!path) return path;
   auto index = index_of(opened.repo.get());
   if (!index) return tl::unexpected("add: " + index.error());
-  if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("add: {} does not exist{}", request.path, hint(request)));
+  if (auto fit = check_path(opened, index->get(), request, *path); !fit)
+    return tl::unexpected(fit.error());
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("add: " + secrets.error());
   if (auto written = write_index(index->get()); !written)
@@ -272,13 +301,14 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   const auto author = identity(repo);
   if (!author) return tl::unexpected(author.error());
   if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
-    return tl::unexpected(
-        std::string("commit: a merge, rebase or the like is under way; the user must finish it"));
+    return tl::unexpected(std::string(
+        "commit: a merge, rebase or the like is under way; git in bash finishes it, and "
+        "git status there says how"));
   }
   auto index = index_of(repo);
   if (!index) return tl::unexpected("commit: " + index.error());
-  if (!known_path(opened, index->get(), *path))
-    return tl::unexpected(fmt::format("commit: {} does not exist{}", request.path, hint(request)));
+  if (auto fit = check_path(opened, index->get(), request, *path); !fit)
+    return tl::unexpected(fit.error());
   auto secrets = stage(opened, index->get(), *path);
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 
@@ -288,7 +318,9 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   const auto before = head_tree(repo);
   if (!before) return tl::unexpected("commit: " + before.error());
   if (*before && git_oid_equal(git_tree_id(before->get()), &tree_id)) {
-    return tl::unexpected("nothing to commit, working tree clean\n" + notes(repo, *secrets));
+    const auto where = request.path.empty() ? std::string(", working tree clean")
+                                            : fmt::format(" in {}", request.path);
+    return tl::unexpected(fmt::format("nothing to commit{}\n{}", where, notes(repo, *secrets)));
   }
   if (!*before && git_index_entrycount(index->get()) == 0)
     return tl::unexpected(std::string("nothing to commit\n"));

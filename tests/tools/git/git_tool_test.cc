@@ -224,6 +224,33 @@ TEST_F(Git, AddStages) {
   EXPECT_EQ(git({{"command", "add"}, {"path", "a"}}).text, "## No commits yet on main\nA  a\n");
 }
 
+TEST_F(Git, WhatIsIgnoredIsNotSaidToBeAdded) {
+  repo_.write(".gitignore", "build/\n*.log\n");
+  repo_.write("kept.log", "kept\n");
+  sh(root(), "git add -f kept.log");
+  commit_all("first");
+  repo_.write("build/x", "x\n");
+  repo_.write("a.log", "a\n");
+  repo_.write("kept.log", "changed\n");
+  for (const char* path : {"build", "build/x", "a.log"}) {
+    for (const char* command : {"add", "commit"}) {
+      const auto out = git({{"command", command}, {"path", path}, {"message", "m"}});
+      EXPECT_FALSE(out.ok);
+      EXPECT_THAT(out.text, HasSubstr(std::string(path) + " is ignored")) << command;
+    }
+  }
+  EXPECT_EQ(git({{"command", "add"}, {"path", "kept.log"}}).text, "## main\nM  kept.log\n");
+}
+
+TEST_F(Git, NothingToCommitInAPathIsNoCleanTree) {
+  repo_.write("a", "a\n");
+  repo_.write("b", "b\n");
+  commit_all("first");
+  repo_.write("a", "changed\n");
+  EXPECT_EQ(git({{"command", "commit"}, {"path", "b"}, {"message", "m"}}).text,
+            "nothing to commit in b\n");
+}
+
 TEST_F(Git, HooksAreToldWhereverTheyAre) {
   repo_.write("a", "a\n");
   commit_all("first");
