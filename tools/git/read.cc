@@ -28,9 +28,18 @@ struct Strings {  // a git_strarray of at most one path
   char* pointer;
 };
 
+// Of a conflict: who changed, added or deleted the file, we or they.
+std::string conflict_letters(git_index* index, const std::string& path) {
+  const git_index_entry *base = nullptr, *ours = nullptr, *theirs = nullptr;
+  if (git_index_conflict_get(&base, &ours, &theirs, index, path.c_str()) != 0) return "UU";
+  if (ours && theirs) return base ? "UU" : "AA";
+  if (ours) return base ? "UD" : "AU";
+  if (theirs) return base ? "DU" : "UA";
+  return "DD";
+}
+
 // The two letters of `git status --short`.
 std::string letters(unsigned status) {
-  if (status & GIT_STATUS_CONFLICTED) return "UU";
   if (status == GIT_STATUS_WT_NEW) return "??";
   char index = ' ', worktree = ' ';
   if (status & GIT_STATUS_INDEX_NEW) index = 'A';
@@ -116,29 +125,42 @@ git_diff_options diff_options() {
   return options;
 }
 
-struct KeptOut {
+// Where a diff finds a file.
+enum class Lies {
+  usually,      // in the worktree, with the index between
+  kept_out,     // what is kept out of the worktree is what it is in the index
+  in_conflict,  // of a file in conflict the index has several
+};
+struct Wanted {
   git_repository* repo;
   git_index* index;
-  bool wanted;
+  Lies wanted;
 };
 // libgit2 asks about each file of a diff: > 0 leaves it out.
 int only(const git_diff*, const git_diff_delta* delta, const char*, void* payload) {
-  const auto& of = *static_cast<const KeptOut*>(payload);
-  return is_kept_out(of.repo, of.index, delta->old_file.path) != of.wanted;
+  const auto& of = *static_cast<const Wanted*>(payload);
+  const char* path = delta->old_file.path;
+  const git_index_entry *base = nullptr, *ours = nullptr, *theirs = nullptr;
+  const Lies lies = git_index_has_conflicts(of.index) &&
+                            git_index_conflict_get(&base, &ours, &theirs, of.index, path) == 0
+                        ? Lies::in_conflict
+                    : is_kept_out(of.repo, of.index, path) ? Lies::kept_out
+                                                           : Lies::usually;
+  return lies != of.wanted;
 }
 
-// As git_diff_tree_to_workdir_with_index(), but a file that is kept out of the worktree is what it
-// is in the index. Those come second, for a diff reads all its files in one place.
+// As git_diff_tree_to_workdir_with_index(), but with all files where they lie. A diff reads all its
+// files in one place, so those that lie elsewhere come last.
 GitResult<std::vector<Diff>> diff_with_files(git_repository* repo, git_tree* from,
                                              git_diff_options options) {
   git_index* raw_index = nullptr;
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
   if (git_repository_index(&raw_index, repo) != 0) return tl::unexpected(last_error());
   const Index index(raw_index);
-  KeptOut of{repo, raw_index, false};
+  Wanted of{repo, raw_index, Lies::usually};
   options.notify_cb = only;
   options.payload = &of;
-  git_diff *staged = nullptr, *unstaged = nullptr, *kept_out = nullptr;
+  git_diff *staged = nullptr, *unstaged = nullptr, *kept_out = nullptr, *in_conflict = nullptr;
   std::vector<Diff> out;
   if (git_diff_tree_to_index(&staged, repo, from, raw_index, &options) != 0)
     return tl::unexpected(last_error());
@@ -147,10 +169,17 @@ GitResult<std::vector<Diff>> diff_with_files(git_repository* repo, git_tree* fro
     return tl::unexpected(last_error());
   const Diff below(unstaged);
   if (git_diff_merge(staged, unstaged) != 0) return tl::unexpected(last_error());
-  of.wanted = true;
+  of.wanted = Lies::kept_out;
   if (git_diff_tree_to_index(&kept_out, repo, from, raw_index, &options) != 0)
     return tl::unexpected(last_error());
   out.emplace_back(kept_out);
+  if (!git_index_has_conflicts(raw_index)) return out;
+  of.wanted = Lies::in_conflict;
+  options.flags |= GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS |
+                   GIT_DIFF_SHOW_UNTRACKED_CONTENT;  // what only they have
+  if (git_diff_tree_to_workdir(&in_conflict, repo, from, &options) != 0)
+    return tl::unexpected(last_error());
+  out.emplace_back(in_conflict);
   return out;
 }
 
@@ -312,9 +341,14 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
     if ((is & GIT_STATUS_WT_DELETED) && is_kept_out(repo, raw_index, name.c_str()))
       is &= ~static_cast<unsigned>(GIT_STATUS_WT_DELETED);
     if (is == GIT_STATUS_CURRENT) continue;
+    // Out of the index, and still there.
+    if ((is & GIT_STATUS_WT_NEW) && is != GIT_STATUS_WT_NEW)
+      untracked += fmt::format("?? {}\n", name);
+    const std::string how = is & GIT_STATUS_CONFLICTED ? conflict_letters(raw_index, name)
+                                                       : letters(is);
     if (staged && (is & GIT_STATUS_INDEX_RENAMED))
       name = fmt::format("{} -> {}", staged->old_file.path, name);
-    (is == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format("{} {}\n", letters(is), name);
+    (is == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format("{} {}\n", how, name);
   }
   if (tracked.empty() && untracked.empty()) untracked = "nothing to commit, working tree clean\n";
   return bounded(to_utf8(branch_line(repo) + tracked + untracked), "name a path");

@@ -154,9 +154,9 @@ GitResult<Index> index_of(git_repository* repo) {
   Index index(raw);
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
   if (git_index_has_conflicts(raw))
-    return tl::unexpected(
-        std::string("there are merge conflicts (UU in status); once a file has none any more, git "
-                    "add in bash says so"));
+    return tl::unexpected(std::string(
+        "there are merge conflicts (U or AA in status); once a file has none any more, git "
+        "add in bash says so"));
   return index;
 }
 

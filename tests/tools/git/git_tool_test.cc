@@ -47,6 +47,42 @@ TEST_F(Git, StatusOfACleanTreeSaysSo) {
   EXPECT_THAT(git({{"command", "status"}}).text, StartsWith("## HEAD (no branch)\n"));
 }
 
+TEST_F(Git, StatusTellsWhatIsOutOfTheIndexAndStillThere) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(), "git rm -q --cached a");
+  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nD  a\n?? a\n");
+}
+
+TEST_F(Git, AConflictIsToldAsGitTellsIt) {
+  const auto lines = [](const std::string& third) { return "1\n2\n" + third + "\n4\n5\n"; };
+  for (const char* name : {"both", "gone", "kept", "moved", "other"})
+    repo_.write(name, name + lines("3"));
+  commit_all("first");
+  sh(root(), "git switch -q -c topic");
+  repo_.write("both", "both" + lines("three"));
+  repo_.write("kept", "kept" + lines("three"));
+  repo_.write("new", "theirs\n");
+  sh(root(), "git rm -q gone && git mv moved theirs");
+  commit_all("topic");
+  sh(root(), "git switch -q main");
+  repo_.write("both", "both" + lines("THREE"));
+  repo_.write("gone", "gone" + lines("THREE"));
+  repo_.write("new", "ours\n");
+  sh(root(), "git rm -q kept && git mv moved ours");
+  commit_all("main");
+  sh(root(), "! git merge -q topic");
+  repo_.write("other", "changed\n");
+  EXPECT_EQ(git({{"command", "status"}}).text, sh(root(), "git status --short --branch"));
+  EXPECT_EQ(git({{"command", "diff"}, {"path", "other"}}).text, sh(root(), "git diff HEAD other"));
+  const auto diff = git({{"command", "diff"}, {"path", "both"}}).text;
+  EXPECT_EQ(diff, sh(root(), "git diff HEAD both"));
+  EXPECT_THAT(diff, HasSubstr("+<<<<<<< HEAD\n"));
+  const auto all = git({{"command", "diff"}}).text;
+  for (const char* name : {"kept", "new", "theirs"})
+    EXPECT_THAT(all, HasSubstr(sh(root(), std::string("git diff HEAD ") + name)));
+}
+
 TEST_F(Git, StatusCountsAgainstTheUpstream) {
   repo_.write("a", "a\n");
   commit_all("first");
