@@ -10,7 +10,7 @@ namespace lares::mcp {
 struct Limits {
   std::size_t line_bytes = 16 << 20;    // of one message from the server
   std::size_t outbox_bytes = 32 << 20;  // written for a server that does not read
-  int n_garbage_lines = 100;            // tolerated in one life
+  int n_garbage_lines = 100;            // tolerated between two messages
   int start_timeout_ms = 30'000;        // from the process to the answer to `initialize`
   int probe_timeout_ms = 10'000;  // for the answer to server/discover, which a legacy server may
                                   // leave unanswered

@@ -158,8 +158,12 @@ void StdioTransport::receive(std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
   if (line.empty()) return;
   auto message = parse_message(line);
-  if (message.kind != Message::garbage) return events_.message(std::move(message));
-  // Some servers print to stdout what belongs to stderr; a few such lines do no harm.
+  if (message.kind != Message::garbage) {
+    n_garbage_ = 0;
+    return events_.message(std::move(message));
+  }
+  // Some servers print to stdout what belongs to stderr, with every call; a few such lines do no
+  // harm.
   if (++n_garbage_ > limits_.n_garbage_lines)
     kill(fmt::format("sent {} lines that are no JSON-RPC, and was ended", n_garbage_));
 }

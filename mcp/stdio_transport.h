@@ -49,7 +49,7 @@ class StdioTransport final : public Transport, public std::enable_shared_from_th
   Events events_;
   std::deque<std::string> outbox_;
   std::size_t outbox_bytes_ = 0;
-  int n_garbage_ = 0;
+  int n_garbage_ = 0;  // since the last message
   bool ended_ = false;
   std::string why_ended_, stderr_tail_;
 };

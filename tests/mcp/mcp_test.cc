@@ -238,6 +238,13 @@ TEST_F(Mcp, LinesThatAreNoMessagesAreIgnored) {
   }
 }
 
+TEST_F(Mcp, AServerMayPrintALineWithEveryCall) {
+  use("garbage");
+  for (int i = 0; i < 40; ++i)
+    EXPECT_EQ(call("echo", {{"text", "still here"}}).text, "still here") << i;
+  EXPECT_EQ(n_starts(), 1);
+}
+
 TEST_F(Mcp, ToomuchGarbageEndsTheServer) {
   use("flood");
   EXPECT_THAT(call("echo").text,
