@@ -1,6 +1,7 @@
 #include "daemon/mcp/provider.h"
 
 #include <algorithm>
+#include <iterator>
 #include <stop_token>
 #include <utility>
 
@@ -161,6 +162,9 @@ asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::str
                                fmt::format("there is no tool {}; tools/list lists them", name)};
     co_return tl::unexpected(refusal);
   }
+  // Models fill in what they may leave out.
+  for (auto it = arguments.begin(); it != arguments.end();)
+    it = it->is_null() ? arguments.erase(it) : std::next(it);
   if (const std::string wrong = wrong_argument(name, arguments); !wrong.empty())
     co_return tool_failed(wrong);
   auto calling = name == "ask_repo"      ? ask_repo(call, std::move(arguments))
@@ -174,8 +178,8 @@ asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::str
 // ---- turns
 
 std::string McpProvider::root_for(const Call& call, const Json& arguments) const {
-  if (arguments.contains("root")) return arguments["root"].get<std::string>();
-  return call.root();
+  const std::string said = arguments.value("root", "");
+  return said.empty() ? call.root() : said;
 }
 
 asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::string root,

@@ -73,6 +73,7 @@ class McpServerTest(CliCase):
         self.assertEqual(c.refused("tools/call", name="nope", arguments={})["code"], -32602)
         elsewhere = self.client(root=None)
         self.assertIn("which repository", self.text(elsewhere.tool("ask_repo", question="x")))
+        self.assertIn("question is missing", self.text(c.tool("ask_repo", question=None)))
         self.assertIn("/nowhere", self.text(elsewhere.tool("ask_repo", question="x", root="/nowhere")))
 
     # ---- tools
@@ -88,6 +89,12 @@ class McpServerTest(CliCase):
             session = native.call("session/get", sessionId=result["structuredContent"]["session"])
             self.assertEqual((session["root"], session["settings"]["mode"]), (self.root, "ask"))
             native.close()
+
+    def test_an_argument_that_is_null_or_empty_is_left_out(self):
+        self.start(THINK + "In a.txt.", THINK + "Done.")
+        c = self.client()
+        self.assertEqual(self.text(c.tool("ask_repo", question="where is beta?", root=None)), "In a.txt.")
+        self.assertEqual(c.tool("run_task", prompt="x", root="", worktree=None)["structuredContent"]["root"], self.root)
 
     def test_what_was_answered_is_closed_and_goes_on_for_whoever_writes_to_it(self):
         self.start(THINK + "In a.txt.", THINK + "Line 2.")
