@@ -15,6 +15,7 @@ struct Knowing final : tools::Tool {
   std::optional<tools::Choices> choices(
       const std::string& key,
       const std::vector<std::pair<std::string, std::string>>&) const override {
+    ++n_asked_;
     if (key == "path") return tools::Choices{{"/r/a", "/r/b"}, "", false};
     if (key == "old_str") return tools::Choices{{}, "text", true};
     return std::nullopt;
@@ -23,11 +24,13 @@ struct Knowing final : tools::Tool {
     co_return tools::Outcome{};
   }
   tools::Spec spec_{"knowing", "", ""};
+  mutable int n_asked_ = 0;
 };
 
 TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
   Tools tools;
   tools.push_back(std::make_unique<Knowing>());
+  const int& n_asked = static_cast<Knowing&>(*tools.back()).n_asked_;
   engine::ModelInfo small, large, unknown;
   small.n_parameters = kSpellsNames - 1;
   large.n_parameters = kSpellsNames;
@@ -36,8 +39,10 @@ TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
   };
   ASSERT_TRUE(of(small, "path"));
   EXPECT_THAT(of(small, "path")->one_of, ElementsAre("/r/a", "/r/b"));
+  const int n_before = n_asked;
   EXPECT_FALSE(of(large, "path"));
   EXPECT_FALSE(of(unknown, "path"));
+  EXPECT_EQ(n_asked, n_before);  // looking takes long, and the engine waits
   for (const engine::ModelInfo& model : {small, large}) {
     ASSERT_TRUE(of(model, "old_str"));
     EXPECT_EQ(of(model, "old_str")->substring_of, "text");
