@@ -19,11 +19,10 @@
 namespace lares::tools {
 namespace {
 
+constexpr std::size_t kEntriesPerFile = 50;  // of directories that are looked at
 constexpr std::size_t kFileBytesMax = 2 << 20;
 constexpr std::size_t kLineBytesMax = 20'000;  // longer lines are minified or generated: slow, and
                                                // nobody edits them
-constexpr std::size_t kFilesMax = 2'000;
-constexpr std::size_t kEntriesMax = 100'000;  // looked at below one directory
 
 // What git ignores; without a repository, the directories that tools fill.
 class Ignored {
@@ -68,7 +67,7 @@ std::string skip_reason(std::string_view bytes) {
 // Symlinks are not followed: what they name is listed where it lies, or lies outside. Only names
 // come from here; the contents are opened beneath the root, so a directory swapped for a symlink
 // meanwhile gives no file away.
-Listing list_sources(const RootedFs& fs, const std::string& path) {
+Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max) {
   const Ignored ignored(fs.root());
   Listing out;
   std::vector<std::string> pending{path};
@@ -85,7 +84,7 @@ Listing list_sources(const RootedFs& fs, const std::string& path) {
     while (const dirent* entry = ::readdir(entries)) {
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
-      if (++out.n_entries > kEntriesMax || out.files.size() >= kFilesMax) {
+      if (++out.n_entries > kEntriesPerFile * files_max || out.files.size() >= files_max) {
         out.complete = false;
         break;
       }

@@ -19,8 +19,12 @@ struct Listing {
   bool complete = true;  // false: there are more than one call looks at
 };
 
+inline constexpr std::size_t kOutlinedMax = 2'000;    // files that are parsed
+inline constexpr std::size_t kSearchedMax = 100'000;  // files that are read for a name: 20,000 take
+                                                      // a second
+
 // Below `path`, a directory relative to the root; what git ignores is left out.
-Listing list_sources(const RootedFs& fs, const std::string& path);
+Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max);
 
 struct Source {
   std::string text;     // as `view` shows it

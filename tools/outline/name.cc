@@ -102,10 +102,11 @@ class Searcher {
         parse(file, source.text);
     }
     if (!out_.matches.empty()) return std::move(out_);
-    for (const auto& file : without) {
-      const auto source = read_source(fs_, file);
-      if (!out_of_time() && kept_back(source).empty())
-        parse(file, source.text);
+    for (std::size_t i = 0; i < without.size(); ++i) {
+      const bool more = i < kOutlinedMax && !out_of_time();
+      const auto source = more ? read_source(fs_, without[i]) : Source();
+      if (more && kept_back(source).empty())
+        parse(without[i], source.text);
       else
         ++out_.n_files;
     }
@@ -257,7 +258,8 @@ Outcome show_definitions(const RootedFs& fs, const std::string& path, const std:
                          const Cancelled& cancelled) {
   const Asked asked(name);
   const bool directory = path.empty() || fs.is_directory(path);
-  const Listing listing = directory ? list_sources(fs, path) : Listing{.files = {path}};
+  const Listing listing = directory ? list_sources(fs, path, kSearchedMax)
+                                    : Listing{.files = {path}};
   if (!directory) {
     if (only_keys(path))
       return {.text = fmt::format("outline: {} has keys and no definitions; view it", path),
@@ -289,7 +291,7 @@ std::optional<std::vector<std::string>> definition_names(const RootedFs& fs,
                                                          std::chrono::milliseconds time) {
   const auto deadline = Clock::now() + time;
   const Cancelled never{false};
-  const Listing listing = list_sources(fs, "");
+  const Listing listing = list_sources(fs, "", kOutlinedMax);
   if (!listing.complete) return std::nullopt;
   std::set<std::string> names;
   for (const auto& file : listing.files) {

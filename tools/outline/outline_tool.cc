@@ -117,7 +117,7 @@ std::string fit(const std::vector<Entry>& entries) {
 
 Outcome outline_directory(const RootedFs& fs, const std::string& path, const Cancelled& cancelled) {
   const auto deadline = Clock::now() + kOutlineTotalTime;
-  const Listing listing = list_sources(fs, path);
+  const Listing listing = list_sources(fs, path, kOutlinedMax);
   std::vector<Entry> entries;
   std::size_t n_empty = 0, n_done = 0;
   for (const auto& file : listing.files) {

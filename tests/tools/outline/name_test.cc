@@ -200,6 +200,16 @@ TEST_F(OutlineName, FilesComeInOrderAndPathNarrows) {
   EXPECT_EQ(named("f", {{"path", dir_.at("a.py")}}), "@/a.py" + line);
 }
 
+TEST_F(OutlineName, ANameIsLookedForInEveryFile) {
+  for (int i = 0; i < 2'100; ++i)
+    dir_.write(fmt::format("src/d{}/f{}.py", i % 7, i), fmt::format("def f{}():\n    pass\n", i));
+  for (const int i : {0, 1'000, 2'099})
+    EXPECT_THAT(named(fmt::format("f{}", i)), HasSubstr(fmt::format("1  def f{}():", i)));
+  const auto missed = named("nowhere_at_all");
+  EXPECT_THAT(missed, HasSubstr("(2100 files in Python)"));
+  EXPECT_THAT(missed, Not(HasSubstr("name a subdirectory")));
+}
+
 TEST_F(OutlineName, LinesAreShownAsByView) {
   const auto path = dir_.write("a.py",
                                "\xef\xbb\xbf"
