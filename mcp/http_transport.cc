@@ -24,6 +24,7 @@ constexpr int kFarewellTimeoutMs = 2'000;  // for the end of the session
 constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names no time, and
                                                        // however long it names
 constexpr int kResumesMax = 100;                       // of one answer
+constexpr int kMovesMax = 3;                           // of one message, to another path
 constexpr std::size_t kErrorBodyBytesMax = 64 << 10;
 constexpr std::size_t kErrorShownBytesMax = 200;
 constexpr std::size_t kFlightsMax = 128;
@@ -116,11 +117,15 @@ asio::awaitable<void> HttpTransport::post(FlightPtr flight, Outgoing message) {
   if (!flight->id)
     deadline.emplace(io_, kNoticeTimeoutMs,
                      [flight] { flight->stop.emit(asio::cancellation_type::terminal); });
-  auto beginning = Exchange::begin(io_, request("POST", std::move(message.line), message.headers));
-  auto response = co_await std::move(beginning);
-  if (!response) {
-    fail(flight, {Failure::died, response.error()});
-    co_return;
+  tl::expected<std::unique_ptr<Exchange>, std::string> response;
+  for (int n_moves = 0; n_moves <= kMovesMax; ++n_moves) {
+    auto beginning = Exchange::begin(io_, request("POST", message.line, message.headers));
+    response = co_await std::move(beginning);
+    if (!response) {
+      fail(flight, {Failure::died, response.error()});
+      co_return;
+    }
+    if (n_moves == kMovesMax || !moves((*response)->head())) break;
   }
   const auto& head = (*response)->head();
   if (head.status < 200 || head.status > 299) {
@@ -137,6 +142,20 @@ asio::awaitable<void> HttpTransport::post(FlightPtr flight, Outgoing message) {
   } else {
     co_await read_answer(flight, **response);
   }
+}
+
+// Many servers want "/mcp/" where "/mcp" is configured, or the other way round, and say so by
+// redirecting. To another server nothing is sent that was meant for this one.
+bool HttpTransport::moves(const ResponseHead& head) {
+  if (head.status != 307 && head.status != 308) return false;
+  std::string to = head.at("Location"), why;
+  if (to.starts_with('/') && !to.starts_with("//"))
+    to = (url_.tls ? "https://" : "http://") + url_.authority + to;
+  auto url = parse_url(to, why);
+  if (!url || url->tls != url_.tls || url->host != url_.host || url->port != url_.port)
+    return false;
+  url_ = std::move(*url);
+  return true;
 }
 
 asio::awaitable<void> HttpTransport::read_answer(FlightPtr flight, Exchange& response) {

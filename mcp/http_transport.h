@@ -42,6 +42,7 @@ class HttpTransport final : public Transport, public std::enable_shared_from_thi
 
   void fly(Outgoing message);
   asio::awaitable<void> post(FlightPtr flight, Outgoing message);
+  bool moves(const ResponseHead& head);
   asio::awaitable<void> listen_loop(FlightPtr flight);
   asio::awaitable<void> read_answer(FlightPtr flight, Exchange& response);
   asio::awaitable<void> read_stream(FlightPtr flight, std::unique_ptr<Exchange> response);

@@ -71,6 +71,9 @@ class Handler(BaseHTTPRequestHandler):
         message = json.loads(body)
         method = message.get("method", "")
         log(f"POST {method or 'reply'} {json.dumps(message, sort_keys=True)} {json.dumps({k.lower(): v for k, v in self.headers.items()}, sort_keys=True)}")
+        if mode.endswith("_moved") and self.path == "/mcp":
+            at = "" if mode == "modern_moved" else f"http://{self.headers['Host']}"
+            return self.answer(307, b"", "text/plain", Location=at + "/mcp/?x=1")
         (self.modern if mode.startswith("modern") else self.legacy)(message, method)
 
     def error(self, message, status, code, why, **data):
@@ -243,6 +246,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         log(f"GET last={self.headers['Last-Event-ID']} session={self.headers['Mcp-Session-Id']}")
+        if mode.endswith("_moved") and self.path == "/mcp":
+            return self.answer(404)
         if mode == "legacy_no_get" or mode.startswith("modern"):
             return self.answer(405)
         self.stream()
@@ -255,7 +260,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.01)
 
     def do_DELETE(self):
-        log(f"DELETE {self.headers['Mcp-Session-Id']}")
+        log(f"DELETE {self.headers['Mcp-Session-Id']} at {self.path}")
         self.answer(200)
 
 

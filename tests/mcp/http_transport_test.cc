@@ -303,6 +303,17 @@ TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
   }
 }
 
+TEST_F(Http, AnotherPathOfTheSameServerIsGoneTo) {
+  for (const char* mode : {"modern_moved", "legacy_moved"}) {
+    use(mode);
+    EXPECT_EQ(call("echo", {{"text", "here"}}), "here") << mode;
+    EXPECT_EQ(call("echo", {{"text", "again"}}), "again") << mode;
+    wait_for_log("listening");
+  }
+  tools_.clear();
+  wait_for_log("DELETE s1 at /mcp/?x=1");
+}
+
 TEST_F(Http, AServerThatIsNotThereIsNamed) {
   ServerConfig nowhere{.name = "remote", .url = "http://127.0.0.1:1/mcp"};
   tools_ = make_tools(io_.get_executor(), {"/", ""}, Config{{nowhere}, {}}, {}, limits_);
