@@ -201,6 +201,11 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
         "supported)";
   } else if (head.status >= 300 && head.status < 400) {
     failure.why += fmt::format("; it redirects to {}: configure that url", head.at("Location"));
+  } else if ((head.status == 404 || head.status == 405) &&
+             std::string_view(url_.target).substr(0, url_.target.find('?')).ends_with("/sse")) {
+    failure.why +=
+        "; such an url is mostly that of the transport of 2024: configure the server's Streamable "
+        "HTTP url instead";
   } else if (body && !body->empty()) {
     failure.why += ": " + dumped(body->substr(0, kErrorShownBytesMax));
   }

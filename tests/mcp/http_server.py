@@ -71,6 +71,8 @@ class Handler(BaseHTTPRequestHandler):
         message = json.loads(body)
         method = message.get("method", "")
         log(f"POST {method or 'reply'} {json.dumps(message, sort_keys=True)} {json.dumps({k.lower(): v for k, v in self.headers.items()}, sort_keys=True)}")
+        if self.path == "/sse":
+            return self.answer(405, b"Method Not Allowed", "text/plain")
         if mode.endswith("_moved") and self.path == "/mcp":
             at = "" if mode == "modern_moved" else f"http://{self.headers['Host']}"
             return self.answer(307, b"", "text/plain", Location=at + "/mcp/?x=1")

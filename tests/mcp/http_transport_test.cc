@@ -48,7 +48,8 @@ class Http : public testing::Test {
   }
   // Starts a server that misbehaves in this way, and the tools over it.
   void use(const std::string& mode, Headers headers = {},
-           const std::string& host = "http://localhost", const std::string& certificate = "") {
+           const std::string& host = "http://localhost", const std::string& certificate = "",
+           const std::string& path = "/mcp") {
     ServerConfig process{"http",
                          "python3",
                          "",
@@ -62,7 +63,7 @@ class Http : public testing::Test {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     server_ = std::move(child->tree);
     ServerConfig remote{.name = "remote",
-                        .url = host + ":" + std::to_string(std::stoi(digits)) + "/mcp",
+                        .url = host + ":" + std::to_string(std::stoi(digits)) + path,
                         .headers = std::move(headers)};
     tools_ = make_tools(io_.get_executor(), {dir_.string(), ""}, Config{{remote}, {}}, {}, limits_);
   }
@@ -312,6 +313,14 @@ TEST_F(Http, AnotherPathOfTheSameServerIsGoneTo) {
   }
   tools_.clear();
   wait_for_log("DELETE s1 at /mcp/?x=1");
+}
+
+TEST_F(Http, OfAnUrlOfTheTransportOf2024IsSaidWhatToDo) {
+  use("legacy", {}, "http://localhost", "", "/sse");
+  EXPECT_EQ(call("echo"),
+            "mcp_call remote echo: refused to start: answered HTTP 405 Method Not Allowed; such an "
+            "url is mostly that of the transport of 2024: configure the server's Streamable HTTP "
+            "url instead");
 }
 
 TEST_F(Http, AServerThatIsNotThereIsNamed) {
