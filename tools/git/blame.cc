@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "tools/edit/match.h"
+#include "tools/git/objects.h"
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
 #include "tools/text.h"
@@ -129,6 +130,9 @@ GitResult<std::string> blame(const Opened& opened, const Request& request) {
   git_blame* raw = nullptr;
   if (git_blame_file(&raw, repo, path->c_str(), &options) != 0) return refused(": " + last_error());
   Blame found(raw);
+  // It goes on without what it could not read, and takes the first commit that it could for the
+  // one.
+  if (const auto why = read_failure(); !why.empty()) return refused(": " + why);
   std::string text = *committed;
   if (request.rev.empty()) {
     text = worktree_text(request, path->substr(std::min(opened.prefix.size(), path->size())),

@@ -29,6 +29,7 @@ constexpr std::size_t kDeflateRatioMax = 1032;  // of any zlib stream: a size be
                                                 // and nothing is allocated for it
 constexpr int kAlternatesDepthMax = 5;          // as git
 constexpr int kPriority = 100;                  // libgit2's own stores have 1 and 2
+constexpr int kPriorityOfNone = -100;
 
 struct Header {
   git_object_t type = GIT_OBJECT_INVALID;
@@ -209,6 +210,40 @@ int read_prefix(git_oid* id, void** data, std::size_t* size, git_object_t* type,
   return read_or_pass(store, full, data, size, type, false);
 }
 
+// A clone that left objects behind on purpose (`git clone --filter`), to fetch each when it is
+// wanted. libgit2 cannot, and its blame takes a file whose text is missing for one that begins
+// there.
+bool is_partial(git_repository* repository) {
+  git_config* raw = nullptr;
+  if (git_repository_config_snapshot(&raw, repository) != 0) return false;
+  const std::unique_ptr<git_config, decltype(&git_config_free)> config(raw, git_config_free);
+  bool partial = false;
+  git_config_foreach_match(
+      raw, "^(remote\\..*\\.promisor|extensions\\.partialclone)$",
+      [](const git_config_entry* entry, void* payload) {
+        *static_cast<bool*>(payload) |= std::string_view(entry->value ? entry->value : "true") !=
+                                        "false";
+        return 0;
+      },
+      &partial);
+  return partial;
+}
+
+// Asked when no other store has an object: in a partial clone it is noted why.
+git_odb_backend* noting_store() {
+  auto store = std::make_unique<git_odb_backend>();
+  git_odb_init_backend(store.get(), GIT_ODB_BACKEND_VERSION);
+  store->read = [](void**, std::size_t*, git_object_t*, git_odb_backend*, const git_oid* id) {
+    failed(
+        fmt::format("the object {} is not here, for this is a partial clone; git fetches it when "
+                    "the user asks for the same in a terminal",
+                    git_oid_tostr_s(id)));
+    return static_cast<int>(GIT_ENOTFOUND);
+  };
+  store->free = [](git_odb_backend* self) { delete self; };
+  return store.release();
+}
+
 void add_directories(const std::string& objects, int depth, std::vector<std::string>& out) {
   out.push_back(objects);
   if (depth == kAlternatesDepthMax) return;
@@ -239,6 +274,10 @@ tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBoun
   if (git_odb_add_backend(odb, store.get(), kPriority) != 0)
     return tl::unexpected(std::string("the repository's objects cannot be guarded"));
   store.release();
+  if (is_partial(repository)) {
+    git_odb_backend* last = noting_store();
+    if (git_odb_add_alternate(odb, last, kPriorityOfNone) != 0) last->free(last);
+  }
   return {};
 }
 

@@ -204,6 +204,8 @@ GitResult<Object> resolve(git_repository* repo, const std::string& rev) {
   if (const int failed = git_revparse_single(&raw, repo, rev.c_str()); failed != 0) {
     if (git_repository_head_unborn(repo) == 1)
       return tl::unexpected(fmt::format("{}: there are no commits yet", rev));
+    if (auto why = read_failure(); !why.empty())
+      return tl::unexpected(fmt::format("{}: {}", rev, why));
     if (failed != GIT_ENOTFOUND && failed != GIT_EINVALIDSPEC)
       return tl::unexpected(fmt::format("{}: {}", rev, last_error()));
     const auto colon = rev.find(':');

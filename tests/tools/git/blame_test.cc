@@ -10,6 +10,7 @@ namespace lares::tools {
 namespace {
 
 using test::Git;
+using test::json;
 using test::sh;
 using testing::HasSubstr;
 using testing::Not;
@@ -98,6 +99,31 @@ TEST_F(Git, BlameSaysWhatItCannotTell) {
   EXPECT_THAT(blame("new"), StartsWith("blame: new is not in that commit"));
   EXPECT_THAT(blame("../a"), HasSubstr("outside the repository"));
   EXPECT_THAT(blame("dir/x:1"), HasSubstr("     1  x\n"));
+}
+
+TEST_F(Git, OfAPartialCloneNothingIsMadeUp) {
+  for (const char* text : {"1\n", "1\n2\n", "1\n2\n3\n"}) {
+    repo_.write("a", text);
+    commit_all("to " + std::string(text));
+  }
+  sh(root(),
+     "git config uploadpack.allowFilter true && git clone -q --filter=blob:none file://$PWD "
+     "clone");
+  tool_ = make("clone");
+  EXPECT_TRUE(git({{"command", "status"}}).ok);
+  EXPECT_TRUE(git({{"command", "log"}, {"path", "a"}}).ok);
+  EXPECT_THAT(git({{"command", "show"}, {"rev", "nothing"}}).text, HasSubstr("no such revision"));
+  const json asked[] = {{{"command", "blame"}, {"path", "a"}},
+                        {{"command", "diff"}, {"rev", "HEAD~1"}},
+                        {{"command", "show"}, {"rev", "HEAD~1"}},
+                        {{"command", "show"}, {"rev", "HEAD~1:a"}}};
+  for (const json& one : asked) {
+    const auto out = git(one);
+    EXPECT_FALSE(out.ok) << one;
+    EXPECT_THAT(out.text, HasSubstr("is not here, for this is a partial clone")) << one;
+  }
+  sh(root() / "clone", "git log -p");  // fetches what is missing
+  for (const json& one : asked) EXPECT_TRUE(git(one).ok) << one;
 }
 
 TEST_F(Git, BlameKeepsToItsBoundAndToLfInACheckoutWithCrlf) {
