@@ -38,10 +38,11 @@ local function call(method, params, answered)
   pipe:write(vim.json.encode({ jsonrpc = "2.0", id = last_id, method = method, params = params }) .. "\n")
 end
 
--- The loaded buffer of a file of the repository; nil: there is none.
+-- The loaded buffer of a file of the repository; nil: there is none. By its name: bufnr() would take "[id].tsx" for a pattern.
 local function buffer_of(path)
-  local found = vim.fn.bufnr("^" .. root .. "/" .. path .. "$")
-  return found > 0 and vim.api.nvim_buf_is_loaded(found) and found or nil
+  for _, held in ipairs(vim.api.nvim_list_bufs()) do
+    if vim.api.nvim_buf_is_loaded(held) and vim.api.nvim_buf_get_name(held) == root .. "/" .. path then return held end
+  end
 end
 
 -- Loaded buffers show what was edited.
