@@ -183,10 +183,16 @@ void StdioTransport::kill(const std::string& why) {
 
 void StdioTransport::close(const std::string& why) {
   if (ended_) return;
-  boost::system::error_code ignored;
+  boost::system::error_code ignored, failed;
   in_.close(ignored);
-  Descriptor exit(io_, exit_.release());
-  asio::co_spawn(io_, farewell(std::move(tree_), std::move(exit), limits_), asio::detached);
+  const int pidfd = exit_.release();
+  Descriptor exit(io_);
+  if (exit.assign(pidfd, failed); failed) {  // the loop itself ends: nobody would wait
+    ::close(pidfd);
+    tree_.kill();
+  } else {
+    asio::co_spawn(io_, farewell(std::move(tree_), std::move(exit), limits_), asio::detached);
+  }
   end(why);
 }
 

@@ -13,6 +13,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -402,6 +403,15 @@ TEST_F(Mcp, SilenceEndsAfterTheTimeout) {
   EXPECT_THAT(search("echo").text,
               HasSubstr("scripted echo"));  // the connection lives on, and read what was before:
   wait_for_log("\"method\":\"notifications/cancelled\"");
+}
+
+TEST_F(Mcp, TheLoopMayEndWhileAServerStarts) {
+  boost::asio::io_context loop;
+  auto tools = make_tools(loop.get_executor(), {dir_.string(), LARES_LAUNCHER},
+                          Config{{server("silent")}, {}}, {}, limits_);
+  boost::asio::co_spawn(loop, tools[0]->run(json::object(), {}), boost::asio::detached);
+  while (n_starts() == 0) loop.run_for(std::chrono::milliseconds(20));
+  tools.clear();
 }
 
 TEST_F(Mcp, CancellingACallTellsTheServer) {
