@@ -15,6 +15,8 @@ struct Limits {
   int probe_timeout_ms = 10'000;  // for the answer to server/discover, which a legacy server may
                                   // leave unanswered
   int list_timeout_ms = 30'000;
+  int search_patience_ms = 8'000;       // that a search waits for the last servers, once one has
+                                        // answered
   int call_timeout_ms = 300'000;        // without an answer or progress
   int call_timeout_max_ms = 3'600'000;  // however much progress it reports, and however long a
                                         // person thinks

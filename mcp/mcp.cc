@@ -28,6 +28,7 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
                                                      const Limits& limits) {
   auto servers = std::make_shared<Servers>();
   servers->problems = std::move(config.problems);
+  servers->search_patience_ms = limits.search_patience_ms;
   for (auto& server : config.servers)
     servers->clients.push_back(
         std::make_shared<Client>(io, std::move(server), place, elicit, limits));

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
+#include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <cctype>
+#include <chrono>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -78,35 +81,48 @@ struct Offered {
   std::vector<std::string> cuts;
 };
 
-// All servers at once: each may take a second to start.
+// All servers at once: each may take a second to start. One that hangs keeps nobody from the others
+// for long; it goes on starting meanwhile.
 asio::awaitable<std::optional<std::vector<Offered>>> ask_all(asio::any_io_executor io,
                                                              std::shared_ptr<Servers> servers) {
+  using Clock = std::chrono::steady_clock;
   struct Gathering {
-    explicit Gathering(const asio::any_io_executor& executor) : done(executor) {}
-    asio::steady_timer done;
+    explicit Gathering(const asio::any_io_executor& executor) : news(executor) {}
+    asio::steady_timer news;
     std::vector<Offered> lists;
     std::size_t n_open = 0;
+    bool any = false;   // one of them offers something
+    bool over = false;  // who answers now is too late
   };
   const auto gathering = std::make_shared<Gathering>(io);
-  gathering->done.expires_at(std::chrono::steady_clock::time_point::max());
+  const auto patience = Clock::now() + std::chrono::milliseconds(servers->search_patience_ms);
   gathering->n_open = servers->clients.size();
   gathering->lists.resize(servers->clients.size());
   for (std::size_t i = 0; i < servers->clients.size(); ++i) {
     const auto client = servers->clients[i];
     gathering->lists[i].server = client->name();
+    gathering->lists[i].offers = tl::unexpected(
+        Failure{Failure::timed_out, "has not answered yet; search again for what it offers"});
     asio::co_spawn(
         io, client->offers(),
         [gathering, client, i](std::exception_ptr thrown, Reply<std::vector<RemoteTool>> offers) {
+          if (gathering->over) return;
           if (thrown) offers = tl::unexpected(Failure{Failure::refused, "could not be asked"});
+          gathering->any |= offers && !offers->empty();
           gathering->lists[i].offers = std::move(offers);
           gathering->lists[i].cuts = client->cuts();
-          if (--gathering->n_open == 0) gathering->done.cancel();
+          --gathering->n_open;
+          gathering->news.cancel();
         });
   }
-  while (gathering->n_open > 0) {
-    auto [ec] = co_await gathering->done.async_wait(asio::as_tuple(asio::use_awaitable));
-    if (gathering->n_open > 0 && ec) co_return std::nullopt;  // the caller was cancelled
+  while (gathering->n_open > 0 && (!gathering->any || Clock::now() < patience)) {
+    gathering->news.expires_at(gathering->any ? patience : Clock::time_point::max());
+    co_await gathering->news.async_wait(asio::as_tuple(asio::use_awaitable));
+    const auto state = co_await asio::this_coro::cancellation_state;
+    gathering->over = state.cancelled() != asio::cancellation_type::none;
+    if (gathering->over) co_return std::nullopt;
   }
+  gathering->over = true;
   std::optional<std::vector<Offered>> all = std::move(gathering->lists);
   co_return all;
 }

@@ -13,6 +13,7 @@ inline constexpr std::size_t kNotesBytesMax = 4'000;  // of what is wrong with s
 struct Servers {
   std::vector<std::shared_ptr<Client>> clients;
   std::vector<std::string> problems;
+  int search_patience_ms = Limits().search_patience_ms;
 };
 
 std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place,

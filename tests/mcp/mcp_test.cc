@@ -405,6 +405,18 @@ TEST_F(Mcp, SilenceEndsAfterTheTimeout) {
   wait_for_log("\"method\":\"notifications/cancelled\"");
 }
 
+TEST_F(Mcp, AServerThatHangsKeepsNobodyFromTheOthers) {
+  limits_.search_patience_ms = 300;
+  auto silent = server("silent");
+  silent.name = "silent";
+  use(Config{{server("good"), silent}, {}});
+  const auto found = search("echo").text;
+  EXPECT_THAT(found, StartsWith("scripted echo"));
+  EXPECT_THAT(found, HasSubstr("[silent has not answered yet; search again for what it offers]"));
+  EXPECT_EQ(call("echo", {{"text", "hello"}}).text, "hello");
+  EXPECT_THAT(search("echo").text, HasSubstr("[silent has not answered yet"));
+}
+
 TEST_F(Mcp, TheLoopMayEndWhileAServerStarts) {
   boost::asio::io_context loop;
   auto tools = make_tools(loop.get_executor(), {dir_.string(), LARES_LAUNCHER},
