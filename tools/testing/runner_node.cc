@@ -48,7 +48,7 @@ std::optional<NodeScript> node_script(std::string_view script) {
                                                            "--test-reporter",
                                                            "--test-reporter-destination",
                                                            "--test-timeout"};
-  if (script.find_first_of(";&|<>`$()\n") != std::string_view::npos) return std::nullopt;
+  if (script.find_first_of(";&|<>`$()#\\\n") != std::string_view::npos) return std::nullopt;
   std::vector<std::string_view> words;
   for (std::size_t at = 0; (at = script.find_first_not_of(' ', at)) != std::string_view::npos;) {
     const std::size_t end = std::min(script.find(' ', at), script.size());

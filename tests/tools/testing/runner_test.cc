@@ -203,6 +203,7 @@ TEST(Runner, AScriptOfNodesIsRunAsItIsWritten) {
        "node --test --import tsx --test-name-pattern=low src/*.ts", "", "low"},
       {"what the shell does is left to it", package("node --test tests | tee log"),
        "npm test" + all, "tests"},
+      {"a comment too", package("node --test # all"), "npm test" + all, "tests"},
       {"and a blank in quotes", package("node --test 'my tests'"), "npm test" + all, "tests"},
       {"another program", package("node run.js"), "npm test" + all, "tests"},
   });
