@@ -80,12 +80,27 @@ bool is_secret(const git_diff_delta* delta) {
 struct Patch {
   std::string text;
   std::size_t n_lines_cut = 0;
+  // Of the file under way, where its name is one of keys and certificates: its lines, for a look.
+  std::string path, lines;
+  std::size_t lines_at = 0;  // in the text
 };
+
+void withhold_key(Patch& patch) {
+  if (!patch.lines.empty() && is_secret_text(patch.path, patch.lines)) {
+    patch.text.resize(patch.lines_at);
+    patch.text += "[content withheld: a key]\n";
+  }
+  patch.lines.clear();
+}
 
 int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_diff_line* line,
                 void* payload) {
   auto& patch = *static_cast<Patch*>(payload);
   if (is_secret(delta) && line->origin != GIT_DIFF_LINE_FILE_HDR) return 0;
+  if (line->origin == GIT_DIFF_LINE_FILE_HDR) {
+    withhold_key(patch);
+    patch.path = delta->new_file.path ? delta->new_file.path : delta->old_file.path;
+  }
   if (patch.text.size() > kOutputBytesMax) {
     ++patch.n_lines_cut;
     return 0;
@@ -93,6 +108,8 @@ int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_dif
   const bool content = line->origin == '+' || line->origin == '-' || line->origin == ' ';
   if (content) patch.text += line->origin;
   patch.text.append(line->content, line->content_len);
+  if (line->origin == GIT_DIFF_LINE_FILE_HDR) patch.lines_at = patch.text.size();
+  if (content && needs_a_look(patch.path)) patch.lines.append(line->content, line->content_len);
   if (is_secret(delta)) patch.text += "[content withheld: this name is one for secrets]\n";
   return 0;
 }
@@ -104,6 +121,7 @@ GitResult<std::string> patch_text(const std::vector<Diff>& diffs) {
     git_diff_find_similar(diff.get(), nullptr);
     if (git_diff_print(diff.get(), GIT_DIFF_FORMAT_PATCH, append_line, &patch) != 0)
       return tl::unexpected(fmt::format("diff: {}", last_error()));
+    withhold_key(patch);
     n_files += git_diff_num_deltas(diff.get());
   }
   std::string text = to_utf8(patch.text);

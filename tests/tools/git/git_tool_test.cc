@@ -166,6 +166,25 @@ TEST_F(Git, WhatIsHiddenFromCommandsIsNotCommitted) {
   EXPECT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
   EXPECT_EQ(sh(root(), "git ls-files"), ".env.example\na\nb\nca.crt\nterraform.tfvars.example\n");
 }
+TEST_F(Git, AKeyAmongCertificatesIsNotShown) {
+  const std::string key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\n";
+  repo_.write("chain.crt", "-----BEGIN CERTIFICATE-----\nMIIDxy\n");
+  repo_.write("other.crt", "one\n");
+  repo_.write("z", "one\n");
+  commit_all("first");
+  repo_.write("chain.crt", "-----BEGIN CERTIFICATE-----\nMIIDxy\n" + key);
+  repo_.write("other.crt", "two\n");
+  repo_.write("z", "two\n");
+  const auto diff = git({{"command", "diff"}}).text;
+  EXPECT_THAT(diff, HasSubstr("+++ b/chain.crt\n[content withheld: a key]\ndiff --git"));
+  EXPECT_THAT(diff, Not(HasSubstr("MIIE")));
+  for (const char* name : {"other.crt", "z"})
+    EXPECT_THAT(diff, HasSubstr(sh(root(), std::string("git diff HEAD ") + name)));
+  commit_all("second");
+  EXPECT_THAT(git({{"command", "show"}}).text, Not(HasSubstr("MIIE")));
+  repo_.write("chain.crt", "gone\n");
+  EXPECT_THAT(git({{"command", "diff"}}).text, Not(HasSubstr("MIIE")));
+}
 TEST_F(Git, ARenamedSecretStaysOne) {
   std::string text = "KEY=tops3cret\n";
   for (int i = 0; i < 50; ++i) text += "LINE=" + std::to_string(i) + "\n";
