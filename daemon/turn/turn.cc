@@ -520,16 +520,32 @@ class Turn {
   // has to do now.
   asio::awaitable<void> go_on(std::vector<std::string> results, std::vector<std::string> said,
                               bool with_task) {
-    auto ids = engine_.tokenizer().encode(continue_session(results, said));
+    auto ids = behind_answer(results, said);
     const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
     if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
       auto shortening = shorten(std::move(results), std::move(said), with_task);
       const Shortened done = co_await std::move(shortening);
       if (done == Shortened::anew || (done == Shortened::no && !can_hold(n_prompt))) co_return;
       const std::string next(with_task ? kDoWhatWasAsked : kGoOn);
-      if (done == Shortened::asked) ids = engine_.tokenizer().encode(continue_session({}, {next}));
+      if (!result_.reason.empty()) co_return;  // stopped: nothing is to be answered any more
+      if (done == Shortened::asked) ids = behind_answer({}, {next});
     }
     append(ids);
+  }
+
+  // What the model reads next, as tokens behind the transcript. An answer that was never drawn, for
+  // the turn was stopped or the daemon died while its prompt was evaluated, is closed first: no
+  // turn that the model was trained on begins within a thought.
+  std::vector<engine::Token> behind_answer(const std::vector<std::string>& results,
+                                           const std::vector<std::string>& said) const {
+    const engine::Tokenizer& tokenizer = engine_.tokenizer();
+    std::vector<engine::Token> ids;
+    const auto eos = tokenizer.added(engine::kEos), think_end = tokenizer.added(engine::kThinkEnd);
+    if (eos && think_end && !transcript_.ids.empty() && transcript_.ids.back() != *eos)
+      ids = {*think_end, *eos};
+    const auto more = tokenizer.encode(continue_session(results, said));
+    ids.insert(ids.end(), more.begin(), more.end());
+    return ids;
   }
 
   enum class Shortened {
@@ -544,12 +560,13 @@ class Turn {
     const std::size_t n_used = transcript_.ids.size();
     std::vector<std::string> asked = said;
     asked.push_back(summary_request());
-    auto request = engine_.tokenizer().encode(continue_session(results, asked));
+    auto request = behind_answer(results, asked);
     const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) -
                               kClosingTokens - static_cast<std::int64_t>(request.size());
     if (room < static_cast<std::int64_t>(transcript_.ids.size())) {
       if (room <= in_.n_repository) co_return Shortened::no;
       drop_the_end(room);
+      request = behind_answer(results, asked);
     }
     items_.complete({.kind = "note",
                      .text = fmt::format("{} of {} tokens are used: the conversation is summed up "

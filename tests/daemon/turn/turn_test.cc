@@ -346,6 +346,36 @@ TEST_F(TurnTest, AFailingEngineEndsTheTurnWithItsReason) {
   EXPECT_EQ(turn({{"x</think>Back."}}, {}, "Once more.").reason, "end_turn");
 }
 
+// Its prompt stays; the model never reads a thought that somebody else's words end.
+TEST_F(TurnTest, AnAnswerThatWasNeverDrawnIsClosedBeforeTheNextPrompt) {
+  EXPECT_EQ(turn({{.text = "", .fail_sync = 0}}).reason, "error");
+  EXPECT_EQ(turn({{"x</think>Done."}}, {}, "Another way.").reason, "end_turn");
+  EXPECT_THAT(prompts_.back(), HasSubstr("Do it.<｜Assistant｜><think></think><｜end▁of▁sentence｜>"
+                                         "<｜User｜>Another way.<｜Assistant｜><think>"));
+}
+
+// Of the request for a summary nothing is left to be answered.
+TEST_F(TurnTest, AnInterruptOfASummaryAsksForNothingMore) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 13'500; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text}});
+  const auto result = turn({{.text = "x</think>It was lines.",
+                             .before_token =
+                                 [&](std::int64_t at) {
+                                   if (at == 12) stop_.engine.request_stop();
+                                 }}},
+                           {}, "And two and two?");
+  EXPECT_EQ(result.reason, "cancelled");
+  EXPECT_TRUE(heard_.before.empty());
+  stop_.engine = {};
+  turn({{"x</think>It was lines."}, {"x</think>Four."}}, {}, "And now?");
+  EXPECT_THAT(prompts_.front(), HasSubstr("It was line<｜end▁of▁sentence｜><｜User｜>And now?"));
+  EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
 TEST_F(TurnTest, AnInterruptLandsWithinAToken) {
   std::int64_t last = 0;
   const auto result =
