@@ -49,10 +49,11 @@ TurnCalls::Made TurnCalls::made(const Item& item, int n) {
   const bool same = !item.snapshot.empty() && item.snapshot == item.snapshot_after;
   if (!item.changes.empty() || (item.changes_untold && item.name != kTestTool && !same))
     made_.changed();
-  if (item.state == "done" || item.state == "cancelled") return {n};
-  if (by_disk_ && made_.failed_by_disk() >= kDiskStop) return {kCallsStop, true, true};
-  const int n_failed = made_.failed(item.name, item.arguments, item.output);
-  return {std::max(n, n_failed), true, false};
+  const bool failed = item.state != "done";
+  if (item.state == "cancelled" || (!failed && !(item.changes_untold && same))) return {n};
+  if (failed && by_disk_ && made_.failed_by_disk() >= kDiskStop) return {kCallsStop, true, true};
+  const int n_in_vain = made_.in_vain(item.name, item.arguments, item.output);
+  return {std::max(n, n_in_vain), failed, false};
 }
 
 asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& heard) {

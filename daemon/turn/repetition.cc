@@ -52,9 +52,9 @@ int CallCounter::count(const std::string& name, const std::string& arguments, bo
   return ++counts_[key];
 }
 
-int CallCounter::failed(const std::string& name, const std::string& arguments,
-                        const std::string& result) {
-  return ++failures_[key_of(name, arguments) + '\n' + tools::blob_sha(result)];
+int CallCounter::in_vain(const std::string& name, const std::string& arguments,
+                         const std::string& result) {
+  return ++in_vain_[key_of(name, arguments) + '\n' + tools::blob_sha(result)];
 }
 
 namespace {

@@ -49,16 +49,17 @@ class CallCounter {
   // made, this time included.
   int count(const std::string& name, const std::string& arguments, bool mutates);
 
-  // After a call that failed: how often this one has with this very result since something was
-  // changed, whatever lay between. That others may change something is not enough here: edit, undo,
-  // test, edit, undo, test on a full disk is no work.
-  int failed(const std::string& name, const std::string& arguments, const std::string& result);
+  // After a call that failed, or that could have changed something and did not: how often this one
+  // came to this very result since something was changed, whatever lay between. That others may
+  // change something is not enough here: edit, undo, test, edit, undo, test on a full disk is no
+  // work, nor are two commands in turn that only look.
+  int in_vain(const std::string& name, const std::string& arguments, const std::string& result);
   // The same, of one that failed because nothing can be written: one is like another.
   int failed_by_disk() { return ++n_by_disk_; }
-  void changed() { failures_.clear(), n_by_disk_ = 0; }
+  void changed() { in_vain_.clear(), n_by_disk_ = 0; }
 
  private:
-  std::map<std::string, int> counts_, failures_;
+  std::map<std::string, int> counts_, in_vain_;
   int n_by_disk_ = 0;
 };
 

@@ -85,6 +85,20 @@ class TurnsTest(DaemonCase):
         self.prompt(c, s, "Six?", id="p4")
         self.assertEqual(c.until("turn/ended", turnId=4)[-1]["params"]["reason"], "end_turn")
 
+    def test_commands_in_turn_that_change_nothing_are_a_circle(self):
+        c = self.start(*([self.bash("ls"), self.bash("cat a.txt")] * 8)[:15], "hm</think>I see a.txt.")
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Look.")
+        seen = c.until("turn/ended")
+        self.assertEqual((seen[-1]["params"]["reason"], seen[-1]["params"]["message"]), ("repetition", "the same call was made 8 times"))
+        self.assertEqual(sum(m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool" for m in seen), 15)
+
+    def test_commands_between_changes_are_work(self):
+        c = self.start(*[answer for i in range(9) for answer in (self.bash("cat a.txt"), self.bash(f"echo {i} > b.txt"))], "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Work.")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+
     def test_hooks_and_instructions_of_the_user(self):
         config = os.path.join(self.home, "config")
         os.makedirs(config)
