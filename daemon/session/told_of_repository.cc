@@ -126,7 +126,8 @@ asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summar
        // comes
        // last,
        // once
-  auto out = begin_with(*beginning, anew(summary, said, next), notes);
+  const auto bytes_max = user_words_bytes_max(world_.host->engine()->info().n_context_max);
+  auto out = begin_with(*beginning, anew(summary, said, next, bytes_max), notes);
   anew_ = std::move(*beginning);
   co_return std::optional<Beginning>(std::move(out));
 }

@@ -28,9 +28,9 @@ std::string summary_request() {
 }
 
 std::string anew(const std::string& summary, const std::vector<std::string>& words,
-                 const std::string& next) {
+                 const std::string& next, std::size_t bytes_max) {
   std::vector<std::string> quoted;  // newest first
-  std::size_t left = kUserWordsBytesMax;
+  std::size_t left = bytes_max;
   for (auto at = words.rbegin(); at != words.rend() && left > 0; ++at) {
     const std::size_t n = tools::utf8_floor(*at, std::min(left, at->size()));
     quoted.push_back(n == at->size()
@@ -51,6 +51,24 @@ std::string anew(const std::string& summary, const std::vector<std::string>& wor
   }
   out += "What you wrote down for yourself before:\n\n<summary>\n" + summary + "\n</summary>\n\n";
   return out + next;
+}
+
+std::size_t user_words_bytes_max(std::int64_t n_context) {
+  return std::min(kUserWordsBytesMax, static_cast<std::size_t>(n_context / kBytesShare));
+}
+
+bool clip(std::vector<std::string>& results, std::size_t bytes_max) {
+  bool any = false;
+  for (std::string& text : results) {
+    const std::size_t share = bytes_max / results.size();
+    if (text.size() <= share) continue;
+    const std::size_t head = tools::utf8_floor(text, share / 2),
+                      tail = tools::utf8_floor(text, text.size() - share / 2);
+    text = fmt::format("{}\n[{} bytes are left out: the context has no room for them]\n{}",
+                       text.substr(0, head), tail - head, text.substr(tail));
+    any = true;
+  }
+  return any;
 }
 
 }  // namespace lares::daemon

@@ -17,7 +17,9 @@ inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;  /
                                                                                // context
 inline constexpr std::int64_t kSummaryThinkShare = 4;         // of a summary's tokens: reasoning
 inline constexpr std::size_t kUserWordsBytesMax = 64u << 10;  // of earlier prompts, the newest
-                                                              // first
+                                                              // first ...
+inline constexpr std::int64_t kBytesShare = 4;  // ... or one for so many tokens of a shorter
+                                                // context
 
 // Whether a prompt of n_prompt tokens, of which n_repository stand before the conversation, leaves
 // too little of the context.
@@ -26,9 +28,14 @@ bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n
 std::int64_t summary_tokens_max(std::int64_t n_context);
 std::string summary_request();
 
-// What the conversation begins anew with. `words`: what the user asked, oldest first; `next`: what
-// the model has to do now.
+// What the conversation begins anew with. `words`: what the user asked, oldest first, as far as
+// they fit into `bytes_max`; `next`: what the model has to do now.
 std::string anew(const std::string& summary, const std::vector<std::string>& words,
-                 const std::string& next);
+                 const std::string& next, std::size_t bytes_max = kUserWordsBytesMax);
+std::size_t user_words_bytes_max(std::int64_t n_context);
+
+// Cuts the middle out of those that are too long for all of them to have `bytes_max` at most.
+// False: none is.
+bool clip(std::vector<std::string>& results, std::size_t bytes_max);
 
 }  // namespace lares::daemon

@@ -125,6 +125,15 @@ class Turn {
         auto going_on = go_on({}, more, /*with_task=*/true);
         co_await std::move(going_on);
       }
+    } else if (reason == "context_full" && in_.begin_anew && !must_answer_ &&
+               n_overflown_ < kContinuationsMax) {
+      ++n_overflown_;
+      items_.complete(
+          {.kind = "note",
+           .text = fmt::format("the answer filled the context of {} tokens; the turn goes on",
+                               context_limit())});
+      auto going_on = go_on({}, {std::string(kGoOn)}, /*with_task=*/true);
+      co_await std::move(going_on);
     } else {
       end(reason, explain(reason));
     }
@@ -561,8 +570,16 @@ class Turn {
     std::vector<std::string> asked = said;
     asked.push_back(summary_request());
     auto request = behind_answer(results, asked);
-    const std::int64_t room = context_limit() - summary_tokens_max(context_limit()) -
-                              kClosingTokens - static_cast<std::int64_t>(request.size());
+    const auto room_before = [&] {
+      return context_limit() - summary_tokens_max(context_limit()) - kClosingTokens -
+             static_cast<std::int64_t>(request.size());
+    };
+    std::int64_t room = room_before();
+    const auto n_bytes = static_cast<std::size_t>(context_limit() / kBytesShare);
+    if (room < static_cast<std::int64_t>(transcript_.ids.size()) && clip(results, n_bytes)) {
+      request = behind_answer(results, asked);  // rather than of the conversation
+      room = room_before();
+    }
     if (room < static_cast<std::int64_t>(transcript_.ids.size())) {
       if (room <= in_.n_repository) co_return Shortened::no;
       drop_the_end(room);
@@ -645,7 +662,9 @@ class Turn {
     if (reason == "cancelled") return "";  // the engine's word for it says no more
     if (reason == "max_tokens") return fmt::format("{} tokens", in_.settings.step_tokens_max);
     if (reason == "context_full") {
-      return fmt::format("{} tokens; begin a new session", context_limit());
+      return fmt::format(
+          "{} tokens; {}", context_limit(),
+          in_.begin_anew ? "a prompt such as `go on` continues" : "begin a new session");
     }
     if (reason == "repetition") return "the same tokens again and again in one answer";
     return failure_message_;
@@ -672,6 +691,7 @@ class Turn {
   Clock::duration decode_{}, prefill_{};
   std::int64_t n_read_ahead_ = 0;  // tokens of the next prompt, evaluated while a command ran
   int n_sent_back_ = 0;            // times, by who checked its work
+  int n_overflown_ = 0;            // answers that were longer than the context
   bool summing_up_ = false;
   Drawn drawn_;                // the present answer
   Branches branches_;          // of the step's answers that were given up

@@ -291,18 +291,76 @@ TEST_F(TurnTest, ALongTaskThatJustFitsIsRead) {
   EXPECT_EQ(heard_.of("text").back().text, "Four.");
 }
 
-// An answer may be longer than the room that is kept: its end goes, and the session goes on.
+// An answer may be longer than the room that is kept: its end goes, and the turn goes on.
 TEST_F(TurnTest, AContextThatIsFullIsSummedUpWithoutItsEnd) {
   evaluates_again_ = kBegunAnew;
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
   std::string text;
   for (int i = 0; text.size() < 20'000; ++i) text += fmt::format("line {}\n", i);
-  EXPECT_EQ(turn({{"x</think>" + text}}).reason, "context_full");
+  EXPECT_EQ(turn({{"x</think>" + text}, {"x</think>I said lines."}, {"x</think>Done."}}).reason,
+            "end_turn");
+  EXPECT_THAT(prompts_.back(), HasSubstr("I said lines.\n</summary>\n\nGo on with the next step."));
+  EXPECT_EQ(heard_.before.size(), 2u);
+  EXPECT_EQ(heard_.of("text").back().text, "Done.");
+}
+
+TEST_F(TurnTest, ACallThatTheContextHasNoRoomForIsNotMade) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  const std::string path = root_ + "/long.txt";
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i) text += fmt::format("line {}\n", i);
+  const auto result = turn({{"x</think>Long." + create(path, text)}, {"x</think>Too long."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_FALSE(fs::exists(path));
+  ASSERT_EQ(heard_.of("tool").size(), 1u);
+  EXPECT_EQ(heard_.of("tool")[0].state, "rejected");
+  EXPECT_THAT(heard_.of("tool")[0].output, HasSubstr("it was cut off"));
+  EXPECT_THAT(heard_.of("note").back().text, HasSubstr("the answer filled the context"));
+  EXPECT_THAT(prompts_.back(),
+              HasSubstr("<think>x</think>Long.<｜end▁of▁sentence｜><｜User｜>Go on"));
+}
+
+// Whatever the model says, it comes to an end; the next turn finds a session that goes on.
+TEST_F(TurnTest, AnswersThatAreLongerThanTheContextAgainAndAgainEndTheTurn) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 20'000; ++i) text += fmt::format("line {}\n", i);
+  const auto result = turn({{"x</think>" + text},
+                            {"x</think>Lines."},
+                            {"x</think>" + text},
+                            {"x</think>Lines."},
+                            {"x</think>" + text}});
+  EXPECT_EQ(result.reason, "context_full");
+  EXPECT_THAT(result.message, HasSubstr("`go on` continues"));
   EXPECT_EQ(turn({{"x</think>It was lines."}, {"x</think>Four."}}, {}, "And two and two?").reason,
             "end_turn");
-  EXPECT_EQ(heard_.before.size(), 2u);
   EXPECT_EQ(heard_.of("text").back().text, "Four.");
+}
+
+// Else the session could never go on: each prompt would bring them again.
+TEST_F(TurnTest, ResultsThatTheContextCannotHoldAreCut) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text;
+  for (int i = 0; text.size() < 9'000; ++i) text += fmt::format("line {}\n", i);
+  std::vector<std::string> views;
+  for (const char* name : {"a.txt", "b.txt", "c.txt"}) {
+    write(name, text);
+    views.push_back(
+        scripted_call("str_replace_editor", {{"command", "view"}, {"path", root_ + "/" + name}}));
+  }
+  const auto result =
+      turn({{"x</think>" + scripted_calls(views)}, {"x</think>Three files."}, {"x</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_THAT(prompts_[1], HasSubstr("line 0\n"));
+  EXPECT_THAT(prompts_[1], HasSubstr(" bytes are left out: the context has no room for them]\n"));
+  EXPECT_EQ(heard_.of("tool").size(), 3u);
 }
 
 TEST_F(TurnTest, ASummaryIsBounded) {
@@ -334,6 +392,24 @@ TEST(Shorten, TheUsersWordsAreKeptAsFarAsTheyFit) {
   const auto more = anew("S", {"first", std::string(kUserWordsBytesMax, 'x')}, "");
   EXPECT_THAT(more, HasSubstr("The last 1 of the 2 things"));
   EXPECT_THAT(more, Not(HasSubstr("first")));
+}
+
+TEST(Shorten, WordsTakeAPartOfAShortContextOnly) {
+  EXPECT_EQ(user_words_bytes_max(1 << 20), kUserWordsBytesMax);
+  EXPECT_EQ(user_words_bytes_max(32'768), 8'192u);
+  EXPECT_THAT(anew("S", {std::string(100, 'x')}, "", 40),
+              HasSubstr("[60 more bytes are left out]"));
+}
+
+TEST(Shorten, ResultsAreCutInTheirMiddleBetweenCharacters) {
+  std::vector<std::string> results{
+      "short", std::string(9, 'a') + "ä" + std::string(70, 'b') + std::string(9, 'z')};
+  EXPECT_FALSE(clip(results, 1'000));
+  EXPECT_TRUE(clip(results, 40));
+  EXPECT_EQ(results[0], "short");
+  EXPECT_EQ(results[1], std::string(9, 'a') +
+                            "\n[71 bytes are left out: the context has no room for them]\nb" +
+                            std::string(9, 'z'));
 }
 
 TEST_F(TurnTest, AFailingEngineEndsTheTurnWithItsReason) {
