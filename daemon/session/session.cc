@@ -241,6 +241,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
 
 void Session::start_next() {
   if (turn_ || rewinding_ || info_.closed || !failure_.empty()) return;
+  if (world_.host->stopping()) return;  // what waits is the next daemon's
   for (Prompt& p : prompts_) {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;

@@ -110,6 +110,25 @@ class DaemonTest(DaemonCase):
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
         self.assertFalse(os.path.exists(self.daemon.socket))
 
+    def test_a_shutdown_leaves_what_waits_to_the_next_daemon(self):
+        gate = self.gate()
+        c = self.start({"text": "hm", "gate": gate}, "hm</think>Not now.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        c.until("session/state", state="prefill")
+        self.prompt(c, s, "Then this.", id="p2", delivery="queue")
+        c.call("server/shutdown")
+        self.open_gate(gate)
+        seen = c.until("turn/ended", turnId=1)
+        while (message := c.read()) is not None:
+            seen.append(message)
+        self.assertEqual([m["params"]["turnId"] for m in seen if m["method"] == "turn/started"], [])
+        self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+        self.daemon.stop()
+        c = self.start("hm</think>Now.")
+        c.call("session/subscribe", sessionId=s)
+        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
     def test_a_client_that_does_not_read_is_let_go(self):
         c = self.start("hm</think>Yes.")
         s = self.session(c)
