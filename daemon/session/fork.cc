@@ -121,7 +121,7 @@ asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, T
   forked();
   sync_soon();
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
-  if (!parent->timeline_ || parent->turn_ || !failure_.empty()) co_return;
+  if (!parent->timeline_ || parent->turn_ || parent->rewinding_ || !failure_.empty()) co_return;
   const Rewinding keeps_still(*parent);  // nor is its timeline taken from it
   const auto share = [&]() -> std::unique_ptr<engine::Timeline> {
     engine::Engine& engine = *world_.host->engine();

@@ -186,6 +186,22 @@ class RewindTest(DaemonCase):
         self.open_gate(gate)
         c.until("turn/ended", turnId=2)
 
+    def test_no_turn_begins_while_it_goes_back_whoever_forks_it_meanwhile(self):
+        os.makedirs(os.path.join(self.root, "many"))
+        for n in range(500):
+            self.write(f"many/{n}", f"{n}\n")  # going back takes longer than forking
+        c = self.start(self.create("new"), "hm</think>One.", "hm</think>Two.")
+        s = self.session(c)
+        self.turn(c, s, "One.", 1)
+        goes = self.connect()
+        going = goes.send("session/rewind", sessionId=s, turnId=1)
+        c.call("session/fork", sessionId=s, beforeTurn=1)
+        self.prompt(c, s, "Two.", id="p2")
+        self.assertEqual([x["path"] for x in goes.answer(going)["changes"]], ["new"])
+        c.until("turn/ended", turnId=2)
+        events = [e["method"] for e in c.call("session/history", sessionId=s)["events"]]
+        self.assertLess(events.index("session/rewound"), len(events) - events[::-1].index("turn/started"))
+
     def test_a_fork_knows_what_the_other_knew(self):
         c = self.start("hm</think>One.", "hm</think>Two.", "hm</think>Fork.")
         s = self.session(c, temperature=0.25)
