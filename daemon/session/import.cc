@@ -31,7 +31,7 @@ class Importer {
     if (!params.is_object()) return "its params are no object";
     if (frames_.empty() != (method == protocol::SessionCreated::kNotification))
       return "a session begins with its creation, once";
-    if (method == kAppended) {
+    if (method == kAppended || method == kShortened) {
       if (auto wrong = wrong_ids(params); !wrong.empty()) return wrong;
     } else if (!method.starts_with("lares/")) {
       if (auto wrong = fact(method, params); !wrong.empty()) return wrong;
@@ -175,6 +175,8 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::import(std::string pa
   const auto resolved = repository_root(root.empty() ? file->root : root);
   if (!resolved)
     co_return no(protocol::Code::not_found, resolved.error() + "; name a repository with --root");
+  if (const auto why = why_no_session(resolved->root); !why.empty())
+    co_return no(protocol::Code::invalid_params, why);
   const std::string id = fresh_session_id(),
                     journal = world_.state_dir + "/sessions/" + id + ".journal";
   protocol::Code code = protocol::Code::invalid_params;

@@ -156,6 +156,9 @@ class TransferTest(unittest.TestCase):
         with self.assertRaises(Refused) as e:
             c.call("session/import", path=self.file, root=os.path.join(self.home, "nowhere"))
         self.assertEqual(e.exception.kind, "not_found")
+        with self.assertRaises(Refused) as e:  # where no session may begin none is brought to either
+            c.call("session/import", path=self.file, root=self.daemon.state)
+        self.assertIn("Lares keeps files of its own", str(e.exception))
         with self.assertRaises(Refused) as e:
             c.call("session/export", sessionId=before["sessions"][0]["sessionId"], path=self.file)
         self.assertIn("left alone", str(e.exception))

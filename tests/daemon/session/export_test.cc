@@ -212,6 +212,7 @@ TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   EXPECT_THAT(refused(3, {{"ids", {1, 100}}}), HasSubstr("token id 100 is not below 100"));
   EXPECT_THAT(refused(3, {{"ids", {-1}}}), HasSubstr("token id -1"));
   EXPECT_THAT(refused(3, {{"ids", {"1"}}}), HasSubstr("token id"));
+  EXPECT_THAT(refused(3, {{"ids", {1, 100}}}, "lares/shortened"), HasSubstr("token id 100"));
   EXPECT_THAT(refused(3, Json::object()), HasSubstr("no token ids"));
   EXPECT_THAT(refused(3, Json::array()), HasSubstr("frame 4 makes no sense"));
   EXPECT_THAT(refused(1, {{"sessionId", "old"}, {"seq", 3}}), HasSubstr("seq"));
