@@ -460,7 +460,10 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
           failed = "read the repository: " + beginning->error();
         }
       }
-      if (!pinned_ && !transcript_.ids.empty()) co_await pin_again();
+      if (!pinned_ && !transcript_.ids.empty()) {
+        co_await pin_again();
+        if (turn_->stop.requested()) result.reason = "cancelled";
+      }
       tools::note_shown(tools_, overlays_->shown());
       auto hooks = read_hooks(own_file(world_, "hooks.json"));
       if (!hooks && failed.empty()) failed = hooks.error();

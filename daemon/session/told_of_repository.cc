@@ -11,6 +11,7 @@
 #include "daemon/turn/instructions.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
+#include "daemon/until_stopped.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
@@ -43,16 +44,19 @@ void Session::record_shown() {
 
 asio::awaitable<void> Session::pin_again() {
   all_may_have_changed_ = true;
-  auto pinning = resident_->pin_again(
-      std::make_shared<const std::vector<engine::Token>>(transcript_.ids), was_shown_, unsure_);
-  auto again = co_await std::move(pinning);
-  if (!again) {
+  auto pinning = left_when_stopped(
+      turn_->stop,
+      resident_->pin_again(std::make_shared<const std::vector<engine::Token>>(transcript_.ids),
+                           was_shown_, unsure_));
+  const auto again = co_await std::move(pinning);
+  if (!again) co_return;  // the next turn does it
+  if (!*again) {
     world_.log->event("repository_unreadable",
-                      {{"session", info_.session_id}, {"why", again.error()}});
+                      {{"session", info_.session_id}, {"why", again->error()}});
     co_return;
   }
-  pinned_ = again->pinned;
-  all_may_have_changed_ = !again->base_known;
+  pinned_ = (*again)->pinned;
+  all_may_have_changed_ = !(*again)->base_known;
 }
 
 asio::awaitable<std::string> Session::changes_of_others() {

@@ -69,13 +69,18 @@ class DeliveryTest(DaemonCase):
                     file.write(f"{d} {f}\n")
         c = self.start("hm</think>Here.")
         s = self.session(c)
-        self.prompt(c, s, "Go.")
-        self.assertEqual(c.call("turn/interrupt", sessionId=s)["turnId"], 1)
-        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
-        prefix = c.call("repo/prefix", root=self.root)
-        self.assertTrue(prefix["looking"] and not prefix.get("epoch"), "it was read to the end first")
-        self.prompt(c, s, "Again.", id="p2")
-        self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+        for turn in (1, 3):  # the second time of a session that is gone on with
+            self.prompt(c, s, "Go.", id=f"p{turn}")
+            self.assertEqual(c.call("turn/interrupt", sessionId=s)["turnId"], turn)
+            self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "cancelled")
+            prefix = c.call("repo/prefix", root=self.root)
+            self.assertTrue(prefix.get("looking") and not prefix.get("epoch"), "it was read to the end first")
+            self.prompt(c, s, "Again.", id=f"p{turn + 1}")
+            self.assertEqual(c.until("turn/ended", turnId=turn + 1)[-1]["params"]["reason"], "end_turn")
+            if turn == 1:
+                self.daemon.kill()
+                c = self.start("hm</think>Here.")
+                c.call("session/subscribe", sessionId=s, after=-1)
 
     def test_a_waiting_prompt_is_taken_back(self):
         c = self.start({"text": "hm</think>First.", "gate": (gate := self.gate())}, "hm</think>Third.")
