@@ -12,6 +12,7 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/repository.h"
+#include "daemon/session/session_settings.h"
 #include "daemon/session/sessions.h"
 
 namespace lares::daemon {
@@ -33,6 +34,11 @@ class Importer {
       return "a session begins with its creation, once";
     if (method == kAppended || method == kShortened) {
       if (auto wrong = wrong_ids(params); !wrong.empty()) return wrong;
+    } else if (method == kSettings) {
+      auto settings = protocol::from_json<protocol::SessionSettings>(params);
+      if (!settings) return settings.error();
+      if (auto wrong = take(*settings); !wrong.empty()) return wrong;
+      params = protocol::to_json(*settings);
     } else if (!method.starts_with("lares/")) {
       if (auto wrong = fact(method, params); !wrong.empty()) return wrong;
     }
@@ -60,6 +66,12 @@ class Importer {
     return "";
   }
 
+  // A file gives no rights.
+  static std::string take(protocol::SessionSettings& settings) {
+    settings.no_sandbox = false;
+    return wrong_setting(settings);
+  }
+
   std::string fact(std::string& method, Json& params) {
     if (params.value("seq", Json()) != frames_.size() + 1) return "its seq is not its number";
     params["sessionId"] = id_;
@@ -67,9 +79,8 @@ class Importer {
     if (method == protocol::SessionCreated::kNotification) {
       auto made = protocol::from_json<protocol::SessionCreated>(params);
       if (!made) return made.error();
-      if (auto wrong = wrong_setting(made->session.settings); !wrong.empty()) return wrong;
+      if (auto wrong = take(made->session.settings); !wrong.empty()) return wrong;
       made->session.session_id = id_, made->session.root = root_;
-      made->session.settings.no_sandbox = false;
       title_ = made->session.title;
       params = protocol::to_json(*made);
     } else if (method == protocol::SessionUpdated::kNotification) {

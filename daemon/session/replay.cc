@@ -5,6 +5,7 @@
 
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
+#include "daemon/session/session_settings.h"
 #include "daemon/session/session.h"
 
 namespace lares::daemon {
@@ -61,6 +62,11 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
   if (method == kPutAway) {
     info_.closed = put_away_ = true;
     info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
+    return;
+  }
+  if (method == kSettings) {
+    if (auto settings = protocol::from_json<protocol::SessionSettings>(params))
+      info_.settings = std::move(*settings);
     return;
   }
   if (method == kImported) {

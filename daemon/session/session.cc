@@ -12,8 +12,11 @@
 
 #include "daemon/ended.h"
 #include "daemon/hooks/hooks.h"
+#include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/repository.h"
+#include "daemon/session/retold.h"
+#include "daemon/session/session_settings.h"
 #include "daemon/turn/instructions.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/until_stopped.h"
@@ -448,13 +451,36 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
       prompt->delivered = true;
       std::string failed;
       resident_ = world_.residents->of(info_.root);
+      // The tokens stay what it goes back to. What they say is told once: with the first prompt
+      // behind them, also where that turn was stopped, or the daemon died, before it was read.
+      const engine::Engine& engine = *world_.host->engine();
+      const Words words = pinned_ || transcript_.ids.empty() ? Words::known
+                                                             : words_of(transcript_.ids, engine);
+      if (words == Words::foreign) {
+        info_.settings = for_another_model(info_.settings, world_.defaults);
+        record(kSettings, protocol::to_json(info_.settings));
+        input.settings = settings(turn_->mode);
+      }
+      if (words != Words::known) {
+        timeline_ = nullptr;
+        shortened(std::exchange(transcript_, {}), {});
+      }
+      std::string before;
+      if (words != Words::known ||
+          (transcript_.ids.empty() && turn_log_.turns().back().n_shortened > 0)) {
+        input.notes.emplace_back(kRetold);
+        Retelling what = retelling(journal_, turn_log_, turn_id, engine.info().n_context_max);
+        what.words = words_before_;
+        const auto tell = [what] { return retold(what); };
+        before = co_await on_disk_pool(*world_.disk, tell);
+      }
       if (transcript_.ids.empty()) {
         auto reading = left_when_stopped(turn_->stop, resident_->begin());
         auto beginning = co_await std::move(reading);
         if (!beginning) {
           result.reason = "cancelled";
         } else if (*beginning) {
-          input.beginning = begin_with(**beginning, input.said.text, input.notes);
+          input.beginning = begin_with(**beginning, before + input.said.text, input.notes);
           adopt(std::move(**beginning));
         } else {
           failed = "read the repository: " + beginning->error();

@@ -11,6 +11,7 @@
 #include "daemon/session/facts.h"
 #include "daemon/session/on_disk.h"
 #include "daemon/session/repository.h"
+#include "daemon/session/session_settings.h"
 #include "daemon/session/summary.h"
 #include "daemon/session/worktrees.h"
 
@@ -20,9 +21,6 @@ namespace {
 constexpr std::size_t kIdLength = 12;
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is
                                                                              // mistaken for another
-// A question has an answer, and its likeliest wording will do. Not 0: long reasoning tends to go in
-// circles there.
-constexpr double kAskTemperature = 0.2;
 constexpr std::string_view kUnfinished = ".import";  // the daemon died while it wrote one
 
 template <class T, class U>
@@ -130,17 +128,7 @@ asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
 Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request,
                                                protocol::SessionInfo info) {
   info.title = request.title;
-  info.settings = request.settings;
-  auto& s = info.settings;
-  const TurnSettings& d = world_.defaults;
-  if (!s.temperature) s.temperature = d.sampling.temperature;
-  if (!request.settings.temperature && s.mode == "ask")
-    s.temperature = std::min(*s.temperature, kAskTemperature);
-  if (!s.top_p) s.top_p = d.sampling.top_p;
-  if (!s.seed) s.seed = std::random_device{}();
-  if (!s.steps_max) s.steps_max = d.steps_max;
-  if (!s.step_tokens_max) s.step_tokens_max = d.step_tokens_max;
-  if (!s.think_tokens_max) s.think_tokens_max = std::min(d.think_tokens_max, *s.step_tokens_max);
+  info.settings = filled(request.settings, world_.defaults);
   auto session = Session::create(world_, info);
   if (session) sessions_[info.session_id].session = *session;
   return session;

@@ -3,6 +3,7 @@
 recovery_test.py SCRIPTED_DAEMON [unittest arguments]
 """
 import os
+import re
 import subprocess
 import time
 
@@ -99,6 +100,78 @@ class RecoveryTest(DaemonCase):
             self.assertEqual(self.shell_says(c, fork, "f1"), told + self.root + "\n")
         c.call("session/rewind", sessionId=s, turnId=2)
         self.assertEqual(self.shell_says(c, s, "p3"), self.NEW_SHELL + self.root + "\n")
+
+    def read_by_another_model(self, s):
+        """What the model with the other words was given to read, prompt after prompt."""
+        with open(os.path.join(self.daemon.state, "sessions", s + ".journal"), "rb") as f:
+            appended = re.findall(rb'"method":"lares/appended","params":{"ids":\[([0-9,]*)\]', f.read())
+        return [bytes((i + 1) % 256 for i in map(int, ids.split(b",")) if i < 256).decode(errors="replace") for ids in appended if ids]
+
+    def with_another_model(self, *answers, words=True):
+        self.daemon.kill()
+        self.daemon.known_is_evaluated_again = "another model has evaluated nothing"
+        self.daemon.env = {"LARES_TEST_WORDS": "1"} if words else {}
+        return self.start(*answers)
+
+    def ask(self, c, s, n, text):
+        """The turn's reason, and what people were told in it."""
+        c.call("session/subscribe", sessionId=s, after=-1)
+        self.prompt(c, s, text, id=f"p{n}")
+        seen = c.until("turn/ended", sessionId=s)
+        items = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+        return seen[-1]["params"]["reason"], [i["text"] for i in items if i["kind"] == "note"]
+
+    TOLD = "<user>\nWhat is in a.txt?\n</user>\n<assistant>\nIt is alpha.\n</assistant>\n\n"
+
+    def test_another_model_reads_what_was_said_as_text(self):
+        c = self.start("hm</think>It is alpha.")
+        s = self.session(c, stepTokensMax=50, temperature=0.25, stepsMax=7)
+        self.assertEqual(self.ask(c, s, 1, "What is in a.txt?"), ("end_turn", []))
+        first = c.call("session/get", sessionId=s)["contextTokens"]
+        c = self.with_another_model("hm</think>Still alpha.", "hm</think>Yes.")
+        reason, notes = self.ask(c, s, 2, "And now?")
+        self.assertEqual((reason, len(notes)), ("end_turn", 1))
+        self.assertIn("held with another model", notes[0])
+        self.assertIn(self.TOLD + "And now?", "".join(self.read_by_another_model(s)))
+        self.assertEqual(self.ask(c, s, 3, "Sure?"), ("end_turn", []))  # it is told once
+        self.assertEqual("".join(self.read_by_another_model(s)).count(self.TOLD), 1)
+        self.daemon.kill()
+        c = self.start()
+        now = c.call("session/get", sessionId=s)["settings"]  # what the other was sampled with is not for this one
+        self.assertEqual((now["stepTokensMax"], now["temperature"], now["stepsMax"]), (131072, 1, 7))
+        c.call("session/rewind", sessionId=s, turnId=2)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], first)
+        c = self.with_another_model("hm</think>Back.", words=False)
+        self.assertEqual(self.ask(c, s, 4, "Back?"), ("end_turn", []))  # the first knows its own words
+        self.assertGreater(c.call("session/get", sessionId=s)["contextTokens"], first)
+
+    def test_a_kill_before_another_model_was_told_loses_nothing_that_was_said(self):
+        c = self.start("hm</think>It is alpha.")
+        s = self.session(c)
+        self.ask(c, s, 1, "What is in a.txt?")
+        c = self.with_another_model("hm</think>Still alpha.")
+        self.ask(c, s, 2, "And now?")
+        self.daemon.kill()
+        journal = os.path.join(self.daemon.state, "sessions", s + ".journal")
+        with open(journal, "r+b") as f:
+            whole = f.read()
+            at = whole.index(b'{"method":"lares/shortened"')
+            f.truncate(at + int.from_bytes(whole[at - 8:at - 4], "little"))
+        c = self.start("hm</think>Yes.")
+        self.assertEqual(self.ask(c, s, 3, "Sure?")[0], "end_turn")
+        self.assertIn(self.TOLD + "Sure?", "".join(self.read_by_another_model(s)))
+
+    def test_what_a_shorter_context_cannot_hold_is_told_as_text(self):
+        c = self.start("hm</think>" + "".join(f"line {i}\n" for i in range(2500)))
+        s = self.session(c)
+        self.ask(c, s, 1, "Say lines.")
+        self.daemon.kill()
+        self.daemon.known_is_evaluated_again = "it is another context"
+        self.daemon.env = {"LARES_TEST_CONTEXT": "26000"}
+        c = self.start("hm</think>Lines.")
+        reason, notes = self.ask(c, s, 2, "What did you say?")
+        self.assertEqual((reason, len(notes)), ("end_turn", 1))
+        self.assertLess(c.call("session/get", sessionId=s)["contextTokens"], 26000)
 
     def test_a_kill_during_a_turn_is_written_down(self):
         gate = self.gate()

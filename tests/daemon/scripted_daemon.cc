@@ -8,7 +8,8 @@
 // say what is answered to them, or "files": it writes the file that is asked for with whatever tool
 // a client has; {"files": {"us": 0, "broken": 0}}: with these mishaps
 // (tests/clients/client_director.h). In the environment: $LARES_TEST_CONFIG, the folder of the
-// user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context; $LARES_TEST_CHUNK:
+// user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context; $LARES_TEST_WORDS:
+// another model's words; $LARES_TEST_CHUNK:
 // it evaluates prompts so many tokens at a time, each in $LARES_TEST_CHUNK_MS, and has prefixes;
 // $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
 // $LARES_TEST_HTTP=quick: HTTP's patience is a second where it was a minute; $LARES_TEST_LISTEN: as
@@ -86,6 +87,7 @@ int main(int argc, char** argv) {
     if (script == "prompts")
       return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     const auto as_asked = [&](std::unique_ptr<daemon::ScriptedEngine> engine) {
+      if (std::getenv("LARES_TEST_WORDS")) engine->use_another_vocabulary();
       const char* const ms = std::getenv("LARES_TEST_CHUNK_MS");
       std::function<void(std::int64_t)> wait;
       if (ms)

@@ -25,8 +25,8 @@ constexpr std::array<std::string_view, 10> kAdded = {
 
 class ByteTokenizer final : public engine::Tokenizer {
  public:
-  ByteTokenizer() {
-    for (int b = 0; b < kBytes; ++b) bytes_.push_back(static_cast<char>(b));
+  explicit ByteTokenizer(int shift = 0) : shift_(shift) {
+    for (int b = 0; b < kBytes; ++b) bytes_.push_back(static_cast<char>(b + shift));
   }
   void encode(std::string_view text, bool added, std::vector<Token>& out) const override {
     while (!text.empty()) {
@@ -38,7 +38,7 @@ class ByteTokenizer final : public engine::Tokenizer {
         break;
       }
       if (n == 0) {
-        out.push_back(static_cast<unsigned char>(text[0]));
+        out.push_back((static_cast<unsigned char>(text[0]) + kBytes - shift_) % kBytes);
         n = 1;
       }
       text.remove_prefix(n);
@@ -62,6 +62,7 @@ class ByteTokenizer final : public engine::Tokenizer {
   }
 
  private:
+  const int shift_;
   std::string bytes_;
 };
 
@@ -274,6 +275,10 @@ std::unique_ptr<engine::Timeline> ScriptedEngine::timeline() {
 
 std::unique_ptr<engine::Timeline> ScriptedEngine::timeline(engine::PrefixRef from) {
   return std::make_unique<ScriptedTimeline>(*this, from);
+}
+
+void ScriptedEngine::use_another_vocabulary() {
+  tokenizer_ = std::make_unique<ByteTokenizer>(/*shift=*/1);
 }
 
 void ScriptedEngine::evaluate_in_chunks(std::int64_t n_chunk,

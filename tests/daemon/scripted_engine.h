@@ -51,6 +51,9 @@ class ScriptedEngine final : public engine::Engine {
   const engine::Tokenizer& tokenizer() const override { return *tokenizer_; }
   std::unique_ptr<engine::Timeline> timeline() override;
 
+  // Another model's words: the same tokens mean something else. Before it is used.
+  void use_another_vocabulary();
+
   // As a real engine: prompts a chunk at a time, prefixes, and no way back but to multiples of 128.
   // An answer is then taken with the first draw behind a prompt, and `before_chunk`, if there is
   // one, is called before what ends at `end` is evaluated.

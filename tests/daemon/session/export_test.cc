@@ -198,6 +198,22 @@ TEST(SessionImport, TakesOverNoRulesRightsSnapshotsOrWaitingPrompts) {
   EXPECT_LT(std::abs(out[10]["params"]["t"].get<std::int64_t>() - unix_ms()), 60'000);
 }
 
+TEST(SessionImport, SettingsThatChangedGiveNoRightsEither) {
+  const auto with = [](const Json& settings) {
+    auto all = frames();
+    all.push_back(frame("lares/settings", settings));
+    return frames_to_import({.session = "old", .root = "/there", .model = {}, .frames = all}, "new",
+                            "/here", 100);
+  };
+  const auto out = with({{"noSandbox", true}, {"temperature", 0.5}});
+  ASSERT_TRUE(out) << out.error();
+  const Json settings = Json::parse((*out)[9])["params"];
+  EXPECT_EQ(settings["temperature"], 0.5);
+  EXPECT_FALSE(settings.contains("noSandbox"));
+  EXPECT_THAT(with({{"temperature", -3}}).error(), HasSubstr("temperature"));
+  EXPECT_THAT(with({{"noSandbox", "yes"}}).error(), HasSubstr("noSandbox"));
+}
+
 TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   const auto refused = [](std::size_t at, Json bad, const char* method = nullptr) {
     auto all = frames();
