@@ -84,8 +84,6 @@ int main(int argc, char** argv) {
   options.listen_without_token = std::getenv("LARES_TEST_WITHOUT_TOKEN") != nullptr;
   options.load =
       [&](const daemon::EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
-    if (script == "prompts")
-      return std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt);
     const auto as_asked = [&](std::unique_ptr<daemon::ScriptedEngine> engine) {
       if (std::getenv("LARES_TEST_WORDS")) engine->use_another_vocabulary();
       const char* const ms = std::getenv("LARES_TEST_CHUNK_MS");
@@ -99,6 +97,8 @@ int main(int argc, char** argv) {
       return engine;
     };
     const std::int64_t n_context = context ? std::atoll(context) : 1 << 20;
+    if (script == "prompts")
+      return as_asked(std::make_unique<daemon::ScriptedEngine>(daemon::said_by_prompt, n_context));
     if (script == "files")
       return as_asked(std::make_unique<daemon::ScriptedEngine>(daemon::writes_file, n_context));
     if (script.is_object())
