@@ -200,6 +200,7 @@ void Session::forget() {
 asio::awaitable<bool> Session::writable() {
   const auto self = shared_from_this();
   if (failure_.empty()) co_return true;
+  co_await idle_.wait();  // a turn that could not be written is ending, and there may be room now
   if (turn_ || rewinding_) co_return false;
   // Nothing is appended to it meanwhile: record() refuses.
   const auto read = [this]() -> tl::expected<std::vector<std::string>, std::string> {

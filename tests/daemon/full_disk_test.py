@@ -180,6 +180,29 @@ class FullDiskTest(DiskCase):
         ends = {e["params"]["turnId"]: e["params"]["reason"] for e in self.nothing_is_lost(s) if e["method"] == "turn/ended"}
         self.assertEqual(ends[turn], "crashed")
 
+    def test_a_prompt_waits_for_the_end_of_the_turn_that_could_not_be_kept(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.daemon.stop()
+        self.daemon.start([{"text": "hm", "gate": gate}, {"text": "hm</think>Two."}])
+        c = self.connect()
+        s = self.session(c)
+        c.call("prompt/send", sessionId=s, id="a", content="Go.")
+        c.until("session/state", state="prefill")
+        make_room = fill(self.state)
+        self.refused(c, "prompt/send", sessionId=s, id="b", content=BIG, delivery="queue")
+        make_room()
+        sent = c.send("prompt/send", sessionId=s, id="c", content="There is room.", delivery="queue")
+        pinged, answered = c.send("ping"), []
+        while pinged not in answered:
+            answered.append(c.read().get("id"))
+        self.assertNotIn(sent, answered)  # whether it can be kept is not known yet
+        with open(gate, "w", encoding="utf-8") as f:
+            f.write("x")
+        turn = c.answer(sent)["turnId"]
+        self.assertEqual(c.until("turn/ended", turnId=turn)[-1]["params"]["reason"], "end_turn")
+        self.nothing_is_lost(s)
+
     def test_a_daemon_that_starts_on_a_full_disk_reads_and_goes_on_later(self):
         c = self.connect()
         s = self.session(c)
