@@ -157,7 +157,7 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   } else if (after_step != 0) {
     co_return tl::unexpected(refusal(protocol::Code::invalid_params,
                                      what + ": after a step of which turn?", "give the turn, too"));
-  } else if (from->running() || from->rewinding()) {
+  } else if (from->running()) {
     co_return tl::unexpected(refusal(protocol::Code::busy,
                                      what + ": a turn runs; fork before it, or when it has ended"));
   }

@@ -188,7 +188,7 @@ class RewindTest(DaemonCase):
 
     def test_no_turn_begins_while_it_goes_back_whoever_forks_it_meanwhile(self):
         os.makedirs(os.path.join(self.root, "many"))
-        for n in range(500):
+        for n in range(200):
             self.write(f"many/{n}", f"{n}\n")  # going back takes longer than forking
         c = self.start(self.create("new"), "hm</think>One.", "hm</think>Two.")
         s = self.session(c)
@@ -222,6 +222,22 @@ class RewindTest(DaemonCase):
         self.assertGreater(c.call("session/get", sessionId=fork["sessionId"])["contextTokens"], tokens)
         with self.assertRaises(Refused):
             c.call("session/fork", sessionId=s, beforeTurn=9)
+
+    def test_several_fork_it_at_once(self):
+        c = self.start("hm</think>One.", {"text": "hm</think>Other.", "gate": (gate := self.gate())})
+        s, other = self.session(c), self.session(c)
+        self.turn(c, s, "One.", 1)
+        tokens = c.call("session/get", sessionId=s)["contextTokens"]
+        self.prompt(c, other, "Other.", id="o1")
+        c.until("session/state", sessionId=other, state="prefill")  # the engine is busy: it takes the first a while
+        asked, answers = [c.send("session/fork", sessionId=s) for _ in range(3)], {}
+        while len(answers) < len(asked):
+            if (message := c.read()).get("id") not in asked:
+                continue
+            answers[message["id"]] = message
+            if len(answers) == len(asked) - 1:
+                self.open_gate(gate)
+        self.assertEqual([answers[n].get("result", answers[n]).get("contextTokens") for n in asked], [tokens] * 3)
 
     def test_a_fork_knows_the_first_steps_of_a_turn(self):
         look = lambda name: "hm</think>" + call("str_replace_editor", command="view", path=os.path.join(self.root, name))
