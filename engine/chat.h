@@ -95,6 +95,8 @@ class StreamParser {
   struct Options {
     bool thinking = true;
     std::vector<struct ToolSpec> tools;  // empty: DSML is plain content
+    bool held_to_grammar = false;  // what it reads was drawn under one: there a block that begins
+                                   // is one, in a code fence that was never closed too
   };
   explicit StreamParser(Options options);
   ~StreamParser();

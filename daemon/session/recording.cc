@@ -154,7 +154,7 @@ std::vector<Piece> pieces_of(std::string_view answer) {
     if (out.empty() || out.back().kind != kind) out.push_back({kind, ""});
     out.back().text += text;
   };
-  engine::StreamParser parser({.thinking = true, .tools = catalogue()});
+  engine::StreamParser parser({.thinking = true, .tools = catalogue(), .held_to_grammar = true});
   auto events = parser.feed(valid_utf8(answer));
   for (auto& event : parser.finish()) events.push_back(std::move(event));
   for (const auto& event : events) {

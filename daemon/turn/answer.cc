@@ -16,7 +16,7 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline,
       timeline_(timeline),
       sampling_(sampling),
       limits_(limits),
-      parser_({.thinking = grammar.thinking, .tools = grammar.tools}),
+      parser_({.thinking = grammar.thinking, .tools = grammar.tools, .held_to_grammar = true}),
       eos_(engine.tokenizer().added(engine::kEos)),
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));

@@ -240,6 +240,19 @@ TEST(StreamParser, QuotedCallsAreText) {
               ElementsAre("think Maybe" + block(call) + " or not.", "say No."));
 }
 
+// No grammar would let a block begin that is none, and the model is not asked whether it has closed
+// its fence.
+TEST(StreamParser, UnderAGrammarCallsBehindAnOpenFenceAreCalls) {
+  const std::string calls = block(invoke("edit", parameter("path", "a")));
+  for (const std::string said : {"Like this:\n```\nls\n", "```ls``` lists them."}) {
+    StreamParser parser({.thinking = false, .tools = kTools, .held_to_grammar = true});
+    Heard heard;
+    heard.hear(parser.feed(said + calls));
+    heard.hear(parser.finish());
+    EXPECT_EQ(heard.lines.back(), R"(call 0 {"path": "a"})") << said;
+  }
+}
+
 TEST(StreamParser, CallsOfAReasoningThatNeverEndsAreTaken) {
   const std::string calls = block(invoke("edit", parameter("path", "a")));
   EXPECT_THAT(parsed("Now." + calls),

@@ -249,7 +249,7 @@ struct StreamParser::Impl {
     fences_.see(text.substr(0, newlines));
     const bool opens = tag && !tag->closing &&
                        (is_block(*tag) || (tag->word == "invoke" && tag->name)) &&
-                       !fences_.fenced();
+                       (options_.held_to_grammar || !fences_.fenced());
     if (!opens) {
       say(text.substr(0, newlines + kOpen.size()), /*seen=*/newlines);
       take(newlines + kOpen.size());

@@ -1,4 +1,4 @@
-// An answer that its form does not let go on.
+// An answer that its form does not let go on, and one whose calls its grammar knows better.
 #include "daemon/turn/answer.h"
 
 #include <gtest/gtest.h>
@@ -59,6 +59,30 @@ TEST(Answer, OneThatCannotBeSaidFailsAndDoesNotEnd) {
   const auto tokens = answer.tokens();
   ASSERT_EQ(tokens.size(), std::string_view("{\"a\":nu").size() + 1);
   EXPECT_EQ(tokens.back(), *engine.tokenizer().added(engine::kEos));  // closed, and once
+}
+
+// The grammar let the block begin, and held the model to a whole call: as text it would be lost.
+TEST(Answer, ACallBehindAFenceThatWasNeverClosedIsACall) {
+  const std::string said = "Run:\n```sh\nls\n";
+  ScriptedEngine engine({{.text = said + "\n\n<｜DSML｜tool_calls>\n<｜DSML｜invoke name=\"f\">\n\n"
+                                         "</｜DSML｜invoke>\n</｜DSML｜tool_calls>"}});
+  const auto timeline = engine.timeline();
+  ASSERT_TRUE(timeline->sync(std::vector<engine::Token>{'?'}, {}, {}));
+  Answer answer(
+      engine, *timeline,
+      {.tools = {{"f", "", R"({"type": "object", "properties": {}})"}}, .thinking = false}, {},
+      {.tokens_max = 500, .think_tokens_max = 0, .context_max = 1000});
+  for (int i = 0; i < 500 && answer.end() == Answer::End::open; ++i) answer.draw({});
+  EXPECT_EQ(answer.end(), Answer::End::end);
+  EXPECT_EQ(engine.n_masked(), 0);
+  std::string content;
+  int n_calls = 0;
+  for (const engine::Event& event : answer.events()) {
+    if (const auto* const delta = std::get_if<engine::ContentDelta>(&event)) content += delta->text;
+    n_calls += std::holds_alternative<engine::CallEnd>(event) ? 1 : 0;
+  }
+  EXPECT_EQ(n_calls, 1);
+  EXPECT_EQ(content + "\n", said);
 }
 
 }  // namespace
