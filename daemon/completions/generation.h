@@ -51,6 +51,18 @@ struct CallDone {
 using GenerationEvent =
     std::variant<ReasoningText, ContentText, CallBegun, CallArguments, CallDone>;
 
+// Why a request is not answered at all; nothing was sampled.
+struct Refusal {
+  enum class Kind {
+    invalid,
+    too_long,
+    not_ready /* too many wait, or the daemon ends: later */,
+    failed
+  } kind = Kind::invalid;
+  std::string message;         // one line
+  std::string parameter = "";  // which field of the request, where it is one
+};
+
 struct GenerationUsage {
   std::int64_t prompt = 0, cached = 0;         // tokens; cached ones are of the prompt
   std::int64_t completion = 0, reasoning = 0;  // reasoning ones are of the completion
@@ -68,18 +80,8 @@ struct GenerationEnd {
   } reason = Reason::stop;
   std::string what;
   GenerationUsage usage;
-};
-
-// Why a request is not answered at all; nothing was sampled.
-struct Refusal {
-  enum class Kind {
-    invalid,
-    too_long,
-    not_ready /* too many wait, or the daemon ends: later */,
-    failed
-  } kind = Kind::invalid;
-  std::string message;         // one line
-  std::string parameter = "";  // which field of the request, where it is one
+  std::optional<Refusal> refused = std::nullopt;  // failed: it did not begin, which was known too
+                                                  // late for a status of its own
 };
 
 class Generation {

@@ -19,7 +19,7 @@ namespace lares::daemon {
 // What a client gets whose stream had begun before it was known that there is no answer.
 class RefusedGeneration final : public Generation {
  public:
-  explicit RefusedGeneration(Refusal refusal) { end_.what = std::move(refusal.message); }
+  explicit RefusedGeneration(Refusal refusal) { end_.refused = std::move(refusal); }
   std::int64_t prompt_tokens() const override { return 0; }
   asio::awaitable<std::vector<GenerationEvent>> next() override {
     co_return std::vector<GenerationEvent>();

@@ -30,6 +30,15 @@ WireJson usage_of(const GenerationUsage& usage) {
           {"total_tokens", usage.prompt + usage.completion}};
 }
 
+// Agents look at the code: at "context_length_exceeded" Codex makes its history shorter, at
+// "invalid_prompt" it does not ask the same again, at others it does.
+WireJson error_json(const WireError& error) {
+  const bool refused = error.status < 500;
+  const char* const otherwise = refused ? "invalid_prompt" : "server_error";
+  return {{"code", refused && !error.code.empty() ? error.code : otherwise},
+          {"message", error.message}};
+}
+
 const char* status_of(const GenerationEnd& end) {
   if (!is_answer(end)) return "failed";
   return end.reason == GenerationEnd::Reason::length ? "incomplete" : "completed";
@@ -187,8 +196,7 @@ WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
   response["usage"] = usage_of(end.usage);
   if (end.reason == GenerationEnd::Reason::length)
     response["incomplete_details"] = {{"reason", "max_output_tokens"}};
-  if (!is_answer(end))
-    response["error"] = {{"code", "server_error"}, {"message", error_of(end).message}};
+  if (!is_answer(end)) response["error"] = error_json(error_of(end));
   return response;
 }
 

@@ -117,6 +117,7 @@ bool is_answer(const GenerationEnd& end) {
 // Agents read in the message itself whether to ask again: pi, where it finds "service unavailable"
 // or "internal error"; and whether to ask for less: "prompt is too long".
 WireError error_of(const GenerationEnd& end) {
+  if (end.refused) return error_of(*end.refused);
   const auto later = [](const char* why) {
     return WireError{.status = 503,
                      .kind = "server_error",
@@ -128,9 +129,6 @@ WireError error_of(const GenerationEnd& end) {
   // Who hung up does not read it; who does is told by a daemon that ends.
   if (end.reason == GenerationEnd::Reason::cancelled)
     return later("stopped before the answer was whole; ask again");
-  // That it does not begin at all was known too late for a status of its own (RefusedGeneration).
-  if (end.what.starts_with("generate: "))
-    return {.status = 500, .kind = "server_error", .message = end.what};
   return {
       .status = 500,
       .kind = "server_error",

@@ -496,7 +496,12 @@ TEST_F(ChatTest, AStreamBeginsWhileTheModelLoads) {
     EXPECT_NE(refused->answer.body.find(R"("message":"generate: it is broken")"), std::string::npos)
         << refused->answer.body;
     EXPECT_TRUE(refused->ended) << path;
+    generations.refusal->kind = Refusal::Kind::too_long;
+    EXPECT_NE(ask("POST", path, body)->answer.body.find(R"("code":"context_length_exceeded")"),
+              std::string::npos)
+        << path;
   }
+  generations.refusal->kind = Refusal::Kind::failed;
   const auto whole = ask("POST", "/v1/chat/completions", with(R"("model": "m")"));
   EXPECT_EQ(whole->answer.status, 500u) << "who asked for no stream is told by the status";
 }

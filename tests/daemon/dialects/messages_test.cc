@@ -241,6 +241,12 @@ TEST(Messages, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
   EXPECT_NE(refused->answer.body.find(R"("message":"generate: it is broken")"), std::string::npos)
       << refused->answer.body;
   EXPECT_TRUE(refused->ended);
+  generations.refusal = Refusal{Refusal::Kind::too_long, "generate: the prompt is too long", ""};
+  const auto shorter = ask(add_messages, generations, "POST", "/v1/messages", kAskStream);
+  EXPECT_NE(shorter->answer.body.find(
+                R"({"type":"invalid_request_error","message":"generate: the prompt is too long"})"),
+            std::string::npos)
+      << shorter->answer.body;
 }
 
 TEST(Messages, AStreamThatFailsEndsCleanly) {

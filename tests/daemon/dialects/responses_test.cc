@@ -274,6 +274,24 @@ TEST(Responses, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
   EXPECT_EQ(whole->answer.status, 500u);
 }
 
+// Whether another try makes sense agents tell by the code.
+TEST(Responses, AStreamThatHadBegunSaysWhatIsWrongWithTheRequest) {
+  FakeGenerations generations;
+  generations.is_loading = true;
+  const std::pair<Refusal::Kind, const char*> codes[] = {
+      {Refusal::Kind::too_long, "context_length_exceeded"},
+      {Refusal::Kind::invalid, "invalid_prompt"},
+      {Refusal::Kind::not_ready, "server_error"}};
+  for (const auto& [kind, code] : codes) {
+    generations.refusal = Refusal{kind, "generate: no"};
+    const auto told = ask(add_responses, generations, "POST", "/v1/responses", kAskStream);
+    EXPECT_EQ(told->answer.status, 200u);
+    const WireJson error = event_of(told->answer.body, "response.failed")["response"]["error"];
+    EXPECT_EQ(error["code"], code);
+    EXPECT_EQ(error["message"], "generate: no");
+  }
+}
+
 TEST(Responses, AStreamThatFailsEndsCleanly) {
   for (const Reason reason : {Reason::failed, Reason::ending, Reason::cancelled}) {
     FakeGenerations generations({.steps = {{ContentText{"x"}}}, .end = {reason, "", {}}});
