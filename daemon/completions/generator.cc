@@ -1,5 +1,6 @@
 #include "daemon/completions/generator.h"
 
+#include <algorithm>
 #include <chrono>
 #include <random>
 #include <utility>
@@ -78,6 +79,9 @@ asio::awaitable<tl::expected<void, Refusal>> Generator::loaded(std::stop_token s
     co_return tl::unexpected(
         Refusal{Refusal::Kind::failed,
                 fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
+  // An engine elsewhere evaluates together what is asked of it at a time.
+  if (core_->host.engine()->info().timelines_apart)
+    core_->queue.let_run(std::max(core_->options.running_max, kApartMax));
   co_return tl::expected<void, Refusal>();
 }
 

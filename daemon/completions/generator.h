@@ -21,7 +21,8 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kRunningMax = kTogetherMax;  // each has a sequence's memory
+inline constexpr std::size_t kRunningMax = kTogetherMax;  // each has a sequence's memory; of an
+                                                          // engine elsewhere kApartMax run
 inline constexpr std::size_t kQueuedMax = 1024;  // and as many requests in memory at most; one more
                                                  // is told to come again
 

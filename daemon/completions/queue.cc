@@ -44,12 +44,22 @@ void Queue::left(const std::shared_ptr<Place::Waiting>& place) {
     return;
   }
   --n_running_;
-  if (waiting_.empty()) return;
-  const auto next = std::move(waiting_.front());
-  waiting_.pop_front();
-  ++n_running_;
-  next->running = true;
-  next->gate.open();
+  let_in();
+}
+
+void Queue::let_run(std::size_t n) {
+  running_max_ = n;
+  let_in();
+}
+
+void Queue::let_in() {
+  while (n_running_ < running_max_ && !waiting_.empty()) {
+    const auto next = std::move(waiting_.front());
+    waiting_.pop_front();
+    ++n_running_;
+    next->running = true;
+    next->gate.open();
+  }
 }
 
 }  // namespace lares::daemon

@@ -18,7 +18,7 @@ namespace asio = boost::asio;
 class Queue {
  public:
   Queue(asio::any_io_executor io, std::size_t running_max, std::size_t waiting_max)
-      : io_(io), running_max_(running_max), waiting_max_(waiting_max) {}
+      : io_(io), waiting_max_(waiting_max), running_max_(running_max) {}
   Queue(const Queue&) = delete;
 
   class Place {
@@ -37,15 +37,18 @@ class Queue {
   };
   std::unique_ptr<Place> enter();  // null: waiting_max wait already. The queue outlives the place
 
+  void let_run(std::size_t n);  // from now on so many at a time
+
   std::size_t n_running() const { return n_running_; }
   std::size_t n_waiting() const { return waiting_.size(); }
 
  private:
   void left(const std::shared_ptr<Place::Waiting>& place);
+  void let_in();  // as many of those that wait as there is room for
 
   asio::any_io_executor io_;
-  const std::size_t running_max_, waiting_max_;
-  std::size_t n_running_ = 0;
+  const std::size_t waiting_max_;
+  std::size_t running_max_, n_running_ = 0;
   std::deque<std::shared_ptr<Place::Waiting>> waiting_;
 };
 

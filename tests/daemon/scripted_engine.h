@@ -61,6 +61,9 @@ class ScriptedEngine final : public engine::Engine {
                           std::function<void(std::int64_t end)> before_chunk = {});
   std::unique_ptr<engine::Timeline> timeline(engine::PrefixRef from) override;
 
+  // As an engine elsewhere; before it is used.
+  void stand_apart() { info_.timelines_apart = true; }
+
   // ---- what a test looks at
   std::vector<std::string> prompts() const;  // the decoded text of every sync
   std::int64_t n_evaluated() const;          // tokens of all syncs

@@ -62,6 +62,7 @@ class GeneratorCase : public ::testing::Test {
     EngineHost host(io.get_executor());
     auto owned = std::make_unique<ScriptedEngine>(std::move(plays), n_context);
     engine_ = owned.get();
+    if (apart) engine_->stand_apart();
     if (n_chunk > 0) engine_->evaluate_in_chunks(n_chunk, before_chunk);
     host.start(
         [&](const EngineHost::Loading&) -> engine::Result<std::unique_ptr<engine::Engine>> {
@@ -105,6 +106,7 @@ class GeneratorCase : public ::testing::Test {
   }
 
   std::int64_t n_context = 1 << 20, n_chunk = 0;
+  bool apart = false;
   std::function<void(std::int64_t)> before_chunk;
   GeneratorOptions options{
       .model = "scripted", .words = {}, .sampling = {}, .think_tokens_max = 1000};

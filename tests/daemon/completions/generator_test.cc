@@ -1,5 +1,7 @@
 // Stateless generation over a scripted model: what it is given, what is said of it, and what the
 // next request need not evaluate again.
+#include <boost/asio/post.hpp>
+
 #include "daemon/turn/repetition.h"
 #include "tests/daemon/completions/generator_case.h"
 
@@ -284,6 +286,27 @@ TEST_F(GeneratorTest, OneAfterTheOtherAndNoMoreThanMayWait) {
     EXPECT_EQ((co_await std::move(r1)).content, "one");
     EXPECT_EQ((co_await std::move(waiting)).content, "two");
     EXPECT_EQ(g.counts().running, 0u);
+  });
+}
+
+TEST_F(GeneratorTest, OfAnEngineElsewhereNoneWaitsForAnother) {
+  options.running_max = 1, apart = true;
+  run({{.text = "one"}, {.text = "two"}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    const auto io = co_await asio::this_coro::executor;
+    std::deque<std::unique_ptr<Generation>> begun;
+    for (int i = 0; i < 2; ++i)
+      asio::co_spawn(io, g.begin(c, {}), [&](std::exception_ptr, auto generation) {
+        if (generation) begun.push_back(std::move(*generation));
+      });
+    while (begun.size() < 2) co_await asio::post(io, asio::use_awaitable);
+    EXPECT_EQ(g.counts().waiting, 0u);
+    if (g.counts().running != 2) co_return ADD_FAILURE();
+    auto r2 = read(std::move(begun[1]));
+    EXPECT_EQ((co_await std::move(r2)).content, "one") << "and the first has not begun";
+    auto r1 = read(std::move(begun[0]));
+    EXPECT_EQ((co_await std::move(r1)).content, "two");
   });
 }
 
