@@ -70,6 +70,10 @@ bool ConversationBuilder::ends_with_assistant() const {
   return !messages_.empty() && messages_.back()["role"] == "assistant";
 }
 
+bool ConversationBuilder::ends_with_reasoning() const {
+  return ends_with_assistant() && messages_.back().contains("reasoning_content");
+}
+
 bool ConversationBuilder::ends_with_calls() const {
   return ends_with_assistant() && messages_.back().contains("tool_calls");
 }

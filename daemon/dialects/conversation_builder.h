@@ -27,6 +27,7 @@ class ConversationBuilder {
 
   bool empty() const { return messages_.empty(); }
   bool ends_with_assistant() const;
+  bool ends_with_reasoning() const;  // the model's last turn has some
   // The model's last turn calls something, and nobody has said what came of it.
   bool ends_with_calls() const;
   WireJson take();

@@ -95,9 +95,10 @@ class ResponsesReader {
           "input",
           "ended by outputs where it ends with calls: send a function_call_output for each");
     }
-    // A client that tries again after a cut stream sends what it has of the answer: it goes on
-    // behind that.
-    out_.conversation.continues_last = builder_.ends_with_assistant();
+    // A client that tries again after a cut stream sends what it has of the answer, its reasoning
+    // first: it goes on behind that. Words alone are whole, as OpenAI's API has it: agents append
+    // what is meant for the model as the assistant's (opencode, when its steps are used up).
+    out_.conversation.continues_last = builder_.ends_with_reasoning();
   }
 
   void item(const WireJson& item, const std::string& where) {

@@ -182,6 +182,17 @@ TEST(ResponsesRequest, AnAnswerThatWasCutIsGoneOnWith) {
       R"({"input":[{"role":"user","content":"x"},{"type":"reasoning","content":[{"type":"reasoning_text","text":"so far"}]}]})");
   EXPECT_TRUE(c.continues_last);
   EXPECT_EQ(c.messages.back()["reasoning_content"], "so far");
+  EXPECT_TRUE(
+      conversation(
+          R"({"input":[{"role":"user","content":"x"},{"type":"reasoning","content":[{"type":"reasoning_text","text":"t"}]},{"role":"assistant","content":"I"}]})")
+          .continues_last);
+}
+
+TEST(ResponsesRequest, TheAssistantsWordsAloneAreAnswered) {
+  const Conversation c = conversation(
+      R"({"input":[{"role":"user","content":"x"},{"role":"assistant","content":[{"type":"output_text","text":"NO MORE STEPS"}]}]})");
+  EXPECT_FALSE(c.continues_last);
+  EXPECT_EQ(c.messages.back()["content"], "NO MORE STEPS");
 }
 
 TEST(ResponsesRequest, FieldsOfOthersAreIgnored) {
