@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/completions/effort.h"
+#include "daemon/completions/flat_schema.h"
 #include "engine/chat.h"
 
 namespace lares::daemon {
@@ -34,20 +35,6 @@ bool plain(std::string_view name) {
   return !name.empty() && name.size() <= kToolNameMax &&
          std::ranges::none_of(
              name, [](unsigned char c) { return c < 0x21 || c == '"' || c == '<' || c == '>'; });
-}
-
-// What of a schema is enforced: it cannot require what only an allOf or a $ref declares, for the
-// grammar could not write it.
-Json enforced(Json schema) {
-  const auto required = schema.find("required");
-  if (required == schema.end() || !required->is_array()) return schema;
-  const auto properties = schema.find("properties");
-  const bool declares = properties != schema.end() && properties->is_object();
-  std::erase_if(required->get_ref<Json::array_t&>(), [&](const Json& name) {
-    return !declares || !name.is_string() ||
-           !properties->contains(name.get_ref<const std::string&>());
-  });
-  return schema;
 }
 
 tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation& c) {
@@ -77,7 +64,7 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation
     const auto strict = c.strict.find(name);
     out.push_back(
         {name, text_of(*function, "description"),
-         schema != function->end() && schema->is_object() ? enforced(*schema).dump() : "{}",
+         schema != function->end() && schema->is_object() ? flat_schema(*schema).dump() : "{}",
          strict != c.strict.end() ? strict->second : nullptr});
   }
   return out;

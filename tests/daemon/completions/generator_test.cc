@@ -371,6 +371,21 @@ TEST_F(GeneratorTest, ARequiredCallIsMade) {
   EXPECT_GT(n_masked, 0);
 }
 
+TEST_F(GeneratorTest, ACallHasWhatItsToolDeclaresByReference) {
+  run({{.text = "hm</think>" + scripted_calls({scripted_call("read", {{"input", "a"}})})}},
+      [](Generator& g) -> asio::awaitable<void> {
+        Conversation c = user("x");
+        c.tools.push_back(Conversation::Json::parse(
+            R"({"type": "function", "function": {"name": "read", "parameters": {"$ref": "#/$defs/A",
+            "$defs": {"A": {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]}}}}})"));
+        auto asking = ask(g, c);
+        const Answered a = co_await std::move(asking);
+        if (a.calls.size() != 1) co_return ADD_FAILURE();
+        EXPECT_EQ(a.calls[0].arguments, R"({"input": "a"})");
+      });
+  EXPECT_EQ(n_masked, 0);
+}
+
 TEST_F(GeneratorTest, WithoutCallsToolsAreNotShown) {
   run({{.text = "hm</think>Done."}}, [](Generator& g) -> asio::awaitable<void> {
     Conversation c = with_tool(user("x"));

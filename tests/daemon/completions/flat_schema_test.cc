@@ -1,0 +1,65 @@
+#include "daemon/completions/flat_schema.h"
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+namespace lares::daemon {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct Case {
+  const char *schema, *properties, *required;
+};
+constexpr Case kCases[] = {
+    {R"({"type":"object","properties":{"b":{},"a":{}},"required":["b"]})", R"({"b":{},"a":{}})",
+     R"(["b"])"},
+    {R"({})", "{}", "[]"},
+    {R"({"properties":[],"required":7})", "{}", "[]"},
+    // Nobody could write what is not declared.
+    {R"({"properties":{"a":{}},"required":["a","b",1]})", R"({"a":{}})", R"(["a"])"},
+    {R"({"$ref":"#/$defs/A","$defs":{"A":{"properties":{"a":{}},"required":["a"]}}})",
+     R"({"a":{}})", R"(["a"])"},
+    {R"({"properties":{"a":{}},"required":["b"],"allOf":[{"properties":{"b":{}}},{"properties":{"c":{}},"required":["c"]}]})",
+     R"({"a":{},"b":{},"c":{}})", R"(["b","c"])"},
+    {R"({"properties":{"a":{}},"oneOf":[{"required":["a"]},{"properties":{"b":{}},"required":["b"]}]})",
+     R"({"a":{},"b":{}})", "[]"},
+    {R"({"anyOf":[{"properties":{"kind":{"const":"x"},"a":{}},"required":["kind","a"]},{"properties":{"kind":{"const":"y"}},"required":["kind"]}]})",
+     R"({"kind":{"anyOf":[{"const":"x"},{"const":"y"}]},"a":{}})", R"(["kind"])"},
+    // What leads nowhere, or round in a circle.
+    {R"({"$ref":"#/nowhere","properties":{"a":{}}})", R"({"a":{}})", "[]"},
+    {R"({"$ref":"other.json#/x","anyOf":7,"properties":{"a":{}}})", R"({"a":{}})", "[]"},
+    {R"({"properties":{"a":{}},"required":["a"],"anyOf":[{"$ref":"#"},{"$ref":"#/anyOf/1"},{"$ref":"#/"},true]})",
+     R"({"a":{}})", R"(["a"])"},
+};
+
+TEST(FlatSchema, HasWhatIsDeclaredAnywhere) {
+  for (const Case& c : kCases) {
+    const Json flat = flat_schema(Json::parse(c.schema));
+    EXPECT_EQ(flat["properties"].dump(), c.properties) << c.schema;
+    EXPECT_EQ(flat["required"].dump(), c.required) << c.schema;
+  }
+}
+
+// References go on leading where they led.
+TEST(FlatSchema, KeepsTheRest) {
+  const Json schema = Json::parse(
+      R"({"$ref":"#/$defs/A","$defs":{"A":{"properties":{"a":{"$ref":"#/$defs/B"}}},"B":{"type":"integer"}}})");
+  const Json flat = flat_schema(schema);
+  EXPECT_EQ(flat["$defs"], schema["$defs"]);
+  EXPECT_EQ(flat["properties"]["a"]["$ref"], "#/$defs/B");
+}
+
+TEST(FlatSchema, IsQuickWhereAlternativesLeadToOneAnother) {
+  Json schema = {{"anyOf", Json::array()}};
+  for (int i = 0; i < 200; ++i) schema["anyOf"].push_back({{"allOf", Json::array()}});
+  for (Json& one : schema["anyOf"]) {
+    for (int i = 0; i < 200; ++i)
+      one["allOf"].push_back({{"$ref", "#/anyOf/" + std::to_string(i)}});
+  }
+  schema["anyOf"][7]["properties"]["a"] = Json::object();
+  EXPECT_TRUE(flat_schema(schema)["properties"].contains("a"));
+}
+
+}  // namespace
+}  // namespace lares::daemon
