@@ -86,9 +86,13 @@ class MessagesReader {
     for (std::size_t i = 0; i < tools.size() && !not_enforced_; ++i) {
       const WireJson& tool = tools[i];
       const WireJson* schema = field_of(tool, "input_schema");
+      const std::string name(string_field(tool, "name"));
+      // Left out, one as Chat Completions has it would be missed, and nobody would know why.
+      if (schema ? name.empty() : field_of(tool, "function") != nullptr)
+        return fields_.refuse(fmt::format("tools[{}]", i),
+                              "an object with name and input_schema beside each other");
       if (!schema)
         continue;  // one that Anthropic's servers run, or whose shape only their models know
-      const std::string name(string_field(tool, "name"));
       const bool referenced = referenced_.contains(name);
       const bool deferred = !searched_there && (referenced || is_true(tool, "defer_loading"));
       if (deferred && !referenced) continue;

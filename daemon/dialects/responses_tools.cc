@@ -59,7 +59,14 @@ class ToolsReader {
   void add(const WireJson& tool, bool custom, std::string_view space, std::string_view about,
            const std::string& at) {
     const std::string name(string_field(tool, "name"));
-    std::string flat = name.empty() ? "" : flat_name(space, name), description(about);
+    if (name.empty()) {  // mostly one as Chat Completions has it: left out, nobody would know why
+      error_ = invalid(at + ".name",
+                       fmt::format("read {}.name: it must be the tool's name, beside its type and "
+                                   "its parameters",
+                                   at));
+      return;
+    }
+    std::string flat = flat_name(space, name), description(about);
     if (!about.empty()) description += "\n\n";
     description += string_field(tool, "description");
     const WireJson text = custom ? custom_parameters(tool) : WireJson();
