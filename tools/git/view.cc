@@ -155,6 +155,10 @@ Result<TrackedFiles> GitView::tracked() const {
   return out;
 }
 
+std::string GitView::index_path() const {
+  return repository_ ? std::string(git_repository_path(repository_.get())) + "index" : "";
+}
+
 bool GitView::ignored(const std::string& path, bool directory) const {
   if (!repository_) return false;
   std::string asked = prefix_ + path;

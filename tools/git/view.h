@@ -45,6 +45,7 @@ class GitView {
   }  // of the root inside the worktree: "" or "sub/dir/"
 
   Result<TrackedFiles> tracked() const;
+  std::string index_path() const;  // what that is read from; "" where there is no repository
   bool ignored(const std::string& path, bool directory) const;
   Attributes attributes(const std::string& path) const;
   // Changes when ignore rules or attributes outside the tree do: .git/info, the user's own, the

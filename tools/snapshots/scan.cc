@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <set>
 #include <utility>
 
 #include "tools/snapshots/left_out.h"
@@ -93,16 +95,26 @@ bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::i
   return true;
 }
 
+const SnapshotScanner::Known* SnapshotScanner::find(const std::string& path) const {
+  const auto at = std::ranges::lower_bound(
+      known_, path, {}, [](const Known& file) -> const std::string& { return file.entry.path; });
+  return at != known_.end() && at->entry.path == path ? &*at : nullptr;
+}
+
 void SnapshotScanner::add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
-                          std::int64_t started) {
-  if (auto known = known_.find(path);
-      known != known_.end() && known->second.stamp == stamp && !known->second.racy) {
-    now_.insert(known_.extract(known));
+                          std::int64_t started, Known* before) {
+  if (before && before->stamp == stamp && !before->racy) {
+    now_.push_back(std::move(*before));
     return;
   }
   ++n_read_;
   Known read_now;
-  if (read(store, path, started, read_now)) now_[path] = std::move(read_now);
+  const bool there = read(store, path, started, read_now);
+  if (there != (before != nullptr) ||
+      (there && (before->entry.mode != read_now.entry.mode ||
+                 !git_oid_equal(&before->entry.oid, &read_now.entry.oid))))
+    trees_.changed(path);
+  if (there) now_.push_back(std::move(read_now));
 }
 
 SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
@@ -121,13 +133,19 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   scan_ = {};
   n_read_ = 0;
   now_.clear();
+  now_.reserve(listing->files.size());
+  auto known = known_.begin();
+  const auto went = [&] { trees_.changed((known++)->entry.path); };
   for (const Listed& file : listing->files) {
+    while (known != known_.end() && known->entry.path < file.path) went();
+    const bool there = known != known_.end() && known->entry.path == file.path;
     if (file.kind == Listed::Kind::submodule) continue;
     if (file.kind == Listed::Kind::special)
       leave_out(file.path, std::string(kNoRegularFile));
     else
-      add(store, file.path, file.stamp, started);
+      add(store, file.path, file.stamp, started, there ? &*known++ : nullptr);
   }
+  while (known != known_.end()) went();
   for (const std::string& directory : listing->products)
     leave_out(directory + "/", "a folder for products, by its name");
   // Last, and only as many as can be named: restoring removes nothing where some are only counted,
@@ -148,31 +166,35 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
 SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store,
                                                         const std::vector<std::string>& paths) {
   const std::int64_t started = now_ns();
-  now_ = std::move(known_);
-  known_.clear();
   struct stat st {};
   const auto named = [&](const std::string& path) {
     return std::ranges::any_of(scan_.about.left_out,
                                [&](const PathReason& file) { return file.path == path; });
   };
-  for (const std::string& path : paths) {
-    if (!now_.contains(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode))
-      add(store, path, stamp_of(st), started);
+  for (const std::string& path : std::set(paths.begin(), paths.end())) {
+    if (!find(path) && !named(path) && files_->lstat(path, st) && !S_ISDIR(st.st_mode))
+      add(store, path, stamp_of(st), started, nullptr);
   }
+  std::ranges::move(known_, std::back_inserter(now_));
+  std::ranges::sort(now_, {},
+                    [](const Known& file) -> const std::string& { return file.entry.path; });
   return finish(store);
 }
 
 SnapshotResult<SnapshotScan> SnapshotScanner::finish(SnapshotStore& store) {
   known_ = std::move(now_);
   now_.clear();
+  scan_.about.n_files = known_.size();
+  if (const git_oid* const same = trees_.written()) {
+    scan_.tree = *same;
+    return scan_;
+  }
   std::vector<TreeEntry> entries;
   entries.reserve(known_.size());
-  for (const auto& [path, known] : known_) entries.push_back(known.entry);
-  std::ranges::sort(entries, {}, &TreeEntry::path);
+  for (const Known& known : known_) entries.push_back(known.entry);
   auto tree = trees_.write(store, entries);
   if (!tree) return tl::unexpected(tree.error());
   scan_.tree = *tree;
-  scan_.about.n_files = entries.size();
   return scan_;
 }
 
@@ -180,9 +202,9 @@ SnapshotScanner::Still SnapshotScanner::still(const PlainTree& files,
                                               const std::string& path) const {
   struct stat st {};
   if (!files.lstat(path, st)) return Still::gone;
-  const auto known = known_.find(path);
-  if (known == known_.end()) return Still::other;
-  const Known& was = known->second;
+  const Known* const known = find(path);
+  if (!known) return Still::other;
+  const Known& was = *known;
   if (stamp_of(st) == was.stamp && !was.racy) return Still::same;
   const auto file = files.read(path, limits_.file_bytes_max);
   git_oid oid;

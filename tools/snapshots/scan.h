@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "tools/snapshots/kept_out.h"
@@ -49,8 +48,10 @@ class SnapshotScanner {
     TreeEntry entry;
     bool racy = false;
   };
+  const Known* find(const std::string& path) const;
+  // `before`: of the last scan, null where that has none.
   void add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
-           std::int64_t started);
+           std::int64_t started, Known* before);
   bool read(SnapshotStore& store, const std::string& path, std::int64_t started, Known& out);
   void leave_out(const std::string& path, std::string why);
   void not_kept(const std::string& path, const std::string& why);
@@ -62,7 +63,7 @@ class SnapshotScanner {
   std::unique_ptr<TreeLister> lister_;
   std::unique_ptr<PlainTree> files_;
   KeptOut kept_out_;
-  std::unordered_map<std::string, Known> known_, now_;  // of the last scan and of this one
+  std::vector<Known> known_, now_;  // of the last scan and of this one, in bytewise path order
   TreeWriter trees_;
   SnapshotScan scan_;
   std::size_t n_read_ = 0;

@@ -74,11 +74,23 @@ SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& o
   return git::Tree(raw);
 }
 
+const git_oid* TreeWriter::written() const {
+  const auto root = known_.find("");
+  return root == known_.end() ? nullptr : &root->second;
+}
+
+void TreeWriter::changed(const std::string& path) {
+  if (known_.empty()) return;
+  for (std::size_t slash = path.rfind('/'); slash != std::string::npos && slash > 0;
+       slash = path.rfind('/', slash - 1))
+    known_.erase(path.substr(0, slash + 1));
+  known_.erase("");
+}
+
 SnapshotResult<git_oid> TreeWriter::write(SnapshotStore& store,
                                           const std::vector<TreeEntry>& entries) {
   auto out = write_directory(store, {entries.data(), entries.data() + entries.size()}, 0);
-  if (out) known_ = std::move(written_);
-  written_.clear();
+  if (!out) forget();
   return out;
 }
 
@@ -86,6 +98,8 @@ SnapshotResult<git_oid> TreeWriter::write(SnapshotStore& store,
 // its '/'.
 SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range range,
                                                     std::size_t prefix) {
+  const std::string path = range.begin == range.end ? "" : range.begin->path.substr(0, prefix);
+  if (const auto known = known_.find(path); known != known_.end()) return known->second;
   std::string bytes;
   for (const TreeEntry* at = range.begin; at != range.end;) {
     const std::string_view name = std::string_view(at->path).substr(prefix);
@@ -95,7 +109,7 @@ SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range 
     const TreeEntry* next = at + 1;
     if (slash != std::string_view::npos) {
       const std::string_view directory = std::string_view(at->path).substr(0, prefix + slash + 1);
-      next = std::find_if_not(
+      next = std::partition_point(
           at, range.end, [&](const TreeEntry& entry) { return entry.path.starts_with(directory); });
       const auto below = write_directory(store, {at, next}, prefix + slash + 1);
       if (!below) return below;
@@ -107,20 +121,12 @@ SnapshotResult<git_oid> TreeWriter::write_directory(SnapshotStore& store, Range 
     bytes.append(reinterpret_cast<const char*>(oid.id), GIT_OID_RAWSZ);
     at = next;
   }
-  const std::string path = range.begin == range.end ? "" : range.begin->path.substr(0, prefix);
-  Known out{std::move(bytes), {}};
-  if (const auto known = known_.find(path);
-      known != known_.end() && known->second.bytes == out.bytes) {
-    out.oid = known->second.oid;
-  } else {
-    if (git_odb_hash(&out.oid, out.bytes.data(), out.bytes.size(), GIT_OBJECT_TREE) != 0)
-      return tl::unexpected(git::last_error());
-    if (auto stored = store.put(out.oid, out.bytes, GIT_OBJECT_TREE); !stored)
-      return tl::unexpected(stored.error());
-  }
-  const git_oid oid = out.oid;
-  written_[path] = std::move(out);
-  return oid;
+  git_oid oid;
+  if (git_odb_hash(&oid, bytes.data(), bytes.size(), GIT_OBJECT_TREE) != 0)
+    return tl::unexpected(git::last_error());
+  if (auto stored = store.put(oid, bytes, GIT_OBJECT_TREE); !stored)
+    return tl::unexpected(stored.error());
+  return known_[path] = oid;
 }
 
 SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,

@@ -24,22 +24,21 @@ struct TreeEntry {
 
 class TreeWriter {
  public:
-  // `entries` in bytewise path order.
+  // The tree that was written last, where nothing was changed() since.
+  const git_oid* written() const;
+  // To be said of each path that comes, goes, or is another one than in the last tree.
+  void changed(const std::string& path);
+  // `entries` in bytewise path order. Directories without a change are not written again.
   SnapshotResult<git_oid> write(SnapshotStore& store, const std::vector<TreeEntry>& entries);
   void forget() { known_.clear(); }
 
  private:
-  struct Known {
-    std::string bytes;
-    git_oid oid;
-  };
   struct Range {
     const TreeEntry *begin, *end;
   };
   SnapshotResult<git_oid> write_directory(SnapshotStore& store, Range range, std::size_t prefix);
 
-  std::unordered_map<std::string, Known> known_, written_;  // by path; of the last listing and of
-                                                            // this one
+  std::unordered_map<std::string, git_oid> known_;  // directories, "" or with a '/', as written
 };
 
 struct TreeDelta {

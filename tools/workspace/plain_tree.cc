@@ -21,7 +21,7 @@ constexpr std::size_t kLinkBytesMax = 4096;
 constexpr std::size_t kGrowBytes = 64 << 10;
 
 // For kernels without openat2.
-int open_walking(int root, const std::string& path) {
+int open_walking(int root, const std::string& path, int flags) {
   Fd at(::fcntl(root, F_DUPFD_CLOEXEC, 0));
   for (std::size_t begin = 0; at && begin < path.size();) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
@@ -31,7 +31,23 @@ int open_walking(int root, const std::string& path) {
       at = Fd(::openat(at.get(), part.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     begin = end + 1;
   }
-  return at.release();
+  if (!at || flags == O_PATH) return at.release();
+  return ::openat(at.get(), ".", flags | O_DIRECTORY | O_CLOEXEC);
+}
+
+Errno<Fd> open_below(int root, const std::string& path, int flags) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_DIRECTORY | O_CLOEXEC);
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  int fd = -1;
+  for (int i = 0; i < kRetriesMax; ++i) {
+    fd = static_cast<int>(
+        ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how));
+    if (fd >= 0 || errno != EAGAIN) break;
+  }
+  if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_walking(root, path, flags);
+  if (fd < 0) return tl::unexpected(errno);
+  return Fd(fd);
 }
 
 // To the file's end, wherever that has gone since its size was asked.
@@ -80,18 +96,11 @@ Errno<PlainTree> PlainTree::open(const std::string& root) {
 }
 
 Errno<Fd> PlainTree::directory(const std::string& path) const {
-  open_how how{};
-  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-  int fd = -1;
-  for (int i = 0; i < kRetriesMax; ++i) {
-    fd = static_cast<int>(
-        ::syscall(SYS_openat2, root_->get(), path.empty() ? "." : path.c_str(), &how, sizeof how));
-    if (fd >= 0 || errno != EAGAIN) break;
-  }
-  if (fd < 0 && (errno == ENOSYS || errno == EPERM)) fd = open_walking(root_->get(), path);
-  if (fd < 0) return tl::unexpected(errno);
-  return Fd(fd);
+  return open_below(root_->get(), path, O_PATH);
+}
+
+Errno<Fd> PlainTree::open_directory(const std::string& path) const {
+  return open_below(root_->get(), path, O_RDONLY);
 }
 
 Errno<Fd> PlainTree::parent(const std::string& path, std::string& name) const {

@@ -27,7 +27,8 @@ class PlainTree {
  public:
   static Errno<PlainTree> open(const std::string& root);
 
-  Errno<Fd> directory(const std::string& path) const;  // for *at() calls only; "" is the root
+  Errno<Fd> directory(const std::string& path) const;       // for *at() calls only; "" is the root
+  Errno<Fd> open_directory(const std::string& path) const;  // to be read
   // Of the file's directory; `name` is its name there.
   Errno<Fd> parent(const std::string& path, std::string& name) const;
   // As parent(), missing directories made.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <unordered_map>
 #include <utility>
 
 #include "tools/text.h"
@@ -78,7 +77,7 @@ struct Scanner::State {
 
   ScanOptions options;
   TreeLister lister;
-  std::unordered_map<std::string, Known> known;  // by path, of the last scan
+  std::vector<Known> known;  // of the last scan, in bytewise path order
   std::vector<std::string> left_out, directories;
   ScanFigures figures;
   std::uint64_t bytes_over = 0;  // of the files that are over budget in this scan
@@ -163,17 +162,19 @@ Result<Workspace> Scanner::scan() {
   if (!tree) return tl::unexpected(std::move(tree.error()));
   s.figures = {};
   s.n_over = s.bytes_over = 0;
-  std::unordered_map<std::string, State::Known> known;
+  std::vector<State::Known> known;
   known.reserve(tree->files.size());
+  auto before = s.known.begin();
   Workspace out;
   for (const Listed& listed : tree->files) {
+    while (before != s.known.end() && before->file.path < listed.path) ++before;
     State::Known file;
-    const auto before = s.known.find(listed.path);
-    const bool held = before != s.known.end() && State::holds(before->second, listed);
-    if (held) file = std::move(before->second);
+    const bool held = before != s.known.end() && before->file.path == listed.path &&
+                      State::holds(*before, listed);
+    if (held) file = std::move(*before++);
     if (s.judge(*fs, listed, started, file, held) == State::Seen::gone) continue;
     out.emplace_hint(out.end(), listed.path, file.file);
-    known.emplace(listed.path, std::move(file));
+    known.push_back(std::move(file));
   }
   s.known = std::move(known);
   s.figures.n_files = out.size();

@@ -1,6 +1,5 @@
 #include "tools/workspace/tree_listing.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 
@@ -12,6 +11,7 @@
 #include <utility>
 
 #include "tools/atomic_file.h"
+#include "tools/workspace/directory_looks.h"
 #include "tools/workspace/own_files.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/rules.h"
@@ -28,9 +28,9 @@ tl::unexpected<Error> broken(std::string message) {
   return tl::unexpected(Error{Errc::broken, std::move(message)});
 }
 
-Listed::Kind kind_of(const struct stat& st) {
-  if (S_ISREG(st.st_mode)) return Listed::Kind::file;
-  return S_ISLNK(st.st_mode) ? Listed::Kind::symlink : Listed::Kind::special;
+Listed::Kind kind_of(mode_t mode) {
+  if (S_ISREG(mode)) return Listed::Kind::file;
+  return S_ISLNK(mode) ? Listed::Kind::symlink : Listed::Kind::special;
 }
 
 int depth_of(std::string_view path) { return 1 + static_cast<int>(std::ranges::count(path, '/')); }
@@ -51,23 +51,27 @@ std::string counted(std::size_t n, std::string_view one, std::string_view many) 
 
 }  // namespace
 
-// One listing. Names are sorted in every directory, so that a bound always leaves out the same
+// One listing. Names are in order in every directory, so that a bound always leaves out the same
 // files.
 class TreeWalk {
  public:
-  TreeWalk(TreeLister& lister, const RootedFs& fs, const GitView& git, TrackedFiles tracked)
+  TreeWalk(TreeLister& lister, const RootedFs& fs, const GitView& git, DirectoryLooks& looks,
+           const TrackedFiles& tracked)
       : lister_(lister),
         limits_(lister.limits_),
         fs_(fs),
         git_(git),
-        unread_(std::move(tracked.unread)),
-        tracked_(std::move(tracked.files)),
+        looks_(looks),
+        unread_(tracked.unread),
+        tracked_(tracked.files),
         seen_(tracked_.size()) {}
 
-  Tree run(Fd root) {
-    enter(std::move(root), "", 1, git_.rules_stamp(), git_.attributes_outside());
+  Tree run() {
+    enter("", {tracked_.begin(), tracked_.end()},
+          {1, git_.rules_stamp(), git_.attributes_outside()});
     add_hidden_tracked();
-    std::ranges::sort(tree_.files, {}, &Listed::path);
+    if (!std::ranges::is_sorted(tree_.files, {}, &Listed::path))
+      std::ranges::sort(tree_.files, {}, &Listed::path);
     say_what_is_left_out();
     std::ranges::sort(tree_.directories);
     const auto [first, last] = std::ranges::unique(tree_.directories);
@@ -78,6 +82,26 @@ class TreeWalk {
 
  private:
   using Verdict = TreeLister::Verdict;
+  using Said = TreeLister::Said;
+  using TrackedAt = std::vector<Tracked>::const_iterator;
+  // Of what git tracks: what lies below one directory. `at` goes on with its names.
+  struct Below {
+    TrackedAt at, end;
+  };
+  // What git said and says of one directory's names.
+  struct Answers {
+    std::vector<Said> before, now;
+    std::size_t at = 0;  // in before
+  };
+  struct Question {
+    const std::string& name;
+    bool directory, ignored, attributes;  // the last two: what is asked
+  };
+  struct Place {
+    int depth;
+    std::uint64_t rules;
+    bool attributes;  // some file of them says something of it
+  };
 
   void say_what_is_left_out() {
     auto& lines = tree_.left_out;
@@ -107,118 +131,136 @@ class TreeWalk {
   }
 
   // What git says of an untracked path, from memory while the rules that reach it are the same.
-  Verdict verdict(const std::string& path, bool directory, std::uint64_t rules, bool asks_ignored,
-                  bool asks_attributes) {
-    if (!git_.has_repository() || rules == kNoRules || (!asks_ignored && !asks_attributes))
+  // Names come in order.
+  Verdict verdict(const std::string& path, const Question& asked, std::uint64_t rules,
+                  Answers& answers) {
+    if (!git_.has_repository() || rules == kNoRules || (!asked.ignored && !asked.attributes))
       return {};
-    const std::uint64_t key = mixed(mixed(rules, directory), 2 * asks_ignored + asks_attributes);
-    if (auto known = lister_.verdicts_.find(path);
-        known != lister_.verdicts_.end() && known->second.rules == key) {
-      return verdicts_.insert(lister_.verdicts_.extract(known)).position->second;
+    const std::uint64_t key = mixed(mixed(rules, asked.directory),
+                                    2 * asked.ignored + asked.attributes);
+    auto& [before, now, at] = answers;
+    while (at < before.size() &&
+           comes_before(before[at].name, before[at].directory, asked.name, asked.directory))
+      ++at;
+    if (at < before.size() && before[at].name == asked.name &&
+        before[at].directory == asked.directory && before[at].verdict.rules == key) {
+      now.push_back(std::move(before[at++]));
+      return now.back().verdict;
     }
-    Verdict out{key, asks_ignored && git_.ignored(path, directory), {}};
-    if (asks_attributes && !out.ignored) out.attributes = git_.attributes(path);
-    return verdicts_.emplace(path, out).first->second;
+    Verdict out{key, asked.ignored && git_.ignored(path, asked.directory), {}};
+    if (asked.attributes && !out.ignored) out.attributes = git_.attributes(path);
+    now.push_back({asked.name, asked.directory, out});
+    return out;
   }
 
-  // The index of a tracked path, or -1.
-  std::ptrdiff_t tracked_index(const std::string& path) const {
-    const auto at = std::ranges::lower_bound(tracked_, path, {}, &Tracked::path);
-    return at != tracked_.end() && at->path == path ? at - tracked_.begin() : -1;
+  static TrackedAt find(const Below& below, const std::string& path) {
+    if (below.at == below.end || below.at->path == path) return below.at;
+    const auto at = std::ranges::lower_bound(below.at, below.end, path, {}, &Tracked::path);
+    return at != below.end && at->path == path ? at : below.end;
+  }
+  static Below below_directory(const Below& below, const std::string& prefix) {
+    const auto begin = std::ranges::lower_bound(below.at, below.end, prefix, {}, &Tracked::path);
+    return {begin, std::ranges::partition_point(begin, below.end, [&](const Tracked& tracked) {
+              return tracked.path.starts_with(prefix);
+            })};
   }
 
   struct Names {
-    std::vector<std::string> all;
-    bool ignore_file = false, attributes_file = false, repository = false, own = false;
+    std::vector<DirectoryEntry> all;
+    bool repository = false, own = false;
   };
-  Names names_in(DIR* dir, const std::string& prefix) {
+  Names names_in(DirectoryLook look, const std::string& prefix, const Below& tracked) {
     Names out;
-    while (const dirent* entry = ::readdir(dir)) {
-      const std::string_view name = entry->d_name;
-      if (name == "." || name == "..") continue;
+    for (DirectoryEntry& entry : look.entries) {
+      const std::string_view name = entry.name;
       if (names_git_directory(name)) {
         out.repository = true;
         continue;
       }
       if (++n_entries_ > limits_.entries_max) break;
-      out.own |= name == kOwnMark && tracked_index(prefix + std::string(name)) < 0;
-      out.ignore_file |= name == ".gitignore";
-      out.attributes_file |= name == ".gitattributes";
+      out.own |= name == kOwnMark && find(tracked, prefix + entry.name) == tracked.end;
       if (is_temporary_name(name)) {
         if (tree_.temporaries.size() < kTemporariesMax)
-          tree_.temporaries.push_back(prefix + std::string(name));
+          tree_.temporaries.push_back(prefix + entry.name);
         continue;
       }
-      out.all.emplace_back(name);
+      out.all.push_back(std::move(entry));
     }
-    std::ranges::sort(out.all);
     return out;
   }
 
-  void enter(Fd fd, const std::string& prefix, int depth, std::uint64_t rules, bool attributes) {
-    const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd.get()), ::closedir);
-    if (!dir) return;
-    fd.release();  // the stream closes it
-    const Names names = names_in(dir.get(), prefix);
-    const std::string own = prefix.empty() ? "" : prefix.substr(0, prefix.size() - 1);
-    if (names.repository && !prefix.empty() && git_.has_repository()) {
+  void enter(const std::string& own, const Below& tracked, Place place) {
+    DirectoryLook look = looks_.take(own);
+    if (look.error != 0) {
+      n_closed_ += look.error != ENOENT && look.error != ENOTDIR && look.error != ELOOP;
+      return;
+    }
+    const std::string prefix = own.empty() ? "" : own + "/";
+    const Names names = names_in(std::move(look), prefix, tracked);
+    if (names.repository && !own.empty() && git_.has_repository()) {
       // A repository of its own, known to the index or not: git does not look into it either.
       tree_.files.push_back({own, Listed::Kind::submodule, {}, {}});
       return;
     }
-    if (names.own && !prefix.empty()) return;
+    if (names.own && !own.empty()) return;
     tree_.directories.push_back(own);
-    struct stat st {};
-    const auto add_rules = [&](const char* name) {
-      if (::fstatat(::dirfd(dir.get()), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && rules != kNoRules)
-        rules = mixed(rules, stamp_of(st));
-      if (!GitView::can_read_rules(::dirfd(dir.get()), name)) rules = kNoRules;
-    };
-    if (names.ignore_file) add_rules(".gitignore");
-    if (names.attributes_file) add_rules(".gitattributes");
-    attributes |= names.attributes_file;
-    for (const std::string& name : names.all) {
-      if (::fstatat(::dirfd(dir.get()), name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-      if (S_ISDIR(st.st_mode)) {
-        enter_below(::dirfd(dir.get()), name, prefix, depth, rules, attributes);
-      } else {
-        add(prefix + name, st, rules, attributes);
-      }
+    for (const DirectoryEntry& entry : names.all) {
+      if (entry.name != ".gitignore" && entry.name != ".gitattributes") continue;
+      place.attributes |= entry.name == ".gitattributes";
+      if (place.rules != kNoRules) place.rules = mixed(place.rules, entry.stamp);
+      const std::string file = fs_.root() + "/" + prefix + entry.name;
+      if (!GitView::can_read_rules(AT_FDCWD, file.c_str())) place.rules = kNoRules;
     }
+    Answers answers;
+    if (const auto before = lister_.verdicts_.find(own); before != lister_.verdicts_.end())
+      answers.before = std::move(before->second);
+    Below ahead = tracked;
+    for (const DirectoryEntry& entry : names.all) {
+      if (!entry.is_directory())
+        add(entry, prefix, ahead, place, answers);
+      else if (const auto at = find(tracked, prefix + entry.name);
+               at != tracked.end && at->submodule)  // checked out or not
+        tree_.files.push_back({at->path, Listed::Kind::submodule, {}, {}});
+      else
+        enter_below(entry.name, prefix, ahead, place, answers);
+    }
+    if (!answers.now.empty()) verdicts_[own] = std::move(answers.now);
   }
 
-  void enter_below(int dir, const std::string& name, const std::string& prefix, int depth,
-                   std::uint64_t rules, bool attributes) {
+  void enter_below(const std::string& name, const std::string& prefix, Below& tracked,
+                   const Place& place, Answers& answers) {
     const std::string path = prefix + name;
-    if (const auto at = tracked_index(path); at >= 0 && tracked_[at].submodule) {  // checked out or
-                                                                                   // not
-      tree_.files.push_back({path, Listed::Kind::submodule, {}, {}});
+    if (n_entries_ > limits_.entries_max ||
+        verdict(path, {name, true, true, false}, place.rules, answers).ignored)
       return;
-    }
-    if (n_entries_ > limits_.entries_max || verdict(path, true, rules, true, false).ignored) return;
     if (is_product_directory(name)) {
       if (git_.has_repository() && tree_.products.size() < kProductsMax)
         tree_.products.push_back(path);
       return;
     }
-    if (depth >= limits_.depth_max) {
+    if (place.depth >= limits_.depth_max) {
       too_deep_.insert(path);
       return;
     }
-    Fd fd(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!fd) {
-      n_closed_ += errno != ENOENT && errno != ENOTDIR;
-      return;
-    }
-    enter(std::move(fd), path + "/", depth + 1, rules, attributes);
+    const Below below = below_directory(tracked, path + "/");
+    enter(path, below, {place.depth + 1, place.rules, place.attributes});
+    tracked.at = below.end;
   }
 
-  void add(std::string path, const struct stat& st, std::uint64_t rules, bool attributes) {
-    const auto at = tracked_index(path);
-    if (at >= 0) seen_[at] = true;
-    const Verdict said = verdict(path, false, rules, at < 0, attributes);
+  void add(const DirectoryEntry& entry, const std::string& prefix, Below& tracked,
+           const Place& place, Answers& answers) {
+    std::string path = prefix + entry.name;
+    const auto at = find(tracked, path);
+    const bool known = at != tracked.end;
+    if (known) {
+      seen_[static_cast<std::size_t>(at - tracked_.begin())] = true;
+      tracked.at = at + 1;
+    }
+    const Verdict said = verdict(path, {entry.name, false, !known, place.attributes}, place.rules,
+                                 answers);
     if (!said.ignored)
-      tree_.files.push_back({std::move(path), kind_of(st), stamp_of(st), said.attributes});
+      tree_.files.push_back(
+          {std::move(path), kind_of(entry.stamp.mode), entry.stamp, said.attributes});
   }
 
   // Whether git would find the tracked files of `directory` there: no part of it is a symlink.
@@ -251,7 +293,7 @@ class TreeWalk {
         continue;
       }
       tree_.directories.push_back(directory);
-      tree_.files.push_back({path, kind_of(st), stamp_of(st),
+      tree_.files.push_back({path, kind_of(st.st_mode), stamp_of(st),
                              can_ask_below(directory) ? git_.attributes(path) : Attributes()});
     }
   }
@@ -282,11 +324,11 @@ class TreeWalk {
   const TreeLimits& limits_;
   const RootedFs& fs_;
   const GitView& git_;
+  DirectoryLooks& looks_;
   const std::string unread_;
-  const std::vector<Tracked> tracked_;
+  const std::vector<Tracked>& tracked_;
   std::vector<bool> seen_;
-  std::unordered_map<std::string, Verdict> verdicts_;  // of this listing; the last one's, as far as
-                                                       // they hold
+  TreeLister::Verdicts verdicts_;  // of this listing; the last one's, as far as they hold
   std::unordered_map<std::string, bool> real_, askable_;
   std::set<std::string> too_deep_;
   std::size_t n_entries_ = 0, n_closed_ = 0, n_walked_ = 0;
@@ -296,16 +338,40 @@ class TreeWalk {
 TreeLister::TreeLister(std::string root, TreeLimits limits)
     : root_(std::move(root)), limits_(limits) {}
 
+// Whoever writes an index puts another file in its place, whose stamp is another once the clock
+// has gone on.
+Result<std::shared_ptr<const TrackedFiles>> TreeLister::tracked(const GitView& git) {
+  const std::string path = git.index_path();
+  const std::int64_t now = now_ns();
+  struct stat st {};
+  const bool there = !path.empty() && ::stat(path.c_str(), &st) == 0;
+  const FileStamp stamp = stamp_of(st);
+  if (there && index_ && index_->path == path && index_->prefix == git.prefix() &&
+      index_->stamp == stamp)
+    return index_->tracked;
+  index_.reset();
+  auto read = git.tracked();
+  if (!read) return tl::unexpected(std::move(read.error()));
+  auto out = std::make_shared<const TrackedFiles>(std::move(*read));
+  if (there && stamp.ctime_ns < now - kRacyNs) index_ = {path, git.prefix(), stamp, out};
+  return out;
+}
+
 Result<Tree> TreeLister::list() {
   const auto fs = RootedFs::open(root_);
   if (!fs) return broken(fs.error());
   const auto git = GitView::open(root_);
   if (!git) return tl::unexpected(git.error());
-  auto tracked = git->tracked();
-  if (!tracked) return tl::unexpected(std::move(tracked.error()));
-  Fd root(::open(root_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!root) return broken(fmt::format("list {}: {}", root_, std::strerror(errno)));
-  return TreeWalk(*this, *fs, *git, std::move(*tracked)).run(std::move(root));
+  const auto known = tracked(*git);
+  if (!known) return tl::unexpected(known.error());
+  const auto plain = PlainTree::open(root_);
+  const auto root = plain ? plain->open_directory("") : tl::unexpected(plain.error());
+  if (!root) return broken(fmt::format("list {}: {}", root_, std::strerror(root.error())));
+  DirectoryLooks looks(*plain, limits_.entries_max + 1);
+  looks.ahead(directories_);
+  Tree out = TreeWalk(*this, *fs, *git, looks, **known).run();
+  directories_ = out.directories;
+  return out;
 }
 
 }  // namespace lares::tools

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -39,13 +41,13 @@ struct Tree {
 
 // Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill
 // (node_modules, ...). Without git every file outside such directories. Symlinks and other
-// repositories are listed and not entered; what is Lares's own (tools/workspace/own_files.h) is not listed,
-// unless git tracks it.
+// repositories are listed and not entered; what is Lares's own (tools/workspace/own_files.h) is not
+// listed, unless git tracks it.
 class TreeLister {
  public:
   explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());
   // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat
-  // 1 us.
+  // 1 us. So is its index while that did not.
   Result<Tree> list();
 
  private:
@@ -55,9 +57,25 @@ class TreeLister {
     bool ignored = false;
     Attributes attributes;
   };
+  struct Said {
+    std::string name;
+    bool directory = false;
+    Verdict verdict;
+  };
+  using Verdicts = std::unordered_map<std::string, std::vector<Said>>;  // by directory, in the
+                                                                        // order of comes_before()
+  struct Index {
+    std::string path, prefix;
+    FileStamp stamp;
+    std::shared_ptr<const TrackedFiles> tracked;
+  };
+  Result<std::shared_ptr<const TrackedFiles>> tracked(const GitView& git);
+
   std::string root_;
   TreeLimits limits_;
-  std::unordered_map<std::string, Verdict> verdicts_;
+  Verdicts verdicts_;
+  std::optional<Index> index_;
+  std::vector<std::string> directories_;  // of the last listing
 };
 
 }  // namespace lares::tools

@@ -1,5 +1,7 @@
 #include "tools/snapshots/scan.h"
 
+#include <random>
+
 #include "tests/tools/snapshots/snapshot_worktree.h"
 
 namespace lares::tools {
@@ -64,6 +66,32 @@ TEST_F(SnapshotScan, LooksAgainBeforeItSaysAFileIsTheSame) {
   EXPECT_EQ(scanner.still(files, "fresh"), Still::gone);
   tree.write("unknown", "x");
   EXPECT_EQ(scanner.still(files, "unknown"), Still::other);
+}
+
+// Directories without a change are not written again, so the others must be.
+TEST_F(SnapshotScan, SeesWhatOneSeesThatRemembersNothing) {
+  std::mt19937 random(1);
+  const auto path = [&] {
+    std::string out = "d" + std::to_string(random() % 4);
+    while (random() % 3 != 0) out += "/d" + std::to_string(random() % 3);
+    return out;
+  };
+  for (int round = 0; round < 150; ++round) {
+    for (int i = 0; i < 2; ++i) {
+      const std::string at = path();
+      for (std::size_t slash = at.find('/'); slash != std::string::npos;
+           slash = at.find('/', slash + 1))
+        if (std::filesystem::is_regular_file(tree.at(at.substr(0, slash))))
+          tree.remove(at.substr(0, slash));
+      tree.remove(at);  // a file or a directory
+      if (random() % 3 != 0) tree.write(at, std::to_string(random() % 3));
+    }
+    reads();
+    const auto lock = store->lock();
+    const auto anew = SnapshotScanner(tree.root(), {}).scan(*store);
+    ASSERT_TRUE(lock && anew);
+    ASSERT_EQ(last, oid_text(anew->tree)) << round;
+  }
 }
 
 }  // namespace
