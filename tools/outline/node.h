@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace lares::tools {
@@ -23,6 +24,27 @@ void for_each_node(TSNode root, Visit visit) {
     if (ts_tree_cursor_goto_first_child(&cursor)) continue;
     while (more && !ts_tree_cursor_goto_next_sibling(&cursor))
       more = ts_tree_cursor_goto_parent(&cursor);
+  }
+  ts_tree_cursor_delete(&cursor);
+}
+
+// The same, with the nodes around each, the outermost first: ts_node_parent() looks for its answer
+// from the root on.
+template <class Visit>
+void for_each_node_in(TSNode root, Visit visit) {
+  TSTreeCursor cursor = ts_tree_cursor_new(root);
+  std::vector<TSNode> around;
+  for (bool more = true; more;) {
+    const TSNode node = ts_tree_cursor_current_node(&cursor);
+    visit(node, std::as_const(around));
+    if (ts_tree_cursor_goto_first_child(&cursor)) {
+      around.push_back(node);
+      continue;
+    }
+    while (more && !ts_tree_cursor_goto_next_sibling(&cursor)) {
+      more = ts_tree_cursor_goto_parent(&cursor);
+      if (more) around.pop_back();
+    }
   }
   ts_tree_cursor_delete(&cursor);
 }

@@ -14,6 +14,7 @@
 
 #include "tools/outline/languages.h"
 #include "tools/outline/node.h"
+#include "tools/shell/effort.h"
 #include "tools/shell/runners.h"
 #include "tools/shell/substitutions.h"
 #include "tools/shell/words.h"
@@ -21,13 +22,18 @@
 namespace lares::tools {
 namespace {
 
-constexpr std::size_t kScriptBytesMax = 256 << 10;
+constexpr std::size_t kScriptBytesMax = 128 << 10;
 constexpr int kNestingMax = 4;                      // sh -c 'sh -c ...'
 constexpr std::size_t kReadingsMax = 64;            // of one command
 constexpr std::size_t kReadBytesMax = 4 << 20;      // of texts that are run, one within the other
 constexpr std::size_t kReadingBytesMax = 16 << 20;  // of all readings
-constexpr std::size_t kReadLeast = 512;             // that a text counts for
-constexpr int kParentsMax = 64;  // looked at to see where a shell's input comes from
+constexpr int kOpenMax = 1000;  // brackets that are not closed yet: people do not write that
+constexpr std::size_t kReadLeast = 512;    // that a text counts for
+constexpr std::size_t kPieceBytes = 1024;  // that are given to the parser at a time
+constexpr std::size_t kNodeCosts = 8;      // as much as so many bytes
+constexpr std::size_t kCopiedAtOnce = 16, kErrorsEvery = 2048;  // bytes
+constexpr std::size_t kStepsOfParser = 100;                     // between two calls of its callback
+constexpr std::size_t kParentsMax = 64;  // looked at to see where a shell's input comes from
 // What runs a command that stands somewhere behind it, and has subcommands or scripts of its own.
 constexpr std::string_view kCarriers[] = {
     "npx",    "npm", "yarn",  "pnpm", "bun",   "bunx", "poetry", "uv",     "pipenv",
@@ -90,28 +96,79 @@ bool could_run_git(const std::string& shape) {
   return matches("git") || matches("eval") || matches("source") || any_runner(matches);
 }
 
+bool is_too_deep(std::string_view script) {
+  int open = 0;
+  for (const char c : script) {
+    if (c == '(' || c == '{' || c == '[') ++open;
+    if ((c == ')' || c == '}' || c == ']') && open > 0) --open;
+    if (open > kOpenMax) return true;
+  }
+  return false;
+}
+
+using Tree = std::unique_ptr<TSTree, void (*)(TSTree*)>;
+
+// Where brackets do not match, the parser looks ahead to the end of the script again and again, and
+// copies what it could not make sense of. The first is counted as it happens, of the other its
+// callback says a part; the rest is put at the most that it may be. Null, or not all of it: it took
+// too much.
+Tree parse(std::string_view script, Effort& effort) {
+  struct Given {
+    std::string_view script;
+    Effort& effort;
+  } given{script, effort};
+  const auto read = [](void* payload, std::uint32_t at, TSPoint, std::uint32_t* n_read) {
+    const Given& all = *static_cast<Given*>(payload);
+    const bool ends = at >= all.script.size() || all.effort.over();
+    const std::string_view piece = ends ? std::string_view() : all.script.substr(at, kPieceBytes);
+    all.effort.spend(piece.size());
+    *n_read = static_cast<std::uint32_t>(piece.size());
+    return ends ? "" : piece.data();
+  };
+  const auto gives_up = [](TSParseState* state) {
+    Effort& spent = static_cast<Given*>(state->payload)->effort;
+    spent.spend(kStepsOfParser *
+                (state->has_error ? 1 + state->current_byte_offset / kCopiedAtOnce : 1));
+    return spent.over();
+  };
+  const std::unique_ptr<TSParser, void (*)(TSParser*)> parser(ts_parser_new(), ts_parser_delete);
+  ts_parser_set_language(parser.get(), language_for("sh")->grammar());
+  Tree tree(
+      ts_parser_parse_with_options(
+          parser.get(), nullptr, {&given, read, TSInputEncodingUTF8, nullptr}, {&given, gives_up}),
+      ts_tree_delete);
+  if (tree && ts_node_has_error(ts_tree_root_node(tree.get())))
+    effort.spend(script.size() / kErrorsEvery * script.size());
+  return tree;
+}
+
 class Reader {
  public:
   explicit Reader(ShellScript& out) : out_(out) {}
 
+  void read_all_of(std::string_view script) {
+    read(script, 0);
+    out_.effort = effort_.spent();
+    if (effort_.over()) give_up();
+  }
+
+ private:
+  void give_up() {
+    out_.understood = false, out_.hides_git = true;  // whatever it is, it is not for people
+  }
+
   void read(std::string_view script, int depth) {
+    if (effort_.over()) return;
     read_bytes_ += script.size() + kReadLeast;
-    if (read_bytes_ > kReadBytesMax || reading_bytes_ > kReadingBytesMax || depth > kNestingMax) {
-      out_.understood = false, out_.hides_git = true;  // whatever it is, it is not for people
-      return;
-    }
+    if (read_bytes_ > kReadBytesMax || reading_bytes_ > kReadingBytesMax || depth > kNestingMax ||
+        is_too_deep(script))
+      return give_up();
     if (script.size() > kScriptBytesMax || is_marked(script) ||
         script.find(kBreak) != std::string_view::npos) {
       hide(script);
       return;
     }
-    const Language* const bash = language_for("sh");
-    const std::unique_ptr<TSParser, void (*)(TSParser*)> parser(ts_parser_new(), ts_parser_delete);
-    ts_parser_set_language(parser.get(), bash->grammar());
-    const std::unique_ptr<TSTree, void (*)(TSTree*)> tree(
-        ts_parser_parse_string(parser.get(), nullptr, script.data(),
-                               static_cast<std::uint32_t>(script.size())),
-        ts_tree_delete);
+    const Tree tree = parse(script, effort_);
     if (!tree) {
       hide(script);
       return;
@@ -121,16 +178,24 @@ class Reader {
     if (script.find("git") != std::string_view::npos) out_.names_git = true;
     words_.gather(root, script);
     walk(root, script, depth);
-    const Unseen unseen = unseen_in(root, script);
+    const Unseen unseen = unseen_in(root, script, effort_);
     read_all(unseen, script, depth);
     if (!unseen.joined.empty()) read(unseen.joined, depth);  // beside the lines as they are
   }
 
- private:
   void walk(TSNode root, std::string_view script, int depth) {
-    for_each_node(root, [&](TSNode node) {
+    const auto* const outer = around_;
+    bool hidden = false;  // that it has too many commands is said once
+    for_each_node_in(root, [&](TSNode node, const std::vector<TSNode>& around) {
+      if (effort_.over()) return;
+      effort_.spend(1);
+      around_ = &around;
       const std::string_view type = type_of(node);
-      if (type == "command") command(node, script, depth);
+      if (type == "command" && out_.commands.size() == kShellCommandsMax) {
+        if (!std::exchange(hidden, true)) hide(script);
+      } else if (type == "command") {
+        command(node, script, depth);
+      }
       if (type == "variable_assignment" || type == "declaration_command") out_.does_more = true;
       if (type == "variable_assignment") variable(node, script, depth);
       if (type == "expansion" && text_of(node, script).ends_with("@P}"))
@@ -145,6 +210,7 @@ class Reader {
           out_.written.push_back(words_.shapes(to, script)[0]);
       }
     });
+    around_ = outer;
   }
 
   // What runs of `text` though the tree does not show it.
@@ -170,7 +236,7 @@ class Reader {
           (text.find('[') == std::string_view::npos && text.find("$'") == std::string_view::npos))
         continue;
       for (const auto& shape : words_.shapes(child, script))
-        read_later(evaluated_later(shape), shape, depth);
+        read_later(evaluated_later(shape, effort_), shape, depth);
     }
   }
 
@@ -186,7 +252,7 @@ class Reader {
   // ${x@P}
   void prompt(TSNode node, std::string_view script, int depth) {
     for (const auto& shape : words_.prompts(node, script)) {
-      read_later(expanded_later(shape), shape, depth);
+      read_later(expanded_later(shape, effort_), shape, depth);
       if (shape.find(kMade) == std::string::npos) continue;
       out_.understood = false;
       if (out_.made.empty()) out_.made = std::string(text_of(node, script));
@@ -199,6 +265,7 @@ class Reader {
                                                   " stash ",  " checkout ", " restore ",
                                                   " rebase ", "--force",    ",clean,"};
     out_.understood = false;
+    effort_.spend(script.size());
     out_.hides_git = out_.hides_git || std::ranges::any_of(kWords, [&](std::string_view w) {
                        return script.find(w) != std::string_view::npos;
                      });
@@ -265,14 +332,7 @@ class Reader {
   }
 
   void command(TSNode node, std::string_view script, int depth) {
-    if (out_.commands.size() == kShellCommandsMax) {
-      hide(script);
-      return;
-    }
-    if (reading_bytes_ > kReadingBytesMax) {
-      out_.understood = false, out_.hides_git = true;
-      return;
-    }
+    if (reading_bytes_ > kReadingBytesMax) return give_up();
     std::vector<std::string> words;
     std::vector<bool> certain;
     std::vector<std::vector<std::string>> shapes{{}};  // every reading's words
@@ -280,6 +340,7 @@ class Reader {
       bool sure = true;
       words.push_back(word(part, script, sure));
       certain.push_back(sure);
+      reading_bytes_ += words.back().size();
       with(shapes, words_.shapes(part, script));
     }
     bool adds_words = false;
@@ -355,7 +416,7 @@ class Reader {
     carried(reading, adds_words, at, node, script, depth);
     out_.commands[at].readings.push_back(reading);
     if (is_one_of(name, kEvaluators))
-      for (const auto& word : words) read_later(evaluated_later(word), word, depth);
+      for (const auto& word : words) read_later(evaluated_later(word, effort_), word, depth);
     aliased(words, adds_words, at, depth);
     inner(words, adds_words, at, node, script, depth);
   }
@@ -375,7 +436,7 @@ class Reader {
   // A variable that says what runs later.
   void set(const std::string& name, const std::string& value, int depth) {
     if (one_of(name, "PS0", "PS1", "PS2", "PS4")) {
-      read_later(expanded_later(value), value, depth);
+      read_later(expanded_later(value, effort_), value, depth);
     } else if (one_of(name, "BASH_ENV", "ENV")) {
       out_.understood = false;
       if (out_.commands.size() < kShellCommandsMax && !is_marked(value))
@@ -487,6 +548,7 @@ class Reader {
       run_file(words[call.startup], at);
     }
     if (call.text) {
+      effort_.spend(words_.n_bytes());
       const ShellWords kept = words_;
       if (call.arguments != 0)
         words_.arguments_are(
@@ -553,7 +615,7 @@ class Reader {
                                                          : "";
       out_.understood = false;
       if (word[letter] == 'W')
-        read_later(expanded_later(value), value, depth);
+        read_later(expanded_later(value, effort_), value, depth);
       else if (!value.empty())
         run_text(value, adds_words, at, depth);
     }
@@ -570,12 +632,16 @@ class Reader {
     if (text.find_first_not_of("\1\2\3\4 ") == std::string::npos) return made(at);
     if (!adds_words) return read(script_of(text), depth + 1);
     out_.understood = false;
-    for (const std::string_view there : {"{}", "%"})
-      for (auto i = text.find(there); i != std::string::npos; i = text.find(there, i + 1))
-        text.replace(i, there.size(), 1, kMade);
+    std::string filled;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+      const bool braces = text.compare(i, 2, "{}") == 0;
+      filled += braces || text[i] == '%' ? kMade : text[i];
+      i += braces;
+    }
+    effort_.spend(words_.n_bytes());
     const ShellWords kept = words_;
     words_.arguments_are_made();
-    read(script_of(text), depth + 1);
+    read(script_of(filled), depth + 1);
     words_ = kept;
   }
 
@@ -588,25 +654,13 @@ class Reader {
 
   // A shell that reads its script: from a here document, a file, or what another prints.
   void input(TSNode command, std::string_view script, std::size_t at, int depth) {
+    const std::vector<TSNode> around = *around_;
     TSNode node = command;
-    for (int i = 0; i < kParentsMax && !ts_node_is_null(node); ++i) {
-      for (std::uint32_t k = 0; k < ts_node_named_child_count(node); ++k) {
-        const TSNode child = ts_node_named_child(node, k);
-        const std::string_view type = type_of(child);
-        if (type == "herestring_redirect" && ts_node_named_child_count(child) > 0) {
-          for (const auto& text : words_.shapes(ts_node_named_child(child, 0), script))
-            run_text(text, false, at, depth);
-          return;
-        }
-        if (type == "heredoc_redirect") return document(child, script, depth);
-        if (type == "file_redirect" && text_of(child, script).starts_with('<')) {
-          const std::string file = words_.shapes(field(child, "destination"), script)[0];
-          out_.commands[at].readings.back().words.push_back(file);  // as if it were given its name
-          return run_file(file, at);
-        }
-      }
-      const TSNode parent = ts_node_parent(node);
-      if (ts_node_is_null(parent)) return;
+    for (std::size_t i = 0; i < kParentsMax && !effort_.over(); ++i) {
+      if (const TSNode from = input_of(node, script); !ts_node_is_null(from))
+        return input_from(from, script, at, depth);
+      if (i == around.size()) return;
+      const TSNode parent = around[around.size() - 1 - i];
       const std::string_view type = type_of(parent);
       if (type == "heredoc_redirect" ||
           (type == "pipeline" && !ts_node_eq(ts_node_named_child(parent, 0), node)))
@@ -614,6 +668,37 @@ class Reader {
       if (type == "command_substitution" || type == "function_definition") return;
       node = parent;
     }
+  }
+
+  // The redirection that says where; null: none does.
+  TSNode input_of(TSNode node, std::string_view script) {
+    TSNode found = {};
+    TSTreeCursor cursor = ts_tree_cursor_new(node);
+    for (bool more = ts_tree_cursor_goto_first_child(&cursor); more && ts_node_is_null(found);
+         more = ts_tree_cursor_goto_next_sibling(&cursor)) {
+      effort_.spend(kNodeCosts);
+      const TSNode child = ts_tree_cursor_current_node(&cursor);
+      const std::string_view type = type_of(child);
+      if (type == "heredoc_redirect" ||
+          (type == "herestring_redirect" && ts_node_named_child_count(child) > 0) ||
+          (type == "file_redirect" && text_of(child, script).starts_with('<')))
+        found = child;
+    }
+    ts_tree_cursor_delete(&cursor);
+    return found;
+  }
+
+  void input_from(TSNode redirect, std::string_view script, std::size_t at, int depth) {
+    const std::string_view type = type_of(redirect);
+    if (type == "heredoc_redirect") return document(redirect, script, depth);
+    if (type == "herestring_redirect") {
+      for (const auto& text : words_.shapes(ts_node_named_child(redirect, 0), script))
+        run_text(text, false, at, depth);
+      return;
+    }
+    const std::string file = words_.shapes(field(redirect, "destination"), script)[0];
+    out_.commands[at].readings.back().words.push_back(file);  // as if it were given its name
+    run_file(file, at);
   }
 
   void document(TSNode redirect, std::string_view script, int depth) {
@@ -647,7 +732,9 @@ class Reader {
   }
 
   ShellScript& out_;
-  ShellWords words_;
+  Effort effort_;
+  ShellWords words_{effort_};
+  const std::vector<TSNode>* around_ = nullptr;  // the node that is walked over
   std::map<std::string, std::string> aliases_;
   std::size_t read_bytes_ = 0, reading_bytes_ = 0;
 };
@@ -656,7 +743,7 @@ class Reader {
 
 ShellScript shell_commands(std::string_view script) {
   ShellScript out;
-  Reader(out).read(script, 0);
+  Reader(out).read_all_of(script);
   return out;
 }
 

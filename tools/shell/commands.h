@@ -13,6 +13,10 @@ namespace lares::tools {
 inline constexpr std::size_t kShellCommandsMax = 1000;  // of one script; beyond, it does not count
                                                         // as understood
 
+// Bytes and nodes that are looked at to read a script. What people write takes a few for each of
+// its bytes; one that takes more is given up, and may be anything.
+inline constexpr std::size_t kShellEffortMax = 16 << 20;
+
 // A command with the script's own variables put in place; a mark (words.h) stands where the
 // text does not say what does.
 struct ShellReading {
@@ -44,6 +48,7 @@ struct ShellScript {
                            // too deep), and may be a git command
   std::string made;        // a command that runs text which is made when it runs: eval "$x", x | sh
   std::vector<std::string> written;  // the files it redirects into
+  std::size_t effort = 0;            // see kShellEffortMax
 };
 
 ShellScript shell_commands(std::string_view script);

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -217,9 +218,9 @@ std::optional<std::string> git_loses(const ShellReading& reading, const std::str
   return unknown();
 }
 
-// Whether it runs a script of that name, by a shell or by its path.
-bool runs_file(const ShellCommand& command, std::string_view base) {
-  const auto named = [&](const std::string& word) { return base_name(word) == base; };
+// Whether it runs a script of such a name, by a shell or by its path.
+bool runs_file(const ShellCommand& command, const std::set<std::string_view>& names) {
+  const auto named = [&](const std::string& word) { return names.contains(base_name(word)); };
   const std::string_view name = base_name(command.words[0]);
   if (is_shell(name) || one_of(name, "source", "."))
     return std::any_of(command.words.begin() + 1, command.words.end(), named);
@@ -316,10 +317,10 @@ std::optional<std::string> destructive_git(const ShellScript& script,
   if (script.hides_git) return "it may run git, and not all of it can be read";
   // What it writes and then runs cannot be looked into before.
   if (!script.names_git) return std::nullopt;
+  std::set<std::string_view> written;
+  for (const std::string& file : script.written) written.insert(base_name(file));
   for (const ShellCommand& command : script.commands)
-    if (std::ranges::any_of(script.written, [&](const std::string& file) {
-          return runs_file(command, base_name(file));
-        }))
+    if (runs_file(command, written))
       return fmt::format("{}: the script names git, and writes first what this runs", command.text);
   return std::nullopt;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <iterator>
 #include <set>
 
 #include "tools/outline/node.h"
@@ -72,10 +73,14 @@ std::size_t closing(std::string_view text, std::size_t i, int depth = 0) {
 }
 
 // The substitution that begins at `i`, into `out`; the place behind it.
-std::size_t take(std::string_view text, std::size_t i, Unseen& out) {
+std::size_t take(std::string_view text, std::size_t i, Unseen& out, Effort& effort) {
   const bool backtick = text[i] == '`';
   const std::size_t from = backtick ? i + 1 : i + 2;
-  const std::size_t end = backtick ? backtick_from(text, from) : closing(text, from);
+  std::size_t end = npos;
+  if (!effort.over()) {
+    end = backtick ? backtick_from(text, from) : closing(text, from);
+    effort.spend(std::min(end, text.size()) - from);
+  }
   if (end == npos) {
     out.lost = true;
     return from;
@@ -91,6 +96,8 @@ std::size_t take(std::string_view text, std::size_t i, Unseen& out) {
 class Shown {
  public:
   Shown(TSNode root, std::string_view script, Unseen& out) : script_(script) {
+    for (std::size_t i = 0; i < script.size(); ++i)
+      if (opens(script.substr(i, 2))) opens_.push_back(i);
     for_each_node(root, [&](TSNode node) {
       while (!around_.empty() && around_.back().end <= ts_node_start_byte(node)) around_.pop_back();
       const bool quoted = !around_.empty() && around_.back().quotes;
@@ -110,10 +117,9 @@ class Shown {
     if (known_.contains(i)) return false;
     if (script_[i] == '`') return true;
     if (i + 1 >= script_.size() || script_[i + 1] != '(') return false;
-    return script_[i] == '$' || ((script_[i] == '<' || script_[i] == '>') &&
-                                 std::ranges::any_of(operands_, [&](const Span& s) {
-                                   return s.begin < i && i < s.end;
-                                 }));
+    if (script_[i] != '<' && script_[i] != '>') return script_[i] == '$';
+    const auto after = std::ranges::lower_bound(operands_, i, {}, &Span::begin);
+    return after != operands_.begin() && i < std::prev(after)->end;
   }
 
  private:
@@ -144,9 +150,15 @@ class Shown {
     } else if (type == "command_substitution" || type == "process_substitution" ||
                type == "arithmetic_expansion") {
       known_.insert(span.begin);
-    } else if (type == "expansion" && !quoted && opens(text)) {
+    } else if (type == "expansion" && !quoted && opens_in(span)) {
       if (operands_.empty() || operands_.back().end < span.end) operands_.push_back(span);
     }
+  }
+
+  // opens(), of what lies in others of its kind, each of which would be looked through.
+  bool opens_in(const Span& span) const {
+    const auto first = std::ranges::lower_bound(opens_, span.begin);
+    return first != opens_.end() && *first < span.end;
   }
 
   void document(TSNode redirect) {
@@ -168,6 +180,7 @@ class Shown {
   const std::string_view script_;
   std::vector<Around> around_;         // the nodes around the one that is looked at
   std::vector<Span> text_, operands_;  // operands_: of ${...}, the outermost
+  std::vector<std::size_t> opens_;     // the places where something does
   std::set<std::size_t> known_;
   std::size_t at_ = 0;
 };
@@ -182,19 +195,20 @@ bool joins(const std::string& before, std::string_view after) {
 }
 
 // Every one in text that is expanded as if in double quotes.
-void take_all(std::string_view text, Unseen& out) {
+void take_all(std::string_view text, Unseen& out, Effort& effort) {
+  effort.spend(text.size());
   for (std::size_t i = 0; i < text.size();)
     if (text[i] == '\\')
       i += 2;
     else if (text[i] == '`' || text.substr(i).starts_with("$("))
-      i = take(text, i, out);
+      i = take(text, i, out, effort);
     else
       ++i;
 }
 
 }  // namespace
 
-Unseen unseen_in(TSNode root, std::string_view script) {
+Unseen unseen_in(TSNode root, std::string_view script, Effort& effort) {
   Unseen out;
   if (!opens(script) && script.find("\\\n") == npos) return out;
   Shown shown(root, script, out);
@@ -214,7 +228,7 @@ Unseen unseen_in(TSNode root, std::string_view script) {
         copy(i, std::min(i + 2, script.size()));
       i += 2;
     } else if (shown.hides(i)) {
-      i = copy(i, take(script, i, out));
+      i = copy(i, take(script, i, out, effort));
     } else {
       i = copy(i, i + 1);
     }
@@ -223,17 +237,17 @@ Unseen unseen_in(TSNode root, std::string_view script) {
   return out;
 }
 
-Unseen expanded_later(std::string_view text) {
+Unseen expanded_later(std::string_view text, Effort& effort) {
   Unseen out;
-  take_all(text, out);
+  take_all(text, out, effort);
   return out;
 }
 
-Unseen evaluated_later(std::string_view text) {
+Unseen evaluated_later(std::string_view text, Effort& effort) {
   Unseen out;
   for (auto i = text.find('['); i != npos; i = text.find('[', i + 1))
     if (i > 0 && (std::isalnum(static_cast<unsigned char>(text[i - 1])) || text[i - 1] == '_')) {
-      take_all(text.substr(i), out);
+      take_all(text.substr(i), out, effort);
       break;
     }
   return out;

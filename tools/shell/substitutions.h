@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/shell/effort.h"
+
 namespace lares::tools {
 
 struct Unseen {
@@ -18,13 +20,13 @@ struct Unseen {
                        // word; "": there are none
 };
 
-Unseen unseen_in(TSNode root, std::string_view script);
+Unseen unseen_in(TSNode root, std::string_view script, Effort& effort);
 
 // Of text that bash expands when it runs: PS4, "${x@P}".
-Unseen expanded_later(std::string_view text);
+Unseen expanded_later(std::string_view text, Effort& effort);
 
 // Of text that arithmetic and the names of variables are taken from: an element's index is
 // expanded, as in `let 'a[$(x)]'` and `[[ 'a[$(x)]' -eq 0 ]]`. Nothing else of it is.
-Unseen evaluated_later(std::string_view text);
+Unseen evaluated_later(std::string_view text, Effort& effort);
 
 }  // namespace lares::tools

@@ -34,6 +34,7 @@ constexpr std::size_t kValueBytesMax = 16 << 10;  // of a variable's value; v2=$
 constexpr std::size_t kWordBytesMax = 256 << 10;  // of a word with values in it
 constexpr std::size_t kCutBytesMax = 256;  // of a value and a pattern that ${x%pattern} is worked
                                            // out for
+constexpr std::size_t kNodeCosts = 4;      // as much as so many bytes
 constexpr int kDepthMax = 64;              // of words in words
 constexpr int kCutStarsMax = 2;            // fnmatch tries what each of them may be
 
@@ -41,26 +42,18 @@ std::string_view text_of(TSNode node, std::string_view script) {
   return script.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
 }
 
-void add(Shapes& to, const std::string& shape) {
-  if (std::ranges::find(to, shape) != to.end()) return;
-  if (to.size() < kValuesMax)
-    to.push_back(shape);
-  else
-    to.back() = std::string(1, kMade);
-}
-
-// Every end for every beginning.
-Shapes joined(const Shapes& a, const Shapes& b) {
-  Shapes out;
-  for (const auto& x : a)
-    for (const auto& y : b)
-      add(out, x.size() + y.size() > kWordBytesMax ? std::string(1, kMade) : x + y);
-  return out;
+// False: there are too many, and no other makes a difference.
+bool add(Shapes& to, const std::string& shape) {
+  if (std::ranges::find(to, shape) != to.end()) return true;
+  if (to.size() < kValuesMax) return to.push_back(shape), true;
+  to.back() = std::string(1, kMade);
+  return false;
 }
 
 // A bare word: without its backslashes, a mark for what the file system or a brace says.
 std::string bare(std::string_view text) {
   std::string out;
+  bool closes[] = {true, true};  // that a bracket, a brace may be closed still
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (c == '\\' && i + 1 < text.size()) {
@@ -71,7 +64,9 @@ std::string bare(std::string_view text) {
     } else if (c == '*' || c == '?' || (c == '~' && i == 0)) {
       out += kPlain;
     } else if (c == '[' || c == '{') {
-      const auto end = text.find(c == '[' ? ']' : '}', i);
+      bool& closed = closes[c == '{'];
+      const auto end = closed ? text.find(c == '[' ? ']' : '}', i) : std::string_view::npos;
+      closed = end != std::string_view::npos;
       if (end == std::string_view::npos || end == i + 1)
         out += c;
       else
@@ -161,10 +156,30 @@ std::string cut(const std::string& value, std::string_view op, const std::string
 
 }  // namespace
 
+// Every end for every beginning.
+void ShellWords::append(Shapes& to, const Shapes& more) const {
+  if (to.size() == 1 && more.size() == 1 && to[0].size() + more[0].size() <= kWordBytesMax) {
+    effort_->spend(more[0].size());
+    to[0] += more[0];
+    return;
+  }
+  Shapes out;
+  for (const auto& x : to)
+    for (const auto& y : more) {
+      effort_->spend(x.size() + y.size());
+      if (effort_->over()) return void(to = marked(kMade));
+      if (!add(out, x.size() + y.size() > kWordBytesMax ? std::string(1, kMade) : x + y))
+        return void(to = std::move(out));
+    }
+  to = std::move(out);
+}
+
 void ShellWords::gather(TSNode root, std::string_view script) {
-  for_each_node(root, [&](TSNode node) {
+  for_each_node_in(root, [&](TSNode node, const std::vector<TSNode>& around) {
+    if (effort_->over()) return;
+    effort_->spend(1);
     const std::string_view type = type_of(node);
-    if (type == "variable_assignment") assignment(node, script);
+    if (type == "variable_assignment") assignment(node, around.back(), script);
     if (type == "command") set_by_command(node, script);
     if (type == "function_definition")
       functions_.insert(std::string(text_of(field(node, "name"), script)));
@@ -188,8 +203,11 @@ void ShellWords::gather(TSNode root, std::string_view script) {
 }
 
 void ShellWords::assigned(const std::string& name, Shapes values) {
-  for (const auto& value : values)
+  for (const auto& value : values) {
+    effort_->spend(value.size());
+    n_bytes_ += value.size() + 1;
     add(variables_[name].values, value.size() > kValueBytesMax ? std::string(1, kMade) : value);
+  }
 }
 
 std::string ShellWords::list(TSNode array, std::string_view script, std::uint32_t from) const {
@@ -204,14 +222,13 @@ std::string ShellWords::list(TSNode array, std::string_view script, std::uint32_
   return out;
 }
 
-void ShellWords::assignment(TSNode node, std::string_view script) {
+void ShellWords::assignment(TSNode node, TSNode around, std::string_view script) {
   const TSNode left = field(node, "name"), right = field(node, "value");
   const bool element = type_of(left) == "subscript";
   const std::string name(text_of(element ? field(left, "name") : left, script));
   const bool appends = script.substr(ts_node_end_byte(left)).starts_with("+=");
-  const TSNode declaration = ts_node_parent(node);
-  const std::string_view declared = type_of(declaration) == "declaration_command"
-                                        ? text_of(declaration, script)
+  const std::string_view declared = type_of(around) == "declaration_command"
+                                        ? text_of(around, script)
                                         : std::string_view();
   // declare -n makes another name of it, -i -l -u another text
   if (const auto dash = declared.find(" -");
@@ -226,6 +243,7 @@ void ShellWords::assignment(TSNode node, std::string_view script) {
                             ? variable.elements + kBreak + elements
                             : elements;
     if (variable.elements.size() > kWordBytesMax) variable.elements = std::string(1, kMade);
+    n_bytes_ += elements.size();
     for (std::size_t at = 0; at <= elements.size();) {
       const auto end = std::min(elements.find(kBreak, at), elements.size());
       add(variable.values, elements.substr(at, end - at));
@@ -234,14 +252,16 @@ void ShellWords::assignment(TSNode node, std::string_view script) {
     return;
   }
   Shapes values = ts_node_is_null(right) ? Shapes{""} : evaluate(right, script, true);
+  if (element) n_bytes_ += values[0].size() + 1;
   if (element && !variables_[name].elements.empty())
     variables_[name].elements += kBreak + (values.size() == 1 ? values[0] : std::string(1, kMade));
   else if (element)
     variables_[name].elements = values.size() == 1 ? values[0] : std::string(1, kMade);
-  if (appends && variables_.contains(name))
-    values = joined(variables_[name].values, values);
-  else if (appends)
-    values = joined(marked(kPlain), values);
+  if (appends) {
+    Shapes before = variables_.contains(name) ? variables_[name].values : marked(kPlain);
+    append(before, values);
+    values = std::move(before);
+  }
   assigned(name, std::move(values));
 }
 
@@ -279,9 +299,13 @@ Shapes ShellWords::value_of(const std::string& name, bool all, bool quoted) cons
                                           std::isdigit(static_cast<unsigned char>(name[0])));
   const auto found = variables_.find(argument && name != "0" ? "@" : name);
   if (found == variables_.end()) return marked(kPlain);
-  if ((all || name == "@" || name == "*") && !found->second.elements.empty())
+  if (effort_->over()) return marked(kMade);
+  if ((all || name == "@" || name == "*") && !found->second.elements.empty()) {
+    effort_->spend(found->second.elements.size());
     return {found->second.elements};
+  }
   Shapes out = found->second.values;
+  for (const auto& value : out) effort_->spend(value.size());
   if (out.empty()) return marked(kPlain);
   if (!quoted)
     for (auto& value : out)
@@ -303,7 +327,7 @@ Shapes ShellWords::parts(TSNode node, std::string_view script, std::uint32_t fro
         ++i;
       plain += script[i];
     }
-    out = joined(out, {plain});
+    append(out, {plain});
   };
   for (std::uint32_t i = 0; i < ts_node_named_child_count(node); ++i) {
     const TSNode child = ts_node_named_child(node, i);
@@ -311,7 +335,7 @@ Shapes ShellWords::parts(TSNode node, std::string_view script, std::uint32_t fro
         type_of(child) == "string_content")
       continue;
     text(ts_node_start_byte(child));
-    out = joined(out, evaluate(child, script, quoted));
+    append(out, evaluate(child, script, quoted));
     from = ts_node_end_byte(child);
   }
   text(to);
@@ -373,15 +397,19 @@ Shapes ShellWords::prompts(TSNode expansion, std::string_view script) const {
                   true);
 }
 
+// What lies in others of its kind is looked through for each of them.
 Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
+  if (effort_->over()) return marked(kMade);
   bool finds = true, sets = true;
   int n = 0;
   std::optional<TSNode> looked_up;  // what `which` and its like are asked for
   for_each_node(node, [&](TSNode here) {
+    effort_->spend(kNodeCosts);
     if (type_of(here) == "command") {
       ++n;
       const std::string_view whole = text_of(here, script),
                              name = text_of(field(here, "name"), script);
+      if (finds) effort_->spend(whole.size() / kNodeCosts);
       const bool repository = whole.starts_with("git rev-parse") ||
                               whole.starts_with("git ls-files");
       finds = finds && (repository || std::ranges::find(kFinders, name) != std::end(kFinders)) &&
@@ -406,8 +434,9 @@ Shapes ShellWords::substitution(TSNode node, std::string_view script) const {
 }
 
 Shapes ShellWords::evaluate(TSNode node, std::string_view script, bool quoted) const {
-  if (depth_ >= kDepthMax) return marked(kMade);
+  if (depth_ >= kDepthMax || effort_->over()) return marked(kMade);
   ++depth_;
+  effort_->spend(1);
   Shapes out = evaluated(node, script, quoted);
   --depth_;
   return out;
@@ -439,10 +468,10 @@ Shapes ShellWords::evaluated(TSNode node, std::string_view script, bool quoted) 
       const TSNode child = ts_node_child(node, i);
       const std::string_view piece = text_of(child, script);
       if (piece == "[" || piece == "]")
-        out = joined(out, marked(kPlain));  // gi[t]
+        append(out, marked(kPlain));  // gi[t]
       else
-        out = joined(out, ts_node_is_named(child) ? evaluate(child, script, quoted)
-                                                  : Shapes{std::string(piece)});
+        append(out, ts_node_is_named(child) ? evaluate(child, script, quoted)
+                                            : Shapes{std::string(piece)});
     }
     return out;
   }

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "tools/shell/effort.h"
+
 namespace lares::tools {
 
 // A shape is a word's text with marks where the text does not say what stands there.
@@ -25,6 +27,8 @@ inline constexpr std::size_t kValuesMax = 16;  // of one variable or word; what 
 
 class ShellWords {
  public:
+  explicit ShellWords(Effort& effort) : effort_(&effort) {}  // which outlives it
+
   // The variables and functions of a script; those of the scripts around it stay.
   void gather(TSNode root, std::string_view script);
   // What one word may be: one shape at least.
@@ -34,6 +38,7 @@ class ShellWords {
   bool is_function(const std::string& name) const { return functions_.contains(name); }
   // Arguments come from a program's output: `xargs sh -c`.
   void arguments_are(const std::vector<std::string>& from_0_on);
+  std::size_t n_bytes() const { return n_bytes_; }  // of all values
   void arguments_are_made() { variables_["@"] = {{std::string(1, kMade)}, std::string(1, kMade)}; }
 
  private:
@@ -43,7 +48,7 @@ class ShellWords {
   };
   using Shapes = std::vector<std::string>;
 
-  void assignment(TSNode node, std::string_view script);
+  void assignment(TSNode node, TSNode around, std::string_view script);
   void assigned(const std::string& name, Shapes values);
   void set_by_command(TSNode command, std::string_view script);
   Shapes value_of(const std::string& name, bool all, bool quoted) const;
@@ -57,6 +62,10 @@ class ShellWords {
   Shapes substitution(TSNode node, std::string_view script) const;
   std::string list(TSNode array, std::string_view script, std::uint32_t from) const;
 
+  void append(Shapes& to, const Shapes& more) const;
+
+  Effort* effort_;
+  std::size_t n_bytes_ = 0;
   std::map<std::string, Variable> variables_;
   std::set<std::string> functions_;
 };
