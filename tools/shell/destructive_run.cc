@@ -21,6 +21,8 @@ namespace fs = std::filesystem;
 using Words = std::vector<std::string>;
 using Found = std::optional<std::string>;
 
+constexpr std::size_t kMakefileBytesMax = 4 * kRunFileBytesMax;  // with what it includes
+
 template <class... T>
 bool one_of(std::string_view word, const T&... words) {
   return ((word == words) || ...);
@@ -167,7 +169,10 @@ class Look {
         auto makefile = read(path);
         if (!makefile) continue;
         for (const auto& included : makefile_includes(*makefile))
-          if (const auto more = read(place(directory, included))) *makefile += "\n" + *more;
+          if (makefile->size() > kMakefileBytesMax)
+            break;
+          else if (const auto more = read(place(directory, included)))
+            *makefile += "\n" + *more;
         *makefile += given;
         const bool known = std::ranges::none_of(goals, is_marked);
         const std::string recipes = makefile_recipes(

@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kExpansionsMax = 4;  // of variables in variables
 constexpr std::size_t kExpandedBytesMax = 256 << 10;
+constexpr std::size_t kNamesBytesMax = 1 << 20;  // of targets and what they need; rules beyond
+                                                 // count whatever they are for
 
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> out;
@@ -119,7 +121,9 @@ struct Makefile {
 void note_shells(const std::string& line, Makefile& out) {
   for (auto at = line.find("(shell "); at != std::string::npos; at = line.find("(shell ", at + 1)) {
     const auto end = closing(line, at);
-    if (end != std::string::npos) out.shells.push_back(line.substr(at + 7, end - at - 7));
+    if (end == std::string::npos) continue;
+    out.shells.push_back(line.substr(at + 7, end - at - 7));  // with those in it
+    at = end;
   }
   if (const auto at = line.find("!=");
       at != std::string::npos && is_name(trimmed(std::string_view(line).substr(0, at))))
@@ -167,10 +171,17 @@ Makefile parse(std::string_view text) {
     rule.needs = words_of(rest.substr(std::min(rest.find_first_not_of(':'), rest.size())));
     out.rules.push_back(std::move(rule));
   }
+  std::size_t n_bytes = 0;
+  const auto all_of = [&](const std::vector<std::string>& words) {
+    std::string expanded;
+    for (const auto& word : words) expanded += expand(word, out.variables, false) + " ";
+    n_bytes += expanded.size();
+    return expanded;
+  };
   for (Rule& rule : out.rules) {  // variables may be set below
-    std::string targets, needs;
-    for (const auto& word : rule.targets) targets += expand(word, out.variables, false) + " ";
-    for (const auto& word : rule.needs) needs += expand(word, out.variables, false) + " ";
+    rule.decided = n_bytes < kNamesBytesMax;
+    if (!rule.decided) continue;
+    const std::string targets = all_of(rule.targets), needs = all_of(rule.needs);
     rule.targets = words_of(targets), rule.needs = words_of(needs);
     rule.decided = targets.find_first_of("$%") == std::string::npos;
   }
@@ -186,22 +197,28 @@ std::string makefile_recipes(std::string_view text, const std::vector<std::strin
   for (const Rule& rule : makefile.rules)
     if (wanted.empty() && !rule.targets.empty() && !rule.targets[0].starts_with('.'))
       wanted.insert(rule.targets.begin(), rule.targets.end());
-  std::vector<bool> taken(makefile.rules.size());
-  for (bool more = true; more;) {
-    more = false;
-    for (std::size_t i = 0; i < makefile.rules.size(); ++i) {
-      const Rule& rule = makefile.rules[i];
-      const bool reached = all || !rule.decided ||
-                           std::ranges::any_of(rule.targets,
-                                               [&](const auto& t) { return wanted.contains(t); });
-      if (taken[i] || !reached) continue;
-      taken[i] = more = true;
-      for (const auto& need : rule.needs) {
-        if (rule.decided && need.find('$') != std::string::npos) all = true;
-        wanted.insert(need);
-      }
+  std::multimap<std::string_view, std::size_t> makers;  // of a target
+  for (std::size_t i = 0; i < makefile.rules.size(); ++i)
+    for (const auto& target : makefile.rules[i].targets) makers.emplace(target, i);
+  std::vector<bool> taken(makefile.rules.size(), all);
+  std::vector<std::string> open(wanted.begin(), wanted.end());
+  const auto take = [&](std::size_t i) {
+    if (taken[i]) return;
+    taken[i] = true;
+    for (const auto& need : makefile.rules[i].needs) {
+      all = all || (makefile.rules[i].decided && need.find('$') != std::string::npos);
+      if (wanted.insert(need).second) open.push_back(need);
     }
+  };
+  for (std::size_t i = 0; i < makefile.rules.size(); ++i)
+    if (!makefile.rules[i].decided) take(i);
+  while (!open.empty() && !all) {
+    const std::string target = std::move(open.back());
+    open.pop_back();
+    const auto [first, last] = makers.equal_range(target);
+    for (auto at = first; at != last; ++at) take(at->second);
   }
+  if (all) taken.assign(taken.size(), true);
   std::string out;
   const auto add = [&](std::string line) {
     if (out.size() >= kExpandedBytesMax) return;

@@ -122,6 +122,20 @@ TEST_F(DestructiveRun, MakefilesThatDoNotDecideCountWhole) {
   EXPECT_EQ(asks("make"), "");
 }
 
+// However many rules lie between a goal and what it needs in the end, in whichever order; and where
+// the names of targets come to too much, they count whatever they are for.
+TEST_F(DestructiveRun, LongMakefilesAreLookedInto) {
+  std::string chain = "a2000:\n\tgit reset --hard\nb:\n\ttrue\n";
+  for (int i = 1999; i > 0; --i) chain += fmt::format("a{}: a{}\n", i, i + 1);
+  write("Makefile", chain + "goal: a1\n");
+  EXPECT_NE(asks("make goal"), "");
+  EXPECT_EQ(asks("make b"), "");
+  std::string large = "X = " + std::string(20'000, 'x') + "\nb:\n\ttrue\n";
+  for (int i = 0; i < 100; ++i) large += "c: $(X)\n";
+  write("Makefile", large + "other:\n\tgit reset --hard\n");
+  EXPECT_NE(asks("make b"), "");
+}
+
 TEST_F(DestructiveRun, ScriptsOfPackagesAreLookedInto) {
   write(
       "package.json",
