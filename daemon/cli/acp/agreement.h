@@ -10,6 +10,7 @@
 namespace lares::cli::acp {
 
 inline constexpr std::size_t kAgreementsMax = 1024;  // files that are remembered: those asked last
+inline constexpr std::size_t kAgreedBytesMax = 16u << 20;  // of their texts; of others only hashes
 
 class Agreement {
  public:
@@ -27,6 +28,8 @@ class Agreement {
   // that is parted, which writes neither text over the other and costs the user one save, where
   // the guess could cost a file. (A file changed before the start and not read again by the editor
   // is still taken for unsaved.)
+  // Where the disk has changed and all of that is in the editor's text too, that text was saved and
+  // typed on in, or is as good as that: it goes over the disk and nothing is lost.
   Standing of(const std::string& path, const std::string& held, const std::string& disk,
               std::int64_t changed_ns);
   // A call of ours has changed the file, of these names as git's blobs: not behind the editor's
@@ -38,9 +41,11 @@ class Agreement {
     std::string path;
     std::string agreed;  // the text at which both were alike, by its hash; empty: never seen
     std::string disk;    // the bytes on disk that the editor's text is over, by theirs
+    std::string over;    // themselves, as shown; empty: not known any more
   };
   Known* find(const std::string& path);
   void know(Known known);
+  void forget_texts();
 
   const std::int64_t since_ns_;
   std::deque<Known> known_;  // the last first

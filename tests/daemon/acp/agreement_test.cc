@@ -29,6 +29,39 @@ TEST(AcpAgreement, WhatWasWrittenOverWhatIsOnDiskIsUnsaved) {
   EXPECT_EQ(a.of("/r/a", "mine\n", "mine\n", kJustNow), same);
 }
 
+TEST(AcpAgreement, WhoSavesAndTypesOnPartsNothing) {
+  const std::string before = "a\nb\nc\n", saved = "a\nb\nnew(\nc\n";
+  for (const char* held : {
+           "a\nb\nnew(\nmore\nc\n",         // below it
+           "first\na\nb\nnew(\nc\nlast\n",  // elsewhere
+           "a\nb\nnew(x, y)\nmore()\nc\n",  // in the line itself
+           "a\nB\nnew(\n",                  // over what was there before
+       }) {
+    Agreement a;
+    EXPECT_EQ(a.of("/r/a", before, before, kLongAgo), same);
+    EXPECT_EQ(a.of("/r/a", held, saved, kJustNow), unsaved) << held;
+    EXPECT_EQ(a.of("/r/a", held, saved, kJustNow), unsaved) << held;
+    EXPECT_EQ(a.of("/r/a", saved, saved + "others'\n", kJustNow), stale) << held;
+  }
+  Agreement a;  // and again, over what was not saved
+  EXPECT_EQ(a.of("/r/a", "1\n", "1\n", kLongAgo), same);
+  EXPECT_EQ(a.of("/r/a", "1\n2\n", "1\n", kLongAgo), unsaved);
+  EXPECT_EQ(a.of("/r/a", "1\n2\n3\n4\n", "1\n2\n3\n", kJustNow), unsaved);
+}
+
+TEST(AcpAgreement, WhatOthersWroteIsNotWrittenOver) {
+  const std::string before = "a\nb\nc\n";
+  const auto standing = [&](const std::string& held, const std::string& disk) {
+    Agreement a;
+    EXPECT_EQ(a.of("/r/a", before, before, kLongAgo), same);
+    return a.of("/r/a", held, disk, kJustNow);
+  };
+  EXPECT_EQ(standing("a\nmine\nb\nc\n", "a\nb\ntheirs\nc\n"), parted);
+  EXPECT_EQ(standing("a\nmine\nb\nc\n", "a\nb\n"), parted) << "c would come back";
+  EXPECT_EQ(standing("a\nmine\nb\nc\n", "a\ntheirs\nb\nc\n"), parted);
+  EXPECT_EQ(standing("a\nb\nc\nmine\n", std::string("\0\n", 2)), parted);
+}
+
 TEST(AcpAgreement, OurOwnEditsDoNotPartThem) {
   Agreement a;
   const std::string one = tools::blob_sha("1\n"), two = tools::blob_sha("2\n");
