@@ -1,5 +1,6 @@
 #include "daemon/session/checkpoints.h"
 
+#include <exception>
 #include <utility>
 
 #include <fmt/format.h>
@@ -43,39 +44,63 @@ std::string unkept_told(const tools::Snapshot& taken) {
       taken.unkept.path, more, taken.unkept.why, tools::kSnapshotDaysKept);
 }
 
-// `work` with the worktree's snapshots, opened.
-template <class T, class Work>
-Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+std::shared_ptr<Checkpoints::Worktree> Checkpoints::worktree(const std::string& root) {
   if (worktrees_.size() > kCheckpointedMax) worktrees_.clear();  // they open again in no time
   auto& known = worktrees_[root];
   if (!known) known = std::make_shared<Worktree>(disk_);
-  const auto here = known;
+  return known;
+}
+
+tl::expected<void, std::string> Checkpoints::open(Worktree& here, const std::string& root) const {
+  if (here.snapshots) return {};
+  auto opened = tools::Snapshots::open(root, options_.directory, {.keep = options_.keep},
+                                       options_.store_of ? options_.store_of(root) : "");
+  if (!opened) return tl::unexpected(opened.error());
+  here.snapshots.emplace(std::move(*opened));
+  return {};
+}
+
+// `work` with the worktree's snapshots, opened.
+template <class T, class Work>
+Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+  const auto here = worktree(root);
+  here->asked = true;
   const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
-    if (!here->snapshots) {
-      auto opened = tools::Snapshots::open(root, options_.directory, {.keep = options_.keep},
-                                           options_.store_of ? options_.store_of(root) : "");
-      if (!opened) return tl::unexpected(opened.error());
-      here->snapshots.emplace(std::move(*opened));
-    }
+    if (auto opened = open(*here, root); !opened) return tl::unexpected(opened.error());
     return work(*here);
   };
   co_return co_await on_disk_pool(here->strand, job);
 }
 
+tl::expected<tools::Snapshot, std::string> Checkpoints::take_here(Worktree& here,
+                                                                  const std::string& label,
+                                                                  bool anew) const {
+  if (const auto now = std::chrono::steady_clock::now();
+      !here.pruned || now - *here.pruned > kPruneEvery) {
+    here.pruned = now;
+    tools::Retention retention;
+    retention.keep = options_.keep;
+    (void)here.snapshots->prune(retention);  // what cannot be deleted now is tomorrow
+  }
+  return here.snapshots->take(label, anew);
+}
+
 Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label,
                                                       bool anew) {
-  const auto work = [this, label, anew](Worktree& here) {
-    if (const auto now = std::chrono::steady_clock::now();
-        !here.pruned || now - *here.pruned > kPruneEvery) {
-      here.pruned = now;
-      tools::Retention retention;
-      retention.keep = options_.keep;
-      (void)here.snapshots->prune(retention);  // what cannot be deleted now is tomorrow
-    }
-    return here.snapshots->take(label, anew);
-  };
+  const auto work = [this, label, anew](Worktree& here) { return take_here(here, label, anew); };
   auto taking = on<tools::Snapshot>(std::move(root), work);
   co_return co_await std::move(taking);
+}
+
+void Checkpoints::look_ahead(const std::string& root, const std::string& label) {
+  const auto here = worktree(root);
+  if (std::exchange(here->asked, true)) return;
+  asio::post(here->strand, [this, here, root, label] {
+    try {
+      if (open(*here, root)) (void)take_here(*here, label, /*anew=*/false);
+    } catch (const std::exception&) {
+    }
+  });
 }
 
 Checkpoints::Reply<std::vector<tools::SnapshotChange>> Checkpoints::compare(std::string root,

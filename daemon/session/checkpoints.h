@@ -44,6 +44,9 @@ class Checkpoints {
       : disk_(disk), options_(std::move(options)) {}
 
   Reply<tools::Snapshot> take(std::string root, std::string label, bool anew = false);
+  // Takes one in the background, where nothing was asked of the worktree yet: the first reads every
+  // file, which the model need not wait for while it thinks. What goes wrong is said by the next.
+  void look_ahead(const std::string& root, const std::string& label);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from,
                                                     std::string to);
   Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is
@@ -65,7 +68,12 @@ class Checkpoints {
     DiskStrand strand;  // of what follows
     std::optional<tools::Snapshots> snapshots;
     std::optional<std::chrono::steady_clock::time_point> pruned;
+    bool asked = false;  // on the io executor
   };
+  std::shared_ptr<Worktree> worktree(const std::string& root);
+  tl::expected<void, std::string> open(Worktree& here, const std::string& root) const;
+  tl::expected<tools::Snapshot, std::string> take_here(Worktree& here, const std::string& label,
+                                                       bool anew) const;
   template <class T, class Work>
   Reply<T> on(std::string root, Work work);
 

@@ -512,6 +512,9 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
         // It was stopped before it knew where it works: nothing is said, and the next turn begins
         // the session.
       } else if (failed.empty()) {
+        if (input.settings.tools == ToolUse::all)
+          world_.checkpoints->look_ahead(info_.root, fmt::format("{} turn {}", info_.session_id,
+                                                                 turn_id));
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop,
                                    std::move(input), resident_->shared());
       } else {
