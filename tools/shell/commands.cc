@@ -154,7 +154,8 @@ class Reader {
 
  private:
   void give_up() {
-    out_.understood = false, out_.hides_git = true;  // whatever it is, it is not for people
+    out_.understood = false;
+    out_.hides_git = out_.given_up = true;  // whatever it is, it is not for people
   }
 
   void read(std::string_view script, int depth) {

@@ -46,6 +46,7 @@ struct ShellScript {
   bool names_git = false;  // somewhere in its text
   bool hides_git = false;  // parts of it were not read (it does not parse, is too long, or nests
                            // too deep), and may be a git command
+  bool given_up = false;   // hides_git, because it takes too much to read
   std::string made;        // a command that runs text which is made when it runs: eval "$x", x | sh
   std::vector<std::string> written;  // the files it redirects into
   std::size_t effort = 0;            // see kShellEffortMax

@@ -314,6 +314,10 @@ std::optional<std::string> destructive_git(const ShellScript& script,
   if (by == GitBy::name) return std::nullopt;
   if (!script.made.empty())
     return fmt::format("{}: what it runs is made only when it runs", script.made);
+  if (script.given_up)
+    return "it is nested too deeply or takes too long to read, and may run git; a shorter script "
+           "is "
+           "read";
   if (script.hides_git) return "it may run git, and not all of it can be read";
   // What it writes and then runs cannot be looked into before.
   if (!script.names_git) return std::nullopt;
