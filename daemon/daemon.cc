@@ -35,6 +35,7 @@
 #include "daemon/turn/prompt.h"
 #include "daemon/version.h"
 #include "sandbox/open_files.h"
+#include "tools/snapshots/stop.h"
 #include "tools/workspace/own_files.h"
 
 namespace lares::daemon {
@@ -252,6 +253,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   sessions.leave();
   // What still runs on the pools reads the engine, which is destroyed before them.
   host.stop_background();
+  tools::stop_snapshots();
   for (asio::thread_pool* pool : {&trees, &disk, &tool_threads}) {
     pool->stop();
     pool->join();

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tools/snapshots/left_out.h"
+#include "tools/snapshots/stop.h"
 #include "tools/workspace/tree_listing.h"
 
 namespace lares::tools {
@@ -137,6 +138,11 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   auto known = known_.begin();
   const auto went = [&] { trees_.changed((known++)->entry.path); };
   for (const Listed& file : listing->files) {
+    if (snapshots_stop()) {
+      known_.clear();
+      trees_.forget();
+      return tl::unexpected(fmt::format("take a snapshot of {}: the daemon ends", root_));
+    }
     while (known != known_.end() && known->entry.path < file.path) went();
     const bool there = known != known_.end() && known->entry.path == file.path;
     if (file.kind == Listed::Kind::submodule) continue;

@@ -3,6 +3,7 @@
 #include <random>
 
 #include "tests/tools/snapshots/snapshot_worktree.h"
+#include "tools/snapshots/stop.h"
 
 namespace lares::tools {
 namespace {
@@ -66,6 +67,19 @@ TEST_F(SnapshotScan, LooksAgainBeforeItSaysAFileIsTheSame) {
   EXPECT_EQ(scanner.still(files, "fresh"), Still::gone);
   tree.write("unknown", "x");
   EXPECT_EQ(scanner.still(files, "unknown"), Still::other);
+}
+
+TEST_F(SnapshotScan, GivesUpWhereTheProcessEnds) {
+  for (int i = 0; i < 9; ++i) tree.write("d/" + std::to_string(i), "text\n");
+  reads();
+  const std::string whole = last;
+  const auto lock = store->lock();
+  stop_snapshots();
+  EXPECT_FALSE(scanner.scan(*store));
+  stop_snapshots(false);
+  const auto again = scanner.scan(*store);
+  ASSERT_TRUE(again);
+  EXPECT_EQ(oid_text(again->tree), whole);
 }
 
 // Directories without a change are not written again, so the others must be.
