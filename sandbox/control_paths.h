@@ -6,6 +6,7 @@
 // it stays as it is.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <string>
@@ -13,6 +14,21 @@
 #include <vector>
 
 namespace lares::sandbox {
+
+// Names in a worktree of what programs outside obey: git's hooks and configuration, and the
+// others'. Read-only for commands where they are there.
+inline constexpr std::array kObeyedOutside = {".git",
+                                              ".envrc",
+                                              ".mcp.json",
+                                              ".vscode",
+                                              ".idea",
+                                              ".husky",
+                                              ".pre-commit-config.yaml",
+                                              "lefthook.yml",
+                                              ".lefthook.yml",
+                                              ".claude/settings.json",
+                                              ".cursor/mcp.json",
+                                              ".devcontainer/devcontainer.json"};
 
 // Bounds of one look; what lies beyond is not found.
 struct ControlLimits {

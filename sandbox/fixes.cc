@@ -38,7 +38,8 @@ std::string user_namespaces(const std::string& launcher) {
 std::string fix_for(std::string_view layer, const std::string& launcher) {
   if (layer == "user namespace") return user_namespaces(launcher);
   if (layer == "mounts")
-    return "Linux 5.12 or newer is needed (mount_setattr); or `apt install bubblewrap`";
+    return "Linux 5.12 or newer is needed (mount_setattr); where that is there and mounts are "
+           "forbidden, `apt install bubblewrap`";
   if (layer == "proc")
     return "the container hides parts of /proc, so that the kernel refuses a new one: start it "
            "with `--security-opt "

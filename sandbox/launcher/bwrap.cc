@@ -2,7 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -11,16 +14,18 @@
 
 #include <algorithm>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "sandbox/launcher/covers.h"
 #include "sandbox/launcher/group.h"
 #include "sandbox/launcher/growth.h"
+#include "sandbox/launcher/identity.h"
+#include "sandbox/launcher/later.h"
 #include "sandbox/launcher/lockdown.h"
 #include "sandbox/launcher/sources.h"
 #include "sandbox/launcher/supervise.h"
 #include "sandbox/launcher/sys.h"
+#include "sandbox/launcher/toolchains.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -28,32 +33,33 @@ namespace {
 constexpr const char* kProgram = "/usr/bin/bwrap";  // the path AppArmor's profile names; never one
                                                     // found in PATH
 constexpr const char* kInside = "1000";
+constexpr unsigned kInsideId = 1000;  // the same as a number
+// What it runs first: says that all is set up, and becomes the command when all is covered. Only
+// then does anybody enter the worktree: whoever is in a directory already does not see what is
+// mounted on it. What bubblewrap has to say of itself goes elsewhere until then.
+constexpr int kTurnFd = 8;
+constexpr const char* kWaits =
+    "echo >&8; read -r go <&8 || exit 125; exec 2>&1 8>&-; cd \"$0\" || exit 125; exec \"$@\"";
+constexpr std::size_t kComplaintBytesMax = 2048;
 
-bool exists(const std::string& path, mode_t* mode = nullptr) {
+bool is_dir(const std::string& path) {
   struct stat status;
-  if (::lstat(path.c_str(), &status) != 0) return false;
-  if (mode) *mode = status.st_mode;
-  return true;
+  return ::lstat(path.c_str(), &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-// bubblewrap makes mount points by path, as its set-up sees it, and follows a link on the way
-// (CVE-2026-87766). So we only ever name covers that exist as plain files or directories directly
-// below the worktree, which cannot have a link on the way.
-void cover(std::vector<std::string>& out, const Spec& spec, const std::string& path, bool hide) {
-  mode_t mode;
-  if (!exists(path, &mode)) return;
-  const bool plain = S_ISREG(mode) || S_ISDIR(mode);
-  if (path.find('/', spec.root.size() + 1) != path.npos || !plain)
-    fail("bubblewrap",
-         "{} cannot be covered safely: bubblewrap follows links to what is not directly in the "
-         "worktree",
-         path);
-  if (!hide)
-    out.insert(out.end(), {"--ro-bind", path, path});
-  else if (S_ISDIR(mode))
-    out.insert(out.end(), {"--perms", "0555", "--tmpfs", path, "--remount-ro", path});
-  else
-    out.insert(out.end(), {"--ro-bind", "/dev/null", path});
+// The home directory's programs and packages. Nothing in it can be written by a command, so that no
+// link appears on the way while bubblewrap goes it.
+void show_toolchains(std::vector<std::string>& out, const Spec& spec) {
+  const Fd home(spec.home.empty() ? -1
+                                  : openat2(AT_FDCWD, spec.home.c_str(), O_PATH | O_DIRECTORY,
+                                            RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS));
+  for (const auto& one : home ? toolchains(spec) : std::vector<Toolchain>()) {
+    const auto path = spec.home + "/" + one.path;
+    if (one.kind != Toolchain::Kind::cache &&
+        Fd(openat2(home.get(), one.path.c_str(), O_PATH | O_DIRECTORY,
+                   RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_BENEATH)))
+      out.insert(out.end(), {"--ro-bind", path, path});
+  }
 }
 
 std::vector<std::string> arguments(const Spec& spec, int filter) {
@@ -83,21 +89,19 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
                                   "/proc"};
   for (const char* dir : {"/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv",
                           "/boot", "/var/spool", "/var/backups"})
-    if (mode_t mode; exists(dir, &mode) && S_ISDIR(mode)) out.insert(out.end(), {"--tmpfs", dir});
+    if (is_dir(dir)) out.insert(out.end(), {"--tmpfs", dir});
   for (const auto& path : spec.emptied)
-    if (mode_t mode; exists(path, &mode) && S_ISDIR(mode)) out.insert(out.end(), {"--tmpfs", path});
+    if (is_dir(path)) out.insert(out.end(), {"--tmpfs", path});
   out.insert(out.end(), {"--dir", home, "--tmpfs", home});
+  show_toolchains(out, spec);
   for (const auto& path : linked_git_dirs(spec.root))
     out.insert(out.end(), {"--ro-bind", path, path});
   out.insert(out.end(), {spec.worktree_readonly ? "--ro-bind" : "--bind", spec.root, spec.root});
-  for (const std::string_view name : kObeyedOutside)
-    if (name.find('/') == name.npos) cover(out, spec, fmt::format("{}/{}", spec.root, name), false);
-  for (const auto& path : spec.readonly) cover(out, spec, path, false);
-  for (const auto& path : spec.hidden) cover(out, spec, path, true);
-  for (const auto& path :
+  for (const char* path :
        {"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger"})
-    if (exists(path)) out.insert(out.end(), {"--ro-bind", path, path});
-  out.insert(out.end(), {"--chdir", spec.cwd, "--seccomp", std::to_string(filter), "--"});
+    if (::access(path, F_OK) == 0) out.insert(out.end(), {"--ro-bind", path, path});
+  out.insert(out.end(), {"--chdir", "/", "--seccomp", std::to_string(filter), "--", "/bin/sh", "-c",
+                         kWaits, spec.cwd});
   out.insert(out.end(), spec.argv.begin(), spec.argv.end());
   return out;
 }
@@ -109,11 +113,59 @@ void limit(__rlimit_resource what, rlim_t value) {
   if (::setrlimit(what, &now) != 0) fail_errno("limits", "set a limit");
 }
 
+// Out of the way of kTurnFd.
+Fd above_all(int fd, int how) {
+  const Fd closed(fd);
+  return Fd(::fcntl(fd, how, kTurnFd + 1));
+}
+
 std::vector<char*> pointers(const std::vector<std::string>& words) {
   std::vector<char*> out;
   for (const auto& word : words) out.push_back(const_cast<char*>(word.c_str()));
   out.push_back(nullptr);
   return out;
+}
+
+// Waits for it to say that all is set up, and returns its number on the host.
+pid_t wait_for_setup(int turn, int complaints) {
+  pollfd wait[2] = {{turn, POLLIN, 0}, {kControlFd, 0, 0}};
+  while (::poll(wait, 2, -1) < 0)
+    if (errno != EINTR) fail_errno("internal", "poll");
+  if (wait[1].revents != 0) ::_exit(kExitSetupFailed);  // the daemon is gone
+  char byte;
+  iovec bytes{&byte, 1};
+  alignas(cmsghdr) char space[CMSG_SPACE(sizeof(ucred))];
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  message.msg_control = space;
+  message.msg_controllen = sizeof space;
+  if (::recvmsg(turn, &message, MSG_CMSG_CLOEXEC) != 1) {
+    auto text = read_file(complaints, kComplaintBytesMax);
+    text.resize(std::min(text.find('\n'), text.size()));
+    fail("bubblewrap set-up", "{}", text.empty() ? "ended without saying why" : text);
+  }
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (!header || header->cmsg_type != SCM_CREDENTIALS)
+    fail("internal", "no credentials with the command's turn");
+  ucred who;
+  ::memcpy(&who, CMSG_DATA(header), sizeof who);
+  return who.pid;
+}
+
+// By descriptors from within, and not by bubblewrap's options: it follows links to its mount points
+// in a tree that another command may write (CVE-2026-87766), and makes those that are not there.
+void cover(const Later& later, const Spec& spec, const std::vector<std::string>& sockets) {
+  Identity identity;
+  identity.inside_uid = identity.inside_gid = kInsideId;
+  for (auto& path : linked_git_dirs(spec.root)) identity.sources.push_back({std::move(path), Fd()});
+  const bool covered = later.inside([&](View& view) {
+    view.make_masks(identity, spec);
+    cover_worktree(view, spec, sockets);
+    view.cover_credentials();
+    if (!view.at_system(spec.cwd, O_DIRECTORY)) fail_errno("policy", "enter {}", spec.cwd);
+  });
+  if (!covered) ::_exit(kExitSetupFailed);
 }
 
 }  // namespace
@@ -123,9 +175,18 @@ void run_bubblewrap(const Spec& spec) {
   // answers, this one has none.
   if (::geteuid() == 0) fail("identity", "bubblewrap is not used as root");
   if (::access(kProgram, X_OK) != 0) fail_errno("bubblewrap", "{}", kProgram);
+  const auto sockets = host_sockets();
   auto group = CommandGroup::open(spec);
-  const int filter = export_filter();
-  const auto words = arguments(spec, filter);
+  const Fd filter = above_all(export_filter(), F_DUPFD);
+  const auto words = arguments(spec, filter.get());
+  int pair[2], ends[2];
+  const int on = 1;
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0 ||
+      ::setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) != 0 ||
+      ::pipe2(ends, O_CLOEXEC) != 0)
+    fail_errno("internal", "socketpair");
+  const Fd turn(pair[0]), complaints(ends[0]);
+  Fd turn_theirs = above_all(pair[1], F_DUPFD_CLOEXEC), complaints_theirs(ends[1]);
   write_file("/proc/self/oom_score_adj", "1000");
   // Orphans of bwrap come to us, so that the namespace is seen to its end.
   if (::prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) fail_errno("bubblewrap", "become a subreaper");
@@ -141,14 +202,26 @@ void run_bubblewrap(const Spec& spec) {
     limit(RLIMIT_NOFILE, spec.n_open_files);
     if (!limit_cpu(spec)) fail_errno("limits", "limit CPU time");
     limit(RLIMIT_CORE, 1);  // see limit_resources()
+    step_back();
+    if (::dup2(complaints_theirs.get(), 2) < 0 || ::dup2(turn_theirs.get(), kTurnFd) < 0)
+      fail_errno("internal", "dup2");
     ::execve(kProgram, pointers(words).data(), pointers(spec.env).data());
     fail_errno("bubblewrap", "run {}", kProgram);
   }
-  ::close(filter);
+  turn_theirs = Fd();
+  complaints_theirs = Fd();
+  const pid_t command = wait_for_setup(turn.get(), complaints.get());
+  const Later later = Later::of(command);
+  cover(later, spec, sockets);
+  // Of a process in the user namespace it counts those in it alone, see limit_resources().
+  const rlimit tasks{spec.n_processes, spec.n_processes};
+  if (::prlimit(command, RLIMIT_NPROC, &tasks, nullptr) != 0)
+    fail_errno("limits", "limit processes to {}", spec.n_processes);
   const auto line = fmt::format("{}bubblewrap\n", kReplyStarted);
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
+  (void)!::send(turn.get(), "\n", 1, MSG_NOSIGNAL);
   Growth growth(spec, ::getpid());
-  supervise(pid, Fd(raw), -1, Later(), &growth);
+  supervise(pid, Fd(raw), -1, later, &growth);
 }
 
 }  // namespace lares::sandbox::launcher

@@ -10,6 +10,8 @@
 #include <memory>
 #include <set>
 
+#include "sandbox/control_paths.h"
+
 namespace lares::sandbox::launcher {
 namespace {
 

@@ -2,13 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "sandbox/launcher/mounts.h"
 #include "sandbox/spec.h"
 
 namespace lares::sandbox::launcher {
@@ -34,25 +35,34 @@ bool receive(char* to, std::size_t n) {
 
 Later Later::of(pid_t pid) {
   Later out;
-  out.user_ = Fd(::open(fmt::format("/proc/{}/ns/user", pid).c_str(), O_RDONLY | O_CLOEXEC));
   out.mounts_ = Fd(::open(fmt::format("/proc/{}/ns/mnt", pid).c_str(), O_RDONLY | O_CLOEXEC));
+  // The one that has rights over those mounts: bubblewrap's command is in another below it.
+  if (out.mounts_) out.user_ = Fd(::ioctl(out.mounts_.get(), NS_GET_USERNS));
   return out;
 }
 
-// A process of its own, for one cannot come back. Nothing can be traced or signalled from inside
-// that is not in the sandbox's PID namespace.
-void Later::hide(const std::string& paths) const {
-  if (::setns(user_.get(), CLONE_NEWUSER) != 0) fail_errno("user namespace", "enter the sandbox's");
-  if (::setns(mounts_.get(), CLONE_NEWNS) != 0) fail_errno("mounts", "enter the sandbox's");
-  View view = View::of_sandbox();
-  for (std::size_t at = 0; at < paths.size();) {
-    const std::string path(paths.c_str() + at);
-    // No pins: a directory that becomes a mount point is another one to whoever is in it already,
-    // and what is mounted in the new one is not in theirs. What hides moves with its file.
-    if (!view.is_empty_cover(path)) view.cover_empty(path);
-    at += path.size() + 1;
+bool Later::inside(const std::function<void(View&)>& what) const {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    // Nothing can be traced or signalled from inside that is not in the sandbox's PID namespace.
+    Fd descriptors(::open(kOwnDescriptors, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (!user_ || ::setns(user_.get(), CLONE_NEWUSER) != 0)
+      fail_errno("user namespace", "enter the sandbox's");
+    if (::setns(mounts_.get(), CLONE_NEWNS) != 0) fail_errno("mounts", "enter the sandbox's");
+    View view = View::of_sandbox(std::move(descriptors));
+    what(view);
+    ::_exit(0);
   }
-  ::_exit(0);
+  int status = 0;
+  pid_t ended = pid;
+  while (pid > 0 && (ended = ::waitpid(pid, &status, 0)) < 0 && errno == EINTR) {
+  }
+  const bool exited = pid > 0 && ended == pid && WIFEXITED(status);
+  if (exited && WEXITSTATUS(status) == 0) return true;
+  if (!exited)  // else it has answered itself
+    answer(
+        fmt::format("{}internal\tthe process that hides files did not end well\n", kReplyFailed));
+  return false;
 }
 
 bool Later::serve() const {
@@ -70,17 +80,16 @@ bool Later::serve() const {
     answer(fmt::format("{}mounts\tnothing can be hidden in this sandbox any more\n", kReplyFailed));
     return true;
   }
-  const pid_t pid = ::fork();
-  if (pid == 0) hide(paths);
-  int status = 0;
-  pid_t ended = pid;
-  while (pid > 0 && (ended = ::waitpid(pid, &status, 0)) < 0 && errno == EINTR) {
-  }
-  if (pid > 0 && ended == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
-    answer(fmt::format("{}\n", kCover));
-  else if (pid < 0 || !WIFEXITED(status))  // else it has answered itself
-    answer(
-        fmt::format("{}internal\tthe process that hides files did not end well\n", kReplyFailed));
+  const bool hidden = inside([&](View& view) {
+    for (std::size_t at = 0; at < paths.size();) {
+      const std::string path(paths.c_str() + at);
+      // No pins: a directory that becomes a mount point is another one to whoever is in it already,
+      // and what is mounted in the new one is not in theirs. What hides moves with its file.
+      if (!view.is_empty_cover(path)) view.cover_empty(path);
+      at += path.size() + 1;
+    }
+  });
+  if (hidden) answer(fmt::format("{}\n", kCover));
   return true;
 }
 

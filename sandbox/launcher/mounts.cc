@@ -84,14 +84,15 @@ View View::of_host() {
   if (::move_mount(tree.get(), "", AT_FDCWD, kScaffold, MOVE_MOUNT_F_EMPTY_PATH) != 0)
     fail_errno("mounts", "mount the new root on {}", kScaffold);
   Fd root(openat2(AT_FDCWD, kScaffold, O_PATH | O_DIRECTORY, 0));
-  if (!root) fail_errno("mounts", "open the new root");
-  return View(std::move(root));
+  Fd descriptors(openat2(AT_FDCWD, kOwnDescriptors, O_PATH | O_DIRECTORY, 0));
+  if (!root || !descriptors) fail_errno("mounts", "open the new root");
+  return View(std::move(root), std::move(descriptors), kScaffold);
 }
 
-View View::of_sandbox() {
+View View::of_sandbox(Fd descriptors) {
   Fd root(openat2(AT_FDCWD, "/", O_PATH | O_DIRECTORY, 0));
-  if (!root) fail_errno("mounts", "open the root");
-  return View(std::move(root));
+  if (!root || !descriptors) fail_errno("mounts", "open the root");
+  return View(std::move(root), std::move(descriptors), "");
 }
 
 Fd View::at(const std::string& path, uint64_t flags) const {
@@ -108,12 +109,11 @@ std::string View::resolve(const std::string& path) const {
   const Fd found = at_system(path, 0);
   if (!found) return {};
   char name[PATH_MAX];
-  const auto n = ::readlink(fmt::format("/proc/self/fd/{}", found.get()).c_str(), name,
-                            sizeof name);
-  const std::string_view text(name, n > 0 ? static_cast<std::size_t>(n) : 0), scaffold(kScaffold);
-  if (!text.starts_with(scaffold) || text.size() <= scaffold.size() || text[scaffold.size()] != '/')
-    return {};
-  return std::string(text.substr(scaffold.size()));
+  const auto n = ::readlinkat(descriptors_.get(), std::to_string(found.get()).c_str(), name,
+                              sizeof name);
+  const std::string_view text(name, n > 0 ? static_cast<std::size_t>(n) : 0);
+  if (!text.starts_with(at_) || text.size() <= at_.size() || text[at_.size()] != '/') return {};
+  return std::string(text.substr(at_.size()));
 }
 
 void View::make_dir(const std::string& path) {

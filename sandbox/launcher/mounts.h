@@ -16,6 +16,7 @@
 
 namespace lares::sandbox::launcher {
 
+inline constexpr const char* kOwnDescriptors = "/proc/self/fd";
 inline constexpr unsigned kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 inline constexpr unsigned kReadOnly = MOUNT_ATTR_RDONLY | kPlain;
 
@@ -28,8 +29,9 @@ class View {
  public:
   // Starts as the host's whole tree, read-only.
   static View of_host();
-  // The one that we are in, as become_root() left it: for covers that come later.
-  static View of_sandbox();
+  // The one that we are in, as become_root() or bubblewrap left it: for covers that come later.
+  // `descriptors`: our own /proc/self/fd, opened outside, for inside we are no process.
+  static View of_sandbox(Fd descriptors);
 
   // O_PATH; no symbolic links on the way. Not there: an empty Fd and errno.
   Fd at(const std::string& path, uint64_t flags) const;
@@ -63,12 +65,14 @@ class View {
   void become_root();
 
  private:
-  explicit View(Fd root) : root_(std::move(root)) {}
+  View(Fd root, Fd descriptors, std::string at)
+      : root_(std::move(root)), descriptors_(std::move(descriptors)), at_(std::move(at)) {}
   Fd clone(const std::string& path) const;
   Fd clone(const Fd& from, const std::string& name) const;
   Fd to_cover(const std::string& path) const;
 
-  Fd root_;
+  Fd root_, descriptors_;
+  std::string at_;  // where we see the root, "" when it is ours
   std::vector<std::pair<std::string, std::string>> scrubbed_;  // path, name of its mask
 };
 

@@ -1,10 +1,18 @@
 // The second backend: the same refusals, fewer of them. Not as root, and not where /usr/bin/bwrap
 // is absent.
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
 
 #include <gtest/gtest.h>
 
+#include "sandbox/fd.h"
+#include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
 namespace lares::sandbox::test {
@@ -50,20 +58,168 @@ TEST(Bubblewrap, MakesNothingOnTheHostThroughALink) {
   const Scratch scratch;
   std::filesystem::create_directory(scratch.outside / "there");
   std::filesystem::create_directory_symlink(scratch.outside, scratch.wt / "link");
+  std::filesystem::create_directory_symlink("/oldroot" + scratch.outside.native(),
+                                            scratch.wt / "old");
   auto options = in(scratch, Backend::bubblewrap);
-  options.policy.hidden = {"link/there"};
-  EXPECT_NE(run({"true"}, options).error.find("cannot be covered safely"), std::string::npos);
+  options.policy.hidden = {"link/there", "link/none", "old/none"};
+  options.policy.readonly = {"old/none/x"};
+  EXPECT_TRUE(run({"true"}, options).ok());
   EXPECT_TRUE(std::filesystem::is_empty(scratch.outside / "there"));
+  EXPECT_FALSE(std::filesystem::exists(scratch.outside / "none"));
 }
 
-TEST(Bubblewrap, HidesNothingLater) {
+TEST(Bubblewrap, KeepsWhatProgramsOutsideObeyHoweverDeep) {
   if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
   const Scratch scratch;
-  scratch.write(".env", "SECRET");
+  const std::vector<std::string> kept = {".claude/settings.json", ".cursor/mcp.json",
+                                         ".devcontainer/devcontainer.json", "lib/sub/.git/config"};
+  std::string script;
+  for (const auto& name : kept) {
+    scratch.write(name, "theirs\n");
+    const auto top = name.substr(0, name.find('/'));
+    script += "(echo x > " + name + ") 2>/dev/null; rm -f " + name + " 2>/dev/null; mv " + top +
+              " moved 2>/dev/null && mkdir -p " + top + "; ";
+  }
+  scratch.write("app/web/.env", "SECRET\n");
+  std::filesystem::create_directory_symlink("app", scratch.wt / "short");
   auto options = in(scratch, Backend::bubblewrap);
-  options.hide = {scratch.wt / ".env"};
-  EXPECT_NE(run({"/bin/sh"}, options).error.find("nothing can be hidden in this sandbox any more"),
+  const auto sensitive = find_sensitive(scratch.wt).value();
+  options.policy.readonly = sensitive.readonly;
+  options.policy.hidden = sensitive.hidden;
+  options.policy.hidden.push_back("short/web/.env");
+  const auto ran = shell(script +
+                             "cat app/web/.env short/web/.env; rm app/web/.env 2>/dev/null; "
+                             "echo x > .claude/other && cat .claude/other; "
+                             "umount -l app/web/.env 2>/dev/null; cat app/web/.env",
+                         options);
+  EXPECT_EQ(ran.output, "x\n") << ran.error;
+  for (const auto& name : kept) EXPECT_EQ(scratch.read(name), "theirs\n") << name;
+  EXPECT_EQ(scratch.read("app/web/.env"), "SECRET\n");
+}
+
+// bubblewrap's own processes are in the view before it is covered.
+TEST(Bubblewrap, NoWorkingDirectoryIsBelowACover) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  scratch.write("app/web/.env", "SECRET\n");
+  auto options = in(scratch, Backend::bubblewrap);
+  options.policy.hidden = {"app/web/.env"};
+  options.cwd = scratch.wt / "app";
+  const auto ran = shell(
+      "pwd; cat web/.env; for p in /proc/[0-9]*; do cat $p/cwd/web/.env $p/cwd/app/web/.env "
+      "$p/root" +
+          options.cwd + "/web/.env $p/fd/*/web/.env; done 2>/dev/null; echo end",
+      options);
+  EXPECT_EQ(ran.output, options.cwd + "\nend\n") << ran.error;
+  options.cwd = scratch.wt / "missing";
+  EXPECT_NE(run({"true"}, options).error.find("missing: No such file or directory"),
             std::string::npos);
+}
+
+TEST(Bubblewrap, ShowsGitsConfigurationWithoutCredentials) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  const std::string config =
+      "[remote \"origin\"]\n\turl = https://user:SECRET@git.example/a/b.git\n";
+  scratch.write(".git/config", config);
+  scratch.write("lib/sub/.git/config", config);
+  scratch.write("lib/sub/.git/HEAD", "ref: refs/heads/main\n");
+  auto options = in(scratch, Backend::bubblewrap);
+  options.policy.readonly = find_sensitive(scratch.wt).value().readonly;
+  const auto ran = shell("cat .git/config lib/sub/.git/config; (echo x > .git/config) 2>/dev/null",
+                         options);
+  const std::string shown = "[remote \"origin\"]\n\turl = https://git.example/a/b.git\n";
+  EXPECT_EQ(ran.output, shown + shown) << ran.error;
+  EXPECT_EQ(scratch.read(".git/config"), config);
+}
+
+// Made where no rights but a file's keep anybody from connecting.
+TEST(Bubblewrap, ReachesNoSocketOfTheHosts) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  if (::system("command -v python3 >/dev/null 2>&1") != 0)
+    GTEST_SKIP() << "python3 is not installed";
+  const Scratch scratch;
+  std::filesystem::create_directory(scratch.wt / "run");
+  const auto path = (scratch.wt / "run/server.sock").native();
+  sockaddr_un address{AF_UNIX, {}};
+  ASSERT_LT(path.size(), sizeof address.sun_path);
+  std::copy(path.begin(), path.end(), address.sun_path);
+  const Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const auto ran = run({"python3", "-c", R"py(
+import os, socket
+for path in ('run/server.sock', os.path.realpath('run/server.sock')):
+    try: socket.socket(socket.AF_UNIX).connect(path); print('connected')
+    except OSError as e: print('refused')
+own = socket.socket(socket.AF_UNIX); own.bind('run/own'); own.listen()
+socket.socket(socket.AF_UNIX).connect('run/own'); print('own')
+)py"},
+                       in(scratch, Backend::bubblewrap));
+  EXPECT_EQ(ran.output, "refused\nrefused\nown\n") << ran.error;
+}
+
+TEST(Bubblewrap, HidesLater) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  scratch.write("a/.env", "SECRET\n");
+  auto options = in(scratch, Backend::bubblewrap);
+  options.hide = {scratch.wt / "a/.env", scratch.wt / "gone"};
+  options.input = "cat a/.env; rm a/.env 2>/dev/null || echo kept\n";
+  const auto ran = run({"/bin/sh"}, options);
+  EXPECT_EQ(ran.output, "kept\n") << ran.error;
+  EXPECT_EQ(scratch.read("a/.env"), "SECRET\n");
+}
+
+// The shell that waits for the covers leaves nothing behind.
+TEST(Bubblewrap, TheCommandIsAsItWasGiven) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  auto options = in(scratch, Backend::bubblewrap);
+  const auto ran = run({"/bin/ls", "/proc/self/fd/", "a b; echo c", "$HOME"}, options);
+  EXPECT_NE(ran.output.find("'a b; echo c'"), std::string::npos) << ran.error << ran.output;
+  EXPECT_NE(ran.output.find("/proc/self/fd/:\n0\n1\n2\n3\n"), std::string::npos) << ran.output;
+  EXPECT_EQ(ran.output.find("\n4\n"), std::string::npos) << ran.output;
+  const auto none = run({"no-such-program"}, options);
+  EXPECT_EQ(none.exit.code, 127);
+  EXPECT_NE(none.output.find("no-such-program"), std::string::npos) << none.output;
+}
+
+TEST(Bubblewrap, ProcessesStopAtTheirBound) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  auto options = in(scratch, Backend::bubblewrap);
+  options.policy.limits.n_processes = 20;
+  const auto ran = run({"python3", "-c", R"py(
+import os, time
+n = 0
+try:
+    for n in range(100):
+        if os.fork() == 0: time.sleep(60); os._exit(0)
+    print('all')
+except BlockingIOError: print('stopped', 10 < n < 21)
+)py"},
+                       options);
+  EXPECT_EQ(ran.output, "stopped True\n") << ran.error;
+}
+
+TEST(Bubblewrap, TheHomeDirectorysProgramsAreShown) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  const auto home = scratch.outside / "home";
+  const std::string before = ::getenv("HOME") ? ::getenv("HOME") : "";
+  for (const char* name : {".cargo/bin/tool", ".m2/repository/a.jar", ".ssh/id", "elsewhere/x"}) {
+    std::filesystem::create_directories((home / name).parent_path());
+    std::ofstream(home / name) << name << "\n";
+  }
+  std::filesystem::create_directory_symlink(home / "elsewhere", home / ".pyenv");
+  ::setenv("HOME", home.c_str(), 1);
+  const auto ran = shell(
+      "cd; find . -type f | sort; (echo x > .cargo/bin/tool) 2>/dev/null || "
+      "echo kept; touch new && echo new",
+      in(scratch, Backend::bubblewrap));
+  ::setenv("HOME", before.c_str(), 1);
+  EXPECT_EQ(ran.output, "./.cargo/bin/tool\n./.m2/repository/a.jar\nkept\nnew\n") << ran.error;
 }
 
 TEST(Bubblewrap, KillTakesAll) {
