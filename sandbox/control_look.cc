@@ -172,6 +172,20 @@ class Finder {
     }
   }
 
+  void named(const std::vector<GitNamed>& all) {
+    for (const auto& [path, are_hooks] : all) {
+      struct stat status;
+      if (!stat_of(root_, path, status) || is_guarded(path, status)) continue;
+      if (are_hooks) {
+        hooks(path, true);
+      } else {
+        const auto text = text_of(root_, path);
+        if (!text || !judge_config(*text).runs.empty())
+          add(path, "a git configuration that git includes", status, true);
+      }
+    }
+  }
+
   std::vector<ControlFound> take() { return std::move(found_); }
 
  private:
@@ -269,22 +283,22 @@ class Finder {
     }
   }
 
-  void hooks(const std::string& path) {
+  void hooks(const std::string& path, bool may_be_work = false) {
     struct stat status;
     if (!stat_of(root_, path, status)) return;
-    if (S_ISLNK(status.st_mode)) return add(path, "git hooks, by a link", status);
+    if (S_ISLNK(status.st_mode)) return add(path, "git hooks, by a link", status, may_be_work);
     const Fd dir = open_below(root_, path, O_RDONLY | O_DIRECTORY);
     if (!dir) return;
     std::size_t n = 0;
     for_entries(dir, [&](const std::string& name, unsigned char) {
       if (++n > limits_.hooks_max)
-        return add(path, "more git hooks than are looked at", status), false;
+        return add(path, "more git hooks than are looked at", status, may_be_work), false;
       struct stat hook;
       if (name.ends_with(".sample") || name.find(kQuarantined) != name.npos) return true;
       if (::fstatat(dir.get(), name.c_str(), &hook, AT_SYMLINK_NOFOLLOW) != 0) return true;
       const bool runs = S_ISLNK(hook.st_mode) ||
                         (S_ISREG(hook.st_mode) && (hook.st_mode & 0111) != 0);
-      if (runs) add(path + "/" + name, "a git hook", hook);
+      if (runs) add(path + "/" + name, "a git hook", hook, may_be_work);
       return true;
     });
   }
@@ -375,8 +389,21 @@ std::vector<ControlFound> find_control(int root, const std::string& root_path,
   Finder finder(root, root_path, limits, guarded);
   std::erase_if(tree.repositories,
                 [&](const std::string& path) { return !finder.repository(path); });
+  finder.named(tree.named);
   finder.editors_and_others();
   return finder.take();
+}
+
+std::vector<GitNamed> find_named(const std::string& root_path, const ControlTree& tree) {
+  std::vector<GitNamed> out;
+  const auto add = [&](const std::string& dir) {
+    for (auto& one : named_by_git(root_path, dir))
+      out.push_back({one.path.substr(root_path.size() + 1), one.hooks});
+  };
+  add(root_path);
+  for (const auto& path : tree.repositories)
+    if (name_of(path) == ".git" && path != ".git") add(root_path + "/" + parent_of(path));
+  return out;
 }
 
 std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree) {
@@ -388,8 +415,8 @@ std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree) {
   };
   for (const auto& path : tree.repositories)
     if (name_of(path) == ".git") add(path);
-  for (const auto& one : kWhole) add(one.name);
-  for (const char* name : kEditors) add(name);
+  for (const char* name : kObeyedOutside) add(name);
+  for (const auto& one : tree.named) add(one.path);
   return out;
 }
 

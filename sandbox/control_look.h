@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sandbox/control_paths.h"
+#include "sandbox/git_named.h"
 
 namespace lares::sandbox {
 
@@ -23,6 +24,7 @@ struct ControlTree {
   std::map<std::string, Directory> directories;  // relative; "" is the root
   std::set<std::string> repositories;  // .git of any kind, and directories that git would take for
                                        // a repository
+  std::vector<GitNamed> named;         // relative; of the time when they were looked for
 };
 
 // Reads the directories below `root` (O_PATH) that are new or have another stamp.
@@ -37,6 +39,8 @@ struct ControlFound {
 std::vector<ControlFound> find_control(int root, const std::string& root_path,
                                        const ControlLimits& limits, ControlTree& tree,
                                        const std::map<std::string, ino_t>& guarded);
+// What git's configurations name besides, of the worktree and the repositories in it.
+std::vector<GitNamed> find_named(const std::string& root_path, const ControlTree& tree);
 // What becomes read-only in a sandbox that begins now.
 std::map<std::string, ino_t> find_guarded(int root, const ControlTree& tree);
 

@@ -95,6 +95,7 @@ ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::
   state.look();  // with what was read-only until now: that is the user's still
   if (state.n_inside == 0) {
     state.guarded.clear();
+    state.tree.named = find_named(state.root, state.tree);
     state.look(Whose::the_users);
   }
   state.doubtful = state.n_active > 0;

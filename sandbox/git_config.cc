@@ -157,6 +157,9 @@ void judge(std::string_view text, bool joined, ConfigVerdict& out) {
     const auto key = lower(name);
     const auto value = equals == line.npos ? "true" : value_of(line.substr(equals + 1));
     if (section == "core" && key == "worktree") out.worktrees.push_back(value);
+    if (section == "core" && key == "hookspath") out.hooks.push_back(value);
+    if ((section == "include" || section == "includeif") && key == "path")
+      out.includes.push_back(value);
     if (!out.runs.empty() || !runs(section, sub, key, value)) continue;
     out.runs = section + ".";
     if (!sub.empty()) out.runs += "*.";

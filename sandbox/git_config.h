@@ -12,6 +12,8 @@ struct ConfigVerdict {
   std::string runs;  // the first setting that names a program, or that includes a file which could:
                      // "core.hooksPath"; "" when none does
   std::vector<std::string> worktrees;  // core.worktree, as written
+  std::vector<std::string> hooks;      // core.hooksPath
+  std::vector<std::string> includes;   // include.path, includeIf.*.path: other configurations
 };
 
 // Reads what git reads, and more: a line that makes no sense to git stops git, and is nothing here.

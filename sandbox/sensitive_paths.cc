@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/git_named.h"
 #include "sandbox/policy.h"
 #include "sandbox/secret_names.h"
 #include "sandbox/sensitive_tree.h"
@@ -153,7 +154,20 @@ struct SensitivePaths::State {
         if (!full.empty()) out.insert(std::move(full));
       }
     }
+    add_named(root, out);
+    for (const auto& [path, directory] : tree.directories)
+      if (std::ranges::any_of(directory.noted, [](const auto& one) { return one.name == ".git"; }))
+        add_named(path.empty() ? root : root + "/" + path, out);
     return {out.begin(), out.end()};
+  }
+
+  // What its git obeys besides, of the repository in `dir`.
+  void add_named(const std::string& dir, std::set<std::string>& out) const {
+    for (const auto& one : named_by_git(root, dir)) {
+      std::error_code failed;
+      auto target = fs::canonical(one.path, failed).native();
+      if (!failed && target.starts_with(root + "/")) out.insert(std::move(target));
+    }
   }
 
   std::string root;

@@ -24,7 +24,7 @@ struct Sensitive {
   std::vector<std::string> hidden;    // by sandbox/secret_names.h; sockets; directories that we may
                                       // not read and a command perhaps may, and those with kOwnMark
   std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories
-                                      // below, which programs outside obey
+                                      // below, which programs outside obey, and git_named.h's
 };
 
 // Of one sandbox. Blocks on the disk, so not for the io thread; one call at a time. The first look

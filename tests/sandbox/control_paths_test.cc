@@ -379,6 +379,86 @@ TEST(LeftBehindBy, WhatAgentsAndEditorsObeyIsToldOrKept) {
   }
 }
 
+// Hooks and configurations that a team keeps with its code.
+TEST(LeftBehindBy, WhatGitsConfigurationNamesIsToldOrKept) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const std::string config =
+      "[core]\n\tbare = false\n\thooksPath = tools/hooks\n[include]\n\tpath = ../team.gitconfig\n"
+      "[includeIf \"onbranch:x\"]\n\tpath = ../conf/branch\n";
+  const std::string command =
+      "mkdir -p tools/hooks conf; printf '#!/bin/sh\\n' > tools/hooks/pre-commit; chmod +x "
+      "tools/hooks/pre-commit; echo '[core] fsmonitor = ./evil' > team.gitconfig; echo '[alias] x "
+      "= !evil' > conf/branch; mv tools moved && mkdir -p tools/hooks && cp "
+      "moved/hooks/pre-commit tools/hooks; rm -rf conf; mkdir -p conf; echo '[alias] x = !evil' > "
+      "conf/branch; echo x > other";
+  const Scratch fresh, there;
+  fresh.write(".git/config", config);
+  Sensitive sensitive = find_sensitive(fresh.wt).value();
+  EXPECT_EQ(sensitive.readonly, std::vector<std::string>());
+  ControlPaths::Inside inside(std::make_shared<ControlPaths>(fresh.wt));
+  inside.begin();
+  ASSERT_TRUE(shell(command, in(fresh)).ok());
+  const auto told = told_of(inside.end(true));
+  for (const char* one :
+       {"tools/hooks/pre-commit (a git hook)", "team.gitconfig (a git configuration",
+        "conf/branch (a git configuration"})
+    EXPECT_NE(told.find(one), std::string::npos) << one << " is missing in " << told;
+  EXPECT_NE(told.find("[new or changed"), std::string::npos) << told;
+  EXPECT_EQ(told_of(inside.end(true)), "");  // once
+
+  there.write(".git/config", config);
+  there.write("tools/hooks/pre-push", "theirs");
+  there.write("team.gitconfig", "[include]\n\tpath = conf/branch\n");
+  there.write("conf/branch", "[include]\n\tpath = deeper\n");
+  there.write("conf/deeper", "[core]\n\thooksPath = .more\n");
+  there.write(".more/pre-commit", "theirs");
+  auto options = in(there);
+  sensitive = find_sensitive(there.wt).value();
+  options.policy.readonly = sensitive.readonly;
+  std::vector<std::string> kept;
+  for (const char* name : {".more", "conf/branch", "conf/deeper", "team.gitconfig", "tools/hooks"})
+    kept.push_back(there.wt / name);
+  EXPECT_EQ(sensitive.readonly, kept);
+  ControlPaths::Inside other(std::make_shared<ControlPaths>(there.wt));
+  other.begin();
+  shell(command + "; echo x > .more/pre-commit; echo x > conf/deeper", options);
+  EXPECT_EQ(told_of(other.end(true)), "");
+  EXPECT_EQ(there.read("other"), "x\n");
+  EXPECT_EQ(there.read("tools/hooks/pre-push"), "theirs");
+  EXPECT_EQ(there.read("tools/hooks/pre-commit"), "<absent>");
+  EXPECT_EQ(there.read("team.gitconfig"), "[include]\n\tpath = conf/branch\n");
+  EXPECT_EQ(there.read(".more/pre-commit"), "theirs");
+  EXPECT_EQ(there.read("conf/deeper"), "[core]\n\thooksPath = .more\n");
+}
+
+// By a link, which a command could lead elsewhere; from the user's own settings; and what makes no
+// sense or lies elsewhere is nobody's.
+TEST(LeftBehindBy, HooksByALinkAndByTheUsersSettingsAreToldOrKept) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  const std::string before = ::getenv("HOME") ? ::getenv("HOME") : "";
+  const auto home = scratch.outside / "home";
+  fs::create_directory(home);
+  std::ofstream(home / ".gitconfig") << "[core]\n\thooksPath = linked\n";
+  ::setenv("HOME", home.c_str(), 1);
+  scratch.write(".git/config",
+                "[core]\n\thooksPath = .\n\thooksPath = ../outside\n\thooksPath = .git/own\n"
+                "\thooksPath = ~/hooks\n[include]\n\tpath = /etc/passwd\n\tpath = \n");
+  scratch.write("real/pre-commit", "theirs");
+  fs::create_directory_symlink("real", scratch.wt / "linked");
+  auto options = in(scratch);
+  options.policy.readonly = find_sensitive(scratch.wt).value().readonly;
+  EXPECT_EQ(options.policy.readonly, std::vector<std::string>{scratch.wt / "real"});
+  ControlPaths::Inside inside(std::make_shared<ControlPaths>(scratch.wt));
+  inside.begin();
+  shell("(echo x > real/pre-commit) 2>/dev/null; rm linked; mkdir made; ln -s made linked",
+        options);
+  const auto told = told_of(inside.end(true));
+  ::setenv("HOME", before.c_str(), 1);
+  EXPECT_NE(told.find("linked (git hooks, by a link)"), std::string::npos) << told;
+  EXPECT_EQ(scratch.read("real/pre-commit"), "theirs");
+}
+
 TEST(LeftBehindBy, AnotherSessionInTheSameWorktreeIsNotTakenForTheUser) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
