@@ -81,6 +81,12 @@ std::vector<std::string> proxy_environment() {
   return out;
 }
 
+// Package managers ask a network that is not there again and again, npm for 75 s, before they look
+// into their caches or say so. Once is enough; pip keeps the reason to itself without a second try.
+std::vector<std::string> offline_environment() {
+  return {"npm_config_prefer_offline=true", "npm_config_fetch_retries=0", "PIP_RETRIES=1"};
+}
+
 Error refused(std::string message) { return {Errc::refused, std::move(message)}; }
 
 Result<> check_root(const std::string& root, const std::string& home) {
@@ -265,7 +271,9 @@ Result<Spec> compile(Backend backend, const Policy& policy, const Command& comma
     return tl::unexpected(std::move(hosts.error()));
   spec.network = backend == Backend::native && !policy.network_allow.empty();
   spec.argv = command.argv;
-  auto extra = spec.network ? proxy_environment() : std::vector<std::string>();
+  auto extra = spec.network               ? proxy_environment()
+               : backend == Backend::none ? std::vector<std::string>()
+                                          : offline_environment();
   extra.insert(extra.end(), command.env.begin(), command.env.end());
   spec.env = command.keeps_environment && backend == Backend::none
                  ? own_environment(extra)

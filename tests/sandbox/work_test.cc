@@ -20,13 +20,36 @@ bool have(const std::string& program) {
 
 #define NEEDS(program)                               \
   if (!why_not().empty()) GTEST_SKIP() << why_not(); \
-  if (!have(program)) GTEST_SKIP() << program " is not installed"
+  if (!have(program)) GTEST_SKIP() << program << " is not installed"
 
 void expect_works(const Ran& ran) {
   EXPECT_TRUE(ran.ok()) << ran.error << "exit " << ran.exit.code << " signal " << ran.exit.signal
                         << "\n"
                         << ran.output;
 }
+
+// A home directory beside the worktree, for as long as this lives.
+class Home {
+ public:
+  explicit Home(const Scratch& scratch) : path(scratch.outside / "home") {
+    std::filesystem::create_directory(path);
+    if (const char* value = ::getenv("HOME")) before_ = value;
+    ::setenv("HOME", path.c_str(), 1);
+  }
+  ~Home() { ::setenv("HOME", before_.c_str(), 1); }
+  void write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((path / name).parent_path());
+    std::ofstream(path / name) << text;
+  }
+  std::string read(const std::string& name) const {
+    std::ifstream file(path / name);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  const std::filesystem::path path;
+
+ private:
+  std::string before_;
+};
 
 TEST(Work, CompilesAndRuns) {
   NEEDS("g++");
@@ -197,6 +220,20 @@ TEST(Work, FindsAddressAndLeakBugs) {
                                                                                          // its own
 }
 
+TEST(Work, GoesOnWithoutAskingANetworkThatIsNotThere) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  const auto asks = [&] { return run({"env"}, options).output; };
+  EXPECT_NE(asks().find("npm_config_prefer_offline=true\n"), std::string::npos);
+  EXPECT_NE(asks().find("PIP_RETRIES=1\n"), std::string::npos);
+  options.policy.network_allow = {"registry.example"};
+  EXPECT_EQ(asks().find("npm_config_prefer_offline"), std::string::npos);
+  options.policy.network_allow = {};
+  options.env = {"PIP_RETRIES=7"};
+  EXPECT_NE(asks().find("PIP_RETRIES=7\n"), std::string::npos);
+}
+
 TEST(Work, EnvironmentIsScrubbed) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -207,6 +244,132 @@ TEST(Work, EnvironmentIsScrubbed) {
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
   EXPECT_NE(ran.output.find("TMPDIR=/tmp\n"), std::string::npos);
   EXPECT_NE(ran.output.find("EXTRA=1\n"), std::string::npos);
+}
+
+// What people have, each as they use it.
+struct Tool {
+  const char* name;     // of the test
+  const char* program;  // skipped without it
+  std::string script;
+  std::string output;  // how it ends
+};
+void PrintTo(const Tool& tool, std::ostream* out) { *out << tool.name; }
+
+class WorkWith : public testing::TestWithParam<Tool> {};
+
+TEST_P(WorkWith, Works) {
+  NEEDS(GetParam().program);
+  const Scratch scratch;
+  std::filesystem::remove_all(scratch.wt / ".git");
+  auto options = in(scratch);
+  options.timeout = std::chrono::seconds(180);
+  options.env = {"GIT_CONFIG_GLOBAL=/dev/null", "GIT_AUTHOR_NAME=a", "GIT_AUTHOR_EMAIL=a@b",
+                 "GIT_COMMITTER_NAME=a", "GIT_COMMITTER_EMAIL=a@b"};
+  const auto ran = run({"bash", "-c", "set -e -o pipefail\n" + GetParam().script}, options);
+  expect_works(ran);
+  EXPECT_TRUE(ran.output.ends_with(GetParam().output)) << ran.output;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    , WorkWith,
+    testing::Values(
+        Tool{"Git", "git",
+             "git init -q -b main; echo 1 > f; git add f; git commit -qm one; git switch -qc side; "
+             "echo 2 > g; git add g; git commit -qm two; git switch -q main; echo 3 >> f; git "
+             "commit -qam three; git rebase -q main side 2>&1; git worktree add -q trees/w main "
+             "2>&1; git -C trees/w log --format=%s -1; git log --format=%s",
+             "three\ntwo\nthree\none\n"},
+        Tool{"Gdb", "gdb",
+             "printf 'int main() {\\n int found = 42;\\n return found; }\\n' > a.c; cc -g a.c -o "
+             "a; gdb "
+             "-batch -ex 'break main' -ex run -ex next -ex 'print found' ./a 2>&1 | grep '^\\$1'; "
+             "sleep 60 & gdb -batch -p $! -ex 'print 1' 2>&1 | grep -o '^\\$1 = 1'; kill $!",
+             "$1 = 42\n$1 = 1\n"},
+        Tool{"Strace", "strace",
+             "echo x > f; strace -f -e trace=openat -o log cat f; grep -c '\"f\"' log", "x\n1\n"},
+        Tool{"Tmux", "tmux",
+             "tmux new-session -d -s s 'echo hi > seen; sleep 60'; while ! [ -s seen ]; do sleep "
+             "0.1; done; tmux list-sessions -F '#S'; tmux kill-server; cat seen",
+             "s\nhi\n"},
+        Tool{"AServerInTheBackground", "curl",
+             "echo here > f; setsid nohup python3 -m http.server 8000 >/dev/null 2>&1 & curl -sS "
+             "--retry 50 --retry-delay 0 --retry-connrefused http://localhost:8000/f 2>/dev/null",
+             "here\n"},
+        Tool{"CmakeWithCcache", "ccache",
+             "printf 'cmake_minimum_required(VERSION 3.20)\\nproject(x C)\\nadd_executable(x "
+             "x.c)\\n' "
+             "> CMakeLists.txt; echo 'int main() { return 0; }' > x.c; cmake -S . -B b "
+             "-DCMAKE_C_COMPILER_LAUNCHER=ccache >/dev/null; cmake --build b -j2 >/dev/null; b/x; "
+             "ccache -s | grep -c Cacheable",
+             "1\n"},
+        Tool{"PythonEnvironment", "python3",
+             "python3 -m venv --without-pip v && . v/bin/activate && python -c 'import sys; "
+             "print(sys.prefix != sys.base_prefix)'",
+             "True\n"},
+        Tool{"Cargo", "cargo", "cargo init -q --vcs none --name made . && cargo run -q --offline",
+             "Hello, world!\n"},
+        Tool{
+            "Go", "go",
+            "go mod init made 2>/dev/null; printf 'package main\\nfunc main() { print(\"hi\\\\n\") "
+            "}\\n' > main.go; go build && ./made 2>&1",
+            "hi\n"},
+        Tool{"Java", "javac",
+             "printf 'class A { public static void main(String[] a) { System.out.println("
+             "System.getProperty(\"user.home\").equals(System.getenv(\"HOME\"))); } }' > A.java; "
+             "javac A.java && java A",
+             "true\n"},
+        Tool{"DockerIsRefused", "docker",
+             "(docker ps 2>&1 || true) | grep -o 'Cannot connect\\|failed to connect'",
+             "connect\n"}),
+    [](const auto& tested) { return tested.param.name; });
+
+// npm asks a registry that it cannot reach for 75 s before it looks into its cache.
+TEST(Work, InstallsFromNpmsCacheWithoutANetwork) {
+  NEEDS("npm");
+  NEEDS("node");
+  const Scratch scratch;
+  const Home home(scratch);
+  scratch.write("lib/package.json", R"({"name":"lib-a","version":"1.0.0","main":"i.js"})");
+  scratch.write("lib/i.js", "module.exports = 42");
+  scratch.write("app/package.json", R"({"name":"app","version":"1.0.0"})");
+  // A registry for as long as the cache is filled.
+  scratch.write("registry.js", R"js(
+const http = require('http'), fs = require('fs'), { execSync } = require('child_process');
+const hash = require('crypto').createHash('sha512');
+execSync('npm pack --silent', { cwd: 'lib' });
+const tarball = fs.readFileSync('lib/lib-a-1.0.0.tgz');
+const integrity = 'sha512-' + hash.update(tarball).digest('base64');
+const server = http.createServer((request, reply) => {
+  if (request.url.endsWith('.tgz')) return reply.end(tarball);
+  reply.setHeader('content-type', 'application/json');
+  reply.end(JSON.stringify({ name: 'lib-a', 'dist-tags': { latest: '1.0.0' }, versions: { '1.0.0': {
+    name: 'lib-a', version: '1.0.0', dist: { integrity, tarball: here + '/lib-a/-/lib-a-1.0.0.tgz' } } } }));
+});
+let here;
+server.listen(0, '127.0.0.1', () => {
+  here = 'http://127.0.0.1:' + server.address().port;
+  fs.writeFileSync('app/.npmrc', 'registry=' + here);
+  require('child_process').exec('npm install --no-audit --no-fund lib-a', { cwd: 'app' }, (error) => {
+    if (error) console.log(String(error));
+    process.exit(error ? 1 : 0);
+  });
+});
+)js");
+  ASSERT_EQ(::system(("cd " + scratch.wt.native() +
+                      " && node registry.js && cd app && rm -r node_modules package-lock.json && "
+                      "echo '{\"name\":\"app\",\"version\":\"1.0.0\"}' > package.json")
+                         .c_str()),
+            0);
+  auto options = in(scratch);
+  options.cwd = scratch.wt / "app";
+  options.timeout = std::chrono::seconds(60);
+  const auto ran = shell(
+      "npm install --no-audit --no-fund lib-a && npm ci && node -p "
+      "'require(\"lib-a\")'; npm install lib-b 2>&1 | grep 'error code'",
+      options);
+  EXPECT_FALSE(ran.timed_out) << ran.output;
+  EXPECT_NE(ran.output.find("\n42\nnpm error code ECONNREFUSED"), std::string::npos)
+      << ran.error << ran.output;
 }
 
 // Whatever the host has for that number; Java and others go by it.
@@ -221,29 +384,6 @@ print(len(mine), mine[0].pw_dir == os.environ['HOME'])
                        in(scratch));
   EXPECT_EQ(ran.output, "1 True\n") << ran.error;
 }
-
-// A home directory beside the worktree, for as long as this lives.
-class Home {
- public:
-  explicit Home(const Scratch& scratch) : path(scratch.outside / "home") {
-    std::filesystem::create_directory(path);
-    if (const char* value = ::getenv("HOME")) before_ = value;
-    ::setenv("HOME", path.c_str(), 1);
-  }
-  ~Home() { ::setenv("HOME", before_.c_str(), 1); }
-  void write(const std::string& name, const std::string& text) const {
-    std::filesystem::create_directories((path / name).parent_path());
-    std::ofstream(path / name) << text;
-  }
-  std::string read(const std::string& name) const {
-    std::ifstream file(path / name);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  const std::filesystem::path path;
-
- private:
-  std::string before_;
-};
 
 // Package managers write in their caches whatever they only read; what they write goes with the
 // sandbox.
