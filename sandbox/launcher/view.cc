@@ -22,10 +22,14 @@ namespace {
 struct Private {
   const char* path;
   const char* mode;
-  const char* size;
+  std::uint64_t bytes_min, memory_share;  // of what commands may use, if that is more; 0: none
 };
-constexpr std::array kPrivate = {Private{"/tmp", "1777", "512m"},
-                                 Private{"/var/tmp", "1777", "64m"}, Private{"/run", "0755", "1m"}};
+// Package managers unpack in /tmp, and keep their caches in the home directory where the user has
+// none: gigabytes, of a large project.
+constexpr std::array kPrivate = {Private{"/tmp", "1777", 512 << 20, 4},
+                                 Private{"/var/tmp", "1777", 64 << 20, 0},
+                                 Private{"/run", "0755", 1 << 20, 0}};
+constexpr Private kHome = {"", "0700", 256 << 20, 8};
 // Empty ones, in which nearly nothing is ever written: directories of one file system, for each of
 // its own would take 50 us.
 constexpr std::array kEmptied = {"/root",
@@ -44,6 +48,11 @@ constexpr const char* kEmptiedSize = "1m";
 // Of all layers above caches together.
 constexpr const char* kLayers = "/run/lares-layers";
 constexpr const char* kLayersSize = "1g";
+
+Fd fs_of(const Private& place, const Spec& spec) {
+  const auto share = place.memory_share == 0 ? 0 : spec.memory_bytes / place.memory_share;
+  return tmpfs(place.mode, std::to_string(std::max(place.bytes_min, share)).c_str(), kPlain);
+}
 
 bool below(const std::string& path, const std::string& top) {
   return path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/';
@@ -76,7 +85,7 @@ void private_layers(View& view, const std::vector<Source>& sources) {
 void private_places(View& view, const Spec& spec) {
   for (const auto& place : kPrivate) {
     const Fd target = view.at_system(place.path, O_DIRECTORY);
-    if (target) view.put(tmpfs(place.mode, place.size, kPlain), target, place.path);
+    if (target) view.put(fs_of(place, spec), target, place.path);
   }
   const Fd empty = tmpfs("0755", kEmptiedSize, kPlain);
   for (std::size_t i = 0; i < kEmptied.size(); ++i) {
@@ -95,7 +104,7 @@ void private_places(View& view, const Spec& spec) {
     if (holds_what_is_shown(spec, path)) show_nothing_of(view, path);
   const auto home = spec.home.empty() ? std::string("/tmp/home") : spec.home;
   view.make_dir(home);
-  view.put(tmpfs("0700", "256m", kPlain), home);
+  view.put(fs_of(kHome, spec), home);
 }
 
 void devices(View& view) {
