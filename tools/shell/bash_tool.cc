@@ -18,6 +18,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/clip.h"
+#include "tools/shell/explain.h"
 #include "tools/shell/jobs.h"
 #include "tools/text.h"
 
@@ -35,6 +36,7 @@ constexpr auto kJobsAnswer = std::chrono::seconds(2);  // an idle shell answers 
 constexpr std::size_t kUnreadBytesMax = 64 << 10;      // of what jobs print between commands
 constexpr std::size_t kJobOutputBytesMax = 2'000;      // told with a job's end
 constexpr std::size_t kHiddenNamed = 8;
+constexpr std::size_t kUnreachedMax = 8;
 
 constexpr const char* kDescription =
     "Run commands in a bash shell.\n"
@@ -174,6 +176,19 @@ void add_told(std::string& text, std::string_view line) {
   if (!line.empty()) add_line(text, line);
 }
 
+// Programs keep the proxy's own words to themselves: "CONNECT tunnel failed, response 403".
+std::string told_of_unreached(const std::map<std::string, std::string>& all) {
+  std::string out;
+  bool listed = true;
+  for (const auto& [host, why] : all) {
+    out += fmt::format("{}{} ({})", out.empty() ? "[not reached: " : ", ", to_utf8(host),
+                       to_utf8(why));
+    listed = listed && why != "not listed";
+  }
+  if (!listed) out += "; only the user can list a host, in network_allow";
+  return out.empty() ? out : out + "]";
+}
+
 }  // namespace
 
 BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
@@ -293,10 +308,18 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
     auto found = co_await look_for_secrets<sandbox::Sensitive>(threads_, search);
     if (!found) co_return tl::unexpected(std::move(found.error()));
     sensitive = std::move(*found);
+    shell_.kept = sensitive;
   }
   std::vector<std::string> argv;
   for (const char* word : {"bash", "--noprofile", "--norc"}) argv.emplace_back(word);
-  auto started = co_await start_command(options_, std::move(argv), options_.root,
+  auto options = options_;
+  options.on_network = [all = shell_.unreached,
+                        tell = options_.on_network](const sandbox::NetworkDecision& one) {
+    if (!one.why.empty() && all->size() < kUnreachedMax)
+      all->try_emplace(fmt::format("{}:{}", one.host, one.port), one.why);
+    if (tell) tell(one);
+  };
+  auto started = co_await start_command(std::move(options), std::move(argv), options_.root,
                                         std::move(sensitive));
   if (!started) co_return tl::unexpected(started.error());
   shell_.process = std::move(*started);
@@ -321,6 +344,7 @@ asio::awaitable<tl::expected<std::string, std::string>> BashTool::hide_what_appe
   };
   auto appeared = co_await look_for_secrets<Appeared>(threads_, search);
   if (!appeared) co_return tl::unexpected(std::move(appeared.error()));
+  for (const auto& path : appeared->fresh) shell_.kept.hidden.push_back(options_.root + "/" + path);
   const auto hidden = co_await shell_.process->hide(std::move(appeared->hidden));
   if (co_await is_cancelled()) co_return told;
   const std::size_t n = appeared->fresh.size(), n_named = std::min(n, kHiddenNamed);
@@ -469,8 +493,11 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
   }
   std::string text = clip.finish();
+  std::string sandbox_says = shell_.secrets ? explained(text, options_.root, shell_.kept) : "";
+  add_told(sandbox_says, told_of_unreached(std::exchange(*shell_.unreached, {})));
   if (reply.ended()) {
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
+    add_told(text, sandbox_says);
     for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
     if (shell_.inside) add_told(text, sandbox::told_of(shell_.inside->end(process.alone())));
     add_told(text, hidden);
@@ -490,6 +517,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
         "output:\n",
         std::max(1, options_.command_timeout_ms / 1000));
     out += text;
+    add_told(out, sandbox_says);
     add_told(out, moved);
     tell_reset(out);
     co_return Outcome{std::move(out), false, {}};
@@ -510,6 +538,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   else
     add_line(text, fmt::format("[shell killed by signal: SIG{}]",
                                ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
+  add_told(text, sandbox_says);
   if (ended.inside) add_told(text, sandbox::told_of(ended.inside->end(true)));
   tell_reset(text);
   co_return Outcome{std::move(text), false, {}};

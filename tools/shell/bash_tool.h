@@ -3,6 +3,7 @@
 // ignores SIGPIPE, as daemons do.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -35,6 +36,9 @@ class BashTool : public Tool {
     std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the
                                                             // process is gone
     std::shared_ptr<sandbox::SensitivePaths> secrets;       // null without a sandbox
+    sandbox::Sensitive kept;                                // what they have found
+    std::shared_ptr<std::map<std::string, std::string>> unreached =  // hosts, and why; untold
+        std::make_shared<std::map<std::string, std::string>>();
     std::unique_ptr<sandbox::Process> process;
     std::string pending;  // read, but not yet part of a result
     std::string unread;   // what background jobs printed meanwhile, its end

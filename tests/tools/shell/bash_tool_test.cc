@@ -407,6 +407,37 @@ TEST_F(BashInside, WhatACommandMakesStaysItsOwn) {
   EXPECT_EQ(run(*tool_in_, "cat .env").text,
             "[from now on hidden from commands, for it may hold secrets: .env]");
 }
+TEST_F(BashInside, AFailureOnWhatIsKeptNamesIt) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  dir_.write("app/dist/.env", "TOKEN=1\n");
+  dir_.write("app/dist/a.js", "");
+  dir_.write(".git/HEAD", "ref: refs/heads/main\n");
+  const auto removed = run(*tool_in_, "cd app; rm -rf dist; ls -A dist");
+  EXPECT_TRUE(removed.text.ends_with(
+      "\n.env\n[hidden, for it may hold secrets: app/dist/.env. No command can read, change, move "
+      "or remove it, nor move or remove a directory that holds it; the user can.]"))
+      << removed.text;
+  EXPECT_EQ(dir_.read("app/dist/.env"), "TOKEN=1\n");
+  EXPECT_NE(run(*tool_in_, "touch ../.git/index.lock").text.find("[.git is read-only"),
+            std::string::npos);
+  dir_.write("app/id_rsa", "TOKEN=2\n");
+  EXPECT_NE(
+      run(*tool_in_, "rm -f id_rsa").text.find("[hidden, for it may hold secrets: app/id_rsa."),
+      std::string::npos);
+}
+TEST_F(BashInside, AHostThatIsNotListedIsTold) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  auto listed = inside();
+  listed.network_allow = {"registry.example"};
+  BashTool tool(io_.get_executor(), listed);
+  const auto ran = run(tool,
+                       "exec 3<>/dev/tcp/127.0.0.1/3128; printf 'CONNECT other.example:443 "
+                       "HTTP/1.1\\r\\n\\r\\n' >&3; read -r _ status _ <&3; echo $status; exit");
+  EXPECT_EQ(ran.text,
+            std::string("403\n[shell exited: code 0]\n[not reached: other.example:443 (not "
+                        "listed); only the user can list a host, in network_allow]\n") +
+                kReset);
+}
 TEST_F(BashInside, WhatLaresKeepsInTheWorktreeIsOutOfReach) {
   if (!tool_in_) GTEST_SKIP() << reason();
   const test::Scratch config;  // elsewhere, with a link into the worktree
