@@ -194,6 +194,7 @@ std::vector<std::string> environment(Backend backend, const std::string& home,
       if (const char* value = ::getenv(name)) variables[name] = value;
   } else {
     variables["TMPDIR"] = "/tmp";
+    variables["HUSKY"] = "0";  // `npm install` would end in its failure to write git's hooks
   }
   for (const auto& entry : extra)
     if (const auto equals = entry.find('='); equals != entry.npos && equals > 0)

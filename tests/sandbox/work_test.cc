@@ -243,6 +243,7 @@ TEST(Work, EnvironmentIsScrubbed) {
   const auto ran = run({"env"}, options);
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
   EXPECT_NE(ran.output.find("TMPDIR=/tmp\n"), std::string::npos);
+  EXPECT_NE(ran.output.find("HUSKY=0\n"), std::string::npos);
   EXPECT_NE(ran.output.find("EXTRA=1\n"), std::string::npos);
 }
 
