@@ -57,14 +57,18 @@ bool is_clean(const std::string& path) {
 }
 
 // Only absolute entries: "." or "bin" in PATH would be searched below whatever directory a command
-// changes to.
+// changes to. Those by a link in what no command sees (fnm's, in /run/user) as what they lead to.
 std::string clean_path() {
   std::string out;
   const char* value = ::getenv("PATH");
   std::string_view rest = value ? value : "";
   while (!rest.empty()) {
     const auto end = std::min(rest.find(':'), rest.size());
-    if (rest[0] == '/') out.append(out.empty() ? "" : ":").append(rest.substr(0, end));
+    std::string entry(rest.substr(0, end));
+    std::error_code failed;
+    if (entry.starts_with("/run/") || entry.starts_with("/tmp/"))
+      if (const auto real = std::filesystem::canonical(entry, failed); !failed) entry = real;
+    if (entry.starts_with('/')) out.append(out.empty() ? "" : ":").append(entry);
     rest.remove_prefix(std::min(end + 1, rest.size()));
   }
   return out.empty() ? "/usr/local/bin:/usr/bin:/bin" : out;

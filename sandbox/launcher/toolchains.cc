@@ -42,7 +42,43 @@ constexpr std::array kKnown = {Known{".cargo/bin", Kind::programs},
                                Known{".cache/ms-playwright", Kind::programs},
                                Known{".npm/_cacache", Kind::cache},
                                Known{".deno", Kind::programs},
-                               Known{".bun/bin", Kind::programs}};
+                               Known{".bun/bin", Kind::programs},
+                               Known{".asdf", Kind::programs},
+                               Known{".local/share/fnm", Kind::programs},
+                               Known{".local/share/gem/ruby", Kind::programs},
+                               Known{".gem/ruby", Kind::programs},
+                               Known{".opam", Kind::programs},
+                               Known{".ghcup", Kind::programs},
+                               Known{".elan", Kind::programs},
+                               Known{".juliaup", Kind::programs},
+                               Known{".mix", Kind::programs},
+                               Known{".dotnet/tools", Kind::programs},
+                               Known{".cache/Cypress", Kind::programs},
+                               Known{".cache/puppeteer", Kind::programs},
+                               Known{".yarn/berry/cache", Kind::packages},
+                               Known{".bun/install/cache", Kind::packages},
+                               Known{".cache/deno", Kind::packages},
+                               Known{".cache/node/corepack", Kind::packages},
+                               Known{".cache/pre-commit", Kind::packages},
+                               Known{".nuget/packages", Kind::packages},
+                               Known{".ivy2/cache", Kind::packages},
+                               Known{".cache/coursier", Kind::packages},
+                               Known{".cache/composer", Kind::packages},
+                               Known{".pub-cache/hosted", Kind::packages},
+                               Known{".pub-cache/git", Kind::packages},
+                               Known{".hex/packages", Kind::packages},
+                               Known{".cabal/packages", Kind::packages},
+                               Known{".julia/packages", Kind::packages},
+                               Known{".julia/artifacts", Kind::packages},
+                               Known{".julia/registries", Kind::packages},
+                               Known{".conan2/p", Kind::packages},
+                               Known{".cache/vcpkg", Kind::packages},
+                               Known{".cache/huggingface/hub", Kind::packages},
+                               Known{".cache/torch", Kind::packages},
+                               Known{".cache/yarn", Kind::cache},
+                               Known{".cache/sccache", Kind::cache},
+                               Known{".cache/zig", Kind::cache},
+                               Known{".cache/golangci-lint", Kind::cache}};
 
 // Variables that are passed on (policy.cc) and name a directory; `below` in it, "" being all of it.
 // Of these two not all is anybody's business: sources, credentials.toml.
@@ -64,7 +100,8 @@ constexpr std::array kVariables = {Variable{"VIRTUAL_ENV", "", Kind::programs},
                                    Variable{"GOPATH", "/pkg", Kind::packages},
                                    Variable{"CARGO_HOME", "/bin", Kind::programs},
                                    Variable{"CARGO_HOME", "/registry", Kind::packages},
-                                   Variable{"CARGO_HOME", "/git", Kind::packages}};
+                                   Variable{"CARGO_HOME", "/git", Kind::packages},
+                                   Variable{"PATH", "", Kind::programs}};
 // Where credentials lie, and directories that hold too much besides.
 constexpr std::array<std::string_view, 8> kNever = {
     ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".mozilla", ".password-store"};
@@ -81,6 +118,11 @@ std::string_view value_of(const Spec& spec, std::string_view name) {
     if (variable.size() > name.size() && variable.starts_with(name) && variable[name.size()] == '=')
       return variable.substr(name.size() + 1);
   return {};
+}
+
+// Of PATH, what is named as such: others are whatever lies beside a program.
+bool is_for_programs(std::string_view path) {
+  return path.ends_with("/bin") || path.ends_with("/sbin") || path.ends_with("/shims");
 }
 
 // Relative to the home directory; "" when it lies elsewhere, is no place for a toolchain, or has to
@@ -118,6 +160,7 @@ std::vector<Toolchain> toolchains(const Spec& spec) {
       const auto end = std::min(rest.find(':'), rest.size());
       auto path = below_home(spec, std::string(rest.substr(0, end)).append(variable.below));
       rest.remove_prefix(std::min(end + 1, rest.size()));
+      if (variable.name == "PATH" && !is_for_programs("/" + path)) continue;
       if (!path.empty() && !is_covered(out, path)) out.push_back({std::move(path), variable.kind});
     }
   }

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "sandbox/sensitive_paths.h"
@@ -417,11 +418,27 @@ TEST(Work, EnvironmentsThatVariablesNameAreShown) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   const Home home(scratch);
-  for (const char* name :
-       {"envs/a/bin/python", "conda/envs/b/bin/python", "code/bin/tool", "code/src/other.go",
-        ".cargo2/credentials.toml", ".cargo2/bin/tool", "miniconda3/bin/conda", ".ssh/id",
-        ".gradle/wrapper/dists/g", ".cache/pypoetry/virtualenvs/c/bin/python",
-        ".local/share/pipx/venvs/d/bin/d", ".cache/ms-playwright/chromium/chrome", ".config/x"})
+  for (const char* name : {"envs/a/bin/python",
+                           "conda/envs/b/bin/python",
+                           "code/bin/tool",
+                           "code/src/other.go",
+                           ".cargo2/credentials.toml",
+                           ".cargo2/bin/tool",
+                           "miniconda3/bin/conda",
+                           ".ssh/id",
+                           ".gradle/wrapper/dists/g",
+                           ".cache/pypoetry/virtualenvs/c/bin/python",
+                           ".local/share/pipx/venvs/d/bin/d",
+                           ".cache/ms-playwright/chromium/chrome",
+                           ".config/x",
+                           ".foundry/bin/forge",
+                           ".foundry/keystores/k",
+                           "tools/x",
+                           ".ssh/bin/y",
+                           ".local/share/fnm/node/bin/node",
+                           ".cache/node/corepack/yarn",
+                           ".cache/huggingface/hub/m",
+                           ".cache/huggingface/token"})
     home.write(name, "here\n");
   const std::map<std::string, std::string> variables = {
       {"VIRTUAL_ENV", "envs/a"}, {"CONDA_PREFIX", "conda/envs/b"}, {"GOPATH", "code"},
@@ -430,13 +447,28 @@ TEST(Work, EnvironmentsThatVariablesNameAreShown) {
   auto options = in(scratch);
   for (const auto& [name, path] : variables)
     options.env.push_back(name + "=" + (home.path / path).native());
-  const auto ran = shell("cd; find . -type f | sort; touch envs/a/x 2>/dev/null || echo kept",
-                         options);
+  // fnm's directory of links is where no command sees it.
+  std::filesystem::create_directory_symlink(home.path / ".local/share/fnm/node/bin",
+                                            scratch.dir / "multishell");
+  const std::string before = ::getenv("PATH");
+  ::setenv("PATH",
+           fmt::format("{0}/.foundry/bin:{0}/tools:{0}/.ssh/bin:{1}/multishell:{2}",
+                       home.path.native(), scratch.dir.native(), before)
+               .c_str(),
+           1);
+  const auto ran = shell(
+      "cd; find . -type f | sort; touch envs/a/x 2>/dev/null || echo kept; echo $PATH | cut -d: "
+      "-f4",
+      options);
+  ::setenv("PATH", before.c_str(), 1);
   EXPECT_EQ(ran.output,
-            "./.cache/ms-playwright/chromium/chrome\n./.cache/pypoetry/virtualenvs/c/bin/python\n"
-            "./.cargo2/bin/tool\n./.gradle/wrapper/dists/g\n./.local/share/pipx/venvs/d/bin/d\n"
+            "./.cache/huggingface/hub/m\n./.cache/ms-playwright/chromium/chrome\n./.cache/node/"
+            "corepack/yarn\n./.cache/pypoetry/virtualenvs/c/bin/python\n"
+            "./.cargo2/bin/tool\n./.foundry/bin/forge\n./.gradle/wrapper/dists/g\n"
+            "./.local/share/fnm/node/bin/node\n./.local/share/pipx/venvs/d/bin/d\n"
             "./code/bin/tool\n./conda/envs/b/bin/python\n./envs/a/bin/python\n"
-            "./miniconda3/bin/conda\nkept\n")
+            "./miniconda3/bin/conda\nkept\n" +
+                (home.path / ".local/share/fnm/node/bin").native() + "\n")
       << ran.error;
 }
 
