@@ -123,8 +123,8 @@ class Process {
   virtual asio::awaitable<Exit> wait() = 0;           // once
   virtual void kill() = 0;  // the whole tree, at once; wait() then returns
   // Shows these, absolute paths below the root, as empty from now on, as Policy::hidden does. What
-  // is gone is passed over. On an error perhaps none is hidden, as always with bubblewrap: only a
-  // new sandbox can then. With Backend::none nothing is, and that is no error. One call at a time.
+  // is gone is passed over. On an error perhaps none is hidden: only a new sandbox can then. With
+  // Backend::none nothing is, and that is no error. One call at a time.
   virtual asio::awaitable<Result<>> hide(std::vector<std::string> paths) = 0;
 };
 

@@ -143,7 +143,14 @@ std::string explained(std::string_view output, const std::string& root,
   std::vector<std::string> hidden, readonly;
   for (const auto& path : kept.hidden)
     if (named(relative(path), true)) hidden.push_back(relative(path));
-  const bool git = named(".git", false);
+  // Of a linked worktree it lies elsewhere.
+  const bool elsewhere = std::ranges::any_of(complaints, [&](const Complaint& one) {
+    return one.failure == Failure::read_only && std::ranges::any_of(one.words, [&](auto word) {
+             return word.starts_with('/') && !word.starts_with(root + "/") &&
+                    word.find(".git/") != word.npos;
+           });
+  });
+  const bool git = elsewhere || named(".git", false);
   for (const char* path : sandbox::kObeyedOutside)
     if (path != std::string_view(".git") && named(path, false)) readonly.emplace_back(path);
   for (const auto& path : kept.readonly)

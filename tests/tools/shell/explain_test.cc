@@ -37,7 +37,9 @@ TEST(Explained, GitsOwnLeadToTheGitTool) {
        {"fatal: Unable to create '/home/u/project/.git/index.lock': Read-only file system",
         "error: could not lock config file .git/config: Read-only file system",
         "error: could not write config file .git/config: Device or resource busy",
-        "error: cannot open '.git/FETCH_HEAD': Read-only file system"})
+        "error: cannot open '.git/FETCH_HEAD': Read-only file system",
+        "fatal: Unable to create '/home/u/repo/.git/worktrees/w/index.lock': Read-only file system",
+        "fatal: Unable to create '/srv/bare.git/worktrees/w/index.lock': Read-only file system"})
     EXPECT_TRUE(names(output, "The `git` tool can")) << output;
   EXPECT_EQ(told("bash: .githooks/pre-commit: Read-only file system"),
             "[read-only for commands, for programs outside the sandbox obey it: .githooks]");
