@@ -22,6 +22,7 @@
 #include "sandbox/launcher/identity.h"
 #include "sandbox/launcher/later.h"
 #include "sandbox/launcher/lockdown.h"
+#include "sandbox/launcher/network.h"
 #include "sandbox/launcher/sources.h"
 #include "sandbox/launcher/supervise.h"
 #include "sandbox/launcher/sys.h"
@@ -77,7 +78,7 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
                                   "--gid",
                                   kInside,
                                   "--hostname",
-                                  "sandbox",
+                                  kHostName,
                                   "--ro-bind",
                                   "/",
                                   "/",

@@ -7,6 +7,7 @@
 #include <linux/sched.h>
 #include <poll.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -68,7 +69,7 @@ void map_ids(const Identity& identity) {
   identity = Identity();
   loopback_up();
   if (spec.network) hand_out_listener();
-  if (::sethostname("sandbox", 7) != 0) fail_errno("internal", "sethostname");
+  if (::sethostname(kHostName, ::strlen(kHostName)) != 0) fail_errno("internal", "sethostname");
   ::setsid();
   limit_resources(spec);
   drop_capabilities();

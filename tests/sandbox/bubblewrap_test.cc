@@ -44,9 +44,11 @@ TEST(Bubblewrap, DeniesAndAllows) {
                              scratch.outside.native() +
                              " || echo outside; echo x > f; test $(id -u) = 1000 && grep -q "
                              "'Seccomp:.2' /proc/self/status && echo filtered; "
+                             "getent hosts $(uname -n) >/dev/null && echo named; "
                              "grep -c : /proc/net/dev; unshare -U true || echo nested",
                          options);
-  for (const char* line : {"git\n", "pinned\n", "outside\n", "filtered\n", "\n1\n", "nested\n"})
+  for (const char* line :
+       {"git\n", "pinned\n", "outside\n", "filtered\n", "named\n", "\n1\n", "nested\n"})
     EXPECT_NE(ran.output.find(line), std::string::npos) << line << " is missing in:\n"
                                                         << ran.error << ran.output;
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos);

@@ -89,6 +89,7 @@ if __name__ == '__main__':
     with multiprocessing.Manager() as m: m.dict()['a'] = 1
     with multiprocessing.Pool(2) as p: assert p.map(double, [1, 2]) == [2, 4]
     s = socket.create_server(('127.0.0.1', 0)); c = socket.create_connection(s.getsockname()); s.accept()
+    assert socket.gethostbyname(socket.gethostname()) == '127.0.0.1'
     s6 = socket.create_server(('::1', 0), family=socket.AF_INET6)
     async def main(): assert await (await asyncio.create_subprocess_exec('true')).wait() == 0
     asyncio.run(main())
