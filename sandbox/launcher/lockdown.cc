@@ -116,9 +116,9 @@ std::string landlock(const Spec& spec) {
   if (!ruleset) fail_errno("landlock", "create a ruleset for ABI {}", abi);
   allow(ruleset.get(), "/", kRead, true);
   allow(ruleset.get(), spec.root, wanted.fs, true);
-  for (const auto& path :
-       {std::string("/tmp"), std::string("/var/tmp"), std::string("/dev"), std::string("/run"),
-        std::string("/proc"), spec.home.empty() ? std::string("/tmp/home") : spec.home})
+  for (const auto& path : {std::string("/tmp"), std::string("/var/tmp"), std::string("/dev"),
+                           std::string("/dev/mqueue"), std::string("/run"), std::string("/proc"),
+                           spec.home.empty() ? std::string("/tmp/home") : spec.home})
     allow(ruleset.get(), path, wanted.fs, false);
   if (::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) != 0)
     fail_errno("landlock", "restrict");

@@ -135,6 +135,9 @@ void devices(View& view) {
   if (Fd pts = make_fs("devpts", {{"ptmxmode", "0666"}, {"mode", "0600"}},
                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC, false))
     view.put(std::move(pts), "/dev/pts");
+  // Of the namespace's own message queues: Landlock lets only those through that it can see.
+  if (Fd queues = make_fs("mqueue", {}, kPlain | MOUNT_ATTR_NOEXEC, false))
+    view.put(std::move(queues), "/dev/mqueue");
   view.set(view.at("/dev", O_DIRECTORY), MOUNT_ATTR_RDONLY, false, "/dev");
 }
 

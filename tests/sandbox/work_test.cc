@@ -163,6 +163,19 @@ TEST(Work, UsesTemporaryFilesAndSharedMemory) {
   EXPECT_FALSE(std::filesystem::exists("/dev/shm/x"));
 }
 
+TEST(Work, UsesMessageQueues) {
+  NEEDS("python3");
+  const Scratch scratch;
+  const auto ran = run({"python3", "-c", R"py(
+import ctypes, os
+c = ctypes.CDLL(None, use_errno=True)
+q = c.mq_open(b'/queue', os.O_RDWR | os.O_CREAT, 0o600, None)
+print(q >= 0 or os.strerror(ctypes.get_errno()), c.mq_send(q, b'hi', 2, 0), os.listdir('/dev/mqueue'))
+)py"},
+                       in(scratch));
+  EXPECT_EQ(ran.output, "True 0 ['queue']\n") << ran.error;
+}
+
 TEST(Work, FollowsLinksInsideTheWorktree) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
