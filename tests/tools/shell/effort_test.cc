@@ -19,8 +19,9 @@ constexpr std::size_t kBytes = 100'000;
 TEST(Effort, OfAScriptThatTakesTooMuchIsBounded) {
   const std::string open = repeated("$(", 1'800), more = std::string(kBytes, 'y');
   for (const std::string& script :
-       {"x" + repeated(")", kBytes), repeated("sh\n", kBytes), repeated("for ", kBytes),
-        "cat <<E\n" + open + more + "\nE\n", "let 'a[" + open + more + "'"}) {
+       {fmt::format("x{}", repeated(")", kBytes)), repeated("sh\n", kBytes),
+        repeated("for ", kBytes), "cat <<E\n" + open + more + "\nE\n",
+        "let 'a[" + open + more + "'"}) {
     const ShellScript read = shell_commands(script);
     const std::string name = script.substr(0, 20);
     EXPECT_GT(read.effort, kShellEffortMax / 4) << name;

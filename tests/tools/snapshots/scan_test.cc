@@ -2,6 +2,8 @@
 
 #include <random>
 
+#include <fmt/format.h>
+
 #include "tests/tools/snapshots/snapshot_worktree.h"
 #include "tools/snapshots/stop.h"
 
@@ -30,7 +32,7 @@ class SnapshotScan : public testing::Test {
 };
 
 TEST_F(SnapshotScan, ReadsNothingWhereNothingChanged) {
-  for (int i = 0; i < 20; ++i) tree.write("d/" + std::to_string(i), "text\n");
+  for (int i = 0; i < 20; ++i) tree.write(fmt::format("d/{}", i), "text\n");
   tree.link("d/1", "link");
   let_age();
   EXPECT_EQ(reads(), 21u);
@@ -86,8 +88,8 @@ TEST_F(SnapshotScan, GivesUpWhereTheProcessEnds) {
 TEST_F(SnapshotScan, SeesWhatOneSeesThatRemembersNothing) {
   std::mt19937 random(1);
   const auto path = [&] {
-    std::string out = "d" + std::to_string(random() % 4);
-    while (random() % 3 != 0) out += "/d" + std::to_string(random() % 3);
+    std::string out = fmt::format("d{}", random() % 4);
+    while (random() % 3 != 0) out += fmt::format("/d{}", random() % 3);
     return out;
   };
   for (int round = 0; round < 150; ++round) {

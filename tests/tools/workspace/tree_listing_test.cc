@@ -53,16 +53,14 @@ class Wood {
     git(dir.root(), "add -A");
     git(dir.root(), "add -f d7/a.log d8/a.log");
   }
-  static std::string at(int i, const std::string& name) {
-    return "d" + std::to_string(i) + "/" + name;
-  }
+  static std::string at(int i, const std::string& name) { return fmt::format("d{}/{}", i, name); }
   void change() {
-    const std::string directory = "d" + std::to_string(random_() % kDirectories);
+    const std::string directory = fmt::format("d{}", random_() % kDirectories);
     std::error_code ignored;
     switch (random_() % 7) {
       case 0:
         if (fs::is_directory(dir.at(directory)))
-          dir.write(directory + "/new" + std::to_string(random_() % 9), "y\n");
+          dir.write(fmt::format("{}/new{}", directory, random_() % 9), "y\n");
         return;
       case 1:
         fs::remove(dir.at(directory + "/a.c"), ignored);
@@ -135,7 +133,7 @@ TEST(TreeLister, ListsInTheOrderOfPaths) {
 
 TEST(DirectoryLooks, ReadNoMoreNamesThanTheyMay) {
   test::Scratch dir;
-  for (int i = 0; i < 20; ++i) dir.write("f" + std::to_string(i), "x\n");
+  for (int i = 0; i < 20; ++i) dir.write(fmt::format("f{}", i), "x\n");
   const auto tree = PlainTree::open(dir.root());
   ASSERT_TRUE(tree);
   EXPECT_EQ(DirectoryLooks(*tree, 7).take("").entries.size(), 7u);
