@@ -73,6 +73,8 @@ constexpr std::string_view kResetNote =
 
 // Before the first result of a shell, where the model has worked in another and was not told that
 // it is gone.
+constexpr std::string_view kNotBegunNote =
+    "[the shell ended before this command, which was not run]";
 constexpr std::string_view kNewShellNote =
     "[a new shell: the directory, environment and background jobs of earlier calls are gone]";
 
@@ -148,6 +150,7 @@ class Reply {
     if (begun_ && !ended_) text.append(raw);
     raw.clear();
   }
+  bool begun() const { return begun_; }
   bool ended() const { return ended_; }
   int status() const { return status_.value_or(0); }
   const std::string& jobs() const {
@@ -538,6 +541,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
   else
     add_line(text, fmt::format("[shell killed by signal: SIG{}]",
                                ::sigabbrev_np(exit.signal) ? ::sigabbrev_np(exit.signal) : "?"));
+  if (!reply.begun()) add_line(text, kNotBegunNote);
   add_told(text, sandbox_says);
   if (ended.inside) add_told(text, sandbox::told_of(ended.inside->end(true)));
   tell_reset(text);
