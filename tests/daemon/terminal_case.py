@@ -63,10 +63,10 @@ class TerminalCase(unittest.TestCase):
         with open(self.gate, "w") as f:
             f.write("x")
 
-    def prompts(self):
-        """What reached the daemon, as (content, delivery, mode), of the newest session."""
+    def prompts(self, but=None):
+        """What reached the daemon, as (content, delivery, mode), of the newest session but that one."""
         c = Client(self.socket)
-        session = c.call("session/list")["sessions"][0]["sessionId"]
+        session = next(s["sessionId"] for s in c.call("session/list")["sessions"] if s["sessionId"] != but)
         events = c.call("session/history", sessionId=session, after=0)["events"]
         c.close()
         return [(e["params"]["content"], e["params"]["delivery"], e["params"]["mode"]) for e in events if e["method"] == "prompt/accepted"]

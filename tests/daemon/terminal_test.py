@@ -245,7 +245,7 @@ class TerminalTest(TerminalCase):
         self.assertEqual(c.call("session/get", sessionId=old)["state"], "waiting")
         c.call("turn/interrupt", sessionId=old)
         t.until("Another.*finished.*› ?$")
-        self.assertEqual(self.prompts(), [("y", "steer", "work")])
+        self.assertEqual(self.prompts(but=old), [("y", "steer", "work")])
         t.write(f"/resume {old}\r")
         t.until(f"session {old}")
         self.leave(t)
