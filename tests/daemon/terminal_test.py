@@ -186,6 +186,8 @@ class TerminalTest(TerminalCase):
         t.write("y\r")
         t.until(r"went back before turn 1; 1 file changed.*/undo takes that back")
         self.assertEqual(self.read(path), "alpha\nbeta\n")
+        t.write("/status\r")
+        t.until("session +.*, context of 0 tokens")
         t.write("/undo\r")
         t.until("went forth again")
         self.assertEqual(self.read(path), "alpha\ngamma\nmine\n")

@@ -63,6 +63,12 @@ Result<> Conversation::resume(const std::string& session_id) {
   return subscribe(after);
 }
 
+void Conversation::measure() {
+  if (!session_) return;
+  const auto now = link_.call<protocol::SessionInfo>(protocol::SessionGet{session_->session_id});
+  if (now) session_->context_tokens = now->context_tokens;
+}
+
 Result<std::vector<protocol::SessionInfo>> Conversation::sessions() {
   protocol::SessionList list;
   list.root = root_;

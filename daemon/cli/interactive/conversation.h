@@ -64,6 +64,9 @@ class Conversation {
   void lost();    // the connection
   void rejoin();  // where it is lost: a daemon that runs again, and starts none
 
+  // Asks how long the session's context is now: going back changes it without a turn.
+  void measure();
+
   const protocol::SessionSettings& settings() const { return settings_; }  // of what is begun
   bool has_session() const { return session_.has_value(); }
   const protocol::SessionInfo& session() const { return *session_; }

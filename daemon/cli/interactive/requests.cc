@@ -251,6 +251,7 @@ void Interactive::decide(const protocol::SessionRewind& rewinding, const std::st
   }
   const auto done = link_.call<protocol::SessionRewindResult>(rewinding);
   if (!done) return complain(done.error());
+  talk_.measure();
   transcript_.lines(rewind_text(*done, Rewound::done) +
                     "/undo takes that back, until the next turn\n");
 }
@@ -262,6 +263,7 @@ void Interactive::undo() {
   request.session_id = talk_.session().session_id;
   const auto done = link_.call<protocol::SessionRewindResult>(request);
   if (!done) return complain(done.error());
+  talk_.measure();
   transcript_.lines(rewind_text(*done, Rewound::undone));
 }
 
@@ -293,6 +295,7 @@ void Interactive::policy(const std::string& argument) {
 void Interactive::status() {
   const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
   if (!status) return complain(status.error());
+  talk_.measure();
   std::string text = status_text(*status);
   if (talk_.has_session())
     text += fmt::format("{:<10} {}, context of {} tokens\n", "session", talk_.session().session_id,
