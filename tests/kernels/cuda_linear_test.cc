@@ -471,7 +471,7 @@ TEST(CudaProducts, RefusesWhatItsKernelsDoNotTake) {
                  .x = x,
                  .n_tokens = 9,
                  .quantise = true}),
-            "linear: with many tokens what enters is quantised before");
+            "linear: with many tokens what is quantised on entry needs memory for it");
   EXPECT_EQ(why({.w = {.format = Format::fp8, .n_out = 16, .n_in = 32}, .x = x + 1, .n_tokens = 1}),
             "linear: x is not aligned to 16 bytes");
 }
