@@ -606,7 +606,10 @@ class CliTest(CliCase):
         self.lares("run", "Go.")
         pager = os.path.join(self.home, "pager")
         with open(pager, "w") as f:
-            f.write("#!/bin/sh\ntrap 'echo caught' INT\ncat\necho read\nuntil read x < /dev/tty; do :; done\necho left\n")
+            f.write("#!/usr/bin/env python3\nimport signal, sys\n"
+                    "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})\n"
+                    "print(sys.stdin.read() + 'read', flush=True)\nsignal.sigwait({signal.SIGINT})\nprint('caught', flush=True)\n"
+                    "open('/dev/tty').readline()\nprint('left')\n")
         os.chmod(pager, 0o755)
         base = self.env()
         self.env = lambda: base | {"PAGER": pager}
