@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <set>
 #include <string>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,26 +14,51 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kNestedMax = 32;  // references and alternatives in one another
+constexpr int kNestedMax = 32;            // references and alternatives in one another
+constexpr std::size_t kMeaningsMax = 32;  // of one property in several alternatives: with more it
+                                          // may be anything
 
-struct Declared {
-  Json properties = Json::object();
+class Declared {
+ public:
   std::set<std::string> required;
 
   void add(const std::string& name, const Json& property) {
-    const auto known = properties.find(name);
-    if (known == properties.end())
-      properties[name] = property;
-    else if (*known != property)
-      *known = {{"anyOf", Json::array({*known, property})}};
+    const auto [at, fresh] = index_.try_emplace(name, properties_.size());
+    if (fresh) properties_.push_back({name, {}});
+    auto& meanings = properties_[at->second].meanings;
+    if (meanings.size() <= kMeaningsMax &&
+        std::ranges::none_of(meanings, [&](const Json* known) { return *known == property; }))
+      meanings.push_back(&property);
   }
   void add_properties(const Declared& more) {
-    for (const auto& [name, property] : more.properties.items()) add(name, property);
+    for (const Property& one : more.properties_) {
+      for (const Json* meaning : one.meanings) add(one.name, *meaning);
+    }
   }
   void add(const Declared& more) {
     add_properties(more);
     required.insert(more.required.begin(), more.required.end());
   }
+  bool has(const std::string& name) const { return index_.contains(name); }
+  Json properties() const {
+    Json::object_t out;  // whose own search for a name goes through them all
+    for (const Property& one : properties_) {
+      Json ways = Json::array();
+      for (const Json* meaning : one.meanings) ways.push_back(*meaning);
+      out.emplace_back(one.name, ways.size() == 1             ? ways[0]
+                                 : ways.size() > kMeaningsMax ? Json::object()
+                                                              : Json{{"anyOf", ways}});
+    }
+    return out;
+  }
+
+ private:
+  struct Property {
+    std::string name;
+    std::vector<const Json*> meanings;  // of the schema that is gathered from
+  };
+  std::vector<Property> properties_;
+  std::unordered_map<std::string, std::size_t> index_;
 };
 
 class Gatherer {
@@ -42,7 +69,7 @@ class Gatherer {
     Declared out;
     if (!schema.is_object() || depth > kNestedMax || !seen_.insert(&schema).second) return out;
     if (const auto own = schema.find("properties"); own != schema.end() && own->is_object())
-      out.properties = *own;
+      for (const auto& [name, property] : own->items()) out.add(name, property);
     for (const Json& name : list(schema, "required")) {
       if (name.is_string()) out.required.insert(name.get<std::string>());
     }
@@ -91,12 +118,13 @@ class Gatherer {
 }  // namespace
 
 Json flat_schema(Json schema) {
-  Declared all = Gatherer(schema).from(schema);
+  const Declared all = Gatherer(schema).from(schema);
   Json required = Json::array();
   for (const std::string& name : all.required) {
-    if (all.properties.contains(name)) required.push_back(name);
+    if (all.has(name)) required.push_back(name);
   }
-  schema["properties"] = std::move(all.properties);
+  Json properties = all.properties();  // before what it was gathered from changes
+  schema["properties"] = std::move(properties);
   schema["required"] = std::move(required);
   return schema;
 }

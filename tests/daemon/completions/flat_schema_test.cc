@@ -61,5 +61,19 @@ TEST(FlatSchema, IsQuickWhereAlternativesLeadToOneAnother) {
   EXPECT_TRUE(flat_schema(schema)["properties"].contains("a"));
 }
 
+// However many alternatives mean something else by a name, they do not lie in one another.
+TEST(FlatSchema, OfAPropertyWithTooManyMeaningsThereIsNone) {
+  const auto with = [](int n) {
+    Json schema = {{"anyOf", Json::array()}};
+    for (int i = 0; i < n; ++i)
+      schema["anyOf"].push_back({{"properties", {{"a", {{"const", i}}}}}});
+    return flat_schema(std::move(schema))["properties"]["a"];
+  };
+  EXPECT_EQ(with(1), Json({{"const", 0}}));
+  EXPECT_EQ(with(32)["anyOf"].size(), 32u);
+  EXPECT_EQ(with(33), Json::object());
+  EXPECT_EQ(with(20'000), Json::object());
+}
+
 }  // namespace
 }  // namespace lares::daemon
