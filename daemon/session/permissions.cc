@@ -25,7 +25,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   }
   item.state = "asking", item.likes = judged.likes;
   state("waiting");
-  asked_ = std::make_shared<Asked>(world_.io, item.id);
+  const auto asked = asked_.begin(world_.io, item.id);
   item_updated(item);
   auto answering = permissions_.answer_to(item.id);
   auto reply = co_await std::move(answering);
@@ -43,7 +43,7 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
       .decision = reply->decision,
       .scope = reply->scope,
       .rules = rules ? std::move(*rules) : std::vector<protocol::PermissionRule>()});
-  asked_->settle(failure_.empty());
+  asked->settle(failure_.empty());
   item.likes.clear();
   if (reply->decision == "allow") {
     co_await save_overlay(item, arguments);
@@ -96,8 +96,8 @@ asio::awaitable<Reply<>> Session::approve(protocol::ApprovalReply reply) {
   if (!permissions_.reply(reply))
     co_return refused(protocol::Code::not_found,
                       reply.item_id + " does not ask, or was answered already");
-  const auto asked = asked_;
-  if (!co_await asked->recorded())
+  const auto asked = asked_.of(reply.item_id);
+  if (!asked || !co_await asked->recorded())
     co_return refused(protocol::Code::not_found,
                       reply.item_id + " was stopped before the answer counted");
   co_return Reply<>();

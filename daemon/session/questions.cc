@@ -42,7 +42,7 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
   answered_ = answered;
   answer_.reset();
   waiting_item_ = waiting;
-  asked_ = std::make_shared<Asked>(world_.io, waiting);
+  asked_.begin(world_.io, waiting);
   try {
     co_await answered->wait();
   } catch (const std::exception&) {  // the call was stopped, or the server took its question back
@@ -69,8 +69,9 @@ asio::awaitable<Reply<>> Session::reply(std::string item_id, std::string text) {
   }
   answer_ = std::move(text);
   answered_->open();
-  const auto asked = asked_;
-  if (!co_await asked->recorded()) co_return refused("was stopped before the answer counted");
+  const auto asked = asked_.of(item_id);
+  if (!asked || !co_await asked->recorded())
+    co_return refused("was stopped before the answer counted");
   co_return Reply<>();
 }
 

@@ -271,7 +271,7 @@ void Session::turn_lost(std::exception_ptr thrown) {
   const std::string why = thrown_by(thrown);
   const std::int64_t id = turn_ ? turn_->id : info_.turn_id;
   turn_ = nullptr, resident_ = nullptr;
-  if (asked_) asked_->settle(false);
+  asked_.turn_ended();
   open_.clear();
   info_.turn_id = 0, info_.state = "idle";
   last_reason_ = "error";
@@ -513,8 +513,8 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
         // the session.
       } else if (failed.empty()) {
         if (input.settings.tools == ToolUse::all)
-          world_.checkpoints->look_ahead(info_.root, fmt::format("{} turn {}", info_.session_id,
-                                                                 turn_id));
+          world_.checkpoints->look_ahead(info_.root,
+                                         fmt::format("{} turn {}", info_.session_id, turn_id));
         result = co_await run_turn(*world_.host, tools_, transcript_, timeline_, *this, turn_->stop,
                                    std::move(input), resident_->shared());
       } else {
@@ -529,7 +529,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   anew_.reset();
   record_shown();
   permissions_.turn_ended();
-  if (asked_) asked_->settle(false);
+  asked_.turn_ended();
   resident_ = nullptr;
   if (!failure_.empty())
     result = {"error", "write the session's journal: " + failure_, result.usage};

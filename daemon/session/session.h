@@ -336,7 +336,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::string waiting_item_;                    // the ask_user call that waits
   std::optional<std::string> answer_;
   std::shared_ptr<Gate> answered_;
-  std::shared_ptr<Asked> asked_;  // the call that asks or waits; shared with those who answer it
+  AskedItems asked_;
   Permissions permissions_;
   TurnLog turn_log_;
   bool put_away_ = false;  // what closed it

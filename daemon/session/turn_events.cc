@@ -99,8 +99,7 @@ void Session::item_completed(const protocol::Item& item) {
   }
   fact(protocol::ItemCompleted{.item = item});
   if (item.kind == "tool") sync_soon();
-  if (asked_ && asked_->item_id() == item.id)
-    asked_->settle(failure_.empty() && item.state != "cancelled");
+  asked_.settle(item.id, failure_.empty() && item.state != "cancelled");
 }
 
 void Session::step(std::int64_t step, const std::string& reason, const protocol::Usage& usage) {

@@ -64,6 +64,18 @@ class McpClientTest(unittest.TestCase):
         self.begin(mcp_call("elicit"), "x</think>Done.", interactive=False)
         self.assertEqual(json.loads(self.until("done", "mcp_call")["output"])["result"], {"action": "cancel"})
 
+    def test_a_late_question_is_answered_beside_an_approval(self):
+        self.begin(mcp_call("elicit_late"), "x</think>" + call("bash", command="git clean -fd"), "x</think>Done.")
+        items = {}
+        while not {"waiting", "asking"} <= items.keys():  # in either order
+            item = self.client.next()["params"].get("item", {})
+            items[item.get("state")] = item
+        asked, asking = items["waiting"], items["asking"]
+        self.client.sock.settimeout(20)
+        self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.client.call("approval/reply", sessionId=self.session, itemId=asking["id"], decision="deny")
+        self.client.until("turn/ended", reason="end_turn")
+
     def test_a_stopped_turn_takes_its_question_along(self):
         self.begin(mcp_call("elicit"), mcp_call("echo", text="again"), "x</think>Done.")
         asked = self.until("waiting", "ask_user")

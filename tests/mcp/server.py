@@ -103,6 +103,10 @@ def call(request):
             send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "e-1"}})
             return reply(request, text("withdrawn"))
         reply(request, text(sys.stdin.readline()))
+    elif name == "elicit_late":  # when its call is answered
+        reply(request, text("later"))
+        send({"jsonrpc": "2.0", "id": "e-2", "method": "elicitation/create", "params": {"message": "How many?", "requestedSchema": {
+            "type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}}})
     elif name == "login":  # wants urls opened, so many times
         logins.append(name)
         if len(logins) > arguments.get("times", 1):
