@@ -9,6 +9,7 @@
 
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
+#include "tools/git/upstream.h"
 #include "tools/text.h"
 
 namespace lares::tools::git {
@@ -18,15 +19,14 @@ constexpr int kBranchesMax = 500;
 using Branches = Owned<git_branch_iterator, git_branch_iterator_free>;
 
 std::string tracking(git_repository* repo, git_reference* branch) {
-  git_buf name = GIT_BUF_INIT;
-  if (git_branch_upstream_name(&name, repo, git_reference_name(branch)) != 0) return "";
-  std::string shown = name.ptr ? name.ptr : "";
-  git_buf_dispose(&name);
+  const std::string name = upstream_of(repo, git_reference_name(branch));
+  if (name.empty()) return "";
+  std::string shown = name;
   for (const std::string_view begin : {"refs/remotes/", "refs/heads/"}) {
     if (shown.starts_with(begin)) shown.erase(0, begin.size());
   }
   git_reference* raw = nullptr;
-  if (git_branch_upstream(&raw, branch) != 0) return fmt::format("[{}: gone] ", shown);
+  if (git_reference_lookup(&raw, repo, name.c_str()) != 0) return fmt::format("[{}: gone] ", shown);
   const Reference upstream(raw);
   const git_oid *ours = git_reference_target(branch), *theirs = git_reference_target(raw);
   const std::string apart = ours && theirs ? distance(repo, ours, theirs) : "";
@@ -100,25 +100,21 @@ GitResult<Object> head_commit(git_repository* repo, const std::string& command) 
 struct Start {
   Object commit;
   Reference follows;
+  std::string remote;  // whose branch that is
 };
 GitResult<Start> start_of(git_repository* repo, const std::string& name) {
   Start out;
-  git_strarray remotes{};
-  if (git_remote_list(&remotes, repo) == 0) {
-    for (std::size_t i = 0; i < remotes.count; ++i) {
-      git_reference* raw = nullptr;
-      if (git_branch_lookup(&raw, repo, fmt::format("{}/{}", remotes.strings[i], name).c_str(),
-                            GIT_BRANCH_REMOTE) != 0)
-        continue;
-      if (out.follows) {
-        git_reference_free(raw);
-        git_strarray_dispose(&remotes);
-        return tl::unexpected(fmt::format(
-            "switch: several remotes have a branch {}; ask the user which one is meant", name));
-      }
-      out.follows.reset(raw);
-    }
-    git_strarray_dispose(&remotes);
+  for (const std::string& remote : remote_names(repo)) {
+    git_reference* raw = nullptr;
+    if (git_branch_lookup(&raw, repo, fmt::format("{}/{}", remote, name).c_str(),
+                          GIT_BRANCH_REMOTE) != 0)
+      continue;
+    Reference found(raw);
+    if (out.follows)
+      return tl::unexpected(fmt::format(
+          "switch: several remotes have a branch {}; ask the user which one is meant", name));
+    out.follows = std::move(found);
+    out.remote = remote;
   }
   git_object* raw = nullptr;
   if (out.follows) {
@@ -305,7 +301,7 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
     made = start.follows
                ? fmt::format(", made from {}", git_reference_shorthand(start.follows.get()))
                : ", made here";
-    if (start.follows) git_branch_set_upstream(raw, git_reference_shorthand(start.follows.get()));
+    if (start.follows) follow(repo, git_reference_name(raw), start.remote, "refs/heads/" + name);
   }
   if (git_repository_set_head(repo, git_reference_name(target.get())) != 0)
     return tl::unexpected("switch: " + last_error());

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tools/git/repo.h"
+#include "tools/git/upstream.h"
 #include "tools/git/text.h"
 #include "tools/text.h"
 #include "tools/workspace/rules.h"
@@ -60,7 +61,9 @@ std::string branch_line(git_repository* repo) {
   git_reference *raw_head = nullptr, *raw_upstream = nullptr;
   if (git_repository_head(&raw_head, repo) != 0) return fmt::format("## {}\n", name);
   const Reference head(raw_head);
-  if (git_branch_upstream(&raw_upstream, raw_head) != 0) return fmt::format("## {}\n", name);
+  const std::string follows = upstream_of(repo, git_reference_name(raw_head));
+  if (follows.empty() || git_reference_lookup(&raw_upstream, repo, follows.c_str()) != 0)
+    return fmt::format("## {}\n", name);
   const Reference upstream(raw_upstream);
   const git_oid *ours = git_reference_target(raw_head),
                 *theirs = git_reference_target(raw_upstream);

@@ -1,4 +1,6 @@
 // The git tool's branches: listed, made, and gone to where nothing is lost.
+#include <malloc.h>
+
 #include <gmock/gmock.h>
 
 #include "tests/tools/git/git_case.h"
@@ -28,6 +30,46 @@ TEST_F(Git, BranchesAreListedWithTheirUpstreams) {
                 " first\n  remotes/origin/far " + base + " first\n");
   sh(root(), "git checkout -q --detach");
   EXPECT_THAT(git({{"command", "branch"}}).text, StartsWith("* (no branch)\n  main " + head));
+}
+
+// As the remote's fetch says, which need not be what clone writes; and where the ref is gone.
+TEST_F(Git, UpstreamsOfRemotesAreFound) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(),
+     "git remote add fork https://example.org/x && git config --replace-all remote.fork.fetch "
+     "'^refs/heads/no' && git config --add remote.fork.fetch '+refs/heads/*:refs/remotes/mine/*' "
+     "&& "
+     "git update-ref refs/remotes/mine/main HEAD && git branch -q dev.x && git config "
+     "branch.main.remote fork && git config branch.main.merge refs/heads/main && git config "
+     "branch.dev.x.remote fork && git config branch.dev.x.merge refs/heads/lost");
+  repo_.write("a", "b\n");
+  commit_all("second");
+  EXPECT_EQ(git({{"command", "status"}}).text,
+            "## main...mine/main [ahead 1]\nnothing to commit, "
+            "working tree clean\n");
+  const std::string text = git({{"command", "branch"}}).text;
+  EXPECT_THAT(text, HasSubstr("[mine/main: ahead 1] second\n"));
+  EXPECT_THAT(text, HasSubstr("[mine/lost: gone] first\n"));
+}
+
+// A daemon lives for weeks.
+TEST_F(Git, StatusAndBranchesKeepNoMemory) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "LeakSanitizer sees it";
+#endif
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(),
+     "git remote add origin https://example.org/x && git update-ref refs/remotes/origin/main HEAD "
+     "&& git branch -q --set-upstream-to=origin/main");
+  const auto look = [&](int n) {
+    for (int i = 0; i < n; ++i)
+      for (const char* command : {"status", "branch", "log", "diff"}) git({{"command", command}});
+    return ::mallinfo2().uordblks;
+  };
+  const std::size_t before = look(3), after = look(20);
+  EXPECT_LT(after, before + (1 << 20));
 }
 
 TEST_F(Git, BranchMakesAndNeverOverwrites) {
