@@ -33,11 +33,6 @@ std::int64_t now_ms() {
   return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
-std::string text_of(const std::string& path) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return file ? read_file(file.get(), 1 << 16) : "";
-}
-
 // Half of what was there when it began is its own at any rate: a disk that is nearly full stops
 // nobody who takes little.
 std::uint64_t floor_of(std::uint64_t wanted, std::uint64_t free_at_first) {

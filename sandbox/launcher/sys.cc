@@ -84,4 +84,9 @@ std::string read_file(int fd, std::size_t max) {
   return out;
 }
 
+std::string text_of(const std::string& path) {
+  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return file ? read_file(file.get(), 1 << 16) : "";
+}
+
 }  // namespace lares::sandbox::launcher

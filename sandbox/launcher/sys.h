@@ -43,6 +43,8 @@ bool write_file(const char* path, std::string_view text);
 bool write_all(int fd, std::string_view bytes);
 // All of a small file, cut at `max`; "" when it cannot be read.
 std::string read_file(int fd, std::size_t max);
+// The same of one of /proc's, at most 64 KiB.
+std::string text_of(const std::string& path);
 
 template <class... Args>
 [[noreturn]] void fail_errno(std::string_view layer, fmt::format_string<Args...> text,

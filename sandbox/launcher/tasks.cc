@@ -1,7 +1,6 @@
 #include "sandbox/launcher/tasks.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,8 +46,7 @@ std::vector<pid_t> one_for_each_table(const std::vector<pid_t>& tasks) {
 }
 
 bool is_ending(pid_t process, pid_t task) {
-  const Fd file(::open((task_path(process, task) + "/stat").c_str(), O_RDONLY | O_CLOEXEC));
-  const auto text = file ? read_file(file.get(), 4096) : "";
+  const auto text = text_of(task_path(process, task) + "/stat");
   const auto after_name = text.rfind(')');  // which may hold anything
   unsigned flags = 0;
   return after_name == text.npos ||

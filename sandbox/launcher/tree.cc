@@ -30,8 +30,7 @@ constexpr int kLookAgainMs = 2;
 
 // The parent of a process, 0 when it is gone. Its name, which comes before, may hold anything.
 pid_t parent_of(const char* pid) {
-  const Fd file(::open(fmt::format("/proc/{}/stat", pid).c_str(), O_RDONLY | O_CLOEXEC));
-  const auto text = file ? read_file(file.get(), 4096) : "";
+  const auto text = text_of(fmt::format("/proc/{}/stat", pid));
   const auto after_name = text.rfind(')');
   int parent = 0;
   if (after_name == text.npos || ::sscanf(text.c_str() + after_name + 1, " %*c %d", &parent) != 1)

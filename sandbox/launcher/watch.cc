@@ -34,11 +34,6 @@ struct Tree {
 
 bool is_number(const char* name) { return name[0] >= '0' && name[0] <= '9'; }
 
-std::string text_of(const std::string& path) {
-  const Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  return file ? read_file(file.get(), 1 << 16) : "";
-}
-
 Tree measure() {
   Tree out;
   const Dir proc(::opendir("/proc"), ::closedir);
