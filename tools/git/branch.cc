@@ -301,7 +301,9 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
     made = start.follows
                ? fmt::format(", made from {}", git_reference_shorthand(start.follows.get()))
                : ", made here";
-    if (start.follows) follow(repo, git_reference_name(raw), start.remote, "refs/heads/" + name);
+    if (start.follows && !follow(repo, git_reference_name(raw), start.remote, "refs/heads/" + name))
+      made += fmt::format(", which it does not follow ({}; git branch -u in bash says so again)",
+                          last_error());
   }
   if (git_repository_set_head(repo, git_reference_name(target.get())) != 0)
     return tl::unexpected("switch: " + last_error());

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "tools/git/repo.h"
-#include "tools/git/upstream.h"
 #include "tools/git/text.h"
+#include "tools/git/upstream.h"
 #include "tools/text.h"
 #include "tools/workspace/rules.h"
 
