@@ -98,7 +98,7 @@ void Checkpoints::look_ahead(const std::string& root, const std::string& label) 
   asio::post(here->strand, [this, here, root, label] {
     try {
       if (open(*here, root)) (void)take_here(*here, label, /*anew=*/false);
-    } catch (const std::exception&) {
+    } catch (const std::exception&) {  // the first call takes its own, and tells what it meets
     }
   });
 }

@@ -106,7 +106,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   const protocol::SessionInfo& info() const { return info_; }
   bool running() const { return turn_ != nullptr; }
   bool followed() const { return !subscribers_.empty(); }
-  bool rewinding() const { return rewinding_; }
   const std::string& failure() const { return failure_; }
   Reply<> use_servers(std::vector<mcp::ServerConfig> servers);  // of MCP, beside the user's own
   bool awake() const { return timeline_ != nullptr; }
