@@ -11,7 +11,8 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "daemon"))
+DAEMON = pathlib.Path(__file__).resolve().parents[1] / "daemon"
+sys.path[:0] = [str(DAEMON / "scripted"), str(DAEMON / "bridges" / "acp")]
 from acp_client import Editor  # noqa: E402
 from client import Daemon, remove_home  # noqa: E402
 

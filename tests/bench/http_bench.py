@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "daemon"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "daemon" / "scripted"))
 from client import Daemon  # noqa: E402
 
 N_FIRST, N_TOKENS, N_RUNS, N_CLIENTS = 200, 20_000, 5, 64

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "daemon"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "daemon" / "scripted"))
 from client import Client, Daemon, call  # noqa: E402
 
 N_SESSIONS, N_RUNS, MS_MAX = 1000, 15, 100.0

@@ -8,7 +8,7 @@ import sys
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "daemon"))
+sys.path.insert(0, os.path.join(HERE, "..", "daemon", "scripted"))
 import cli_case  # noqa: E402
 from cli_case import THINK, CliCase  # noqa: E402
 from client import call  # noqa: E402

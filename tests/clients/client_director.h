@@ -5,7 +5,7 @@
 #include <chrono>
 #include <string_view>
 
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 

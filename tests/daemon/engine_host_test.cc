@@ -13,7 +13,7 @@
 #include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 namespace {

@@ -16,7 +16,7 @@
 
 #include "daemon/completions/generator.h"
 #include "daemon/utf8.h"
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon::test {
 

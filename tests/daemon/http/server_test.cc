@@ -17,7 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/log.h"
-#include "tests/daemon/http_routes.h"
+#include "tests/daemon/http/http_routes.h"
 
 namespace lares::daemon {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "daemon/protocol/wire.h"
 #include "daemon/turn/prompt.h"
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 namespace {

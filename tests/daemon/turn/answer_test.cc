@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/json_schema.h"
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 namespace {

@@ -25,7 +25,7 @@
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
 #include "daemon/turn/turn.h"
-#include "tests/daemon/scripted_engine.h"
+#include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 

@@ -1,0 +1,198 @@
+"""What an editor has not saved, over `lares acp`. acp_buffers_test.py LARES SCRIPTED_DAEMON"""
+import os
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
+import cli_case
+from acp_case import REWIND, AcpCase, bash
+from cli_case import THINK
+from client import Client, Refused, call
+
+
+class AcpBuffersTest(AcpCase):
+    def test_unsaved_text_reaches_the_model_and_takes_its_edits(self):
+        self.script(THINK + self.edit(), THINK + "Done.", THINK + "again", THINK + "saved")
+        path = os.path.join(self.root, "a.txt")
+        buffers = {path: "// mine\nalpha\nbeta\n"}
+
+        def write(params):
+            buffers[params["path"]] = params["content"]
+            with open(params["path"], "w") as f:
+                f.write(params["content"])
+            return {}
+        editor, session = self.begin(can={"fs": {"readTextFile": True, "writeTextFile": True}}, fs_read_text_file=lambda p: {"content": buffers[p["path"]]}, fs_write_text_file=write)
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [{"type": "text", "text": "gamma in "}, link]))
+        history = self.client().call("session/history", sessionId=session)["events"]
+        sent = [e["params"]["content"] for e in history if e["method"] == "prompt/accepted"][0]
+        self.assertRegex(sent, r'(?s)^gamma in `a.txt`\n\n<unsaved-in-editor>\n.*not saved.*<changed path="a.txt">\n.*\+// mine\n.*</changed>\n</unsaved-in-editor>$')
+        while buffers[path] != self.read("a.txt"):  # it was saved before the edit, and has the edit a moment after it
+            editor.step()
+        self.assertEqual((buffers[path], self.read("a.txt")), ("// mine\nalpha\ngamma\n",) * 2)
+        editor.answer(editor.prompt(session, "more"))  # nothing is unsaved now
+        other = self.editor()
+        other.initialize()
+        other.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+        self.assertEqual(other.text("user_message_chunk"), "gamma in `a.txt`more")
+
+    def holding(self, buffers, saves=True):
+        """An editor that holds these texts, by path. What it has no text of is on the disk."""
+        def read(params):
+            if params["path"] in buffers:
+                return {"content": buffers[params["path"]]}
+            with open(params["path"]) as f:
+                return {"content": f.read()}
+
+        def write(params):
+            buffers[params["path"]] = params["content"]
+            with open(params["path"], "w") as f:
+                f.write(params["content"])
+            return {}
+        can = {"fs": {"readTextFile": True, "writeTextFile": saves}, "session": {"notices": {}}}
+        return self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+
+    def output(self, editor):
+        return editor.updates("tool_call_update")[-1]["rawOutput"]["output"]
+
+    def test_view_shows_what_is_not_saved_and_commands_see_the_disk(self):
+        path = os.path.join(self.root, "a.txt")
+        look = THINK + call("str_replace_editor", command="view", path=path)
+        self.script(look, THINK + "1", look, THINK + "2", bash("cat a.txt"), THINK + "3")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        editor.answer(editor.prompt(session, "look"))
+        self.assertRegex(self.output(editor), r"(?s)     3  mine\n\[The user has not saved this .*; commands and tests see the file as it is on disk\.\]")
+        editor.answer(editor.prompt(session, "look again"))
+        self.assertEqual(self.output(editor).splitlines()[2:], ["     3  mine", "[The user has not saved this in the editor yet.]"])  # said once
+        editor.answer(editor.prompt(session, "run"))
+        self.assertEqual(self.output(editor).splitlines(), ["alpha", "beta"])
+
+    def test_an_edit_is_of_what_is_not_saved_and_can_be_taken_back_without_it(self):
+        path = os.path.join(self.root, "a.txt")
+        edit = call("str_replace_editor", command="str_replace", path=path, old_str="mine", new_str="ours")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + edit, THINK + "Done.")
+        buffers = {path: "alpha\nbeta\nmine\n"}
+        editor, session = self.holding(buffers)
+        editor.answer(editor.prompt(session, "ours"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt")), ("completed", "alpha\nbeta\nours\n"))
+        while buffers[path] != self.read("a.txt"):  # this editor reads nothing from the disk by itself: it is told
+            editor.step()
+        written = [m["params"]["content"] for m in editor.asked if m["method"] == "fs/write_text_file"]
+        editor.answers["session_request_permission"] = REWIND
+        self.assertEqual(written, ["alpha\nbeta\nmine\n", "alpha\nbeta\nours\n"])  # first the user's own, for the snapshot
+        editor.answer(editor.prompt(session, "/rewind"))
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\nmine\n")  # the edit is gone, what the user wrote is not
+
+    def test_an_editor_that_does_not_save_keeps_its_text_and_the_disk_its_own(self):
+        self.script(THINK + self.edit(), THINK + "Not done.")
+        path = os.path.join(self.root, "a.txt")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"}, saves=False)
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
+        self.assertRegex(self.output(editor), r"(?s)not saved, and the editor did not save them\. Ask the user to save the file.*\+mine")
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+
+    def test_an_edit_of_lines_that_the_user_changed_meanwhile_is_told(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + self.edit(), THINK + "Done.")
+        n_reads = []  # since it was saved
+
+        def read(_):
+            if not os.path.exists(saved):
+                return {"content": "alpha\nbeta\nmine\n"}
+            n_reads.append(1)
+            return {"content": self.read("a.txt") if len(n_reads) < 3 else "alpha\nBETA\nmine\n"}
+
+        def write(params):
+            self.write("a.txt", params["content"])
+            open(saved, "x").close()
+            return {}
+        saved = os.path.join(self.home, "saved")
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}, "session": {"notices": {}}}
+        editor, session = self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertIn("a.txt was edited on disk, and the editor's unsaved text is without the edit", editor.until_update("notice", severity="warning")["title"])
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\nmine\n")
+
+    def test_a_command_does_not_touch_what_is_not_saved(self):
+        self.script(bash("sed -i s/beta/gamma/ a.txt"), THINK + "Done.")
+        path = os.path.join(self.root, "a.txt")
+        editor, session = self.holding({path: "alpha\nBETA\n"})
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [link]))
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        self.assertEqual([m for m in editor.asked if m["method"] == "fs/write_text_file"], [])
+
+    def written(self, editor):
+        return [m["params"]["content"] for m in editor.asked if m["method"] == "fs/write_text_file"]
+
+    def test_a_text_that_the_editor_has_not_read_again_is_nobodys(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Done.", THINK + "again")
+        editor, session = self.holding({path: "alpha\nbeta\n"})  # as it is on disk, and not read again
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt")), ("completed", "ALPHA\ngamma\n"))
+        editor.answer(editor.prompt(session, "more"))
+        self.assertEqual((self.written(editor), self.read("a.txt")), ([], "ALPHA\ngamma\n"))
+        sent = [e["params"]["content"] for e in self.client().call("session/history", sessionId=session)["events"] if e["method"] == "prompt/accepted"]
+        self.assertEqual(sent, ["gamma", "more"])  # and the model is told nothing
+
+    def test_a_text_that_was_saved_and_is_stale_now_takes_no_edit_over_others_changes(self):
+        path = os.path.join(self.root, "a.txt")
+        change = call("str_replace_editor", command="str_replace", path=path, old_str="mine", new_str="ours")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + self.edit(), THINK + "One.", bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + change, THINK + "Two.", THINK + "Three.")
+        buffers = {path: "alpha\nbeta\nmine\n"}
+        editor, session = self.holding(buffers)
+        editor.answer(editor.prompt(session, "gamma"))
+        while buffers[path] != self.read("a.txt"):
+            editor.step()
+        written = self.written(editor)
+        editor.answer(editor.prompt(session, "ours"))
+        editor.answer(editor.prompt(session, "more"))  # by now all that the edit brought has been heard
+        self.assertEqual((self.read("a.txt"), self.written(editor)), ("ALPHA\ngamma\nours\n", written))
+
+    def test_what_both_sides_changed_is_written_over_neither(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Not done.")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [link]))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt"), self.written(editor)), ("failed", "ALPHA\nbeta\n", []))
+        self.assertTrue([n for n in editor.updates("notice") if "a.txt was changed on disk, and the editor holds another" in n["title"]])
+
+    def test_of_a_file_changed_since_the_start_and_not_seen_before_nothing_is_written_over(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(bash("sed -i s/alpha/ALPHA/ a.txt"), THINK + self.edit(), THINK + "Not done.")
+        editor, session = self.holding({path: "alpha\nbeta\n"})
+        editor.answer(editor.prompt(session, "gamma"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt"), self.written(editor)), ("failed", "ALPHA\nbeta\n", []))
+
+    def test_an_editor_that_leaves_while_it_is_asked_keeps_no_tool_waiting(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + "Seen.")
+        editor, session = self.begin(can={"fs": {"readTextFile": True}}, fs_read_text_file=None)
+        editor.prompt(session, "look")
+        editor.until_asked("fs/read_text_file")
+        editor.process.kill()
+        client = self.client()
+        client.call("session/subscribe", sessionId=session, after=0)
+        ended = client.until("turn/ended")
+        self.assertEqual(ended[-1]["params"]["reason"], "end_turn")
+
+    def test_what_the_daemon_refuses_of_an_editors_text(self):
+        editor, session = self.begin()
+        client = self.client()
+        for params, why in (({"path": "a.txt", "text": 1}, "text one or null"), ({"text": "x"}, "path must be a string"), ({"path": "/etc/passwd"}, "relative to the session's root"),
+                            ({"path": "../x"}, "inside it"), ({"path": "a.txt", "text": "x" * (5 << 20)}, "4194304 at most are kept")):
+            with self.assertRaisesRegex(Refused, why):
+                client.call("session/overlay", sessionId=session, **params)
+        with self.assertRaisesRegex(Refused, "session/subscribe comes first"):
+            client.call("session/hold_files", sessionId=session)
+        watcher = Client(self.socket, role="observe")
+        self.addCleanup(watcher.close)
+        with self.assertRaisesRegex(Refused, "observe"):
+            watcher.call("session/overlay", sessionId=session, path="a.txt", text="x")
+
+
+if __name__ == "__main__":
+    cli_case.main()

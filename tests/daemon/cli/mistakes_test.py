@@ -1,0 +1,85 @@
+"""Mistakes people make at the command line: each is told what was attempted, on what, why it failed, and what to do about it.
+mistakes_test.py LARES SCRIPTED_DAEMON"""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import cli_case
+from cli_case import CliCase
+
+# What is typed; what the message must name; what it must say to do.
+MISTAKES = [
+    (["import", "/nonexistent"], "/nonexistent: No such file", "lares export"),
+    (["import", "."], "it is no file", "lares export"),
+    (["import", "a.txt"], "a.txt", "lares export"),
+    (["export", "nosuch"], "nosuch", "lares sessions"),
+    (["export", "--out", "/nonexistent/x"], "--out", "lares export --help"),
+    (["rewind", "--bogus"], "--bogus", "lares rewind --help"),
+    (["run", "--bogus", "x"], "--bogus", "lares run --help"),
+    (["run", "--polcy", "ask", "x"], "--polcy.*--policy", "lares run --help"),
+    (["run"], "task", "lares run --help"),
+    (["run", "--policy", "maybe", "x"], "maybe", "auto.*edits.*ask"),
+    (["run", "a", "b"], "quotes", "quotes"),
+    (["run", "--session", "nosuch", "x"], "nosuch", "lares sessions"),
+    (["ask"], "question", "lares ask --help"),
+    (["rewind", "3", "--yes", "--session", "nosuch"], "nosuch", "lares sessions"),
+    (["rewind", "x"], "x", "lares rewind --help"),
+    (["fork", "--session", "nosuch"], "nosuch", "lares sessions"),
+    (["log", "nosuch"], "nosuch", "--session nosuch"),
+    (["diff", "nosuch"], "nosuch", "--session nosuch"),
+    (["attach", "nosuch"], "nosuch", "lares sessions"),
+    (["stop", "nosuch"], "nosuch", "lares sessions"),
+    (["title", "nosuch", "x"], "nosuch", "lares sessions"),
+    (["replay", "nosuch"], "nosuch", "lares sessions"),
+    (["apply", "nosuch"], "nosuch", "lares sessions"),
+    (["worktrees", "remove", "nosuch"], "nosuch", "lares sessions"),
+    (["rules", "add", "bash", "x", "maybe"], "maybe", "allow.*ask.*deny"),
+    (["rules", "add", "xyzzyx", "x", "ask"], "no tool xyzzyx; there are .*bash", "for one of the model's tools"),
+    (["rules", "remove", "bash", "nosuch"], "nosuch", "lares rules"),
+    (["config", "set", "nosuch", "1"], "nosuch", "lares config"),
+    (["config", "set", "wake", "sometimes"], "sometimes", "attended always never"),
+    (["config", "set", "model", "/nonexistent"], "/nonexistent", "name the directory"),
+    (["config", "get", "nosuch"], "nosuch", "lares config"),
+    (["completion", "tcsh"], "tcsh", "bash.*zsh.*fish"),
+    (["frobnicate"], "frobnicate", "lares help lists"),
+    (["model", "inspect", "/nonexistent"], "/nonexistent", "name .* checkpoint"),
+    (["tokenize", "--model", "/nonexistent", "x"], "/nonexistent", "name|give|checkpoint|--help"),
+    (["prompt", "--bogus"], "--bogus", "lares prompt --help"),
+    (["review", "nosuch..nosuch2"], "not a git repository", "name one with --root"),
+    (["status", "--socket", "/nonexistent/socket"], "/nonexistent", "lares run"),
+    (["run", "--root", "/nonexistent", "x"], "/nonexistent", "name a directory"),
+    (["prefix", "--root", "/nonexistent"], "/nonexistent", "name a directory"),
+    (["model", "nosuch"], "nosuch", "lares model --help"),
+    (["bench", "nosuch"], "nosuch", "lares bench"),
+    (["fork", "--before", "0"], "0", "lares fork --help"),
+    (["run", "--steps", "many", "x"], "many", "lares run --help"),
+    (["run", "--best-of", "99", "x"], "99", "lares run --help"),
+    (["generate", "x"], "generate", "lares run"),
+    (["sessions", "--socket", "/" + "x" * 200], "xxx", "shorter one with --socket"),
+    (["model", "generate", "x"], "x is one word", "lares model generate --help"),
+    (["model", "verify", "/nonexistent"], "/nonexistent", "name .*checkpoint|--help"),
+    (["model", "plan", "/nonexistent"], "/nonexistent", "name .*checkpoint|--help"),
+    (["status", "extra"], "extra", "lares status --help"),
+    (["completion"], "which shell", "bash, zsh or fish"),
+    (["acp", "--bogus"], "--bogus", "lares acp --help"),
+    (["config", "set", "memory", "lots"], "lots", "must be"),
+    (["rules", "add", "bash"], "PATTERN", "lares rules add --help"),
+    (["manual", "nosuch"], "nosuch", "lares manual --help"),
+]
+
+
+class MistakesTest(CliCase):
+    def test_every_mistake_is_told_what_to_do(self):
+        self.start()
+        for args, names, advice in MISTAKES:
+            with self.subTest(" ".join(args)):
+                status, out, err = self.lares(*args)
+                self.assertNotEqual(status, 0, out)
+                self.assertNotRegex(err, "mean (--yes|--root|--model|policy|inspect)")  # which none of these is near
+                self.assertLessEqual(err.count("\n"), 3, err)
+                self.assertRegex(out + err, f"(?s){names}")
+                self.assertRegex(out + err, f"(?s){advice}")
+
+
+if __name__ == "__main__":
+    cli_case.main()

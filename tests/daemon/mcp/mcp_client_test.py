@@ -1,0 +1,108 @@
+"""MCP servers in a session: their tools in the loop, their questions to the person, and a turn that is stopped meanwhile.
+
+mcp_client_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+from client import DSML, Client, Daemon, call, remove_home
+
+EXECUTABLE = ""
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "mcp", "server.py")
+
+
+def mcp_call(tool, **arguments):
+    parameters = "\n".join(f'<{DSML}parameter name="{k}" string="{str(s).lower()}">{v}</{DSML}parameter>' for k, s, v in (
+        ("server", True, "scripted"), ("tool", True, tool), ("arguments", False, json.dumps(arguments))))
+    return f'x</think>\n\n<{DSML}tool_calls>\n<{DSML}invoke name="mcp_call">\n{parameters}\n</{DSML}invoke>\n</{DSML}tool_calls>'
+
+
+class McpClientTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-mcp-client-"))
+        self.addCleanup(remove_home, self.home)
+        self.root, self.log = os.path.join(self.home, "repo"), os.path.join(self.home, "server.log")
+        os.makedirs(os.path.join(self.root, ".git"))
+        config = os.path.join(self.home, "config")
+        os.makedirs(config)
+        with open(os.path.join(config, "mcp.json"), "w") as f:
+            json.dump({"mcpServers": {"scripted": {"command": sys.executable, "args": [SERVER, "good", self.log]}}}, f)
+        with open(os.path.join(self.root, ".mcp.json"), "w") as f:
+            json.dump({"mcpServers": {"foreign": {"command": "touch", "args": [os.path.join(self.home, "started")]}}}, f)
+        os.environ["LARES_TEST_CONFIG"] = config
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONFIG")
+
+    def begin(self, *answers, interactive=True):
+        self.daemon = Daemon(EXECUTABLE, self.home, [{"text": a} for a in answers])
+        self.addCleanup(self.daemon.stop)
+        self.client = Client(self.daemon.socket)
+        self.addCleanup(self.client.close)
+        self.client.sock.settimeout(120)
+        self.session = self.client.call("session/create", root=self.root)["sessionId"]
+        self.client.call("session/subscribe", sessionId=self.session, interactive=interactive)
+        self.client.call("prompt/send", sessionId=self.session, id="p1", content="Go.")
+
+    def until(self, state, name):
+        while True:
+            item = self.client.next()["params"].get("item", {})
+            if item.get("state") == state and item.get("name") == name:
+                return item
+
+    def test_the_person_answers_a_server(self):
+        self.begin(mcp_call("elicit"), "x</think>Done.")
+        asked = self.until("waiting", "ask_user")
+        self.assertIn("The MCP server scripted asks: How many?", json.loads(asked["arguments"])["question"])
+        self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.assertEqual(self.until("done", "ask_user")["text"].rsplit("\n", 1)[1], "> 3")
+        self.assertEqual(json.loads(self.until("done", "mcp_call")["output"])["result"], {"action": "accept", "content": {"count": 3}})
+        self.client.until("turn/ended", reason="end_turn")
+
+    def test_nobody_is_there_to_answer(self):
+        self.begin(mcp_call("elicit"), "x</think>Done.", interactive=False)
+        self.assertEqual(json.loads(self.until("done", "mcp_call")["output"])["result"], {"action": "cancel"})
+
+    def test_a_late_question_is_answered_beside_an_approval(self):
+        self.begin(mcp_call("elicit_late"), "x</think>" + call("bash", command="git clean -fd"), "x</think>Done.")
+        items = {}
+        while not {"waiting", "asking"} <= items.keys():  # in either order
+            item = self.client.next()["params"].get("item", {})
+            items[item.get("state")] = item
+        asked, asking = items["waiting"], items["asking"]
+        self.client.sock.settimeout(20)
+        self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.client.call("approval/reply", sessionId=self.session, itemId=asking["id"], decision="deny")
+        self.client.until("turn/ended", reason="end_turn")
+
+    def test_a_stopped_turn_takes_its_question_along(self):
+        self.begin(mcp_call("elicit"), mcp_call("echo", text="again"), "x</think>Done.")
+        asked = self.until("waiting", "ask_user")
+        self.client.call("turn/interrupt", sessionId=self.session)
+        self.client.until("turn/ended", reason="cancelled")
+        with self.assertRaises(Exception):
+            self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.client.call("prompt/send", sessionId=self.session, id="p2", content="Go on.")
+        self.assertEqual(self.until("done", "mcp_call")["output"], "again")
+
+    def test_the_repositorys_servers_are_named_and_not_started(self):
+        self.begin("x</think>" + call("mcp_search", query="foreign"), "x</think>Done.")
+        self.assertIn("server foreign in " + os.path.join(self.root, ".mcp.json") + ": is not started on the repository's word", self.until("done", "mcp_search")["output"])
+        self.assertFalse(os.path.exists(os.path.join(self.home, "started")))
+
+    def test_no_server_outlives_its_daemon(self):
+        self.begin(mcp_call("echo", text="up"), "x</think>Done.")
+        self.client.until("turn/ended")
+        with open(self.log) as f:
+            server = int(f.readline().split()[1])
+        self.daemon.kill()
+        while os.path.exists(f"/proc/{server}"):
+            pass
+
+
+if __name__ == "__main__":
+    EXECUTABLE = os.path.abspath(sys.argv.pop(1))
+    unittest.main()

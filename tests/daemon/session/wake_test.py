@@ -1,0 +1,162 @@
+"""An idle session goes on by itself when a background job ends: with a scripted model, over the socket. wake_test.py SCRIPTED_DAEMON [unittest arguments]"""
+import os
+import pathlib
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+from client import Client, Daemon, call, remove_home, say
+
+EXECUTABLE = ""
+LOOKS = 2.5  # seconds in which an idle shell is looked at twice: what has not happened then does not
+
+
+class WakeTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-wake-"))
+        self.addCleanup(remove_home, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(os.path.join(self.root, ".git"))
+        self.daemon = None
+        self.addCleanup(lambda: self.daemon and self.daemon.stop())
+
+    def start(self):
+        self.daemon = Daemon(EXECUTABLE, self.home, "prompts")
+        return self.connect()
+
+    def connect(self):
+        c = Client(self.daemon.socket)
+        self.addCleanup(c.close)
+        return c
+
+    def session(self, c, interactive=True, **settings):
+        s = c.call("session/create", root=self.root, settings=settings)["sessionId"]
+        c.call("session/subscribe", sessionId=s, interactive=interactive)
+        return s
+
+    def job(self, name, after="0.3"):
+        """A call that leaves a job behind, which makes a file when it ends."""
+        return "hm</think>Begun." + call("bash", command=f"(sleep {after}; echo {name} is built; touch {name}) & echo begun")
+
+    def prompt(self, c, s, id, *answers, **more):
+        return c.call("prompt/send", sessionId=s, id=id, content="Build it.\n" + say(*answers), **more).get("turnId", 0)
+
+    def turn(self, c, s, id, *answers, **more):
+        return c.until("turn/ended", sessionId=s, turnId=self.prompt(c, s, id, *answers, **more))
+
+    def built(self, name):
+        while not os.path.exists(os.path.join(self.root, name)):
+            time.sleep(0.02)
+
+    def items(self, seen, kind):
+        return [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == kind]
+
+    def test_a_jobs_end_begins_a_turn_that_says_so(self):
+        c = self.start()
+        s = self.session(c)
+        self.turn(c, s, "a", self.job("one"), "hm</think>I wait for it.", "hm</think>It is built.")
+        seen = c.until("turn/ended", sessionId=s, turnId=2)
+        accepted = [m["params"] for m in seen if m["method"] == "prompt/accepted"]
+        self.assertEqual([a["delivery"] for a in accepted], ["wake"])
+        news = accepted[0]["content"]
+        self.assertRegex(news, r"(?s)^\[background job \d+ ended: .*: exit code 0\]\nWhat background jobs printed last:\none is built")
+        self.assertEqual((self.items(seen, "note"), self.items(seen, "user"), self.items(seen, "text")), ([news], [], ["It is built."]))
+        self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+        self.assertTrue(c.call("session/replay", sessionId=s)["equal"])
+        # What the model read stays when the daemon is killed, and is no word of the user's.
+        before = c.call("session/get", sessionId=s)
+        self.daemon.kill()
+        self.daemon.start("prompts")
+        c = self.connect()
+        c.call("session/subscribe", sessionId=s, interactive=True)
+        after = c.call("session/get", sessionId=s)
+        self.assertEqual([after[k] for k in ("nTurns", "contextTokens", "lastSeq")], [before[k] for k in ("nTurns", "contextTokens", "lastSeq")])
+        self.assertEqual(c.call("session/rewind", sessionId=s)["turnId"], 2)
+
+    def test_it_does_so_three_times_until_somebody_writes(self):
+        c = self.start()
+        s = self.session(c)
+        answers = [self.job("one"), "hm</think>Waiting."]
+        for name in ("two", "three", "four"):
+            answers += [self.job(name), "hm</think>Waiting."]
+        self.turn(c, s, "a", *answers)
+        notes = []
+        for turn in (2, 3, 4):
+            notes.append(len(self.items(c.until("turn/ended", sessionId=s, turnId=turn), "note")))
+        self.assertEqual(notes, [1, 1, 2])  # the last says that it is the last
+        self.built("four")
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 4)
+        seen = self.turn(c, s, "b", self.job("five"), "hm</think>Waiting.", "hm</think>Five.")
+        self.assertIn("four is built", "".join(self.items(seen, "note")))  # nothing was lost
+        self.assertEqual(self.items(c.until("turn/ended", sessionId=s, turnId=6), "text"), ["Five."])
+
+    def test_where_nobody_is_there_it_waits_for_whoever_comes(self):
+        c = self.start()
+        s = self.session(c, interactive=False)
+        self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", "hm</think>Somebody came.")
+        self.built("one")
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
+        person = self.connect()
+        person.call("session/subscribe", sessionId=s, interactive=True)
+        self.assertEqual(self.items(person.until("turn/ended", sessionId=s, turnId=2), "text")[-1], "Somebody came.")
+
+    def test_not_behind_a_turn_that_was_stopped_nor_where_nothing_may_be_changed_nor_where_it_is_off(self):
+        os.environ["LARES_TEST_WAKE"] = "never"
+        try:
+            c = self.start()
+        finally:
+            del os.environ["LARES_TEST_WAKE"]
+        s = self.session(c)
+        self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", "hm</think>Not said.")
+        self.built("one")
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
+        self.daemon.stop()
+        self.daemon.start("prompts")
+        c = self.connect()
+        stopped, plans = self.session(c), self.session(c)
+        self.turn(c, plans, "a", self.job("two", after="1.5"), "hm</think>Waiting.", "hm</think>Not said.")
+        c.call("session/policy", sessionId=plans, policy="plan")
+        slow = {"text": "hm</think>" + " ".join(f"word{k}" for k in range(4000)), "us": 1000}
+        self.prompt(c, stopped, "a", self.job("three", after="1.5"), slow)
+        c.until("item/delta", sessionId=stopped, field="text")
+        c.until("turn/step", sessionId=stopped)
+        c.until("item/delta", sessionId=stopped, field="text")
+        c.call("turn/interrupt", sessionId=stopped)
+        c.until("turn/ended", sessionId=stopped, reason="cancelled")
+        self.built("two")
+        self.built("three")
+        time.sleep(LOOKS)
+        self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (stopped, plans)], [1, 1])
+
+    def test_who_begins_a_turn_meanwhile_has_one_of_their_own(self):
+        c = self.start()
+        s = self.session(c)
+        slow = {"text": "hm</think>" + " ".join(f"word{k}" for k in range(1000)), "us": 1000}
+        self.turn(c, s, "a", self.job("one"), "hm</think>Waiting.", slow)
+        c.until("turn/started", sessionId=s, turnId=2)
+        self.prompt(c, s, "b", "hm</think>For you.", delivery="start")
+        self.assertEqual(c.until("turn/ended", sessionId=s, turnId=2)[-1]["params"]["reason"], "end_turn")
+        seen = c.until("turn/ended", sessionId=s, turnId=3)
+        self.assertEqual([m["params"]["promptId"] for m in seen if m["method"] == "turn/started"], ["b"])
+        self.assertEqual(self.items(seen, "text"), ["For you."])
+
+    def test_a_session_that_is_closed_or_rewound_while_a_job_runs_hears_no_more_of_it(self):
+        c = self.start()
+        closed, rewound = self.session(c), self.session(c)
+        for s in (closed, rewound):
+            self.turn(c, s, "a", self.job("never", after="300"), "hm</think>Waiting.", "hm</think>Not said.")
+        time.sleep(LOOKS)  # they are looked at
+        c.call("session/rewind", sessionId=rewound)
+        c.call("session/close", sessionId=closed)
+        time.sleep(LOOKS)
+        self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (closed, rewound)], [1, 1])
+
+
+if __name__ == "__main__":
+    EXECUTABLE = os.path.abspath(sys.argv.pop(1))
+    unittest.main()

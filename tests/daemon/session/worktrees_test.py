@@ -1,0 +1,427 @@
+"""Sessions in git worktrees of their own, seen from `lares`, with a scripted model and the real git. worktrees_test.py LARES SCRIPTED_DAEMON
+[unittest arguments]"""
+import glob
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+from client import Client, Daemon, Refused, call, remove_home
+
+LARES = EXECUTABLE = ""
+THINK = "hm</think>"
+TEST = "import unittest, calc\n\nclass T(unittest.TestCase):\n    def test_add(self):\n        self.assertEqual(calc.add(2, 3), 5)\n\n    def test_neg(self):\n        self.assertEqual(calc.neg(2), -2)\n"
+
+
+def bash(command):
+    return THINK + "So." + call("bash", command=command)
+
+
+class WorktreesTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-"))
+        self.addCleanup(remove_home, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(self.root)
+        self.state, self.socket = os.path.join(self.home, "state"), os.path.join(self.home, "run", "s")
+        self.daemon = None
+        self.git("init", "-q", "-b", "main")
+        self.write("a.txt", "one\ntwo\nthree\nfour\nfive\nsix\nseven\n")
+        self.write("b.txt", "bee\n")
+        self.write(".gitignore", "*.log\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "first")
+
+    def tearDown(self):
+        if self.daemon:
+            self.daemon.stop()
+
+    def git(self, *args, root=None):
+        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
+        who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+        return subprocess.run(["git", *who, "-C", root or self.root, *args], env=env, check=True, stdout=subprocess.PIPE).stdout.decode()
+
+    def write(self, path, text, root=None):
+        path = os.path.join(root or self.root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+    def read(self, path, root=None):
+        with open(os.path.join(root or self.root, path)) as f:
+            return f.read()
+
+    def start(self, *answers):
+        self.daemon = Daemon(EXECUTABLE, self.home, [a if isinstance(a, dict) else {"text": a} for a in answers])
+
+    def client(self):
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        return c
+
+    def env(self):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
+        return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm")
+
+    def background(self, *args):
+        p = subprocess.Popen([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        return p
+
+    def lares(self, *args):
+        p = subprocess.run([LARES, *args], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=90)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def mine(self):
+        """All that is the user's and must stay as it is."""
+        files = {p: self.read(p) for p in ("a.txt", "b.txt")}
+        return files, self.git("status", "--porcelain=v2", "--branch"), self.git("stash", "list"), self.git("rev-parse", "HEAD")
+
+    def worktree(self, c, title="Count to eight", **settings):
+        return c.call("session/create", root=self.root, title=title, worktree=True, settings=settings)
+
+    # ---- making one
+
+    def test_it_begins_as_the_users_files_are_and_leaves_them_alone(self):
+        self.write("a.txt", "one\ntwo\n")
+        self.write("new/file.txt", "new\n")
+        self.write("noise.log", "ignored\n")
+        os.remove(os.path.join(self.root, "b.txt"))
+        self.write("staged.txt", "staged\n")
+        self.git("add", "staged.txt")
+        before = self.git("status", "--porcelain=v2", "--branch")
+        self.start()
+        made = self.worktree(self.client(), title="Count to  EIGHT, it's time!")
+        root = made["root"]
+        self.assertEqual(root, os.path.join(self.state, "worktrees", os.path.basename(os.path.dirname(root)), made["sessionId"]))
+        self.assertEqual((made["worktreeOf"], made["branch"]), (self.root, "lares/count-to-eight-its-time-" + made["sessionId"][:6]))
+        self.assertEqual(sorted(os.listdir(root)), [".git", ".gitignore", "a.txt", "new", "staged.txt"])
+        self.assertEqual((self.read("a.txt", root), self.read("new/file.txt", root)), ("one\ntwo\n", "new\n"))
+        self.assertEqual(self.git("rev-parse", "--abbrev-ref", "HEAD", root=root).strip(), made["branch"])
+        self.assertEqual(self.git("rev-parse", "HEAD", root=root), self.git("rev-parse", "HEAD"))
+        self.assertEqual(self.git("status", "--porcelain=v2", "--branch"), before)
+        self.git("fsck", "--strict")
+
+    def test_where_there_is_no_git_repository_or_no_commit_it_says_so(self):
+        self.start()
+        c = self.client()
+        plain = os.path.join(self.home, "plain")
+        os.makedirs(plain)
+        with self.assertRaisesRegex(Refused, "not a git repository"):
+            c.call("session/create", root=plain, worktree=True)
+        self.git("init", "-q", root=plain)
+        with self.assertRaisesRegex(Refused, "has no commit yet"):
+            c.call("session/create", root=plain, worktree=True)
+        self.assertEqual(glob.glob(os.path.join(self.state, "worktrees", "*", "*")), [])
+        self.assertEqual(self.git("branch", "--list", "lares/*", root=plain), "")
+        self.assertEqual(c.call("session/list", closed=True)["sessions"] if "sessions" in c.call("session/list", closed=True) else [], [])
+
+    def test_an_observer_makes_and_removes_none(self):
+        self.start()
+        c = self.client()
+        made = self.worktree(c)
+        observer = Client(self.socket, role="observe")
+        self.addCleanup(observer.close)
+        for method, params in (("session/create", {"root": self.root, "worktree": True}), ("worktree/remove", {"sessionId": made["sessionId"]}),
+                               ("worktree/apply", {"sessionId": made["sessionId"]}), ("session/test", {"sessionId": made["sessionId"]})):
+            with self.assertRaises(Refused) as refused:
+                observer.call(method, **params)
+            self.assertEqual(refused.exception.kind, "denied", method)
+        self.assertEqual(len(observer.call("worktree/list", root=self.root)["worktrees"]), 1)
+
+    # ---- working in it, and bringing it back
+
+    def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
+        self.write("exp/new.py", "untracked work\n")
+        self.write("a.txt", "uncommitted\n")
+        self.start(bash("head -c 17000000 /dev/zero >> a.txt; git init -q exp; rm b.txt; echo c > c.txt"), THINK + "Done.")
+        c = self.client()
+        s = self.worktree(c, noSandbox=True)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        c.call("prompt/send", sessionId=s, id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        for dry in (True, False):
+            done = c.call("worktree/apply", sessionId=s, dryRun=dry)
+            self.assertEqual([(x["path"], x["kind"]) for x in done["changes"]], [("b.txt", "removed"), ("c.txt", "added")])
+            self.assertEqual(sorted(x["path"] for x in done["notBrought"]), ["a.txt", "exp/"])
+        self.assertEqual((self.read("a.txt"), self.read("exp/new.py")), ("uncommitted\n", "untracked work\n"))
+
+    def test_run_works_there_and_apply_brings_it_back(self):
+        self.start(bash("sed -i s/seven/SEVEN/ a.txt; echo c > c.txt; rm b.txt"), THINK + "Done.")
+        before = self.mine()
+        status, out, err = self.lares("run", "--worktree", "Shout seven")
+        self.assertEqual((status, out.strip()), (0, "Done."), err)
+        self.assertEqual(self.mine(), before)
+        self.assertRegex(err, r"on the branch lares/shout-seven-")
+        session = re.search(r"lares apply (\w+)", err).group(1)
+        status, out, _ = self.lares("worktrees")
+        self.assertEqual(status, 0)
+        self.assertRegex(out, rf"{session} .*lares/shout-seven-{session[:6]} 3 files .*Shout seven")
+        self.write("a.txt", self.read("a.txt").replace("one", "ONE"))  # the user goes on meanwhile
+        status, out, err = self.lares("apply", "--dry-run")
+        self.assertEqual((status, self.read("a.txt").count("SEVEN")), (0, 0), err)
+        self.assertIn("would change 3 files", out)
+        status, out, err = self.lares("apply", session[:8])
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.read("a.txt"), "ONE\ntwo\nthree\nfour\nfive\nsix\nSEVEN\n")
+        self.assertEqual((self.read("c.txt"), os.path.exists(os.path.join(self.root, "b.txt"))), ("c\n", False))
+        self.assertEqual(self.git("diff", "--cached", "--name-only"), "")  # uncommitted and not staged
+        self.assertEqual(self.git("rev-parse", "HEAD"), before[3])
+        self.assertIn("nothing to change", self.lares("apply", session)[1])
+        status, _, err = self.lares("apply", "--undo", session)
+        self.assertEqual(status, 0, err)
+        self.assertEqual(self.read("a.txt"), "ONE\ntwo\nthree\nfour\nfive\nsix\nseven\n")
+        self.assertEqual((self.read("b.txt"), os.path.exists(os.path.join(self.root, "c.txt"))), ("bee\n", False))
+        self.assertIn("they are not applied", self.lares("apply", "--undo", session)[2])
+
+    def test_what_came_along_is_no_change_of_the_sessions(self):
+        self.write("a.txt", "mine\n")
+        self.write("b.txt", "mine too\n")
+        self.start(bash("echo theirs >> b.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Add a line")[0], 0)
+        self.write("a.txt", "mine, later\n")
+        status, out, err = self.lares("apply")
+        self.assertEqual(status, 0, err)
+        self.assertIn("1 file in", out)
+        self.assertEqual((self.read("a.txt"), self.read("b.txt")), ("mine, later\n", "mine too\ntheirs\n"))
+
+    def test_a_conflict_applies_nothing_and_names_the_files(self):
+        self.start(bash("sed -i s/one/session/ a.txt; echo x > b.txt; echo c > c.txt; rm .gitignore"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        self.write("a.txt", self.read("a.txt").replace("one", "user"))
+        os.remove(os.path.join(self.root, "b.txt"))
+        self.write("c.txt", "other\n")
+        before = self.git("status", "--porcelain"), self.read("a.txt"), self.read("c.txt")
+        status, _, err = self.lares("apply")
+        self.assertEqual(status, 1)
+        self.assertRegex(err, r"nothing was applied, for 3 conflicts: a\.txt \(the same lines.*b\.txt \(removed here.*c\.txt \(added on both")
+        self.assertEqual((self.git("status", "--porcelain"), self.read("a.txt"), self.read("c.txt")), before)
+        self.assertTrue(os.path.exists(os.path.join(self.root, ".gitignore")))
+
+    def test_undo_leaves_alone_what_changed_since(self):
+        self.start(bash("echo x > b.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        self.assertEqual(self.lares("apply")[0], 0)
+        self.write("b.txt", "better\n")
+        status, _, err = self.lares("apply", "--undo")
+        self.assertEqual((status, self.read("b.txt")), (1, "better\n"))
+        self.assertIn("nothing was taken back: b.txt (changed since)", err)
+
+    # ---- removing it
+
+    def test_uncommitted_changes_are_removed_only_by_force(self):
+        self.write("a.txt", "came along\n")
+        self.start(bash("echo x > b.txt"), THINK + "Done.")
+        c = self.client()
+        clean = self.worktree(c, title="clean")
+        status, out, err = self.lares("worktrees", "remove", clean["sessionId"], "--branch")
+        self.assertEqual(status, 0, err)
+        self.assertFalse(os.path.exists(clean["root"]))
+        self.assertEqual(self.git("branch", "--list", "lares/*"), "")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+        status, _, err = self.lares("worktrees", "remove", made["sessionId"])
+        self.assertEqual(status, 1)
+        self.assertIn("uncommitted changes", err)
+        self.assertTrue(os.path.exists(made["root"]))
+        status, out, err = self.lares("worktrees", "remove", made["sessionId"], "--force")
+        self.assertEqual(status, 0, err)
+        self.assertFalse(os.path.exists(made["root"]))
+        self.assertIn(made["branch"], self.git("branch", "--list", "lares/*"))
+        self.assertEqual(len(self.git("worktree", "list").splitlines()), 1)
+        self.assertIn("no session has a worktree", self.lares("worktrees")[1])
+        with self.assertRaises(Refused):
+            c.call("prompt/send", sessionId=made["sessionId"], id="x", content="more")
+
+    def test_what_was_applied_is_not_lost_with_it(self):
+        self.start(bash("echo x > b.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+        self.assertEqual(self.lares("apply")[0], 0)
+        self.write("b.txt", "more\n", root=made["root"])
+        self.assertEqual(self.lares("worktrees", "remove", made["sessionId"])[0], 1)
+        self.write("b.txt", "x\n", root=made["root"])
+        status, _, err = self.lares("worktrees", "remove", made["sessionId"])
+        self.assertEqual(status, 0, err)
+
+    def test_commits_only_on_its_branch_keep_it(self):
+        self.start()
+        c = self.client()
+        made = self.worktree(c)
+        self.write("b.txt", "committed\n", root=made["root"])
+        self.git("commit", "-q", "-a", "-m", "work", root=made["root"])
+        status, _, err = self.lares("worktrees", "remove", made["sessionId"], "--branch")
+        self.assertEqual(status, 1)
+        self.assertIn("commits that HEAD does not have", err)
+        self.assertEqual(self.lares("worktrees", "remove", made["sessionId"])[0], 0)
+        self.assertIn("work", self.git("log", "--oneline", made["branch"]))
+
+    def test_closing_leaves_it_and_a_restart_knows_it(self):
+        self.start(bash("echo x > b.txt"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+        c = self.client()
+        c.call("session/close", sessionId=made["sessionId"])
+        self.assertTrue(os.path.exists(made["root"]))
+        self.daemon.kill()
+        self.daemon.start([])
+        again = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+        self.assertEqual(dict(made, closed=True, state=again["state"]), again)
+        self.assertEqual(self.lares("apply")[0], 0)
+        self.assertEqual(self.read("b.txt"), "x\n")
+
+    def test_one_that_somebody_removed_is_gone_and_can_be_forgotten(self):
+        self.start()
+        made = self.worktree(self.client())
+        shutil.rmtree(made["root"])
+        self.assertRegex(self.lares("worktrees")[1], r"gone")
+        status, _, err = self.lares("worktrees", "remove", made["sessionId"], "--branch")
+        self.assertEqual(status, 0, err)
+        self.assertIn("no session has a worktree", self.lares("worktrees")[1])
+        self.assertEqual(self.git("branch", "--list", "lares/*"), "")
+
+    # ---- tests without the model
+
+    def test_a_sessions_tests_run_without_a_turn(self):
+        self.write("calc.py", "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return a\n")
+        self.write("test_calc.py", TEST)
+        self.start()
+        c = self.client()
+        made = self.worktree(c)
+        result = c.call("session/test", sessionId=made["sessionId"])
+        self.assertEqual([result[k] for k in ("ran", "passed", "counted", "total", "failed")], [True, False, True, 2, 1], result)
+        self.assertIn("test_neg", result["summary"])
+        result = c.call("session/test", sessionId=made["sessionId"], command="python3 -m unittest test_calc.T.test_add")
+        self.assertEqual([result[k] for k in ("passed", "total")], [True, 1], result)
+        result = c.call("session/test", sessionId=made["sessionId"], command="echo no > written; exit 3")
+        self.assertEqual((result["passed"], result.get("counted", False)), (False, False))
+        self.assertIn("exit status 3", result["summary"])
+        self.assertTrue(os.path.exists(os.path.join(made["root"], "written")))
+        self.assertFalse(os.path.exists(os.path.join(self.root, "written")))
+
+    def until_tests_pass(self, *answers):
+        self.write("calc.py", "def add(a, b):\n    return a - b\n\ndef neg(a):\n    return a\n")
+        self.write("test_calc.py", TEST)
+        self.start(*answers)
+        return self.lares("run", "--until-tests-pass", "Repair it.")
+
+    def test_a_turn_goes_on_until_the_tests_pass(self):
+        status, out, err = self.until_tests_pass(bash("sed -i 's/a - b/a + b/' calc.py"), THINK + "Done.", bash("sed -i 's/return a$/return -a/' calc.py"), THINK + "Done now.")
+        self.assertEqual((status, out.strip()), (0, "Done now."), err)
+        self.assertRegex(err, r"1 of 2 tests failed[\s\S]*test_neg[\s\S]*Find out why")
+        self.assertEqual(self.read("calc.py"), "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return -a\n")
+
+    def test_a_turn_that_never_gets_there_says_so(self):
+        status, _, err = self.until_tests_pass(bash("true"), *[THINK + f"Done {i}." for i in range(9)])
+        self.assertEqual(status, 3, err)
+        self.assertRegex(err, r"what the model calls finished is not[\s\S]*2 of 2 tests failed")
+
+    def test_a_turn_whose_tests_nobody_can_run_says_so(self):
+        self.start(bash("touch new"), THINK + "Done.")
+        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual(status, 3, err)
+        self.assertIn("whether the tests pass is not known", err)
+
+    def test_tests_that_would_lose_work_are_not_run_unasked(self):
+        self.write("precious", "mine")
+        config = "mkdir .lares; echo '{\"test\": \"git clean -fdx -e .lares\"}' > .lares/config.json"
+        self.start(bash(config), THINK + "Done.")
+        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual(status, 3, err)
+        self.assertIn("whether the tests pass is not known, they were not run: git clean -fdx", err)
+        self.assertEqual(self.read("precious"), "mine")
+
+    # ---- best of several
+
+    def best_of(self, *edits, more=()):
+        self.write("calc.py", "def add(a, b):\n    return a - b\n\ndef neg(a):\n    return a\n")
+        self.write("test_calc.py", TEST)
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "calc")
+        self.start(*[{"text": bash(e), "step": 1} for e in edits], *[{"text": THINK + "Done.", "step": 2} for _ in edits], *more)
+
+    ADD, NEG = "sed -i 's/a - b/a + b/' calc.py", "sed -i 's/return a$/return -a/' calc.py"
+
+    def test_the_one_that_passes_wins_and_the_others_go(self):
+        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}; echo >> calc.py", f"{self.ADD}; {self.NEG}")
+        status, out, err = self.lares("run", "--best-of", "3", "--json", "Mend calc")
+        result = json.loads(out.splitlines()[-1])
+        self.assertEqual((status, result["passes"], result["applied"], len(result["attempts"])), (0, True, False, 3), err)
+        best = result["attempts"][0]
+        self.assertEqual((best["session"], best["test"]["total"], best["added"], best["deleted"]), (result["winner"], 2, 2, 2))
+        self.assertEqual([a["test"]["passed"] for a in result["attempts"]], [True, True, False])
+        self.assertIn("+    return a + b", result["diff"])
+        self.assertEqual(self.git("status", "--porcelain"), "")
+        left = json.loads(self.lares("worktrees", "--json")[1])["worktrees"]
+        self.assertEqual([w["sessionId"] for w in left], [result["winner"]])
+        self.assertEqual(len(self.git("branch", "--list", "lares/*").split()), 2)  # "+ lares/..."
+        seeds = {s["settings"]["seed"] for s in self.client().call("session/list", closed=True)["sessions"]}
+        self.assertEqual(len(seeds), 3)
+
+    def test_it_is_applied_when_asked_for_and_shown(self):
+        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
+        status, out, err = self.lares("run", "--best-of", "2", "--apply", "--keep", "Mend calc")
+        self.assertEqual(status, 0, out + err)
+        self.assertRegex(out, r"\* \w+ +finished +2 passed +\+2 +-2")
+        self.assertRegex(out, r"  \w+ +finished +1 of 2 failed +\+1 +-1")
+        self.assertIn("changed 1 file in", out)
+        self.assertIn("+    return -a", out)
+        self.assertEqual(self.read("calc.py"), "def add(a, b):\n    return a + b\n\ndef neg(a):\n    return -a\n")
+        self.assertEqual(len(json.loads(self.lares("worktrees", "--json")[1])["worktrees"]), 2)
+        for n in ("1", "2"):
+            self.assertRegex(err, rf"(?m)^{n}  finished +step +2 .*lares/mend-calc-")
+        self.assertNotIn("\x1b", out + err)
+
+    def test_none_passes_so_nothing_is_applied(self):
+        self.best_of(self.ADD, "echo '# no' >> calc.py", "true")
+        status, out, err = self.lares("run", "--best-of", "3", "--apply", "Mend calc")
+        self.assertEqual(status, 1, out + err)
+        rows = re.findall(r"(?m)^[* ] \w{12} +finished +(.+?) +\+", out)
+        self.assertEqual(rows, ["1 of 2 failed", "2 of 2 failed", "not run"])
+        self.assertIn("none passes its tests", out)
+        self.assertEqual(self.git("status", "--porcelain"), "")
+
+    def test_a_command_of_the_users_decides(self):
+        self.best_of("echo good > verdict", "echo bad > verdict")
+        status, out, err = self.lares("run", "--best-of", "2", "--test", "grep -q good verdict", "Decide")
+        self.assertEqual(status, 0, out + err)
+        self.assertRegex(out, r"\* \w+ +finished +passed +\+1 +-0")
+
+    def test_ctrl_c_ends_the_turns_and_the_tests_decide_all_the_same(self):
+        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
+        self.daemon.stop()
+        talk = {"text": THINK + " ".join(str(i * i) for i in range(20000)), "openEnded": True, "step": 2}  # nothing that repeats
+        self.daemon.start([{"text": bash(e), "step": 1} for e in (self.ADD, f"{self.ADD}; {self.NEG}")] + [talk, talk])
+        p = self.background("run", "--best-of", "2", "Mend calc")
+        worked, talking = set(), set()
+        while len(talking) < 2:
+            if m := re.match(r"(\d)  (tool|decode) +step +1 ", p.stderr.readline().decode()):
+                if m.group(2) == "tool":
+                    worked.add(m.group(1))
+                elif m.group(1) in worked:
+                    talking.add(m.group(1))
+        p.send_signal(signal.SIGINT)
+        out, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 0, out.decode() + err.decode())
+        how = re.search(r"(?s)\* \w+ +(\w+) +2 passed.*  \w+ +(\w+) +1 of 2 failed", out.decode())
+        self.assertTrue(how, out.decode())
+        self.assertIn("interrupted", how.groups())  # one may have talked to its limit before both were at it
+
+    def test_options_that_do_not_go_together(self):
+        for args, why in ((("--best-of", "9"), "1 to 8|2 to 8"), (("--best-of", "1"), "2 to 8"), (("--apply",), "best-of"), (("--best-of", "2", "--worktree"), "leave out --worktree"),
+                          (("--best-of", "2", "--greedy"), "leave out --greedy"), (("--worktree", "--session", "x"), "leave out --worktree")):
+            status, _, err = self.lares("run", *args, "Do it")
+            self.assertEqual(status, 2, args)
+            self.assertRegex(err, why)
+
+
+if __name__ == "__main__":
+    LARES, EXECUTABLE = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])

@@ -1,0 +1,207 @@
+"""The daemon from outside, with a scripted model. Turns: what a prompt sets going, what is delivered when, and what is seen of it afterwards.
+
+turns_test.py SCRIPTED_DAEMON [unittest arguments]
+"""
+import json
+import os
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import evaluated
+from client import Refused, call
+from daemon_case import DaemonCase, main
+
+
+class TurnsTest(DaemonCase):
+    def test_a_turn_from_prompt_to_file(self):
+        path = os.path.join(self.root, "b.txt")
+        c = self.start("I write it.</think>Writing." + call("str_replace_editor", command="create", path=path, file_text="beta\n"), "ok</think>Written.")
+        s = self.session(c)
+        sent = self.prompt(c, s, "Write b.txt.\nWith beta.")
+        self.assertEqual(sent["turnId"], 1)
+        seen = c.until("turn/ended")
+        self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+        with open(path) as f:
+            self.assertEqual(f.read(), "beta\n")
+        done = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+        self.assertEqual([(i["kind"], i.get("state")) for i in done],
+                         [("user", None), ("think", None), ("text", None), ("tool", "done"), ("think", None), ("text", None)])
+        self.assertIn("+beta", done[3]["changes"][0]["diff"])
+        # The deltas of an item make up its text.
+        text = "".join(m["params"]["text"] for m in seen if m["method"] == "item/delta" and m["params"]["itemId"] == done[2]["id"])
+        self.assertEqual(text, "Writing.")
+        info = c.call("session/get", sessionId=s[:5])
+        self.assertEqual((info["title"], info["nTurns"], info["state"]), ("Write b.txt.", 1, "idle"))
+
+    def test_what_is_known_is_not_evaluated_again(self):
+        c = self.start(self.create("b.txt"), "hm</think>One.", "hm</think>", "hm</think>Two.")  # an empty answer is drawn again
+        s = self.session(c)
+        steps = []
+        for n in (1, 2):
+            self.prompt(c, s, "Go.", id=f"p{n}")
+            steps += [m["params"]["usage"] for m in c.until("turn/ended", turnId=n) if m["method"] == "turn/step"]
+        self.assertEqual((len(steps), steps[0].get("cached", 0)), (3, 0))
+        for before, step in zip(steps, steps[1:]):
+            self.assertEqual((step["cached"], step["prefilled"]), (before["context"], step["prompt"] - before["context"]))
+        self.daemon.stop()
+        lived = self.daemon.lived
+        self.assertEqual(evaluated.check(self.daemon.state, lived), {"steps": 3, "compared": 2})
+        for text in (b'"cached":', b'"prefilled":'):  # a journal that says otherwise is found out
+            state = os.path.join(self.home, "copy", text.decode().strip('":'))
+            shutil.copytree(self.daemon.state, state)
+            journal = os.path.join(state, "sessions", s + ".journal")
+            with open(journal, "rb") as f:
+                told = f.read()
+            at = told.rindex(text, 0, told.rindex(b'"turn/ended"')) + len(text)
+            with open(journal, "wb") as f:
+                f.write(told[:at] + (b"1" if told[at:at + 1] != b"1" else b"2") + told[at + 1:])
+            with self.assertRaises(AssertionError):
+                evaluated.check(state, lived)
+
+    def test_a_crowded_context_is_begun_anew_and_gone_back_behind(self):
+        os.environ["LARES_TEST_CONTEXT"] = "26000"
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONTEXT")
+        lines = "".join(f"line {i}\n" for i in range(1, 2000))
+        c = self.start("x</think>" + lines[:7000], "x</think>" + lines[:9500], "x</think>I said lines.", "x</think>Four.", "x</think>Five.")
+        s = self.session(c)
+        sizes = []
+        for n, task in enumerate(["Say lines.", "More.", "Two and two?"], 1):
+            self.prompt(c, s, task, id=f"p{n}")
+            seen = c.until("turn/ended", turnId=n)
+            sizes.append(c.call("session/get", sessionId=s)["contextTokens"])
+        notes = [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+        self.assertTrue(any("summed up and begun anew" in n for n in notes), notes)
+        self.assertGreater(sizes[1], sizes[0])
+        self.assertLess(sizes[2], sizes[0])
+        fork = c.call("session/fork", sessionId=s, beforeTurn=3)
+        self.assertEqual(fork["contextTokens"], sizes[1])
+        self.daemon.kill()
+        c = self.start("x</think>Six.")
+        c.call("session/subscribe", sessionId=s)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[2])
+        c.call("session/rewind", sessionId=s, turnId=3, files="keep")
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[1])
+        c.call("session/unrewind", sessionId=s)
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], sizes[2])
+        self.prompt(c, s, "Six?", id="p4")
+        self.assertEqual(c.until("turn/ended", turnId=4)[-1]["params"]["reason"], "end_turn")
+
+    def test_commands_in_turn_that_change_nothing_are_a_circle(self):
+        c = self.start(*([self.bash("ls"), self.bash("cat a.txt")] * 8)[:15], "hm</think>I see a.txt.")
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Look.")
+        seen = c.until("turn/ended")
+        self.assertEqual((seen[-1]["params"]["reason"], seen[-1]["params"]["message"]), ("repetition", "the same call was made 8 times"))
+        self.assertEqual(sum(m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool" for m in seen), 15)
+
+    def test_commands_between_changes_are_work(self):
+        c = self.start(*[answer for i in range(9) for answer in (self.bash("cat a.txt"), self.bash(f"echo {i} > b.txt"))], "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.prompt(c, s, "Work.")
+        self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+
+    def test_hooks_and_instructions_of_the_user(self):
+        config = os.path.join(self.home, "config")
+        os.makedirs(config)
+        os.environ["LARES_TEST_CONFIG"] = config
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONFIG")
+        with open(os.path.join(config, "AGENTS.md"), "w") as f:
+            f.write("Answer in Latin.\n")
+        with open(os.path.join(self.root, "AGENTS.md"), "w") as f:
+            f.write("Use tabs.\n")
+        with open(os.path.join(config, "hooks.json"), "w") as f:
+            json.dump({"before_tool": [{"tools": ["bash"], "command": "echo no shell today; exit 2"}],
+                       "after_tool": [{"command": "false"}],
+                       "turn_end": [{"command": "test -e checked || { touch checked; echo check it; exit 2; }"}]}, f)
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b")
+        c = self.start("x</think>" + call("bash", command="touch never"), "x</think>" + edit, "x</think>Done.", "x</think>Checked.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        seen = c.until("turn/ended")
+        items = [m["params"]["item"] for m in seen if m["method"] == "item/completed"]
+        notes = [i["text"] for i in items if i["kind"] == "note"]
+        self.assertEqual(notes[0], f"following {config}/AGENTS.md, AGENTS.md")
+        tools = [i for i in items if i["kind"] == "tool"]
+        self.assertEqual([t["state"] for t in tools], ["denied", "done"])
+        self.assertEqual(tools[0]["output"], "A hook of the user's stopped this call: no shell today\n")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "never")))
+        self.assertTrue(any("the after_tool hook `false` failed with exit status 1" in n for n in notes), notes)
+        self.assertTrue(any("not done: check it" in n for n in notes), notes)
+        self.assertEqual([i["text"] for i in items if i["kind"] == "text"], ["Done.", "Checked."])
+        # Half a configuration is none: nothing runs.
+        with open(os.path.join(config, "hooks.json"), "w") as f:
+            f.write("{")
+        self.prompt(c, s, "Again.", id="p2")
+        ended = c.until("turn/ended")[-1]["params"]
+        self.assertEqual(ended["reason"], "error")
+        self.assertIn(f"read the hooks in {config}/hooks.json: line 1 is not JSON; mend the file", ended["message"])
+
+    def test_replay_is_what_was_seen(self):
+        c = self.start("hm</think>One.", "hm</think>Two.")
+        s = self.session(c)
+        durable = []
+        for k in (1, 2):
+            self.prompt(c, s, f"Prompt {k}.", id=f"p{k}")
+            durable += [m for m in c.until("turn/ended") if "seq" in m["params"]]
+        again = self.connect()
+        again.call("session/subscribe", sessionId=s)
+        replayed = [m for m in again.until("turn/ended", turnId=2) if "seq" in m["params"]]
+        self.assertEqual(replayed, durable)
+        seqs = [m["params"]["seq"] for m in replayed]
+        self.assertEqual(seqs, sorted(set(seqs)))
+        late = self.connect()
+        late.call("session/subscribe", sessionId=s, after=seqs[-2])
+        self.assertEqual([m for m in late.until("turn/ended") if "seq" in m["params"]], durable[-1:])
+        history = late.call("session/history", sessionId=s, after=0, limit=3)
+        self.assertTrue(history["more"])
+        self.assertEqual([e["params"]["seq"] for e in history["events"]], seqs[:3])
+
+    def test_a_page_of_the_history_has_an_event_however_long_it_is(self):
+        c = self.start({"text": "hm</think>One.", "gate": (gate := self.gate())})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        self.prompt(c, s, "x" * (3 << 20), id="b", delivery="queue")  # longer than pages are otherwise
+        c.call("prompt/withdraw", sessionId=s, id="b")
+        self.open_gate(gate)
+        c.until("turn/ended")
+        methods, after = [], 0
+        while True:
+            page = c.call("session/history", sessionId=s, after=after)
+            methods += [e["method"] for e in page["events"]]
+            if not page.get("more"):
+                break
+            self.assertTrue(page["events"])
+            after = page["events"][-1]["params"]["seq"]
+        self.assertEqual((methods.count("prompt/accepted"), methods[-1]), (2, "turn/ended"))
+
+    def test_a_question_is_sampled_at_a_lower_temperature_unless_told_otherwise(self):
+        c = self.start()
+        def temperature(**settings):
+            return c.call("session/create", root=self.root, settings=settings)["settings"]["temperature"]
+        self.assertLess(temperature(mode="ask"), temperature())
+        self.assertEqual(temperature(mode="ask", temperature=0.7), 0.7)
+
+    def test_a_prompts_mode_holds_for_its_turn_in_a_session_of_the_other(self):
+        c = self.start(self.create("asked"))
+        s = self.session(c)
+        self.prompt(c, s, "What?", id="a", mode="ask")
+        c.until("turn/ended", turnId=1)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
+        self.daemon.stop()
+        c = self.start(self.create("worked"), "hm</think>Done.")
+        c.call("session/subscribe", sessionId=s)
+        self.prompt(c, s, "Do it.", id="b")  # the session's own mode again
+        c.until("turn/ended", turnId=2)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "worked")))
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "What?", id="a", mode="work")
+        self.assertEqual(e.exception.kind, "conflict")
+        with self.assertRaises(Refused) as e:
+            self.prompt(c, s, "What?", id="c", mode="play")
+        self.assertEqual(e.exception.kind, "invalid_params")
+
+
+if __name__ == "__main__":
+    main()
