@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/text.h"
 #include "tools/text.h"
 
 namespace lares::cli {

@@ -9,10 +9,10 @@
 
 #include "daemon/cli/approval.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/start.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
+#include "daemon/client/start.h"
+#include "daemon/shown/text.h"
 #include "tools/text.h"
 
 namespace lares::cli {

@@ -6,12 +6,12 @@
 #include <optional>
 #include <string>
 
-#include "daemon/cli/changes.h"
-#include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
+#include "daemon/client/link.h"
+#include "daemon/shown/changes.h"
 
 namespace lares::cli {
 

@@ -7,7 +7,7 @@
 #include <cctype>
 #include <vector>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

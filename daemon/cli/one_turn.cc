@@ -9,9 +9,9 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/follower.h"
 #include "daemon/cli/own_worktree.h"
-#include "daemon/cli/prompt_id.h"
-#include "daemon/cli/start.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/client/prompt_id.h"
+#include "daemon/client/start.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

@@ -18,12 +18,12 @@
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/terminal/screen.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/nearest.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/session/repository.h"
 #include "daemon/settings.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

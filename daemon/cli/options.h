@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/error.h"
+#include "daemon/client/error.h"
 
 namespace CLI {
 class App;

@@ -3,8 +3,8 @@
 
 #include <string>
 
-#include "daemon/cli/error.h"
-#include "daemon/cli/link.h"
+#include "daemon/client/error.h"
+#include "daemon/client/link.h"
 #include "daemon/protocol/worktree_wire.h"
 
 namespace lares::cli {

@@ -7,7 +7,7 @@
 #include <map>
 #include <utility>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "daemon/cli/error.h"
+#include "daemon/client/error.h"
 #include "tools/fd.h"
 
 namespace lares::cli {

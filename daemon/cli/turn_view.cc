@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/protocol/redrawn.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

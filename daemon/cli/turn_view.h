@@ -9,12 +9,12 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/changes.h"
 #include "daemon/cli/terminal/progress.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/protocol/protocol.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/changes.h"
 
 namespace lares::cli {
 

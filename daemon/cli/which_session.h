@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
+#include "daemon/client/link.h"
 #include "daemon/protocol/protocol.h"
 
 namespace lares::cli {

@@ -8,8 +8,8 @@
 
 #include <tl/expected.hpp>
 
-#include "daemon/cli/changes.h"
 #include "daemon/session/session.h"
+#include "daemon/shown/changes.h"
 
 namespace lares::daemon {
 

@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::daemon {
 namespace {

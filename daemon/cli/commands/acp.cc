@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-#include "daemon/cli/acp/bridge.h"
+#include "daemon/bridges/acp/bridge.h"
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"

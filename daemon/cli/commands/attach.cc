@@ -14,9 +14,9 @@
 #include "daemon/cli/follower.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/settings.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

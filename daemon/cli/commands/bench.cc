@@ -13,7 +13,7 @@
 #include "daemon/cli/commands/kernel_names.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 #include "engine/bench.h"
 
 namespace lares::cli {

@@ -13,14 +13,14 @@
 #include "daemon/cli/commands/worktrees.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
-#include "daemon/cli/link.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/own_worktree.h"
-#include "daemon/cli/prompt_id.h"
-#include "daemon/cli/start.h"
-#include "daemon/cli/yes_no.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/cli/yes_no.h"
+#include "daemon/client/link.h"
+#include "daemon/client/prompt_id.h"
+#include "daemon/client/start.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

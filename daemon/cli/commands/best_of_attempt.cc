@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <tuple>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

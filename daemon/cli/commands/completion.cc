@@ -10,9 +10,9 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/client/link.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

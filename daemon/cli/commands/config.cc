@@ -14,11 +14,11 @@
 #include "daemon/cli/settings_file.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/screen.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/settings.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -16,9 +16,9 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/protocol/transfer.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

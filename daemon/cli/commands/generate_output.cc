@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/report.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 #include "engine/tokenizer.h"
 
 namespace lares::cli {

@@ -7,7 +7,7 @@
 #include <fstream>
 #include <string>
 
-#include "daemon/cli/error.h"
+#include "daemon/client/error.h"
 #include "engine/engine.h"
 
 namespace lares::cli {

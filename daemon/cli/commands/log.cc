@@ -12,10 +12,10 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/pager.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 #include "daemon/cli/which_session.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

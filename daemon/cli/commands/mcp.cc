@@ -8,10 +8,10 @@
 #include <cstdlib>
 #include <string>
 
+#include "daemon/bridges/mcp/bridge.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/mcp_bridge.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/start.h"
+#include "daemon/client/start.h"
 
 namespace lares::cli {
 

@@ -10,9 +10,9 @@
 #include "daemon/cli/commands/model_parts.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/nearest.h"
 #include "daemon/settings.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -11,10 +11,10 @@
 
 #include "daemon/cli/commands/generate_output.h"
 #include "daemon/cli/commands/model_parts.h"
+#include "daemon/cli/commands/output_file.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
-#include "daemon/cli/terminal/output_file.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/settings.h"
 #include "daemon/turn/generation_config.h"

@@ -9,8 +9,8 @@
 #include "daemon/cli/commands/model_parts.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/protocol/socket_path.h"
+#include "daemon/shown/text.h"
 #include "engine/inspect.h"
 
 namespace lares::cli {

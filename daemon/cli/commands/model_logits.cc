@@ -5,9 +5,9 @@
 
 #include "daemon/cli/commands/kernel_names.h"
 #include "daemon/cli/commands/model_parts.h"
+#include "daemon/cli/commands/output_file.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
-#include "daemon/cli/terminal/output_file.h"
 #include "engine/inspect.h"
 
 namespace lares::cli {

@@ -15,9 +15,9 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/settings.h"
+#include "daemon/shown/text.h"
 #include "engine/tokenizer.h"
 
 namespace lares::cli {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/error.h"
 #include "daemon/cli/terminal/progress.h"
+#include "daemon/client/error.h"
 #include "engine/engine.h"
 
 namespace CLI {

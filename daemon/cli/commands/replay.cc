@@ -11,11 +11,11 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/start.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/which_session.h"
+#include "daemon/client/start.h"
 #include "daemon/protocol/transfer.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

@@ -6,14 +6,14 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/change_set.h"
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/change_set.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

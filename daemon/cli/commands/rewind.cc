@@ -13,10 +13,10 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -7,12 +7,12 @@
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/start.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/client/link.h"
+#include "daemon/client/start.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -11,9 +11,9 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/report.h"
-#include "daemon/cli/start.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/client/start.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

@@ -1,8 +1,8 @@
 // lares worktrees and lares apply.
 #pragma once
 
-#include "daemon/cli/link.h"
 #include "daemon/cli/terminal/screen.h"
+#include "daemon/client/link.h"
 #include "daemon/protocol/worktree_wire.h"
 
 namespace lares::cli {

@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "daemon/cli/own_worktree.h"
-#include "daemon/cli/prompt_id.h"
-#include "daemon/cli/start.h"
+#include "daemon/client/prompt_id.h"
+#include "daemon/client/start.h"
 
 namespace lares::cli {
 

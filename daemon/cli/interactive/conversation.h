@@ -9,9 +9,9 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/cli/error.h"
-#include "daemon/cli/link.h"
 #include "daemon/cli/options.h"
+#include "daemon/client/error.h"
+#include "daemon/client/link.h"
 #include "daemon/protocol/protocol.h"
 #include "daemon/protocol/worktree_wire.h"
 

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/cli/error.h"
+#include "daemon/client/error.h"
 
 namespace lares::cli {
 

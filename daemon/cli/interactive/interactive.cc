@@ -14,8 +14,8 @@
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
-#include "daemon/cli/start.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/client/start.h"
+#include "daemon/shown/text.h"
 #include "daemon/version.h"
 
 namespace lares::cli {

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/cli/changes.h"
 #include "daemon/cli/interactive/conversation.h"
 #include "daemon/cli/interactive/history.h"
 #include "daemon/cli/interactive/input.h"
@@ -17,6 +16,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
+#include "daemon/shown/changes.h"
 
 namespace lares::cli {
 

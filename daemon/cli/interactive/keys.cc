@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstdlib>
 
 #include "daemon/cli/interactive/line_editor_state.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "daemon/cli/terminal/screen.h"
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "daemon/cli/changes.h"
-#include "daemon/cli/error.h"
-#include "daemon/cli/link.h"
+#include "daemon/client/error.h"
+#include "daemon/client/link.h"
+#include "daemon/shown/changes.h"
 
 namespace lares::cli {
 

@@ -8,8 +8,8 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/report.h"
-#include "daemon/cli/terminal/text.h"
 #include "daemon/cli/yes_no.h"
+#include "daemon/shown/text.h"
 #include "tools/text.h"
 
 namespace lares::cli {

@@ -12,7 +12,7 @@
 #include <cstring>
 #include <utility>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

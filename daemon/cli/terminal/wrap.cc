@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "daemon/cli/terminal/text.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 

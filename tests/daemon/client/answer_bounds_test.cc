@@ -1,8 +1,8 @@
-#include "daemon/cli/answer_bounds.h"
+#include "daemon/client/answer_bounds.h"
 
 #include <gtest/gtest.h>
 
-#include "daemon/cli/acp/daemon_link.h"
+#include "daemon/bridges/acp/daemon_link.h"
 
 namespace lares::cli {
 namespace {

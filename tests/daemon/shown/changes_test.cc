@@ -1,5 +1,5 @@
 // What a session changed, of which some was taken back.
-#include "daemon/cli/changes.h"
+#include "daemon/shown/changes.h"
 
 #include <gtest/gtest.h>
 

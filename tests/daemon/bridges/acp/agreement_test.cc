@@ -1,4 +1,4 @@
-#include "daemon/cli/acp/agreement.h"
+#include "daemon/bridges/acp/agreement.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "daemon/cli/acp/daemon_link.h"
+#include "daemon/bridges/acp/daemon_link.h"
 
 #include <unistd.h>
 

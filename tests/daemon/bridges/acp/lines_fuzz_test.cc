@@ -9,8 +9,8 @@
 
 #include <gtest/gtest.h>
 
-#include "daemon/cli/acp/content.h"
-#include "daemon/cli/acp/lines.h"
+#include "daemon/bridges/acp/content.h"
+#include "daemon/bridges/acp/lines.h"
 
 namespace lares::cli::acp {
 namespace {

@@ -1,4 +1,4 @@
-#include "daemon/cli/acp/lines.h"
+#include "daemon/bridges/acp/lines.h"
 
 #include <vector>
 

@@ -1,4 +1,4 @@
-#include "daemon/cli/acp/tool_view.h"
+#include "daemon/bridges/acp/tool_view.h"
 
 #include <gtest/gtest.h>
 

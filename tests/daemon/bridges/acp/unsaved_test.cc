@@ -1,4 +1,4 @@
-#include "daemon/cli/acp/unsaved.h"
+#include "daemon/bridges/acp/unsaved.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What `lares mcp` does with requests when the daemon is lost: line by line, without a socket.
-#include "daemon/cli/mcp_traffic.h"
+#include "daemon/bridges/mcp/traffic.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,0 +1,33 @@
+// A call of a tool in the editor's words: what kind it is, where it is about, what it would change
+// or has changed.
+#pragma once
+
+#include <string>
+
+#include "daemon/bridges/acp/message.h"
+
+namespace lares::cli::acp {
+
+// The fields of tool_call and tool_call_update but sessionUpdate and toolCallId; paths are made
+// absolute with `root`. Reads the file of an edit that has not run, for the line it is at.
+Json call_fields(const protocol::Item& item, const std::string& root);    // asks, waits or runs:
+                                                                          // name, title, kind,
+                                                                          // locations, rawInput,
+                                                                          // content
+Json result_fields(const protocol::Item& item, const std::string& root);  // is complete: status,
+                                                                          // content, rawOutput,
+                                                                          // locations
+std::string kind_of(const std::string& tool, const Json& arguments);
+
+// Of the plan tool: entries of ACP's plan; an empty list where the arguments make no sense.
+Json plan_entries(const std::string& arguments);
+
+// A unified diff as ACP's diffs, one for each hunk: the lines it shows before, and after.
+// `created`: there was no file.
+Json diffs_of(const std::string& path, const std::string& unified, bool created);
+int first_line_of(const std::string& unified);  // of what changed, now; 0: it says none
+
+// In a fence that it cannot end.
+std::string fenced(std::string_view text);
+
+}  // namespace lares::cli::acp

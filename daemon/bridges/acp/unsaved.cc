@@ -1,0 +1,240 @@
+#include "daemon/bridges/acp/unsaved.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <utility>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+#include "daemon/bridges/acp/tool_view.h"
+#include "tools/text.h"
+
+namespace lares::cli::acp {
+namespace {
+
+using Standing = Agreement::Standing;
+
+constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing
+                                                         // unsaved as far as we know
+constexpr std::chrono::seconds kEditorMuted{60};  // for which it is then not asked: every prompt
+                                                  // and call would wait for it
+
+struct OnDisk {
+  std::string bytes;
+  std::int64_t changed_ns = 0;
+};
+
+std::optional<OnDisk> on_disk(const std::string& path) {
+  struct stat st {};
+  if (::stat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) ||
+      static_cast<std::uint64_t>(st.st_size) > kUnsavedBytesMax)
+    return std::nullopt;
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return std::nullopt;
+  return OnDisk{std::string(std::istreambuf_iterator<char>(in), {}),
+                st.st_ctim.tv_sec * 1'000'000'000ll + st.st_ctim.tv_nsec};
+}
+
+// Off its first line, or its last; lines that both begin or end with.
+bool narrow(std::string& before, std::string& after) {
+  const auto first = [](const std::string& s) {
+    return s.substr(0, std::min(s.find('\n'), s.size() - 1) + 1);
+  };
+  if (before.empty() || after.empty()) return false;
+  if (const std::string line = first(before); line == first(after)) {
+    before.erase(0, line.size()), after.erase(0, line.size());
+    return true;
+  }
+  const auto last = [](const std::string& s) {
+    const std::size_t at = s.size() < 2 ? std::string::npos : s.rfind('\n', s.size() - 2);
+    return at == std::string::npos ? s : s.substr(at + 1);
+  };
+  if (const std::string line = last(before); line == last(after)) {
+    before.resize(before.size() - line.size()), after.resize(after.size() - line.size());
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+std::string_view without_unsaved(std::string_view prompt) {
+  const std::size_t at = prompt.ends_with(kUnsavedEnds) ? prompt.rfind(kUnsavedBegins)
+                                                        : std::string_view::npos;
+  return prompt.substr(0, at);
+}
+
+std::optional<std::string> with_edit(const std::string& text, const std::string& unified) {
+  std::string out = text;
+  const Json hunks = diffs_of("", unified, /*created=*/false);
+  for (const Json& hunk : hunks) {
+    std::string before = string_at(hunk, "oldText"), after = string_at(hunk, "newText");
+    std::size_t found = std::string::npos;
+    for (;;) {  // with fewer lines around it, where those are not as they are on disk
+      if (before.empty()) return std::nullopt;
+      found = out.find(before);
+      if (found != std::string::npos) break;
+      if (!narrow(before, after)) return std::nullopt;
+    }
+    if (out.find(before, found + 1) != std::string::npos) return std::nullopt;
+    out.replace(found, before.size(), after);
+  }
+  return hunks.empty() ? std::nullopt : std::optional(std::move(out));
+}
+
+void Unsaved::watch(const std::string& path) {
+  if (!path.starts_with(root_ + "/")) return;
+  std::erase(watched_, path);
+  watched_.push_front(path);
+  if (watched_.size() <= kWatchedMax) return;
+  open_.erase(watched_.back());
+  watched_.pop_back();
+}
+
+asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
+  if (std::chrono::steady_clock::now() < muted_until_)
+    co_return tl::unexpected(Fault{kCancelled, method + ": the editor has not answered lately"});
+  const std::int64_t id = editor_.ask(method, params);
+  const auto timer = std::make_shared<asio::steady_timer>(io_, kEditorAnswersWithin);
+  const auto late = [this, id](const boost::system::error_code& ec) {
+    if (ec) return;
+    muted_until_ = std::chrono::steady_clock::now() + kEditorMuted;
+    editor_.withdraw(id);
+  };
+  timer->async_wait(late);
+  auto waiting = editor_.answered(id);
+  auto reply = co_await std::move(waiting);
+  timer->cancel();
+  co_return reply;
+}
+
+asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::string path) {
+  const Json params = {{"sessionId", session_id}, {"path", path}};
+  auto asking = ask("fs/read_text_file", params);
+  const auto answer = co_await std::move(asking);
+  if (!answer) co_return tl::unexpected(answer.error());
+  if (!at(*answer, "content").is_string())
+    co_return tl::unexpected(
+        Fault{kInternal, "fs/read_text_file: the editor's answer has no content"});
+  std::string text = string_at(*answer, "content");
+  if (text.size() > kUnsavedBytesMax)
+    co_return tl::unexpected(Fault{kInternal, "fs/read_text_file: the file is too long"});
+  co_return text;
+}
+
+asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string name, bool save) {
+  const std::string path = root_ + "/" + name;
+  Held held{name, std::nullopt};
+  for (bool saved = false;; saved = true) {
+    const auto disk = on_disk(path);
+    if (!disk) break;
+    auto reading = read(session_id, path);
+    auto text = co_await std::move(reading);
+    if (!text) break;
+    const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
+    if (standing == Standing::same || standing == Standing::stale) break;
+    watch(path);
+    open_.insert(path);
+    held.text = std::move(*text), held.parted = standing == Standing::parted;
+    if (!save || saved || !writes_ || held.parted) co_return held;
+    if (const auto now = on_disk(path); !now || now->bytes != disk->bytes) co_return held;
+    const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *held.text}};
+    auto writing = ask("fs/write_text_file", params);
+    if (const auto written = co_await std::move(writing); !written) co_return held;
+  }
+  held.text.reset(), held.parted = false;
+  co_return held;
+}
+
+asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
+  Notice out;
+  std::string files;
+  const auto watched = watched_;
+  for (const auto& path : watched) {
+    const std::string name = path.substr(root_.size() + 1);
+    auto looking = look(session_id, name, /*save=*/false);
+    Held held = co_await std::move(looking);
+    if (std::chrono::steady_clock::now() < muted_until_)
+      break;  // it does not answer: the others are not waited for
+    const auto saved = on_disk(path);
+    const std::string diff = !held.text || !saved
+                                 ? ""
+                                 : tools::unified_diff(name, tools::shown_text(saved->bytes),
+                                                       tools::shown_text(*held.text),
+                                                       kUnsavedDiffMax);
+    std::string& told = told_[name];
+    if (diff == told) continue;
+    if (held.parted && writes_ && !diff.empty())
+      files += fmt::format(
+          "{} has changed on disk too, so it cannot be edited until the user saves it or reads it "
+          "again.\n",
+          name);
+    files += diff.empty() ? fmt::format("{} has no changes any more that are not saved.\n", name)
+                          : fmt::format("<changed path=\"{}\">\n{}</changed>\n", name, diff);
+    told = diff;
+    out.files.push_back(std::move(held));
+  }
+  if (files.empty()) co_return out;
+  out.text = fmt::format(
+      "{}The user has changes in the editor that are not saved. `view` shows them, and {}; "
+      "commands and tests see the files as they are on disk, without them.\n{}{}",
+      kUnsavedBegins,
+      writes_ ? "edits go into the editor's text, which is saved with them"
+              : "such a file cannot be edited until the user saves it",
+      files, kUnsavedEnds);
+  co_return out;
+}
+
+void Unsaved::edited(const std::vector<protocol::FileChange>& changes) {
+  for (const auto& change : changes)
+    agreement_.edited(root_ + "/" + change.path, change.before, change.after);
+}
+
+// Into a stale text the edit goes only where the disk's text comes of it: then nothing is lost.
+asio::awaitable<std::string> Unsaved::merge(std::string session_id,
+                                            std::vector<protocol::FileChange> changes) {
+  std::string wrong;
+  for (const auto& change : changes) {
+    const std::string path = root_ + "/" + change.path;
+    if (!open_.contains(path) || change.diff.empty())
+      continue;  // the editor reads it from the disk
+    auto reading = read(session_id, path);
+    const auto text = co_await std::move(reading);
+    const auto saved = on_disk(path);
+    if (!text || !saved) continue;
+    const Standing standing = agreement_.of(path, *text, saved->bytes, saved->changed_ns);
+    if (standing == Standing::same) continue;
+    const auto merged = with_edit(*text, change.diff);
+    if (standing == Standing::stale &&
+        (!merged || tools::shown_text(*merged) != tools::shown_text(saved->bytes)))
+      continue;
+    Reply<Json> written = tl::unexpected(
+        Fault{kInternal, standing == Standing::parted
+                             ? "the file has other changes on disk too"
+                             : "the lines around the edit are others in the editor"});
+    if (merged && standing != Standing::parted) {
+      const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *merged}};
+      auto writing = ask("fs/write_text_file", params);
+      written = co_await std::move(writing);
+    }
+    if (written) {
+      told_.erase(change.path);
+      if (const auto now = on_disk(path))  // saved with it, both are alike again
+        (void)agreement_.of(path, *merged, now->bytes, now->changed_ns);
+    } else {
+      wrong += fmt::format(
+          "{}{} was edited on disk, and the editor's unsaved text is without the edit: {}",
+          wrong.empty() ? "" : "; ", change.path, written.error().message);
+    }
+  }
+  co_return wrong;
+}
+
+}  // namespace lares::cli::acp

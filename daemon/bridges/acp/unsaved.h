@@ -1,0 +1,83 @@
+// What the editor holds of files and has not saved. The model is told with the next prompt, the
+// daemon's tools ask when they are about to read or change a file, and what changes on the disk of
+// a file that is open goes into the editor's text as well.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/awaitable.hpp>
+
+#include "daemon/bridges/acp/agreement.h"
+#include "daemon/bridges/acp/editor.h"
+#include "tools/edit/editor_texts.h"
+
+namespace lares::cli::acp {
+
+using tools::kUnsavedBytesMax;
+
+inline constexpr std::size_t kWatchedMax = 32;  // files that are asked for before each prompt:
+                                                // those named or worked on last
+inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;  // of one file, as the model is shown it
+
+// Behind a prompt's text.
+inline constexpr std::string_view kUnsavedBegins = "\n\n<unsaved-in-editor>\n",
+                                  kUnsavedEnds = "</unsaved-in-editor>";
+std::string_view without_unsaved(std::string_view prompt);
+
+// `text` with what is between `before` and `after` done to it as well: each hunk of a unified diff
+// where its old lines stand, exactly once. Nothing: some do not.
+std::optional<std::string> with_edit(const std::string& text, const std::string& unified);
+
+class Unsaved {
+ public:
+  Unsaved(asio::any_io_executor io, Editor& editor, Agreement& agreement, std::string root,
+          bool writes)
+      : io_(io), editor_(editor), agreement_(agreement), root_(std::move(root)), writes_(writes) {}
+
+  // What the user has written of a file in the editor; nothing: what is on disk, or was there and
+  // has not been read again.
+  struct Held {
+    std::string path;  // as the repository calls it
+    std::optional<std::string> text;
+    bool parted = false;  // the disk has changed too: neither goes over the other
+  };
+  struct Notice {
+    std::string text;         // what the model is to be told; empty: nothing that it does not know
+    std::vector<Held> files;  // that it is about
+  };
+
+  void watch(const std::string& path);  // absolute; outside the repository it is not
+  asio::awaitable<Notice> notice(std::string session_id);
+  // Of one file. With `save` the editor writes its text to the disk first; if it cannot, or would
+  // write over what the user did not see, it still holds it.
+  asio::awaitable<Held> look(std::string session_id, std::string name, bool save);
+  // A call has changed these files on disk. edited() comes at once, before anything else is asked;
+  // merge()'s error says where the editor's text is another now.
+  void edited(const std::vector<protocol::FileChange>& changes);
+  asio::awaitable<std::string> merge(std::string session_id,
+                                     std::vector<protocol::FileChange> changes);
+
+ private:
+  asio::awaitable<Reply<std::string>> read(std::string session_id, std::string path);
+  asio::awaitable<Reply<Json>> ask(std::string method, Json params);
+
+  asio::any_io_executor io_;
+  Editor& editor_;
+  Agreement& agreement_;
+  const std::string root_;
+  const bool writes_;  // the editor takes text
+  std::chrono::steady_clock::time_point muted_until_{};
+  std::deque<std::string> watched_;  // the last used first
+  std::set<std::string> open_;       // of them: the editor has held text of them that was not saved
+  std::map<std::string, std::string> told_;  // path, as the repository calls it: the diff
+};
+
+}  // namespace lares::cli::acp
