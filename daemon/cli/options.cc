@@ -21,7 +21,7 @@
 #include "daemon/nearest.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/protocol/wire.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
 

@@ -9,7 +9,7 @@
 
 #include "daemon/mcp/http.h"
 #include "daemon/mcp/provider.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 
 namespace lares::daemon {
 

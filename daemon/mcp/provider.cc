@@ -11,7 +11,7 @@
 #include "daemon/mcp/turn_report.h"
 #include "daemon/mcp/turn_watch.h"
 #include "daemon/on_disk_pool.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/state_dir.h"

@@ -14,7 +14,7 @@
 #include "daemon/mcp/provider.h"
 #include "daemon/mcp/turn_report.h"
 #include "daemon/on_disk_pool.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {

@@ -13,7 +13,7 @@
 
 #include "daemon/permissions/judge.h"
 #include "daemon/protocol/wire.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "tools/atomic_file.h"
 
 namespace lares::daemon {

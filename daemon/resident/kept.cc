@@ -7,8 +7,8 @@
 #include <fstream>
 #include <iterator>
 
+#include "daemon/repository.h"
 #include "daemon/resident/unused_stores.h"
-#include "daemon/session/repository.h"
 #include "tools/text.h"
 
 namespace lares::daemon {

@@ -10,8 +10,8 @@
 #include "daemon/permissions/judge.h"
 #include "daemon/permissions/rule_store.h"
 #include "daemon/protocol/wire.h"
+#include "daemon/repository.h"
 #include "daemon/server/server.h"
-#include "daemon/session/repository.h"
 #include "daemon/turn/prompt.h"
 
 namespace lares::daemon {

@@ -17,8 +17,8 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/protocol/mcp_wire.h"
 #include "daemon/protocol/overlay_wire.h"
+#include "daemon/repository.h"
 #include "daemon/server/connection.h"
-#include "daemon/session/repository.h"
 #include "daemon/turn/prompt.h"
 #include "tools/workspace/workspace.h"
 

@@ -2,8 +2,8 @@
 #include <fmt/format.h>
 
 #include "daemon/protocol/worktree_wire.h"
+#include "daemon/repository.h"
 #include "daemon/server/server.h"
-#include "daemon/session/repository.h"
 #include "daemon/session/worktrees.h"
 
 namespace lares::daemon {

@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 
 #include "daemon/on_disk_pool.h"
+#include "daemon/repository.h"
 #include "daemon/session/facts.h"
-#include "daemon/session/repository.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/session/sessions.h"
 

@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 
 #include "daemon/on_disk_pool.h"
+#include "daemon/repository.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/on_disk.h"
-#include "daemon/session/repository.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/session/summary.h"
 #include "daemon/session/worktrees.h"

@@ -11,7 +11,7 @@
 #include "daemon/turn/instructions.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
-#include "daemon/until_stopped.h"
+#include "daemon/turn/until_stopped.h"
 #include "tools/text.h"
 
 namespace lares::daemon {

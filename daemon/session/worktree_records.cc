@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "daemon/protocol/wire.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "tools/atomic_file.h"
 
 namespace lares::daemon {

@@ -13,7 +13,7 @@
 
 #include "daemon/on_disk_pool.h"
 #include "daemon/protocol/redrawn.h"
-#include "daemon/until_stopped.h"
+#include "daemon/turn/until_stopped.h"
 #include "daemon/utf8.h"
 #include "tools/outline/syntax_check.h"
 

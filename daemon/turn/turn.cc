@@ -20,7 +20,7 @@
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/read_ahead.h"
 #include "daemon/turn/shorten.h"
-#include "daemon/until_stopped.h"
+#include "daemon/turn/until_stopped.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
 #include "tools/builtin.h"

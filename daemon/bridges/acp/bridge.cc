@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include "daemon/bridges/acp/options.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/version.h"
 
 namespace lares::cli::acp {

@@ -10,7 +10,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/settings.h"
 
 namespace lares::cli {

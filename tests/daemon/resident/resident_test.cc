@@ -14,7 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "daemon/protocol/nano_directory.h"
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 #include "daemon/turn/prompt.h"
 #include "tools/workspace/workspace.h"
 

@@ -1,4 +1,4 @@
-#include "daemon/until_stopped.h"
+#include "daemon/turn/until_stopped.h"
 
 #include <stdexcept>
 

@@ -1,4 +1,4 @@
-#include "daemon/session/repository.h"
+#include "daemon/repository.h"
 
 #include <algorithm>
 #include <cstdlib>
