@@ -11,7 +11,7 @@
 #include <fmt/format.h>
 
 #include "daemon/daemon.h"
-#include "daemon/http/listen_address.h"
+#include "daemon/protocol/listen_address.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/remote/remote.h"

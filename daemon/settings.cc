@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "daemon/http/listen_address.h"
 #include "daemon/nearest.h"
+#include "daemon/protocol/listen_address.h"
 
 namespace lares::daemon {
 namespace {

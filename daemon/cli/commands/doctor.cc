@@ -23,7 +23,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/client/link.h"
-#include "daemon/http/listen_address.h"
+#include "daemon/protocol/listen_address.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/settings.h"

@@ -9,7 +9,7 @@
 
 #include <gtest/gtest.h>
 
-#include "daemon/http/listen_address.h"
+#include "daemon/protocol/listen_address.h"
 
 namespace lares::daemon {
 namespace {

@@ -1,4 +1,4 @@
-#include "daemon/http/listen_address.h"
+#include "daemon/protocol/listen_address.h"
 
 #include <charconv>
 
