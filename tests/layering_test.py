@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every include goes down the house (DESIGN section 1): the table below says which folder may include which, and which
-headers of a folder the others may see."""
+headers of a folder the others may see. The second one is the same for the rooms of daemon/."""
 import pathlib
 import re
 import sys
@@ -19,6 +19,29 @@ PUBLIC = {
     "tools": {"tool.h", "builtin.h", "atomic_file.h", "fd.h", "lenient_json.h", "text.h", "edit/editor_texts.h", "git/change_rates.h", "git/worktree.h", "outline/syntax_check.h", "outline/text.h", "shell/commands.h", "shell/destructive_run.h", "shell/jobs.h", "snapshots/snapshots.h", "snapshots/stop.h", "testing/run.h", "workspace/own_files.h", "workspace/scanner.h", "workspace/source_file.h", "workspace/watcher.h", "workspace/workspace.h"},
     "mcp": {"mcp.h", "server.h", "server/rpc.h", "http_exchange.h", "sse.h"},
 }
+# Files of daemon/ itself are words that any room may use, and use the protocol at the most; TOP wires everything, and is wired by nobody. The
+# daemon knows no client; of its rooms the clients know a few headers, for what they do without a daemon.
+ROOMS = {
+    "protocol": set(),
+    "shown": {"protocol"},
+    "http": set(),
+    "store": set(),
+    "remote": set(),
+    "hooks": {"protocol"},
+    "permissions": {"protocol"},
+    "residency": {"store"},
+    "turn": {"protocol", "residency"},
+    "resident": {"protocol", "residency", "turn"},
+    "session": {"protocol", "store", "turn", "resident", "hooks", "permissions"},
+    "completions": {"turn"},
+    "dialects": {"http", "completions"},
+    "mcp": {"protocol", "shown", "http", "session"},
+    "server": {"protocol", "http", "mcp", "permissions", "session", "turn"},
+    "client": {"protocol", "shown"},
+    "bridges": {"protocol", "shown", "client", "residency/line_diff.h"},
+    "cli": {"protocol", "shown", "client", "bridges", "turn/generation_config.h", "turn/prompt.h"},
+}
+TOP = {"main.cc", "daemon.cc", "daemon.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([a-z]+)/([^"]+)"', re.M)
 
 
@@ -28,12 +51,24 @@ def violations(root):
             if path.suffix not in (".h", ".cc", ".cu", ".cuh"):
                 continue
             for other, header in INCLUDE.findall(path.read_text(encoding="utf-8")):
+                if other == folder == "daemon":
+                    yield from between_rooms(path.relative_to(root), header)
                 if other == folder or other not in MAY_INCLUDE:
                     continue
                 if other not in MAY_INCLUDE[folder]:
                     yield f"{path.relative_to(root)}: {folder} may not include {other}/{header}"
                 elif other in PUBLIC and header not in PUBLIC[other]:
                     yield f"{path.relative_to(root)}: {other}/{header} is private to {other}"
+
+
+def between_rooms(path, header):
+    room = path.parts[1] if len(path.parts) > 2 else ""
+    other = header.split("/")[0] if "/" in header else ""
+    if other == room and header not in TOP or not room and path.name in TOP:
+        return
+    known = ROOMS.get(room, set()) if room else {"protocol"}
+    if header in TOP or room and room not in ROOMS or other and not known & {other, header}:
+        yield f"{path}: {room or 'a file of daemon/ itself'} may not include daemon/{header}"
 
 
 def main():

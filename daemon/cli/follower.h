@@ -51,8 +51,8 @@ class Follower {
   Transcript transcript_;
   TurnView view_;
   protocol::SessionInfo session_;
-  Changes changes_;     // of the turn
-  std::string answer_;  // of the turn: the last text that is complete
+  shown::Changes changes_;  // of the turn
+  std::string answer_;      // of the turn: the last text that is complete
   std::int64_t last_seq_ = 0;
   bool started_ = false;      // the daemon, by this command
   bool interrupted_ = false;  // the turn, by this command

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "daemon/client/error.h"
+#include "daemon/client/start.h"
 
 namespace CLI {
 class App;
@@ -18,9 +19,7 @@ class Settings;
 
 namespace lares::cli {
 
-struct DaemonOptions {
-  std::string socket, state_dir;  // resolved by resolve()
-  std::string model;              // given to a daemon that has to be started; empty: its default
+struct DaemonOptions : DaemonAddress {  // once resolve()d
   bool json = false;
   std::vector<std::string> faults;  // of the settings, where they are taken as far as they are
                                     // sound

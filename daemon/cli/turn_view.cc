@@ -277,7 +277,7 @@ void TurnView::folded_thinking(const Seen& s, const protocol::Item& item) {
   transcript_.thought(line);
 }
 
-std::string TurnView::summary(const protocol::TurnEnded& ended, const Changes& changes,
+std::string TurnView::summary(const protocol::TurnEnded& ended, const shown::Changes& changes,
                               const std::string& session_id) const {
   const Terminal& t = screen_.terminal();
   const protocol::Usage& u = ended.usage;

@@ -56,7 +56,7 @@ class TurnView {
   void hide_status() { screen_.status(""); }
 
   // The one line at the end; without `session_id` it does not name the session.
-  std::string summary(const protocol::TurnEnded& ended, const Changes& changes,
+  std::string summary(const protocol::TurnEnded& ended, const shown::Changes& changes,
                       const std::string& session_id) const;
 
   // The reasoning of the turn so far, or of the last one.

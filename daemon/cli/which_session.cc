@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "daemon/cli/option_checks.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/protocol/wire.h"
 
 namespace lares::cli {

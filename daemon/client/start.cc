@@ -20,9 +20,6 @@
 #include <system_error>
 #include <vector>
 
-#include "daemon/cli/terminal/progress.h"
-#include "daemon/cli/terminal/screen.h"
-#include "daemon/shown/text.h"
 #include "daemon/state_dir.h"
 #include "tools/fd.h"
 
@@ -46,7 +43,7 @@ constexpr std::size_t kLogTailLines = 8;
 
 std::string reason() { return std::strerror(errno); }
 
-std::string log_path(const DaemonOptions& options) { return options.state_dir + "/laresd.log"; }
+std::string log_path(const DaemonAddress& address) { return address.state_dir + "/laresd.log"; }
 
 // What the daemon wrote to its log since `from`, its last lines at most.
 std::string log_tail(const std::string& path, std::uintmax_t from) {
@@ -125,10 +122,10 @@ Result<std::string> daemon_executable() {
   return beside.string();
 }
 
-Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options) {
-  std::vector<std::string> words = {executable, "--socket", options.socket, "--state-dir",
-                                    options.state_dir};
-  if (!options.model.empty()) words.insert(words.end(), {"--model", options.model});
+Result<pid_t> spawn(const std::string& executable, const DaemonAddress& address) {
+  std::vector<std::string> words = {executable, "--socket", address.socket, "--state-dir",
+                                    address.state_dir};
+  if (!address.model.empty()) words.insert(words.end(), {"--model", address.model});
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -137,7 +134,7 @@ Result<pid_t> spawn(const std::string& executable, const DaemonOptions& options)
   posix_spawnattr_t attributes;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawnattr_init(&attributes);
-  const std::string log = log_path(options);
+  const std::string log = log_path(address);
   ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
                                      O_WRONLY | O_CREAT | O_APPEND, 0600);
@@ -180,9 +177,9 @@ Result<protocol::InitializeResult> connect(Link& link, const std::string& socket
 }
 
 // Waits for the start lock, so that of several CLIs one starts the daemon and the others find it.
-Result<std::unique_ptr<tools::Fd>> lock_start(Link& link, const DaemonOptions& options,
+Result<std::unique_ptr<tools::Fd>> lock_start(Link& link, const DaemonAddress& address,
                                               const std::function<void(double)>& waiting) {
-  const std::string path = options.state_dir + "/start.lock";
+  const std::string path = address.state_dir + "/start.lock";
   auto lock = std::make_unique<tools::Fd>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock->get() < 0)
     return tl::unexpected(Error{fmt::format("start the daemon: open {}: {}; {}", path, reason(),
@@ -207,33 +204,33 @@ Result<std::unique_ptr<tools::Fd>> lock_start(Link& link, const DaemonOptions& o
 
 }  // namespace
 
-Result<Reached> reach(Link& link, const DaemonOptions& options,
+Result<Reached> reach(Link& link, const DaemonAddress& address,
                       const std::function<void(double seconds)>& waiting) {
-  auto there = connect(link, options.socket);
+  auto there = connect(link, address.socket);
   if (there) return Reached{std::move(*there), false};
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
   std::error_code ec;
-  if (const auto made = daemon::make_state_dir(options.state_dir); !made)
+  if (const auto made = daemon::make_state_dir(address.state_dir); !made)
     return tl::unexpected(Error{fmt::format("start the daemon: {}", made.error())});
-  const auto lock = lock_start(link, options, waiting);
+  const auto lock = lock_start(link, address, waiting);
   if (!lock) return tl::unexpected(lock.error());
-  there = connect(link, options.socket);  // whoever held the lock may have started it
+  there = connect(link, address.socket);  // whoever held the lock may have started it
   if (there) return Reached{std::move(*there), false};
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
   const auto executable = daemon_executable();
   if (!executable) return tl::unexpected(executable.error());
-  const std::string log = log_path(options);
+  const std::string log = log_path(address);
   const std::uintmax_t log_began = fs::exists(log, ec) ? fs::file_size(log, ec) : 0;
-  const auto pid = spawn(*executable, options);
+  const auto pid = spawn(*executable, address);
   if (!pid) return tl::unexpected(pid.error());
   Child child(*pid);
   const auto began = Clock::now();
   for (;;) {
     waiting(std::chrono::duration<double>(Clock::now() - began).count());
     const bool ended = child.ended();
-    there = link.connect(options.socket);
+    there = link.connect(address.socket);
     if (there) {
       // Not ours if a daemon started by hand won the race for the socket; ours then ends by itself.
       const bool ours = there->pid == *pid;
@@ -250,7 +247,7 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
     if (Clock::now() - began > kAnswerWithin) {
       return tl::unexpected(Error{fmt::format(
           "start the daemon: no answer on {} for {} s, so it was stopped; its log {} says:{}",
-          options.socket, kAnswerWithin.count(), log, log_tail(log, log_began))});
+          address.socket, kAnswerWithin.count(), log, log_tail(log, log_began))});
     }
     if (link.interrupted(Clock::now() + kProbeEvery)) {
       return tl::unexpected(Error{"start the daemon: interrupted", Error::Kind::interrupted});
@@ -258,31 +255,19 @@ Result<Reached> reach(Link& link, const DaemonOptions& options,
   }
 }
 
-Result<protocol::InitializeResult> rejoin(Link& link, const DaemonOptions& options) {
-  return connect(link, options.socket);
+Result<protocol::InitializeResult> rejoin(Link& link, const DaemonAddress& address) {
+  return connect(link, address.socket);
 }
 
-Result<Reached> reach(Link& link, const DaemonOptions& options) {
-  using Clock = std::chrono::steady_clock;
-  Screen screen(STDERR_FILENO, Terminal::detect(STDERR_FILENO));
-  Progress progress;
-  auto reached = reach(link, options, [&](double) {
-    progress.begin("starting the daemon", Clock::now());
-    screen.status(progress.text(Clock::now(), screen.terminal().utf8));
-  });
-  screen.status("");
-  return reached;
-}
-
-Result<> serves_model(Link& link, const DaemonOptions& options, bool started) {
-  if (started || options.model.empty()) return {};
+Result<> serves_model(Link& link, const DaemonAddress& address, bool started) {
+  if (started || address.model.empty()) return {};
   const auto status = link.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
   if (!status) return tl::unexpected(status.error());
-  if (status->model.directory == options.model) return {};
+  if (status->model.directory == address.model) return {};
   return tl::unexpected(
       Error{fmt::format("--model {}: the running daemon serves {}; end it with `lares shutdown` "
                         "first, or give another --socket",
-                        options.model, status->model.directory)});
+                        address.model, status->model.directory)});
 }
 
 void end_useless_daemon(Link& link) {

@@ -9,6 +9,7 @@
 
 #include "daemon/mcp/http.h"
 #include "daemon/mcp/provider.h"
+#include "daemon/protocol/mcp_wire.h"
 #include "daemon/repository.h"
 
 namespace lares::daemon {
@@ -49,7 +50,7 @@ class Stream final : public McpStream {
     if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
     const auto message = rpc::parse(line);
     if (!message) return out_->finish(rpc::error_text(nullptr, message.error()), 0);
-    if (message->contains("method") && (*message)["method"] == kMcpRootNotification) {
+    if (message->contains("method") && (*message)["method"] == protocol::kMcpRootNotification) {
       const auto& params = (*message)["params"];
       if (params.is_object() && params.contains("root") && params["root"].is_string())
         peer_->set_root(resolved(params["root"].get<std::string>()));
@@ -80,7 +81,8 @@ struct McpDoor::Parts {
 bool is_mcp(std::string_view line) {
   const auto message = rpc::parse(line);
   if (!message || !message->contains("method")) return false;
-  if ((*message)["method"] == kMcpRootNotification || !rpc::modern_version(*message).empty())
+  if ((*message)["method"] == protocol::kMcpRootNotification ||
+      !rpc::modern_version(*message).empty())
     return true;
   // The native protocol counts its versions; MCP dates them.
   return message->contains("params") && (*message)["params"].contains("protocolVersion") &&

@@ -17,10 +17,6 @@ namespace asio = boost::asio;
 class Exchange;
 class Sessions;
 
-// How `lares mcp` says, before its client says anything, which repository it was started in: a
-// notification {"root": "/..."}.
-inline constexpr std::string_view kMcpRootNotification = "notifications/lares/root";
-
 // Whether a connection's first line is one of MCP, and not of the native protocol.
 bool is_mcp(std::string_view line);
 

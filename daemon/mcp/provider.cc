@@ -369,9 +369,9 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
         root_for(call, arguments).empty()
             ? "which repository this is about was not said; give root, or start `lares mcp` in it"
             : root.error());
-  const auto look = [&] { return cli::change_set(root->root, arguments.value("range", ""), {}); };
+  const auto look = [&] { return shown::change_set(root->root, arguments.value("range", ""), {}); };
   const auto changes = co_await on_disk_pool(disk_, look);
-  if (!changes) co_return tool_failed(changes.error().message);
+  if (!changes) co_return tool_failed(changes.error());
   Json structured = {{"what", changes->what},
                      {"findings", ""},
                      {"session", ""},
@@ -379,7 +379,7 @@ asio::awaitable<McpProvider::Answer> McpProvider::review(Call& call, Json argume
                      {"left_out", changes->left_out}};
   if (changes->diff.empty() && changes->left_out.empty())
     co_return tool_result("nothing to review in " + changes->what, std::move(structured));
-  auto asking = told(call, root->root, cli::review_prompt(*changes));
+  auto asking = told(call, root->root, shown::review_prompt(*changes));
   const auto done = co_await std::move(asking);
   if (!done) co_return tool_failed(done.error());
   if (!*done) co_return Json::object();

@@ -77,8 +77,8 @@ Read<TurnReport> report_of(const Recorded& session, std::int64_t turn_id) {
   return report;
 }
 
-Read<cli::Changes> changes_of(const Recorded& session) {
-  cli::Changes changes;
+Read<shown::Changes> changes_of(const Recorded& session) {
+  shown::Changes changes;
   const auto read = for_each_event(
       session, [&](const std::string& method, const protocol::Json& params) {
         if (method != protocol::ItemCompleted::kNotification) return;
@@ -89,7 +89,7 @@ Read<cli::Changes> changes_of(const Recorded& session) {
   return changes;
 }
 
-std::vector<ChangedFile> files_of(const cli::Changes& changes) {
+std::vector<ChangedFile> files_of(const shown::Changes& changes) {
   std::vector<ChangedFile> files;
   for (const auto& path : changes.net()) {
     ChangedFile file{path, "", 0, 0};

@@ -17,7 +17,7 @@ struct TurnReport {
   std::int64_t turn_id = 0;
   std::string reason, message;  // of its end; empty: it runs, or never began
   std::string answer;           // the text after the last call
-  cli::Changes changes;
+  shown::Changes changes;
   std::vector<std::string> unanswered;  // calls that did not run because nobody was there to allow
                                         // them
   protocol::Usage usage;
@@ -39,12 +39,12 @@ using Read = tl::expected<T, std::string>;
 Read<TurnReport> report_of(const Recorded& session, std::int64_t turn_id);
 
 // What all its turns changed, as far as their calls told.
-Read<cli::Changes> changes_of(const Recorded& session);
+Read<shown::Changes> changes_of(const Recorded& session);
 struct ChangedFile {
   std::string path, diff;
   std::int64_t n_added = 0, n_deleted = 0;
 };
-std::vector<ChangedFile> files_of(const cli::Changes& changes);  // in path order
+std::vector<ChangedFile> files_of(const shown::Changes& changes);  // in path order
 
 // What was said and done in it, as text; of a long one the beginning is left out, and that is said.
 Read<std::string> log_of(const Recorded& session, std::size_t bytes_max);

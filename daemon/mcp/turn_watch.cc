@@ -37,7 +37,7 @@ std::string call_in_words(const protocol::Item& item) {
   if (const std::string path = argument_of(item, "path"); !path.empty())
     what += (what.empty() ? "" : " ") + path;
   if (what.empty()) what = item.arguments == "{}" ? "" : item.arguments;
-  what = cli::clip(cli::one_line(what), kCallColumnsMax, "…");
+  what = shown::clip(shown::one_line(what), kCallColumnsMax, "…");
   return what.empty() ? item.name : item.name + ": " + what;
 }
 

@@ -1,4 +1,4 @@
-// The part of the protocol that is about a session's MCP servers; see protocol.h.
+// The parts of the protocol that are about MCP; see protocol.h.
 #pragma once
 
 #include <string_view>
@@ -11,5 +11,9 @@ namespace lares::daemon::protocol {
 // of an earlier call, and are forgotten when the daemon ends. -> {"problems": [...]}, one line for
 // each that is not used. Errors: invalid_params, not_found, busy while a turn runs.
 inline constexpr std::string_view kSessionMcpServers = "session/mcp_servers";
+
+// How `lares mcp` says to the daemon's MCP server, before its client says anything, which
+// repository it was started in: a notification {"root": "/..."}.
+inline constexpr std::string_view kMcpRootNotification = "notifications/lares/root";
 
 }  // namespace lares::daemon::protocol

@@ -6,10 +6,9 @@
 #include <string_view>
 #include <utility>
 
-#include "daemon/shown/git.h"
 #include "daemon/shown/text.h"
 
-namespace lares::cli {
+namespace lares::shown {
 namespace {
 
 constexpr std::size_t kGitBytesMax = 64u << 20;  // of a diff; what does not fit into a prompt is
@@ -32,7 +31,7 @@ Result<std::string> git(const std::string& root, const std::string& attempt,
   if (!done) return tl::unexpected(std::move(done.error()));
   if (done->status > status_max)
     return tl::unexpected(
-        Error{fmt::format("{}: git {}: {}", attempt, arguments.front(), first_line(done->err))});
+        fmt::format("{}: git {}: {}", attempt, arguments.front(), first_line(done->err)));
   return std::move(done->out);
 }
 
@@ -56,9 +55,9 @@ Result<std::string> commit(const std::string& root, const std::string& range,
       kLogBytesMax);
   if (!found) return tl::unexpected(found.error());
   if (found->status == 0) return found->out.substr(0, found->out.find('\n'));
-  return tl::unexpected(Error{fmt::format(
+  return tl::unexpected(fmt::format(
       "review {}: {} names no commit of {}; `git log --oneline` and `git branch -a` list them",
-      range, name, root)});
+      range, name, root));
 }
 
 Result<std::string> empty_tree(const std::string& root) {
@@ -198,8 +197,8 @@ Result<ChangeSet> change_set(const std::string& root, const std::string& range,
   if (!inside) return tl::unexpected(inside.error());
   if (inside->status != 0 || !inside->out.starts_with("true")) {
     const std::string why = inside->err.empty() ? "it is no git worktree" : first_line(inside->err);
-    return tl::unexpected(Error{fmt::format(
-        "review {}: {}; run it inside a repository, or name one with --root", root, why)});
+    return tl::unexpected(fmt::format(
+        "review {}: {}; run it inside a repository, or name one with --root", root, why));
   }
   return range.empty() ? uncommitted(root, only) : committed(root, range, only);
 }
@@ -229,4 +228,4 @@ std::string review_prompt(const ChangeSet& changes) {
   return prompt + "\nThe change:\n\n```diff\n" + changes.diff + "```\n";
 }
 
-}  // namespace lares::cli
+}  // namespace lares::shown

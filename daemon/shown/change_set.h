@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "daemon/client/error.h"
+#include "daemon/shown/git.h"
 
-namespace lares::cli {
+namespace lares::shown {
 
 inline constexpr std::size_t kReviewDiffBytesMax = 256 << 10;  // about 80k tokens; whole files, as
                                                                // far as they fit
@@ -29,4 +29,4 @@ Result<ChangeSet> change_set(const std::string& root, const std::string& range,
 // How a model is asked for findings in it.
 std::string review_prompt(const ChangeSet& changes);
 
-}  // namespace lares::cli
+}  // namespace lares::shown

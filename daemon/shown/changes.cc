@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace lares::cli {
+namespace lares::shown {
 
 void Changes::add(const daemon::protocol::Item& item) {
   for (const auto& change : item.changes) {
@@ -37,4 +37,4 @@ std::vector<daemon::protocol::FileChange> Changes::of(const std::string& path) c
   return kept;
 }
 
-}  // namespace lares::cli
+}  // namespace lares::shown

@@ -7,7 +7,7 @@
 
 #include "daemon/protocol/protocol.h"
 
-namespace lares::cli {
+namespace lares::shown {
 
 class Changes {
  public:
@@ -32,4 +32,4 @@ class Changes {
   bool complete_ = true;
 };
 
-}  // namespace lares::cli
+}  // namespace lares::shown

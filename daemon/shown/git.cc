@@ -17,7 +17,7 @@
 
 extern char** environ;
 
-namespace lares::cli {
+namespace lares::shown {
 namespace {
 
 constexpr std::size_t kErrorBytesMax = 4096;
@@ -29,7 +29,7 @@ struct Pipe {
 Result<Pipe> make_pipe() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
-    return tl::unexpected(Error{fmt::format("run git: make a pipe: {}", std::strerror(errno))});
+    return tl::unexpected(fmt::format("run git: make a pipe: {}", std::strerror(errno)));
   return Pipe{tools::Fd(ends[0]), tools::Fd(ends[1])};
 }
 
@@ -56,10 +56,9 @@ Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>
                                     const_cast<char* const*>(argv.data()), environment.data());
   ::posix_spawn_file_actions_destroy(&actions);
   if (failed == ENOENT)
-    return tl::unexpected(Error{"run git: there is no such program; install git"});
+    return tl::unexpected(std::string("run git: there is no such program; install git"));
   if (failed != 0)
-    return tl::unexpected(
-        Error{fmt::format("run git in {}: {}", directory, std::strerror(failed))});
+    return tl::unexpected(fmt::format("run git in {}: {}", directory, std::strerror(failed)));
   return pid;
 }
 
@@ -107,4 +106,4 @@ Result<GitOutput> run_git(const std::string& directory, const std::vector<std::s
   return result;
 }
 
-}  // namespace lares::cli
+}  // namespace lares::shown

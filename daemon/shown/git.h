@@ -4,9 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "daemon/client/error.h"
+#include <tl/expected.hpp>
 
-namespace lares::cli {
+namespace lares::shown {
+
+template <class T = void>
+using Result = tl::expected<T, std::string>;  // the error is one line
 
 struct GitOutput {
   std::string out, err;  // err: its first lines
@@ -15,8 +18,8 @@ struct GitOutput {
 };
 
 // Runs `git ARGUMENTS` in `directory` and waits for its end; of its output at most `bytes_max` are
-// kept, the rest is read and dropped. An Error: git could not be run at all.
+// kept, the rest is read and dropped. An error: git could not be run at all.
 Result<GitOutput> run_git(const std::string& directory, const std::vector<std::string>& arguments,
                           std::size_t bytes_max);
 
-}  // namespace lares::cli
+}  // namespace lares::shown

@@ -5,7 +5,7 @@
 #include <clocale>
 #include <cwchar>
 
-namespace lares::cli {
+namespace lares::shown {
 namespace {
 
 // The length of the escape sequence at the start of `s`, which starts with ESC: CSI ... final,
@@ -191,4 +191,4 @@ std::string duration(double seconds) {
   return fmt::format("{}h{:02}m", whole / 3600, whole / 60 % 60);
 }
 
-}  // namespace lares::cli
+}  // namespace lares::shown

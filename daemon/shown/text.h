@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace lares::cli {
+namespace lares::shown {
 
 struct Character {
   char32_t code = 0xFFFD;
@@ -47,4 +47,8 @@ std::string rough(long long n);
 // 3.4 as "3.4s", 75 as "1m15s", 3700 as "1h01m".
 std::string duration(double seconds);
 
-}  // namespace lares::cli
+}  // namespace lares::shown
+
+namespace lares::cli {
+using namespace shown;  // the clients say nothing more often
+}

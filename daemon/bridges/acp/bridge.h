@@ -22,7 +22,7 @@ inline constexpr std::size_t kRequestsMax = 256;  // of the editor, unanswered; 
 inline constexpr std::size_t kListedMax = 50;     // sessions on a page of session/list
 
 struct BridgeOptions {
-  DaemonOptions daemon;
+  DaemonAddress daemon;
   std::string policy;  // of new sessions
 };
 

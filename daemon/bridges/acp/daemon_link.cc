@@ -61,10 +61,10 @@ struct DaemonLink::Pending {
   Reply<Json> reply;
 };
 
-DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events,
+DaemonLink::DaemonLink(asio::any_io_executor io, const DaemonAddress& address, Events events,
                        LinkBounds bounds)
     : io_(io),
-      options_(options),
+      address_(address),
       events_(std::move(events)),
       bounds_(bounds),
       attempt_(std::make_shared<daemon::Gate>(io)),
@@ -107,22 +107,22 @@ asio::awaitable<void> DaemonLink::pause() {
 asio::awaitable<Reply<>> DaemonLink::connect() {
   connection_ = std::make_shared<Connection>(io_);
   refused_ = false;
-  const stream_protocol::endpoint there(options_.socket);
+  const stream_protocol::endpoint there(address_.socket);
   const auto connection = connection_;
   const auto [ec] = co_await connection->socket.async_connect(there, kUse);
   if (ec)
     co_return tl::unexpected(
         Fault{kInternal, fmt::format("connect to the daemon at {}: {}; `lares status` says more",
-                                     options_.socket, ec.message())});
+                                     address_.socket, ec.message())});
   co_return Reply<>();
 }
 
 // With what the other commands start it with, which wait while they do.
 asio::awaitable<Reply<>> DaemonLink::start_daemon() {
   starting_ = true;
-  const auto start = [options = options_]() -> Result<bool> {
+  const auto start = [address = address_]() -> Result<bool> {
     Link link;
-    const auto reached = reach(link, options, [](double) {});
+    const auto reached = reach(link, address, [](double) {});
     if (!reached) return tl::unexpected(reached.error());
     return reached->started;
   };
@@ -164,7 +164,7 @@ asio::awaitable<void> DaemonLink::establish() {
     if (greeted.error().lost) co_return;
     refused_ = true;
     settle(tl::unexpected(Fault{kInternal, fmt::format("greet the daemon at {}: {}",
-                                                       options_.socket, greeted.error().message)}));
+                                                       address_.socket, greeted.error().message)}));
     boost::system::error_code ignored;
     connection_->socket.close(ignored);  // the next attempt may find another daemon there
     co_return;
@@ -188,7 +188,7 @@ void DaemonLink::lose() {
   if (!was_up && !refused_ && ++n_failed_ >= kHangupsMax)
     settle(tl::unexpected(Fault{
         kInternal, fmt::format("greet the daemon at {}: it hung up {} times; see laresd.log in {}",
-                               options_.socket, n_failed_, options_.state_dir)}));
+                               address_.socket, n_failed_, address_.state_dir)}));
   for (auto& [id, pending] : std::exchange(pending_, {})) {
     pending->reply = tl::unexpected(lost_fault(pending->method));
     pending->gate.open();

@@ -15,7 +15,7 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "daemon/bridges/acp/message.h"
-#include "daemon/cli/options.h"
+#include "daemon/client/start.h"
 #include "daemon/client/answer_bounds.h"
 
 namespace lares::daemon {
@@ -47,8 +47,8 @@ class DaemonLink {
                                    // none runs
     std::function<asio::awaitable<void>()> may_go_on;  // before more is read from it
   };
-  DaemonLink(asio::any_io_executor io, const DaemonOptions& options, Events events,
-             LinkBounds bounds = {});  // `options` outlives it
+  DaemonLink(asio::any_io_executor io, const DaemonAddress& address, Events events,
+             LinkBounds bounds = {});  // `address` outlives it
   ~DaemonLink();
   DaemonLink(const DaemonLink&) = delete;
   DaemonLink& operator=(const DaemonLink&) = delete;
@@ -89,7 +89,7 @@ class DaemonLink {
   void write_next(const std::shared_ptr<Connection>& to);
 
   asio::any_io_executor io_;
-  const DaemonOptions& options_;
+  const DaemonAddress& address_;
   Events events_;
   const LinkBounds bounds_;
   asio::thread_pool starter_{1};

@@ -65,8 +65,8 @@ struct McpBridge::Starter {
   std::optional<Result<>> outcome;
 };
 
-McpBridge::McpBridge(const DaemonOptions& options, std::string root, int in, int out)
-    : options_(options),
+McpBridge::McpBridge(const DaemonAddress& address, std::string root, int in, int out)
+    : address_(address),
       in_(in),
       out_(out),
       traffic_(std::move(root), [this](std::string line) { tell(std::move(line)); }),
@@ -165,7 +165,7 @@ Result<> McpBridge::write_client() {
 // ---- the daemon
 
 void McpBridge::connect() {
-  daemon_ = connect_to(options_.socket);
+  daemon_ = connect_to(address_.socket);
   if (daemon_) return traffic_.connected();
   attempt_at_ = Clock::now() + kPauseMax;
   if (traffic_.waits()) start();
@@ -204,17 +204,17 @@ void McpBridge::lose() {
   if (++n_hangups_ <= kMcpHangupsMax) return;
   n_hangups_ = 0;
   traffic_.give_up(fmt::format("the daemon at {} hung up {} times; see laresd.log in {}",
-                               options_.socket, kMcpHangupsMax, options_.state_dir));
+                               address_.socket, kMcpHangupsMax, address_.state_dir));
 }
 
 void McpBridge::start() {
   starter_ = std::make_shared<Starter>();
-  std::thread([starter = starter_, options = options_] {
+  std::thread([starter = starter_, address = address_] {
     const auto reached = [&]() -> Result<> {
       Link link;  // which takes signals meanwhile
-      const auto there = reach(link, options, [](double) {});
+      const auto there = reach(link, address, [](double) {});
       if (!there) return tl::unexpected(there.error());
-      return serves_model(link, options, there->started);
+      return serves_model(link, address, there->started);
     }();
     const std::scoped_lock lock(starter->mutex);
     starter->outcome = reached;

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "daemon/bridges/mcp/traffic.h"
-#include "daemon/cli/options.h"
+#include "daemon/client/start.h"
 #include "daemon/client/error.h"
 #include "tools/fd.h"
 
@@ -28,7 +28,7 @@ inline constexpr int kMcpHangupsMax = 8;  // of one that takes connections and s
 // is made non-blocking, for they may be shared with others.
 class McpBridge {
  public:
-  McpBridge(const DaemonOptions& options, std::string root, int in, int out);
+  McpBridge(const DaemonAddress& address, std::string root, int in, int out);
   ~McpBridge();
   McpBridge(const McpBridge&) = delete;
   McpBridge& operator=(const McpBridge&) = delete;
@@ -52,7 +52,7 @@ class McpBridge {
   void tell(std::string line);
   bool has_room() const { return bytes_down_ < kMcpBytesUnderWayMax; }
 
-  const DaemonOptions options_;
+  const DaemonAddress address_;
   const int in_, out_;
   McpTraffic traffic_;
   tools::Fd daemon_;

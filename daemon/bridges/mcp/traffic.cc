@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "daemon/mcp/door.h"
+#include "daemon/protocol/mcp_wire.h"
 #include "mcp/server/rpc.h"
 
 namespace lares::cli {
@@ -173,7 +173,7 @@ void McpTraffic::connected() {
   std::deque<Line> waiting;
   std::swap(waiting, out_);
   bytes_ = 0;
-  push(rpc::notification_text(daemon::kMcpRootNotification, {{"root", root_}}));
+  push(rpc::notification_text(daemon::protocol::kMcpRootNotification, {{"root", root_}}));
   if (!initialize_.is_null()) {
     ours("initialize", initialize_);
     if (initialized_) push(rpc::notification_text(kInitialized, nullptr));

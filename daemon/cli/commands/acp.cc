@@ -24,19 +24,20 @@ int acp_command(int argc, const char* const* argv) {
       "with the daemon's sessions through it. It ends when the editor hangs up; the log goes to "
       "stderr.",
       "lares acp");
+  DaemonOptions daemon;
   acp::BridgeOptions options;
-  options.daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
+  daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
   app.add_option("--policy", options.policy,
                  "the mode that new sessions begin in: auto edits ask plan read-only")
       ->check(CLI::IsMember({"auto", "edits", "ask", "plan", "read-only"}));
   app.footer(kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (const auto usable = options.daemon.resolve(); !usable)
-    return fail(usable.error(), /*json=*/false);
+  if (const auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);
+  options.daemon = daemon;
   const auto settings = user_settings();
   if (!settings) return fail(settings.error(), /*json=*/false);
   if (options.policy.empty())
-    options.policy = settings->text("policy").value_or(daemon::protocol::SessionSettings{}.policy);
+    options.policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
 
   if (::isatty(STDIN_FILENO) == 1)
     fmt::print(stderr,

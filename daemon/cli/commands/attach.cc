@@ -94,7 +94,7 @@ class Attachment final : public Follower {
 
   void noticed(const protocol::Message& message) override {
     if (message.method == protocol::TurnStarted::kNotification) {
-      changes_ = Changes();
+      changes_ = {};
     } else if (message.method == protocol::SessionClosed::kNotification) {
       if (!daemon_.json) view_.note(Style::yellow, "the session was closed");
       leave(kExitFinished);

@@ -19,7 +19,7 @@
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/link.h"
 #include "daemon/client/prompt_id.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {

@@ -54,7 +54,7 @@ Result<> print_log(Link& link, const protocol::SessionInfo& session, bool thinki
 }
 
 // At a terminal coloured and paged; else as the calls told it, so that `git apply` can take it.
-void print_diff(const Changes& changes) {
+void print_diff(const shown::Changes& changes) {
   Pager pager;
   const Terminal terminal = terminal_of_output();
   Screen screen(pager.fd(), terminal);

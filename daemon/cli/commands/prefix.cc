@@ -17,7 +17,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/client/link.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 
 namespace lares::cli {
 namespace {

@@ -13,7 +13,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/which_session.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/protocol/transfer.h"
 #include "daemon/shown/text.h"
 

@@ -23,7 +23,7 @@ namespace {
 
 constexpr std::size_t kNamesShownMax = 5;
 
-void tell_left_out(const ChangeSet& changes) {
+void tell_left_out(const shown::ChangeSet& changes) {
   std::string names;
   for (std::size_t i = 0; i < changes.left_out.size() && i < kNamesShownMax; ++i)
     names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
@@ -32,10 +32,10 @@ void tell_left_out(const ChangeSet& changes) {
   fmt::print(stderr,
              "lares: the change is longer than {} kB, so the model is only told the names of: {}; "
              "review them by themselves with --only PATH\n",
-             kReviewDiffBytesMax >> 10, names);
+             shown::kReviewDiffBytesMax >> 10, names);
 }
 
-int nothing(const ChangeSet& changes, bool json) {
+int nothing(const shown::ChangeSet& changes, bool json) {
   if (json) {
     const protocol::Json result = {{"type", "result"},
                                    {"stop_reason", "nothing_to_review"},
@@ -72,11 +72,11 @@ int review_command(int argc, const char* const* argv) {
     fail(usable.error(), daemon.json);
     return kExitUsage;
   }
-  const auto changes = change_set(turn.root, range, only);
-  if (!changes) return fail(changes.error(), daemon.json);
+  const auto changes = shown::change_set(turn.root, range, only);
+  if (!changes) return fail({changes.error()}, daemon.json);
   if (changes->diff.empty() && changes->left_out.empty()) return nothing(*changes, daemon.json);
   if (!changes->left_out.empty() && !daemon.json) tell_left_out(*changes);
-  return run_turn(daemon, turn, /*worktree=*/false, "ask", review_prompt(*changes));
+  return run_turn(daemon, turn, /*worktree=*/false, "ask", shown::review_prompt(*changes));
 }
 
 }  // namespace lares::cli

@@ -10,7 +10,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/client/link.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/text.h"
 

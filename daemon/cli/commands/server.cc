@@ -19,7 +19,7 @@
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/client/link.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/shown/text.h"
 #include "tools/fd.h"
 

@@ -5,7 +5,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/protocol/transfer.h"
 
 namespace lares::cli {

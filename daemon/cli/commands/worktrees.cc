@@ -12,7 +12,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/client/start.h"
+#include "daemon/cli/reach.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {

@@ -271,7 +271,7 @@ void Interactive::server_state(const protocol::ServerState& state) {
 
 void Interactive::turn_began(std::int64_t turn_id, std::int64_t unix_ms) {
   shown_turn_ = turn_id;
-  changes_ = Changes();
+  changes_ = {};
   view_.turn_began(talk_.session().context_tokens, unix_ms);
   if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt
 }

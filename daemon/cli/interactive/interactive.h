@@ -86,7 +86,7 @@ class Interactive {
   History history_;
   Conversation talk_;
   std::unique_ptr<Input> input_;
-  Changes changes_;                                   // of the running turn
+  shown::Changes changes_;                            // of the running turn
   std::int64_t shown_turn_ = 0;                       // whose beginning was seen
   std::string question_id_;                           // the item whose question is open
   std::optional<protocol::Item> asking_;              // that item, where it asks for permission

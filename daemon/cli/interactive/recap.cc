@@ -50,7 +50,7 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
   return all;
 }
 
-Result<Changes> session_changes(Link& link, const std::string& session_id) {
+Result<shown::Changes> session_changes(Link& link, const std::string& session_id) {
   std::vector<protocol::Item> items, taken_back;  // the second by the last rewinding
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
     if (event.method == protocol::ItemCompleted::kNotification) {
@@ -72,7 +72,7 @@ Result<Changes> session_changes(Link& link, const std::string& session_id) {
   };
   if (auto read = read_history(link, session_id, 0, each); !read)
     return tl::unexpected(read.error());
-  Changes changes;
+  shown::Changes changes;
   for (const auto& item : items) changes.add(item);
   return changes;
 }

@@ -25,6 +25,6 @@ Result<> read_history(
 Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session,
                                              std::size_t n_max);
 
-Result<Changes> session_changes(Link& link, const std::string& session_id);
+Result<shown::Changes> session_changes(Link& link, const std::string& session_id);
 
 }  // namespace lares::cli

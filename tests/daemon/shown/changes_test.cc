@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-namespace lares::cli {
+namespace lares::shown {
 namespace {
 
 daemon::protocol::Item change(const std::string& path, const std::string& before,
@@ -58,4 +58,4 @@ TEST(Changes, ACommandMayHaveChangedMoreWhereTheSnapshotsSaySoOrAreMissing) {
 }
 
 }  // namespace
-}  // namespace lares::cli
+}  // namespace lares::shown

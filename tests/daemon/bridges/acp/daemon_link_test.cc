@@ -32,8 +32,8 @@ class AcpDaemonLink : public testing::Test {
     std::string name = (std::filesystem::temp_directory_path() / "lares-link-XXXXXX").string();
     if (!::mkdtemp(name.data())) std::abort();
     home_ = name;
-    options_.socket = home_ + "/s", options_.state_dir = home_;
-    acceptor_.emplace(io_, stream_protocol::endpoint(options_.socket));
+    address_.socket = home_ + "/s", address_.state_dir = home_;
+    acceptor_.emplace(io_, stream_protocol::endpoint(address_.socket));
     asio::co_spawn(io_, accept(), asio::detached);
   }
   ~AcpDaemonLink() override {
@@ -72,7 +72,7 @@ class AcpDaemonLink : public testing::Test {
                                     .gave_up = [](const Fault&) {},
                                     .wanted = [] { return false; },
                                     .may_go_on = []() -> asio::awaitable<void> { co_return; }};
-    link_.emplace(io_.get_executor(), options_, events, bounds);
+    link_.emplace(io_.get_executor(), address_, events, bounds);
     asio::co_spawn(io_, link_->run(), asio::detached);
   }
   Reply<Json> call(std::string method = "server/status", Json params = Json::object()) {
@@ -94,7 +94,7 @@ class AcpDaemonLink : public testing::Test {
   static constexpr const char* kGreets = R"("result":{})";
   asio::io_context io_{1};
   std::string home_;
-  DaemonOptions options_;
+  DaemonAddress address_;
   std::optional<stream_protocol::acceptor> acceptor_;
   std::function<std::string(const std::string& method)> answer_;
   std::optional<DaemonLink> link_;
@@ -106,7 +106,7 @@ TEST_F(AcpDaemonLink, ADaemonThatDoesNotGreetIsTold) {
   link({.greeting = std::chrono::milliseconds(50)});
   const auto reply = call();
   ASSERT_FALSE(reply);
-  EXPECT_EQ(reply.error().message, "server/status: greet the daemon at " + options_.socket +
+  EXPECT_EQ(reply.error().message, "server/status: greet the daemon at " + address_.socket +
                                        ": initialize: the daemon has not answered within 0.05 s; "
                                        "it may still do it; `lares status` says more");
 }
