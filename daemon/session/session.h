@@ -240,6 +240,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void tell_repair();
   void start_next();
   asio::awaitable<void> run(std::int64_t turn_id, Prompt* prompt);
+  asio::awaitable<TurnResult> work(std::int64_t turn_id, Prompt* prompt);  // up to its end
+  asio::awaitable<std::string> retell(TurnInput& input);
+  void hear_of_the_loop(TurnInput& input);
   void turn_lost(std::exception_ptr thrown);
 
   // wake.cc

@@ -1,0 +1,194 @@
+// What people write to a session: each prompt is accepted once, delivered now, later or into a
+// running turn, and can be taken back.
+#include <algorithm>
+#include <utility>
+
+#include <boost/asio/co_spawn.hpp>
+#include <fmt/format.h>
+
+#include "daemon/session/facts.h"
+#include "daemon/session/session.h"
+#include "daemon/utf8.h"
+
+namespace lares::daemon {
+namespace {
+
+constexpr std::size_t kTitleBytesMax = 80;
+
+std::string first_line(const std::string& text) {
+  const auto begin = text.find_first_not_of(" \t\r\n");
+  if (begin == std::string::npos) return "";
+  const auto end = text.find_first_of("\r\n", begin);
+  return std::string(
+      utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
+}
+
+}  // namespace
+
+asio::awaitable<Reply<>> Session::set_title(std::string title) {
+  const auto self = shared_from_this();
+  const std::string line = first_line(title);
+  if (line.empty())
+    co_return tl::unexpected(refusal(
+        protocol::Code::invalid_params,
+        fmt::format("name session {}: the title is empty; say in a few words what it is about",
+                    info_.session_id)));
+  if (!co_await writable()) co_return tl::unexpected(unwritten());
+  info_.title = line;
+  fact(protocol::SessionUpdated{.title = line});
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return Reply<>();
+}
+
+std::size_t Session::n_waiting() const {
+  return static_cast<std::size_t>(
+      std::count_if(prompts_.begin(), prompts_.end(),
+                    [](const Prompt& p) { return p.turn_id == 0 && !p.delivered; }));
+}
+
+asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
+  using protocol::Code;
+  const auto self = shared_from_this();
+  for (const Prompt& p : prompts_) {
+    if (p.send.id != prompt.id) continue;
+    if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
+      co_return tl::unexpected(refusal(
+          Code::conflict,
+          fmt::format("prompt/send {}: this id was used with another content or mode", prompt.id)));
+    }
+    co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
+  }
+  std::string& delivery = prompt.delivery;
+  if (delivery != "start" && delivery != "queue" && delivery != "steer" &&
+      delivery != "interrupt") {
+    co_return tl::unexpected(refusal(
+        Code::invalid_params,
+        fmt::format("delivery must be start, queue, steer or interrupt, not {}", delivery)));
+  }
+  if (!prompt.mode.empty() && !protocol::is_mode(prompt.mode)) {
+    co_return tl::unexpected(refusal(Code::invalid_params,
+                                     fmt::format("mode must be work or ask, not {}", prompt.mode)));
+  }
+  if (info_.closed && !put_away_)
+    co_return tl::unexpected(refusal(
+        Code::not_found, fmt::format("prompt/send: session {} is closed", info_.session_id),
+        fmt::format("`lares fork {}` makes one that knows what it knew", info_.session_id)));
+  if (prompt.id.empty() || prompt.content.empty())
+    co_return tl::unexpected(refusal(Code::invalid_params, "id and content must not be empty"));
+  if (prompt.content.size() > protocol::kPromptBytesMax) {
+    co_return tl::unexpected(
+        refusal(Code::invalid_params,
+                fmt::format("content is longer than {} bytes", protocol::kPromptBytesMax),
+                "put it into a file of the repository and name that"));
+  }
+  if (world_.host->state().state == "failed") {
+    co_return tl::unexpected(
+        refusal(Code::not_ready, "load the model: " + world_.host->state().message));
+  }
+  if (!failure_.empty()) {
+    if (!co_await writable()) co_return tl::unexpected(unwritten());
+    auto again = send(std::move(prompt));  // what was found out above may not be true any more
+    co_return co_await std::move(again);
+  }
+  if (turn_ && turn_->woken && delivery == "start")
+    delivery = "queue";  // whoever sent it saw an idle session
+  if (turn_ && delivery == "start") {
+    co_return tl::unexpected(
+        refusal(Code::busy, fmt::format("session {} works on turn {}", info_.session_id, turn_->id),
+                "deliver it with queue, steer or interrupt"));
+  }
+  if (prompt.expect_turn != 0 && (!turn_ || turn_->id != prompt.expect_turn)) {
+    co_return tl::unexpected(
+        refusal(Code::busy, fmt::format("turn {} is not the running one", prompt.expect_turn)));
+  }
+  if (n_waiting() >= protocol::kPromptsQueuedMax) {
+    auto full = refusal(Code::overloaded,
+                        fmt::format("{} prompts wait in session {}", protocol::kPromptsQueuedMax,
+                                    info_.session_id));
+    full.retry_after_ms = 1000;
+    co_return tl::unexpected(std::move(full));
+  }
+  if (info_.title.empty()) {
+    info_.title = first_line(prompt.content);
+    fact(protocol::SessionUpdated{.title = info_.title});
+  }
+  fact(protocol::PromptAccepted{
+      .id = prompt.id, .content = prompt.content, .delivery = delivery, .mode = prompt.mode});
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  if (std::exchange(put_away_, false)) info_.closed = false;
+  const std::int64_t seq = info_.last_seq;
+  prompts_.push_back({.send = prompt, .seq = seq});
+  if (delivery == "interrupt") interrupt(0);
+  start_next();
+  protocol::PromptSendResult result{
+      .id = prompt.id, .seq = seq, .turn_id = prompts_.back().turn_id};
+  for (const Prompt& p : prompts_) {
+    if (p.send.id == prompt.id) result.turn_id = p.turn_id;
+  }
+  if (result.turn_id == 0 && steers(prompts_.back())) result.turn_id = turn_->id;
+  co_await synced();
+  if (!failure_.empty()) co_return tl::unexpected(unwritten());
+  co_return result;
+}
+
+void Session::start_next() {
+  if (turn_ || rewinding_ || info_.closed || !failure_.empty()) return;
+  if (world_.host->stopping()) return;  // what waits is the next daemon's
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered) continue;
+    p.turn_id = info_.turn_id = ++info_.n_turns;
+    info_.turn_began_ms = unix_ms();
+    turn_ = std::make_unique<Running>();
+    turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
+    idle_.close();
+    turn_log_.begin(p.turn_id, transcript_, journal_.size());
+    fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
+    tell_repair();
+    asio::co_spawn(
+        world_.io,
+        [self = shared_from_this(), id = p.turn_id, prompt = &p] { return self->run(id, prompt); },
+        [self = shared_from_this()](std::exception_ptr thrown) {
+          if (thrown) self->turn_lost(thrown);
+        });
+    return;
+  }
+}
+
+const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {
+  return prompt.mode.empty() ? info_.settings.mode : prompt.mode;
+}
+
+// Whether the running turn is to hear of it. A question never becomes part of a turn that may
+// change files, nor a task of one that may not.
+bool Session::steers(const Prompt& prompt) const {
+  return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" &&
+         mode_of(prompt.send) == turn_->mode;
+}
+
+asio::awaitable<Reply<protocol::PromptWithdrawResult>> Session::withdraw(std::string prompt_id) {
+  using Result = protocol::PromptWithdrawResult;
+  const auto self = shared_from_this();
+  const bool kept = co_await writable();
+  for (Prompt& p : prompts_) {
+    if (p.send.id != prompt_id) continue;
+    if (p.turn_id != 0) co_return Result{.turn_id = interrupt(p.turn_id)};
+    if (!p.delivered) {
+      if (kept) fact(protocol::PromptWithdrawn{.id = prompt_id});
+      if (!failure_.empty()) co_return tl::unexpected(unwritten());
+      p.delivered = true;
+    }
+    co_return Result{.withdrawn = true};
+  }
+  co_return Result{};
+}
+
+void Session::withdraw_all() {
+  for (Prompt& p : prompts_) {
+    if (p.turn_id != 0 || p.delivered) continue;
+    fact(protocol::PromptWithdrawn{.id = p.send.id});
+    if (!failure_.empty()) return;  // nothing begins any more
+    p.delivered = true;
+  }
+}
+
+}  // namespace lares::daemon
