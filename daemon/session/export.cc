@@ -102,6 +102,16 @@ tl::expected<std::string, std::string> read_whole(const std::string& path) {
 
 }  // namespace
 
+std::string vocabulary_of(const engine::Engine& engine) {
+  std::string all;
+  for (engine::Token id = 0; id < engine.info().vocab_size; ++id) {
+    const std::string_view bytes = engine.tokenizer().bytes(id);
+    all += fmt::format("{}:", bytes.size());
+    all += bytes;
+  }
+  return hash_of(all);
+}
+
 ExportModel model_of(const engine::Engine* engine) {
   if (!engine) return {};
   const engine::ModelInfo& info = engine->info();
@@ -109,13 +119,7 @@ ExportModel model_of(const engine::Engine* engine) {
                   .type = info.model_type,
                   .vocab_size = info.vocab_size};
   out.fingerprint = engine->prefix_format().fingerprint;
-  std::string all;
-  for (engine::Token id = 0; id < info.vocab_size; ++id) {
-    const std::string_view bytes = engine->tokenizer().bytes(id);
-    all += fmt::format("{}:", bytes.size());
-    all += bytes;
-  }
-  out.vocabulary = hash_of(all);
+  out.vocabulary = vocabulary_of(*engine);
   return out;
 }
 

@@ -22,6 +22,7 @@ struct ExportModel {
   std::string vocabulary;   // of what its token ids mean
   int vocab_size = 0;       // not in the file
 };
+std::string vocabulary_of(const engine::Engine& engine);
 ExportModel model_of(const engine::Engine* engine);  // null: nothing is known
 
 std::string other_vocabulary(const ExportModel& file, const ExportModel& ours);  // why its ids are

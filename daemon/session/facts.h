@@ -34,6 +34,12 @@ inline TurnLog::Undo undo_of(const std::string& snapshot,
   return undo;
 }
 
+// Of what was appended to a transcript: what its ids mean from there on; empty: what they did.
+inline std::string vocabulary_at(const protocol::Json& params) {
+  const auto at = params.find("vocabulary");
+  return at != params.end() && at->is_string() ? at->get<std::string>() : "";
+}
+
 // What a client is told of what is not done.
 inline protocol::Error refusal(protocol::Code code, std::string message, std::string hint = "") {
   return {.code = code, .message = std::move(message), .hint = std::move(hint)};

@@ -59,7 +59,9 @@ class UpToStep {
       prompted_ = true;
       return;
     }
-    if (anew) transcript_ = {};
+    if (anew) transcript_ = {.vocabulary = std::move(transcript_.vocabulary)};
+    if (auto written_with = vocabulary_at(params); !written_with.empty())
+      transcript_.vocabulary = std::move(written_with);
     if (any_ids)
       for (const auto& id : *ids)
         if (id.is_number_integer()) transcript_.ids.push_back(id.get<engine::Token>());
@@ -117,6 +119,7 @@ asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, T
   const auto self = shared_from_this();
   words_before_ = std::move(known.words), had_shell_ = known.had_shell;
   transcript_ = std::move(was);
+  vocabulary_ = std::exchange(transcript_.vocabulary, "");
   appended(transcript_.ids, transcript_.results);
   forked();
   sync_soon();

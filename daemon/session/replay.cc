@@ -37,7 +37,12 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     }
   };
   if (method == kAppended || method == kShortened) {
-    if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
+    if (method == kShortened) {
+      Transcript anew{.vocabulary = transcript_.vocabulary};
+      turn_log_.shortened(std::exchange(transcript_, std::move(anew)));
+    }
+    if (auto written_with = vocabulary_at(params); !written_with.empty())
+      transcript_.vocabulary = std::move(written_with);
     const auto ids = params.find("ids");
     if (ids != params.end() && ids->is_array()) {
       for (const auto& id : *ids) {

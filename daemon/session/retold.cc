@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -49,16 +50,20 @@ class Newest {
 
 }  // namespace
 
-// Every transcript begins with the head of the prompt (prompt.h).
-Words words_of(std::span<const engine::Token> transcript, const engine::Engine& engine) {
+Words words_of(const Transcript& transcript, const engine::Engine& engine,
+               std::string_view vocabulary) {
+  const std::span<const engine::Token> ids = transcript.ids;
   const engine::ModelInfo& info = engine.info();
   const auto unknown = [&](engine::Token id) { return id < 0 || id >= info.vocab_size; };
-  const auto head = transcript.first(std::min(transcript.size(), kHeadTokens));
-  if (std::ranges::any_of(transcript, unknown) ||
-      engine.tokenizer().decode(head).find(kSystem) == std::string::npos)
-    return Words::foreign;
-  return static_cast<std::int64_t>(transcript.size()) > info.n_context_max ? Words::too_many
-                                                                           : Words::known;
+  const auto begins_as_ours = [&] {
+    const auto head = ids.first(std::min(ids.size(), kHeadTokens));
+    return engine.tokenizer().decode(head).find(kSystem) != std::string::npos;
+  };
+  const bool ours = transcript.vocabulary.empty() ? begins_as_ours()
+                                                  : transcript.vocabulary == vocabulary;
+  if (!ours || std::ranges::any_of(ids, unknown)) return Words::foreign;
+  return static_cast<std::int64_t>(ids.size()) > info.n_context_max ? Words::too_many
+                                                                    : Words::known;
 }
 
 Retelling retelling(const Journal& journal, const TurnLog& log, std::int64_t turn_id,

@@ -5,13 +5,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <set>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "daemon/session/journal.h"
 #include "daemon/session/turn_log.h"
+#include "daemon/turn/transcript.h"
 #include "engine/engine.h"
 
 namespace lares::daemon {
@@ -28,7 +28,10 @@ enum class Words {
   too_many,
   foreign,  // they do not mean to this model what they meant to the one that they were written for
 };
-Words words_of(std::span<const engine::Token> transcript, const engine::Engine& engine);
+// `vocabulary`: the engine's. Journals of earlier versions do not say which theirs is: those tokens
+// are the engine's if they begin with the head of its prompts.
+Words words_of(const Transcript& transcript, const engine::Engine& engine,
+               std::string_view vocabulary);
 
 struct Retelling {
   std::string journal;

@@ -310,6 +310,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   Tools dropped_tools_;  // while one of them is asked for its news
   bool asks_tools_ = false, watches_jobs_ = false;
   std::string last_reason_;                 // for which a turn ended, in this daemon
+  std::string vocabulary_;                  // the model's, which the session goes on with
   std::vector<mcp::ServerConfig> servers_;  // that a client brought
   std::shared_ptr<Overlays> overlays_;
   Subscriber* editor_ = nullptr;  // whom they are asked of

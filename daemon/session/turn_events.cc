@@ -113,6 +113,8 @@ void Session::appended(const std::vector<engine::Token>& ids,
   Json params;
   params["ids"] = ids;
   params["results"] = results;
+  if (!ids.empty() && transcript_.vocabulary != vocabulary_)
+    params["vocabulary"] = transcript_.vocabulary = vocabulary_;
   record(kAppended, params);
   record_shown();  // after what shows it: a crash in between tells it twice, not never
 }
@@ -128,6 +130,7 @@ void Session::drawn(const Drawn& how) {
 }
 
 void Session::shortened(Transcript before, const std::vector<engine::Token>& ids) {
+  transcript_.vocabulary = before.vocabulary;
   turn_log_.shortened(std::move(before));
   if (anew_) adopt(std::move(*std::exchange(anew_, std::nullopt)));
   record(kShortened, {{"ids", ids}});

@@ -58,7 +58,7 @@ Transcript TurnLog::before(const Turn& turn, const Transcript& now) const {
   const Transcript& then = turn.n_shortened < shortened_.size() ? shortened_[turn.n_shortened]
                                                                 : now;
   const auto n_ids = static_cast<std::ptrdiff_t>(std::min(turn.n_ids, then.ids.size()));
-  return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results};
+  return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results, then.vocabulary};
 }
 
 std::int64_t TurnLog::uncut(Transcript& transcript) {

@@ -8,6 +8,7 @@
 #include "daemon/ended.h"
 #include "daemon/hooks/hooks.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/session/export.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/retold.h"
 #include "daemon/session/session.h"
@@ -71,7 +72,7 @@ asio::awaitable<std::string> Session::retell(TurnInput& input) {
   const engine::Engine& engine = *world_.host->engine();
   const Words words = pinned_ || transcript_.ids.empty()
                           ? Words::known
-                          : words_of(transcript_.ids, engine);
+                          : words_of(transcript_, engine, vocabulary_);
   if (words == Words::foreign) {
     info_.settings = for_another_model(info_.settings, world_.defaults);
     record(kSettings, protocol::to_json(info_.settings));
@@ -113,6 +114,10 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     co_await std::move(loading);
   }
   const engine::Engine* engine = world_.host->engine();
+  if (engine && !pinned_) {
+    const auto look = [engine] { return vocabulary_of(*engine); };
+    vocabulary_ = co_await on_disk_pool(*world_.disk, look);
+  }
   if (turn_->stop.requested()) co_return cancelled;
   if (!engine) co_return TurnResult{"error", "load the model: " + world_.host->state().message, {}};
 

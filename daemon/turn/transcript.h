@@ -14,6 +14,7 @@ struct Transcript {
                                      // empty before the first
   std::vector<std::string> results;  // of the last answer's calls, in order, while the model has
                                      // not read them
+  std::string vocabulary;            // of what the ids mean, a hash; empty: nobody wrote it down
 };
 
 // Stands for the result of a call that the death of the daemon cut off.

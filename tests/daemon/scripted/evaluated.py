@@ -4,22 +4,13 @@ import collections
 import json
 import os
 
+from journal import frames
+
 TIMELINES_MAX = 32  # kTimelinesMax: of more sessions the ones that rest longest are forgotten
 LAST = 1           # token of an answer: it may wait for what follows
 CUT = 130          # an answer that was cut off ends in the transcript as it did not in the engine, which goes back to a multiple of 128
 ANEW = ("session/rewound", "session/unrewound", "lares/shortened", "lares/forked", "lares/imported",
         "lares/put_away")  # behind these other tokens may come, or nothing is known any more
-
-
-def frames(path):
-    """Of a journal, up to the first that is damaged."""
-    with open(path, "rb") as f:
-        f.readline()
-        while len(header := f.read(8)) == 8:
-            payload = f.read(int.from_bytes(header[:4], "little"))
-            if not payload.startswith(b'{"method":"'):
-                return
-            yield payload
 
 
 def steps(path):

@@ -12,6 +12,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 from client import Daemon
 import daemon_case
+import journal
 from daemon_case import DaemonCase, main
 
 
@@ -111,21 +112,11 @@ class ClientsTest(DaemonCase):
         s = self.session(c)
         c.close()
         self.daemon.kill()
-        append_frame(os.path.join(self.daemon.state, "sessions", s + ".journal"), b'{"method":7,"params":{}}')
+        journal.append(os.path.join(self.daemon.state, "sessions", s + ".journal"), b'{"method":7,"params":{}}')
         self.daemon.start([])
         c = self.connect()
         c.call("session/subscribe", sessionId=s, after=0)
         self.assertIn("cannot be read", c.until("connection/evicted")[-1]["params"]["why"])
-
-
-def append_frame(path, payload):
-    crc = 0xFFFFFFFF
-    for byte in payload:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    with open(path, "ab") as f:
-        f.write(len(payload).to_bytes(4, "little") + (crc ^ 0xFFFFFFFF).to_bytes(4, "little") + payload)
 
 
 if __name__ == "__main__":

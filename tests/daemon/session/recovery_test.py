@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import daemon_case
+import journal
 from client import Daemon, Refused, call
 from daemon_case import DaemonCase, main
 
@@ -125,6 +126,55 @@ class RecoveryTest(DaemonCase):
         return seen[-1]["params"]["reason"], [i["text"] for i in items if i["kind"] == "note"]
 
     TOLD = "<user>\nWhat is in a.txt?\n</user>\n<assistant>\nIt is alpha.\n</assistant>\n\n"
+
+    SENTENCE = b"You are a helpful software engineer assistant."
+
+    def held_with_another_version(self, s, writes_its_vocabulary=True):
+        """As if it had begun with another system sentence."""
+        def change(params):
+            ids = bytes(i if i < 256 else 0 for i in params["ids"])
+            if (at := ids.find(self.SENTENCE)) >= 0:
+                params["ids"][at:at + len(self.SENTENCE)] = b"You are one who helps."
+            if not writes_its_vocabulary:
+                params.pop("vocabulary", None)
+        self.rewritten(s, change)
+
+    def rewritten(self, s, change):
+        self.daemon.kill()
+        journal.rewrite(os.path.join(self.daemon.state, "sessions", s + ".journal"), "lares/appended", change)
+        self.daemon.known_is_evaluated_again = "it was written by the test"
+
+    def test_another_system_sentence_is_no_other_model(self):
+        c = self.start("hm</think>It is alpha.")
+        s = self.session(c)
+        self.assertEqual(self.ask(c, s, 1, "What is in a.txt?"), ("end_turn", []))
+        fork = c.call("session/fork", sessionId=s)["sessionId"]
+        self.held_with_another_version(fork)
+        self.held_with_another_version(s)
+        c = self.start(*["hm</think>Yes."] * 3)
+        for session in (s, fork):
+            self.assertEqual(self.ask(c, session, 2, "Sure?"), ("end_turn", []))
+        self.assertEqual(self.ask(c, c.call("session/fork", sessionId=s, beforeTurn=2)["sessionId"], 3, "Sure?"), ("end_turn", []))
+        c.call("session/rewind", sessionId=s, turnId=2)
+        self.rewritten(s, lambda params: None)
+        c = self.start("hm</think>Yes.")
+        self.assertEqual(self.ask(c, s, 4, "Sure?"), ("end_turn", []))
+
+    def test_journals_that_do_not_say_their_vocabulary_are_known_by_their_head(self):
+        c = self.start(*["hm</think>It is alpha."] * 2)
+        ours, others = (self.session(c) for _ in range(2))
+        for s in ours, others:
+            self.ask(c, s, 1, "What is in a.txt?")
+        self.rewritten(ours, lambda params: params.pop("vocabulary", None))
+        self.held_with_another_version(others, writes_its_vocabulary=False)
+        c = self.start(*["hm</think>Yes."] * 3)
+        self.assertEqual(self.ask(c, ours, 2, "Sure?"), ("end_turn", []))
+        reason, notes = self.ask(c, others, 2, "Sure?")
+        self.assertEqual((reason, len(notes)), ("end_turn", 1))
+        self.assertIn("held with another model", notes[0])
+        self.held_with_another_version(ours)  # it was written down since
+        c = self.start("hm</think>Yes.")
+        self.assertEqual(self.ask(c, ours, 3, "Sure?"), ("end_turn", []))
 
     def test_another_model_reads_what_was_said_as_text(self):
         c = self.start("hm</think>It is alpha.")

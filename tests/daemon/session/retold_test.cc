@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/protocol/wire.h"
+#include "daemon/session/export.h"
 #include "daemon/turn/prompt.h"
 #include "tests/daemon/scripted/scripted_engine.h"
 
@@ -77,12 +78,28 @@ TEST(WordsOf, AreKnownToTheModelThatTheyWereWrittenForWhileItsContextHoldsThem) 
   const ScriptedEngine one(std::deque<Play>{});
   ScriptedEngine other(std::deque<Play>{});
   other.use_another_vocabulary();
-  auto ids = one.tokenizer().encode(prompt_head() + "Go.", /*added=*/true);
-  EXPECT_EQ(words_of(ids, one), Words::known);
-  EXPECT_EQ(words_of(ids, other), Words::foreign);
-  EXPECT_EQ(words_of(ids, ScriptedEngine(std::deque<Play>{}, 1'000)), Words::too_many);
-  ids.push_back(one.info().vocab_size);
-  EXPECT_EQ(words_of(ids, one), Words::foreign);
+  const std::string ones = vocabulary_of(one), others = vocabulary_of(other);
+  EXPECT_NE(ones, others);
+  Transcript words{one.tokenizer().encode(prompt_head() + "Go.", /*added=*/true), {}, ones};
+  Transcript untold{words.ids, {}, ""};  // as earlier versions wrote them
+  for (const auto& transcript : {words, untold}) {
+    EXPECT_EQ(words_of(transcript, one, ones), Words::known);
+    EXPECT_EQ(words_of(transcript, other, others), Words::foreign);
+    EXPECT_EQ(words_of(transcript, ScriptedEngine(std::deque<Play>{}, 1'000), ones),
+              Words::too_many);
+  }
+  words.ids.push_back(one.info().vocab_size);
+  EXPECT_EQ(words_of(words, one, ones), Words::foreign);
+}
+
+TEST(WordsOf, WhatWasWrittenDownIsTrueWhateverTheHeadSays) {
+  const ScriptedEngine one(std::deque<Play>{});
+  const std::string ones = vocabulary_of(one);
+  const auto ours = one.tokenizer().encode(prompt_head() + "Go.", /*added=*/true);
+  const auto another_version = one.tokenizer().encode("You are one who helps. Go.", /*added=*/true);
+  EXPECT_EQ(words_of({another_version, {}, ones}, one, ones), Words::known);
+  EXPECT_EQ(words_of({another_version, {}, ""}, one, ones), Words::foreign);
+  EXPECT_EQ(words_of({ours, {}, "another"}, one, ones), Words::foreign);
 }
 
 }  // namespace
