@@ -35,24 +35,7 @@ std::string line_of(const json& message) { return dumped(message) + "\n"; }
 }  // namespace
 
 bool nested_too_deep(std::string_view text, int depth_max) {
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        quoted = false;
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > depth_max) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
+  return tools::nested_too_deep(text, static_cast<std::size_t>(depth_max));
 }
 
 Message parse_message(std::string_view line) {

@@ -3,6 +3,7 @@
 // string would be refused ever after.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,10 @@ namespace lares::tools {
 // `json` with U+FFFD in place of every escaped surrogate that has not its other half beside it;
 // nullopt: there is none.
 std::optional<std::string> with_whole_characters(std::string_view json);
+
+// Brackets within brackets: a parser, and whoever prints what it made, recurses as deep as a text
+// says. In any text; what a sound one has in its strings does not count.
+bool nested_too_deep(std::string_view json, std::size_t depth_max);
 
 // Discarded where it is no JSON all the same.
 template <class Json>

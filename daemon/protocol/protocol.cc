@@ -114,26 +114,7 @@ std::string notification_line(std::string_view method, const Json& params) {
   return line(j);
 }
 
-bool nested_too_deep(std::string_view json) {
-  std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kNestingMax) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
-      --depth;
-    }
-  }
-  return false;
-}
+bool nested_too_deep(std::string_view json) { return tools::nested_too_deep(json, kNestingMax); }
 
 tl::expected<Message, Error> parse_line(std::string_view text, Id& id_out) {
   id_out = nullptr;

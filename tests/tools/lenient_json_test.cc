@@ -41,5 +41,14 @@ TEST(LenientJson, WhatIsWholeStaysAndWhatIsNoJsonIsNone) {
   }
 }
 
+TEST(LenientJson, BracketsCountOnlyOutsideOfStrings) {
+  EXPECT_FALSE(nested_too_deep(R"({"a": [{"b": []}]})", 4));
+  EXPECT_TRUE(nested_too_deep(R"({"a": [{"b": [[]]}]})", 4));
+  EXPECT_FALSE(nested_too_deep(R"(["[[[[[[", "\"[[[[[["])", 1));
+  EXPECT_TRUE(nested_too_deep(R"(["\\", [[]]])", 2));
+  EXPECT_TRUE(nested_too_deep("]]]]]]]][[[", 2));  // closing what is not open is no room for more
+  EXPECT_FALSE(nested_too_deep("[\"\\", 1));
+}
+
 }  // namespace
 }  // namespace lares::tools
