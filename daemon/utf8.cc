@@ -39,6 +39,8 @@ std::size_t matched(std::string_view s, std::size_t length) {
 
 }  // namespace
 
+// Unlike tools::to_utf8, which has one U+FFFD for a broken character and all continuation bytes
+// behind it: here what has come cannot depend on what comes, for answers come in pieces.
 std::string valid_utf8(std::string_view bytes) {
   std::string out;
   out.reserve(bytes.size());

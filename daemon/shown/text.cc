@@ -5,6 +5,8 @@
 #include <clocale>
 #include <cwchar>
 
+#include "tools/text.h"
+
 namespace lares::shown {
 namespace {
 
@@ -43,27 +45,12 @@ bool reorders(char32_t code) {
 }  // namespace
 
 Character decode(std::string_view s) {
+  const std::size_t n = tools::utf8_length(s, 0);
+  if (n == 0) return {};
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(s[i]); };
-  const unsigned char first = byte(0);
-  if (first < 0x80) return {first, 1, true};
-  std::size_t length = 0;
-  char32_t code = 0, least = 0;
-  if (first >= 0xC2 && first <= 0xDF) {
-    length = 2, code = first & 0x1F, least = 0x80;
-  } else if ((first & 0xF0) == 0xE0) {
-    length = 3, code = first & 0x0F, least = 0x800;
-  } else if (first >= 0xF0 && first <= 0xF4) {
-    length = 4, code = first & 0x07, least = 0x10000;
-  } else {
-    return {};
-  }
-  if (s.size() < length) return {};
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return {};
-    code = code << 6 | (byte(i) & 0x3F);
-  }
-  if (code < least || code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF)) return {};
-  return {code, length, true};
+  char32_t code = n == 1 ? byte(0) : byte(0) & (0xFFu >> (n + 1));
+  for (std::size_t i = 1; i < n; ++i) code = code << 6 | (byte(i) & 0x3F);
+  return {code, n, true};
 }
 
 void append_utf8(std::string& out, char32_t code) {
