@@ -12,7 +12,7 @@ class Option;
 
 namespace lares::cli {
 
-inline constexpr int kHelpColumns = 80, kHelpLinesMax = 24;
+inline constexpr int kHelpColumns = 80;
 // Options of this group are listed by name alone.
 inline constexpr const char* kSeldom = "seldom";
 

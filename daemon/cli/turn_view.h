@@ -66,7 +66,6 @@ class TurnView {
   struct Seen {
     std::string kind, name;
     std::size_t text_bytes = 0;  // of the text, shown
-    std::size_t argument_bytes = 0;
     bool called = false, completed = false;
     Progress::Clock::time_point began{};
     std::string output_line;  // the last line of a running command

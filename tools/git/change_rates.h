@@ -36,7 +36,6 @@ ChangeRates change_rates(const std::string& root,
 // Cold to hot, by changes per byte of text: what is cheap to render again and often changes goes
 // last, which is Smith's rule. The hottest sixteenth of all text is tier 3, up to a quarter tier 2,
 // what else ever changed tier 1.
-inline constexpr int kTiers = 4;
 std::map<std::string, int> volatility_tiers(const ChangeRates& rates, const Workspace& files);
 
 }  // namespace lares::tools
