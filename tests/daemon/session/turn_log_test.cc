@@ -51,6 +51,21 @@ TEST(TurnLog, GoesBackBehindASummaryAndForthAgain) {
   EXPECT_EQ(s.log.uncut(s.now), 0);
 }
 
+TEST(TurnLog, EachTranscriptKeepsWhatItsIdsMean) {
+  TurnLog log;
+  Transcript now{{1, 2}, {}, "one model's"};
+  log.begin(1, now);
+  now.ids = {1, 2, 3};
+  log.shortened(std::exchange(now, {{}, {}, "another's"}));
+  log.begin(2, now);
+  now.ids = {7};
+  EXPECT_EQ(log.before(log.from(2).front(), now).vocabulary, "another's");
+  log.cut(1, now, {});
+  EXPECT_EQ(now.vocabulary, "one model's");
+  log.uncut(now);
+  EXPECT_EQ(now.vocabulary, "another's");
+}
+
 TEST(TurnLog, KnowsUpToWhichTurnAToolWasCalled) {
   Shortened s;
   protocol::Item item{.id = "3.1", .turn_id = 3, .kind = "tool"};
