@@ -9,14 +9,13 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/completions/generator.h"
+#include "daemon/contexts.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/http/api_token.h"
 #include "daemon/http/router.h"
@@ -95,7 +94,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGHUP, SIG_IGN);
   sandbox::raise_open_files();
-  asio::io_context io(1);
+  IoLoop io(1);
   const ServiceManager manager;
   const auto handed = handed_over();
   if (!handed) return failed(handed.error());
@@ -119,7 +118,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                       {"state_dir", options.state_dir},
                       {"model", options.model_directory}});
 
-  asio::thread_pool disk(kDiskThreads), trees(kTreeThreads), tool_threads(kToolThreads);
+  DiskPool disk(kDiskThreads), trees(kTreeThreads), tool_threads(kToolThreads);
   EngineHost host(io.get_executor());
   const std::string stores = options.state_dir + "/prefixes";
   const WorktreeRecords records(worktrees_below(options.state_dir));
@@ -251,13 +250,12 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   asio::co_spawn(io, serve, asio::detached);
   io.run();
   sessions.leave();
-  // What still runs on the pools reads the engine, which is destroyed before them.
-  host.stop_background();
+  // What still runs elsewhere ends, and what waits is unwound, while all that they work with is
+  // there.
   tools::stop_snapshots();
-  for (asio::thread_pool* pool : {&trees, &disk, &tool_threads}) {
-    pool->stop();
-    pool->join();
-  }
+  host.end();
+  for (DiskPool* pool : {&trees, &disk, &tool_threads}) pool->abandon();
+  io.abandon();
   log.event("end");
   return 0;
 }

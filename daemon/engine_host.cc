@@ -20,9 +20,11 @@ struct Abandoned {};  // thrown through a load that nobody waits for any more
 
 EngineHost::EngineHost(asio::any_io_executor io) : io_(io), settled_(io) {}
 
-EngineHost::~EngineHost() {
+EngineHost::~EngineHost() { end(); }
+
+void EngineHost::end() {
   abandoned_ = true;
-  stop_.request_stop();
+  stop_background();
   pool_.join();
   if (apart_) apart_->join();
 }

@@ -63,10 +63,13 @@ class EngineHost {
   using OnState = std::function<void(const protocol::ServerState&)>;
 
   explicit EngineHost(asio::any_io_executor io);
-  ~EngineHost();  // waits for what runs on the engine's thread; a load is abandoned at its next
-                  // progress report
+  ~EngineHost();  // end()
   EngineHost(const EngineHost&) = delete;
   EngineHost& operator=(const EngineHost&) = delete;
+
+  // Waits for what runs on the engine's thread; a load is abandoned at its next progress report.
+  // Nothing is to be asked for after that.
+  void end();
 
   // Begins to load; `on_state` hears of every change, at most ten times a second, on the io
   // executor.

@@ -7,12 +7,12 @@
 #include <fstream>
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "daemon/contexts.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/repository.h"
 #include "daemon/turn/prompt.h"
@@ -53,8 +53,8 @@ class ResidentTest : public ::testing::Test {
   // Runs `body` beside a loaded engine.
   void with_engine(
       std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body) {
-    asio::io_context io;
-    asio::thread_pool disk(2);
+    IoLoop io;
+    DiskPool disk(2);
     Log log(-1);
     std::string thrown = "nothing ran";
     {
@@ -88,7 +88,9 @@ class ResidentTest : public ::testing::Test {
         io.stop();
       });
       io.run();
-      disk.join();
+      host.end();
+      disk.abandon();
+      io.abandon();
     }
     EXPECT_EQ(thrown, "");
   }
