@@ -49,8 +49,11 @@ void Session::watch_jobs() {
   if (watches_jobs_ || !may_wake()) return;
   watches_jobs_ = true;
   asio::co_spawn(world_.io, look_for_ends(weak_from_this(), world_.io),
-                 [log = world_.log, id = info_.session_id](std::exception_ptr thrown) {
+                 [session = weak_from_this(), log = world_.log,
+                  id = info_.session_id](std::exception_ptr thrown) {
                    if (!thrown) return;
+                   if (const auto self = session.lock())
+                     self->watches_jobs_ = false;  // the end of its next turn begins anew
                    try {
                      std::rethrow_exception(thrown);
                    } catch (const std::exception& e) {
