@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # One call on a machine with an NVIDIA GPU: builds kernels and engine, tests them on the GPU, measures, and prints a short table last.
-# The full log goes to a file. Nothing is fetched: it needs a C++ compiler, CMake, nvcc and Python; what else the sources include comes from
-# the system, or from build-deps, which `--deps` fills on a machine that has the packages of .ci/packages.
+# What came of a step is said when it ends, too: a call that is cut off has shown what was done. The full log goes to a file. Nothing is fetched:
+# it needs a C++ compiler, CMake, nvcc and Python; what else the sources include comes from the system, or from build-deps, which `--deps` fills
+# on a machine that has the packages of .ci/packages.
 #
 #   tests/gpu_check.sh               all of it, within nine minutes
 #   tests/gpu_check.sh --deps        here there are packages: put what a bare machine lacks into build-deps
@@ -17,11 +18,12 @@ log=$out/gpu_check.log
 deps=build-deps
 # Seconds. A step that is cut off fails, and those after it still run, as long as there is time; tests and sanitizers always have theirs, as
 # what comes before them takes no more than the rest.
-total_max=540
+total_max=520
 configure_max=40 build_max=270 test_max=110 sanitize_max=80 measure_max=90 host_test_max=120
 case_max=${LARES_GPU_CASE_SECONDS:-75}  # of one test case, which on a GPU may hang
 table_lines=64    # of each benchmark's output, at the end
 sanitized_jobs=4  # cases under a sanitizer at a time
+driver_max=10     # of nvidia-smi, which waits for a GPU that does not answer
 
 die() {
   echo "gpu_check: $2" >&2
@@ -55,7 +57,7 @@ esac
 why_no_gpu() {
   command -v nvidia-smi >/dev/null || { echo "no nvidia-smi, so no NVIDIA driver"; return; }
   local said
-  said=$(nvidia-smi -L 2>&1) && grep -q '^GPU ' <<<"$said" && return
+  said=$(timeout $driver_max nvidia-smi -L 2>&1) && grep -q '^GPU ' <<<"$said" && return
   echo "nvidia-smi says: $(head -n 1 <<<"$said")"
 }
 no_gpu=$(why_no_gpu)
@@ -87,6 +89,7 @@ step() {
   [ $rc -ne 124 ] && [ $rc -ne 137 ] || result="CUT OFF after $limit s"
   [ $rc -eq 0 ] || failed=1
   names+=("$name") results+=("$result") times+=("$((SECONDS - begun)) s")
+  echo "gpu_check: $name: $result, $((SECONDS - begun)) s"
   return $rc
 }
 skip() {
@@ -100,6 +103,7 @@ cases() {
   rm -f "$table"
   step "$name" "$limit" python3 tests/gpu_cases.py --seconds-each "$case_max" --seconds %SECONDS% --table "$table" "$@"
   [ -e "$table" ] || return
+  cat "$table"
   while IFS= read -r name; do
     names+=("  ${name%%$'\t'*}") results+=("${name#*$'\t'}") times+=("")
   done <"$table"
@@ -110,7 +114,7 @@ report() {
   for table in "${tables[@]}"; do tail -n $table_lines "$table"; done
   echo
   [ -n "$no_gpu" ] && echo "no GPU: $no_gpu"
-  [ -z "$no_gpu" ] && nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
+  [ -z "$no_gpu" ] && timeout $driver_max nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
   printf '%-36s %-7s %s\n' step time result
   for i in "${!names[@]}"; do printf '%-36s %-7s %s\n' "${names[i]}" "${times[i]}" "${results[i]}"; done
   echo "log: $log"
@@ -118,7 +122,7 @@ report() {
 
 generator=() keep_going=(-- -k)
 command -v ninja >/dev/null && generator=(-G Ninja) keep_going=(-- -k 0)
-{ nvidia-smi; nvcc --version; "${CXX:-c++}" --version; cmake --version; nproc; free -g; } >>"$log" 2>&1
+{ timeout $driver_max nvidia-smi; nvcc --version; "${CXX:-c++}" --version; cmake --version; nproc; free -g; } >>"$log" 2>&1
 
 [ $mode = build ] && no_gpu=${no_gpu:-none was asked for}
 rm -f "$build"/tests/*_test "$build"/tests/*_bench  # of an earlier run: they say nothing of this one

@@ -170,6 +170,19 @@ class Check(Folder):
         self.assertRegex(said, "kernels_cuda_rows_device_test +FAILED: its cases are not known")
         self.assertRegex(said, "engine_cuda_device_test +2 passed")
 
+    def test_each_step_is_told_when_it_ends(self):
+        said = self.check()[1]
+        steps = [said.index(f"gpu_check: {name}: passed, ") for name in ("configure", "build", "tests on the GPU", "memory and races", "43_layers")]
+        self.assertEqual(steps, sorted(steps))
+        self.assertLess(steps[-1], said.index("\nstep "))
+        self.assertLess(said.index("engine_cuda_device_test\t2 passed"), steps[3])
+
+    def test_a_driver_that_answers_no_more_hides_nothing(self):
+        self.script("nvidia-smi", 'case "$*" in -L) ;; *) sleep 60 ;; esac; echo "GPU 0: NVIDIA H200 (UUID: x)"')
+        status, said = self.check()
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, r"\n43_layers +\d+ s +passed")
+
     def test_without_a_gpu_it_says_so(self):
         self.script("nvidia-smi", 'echo "No devices were found"; exit 6')
         status, said = self.check()

@@ -112,7 +112,7 @@ struct Bench {
             const std::function<Status(int, Stream)>& round) {
     if (std::string_view(name).find(only) == std::string_view::npos) return;
     const double s = time(n, round), floor = bytes / copy_rate;
-    fmt::print("{:<58} {:>9.1f} us  {:>7.0f} GB/s {:>5.1f} % of copy  {:>6.1f} TFLOP/s\n", name,
+    fmt::print("{:<58} {:>9.1f} us {:>6.0f} GB/s {:>5.1f} % {:>6.1f} TFLOP/s\n", name,
                s * 1e6, bytes / s * 1e-9, 100 * floor / s, flops / s * 1e-12);
     std::fflush(stdout);
   }
@@ -139,7 +139,7 @@ int run(std::string_view only) {
   DeviceBuffer work;  // activations and results
   must(work.allocate(kWorkBytes));
   b.copy_rate = static_cast<double>(kWeightBytes) / halves.copy_half(b.stream);
-  fmt::print("copy, read and written: {:.0f} GB/s\n", b.copy_rate * 1e-9);
+  fmt::print("copy, read and written: {:.0f} GB/s, which % are of\n", b.copy_rate * 1e-9);
   std::size_t used = 0;
   const auto room = [&](std::size_t bytes) {
     char* const p = work.as<char>() + used;
