@@ -89,7 +89,8 @@ class Device {
   virtual void embed(const kc::EmbedArgs& a) = 0;
   virtual void rope_table(const kc::RopeTableArgs& a) = 0;
   virtual void hyper(const kc::HyperArgs& a) = 0;
-  virtual void linear(std::span<const kc::LinearArgs> together) = 0;
+  virtual void linear(std::span<const kc::LinearArgs> together,
+                      const kc::HyperMixes& mixes = kc::HyperMixes()) = 0;
   virtual void rms_norm(const kc::RmsNormArgs& a) = 0;
   virtual void queries(const kc::QueryArgs& a) = 0;
   virtual void attention_inputs(const kc::AttentionInputsArgs& a) = 0;

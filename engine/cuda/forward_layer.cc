@@ -86,8 +86,8 @@ void DeviceForward::boundary(const Step& s, const DeviceHyper& w, const float* n
   device_.hyper(a);
 }
 
-// Few tokens' post and comb are made beside what follows a boundary: attention's inputs, or the
-// routes.
+// Few tokens' post and comb are made beside what follows a boundary: wq_b's product, or the first
+// of the experts'.
 bool DeviceForward::leaves_mixes(const Step& s) const { return s.n <= kc::kTokensFew && !s.alone; }
 kc::HyperMixes DeviceForward::left_mixes(const Step& s) const {
   if (!leaves_mixes(s)) return {};
@@ -257,7 +257,6 @@ void DeviceForward::read_inputs(const Step& s, int i) {
   if (l.compressor) a.compress[a.n_compress++] = compress_args(s, i, false);
   if (l.indexer) a.compress[a.n_compress++] = compress_args(s, i, true);
   if (chooses) a.index_queries = index_query_args(s);
-  a.mixes = left_mixes(s);
   if (reads_together(s)) return device_.attention_inputs(a);
   if (s.alone) move_window(s, i, false);
   device_.put_window(a.window);
@@ -292,20 +291,23 @@ void DeviceForward::attention(const Step& s, int i) {
               nullptr);
   }
   device_.linear(products);
-  device_.rms_norm({.x = ws_.qr,
-                    .w = l.q_norm,
-                    .y = ws_.qr,
-                    .codes = q_codes ? ws_.qr_codes : nullptr,
-                    .code_scale = ws_.qr_scale,
-                    .x_stride = Q,
-                    .y_stride = Q,
-                    .codes_stride = Q,
-                    .code_scale_stride = blocks(Q),
-                    .n_rows = n,
-                    .dim = Q,
-                    .eps = c_.rms_norm_eps});
+  // Few tokens' queries are normed by who multiplies them.
+  const bool norms = q_codes && n <= kc::kTokensFew && (!chooses || quantises(l.indexer->wq_b));
+  if (!norms)
+    device_.rms_norm({.x = ws_.qr,
+                      .w = l.q_norm,
+                      .y = ws_.qr,
+                      .codes = q_codes ? ws_.qr_codes : nullptr,
+                      .code_scale = ws_.qr_scale,
+                      .x_stride = Q,
+                      .y_stride = Q,
+                      .codes_stride = Q,
+                      .code_scale_stride = blocks(Q),
+                      .n_rows = n,
+                      .dim = Q,
+                      .eps = c_.rms_norm_eps});
   products.clear();
-  const std::uint8_t* const qr_codes = q_codes ? ws_.qr_codes : nullptr;
+  const std::uint8_t* const qr_codes = q_codes && !norms ? ws_.qr_codes : nullptr;
   product(products, l.wq_b, ws_.qr, qr_codes, ws_.qr_scale, n, ws_.q, false, ws_.o);
   const int first = first_that_chooses(s);
   if (chooses && first > 0) {  // other tokens, so another call
@@ -321,7 +323,14 @@ void DeviceForward::attention(const Step& s, int i) {
                          static_cast<std::size_t>(c_.index_head_dim),
             false, ws_.o);
   }
-  if (!products.empty()) device_.linear(products);
+  for (kc::LinearArgs& a : products) {
+    if (!norms) break;
+    a.quantise = true;
+    a.quantised = ws_.qr_codes, a.quantised_scale = ws_.qr_scale;
+    a.code_scale_stride = blocks(Q);
+    a.norm = l.q_norm, a.norm_eps = c_.rms_norm_eps;
+  }
+  if (!products.empty()) device_.linear(products, left_mixes(s));
   read_inputs(s, i);
   if (chooses) select(s, i);
   attend(s, i);
@@ -443,8 +452,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
                             .jobs = ws_.jobs,
                             .n_tokens = n,
                             .n_experts = E,
-                            .k = k,
-                            .mixes = left_mixes(s)};
+                            .k = k};
   if (few) {
     device_.route_and_group(route, group);
   } else {
@@ -453,6 +461,7 @@ void DeviceForward::experts(const Step& s, int i, const std::function<void(int)>
   }
   ExpertLaunches launches = expert_launches(s, i);
   if (shared_first) launches.in.matrix[0].shared = launches.in.matrix[1].shared = {};
+  launches.in.mixes = left_mixes(s);
   device_.experts_linear(launches.in);
   if (!s.streams || l.all_resident) {
     if (launches.gates) device_.swiglu(launches.gated);

@@ -132,11 +132,11 @@ class GpuDevice : public Device {
   void embed(const kc::EmbedArgs& a) override { must(kc::embed(a, here())); }
   void rope_table(const kc::RopeTableArgs& a) override { must(kc::rope_table(a, here())); }
   void hyper(const kc::HyperArgs& a) override { must(kc::hyper(a, here())); }
-  void linear(std::span<const kc::LinearArgs> together) override {
-    if (use_wgmma_) return must(kc::linear(together, here(), scratch_));
+  void linear(std::span<const kc::LinearArgs> together, const kc::HyperMixes& mixes) override {
+    if (use_wgmma_) return must(kc::linear(together, here(), scratch_, mixes));
     std::vector<kc::LinearArgs> all(together.begin(), together.end());
     for (kc::LinearArgs& a : all) a.wgmma = false;
-    must(kc::linear(all, here(), scratch_));
+    must(kc::linear(all, here(), scratch_, mixes));
   }
   void rms_norm(const kc::RmsNormArgs& a) override { must(kc::rms_norm(a, here())); }
   void queries(const kc::QueryArgs& a) override { must(kc::queries(a, here())); }

@@ -21,7 +21,7 @@ class CudaAttentionInputs : public testing::TestWithParam<Case> {};
 
 struct Out {
   std::vector<std::uint16_t> q, index_codes;
-  std::vector<float> index_scale, index_weight, raw, raw_index, post, comb;
+  std::vector<float> index_scale, index_weight, raw, raw_index;
   std::vector<std::uint8_t> window, entries, keys;
   bool operator==(const Out&) const = default;
 };
@@ -100,17 +100,7 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
                        .rope_dim = R,
                        .weight_scale = 0.05f};
   }
-  Guarded<float> post(rows * kHyperStreams), comb(rows * kHyperStreams * kHyperStreams);
-  const auto mixes = normals(rows * 30, 6);
-  a.mixes = {.mixes = mixes.data(),
-             .stride = 30,
-             .post = post.data(),
-             .comb = comb.data(),
-             .n_tokens = n,
-             .iters = 20,
-             .eps = 1e-6f};
   const auto fresh = [&] {
-    post.poison(), comb.poison();
     q.poison(), codes.poison(), scale.poison(), weight.poison();
     std::copy(q0.begin(), q0.end(), q.data());
     std::copy(entry_rows.raw.begin(), entry_rows.raw.end(), entries[0].raw.begin());
@@ -134,8 +124,6 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
             {},
             floats_of(entries[0].raw),
             floats_of(keys[0].raw),
-            post.values(),
-            comb.values(),
             entries[0].window,
             joined(entries[0]),
             joined(keys[0])};
@@ -157,7 +145,6 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
   if (c.indexes)
     run(index_queries_blocks(n, index_heads), 128, 0,
         [&] { index_queries_kernel(a.index_queries); });
-  run(n, 32, 0, [&] { put_left(a.mixes, block_x()); });
   const Out want = result();
   EXPECT_NE(want.q, q0);
   const Out got = in_every_order(

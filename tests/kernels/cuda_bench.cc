@@ -112,8 +112,8 @@ struct Bench {
             const std::function<Status(int, Stream)>& round) {
     if (std::string_view(name).find(only) == std::string_view::npos) return;
     const double s = time(n, round), floor = bytes / copy_rate;
-    fmt::print("{:<58} {:>9.1f} us {:>6.0f} GB/s {:>5.1f} % {:>6.1f} TFLOP/s\n", name,
-               s * 1e6, bytes / s * 1e-9, 100 * floor / s, flops / s * 1e-12);
+    fmt::print("{:<58} {:>9.1f} us {:>6.0f} GB/s {:>5.1f} % {:>6.1f} TFLOP/s\n", name, s * 1e6,
+               bytes / s * 1e-9, 100 * floor / s, flops / s * 1e-12);
     std::fflush(stdout);
   }
 };
@@ -228,7 +228,9 @@ int run(std::string_view only) {
     const int n_in = all.begin()->n_in;
     auto* const x = static_cast<bf16*>(room(static_cast<std::size_t>(n_in) * 2));
     auto* const codes = static_cast<std::uint8_t*>(room(static_cast<std::size_t>(n_in)));
-    const float* const scale = floats(static_cast<std::size_t>(n_in) / 128, bench::kCodeScale);
+    float* const scale = floats(static_cast<std::size_t>(n_in) / 128, bench::kCodeScale);
+    const float* const norm = floats(static_cast<std::size_t>(n_in), 1);
+    HyperMixes mixes;
     std::vector<LinearArgs> args;
     double bytes = 0;
     for (const Shape& s : all) {
@@ -242,11 +244,17 @@ int run(std::string_view only) {
                       .y_stride = s.n_out,
                       .n_tokens = 1,
                       .y_f32 = s.format == Format::bf16});
+      if (s.input != Input::quantised) continue;
+      LinearArgs& a = args.back();
+      a.quantise = true, a.norm = norm, a.norm_eps = 1e-6f;
+      a.quantised = codes, a.quantised_scale = scale;
+      mixes = hyper_mixes(floats(hyper_partials(1, 4096), 1), 4096, floats(4, 0), floats(16, 0), 1,
+                          20, 1e-6f);
     }
     b.line(fmt::format("linear {}, 1 token", name).c_str(), bytes, 0, 20, [&](int, Stream stream) {
       for (std::size_t i = 0; i < args.size(); ++i)
         args[i].w = weight((all.begin() + i)->format, (all.begin() + i)->n_out, n_in);
-      return linear(args, stream, b.scratch);
+      return linear(args, stream, b.scratch, mixes);
     });
   };
   together("first products", {{"wq_a", Format::fp8, 1024, 4096, 0, Input::codes},
@@ -258,6 +266,9 @@ int run(std::string_view only) {
                               {"indexer weights", Format::bf16, 64, 4096, 0, Input::bf16}});
   together("wq_b with the indexer's", {{"wq_b", Format::fp8, 32768, 1024, 0, Input::codes},
                                        {"indexer wq_b", Format::fp8, 8192, 1024, 0, Input::codes}});
+  together("the same, normed on entry, and mixes",
+           {{"wq_b", Format::fp8, 32768, 1024, 0, Input::quantised},
+            {"indexer wq_b", Format::fp8, 8192, 1024, 0, Input::quantised}});
   together("gate, shared w1 w3", {{"gate", Format::bf16, 256, 4096, 0, Input::bf16},
                                   {"w1", Format::fp8, 2048, 4096, 0, Input::codes},
                                   {"w3", Format::fp8, 2048, 4096, 0, Input::codes}});

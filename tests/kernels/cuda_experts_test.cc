@@ -6,7 +6,7 @@
 #include "kernels/cuda/products/experts_stream.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/moe.h"
-#include "tests/kernels/cuda_emulation.h"
+#include "tests/kernels/cuda_mixes.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -158,10 +158,7 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
     const std::size_t slots = static_cast<std::size_t>(n) * k;
     Guarded<std::int32_t> expert(slots), begin(static_cast<std::size_t>(E) + 1), slot_of(slots),
         token_of(slots + n), jobs(3 * static_cast<std::size_t>(expert_jobs(n, E, k)));
-    Guarded<float> weight(slots), factor(slots + n),
-        post(static_cast<std::size_t>(n) * kHyperStreams),
-        comb(static_cast<std::size_t>(n) * kHyperStreams * kHyperStreams);
-    const auto mixes = normals(static_cast<std::size_t>(n) * 30, 45);
+    Guarded<float> weight(slots), factor(slots + n);
     const RouteArgs a{.u = u.data(),
                       .bias = bias.data(),
                       .given = nullptr,
@@ -181,16 +178,9 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
                       .jobs = jobs.data(),
                       .n_tokens = n,
                       .n_experts = E,
-                      .k = k,
-                      .mixes = {.mixes = mixes.data(),
-                                .stride = 30,
-                                .post = post.data(),
-                                .comb = comb.data(),
-                                .n_tokens = n,
-                                .iters = 20,
-                                .eps = 1e-6f}};
+                      .k = k};
     const auto got = in_every_order(
-        {2}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
+        {1}, kGroupThreads, static_cast<std::size_t>(route_and_group_shared(n, E, k)),
         [&] {
           expert.poison(), weight.poison(), begin.poison(), slot_of.poison(), token_of.poison(),
               jobs.poison(), factor.poison();
@@ -203,17 +193,6 @@ TEST(CudaExperts, FewTokensAreRoutedAndGroupedInOneLaunch) {
     EXPECT_EQ(got, want) << n << " tokens of " << E;
     EXPECT_EQ(expert.values(), apart.expert);
     EXPECT_EQ(weight.values(), apart.weight);
-    // And beside them what a boundary left: columns, normalised last, add up to nearly 1.
-    for (std::size_t t = 0; t < static_cast<std::size_t>(n); ++t)
-      for (std::size_t c = 0; c < kHyperStreams; ++c) {
-        double sum = 0;
-        for (std::size_t j = 0; j < kHyperStreams; ++j)
-          sum += comb.values()[(t * kHyperStreams + j) * kHyperStreams + c];
-        EXPECT_NEAR(sum, 1, 4e-6);
-        EXPECT_NEAR(post.values()[t * kHyperStreams + c],
-                    2 / (1 + std::exp(-static_cast<double>(mixes[t * 30 + kHyperStreams + c]))),
-                    1e-6);
-      }
   }
 }
 
@@ -309,6 +288,8 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
                        .n_tokens = n,
                        .n_experts = E,
                        .k = k};
+    const LeftMixes left(std::min(n, kTokensFew));
+    if (n <= kTokensFew) a.mixes = left.args();
     a.matrix[0] = {.tiles = tables[0], .shared = shared_tiles.w, .y = y0.data()};
     a.matrix[1] = {.tiles = tables[1], .shared = shared_tiles.w, .y = y1.data()};
     const ExpertPlan plan = expert_plan(a);
@@ -364,10 +345,13 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
       EXPECT_EQ(made(by_itself, false), want);
       EXPECT_EQ(made(by_itself, true), want);
       EXPECT_EQ(made(in_two, true), want);
+      const auto mixes = left.wanted();
       in_every_order(
-          {plan.x, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes),
-          [&] { y0.poison(), y1.poison(); }, [&] { experts_few_kernel(a, plan.n_jobs); },
+          {plan.x + 1, plan.y}, kLinearThreads, static_cast<std::size_t>(plan.shared_bytes),
+          [&] { y0.poison(), y1.poison(), left.poison(); },
+          [&] { experts_few_kernel(a, plan.n_jobs); },
           [&] { return std::pair(y0.values(), y1.values()); });
+      EXPECT_EQ(left.made(), mixes);
       const std::pair blocks_each(y0.values(), y1.values());
       for (const bool own_rows : {false, true}) {  // w2's way: every slot has its own row
         ExpertLinearArgs b = a;
@@ -389,11 +373,12 @@ TEST(CudaExperts, EverySlotIsMultipliedByItsExpert) {
             const StreamArgs args = stream_of(b, {cut ? scratch.data() : nullptr});
             EXPECT_EQ(in_every_order(
                           {blocks}, kStreamThreads, static_cast<std::size_t>(args.plan.bytes),
-                          [&] { y0.poison(), y1.poison(); },
+                          [&] { y0.poison(), y1.poison(), left.poison(); },
                           [&] { experts_stream_kernel<kFp4 | kFp8Codes>(args); },
                           [&] { return std::pair(y0.values(), y1.values()); }),
                       blocks_each)
                 << blocks << " blocks" << (cut ? ", rows cut" : "");
+            EXPECT_EQ(left.made(), mixes) << blocks << " blocks";
           }
         EXPECT_TRUE(std::any_of(scratch.begin(), scratch.end(),
                                 [](const StreamScratch& s) { return s.sums[0] != 0; }));

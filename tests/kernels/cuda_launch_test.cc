@@ -6,6 +6,7 @@
 #include "kernels/cuda/indexer/indexer.h"
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/quantise.h"
+#include "tests/kernels/cuda_mixes.h"
 #include "tests/kernels/cuda_places.h"
 
 namespace lares::kernels::cuda {
@@ -74,6 +75,69 @@ TEST(CudaLaunch, ProductsOfFewTokensAndManyAgree) {
   for (std::size_t i = 0; i < want.size(); ++i)
     error += std::pow(all8[i] - want[i], 2), size += std::pow(want[i], 2);
   EXPECT_LT(std::sqrt(error / size), 1e-6);
+}
+
+// Few tokens normed on entry, with what a boundary left beside them: by blocks that can do both,
+// and where rows are too long, or kinds mixed, by launches of their own.
+TEST(CudaLaunch, ProductsNormWhatEntersInWhateverLaunch) {
+  constexpr int n = 3, n_out = 40;
+  struct Case {
+    int n_in;
+    Format second;
+  };
+  for (const Case& c : {Case{256, Format::fp8}, {2688, Format::fp8}, {256, Format::fp4}}) {
+    SCOPED_TRACE(testing::Message() << c.n_in << ", " << static_cast<int>(c.second));
+    const int blocks = c.n_in / 128;
+    const Tiled t[] = {tiled(stored(Format::fp8, n_out, c.n_in).m),
+                       tiled(stored(c.second, n_out, c.n_in).m)};
+    const auto x = halves(normals(static_cast<std::size_t>(n) * c.n_in, 1, 3));
+    const auto norm = normals(static_cast<std::size_t>(c.n_in), 2);
+    std::vector<std::uint8_t> codes(x.size()), own_codes(x.size());
+    std::vector<float> scale(static_cast<std::size_t>(n) * blocks), own_scale(scale.size());
+    ASSERT_TRUE(rms_norm({.x = x.data(),
+                          .w = norm.data(),
+                          .y = nullptr,
+                          .codes = codes.data(),
+                          .code_scale = scale.data(),
+                          .x_stride = c.n_in,
+                          .y_stride = 0,
+                          .codes_stride = c.n_in,
+                          .code_scale_stride = blocks,
+                          .n_rows = n,
+                          .dim = c.n_in,
+                          .eps = 1e-6f},
+                         nullptr)
+                    .ok());
+    const LeftMixes left(n);
+    const auto mixes = left.wanted();
+    Guarded<float> y[] = {Guarded<float>(n * n_out), Guarded<float>(n * n_out)};
+    const auto made = [&](bool norms) {
+      LinearArgs both[2];
+      for (int i = 0; i < 2; ++i) {
+        y[i].poison();
+        both[i] = {.w = t[i].w,
+                   .x = x.data(),
+                   .codes = norms ? nullptr : codes.data(),
+                   .code_scale = scale.data(),
+                   .y = y[i].data(),
+                   .x_stride = c.n_in,
+                   .code_scale_stride = blocks,
+                   .y_stride = n_out,
+                   .n_tokens = n,
+                   .quantise = norms,
+                   .quantised = own_codes.data(),
+                   .quantised_scale = own_scale.data(),
+                   .norm = norms ? norm.data() : nullptr,
+                   .norm_eps = 1e-6f,
+                   .y_f32 = true};
+      }
+      left.poison();
+      EXPECT_TRUE(linear(both, nullptr, {}, left.args()).ok());
+      EXPECT_EQ(left.made(), mixes);
+      return std::pair(y[0].values(), y[1].values());
+    };
+    EXPECT_EQ(made(true), made(false));
+  }
 }
 
 // Four products of three kinds of rows by one call, as a layer has them: what enters is laid out

@@ -1,8 +1,9 @@
 // The bodies of linear() on the CPU, a fiber a thread: against float64, few tokens against many,
 // and every order of threads.
+#include "kernels/cuda/elementwise_kernels.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/cuda/products/linear_stream.h"
-#include "tests/kernels/cuda_emulation.h"
+#include "tests/kernels/cuda_mixes.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -454,6 +455,76 @@ TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {
   }
 }
 
+// Two products of what is normed on entry, and beside them what a boundary left: what rms_norm()
+// and then products of its codes give, and put_left() by itself.
+TEST(CudaProducts, NormWhatEntersAndMakeWhatABoundaryLeft) {
+  for (const int n_in : {1536, 160})
+    for (const int n : {1, 3, 8}) {
+      SCOPED_TRACE(testing::Message() << n << " tokens of " << n_in);
+      const Stored a = stored(Format::fp8, 72, n_in), b = stored(Format::fp8, 24, n_in);
+      const Tiled ta = tiled(a.m), tb = tiled(b.m);
+      const int blocks_in = (n_in + 127) / 128;
+      const auto x = halves(normals(static_cast<std::size_t>(n) * n_in, 31, 3));
+      const auto norm = normals(static_cast<std::size_t>(n_in), 32);
+      Guarded<std::uint8_t> codes(x.size());
+      Guarded<float> scale(static_cast<std::size_t>(n) * blocks_in);
+      Guarded<std::uint32_t> ya(static_cast<std::size_t>(n) * 72),
+          yb(static_cast<std::size_t>(n) * 24);
+      const LeftMixes left(n);
+      const auto args = [&](const Tiled& t, std::uint32_t* y, bool norms) {
+        LinearArgs l{.w = t.w,
+                     .x = x.data(),
+                     .y = y,
+                     .x_stride = n_in,
+                     .code_scale_stride = blocks_in,
+                     .y_stride = t.w.n_out,
+                     .n_tokens = n,
+                     .y_f32 = true};
+        if (norms)
+          l.quantise = true, l.norm = norm.data(), l.norm_eps = 1e-6f, l.quantised = codes.data(),
+          l.quantised_scale = scale.data();
+        else
+          l.codes = codes.data(), l.code_scale = scale.data();
+        return l;
+      };
+      simt::Machine::get().run({n}, kNormThreads, static_cast<std::size_t>(rms_norm_shared(n_in)),
+                               simt::Order::scattered, [&] {
+                                 rms_norm_kernel({.x = x.data(),
+                                                  .w = norm.data(),
+                                                  .y = nullptr,
+                                                  .codes = codes.data(),
+                                                  .code_scale = scale.data(),
+                                                  .x_stride = n_in,
+                                                  .y_stride = n_in,
+                                                  .codes_stride = n_in,
+                                                  .code_scale_stride = blocks_in,
+                                                  .n_rows = n,
+                                                  .dim = n_in,
+                                                  .eps = 1e-6f});
+                               });
+      const auto want_a = run(args(ta, ya.data(), false), Path::few, ya),
+                 want_b = run(args(tb, yb.data(), false), Path::few, yb);
+      const LinearArgs both[] = {args(ta, ya.data(), true), args(tb, yb.data(), true)};
+      Products all;
+      ASSERT_TRUE(products(both, all).ok());
+      all.mixes = left.args();
+      std::vector<StreamScratch> scratch(7);
+      const StreamArgs s = stream_of(all, {scratch.data()});
+      ASSERT_GT(s.plan.slots, 0);
+      for (const int blocks : {1, 3})
+        in_every_order(
+            {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes),
+            [&] { ya.poison(), yb.poison(), left.poison(); },
+            [&] { linear_stream_kernel<kFp8Codes>(s); },
+            [&] {
+              EXPECT_EQ(ya.values(), want_a) << blocks << " blocks";
+              EXPECT_EQ(yb.values(), want_b) << blocks << " blocks";
+              return left.made();
+            });
+      EXPECT_EQ(left.made(), left.wanted());
+    }
+}
+
 TEST(CudaProducts, RefusesWhatItsKernelsDoNotTake) {
   alignas(16) std::uint16_t x[64] = {};
   Products all;
@@ -474,6 +545,24 @@ TEST(CudaProducts, RefusesWhatItsKernelsDoNotTake) {
             "linear: with many tokens what is quantised on entry needs memory for it");
   EXPECT_EQ(why({.w = {.format = Format::fp8, .n_out = 16, .n_in = 32}, .x = x + 1, .n_tokens = 1}),
             "linear: x is not aligned to 16 bytes");
+  float norm[32], scale[9];
+  std::uint8_t codes[64];
+  LinearArgs normed{.w = {.format = Format::fp8, .n_out = 16, .n_in = 32},
+                    .x = x,
+                    .n_tokens = 1,
+                    .quantise = true,
+                    .quantised = codes,
+                    .quantised_scale = scale,
+                    .norm = norm};
+  EXPECT_EQ(why(normed), "");
+  LinearArgs plain = normed;
+  plain.norm = nullptr;
+  const LinearArgs mixed[] = {normed, plain};
+  EXPECT_STREQ(products(mixed, all).what,
+               "linear: of a launch all products' x is normed, and the same, or none's");
+  normed.n_tokens = 9;
+  EXPECT_EQ(why(normed),
+            "linear: what is normed on entry is few tokens' x, and has memory for its codes");
 }
 
 }  // namespace

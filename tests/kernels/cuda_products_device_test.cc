@@ -1,5 +1,6 @@
 // linear() and experts_linear() on a device, against their bodies emulated and against each other:
 // few tokens and many give the same bits.
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/products/experts.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "tests/kernels/cuda_device.h"
@@ -159,6 +160,74 @@ INSTANTIATE_TEST_SUITE_P(
         Case{Format::fp8, true, 2048, 4096, 256, 0, true},
         Case{Format::fp4, true, 2048, 4096, 256, 0, true},
         Case{Format::bf16, false, 2048, 1024, 700, 0}));
+
+// Few tokens normed on entry, and beside them what a boundary left: as by launches of their own.
+TEST(CudaProductsDevice, NormWhatEntersAndMakeWhatABoundaryLeft) {
+  LARES_NEEDS_DEVICE();
+  constexpr int n_in = 1024, blocks = n_in / 128, n_out[2] = {4096, 1024};
+  Tiled t[2];
+  for (int i = 0; i < 2; ++i) t[i] = tiled(stored(Format::fp8, n_out[i], n_in).m);
+  Mirror<std::uint8_t> tiles_a(t[0].tiles), tiles_b(t[1].tiles);
+  Mirror<float> scale_a(t[0].scale), scale_b(t[1].scale), norm(normals(n_in, 8));
+  DeviceBuffer shared_rows;
+  LARES_EXPECT_OK(shared_rows.allocate(sizeof(StreamScratch) * kScratchBlocks));
+  LARES_EXPECT_OK(fill(shared_rows.data(), 0, sizeof(StreamScratch) * kScratchBlocks, nullptr));
+  for (const std::size_t n : {1, 3, 8}) {
+    constexpr int kStride = 30;
+    Mirror<std::uint16_t> x(halves(normals(n * n_in, 9, 3)));
+    Mirror<std::uint8_t> codes(n * n_in);
+    Mirror<float> scale(n * blocks), ya(n * n_out[0]), yb(n * n_out[1]),
+        mixes(normals(n * kStride, 10)), post(n * 4), comb(n * 16);
+    const int tokens = static_cast<int>(n);
+    const auto left = [&](bool d) {
+      return HyperMixes{mixes.on(d), kStride, post.on(d), comb.on(d), tokens, 20, 1e-6f};
+    };
+    LinearArgs both[2];
+    for (int i = 0; i < 2; ++i)
+      both[i] = {.w = {.format = Format::fp8,
+                       .tiles = (i ? tiles_b : tiles_a).device(),
+                       .scale = (i ? scale_b : scale_a).device(),
+                       .n_out = n_out[i],
+                       .n_in = n_in},
+                 .x = x.device(),
+                 .codes = codes.device(),
+                 .code_scale = scale.device(),
+                 .y = (i ? yb : ya).device(),
+                 .x_stride = n_in,
+                 .code_scale_stride = blocks,
+                 .y_stride = n_out[i],
+                 .n_tokens = tokens,
+                 .y_f32 = true};
+    LARES_EXPECT_OK(rms_norm({.x = x.device(),
+                              .w = norm.device(),
+                              .y = nullptr,
+                              .codes = codes.device(),
+                              .code_scale = scale.device(),
+                              .x_stride = n_in,
+                              .y_stride = n_in,
+                              .codes_stride = n_in,
+                              .code_scale_stride = blocks,
+                              .n_rows = tokens,
+                              .dim = n_in,
+                              .eps = 1e-6f},
+                             nullptr));
+    LARES_EXPECT_OK(linear(both, nullptr));
+    const auto want_a = ya.device_values(), want_b = yb.device_values();
+    simt::Machine::get().run({tokens}, 32, 0, simt::Order::ascending,
+                             [&] { put_left(left(false), block_x()); });
+    for (LinearArgs& a : both)
+      a.codes = nullptr, a.quantise = true, a.norm = norm.device(), a.norm_eps = 1e-6f,
+      a.quantised = codes.device(), a.quantised_scale = scale.device();
+    for (int run = 0; run < 50 && !HasFailure(); ++run) {
+      ya.renew(), yb.renew();
+      LARES_EXPECT_OK(linear(both, nullptr, {shared_rows.as<StreamScratch>()}, left(true)));
+      expect_same(ya.device_values(), want_a, "normed on entry");
+      expect_same(yb.device_values(), want_b, "normed on entry, the second product");
+      expect_same(post.device_values(), post.host_values(), "post");
+      expect_same(comb.device_values(), comb.host_values(), "comb");
+    }
+  }
+}
 
 TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
   LARES_NEEDS_DEVICE();

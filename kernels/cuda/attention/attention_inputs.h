@@ -4,7 +4,6 @@
 #pragma once
 
 #include "kernels/cuda/attention/compress.h"
-#include "kernels/cuda/hyper/hyper.h"
 #include "kernels/cuda/indexer/indexer.h"
 #include "kernels/cuda/norm.h"
 
@@ -17,7 +16,6 @@ struct AttentionInputsArgs {
   CompressArgs compress[2] = {};  // entries, then index keys: compress(), then put_raw(), of the
                                   // same rings
   int n_compress = 0;
-  HyperMixes mixes = {};  // what the boundary before left, beside
 };
 // At most kTokensFew tokens. The rope tables are not what the launch just before this one writes:
 // they are read before that has ended.

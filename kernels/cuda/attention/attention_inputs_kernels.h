@@ -4,24 +4,22 @@
 #include "kernels/cuda/attention/attention_inputs.h"
 #include "kernels/cuda/attention/attention_rows.h"
 #include "kernels/cuda/attention/compress_rows.h"
-#include "kernels/cuda/hyper/hyper_mixes.h"
 #include "kernels/cuda/indexer/indexer_rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 // Blocks, in this order: of four query heads, of four index query heads, a token's window row each,
-// a compressor each, four tokens' mixes.
+// a compressor each.
 struct InputBlocks {
-  int queries, index_queries, window, compress, mixes;
-  constexpr int all() const { return queries + index_queries + window + compress + mixes; }
+  int queries, index_queries, window, compress;
+  constexpr int all() const { return queries + index_queries + window + compress; }
 };
 inline constexpr int kInputWarps = kRowThreads / 32;
 static_assert(kRowThreads == kCompressThreads);
 LARES_BOTH constexpr InputBlocks input_blocks(const AttentionInputsArgs& a) {
   return {(a.queries.n_tokens * a.queries.n_heads + kInputWarps - 1) / kInputWarps,
           (a.index_queries.n_tokens * a.index_queries.n_heads + kInputWarps - 1) / kInputWarps,
-          a.window.places.n_tokens, a.n_compress,
-          (a.mixes.n_tokens + kInputWarps - 1) / kInputWarps};
+          a.window.places.n_tokens, a.n_compress};
 }
 constexpr int inputs_shared(const AttentionInputsArgs& a) {
   int bytes = kInputWarps * (a.queries.head_dim + kHeadPad) * 4;
@@ -57,12 +55,7 @@ LARES_KERNEL(kRowThreads, 4) attention_inputs_kernel(const AttentionInputsArgs a
     put_window_row(a.window, i, place, shared<float>());
     return;
   }
-  if ((i -= blocks.window) >= blocks.compress) {
-    wait_for_inputs();
-    const int t = (i - blocks.compress) * kInputWarps + warp;
-    if (t < a.mixes.n_tokens) put_left(a.mixes, t);
-    return;
-  }
+  i -= blocks.window;
   // Groups are completed by rows of earlier steps, which the ring may lose to this step's: those
   // come after.
   const CompressArgs& c = a.compress[i];

@@ -70,8 +70,8 @@ Status hyper(const HyperArgs& a, Stream stream);
 bool hyper_has_cluster(int dim);  // whether the current device can hold one for so many dims
 
 // What hyper() left for later, in `partial`. Nobody waits for it before the next boundary, and
-// Sinkhorn takes longer than all else there: so launches between the two that leave most of the
-// device idle take it along (attention_inputs(), route_and_group()).
+// Sinkhorn takes longer than all else there: so launches between the two take it along whose warps
+// wait for something else at first (linear(), experts_linear()).
 struct HyperMixes {
   const float* mixes = nullptr;  // [n_tokens, stride], 24 each
   std::int64_t stride = 0;

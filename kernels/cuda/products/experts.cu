@@ -23,9 +23,8 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream) {
   if (a.n_experts > kExpertsMax || a.k > kExpertRanksMax || a.k > a.n_experts)
     return refused("route: more experts or ranks than the kernel takes");
   if (a.n_tokens > kTokensFew) return refused("route_and_group: more than few tokens");
-  if (b.mixes.n_tokens > kTokensFew) return refused("route_and_group: more than few tokens' mixes");
-  return launch("launch route_and_group", route_and_group_kernel, {b.mixes.n_tokens > 0 ? 2 : 1},
-                kGroupThreads, route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
+  return launch("launch route_and_group", route_and_group_kernel, {1}, kGroupThreads,
+                route_and_group_shared(a.n_tokens, a.n_experts, a.k), stream, a, b);
 }
 
 namespace {
@@ -69,6 +68,8 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
     return refused("experts_linear: rows are not whole groups");
   if (a.up && (a.codes || !a.quantise || !a.factor))
     return refused("experts_linear: gate and up are quantised on entry");
+  if (a.mixes.n_tokens > 0 && (a.mixes.n_tokens > kTokensFew || a.n_tokens > kTokensFew))
+    return refused("experts_linear: mixes beside more than few tokens");
   const ExpertPlan plan = expert_plan(a);
   if (const int n_sms = streaming_sms(); plan.few && n_sms > 0)
     if (const StreamArgs args = stream_of(a, n_sms <= kScratchBlocks ? scratch : Scratch{});
@@ -85,7 +86,8 @@ Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& s
     return experts_linear(b, stream, scratch);
   }
   return launch("launch experts_linear", plan.few ? experts_few_kernel : experts_many_kernel,
-                {plan.x, plan.y}, kLinearThreads, plan.shared_bytes, stream, a, plan.n_jobs);
+                {plan.x + (a.mixes.n_tokens > 0), plan.y}, kLinearThreads, plan.shared_bytes,
+                stream, a, plan.n_jobs);
 }
 
 Status swiglu(const SwigluArgs& a, Stream stream) {

@@ -5,7 +5,6 @@
 // experts' bytes once.
 #pragma once
 
-#include "kernels/cuda/hyper/hyper.h"
 #include "kernels/cuda/products/linear.h"
 
 namespace lares::kernels::cuda {
@@ -36,7 +35,6 @@ struct GroupArgs {
   std::int32_t* jobs;  // [expert_jobs(), 3] out: expert, first slot, slots; those left over have 0
                        // slots
   int n_tokens, n_experts, k;
-  HyperMixes mixes = {};  // of route_and_group(): what the boundary before left, beside
 };
 // Runs of slots of one expert that are multiplied together: at most so many for any routes. Few
 // tokens: one for each expert that is used.
@@ -83,6 +81,7 @@ struct ExpertLinearArgs {
   bool jobs_known = false;  // the launch before this one does not make them: they may be read
                             // before it ends
   int n_tokens = 0, n_experts = 0, k = 0;
+  HyperMixes mixes{};  // few tokens: as linear()'s
 };
 Status experts_linear(const ExpertLinearArgs& a, Stream stream, const Scratch& scratch = {});
 // Where slots have rows of their own: every run of them begins at a multiple of eight.

@@ -191,19 +191,13 @@ LARES_KERNEL(kGroupThreads, 2) group_kernel(const GroupArgs a) {
   }
 }
 
-// Few tokens: one block routes them all and groups them, a thread a route; a second one has their
-// mixes.
+// Few tokens: one block routes them all and groups them, a thread a route.
 constexpr int route_and_group_shared(int n_tokens, int n_experts, int k) {
   return n_tokens * n_experts * 4 + 3 * n_tokens * k * 4;
 }
 LARES_KERNEL(kGroupThreads, 1) route_and_group_kernel(const RouteArgs a, const GroupArgs b) {
   static_assert(kGroupThreads / 32 >= kTokensFew && kGroupThreads >= kTokensFew * kExpertRanksMax);
   const int n = a.n_tokens * a.k, warp = thread() / 32, lane = thread() % 32;
-  if (block_x() == 1) {
-    wait_for_inputs();
-    if (warp < b.mixes.n_tokens) put_left(b.mixes, warp);
-    return;
-  }
   RouteWeights w = {};
   if (warp < a.n_tokens) w = route_weights(a, warp);
   wait_for_inputs();
@@ -299,10 +293,14 @@ LARES_DEVICE ExpertRun expert_run(const ExpertLinearArgs& a, int matrix, int job
   return r;
 }
 
-// Few tokens: block (x: tile of rows of a matrix, y: job).
+// Few tokens: block (x: tile of rows of a matrix, and behind them what a boundary left, y: job).
 LARES_KERNEL(kLinearThreads, 2) experts_few_kernel(const ExpertLinearArgs a, int n_jobs) {
   wait_for_inputs();  // which experts there are
   const int tiles = (a.n_out + kTileRows - 1) / kTileRows;
+  if (block_x() == tiles * a.n_matrices) {
+    if (block_y() == 0 && thread() / 32 < a.mixes.n_tokens) put_left(a.mixes, thread() / 32);
+    return;
+  }
   const ExpertRun r = expert_run(a, block_x() / tiles, block_y(), n_jobs, kTokensFew);
   if (r.nothing) return;
   const std::int32_t* const rows = a.row_of ? a.row_of + r.first : nullptr;

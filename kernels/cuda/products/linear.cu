@@ -1,4 +1,5 @@
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/norm.h"
 #include "kernels/cuda/products/linear_kernels.h"
 #include "kernels/cuda/products/linear_stream.h"
 #include "kernels/cuda/products/wide.h"
@@ -41,12 +42,47 @@ Status quantised_before(Product& p, int n_tokens, Stream stream) {
                         stream);
 }
 
+// What a boundary left, by a launch that has no products.
+Status left_apart(const HyperMixes& mixes, Stream stream) {
+  Products none;
+  none.mixes = mixes;
+  return launch("launch linear", linear_few_kernel<Few::fp8_codes>, {1}, kLinearThreads, 0, stream,
+                none);
+}
+// Where blocks cannot norm what enters: before the products.
+Status normed_before(Products& all, Stream stream) {
+  const Product p = all.item[0];
+  const RmsNormArgs norm{.x = p.x,
+                         .w = p.norm,
+                         .y = nullptr,
+                         .codes = p.quantised,
+                         .code_scale = p.quantised_scale,
+                         .x_stride = p.x_stride,
+                         .y_stride = 0,
+                         .codes_stride = p.x_stride,
+                         .code_scale_stride = p.code_scale_stride,
+                         .n_rows = all.n_tokens,
+                         .dim = p.n_in,
+                         .eps = p.norm_eps};
+  for (Product& of : std::span(all.item, static_cast<std::size_t>(all.n))) {
+    of.quantise = false;
+    of.norm = nullptr;
+    of.codes = p.quantised;
+    of.code_scale = p.quantised_scale;
+  }
+  return rms_norm(norm, stream);
+}
+
 }  // namespace
 
-Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch) {
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch,
+              const HyperMixes& mixes) {
   if (together.empty() || together[0].n_tokens == 0) return {};
   Products all;
   if (const Status s = products(together, all); !s.ok()) return s;
+  if (mixes.n_tokens > 0 && (mixes.n_tokens > kTokensFew || all.n_tokens > kTokensFew))
+    return refused("linear: mixes beside more than few tokens");
+  all.mixes = mixes;
   if (all.n_tokens > kTokensFew) {
     for (int i = 0; i < all.n; ++i) {
       Product& p = all.item[i];
@@ -65,17 +101,25 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
     }
     return {};
   }
-  if (const int n_sms = streaming_sms(); n_sms > 0)
-    if (const StreamArgs args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{});
-        args.plan.slots > 0)
-      return launch("launch linear",
-                    args.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>
-                    : args.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>
-                    : args.kinds == kBf16     ? linear_stream_kernel<kBf16>
-                    : args.kinds == (kFp8Codes | kBf16)
-                        ? linear_stream_kernel<kFp8Codes | kBf16>
-                        : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
-                    {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+  const int n_sms = streaming_sms();
+  StreamArgs args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{});
+  const bool alike = n_sms > 0 && args.plan.slots > 0 && args.kinds == kFp8Codes;
+  if (all.item[0].norm && !alike) {
+    if (const Status s = normed_before(all, stream); !s.ok()) return s;
+    args = stream_of(all, n_sms <= kScratchBlocks ? scratch : Scratch{});
+  }
+  if (n_sms > 0 && args.plan.slots > 0) {
+    if (mixes.n_tokens > 0 && !alike)
+      if (const Status s = left_apart(mixes, stream); !s.ok()) return s;
+    return launch("launch linear",
+                  args.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>
+                  : args.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>
+                  : args.kinds == kBf16     ? linear_stream_kernel<kBf16>
+                  : args.kinds == (kFp8Codes | kBf16)
+                      ? linear_stream_kernel<kFp8Codes | kBf16>
+                      : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>,
+                  {smaller(n_sms, args.rows)}, kStreamThreads, args.plan.bytes, stream, args);
+  }
   int blocks = 0, bytes = 0;
   for (int i = 0; i < all.n; ++i) {
     all.item[i].first_block = blocks;
@@ -83,13 +127,14 @@ Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch
     bytes = larger(
         bytes, few_shared(all.n_tokens, all.item[i].n_in, tile_sums_of(all.item[i].format)).bytes);
   }
+  all.n_blocks = blocks;
   const Few few = few_of(all);
   return launch("launch linear",
                 few == Few::bf16_plain  ? linear_few_kernel<Few::bf16_plain>
                 : few == Few::fp8_plain ? linear_few_kernel<Few::fp8_plain>
                 : few == Few::fp8_codes ? linear_few_kernel<Few::fp8_codes>
                                         : linear_few_kernel<Few::any>,
-                {blocks}, kLinearThreads, bytes, stream, all);
+                {blocks + (mixes.n_tokens > 0)}, kLinearThreads, bytes, stream, all);
 }
 
 }  // namespace lares::kernels::cuda

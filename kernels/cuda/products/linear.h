@@ -17,7 +17,7 @@
 
 #include <span>
 
-#include "kernels/cuda/device.h"
+#include "kernels/cuda/hyper/hyper.h"
 #include "kernels/cuda/products/tiles.h"
 
 namespace lares::kernels::cuda {
@@ -42,6 +42,11 @@ struct LinearArgs {
                           // made, or, without it, go where these say
   std::uint8_t* quantised = nullptr;  // [n_tokens, x_stride]
   float* quantised_scale = nullptr;   // [n_tokens, code_scale_stride]
+  const float* norm = nullptr;  // [n_in] quantise, few tokens: of what rms_norm() makes of x. Each
+                                // block norms for itself, or, where a launch cannot, rms_norm()
+                                // does it before, to `quantised`. All products of a call are of
+                                // that x
+  float norm_eps = 0;
   bool y_f32 = false;
   bool wgmma = true;     // many tokens, where the device has it (sm_90a): the same bits as without
   void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where codes that enter are laid
@@ -67,8 +72,10 @@ struct Scratch {
   StreamScratch* streams = nullptr;
 };
 
-// Products over the same tokens that do not depend on each other; at most kLinearTogether.
-Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {});
+// Products over the same tokens that do not depend on each other; at most kLinearTogether. Beside
+// few tokens' products: what a boundary left, by who adds up and has nothing to add yet.
+Status linear(std::span<const LinearArgs> together, Stream stream, const Scratch& scratch = {},
+              const HyperMixes& mixes = {});
 inline Status linear(const LinearArgs& a, Stream stream) {
   return linear(std::span(&a, 1), stream);
 }

@@ -1,6 +1,7 @@
 // Bodies of linear()'s launches.
 #pragma once
 
+#include "kernels/cuda/hyper/hyper_mixes.h"
 #include "kernels/cuda/products/linear_rows.h"
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
@@ -13,12 +14,17 @@ inline constexpr int kFewResident = 2;
 inline constexpr int kFewResident = 3;
 #endif
 
-// Block: 16 rows of one of the products.
+// Block: 16 rows of one of the products; the one behind them has what a boundary left.
 template <Few few>
 LARES_KERNEL(kLinearThreads, few == Few::any          ? 1
                              : few == Few::bf16_plain ? 2
                                                       : kFewResident)
 linear_few_kernel(const Products all) {
+  if (all.mixes.n_tokens > 0 && block_x() == all.n_blocks) {
+    wait_for_inputs();
+    if (thread() / 32 < all.mixes.n_tokens) put_left(all.mixes, thread() / 32);
+    return;
+  }
   int i = 0;
   while (i + 1 < all.n && block_x() >= all.item[i + 1].first_block) ++i;
   const Product& p = all.item[i];

@@ -27,6 +27,10 @@ Status product(const LinearArgs& a, Product& to) {
     return refused("linear: groups are not whole tiles of rows");
   if (a.rows_per_group != 0 && codes_in && w.n_in % kScaleBlock != 0)
     return refused("linear: groups of codes are not whole blocks");
+  if (a.norm && (!a.quantise || a.codes || a.n_tokens > kTokensFew || a.rows_per_group != 0 ||
+                 !a.quantised || !a.quantised_scale))
+    return refused(
+        "linear: what is normed on entry is few tokens' x, and has memory for its codes");
   to = {.format = w.format,
         .codes_in = codes_in,
         .quantise = a.quantise && !a.codes,
@@ -35,6 +39,8 @@ Status product(const LinearArgs& a, Product& to) {
         .tiles = w.tiles,
         .scale = w.scale,
         .x = a.x,
+        .norm = a.norm,
+        .norm_eps = a.norm_eps,
         .codes = a.codes,
         .code_scale = a.code_scale,
         .quantised = a.quantised,
@@ -60,6 +66,9 @@ Status products(std::span<const LinearArgs> together, Products& to) {
     if (together[i].n_tokens != to.n_tokens)
       return refused("linear: products of one launch have different tokens");
     if (const Status s = product(together[i], to.item[i]); !s.ok()) return s;
+    const Product &p = to.item[i], &first = to.item[0];
+    if (p.norm != first.norm || (p.norm && (p.x != first.x || p.n_in != first.n_in)))
+      return refused("linear: of a launch all products' x is normed, and the same, or none's");
   }
   return {};
 }

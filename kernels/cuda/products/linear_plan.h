@@ -27,6 +27,8 @@ struct Product {
                              // factor[r]
   const float* factor = nullptr;
   float limit = 0;
+  const float* norm = nullptr;  // quantise: of x normed, whose rows have n_in values
+  float norm_eps = 0;
   const std::uint8_t* codes = nullptr;
   const float* code_scale = nullptr;
   std::uint8_t* quantised = nullptr;
@@ -39,7 +41,8 @@ struct Product {
 };
 struct Products {
   Product item[kLinearTogether];
-  int n = 0, n_tokens = 0;
+  int n = 0, n_tokens = 0, n_blocks = 0;  // n_blocks: of rows, and behind them one for `mixes`
+  HyperMixes mixes{};
 };
 
 // What a launch with few tokens holds: one kind alone needs fewer registers, and so more blocks

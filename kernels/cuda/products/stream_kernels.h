@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/cuda/simt/bulk.h"
+#include "kernels/cuda/hyper/hyper_mixes.h"
 #include "kernels/cuda/products/linear_rows.h"
 #include "kernels/cuda/products/stream_plan.h"
 
@@ -101,15 +102,18 @@ struct StreamFetch {
   int left = 0, bytes = 0;
 };
 
-template <int kinds>
+template <int kinds, bool experts>
 struct StreamBlock {
+  // What only some can: others have no registers for it (linear()).
+  static constexpr bool kNorms = !experts && kinds == kFp8Codes, kMixes = experts || kNorms;
   static constexpr int kBlockTiles = kScaleBlock / kTileRows;  // row tiles of an fp8 scale
 
   const StreamArgs& all;
   int n_pieces;
   StreamFetch fetch{};
   StreamSlot next{};
-  int batch = 0;  // how many were before
+  int batch = 0;      // how many were before
+  FourFloats norm{};  // the weights of the k that a lane norms: of the same for all its tokens
 
   LARES_DEVICE const StreamPlan& plan() const { return all.plan; }
   LARES_DEVICE unsigned char* memory() const { return shared<unsigned char>(); }
@@ -335,15 +339,20 @@ struct StreamBlock {
     sync_block();
     int mine = 0;  // the warp's next tile of the piece
     const Visit* const end = visits() + counts().visits;
-    LARES_ROLLED for (const Visit* at = visits(); at != end; ++at) {
+    LARES_ROLLED for (const Visit* at = visits();; ++at) {
+      if (at != end && at->bring >= 0) {
+        if (at != visits()) sync_block();  // nobody reads the last ones any more
+        stage(*at, visits()[at->bring]);
+        sync_block();
+      }
+      // By the warps that add up, which have nothing to add for a while.
+      if constexpr (kMixes) {
+        if (at == visits() && thread() >= 32 * kStreamWarps) put_mixes();
+      }
+      if (at == end) break;
       const Visit& v = *at;
       const Piece& p = pieces()[v.piece];
       const Product& product = all.item[p.item];
-      if (v.bring >= 0) {
-        if (at != visits()) sync_block();  // nobody reads the last ones any more
-        stage(v, visits()[v.bring]);
-        sync_block();
-      }
       if (v.before >= 0) mine = first_tile(v.begin, v.before, together(product), thread() / 32);
       if constexpr ((kinds & kFp4) != 0) {
         if (product.format == Format::fp4 && p.n <= 2)
@@ -365,9 +374,72 @@ struct StreamBlock {
     }
   }
 
+  // A warp that norms has the same block of 128 of all its tokens, so that their weights are one
+  // load of a lane's, before the wait.
+  LARES_DEVICE void ask_norm() {
+    if constexpr (kNorms) {
+      const Product& p = all.item[0];
+      const int k = thread() / 32 % along_of(p.n_in) * kTileK + 4 * (thread() % 32);
+      if (p.norm && k < p.n_in) norm = *reinterpret_cast<const FourFloats*>(p.norm + k);
+    }
+  }
+
  private:
+  // What a boundary left. The last block's, which is as good as any.
+  LARES_DEVICE void put_mixes() const {
+    if (block_x() != grid_x() - 1) return;
+    for (int t = thread() / 32 - kStreamWarps; t < all.mixes.n_tokens; t += kFoldWarps)
+      put_left(all.mixes, t);
+  }
+
+  // What enters of products that norm it: rms_norm()'s sums and values, then stage_block()'s codes.
+  // x lies in its buffer as it is meanwhile, roots where factors will.
+  LARES_DEVICE void stage_normed(const Piece& p, const Product& product) {
+    const int along = along_of(product.n_in), warp = thread() / 32, lane = thread() % 32,
+              step = kStreamThreads / 32 / along,  // tokens at a time
+        k = warp % along * kTileK + 4 * lane;
+    const bool inside = k < product.n_in;
+    const int first = warp < step * along ? warp / along : p.n;
+    const auto at = [&](int token) { return x(0) + token * plan().row + k; };
+    for (int token = first; token < p.n; token += step) {
+      const Vec8 in = inside ? *reinterpret_cast<const Vec8*>(
+                                   product.x + (p.first + token) * product.x_stride + k)
+                             : Vec8{{0, 0}};
+      *reinterpret_cast<Vec8*>(at(token)) = in;
+    }
+    sync_block();
+    constexpr int kSumLanes = 8, kRows = 32 / kSumLanes, kAhead = 16;  // lanes: sum_of_squares()'s
+    if (kRows * warp < p.n) {
+      const int own = kRows * warp + lane / kSumLanes, token = smaller(own, p.n - 1);
+      const std::uint16_t* const row = x(0) + token * plan().row + lane % kSumLanes;
+      float acc = 0;
+      LARES_UNROLL_2 for (int i = 0; i < along * kTileK; i += kAhead * kSumLanes) {
+        float v[kAhead];
+        LARES_UNROLL for (int j = 0; j < kAhead; ++j) v[j] = bf16_value(row[i + j * kSumLanes]);
+        LARES_UNROLL for (int j = 0; j < kAhead; ++j) acc = fmaf(v[j], v[j], acc);
+      }
+      const float root = rms_root(fold_lanes(acc), product.n_in, product.norm_eps);
+      if (lane % kSumLanes == 0 && own < p.n) factors(0)[own] = root;
+    }
+    sync_block();
+    for (int token = first; token < p.n; token += step) {
+      const Vec8 in = *reinterpret_cast<const Vec8*>(at(token));
+      const float root = factors(0)[token];
+      Entering e;
+      LARES_UNROLL for (int i = 0; i < 2; ++i)
+          e.x.w[i] = pair(to_bf16(bf16_value(in.w[i] & 0xFFFFu) / root * norm.v[2 * i]),
+                          to_bf16(bf16_value(in.w[i] >> 16) / root * norm.v[2 * i + 1]));
+      const float s = stage_block(product, e, inside, at(token));
+      if (lane == 0) scales(0)[token * along + warp % along] = s;
+    }
+  }
+
   // What enters, of all k, for one visit or two: a warp a block of 128.
   LARES_DEVICE void stage(const Visit& v, const Visit& other) {
+    if constexpr (kNorms) {
+      const Piece& p = pieces()[v.piece];
+      if (const Product& product = all.item[p.item]; product.norm) return stage_normed(p, product);
+    }
     const auto blocks_of = [&](const Visit& of) {
       return pieces()[of.piece].n * along_of(all.item[pieces()[of.piece].item].n_in);
     };
@@ -593,7 +665,7 @@ struct StreamBlock {
 // A linear() of few tokens.
 template <int kinds>
 LARES_DEVICE void stream_products(const StreamArgs& all) {
-  StreamBlock<kinds> block{all, all.n_items};
+  StreamBlock<kinds, false> block{all, all.n_items};
   if (thread() < all.n_items) {
     const Product& p = all.item[thread()];
     int key = 0;  // groups of products before; or of the one whose x it shares
@@ -621,6 +693,7 @@ LARES_DEVICE void stream_products(const StreamArgs& all) {
   block.fetch_first();
   if (thread() == 32 * kStreamWarps) block.plan_visits();
   block.ask_scales();
+  block.ask_norm();
   wait_for_inputs();
   block.run_all();
 }
@@ -629,8 +702,13 @@ LARES_DEVICE void stream_products(const StreamArgs& all) {
 template <int kinds>
 LARES_DEVICE void stream_experts(const StreamArgs& all) {
   const int n_shared = all.n_items - all.n_routed;
-  StreamBlock<kinds> block{all, all.n_routed * all.n_jobs + n_shared};
+  StreamBlock<kinds, true> block{all, all.n_routed * all.n_jobs + n_shared};
+  // Where each expert's tiles are is there all along; who is asked for may not be.
+  auto* const tiles = reinterpret_cast<const std::uint8_t**>(block.sums(0));
+  for (int i = thread(); i < all.n_routed * all.n_experts; i += kStreamThreads)
+    tiles[i] = all.tiles[i / all.n_experts][i % all.n_experts];
   if (!all.jobs_known) wait_for_inputs();
+  sync_block();
   for (int i = thread(); i < block.n_pieces; i += kStreamThreads) {
     Piece p{};
     p.item = i < all.n_routed * all.n_jobs ? i % all.n_routed
@@ -643,7 +721,7 @@ LARES_DEVICE void stream_experts(const StreamArgs& all) {
       p.first = load_fresh(j + 1);
       p.n = load_fresh(j + 2);
       if (p.n > 0) {
-        p.tiles = all.tiles[p.item][expert];
+        p.tiles = tiles[p.item * all.n_experts + expert];
         p.scale = all.scale[p.item] ? all.scale[p.item][expert] : nullptr;
       }
     } else {

@@ -27,6 +27,7 @@ void plan(StreamArgs& s, int n_tokens, int n_pieces, const Scratch& scratch) {
   int visits = n_pieces + 2;  // two more where a stretch begins and ends within rows
   for (int i = 0; i < s.n_items; ++i) visits += s.item[i].n_out / s.item[i].rows_per_group - 1;
   if (n_pieces > kPiecesMax || visits > kVisitsMax) s.plan.slots = 0;
+  if (s.item[0].norm && along_of(n_in) > kStreamThreads / 32) s.plan.slots = 0;
   // With one buffer a block would bring what its last row multiplies twice.
   if (s.plan.x_buffers > 1 && along_of(n_in) * of_tile * n_tokens * kTileRows <= kScratchSums) {
     s.scratch = scratch.streams;
@@ -40,6 +41,7 @@ StreamArgs stream_of(const Products& all, const Scratch& scratch) {
   StreamArgs s;
   s.n_items = all.n;
   s.n_tokens = all.n_tokens;
+  s.mixes = all.mixes;
   for (int i = 0; i < all.n; ++i) {
     s.item[i] = all.item[i];
     s.rows += tile_rows(all.item[i].n_out);
@@ -54,6 +56,8 @@ StreamArgs stream_of(const ExpertLinearArgs& a, const Scratch& scratch) {
   s.n_routed = a.n_matrices;
   s.n_tokens = a.n_tokens;
   s.k = a.k;
+  s.n_experts = a.n_experts;
+  s.mixes = a.mixes;
   s.jobs = a.jobs;
   s.row_of = a.row_of;
   s.one_row = a.row_of && a.n_tokens == 1;
@@ -89,6 +93,9 @@ StreamArgs stream_of(const ExpertLinearArgs& a, const Scratch& scratch) {
   }
   s.rows = tile_rows(a.n_out) * a.n_matrices * (s.n_jobs + shared_one);
   plan(s, a.n_tokens, a.n_matrices * (s.n_jobs + shared_one), scratch);
+  // Where experts' tiles are lies where sums will.
+  if (s.n_routed * s.n_experts * static_cast<int>(sizeof(void*)) > s.plan.factor_at - s.plan.sum_at)
+    s.plan.slots = 0;
   return s;
 }
 

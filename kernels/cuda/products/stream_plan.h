@@ -114,16 +114,18 @@ struct StreamArgs {
   int n_items = 0, kinds = 0, rows = 0;  // row tiles
   StreamPlan plan{};
   StreamScratch* scratch = nullptr;  // of each block, where rows may be cut between blocks
-  int cut_from = 0;  // a block's cost from which none has all of a row but its beginning and its
-                     // end
+  int cut_from = 0;    // a block's cost from which none has all of a row but its beginning and its
+                       // end
+  HyperMixes mixes{};  // beside, of at most kTokensFew tokens
   // Experts only.
   const std::uint8_t* const* tiles[2] = {};  // [n_experts] of routed matrix i
   const float* const* scale[2] = {};
   const std::int32_t* jobs = nullptr;
   const std::int32_t* row_of = nullptr;
   int n_jobs = 0, n_routed = 0, n_tokens = 0, k = 0;  // runs of slots; matrices
-  bool one_row = false;                               // every slot multiplies the same row
-  bool jobs_known = false;                            // not by the launch before this one
+  int n_experts = 0;
+  bool one_row = false;     // every slot multiplies the same row
+  bool jobs_known = false;  // not by the launch before this one
 };
 // `plan.slots` 0: it does not fit.
 StreamArgs stream_of(const Products& all, const Scratch& scratch = {});

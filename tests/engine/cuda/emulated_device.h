@@ -24,11 +24,12 @@ class EmulatedDevice : public HostDevice {
   void hyper(const kc::HyperArgs& a) override {
     launch("hyper", [=] { return kc::hyper(a, nullptr); });
   }
-  void linear(std::span<const kc::LinearArgs> together) override {
+  void linear(std::span<const kc::LinearArgs> together, const kc::HyperMixes& mixes) override {
     std::vector<kc::LinearArgs> all(together.begin(), together.end());
     for (auto& a : all) a.wgmma = wgmma;
-    launch("linear",
-           [this, all = std::move(all)] { return kc::linear(all, nullptr, {scratch_.data()}); });
+    launch("linear", [this, mixes, all = std::move(all)] {
+      return kc::linear(all, nullptr, {scratch_.data()}, mixes);
+    });
   }
   void rms_norm(const kc::RmsNormArgs& a) override {
     launch("rms_norm", [=] { return kc::rms_norm(a, nullptr); });

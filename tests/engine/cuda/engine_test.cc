@@ -339,8 +339,8 @@ class WgmmaDevice : public HostDevice {
   bool has_wgmma() const override { return true; }
   void use_wgmma(bool use) override { use_ = use; }
   bool uses_wgmma() const { return use_; }
-  void linear(std::span<const kc::LinearArgs> together) override {
-    HostDevice::linear(together);
+  void linear(std::span<const kc::LinearArgs> together, const kc::HyperMixes& mixes) override {
+    HostDevice::linear(together, mixes);
     if (right_ || !use_ || together[0].n_tokens <= kc::kTokensFew) return;
     run("a wrong bit", [y = static_cast<std::uint8_t*>(together[0].y)] { *y ^= 1; });
   }

@@ -427,8 +427,7 @@ TEST_P(CudaForward, ADecodeStepIsTheseLaunches) {
     if (k == 0) want.push_back("embed");
     want.insert(want.end(), {"rope_table", "rope_table"});
     for (int i = weights.begin(); i < weights.end(); ++i) {
-      std::vector<std::string> layer{"hyper",  "linear",  "rms_norm",
-                                     "linear", "queries", "put_window"};
+      std::vector<std::string> layer{"hyper", "linear", "linear", "queries", "put_window"};
       if (c.ratio(i) != 0) layer.insert(layer.end(), {"compress", "put_raw"});
       if (c.ratio(i) == 4)
         layer.insert(layer.end(),

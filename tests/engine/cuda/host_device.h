@@ -70,7 +70,7 @@ class HostDevice : public cuda::Device {
   void embed(const kc::EmbedArgs& a) override;
   void rope_table(const kc::RopeTableArgs& a) override;
   void hyper(const kc::HyperArgs& a) override;
-  void linear(std::span<const kc::LinearArgs> together) override;
+  void linear(std::span<const kc::LinearArgs> together, const kc::HyperMixes& mixes) override;
   void rms_norm(const kc::RmsNormArgs& a) override;
   void queries(const kc::QueryArgs& a) override;
   void attention_inputs(const kc::AttentionInputsArgs& a) override;

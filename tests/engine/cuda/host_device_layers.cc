@@ -117,7 +117,7 @@ void HostDevice::hyper(const kc::HyperArgs& a) {
   });
 }
 
-void HostDevice::linear(std::span<const kc::LinearArgs> together) {
+void HostDevice::linear(std::span<const kc::LinearArgs> together, const kc::HyperMixes&) {
   EXPECT_LE(together.size(), static_cast<std::size_t>(kc::kLinearTogether));
   run("linear", [all = std::vector<kc::LinearArgs>(together.begin(), together.end()), this] {
     for (const kc::LinearArgs& a : all) {
@@ -129,6 +129,19 @@ void HostDevice::linear(std::span<const kc::LinearArgs> together) {
           Floats x = a.codes ? decode(a.codes + at(t, a.x_stride),
                                       a.code_scale + at(t, a.code_scale_stride), m.n_in)
                              : row_of(a.x + at(t, a.x_stride) + at(g, m.n_in), m.n_in);
+          if (a.norm) {
+            EXPECT_LE(a.n_tokens, kc::kTokensFew);
+            const Floats in = x;
+            k_.rms_norm({.x = in.data(),
+                         .w = a.norm,
+                         .y = x.data(),
+                         .x_stride = m.n_in,
+                         .y_stride = m.n_in,
+                         .n_rows = 1,
+                         .dim = m.n_in,
+                         .eps = a.norm_eps,
+                         .round_bf16 = true});
+          }
           if (a.quantise) {
             EXPECT_TRUE(a.n_tokens <= kc::kTokensFew || (a.quantised && a.quantised_scale));
             k_.quantise({.x = x.data(), .stride = m.n_in, .n_rows = 1, .n = m.n_in, .block = 128});
