@@ -255,11 +255,17 @@ struct StreamBlock {
     --fetch.left;
     return true;
   }
+  // Every ring's barriers, by a warp that has nothing to do while another one cuts: before
+  // share_out()'s.
+  LARES_DEVICE void make_rings() const {
+    const int warp = thread() - 32 * kStreamWarps;
+    if (warp < 0 || warp >= kStreamWarps) return;
+    make_barriers(barrier(warp, 0), plan().slots);
+    counts().next_segment[warp] = 0;
+  }
   LARES_DEVICE void fetch_first() {
     const int warp = thread() / 32;
     if (thread() % 32 == 0 && warp < kStreamWarps) {
-      make_barriers(barrier(warp, 0), plan().slots);
-      counts().next_segment[warp] = 0;
       LARES_ROLLED for (int i = 0; i < plan().slots; ++i) if (!fetch_next(warp, i)) break;
     }
     sync_warp();
@@ -689,6 +695,7 @@ LARES_DEVICE void stream_products(const StreamArgs& all) {
         all.n_tokens,
         key};
   }
+  block.make_rings();
   block.share_out();
   block.fetch_first();
   if (thread() == 32 * kStreamWarps) block.plan_visits();
@@ -703,6 +710,7 @@ template <int kinds>
 LARES_DEVICE void stream_experts(const StreamArgs& all) {
   const int n_shared = all.n_items - all.n_routed;
   StreamBlock<kinds, true> block{all, all.n_routed * all.n_jobs + n_shared};
+  block.make_rings();
   // Where each expert's tiles are is there all along; who is asked for may not be.
   auto* const tiles = reinterpret_cast<const std::uint8_t**>(block.sums(0));
   for (int i = thread(); i < all.n_routed * all.n_experts; i += kStreamThreads)

@@ -20,7 +20,7 @@ inline constexpr unsigned long long kEvictFirst =
     0x12F0000000000000ull;  // what
                             // createpolicy.fractional.L2::evict_first
                             // gives
-// By the lane that will issue, before its first copy.
+// By one thread, before a barrier of all that issue or wait.
 LARES_DEVICE void make_barriers(BulkBarrier* b, int n) {
   LARES_ROLLED for (int i = 0; i < n; ++i) asm volatile(
       "mbarrier.init.shared::cta.b64 [%0], 1;" ::"r"(shared_address(b + i)) : "memory");
