@@ -521,7 +521,20 @@ TEST(CudaProducts, NormWhatEntersAndMakeWhatABoundaryLeft) {
               EXPECT_EQ(yb.values(), want_b) << blocks << " blocks";
               return left.made();
             });
-      EXPECT_EQ(left.made(), left.wanted());
+      const auto mixes = left.made();
+      // Where nothing streams: of codes, and by a block behind those of rows.
+      const LinearArgs of_codes[] = {args(ta, ya.data(), false), args(tb, yb.data(), false)};
+      ASSERT_TRUE(products(of_codes, all).ok());
+      all.item[1].first_block = few_blocks(all.item[0]);
+      all.n_blocks = all.item[1].first_block + few_blocks(all.item[1]);
+      ya.poison(), yb.poison(), left.poison();
+      simt::Machine::get().run({all.n_blocks + 1}, kLinearThreads,
+                               static_cast<std::size_t>(few_shared(n, n_in).bytes),
+                               simt::Order::scattered, [&] { few_kernel(all); });
+      EXPECT_EQ(ya.values(), want_a);
+      EXPECT_EQ(yb.values(), want_b);
+      EXPECT_EQ(left.made(), mixes);
+      EXPECT_EQ(left.wanted(), mixes);
     }
 }
 
