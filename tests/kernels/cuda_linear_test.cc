@@ -113,7 +113,11 @@ std::vector<std::uint32_t> streamed(const LinearArgs& args, int blocks, Guarded<
   EXPECT_GT(s.plan.slots, 0);
   return in_every_order(
       {blocks}, kStreamThreads, static_cast<std::size_t>(s.plan.bytes), [&] { y.poison(); },
-      [&] { linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s); },
+      [&] {
+        s.kinds == kFp8Codes   ? linear_stream_kernel<kFp8Codes>(s)
+        : s.kinds == kFp8Plain ? linear_stream_kernel<kFp8Plain>(s)
+                               : linear_stream_kernel<kFp8Codes | kFp8Plain | kBf16 | kFp4>(s);
+      },
       [&] { return y.values(); });
 }
 

@@ -451,8 +451,10 @@ struct StreamBlock {
     };
     const int warp = thread() / 32, lane = thread() % 32, first = blocks_of(v),
               blocks = &other == &v ? first : first + blocks_of(other);
-    constexpr int kAll = kStreamThreads / 32, kTogether = 2;  // blocks of a warp whose loads are on
-                                                              // their way at a time
+    // Blocks of a warp whose loads are on their way at a time: of wo_a's and wo_b's launches all
+    // that one token has.
+    constexpr int kAll = kStreamThreads / 32,
+                  kTogether = kinds == kFp8Codes || kinds == kFp8Plain ? 4 : 2;
     LARES_ROLLED for (int base = warp; base < blocks; base += kTogether * kAll) {
       Entering e[kTogether];
       const auto each = [&](int i, auto what) {
