@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "engine/between_layers.h"
 #include "engine/gpus.h"
 #include "engine/model/checkpoint/parameters.h"
 #include "engine/model/checkpoint/repack.h"
@@ -27,7 +28,7 @@ std::string gigabytes(std::uint64_t bytes) {
                                : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
 }
 
-class ModelEngine : public Engine {
+class ModelEngine : public Engine, public DrawsBetweenLayers {
  public:
   ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer,
               const LoadOptions& options, std::uint64_t sequences_max)

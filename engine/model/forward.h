@@ -45,8 +45,24 @@ class Forward {
   void record(Trace* trace) { trace_ = trace; }
   Trace* trace() const { return trace_; }
 
-  // Work space for `n` floats of a caller's x, until the next call: sequences that wait need none.
-  float* streams(std::size_t n) { return room(streams_, n); }
+  // Work space for `n` floats of a caller's x: sequences that wait need none. What is evaluated
+  // between another's layers has its own.
+  class Streams {
+   public:
+    Streams(Forward& forward, std::size_t n) : forward_(forward) {
+      forward.streams_.swap(buffer_);
+      room(buffer_, n);
+    }
+    ~Streams() {  // the largest one stays
+      if (forward_.streams_.size() < buffer_.size()) forward_.streams_.swap(buffer_);
+    }
+    Streams(const Streams&) = delete;
+    float* data() { return buffer_.data(); }
+
+   private:
+    Forward& forward_;
+    Buffer buffer_;
+  };
 
   // X[t, s, :] = embedding of tokens[t]. x: [n, S, D].
   void embed(std::span<const Token> tokens, float* x);
@@ -144,7 +160,7 @@ class Forward {
   Buffer common_rows_, own_rows_;  // unpacked entries, bf16 in pairs
   std::vector<const void*> rows_;
   std::vector<std::int32_t> chosen_;  // [n, index_topk] entries, ascending, of tokens that see more
-  Buffer streams_;
+  Buffer streams_;                    // nobody's now
   Buffer u_, gathered_, up_, hidden_, down_, slots_, weights_of_, packed_;
 };
 

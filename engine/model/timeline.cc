@@ -15,6 +15,14 @@ namespace {
 // memory than twice as much.
 std::int64_t with_some_more(std::int64_t n) { return n + n / 8 + 64; }
 
+// While it lives nobody asks `of`, whose `busy` this thread holds, for what it has.
+struct InCompany {
+  explicit InCompany(SequenceHolder& of) : holder(of) { holder.in_company = true; }
+  ~InCompany() { holder.in_company = false; }
+  InCompany(const InCompany&) = delete;
+  SequenceHolder& holder;
+};
+
 }  // namespace
 
 ModelTimeline::ModelTimeline(const Weights& weights, Forward& forward, std::int64_t n_context,
@@ -151,7 +159,8 @@ bool ModelTimeline::evaluate(std::span<const Token> tokens, int n_rows,
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
   const auto n = static_cast<int>(tokens.size());
   before_evaluating();
-  float* const streams = forward_.streams(tokens.size() * width);
+  Forward::Streams space(forward_, tokens.size() * width);
+  float* const streams = space.data();
   const std::int64_t position = state_.size();
   const bool kept = !snapshots_.empty() && snapshots_.back()->position == position;
   std::optional<Frontier> before;
@@ -224,7 +233,8 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
   const Config& c = all.front().of->weights_.checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size,
                     vocab = static_cast<std::size_t>(c.vocab_size);
-  float* const streams = forward.streams(tokens.size() * width);
+  Forward::Streams space(forward, tokens.size() * width);
+  float* const streams = space.data();
   const auto began = std::chrono::steady_clock::now();
   forward.evaluate(sequences, tokens, streams, [&](int layer, const float* x) {
     for (const One& one : all)
@@ -453,6 +463,11 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   go_back(std::min<std::int64_t>(common, size - 1));
   tokens_.reserve(prompt.size());
   const std::int64_t start = state_.size();
+  const auto report = [&](std::int64_t done) {
+    if (!progress) return;
+    const InCompany hidden(*this);  // others may be drawn from there, and have it give them room
+    progress(done, size - start);
+  };
   while (state_.size() < size) {
     const auto cancelled = [&] {
       return tl::unexpected(Error{
@@ -460,18 +475,18 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
           fmt::format("evaluate a prompt: cancelled after {} of {} tokens", state_.size(), size)});
     };
     if (stop.stop_requested()) return cancelled();
-    if (progress) progress(state_.size() - start, size - start);
+    report(state_.size() - start);
     const std::int64_t end = std::min(size, (state_.size() / chunk_ + 1) * chunk_),
                        n = end - state_.size();
     const auto go_on = [&](int layer, int layers) {
-      if (progress) progress(state_.size() - start + n * layer / layers, size - start);
+      report(state_.size() - start + n * layer / layers);
       return !stop.stop_requested();
     };
     if (!evaluate(prompt.subspan(state_.size(), n), end == size ? 1 : 0, go_on)) return cancelled();
     tokens_.insert(tokens_.end(), prompt.begin() + static_cast<std::ptrdiff_t>(tokens_.size()),
                    prompt.begin() + end);
   }
-  if (progress) progress(size - start, size - start);
+  report(size - start);
   return size - start;
 }
 

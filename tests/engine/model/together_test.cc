@@ -139,6 +139,48 @@ TEST_P(ModelTogetherTest, WhoDoesNotWaitIsLeftAlone) {
   EXPECT_THAT(t->logits(), testing::ElementsAreArray(other->logits()));
 }
 
+// Those that draw between the layers of another's prompt, alone and together, and that prompt's own
+// draws; also with so little memory that they ask for what others have.
+TEST_P(ModelTogetherTest, DrawsBetweenTheLayersOfAPrompt) {
+  constexpr std::size_t kLong = 4;
+  std::vector<Run> alone(kTimelines), between(kTimelines);
+  for (int i = 0; i < kTimelines; ++i) {
+    auto t = timeline();
+    ASSERT_TRUE(t->sync(prompt(i), {}, {}));
+    for (int k = 0; k < kDraws; ++k) draw(*t, i, alone[static_cast<std::size_t>(i)]);
+  }
+  const auto memory = std::make_shared<SequenceMemory>(std::uint64_t{1} << 40);
+  std::vector<std::unique_ptr<ModelTimeline>> all;
+  for (int i = 0; i < kTimelines; ++i) {
+    all.push_back(std::make_unique<ModelTimeline>(*weights_, forward_, 4096, 256,
+                                                  DraftOptions{.mode = GetParam().drafting},
+                                                  nullptr, memory));
+    if (i < static_cast<int>(kLong)) {
+      ASSERT_TRUE(all.back()->sync(prompt(i), {}, {}));
+    }
+  }
+  std::size_t turns = 0;
+  const auto progress = [&](std::int64_t done, std::int64_t total) {
+    if (done == total) return;
+    EXPECT_FALSE(memory->make_room(memory->bytes_max() + 1, nullptr, "squeeze"));
+    std::vector<ModelTimeline*> them;
+    for (std::size_t i = 0; i < kLong; ++i)
+      if (between[i].tokens.size() < kDraws) them.push_back(all[i].get());
+    if (++turns % 2 == 0) ModelTimeline::evaluate_together(them);
+    for (std::size_t i = 0; i < kLong; ++i)
+      if (between[i].tokens.size() < kDraws) draw(*all[i], static_cast<int>(i), between[i]);
+  };
+  ASSERT_TRUE(all[kLong]->sync(prompt(kLong), {}, progress));
+  EXPECT_GT(turns, 10u);
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    while (between[i].tokens.size() < kDraws) draw(*all[i], static_cast<int>(i), between[i]);
+    EXPECT_EQ(between[i].tokens, alone[i].tokens) << i;
+    if (GetParam().drafting == Drafting::off) {
+      EXPECT_EQ(between[i].logits, alone[i].logits) << i;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, ModelTogetherTest,
                          testing::Values(Case{"micro-flash", false, Drafting::off},
                                          Case{"micro-pro", false, Drafting::off},
