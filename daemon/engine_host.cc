@@ -5,6 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <ranges>
+#include <utility>
+
+#include <boost/asio/associated_executor.hpp>
+
+#include "engine/between_layers.h"
 
 namespace lares::daemon {
 namespace {
@@ -67,6 +72,7 @@ void EngineHost::start(Load load, OnState on_state) {
     asio::post(io_, [this, on_state, loaded] {
       if (loaded->engine) {
         engine_ = std::move(*loaded->engine), apart_ = std::move(loaded->apart);
+        draws_between_layers_ = dynamic_cast<engine::DrawsBetweenLayers*>(engine_.get()) != nullptr;
         state_ = {.state = "ready",
                   .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
       } else {
@@ -94,11 +100,14 @@ void EngineHost::evaluated(std::int64_t n_tokens, std::chrono::steady_clock::dur
 
 struct EngineHost::Waiting {
   using Clock = std::chrono::steady_clock;
-  Drawing& drawing;
-  Clock::time_point asked = Clock::now(), began{};
-  Spent spent;
-  bool done = false, without_room = false;
+  explicit Waiting(Drawing& of) : drawing(of) {}
+
+  Drawing& drawing;  // not to be touched any more once it is told
+  Clock::time_point asked = Clock::now(), began = Clock::time_point();
+  Spent spent = Spent();
+  bool done = false, without_room = false, counted = true;  // counted: in n_queued_
   std::exception_ptr error;
+  std::function<void()> tell;  // whoever asked, that it is done; nobody where they wait for `work`
 
   void begin() {
     began = Clock::now();
@@ -107,6 +116,7 @@ struct EngineHost::Waiting {
   void end() {
     done = true;
     spent.ran += Clock::now() - began;
+    if (tell) std::exchange(tell, nullptr)();
   }
   void put_off() {
     without_room = true;
@@ -123,15 +133,20 @@ struct EngineHost::Waiting {
   }
 };
 
+void EngineHost::begin(Waiting& one) {
+  one.begin();
+  if (std::exchange(one.counted, false)) asio::post(io_, [this] { --n_queued_; });
+}
+
 // On the engine's thread. Whoever joins is drawn for until the first one's slice is over; what was
 // posted for it then has nothing to do, unless it has no room beside the others: that is its turn.
-void EngineHost::draw_with_company(Waiting& first) {
-  std::vector<Waiting*> drawn;
+void EngineHost::draw_with_company(const WaitingRef& first) {
+  std::vector<WaitingRef> drawn;
   const auto join = [&] {
     const std::lock_guard lock(company_mutex_);
-    std::erase_if(company_, [&](Waiting* w) {
+    std::erase_if(company_, [&](const WaitingRef& w) {
       if (w->without_room || drawn.size() == kTogetherMax) return false;
-      w->begin();
+      begin(*w);
       drawn.push_back(w);
       return true;
     });
@@ -146,22 +161,43 @@ void EngineHost::draw_with_company(Waiting& first) {
   };
   {
     const std::lock_guard lock(company_mutex_);
-    std::erase(company_, &first);
+    std::erase(company_, first);
   }
-  first.begin();
-  drawn.push_back(&first);
-  const auto until = first.began + (first.without_room ? kSliceWithoutRoom : kSlice);
+  begin(*first);
+  drawn.push_back(first);
+  const auto until = first->began + (first->without_room ? kSliceWithoutRoom : kSlice);
   while (!drawn.empty()) {
-    for (Waiting* w : drawn) w->draw();
-    std::erase_if(drawn, [](const Waiting* w) { return w->done; });
+    for (const WaitingRef& w : drawn) w->draw();
+    std::erase_if(drawn, [](const WaitingRef& w) { return w->done; });
     if (std::chrono::steady_clock::now() >= until) break;
     join();
     if (drawn.size() < 2) continue;  // alone it evaluates for itself
     std::vector<engine::Timeline*> timelines;
-    for (Waiting* w : drawn) timelines.push_back(&w->drawing.timeline());
+    for (const WaitingRef& w : drawn) timelines.push_back(&w->drawing.timeline());
     put_off(engine_->evaluate_together(timelines));
   }
-  for (Waiting* w : drawn) w->end();
+  for (const WaitingRef& w : drawn) w->end();
+}
+
+void EngineHost::draw_between() {
+  WaitingRef first;
+  {
+    const std::lock_guard lock(company_mutex_);
+    if (company_.empty()) return;
+    first = company_.front();
+  }
+  draw_with_company(first);
+}
+
+engine::Progress EngineHost::drawing_between(engine::Progress progress) {
+  if (!draws_between_layers_) return progress;
+  return [this, progress = std::move(progress), last = Waiting::Clock::now()](
+             std::int64_t done, std::int64_t total) mutable {
+    if (progress) progress(done, total);
+    if (done >= total || Waiting::Clock::now() - last < kBetweenSlices) return;
+    draw_between();
+    last = Waiting::Clock::now();
+  };
 }
 
 void EngineHost::draw_apart(Waiting& one) {
@@ -172,21 +208,35 @@ void EngineHost::draw_apart(Waiting& one) {
 }
 
 asio::awaitable<Spent> EngineHost::draw(Drawing& drawing) {
-  Waiting waiting{.drawing = drawing};
-  const bool apart = apart_ != nullptr;
-  if (!apart) {
-    const std::lock_guard lock(company_mutex_);
-    company_.push_back(&waiting);
+  const auto waiting = std::make_shared<Waiting>(drawing);
+  if (apart_) {
+    const auto work = [waiting] {
+      draw_apart(*waiting);
+      return true;
+    };
+    co_await run(work);
+  } else {
+    call_off();
+    ++n_queued_;
+    // It may be drawn for before what is posted here comes to its turn, and is told so at once.
+    auto initiate = [this](auto handler, WaitingRef one) {
+      auto home = asio::prefer(asio::get_associated_executor(handler, io_),
+                               asio::execution::outstanding_work.tracked);
+      auto kept = std::make_shared<decltype(handler)>(std::move(handler));
+      one->tell = [home, kept] { asio::post(home, [kept] { std::move (*kept)(); }); };
+      {
+        const std::lock_guard lock(company_mutex_);
+        company_.push_back(one);
+      }
+      asio::post(pool_, [this, one] {
+        if (!one->done) draw_with_company(one);
+      });
+    };
+    co_await asio::async_initiate<const asio::use_awaitable_t<>, void()>(
+        initiate, asio::use_awaitable, waiting);
   }
-  const auto work = [this, &waiting, apart] {
-    if (apart)
-      draw_apart(waiting);
-    else if (!waiting.done)
-      draw_with_company(waiting);
-    if (waiting.error) std::rethrow_exception(waiting.error);
-    return waiting.spent;
-  };
-  co_return co_await run(work);
+  if (waiting->error) std::rethrow_exception(waiting->error);
+  co_return waiting->spent;
 }
 
 }  // namespace lares::daemon

@@ -48,6 +48,8 @@ inline constexpr std::chrono::milliseconds kSlice{40};
 // The same, of one that has no room on the GPUs beside the others: to bring it there and them back
 // should take some 0.1 s of a turn (predicted: kernels/cuda/NOTES.md).
 inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
+// What a prompt's evaluation has for itself before others draw between its layers.
+inline constexpr std::chrono::milliseconds kBetweenSlices{160};
 inline constexpr std::size_t kApartMax = 64;  // pieces at a time where timelines are apart: threads
                                               // that do nothing but wait
 
@@ -123,10 +125,18 @@ class EngineHost {
   // in, if they have room beside the others; else they wait for their turn.
   asio::awaitable<Spent> draw(Drawing& drawing);
 
+  // For a sync on the engine's thread: its progress, which may be null, and slices for those who
+  // draw meanwhile, where the engine can do that between layers. A chunk of a large model takes a
+  // CPU many seconds, and nobody's answer should stand still for so long.
+  engine::Progress drawing_between(engine::Progress progress);
+
  private:
   struct Waiting;  // a drawing that was asked for
-  void draw_with_company(Waiting& first);
+  using WaitingRef = std::shared_ptr<Waiting>;
+  void draw_with_company(const WaitingRef& first);
+  void draw_between();
   static void draw_apart(Waiting& one);
+  void begin(Waiting& one);
   void call_off() {
     unasked_.request_stop();
     unasked_ = std::stop_source();
@@ -169,9 +179,10 @@ class EngineHost {
   std::atomic<double> rate_{0};
   std::atomic<bool> abandoned_{false};
   std::mutex company_mutex_;
-  std::vector<Waiting*> company_;  // asked for and not begun, or without room
+  std::vector<WaitingRef> company_;  // asked for and not begun, or without room
   asio::thread_pool pool_{1};
   std::unique_ptr<asio::thread_pool> apart_;  // null: not known yet, or they are not
+  bool draws_between_layers_ = false;         // the engine's
 };
 
 }  // namespace lares::daemon

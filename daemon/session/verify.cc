@@ -131,7 +131,7 @@ class Sampler {
             held.begin();
         end = chunk == 0 ? total : std::min(total, (common / chunk + 1) * chunk);
         const auto done = timeline_->sync(prompt.first(static_cast<std::size_t>(end)),
-                                          host_.stop_token(), [](std::int64_t, std::int64_t) {});
+                                          host_.stop_token(), host_.drawing_between(nullptr));
         return done ? "" : done.error().message;
       };
       if (std::string failed = co_await host_.run(sync); !failed.empty()) co_return failed;

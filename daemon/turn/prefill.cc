@@ -83,7 +83,7 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
                             began - asked, Clock::now() - began);
       }
       auto done = timeline->sync(ids.first(static_cast<std::size_t>(end)), stop,
-                                 reports.of(out.n_evaluated, total - end));
+                                 host.drawing_between(reports.of(out.n_evaluated, total - end)));
       if (done && shared && shared->next_mark(ids, end - 1) == end)
         shared->offer(timeline->prefix(end));
       return std::tuple(std::move(done), began - asked, Clock::now() - began);

@@ -13,12 +13,13 @@
 #include <boost/asio/post.hpp>
 #include <gtest/gtest.h>
 
+#include "engine/between_layers.h"
 #include "tests/daemon/scripted/scripted_engine.h"
 
 namespace lares::daemon {
 namespace {
 
-class CountingEngine final : public engine::Engine {
+class CountingEngine : public engine::Engine {
  public:
   const engine::ModelInfo& info() const override { return info_; }
   const engine::Tokenizer& tokenizer() const override { return scripted_.tokenizer(); }
@@ -39,6 +40,8 @@ class CountingEngine final : public engine::Engine {
   engine::ModelInfo info_ = scripted_.info();
 };
 
+class LayerByLayerEngine final : public CountingEngine, public engine::DrawsBetweenLayers {};
+
 struct Counted final : Drawing {
   std::unique_ptr<engine::Timeline> of;
   int left, thrown_at;
@@ -57,7 +60,8 @@ class EngineHostTest : public ::testing::Test {
   void run(std::function<asio::awaitable<void>(EngineHost&, int)> body, int n) {
     asio::io_context io;
     EngineHost host(io.get_executor());
-    auto owned = std::make_unique<CountingEngine>();
+    std::unique_ptr<CountingEngine> owned = layer_by_layer_ ? std::make_unique<LayerByLayerEngine>()
+                                                            : std::make_unique<CountingEngine>();
     if (apart_) owned->keep_apart();
     engine_ = owned.get();
     host.start(
@@ -83,7 +87,7 @@ class EngineHostTest : public ::testing::Test {
     return most;
   }
 
-  bool apart_ = false;
+  bool apart_ = false, layer_by_layer_ = false;
   CountingEngine* engine_ = nullptr;
   std::vector<std::vector<engine::Timeline*>> companies_;
   int n_thrown_ = 0;
@@ -272,6 +276,49 @@ TEST_F(EngineHostTest, TimelinesThatAreApartWaitForNobody) {
   EXPECT_EQ(n_done_before, kDrawings - 1);
   EXPECT_GE(slices, 2 * (kDrawings - 1));  // they still draw in slices
   EXPECT_TRUE(companies_.empty());
+}
+
+// Between the layers of a long prompt two draw to their end, where the engine can do that.
+TEST_F(EngineHostTest, WhoDrawsDoesNotWaitForALongPrompt) {
+  constexpr std::chrono::milliseconds kLayer{2};
+  constexpr std::chrono::seconds kLong{20};
+  for (const bool able : {false, true}) {
+    layer_by_layer_ = able;
+    std::atomic<bool> evaluating = false;
+    std::atomic<int> n_done = 0;
+    int n_done_before = -1, reports = 0, slices = 0;
+    run(
+        [&](EngineHost& host, int i) -> asio::awaitable<void> {
+          if (i == 2) {
+            const auto prompt = [&] {
+              const auto progress =
+                  host.drawing_between([&](std::int64_t, std::int64_t) { ++reports; });
+              const auto began = std::chrono::steady_clock::now();
+              evaluating = true;
+              int layers = 0;
+              for (; layers < 400 || (able && n_done < 2); ++layers) {
+                std::this_thread::sleep_for(kLayer);
+                progress(layers, 1 << 20);
+                if (std::chrono::steady_clock::now() - began > kLong) break;
+              }
+              n_done_before = n_done;
+              return layers;
+            };
+            EXPECT_EQ(co_await host.run(prompt), reports);
+            co_return;
+          }
+          while (!evaluating) co_await asio::post(asio::use_awaitable);
+          Counted drawing(*engine_, 100);
+          for (; drawing.left > 0; ++slices) {
+            co_await host.draw(drawing);
+            EXPECT_LE(host.n_queued(), 1);  // the other one
+          }
+          ++n_done;
+        },
+        3);
+    EXPECT_EQ(n_done_before, able ? 2 : 0);
+    EXPECT_GT(slices, 4);
+  }
 }
 
 TEST_F(EngineHostTest, AnothersWorkComesBetween) {
