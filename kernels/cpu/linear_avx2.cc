@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "kernels/cpu/floats_lanes.h"
 #include "kernels/cpu/lanes.h"
 
 namespace lares::kernels {
@@ -169,6 +170,15 @@ inline void transpose8x8(__m256 r[8]) {
   }
 }
 
+struct Transpose8 {
+  INLINE void operator()(Avx8 (&r)[8]) const {
+    __m256 words[8];
+    EACH(i, 8, { words[i] = r[i].v; });
+    transpose8x8(words);
+    EACH(i, 8, { r[i].v = words[i]; });
+  }
+};
+
 template <Format format>
 void decode8_plain(const Matrix& m, const int* row, int g, int n, int lane, Scratch& s) {
   for (int i = 0; i < n; ++i) {
@@ -298,6 +308,8 @@ void run_format(const LinearArgs& a, Scratch& s) {
 }  // namespace
 
 void linear_avx2(const LinearArgs& a) {
+  if (a.w->format == Format::f32 && a.n_tokens == 1)
+    return one_token_of_floats<Avx8, Transpose8>(a);
   Scratch scratch;  // 100 KB of stack, of which a decode touches 20
   switch (a.w->format) {
     case Format::f32:

@@ -6,12 +6,22 @@
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 
+#include "kernels/cpu/floats_lanes.h"
 #include "kernels/cpu/panel_avx512.h"
 #include "kernels/scratch.h"
 #include "kernels/cpu/transpose_avx512.h"
 
 namespace lares::kernels {
 namespace {
+
+struct Transpose16 {
+  INLINE void operator()(Avx16 (&r)[16]) const {
+    __m512i words[16];
+    EACH(i, 16, { words[i] = _mm512_castps_si512(r[i].v); });
+    transpose(words);
+    EACH(i, 16, { r[i].v = _mm512_castsi512_ps(words[i]); });
+  }
+};
 
 constexpr int kPanelGroups = 16;  // 512 k: 32 KB
 constexpr int kTokensPass = 192;  // whose sums take 24 KB
@@ -154,6 +164,7 @@ void run_format(const LinearArgs& a) {
 void linear_avx512(const LinearArgs& a) {
   switch (a.w->format) {
     case Format::f32: {
+      if (a.n_tokens == 1) return one_token_of_floats<Avx16, Transpose16>(a);
       Scratch s;
       for (int row = a.row_begin; row < a.row_end; row += kPanelRows)
         run_block<Format::f32, Plain>(a, a.x, a.x_stride, row, s);

@@ -105,6 +105,7 @@ TEST_P(Linear, MatchesFloat64AndEveryOtherRow) {
 INSTANTIATE_TEST_SUITE_P(
     , Linear,
     testing::Values(Case{Format::f32, false, 24, 512, 5}, Case{Format::f32, false, 1, 32, 1},
+                    Case{Format::f32, false, 25, 1312, 2}, Case{Format::f32, false, 9, 160, 1},
                     Case{Format::bf16, false, 40, 288, 7}, Case{Format::bf16, false, 17, 64, 2},
                     Case{Format::fp8, false, 200, 384, 4}, Case{Format::fp8, false, 16, 128, 1},
                     Case{Format::fp8, true, 130, 256, 3}, Case{Format::fp8, false, 9, 160, 67},
