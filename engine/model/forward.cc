@@ -9,15 +9,16 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kRowsUnit = 16, kRowsUnitFew = 2 * kernels::kTileRows,
+constexpr int kRowsUnit = 16, kRowsUnitFloats = 4, kRowsUnitFew = 2 * kernels::kTileRows,
               kRowsUnitMany = 4 * kernels::kTileRows;  // rows a kernel computes at a time
 constexpr int kManyTokens = 16;              // from which on kernels take so many rows together
 constexpr int kTokensUnit = 64;              // tokens that share one pass over row-major weights
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
 constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about
                                              // 10 us)
-constexpr int kShares = 16;  // of a thread, at most: a longer run of weights is read faster, a
-                             // shorter one leaves less at the end
+constexpr int kFloatsCost = 4;  // ... of one with four bytes, which takes as long as reading them
+constexpr int kShares = 16;     // of a thread, at most: a longer run of weights is read faster, a
+                                // shorter one leaves less at the end
 
 }  // namespace
 
@@ -52,73 +53,86 @@ Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::span<c
 }
 
 // Shares the rows out among the threads. Tiles take all tokens in one pass; row-major weights are
-// transposed again for every kTokensUnit, which then may as well be another thread's.
-void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x,
-                          std::int64_t x_stride, float* y, std::int64_t y_stride, int n,
-                          bool round) {
-  const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0;
-  const float* const packed = tiled ? pack(w, x, x_stride, n, packed_) : nullptr;
-  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = !tiled ? kRowsUnit
+// transposed again for every kTokensUnit, which then may as well be another thread's. The rows are
+// `groups` times `rows` from row_begin on, and a group's meet the n_in values of x behind those
+// that the group before does; row i goes to y's column i.
+void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int rows, int groups,
+                          const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride,
+                          int n, bool round) {
+  const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0 &&
+                     (groups == 1 || rows % kernels::kTileRows == 0);
+  const std::int64_t width = kernels::packed_width(w.n_in);
+  const float* const packed = tiled ? pack(w, x, x_stride, n, groups) : nullptr;
+  const bool floats = w.format == kernels::Format::f32 && n == 1;  // few rows, which are long
+  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = floats ? kRowsUnitFloats
+                                                                            : !tiled ? kRowsUnit
                                                                             : n < kManyTokens
                                                                                 ? kRowsUnitFew
                                                                                 : kRowsUnitMany;
-  const int blocks = (row_end - row_begin + rows_unit - 1) / rows_unit,
-            tiles = (n + unit - 1) / unit;
-  const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit);
-  const std::int64_t grain = std::max<std::int64_t>(
-      {1, kWorkUnit / work, blocks / (static_cast<std::int64_t>(pool_.size()) * kShares)});
-  const std::int64_t pieces = (blocks + grain - 1) / grain;
-  each(pieces * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+  const int blocks = (rows + rows_unit - 1) / rows_unit, tiles = (n + unit - 1) / unit;
+  const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit) *
+                            (floats ? kFloatsCost : 1);
+  const std::int64_t grain =
+      std::max<std::int64_t>({1, kWorkUnit / work,
+                              static_cast<std::int64_t>(blocks) * groups /
+                                  (static_cast<std::int64_t>(pool_.size()) * kShares)});
+  const std::int64_t pieces = (blocks + grain - 1) / grain;  // of a group
+  each(pieces * groups * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t piece = i % pieces;
-      const int t0 = static_cast<int>(i / pieces) * unit, n_tokens = std::min(unit, n - t0);
-      const int first = row_begin + static_cast<int>(piece * grain) * rows_unit;
-      const int last = std::min(row_end, first + static_cast<int>(grain) * rows_unit);
+      const std::int64_t piece = i % pieces, group = i / pieces % groups;
+      const int t0 = static_cast<int>(i / (pieces * groups)) * unit,
+                n_tokens = std::min(unit, n - t0);
+      const int row = row_begin + static_cast<int>(group) * rows,
+                first = row + static_cast<int>(piece * grain) * rows_unit,
+                last = std::min(row + rows, first + static_cast<int>(grain) * rows_unit);
       if (tiled) {
         k_.linear_tiles({.w = w.tiles,
-                         .x = packed + t0 * kernels::packed_width(w.n_in),
+                         .x = packed + (group * n + t0) * width,
                          .y = y + t0 * y_stride,
                          .y_stride = y_stride,
                          .n_tokens = n_tokens,
                          .row_begin = first,
                          .row_end = last,
-                         .y_row = row_begin,
                          .round_bf16 = round});
       } else {
         k_.linear({.w = &w,
-                   .x = x + t0 * x_stride,
+                   .x = x + t0 * x_stride + group * w.n_in,
                    .y = y + t0 * y_stride,
                    .x_stride = x_stride,
                    .y_stride = y_stride,
                    .n_tokens = n_tokens,
                    .row_begin = first,
                    .row_end = last,
-                   .y_row = row_begin,
                    .round_bf16 = round});
       }
     }
   });
 }
 
-// x [n, x_stride] in the processing order of w's tiles.
+// x in the processing order of w's tiles: [groups, n, packed width].
 const float* Forward::pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
-                           Buffer& buffer) {
+                           int groups) {
   const std::int64_t width = kernels::packed_width(w.n_in);
-  float* to = room(buffer, static_cast<std::size_t>(n * width));
-  each(n, std::max<std::int64_t>(1, kPackUnit / width), [&](std::int64_t begin, std::int64_t end) {
-    k_.pack({.format = w.format,
-             .x = x + begin * x_stride,
-             .to = to + begin * width,
-             .x_stride = x_stride,
-             .n_in = w.n_in,
-             .n_tokens = static_cast<int>(end - begin)});
-  });
+  float* const to = room(packed_, static_cast<std::size_t>(groups * n * width));
+  each(static_cast<std::int64_t>(groups) * n, std::max<std::int64_t>(1, kPackUnit / width),
+       [&](std::int64_t begin, std::int64_t end) {
+         for (std::int64_t i = begin; i < end;) {
+           const std::int64_t group = i / n, t = i % n, some = std::min(n - t, end - i);
+           k_.pack({.format = w.format,
+                    .x = x + t * x_stride + group * w.n_in,
+                    .to = to + i * width,
+                    .x_stride = x_stride,
+                    .n_in = w.n_in,
+                    .n_tokens = static_cast<int>(some)});
+           i += some;
+         }
+       });
   return to;
 }
 
 void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
                      std::int64_t y_stride, int n, bool round) {
-  linear_rows(w, 0, w.n_out, x, x_stride, y, y_stride, n, round);
+  linear_rows(w, 0, w.n_out, 1, x, x_stride, y, y_stride, n, round);
 }
 
 void Forward::rms_norm(const float* x, const float* w, float* y, int n, int dim) {

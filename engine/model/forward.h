@@ -119,10 +119,10 @@ class Forward {
 
   void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
               std::int64_t y_stride, int n, bool round);
-  void linear_rows(const kernels::Matrix& w, int row_begin, int row_end, const float* x,
+  void linear_rows(const kernels::Matrix& w, int row_begin, int rows, int groups, const float* x,
                    std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
   const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
-                    Buffer& buffer);
+                    int groups);
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
   const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kKeysUnit = 4096;       // index keys a thread scores at a time
 constexpr int kUnpacked = 64;         // entries a thread unpacks at a time
+constexpr int kTokensInTurn = 64;     // of so many groups of the output are computed in turn
 constexpr int kScoresHeld = 1 << 20;  // scores of all tokens that are chosen for together, where
                                       // there are several
 
@@ -89,11 +90,13 @@ void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* 
   attend(w, chunk);
   const Trace::Span out(trace_, "attention: output");
   const int G = c_.o_groups, A = c_.o_lora_rank, per_group = H * C / G;
+  // Few tokens' groups in one loop, so that no thread waits for the others between two of them;
+  // many tokens' in turn, because all of what enters them takes room.
+  const int together = n < kTokensInTurn ? G : 1;
   float* z = room(z_, rows * G * A);
-  for (int g = 0; g < G; ++g)
-    linear_rows(w.wo_a, g * A, (g + 1) * A, o_.data() + static_cast<std::size_t>(g) * per_group,
-                static_cast<std::int64_t>(H) * C, z + static_cast<std::size_t>(g) * A,
-                static_cast<std::int64_t>(G) * A, n, !exact_);
+  for (int g = 0; g < G; g += together)
+    linear_rows(w.wo_a, g * A, A, together, o_.data() + static_cast<std::size_t>(g) * per_group,
+                static_cast<std::int64_t>(H) * C, z, static_cast<std::int64_t>(G) * A, n, !exact_);
   linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
