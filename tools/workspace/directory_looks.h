@@ -1,8 +1,11 @@
 // What directories of a worktree hold: names, and what stat says of them. Nearly all of a listing's
-// time goes here, and the kernel can do it for several threads at once.
+// time goes here, and the kernel can do it for several threads at once. Names are remembered: they
+// are read again where the directory itself was changed, and its files are looked at every time.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -29,20 +32,37 @@ struct DirectoryLook {
 
 class DirectoryLooks {
  public:
-  // No directory is read beyond `entries_max` names. `tree` outlives it.
-  DirectoryLooks(const PlainTree& tree, std::size_t entries_max)
-      : tree_(tree), entries_max_(entries_max) {}
+  // No directory is read beyond `entries_max` names.
+  explicit DirectoryLooks(std::size_t entries_max) : entries_max_(entries_max) {}
 
+  // What was looked at before is old from now on.
+  void begin(const PlainTree& tree);
   // Looks at these now, for take(). Only hurries.
   void ahead(const std::vector<std::string>& directories);
-  DirectoryLook take(const std::string& directory);
+  const DirectoryLook& take(const std::string& directory);  // until end()
+  void end();  // forgets the directories that nobody took since begin()
+
+  std::size_t n_read() const {
+    return n_read_;
+  }  // since begin(): directories whose names were read
 
  private:
-  DirectoryLook look(const std::string& directory) const;
+  struct Known {
+    DirectoryLook look;
+    FileStamp stamp;                      // of the directory, when its names were read
+    bool steady = false;                  // as long as that is its stamp, these are its names
+    std::uint64_t looked = 0, taken = 0;  // by the number of begin()
+  };
+  void look(const std::string& directory, Known& known);
+  bool look_again(int directory, Known& known) const;
+  void read(int directory, Known& known);
 
-  const PlainTree& tree_;
+  PlainTree tree_;
   const std::size_t entries_max_;
-  std::unordered_map<std::string_view, DirectoryLook> ahead_;
+  std::uint64_t round_ = 0;
+  std::uint64_t device_ = 0;  // where directories may be steady; 0: nowhere
+  std::unordered_map<std::string, Known> known_;
+  std::atomic<std::size_t> n_read_ = 0;
 };
 
 }  // namespace lares::tools

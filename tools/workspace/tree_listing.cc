@@ -166,12 +166,13 @@ class TreeWalk {
   }
 
   struct Names {
-    std::vector<DirectoryEntry> all;
+    std::vector<const DirectoryEntry*> all;
     bool repository = false, own = false;
   };
-  Names names_in(DirectoryLook look, const std::string& prefix, const Below& tracked) {
+  Names names_in(const DirectoryLook& look, const std::string& prefix, const Below& tracked) {
     Names out;
-    for (DirectoryEntry& entry : look.entries) {
+    out.all.reserve(look.entries.size());
+    for (const DirectoryEntry& entry : look.entries) {
       const std::string_view name = entry.name;
       if (names_git_directory(name)) {
         out.repository = true;
@@ -184,19 +185,19 @@ class TreeWalk {
           tree_.temporaries.push_back(prefix + entry.name);
         continue;
       }
-      out.all.push_back(std::move(entry));
+      out.all.push_back(&entry);
     }
     return out;
   }
 
   void enter(const std::string& own, const Below& tracked, Place place) {
-    DirectoryLook look = looks_.take(own);
+    const DirectoryLook& look = looks_.take(own);
     if (look.error != 0) {
       n_closed_ += look.error != ENOENT && look.error != ENOTDIR && look.error != ELOOP;
       return;
     }
     const std::string prefix = own.empty() ? "" : own + "/";
-    const Names names = names_in(std::move(look), prefix, tracked);
+    const Names names = names_in(look, prefix, tracked);
     if (names.repository && !own.empty() && git_.has_repository()) {
       // A repository of its own, known to the index or not: git does not look into it either.
       tree_.files.push_back({own, Listed::Kind::submodule, {}, {}});
@@ -204,25 +205,25 @@ class TreeWalk {
     }
     if (names.own && !own.empty()) return;
     tree_.directories.push_back(own);
-    for (const DirectoryEntry& entry : names.all) {
-      if (entry.name != ".gitignore" && entry.name != ".gitattributes") continue;
-      place.attributes |= entry.name == ".gitattributes";
-      if (place.rules != kNoRules) place.rules = mixed(place.rules, entry.stamp);
-      const std::string file = fs_.root() + "/" + prefix + entry.name;
+    for (const DirectoryEntry* const entry : names.all) {
+      if (entry->name != ".gitignore" && entry->name != ".gitattributes") continue;
+      place.attributes |= entry->name == ".gitattributes";
+      if (place.rules != kNoRules) place.rules = mixed(place.rules, entry->stamp);
+      const std::string file = fs_.root() + "/" + prefix + entry->name;
       if (!GitView::can_read_rules(AT_FDCWD, file.c_str())) place.rules = kNoRules;
     }
     Answers answers;
     if (const auto before = lister_.verdicts_.find(own); before != lister_.verdicts_.end())
       answers.before = std::move(before->second);
     Below ahead = tracked;
-    for (const DirectoryEntry& entry : names.all) {
-      if (!entry.is_directory())
-        add(entry, prefix, ahead, place, answers);
-      else if (const auto at = find(tracked, prefix + entry.name);
+    for (const DirectoryEntry* const entry : names.all) {
+      if (!entry->is_directory())
+        add(*entry, prefix, ahead, place, answers);
+      else if (const auto at = find(tracked, prefix + entry->name);
                at != tracked.end && at->submodule)  // checked out or not
         tree_.files.push_back({at->path, Listed::Kind::submodule, {}, {}});
       else
-        enter_below(entry.name, prefix, ahead, place, answers);
+        enter_below(entry->name, prefix, ahead, place, answers);
     }
     if (!answers.now.empty()) verdicts_[own] = std::move(answers.now);
   }
@@ -336,7 +337,11 @@ class TreeWalk {
 };
 
 TreeLister::TreeLister(std::string root, TreeLimits limits)
-    : root_(std::move(root)), limits_(limits) {}
+    : root_(std::move(root)),
+      limits_(limits),
+      looks_(std::make_unique<DirectoryLooks>(limits_.entries_max + 1)) {}
+TreeLister::~TreeLister() = default;
+TreeLister::TreeLister(TreeLister&&) noexcept = default;
 
 // Whoever writes an index puts another file in its place, whose stamp is another once the clock
 // has gone on.
@@ -367,9 +372,10 @@ Result<Tree> TreeLister::list() {
   const auto plain = PlainTree::open(root_);
   const auto root = plain ? plain->open_directory("") : tl::unexpected(plain.error());
   if (!root) return broken(fmt::format("list {}: {}", root_, std::strerror(root.error())));
-  DirectoryLooks looks(*plain, limits_.entries_max + 1);
-  looks.ahead(directories_);
-  Tree out = TreeWalk(*this, *fs, *git, looks, **known).run();
+  looks_->begin(*plain);
+  looks_->ahead(directories_);
+  Tree out = TreeWalk(*this, *fs, *git, *looks_, **known).run();
+  looks_->end();
   directories_ = out.directories;
   return out;
 }

@@ -14,6 +14,8 @@
 
 namespace lares::tools {
 
+class DirectoryLooks;
+
 struct TreeLimits {
   std::size_t files_max = 200'000;      // the first ones in bytewise path order
   int depth_max = 64;                   // components of a path
@@ -46,6 +48,8 @@ struct Tree {
 class TreeLister {
  public:
   explicit TreeLister(std::string root, TreeLimits limits = TreeLimits());
+  ~TreeLister();
+  TreeLister(TreeLister&&) noexcept;
   // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat
   // 1 us. So is its index while that did not.
   Result<Tree> list();
@@ -76,6 +80,7 @@ class TreeLister {
   Verdicts verdicts_;
   std::optional<Index> index_;
   std::vector<std::string> directories_;  // of the last listing
+  std::unique_ptr<DirectoryLooks> looks_;
 };
 
 }  // namespace lares::tools

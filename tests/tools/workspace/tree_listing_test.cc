@@ -92,9 +92,11 @@ class Wood {
 
 TEST(TreeLister, SaysWhatOneSaysThatRemembersNothing) {
   Wood wood;
+  ::usleep(2'100'000);  // until names are old enough to be remembered
   TreeLister lister(wood.dir.root());
   for (int round = 0; round < 40; ++round) {
-    for (int i = 0; i < 3; ++i) wood.change();
+    if (round > 0)
+      for (int i = 0; i < 3; ++i) wood.change();
     if (round % 8 == 7) git(wood.dir.root(), "add -A");
     ASSERT_EQ(said(lister.list()), said(TreeLister(wood.dir.root()).list())) << round;
   }
@@ -133,12 +135,65 @@ TEST(TreeLister, ListsInTheOrderOfPaths) {
 
 TEST(DirectoryLooks, ReadNoMoreNamesThanTheyMay) {
   test::Scratch dir;
-  for (int i = 0; i < 20; ++i) dir.write(fmt::format("f{}", i), "x\n");
+  for (int i = 0; i < 20; ++i) dir.write(fmt::format("f{}", i), "");
   const auto tree = PlainTree::open(dir.root());
   ASSERT_TRUE(tree);
-  EXPECT_EQ(DirectoryLooks(*tree, 7).take("").entries.size(), 7u);
-  EXPECT_EQ(DirectoryLooks(*tree, 70).take("").entries.size(), 20u);
-  EXPECT_EQ(DirectoryLooks(*tree, 70).take("none").error, ENOENT);
+  const auto look = [&](std::size_t entries_max, const std::string& directory) {
+    DirectoryLooks looks(entries_max);
+    looks.begin(*tree);
+    return looks.take(directory);
+  };
+  EXPECT_EQ(look(7, "").entries.size(), 7u);
+  EXPECT_EQ(look(70, "").entries.size(), 20u);
+  EXPECT_EQ(look(70, "none").error, ENOENT);
+}
+
+TEST(DirectoryLooks, ReadNamesAgainWhereTheyAreOthers) {
+  test::Scratch dir;
+  for (const char* name : {"a/1", "a/2", "b/1", "c/1"}) dir.write(name, "x");
+  const auto tree = PlainTree::open(dir.root());
+  ASSERT_TRUE(tree);
+  DirectoryLooks looks(100);
+  const auto names = [&](bool every = true) {
+    std::string out;
+    looks.begin(*tree);
+    for (const char* directory : {"", "a", "b", "c"}) {
+      if (!every && *directory == 'b') continue;
+      for (const DirectoryEntry& entry : looks.take(directory).entries)
+        out += fmt::format("{}/{} ", directory, entry.name);
+    }
+    looks.end();
+    return out;
+  };
+  const std::string all = "/a /b /c a/1 a/2 b/1 c/1 ";
+  EXPECT_EQ(names(), all);
+  EXPECT_EQ(names(), all);
+  EXPECT_EQ(looks.n_read(), 4u) << "names that may change within the clock's grain are remembered";
+  ::usleep(2'100'000);
+  EXPECT_EQ(names(), all);
+  EXPECT_EQ(names(), all);
+  if (looks.n_read() != 0) GTEST_SKIP() << "this file system's directories are read every time";
+
+  dir.write("a/1", "longer");  // no name is another
+  names();
+  EXPECT_EQ(looks.n_read(), 0u);
+  for (const DirectoryEntry& entry : looks.take("a").entries)
+    EXPECT_EQ(entry.stamp.size, entry.name == "1" ? 6u : 1u);
+  fs::rename(dir.at("a/2"), dir.at("b/1"));  // over another
+  EXPECT_EQ(names(), "/a /b /c a/1 b/1 c/1 ");
+  EXPECT_EQ(looks.n_read(), 2u);
+  fs::remove(dir.at("c/1"));
+  fs::create_directory(dir.at("c/1"));
+  names();
+  EXPECT_TRUE(looks.take("c").entries.front().is_directory());
+  fs::rename(dir.at("b"), dir.at("gone"));
+  fs::rename(dir.at("a"), dir.at("b"));
+  fs::rename(dir.at("gone"), dir.at("a"));
+  dir.write("b/3", "x");
+  EXPECT_EQ(names(), "/a /b /c a/1 b/1 b/3 c/1 ");
+  names(/*every=*/false);
+  names();
+  EXPECT_GE(looks.n_read(), 1u) << "one that nobody asked for is remembered";
 }
 
 }  // namespace
