@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <tl/expected.hpp>
 
@@ -116,6 +117,8 @@ class Generations {
   virtual std::optional<std::int64_t> context_max() const = 0;  // tokens; nullopt: none is loaded
   // How it is sampled where a request says nothing else; the seed is another each time.
   virtual engine::Sampling sampling() const { return {}; }
+  // Where a long request is read, so that others' events do not wait for it; empty: anywhere.
+  virtual asio::any_io_executor aside() { return {}; }
 };
 
 }  // namespace lares::daemon

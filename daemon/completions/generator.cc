@@ -40,7 +40,10 @@ Generator::Generator(asio::any_io_executor io, EngineHost& host, const Log& log,
                      GeneratorOptions options)
     : core_(std::make_shared<GeneratorCore>(io, host, log, std::move(options))) {}
 
-Generator::~Generator() { rendering_.join(); }
+Generator::~Generator() {
+  rendering_.join();
+  reading_.join();
+}
 
 engine::Sampling Generator::sampling() const {
   engine::Sampling sampling = core_->options.sampling;
@@ -92,9 +95,11 @@ asio::awaitable<tl::expected<Rendered, Refusal>> Generator::rendered(std::shared
     co_return tl::unexpected(std::move(done.error()));
   const auto work = [this, asked] {
     const engine::Tokenizer& tokenizer = core_->host.engine()->tokenizer();
-    if (const auto* const conversation = std::get_if<Conversation>(&asked->what))
+    // Let go of here: for a long conversation even that would take the io thread a while.
+    const auto what = std::exchange(asked->what, Infill());
+    if (const auto* const conversation = std::get_if<Conversation>(&what))
       return render(*conversation, tokenizer, core_->sampled, core_->options.words);
-    return render(std::get<Infill>(asked->what), tokenizer);
+    return render(std::get<Infill>(what), tokenizer);
   };
   co_return co_await on_disk_pool(rendering_, work);
 }

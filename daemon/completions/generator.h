@@ -86,6 +86,7 @@ class Generator final : public Generations {
   std::string model() const override { return core_->options.model; }
   std::optional<std::int64_t> context_max() const override;
   engine::Sampling sampling() const override;
+  asio::any_io_executor aside() override { return reading_.get_executor(); }
 
   // The daemon ends: what runs ends with GenerationEnd::Reason::ending, and nothing begins.
   void end();
@@ -109,6 +110,7 @@ class Generator final : public Generations {
 
   const std::shared_ptr<GeneratorCore> core_;
   asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode
+  asio::thread_pool reading_{2};    // a body of 20 MB takes up to two to be parsed
 };
 
 }  // namespace lares::daemon

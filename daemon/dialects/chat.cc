@@ -7,6 +7,7 @@
 #include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/read_body.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
@@ -164,16 +165,13 @@ asio::awaitable<HttpReply> whole(Generation& generation, const ChatHead& head,
   co_return json_reply(std::move(answer).json(head, shape, end));
 }
 
-tl::expected<ChatRequest, WireError> request_of(Exchange& exchange, const Generations& generations,
-                                                bool beta) {
-  const auto body = take_body(exchange);
-  if (!body) return tl::unexpected(body.error());
-  return read_chat(*body, generations.sampling(), beta);
-}
-
 asio::awaitable<void> answer_chat(Exchange& exchange, Generations& generations, bool beta) {
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
-  auto asked = request_of(exchange, generations, beta);
+  const auto read = [sampling = generations.sampling(), beta](const WireJson& body) {
+    return read_chat(body, sampling, beta);
+  };
+  auto reading = read_body(exchange, generations, read);
+  auto asked = co_await std::move(reading);
   if (!asked) co_return co_await refuse(asked.error());
   const ChatShape shape{asked->conversation.thinking, asked->conversation.n_logprobs >= 0,
                         asked->with_usage};

@@ -6,6 +6,7 @@
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/messages_answer.h"
 #include "daemon/dialects/messages_request.h"
+#include "daemon/dialects/read_body.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
@@ -13,11 +14,13 @@
 namespace lares::daemon {
 namespace {
 
-tl::expected<MessagesRequest, WireError> request_of(Exchange& exchange,
-                                                    const Generations& generations, bool to_count) {
-  const auto body = take_body(exchange);
-  if (!body) return tl::unexpected(body.error());
-  return read_messages_request(*body, generations.sampling(), to_count);
+asio::awaitable<tl::expected<MessagesRequest, WireError>> request_of(Exchange& exchange,
+                                                                     Generations& generations,
+                                                                     bool to_count) {
+  const auto read = [sampling = generations.sampling(), to_count](const WireJson& body) {
+    return read_messages_request(body, sampling, to_count);
+  };
+  return read_body(exchange, generations, read);
 }
 
 HttpReply with_id(HttpReply reply, const std::string& request_id) {
@@ -27,7 +30,8 @@ HttpReply with_id(HttpReply reply, const std::string& request_id) {
 
 asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchange) {
   const std::string request_id = fresh_id("req_");
-  auto request = request_of(exchange, generations, /*to_count=*/false);
+  auto reading = request_of(exchange, generations, /*to_count=*/false);
+  auto request = co_await std::move(reading);
   if (!request) {
     HttpReply refusal = messages_refusal(request.error(), request_id);
     co_return co_await exchange.reply(std::move(refusal));
@@ -52,7 +56,8 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
 
 asio::awaitable<void> count_tokens(Generations& generations, Exchange& exchange) {
   const std::string request_id = fresh_id("req_");
-  auto request = request_of(exchange, generations, /*to_count=*/true);
+  auto reading = request_of(exchange, generations, /*to_count=*/true);
+  auto request = co_await std::move(reading);
   if (!request) {
     HttpReply refusal = messages_refusal(request.error(), request_id);
     co_return co_await exchange.reply(std::move(refusal));

@@ -4,6 +4,7 @@
 
 #include "daemon/dialects/beginning.h"
 #include "daemon/dialects/dialects.h"
+#include "daemon/dialects/read_body.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/responses_answer.h"
 #include "daemon/dialects/responses_request.h"
@@ -13,15 +14,12 @@
 namespace lares::daemon {
 namespace {
 
-tl::expected<ResponsesRequest, WireError> request_of(Exchange& exchange,
-                                                     const Generations& generations) {
-  const auto body = take_body(exchange);
-  if (!body) return tl::unexpected(body.error());
-  return read_responses_request(*body, generations.sampling());
-}
-
 asio::awaitable<void> answer_responses(Generations& generations, Exchange& exchange) {
-  auto request = request_of(exchange, generations);
+  const auto read = [sampling = generations.sampling()](const WireJson& body) {
+    return read_responses_request(body, sampling);
+  };
+  auto reading = read_body(exchange, generations, read);
+  auto request = co_await std::move(reading);
   if (!request) {
     HttpReply refusal = openai_reply(request.error());
     co_return co_await exchange.reply(std::move(refusal));

@@ -6,6 +6,7 @@
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/text_completions_request.h"
 #include "daemon/dialects/openai_answer.h"
+#include "daemon/dialects/read_body.h"
 #include "daemon/dialects/reader.h"
 #include "daemon/dialects/sse.h"
 #include "daemon/http/router.h"
@@ -133,16 +134,13 @@ asio::awaitable<HttpReply> whole(Generation& generation, TextCompletionAnswer an
   co_return json_reply(out);
 }
 
-tl::expected<TextCompletionRequest, WireError> request_of(Exchange& exchange,
-                                                          const Generations& generations) {
-  const auto body = take_body(exchange);
-  if (!body) return tl::unexpected(body.error());
-  return read_text_completion(*body, generations.sampling());
-}
-
 asio::awaitable<void> answer_fim(Exchange& exchange, Generations& generations) {
   const auto refuse = [&](const WireError& error) { return exchange.reply(openai_reply(error)); };
-  auto asked = request_of(exchange, generations);
+  const auto read = [sampling = generations.sampling()](const WireJson& body) {
+    return read_text_completion(body, sampling);
+  };
+  auto reading = read_body(exchange, generations, read);
+  auto asked = co_await std::move(reading);
   if (!asked) co_return co_await refuse(asked.error());
   TextCompletionAnswer answer(*asked, system_fingerprint(generations));
   Reader reader(exchange);

@@ -3,6 +3,7 @@
 
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/fields.h"
+#include "daemon/dialects/read_body.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
@@ -24,14 +25,9 @@ tl::expected<std::string, WireError> read_text(const WireJson& body) {
   return *prompt;
 }
 
-tl::expected<std::string, WireError> text_of(Exchange& exchange) {
-  const auto body = take_body(exchange);
-  if (!body) return tl::unexpected(body.error());
-  return read_text(*body);
-}
-
 asio::awaitable<void> tokenize(Exchange& exchange, Generations& generations) {
-  auto text = text_of(exchange);
+  auto reading = read_body(exchange, generations, read_text);
+  auto text = co_await std::move(reading);
   if (!text) {
     HttpReply refusal = openai_reply(text.error());
     co_return co_await exchange.reply(std::move(refusal));

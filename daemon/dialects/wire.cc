@@ -167,12 +167,6 @@ tl::expected<WireJson, WireError> parse_body(std::string_view text) {
   return json;
 }
 
-tl::expected<WireJson, WireError> take_body(Exchange& exchange) {
-  auto body = parse_body(exchange.request().body);
-  exchange.drop_body();
-  return body;
-}
-
 const WireJson* field_of(const WireJson& object, std::string_view name) {
   if (!object.is_object()) return nullptr;
   const auto it = object.find(name);

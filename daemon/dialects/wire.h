@@ -56,8 +56,6 @@ HttpReply json_reply(const WireJson& json);
 
 // A request's body, an object.
 tl::expected<WireJson, WireError> parse_body(std::string_view text);
-// The same of an exchange, which holds it no longer.
-tl::expected<WireJson, WireError> take_body(Exchange& exchange);
 
 // A field of an object; null: it is absent, or null, which says the same.
 const WireJson* field_of(const WireJson& object, std::string_view name);
