@@ -96,14 +96,69 @@ std::optional<Runner> ctest(const Project& p) {
   return std::nullopt;
 }
 
+// Of a crate: its targets, as cargo's options, and in them a module, as the beginning of its tests'
+// names.
+struct CratePart {
+  std::vector<std::string> targets;
+  std::string module;
+};
+
+// "a/b.rs" or "a/b/mod.rs": "a::b::".
+std::string module_at(const fs::path& path) {
+  std::string out;
+  for (const fs::path& part : path.parent_path() / path.stem())
+    if (part != "mod") out += part.string() + "::";
+  return out;
+}
+
+// nullopt: it is none that cargo has a name for.
+std::optional<CratePart> crate_part(const Project& p) {
+  const fs::path path(p.path);
+  const bool code = path.extension() == ".rs";
+  if (!code && !p.files->is_directory(p.dir + p.path)) return std::nullopt;
+  static constexpr std::pair<std::string_view, const char*> kTargets[] = {
+      {"src/bin", "--bin"}, {"tests", "--test"}, {"examples", "--example"}, {"benches", "--bench"}};
+  for (const auto& [below, option] : kTargets) {
+    if (p.path == below) return CratePart{{option, "*"}, ""};
+    if (!p.path.starts_with(std::string(below) + "/")) continue;
+    const fs::path own = path.lexically_relative(below);
+    const std::string name = own.begin()->stem().string();
+    const fs::path inside = own.lexically_relative(*own.begin());
+    if (inside == "." ? code : p.has(fmt::format("{}/{}/main.rs", below, name)))
+      return CratePart{{option, name},
+                       inside == "." || inside == "main.rs" ? "" : module_at(inside)};
+    if (inside == "." && p.has(fmt::format("{}/{}/main.rs", below, name)))
+      return CratePart{{option, name}, ""};
+    return std::nullopt;
+  }
+  if (p.path == "src") {
+    CratePart all;
+    if (p.has("src/lib.rs")) all.targets.push_back("--lib");
+    if (p.has("src/main.rs") || !p.names("src/bin").empty()) all.targets.push_back("--bins");
+    return all;
+  }
+  if (p.path == "src/lib.rs") return CratePart{{"--lib"}, ""};
+  if (p.path == "src/main.rs") return CratePart{{"--bins"}, ""};
+  if (p.path.starts_with("src/")) return CratePart{{}, module_at(path.lexically_relative("src"))};
+  return std::nullopt;
+}
+
 std::optional<Runner> cargo(const Project& p) {
   if (!p.has("Cargo.toml")) return std::nullopt;
   std::vector<std::string> argv = {"cargo", "test", "--no-fail-fast"};
-  const fs::path path(p.path);
-  if (path.parent_path() == "tests" && path.extension() == ".rs")
-    argv.insert(argv.end(), {"--test", path.stem().string()});
-  if (!p.filter.empty()) argv.push_back(p.filter);
-  return p.runner(RunnerKind::cargo, std::move(argv));
+  const auto part = p.path.empty() ? CratePart() : crate_part(p);
+  if (part) argv.insert(argv.end(), part->targets.begin(), part->targets.end());
+  if (!p.filter.empty())
+    argv.push_back(p.filter);
+  else if (part && !part->module.empty())
+    argv.push_back(part->module);
+  Runner out = p.runner(RunnerKind::cargo, std::move(argv));
+  if (!part)
+    out.note = "cargo knows targets and modules, and the path is neither; all tests were run";
+  else if (!part->module.empty() && !p.filter.empty())
+    out.note =
+        "cargo takes one filter; tests of other modules that have it in their names were run, too";
+  return out;
 }
 
 std::optional<Runner> go(const Project& p) {

@@ -157,11 +157,49 @@ TEST(Runner, TheAskedFileChoosesItsLanguage) {
        "web/c.ts"},
       {"Python that no file names", unnamed, "python3 -m unittest discover -s tests -p test_a.py",
        "tests/test_a.py"},
-      {"a script is none of its tests", unnamed, "cargo test --no-fail-fast",
+      {"a script is none of its tests", unnamed,
+       "cargo test --no-fail-fast [cargo knows targets and modules, and the path is neither; all "
+       "tests were run]",
        "tests/script_test.py"},
       {"Python where no suite is looked for", deep,
        "cd tests/py && python3 -m unittest discover -p test_a.py", "tests/py/test_a.py"},
   });
+}
+
+TEST(Runner, CargoRunsTheModuleOfAPath) {
+  Files crate = {{"Cargo.toml", ""}};
+  for (const char* name :
+       {"src/lib.rs", "src/main.rs", "src/a.rs", "src/b/mod.rs", "src/b/c.rs", "src/bin/x.rs",
+        "src/bin/y/main.rs", "src/bin/y/z.rs", "tests/one.rs", "tests/two/main.rs",
+        "tests/two/part.rs", "tests/common/mod.rs", "examples/e.rs", "benches/f.rs", "build.rs"})
+    crate[name] = "";
+  const std::string all = "cargo test --no-fail-fast",
+                    neither = all +
+                              " [cargo knows targets and modules, and the path is neither; "
+                              "all tests were run]";
+  const std::pair<const char*, std::string> cases[] = {
+      {"", all},
+      {"src/lib.rs", all + " --lib"},
+      {"src/main.rs", all + " --bins"},
+      {"src/a.rs", all + " a::"},
+      {"src/b", all + " b::"},
+      {"src/b/mod.rs", all + " b::"},
+      {"src/b/c.rs", all + " b::c::"},
+      {"src/bin/x.rs", all + " --bin x"},
+      {"src/bin/y", all + " --bin y"},
+      {"src/bin/y/main.rs", all + " --bin y"},
+      {"src/bin/y/z.rs", all + " --bin y z::"},
+      {"tests", all + " --test '*'"},
+      {"tests/one.rs", all + " --test one"},
+      {"tests/two", all + " --test two"},
+      {"tests/two/part.rs", all + " --test two part::"},
+      {"tests/common/mod.rs", neither},
+      {"examples/e.rs", all + " --example e"},
+      {"benches/f.rs", all + " --bench f"},
+      {"build.rs", neither},
+      {"src", all + " --lib --bins"},
+  };
+  for (const auto& [path, want] : cases) check({{path, crate, want, path}});
 }
 
 TEST(Runner, AStrayFileHidesNoProjectBesideIt) {
