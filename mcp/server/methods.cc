@@ -1,4 +1,6 @@
 // What is answered without asking anybody but the provider's lists.
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
@@ -11,7 +13,10 @@ namespace lares::mcp::server {
 namespace {
 
 constexpr std::size_t kCompletionsMax = 100;  // the protocol's own bound
-constexpr int kCatalogueTtlMs = 60'000;       // of what changes with the program, not with its data
+// The newest first. Not 2025-03-26: it alone has batches, which clients do not send and which are
+// not answered here. Whoever speaks that one speaks the one before.
+constexpr std::array<std::string_view, 3> kLegacy = {kNewestLegacy, "2025-06-18", "2024-11-05"};
+constexpr int kCatalogueTtlMs = 60'000;  // of what changes with the program, not with its data
 
 Refusal invalid(std::string why) { return {kInvalidParams, std::move(why)}; }
 
@@ -118,8 +123,13 @@ Refusal unknown_method(const std::string& method) {
 }
 
 bool speaks_legacy(std::string_view version) {
-  return version == kNewestLegacy || version == "2025-06-18" || version == "2025-03-26" ||
-         version == "2024-11-05";
+  return std::ranges::find(kLegacy, version) != kLegacy.end();
+}
+
+std::string_view agreed_version(std::string_view asked) {
+  const auto not_newer = [&](std::string_view version) { return version <= asked; };
+  const auto found = std::ranges::find_if(kLegacy, not_newer);
+  return found == kLegacy.end() ? kNewestLegacy : *found;
 }
 
 }  // namespace lares::mcp::server

@@ -239,7 +239,7 @@ Answer<> PeerOf::initialize(const Json& params) {
   if (initialized()) return no(kInvalidRequest, "initialize: this session already is");
   if (!asked.is_string()) return no(kInvalidParams, "initialize: protocolVersion must be a string");
   const std::string version = asked.get<std::string>();
-  version_ = speaks_legacy(version) ? version : std::string(kNewestLegacy);
+  version_ = agreed_version(version);
   if (member(params, "capabilities").is_object()) client_.capabilities = params["capabilities"];
   Provider& provider = endpoint_.provider();
   const Info info = provider.info();

@@ -68,6 +68,8 @@ class PeerOf final : public Peer {
 
 // ---- methods.cc
 
+// The asked one, or the newest before it that is spoken here.
+std::string_view agreed_version(std::string_view asked);
 Json server_info(const Info& info);
 Json capabilities(Provider& provider);
 Answer<> discover(Provider& provider);

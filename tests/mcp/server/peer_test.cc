@@ -15,10 +15,12 @@ int code_of(const Json& answer) {
 
 // ---- legacy
 
-TEST(Legacy, AgreesOnTheAskedVersionOrOnItsNewest) {
+TEST(Legacy, AgreesOnTheAskedVersionOrOneBefore) {
   for (const auto& [asked, agreed] : {std::pair{"2025-11-25", "2025-11-25"},
                                       {"2025-06-18", "2025-06-18"},
+                                      {"2025-03-26", "2024-11-05"},  // without its batches
                                       {"2024-11-05", "2024-11-05"},
+                                      {"2024-10-07", "2025-11-25"},
                                       {"2031-01-01", "2025-11-25"}}) {
     Client c;
     const Json answer = c.initialize(Json::object(), asked);
