@@ -207,6 +207,17 @@ class AcpTest(AcpCase):
         self.assertEqual((always, self.read("two")), ({"stopReason": "end_turn"}, ""))
         self.assertEqual([o["kind"] for o in editor.asked[2]["params"]["options"]], ["allow_once", "allow_always", "allow_always", "reject_once", "reject_always"])
 
+    def test_what_a_title_cannot_hold_is_shown_before_it_is_allowed(self):
+        long = "echo " + "word " * 30 + "&& touch end-of-it"
+        self.script(bash(long), THINK + "1", bash("echo a &&\ntouch b"), THINK + "2", bash("touch c"), THINK + "3")
+        editor, session = self.begin("--policy", "ask", session_request_permission={"outcome": {"outcome": "selected", "optionId": "reject"}})
+        for prompt in "one", "two", "three":
+            editor.answer(editor.prompt(session, prompt))
+        shown = [[c["content"]["text"] for c in asked["params"]["toolCall"]["content"]] for asked in editor.asked]
+        self.assertEqual(shown[0], [f"```\n{long}\n```", "the session asks before every change"])
+        self.assertEqual(shown[1][0], "```\necho a &&\ntouch b\n```")
+        self.assertEqual(shown[2], ["the session asks before every change"])
+
     def test_nobody_decided_is_no_denial(self):
         self.script(bash("echo 1 > one"), THINK + "never")
         editor, session = self.begin("--policy", "ask", session_request_permission={"outcome": {"outcome": "cancelled"}})
