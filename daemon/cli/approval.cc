@@ -13,13 +13,10 @@ namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
-std::string approval_question(const protocol::Item& item) {
-  return fmt::format("{}. Run it?", one_line(item.why));
-}
+namespace {
 
-std::string approval_diff(const protocol::Item& item) {
-  const protocol::Json arguments = protocol::Json::parse(item.arguments, nullptr,
-                                                         /*allow_exceptions=*/false);
+// What an edit would do, as a diff whose lines have no numbers; empty: it is none.
+std::string diff_of_edit(const protocol::Json& arguments) {
   if (!arguments.is_object()) return "";
   std::string out;
   const auto add = [&](const char* key, char sign) {
@@ -35,11 +32,19 @@ std::string approval_diff(const protocol::Item& item) {
   add("old_str", '-');
   add("new_str", '+');
   add("file_text", '+');
-  const auto command = arguments.find("command");
-  if (item.name == "bash" && command != arguments.end() && command->is_string() &&
-      command->get_ref<const std::string&>().find('\n') != std::string::npos)
-    add("command", ' ');
   return out.empty() ? "" : "@@\n" + out;
+}
+
+}  // namespace
+
+void show_asking(Transcript& transcript, const protocol::Item& item) {
+  const auto arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  if (const std::string diff = diff_of_edit(arguments); !diff.empty())
+    transcript.diff({"", diff}, kAskedLinesShown, /*cut=*/false);
+  else
+    transcript.rest_of_call(item.name, arguments);
+  transcript.note(Style::bold, fmt::format("{}. Run it?", one_line(item.why)));
+  transcript.note(Style::dim, approval_choices(item));
 }
 
 std::string approval_choices(const protocol::Item& item) {

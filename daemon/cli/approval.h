@@ -5,16 +5,15 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/cli/transcript.h"
 #include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
 
-// "git reset --hard throws away uncommitted changes. Run it?"; printable.
-std::string approval_question(const daemon::protocol::Item& item);
-// What an edit that asks would do, as a diff whose lines have no numbers; empty: the call's own
-// line says it.
-std::string approval_diff(const daemon::protocol::Item& item);
-inline constexpr int kAskedLinesShown = 60;  // of it
+// All of the call that its line does not show, an edit as a diff, and then the question and what
+// may be typed.
+void show_asking(Transcript& transcript, const daemon::protocol::Item& item);
+inline constexpr int kAskedLinesShown = 200;  // of an edit
 // What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test
 // *); n no, or say what to do instead".
 std::string approval_choices(const daemon::protocol::Item& item);

@@ -209,9 +209,7 @@ void Follower::asks(const protocol::Item& item) {
     return;
   view_.hide_status();
   if (item.state == "asking") {
-    transcript_.diff({"", approval_diff(item)}, kAskedLinesShown);
-    view_.note(Style::bold, approval_question(item));
-    view_.note(Style::dim, approval_choices(item));
+    show_asking(transcript_, item);
     asking_ = item;
     return ask_line(item.id);
   }

@@ -47,12 +47,11 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   return lines;
 }
 
-}  // namespace
-
-std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
-                           std::string_view root) {
+// What a call says, as it was written.
+std::string called_with(std::string_view tool, const nlohmann::json& arguments,
+                        std::string_view root) {
   if (!arguments.is_object()) return {};
-  if (tool == "bash") return one_line(text_of(arguments, "command"));
+  if (tool == "bash") return text_of(arguments, "command");
   if (tool == "str_replace_editor") {
     std::string summary = text_of(arguments, "command") + " " +
                           relative(text_of(arguments, "path"), root);
@@ -62,7 +61,7 @@ std::string summarise_call(std::string_view tool, const nlohmann::json& argument
     }
     if (arguments.contains("insert_line"))
       summary += " after line " + text_of(arguments, "insert_line");
-    return one_line(summary);
+    return summary;
   }
   std::string summary;
   for (const auto& [name, value] : arguments.items()) {
@@ -72,7 +71,16 @@ std::string summarise_call(std::string_view tool, const nlohmann::json& argument
     summary += value.is_string() ? relative(value.get<std::string>(), root)
                                  : text_of(arguments, name.c_str());
   }
-  return clip(one_line(summary), kSummaryColumnsMax, "...");
+  return summary;
+}
+
+}  // namespace
+
+std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
+                           std::string_view root) {
+  const std::string summary = one_line(called_with(tool, arguments, root));
+  return tool == "bash" || tool == "str_replace_editor" ? summary
+                                                        : clip(summary, kSummaryColumnsMax, "...");
 }
 
 Transcript::Transcript(Screen& screen, Options options)
@@ -210,16 +218,32 @@ void Transcript::close() {
   open_ = Open::nothing;
 }
 
+std::string Transcript::call_summary(std::string_view tool, const nlohmann::json& arguments) const {
+  const std::string summary = summarise_call(tool, arguments, root_);
+  const int width = screen_.terminal().width;
+  return width > 0 ? clip(summary, width - 1 - columns(one_line(tool)) - 3, mark("…", "~"))
+                   : summary;
+}
+
 void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
   close();
   open_paragraph();
   const Terminal& t = screen_.terminal();
   tool_ = tool;
-  const std::string name = one_line(tool);
-  std::string summary = summarise_call(tool, arguments, root_);
-  if (t.width > 0) summary = clip(summary, t.width - 1 - columns(name) - 3, mark("…", "~"));
+  const std::string name = one_line(tool), summary = call_summary(tool, arguments);
   screen_.line(t.paint(Style::cyan, mark("●", "*")) + " " + t.paint(Style::bold, name) +
                (summary.empty() ? "" : " " + summary));
+}
+
+void Transcript::rest_of_call(std::string_view tool, const nlohmann::json& arguments) {
+  const std::string all = called_with(tool, arguments, root_);
+  if (call_summary(tool, arguments) == all) return;
+  close();
+  const Terminal& t = screen_.terminal();
+  const std::string bar = "  " + t.paint(Style::dim, mark("│", "|")) + " ", clean = printable(all);
+  for (const auto line : lines_of(clean))
+    for (const auto row : rows_of(line, t.width > 0 ? t.width - 5 : 0))
+      screen_.line(bar + std::string(row));
 }
 
 void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
@@ -284,7 +308,7 @@ void Transcript::show_output(bool ok, std::string_view output) {
   for (std::size_t i = total - tail; i < total; ++i) show(lines[i]);
 }
 
-void Transcript::diff(const ChangedFile& change, int lines_max) {
+void Transcript::diff(const ChangedFile& change, int lines_max, bool cut) {
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(change.diff);
   const auto all = lines_of(clean);
@@ -294,7 +318,9 @@ void Transcript::diff(const ChangedFile& change, int lines_max) {
   const auto most = static_cast<std::size_t>(lines_max);
   for (const auto line : all) {
     in_hunk = in_hunk || line.starts_with("@@");
-    if (!in_hunk) continue;  // ---, +++ and git's own headers: the file is named already
+    if (!in_hunk || line == "@@")
+      continue;  // ---, +++ and git's own headers: the file is named
+                 // already, and where nobody knows the place says more
     if (shown == most) {
       ++skipped;
       continue;
@@ -304,9 +330,11 @@ void Transcript::diff(const ChangedFile& change, int lines_max) {
                         : line.starts_with('+') ? Style::green
                         : line.starts_with('-') ? Style::red
                                                 : Style::plain;
-    const std::string cut = t.width > 0 ? clip(line, t.width - 3, mark("…", "~"))
-                                        : std::string(line);
-    screen_.line(indent + t.paint(style, cut));
+    const int room = t.width > 0 ? t.width - 3 : 0;
+    if (cut && room > 0)
+      screen_.line(indent + t.paint(style, clip(line, room, mark("…", "~"))));
+    else
+      for (const auto row : rows_of(line, room)) screen_.line(indent + t.paint(style, row));
   }
   if (skipped > 0) {
     screen_.line(indent + t.paint(Style::dim, fmt::format("{} {} more lines of diff",

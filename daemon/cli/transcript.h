@@ -51,7 +51,10 @@ class Transcript {
   void lines(std::string_view text);  // as they are, as far as they are printable
   void show_thinking(bool show) { options_.show_thinking = show; }
   bool shows_thinking() const { return options_.show_thinking; }
-  void diff(const ChangedFile& change, int lines_max);
+  // What a call's own line does not show of it: nobody is to allow what they have not seen.
+  void rest_of_call(std::string_view tool, const nlohmann::json& arguments);
+  // Lines that are too long are cut, or else go on in the next row.
+  void diff(const ChangedFile& change, int lines_max, bool cut = true);
   void resized();  // what is being written goes on in the new width
 
  private:
@@ -62,6 +65,7 @@ class Transcript {
   void show_output_folded(bool ok, std::string_view output);
   int prose_columns(Open kind) const;
   void begin_wrap(Open kind);
+  std::string call_summary(std::string_view tool, const nlohmann::json& arguments) const;
   std::string mark(std::string_view utf8, std::string_view ascii) const;
 
   Screen& screen_;

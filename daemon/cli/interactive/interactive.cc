@@ -249,9 +249,7 @@ void Interactive::ask(const protocol::Item& item) {
   asking_.reset();
   if (item.state == "asking") {
     asking_ = item;
-    transcript_.diff({"", approval_diff(item)}, kAskedLinesShown);
-    view_.note(Style::bold, approval_question(item));
-    return view_.note(Style::dim, approval_choices(item));
+    return show_asking(transcript_, item);
   }
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   const bool told = arguments.is_object() && arguments.contains("question") &&

@@ -83,6 +83,17 @@ void Wrap::place_word(std::string& out) {
   word_.clear();
 }
 
+std::vector<std::string_view> rows_of(std::string_view line, int width) {
+  std::vector<std::string_view> rows;
+  do {
+    const std::size_t fitting = width > 0 ? fitting_bytes(line, width) : line.size();
+    const std::size_t n = fitting > 0 || line.empty() ? fitting : decode(line).bytes;
+    rows.push_back(line.substr(0, n));
+    line.remove_prefix(n);
+  } while (!line.empty());
+  return rows;
+}
+
 std::string hanging(std::string_view row, int width) {
   if (width <= 0 || columns(row) < width) return std::string(row);
   constexpr std::size_t kIndentDefault = 4;

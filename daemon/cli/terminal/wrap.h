@@ -3,6 +3,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace lares::cli {
 
@@ -33,6 +34,9 @@ class Wrap {
   int column_ = 0;
   bool started_ = false;
 };
+
+// A line as the rows it takes, broken wherever the next letter does not fit. `width` 0: one.
+std::vector<std::string_view> rows_of(std::string_view line, int width);
 
 // A row of a table, "name   value": what does not fit goes on below the value, where there is room
 // for it. Words stay whole, as in a line that is no row. `width` 0: as it is.

@@ -235,6 +235,25 @@ class TerminalTest(TerminalCase):
         t.until(r"session \w+ knows what \w+ knew; this goes on in it")
         self.leave(t)
 
+    def test_all_of_a_call_is_seen_before_it_is_allowed(self):
+        long = "echo " + "word " * 40 + "&& git reset --hard"
+        self.start(THINK + call("bash", command=long), THINK + call("bash", command="echo a &&\ngit clean -f"),
+                   THINK + call("str_replace_editor", command="create", path="b.txt", file_text="w" * 200 + " end of the line\n"), THINK + "Well.")
+        t = self.open()
+        t.write("/policy ask\r")
+        t.until("the policy is ask")
+        t.write("Do it.\r")
+        text = t.until(r"allow\? › ?$")
+        rows = re.findall(r"^  │ (.*)$", text, re.M)
+        self.assertEqual("".join(row.ljust(75) for row in rows).rstrip(), long)
+        t.write("n\r")
+        t.until(r"  │ echo a &&\n  │ git clean -f\n.*allow\? › ?$")
+        t.write("n\r")
+        t.until(r"b.txt\n  \+w+\n  w+\n  w+ end of the line\n.*allow\? › ?$")
+        t.write("n\r")
+        t.until(r"Well.*finished.*› ?$")
+        self.leave(t)
+
     def test_a_question_of_a_session_that_one_leaves_is_not_answered_in_the_next(self):
         self.start(THINK + call("bash", command="git reset --hard"), THINK + "Another.")
         t = self.open()
