@@ -164,6 +164,8 @@ void LineEditor::State::start() {
   ::el_wset(el, EL_EDITOR, L"emacs");
   ::el_wset(el, EL_PROMPT, prompt_of);
   ::el_wset(el, EL_GETCFN, key_of);
+  // Enter and Ctrl-J are two keys, and a paste's "\r\n" is one line end.
+  ::el_wset(el, EL_SETTY, L"-d", L"-icrnl", L"-inlcr", nullptr);
   bind();
 }
 
@@ -179,6 +181,7 @@ LineEditor::~LineEditor() {
 void LineEditor::run() {
   State& s = *state_;
   s.guard.emplace(STDIN_FILENO);
+  if (::ioctl(STDIN_FILENO, FIONREAD, &s.typed_ahead) != 0) s.typed_ahead = 0;
   s.start();
   if (!s.el) return;
   s.measure();
@@ -202,7 +205,14 @@ void LineEditor::run() {
 
 void LineEditor::stop() { state_->stopped = true; }
 
-void LineEditor::typed(std::string_view bytes) { state_->keys.feed(bytes); }
+void LineEditor::typed(std::string_view bytes) {
+  std::string keys(bytes);
+  const auto ahead = std::min<std::size_t>(keys.size(),
+                                           static_cast<std::size_t>(state_->typed_ahead));
+  std::replace(keys.begin(), keys.begin() + static_cast<std::ptrdiff_t>(ahead), '\n', '\r');
+  state_->typed_ahead -= static_cast<int>(ahead);
+  state_->keys.feed(keys);
+}
 
 std::optional<std::chrono::milliseconds> LineEditor::patience() const {
   return state_->keys.escape_is_open() ? std::optional(kEscapeWithin) : std::nullopt;

@@ -38,6 +38,7 @@ struct LineEditor::State {
   bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there
                            // on
   int width = 80, height = 24;
+  int typed_ahead = 0;    // bytes that came before the terminal told Enter from Ctrl-J
   int cursor_row = 0;     // below where the prompt or the window begins, as the terminal shows it
   bool windowed = false;  // what is shown is a window of text that has more rows than the terminal
   std::string shown_window;

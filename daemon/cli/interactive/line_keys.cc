@@ -218,7 +218,7 @@ void LineEditor::State::bind() {
     to(static_cast<wchar_t>(key), function);
   };
   const auto control = [&](char letter, const wchar_t* function) { to(letter & 0x1F, function); };
-  control('M', L"lares-submit"), control('J', L"lares-submit"), control('D', L"lares-end"),
+  control('M', L"lares-submit"), control('J', L"lares-new-line"), control('D', L"lares-end"),
       control('L', L"lares-clear-screen");
   control('P', L"lares-up"), control('N', L"lares-down"), control('A', L"lares-home"),
       control('E', L"lares-line-end");

@@ -151,7 +151,7 @@ void Interactive::help() {
   };
   for (const auto& c : slash_commands()) row(fmt::format("/{} {}", c.name, c.argument), c.help);
   row("Enter", "sends; while a turn runs, it steers it");
-  row("Alt-Enter", "begins another line; so does a backslash at the end");
+  row("Alt-Enter, Ctrl-J", "begins another line; so does a backslash at the end");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
   row("Up, Ctrl-R", "earlier prompts of this repository");
   transcript_.lines(text);

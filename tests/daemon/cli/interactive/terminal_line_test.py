@@ -101,14 +101,35 @@ class TerminalLineTest(TerminalCase):
         self.assertEqual(self.prompts()[-1][0], "w" * 860 + "!")
         self.leave(t)
 
-    def test_alt_enter_and_a_backslash_begin_a_new_line(self):
+    def test_alt_enter_ctrl_j_and_a_backslash_begin_a_new_line(self):
         self.start(THINK + "One.")
         t = self.open()
-        t.write("a\x1b\rb\\\rc")
-        t.until("› a\nb\nc$")
+        t.write("a\x1b\rb\\\rc\nd")
+        t.until("› a\nb\nc\nd$")
         t.write("\r")
         t.until("One.*finished")
-        self.assertEqual(self.prompts()[0][0], "a\nb\nc")
+        self.assertEqual(self.prompts()[0][0], "a\nb\nc\nd")
+        self.leave(t)
+
+    def test_a_line_end_of_a_paste_is_one_however_it_is_written(self):
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("\x1b[200~a\r\nb\rc\n\r\nd\x1b[201~")
+        t.until("› a\nb\nc\n\nd$")
+        t.write("\r")
+        t.until("One.*finished")
+        self.assertEqual(self.prompts()[0][0], "a\nb\nc\n\nd")
+        self.leave(t)
+
+    def test_what_is_typed_ahead_is_sent(self):
+        self.start(THINK + "One.")
+        t = self.open(ahead="Early.\r")
+        t.until("One.*finished")
+        t.write("one\nmore")  # from here on Ctrl-J is itself
+        t.until("› one\nmore$")
+        t.write(CTRL_C)
+        self.assertEqual(self.prompts()[0][0], "Early.")
+        t.until("› ?$")
         self.leave(t)
 
     def test_wide_letters_are_edited_where_they_stand(self):
