@@ -107,17 +107,29 @@ void Transcript::begin_wrap(Open kind) {
 }
 
 void Transcript::resized() {
-  if (open_ == Open::nothing || !wrap_) return;
-  const Open kind = open_;
-  const std::string held = std::exchange(held_text_, {});
-  close();
-  begin_wrap(kind);
-  held_text_ = held;
+  if (open_ == Open::nothing) return;
+  aside();
   something_above_ = false;  // the same paragraph
 }
 
+// What is being written goes on behind what is said now, and no word of it is torn apart.
+void Transcript::aside() {
+  screen_.fresh_line();
+  if (wrap_) wrap_->begin_anew(prose_columns(open_));
+}
+
+void Transcript::complete() {
+  if (open_ == Open::nothing || !wrap_) return;
+  const bool was_empty = wrap_->empty();
+  const std::string out = wrap_->end();
+  if (out.empty()) return;
+  if (was_empty) open_paragraph();
+  screen_.write(open_ == Open::thinking ? screen_.terminal().paint(Style::dim, out) : out,
+                wrap_->column());
+}
+
 void Transcript::said(std::string_view prompt, std::string_view how) {
-  close();
+  aside();
   open_paragraph();
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(prompt);
@@ -162,7 +174,7 @@ void Transcript::beginning(std::string_view text, std::size_t lines_max) {
 }
 
 void Transcript::lines(std::string_view text) {
-  close();
+  aside();
   const std::string clean = printable(text);
   for (const auto line : lines_of(clean)) screen_.line(hanging(line, screen_.terminal().width));
   something_above_ = true;
@@ -198,15 +210,7 @@ void Transcript::text(std::string_view delta) {
 }
 
 void Transcript::close() {
-  if (open_ != Open::nothing && wrap_) {
-    const bool was_empty = wrap_->empty();
-    const std::string out = wrap_->end();
-    if (!out.empty()) {
-      if (was_empty) open_paragraph();
-      screen_.write(open_ == Open::thinking ? screen_.terminal().paint(Style::dim, out) : out,
-                    wrap_->column());
-    }
-  }
+  complete();
   if (!held_text_.empty()) {  // a call follows, so it was a comment and no answer
     const std::string text = printable(std::exchange(held_text_, {}));
     const auto lines = lines_of(text);
@@ -343,7 +347,7 @@ void Transcript::diff(const ChangedFile& change, int lines_max, bool cut) {
 }
 
 void Transcript::note(Style style, std::string_view line) {
-  close();
+  aside();
   screen_.line(screen_.terminal().paint(style, hanging(line, screen_.terminal().width)));
   something_above_ = true;
 }

@@ -45,8 +45,9 @@ class Transcript {
   void said(std::string_view prompt, std::string_view how);  // what the user wrote; `how` it is
                                                              // delivered, or nothing
   void note(Style style, std::string_view line);  // something the daemon or the CLI has to say
-  void finish();                                  // the text shown last was the answer
-  void thought(std::string_view how_long);        // instead of the thinking itself
+  void complete();  // what was thought or said last is whole: no word of it is held back any more
+  void finish();    // the text shown last was the answer
+  void thought(std::string_view how_long);                       // instead of the thinking itself
   void beginning(std::string_view text, std::size_t lines_max);  // of an answer given earlier
   void lines(std::string_view text);  // as they are, as far as they are printable
   void show_thinking(bool show) { options_.show_thinking = show; }
@@ -60,6 +61,7 @@ class Transcript {
  private:
   enum class Open { nothing, thinking, text };
   void close();
+  void aside();
   void open_paragraph();
   void show_output(bool ok, std::string_view output);
   void show_output_folded(bool ok, std::string_view output);

@@ -245,6 +245,7 @@ void TurnView::item_completed(const protocol::Item& item) {
   s.completed = true;
   if (s.kind == "think" || s.kind == "text") {
     show_text(s, item.text);
+    transcript_.complete();
     if (s.kind == "think" && !transcript_.shows_thinking() && turn_began_) folded_thinking(s, item);
   } else if (s.kind == "error") {
     transcript_.note(Style::red, "error: " + one_line(item.text));

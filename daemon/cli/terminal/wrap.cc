@@ -45,6 +45,12 @@ std::string Wrap::end() {
   return out;
 }
 
+void Wrap::begin_anew(int width) {
+  width_ = width;
+  started_ = false;
+  spaces_ = line_feeds_ = column_ = 0;
+}
+
 void Wrap::break_line(std::string& out) {
   out += '\n';
   out += prefix_;

@@ -19,6 +19,9 @@ class Wrap {
   std::string feed(std::string_view printable_text);
   // The last word; the line it is on stays open.
   std::string end();
+  // Something else was written: it goes on at the start of a row, in this width. The word that is
+  // held back stays.
+  void begin_anew(int width);
 
   int column() const { return column_; }
   bool empty() const { return !started_; }
