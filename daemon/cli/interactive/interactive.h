@@ -58,6 +58,7 @@ class Interactive {
   // What the person wants: requests.cc.
   void interrupt();
   void submitted(const std::string& line);
+  void remember(const std::string& line);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
   void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();

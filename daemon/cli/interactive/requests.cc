@@ -43,6 +43,12 @@ void Interactive::interrupt() {
   }
 }
 
+// A prompt, or a command. What answers a question is neither, and may be a secret.
+void Interactive::remember(const std::string& line) {
+  if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))
+    complain(added.error());
+}
+
 void Interactive::submitted(const std::string& line) {
   const auto picks = std::exchange(picks_, {});
   if (const auto rewinding = std::exchange(rewinding_, std::nullopt))
@@ -55,11 +61,12 @@ void Interactive::submitted(const std::string& line) {
     return input_->put_back(line);
   }
   if (!picks.empty() && pick(picks, line)) return;
-  if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))
-    complain(added.error());
   const auto slash = parse_slash(line);
   const bool answers = !question_id_.empty() && !asking_;  // with any word, one with a slash too
-  if (slash && (slash->command || !answers)) return command(*slash, line);
+  if (slash && (slash->command || !answers)) {
+    remember(line);
+    return command(*slash, line);
+  }
   if (asking_) {
     const auto reply = approval_of(line, *asking_);
     if (!reply) return view_.note(Style::yellow, not_offered(line, *asking_));
@@ -71,6 +78,7 @@ void Interactive::submitted(const std::string& line) {
     transcript_.said(line, "");
     return talk_.answer(std::exchange(question_id_, {}), line);
   }
+  remember(line);
   transcript_.said(line, talk_.running_turn() != 0 ? "steers the running turn" : "");
   say(line, "steer", "work");
 }

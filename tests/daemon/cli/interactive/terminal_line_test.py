@@ -5,6 +5,7 @@ import stat
 import time
 
 import terminal_case
+from client import call
 from terminal_case import THINK, CTRL_C, CTRL_R, UP, DOWN, LEFT, HOME, TerminalCase
 
 
@@ -31,6 +32,20 @@ class TerminalLineTest(TerminalCase):
         t.write("\r")
         t.until("Three.*finished")
         self.assertEqual(self.prompts()[-1][0], "first task")
+        self.leave(t)
+
+    def test_answers_are_no_prompts_to_come_back_to(self):
+        self.start(THINK + call("bash", command="git reset --hard"), THINK + call("ask_user", question="Which key?"), THINK + "Done.")
+        t = self.open()
+        t.write("Do it.\r")
+        t.until(r"allow\? › ?$")
+        t.write("y\r")
+        t.until(r"answer › ?$")
+        t.write("a secret\r")
+        t.until(r"Done.*finished.*› ?$")
+        t.write(UP)
+        t.until("› Do it.$")
+        t.write(CTRL_C)
         self.leave(t)
 
     def test_a_paste_of_many_lines_is_text_and_not_sent(self):
