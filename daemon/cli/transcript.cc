@@ -18,6 +18,7 @@ namespace {
 constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
 constexpr int kSummaryColumnsMax = 200;
 constexpr std::size_t kPromptLinesMax = 12;
+constexpr std::size_t kFailedLinesMax = 6;  // of a call's output that is folded
 
 std::string relative(const std::string& path, std::string_view root) {
   if (!root.empty() && path.starts_with(root) && path.size() > root.size() + 1 &&
@@ -265,27 +266,36 @@ void Transcript::result(bool ok, std::string_view output, const std::vector<Chan
   }
 }
 
+// Of what failed, how it ended; of anything else its beginning.
 void Transcript::show_output_folded(bool ok, std::string_view output) {
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(output);
-  const auto all = lines_of(clean);
-  const auto first = std::find_if(all.begin(), all.end(), [](std::string_view line) {
-    return line.find_first_not_of(' ') != std::string_view::npos;
-  });
+  auto all = lines_of(clean);
+  all.erase(all.begin(), std::find_if(all.begin(), all.end(), [](std::string_view line) {
+              return line.find_first_not_of(' ') != std::string_view::npos;
+            }));
   const std::string bar = "  " + t.paint(ok ? Style::dim : Style::red, mark("│", "|")) + " ";
-  if (first == all.end()) {
-    screen_.line(bar + t.paint(Style::dim, ok ? "(no output)" : "(failed, no output)"));
-    return;
+  if (all.empty())
+    return screen_.line(bar + t.paint(Style::dim, ok ? "(no output)" : "(failed, no output)"));
+  const auto more = [&](std::size_t n) {
+    return fmt::format("{} {} more {}", mark("…", "..."), grouped(static_cast<long long>(n)),
+                       n == 1 ? "line" : "lines");
+  };
+  if (ok) {
+    const std::string rest = all.size() > 1 ? " " + more(all.size() - 1) : "";
+    return screen_.line(bar +
+                        (t.width > 0 ? clip(all[0], t.width - 5 - columns(rest), mark("…", "~"))
+                                     : std::string(all[0])) +
+                        t.paint(Style::dim, rest));
   }
-  const std::size_t more = all.size() - 1;
-  const std::string rest = more == 0 ? ""
-                                     : fmt::format(" {} {} more {}", mark("…", "..."),
-                                                   grouped(static_cast<long long>(more)),
-                                                   more == 1 ? "line" : "lines");
-  screen_.line(bar +
-               (t.width > 0 ? clip(*first, t.width - 5 - columns(rest), mark("…", "~"))
-                            : std::string(*first)) +
-               t.paint(Style::dim, rest));
+  const std::size_t shown = all.size() > kFailedLinesMax + 1 ? kFailedLinesMax : all.size();
+  if (shown < all.size()) screen_.line(bar + t.paint(Style::dim, more(all.size() - shown)));
+  for (std::size_t i = all.size() - shown; i < all.size(); ++i) {
+    Wrap wrap("", t.width > 0 ? t.width - 4 : 0);
+    std::string wrapped = wrap.feed(all[i]);
+    wrapped += wrap.end();
+    for (const auto row : lines_of(wrapped)) screen_.line(bar + std::string(row));
+  }
 }
 
 void Transcript::show_output(bool ok, std::string_view output) {

@@ -31,7 +31,8 @@ class Transcript {
     bool answer_live = false;  // stdout is the same terminal: show the answer while it is written
     bool show_thinking = true;
     int output_lines_max = 14;  // of one call; a diff gets three times as many
-    bool fold_output = false;   // of a call's output its first line, and how many more there are
+    bool fold_output = false;   // of a call's output its first line, or its last ones where it
+                                // failed, and how many more there are
   };
   Transcript(Screen& screen, Options options);
 

@@ -41,6 +41,11 @@ std::string_view reason_text(std::string_view reason) {
   return reason;
 }
 
+nlohmann::json arguments_of(const protocol::Item& item) {
+  auto arguments = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  return arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments;
+}
+
 }  // namespace
 
 void TurnView::waiting(std::string_view label) {
@@ -209,9 +214,7 @@ void TurnView::show_text(Seen& s, const std::string& text) {
 void TurnView::show_call(Seen& s, const protocol::Item& item) {
   if (s.called) return;
   s.called = true;
-  const auto arguments = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  transcript_.call(item.name,
-                   arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments);
+  transcript_.call(item.name, arguments_of(item));
 }
 
 // Two calls of one tool may follow each other without a word between them.
@@ -264,6 +267,10 @@ void TurnView::item_completed(const protocol::Item& item) {
       output = fmt::format("({}){}{}", item.state, output.empty() ? "" : "\n", output);
     }
     transcript_.result(ok, output, files);
+    called_.push_front(
+        {one_line(item.name) + " " + summarise_call(item.name, arguments_of(item), ""),
+         std::move(output)});
+    if (called_.size() > kCallsKept) called_.pop_back();
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -19,6 +20,8 @@
 namespace lares::cli {
 
 namespace protocol = daemon::protocol;
+
+inline constexpr std::size_t kCallsKept = 20;  // to be shown whole
 
 // Follows one turn. Deltas make it live; what they leave out (a slow client loses some, a new
 // connection starts with a snapshot) is filled in from the item's snapshot or its final form, so
@@ -61,6 +64,11 @@ class TurnView {
 
   // The reasoning of the turn so far, or of the last one.
   const std::string& thinking() const { return thinking_; }
+  // The last calls and all that came of each, the last one first.
+  struct Called {
+    std::string call, output;
+  };
+  const std::deque<Called>& called() const { return called_; }
 
  private:
   struct Seen {
@@ -87,6 +95,7 @@ class TurnView {
   std::string error_told_;                                    // the last
   std::string waited_for_;  // the call whose run or question the status shows
   std::string thinking_;
+  std::deque<Called> called_;
   // Of the turn, where somebody asked for them with turn_began().
   std::optional<Progress::Clock::time_point> turn_began_;
   protocol::Usage usage_;  // of the last step, and the turn's cached and prefilled tokens

@@ -76,6 +76,7 @@ class Interactive {
   void fork();
   void policy(const std::string& argument);
   void thinking(const std::string& argument);
+  void output(const std::string& argument);
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;
 

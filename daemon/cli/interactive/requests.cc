@@ -18,6 +18,13 @@ namespace {
 constexpr std::size_t kExchangesShown = 3, kAnswerLinesShown = 6, kSessionsShown = 15;
 constexpr int kDiffLinesShown = 120;  // of one change, by /diff
 
+// 0: it is none.
+std::int64_t number_in(std::string_view text) {
+  std::int64_t n = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
+  return ec == std::errc{} && end == text.data() + text.size() ? n : 0;
+}
+
 }  // namespace
 
 void Interactive::interrupt() {
@@ -133,6 +140,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
       return say(line.argument, "queue", "work");
     case Slash::thinking:
       return thinking(line.argument);
+    case Slash::output:
+      return output(line.argument);
     case Slash::quit:
       return input_->stop();
   }
@@ -233,12 +242,8 @@ void Interactive::rewind(const std::string& argument) {
     return view_.note(Style::dim, "nothing has been done in this session yet");
   protocol::SessionRewind request;
   request.session_id = talk_.session().session_id;
-  if (!argument.empty()) {
-    const auto [end, ec] = std::from_chars(argument.data(), argument.data() + argument.size(),
-                                           request.turn_id);
-    if (ec != std::errc{} || end != argument.data() + argument.size())
-      return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
-  }
+  if (!argument.empty() && (request.turn_id = number_in(argument)) < 1)
+    return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
   request.dry_run = true;
   const auto plan = link_.call<protocol::SessionRewindResult>(request);
   if (!plan) return complain(plan.error());
@@ -333,6 +338,18 @@ void Interactive::thinking(const std::string& argument) {
   transcript_.think(view_.thinking());
   transcript_.finish();
   transcript_.show_thinking(shown);
+}
+
+void Interactive::output(const std::string& argument) {
+  const auto& called = view_.called();
+  if (called.empty())
+    return view_.note(Style::dim, "no call was seen here yet; `lares log` shows earlier ones");
+  const auto n = argument.empty() ? 1 : number_in(argument);
+  if (n < 1 || n > static_cast<std::int64_t>(called.size()))
+    return view_.note(Style::yellow,
+                      fmt::format("/output [N]: N is 1, the last call, to {}", called.size()));
+  const auto& one = called[static_cast<std::size_t>(n - 1)];
+  transcript_.lines(one.call + "\n" + (one.output.empty() ? "(no output)" : one.output));
 }
 
 }  // namespace lares::cli

@@ -25,6 +25,7 @@ constexpr std::array kCommands{
     SlashCommand{Slash::policy, "policy", "[NAME]", "what may change something unasked"},
     SlashCommand{Slash::thinking, "thinking", "[on|off]",
                  "the last turn's thinking; on: as it is written"},
+    SlashCommand{Slash::output, "output", "[N]", "all that came of the last call, or the Nth last"},
     SlashCommand{Slash::status, "status", "", "what the daemon does", true},
     SlashCommand{Slash::prefix, "prefix", "", "what of the repository the model has before it",
                  true},

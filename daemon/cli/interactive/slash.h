@@ -24,6 +24,7 @@ enum class Slash {
   ask,
   queue,
   thinking,
+  output,
   quit
 };
 

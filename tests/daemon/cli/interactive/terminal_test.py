@@ -235,6 +235,23 @@ class TerminalTest(TerminalCase):
         t.until(r"session \w+ knows what \w+ knew; this goes on in it")
         self.leave(t)
 
+    def test_a_call_that_fails_shows_how_and_output_shows_all(self):
+        self.start(THINK + call("bash", command="seq 1 30; echo oops >&2; (exit 3)"), THINK + call("bash", command="seq 40 60"), THINK + "Well.")
+        t = self.open()
+        t.write("/output\r")
+        t.until("no call was seen here yet")
+        t.write("Do it.\r")
+        text = t.until("Well.*finished.*› ?$")
+        self.assertIn("  │ … 26 more lines\n  │ 27\n  │ 28\n  │ 29\n  │ 30\n  │ oops\n  │ [exit code: 3]\n", text)
+        self.assertIn("  │ 40 … 20 more lines", text)
+        t.write("/output\r")
+        t.until("bash seq 40 60\n40\n41\n.*59\n60\n› ?$")
+        t.write("/output 2\r")
+        t.until(r"bash seq 1 30.*\n1\n2\n3\n.*oops\n\[exit code: 3\]\n› ?$")
+        t.write("/output 3\r")
+        t.until(r"/output \[N\]: N is 1, the last call, to 2")
+        self.leave(t)
+
     def test_all_of_a_call_is_seen_before_it_is_allowed(self):
         long = "echo " + "word " * 40 + "&& git reset --hard"
         self.start(THINK + call("bash", command=long), THINK + call("bash", command="echo a &&\ngit clean -f"),
