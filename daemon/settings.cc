@@ -46,7 +46,7 @@ constexpr Setting kSettings[] = {
     {"socket", "listens here", "", Kind::path, 0, 0, {}, true},
     {"listen", "where HTTP is served over TCP too", "nowhere", Kind::address, 0, 0, {}, true},
     {"listen_without_token", "clients over TCP need no token", "false", Kind::flag, 0, 0, {}, true},
-    {"state_dir", "where sessions, snapshots and the log are kept", "", Kind::path, 0, 0, {}, true},
+    {"state_dir", "sessions, log", "", Kind::path, 0, 0, {}, true},
     {"idle_days", "days until an idle session is put away", "90", Kind::whole, 1, 1e5, {}, true},
     {"closed_disk", "GB that closed sessions may take", "4", Kind::number, 1, 1e6, {}, true},
     {"network_allow",
@@ -63,6 +63,7 @@ constexpr Setting kSettings[] = {
      "attended always never", true},
     {"temperature", "of sampling; 0 is greedy", "the checkpoint's own", Kind::number, 0, 10},
     {"steps", "answers of the model in a turn, at most", "200", Kind::whole, 1, 1e6},
+    {"bell", "rings when a turn ends or asks", "away", Kind::word, 0, 0, "away always never"},
     {"hide_thinking", "lares run and the like show no thinking", "false", Kind::flag},
 };
 

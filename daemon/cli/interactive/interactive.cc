@@ -195,6 +195,7 @@ void Interactive::happened(const Happening& h) {
     case Happening::Kind::typed:
     case Happening::Kind::keys:
       leaving_ = false;
+      typed_at_ = Clock::now();
       input_->typed(h.line);
       break;
     case Happening::Kind::no_more_input:
@@ -247,6 +248,7 @@ void Interactive::ask(const protocol::Item& item) {
   if ((item.state != "waiting" && item.state != "asking") || item.id == question_id_) return;
   question_id_ = item.id;
   asking_.reset();
+  ring();
   if (item.state == "asking") {
     asking_ = item;
     return show_asking(transcript_, item);
@@ -283,6 +285,12 @@ void Interactive::turn_ended(const protocol::TurnEnded& ended) {
   const Style style = failed ? Style::red : ended.reason == "end_turn" ? Style::dim : Style::yellow;
   screen_.line("");
   screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, "")));
+  ring();
+}
+
+void Interactive::ring() {
+  const bool away = Clock::now() - typed_at_ >= kAwayAfter;
+  if (options_.bell == Bell::always || (options_.bell == Bell::away && away)) screen_.ring();
 }
 
 // What the turn that runs has shown so far stays shown; one that this process has not seen begin is

@@ -20,10 +20,15 @@
 
 namespace lares::cli {
 
+inline constexpr std::chrono::seconds kAwayAfter{20};  // without a key
+
+enum class Bell { away, always, never };
+
 struct InteractiveOptions {
   std::string root, session;  // session: go on with this one; empty: begin one with the first
                               // prompt
   bool newest = false, no_sandbox = false;
+  Bell bell = Bell::away;
   bool worktree = false;               // each session that is begun works in one of its own
   protocol::SessionSettings settings;  // of a session that is begun
 };
@@ -54,6 +59,7 @@ class Interactive {
   void left_session();
   void give_back();
   void complain(const Error& error);
+  void ring();  // somebody is wanted here
 
   // What the person wants: requests.cc.
   void interrupt();
@@ -96,6 +102,7 @@ class Interactive {
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
   std::vector<protocol::PromptAccepted> held_;  // prompts of this process that were taken back, and
                                                 // are to be in the line again
+  std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
        history_failed_ = false;

@@ -55,6 +55,8 @@ int interactive_command(int argc, const char* const* argv) {
   const auto settings = user_settings();
   if (!settings) return fail(settings.error(), /*json=*/false);
   if (const auto policy = settings->text("policy")) options.settings.policy = *policy;
+  if (const auto bell = settings->text("bell"))
+    options.bell = *bell == "always" ? Bell::always : *bell == "never" ? Bell::never : Bell::away;
   options.settings.temperature = settings->number("temperature");
   options.settings.steps_max = settings->whole("steps");
   return Interactive(daemon, options).run();

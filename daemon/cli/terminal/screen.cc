@@ -88,6 +88,11 @@ void Screen::resized() {
   if (terminal_.width > 0) terminal_.width = terminal_width(fd_);
 }
 
+// It takes no room, so it need not wait for what stands below.
+void Screen::ring() {
+  if (terminal_.is_terminal) (void)!::write(fd_, "\a", 1);
+}
+
 void Screen::write(std::string_view text, int shown_columns) {
   std::string bytes = erase_status();
   bytes += text;

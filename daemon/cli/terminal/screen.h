@@ -36,6 +36,7 @@ class Screen {
   const Terminal& terminal() const { return terminal_; }
   int width_or(int unlimited) const { return terminal_.width > 0 ? terminal_.width : unlimited; }
   void resized();  // after SIGWINCH
+  void ring();     // the bell: whoever looks elsewhere is wanted here
 
   // Appends `text`, which is printable (text.h) but for what paint() added. `shown_columns` is how
   // far the last line now reaches; callers that wrap know it, and a terminal is never asked.

@@ -252,6 +252,18 @@ class TerminalTest(TerminalCase):
         t.until(r"/output \[N\]: N is 1, the last call, to 2")
         self.leave(t)
 
+    def test_the_bell_rings_for_whoever_is_wanted(self):
+        for bell, rings in ("always", 2), ("away", 0), ("never", 0):
+            self.start(THINK + call("ask_user", question="Which?"), THINK + "This one.")
+            t = self.open(LARES_BELL=bell)
+            t.write("Go.\r")
+            t.until(r"answer › ?$")
+            t.write("that\r")  # somebody types, so nobody is away
+            t.until("This one.*finished.*› ?$")
+            self.assertEqual(t.bytes.count(b"\a"), rings, bell)
+            self.leave(t)
+            self.daemon.stop()
+
     def test_all_of_a_call_is_seen_before_it_is_allowed(self):
         long = "echo " + "word " * 40 + "&& git reset --hard"
         self.start(THINK + call("bash", command=long), THINK + call("bash", command="echo a &&\ngit clean -f"),
