@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
+
+#include "daemon/cli/interactive/completions.h"
 
 namespace lares::cli {
 
@@ -15,7 +16,7 @@ struct InputEvents {
                                // the prompt
   std::function<void(std::string)> submitted;
   std::function<void()> leave;  // the end of the input
-  std::function<std::vector<std::string>(std::string_view beginning)> completions;
+  std::function<Completions(std::string_view before_cursor)> completions;
 };
 
 class Input {

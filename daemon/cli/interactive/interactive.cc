@@ -58,7 +58,11 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
   InputEvents events{.wait = [this] { wait(); },
                      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
                      .leave = [this] { input_->stop(); },
-                     .completions = slash_completions};
+                     .completions =
+                         [this](std::string_view before) {
+                           return completions_of(
+                               before, talk_.has_session() ? talk_.session().root : options_.root);
+                         }};
   plain_ = !screen_.terminal().is_terminal;
   if (plain_)
     input_ = std::make_unique<PlainInput>(screen_, std::move(events));

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "daemon/cli/interactive/line_editor_state.h"
+#include "daemon/cli/terminal/wrap.h"
 
 namespace lares::cli {
 namespace {
@@ -108,21 +109,28 @@ bool LineEditor::State::searched(wchar_t key) {
 }
 
 void LineEditor::State::complete() {
-  const std::string beginning = narrow(text());
-  const std::vector<std::string> all = events.completions(beginning);
-  if (all.empty()) return;
-  std::string common = all.front();
-  for (const auto& one : all)
+  const Completions found = events.completions(narrow(text().substr(0, cursor())));
+  if (found.candidates.empty()) return;
+  const std::wstring word = widen(found.word);
+  std::wstring common = widen(found.candidates.front());
+  for (const auto& one : found.candidates) {
+    const std::wstring other = widen(one);
     common.resize(static_cast<std::size_t>(
-        std::mismatch(common.begin(), common.end(), one.begin(), one.end()).first -
+        std::mismatch(common.begin(), common.end(), other.begin(), other.end()).first -
         common.begin()));
-  if (common.size() > beginning.size()) {
-    replace(widen(common));
-  } else if (all.size() > 1) {
-    std::string list;
-    for (const auto& one : all) list += (list.empty() ? "" : "  ") + one;
-    screen.line(screen.terminal().paint(Style::dim, list));
   }
+  const bool longer = common.size() > word.size() && common.starts_with(word);
+  if (longer || (found.candidates.size() == 1 && common != word)) {
+    ::el_wdeletestr(el, static_cast<int>(word.size()));
+    return insert(common);
+  }
+  if (found.candidates.size() == 1) return;
+  std::string list;
+  const std::size_t shown = std::min(found.candidates.size(), kCandidatesShown);
+  for (std::size_t i = 0; i < shown; ++i) list += (i > 0 ? "  " : "") + found.candidates[i];
+  if (shown < found.candidates.size())
+    list += "  and " + std::to_string(found.candidates.size() - shown) + " more";
+  screen.line(screen.terminal().paint(Style::dim, hanging(list, width)));
 }
 
 namespace {

@@ -171,6 +171,7 @@ void Interactive::help() {
   row("Alt-Enter, Ctrl-J", "begins another line; so does a backslash at the end");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
   row("Up, Ctrl-R", "earlier prompts of this repository");
+  row("Tab", "completes a command, or a file's name");
   transcript_.lines(text);
 }
 

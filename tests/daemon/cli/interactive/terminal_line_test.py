@@ -2,6 +2,7 @@
 [unittest arguments]"""
 import os
 import stat
+import subprocess
 import time
 
 import terminal_case
@@ -114,6 +115,32 @@ class TerminalLineTest(TerminalCase):
         t.write("!\r")
         t.until("Two.*finished.*› ?$")
         self.assertEqual(self.prompts()[-1][0], "w" * 860 + "!")
+        self.leave(t)
+
+    def test_tab_completes_commands_and_names_of_files(self):
+        for path in ("src/main.cc", "src/make/übung.py", "src/.hidden", "docs/deep/manual.md"):
+            os.makedirs(os.path.dirname(os.path.join(self.root, path)), exist_ok=True)
+            open(os.path.join(self.root, path), "w").close()
+        os.rmdir(os.path.join(self.root, ".git"))
+        for command in (["init", "-q"], ["add", "-A"]):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
+        self.start(THINK + "One.")
+        t = self.open()
+        t.write("/thi\t")
+        t.until("› /thinking ?$")
+        t.write(CTRL_C + "see src/\t")
+        t.until("see src/ma$")
+        t.write("\t")
+        t.until("src/main.cc  src/make/\n› see src/ma$")
+        t.write("k\t\t (@a.\t")
+        t.until("see src/make/übung.py \\(@a.txt$")
+        t.write(", manual\t and nothing-like-it\t")
+        t.until("@a.txt, docs/deep/manual.md and nothing-like-it$")
+        t.write(HOME + "see s\t")  # what stands behind the cursor stays there
+        t.until("› see src/see src/make/")
+        t.write("\r")
+        t.until("One.*finished")
+        self.assertEqual(self.prompts()[0][0], "see src/see src/make/übung.py (@a.txt, docs/deep/manual.md and nothing-like-it")
         self.leave(t)
 
     def test_alt_enter_ctrl_j_and_a_backslash_begin_a_new_line(self):
