@@ -17,10 +17,13 @@
 namespace lares::cli::acp {
 namespace {
 
-constexpr std::pair<const char*, const char*> kCommands[] = {
-    {"ask", "Answer a question and change nothing"},
-    {"rewind", "Back to before the last turn, with the files it changed"},
-    {"undo", "Take the last rewinding back"},
+struct Command {
+  const char *name, *what, *hint;
+};
+constexpr Command kCommands[] = {
+    {"ask", "Answer a question and change nothing", "the question"},
+    {"rewind", "Back to before the last turn, with the files it changed", "or before this turn"},
+    {"undo", "Take the last rewinding back", ""},
 };
 
 template <class T, class F>
@@ -78,9 +81,9 @@ void Session::opened() {
   opened_.open();
   for (auto& update : std::exchange(held_, {})) this->update(std::move(update));
   Json commands = Json::array();
-  for (const auto& [name, what] : kCommands) {
+  for (const auto& [name, what, hint] : kCommands) {
     Json command = {{"name", name}, {"description", what}};
-    if (std::string_view(name) == "ask") command["input"] = {{"hint", "the question"}};
+    if (*hint) command["input"] = {{"hint", hint}};
     commands.push_back(std::move(command));
   }
   update(
@@ -173,10 +176,10 @@ void Session::prompt(Json request_id, const Json& blocks) {
   mine_.insert(open->prompt_id);
   open_.push_back(open);
   if (!question_.empty()) return spawn(reply_question(open, std::move(*prompt)));
-  if (prompt->text == "/rewind") return spawn(rewind(open));
-  if (prompt->text == "/undo") return spawn(unrewind(open));
+  if (commanded(open, prompt->text)) return;
   std::string mode;
-  if (prompt->text.starts_with("/ask ")) mode = "ask", prompt->text.erase(0, 5);
+  if (prompt->text.starts_with("/ask ") || prompt->text.starts_with("/ask\n"))
+    mode = "ask", prompt->text.erase(0, 5);
   spawn(deliver(open, std::move(*prompt), std::move(mode)));
 }
 

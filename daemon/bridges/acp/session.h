@@ -94,19 +94,12 @@ class Session final : public std::enable_shared_from_this<Session> {
   asio::awaitable<Reply<Json>> insist(std::string method, Json params);
 
   // session_rewind.cc
-  asio::awaitable<void> rewind(OpenRef open);
+  bool commanded(const OpenRef& open, const std::string& text);
+  asio::awaitable<void> rewind(OpenRef open, std::int64_t turn_id);  // 0: the last
   asio::awaitable<void> unrewind(OpenRef open);
   asio::awaitable<bool> may_rewind(std::string call, protocol::SessionRewindResult plan);
-  asio::awaitable<Reply<protocol::SessionRewindResult>> rewound_before(std::int64_t turn_id);  // 0:
-                                                                                               // says
-                                                                                               // what
-                                                                                               // going
-                                                                                               // back
-                                                                                               // behind
-                                                                                               // the
-                                                                                               // last
-                                                                                               // would
-                                                                                               // do
+  asio::awaitable<Reply<protocol::SessionRewindResult>> rewound_before(std::int64_t turn_id,
+                                                                       bool dry_run);
   asio::awaitable<Reply<protocol::SessionRewindResult>> rewound(std::string method, Json params);
 
   // What it asks; see session_asks.cc.

@@ -1,11 +1,14 @@
 // /rewind and /undo, as an editor's person writes them. What going back would do is shown and asked
 // first, as the terminal does.
+#include <charconv>
+#include <string_view>
 #include <utility>
 
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
 #include "daemon/bridges/acp/session.h"
+#include "tools/text.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -26,6 +29,22 @@ std::string list_of(const SessionRewindResult& result) {
 
 }  // namespace
 
+// Editors put a blank behind a command that they complete.
+bool Session::commanded(const OpenRef& open, const std::string& text) {
+  std::string_view said = tools::trimmed(text);
+  if (said == "/undo") return spawn(unrewind(open)), true;
+  constexpr std::string_view kRewind = "/rewind";
+  if (!said.starts_with(kRewind)) return false;
+  said.remove_prefix(kRewind.size());
+  const std::string_view number = tools::trimmed(said);
+  if (number.size() == said.size() && !number.empty()) return false;  // another word
+  std::int64_t turn_id = 0;
+  const char* const end = number.data() + number.size();
+  if (std::from_chars(number.data(), end, turn_id).ptr != end || turn_id < 0) return false;
+  spawn(rewind(open, turn_id));
+  return true;
+}
+
 asio::awaitable<Reply<SessionRewindResult>> Session::rewound(std::string method, Json params) {
   auto calling = world_.daemon->call(std::move(method), std::move(params));
   const auto answer = co_await std::move(calling);
@@ -35,20 +54,21 @@ asio::awaitable<Reply<SessionRewindResult>> Session::rewound(std::string method,
   co_return std::move(*result);
 }
 
-asio::awaitable<Reply<SessionRewindResult>> Session::rewound_before(std::int64_t turn_id) {
+asio::awaitable<Reply<SessionRewindResult>> Session::rewound_before(std::int64_t turn_id,
+                                                                    bool dry_run) {
   SessionRewind request;
-  request.session_id = id(), request.turn_id = turn_id, request.dry_run = turn_id == 0;
+  request.session_id = id(), request.turn_id = turn_id, request.dry_run = dry_run;
   auto going_back = rewound(std::string(SessionRewind::kMethod), protocol::to_json(request));
   co_return co_await std::move(going_back);
 }
 
-asio::awaitable<void> Session::rewind(OpenRef open) {
+asio::awaitable<void> Session::rewind(OpenRef open, std::int64_t turn_id) {
   const auto self = shared_from_this();
   const auto over = [&] {
     if (open->cancelled && !open->closed) stop_reason(open, "cancelled");
     return open->closed;
   };
-  auto planning = rewound_before(0);
+  auto planning = rewound_before(turn_id, /*dry_run=*/true);
   const auto plan = co_await std::move(planning);
   if (over()) co_return;
   if (!plan) co_return close(open, tl::unexpected(plan.error()));
@@ -63,7 +83,8 @@ asio::awaitable<void> Session::rewind(OpenRef open) {
     say("Nothing was rewound.\n");
     co_return stop_reason(open, "end_turn");
   }
-  auto looking = rewound_before(0);  // a turn may have gone by while nobody answered
+  auto looking = rewound_before(turn_id, /*dry_run=*/true);  // a turn may have gone by while nobody
+                                                             // answered
   const auto now = co_await std::move(looking);
   const bool same = now && now->turn_id == plan->turn_id && list_of(*now) == list_of(*plan);
   if (!same || over()) {
@@ -73,7 +94,7 @@ asio::awaitable<void> Session::rewind(OpenRef open) {
     say("Nothing was rewound: more has happened since that was asked. /rewind looks again.\n");
     co_return stop_reason(open, "end_turn");
   }
-  auto going_back = rewound_before(plan->turn_id);
+  auto going_back = rewound_before(plan->turn_id, /*dry_run=*/false);
   const auto done = co_await std::move(going_back);
   ended(done ? "completed" : "failed");
   if (!done) co_return close(open, tl::unexpected(done.error()));

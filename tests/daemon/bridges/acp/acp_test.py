@@ -340,6 +340,21 @@ class AcpTest(AcpCase):
             self.assertEqual((title, on_disk), ("Back to before turn 1", "alpha\ngamma\nmine\n"))
             self.assertIn("- changed `a.txt`, with what others changed there since", text)
 
+    def test_a_rewinding_to_before_an_earlier_turn(self):
+        self.script(THINK + self.edit(), THINK + "one", THINK + "two", THINK + "three")
+        editor, session = self.begin(session_request_permission=REWIND)
+        editor.answer(editor.prompt(session, "edit"))
+        editor.answer(editor.prompt(session, "more"))
+        editor.answer(editor.prompt(session, "/rewind "))  # as an editor completes it
+        self.assertIn("Back to before turn 2;", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        editor.answer(editor.prompt(session, "/undo "))
+        editor.answer(editor.prompt(session, "/rewind 1"))
+        self.assertIn("Back to before turn 1;", editor.text())
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        editor.answer(editor.prompt(session, "/rewinding is what I ask about"))
+        self.assertIn("three", editor.text())
+
     def test_what_happened_while_it_was_asked_is_not_rewound_unseen(self):
         self.script(THINK + self.edit(), THINK + "two", THINK + "three")
         editor, session = self.begin()
