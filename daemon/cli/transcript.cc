@@ -97,14 +97,9 @@ void Transcript::open_paragraph() {
   something_above_ = true;
 }
 
-int Transcript::prose_columns(Open kind) const {
+int Transcript::thinking_columns() const {
   const int width = screen_.terminal().width;
-  return kind == Open::thinking && width > 0 ? std::min(width, kProseColumnsMax) : width;
-}
-
-void Transcript::begin_wrap(Open kind) {
-  open_ = kind;
-  wrap_.emplace(kind == Open::thinking ? mark("┆ ", ": ") : "", prose_columns(kind));
+  return width > 0 ? std::min(width, kProseColumnsMax) : width;
 }
 
 void Transcript::resized() {
@@ -116,17 +111,18 @@ void Transcript::resized() {
 // What is being written goes on behind what is said now, and no word of it is torn apart.
 void Transcript::aside() {
   screen_.fresh_line();
-  if (wrap_) wrap_->begin_anew(prose_columns(open_));
+  if (thinking_) thinking_->begin_anew(thinking_columns());
+  if (prose_) prose_->begin_anew(screen_.terminal().width);
 }
 
 void Transcript::complete() {
-  if (open_ == Open::nothing || !wrap_) return;
-  const bool was_empty = wrap_->empty();
-  const std::string out = wrap_->end();
+  const bool was_empty = thinking_ ? thinking_->empty() : !prose_ || prose_->empty();
+  const std::string out = thinking_ ? screen_.terminal().paint(Style::dim, thinking_->end())
+                          : prose_  ? prose_->end()
+                                    : "";
   if (out.empty()) return;
   if (was_empty) open_paragraph();
-  screen_.write(open_ == Open::thinking ? screen_.terminal().paint(Style::dim, out) : out,
-                wrap_->column());
+  screen_.write(out, thinking_ ? thinking_->column() : prose_->column());
 }
 
 void Transcript::said(std::string_view prompt, std::string_view how) {
@@ -185,29 +181,31 @@ void Transcript::think(std::string_view delta) {
   if (!options_.show_thinking) return;
   if (open_ != Open::thinking) {
     close();
-    begin_wrap(Open::thinking);
+    open_ = Open::thinking;
+    thinking_.emplace(mark("┆ ", ": "), thinking_columns());
   }
-  const bool was_empty = wrap_->empty();
-  const std::string out = wrap_->feed(printable(delta));
+  const bool was_empty = thinking_->empty();
+  const std::string out = thinking_->feed(printable(delta));
   if (out.empty()) return;
   if (was_empty) open_paragraph();
-  screen_.write(screen_.terminal().paint(Style::dim, out), wrap_->column());
+  screen_.write(screen_.terminal().paint(Style::dim, out), thinking_->column());
 }
 
 void Transcript::text(std::string_view delta) {
   if (open_ != Open::text) {
     close();
-    begin_wrap(Open::text);
+    open_ = Open::text;
+    prose_.emplace(screen_.terminal());
   }
   if (!options_.answer_live) {
     held_text_ += delta;
     return;
   }
-  const bool was_empty = wrap_->empty();
-  const std::string out = wrap_->feed(printable(delta));
+  const bool was_empty = prose_->empty();
+  const std::string out = prose_->feed(printable(delta));
   if (out.empty()) return;
   if (was_empty) open_paragraph();
-  screen_.write(out, wrap_->column());
+  screen_.write(out, prose_->column());
 }
 
 void Transcript::close() {
@@ -219,7 +217,7 @@ void Transcript::close() {
     for (const auto line : lines) screen_.line(line);
   }
   screen_.fresh_line();
-  wrap_.reset();
+  thinking_.reset(), prose_.reset();
   open_ = Open::nothing;
 }
 

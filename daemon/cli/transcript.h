@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "daemon/cli/terminal/prose.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 
@@ -66,8 +67,7 @@ class Transcript {
   void open_paragraph();
   void show_output(bool ok, std::string_view output);
   void show_output_folded(bool ok, std::string_view output);
-  int prose_columns(Open kind) const;
-  void begin_wrap(Open kind);
+  int thinking_columns() const;
   std::string call_summary(std::string_view tool, const nlohmann::json& arguments) const;
   std::string mark(std::string_view utf8, std::string_view ascii) const;
 
@@ -75,7 +75,8 @@ class Transcript {
   Options options_;
   std::string root_, tool_;
   Open open_ = Open::nothing;
-  std::optional<Wrap> wrap_;
+  std::optional<Wrap> thinking_;
+  std::optional<Prose> prose_;
   std::string held_text_;  // text that is not live: an answer or, if a call follows, a comment
   bool something_above_ = false;
 };

@@ -14,7 +14,7 @@ std::string Wrap::feed(std::string_view text) {
   std::string out;
   while (!text.empty()) {
     const char c = text[0];
-    if (c == '\n' || c == ' ') {
+    if (c == '\n' || (c == ' ' && !keeps_lines_)) {
       place_word(out);
       if (c == '\n') {
         ++line_feeds_;
@@ -48,28 +48,35 @@ std::string Wrap::end() {
 void Wrap::begin_anew(int width) {
   width_ = width;
   started_ = false;
-  spaces_ = line_feeds_ = column_ = 0;
+  spaces_ = line_feeds_ = column_ = row_begin_ = 0;
 }
 
 void Wrap::break_line(std::string& out) {
   out += '\n';
   out += prefix_;
-  column_ = prefix_columns_;
+  column_ = row_begin_ = prefix_columns_;
+}
+
+void Wrap::go_on_below(std::string& out) {
+  break_line(out);
+  if (2 * (prefix_columns_ + hang_) >= width_) return;
+  out.append(static_cast<std::size_t>(hang_), ' ');
+  column_ = row_begin_ = prefix_columns_ + hang_;
 }
 
 void Wrap::place_word(std::string& out) {
   if (word_.empty()) return;
   if (!started_) {
     out += prefix_;
-    column_ = prefix_columns_;
+    column_ = row_begin_ = prefix_columns_;
     started_ = true;
   } else {
     for (; line_feeds_ > 0; --line_feeds_) break_line(out);
   }
   line_feeds_ = 0;
   const int limit = width_ > prefix_columns_ + 1 ? width_ - 1 : 0;  // 0: no limit
-  if (limit > 0 && column_ > prefix_columns_ && column_ + spaces_ + columns(word_) > limit) {
-    break_line(out);
+  if (limit > 0 && column_ > row_begin_ && column_ + spaces_ + columns(word_) > limit) {
+    go_on_below(out);
     spaces_ = 0;
   }
   if (limit > 0 && column_ + spaces_ > limit) spaces_ = 0;  // an indent wider than the line
@@ -79,10 +86,10 @@ void Wrap::place_word(std::string& out) {
   std::string_view rest = word_;
   while (limit > 0 && columns(rest) > limit - column_) {
     const std::size_t bytes = fitting_bytes(rest, limit - column_);
-    if (bytes == 0 && column_ == prefix_columns_) break;  // a terminal narrower than one letter
+    if (bytes == 0 && column_ == row_begin_) break;  // a terminal narrower than one letter
     out += rest.substr(0, bytes);
     rest.remove_prefix(bytes);
-    break_line(out);
+    go_on_below(out);
   }
   out += rest;
   column_ += columns(rest);

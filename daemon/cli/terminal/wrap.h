@@ -22,6 +22,11 @@ class Wrap {
   // Something else was written: it goes on at the start of a row, in this width. The word that is
   // held back stays.
   void begin_anew(int width);
+  // Rows that a line goes on in begin so many columns further right; from the next line on, until
+  // it is said again.
+  void hang(int columns) { hang_ = columns; }
+  // The line is broken where the row ends, and its blanks are letters like any other.
+  void keep_lines(bool keep) { keeps_lines_ = keep; }
 
   int column() const { return column_; }
   bool empty() const { return !started_; }
@@ -29,13 +34,14 @@ class Wrap {
  private:
   void place_word(std::string& out);
   void break_line(std::string& out);
+  void go_on_below(std::string& out);
 
   std::string prefix_;
   int prefix_columns_, width_;
   std::string word_;
   int spaces_ = 0, line_feeds_ = 0;
-  int column_ = 0;
-  bool started_ = false;
+  int column_ = 0, row_begin_ = 0, hang_ = 0;
+  bool started_ = false, keeps_lines_ = false;
 };
 
 // A line as the rows it takes, broken wherever the next letter does not fit. `width` 0: one.
