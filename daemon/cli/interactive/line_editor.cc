@@ -159,6 +159,9 @@ void LineEditor::State::start() {
   if (!el) return;
   const char* term = std::getenv("TERM");
   if (::el_set(el, EL_TERMINAL, term) != 0) ::el_set(el, EL_TERMINAL, kTerminalKnown);
+  // Each row ends in a line feed and none by running over: a terminal that is made wider then joins
+  // none, whatever blanks libedit spared itself at their ends, and resized() knows where all stand.
+  ::el_set(el, EL_SETTC, "am", "no", nullptr);
   ::el_wset(el, EL_CLIENTDATA, this);
   ::el_wset(el, EL_SIGNAL, 0);
   ::el_wset(el, EL_EDITOR, L"emacs");
@@ -245,13 +248,25 @@ void LineEditor::put_back(const std::string& text) {
   s.replace(s.shown(text) + (typed.empty() ? L"" : L"\n" + typed));
 }
 
-// The terminal has moved what it shows already; most join and split long lines as they do so.
+// Which row below the first the cursor is on when the rows that were drawn for `width_before` have
+// been split for this width; they are not joined.
+int LineEditor::State::row_now(int width_before) const {
+  const auto rows = rows_of_line(shown_prompt, text(), width_before);
+  const LinePlace at = place_in_line(shown_prompt, text(), cursor(), width_before);
+  int row = at.column / width;
+  for (int i = 0; i < at.row; ++i)
+    row += std::max(1, (columns(narrow(rows[static_cast<std::size_t>(i)])) + width - 1) / width);
+  return row;
+}
+
+// The terminal has moved what it shows already; most split rows that are too long as they do so.
 void LineEditor::resized() {
   State& s = *state_;
   if (!s.running) return;
+  const int width_before = s.width;
   s.measure();
   s.take_drawn(/*keep=*/!s.windowed);
-  const int line = s.windowed ? s.cursor_row : s.row_of(s.cursor(), s.width);
+  const int line = s.windowed ? s.cursor_row : s.row_now(width_before);
   const int row = (s.at_origin ? 0 : line) + s.screen.status_rows(s.width);
   s.out += '\r';
   if (row > 0) s.out += fmt::format("\x1b[{}A", std::min(row, s.height - 1));

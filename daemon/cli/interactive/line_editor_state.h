@@ -82,6 +82,7 @@ struct LineEditor::State {
     return place_in_line(shown_prompt, text(), at, columns_max).row;
   }
   bool is_tall() const { return row_of(text().size(), width) >= height; }
+  int row_now(int width_before) const;
   void measure();
   void go_to_origin();
   void draw();

@@ -22,6 +22,7 @@ class Screen:
     def __init__(self, width, height):
         self.width, self.height = width, height
         self.rows = [[" "] * width for _ in range(height)]
+        self.runs_over = [False] * height  # which rows go on in the next one, by no line feed
         self.x = self.y = 0
         self.above, self.rest, self.unknown, self.insert = [], "", [], False
 
@@ -55,6 +56,7 @@ class Screen:
                 return
             if self.x + w > self.width:
                 self.x = 0
+                self.runs_over[self.y] = True
                 self.down()
             row = self.rows[self.y]
             if self.insert:
@@ -71,6 +73,7 @@ class Screen:
             return
         self.above.append(self.rows.pop(0))
         self.rows.append([" "] * self.width)
+        self.runs_over = self.runs_over[1:] + [False]
 
     def control(self, final, private, numbers):
         n = max(1, numbers[0])
@@ -92,12 +95,14 @@ class Screen:
             self.y, self.x = min(self.height, n) - 1, min(self.width, max(1, (numbers + [1])[1])) - 1
         elif final == "K":
             row[self.x:] = [" "] * (self.width - self.x)
+            self.runs_over[self.y] = False
         elif final == "J":
             first = 0 if numbers[0] == 2 else self.y + 1
             if numbers[0] != 2:
                 row[self.x:] = [" "] * (self.width - self.x)
             for y in range(first, self.height):
                 self.rows[y] = [" "] * self.width
+            self.runs_over[min(first, self.y):] = [False] * (self.height - min(first, self.y))
         elif final == "P":
             del row[self.x:self.x + n]
             row.extend([" "] * (self.width - len(row)))
@@ -117,6 +122,32 @@ class Screen:
         self.rows = [(row + [" "] * width)[:width] for row in self.rows[:height]]
         self.rows += [[" "] * width for _ in range(height - len(self.rows))]
         self.width, self.height, self.x = width, height, min(self.x, width - 1)
+        self.runs_over = [False] * height
+
+    def reflow(self, width):
+        """As most others: rows that ran over are joined, what is too long runs over, and the cursor stays on its letter."""
+        rows, runs_over, line, at = [], [], [], None
+        for y, row in enumerate(self.rows):
+            if y == self.y:
+                at = len(line) + self.x
+            line += row
+            if self.runs_over[y]:
+                continue
+            while line and line[-1] == " " and len(line) > (at or 0):
+                line.pop()
+            if at is not None:
+                self.y, self.x, at = len(rows) + at // width, at % width, -1
+            while len(line) > width:
+                rows, runs_over, line = rows + [line[:width]], runs_over + [True], line[width:]
+            rows, runs_over, line = rows + [line + [" "] * (width - len(line))], runs_over + [False], []
+            if at == -1:
+                break  # nothing stands below the cursor's line
+        while len(rows) > self.height:
+            self.above.append(rows.pop(0))
+            runs_over.pop(0)
+            self.y -= 1
+        missing = self.height - len(rows)
+        self.rows, self.runs_over, self.width = rows + [[" "] * width for _ in range(missing)], runs_over + [False] * missing, width
 
     def lines(self):
         return ["".join(row).rstrip() for row in self.rows]
@@ -155,6 +186,10 @@ class Terminal:
     def resize(self, width, height):
         self.screen.resize(width, height)
         self.set_size(width, height)
+
+    def reflow(self, width):
+        self.screen.reflow(width)
+        self.set_size(width, self.screen.height)
 
     def write(self, data):
         data = data.encode() if isinstance(data, str) else data

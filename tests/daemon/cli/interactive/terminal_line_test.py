@@ -246,6 +246,25 @@ class TerminalLineTest(TerminalCase):
         t.until("› ?$")
         self.leave(t)
 
+    def test_the_width_changes_on_a_terminal_that_joins_and_splits_rows(self):
+        text = "typing a longer line that I have in mind while it runs and it goes beyond the width"
+        self.start()
+        t = self.open()
+        greeting = t.screen.lines()[0].split("/repo")[0][:19]
+        t.write(text)
+        t.until("beyond the\nwidth$")
+        for width in 40, 120, 30, 20, 60, 80:
+            drawn = len(t.bytes)
+            t.reflow(width)
+            rows, line = [], "› " + text
+            while line:
+                rows, line = rows + [line[:width].rstrip()], line[width:]
+            t.until(lambda shown: len(t.bytes) > drawn and shown.endswith("\n".join(rows)))
+            shown = t.screen.text()
+            self.assertEqual((shown.count("typing a"), shown.count(greeting), shown.count("width")), (1, 1, 1), shown)
+        t.write(CTRL_C)
+        self.leave(t)
+
 
 if __name__ == "__main__":
     terminal_case.main()
