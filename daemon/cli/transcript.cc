@@ -17,6 +17,7 @@ namespace {
 
 constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
 constexpr int kSummaryColumnsMax = 200;
+constexpr std::string_view kPlan = "plan";
 constexpr std::size_t kPromptLinesMax = 12;
 constexpr std::size_t kFailedLinesMax = 6;  // of a call's output that is folded
 
@@ -53,6 +54,7 @@ std::string called_with(std::string_view tool, const nlohmann::json& arguments,
                         std::string_view root) {
   if (!arguments.is_object()) return {};
   if (tool == "bash") return text_of(arguments, "command");
+  if (tool == kPlan) return {};  // its result is the plan
   if (tool == "str_replace_editor") {
     std::string summary = text_of(arguments, "command") + " " +
                           relative(text_of(arguments, "path"), root);
@@ -251,6 +253,7 @@ void Transcript::rest_of_call(std::string_view tool, const nlohmann::json& argum
 
 void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
   close();
+  if (ok && tool_ == kPlan) return show_plan(output);
   // An edit that worked says no more than its diff does.
   const bool said_by_diff = ok && tool_ == "str_replace_editor" && !changes.empty() &&
                             !changes.front().diff.empty();
@@ -261,6 +264,27 @@ void Transcript::result(bool ok, std::string_view output, const std::vector<Chan
     if (change.diff.empty() || tool_ != "str_replace_editor")
       screen_.line("  " + screen_.terminal().paint(Style::dim, "changed " + one_line(change.path)));
     diff(change, options_.output_lines_max * 3);
+  }
+}
+
+// "[x] done", "[>] in work" and "[ ] to do", a step a line.
+void Transcript::show_plan(std::string_view steps) {
+  constexpr std::size_t kMark = 4;
+  const Terminal& t = screen_.terminal();
+  const std::string clean = printable(steps);
+  for (const auto line : lines_of(clean)) {
+    const bool done = line.starts_with("[x]"), now = line.starts_with("[>]");
+    const std::string sign = mark(done ? "✓ " : now ? "▸ " : "○ ", line.substr(0, kMark));
+    const std::string indent(2 + static_cast<std::size_t>(columns(sign)), ' ');
+    Wrap wrap(indent, t.width);
+    std::string text = wrap.feed(line.substr(std::min(kMark, line.size())));
+    text += wrap.end();
+    text.erase(0, indent.size());
+    screen_.line("  " + t.paint(done ? Style::green : Style::plain, sign) +
+                 t.paint(done  ? Style::dim
+                         : now ? Style::bold
+                               : Style::plain,
+                         text));
   }
 }
 

@@ -65,6 +65,7 @@ class Transcript {
   void close();
   void aside();
   void open_paragraph();
+  void show_plan(std::string_view steps);
   void show_output(bool ok, std::string_view output);
   void show_output_folded(bool ok, std::string_view output);
   int thinking_columns() const;

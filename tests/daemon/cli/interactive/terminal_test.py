@@ -264,6 +264,14 @@ class TerminalTest(TerminalCase):
             self.leave(t)
             self.daemon.stop()
 
+    def test_a_plan_is_a_list_of_steps(self):
+        steps = '[{"step": "look", "status": "done"}, {"step": "mend what is broken over there", "status": "in_progress"}, {"step": "test", "status": "pending"}]'
+        self.start(THINK + call("plan", steps=steps).replace('string="true">[', 'string="false">['), THINK + "Done.")
+        t = self.open(width=30)
+        t.write("Go.\r")
+        t.until("● plan\n  ✓ look\n  ▸ mend what is broken over\n    there\n  ○ test\n.*Done.*finished.*› ?$")
+        self.leave(t)
+
     def test_all_of_a_call_is_seen_before_it_is_allowed(self):
         long = "echo " + "word " * 40 + "&& git reset --hard"
         self.start(THINK + call("bash", command=long), THINK + call("bash", command="echo a &&\ngit clean -f"),
