@@ -52,13 +52,6 @@ int failed(const std::string& why) {
   return 1;
 }
 
-// What API clients are told.
-std::string name_of_model(const std::string& directory) {
-  std::error_code ec;
-  if (std::filesystem::equivalent(directory, nano_directory(), ec)) return "nano";
-  return std::filesystem::path(directory).filename().string();
-}
-
 // As sessions' roots are named: without links.
 std::string worktrees_below(const std::string& state_dir) {
   std::error_code ec;

@@ -13,4 +13,10 @@ std::string nano_directory() {
   return LARES_NANO_DIR;
 }
 
+std::string name_of_model(const std::string& directory) {
+  std::error_code ec;
+  if (std::filesystem::equivalent(directory, nano_directory(), ec)) return kNano;
+  return std::filesystem::path(directory).filename().string();
+}
+
 }  // namespace lares::daemon

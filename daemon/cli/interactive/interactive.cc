@@ -15,6 +15,7 @@
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
 #include "daemon/client/start.h"
+#include "daemon/protocol/nano_directory.h"
 #include "daemon/shown/text.h"
 #include "daemon/version.h"
 
@@ -112,8 +113,19 @@ std::string Interactive::one_row(std::string_view text) const {
 }
 
 void Interactive::greet() {
-  view_.note(Style::dim, one_row(fmt::format("lares {}{}/help{}{}", daemon::kVersion, dot(), dot(),
-                                             printable(options_.root))));
+  const auto status = link_.call<protocol::ServerStatusResult>(protocol::ServerStatus{});
+  const std::string model = status ? daemon::name_of_model(status->model.directory) : "";
+  const std::string& policy = options_.settings.policy;
+  std::string line = fmt::format("lares {}", daemon::kVersion);
+  if (!model.empty()) line += dot() + printable(model);
+  if (policy != protocol::SessionSettings().policy) line += dot() + ("policy " + policy);
+  view_.note(Style::dim,
+             one_row(fmt::format("{}{}/help{}{}", line, dot(), dot(), printable(options_.root))));
+  if (model == daemon::kNano)
+    view_.note(
+        Style::dim,
+        "nano shows how it works, and repairs small bugs at most; for real work `lares config "
+        "set model DIR` names DeepSeek's weights");
   if (options_.no_sandbox)
     view_.note(Style::yellow,
                "commands of new sessions run without a sandbox, with all your rights");

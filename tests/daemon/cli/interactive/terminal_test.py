@@ -23,7 +23,7 @@ class TerminalTest(TerminalCase):
         t = self.open(width=120)
         t.write("Make it gamma.\r")
         text = t.until("finished.*› ?$")
-        for shown in ("› Make it gamma.", "Editing.", "str_replace_editor", "-beta", "+gamma", "● bash printf", "It is gamma now.", "1 file changed: a.txt", "┆ thought"):
+        for shown in ("lares 0.1.0 · scripted · /help · ", "› Make it gamma.", "Editing.", "str_replace_editor", "-beta", "+gamma", "● bash printf", "It is gamma now.", "1 file changed: a.txt", "┆ thought"):
             self.assertIn(shown, text)
         self.assertNotIn("I look first.", text)
         self.assertEqual(text.count("Make it gamma."), 1, text)
