@@ -94,7 +94,7 @@ void LineEditor::State::draw() {
 void LineEditor::State::draw_line() {
   take_drawn(/*keep=*/false);  // since the way to the origin
   shown_prompt = prompt_text;
-  if (search) shown_prompt = L"search '" + search->pattern + L"': ";
+  if (search) shown_prompt = search_prompt();
   windowed = is_tall();
   if (!windowed) {
     window_top = 0;
@@ -142,7 +142,7 @@ namespace {
 wchar_t* prompt_of(EditLine* el) {
   auto& s = *LineEditor::State::of(el);
   if (!s.search) return s.shown_prompt.data();
-  s.shown_prompt = L"search '" + s.search->pattern + L"': ";
+  s.shown_prompt = s.search_prompt();
   return s.shown_prompt.data();
 }
 

@@ -50,7 +50,9 @@ struct LineEditor::State {
   struct Search {
     std::wstring pattern, before;
     std::size_t at;
+    bool found = true;
   };
+  std::wstring search_prompt() const;
   std::optional<Search> search;
 
   static State* of(EditLine* el);

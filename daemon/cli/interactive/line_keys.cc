@@ -69,15 +69,19 @@ bool LineEditor::State::down() {
   return true;
 }
 
+std::wstring LineEditor::State::search_prompt() const {
+  return (search->found ? L"search '" : L"no prompt has '") + search->pattern + L"': ";
+}
+
+// Where there is none, what was typed before the search is in the line again: Enter sends no other.
 void LineEditor::State::find(std::size_t from) {
   const std::string pattern = narrow(search->pattern);
   const auto& entries = history.entries();
-  for (std::size_t i = std::min(from, entries.size()); i-- > 0;) {
-    if (entries[i].find(pattern) == std::string::npos) continue;
-    search->at = i;
-    replace(shown(entries[i]));
-    return;
-  }
+  std::size_t i = std::min(from, entries.size());
+  while (i > 0 && entries[i - 1].find(pattern) == std::string::npos) --i;
+  search->found = i > 0;
+  if (search->found) search->at = i - 1;
+  replace(search->found ? shown(entries[i - 1]) : search->before);
 }
 
 // True: the key belonged to the search. One that ends it does what it always does, with what was
@@ -85,10 +89,11 @@ void LineEditor::State::find(std::size_t from) {
 bool LineEditor::State::searched(wchar_t key) {
   if (!search) {
     if (key != kCtrlR) return false;
-    search = Search{{}, std::wstring(text()), history.entries().size()};
+    search = Search{.pattern = {}, .before = std::wstring(text()), .at = history.entries().size()};
   } else if (key == kCtrlR) {
     go_to_origin();
     find(search->at);
+    if (!search->found) find(search->at + 1);  // no older one: it stays
   } else if (key == kBackspace || key == kDelete) {
     if (!search->pattern.empty()) search->pattern.pop_back();
     go_to_origin();
@@ -96,7 +101,7 @@ bool LineEditor::State::searched(wchar_t key) {
   } else if (key >= 0x20 && (key < 0x7F || key >= 0xA0)) {
     search->pattern += key;
     go_to_origin();
-    find(search->at + 1);
+    find(search->found ? search->at + 1 : 0);
   } else {
     go_to_origin();
     if (key == kCtrlG) replace(search->before);

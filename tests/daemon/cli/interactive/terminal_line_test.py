@@ -33,6 +33,16 @@ class TerminalLineTest(TerminalCase):
         t.write("\r")
         t.until("Three.*finished")
         self.assertEqual(self.prompts()[-1][0], "first task")
+        t.write("draft" + CTRL_R + "second")
+        t.until(r"search 'second': second task")
+        t.write("x")  # nothing that is not shown is sent
+        t.until(r"no prompt has 'secondx': draft$")
+        t.write("\x7f")
+        t.until(r"search 'second': second task")
+        t.write("\x07")
+        t.until(r"› draft$")
+        t.write(CTRL_C)
+        t.until("› ?$")
         self.leave(t)
 
     def test_answers_are_no_prompts_to_come_back_to(self):
