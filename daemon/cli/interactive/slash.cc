@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <utility>
 
 namespace lares::cli {
 namespace {
@@ -31,6 +32,11 @@ constexpr std::array kCommands{
                  true},
     SlashCommand{Slash::quit, "quit", "", "leave; a running turn goes on"},
 };
+// What they are called elsewhere.
+constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
+    {"?", "help"},       {"exit", "quit"},        {"q", "quit"},
+    {"clear", "new"},    {"context", "status"},   {"cost", "status"},
+    {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"}};
 constexpr std::size_t kTypingErrorsMax = 2;
 
 // Letters to insert, remove or replace to make one of the other.
@@ -71,8 +77,8 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
   while (!rest.empty() && (rest.back() == ' ' || rest.back() == '\n' || rest.back() == '\t'))
     rest.remove_suffix(1);
   out.argument = rest;
-  if (out.name == "?") out.name = "help";
-  if (out.name == "exit") out.name = "quit";
+  for (const auto& [other, name] : kOtherNames)
+    if (out.name == other) out.name = name;
   std::size_t least = kTypingErrorsMax + 1;
   for (const auto& command : kCommands) {
     if (command.name == out.name) {

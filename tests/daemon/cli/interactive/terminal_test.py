@@ -381,6 +381,8 @@ class TerminalTest(TerminalCase):
         t.write(CTRL_C)
         t.write("/st\t\r")
         t.until("/status.*engine +ready")
+        t.write("/clear\r")  # as others call it
+        t.until("› /new\nthe next prompt begins a new session")
         t.write("/prefix\r")
         t.until("/prefix.*none yet")
         t.resize(40, 24)
