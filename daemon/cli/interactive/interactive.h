@@ -65,6 +65,7 @@ class Interactive {
   void interrupt();
   void submitted(const std::string& line);
   void remember(const std::string& line);
+  void said(const std::string& line, std::string_view how);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
   void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();

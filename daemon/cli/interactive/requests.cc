@@ -56,6 +56,12 @@ void Interactive::remember(const std::string& line) {
     complain(added.error());
 }
 
+// A terminal that edits the line itself has shown it already.
+void Interactive::said(const std::string& line, std::string_view how) {
+  if (!plain_) return transcript_.said(line, how);
+  if (!how.empty()) view_.note(Style::dim, how);
+}
+
 void Interactive::submitted(const std::string& line) {
   const auto picks = std::exchange(picks_, {});
   if (const auto rewinding = std::exchange(rewinding_, std::nullopt))
@@ -77,16 +83,16 @@ void Interactive::submitted(const std::string& line) {
   if (asking_) {
     const auto reply = approval_of(line, *asking_);
     if (!reply) return view_.note(Style::yellow, not_offered(line, *asking_));
-    transcript_.said(line, "");
+    said(line, "");
     question_id_.clear(), asking_.reset();
     return talk_.answer(*reply);
   }
   if (!question_id_.empty()) {
-    transcript_.said(line, "");
+    said(line, "");
     return talk_.answer(std::exchange(question_id_, {}), line);
   }
   remember(line);
-  transcript_.said(line, talk_.running_turn() != 0 ? "steers the running turn" : "");
+  said(line, talk_.running_turn() != 0 ? "steers the running turn" : "");
   say(line, "steer", "work");
 }
 
@@ -108,8 +114,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
     return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name,
                                                  line.command->help));
   const bool waits = line.command->argument == "TEXT" && talk_.running_turn() != 0;
-  transcript_.said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
-                   waits ? "when this turn has ended" : "");
+  said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
+       waits ? "when this turn has ended" : "");
   if (line.command->asks_daemon && !finds_daemon()) return;
   switch (line.command->what) {
     case Slash::help:

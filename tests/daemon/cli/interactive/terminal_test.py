@@ -513,6 +513,7 @@ class TerminalTest(TerminalCase):
         t.write("goes on.\r")
         t.until("Two.*finished.*› ?$")
         self.assertNotIn(b"\x1b", t.bytes)
+        self.assertEqual(t.screen.text().count("First."), 1)  # as it was typed
         self.assertEqual([p[0] for p in self.prompts()], ["First.", "Second\ngoes on."])
         self.leave(t)
 
