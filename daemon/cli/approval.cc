@@ -47,6 +47,20 @@ void show_asking(Transcript& transcript, const protocol::Item& item) {
   transcript.note(Style::dim, approval_choices(item));
 }
 
+// In its own lines: they may be what there is to choose from.
+void show_question(Transcript& transcript, const protocol::Item& item) {
+  const auto arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  const auto at = arguments.is_object() ? arguments.find("question") : arguments.end();
+  const bool told = arguments.is_object() && at != arguments.end() && at->is_string();
+  const std::string text = told ? printable(at->get_ref<const std::string&>())
+                                : "the model asks; type an answer";
+  for (std::size_t begin = 0; begin < text.size();) {
+    const std::size_t end = std::min(text.find('\n', begin), text.size());
+    transcript.note(Style::bold, std::string_view(text).substr(begin, end - begin));
+    begin = end + 1;
+  }
+}
+
 std::string approval_choices(const protocol::Item& item) {
   if (item.likes.empty()) return "y once; n no, or say what to do instead";
   return fmt::format(

@@ -1,4 +1,5 @@
-// A call that asks for permission: what a person is shown of it, and what the line they type means.
+// What a person is asked: whether a call may run, with what the line they type means, and what the
+// model wants to know.
 #pragma once
 
 #include <optional>
@@ -13,6 +14,7 @@ namespace lares::cli {
 // All of the call that its line does not show, an edit as a diff, and then the question and what
 // may be typed.
 void show_asking(Transcript& transcript, const daemon::protocol::Item& item);
+void show_question(Transcript& transcript, const daemon::protocol::Item& item);
 inline constexpr int kAskedLinesShown = 200;  // of an edit
 // What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test
 // *); n no, or say what to do instead".

@@ -213,11 +213,7 @@ void Follower::asks(const protocol::Item& item) {
     asking_ = item;
     return ask_line(item.id);
   }
-  const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  const bool told = arguments.is_object() && arguments.contains("question") &&
-                    arguments["question"].is_string();
-  view_.note(Style::bold, told ? one_line(arguments["question"].get<std::string>())
-                               : "the model asks; type an answer:");
+  show_question(transcript_, item);
   ask_line(item.id);
 }
 

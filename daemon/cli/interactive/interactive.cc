@@ -269,11 +269,7 @@ void Interactive::ask(const protocol::Item& item) {
     asking_ = item;
     return show_asking(transcript_, item);
   }
-  const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  const bool told = arguments.is_object() && arguments.contains("question") &&
-                    arguments["question"].is_string();
-  view_.note(Style::bold,
-             told ? one_line(arguments["question"].get<std::string>()) : "the model asks");
+  show_question(transcript_, item);
 }
 
 void Interactive::server_state(const protocol::ServerState& state) {

@@ -198,10 +198,10 @@ class TerminalTest(TerminalCase):
         self.leave(t)
 
     def test_a_question_is_answered(self):
-        self.start(THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
+        self.start(THINK + call("ask_user", question="Which colour?\n1. blue\n2. green"), THINK + "Blue it is.")
         t = self.open()
         t.write("Paint it.\r")
-        t.until(r"Which colour\?.*answer › ?$")
+        t.until(r"\nWhich colour\?\n1\. blue\n2\. green\n.*answer › ?$")
         t.write("blue\r")
         t.until("Blue it is.*finished.*› ?$")
         self.leave(t)
