@@ -95,7 +95,9 @@ struct LineEditor::State {
 
   void start();
   int read_key(wchar_t* out_key);
-  std::wstring shown(const std::string& entry) { return widen(pastes.shown(entry)); }
+  std::wstring shown(const std::string& entry) {
+    return widen(pastes.shown(entry, kRecalledShownMax));
+  }
 
   // ---- what keys do: line_keys.cc
   bool searched(wchar_t key);  // true: the key belonged to the search for an earlier prompt

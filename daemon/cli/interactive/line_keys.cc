@@ -160,7 +160,7 @@ Action on_new_line(EditLine* el, wint_t) {
 
 Action on_pasted(EditLine* el, wint_t) {
   auto& s = *LineEditor::State::of(el);
-  s.insert(s.shown(s.keys.take_pasted()));
+  s.insert(widen(s.pastes.shown(s.keys.take_pasted(), kPasteShownMax)));
   return CC_REFRESH;
 }
 

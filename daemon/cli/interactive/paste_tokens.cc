@@ -23,12 +23,12 @@ std::string token(const std::string& paste, std::size_t number) {
 
 }  // namespace
 
-std::string PasteTokens::shown(const std::string& paste) {
-  if (lines_in(paste) <= kPasteLinesShownMax && paste.size() <= kPasteBytesShownMax) return paste;
-  const auto known = std::find(pastes_.begin(), pastes_.end(), paste);
+std::string PasteTokens::shown(const std::string& text, const ShownMax& max) {
+  if (lines_in(text) <= max.lines && text.size() <= max.bytes) return text;
+  const auto known = std::find(pastes_.begin(), pastes_.end(), text);
   const auto number = static_cast<std::size_t>(known - pastes_.begin()) + 1;
-  if (known == pastes_.end()) pastes_.push_back(paste);
-  return token(paste, number);
+  if (known == pastes_.end()) pastes_.push_back(text);
+  return token(text, number);
 }
 
 std::string PasteTokens::expanded(std::string line) const {

@@ -102,12 +102,12 @@ TEST(Keys, WidenAndNarrowAreInverse) {
 
 TEST(PasteTokens, StandForLargePastesAndOnlyThose) {
   PasteTokens tokens;
-  const std::string large(kPasteBytesShownMax + 1, 'x'),
+  const std::string large(kPasteShownMax.bytes + 1, 'x'),
       lines = "1\n2\n3\n4\n5\n6\n7 [pasted 501 columns #1]";
-  EXPECT_EQ(tokens.shown("a\nb"), "a\nb");
-  EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
-  EXPECT_EQ(tokens.shown(lines), "[pasted 7 lines #2]");
-  EXPECT_EQ(tokens.shown(large), "[pasted 501 columns #1]");
+  EXPECT_EQ(tokens.shown("a\nb", kPasteShownMax), "a\nb");
+  EXPECT_EQ(tokens.shown(large, kPasteShownMax), "[pasted 501 columns #1]");
+  EXPECT_EQ(tokens.shown(lines, kPasteShownMax), "[pasted 7 lines #2]");
+  EXPECT_EQ(tokens.shown(large, kPasteShownMax), "[pasted 501 columns #1]");
   EXPECT_EQ(tokens.expanded("a [pasted 7 lines #2] b [pasted 501 columns #1]"),
             "a " + lines + " b " + large);
   EXPECT_EQ(tokens.expanded("[pasted 9 lines #2][pasted 501 columns #3]"),

@@ -45,6 +45,26 @@ class TerminalLineTest(TerminalCase):
         t.until("› ?$")
         self.leave(t)
 
+    def test_an_earlier_prompt_comes_back_to_be_edited(self):
+        self.start(THINK + "One.", THINK + "Two.", THINK + "Three.")
+        t = self.open(height=40)
+        written = "\n".join(f"line {i} of what was written by hand, in words that one would like to see again" for i in range(12))
+        t.write(f"\x1b[200~{written}\x1b[201~")
+        t.until(r"\[pasted 12 lines #1\]$")
+        t.write("\r")
+        t.until("One.*finished.*› ?$")
+        t.write(UP)
+        t.until("› line 0 of what.*line 11 of what was written by hand, in words that one would like to see again$")
+        t.write(", and more\r")
+        t.until("Two.*finished.*› ?$")
+        t.write("\x1b[200~" + "x\n" * 41 + "\x1b[201~\r")
+        t.until("Three.*finished.*› ?$")
+        t.write(UP)  # that would not be read in the line
+        t.until(r"\[pasted 41 lines #1\]$")
+        t.write(CTRL_C)
+        self.assertEqual([p[0] for p in self.prompts()], [written, written + ", and more", "x\n" * 41])
+        self.leave(t)
+
     def test_answers_are_no_prompts_to_come_back_to(self):
         self.start(THINK + call("bash", command="git reset --hard"), THINK + call("ask_user", question="Which key?"), THINK + "Done.")
         t = self.open()
