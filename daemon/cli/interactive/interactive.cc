@@ -167,10 +167,13 @@ void Interactive::wait() {
 
 void Interactive::after_happenings() {
   if (!interrupting_) give_back();
-  if (input_->has_room_for_status() && (talk_.busy() || loading_))
-    view_.tick();
-  else
+  if (!input_->has_room_for_status() || (!talk_.busy() && !loading_)) {
     view_.hide_status();
+    status_due_ = {};
+  } else if (const auto now = Clock::now(); now >= status_due_) {  // not for every token: the line
+    view_.tick();                                                  // to the terminal may be slow
+    status_due_ = now + kRedrawEvery;
+  }
   const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
   std::string prompt = mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;

@@ -103,6 +103,7 @@ class Interactive {
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
   std::vector<protocol::PromptAccepted> held_;  // prompts of this process that were taken back, and
                                                 // are to be in the line again
+  std::chrono::steady_clock::time_point status_due_;
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
