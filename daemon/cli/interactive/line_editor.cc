@@ -56,8 +56,17 @@ void LineEditor::State::take_drawn(bool keep) {
 }
 
 // libedit draws text of more rows than the terminal has as if the rows above were there, and puts
-// the cursor elsewhere. The rows around the cursor are drawn here instead, whole, and what libedit
-// draws meanwhile is not used.
+// the cursor elsewhere; of a letter with an accent of its own it forgets the accent when it draws
+// it again.
+bool LineEditor::State::is_drawn_here() const {
+  const auto is_mark = [](wchar_t c) {
+    return c >= 0x300 && character_columns(static_cast<char32_t>(c)) == 0;
+  };
+  return row_of(text().size(), width) >= height || std::ranges::any_of(text(), is_mark);
+}
+
+// The rows around the cursor are drawn here instead, whole, and what libedit draws meanwhile is not
+// used.
 std::string LineEditor::State::window() {
   const auto rows = rows_of_line(shown_prompt, text(), width);
   const LinePlace at = place_in_line(shown_prompt, text(), cursor(), width);
@@ -75,8 +84,8 @@ std::string LineEditor::State::window() {
 }
 
 void LineEditor::State::draw() {
-  const bool tall = is_tall();
-  if (tall != windowed) go_to_origin();
+  const bool here = is_drawn_here();
+  if (here != windowed) go_to_origin();
   if (windowed && !dirty) {
     std::string now = window();
     if (now != shown_window) go_to_origin();
@@ -95,7 +104,7 @@ void LineEditor::State::draw_line() {
   take_drawn(/*keep=*/false);  // since the way to the origin
   shown_prompt = prompt_text;
   if (search) shown_prompt = search_prompt();
-  windowed = is_tall();
+  windowed = is_drawn_here();
   if (!windowed) {
     window_top = 0;
     ::el_wset(el, EL_REFRESH);
@@ -126,8 +135,8 @@ int LineEditor::State::read_key(wchar_t* out_key) {
   while (!stopped) {
     if (const auto key = keys.next()) {
       if (searched(*key)) continue;
-      if (!windowed && is_tall()) go_to_origin();  // keys that came at once have made it so
-      if (dirty && at_origin) draw();              // libedit must find the cursor where it left it
+      if (!windowed && is_drawn_here()) go_to_origin();  // keys that came at once have made it so
+      if (dirty && at_origin) draw();  // libedit must find the cursor where it left it
       *out_key = *key;
       return 1;
     }

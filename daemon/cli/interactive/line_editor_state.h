@@ -40,7 +40,8 @@ struct LineEditor::State {
   int width = 80, height = 24;
   int typed_ahead = 0;    // bytes that came before the terminal told Enter from Ctrl-J
   int cursor_row = 0;     // below where the prompt or the window begins, as the terminal shows it
-  bool windowed = false;  // what is shown is a window of text that has more rows than the terminal
+  bool windowed = false;  // what is shown was drawn here and not by libedit; of text that has more
+                          // rows than the terminal a window
   std::string shown_window;
   int window_top = 0;  // the text's row that is the window's first
   PasteTokens pastes;
@@ -83,7 +84,7 @@ struct LineEditor::State {
   int row_of(std::size_t at, int columns_max) const {
     return place_in_line(shown_prompt, text(), at, columns_max).row;
   }
-  bool is_tall() const { return row_of(text().size(), width) >= height; }
+  bool is_drawn_here() const;
   int row_now(int width_before) const;
   void measure();
   void go_to_origin();

@@ -220,6 +220,21 @@ class TerminalLineTest(TerminalCase):
         self.assertNotIn("漢漢", t.until("finished.*› ?$"))
         self.leave(t)
 
+    def test_an_accent_of_its_own_stays_with_its_letter(self):
+        self.start(THINK + "One.")
+        t = self.open(width=30)
+        t.write("e\u0301ab " + "long words " * 3)
+        t.until("words ?$")
+        t.write(HOME + "x")
+        t.until("› xeab long")  # the test's terminal shows no accents
+        t.write("\x1b[C" * 4 + "\x7f")
+        t.until("› xea long")
+        self.assertIn("xe\u0301a long", t.bytes.decode().rsplit("› ", 1)[1])
+        t.write("\r")
+        t.until("One.*finished")
+        self.assertEqual(self.prompts()[0][0], "xe\u0301a " + "long words " * 3)
+        self.leave(t)
+
     def test_unknown_keys_and_broken_bytes_leave_nothing(self):
         self.start(THINK + "One.")
         t = self.open()
