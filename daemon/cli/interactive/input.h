@@ -15,7 +15,8 @@ struct InputEvents {
   std::function<void()> wait;  // until something happens: a key, output for the screen, a change of
                                // the prompt
   std::function<void(std::string)> submitted;
-  std::function<void()> leave;  // the end of the input
+  std::function<void()> leave;    // the end of the input
+  std::function<void()> escaped;  // Escape, alone
   std::function<Completions(std::string_view before_cursor)> completions;
 };
 

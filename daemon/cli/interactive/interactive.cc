@@ -59,6 +59,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
   InputEvents events{.wait = [this] { wait(); },
                      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
                      .leave = [this] { input_->stop(); },
+                     .escaped = [this] { escaped(); },
                      .completions =
                          [this](std::string_view before) {
                            return completions_of(
@@ -286,6 +287,7 @@ void Interactive::server_state(const protocol::ServerState& state) {
 
 void Interactive::turn_began(std::int64_t turn_id, std::int64_t unix_ms) {
   shown_turn_ = turn_id;
+  told_how_to_stop_ = false;
   changes_ = {};
   view_.turn_began(talk_.session().context_tokens, unix_ms);
   if (interrupting_) talk_.interrupt();  // it was wanted before there was anything to interrupt

@@ -63,6 +63,7 @@ class Interactive {
 
   // What the person wants: requests.cc.
   void interrupt();
+  void escaped();
   void submitted(const std::string& line);
   void remember(const std::string& line);
   void said(const std::string& line, std::string_view how);
@@ -107,7 +108,7 @@ class Interactive {
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
-       history_failed_ = false;
+       told_how_to_stop_ = false, history_failed_ = false;
   int exit_ = 0;
 };
 

@@ -230,7 +230,11 @@ std::optional<std::chrono::milliseconds> LineEditor::patience() const {
   return state_->keys.escape_is_open() ? std::optional(kEscapeWithin) : std::nullopt;
 }
 
-void LineEditor::idle() { state_->keys.end_escape(); }
+void LineEditor::idle() {
+  if (!state_->keys.escape_is_open()) return;
+  state_->keys.end_escape();
+  state_->events.escaped();
+}
 
 void LineEditor::prompt(std::string_view utf8) {
   State& s = *state_;

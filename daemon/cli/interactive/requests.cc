@@ -50,6 +50,13 @@ void Interactive::interrupt() {
   }
 }
 
+// Elsewhere it stops the turn. Here it may be the beginning of a cursor key that a slow line tears
+// apart, so it stops nothing.
+void Interactive::escaped() {
+  if (talk_.running_turn() == 0 || std::exchange(told_how_to_stop_, true)) return;
+  view_.note(Style::dim, "Ctrl-C stops the turn");
+}
+
 // A prompt, or a command. What answers a question is neither, and may be a secret.
 void Interactive::remember(const std::string& line) {
   if (auto added = history_.add(line); !added && !std::exchange(history_failed_, true))

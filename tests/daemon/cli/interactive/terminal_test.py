@@ -101,6 +101,8 @@ class TerminalTest(TerminalCase):
         c = Client(self.socket)
         self.addCleanup(c.close)
         c.call("session/subscribe", sessionId=c.call("session/list")["sessions"][0]["sessionId"])
+        t.write("\x1b")
+        t.until("Ctrl-C stops the turn")
         t.write(CTRL_C)
         t.until("interrupting the turn")
         c.until("session/state", state="stopping")  # the daemon has heard of it
