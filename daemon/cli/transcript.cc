@@ -19,7 +19,8 @@ constexpr int kProseColumnsMax = 100;  // longer lines are hard to read
 constexpr int kSummaryColumnsMax = 200;
 constexpr std::string_view kPlan = "plan";
 constexpr std::size_t kPromptLinesMax = 12;
-constexpr std::size_t kFailedLinesMax = 6;  // of a call's output that is folded
+constexpr std::size_t kFailedLinesMax = 6;  // of a call's output that is folded ...
+constexpr int kFailedRowsMax = 3;           // ... and rows of each
 
 std::string relative(const std::string& path, std::string_view root) {
   if (!root.empty() && path.starts_with(root) && path.size() > root.size() + 1 &&
@@ -314,7 +315,9 @@ void Transcript::show_output_folded(bool ok, std::string_view output) {
   if (shown < all.size()) screen_.line(bar + t.paint(Style::dim, more(all.size() - shown)));
   for (std::size_t i = all.size() - shown; i < all.size(); ++i) {
     Wrap wrap("", t.width > 0 ? t.width - 4 : 0);
-    std::string wrapped = wrap.feed(all[i]);
+    std::string wrapped =
+        wrap.feed(t.width > 0 ? clip(all[i], kFailedRowsMax * (t.width - 5), mark("…", "~"))
+                              : std::string(all[i]));
     wrapped += wrap.end();
     for (const auto row : lines_of(wrapped)) screen_.line(bar + std::string(row));
   }
@@ -354,9 +357,8 @@ void Transcript::diff(const ChangedFile& change, int lines_max, bool cut) {
   const auto most = static_cast<std::size_t>(lines_max);
   for (const auto line : all) {
     in_hunk = in_hunk || line.starts_with("@@");
-    if (!in_hunk || line == "@@")
-      continue;  // ---, +++ and git's own headers: the file is named
-                 // already, and where nobody knows the place says more
+    // ---, +++ and git's own headers, for the file is named already; and "@@" that names no place.
+    if (!in_hunk || line == "@@") continue;
     if (shown == most) {
       ++skipped;
       continue;

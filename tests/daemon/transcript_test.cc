@@ -61,6 +61,16 @@ TEST_F(TranscriptTest, TheLastWordComesWithTheEndOfTheText) {
   EXPECT_EQ(shown(), "Let me look.");
 }
 
+TEST(Transcript, OfALongLineThatFailedAFewRowsAreShown) {
+  std::FILE* const file = std::tmpfile();
+  Screen screen(::fileno(file), {.width = 20});
+  Transcript transcript(screen, {.fold_output = true});
+  transcript.result(false, std::string(30'000, 'x') + "\nerror", {});
+  std::fseek(file, 0, SEEK_END);
+  EXPECT_LT(std::ftell(file), 200);
+  std::fclose(file);
+}
+
 TEST(Transcript, ANoteWithinAnAnswerThatIsHeldLeavesItWhole) {
   testing::internal::CaptureStdout();
   std::FILE* const file = std::tmpfile();

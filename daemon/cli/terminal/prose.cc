@@ -1,7 +1,6 @@
 #include "daemon/cli/terminal/prose.h"
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "daemon/shown/text.h"
