@@ -43,6 +43,8 @@ class View {
   // Makes `path` a directory that can be mounted on. Where the user may not pass an ancestor, that
   // becomes a private one.
   void make_dir(const std::string& path);
+  // Of what lies at `path`, with all that is mounted below it.
+  Fd clone(const std::string& path) const;
   void put(Fd tree, const std::string& path);
   void put(Fd tree, const Fd& target, const std::string& name);
   // Puts a layer over the mount at `path`, in which what is written below it is kept in `store`, a
@@ -67,7 +69,6 @@ class View {
  private:
   View(Fd root, Fd descriptors, std::string at)
       : root_(std::move(root)), descriptors_(std::move(descriptors)), at_(std::move(at)) {}
-  Fd clone(const std::string& path) const;
   Fd clone(const Fd& from, const std::string& name) const;
   Fd to_cover(const std::string& path) const;
 

@@ -44,6 +44,7 @@ constexpr std::array kEmptied = {"/root",
                                  "/var/lib/docker",
                                  "/var/lib/containerd"};
 constexpr const char* kEmptiedSize = "1m";
+constexpr const char* kEmpties = "/run/lares-empties";  // where those directories are made
 
 // Of all layers above caches together.
 constexpr const char* kLayers = "/run/lares-layers";
@@ -87,18 +88,18 @@ void private_places(View& view, const Spec& spec) {
     const Fd target = view.at_system(place.path, O_DIRECTORY);
     if (target) view.put(fs_of(place, spec), target, place.path);
   }
-  const Fd empty = tmpfs("0755", kEmptiedSize, kPlain);
+  // Mounted for as long as that takes, for before Linux 6.15 nothing can be cloned from what is
+  // not.
+  view.make_dir(kEmpties);
+  view.put(tmpfs("0755", kEmptiedSize, kPlain), kEmpties);
   for (std::size_t i = 0; i < kEmptied.size(); ++i) {
     const Fd target = view.at_system(kEmptied[i], O_DIRECTORY);
     if (!target) continue;
-    const auto name = std::to_string(i);
-    if (::mkdirat(empty.get(), name.c_str(), 0755) != 0)
-      fail_errno("mounts", "make a directory to hide {}", kEmptied[i]);
-    Fd tree(::open_tree(empty.get(), name.c_str(),
-                        OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW));
-    if (!tree) fail_errno("mounts", "clone a directory to hide {}", kEmptied[i]);
-    view.put(std::move(tree), target, kEmptied[i]);
+    const auto empty = fmt::format("{}/{}", kEmpties, i);
+    view.make_dir(empty);
+    view.put(view.clone(empty), target, kEmptied[i]);
   }
+  view.remove(kEmpties);
   // Before the home directory and the worktree, which may lie in one of them.
   for (const auto& path : spec.emptied)
     if (holds_what_is_shown(spec, path)) show_nothing_of(view, path);
