@@ -89,6 +89,11 @@ std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
   return all.known[root] = std::make_shared<ControlPaths>(root);
 }
 
+bool ControlPaths::is_busy() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->n_active > 0;
+}
+
 ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::move(paths)) {
   auto& state = *paths_->state_;
   const std::lock_guard lock(state.mutex);

@@ -60,6 +60,7 @@ class ControlPaths {
   ~ControlPaths();
   // The one that everybody shares who runs commands in this worktree now.
   static std::shared_ptr<ControlPaths> of(const std::string& root);
+  bool is_busy() const;  // a command runs, or what one has left running
 
   // A sandbox, from before its policy is made until nothing of it is left. While none runs
   // anything, what appears is the user's own.

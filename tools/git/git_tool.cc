@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "tools/git/confined.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
 #include "tools/git/repo.h"
@@ -55,28 +56,34 @@ bool is_one_of(const std::string& command, std::initializer_list<std::string_vie
   return std::ranges::find(names, command) != names.end();
 }
 
-git::GitResult<std::string> perform(const git::Request& request, const Cancelled& cancelled) {
-  const auto opened = git::open_repository(request.root);
-  if (!opened) return tl::unexpected(opened.error());
+git::GitResult<std::string> perform(const git::Opened& opened, const git::Request& request,
+                                    const Cancelled& cancelled) {
   // What writes is not stopped half-way.
   const bool writes = is_one_of(request.command, {"add", "commit", "switch"});
   const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
   const git::ReadBound bound = writes ? git::ReadBound{} : git::ReadBound{&cancelled, deadline};
-  if (auto bounded = git::bound_reads(opened->repo.get(), bound); !bounded)
+  if (auto bounded = git::bound_reads(opened.repo.get(), bound); !bounded)
     return tl::unexpected(bounded.error());
-  if (request.command == "status") return git::status(*opened, request);
-  if (request.command == "diff") return git::diff(*opened, request);
-  if (request.command == "log") return git::log(*opened, request, cancelled);
-  if (request.command == "show") return git::show(*opened, request);
-  if (request.command == "add") return git::add(*opened, request);
-  if (request.command == "commit") return git::commit(*opened, request);
-  if (request.command == "blame") return git::blame(*opened, request);
-  if (request.command == "branch") return git::branch(*opened, request);
-  if (request.command == "switch") return git::switch_to(*opened, request);
+  if (request.command == "status") return git::status(opened, request);
+  if (request.command == "diff") return git::diff(opened, request);
+  if (request.command == "log") return git::log(opened, request, cancelled);
+  if (request.command == "show") return git::show(opened, request);
+  if (request.command == "add") return git::add(opened, request);
+  if (request.command == "commit") return git::commit(opened, request);
+  if (request.command == "blame") return git::blame(opened, request);
+  if (request.command == "branch") return git::branch(opened, request);
+  if (request.command == "switch") return git::switch_to(opened, request);
   return tl::unexpected(fmt::format(
       "git: no command `{}`; there are status, diff, log, show, add, commit, blame, branch and "
       "switch, others run in bash",
       request.command));
+}
+
+git::GitResult<std::string> perform_confined(const git::Request& request,
+                                             const Cancelled& cancelled) {
+  const auto opened = git::open_repository(request.root);
+  if (!opened) return tl::unexpected(opened.error());
+  return git::confined(*opened, request.root, [&] { return perform(*opened, request, cancelled); });
 }
 
 std::string command_of(const nlohmann::json& args) {
@@ -111,7 +118,7 @@ class GitTool final : public Tool {
     }
     request->root = root_;
     auto work = [request = std::move(*request)](const Cancelled& cancelled) -> Result<Outcome> {
-      auto text = perform(request, cancelled);
+      auto text = perform_confined(request, cancelled);
       if (!text) return Outcome{.text = std::move(text.error()), .ok = false, .changes = {}};
       return Outcome{.text = std::move(*text), .ok = true, .changes = {}};
     };

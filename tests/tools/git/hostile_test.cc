@@ -1,0 +1,77 @@
+// A command of the sandbox that exchanges directories for links while the git tool goes through the
+// worktree: with the user's rights, and by paths, for libgit2 knows no others.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+#include <fmt/format.h>
+
+#include "tests/tools/git/git_case.h"
+
+namespace lares::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using test::Git;
+using test::sh;
+
+constexpr int kFiles = 3000;
+
+class HostileGit : public Git {
+ protected:
+  std::string outside() const { return outside_.root(); }
+  // Puts a link to what lies outside in the place of the directory "d", as soon as `name` is in it.
+  void exchange_when_there(const std::string& name) {
+    const auto d = (root() / "d").string(), there = d + "/" + name;
+    while (!done_ && ::access(there.c_str(), F_OK) != 0) std::this_thread::yield();
+    if (::rename(d.c_str(), (root() / "moved").c_str()) == 0)
+      (void)!::symlink(outside().c_str(), d.c_str());
+  }
+
+  test::Scratch outside_;
+  std::atomic<bool> done_ = false;
+};
+
+TEST_F(HostileGit, ASwitchWritesNowhereElse) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(), fmt::format("git switch -q -c other && mkdir d && for i in $(seq {}); do echo $i > "
+                         "d/f$i; done",
+                         kFiles));
+  commit_all("many");
+  sh(root(), "git switch -q main");
+  std::thread command([&] { exchange_when_there("f1"); });
+  const auto outcome = git({{"command", "switch"}, {"rev", "other"}});
+  done_ = true;
+  command.join();
+  EXPECT_TRUE(fs::is_empty(outside())) << outcome.text;
+}
+
+// Nor is what lies there read: commands see what is in .git.
+TEST_F(HostileGit, AddReadsNowhereElse) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  fs::create_directories(root() / "d");
+  for (int i = 0; i < kFiles; ++i) {
+    repo_.write(fmt::format("d/f{}", i), "");
+    std::ofstream(fs::path(outside()) / fmt::format("f{}", i)) << "SECRET" << i;
+  }
+  std::thread command([&] {
+    const auto d = (root() / "d").string(), moved = (root() / "moved").string(),
+               link = (root() / "link").string();
+    (void)!::symlink(outside().c_str(), link.c_str());
+    while (!done_) (void)::renameat2(AT_FDCWD, d.c_str(), AT_FDCWD, link.c_str(), RENAME_EXCHANGE);
+  });
+  for (int i = 0; i < 10; ++i) (void)git({{"command", "add"}});
+  done_ = true;
+  command.join();
+  EXPECT_EQ(sh(root(), "git cat-file --batch-all-objects --batch | grep -ac SECRET || true"),
+            "0\n");
+}
+
+}  // namespace
+}  // namespace lares::tools
