@@ -181,30 +181,11 @@ class Running : public Process {
   asio::posix::stream_descriptor& out() override { return out_; }
   void kill() override { child_->kill(); }
 
-  // Cancelled, it leaves an answer behind that would be taken for the next one's: the tree is
-  // killed.
   asio::awaitable<Result<>> hide(std::vector<std::string> paths) override {
-    if (!hides_ || paths.empty()) co_return Result<>();
-    std::string list;
-    for (const auto& path : paths) list.append(path).push_back('\0');
-    if (list.size() > kSpecBytesMax) {
-      Error error{Errc::refused, fmt::format("sandbox: {} bytes of paths to hide, at most {}",
-                                             list.size(), kSpecBytesMax)};
-      co_return tl::unexpected(std::move(error));
-    }
-    const auto child = child_;
-    const auto request = fmt::format("{}{}\n", kCover, list.size()) + list;
-    const auto [failed, n] = co_await asio::async_write(child->control, asio::buffer(request), kIo);
-    std::optional<std::string> line;
-    if (!failed)
-      line = co_await reply(*child);
-    else if (failed != asio::error::operation_aborted)
-      line.emplace();  // it has ended
-    if (line && *line == std::string(1, kCover)) co_return Result<>();
-    if (!line) child->kill();
-    Error error = line ? refusal_of(*line, launcher_)
-                       : Error{Errc::cancelled, "sandbox: cancelled while it hid files"};
-    co_return tl::unexpected(std::move(error));
+    return ask(kCover, std::move(paths));
+  }
+  asio::awaitable<Result<>> keep(std::vector<std::string> paths) override {
+    return ask(kKeep, std::move(paths));
   }
 
   // Cancelled, it returns an Exit with signal 0 and may be called again.
@@ -220,6 +201,32 @@ class Running : public Process {
   }
 
  private:
+  // Cancelled, it leaves an answer behind that would be taken for the next one's: the tree is
+  // killed.
+  asio::awaitable<Result<>> ask(char what, std::vector<std::string> paths) {
+    if (!hides_ || paths.empty()) co_return Result<>();
+    std::string list;
+    for (const auto& path : paths) list.append(path).push_back('\0');
+    if (list.size() > kSpecBytesMax) {
+      Error error{Errc::refused, fmt::format("sandbox: {} bytes of paths to hide, at most {}",
+                                             list.size(), kSpecBytesMax)};
+      co_return tl::unexpected(std::move(error));
+    }
+    const auto child = child_;
+    const auto request = fmt::format("{}{}\n", what, list.size()) + list;
+    const auto [failed, n] = co_await asio::async_write(child->control, asio::buffer(request), kIo);
+    std::optional<std::string> line;
+    if (!failed)
+      line = co_await reply(*child);
+    else if (failed != asio::error::operation_aborted)
+      line.emplace();  // it has ended
+    if (line && *line == std::string(1, what)) co_return Result<>();
+    if (!line) child->kill();
+    Error error = line ? refusal_of(*line, launcher_)
+                       : Error{Errc::cancelled, "sandbox: cancelled while it hid files"};
+    co_return tl::unexpected(std::move(error));
+  }
+
   std::shared_ptr<Child> child_;
   const std::string launcher_;
   const bool hides_;

@@ -126,6 +126,9 @@ class Process {
   // is gone is passed over. On an error perhaps none is hidden: only a new sandbox can then. With
   // Backend::none nothing is, and that is no error. One call at a time.
   virtual asio::awaitable<Result<>> hide(std::vector<std::string> paths) = 0;
+  // What was read-only in the worktree, and what is gone from git configurations, is so again:
+  // these are other files now, for somebody has saved them. Otherwise as hide().
+  virtual asio::awaitable<Result<>> keep(std::vector<std::string> paths) = 0;
 };
 
 struct Command {

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "sandbox/git_named.h"
+#include "sandbox/kept_paths.h"
 #include "sandbox/policy.h"
 #include "sandbox/secret_names.h"
 #include "sandbox/sensitive_tree.h"
@@ -176,11 +177,12 @@ struct SensitivePaths::State {
   std::map<std::string, std::pair<Id, bool>> texts;  // of files whose text decides
   Hidden known;                                      // hidden, or the sandbox's own
   std::set<std::string> hidden;                      // of `known`
+  std::map<std::string, KeptId> kept;                // since the sandbox began
   std::size_t n_readonly = 0;
 };
 
 SensitivePaths::SensitivePaths(std::string root, SensitiveLimits limits)
-    : state_(std::make_unique<State>(State{std::move(root), limits, {}, {}, {}, {}})) {}
+    : state_(std::make_unique<State>(State{std::move(root), limits, {}, {}, {}, {}, {}})) {}
 SensitivePaths::~SensitivePaths() = default;
 
 Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
@@ -192,6 +194,7 @@ Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
   state_->known = std::move(*found);
   state_->hidden = {out.hidden.begin(), out.hidden.end()};
   state_->n_readonly = out.readonly.size();
+  state_->kept = kept_paths(state_->root, out.readonly);
   return out;
 }
 
@@ -213,6 +216,12 @@ Result<SensitivePaths::Appeared> SensitivePaths::before_command(bool idle,
     return tl::unexpected(too_many_covers(n));  // and the next call finds them again
   state_->known = std::move(*found);
   state_->hidden = std::move(hidden);
+  for (auto& [path, id] : state_->kept) {
+    KeptId now;
+    if (!id_of_kept(path, now) || now == id) continue;
+    id = now;
+    out.replaced.push_back(path);
+  }
   return out;
 }
 

@@ -39,8 +39,9 @@ class SensitivePaths {
   // All there is, for a sandbox that begins now.
   Result<Sensitive> begin(const Cancelled& cancelled);
   struct Appeared {
-    std::vector<std::string> hidden;  // absolute
-    std::vector<std::string> fresh;   // those of them that were not hidden before, relative
+    std::vector<std::string> hidden;    // absolute
+    std::vector<std::string> fresh;     // those of them that were not hidden before, relative
+    std::vector<std::string> replaced;  // absolute: no longer read-only, or without credentials
   };
   // A command is about to run: what has appeared or changed since the last call, while none ran, is
   // somebody else's. To be hidden in the sandbox too, also where it was before: a file that takes

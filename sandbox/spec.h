@@ -30,6 +30,9 @@ inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
 // bytes of absolute paths, each ended by a NUL. The answer is "C\n", or the line of a failure: then
 // perhaps none of them is.
 inline constexpr char kCover = 'C';
+// Or, with "K" for "C", that these be read-only if they are not, and that git's configurations be
+// shown without credentials.
+inline constexpr char kKeep = 'K';
 inline constexpr int kExitSetupFailed = 125, kExitNotFound = 127;
 
 struct Spec {

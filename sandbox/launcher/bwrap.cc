@@ -212,7 +212,7 @@ void run_bubblewrap(const Spec& spec) {
   turn_theirs = Fd();
   complaints_theirs = Fd();
   const pid_t command = wait_for_setup(turn.get(), complaints.get());
-  const Later later = Later::of(command);
+  const Later later = Later::of(command, spec);
   cover(later, spec, sockets);
   // Of a process in the user namespace it counts those in it alone, see limit_resources().
   const rlimit tasks{spec.n_processes, spec.n_processes};

@@ -21,6 +21,10 @@ void answer(std::string_view line) {
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
 }
 
+bool below(const std::string& path, const std::string& top) {
+  return path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/';
+}
+
 bool receive(char* to, std::size_t n) {
   while (n > 0) {
     const auto got = ::recv(kControlFd, to, n, 0);
@@ -33,8 +37,9 @@ bool receive(char* to, std::size_t n) {
 
 }  // namespace
 
-Later Later::of(pid_t pid) {
+Later Later::of(pid_t pid, const Spec& spec) {
   Later out;
+  out.spec_ = &spec;
   out.mounts_ = Fd(::open(fmt::format("/proc/{}/ns/mnt", pid).c_str(), O_RDONLY | O_CLOEXEC));
   // The one that has rights over those mounts: bubblewrap's command is in another below it.
   if (out.mounts_) out.user_ = Fd(::ioctl(out.mounts_.get(), NS_GET_USERNS));
@@ -71,8 +76,9 @@ bool Later::serve() const {
     if (!receive(&c, 1)) return false;
     if (c == '\n') break;
   }
-  const auto n = static_cast<std::size_t>(
-      head.starts_with(kCover) ? ::strtoull(head.c_str() + 1, nullptr, 10) : 0);
+  const bool hides = head.starts_with(kCover), keeps = head.starts_with(kKeep);
+  const auto n = static_cast<std::size_t>(hides || keeps ? ::strtoull(head.c_str() + 1, nullptr, 10)
+                                                         : 0);
   if (n == 0 || n > kSpecBytesMax) return false;
   std::string paths(n, '\0');
   if (!receive(paths.data(), n)) return false;
@@ -80,16 +86,18 @@ bool Later::serve() const {
     answer(fmt::format("{}mounts\tnothing can be hidden in this sandbox any more\n", kReplyFailed));
     return true;
   }
-  const bool hidden = inside([&](View& view) {
+  const bool done = inside([&](View& view) {
     for (std::size_t at = 0; at < paths.size();) {
       const std::string path(paths.c_str() + at);
       // No pins: a directory that becomes a mount point is another one to whoever is in it already,
       // and what is mounted in the new one is not in theirs. What hides moves with its file.
-      if (!view.is_empty_cover(path)) view.cover_empty(path);
+      if (hides && !view.is_empty_cover(path)) view.cover_empty(path);
+      if (keeps && below(path, spec_->root) && !view.is_read_only(path)) view.cover_read_only(path);
       at += path.size() + 1;
     }
+    if (keeps) view.cover_new_credentials(*spec_);
   });
-  if (hidden) answer(fmt::format("{}\n", kCover));
+  if (done) answer(fmt::format("{}\n", head[0]));
   return true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "sandbox/launcher/mounts.h"
 #include "sandbox/launcher/sys.h"
+#include "sandbox/spec.h"
 
 namespace lares::sandbox::launcher {
 
@@ -16,7 +17,7 @@ class Later {
  public:
   Later() = default;  // of a sandbox that nothing can be added to
   // The namespaces of `pid`, a child that has not yet made itself unreadable.
-  static Later of(pid_t pid);
+  static Later of(pid_t pid, const Spec& spec);
   // Runs `what` in the sandbox's mount namespace, in a process of its own, for one cannot come
   // back. False: it failed and has told the daemon why.
   bool inside(const std::function<void(View&)>& what) const;
@@ -25,6 +26,7 @@ class Later {
 
  private:
   Fd user_, mounts_;
+  const Spec* spec_ = nullptr;
 };
 
 }  // namespace lares::sandbox::launcher

@@ -108,7 +108,7 @@ void map_ids(const Identity& identity) {
            status_write.get());
   }
   status_write = Fd();
-  const Later later = Later::of(pid);
+  const Later later = Later::of(pid, spec);
   looked_write = Fd();
   while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
   }

@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <limits.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,6 +55,11 @@ std::string with_entry(const char* file, unsigned id, const std::string& entry) 
       return {};
   }
   return entry + "\n" + others;
+}
+
+void make_mask(const Fd& masks, const char* name, const std::string& text) {
+  const Fd file(::openat(masks.get(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
+  if (!file || !write_all(file.get(), text)) fail_errno("mounts", "write the mask {}", name);
 }
 
 }  // namespace
@@ -169,7 +175,9 @@ bool View::put_layer(const std::string& path, const std::string& store) {
 
 void View::remove(const std::string& path) {
   const Fd target = at(path, 0);
-  if (!target || ::umount2(fmt::format("/proc/self/fd/{}", target.get()).c_str(), MNT_DETACH) != 0)
+  // By way of our own descriptors, which later views have only by their directory.
+  if (!target || ::fchdir(descriptors_.get()) != 0 ||
+      ::umount2(std::to_string(target.get()).c_str(), MNT_DETACH) != 0)
     fail_errno("mounts", "take away what is mounted on {}", path);
 }
 
@@ -199,10 +207,7 @@ void View::make_masks(const Identity& identity, const Spec& spec) {
   const auto group = with_entry("/etc/group", identity.inside_gid,
                                 fmt::format("user:x:{}:", identity.inside_gid));
   Fd masks = tmpfs("0755", "16m", kPlain);
-  const auto add = [&](const char* name, const std::string& text) {
-    const Fd file(::openat(masks.get(), name, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0444));
-    if (!file || !write_all(file.get(), text)) fail_errno("mounts", "write the mask {}", name);
-  };
+  const auto add = [&](const char* name, const std::string& text) { make_mask(masks, name, text); };
   add("empty", "");
   add("passwd", passwd);
   add("group", group);
@@ -256,8 +261,30 @@ bool View::is_empty_cover(const std::string& path) const {
          theirs.st_dev == ours.st_dev;
 }
 
+bool View::is_read_only(const std::string& path) const {
+  const Fd place = at(path, 0);
+  struct statvfs status;
+  return place && ::fstatvfs(place.get(), &status) == 0 && (status.f_flag & ST_RDONLY) != 0;
+}
+
 void View::cover_credentials() {
   for (const auto& [path, mask] : scrubbed_) put(clone(fmt::format("{}/{}", kMasks, mask)), path);
+}
+
+void View::cover_new_credentials(const Spec& spec) {
+  std::vector<Source> linked;
+  for (auto& path : linked_git_dirs(spec.root)) linked.push_back({std::move(path), Fd()});
+  const auto found = configs_without_credentials(*this, spec, linked);
+  if (found.empty()) return;
+  const Fd masks = tmpfs("0755", "16m", kPlain);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    make_mask(masks, std::to_string(i).c_str(), found[i].second);
+  // Over the others, for as long as it takes to clone from them.
+  put(Fd(::fcntl(masks.get(), F_DUPFD_CLOEXEC, 0)), kMasks);
+  set(at(kMasks, O_DIRECTORY), kReadOnly, false, kMasks);
+  for (std::size_t i = 0; i < found.size(); ++i)
+    put(clone(fmt::format("{}/{}", kMasks, i)), found[i].first);
+  remove(kMasks);
 }
 
 void View::become_root() {

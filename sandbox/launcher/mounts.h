@@ -59,10 +59,13 @@ class View {
   void cover_read_only(const std::string& path);
   void cover_empty(const std::string& path);  // a file or a directory
   bool is_empty_cover(const std::string& path) const;
+  bool is_read_only(const std::string& path) const;
 
   // Git configurations that hold credentials, shown without them. make_masks() has read them,
   // before anything was covered.
   void cover_credentials();
+  // Those that hold some again, in a view that is in use.
+  void cover_new_credentials(const Spec& spec);
 
   void become_root();
 

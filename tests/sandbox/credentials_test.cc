@@ -1,6 +1,7 @@
 // Credentials and what git obeys: not to be read, not to be written, in every layout a repository
 // comes in.
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -25,6 +26,12 @@ std::string text_of(const fs::path& path) {
 void write(const fs::path& path, const std::string& text) {
   fs::create_directories(path.parent_path());
   std::ofstream(path) << text;
+}
+
+// As git and editors save: another file in the place of the one that is covered.
+void save(const fs::path& path, const std::string& text) {
+  write(path.native() + ".new", text);
+  fs::rename(path.native() + ".new", path);
 }
 
 RunOptions as_tools_do(const Scratch& scratch, const fs::path& root) {
@@ -283,6 +290,54 @@ INSTANTIATE_TEST_SUITE_P(
                "all/main",
                {"all/main/.git", "all/.bare/config", "all/.bare/hooks/post-checkout"}}),
     [](const auto& tested) { return tested.param.name; });
+
+// While a sandbox lives: what is in the place of a covered file is another file, which nothing
+// covers.
+void stay_kept_when_saved_anew(Backend backend) {
+  const Scratch scratch;
+  const std::string before = "[remote \"o\"]\n\turl = https://me:SECRET@example.com/x\n";
+  const fs::path config = scratch.wt / ".git/config", servers = scratch.wt / ".mcp.json",
+                 below = scratch.wt / "below/.git/config", editor = scratch.wt / ".vscode";
+  for (const auto& path : {config, below}) write(path, before);
+  write(servers, "{}");
+  write(editor / "tasks.json", "{}");
+  auto options = as_tools_do(scratch, scratch.wt);
+  options.backend = backend;
+  SensitivePaths paths(scratch.wt);
+  const SensitivePaths::Cancelled cancelled = false;
+  ASSERT_TRUE(paths.begin(cancelled));
+  EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
+  options.meanwhile = [&](RunOptions& now) {
+    for (const auto& path : {config, below}) save(path, before + "\tfetch = +a:b\n");
+    save(servers, "{ }");
+    fs::rename(editor, scratch.outside / "old");
+    write(editor / "tasks.json", "[]");
+    now.keep = paths.before_command(true, cancelled).value().replaced;
+    EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
+  };
+  options.input =
+      "cat .git/config below/.git/config; for f in .git/config below/.git/config "
+      ".git/new .mcp.json .vscode/tasks.json .vscode/new; do echo bad >> $f; done";
+  const auto ran = run({"/bin/sh"}, options);
+  EXPECT_EQ(ran.error, "");
+  EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
+  EXPECT_NE(ran.output.find("fetch = +a:b"), std::string::npos) << ran.output;
+  for (const auto& path : {config, below, servers, editor / "tasks.json"})
+    EXPECT_EQ(text_of(path).find("bad"), std::string::npos) << path;
+  EXPECT_FALSE(fs::exists(editor / "new"));
+  EXPECT_FALSE(fs::exists(scratch.wt / ".git/new"));
+}
+
+TEST(Credentials, StayKeptWhenSavedAnew) {
+  NEEDS_SANDBOX;
+  stay_kept_when_saved_anew(Backend::native);
+}
+
+TEST(Credentials, StayKeptWhenSavedAnewByBubblewrapToo) {
+  if (::geteuid() == 0 || ::access("/usr/bin/bwrap", X_OK) != 0)
+    GTEST_SKIP() << "bubblewrap is not for root, or not installed";
+  stay_kept_when_saved_anew(Backend::bubblewrap);
+}
 
 }  // namespace
 }  // namespace lares::sandbox::test

@@ -45,7 +45,9 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
     co_return ran;
   }
   auto process = std::move(*spawned);
-  const auto hidden = co_await process->hide(options.hide);
+  if (options.meanwhile) options.meanwhile(options);
+  auto hidden = co_await process->hide(options.hide);
+  if (hidden) hidden = co_await process->keep(options.keep);
   if (!hidden) {
     ran.error = std::string(name_of(hidden.error().code)) + ": " + hidden.error().message;
     co_return ran;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,8 @@ struct RunOptions {
   Policy policy;
   std::string cwd;  // "" is the root
   std::vector<std::string> env;
-  std::vector<std::string> hide;  // when it runs already, before it gets its input
+  std::function<void(RunOptions&)> meanwhile;  // what somebody else does when it runs already
+  std::vector<std::string> hide, keep;  // before it gets its input
   std::string input;
   std::chrono::milliseconds timeout{20'000};
   std::size_t output_max = 1 << 20;  // beyond it the command is killed

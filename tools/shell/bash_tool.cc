@@ -348,7 +348,11 @@ asio::awaitable<tl::expected<std::string, std::string>> BashTool::hide_what_appe
   auto appeared = co_await look_for_secrets<Appeared>(threads_, search);
   if (!appeared) co_return tl::unexpected(std::move(appeared.error()));
   for (const auto& path : appeared->fresh) shell_.kept.hidden.push_back(options_.root + "/" + path);
-  const auto hidden = co_await shell_.process->hide(std::move(appeared->hidden));
+  auto hidden = co_await shell_.process->hide(std::move(appeared->hidden));
+  if (hidden && !co_await is_cancelled()) {
+    auto kept = co_await shell_.process->keep(std::move(appeared->replaced));
+    hidden = std::move(kept);
+  }
   if (co_await is_cancelled()) co_return told;
   const std::size_t n = appeared->fresh.size(), n_named = std::min(n, kHiddenNamed);
   std::string names;
@@ -361,7 +365,7 @@ asio::awaitable<tl::expected<std::string, std::string>> BashTool::hide_what_appe
   }
   // Only a new shell is kept from it; the command was meant for this one's directory.
   std::string refused = fmt::format("The command was not run: {} had to be hidden from commands.",
-                                    n > 0 ? names : "a secret that changed");
+                                    n > 0 ? names : "what the user has changed");
   const std::string moved = co_await end_shell();
   add_told(refused, moved);
   tell_reset(refused);

@@ -401,6 +401,20 @@ TEST_F(BashInside, WhatTheUserAddsIsHiddenFromAShellThatLives) {
                 .text.find("TOKEN"),
             std::string::npos);
 }
+TEST_F(BashInside, WhatTheUserSavesStaysReadOnlyAndWithoutCredentials) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  dir_.write(".git/HEAD", "ref: refs/heads/main\n");
+  dir_.write(".mcp.json", "{}\n");
+  EXPECT_EQ(run(*tool_in_, "cat .mcp.json; cd /tmp").text, "{}\n");
+  for (const std::string name : {".git/config", ".mcp.json"}) {
+    dir_.write(name + ".lock", "[remote \"o\"]\n\turl = https://me:TOKEN@example.com/x\n");
+    std::filesystem::rename(dir_.at(name + ".lock"), dir_.at(name));
+  }
+  const std::string root = dir_.root();
+  const auto config = run(*tool_in_, "cat " + root + "/.git/config");
+  EXPECT_EQ(config.text.find("TOKEN"), std::string::npos) << config.text;
+  EXPECT_FALSE(run(*tool_in_, "echo x >> " + root + "/.mcp.json").ok);
+}
 TEST_F(BashInside, WhatACommandMakesStaysItsOwn) {
   if (!tool_in_) GTEST_SKIP() << reason();
   dir_.write(".env.example", "TOKEN=\n");
