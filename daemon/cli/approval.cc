@@ -13,36 +13,8 @@ namespace lares::cli {
 
 namespace protocol = daemon::protocol;
 
-namespace {
-
-// What an edit would do, as a diff whose lines have no numbers; empty: it is none.
-std::string diff_of_edit(const protocol::Json& arguments) {
-  if (!arguments.is_object()) return "";
-  std::string out;
-  const auto add = [&](const char* key, char sign) {
-    const auto at = arguments.find(key);
-    if (at == arguments.end() || !at->is_string()) return;
-    const auto& text = at->get_ref<const std::string&>();
-    for (std::size_t begin = 0; begin < text.size();) {
-      const std::size_t end = std::min(text.find('\n', begin), text.size());
-      out += sign + text.substr(begin, end - begin) + '\n';
-      begin = end + 1;
-    }
-  };
-  add("old_str", '-');
-  add("new_str", '+');
-  add("file_text", '+');
-  return out.empty() ? "" : "@@\n" + out;
-}
-
-}  // namespace
-
 void show_asking(Transcript& transcript, const protocol::Item& item) {
-  const auto arguments = protocol::Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  if (const std::string diff = diff_of_edit(arguments); !diff.empty())
-    transcript.diff({"", diff}, kAskedLinesShown, /*cut=*/false);
-  else
-    transcript.rest_of_call(item.name, arguments);
+  transcript.asked(asked_call(item));
   transcript.note(Style::bold, fmt::format("{}. Run it?", one_line(item.why)));
   transcript.note(Style::dim, approval_choices(item));
 }

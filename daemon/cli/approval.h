@@ -11,11 +11,9 @@
 
 namespace lares::cli {
 
-// All of the call that its line does not show, an edit as a diff, and then the question and what
-// may be typed.
+// All of the call that its line does not show, and then the question and what may be typed.
 void show_asking(Transcript& transcript, const daemon::protocol::Item& item);
 void show_question(Transcript& transcript, const daemon::protocol::Item& item);
-inline constexpr int kAskedLinesShown = 200;  // of an edit
 // What may be typed: "y once, t this turn, s this session, r this repository, a always (npm test
 // *); n no, or say what to do instead".
 std::string approval_choices(const daemon::protocol::Item& item);

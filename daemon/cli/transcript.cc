@@ -51,40 +51,39 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 }
 
 // What a call says, as it was written.
-std::string called_with(std::string_view tool, const nlohmann::json& arguments,
-                        std::string_view root) {
+std::string words_of_call(std::string_view tool, const nlohmann::json& arguments,
+                          std::string_view root) {
   if (!arguments.is_object()) return {};
   if (tool == "bash") return text_of(arguments, "command");
   if (tool == kPlan) return {};  // its result is the plan
+  std::string words;
   if (tool == "str_replace_editor") {
-    std::string summary = text_of(arguments, "command") + " " +
-                          relative(text_of(arguments, "path"), root);
+    words = text_of(arguments, "command") + " " + relative(text_of(arguments, "path"), root);
     const auto range = arguments.find("view_range");
     if (range != arguments.end() && range->is_array() && range->size() == 2) {
-      summary += fmt::format(" lines {}-{}", (*range)[0].dump(), (*range)[1].dump());
+      words += fmt::format(" lines {}-{}", (*range)[0].dump(), (*range)[1].dump());
     }
     if (arguments.contains("insert_line"))
-      summary += " after line " + text_of(arguments, "insert_line");
-    return summary;
+      words += " after line " + text_of(arguments, "insert_line");
+    return words;
   }
-  std::string summary;
   for (const auto& [name, value] : arguments.items()) {
-    if (!summary.empty()) summary += ' ';
+    if (!words.empty()) words += ' ';
     // With a single argument its name says nothing new.
-    if (arguments.size() > 1) summary += name + "=";
-    summary += value.is_string() ? relative(value.get<std::string>(), root)
-                                 : text_of(arguments, name.c_str());
+    if (arguments.size() > 1) words += name + "=";
+    words += value.is_string() ? relative(value.get<std::string>(), root)
+                               : text_of(arguments, name.c_str());
   }
-  return summary;
+  return words;
 }
 
 }  // namespace
 
 std::string summarise_call(std::string_view tool, const nlohmann::json& arguments,
                            std::string_view root) {
-  const std::string summary = one_line(called_with(tool, arguments, root));
-  return tool == "bash" || tool == "str_replace_editor" ? summary
-                                                        : clip(summary, kSummaryColumnsMax, "...");
+  const std::string line = one_line(exact(words_of_call(tool, arguments, root)));
+  if (tool == "bash" || tool == "str_replace_editor") return line;
+  return clip(line, kSummaryColumnsMax, "...");
 }
 
 Transcript::Transcript(Screen& screen, Options options)
@@ -237,19 +236,9 @@ void Transcript::call(std::string_view tool, const nlohmann::json& arguments) {
   const Terminal& t = screen_.terminal();
   tool_ = tool;
   const std::string name = one_line(tool), summary = call_summary(tool, arguments);
+  called_whole_ = summary == words_of_call(tool, arguments, root_);
   screen_.line(t.paint(Style::cyan, mark("●", "*")) + " " + t.paint(Style::bold, name) +
                (summary.empty() ? "" : " " + summary));
-}
-
-void Transcript::rest_of_call(std::string_view tool, const nlohmann::json& arguments) {
-  const std::string all = called_with(tool, arguments, root_);
-  if (call_summary(tool, arguments) == all) return;
-  close();
-  const Terminal& t = screen_.terminal();
-  const std::string bar = "  " + t.paint(Style::dim, mark("│", "|")) + " ", clean = printable(all);
-  for (const auto line : lines_of(clean))
-    for (const auto row : rows_of(line, t.width > 0 ? t.width - 5 : 0))
-      screen_.line(bar + std::string(row));
 }
 
 void Transcript::result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes) {
@@ -347,9 +336,9 @@ void Transcript::show_output(bool ok, std::string_view output) {
   for (std::size_t i = total - tail; i < total; ++i) show(lines[i]);
 }
 
-void Transcript::diff(const ChangedFile& change, int lines_max, bool cut) {
+void Transcript::diff(const ChangedFile& change, int lines_max) {
   const Terminal& t = screen_.terminal();
-  const std::string clean = printable(change.diff);
+  const std::string clean = exact(change.diff);
   const auto all = lines_of(clean);
   const std::string indent = "  ";
   std::size_t shown = 0, skipped = 0;
@@ -368,16 +357,33 @@ void Transcript::diff(const ChangedFile& change, int lines_max, bool cut) {
                         : line.starts_with('+') ? Style::green
                         : line.starts_with('-') ? Style::red
                                                 : Style::plain;
-    const int room = t.width > 0 ? t.width - 3 : 0;
-    if (cut && room > 0)
-      screen_.line(indent + t.paint(style, clip(line, room, mark("…", "~"))));
-    else
-      for (const auto row : rows_of(line, room)) screen_.line(indent + t.paint(style, row));
+    const std::string cut = t.width > 0 ? clip(line, t.width - 3, mark("…", "~"))
+                                        : std::string(line);
+    screen_.line(indent + t.paint(style, cut));
   }
   if (skipped > 0) {
     screen_.line(indent + t.paint(Style::dim, fmt::format("{} {} more lines of diff",
                                                           mark("…", "..."), skipped)));
   }
+}
+
+// In rows of the terminal's width, with every space that it has: nothing is cut off.
+void Transcript::asked(const shown::AskedCall& call) {
+  close();
+  const Terminal& t = screen_.terminal();
+  const std::string bar = "  " + t.paint(Style::dim, mark("│", "|")) + " ";
+  const auto room = [&](int indent) { return t.width > 0 ? t.width - 1 - indent : 0; };
+  if (!called_whole_) {
+    for (const auto line : lines_of(call.what))
+      for (const auto row : rows_of(line, room(4))) screen_.line(bar + std::string(row));
+  }
+  for (const auto line : lines_of(call.lines)) {
+    const Style style = line.starts_with('+')   ? Style::green
+                        : line.starts_with('-') ? Style::red
+                                                : Style::plain;
+    for (const auto row : rows_of(line, room(2))) screen_.line("  " + t.paint(style, row));
+  }
+  if (!called_whole_ || !call.lines.empty()) something_above_ = true;
 }
 
 void Transcript::note(Style style, std::string_view line) {

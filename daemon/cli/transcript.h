@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/cli/terminal/prose.h"
+#include "daemon/shown/asked_call.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 
@@ -54,11 +55,9 @@ class Transcript {
   void lines(std::string_view text);  // as they are, as far as they are printable
   void show_thinking(bool show) { options_.show_thinking = show; }
   bool shows_thinking() const { return options_.show_thinking; }
-  // What a call's own line does not show of it: nobody is to allow what they have not seen.
-  void rest_of_call(std::string_view tool, const nlohmann::json& arguments);
-  // Lines that are too long are cut, or else go on in the next row.
-  void diff(const ChangedFile& change, int lines_max, bool cut = true);
-  void resized();  // what is being written goes on in the new width
+  void diff(const ChangedFile& change, int lines_max);
+  void asked(const shown::AskedCall& call);  // the last one that was shown, as far as it was not
+  void resized();                            // what is being written goes on in the new width
 
  private:
   enum class Open { nothing, thinking, text };
@@ -75,6 +74,8 @@ class Transcript {
   Screen& screen_;
   Options options_;
   std::string root_, tool_;
+  bool called_whole_ = false;  // the line of the last call shows all that it does, but for an
+                               // edit's lines
   Open open_ = Open::nothing;
   std::optional<Wrap> thinking_;
   std::optional<Prose> prose_;

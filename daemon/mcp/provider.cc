@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "daemon/shown/asked_call.h"
+#include "daemon/shown/change_set.h"
 #include "daemon/mcp/catalogue.h"
 #include "daemon/mcp/turn_report.h"
 #include "daemon/mcp/turn_watch.h"
@@ -74,10 +76,12 @@ rpc::Json approval_question(const protocol::Item& item) {
                                      {"title", "Message"},
                                      {"description", "Of a denial: what the agent reads with it"}};
   schema["required"] = rpc::Json::array({"decision"});
-  return {{"mode", "form"},
-          {"message", fmt::format("Lares asks whether this may run ({}):\n\n{}", item.why,
-                                  call_in_words(item))},
-          {"requestedSchema", std::move(schema)}};
+  const auto call = shown::asked_call(item);
+  return {
+      {"mode", "form"},
+      {"message", fmt::format("Lares asks whether this may run ({}):\n\n{}: {}{}{}", item.why,
+                              item.name, call.what, call.lines.empty() ? "" : "\n", call.lines)},
+      {"requestedSchema", std::move(schema)}};
 }
 
 rpc::Json free_question(const protocol::Item& item) {

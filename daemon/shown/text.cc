@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <clocale>
+#include <cstdint>
 #include <cwchar>
+#include <iterator>
+#include <utility>
 
 #include "tools/text.h"
 
@@ -41,6 +45,19 @@ std::size_t escape_length(std::string_view s) {
 bool reorders(char32_t code) {
   return (code >= 0x202A && code <= 0x202E) || (code >= 0x2066 && code <= 0x2069);
 }
+
+// Nothing is seen of them, or they change how others are seen.
+bool is_unseen(char32_t code) {
+  constexpr std::pair<char32_t, char32_t> kUnseen[] = {
+      {0xAD, 0xAD},     {0x34F, 0x34F},   {0x61C, 0x61C},   {0x115F, 0x1160},   {0x17B4, 0x17B5},
+      {0x180B, 0x180F}, {0x200B, 0x200F}, {0x2028, 0x202E}, {0x2060, 0x206F},   {0x3164, 0x3164},
+      {0xFEFF, 0xFEFF}, {0xFFA0, 0xFFA0}, {0xFFF9, 0xFFFB}, {0x1D173, 0x1D17A}, {0xE0000, 0xE0FFF}};
+  return std::any_of(std::begin(kUnseen), std::end(kUnseen), [&](const auto& range) {
+    return code >= range.first && code <= range.second;
+  });
+}
+
+enum class Escapes { removed, shown };
 
 }  // namespace
 
@@ -106,7 +123,9 @@ std::string clip(std::string_view utf8, int width, std::string_view ellipsis) {
   return std::string(utf8.substr(0, fitting_bytes(utf8, room))).append(ellipsis);
 }
 
-std::string printable(std::string_view text) {
+namespace {
+
+std::string safe(std::string_view text, Escapes escapes) {
   constexpr int kTabColumns = 4;
   std::string out;
   out.reserve(text.size());
@@ -115,7 +134,7 @@ std::string printable(std::string_view text) {
       text.remove_prefix(1);
       continue;
     }
-    if (text[0] == '\x1b') {
+    if (text[0] == '\x1b' && escapes == Escapes::removed) {
       text.remove_prefix(escape_length(text));
       continue;
     }
@@ -128,6 +147,8 @@ std::string printable(std::string_view text) {
       append_utf8(out, 0x2400 + c.code);
     } else if (c.code == 0x7F) {
       append_utf8(out, 0x2421);
+    } else if (c.valid && escapes == Escapes::shown && is_unseen(c.code)) {
+      out += fmt::format("<U+{:04X}>", static_cast<std::uint32_t>(c.code));
     } else if (!c.valid || (c.code >= 0x80 && c.code < 0xA0) || reorders(c.code)) {
       out += "\xEF\xBF\xBD";
     } else {
@@ -137,6 +158,11 @@ std::string printable(std::string_view text) {
   }
   return out;
 }
+
+}  // namespace
+
+std::string printable(std::string_view text) { return safe(text, Escapes::removed); }
+std::string exact(std::string_view text) { return safe(text, Escapes::shown); }
 
 std::string one_line(std::string_view text) {
   std::string out;

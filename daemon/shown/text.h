@@ -35,6 +35,10 @@ std::string clip(std::string_view utf8, int width, std::string_view ellipsis);
 // recolour or answer for the user's terminal.
 std::string printable(std::string_view text);
 
+// The same of text that a person decides on or reviews, with nothing left out: an escape sequence
+// is shown, and what takes no room or turns the order of letters around is named, "<U+202E>".
+std::string exact(std::string_view text);
+
 // One line for a summary: `printable`, with every run of white space as one space.
 std::string one_line(std::string_view text);
 

@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/shown/asked_call.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli::acp {
@@ -134,19 +135,6 @@ Words words_of(const std::string& tool, const Json& arguments, const std::string
   return out;
 }
 
-// What the title cannot hold of a call that asks: nobody is to allow what they have not seen.
-std::string untold(const std::string& title, const std::string& tool, const Json& arguments) {
-  if (tool == "str_replace_editor" || !arguments.is_object()) return "";
-  const std::string shown = titled(title);
-  const bool told = std::ranges::all_of(arguments.items(), [&](const auto& argument) {
-    const Json& value = argument.value();
-    return value.is_string() && shown.find(value.template get<std::string>()) != std::string::npos;
-  });
-  if (told) return "";
-  return tool == "bash" ? string_at(arguments, "command")
-                        : arguments.dump(2, ' ', false, Json::error_handler_t::replace);
-}
-
 }  // namespace
 
 std::string kind_of(const std::string& tool, const Json& arguments) {
@@ -241,16 +229,17 @@ Json call_fields(const protocol::Item& item, const std::string& root) {
   Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (arguments.is_discarded()) arguments = item.arguments;
   Words words = words_of(item.name, arguments, root);
-  const std::string rest = untold(words.title, item.name, arguments);
-  Json out = {{"title", words.title.empty() ? item.name : titled(words.title)},
-              {"name", item.name},
-              {"kind", kind_of(item.name, arguments)}};
+  const std::string title = words.title.empty() ? item.name : titled(words.title);
+  // Editors show the title, and may not show the raw input.
+  if (item.state == "asking") {
+    const AskedCall call = asked_call(item);
+    if (item.name != "str_replace_editor" && call.what != title)
+      words.content.push_back(text_content(fenced(call.what)));
+  }
+  Json out = {{"title", title}, {"name", item.name}, {"kind", kind_of(item.name, arguments)}};
   if (!words.locations.empty()) out["locations"] = std::move(words.locations);
   out["rawInput"] = std::move(arguments);
-  if (item.state == "asking") {
-    if (!rest.empty()) words.content.push_back(text_content(fenced(rest)));
-    if (!item.why.empty()) words.content.push_back(text_content(item.why));
-  }
+  if (item.state == "asking" && !item.why.empty()) words.content.push_back(text_content(item.why));
   if (!words.content.empty()) out["content"] = std::move(words.content);
   return out;
 }

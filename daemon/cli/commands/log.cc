@@ -71,7 +71,7 @@ void print_diff(const shown::Changes& changes) {
                             : line.starts_with('+')                            ? Style::green
                             : line.starts_with('-')                            ? Style::red
                                                                                : Style::plain;
-        screen.line(person ? terminal.paint(style, printable(line)) : std::string(line));
+        screen.line(person ? terminal.paint(style, exact(line)) : std::string(line));
         rest.remove_prefix(std::min(end + 1, rest.size()));
       }
     }

@@ -139,7 +139,7 @@ void print_patch(std::string_view diff, int fd, const Terminal& terminal) {
   Screen screen(fd, terminal);
   while (!diff.empty()) {
     const std::size_t end = std::min(diff.find('\n'), diff.size());
-    const std::string line = printable(diff.substr(0, end));
+    const std::string line = exact(diff.substr(0, end));
     const Style style = line.starts_with("+++") || line.starts_with("---") ? Style::bold
                         : line.starts_with('+')                            ? Style::green
                         : line.starts_with('-')                            ? Style::red
