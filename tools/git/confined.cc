@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/landlock.h>
+#include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -9,16 +10,19 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstdint>
-#include <exception>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "sandbox/control_paths.h"
 #include "tools/fd.h"
+#include "tools/git/impatience.h"
 
 namespace lares::tools::git {
 namespace {
@@ -139,30 +143,33 @@ bool confine(const Reached& reached) {
          ::syscall(SYS_landlock_restrict_self, ruleset.get(), 0) == 0;
 }
 
+constexpr auto kLookEvery = std::chrono::milliseconds(100);
+
 }  // namespace
 
 GitResult<std::string> confined(const Opened& opened, const std::string& root,
+                                const std::function<bool()>& given_up,
                                 const std::function<GitResult<std::string>()>& work) {
-  if (landlock_abi() < kAbiLeast) {
-    if (!sandbox::ControlPaths::of(root)->is_busy()) return work();
-    return tl::unexpected(std::string(
-        "git: commands run in the background here, and this kernel (without Landlock, or "
-        "older than 5.19) cannot keep them from leading git elsewhere; end them first"));
-  }
+  const bool can_be_kept = landlock_abi() >= kAbiLeast;
+  if (!can_be_kept && sandbox::ControlPaths::of(root)->is_busy())
+    return tl::unexpected(
+        std::string("git: commands run in the background here, and this kernel (without Landlock, "
+                    "or older than "
+                    "5.19) cannot keep them from leading git elsewhere; end them first"));
   const auto reached = reached_by(opened.repo.get());
   if (!reached) return tl::unexpected(reached.error());
-  GitResult<std::string> result =
-      tl::unexpected(std::string("git: it cannot be confined to the repository (Landlock)"));
-  std::exception_ptr thrown;
-  std::thread([&] {
-    try {
-      if (confine(*reached)) result = work();
-    } catch (...) {
-      thrown = std::current_exception();
-    }
-  }).join();
-  if (thrown) std::rethrow_exception(thrown);
-  return result;
+  std::packaged_task<GitResult<std::string>()> task([&]() -> GitResult<std::string> {
+    can_be_interrupted();
+    if (can_be_kept && !confine(*reached))
+      return tl::unexpected(std::string("git: it cannot be confined to the repository (Landlock)"));
+    return work();
+  });
+  auto result = task.get_future();
+  std::thread thread(std::move(task));
+  while (result.wait_for(kLookEvery) != std::future_status::ready)
+    if (given_up()) ::pthread_kill(thread.native_handle(), kInterrupt);
+  thread.join();
+  return result.get();
 }
 
 }  // namespace lares::tools::git

@@ -56,12 +56,16 @@ bool is_one_of(const std::string& command, std::initializer_list<std::string_vie
   return std::ranges::find(names, command) != names.end();
 }
 
+// Not stopped half-way.
+bool writes(const git::Request& request) {
+  return is_one_of(request.command, {"add", "commit", "switch"});
+}
+
 git::GitResult<std::string> perform(const git::Opened& opened, const git::Request& request,
                                     const Cancelled& cancelled) {
-  // What writes is not stopped half-way.
-  const bool writes = is_one_of(request.command, {"add", "commit", "switch"});
   const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
-  const git::ReadBound bound = writes ? git::ReadBound{} : git::ReadBound{&cancelled, deadline};
+  const git::ReadBound bound = writes(request) ? git::ReadBound{}
+                                               : git::ReadBound{&cancelled, deadline};
   if (auto bounded = git::bound_reads(opened.repo.get(), bound); !bounded)
     return tl::unexpected(bounded.error());
   if (request.command == "status") return git::status(opened, request);
@@ -83,7 +87,12 @@ git::GitResult<std::string> perform_confined(const git::Request& request,
                                              const Cancelled& cancelled) {
   const auto opened = git::open_repository(request.root);
   if (!opened) return tl::unexpected(opened.error());
-  return git::confined(*opened, request.root, [&] { return perform(*opened, request, cancelled); });
+  const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
+  const auto given_up = [&] {
+    return cancelled || (!writes(request) && std::chrono::steady_clock::now() > deadline);
+  };
+  return git::confined(*opened, request.root, given_up,
+                       [&] { return perform(*opened, request, cancelled); });
 }
 
 std::string command_of(const nlohmann::json& args) {

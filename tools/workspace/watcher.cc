@@ -20,6 +20,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "tools/git/impatience.h"
 #include "tools/git/view.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/rules.h"
@@ -177,7 +178,14 @@ void Watcher::State::handle(const inotify_event& event, std::string_view name) {
 bool Watcher::State::ignored(const std::string& path, bool directory) {
   if (directory && is_product_directory(std::string_view(path).substr(path.rfind('/') + 1)))
     return true;
-  return git && git->ignored(path, directory) && !watches.contains(path);
+  if (!git || watches.contains(path)) return false;
+  for (std::size_t end = 0; end != path.npos; end = path.find('/', end + 1)) {
+    const std::string rules = root + "/" + (end == 0 ? "" : path.substr(0, end) + "/") +
+                              ".gitignore";
+    if (!GitView::can_read_rules(AT_FDCWD, rules.c_str())) return false;
+  }
+  const git::Impatience here;  // nobody else runs while this thread waits
+  return git->ignored(path, directory);
 }
 
 // A watch follows its directory, not its name. So a name that is watched already is asked for again

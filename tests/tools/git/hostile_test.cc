@@ -8,6 +8,9 @@
 #include <fstream>
 #include <thread>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
 #include "tests/tools/git/git_case.h"
@@ -19,7 +22,7 @@ namespace fs = std::filesystem;
 using test::Git;
 using test::sh;
 
-constexpr int kFiles = 3000;
+constexpr int kFiles = 1500;
 
 class HostileGit : public Git {
  protected:
@@ -71,6 +74,32 @@ TEST_F(HostileGit, AddReadsNowhereElse) {
   command.join();
   EXPECT_EQ(sh(root(), "git cat-file --batch-all-objects --batch | grep -ac SECRET || true"),
             "0\n");
+}
+
+// Who opens one waits for somebody to write; whoever asked can still take that back.
+TEST_F(HostileGit, APipeInARulesFilesPlaceHoldsNobodyUp) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  repo_.write("a", "b\n");
+  for (const char* name : {".gitattributes", ".gitignore"}) {
+    sh(root(), std::string("mkfifo ") + name);
+    for (const char* command : {"status", "diff", "add"}) {
+      asio::io_context io;
+      asio::cancellation_signal cancel;
+      asio::steady_timer timer(io, std::chrono::milliseconds(300));
+      timer.async_wait([&](auto) { cancel.emit(asio::cancellation_type::terminal); });
+      bool ended = false;
+      asio::co_spawn(io, tool_->run({{"command", command}}, {}),
+                     asio::bind_cancellation_slot(cancel.slot(),
+                                                  [&](std::exception_ptr, const Result<Outcome>&) {
+                                                    ended = true;
+                                                    timer.cancel();
+                                                  }));
+      io.run();
+      EXPECT_TRUE(ended) << name << " " << command;
+    }
+    sh(root(), std::string("rm ") + name);
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
@@ -27,8 +28,7 @@ struct Watched {
       : root(at),
         scanner({at, {}}),
         watcher(
-            io.get_executor(), at,
-            [this](const TreeChange& change) { changes.push_back(change); },
+            io.get_executor(), at, [this](const TreeChange& change) { changes.push_back(change); },
             [this](const std::string& line) { notes.push_back(line); }, limits) {
     rewatch();
   }
@@ -219,6 +219,18 @@ TEST(Watcher, LeavesIgnoredFilesAlone) {
   dir.write("a.c", "2\n");
   EXPECT_EQ(paths(w.next()), (Names{"a.c"}));
   EXPECT_EQ(w.watcher.n_watched(), 1u);
+}
+
+// The thread that hears of changes is everybody's.
+TEST(Watcher, APipeInARulesFilesPlaceHoldsNothingUp) {
+  test::Scratch dir;
+  test::git(dir.root(), "init -q");
+  dir.write("sub/a.c", "1\n");
+  Watched w(dir.root());
+  ASSERT_EQ(::mkfifo(dir.at("sub/.gitignore").c_str(), 0600), 0);
+  dir.write("sub/a.c", "2\n");
+  const auto told = paths(w.next());
+  EXPECT_NE(std::find(told.begin(), told.end(), "sub/a.c"), told.end());
 }
 
 std::size_t queue_length() {
