@@ -47,7 +47,14 @@ constexpr Whole kWhole[] = {{".envrc", "direnv's"},
                             {".lefthook.yml", "what git hooks run"},
                             {".claude/settings.json", "an agent's hooks"},
                             {".cursor/mcp.json", "servers for agents"},
-                            {".devcontainer/devcontainer.json", "an editor's containers"}};
+                            {".devcontainer/devcontainer.json", "an editor's containers"},
+                            {".claude/settings.local.json", "an agent's hooks"},
+                            {".cursor/hooks.json", "an agent's hooks"},
+                            {".gemini/settings.json", "servers for agents"},
+                            {".opencode", "an agent's plugins"},
+                            {"opencode.json", "an agent's plugins"},
+                            {"opencode.jsonc", "an agent's plugins"},
+                            {".hg/hgrc", "Mercurial's hooks"}};
 constexpr Whole kInEditors[] = {
     {".vscode/tasks.json", "an editor's tasks"},      {".vscode/launch.json", "an editor's tasks"},
     {".vscode/mcp.json", "servers for agents"},       {".idea/workspace.xml", "an editor's tasks"},
@@ -315,6 +322,13 @@ bool top_only(const std::string& path) {
   return std::ranges::any_of(kTopOnly, [&](const char* one) { return name == one; });
 }
 
+void add_repository(std::string path, const ControlLimits& limits, ControlTree& tree) {
+  if (tree.repositories.size() < limits.repositories_max)
+    tree.repositories.insert(std::move(path));
+  else
+    tree.beyond = tree.beyond || !tree.repositories.contains(path);
+}
+
 // Reads one directory; those that are new in it are added, to be read in their turn.
 void read_directory(int root, const std::string& path, const ControlLimits& limits,
                     ControlTree& tree, std::size_t& n_entries, std::vector<std::string>& todo) {
@@ -335,22 +349,23 @@ void read_directory(int root, const std::string& path, const ControlLimits& limi
     refs = refs || name == "refs";
     common = common || name == "commondir";
     if (::strcasecmp(name.c_str(), ".git") == 0) {
-      if (tree.repositories.size() < limits.repositories_max)
-        tree.repositories.insert(join(path, name));
+      add_repository(join(path, name), limits, tree);
       return true;
     }
     struct stat of_entry;
     const bool unknown = type == DT_UNKNOWN &&
                          ::fstatat(dir.get(), name.c_str(), &of_entry, AT_SYMLINK_NOFOLLOW) == 0;
     if (unknown && S_ISDIR(of_entry.st_mode)) type = DT_DIR;
-    if (type != DT_DIR || !below || tree.directories.size() >= limits.directories_max) return true;
+    if (type != DT_DIR || !below) return true;
     auto child = join(path, name);
-    if (tree.directories.try_emplace(child).second) todo.push_back(std::move(child));
+    if (tree.directories.size() >= limits.directories_max)
+      tree.beyond = tree.beyond || !tree.directories.contains(child);
+    else if (tree.directories.try_emplace(child).second)
+      todo.push_back(std::move(child));
     return true;
   });
   // As git finds one without the name.
-  if (head && ((objects && refs) || common) && tree.repositories.size() < limits.repositories_max)
-    tree.repositories.insert(path);
+  if (head && ((objects && refs) || common)) add_repository(path, limits, tree);
   const auto changed = ns(status.st_ctim);
   tree.directories[path] = {status.st_dev, status.st_ino,
                             changed + kSettleNs > ns(now) ? 0 : changed};

@@ -25,6 +25,7 @@ struct ControlTree {
   std::set<std::string> repositories;  // .git of any kind, and directories that git would take for
                                        // a repository
   std::vector<GitNamed> named;         // relative; of the time when they were looked for
+  bool beyond = false;                 // there is more than the limits let be looked at
 };
 
 // Reads the directories below `root` (O_PATH) that are new or have another stamp.

@@ -44,6 +44,14 @@ struct ControlPaths::State {
   void look(Whose whose) {
     if (!fd) return;
     follow(fd.get(), limits, tree);
+    // Where there is too much from the start it is known; but nobody hides anything behind that.
+    if (tree.beyond && !beyond && whose == Whose::a_commands)
+      untold.push_back({"", "",
+                        fmt::format("there are more than {} directories or {} repositories now; in "
+                                    "the others nobody looks for git hooks and the like",
+                                    limits.directories_max, limits.repositories_max),
+                        true});
+    beyond = tree.beyond;
     std::set<std::string> ids;
     for (auto& found : find_control(fd.get(), root, limits, tree, guarded)) {
       if (whose == Whose::a_commands && !accepted.contains(found.id)) {
@@ -72,6 +80,7 @@ struct ControlPaths::State {
   std::vector<MovedAside> untold;
   int n_inside = 0, n_active = 0;
   bool doubtful = false;  // something has run since the last look
+  bool beyond = false;    // of the tree, when it was last looked at
 };
 
 ControlPaths::ControlPaths(std::string root, ControlLimits limits)
@@ -133,9 +142,13 @@ std::vector<MovedAside> ControlPaths::Inside::end(bool idle) {
 }
 
 std::string told_of(const std::vector<MovedAside>& moved) {
-  std::string gone, left;
+  std::string gone, left, beyond;
   std::size_t n_gone = 0, n_left = 0;
   for (const auto& one : moved) {
+    if (one.path.empty()) {
+      beyond = "[" + one.why + "]";
+      continue;
+    }
     const std::size_t n = one.left ? n_left++ : n_gone++;
     if (n >= kToldMax) continue;
     const std::string now = one.left         ? ""
@@ -155,6 +168,7 @@ std::string told_of(const std::vector<MovedAside>& moved) {
   if (n_left)
     out += fmt::format("{}[new or changed, and programs outside the sandbox obey it: {}{}]",
                        n_gone ? " " : "", left, more(n_left));
+  if (!beyond.empty()) out += (out.empty() ? "" : " ") + beyond;
   return out;
 }
 

@@ -28,7 +28,14 @@ inline constexpr std::array kObeyedOutside = {".git",
                                               ".lefthook.yml",
                                               ".claude/settings.json",
                                               ".cursor/mcp.json",
-                                              ".devcontainer/devcontainer.json"};
+                                              ".devcontainer/devcontainer.json",
+                                              ".claude/settings.local.json",
+                                              ".cursor/hooks.json",
+                                              ".gemini/settings.json",
+                                              ".opencode",
+                                              "opencode.json",
+                                              "opencode.jsonc",
+                                              ".hg/hgrc"};
 
 // Bounds of one look; what lies beyond is not found.
 struct ControlLimits {
@@ -47,7 +54,7 @@ struct MovedAside {
                          // `left`
   std::string why;       // "a git hook", "core.fsmonitor in a git configuration"
   bool left = false;     // it may be what the user wants or has just written, and is in what people
-                         // review: only told
+                         // review: only told. Path "": that not all could be looked at
 };
 // For the model and the person, one line; "" when there is nothing to tell.
 std::string told_of(const std::vector<MovedAside>& moved);

@@ -364,15 +364,19 @@ TEST(LeftBehindBy, AFileThatPeopleWriteIsToldAndStays) {
 
 TEST(LeftBehindBy, WhatAgentsAndEditorsObeyIsToldOrKept) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  for (const char* name : {".claude/settings.json", ".cursor/mcp.json",
-                           ".devcontainer/devcontainer.json", ".lefthook.yml"}) {
+  for (const char* name :
+       {".claude/settings.json", ".cursor/mcp.json", ".devcontainer/devcontainer.json",
+        ".lefthook.yml", ".claude/settings.local.json", ".cursor/hooks.json",
+        ".gemini/settings.json", "opencode.json", ".opencode/plugin/x.js", ".hg/hgrc"}) {
     const Scratch fresh, there;
     const auto write = std::string("mkdir -p $(dirname ") + name + "); echo evil > " + name;
     const auto paths = std::make_shared<ControlPaths>(fresh.wt);
     ControlPaths::Inside inside(paths);
     inside.begin();
     shell(write, in(fresh));
-    EXPECT_NE(told_of(inside.end(true)).find(name), std::string::npos) << name;
+    const std::string_view told = std::string_view(name).starts_with(".opencode") ? ".opencode"
+                                                                                  : name;
+    EXPECT_NE(told_of(inside.end(true)).find(told), std::string::npos) << name;
     there.write(name, "{}");
     shell(write, in(there));
     EXPECT_EQ(there.read(name), "{}") << name;
@@ -561,6 +565,24 @@ TEST(ControlPaths, StaysWithinItsBounds) {
   for (int look = 0; look < 20; ++look) n += inside.end(false).size();
   EXPECT_GE(n, 3u);  // and the worktree's own
   EXPECT_LE(n, 4u);
+}
+
+// Who makes thousands of directories first could leave a hook in the next.
+TEST(ControlPaths, SaysWhenACommandHasGoneBeyondItsBounds) {
+  for (const bool repositories : {false, true}) {
+    const Scratch scratch;
+    ControlPaths::Inside inside(std::make_shared<ControlPaths>(
+        scratch.wt, ControlLimits{.directories_max = 40, .repositories_max = 10}));
+    inside.begin();
+    scratch.write("d/f", "");
+    EXPECT_EQ(told_of(inside.end(false)), "");
+    for (int i = 0; i < (repositories ? 12 : 50); ++i)
+      scratch.write(fmt::format("d{}/{}", i, repositories ? ".git/HEAD" : "f"), "");
+    EXPECT_NE(told_of(inside.end(false)).find("there are more than 40 directories or 10 "),
+              std::string::npos);
+    scratch.write("more/f", "");
+    EXPECT_EQ(told_of(inside.end(false)), "");  // once
+  }
 }
 
 TEST(GitConfig, NamesWhatRuns) {
