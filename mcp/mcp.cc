@@ -40,8 +40,8 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
 
 std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
                                                          const Options& options) {
-  return make_tools(io, {options.root, options.launcher}, session_config(options), options.elicit,
-                    Limits{});
+  return make_tools(io, {options.root, options.launcher, options.start}, session_config(options),
+                    options.elicit, Limits{});
 }
 
 }  // namespace lares::mcp

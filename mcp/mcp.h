@@ -22,7 +22,7 @@ namespace asio = boost::asio;
 
 // A process (`command`), or the address of a Streamable HTTP server (`url`).
 struct ServerConfig {
-  std::string name, command, cwd;  // cwd: "" is the repository's root
+  std::string name, command, cwd;  // cwd: relative to the repository's root; "" is Options::start
   std::vector<std::string> args;
   std::map<std::string, std::string> env;  // added to what every server gets
   std::string url;
@@ -45,7 +45,8 @@ Config parse_servers(const nlohmann::json& servers, std::string_view where);
 using Elicit = std::function<asio::awaitable<std::optional<std::string>>(std::string question)>;
 
 struct Options {
-  std::string root;         // servers start here, and are told that it is their root
+  std::string root;         // servers are told that it is their root
+  std::string start;        // and start here, outside of it; "" is the root
   std::string config_path;  // the user's own .mcp.json, or empty for none
   std::string launcher;     // path of lares-sandbox, which sees to it that nothing a server has
                             // started outlives it

@@ -4,15 +4,20 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <map>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -66,13 +71,34 @@ struct Start {
   ::_exit(127);
 }
 
-std::vector<std::string> environment(const ServerConfig& server) {
+bool below_or_same(std::string_view path, std::string_view top) {
+  return path.starts_with(top) &&
+         (path.size() == top.size() || top.ends_with('/') || path[top.size()] == '/');
+}
+
+// Without directories in `root`, by whatever link, and those that depend on the current one.
+std::string path_outside(std::string_view path, const std::string& root) {
+  std::string out;
+  while (!path.empty()) {
+    const auto end = std::min(path.find(':'), path.size());
+    const std::string entry(path.substr(0, end));
+    path.remove_prefix(std::min(end + 1, path.size()));
+    std::error_code failed;
+    const auto real = std::filesystem::weakly_canonical(entry, failed).native();
+    if (!entry.starts_with('/') || below_or_same(failed ? entry : real, root)) continue;
+    out.append(out.empty() ? "" : ":").append(entry);
+  }
+  return out;
+}
+
+std::vector<std::string> environment(const ServerConfig& server, const Place& place) {
   std::map<std::string, std::string> env;
   for (const char* name :
        {"HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "USER",
         "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}) {
     if (const char* value = std::getenv(name)) env[name] = value;
   }
+  if (!place.start.empty()) env["PATH"] = path_outside(env["PATH"], place.root);
   for (const auto& [name, value] : server.env) env[name] = value;
   std::vector<std::string> lines;
   for (const auto& [name, value] : env) lines.push_back(name + "=" + value);
@@ -175,8 +201,12 @@ tl::expected<Child, std::string> start_child(const ServerConfig& server, const P
   }
   std::vector<std::string> argv{place.launcher, std::string(sandbox::kTreeOption), server.command};
   argv.insert(argv.end(), server.args.begin(), server.args.end());
-  auto envp = environment(server);
-  const std::string cwd = server.cwd.starts_with('/') ? server.cwd : place.root + "/" + server.cwd;
+  auto envp = environment(server, place);
+  std::string cwd = server.cwd.starts_with('/') ? server.cwd : place.root + "/" + server.cwd;
+  if (server.cwd.empty() && !place.start.empty()) {
+    cwd = place.start;
+    (void)::mkdir(cwd.c_str(), 0700);  // where it fails, the change to it says so
+  }
   const auto launched = spawn({pointers(argv),
                                pointers(envp),
                                cwd.c_str(),

@@ -15,6 +15,7 @@ namespace lares::mcp {
 struct Place {
   std::string root;      // absolute
   std::string launcher;  // path of lares-sandbox
+  std::string start;     // a directory for them, made where it is missing; "" is the root
 };
 
 // A server and all that it has started, wherever that went: into other groups and sessions, or left
@@ -45,9 +46,12 @@ struct Child {
   int pidfd = -1;  // readable when the server and all that it has started have ended
 };
 
-// Starts it in the root (or the server's own cwd, relative to that) with a short environment: HOME,
-// PATH and the like, and what the configuration adds. It ends with this process, even when that is
-// killed. The reason follows "could not be started: ".
+// Starts it in place.start (or the server's own cwd, relative to the root) with a short
+// environment: HOME, PATH and the like, and what the configuration adds. It has the user's rights,
+// so neither it nor what runs it (npx, python3 -m) is looked for in the root, where a command, or
+// whoever wrote the repository, could have put another: not in the current directory, not by way of
+// PATH. It ends with this process, even when that is killed. The reason follows "could not be
+// started: ".
 tl::expected<Child, std::string> start_child(const ServerConfig& server, const Place& place);
 
 }  // namespace lares::mcp

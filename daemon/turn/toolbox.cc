@@ -94,6 +94,7 @@ class Plan final : public tools::Tool {
 
 Tools mcp_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask) {
   const mcp::Options servers{.root = options.builtin.root,
+                             .start = options.builtin.state_dir + "/mcp",
                              .config_path = options.mcp_config,
                              .launcher = options.builtin.sandbox_launcher,
                              .repository_config_path = options.builtin.root + "/.mcp.json",

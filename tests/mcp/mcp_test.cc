@@ -41,6 +41,32 @@ TEST_F(Mcp, TheConfigurationFileNamesServersAndItsFaultsAreNamed) {
   EXPECT_THAT(found, HasSubstr("server empty in " + path + ": has no \"command\""));
 }
 
+// Which a command of the sandbox, or who wrote the repository, may have put there: `python3 -m
+// json` takes ./json.py, npx ./node_modules/.bin and ./.npmrc.
+TEST_F(Mcp, NothingOfTheRepositoryIsTakenForAServer) {
+  const auto path = (dir_ / ".mcp.json").string();
+  std::ofstream(path) << json{{"mcpServers",
+                               {{"scripted",
+                                 {{"command", "python3"},
+                                  {"args", {"-m", "server"}},
+                                  {"env", {{"PYTHONPATH", LARES_SOURCE_DIR "/tests/mcp"}}}}}}}};
+  const auto mark = dir_ / "ran", bin = dir_ / "bin", start = dir_ / "start";
+  std::ofstream(dir_ / "server.py") << "open('" << mark.string() << "', 'w')";
+  std::filesystem::create_directory(bin);
+  std::ofstream(bin / "python3") << "#!/bin/sh\n: > " << mark.string();
+  std::filesystem::permissions(bin / "python3", std::filesystem::perms::owner_all);
+  const std::string before = std::getenv("PATH");
+  ::setenv("PATH", (bin.string() + ":" + before).c_str(), 1);
+  tools_ = make_mcp_tools(io_.get_executor(), {.root = dir_.string(),
+                                               .start = start.string(),
+                                               .config_path = path,
+                                               .launcher = LARES_LAUNCHER});
+  const auto answer = call("env").text;
+  ::setenv("PATH", before.c_str(), 1);
+  EXPECT_FALSE(std::filesystem::exists(mark)) << answer;
+  EXPECT_EQ(json::parse(answer, nullptr, false)["cwd"], start.string()) << answer;
+}
+
 TEST_F(Mcp, SearchStartsTheServerAndListsEveryPage) {
   use("good");
   EXPECT_EQ(n_starts(), 0);
