@@ -122,9 +122,10 @@ class Process {
   virtual asio::posix::stream_descriptor& out() = 0;  // from its stdout and stderr, joined
   virtual asio::awaitable<Exit> wait() = 0;           // once
   virtual void kill() = 0;  // the whole tree, at once; wait() then returns
-  // Shows these, absolute paths below the root, as empty from now on, as Policy::hidden does. What
-  // is gone is passed over. On an error perhaps none is hidden: only a new sandbox can then. With
-  // Backend::none nothing is, and that is no error. One call at a time.
+  // Shows these, absolute paths, as empty from now on, as Policy::hidden does: below the root, and
+  // elsewhere where a command sees them. What is gone is passed over. On an error perhaps none is
+  // hidden: only a new sandbox can then. With Backend::none nothing is, and that is no error. One
+  // call at a time.
   virtual asio::awaitable<Result<>> hide(std::vector<std::string> paths) = 0;
   // What was read-only in the worktree, and what is gone from git configurations, is so again:
   // these are other files now, for somebody has saved them. Otherwise as hide().

@@ -18,6 +18,7 @@
 #include <fmt/format.h>
 
 #include "sandbox/git_named.h"
+#include "sandbox/host_sockets.h"
 #include "sandbox/kept_paths.h"
 #include "sandbox/policy.h"
 #include "sandbox/secret_names.h"
@@ -174,15 +175,16 @@ struct SensitivePaths::State {
   std::string root;
   SensitiveLimits limits;
   SensitiveTree tree;
-  std::map<std::string, std::pair<Id, bool>> texts;  // of files whose text decides
-  Hidden known;                                      // hidden, or the sandbox's own
-  std::set<std::string> hidden;                      // of `known`
-  std::map<std::string, KeptId> kept;                // since the sandbox began
+  std::map<std::string, std::pair<Id, bool>> texts;       // of files whose text decides
+  Hidden known;                                           // hidden, or the sandbox's own
+  std::set<std::string> hidden;                           // of `known`
+  std::map<std::string, KeptId> kept;                     // since the sandbox began
+  std::set<std::pair<std::string, std::string>> sockets;  // the host's, outside of the root
   std::size_t n_readonly = 0;
 };
 
 SensitivePaths::SensitivePaths(std::string root, SensitiveLimits limits)
-    : state_(std::make_unique<State>(State{std::move(root), limits, {}, {}, {}, {}, {}})) {}
+    : state_(std::make_unique<State>(State{std::move(root), limits, {}, {}, {}, {}, {}, {}})) {}
 SensitivePaths::~SensitivePaths() = default;
 
 Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
@@ -195,6 +197,7 @@ Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
   state_->hidden = {out.hidden.begin(), out.hidden.end()};
   state_->n_readonly = out.readonly.size();
   state_->kept = kept_paths(state_->root, out.readonly);
+  state_->sockets = host_sockets_served();
   return out;
 }
 
@@ -216,6 +219,11 @@ Result<SensitivePaths::Appeared> SensitivePaths::before_command(bool idle,
     return tl::unexpected(too_many_covers(n));  // and the next call finds them again
   state_->known = std::move(*found);
   state_->hidden = std::move(hidden);
+  auto sockets = host_sockets_served();
+  for (const auto& one : sockets)
+    if (!state_->sockets.contains(one) && !one.first.starts_with(state_->root + "/"))
+      out.hidden.push_back(one.first);
+  state_->sockets = std::move(sockets);
   for (auto& [path, id] : state_->kept) {
     KeptId now;
     if (!id_of_kept(path, now) || now == id) continue;

@@ -39,7 +39,7 @@ class SensitivePaths {
   // All there is, for a sandbox that begins now.
   Result<Sensitive> begin(const Cancelled& cancelled);
   struct Appeared {
-    std::vector<std::string> hidden;    // absolute
+    std::vector<std::string> hidden;    // absolute; outside of the root sockets of the host's
     std::vector<std::string> fresh;     // those of them that were not hidden before, relative
     std::vector<std::string> replaced;  // absolute: no longer read-only, or without credentials
   };

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,12 @@ void answer(std::string_view line) {
 
 bool below(const std::string& path, const std::string& top) {
   return path.size() > top.size() && path.starts_with(top) && path[top.size()] == '/';
+}
+
+bool is_socket(const View& view, const std::string& path) {
+  const Fd found = view.at(path, 0);
+  struct stat status;
+  return found && ::fstat(found.get(), &status) == 0 && S_ISSOCK(status.st_mode);
 }
 
 bool receive(char* to, std::size_t n) {
@@ -88,12 +95,17 @@ bool Later::serve() const {
   }
   const bool done = inside([&](View& view) {
     for (std::size_t at = 0; at < paths.size();) {
-      const std::string path(paths.c_str() + at);
+      const std::string asked(paths.c_str() + at);
+      // Outside of the worktree it is a socket, of somebody who may see another file system, and
+      // links are the system's own.
+      const bool ours = below(asked, spec_->root);
+      const std::string path = ours ? asked : view.resolve(asked);
       // No pins: a directory that becomes a mount point is another one to whoever is in it already,
       // and what is mounted in the new one is not in theirs. What hides moves with its file.
-      if (hides && !view.is_empty_cover(path)) view.cover_empty(path);
-      if (keeps && below(path, spec_->root) && !view.is_read_only(path)) view.cover_read_only(path);
-      at += path.size() + 1;
+      if (hides && (ours ? !view.is_empty_cover(path) : is_socket(view, path)))
+        view.cover_empty(path);
+      if (keeps && ours && !view.is_read_only(path)) view.cover_read_only(path);
+      at += asked.size() + 1;
     }
     if (keeps) view.cover_new_credentials(*spec_);
   });

@@ -1,6 +1,9 @@
 #include "tools/shell/bash_tool.h"
 
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <functional>
@@ -11,6 +14,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "tests/tools/scratch.h"
@@ -414,6 +418,27 @@ TEST_F(BashInside, WhatTheUserSavesStaysReadOnlyAndWithoutCredentials) {
   const auto config = run(*tool_in_, "cat " + root + "/.git/config");
   EXPECT_EQ(config.text.find("TOKEN"), std::string::npos) << config.text;
   EXPECT_FALSE(run(*tool_in_, "echo x >> " + root + "/.mcp.json").ok);
+}
+TEST_F(BashInside, ASocketThatAppearsOutsideIsNotReached) {
+  if (!tool_in_) GTEST_SKIP() << reason();
+  if (::geteuid() != 0) GTEST_SKIP() << "only root may make one where commands look";
+  const std::string path = fmt::format("/var/lib/lares-test-{}", ::getpid());
+  const std::string connect =
+      "python3 -c 'import socket; socket.socket(socket.AF_UNIX).connect(\"" + path + "\")'";
+  EXPECT_FALSE(run(*tool_in_, connect).ok);
+  sockaddr_un address{AF_UNIX, {}};
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int server = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::bind(server, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::chmod(path.c_str(), 0777), 0);
+  ASSERT_EQ(::listen(server, 4), 0);
+  const auto ran = run(*tool_in_, connect);
+  EXPECT_FALSE(ran.ok);
+  EXPECT_TRUE(ran.text.find("ConnectionRefusedError") != std::string::npos ||
+              ran.text.find("PermissionError") != std::string::npos)
+      << ran.text;
+  ::close(server);
+  ::unlink(path.c_str());
 }
 TEST_F(BashInside, WhatACommandMakesStaysItsOwn) {
   if (!tool_in_) GTEST_SKIP() << reason();
