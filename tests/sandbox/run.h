@@ -37,7 +37,7 @@ struct RunOptions {
   std::string cwd;  // "" is the root
   std::vector<std::string> env;
   std::function<void(RunOptions&)> meanwhile;  // what somebody else does when it runs already
-  std::vector<std::string> hide, keep;  // before it gets its input
+  std::vector<std::string> hide, keep;         // before it gets its input
   std::string input;
   std::chrono::milliseconds timeout{20'000};
   std::size_t output_max = 1 << 20;  // beyond it the command is killed
