@@ -336,7 +336,17 @@ const std::map<std::string, std::function<int()>>& attempts() {
     {"write-host-memory", write_memory_of_host},
     {"other-processes", other_processes},
     {"init-memory", [] { return outcome(::open("/proc/1/mem", O_RDWR)); }},
-    {"init-descriptors", [] { return ::opendir("/proc/1/fd") ? 0 : errno; }},
+    {"init-descriptors",  // older kernels tell root their numbers
+     [] {
+       ::DIR* const all = ::opendir("/proc/1/fd");
+       if (!all) return errno;
+       while (const dirent* one = ::readdir(all)) {
+         if (one->d_name[0] == '.') continue;
+         if (::openat(::dirfd(all), one->d_name, O_RDONLY | O_NONBLOCK) >= 0) return 0;
+         if (errno != EACCES) return errno;
+       }
+       return EACCES;
+     }},
     {"init-environ", [] { return readable("/proc/1/environ"); }},
     {"init-root", [] { return readable("/proc/1/root" + outside + "/victim"); }},
     {"self-root", [] { return readable("/proc/self/root/.." + outside + "/victim"); }},
