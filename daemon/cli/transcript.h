@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "daemon/cli/terminal/prose.h"
-#include "daemon/shown/asked_call.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
+#include "daemon/shown/asked_call.h"
 
 namespace lares::cli {
 

@@ -7,14 +7,14 @@
 
 #include <fmt/format.h>
 
-#include "daemon/shown/asked_call.h"
-#include "daemon/shown/change_set.h"
 #include "daemon/mcp/catalogue.h"
 #include "daemon/mcp/turn_report.h"
 #include "daemon/mcp/turn_watch.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/repository.h"
 #include "daemon/session/worktrees.h"
+#include "daemon/shown/asked_call.h"
+#include "daemon/shown/change_set.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/state_dir.h"
 #include "daemon/utf8.h"

@@ -15,8 +15,8 @@
 #include <boost/asio/thread_pool.hpp>
 
 #include "daemon/bridges/acp/message.h"
-#include "daemon/client/start.h"
 #include "daemon/client/answer_bounds.h"
+#include "daemon/client/start.h"
 
 namespace lares::daemon {
 class Gate;

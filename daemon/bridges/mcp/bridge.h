@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "daemon/bridges/mcp/traffic.h"
-#include "daemon/client/start.h"
 #include "daemon/client/error.h"
+#include "daemon/client/start.h"
 #include "tools/fd.h"
 
 namespace lares::cli {

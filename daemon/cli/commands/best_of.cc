@@ -15,11 +15,11 @@
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/link.h"
 #include "daemon/client/prompt_id.h"
-#include "daemon/cli/reach.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {

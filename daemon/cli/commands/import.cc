@@ -8,8 +8,8 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
-#include "daemon/cli/terminal/output.h"
 #include "daemon/cli/reach.h"
+#include "daemon/cli/terminal/output.h"
 #include "daemon/protocol/transfer.h"
 
 namespace lares::cli {

@@ -12,12 +12,12 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/progress.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/client/link.h"
-#include "daemon/cli/reach.h"
 
 namespace lares::cli {
 namespace {

@@ -11,9 +11,9 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/which_session.h"
-#include "daemon/cli/reach.h"
 #include "daemon/protocol/transfer.h"
 #include "daemon/shown/text.h"
 

@@ -8,9 +8,9 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/client/link.h"
-#include "daemon/cli/reach.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/text.h"
 

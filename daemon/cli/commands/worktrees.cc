@@ -10,9 +10,9 @@
 
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/reach.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {

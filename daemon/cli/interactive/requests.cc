@@ -9,6 +9,7 @@
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/yes_no.h"
+#include "daemon/client/policies.h"
 #include "daemon/shown/text.h"
 #include "tools/text.h"
 
@@ -311,10 +312,9 @@ void Interactive::policy(const std::string& argument) {
   if (argument.empty()) {
     const std::string now = talk_.has_session() ? talk_.session().settings.policy
                                                 : talk_.settings().policy;
-    return view_.note(
-        Style::dim,
-        fmt::format("the policy is {}; /policy auto, edits, ask, plan or read-only changes it",
-                    now));
+    std::string text = fmt::format("the policy is {}; /policy NAME changes it\n", now);
+    for (const Policy& p : kPolicies) text += fmt::format("  {:<10} {}\n", p.id, p.what);
+    return transcript_.lines(text);
   }
   checked(talk_.policy(argument), fmt::format("the policy is {} from the next call on", argument));
 }

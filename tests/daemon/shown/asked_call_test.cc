@@ -9,8 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "daemon/shown/text.h"
 #include "daemon/cli/transcript.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {

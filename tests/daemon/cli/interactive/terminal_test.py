@@ -355,7 +355,7 @@ class TerminalTest(TerminalCase):
         t.write("/new\r")
         t.until("begins a new session")
         t.write("/policy\r")
-        t.until("the policy is ask;")
+        t.until("the policy is ask; .*\n  edits      Edits files unasked, asks before commands\n.*› ?$")
         t.write("Second.\r")
         t.until("Two.*finished")
         self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["ask", "ask"])
