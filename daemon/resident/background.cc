@@ -79,8 +79,9 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     return n;
   };
   engine::Result<std::int64_t> n;
-  if (host_.engine()->prefix_format().page_bytes == 0) {  // another machine's work: people do not
-                                                          // wait for that
+  // People do not wait for another machine's work, nor for a comparison, which nobody needs the
+  // chunk of. One of a base may be what they wait for.
+  if (host_.engine()->prefix_format().page_bytes == 0 || !offers) {
     n = co_await host_.run_unasked(piece);
     if (!n && n.error().code == engine::Errc::cancelled && !host_.stopping()) {
       co_await pause();

@@ -1,6 +1,6 @@
 // What nobody waits for: evaluates the bases of a repository while no one else wants the engine,
 // and now and then, or when asked to, evaluates again what is kept on disk, to compare. Gives way
-// within one chunk. On the io executor.
+// within one chunk, and where it only compares within a layer. On the io executor.
 #pragma once
 
 #include <chrono>

@@ -3,8 +3,11 @@
 
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -51,8 +54,11 @@ class ResidentTest : public ::testing::Test {
   }
 
   // Runs `body` beside a loaded engine.
+  using Load = engine::Result<std::unique_ptr<engine::Engine>>;
   void with_engine(
-      std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body) {
+      std::function<asio::awaitable<void>(EngineHost&, std::shared_ptr<Resident>)> body,
+      std::function<std::unique_ptr<engine::Engine>(std::unique_ptr<engine::Engine>)> wrapped =
+          {}) {
     IoLoop io;
     DiskPool disk(2);
     Log log(-1);
@@ -60,8 +66,11 @@ class ResidentTest : public ::testing::Test {
     {
       EngineHost host(io.get_executor());
       host.start(
-          [](const EngineHost::Loading& loading) {
-            return engine::load({.directory = nano_directory(), .n_threads = 2}, loading.progress);
+          [&](const EngineHost::Loading& loading) -> Load {
+            auto loaded = engine::load({.directory = nano_directory(), .n_threads = 2},
+                                       loading.progress);
+            if (loaded && wrapped) return wrapped(std::move(*loaded));
+            return loaded;
           },
           [](const protocol::ServerState&) {});
       const auto run = [&]() -> asio::awaitable<void> {
@@ -492,6 +501,88 @@ TEST_F(ResidentTest, ASessionOfADeadDaemonIsToldWhatItMissed) {
     again = co_await resident->pin_again(ids, shown);
     EXPECT_FALSE(again->base_known);
   });
+}
+
+// An engine whose syncs, while `holds`, wait between two layers until they are called off.
+struct Held {
+  std::atomic<bool> holds = false;
+  std::atomic<int> n_waiting = 0, n_called_off = 0;
+};
+class HeldTimeline final : public engine::Timeline {
+ public:
+  HeldTimeline(std::unique_ptr<engine::Timeline> of, Held& held)
+      : of_(std::move(of)), held_(held) {}
+  std::span<const engine::Token> tokens() const override { return of_->tokens(); }
+  engine::Result<std::int64_t> sync(std::span<const engine::Token> prompt, std::stop_token stop,
+                                    const engine::Progress&) override {
+    return of_->sync(prompt, stop, [&](std::int64_t, std::int64_t) {
+      if (!held_.holds) return;
+      ++held_.n_waiting;
+      const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (!stop.stop_requested() && std::chrono::steady_clock::now() < until)
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      if (stop.stop_requested()) ++held_.n_called_off;
+      held_.holds = false;
+    });
+  }
+  engine::Result<engine::Token> next(const engine::Sampling& s,
+                                     const engine::TokenMask* m) override {
+    return of_->next(s, m);
+  }
+  engine::PrefixRef prefix(std::int64_t n) const override { return of_->prefix(n); }
+
+ private:
+  const std::unique_ptr<engine::Timeline> of_;
+  Held& held_;
+};
+class HeldEngine final : public engine::Engine {
+ public:
+  HeldEngine(std::unique_ptr<engine::Engine> of, Held& held) : of_(std::move(of)), held_(held) {}
+  const engine::ModelInfo& info() const override { return of_->info(); }
+  const engine::Tokenizer& tokenizer() const override { return of_->tokenizer(); }
+  std::unique_ptr<engine::Timeline> timeline() override { return timeline(nullptr); }
+  std::unique_ptr<engine::Timeline> timeline(engine::PrefixRef from) override {
+    return std::make_unique<HeldTimeline>(of_->timeline(std::move(from)), held_);
+  }
+  engine::PrefixFormat prefix_format() const override { return of_->prefix_format(); }
+  std::unique_ptr<engine::PrefixBuilder> prefix_builder(
+      const engine::PrefixRef& from) const override {
+    return of_->prefix_builder(from);
+  }
+
+ private:
+  const std::unique_ptr<engine::Engine> of_;
+  Held& held_;
+};
+
+// A comparison ends between two layers when somebody comes, and is made again later.
+TEST_F(ResidentTest, AScrubIsCalledOffWithinAChunk) {
+  tend_every_ = std::chrono::milliseconds(200);
+  store_ = root_ + "-store";
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
+  Held held;
+  with_engine(
+      [&](EngineHost& host, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+        const auto one = co_await begun(resident);
+        co_await at_rest(resident);
+        const auto n_kept = static_cast<std::int64_t>(one.base->tokens.size()) / 128 * 128;
+        co_await until(resident, [&](const auto& report) { return report.disk_tokens == n_kept; });
+        held.holds = true;
+        EXPECT_TRUE(co_await resident->scrub());
+        co_await until(resident, [&](const auto&) { return held.n_waiting == 1; });
+        {
+          const EngineHost::Person person(host);
+          co_await until(resident, [&](const auto&) { return !held.holds; });
+        }
+        EXPECT_EQ(held.n_called_off, 1);
+        const auto clean = co_await until(resident,
+                                          [](const auto& report) { return !report.scrubbing; });
+        EXPECT_EQ(clean.scrubbed, n_kept);
+        EXPECT_EQ(clean.scrub_found, "");
+      },
+      [&](std::unique_ptr<engine::Engine> of) {
+        return std::make_unique<HeldEngine>(std::move(of), held);
+      });
 }
 
 // What is kept is evaluated again while the daemon serves, and a byte that is not what it was is
