@@ -44,7 +44,8 @@ class Generate : public ModelPart {
     auto* text = app_->add_option("--prompt", prompt_, "what to ask; - is stdin");
     auto* file =
         app_->add_option("--file", prompt_path_, "what to ask, from this file")->excludes(text);
-    auto* ids = app_->add_option("--tokens", tokens_path_, "JSON array of token ids to continue")
+    auto* ids = app_->add_option("--tokens", tokens_path_,
+                                 "token ids to continue, a JSON array, from this file; - is stdin")
                     ->excludes(text)
                     ->excludes(file);
     app_->add_flag(

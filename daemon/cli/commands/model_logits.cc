@@ -23,7 +23,9 @@ class Logits : public ModelPart {
         ->check(CLI::IsMember({"exact", "released"}))
         ->capture_default_str();
     add_threads();
-    app_->add_option("--tokens", tokens_path_, "JSON array of token ids; - is stdin")->required();
+    app_->add_option("--tokens", tokens_path_,
+                     "token ids, a JSON array, from this file; - is stdin")
+        ->required();
     app_->add_option("--out", out_path_, "safetensors file to write; - is stdout")->required();
     app_->add_option("--chunk", chunk_, "tokens evaluated at a time")
         ->check(whole_number_in(1, engine::kLogitsChunkMax))

@@ -137,6 +137,8 @@ class ModelTest(CliCase):
         generate = ("generate", "--model", self.nano, "--tokens")
         self.one_line(self.model(*generate, "none.json"), 1, "read none.json: No such file")
         self.one_line(self.model(*generate, "nano"), 1, "it is a directory")
+        for command in ("generate", "logits"):
+            self.assertRegex(self.model(command, "--help")[1], r"--tokens TEXT[^-]*\bfrom this\s+file")
         self.one_line(self.model(*generate, "nano/config.json"), 1, "not a JSON array of token ids")
         said = {command: self.model(command, *arguments)[2] for command, arguments in (("inspect", ("/nonexistent",)), ("generate", ("--model", "/nonexistent", "--prompt", "x")),
                                                                                        ("verify", ("/nonexistent",)), ("repack", ("/nonexistent",)))}
