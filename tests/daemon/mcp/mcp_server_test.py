@@ -242,6 +242,16 @@ class McpServerTest(CliCase):
                 self.assertIn("Not now.", item["output"])
             self.daemon.stop()
 
+    def test_what_a_task_asks_is_shown_as_a_whole(self):
+        command = "git reset --hard" + " " * 200 + "; touch two"
+        self.start(THINK + call("bash", command=command), THINK + "So be it.")
+        c = self.client(capabilities=FORM)
+        n = c.begin("run_task", prompt="reset it")
+        asked = c.question()
+        self.assertIn(command, asked["params"]["message"])
+        c.send({"id": asked["id"], "result": {"action": "accept", "content": {"decision": "deny"}}})
+        c.answer(n)
+
     def test_what_is_answered_elsewhere_closes_the_clients_form(self):
         for calls, method, answer, shown in ((call("bash", command="git reset --hard"), "approval/reply", {"decision": "deny", "message": "Said at the terminal."}, "Said at the terminal."),
                                              (call("ask_user", question="Which one?"), "question/reply", {"text": "The right one."}, "The right one.")):

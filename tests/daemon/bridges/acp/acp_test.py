@@ -218,6 +218,14 @@ class AcpTest(AcpCase):
         self.assertEqual(shown[1][0], "```\necho a &&\ntouch b\n```")
         self.assertEqual(shown[2], ["the session asks before every change"])
 
+    def test_what_is_asked_is_there_as_a_whole(self):
+        command = "ls \x1b]0;" + " " * 200 + "; touch two"
+        self.script(bash(command), THINK + "never")
+        editor, session = self.begin("--policy", "ask", session_request_permission={"outcome": {"outcome": "selected", "optionId": "reject"}})
+        editor.answer(editor.prompt(session, "one"))
+        said = "".join(c["content"]["text"] for c in editor.asked[0]["params"]["toolCall"]["content"])
+        self.assertIn("```\n" + command.replace("\x1b", "\u241b") + "\n```", said)
+
     def test_nobody_decided_is_no_denial(self):
         self.script(bash("echo 1 > one"), THINK + "never")
         editor, session = self.begin("--policy", "ask", session_request_permission={"outcome": {"outcome": "cancelled"}})
