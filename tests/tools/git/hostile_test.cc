@@ -1,11 +1,18 @@
 // A command of the sandbox that exchanges directories for links while the git tool goes through the
 // worktree: with the user's rights, and by paths, for libgit2 knows no others.
 #include <gmock/gmock.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <thread>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -13,6 +20,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
 
+#include "sandbox/control_paths.h"
 #include "tests/tools/git/git_case.h"
 
 namespace lares::tools {
@@ -100,6 +108,34 @@ TEST_F(HostileGit, APipeInARulesFilesPlaceHoldsNobodyUp) {
     }
     sh(root(), std::string("rm ") + name);
   }
+}
+
+// As on a kernel that has none; of the calling thread and those that it starts.
+void forbid_landlock() {
+  const sock_filter rows[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_landlock_create_ruleset, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{std::size(rows), const_cast<sock_filter*>(rows)};
+  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST_F(HostileGit, WithoutLandlockNothingIsDoneBesideCommands) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  std::thread([&] {
+    forbid_landlock();
+    sandbox::ControlPaths::Inside inside(sandbox::ControlPaths::of(root().string()));
+    inside.begin();
+    EXPECT_THAT(git({{"command", "status"}}).text, testing::HasSubstr("end them first"));
+    inside.end(false);
+    EXPECT_FALSE(git({{"command", "add"}}).ok);
+    inside.end(true);
+    EXPECT_THAT(git({{"command", "status"}}).text, testing::HasSubstr("nothing to commit"));
+  }).join();
 }
 
 }  // namespace
