@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow fuzz test-clients bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow fuzz test-clients test-kernel bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
 
 all: build
 
@@ -44,6 +44,13 @@ test-clients: deps
 	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@ninja -C $(BUILD) -j $(JOBS) lares laresd lares-sandbox lares_scripted_daemon lares_mcp_conformance_server lares_mcp_conformance_client
 	@tests/clients/run.sh $(BUILD) $(CLIENTS)
+
+# The sandbox's tests on Debian's own kernel, in an emulator: some ten minutes.
+test-kernel: deps
+	@.ci/install-packages busybox-static cpio kmod qemu-system-x86
+	@$(CONFIGURE) -DLARES_TESTS=ON >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@ninja -C $(BUILD) -j $(JOBS) lares-sandbox $$(cd tests/sandbox && ls *_test.cc | sed 's/^/sandbox_/; s/\.cc$$//')
+	@tests/sandbox/other_kernel.sh $(BUILD)
 
 asan: deps
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=ON
