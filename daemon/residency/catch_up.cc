@@ -13,10 +13,12 @@ constexpr std::int64_t kWrapperTokensMax = 64;  // of the two tags, with any ver
 }  // namespace
 
 std::string catch_up(Pinned& session, const tools::Workspace& now, std::uint64_t to,
-                     std::span<const tools::SourceFile> wrote, const CountTokens& count) {
+                     std::span<const tools::SourceFile> wrote, const CountTokens& count,
+                     const std::vector<std::string>* among) {
   for (const tools::SourceFile& file : wrote) session.view.saw(file);
   const TellOptions options{.tokens_max = kEventTokensMax - kLastMarkerTokens - kWrapperTokensMax,
-                            .repeat_hidden = true};
+                            .repeat_hidden = true,
+                            .among = among};
   const Told told = tell(session.view, now, count, options);
   const std::uint64_t from = std::exchange(session.version, to);
   if (told.entries.empty()) return "";

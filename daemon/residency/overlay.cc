@@ -42,11 +42,13 @@ Overlay::Overlay(std::shared_ptr<const Base> base, CountTokens count, std::int64
   }
 }
 
-std::vector<Entry> Overlay::advance(const tools::Workspace& now) {
+std::vector<Entry> Overlay::advance(const tools::Workspace& now,
+                                    const std::vector<std::string>* among) {
   const std::int64_t left = tokens_max_ + kEventTokensMax - n_tokens_;
   // The last marker's tokens are kept back, so that the bound holds whatever happens.
   const TellOptions options{
-      .tokens_max = std::max<std::int64_t>(0, std::min(kEventTokensMax, left) - kLastMarkerTokens)};
+      .tokens_max = std::max<std::int64_t>(0, std::min(kEventTokensMax, left) - kLastMarkerTokens),
+      .among = among};
   Told told = tell(view_, now, count_, options);
   if (!told.changed.empty()) ++version_;
   const std::size_t n_before = entries_.size();

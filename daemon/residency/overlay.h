@@ -46,7 +46,9 @@ class Overlay {
   // What to append now, in path order; the version grows by one if anything changed, told or
   // hidden. At most kEventTokensMax tokens, and never past T + kEventTokensMax in all: what does
   // not fit is marked as changed, not shown.
-  std::vector<Entry> advance(const tools::Workspace& now);
+  // `among`: nothing else changed since it was last called; null: anything may have.
+  std::vector<Entry> advance(const tools::Workspace& now,
+                             const std::vector<std::string>* among = nullptr);
 
   // The same workspace over another base: one entry per file that this base does not show as it is.
   // Same version.

@@ -132,7 +132,9 @@ Choice choose(const std::vector<Change>& changes, const View& view, const CountT
 
 Told tell(View& view, const tools::Workspace& now, const CountTokens& count,
           const TellOptions& options) {
-  std::vector<Change> changes = find_changes(view, now);
+  // A file that was told to be gone may be among those that a directory's marker hid again.
+  const bool any = !view.hidden_below().directories().empty();
+  std::vector<Change> changes = find_changes(view, now, any ? nullptr : options.among);
   for (Change& change : changes) put_into_words(change, view, count, options.tokens_max);
   Choice choice = choose(changes, view, count, options);
   Told out;

@@ -36,6 +36,9 @@ struct TellOptions {
                                               // changed
   // Says again of a hidden file that it changed: the reader may have read it in between.
   bool repeat_hidden = false;
+  // In bytewise order: no other file changed since the view was last told of what there is. Null:
+  // any may have.
+  const std::vector<std::string>* among = nullptr;
 };
 
 struct Told {

@@ -120,16 +120,27 @@ void tell_text(Change& change, const CountTokens& count, std::int64_t tokens_max
 
 }  // namespace
 
-std::vector<Change> find_changes(const View& view, const tools::Workspace& now) {
+std::vector<Change> find_changes(const View& view, const tools::Workspace& now,
+                                 const std::vector<std::string>* among) {
   std::vector<Change> out;
-  for (const auto& [path, file] : now) {
+  const auto look = [&](const std::string& path, const tools::SourceFile& file) {
     const BaseFile* const base = view.base_file(path);
     if (is_news(view.glance(path, base), file, base))
       out.push_back({.path = path, .file = &file, .before = view.seen(path)});
-  }
-  for (std::string& path : view.missing_in(now)) {
-    Seen before = view.seen(path);
-    out.push_back({.path = std::move(path), .before = std::move(before)});
+  };
+  const auto miss = [&](const std::string& path) {
+    out.push_back({.path = path, .before = view.seen(path)});
+  };
+  if (among) {
+    for (const std::string& path : *among) {
+      if (const auto at = now.find(path); at != now.end())
+        look(path, at->second);
+      else if (view.is_missed(path))
+        miss(path);
+    }
+  } else {
+    for (const auto& [path, file] : now) look(path, file);
+    for (const std::string& path : view.missing_in(now)) miss(path);
   }
   std::sort(out.begin(), out.end(),
             [](const Change& a, const Change& b) { return a.path < b.path; });

@@ -20,8 +20,9 @@ struct Change {
   std::int64_t n_tokens = 0;
 };
 
-// In path order, content-equal renames already paired.
-std::vector<Change> find_changes(const View& view, const tools::Workspace& now);
+// In path order, content-equal renames already paired. `among`: TellOptions.
+std::vector<Change> find_changes(const View& view, const tools::Workspace& now,
+                                 const std::vector<std::string>* among = nullptr);
 
 // Fills in the words, the cheapest that show it. What costs more than `tokens_max` may go without.
 void put_into_words(Change& change, const View& view, const CountTokens& count,

@@ -132,6 +132,13 @@ std::vector<std::string> View::missing_in(const tools::Workspace& now) const {
   return out;
 }
 
+bool View::is_missed(std::string_view path) const {
+  if (const auto it = since_.find(path); it != since_.end())
+    return it->second.state != Seen::State::absent;
+  const BaseFile* const file = base_file(path);
+  return file && glance_at(*file).state != Seen::State::absent;
+}
+
 bool View::is_clean(std::string_view path) const {
   const BaseFile* file = base_file(path);
   if (!file) return false;

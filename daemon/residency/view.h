@@ -77,6 +77,7 @@ class View {
   std::size_t n_hidden() const;  // files that were shown whole, or are new
   // Of what is known to exist, or may, and is not in `now`; in no order.
   std::vector<std::string> missing_in(const tools::Workspace& now) const;
+  bool is_missed(std::string_view path) const;  // is among those, where `now` is without it
   // As in the base, exactly.
   bool is_clean(std::string_view path) const;
 

@@ -9,6 +9,7 @@
 #include <boost/asio/detached.hpp>
 #include <boost/asio/steady_timer.hpp>
 
+#include "daemon/turn/instructions.h"
 #include "tools/workspace/workspace.h"
 
 namespace lares::daemon {
@@ -87,10 +88,11 @@ void Resident::make_tree() {
   tree_ = std::make_unique<ResidentTree>(root_, std::move(world));
 }
 
-// Brings the tree up to date on the disk pool, and there does `look` with it and the workspace.
+// Brings the tree up to date on the disk pool, and there does `look` with it. Files are many, and
+// stay there: even to let go of all of them takes the io thread tens of milliseconds.
 template <class Look>
-asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Resident::up_to_date(
-    bool anew, Look look) {
+asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> Resident::up_to_date(bool anew,
+                                                                                Look look) {
   const auto self = shared_from_this();
   const Counted looking(n_looking_);
   if (of_ && !has_begun()) {
@@ -100,12 +102,10 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
   }
   if (!tree_) make_tree();
   co_await kept_->restore(*world_.host->engine(), tokens_max());
-  const auto work = [this, anew,
-                     &look]() -> std::invoke_result_t<Look, ResidentTree&, tools::Workspace> {
-    auto now = tree_->bring_up_to_date(anew);
-    if (!now) return tl::unexpected(now.error());
+  const auto work = [this, anew, &look]() -> std::invoke_result_t<Look, ResidentTree&> {
+    if (auto now = tree_->bring_up_to_date(anew); !now) return tl::unexpected(now.error());
     publish();
-    return look(*tree_, std::move(*now));
+    return look(*tree_);
   };
   auto seen = co_await on_disk_pool(strand_, work);
   if (!seen) co_return seen;
@@ -118,13 +118,17 @@ asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> Res
 asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin() {
   const auto self = shared_from_this();
   std::optional<tools::WatchPlan> plan;
-  const auto look = [this, &plan](ResidentTree& tree,
-                                  tools::Workspace now) -> tl::expected<Beginning, std::string> {
+  const auto look = [this, &plan](ResidentTree& tree) -> tl::expected<Beginning, std::string> {
     plan.emplace(root_, tree.directories());
     Beginning b{.base = tree.base(),
                 .overlay = {},
                 .pinned = std::make_shared<Pinned>(tree.overlay()),
-                .files = std::move(now)};
+                .files = {}};
+    b.pinned->files = tree.version();
+    const View& view = b.pinned->view;
+    for (const auto& [path, file] : tree.files())
+      if (may_instruct(path) || view.glance(path, view.base_file(path)).state == Seen::State::text)
+        b.files.emplace_hint(b.files.end(), path, file);
     for (const Entry& entry : tree.overlay().entries()) b.overlay += entry.text;
     return b;
   };
@@ -135,9 +139,9 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
 
 asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_again(
     std::shared_ptr<const std::vector<engine::Token>> ids, WasShown shown, bool unsure) {
-  const auto look = [ids, &shown, unsure](
-                        ResidentTree& tree,
-                        tools::Workspace now) -> tl::expected<PinnedAgain, std::string> {
+  const auto look = [ids, &shown,
+                     unsure](ResidentTree& tree) -> tl::expected<PinnedAgain, std::string> {
+    const tools::Workspace& now = tree.files();
     const auto& base = tree.base()->tokens;
     if (unsure || base.size() > ids->size() ||
         !std::equal(base.begin(), base.end(), ids->begin())) {
@@ -165,13 +169,15 @@ asio::awaitable<tl::expected<Resident::PinnedAgain, std::string>> Resident::pin_
 
 asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
     std::shared_ptr<Pinned> session, std::vector<Written> wrote) {
-  const auto look = [session, &wrote](ResidentTree& tree,
-                                      tools::Workspace now) -> tl::expected<Update, std::string> {
+  const auto look = [session, &wrote](ResidentTree& tree) -> tl::expected<Update, std::string> {
+    const tools::Workspace& now = tree.files();
+    auto among = tree.changed_since(session->files);
     // What it wrote it knows, as long as that is still so. What somebody changed again meanwhile,
     // or took back, it must be told.
     std::vector<tools::SourceFile> own;
     for (const Written& w : wrote) {
       const auto at = now.find(w.path);
+      if (among) among->push_back(w.path);
       if (w.blob.empty())
         session->view.set(w.path, {});
       else if (at != now.end() && at->second.text && at->second.blob == w.blob)
@@ -179,14 +185,21 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
       else
         session->view.set(w.path, {.state = Seen::State::hidden, .text = nullptr, .blob = w.blob});
     }
+    if (among) {
+      std::ranges::sort(*among);
+      among->erase(std::ranges::unique(*among).begin(), among->end());
+    }
     Update update;
     const auto known = session->view.since();
-    update.text = daemon::catch_up(*session, now, tree.overlay().version(), own, tree.count());
+    update.text = daemon::catch_up(*session, now, tree.overlay().version(), own, tree.count(),
+                                   among ? &*among : nullptr);
+    session->files = tree.version();
     for (const auto& [path, seen] : session->view.since()) {
       const auto before = known.find(path);
-      if (before == known.end() || before->second.blob != seen.blob) update.changed.push_back(path);
+      if (before != known.end() && before->second.blob == seen.blob) continue;
+      update.changed.push_back(path);
+      if (const auto at = now.find(path); at != now.end()) update.files.insert(*at);
     }
-    update.files = std::move(now);
     return update;
   };
   co_return co_await up_to_date(/*anew=*/false, look);
@@ -212,9 +225,7 @@ void Resident::watch(const tools::WatchPlan& plan) {
 asio::awaitable<void> Resident::hurry() {
   std::string why;
   try {
-    const auto look = [this](
-                          ResidentTree& tree,
-                          const tools::Workspace&) -> tl::expected<tools::WatchPlan, std::string> {
+    const auto look = [this](ResidentTree& tree) -> tl::expected<tools::WatchPlan, std::string> {
       return tools::WatchPlan(root_, tree.directories());
     };
     const auto plan = co_await up_to_date(/*anew=*/false, look);

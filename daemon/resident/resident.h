@@ -66,7 +66,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
     std::string overlay;  // notices for the first user turn; empty: the base shows everything as it
                           // is
     std::shared_ptr<Pinned> pinned;  // what the session knows then
-    tools::Workspace files;          // as scanned just now
+    tools::Workspace files;  // as scanned just now: those whose text the session is shown, and
+                             // those that may instruct it
   };
   // What a session begins with: the base, rendered if there is none, and what changed up to now.
   // The engine is ready.
@@ -76,7 +77,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
     std::string text;  // a <workspace-update>; empty: nothing changed that the session did not
                        // write
     std::vector<std::string> changed;  // the files it tells of
-    tools::Workspace files;
+    tools::Workspace files;            // of these, those that there are
   };
   asio::awaitable<tl::expected<Update, std::string>> catch_up(std::shared_ptr<Pinned> session,
                                                               std::vector<Written> wrote);
@@ -108,8 +109,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   bool has_begun();
   asio::awaitable<void> look_at_files();
   template <class Look>
-  asio::awaitable<std::invoke_result_t<Look, ResidentTree&, tools::Workspace>> up_to_date(
-      bool anew, Look look);
+  asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> up_to_date(bool anew, Look look);
   void watch(const tools::WatchPlan& plan);
   asio::awaitable<void> hurry();
   static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);

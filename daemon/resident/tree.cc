@@ -1,6 +1,7 @@
 #include "daemon/resident/tree.h"
 
 #include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include <fmt/format.h>
@@ -16,12 +17,21 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr double kAtOnceSeconds = 4;
+constexpr std::size_t kChangesKept = 20'000;  // paths; who is further behind compares all files
 
 }  // namespace
 
-tl::expected<tools::Workspace, std::string> ResidentTree::scan() {
-  auto files = scanner_.scan();
-  if (!files) return tl::unexpected(files.error().message);
+tl::expected<void, std::string> ResidentTree::scan() {
+  static std::atomic<std::uint64_t> versions = 0;
+  if (const auto seen = scanner_.scan(); !seen) return tl::unexpected(seen.error().message);
+  if (const auto& changed = scanner_.changed(); version_ == 0 || !changed.empty()) {
+    n_in_steps_ += changed.size();
+    steps_.push_back({std::exchange(version_, ++versions), changed});
+    while (n_in_steps_ > kChangesKept) {
+      n_in_steps_ -= steps_.front().changed.size();
+      steps_.pop_front();
+    }
+  }
   if (!cache_) {
     const engine::Engine& engine = *world_.host->engine();
     cache_ = std::make_unique<TokenCache>(engine.tokenizer(), TokenCacheOptions{});
@@ -30,7 +40,21 @@ tl::expected<tools::Workspace, std::string> ResidentTree::scan() {
       return static_cast<std::int64_t>(engine.tokenizer().encode(text, /*added=*/false).size());
     };
   }
-  return std::move(*files);
+  return {};
+}
+
+std::optional<std::vector<std::string>> ResidentTree::changed_since(std::uint64_t version) const {
+  std::vector<std::string> out;
+  if (version == version_) return out;
+  if (version == 0) return std::nullopt;
+  for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+    out.insert(out.end(), step->changed.begin(), step->changed.end());
+    if (step->from != version) continue;
+    std::ranges::sort(out);
+    out.erase(std::ranges::unique(out).begin(), out.end());
+    return out;
+  }
+  return std::nullopt;
 }
 
 ComposeOptions ResidentTree::options() const {
@@ -44,15 +68,14 @@ Composer ResidentTree::composer() {
   };
 }
 
-tl::expected<tools::Workspace, std::string> ResidentTree::bring_up_to_date(bool anew) {
-  auto now = scan();
-  if (!now) return now;
+tl::expected<void, std::string> ResidentTree::bring_up_to_date(bool anew) {
+  if (auto seen = scan(); !seen) return seen;
   if (!base_)
-    begin_with(*now);
+    begin_with(files());
   else
-    keep_up(*now, anew);
+    keep_up(files(), anew);
   if (overlay_->version() != told_version_) tell_bases();
-  return now;
+  return {};
 }
 
 void ResidentTree::begin_with(const tools::Workspace& now) {
@@ -99,7 +122,9 @@ void ResidentTree::keep_up(const tools::Workspace& now, bool anew) {
       world_.evaluated(*next_->base) >= static_cast<std::int64_t>(next_->base->tokens.size()))
     switch_over(now);
   const std::uint64_t before = overlay_->version();
-  overlay_->advance(now);
+  const auto changed = changed_since(advanced_);
+  overlay_->advance(now, changed ? &*changed : nullptr);
+  advanced_ = version_;
   if (overlay_->version() != before) changed_ = Clock::now();
   if (overlay_->entries().empty()) return;
   if (anew && at_once(now)) return;

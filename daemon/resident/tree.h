@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -49,10 +50,10 @@ class ResidentTree {
   ResidentTree(std::string root, World world)
       : root_(std::move(root)), world_(std::move(world)), scanner_({.root = root_, .limits = {}}) {}
 
-  // Base and overlay as the working tree is now, which is returned. Where there is none yet it
-  // begins with what was kept, else with what is rendered. `anew`: for a session that begins, which
-  // a base without an overlay serves best.
-  tl::expected<tools::Workspace, std::string> bring_up_to_date(bool anew);
+  // Base and overlay as the working tree is now. Where there is none yet it begins with what was
+  // kept, else with what is rendered. `anew`: for a session that begins, which a base without an
+  // overlay serves best.
+  tl::expected<void, std::string> bring_up_to_date(bool anew);
 
   // Once it was brought up to date.
   const std::shared_ptr<const Base>& base() const { return base_; }
@@ -61,12 +62,16 @@ class ResidentTree {
   const Overlay& overlay() const { return *overlay_; }
   const CountTokens& count() const { return count_; }
   std::vector<std::string> directories() const { return scanner_.directories(); }
+  const tools::Workspace& files() const { return scanner_.files(); }
+  std::uint64_t version() const { return version_; }  // of the files; no other tree has the same
+  // What of the files is another since that version, in bytewise order; nullopt: that is not known.
+  std::optional<std::vector<std::string>> changed_since(std::uint64_t version) const;
 
   void describe(protocol::RepoPrefixResult& report, bool with_files) const;  // but for what is
                                                                              // evaluated
 
  private:
-  tl::expected<tools::Workspace, std::string> scan();
+  tl::expected<void, std::string> scan();
   ComposeOptions options() const;
   Composer composer();
   void begin_with(const tools::Workspace& now);
@@ -80,7 +85,15 @@ class ResidentTree {
 
   const std::string root_;
   const World world_;
+  // From one version of the files to the next.
+  struct Step {
+    std::uint64_t from = 0;
+    std::vector<std::string> changed;
+  };
   tools::Scanner scanner_;
+  std::uint64_t version_ = 0;
+  std::deque<Step> steps_;      // the last ones
+  std::size_t n_in_steps_ = 0;  // paths
   tools::ChangeRates rates_;
   std::vector<engine::Token> head_;
   std::unique_ptr<TokenCache> cache_;
@@ -88,6 +101,7 @@ class ResidentTree {
   std::uint64_t epoch_ = 0;
   std::shared_ptr<const Base> base_;
   std::optional<Overlay> overlay_;
+  std::uint64_t advanced_ = 0;   // the version of the files that the overlay has
   std::optional<Rebased> next_;  // takes over once its base is evaluated
   std::shared_ptr<const Base> ahead_;
   std::uint64_t told_version_ = 0;  // of the overlay, in ahead_

@@ -77,10 +77,7 @@ asio::awaitable<std::string> Session::changes_of_others() {
     co_return "";
   }
   written_.clear();
-  tools::Workspace told;
-  for (const auto& path : update->changed)
-    if (const auto at = update->files.find(path); at != update->files.end()) told.insert(*at);
-  note_shown(pinned_->view, told);
+  note_shown(pinned_->view, update->files);
   co_return std::move(update->text);
 }
 

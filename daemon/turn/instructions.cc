@@ -21,12 +21,14 @@ struct Place {
   const tools::SourceFile* file = nullptr;
 };
 
+std::string_view name_of(std::string_view path) { return path.substr(path.rfind('/') + 1); }
+
 // By directory; of two names the first.
 std::vector<Place> places(const tools::Workspace& files) {
   std::map<std::string, const tools::SourceFile*> by_directory;
   for (const auto& [path, file] : files) {
+    const std::string_view name = name_of(path);
     const auto slash = path.rfind('/');
-    const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
     const std::string directory = slash == std::string::npos ? "" : path.substr(0, slash + 1);
     if (!file.text || file.text->empty()) continue;
     if (name == kName)
@@ -56,6 +58,10 @@ std::string read_users(const std::string& path) {
 }
 
 }  // namespace
+
+bool may_instruct(std::string_view path) {
+  return name_of(path) == kName || name_of(path) == kOtherName;
+}
 
 Instructions instructions(const tools::Workspace& files, const View& view,
                           const std::string& users_file) {

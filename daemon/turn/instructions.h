@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/residency/view.h"
@@ -21,8 +22,10 @@ struct Instructions {
   std::string unreadable;  // for people: why the user's own is not; empty: it is, or there is none
 };
 
-// `users_file`: the user's own AGENTS.md; it need not exist. A directory without an AGENTS.md may
-// have a CLAUDE.md. Files whose text the session is shown are only named.
+bool may_instruct(std::string_view path);  // by its name
+// `files`: at least those that may instruct, in full. `users_file`: the user's own AGENTS.md; it
+// need not exist. A directory without an AGENTS.md may have a CLAUDE.md. Files whose text the
+// session is shown are only named.
 Instructions instructions(const tools::Workspace& files, const View& view,
                           const std::string& users_file);
 

@@ -50,6 +50,12 @@ std::string_view reason_without_content(const Listed& file) {
 
 constexpr std::string_view kOverBudget = "over budget";
 
+// The name of its content stands for a text.
+bool is_same(const SourceFile& a, const SourceFile& b) {
+  return a.blob == b.blob && a.shown == b.shown && a.reason == b.reason && !a.text == !b.text &&
+         a.n_bytes == b.n_bytes && a.crlf == b.crlf;
+}
+
 }  // namespace
 
 struct Scanner::State {
@@ -62,23 +68,25 @@ struct Scanner::State {
     FileStamp stamp;
     Attributes attributes;
     bool racy = false;
-    bool by_content = false;  // its name, size and attributes alone did not rule it out
-    SourceFile file;
+    bool by_content = false;     // its name, size and attributes alone did not rule it out
+    SourceFile* file = nullptr;  // in `files`
   };
   enum class Seen { here, gone };
 
-  static bool holds(const Known& before, const Listed& listed) {
-    return before.stamp == listed.stamp && before.attributes == listed.attributes && !before.racy;
-  }
   Seen read(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& out);
   void read_text(const FileData& data, const Attributes& attributes, SourceFile& file);
-  Seen judge(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& known,
-             bool held);
+  bool fits(const Listed& listed) const;
+  bool stands(const Known& before, const Listed& listed) const;
+  Seen judge(const RootedFs& fs, const Listed& listed, std::int64_t started, Known& out);
+  void count(const SourceFile& file, const Listed& listed);
+  void forget_others_than(const std::vector<Known>& known);
 
   ScanOptions options;
   TreeLister lister;
+  Workspace files;
   std::vector<Known> known;  // of the last scan, in bytewise path order
-  std::vector<std::string> left_out, directories;
+  std::vector<std::string> changed, left_out, directories;
+  bool whole = true;  // the last scan came to its end
   ScanFigures figures;
   std::uint64_t bytes_over = 0;  // of the files that are over budget in this scan
   std::size_t n_over = 0;
@@ -105,47 +113,70 @@ Scanner::State::Seen Scanner::State::read(const RootedFs& fs, const Listed& list
   if (!data) {
     struct stat st {};
     if (!fs.lstat(listed.path, st)) return Seen::gone;
-    out.file.reason = "unreadable";
+    out.file->reason = "unreadable";
     out.racy = true;  // it may have been too large for a moment, or no longer a file
     return Seen::here;
   }
   figures.bytes_read += data->bytes.size();
   out.racy = stamp_of(data->stat) != listed.stamp || listed.stamp.ctime_ns >= started - kRacyNs;
   if (large) {
-    out.file.reason = is_binary(data->bytes) ? "binary" : "too large";
+    out.file->reason = is_binary(data->bytes) ? "binary" : "too large";
   } else {
-    out.file.n_bytes = data->bytes.size();
-    read_text(*data, out.attributes, out.file);
+    out.file->n_bytes = data->bytes.size();
+    read_text(*data, out.attributes, *out.file);
   }
   return Seen::here;
 }
 
+// By the size on disk and before anything is read, so that the same tree is cut in the same place
+// whatever was read before.
+bool Scanner::State::fits(const Listed& listed) const {
+  return figures.bytes_held + listed.stamp.size <= options.limits.text_bytes_max;
+}
+
+bool Scanner::State::stands(const Known& before, const Listed& listed) const {
+  return before.stamp == listed.stamp && before.attributes == listed.attributes && !before.racy &&
+         (!before.by_content || fits(listed) == (before.file->reason != kOverBudget));
+}
+
+// Into `out`, and its file.
 Scanner::State::Seen Scanner::State::judge(const RootedFs& fs, const Listed& listed,
-                                           std::int64_t started, Known& out, bool held) {
-  // By the size on disk and before anything is read, so that the same tree is cut in the same place
-  // whatever was read before.
-  const bool fits = figures.bytes_held + listed.stamp.size <= options.limits.text_bytes_max;
-  if (!held || (out.by_content && fits != (out.file.reason != kOverBudget))) {
-    out = {listed.stamp, listed.attributes, false, false, {}};
-    out.file.path = listed.path;
-    out.file.n_bytes = listed.kind == Listed::Kind::submodule ? 0 : listed.stamp.size;
-    out.file.reason = reason_without_content(listed);
-    if (out.file.reason.empty()) {
-      out.by_content = listed.stamp.size <= options.limits.file_bytes_max;
-      if (out.by_content && !fits) {
-        out.file.reason = kOverBudget;
-      } else if (read(fs, listed, started, out) == Seen::gone) {
-        return Seen::gone;
-      }
-    }
-    out.file.shown = out.file.reason.empty() ? Shown::full : Shown::path;
+                                           std::int64_t started, Known& out) {
+  SourceFile& file = *out.file;
+  out.stamp = listed.stamp;
+  out.attributes = listed.attributes;
+  file.path = listed.path;
+  file.n_bytes = listed.kind == Listed::Kind::submodule ? 0 : listed.stamp.size;
+  file.reason = reason_without_content(listed);
+  if (file.reason.empty()) {
+    out.by_content = listed.stamp.size <= options.limits.file_bytes_max;
+    if (out.by_content && !fits(listed))
+      file.reason = kOverBudget;
+    else if (read(fs, listed, started, out) == Seen::gone)
+      return Seen::gone;
   }
-  if (out.file.text) figures.bytes_held += listed.stamp.size;
-  if (out.file.reason == kOverBudget) {
-    ++n_over;
-    bytes_over += listed.stamp.size;
-  }
+  file.shown = file.reason.empty() ? Shown::full : Shown::path;
   return Seen::here;
+}
+
+void Scanner::State::count(const SourceFile& file, const Listed& listed) {
+  if (file.text) figures.bytes_held += listed.stamp.size;
+  if (file.reason != kOverBudget) return;
+  ++n_over;
+  bytes_over += listed.stamp.size;
+}
+
+void Scanner::State::forget_others_than(const std::vector<Known>& listed) {
+  if (files.size() == listed.size()) return;
+  auto at = listed.begin();
+  for (auto file = files.begin(); file != files.end();) {
+    if (at != listed.end() && at->file == &file->second) {
+      ++at, ++file;
+    } else {
+      changed.push_back(file->first);
+      file = files.erase(file);
+    }
+  }
 }
 
 Scanner::Scanner(ScanOptions options) : state_(std::make_unique<State>(std::move(options))) {}
@@ -153,7 +184,7 @@ Scanner::~Scanner() = default;
 Scanner::Scanner(Scanner&&) noexcept = default;
 Scanner& Scanner::operator=(Scanner&&) noexcept = default;
 
-Result<Workspace> Scanner::scan() {
+Result<> Scanner::scan() {
   State& s = *state_;
   const std::int64_t started = now_ns();
   const auto fs = RootedFs::open(s.options.root);
@@ -162,22 +193,35 @@ Result<Workspace> Scanner::scan() {
   if (!tree) return tl::unexpected(std::move(tree.error()));
   s.figures = {};
   s.n_over = s.bytes_over = 0;
+  if (std::exchange(s.whole, false)) s.changed.clear();
+  const auto old = std::exchange(s.known, {});  // where memory ends on the way, all is read again
   std::vector<State::Known> known;
   known.reserve(tree->files.size());
-  auto before = s.known.begin();
-  Workspace out;
+  auto before = old.begin();
   for (const Listed& listed : tree->files) {
-    while (before != s.known.end() && before->file.path < listed.path) ++before;
-    State::Known file;
-    const bool held = before != s.known.end() && before->file.path == listed.path &&
-                      State::holds(*before, listed);
-    if (held) file = std::move(*before++);
-    if (s.judge(*fs, listed, started, file, held) == State::Seen::gone) continue;
-    out.emplace_hint(out.end(), listed.path, file.file);
-    known.push_back(std::move(file));
+    while (before != old.end() && before->file->path < listed.path) ++before;
+    if (before != old.end() && before->file->path == listed.path && s.stands(*before, listed)) {
+      known.push_back(*before++);
+    } else {
+      SourceFile file;
+      State::Known now{.file = &file};
+      if (s.judge(*fs, listed, started, now) == State::Seen::gone) continue;
+      SourceFile& was = s.files[listed.path];
+      if (was.path.empty() || !is_same(was, file)) {
+        s.changed.push_back(listed.path);
+        was = std::move(file);
+      }
+      now.file = &was;
+      known.push_back(now);
+    }
+    s.count(*known.back().file, listed);
   }
+  s.forget_others_than(known);
+  std::ranges::sort(s.changed);
+  s.changed.erase(std::ranges::unique(s.changed).begin(), s.changed.end());
   s.known = std::move(known);
-  s.figures.n_files = out.size();
+  s.whole = true;
+  s.figures.n_files = s.files.size();
   s.left_out = std::move(tree->left_out);
   s.directories = std::move(tree->directories);
   if (s.n_over > 0) {
@@ -185,8 +229,11 @@ Result<Workspace> Scanner::scan() {
                                      s.n_over, s.n_over == 1 ? "" : "s", s.bytes_over >> 10,
                                      s.options.limits.text_bytes_max >> 20));
   }
-  return out;
+  return {};
 }
+
+const Workspace& Scanner::files() const { return state_->files; }
+const std::vector<std::string>& Scanner::changed() const { return state_->changed; }
 
 const std::vector<std::string>& Scanner::left_out() const { return state_->left_out; }
 const std::vector<std::string>& Scanner::directories() const { return state_->directories; }

@@ -39,13 +39,17 @@ class Scanner {
   Scanner(Scanner&&) noexcept;
   Scanner& operator=(Scanner&&) noexcept;
 
-  // Every file git would track (tools/workspace/tree_listing.h). `shown` is full where there is a text, and
+  // Looks at every file git would track (tools/workspace/tree_listing.h).
+  Result<> scan();
+
+  // Of the last scan that succeeded. `shown` is full where there is a text, and
   // path with the reason where there is none: "binary", "not UTF-8", "secret", "lock file",
   // "minified", "generated", "vendored", "data", "too large", "over budget" (of text_bytes_max),
   // "symlink", "submodule", "unreadable", "not a regular file".
-  Result<Workspace> scan();
-
-  // Of the last scan: a line for each bound that was met, for people and for the model.
+  const Workspace& files() const;
+  // What came, went or is another file than in the scan before, in bytewise order.
+  const std::vector<std::string>& changed() const;
+  // A line for each bound that was met, for people and for the model.
   const std::vector<std::string>& left_out() const;
   // The directories whose files it saw, for the watcher; "" is the root.
   const std::vector<std::string>& directories() const;

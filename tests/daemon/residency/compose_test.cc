@@ -37,9 +37,9 @@ Base composed(const Workspace& files, const tools::ChangeRates& rates = {},
   return compose(kHead, files, rates, cache, options);
 }
 Workspace scanned(const Scratch& dir) {
-  auto files = tools::Scanner({dir.root(), {}}).scan();
-  EXPECT_TRUE(files);
-  return files ? *files : Workspace{};
+  tools::Scanner scanner({dir.root(), {}});
+  EXPECT_TRUE(scanner.scan());
+  return scanner.files();
 }
 // What a Base says of itself is true: the head, ranges that touch, the text of every file in its
 // range, no file twice.

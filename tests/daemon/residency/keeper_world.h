@@ -96,9 +96,9 @@ struct World {
                            first.prefixes.begin() + static_cast<std::ptrdiff_t>(n_shared));
   }
   tools::Workspace scanned() const {
-    auto files = tools::Scanner({dir.root(), {}}).scan();
-    if (!files) std::abort();
-    return std::move(*files);
+    tools::Scanner scanner({dir.root(), {}});
+    if (!scanner.scan()) std::abort();
+    return scanner.files();
   }
 };
 inline const World& world() {

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "daemon/residency/catch_up.h"
 #include "daemon/residency/overlay.h"
 #include "daemon/residency/rebase.h"
+#include "daemon/residency/tell_change.h"
 #include "tests/daemon/residency/random_workspace.h"
 #include "tests/daemon/residency/reconstruct.h"
 
@@ -32,11 +34,35 @@ struct Session {
   std::shared_ptr<const Base> base;
   Reading reading;
   std::vector<tools::SourceFile> wrote;
+  std::set<std::string> changed;  // since it was last told
 };
 
 struct Tally {
   int rebases = 0, updates = 0, steps_hidden = 0, collapsed = 0, old_epoch_updates = 0;
 };
+
+using Paths = std::vector<std::string>;
+
+Paths differing(const tools::Workspace& a, const tools::Workspace& b) {
+  std::set<std::string> out;
+  const auto is_in = [](const tools::SourceFile& file, const tools::Workspace& files) {
+    const auto at = files.find(file.path);
+    return at != files.end() && at->second.blob == file.blob && at->second.crlf == file.crlf &&
+           at->second.shown == file.shown && at->second.reason == file.reason;
+  };
+  for (const auto& [path, file] : a)
+    if (!is_in(file, b)) out.insert(path);
+  for (const auto& [path, file] : b)
+    if (!is_in(file, a)) out.insert(path);
+  return {out.begin(), out.end()};
+}
+
+std::string untold(const View& view, const tools::Workspace& now) {
+  std::string out;
+  if (!view.hidden_below().directories().empty()) return out;  // is looked for the next time
+  for (const Change& change : find_changes(view, now)) out += change.path + " ";
+  return out;
+}
 
 void write_some(Session& session, RandomWorkspace& world) {
   const std::string path = world.some_path();
@@ -52,9 +78,13 @@ void write_some(Session& session, RandomWorkspace& world) {
 
 void update(Session& session, const Overlay& overlay, const tools::Workspace& now, Tally& tally) {
   for (const tools::SourceFile& file : session.wrote) session.reading.saw(file);
-  const std::string text = catch_up(session.pinned, now, overlay.version(), session.wrote,
-                                    by_bytes);
+  for (const tools::SourceFile& file : session.wrote) session.changed.insert(file.path);
+  const Paths among(session.changed.begin(), session.changed.end());
+  const std::string text = catch_up(session.pinned, now, overlay.version(), session.wrote, by_bytes,
+                                    &among);
+  EXPECT_EQ(untold(session.pinned.view, now), "");
   session.wrote.clear();
+  session.changed.clear();
   EXPECT_LE(by_bytes(text), kEventTokensMax);
   const auto read = session.reading.read(text);
   ASSERT_TRUE(read) << read.error();
@@ -84,23 +114,28 @@ void run_events(std::uint64_t seed, int n_events, Tally& tally) {
   auto base = std::make_shared<const Base>(compose(world.files, nullptr, 0));
   Overlay overlay(base, by_bytes, overlay_tokens_max(kBudget, base->files_end));
   auto reading = std::make_unique<Reading>(*base);
+  for (const Entry& entry : overlay.advance(world.files)) ASSERT_TRUE(reading->read(entry.text));
   std::vector<std::unique_ptr<Session>> sessions;
   for (int i = 0; i < 4; ++i) sessions.push_back(std::make_unique<Session>(overlay));
 
   for (int event = 0; event < n_events; ++event) {
     SCOPED_TRACE(testing::Message() << "seed " << seed << " event " << event);
+    const tools::Workspace before = world.files;
     if (world.chance(0.2)) {
       write_some(*sessions[world.below(sessions.size())], world);
     } else {
       world.step();
     }
+    const Paths changed = differing(before, world.files);
+    for (auto& session : sessions) session->changed.insert(changed.begin(), changed.end());
     std::int64_t shown = 0;
-    for (const Entry& entry : overlay.advance(world.files)) {
+    for (const Entry& entry : overlay.advance(world.files, &changed)) {
       const auto read = reading->read(entry.text);
       ASSERT_TRUE(read) << read.error() << "\n" << entry.text.substr(0, 2'000);
       shown += entry.n_tokens;
       tally.collapsed += entry.path.ends_with('/') ? 1 : 0;
     }
+    ASSERT_EQ(untold(overlay.view(), world.files), "");
     ASSERT_EQ(reading->differs(world.files), "");
     ASSERT_EQ(disagreement(overlay, *reading, world.files), "");
     ASSERT_LE(shown, kEventTokensMax);

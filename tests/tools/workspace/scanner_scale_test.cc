@@ -36,12 +36,12 @@ void fill(const std::string& root) {
 void timed(const char* what, Scanner& scanner, std::size_t n_read) {
   const auto start = std::chrono::steady_clock::now();
   const std::clock_t cpu = std::clock();
-  const auto files = scanner.scan();
+  const auto done = scanner.scan();
   const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(
                       std::chrono::steady_clock::now() - start)
                       .count();
-  ASSERT_TRUE(files) << files.error().message;
-  EXPECT_GE(files->size(), static_cast<std::size_t>(kFiles));
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_GE(scanner.files().size(), static_cast<std::size_t>(kFiles));
   EXPECT_EQ(scanner.figures().n_read, n_read) << what;
   EXPECT_LT(ms, 60'000) << what;
   std::printf("%-20s %6ld ms, %6ld ms of CPU\n", what, static_cast<long>(ms),

@@ -24,8 +24,8 @@ Names names(const Workspace& files) {
   return out;
 }
 Names scan(Scanner& scanner) {
-  const auto files = scanner.scan();
-  return files ? names(*files) : Names{"ERROR " + files.error().message};
+  const auto done = scanner.scan();
+  return done ? names(scanner.files()) : Names{"ERROR " + done.error().message};
 }
 Names scan(const std::string& root, ScanLimits limits = {}) {
   Scanner scanner({root, limits});
@@ -59,6 +59,32 @@ TEST(Scanner, SaysWhyAFileHasNoText) {
              "big.bin [binary]", "big.txt [too large]", "c.txt [not UTF-8]", "d.csv [data]",
              "g.go [generated]", "h.go", "link [symlink]", "loop [symlink]", "m.js [minified]",
              "p.pb.go [generated]", "pipe [not a regular file]", "vendor/v.go [vendored]"}));
+}
+
+TEST(Scanner, SaysWhatIsAnotherThanBefore) {
+  test::Scratch dir;
+  for (const char* name : {"a", "b", "c/d", "c/e", "f"}) dir.write(name, "x\n");
+  Scanner scanner({dir.root(), {}});
+  const auto changed = [&] { return scanner.scan() ? scanner.changed() : Names{"ERROR"}; };
+  EXPECT_EQ(changed(), (Names{"a", "b", "c/d", "c/e", "f"}));
+  EXPECT_EQ(changed(), Names{});
+  const auto* const text = scanner.files().at("b").text.get();
+  dir.write("b", "x\n");  // as it was
+  dir.write("a", "y\n");
+  dir.write("c/new", "x\n");
+  fs::remove(dir.at("f"));
+  fs::rename(dir.at("c/d"), dir.at("g"));
+  EXPECT_EQ(changed(), (Names{"a", "c/d", "c/new", "f", "g"}));
+  EXPECT_EQ(names(scanner.files()), (Names{"a", "b", "c/e", "c/new", "g"}));
+  EXPECT_EQ(scanner.files().at("b").text.get(), text);
+  fs::remove_all(dir.at("c"));
+  dir.write("c", "a file now\n");
+  EXPECT_EQ(changed(), (Names{"c", "c/e", "c/new"}));
+  fs::rename(dir.root(), dir.root() + "-away");
+  EXPECT_EQ(changed(), Names{"ERROR"});
+  fs::rename(dir.root() + "-away", dir.root());
+  dir.write("b", "y\n");
+  EXPECT_EQ(changed(), Names{"b"});
 }
 
 TEST(Scanner, SeesOfASparseCheckoutWhatIsThere) {
@@ -110,13 +136,12 @@ TEST(Scanner, KeepsTextBlobAndLineEnds) {
   dir.write("crlf.txt", "\xef\xbb\xbfone\r\ntwo\r\n");
   dir.write("lf.txt", "a\nb\n");
   Scanner scanner({dir.root(), {}});
-  const auto files = scanner.scan();
-  ASSERT_TRUE(files);
-  EXPECT_EQ(*files->at("crlf.txt").text, "one\ntwo\n");
-  EXPECT_TRUE(files->at("crlf.txt").crlf);
-  EXPECT_EQ(files->at("crlf.txt").n_bytes, 13u);
-  EXPECT_FALSE(files->at("lf.txt").crlf);
-  EXPECT_EQ(files->at("lf.txt").blob, "422c2b7ab3b3c668038da977e4e93a5fc623169c")
+  ASSERT_TRUE(scanner.scan());
+  EXPECT_EQ(*scanner.files().at("crlf.txt").text, "one\ntwo\n");
+  EXPECT_TRUE(scanner.files().at("crlf.txt").crlf);
+  EXPECT_EQ(scanner.files().at("crlf.txt").n_bytes, 13u);
+  EXPECT_FALSE(scanner.files().at("lf.txt").crlf);
+  EXPECT_EQ(scanner.files().at("lf.txt").blob, "422c2b7ab3b3c668038da977e4e93a5fc623169c")
       << "printf 'a\\nb\\n' | git hash-object --stdin";
 }
 
@@ -131,9 +156,8 @@ TEST(Scanner, ReadsNothingWhereNothingChanged) {
   EXPECT_EQ(scan(scanner), first);
   EXPECT_EQ(scanner.figures().n_read, 0u);
   dir.write("d/7.txt", "TEXT\n");  // as long as before
-  const auto files = scanner.scan();
-  ASSERT_TRUE(files);
-  EXPECT_EQ(*files->at("d/7.txt").text, "TEXT\n");
+  ASSERT_TRUE(scanner.scan());
+  EXPECT_EQ(*scanner.files().at("d/7.txt").text, "TEXT\n");
   EXPECT_EQ(scanner.figures().n_read, 1u);
 }
 
@@ -149,9 +173,8 @@ TEST(Scanner, TrustsNoFileThatChangedJustNow) {
   dir.write("a.txt", "two\n");
   const timespec times[] = {st.st_atim, st.st_mtim};
   ASSERT_EQ(::utimensat(AT_FDCWD, dir.at("a.txt").c_str(), times, 0), 0);
-  const auto files = scanner.scan();
-  ASSERT_TRUE(files);
-  EXPECT_EQ(*files->at("a.txt").text, "two\n");
+  ASSERT_TRUE(scanner.scan());
+  EXPECT_EQ(*scanner.files().at("a.txt").text, "two\n");
   ASSERT_TRUE(scanner.scan());
   EXPECT_EQ(scanner.figures().n_read, 1u) << "still too fresh";
   let_age();
