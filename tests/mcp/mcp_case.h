@@ -38,6 +38,7 @@ class Mcp : public testing::Test {
     ASSERT_NE(::mkdtemp(name.data()), nullptr);
     dir_ = std::filesystem::canonical(name);
     limits_.start_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
+    limits_.search_patience_ms = 20'000;  // five Python servers, on a machine that builds
     limits_.line_bytes = 1 << 20;
     limits_.backoff_ms = 50;
   }
