@@ -163,20 +163,26 @@ void EngineHost::draw_with_company(const WaitingRef& first) {
     const std::lock_guard lock(company_mutex_);
     std::erase(company_, first);
   }
-  begin(*first);
   drawn.push_back(first);
-  const auto until = first->began + (first->without_room ? kSliceWithoutRoom : kSlice);
-  while (!drawn.empty()) {
-    for (const WaitingRef& w : drawn) w->draw();
-    std::erase_if(drawn, [](const WaitingRef& w) { return w->done; });
-    if (std::chrono::steady_clock::now() >= until) break;
-    join();
-    if (drawn.size() < 2) continue;  // alone it evaluates for itself
-    std::vector<engine::Timeline*> timelines;
-    for (const WaitingRef& w : drawn) timelines.push_back(&w->drawing.timeline());
-    put_off(engine_->evaluate_together(timelines));
+  try {
+    begin(*first);
+    const auto until = first->began + (first->without_room ? kSliceWithoutRoom : kSlice);
+    while (!drawn.empty()) {
+      for (const WaitingRef& w : drawn) w->draw();
+      std::erase_if(drawn, [](const WaitingRef& w) { return w->done; });
+      if (std::chrono::steady_clock::now() >= until) break;
+      join();
+      if (drawn.size() < 2) continue;  // alone it evaluates for itself
+      std::vector<engine::Timeline*> timelines;
+      for (const WaitingRef& w : drawn) timelines.push_back(&w->drawing.timeline());
+      put_off(engine_->evaluate_together(timelines));
+    }
+  } catch (...) {  // what evaluates all of them is everybody's affair
+    for (const WaitingRef& w : drawn)
+      if (!w->done) w->error = std::current_exception();
   }
-  for (const WaitingRef& w : drawn) w->end();
+  for (const WaitingRef& w : drawn)
+    if (!w->done) w->end();
 }
 
 void EngineHost::draw_between() {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <new>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -27,12 +28,14 @@ class CountingEngine : public engine::Engine {
   std::vector<std::size_t> evaluate_together(
       std::span<engine::Timeline* const> timelines) override {
     companies.push_back({timelines.begin(), timelines.end()});
+    if (throws_together) throw std::bad_alloc();
     std::vector<std::size_t> without_room;
     for (std::size_t i = room; i < timelines.size(); ++i) without_room.push_back(i);
     return without_room;
   }
   std::vector<std::vector<engine::Timeline*>> companies;
   std::size_t room = kTogetherMax;  // timelines
+  bool throws_together = false;
   void keep_apart() { info_.timelines_apart = true; }
 
  private:
@@ -198,6 +201,17 @@ TEST_F(EngineHostTest, WhatOneThrowsIsItsOwnAffair) {
       3);
   EXPECT_EQ(left, (std::vector<int>{0, 50, 0}));
   EXPECT_EQ(n_thrown_, 1);
+}
+
+TEST_F(EngineHostTest, WhatIsThrownWhereAllAreEvaluatedIsToldToEachOfThem) {
+  run(
+      [&](EngineHost& host, int) -> asio::awaitable<void> {
+        engine_->throws_together = true;
+        Counted drawing(*engine_, 100);
+        while (drawing.left > 0) co_await host.draw(drawing);
+      },
+      3);
+  EXPECT_GE(n_thrown_, 2);  // one that is left alone evaluates for itself
 }
 
 // Work of another kind comes between slices, long before those who draw are done.
