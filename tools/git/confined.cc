@@ -154,14 +154,16 @@ GitResult<std::string> confined(const Opened& opened, const std::string& root,
   if (!can_be_kept && sandbox::ControlPaths::of(root)->is_busy())
     return tl::unexpected(
         std::string("git: commands run in the background here, and this kernel (without Landlock, "
-                    "or older than "
-                    "5.19) cannot keep them from leading git elsewhere; end them first"));
+                    "or older than 5.19) cannot keep them from leading git elsewhere; end them "
+                    "first"));
   const auto reached = reached_by(opened.repo.get());
   if (!reached) return tl::unexpected(reached.error());
   std::packaged_task<GitResult<std::string>()> task([&]() -> GitResult<std::string> {
     can_be_interrupted();
     if (can_be_kept && !confine(*reached))
-      return tl::unexpected(std::string("git: it cannot be confined to the repository (Landlock)"));
+      return tl::unexpected(std::string(
+          "git: this kernel did not confine it to the repository (Landlock); use git through bash "
+          "instead"));
     return work();
   });
   auto result = task.get_future();
