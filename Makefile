@@ -128,7 +128,7 @@ bench-peer: build
 	@python=python3; [ ! -x /usr/bin/python3 ] || python=/usr/bin/python3; $$python tests/peer/bench_peer.py --bin $(BUILD)/bin --work $(BUILD)/peer
 
 # Trains nano's smaller shape, into build-nano/checkpoint: hours on two cores. Needs python3-torch. The nano that comes with Lares is of
-# train_gpu.sh (README).
+# train_gpu.sh (engine/nano/README.md).
 nano-train:
 	@engine/nano/train.sh
 
