@@ -3,7 +3,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CONFIGURE = cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release
 
-.PHONY: all deps build demo test test-slow fuzz test-clients test-kernel bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan soak nano-train nano-eval format clean
+.PHONY: all deps build demo test test-slow fuzz test-clients test-kernel bench bench-residency bench-sandbox bench-snapshots bench-sessions bench-http bench-text bench-peer asan tsan racecheck soak nano-train nano-eval format clean
 
 all: build
 
@@ -63,6 +63,13 @@ tsan: deps
 	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN)
 	@ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' -R "^($$(echo $(TSAN) | tr ' ' '|'))$$"
 TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_dspark_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_cuda_sequences_test engine_model_page_arena_test engine_grammar_test engine_json_schema_test engine_stretch_test engine_pattern_masks_test engine_schema_ways_test
+
+# The CUDA kernels, emulated, under a race detector of their own (kernels/cuda/simt/races.h).
+racecheck: deps
+	@cmake -S . -B $(BUILD)-races -G Ninja -DCMAKE_BUILD_TYPE=Release -DLARES_CUDA=OFF -DLARES_RACES=ON
+	@ninja -C $(BUILD)-races -j $(JOBS) $(RACES)
+	@ctest --test-dir $(BUILD)-races --output-on-failure -j $(JOBS) -R "^($$(echo $(RACES) | tr ' ' '|'))$$"
+RACES = kernels_cuda_races_test kernels_cuda_overlap_test kernels_cuda_launch_test kernels_cuda_hyper_test kernels_cuda_attention_test kernels_cuda_attention_inputs_test kernels_cuda_compress_test kernels_cuda_draft_rows_test kernels_cuda_elementwise_test kernels_cuda_indexer_test kernels_cuda_linear_test kernels_cuda_wide_test kernels_cuda_experts_test engine_cuda_emulated_steps_test
 
 # Prompts, draws, forks, going back and cancelling at random for half an hour: same tokens, same bits, and memory that stays.
 SOAK ?= 1800
@@ -140,4 +147,4 @@ format:
 	@git ls-files '*.cc' '*.h' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD).log
+	@rm -rf $(BUILD) $(BUILD)-asan $(BUILD)-tsan $(BUILD)-races $(BUILD).log

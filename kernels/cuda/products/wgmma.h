@@ -112,7 +112,7 @@ LARES_DEVICE void wgmma(float (&d)[32], const std::uint32_t (&a)[4], WgmmaMatrix
 
 #else
 
-inline void publish_shared() {}
+inline void publish_shared() { simt::Machine::get().publish(); }
 inline void wgmma_fence() {}
 inline void wgmma_commit() { simt::Machine::get().commit_products(); }
 template <int left>

@@ -100,7 +100,7 @@ LARES_DEVICE std::uint32_t take_one(std::uint32_t* count) {
 #ifdef __CUDACC__
   return atomicAdd(count, 1u);
 #else
-  return (*count)++;
+  return simt::Machine::get().add(count, 1);
 #endif
 }
 

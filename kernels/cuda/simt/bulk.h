@@ -1,7 +1,7 @@
 // Copies of whole runs of bytes from global into shared memory, by the copy engine that sm_90 has,
-// and the barriers on which they end: one lane issues, its warp waits; in the emulation a copy ends
-// when it is issued. Barriers of a ring that many fill and many empty, where it ends when it is
-// waited for. And barriers of some of a block's threads.
+// and the barriers on which they end: one lane issues, its warp waits. Barriers of a ring that many
+// fill and many empty. And barriers of some of a block's threads. In the emulation a copy ends when
+// it is waited for.
 #pragma once
 
 #include "kernels/cuda/simt/simt.h"
@@ -132,21 +132,17 @@ LARES_DEVICE void arrive_some(int barrier, int n) {
 #else
 
 inline void make_barriers(BulkBarrier* b, int n) {
-  for (int i = 0; i < n; ++i) b[i] = 0;
+  for (int i = 0; i < n; ++i) simt::Machine::get().make_phase(b + i, 1);
+  simt::Machine::get().publish();
 }
 inline void bulk_copy(void* to, const void* from, int bytes, BulkBarrier* b) {
-  std::memcpy(to, from, static_cast<std::size_t>(bytes));
-  ++*b;
+  simt::Machine::get().arrive_and_copy(b, to, from, bytes);
 }
-inline void wait_bulk(BulkBarrier* b, int use) {
-  if (*b > static_cast<BulkBarrier>(use)) return;
-  std::fprintf(stderr, "emulated kernel: waits for a copy that nobody issued\n");
-  std::abort();
-}
+inline void wait_bulk(BulkBarrier* b, int use) { simt::Machine::get().wait_phase(b, use & 1); }
 inline void make_ring_barrier(BulkBarrier* b, int arrivals) {
   simt::Machine::get().make_phase(b, arrivals);
 }
-inline void publish_ring_barriers() {}
+inline void publish_ring_barriers() { simt::Machine::get().publish(); }
 inline void arrive_ring(BulkBarrier* b) { simt::Machine::get().arrive_phase(b, 0); }
 inline void announce_ring(BulkBarrier* b, int bytes) {
   simt::Machine::get().arrive_phase(b, bytes);

@@ -247,15 +247,11 @@ inline std::uint32_t most_of_warp(std::uint32_t v) {
 }
 inline std::uint32_t least_of_warp(std::uint32_t v) { return ~most_of_warp(~v); }
 inline std::uint32_t add_shared(std::uint32_t* to, std::uint32_t v) {
-  const std::uint32_t before = *to;
-  *to += v;
-  return before;
+  return simt::Machine::get().add(to, v);
 }
-inline void add_global(std::uint32_t* to, std::uint32_t v) { *to += v; }
+inline void add_global(std::uint32_t* to, std::uint32_t v) { simt::Machine::get().add(to, v); }
 inline bool arrive_last(std::uint32_t* count, std::uint32_t n) {
-  if (++*count != n) return false;
-  *count = 0;
-  return true;
+  return simt::Machine::get().arrive_last(count, n);
 }
 inline std::uint32_t permute_bytes(std::uint32_t a, std::uint32_t b, std::uint32_t s) {
   const std::uint64_t both = static_cast<std::uint64_t>(b) << 32 | a;

@@ -15,9 +15,23 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <map>
 #include <memory>
+#include <unordered_map>
+#include <utility>
 #include <vector>
+
+#ifdef LARES_RACES
+#include "races.h"
+#define LARES_UNSEEN __attribute__((no_sanitize("thread")))
+#define LARES_APART __attribute__((noinline))
+#else
+#include "no_races.h"
+#define LARES_UNSEEN
+#define LARES_APART
+#endif
+// In what a kernel's code calls: from here on it is the emulation that works. LARES_APART, so that
+// there is somebody who calls; what only looks something up is LARES_UNSEEN instead.
+#define LARES_INSIDE const races::Inside inside(__builtin_return_address(0))
 
 namespace lares::kernels::cuda::simt {
 
@@ -37,6 +51,7 @@ struct Launch {
   std::size_t shared_bytes = 0;
   int cluster = 1;  // how many blocks, consecutive along x, make a cluster
   std::function<void()> body;
+  races::Place place = {};  // where launches overlap
 
   int clusters() const { return grid.x / cluster * grid.y * grid.z; }
   Dim first_of(int i) const {  // its first block
@@ -51,13 +66,15 @@ class Machine {
   Machine(const Machine&) = delete;
 
   // The one whose threads run, else that of launches that run at once.
-  static Machine& get() {
+  LARES_UNSEEN static Machine& get() {
     static Machine machine;
     return running() ? *running() : machine;
   }
 
   void run(const Launch& launch, Order order) {
     prepare(launch, order);
+    place_ = races::alone();
+    races::forget();
     for (int i = 0; i < launch.clusters(); ++i) run_cluster(launch.first_of(i));
   }
   void run_one(const Launch& launch, Order order, Dim first) {
@@ -87,27 +104,68 @@ class Machine {
     for (const Block& b : blocks_) check_guard(b);
   }
 
-  int thread() const { return thread_; }
-  int threads() const { return threads_; }
-  Dim block() const { return own_->at; }
-  Dim grid() const { return grid_; }
-  void* shared() { return own_->memory(); }
+  LARES_UNSEEN int thread() const { return thread_; }
+  LARES_UNSEEN int threads() const { return threads_; }
+  LARES_UNSEEN Dim block() const { return own_->at; }
+  LARES_UNSEEN Dim grid() const { return grid_; }
+  LARES_UNSEEN void* shared() { return own_->memory; }
 
-  void wait_for_inputs() {
+  LARES_APART void wait_for_inputs() {
+    LARES_INSIDE;
+    races::waited(inside, place_);
     if (inputs_there_) return;
     fiber().for_inputs = true;
     if (!_setjmp(fiber().at)) _longjmp(scheduler_, 1);
   }
-  void sync_block() { wait(own_->barrier, own_->live); }
-  void sync_warp() { wait(warp().barrier, warp_size()); }
+  LARES_APART void sync_block() {
+    LARES_INSIDE;
+    own_->barrier.meeting.arrive(inside, /*waits=*/true);
+    wait(own_->barrier, own_->live);
+  }
+  LARES_APART void sync_warp() {
+    LARES_INSIDE;
+    warp().barrier.meeting.arrive(inside, /*waits=*/true);
+    wait(warp().barrier, warp_size());
+  }
   // Barriers of their own number, for so many threads; who arrives does not wait.
-  void sync_some(int barrier, int n) { wait(own_->named[barrier], n); }
-  void arrive_some(int barrier, int n) {
+  LARES_APART void sync_some(int barrier, int n) {
+    LARES_INSIDE;
+    own_->named[barrier].meeting.arrive(inside, /*waits=*/true);
+    wait(own_->named[barrier], n);
+  }
+  LARES_APART void arrive_some(int barrier, int n) {
+    LARES_INSIDE;
+    own_->named[barrier].meeting.arrive(inside, /*waits=*/false);
     if (++own_->named[barrier].arrived == n) open(own_->named[barrier]);
   }
+  // What has been written into shared memory may be read by copy engine and tensor cores.
+  LARES_APART void publish() {
+    LARES_INSIDE;
+    races::publish(inside);
+  }
+  // Atomics: what was there before; and one that acquires and releases, true for the last of n,
+  // with which the count is 0 again.
+  LARES_APART std::uint32_t add(std::uint32_t* to, std::uint32_t v) {
+    LARES_INSIDE;
+    races::atomic(inside, to, 4);
+    const std::uint32_t before = *to;
+    *to += v;
+    return before;
+  }
+  LARES_APART bool arrive_last(std::uint32_t* count, std::uint32_t n) {
+    LARES_INSIDE;
+    races::atomic(inside, count, 4);
+    races::acquire_release(inside, count);
+    if (++*count != n) return false;
+    races::store(inside, count, 4);
+    *count = 0;
+    return true;
+  }
   // The barrier of a cluster: a thread that has arrived goes on until it waits.
-  int cluster_rank() const { return current_ / threads_; }
-  void arrive_cluster(bool publishes) {
+  LARES_UNSEEN int cluster_rank() const { return current_ / threads_; }
+  LARES_APART void arrive_cluster(bool publishes) {
+    LARES_INSIDE;
+    if (publishes) races::release(inside, cluster_gathered_);
     Fiber& f = fiber();
     if (f.arrived) fail("arrives at its cluster's barrier once more before it has waited");
     if (!publishes && f.stored) fail("does not publish what it has stored in other blocks");
@@ -116,106 +174,131 @@ class Machine {
     ++f.arrivals;
     if (--cluster_missing_ == 0) open_cluster();
   }
-  void wait_cluster() {
+  LARES_APART void wait_cluster() {
+    LARES_INSIDE;
     Fiber& f = fiber();
     if (!f.arrived) fail("waits at its cluster's barrier before it has arrived");
     f.arrived = false;
     f.met = true;
-    if (f.arrivals == cluster_.generation) return;  // what it arrived at is over
-    f.waits = &cluster_;
-    f.generation = cluster_.generation;
-    if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+    if (f.arrivals != cluster_.generation) {  // what it arrived at is not over
+      f.waits = &cluster_;
+      f.generation = cluster_.generation;
+      if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+    }
+    races::acquire(inside, cluster_known_);
   }
   // Where `at` is in the shared memory of another block: poison until everybody has arrived at the
   // cluster's barrier, after the store.
-  void store_in(int rank, void* at, std::uint32_t word) {
+  LARES_APART void store_in(int rank, void* at, std::uint32_t word) {
+    LARES_INSIDE;
     if (!fiber().met) fail("stores into a block that may not have begun");
     const auto offset =
-        static_cast<std::size_t>(static_cast<char*>(at) - static_cast<char*>(shared()));
+        static_cast<std::size_t>(static_cast<char*>(at) - static_cast<char*>(own_->memory));
     if (rank < 0 || rank >= static_cast<int>(blocks_.size()) || offset + 4 > shared_bytes_)
       fail("stores outside of its cluster's shared memory");
     const Block& other = blocks_[static_cast<std::size_t>(rank)];
     if (other.live == 0) fail("stores into a block that has ended");
-    void* const to = static_cast<char*>(other.memory()) + offset;
+    void* const to = static_cast<char*>(other.memory) + offset;
+    races::store(inside, to, 4);
     std::memset(to, 0xFF, 4);
     stores_.push_back({to, word, &other, fiber().arrivals});
     fiber().stored = true;
   }
   // Made no sooner than they are waited for, so that who does not wait misses them; without `from`
   // zeros. Until then there is poison.
-  void copy_later(void* to, const void* from, int bytes) {
+  LARES_APART void copy_later(void* to, const void* from, int bytes) {
+    LARES_INSIDE;
     std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
-    fiber().copies.push_back({to, from, bytes, 0});
+    fiber().copies.push_back({to, from, bytes, 0, races::begin(inside)});
   }
-  void finish_copies() {
-    for (const Copy& c : fiber().copies) land(c);
+  LARES_APART void finish_copies() {
+    LARES_INSIDE;
+    for (const Copy& c : fiber().copies) land(inside, c);
     fiber().copies.clear();
   }
-  void commit_copies() {
+  LARES_APART void commit_copies() {
+    LARES_INSIDE;
     Fiber& f = fiber();
     ++f.copy_groups;
     for (Copy& c : f.copies)
       if (c.group == 0) c.group = f.copy_groups;
   }
-  void finish_copy_groups(int left) {
+  LARES_APART void finish_copy_groups(int left) {
+    LARES_INSIDE;
     Fiber& f = fiber();
     std::size_t n = 0;
     while (n < f.copies.size() && f.copies[n].group != 0 &&
            f.copies[n].group <= f.copy_groups - left)
-      land(f.copies[n++]);
+      land(inside, f.copies[n++]);
     f.copies.erase(f.copies.begin(), f.copies.begin() + static_cast<std::ptrdiff_t>(n));
   }
   // Barriers in shared memory that count arrivals and bytes (bulk.h). What is copied onto one is
   // poison from then on, and there no sooner than somebody waits for it: so who reads too early, or
   // is read by too late, has it.
-  void make_phase(const void* b, int arrivals) {
-    phases_[b] = {arrivals, arrivals, 0, 0, false, {}};
+  LARES_APART void make_phase(const void* b, int arrivals) {
+    LARES_INSIDE;
+    races::store(inside, b, 8);
+    Phase& p = phases_[b] = {};
+    p.arrivals = p.left = arrivals;
+    p.engine = races::engine(cluster_number_, engines_++);
   }
-  void arrive_phase(const void* b, int bytes) {
-    Phase& p = phase(b);
-    if (p.left == 0) fail("arrives once too often at a barrier");
-    --p.left;
-    p.expected += bytes;
-    if (p.expected == 0) over(p);
+  LARES_APART void arrive_phase(const void* b, int bytes) {
+    LARES_INSIDE;
+    arrive_at(inside, b, bytes);
   }
-  void copy_onto(const void* b, void* to, const void* from, int bytes) {
-    Phase& p = phase(b);
-    std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
-    p.copies.push_back({to, from, bytes, 0});
-    p.copied += bytes;
+  LARES_APART void copy_onto(const void* b, void* to, const void* from, int bytes) {
+    LARES_INSIDE;
+    add_copy(inside, b, to, from, bytes);
+  }
+  // Both at once.
+  LARES_APART void arrive_and_copy(const void* b, void* to, const void* from, int bytes) {
+    LARES_INSIDE;
+    arrive_at(inside, b, bytes);
+    add_copy(inside, b, to, from, bytes);
   }
   // Until the phase of this parity is over; one that has not begun is, as the device has it.
-  void wait_phase(const void* b, int parity) {
+  LARES_APART void wait_phase(const void* b, int parity) {
+    LARES_INSIDE;
+    races::use_barrier(inside, b, /*by_engine=*/false);
     Phase& p = phase(b);
-    if (over(p), p.parity != (parity != 0)) return;
-    Fiber& f = fiber();
-    f.phase = &p;
-    f.parity = parity != 0;
-    if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+    if (over(p), p.parity == (parity != 0)) {
+      Fiber& f = fiber();
+      f.phase = &p;
+      f.parity = parity != 0;
+      if (!_setjmp(f.at)) _longjmp(scheduler_, 1);
+    }
+    races::acquire(inside, phase(b).known[parity != 0]);
   }
   // Products that go on beside what follows (wgmma.h): `make` adds to d what its operands are when
   // somebody waits for it; until then d is poison. So who writes operands too early, or reads sums
   // too early, has wrong ones.
-  void multiply_later(float* d, int n, std::function<void()> make) {
+  template <class Make>
+  LARES_APART void multiply_later(float* d, int n, const Make& make) {
+    LARES_INSIDE;
     auto& later = fiber().later;
-    later.push_back({d, n, 0, false, {}, std::move(make)});
+    later.push_back({d, n, 0, false, {}, make, races::begin(inside)});
     for (std::size_t i = 0; i + 1 < later.size(); ++i) later.back().chained |= later[i].d == d;
     if (!later.back().chained) take_sums(later.back());
   }
-  void commit_products() {
+  LARES_APART void commit_products() {
+    LARES_INSIDE;
     Fiber& f = fiber();
     ++f.groups;
     for (Later& l : f.later)
       if (l.group == 0) l.group = f.groups;
   }
-  void finish_products(int left) {
+  LARES_APART void finish_products(int left) {
+    LARES_INSIDE;
     auto& later = fiber().later;
     const int last = fiber().groups - left;
     while (!later.empty() && later.front().group != 0 && later.front().group <= last) {
       const Later l = std::move(later.front());
       later.erase(later.begin());
       if (!l.chained) std::memcpy(l.d, l.sums.data(), l.sums.size() * sizeof(float));
-      l.make();
+      {
+        const races::Running running(inside, l.begun);
+        l.make();
+      }
       for (Later& next : later)
         if (next.d == l.d) {
           next.chained = false;
@@ -225,19 +308,21 @@ class Machine {
     }
   }
   // Gives every lane the others' words, until the next call.
-  const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
+  LARES_APART const std::uint32_t (*exchange(const std::uint32_t* mine, int n))[8] {
+    LARES_INSIDE;
     Warp& w = warp();
-    sync_warp();  // nobody reads the last ones any more
+    wait(w.barrier, warp_size());  // nobody reads the last ones any more
     for (int i = 0; i < n; ++i) w.words[thread_ % 32][i] = mine[i];
-    sync_warp();
+    wait(w.barrier, warp_size());
     return w.words;
   }
-  float f16(std::uint16_t bits) const { return f16_[bits]; }
+  LARES_UNSEEN float f16(std::uint16_t bits) const { return f16_values_[bits]; }
 
  private:
   struct Barrier {
     int arrived = 0;
     unsigned generation = 0;
+    races::Meeting meeting;
   };
   struct Warp {
     Barrier barrier;
@@ -247,8 +332,11 @@ class Machine {
     void* to;
     const void* from;
     int bytes, group;
+    races::Begun begun;
   };
-  static void land(const Copy& c) {
+  template <class Who>
+  static void land(const Who& who, const Copy& c) {
+    races::landed(who, c.begun, c.to, c.from, static_cast<std::size_t>(c.bytes));
     if (c.from)
       std::memcpy(c.to, c.from, static_cast<std::size_t>(c.bytes));
     else
@@ -259,6 +347,8 @@ class Machine {
     std::int64_t expected = 0, copied = 0;  // bytes
     bool parity = false;                    // of the phase that goes on
     std::vector<Copy> copies;
+    races::Engine engine;
+    races::Known gathered, known[2];  // of who has arrived; of the phases of both parities
   };
   struct Later {
     float* d;
@@ -266,6 +356,7 @@ class Machine {
     bool chained;  // behind another one that adds to d
     std::vector<float> sums;
     std::function<void()> make;
+    races::Begun begun;
   };
   struct Fiber {
     static constexpr std::size_t kStack = 128 << 10;
@@ -285,6 +376,7 @@ class Machine {
     bool met = false;         // has waited there
     bool stored = false;      // in another block, since it last arrived
     bool for_inputs = false;  // it waits for them
+    races::Thread race;
   };
   struct Words {
     std::uint32_t w[4];
@@ -295,13 +387,8 @@ class Machine {
     std::vector<Words> shared;
     std::vector<Warp> warps;
     Barrier barrier, named[16];
-    int live = 0;  // threads that have not ended
-
-    // Aligned as on a device.
-    void* memory() const {
-      return reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(shared.data()) + 1023) /
-                                     1024 * 1024);
-    }
+    int live = 0;            // threads that have not ended
+    void* memory = nullptr;  // aligned as on a device
   };
   struct Store {
     void* to;
@@ -321,7 +408,7 @@ class Machine {
     }
     return out;
   }
-  static Machine*& running() {
+  LARES_UNSEEN static Machine*& running() {
     static Machine* machine = nullptr;
     return machine;
   }
@@ -338,6 +425,7 @@ class Machine {
     shared_bytes_ = launch.shared_bytes;
     greedy_ = order == Order::greedy;
     body_ = &launch.body;
+    place_ = launch.place;
     const int n = threads_ * cluster;
     while (static_cast<int>(fibers_.size()) < n) fibers_.push_back(std::make_unique<Fiber>());
     blocks_.resize(static_cast<std::size_t>(cluster));
@@ -353,9 +441,12 @@ class Machine {
     end();
   }
   void begin(Dim first) {
+    cluster_number_ = races::begin_cluster(place_, static_cast<int>(turn_.size()));
     for (int i = 0; i < static_cast<int>(blocks_.size()); ++i) begin_block(i, first);
     live_ = cluster_missing_ = static_cast<int>(turn_.size());
     cluster_ = {};
+    cluster_gathered_ = cluster_known_ = {};
+    engines_ = 0;
     stores_.clear();
     phases_.clear();
   }
@@ -366,7 +457,7 @@ class Machine {
   void check_guard(const Block& b) {
     const auto* const end =
         reinterpret_cast<const unsigned char*>(b.shared.data() + b.shared.size());
-    for (const unsigned char* p = static_cast<unsigned char*>(b.memory()) + shared_bytes_; p < end;
+    for (const unsigned char* p = static_cast<unsigned char*>(b.memory) + shared_bytes_; p < end;
          ++p)
       if (*p != 0xFF) {
         std::fprintf(
@@ -388,11 +479,32 @@ class Machine {
     if (at == phases_.end()) fail("uses a barrier that nobody made");
     return at->second;
   }
+  void arrive_at(const races::Inside& inside, const void* b, int bytes) {
+    races::use_barrier(inside, b, /*by_engine=*/false);
+    Phase& p = phase(b);
+    if (p.left == 0) fail("arrives once too often at a barrier");
+    races::release(inside, p.gathered);
+    --p.left;
+    p.expected += bytes;
+    if (p.expected == 0) over(p);
+  }
+  void add_copy(const races::Inside& inside, const void* b, void* to, const void* from, int bytes) {
+    races::use_barrier(inside, b, /*by_engine=*/true);
+    Phase& p = phase(b);
+    std::memset(to, 0xFF, static_cast<std::size_t>(bytes));
+    p.copies.push_back({to, from, bytes, 0, races::begin(inside)});
+    p.copied += bytes;
+  }
   // Ends a phase at which all have arrived and whose copies are all on their way.
   void over(Phase& p) {
     if (p.left > 0 || p.copied != p.expected) return;
-    for (const Copy& c : p.copies) land(c);
-    p = {p.arrivals, p.arrivals, 0, 0, !p.parity, {}};
+    for (const Copy& c : p.copies) land(p.engine, c);
+    races::finish(p.engine, p.gathered);
+    p.known[p.parity] = std::exchange(p.gathered, {});
+    p.copies.clear();
+    p.left = p.arrivals;
+    p.expected = p.copied = 0;
+    p.parity = !p.parity;
   }
   static void take_sums(Later& l) {
     l.sums.assign(l.d, l.d + l.n);
@@ -404,7 +516,10 @@ class Machine {
   static void enter() {
     Machine& m = get();
     for (;;) {
-      (*m.body_)();
+      {
+        const races::Running running(m.fiber().race);
+        (*m.body_)();
+      }
       Fiber& f = m.fiber();
       if (f.arrived) m.fail("ends before it has waited at its cluster's barrier");
       Block& b = *m.own_;
@@ -418,6 +533,7 @@ class Machine {
     }
   }
   void open(Barrier& b) {
+    b.meeting.open();
     b.arrived = 0;
     ++b.generation;
   }
@@ -436,6 +552,7 @@ class Machine {
       std::memcpy(store.to, &store.word, 4);
       return true;
     });
+    cluster_known_ = std::exchange(cluster_gathered_, {});
     open(cluster_);
     cluster_missing_ = live_;
   }
@@ -443,9 +560,14 @@ class Machine {
   void begin_block(int i, Dim first) {
     Block& b = blocks_[static_cast<std::size_t>(i)];
     b.at = {first.x + i, first.y, first.z};
+    races::forget(b.shared.data(), b.shared.size() * sizeof(Words));  // which may go elsewhere
     b.shared.assign(shared_bytes_ / 16 + kSharedGuard,
                     {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it is
                                                                             // read as
+    races::forget(b.shared.data(), b.shared.size() * sizeof(Words));
+    // Aligned as on a device.
+    b.memory = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(b.shared.data()) + 1023) /
+                                       1024 * 1024);
     b.warps.assign(static_cast<std::size_t>((threads_ + 31) / 32), {});
     b.barrier = {};
     for (Barrier& named : b.named) named = {};
@@ -460,6 +582,10 @@ class Machine {
       f.groups = f.copy_groups = 0;
       f.arrivals = 0;
       f.arrived = f.met = f.stored = f.for_inputs = false;
+      const auto& words = b.warps[static_cast<std::size_t>(t / 32)].words;
+      races::begin(f.race, cluster_number_, i * threads_ + t, place_,
+                   {f.stack.get(), Fiber::kStack}, {words, sizeof words},
+                   {b.memory, shared_bytes_});
     }
   }
   void go_on() {
@@ -520,9 +646,14 @@ class Machine {
   Barrier cluster_;
   int cluster_missing_ = 0;  // threads that have not arrived
   std::vector<Store> stores_;
-  std::map<const void*, Phase> phases_;
+  std::unordered_map<const void*, Phase> phases_;
+  races::Place place_;  // of the launch
+  std::uint32_t cluster_number_ = 0;
+  int engines_ = 0;                                // barriers that were made
+  races::Known cluster_gathered_, cluster_known_;  // of who has arrived; of the last time all met
   jmp_buf scheduler_;
   static inline const std::vector<float> f16_ = f16_values();
+  static inline const float* const f16_values_ = f16_.data();
 };
 
 }  // namespace lares::kernels::cuda::simt

@@ -16,7 +16,8 @@ namespace lares::kernels::cuda::simt {
 
 class Overlap {
  public:
-  Overlap() = default;
+  Overlap() { ++alive(); }
+  ~Overlap() { --alive(); }
   Overlap(const Overlap&) = delete;
 
   // Where launches of a scope go.
@@ -34,17 +35,30 @@ class Overlap {
   void launch(Launch next) {
     auto begun = std::make_unique<Begun>();
     begun->launch = std::move(next);
+    begun->launch.place = races::next(last_);
     const int n = begun->launch.clusters();
     for (const int i : {0, n / 2, n - 1}) {
       if (!begun->ahead.insert(i).second) continue;
       begun->machines.push_back(machine());
       begun->machines.back()->run_ahead(begun->launch, Order::scattered, begun->launch.first_of(i));
     }
-    settle();
+    end_held();
     held_ = std::move(begun);
   }
   // The last launch ends too: for all that may not begin before it has.
   void settle() {
+    end_held();
+    races::settle(last_);
+    if (alive() == 1) races::forget();
+  }
+
+ private:
+  struct Begun {
+    Launch launch;
+    std::set<int> ahead;  // clusters that have begun
+    std::vector<std::unique_ptr<Machine>> machines;
+  };
+  void end_held() {
     if (!held_) return;
     for (auto& m : held_->machines) {
       m->end();
@@ -56,13 +70,10 @@ class Overlap {
         free_.back()->run_one(held_->launch, Order::scattered, held_->launch.first_of(i));
     held_ = nullptr;
   }
-
- private:
-  struct Begun {
-    Launch launch;
-    std::set<int> ahead;  // clusters that have begun
-    std::vector<std::unique_ptr<Machine>> machines;
-  };
+  static int& alive() {
+    static int n = 0;
+    return n;
+  }
   std::unique_ptr<Machine> machine() {
     if (free_.empty()) return std::make_unique<Machine>();
     auto out = std::move(free_.back());
@@ -71,6 +82,7 @@ class Overlap {
   }
 
   std::unique_ptr<Begun> held_;
+  races::Place last_ = races::alone();
   std::vector<std::unique_ptr<Machine>> free_;
 };
 
