@@ -1,6 +1,9 @@
 # The bodies of the CUDA kernels, emulated: a fiber a thread, which sanitizers do not follow.
 file(GLOB emulated RELATIVE ${CMAKE_CURRENT_SOURCE_DIR} CONFIGURE_DEPENDS cuda_*_test.cc)
 list(FILTER emulated EXCLUDE REGEX "_device_test")
+if(NOT TARGET lares_kernels_cuda_races)
+  list(FILTER emulated EXCLUDE REGEX "^cuda_races_")
+endif()
 if(NOT LARES_SANITIZE)
   foreach(source ${emulated})
     set(deps kernels_cuda_plans)

@@ -21,7 +21,7 @@ using namespace test;
 using cuda::Pipeline;
 
 constexpr std::int64_t kContext = 1024;
-constexpr int kChunks[] = {9, 1, 1, 2};
+constexpr int kChunk = 9, kChunks[] = {1, 1, kChunk, 2};
 
 class CudaEmulatedSteps : public testing::TestWithParam<const char*> {};
 
@@ -35,7 +35,7 @@ TEST_P(CudaEmulatedSteps, GiveNumbers) {
     cuda::Device* const devices[] = {&device};
     cuda::StageOptions of;
     of.n_pages = 4;
-    of.forward.chunk = kChunks[0];
+    of.forward.chunk = kChunk;
     of.forward.n_context = kContext;
     const auto pipeline = pipeline_over(devices, *weights, {}, of, pool);
     ASSERT_TRUE(pipeline) << pipeline.error().message;
