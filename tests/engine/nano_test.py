@@ -214,7 +214,7 @@ class Operators(unittest.TestCase):
 
     def test_the_gpu_kernels_emulated_compute_what_torch_does(self):
         self.compare(["g++", "-std=c++20", "-O1", "-DNANO_EMULATED", "-include", os.path.join(NANO, "emulated.h"), "-I",
-                      os.path.join(ROOT, "kernels", "cuda"), "-x", "c++", os.path.join(NANO, "kernels.cu")], True)
+                      os.path.join(ROOT, "kernels", "cuda", "simt"), "-x", "c++", os.path.join(NANO, "kernels.cu")], True)
 
     def compare(self, compiler, streams):
         try:
