@@ -7,6 +7,7 @@
 #include "tools/edit/match.h"
 #include "tools/git/objects.h"
 #include "tools/git/repo.h"
+#include "tools/git/shallow.h"
 #include "tools/git/text.h"
 #include "tools/text.h"
 #include "tools/workspace/rooted_fs.h"
@@ -127,8 +128,16 @@ GitResult<std::string> blame(const Opened& opened, const Request& request) {
 
   git_blame_options options = GIT_BLAME_OPTIONS_INIT;
   options.newest_commit = *git_object_id(tip);
+  const auto ends = shallow_commits(repo);
+  if (ends.size() == 1) options.oldest_commit = ends.front();
   git_blame* raw = nullptr;
-  if (git_blame_file(&raw, repo, path->c_str(), &options) != 0) return refused(": " + last_error());
+  if (git_blame_file(&raw, repo, path->c_str(), &options) != 0) {
+    if (ends.size() > 1)
+      return refused(
+          "cannot be told here: this is a shallow clone, whose history ends in several commits; "
+          "use git blame in bash");
+    return refused(": " + last_error());
+  }
   Blame found(raw);
   // It goes on without what it could not read, and takes the first commit that it could for the
   // one.

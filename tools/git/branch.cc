@@ -7,6 +7,8 @@
 #include <tuple>
 #include <vector>
 
+#include "tools/git/filtered.h"
+#include "tools/git/index.h"
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
 #include "tools/git/upstream.h"
@@ -129,24 +131,6 @@ GitResult<Start> start_of(git_repository* repo, const std::string& name) {
   return out;
 }
 
-// Files that a switch would write through a program, as a large file's pointer: libgit2 would write
-// the pointer itself.
-bool is_filtered(git_repository* repo, git_config* config, const char* path) {
-  const char* filter = nullptr;
-  if (git_attr_get(&filter, repo, GIT_ATTR_CHECK_FILE_THEN_INDEX, path, "filter") != 0 ||
-      git_attr_value(filter) != GIT_ATTR_VALUE_STRING)
-    return false;
-  for (const char* kind : {"smudge", "process"}) {
-    git_config_entry* entry = nullptr;
-    if (git_config_get_entry(&entry, config, fmt::format("filter.{}.{}", filter, kind).c_str()) !=
-        0)
-      continue;
-    git_config_entry_free(entry);
-    return true;
-  }
-  return false;
-}
-
 // Whether such an attribute comes with the switch itself.
 bool brings(git_repository* repo, const git_diff_file& file, std::string_view attribute) {
   const std::string_view path = file.path;
@@ -165,10 +149,10 @@ GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree*
   if (git_diff_tree_to_tree(&raw, repo, from, to, nullptr) != 0)
     return tl::unexpected("switch: " + last_error());
   const Diff diff(raw);
-  git_config* raw_config = nullptr;
-  if (git_repository_config_snapshot(&raw_config, repo) != 0)
-    return tl::unexpected("switch: " + last_error());
-  const Owned<git_config, git_config_free> config(raw_config);
+  const Filters filters(repo);
+  git_odb* raw_odb = nullptr;
+  if (git_repository_odb(&raw_odb, repo) != 0) return tl::unexpected("switch: " + last_error());
+  const Owned<git_odb, git_odb_free> odb(raw_odb);
   const std::size_t n = git_diff_num_deltas(raw);
   for (std::size_t i = 0; i < n; ++i) {
     const std::string path = git_diff_get_delta(raw, i)->new_file.path;
@@ -187,10 +171,22 @@ GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree*
                       "git in bash",
                       path));
     }
-    if (is_filtered(repo, raw_config, path.c_str()) || brings(repo, file, "filter=")) {
+    // libgit2 would write a large file's pointer in its place.
+    constexpr unsigned kFlags = GIT_ATTR_CHECK_FILE_THEN_INDEX;
+    if (!filters.filter_of(path.c_str(), Filters::Way::out, kFlags).empty() ||
+        brings(repo, file, "filter=")) {
       return tl::unexpected(
           fmt::format("switch: {} is written through a filter, a program that is not run here; ask "
                       "the user to switch with git",
+                      path));
+    }
+    // It would end half-way, with the files of both branches.
+    if (file.mode != GIT_FILEMODE_COMMIT && !git_oid_is_zero(&file.id) &&
+        git_odb_exists(raw_odb, &file.id) == 0) {
+      return tl::unexpected(
+          fmt::format("switch: {} is not here as it is there, for this is a partial clone or a "
+                      "damaged one, nothing was done; ask the user to switch with git, which "
+                      "fetches it",
                       path));
     }
   }
@@ -289,6 +285,10 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
                       "git switch {}",
                       name));
     }
+    const auto index = index_of(repo);
+    if (!index) return tl::unexpected("switch: " + index.error());
+    if (const auto why = why_copied(repo, index->get()); !why.empty())
+      return tl::unexpected("switch: " + why);
     if (auto done = check_out(repo, start.commit.get()); !done) return tl::unexpected(done.error());
   }
   std::string made;

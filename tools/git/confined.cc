@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "sandbox/control_paths.h"
 #include "tools/fd.h"
 #include "tools/git/impatience.h"
@@ -39,25 +41,28 @@ constexpr std::uint64_t kReading = LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCES
 // Of a git directory, what may be a link to another one's (git-new-workdir).
 constexpr std::array kMayBeLinks = {"config", "HEAD",      "index",       "info", "logs",
                                     "hooks",  "logs/refs", "packed-refs", "refs", "objects"};
-constexpr std::size_t kAlternatesMax = 32;
+constexpr std::size_t kAlternatesMax = 1024;  // object stores; with more, git is not run
 
 struct Reached {
   std::set<std::string> written, read;
 };
 
-// The object stores that this one borrows from, as git notes them.
-void add_alternates(const fs::path& objects, Reached& out) {
+// The object stores that this one borrows from, as git notes them. False: there are more than
+// kAlternatesMax.
+bool add_alternates(const fs::path& objects, Reached& out) {
   std::vector<fs::path> todo = {objects};
-  for (std::size_t i = 0; i < todo.size() && i < kAlternatesMax; ++i) {
+  for (std::size_t i = 0; i < todo.size(); ++i) {
     std::ifstream file(todo[i] / "info/alternates");
-    for (std::string line; std::getline(file, line) && todo.size() < kAlternatesMax;) {
+    for (std::string line; std::getline(file, line);) {
       std::error_code failed;
       const fs::path store = todo[i] / line;  // an absolute one is itself
       if (line.empty() || line[0] == '#' || !fs::is_directory(store / "pack", failed)) continue;
-      out.read.insert(store.native());
+      if (!out.read.insert(store.native()).second) continue;
+      if (todo.size() == kAlternatesMax) return false;
       todo.push_back(store);
     }
   }
+  return true;
 }
 
 // The .git files of the linked worktrees, for the branches that are checked out there.
@@ -90,7 +95,11 @@ GitResult<Reached> reached_by(git_repository* repo) {
   for (const char* dir : {git_repository_path(repo), git_repository_commondir(repo)}) {
     out.written.insert(dir);
     for (const char* name : kMayBeLinks) out.written.insert(std::string(dir) + name);
-    add_alternates(std::string(dir) + "objects", out);
+    if (!add_alternates(std::string(dir) + "objects", out))
+      return tl::unexpected(
+          fmt::format("git: the repository borrows from more than {} object stores "
+                      "(objects/info/alternates); use git in bash instead",
+                      kAlternatesMax));
     add_worktrees(dir, out);
   }
   for (const char* system : {"/etc", "/usr", "/lib", "/lib64"}) out.read.insert(system);

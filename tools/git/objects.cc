@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <fstream>
@@ -249,6 +250,7 @@ git_odb_backend* noting_store() {
 }
 
 void add_directories(const std::string& objects, int depth, std::vector<std::string>& out) {
+  if (std::ranges::find(out, objects) != out.end()) return;
   out.push_back(objects);
   if (depth == kAlternatesDepthMax) return;
   std::ifstream alternates(objects + "/info/alternates");

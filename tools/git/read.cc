@@ -1,5 +1,6 @@
 // status, diff, log and show: the texts are git's own.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -7,7 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "tools/git/filtered.h"
+#include "tools/git/index.h"
 #include "tools/git/repo.h"
+#include "tools/git/shallow.h"
 #include "tools/git/text.h"
 #include "tools/git/upstream.h"
 #include "tools/text.h"
@@ -54,6 +58,24 @@ std::string letters(unsigned status) {
   return {index, worktree};
 }
 
+// Of a submodule that is changed: it is at another commit, has changed files, or new ones.
+char submodule_letter(git_repository* repo, const std::string& path) {
+  unsigned status = 0;
+  if (git_submodule_status(&status, repo, path.c_str(), GIT_SUBMODULE_IGNORE_NONE) != 0 ||
+      (status & GIT_SUBMODULE_STATUS_WD_MODIFIED) != 0)
+    return 'M';
+  constexpr unsigned kFiles = GIT_SUBMODULE_STATUS_WD_INDEX_MODIFIED |
+                              GIT_SUBMODULE_STATUS_WD_WD_MODIFIED;
+  if ((status & kFiles) != 0) return 'm';
+  return (status & GIT_SUBMODULE_STATUS_WD_UNTRACKED) != 0 ? '?' : 'M';
+}
+
+// `git add -N`: nothing of it is in the index.
+bool is_only_intended(git_index* index, const std::string& path) {
+  const git_index_entry* entry = git_index_get_bypath(index, path.c_str(), 0);
+  return entry && (entry->flags_extended & GIT_INDEX_ENTRY_INTENT_TO_ADD) != 0;
+}
+
 std::string branch_line(git_repository* repo) {
   const auto name = head_name(repo);
   if (git_repository_head_unborn(repo) == 1) return fmt::format("## No commits yet on {}\n", name);
@@ -83,6 +105,8 @@ bool is_secret(const git_diff_delta* delta) {
 struct Patch {
   std::string text;
   std::size_t n_lines_cut = 0;
+  const Filters* filters = nullptr;  // where lines may be of files in the worktree
+  bool filtered = false;             // the file under way
   // Of the file under way, where its name is one of keys and certificates: its lines, for a look.
   std::string path, lines;
   std::size_t lines_at = 0;  // in the text
@@ -103,22 +127,30 @@ int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_dif
   if (line->origin == GIT_DIFF_LINE_FILE_HDR) {
     withhold_key(patch);
     patch.path = delta->new_file.path ? delta->new_file.path : delta->old_file.path;
+    patch.filtered = patch.filters && patch.filters->only_git_compares(patch.path.c_str());
   }
   if (patch.text.size() > kOutputBytesMax) {
     ++patch.n_lines_cut;
     return 0;
   }
+  if (patch.filtered && line->origin != GIT_DIFF_LINE_FILE_HDR) return 0;
   const bool content = line->origin == '+' || line->origin == '-' || line->origin == ' ';
   if (content) patch.text += line->origin;
   patch.text.append(line->content, line->content_len);
   if (line->origin == GIT_DIFF_LINE_FILE_HDR) patch.lines_at = patch.text.size();
   if (content && needs_a_look(patch.path)) patch.lines.append(line->content, line->content_len);
   if (is_secret(delta)) patch.text += "[content withheld: this name is one for secrets]\n";
+  if (patch.filtered)
+    patch.text +=
+        "[lines not shown: it is stored in another form, through a filter or in another "
+        "encoding; git diff in bash shows them]\n";
   return 0;
 }
 
-GitResult<std::string> patch_text(const std::vector<Diff>& diffs) {
+GitResult<std::string> patch_text(const std::vector<Diff>& diffs,
+                                  const Filters* filters = nullptr) {
   Patch patch;
+  patch.filters = filters;
   std::size_t n_files = 0;
   for (const Diff& diff : diffs) {
     git_diff_find_similar(diff.get(), nullptr);
@@ -156,6 +188,7 @@ struct Wanted {
   git_repository* repo;
   git_index* index;
   Lies wanted;
+  const Filters* filters;  // null: no side is the worktree
 };
 // libgit2 asks about each file of a diff: > 0 leaves it out.
 int only(const git_diff*, const git_diff_delta* delta, const char*, void* payload) {
@@ -167,18 +200,20 @@ int only(const git_diff*, const git_diff_delta* delta, const char*, void* payloa
                         ? Lies::in_conflict
                     : is_kept_out(of.repo, of.index, path) ? Lies::kept_out
                                                            : Lies::usually;
-  return lies != of.wanted;
+  if (lies != of.wanted) return 1;
+  return of.filters && delta->status == GIT_DELTA_MODIFIED &&
+         of.filters->stored(path, delta->old_file.id) == Filters::Stored::same;
 }
 
 // As git_diff_tree_to_workdir_with_index(), but with all files where they lie. A diff reads all its
 // files in one place, so those that lie elsewhere come last.
 GitResult<std::vector<Diff>> diff_with_files(git_repository* repo, git_tree* from,
-                                             git_diff_options options) {
-  git_index* raw_index = nullptr;
+                                             git_diff_options options, const Filters& filters) {
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
-  if (git_repository_index(&raw_index, repo) != 0) return tl::unexpected(last_error());
-  const Index index(raw_index);
-  Wanted of{repo, raw_index, Lies::usually};
+  const auto index = index_of(repo);
+  if (!index) return tl::unexpected(index.error());
+  git_index* const raw_index = index->get();
+  Wanted of{repo, raw_index, Lies::usually, nullptr};
   options.notify_cb = only;
   options.payload = &of;
   git_diff *staged = nullptr, *unstaged = nullptr, *kept_out = nullptr, *in_conflict = nullptr;
@@ -186,16 +221,17 @@ GitResult<std::vector<Diff>> diff_with_files(git_repository* repo, git_tree* fro
   if (git_diff_tree_to_index(&staged, repo, from, raw_index, &options) != 0)
     return tl::unexpected(last_error());
   out.emplace_back(staged);
+  of.filters = &filters;
   if (git_diff_index_to_workdir(&unstaged, repo, raw_index, &options) != 0)
     return tl::unexpected(last_error());
   const Diff below(unstaged);
   if (git_diff_merge(staged, unstaged) != 0) return tl::unexpected(last_error());
-  of.wanted = Lies::kept_out;
+  of.wanted = Lies::kept_out, of.filters = nullptr;
   if (git_diff_tree_to_index(&kept_out, repo, from, raw_index, &options) != 0)
     return tl::unexpected(last_error());
   out.emplace_back(kept_out);
   if (!git_index_has_conflicts(raw_index)) return out;
-  of.wanted = Lies::in_conflict;
+  of.wanted = Lies::in_conflict, of.filters = &filters;
   options.flags |= GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS |
                    GIT_DIFF_SHOW_UNTRACKED_CONTENT;  // what only they have
   if (git_diff_tree_to_workdir(&in_conflict, repo, from, &options) != 0)
@@ -210,6 +246,21 @@ std::string full_date(const git_time& when) {
   const int minutes = std::abs(when.offset);
   return fmt::format("{} {}{:02}{:02}", text, when.offset < 0 ? '-' : '+', minutes / 60,
                      minutes % 60);
+}
+
+// Where git itself sees another history.
+std::string unlike_git(git_repository* repo) {
+  const std::string common = git_repository_commondir(repo);
+  git_reference_iterator* raw = nullptr;
+  git_reference* replaced = nullptr;
+  if (git_reference_iterator_glob_new(&raw, repo, "refs/replace/*") != 0) return "";
+  const Owned<git_reference_iterator, git_reference_iterator_free> replacements(raw);
+  const bool replaces = git_reference_next(&replaced, raw) == 0;
+  git_reference_free(replaced);
+  if (!replaces && ::access((common + "info/grafts").c_str(), F_OK) != 0) return "";
+  return fmt::format("[{} not heeded here; git log in bash heeds {}]\n",
+                     replaces ? "git's replacements (refs/replace) are" : "info/grafts is",
+                     replaces ? "them" : "it");
 }
 
 // 1: the commit's version of `path` differs from every parent's; 0: it does not; < 0: it cannot be
@@ -235,7 +286,11 @@ int touches(git_commit* commit, const std::string& path) {
   for (unsigned i = 0; i < n; ++i) {
     git_commit* raw = nullptr;
     const int failed = git_commit_parent(&raw, commit, i);
-    if (failed == GIT_ENOTFOUND) continue;  // a shallow clone ends here
+    if (failed == GIT_ENOTFOUND) {  // a shallow clone ends here
+      there = git_oid{};
+      if (git_oid_equal(&here, &there)) return 0;
+      continue;
+    }
     if (failed != 0) return failed;
     const Commit parent(raw);
     if (const int unread = entry_id(raw, there); unread != 0) return unread;
@@ -344,15 +399,16 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
   spec.into(options.pathspec);
   if (auto heeded = heed_files_that_are_there(repo); !heeded)
     return tl::unexpected("status: " + heeded.error());
-  git_index* raw_index = nullptr;
-  if (git_repository_index(&raw_index, repo) != 0)
-    return tl::unexpected(fmt::format("status: {}", last_error()));
-  const Index index(raw_index);
+  const auto index = index_of(repo);
+  if (!index) return tl::unexpected("status: " + index.error());
+  git_index* const raw_index = index->get();
   git_status_list* raw = nullptr;
   if (git_status_list_new(&raw, repo, &options) != 0)
     return tl::unexpected(fmt::format("status: {}", last_error()));
   const Owned<git_status_list, git_status_list_free> list(raw);
   std::string tracked, untracked;  // git lists new files last
+  const Filters filters(repo);
+  std::vector<std::string> unsure;
   for (std::size_t i = 0; i < git_status_list_entrycount(raw); ++i) {
     const git_status_entry* entry = git_status_byindex(raw, i);
     const git_diff_delta* staged = entry->head_to_index;
@@ -361,17 +417,30 @@ GitResult<std::string> status(const Opened& opened, const Request& request) {
     unsigned is = entry->status;
     if ((is & GIT_STATUS_WT_DELETED) && is_kept_out(repo, raw_index, name.c_str()))
       is &= ~static_cast<unsigned>(GIT_STATUS_WT_DELETED);
+    if ((is & GIT_STATUS_WT_MODIFIED) && entry->index_to_workdir) {
+      const auto stored = filters.stored(name.c_str(), entry->index_to_workdir->old_file.id);
+      if (stored == Filters::Stored::same) is &= ~static_cast<unsigned>(GIT_STATUS_WT_MODIFIED);
+      if (stored == Filters::Stored::unknown) unsure.push_back(name);
+    }
     if (is == GIT_STATUS_CURRENT) continue;
     // Out of the index, and still there.
     if ((is & GIT_STATUS_WT_NEW) && is != GIT_STATUS_WT_NEW)
       untracked += fmt::format("?? {}\n", name);
-    const std::string how = is & GIT_STATUS_CONFLICTED ? conflict_letters(raw_index, name)
-                                                       : letters(is);
+    std::string how = is & GIT_STATUS_CONFLICTED ? conflict_letters(raw_index, name) : letters(is);
+    if ((is & GIT_STATUS_WT_MODIFIED) && delta->new_file.mode == GIT_FILEMODE_COMMIT)
+      how[1] = submodule_letter(repo, name);
+    else if ((is & GIT_STATUS_INDEX_NEW) && is_only_intended(raw_index, name))
+      how = is & GIT_STATUS_WT_DELETED ? " D" : " A";
     if (staged && (is & GIT_STATUS_INDEX_RENAMED))
       name = fmt::format("{} -> {}", staged->old_file.path, name);
     (is == GIT_STATUS_WT_NEW ? untracked : tracked) += fmt::format("{} {}\n", how, name);
   }
   if (tracked.empty() && untracked.empty()) untracked = "nothing to commit, working tree clean\n";
+  if (!unsure.empty())
+    untracked += fmt::format(
+        "[may be unchanged, for they are stored in another form, through a "
+        "filter or in another encoding: {}; git status in bash knows]\n",
+        few_of(unsure));
   return bounded(to_utf8(branch_line(repo) + tracked + untracked), "name a path");
 }
 
@@ -384,6 +453,8 @@ GitResult<std::string> diff(const Opened& opened, const Request& request) {
   spec.into(options.pathspec);
   const std::string rev = request.rev.empty() ? "HEAD" : request.rev;
   std::vector<Diff> changes;
+  const Filters filters(repo);
+  bool with_worktree = false;
   if (rev.find("..") != std::string::npos) {
     const auto range = trees_of_range(repo, rev);
     if (!range) return tl::unexpected(range.error());
@@ -394,11 +465,12 @@ GitResult<std::string> diff(const Opened& opened, const Request& request) {
   } else {
     const auto from = request.rev.empty() ? head_tree(repo) : tree_of(repo, rev);
     if (!from) return tl::unexpected(from.error());
-    auto with_files = diff_with_files(repo, from->get(), options);
+    auto with_files = diff_with_files(repo, from->get(), options, filters);
     if (!with_files) return tl::unexpected(fmt::format("diff {}: {}", rev, with_files.error()));
     changes = std::move(*with_files);
+    with_worktree = true;
   }
-  auto text = patch_text(changes);
+  auto text = patch_text(changes, with_worktree ? &filters : nullptr);
   if (!text || !text->empty()) return text;
   return fmt::format("no changes in tracked files since {}{}{}\n", rev,
                      request.path.empty() ? "" : " in ", request.path);
@@ -415,7 +487,10 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
   const Owned<git_revwalk, git_revwalk_free> walk(raw);
   git_revwalk_sorting(raw,
                       GIT_SORT_NONE);  // git's own order; by time alone, equal seconds are shuffled
-  if (request.rev.find("..") != std::string::npos) {
+  const auto ends = shallow_commits(repo);
+  ShallowWalk shallow(repo, ends);
+  const bool is_range = request.rev.find("..") != std::string::npos;
+  if (is_range) {
     if (git_revwalk_push_range(raw, request.rev.c_str()) != 0) {
       return tl::unexpected(fmt::format("log {}: {}", request.rev, last_error()));
     }
@@ -429,12 +504,17 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
     }
     const Object commit(tip);
     git_revwalk_push(raw, git_object_id(tip));
+    if (!ends.empty() && shallow.push(*git_object_id(tip)) != 0)
+      return tl::unexpected(fmt::format("log: {}", last_error()));
   }
+  const auto next_commit = [&](git_oid* id) {
+    return ends.empty() || is_range ? git_revwalk_next(id, raw) : shallow.next(id);
+  };
   const int n = request.n > 0 ? std::min(request.n, kLogMax) : kLogDefault;
   std::string text;
   git_oid id;
   int next = 0;
-  for (int shown = 0, walked = 0; shown < n && (next = git_revwalk_next(&id, raw)) == 0; ++walked) {
+  for (int shown = 0, walked = 0; shown < n && (next = next_commit(&id)) == 0; ++walked) {
     if (cancelled.load()) break;
     if (walked == kCommitsWalkedMax) {
       text += fmt::format("[stopped after {} commits]\n", walked);
@@ -459,6 +539,9 @@ GitResult<std::string> log(const Opened& opened, const Request& request,
     if (text.empty()) return tl::unexpected(fmt::format("log: {}", last_error()));
     text += fmt::format("[not all: {}]\n", last_error());
   }
+  if (next == GIT_ITEROVER && !ends.empty())
+    text += "[older commits are not here, for this is a shallow clone]\n";
+  text += unlike_git(repo);
   if (text.empty())
     return fmt::format("no commits{}{}\n", request.path.empty() ? "" : " that touch ",
                        request.path);

@@ -7,8 +7,8 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <mutex>
 
+#include "tools/git/index.h"
 #include "tools/git/objects.h"
 #include "tools/git/text.h"
 #include "tools/workspace/path_hint.h"
@@ -47,6 +47,22 @@ bool is_safe_directory(const std::string& worktree) {
   return search.found;
 }
 
+std::string without_slash(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
+
+// Of the repository's own configuration; "" where it says nothing.
+std::string extension(git_repository* repo, const char* name) {
+  git_config* raw = nullptr;
+  if (git_repository_config_snapshot(&raw, repo) != 0) return "";
+  const Owned<git_config, git_config_free> config(raw);
+  const char* value = nullptr;
+  return git_config_get_string(&value, raw, name) == 0 && value ? value : "";
+}
+
+}  // namespace
+
 GitResult<> check_owner(const std::string& worktree, const std::string& git_directory) {
   struct stat tree {
   }, directory{};
@@ -67,12 +83,21 @@ GitResult<> check_owner(const std::string& worktree, const std::string& git_dire
                   worktree, owner, ::geteuid(), worktree));
 }
 
-std::string without_slash(std::string path) {
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path;
+std::size_t object_name_bytes(git_repository* repo) {
+  return extension(repo, "extensions.objectFormat") == "sha256" ? 32 : GIT_OID_RAWSZ;
 }
 
-}  // namespace
+std::string why_only_git(git_repository* repo) {
+  if (object_name_bytes(repo) != GIT_OID_RAWSZ)
+    return "it names its objects by SHA-256 (extensions.objectFormat), which only git itself reads "
+           "here";
+  if (const auto refs = extension(repo, "extensions.refStorage"); !refs.empty() && refs != "files")
+    return fmt::format(
+        "it keeps its branches in a {} (extensions.refStorage), which only git "
+        "itself reads here",
+        refs);
+  return "";
+}
 
 std::string last_error() {
   if (auto why = read_failure(); !why.empty()) return why;
@@ -83,11 +108,6 @@ std::string last_error() {
 }
 
 GitResult<Opened> open_repository(const std::string& root) {
-  // libgit2 1.5 reports a foreign repository as "config value 'safe.directory' was not found", so
-  // its check is off, and check_owner() stands for it.
-  static std::once_flag once;
-  std::call_once(once, [] { git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0); });
-
   git_repository* raw = nullptr;
   const int opened = git_repository_open_ext(&raw, root.c_str(), 0, nullptr);
   if (opened == GIT_ENOTFOUND) {
@@ -99,12 +119,15 @@ GitResult<Opened> open_repository(const std::string& root) {
                                       root, last_error()));
   }
   Opened out{Repository(raw), ""};
+  read_worktree_config(raw);
   const char* workdir = git_repository_workdir(raw);
   if (!workdir)
     return tl::unexpected(fmt::format("{} is a bare repository: it has no files to work on", root));
   const auto worktree = without_slash(workdir);
   if (auto owned = check_owner(worktree, git_repository_path(raw)); !owned)
     return tl::unexpected(owned.error());
+  if (const auto why = why_only_git(raw); !why.empty())
+    return tl::unexpected(fmt::format("open the repository of {}: {}; use git in bash", root, why));
 
   std::error_code failed;
   const auto real_root = fs::canonical(root, failed);
@@ -137,11 +160,6 @@ GitResult<std::string> path_in_repository(const Opened& opened, const std::strin
 
 namespace {
 
-bool says_sparse(git_config* config) {
-  int sparse = 0;
-  return git_config_get_bool(&sparse, config, "core.sparseCheckout") == 0 && sparse;
-}
-
 bool is_in_worktree(git_repository* repo, const char* path) {
   struct stat st {};
   return ::lstat((std::string(git_repository_workdir(repo)) + path).c_str(), &st) == 0;
@@ -153,17 +171,22 @@ bool is_marked_out(const git_index_entry* entry) {
 
 }  // namespace
 
+void read_worktree_config(git_repository* repo) {
+  const std::string own = std::string(git_repository_path(repo)) + "config.worktree";
+  git_config* raw = nullptr;
+  if (::access(own.c_str(), R_OK) != 0 || git_repository_config(&raw, repo) != 0) return;
+  const Owned<git_config, git_config_free> config(raw);
+  int counts = 0;
+  if (git_config_get_bool(&counts, raw, "extensions.worktreeConfig") == 0 && counts)
+    (void)git_config_add_file_ondisk(raw, own.c_str(), GIT_CONFIG_LEVEL_APP, repo, /*force=*/1);
+}
+
 bool is_sparse(git_repository* repo) {
   git_config* raw = nullptr;
-  if (git_repository_config_snapshot(&raw, repo) == 0) {
-    const Owned<git_config, git_config_free> config(raw);
-    if (says_sparse(raw)) return true;
-  }
-  raw = nullptr;
-  const std::string own = std::string(git_repository_path(repo)) + "config.worktree";
-  if (git_config_open_ondisk(&raw, own.c_str()) != 0) return false;
+  if (git_repository_config_snapshot(&raw, repo) != 0) return false;
   const Owned<git_config, git_config_free> config(raw);
-  return says_sparse(raw);
+  int sparse = 0;
+  return git_config_get_bool(&sparse, raw, "core.sparseCheckout") == 0 && sparse;
 }
 
 bool is_kept_out(git_repository* repo, git_index* index, const char* path) {
@@ -173,10 +196,9 @@ bool is_kept_out(git_repository* repo, git_index* index, const char* path) {
 
 GitResult<> heed_files_that_are_there(git_repository* repo) {
   if (!is_sparse(repo)) return {};
-  git_index* raw = nullptr;
-  if (git_repository_index(&raw, repo) != 0)
-    return tl::unexpected(fmt::format("read the index: {}", last_error()));
-  const Index index(raw);
+  const auto index = index_of(repo);
+  if (!index) return tl::unexpected(index.error());
+  git_index* const raw = index->get();
   for (std::size_t i = 0; i < git_index_entrycount(raw); ++i) {
     const git_index_entry* entry = git_index_get_byindex(raw, i);
     if (!is_marked_out(entry) || !is_in_worktree(repo, entry->path)) continue;

@@ -47,6 +47,14 @@ struct Opened {
 // safe.directory names it.
 GitResult<Opened> open_repository(const std::string& root);
 
+// A git directory of another user's is not read, as git has it, unless safe.directory names its
+// worktree.
+GitResult<> check_owner(const std::string& worktree, const std::string& git_directory);
+// Why libgit2 1.5 reads neither objects nor refs of a repository, though all else; "" where it
+// does.
+std::string why_only_git(git_repository* repo);
+std::size_t object_name_bytes(git_repository* repo);  // 20, or 32 of SHA-256
+
 std::string last_error();  // libgit2's, of this thread
 
 // `path` as it is called in the repository; "" is the whole root. Refuses what lies outside the
@@ -54,8 +62,11 @@ std::string last_error();  // libgit2's, of this thread
 GitResult<std::string> path_in_repository(const Opened& opened, const std::string& root,
                                           const std::string& path);
 
-// Whether it is a sparse checkout. libgit2 1.5 does not read config.worktree, where git notes it.
-bool is_sparse(git_repository* repo);
+// Git's settings of one worktree (extensions.worktreeConfig): who commits, line ends, a sparse
+// checkout. libgit2 1.5 does not read them by itself. They come before all others, so whoever
+// writes a setting has to say that the repository is meant.
+void read_worktree_config(git_repository* repo);
+bool is_sparse(git_repository* repo);  // whether it is a sparse checkout
 // Whether git keeps the file at `path` out of the worktree (a sparse checkout, `git update-index
 // --skip-worktree`): nothing lies there, and git takes it for unchanged, libgit2 for deleted.
 bool is_kept_out(git_repository* repo, git_index* index, const char* path);

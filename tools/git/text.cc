@@ -37,12 +37,15 @@ std::string distance(git_repository* repo, const git_oid* ours, const git_oid* t
 }
 
 std::string of_index(std::string_view reason) {
-  if (reason.find("unsupported mandatory extension: 'sdir'") != std::string_view::npos)
-    return "git's index is a sparse one, which only git itself can read; `git sparse-checkout "
-           "reapply --no-sparse-index` makes it a whole one";
-  if (reason.find("unsupported mandatory extension: 'link'") != std::string_view::npos)
-    return "git's index is split, which only git itself can read; `git update-index "
-           "--no-split-index` makes it a whole one";
+  const auto says = [&](std::string_view what) {
+    return reason.find(what) != std::string_view::npos;
+  };
+  if (says("unsupported mandatory extension: 'sdir'"))
+    return "git's index is a sparse one, which is read here and not written; do it with git in "
+           "bash, or make it a whole one: `git sparse-checkout reapply --no-sparse-index`";
+  if (says("unsupported mandatory extension: 'link'"))
+    return "git's index is split, which is read here and not written; do it with git in bash, or "
+           "make it a whole one: `git update-index --no-split-index`";
   return "";
 }
 

@@ -81,9 +81,12 @@ bool follow(git_repository* repo, const std::string& branch, const std::string& 
             const std::string& merge) {
   git_config* raw = nullptr;
   if (git_repository_config(&raw, repo) != 0) return false;
-  const Config config(raw);
-  return git_config_set_string(raw, key_of(branch, "remote").c_str(), remote.c_str()) == 0 &&
-         git_config_set_string(raw, key_of(branch, "merge").c_str(), merge.c_str()) == 0;
+  const Config all(raw);
+  git_config* local = nullptr;
+  if (git_config_open_level(&local, raw, GIT_CONFIG_LEVEL_LOCAL) != 0) return false;
+  const Config config(local);
+  return git_config_set_string(local, key_of(branch, "remote").c_str(), remote.c_str()) == 0 &&
+         git_config_set_string(local, key_of(branch, "merge").c_str(), merge.c_str()) == 0;
 }
 
 }  // namespace lares::tools::git

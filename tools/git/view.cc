@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
+#include "tools/git/index.h"
+#include "tools/git/index_file.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
-#include "tools/git/text.h"
+#include "tools/git/repo.h"
 #include "tools/workspace/file_stamp.h"
 
 namespace lares::tools {
@@ -27,6 +30,10 @@ tl::unexpected<Error> broken(std::string message) {
   return tl::unexpected(Error{Errc::broken, std::move(message)});
 }
 
+std::string without_slash(std::string path) {
+  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
+  return path;
+}
 std::string real_path(const std::string& path) {
   const std::unique_ptr<char, decltype(&::free)> real(::realpath(path.c_str(), nullptr), ::free);
   return real ? real.get() : path;
@@ -79,26 +86,27 @@ std::vector<std::string> directories_above(const GitView& view) {
 
 }  // namespace
 
+struct GitView::Handle {
+  explicit Handle(git_repository* opened) : repository(opened, git_repository_free) {}
+  const std::unique_ptr<git_repository, decltype(&git_repository_free)> repository;
+  std::uint64_t stamp = 0;               // of what it was opened with
+  bool index_is_for_attributes = false;  // as it is now
+};
+
+git_repository* GitView::repository() const {
+  return handle_ ? handle_->repository.get() : nullptr;
+}
+
 Result<GitView> GitView::open(const std::string& root) {
   git::start_library();
   GitView view;
+  view.root_ = root;
   git_repository* raw = nullptr;
   const int opened = git_repository_open_ext(&raw, root.c_str(), 0, nullptr);
   if (opened == GIT_ENOTFOUND) return view;
-  if (opened != 0) {
-    const std::string reason = git_reason();
-    // The second is what libgit2 says when another user owns the repository.
-    if (opened == GIT_EOWNER || reason.find("safe.directory") != std::string::npos) {
-      return broken(
-          fmt::format("list {}: the repository belongs to another user; run as its owner, or "
-                      "git config --global --add safe.directory {}",
-                      root, root));
-    }
-    return broken(fmt::format("list {}: {}", root, reason));
-  }
-  std::shared_ptr<git_repository> repository(raw, git_repository_free);
-  if (const auto bounded = git::bound_reads(raw, {}); !bounded)
-    return broken(fmt::format("list {}: {}", root, bounded.error()));
+  if (opened != 0) return broken(fmt::format("list {}: {}", root, git_reason()));
+  auto handle = std::make_shared<Handle>(raw);
+  git::read_worktree_config(raw);
   const std::string real_root = real_path(root) + "/";
   const char* workdir = git_repository_workdir(raw);
   if (!workdir) {
@@ -110,68 +118,108 @@ Result<GitView> GitView::open(const std::string& root) {
   }
   const std::string top = real_path(workdir) + "/";
   if (!real_root.starts_with(top)) return view;
-  view.repository_ = std::move(repository);
+  if (const auto owned = git::check_owner(without_slash(workdir), git_repository_path(raw)); !owned)
+    return broken(fmt::format("list {}: {}", root, owned.error()));
+  if (const auto bounded = git::bound_reads(raw, {}); !bounded)
+    return broken(fmt::format("list {}: {}", root, bounded.error()));
+  view.handle_ = std::move(handle);
   view.prefix_ = real_root.substr(top.size());
-  for (const std::string& file : view.rule_files_outside()) {
+  view.handle_->stamp = view.opened_stamp();
+  return view.checked();
+}
+
+Result<GitView> GitView::again() const {
+  if (!handle_ || handle_->stamp != opened_stamp()) return open(root_);
+  handle_->index_is_for_attributes = false;
+  return checked();
+}
+
+// Of all that opening it reads, but for what a configuration includes.
+std::uint64_t GitView::opened_stamp() const {
+  git_repository* const repository = this->repository();
+  const std::string own = git_repository_path(repository),
+                    common = git_repository_commondir(repository);
+  std::uint64_t hash = 3;
+  for (std::string at = root_;;) {  // a repository that is nearer, or another one in its place
+    struct stat st {};
+    const bool there = ::lstat((at + "/.git").c_str(), &st) == 0;
+    hash = mixed(mixed(hash, there ? st.st_ino : 0), there ? st.st_dev : 0);
+    hash = mixed(hash, there ? st.st_uid : 0);
+    if (there && !S_ISDIR(st.st_mode)) hash = mixed(hash, stamp_of(st));
+    if (there) hash = stamp(hash, at + "/.git/HEAD");
+    const std::size_t slash = at.rfind('/');
+    if (slash == std::string::npos || at.empty()) break;
+    at.resize(slash);
+  }
+  for (const std::string& file : {own + "HEAD", own + "commondir", own + "config.worktree",
+                                  common + "config", common + "objects/info/alternates"})
+    hash = stamp(hash, file);
+  struct stat top {};
+  if (::stat(git_repository_workdir(repository), &top) == 0) hash = mixed(hash, top.st_uid);
+  for (const auto find : {git_config_find_global, git_config_find_xdg, git_config_find_system}) {
+    git_buf found = GIT_BUF_INIT;
+    if (find(&found) == 0) hash = stamp(hash, found.ptr);
+    git_buf_dispose(&found);
+  }
+  return hash;
+}
+
+// Where the rules can be read, and are this root's.
+Result<GitView> GitView::checked() const {
+  for (const std::string& file : rule_files_outside()) {
     if (can_read_rules(AT_FDCWD, file.c_str())) continue;
     return broken(fmt::format(
         "list {}: {} is no plain file of at most {} bytes; remove it, or the setting that names it",
-        root, file, kRuleFileBytesMax));
+        root_, file, kRuleFileBytesMax));
   }
-  if (view.prefix_.empty() || !view.ignored("", true)) return view;
+  if (prefix_.empty() || !ignored("", true)) return *this;
   // A root that the repository around it ignores (a build folder, say) is listed for itself.
-  const auto tracked = view.tracked();
-  if (!tracked) return tl::unexpected(tracked.error());
-  if (tracked->files.empty()) return GitView();
-  return view;
+  const auto known = tracked();
+  if (!known) return tl::unexpected(known.error());
+  if (!known->files.empty()) return *this;
+  GitView none;
+  none.root_ = root_;
+  return none;
 }
 
 Result<TrackedFiles> GitView::tracked() const {
   TrackedFiles out;
-  if (!repository_) return out;
-  git_index* raw = nullptr;
-  if (git_repository_index(&raw, repository_.get()) != 0) {
-    const std::string reason = git_reason();
-    out.unread = git::of_index(reason);
-    if (!out.unread.empty()) return out;
-    return broken(fmt::format("list {}: {}; git status must work there",
-                              git_repository_workdir(repository_.get()), reason));
+  if (!handle_) return out;
+  auto entries = git::read_index_file(repository());
+  if (!entries) {
+    out.unread = std::move(entries.error());
+    return out;
   }
-  const std::unique_ptr<git_index, decltype(&git_index_free)> index(raw, git_index_free);
-  const std::size_t n = git_index_entrycount(raw);
   std::vector<Tracked>& files = out.files;
-  files.reserve(n);
-  for (std::size_t i = 0; i < n; ++i) {
-    const git_index_entry* entry = git_index_get_byindex(raw, i);
-    const std::string_view path = entry->path;
-    if (!path.starts_with(prefix_) || path.ends_with('/'))
-      continue;  // '/': a sparse index's folder
-    Tracked file{std::string(path.substr(prefix_.size())), entry->mode == GIT_FILEMODE_COMMIT};
+  files.reserve(entries->size());
+  for (const git::IndexEntry& entry : *entries) {
+    if (!entry.path.starts_with(prefix_) || entry.is_directory()) continue;
+    Tracked file{entry.path.substr(prefix_.size()), entry.about.mode == GIT_FILEMODE_COMMIT};
     // A conflict has up to three entries of one path.
     if (files.empty() || files.back().path != file.path) files.push_back(std::move(file));
   }
-  // With core.ignorecase the index has an order of its own.
-  std::ranges::sort(files, {}, &Tracked::path);
   return out;
 }
 
 std::string GitView::index_path() const {
-  return repository_ ? std::string(git_repository_path(repository_.get())) + "index" : "";
+  return handle_ ? std::string(git_repository_path(repository())) + "index" : "";
 }
 
 bool GitView::ignored(const std::string& path, bool directory) const {
-  if (!repository_) return false;
+  if (!handle_) return false;
   std::string asked = prefix_ + path;
   if (directory && !asked.ends_with('/')) asked += '/';
   int ignored = 0;
-  return git_ignore_path_is_ignored(&ignored, repository_.get(), asked.c_str()) == 0 && ignored;
+  return git_ignore_path_is_ignored(&ignored, repository(), asked.c_str()) == 0 && ignored;
 }
 
 Attributes GitView::attributes(const std::string& path) const {
-  if (!repository_) return {};
+  if (!handle_) return {};
+  if (!std::exchange(handle_->index_is_for_attributes, true))
+    git::read_for_attributes(repository());
   const char* names[] = {"linguist-generated", "linguist-vendored"};
   const char* values[] = {nullptr, nullptr};
-  if (git_attr_get_many(values, repository_.get(), GIT_ATTR_CHECK_FILE_THEN_INDEX,
+  if (git_attr_get_many(values, repository(), GIT_ATTR_CHECK_FILE_THEN_INDEX,
                         (prefix_ + path).c_str(), 2, names) != 0) {
     return {};
   }
@@ -180,7 +228,7 @@ Attributes GitView::attributes(const std::string& path) const {
 
 std::vector<std::string> GitView::rule_files_outside() const {
   std::vector<std::string> out;
-  git_repository* repository = repository_.get();
+  git_repository* repository = this->repository();
   for (const char* name : {"info/exclude", "info/attributes", "config"}) {
     out.push_back(std::string(git_repository_commondir(repository)) + name);
   }
@@ -194,7 +242,7 @@ std::vector<std::string> GitView::rule_files_outside() const {
 }
 
 std::uint64_t GitView::rules_stamp() const {
-  if (!repository_) return 0;
+  if (!handle_) return 0;
   std::uint64_t hash = 2;
   for (const std::string& file : rule_files_outside()) hash = stamp(hash, file);
   return hash;
@@ -207,10 +255,9 @@ bool GitView::can_read_rules(int directory, const char* name) {
 }
 
 bool GitView::attributes_outside() const {
-  if (!repository_) return false;
+  if (!handle_) return false;
   const auto exists = [](const std::string& path) { return ::access(path.c_str(), F_OK) == 0; };
-  if (exists(std::string(git_repository_commondir(repository_.get())) + "info/attributes"))
-    return true;
+  if (exists(std::string(git_repository_commondir(repository())) + "info/attributes")) return true;
   return std::ranges::any_of(directories_above(*this), [&](const std::string& above) {
     return exists(above + ".gitattributes");
   });

@@ -21,7 +21,7 @@ struct Tracked {
 
 struct TrackedFiles {
   std::vector<Tracked> files;  // in bytewise order
-  std::string unread;  // why there are none, where git can read its index and libgit2 cannot
+  std::string unread;          // why there are none, where the index cannot be read
 };
 
 enum class Says : std::uint8_t { nothing, yes, no };
@@ -37,9 +37,13 @@ class GitView {
   // files elsewhere, the view is of no repository. An error where there is one that cannot be read,
   // belongs to another user, or is the root itself (bare).
   static Result<GitView> open(const std::string& root);
+  // The same once more: this one again, where the repository and its configuration are the same
+  // still. libgit2 1.5 loses some 4 KB for each entry of a configuration when it opens a repository
+  // of format 1 (a partial clone's, say).
+  Result<GitView> again() const;
 
-  bool has_repository() const { return repository_ != nullptr; }
-  git_repository* repository() const { return repository_.get(); }
+  bool has_repository() const { return handle_ != nullptr; }
+  git_repository* repository() const;
   const std::string& prefix() const {
     return prefix_;
   }  // of the root inside the worktree: "" or "sub/dir/"
@@ -58,9 +62,13 @@ class GitView {
   static bool can_read_rules(int directory, const char* name);
 
  private:
+  struct Handle;
+  Result<GitView> checked() const;
   std::vector<std::string> rule_files_outside() const;
+  std::uint64_t opened_stamp() const;
 
-  std::shared_ptr<git_repository> repository_;
+  std::string root_;
+  std::shared_ptr<Handle> handle_;
   std::string prefix_;
 };
 

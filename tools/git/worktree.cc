@@ -4,8 +4,10 @@
 
 #include <filesystem>
 
+#include "tools/git/index.h"
 #include "tools/git/library.h"
 #include "tools/git/repo.h"
+#include "tools/git/worktree_files.h"
 
 namespace lares::tools {
 namespace {
@@ -32,6 +34,13 @@ git::GitResult<git::Commit> head_commit(git_repository* repo, const std::string&
   return git::Commit(reinterpret_cast<git_commit*>(raw));
 }
 
+git::GitResult<> fill_worktree(git_repository* from, git_worktree* made) {
+  git_repository* raw = nullptr;
+  if (git_repository_open_from_worktree(&raw, made) != 0) return tl::unexpected(last_error());
+  const git::Repository worktree(raw);
+  return git::fill_worktree(from, raw);
+}
+
 }  // namespace
 
 tl::expected<std::string, std::string> add_worktree(const WorktreePlan& plan) {
@@ -47,15 +56,20 @@ tl::expected<std::string, std::string> add_worktree(const WorktreePlan& plan) {
   const git::Reference branch(raw_branch);
   git_worktree_add_options options = GIT_WORKTREE_ADD_OPTIONS_INIT;
   options.ref = raw_branch;
-  options.checkout_options.checkout_strategy = GIT_CHECKOUT_FORCE;
+  const bool own = git::has_settings_of_its_own(repo->get());
+  options.checkout_options.checkout_strategy = own ? GIT_CHECKOUT_DONT_WRITE_INDEX
+                                                   : GIT_CHECKOUT_FORCE;
   git_worktree* raw = nullptr;
-  if (git_worktree_add(&raw, repo->get(), plan.name.c_str(), plan.path.c_str(), &options) != 0) {
-    const std::string why = last_error();
+  git::GitResult<> made;
+  if (git_worktree_add(&raw, repo->get(), plan.name.c_str(), plan.path.c_str(), &options) != 0)
+    made = tl::unexpected(last_error());
+  const Worktree known(raw);
+  if (made && own) made = fill_worktree(repo->get(), raw);
+  if (!made) {
     (void)remove_worktree(plan.repository, plan.name, plan.path);
     git_branch_delete(raw_branch);
-    return tl::unexpected(fmt::format("{} at {}: {}", what, plan.path, why));
+    return tl::unexpected(fmt::format("{} at {}: {}", what, plan.path, made.error()));
   }
-  const Worktree made(raw);
   char text[GIT_OID_HEXSZ + 1];
   return std::string(git_oid_tostr(text, sizeof text, git_commit_id(head->get())));
 }
@@ -77,14 +91,12 @@ tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path
   if (git_status_list_new(&raw, repo->get(), &options) != 0)
     return tl::unexpected(fmt::format("read the state of {}: {}", path, last_error()));
   const Owned<git_status_list, git_status_list_free> list(raw);
-  git_index* raw_index = nullptr;
-  if (git_repository_index(&raw_index, repo->get()) != 0)
-    return tl::unexpected(fmt::format("read the index of {}: {}", path, last_error()));
-  const git::Index index(raw_index);
+  const auto index = git::index_of(repo->get());
+  if (!index) return tl::unexpected(fmt::format("read the index of {}: {}", path, index.error()));
   for (std::size_t i = 0; i < git_status_list_entrycount(raw) && !out.uncommitted; ++i) {
     const git_status_entry* entry = git_status_byindex(raw, i);
     out.uncommitted = entry->status != GIT_STATUS_WT_DELETED ||
-                      !git::is_kept_out(repo->get(), raw_index,
+                      !git::is_kept_out(repo->get(), index->get(),
                                         entry->index_to_workdir->old_file.path);
   }
   return out;

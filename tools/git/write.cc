@@ -3,6 +3,7 @@
 // instead of its pointer). So is one whose encoding git itself converts.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,6 +13,8 @@
 #include <vector>
 
 #include "sandbox/secret_names.h"
+#include "tools/git/filtered.h"
+#include "tools/git/index.h"
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
 #include "tools/text.h"
@@ -25,7 +28,7 @@ namespace {
 struct Staging {
   git_repository* repo;
   git_index* index;
-  git_config* config;
+  const Filters* filters;
   std::string filtered, filter;      // a path that is stored through a program
   std::string encoded, encoding;     // a path that is stored in another encoding
   std::vector<std::string> secrets;  // new files left out
@@ -42,13 +45,18 @@ bool is_secret_file(git_repository* repo, const std::string& path) {
   return data && is_secret_text(path, data->bytes);
 }
 
-// libgit2 asks about each path before it is added: 0 adds, > 0 leaves out, < 0 stops.
+// Asked about each path before it is added: 0 adds, > 0 leaves out, < 0 stops.
 int consider(const char* path, const char*, void* payload) {
   auto& staging = *static_cast<Staging*>(payload);
   const std::string_view name(path);
   if (name.ends_with('/')) return 1;  // a nested repository, which would fail the whole call
   if (is_kept_out(staging.repo, staging.index, path)) return 1;
-  const bool tracked = git_index_get_bypath(staging.index, path, 0) != nullptr;
+  const git_index_entry* const tracked = git_index_get_bypath(staging.index, path, 0);
+  struct stat st {};
+  if (tracked &&
+      ::lstat((git_repository_workdir(staging.repo) + std::string(path)).c_str(), &st) != 0)
+    return 0;  // it goes
+  if (tracked && staging.filters->stored(path, tracked->id) == Filters::Stored::same) return 1;
   if (!tracked && is_secret_file(staging.repo, path)) {
     staging.secrets.emplace_back(name);
     return 1;
@@ -58,18 +66,37 @@ int consider(const char* path, const char*, void* payload) {
     staging.encoded = path;
     return -1;
   }
-  const char* filter = nullptr;
-  if (git_attr_get(&filter, staging.repo, 0, path, "filter") == 0 &&
-      git_attr_value(filter) == GIT_ATTR_VALUE_STRING) {
-    const std::string key = std::string("filter.") + filter;
-    for (const char* kind : {".clean", ".process"}) {
-      git_config_entry* entry = nullptr;
-      if (git_config_get_entry(&entry, staging.config, (key + kind).c_str()) != 0) continue;
-      git_config_entry_free(entry);
-      staging.filtered = path;
-      staging.filter = filter;
-      return -1;
-    }
+  staging.filter = staging.filters->filter_of(path, Filters::Way::in,
+                                              GIT_ATTR_CHECK_FILE_THEN_INDEX);
+  if (!staging.filter.empty()) {
+    staging.filtered = path;
+    return -1;
+  }
+  return 0;
+}
+
+// As git_index_add_all(), which reads what every changed file was before, those that are kept out
+// too: of a partial clone that is not there. libgit2's result.
+int stage_changes(Staging& staging, const git_strarray& spec) {
+  git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  options.flags = GIT_DIFF_DISABLE_PATHSPEC_MATCH | GIT_DIFF_INCLUDE_TYPECHANGE |
+                  GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS;
+  options.pathspec = spec;
+  git_diff* raw = nullptr;
+  if (const int failed = git_diff_index_to_workdir(&raw, staging.repo, staging.index, &options);
+      failed != 0)
+    return failed;
+  const Diff diff(raw);
+  for (std::size_t i = 0; i < git_diff_num_deltas(raw); ++i) {
+    const git_diff_delta* delta = git_diff_get_delta(raw, i);
+    const bool goes = delta->status == GIT_DELTA_DELETED;
+    const char* const path = goes ? delta->old_file.path : delta->new_file.path;
+    const int verdict = consider(path, nullptr, &staging);
+    if (verdict < 0) return verdict;
+    if (verdict > 0) continue;
+    const int failed = goes ? git_index_remove_bypath(staging.index, path)
+                            : git_index_add_bypath(staging.index, path);
+    if (failed != 0) return failed;
   }
   return 0;
 }
@@ -77,15 +104,12 @@ int consider(const char* path, const char*, void* payload) {
 GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index,
                                           const std::string& path) {
   git_repository* repo = opened.repo.get();
-  git_config* raw_config = nullptr;
-  if (git_repository_config_snapshot(&raw_config, repo) != 0) return tl::unexpected(last_error());
-  const Owned<git_config, git_config_free> config(raw_config);
-  Staging staging{repo, index, raw_config, {}, {}, {}, {}, {}};
+  const Filters filters(repo);
+  Staging staging{repo, index, &filters, {}, {}, {}, {}, {}};
   std::string text = path;
   char* pointer = text.data();
   git_strarray spec{&pointer, text.empty() ? 0u : 1u};
-  if (git_index_add_all(index, &spec, GIT_INDEX_ADD_DISABLE_PATHSPEC_MATCH, consider, &staging) !=
-      0) {
+  if (stage_changes(staging, spec) != 0) {
     if (!staging.filtered.empty()) {
       return tl::unexpected(fmt::format(
           "{} is stored through the filter `{}`, a program that is not run here; ask the user "
@@ -146,14 +170,36 @@ GitResult<> check_path(const Opened& opened, git_index* index, const Request& re
   return {};
 }
 
-GitResult<Index> index_of(git_repository* repo) {
-  git_index* raw = nullptr;
-  if (git_repository_index(&raw, repo) != 0 || git_index_read(raw, 1) != 0) {
+// Two names that are one to libgit2, which would stage the one file as the other; "" where there
+// are none.
+std::string names_of_one_case(git_index* index) {
+  if ((git_index_caps(index) & GIT_INDEX_CAPABILITY_IGNORE_CASE) == 0) return "";
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i)
+    names.emplace_back(git_index_get_byindex(index, i)->path);
+  std::ranges::sort(names, [](const std::string& a, const std::string& b) {
+    return ::strcasecmp(a.c_str(), b.c_str()) < 0;
+  });
+  const auto twin = std::ranges::adjacent_find(
+      names, [](const std::string& a, const std::string& b) {
+        return a != b && ::strcasecmp(a.c_str(), b.c_str()) == 0;
+      });
+  return twin == names.end() ? "" : to_utf8(fmt::format("{} and {}", *twin, *(twin + 1)));
+}
+
+GitResult<Index> index_to_write(git_repository* repo) {
+  auto index = index_of(repo);
+  if (!index) return index;
+  if (auto why = why_copied(repo, index->get()); !why.empty())
+    return tl::unexpected(std::move(why));
+  if (git_index_read(index->get(), 1) != 0)
     return tl::unexpected(fmt::format("read the index: {}", last_error()));
-  }
-  Index index(raw);
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
-  if (git_index_has_conflicts(raw))
+  if (const auto twins = names_of_one_case(index->get()); !twins.empty())
+    return tl::unexpected(fmt::format(
+        "core.ignoreCase is set, and {} differ by their case alone; do it with git in bash",
+        twins));
+  if (git_index_has_conflicts(index->get()))
     return tl::unexpected(std::string(
         "there are merge conflicts (U or AA in status); once a file has none any more, git "
         "add in bash says so"));
@@ -250,6 +296,27 @@ std::string notes(git_repository* repo, const std::vector<std::string>& secrets)
   return text;
 }
 
+// Without the files that are only to be added (`git add -N`). libgit2's result.
+int write_tree(git_oid* out, git_repository* repo, git_index* index) {
+  const auto is_intended = [](const git_index_entry* entry) {
+    return (entry->flags_extended & GIT_INDEX_ENTRY_INTENT_TO_ADD) != 0;
+  };
+  std::vector<const git_index_entry*> entries;
+  bool intended = false;
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(index, i);
+    intended = intended || is_intended(entry);
+    if (!is_intended(entry)) entries.push_back(entry);
+  }
+  if (!intended) return git_index_write_tree(out, index);
+  git_index* raw = nullptr;
+  if (const int failed = git_index_new(&raw); failed != 0) return failed;
+  const Index copy(raw);
+  for (const git_index_entry* entry : entries)
+    if (const int failed = git_index_add(raw, entry); failed != 0) return failed;
+  return git_index_write_tree_to(out, raw, repo);
+}
+
 GitResult<Signature> identity(git_repository* repo) {
   git_signature* raw = nullptr;
   if (git_signature_default(&raw, repo) != 0) {
@@ -278,7 +345,7 @@ GitResult<std::string> pretty_message(const std::string& message) {
 GitResult<std::string> add(const Opened& opened, const Request& request) {
   const auto path = path_in_repository(opened, request.root, request.path);
   if (!path) return path;
-  auto index = index_of(opened.repo.get());
+  auto index = index_to_write(opened.repo.get());
   if (!index) return tl::unexpected("add: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
@@ -305,7 +372,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
         "commit: a merge, rebase or the like is under way; git in bash finishes it, and "
         "git status there says how"));
   }
-  auto index = index_of(repo);
+  auto index = index_to_write(repo);
   if (!index) return tl::unexpected("commit: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
@@ -313,7 +380,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 
   git_oid tree_id;
-  if (git_index_write_tree(&tree_id, index->get()) != 0)
+  if (write_tree(&tree_id, repo, index->get()) != 0)
     return tl::unexpected(fmt::format("commit: {}", last_error()));
   const auto before = head_tree(repo);
   if (!before) return tl::unexpected("commit: " + before.error());

@@ -2,58 +2,139 @@
 
 #include <sys/stat.h>
 
+#include <git2/sys/repository.h>
+
 #include <algorithm>
 #include <unordered_set>
 #include <utility>
 
+#include "tools/git/index.h"
+
 namespace lares::tools {
 
-KeptOut KeptOut::of(const std::string& root) {
+KeptOut KeptOut::of(const GitView& git) {
   KeptOut out;
-  auto git = GitView::open(root);
-  if (!git || !git->has_repository()) return out;
-  out.git_ = std::move(*git);
-  out.sparse_ = git::is_sparse(out.git_.repository());
+  if (!git.has_repository()) return out;
+  out.git_ = git;
+  out.sparse_ = git::is_sparse(git.repository());
   if (!out.sparse_) return out;
   out.read_index();
-  if (out.index_) out.name_all();
+  out.enter_what_is_there();
+  out.name_all();
   return out;
 }
 
 void KeptOut::read_index() {
-  git_index* raw = nullptr;
-  if (!index_ && git_.has_repository() && git_repository_index(&raw, git_.repository()) == 0)
-    index_.reset(raw);
+  if (std::exchange(read_, true) || !git_) return;
+  (void)git_repository_set_index(git_->repository(), nullptr);  // a copy would be of an earlier one
+  auto entries = git::read_index_file(git_->repository());
+  if (entries)
+    entries_ = std::move(*entries);
+  else
+    unread_ = std::move(entries.error());
 }
 
-const git_index_entry* KeptOut::entry(const std::string& path) const {
-  return index_ ? git_index_get_bypath(index_.get(), (git_.prefix() + path).c_str(), 0) : nullptr;
+// A sparse index has an entry for a directory that it does not enter. Where one lies there all the
+// same, git looks at each file of it.
+void KeptOut::enter_what_is_there() {
+  if (std::ranges::none_of(entries_, &git::IndexEntry::is_directory)) return;
+  const auto is_to_enter = [&](const git::IndexEntry& entry) {
+    struct stat st {};
+    std::string path = git_repository_workdir(git_->repository()) + entry.path;
+    path.pop_back();  // with its '/' a link would be followed
+    return entry.is_directory() && ::lstat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
+  };
+  std::vector<git::IndexEntry> out;
+  std::vector<git::IndexEntry> todo;  // the last one is next
+  for (git::IndexEntry& entry : entries_) {
+    todo.push_back(std::move(entry));
+    while (!todo.empty()) {
+      git::IndexEntry next = std::move(todo.back());
+      todo.pop_back();
+      git_tree* raw = nullptr;
+      if (!is_to_enter(next) ||
+          git_tree_lookup(&raw, git_->repository(), &next.about.id) != 0) {  // not fetched
+        out.push_back(std::move(next));
+        continue;
+      }
+      const git::Tree tree(raw);
+      for (std::size_t i = git_tree_entrycount(raw); i-- > 0;)
+        todo.push_back(git::entry_below(next, git_tree_entry_byindex(raw, i)));
+    }
+  }
+  entries_ = std::move(out);
 }
 
-bool KeptOut::is_away(const git_index_entry* entry) const {
-  return sparse_ && git::is_kept_out(git_.repository(), index_.get(), entry->path);
+std::optional<git::IndexEntry> KeptOut::entry(const std::string& path) const {
+  if (!git_) return std::nullopt;
+  const std::string name = git_->prefix() + path;
+  const auto at = std::ranges::lower_bound(entries_, name, {}, &git::IndexEntry::path);
+  if (at != entries_.end() && at->path == name) return *at;
+  return entry_in_tree(name);
+}
+
+// Of a file in a directory that is one entry.
+std::optional<git::IndexEntry> KeptOut::entry_in_tree(const std::string& path) const {
+  for (std::size_t slash = path.find('/'); slash != std::string::npos;
+       slash = path.find('/', slash + 1)) {
+    const std::string directory = path.substr(0, slash + 1);
+    const auto at = std::ranges::lower_bound(entries_, directory, {}, &git::IndexEntry::path);
+    if (at == entries_.end() || at->path != directory) continue;
+    git_tree* raw = nullptr;
+    if (git_tree_lookup(&raw, git_->repository(), &at->about.id) != 0) return std::nullopt;
+    const git::Tree tree(raw);
+    git_tree_entry* found = nullptr;
+    if (git_tree_entry_bypath(&found, raw, path.c_str() + slash + 1) != 0) return std::nullopt;
+    const git::Owned<git_tree_entry, git_tree_entry_free> owned(found);
+    git::IndexEntry out = git::entry_below(*at, found);
+    out.path = path;
+    return out;
+  }
+  return std::nullopt;
+}
+
+bool KeptOut::is_there(const std::string& path) const {
+  struct stat st {};
+  return ::lstat((git_repository_workdir(git_->repository()) + path).c_str(), &st) == 0;
+}
+
+bool KeptOut::is_away(const git::IndexEntry& entry) const {
+  return sparse_ && entry.is_marked_out() && !is_there(entry.path);
 }
 
 // The bytes, or what a filter of git's own (line ends) makes of them.
-bool KeptOut::has_as_it_lies(const git_index_entry* entry, const git_oid& bytes) const {
-  if (git_oid_equal(&entry->id, &bytes)) return true;
+bool KeptOut::has_as_it_lies(const git::IndexEntry& entry, const git_oid& bytes) const {
+  if (git_oid_equal(&entry.about.id, &bytes)) return true;
+  if (!git::index_of(git_->repository())) return false;
   unsigned status = 0;
   constexpr unsigned kChanged = GIT_STATUS_WT_NEW | GIT_STATUS_WT_MODIFIED | GIT_STATUS_WT_DELETED |
                                 GIT_STATUS_WT_TYPECHANGE | GIT_STATUS_WT_RENAMED |
                                 GIT_STATUS_WT_UNREADABLE;
-  return git_status_file(&status, git_.repository(), entry->path) == 0 && (status & kChanged) == 0;
+  return git_status_file(&status, git_->repository(), entry.path.c_str()) == 0 &&
+         (status & kChanged) == 0;
 }
 
 void KeptOut::name_all() {
   std::vector<std::string> away;
   std::unordered_set<std::string> entered;  // directories with a file that is not kept out
-  const std::string& prefix = git_.prefix();
-  for (std::size_t i = 0; i < git_index_entrycount(index_.get()); ++i) {
-    const git_index_entry* entry = git_index_get_byindex(index_.get(), i);
-    const std::string_view path = entry->path;
+  const std::string& prefix = git_->prefix();
+  std::string directory;  // of the last one that was looked for, and whether it lies there
+  bool there = true;
+  const auto lies_away = [&](const git::IndexEntry& entry) {
+    if (!entry.is_marked_out()) return false;
+    const std::string above = entry.path.substr(0,
+                                                entry.path.rfind('/', entry.path.size() - 2) + 1);
+    if (above != directory) {
+      there = above.empty() || is_there(above);
+      directory = above;
+    }
+    return !there || is_away(entry);
+  };
+  for (const git::IndexEntry& entry : entries_) {
+    const std::string_view path = entry.path;
     if (!path.starts_with(prefix)) continue;
     std::string name(path.substr(prefix.size()));
-    if (is_away(entry)) {
+    if (lies_away(entry)) {
       away.push_back(std::move(name));
       continue;
     }
@@ -61,7 +142,6 @@ void KeptOut::name_all() {
          slash = name.rfind('/', slash - 1))
       if (!entered.insert(name.substr(0, slash + 1)).second) break;
   }
-  std::ranges::sort(away);  // with core.ignorecase the index has an order of its own
   for (const std::string& path : away) {
     std::string name = path;
     for (std::size_t slash = path.find('/'); slash != std::string::npos;
@@ -86,14 +166,13 @@ std::vector<std::string> KeptOut::pass(const Snapshot& target, std::vector<TreeD
   read_index();  // of a worktree that is none, going to be as one that is
   std::erase_if(deltas, [&](const TreeDelta& delta) {
     if (delta.mode_before && delta.mode_after) return false;
-    const git_index_entry* known = entry(delta.path);
+    const auto known = entry(delta.path);
     if (!known) return false;
-    if (delta.mode_after) return is_away(known) && git_oid_equal(&known->id, &delta.after) != 0;
+    if (delta.mode_after)
+      return is_away(*known) && git_oid_equal(&known->about.id, &delta.after) != 0;
     // Marked still: it was written over what is kept out, and goes again.
-    if ((known->flags_extended & GIT_INDEX_ENTRY_SKIP_WORKTREE) != 0 ||
-        !names_hold(target.kept_out, delta.path))
-      return false;
-    if (has_as_it_lies(known, delta.before)) return true;
+    if (known->is_marked_out() || !names_hold(target.kept_out, delta.path)) return false;
+    if (has_as_it_lies(*known, delta.before)) return true;
     stay.push_back(delta.path);
     return false;
   });

@@ -2,11 +2,12 @@
 // a snapshot is without them, and says nothing about them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tools/git/repo.h"
+#include "tools/git/index_file.h"
 #include "tools/git/view.h"
 #include "tools/snapshots/snapshots.h"
 #include "tools/snapshots/tree.h"
@@ -17,13 +18,14 @@ inline constexpr std::size_t kKeptOutMax = 10'000;  // names in a snapshot
 
 class KeptOut {
  public:
-  // As git's index has it now; nothing, where it is not a sparse checkout or cannot be read.
-  static KeptOut of(const std::string& root);
+  // As git's index has it now; nothing, where it is not a sparse checkout. `git` is of the root.
+  static KeptOut of(const GitView& git);
 
   // For a snapshot, in bytewise order. A directory that is kept out whole is one name that ends in
   // '/'. More than kKeptOutMax are none, and cut() is true.
   const std::vector<std::string>& names() const { return names_; }
   bool cut() const { return cut_; }
+  const std::string& unread() const { return unread_; }  // why nothing is known of it
 
   // Going to `target`, files come that git keeps out now, or go that it kept out then: those that
   // git has as they are stay as they are, and are no part of it. Gives the paths that stay though
@@ -31,17 +33,21 @@ class KeptOut {
   std::vector<std::string> pass(const Snapshot& target, std::vector<TreeDelta>& deltas);
 
  private:
-  const git_index_entry* entry(const std::string& path) const;
-  bool is_away(const git_index_entry* entry) const;
-  bool has_as_it_lies(const git_index_entry* entry, const git_oid& bytes) const;
+  std::optional<git::IndexEntry> entry(const std::string& path) const;
+  std::optional<git::IndexEntry> entry_in_tree(const std::string& path) const;
+  bool is_away(const git::IndexEntry& entry) const;
+  bool is_there(const std::string& path) const;
+  bool has_as_it_lies(const git::IndexEntry& entry, const git_oid& bytes) const;
   void read_index();
+  void enter_what_is_there();
   void name_all();
 
-  GitView git_;
-  git::Index index_;
-  bool sparse_ = false;
+  std::optional<GitView> git_;
+  std::vector<git::IndexEntry> entries_;  // in order, once they were read
+  bool read_ = false, sparse_ = false;
   std::vector<std::string> names_;
   bool cut_ = false;
+  std::string unread_;
 };
 
 // Whether such names hold the path.

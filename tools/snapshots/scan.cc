@@ -159,9 +159,11 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   for (const Listed& file : listing->files)
     if (file.kind == Listed::Kind::submodule && scan_.about.left_out.size() < kSnapshotLeftOutMax)
       leave_out(file.path + "/", "a repository of its own");
-  kept_out_ = KeptOut::of(root_);
+  kept_out_ = KeptOut::of(lister_->git());
   scan_.about.kept_out = kept_out_.names();
   std::vector<std::string> missing = listing->left_out;
+  if (!kept_out_.unread().empty())
+    missing.push_back("what the sparse checkout keeps out is not known: " + kept_out_.unread());
   if (kept_out_.cut())
     missing.push_back(fmt::format("the sparse checkout keeps out more than {} names", kKeptOutMax));
   scan_.about.incomplete = fmt::format("{}", fmt::join(missing, "; "));

@@ -113,7 +113,7 @@ class TreeWalk {
       tree_.cut = true;
     }
     if (!unread_.empty())
-      lines.push_back("not seen: files that git tracks though it ignores them, for " + unread_);
+      lines.push_back("not seen: files that git tracks though it ignores them: " + unread_);
     if (!too_deep_.empty()) {
       lines.push_back(fmt::format("not seen: {} more than {} levels deep",
                                   counted(too_deep_.size(), "directory", "directories"),
@@ -365,16 +365,17 @@ Result<std::shared_ptr<const TrackedFiles>> TreeLister::tracked(const GitView& g
 Result<Tree> TreeLister::list() {
   const auto fs = RootedFs::open(root_);
   if (!fs) return broken(fs.error());
-  const auto git = GitView::open(root_);
+  auto git = git_ ? git_->again() : GitView::open(root_);
   if (!git) return tl::unexpected(git.error());
-  const auto known = tracked(*git);
+  git_ = std::move(*git);
+  const auto known = tracked(*git_);
   if (!known) return tl::unexpected(known.error());
   const auto plain = PlainTree::open(root_);
   const auto root = plain ? plain->open_directory("") : tl::unexpected(plain.error());
   if (!root) return broken(fmt::format("list {}: {}", root_, std::strerror(root.error())));
   looks_->begin(*plain);
   looks_->ahead(directories_);
-  Tree out = TreeWalk(*this, *fs, *git, *looks_, **known).run();
+  Tree out = TreeWalk(*this, *fs, *git_, *looks_, **known).run();
   looks_->end();
   directories_ = out.directories;
   return out;

@@ -53,6 +53,7 @@ class TreeLister {
   // What git answered is remembered while no rule changed: asking costs about 10 us a path, a stat
   // 1 us. So is its index while that did not.
   Result<Tree> list();
+  const GitView& git() const { return *git_; }  // that was asked in the last listing
 
  private:
   friend class TreeWalk;
@@ -78,6 +79,7 @@ class TreeLister {
   std::string root_;
   TreeLimits limits_;
   Verdicts verdicts_;
+  std::optional<GitView> git_;
   std::optional<Index> index_;
   std::vector<std::string> directories_;  // of the last listing
   std::unique_ptr<DirectoryLooks> looks_;

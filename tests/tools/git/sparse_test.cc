@@ -110,21 +110,80 @@ TEST_F(GitSparse, SwitchingIsLeftToGit) {
   EXPECT_EQ(gits_status(), "## main\n");
 }
 
-// libgit2 1.5 reads neither.
-TEST_F(GitSparse, OfAnIndexThatOnlyGitReadsIsSaidWhatToDo) {
-  sh(root(), "git sparse-checkout set --sparse-index in");
-  for (const char* command : {"status", "diff", "add", "commit"}) {
-    const auto out = git({{"command", command}, {"message", "second"}});
-    EXPECT_FALSE(out.ok) << command;
-    EXPECT_THAT(out.text, HasSubstr("`git sparse-checkout reapply --no-sparse-index`")) << command;
-  }
-  EXPECT_TRUE(git({{"command", "log"}}).ok);
-  sh(root(), "git sparse-checkout reapply --no-sparse-index");
-  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nnothing to commit, working tree clean\n");
-  sh(root(), "git update-index --split-index");
-  EXPECT_THAT(git({{"command", "status"}}).text, HasSubstr("`git update-index --no-split-index`"));
-  sh(root(), "git update-index --no-split-index");
-  EXPECT_EQ(git({{"command", "status"}}).text, "## main\nnothing to commit, working tree clean\n");
+// libgit2 1.5 reads none of these.
+TEST_F(GitSparse, AnIndexThatOnlyGitWritesIsReadAndOfWritingIsSaidWhatToDo) {
+  sh(root(), "git sparse-checkout set --sparse-index in && git branch other");
+  const auto as_git_says = [&] {
+    sh(root(), "git checkout -q -f && git clean -qfd");
+    EXPECT_EQ(git({{"command", "status"}}).text,
+              "## main\nnothing to commit, working tree clean\n");
+    EXPECT_EQ(git({{"command", "diff"}}).text, "no changes in tracked files since HEAD\n");
+    EXPECT_FALSE(look_at_worktree(root())->uncommitted);
+    repo_.write("in/a", "changed\n");
+    repo_.write("in/new", "new\n");
+    repo_.write("out/deep/c", "written here\n");
+    sh(root(), "rm top && git add in/a");
+    repo_.write("in/a", "changed again\n");
+    EXPECT_EQ(git({{"command", "status"}}).text, gits_status());
+    EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD"));
+    EXPECT_TRUE(look_at_worktree(root())->uncommitted);
+    const std::string before = repo_.read(".git/index");
+    for (const char* command : {"add", "commit"}) {
+      const auto out = git({{"command", command}, {"message", "second"}});
+      EXPECT_FALSE(out.ok) << command;
+      EXPECT_THAT(out.text, HasSubstr("in bash")) << command;
+    }
+    EXPECT_EQ(repo_.read(".git/index"), before);
+    EXPECT_TRUE(git({{"command", "log"}}).ok);
+  };
+  as_git_says();
+  EXPECT_THAT(git({{"command", "add"}}).text,
+              HasSubstr("`git sparse-checkout reapply --no-sparse-index`"));
+  sh(root(),
+     "git checkout -q -f && git clean -qfd && git sparse-checkout reapply --no-sparse-index "
+     "&& git update-index --split-index");
+  as_git_says();
+  EXPECT_THAT(git({{"command", "add"}}).text, HasSubstr("`git update-index --no-split-index`"));
+}
+
+// libgit2 1.5 does not read it.
+TEST_F(GitSparse, TheConfigurationOfOneWorktreeCounts) {
+  sh(root(),
+     "git sparse-checkout disable && git config extensions.worktreeConfig true && git config "
+     "--worktree user.name 'Of This Worktree' && git config --worktree core.autocrlf true");
+  repo_.write("in/a", "a\r\nb\r\n");
+  EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD 2>/dev/null"));
+  ASSERT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
+  EXPECT_EQ(sh(root(), "git log -1 --format=%an && git cat-file -p HEAD:in/a"),
+            "Of This Worktree\na\nb\n");
+  test::Scratch other;
+  sh(root(), "git commit -q --allow-empty -m third");
+  ASSERT_TRUE(add_worktree(
+      {.repository = root().string(), .path = other.at("w"), .name = "w", .branch = "w"}));
+  EXPECT_EQ(sh(other.at("w"), "git config user.name && git status --porcelain"),
+            "Of This Worktree\n");
+  EXPECT_EQ(other.read("w/in/a"), "a\r\nb\r\n");
+  // What is said of a branch is said to all worktrees.
+  sh(root(), "git remote add there . && git update-ref refs/remotes/there/new HEAD");
+  ASSERT_TRUE(git({{"command", "switch"}, {"rev", "new"}}).ok);
+  EXPECT_EQ(sh(root(),
+               "git config --local branch.new.merge && ! git config --worktree "
+               "--get-regexp branch"),
+            "refs/heads/new\n");
+}
+
+// As git writes it since 2.40 where feature.manyFiles is set.
+TEST_F(GitSparse, AnIndexWithoutAChecksumIsLikeOthers) {
+  sh(root(), "git sparse-checkout disable");
+  std::string index = repo_.read(".git/index");
+  index.replace(index.size() - GIT_OID_RAWSZ, GIT_OID_RAWSZ, GIT_OID_RAWSZ, '\0');
+  repo_.write(".git/index", index);
+  EXPECT_EQ(git({{"command", "status"}}).text,
+            gits_status() + "nothing to commit, working tree clean\n");
+  repo_.write("top", "changed\n");
+  EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD"));
+  ASSERT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
+  EXPECT_EQ(gits_status(), "## main\n");
 }
 
 }  // namespace

@@ -123,8 +123,103 @@ TEST_F(SparseSnapshots, AFileThatIsOnlyMarkedComesBack) {
   EXPECT_EQ(here_.read("in/a"), "a\n");
 }
 
-// As a session's worktree is made: a whole checkout of HEAD, then what the user has.
-TEST_F(SparseSnapshots, AWorktreeMadeAsASparseOneIsKeepsTheOtherFiles) {
+// libgit2 1.5 does not read such an index: a directory that is kept out is one entry of it.
+TEST_F(SparseSnapshots, ASparseIndexIsLikeAWholeOne) {
+  git(here_.root(), "sparse-checkout set --sparse-index in");
+  auto snapshots = here_.open();
+  const auto one = snapshots.take("one");
+  EXPECT_THAT(one->kept_out, ElementsAre("far/", "half/"));
+  EXPECT_EQ(one->incomplete, "");
+  here_.write("in/new", "new\n");
+  here_.write("far/b", "written here\n");
+  const auto with = snapshots.take("two");
+  EXPECT_THAT(with->kept_out, ElementsAre("far/deep/", "half/"));
+  auto done = restore(snapshots, one->id);
+  EXPECT_THAT(test::lines(done.done), ElementsAre("removed far/b 13 0", "removed in/new 4 0"));
+  EXPECT_THAT(done.not_done, IsEmpty());
+  EXPECT_FALSE(here_.has("far"));
+  restore(snapshots, with->id);
+  EXPECT_EQ(here_.read("far/b"), "written here\n");
+  here_.remove("far");
+
+  sparse("--sparse-index in far");
+  here_.write("far/deep/c", "changed\n");
+  done = restore(snapshots, one->id);
+  EXPECT_EQ(here_.read("far/b"), "b\n");
+  EXPECT_EQ(here_.read("far/deep/c"), "changed\n");
+  ASSERT_EQ(done.not_done.size(), 1u);
+  EXPECT_THAT(done.not_done[0].why, testing::HasSubstr("sparse checkout"));
+
+  git(here_.root(), "checkout -f");
+  const auto wide = take(snapshots);
+  sparse("--sparse-index in");
+  done = restore(snapshots, wide);
+  EXPECT_THAT(done.not_done, IsEmpty());
+  EXPECT_FALSE(here_.has("far"));
+}
+
+TEST_F(SparseSnapshots, OfASplitIndexTooItIsKnownWhatIsKeptOut) {
+  sparse("in half/in");
+  git(here_.root(), "update-index --split-index");
+  auto snapshots = here_.open();
+  const auto one = snapshots.take("one");
+  EXPECT_THAT(one->kept_out, ElementsAre("far/", "half/far/"));
+  EXPECT_EQ(one->incomplete, "");
+}
+
+TEST_F(SparseSnapshots, AnIndexThatCannotBeReadRemovesNothing) {
+  sparse("in");
+  here_.write(".git/index", "no index");
+  auto snapshots = here_.open();
+  const auto one = snapshots.take("one");
+  EXPECT_THAT(one->incomplete, testing::HasSubstr("it is damaged"));
+  here_.write("in/new", "new\n");
+  const auto done = restore(snapshots, one->id);
+  EXPECT_THAT(done.done, IsEmpty());
+  EXPECT_TRUE(here_.has("in/new"));
+}
+
+// As a session's worktree is made: a checkout of HEAD, then what the user has.
+TEST_F(SparseSnapshots, AWorktreeMadeOfASparseOneIsSparse) {
+  for (const std::string how : {"", "--sparse-index "}) {
+    sparse(how + "in");
+    here_.write("in/a", "changed\n");
+    here_.remove("top");
+    auto snapshots = here_.open();
+    const auto mine = take(snapshots, "mine" + how);
+    test::Scratch other;
+    const std::string root = other.at("made"), name = how.empty() ? "v" : "w";
+    const auto made =
+        add_worktree({.repository = here_.root(), .path = root, .name = name, .branch = name});
+    ASSERT_TRUE(made) << made.error();
+    EXPECT_FALSE(std::filesystem::exists(root + "/far"));
+    git(root, "diff --quiet HEAD");  // git itself finds nothing changed
+    git(root, "update-index --refresh");
+    EXPECT_FALSE(look_at_worktree(root)->uncommitted);
+    auto theirs = Snapshots::open(root, here_.store(), {}, here_.root());
+    ASSERT_TRUE(theirs) << theirs.error();
+    const auto done = restore(*theirs, mine);
+    EXPECT_THAT(test::lines(done.done), ElementsAre("changed in/a 2 8", "removed top 4 0"));
+    EXPECT_THAT(done.not_done, IsEmpty());
+
+    const auto began = take(*theirs, "began" + how);
+    git(root, "sparse-checkout add half");  // patterns and settings are git's own
+    EXPECT_EQ(other.read("made/half/far/e"), "e\n");
+    EXPECT_FALSE(std::filesystem::exists(root + "/far"));
+    other.write("made/half/far/e", "by the session\n");
+    other.write("made/far/new", "new\n");
+    other.write("made/in/a", "by the session\n");
+    auto merged = snapshots.merge(began, mine, take(*theirs, "new" + how), "apply");
+    ASSERT_TRUE(merged) << merged.error();
+    EXPECT_THAT(
+        test::lines(merged->changes),
+        testing::IsSupersetOf({"added far/new 0 4", "changed in/a 8 15", "added half/far/e 0 15"}));
+    git(here_.root(), "checkout -f");
+  }
+}
+
+// A session's worktree that has more than the user's.
+TEST_F(SparseSnapshots, AWholeWorktreeMadeAsASparseOneIsKeepsTheOtherFiles) {
   sparse("in");
   here_.write("in/a", "changed\n");
   here_.remove("top");
@@ -133,6 +228,7 @@ TEST_F(SparseSnapshots, AWorktreeMadeAsASparseOneIsKeepsTheOtherFiles) {
   test::Scratch other;
   const std::string root = other.at("made");
   ASSERT_TRUE(add_worktree({.repository = here_.root(), .path = root, .name = "w", .branch = "w"}));
+  git(root, "sparse-checkout disable");
   auto theirs = Snapshots::open(root, here_.store(), {}, here_.root());
   ASSERT_TRUE(theirs) << theirs.error();
   const auto done = restore(*theirs, mine);
