@@ -36,10 +36,12 @@ constexpr std::array<Names, 5> kMinifiedSuffixes = {".min.js", ".min.css", ".min
 constexpr std::array<Names, 6> kMinifiable = {".js", ".mjs", ".cjs", ".css", ".html", ".svg"};
 constexpr std::size_t kMinifiedLineBytes = 2000;
 
-constexpr std::array<Names, 20> kProductDirectories = {
-    "node_modules",  "__pycache__", ".venv",  "venv",   ".tox",    ".nox", ".mypy_cache",
-    ".pytest_cache", ".ruff_cache", ".cache", "target", "build",   "dist", "out",
-    ".next",         ".git",        ".hg",    ".svn",   ".gradle", ".idea"};
+// What tools fill, and what they keep of a history.
+constexpr std::array<Names, 25> kProductDirectories = {
+    "node_modules",  "__pycache__", ".venv",  "venv",   ".tox",    ".nox",  ".mypy_cache",
+    ".pytest_cache", ".ruff_cache", ".cache", "target", "build",   "dist",  "out",
+    ".next",         ".git",        ".hg",    ".svn",   ".gradle", ".idea", ".jj",
+    ".sl",           ".bzr",        ".repo",  "_darcs"};
 
 template <std::size_t n>
 bool contains(const std::array<Names, n>& names, std::string_view name) {

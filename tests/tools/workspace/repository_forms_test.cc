@@ -129,6 +129,16 @@ TEST(RepositoryForms, AnIndexThatCannotBeReadIsSaid) {
                           HasSubstr("not seen: files that git tracks though it ignores them: ")));
 }
 
+TEST(RepositoryForms, WhatOtherSystemsKeepOfAHistoryIsNotListed) {
+  test::Scratch dir;
+  dir.write("a.c", "a\n");
+  for (const char* name : {".hg", ".jj", ".sl", ".svn", ".bzr", "_darcs", ".repo"})
+    dir.write(std::string(name) + "/store", "x\n");
+  EXPECT_THAT(paths(dir.root()), ElementsAre("a.c"));
+  git(dir.root(), "init");  // jj beside git
+  EXPECT_THAT(paths(dir.root()), ElementsAre("a.c"));
+}
+
 TEST(RepositoryForms, AListingSeesWhatBecameOfItsRepository) {
   test::Scratch dir;
   dir.write("sub/a.c", "a\n");
