@@ -142,10 +142,20 @@ Worktrees::Answer<tools::Snapshot> Worktrees::bring_along(WorktreeRecord record)
     co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, now.error())));
   auto restoring = checkpoints_.restore(record.root, now->id,
                                         tools::Selection{.all = true, .paths = {}});
-  const auto brought = co_await std::move(restoring);
+  auto brought = co_await std::move(restoring);
   if (!brought)
     co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, brought.error())));
-  if (!brought->not_done.empty())
+  // What no snapshot holds for its size, and git all the same (a large file's pointer), is here as
+  // git has it.
+  const auto leave = [&] {
+    std::error_code ec;
+    std::erase_if(brought->not_done, [&](const tools::PathReason& file) {
+      return fs::exists(fs::symlink_status(fs::path(record.worktree_of) / file.path, ec));
+    });
+    return brought->not_done.empty();
+  };
+  const bool all = co_await on_disk_pool(disk_, leave);
+  if (!all)
     co_return tl::unexpected(
         refusal(Code::internal, fmt::format("{}: {}", what, listed(brought->not_done))));
   auto beginning = checkpoints_.take(record.root, began_label(record.root), /*anew=*/true);

@@ -109,6 +109,46 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual(self.git("status", "--porcelain=v2", "--branch"), before)
         self.git("fsck", "--strict")
 
+    def test_of_what_is_too_large_for_a_snapshot_it_has_what_git_stores(self):
+        """A large file whose pointer git stores, as Git LFS does it."""
+        self.git("config", "filter.pointer.clean", "sha256sum")
+        self.git("config", "filter.pointer.smudge", "head -c 17000000 /dev/zero")
+        self.write(".gitattributes", "*.bin filter=pointer\n")
+        self.write("large.bin", "\0" * 17000000)
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "large")
+        pointer = self.git("show", "HEAD:large.bin")
+        self.write("a.txt", "uncommitted\n")
+        self.start(bash("echo c > c.txt"), THINK + "Done.")
+        c = self.client()
+        made = self.worktree(c, noSandbox=True)
+        self.assertEqual((self.read("large.bin", made["root"]), self.read("a.txt", made["root"])), (pointer, "uncommitted\n"))
+        c.call("session/subscribe", sessionId=made["sessionId"])
+        c.call("prompt/send", sessionId=made["sessionId"], id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        done = c.call("worktree/apply", sessionId=made["sessionId"])
+        self.assertEqual([(x["path"], x["kind"]) for x in done["changes"]], [("c.txt", "added")])
+        self.assertEqual(os.path.getsize(os.path.join(self.root, "large.bin")), 17000000)
+        self.assertEqual(self.git("status", "--porcelain"), " M a.txt\n?? c.txt\n")
+
+    def test_of_a_sparse_checkout_it_is_as_sparse(self):
+        for path in ("in/a.txt", "far/b.txt", "far/deep/c.txt"):
+            self.write(path, "x\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "more")
+        self.git("sparse-checkout", "set", "in")
+        self.start(bash("echo y > in/a.txt; git status --short"), THINK + "Done.")
+        c = self.client()
+        made = self.worktree(c, noSandbox=True)
+        self.assertEqual(sorted(os.listdir(made["root"])), [".git", ".gitignore", "a.txt", "b.txt", "in"])
+        self.assertEqual(self.git("status", "--porcelain", root=made["root"]), "")
+        c.call("session/subscribe", sessionId=made["sessionId"])
+        c.call("prompt/send", sessionId=made["sessionId"], id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        done = c.call("worktree/apply", sessionId=made["sessionId"])
+        self.assertEqual(([(x["path"], x["kind"]) for x in done["changes"]], done.get("notBrought", [])), ([("in/a.txt", "changed")], []))
+        self.assertEqual(self.git("status", "--porcelain"), " M in/a.txt\n")
+
     def test_where_there_is_no_git_repository_or_no_commit_it_says_so(self):
         self.start()
         c = self.client()
