@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "tools/shell/commands.h"
+#include "tools/shell/programs.h"
 #include "tools/shell/runners.h"
 #include "tools/shell/words.h"
 
@@ -23,13 +24,6 @@ constexpr std::string_view kInterpreters[] = {
 // In a text that an interpreter runs, beside git as a string of its own.
 constexpr std::string_view kLosing[] = {"clean",  "--hard",  "checkout", "restore", "stash",
                                         "rebase", "--force", "worktree", "reflog"};
-
-template <class... T>
-bool one_of(std::string_view word, const T&... words) {
-  return ((word == words) || ...);
-}
-
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 using Words = std::vector<std::string>;
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tools/shell/makefile_recipes.h"
+#include "tools/shell/programs.h"
 #include "tools/shell/runners.h"
 #include "tools/shell/words.h"
 #include "tools/testing/runner.h"
@@ -23,11 +24,6 @@ using Found = std::optional<std::string>;
 
 constexpr std::size_t kMakefileBytesMax = 4 * kRunFileBytesMax;  // with what it includes
 
-template <class... T>
-bool one_of(std::string_view word, const T&... words) {
-  return ((word == words) || ...);
-}
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 // The value of `--directory=x`, `--directory x`, `-C x` or `-Cx`; `at` moves over it.
 Found option(const Words& words, std::size_t& at, std::string_view letter, std::string_view name) {
   const std::string& word = words[at];

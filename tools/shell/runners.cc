@@ -5,6 +5,8 @@
 
 #include <fmt/format.h>
 
+#include "tools/shell/programs.h"
+
 namespace lares::tools {
 namespace {
 
@@ -12,13 +14,6 @@ constexpr auto npos = std::string_view::npos;
 constexpr std::string_view kShells[] = {"sh",   "bash", "dash", "zsh",   "ksh",   "ash",  "rbash",
                                         "rksh", "rzsh", "mksh", "lksh",  "oksh",  "yash", "posh",
                                         "fish", "csh",  "tcsh", "ksh93", "bash5", "pdksh"};
-
-template <class... T>
-bool one_of(std::string_view word, const T&... words) {
-  return ((word == words) || ...);
-}
-
-std::string_view base_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 // What a program that only runs another takes before that: options with a value of their own, and
 // plain values.

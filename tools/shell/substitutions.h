@@ -1,6 +1,6 @@
 // What bash would run of a script that its syntax tree does not show. The grammar has no node for a
 // substitution in backticks in a here-document or in the operand of ${x:-...}, nor for one within
-// single quotes that bash takes literally there. Private to commands.cc.
+// single quotes that bash takes literally there. Private to shell_reader.h.
 #pragma once
 
 #include <tree_sitter/api.h>

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "tools/outline/node.h"
+#include "tools/shell/script_tree.h"
 
 namespace lares::tools {
 namespace {
@@ -37,10 +38,6 @@ constexpr std::size_t kCutBytesMax = 256;  // of a value and a pattern that ${x%
 constexpr std::size_t kNodeCosts = 4;      // as much as so many bytes
 constexpr int kDepthMax = 64;              // of words in words
 constexpr int kCutStarsMax = 2;            // fnmatch tries what each of them may be
-
-std::string_view text_of(TSNode node, std::string_view script) {
-  return script.substr(ts_node_start_byte(node), ts_node_end_byte(node) - ts_node_start_byte(node));
-}
 
 // False: there are too many, and no other makes a difference.
 bool add(Shapes& to, const std::string& shape) {

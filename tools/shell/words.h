@@ -1,5 +1,6 @@
 // What the words of a bash script may be once its own variables are put in place, as far as the
-// text says. Private to commands.cc.
+// text says. Private to what judges a
+// command.
 #pragma once
 
 #include <tree_sitter/api.h>
