@@ -41,8 +41,8 @@ constexpr std::array<std::string_view, 34> kPrograms = {"hookspath",
                                                         "cccmd",
                                                         "headercmd",
                                                         "smtpserver",
-                                                        "instaweb",
-                                                        "hook"};
+                                                        "httpd",
+                                                        "recentobjectshook"};
 // Sections of which every setting does.
 constexpr std::array<std::string_view, 3> kSections = {"pager", "guitool", "man"};
 // Where `path` is a program's.

@@ -367,7 +367,9 @@ TEST(LeftBehindBy, WhatAgentsAndEditorsObeyIsToldOrKept) {
   for (const char* name :
        {".claude/settings.json", ".cursor/mcp.json", ".devcontainer/devcontainer.json",
         ".lefthook.yml", ".claude/settings.local.json", ".cursor/hooks.json",
-        ".gemini/settings.json", "opencode.json", ".opencode/plugin/x.js", ".hg/hgrc"}) {
+        ".gemini/settings.json", "opencode.json", "opencode.jsonc", ".opencode/plugin/x.js",
+        ".hg/hgrc", ".vscode/launch.json", ".vscode/mcp.json", ".idea/workspace.xml",
+        ".idea/startup.xml", ".idea/watcherTasks.xml"}) {
     const Scratch fresh, there;
     const auto write = std::string("mkdir -p $(dirname ") + name + "); echo evil > " + name;
     const auto paths = std::make_shared<ControlPaths>(fresh.wt);
@@ -608,6 +610,39 @@ TEST(GitConfig, NamesWhatRuns) {
                            "[mergetool \"x\"]\npath = vi",
                            "[core]\nfsmon\\\nitor = x\n[diff]\nexternal = \"x\\\ny\"",
                            "[hook \"x\"]\ncommand = cat"})
+    EXPECT_NE(judge_config(text).runs, "") << text;
+  // Each where git reads it.
+  for (const char* text : {"[core]\naskPass = x",
+                           "[core]\ngitProxy = x",
+                           "[core]\nalternateRefsCommand = x",
+                           "[core]\nsshCommand = x",
+                           "[sequence]\neditor = x",
+                           "[merge \"x\"]\ndriver = x",
+                           "[filter \"x\"]\nclean = x",
+                           "[diff \"x\"]\ncommand = x",
+                           "[mergetool \"x\"]\ncmd = x",
+                           "[difftool \"x\"]\npath = vi",
+                           "[browser \"x\"]\npath = vi",
+                           "[guitool \"x\"]\ntitle = x",
+                           "[man]\nviewer = x",
+                           "[pager]\nlog = x",
+                           "[gpg \"ssh\"]\ndefaultKeyCommand = x",
+                           "[remote \"o\"]\nuploadpack = x",
+                           "[remote \"o\"]\nreceivepack = x",
+                           "[remote \"o\"]\nvcs = x",
+                           "[uploadpack]\npackObjectsHook = x",
+                           "[interactive]\ndiffFilter = x",
+                           "[init]\ntemplateDir = x",
+                           "[imap]\ntunnel = x",
+                           "[web]\nbrowser = x",
+                           "[sendemail]\nsendmailCmd = x",
+                           "[sendemail]\ntoCmd = x",
+                           "[sendemail]\nccCmd = x",
+                           "[sendemail]\nheaderCmd = x",
+                           "[sendemail]\nsmtpServer = x",
+                           "[instaweb]\nhttpd = x",
+                           "[gc]\nrecentObjectsHook = x",
+                           "[trailer \"x\"]\ncmd = cat"})
     EXPECT_NE(judge_config(text).runs, "") << text;
   for (const char* text :
        {"",
