@@ -11,6 +11,19 @@ TEST(SecretNames, SayItThemselves) {
                            ".envrc",
                            ".netrc",
                            "_netrc",
+                           ".envrc.local",
+                           ".env.local",
+                           ".terraformrc",
+                           "terraform.rc",
+                           "remote-key",
+                           "id_dsa",
+                           "id_ecdsa",
+                           "id_ecdsa_sk",
+                           "id_ed25519",
+                           "credentials.toml",
+                           "credentials.yml",
+                           "secrets.json",
+                           "secrets.yaml",
                            ".pypirc",
                            ".git-credentials",
                            ".htpasswd",
@@ -50,11 +63,17 @@ TEST(SecretNames, SayItThemselves) {
 TEST(SecretNames, ATextDecidesWhereTheyDoNot) {
   for (const char* name : {"ca.pem", "tls.key", ".npmrc", ".key"})
     EXPECT_EQ(secret_name(name), SecretName::likely) << name;
-  for (const char* name :
-       {"a.crt", "a.p8", "a.asc", "deploy_rsa", ".yarnrc.yml", "my-secret-1.txt", "private_key.py"})
+  for (const char* name : {"a.crt", "a.cer", "a.p8", "a.asc", "a.priv", "deploy_rsa",
+                           "deploy_ed25519", ".yarnrc.yml", "my-secret-1.txt", "private_key.py"})
     EXPECT_EQ(secret_name(name), SecretName::by_text) << name;
   EXPECT_TRUE(holds_secret_mark("x\n-----BEGIN RSA PRIVATE KEY-----\n"));
-  EXPECT_TRUE(holds_secret_mark("//registry/:_authToken=abc\n"));
+  for (const char* text :
+       {"//registry/:_authToken=abc\n", "//registry/:_password=abc\n", "_auth=abc\n",
+        "npmAuthToken: abc\n", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n",
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n"})
+    EXPECT_TRUE(holds_secret_mark(text)) << text;
+  const std::string key = "-----BEGIN PRIVATE KEY-----\n";
+  EXPECT_TRUE(holds_secret_mark(std::string(kSecretMarkBytes - key.size(), 'x') + key));
   EXPECT_FALSE(holds_secret_mark("-----BEGIN CERTIFICATE-----\n"));
 }
 
@@ -84,7 +103,8 @@ TEST(SecretNames, TemplatesAndOrdinaryFilesAreNone) {
 }
 
 TEST(SecretNames, OfAPathTheDirectoriesCount) {
-  for (const char* path : {".aws/credentials", "a/.ssh/config", ".kube/config", "b/.gnupg/x/y"})
+  for (const char* path :
+       {".aws/credentials", "a/.ssh/config", ".kube/config", "b/.gnupg/x/y", ".azure/x"})
     EXPECT_EQ(secret_path(path), SecretName::yes) << path;
   EXPECT_EQ(secret_path("a/.env"), SecretName::yes);
   EXPECT_EQ(secret_path("a/aws/config"), SecretName::no);
