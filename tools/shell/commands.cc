@@ -20,8 +20,7 @@ constexpr std::size_t kReadLeast = 512;         // that a text counts for
 bool writes(TSNode redirect, std::string_view script) {
   const std::string_view text = text_of(redirect, script);
   const auto at = text.find_first_of("<>");
-  if (at == std::string_view::npos || (text[at] == '<' && text.find('>') == std::string_view::npos))
-    return false;
+  if (at == std::string_view::npos || text[at] == '<') return false;
   std::string_view to = text.substr(text.find_last_of(">&|") + 1);
   while (!to.empty() && to.front() == ' ') to.remove_prefix(1);
   return to != "/dev/null" && to != "-" &&
@@ -98,10 +97,7 @@ void ShellReader::walk(TSNode root, std::string_view script, int depth) {
 
 void ShellReader::read_all(const Unseen& unseen, std::string_view text, int depth) {
   if (unseen.lost) hide(text);
-  for (const std::string& script : unseen.scripts) {
-    if (is_marked(script)) out_.understood = false;
-    read(script_of(script), depth + 1);
-  }
+  for (const std::string& script : unseen.scripts) read(script_of(script), depth + 1);
 }
 
 void ShellReader::read_later(const Unseen& unseen, std::string_view text, int depth) {

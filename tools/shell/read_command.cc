@@ -121,7 +121,7 @@ void ShellReader::command(TSNode node, std::string_view script, int depth) {
   certain.erase(certain.begin(), certain.begin() + static_cast<std::ptrdiff_t>(first));
   if (words.empty()) return;
   const bool all = !adds_words && std::ranges::all_of(certain, [](bool c) { return c; });
-  if (!certain[0] || one_of(base_name(words[0]), "source", ".")) out_.understood = false;
+  if (!certain[0]) out_.understood = false;
   out_.commands.push_back({words, all, fmt::format("{}", fmt::join(words, " ")), {}});
   const std::size_t at = out_.commands.size() - 1;
   if (is_launcher(base_name(words[0]))) launched(words, all);

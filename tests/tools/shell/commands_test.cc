@@ -47,8 +47,10 @@ TEST(ShellCommands, WhatIsKnownOnlyWhenItRunsIsSaid) {
   for (const char* script : {"ls $x", "ls \"${x}\"", "ls *.c", "ls `a`", "ls a{1,2}"})
     EXPECT_FALSE(shell_commands(script).commands[0].certain) << script;
   EXPECT_TRUE(shell_commands("ls $x").understood);
-  for (const char* script : {"$x -f", "eval \"$x\"", "sh -c \"$y\"", "source a.sh", ". ./a.sh",
-                             "ls (", "if then", "bash a.sh", "x | sh"})
+  for (const char* script :
+       {"$x -f", "eval \"$x\"", "sh -c \"$y\"", "source a.sh", ". ./a.sh", "ls (", "if then",
+        "bash a.sh", "x | sh", "bash", "bash <<E\nls\nE", "bash <<< ls", "env -S 'ls'",
+        "sh -c \"ls $x\"", "eval \"ls $x\"", "ls \1", "ls a\3b"})
     EXPECT_FALSE(shell_commands(script).understood) << script;
   EXPECT_FALSE(shell_commands(std::string(300 << 10, 'x')).understood);
   std::string many, deep = "true";
@@ -60,12 +62,12 @@ TEST(ShellCommands, WhatIsKnownOnlyWhenItRunsIsSaid) {
 }
 
 TEST(ShellCommands, MoreThanTheCommandsSayIsSeen) {
-  for (const char* script :
-       {"ls", "ls 2>&1", "ls > /dev/null", "ls 2>/dev/null < in", "for f in a; do cat $f; done"})
+  for (const char* script : {"ls", "ls 2>&1", "ls 2>&-", "cat < <(ls 2>&1)", "ls > /dev/null",
+                             "ls 2>/dev/null < in", "for f in a; do cat $f; done"})
     EXPECT_FALSE(shell_commands(script).does_more) << script;
   for (const char* script :
-       {"ls > a", "ls >> a", "ls &> a", "> a", "ls 2> a", "PATH=. ls", "x=1; ls", "export A=b; ls",
-        "sudo ls", "strace -o a ls", "find . -delete", "find . -exec ls {} +"})
+       {"ls > a", "ls >> a", "ls &> a", "> a", "ls 2> a", "ls <> a", "PATH=. ls", "x=1; ls",
+        "export A=b; ls", "sudo ls", "strace -o a ls", "find . -delete", "find . -exec ls {} +"})
     EXPECT_TRUE(shell_commands(script).does_more) << script;
 }
 
@@ -75,6 +77,7 @@ TEST(DestructiveGit, IsSeenHoweverItIsWritten) {
                              "git -C sub -c a.b=c reset --hard",
                              "/usr/bin/git checkout .",
                              "git checkout -- a.cc",
+                             "git checkout -- Makefile",
                              "git checkout HEAD a.cc",
                              "git checkout -f main",
                              "git checkout src/a.cc",
@@ -84,6 +87,11 @@ TEST(DestructiveGit, IsSeenHoweverItIsWritten) {
                              "git stash drop",
                              "git stash clear",
                              "git branch -D x",
+                             "git branch -M x y",
+                             "git branch -C x y",
+                             "git am --skip",
+                             "git cherry-pick --skip",
+                             "git push --prune origin",
                              "git push --force",
                              "git push -f origin main",
                              "git push origin +main",

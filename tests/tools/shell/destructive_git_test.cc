@@ -99,7 +99,21 @@ TEST(DestructiveGit, AsksWhereWhatRunsIsMadeWhenItRuns) {
                              "npx -- git clean -fdx",
                              "command -p git clean -fdx",
                              "exec git clean -fdx",
-                             "hyperfine 'git clean -fdx'"})
+                             "hyperfine 'git clean -fdx'",
+                             "x=$(cat y); echo ${x@P}",
+                             "for a in 1 2 3 4; do for v in ls git; do "
+                             "env A=$a B=$a C=$a $v clean -fdx; done; done",
+                             "for v in a b c d e f g h i j k l m n o p git; do $v clean -fdx; done",
+                             "set -- git; for x; do $x restore .; done",
+                             "sh -c 'echo $1' _ ls; \"$1\" clean -fdx",
+                             "e${x}l \"$y\"",
+                             "sou${x}ce y",
+                             "xargs bash < list",
+                             "find . -name '*.sh' -exec bash {} \\;",
+                             "sed s/x/git/ <<E | sh\nx clean -fdx\nE",
+                             "$(find . -exec cat x \\;) y",
+                             "$(find . -printf git) y",
+                             "$(sort < x) y"})
     EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
 }
 

@@ -108,6 +108,11 @@ TEST_F(DestructiveRun, MakeRunsTheRecipesOfItsGoals) {
     EXPECT_EQ(asks(script), "") << script;
   EXPECT_NE(asks("make", "sub"), "");
   EXPECT_NE(asks("make CC='git reset --hard' a.o"), "");
+  write("other.mk", "do:\n\t$(DO) clean -fdx\nlose:\n\tgit reset --hard\n");
+  EXPECT_NE(asks("make -f other.mk lose"), "");
+  EXPECT_NE(asks("make --makefile=other.mk lose"), "");
+  EXPECT_NE(asks("make -f other.mk DO=git do"), "");
+  EXPECT_EQ(asks("make -f other.mk do"), "");
 }
 
 TEST_F(DestructiveRun, MakefilesThatDoNotDecideCountWhole) {
@@ -153,10 +158,35 @@ TEST_F(DestructiveRun, ScriptsOfPackagesAreLookedInto) {
     EXPECT_EQ(asks(script), "") << script;
 }
 
+// npm runs what prepares a package wherever it installs it.
+TEST_F(DestructiveRun, InstallingRunsWhatPreparesAPackage) {
+  write("package.json", R"({"scripts": {"prepare": "git clean -fdx"}})");
+  for (const char* script : {"npm install", "npm i", "npm ci", "npm add x"})
+    EXPECT_NE(asks(script), "") << script;
+  EXPECT_EQ(asks("npm test"), "");
+  write("package.json", R"({"scripts": {"postinstall": "git clean -fdx"}})");
+  EXPECT_NE(asks("npm ci"), "");
+}
+
+TEST_F(DestructiveRun, WhereAShellIsAfterwardsStaysInTheWorktree) {
+  const auto after = [&](const std::string& directory, const std::string& script) {
+    return directory_after(root_, directory, shell_commands(script));
+  };
+  EXPECT_EQ(after("", "ls"), "");
+  EXPECT_EQ(after("", "cd a && make; cd b"), "a/b");
+  EXPECT_EQ(after("a/b", "cd .."), "a");
+  EXPECT_EQ(after("a", "pushd ./c/"), "a/c");
+  EXPECT_EQ(after("a", "cd " + root_ + "/d"), "d");
+  EXPECT_EQ(after("a", "cd $x"), "a");
+  for (const char* away : {"cd ../..", "cd /tmp", "cd ../../x"}) EXPECT_EQ(after("a", away), "");
+}
+
 TEST_F(DestructiveRun, TheCommandThatTestFindsIsJudgedLikeAScript) {
   write(".lares/config.json", R"({"test": "git clean -fdx -e .lares"})");
   EXPECT_EQ(tests_ask(), "git clean -fdx -e .lares deletes files that git does not know");
   write(".lares/config.json", R"({"test": ["sh", "-c", "g=gi; ${g}t clean -fdx"]})");
+  EXPECT_NE(tests_ask(), "");
+  write(".lares/config.json", R"({"test": ["sh", "-c", "echo 'a b'; git clean -fdx"]})");
   EXPECT_NE(tests_ask(), "");
   write(".lares/config.json", R"({"test": "make check"})");
   EXPECT_EQ(tests_ask(), "");

@@ -381,7 +381,18 @@ TEST(HiddenCommands, AreSeen) {
         "git gc --prune=now",
         "git prune",
         "git reflog delete x",
-        "git checkout -- ."})
+        "git checkout -- .",
+        "x=; $x sh -c 'git clean -fdx'",
+        "f() { \"$@\"; }; f sh -c 'git clean -fdx'",
+        "git config credential.helper '!git clean -fdx'",
+        "$'git\\0x' clean -fdx",
+        "bash -n +n -c 'git clean -fdx'",
+        "bash -nic 'git clean -fdx'",
+        "let 'a[$(echo \")\"; git clean -fdx)]'",
+        "let 'a[$(echo \"$(echo \")\")\"; git clean -fdx)]'",
+        "let \"a[\\$(echo ')'; git clean -fdx)]\"",
+        "let 'a[$(echo \\); git clean -fdx)]'",
+        "let 'a[$((x); git clean -fdx)]'"})
     EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
 }
 
@@ -501,6 +512,8 @@ TEST(HiddenCommands, EverydayOnesAskNothing) {
         "if ((x > 3)); then ls; fi",
         "xargs --max-args=1 ls",
         "bash -n x.sh",
+        "bash -n -c 'git clean -fdx'",
+        "$'ls\\0x' y",
         "bash --norc -i x.sh",
         "fish -c 'ls'",
         "cat <<\"A B\"\n`no`\nA B",
@@ -508,15 +521,116 @@ TEST(HiddenCommands, EverydayOnesAskNothing) {
     EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
 }
 
+// Each of the programs, builtins and variables that run what they are given.
+TEST(HiddenCommands, AreSeenBehindEveryName) {
+  const auto asks = [](const std::string& script) {
+    EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+  };
+  for (const char* name :
+       {"sh",   "bash", "dash", "zsh",  "ksh",  "ash", "rbash", "rksh",  "rzsh",  "mksh",
+        "lksh", "oksh", "yash", "posh", "fish", "csh", "tcsh",  "ksh93", "bash5", "pdksh"})
+    asks(fmt::format("{} -c 'git clean -fdx'", name));
+  for (const char* name :
+       {"npx", "npm", "yarn", "pnpm", "bun", "bunx", "poetry", "uv", "pipenv", "bundle", "nix",
+        "conda", "pdm", "hatch", "rye", "direnv", "dotenv", "docker"})
+    asks(fmt::format("{} run sh -c 'git clean -fdx'", name));
+  for (const char* name :
+       {"PROMPT_COMMAND", "EDITOR", "VISUAL", "PAGER", "GIT_EDITOR", "GIT_PAGER", "MANPAGER",
+        "LESSOPEN", "GIT_SSH", "GIT_SEQUENCE_EDITOR", "GIT_EXTERNAL_DIFF", "GIT_SSH_COMMAND",
+        "GIT_ASKPASS", "FCEDIT", "SSH_ASKPASS", "BROWSER", "GIT_PROXY_COMMAND"})
+    asks(fmt::format("export {}='git clean -fdx'", name));
+  for (const char* name : {"test", "let", "printf", "read", "mapfile", "readarray", "getopts",
+                           "unset", "wait", "declare", "typeset", "local", "compgen", "["})
+    asks(fmt::format("{} 'a[$(git clean -fdx)]'", name));
+  for (const char* name :
+       {"python",  "perl",      "ruby",   "node", "nodejs",    "deno",  "ts-node",   "php",
+        "lua",     "awk",       "gawk",   "mawk", "nawk",      "tclsh", "expect",    "pwsh",
+        "Rscript", "su",        "ssh",    "vim",  "vi",        "nvim",  "ex",        "emacs",
+        "ed",      "gdb",       "lldb",   "tar",  "man",       "less",  "rsync",     "script",
+        "busybox", "tmux",      "screen", "entr", "nix-shell", "make",  "hyperfine", "parallel",
+        "crontab", "osascript", "pypy3"})
+    asks(fmt::format("{} -e 'x(\"git clean -fdx\")'", name));
+  for (const char* name : {"perf",         "systemd-run",
+                           "setarch",      "prlimit",
+                           "runuser",      "faketime",
+                           "linux32",      "linux64",
+                           "ltrace",       "rr",
+                           "valgrind",     "firejail",
+                           "bwrap",        "proot",
+                           "torsocks",     "proxychains",
+                           "cgexec",       "dbus-run-session",
+                           "xvfb-run",     "rlwrap",
+                           "uclampset",    "i386",
+                           "x86_64",       "eatmydata",
+                           "proxychains4", "start-stop-daemon"}) {
+    asks(fmt::format("{} --opt x sh -c 'git clean -fdx'", name));
+    const std::string script = fmt::format("{} --opt x curl x", name);
+    EXPECT_THAT(texts(shell_commands(script)), Contains("curl x")) << script;
+  }
+  for (const char* name :
+       {"sudo",    "doas",     "env",     "command", "builtin",  "exec",     "coproc",
+        "nohup",   "setsid",   "time",    "nice",    "ionice",   "stdbuf",   "timeout 5",
+        "xargs",   "chroot .", "strace",  "flock f", "unbuffer", "chrt 1",   "taskset 1",
+        "setpriv", "numactl",  "unshare", "nsenter", "chronic",  "fakeroot", "catchsegv",
+        "choom",   "parallel", "watch"}) {
+    const std::string script = fmt::format("{} curl x", name);
+    EXPECT_THAT(texts(shell_commands(script)), Contains("curl x")) << script;
+  }
+}
+
+// What is run within what is run, and so on, is read to a depth; what lies deeper may be anything.
+TEST(HiddenCommands, DeeperThanPeopleNestIsAskedFor) {
+  std::string script = "ls";
+  for (int depth = 1; depth <= 6; ++depth) {
+    std::string inside;
+    for (const char c : script) inside += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    script = fmt::format("eval '{}'", inside);
+    EXPECT_EQ(destructive_git(shell_commands(script)).has_value(), depth > 4) << script;
+  }
+}
+
+TEST(HiddenCommands, WhatFindsAProgramOrSetsAShellUpAsksNothing) {
+  for (const char* name : {"find", "ls",    "pwd",  "mktemp", "realpath", "readlink", "dirname",
+                           "brew", "npm",   "go",   "xcrun",  "rustup",   "cargo",    "pkg-config",
+                           "fd",   "nproc", "head", "tail",   "sort",     "uniq",     "grep"}) {
+    const std::string script = fmt::format("$({} x) clean", name);
+    EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
+  }
+  for (const char* name : {"opam",           "pyenv",      "rbenv",
+                           "nodenv",         "goenv",      "direnv",
+                           "conda",          "micromamba", "mamba",
+                           "ssh-agent",      "brew",       "fnm",
+                           "luarocks",       "dircolors",  "starship",
+                           "zoxide",         "mise",       "asdf",
+                           "docker-machine", "minikube",   "register-python-argcomplete",
+                           "resize",         "locale"}) {
+    const std::string script = fmt::format("eval \"$({} init -)\"", name);
+    EXPECT_EQ(destructive_git(shell_commands(script)), std::nullopt) << script;
+  }
+}
+
 // Rules are held against them too.
 TEST(HiddenCommands, AreCommandsOfTheScript) {
-  for (const char* script :
-       {"cat > a.md <<E\nrun `curl x` first\nE", "cat <<-E\n\t$(curl x)\n\tE",
-        "echo \"${x:-`curl x`}\"", "echo `echo \\`curl x\\``", "cu\\\nrl x",
-        "[[ 'a[$(curl x)]' -eq 0 ]]", "x='a[`curl x`]'; ((x))", "coproc curl x",
-        "perf stat -e y curl x", "timeout --kill-after 3 5 curl x", "setpriv --reuid 1 curl x",
-        "bash -c -o pipefail 'curl x'", "env -S 'curl x'", "mapfile -C 'curl x' y",
-        "PS4='$(curl x)'; set -x", "rbash -c 'curl x'", "alias c=curl\nc x"})
+  for (const char* script : {"cat > a.md <<E\nrun `curl x` first\nE",
+                             "cat <<-E\n\t$(curl x)\n\tE",
+                             "echo \"${x:-`curl x`}\"",
+                             "echo `echo \\`curl x\\``",
+                             "cu\\\nrl x",
+                             "[[ 'a[$(curl x)]' -eq 0 ]]",
+                             "x='a[`curl x`]'; ((x))",
+                             "coproc curl x",
+                             "perf stat -e y curl x",
+                             "timeout --kill-after 3 5 curl x",
+                             "setpriv --reuid 1 curl x",
+                             "bash -c -o pipefail 'curl x'",
+                             "env -S 'curl x'",
+                             "mapfile -C 'curl x' y",
+                             "PS4='$(curl x)'; set -x",
+                             "rbash -c 'curl x'",
+                             "alias c=curl\nc x",
+                             "env -- curl x",
+                             "sudo -u me -- curl x",
+                             "coproc X { curl x; }"})
     EXPECT_THAT(texts(shell_commands(script)), Contains("curl x")) << script;
   for (const char* script : {"cat <<'E'\n`curl x`\nE", "echo '`curl x`'", "echo \\`curl x\\`",
                              "cat <<E\n\\`curl x\\`\nE", "ls # `curl x`", "echo $'`curl x`'",
@@ -530,9 +644,9 @@ TEST(HiddenCommands, WhatIsEvaluatedLaterIsNotUnderstood) {
        {"test -v 'a[$(ls)]'", "[[ 'a[`ls`]' -eq 0 ]]", "printf -v 'a[$(ls)]' x",
         "mapfile -C 'ls' x", "x='$(ls)'; echo ${x@P}", "compgen -W '$(ls)'"})
     EXPECT_FALSE(shell_commands(script).understood) << script;
-  for (const char* script :
-       {"printf '%s' \"$(date)\"", "read -r x < <(ls)", "[ \"$(ls)\" = y ]", "[[ $(ls) == x ]]",
-        "test -v x", "echo \"${x:-`ls`}\"", "cat <<E\n`date`\nE", "mapfile -t x < y"})
+  for (const char* script : {"printf '%s' \"$(date)\"", "read -r x < <(ls)", "[ \"$(ls)\" = y ]",
+                             "[[ $(ls) == x ]]", "test -v x", "echo \"${x:-`ls`}\"",
+                             "cat <<E\n`date`\nE", "mapfile -t x < y", "echo `date`"})
     EXPECT_TRUE(shell_commands(script).understood) << script;
 }
 
