@@ -10,7 +10,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import DSML, Client, Daemon, call, remove_home
+from client import DSML, Client, Daemon, Refused, call, remove_home
 
 EXECUTABLE = ""
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "mcp", "server.py")
@@ -83,8 +83,9 @@ class McpClientTest(unittest.TestCase):
         asked = self.until("waiting", "ask_user")
         self.client.call("turn/interrupt", sessionId=self.session)
         self.client.until("turn/ended", reason="cancelled")
-        with self.assertRaises(Exception):
+        with self.assertRaises(Refused) as refused:
             self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.assertEqual(refused.exception.kind, "not_found")
         self.client.call("prompt/send", sessionId=self.session, id="p2", content="Go on.")
         self.assertEqual(self.until("done", "mcp_call")["output"], "again")
 

@@ -92,6 +92,9 @@ TEST(Judge, AnotherSpellingIsNoWayAroundARule) {
     EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::deny) << command;
   for (const char* command : {"c=curl; $c x", "eval \"$x\"", "bash a.sh"})
     EXPECT_EQ(bash("auto", command, rules).verdict, Verdict::ask) << command;
+  const Rules every{{"*", "x *", "deny", "user"}};  // of every tool, so of commands too
+  EXPECT_EQ(bash("auto", "bash a.sh", every).verdict, Verdict::ask);
+  EXPECT_EQ(bash("auto", "bash a.sh", {{"*", "x *", "allow", "user"}}).verdict, Verdict::allow);
   for (const char* path :
        {"/repo/config/x", "/repo//config/x", "/repo/src/../config/x", "/repo/./config/x"})
     EXPECT_EQ(edit("ask", path, rules).verdict, Verdict::deny) << path;
@@ -111,6 +114,7 @@ TEST(Judge, PathsAreBelowTheRoot) {
   EXPECT_EQ(edit("ask", "/repo/docs/a.md", rules).verdict, Verdict::ask);
   EXPECT_EQ(edit("auto", "/repo/src/key.pem", rules).verdict, Verdict::deny);
   EXPECT_EQ(edit("ask", "/elsewhere/src/a", rules).verdict, Verdict::ask);
+  EXPECT_EQ(edit("ask", "/repo2src/a", rules).verdict, Verdict::ask);  // no more than its beginning
 }
 
 TEST(Judge, SaysWhatARuleForCallsLikeItWouldBe) {
