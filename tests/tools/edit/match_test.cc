@@ -68,6 +68,33 @@ TEST(EditMatch, BomAndForeignBytesSurvive) {
             "\xef\xbb\xbfint b;\n\xff\xfe\n");
 }
 
+// What stands for bytes that are no UTF-8 begins, or ends, as other characters do.
+TEST(EditMatch, CharactersAreReplacedWhole) {
+  EXPECT_EQ(replaced("a\xff"
+                     "b\n",
+                     "a\uFFFDb", "a\uFFFCb"),
+            "a\uFFFCb\n");
+  EXPECT_EQ(replaced("a\xff"
+                     "b\n",
+                     "a\uFFFDb", "a\u0FFDb"),
+            "a\u0FFDb\n");
+}
+TEST(EditMatch, WhatStandsForForeignBytesIsWrittenNowhere) {
+  EXPECT_EQ(replaced("a\xff"
+                     "b\n",
+                     "a\uFFFDb", "a\uFFFDc"),
+            "a\xff"
+            "c\n");
+  EXPECT_EQ(replaced("a\xff"
+                     "b\n",
+                     "a\uFFFDb", "a\uFFFDb\uFFFD"),
+            "<absent>");
+}
+TEST(EditMatch, TheLastLineTakesTheLineEndsBeforeIt) {
+  EXPECT_EQ(replaced("a\r\nb", "b", "c\nd"), "a\r\nc\r\nd");
+  EXPECT_EQ(replaced("a\nb", "b", "c\nd"), "a\nc\nd");
+}
+
 TEST(EditMatch, TrailingBlanksDiffer) {
   EXPECT_EQ(replaced("if x:  \n  y\n", "if x:\n  y\n", "if z:\n  y\n"), "if z:  \n  y\n");
   EXPECT_EQ(relaxed("if x:  \n  y\n", "if x:\n  y\n", "if z:\n  y\n"), "trailing blanks");
@@ -88,6 +115,9 @@ TEST(EditMatch, UniformIndentationShifts) {
 TEST(EditMatch, UnevenIndentationIsNoMatch) {
   EXPECT_EQ(replaced("    a\n      b\n", "a\nb\n", "c\n"), "<absent>");
   EXPECT_EQ(replaced("\tif a:\n\t\tb()\n", "    if a:\n        b()\n", "c\n"), "<absent>");
+}
+TEST(EditMatch, WhatCannotBeShiftedIsNotWritten) {
+  EXPECT_EQ(replaced("x\n  y\n", "  x\n    y\n", "  x\nzap\n    y\n"), "<absent>");
 }
 TEST(EditMatch, QuotesDashesAndSpacesFold) {
   EXPECT_EQ(
