@@ -159,6 +159,8 @@ FsResult<Fd> RootedFs::open_beneath(const std::string& path, int flags, unsigned
 }
 
 FsResult<Fd> RootedFs::open_parent(const std::string& path, std::string& name) const {
+  if (path.find('\0') != std::string::npos)  // the name would end there
+    return tl::unexpected(std::string("contains a NUL byte"));
   const std::size_t slash = path.rfind('/');
   name = slash == std::string::npos ? path : path.substr(slash + 1);
   return open_beneath(slash == std::string::npos ? "" : path.substr(0, slash),
