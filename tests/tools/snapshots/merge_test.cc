@@ -76,7 +76,20 @@ TEST_F(Merging, ModesAndTextsOfOneFileMerge) {
 TEST_F(Merging, TheSameChangeOnBothSidesIsDoneAlready) {
   for (const Worktree* tree : {&ours_, &theirs_})
     tree->write("a.txt", "same\n"), tree->remove("b.txt");
-  EXPECT_THAT(merge().changes, IsEmpty());
+  ::chmod(ours_.at("a.txt").c_str(), 0755);  // and one more here
+  const auto merged = merge();
+  EXPECT_THAT(named(merged.conflicts), IsEmpty());
+  EXPECT_THAT(lines(merged.changes), IsEmpty());
+  EXPECT_FALSE(merged.merged.id.empty());
+}
+
+TEST_F(Merging, WhatOneRemovedOrMadeALinkAndTheOtherChangedConflicts) {
+  theirs_.remove("b.txt");
+  ours_.write("b.txt", "changed\n");
+  theirs_.link("b.txt", "a.txt");
+  ours_.write("a.txt", "changed\n");
+  EXPECT_THAT(conflicts(), ElementsAre("a.txt: a link on one side",
+                                       "b.txt: removed by the session, changed here"));
 }
 
 TEST_F(Merging, ConflictsAreNamedAndNothingIsMade) {
