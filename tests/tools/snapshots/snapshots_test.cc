@@ -245,6 +245,24 @@ TEST(Snapshots, SwapFilesAndDirectories) {
   EXPECT_EQ(tree.files(), now);
 }
 
+TEST(Snapshots, TakeAwayRulesThatCameSince) {
+  const Worktree tree;
+  tree.write("a", "1\n");
+  tree.write("sub/b", "1\n");
+  auto snapshots = tree.open();
+  const Files then = tree.files();
+  const std::string id = take(snapshots);
+  tree.write(".gitignore", "x\n");
+  tree.write("sub/.gitignore", "y\n");
+  tree.write("sub/new", "2\n");
+  const Restored restored = restore(snapshots, id);
+  EXPECT_THAT(named(restored.not_done), IsEmpty());
+  EXPECT_THAT(
+      lines(restored.done),
+      ElementsAre("removed .gitignore 2 0", "removed sub/.gitignore 2 0", "removed sub/new 2 0"));
+  EXPECT_EQ(tree.files(), then);
+}
+
 TEST(Snapshots, LoseNoEditBetweenPreviewAndRestoring) {
   const Worktree tree;
   tree.write("a.txt", "1\n");
