@@ -102,7 +102,9 @@ TEST_F(RootedFsTest, AFileStaysWhatItIsBesideItsText) {
   ASSERT_EQ(::stat((root_ / "a").c_str(), &st), 0);
   EXPECT_EQ(st.st_mode & 07777, 0751u);
   char value = 0;
-  if (has_xattrs) EXPECT_EQ(::getxattr((root_ / "a").c_str(), "user.lares", &value, 1), 1);
+  if (has_xattrs) {
+    EXPECT_EQ(::getxattr((root_ / "a").c_str(), "user.lares", &value, 1), 1);
+  }
   EXPECT_THAT(names(), ElementsAre("a"));
 }
 
