@@ -27,8 +27,7 @@ bool start_library() {
     git_libgit2_opts(GIT_OPT_SET_EXTENSIONS, extensions.data(), extensions.size());
     // It would refuse to stage beside a file that was not fetched, and to commit it again as it is.
     git_libgit2_opts(GIT_OPT_ENABLE_STRICT_OBJECT_CREATION, 0);
-    // libgit2 1.5 reports a foreign repository as "config value 'safe.directory' was not found", so
-    // its check is off, and check_owner() stands for it.
+    // owner.h. A switch of the process's: now, before another thread opens a repository.
     git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
     return true;
   }();

@@ -3,13 +3,12 @@
 #include <fmt/format.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 
 #include "tools/git/index.h"
 #include "tools/git/objects.h"
+#include "tools/git/owner.h"
 #include "tools/git/text.h"
 #include "tools/workspace/path_hint.h"
 
@@ -17,35 +16,6 @@ namespace lares::tools::git {
 namespace {
 
 namespace fs = std::filesystem;
-
-// As git: system and global configuration only, never the repository's own.
-bool is_safe_directory(const std::string& worktree) {
-  git_config* raw = nullptr;
-  if (git_config_open_default(&raw) != 0) return false;
-  Owned<git_config, git_config_free> config(raw);
-  struct Search {
-    std::string worktree;
-    bool found = false;
-  } search{worktree};
-  git_config_get_multivar_foreach(
-      config.get(), "safe.directory", nullptr,
-      [](const git_config_entry* entry, void* payload) {
-        auto& s = *static_cast<Search*>(payload);
-        std::string_view value = entry->value ? entry->value : "";
-        if (value.empty()) {
-          s.found = false;  // an empty value takes back what came before it
-        } else if (value.ends_with("/*")) {
-          value.remove_suffix(1);
-          s.found = s.found || s.worktree.starts_with(value);
-        } else {
-          while (value.size() > 1 && value.ends_with('/')) value.remove_suffix(1);
-          s.found = s.found || value == "*" || value == s.worktree;
-        }
-        return 0;
-      },
-      &search);
-  return search.found;
-}
 
 std::string without_slash(std::string path) {
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
@@ -62,26 +32,6 @@ std::string extension(git_repository* repo, const char* name) {
 }
 
 }  // namespace
-
-GitResult<> check_owner(const std::string& worktree, const std::string& git_directory) {
-  struct stat tree {
-  }, directory{};
-  if (::stat(worktree.c_str(), &tree) != 0 || ::stat(git_directory.c_str(), &directory) != 0) {
-    return tl::unexpected(fmt::format("{} cannot be read", git_directory));
-  }
-  const auto trusted = [](uid_t owner) {
-    if (owner == ::geteuid()) return true;
-    const char* sudo = ::geteuid() == 0 ? std::getenv("SUDO_UID") : nullptr;
-    return sudo && std::to_string(owner) == sudo;
-  };
-  if (trusted(tree.st_uid) && trusted(directory.st_uid)) return {};
-  if (is_safe_directory(worktree)) return {};
-  const uid_t owner = trusted(tree.st_uid) ? directory.st_uid : tree.st_uid;
-  return tl::unexpected(
-      fmt::format("{} belongs to user {}, and Lares runs as user {}; if you trust it: git config "
-                  "--global --add safe.directory {}",
-                  worktree, owner, ::geteuid(), worktree));
-}
 
 std::size_t object_name_bytes(git_repository* repo) {
   return extension(repo, "extensions.objectFormat") == "sha256" ? 32 : GIT_OID_RAWSZ;
@@ -124,8 +74,7 @@ GitResult<Opened> open_repository(const std::string& root) {
   if (!workdir)
     return tl::unexpected(fmt::format("{} is a bare repository: it has no files to work on", root));
   const auto worktree = without_slash(workdir);
-  if (auto owned = check_owner(worktree, git_repository_path(raw)); !owned)
-    return tl::unexpected(owned.error());
+  if (auto owned = check_owner(raw); !owned) return tl::unexpected(owned.error());
   if (const auto why = why_only_git(raw); !why.empty())
     return tl::unexpected(fmt::format("open the repository of {}: {}; use git in bash", root, why));
 

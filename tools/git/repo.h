@@ -47,9 +47,6 @@ struct Opened {
 // safe.directory names it.
 GitResult<Opened> open_repository(const std::string& root);
 
-// A git directory of another user's is not read, as git has it, unless safe.directory names its
-// worktree.
-GitResult<> check_owner(const std::string& worktree, const std::string& git_directory);
 // Why libgit2 1.5 reads neither objects nor refs of a repository, though all else; "" where it
 // does.
 std::string why_only_git(git_repository* repo);

@@ -14,6 +14,7 @@
 #include "tools/git/index_file.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
+#include "tools/git/owner.h"
 #include "tools/git/repo.h"
 #include "tools/workspace/file_stamp.h"
 
@@ -30,10 +31,6 @@ tl::unexpected<Error> broken(std::string message) {
   return tl::unexpected(Error{Errc::broken, std::move(message)});
 }
 
-std::string without_slash(std::string path) {
-  while (path.size() > 1 && path.ends_with('/')) path.pop_back();
-  return path;
-}
 std::string real_path(const std::string& path) {
   const std::unique_ptr<char, decltype(&::free)> real(::realpath(path.c_str(), nullptr), ::free);
   return real ? real.get() : path;
@@ -118,7 +115,7 @@ Result<GitView> GitView::open(const std::string& root) {
   }
   const std::string top = real_path(workdir) + "/";
   if (!real_root.starts_with(top)) return view;
-  if (const auto owned = git::check_owner(without_slash(workdir), git_repository_path(raw)); !owned)
+  if (const auto owned = git::check_owner(raw); !owned)
     return broken(fmt::format("list {}: {}", root, owned.error()));
   if (const auto bounded = git::bound_reads(raw, {}); !bounded)
     return broken(fmt::format("list {}: {}", root, bounded.error()));

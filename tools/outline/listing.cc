@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "tools/git/library.h"
+#include "tools/git/owner.h"
 #include "tools/outline/syntax.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
@@ -30,6 +31,7 @@ class Ignored {
   explicit Ignored(const std::string& root) {
     git::start_library();
     if (git_repository_open_ext(&repo_, root.c_str(), 0, nullptr) != 0) repo_ = nullptr;
+    if (repo_ && !git::check_owner(repo_)) git_repository_free(std::exchange(repo_, nullptr));
     if (!repo_ || !git_repository_workdir(repo_)) return;
     std::error_code failed;
     prefix_ =

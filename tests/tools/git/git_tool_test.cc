@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/tools/git/git_case.h"
+#include "tools/git/view.h"
 
 namespace lares::tools {
 namespace {
@@ -464,6 +465,22 @@ TEST_F(Git, AnotherUsersRepositoryNeedsSafeDirectory) {
               HasSubstr("git config --global --add safe.directory " + root().string()));
   sh(root(), "git config --global --add safe.directory " + root().string());
   EXPECT_TRUE(git({{"command", "status"}}).ok);
+}
+
+// Whether somebody used git before makes no difference to whoever lists the files.
+TEST_F(Git, AnotherUsersRepositoryIsNotListedEither) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root to give the repository to another user";
+  repo_.write("a", "a\n");
+  EXPECT_TRUE(git({{"command", "status"}}).ok);
+  EXPECT_TRUE(GitView::open(root()));
+  sh(root(), "chown -R 54321 .");
+  const auto refused = GitView::open(root());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message, HasSubstr("belongs to user 54321"));
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("git config --global --add safe.directory " + root().string()));
+  sh(root(), "git config --global --add safe.directory " + root().string());
+  EXPECT_TRUE(GitView::open(root()));
 }
 
 TEST_F(Git, AWorktreeElsewhereIsRefused) {
