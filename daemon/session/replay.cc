@@ -207,24 +207,28 @@ asio::awaitable<bool> Session::writable() {
   if (failure_.empty()) co_return true;
   co_await idle_.wait();  // a turn that could not be written is ending, and there may be room now
   if (turn_ || rewinding_) co_return false;
-  // Nothing is appended to it meanwhile: record() refuses.
-  const auto read = [this]() -> tl::expected<std::vector<std::string>, std::string> {
-    std::vector<std::string> frames;
-    for (std::size_t i = 0; i < journal_.size(); ++i) {
-      auto payload = journal_.read(i);
-      if (!payload) return tl::unexpected(payload.error());
-      frames.push_back(std::move(*payload));
-    }
-    return frames;
-  };
-  const auto frames = co_await on_disk_pool(*world_.disk, read);
-  if (failure_.empty()) co_return true;  // another that waited for the same was first
-  if (turn_ || rewinding_) co_return false;
-  if (frames)
-    recover(*frames);
-  else
-    failure_ = frames.error();
-  co_return failure_.empty();
+  // By its path, as far as it reaches now: whoever makes it writable first appends to it while
+  // another's reading still waits for the disk.
+  for (;;) {
+    const auto read = [path = journal_.path(), bytes = journal_.bytes()] {
+      std::vector<std::string> frames;
+      const auto done = Journal::scan(path, bytes, [&](std::size_t, std::string_view payload) {
+        frames.emplace_back(payload);
+      });
+      return done ? tl::expected<std::vector<std::string>, std::string>(std::move(frames))
+                  : tl::unexpected(done.error());
+    };
+    const std::uint64_t bytes = journal_.bytes();
+    const auto frames = co_await on_disk_pool(*world_.disk, read);
+    if (failure_.empty()) co_return true;  // another that waited for the same was first
+    if (turn_ || rewinding_) co_return false;
+    if (journal_.bytes() != bytes) continue;  // and it could not be written again
+    if (frames)
+      recover(*frames);
+    else
+      failure_ = frames.error();
+    co_return failure_.empty();
+  }
 }
 
 void Session::recover(const std::vector<std::string>& frames) {

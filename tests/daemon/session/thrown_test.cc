@@ -6,6 +6,7 @@
 #include <deque>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -13,7 +14,9 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/thread_pool.hpp>
+#include <fmt/format.h>
 
 #include "daemon/session/sessions.h"
 #include "daemon/session/worktrees.h"
@@ -92,6 +95,15 @@ struct World {
     return *made;
   }
 
+  // Counts up when it is done.
+  void name(const std::shared_ptr<Session>& session, const std::string& title, int& n_done) {
+    asio::co_spawn(io, session->set_title(title),
+                   [&n_done](std::exception_ptr thrown, const Reply<>& done) {
+                     EXPECT_TRUE(!thrown && done);
+                     ++n_done;
+                   });
+  }
+
   void send(const std::shared_ptr<Session>& session, const std::string& id) {
     protocol::PromptSend prompt;
     prompt.session_id = session->info().session_id, prompt.id = id, prompt.content = "Go.";
@@ -124,6 +136,40 @@ TEST(Thrown, ATurnWhoseEndThrowsIsOver) {
   EXPECT_EQ(session->failure(), "");
   EXPECT_EQ(session->info().n_turns, 2);
   session->unsubscribe(&thrower);
+}
+
+// One of them goes on, and writes, while the other's reading has yet to begin. What is wrong with
+// that ThreadSanitizer sees.
+TEST(Thrown, TwoReadTheJournalBackAtATime) {
+  constexpr int kBefore = 2000, kMeanwhile = 20;  // before: so that it takes a while
+  World world({{.text = "hm</think>One."}});
+  const auto session = world.session();
+  int n_named = 0;
+  for (int i = 0; i < kBefore; ++i) world.name(session, fmt::format("title {}", i), n_named);
+  ASSERT_TRUE(world.run_until([&] { return n_named == kBefore; }));
+  Thrower thrower;
+  session->subscribe(&thrower);
+  world.send(session, "p1");
+  ASSERT_TRUE(world.run_until([&] { return thrower.ended && !session->running(); }));
+  ASSERT_NE(session->failure(), "");
+  session->unsubscribe(&thrower);
+
+  std::promise<void> end, go_on;
+  const auto at_the_end = [is = end.get_future().share()] { is.wait(); };
+  const auto between = [is = go_on.get_future().share()] { is.wait(); };
+  n_named = 0;
+  asio::post(world.disk, at_the_end);  // so that one thread reads, one after the other
+  world.name(session, "first", n_named);
+  world.io.poll();
+  asio::post(world.disk, between);
+  world.name(session, "second", n_named);
+  world.io.poll();
+  ASSERT_TRUE(world.run_until([&] { return session->failure().empty(); }));
+  go_on.set_value();
+  for (int i = 0; i < kMeanwhile; ++i) world.name(session, fmt::format("more {}", i), n_named);
+  EXPECT_TRUE(world.run_until([&] { return n_named == kMeanwhile + 2; }));
+  EXPECT_EQ(session->failure(), "");
+  end.set_value();
 }
 
 }  // namespace
