@@ -72,7 +72,7 @@ void EngineHost::start(Load load, OnState on_state) {
     asio::post(io_, [this, on_state, loaded] {
       if (loaded->engine) {
         engine_ = std::move(*loaded->engine), apart_ = std::move(loaded->apart);
-        draws_between_layers_ = dynamic_cast<engine::DrawsBetweenLayers*>(engine_.get()) != nullptr;
+        between_ = dynamic_cast<const engine::DrawsBetweenLayers*>(engine_.get());
         state_ = {.state = "ready",
                   .message = fmt::format("{}", fmt::join(engine_->info().notes, "; "))};
       } else {
@@ -195,14 +195,75 @@ void EngineHost::draw_between() {
   draw_with_company(first);
 }
 
+// The first that is short, or was called off; null: none.
+EngineHost::PieceRef EngineHost::short_piece() {
+  for (;;) {
+    PieceRef one;
+    {
+      const std::lock_guard lock(company_mutex_);
+      const auto at = std::ranges::find_if(
+          pieces_, [](const PieceRef& p) { return !p->known_long || p->stop.stop_requested(); });
+      if (at == pieces_.end()) return nullptr;
+      one = *at;
+    }
+    if (one->stop.stop_requested()) return one;
+    try {
+      if (one->left(*between_) <= kShortPrompt) return one;
+    } catch (...) {  // so does its own turn, where it is told
+    }
+    one->known_long = true;
+  }
+}
+
+void EngineHost::begin(Piece& one, std::int64_t n_max) {
+  {
+    const std::lock_guard lock(company_mutex_);
+    std::erase_if(pieces_, [&](const PieceRef& p) { return p.get() == &one; });
+  }
+  one.begun = true;
+  one.left = nullptr;
+  asio::post(io_, [this] { --n_queued_; });
+  std::exchange(one.run, nullptr)(n_max);  // what was posted for it may lie there for long, and
+                                           // holds nothing
+}
+
+void EngineHost::post(PieceRef one) {
+  {
+    const std::lock_guard lock(company_mutex_);
+    pieces_.push_back(one);
+  }
+  asio::post(pool_, [this, one] {
+    if (!one->begun) begin(*one, kWholePiece);
+  });
+}
+
+// One piece, if the prompt around it has had as much time since the last one as that took: so it
+// takes at most twice as long, however many short ones there are.
+void EngineHost::evaluate_between() {
+  const auto began = Waiting::Clock::now();
+  if (evaluates_between_ || began - short_ended_ < short_took_) return;
+  const PieceRef one = short_piece();
+  if (!one) return;
+  const auto given_before = given_;  // what it gives to others is part of what it takes
+  evaluates_between_ = true;
+  begin(*one, kShortPiece);
+  evaluates_between_ = false;
+  given_ = given_before;
+  short_ended_ = Waiting::Clock::now();
+  short_took_ = short_ended_ - began;
+}
+
 engine::Progress EngineHost::drawing_between(engine::Progress progress) {
-  if (!draws_between_layers_) return progress;
+  if (!between_) return progress;
   return [this, progress = std::move(progress), last = Waiting::Clock::now()](
              std::int64_t done, std::int64_t total) mutable {
     if (progress) progress(done, total);
-    if (done >= total || Waiting::Clock::now() - last < kBetweenSlices) return;
+    const auto began = Waiting::Clock::now();
+    if (done >= total || began - last < kBetweenSlices) return;
     draw_between();
+    evaluate_between();
     last = Waiting::Clock::now();
+    given_ += last - began;
   };
 }
 

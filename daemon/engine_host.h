@@ -5,8 +5,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -30,6 +32,10 @@
 #include "daemon/protocol/protocol.h"
 #include "engine/engine.h"
 
+namespace lares::engine {
+class DrawsBetweenLayers;  // engine/between_layers.h
+}
+
 namespace lares::daemon {
 
 // Draws token after token of one timeline; together with others where several do so at a time.
@@ -50,6 +56,13 @@ inline constexpr std::chrono::milliseconds kSlice{40};
 inline constexpr std::chrono::milliseconds kSliceWithoutRoom{400};
 // What a prompt's evaluation has for itself before others draw between its layers.
 inline constexpr std::chrono::milliseconds kBetweenSlices{160};
+// Tokens. A prompt with so few left need not wait for another's chunk: a piece of it comes between
+// two layers, and then the long one has as much time for itself before the next. Pieces are no
+// shorter, for each reads nearly all experts again (of V4-Flash's 200 tokens ask for all but a
+// hundredth); and no longer, for a cancel of the long prompt waits until one is through, as long as
+// for a quarter of a chunk.
+inline constexpr std::int64_t kShortPrompt = 512, kShortPiece = 256;
+inline constexpr std::int64_t kWholePiece = std::numeric_limits<std::int64_t>::max();
 inline constexpr std::size_t kApartMax = 64;  // pieces at a time where timelines are apart: threads
                                               // that do nothing but wait
 
@@ -121,25 +134,68 @@ class EngineHost {
     return enqueue([work = std::move(work), stop = unasked_.get_token()] { return work(stop); });
   }
 
+  // The same for a piece of a prompt, which is told how many tokens it may have. `left` says on the
+  // engine's thread how many the prompt has left: of a short one (kShortPrompt) a piece is
+  // evaluated between the layers of another's, where the engine can do that. So is one whose `stop`
+  // fired, which only says so. Neither may touch a timeline that is not its own.
+  template <class Left, class Work>
+  asio::awaitable<std::invoke_result_t<Work, std::int64_t>> run_between(std::stop_token stop,
+                                                                        Left left, Work work) {
+    call_off();
+    if (!between_) {
+      auto whole = [work = std::move(work)]() mutable { return work(kWholePiece); };
+      return enqueue(std::move(whole));
+    }
+    return enqueue_between(std::move(stop), std::move(left), std::move(work));
+  }
+
   // Draws until a slice of time is over or there are no more tokens. Those that ask meanwhile join
   // in, if they have room beside the others; else they wait for their turn.
   asio::awaitable<Spent> draw(Drawing& drawing);
 
   // For a sync on the engine's thread: its progress, which may be null, and slices for those who
-  // draw meanwhile, where the engine can do that between layers. A chunk of a large model takes a
-  // CPU many seconds, and nobody's answer should stand still for so long.
+  // draw meanwhile and pieces of short prompts, where the engine can do that between layers. A
+  // chunk of a large model takes a CPU many seconds, and nobody's answer should stand still for so
+  // long. What comes between may say the same: others then draw between its layers.
   engine::Progress drawing_between(engine::Progress progress);
+  // The time such syncs have given to others, all of them together; on the engine's thread.
+  std::chrono::steady_clock::duration given() const { return given_; }
 
  private:
   struct Waiting;  // a drawing that was asked for
   using WaitingRef = std::shared_ptr<Waiting>;
+  struct Piece {  // of a prompt
+    std::stop_token stop;
+    std::function<std::int64_t(const engine::DrawsBetweenLayers&)> left;
+    std::function<void(std::int64_t n_max)> run;  // and tell whoever asked; once
+    bool begun = false, known_long = false;       // the engine's thread's
+  };
+  using PieceRef = std::shared_ptr<Piece>;
   void draw_with_company(const WaitingRef& first);
   void draw_between();
+  PieceRef short_piece();
+  void evaluate_between();
+  void begin(Piece& one, std::int64_t n_max);
+  void post(PieceRef one);
   static void draw_apart(Waiting& one);
   void begin(Waiting& one);
   void call_off() {
     unasked_.request_stop();
     unasked_ = std::stop_source();
+  }
+  // Does the job and resumes whoever waits for it with what it returns or throws.
+  template <class R, class Handler, class Executor, class Job>
+  static void finish(Handler handler, const Executor& home, Job&& job) {
+    std::exception_ptr error;
+    std::optional<R> result;
+    try {
+      result.emplace(job());
+    } catch (...) {
+      error = std::current_exception();
+    }
+    asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
+      std::move(handler)(error, std::move(result));
+    });
   }
   template <class Work>
   asio::awaitable<std::invoke_result_t<Work>> enqueue(Work work) {
@@ -151,22 +207,33 @@ class EngineHost {
       asio::thread_pool& pool = apart_ ? *apart_ : pool_;
       asio::post(pool, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
         asio::post(io_, [this] { --n_queued_; });
-        std::exception_ptr error;
-        std::optional<R> result;
-        try {
-          result.emplace(job());
-        } catch (...) {
-          error = std::current_exception();
-        }
-        asio::post(home,
-                   [handler = std::move(handler), error, result = std::move(result)]() mutable {
-                     std::move(handler)(error, std::move(result));
-                   });
+        finish<R>(std::move(handler), home, job);
       });
     };
     auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
                                                 void(std::exception_ptr, std::optional<R>)>(
         initiate, asio::use_awaitable, std::move(work));
+    co_return std::move(*result);
+  }
+  template <class Left, class Work>
+  asio::awaitable<std::invoke_result_t<Work, std::int64_t>> enqueue_between(std::stop_token stop,
+                                                                            Left left, Work work) {
+    using R = std::invoke_result_t<Work, std::int64_t>;
+    ++n_queued_;
+    const auto one = std::make_shared<Piece>();
+    one->stop = std::move(stop), one->left = std::move(left);
+    auto initiate = [this](auto handler, PieceRef piece, Work job) {
+      auto home = asio::prefer(asio::get_associated_executor(handler, io_),
+                               asio::execution::outstanding_work.tracked);
+      auto kept = std::make_shared<decltype(handler)>(std::move(handler));
+      piece->run = [home, kept, job = std::move(job)](std::int64_t n_max) mutable {
+        finish<R>(std::move(*kept), home, [&] { return job(n_max); });
+      };
+      post(std::move(piece));
+    };
+    auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
+                                                void(std::exception_ptr, std::optional<R>)>(
+        initiate, asio::use_awaitable, one, std::move(work));
     co_return std::move(*result);
   }
 
@@ -178,11 +245,16 @@ class EngineHost {
   std::stop_source stop_, unasked_;
   std::atomic<double> rate_{0};
   std::atomic<bool> abandoned_{false};
-  std::mutex company_mutex_;
+  std::mutex company_mutex_;         // of the next two
   std::vector<WaitingRef> company_;  // asked for and not begun, or without room
+  std::vector<PieceRef> pieces_;     // asked for and not begun, the first one first
   asio::thread_pool pool_{1};
-  std::unique_ptr<asio::thread_pool> apart_;  // null: not known yet, or they are not
-  bool draws_between_layers_ = false;         // the engine's
+  std::unique_ptr<asio::thread_pool> apart_;             // null: not known yet, or they are not
+  const engine::DrawsBetweenLayers* between_ = nullptr;  // the engine; null: it is none
+  // The engine's thread's.
+  bool evaluates_between_ = false;  // a piece, between another's layers
+  std::chrono::steady_clock::duration given_{}, short_took_{};
+  std::chrono::steady_clock::time_point short_ended_{};
 };
 
 }  // namespace lares::daemon

@@ -68,11 +68,13 @@ asio::awaitable<std::vector<GenerationEvent>> DrawnGeneration::next() {
 }
 
 asio::awaitable<bool> DrawnGeneration::evaluate() {
-  const auto prepare = [this] {
+  const std::stop_token never;
+  const auto nothing = [](const engine::DrawsBetweenLayers&) { return std::int64_t{0}; };
+  const auto prepare = [this](std::int64_t) {
     this->prepare();
     return true;
   };
-  co_await of_->host.run(prepare);
+  co_await of_->host.run_between(never, nothing, prepare);
   auto filling = prefill(of_->host, timeline_, beginnings_, ids_, stop_.get_token(), nullptr);
   const Prefilled done = co_await std::move(filling);
   prefill_ = done.ran, n_evaluated_ = done.n_evaluated;
@@ -80,11 +82,11 @@ asio::awaitable<bool> DrawnGeneration::evaluate() {
     prefilled_ = true;
     co_return true;
   }
-  const auto keep = [this] {  // what there is of it, for whoever asks again
+  const auto keep = [this](std::int64_t) {  // what there is of it, for whoever asks again
     offer(static_cast<std::int64_t>(timeline_->tokens().size()));
     return true;
   };
-  co_await of_->host.run(keep);
+  co_await of_->host.run_between(never, nothing, keep);
   const bool stopped = done.error->code == engine::Errc::cancelled;
   finish({stopped ? Reason::cancelled : Reason::failed, stopped ? "" : done.error->message});
   co_return false;

@@ -71,9 +71,10 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     const std::int64_t to = std::min(
         {end, (at / chunk + 1) * chunk, offers ? beginnings_->next_mark(tokens, at) : end});
     const auto began = Clock::now();
+    const auto given = host_.given();
     auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), stop,
                             host_.drawing_between(nullptr));
-    if (n) host_.evaluated(*n, Clock::now() - began);
+    if (n) host_.evaluated(*n, Clock::now() - began - (host_.given() - given));
     if (n && offers && beginnings_->next_mark(tokens, to - 1) == to)
       beginnings_->offer(timeline->prefix(to));
     return n;

@@ -8,22 +8,30 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 
+#include "engine/between_layers.h"
+
 namespace lares::daemon {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Where the next piece ends. On the engine's thread; makes the timeline.
-std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
-                   SharedBeginning* shared, std::span<const engine::Token> ids) {
-  const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine.info().n_chunk;
+void make(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
+          SharedBeginning* shared, std::span<const engine::Token> ids) {
   if (!timeline) timeline = engine.timeline(shared ? shared->longest(ids) : nullptr);
+}
+
+// Where the next piece ends, of at most n_max tokens. On the engine's thread; makes the timeline.
+std::int64_t piece(engine::Engine& engine, std::unique_ptr<engine::Timeline>& timeline,
+                   SharedBeginning* shared, std::span<const engine::Token> ids,
+                   std::int64_t n_max) {
+  const auto total = static_cast<std::int64_t>(ids.size()), chunk = engine.info().n_chunk;
+  make(engine, timeline, shared, ids);
   if (chunk == 0) return total;
   const auto held = timeline->tokens();
   const std::int64_t common =
       std::mismatch(held.begin(), held.end(), ids.begin(), ids.end()).first - held.begin();
-  return std::min(
-      {total, (common / chunk + 1) * chunk, shared ? shared->next_mark(ids, common) : total});
+  return std::min({total, (common / chunk + 1) * chunk, common + std::min(chunk, n_max),
+                   shared ? shared->next_mark(ids, common) : total});
 }
 
 // Carries the engine's reports over to the io executor. What was posted may come when nobody
@@ -73,10 +81,20 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
   Prefilled out;
   for (std::int64_t end = 0; end < total;) {
     const auto asked = Clock::now();
-    const auto sync = [&] {
+    const auto left = [&](const engine::DrawsBetweenLayers& of) {
+      const bool made = !timeline;
+      make(engine, timeline, shared.get(), ids);
+      const std::int64_t n = of.left_of(*timeline, ids);
+      if (made && n > kShortPrompt)
+        timeline = nullptr;  // at its turn there may be a longer
+                             // beginning
+      return n;
+    };
+    const auto sync = [&](std::int64_t n_max) {
       const auto began = Clock::now();
+      const auto given = host.given();
       const bool first = end == 0;
-      end = piece(engine, timeline, shared.get(), ids);
+      end = piece(engine, timeline, shared.get(), ids, n_max);
       if (first) {
         if (auto room = timeline->expect(total); !room)
           return std::tuple(engine::Result<std::int64_t>(tl::unexpected(std::move(room.error()))),
@@ -86,9 +104,10 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
                                  host.drawing_between(reports.of(out.n_evaluated, total - end)));
       if (done && shared && shared->next_mark(ids, end - 1) == end)
         shared->offer(timeline->prefix(end));
-      return std::tuple(std::move(done), began - asked, Clock::now() - began);
+      const auto others = host.given() - given;
+      return std::tuple(std::move(done), began - asked + others, Clock::now() - began - others);
     };
-    auto [synced, waited, ran] = co_await host.run(sync);
+    auto [synced, waited, ran] = co_await host.run_between(stop, left, sync);
     out.waited += waited;
     out.ran += ran;
     if (!synced) {

@@ -124,6 +124,9 @@ class ModelEngine : public Engine, public DrawsBetweenLayers {
     ModelTimeline::evaluate_together(ours);
     return {};  // no draw takes the room of another's
   }
+  std::int64_t left_of(const Timeline& timeline, std::span<const Token> prompt) const override {
+    return static_cast<const ModelTimeline&>(timeline).left_of(prompt);
+  }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
     return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from, sequences_);

@@ -207,6 +207,12 @@ void ModelTimeline::evaluate_together(std::span<ModelTimeline* const> timelines)
   }
 }
 
+// Whatever guesses they have are evaluated in one pass. Those of draft blocks are made before it,
+// one sequence after the other in waiting(), and each reads the block and the head again (1.3 GB of
+// V4-Flash a guess, beside some 8 GB and a share of the experts in the pass). To make them together
+// waiting() would become two steps: first each drafter says how many guesses of its block it wants
+// and which rows it has to catch up with, then rounds of one Forward::mtp() over a Part a sequence,
+// as layer() takes them, and one head() over all their rows, until the last has enough.
 void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) {
   struct One {
     ModelTimeline* of;
@@ -333,6 +339,19 @@ std::int64_t ModelTimeline::to_go_on_from(std::int64_t position) const {
   return after == snapshots_.begin() ? 0 : (*(after - 1))->position;
 }
 
+// Where sync(prompt), which is not empty, will go on from: its last token's logits are wanted.
+std::int64_t ModelTimeline::to_go_on_from(std::span<const Token> prompt) const {
+  const auto held = tokens();
+  const auto same = std::mismatch(prompt.begin(), prompt.end(), held.begin(), held.end()).first -
+                    prompt.begin();
+  return to_go_on_from(std::min<std::int64_t>(same, std::ssize(prompt) - 1));
+}
+
+std::int64_t ModelTimeline::left_of(std::span<const Token> prompt) const {
+  const std::lock_guard lock(busy);
+  return prompt.empty() ? 0 : std::ssize(prompt) - to_go_on_from(prompt);
+}
+
 // What evaluating tokens from..size - 1 takes beside what is there, with the logits of n_rows.
 std::uint64_t ModelTimeline::missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const {
   const bool keeps = size - from >= kSnapshotEvery || snapshots_.empty();
@@ -440,12 +459,8 @@ Result<std::int64_t> ModelTimeline::sync(std::span<const Token> prompt, std::sto
   memory_->used(this);
   generated_from_ = prompt.size();
   drop_ahead();
-  const auto held = tokens();
-  const auto same = std::mismatch(prompt.begin(), prompt.end(), held.begin(), held.end()).first -
-                    prompt.begin();
-  if (const auto room = make_room(
-          missing_bytes(to_go_on_from(std::min<std::int64_t>(same, size - 1)), size, 1),
-          fmt::format("evaluate a prompt of {} tokens", size));
+  if (const auto room = make_room(missing_bytes(to_go_on_from(prompt), size, 1),
+                                  fmt::format("evaluate a prompt of {} tokens", size));
       !room)
     return tl::unexpected(room.error());
   planned_ = size;

@@ -43,6 +43,9 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   DraftStats drafts() const override { return drafter_.stats(); }
   PrefixRef prefix(std::int64_t n_tokens) const override;
 
+  // Tokens that sync(prompt) would evaluate at most, those that were given back included.
+  std::int64_t left_of(std::span<const Token> prompt) const;
+
   // Evaluates for all of them together what their next draws wait for. Whose turn it is not,
   // because a sync was stopped or there is nothing to evaluate, is left as it is.
   static void evaluate_together(std::span<ModelTimeline* const> timelines);
@@ -62,6 +65,7 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   void drop_ahead();
   void go_back(std::int64_t position);
   std::int64_t to_go_on_from(std::int64_t position) const;
+  std::int64_t to_go_on_from(std::span<const Token> prompt) const;
   std::uint64_t missing_bytes(std::int64_t from, std::int64_t size, int n_rows) const;
   std::uint64_t missing_beside_snapshots(std::int64_t from, std::int64_t size, int n_rows) const;
   Result<> make_room(std::uint64_t more, const std::string& what);

@@ -43,7 +43,13 @@ class CountingEngine : public engine::Engine {
   engine::ModelInfo info_ = scripted_.info();
 };
 
-class LayerByLayerEngine final : public CountingEngine, public engine::DrawsBetweenLayers {};
+class LayerByLayerEngine final : public CountingEngine, public engine::DrawsBetweenLayers {
+ public:
+  std::int64_t left_of(const engine::Timeline&,
+                       std::span<const engine::Token> prompt) const override {
+    return std::ssize(prompt);
+  }
+};
 
 struct Counted final : Drawing {
   std::unique_ptr<engine::Timeline> of;
@@ -333,6 +339,181 @@ TEST_F(EngineHostTest, WhoDrawsDoesNotWaitForALongPrompt) {
     EXPECT_EQ(n_done_before, able ? 2 : 0);
     EXPECT_GT(slices, 4);
   }
+}
+
+// How many tokens a prompt has left, as it says.
+auto has_left(std::int64_t n) {
+  return [n](const engine::DrawsBetweenLayers&) { return n; };
+}
+
+using Clock = std::chrono::steady_clock;
+
+// A prompt whose layers take 2 ms until `over`, or 20 s.
+int evaluate_layers(EngineHost& host, std::atomic<bool>& evaluating,
+                    const std::function<bool()>& over) {
+  const auto progress = host.drawing_between([](std::int64_t, std::int64_t) {});
+  const auto began = Clock::now();
+  int layers = 0;
+  for (evaluating = true; !over() && Clock::now() - began < std::chrono::seconds(20); ++layers) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    progress(layers, 1 << 20);
+  }
+  evaluating = false;
+  return layers;
+}
+
+TEST_F(EngineHostTest, AShortPromptDoesNotWaitForALongOne) {
+  enum { kLong, kShort, kThrows, kAlsoLong, kCalledOff, kAll };
+  const std::string names[] = {"long", "short", "throws", "also long", "called off"};
+  for (const bool able : {false, true}) {
+    layer_by_layer_ = able;
+    n_thrown_ = 0;
+    std::atomic<bool> evaluating = false;
+    std::atomic<int> n_between = 0;
+    std::vector<std::string> order;
+    std::stop_source stop;
+    stop.request_stop();
+    run(
+        [&](EngineHost& host, int i) -> asio::awaitable<void> {
+          if (i == kLong) {
+            const auto prompt = [&] {
+              const auto began = Clock::now();
+              const bool waits = able;
+              return evaluate_layers(host, evaluating, [&] {
+                return waits ? n_between == 3 : Clock::now() - began > 3 * kBetweenSlices;
+              });
+            };
+            co_await host.run(prompt);
+            order.push_back(names[i]);
+            co_return;
+          }
+          while (!evaluating && order.empty()) co_await asio::post(asio::use_awaitable);
+          const bool is_long = i == kAlsoLong || i == kCalledOff;
+          const auto piece = [&, i](std::int64_t n_max) {
+            EXPECT_EQ(n_max, evaluating ? kShortPiece : kWholePiece) << names[i];
+            n_between += evaluating ? 1 : 0;
+            if (i == kThrows) throw std::runtime_error("this one only");
+            return true;
+          };
+          const auto token = i == kCalledOff ? stop.get_token() : std::stop_token();
+          const auto left = has_left(is_long ? kShortPrompt + 1 : kShortPrompt);
+          try {
+            co_await host.run_between(token, left, piece);
+          } catch (const std::runtime_error&) {
+            ++n_thrown_;
+          }
+          order.push_back(names[i]);
+        },
+        kAll);
+    EXPECT_EQ(n_thrown_, 1);
+    EXPECT_EQ(n_between, able ? 3 : 0);
+    ASSERT_EQ(order.size(), std::size_t{kAll});
+    const auto at = std::ranges::find(order, names[kLong]) - order.begin();
+    EXPECT_EQ(at, able ? 3 : 0);
+    if (able) {
+      EXPECT_EQ(order.back(), names[kAlsoLong]);
+    }
+  }
+}
+
+// However many there are and however long they take, a long prompt has half of the time.
+TEST_F(EngineHostTest, ShortPromptsLeaveALongOneItsTime) {
+  constexpr std::chrono::milliseconds kPiece{3 * kBetweenSlices / 2};
+  constexpr std::size_t kPieces = 4;
+  layer_by_layer_ = true;
+  std::atomic<bool> evaluating = false;
+  struct Piece {
+    Clock::time_point began, ended;
+  };
+  std::vector<Piece> pieces;  // the engine's thread's
+  std::vector<int> n_done(6);
+  Clock::duration given{}, took{};
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        if (i == 6) {
+          const auto prompt = [&] {
+            const auto began = Clock::now();
+            const int layers = evaluate_layers(host, evaluating,
+                                               [&] { return pieces.size() == kPieces; });
+            given = host.given(), took = Clock::now() - began;
+            return layers;
+          };
+          co_await host.run(prompt);
+          co_return;
+        }
+        while (!evaluating) co_await asio::post(asio::use_awaitable);
+        const std::stop_token never;
+        const auto left = has_left(1);
+        while (evaluating) {
+          const auto piece = [&](std::int64_t) {
+            if (!evaluating) return false;
+            const auto began = Clock::now();
+            std::this_thread::sleep_for(kPiece);
+            pieces.push_back({began, Clock::now()});
+            return true;
+          };
+          const bool done = co_await host.run_between(never, left, piece);
+          if (done) ++n_done[static_cast<std::size_t>(i)];
+        }
+      },
+      7);
+  ASSERT_EQ(pieces.size(), kPieces);
+  for (std::size_t k = 1; k < kPieces; ++k) {
+    EXPECT_GE(pieces[k].began - pieces[k - 1].ended, pieces[k - 1].ended - pieces[k - 1].began)
+        << k;
+  }
+  EXPECT_EQ(std::ranges::count(n_done, 1), 4);  // each in its turn
+  EXPECT_GE(given, kPieces * kPiece);
+  EXPECT_LE(given, took);
+}
+
+// What comes between draws between its own layers, but no other piece comes there.
+TEST_F(EngineHostTest, BetweenTheLayersOfAShortPromptOthersDraw) {
+  layer_by_layer_ = true;
+  std::atomic<bool> evaluating = false, within = false;
+  std::atomic<int> n_done = 0;
+  int most = 0, depth = 0, left_within = -1;
+  Clock::duration given{};
+  run(
+      [&](EngineHost& host, int i) -> asio::awaitable<void> {
+        if (i == 0) {
+          const auto prompt = [&] {
+            return evaluate_layers(host, evaluating, [&] { return n_done == 2; });
+          };
+          co_await host.run(prompt);
+          co_return;
+        }
+        while (!evaluating) co_await asio::post(asio::use_awaitable);
+        if (i == 3) {
+          while (!within) co_await asio::post(asio::use_awaitable);
+          Counted drawing(*engine_, 100);
+          while (drawing.left > 0) co_await host.draw(drawing);
+          left_within = within ? 0 : 1;
+          ++n_done;
+          co_return;
+        }
+        const std::stop_token never;
+        const auto left = has_left(1);
+        const auto piece = [&](std::int64_t) {
+          most = std::max(most, ++depth);
+          const auto before = host.given();
+          if (depth == 1 && i == 1) {
+            within = true;
+            std::atomic<bool> layers = false;
+            evaluate_layers(host, layers, [&] { return n_done > 0; });
+            within = false;
+            given = host.given() - before;
+          }
+          --depth;
+          return true;
+        };
+        co_await host.run_between(never, left, piece);
+        if (i == 1) ++n_done;
+      },
+      4);
+  EXPECT_EQ(most, 1);
+  EXPECT_EQ(left_within, 0);
+  EXPECT_GT(given.count(), 0);
 }
 
 TEST_F(EngineHostTest, AnothersWorkComesBetween) {

@@ -168,6 +168,31 @@ TEST_F(ModelTimelineTest, AChunkStoppedHalfWayLeavesNothing) {
   }
 }
 
+TEST_F(ModelTimelineTest, WhatIsLeftIsSaidBefore) {
+  const auto memory = std::make_shared<SequenceMemory>(std::uint64_t{1} << 40,
+                                                       std::chrono::seconds(0));
+  ModelTimeline t(*weights_, forward_, 4096, 256, {}, nullptr, memory);
+  const auto tokens = prompt(700, 6);
+  const auto evaluates = [&](std::int64_t size) {
+    const auto text = std::span(tokens).first(static_cast<std::size_t>(size));
+    const auto left = t.left_of(text);
+    EXPECT_EQ(t.sync(text, {}, {}).value(), left) << size;
+    return left;
+  };
+  EXPECT_EQ(t.left_of({}), 0);
+  EXPECT_EQ(evaluates(300), 300);
+  EXPECT_EQ(evaluates(500), 200);
+  EXPECT_EQ(evaluates(450), 1);
+  EXPECT_EQ(evaluates(150), 22);  // behind a snapshot
+  EXPECT_EQ(evaluates(600), 450);
+  EXPECT_FALSE(memory->make_room(memory->bytes_max() + 1, nullptr, "evict"));
+  EXPECT_EQ(evaluates(601), 601);  // all of it, though it has the tokens
+  ModelTimeline fork(*weights_, forward_, 4096, 256, {},
+                     std::static_pointer_cast<const ModelPrefix>(t.prefix(512)), memory);
+  EXPECT_EQ(fork.left_of(tokens), 700 - 512);
+  EXPECT_EQ(fork.left_of(std::span(tokens).first(512)), 512);  // it cannot go back
+}
+
 // Every multiple of kSnapshotEvery can be returned to, however long the chunks are.
 TEST_F(ModelTimelineTest, ALongChunkIsReturnedIntoAtEverySnapshot) {
   const auto base = prompt(1000, 8);

@@ -181,6 +181,87 @@ TEST_P(ModelTogetherTest, DrawsBetweenTheLayersOfAPrompt) {
   }
 }
 
+// Prompts of their own, in pieces and stopped at times, where others may be drawn: of what is new,
+// of what goes on behind another's beginning or behind their own draws.
+TEST_P(ModelTogetherTest, PromptsBetweenTheLayersOfAPrompt) {
+  constexpr std::size_t kLong = 4;
+  const auto memory = std::make_shared<SequenceMemory>(std::uint64_t{1} << 40);
+  const auto make = [&](const PrefixRef& from = nullptr) {
+    return std::make_unique<ModelTimeline>(
+        *weights_, forward_, 4096, 256, DraftOptions{.mode = GetParam().drafting},
+        std::static_pointer_cast<const ModelPrefix>(from), memory);
+  };
+  std::vector<Run> alone(kTimelines), between(kTimelines);
+  std::vector<Token> followed = prompt(2);
+  for (int i = 0; i < kTimelines; ++i) {
+    auto t = timeline();
+    ASSERT_TRUE(t->sync(prompt(i), {}, {}));
+    for (int k = 0; k < kDraws; ++k) {
+      draw(*t, i, alone[static_cast<std::size_t>(i)]);
+      if (i != 2 || k != 3) continue;  // a turn ends, and another begins
+      followed.assign(t->tokens().begin(), t->tokens().end());
+      followed.insert(followed.end(), 70, 5);
+      ASSERT_TRUE(t->sync(followed, {}, {}));
+    }
+  }
+  auto beginning = make();
+  const std::vector<Token> third = prompt(3);
+  ASSERT_TRUE(beginning->sync(std::span(third).first(128), {}, {}));
+  std::vector<std::unique_ptr<ModelTimeline>> all;
+  for (int i = 0; i < kTimelines; ++i)
+    all.push_back(make(i == 3 ? beginning->prefix(128) : nullptr));
+  ASSERT_TRUE(all[2]->sync(prompt(2), {}, {}));
+  for (int k = 0; k < 4; ++k) draw(*all[2], 2, between[2]);
+
+  std::size_t turns = 0;
+  std::vector<int> whole(kTimelines);  // 1: whose prompt is evaluated
+  const auto evaluate = [&](std::size_t i, std::span<const Token> text, std::size_t n_max) {
+    ModelTimeline& t = *all[i];
+    const auto left = t.left_of(text);
+    const auto to = std::min(text.size(), t.tokens().size() + n_max);
+    std::stop_source stop;
+    int calls = 0;
+    const auto n = t.sync(text.first(to), stop.get_token(),
+                          [&](std::int64_t done, std::int64_t of) {
+                            if (turns % 3 == 0 && ++calls == 2) stop.request_stop();
+                            if (done < of && turns % 2 == 0 && i != 2) {  // and within those, draws
+                              Run ignored;
+                              draw(*beginning, 0, ignored);
+                            }
+                          });
+    if (!n) {
+      EXPECT_EQ(n.error().code, Errc::cancelled);
+      return;
+    }
+    EXPECT_LE(*n, left);
+    whole[i] = to == text.size() ? 1 : 0;
+  };
+  const auto progress = [&](std::int64_t done, std::int64_t total) {
+    if (done == total) return;
+    EXPECT_FALSE(memory->make_room(memory->bytes_max() + 1, nullptr, "squeeze"));
+    const std::size_t i = ++turns % kLong;
+    const std::vector<Token> text = i == 2 ? followed : prompt(static_cast<int>(i));
+    if (!whole[i])
+      evaluate(i, text, i == 3 ? 150 : 90);
+    else if (between[i].tokens.size() < kDraws)
+      draw(*all[i], static_cast<int>(i), between[i]);
+  };
+  ASSERT_TRUE(all[kLong]->sync(prompt(kLong), {}, progress));
+  EXPECT_GE(turns, 15u);
+  EXPECT_GE(std::ranges::count(whole, 1), 3);
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    const std::vector<Token> text = i == 2 ? followed : prompt(static_cast<int>(i));
+    if (!whole[i] && i != kLong) {
+      ASSERT_TRUE(all[i]->sync(text, {}, {}));
+    }
+    while (between[i].tokens.size() < kDraws) draw(*all[i], static_cast<int>(i), between[i]);
+    EXPECT_EQ(between[i].tokens, alone[i].tokens) << i;
+    if (GetParam().drafting == Drafting::off) {
+      EXPECT_EQ(between[i].logits, alone[i].logits) << i;
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, ModelTogetherTest,
                          testing::Values(Case{"micro-flash", false, Drafting::off},
                                          Case{"micro-pro", false, Drafting::off},
