@@ -36,12 +36,15 @@ struct AttentionArgs {
   bool released;  // round the weights and the output to bf16
 };
 
-// Scores of all heads with each row, a copy of the rows, weights and divisors of the heads: the
-// most that any implementation needs.
-inline std::size_t attention_scratch(int n_rows, int n_heads, int head_dim) {
+// Scores, weights and divisors of all heads, and a copy of the rows: the most that any
+// implementation needs, none of which has all of them.
+inline std::size_t attention_scratch(int n_rows, int n_heads, int head_dim, Format cell) {
   const std::size_t rows = (static_cast<std::size_t>(n_rows) + 31) / 32 * 32,
-                    heads = (static_cast<std::size_t>(n_heads) + 31) / 32 * 32;
-  return rows * static_cast<std::size_t>(head_dim) + 2 * (rows + 32) * heads + 2 * heads;
+                    heads = (static_cast<std::size_t>(n_heads) + 31) / 32 * 32,
+                    row = static_cast<std::size_t>(head_dim) / (cell == Format::f32 ? 1 : 2);
+  const std::size_t copied = rows * (static_cast<std::size_t>(n_heads) + row),
+                    in_pairs = rows * heads + (rows / 2 + 16) * heads;
+  return (copied > in_pairs ? copied : in_pairs) + heads;
 }
 
 // Released numerics, bf16 rows.

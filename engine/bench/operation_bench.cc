@@ -200,7 +200,7 @@ BenchRow attention_row(Runner& r) {
             n = r.config.sliding_window + r.config.index_topk;
   const auto q = activations(static_cast<std::size_t>(H) * C, 8),
              sink = activations(static_cast<std::size_t>(H), 9);
-  const std::size_t space = kernels::attention_scratch(n, H, C),
+  const std::size_t space = kernels::attention_scratch(n, H, C, Format::bf16),
                     cell = 2 * static_cast<std::size_t>(C);
   std::vector<float> scratch(static_cast<std::size_t>(r.threads()) * space),
       out(static_cast<std::size_t>(r.threads()) * q.size());

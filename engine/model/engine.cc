@@ -182,7 +182,8 @@ Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options,
   const std::int64_t longest = (*weights)->checkpoint.config().max_position_embeddings;
   const auto needs = memory_needs(
       **weights, options.exact,
-      options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk);
+      options.n_context > 0 ? std::min(options.n_context, longest) : longest, kChunk,
+      options.n_threads > 0 ? options.n_threads : kernels::usable_cpus());
   const auto plan = plan_memory(
       needs, options.memory > 0 ? std::min(options.memory, available_bytes()) : available_bytes(),
       kRepackMemoryMax, options.directory);

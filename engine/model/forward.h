@@ -20,6 +20,12 @@
 
 namespace lares::engine {
 
+inline constexpr int kScoresHeld = 1 << 20;  // scores of index keys of all tokens that are chosen
+                                             // for together, where there are several
+inline constexpr int kCommonRows = 8192;     // entries of several sequences that are unpacked at a
+                                          // time: as many as one of a million tokens has at ratio
+                                          // 128
+
 // Tokens of one sequence that are evaluated together with those of others, and where its caches are
 // for one layer.
 struct Part {
@@ -131,7 +137,10 @@ class Forward {
   void compress(const CompressorWeights& w, const Chunk& chunk, const float* x, bool index);
   void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
   void select(const Chunk& chunk, const Part& part, int begin);
+  int seen_in_common(const LayerWeights& w, const Part& part) const;
   void attend(const LayerWeights& w, const Chunk& chunk);
+  void attend(const LayerWeights& w, const Chunk& chunk, std::size_t first_part,
+              std::size_t last_part);
   void expect_experts(const LayerWeights& w, std::span<const Token> tokens);
   void use_experts(const LayerWeights& w, std::span<const int> counts, int n);
   void moe(const LayerWeights& w, std::span<const Token> tokens, const float* x, float* y);

@@ -12,11 +12,9 @@
 namespace lares::engine {
 namespace {
 
-constexpr int kKeysUnit = 4096;       // index keys a thread scores at a time
-constexpr int kUnpacked = 64;         // entries a thread unpacks at a time
-constexpr int kTokensInTurn = 64;     // of so many groups of the output are computed in turn
-constexpr int kScoresHeld = 1 << 20;  // scores of all tokens that are chosen for together, where
-                                      // there are several
+constexpr int kKeysUnit = 4096;    // index keys a thread scores at a time
+constexpr int kUnpacked = 64;      // entries a thread unpacks at a time
+constexpr int kTokensInTurn = 64;  // of so many groups of the output are computed in turn
 
 }  // namespace
 
@@ -293,11 +291,40 @@ void Forward::unpack(const PagedRows& entries, const std::int32_t* numbers, int 
   }
 }
 
+// Entries that a part's tokens see without choosing, before its last one.
+int Forward::seen_in_common(const LayerWeights& w, const Part& part) const {
+  if (w.ratio == 0 || exact_) return 0;
+  const std::int64_t most = (part.position + part.n) / w.ratio,
+                     first = (part.position + 1) / w.ratio;
+  return static_cast<int>(!w.indexer || most <= c_.index_topk ? most
+                          : first <= c_.index_topk            ? c_.index_topk
+                                                              : 0);
+}
+
+// Of as many parts at a time as see so many entries in common, or of one.
 void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
+  room(o_, static_cast<std::size_t>(chunk.n) * c_.num_attention_heads * c_.head_dim);
+  for (std::size_t first = 0, last; first < chunk.parts.size(); first = last) {
+    const auto rows = [&](std::size_t i) {
+      return static_cast<std::size_t>(seen_in_common(w, chunk.parts[i]));
+    };
+    std::size_t sum = rows(first);
+    for (last = first + 1;
+         last < chunk.parts.size() && sum + rows(last) <= std::size_t{kCommonRows}; ++last)
+      sum += rows(last);
+    attend(w, chunk, first, last);
+  }
+}
+
+void Forward::attend(const LayerWeights& w, const Chunk& chunk, std::size_t first_part,
+                     std::size_t last_part) {
   const Trace::Span span(trace_, "attention: scores, rows");
-  const int n = chunk.n, H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim,
+  const int H = c_.num_attention_heads, C = c_.head_dim, R = c_.qk_rope_head_dim,
             W = c_.sliding_window;
-  float* o = room(o_, static_cast<std::size_t>(n) * H * C);
+  const int first_token = chunk.begin[first_part],
+            last_token = chunk.begin[last_part - 1] + chunk.parts[last_part - 1].n,
+            n = last_token - first_token;
+  float* const o = o_.data();
   const auto visible = [&](int t) {
     return w.ratio == 0 ? 0 : static_cast<int>((chunk.position(t) + 1) / w.ratio);
   };
@@ -314,17 +341,14 @@ void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
   std::vector<Piece> pieces;
   std::vector<std::size_t> common_of(chunk.parts.size());  // each part's first row
   std::size_t common = 0;
-  if (!exact_)
-    for (std::size_t i = 0; i < chunk.parts.size(); ++i) {
-      int most = 0;
-      for (int t = chunk.begin[i]; t < chunk.begin[i] + chunk.parts[i].n; ++t)
-        if (!chosen(t)) most = visible(t);
-      common_of[i] = common;
-      for (int first = 0; first < most; first += kUnpacked)
-        pieces.push_back({static_cast<int>(i), first, std::min(kUnpacked, most - first),
-                          common + static_cast<std::size_t>(first)});
-      common += static_cast<std::size_t>(most);
-    }
+  for (std::size_t i = first_part; i < last_part; ++i) {
+    const int most = seen_in_common(w, chunk.parts[i]);
+    common_of[i] = common;
+    for (int first = 0; first < most; first += kUnpacked)
+      pieces.push_back({static_cast<int>(i), first, std::min(kUnpacked, most - first),
+                        common + static_cast<std::size_t>(first)});
+    common += static_cast<std::size_t>(most);
+  }
   auto* const common_rows = reinterpret_cast<std::uint16_t*>(
       room(common_rows_, common * static_cast<std::size_t>(C) / 2));
   each(static_cast<std::int64_t>(pieces.size()), 1, [&](std::int64_t begin, std::int64_t end) {
@@ -369,7 +393,9 @@ void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
         .cell = exact_ ? kernels::Format::f32 : kernels::Format::bf16,
         .sink = w.attn_sink,
         .out = o + static_cast<std::size_t>(t) * H * C,
-        .scratch = room(scratch, kernels::attention_scratch(n_rows, H, C)),
+        .scratch = room(scratch,
+                        kernels::attention_scratch(
+                            n_rows, H, C, exact_ ? kernels::Format::f32 : kernels::Format::bf16)),
         .n_rows = n_rows,
         .n_heads = H,
         .head_dim = C,
@@ -390,7 +416,7 @@ void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
     each(n, 1, [&](std::int64_t begin, std::int64_t end) {
       thread_local std::vector<const void*> rows;
       thread_local Buffer scratch, own;
-      for (auto t = static_cast<int>(begin); t < end; ++t) {
+      for (int t = first_token + static_cast<int>(begin); t < first_token + end; ++t) {
         std::uint16_t* const mine = own_room(t, own);
         if (!exact_ && chosen(t))
           unpack(chunk.part(t).state->entries, chosen(t), c_.index_topk, mine);
@@ -407,7 +433,7 @@ void Forward::attend(const LayerWeights& w, const Chunk& chunk) {
       step(static_cast<int>(begin) * unit, std::min(total, static_cast<int>(end) * unit));
     });
   };
-  for (int t = 0; t < n; ++t) {
+  for (int t = first_token; t < last_token; ++t) {
     std::uint16_t* const mine = own_room(t, own_rows_);
     if (!exact_ && chosen(t))
       shares(c_.index_topk, kUnpacked, [&](int begin, int end) {

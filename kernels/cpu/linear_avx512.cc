@@ -159,6 +159,18 @@ void run_format(const LinearArgs& a) {
   }
 }
 
+// A pass of tokens at a time, so that what a thread keeps does not grow with them.
+template <Format format>
+void run_passes(const LinearArgs& a) {
+  for (int t0 = 0; t0 < a.n_tokens; t0 += kTokensPass) {
+    LinearArgs pass = a;
+    pass.x += t0 * a.x_stride;
+    pass.y += t0 * a.y_stride;
+    pass.n_tokens = least(kTokensPass, a.n_tokens - t0);
+    run_format<format>(pass);
+  }
+}
+
 }  // namespace
 
 void linear_avx512(const LinearArgs& a) {
@@ -171,11 +183,11 @@ void linear_avx512(const LinearArgs& a) {
       return;
     }
     case Format::bf16:
-      return run_format<Format::bf16>(a);
+      return run_passes<Format::bf16>(a);
     case Format::fp8:
-      return run_format<Format::fp8>(a);
+      return run_passes<Format::fp8>(a);
     case Format::fp4:
-      return run_format<Format::fp4>(a);
+      return run_passes<Format::fp4>(a);
   }
 }
 

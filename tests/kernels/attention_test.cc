@@ -51,11 +51,12 @@ TEST(Attention, MatchesFloat64) {
                                 : keys.data() + i * dim);
       std::reverse(rows.begin(), rows.end());
       std::vector<float> first;
+      const Format cell = released ? Format::bf16 : Format::f32;
       for (const Kernels* row : available_rows()) {
-        Output out(heads * dim), scratch(attention_scratch(n, heads, dim));
+        Output out(heads * dim), scratch(attention_scratch(n, heads, dim, cell));
         attention(*row, {.q = q.data(),
                          .rows = rows.data(),
-                         .cell = released ? Format::bf16 : Format::f32,
+                         .cell = cell,
                          .sink = sink.data(),
                          .out = out.data(),
                          .scratch = scratch.data(),
@@ -72,10 +73,10 @@ TEST(Attention, MatchesFloat64) {
         if (first.empty()) first = out.values();
         EXPECT_TRUE(same_bits(out.values(), first)) << row->name;
         // Shares of any size get what the whole gets.
-        Output shared(heads * dim), apart(attention_scratch(n, heads, dim));
+        Output shared(heads * dim), apart(attention_scratch(n, heads, dim, cell));
         const AttentionArgs args{.q = q.data(),
                                  .rows = rows.data(),
-                                 .cell = released ? Format::bf16 : Format::f32,
+                                 .cell = cell,
                                  .sink = sink.data(),
                                  .out = shared.data(),
                                  .scratch = apart.data(),
@@ -96,7 +97,7 @@ TEST(Attention, MatchesFloat64) {
         Output one(dim);
         attention(*row, {.q = q.data() + (heads - 1) * dim,
                          .rows = rows.data(),
-                         .cell = released ? Format::bf16 : Format::f32,
+                         .cell = cell,
                          .sink = sink.data() + heads - 1,
                          .out = one.data(),
                          .scratch = scratch.data(),
@@ -133,7 +134,7 @@ TEST(Attention, AHugeSinkTakesAllTheWeight) {
   const float sink = 500;
   const void* rows[] = {key.data()};
   for (const Kernels* row : available_rows()) {
-    Output out(32), scratch(attention_scratch(1, 1, 32));
+    Output out(32), scratch(attention_scratch(1, 1, 32, Format::f32));
     attention(*row, {.q = q.data(),
                      .rows = rows,
                      .cell = Format::f32,

@@ -10,7 +10,7 @@
 #include "engine/model/sampler.h"
 #include "engine/model/state.h"
 #include "engine/model/timeline.h"
-#include "kernels/tiles.h"
+#include "engine/model/work_space.h"
 
 namespace lares::engine {
 namespace {
@@ -25,7 +25,8 @@ std::uint64_t bytes_of(const Checkpoint& checkpoint, bool routed, std::string_vi
 
 }  // namespace
 
-MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_context, int chunk) {
+MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_context, int chunk,
+                         int n_threads) {
   const Checkpoint& checkpoint = weights.checkpoint;
   const Config& c = checkpoint.config();
   MemoryNeeds needs;
@@ -47,16 +48,8 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
       3 * streams * static_cast<std::uint64_t>(c.sliding_window) +
       Sampler::bytes_for(static_cast<std::size_t>(c.vocab_size)) +
       static_cast<std::uint64_t>(chunk) * sizeof(Token) + CopyIndex::bytes_for(chunk);
-  // The widest buffers of forward.h: queries and outputs of the heads, and the rows of every expert
-  // a token is sent to.
-  const std::uint64_t D = kernels::packed_width(c.hidden_size),
-                      I = kernels::packed_width(c.moe_intermediate_size),
-                      k = c.num_experts_per_tok + 1,
-                      heads = static_cast<std::uint64_t>(c.num_attention_heads) * c.head_dim;
-  needs.work =
-      sizeof(float) *
-      (static_cast<std::uint64_t>(chunk) * (3 * c.hc_mult * D + 3 * heads + k * (2 * D + 3 * I)) +
-       static_cast<std::uint64_t>(kHeadRows) * static_cast<std::uint64_t>(c.vocab_size));
+  needs.work = work_bytes(
+      weights, {.exact = exact, .n_context = n_context, .chunk = chunk, .n_threads = n_threads});
   return needs;
 }
 

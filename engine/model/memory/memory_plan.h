@@ -17,9 +17,10 @@ struct MemoryNeeds {
   std::uint64_t tiles = 0;        // all matrices once more, in the order the kernels read them
   std::uint64_t sequence = 0;  // caches of one sequence that fills the context, with its snapshots
   std::uint64_t sequence_min = 0;  // of a short one
-  std::uint64_t work = 0;          // buffers for one chunk
+  std::uint64_t work = 0;          // of the forward pass: buffers for one chunk, and each thread's
 };
-MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_context, int chunk);
+MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_context, int chunk,
+                         int n_threads);
 
 struct MemoryPlan {
   bool tiles = false;               // build them in memory

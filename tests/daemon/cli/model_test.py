@@ -182,7 +182,7 @@ class ModelTest(CliCase):
     def test_tiles_are_written_where_they_are_read_and_verified(self):
         status, out, err = self.model("repack", self.nano)
         self.assertEqual((status, out.split(":")[0]), (0, os.path.join(self.nano, "lares-tiles-2.bin")), err)
-        want = self.generate("--memory", "0.07")
+        want = self.generate("--memory", "0.12")
         self.assertEqual(want[0], 0, want)
         self.assertIn("ok    tiles: ", self.model("verify", self.nano, "--tokens", "2")[1])
         path = os.path.join(self.nano, "lares-tiles-2.bin")
@@ -196,7 +196,7 @@ class ModelTest(CliCase):
         self.assertRegex(out, r"FAIL  tiles: .*lares-tiles-2\.bin: .* is not as it was written; delete the file, or write it again with `lares model repack`")
         self.assertEqual(self.model("repack", self.nano)[0], 0)
         os.utime(os.path.join(self.nano, SHARD))
-        status, out, err = self.generate("--memory", "0.07", "--stats")
+        status, out, err = self.generate("--memory", "0.12", "--stats")
         self.assertEqual(out, want[1])
         self.assertRegex(err, "note: the weights' tiles are not used: .*made from other files")
 

@@ -304,7 +304,8 @@ void HostDevice::attention(const kc::AttentionArgs& given) {
       std::vector<const void*> pointers;
       for (int i = 0; i < n_rows; ++i) pointers.push_back(rows.data() + at(i, C));
       const Floats q = row_of(a.q + at(t, H * C), H * C);
-      Floats out(q.size()), scratch(kernels::attention_scratch(n_rows, H, C));
+      Floats out(q.size()),
+          scratch(kernels::attention_scratch(n_rows, H, C, kernels::Format::bf16));
       kernels::attention(k_, {.q = q.data(),
                               .rows = pointers.data(),
                               .cell = kernels::Format::bf16,

@@ -337,8 +337,8 @@ Outcome outcome_with(std::uint64_t memory, const std::string& heat_directory = {
 TEST(Memory, LessOfItThanWeightsChangesNoBit) {
   auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false,
-                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto needs = memory_needs(
+      **weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk, 2);
   const Outcome all = outcome_with(0);
   EXPECT_EQ(all.use.experts.bytes_max, 0u);
   EXPECT_GT(all.use.tiles, 0u);
@@ -391,8 +391,8 @@ TEST(Memory, TooLittleIsRefusedInOneLineWithTheNumbers) {
 TEST(Memory, AtTheLeastThatIsLetInAShortPromptIsAnswered) {
   const auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false,
-                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto needs = memory_needs(
+      **weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk, 2);
   const std::uint64_t least = needs.dense + needs.work + needs.experts_min + needs.sequence_min;
   EXPECT_FALSE(load({.directory = kNano, .n_threads = 2, .memory = least - 1}, {}));
   const auto engine = load({.directory = kNano, .n_threads = 2, .memory = least}, {});
@@ -410,8 +410,8 @@ TEST(Memory, AtTheLeastThatIsLetInAShortPromptIsAnswered) {
 TEST(Memory, APromptThatHasNoRoomIsRefusedBeforeItIsBegun) {
   const auto weights = load_weights(kNano, {});
   ASSERT_TRUE(weights);
-  const auto needs = memory_needs(**weights, false,
-                                  (*weights)->checkpoint.config().max_position_embeddings, kChunk);
+  const auto needs = memory_needs(
+      **weights, false, (*weights)->checkpoint.config().max_position_embeddings, kChunk, 2);
   const auto engine = load(
       {.directory = kNano,
        .n_threads = 2,

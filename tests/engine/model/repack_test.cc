@@ -161,7 +161,7 @@ INSTANTIATE_TEST_SUITE_P(, Repack, testing::Values("micro-flash", "micro-pro", "
 
 const std::string kNano = std::string(LARES_SOURCE_DIR) + "/engine/nano/checkpoint";
 const std::string kLargeShard = "model-00002-of-00003.safetensors";
-constexpr std::uint64_t kMemory = 70'000'000;  // bytes: nano's tiles are not built in memory then
+constexpr std::uint64_t kMemory = 130'000'000;  // bytes: nano's tiles are not built in memory then
 
 class TilesFiles : public testing::Test {
  protected:
