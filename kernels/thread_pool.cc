@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,7 @@ namespace {
 // How long a thread looks for the next loop before it sleeps: about 20 us, some layers' worth of
 // small steps. Longer steals from whoever shares the machine.
 constexpr int kSpins = 1000;
+constexpr std::size_t kApart = 128;  // bytes: lines come in pairs
 
 void relax() {
 #if defined(__x86_64__)
@@ -38,30 +40,37 @@ int usable_cpus() {
 
 struct ThreadPool::Impl {
   std::vector<std::thread> threads;
-  std::atomic<std::uint32_t> round{0};  // a new value: a new loop (or the end)
+  // Each on lines of its own: who looks for the next loop must not take the line from those who
+  // take pieces of this one, nor they from who is done.
+  alignas(kApart) std::atomic<std::uint32_t> round{0};  // a new value: a new loop (or the end)
+  std::atomic<bool> stop{false};
   // The loop's number (24 bits) over the pieces nobody has taken yet (40). Taking one is a
   // compare-and-swap, so a thread that wakes up late finds a foreign number or no pieces and
   // touches nothing; the caller waits only for pieces that were taken.
-  std::atomic<std::uint64_t> word{0};
-  std::atomic<std::int64_t> unfinished{0};
-  std::atomic<bool> stop{false};
-  std::int64_t n = 0, grain = 1, pieces = 0;  // written before `word` is published, read after a
-                                              // piece was taken
+  alignas(kApart) std::atomic<std::uint64_t> word{0};
+  alignas(kApart) std::atomic<std::int64_t> unfinished{0};  // pieces
+  alignas(kApart) std::int64_t n = 0;  // written before `word` is published, read after a piece was
+                                       // taken
+  std::int64_t grain = 1, pieces = 0;
   const std::function<void(std::int64_t, std::int64_t)>* f = nullptr;
 
   static constexpr std::uint64_t kPieces = (std::uint64_t{1} << 40) - 1;
 
+  bool take(std::uint32_t number, std::int64_t& piece) {
+    std::uint64_t now = word.load(std::memory_order_acquire);
+    do {
+      if (now >> 40 != (number & 0xFFFFFF) || (now & kPieces) == 0) return false;
+    } while (!word.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel,
+                                         std::memory_order_acquire));
+    piece = pieces - static_cast<std::int64_t>(now & kPieces);
+    return true;
+  }
   void share(std::uint32_t number) {
-    for (;;) {
-      std::uint64_t now = word.load(std::memory_order_acquire);
-      do {
-        if (now >> 40 != (number & 0xFFFFFF) || (now & kPieces) == 0) return;
-      } while (!word.compare_exchange_weak(now, now - 1, std::memory_order_acq_rel,
-                                           std::memory_order_acquire));
-      const std::int64_t begin = (pieces - static_cast<std::int64_t>(now & kPieces)) * grain;
-      (*f)(begin, std::min(begin + grain, n));
-      if (unfinished.fetch_sub(1, std::memory_order_acq_rel) == 1) unfinished.notify_one();
-    }
+    std::int64_t done = 0;
+    for (std::int64_t piece = 0; take(number, piece); ++done)
+      (*f)(piece * grain, std::min((piece + 1) * grain, n));
+    if (done > 0 && unfinished.fetch_sub(done, std::memory_order_acq_rel) == done)
+      unfinished.notify_one();
   }
   void worker() {
     std::uint32_t seen = 0;
