@@ -53,86 +53,123 @@ Forward::Chunk::Chunk(const Forward& forward, const LayerWeights& w, std::span<c
 }
 
 // Shares the rows out among the threads. Tiles take all tokens in one pass; row-major weights are
-// transposed again for every kTokensUnit, which then may as well be another thread's. The rows are
-// `groups` times `rows` from row_begin on, and a group's meet the n_in values of x behind those
-// that the group before does; row i goes to y's column i.
-void Forward::linear_rows(const kernels::Matrix& w, int row_begin, int rows, int groups,
-                          const float* x, std::int64_t x_stride, float* y, std::int64_t y_stride,
-                          int n, bool round) {
-  const bool tiled = w.tiles && row_begin % kernels::kTileRows == 0 &&
-                     (groups == 1 || rows % kernels::kTileRows == 0);
-  const std::int64_t width = kernels::packed_width(w.n_in);
-  const float* const packed = tiled ? pack(w, x, x_stride, n, groups) : nullptr;
+// transposed again for every kTokensUnit, which then may as well be another thread's.
+Forward::Shares Forward::shares_of(const Product& p, int n) const {
+  const kernels::Matrix& w = *p.w;
+  Shares s{.product = &p, .packed = nullptr};
+  s.tiled = w.tiles && p.row_begin % kernels::kTileRows == 0 &&
+            (p.groups == 1 || p.rows % kernels::kTileRows == 0);
   const bool floats = w.format == kernels::Format::f32 && n == 1;  // few rows, which are long
-  const int unit = tiled ? kernels::even_pass(n) : kTokensUnit, rows_unit = floats ? kRowsUnitFloats
-                                                                            : !tiled ? kRowsUnit
-                                                                            : n < kManyTokens
-                                                                                ? kRowsUnitFew
-                                                                                : kRowsUnitMany;
-  const int blocks = (rows + rows_unit - 1) / rows_unit, tiles = (n + unit - 1) / unit;
-  const std::int64_t work = static_cast<std::int64_t>(rows_unit) * w.n_in * std::min(n, unit) *
+  s.unit = s.tiled ? kernels::even_pass(n) : kTokensUnit;
+  s.rows_unit = floats            ? kRowsUnitFloats
+                : !s.tiled        ? kRowsUnit
+                : n < kManyTokens ? kRowsUnitFew
+                                  : kRowsUnitMany;
+  const int blocks = (p.rows + s.rows_unit - 1) / s.rows_unit;
+  const std::int64_t work = static_cast<std::int64_t>(s.rows_unit) * w.n_in * std::min(n, s.unit) *
                             (floats ? kFloatsCost : 1);
-  const std::int64_t grain =
-      std::max<std::int64_t>({1, kWorkUnit / work,
-                              static_cast<std::int64_t>(blocks) * groups /
-                                  (static_cast<std::int64_t>(pool_.size()) * kShares)});
-  const std::int64_t pieces = (blocks + grain - 1) / grain;  // of a group
-  each(pieces * groups * tiles, 1, [&](std::int64_t begin, std::int64_t end) {
+  s.grain = std::max<std::int64_t>({1, kWorkUnit / work,
+                                    static_cast<std::int64_t>(blocks) * p.groups /
+                                        (static_cast<std::int64_t>(pool_.size()) * kShares)});
+  s.pieces = (blocks + s.grain - 1) / s.grain;
+  s.n_of_them = s.pieces * p.groups * ((n + s.unit - 1) / s.unit);
+  return s;
+}
+
+void Forward::multiply(const Shares& s, std::int64_t i, int n) const {
+  const Product& p = *s.product;
+  const kernels::Matrix& w = *p.w;
+  const std::int64_t piece = i % s.pieces, group = i / s.pieces % p.groups;
+  const int t0 = static_cast<int>(i / (s.pieces * p.groups)) * s.unit,
+            n_tokens = std::min(s.unit, n - t0);
+  const int row = p.row_begin + static_cast<int>(group) * p.rows,
+            first = row + static_cast<int>(piece * s.grain) * s.rows_unit,
+            last = std::min(row + p.rows, first + static_cast<int>(s.grain) * s.rows_unit);
+  if (s.tiled) {
+    k_.linear_tiles({.w = w.tiles,
+                     .x = s.packed + (group * n + t0) * kernels::packed_width(w.n_in),
+                     .y = p.y + t0 * p.y_stride,
+                     .y_stride = p.y_stride,
+                     .n_tokens = n_tokens,
+                     .row_begin = first,
+                     .row_end = last,
+                     .round_bf16 = p.round});
+  } else {
+    k_.linear({.w = &w,
+               .x = p.x + t0 * p.x_stride + group * w.n_in,
+               .y = p.y + t0 * p.y_stride,
+               .x_stride = p.x_stride,
+               .y_stride = p.y_stride,
+               .n_tokens = n_tokens,
+               .row_begin = first,
+               .row_end = last,
+               .round_bf16 = p.round});
+  }
+}
+
+// All of them in one loop, so that no thread waits for the others between two: none may read what
+// another writes.
+void Forward::multiply(std::span<const Product> products, int n) {
+  Shares all[kProductsMax];
+  std::int64_t total = 0;
+  std::size_t count = 0;
+  for (const Product& p : products) total += (all[count++] = shares_of(p, n)).n_of_them;
+  const std::span shares(all, count);
+  pack(shares, n);
+  each(total, 1, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t piece = i % pieces, group = i / pieces % groups;
-      const int t0 = static_cast<int>(i / (pieces * groups)) * unit,
-                n_tokens = std::min(unit, n - t0);
-      const int row = row_begin + static_cast<int>(group) * rows,
-                first = row + static_cast<int>(piece * grain) * rows_unit,
-                last = std::min(row + rows, first + static_cast<int>(grain) * rows_unit);
-      if (tiled) {
-        k_.linear_tiles({.w = w.tiles,
-                         .x = packed + (group * n + t0) * width,
-                         .y = y + t0 * y_stride,
-                         .y_stride = y_stride,
-                         .n_tokens = n_tokens,
-                         .row_begin = first,
-                         .row_end = last,
-                         .round_bf16 = round});
-      } else {
-        k_.linear({.w = &w,
-                   .x = x + t0 * x_stride + group * w.n_in,
-                   .y = y + t0 * y_stride,
-                   .x_stride = x_stride,
-                   .y_stride = y_stride,
-                   .n_tokens = n_tokens,
-                   .row_begin = first,
-                   .row_end = last,
-                   .round_bf16 = round});
-      }
+      const Shares* s = all;
+      std::int64_t piece = i;
+      for (; piece >= s->n_of_them; ++s) piece -= s->n_of_them;
+      multiply(*s, piece, n);
     }
   });
 }
 
-// x in the processing order of w's tiles: [groups, n, packed width].
-const float* Forward::pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
-                           int groups) {
-  const std::int64_t width = kernels::packed_width(w.n_in);
-  float* const to = room(packed_, static_cast<std::size_t>(groups * n * width));
-  each(static_cast<std::int64_t>(groups) * n, std::max<std::int64_t>(1, kPackUnit / width),
-       [&](std::int64_t begin, std::int64_t end) {
-         for (std::int64_t i = begin; i < end;) {
-           const std::int64_t group = i / n, t = i % n, some = std::min(n - t, end - i);
-           k_.pack({.format = w.format,
-                    .x = x + t * x_stride + group * w.n_in,
-                    .to = to + i * width,
-                    .x_stride = x_stride,
-                    .n_in = w.n_in,
-                    .n_tokens = static_cast<int>(some)});
-           i += some;
-         }
-       });
-  return to;
-}
-
-void Forward::linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
-                     std::int64_t y_stride, int n, bool round) {
-  linear_rows(w, 0, w.n_out, 1, x, x_stride, y, y_stride, n, round);
+// What enters tiles, in their processing order: [groups, n, packed width]. What several read is
+// packed once.
+void Forward::pack(std::span<Shares> all, int n) {
+  const auto same = [](const Product& a, const Product& b) {
+    return a.x == b.x && a.w->format == b.w->format && a.groups == b.groups;
+  };
+  const auto floats_of = [&](const Product& p) {
+    return static_cast<std::size_t>(p.groups) * static_cast<std::size_t>(n) *
+           static_cast<std::size_t>(kernels::packed_width(p.w->n_in));
+  };
+  std::size_t taken = 0, at[kProductsMax];
+  const auto first_of = [&](std::size_t i) {
+    std::size_t k = 0;
+    while (k < i && !(all[k].tiled && same(*all[k].product, *all[i].product))) ++k;
+    return k;
+  };
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].tiled) continue;
+    const std::size_t first = first_of(i);
+    at[i] = first < i ? at[first] : taken;
+    if (first == i) taken += floats_of(*all[i].product);
+  }
+  float* const room_for_all = room(packed_, taken);
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i].tiled) continue;
+    float* const to = room_for_all + at[i];
+    all[i].packed = to;
+    if (first_of(i) < i) continue;
+    const Product& p = *all[i].product;
+    const std::int64_t width = kernels::packed_width(p.w->n_in);
+    each(static_cast<std::int64_t>(p.groups) * n, std::max<std::int64_t>(1, kPackUnit / width),
+         [&](std::int64_t begin, std::int64_t end) {
+           for (std::int64_t k = begin; k < end;) {
+             const std::int64_t group = k / n, t = k % n, some = std::min(n - t, end - k);
+             k_.pack({.format = p.w->format,
+                      .x = p.x + t * p.x_stride + group * p.w->n_in,
+                      .to = to + k * width,
+                      .x_stride = p.x_stride,
+                      .n_in = p.w->n_in,
+                      .n_tokens = static_cast<int>(some)});
+             k += some;
+           }
+         });
+  }
 }
 
 void Forward::rms_norm(const float* x, const float* w, float* y, int n, int dim) {

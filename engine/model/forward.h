@@ -6,6 +6,7 @@
 // depends on the tokens before it and on nothing else.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <span>
 #include <vector>
@@ -122,20 +123,52 @@ class Forward {
 
  private:
   struct Chunk;  // one call's parts, positions and rope tables
+  // y = x W^T. The rows are `groups` times `rows` from row_begin on, and a group's meet the n_in
+  // values of x behind those that the group before does; row i goes to y's column i.
+  struct Product {
+    const kernels::Matrix* w = nullptr;
+    const float* x = nullptr;
+    std::int64_t x_stride = 0;
+    float* y = nullptr;
+    std::int64_t y_stride = 0;
+    bool round = false;  // y to bf16
+    int row_begin = 0, rows = w ? w->n_out : 0, groups = 1;
+  };
+  static constexpr std::size_t kProductsMax = 8;  // in one loop
+  class Products {
+   public:
+    void add(const Product& p) { products_[n_++] = p; }
+    std::span<const Product> all() const { return {products_.data(), n_}; }
 
+   private:
+    std::array<Product, kProductsMax> products_;
+    std::size_t n_ = 0;
+  };
+  // How one is shared out.
+  struct Shares {
+    const Product* product;
+    bool tiled;
+    const float* packed;                    // x, where it is tiled
+    int unit, rows_unit;                    // tokens, rows
+    std::int64_t grain, pieces, n_of_them;  // units of a piece; of a group; of all
+  };
+
+  void multiply(std::span<const Product> products, int n);
+  Shares shares_of(const Product& p, int n) const;
+  void multiply(const Shares& s, std::int64_t piece, int n) const;
+  void pack(std::span<Shares> all, int n);
   void linear(const kernels::Matrix& w, const float* x, std::int64_t x_stride, float* y,
-              std::int64_t y_stride, int n, bool round);
-  void linear_rows(const kernels::Matrix& w, int row_begin, int rows, int groups, const float* x,
-                   std::int64_t x_stride, float* y, std::int64_t y_stride, int n, bool round);
-  const float* pack(const kernels::Matrix& w, const float* x, std::int64_t x_stride, int n,
-                    int groups);
+              std::int64_t y_stride, int n, bool round) {
+    const Product one{&w, x, x_stride, y, y_stride, round};
+    multiply({&one, 1}, n);
+  }
   void rms_norm(const float* x, const float* w, float* y, int n, int dim);
   const float* entering(const kernels::Matrix& w, const float* x, int n, Buffer& buffer);
   void hyper_split(const HyperWeights& w, const float* x, int n, bool head);
   void layer(const LayerWeights& w, const Chunk& chunk, std::span<const Token> tokens, float* x);
   void attention(const LayerWeights& w, const Chunk& chunk, const float* x, float* y);
-  void compress(const CompressorWeights& w, const Chunk& chunk, const float* x, bool index);
-  void index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x, const float* qr);
+  void compress(const CompressorWeights& w, const Chunk& chunk, bool index);
+  void index_queries(const Chunk& chunk);
   void select(const Chunk& chunk, const Part& part, int begin);
   int seen_in_common(const LayerWeights& w, const Part& part) const;
   void attend(const LayerWeights& w, const Chunk& chunk);
@@ -163,8 +196,9 @@ class Forward {
   Trace* trace_ = nullptr;
   std::vector<float> frequencies_[2];  // [R / 2]: window layers, compressed layers
   // Work space, sized by the largest chunk so far.
-  Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, values_, gates_,
-      iq_, iw_, o_, z_, zq_;
+  Buffer dots_, pre_, post_, comb_, sub_, normed_, y_, xq_, qr_, qrq_, q_, kv_, iq_, iw_, o_, z_,
+      zq_;
+  Buffer values_[2], gates_[2];  // the compressor's, the indexer's
   Buffer scores_, attention_scratch_;
   Buffer common_rows_, own_rows_;  // unpacked entries, bf16 in pairs
   std::vector<const void*> rows_;

@@ -38,19 +38,41 @@ void Forward::put_window_row(const Chunk& chunk, int t, float* row) const {
 
 void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* x, float* y) {
   const int n = chunk.n, D = c_.hidden_size, Q = c_.q_lora_rank, H = c_.num_attention_heads,
-            C = c_.head_dim, R = c_.qk_rope_head_dim;
+            C = c_.head_dim, R = c_.qk_rope_head_dim, Hi = c_.index_n_heads;
   const std::size_t rows = static_cast<std::size_t>(n);
   std::optional<Trace::Span> projections(std::in_place, trace_, "attention: q, kv");
+  // What is made of x, then of the low-rank query: no loop waits for more than it reads.
+  const auto entering_as = [&](const kernels::Matrix& m, const kernels::Matrix& other,
+                               const float* of_other, const float* from, Buffer& buffer) {
+    return quantises(m) == quantises(other) ? of_other : entering(m, from, n, buffer);
+  };
   const float* xq = entering(w.wq_a, x, n, xq_);
-  float* qr = room(qr_, rows * Q);
-  linear(w.wq_a, xq, D, qr, Q, n, !exact_);
+  float *qr = room(qr_, rows * Q), *kv = room(kv_, rows * C);
+  Products of_x, of_qr;
+  of_x.add({&w.wq_a, xq, D, qr, Q, !exact_});
+  of_x.add({&w.wkv, entering_as(w.wkv, w.wq_a, xq, x, zq_), D, kv, C, !exact_});
+  const auto add_compressor = [&](const CompressorWeights& c, bool index) {
+    const auto size = rows * static_cast<std::size_t>(c.width());
+    of_x.add({&c.wkv, x, D, room(values_[index], size), c.width(), false});
+    of_x.add({&c.wgate, x, D, room(gates_[index], size), c.width(), false});
+  };
+  if (w.compressor) add_compressor(*w.compressor, false);
+  // While everything visible fits into the top k there is nothing to choose.
+  const auto chooses = [&](const Part& p) { return (p.position + p.n) / 4 > c_.index_topk; };
+  const bool any_chooses = w.indexer && std::ranges::any_of(chunk.parts, chooses);
+  if (w.indexer) add_compressor(w.indexer->compressor, true);
+  if (any_chooses) of_x.add({&w.indexer->weights_proj, x, D, room(iw_, rows * Hi), Hi, !exact_});
+  multiply(of_x.all(), n);
   rms_norm(qr, w.q_norm, qr, n, Q);
   const float* qrq = entering(w.wq_b, qr, n, qrq_);
   float* q = room(q_, rows * H * C);
-  linear(w.wq_b, qrq, Q, q, static_cast<std::int64_t>(H) * C, n, !exact_);
-  float* kv = room(kv_, rows * C);
-  linear(w.wkv, quantises(w.wkv) == quantises(w.wq_a) ? xq : entering(w.wkv, x, n, zq_), D, kv, C,
-         n, !exact_);
+  of_qr.add({&w.wq_b, qrq, Q, q, static_cast<std::int64_t>(H) * C, !exact_});
+  if (any_chooses) {
+    const int width = Hi * c_.index_head_dim;
+    of_qr.add({&w.indexer->wq_b, entering_as(w.indexer->wq_b, w.wq_b, qrq, qr, zq_), Q,
+               room(iq_, rows * static_cast<std::size_t>(width)), width, !exact_});
+  }
+  multiply(of_qr.all(), n);
   rms_norm(kv, w.kv_norm, kv, n, C);
   each(n, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto t = static_cast<int>(begin); t < end; ++t) {
@@ -70,20 +92,13 @@ void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* 
     }
   });
   projections.reset();
-  if (w.compressor) compress(*w.compressor, chunk, x, false);
-  if (w.indexer) {
-    compress(w.indexer->compressor, chunk, x, true);
-    // While everything visible fits into the top k there is nothing to choose.
-    const auto chooses = [&](const Part& p) { return (p.position + p.n) / 4 > c_.index_topk; };
-    if (std::any_of(chunk.parts.begin(), chunk.parts.end(), chooses)) {
-      index_queries(*w.indexer, chunk, x,
-                    quantises(w.indexer->wq_b) == quantises(w.wq_b)
-                        ? qrq
-                        : entering(w.indexer->wq_b, qr, n, zq_));
-      chosen_.resize(std::max(chosen_.size(), static_cast<std::size_t>(n) * c_.index_topk));
-      for (std::size_t i = 0; i < chunk.parts.size(); ++i)
-        if (chooses(chunk.parts[i])) select(chunk, chunk.parts[i], chunk.begin[i]);
-    }
+  if (w.compressor) compress(*w.compressor, chunk, false);
+  if (w.indexer) compress(w.indexer->compressor, chunk, true);
+  if (any_chooses) {
+    index_queries(chunk);
+    chosen_.resize(std::max(chosen_.size(), rows * static_cast<std::size_t>(c_.index_topk)));
+    for (std::size_t i = 0; i < chunk.parts.size(); ++i)
+      if (chooses(chunk.parts[i])) select(chunk, chunk.parts[i], chunk.begin[i]);
   }
   attend(w, chunk);
   const Trace::Span out(trace_, "attention: output");
@@ -92,21 +107,28 @@ void Forward::attention(const LayerWeights& w, const Chunk& chunk, const float* 
   // many tokens' in turn, because all of what enters them takes room.
   const int together = n < kTokensInTurn ? G : 1;
   float* z = room(z_, rows * G * A);
-  for (int g = 0; g < G; g += together)
-    linear_rows(w.wo_a, g * A, A, together, o_.data() + static_cast<std::size_t>(g) * per_group,
-                static_cast<std::int64_t>(H) * C, z, static_cast<std::int64_t>(G) * A, n, !exact_);
+  for (int g = 0; g < G; g += together) {
+    const Product some{&w.wo_a,
+                       o_.data() + static_cast<std::size_t>(g) * per_group,
+                       static_cast<std::int64_t>(H) * C,
+                       z,
+                       static_cast<std::int64_t>(G) * A,
+                       !exact_,
+                       g * A,
+                       A,
+                       together};
+    multiply({&some, 1}, n);
+  }
   linear(w.wo_b, entering(w.wo_b, z, n, zq_), static_cast<std::int64_t>(G) * A, y, D, n, !exact_);
 }
 
 // SPEC section 3.6: every entry whose group this chunk completes, from its own rows and those
 // before them, which they then join.
-void Forward::compress(const CompressorWeights& w, const Chunk& chunk, const float* x, bool index) {
+void Forward::compress(const CompressorWeights& w, const Chunk& chunk, bool index) {
   const Trace::Span span(trace_, index ? "indexer: compress" : "attention: compress");
   const int n = chunk.n, width = w.width(), d = w.dim, R = c_.qk_rope_head_dim, r = w.ratio;
-  float* values = room(values_, static_cast<std::size_t>(n) * width);
-  float* gates = room(gates_, static_cast<std::size_t>(n) * width);
-  linear(w.wkv, x, c_.hidden_size, values, width, n, false);
-  linear(w.wgate, x, c_.hidden_size, gates, width, n, false);
+  const float* const values = values_[index].data();
+  float* const gates = gates_[index].data();
   each(n, std::max(1, 16384 / width), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       const float* bias = w.ape + (chunk.position(static_cast<int>(t)) % r) * width;
@@ -196,14 +218,10 @@ void Forward::compress(const CompressorWeights& w, const Chunk& chunk, const flo
   }
 }
 
-void Forward::index_queries(const IndexerWeights& w, const Chunk& chunk, const float* x,
-                            const float* qr) {
+void Forward::index_queries(const Chunk& chunk) {
   const Trace::Span span(trace_, "indexer: queries");
   const int n = chunk.n, Hi = c_.index_n_heads, Ci = c_.index_head_dim, R = c_.qk_rope_head_dim;
-  float* q = room(iq_, static_cast<std::size_t>(n) * Hi * Ci);
-  float* weight = room(iw_, static_cast<std::size_t>(n) * Hi);
-  linear(w.wq_b, qr, c_.q_lora_rank, q, static_cast<std::int64_t>(Hi) * Ci, n, !exact_);
-  linear(w.weights_proj, x, c_.hidden_size, weight, Hi, n, !exact_);
+  float *q = iq_.data(), *weight = iw_.data();
   const auto scale = static_cast<float>(std::pow(Ci, -0.5) * std::pow(Hi, -0.5));
   each(n, 1, [&](std::int64_t begin, std::int64_t end) {
     for (auto t = static_cast<int>(begin); t < end; ++t) {
@@ -435,17 +453,19 @@ void Forward::attend(const LayerWeights& w, const Chunk& chunk, std::size_t firs
   };
   for (int t = first_token; t < last_token; ++t) {
     std::uint16_t* const mine = own_room(t, own_rows_);
-    if (!exact_ && chosen(t))
-      shares(c_.index_topk, kUnpacked, [&](int begin, int end) {
-        unpack(chunk.part(t).state->entries, chosen(t) + begin, end - begin,
-               mine + static_cast<std::size_t>(begin) * C);
-      });
     rows_of(t, mine, rows_);
     const auto a = args(t, rows_, attention_scratch_);
     const int row_unit = std::max(1, (a.n_rows / pool_.size() + kernels::kAttentionRows - 1) /
                                          kernels::kAttentionRows) *
                          kernels::kAttentionRows;
-    shares(a.n_rows, row_unit, [&](int begin, int end) { k_.attention_scores(a, begin, end); });
+    // Of the rows that it chose, a thread unpacks those it has the scores of.
+    const int n_before = !exact_ && chosen(t) ? a.n_rows - c_.index_topk : a.n_rows;
+    shares(a.n_rows, row_unit, [&](int begin, int end) {
+      if (const int first = std::max(begin, n_before); first < end)
+        unpack(chunk.part(t).state->entries, chosen(t) + (first - n_before), end - first,
+               mine + static_cast<std::size_t>(first - n_before) * C);
+      k_.attention_scores(a, begin, end);
+    });
     shares(H, kernels::kAttentionHeads,
            [&](int begin, int end) { k_.attention_weights(a, begin, end); });
     shares(C, kernels::kAttentionColumns,

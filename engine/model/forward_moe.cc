@@ -158,6 +158,9 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
                hidden_width, first, std::min(I, first + expert_rows));
     }
   });
+  // What enters w2 is made ready for it by whoever has it in the cache.
+  const std::int64_t down_width = tiles ? kernels::packed_width(I) : hidden_width;
+  float* const down = tiles ? room(down_, static_cast<std::size_t>(n_slots * down_width)) : gate;
   each(n_slots, std::max(1, 4096 / I), [&](std::int64_t begin, std::int64_t end) {
     const std::int64_t at = begin * hidden_width;
     const int rows = static_cast<int>(end - begin);
@@ -170,28 +173,21 @@ void Forward::moe(const LayerWeights& w, std::span<const Token> tokens, const fl
                .n = I,
                .limit = c_.swiglu_limit,
                .round_bf16 = !exact_});
-    for (int i = 0; i < rows && !exact_; ++i)
-      if (quantises(begin + i < n * k ? routed.w2 : w.shared.w2))
-        k_.quantise(
-            {.x = gate + at + i * hidden_width, .stride = I, .n_rows = 1, .n = I, .block = 128});
-  });
-  span.emplace(trace_, "experts: down");
-  const float* down = gate;
-  std::int64_t down_width = hidden_width;
-  if (tiles) {
-    down_width = kernels::packed_width(I);
-    float* to = room(down_, static_cast<std::size_t>(n_slots * down_width));
-    each(n_groups, 1, [&](std::int64_t begin, std::int64_t end) {
-      for (const Group& g : std::span(groups).subspan(begin, end - begin))
-        k_.pack({.format = g.expert->w2.format,
-                 .x = gate + g.slot * hidden_width,
-                 .to = to + g.slot * down_width,
+    for (auto slot = begin; slot < end; ++slot) {
+      const kernels::Matrix& w2 = slot < n * k ? routed.w2 : w.shared.w2;
+      float* const h = gate + slot * hidden_width;
+      if (!exact_ && quantises(w2))
+        k_.quantise({.x = h, .stride = I, .n_rows = 1, .n = I, .block = 128});
+      if (tiles)
+        k_.pack({.format = w2.format,
+                 .x = h,
+                 .to = down + slot * down_width,
                  .x_stride = hidden_width,
                  .n_in = I,
-                 .n_tokens = g.n});
-    });
-    down = to;
-  }
+                 .n_tokens = 1});
+    }
+  });
+  span.emplace(trace_, "experts: down");
   const std::int64_t out_width = apart(D);
   float* out = room(slots_, static_cast<std::size_t>(n_slots * out_width));
   const std::int64_t out_blocks = (D + expert_rows - 1) / expert_rows;
