@@ -1,50 +1,22 @@
 // The MCP client over Streamable HTTP against a scripted server on a real socket, in both eras.
 #include "mcp/http_transport.h"
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
-#include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <thread>
 
-#include "mcp/process.h"
-#include "mcp/tools.h"
+#include "tests/mcp/tools_case.h"
 
 namespace lares::mcp {
 namespace {
 
-using nlohmann::json;
-using testing::HasSubstr;
-using testing::Not;
-using tools::Outcome;
-using tools::Result;
-
-class Http : public testing::Test {
+class Http : public ToolsCase {
  protected:
   void SetUp() override {
-    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-http-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    dir_ = name;
-    limits_.start_timeout_ms = limits_.probe_timeout_ms = limits_.list_timeout_ms =
-        limits_.call_timeout_ms = 20'000;
-    limits_.line_bytes = 1 << 20;
-    limits_.backoff_ms = 50;
-  }
-  void TearDown() override {
-    tools_.clear();
-    io_.restart();
-    io_.run_for(std::chrono::seconds(5));
-    std::filesystem::remove_all(dir_);
+    ToolsCase::SetUp();
+    limits_.probe_timeout_ms = 20'000;
   }
   // Starts a server that misbehaves in this way, and the tools over it.
   void use(const std::string& mode, Headers headers = {},
@@ -65,52 +37,14 @@ class Http : public testing::Test {
     ServerConfig remote{.name = "remote",
                         .url = host + ":" + std::to_string(std::stoi(digits)) + path,
                         .headers = std::move(headers)};
-    tools_ = make_tools(io_.get_executor(), {dir_.string(), ""}, Config{{remote}, {}}, {}, limits_);
+    ToolsCase::use({dir_.string(), ""}, Config{{remote}, {}});
   }
 
-  std::string log_path() const { return (dir_ / "log").string(); }
-  std::string log() const {
-    std::ifstream file(log_path());
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  int n_logged(const std::string& text) const {
-    const auto all = log();
-    int n = 0;
-    for (auto at = all.find(text); at != std::string::npos; at = all.find(text, at + 1)) ++n;
-    return n;
-  }
-  void wait_for_log(const std::string& text) {  // CTest's timeout ends a wait for what never comes
-    while (log().find(text) == std::string::npos) {
-      io_.restart();
-      io_.run_for(std::chrono::milliseconds(10));
-    }
-  }
-  Outcome run(tools::Tool& tool, json args, tools::OnOutput on_output = {}) {
-    std::optional<Result<Outcome>> result;
-    boost::asio::co_spawn(io_, tool.run(std::move(args), std::move(on_output)),
-                          [&](std::exception_ptr thrown, Result<Outcome> r) {
-                            if (thrown) std::rethrow_exception(thrown);
-                            result = std::move(r);
-                          });
-    io_.restart();
-    while (!result && io_.run_one() > 0) {
-    }
-    if (!result) return {.text = "never finished", .ok = false, .changes = {}};
-    if (!*result) return {.text = "ERROR: " + result->error().message, .ok = false, .changes = {}};
-    return std::move(**result);
-  }
-  Outcome search(const std::string& query) { return run(*tools_[0], {{"query", query}}); }
   std::string call(const std::string& tool, json arguments = json::object()) {
-    return run(*tools_[1],
-               {{"server", "remote"}, {"tool", tool}, {"arguments", std::move(arguments)}})
-        .text;
+    return call_on("remote", tool, std::move(arguments)).text;
   }
 
-  std::filesystem::path dir_;
-  Limits limits_;
-  boost::asio::io_context io_;
   Tree server_;
-  std::vector<std::unique_ptr<tools::Tool>> tools_;
 };
 
 TEST_F(Http, BothErasAreSpoken) {
@@ -325,7 +259,7 @@ TEST_F(Http, OfAnUrlOfTheTransportOf2024IsSaidWhatToDo) {
 
 TEST_F(Http, AServerThatIsNotThereIsNamed) {
   ServerConfig nowhere{.name = "remote", .url = "http://127.0.0.1:1/mcp"};
-  tools_ = make_tools(io_.get_executor(), {"/", ""}, Config{{nowhere}, {}}, {}, limits_);
+  ToolsCase::use({"/", ""}, Config{{nowhere}, {}});
   EXPECT_EQ(call("x"),
             "mcp_call remote x: the server could not be reached: connect to 127.0.0.1:1: "
             "Connection refused");

@@ -1,72 +1,23 @@
 // The MCP client and a scripted server (server.py), over real pipes.
 #pragma once
 
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <stdlib.h>
-
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/io_context.hpp>
 #include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <nlohmann/json.hpp>
 #include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "mcp/mcp.h"
-#include "mcp/process.h"
-#include "mcp/tools.h"
+#include "tests/mcp/tools_case.h"
 
 namespace lares::mcp {
 
-using nlohmann::json;
 using testing::EndsWith;
-using testing::HasSubstr;
-using testing::Not;
 using testing::StartsWith;
-using tools::Outcome;
-using tools::Result;
 using Clock = std::chrono::steady_clock;
 
-class Mcp : public testing::Test {
+class Mcp : public ToolsCase {
  protected:
-  void SetUp() override {
-    ::signal(SIGPIPE, SIG_IGN);  // as in the daemon: a server may be gone when it is written to
-    std::string name = (std::filesystem::temp_directory_path() / "lares-mcp-XXXXXX").string();
-    ASSERT_NE(::mkdtemp(name.data()), nullptr);
-    dir_ = std::filesystem::canonical(name);
-    limits_.start_timeout_ms = limits_.list_timeout_ms = limits_.call_timeout_ms = 20'000;
-    limits_.search_patience_ms = 20'000;  // five Python servers, on a machine that builds
-    limits_.line_bytes = 1 << 20;
-    limits_.backoff_ms = 50;
-  }
-  void TearDown() override {
-    tools_.clear();
-    io_.restart();
-    io_.run_for(std::chrono::seconds(5));  // what was cancelled comes back
-    std::filesystem::remove_all(dir_);
-  }
-
-  std::string log_path() const { return (dir_ / "log").string(); }
-  std::string log() const {
-    std::ifstream file(log_path());
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-  // The server writes its log when it comes to it; CTest's timeout ends a wait for what never
-  // comes.
-  void wait_for_log(const std::string& text) {
-    io_.restart();
-    while (log().find(text) == std::string::npos) io_.run_for(std::chrono::milliseconds(20));
-  }
-  int n_starts() const {
-    const auto text = log();
-    int n = 0;
-    for (auto at = text.find("start "); at != std::string::npos; at = text.find("start ", at + 1))
-      ++n;
-    return n;
-  }
+  int n_starts() const { return n_logged("start "); }
   std::vector<pid_t> pids_in_log() const {
     std::vector<pid_t> pids;
     std::istringstream lines(log());
@@ -82,36 +33,10 @@ class Mcp : public testing::Test {
         "scripted", "python3", "", {LARES_SOURCE_DIR "/tests/mcp/server.py", mode, log_path()}, {}};
   }
   void use(const std::string& mode) { use(Config{{server(mode)}, {}}); }
-  void use(Config config) {
-    tools_ = make_tools(io_.get_executor(), {dir_.string(), LARES_LAUNCHER}, std::move(config),
-                        elicit_, limits_);
-  }
-
-  Outcome run(tools::Tool& tool, json args) {
-    std::optional<Result<Outcome>> result;
-    boost::asio::co_spawn(io_, tool.run(std::move(args), {}),
-                          [&](std::exception_ptr thrown, Result<Outcome> r) {
-                            if (thrown) std::rethrow_exception(thrown);
-                            result = std::move(r);
-                          });
-    io_.restart();
-    while (!result && io_.run_one() > 0) {
-    }
-    if (!result) return {.text = "never finished", .ok = false, .changes = {}};
-    if (!*result) return {.text = "ERROR: " + result->error().message, .ok = false, .changes = {}};
-    return std::move(**result);
-  }
-  Outcome search(const std::string& query) { return run(*tools_[0], {{"query", query}}); }
+  void use(Config config) { ToolsCase::use({dir_.string(), LARES_LAUNCHER}, std::move(config)); }
   Outcome call(const std::string& tool, json arguments = json::object()) {
-    return run(*tools_[1],
-               {{"server", "scripted"}, {"tool", tool}, {"arguments", std::move(arguments)}});
+    return call_on("scripted", tool, std::move(arguments));
   }
-
-  std::filesystem::path dir_;
-  Limits limits_;
-  Elicit elicit_;
-  boost::asio::io_context io_;
-  std::vector<std::unique_ptr<tools::Tool>> tools_;
 };
 
 }  // namespace lares::mcp
