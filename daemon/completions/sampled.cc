@@ -31,12 +31,25 @@ std::string text_of(const Json& object, const char* name) {
   return it != object.end() && it->is_string() ? it->get<std::string>() : "";
 }
 
-// Keys in any order, numbers however they are spelt.
+// Keys in any order, numbers however they are spelt, and as JavaScript reads them: an integer
+// beyond 2^53 comes back as the double nearest to it.
+bool same_value(const nlohmann::json& a, const nlohmann::json& b) {
+  if (a.is_number() && b.is_number()) return a == b || a.get<double>() == b.get<double>();
+  if (a.type() != b.type() || a.size() != b.size()) return false;
+  if (a.is_array()) return std::ranges::equal(a, b, same_value);
+  if (!a.is_object()) return a == b;
+  const auto same_member = [](const auto& x, const auto& y) {
+    return x.first == y.first && same_value(x.second, y.second);
+  };
+  using Members = const nlohmann::json::object_t&;
+  return std::ranges::equal(a.get_ref<Members>(), b.get_ref<Members>(), same_member);
+}
+
 bool same_arguments(const std::string& a, const std::string& b) {
   if (a == b) return true;
   const auto x = nlohmann::json::parse(a, nullptr, /*allow_exceptions=*/false),
              y = nlohmann::json::parse(b, nullptr, false);
-  return !x.is_discarded() && x == y;
+  return !x.is_discarded() && same_value(x, y);
 }
 
 bool says_the_same(const Sampled& answer, const Json& message, const Json* calls) {

@@ -33,6 +33,23 @@ TEST(SampledAnswers, ACallIsFoundByItsIdHoweverItsArgumentsAreSpelt) {
   EXPECT_EQ(found->said_ids, (std::vector<engine::Token>{8, 9}));
 }
 
+// JavaScript reads every number as a double, and writes that.
+TEST(SampledAnswers, AnIntegerBeyondWhatADoubleHoldsComesBackRounded) {
+  SampledAnswers answers;
+  answers.add(call("call_1", R"({"ids": [9007199254740993, {"n": 18446744073709551615}],)"
+                             R"( "big": 123456789012345678901234567890, "x": 0.10})"));
+  const auto found = [&](const char* arguments) {
+    return answers.find(message("I look.", "call_1", arguments)) != nullptr;
+  };
+  EXPECT_TRUE(found(R"({"ids":[9007199254740992,{"n":18446744073709552000}],)"
+                    R"("big":1.2345678901234568e+29,"x":0.1})"));
+  EXPECT_FALSE(found(R"({"ids":[9007199254740994,{"n":18446744073709552000}],)"
+                     R"("big":1.2345678901234568e+29,"x":0.1})"));
+  EXPECT_FALSE(found(R"({"ids":[9007199254740992,{"m":18446744073709552000}],)"
+                     R"("big":1.2345678901234568e+29,"x":0.1})"));
+  EXPECT_FALSE(found(R"({"ids":[9007199254740992],"big":1.2345678901234568e+29,"x":0.1})"));
+}
+
 TEST(SampledAnswers, WhatTheClientChangedIsNotWhatWasSampled) {
   SampledAnswers answers;
   answers.add(call("call_1", R"({"path": "a"})"));
