@@ -35,7 +35,9 @@ inline std::optional<HttpReply> head_if(bool streams) {
 }
 
 // `head`: of the stream that was asked for; nullopt: a whole answer was. Clients wait some minutes
-// for a head, and a model may take longer to load: then the stream begins first.
+// for a head, proxies one, and a model may take longer to load: then the stream begins first, and a
+// whole answer says that it takes long. What is refused once the model is there is refused in the
+// body alone, where the head has gone out.
 template <class Asked>
 asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_generation(
     Exchange& exchange, Generations& generations, Asked asked, std::stop_token stop,
@@ -44,6 +46,8 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_genera
   if (early) {
     auto heading = exchange.begin(std::move(*head), std::string(kSseKeepAlive));
     co_await std::move(heading);
+  } else if (generations.loading()) {
+    exchange.takes_long();
   }
   auto beginning = generations.begin(std::move(asked), std::move(stop));
   auto generation = co_await std::move(beginning);

@@ -62,6 +62,7 @@ asio::awaitable<void> count_tokens(Generations& generations, Exchange& exchange)
     HttpReply refusal = messages_refusal(request.error(), request_id);
     co_return co_await exchange.reply(std::move(refusal));
   }
+  if (generations.loading()) exchange.takes_long();
   const auto n_tokens = co_await generations.count_tokens(std::move(request->conversation));
   HttpReply reply = n_tokens ? with_id(json_reply({{"input_tokens", *n_tokens}}), request_id)
                              : messages_refusal(error_of(n_tokens.error()), request_id);

@@ -32,6 +32,7 @@ asio::awaitable<void> tokenize(Exchange& exchange, Generations& generations) {
     HttpReply refusal = openai_reply(text.error());
     co_return co_await exchange.reply(std::move(refusal));
   }
+  if (generations.loading()) exchange.takes_long();
   auto encoding = generations.tokenize(std::move(*text));
   const auto ids = co_await std::move(encoding);
   HttpReply reply;

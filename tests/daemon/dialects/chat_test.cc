@@ -326,6 +326,7 @@ class ChatTest : public ::testing::Test {
                                     int writes_max = 1 << 30, HttpHeaders headers = {}) {
     const auto add_all = [](Router& router, Generations& all) {
       add_chat(router, all), add_models(router, all), add_text_completions(router, all);
+      add_tokenize(router, all);
     };
     return test::ask(add_all, generations, method, path, std::move(body), writes_max,
                      std::move(headers));
@@ -504,6 +505,14 @@ TEST_F(ChatTest, AStreamBeginsWhileTheModelLoads) {
   generations.refusal->kind = Refusal::Kind::failed;
   const auto whole = ask("POST", "/v1/chat/completions", with(R"("model": "m")"));
   EXPECT_EQ(whole->answer.status, 500u) << "who asked for no stream is told by the status";
+  EXPECT_TRUE(whole->took_long) << "while it is still known: blank lines keep such a client";
+}
+
+TEST_F(ChatTest, WhoAsksForTokensWhileTheModelLoadsIsKept) {
+  for (const bool loads : {false, true}) {
+    generations.is_loading = loads;
+    EXPECT_EQ(ask("POST", "/tokenize", R"({"prompt": "x"})")->took_long, loads);
+  }
 }
 
 // Behind takes_long() the status may be lost.
