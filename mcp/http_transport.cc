@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "mcp/deadline.h"
+#include "mcp/message_batch.h"
 
 namespace lares::mcp {
 namespace {
@@ -164,13 +165,15 @@ asio::awaitable<void> HttpTransport::read_answer(FlightPtr flight, Exchange& res
     fail(flight, {Failure::refused, body.error()});
     co_return;
   }
-  auto message = parse_message(*body);
-  if (message.kind == Message::garbage)
+  bool understood = false;
+  for (auto& message : parse_messages(*body)) {
+    understood |= message.kind != Message::garbage;
+    receive(flight, std::move(message));
+  }
+  if (!understood)
     fail(flight, {Failure::refused,
                   fmt::format("answered with {} bytes that are no JSON-RPC (status {}, type {})",
                               body->size(), response.head().status, media_type(response.head()))});
-  else
-    receive(flight, std::move(message));
   if (!flight->answered)
     fail(flight, {Failure::refused, "answered another request than the one it got"});
 }
@@ -225,7 +228,7 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
 SseParser HttpTransport::parser(FlightPtr flight) {
   const auto on_event = [this, flight](const std::string& type, const std::string& data) {
     if (data.empty() || (!type.empty() && type != "message")) return;
-    receive(flight, parse_message(data));
+    for (auto& message : parse_messages(data)) receive(flight, std::move(message));
   };
   return SseParser(limits_.line_bytes, on_event);
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "mcp/message_batch.h"
 #include "tools/lenient_json.h"
 
 namespace lares::mcp {
@@ -12,6 +13,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kErrorBytesMax = 2'000;
+constexpr std::size_t kBatchMax = 1'024;  // messages; a longer one is none
 
 std::string describe_error(const json& error) {
   if (!error.is_object()) return "error without a description";
@@ -38,11 +40,11 @@ bool nested_too_deep(std::string_view text, int depth_max) {
   return tools::nested_too_deep(text, static_cast<std::size_t>(depth_max));
 }
 
-Message parse_message(std::string_view line) {
+namespace {
+
+Message message_of(json root) {
   Message out;
-  if (nested_too_deep(line)) return out;
-  json root = tools::lenient_json<json>(line);
-  if (root.is_discarded() || !root.is_object()) return out;
+  if (!root.is_object()) return out;
   const auto id = root.find("id");
   const auto method = root.find("method");
   if (method != root.end()) {
@@ -73,6 +75,24 @@ Message parse_message(std::string_view line) {
     out.kind = Message::reply;
     out.result = std::move(*result);
   }
+  return out;
+}
+
+}  // namespace
+
+Message parse_message(std::string_view line) {
+  return nested_too_deep(line) ? Message() : message_of(tools::lenient_json<json>(line));
+}
+
+std::vector<Message> parse_messages(std::string_view text) {
+  std::vector<Message> out;
+  json root = nested_too_deep(text) ? json() : tools::lenient_json<json>(text);
+  if (root.is_array() && root.size() <= kBatchMax) {
+    for (json& message : root) out.push_back(message_of(std::move(message)));
+  } else {
+    out.push_back(message_of(std::move(root)));
+  }
+  if (out.empty()) out.emplace_back();
   return out;
 }
 

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -26,8 +27,10 @@ namespace asio = boost::asio;
 using Json = nlohmann::ordered_json;
 
 inline constexpr std::string_view kModern = "2026-07-28", kNewestLegacy = "2025-11-25";
-inline constexpr std::size_t kRequestsMax = 64;          // of one client, unanswered
-inline constexpr std::size_t kPageItemsMax = 100;        // of a list, in one answer
+inline constexpr std::string_view kBatching = "2025-03-26";  // the one version that has batches
+inline constexpr std::size_t kRequestsMax = 64;              // of one client, unanswered
+inline constexpr std::size_t kBatchMax = 256;                // messages of a batch
+inline constexpr std::size_t kPageItemsMax = 100;            // of a list, in one answer
 inline constexpr std::size_t kSubscriptionsMax = 256;    // resources that one client watches, and
                                                          // listening streams that it has
 inline constexpr std::size_t kStateBytesMax = 16 << 10;  // that a client carries from one round of
@@ -139,6 +142,17 @@ class Outlet {
   virtual void send(std::string message) = 0;  // one JSON text, without a newline
   virtual void finish(std::string message, int http_status) = 0;
   virtual void let_go() {}
+  // Those to a batch: each by answer(), as they come, and then finish() with nothing; or else all
+  // of them in one message.
+  virtual bool answers_apart() const { return false; }
+  virtual void answer(std::string message) { send(std::move(message)); }
+};
+
+// What a line or a body says: one message, or those of a batch. In place of what is no message
+// there is what is wrong with it.
+struct Incoming {
+  std::vector<Answer<>> messages;
+  bool batch = false;
 };
 
 class Peer;
@@ -175,12 +189,16 @@ class Peer : public std::enable_shared_from_this<Peer> {
   virtual ~Peer() = default;
   // One message. A request's answer goes to `out`; false: there is none to come, for the message is
   // none that is answered.
-  virtual bool receive(const Json& message, std::shared_ptr<Outlet> out) = 0;
+  virtual bool receive(Json message, std::shared_ptr<Outlet> out) = 0;
+  // So too a batch, which is refused where the session's version has none.
+  virtual bool receive_batch(Incoming batch, std::shared_ptr<Outlet> out) = 0;
   // For what belongs to no request. Null: nobody listens.
   virtual void aside(std::shared_ptr<Outlet> out) = 0;
   // The stream on which this request's answer was to come is closed by the client: it gave it up.
   virtual void give_up(const Json& id) = 0;
   virtual void left() = 0;  // it is gone; what it began goes on, if its provider wants it to
+  virtual void falls_silent() = 0;  // it says nothing more: whoever asks it has no answer to wait
+                                    // for
   virtual void set_root(std::string root) = 0;
   virtual bool initialized() const = 0;            // a legacy session
   virtual const std::string& version() const = 0;  // that it agreed on
@@ -192,6 +210,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
 // One message, or what is wrong with the text: not JSON, nested too deeply, a batch, no request,
 // notification or answer.
 Answer<> parse(std::string_view text);
+Incoming parse_all(std::string_view text);     // on any thread
+Refusal no_batches(std::string_view version);  // that the session agreed on; empty: on none
 std::string error_text(const Json& id, const Refusal& refusal);
 // A request's id as far as it can be told, else null.
 Json id_of(const Json& message);

@@ -15,6 +15,7 @@
 #include <chrono>
 
 #include "mcp/deadline.h"
+#include "mcp/message_batch.h"
 
 namespace lares::mcp {
 namespace {
@@ -157,15 +158,18 @@ asio::awaitable<void> StdioTransport::stderr_loop() {
 void StdioTransport::receive(std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
   if (line.empty()) return;
-  auto message = parse_message(line);
-  if (message.kind != Message::garbage) {
-    n_garbage_ = 0;
-    return events_.message(std::move(message));
+  for (auto& message : parse_messages(line)) {
+    if (ended_) return;
+    if (message.kind != Message::garbage) {
+      n_garbage_ = 0;
+      events_.message(std::move(message));
+      continue;
+    }
+    // Some servers print to stdout what belongs to stderr, with every call; a few such lines do no
+    // harm.
+    if (++n_garbage_ > limits_.n_garbage_lines)
+      kill(fmt::format("sent {} lines that are no JSON-RPC, and was ended", n_garbage_));
   }
-  // Some servers print to stdout what belongs to stderr, with every call; a few such lines do no
-  // harm.
-  if (++n_garbage_ > limits_.n_garbage_lines)
-    kill(fmt::format("sent {} lines that are no JSON-RPC, and was ended", n_garbage_));
 }
 
 void StdioTransport::kill(const std::string& why) {

@@ -1,8 +1,6 @@
 // How every dialect reads its requests: off the io thread where they are long.
 #pragma once
 
-#include <cstddef>
-#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -12,11 +10,9 @@
 #include "daemon/completions/generation.h"
 #include "daemon/dialects/wire.h"
 #include "daemon/http/exchange.h"
-#include "daemon/on_disk_pool.h"
+#include "daemon/read_aside.h"
 
 namespace lares::daemon {
-
-inline constexpr std::size_t kReadAsideBytes = 64 << 10;  // about a millisecond
 
 // What `read` makes of the body, an object, on whichever thread: a tl::expected with WireError. The
 // exchange holds the body no longer.
@@ -32,15 +28,10 @@ asio::awaitable<std::invoke_result_t<Read, const WireJson&>> read_body(Exchange&
     return read(*json);
   };
   asio::any_io_executor aside = generations.aside();
-  std::optional<Made> made;
-  if (aside && body.size() >= kReadAsideBytes) {
-    auto reading = on_disk_pool(aside, work);
-    made = co_await std::move(reading);
-  } else {
-    made = work();
-  }
+  auto reading = aside_where_long(aside, aside ? body.size() : 0, work);
+  Made made = co_await std::move(reading);
   exchange.drop_body();
-  co_return std::move(*made);
+  co_return std::move(made);
 }
 
 }  // namespace lares::daemon

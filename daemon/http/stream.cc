@@ -1,5 +1,7 @@
 #include "daemon/http/stream.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,12 @@ namespace lares::daemon {
 namespace {
 
 constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
+
+bool is_unix(const HttpStream::Socket& socket) {
+  boost::system::error_code ec;
+  const auto here = socket.local_endpoint(ec);
+  return !ec && here.protocol().family() == AF_UNIX;
+}
 
 }  // namespace
 
@@ -40,6 +48,7 @@ void HttpStream::start() {
 // ---- in
 
 asio::awaitable<void> HttpStream::read_loop() {
+  bool half_closed = false;
   while (!closed_) {
     if (is_full()) {
       room_.close();
@@ -47,6 +56,7 @@ asio::awaitable<void> HttpStream::read_loop() {
       continue;
     }
     auto [ec, n] = co_await socket_.async_read_some(asio::buffer(chunk_), kUse);
+    half_closed = ec == asio::error::eof;
     if (ec) break;
     if (!discards_) inbox_.append(chunk_.data(), n);
     fresh_ = true;
@@ -54,6 +64,11 @@ asio::awaitable<void> HttpStream::read_loop() {
   }
   ended_ = true;
   arrived_.open();
+  // A peer that has said all it says may still read. Of a Unix socket the kernel tells when it is
+  // closed as well; over TCP a peer that is gone looks like that until something was sent to it,
+  // which a whole answer does at its end: there it is taken for gone, as by other servers.
+  if (half_closed && !closed_ && is_unix(socket_))
+    co_await socket_.async_wait(Socket::wait_error, kUse);
   say_gone();
 }
 

@@ -22,14 +22,21 @@ constexpr std::chrono::milliseconds kSettleWithin{300}, kSettleStep{5};
 
 class LineOutlet final : public rpc::Outlet {
  public:
-  explicit LineOutlet(std::function<void(std::string)> send) : send_(std::move(send)) {}
+  LineOutlet(std::function<void(std::string)> send, std::function<void()> answered)
+      : send_(std::move(send)), answered_(std::move(answered)) {}
   void send(std::string message) override { send_(std::move(message) + "\n"); }
   void finish(std::string message, int) override {
     if (!message.empty()) send(std::move(message));
+    if (--n_open_ == 0) answered_();
   }
+  void begin() { ++n_open_; }    // something that finish() is said of
+  void nothing() { --n_open_; }  // it is not, after all
+  bool waits() const { return n_open_ > 0; }
 
  private:
   const std::function<void(std::string)> send_;
+  const std::function<void()> answered_;
+  std::size_t n_open_ = 0;
 };
 
 // The top of the worktree that a client says it is in; what is none is told when something is asked
@@ -41,26 +48,38 @@ std::string resolved(std::string root) {
 
 class Stream final : public McpStream {
  public:
-  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send)
-      : peer_(std::move(peer)), out_(std::make_shared<LineOutlet>(std::move(send))) {
+  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send,
+         std::function<void()> answered)
+      : peer_(std::move(peer)),
+        out_(std::make_shared<LineOutlet>(std::move(send), std::move(answered))) {
     peer_->aside(out_);
   }
 
-  void line(std::string_view line) override {
-    if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
-    const auto message = rpc::parse(line);
-    if (!message) return out_->finish(rpc::error_text(nullptr, message.error()), 0);
-    if (message->contains("method") && (*message)["method"] == protocol::kMcpRootNotification) {
+  std::function<void()> read(std::string_view line) override {
+    auto incoming = std::make_shared<rpc::Incoming>(rpc::parse_all(line));
+    return [this, incoming = std::move(incoming)] { take(std::move(*incoming)); };
+  }
+  bool waits() const override { return out_->waits(); }
+  void falls_silent() override { peer_->falls_silent(); }
+  void left() override { peer_->left(); }
+
+ private:
+  void take(rpc::Incoming incoming) {
+    auto& message = incoming.messages.front();
+    if (!incoming.batch && !message) return out_->send(rpc::error_text(nullptr, message.error()));
+    if (!incoming.batch && message->contains("method") &&
+        (*message)["method"] == protocol::kMcpRootNotification) {
       const auto& params = (*message)["params"];
       if (params.is_object() && params.contains("root") && params["root"].is_string())
         peer_->set_root(resolved(params["root"].get<std::string>()));
       return;
     }
-    peer_->receive(*message, out_);
+    out_->begin();
+    const bool answers = incoming.batch ? peer_->receive_batch(std::move(incoming), out_)
+                                        : peer_->receive(std::move(*message), out_);
+    if (!answers) out_->nothing();
   }
-  void left() override { peer_->left(); }
 
- private:
   const std::shared_ptr<rpc::Peer> peer_;
   const std::shared_ptr<LineOutlet> out_;
 };
@@ -69,7 +88,7 @@ class Stream final : public McpStream {
 
 struct McpDoor::Parts {
   Parts(asio::any_io_executor io, Sessions& all, asio::thread_pool& disk)
-      : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint) {}
+      : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint, disk) {}
 
   Sessions& sessions;
   McpProvider provider;
@@ -93,8 +112,9 @@ McpDoor::McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool
     : parts_(std::make_unique<Parts>(io, sessions, disk)) {}
 McpDoor::~McpDoor() = default;
 
-std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send) {
-  return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send));
+std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send,
+                                           std::function<void()> answered) {
+  return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send), std::move(answered));
 }
 
 asio::awaitable<void> McpDoor::http(Exchange& exchange) { return parts_->http.handle(exchange); }

@@ -24,8 +24,11 @@ bool is_mcp(std::string_view line);
 class McpStream {
  public:
   virtual ~McpStream() = default;
-  virtual void line(std::string_view line) = 0;
-  virtual void left() = 0;  // tasks go on
+  // On any thread. What comes back takes the line in, on the io thread.
+  virtual std::function<void()> read(std::string_view line) = 0;
+  virtual bool waits() const = 0;   // for an answer to something it asked
+  virtual void falls_silent() = 0;  // it asks nothing more, and cannot be asked
+  virtual void left() = 0;          // tasks go on
 };
 
 class McpDoor {
@@ -33,8 +36,9 @@ class McpDoor {
   McpDoor(asio::any_io_executor io, Sessions& sessions, asio::thread_pool& disk);
   ~McpDoor();
 
-  std::unique_ptr<McpStream> stream(std::function<void(std::string)> send);  // lines, with their
-                                                                             // newlines
+  // Lines, with their newlines. `answered`: one that waited has all its answers.
+  std::unique_ptr<McpStream> stream(std::function<void(std::string)> send,
+                                    std::function<void()> answered);
   asio::awaitable<void> http(Exchange& exchange);
   static std::string refusal_body(std::string_view message);  // of a request that never gets there
   void sessions_changed();                                    // some session is another than it was

@@ -33,15 +33,30 @@ void EventStream::finish(std::string message, int http_status) {
   wake();
 }
 
+void EventStream::answer(std::string message) {
+  ++n_answers_;
+  put(std::move(message));
+}
+
+std::string EventStream::answer() const {
+  if (n_answers_ == 0) return events_.empty() ? "" : events_.back().message;
+  std::string all;
+  for (const Event& event : events_) (all += all.empty() ? '[' : ',') += event.message;
+  return all + ']';
+}
+
 void EventStream::let_go() {
   let_go_ = true;
   wake();
 }
 
 asio::awaitable<void> EventStream::first(std::chrono::milliseconds patience) {
-  if (over_ || !events_.empty()) co_return;
-  wake_.expires_after(patience);
-  co_await wake_.async_wait(kUse);
+  const auto until = std::chrono::steady_clock::now() + patience;
+  while (!over_ && events_.size() <= n_answers_) {
+    wake_.expires_at(until);
+    const auto [ec] = co_await wake_.async_wait(kUse);
+    if (!ec) break;  // else something is there
+  }
 }
 
 asio::awaitable<bool> EventStream::write_new(Exchange& exchange, std::int64_t& after,

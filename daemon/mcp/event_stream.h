@@ -2,6 +2,7 @@
 // connection goes on where it was.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -29,13 +30,15 @@ class EventStream final : public mcp::server::Outlet {
   void send(std::string message) override { put(std::move(message)); }
   void finish(std::string message, int http_status) override;
   void let_go() override;
+  bool answers_apart() const override { return true; }
+  void answer(std::string message) override;
 
-  // Until something is there, or so long.
+  // Until something is there, and of a batch all, or so long.
   asio::awaitable<void> first(std::chrono::milliseconds patience);
   bool answered_at_once() const {
-    return over_ && events_.size() <= 1;
-  }  // an answer and nothing before it
-  const std::string& answer() const { return events_.empty() ? nothing_ : events_.back().message; }
+    return over_ && events_.size() <= std::max<std::size_t>(n_answers_, 1);
+  }                            // an answer, or those to a batch, and nothing before them
+  std::string answer() const;  // a batch's: an array
   int status() const { return status_; }
 
   // Writes what came after `after` and what comes, until the end, or until somebody else reads.
@@ -61,9 +64,9 @@ class EventStream final : public mcp::server::Outlet {
   std::deque<Event> events_;
   std::size_t bytes_ = 0;
   std::int64_t n_events_ = 0;
+  std::size_t n_answers_ = 0;  // of a batch
   int status_ = 200, reader_ = 0;
   bool over_ = false, read_ = false, let_go_ = false;
-  std::string nothing_;
 };
 
 // "3-17": stream 3, after its event 17. False: it is none of ours.

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/mcp/event_stream.h"
+#include "daemon/read_aside.h"
 #include "daemon/state_dir.h"
 
 namespace lares::daemon {
@@ -106,19 +107,30 @@ asio::awaitable<void> McpHttp::handle(Exchange& exchange) {
 asio::awaitable<void> McpHttp::post(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   std::optional<HttpReply> refused;
-  auto message = rpc::parse(request.body);
+  const auto read = [&body = request.body] { return rpc::parse_all(body); };
+  auto reading = aside_where_long(aside_, request.body.size(), read);
+  rpc::Incoming incoming = co_await std::move(reading);
   exchange.drop_body();
+  rpc::Answer<>& message = incoming.messages.front();
+  bool modern = request.header("mcp-protocol-version") >= rpc::kModern;
   if (!is_json(request.header("content-type")))
     refused = refusal(415, nullptr, rpc::kInvalidRequest, "the body must be application/json");
-  else if (!message)
+  else if (incoming.batch && modern)
+    refused = refusal(400, nullptr, rpc::kInvalidRequest,
+                      rpc::no_batches(request.header("mcp-protocol-version")).message);
+  else if (!incoming.batch && !message)
     refused = refusal(400, nullptr, message.error().code, message.error().message);
   if (refused) co_return co_await exchange.reply(std::move(*refused));
-  const bool modern = request.header("mcp-protocol-version") >= rpc::kModern ||
-                      !rpc::modern_version(*message).empty();
+  if (incoming.batch) {
+    auto answering = post_legacy(exchange, std::move(incoming));
+    co_return co_await std::move(answering);
+  }
+  modern = modern || !rpc::modern_version(*message).empty();
   if (modern) co_return co_await post_modern(exchange, std::move(*message));
   if (rpc::is_request(*message) && (*message)["method"] == "initialize")
     co_return co_await begin_session(exchange, std::move(*message));
-  co_await post_legacy(exchange, std::move(*message));
+  auto answering = post_legacy(exchange, std::move(incoming));
+  co_await std::move(answering);
 }
 
 // ---- modern: the client's hanging up is its giving up
@@ -141,15 +153,15 @@ asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, Json message) {
   const auto peer = endpoint_.peer(root_of(request));
   const auto stream = std::make_shared<EventStream>(endpoint_.io(), 0);
   const auto gone = exchange.gone();
-  peer->receive(message, stream);
-  const std::stop_callback on_gone(gone, [&] { peer->give_up(message["id"]); });
+  const Json id = message["id"];
+  peer->receive(std::move(message), stream);
+  const std::stop_callback on_gone(gone, [&] { peer->give_up(id); });
   const bool whole = co_await answer(exchange, *stream, {}, /*resumable=*/false);
   peer->left();
   if (whole || !gone.stop_requested()) co_return;
   // Where it is the daemon that ends, somebody still reads.
   const rpc::Refusal ended{rpc::kInternal, "the daemon ends; ask again when it runs"};
-  co_await exchange.write("event: message\ndata: " + rpc::error_text(message["id"], ended) +
-                          "\n\n");
+  co_await exchange.write("event: message\ndata: " + rpc::error_text(id, ended) + "\n\n");
   co_await exchange.end();
 }
 
@@ -175,7 +187,7 @@ asio::awaitable<void> McpHttp::begin_session(Exchange& exchange, Json message) {
   session->peer->aside(session->aside);
   session->used = ++n_uses_;
   const auto stream = std::make_shared<EventStream>(endpoint_.io(), ++session->n_streams);
-  session->peer->receive(message, stream);
+  session->peer->receive(std::move(message), stream);
   HttpHeaders headers;
   if (session->peer->initialized()) {
     make_room();
@@ -211,12 +223,16 @@ std::shared_ptr<McpHttp::Session> McpHttp::session_of(const HttpRequest& request
   return found->second;
 }
 
-asio::awaitable<void> McpHttp::post_legacy(Exchange& exchange, Json message) {
+asio::awaitable<void> McpHttp::post_legacy(Exchange& exchange, rpc::Incoming incoming) {
   HttpReply reply{.status = 202};
-  const auto session = session_of(exchange.request(), reply, rpc::id_of(message));
+  const Json id = incoming.batch ? Json() : rpc::id_of(*incoming.messages.front());
+  const auto session = session_of(exchange.request(), reply, id);
   if (!session) co_return co_await exchange.reply(std::move(reply));
   const auto stream = std::make_shared<EventStream>(endpoint_.io(), ++session->n_streams);
-  if (!session->peer->receive(message, stream)) co_return co_await exchange.reply(std::move(reply));
+  const bool answers = incoming.batch
+                           ? session->peer->receive_batch(std::move(incoming), stream)
+                           : session->peer->receive(std::move(*incoming.messages.front()), stream);
+  if (!answers) co_return co_await exchange.reply(std::move(reply));
   session->streams[stream->number()] = stream;
   if (session->streams.size() > kMcpStreamsMax) session->streams.erase(session->streams.begin());
   const bool whole = co_await answer(exchange, *stream, {}, session->resumable());

@@ -8,6 +8,7 @@
 #include <string>
 
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "daemon/http/exchange.h"
 #include "mcp/server.h"
@@ -21,7 +22,9 @@ inline constexpr std::size_t kMcpStreamsMax = 64;        // of a session, that w
 
 class McpHttp {
  public:
-  explicit McpHttp(mcp::server::Endpoint& endpoint) : endpoint_(endpoint) {}
+  // Long bodies are read on `aside`.
+  McpHttp(mcp::server::Endpoint& endpoint, asio::thread_pool& aside)
+      : endpoint_(endpoint), aside_(aside) {}
   ~McpHttp();
 
   // Origin and Host were checked before.
@@ -31,7 +34,7 @@ class McpHttp {
   struct Session;
   asio::awaitable<void> post(Exchange& exchange);
   asio::awaitable<void> post_modern(Exchange& exchange, mcp::server::Json message);
-  asio::awaitable<void> post_legacy(Exchange& exchange, mcp::server::Json message);
+  asio::awaitable<void> post_legacy(Exchange& exchange, mcp::server::Incoming incoming);
   asio::awaitable<void> begin_session(Exchange& exchange, mcp::server::Json message);
   asio::awaitable<void> get(Exchange& exchange);
   asio::awaitable<void> remove(Exchange& exchange);
@@ -40,6 +43,7 @@ class McpHttp {
   void make_room();
 
   mcp::server::Endpoint& endpoint_;
+  asio::thread_pool& aside_;
   std::map<std::string, std::shared_ptr<Session>> sessions_;
   std::int64_t n_uses_ = 0;
 };

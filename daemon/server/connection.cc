@@ -14,6 +14,7 @@
 
 #include "daemon/ended.h"
 #include "daemon/mcp/door.h"
+#include "daemon/read_aside.h"
 
 namespace lares::daemon {
 namespace {
@@ -25,12 +26,14 @@ constexpr std::chrono::seconds kLastWordsSilenceMax{5};  // of a client that is 
 
 }  // namespace
 
-Connection::Connection(Server& server, Listener::Protocol::socket socket)
+Connection::Connection(Server& server, asio::thread_pool& aside, Listener::Protocol::socket socket)
     : server_(server),
+      aside_(aside),
       socket_(std::move(socket)),
       something_to_write_(server.io()),
       room_(server.io()),
       written_(server.io()),
+      answered_(server.io()),
       watchdog_(server.io()) {
   room_.open();
 }
@@ -68,6 +71,7 @@ void Connection::close() {
   room_.open();
   watchdog_.cancel();
   following_.clear();
+  answered_.open();
 }
 
 // ---- in
@@ -82,24 +86,89 @@ asio::awaitable<void> Connection::read_lines() {
              fmt::format("a line is longer than {} bytes", protocol::kLineBytesMax));
       co_return;
     }
+    if (ec == asio::error::eof) {
+      auto answering = answer_the_rest();
+      co_return co_await std::move(answering);
+    }
     if (ec) co_return;
-    line_received(std::string_view(buffer).substr(0, n - 1));
+    auto taking = take_line(std::string_view(buffer).substr(0, n - 1));
+    co_await std::move(taking);
     buffer.erase(0, n);
   }
 }
 
-void Connection::line_received(std::string_view line) {
-  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
-  if (!mcp_ && !initialized_ && server_.mcp() && is_mcp(line)) {
-    mcp_ = server_.mcp()->stream([weak = weak_from_this()](std::string answer) {
-      if (const auto self = weak.lock()) self->send(std::move(answer));
-    });
+asio::awaitable<void> Connection::take_line(std::string_view line) {
+  if (line.find_first_not_of(" \t\r") == std::string_view::npos) co_return;
+  if (!mcp_ && !initialized_ && server_.mcp()) {
+    const auto look = [line] { return is_mcp(line); };
+    auto looking = aside_where_long(aside_, line.size(), look);
+    const bool speaks_mcp = co_await std::move(looking);
+    if (speaks_mcp && !closed_) speak_mcp();
   }
-  if (mcp_) return mcp_->line(line);
+  if (mcp_) {
+    const auto read_mcp = [this, line] { return mcp_->read(line); };
+    auto reading = aside_where_long(aside_, line.size(), read_mcp);
+    std::function<void()> take_mcp = co_await std::move(reading);
+    if (!closed_) take_mcp();
+    let_go_aside(aside_, line.size(), std::move(take_mcp));
+  } else {
+    const auto read_native = [this, line] { return read(line); };
+    auto reading = aside_where_long(aside_, line.size(), read_native);
+    RequestPtr request = co_await std::move(reading);
+    if (!closed_) take(std::move(request));
+  }
+}
+
+void Connection::speak_mcp() {
+  const auto say = [weak = weak_from_this()](std::string answer) {
+    if (const auto self = weak.lock()) self->send(std::move(answer));
+  };
+  const auto answered = [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->answered_.open();
+  };
+  mcp_ = server_.mcp()->stream(say, answered);
+}
+
+// A client that has said all it says may still read, as nc does behind a pipe: it has its answers,
+// and what it follows, until it closes its end. That the kernel tells of Unix sockets: one that
+// is only shut down for writing is at its end for us, one that is closed has hung up besides.
+asio::awaitable<void> Connection::answer_the_rest() {
+  if (mcp_) mcp_->falls_silent();
+  const auto on_hang_up = [weak = weak_from_this()](const boost::system::error_code&) {
+    const auto self = weak.lock();
+    if (!self) return;
+    self->left_ = true;
+    self->answered_.open();
+  };
+  socket_.async_wait(Listener::Protocol::socket::wait_error, on_hang_up);
+  while (!closed_ && !left_ && waits()) {
+    answered_.close();
+    co_await answered_.wait();
+  }
+}
+
+bool Connection::waits() const {
+  return n_outstanding_ > 0 || !following_.empty() || (mcp_ && mcp_->waits());
+}
+
+struct Connection::Request {
   protocol::Id id;
-  auto message = protocol::parse_line(line, id);
+  tl::expected<protocol::Message, protocol::Error> message;
+};
+
+Connection::RequestPtr Connection::read(std::string_view line) const {
+  const auto let_go = [&aside = aside_, bytes = line.size()](const Request* last) {
+    let_go_aside(aside, bytes, std::unique_ptr<const Request>(last));
+  };
+  auto request = std::make_unique<Request>();
+  request->message = protocol::parse_line(line, request->id);
+  return RequestPtr(request.release(), let_go);
+}
+
+void Connection::take(RequestPtr request) {
+  const auto& message = request->message;
   if (!message) {
-    send(protocol::error_line(id, message.error()));
+    send(protocol::error_line(request->id, message.error()));
     return;
   }
   if (message->method.empty() || !message->id)
@@ -120,9 +189,7 @@ void Connection::line_received(std::string_view line) {
   ++n_outstanding_;
   asio::co_spawn(
       server_.io(),
-      [self = shared_from_this(), m = std::move(*message)]() mutable {
-        return self->answer(std::move(m));
-      },
+      [self = shared_from_this(), request]() mutable { return self->answer(std::move(request)); },
       logged(server_.log(), "an answer", [self = shared_from_this()](const std::string& why) {
         if (!why.empty()) self->evict("its request could not be answered");
       }));
@@ -151,7 +218,8 @@ void Connection::initialize(const protocol::Message& message) {
   send(protocol::notification_line(server_.state()));
 }
 
-asio::awaitable<void> Connection::answer(protocol::Message message) {
+asio::awaitable<void> Connection::answer(RequestPtr request) {
+  const protocol::Message& message = *request->message;
   Reply<protocol::Json> result = tl::unexpected(protocol::Error{});
   try {
     result = co_await server_.call(*this, message.method, message.params);
@@ -163,6 +231,7 @@ asio::awaitable<void> Connection::answer(protocol::Message message) {
   --n_outstanding_;
   send(result ? protocol::result_line(*message.id, *result)
               : protocol::error_line(*message.id, result.error()));
+  answered_.open();
 }
 
 void Connection::refuse(const protocol::Id& id, Code code, std::string message, std::string hint) {
@@ -244,6 +313,7 @@ void Connection::evict(const std::string& why) {
   for (const auto& line : outbox_) outbox_bytes_ += line.size();
   following_.clear();
   closed_ = true;
+  answered_.open();
   boost::system::error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_receive, ignored);
   something_to_write_.open();
@@ -301,6 +371,7 @@ void Connection::unfollow(const std::string& session_id) {
   if (it == following_.end()) return;
   it->second.session->unsubscribe(this);
   following_.erase(it);
+  answered_.open();
 }
 
 void Connection::notify(const std::string& session_id, const std::string& line, Weight weight) {

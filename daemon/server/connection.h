@@ -9,6 +9,7 @@
 #include <string>
 
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "daemon/gate.h"
 #include "daemon/server/listener.h"
@@ -20,7 +21,8 @@ class McpStream;
 
 class Connection final : public Subscriber, public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Server& server, Listener::Protocol::socket socket);
+  // Long lines are read on `aside`.
+  Connection(Server& server, asio::thread_pool& aside, Listener::Protocol::socket socket);
 
   ~Connection() override;
 
@@ -48,13 +50,20 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
     bool interactive = false, live = false, lost_deltas = false;
     int generation = 0;  // a new subscription replaces the one before
   };
+  struct Request;  // a line that was read
+  using RequestPtr = std::shared_ptr<const Request>;
   asio::awaitable<void> read_lines();
+  asio::awaitable<void> take_line(std::string_view line);
+  asio::awaitable<void> answer_the_rest();
+  void speak_mcp();
+  bool waits() const;  // for something that it asked for
   asio::awaitable<void> write_lines();
   asio::awaitable<void> watch();
   asio::awaitable<void> watch_last_words();
-  asio::awaitable<void> answer(protocol::Message message);
+  asio::awaitable<void> answer(RequestPtr request);
   asio::awaitable<void> replay(std::string session_id, std::int64_t after, int generation);
-  void line_received(std::string_view line);
+  RequestPtr read(std::string_view line) const;  // on any thread
+  void take(RequestPtr request);
   void initialize(const protocol::Message& message);
   void refuse(const protocol::Id& id, protocol::Code code, std::string message,
               std::string hint = "");
@@ -62,16 +71,19 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   void catch_up();
 
   Server& server_;
+  asio::thread_pool& aside_;
   Listener::Protocol::socket socket_;
   std::unique_ptr<McpStream> mcp_;  // an MCP client: it has said so with its first line
   std::string role_ = "control";
   bool initialized_ = false, closed_ = false;
+  bool left_ = false;         // it has hung up: there is nobody to answer
   bool write_ended_ = false;  // write_lines() is over: nothing more is written
   std::deque<std::string> outbox_;
   std::size_t outbox_bytes_ = 0;
   int n_outstanding_ = 0;
   std::chrono::steady_clock::time_point wrote_ = std::chrono::steady_clock::now();
   Gate something_to_write_, room_, written_;
+  Gate answered_;  // waits() is to be looked at again
   asio::steady_timer watchdog_;
   std::map<std::string, Following> following_;
   int generations_ = 0;

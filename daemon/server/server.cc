@@ -149,7 +149,7 @@ asio::awaitable<void> Server::tell_apart(std::shared_ptr<Listener::Protocol::soc
     refuse(*socket);
   } else {
     crowded_ = false;
-    serve_client(std::make_shared<Connection>(*this, std::move(*socket)));
+    serve_client(std::make_shared<Connection>(*this, disk_, std::move(*socket)));
   }
 }
 

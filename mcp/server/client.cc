@@ -66,7 +66,8 @@ void Questions::answer(const Json& message) {
       {refused ? Asked::failed : Asked::answered, message[refused ? "error" : "result"]});
 }
 
-void Questions::drop_all() {
+void Questions::close_all() {
+  closed_ = true;
   for (const auto& [id, waiting] : open_) waiting->settle({Asked::gone});
 }
 
@@ -117,7 +118,7 @@ void Request::let_go() {
 
 asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json params) {
   Asked asked;
-  if (stop_.stop_requested() || !out_) co_return asked;
+  if (stop_.stop_requested() || !out_ || questions_->closed()) co_return asked;
   if (!can_be_asked(capability_of(method)) ||
       (params.contains("tools") &&
        !member(member(client_.capabilities, "sampling"), "tools").is_object())) {

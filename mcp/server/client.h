@@ -43,12 +43,14 @@ class Questions {
   std::shared_ptr<Waiting> open(const asio::any_io_executor& io, std::string key, std::string& id);
   void close(const std::string& id) { open_.erase(id); }
   void answer(const Json& message);
-  void drop_all();
+  void close_all();  // nobody answers any more, and nobody is to be asked
+  bool closed() const { return closed_; }
 
  private:
   const std::string prefix_;
   std::map<std::string, std::shared_ptr<Waiting>> open_;
   std::int64_t n_ = 0;
+  bool closed_ = false;
 };
 
 class Request final : public Call {

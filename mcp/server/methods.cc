@@ -13,9 +13,8 @@ namespace lares::mcp::server {
 namespace {
 
 constexpr std::size_t kCompletionsMax = 100;  // the protocol's own bound
-// The newest first. Not 2025-03-26: it alone has batches, which clients do not send and which are
-// not answered here. Whoever speaks that one speaks the one before.
-constexpr std::array<std::string_view, 3> kLegacy = {kNewestLegacy, "2025-06-18", "2024-11-05"};
+constexpr std::array<std::string_view, 4> kLegacy = {kNewestLegacy, "2025-06-18", kBatching,
+                                                     "2024-11-05"};  // the newest first
 constexpr int kCatalogueTtlMs = 60'000;  // of what changes with the program, not with its data
 
 Refusal invalid(std::string why) { return {kInvalidParams, std::move(why)}; }

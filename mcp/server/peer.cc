@@ -8,6 +8,7 @@
 #include <boost/asio/detached.hpp>
 #include <fmt/format.h>
 
+#include "mcp/server/batch.h"
 #include "mcp/server/rpc.h"
 #include "mcp/server/sealed.h"
 
@@ -71,7 +72,7 @@ PeerOf::PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const s
 
 PeerOf::~PeerOf() { all_->erase(this); }
 
-bool PeerOf::receive(const Json& message, std::shared_ptr<Outlet> out) {
+bool PeerOf::receive(Json message, std::shared_ptr<Outlet> out) {
   if (!message.contains("method")) {
     questions_.answer(message);
     return false;
@@ -80,8 +81,25 @@ bool PeerOf::receive(const Json& message, std::shared_ptr<Outlet> out) {
     notification(message);
     return false;
   }
-  request(message, std::move(out));
+  request(std::move(message), std::move(out));
   return true;
+}
+
+bool PeerOf::receive_batch(Incoming batch, std::shared_ptr<Outlet> out) {
+  if (version_ != kBatching) {
+    out->finish(error_text(nullptr, no_batches(version_)), 400);
+    return true;
+  }
+  const auto answers = std::make_shared<Batch>(std::move(out));
+  for (Answer<>& message : batch.messages) {
+    if (!message) {
+      answers->request()->finish(error_text(nullptr, message.error()), 400);
+      continue;
+    }
+    auto answer = is_request(*message) ? answers->request() : nullptr;
+    receive(std::move(*message), std::move(answer));
+  }
+  return answers->close();
 }
 
 void PeerOf::notification(const Json& message) {
@@ -105,11 +123,11 @@ void PeerOf::left() {
   aside_ = nullptr;
   const auto running = std::exchange(running_, {});
   for (const auto& [id, request] : running) request->end(/*cancelled=*/false);
-  questions_.drop_all();
+  questions_.close_all();
 }
 
-void PeerOf::request(const Json& message, std::shared_ptr<Outlet> out) {
-  const Json& id = message["id"];
+void PeerOf::request(Json message, std::shared_ptr<Outlet> out) {
+  const Json id = message["id"];
   const std::string method = string_member(message, "method");
   const bool modern = !modern_version(message).empty() ||
                       member(member(message, "params"), "_meta")
@@ -128,7 +146,7 @@ void PeerOf::request(const Json& message, std::shared_ptr<Outlet> out) {
                                 method, kRequestsMax)},
         modern);
   }
-  const Json params = message.contains("params") ? message["params"] : Json::object();
+  const Json& params = member(message, "params");
   ClientSays client = client_;
   if (modern) {
     if (const auto wrong = wrong_meta(message)) return refuse(out, id, *wrong, true);
@@ -151,8 +169,8 @@ void PeerOf::request(const Json& message, std::shared_ptr<Outlet> out) {
                        : refuse(out, id, answered->error(), false);
     }
   }
-  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, message, modern,
-                                                 std::move(client), root_, out);
+  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, std::move(message),
+                                                 modern, std::move(client), root_, out);
   if (may_ask_back(method)) {
     if (const auto wrong = request->open_state(key_)) return refuse(out, id, *wrong, true);
   }

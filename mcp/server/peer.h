@@ -21,10 +21,12 @@ class PeerOf final : public Peer {
          std::string root);
   ~PeerOf() override;
 
-  bool receive(const Json& message, std::shared_ptr<Outlet> out) override;
+  bool receive(Json message, std::shared_ptr<Outlet> out) override;
+  bool receive_batch(Incoming batch, std::shared_ptr<Outlet> out) override;
   void aside(std::shared_ptr<Outlet> out) override { aside_ = std::move(out); }
   void give_up(const Json& id) override { end(id, /*cancelled=*/true); }
   void left() override;
+  void falls_silent() override { questions_.close_all(); }
   void set_root(std::string root) override { root_ = std::move(root); }
   bool initialized() const override { return !version_.empty(); }
   const std::string& version() const override { return version_; }
@@ -40,7 +42,7 @@ class PeerOf final : public Peer {
     std::shared_ptr<Outlet> out;
     std::set<std::string> lists, uris;
   };
-  void request(const Json& message, std::shared_ptr<Outlet> out);
+  void request(Json message, std::shared_ptr<Outlet> out);
   void notification(const Json& message);
   void end(const Json& id, bool cancelled);
   Answer<> initialize(const Json& params);

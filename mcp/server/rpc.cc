@@ -35,14 +35,19 @@ const Json& meta(const Json& params, std::string_view name) {
   return member(member(params, "_meta"), std::string(kMetaPrefix) + std::string(name));
 }
 
-Answer<> parse(std::string_view text) {
+namespace {
+
+// Of any text.
+Answer<> json_of(std::string_view text) {
   if (nested_too_deep(text, kDepthMax))
     return no(kParseError,
               fmt::format("the message is nested more than {} levels deep", kDepthMax));
-  Json message = tools::lenient_json<Json>(text);
-  if (message.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
-  if (message.is_array())
-    return no(kInvalidRequest, "batches are not part of the protocol; send one message at a time");
+  Json json = tools::lenient_json<Json>(text);
+  if (json.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
+  return json;
+}
+
+Answer<> checked(Json message) {
   if (!message.is_object() || member(message, "jsonrpc") != "2.0")
     return no(kInvalidRequest, "the message is no JSON-RPC 2.0: jsonrpc must be \"2.0\"");
   const bool has_id = message.contains("id"), has_method = message.contains("method");
@@ -58,6 +63,44 @@ Answer<> parse(std::string_view text) {
   if (has_method && message.contains("params") && !message["params"].is_object())
     return no(kInvalidRequest, "params must be an object");
   return message;
+}
+
+}  // namespace
+
+Refusal no_batches(std::string_view version) {
+  return {kInvalidRequest,
+          fmt::format("batches are part of {} alone, and this session is {}; send one message at a "
+                      "time",
+                      kBatching, version.empty() ? "none yet" : version)};
+}
+
+Answer<> parse(std::string_view text) {
+  auto json = json_of(text);
+  if (json && json->is_array()) return no(kInvalidRequest, "a batch is no message");
+  return json ? checked(std::move(*json)) : json;
+}
+
+Incoming parse_all(std::string_view text) {
+  Incoming out;
+  auto json = json_of(text);
+  if (!json) {
+    out.messages.push_back(std::move(json));
+  } else if (!json->is_array()) {
+    out.messages.push_back(checked(std::move(*json)));
+  } else if (json->empty() || json->size() > kBatchMax) {
+    out.messages.emplace_back(
+        no(kInvalidRequest,
+           fmt::format("a batch has 1 to {} messages, not {}", kBatchMax, json->size())));
+  } else {
+    out.batch = true;
+    for (Json& one : *json) {
+      auto message = checked(std::move(one));
+      if (message && !modern_version(*message).empty())
+        message = no(kInvalidRequest, modern_version(*message) + " has no batches; send it alone");
+      out.messages.push_back(std::move(message));
+    }
+  }
+  return out;
 }
 
 Json id_of(const Json& message) {

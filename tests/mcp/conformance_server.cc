@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/thread_pool.hpp>
 
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
@@ -21,7 +22,8 @@ int main(int argc, char** argv) {
   mcp::server::test::ConformanceProvider provider(io.get_executor());
   mcp::server::Endpoint endpoint(io.get_executor(), provider);
   provider.tell(endpoint);
-  daemon::McpHttp http(endpoint);
+  asio::thread_pool aside(1);
+  daemon::McpHttp http(endpoint, aside);
   daemon::Router router;
   for (const char* method : {"POST", "GET", "DELETE"}) {
     router.add(method, "/mcp", [&](daemon::Exchange& exchange) { return http.handle(exchange); });

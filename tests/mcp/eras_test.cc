@@ -12,7 +12,7 @@ namespace {
 
 TEST_F(Mcp, ALegacyServerThatKnowsNoDiscoveryGetsAHandshake) {
   limits_.probe_timeout_ms = 200;
-  for (const char* mode : {"good", "shy"}) {
+  for (const char* mode : {"good", "shy", "batches"}) {
     SCOPED_TRACE(mode);
     std::filesystem::remove(log_path());
     use(mode);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "mcp/message_batch.h"
+
 namespace lares::mcp {
 namespace {
 
@@ -12,6 +14,22 @@ TEST(Message, HalfACharacterSpoilsNoAnswer) {
   ASSERT_EQ(message.kind, Message::reply);
   EXPECT_EQ(message.id, 7);
   EXPECT_EQ(message.result["text"], "a\uFFFD");
+}
+
+// One of the protocol's versions has them, and its servers may answer so.
+TEST(Message, ABatchIsItsMessages) {
+  const auto all = parse_messages(
+      R"([{"jsonrpc": "2.0", "method": "n"}, 7, {"jsonrpc": "2.0", "id": 3, "result": {}}])");
+  ASSERT_EQ(all.size(), 3u);
+  EXPECT_EQ(all[0].kind, Message::notification);
+  EXPECT_EQ(all[1].kind, Message::garbage);
+  EXPECT_EQ(all[2].id, 3);
+  for (const char* text : {"[]", "7", "[", ""}) {
+    const auto garbage = parse_messages(text);
+    ASSERT_EQ(garbage.size(), 1u) << text;
+    EXPECT_EQ(garbage[0].kind, Message::garbage) << text;
+  }
+  EXPECT_EQ(parse_messages(R"({"jsonrpc": "2.0", "id": 3, "result": {}})")[0].id, 3);
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ def send(message):
 
 
 def reply(request, result):
-    send({"jsonrpc": "2.0", "id": request["id"], "result": result})
+    answer = {"jsonrpc": "2.0", "id": request["id"], "result": result}
+    send([{"jsonrpc": "2.0", "method": "notifications/x"}, answer] if mode == "batches" else answer)
 
 
 def text(value, is_error=False):
@@ -265,7 +266,8 @@ def main():
                 send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": "no licence"}})
                 continue
             can = {"resources": {}} if mode == "resources" else {} if mode == "undeclared" else {"tools": {}}
-            reply(request, {"protocolVersion": request["params"]["protocolVersion"], "capabilities": can,
+            version = "2025-03-26" if mode == "batches" else request["params"]["protocolVersion"]
+            reply(request, {"protocolVersion": version, "capabilities": can,
                             "serverInfo": {"name": "scripted", "version": "1"}})
         elif method == "ping":
             reply(request, {})

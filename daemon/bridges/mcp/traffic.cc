@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/protocol/mcp_wire.h"
+#include "mcp/server/batch.h"
 #include "mcp/server/rpc.h"
 
 namespace lares::cli {
@@ -23,6 +24,18 @@ constexpr const char *kListen = "subscriptions/listen",
 
 // What a call did before its answer was lost is not known; everything else may be asked twice.
 bool may_be_sent_again(const std::string& method) { return method != "tools/call"; }
+
+class Lines final : public rpc::Outlet {
+ public:
+  explicit Lines(McpTraffic::Tell tell) : tell_(std::move(tell)) {}
+  void send(std::string message) override { tell_(std::move(message) + "\n"); }
+  void finish(std::string message, int) override {
+    if (!message.empty()) send(std::move(message));
+  }
+
+ private:
+  const McpTraffic::Tell tell_;
+};
 
 }  // namespace
 
@@ -53,31 +66,55 @@ bool McpTraffic::listens() const { return !watched_.empty() || (!open_.empty() &
 
 void McpTraffic::from_client(std::string_view line) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return;
-  const auto message = rpc::parse(line);
-  if (!message) return tell_(rpc::error_text(nullptr, message.error()) + "\n");
-  const std::string method = rpc::string_member(*message, "method"),
-                    id = rpc::text_of(rpc::id_of(*message));
-  const Json& params = rpc::member(*message, "params");
+  const rpc::Incoming incoming = rpc::parse_all(line);
+  if (!incoming.batch) {
+    const auto& message = incoming.messages.front();
+    return message ? take(*message, line, nullptr)
+                   : tell_(rpc::error_text(nullptr, message.error()) + "\n");
+  }
+  if (version_ != rpc::kBatching)
+    return tell_(rpc::error_text(nullptr, rpc::no_batches(version_)) + "\n");
+  // One by one, for any of them may have to be sent again; the answers go back together.
+  const auto batch = std::make_shared<rpc::Batch>(std::make_shared<Lines>(tell_));
+  for (const auto& message : incoming.messages) {
+    if (!message)
+      batch->request()->finish(rpc::error_text(nullptr, message.error()), 0);
+    else
+      take(*message, rpc::text_of(*message),
+           rpc::is_request(*message) ? batch->request() : nullptr);
+  }
+  batch->close();
+}
+
+void McpTraffic::take(const Json& message, std::string_view line, Outlet batch) {
+  const std::string method = rpc::string_member(message, "method"),
+                    id = rpc::text_of(rpc::id_of(message));
+  const Json& params = rpc::member(message, "params");
   if (method.empty()) {
     if (asked_.erase(id) > 0)
       push(std::string(line));  // else it answers a question that is none any more
     return;
   }
-  if (!rpc::is_request(*message)) return notified(method, params, line);
-  Request request{.id = (*message)["id"],
+  if (!rpc::is_request(message)) return notified(method, params, line);
+  Request request{.id = message["id"],
                   .method = method,
                   .line = std::string(line),
                   .uri = rpc::string_member(params, "uri"),
+                  .batch = std::move(batch),
                   .n = ++n_requests_};
   if (!connected_ && method == kPing) return answer_ping(request);
   if (open_.contains(id))
-    return tell_(
-        rpc::error_text(request.id,
-                        {rpc::kInvalidRequest,
-                         fmt::format("the id {} is that of a request that still runs", id)}) +
-        "\n");
+    return tell(request, rpc::error_text(
+                             request.id,
+                             {rpc::kInvalidRequest,
+                              fmt::format("the id {} is that of a request that still runs", id)}));
   open_.emplace(id, std::move(request));
   push(std::string(line), id);
+}
+
+void McpTraffic::tell(const Request& request, std::string answer) {
+  if (request.batch) return request.batch->finish(std::move(answer), 0);
+  tell_(std::move(answer) + "\n");
 }
 
 void McpTraffic::notified(const std::string& method, const Json& params, std::string_view line) {
@@ -86,6 +123,7 @@ void McpTraffic::notified(const std::string& method, const Json& params, std::st
     const auto found = open_.find(rpc::text_of(rpc::member(params, "requestId")));
     if (found == open_.end()) return;  // it was answered, or is an old daemon's
     const bool unsent = take_from_out(found->first);
+    if (found->second.batch) found->second.batch->finish("", 0);
     open_.erase(found);
     if (unsent) return;
   }
@@ -117,8 +155,7 @@ void McpTraffic::from_daemon(std::string_view line) {
 bool McpTraffic::is_for_client(const Json& message) {
   const std::string method = rpc::string_member(message, "method");
   if (method.empty()) {
-    answered(message);
-    return !rpc::string_member(message, "id").starts_with(kOurs);
+    return answered(message);
   }
   if (rpc::is_request(message)) asked_.insert(rpc::text_of(message["id"]));
   const Json& params = rpc::member(message, "params");
@@ -131,15 +168,16 @@ bool McpTraffic::is_for_client(const Json& message) {
                                                                                     // came later
 }
 
-void McpTraffic::answered(const Json& message) {
+// Whether the client is told as it is.
+bool McpTraffic::answered(const Json& message) {
   const std::string name = rpc::string_member(message, "id");
   const Json& result = rpc::member(message, "result");
   if (name.starts_with(kOurs)) {
     if (result.is_object() && (!result.contains("protocolVersion") ||
                                rpc::string_member(result, "protocolVersion") == version_))
-      return;
+      return false;
     if (!result.is_object() && name.find("resources") != std::string::npos)
-      return;  // one resource less to hear of
+      return false;  // one resource less to hear of
     const std::string why = result.is_object()
                                 ? "it speaks another version"
                                 : rpc::string_member(rpc::member(message, "error"), "message");
@@ -147,18 +185,20 @@ void McpTraffic::answered(const Json& message) {
         "take up the client's session with the daemon that was started again: {}; start this "
         "server again",
         why);
-    return;
+    return false;
   }
   const auto found = open_.find(rpc::text_of(rpc::id_of(message)));
-  if (found == open_.end()) return;
+  if (found == open_.end()) return true;
   const Request request = std::move(found->second);
   open_.erase(found);
-  if (message.contains("error")) return;
+  if (request.batch) request.batch->finish(rpc::text_of(message), 0);
+  if (message.contains("error")) return !request.batch;
   if (request.method == "initialize")
     initialize_ = rpc::member(*rpc::parse(request.line), "params"),
     version_ = rpc::string_member(result, "protocolVersion");
   if (request.method == "resources/subscribe") watched_.insert(request.uri);
   if (request.method == "resources/unsubscribe") watched_.erase(request.uri);
+  return !request.batch;
 }
 
 // ---- one daemon after another
@@ -187,11 +227,11 @@ void McpTraffic::connected() {
 
 // Whoever looks whether we live starts no daemon.
 void McpTraffic::answer_ping(const Request& request) {
-  tell_(rpc::result_text(request.id, Json::object()) + "\n");
+  tell(request, rpc::result_text(request.id, Json::object()));
 }
 
 void McpTraffic::fail(const Request& request, const std::string& why) {
-  tell_(rpc::error_text(request.id, {rpc::kInternal, request.method + ": " + why}) + "\n");
+  tell(request, rpc::error_text(request.id, {rpc::kInternal, request.method + ": " + why}));
 }
 
 void McpTraffic::lost() {

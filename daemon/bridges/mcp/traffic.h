@@ -8,6 +8,7 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <string_view>
@@ -48,19 +49,23 @@ class McpTraffic {
   using Json = mcp::server::Json;
   struct Request {
     Json id;
-    std::string method, line;  // line: what is sent again
-    std::string uri;           // of a subscription
-    std::int64_t n = 0;        // they are sent again in the order in which they came
+    std::string method, line;                    // line: what is sent again
+    std::string uri;                             // of a subscription
+    std::shared_ptr<mcp::server::Outlet> batch;  // where its answer goes; null: to the client
+    std::int64_t n = 0;  // they are sent again in the order in which they came
     bool sent = false, acknowledged = false;
   };
   struct Line {
     std::string text;
     std::string request;  // its id, as JSON; empty: none of the client's
   };
+  using Outlet = std::shared_ptr<mcp::server::Outlet>;
+  void take(const Json& message, std::string_view line, Outlet batch);
+  void tell(const Request& request, std::string answer);
   void push(std::string line, std::string request = "");
   void ours(const char* method, Json params);
   void notified(const std::string& method, const Json& params, std::string_view line);
-  void answered(const Json& message);
+  bool answered(const Json& message);
   void fail(const Request& request, const std::string& why);
   void answer_ping(const Request& request);
   bool is_for_client(const Json& message);

@@ -225,6 +225,12 @@ class Requests(HttpCase):
             p.sock.shutdown(socket.SHUT_WR)
             self.assertEqual(p.answer()[0], 200)
             self.assertTrue(p.is_closed())
+        with self.peer() as p:
+            p.send(get("/test/slow?ms=300") + get("/test/stream?n=3&ms=100"))
+            p.sock.shutdown(socket.SHUT_WR)
+            self.assertEqual(p.answer(), (200, b'{"slow": true}'))
+            self.assertEqual(p.answer()[1].split()[-1], b"done")
+            self.assertTrue(p.is_closed())
 
     def test_leave_to_send_a_body(self):
         with self.peer() as p:
@@ -319,6 +325,21 @@ class Peers(HttpCase):
             p.head()
             p.chunk()
         self.wait_until(lambda: self.n_gone() == 1, "the handler is told that the client left")
+
+    def test_one_that_has_said_all_and_then_hangs_up_is_noticed(self):
+        for how in (socket.SHUT_RDWR, None):
+            with self.peer() as p:
+                before = self.n_gone()
+                p.send(get("/test/stream?n=2&ms=60000"))
+                p.sock.shutdown(socket.SHUT_WR)
+                p.head()
+                p.chunk()
+                self.assertEqual(self.n_gone(), before)
+                if how is not None:
+                    p.sock.shutdown(how)
+                    self.wait_until(lambda: self.n_gone() == before + 1, "what is shut down both ways is gone")
+            if how is None:
+                self.wait_until(lambda: self.n_gone() == before + 1, "what is closed is gone")
 
     def test_one_that_disappears_mid_stream(self):
         peers = [self.peer() for _ in range(20)]

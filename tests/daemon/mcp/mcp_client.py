@@ -16,12 +16,12 @@ ON_AND_ON = {"text": "hm</think>" + " ".join(str(i * i) for i in range(200_000))
 class McpClient:
     """Requests are answered in any order; what is not the awaited answer is kept."""
 
-    def __init__(self, capabilities=None, modern=False):
+    def __init__(self, capabilities=None, modern=False, version="2025-11-25"):
         self.capabilities, self.modern = capabilities or {}, modern
         self.n, self.kept = 0, []
         self.connect()
         if not modern:
-            self.server = self.call("initialize", protocolVersion="2025-11-25", capabilities=self.capabilities, clientInfo={"name": "test", "version": "1"})
+            self.server = self.call("initialize", protocolVersion=version, capabilities=self.capabilities, clientInfo={"name": "test", "version": "1"})
             self.notify("notifications/initialized")
 
     def send(self, message):

@@ -181,6 +181,24 @@ class McpHttpTest(CliCase):
             f.write("x")
         self.assertTrue(all(m for _, m in self.events(response)))
 
+    def test_a_batch_is_answered_in_the_one_version_that_has_them(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": THINK + "An answer.", "gate": gate})
+        session = self.legacy(version="2025-03-26")
+        at_once = self.send(body=[self.message("tools/list", n=1), self.message("ping", n=2)], **session)
+        self.assertEqual(at_once.getheader("Content-Type"), "application/json")
+        self.assertEqual(sorted(a["id"] for a in json.loads(at_once.read())), [1, 2])
+        self.assertEqual(self.send(body=[{"jsonrpc": "2.0", "method": "notifications/x"}], **session).status, 202)
+        later = self.events(self.send(body=[self.message("tools/call", n=3, name="ask_repo", arguments={"question": "what?"}), self.message("ping", n=4)], **session))
+        self.assertEqual(next(later)[1]["id"], 4)  # each in an event of its own
+        with open(gate, "w") as f:
+            f.write("x")
+        self.assertEqual([m["id"] for _, m in later], [3])
+        for refused in ({}, self.legacy(), {"MCP-Protocol-Version": MODERN}):
+            response = self.send(body=[self.message("ping")], **refused)
+            self.assertEqual((response.status, json.loads(response.read())["error"]["code"]), (400, -32600))
+
     def test_pages_of_other_sites_are_not_let_in(self):
         self.start()
         response = self.modern("tools/list", {"Origin": "http://evil.example"})

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import queue
+import socket
 import sys
 import threading
 import time
@@ -41,6 +42,50 @@ class McpServerTest(CliCase):
 
     def text(self, result):
         return result["content"][0]["text"]
+
+    # ---- batches, in the one version that has them
+
+    def batch(self, c):
+        """Two requests, of which the second is answered at once, and what is no request."""
+        tool = {"name": "ask_repo", "arguments": {"question": "what?"}, "_meta": {"progressToken": 7}}
+        return [{"jsonrpc": "2.0", "id": 71, "method": "tools/call", "params": tool}, {"jsonrpc": "2.0", "method": "notifications/x"},
+                {"jsonrpc": "2.0", "id": "l", "method": "tools/list"}, {"nonsense": 1}]
+
+    def check_batch(self, c):
+        self.assertEqual(c.server["protocolVersion"], "2025-03-26")
+        c.write(json.dumps(self.batch(c)).encode() + b"\n")
+        while isinstance(answers := c.read(), dict):
+            self.assertIn("method", answers)  # what is told meanwhile
+        by_id = {a.get("id"): a for a in answers}
+        self.assertEqual(len(answers), 3, answers)
+        self.assertEqual(by_id[71]["result"]["structuredContent"]["answer"], "An answer.")
+        self.assertEqual([t["name"] for t in by_id["l"]["result"]["tools"]], TOOLS)
+        self.assertEqual(by_id[None]["error"]["code"], -32600)
+        c.write(json.dumps([{"jsonrpc": "2.0", "method": "notifications/x"}]).encode() + b"\n")  # has no answer
+        c.write(b"[]\n")
+        self.assertEqual(c.read()["error"]["code"], -32600)
+        self.assertEqual(c.call("ping"), {})
+
+    def test_a_batch_is_answered_by_one(self):
+        self.start(THINK + "An answer.", THINK + "An answer.")
+        self.check_batch(self.client(version="2025-03-26"))
+        self.check_batch(self.stdio(version="2025-03-26"))
+
+    def test_other_versions_have_no_batches(self):
+        self.start()
+        for c in (self.client(), self.stdio()):
+            c.write(json.dumps(self.batch(c)).encode() + b"\n")
+            self.assertIn("2025-03-26 alone", c.read()["error"]["message"])
+            self.assertEqual(c.call("ping"), {})
+
+    def test_who_has_said_all_has_its_answers(self):
+        self.start(THINK + "An answer.")
+        c = self.client()
+        n = c.begin("ask_repo", question="what?")
+        c.sock.shutdown(socket.SHUT_WR)
+        self.assertEqual(c.answer(n)["result"]["structuredContent"]["answer"], "An answer.")
+        while c.read() is not None:  # then it is let go
+            pass
 
     # ---- what is offered
 

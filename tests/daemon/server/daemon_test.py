@@ -65,6 +65,44 @@ class DaemonTest(DaemonCase):
         self.assertIn("longer than", message["error"]["message"])
         self.assertEqual(self.connect().call("ping"), {})
 
+    def test_who_has_said_all_has_its_answers(self):
+        self.start()
+        requests = [{"method": "initialize", "params": {"protocol": 1}}, {"method": "repo/open", "params": {"root": self.root}}, {"method": "server/status"}]
+        c = self.connect(initialize=False)
+        c.send_raw(b"".join(json.dumps({"jsonrpc": "2.0", "id": i, **r}).encode() + b"\n" for i, r in enumerate(requests)))
+        c.sock.shutdown(socket.SHUT_WR)
+        answers = {}
+        while (message := c.read()) is not None:  # then it is let go
+            if "method" not in message:
+                answers[message["id"]] = message
+        self.assertEqual(sorted(answers), [0, 1, 2])
+        self.assertTrue(all("result" in a for a in answers.values()), answers)
+
+    def test_who_has_said_all_follows_on_until_it_leaves(self):
+        gate = self.gate()
+        c = self.start({"text": "hm</think>Yes.", "gate": gate})
+        s = self.session(c)
+        half = self.connect()
+        half.call("session/subscribe", sessionId=s)
+        half.sock.shutdown(socket.SHUT_WR)
+        self.prompt(c, s, "Go.")
+        half.until("session/state", state="prefill")
+        self.assertEqual(c.call("server/status")["nClients"], 2)
+        self.open_gate(gate)
+        self.assertEqual(half.until("turn/ended")[-1]["params"]["reason"], "end_turn")
+        half.close()
+        while c.call("server/status")["nClients"] > 1:
+            pass
+
+    def test_long_lines_are_taken_in_their_order(self):
+        c = self.start()
+        n = c.send("ping", filler=[[]] * 100_000)
+        c.send_raw(b"{" + b"[]," * 100_000 + b"\n")
+        c.send("ping")
+        c.sock.shutdown(socket.SHUT_WR)
+        answers = [m["id"] for m in iter(c.read, None) if "method" not in m]
+        self.assertEqual(answers, [n, None, n + 1])
+
     def test_status_repository_and_health(self):
         c = self.start()
         c.until("server/state", state="ready")

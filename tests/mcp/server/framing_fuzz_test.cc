@@ -20,6 +20,7 @@ const char* const kSeeds[] = {
     R"({"jsonrpc":"2.0","id":5,"method":"tools/list","params":{"cursor":"100"}})",
     R"({"jsonrpc":"2.0","id":6,"method":"completion/complete","params":{"ref":{"type":"ref/prompt","name":"x"},"argument":{"name":"a","value":"b"}}})",
     R"({"jsonrpc":"2.0","id":7,"method":"resources/subscribe","params":{"uri":"x://1"}})",
+    R"([{"jsonrpc":"2.0","id":8,"method":"ping"},{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"ask"}}])",
 };
 
 const fuzz::Words kWords = {
@@ -34,22 +35,27 @@ TEST(FramingFuzz, DamageIsRefusedOrAnswered) {
   const auto one_client = [&](fuzz::Random& random) {
     Client c;
     c.peer->aside(c.heard);
-    if (random() % 4 != 0) c.initialize({{"elicitation", Json::object()}});
+    if (random() % 4 != 0)
+      c.initialize({{"elicitation", Json::object()}},
+                   random() % 2 == 0 ? "2025-03-26" : "2025-11-25");
     for (int i = 0; i < 50; ++i) {
       const std::string line = kDamage(kSeeds[random() % std::size(kSeeds)], random);
-      const auto message = parse(line);
-      if (!message) {
+      const auto incoming = parse_all(line);
+      const auto& message = incoming.messages.front();
+      if (!incoming.batch && !message) {
         ++refused;
         ASSERT_FALSE(message.error().message.empty());
         ASSERT_TRUE(parse(error_text(1, message.error())));
         continue;
       }
       const int finished = c.heard->finished;
-      const bool expects = c.peer->receive(*message, c.heard);
+      const bool expects = incoming.batch ? c.peer->receive_batch(incoming, c.heard)
+                                          : c.peer->receive(*message, c.heard);
       c.run();
       answered += c.heard->finished > finished;
       ASSERT_TRUE(expects || c.heard->finished <= finished + 1) << line;
-      for (const Json& said : c.heard->messages) ASSERT_EQ(said["jsonrpc"], "2.0") << line;
+      for (const Json& said : c.heard->messages)
+        ASSERT_EQ(said.is_array() ? said[0]["jsonrpc"] : said["jsonrpc"], "2.0") << line;
       c.heard->messages.clear();
     }
     c.endpoint.tools_changed();

@@ -18,7 +18,7 @@ int code_of(const Json& answer) {
 TEST(Legacy, AgreesOnTheAskedVersionOrOneBefore) {
   for (const auto& [asked, agreed] : {std::pair{"2025-11-25", "2025-11-25"},
                                       {"2025-06-18", "2025-06-18"},
-                                      {"2025-03-26", "2024-11-05"},  // without its batches
+                                      {"2025-03-26", "2025-03-26"},
                                       {"2024-11-05", "2024-11-05"},
                                       {"2024-10-07", "2025-11-25"},
                                       {"2031-01-01", "2025-11-25"}}) {
@@ -48,6 +48,54 @@ TEST(Legacy, ANotificationHasNoAnswer) {
   c.say({{"method", "notifications/unheard_of"}});
   c.say({{"method", "tools/list"}});
   EXPECT_EQ(c.heard->messages.size(), n);
+}
+
+TEST(Legacy, TheAnswersToABatchComeTogether) {
+  Client c;
+  c.initialize(Json::object(), "2025-03-26");
+  const auto n = c.heard->messages.size();
+  const auto say = [&](const char* text) {
+    const bool answered = c.peer->receive_batch(parse_all(text), c.heard);
+    c.run();
+    return answered;
+  };
+  EXPECT_TRUE(say(R"([{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"wait"}},
+    {"jsonrpc":"2.0","id":2,"method":"ping"},{"jsonrpc":"2.0","method":"x"},{"no":"message"},
+    {"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"wait"}}])"));
+  EXPECT_EQ(c.heard->messages.size(), n) << "two still run";
+  EXPECT_FALSE(
+      say(R"([{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}])"));
+  EXPECT_EQ(c.heard->messages.size(), n);
+  c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", 3}}}});
+  ASSERT_EQ(c.heard->messages.size(), n + 1);
+  const Json& answers = c.heard->last();
+  ASSERT_EQ(answers.size(), 2u) << "what was cancelled has none: " << answers;
+  EXPECT_EQ(answers[0]["id"], 2);
+  EXPECT_EQ(code_of(answers[1]), kInvalidRequest);
+}
+
+TEST(Legacy, OnlyOneVersionHasBatches) {
+  Client c;
+  const Incoming batch = parse_all(R"([{"jsonrpc":"2.0","id":1,"method":"ping"}])");
+  c.peer->receive_batch(batch, c.heard);
+  EXPECT_EQ(code_of(c.heard->last()), kInvalidRequest) << "nor is there one before initialize";
+  c.initialize();
+  c.peer->receive_batch(batch, c.heard);
+  EXPECT_EQ(code_of(c.heard->last()), kInvalidRequest);
+}
+
+TEST(Legacy, WhoFellSilentIsNotWaitedFor) {
+  Client c;
+  c.initialize({{"elicitation", Json::object()}});
+  c.call("ask");
+  const Json asked = c.heard->last();
+  EXPECT_EQ(asked["method"], "elicitation/create");
+  c.peer->falls_silent();
+  c.run();
+  EXPECT_EQ(c.said(c.heard->last()), "how " + std::to_string(Asked::gone));
+  const auto n = c.heard->messages.size();
+  EXPECT_EQ(c.said(c.call("ask")), "how " + std::to_string(Asked::gone));
+  EXPECT_EQ(c.heard->messages.size(), n + 1) << "nor asked";
 }
 
 TEST(Legacy, ListsComeInPagesThatJoin) {

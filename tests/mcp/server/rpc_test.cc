@@ -42,6 +42,27 @@ TEST(Rpc, OneMessageOfTheProtocol) {
   }
 }
 
+TEST(Rpc, ABatchIsItsMessages) {
+  const auto all = parse_all(R"([{"jsonrpc":"2.0","id":1,"method":"ping"},{"id":2},[],
+    {"jsonrpc":"2.0","id":3,"method":"ping",
+     "params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}])");
+  EXPECT_TRUE(all.batch);
+  ASSERT_EQ(all.messages.size(), 4u);
+  EXPECT_EQ((*all.messages[0])["id"], 1);
+  for (const int i : {1, 2, 3}) EXPECT_EQ(all.messages[i].error().code, kInvalidRequest) << i;
+  const auto of = [](std::size_t n) {
+    std::string text = "[";
+    for (std::size_t i = 0; i < n; ++i) text += i > 0 ? ",1" : "1";
+    return parse_all(text + "]");
+  };
+  EXPECT_EQ(of(kBatchMax).messages.size(), kBatchMax);
+  for (const auto& none : {of(0), of(kBatchMax + 1), parse_all("["), parse_all("7")}) {
+    EXPECT_FALSE(none.batch);
+    ASSERT_EQ(none.messages.size(), 1u);
+    EXPECT_FALSE(none.messages[0]);
+  }
+}
+
 TEST(Rpc, DepthAndIdsAreBounded) {
   const auto nested = [](int n) {
     return R"({"jsonrpc":"2.0","id":1,"method":"x","params":{"a":)" + std::string(n, '[') +

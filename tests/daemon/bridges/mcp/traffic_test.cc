@@ -36,11 +36,12 @@ struct Pair {
     return lines;
   }
   Lines told() { return std::exchange(heard, {}); }
-  void handshake() {
+  void handshake(const std::string& version = "2025-11-25") {
     traffic.from_client(kInitialize);
     traffic.connected();
     sent();
-    traffic.from_daemon(R"({"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25"}})");
+    traffic.from_daemon(R"({"jsonrpc":"2.0","id":0,"result":{"protocolVersion":")" + version +
+                        R"("}})");
     traffic.from_client(kInitialized);
     sent(), told();
   }
@@ -100,6 +101,43 @@ TEST(McpTraffic, WhatCameOfACallIsNotKnownAndWhatChangesNothingIsAskedAgain) {
                         R"(","result":{"protocolVersion":"2025-11-25"}})");
   EXPECT_THAT(p.told(), IsEmpty()) << "the bridge's own";
   EXPECT_EQ(p.traffic.broken(), "");
+}
+
+TEST(McpTraffic, ABatchIsSentOneByOneAndAnsweredTogether) {
+  Pair p;
+  const std::string batch = "[" + kCall + "," + kList + "," + Pair::kInitialized + ",{}]";
+  p.handshake();
+  p.traffic.from_client(batch);
+  EXPECT_THAT(p.told(), ElementsAre(HasSubstr("batches are part of 2025-03-26 alone")));
+  EXPECT_THAT(p.sent(), IsEmpty());
+
+  Pair old;
+  old.handshake("2025-03-26");
+  old.traffic.from_client(batch);
+  EXPECT_THAT(old.sent(), ElementsAre(kCall, kList, Pair::kInitialized));
+  old.traffic.from_daemon(R"({"jsonrpc":"2.0","id":"l","result":{"tools":[]}})");
+  EXPECT_THAT(old.told(), IsEmpty());
+  old.traffic.lost();  // what came of the call is not known
+  const auto told = old.told();
+  ASSERT_THAT(told, SizeIs(1));
+  const auto answers = mcp::server::Json::parse(told[0]);
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0]["error"]["code"], -32600);
+  EXPECT_EQ(answers[1]["id"], "l");
+  EXPECT_EQ(answers[2]["id"], 7);
+  EXPECT_FALSE(old.traffic.waits());
+}
+
+TEST(McpTraffic, WhatIsCancelledOfABatchIsNotWaitedFor) {
+  Pair p;
+  p.handshake("2025-03-26");
+  p.traffic.from_client("[" + kCall + "," + kList + "]");
+  p.sent();
+  p.traffic.from_daemon(R"({"jsonrpc":"2.0","id":"l","result":{"tools":[]}})");
+  EXPECT_THAT(p.told(), IsEmpty());
+  p.traffic.from_client(
+      R"({"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":7}})");
+  EXPECT_THAT(p.told(), ElementsAre(R"([{"jsonrpc":"2.0","id":"l","result":{"tools":[]}}])"));
 }
 
 TEST(McpTraffic, WhatWasNotSentWaitsForTheNextDaemon) {
