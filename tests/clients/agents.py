@@ -94,17 +94,61 @@ def pi_local(api, base):
     return start
 
 
+def qwen(write, url, token, prompt):
+    write(".qwen/settings.json", {"security": {"auth": {"selectedType": "openai"}}, "privacy": {"usageStatisticsEnabled": False},
+                                  "general": {"enableAutoUpdate": False}})
+    return [program("qwen"), "--yolo", prompt], {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": token, "OPENAI_MODEL": MODEL}
+
+
+def cline(write, url, token, prompt):
+    settings = {"provider": "openai-compatible", "apiKey": token, "model": MODEL, "baseUrl": f"{url}/v1"}
+    write(".cline/data/settings/providers.json", {
+        "version": 1, "lastUsedProvider": "openai-compatible", "modes": {},
+        "providers": {"openai-compatible": {"settings": settings, "updatedAt": "2026-01-01T00:00:00.000Z", "tokenSource": "manual"}}})
+    return [program("cline"), "--json", "--auto-approve", "true", prompt], {}
+
+
+def kimi(write, url, token, prompt):
+    config = write("kimi/config.toml", f"""
+default_model = "pro"
+telemetry = false
+[providers.local]
+type = "openai"
+base_url = "{url}/v1"
+api_key = "{token}"
+[models.pro]
+provider = "local"
+model = "{MODEL}"
+max_context_size = {CONTEXT}
+""")
+    return [program("kimi"), "-p", prompt], {"KIMI_CODE_HOME": os.path.dirname(config), "KIMI_CODE_NO_AUTO_UPDATE": "1"}
+
+
+def copilot(base, **env):
+    def start(write, url, token, prompt):
+        argv = [program("copilot"), "-p", prompt, "--allow-all-tools", "--allow-all-paths", "--no-auto-update"]
+        return argv, {"COPILOT_OFFLINE": "true", "COPILOT_PROVIDER_BASE_URL": url + base, "COPILOT_PROVIDER_BEARER_TOKEN": token,
+                      "COPILOT_MODEL": MODEL} | env
+    return start
+
+
 def pi_deepseek(write, url, token, prompt):
     return pi(write, prompt, {"deepseek": {"baseUrl": url}}, "--provider", "deepseek", "--thinking", "xhigh", DEEPSEEK_API_KEY=token)
 
 
 OPENCODE = {"chat": ("@ai-sdk/openai-compatible", "/v1"), "messages": ("@ai-sdk/anthropic", "/anthropic/v1"),
             "responses": ("@ai-sdk/openai", "/v1")}
+COPILOT = {"chat": ("/v1", {}), "messages": ("/anthropic", {"COPILOT_PROVIDER_TYPE": "anthropic"}),
+           "responses": ("/v1", {"COPILOT_PROVIDER_WIRE_API": "responses"})}
 PI = {"chat": ("openai-completions", "/v1"), "messages": ("anthropic-messages", "/anthropic"), "responses": ("openai-responses", "/v1")}
 
 AGENTS = {
     "claude": Agent("@anthropic-ai/claude-code", lambda write, url, token, prompt: claude(f"{url}/anthropic", token, prompt)),
     "codex": Agent("@openai/codex", codex),
     **{f"opencode {dialect}": Agent("opencode-ai", opencode(*how), opencode_in_a_server(*how)) for dialect, how in OPENCODE.items()},
-    **{f"pi {dialect}": Agent("@mariozechner/pi-coding-agent", pi_local(*how)) for dialect, how in PI.items()},
+    **{f"pi {dialect}": Agent("@earendil-works/pi-coding-agent", pi_local(*how)) for dialect, how in PI.items()},
+    **{f"copilot {dialect}": Agent("@github/copilot", copilot(base, **env)) for dialect, (base, env) in COPILOT.items()},
+    "qwen": Agent("@qwen-code/qwen-code", qwen),
+    "cline": Agent("cline", cline),
+    "kimi": Agent("@moonshot-ai/kimi-code", kimi),
 }

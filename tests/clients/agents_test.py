@@ -38,21 +38,45 @@ class Agents(DoorCase):
     def test_opencode_over_responses(self):
         self.turn(AGENTS["opencode responses"].start)
 
-    @have("@mariozechner/pi-coding-agent")
+    @have("@earendil-works/pi-coding-agent")
     def test_pi_over_chat_completions(self):
         self.turn(AGENTS["pi chat"].start)
 
-    @have("@mariozechner/pi-coding-agent")
+    @have("@earendil-works/pi-coding-agent")
     def test_pi_over_responses(self):
         self.turn(AGENTS["pi responses"].start)
 
-    @have("@mariozechner/pi-coding-agent")
+    @have("@earendil-works/pi-coding-agent")
     def test_pi_over_messages(self):
         self.turn(AGENTS["pi messages"].start)
 
-    @have("@mariozechner/pi-coding-agent")
+    @have("@earendil-works/pi-coding-agent")
     def test_pi_with_its_own_deepseek_provider(self):
         self.turn(agents.pi_deepseek)
+
+    @have("@github/copilot")
+    def test_copilot_over_chat_completions(self):
+        self.turn(AGENTS["copilot chat"].start)
+
+    @have("@github/copilot")
+    def test_copilot_over_messages(self):
+        self.turn(AGENTS["copilot messages"].start)
+
+    @have("@github/copilot")
+    def test_copilot_over_responses(self):
+        self.turn(AGENTS["copilot responses"].start)
+
+    @have("@qwen-code/qwen-code")
+    def test_qwen_code(self):
+        self.turn(AGENTS["qwen"].start)
+
+    @have("cline")
+    def test_cline(self):
+        self.turn(AGENTS["cline"].start)
+
+    @have("@moonshot-ai/kimi-code")
+    def test_kimi_code(self):
+        self.turn(AGENTS["kimi"].start)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 #include "tests/clients/client_director.h"
 
+#include <algorithm>
 #include <array>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <thread>
@@ -61,9 +63,15 @@ std::optional<Json> arguments(const Json& tool, const std::string& path) {
   const auto shell = [&](const char* key) {
     out[key] = fmt::format("printf '%s\\n' 'hello from Lares' > '{}'", path);
   };
-  if (has("content") && (has("file_path") || has("filePath") || has("path"))) {
-    out[has("file_path") ? "file_path" : has("filePath") ? "filePath" : "path"] = path;
-    out["content"] = kWritten;
+  const auto first_of = [&](std::initializer_list<const char*> keys) {
+    const auto found = std::ranges::find_if(keys, has);
+    return found == keys.end() ? nullptr : *found;
+  };
+  const char* const where = first_of({"file_path", "filePath", "filepath", "path"});
+  const char* const what = first_of({"content", "file_text", "new_text"});
+  if (where && what) {
+    out[where] = path;
+    out[what] = kWritten;
   } else if (name.ends_with("apply_patch") && has("input")) {
     out["input"] = fmt::format(
         "*** Begin Patch\n*** Add File: {}\n+hello from Lares\n*** End Patch\n", path);

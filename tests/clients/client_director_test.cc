@@ -47,6 +47,19 @@ TEST(ClientDirector, CallsTheToolThatIsMeantForWriting) {
             (Json{{"file_path", "/w/hello.txt"}, {"content", "hello from Lares\n"}}));
 }
 
+TEST(ClientDirector, KnowsOtherNamesForAPathAndAText) {
+  const auto call = called({tool("create", {{"path", kText}, {"file_text", kText}}, {"path"})});
+  EXPECT_EQ(Json::parse(call.arguments),
+            (Json{{"path", "/w/hello.txt"}, {"file_text", "hello from Lares\n"}}));
+  const auto edit =
+      called({tool("run_commands", {{"commands", {{"type", "array"}}}}, {"commands"}),
+              tool("editor", {{"path", kText}, {"old_text", kText}, {"new_text", kText}},
+                   {"path", "new_text"})});
+  EXPECT_EQ(edit.name, "editor");
+  EXPECT_EQ(Json::parse(edit.arguments),
+            (Json{{"path", "/w/hello.txt"}, {"new_text", "hello from Lares\n"}}));
+}
+
 TEST(ClientDirector, FillsInWhatElseIsRequired) {
   const auto call =
       called({tool("exec_command", {{"cmd", kText}, {"tty", {{"type", "boolean"}}}, {"why", kText}},

@@ -10,7 +10,7 @@ mkdir -p "$npm"
 if ! cmp -s "$here/package.json" "$npm/package.json"; then
   rm -rf "$npm/node_modules"
   cp "$here/package.json" "$npm/wanted.json"
-  echo "installing $(grep -c '": "[0-9]' "$here/package.json") packages from npm (1.8 GB)" >&2
+  echo "installing $(grep -c '": "\(npm:.*@\)\{0,1\}[0-9]' "$here/package.json") packages from npm (2.6 GB)" >&2
   (cd "$npm" && cp wanted.json package.json && npm install --no-audit --no-fund --no-package-lock --loglevel=error) ||
     { rm -f "$npm/package.json"; exit 1; }
 fi

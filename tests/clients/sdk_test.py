@@ -1,4 +1,5 @@
-"""The openai and anthropic SDKs over TCP and over the Unix socket: a turn whose tool writes a file, streams, errors, token counts.
+"""The openai and anthropic SDKs over TCP and over the Unix socket: a turn whose tool writes a file, streams, errors, token counts. And the
+MCP SDK of a version with batches.
 sdk_test.py BIN DAEMON NPM"""
 import os
 import unittest
@@ -29,6 +30,11 @@ class Sdk(DoorCase):
     @have("@anthropic-ai/sdk", "undici")
     def test_anthropic_messages(self):
         self.run_both("anthropic.mjs")
+
+    @have("mcp-sdk-2025-03-26")
+    def test_mcp_of_2025_03_26(self):
+        p = self.client(door.node(), os.path.join(SCRIPTS, "mcp_2025_03_26.mjs"), self.url, self.token, self.file, NODE_PACKAGES=door.NPM)
+        self.assertEqual(p.returncode, 0, self.said[-6000:])
 
 
 if __name__ == "__main__":
