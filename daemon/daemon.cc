@@ -40,8 +40,8 @@
 namespace lares::daemon {
 namespace {
 
-constexpr unsigned kDiskThreads = 2;  // of journals: they must not wait for a repository that is
-                                      // rendered or read back
+// Of journals: they must not wait for a repository that is rendered or read back
+constexpr unsigned kDiskThreads = 2;
 constexpr unsigned kTreeThreads = 3;
 constexpr unsigned kToolThreads = 4;  // of all sessions: edits, outline, git, syntax checks
 constexpr std::size_t kBootIdLength = 16;

@@ -223,8 +223,8 @@ void EngineHost::begin(Piece& one, std::int64_t n_max) {
   one.begun = true;
   one.left = nullptr;
   asio::post(io_, [this] { --n_queued_; });
-  std::exchange(one.run, nullptr)(n_max);  // what was posted for it may lie there for long, and
-                                           // holds nothing
+  // What was posted for it may lie there for long, and holds nothing
+  std::exchange(one.run, nullptr)(n_max);
 }
 
 void EngineHost::post(PieceRef one) {

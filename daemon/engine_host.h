@@ -63,8 +63,8 @@ inline constexpr std::chrono::milliseconds kBetweenSlices{160};
 // for a quarter of a chunk.
 inline constexpr std::int64_t kShortPrompt = 512, kShortPiece = 256;
 inline constexpr std::int64_t kWholePiece = std::numeric_limits<std::int64_t>::max();
-inline constexpr std::size_t kApartMax = 64;  // pieces at a time where timelines are apart: threads
-                                              // that do nothing but wait
+// Pieces at a time where timelines are apart: threads that do nothing but wait
+inline constexpr std::size_t kApartMax = 64;
 
 class EngineHost {
  public:

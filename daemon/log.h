@@ -13,8 +13,8 @@
 
 namespace lares::daemon {
 
-inline constexpr std::uint64_t kLogBytesMax = 16 << 20;  // of a log file; one older is kept, as
-                                                         // PATH.1
+// Of a log file; one older is kept, as PATH.1
+inline constexpr std::uint64_t kLogBytesMax = 16 << 20;
 
 class Log {
  public:

@@ -13,15 +13,15 @@
 namespace lares::engine {
 
 struct BenchRequest {
-  bool kernels = true, decode = true, prefill = true, prefix = true;  // the ceilings are always
-                                                                      // measured
-  std::string shape = "flash";                                        // flash, pro or nano
-  int threads = 0;       // 0: the CPUs this process may use
-  double seconds = 1;    // for each row; a prefill may take kPrefillSeconds of them
-  double memory_gb = 6;  // what the generated layers may take, in 10^9 bytes
-  int tokens = 4096;     // of the prefill
-  std::string impl;      // a dispatch row by name; empty: the best
-  std::string match;     // only kernels whose name holds this
+  // The ceilings are always measured
+  bool kernels = true, decode = true, prefill = true, prefix = true;
+  std::string shape = "flash";  // flash, pro or nano
+  int threads = 0;              // 0: the CPUs this process may use
+  double seconds = 1;           // for each row; a prefill may take kPrefillSeconds of them
+  double memory_gb = 6;         // what the generated layers may take, in 10^9 bytes
+  int tokens = 4096;            // of the prefill
+  std::string impl;             // a dispatch row by name; empty: the best
+  std::string match;            // only kernels whose name holds this
   std::stop_token stop;  // looked at before each row; the report then has those that were measured
 };
 inline constexpr double kPrefillSeconds = 120;

@@ -21,8 +21,8 @@ struct EncodeOptions {
   bool thinking = true;
   bool drop_thinking = true;
   bool add_bos = true;
-  std::string reasoning_effort;        // "", "low", "high", "max": what they mean is data of the
-                                       // checkpoint generation
+  // "", "low", "high", "max": what they mean is data of the checkpoint generation
+  std::string reasoning_effort;
   std::string generation = "preview";  // "preview" or "0731" (SPEC section 5.6)
 };
 // `messages` is a JSON array; `context` an already encoded prefix of it (may be an empty array).
@@ -40,8 +40,8 @@ Result<std::vector<Segment>> encode_chat(const nlohmann::ordered_json& messages,
 
 // ---- building blocks of the agent loop's prompt; each returns trusted and untrusted segments
 
-std::string effort_text(std::string_view effort, std::string_view generation);  // SPEC section 5.6,
-                                                                                // "" when none
+// SPEC section 5.6, "" when none
+std::string effort_text(std::string_view effort, std::string_view generation);
 // `"\n\n" + TOOLS` of SPEC section 5.3 for (name, description, schema) triples, schemas in their
 // given key order.
 std::string tools_text(const std::vector<struct ToolSpec>& tools);
@@ -95,15 +95,16 @@ class StreamParser {
   struct Options {
     bool thinking = true;
     std::vector<struct ToolSpec> tools;  // empty: DSML is plain content
-    bool held_to_grammar = false;  // what it reads was drawn under one: there a block that begins
-                                   // is one, in a code fence that was never closed too
+    // What it reads was drawn under one: there a block that begins is one, in a code fence that was
+    // never closed too
+    bool held_to_grammar = false;
   };
   explicit StreamParser(Options options);
   ~StreamParser();
   StreamParser(StreamParser&&) noexcept;
   std::vector<Event> feed(std::string_view text);
-  std::vector<Event> finish();  // the generation ended: flush what was held back; an unfinished
-                                // call is rejected
+  // The generation ended: flush what was held back; an unfinished call is rejected
+  std::vector<Event> finish();
 
  private:
   struct Impl;

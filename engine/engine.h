@@ -43,13 +43,13 @@ struct Sampling {
   int top_k = 0;       // keep the k likeliest; 0: all
   float top_p = 1.0f;  // keep the likeliest until they hold this share of the probability
   float min_p = 0.0f;  // keep what is at least this share as likely as the likeliest
-  float repetition_penalty = 1.0f;  // Hugging Face's: logits of tokens in the context, > 0 divided,
-                                    // < 0 multiplied
+  // Hugging Face's: logits of tokens in the context, > 0 divided, < 0 multiplied
+  float repetition_penalty = 1.0f;
   float presence_penalty = 0.0f;  // OpenAI's: off the logit of every token generated since the last
                                   // sync,
   float frequency_penalty = 0.0f;  // this once for each time it was
-  std::uint64_t seed = 0;          // draws are a function of (seed, position), the logits and, with
-                                   // penalties, the context alone
+  // Draws are a function of (seed, position), the logits and, with penalties, the context alone
+  std::uint64_t seed = 0;
   bool operator==(const Sampling&) const = default;
 };
 
@@ -168,40 +168,43 @@ struct ModelInfo {
   std::string directory, model_type;
   int n_layers = 0, vocab_size = 0;
   std::int64_t n_context_max = 0;  // tokens
-  std::int64_t n_chunk = 0;  // tokens evaluated at a time: a prompt synced up to one multiple after
-                             // the other costs no more; 0: at once
+  // Tokens evaluated at a time: a prompt synced up to one multiple after the other costs no more;
+  // 0: at once
+  std::int64_t n_chunk = 0;
   std::uint64_t weight_bytes = 0;  // as stored
   std::uint64_t n_parameters = 0;
   std::vector<std::string> notes;  // what a person should know
   bool gives_logprobs = true;      // Timeline::logprobs() of every draw
-  bool timelines_apart = false;    // they share nothing: each may be used on a thread of its own
-                                   // while others are, and what one waits for no other needs
+  // They share nothing: each may be used on a thread of its own while others are, and what one
+  // waits for no other needs
+  bool timelines_apart = false;
 };
 
 // Bytes. Weights are mapped: what is not used is on the disk alone, and what is used may go there
 // again.
 struct MemoryUse {
   std::uint64_t weights = 0;  // of the checkpoint
-  std::uint64_t tiles = 0;  // its matrices once more, in the order the kernels read them, when they
-                            // are built in memory
-  struct Experts {          // the routed ones
-    std::uint64_t bytes = 0, bytes_max = 0;  // of them all, and how much of that may be in memory;
-                                             // 0: all
-    std::uint64_t resident = 0, read = 0;    // now in memory, ever read
-    std::int64_t found = 0, missed = 0;  // uses by a layer that found one in memory, that did not
+  // Its matrices once more, in the order the kernels read them, when they are built in memory
+  std::uint64_t tiles = 0;
+  struct Experts {  // the routed ones
+    // Of them all, and how much of that may be in memory; 0: all
+    std::uint64_t bytes = 0, bytes_max = 0;
+    std::uint64_t resident = 0, read = 0;  // now in memory, ever read
+    std::int64_t found = 0, missed = 0;    // uses by a layer that found one in memory, that did not
     std::int64_t given_up = 0;
     std::int64_t remembered = 0;  // experts that an earlier run was asked for
     std::uint64_t ahead = 0;  // of `read`: because of that, before anything was asked of this one
-    std::string unkept;       // why what experts are asked for could not be written down; empty: it
-                              // could, or nobody wanted it
+    // Why what experts are asked for could not be written down; empty: it could, or nobody wanted
+    // it
+    std::string unkept;
   } experts;
   struct Sequences {  // all timelines and prefixes, what they share counted once
     std::uint64_t bytes = 0, bytes_max = 0;  // now, and at most; 0: what the machine has available
     std::uint64_t most = 0;                  // ever
     std::int64_t n = 0;                      // timelines
-    std::int64_t parked = 0, evicted = 0;    // times one that waited gave up its work space, its
-                                             // cells, for another
-    std::int64_t refused = 0;                // times there was no room all the same
+    // Times one that waited gave up its work space, its cells, for another
+    std::int64_t parked = 0, evicted = 0;
+    std::int64_t refused = 0;  // times there was no room all the same
   } sequences;
 };
 
@@ -210,14 +213,15 @@ struct LoadOptions {
   int n_threads = 0;           // 0: the CPUs this process may use, cgroup quota included
   bool exact = false;          // float32 everywhere, no activation quantisation (DESIGN section 2)
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: the model's own limit
-  std::uint64_t memory = 0;    // bytes for weights, work space and all sequences, at most what is
-                               // available; 0: that. With less than they take, experts are kept by
-                               // how much they are asked for
-  std::string heat_directory;  // where what experts are asked for is kept between runs
-                               // (model/memory/expert_heat.h); empty: nowhere
-  bool trace = false;          // keep spans for write_trace()
-  bool text = true;  // false: ids alone; no tokenizer.json is read, and nobody may ask for the
-                     // tokenizer
+  // Bytes for weights, work space and all sequences, at most what is available; 0: that. With less
+  // than they take, experts are kept by how much they are asked for
+  std::uint64_t memory = 0;
+  // Where what experts are asked for is kept between runs (model/memory/expert_heat.h); empty:
+  // nowhere
+  std::string heat_directory;
+  bool trace = false;  // keep spans for write_trace()
+  bool text = true;    // false: ids alone; no tokenizer.json is read, and nobody may ask for the
+                       // tokenizer
   Drafting drafting = Drafting::automatic;  // the same tokens in any mode
 };
 

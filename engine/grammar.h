@@ -24,8 +24,8 @@ struct ToolSpec {
   JsonSchemaRef strict = nullptr;
 };
 
-using Arguments = std::vector<std::pair<std::string, std::string>>;  // key, value as text, in the
-                                                                     // order written
+// Key, value as text, in the order written
+using Arguments = std::vector<std::pair<std::string, std::string>>;
 
 // What an argument value may be, beyond its schema.
 struct ArgumentChoices {

@@ -11,10 +11,10 @@
 namespace lares::engine {
 
 struct LayerReport {
-  std::string name, kind;  // "layers.3", "CSA"; kinds: SWA, CSA, HCA; draft blocks are "mtp.0" and
-                           // so on
-  int ratio = 0;           // tokens per compressed entry; 0: none
-  bool hashed = false;     // experts chosen by token id
+  // "layers.3", "CSA"; kinds: SWA, CSA, HCA; draft blocks are "mtp.0" and so on
+  std::string name, kind;
+  int ratio = 0;        // tokens per compressed entry; 0: none
+  bool hashed = false;  // experts chosen by token id
   std::uint64_t n_parameters = 0, n_bytes = 0;
 };
 struct ComponentReport {
@@ -23,8 +23,8 @@ struct ComponentReport {
 };
 struct Inspection {
   std::string directory, model_type;
-  std::vector<std::pair<std::string, std::string>> config;  // key, value as text, in the order of
-                                                            // SPEC section 1.1
+  // Key, value as text, in the order of SPEC section 1.1
+  std::vector<std::pair<std::string, std::string>> config;
   std::vector<LayerReport> layers;
   std::vector<ComponentReport> components;
   std::vector<std::pair<std::string, std::uint64_t>> shards;  // file name, bytes
@@ -43,12 +43,12 @@ struct LogitsRequest {
   int chunk = 256;  // tokens evaluated at a time; the result does not depend on it
   int threads = 0;  // 0: as load()
   bool mtp = false, streams = false;
-  bool dspark = false;   // what the DSpark stages guess after the last token, which they see as the
-                         // one to go on from
-  std::string out_path;  // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T,
-                         // S, D], draft_logits [B, V], draft_confidence [B], all F32; draft_tokens
-                         // I32 [B]
-  std::string kernels;   // a dispatch row by name; empty: the best
+  // What the DSpark stages guess after the last token, which they see as the one to go on from
+  bool dspark = false;
+  // a safetensors file: logits [T, V], mtp_logits [T - 1, V], streams.N [T, S, D], draft_logits [B,
+  // V], draft_confidence [B], all F32; draft_tokens I32 [B]
+  std::string out_path;
+  std::string kernels;  // a dispatch row by name; empty: the best
 };
 std::vector<std::string> kernel_names();  // the dispatch rows that this machine runs
 inline constexpr int kLogitsChunkMax = 8192;

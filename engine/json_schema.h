@@ -25,13 +25,13 @@ namespace lares::engine {
 
 inline constexpr std::size_t kSchemaNodesMax = 30'000;      // parts: a schema in it is two or three
 inline constexpr std::size_t kSchemaPropertiesMax = 5'000;  // of all its objects
-inline constexpr std::size_t kSchemaNameMax = 1024;         // bytes of a property's name, or of a
-                                                            // reference
+// Bytes of a property's name, or of a reference
+inline constexpr std::size_t kSchemaNameMax = 1024;
 inline constexpr std::size_t kSchemaChoicesMax = 10'000;   // enum's and const's values, all of them
 inline constexpr std::size_t kSchemaTextMax = 1 << 20;     // bytes of names and of those values
 inline constexpr std::size_t kSchemaAlternativesMax = 64;  // of one anyOf, with those within it
-inline constexpr std::size_t kSchemaWaysMax = 512;  // alternatives that one place of a document may
-                                                    // be of (text/grammar/schema_ways.h)
+// Alternatives that one place of a document may be of (text/grammar/schema_ways.h)
+inline constexpr std::size_t kSchemaWaysMax = 512;
 inline constexpr std::size_t kSchemaPatternStatesMax = 16'384;    // of all its patterns
 inline constexpr std::size_t kSchemaPatternStepsMax = 8'000'000;  // to compile those: 0.2 s
 inline constexpr int kSchemaDepthMax = 64;                        // schemas in schemas

@@ -44,20 +44,22 @@ struct ModelBytes {
 };
 
 struct PlacementRequest {
-  std::string directory;                      // config.json is enough
-  std::vector<std::uint64_t> gpus;            // bytes of each; empty: what GPUs would it take?
-  std::vector<std::uint64_t> gpus_free = {};  // of those now, beside this program's context; empty:
-                                              // of cards that are only described, everything
-  std::vector<std::string> gpu_names = {};    // for people; empty: GPU 0 and so on
-  std::uint64_t gpu_memory = 0;               // of each, bytes that may be taken; 0: all
-  std::uint64_t host_memory = 0;              // bytes that may be taken; 0: as much as it takes
-  std::int64_t n_context = 0;  // tokens of all sequences together that are kept on the GPUs; 0: the
-                               // model's own limit
-  int n_sequences = 16;        // whose windows are on the GPUs at a time, as many as are evaluated
-                               // together; others wait in host memory
-  bool draft = false;          // the draft blocks too, where the checkpoint has them
-  std::vector<double> heat;    // [layers * experts] how often each is asked for, of each layer's by
-                               // itself; empty: not known
+  std::string directory;            // config.json is enough
+  std::vector<std::uint64_t> gpus;  // bytes of each; empty: what GPUs would it take?
+  // Of those now, beside this program's context; empty: of cards that are only described,
+  // everything
+  std::vector<std::uint64_t> gpus_free = {};
+  std::vector<std::string> gpu_names = {};  // for people; empty: GPU 0 and so on
+  std::uint64_t gpu_memory = 0;             // of each, bytes that may be taken; 0: all
+  std::uint64_t host_memory = 0;            // bytes that may be taken; 0: as much as it takes
+  // Tokens of all sequences together that are kept on the GPUs; 0: the model's own limit
+  std::int64_t n_context = 0;
+  // Whose windows are on the GPUs at a time, as many as are evaluated together; others wait in host
+  // memory
+  int n_sequences = 16;
+  bool draft = false;  // the draft blocks too, where the checkpoint has them
+  // [layers * experts] how often each is asked for, of each layer's by itself; empty: not known
+  std::vector<double> heat;
 };
 inline constexpr int kSequencesMax = 1024;
 
@@ -73,13 +75,13 @@ struct GpuPlacement {
   bool held() const { return memory - free > kHeldShown; }
   int layer_begin = 0, layer_end = 0;
   std::array<std::uint64_t, kComponentNames.size()> components{};
-  std::uint64_t head = 0, draft = 0;  // on the last one; draft: the blocks, their work space and
-                                      // the sequences' state
-  std::uint64_t pages = 0;            // cells of n_context tokens
-  std::uint64_t state = 0;            // windows and open rows of n_sequences
-  std::uint64_t work = 0;             // buffers of a chunk
-  std::uint64_t ring = 0;  // through which experts pass that it has no room for; 0: it lacks none,
-                           // or the CPU computes them
+  // On the last one; draft: the blocks, their work space and the sequences' state
+  std::uint64_t head = 0, draft = 0;
+  std::uint64_t pages = 0;  // cells of n_context tokens
+  std::uint64_t state = 0;  // windows and open rows of n_sequences
+  std::uint64_t work = 0;   // buffers of a chunk
+  // Through which experts pass that it has no room for; 0: it lacks none, or the CPU computes them
+  std::uint64_t ring = 0;
   std::uint64_t reserve = 0;  // for CUDA itself
   std::uint64_t experts = 0;  // the routed ones that stay
   std::int64_t n_experts = 0;
@@ -111,9 +113,9 @@ struct Placement {
     std::uint64_t work = 0;       // pinned buffers of a chunk
     std::uint64_t total() const { return embed + experts + passing + snapshots + work; }
   } host;
-  double found = 0;                             // of the routed uses, the share that a GPU has
-  std::uint64_t token_gpu = 0, token_host = 0;  // bytes of weights a token reads at batch 1,
-                                                // expected
+  double found = 0;  // of the routed uses, the share that a GPU has
+  // Bytes of weights a token reads at batch 1, expected
+  std::uint64_t token_gpu = 0, token_host = 0;
 };
 
 // no_memory, with the numbers, where it cannot be. Experts that have no room pass, and fp4 ones may

@@ -39,9 +39,9 @@ class Tokenizer {
     return out;
   }
 
-  virtual int vocab_size() const = 0;                  // ids are 0 .. vocab_size() - 1
-  virtual std::string_view bytes(Token id) const = 0;  // what the token adds to the text; empty for
-                                                       // unused ids
+  virtual int vocab_size() const = 0;  // ids are 0 .. vocab_size() - 1
+  // What the token adds to the text; empty for unused ids
+  virtual std::string_view bytes(Token id) const = 0;
   virtual std::optional<Token> added(std::string_view) const = 0;  // the id of an added token
   // Built from the above at the first call where an implementation keeps it.
   virtual std::shared_ptr<const Vocabulary> vocabulary() const;

@@ -18,13 +18,14 @@ struct Check {
 
 struct VerifyRequest {
   std::string directory;
-  std::string tiles_directory;  // where tiles may lie that do not lie beside the checkpoint; empty:
-                                // nowhere
-  int threads = 0;              // 0: as load()
-  int n_tokens = 96;    // of the prompt that the forward pass is held against itself with, 2 to
-                        // kVerifyTokensMax
-  std::string vectors;  // a directory of *.official.json (SPEC section 8): prompts and the
-                        // likeliest next tokens; empty: none
+  // Where tiles may lie that do not lie beside the checkpoint; empty: nowhere
+  std::string tiles_directory;
+  int threads = 0;  // 0: as load()
+  // Of the prompt that the forward pass is held against itself with, 2 to kVerifyTokensMax
+  int n_tokens = 96;
+  // a directory of *.official.json (SPEC section 8): prompts and the likeliest next tokens; empty:
+  // none
+  std::string vectors;
   std::string device;  // as DeviceChoice's (gpus.h): loaded there too, and held against itself, the
                        // CPU and `vectors`; empty: the CPU alone
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all

@@ -61,8 +61,8 @@ std::vector<Group> groups(const CgroupPlaces& places, std::string_view controlle
     }
   };
   std::istringstream lines(text_of(places.membership));
-  for (std::string line; std::getline(lines, line);) {  // "4:cpu,cpuacct:/user.slice",
-                                                        // "0::/user.slice"
+  // "4:cpu,cpuacct:/user.slice", "0::/user.slice"
+  for (std::string line; std::getline(lines, line);) {
     const std::size_t first = line.find(':'),
                       second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;

@@ -10,8 +10,8 @@ namespace lares::kernels {
 // Where the kernel shows them.
 struct CgroupPlaces {
   std::string membership = "/proc/self/cgroup";
-  std::string mounts = "/sys/fs/cgroup";  // version 2 here, or at unified; version 1's controllers
-                                          // by name
+  // Version 2 here, or at unified; version 1's controllers by name
+  std::string mounts = "/sys/fs/cgroup";
 };
 
 // CPUs' worth of time, rounded up; 0: no limit.

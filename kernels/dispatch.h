@@ -35,8 +35,8 @@ struct Kernels {
   void (*hyper_split)(const HyperSplitArgs&);
   void (*hyper_enter)(const HyperEnterArgs&);
   void (*hyper_leave)(const HyperLeaveArgs&);
-  void (*drop_small)(float* x, std::int64_t n);  // below kAttentionLeast to zero, in place; n a
-                                                 // multiple of 32
+  // Below kAttentionLeast to zero, in place; n a multiple of 32
+  void (*drop_small)(float* x, std::int64_t n);
   void (*attention_scores)(const AttentionArgs&, int row_begin, int row_end);
   void (*attention_weights)(const AttentionArgs&, int head_begin, int head_end);
   void (*attention_values)(const AttentionArgs&, int column_begin, int column_end);
@@ -44,16 +44,16 @@ struct Kernels {
   void (*index_scores)(const IndexArgs&);
   void (*swiglu)(const SwigluArgs&);
   void (*unpack_cells)(const UnpackArgs&);
-  void (*exp_blocks)(double* x, std::int64_t n);  // exp of numbers <= 0, in place; below kExpLeast
-                                                  // zero; n a multiple of kExpBlock
+  // Exp of numbers <= 0, in place; below kExpLeast zero; n a multiple of kExpBlock
+  void (*exp_blocks)(double* x, std::int64_t n);
 };
 
 // All three steps.
 void attention(const Kernels& k, const AttentionArgs& a);
 
 std::span<const Kernels* const> rows();
-const Kernels& best();                       // the first available row
-const Kernels* find(std::string_view name);  // null: no such row, or it does not run on this
-                                             // machine
+const Kernels& best();  // the first available row
+// Null: no such row, or it does not run on this machine
+const Kernels* find(std::string_view name);
 
 }  // namespace lares::kernels

@@ -3,8 +3,8 @@
 
 namespace lares::kernels {
 
-inline constexpr double kExpLeast = -50;  // of less the exponential is 2e-22 at most: beyond the
-                                          // resolution of a draw
+// Of less the exponential is 2e-22 at most: beyond the resolution of a draw
+inline constexpr double kExpLeast = -50;
 inline constexpr int kExpBlock = 64;
 
 }  // namespace lares::kernels

@@ -26,9 +26,9 @@ struct Tiles;  // kernels/tiles.h
 struct Matrix {
   Format format = Format::f32;
   const void* data = nullptr;  // f32 | bf16 | e4m3 bytes | two e2m1 a byte, low nibble first
-  const std::uint8_t* scale = nullptr;  // e8m0: fp8 one per 128 x 128, [ceil(n_out/128),
-                                        // ceil(n_in/128)]; fp4 [n_out, n_in/32]
-  const float* scale_f32 = nullptr;     // fp8 only, instead of `scale`: the same blocks, any value
+  // e8m0: fp8 one per 128 x 128, [ceil(n_out/128), ceil(n_in/128)]; fp4 [n_out, n_in/32]
+  const std::uint8_t* scale = nullptr;
+  const float* scale_f32 = nullptr;  // fp8 only, instead of `scale`: the same blocks, any value
   int n_out = 0, n_in = 0;
   const Tiles* tiles = nullptr;  // the same weights repacked, or null
 };

@@ -49,8 +49,8 @@ struct ThreadPool::Impl {
   // touches nothing; the caller waits only for pieces that were taken.
   alignas(kApart) std::atomic<std::uint64_t> word{0};
   alignas(kApart) std::atomic<std::int64_t> unfinished{0};  // pieces
-  alignas(kApart) std::int64_t n = 0;  // written before `word` is published, read after a piece was
-                                       // taken
+  // Written before `word` is published, read after a piece was taken
+  alignas(kApart) std::int64_t n = 0;
   std::int64_t grain = 1, pieces = 0;
   const std::function<void(std::int64_t, std::int64_t)>* f = nullptr;
 

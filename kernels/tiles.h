@@ -25,8 +25,8 @@ inline constexpr int kTileRows = 16, kTileK = 128;
 struct Tiles {
   Format format = Format::bf16;        // bf16, fp8 or fp4
   const std::uint8_t* data = nullptr;  // tiles_bytes(), 64-byte aligned
-  const float* scale = nullptr;  // fp8: one per 128 x 128 block, [ceil(n_out / 128), ceil(n_in /
-                                 // 128)]
+  // fp8: one per 128 x 128 block, [ceil(n_out / 128), ceil(n_in / 128)]
+  const float* scale = nullptr;
   int n_out = 0, n_in = 0;
 };
 

@@ -223,8 +223,8 @@ asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversatio
       else
         done->goes_on = true;
     }
-    const auto next = answer->find("nextCursor");  // absent is the end; the empty string is a
-                                                   // cursor
+    // Absent is the end; the empty string is a cursor
+    const auto next = answer->find("nextCursor");
     if (next == answer->end() || !next->is_string() || done->goes_on) break;
     if (!cursors.insert(next->get<std::string>()).second)
       break;  // it would give the same pages for ever

@@ -165,8 +165,8 @@ json servers_of(const std::string& path, std::string& problem) {
   if (const auto kind = std::filesystem::status(path, ec).type();
       kind != std::filesystem::file_type::regular &&
       kind != std::filesystem::file_type::not_found) {
-    return problem = fmt::format("read {}: not a file", path), json();  // a pipe would be waited
-                                                                        // for
+    // a pipe would be waited for
+    return problem = fmt::format("read {}: not a file", path), json();
   }
   std::ifstream file(path, std::ios::binary);
   if (!file) {

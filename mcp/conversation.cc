@@ -147,8 +147,8 @@ asio::awaitable<Reply<>> Conversation::discover(std::string version) {
   auto found = co_await std::move(discovering);
   if (!found && found.error().code == kUnsupportedVersion &&
       supports(found.error(), kModernVersion)) {
-    auto again = ask_once("server/discover", json::object(), asking);  // refused by one of several
-                                                                       // behind the same address
+    // Refused by one of several behind the same address
+    auto again = ask_once("server/discover", json::object(), asking);
     found = co_await std::move(again);
   }
   Reply<> opened;
@@ -446,8 +446,8 @@ asio::awaitable<void> Conversation::listen_loop() {
       auto listening = ask_once(kListen, params, Asking{});
       const auto ended = co_await std::move(listening);
       if (!ended && ended.error().code == kMethodNotFound) co_return;
-      changed_.insert({Listed::tools, Listed::resources, Listed::prompts});  // what was said
-                                                                             // meanwhile is lost
+      // What was said meanwhile is lost
+      changed_.insert({Listed::tools, Listed::resources, Listed::prompts});
     }
     if (Clock::now() - begun > milliseconds(kListenRetryMaxMs)) retry_ms = kListenRetryMs;
     pause.expires_after(milliseconds(retry_ms));

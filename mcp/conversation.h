@@ -109,8 +109,8 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   std::int64_t next_id_ = 1;
   // The server's requests that we still work on, by their ids as JSON.
   std::map<std::string, std::shared_ptr<asio::cancellation_signal>> asked_;
-  std::string complaint_;  // its latest error without an id: whose it is cannot be told, so it
-                           // fails nothing by itself
+  // Its latest error without an id: whose it is cannot be told, so it fails nothing by itself
+  std::string complaint_;
   std::chrono::steady_clock::time_point complained_{};
   int n_asking_ = 0;  // questions before a person: the time they take counts as progress
   std::set<Listed> changed_;

@@ -12,15 +12,15 @@ struct Limits {
   std::size_t outbox_bytes = 32 << 20;  // written for a server that does not read
   int n_garbage_lines = 100;            // tolerated between two messages
   int start_timeout_ms = 30'000;        // from the process to the answer to `initialize`
-  int probe_timeout_ms = 10'000;  // for the answer to server/discover, which a legacy server may
-                                  // leave unanswered
+  // For the answer to server/discover, which a legacy server may leave unanswered
+  int probe_timeout_ms = 10'000;
   int list_timeout_ms = 30'000;
-  int search_patience_ms = 8'000;       // that a search waits for the last servers, once one has
-                                        // answered
-  int call_timeout_ms = 300'000;        // without an answer or progress
-  int call_timeout_max_ms = 3'600'000;  // however much progress it reports, and however long a
-                                        // person thinks
-  int backoff_ms = 1'000;               // after the second death in a row; doubles with each
+  // That a search waits for the last servers, once one has answered
+  int search_patience_ms = 8'000;
+  int call_timeout_ms = 300'000;  // without an answer or progress
+  // However much progress it reports, and however long a person thinks
+  int call_timeout_max_ms = 3'600'000;
+  int backoff_ms = 1'000;  // after the second death in a row; doubles with each
   int backoff_max_ms = 60'000;
   int eof_grace_ms = 1'000;   // from the closed stdin to SIGTERM
   int term_grace_ms = 1'000;  // from SIGTERM to SIGKILL

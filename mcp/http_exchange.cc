@@ -37,8 +37,8 @@ class Reader final : public http::basic_parser<false> {
   Reader() {
     eager(true);
     header_limit(kResponseHeadBytesMax);
-    body_limit(boost::none);  // a stream has no end; what is kept of it is bounded by whoever reads
-                              // it
+    // a stream has no end; what is kept of it is bounded by whoever reads it
+    body_limit(boost::none);
   }
   ResponseHead head;
   std::string body;

@@ -30,8 +30,8 @@ struct ResponseHead {
 struct HttpRequest {
   std::string method;
   Url url;
-  std::vector<std::pair<std::string, std::string>> fields;  // beside Host, Connection and
-                                                            // Content-Length
+  // Beside Host, Connection and Content-Length
+  std::vector<std::pair<std::string, std::string>> fields;
   std::string body;
 };
 

@@ -63,9 +63,8 @@ asio::awaitable<Result<std::unique_ptr<Link>>> shake_hands(TlsStream stream, std
   boost::system::error_code ignored;
   stream.set_verify_callback(asio::ssl::host_name_verification(host), ignored);
   asio::ip::make_address(host, ignored);
-  if (ignored)
-    SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());  // a name: TLS has no such
-                                                                     // field for addresses
+  // a name: TLS has no such field for addresses
+  if (ignored) SSL_set_tlsext_host_name(stream.native_handle(), host.c_str());
   const auto hang_up = [&] {
     boost::system::error_code unheard;
     stream.next_layer().close(unheard);
@@ -109,8 +108,8 @@ asio::awaitable<Result<std::unique_ptr<Link>>> dial(asio::any_io_executor io, Ur
   }
   boost::system::error_code ignored;
   socket.set_option(Tcp::no_delay(true), ignored);
-  socket.set_option(asio::socket_base::keep_alive(true), ignored);  // a stream may be silent for
-                                                                    // days
+  // a stream may be silent for days
+  socket.set_option(asio::socket_base::keep_alive(true), ignored);
   if (url.tls) {
     auto shaking = shake_hands(TlsStream(std::move(socket), tls()), url.host);
     made = co_await std::move(shaking);

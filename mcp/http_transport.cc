@@ -22,10 +22,10 @@ namespace {
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 constexpr int kNoticeTimeoutMs = 30'000;   // for what has no answer of its own to wait for
 constexpr int kFarewellTimeoutMs = 2'000;  // for the end of the session
-constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;  // where the server names no time, and
-                                                       // however long it names
-constexpr int kResumesMax = 100;                       // of one answer
-constexpr int kMovesMax = 3;                           // of one message, to another path
+// Where the server names no time, and however long it names
+constexpr int kRetryMs = 1'000, kRetryMaxMs = 60'000;
+constexpr int kResumesMax = 100;  // of one answer
+constexpr int kMovesMax = 3;      // of one message, to another path
 constexpr std::size_t kErrorBodyBytesMax = 64 << 10;
 constexpr std::size_t kErrorShownBytesMax = 200;
 constexpr std::size_t kFlightsMax = 128;

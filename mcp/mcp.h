@@ -31,8 +31,8 @@ struct ServerConfig {
 
 struct Config {
   std::vector<ServerConfig> servers;  // by name
-  std::vector<std::string> problems;  // one line each: what of the configuration is not used, and
-                                      // why
+  // One line each: what of the configuration is not used, and why
+  std::vector<std::string> problems;
 };
 
 // The value of `mcpServers`: {NAME: {...}} as a .mcp.json has it, or [{"name": NAME, ...}] as ACP
@@ -48,14 +48,14 @@ struct Options {
   std::string root;         // servers are told that it is their root
   std::string start;        // and start here, outside of it; "" is the root
   std::string config_path;  // the user's own .mcp.json, or empty for none
-  std::string launcher;     // path of lares-sandbox, which sees to it that nothing a server has
-                            // started outlives it
+  // Path of lares-sandbox, which sees to it that nothing a server has started outlives it
+  std::string launcher;
   // The servers that the repository's .mcp.json names are started only where the user's own file
   // names them too; the others are listed as not approved. Empty: it is not looked at.
   std::string repository_config_path;
-  std::vector<ServerConfig> servers;  // given by a client for this session; before those of the
-                                      // file
-  Elicit elicit;                      // without it servers are told that nobody can be asked
+  // Given by a client for this session; before those of the file
+  std::vector<ServerConfig> servers;
+  Elicit elicit;  // without it servers are told that nobody can be asked
 };
 
 // mcp_search(query) and mcp_call(server, tool, arguments), in this order. Servers start at the

@@ -118,12 +118,8 @@ std::vector<std::pair<std::string, std::string>> param_headers(
   for (const auto& mark : marks) {
     const json* value = at_path(arguments, mark.path);
     if (!value || value->is_null() || value->is_structured()) continue;
-    const bool whole = value->is_number_float() && *value == value->get<std::int64_t>();  // 5.0
-                                                                                          // counts
-                                                                                          // as an
-                                                                                          // integer
-                                                                                          // in JSON
-                                                                                          // Schema
+    // 5.0 counts as an integer in JSON Schema
+    const bool whole = value->is_number_float() && *value == value->get<std::int64_t>();
     const std::string text = value->is_string() ? value->get<std::string>()
                              : whole            ? std::to_string(value->get<std::int64_t>())
                                                 : value->dump();

@@ -31,13 +31,13 @@ inline constexpr std::string_view kBatching = "2025-03-26";  // the one version 
 inline constexpr std::size_t kRequestsMax = 64;              // of one client, unanswered
 inline constexpr std::size_t kBatchMax = 256;                // messages of a batch
 inline constexpr std::size_t kPageItemsMax = 100;            // of a list, in one answer
-inline constexpr std::size_t kSubscriptionsMax = 256;    // resources that one client watches, and
-                                                         // listening streams that it has
-inline constexpr std::size_t kStateBytesMax = 16 << 10;  // that a client carries from one round of
-                                                         // a request to the next
-inline constexpr std::size_t kAsksMax = 16;              // questions that one request has open
-inline constexpr std::int64_t kStateSecondsMax = 24 * 3600;  // then a client's answer comes too
-                                                             // late
+// Resources that one client watches, and listening streams that it has
+inline constexpr std::size_t kSubscriptionsMax = 256;
+// That a client carries from one round of a request to the next
+inline constexpr std::size_t kStateBytesMax = 16 << 10;
+inline constexpr std::size_t kAsksMax = 16;  // questions that one request has open
+// Then a client's answer comes too late
+inline constexpr std::int64_t kStateSecondsMax = 24 * 3600;
 
 // A JSON-RPC error.
 enum Code : int {
@@ -76,10 +76,10 @@ struct Asked {
 class Call {
  public:
   virtual ~Call() = default;
-  virtual const std::string& root() const = 0;  // the repository that the client said it is about;
-                                                // empty: it said none
-  virtual bool can_be_asked(std::string_view capability) const = 0;  // "elicitation", "sampling",
-                                                                     // "roots"
+  // The repository that the client said it is about; empty: it said none
+  virtual const std::string& root() const = 0;
+  // "elicitation", "sampling", "roots"
+  virtual bool can_be_asked(std::string_view capability) const = 0;
   // Where the client wants to hear of it. `done` must grow; total 0: unknown.
   virtual void progress(double done, double total, const std::string& message) = 0;
   virtual bool wants_progress() const = 0;
@@ -162,8 +162,8 @@ class Endpoint {
   Endpoint(asio::any_io_executor io, Provider& provider);
   ~Endpoint();
 
-  std::shared_ptr<Peer> peer(std::string root);  // a client, as one connection or one session knows
-                                                 // it
+  // a client, as one connection or one session knows it
+  std::shared_ptr<Peer> peer(std::string root);
 
   // Whoever listens is told.
   void tools_changed();
@@ -197,8 +197,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
   // The stream on which this request's answer was to come is closed by the client: it gave it up.
   virtual void give_up(const Json& id) = 0;
   virtual void left() = 0;  // it is gone; what it began goes on, if its provider wants it to
-  virtual void falls_silent() = 0;  // it says nothing more: whoever asks it has no answer to wait
-                                    // for
+  // It says nothing more: whoever asks it has no answer to wait for
+  virtual void falls_silent() = 0;
   virtual void set_root(std::string root) = 0;
   virtual bool initialized() const = 0;            // a legacy session
   virtual const std::string& version() const = 0;  // that it agreed on

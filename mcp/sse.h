@@ -10,16 +10,15 @@ namespace lares::mcp {
 
 class SseParser {
  public:
-  using OnEvent =
-      std::function<void(const std::string& type, const std::string& data)>;  // type "" is
-                                                                              // "message"
+  // Type "" is "message"
+  using OnEvent = std::function<void(const std::string& type, const std::string& data)>;
 
   SseParser(std::size_t event_bytes_max, OnEvent on_event)
       : n_max_(event_bytes_max), on_event_(std::move(on_event)) {}
 
-  bool feed(std::string_view bytes);  // false: an event is longer than allowed, and the stream is
-                                      // of no more use
-  void restart();                     // another connection goes on after last_id
+  // false: an event is longer than allowed, and the stream is of no more use
+  bool feed(std::string_view bytes);
+  void restart();  // another connection goes on after last_id
   const std::string& last_id() const { return last_id_; }
   std::optional<int> retry_ms() const { return retry_ms_; }
 

@@ -28,8 +28,8 @@ constexpr std::size_t kLastWordsBytesMax = 600;
 constexpr std::size_t kFarewellBytesMax = 64 << 10;  // of stderr, read after its end
 constexpr int kExitWaitMs = 500;                     // from the end of its output to its own end
 constexpr int kKillMs = 5'000;                       // until all of it is gone
-constexpr int kDrainMs = 200;  // from its own end to that of its output, which a child of it may
-                               // hold open
+// From its own end to that of its output, which a child of it may hold open
+constexpr int kDrainMs = 200;
 
 // The end of what it wrote, as UTF-8 that may be printed.
 std::string printable_tail(std::string_view text, std::size_t n_max) {

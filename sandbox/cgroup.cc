@@ -170,8 +170,8 @@ std::string group_directory(std::string_view mountinfo, std::string_view cgroup)
   if (group.empty() || group[0] != '/' || group.find("/..") != group.npos)
     return {};  // outside of our namespace
   for (std::string line; std::getline(mounts, line);) {
-    const auto fields = words(line);  // ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS [...] - TYPE
-                                      // SOURCE OPTIONS
+    // ID PARENT MAJOR:MINOR ROOT MOUNT_POINT OPTIONS [...] - TYPE SOURCE OPTIONS
+    const auto fields = words(line);
     const auto dash = std::find(fields.begin(), fields.end(), "-");
     if (fields.size() < 6 || dash == fields.end() || dash + 1 == fields.end() ||
         dash[1] != "cgroup2")
@@ -209,10 +209,9 @@ Delegation take_group(const std::string& group, int pid) {
   for (const auto& member : ours)
     write(leaf + "/cgroup.procs", member);  // who has ended meanwhile needs no move
   const auto offered = words(read(out.dir + "/cgroup.controllers"));
+  // What failed is not there below
   for (const char* name : {"memory", "pids", "cpu"})
-    if (has(offered, name))
-      write(out.dir + "/cgroup.subtree_control", fmt::format("+{}", name));  // what failed is not
-                                                                             // there below
+    if (has(offered, name)) write(out.dir + "/cgroup.subtree_control", fmt::format("+{}", name));
   note_controllers(out, words(read(out.dir + "/cgroup.subtree_control")));
   remove_leftovers(out.dir);
   return out;

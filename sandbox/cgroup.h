@@ -17,8 +17,8 @@
 namespace lares::sandbox {
 
 inline constexpr std::string_view kDaemonGroup = "lares-daemon", kCommandGroup = "lares-";
-inline constexpr int kCpuWeight = 20;  // of 1 to 10000, 100 being everybody's: the model decodes on
-                                       // the same cores
+// Of 1 to 10000, 100 being everybody's: the model decodes on the same cores
+inline constexpr int kCpuWeight = 20;
 
 struct Delegation {
   std::string dir;  // where groups for commands are made; "" when nowhere

@@ -25,8 +25,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::int64_t kSettleNs = 20'000'000;    // a stamp younger than this may hide a change of
-                                                  // the same clock tick
+// a stamp younger than this may hide a change of the same clock tick
+constexpr std::int64_t kSettleNs = 20'000'000;
 constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
 constexpr int kLinksMax = 4;                      // from one git directory to the next
 constexpr int kNamesMax = 1000;                   // tried for one that is moved

@@ -22,10 +22,10 @@ struct ControlTree {
     std::int64_t changed_ns = 0;  // 0: not read yet, or it changed as it was read
   };
   std::map<std::string, Directory> directories;  // relative; "" is the root
-  std::set<std::string> repositories;  // .git of any kind, and directories that git would take for
-                                       // a repository
-  std::vector<GitNamed> named;         // relative; of the time when they were looked for
-  bool beyond = false;                 // there is more than the limits let be looked at
+  // .git of any kind, and directories that git would take for a repository
+  std::set<std::string> repositories;
+  std::vector<GitNamed> named;  // relative; of the time when they were looked for
+  bool beyond = false;          // there is more than the limits let be looked at
 };
 
 // Reads the directories below `root` (O_PATH) that are new or have another stamp.

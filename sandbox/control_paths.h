@@ -39,22 +39,23 @@ inline constexpr std::array kObeyedOutside = {".git",
 
 // Bounds of one look; what lies beyond is not found.
 struct ControlLimits {
-  int depth_max = 24;                   // of directories
-  std::size_t entries_max = 100'000;    // of directories that are new or have changed; the rest of
-                                        // them is left to the next look
-  std::size_t directories_max = 5'000;  // known, and told to be unchanged by their stamps alone:
-                                        // each costs a microsecond
+  int depth_max = 24;  // of directories
+  // Of directories that are new or have changed; the rest of them is left to the next look
+  std::size_t entries_max = 100'000;
+  // Known, and told to be unchanged by their stamps alone: each costs a microsecond
+  std::size_t directories_max = 5'000;
   std::size_t repositories_max = 512, hooks_max = 1024;
 };
-inline constexpr std::string_view kQuarantined = ".lares-quarantined";  // behind the name, and a
-                                                                        // number if that is taken
+// Behind the name, and a number if that is taken
+inline constexpr std::string_view kQuarantined = ".lares-quarantined";
 
 struct MovedAside {
-  std::string path, to;  // relative to the worktree; to "": it could not be moved, or was to be
-                         // `left`
-  std::string why;       // "a git hook", "core.fsmonitor in a git configuration"
-  bool left = false;     // it may be what the user wants or has just written, and is in what people
-                         // review: only told. Path "": that not all could be looked at
+  // Relative to the worktree; to "": it could not be moved, or was to be `left`
+  std::string path, to;
+  std::string why;  // "a git hook", "core.fsmonitor in a git configuration"
+  // It may be what the user wants or has just written, and is in what people review: only told.
+  // Path "": that not all could be looked at
+  bool left = false;
 };
 // For the model and the person, one line; "" when there is nothing to tell.
 std::string told_of(const std::vector<MovedAside>& moved);

@@ -135,8 +135,8 @@ bool take_section(std::string_view& line, std::string& section, std::string& sub
   }
   if (i >= line.size()) return false;
   const auto head = line.substr(1, i - 1);
-  const auto end = std::min(head.find_first_of(" \t\".", 0), head.size());  // "[section.sub]" is
-                                                                            // the old form
+  // "[section.sub]" is the old form
+  const auto end = std::min(head.find_first_of(" \t\".", 0), head.size());
   section = lower(head.substr(0, end));
   sub = std::string(trimmed(head.substr(end)));
   std::erase_if(sub, [](char c) { return c == '"' || c == '.'; });

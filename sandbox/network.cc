@@ -72,9 +72,9 @@ bool is_public_v6(const ip::address_v6& address) {
   if (four(bytes, 0) == 0x0064ff9b) return is_public_v4(four(bytes, 12));  // NAT64, 64:ff9b::/96
   if (bytes[0] == 0x20 && bytes[1] == 0x02) return is_public_v4(four(bytes, 2));  // 6to4
   if (four(bytes, 0) == 0x20010000 || four(bytes, 0) == 0x20010db8)
-    return false;                    // Teredo, documentation
-  return (bytes[0] & 0xe0) == 0x20;  // 2000::/3 is all that is routed; this leaves out ::1,
-                                     // fc00::/7, fe80::/10, ff00::/8
+    return false;  // Teredo, documentation
+  // 2000::/3 is all that is routed; this leaves out ::1, fc00::/7, fe80::/10, ff00::/8
+  return (bytes[0] & 0xe0) == 0x20;
 }
 
 bool is_own(const ip::address& address) {

@@ -10,8 +10,8 @@
 
 namespace lares::sandbox {
 
-inline constexpr std::size_t kCoversMax = 16'384;  // hidden and read-only paths together; each
-                                                   // becomes a mount
+// Hidden and read-only paths together; each becomes a mount
+inline constexpr std::size_t kCoversMax = 16'384;
 Error too_many_covers(std::size_t n);
 
 // The home directory of the user the daemon runs as: $HOME, else from the password database; ""

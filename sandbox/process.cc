@@ -230,8 +230,8 @@ class Running : public Process {
   std::shared_ptr<Child> child_;
   const std::string launcher_;
   const bool hides_;
-  const std::size_t n_when_alone_;  // of the launcher's descendants: PID 1 and the command, with
-                                    // bubblewrap its two and the command
+  // Of the launcher's descendants: PID 1 and the command, with bubblewrap its two and the command
+  const std::size_t n_when_alone_;
   asio::posix::stream_descriptor in_, out_;
 };
 

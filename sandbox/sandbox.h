@@ -40,10 +40,10 @@ int tasks_max();
 std::uint64_t memory_bytes_max();
 
 struct Limits {
-  std::uint64_t file_bytes = 1ull << 30;            // RLIMIT_FSIZE
-  std::uint64_t memory_bytes = memory_bytes_max();  // of the whole tree: by the kernel where a
-                                                    // control group is delegated, else watched
-  int n_processes = tasks_max();                    // threads count, each as one
+  std::uint64_t file_bytes = 1ull << 30;  // RLIMIT_FSIZE
+  // Of the whole tree: by the kernel where a control group is delegated, else watched
+  std::uint64_t memory_bytes = memory_bytes_max();
+  int n_processes = tasks_max();  // threads count, each as one
   int n_open_files = 4096;
   // Of the worktree's file system, looked at four times a second: what a command's processes may
   // take, net, and what they must leave free (two percent if that is more, up to 10 GiB; half of
@@ -59,13 +59,13 @@ struct NetworkDecision {
   bool allowed = false;
   std::string why;  // when it was not, or when allowed and not reached
 };
-using OnNetwork = std::function<void(const NetworkDecision&)>;  // on the executor of spawn()'s
-                                                                // caller
+// On the executor of spawn()'s caller
+using OnNetwork = std::function<void(const NetworkDecision&)>;
 
 struct Policy {
-  std::string root;                   // the worktree: the only writable host path
-  std::vector<std::string> readonly;  // below root, shown but not writable (".git" always is, and
-                                      // shown without credentials)
+  std::string root;  // the worktree: the only writable host path
+  // Below root, shown but not writable (".git" always is, and shown without credentials)
+  std::vector<std::string> readonly;
   std::vector<std::string> hidden;  // below root, shown empty (secrets); found by sensitive_paths.h
   // Directories of whoever runs the commands (its sessions, tokens, settings), absolute and
   // wherever they lie: below root hidden as secrets are, elsewhere empty. In one that holds root,
@@ -88,15 +88,17 @@ struct Probe {
   // "user namespace", "PID namespace", "mounts", "proc", "network", "seccomp"; and "Landlock ABI
   // 7", where there is one. What holds, also when that is not enough.
   std::vector<std::string> layers, notes;
-  std::string missing;  // when it does not work: the layer at which the native backend stopped, ""
-                        // when it is none of them
+  // When it does not work: the layer at which the native backend stopped, "" when it is none of
+  // them
+  std::string missing;
 };
 
 // How the memory of a command's whole tree is held to its limit.
 struct Containment {
-  bool by_cgroup = false;  // the kernel does; else it is added up four times a second, and a burst
-                           // between two looks gets through
-  std::string text;        // for people: where, or why not and what to do
+  // The kernel does; else it is added up four times a second, and a burst between two looks gets
+  // through
+  bool by_cgroup = false;
+  std::string text;  // for people: where, or why not and what to do
 };
 // Of the commands of the process `pid`, 0 being this one. Changes nothing: a group is taken with
 // the first command.
@@ -115,9 +117,9 @@ struct Exit {
 class Process {
  public:
   virtual ~Process() = default;
-  virtual bool alone() const = 0;  // none of its processes is left but the command itself; in
-                                   // doubt, false
-  virtual int pid() const = 0;     // of the launcher, on the host
+  // None of its processes is left but the command itself; in doubt, false
+  virtual bool alone() const = 0;
+  virtual int pid() const = 0;                        // of the launcher, on the host
   virtual asio::posix::stream_descriptor& in() = 0;   // to its stdin
   virtual asio::posix::stream_descriptor& out() = 0;  // from its stdout and stderr, joined
   virtual asio::awaitable<Exit> wait() = 0;           // once

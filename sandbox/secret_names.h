@@ -15,8 +15,8 @@ enum class SecretName {
             // registry's settings, readers do not
   yes,
 };
-inline constexpr std::size_t kSecretMarkBytes = 64 << 10;  // of a file, in which a mark is looked
-                                                           // for
+// Of a file, in which a mark is looked for
+inline constexpr std::size_t kSecretMarkBytes = 64 << 10;
 
 // A directory with a file of this name in it is Lares' own, whichever daemon's: what a command
 // wrote there would be run with the user's rights.

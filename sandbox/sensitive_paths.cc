@@ -30,9 +30,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t kPointerBytes = 8192;     // of a .git file
-constexpr std::int64_t kSettleNs = 20'000'000;  // a stamp younger than this may hide a change of
-                                                // the same clock tick
+constexpr std::size_t kPointerBytes = 8192;  // of a .git file
+// a stamp younger than this may hide a change of the same clock tick
+constexpr std::int64_t kSettleNs = 20'000'000;
 
 // Another one when a file was changed or replaced.
 using Id = std::tuple<dev_t, ino_t, std::int64_t>;

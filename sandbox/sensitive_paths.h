@@ -14,17 +14,19 @@ namespace lares::sandbox {
 
 // Far above what repositories hold; at one of them there is no sandbox, and the error says so.
 struct SensitiveLimits {
-  std::size_t entries_max = 5'000'000;  // files and directories, those of git and of fetched code
-                                        // aside; a million take seconds
-  std::size_t path_bytes_max = 3'800;   // of a directory: what cannot be named cannot be hidden
+  // Files and directories, those of git and of fetched code aside; a million take seconds
+  std::size_t entries_max = 5'000'000;
+  std::size_t path_bytes_max = 3'800;  // of a directory: what cannot be named cannot be hidden
 };
 
 // For Policy::hidden and Policy::readonly; absolute paths, in order.
 struct Sensitive {
-  std::vector<std::string> hidden;    // by sandbox/secret_names.h; sockets; directories that we may
-                                      // not read and a command perhaps may, and those with kOwnMark
-  std::vector<std::string> readonly;  // git's own of submodules, linked worktrees and repositories
-                                      // below, which programs outside obey, and git_named.h's
+  // By sandbox/secret_names.h; sockets; directories that we may not read and a command perhaps may,
+  // and those with kOwnMark
+  std::vector<std::string> hidden;
+  // Git's own of submodules, linked worktrees and repositories below, which programs outside obey,
+  // and git_named.h's
+  std::vector<std::string> readonly;
 };
 
 // Of one sandbox. Blocks on the disk, so not for the io thread; one call at a time. The first look

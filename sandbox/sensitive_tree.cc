@@ -19,8 +19,8 @@
 namespace lares::sandbox {
 namespace {
 
-constexpr std::int64_t kSettleNs = 20'000'000;  // a stamp younger than this may hide a change of
-                                                // the same clock tick
+// a stamp younger than this may hide a change of the same clock tick
+constexpr std::int64_t kSettleNs = 20'000'000;
 // Built or fetched by tools, large, and full of test keys.
 constexpr std::array<std::string_view, 7> kSkipped = {"node_modules", "target", ".venv", "venv",
                                                       "__pycache__",  ".tox",   ".cache"};

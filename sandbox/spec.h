@@ -23,8 +23,8 @@ inline constexpr std::size_t kReplyBytesMax = 4096;
 // means: kill everything and exit. With allowed hosts, one byte goes before it, carrying the
 // listener for the proxy.
 inline constexpr char kReplyListener = 'N';
-inline constexpr std::uint16_t kProxyPort = 3128;  // of the namespace's own loopback, where nobody
-                                                   // else listens
+// Of the namespace's own loopback, where nobody else listens
+inline constexpr std::uint16_t kProxyPort = 3128;
 inline constexpr char kReplyStarted = 'S', kReplyFailed = 'E';
 // Later the daemon may ask, a request at a time, that more be hidden: "C<bytes>\n" and as many
 // bytes of absolute paths, each ended by a NUL. The answer is "C\n", or the line of a failure: then
@@ -45,14 +45,14 @@ struct Spec {
   std::uint64_t file_bytes = 0, memory_bytes = 0;
   std::uint64_t n_processes = 0, n_open_files = 0, cpu_seconds = 0;
   std::uint64_t growth_bytes = 0, growth_inodes = 0, free_bytes = 0;
-  std::string cgroup;          // the command's own group, "" when there is none
-  bool cgroup_limits = false;  // memory and number of processes are its business, nobody need watch
-                               // them
+  std::string cgroup;  // the command's own group, "" when there is none
+  // Memory and number of processes are its business, nobody need watch them
+  bool cgroup_limits = false;
   std::vector<std::string> argv, env;
 };
 
 std::string encode(const Spec& spec);
-tl::expected<Spec, std::string> decode(std::string_view text);  // error: the first record that
-                                                                // makes no sense
+// error: the first record that makes no sense
+tl::expected<Spec, std::string> decode(std::string_view text);
 
 }  // namespace lares::sandbox

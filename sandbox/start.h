@@ -17,8 +17,8 @@ struct StartOptions {
   std::vector<std::string> argv, env;
   std::string cwd;                       // "" leaves it
   std::vector<std::pair<int, int>> fds;  // (ours, the child's); the child has no others
-  bool dies_with_parent = false;  // PR_SET_PDEATHSIG, which watches the calling *thread*; also its
-                                  // own session
+  // PR_SET_PDEATHSIG, which watches the calling *thread*; also its own session
+  bool dies_with_parent = false;
 };
 
 struct Started {

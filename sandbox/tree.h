@@ -19,10 +19,10 @@
 namespace lares::sandbox {
 
 inline constexpr std::string_view kTreeOption = "--tree";
-inline constexpr int kTreeLifeFd = 3;    // the reading end of a pipe: its end of file means: kill
-                                         // everything and exit
-inline constexpr int kTreeReportFd = 4;  // the writing end of a pipe: an errno as an int where the
-                                         // program cannot be executed, else nothing
+// The reading end of a pipe: its end of file means: kill everything and exit
+inline constexpr int kTreeLifeFd = 3;
+// The writing end of a pipe: an errno as an int where the program cannot be executed, else nothing
+inline constexpr int kTreeReportFd = 4;
 inline constexpr std::chrono::milliseconds kTreeEndsWithin{2000};  // then the rest is left to init
 
 }  // namespace lares::sandbox

@@ -20,9 +20,8 @@ bool is_temporary_name(std::string_view name);            // of this process or 
 Temporary make_temporary(int dir, unsigned mode = 0600);  // no fd: errno says why
 int give_name(int dir, Temporary& temporary);  // the passing one, from which it can be renamed
 int write_all(int fd, std::string_view bytes);
-int put_file(int dir, const std::string& name, std::string_view bytes);  // durable, mode 0600, in
-                                                                         // place of what is called
-                                                                         // so
+// Durable, mode 0600, in place of what is called so
+int put_file(int dir, const std::string& name, std::string_view bytes);
 // user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left
 // out.
 void copy_xattrs(int from, int to);

@@ -31,15 +31,15 @@ struct BuiltinOptions {
   std::string sandbox_launcher;  // path of lares-sandbox
   bool no_sandbox = false;       // the user said so, in so many words, for this session
   int command_timeout_ms = 300'000;
-  bool had_shell = false;  // who calls has run commands in another shell, which is gone: the first
-                           // result says so
-  std::vector<std::string> network_allow;  // hosts that commands may reach, as the user said:
-                                           // sandbox::Policy::network_allow
-  std::function<void(const sandbox::NetworkDecision&)> on_network;  // hears of every attempt to
-                                                                    // reach one; may be empty
-  boost::asio::thread_pool* threads = nullptr;  // for what blocks, of many sessions; null: each
-                                                // tool that needs one has its own. Outlives the
-                                                // tools
+  // Who calls has run commands in another shell, which is gone: the first result says so
+  bool had_shell = false;
+  // Hosts that commands may reach, as the user said: sandbox::Policy::network_allow
+  std::vector<std::string> network_allow;
+  // Hears of every attempt to reach one; may be empty
+  std::function<void(const sandbox::NetworkDecision&)> on_network;
+  // For what blocks, of many sessions; null: each tool that needs one has its own. Outlives the
+  // tools
+  boost::asio::thread_pool* threads = nullptr;
 };
 
 // Why the shell tools are off, or "" when they work; one line for people. The answer is cached per
@@ -60,8 +60,8 @@ struct KnownText {
   std::string sha;                          // blob_sha of the text as it is shown
   std::shared_ptr<const std::string> text;  // null: not at hand
 };
-using WasShown = std::function<std::optional<KnownText>(const std::string& path)>;  // relative to
-                                                                                    // the root
+// Relative to the root
+using WasShown = std::function<std::optional<KnownText>(const std::string& path)>;
 void ask_what_was_shown(const std::vector<std::unique_ptr<Tool>>& tools, const WasShown& was_shown);
 
 }  // namespace lares::tools

@@ -33,8 +33,8 @@ class OutputCleaner {
   void end_character(std::string& out);
 
   enum class State { text, escape, csi, osc, osc_escape } state_ = State::text;
-  std::string line_, pending_;  // the line so far, at most kLineBytesMax of it; the UTF-8 character
-                                // so far
+  // The line so far, at most kLineBytesMax of it; the UTF-8 character so far
+  std::string line_, pending_;
   bool carriage_return_ = false;
   static constexpr std::size_t kLineBytesMax = 8 << 10;
 };

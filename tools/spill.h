@@ -14,9 +14,9 @@ std::string outputs_dir(const std::string& state_dir);
 
 class SpillFile {
  public:
-  static constexpr std::uint64_t kBytesMax = 64 << 20;  // of one file; what follows is dropped and
-                                                        // counted
-  static constexpr int kFilesMax = 40;                  // of one session; the oldest goes
+  // Of one file; what follows is dropped and counted
+  static constexpr std::uint64_t kBytesMax = 64 << 20;
+  static constexpr int kFilesMax = 40;  // of one session; the oldest goes
 
   // Fails silently into "": a result without its full text is still a result. `tool` begins the
   // name.

@@ -36,8 +36,8 @@ struct Spec {
 struct Change {
   std::string path;  // relative to the worktree
   std::string diff;
-  std::string before, after;  // names of the contents, equal where they are; kNoFile where there is
-                              // none
+  // Names of the contents, equal where they are; kNoFile where there is none
+  std::string before, after;
   std::string shown;  // of `after` as the model is shown it (text.h), as a SourceFile's blob
 };
 inline constexpr std::string_view kNoFile = "none";

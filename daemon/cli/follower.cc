@@ -21,8 +21,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::milliseconds kRedrawEvery{120};
-constexpr int kReconnectsMax = 5;  // in one turn; a daemon that keeps dying is reported, not
-                                   // retried for ever
+// In one turn; a daemon that keeps dying is reported, not retried for ever
+constexpr int kReconnectsMax = 5;
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
@@ -130,8 +130,8 @@ void Follower::step(const Happening& h) {
     case Happening::Kind::terminate:
       interrupt();
       break;
-    case Happening::Kind::hangup:  // nobody is left to read; the turn goes on and its session can
-                                   // be continued
+    // Nobody is left to read; the turn goes on and its session can be continued
+    case Happening::Kind::hangup:
       exit_ = kExitInterrupted;
       break;
     case Happening::Kind::resized:
@@ -169,8 +169,8 @@ void Follower::notified(const Happening& h) {
   noticed(h.message);
   if (exit_) return;
   on<protocol::ServerState>(h.message, [&](const auto& x) { server_state(x); });
-  on<protocol::ConnectionEvicted>(h.message, [&](const auto&) { lost_ = true; });  // and the daemon
-                                                                                   // closes next
+  // And the daemon closes next
+  on<protocol::ConnectionEvicted>(h.message, [&](const auto&) { lost_ = true; });
   on<protocol::ItemCompleted>(h.message, [&](const auto& x) {
     if (!ours(x.item.turn_id)) return;
     changes_.add(x.item);

@@ -70,8 +70,8 @@ class Follower {
   void reply(const std::string& line);
   void answered_elsewhere();
 
-  std::int64_t replay_to_ = 0;  // facts up to here are the past: what they asked has been answered,
-                                // or comes again as a snapshot
+  // Facts up to here are the past: what they asked has been answered, or comes again as a snapshot
+  std::int64_t replay_to_ = 0;
   std::string question_id_;
   protocol::Item asking_;  // the call that asks for permission
   bool question_open_ = false, lost_ = false;

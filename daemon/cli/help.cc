@@ -83,10 +83,8 @@ std::string placeholder(const CLI::Option& option) {
 // "{a,b}" as CLI::IsMember writes it, as "a, b".
 std::string words(const CLI::Option& option) {
   const std::string type = option.get_type_name();
-  const auto begin = type.find('{'),
-             end = type.find('}', begin == std::string::npos ? 0 : begin);  // a second list is of
-                                                                            // what the words stand
-                                                                            // for
+  // a second list is of what the words stand for
+  const auto begin = type.find('{'), end = type.find('}', begin == std::string::npos ? 0 : begin);
   if (begin == std::string::npos || end == std::string::npos) return "";
   std::string out;
   bool skips = false;  // "auto->2": what it stands for is nobody's business

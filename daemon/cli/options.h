@@ -21,8 +21,8 @@ namespace lares::cli {
 
 struct DaemonOptions : DaemonAddress {  // once resolve()d
   bool json = false;
-  std::vector<std::string> faults;  // of the settings, where they are taken as far as they are
-                                    // sound
+  // Of the settings, where they are taken as far as they are sound
+  std::vector<std::string> faults;
 
   void add_to(CLI::App& app, bool starts_daemon, bool prints_json = true);
   Result<> resolve();

@@ -174,10 +174,8 @@ std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bo
   const auto cut = [&t](const std::string& row) {
     return t.width > 0 ? clip(row, t.width, t.utf8 ? "…" : "~") : row;
   };
-  if (t.width > 0 &&
-      t.width < static_cast<int>(id_width) + kFiguresColumns + kTitleColumnsLeast) {  // the title
-                                                                                      // on a line
-                                                                                      // of its own
+  // The title on a line of its own
+  if (t.width > 0 && t.width < static_cast<int>(id_width) + kFiguresColumns + kTitleColumnsLeast) {
     std::string out;
     for (const auto& s : sessions) {
       out += t.paint(Style::bold, cut(s.session_id + "  " + (s.closed ? "closed" : s.state))) +

@@ -33,8 +33,9 @@ class Transcript {
     bool answer_live = false;  // stdout is the same terminal: show the answer while it is written
     bool show_thinking = true;
     int output_lines_max = 14;  // of one call; a diff gets three times as many
-    bool fold_output = false;   // of a call's output its first line, or its last ones where it
-                                // failed, and how many more there are
+    // Of a call's output its first line, or its last ones where it failed, and how many more there
+    // are
+    bool fold_output = false;
   };
   Transcript(Screen& screen, Options options);
 
@@ -45,8 +46,8 @@ class Transcript {
   void text(std::string_view delta);
   void call(std::string_view tool, const nlohmann::json& arguments);
   void result(bool ok, std::string_view output, const std::vector<ChangedFile>& changes);
-  void said(std::string_view prompt, std::string_view how);  // what the user wrote; `how` it is
-                                                             // delivered, or nothing
+  // What the user wrote; `how` it is delivered, or nothing
+  void said(std::string_view prompt, std::string_view how);
   void note(Style style, std::string_view line);  // something the daemon or the CLI has to say
   void complete();  // what was thought or said last is whole: no word of it is held back any more
   void finish();    // the text shown last was the answer
@@ -74,8 +75,8 @@ class Transcript {
   Screen& screen_;
   Options options_;
   std::string root_, tool_;
-  bool called_whole_ = false;  // the line of the last call shows all that it does, but for an
-                               // edit's lines
+  // The line of the last call shows all that it does, but for an edit's lines
+  bool called_whole_ = false;
   Open open_ = Open::nothing;
   std::optional<Wrap> thinking_;
   std::optional<Prose> prose_;

@@ -28,9 +28,9 @@ using Kind = Happening::Kind;
 namespace {
 
 constexpr std::size_t kTypedBytesMax = 1u << 20;
-constexpr std::size_t kKeyBytesMax = 4096;          // at once
-constexpr std::chrono::seconds kGreetedWithin{10};  // a daemon that loads answers at once too; what
-                                                    // is silent is none
+constexpr std::size_t kKeyBytesMax = 4096;  // at once
+// a daemon that loads answers at once too; what is silent is none
+constexpr std::chrono::seconds kGreetedWithin{10};
 
 constexpr std::string_view kPerhapsAnother =
     "; if it is of another version or another program, end it, or name another socket with "

@@ -168,9 +168,9 @@ void Completion::count(GenerationUsage& usage) const {
 }
 
 bool Completion::conclude(Reason reason) {
+  // a block that was cut holds no calls as its tokens are kept
   const bool whole = reason == Reason::stop || reason == Reason::calls ||
-                     (reason == Reason::length && calls_.empty());  // a block that was cut holds no
-                                                                    // calls as its tokens are kept
+                     (reason == Reason::length && calls_.empty());
   if (whole && wanted_.replayable && rejected_.empty()) remember();
   answer_.reset();
   return reason != Reason::failed && reason != Reason::cancelled && reason != Reason::ending;

@@ -30,8 +30,8 @@ struct Conversation {
   // [{"type": "function", "function": {"name", "description", "parameters", "strict"?},
   // "defer_loading"?}], deferred: a message defines it
   Json tools = Json::array();
-  std::map<std::string, engine::JsonSchemaRef> strict;  // by name, of the tools whose calls are
-                                                        // held to their schemas
+  // By name, of the tools whose calls are held to their schemas
+  std::map<std::string, engine::JsonSchemaRef> strict;
   enum class Call { as_it_likes, never, some, named } call = Call::as_it_likes;
   std::string call_name;  // named
   bool one_call = false;  // no others beside it

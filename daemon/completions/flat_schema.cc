@@ -14,9 +14,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kNestedMax = 32;            // references and alternatives in one another
-constexpr std::size_t kMeaningsMax = 32;  // of one property in several alternatives: with more it
-                                          // may be anything
+constexpr int kNestedMax = 32;  // references and alternatives in one another
+// Of one property in several alternatives: with more it may be anything
+constexpr std::size_t kMeaningsMax = 32;
 
 class Declared {
  public:

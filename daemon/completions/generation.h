@@ -81,8 +81,8 @@ struct GenerationEnd {
   } reason = Reason::stop;
   std::string what;
   GenerationUsage usage;
-  std::optional<Refusal> refused = std::nullopt;  // failed: it did not begin, which was known too
-                                                  // late for a status of its own
+  // failed: it did not begin, which was known too late for a status of its own
+  std::optional<Refusal> refused = std::nullopt;
 };
 
 class Generation {

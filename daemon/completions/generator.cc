@@ -212,11 +212,10 @@ asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
   const auto keep = [core, shared] {
     const auto n = static_cast<std::int64_t>(shared->tokens().size());
     engine::PrefixRef prefix = shared->prefix(n);
-    if (!prefix)
-      prefix = shared->prefix(n - 1);  // the last one drawn is evaluated with the next draw, which
-                                       // does not come
-    if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {  // guesses stand behind
-                                                                            // it
+    // The last one drawn is evaluated with the next draw, which does not come
+    if (!prefix) prefix = shared->prefix(n - 1);
+    // Guesses stand behind it
+    if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {
       const std::vector<engine::Token> ids(shared->tokens().begin(), shared->tokens().end());
       if (shared->sync(ids, core->host.stop_token(), {})) prefix = shared->prefix(n);
     }

@@ -21,10 +21,10 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kRunningMax = kTogetherMax;  // each has a sequence's memory; of an
-                                                          // engine elsewhere kApartMax run
-inline constexpr std::size_t kQueuedMax = 1024;  // and as many requests in memory at most; one more
-                                                 // is told to come again
+// Each has a sequence's memory; of an engine elsewhere kApartMax run
+inline constexpr std::size_t kRunningMax = kTogetherMax;
+// And as many requests in memory at most; one more is told to come again
+inline constexpr std::size_t kQueuedMax = 1024;
 
 struct GeneratorOptions {
   std::string model;  // what the checkpoint is called

@@ -13,19 +13,19 @@
 
 namespace lares::daemon {
 
-inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;  // pages that several have
-                                                                          // count once
+// Pages that several have count once
+inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;
 inline constexpr std::size_t kPrefixesMax = 1024;
-inline constexpr std::size_t kComparedMax = 16;  // of them, the latest used, with a prompt that
-                                                 // they are not a beginning of
+// Of them, the latest used, with a prompt that they are not a beginning of
+inline constexpr std::size_t kComparedMax = 16;
 
 class PrefixCache {
  public:
   explicit PrefixCache(std::uint64_t bytes_max = kPrefixBytesMax) : bytes_max_(bytes_max) {}
 
   struct Found {
-    engine::PrefixRef prefix;  // the longest that is a beginning of the prompt and not all of it;
-                               // null: none
+    // The longest that is a beginning of the prompt and not all of it; null: none
+    engine::PrefixRef prefix;
     // Tokens the prompt has in common with any of the latest used; nothing can be gone on from
     // there, unless the above ends there.
     std::int64_t n_common = 0;
@@ -39,8 +39,9 @@ class PrefixCache {
  private:
   struct Entry {
     engine::PrefixRef prefix;
-    std::uint64_t hash;  // hash_of() its tokens: a conversation's prefixes begin alike for a
-                         // million tokens, and are many
+    // hash_of() its tokens: a conversation's prefixes begin alike for a million tokens, and are
+    // many
+    std::uint64_t hash;
   };
   void count(const engine::Prefix& prefix, int change);
   void give_up_last();

@@ -13,8 +13,8 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kPrefixEvery = 128;  // tokens: where an engine can return to without
-                                                   // evaluating again
+// tokens: where an engine can return to without evaluating again
+inline constexpr std::int64_t kPrefixEvery = 128;
 
 // Of one prompt, on the engine's thread.
 class PromptBeginnings final : public SharedBeginning {

@@ -179,8 +179,8 @@ class Renderer {
             "read messages: the last one is to be gone on with, and is not the assistant's");
       return std::vector<Token>();
     }
-    if (!c_.continues_last) {  // it is whole, and another is asked for; only behind somebody else's
-                               // turn the model has its own
+    // It is whole, and another is asked for; only behind somebody else's turn the model has its own
+    if (!c_.continues_last) {
       messages_.push_back({{"role", "user"}, {"content", ""}});
       return std::vector<Token>();
     }

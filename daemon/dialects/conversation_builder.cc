@@ -80,8 +80,8 @@ bool ConversationBuilder::ends_with_calls() const {
 
 std::string arguments_object(std::string_view arguments) {
   if (arguments.find_first_not_of(" \t\r\n") == std::string_view::npos) return "{}";
-  const bool usual = !too_much(arguments);  // what a body may not be, a string in one may not
-                                            // either
+  // What a body may not be, a string in one may not either
+  const bool usual = !too_much(arguments);
   if (usual && WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false).is_object())
     return std::string(arguments);
   return wire_text({{"arguments", arguments}});
@@ -89,8 +89,8 @@ std::string arguments_object(std::string_view arguments) {
 
 std::string unsupported(std::string_view type) {
   if (type.starts_with("input_")) type.remove_prefix(6);
-  return fmt::format("[Unsupported {}]", type.empty() ? "part" : type);  // V4's reference encoder
-                                                                         // calls them so
+  // V4's reference encoder calls them so
+  return fmt::format("[Unsupported {}]", type.empty() ? "part" : type);
 }
 
 std::string text_of(const WireJson& content, std::string_view between) {

@@ -47,9 +47,8 @@ std::string text_of(const WireJson& content, std::string_view between);
 // How a part that this model cannot read is named.
 std::string unsupported(std::string_view type);
 
-std::string_view string_field(const WireJson& object, std::string_view name);  // empty: it is not
-                                                                               // there, or no
-                                                                               // string
+// Empty: it is not there, or no string
+std::string_view string_field(const WireJson& object, std::string_view name);
 bool is_true(const WireJson& object, std::string_view name);
 
 struct OfferedTool {

@@ -18,8 +18,8 @@ class Fields {
       : object_(object), at_(std::move(at)) {}
 
   const std::optional<WireError>& error() const { return error_; }
-  void refuse(std::string_view name, std::string_view must);  // "NAME must be MUST"; the first
-                                                              // counts
+  // "NAME must be MUST"; the first counts
+  void refuse(std::string_view name, std::string_view must);
 
   const WireJson* any(std::string_view name) const { return field_of(object_, name); }
   const WireJson* object(std::string_view name);

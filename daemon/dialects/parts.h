@@ -52,8 +52,8 @@ class DialectAnswer : public Parts {
  public:
   virtual void begin(std::int64_t prompt_tokens) = 0;
   virtual void end(const GenerationEnd& end) = 0;  // with the terminal event, whatever the reason
-  virtual WireJson whole(const GenerationEnd& end) const = 0;  // instead of the stream: of what
-                                                               // is_answer(), after end()
+  // Instead of the stream: of what is_answer(), after end()
+  virtual WireJson whole(const GenerationEnd& end) const = 0;
   std::string take();
   // Of a stream in which nothing is said for a while; it may outlive this.
   virtual Exchange::KeepAlive keep_alive() const;

@@ -33,8 +33,8 @@ class ResponsesAnswer : public DialectAnswer {
   WireJson response(const char* status) const;
   WireJson item(const Part& part, const char* status) const;
   void event(const char* type, WireJson fields);
-  void told(const Part& part, const char* type, WireJson fields);  // of an item, or of the one part
-                                                                   // in it
+  // Of an item, or of the one part in it
+  void told(const Part& part, const char* type, WireJson fields);
   void text_closed(const Part& part);
   void call_closed(const Part& part);
   ResponsesTool tool_of(const Part& part) const;

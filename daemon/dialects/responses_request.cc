@@ -64,8 +64,8 @@ class ResponsesReader {
                                       ? std::string_view(choice->get_ref<const std::string&>())
                                       : "";
     const std::string_view type = string_field(*choice, "type");
-    const bool allowed = type == "allowed_tools";  // which of them is the model's to read; that one
-                                                   // is called, ours to see to
+    // Which of them is the model's to read; that one is called, ours to see to
+    const bool allowed = type == "allowed_tools";
     if (word == "none") {
       c.call = Conversation::Call::never;
     } else if (word == "required" || (allowed && string_field(*choice, "mode") == "required")) {
@@ -214,8 +214,8 @@ class ResponsesReader {
                               ? WireJson{{"format", *field_of(*text, "format")}}
                               : WireJson{{"format", {{"type", "text"}}}}},
                  {"tool_choice", given("tool_choice", "auto")},
-                 {"tools", WireJson::array()},  // whoever sent them has them; they are most of a
-                                                // request
+                 // Whoever sent them has them; they are most of a request
+                 {"tools", WireJson::array()},
                  {"top_p", given("top_p", 1.0)},
                  {"truncation", "disabled"}};
   }

@@ -11,13 +11,12 @@
 namespace lares::daemon {
 
 inline constexpr std::string_view kSseDone = "data: [DONE]\n\n";  // Chat Completions' last words
-inline constexpr std::string_view kSseKeepAlive = ": keep-alive\n\n";  // a comment, which clients
-                                                                       // ignore
+// a comment, which clients ignore
+inline constexpr std::string_view kSseKeepAlive = ": keep-alive\n\n";
 
 HttpReply sse_head();                                      // of Exchange::begin()
 std::string sse_data(const nlohmann::ordered_json& json);  // "data: {...}\n\n"
-std::string sse_event(std::string_view name, const nlohmann::ordered_json& json);  // "event:
-                                                                                   // NAME\ndata:
-                                                                                   // {...}\n\n"
+// "event: NAME\ndata: {...}\n\n"
+std::string sse_event(std::string_view name, const nlohmann::ordered_json& json);
 
 }  // namespace lares::daemon

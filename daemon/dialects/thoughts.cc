@@ -19,8 +19,8 @@ std::string thought_signature(std::string_view text) {
 }
 
 std::string sealed_thought(std::string_view text) {
-  std::vector<unsigned char> base64(4 * ((text.size() + 2) / 3) + 1);  // and the zero that
-                                                                       // EVP_EncodeBlock adds
+  // And the zero that EVP_EncodeBlock adds
+  std::vector<unsigned char> base64(4 * ((text.size() + 2) / 3) + 1);
   const int n = EVP_EncodeBlock(base64.data(), reinterpret_cast<const unsigned char*>(text.data()),
                                 static_cast<int>(text.size()));
   return std::string(kSealed) +

@@ -16,9 +16,9 @@ namespace lares::daemon {
 
 using WireJson = nlohmann::ordered_json;
 
-inline constexpr std::size_t kBodyDepthMax = 128;         // of nested arrays and objects
-inline constexpr std::size_t kBodyMembersMax = 16'384;    // of one object: each is compared with
-                                                          // those before it
+inline constexpr std::size_t kBodyDepthMax = 128;  // of nested arrays and objects
+// Of one object: each is compared with those before it
+inline constexpr std::size_t kBodyMembersMax = 16'384;
 inline constexpr std::size_t kBodyComparesMax = 1 << 28;  // of all its objects' members
 // Before JSON is parsed: why it is deep enough to exhaust the stack of what walks it, or takes
 // minutes to build; nullopt: it is not.

@@ -41,8 +41,8 @@ class Hooks {
 
   // Why the call does not run; nullopt: it may.
   asio::awaitable<std::optional<std::string>> before(protocol::Item item);
-  asio::awaitable<std::string> after(protocol::Item item);    // what the model reads behind the
-                                                              // result
+  // What the model reads behind the result
+  asio::awaitable<std::string> after(protocol::Item item);
   asio::awaitable<std::string> at_end(std::int64_t turn_id);  // what it is told to go on with
 
  private:

@@ -17,14 +17,13 @@ namespace lares::daemon {
 namespace asio = boost::asio;
 
 inline constexpr std::chrono::seconds kKeepAliveEvery{10};
-inline constexpr std::chrono::seconds kStatusKnownMax{30};  // of a whole answer that takes long;
-                                                            // clients and proxies wait a minute and
-                                                            // more
-inline constexpr std::chrono::seconds kSlowReaderMax{60};   // nothing read for so long
+// Of a whole answer that takes long; clients and proxies wait a minute and more
+inline constexpr std::chrono::seconds kStatusKnownMax{30};
+inline constexpr std::chrono::seconds kSlowReaderMax{60};  // nothing read for so long
 inline constexpr std::chrono::seconds kLastWordsMax{5};
 
-using HttpHeaders = std::vector<std::pair<std::string, std::string>>;  // of requests: names in
-                                                                       // lower case, values UTF-8
+// Of requests: names in lower case, values UTF-8
+using HttpHeaders = std::vector<std::pair<std::string, std::string>>;
 
 struct HttpRequest {
   std::string method;       // "GET"
@@ -32,8 +31,8 @@ struct HttpRequest {
   HttpHeaders headers;
   std::string body;
 
-  std::string_view header(std::string_view name) const;  // its first value; empty: none. `name` in
-                                                         // lower case
+  // Its first value; empty: none. `name` in lower case
+  std::string_view header(std::string_view name) const;
 };
 
 struct HttpReply {

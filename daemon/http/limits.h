@@ -9,19 +9,19 @@
 namespace lares::daemon {
 
 inline constexpr std::size_t kHttpHeaderBytesMax = 64 << 10;  // request line and headers
-inline constexpr std::size_t kHttpBodyBytesMax = 64 << 20;  // a conversation of a million tokens is
-                                                            // about 5 MB, and 8 MB as their ids
+// a conversation of a million tokens is about 5 MB, and 8 MB as their ids
+inline constexpr std::size_t kHttpBodyBytesMax = 64 << 20;
 // Of all requests that are being read or answered; also once a body is let go of, for what is made
 // of it is about as large.
 inline constexpr std::size_t kHttpBodiesBytesMax = 512 << 20;
-inline constexpr std::size_t kHttpConnectionsMax = 256;  // with descriptors left for sessions under
-                                                         // the usual limit of 1,024
-inline constexpr std::chrono::seconds kHttpHeaderTimeMax{10};  // from a request's first byte to the
-                                                               // end of its headers
+// With descriptors left for sessions under the usual limit of 1,024
+inline constexpr std::size_t kHttpConnectionsMax = 256;
+// From a request's first byte to the end of its headers
+inline constexpr std::chrono::seconds kHttpHeaderTimeMax{10};
 inline constexpr std::chrono::seconds kHttpBodySilenceMax{30};
 inline constexpr std::chrono::seconds kHttpIdleMax{120};  // between requests
-inline constexpr std::chrono::seconds kHttpLingerMax{1};  // for a peer to read the last answer
-                                                          // before its connection closes
+// For a peer to read the last answer before its connection closes
+inline constexpr std::chrono::seconds kHttpLingerMax{1};
 
 struct HttpLimits {
   std::size_t header_bytes = kHttpHeaderBytesMax, body_bytes = kHttpBodyBytesMax,

@@ -93,9 +93,8 @@ struct HttpRequestParser::Beast {
 
 HttpRequestParser::HttpRequestParser(const HttpLimits& limits)
     : beast_(std::make_unique<Beast>()), limits_(limits) {
-  beast_->parser.header_limit(std::numeric_limits<std::uint32_t>::max());  // Beast's depends on
-                                                                           // where the bytes are
-                                                                           // cut; put() counts
+  // Beast's depends on where the bytes are cut; put() counts
+  beast_->parser.header_limit(std::numeric_limits<std::uint32_t>::max());
   beast_->parser.body_limit(limits.body_bytes);
 }
 
@@ -108,9 +107,8 @@ std::size_t HttpRequestParser::body_bytes() const { return beast_->parser.get().
 
 tl::expected<std::size_t, HttpRefusal> HttpRequestParser::put(std::string_view bytes) {
   std::size_t taken = 0;
-  if (!begun_)
-    taken = std::min(bytes.find_first_not_of("\r\n"), bytes.size());  // empty lines between
-                                                                      // requests mean nothing
+  // Empty lines between requests mean nothing
+  if (!begun_) taken = std::min(bytes.find_first_not_of("\r\n"), bytes.size());
   if (taken == bytes.size() || is_done()) return taken;
   begun_ = true;
   const bool had_head = has_head();

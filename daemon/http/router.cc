@@ -71,8 +71,8 @@ Router::Found Router::find(std::string_view method, std::string_view path) const
 
 HttpReply Router::refusal(std::string_view path, unsigned status, std::string_view message) const {
   const HttpErrorBody* longest = nullptr;
-  for (const auto& [prefix, body] : bodies_) {  // in the order of their bytes: of those that fit, a
-                                                // longer one comes later
+  // In the order of their bytes: of those that fit, a longer one comes later
+  for (const auto& [prefix, body] : bodies_) {
     if (is_at_or_below(path, prefix)) longest = &body;
   }
   return {.status = status,

@@ -28,8 +28,8 @@ class Router {
 
   struct Found {
     const HttpHandler* handler = nullptr;
-    std::string allow;  // no handler: what the path takes instead, "GET, HEAD, POST"; empty: nobody
-                        // knows the path
+    // No handler: what the path takes instead, "GET, HEAD, POST"; empty: nobody knows the path
+    std::string allow;
   };
   Found find(std::string_view method, std::string_view path) const;
   HttpReply refusal(std::string_view path, unsigned status, std::string_view message) const;
@@ -38,8 +38,8 @@ class Router {
   using Methods = std::map<std::string, HttpHandler, std::less<>>;
   const Methods* methods_of(std::string_view path) const;
 
-  std::map<std::string, Methods, std::less<>> whole_, below_;  // below_: by what stands before
-                                                               // `{name}`, slash included
+  // below_: by what stands before `{name}`, slash included
+  std::map<std::string, Methods, std::less<>> whole_, below_;
   std::map<std::string, HttpErrorBody, std::less<>> bodies_;
 };
 

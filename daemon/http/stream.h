@@ -53,9 +53,9 @@ class HttpStream : public std::enable_shared_from_this<HttpStream> {
   // ---- the end
   std::stop_token gone() const { return gone_.get_token(); }
   void say_gone();
-  asio::awaitable<void> finish();  // no more is sent; waits a little for the peer to have read what
-                                   // was
-  void close();                    // at once
+  // No more is sent; waits a little for the peer to have read what was
+  asio::awaitable<void> finish();
+  void close();  // at once
 
  private:
   static constexpr std::size_t kChunkBytes = 16 << 10;

@@ -236,9 +236,8 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
       {{"session", turn.session->info().session_id}, {"turn", turn.id}, {"branch", turn.branch}});
   auto asking = call.ask(item.id, "elicitation/create",
                          approval ? approval_question(item) : free_question(item));
-  watch.on_settled([&call, key = item.id] { call.withdraw(key); });  // by a terminal or an editor:
-                                                                     // then the client's form
-                                                                     // closes
+  // By a terminal or an editor: then the client's form closes
+  watch.on_settled([&call, key = item.id] { call.withdraw(key); });
   const rpc::Asked asked = co_await std::move(asking);
   watch.on_settled(nullptr);
   if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone ||

@@ -46,9 +46,9 @@ class McpProvider final : public mcp::server::Provider {
   struct Turn {
     std::shared_ptr<Session> session;
     std::int64_t id = 0;
-    std::string branch;                // of a worktree made for it
-    std::shared_ptr<TurnWatch> watch;  // from before the prompt was sent: who asks at once is
-                                       // heard, and knows that somebody is there
+    std::string branch;  // of a worktree made for it
+    // From before the prompt was sent: who asks at once is heard, and knows that somebody is there
+    std::shared_ptr<TurnWatch> watch;
   };
   struct Told {
     TurnReport report;
@@ -76,9 +76,8 @@ class McpProvider final : public mcp::server::Provider {
   asio::awaitable<End> follow(mcp::server::Call& call, Turn turn, bool goes_on);
   asio::awaitable<mcp::server::Asked::How> pass_on(mcp::server::Call& call, Turn turn,
                                                    TurnWatch& watch);
-  asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);  // read off
-                                                                                        // this
-                                                                                        // thread
+  // Read off this thread
+  asio::awaitable<Reply<TurnReport>> reported(Recorded session, std::int64_t turn_id);
 
   Sessions& sessions_;
   asio::thread_pool& disk_;

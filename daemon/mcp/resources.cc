@@ -69,8 +69,8 @@ Read<std::string> diff_text(const Recorded& session) {
 rpc::Json McpProvider::resources(const std::string& said, std::size_t from, std::size_t n) {
   const auto top = said.empty() ? tl::unexpected(std::string()) : repository_root(said);
   const std::string& root = top ? top->root : said;
-  const std::string worktrees = sessions_.world().state_dir + "/worktrees/";  // of whichever
-                                                                              // repository
+  // Of whichever repository
+  const std::string worktrees = sessions_.world().state_dir + "/worktrees/";
   std::vector<const protocol::SessionInfo*> all;
   sessions_.for_each([&](const protocol::SessionInfo& info) {
     if (root.empty() || info.root == root || info.root.starts_with(worktrees)) all.push_back(&info);

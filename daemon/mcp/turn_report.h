@@ -18,8 +18,8 @@ struct TurnReport {
   std::string reason, message;  // of its end; empty: it runs, or never began
   std::string answer;           // the text after the last call
   shown::Changes changes;
-  std::vector<std::string> unanswered;  // calls that did not run because nobody was there to allow
-                                        // them
+  // Calls that did not run because nobody was there to allow them
+  std::vector<std::string> unanswered;
   protocol::Usage usage;
 };
 

@@ -51,11 +51,10 @@ void TurnWatch::follow(std::int64_t turn_id) {
   // One that ended before anybody watched is over too.
   ended_ = ended_turn_ >= turn_id || (session_->info().turn_id != turn_id &&
                                       session_->info().n_turns >= turn_id && turn_id != 0);
-  if (ended_)
-    news_.open();
+  if (ended_) news_.open();
+  // It may have been told before anybody watched, and not change for long
   else
-    say(state_in_words(session_->info().state));  // it may have been told before anybody watched,
-                                                  // and not change for long
+    say(state_in_words(session_->info().state));
 }
 
 asio::awaitable<void> TurnWatch::changed() {

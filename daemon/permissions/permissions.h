@@ -56,8 +56,8 @@ class Permissions {
   asio::thread_pool& disk_;
   RuleStore store_;
   std::vector<protocol::PermissionRule> rules_;
-  std::string directory_;  // where the session's shell went last, below the root, as far as its
-                           // commands say
+  // Where the session's shell went last, below the root, as far as its commands say
+  std::string directory_;
   std::unique_ptr<Asked> asked_;
 };
 

@@ -26,9 +26,9 @@ class RuleStore {
   // says otherwise of the same takes its place.
   tl::expected<void, std::string> add(const std::string& root,
                                       const protocol::PermissionRule& rule);
+  // false: there is none
   tl::expected<bool, std::string> remove(const std::string& root,
-                                         const protocol::PermissionRule& rule);  // false: there is
-                                                                                 // none
+                                         const protocol::PermissionRule& rule);
 
  private:
   std::string file(const std::string& root, const std::string& scope) const;

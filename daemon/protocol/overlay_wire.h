@@ -7,8 +7,8 @@
 
 namespace lares::daemon::protocol {
 
-inline constexpr std::size_t kOverlaysMax = 32;  // files of one session; of more the oldest is
-                                                 // forgotten
+// Files of one session; of more the oldest is forgotten
+inline constexpr std::size_t kOverlaysMax = 32;
 
 // session/hold_files {sessionId}: this connection, which has subscribed to the session, is an
 // editor's: it may hold text of files that is not on the disk, and answers session/overlay_wanted.

@@ -38,31 +38,31 @@ inline constexpr int kVersion = 1;
 
 // ---- limits
 
-inline constexpr std::size_t kLineBytesMax = 16u << 20;  // one request or notification, newline
-                                                         // included
+// One request or notification, newline included
+inline constexpr std::size_t kLineBytesMax = 16u << 20;
 inline constexpr int kOutstandingMax = 64;  // requests a connection may have unanswered
-inline constexpr std::size_t kOutboxBytesMax = 8u << 20;  // queued to one client; see item/delta
-                                                          // for what happens near it
+// Queued to one client; see item/delta for what happens near it
+inline constexpr std::size_t kOutboxBytesMax = 8u << 20;
 inline constexpr int kStuckMsMax = 60'000;  // a client that reads nothing for so long is evicted
 inline constexpr std::size_t kPromptBytesMax = 4u << 20;  // prompt/send content
-inline constexpr std::size_t kPromptsQueuedMax = 64;  // prompts of one session waiting for their
-                                                      // turn
-inline constexpr int kHistoryMax = 1000;              // events in one session/history answer
+// Prompts of one session waiting for their turn
+inline constexpr std::size_t kPromptsQueuedMax = 64;
+inline constexpr int kHistoryMax = 1000;  // events in one session/history answer
 
 // ---- errors
 
 // JSON-RPC's own codes and ours. `error.data` = {"kind": <name>, "retryable": bool, "hint": "what
 // to do", "retryAfterMs"?: n}.
 enum class Code : int {
-  parse_error = -32700,  // kind "parse_error": not JSON; the connection stays open. Answered with
-                         // id null
+  // Kind "parse_error": not JSON; the connection stays open. Answered with id null
+  parse_error = -32700,
   invalid_request = -32600,  // "invalid_request": not a request, or initialize missing or repeated
   unknown_method = -32601,   // "unknown_method"
   invalid_params = -32602,   // "invalid_params": the message names the field
   internal = -32603,         // "internal": the daemon failed (disk full, ...)
-  overloaded = -32001,       // "overloaded": too many outstanding requests or queued prompts;
-                             // retryAfterMs
-  not_found = -32002,        // "not_found": no such session, root, ...
+  // "overloaded": too many outstanding requests or queued prompts; retryAfterMs
+  overloaded = -32001,
+  not_found = -32002,  // "not_found": no such session, root, ...
   busy = -32003,       // "busy": a turn runs and delivery was "start", or expectTurn did not match
   not_ready = -32004,  // "not_ready": the engine failed to load (while it loads, prompts simply
                        // wait)
@@ -95,8 +95,8 @@ struct InitializeResult {
   std::string boot_id;    // of this process: another after a restart
   std::int64_t pid = 0;
   std::string state_dir, socket;
-  std::vector<std::string> capabilities;  // "steer", "queue", "interrupt", "withdraw", "history",
-                                          // "question"
+  // "steer", "queue", "interrupt", "withdraw", "history", "question"
+  std::vector<std::string> capabilities;
   std::int64_t line_bytes_max = kLineBytesMax, outstanding_max = kOutstandingMax,
                outbox_bytes_max = kOutboxBytesMax;
 };
@@ -123,21 +123,21 @@ struct ExpertStatus {
 };
 // All timelines and shared beginnings of the engine, what they share counted once; bytes.
 struct SequenceStatus {
-  std::int64_t bytes = 0, bytes_max = 0, most = 0;    // now; at most, 0: what is available; ever
-  std::int64_t n = 0;                                 // timelines
-  std::int64_t parked = 0, evicted = 0, refused = 0;  // times one that waited gave up work space,
-                                                      // cells, and times there was no room
+  std::int64_t bytes = 0, bytes_max = 0, most = 0;  // now; at most, 0: what is available; ever
+  std::int64_t n = 0;                               // timelines
+  // Times one that waited gave up work space, cells, and times there was no room
+  std::int64_t parked = 0, evicted = 0, refused = 0;
 };
 // Also the params of the notification "server/state", sent to every initialised connection when
 // something in it changes (load progress at most ten times a second) and once right after
 // initialize.
 struct ServerState {
   static constexpr std::string_view kNotification = "server/state";
-  std::string state = "loading";     // loading | ready | failed | stopping
-  std::int64_t done = 0, total = 0;  // while loading: units of the loader's own; total 0 while
-                                     // unknown
-  std::string message;  // failed: why, in one line; ready: what a person should know of the model,
-                        // or nothing
+  std::string state = "loading";  // loading | ready | failed | stopping
+  // While loading: units of the loader's own; total 0 while unknown
+  std::int64_t done = 0, total = 0;
+  // failed: why, in one line; ready: what a person should know of the model, or nothing
+  std::string message;
 };
 struct ServerStatus {
   static constexpr std::string_view kMethod = "server/status";
@@ -157,19 +157,19 @@ struct RepoPrefixResult {
   bool looking = false;                  // the files are being read, rendered or read back
   std::int64_t base_tokens = 0, evaluated = 0, tokens_max = 0;
   std::int64_t overlay_tokens = 0, overlay_tokens_max = 0, n_hidden = 0;
-  std::int64_t overlay_evaluated = 0;  // tokens behind the base that every new session begins with,
-                                       // and that are evaluated
-  std::int64_t next_tokens = 0, next_evaluated = 0;  // of a base that is computed to replace this
-                                                     // one; 0: none
-  double tokens_per_s = 0;                           // of evaluating, lately
-  std::int64_t page_bytes = 0;                       // in memory
-  std::int64_t disk_bytes = 0, disk_tokens = 0;      // kept for the next start
-  bool scrubbing = false;     // because repo/scrub asked for it; else now and then
-  std::int64_t scrubbed = 0;  // of disk_tokens: evaluated anew in this pass and found equal to the
-                              // bit
-  std::string scrub_found;    // what was not, or could not be compared; empty: nothing
-  std::int64_t found_tokens = 0, prefilled_tokens = 0;  // by sessions since the daemon began: of
-                                                        // their prompts, evaluated already and not
+  // Tokens behind the base that every new session begins with, and that are evaluated
+  std::int64_t overlay_evaluated = 0;
+  // Of a base that is computed to replace this one; 0: none
+  std::int64_t next_tokens = 0, next_evaluated = 0;
+  double tokens_per_s = 0;                       // of evaluating, lately
+  std::int64_t page_bytes = 0;                   // in memory
+  std::int64_t disk_bytes = 0, disk_tokens = 0;  // kept for the next start
+  bool scrubbing = false;  // because repo/scrub asked for it; else now and then
+  // Of disk_tokens: evaluated anew in this pass and found equal to the bit
+  std::int64_t scrubbed = 0;
+  std::string scrub_found;  // what was not, or could not be compared; empty: nothing
+  // By sessions since the daemon began: of their prompts, evaluated already and not
+  std::int64_t found_tokens = 0, prefilled_tokens = 0;
   std::vector<PrefixFile> files;
   std::vector<std::string> left_out;
 };
@@ -247,17 +247,17 @@ constexpr bool is_mode(std::string_view mode) { return mode == "work" || mode ==
 
 // What a session may be told at its creation; what is absent takes the daemon's default.
 struct SessionSettings {
-  std::string mode = "work";  // "work": tools; "ask": only tools that change nothing. Of prompts
-                              // that name none
-  std::optional<double> temperature, top_p;     // default: the checkpoint's generation_config.json,
-                                                // else 1 and 1; ask: lower. 0 is greedy
-  std::optional<std::uint64_t> seed;            // default: random, then kept
-  std::optional<std::int64_t> steps_max;        // steps (answers of the model) in one turn; default
-                                                // kStepsMax
-  std::optional<std::int64_t> step_tokens_max;  // tokens in one step
+  // "work": tools; "ask": only tools that change nothing. Of prompts that name none
+  std::string mode = "work";
+  // Default: the checkpoint's generation_config.json, else 1 and 1; ask: lower. 0 is greedy
+  std::optional<double> temperature, top_p;
+  std::optional<std::uint64_t> seed;  // default: random, then kept
+  // Steps (answers of the model) in one turn; default kStepsMax
+  std::optional<std::int64_t> steps_max;
+  std::optional<std::int64_t> step_tokens_max;   // tokens in one step
   std::optional<std::int64_t> think_tokens_max;  // of them, reasoning; then "</think>" is forced
-  bool no_sandbox = false;  // commands run with the user's own rights: only when the user said so
-                            // in so many words
+  // Commands run with the user's own rights: only when the user said so in so many words
+  bool no_sandbox = false;
   // What may change something without being asked for: "auto": all but what loses work (see
   // approval/reply); "edits": edits, no commands; "ask": nothing. "plan" and "read-only": nothing
   // may be changed at all.
@@ -341,8 +341,8 @@ struct SessionRewind {
 };
 struct RewindChange {
   std::string path, kind;  // added | changed | removed | mode | type, by the rewinding
-  bool others = false;  // it was not as the session left it: what others changed there since goes
-                        // along (the undo has it)
+  // It was not as the session left it: what others changed there since goes along (the undo has it)
+  bool others = false;
 };
 struct SessionRewindResult {
   std::int64_t turn_id = 0;
@@ -385,15 +385,15 @@ struct PromptSend {
   static constexpr std::string_view kMethod = "prompt/send";
   std::string session_id, id, content;
   std::string delivery = "start";
-  std::string mode;              // see SessionSettings; empty: the session's
-  std::int64_t expect_turn = 0;  // steer, interrupt: only if this turn is the running one; 0:
-                                 // whichever
+  std::string mode;  // see SessionSettings; empty: the session's
+  // steer, interrupt: only if this turn is the running one; 0: whichever
+  std::int64_t expect_turn = 0;
 };
 struct PromptSendResult {
   std::string id;
-  std::int64_t seq = 0;      // of its prompt/accepted
-  std::int64_t turn_id = 0;  // the turn it began or steers; 0 when it waits for a later one
-                             // (turn/started names it)
+  std::int64_t seq = 0;  // of its prompt/accepted
+  // The turn it began or steers; 0 when it waits for a later one (turn/started names it)
+  std::int64_t turn_id = 0;
 };
 // Takes back a prompt that nobody has answered: one that waits is never begun (prompt/withdrawn
 // says so to all); if its turn runs, that turn is stopped as turn/interrupt would. One whose turn
@@ -518,9 +518,9 @@ struct SessionClosed {  // durable
 struct SessionState {
   static constexpr std::string_view kNotification = "session/state";
   Stamp at{};
-  std::string state = "idle";  // idle | loading (waits for the model to load) | queued (for the
-                               // engine) | prefill | decode | tool | waiting (for an answer) |
-                               // stopping (was interrupted)
+  // idle | loading (waits for the model to load) | queued (for the engine) | prefill | decode |
+  // tool | waiting (for an answer) | stopping (was interrupted)
+  std::string state = "idle";
   std::int64_t turn_id = 0;
   int n_queued = 0;  // prompts waiting
 };
@@ -547,8 +547,8 @@ struct TurnPrefill {
   static constexpr std::string_view kNotification = "turn/prefill";
   Stamp at{};
   std::int64_t turn_id = 0, step = 0;
-  std::int64_t done = 0, total = 0;  // tokens to evaluate in this step; what is cached is not
-                                     // counted
+  // Tokens to evaluate in this step; what is cached is not counted
+  std::int64_t done = 0, total = 0;
 };
 
 struct Usage {
@@ -559,10 +559,8 @@ struct Usage {
   std::int64_t generated = 0;  // tokens sampled, of them ...
   std::int64_t thinking = 0;   // ... reasoning
   std::int64_t context = 0, context_max = 0;  // the transcript now, and what fits
-  std::int64_t prefill_ms = 0, decode_ms = 0, tool_ms = 0, wait_ms = 0, total_ms = 0;  // wait: for
-                                                                                       // the model
-                                                                                       // or the
-                                                                                       // engine
+  // wait: for the model or the engine
+  std::int64_t prefill_ms = 0, decode_ms = 0, tool_ms = 0, wait_ms = 0, total_ms = 0;
 };
 // Durable. One answer of the model is complete; its tool calls, if any, run next.
 struct TurnStep {
@@ -585,9 +583,9 @@ struct TurnEnded {
 };
 
 struct FileChange {
-  std::string path, diff;     // relative to the root; unified diff, empty for binary files
-  std::string before, after;  // names of the contents, equal where they are; "none" where there is
-                              // no file; empty: not told
+  std::string path, diff;  // relative to the root; unified diff, empty for binary files
+  // Names of the contents, equal where they are; "none" where there is no file; empty: not told
+  std::string before, after;
   std::string shown;  // of `after` as the model is shown it: without byte order mark and carriage
                       // returns
 };
@@ -595,10 +593,11 @@ struct FileChange {
 struct Item {
   std::string id;  // "3.2": turn 3, its second item
   std::int64_t turn_id = 0;
-  std::string kind;       // user | think | text | tool | error | note
-  std::string text;       // all kinds but tool. note: something the daemon did or told the model (a
-                          // reminder, a forced </think>)
-  std::string prompt_id;  // user
+  std::string kind;  // user | think | text | tool | error | note
+  // All kinds but tool. note: something the daemon did or told the model (a reminder, a forced
+  // </think>)
+  std::string text;
+  std::string prompt_id;    // user
   std::int64_t tokens = 0;  // think, text, tool: sampled for it, about
 
   // tool
@@ -608,16 +607,16 @@ struct Item {
                       // rejected (never ran: malformed or cut off) | denied (never ran) | cancelled
                       // | interrupted (the daemon died meanwhile, outcome unknown)
   std::string why;    // asking, denied: in one line
-  std::vector<std::string> likes;  // asking: patterns of the rules that an answer for more than
-                                   // once would make; none: none
-  std::string output;              // what the model reads of it
+  // asking: patterns of the rules that an answer for more than once would make; none: none
+  std::vector<std::string> likes;
+  std::string output;  // what the model reads of it
   std::int64_t elapsed_ms = 0;
   std::int64_t began_ms = 0;  // in snapshots: since when it is what it is, Unix time
   std::vector<FileChange> changes;
-  bool changes_untold = false;  // it may have changed files that `changes` does not name, as a
-                                // command may
-  std::string snapshot, snapshot_after;  // of the worktree before it ran and, where its changes are
-                                         // untold, after; empty: none was taken
+  // It may have changed files that `changes` does not name, as a command may
+  bool changes_untold = false;
+  // Of the worktree before it ran and, where its changes are untold, after; empty: none was taken
+  std::string snapshot, snapshot_after;
 };
 struct ItemStarted {  // ephemeral
   static constexpr std::string_view kNotification = "item/started";

@@ -30,10 +30,10 @@ struct WorktreeCreated {  // its result: a SessionInfo, and of a session in a wo
 struct WorktreeInfo {
   std::string session_id, title, state;  // title and state empty: its session is not known here
   std::string root, worktree_of, branch;
-  bool closed = false;       // the session
-  bool gone = false;         // somebody removed the directory
-  bool uncommitted = false;  // its files are as neither its branch has them, nor as they began, nor
-                             // as they were applied
+  bool closed = false;  // the session
+  bool gone = false;    // somebody removed the directory
+  // Its files are as neither its branch has them, nor as they began, nor as they were applied
+  bool uncommitted = false;
   std::int64_t n_changed = 0;  // files, since it began
   std::int64_t began_ms = 0;
   bool applied = false;  // and not taken back

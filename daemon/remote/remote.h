@@ -17,8 +17,9 @@
 namespace lares::daemon {
 
 struct RemoteOptions {
-  std::string url;        // http(s)://host[:port][/path][#model]: /v1/completions is below it; the
-                          // model by the server's name, without one the first that it lists
+  // http(s)://host[:port][/path][#model]: /v1/completions is below it; the model by the server's
+  // name, without one the first that it lists
+  std::string url;
   std::string key_file;   // whose text is the bearer token that it asks for; it need not be there
   std::string directory;  // of tokenizer.json: the same checkpoint's, without its weights
   std::int64_t n_context = 0;  // tokens a timeline may hold; 0: what the server says
@@ -29,8 +30,9 @@ struct RemoteOptions {
   std::chrono::milliseconds silence_max{300'000};  // until a server that says nothing is given up
   std::chrono::milliseconds retry_after{1'000};    // doubled with each try
 };
-inline constexpr int kRemoteTries = 4;  // of a request that breaks, or that the server has no room
-                                        // for; nothing drawn is lost by it. Silence counts as two
+// Of a request that breaks, or that the server has no room for; nothing drawn is lost by it.
+// Silence counts as two
+inline constexpr int kRemoteTries = 4;
 
 // Asks the server which model it has, and whether it makes the same tokens of a text as
 // `directory`'s tokenizer: with another one all it answered would be noise.

@@ -23,12 +23,12 @@ namespace lares::daemon {
 namespace asio = boost::asio;
 
 inline constexpr std::size_t kRemoteAnswerBytesMax = 16 << 20;  // that is not a stream
-inline constexpr std::size_t kRemoteEventBytesMax = 64 << 20;   // vLLM's first one repeats the
-                                                                // prompt's ids
-inline constexpr std::chrono::milliseconds kPauseMax{60'000};   // between two tokens of a stream
+// vLLM's first one repeats the prompt's ids
+inline constexpr std::size_t kRemoteEventBytesMax = 64 << 20;
+inline constexpr std::chrono::milliseconds kPauseMax{60'000};  // between two tokens of a stream
 
-inline constexpr std::chrono::minutes kEventMax{30};  // until the next one, whatever keeps the
-                                                      // connection alive
+// Until the next one, whatever keeps the connection alive
+inline constexpr std::chrono::minutes kEventMax{30};
 
 class RemoteServer;
 

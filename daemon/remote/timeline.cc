@@ -21,9 +21,9 @@ using engine::Token;
 using Finish = CompletionPiece::Finish;
 
 constexpr std::string_view kCompletions = "/v1/completions";
-constexpr std::chrono::milliseconds kUsageWait{2'000};    // for what follows the last token
-constexpr std::uint64_t kOtherSeed = 0xd1342543de82ef95;  // a draw that was not allowed says
-                                                          // nothing of the one in its place
+constexpr std::chrono::milliseconds kUsageWait{2'000};  // for what follows the last token
+// a draw that was not allowed says nothing of the one in its place
+constexpr std::uint64_t kOtherSeed = 0xd1342543de82ef95;
 
 class RemotePrefix final : public engine::Prefix {
  public:

@@ -14,11 +14,11 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kDrawnAheadMax = 1024;  // tokens a request: what a server draws for
-                                                      // nobody where a turn is stopped
-inline constexpr std::int64_t kEvaluatedFrom = 256;   // new tokens that are worth a request of
-                                                      // their own; fewer, of which nobody measures
-                                                      // a rate, wait for the first draw
+// Tokens a request: what a server draws for nobody where a turn is stopped
+inline constexpr std::int64_t kDrawnAheadMax = 1024;
+// New tokens that are worth a request of their own; fewer, of which nobody measures a rate, wait
+// for the first draw
+inline constexpr std::int64_t kEvaluatedFrom = 256;
 
 struct RemoteModel {
   const RemoteServer* server = nullptr;

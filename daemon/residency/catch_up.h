@@ -15,10 +15,11 @@ namespace lares::daemon {
 struct Pinned {
   explicit Pinned(const Overlay& overlay) : view(overlay.view()), version(overlay.version()) {}
 
-  View view;                // what it was shown: base, overlay, updates, its own edits
-  std::uint64_t version;    // as of which
-  std::uint64_t files = 0;  // ResidentTree::version(), of the files that the view was last compared
-                            // with; 0: of none that is known
+  View view;              // what it was shown: base, overlay, updates, its own edits
+  std::uint64_t version;  // as of which
+  // ResidentTree::version(), of the files that the view was last compared with; 0: of none that is
+  // known
+  std::uint64_t files = 0;
 };
 
 // One <workspace-update from= to=> with what changed since `session.version` and was not written by

@@ -21,11 +21,11 @@ using tools::Shown;
 using tools::SourceFile;
 
 constexpr std::string_view kEnd = "</repository>\n";
-constexpr std::int64_t kTreeShare = 8;          // at most an eighth of the base is tree
-constexpr std::int64_t kTreeBytesPerToken = 3;  // 3.2 in this repository's names and in its
-                                                // code, 2.7 in names with digits
-constexpr std::int64_t kLinesShare = 8;  // recompose: lines about files the tree tells wrongly, at
-                                         // most
+constexpr std::int64_t kTreeShare = 8;  // at most an eighth of the base is tree
+// 3.2 in this repository's names and in its code, 2.7 in names with digits
+constexpr std::int64_t kTreeBytesPerToken = 3;
+// recompose: lines about files the tree tells wrongly, at most
+constexpr std::int64_t kLinesShare = 8;
 
 std::string opening(std::size_t n_files) {
   return fmt::format("<repository files=\"{}\">\n", n_files);
@@ -169,11 +169,11 @@ namespace {
 
 // What of an old base stands, and what must be written behind it.
 struct Rest {
-  Base base;                      // up to the cut
-  std::vector<BaseFile> listed;   // by the kept tree, without text; may come to be shown now
-  std::set<std::string> kept;     // shown before the cut
-  std::vector<std::string> gone;  // named by the tree, shown behind the cut or not at all, and no
-                                  // longer there
+  Base base;                     // up to the cut
+  std::vector<BaseFile> listed;  // by the kept tree, without text; may come to be shown now
+  std::set<std::string> kept;    // shown before the cut
+  // Named by the tree, shown behind the cut or not at all, and no longer there
+  std::vector<std::string> gone;
 };
 
 Rest cut(const Base& old, std::size_t keep, const tools::Workspace& files) {

@@ -34,8 +34,8 @@ inline constexpr std::int64_t kPlainTokens = 16'384;
 
 struct ComposeOptions {
   std::int64_t tokens_max = 256 << 10;  // of the whole base
-  std::vector<std::string> pins;  // files, or directories with a final '/', that are shown in full
-                                  // before all others
+  // Files, or directories with a final '/', that are shown in full before all others
+  std::vector<std::string> pins;
   std::vector<std::string> left_out;  // Scanner::left_out: said in the tree
 };
 

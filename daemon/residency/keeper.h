@@ -30,8 +30,8 @@ class Keeper {
   struct Options {
     std::uint64_t bytes_max = 0;               // 0: see kBasesKept
     std::int64_t base_tokens_max = 256 << 10;  // ComposeOptions::tokens_max
-    std::string tokenizer_id;  // TokenCacheOptions::tokenizer_id: a base of another is not brought
-                               // back
+    // TokenCacheOptions::tokenizer_id: a base of another is not brought back
+    std::string tokenizer_id;
     std::shared_ptr<store::Disk> disk;              // null: the real one
     std::function<store::Clock::time_point()> now;  // null: Clock::now
   };
@@ -45,10 +45,10 @@ class Keeper {
   struct Restored {
     // As it was kept. Files that are not shown in full have no text.
     std::shared_ptr<const Base> base;
-    std::uint64_t epoch = 0;                  // the caller's own
-    std::vector<engine::PrefixRef> prefixes;  // ascending, at least one; each the beginning of
-                                              // base->tokens
-    std::vector<std::string> lost;            // lost()
+    std::uint64_t epoch = 0;  // the caller's own
+    // Ascending, at least one; each the beginning of base->tokens
+    std::vector<engine::PrefixRef> prefixes;
+    std::vector<std::string> lost;  // lost()
   };
   // What was committed last, before anything is kept. Nothing, or nothing usable: none. Where
   // extents are damaged the base is whole and the prefixes end before them: what follows is to be

@@ -19,10 +19,8 @@ namespace lares::daemon {
 // repository; between the two given points T grows linearly.
 inline constexpr std::int64_t kSmallBudget = 384'000, kSmallOverlay = 32'000;
 inline constexpr std::int64_t kLargeBudget = 1'000'000, kLargeOverlay = 64'000;
-std::int64_t overlay_tokens_max(std::int64_t budget_tokens, std::int64_t base_tokens);  // a quarter
-                                                                                        // of the
-                                                                                        // base at
-                                                                                        // most
+// a quarter of the base at most
+std::int64_t overlay_tokens_max(std::int64_t budget_tokens, std::int64_t base_tokens);
 
 struct Freshness {
   enum class State {

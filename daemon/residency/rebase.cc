@@ -22,10 +22,10 @@ struct Dirty {
 };
 
 struct Survey {
-  std::vector<Dirty> files;   // that the base shows, in its order
-  std::int64_t n_all = 0;     // tokens of all entries, had they all been shown
-  std::int64_t n_listed = 0;  // entry tokens about what stands in the tree alone: only a new head
-                              // frees them
+  std::vector<Dirty> files;  // that the base shows, in its order
+  std::int64_t n_all = 0;    // tokens of all entries, had they all been shown
+  // Entry tokens about what stands in the tree alone: only a new head frees them
+  std::int64_t n_listed = 0;
   std::int64_t n_new_files = 0;  // tokens by which the base grows wherever the cut is
 };
 

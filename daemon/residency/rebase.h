@@ -18,30 +18,30 @@
 
 namespace lares::daemon {
 
-inline constexpr std::chrono::seconds kHiddenIdle{60};  // before a rebase shows what an event could
-                                                        // not
-inline constexpr double kStaleLinesMax = 0.05;          // of the base's lines
-inline constexpr double kStaleLinesKept = 0.025;        // after a rebase, or the next event brings
-                                                        // another
-inline constexpr double kRetainedShare = 0.75;          // of T, after a rebase
+// Before a rebase shows what an event could not
+inline constexpr std::chrono::seconds kHiddenIdle{60};
+inline constexpr double kStaleLinesMax = 0.05;  // of the base's lines
+// After a rebase, or the next event brings another
+inline constexpr double kStaleLinesKept = 0.025;
+inline constexpr double kRetainedShare = 0.75;            // of T, after a rebase
 inline constexpr std::int64_t kFrontierSpacing = 16'384;  // tokens: where computing can start again
-inline constexpr std::int64_t kRebaseAtOnceTokens = 4'096;  // cheaper than what an overlay does to
-                                                            // a small model
-inline constexpr std::int64_t kFileHeaderTokens = 38;   // measured; only for the estimate of a plan
-inline constexpr double kDepthSlope = 4.0 / 1'048'576;  // a token at depth x costs 1 + x *
-                                                        // kDepthSlope of one at 0
+// Cheaper than what an overlay does to a small model
+inline constexpr std::int64_t kRebaseAtOnceTokens = 4'096;
+inline constexpr std::int64_t kFileHeaderTokens = 38;  // measured; only for the estimate of a plan
+// a token at depth x costs 1 + x * kDepthSlope of one at 0
+inline constexpr double kDepthSlope = 4.0 / 1'048'576;
 
 enum class RebaseReason { none, overlay, hidden, stale };
 RebaseReason rebase_reason(const Overlay& overlay, std::chrono::seconds idle);
 
 struct RebasePlan {
-  std::size_t n_kept = 0;    // files of the old base, the first in its order; 0: nothing is kept,
-                             // head and tree neither
-  std::int64_t cut = 0;      // where their tokens end
-  std::int64_t n_freed = 0;  // overlay tokens that go
+  // Files of the old base, the first in its order; 0: nothing is kept, head and tree neither
+  std::size_t n_kept = 0;
+  std::int64_t cut = 0;         // where their tokens end
+  std::int64_t n_freed = 0;     // overlay tokens that go
   std::int64_t n_retained = 0;  // overlay tokens of the new epoch, of files that are kept
-  std::int64_t n_prefill = 0;   // tokens to compute, from the frontier before the cut, retained
-                                // overlay included; estimated
+  // Tokens to compute, from the frontier before the cut, retained overlay included; estimated
+  std::int64_t n_prefill = 0;
 };
 
 // The cut that frees the most overlay for what it costs. nullopt: the overlay is empty.

@@ -9,14 +9,14 @@
 namespace lares::daemon {
 namespace {
 
-constexpr double kPriorRate = 0.02;  // of a file that never changed: between two of those, the
-                                     // shorter one
-constexpr std::int64_t kOutlineShare = 8;   // an eighth of the tokens is kept for outlines, as far
-                                            // as there are any
-constexpr std::int64_t kRestMin = 64;       // with fewer left there is nothing to place
-constexpr std::size_t kTokenBytesMax = 16;  // of a whole file on average: a longer one is not even
-                                            // tokenised
-constexpr int kOutlinesMax = 5'000;         // made in one selection, 5 ms each
+// Of a file that never changed: between two of those, the shorter one
+constexpr double kPriorRate = 0.02;
+// An eighth of the tokens is kept for outlines, as far as there are any
+constexpr std::int64_t kOutlineShare = 8;
+constexpr std::int64_t kRestMin = 64;  // with fewer left there is nothing to place
+// Of a whole file on average: a longer one is not even tokenised
+constexpr std::size_t kTokenBytesMax = 16;
+constexpr int kOutlinesMax = 5'000;  // made in one selection, 5 ms each
 
 bool is_pinned(const std::string& path, const std::vector<std::string>& pins) {
   return std::ranges::any_of(pins, [&](const std::string& pin) {

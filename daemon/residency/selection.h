@@ -15,11 +15,11 @@ namespace lares::daemon {
 inline constexpr std::string_view kOverBudget = "over budget";
 
 struct Candidate {
-  tools::SourceFile source;    // with its text; `shown` and `reason` are the selection's answer
-  double rate = 0;             // of change
-  std::int64_t n_if_path = 0;  // tokens it costs when only its name is shown: 0 where the tree does
-                               // that
-  Tokens tokens;               // rendered; null when only its name is shown
+  tools::SourceFile source;  // with its text; `shown` and `reason` are the selection's answer
+  double rate = 0;           // of change
+  // Tokens it costs when only its name is shown: 0 where the tree does that
+  std::int64_t n_if_path = 0;
+  Tokens tokens;  // rendered; null when only its name is shown
 };
 
 // Greedy by changes per byte, for what changes is what is worked on: pins first, then README and

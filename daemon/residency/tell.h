@@ -15,12 +15,12 @@ namespace lares::daemon {
 
 using CountTokens = std::function<std::int64_t(std::string_view)>;
 
-inline constexpr std::int64_t kEventTokensMax = 16'384;  // of one event, before the next turn can
-                                                         // begin
-inline constexpr std::int64_t kFullTextBelow = 400;      // tokens: a file so short is shown whole,
-                                                         // which reads better
-inline constexpr std::int64_t kMarkersShare = 4;  // one in so many of an event's tokens may say
-                                                  // "not shown"
+// Of one event, before the next turn can begin
+inline constexpr std::int64_t kEventTokensMax = 16'384;
+// tokens: a file so short is shown whole, which reads better
+inline constexpr std::int64_t kFullTextBelow = 400;
+// One in so many of an event's tokens may say "not shown"
+inline constexpr std::int64_t kMarkersShare = 4;
 inline constexpr std::int64_t kLastMarkerTokens = 32;  // enough for "anything may have changed"
 
 struct Entry {
@@ -32,8 +32,8 @@ struct Entry {
 };
 
 struct TellOptions {
-  std::int64_t tokens_max = kEventTokensMax;  // exceeded by kLastMarkerTokens at most, whatever
-                                              // changed
+  // Exceeded by kLastMarkerTokens at most, whatever changed
+  std::int64_t tokens_max = kEventTokensMax;
   // Says again of a hidden file that it changed: the reader may have read it in between.
   bool repeat_hidden = false;
   // In bytewise order: no other file changed since the view was last told of what there is. Null:
@@ -42,9 +42,9 @@ struct TellOptions {
 };
 
 struct Told {
-  std::vector<Entry> entries;        // in path order
-  std::vector<std::string> changed;  // files that are not as they were, told or silently still
-                                     // hidden
+  std::vector<Entry> entries;  // in path order
+  // Files that are not as they were, told or silently still hidden
+  std::vector<std::string> changed;
 };
 
 // Afterwards `view` is what the reader knows once it has read the entries.

@@ -25,10 +25,10 @@ struct Seen {
     listed,  // its name is known, and why no more; or its outline
   };
   State state = State::absent;
-  std::shared_ptr<const std::string> text;  // the last shown, of a hidden file too: what the next
-                                            // diff is against
-  std::string blob;                         // when it was last told, be it that it is hidden
-  bool crlf = false;                        // likewise
+  // The last shown, of a hidden file too: what the next diff is against
+  std::shared_ptr<const std::string> text;
+  std::string blob;   // when it was last told, be it that it is hidden
+  bool crlf = false;  // likewise
   tools::Shown shown = tools::Shown::full;
   std::string reason;            // of listed
   std::int64_t diff_tokens = 0;  // of diffs shown since it was last shown whole
@@ -84,8 +84,8 @@ class View {
  private:
   using Index = std::map<std::string, const BaseFile*, std::less<>>;
   std::shared_ptr<const Base> base_;
-  std::shared_ptr<const Index> index_;  // shared by all views of an epoch: a session's own is only
-                                        // what changed
+  // Shared by all views of an epoch: a session's own is only what changed
+  std::shared_ptr<const Index> index_;
   std::map<std::string, Seen, std::less<>> since_;
   NotShownBelow hidden_below_;
 };

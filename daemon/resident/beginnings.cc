@@ -58,9 +58,8 @@ void Beginnings::restored(std::vector<PrefixRef> prefixes) {
   if (prefixes.empty()) return;
   const std::lock_guard lock(mutex_);
   for (Chain& chain : chains_) {
-    const std::int64_t n = n_common(prefixes.back()->tokens(), chain.base->tokens);  // the others
-                                                                                     // begin the
-                                                                                     // last
+    // The others begin the last
+    const std::int64_t n = n_common(prefixes.back()->tokens(), chain.base->tokens);
     for (const PrefixRef& prefix : prefixes)
       if (size_of(prefix) <= n) chain.add(prefix);
   }
@@ -111,8 +110,8 @@ std::uint64_t Beginnings::pages() const {
 std::set<const std::uint8_t*> Beginnings::held() const {
   const std::lock_guard lock(mutex_);
   std::set<const std::uint8_t*> pages;
-  for (const Chain& chain : chains_) {  // the longest of a base has all pages of the others but
-                                        // their last
+  // The longest of a base has all pages of the others but their last
+  for (const Chain& chain : chains_) {
     if (chain.prefixes.empty()) continue;
     const engine::Prefix& longest = *chain.prefixes.back();
     for (std::int64_t i = 0; i < longest.n_pages(); ++i) pages.insert(longest.page(i).data());

@@ -36,13 +36,13 @@ class Beginnings final : public SharedBeginning {
 
   // Bases that sessions begin with now, or will; prefixes of no others are kept.
   void keep(std::vector<std::shared_ptr<const Base>> bases);
-  void restored(std::vector<engine::PrefixRef> prefixes);  // of those bases, from where they were
-                                                           // kept
-  bool wants(const Base& base) const;                      // it is one of those
+  // Of those bases, from where they were kept
+  void restored(std::vector<engine::PrefixRef> prefixes);
+  bool wants(const Base& base) const;  // it is one of those
   // Of one of those: tokens evaluated, up to the last mark that there is a prefix of.
   std::int64_t evaluated(const Base& base) const;
-  std::shared_ptr<const Base> unfinished() const;  // the first of them that is not evaluated to its
-                                                   // end; null: none
+  // The first of them that is not evaluated to its end; null: none
+  std::shared_ptr<const Base> unfinished() const;
   struct Use {
     std::int64_t n_found = 0, n_evaluated = 0;  // tokens of all steps' prompts
   };
@@ -64,16 +64,16 @@ class Beginnings final : public SharedBeginning {
     std::int64_t evaluated() const {
       return prefixes.empty() ? 0 : static_cast<std::int64_t>(prefixes.back()->tokens().size());
     }
-    bool add(const engine::PrefixRef& prefix);  // false: one of that length is there. The caller
-                                                // knows that it begins the base
+    // false: one of that length is there. The caller knows that it begins the base
+    bool add(const engine::PrefixRef& prefix);
   };
   const Chain* chain_of(const Base& base) const;
   std::set<const std::uint8_t*> held() const;
 
   mutable std::mutex mutex_;
   Offered offered_;
-  const std::shared_ptr<Beginnings> of_;  // never the other way round, so its lock may be taken
-                                          // under this one
+  // Never the other way round, so its lock may be taken under this one
+  const std::shared_ptr<Beginnings> of_;
   std::vector<Chain> chains_;
   Use use_;
 };

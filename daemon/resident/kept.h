@@ -36,8 +36,8 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
 
   // Those whose prefixes are kept; of no others is anything written.
   void bases(const std::vector<NumberedBase>& bases);
-  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);  // written
-                                                                                        // soon
+  // Written soon
+  void keep(const engine::PrefixRef& prefix, const std::shared_ptr<const Base>& base);
 
   // Before `base` is evaluated: what of it is on the disk and not in `all` goes there.
   asio::awaitable<void> resume(std::shared_ptr<const Base> base, std::shared_ptr<Beginnings> all);

@@ -43,9 +43,8 @@ struct ResidentWorld {
   std::string store_dir;  // what is evaluated is kept below it, and brought back; empty: it is not
   std::int64_t tokens_max = kResidentTokens;
   std::chrono::milliseconds tend_every = kTendEvery;
-  std::function<std::string(const std::string& root)> worktree_of;  // the repository that a
-                                                                    // worktree was made from;
-                                                                    // empty: none. May be null
+  // The repository that a worktree was made from; empty: none. May be null
+  std::function<std::string(const std::string& root)> worktree_of;
 };
 
 // A file that a session's tools wrote (blob: SHA-1 of git's blob) or deleted (blob empty).
@@ -63,11 +62,11 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
   struct Beginning {
     std::shared_ptr<const Base> base;
-    std::string overlay;  // notices for the first user turn; empty: the base shows everything as it
-                          // is
+    // Notices for the first user turn; empty: the base shows everything as it is
+    std::string overlay;
     std::shared_ptr<Pinned> pinned;  // what the session knows then
-    tools::Workspace files;  // as scanned just now: those whose text the session is shown, and
-                             // those that may instruct it
+    // As scanned just now: those whose text the session is shown, and those that may instruct it
+    tools::Workspace files;
   };
   // What a session begins with: the base, rendered if there is none, and what changed up to now.
   // The engine is ready.
@@ -84,8 +83,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
 
   struct PinnedAgain {
     std::shared_ptr<Pinned> pinned;
-    bool base_known = false;  // false: its base is gone, and anything may have changed since it was
-                              // shown
+    // false: its base is gone, and anything may have changed since it was shown
+    bool base_known = false;
   };
   // Of a session whose daemon has died, and what it had been shown since its base. `unsure`: that
   // is not known, whatever its base.
@@ -123,8 +122,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   DiskStrand strand_;                   // of tree_
   std::unique_ptr<ResidentTree> tree_;  // made when the engine is there
   int n_looking_ = 0;
-  std::mutex published_mutex_;  // of what follows: the tree as it was last, so that who asks need
-                                // not wait for it
+  // Of what follows: the tree as it was last, so that who asks need not wait for it
+  std::mutex published_mutex_;
   protocol::RepoPrefixResult published_;
   std::shared_ptr<const Base> base_, ahead_, next_;
   std::unique_ptr<tools::Watcher> watcher_;

@@ -13,10 +13,10 @@ namespace lares::daemon {
 
 // Of several, the one longest not asked for goes first; sessions that run keep theirs.
 inline constexpr std::size_t kResidentsMax = 8;
-inline constexpr std::size_t kWorktreeResidentsMax = 16;  // and of worktrees made for sessions,
-                                                          // which share their repository's pages
-inline constexpr std::uint64_t kResidentMemoryShare = 4;  // of the machine's memory, their pages
-                                                          // may take one part in so many
+// And of worktrees made for sessions, which share their repository's pages
+inline constexpr std::size_t kWorktreeResidentsMax = 16;
+// Of the machine's memory, their pages may take one part in so many
+inline constexpr std::uint64_t kResidentMemoryShare = 4;
 
 class Residents {
  public:
@@ -32,8 +32,8 @@ class Residents {
     std::shared_ptr<Resident> resident;
     std::size_t asked = 0;
   };
-  std::map<std::string, std::weak_ptr<Resident>> let_go_;  // somebody may still work with one, and
-                                                           // its store is not to be had twice
+  // Somebody may still work with one, and its store is not to be had twice
+  std::map<std::string, std::weak_ptr<Resident>> let_go_;
   void let_go(std::map<std::string, Entry>::iterator which);
   void let_go_beyond(std::size_t n_max, bool worktrees);
 

@@ -40,11 +40,10 @@ class ResidentTree {
     // session begins with now, what changed since the base included; null where nothing did.
     std::function<void(const std::vector<NumberedBase>&, std::shared_ptr<const Base> ahead)>
         on_bases;
-    std::function<std::optional<Keeper::Restored>()> take_kept;  // what an earlier daemon left, to
-                                                                 // begin with
-    std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;  // prefixes of the base
-                                                                          // that on_bases just told
-                                                                          // of
+    // What an earlier daemon left, to begin with
+    std::function<std::optional<Keeper::Restored>()> take_kept;
+    // Prefixes of the base that on_bases just told of
+    std::function<void(std::vector<engine::PrefixRef>)> on_brought_back;
     std::function<void(const std::string& why)> on_lost;  // what was kept is of no use
   };
   ResidentTree(std::string root, World world)
@@ -67,8 +66,8 @@ class ResidentTree {
   // What of the files is another since that version, in bytewise order; nullopt: that is not known.
   std::optional<std::vector<std::string>> changed_since(std::uint64_t version) const;
 
-  void describe(protocol::RepoPrefixResult& report, bool with_files) const;  // but for what is
-                                                                             // evaluated
+  // But for what is evaluated
+  void describe(protocol::RepoPrefixResult& report, bool with_files) const;
 
  private:
   tl::expected<void, std::string> scan();

@@ -14,8 +14,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kLock = "/LOCK";  // of a store, held by whoever has it open; its time is when
-                                        // it was used last
+// Of a store, held by whoever has it open; its time is when it was used last
+constexpr const char* kLock = "/LOCK";
 constexpr const char* kGoing = ".unused";  // what a store is called while it is deleted
 
 struct Found {

@@ -10,8 +10,8 @@ namespace lares::daemon {
 
 struct UnusedStoresLimits {
   std::chrono::hours kept{24 * 30};  // after it was used last
-  std::uint64_t bytes_max = 0;       // of all stores; 0: the kStoresDiskShare-th part of their file
-                                     // system
+  // Of all stores; 0: the kStoresDiskShare-th part of their file system
+  std::uint64_t bytes_max = 0;
 };
 inline constexpr std::uint64_t kStoresDiskShare = 4;
 

@@ -40,8 +40,8 @@ class Server {
          ServerOptions options);
   ~Server();
 
-  asio::awaitable<void> serve(Listener& listener);  // until stopped and the last words are with the
-                                                    // clients
+  // Until stopped and the last words are with the clients
+  asio::awaitable<void> serve(Listener& listener);
   // Turns end with "cancelled" ("now"), or are waited for ("idle"); then serve() returns.
   asio::awaitable<void> stop(bool now);
   void engine_changed(const protocol::ServerState& state);

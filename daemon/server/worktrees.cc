@@ -36,9 +36,8 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     auto request = typed<WorktreeList>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     const auto resolved = repository_root(request->root);
-    auto listing = worktrees_.all(resolved ? resolved->root : request->root);  // one that is gone
-                                                                               // still has
-                                                                               // worktrees
+    // One that is gone still has worktrees
+    auto listing = worktrees_.all(resolved ? resolved->root : request->root);
     const auto records = co_await std::move(listing);
     WorktreeListResult result;
     for (const WorktreeRecord& record : records) {

@@ -49,8 +49,8 @@ class Checkpoints {
   void look_ahead(const std::string& root, const std::string& label);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from,
                                                     std::string to);
-  Reply<std::string> text(std::string root, std::string id, std::string path);  // "" where there is
-                                                                                // no such file
+  // "" where there is no such file
+  Reply<std::string> text(std::string root, std::string id, std::string path);
   Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path,
                           std::size_t bytes_max);
   // Of snapshots in one store: from `base` to `theirs`, into `ours`.

@@ -25,8 +25,8 @@ struct ExportModel {
 std::string vocabulary_of(const engine::Engine& engine);
 ExportModel model_of(const engine::Engine* engine);  // null: nothing is known
 
-std::string other_vocabulary(const ExportModel& file, const ExportModel& ours);  // why its ids are
-                                                                                 // of no use here
+// Why its ids are of no use here
+std::string other_vocabulary(const ExportModel& file, const ExportModel& ours);
 
 struct Export {
   std::string session, root;

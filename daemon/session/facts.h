@@ -17,8 +17,8 @@ inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lar
                                   kShown = "lares/shown", kForked = "lares/forked",
                                   kShortened = "lares/shortened", kDrawn = "lares/drawn",
                                   kPutAway = "lares/put_away";
-inline constexpr std::string_view kImported = "lares/imported";  // what came before happened
-                                                                 // elsewhere
+// What came before happened elsewhere
+inline constexpr std::string_view kImported = "lares/imported";
 
 // As a scan calls what the model knows of the file now; empty: there is none. Journals of earlier
 // versions have only `after`.

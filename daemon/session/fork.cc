@@ -129,13 +129,8 @@ asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, T
   const auto share = [&]() -> std::unique_ptr<engine::Timeline> {
     engine::Engine& engine = *world_.host->engine();
     const auto held = parent->timeline_->tokens();
-    const auto want = std::ranges::mismatch(held, transcript_.ids).in1 -
-                      held.begin();  // another,
-                                     // where the
-                                     // transcript
-                                     // was
-                                     // shortened
-                                     // since
+    // Another, where the transcript was shortened since
+    const auto want = std::ranges::mismatch(held, transcript_.ids).in1 - held.begin();
     for (std::int64_t n = want; n > 0 && want - n < kForkLooksBack;
          n = (n - 1) / kForkStep * kForkStep)
       if (auto prefix = parent->timeline_->prefix(n)) return engine.timeline(prefix);

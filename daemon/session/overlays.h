@@ -23,24 +23,21 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
-inline constexpr std::chrono::milliseconds kOverlayWithin{10'000};  // that the editor has to
-                                                                    // answer; then it holds
-                                                                    // nothing, as far as is known
-inline constexpr std::chrono::milliseconds kOverlayMuted{60'000};   // that it is not asked for when
-                                                                    // it did not
+// That the editor has to answer; then it holds nothing, as far as is known
+inline constexpr std::chrono::milliseconds kOverlayWithin{10'000};
+// That it is not asked for when it did not
+inline constexpr std::chrono::milliseconds kOverlayMuted{60'000};
 
 class Overlays final : public tools::EditorTexts {
  public:
-  using Want = std::function<void(const std::string& path, bool save)>;  // tells the editor; it
-                                                                         // answers by told()
+  // Tells the editor; it answers by told()
+  using Want = std::function<void(const std::string& path, bool save)>;
   explicit Overlays(asio::any_io_executor io, std::chrono::milliseconds within = kOverlayWithin)
       : io_(io), within_(within) {}
 
   asio::awaitable<std::optional<std::string>> unsaved(std::string path) override;
-  std::optional<std::string> last_unsaved(const std::string& path) const override;  // from any
-                                                                                    // thread: masks
-                                                                                    // are made on
-                                                                                    // the engine's
+  // From any thread: masks are made on the engine's
+  std::optional<std::string> last_unsaved(const std::string& path) const override;
   // Has the editor write to the disk what it has not saved; where it does not, unsaved() still says
   // so.
   asio::awaitable<void> save(std::string path);

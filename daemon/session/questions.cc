@@ -36,8 +36,8 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
     state("waiting");
     item_updated(*own);
   }
-  const auto answered = std::make_shared<Gate>(world_.io);  // held here: another question may take
-                                                            // its place
+  // Held here: another question may take its place
+  const auto answered = std::make_shared<Gate>(world_.io);
   if (answered_) answered_->open();  // one of a server whose call ended without it
   answered_ = answered;
   answer_.reset();

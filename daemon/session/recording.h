@@ -16,10 +16,10 @@ namespace lares::daemon {
 
 struct RecordedStep {
   std::int64_t turn_id = 0, step = 0;
-  std::size_t n_prompt = 0, n_answer = 0;  // of the transcript: what it was sampled from, and the
-                                           // answer behind that
-  std::string mode, policy;                // of the turn, of the session
-  int n_redrawn = 0;                       // answers before this one that were given up
+  // Of the transcript: what it was sampled from, and the answer behind that
+  std::size_t n_prompt = 0, n_answer = 0;
+  std::string mode, policy;  // of the turn, of the session
+  int n_redrawn = 0;         // answers before this one that were given up
   Drawn drawn;
   bool broken_off = false;  // its last tokens were not sampled, or some that were are not here
 };

@@ -61,9 +61,9 @@ enum class Wake {
   attended,  // while somebody is there who sees it
   always,
 };
-inline constexpr int kWakesMax = 3;                // in a row, until somebody writes
-inline constexpr std::string_view kWake = "wake";  // the delivery of such a prompt, which no client
-                                                   // sends
+inline constexpr int kWakesMax = 3;  // in a row, until somebody writes
+// The delivery of such a prompt, which no client sends
+inline constexpr std::string_view kWake = "wake";
 
 // What every session of this daemon is made with.
 struct SessionWorld {
@@ -156,15 +156,13 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // Prompts that were on disk and had not been answered when the daemon died.
   void resume() { start_next(); }
 
-  void subscribe(Subscriber* subscriber);  // live from now on; begins with snapshots of what is
-                                           // open
+  // Live from now on; begins with snapshots of what is open
+  void subscribe(Subscriber* subscriber);
   void unsubscribe(Subscriber* subscriber);
-  void editor_is(Subscriber* subscriber);  // it may hold text that is not saved, and says so when
-                                           // it is asked
-  Reply<> overlay(const std::string& path, std::optional<std::string> text, bool told);  // what its
-                                                                                         // editor
-                                                                                         // holds of
-                                                                                         // a file
+  // It may hold text that is not saved, and says so when it is asked
+  void editor_is(Subscriber* subscriber);
+  // What its editor holds of a file
+  Reply<> overlay(const std::string& path, std::optional<std::string> text, bool told);
   std::vector<std::string> snapshots(bool resync) const;  // notification lines
 
   // The first public event with seq > after, or nullopt. `seq` is set to it.
@@ -315,21 +313,21 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::shared_ptr<Overlays> overlays_;
   Subscriber* editor_ = nullptr;  // whom they are asked of
   std::unique_ptr<engine::Timeline> timeline_;
-  std::shared_ptr<Pinned> pinned_;  // what the model was shown of the repository; null: the daemon
-                                    // that knew has died
+  // What the model was shown of the repository; null: the daemon that knew has died
+  std::shared_ptr<Pinned> pinned_;
   std::shared_ptr<Resident> resident_;  // while a turn runs
-  std::vector<Written> written_;  // by its tools, and not yet taken into account in what it was
-                                  // shown
+  // By its tools, and not yet taken into account in what it was shown
+  std::vector<Written> written_;
   ShownRecord shown_;
-  std::string moved_from_;  // where the repository was when the model last heard of it; empty:
-                            // where it is
-  WasShown was_shown_;      // read back
-  std::optional<Resident::Beginning> anew_;  // what the transcript will begin with, if it is begun
-                                             // anew
-  std::vector<std::string> words_before_;    // a fork's: what the user wrote in the other before it
-  bool had_shell_ = false;                   // and its model ran commands in the other's shell
-  bool unsure_ = false;  // it was rewound or is a fork: what the model was shown is not known, but
-                         // by this daemon
+  // Where the repository was when the model last heard of it; empty: where it is
+  std::string moved_from_;
+  WasShown was_shown_;  // read back
+  // What the transcript will begin with, if it is begun anew
+  std::optional<Resident::Beginning> anew_;
+  std::vector<std::string> words_before_;  // a fork's: what the user wrote in the other before it
+  bool had_shell_ = false;                 // and its model ran commands in the other's shell
+  // It was rewound or is a fork: what the model was shown is not known, but by this daemon
+  bool unsure_ = false;
   bool all_may_have_changed_ = false;  // and the model has not been told
   std::deque<Prompt> prompts_;         // all there ever were, in order of acceptance
   std::unique_ptr<Running> turn_;

@@ -19,8 +19,8 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdLength = 12;
-constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";  // Crockford's: none is
-                                                                             // mistaken for another
+// Crockford's: none is mistaken for another
+constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr std::string_view kUnfinished = ".import";  // the daemon died while it wrote one
 
 template <class T, class U>

@@ -15,12 +15,12 @@
 
 namespace lares::daemon {
 
-inline constexpr int kTimelinesMax = 32;  // KV caches kept between turns, as far as the engine has
-                                          // room; the least recently used go first
-inline constexpr std::chrono::days kIdleMax{90};  // an open one that nobody worked with for so long
-                                                  // is put away
-inline constexpr int kClosedSessionsMax = 10'000;  // kept on the disk; those used longest ago go
-                                                   // first, with their outputs
+// KV caches kept between turns, as far as the engine has room; the least recently used go first
+inline constexpr int kTimelinesMax = 32;
+// An open one that nobody worked with for so long is put away
+inline constexpr std::chrono::days kIdleMax{90};
+// Kept on the disk; those used longest ago go first, with their outputs
+inline constexpr int kClosedSessionsMax = 10'000;
 inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
 inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
 
@@ -31,8 +31,8 @@ struct KeptLimits {
 };
 
 std::string fresh_session_id();
-std::string wrong_setting(const protocol::SessionSettings& settings);  // which one and why; empty:
-                                                                       // all are possible
+// Which one and why; empty: all are possible
+std::string wrong_setting(const protocol::SessionSettings& settings);
 
 // A session that nobody works with, and of which the journal says all there is to know, is at rest:
 // in memory is what is listed of it, and it is read back when somebody opens it. So is every closed
@@ -69,11 +69,10 @@ class Sessions {
   // By id or an unambiguous beginning of one.
   asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string id);
   Reply<protocol::SessionInfo> look(const std::string& id) const;  // without reading it
-  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;  // newest
-                                                                                        // first
-  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;   // by id,
-                                                                                        // closed
-                                                                                        // ones too
+  // Newest first
+  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;
+  // By id, closed ones too
+  void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;
   void interrupt_all();
   asio::awaitable<void> all_ended();
   int n_sessions() const { return static_cast<int>(sessions_.size()); }

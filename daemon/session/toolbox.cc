@@ -27,8 +27,8 @@ tools::BuiltinOptions Session::builtin_options() const {
                            {"why", d.why}});
   };
   std::error_code ec;
-  std::filesystem::create_directories(builtin.state_dir, ec);  // where it fails, the tool that
-                                                               // needs it says so
+  // Where it fails, the tool that needs it says so
+  std::filesystem::create_directories(builtin.state_dir, ec);
   return builtin;
 }
 

@@ -13,8 +13,8 @@ namespace {
 
 using protocol::Json;
 
-constexpr std::size_t kOpenOutputBytesMax = 1 << 20;  // live output a snapshot of a running command
-                                                      // shows
+// Live output a snapshot of a running command shows
+constexpr std::size_t kOpenOutputBytesMax = 1 << 20;
 
 }  // namespace
 

@@ -19,12 +19,12 @@ class TurnLog {
   // That changed something, or may have.
   struct Call {
     std::string name;
-    std::string before, after;  // snapshots of the worktree; empty: none was taken. after: of an
-                                // untold one
-    std::vector<std::string> paths;        // that it says it changed
-    std::vector<std::string> found, left;  // the names of their contents before and then; empty:
-                                           // not told
-    bool untold = false;                   // and perhaps others
+    // Snapshots of the worktree; empty: none was taken. after: of an untold one
+    std::string before, after;
+    std::vector<std::string> paths;  // that it says it changed
+    // The names of their contents before and then; empty: not told
+    std::vector<std::string> found, left;
+    bool untold = false;  // and perhaps others
   };
   struct Turn {
     std::int64_t id = 0;

@@ -21,8 +21,8 @@
 namespace lares::daemon {
 namespace {
 
-constexpr std::chrono::milliseconds kLookEvery{1000};  // at the jobs of an idle shell, which takes
-                                                       // it a millisecond
+// At the jobs of an idle shell, which takes it a millisecond
+constexpr std::chrono::milliseconds kLookEvery{1000};
 constexpr std::string_view kNobodyWrote =
     "\nThe user has written nothing since your last answer. If you waited for this, go on with "
     "what it was for; else say in a sentence what it means.";

@@ -16,8 +16,8 @@ namespace lares::daemon {
 struct WorktreeRecord {
   std::string session_id, root;
   std::string worktree_of;  // the root of the repository's worktree that it was made from
-  std::string store_of;     // in whose store its snapshots lie: that one, or the one that was made
-                            // from
+  // In whose store its snapshots lie: that one, or the one that was made from
+  std::string store_of;
   std::string branch, commit;
   std::string began;  // the snapshot that its files began as, uncommitted changes included
   std::int64_t began_ms = 0;
@@ -35,12 +35,8 @@ class WorktreeRecords {
  public:
   explicit WorktreeRecords(std::string directory) : directory_(std::move(directory)) {}
 
-  std::string root_of(const std::string& worktree_of,
-                      const std::string& session_id) const;  // where
-                                                             // such
-                                                             // a
-                                                             // worktree
-                                                             // lies
+  // Where such a worktree lies
+  std::string root_of(const std::string& worktree_of, const std::string& session_id) const;
   // By its root. Nothing: it is no worktree of a session's, or what is known of it cannot be read.
   std::optional<WorktreeRecord> find(const std::string& root) const;
   std::vector<WorktreeRecord> all() const;  // newest first
@@ -49,8 +45,8 @@ class WorktreeRecords {
 
   // For Checkpoints::Options.
   std::string store_of(const std::string& root) const;
-  bool needs(const tools::Snapshot& snapshot) const;  // a worktree that is still there began with
-                                                      // it
+  // a worktree that is still there began with it
+  bool needs(const tools::Snapshot& snapshot) const;
 
  private:
   const std::string directory_;

@@ -198,8 +198,8 @@ asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record
     std::error_code ec;
     if (!fs::exists(record.root, ec)) return std::nullopt;
     auto seen = tools::look_at_worktree(record.root);
-    return seen ? *seen : tools::WorktreeLook{.uncommitted = true};  // what cannot be read is not
-                                                                     // thrown away unasked
+    // What cannot be read is not thrown away unasked
+    return seen ? *seen : tools::WorktreeLook{.uncommitted = true};
   };
   const auto seen = co_await on_disk_pool(disk_, look);
   out.gone = !seen;

@@ -16,9 +16,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kWorktreesMax = 64;  // below one state directory; each is a copy of a
-                                                  // repository's files
-inline constexpr std::size_t kSlugBytesMax = 40;  // of a branch's name
+// Below one state directory; each is a copy of a repository's files
+inline constexpr std::size_t kWorktreesMax = 64;
+inline constexpr std::size_t kSlugBytesMax = 40;    // of a branch's name
 inline constexpr std::size_t kConflictsShown = 20;  // in one message
 
 class Worktrees {
@@ -34,12 +34,11 @@ class Worktrees {
   // repository lie in the store once.
   Answer<WorktreeRecord> make(std::string worktree_of, std::string session_id, std::string title);
   Answer<WorktreeRecord> find(std::string root);
-  asio::awaitable<std::vector<WorktreeRecord>> all(std::string worktree_of);  // "": of every
-                                                                              // repository. Newest
-                                                                              // first
+  // "": of every repository. Newest first
+  asio::awaitable<std::vector<WorktreeRecord>> all(std::string worktree_of);
 
-  asio::awaitable<protocol::WorktreeInfo> look_at(WorktreeRecord record);  // but for what its
-                                                                           // session says
+  // But for what its session says
+  asio::awaitable<protocol::WorktreeInfo> look_at(WorktreeRecord record);
   Answer<protocol::WorktreeDiffResult> diff(WorktreeRecord record, std::int64_t bytes_max);
   Answer<protocol::WorktreeApplyResult> apply(WorktreeRecord record, bool dry_run);
   Answer<protocol::WorktreeApplyResult> take_back(WorktreeRecord record, bool dry_run);

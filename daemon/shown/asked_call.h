@@ -13,8 +13,8 @@ struct AskedCall {
   std::string what;   // a command, an edit's command and path, any other call's arguments
   std::string lines;  // of an edit those that go and come, with "-" and "+" before them
 };
-inline constexpr std::size_t kAskedBytesMax = 16 << 10;  // of each; more is cut from the middle,
-                                                         // and says so
+// Of each; more is cut from the middle, and says so
+inline constexpr std::size_t kAskedBytesMax = 16 << 10;
 
 AskedCall asked_call(const daemon::protocol::Item& item);  // exact (terminal/text.h)
 

@@ -11,8 +11,8 @@
 namespace lares::shown {
 namespace {
 
-constexpr std::size_t kGitBytesMax = 64u << 20;  // of a diff; what does not fit into a prompt is
-                                                 // read for the names of its files
+// Of a diff; what does not fit into a prompt is read for the names of its files
+constexpr std::size_t kGitBytesMax = 64u << 20;
 constexpr std::size_t kLogBytesMax = 16u << 10;
 constexpr const char* kLogCommitsMax = "-50";
 constexpr std::string_view kFileBegins = "diff --git ", kNextFileBegins = "\ndiff --git ";
@@ -107,8 +107,8 @@ Result<> add_untracked(const std::string& root, const std::vector<std::string>& 
   for (std::string_view rest = *names; !rest.empty();) {
     const std::string name(rest.substr(0, rest.find('\0')));
     rest.remove_prefix(std::min(rest.size(), name.size() + 1));
-    if (++n > kUntrackedFilesMax || name.ends_with('/')) {  // a repository in the repository ends
-                                                            // so
+    // a repository in the repository ends so
+    if (++n > kUntrackedFilesMax || name.ends_with('/')) {
       text.left_out.push_back(name);
       continue;
     }

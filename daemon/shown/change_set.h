@@ -9,9 +9,9 @@
 
 namespace lares::shown {
 
-inline constexpr std::size_t kReviewDiffBytesMax = 256 << 10;  // about 80k tokens; whole files, as
-                                                               // far as they fit
-inline constexpr std::size_t kUntrackedFilesMax = 200;         // of new files as many are shown
+// About 80k tokens; whole files, as far as they fit
+inline constexpr std::size_t kReviewDiffBytesMax = 256 << 10;
+inline constexpr std::size_t kUntrackedFilesMax = 200;  // of new files as many are shown
 
 struct ChangeSet {
   std::string what;  // "the uncommitted changes", "commit 1a2b3c4d5e6f", "main...HEAD"

@@ -51,18 +51,17 @@ class Disk {
     direct,
     buffered
   };  // direct: past the page cache where the file system allows that
-  virtual DiskResult<std::unique_ptr<File>> create(const std::string& path,
-                                                   Cache cache) = 0;  // 0600; EEXIST when there is
-                                                                      // one
-  virtual DiskResult<std::unique_ptr<File>> open(const std::string& path, Cache cache) = 0;  // to
-                                                                                             // read
-  virtual DiskResult<> rename(const std::string& from, const std::string& to) = 0;  // over a file
-                                                                                    // of that name
+  // 0600; EEXIST when there is one
+  virtual DiskResult<std::unique_ptr<File>> create(const std::string& path, Cache cache) = 0;
+  // To read
+  virtual DiskResult<std::unique_ptr<File>> open(const std::string& path, Cache cache) = 0;
+  // Over a file of that name
+  virtual DiskResult<> rename(const std::string& from, const std::string& to) = 0;
   virtual DiskResult<> unlink(const std::string& path) = 0;
-  virtual DiskResult<> make_dir(const std::string& path) = 0;  // 0700, also when it is there;
-                                                               // ENOTDIR, EPERM when it is not ours
-  virtual DiskResult<> sync_dir(const std::string& path) = 0;  // after it the names in the
-                                                               // directory are durable
+  // 0700, also when it is there; ENOTDIR, EPERM when it is not ours
+  virtual DiskResult<> make_dir(const std::string& path) = 0;
+  // After it the names in the directory are durable
+  virtual DiskResult<> sync_dir(const std::string& path) = 0;
   virtual DiskResult<std::vector<DirEntry>> list(const std::string& path) = 0;
   // Held until the result is destroyed; EWOULDBLOCK while another has it.
   virtual DiskResult<std::unique_ptr<File>> lock(const std::string& path) = 0;

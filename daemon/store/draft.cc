@@ -48,8 +48,8 @@ tl::expected<Draft, DiskFailure> Draft::create(Disk& disk, const std::string& di
                                                std::uint64_t bytes) {
   Draft draft(disk, directory, name);
   auto file = disk.create(draft.part_, cache);
-  if (!file && file.error() == EEXIST) {  // of a draft that could not be removed when it failed;
-                                          // the store's lock says it is ours
+  // Of a draft that could not be removed when it failed; the store's lock says it is ours
+  if (!file && file.error() == EEXIST) {
     (void)disk.unlink(draft.part_);
     file = disk.create(draft.part_, cache);
   }

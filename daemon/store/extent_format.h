@@ -29,12 +29,12 @@ inline constexpr std::size_t kExtentHeadBytes = 4096, kExtentFooterBytes = 4096;
 
 struct ExtentHeader {
   Hash256 fingerprint, chain_in, chain_out;
-  std::uint64_t pos0 = 0;             // tokens before it
-  std::uint32_t n_tokens = 0;         // 1..kExtentTokensMax, a multiple of kExtentTokensStep
-  std::uint64_t page_bytes = 0;       // of every page
-  std::uint64_t last_page_bytes = 0;  // of the last, which is smaller only when it holds fewer than
-                                      // kPageTokens
-  std::uint64_t frontier_bytes = 0;   // may be 0
+  std::uint64_t pos0 = 0;        // tokens before it
+  std::uint32_t n_tokens = 0;    // 1..kExtentTokensMax, a multiple of kExtentTokensStep
+  std::uint64_t page_bytes = 0;  // of every page
+  // Of the last, which is smaller only when it holds fewer than kPageTokens
+  std::uint64_t last_page_bytes = 0;
+  std::uint64_t frontier_bytes = 0;  // may be 0
   bool operator==(const ExtentHeader&) const = default;
 
   std::uint32_t n_pages() const { return (n_tokens + kPageTokens - 1) / kPageTokens; }

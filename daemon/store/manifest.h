@@ -42,9 +42,8 @@ struct Manifest {
 };
 
 std::vector<std::byte> encode_manifest(const Manifest& manifest);
-tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> in);  // or why not,
-                                                                                     // in a few
-                                                                                     // words
+// Or why not, in a few words
+tl::expected<Manifest, std::string> decode_manifest(std::span<const std::byte> in);
 
 std::string manifest_name(std::uint64_t epoch);               // epoch-000042.man
 std::uint64_t epoch_of_manifest_name(std::string_view name);  // 0: not such a name

@@ -82,9 +82,8 @@ DiskResult<std::size_t> finish(const FdBlock& block, std::byte* into, int result
 std::size_t read_ahead_uring(std::span<const FdBlock> blocks, const Disk::OnBlock& on_block) {
   if (blocks.empty()) return 0;
   const std::size_t depth = std::min<std::size_t>(blocks.size(), kReadsInFlight);
-  auto memory = std::make_unique<AlignedBuffer>(depth * kBlockBytes);  // outlives the ring, so that
-                                                                       // nothing is read into freed
-                                                                       // memory
+  // Outlives the ring, so that nothing is read into freed memory
+  auto memory = std::make_unique<AlignedBuffer>(depth * kBlockBytes);
   Ring ring;
   if (!ring.ok()) return 0;
   const auto slot = [&](std::size_t i) { return memory->data() + i % depth * kBlockBytes; };

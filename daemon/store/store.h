@@ -58,9 +58,9 @@ struct ExtentInput {
   std::uint64_t pos0 = 0;  // tokens before it
   Hash256 chain_in;        // chain_begin(fingerprint) at 0, else chain_out of the extent before
   std::span<const engine::Token> tokens;  // as extent_format.h allows; pages are counted from pos0
-  std::span<const std::span<const std::byte>> pages;  // one per kPageTokens begun; all of one size
-                                                      // but a last one of fewer tokens
-  std::span<const std::byte> frontier;                // after the last token
+  // One per kPageTokens begun; all of one size but a last one of fewer tokens
+  std::span<const std::span<const std::byte>> pages;
+  std::span<const std::byte> frontier;  // after the last token
 };
 
 // Where a restore puts what it reads. All are called in order from the first extent to the last,
@@ -216,16 +216,16 @@ class Store {
   std::map<Hash256, KnownExtent> extents_;
   std::map<std::uint64_t, KnownEpoch> epochs_;
   std::map<std::string, std::uint64_t> quarantined_;  // name, bytes; the names sort by age
-  std::set<std::string> durable_directories_;  // their names are known to survive a crash, and what
-                                               // is renamed into them is synced
+  // Their names are known to survive a crash, and what is renamed into them is synced
+  std::set<std::string> durable_directories_;
   std::multiset<std::uint64_t> pins_;
   std::uint64_t current_ = 0, last_epoch_ = 0, n_quarantined_ = 0;
   std::uint64_t restored_ = 0;  // the epoch that restore() gave back, until the next commit
   bool root_durable_ = false;   // the store's own directory and those in it
   std::optional<Current> current_file_;  // as it is on disk, when it can be read
   std::string current_damage_;           // why not, when there is one
-  bool current_uncertain_ = false;  // renamed into place, but whether that survives a crash is not
-                                    // known
+  // Renamed into place, but whether that survives a crash is not known
+  bool current_uncertain_ = false;
   std::optional<Clock::time_point> paused_until_;
 };
 

@@ -11,8 +11,8 @@
 namespace lares::daemon::store {
 namespace {
 
-constexpr std::size_t kOpenExtents = 32;  // files open at a time; their blocks are one stream of
-                                          // reads
+// Files open at a time; their blocks are one stream of reads
+constexpr std::size_t kOpenExtents = 32;
 constexpr std::size_t kQuarantinedMax = 32;
 
 // Why the file is not the extent that the manifest means by `ref`, after `before`; empty when it
@@ -95,9 +95,9 @@ Restored Store::read(std::span<const Hash256> chain, std::size_t n_skip, const R
   Restored out;
   const std::string attempted = fmt::format("read {} extents of {}", chain.size(), directory_);
   auto refs = link_chain(chain, attempted);
+  // Cut in another way from there on
   while (!refs && chain.size() > n_skip)
-    refs = link_chain(chain = chain.first(chain.size() - 1), attempted);  // cut in another way from
-                                                                          // there on
+    refs = link_chain(chain = chain.first(chain.size() - 1), attempted);
   if (!refs) return out;
   read_chain(std::span(*refs).subspan(n_skip),
              n_skip == 0 ? chain_begin(fingerprint_) : chain[n_skip - 1], receiver, out);

@@ -19,12 +19,11 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kClosingTokens = 2;  // </think> and the end-of-sentence token of an
-                                                   // answer that is broken off
+// </think> and the end-of-sentence token of an answer that is broken off
+inline constexpr std::int64_t kClosingTokens = 2;
 
-inline constexpr std::int64_t kEditResampleTokensMax = 8192;  // that a step has drawn; with more
-                                                              // the model rather reads what its
-                                                              // edit came to
+// That a step has drawn; with more the model rather reads what its edit came to
+inline constexpr std::int64_t kEditResampleTokensMax = 8192;
 // What is drawn again is hotter, but without what is so much less likely than the likeliest
 // (Sampling::min_p): heat alone draws noise (Nguyen et al., arXiv:2407.01082).
 inline constexpr float kResampleMinP = 0.1f;
@@ -43,10 +42,10 @@ class Answer {
 
   struct Limits {
     std::int64_t tokens_max = 0, think_tokens_max = 0;
-    std::int64_t context_max = 0;               // tokens of the transcript, this answer included
-    std::int64_t choices_max = 0;               // tokens whose alternatives are kept
-    std::size_t period_min = kPeriodTokensMin;  // tokens that repeat themselves; in calls not fewer
-                                                // than kWrittenPeriodTokensMin
+    std::int64_t context_max = 0;  // tokens of the transcript, this answer included
+    std::int64_t choices_max = 0;  // tokens whose alternatives are kept
+    // Tokens that repeat themselves; in calls not fewer than kWrittenPeriodTokensMin
+    std::size_t period_min = kPeriodTokensMin;
   };
   // `timeline` has been synced to the prompt and `kept`. Both outlive the answer.
   Answer(const engine::Engine& engine, engine::Timeline& timeline, engine::GrammarOptions grammar,
@@ -109,7 +108,7 @@ engine::TokenMask only_token(const engine::Tokenizer& tokenizer, engine::Token t
 const engine::TokenMask* without_token(const engine::Tokenizer& tokenizer, engine::Token token,
                                        const engine::TokenMask* mask, engine::TokenMask& into);
 
-std::string_view reason_of(Answer::End end);  // see protocol::TurnStep; "end" for one that may have
-                                              // called tools
+// See protocol::TurnStep; "end" for one that may have called tools
+std::string_view reason_of(Answer::End end);
 
 }  // namespace lares::daemon

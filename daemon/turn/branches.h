@@ -14,9 +14,9 @@
 
 namespace lares::daemon {
 
-inline constexpr int kBranchWidth = 8;             // tokens looked at beside the one drawn
-inline constexpr float kBranchLogprobMin = -7.0f;  // of what was not drawn: one in a thousand is no
-                                                   // way to go on
+inline constexpr int kBranchWidth = 8;  // tokens looked at beside the one drawn
+// Of what was not drawn: one in a thousand is no way to go on
+inline constexpr float kBranchLogprobMin = -7.0f;
 
 // A token that was drawn, and what else could have been: natural logarithms of their probabilities
 // among what the grammar allowed.

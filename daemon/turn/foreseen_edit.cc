@@ -46,10 +46,8 @@ std::optional<ForeseenEdit> foresee(const Tools& tools, const std::string& name,
   const auto line = arguments.find("insert_line");
   const bool inserts = command == "insert" && line != arguments.end() && line->is_number_integer();
   if (!inserts && command != "str_replace") return std::nullopt;
-  auto found = tool->choices("old_str", {{"command", "str_replace"}, {"path", path}});  // from the
-                                                                                        // file's
-                                                                                        // text, as
-                                                                                        // it is now
+  // From the file's text, as it is now
+  auto found = tool->choices("old_str", {{"command", "str_replace"}, {"path", path}});
   if (!found || found->substring_of.empty()) return std::nullopt;
   std::string& before = found->substring_of;
   const std::string new_str = text_at(arguments, "new_str");

@@ -13,9 +13,9 @@ namespace lares::daemon {
 inline constexpr const char* kEditTool = "str_replace_editor";
 
 struct ForeseenEdit {
-  std::string path;                   // as the model wrote it
-  std::optional<std::string> before;  // both as the model is shown the file; nothing: the edit
-                                      // makes it
+  std::string path;  // as the model wrote it
+  // Both as the model is shown the file; nothing: the edit makes it
+  std::optional<std::string> before;
   std::string after;
 };
 

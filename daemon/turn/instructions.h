@@ -12,9 +12,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kInstructionFilesMax = 64;         // named
-inline constexpr std::size_t kInstructionBytesMax = 32u << 10;  // of text, where the prompt does
-                                                                // not show it already
+inline constexpr std::size_t kInstructionFilesMax = 64;  // named
+// Of text, where the prompt does not show it already
+inline constexpr std::size_t kInstructionBytesMax = 32u << 10;
 
 struct Instructions {
   std::string text;  // for the model, ending with a line break; empty: nobody asks anything

@@ -30,8 +30,8 @@ class TurnLoop {
  private:
   using Clock = std::chrono::steady_clock;
   using Call = TurnItems::Call;
-  static constexpr std::string_view kGivenUp = "given up";  // of an answer: another is drawn in its
-                                                            // place
+  // Of an answer: another is drawn in its place
+  static constexpr std::string_view kGivenUp = "given up";
   static constexpr std::string_view kGoOn = "Go on with the next step.";
 
   // turn.cc

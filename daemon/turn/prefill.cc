@@ -85,9 +85,8 @@ asio::awaitable<Prefilled> prefill(EngineHost& host, std::unique_ptr<engine::Tim
       const bool made = !timeline;
       make(engine, timeline, shared.get(), ids);
       const std::int64_t n = of.left_of(*timeline, ids);
-      if (made && n > kShortPrompt)
-        timeline = nullptr;  // at its turn there may be a longer
-                             // beginning
+      // At its turn there may be a longer beginning
+      if (made && n > kShortPrompt) timeline = nullptr;
       return n;
     };
     const auto sync = [&](std::int64_t n_max) {

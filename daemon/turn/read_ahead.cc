@@ -38,10 +38,8 @@ void ReadAhead::hear(std::string_view piece) {
   text_ += piece.substr(0, tools::kStreamedBytesKept - text_.size());
   if (!idle_.is_open() || stop_.stop_requested()) return;
   idle_.close();
-  asio::co_spawn(io_, evaluate(), [this](std::exception_ptr) { idle_.open(); });  // what fails here
-                                                                                  // fails again
-                                                                                  // where it is
-                                                                                  // told
+  // What fails here fails again where it is told
+  asio::co_spawn(io_, evaluate(), [this](std::exception_ptr) { idle_.open(); });
 }
 
 asio::awaitable<void> ReadAhead::evaluate() {

@@ -33,8 +33,8 @@ class ReadAhead {
   ReadAhead(const ReadAhead&) = delete;
 
   void hear(std::string_view piece);  // the next that the command said
-  asio::awaitable<Prefilled> end();   // stops within a layer; what was evaluated. To be awaited
-                                      // before the destructor
+  // Stops within a layer; what was evaluated. To be awaited before the destructor
+  asio::awaitable<Prefilled> end();
 
  private:
   asio::awaitable<void> evaluate();

@@ -17,12 +17,11 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kPeriodWindow = 4096;    // tokens looked at
-inline constexpr std::size_t kPeriodTokensMin = 192;  // shorter runs occur in honest text (tables,
-                                                      // rules, blank padding)
-inline constexpr std::size_t kWrittenPeriodTokensMin = 2048;  // of a call's arguments: files have
-                                                              // grids of zeros. And of what a
-                                                              // client bounds by itself
+inline constexpr std::size_t kPeriodWindow = 4096;  // tokens looked at
+// Shorter runs occur in honest text (tables, rules, blank padding)
+inline constexpr std::size_t kPeriodTokensMin = 192;
+// Of a call's arguments: files have grids of zeros. And of what a client bounds by itself
+inline constexpr std::size_t kWrittenPeriodTokensMin = 2048;
 inline constexpr std::size_t kPeriodRepeatsMin = 4;
 inline constexpr std::size_t kPeriodCheckEvery = 64;  // tokens; a check is linear in the window
 

@@ -9,12 +9,12 @@
 
 namespace lares::daemon {
 
-inline constexpr std::int64_t kRoomTokens = 65'536;    // that an answer should find ...
-inline constexpr std::int64_t kRoomShare = 8;          // ... or this part of a shorter context
-inline constexpr std::int64_t kConversationShare = 4;  // of the context: a shorter conversation is
-                                                       // not what fills it
-inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;  // that of a shorter
-                                                                               // context
+inline constexpr std::int64_t kRoomTokens = 65'536;  // that an answer should find ...
+inline constexpr std::int64_t kRoomShare = 8;        // ... or this part of a shorter context
+// Of the context: a shorter conversation is not what fills it
+inline constexpr std::int64_t kConversationShare = 4;
+// That of a shorter context
+inline constexpr std::int64_t kSummaryTokensMax = 16'384, kSummaryShare = 16;
 inline constexpr std::int64_t kSummaryThinkShare = 4;         // of a summary's tokens: reasoning
 inline constexpr std::size_t kUserWordsBytesMax = 64u << 10;  // of earlier prompts, the newest
                                                               // first ...

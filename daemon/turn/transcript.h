@@ -10,11 +10,11 @@
 namespace lares::daemon {
 
 struct Transcript {
-  std::vector<engine::Token> ids;    // ends with an answer's end-of-sentence token between turns;
-                                     // empty before the first
-  std::vector<std::string> results;  // of the last answer's calls, in order, while the model has
-                                     // not read them
-  std::string vocabulary;            // of what the ids mean, a hash; empty: nobody wrote it down
+  // Ends with an answer's end-of-sentence token between turns; empty before the first
+  std::vector<engine::Token> ids;
+  // Of the last answer's calls, in order, while the model has not read them
+  std::vector<std::string> results;
+  std::string vocabulary;  // of what the ids mean, a hash; empty: nobody wrote it down
 };
 
 // Stands for the result of a call that the death of the daemon cut off.

@@ -87,8 +87,8 @@ asio::awaitable<void> TurnLoop::step() {
   } else if (reason == "end" && must_answer_) {
     end(why_stuck_.first, why_stuck_.second);
   } else if (reason == "end") {
-    auto more = hear(events_.steering());  // came too late for this turn's results: the turn goes
-                                           // on with it
+    // Came too late for this turn's results: the turn goes on with it
+    auto more = hear(events_.steering());
     if (more.empty()) {
       auto asked = asked_to_go_on();
       more = co_await std::move(asked);

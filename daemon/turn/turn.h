@@ -109,8 +109,8 @@ class TurnEvents {
   }  // durable; of the answer that is appended next
   // Durable. The transcript was `before` and is begun anew with `ids`; no result is unread.
   virtual void shortened(Transcript before, const std::vector<engine::Token>& ids) = 0;
-  virtual std::vector<Said> steering() = 0;  // what the user wrote since the last time; it is
-                                             // delivered now
+  // What the user wrote since the last time; it is delivered now
+  virtual std::vector<Said> steering() = 0;
 };
 
 // Stops a turn from outside: within one token, one prefill chunk or the kill of a command.
@@ -128,16 +128,15 @@ struct TurnStop {
 class SharedBeginning {
  public:
   virtual ~SharedBeginning() = default;
-  virtual engine::PrefixRef longest(std::span<const engine::Token> ids) = 0;  // that `ids` begin
-                                                                              // with; null: none
+  // That `ids` begin with; null: none
+  virtual engine::PrefixRef longest(std::span<const engine::Token> ids) = 0;
   // Where it wants to be offered what was evaluated: the next place after `position` within `ids`;
   // kNowhere: nowhere.
   static constexpr std::int64_t kNowhere = INT64_MAX;
   virtual std::int64_t next_mark(std::span<const engine::Token> ids, std::int64_t position) = 0;
   virtual void offer(engine::PrefixRef prefix) = 0;
-  virtual void count(std::int64_t n_found, std::int64_t n_evaluated) = 0;  // tokens of a step's
-                                                                           // prompt; on the io
-                                                                           // executor
+  // Tokens of a step's prompt; on the io executor
+  virtual void count(std::int64_t n_found, std::int64_t n_evaluated) = 0;
 };
 
 // Of a transcript: what all sessions of the repository begin with, and what follows it.

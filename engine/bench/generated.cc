@@ -170,8 +170,8 @@ Result<LayerPlan> plan_layers(const Config& shape, double memory_gb, std::int64_
   c.n_routed_experts = 0;
   const std::uint64_t without = weight_bytes(c) + plan.other_bytes;
   c.n_routed_experts = 1;
-  const std::uint64_t one = weight_bytes(c) + plan.other_bytes - without;  // an expert of both
-                                                                           // layers
+  // An expert of both layers
+  const std::uint64_t one = weight_bytes(c) + plan.other_bytes - without;
   const auto fit = budget > without ? static_cast<int>(std::min<std::uint64_t>(
                                           (budget - without) / one,
                                           static_cast<std::uint64_t>(shape.n_routed_experts)))

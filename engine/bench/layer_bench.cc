@@ -248,8 +248,8 @@ std::vector<BenchRow> prefill_rows(Runner& r, Layers& l, int tokens, double head
       l.forward->layer(l.weights(k.layer), first.layer(k.layer), 0, {ids.data(), n}, x.data());
   }
   Sample taken[3];
-  std::vector<Pair> pairs;  // of a chunk through both layers, and as many dot products as pass in
-                            // its floor's time
+  // Of a chunk through both layers, and as many dot products as pass in its floor's time
+  std::vector<Pair> pairs;
   int done = 0, window_tokens = 0;
   double spent = 0;  // on chunks
   while (done < tokens && spent < kPrefillSeconds * r.seconds) {

@@ -127,10 +127,8 @@ BenchRow linear_row(Runner& r, const Case& c, int n, bool tiled, const Matrices&
       }
     }
   };
-  const double part = static_cast<double>(slab) / c.n_out * static_cast<double>(reps);  // of a
-                                                                                        // matrix,
-                                                                                        // on each
-                                                                                        // thread
+  // Of a matrix, on each thread
+  const double part = static_cast<double>(slab) / c.n_out * static_cast<double>(reps);
   BenchRow row = r.time(
       "kernels", tiled || c.format == Format::f32 ? c.name : fmt::format("{}, as stored", c.name),
       fmt::format("[{}, {}] M={}", c.n_out, c.n_in, n),

@@ -21,13 +21,13 @@ struct PeakLoop {
   double flops;  // of one pass
   float (*run)(std::int64_t passes);
 };
-std::span<const PeakLoop* const> peak_loops();  // all that this build has, whether the CPU runs
-                                                // them or not
+// All that this build has, whether the CPU runs them or not
+std::span<const PeakLoop* const> peak_loops();
 
 // A value that depends on every byte; `bytes` a multiple of 256. Reads in ascending order.
 std::uint64_t read_bytes(const std::uint8_t* data, std::size_t bytes);
 
-inline volatile std::uint64_t sink;  // where the loops' results go, so that nobody finds them
-                                     // useless
+// Where the loops' results go, so that nobody finds them useless
+inline volatile std::uint64_t sink;
 
 }  // namespace lares::engine::bench

@@ -17,8 +17,8 @@
 namespace lares::engine::bench {
 
 inline constexpr std::size_t kArenaBytes = std::size_t{1} << 30;  // far beyond any cache
-inline constexpr double kTurnSeconds = 1e-3;  // of a turn at the ceilings: long against the clock,
-                                              // short against a time slice
+// Of a turn at the ceilings: long against the clock, short against a time slice
+inline constexpr double kTurnSeconds = 1e-3;
 
 struct Runner {
   Config config;

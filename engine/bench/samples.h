@@ -8,8 +8,8 @@
 namespace lares::engine::bench {
 
 inline constexpr double kLostMax = 0.01;  // of a sample's time
-inline constexpr int kCleanMin = 3;  // with fewer clean samples the least disturbed ones stand in,
-                                     // and the row says so
+// With fewer clean samples the least disturbed ones stand in, and the row says so
+inline constexpr int kCleanMin = 3;
 
 struct Sample {
   double seconds = 0;  // from the common start to the end of the last thread
@@ -26,12 +26,12 @@ struct Pair {
 struct Summary {
   double median_s = 0;
   int samples = 0, dropped = 0;
-  bool disturbed = false;  // fewer than kCleanMin clean ones: the median is of the kCleanMin that
-                           // lost the smallest part
+  // Fewer than kCleanMin clean ones: the median is of the kCleanMin that lost the smallest part
+  bool disturbed = false;
 };
 
-double median(std::vector<double> values);  // the mean of the middle two of an even number; 0 of
-                                            // none
+// The mean of the middle two of an even number; 0 of none
+double median(std::vector<double> values);
 Summary summarise(std::span<const Sample> samples);
 // Median of reference / work over the pairs in which both are clean, or over all pairs when those
 // are too few; 0 of none.

@@ -50,8 +50,8 @@ struct Team::Impl {
     there.fetch_add(1, std::memory_order_acq_rel);
     wait_until([&] { return there.load(std::memory_order_acquire) == spans.size(); });
     Span& s = spans[static_cast<std::size_t>(thread)];
-    const double cpu = now(CLOCK_THREAD_CPUTIME_ID);  // outside the wall clock's readings, so that
-                                                      // lost time is never invented
+    // Outside the wall clock's readings, so that lost time is never invented
+    const double cpu = now(CLOCK_THREAD_CPUTIME_ID);
     s.begin = now(CLOCK_MONOTONIC);
     (*work)(thread);
     s.end = now(CLOCK_MONOTONIC);

@@ -27,8 +27,8 @@ namespace {
 
 constexpr int kNumericsVersion = 2;  // raised whenever the kernels give other bits than before
 constexpr int kDevicesMax = 1024;
-constexpr int kComparedTokens = 200;  // more than one piece of 128, and more than attention takes
-                                      // apart
+// More than one piece of 128, and more than attention takes apart
+constexpr int kComparedTokens = 200;
 static_assert(kComparedTokens > kStepTokens && kStepTokens >= kRowsMax);
 constexpr const char* kWgmmaFault = "gives other results by wgmma than by mma";
 

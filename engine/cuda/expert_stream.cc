@@ -129,9 +129,8 @@ void ExpertStream::pack(int layer, kernels::ThreadPool& pool) {
     std::uint8_t* const to = of.block.data() + wave.at;
     const std::uint8_t* const there = stage_at(wave.stage);
     std::vector<PackJob> jobs;
-    std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices),
-                                   nullptr);  // tiles and scales of the one matrix, then of the
-                                              // other
+    // Tiles and scales of the one matrix, then of the other
+    std::vector<const void*> table(2 * E * static_cast<std::size_t>(wave.n_matrices), nullptr);
     for (const Piece& piece : wave.pieces)
       for (std::size_t k = 0;
            const kernels::Matrix* const m : matrices(layer, wave.n_matrices, piece.expert)) {

@@ -18,10 +18,10 @@
 
 namespace lares::engine::cuda {
 
-inline constexpr double kThreadFlops = 50e9;  // a second, of a CPU thread: a fourth of what AVX-512
-                                              // with bf16 gives, and all that AVX2 does
-inline constexpr int kRowsEach = 8;  // tokens that an expert has on average from which on nearly
-                                     // all are asked for
+// a second, of a CPU thread: a fourth of what AVX-512 with bf16 gives, and all that AVX2 does
+inline constexpr double kThreadFlops = 50e9;
+// Tokens that an expert has on average from which on nearly all are asked for
+inline constexpr int kRowsEach = 8;
 
 // Tokens evaluated together from which on missing experts come to the GPU: as many as take the CPU
 // longer than the bytes take PCIe. Those of another format than fp4 always do, since the CPU adds

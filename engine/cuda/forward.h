@@ -30,13 +30,13 @@ inline constexpr std::size_t kGraphsMax = 512;  // ... and pieces of them all: s
 class DeviceForward {
  public:
   struct Options {
-    int chunk = 0;                   // tokens evaluated at a time, at most
-    std::int64_t n_context = 0;      // tokens of the longest sequence
-    bool record = true;              // steps of at most kStepTokens
-    ExpertStream* stream = nullptr;  // of experts that the GPU lacks, packed; null: the CPU
-                                     // computes them, for any number of tokens
-    int stream_from = 0;  // tokens evaluated together from which on they come; 0: reckoned. The
-                          // bits do not depend on it
+    int chunk = 0;               // tokens evaluated at a time, at most
+    std::int64_t n_context = 0;  // tokens of the longest sequence
+    bool record = true;          // steps of at most kStepTokens
+    // Of experts that the GPU lacks, packed; null: the CPU computes them, for any number of tokens
+    ExpertStream* stream = nullptr;
+    // Tokens evaluated together from which on they come; 0: reckoned. The bits do not depend on it
+    int stream_from = 0;
     ExpertHeat* heat = nullptr;  // where experts of layers that lack some are counted, or null
     bool keeps = false;          // tokens' streams go where sequences say
   };
@@ -113,10 +113,9 @@ class DeviceForward {
  private:
   struct Step;
   struct Recorded {
-    std::vector<std::unique_ptr<Device::Recording>> pieces;  // between them the host sees to
-                                                             // experts of host_layers_; none: seen
-                                                             // once
-    std::uint64_t used = 0;                                  // the last step that was of that shape
+    // Between them the host sees to experts of host_layers_; none: seen once
+    std::vector<std::unique_ptr<Device::Recording>> pieces;
+    std::uint64_t used = 0;  // the last step that was of that shape
   };
   struct Cells {
     kc::PageCells entries, index_keys;
@@ -181,21 +180,21 @@ class DeviceForward {
   const Options options_;
   Memory memory_, scratch_;  // scratch_: top_k's; its bins, which come first, stay zero
   WorkSpace ws_;
-  Pinned inputs_, entry_, logits_;  // entry_: rows of the embedding, or what the GPU before hands
-                                    // on
-  Pinned entered_;                  // of DSpark
+  // entry_: rows of the embedding, or what the GPU before hands on
+  Pinned inputs_, entry_, logits_;
+  Pinned entered_;  // of DSpark
   bf16* last_streams_ = nullptr;
   std::uint8_t* outbox_ = nullptr;  // the next GPU's entry_; null: the head is here
   std::unique_ptr<ExpertUses> uses_;
   std::unique_ptr<HostExperts> host_experts_;
   int stream_from_ = 0;
-  bool expected_ = false;         // the next evaluation's experts are coming
-  std::vector<Cells> cells_;      // of each of its layers, in its stretch of a page
-  std::vector<int> host_layers_;  // whose experts are not all on the GPU: the host computes them,
-                                  // or has them come
-  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;  // by tokens, parts,
-                                                                            // rows, reach
-  std::uint64_t clock_ = 0;                                                 // steps
+  bool expected_ = false;     // the next evaluation's experts are coming
+  std::vector<Cells> cells_;  // of each of its layers, in its stretch of a page
+  // Whose experts are not all on the GPU: the host computes them, or has them come
+  std::vector<int> host_layers_;
+  // By tokens, parts, rows, reach
+  std::map<std::tuple<int, int, int, std::int64_t>, Recorded> recordings_;
+  std::uint64_t clock_ = 0;            // steps
   bool settled_ = true, ran_ = false;  // ran_: something that was not recorded
 };
 

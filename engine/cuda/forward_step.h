@@ -29,20 +29,20 @@ inline int blocks(int n) { return (n + kc::kScaleBlock - 1) / kc::kScaleBlock; }
 struct DeviceForward::Step {
   int n = 0, n_parts = 0, n_rows = 0;
   std::int64_t reach = 0;  // no token's position is as great; what launches are sized by
-  const DeviceState* alone = nullptr;  // of a chunk too long for its own ring: it works in the work
-                                       // space's
+  // Of a chunk too long for its own ring: it works in the work space's
+  const DeviceState* alone = nullptr;
   float* logits = nullptr;
-  bool streams = false, streams_all = false;  // missing experts come to the GPU, without waiting
-                                              // for who is asked for
+  // Missing experts come to the GPU, without waiting for who is asked for
+  bool streams = false, streams_all = false;
   HandOver x{};             // the streams, and what leaves a sub-layer and how it mixes with them
   std::uint64_t bytes = 0;  // of the inputs
   Piece piece;
   const std::int64_t* position = nullptr;
   const std::int32_t *tokens = nullptr, *iota = nullptr, *part = nullptr;
-  const kc::Part* parts = nullptr;     // [layers, n_parts]
-  bf16* const* rows = nullptr;         // [n] as Sequence's; null: nothing is kept
-  const std::int64_t* seen = nullptr;  // [n] how far each token of a DSpark block sees: to the
-                                       // block's end
+  const kc::Part* parts = nullptr;  // [layers, n_parts]
+  bf16* const* rows = nullptr;      // [n] as Sequence's; null: nothing is kept
+  // [n] how far each token of a DSpark block sees: to the block's end
+  const std::int64_t* seen = nullptr;
 
   int entries(int ratio) const { return ratio == 0 ? 0 : static_cast<int>(reach / ratio); }
   bool chooses(const Config& c, int ratio) const { return ratio == 4 && entries(4) > c.index_topk; }

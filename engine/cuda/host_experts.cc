@@ -11,8 +11,8 @@ namespace lares::engine::cuda {
 namespace {
 
 constexpr int kRows = 2 * kernels::kTileRows;  // of a matrix, that a thread takes at a time
-constexpr int kRowsTogether = 512;  // slots, or one expert's if those are more: so what lies
-                                    // between the products is bounded
+// Slots, or one expert's if those are more: so what lies between the products is bounded
+constexpr int kRowsTogether = 512;
 
 float of_bf16(bf16 v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); }
 bf16 high_half(float v) {
@@ -53,8 +53,8 @@ HostExperts::HostExperts(Device& device, const Config& c, int n_max, kernels::Th
 // threads wait for each other but once then.
 void HostExperts::multiply(std::span<const Use> uses, std::span<const Product> products,
                            const float* x, int rows) {
-  const kernels::Matrix& like = uses.front().expert->*products.front().which;  // a layer's experts
-                                                                               // are stored alike
+  // a layer's experts are stored alike
+  const kernels::Matrix& like = uses.front().expert->*products.front().which;
   const std::int64_t width = like.tiles ? kernels::packed_width(like.n_in) : like.n_in,
                      blocks = (like.n_out + kRows - 1) / kRows;
   const float* in = x;

@@ -9,18 +9,18 @@
 
 namespace lares::engine::cuda {
 
-inline constexpr int kChunk = 8192;  // tokens evaluated at a time: an expert that sees 137 of them
-                                     // is no longer bound by its bytes
-inline constexpr int kChunkWhole = 2048;  // down to which shorter chunks are worth what they leave
-                                          // for experts that else had no room
-inline constexpr int kChunkMin = 512;     // with less, the experts are read from memory more often
-                                          // than it is worth
+// Tokens evaluated at a time: an expert that sees 137 of them is no longer bound by its bytes
+inline constexpr int kChunk = 8192;
+// Down to which shorter chunks are worth what they leave for experts that else had no room
+inline constexpr int kChunkWhole = 2048;
+// With less, the experts are read from memory more often than it is worth
+inline constexpr int kChunkMin = 512;
 inline constexpr std::uint64_t kAlign = 256;  // bytes; where a tensor begins
 constexpr std::uint64_t aligned(std::uint64_t bytes) {
   return (bytes + kAlign - 1) / kAlign * kAlign;
 }
-inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;  // CUDA's context, its modules
-                                                                     // and graphs; not measured yet
+// CUDA's context, its modules and graphs; not measured yet
+inline constexpr std::uint64_t kReserve = std::uint64_t{768} << 20;
 // Of that, what the context has taken before anything is loaded, at least: what a device then says
 // is free lacks it. Said to be 300 to 500 MB; engine_cuda_device_test prints it, and was not run.
 inline constexpr std::uint64_t kContextLeast = std::uint64_t{256} << 20;
@@ -54,8 +54,8 @@ std::uint64_t draft_state_bytes(const Config& c);
 
 inline constexpr int kRingStages = 4;  // runs of experts that pass: there, or on their way
 inline constexpr std::uint64_t kRingBytesMax = std::uint64_t{1} << 30;
-inline constexpr double kPcieBytes = 25e9;  // a second, of PCIe 4 x16; version 5 brings twice as
-                                            // much
+// a second, of PCIe 4 x16; version 5 brings twice as much
+inline constexpr double kPcieBytes = 25e9;
 
 // The ring that experts of so many bytes pass through (expert_stream.h): a fourth of a layer's, for
 // so much comes while attention is computed.

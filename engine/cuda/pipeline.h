@@ -17,10 +17,10 @@ namespace lares::engine::cuda {
 
 class PipelineState;
 
-inline constexpr int kPieceMin = 2048;   // tokens: of fewer an expert sees too few to fill what
-                                         // tensor cores multiply at once
-inline constexpr int kPieceTokens = 64;  // which a piece is a multiple of, so that pieces lie one
-                                         // behind the other where a chunk does
+// tokens: of fewer an expert sees too few to fill what tensor cores multiply at once
+inline constexpr int kPieceMin = 2048;
+// Which a piece is a multiple of, so that pieces lie one behind the other where a chunk does
+inline constexpr int kPieceTokens = 64;
 inline constexpr int kPiecesPerStage = 2;
 
 class Pipeline {

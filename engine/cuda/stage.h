@@ -17,8 +17,8 @@ struct StageOptions {
   bool head = true;
   std::span<const char> resident = {};  // as DeviceWeights::upload() takes it
   std::int64_t n_pages = 0;             // of all sequences together
-  bool stream = false;  // experts that are not resident come to the GPU for many tokens
-                        // (expert_stream.h)
+  // Experts that are not resident come to the GPU for many tokens (expert_stream.h)
+  bool stream = false;
   std::uint64_t ring_max = kRingBytesMax;  // as ExpertStream::make() takes it
   bool draft = false;  // with the head: the checkpoint's draft blocks, which it must have
   DeviceForward::Options forward;  // but for `stream` and `keeps`

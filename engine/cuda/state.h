@@ -53,8 +53,8 @@ class PagePool {
   const std::size_t offset_, bytes_;
   Memory memory_;
   PageKeeper* keeper_ = nullptr;
-  std::shared_ptr<std::vector<std::uint8_t*>> free_;  // outlives the pool in the pages that are
-                                                      // still owned
+  // Outlives the pool in the pages that are still owned
+  std::shared_ptr<std::vector<std::uint8_t*>> free_;
 };
 
 class DeviceState {

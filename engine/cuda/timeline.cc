@@ -9,8 +9,8 @@
 
 namespace lares::engine::cuda {
 
-static_assert(kFrontierEvery % kSnapshotEvery == 0);  // where guesses end, so that some evaluation
-                                                      // begins there
+// Where guesses end, so that some evaluation begins there
+static_assert(kFrontierEvery % kSnapshotEvery == 0);
 
 DeviceTimeline::DeviceTimeline(const Shared& shared, std::shared_ptr<const ModelPrefix> from)
     : s_(shared),
@@ -152,9 +152,8 @@ Result<std::int64_t> DeviceTimeline::sync(std::span<const Token> prompt, std::st
   go_back(std::min<std::int64_t>(common, size - 1));
   if (const auto room = room_for_prompt(size); !room) return tl::unexpected(room.error());
   tokens_.reserve(prompt.size());
-  const std::int64_t start = state_->size(),
-                     mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;  // where a beginning may
-                                                                           // be asked for
+  // Where a beginning may be asked for
+  const std::int64_t start = state_->size(), mark = (size - 1) / kSnapshotEvery * kSnapshotEvery;
   const int layers = static_cast<int>(s_.weights.layers.size());
   while (state_->size() < size) {
     const std::int64_t position = state_->size();
@@ -317,8 +316,8 @@ Result<Token> DeviceTimeline::next(const Sampling& sampling, const TokenMask* ma
   promised_ = host_bytes(size + kGuessesMax, kGuessesMax + 1);
   if (const auto room = host_room(promised_, fmt::format("draw a token after {}", size)); !room)
     return tl::unexpected(room.error());
-  if (state_->size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
-                                                         // no logits: its last token again
+  // After a stopped sync the last chunk has no logits: its last token again
+  if (state_->size() == size && !rows_.has(size - 1)) {
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
     tokens_ = all;

@@ -15,11 +15,10 @@
 
 namespace lares::engine::cuda {
 
-inline constexpr std::size_t kFrontiersMax = 16;        // of a timeline, in host memory
-inline constexpr std::int64_t kFrontierEvery = 1024;    // tokens drawn between them
-inline constexpr int kGuessesMax = kc::kTokensFew - 1;  // with the token that waits they are few
-                                                        // still, whose products are bound by
-                                                        // weights
+inline constexpr std::size_t kFrontiersMax = 16;      // of a timeline, in host memory
+inline constexpr std::int64_t kFrontierEvery = 1024;  // tokens drawn between them
+// With the token that waits they are few still, whose products are bound by weights
+inline constexpr int kGuessesMax = kc::kTokensFew - 1;
 
 class DeviceTimeline : public Timeline, private SequenceHolder {
  public:
@@ -118,10 +117,10 @@ class DeviceTimeline : public Timeline, private SequenceHolder {
   Sampler sampler_;
   KeptRows* kept_ = nullptr;  // of drafter_'s block
   Drafter drafter_;
-  std::vector<FrontierRef> frontiers_;         // ascending positions
-  std::shared_ptr<const ModelPrefix> from_;    // not taken over yet
-  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do;
-                                               // null: nothing
+  std::vector<FrontierRef> frontiers_;       // ascending positions
+  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet
+  // What it began with, as long as its tokens do; null: nothing
+  std::shared_ptr<const ModelPrefix> origin_;
   FrontierRef parked_;  // at its end, where it has left the GPUs with all cells; null: it has not
   // Of the first pages; null: not in host memory. On the GPUs only whole ones that were asked for;
   // else all, the last perhaps not whole.

@@ -205,10 +205,9 @@ void DeviceTimeline::keep_frontier() {
     memory_->show_freed();
   }
   frontiers_.push_back(shared(Frontier{position, state_->frontier(position)}, memory_));
+  // The ends are asked for most
   if (frontiers_.size() > kFrontiersMax)
-    frontiers_.erase(frontiers_.begin() +
-                     static_cast<std::ptrdiff_t>(frontiers_.size() / 2));  // the ends are asked for
-                                                                           // most
+    frontiers_.erase(frontiers_.begin() + static_cast<std::ptrdiff_t>(frontiers_.size() / 2));
 }
 
 // Host memory alone, from any thread. What the GPUs hold costs none, and what they have too is no

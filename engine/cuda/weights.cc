@@ -74,11 +74,8 @@ class Uploader {
     vector(out_.frequencies_[1], f.data(), f.size());
   }
   std::uint8_t* take(std::uint64_t bytes) {
-    auto* const at =
-        reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(base_) + at_);  // base_ is
-                                                                                         // null
-                                                                                         // while it
-                                                                                         // counts
+    // base_ is null while it counts
+    auto* const at = reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(base_) + at_);
     at_ = (at_ + bytes + kAlign - 1) / kAlign * kAlign;
     return at;
   }

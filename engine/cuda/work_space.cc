@@ -148,8 +148,8 @@ std::uint64_t lay(WorkSpace& w, const Config& c, int chunk, std::int64_t n_conte
                     keys));
   }
   std::uint64_t partials = 0;
-  const std::uint64_t apart = std::min(n, u64(kc::kAttentionApart) / H);  // more tokens leave
-                                                                          // nothing
+  // More tokens leave nothing
+  const std::uint64_t apart = std::min(n, u64(kc::kAttentionApart) / H);
   for (int i = 0; i < c.num_hidden_layers; ++i) {
     const std::uint64_t one = partials_of(c, attended(c, c.ratio(i), longest));
     partials = std::max({partials, one, std::min(apart * one, kPartialsBytes / sizeof(float))});

@@ -12,17 +12,17 @@ namespace lares::engine::cuda {
 
 using kernels::cuda::bf16;
 
-inline constexpr int kPartsMax = 64;    // sequences evaluated together
-inline constexpr int kRowsMax = 64;     // tokens that logits are computed for at once
-inline constexpr int kStepTokens = 64;  // up to which a sequence's own rings are read and written,
-                                        // and a step is one graph
-inline constexpr std::int64_t kReachLeast = 1024;  // tokens; launches are sized for powers of two
-                                                   // of them, of which this is the first
-inline constexpr int kScoredMax = 2048;            // tokens that are chosen for together, at most
-inline constexpr std::uint64_t kScoresBytes = 256ull << 20;  // index scores of the tokens that are
-                                                             // chosen for together
-inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;  // attention's blocks of the tokens
-                                                               // that attend together
+inline constexpr int kPartsMax = 64;  // sequences evaluated together
+inline constexpr int kRowsMax = 64;   // tokens that logits are computed for at once
+// Up to which a sequence's own rings are read and written, and a step is one graph
+inline constexpr int kStepTokens = 64;
+// Tokens; launches are sized for powers of two of them, of which this is the first
+inline constexpr std::int64_t kReachLeast = 1024;
+inline constexpr int kScoredMax = 2048;  // tokens that are chosen for together, at most
+// Index scores of the tokens that are chosen for together
+inline constexpr std::uint64_t kScoresBytes = 256ull << 20;
+// Attention's blocks of the tokens that attend together
+inline constexpr std::uint64_t kPartialsBytes = 256ull << 20;
 
 // What goes from one GPU to the next behind a layer: all that the next boundary between sub-layers
 // folds in. One behind the other, so that it leaves in one copy and comes in one; by way of pinned

@@ -166,8 +166,8 @@ Result<std::unique_ptr<Engine>> load(const LoadOptions& options, const Progress&
 Result<std::unique_ptr<Engine>> load_on_cpu(const LoadOptions& options,
                                             const std::string& tiles_directory,
                                             const Progress& progress) {
-  const int nodes = spread_memory();  // before any page of the weights is read, and any thread
-                                      // started
+  // Before any page of the weights is read, and any thread started
+  const int nodes = spread_memory();
   auto weights = load_weights(options.directory, progress);
   if (!weights) return tl::unexpected(weights.error());
   Result<std::unique_ptr<Tokenizer>> tokenizer;

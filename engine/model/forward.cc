@@ -14,11 +14,12 @@ constexpr int kRowsUnit = 16, kRowsUnitFloats = 4, kRowsUnitFew = 2 * kernels::k
 constexpr int kManyTokens = 16;              // from which on kernels take so many rows together
 constexpr int kTokensUnit = 64;              // tokens that share one pass over row-major weights
 constexpr std::int64_t kPackUnit = 1 << 15;  // activations worth handing to another thread
-constexpr std::int64_t kWorkUnit = 1 << 17;  // multiply-adds worth handing to another thread (about
-                                             // 10 us)
+// Multiply-adds worth handing to another thread (about 10 us)
+constexpr std::int64_t kWorkUnit = 1 << 17;
 constexpr int kFloatsCost = 4;  // ... of one with four bytes, which takes as long as reading them
-constexpr int kShares = 16;     // of a thread, at most: a longer run of weights is read faster, a
-                                // shorter one leaves less at the end
+// Of a thread, at most: a longer run of weights is read faster, a shorter one leaves less at the
+// end
+constexpr int kShares = 16;
 
 }  // namespace
 

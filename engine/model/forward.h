@@ -21,9 +21,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kScoresHeld = 1 << 20;  // scores of index keys of all tokens that are chosen
-                                             // for together, where there are several
-inline constexpr int kCommonRows = 8192;     // entries of several sequences that are unpacked at a
+// Scores of index keys of all tokens that are chosen for together, where there are several
+inline constexpr int kScoresHeld = 1 << 20;
+inline constexpr int kCommonRows = 8192;  // entries of several sequences that are unpacked at a
                                           // time: as many as one of a million tokens has at ratio
                                           // 128
 

@@ -10,10 +10,10 @@ struct Forward::Chunk {
         std::optional<std::int64_t> sees_from = {});
 
   std::vector<Part> parts;
-  std::vector<int> begin;                 // of each part's tokens
-  int n = 0;                              // tokens
-  std::optional<std::int64_t> seen_from;  // all tokens of the one part see all positions from
-                                          // there; none: each its own window
+  std::vector<int> begin;  // of each part's tokens
+  int n = 0;               // tokens
+  // All tokens of the one part see all positions from there; none: each its own window
+  std::optional<std::int64_t> seen_from;
   const std::vector<float>& frequencies;
   int pairs;
   struct Place {

@@ -86,9 +86,8 @@ void Forward::dspark(const DsparkWeights& w, std::span<LayerState> stages, std::
     layer(w.stages[k], stages[k], position, ids, x.data(), seen_from);
   out.logits.resize(static_cast<std::size_t>(n) * V);
   head(w.hc_head, w.norm, x.data(), n, out.logits.data());
-  const Buffer h(sub_.begin(), sub_.begin() + static_cast<std::ptrdiff_t>(n) * D);  // what the head
-                                                                                    // read, before
-                                                                                    // its norm
+  // What the head read, before its norm
+  const Buffer h(sub_.begin(), sub_.begin() + static_cast<std::ptrdiff_t>(n) * D);
   out.tokens.clear();
   out.confidence.assign(static_cast<std::size_t>(n), 0);
   Buffer seen(static_cast<std::size_t>(D + rank)), more(V);

@@ -13,8 +13,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kPenaltyWindow = 8192;  // penalties look at this many of the last
-                                                     // tokens
+// Penalties look at this many of the last tokens
+inline constexpr std::size_t kPenaltyWindow = 8192;
 
 // What penalties look at: the tokens before the draw, and where generation began in them.
 struct Context {

@@ -13,10 +13,10 @@
 
 namespace lares::engine {
 
-inline constexpr int kRollback = 128;  // tokens that can be dropped without a snapshot, from the
-                                       // greatest size ever held
-inline constexpr std::int64_t kSnapshotEvery = 128;  // lcm of the release's ratios: no open groups
-                                                     // there
+// Tokens that can be dropped without a snapshot, from the greatest size ever held
+inline constexpr int kRollback = 128;
+// Lcm of the release's ratios: no open groups there
+inline constexpr std::int64_t kSnapshotEvery = 128;
 
 // Rows of `row_bytes`, position p at p mod capacity. Memory is taken by make(), and not touched
 // before a row is written.
@@ -80,8 +80,8 @@ class RawRows {
   };
   Ring ring_;
   int ratio_ = 1;
-  std::vector<Kept> kept_;  // those of positions that were dropped are not asked for before put()
-                            // replaces them
+  // Those of positions that were dropped are not asked for before put() replaces them
+  std::vector<Kept> kept_;
 };
 
 struct LayerState {
@@ -97,8 +97,8 @@ struct Frontier {
   std::vector<std::uint8_t> bytes;
 };
 using FrontierRef = std::shared_ptr<const Frontier>;
-FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory);  // counted by `memory`,
-                                                                         // which may be null
+// Counted by `memory`, which may be null
+FrontierRef shared(Frontier frontier, const SequenceMemoryRef& memory);
 
 class State {
  public:
@@ -142,8 +142,8 @@ class State {
   bool exact_, made_ = false;
   int chunk_max_;
   std::int64_t size_ = 0, floor_ = 0;  // rings are complete for positions >= floor_
-  std::int64_t high_ = 0;  // the greatest size before the last drop: the rings hold rows up to
-                           // there
+  // The greatest size before the last drop: the rings hold rows up to there
+  std::int64_t high_ = 0;
   Charge rings_;
 };
 

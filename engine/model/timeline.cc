@@ -251,9 +251,8 @@ void ModelTimeline::evaluate_waiting(std::span<ModelTimeline* const> timelines) 
   for (One& one : all) one.logits = one.of->after_evaluating(one.position, one.n);
   if (all.size() == 1) {
     forward.head(streams, all.front().n, all.front().logits);
-    all.front().of->drafter_.took(
-        all.front().n - 1, std::chrono::steady_clock::now() - began);  // in company nobody knows
-                                                                       // what a guess costs
+    // In company nobody knows what a guess costs
+    all.front().of->drafter_.took(all.front().n - 1, std::chrono::steady_clock::now() - began);
     return;
   }
   for (const One& one : all) one.of->drafter_.evaluated();
@@ -400,9 +399,8 @@ std::int64_t ModelTimeline::size_when_drawn() const {
 
 std::uint64_t ModelTimeline::bytes_to_draw() const {
   const auto size = std::ssize(tokens());
-  const bool again = (from_ || state_.size() == size) && !rows_.has(size - 1);  // its last token,
-                                                                                // whose logits are
-                                                                                // not there
+  // Its last token, whose logits are not there
+  const bool again = (from_ || state_.size() == size) && !rows_.has(size - 1);
   return missing_bytes(to_go_on_from(again ? size - 1 : size), size_when_drawn(), kDraftMax + 1);
 }
 
@@ -522,8 +520,8 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
     return tl::unexpected(room.error());
   plan_draw();
   begin();
-  if (state_.size() == size && !rows_.has(size - 1)) {  // after a stopped sync the last chunk has
-                                                        // no logits: its last token again
+  // After a stopped sync the last chunk has no logits: its last token again
+  if (state_.size() == size && !rows_.has(size - 1)) {
     const std::vector<Token> all = tokens_;
     go_back(size - 1);
     tokens_ = all;
@@ -534,8 +532,8 @@ Result<Token> ModelTimeline::next(const Sampling& sampling, const TokenMask* mas
     evaluate(std::span(tokens_).subspan(state_.size(), end - state_.size()), 0);
   }
   if (ModelTimeline* const alone = this; state_.size() < size) evaluate_waiting({&alone, 1});
-  generated_from_ = std::min(generated_from_, tokens_.size());  // a stopped sync has less than its
-                                                                // prompt
+  // a stopped sync has less than its prompt
+  generated_from_ = std::min(generated_from_, tokens_.size());
   std::optional<Trace::Span> span(std::in_place, forward_.trace(), "draw");
   const auto token = sampler_.draw(rows_.row(size - 1), sampling, mask, size,
                                    {tokens_, generated_from_});

@@ -14,13 +14,13 @@
 
 namespace lares::engine {
 
-inline constexpr int kChunk = 1024;  // tokens evaluated at a time: so many that most experts see
-                                     // several
+// Tokens evaluated at a time: so many that most experts see several
+inline constexpr int kChunk = 1024;
 inline constexpr std::size_t kSnapshotsMax = 64;
 inline constexpr std::uint64_t kSnapshotBytesMax = 1u << 30;
 inline constexpr int kHeadRows = 32;  // of several sequences, whose logits are computed at once
-inline constexpr std::uint64_t kRoomChecked = 64u << 20;  // bytes of caches, from which on a prompt
-                                                          // asks whether they are there
+// Bytes of caches, from which on a prompt asks whether they are there
+inline constexpr std::uint64_t kRoomChecked = 64u << 20;
 
 // Where sequences may take so much memory and no more, one that waits may be asked for what it has.
 // It then goes on as if it had not been, after what it takes to make that again.
@@ -83,26 +83,27 @@ class ModelTimeline : public Timeline, private SequenceHolder {
   const int chunk_;
   const SequenceMemoryRef memory_;
   State state_;
-  std::vector<Token> tokens_;  // state_.size() of them evaluated, at most one more; or all, and
-                               // what drafter_ has ahead after them
+  // state_.size() of them evaluated, at most one more; or all, and what drafter_ has ahead after
+  // them
+  std::vector<Token> tokens_;
   LogitRows rows_;
   std::size_t generated_from_ = 0;  // tokens_ from here on were drawn since the last sync
   Sampler sampler_;
   Drafter drafter_;
-  std::vector<FrontierRef> snapshots_;         // ascending positions
-  std::shared_ptr<const ModelPrefix> from_;    // not taken over yet; null: nothing waits
-  std::shared_ptr<const ModelPrefix> origin_;  // what it began with, as long as its tokens do;
-                                               // null: nothing
-  std::int64_t planned_ = 0;      // tokens that room was made for, which snapshots leave alone
-  int planned_rows_ = 1;          // ... and rows of logits
-  std::uint64_t promised_ = 0;    // bytes that those evaluated together with it were promised
-  std::vector<float> drawn_row_;  // the last draw's logits, where its caches were given back since:
-                                  // logprobs() may still come
+  std::vector<FrontierRef> snapshots_;       // ascending positions
+  std::shared_ptr<const ModelPrefix> from_;  // not taken over yet; null: nothing waits
+  // What it began with, as long as its tokens do; null: nothing
+  std::shared_ptr<const ModelPrefix> origin_;
+  std::int64_t planned_ = 0;    // tokens that room was made for, which snapshots leave alone
+  int planned_rows_ = 1;        // ... and rows of logits
+  std::uint64_t promised_ = 0;  // bytes that those evaluated together with it were promised
+  // The last draw's logits, where its caches were given back since: logprobs() may still come
+  std::vector<float> drawn_row_;
   std::int64_t drawn_row_of_ = -1;
   FrontierRef parked_;  // at the end of the state, whose rings were given back; null: they were not
-  bool evicted_ = false;  // its cells were given back: tokens_ from the end of origin_ on are to be
-                          // evaluated again
-  Charge own_;            // tokens, logits, draft blocks, the sampler; all else counts itself
+  // Its cells were given back: tokens_ from the end of origin_ on are to be evaluated again
+  bool evicted_ = false;
+  Charge own_;  // tokens, logits, draft blocks, the sampler; all else counts itself
 };
 
 }  // namespace lares::engine

@@ -11,8 +11,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kTraceSpansMax = 1 << 21;  // some 2,000 tokens of the largest model;
-                                                        // later ones are only counted
+// Some 2,000 tokens of the largest model; later ones are only counted
+inline constexpr std::size_t kTraceSpansMax = 1 << 21;
 
 // For the one thread that drives a forward pass.
 class Trace {

@@ -14,9 +14,9 @@ using Stream = cudaStream_t;
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-constexpr int kSweeps = 64;       // of the Sinkhorn iteration, at most
-constexpr long kPartials = 1024;  // blocks that share a sum over all rows; nano's ops.py gives the
-                                  // buffer
+constexpr int kSweeps = 64;  // of the Sinkhorn iteration, at most
+// Blocks that share a sum over all rows; nano's ops.py gives the buffer
+constexpr long kPartials = 1024;
 
 __device__ float warp_sum(float v) {
   for (int k = 16; k > 0; k /= 2) v += __shfl_xor_sync(~0u, v, k);
@@ -56,8 +56,8 @@ __global__ void sinkhorn_fwd_kernel(const float* x, float* y, long n, int iters,
   row_softmax(x + i * 16, m, eps);
   for (int t = 0; t < iters; ++t) {
 #pragma unroll
-    for (int sweep = 1; sweep <= 2; ++sweep) {  // rows, then columns; the softmax has done the
-                                                // first rows
+    // Rows, then columns; the softmax has done the first rows
+    for (int sweep = 1; sweep <= 2; ++sweep) {
       if (t == 0 && sweep == 1) continue;
 #pragma unroll
       for (int a = 0; a < 4; ++a) {

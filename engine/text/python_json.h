@@ -9,8 +9,8 @@
 
 namespace lares::engine {
 
-inline constexpr int kJsonDepthMax = 128;  // of arrays and objects in one another: writing one
-                                           // again takes a call for each
+// Of arrays and objects in one another: writing one again takes a call for each
+inline constexpr int kJsonDepthMax = 128;
 
 // What a model or a client wrote. Discarded: it is not JSON, or nested deeper than kJsonDepthMax.
 nlohmann::ordered_json parsed_json(std::string_view text);

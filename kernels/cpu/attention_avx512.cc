@@ -23,10 +23,10 @@ constexpr int kChunkGroups = 16;  // of rows whose panel of values is in L1: 32 
 // What the scratch holds. Rows and heads are padded to whole groups and panels.
 struct Space {
   std::int64_t rows, heads, apart;
-  float* score;           // [rows, heads]
-  std::uint32_t* weight;  // [heads, apart]: pairs of rows; a line more than they take from head to
-                          // head
-  float* divisor;         // [heads]
+  float* score;  // [rows, heads]
+  // [heads, apart]: pairs of rows; a line more than they take from head to head
+  std::uint32_t* weight;
+  float* divisor;  // [heads]
 
   explicit Space(const AttentionArgs& a)
       : rows((a.n_rows + kGroup - 1) / kGroup * kGroup),
@@ -78,8 +78,8 @@ void pack_queries(const AttentionArgs& a, int h0, std::uint32_t* panel) {
 }  // namespace
 
 void attention_scores_avx512(const AttentionArgs& a, int row_begin, int row_end) {
-  constexpr int M = kPanelTokens, kRowsNear = 4 * M;  // rows that all heads pass over before the
-                                                      // next ones
+  // Rows that all heads pass over before the next ones
+  constexpr int M = kPanelTokens, kRowsNear = 4 * M;
   const Space s(a);
   const int groups = a.head_dim / kGroup;
   const std::size_t panel_size = static_cast<std::size_t>(groups) * kPairs * kPanelRows,

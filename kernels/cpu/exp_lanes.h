@@ -12,8 +12,8 @@ namespace {
 inline double exp_of(double x) {
   constexpr double kShift = 0x1.8p52;  // adding it rounds to an integer, in the low bits
   const double shifted = x * 1.4426950408889634 + kShift, n = shifted - kShift;
-  const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;  // x - n ln 2, |r|
-                                                                                // <= 0.35
+  // x - n ln 2, |r| <= 0.35
+  const double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
   double p = 1.0 / 6227020800.0;
   p = p * r + 1.0 / 479001600.0;
   p = p * r + 1.0 / 39916800.0;

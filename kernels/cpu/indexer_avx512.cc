@@ -20,10 +20,10 @@ constexpr int kKeys = 32;          // at a time: two registers of dwords
 constexpr int kAhead = 4 * kKeys;  // asked for from memory
 constexpr int kApartMax = 3;       // binary orders between the groups of a key or a query
 constexpr int kOffset = 12 << kApartMax;
-constexpr float kLeastWeight = 0x1p-90f;  // sums of bf16 values that are multiples of it are no
-                                          // denormals
-constexpr int kLeastExponent = 64, kMostExponent = 190;  // no product of two scales and a weight
-                                                         // leaves the floats' range
+// Sums of bf16 values that are multiples of it are no denormals
+constexpr float kLeastWeight = 0x1p-90f;
+// No product of two scales and a weight leaves the floats' range
+constexpr int kLeastExponent = 64, kMostExponent = 190;
 
 // code | shift << 4 -> (twice the e2m1 value << shift) + kOffset
 struct alignas(64) CodeTable {

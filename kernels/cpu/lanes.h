@@ -268,8 +268,8 @@ inline float bf16_rounded(float a) {
 template <class V>
 inline V exp(V x) {
   const V clamped = min(max(x, all<V>(-87.3f)), all<V>(88.7f));
-  const V magic = all<V>(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer held in the
-                                        // low bits
+  // 1.5 * 2^23: adding it rounds to an integer held in the low bits
+  const V magic = all<V>(12582912.0f);
   const V t = fma(clamped, all<V>(1.44269504f), magic);
   const V n = t - magic;
   V r = fma(n, all<V>(-0.693145752f), clamped);

@@ -19,8 +19,8 @@ namespace {
 
 constexpr int kRows = 16;        // rows of a panel
 constexpr int kPanelGroups = 8;  // groups of a panel: 256 k, 16 KB
-constexpr int kTokensTile = 64;  // tokens whose accumulators (4 KB) and activations stay close
-                                 // while a panel is used
+// Tokens whose accumulators (4 KB) and activations stay close while a panel is used
+constexpr int kTokensTile = 64;
 
 struct alignas(64) Scratch {
   float panel[kPanelGroups * kGroup * kRows];
@@ -39,8 +39,8 @@ inline void transpose8(const std::uint8_t* const* rows, std::int64_t at, __m128i
   const __m128i a1 = _mm_unpacklo_epi8(low8(rows[1] + at), low8(rows[5] + at));
   const __m128i a2 = _mm_unpacklo_epi8(low8(rows[2] + at), low8(rows[6] + at));
   const __m128i a3 = _mm_unpacklo_epi8(low8(rows[3] + at), low8(rows[7] + at));
-  const __m128i b0 = _mm_unpacklo_epi8(a0, a2), b1 = _mm_unpackhi_epi8(a0, a2);  // 0,2,4,6; columns
-                                                                                 // 0-3 | 4-7
+  // 0,2,4,6; columns 0-3 | 4-7
+  const __m128i b0 = _mm_unpacklo_epi8(a0, a2), b1 = _mm_unpackhi_epi8(a0, a2);
   const __m128i c0 = _mm_unpacklo_epi8(a1, a3), c1 = _mm_unpackhi_epi8(a1, a3);  // 1,3,5,7
   out[0] = _mm_unpacklo_epi8(b0, c0);
   out[1] = _mm_unpackhi_epi8(b0, c0);

@@ -31,8 +31,8 @@ std::int64_t pairs_apart(int n_in) {
 }  // from token to token: a line more than they take, as in tiles.h
 
 struct alignas(64) Scratch {
-  std::uint32_t panel[2 * kPanelGroups * kPairs * kPanelRows];  // half of it where weights are no
-                                                                // floats
+  // Half of it where weights are no floats
+  std::uint32_t panel[2 * kPanelGroups * kPairs * kPanelRows];
   float scale[kPanelGroups * kPanelRows];
   float sums[kTokensPass * kPanelRows];
 };

@@ -30,8 +30,8 @@ struct Fp4 {
   template <int i>
   INLINE __m256 weight(__m256i v) const {
     constexpr int nibble = i / 2 + (i % 2 ? 0 : 4);
-    const __m256i code = nibble == 0 ? v : _mm256_srli_epi32(v, 4 * nibble);  // the permutation
-                                                                              // looks at three bits
+    // The permutation looks at three bits
+    const __m256i code = nibble == 0 ? v : _mm256_srli_epi32(v, 4 * nibble);
     const __m256i top = nibble == 7 ? v : _mm256_slli_epi32(v, 28 - 4 * nibble);
     return _mm256_xor_ps(_mm256_permutevar8x32_ps(magnitudes, code),
                          floats_of(_mm256_and_si256(top, sign)));

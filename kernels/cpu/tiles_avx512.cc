@@ -126,8 +126,8 @@ void decode(Fp4 code, const std::uint8_t* tile, const float*, std::uint8_t* to) 
     const __m512i e = _mm512_cvtepu8_epi32(
         _mm_loadu_si128(reinterpret_cast<const __m128i*>(tile + 1024 + 16 * c)));
     const __m512i shifted = _mm512_slli_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(127)), 23);
-    const __m512i more = _mm512_or_si512(shifted, _mm512_srli_epi32(shifted, 16));  // in both
-                                                                                    // halves
+    // In both halves
+    const __m512i more = _mm512_or_si512(shifted, _mm512_srli_epi32(shifted, 16));
     for (int j = 0; j < Fp4::lines; ++j) {
       const __m512i v = line(tile + j * 256 + c * 64);
       EACH(p, 4, {
@@ -160,8 +160,8 @@ constexpr _mm_hint into(Format format) { return format == Format::fp4 ? _MM_HINT
 constexpr int ahead_bytes(Format format, int blocks) {
   return format != Format::fp4 ? 8192 : blocks == 1 ? 2048 : 4096;
 }
-constexpr int kSlabBytes = 8704;  // of each of two blocks: they stay in L1 while all tokens pass
-                                  // over them
+// Of each of two blocks: they stay in L1 while all tokens pass over them
+constexpr int kSlabBytes = 8704;
 
 // Many tokens pass over four blocks of bf16, for which fp4 and fp8 are decoded a tile at a time.
 // Six tokens and four blocks have the fewest loads a dot product that registers allow.
@@ -271,9 +271,8 @@ template <class Code, class X, int M, int blocks, int chains>
 template <class Code, class X, int blocks>
 void run_tokens(const Slab& slab, const typename X::Word* x, std::int64_t width, float* sums, int n,
                 Soon* soon = nullptr) {
-  const typename X::Word* const after = x + slab.tiles * (kTileK / 2) * X::words;  // what the next
-                                                                                   // slab meets
-                                                                                   // first
+  // What the next slab meets first
+  const typename X::Word* const after = x + slab.tiles * (kTileK / 2) * X::words;
   constexpr bool usual = std::is_same_v<X, Pairs>;
   constexpr int most = tokens_a_step(blocks);
   const auto pass = [&]<int M>(std::integral_constant<int, M>) {

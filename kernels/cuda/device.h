@@ -133,8 +133,8 @@ class Graph {
   Graph& operator=(Graph&& other) noexcept;
   ~Graph();
 
-  static Status begin(Stream stream);  // what follows is recorded, not run; nothing may be
-                                       // allocated or waited for
+  // What follows is recorded, not run; nothing may be allocated or waited for
+  static Status begin(Stream stream);
   Status end(Stream stream);
   Status launch(Stream stream) const;
   bool made() const { return graph_ != nullptr; }

@@ -39,9 +39,8 @@ struct WindowArgs {
   const float* norm;   // [head_dim]
   const double* rope;  // [n_tokens, rope_dim / 2, 2]
   Places places;
-  int head_dim, rope_dim,
-      window_capacity;  // head_dim - rope_dim a multiple of 64; no part has more tokens than the
-                        // window's capacity
+  // head_dim - rope_dim a multiple of 64; no part has more tokens than the window's capacity
+  int head_dim, rope_dim, window_capacity;
   float eps;
 };
 Status put_window(const WindowArgs& a, Stream stream);

@@ -9,13 +9,14 @@ namespace lares::kernels::cuda {
 // Consecutive tokens of one sequence, and where its caches are for one layer.
 struct Part {
   std::uint8_t* window = nullptr;  // cells (kernels/cells.h), position p at p mod window_capacity
-  float* raw = nullptr;  // [raw_capacity, 2, width] the compressor's values, then gates with their
-                         // bias; position p at p mod raw_capacity
-  float* raw_index = nullptr;            // the same of the indexer's
-  std::uint8_t* const* pages = nullptr;  // [n_pages], device memory; cell j of a kind is cell j %
-                                         // per_page of page j / per_page
-  std::int64_t position = 0;             // of the first token
-  std::int32_t begin = 0, n = 0;         // its tokens are [begin, begin + n) of the launch
+  // [raw_capacity, 2, width] the compressor's values, then gates with their bias; position p at p
+  // mod raw_capacity
+  float* raw = nullptr;
+  float* raw_index = nullptr;  // the same of the indexer's
+  // [n_pages], device memory; cell j of a kind is cell j % per_page of page j / per_page
+  std::uint8_t* const* pages = nullptr;
+  std::int64_t position = 0;      // of the first token
+  std::int32_t begin = 0, n = 0;  // its tokens are [begin, begin + n) of the launch
 };
 
 // Of tokens [0, n_tokens).

@@ -219,8 +219,8 @@ void Request::finish(const Answer<>& answer, const std::string& key) {
 void Request::end(bool cancelled) {
   if (stop_.stop_requested()) return;
   cancelled_ = cancelled;
-  for (const auto& [id, waiting] : waiting_) {  // whoever cancels a request has its questions open
-                                                // still
+  // Whoever cancels a request has its questions open still
+  for (const auto& [id, waiting] : waiting_) {
     if (cancelled)
       take_back(id, *waiting, Asked::gone);
     else

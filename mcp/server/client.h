@@ -77,8 +77,8 @@ class Request final : public Call {
   const std::string& method() const { return method_; }
   const Json& params() const { return params_; }
   bool modern() const { return modern_; }
-  std::optional<Refusal> open_state(const std::string& key);  // what an earlier round kept, and the
-                                                              // answers of this one
+  // What an earlier round kept, and the answers of this one
+  std::optional<Refusal> open_state(const std::string& key);
   // The result, or where questions are pending what asks them.
   void finish(const Answer<>& answer, const std::string& key);
   void end(bool cancelled);    // nobody hears of it any more

@@ -46,12 +46,8 @@ class PeerOf final : public Peer {
   void notification(const Json& message);
   void end(const Json& id, bool cancelled);
   Answer<> initialize(const Json& params);
-  std::optional<Answer<>> session_method(const std::string& method,
-                                         const Json& params);  // of a
-                                                               // legacy
-                                                               // session,
-                                                               // answered
-                                                               // at once
+  // Of a legacy session, answered at once
+  std::optional<Answer<>> session_method(const std::string& method, const Json& params);
   void listen(const Json& message, std::shared_ptr<Outlet> out);
   asio::awaitable<void> run(std::shared_ptr<Request> request);
   asio::awaitable<Answer<>> answer(std::shared_ptr<Request> request);

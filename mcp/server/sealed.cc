@@ -66,10 +66,8 @@ std::string fresh_key() {
 std::string digest_of(const std::string& principal, const std::string& method, const Json& params) {
   Json rest = params.is_object() ? params : Json::object();
   for (const char* changes : {"_meta", "inputResponses", "requestState"}) rest.erase(changes);
-  const nlohmann::json sorted = Json::array({principal, method, std::move(rest)});  // a client may
-                                                                                    // write its
-                                                                                    // keys in
-                                                                                    // another order
+  // a client may write its keys in another order
+  const nlohmann::json sorted = Json::array({principal, method, std::move(rest)});
   return to_base64(
       mac_of("request", sorted.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace)));
 }

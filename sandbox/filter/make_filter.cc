@@ -24,13 +24,12 @@
 
 namespace {
 
-constexpr uint32_t kNewestAllowed = 456;  // futex_requeue, Linux 6.7; the same number on all
-                                          // architectures since 424
+// futex_requeue, Linux 6.7; the same number on all architectures since 424
+constexpr uint32_t kNewestAllowed = 456;
 constexpr uint32_t kNoCall = 0xffffffff;
 #if defined(__x86_64__)
-constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64, kOtherAbi = 0x40000000;  // x32 and up:
-                                                                               // killed, as other
-                                                                               // architectures are
+// x32 and up: killed, as other architectures are
+constexpr uint32_t kArchitecture = AUDIT_ARCH_X86_64, kOtherAbi = 0x40000000;
 #elif defined(__aarch64__)
 constexpr uint32_t kArchitecture = AUDIT_ARCH_AARCH64, kOtherAbi = kNoCall;
 #else
@@ -81,13 +80,8 @@ scmp_arg_cmp low32(unsigned argument, uint64_t value) {
 void fill(scmp_filter_ctx filter) {
   check(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
         "set the action for other architectures");
-  check(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order it as a tree");  // which the
-                                                                                       // kernel
-                                                                                       // walks for
-                                                                                       // every
-                                                                                       // number
-                                                                                       // when it is
-                                                                                       // installed
+  // Which the kernel walks for every number when it is installed
+  check(seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2), "order it as a tree");
   for (const char* name : kForbidden) refuse(filter, name, EPERM);
   for (const char* name : kAbsent) refuse(filter, name, ENOSYS);
   for (const uint64_t flag : {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWNET, CLONE_NEWIPC,

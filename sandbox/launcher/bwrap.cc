@@ -31,8 +31,8 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr const char* kProgram = "/usr/bin/bwrap";  // the path AppArmor's profile names; never one
-                                                    // found in PATH
+// The path AppArmor's profile names; never one found in PATH
+constexpr const char* kProgram = "/usr/bin/bwrap";
 constexpr const char* kInside = "1000";
 constexpr unsigned kInsideId = 1000;  // the same as a number
 // What it runs first: says that all is set up, and becomes the command when all is covered. Only

@@ -11,10 +11,8 @@ CommandGroup CommandGroup::open(const Spec& spec) {
   if (spec.cgroup.empty()) return out;
   out.members_ = Fd(::open((spec.cgroup + "/cgroup.procs").c_str(), O_WRONLY | O_CLOEXEC));
   if (!out.members_) fail_errno("cgroup", "open {}/cgroup.procs", spec.cgroup);
-  out.events_ =
-      Fd(::open((spec.cgroup + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));  // absent without
-                                                                                   // that
-                                                                                   // controller
+  // Absent without that controller
+  out.events_ = Fd(::open((spec.cgroup + "/memory.events").c_str(), O_RDONLY | O_CLOEXEC));
   return out;
 }
 

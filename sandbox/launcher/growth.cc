@@ -14,13 +14,13 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr std::size_t kTasksMax = 4096;                // threads looked at in one round
-constexpr std::uint64_t kFreePercentMin = 2;           // of the file system, left to others
-constexpr time_t kWindowSeconds = 600;                 // in which growth counts
-constexpr std::uint64_t kToBlameBytes = 256ull << 20;  // taken by itself, before a full file system
-                                                       // is its fault
-constexpr std::uint64_t kPercentBytesMax = 10ull << 30;  // on a large one two percent would be too
-                                                         // much to ask
+constexpr std::size_t kTasksMax = 4096;       // threads looked at in one round
+constexpr std::uint64_t kFreePercentMin = 2;  // of the file system, left to others
+constexpr time_t kWindowSeconds = 600;        // in which growth counts
+// Taken by itself, before a full file system is its fault
+constexpr std::uint64_t kToBlameBytes = 256ull << 20;
+// On a large one two percent would be too much to ask
+constexpr std::uint64_t kPercentBytesMax = 10ull << 30;
 
 constexpr time_t kStampMargin = 60;  // seconds by which a file server's clock may be behind
 // Between two looks at the worktree at least as long, and so many times what the last one took: it
@@ -103,8 +103,8 @@ std::string Growth::over() {
   Space now;
   if (!look(now)) return {};
   const std::int64_t seconds = now_ms() / 1000;
-  if (seconds - window_began_ >= kWindowSeconds) {  // others write to the file system, too: what
-                                                    // runs for days is not to answer for all of it
+  // Others write to the file system, too: what runs for days is not to answer for all of it
+  if (seconds - window_began_ >= kWindowSeconds) {
     window_began_ = seconds;
     since_ = ::time(nullptr) - kStampMargin;
     began_ = now;

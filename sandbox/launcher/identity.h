@@ -28,11 +28,11 @@ namespace lares::sandbox::launcher {
 struct Identity {
   uid_t uid = 0, inside_uid = 0;
   gid_t gid = 0, inside_gid = 0;
-  bool roots_files = false;     // the last row
-  std::vector<Source> sources;  // cloned with root's rights; empty: they are to be cloned in the
-                                // new mount namespace
-  std::string fact;             // for people
-  pid_t ended = 0;              // a killed child that is yet to be waited for; 0: none
+  bool roots_files = false;  // the last row
+  // Cloned with root's rights; empty: they are to be cloned in the new mount namespace
+  std::vector<Source> sources;
+  std::string fact;  // for people
+  pid_t ended = 0;   // a killed child that is yet to be waited for; 0: none
 };
 
 // Finds the row and takes on its uid; with root's rights gone the worktree may no longer be

@@ -25,8 +25,8 @@ constexpr int kDescriptorsMax = 65536;  // of the whole tree, looked at in one r
 using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 
 struct Tree {
-  std::uint64_t private_bytes = 0, mapped_bytes = 0;  // mapped: what is shared counts once for
-                                                      // everyone who maps it
+  // mapped: what is shared counts once for everyone who maps it
+  std::uint64_t private_bytes = 0, mapped_bytes = 0;
   std::size_t n_processes = 0;
   std::vector<std::string> memories;  // "/proc/7/task/8", of each process one
   std::vector<std::string> tables;    // so too, for each table of descriptors

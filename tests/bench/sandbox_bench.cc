@@ -175,10 +175,8 @@ int main(int argc, char** argv) {
                io.run_one() > 0) {
         }
         run.get();
-        if (session > 0)
-          (i == 0 ? first : next)[bare ? 0 : 1].all.push_back(ms_since(begin));  // the first
-                                                                                 // session probes
-                                                                                 // the launcher
+        // The first session probes the launcher
+        if (session > 0) (i == 0 ? first : next)[bare ? 0 : 1].all.push_back(ms_since(begin));
       }
     }
   }

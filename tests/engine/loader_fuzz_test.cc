@@ -33,8 +33,8 @@ const fuzz::Words kWords = {"0",
                             "4611686018427387904",
                             "2147483647"};
 
-void write_word_over(std::string& bytes, std::size_t at, fuzz::Random& random) {  // the length
-                                                                                  // stays
+// The length stays
+void write_word_over(std::string& bytes, std::size_t at, fuzz::Random& random) {
   const std::string& word = kWords[fuzz::below(kWords.size(), random)];
   bytes.replace(at, std::min(word.size(), bytes.size() - at), word);
 }
@@ -71,12 +71,12 @@ TEST(LoaderFuzz, DamageGivesAnErrorOrAModel) {
   const auto once = [&](fuzz::Random& random) {
     const auto which = random() % 3;
     const auto& [copy, good, header] = wholes[random() % 2];
-    const std::size_t n_read = which == 2 ? 8 + header : good[which].size();  // what follows are
-                                                                              // tensors
+    // What follows are tensors
+    const std::size_t n_read = which == 2 ? 8 + header : good[which].size();
     std::string bytes = kDamage(good[which].substr(0, n_read), random) + good[which].substr(n_read);
     if (which == 2 && random() % 4 == 0) bytes.resize(random() % (bytes.size() + 1));
-    if (which == 2 && bytes.size() >= 8 && random() % 2) {  // let the damage inside the header be
-                                                            // seen
+    // Let the damage inside the header be seen
+    if (which == 2 && bytes.size() >= 8 && random() % 2) {
       const std::uint64_t n = header + bytes.size() - good[2].size();
       if (n <= bytes.size() - 8) std::memcpy(bytes.data(), &n, 8);
     }

@@ -456,10 +456,9 @@ TEST(Placement, DraftBlocksTakeTheirRoom) {
   EXPECT_EQ(with->gpus[0].draft,
             3'593'787'756u + cuda::draft_work_bytes(c) +
                 static_cast<std::uint64_t>(r.n_sequences) * cuda::draft_state_bytes(c));
-  EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);                  // logits
-  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 128u * 4 * 4096 * 2);  // a window and what is
-                                                                            // rolled back, kept
-                                                                            // streams
+  EXPECT_GT(cuda::draft_work_bytes(c), 64u * 129'280 * 4);  // logits
+  // a window and what is rolled back, kept streams
+  EXPECT_EQ(cuda::draft_state_bytes(c), 256u * 584 + 128u * 4 * 4096 * 2);
   EXPECT_GT(with->host.work, without->host.work + 64u * 129'280 * 4);
   EXPECT_LT(with->gpus[0].n_experts, without->gpus[0].n_experts);
 }

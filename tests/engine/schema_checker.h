@@ -54,8 +54,8 @@ class SchemaChecker {
     if (keyword == "allOf")
       return std::all_of(says.begin(), says.end(),
                          [&](const Json& one) { return valid(one, value); });
-    if (keyword == "$ref") {  // what refers to itself without a step into the document says nothing
-                              // of it
+    // What refers to itself without a step into the document says nothing of it
+    if (keyword == "$ref") {
       const std::pair step(&says, &value);
       if (!under_way_.insert(step).second) return false;
       const bool obeyed = valid(at(says), value);

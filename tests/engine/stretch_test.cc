@@ -160,8 +160,8 @@ TEST(Stretch, OfAListNothingIsAllowedButItsTexts) {
 
 TEST(TokenScan, FindsTheLongestTokenAtEachPlace) {
   auto tokens = kTokens;
-  tokens.push_back("<a/b<a");  // without its first byte it leads no further than "a", and not on to
-                               // "ab"
+  // Without its first byte it leads no further than "a", and not on to "ab"
+  tokens.push_back("<a/b<a");
   const Bytes t(tokens);
   const auto vocabulary = t.vocabulary();
   std::mt19937 random(11);

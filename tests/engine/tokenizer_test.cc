@@ -102,8 +102,8 @@ TEST(Tokenizer, MergesByRankAndMatchesAddedTokensOnlyWhenTold) {
   EXPECT_EQ(text_of(t.encode("abc bc", false)), (Pieces{"abc", " ", "bc"}));
   EXPECT_EQ(t.encode("<s>", true), (std::vector<Token>{0}));
   EXPECT_EQ(text_of(t.encode("<s>", false)), (Pieces{"<", "s", ">"}));
-  EXPECT_EQ(t.encode("<s>long</s>", true), (std::vector<Token>{2, 1}));  // the longest at the
-                                                                         // leftmost place
+  // The longest at the leftmost place
+  EXPECT_EQ(t.encode("<s>long</s>", true), (std::vector<Token>{2, 1}));
   EXPECT_EQ(t.added("</s>"), std::optional<Token>(1));
   EXPECT_EQ(t.added("x"), std::nullopt);
 }

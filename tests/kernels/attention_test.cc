@@ -45,8 +45,8 @@ TEST(Attention, MatchesFloat64) {
         }
       }
       std::vector<const void*> rows;
-      for (int i = n; i-- > 0;)  // scattered in memory: last key first, order of the reference
-                                 // restored below
+      // Scattered in memory: last key first, order of the reference restored below
+      for (int i = n; i-- > 0;)
         rows.push_back(released ? static_cast<const void*>(small.data() + i * dim)
                                 : keys.data() + i * dim);
       std::reverse(rows.begin(), rows.end());

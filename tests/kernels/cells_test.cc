@@ -55,9 +55,8 @@ TEST(Cells, KeepEveryBitOfARow) {
         if (kind % 7 == 2)
           x[i] *= std::ldexp(1.0f, -static_cast<int>(i % 20));  // down to e4m3's denormals
         if (kind % 7 == 3 && i / 64 % 2 == 0) x[i] = -0.0f;
-        if (kind % 7 == 4)
-          x[i] = i % 64 == 5 ? 224 : static_cast<float>(i % 8) / 512;  // the largest is half of
-                                                                       // what its scale allows
+        // The largest is half of what its scale allows
+        if (kind % 7 == 4) x[i] = i % 64 == 5 ? 224 : static_cast<float>(i % 8) / 512;
       }
       const Kernels& cpu = *find("cpu");
       if (n > 0)
@@ -81,8 +80,8 @@ TEST(Cells, EveryCodeIsItsValue) {
     for (int c0 = 0; c0 < 256; c0 += kCellBlock) {
       std::vector<std::uint8_t> cell(cell_bytes(96, 32));
       for (int i = 0; i < kCellBlock; ++i) {
-        const int code = c0 + i == 127 || c0 + i == 255 ? 0 : c0 + i;  // no numbers, which are
-                                                                       // blocks of their own here
+        // No numbers, which are blocks of their own here
+        const int code = c0 + i == 127 || c0 + i == 255 ? 0 : c0 + i;
         cell[static_cast<std::size_t>(i)] = static_cast<std::uint8_t>(code);
         const int e = code >> 3 & 15, f = code & 7;
         const float magnitude = std::ldexp(e ? 8.0f + static_cast<float>(f) : static_cast<float>(f),

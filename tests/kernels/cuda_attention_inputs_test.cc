@@ -47,8 +47,8 @@ TEST_P(CudaAttentionInputs, AreThoseOfTheLaunchesOneByOne) {
                 normals(raw_capacity * 2 * width, seed + 4)};
   };
   const Rows entry_rows = raw_rows(C, 10), key_rows = raw_rows(kIndexDim, 20);
-  std::deque<TestSequence> entries, keys;  // the same sequence, its cells of each kind in pages of
-                                           // their own
+  // The same sequence, its cells of each kind in pages of their own
+  std::deque<TestSequence> entries, keys;
   const int n_pages = static_cast<int>((c.position + n) / ratio / per_page) + 1;
   entries.emplace_back(capacity * cell, entry_rows.raw.size(), n_pages, cell * per_page);
   keys.emplace_back(0, key_rows.raw.size(), n_pages, key * per_page);

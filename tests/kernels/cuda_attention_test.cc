@@ -242,17 +242,17 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
 
 INSTANTIATE_TEST_SUITE_P(
     , CudaAttention,
-    testing::Values(Case{128, 4, 0, 0, 32, {{0, 2}, {100, 1}}},  // window only: fewer rows than it,
-                                                                 // and across a boundary of blocks
-                    Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},  // chosen; and one that sees all
-                                                                    // it has
+    // Window only: fewer rows than it, and across a boundary of blocks
+    testing::Values(Case{128, 4, 0, 0, 32, {{0, 2}, {100, 1}}},
+                    // Chosen; and one that sees all it has
+                    Case{128, 16, 4, 20, 128, {{300, 2}, {5, 1}}},
                     Case{192, 8, 128, 0, 128, {{128 * 70 + 126, 2}}},  // 70 and 71 entries
                     Case{512, 64, 4, 64, 128, {{600, 1}}},
-                    Case{512, 70, 0, 0, 70, {{129, 1}}},            // two groups of heads
-                    Case{512, 66, 4, 20, 128, {{330, 3}, {5, 2}}},  // tokens of several blocks of
-                                                                    // rows, and of one
-                    Case{128, 4, 4, 0, 64, {{4 * 64 * 140 + 70, 1}}},  // more blocks than the fold
-                                                                       // takes at a time
+                    Case{512, 70, 0, 0, 70, {{129, 1}}},  // two groups of heads
+                    // Tokens of several blocks of rows, and of one
+                    Case{512, 66, 4, 20, 128, {{330, 3}, {5, 2}}},
+                    // More blocks than the fold takes at a time
+                    Case{128, 4, 4, 0, 64, {{4 * 64 * 140 + 70, 1}}},
                     Case{128, 4, 0, 0, 33, {{40, 3}}, true}));
 
 }  // namespace

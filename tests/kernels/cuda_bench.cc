@@ -71,8 +71,8 @@ class Arena {
   }
 
  private:
-  static constexpr std::size_t kUnit = bench::kTileFp4 * 64;  // so that tiles of fp4 begin where
-                                                              // the block's do
+  // So that tiles of fp4 begin where the block's do
+  static constexpr std::size_t kUnit = bench::kTileFp4 * 64;
   DeviceBuffer memory_;
   std::size_t at_ = 0;
 };

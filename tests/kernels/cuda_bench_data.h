@@ -11,12 +11,12 @@
 
 namespace lares::kernels::cuda::bench {
 
-inline constexpr float kCodeScale = 0x1p-6f;  // Q8_128 of what a norm gives: its largest of 128 is
-                                              // near 4, and a code's 448
-inline constexpr float kQueryScale = 0.25f;   // of all groups of a query's head, as index_queries()
-                                              // gives them: exponent 127, times 1/4
-inline constexpr float kPost = 1.0f, kComb = 0.125f;  // by which streams stay what they are however
-                                                      // often a boundary is repeated
+// Q8_128 of what a norm gives: its largest of 128 is near 4, and a code's 448
+inline constexpr float kCodeScale = 0x1p-6f;
+// Of all groups of a query's head, as index_queries() gives them: exponent 127, times 1/4
+inline constexpr float kQueryScale = 0.25f;
+// By which streams stay what they are however often a boundary is repeated
+inline constexpr float kPost = 1.0f, kComb = 0.125f;
 inline constexpr std::size_t kTileFp4 = 1088, kTileScales = 1024;  // bytes of a tile, of its codes
 inline constexpr std::size_t kBlockBytes = kTileFp4 * 65536;
 

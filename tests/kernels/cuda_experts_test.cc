@@ -41,9 +41,9 @@ Routes routed(int n, int E, int k, const std::int64_t* given, const std::int32_t
               std::uint64_t seed) {
   auto u = normals(static_cast<std::size_t>(n) * E, seed, 4);
   const auto bias = normals(static_cast<std::size_t>(E), seed + 1);
+  // Ties in token 0, where biases agree
   for (int e = 0; e + 1 < E; e += 2)
-    u[static_cast<std::size_t>(e)] = u[static_cast<std::size_t>(e + 1)] = 3;  // ties in token 0,
-                                                                              // where biases agree
+    u[static_cast<std::size_t>(e)] = u[static_cast<std::size_t>(e + 1)] = 3;
   std::vector<float> flat = bias;
   for (int e = 0; e + 1 < E; e += 2)
     flat[static_cast<std::size_t>(e + 1)] = flat[static_cast<std::size_t>(e)];

@@ -284,8 +284,8 @@ TEST_P(CudaHyper, AgreesWithTheCpuAndWithFloat64) {
   };
   if (!c.head) {
     EXPECT_TRUE(near(got.post, want_post, 2e-6, 0));
-    EXPECT_TRUE(near(got.comb, want_comb, 4e-6, 0));  // 20 sweeps renormalise: errors do not pile
-                                                      // up
+    // 20 sweeps renormalise: errors do not pile up
+    EXPECT_TRUE(near(got.comb, want_comb, 4e-6, 0));
   } else {
     EXPECT_EQ(got.post, post);  // nothing but the input's form is asked for
   }

@@ -80,10 +80,8 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
         ASSERT_TRUE(y.device_values() == many) << "run " << run;
         continue;
       }
-      if (wgmma)
-        expect_same(y.device_values(), many, "many tokens by mma and by wgmma");  // both add in one
-                                                                                  // order, and drop
-                                                                                  // the same bits
+      // Both add in one order, and drop the same bits
+      if (wgmma) expect_same(y.device_values(), many, "many tokens by mma and by wgmma");
       many = y.device_values();
     }
   }

@@ -470,8 +470,8 @@ TEST(CudaRowsDevice, TopKOfAMillionTokensContext) {
 TEST(CudaRowsDevice, Attention) {
   LARES_NEEDS_DEVICE();
   constexpr int C = 512, R = 64, heads = 64, window = 128, capacity = 256, k = 100, ratio = 4;
-  for (const int n : {1, 70, 300}) {  // the last are more than a device has SMs: blocks take
-                                      // several
+  // The last are more than a device has SMs: blocks take several
+  for (const int n : {1, 70, 300}) {
     Sequence s(1200, n, capacity * 584, 584, {0});
     std::vector<std::uint8_t> cells;
     for (int j = 0; j < Sequence::kPages * Sequence::kPerPage + capacity; ++j) {

@@ -70,8 +70,8 @@ TEST(HeadNorm, MatchesFloat64AndRoundsWhereTheReleaseDoes) {
   const auto released = on_every_row(x, [&](const Kernels& k, float* y) {
     k.head_norm({.x = y, .n_rows = 4, .dim = dim, .eps = 1e-6f, .released = true});
   });
-  EXPECT_TRUE(close(released, want, 0, 4 * 0x1p-9));  // mean, sum, root and product each lose half
-                                                      // a bf16 ulp
+  // Mean, sum, root and product each lose half a bf16 ulp
+  EXPECT_TRUE(close(released, want, 0, 4 * 0x1p-9));
   for (const float v : released) EXPECT_EQ(v, bf16(v));
 }
 
@@ -130,10 +130,8 @@ TEST(Quantise, RoundsUpAsOftenAsDown) {
       up += std::fabs(q[i]) > std::fabs(x[i]);
       down += std::fabs(q[i]) < std::fabs(x[i]);
     }
-    EXPECT_NEAR(static_cast<double>(up) / (up + down), 0.5, fp4 ? 0.06 : 0.02);  // the density
-                                                                                 // falls with |x|,
-                                                                                 // most within a
-                                                                                 // wide fp4 step
+    // The density falls with |x|, most within a wide fp4 step
+    EXPECT_NEAR(static_cast<double>(up) / (up + down), 0.5, fp4 ? 0.06 : 0.02);
   }
 }
 

@@ -90,9 +90,8 @@ TEST(Indexer, ScoresOfFloatKeysMatchFloat64) {
     std::vector<float> first;
     for (const Kernels* row : available_rows()) {
       const auto got = scores(*row, q, w, keys.data(), Format::f32, n, dim);
-      EXPECT_TRUE(close(got, score64(q, w, keys, dim), 2e-3, 0)) << row->name;  // sums of 16
-                                                                                // products of
-                                                                                // magnitude 10
+      // Sums of 16 products of magnitude 10
+      EXPECT_TRUE(close(got, score64(q, w, keys, dim), 2e-3, 0)) << row->name;
       if (first.empty()) first = got;
       EXPECT_TRUE(same_bits(got, first)) << row->name;
       for (const int run : {7, 64, n})

@@ -185,8 +185,8 @@ TEST(Tiles, ScalesOfEverySize) {
       for (std::size_t kind = 0, n = kinds.size(); kind < n; ++kind) {
         for (std::size_t i = 0; i < kinds[kind].size(); i += 97)
           kinds[kind][i] = i % 2 ? 0x1p60f : -0x1p-46f;
-        kinds.push_back(kinds[kind]);  // and one activation per token that makes a sum infinite,
-                                       // however small its scale
+        // And one activation per token that makes a sum infinite, however small its scale
+        kinds.push_back(kinds[kind]);
         for (std::size_t i = 13; i < kinds.back().size(); i += n_in) kinds.back()[i] = 0x1p120f;
       }
       kinds.push_back(kinds[0]);  // the smallest that bf16 pairs hold, alone

@@ -15,12 +15,11 @@ namespace {
 bool alive(pid_t pid) {
   if (::kill(pid, 0) != 0) return false;
   std::string text;
-  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);  // one that ends
-                                                                                // meanwhile has
-                                                                                // none
+  // One that ends meanwhile has none
+  std::getline(std::ifstream("/proc/" + std::to_string(pid) + "/stat"), text);
   const auto after_name = text.rfind(") ");
-  return after_name != std::string::npos && text[after_name + 2] != 'Z';  // a zombie waits for
-                                                                          // whoever adopted it
+  // a zombie waits for whoever adopted it
+  return after_name != std::string::npos && text[after_name + 2] != 'Z';
 }
 
 TEST_F(Mcp, DeathInACallIsToldWithItsLastWords) {
@@ -198,8 +197,8 @@ TEST_F(Mcp, TheWholeProcessTreeEndsWithTheTools) {
     ASSERT_EQ(pids.size(), mode == std::string("stubborn") ? 1u : 2u);
     for (const pid_t pid : pids) EXPECT_TRUE(alive(pid));
     tools_.clear();
-    while (alive(pids.front()) || alive(pids.back())) {  // CTest's timeout ends a wait for what
-                                                         // never comes
+    // CTest's timeout ends a wait for what never comes
+    while (alive(pids.front()) || alive(pids.back())) {
       io_.restart();
       io_.run_for(std::chrono::milliseconds(20));
     }

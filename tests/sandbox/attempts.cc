@@ -123,8 +123,8 @@ int read_memory_of_host() {
   char here[8];
   iovec local{here, sizeof here}, remote{here, sizeof here};
   const auto n = ::process_vm_readv(host_pid, &local, 1, &remote, 1, 0);
-  return n < 0 && errno != EFAULT ? errno : 0;  // EFAULT: reached it, there is only nothing at this
-                                                // address
+  // EFAULT: reached it, there is only nothing at this address
+  return n < 0 && errno != EFAULT ? errno : 0;
 }
 
 int has_secret_environment() {
@@ -186,8 +186,8 @@ int dump_core() {
 
 int set_file_capability() {
   const auto path = wt + "/attempts";
-  const unsigned capability[] = {0x02000001, 1u << 21, 0, 0, 0};  // VFS_CAP_REVISION_2, effective,
-                                                                  // CAP_SYS_ADMIN
+  // VFS_CAP_REVISION_2, effective, CAP_SYS_ADMIN
+  const unsigned capability[] = {0x02000001, 1u << 21, 0, 0, 0};
   return outcome(::setxattr(path.c_str(), "security.capability", capability, sizeof capability, 0));
 }
 
@@ -490,9 +490,8 @@ const std::map<std::string, std::function<int()>>& attempts() {
     {"kexec", [] { return outcome(::syscall(SYS_kexec_load, 0, 0, nullptr, 0)); }},
     {"kexec-file", [] { return outcome(::syscall(SYS_kexec_file_load, -1, -1, 0, nullptr, 0)); }},
     {"swap", [] { return outcome(::syscall(SYS_swapoff, "/nonexistent")); }},
-    {"reboot", [] { return outcome(::syscall(SYS_reboot, 0, 0, 0, nullptr)); }},  // wrong magic:
-                                                                                  // harmless where
-                                                                                  // allowed
+    // Wrong magic: harmless where allowed
+    {"reboot", [] { return outcome(::syscall(SYS_reboot, 0, 0, 0, nullptr)); }},
     {"chown-to-root", [] { return outcome(::chown((wt + "/attempts").c_str(), 0, 0)); }},
     {"file-capability", set_file_capability},
     {"fanotify", [] { return outcome(::syscall(SYS_fanotify_init, 0, O_RDONLY)); }},

@@ -380,8 +380,8 @@ TEST(EscapeByPolicy, ASecretThatBecameALinkOutIsNotFollowed) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   scratch.write("conf/x", "1");
-  std::filesystem::create_symlink("/oldroot/etc/passwd", scratch.wt / ".env");  // nothing there
-                                                                                // inside
+  // Nothing there inside
+  std::filesystem::create_symlink("/oldroot/etc/passwd", scratch.wt / ".env");
   std::filesystem::create_directory_symlink(scratch.outside, scratch.wt / "sub");
   auto options = in(scratch);
   options.policy.hidden = {".env", "sub/.masked"};

@@ -102,10 +102,8 @@ TEST(AllowList, OtherAddressesOnlyWhenListedThemselves) {
   EXPECT_TRUE(list.allows_address(asio::ip::make_address("127.0.0.1"), 8080));
   EXPECT_FALSE(list.allows_address(asio::ip::make_address("127.0.0.1"), 8081));
   EXPECT_FALSE(list.allows_address(asio::ip::make_address("127.0.0.2"), 8080));
-  EXPECT_TRUE(
-      list.allows_address(asio::ip::make_address("10.0.0.5"), 443));  // where
-                                                                      // internal.example.com
-                                                                      // may lead
+  // Where internal.example.com may lead
+  EXPECT_TRUE(list.allows_address(asio::ip::make_address("10.0.0.5"), 443));
   EXPECT_FALSE(list.allows_address(asio::ip::make_address("10.0.0.5"), 22));
   EXPECT_FALSE(list.allows_address(asio::ip::make_address("10.0.0.6"), 443));
 }

@@ -82,9 +82,8 @@ TEST(None, KillsTheGroup) {
   const auto ran = shell("trap '' TERM; sleep 60 & sleep 60", options);
   EXPECT_TRUE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));  // the output pipe
-                                                                                  // closed: nobody
-                                                                                  // holds it
+  // The output pipe closed: nobody holds it
+  EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::seconds(5));
 }
 
 // As when the daemon is killed: nobody is left who could kill what the shell left in the

@@ -56,25 +56,21 @@ class EditTool : public Tool {
   struct Undo {
     std::string path;                   // relative to the root
     std::optional<std::string> before;  // the file's bytes; nothing where the edit made the file
-    std::string sha_after;  // what the edit left: if the file is something else by now, nothing is
-                            // undone
+    // What the edit left: if the file is something else by now, nothing is undone
+    std::string sha_after;
     std::size_t size() const { return before ? before->size() : 0; }
   };
 
   // What an edit made of a file, to be looked at for syntax errors once it is done.
   struct Edited {
     std::string path;
-    std::optional<std::string> before;  // as the model is shown it; nothing where the edit made the
-                                        // file
+    // As the model is shown it; nothing where the edit made the file
+    std::optional<std::string> before;
     std::string after;
   };
 
-  asio::awaitable<std::optional<std::string>> ask_editor(nlohmann::json args) const;  // what it
-                                                                                      // holds
-                                                                                      // unsaved of
-                                                                                      // the file
-                                                                                      // that a call
-                                                                                      // is about
+  // What it holds unsaved of the file that a call is about
+  asio::awaitable<std::optional<std::string>> ask_editor(nlohmann::json args) const;
   std::string unsaved_note();
   std::string refuse_unsaved(const Target& target, const FileData& data);
   asio::awaitable<std::string> syntax_errors(Edited edited);
@@ -110,10 +106,10 @@ class EditTool : public Tool {
   std::size_t seen_bytes_ = 0;
   std::deque<Undo> undos_;  // oldest first
   std::size_t undo_bytes_ = 0;
-  std::optional<std::string> unsaved_;  // in the editor, of the file that the call that runs is
-                                        // about; as the model is shown it
-  bool told_of_unsaved_ = false;        // the model knows who sees what
-  std::optional<Edited> edited_;        // by the call that runs
+  // In the editor, of the file that the call that runs is about; as the model is shown it
+  std::optional<std::string> unsaved_;
+  bool told_of_unsaved_ = false;  // the model knows who sees what
+  std::optional<Edited> edited_;  // by the call that runs
   WorkThreads threads_;
 };
 

@@ -14,8 +14,8 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kUnsavedBytesMax = 4u << 20;  // of one file; a longer text is as good
-                                                           // as none
+// Of one file; a longer text is as good as none
+inline constexpr std::size_t kUnsavedBytesMax = 4u << 20;
 
 class EditorTexts {
  public:

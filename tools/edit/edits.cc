@@ -12,8 +12,8 @@
 namespace lares::tools {
 namespace {
 
-constexpr std::size_t kUndosMax = 100, kUndoBytesMax = 64 << 20;  // edits that can be taken back,
-                                                                  // in all files
+// Edits that can be taken back, in all files
+constexpr std::size_t kUndosMax = 100, kUndoBytesMax = 64 << 20;
 constexpr std::size_t kDiffBytesMax = 32 << 10, kStaleDiffBytesMax = 4000;
 
 Outcome unwritten(std::string text, std::string_view reason) {

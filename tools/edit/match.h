@@ -15,13 +15,13 @@ namespace lares::tools {
 struct Replaced {
   std::string bytes;                          // the whole file, after
   std::size_t line_first = 0, line_last = 0;  // what old_str matched, 1-based
-  std::string relaxed;  // what was ignored to make it match: "trailing blanks", ...; "" when
-                        // literal
+  // What was ignored to make it match: "trailing blanks", ...; "" when literal
+  std::string relaxed;
 };
 
 struct Unmatched {
-  std::vector<std::size_t> lines;  // where it matched when more than once, the first of them;
-                                   // empty: nowhere
+  // Where it matched when more than once, the first of them; empty: nowhere
+  std::vector<std::size_t> lines;
 };
 
 // `bytes` as on disk. Both strings are what the model wrote after reading the shown text, so "\n"

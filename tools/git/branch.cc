@@ -40,8 +40,8 @@ GitResult<std::string> list(git_repository* repo) {
   if (git_branch_iterator_new(&raw, repo, GIT_BRANCH_ALL) != 0)
     return tl::unexpected("branch: " + last_error());
   const Branches branches(raw);
-  std::vector<std::tuple<bool, std::string, std::string>> lines;  // local ones first, each kind by
-                                                                  // name
+  // Local ones first, each kind by name
+  std::vector<std::tuple<bool, std::string, std::string>> lines;
   git_reference* next = nullptr;
   git_branch_t kind{};
   int n = 0;

@@ -16,8 +16,8 @@ namespace lares::tools {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr double kGrain = 1 << 20;  // rates are rounded to 2^-20: math libraries differ in the last
-                                    // bit of exp2
+// Rates are rounded to 2^-20: math libraries differ in the last bit of exp2
+constexpr double kGrain = 1 << 20;
 
 struct Touched {
   std::vector<std::string> paths;
@@ -112,8 +112,8 @@ class Counter {
   }
   const ChangeRateOptions& options_;
   std::map<std::string, double> rates_;
-  std::unordered_map<std::string, std::string> now_;  // what the file of an old name is called at
-                                                      // the head
+  // What the file of an old name is called at the head
+  std::unordered_map<std::string, std::string> now_;
 };
 
 git::Commit head_commit(git_repository* repository) {

@@ -13,16 +13,16 @@ namespace lares::tools {
 struct ChangeRateOptions {
   int commits_max = 2000;  // the newest ones, first parents only
   std::chrono::milliseconds time_max{3000};
-  double half_life = 200;            // commits after which a change counts half
-  std::size_t bulk_files_min = 500;  // a commit that touches more (reformatting, an import) says
-                                     // nothing of each
+  double half_life = 200;  // commits after which a change counts half
+  // a commit that touches more (reformatting, an import) says nothing of each
+  std::size_t bulk_files_min = 500;
 };
 
 struct ChangeRates {
-  std::map<std::string, double> of;  // by path below the root: sum of 2^(-age / half_life); a file
-                                     // that is not here has 0
-  std::string head;                  // the commit it starts from, 40 hex digits; "" without one
-  int n_commits = 0;                 // that were counted
+  // By path below the root: sum of 2^(-age / half_life); a file that is not here has 0
+  std::map<std::string, double> of;
+  std::string head;   // the commit it starts from, 40 hex digits; "" without one
+  int n_commits = 0;  // that were counted
   // The time ran out. What was counted then is a power of two of commits, so that two runs rarely
   // differ; without it, the result depends on the commit and the options alone.
   bool cut_short = false;

@@ -25,11 +25,11 @@ namespace lares::tools::git {
 namespace {
 
 constexpr std::size_t kFileBytesMax = 1u << 30, kObjectBytesMax = 1u << 30;
-constexpr std::size_t kHeaderBytesMax = 32;     // "commit 123\0": the longest type, 20 digits
-constexpr std::size_t kDeflateRatioMax = 1032;  // of any zlib stream: a size beyond it is made up,
-                                                // and nothing is allocated for it
-constexpr int kAlternatesDepthMax = 5;          // as git
-constexpr int kPriority = 100;                  // libgit2's own stores have 1 and 2
+constexpr std::size_t kHeaderBytesMax = 32;  // "commit 123\0": the longest type, 20 digits
+// Of any zlib stream: a size beyond it is made up, and nothing is allocated for it
+constexpr std::size_t kDeflateRatioMax = 1032;
+constexpr int kAlternatesDepthMax = 5;  // as git
+constexpr int kPriority = 100;          // libgit2's own stores have 1 and 2
 constexpr int kPriorityOfNone = -100;
 
 struct Header {
@@ -69,8 +69,8 @@ class Inflater {
   }
   bool ended() {
     char more = 0;
-    return read(&more, 1) == 0 && state_ == Z_STREAM_END;  // the checksum is looked at behind the
-                                                           // last byte
+    // The checksum is looked at behind the last byte
+    return read(&more, 1) == 0 && state_ == Z_STREAM_END;
   }
 
  private:
@@ -111,8 +111,8 @@ int ask_bound(const ReadBound& bound) {
 
 // GIT_PASSTHROUGH: there is no such file.
 int read_file(const std::string& path, std::string& out) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for
-                                                                         // its writer
+  // a FIFO would wait for its writer
+  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (!fd)
     return errno == ENOENT || errno == ENOTDIR
                ? static_cast<int>(GIT_PASSTHROUGH)

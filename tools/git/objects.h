@@ -13,8 +13,8 @@ struct git_repository;
 
 namespace lares::tools::git {
 
-inline constexpr auto kReadTimeMax = std::chrono::seconds(20);  // of one call that only reads: a
-                                                                // blame of a long history
+// Of one call that only reads: a blame of a long history
+inline constexpr auto kReadTimeMax = std::chrono::seconds(20);
 
 struct ReadBound {
   const std::atomic<bool>* cancelled = nullptr;  // outlives the repository

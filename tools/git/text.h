@@ -12,8 +12,8 @@ namespace lares::tools::git {
 // At most kOutputBytesMax of it, whole lines, and then what was cut and what to do.
 std::string bounded(std::string text, std::string_view advice);
 
-std::string date(const git_time& when, const char* format);  // where it was written, strftime's
-                                                             // format
+// Where it was written, strftime's format
+std::string date(const git_time& when, const char* format);
 
 // "ahead 1, behind 2", or "".
 std::string distance(git_repository* repo, const git_oid* ours, const git_oid* theirs);

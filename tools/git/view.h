@@ -26,8 +26,8 @@ struct TrackedFiles {
 
 enum class Says : std::uint8_t { nothing, yes, no };
 struct Attributes {
-  Says generated = Says::nothing, vendored = Says::nothing;  // linguist-generated,
-                                                             // linguist-vendored
+  // Linguist-generated, linguist-vendored
+  Says generated = Says::nothing, vendored = Says::nothing;
   bool operator==(const Attributes&) const = default;
 };
 

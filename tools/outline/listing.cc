@@ -22,8 +22,8 @@ namespace {
 
 constexpr std::size_t kEntriesPerFile = 50;  // of directories that are looked at
 constexpr std::size_t kFileBytesMax = 2 << 20;
-constexpr std::size_t kLineBytesMax = 20'000;  // longer lines are minified or generated: slow, and
-                                               // nobody edits them
+// Longer lines are minified or generated: slow, and nobody edits them
+constexpr std::size_t kLineBytesMax = 20'000;
 
 // What git ignores; without a repository, the directories that tools fill.
 class Ignored {

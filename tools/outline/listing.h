@@ -13,15 +13,15 @@ inline constexpr auto kOutlineFileTime = std::chrono::seconds(2);    // to parse
 inline constexpr auto kOutlineTotalTime = std::chrono::seconds(20);  // for one call
 
 struct Listing {
-  std::vector<std::string> files;  // in languages that are built in, relative to the root, in
-                                   // bytewise order
+  // In languages that are built in, relative to the root, in bytewise order
+  std::vector<std::string> files;
   std::size_t n_entries = 0;
   bool complete = true;  // false: there are more than one call looks at
 };
 
-inline constexpr std::size_t kOutlinedMax = 2'000;    // files that are parsed
-inline constexpr std::size_t kSearchedMax = 100'000;  // files that are read for a name: 20,000 take
-                                                      // a second
+inline constexpr std::size_t kOutlinedMax = 2'000;  // files that are parsed
+// Files that are read for a name: 20,000 take a second
+inline constexpr std::size_t kSearchedMax = 100'000;
 
 // Below `path`, a directory relative to the root; what git ignores is left out.
 Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max);

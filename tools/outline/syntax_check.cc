@@ -165,8 +165,8 @@ bool is_hard(std::string_view line) {
   const auto in_word = [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
   };
-  for (std::size_t begin = 0, end = 0; begin < line.size(); begin = end + 1) {  // a macro: INLINE,
-                                                                                // EXPECT_EQ
+  // a macro: INLINE, EXPECT_EQ
+  for (std::size_t begin = 0, end = 0; begin < line.size(); begin = end + 1) {
     end = begin;
     while (end < line.size() && in_word(line[end])) ++end;
     const std::string_view word = line.substr(begin, end - begin);

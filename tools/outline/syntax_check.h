@@ -12,9 +12,9 @@
 namespace lares::tools {
 
 inline constexpr std::size_t kCheckedBytesMax = 512 << 10;  // a larger file is not looked at
-inline constexpr auto kSyntaxTimeMax = std::chrono::milliseconds(200);         // for both texts
-inline constexpr std::size_t kSyntaxErrorsShown = 2, kSyntaxSourceBytes = 80;  // of one line that
-                                                                               // is quoted
+inline constexpr auto kSyntaxTimeMax = std::chrono::milliseconds(200);  // for both texts
+// Of one line that is quoted
+inline constexpr std::size_t kSyntaxErrorsShown = 2, kSyntaxSourceBytes = 80;
 
 // Whether an edit of such a file is looked at at all.
 bool can_check_syntax(std::string_view path, std::string_view after);

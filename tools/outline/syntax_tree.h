@@ -23,8 +23,8 @@ struct ParseBudget {
   const std::atomic<bool>& cancelled;
 };
 
-SyntaxTree parse_syntax(const Language& language, ParseBudget budget);  // null: the budget ended
-                                                                        // first
+// Null: the budget ended first
+SyntaxTree parse_syntax(const Language& language, ParseBudget budget);
 
 std::string_view extension_of(std::string_view path);  // without the dot, "" where there is none
 

@@ -33,10 +33,10 @@ class BashTool : public Tool {
 
  private:
   struct Shell {
-    std::unique_ptr<sandbox::ControlPaths::Inside> inside;  // null without a sandbox; ends when the
-                                                            // process is gone
-    std::shared_ptr<sandbox::SensitivePaths> secrets;       // null without a sandbox
-    sandbox::Sensitive kept;                                // what they have found
+    // Null without a sandbox; ends when the process is gone
+    std::unique_ptr<sandbox::ControlPaths::Inside> inside;
+    std::shared_ptr<sandbox::SensitivePaths> secrets;                // null without a sandbox
+    sandbox::Sensitive kept;                                         // what they have found
     std::shared_ptr<std::map<std::string, std::string>> unreached =  // hosts, and why; untold
         std::make_shared<std::map<std::string, std::string>>();
     std::unique_ptr<sandbox::Process> process;
@@ -59,8 +59,8 @@ class BashTool : public Tool {
   Shell shell_;
   bool untold_loss_;                      // an earlier shell is gone, and no result has said so
   std::vector<std::string> jobs_killed_;  // with it, as far as is known: a line each
-  asio::experimental::channel<void(boost::system::error_code)> turn_;  // holds one: calls run one
-                                                                       // after the other
+  // Holds one: calls run one after the other
+  asio::experimental::channel<void(boost::system::error_code)> turn_;
 };
 
 }  // namespace lares::tools

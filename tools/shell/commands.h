@@ -10,8 +10,8 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kShellCommandsMax = 1000;  // of one script; beyond, it does not count
-                                                        // as understood
+// Of one script; beyond, it does not count as understood
+inline constexpr std::size_t kShellCommandsMax = 1000;
 
 // Bytes and nodes that are looked at to read a script. What people write takes a few for each of
 // its bytes; one that takes more is given up, and may be anything.
@@ -22,8 +22,8 @@ inline constexpr std::size_t kShellEffortMax = 16 << 20;
 struct ShellReading {
   std::vector<std::string> words;  // one at least
   bool certain = true;             // no marks, and nothing is added to its words
-  bool hidden = false;  // the program's name is made when it runs, and could be git, a shell or one
-                        // that runs another
+  // The program's name is made when it runs, and could be git, a shell or one that runs another
+  bool hidden = false;
 };
 
 struct ShellCommand {
@@ -36,18 +36,20 @@ struct ShellCommand {
 };
 
 struct ShellScript {
-  std::vector<ShellCommand> commands;  // in loops, functions, substitutions and `sh -c '...'` too,
-                                       // in order of their text
-  bool understood = true;  // false: it does not parse, or runs what its text does not say ($x, eval
-                           // "$x", source, a shell's input); no rule allows it
+  // In loops, functions, substitutions and `sh -c '...'` too, in order of their text
+  std::vector<ShellCommand> commands;
+  // false: it does not parse, or runs what its text does not say ($x, eval "$x", source, a shell's
+  // input); no rule allows it
+  bool understood = true;
   // It does more than its commands say: writes a file by redirection, sets variables that programs
   // heed, or runs a command by another (sudo, xargs, find -exec, ...).
   bool does_more = false;
   bool names_git = false;  // somewhere in its text
-  bool hides_git = false;  // parts of it were not read (it does not parse, is too long, or nests
-                           // too deep), and may be a git command
-  bool given_up = false;   // hides_git, because it takes too much to read
-  std::string made;        // a command that runs text which is made when it runs: eval "$x", x | sh
+  // Parts of it were not read (it does not parse, is too long, or nests too deep), and may be a git
+  // command
+  bool hides_git = false;
+  bool given_up = false;  // hides_git, because it takes too much to read
+  std::string made;       // a command that runs text which is made when it runs: eval "$x", x | sh
   std::vector<std::string> written;  // the files it redirects into
   std::size_t effort = 0;            // see kShellEffortMax
 };

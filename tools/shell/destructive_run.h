@@ -10,10 +10,10 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kRunFileBytesMax = 64 << 10;  // of one; a larger one is not looked
-                                                           // into
-inline constexpr int kRunFilesMax = 24;                    // that are read, for one command
-inline constexpr int kRunDepthMax = 3;  // a script that a script runs that a script runs
+// Of one; a larger one is not looked into
+inline constexpr std::size_t kRunFileBytesMax = 64 << 10;
+inline constexpr int kRunFilesMax = 24;  // that are read, for one command
+inline constexpr int kRunDepthMax = 3;   // a script that a script runs that a script runs
 inline constexpr std::size_t kRunDirectoriesMax = 6;  // that the shell may be in
 
 // As destructive_git, of the script and of what it runs below `root`: shell scripts (sh x, source

@@ -13,8 +13,8 @@ namespace {
 
 constexpr int kExpansionsMax = 4;  // of variables in variables
 constexpr std::size_t kExpandedBytesMax = 256 << 10;
-constexpr std::size_t kNamesBytesMax = 1 << 20;  // of targets and what they need; rules beyond
-                                                 // count whatever they are for
+// Of targets and what they need; rules beyond count whatever they are for
+constexpr std::size_t kNamesBytesMax = 1 << 20;
 
 std::vector<std::string> words_of(std::string_view text) {
   std::vector<std::string> out;

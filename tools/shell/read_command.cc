@@ -147,9 +147,8 @@ void ShellReader::read_command(std::vector<std::string> shapes, std::size_t at, 
   for (const std::string& shape : shapes)
     for (std::size_t from = 0; from <= shape.size();) {
       const auto end = std::min(shape.find(kBreak, from), shape.size());
-      if (end > from || !words.empty())
-        words.push_back(shape.substr(from, end - from));  // an empty variable before the command
-                                                          // is nothing
+      // An empty variable before the command is nothing
+      if (end > from || !words.empty()) words.push_back(shape.substr(from, end - from));
       from = end + 1;
     }
   bool adds_words = false;

@@ -30,14 +30,14 @@ constexpr std::string_view kSetups[] = {
     "docker-machine", "minikube",   "register-python-argcomplete",
     "resize",         "locale"};
 
-constexpr std::size_t kValueBytesMax = 16 << 10;  // of a variable's value; v2=$v1$v1; v3=$v2$v2;
-                                                  // ... would double it each time
+// Of a variable's value; v2=$v1$v1; v3=$v2$v2; ... would double it each time
+constexpr std::size_t kValueBytesMax = 16 << 10;
 constexpr std::size_t kWordBytesMax = 256 << 10;  // of a word with values in it
-constexpr std::size_t kCutBytesMax = 256;  // of a value and a pattern that ${x%pattern} is worked
-                                           // out for
-constexpr std::size_t kNodeCosts = 4;      // as much as so many bytes
-constexpr int kDepthMax = 64;              // of words in words
-constexpr int kCutStarsMax = 2;            // fnmatch tries what each of them may be
+// Of a value and a pattern that ${x%pattern} is worked out for
+constexpr std::size_t kCutBytesMax = 256;
+constexpr std::size_t kNodeCosts = 4;  // as much as so many bytes
+constexpr int kDepthMax = 64;          // of words in words
+constexpr int kCutStarsMax = 2;        // fnmatch tries what each of them may be
 
 // False: there are too many, and no other makes a difference.
 bool add(Shapes& to, const std::string& shape) {

@@ -20,11 +20,11 @@ inline constexpr char kPlain = '\1';  // what the script was given: a variable o
                                       // an argument, a file's name, where a program lies
 inline constexpr char kMade = '\2';   // what is made when it runs
 inline constexpr char kBreak = '\3';  // between words that one word becomes
-inline constexpr char kSetup = '\4';  // what a program prints for a shell to evaluate: $(ssh-agent
-                                      // -s)
+// What a program prints for a shell to evaluate: $(ssh-agent -s)
+inline constexpr char kSetup = '\4';
 
-inline constexpr std::size_t kValuesMax = 16;  // of one variable or word; what has more counts as
-                                               // made when it runs
+// Of one variable or word; what has more counts as made when it runs
+inline constexpr std::size_t kValuesMax = 16;
 
 class ShellWords {
  public:
@@ -53,8 +53,8 @@ class ShellWords {
   void assigned(const std::string& name, Shapes values);
   void set_by_command(TSNode command, std::string_view script);
   Shapes value_of(const std::string& name, bool all, bool quoted) const;
-  Shapes evaluate(TSNode node, std::string_view script, bool quoted) const;  // deeper than a bound:
-                                                                             // made when it runs
+  // Deeper than a bound: made when it runs
+  Shapes evaluate(TSNode node, std::string_view script, bool quoted) const;
   Shapes evaluated(TSNode node, std::string_view script, bool quoted) const;
   mutable int depth_ = 0;
   Shapes parts(TSNode node, std::string_view script, std::uint32_t from, std::uint32_t to,

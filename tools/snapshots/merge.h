@@ -10,8 +10,8 @@
 
 namespace lares::tools {
 
-inline constexpr std::size_t kMergedFileBytesMax = 4 << 20;  // larger ones, changed on both sides,
-                                                             // conflict
+// Larger ones, changed on both sides, conflict
+inline constexpr std::size_t kMergedFileBytesMax = 4 << 20;
 
 struct ThreeSnapshots {
   const StoredSnapshot &base, &ours, &theirs;

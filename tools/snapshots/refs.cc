@@ -49,8 +49,8 @@ SnapshotResult<StoredSnapshot> SnapshotStore::read(const git_oid& id) const {
   StoredSnapshot out;
   out.tree = *git_commit_tree_id(raw);
   out.snapshot.id = oid_text(id);
-  if (!read_note(git_commit_message_raw(raw), out.snapshot)) {  // another version's, whose files
-                                                                // are as good
+  // Another version's, whose files are as good
+  if (!read_note(git_commit_message_raw(raw), out.snapshot)) {
     out.snapshot.incomplete = "its note cannot be read";
     out.snapshot.time_ms = git_commit_time(raw) * 1000;
   }

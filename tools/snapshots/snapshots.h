@@ -123,16 +123,16 @@ struct Retention {
   int days = kSnapshotDaysKept;
   std::size_t count = kSnapshotsKept;
   std::uint64_t store_bytes_max = snapshot_bytes_kept(kSnapshotStoreBytesMax);
-  std::function<bool(const Snapshot&)> keep;  // whatever its age and size; null: none. The newest
-                                              // is always kept
+  // Whatever its age and size; null: none. The newest is always kept
+  std::function<bool(const Snapshot&)> keep;
 };
 struct Pruned {
   std::size_t n_snapshots = 0, n_objects = 0;
   std::uint64_t bytes_freed = 0, bytes_kept = 0;
 };
 
-inline constexpr std::string_view kWorktree = "";  // in place of a snapshot's id: the files as they
-                                                   // are now
+// In place of a snapshot's id: the files as they are now
+inline constexpr std::string_view kWorktree = "";
 
 // One thread at a time; blocks on the disk. Other processes may work on the same worktree: calls
 // that write wait for each other.
@@ -158,9 +158,8 @@ class Snapshots {
   // Of one file: unified, at most `bytes_max`; "" when equal or binary.
   SnapshotResult<std::string> diff(std::string_view from, std::string_view to,
                                    const std::string& path, std::size_t bytes_max);
-  SnapshotResult<std::string> text(std::string_view id, const std::string& path);  // of a file; ""
-                                                                                   // where there is
-                                                                                   // none
+  // Of a file; "" where there is none
+  SnapshotResult<std::string> text(std::string_view id, const std::string& path);
   // Makes the selected files as they were, each whole or not at all. A file is replaced or removed
   // only while it is as in Restored::before. An error means that nothing was touched. A file with
   // several names gets one of its own. What a sparse checkout keeps out, or kept out then, neither

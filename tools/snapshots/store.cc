@@ -27,14 +27,14 @@ namespace {
 constexpr char kLockFile[] = "/lares.lock";
 constexpr int kLockWaitMs = 10'000, kLockPollMs = 1;
 constexpr int kLockTriesMax = 10;  // of a store that somebody removes and makes again meanwhile
-constexpr std::size_t kSyncSinglyMax = 1000;  // beyond it the whole file system is synced, which
-                                              // one call does
-constexpr int kCompression = 1;  // the first snapshot of 113 MB: 2.8 s and 58 MB; at 6 5.8 s and 56
-                                 // MB
+// Beyond it the whole file system is synced, which one call does
+constexpr std::size_t kSyncSinglyMax = 1000;
+// The first snapshot of 113 MB: 2.8 s and 58 MB; at 6 5.8 s and 56 MB
+constexpr int kCompression = 1;
 constexpr std::size_t kInflateBytes = 64 << 10;
-constexpr std::uint64_t kObjectBytesMax = 1ull << 30;           // no snapshot has a content near it
-constexpr std::size_t kGenerationBytes = 16, kCountBytes = 20;  // in the lock's file: the second is
-                                                                // bytes(), in decimal digits
+constexpr std::uint64_t kObjectBytesMax = 1ull << 30;  // no snapshot has a content near it
+// In the lock's file: the second is bytes(), in decimal digits
+constexpr std::size_t kGenerationBytes = 16, kCountBytes = 20;
 
 tl::unexpected<std::string> failed(const std::string& what, const std::string& path, int error) {
   return tl::unexpected(fmt::format("{} {}: {}", what, path, std::strerror(error)));

@@ -47,8 +47,8 @@ struct TestReport {
 };
 
 inline constexpr std::size_t kFailuresMax = 10, kReportBytesMax = 8000;
-inline constexpr std::size_t kOutputKnownBytes = 2000;  // a failing run that said no more than this
-                                                        // needs no file of its own
+// a failing run that said no more than this needs no file of its own
+inline constexpr std::size_t kOutputKnownBytes = 2000;
 
 // `status`: "exit status 2", "killed by signal 9"; "" when the command succeeded.
 TestReport report(const Runner& runner, std::string_view output, const std::string& status,

@@ -131,10 +131,10 @@ bool read_js_place(std::string_view text, const RootedFs& files, const std::stri
 TestCounts parse_node(std::string_view output, const RootedFs& files, const std::string& cwd) {
   TestCounts out;
   const auto lines = split_lines(output);
-  std::vector<std::size_t> open_children;  // by depth: results seen below the result that is still
-                                           // to come
-  std::vector<std::string> said;  // "# ..." lines since the last result: what a file that did not
-                                  // load printed
+  // By depth: results seen below the result that is still to come
+  std::vector<std::size_t> open_children;
+  // "# ..." lines since the last result: what a file that did not load printed
+  std::vector<std::string> said;
   for (std::size_t i = 0; i < lines.size();) {
     const std::string_view line = trim(lines[i]);
     if (line.starts_with("TAP version")) out.known = true;

@@ -12,11 +12,11 @@ enum class RunnerKind { unittest, pytest, node, jest, cargo, go, ctest, generic 
 
 struct Runner {
   RunnerKind kind = RunnerKind::generic;
-  std::string shown;              // the command as it is named in results
-  std::vector<std::string> argv;  // what is started; may ask for a form that is easier to read than
-                                  // `shown` gives
-  std::string cwd;                // absolute
-  std::string note;               // what of the request the runner cannot do
+  std::string shown;  // the command as it is named in results
+  // What is started; may ask for a form that is easier to read than `shown` gives
+  std::vector<std::string> argv;
+  std::string cwd;    // absolute
+  std::string note;   // what of the request the runner cannot do
   bool weak = false;  // only test files lie there, no sign of a project: one further up is meant
 };
 

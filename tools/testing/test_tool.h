@@ -28,8 +28,8 @@ class TestTool : public Tool {
                                            OnOutput on_output);
   BuiltinOptions options_;
   std::chrono::milliseconds patience_;
-  std::map<std::string, std::chrono::milliseconds> took_;  // by the command that is shown: the
-                                                           // longest run that came to its end
+  // By the command that is shown: the longest run that came to its end
+  std::map<std::string, std::chrono::milliseconds> took_;
   Spec spec_;
 };
 

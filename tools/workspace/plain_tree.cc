@@ -15,8 +15,8 @@
 namespace lares::tools {
 namespace {
 
-constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames
-                                 // directories on the way
+// Of EAGAIN, which openat2 returns while someone renames directories on the way
+constexpr int kRetriesMax = 16;
 constexpr std::size_t kLinkBytesMax = 4096;
 constexpr std::size_t kGrowBytes = 64 << 10;
 

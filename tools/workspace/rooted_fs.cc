@@ -20,8 +20,8 @@
 namespace lares::tools {
 namespace {
 
-constexpr int kRetriesMax = 16;  // of EAGAIN, which openat2 returns while someone renames
-                                 // directories on the way
+// Of EAGAIN, which openat2 returns while someone renames directories on the way
+constexpr int kRetriesMax = 16;
 
 constexpr std::string_view kOfTheDisk = "no file can be written here until somebody changes that";
 
@@ -271,8 +271,8 @@ int take_place(int dir, const std::string& temporary, const std::string& name, c
   if (exchange() != 0) {
     if (errno == ENOENT) return lost = true, 0;
     if (errno != EINVAL && errno != ENOSYS) return errno;
-    return ::renameat(dir, temporary.c_str(), dir, name.c_str()) == 0 ? 0 : errno;  // a file system
-                                                                                    // that cannot
+    // a file system that cannot
+    return ::renameat(dir, temporary.c_str(), dir, name.c_str()) == 0 ? 0 : errno;
   }
   lost = !holds(dir, temporary, was);
   for (int tries = 0; lost && tries < kTriesMax; ++tries) {
@@ -366,9 +366,8 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
     return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
   }
   const Fd flush(::openat(dir->get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (flush)
-    (void)::fsync(flush.get());  // the rename itself; an error here leaves a file that is right but
-                                 // not yet durable
+  // The rename itself; an error here leaves a file that is right but not yet durable
+  if (flush) (void)::fsync(flush.get());
   return {};
 }
 

@@ -59,9 +59,9 @@ constexpr auto kInRun = [] {
   return out;
 }();
 
-constexpr std::uint32_t kMatchSteps = 10'000'000;  // the patterns have no nested repeats; a text
-                                                   // that beats them has no match
-constexpr int kAssignmentsMax = 2'000;             // looked at in one text
+// The patterns have no nested repeats; a text that beats them has no match
+constexpr std::uint32_t kMatchSteps = 10'000'000;
+constexpr int kAssignmentsMax = 2'000;  // looked at in one text
 
 // Random base64 of 20 characters has 3.9 bits each on average and 3.5 at the least, random hex of
 // 32 has 3.4 and 2.9; words and identifiers joined by _ have as much, so entropy alone decides

@@ -19,10 +19,10 @@ struct SourceFile {
   std::string blob;  // SHA-1 of git's blob for `text`, 40 hex digits; "" where there is no text
   Shown shown = Shown::full;
   std::string reason;  // of outline and path: "over budget", "binary", "secret", "lock file", ...
-  std::shared_ptr<const std::string> text;  // the whole file: UTF-8, LF line ends, no byte order
-                                            // mark; null when only its path may be known
-  std::uint64_t n_bytes = 0;                // on disk
-  bool crlf = false;                        // its line ends there
+  // The whole file: UTF-8, LF line ends, no byte order mark; null when only its path may be known
+  std::shared_ptr<const std::string> text;
+  std::uint64_t n_bytes = 0;  // on disk
+  bool crlf = false;          // its line ends there
 };
 
 // All files git would track, in bytewise path order.

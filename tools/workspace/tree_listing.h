@@ -35,10 +35,10 @@ struct Tree {
   std::vector<std::string> directories;  // the ones that hold them or may come to; "" is the root
   std::vector<std::string> left_out;     // one line for each bound that was met
   bool cut = false;                      // files_max or entries_max was
-  std::vector<std::string> products;     // directories that were not entered for their name alone,
-                                         // where git would have
-  std::vector<std::string> temporaries;  // of an atomic write under way, or left by a crash; the
-                                         // first thousand
+  // Directories that were not entered for their name alone, where git would have
+  std::vector<std::string> products;
+  // Of an atomic write under way, or left by a crash; the first thousand
+  std::vector<std::string> temporaries;
 };
 
 // Tracked, or untracked and not ignored, whatever .gitignore says below a directory that tools fill
@@ -67,8 +67,8 @@ class TreeLister {
     bool directory = false;
     Verdict verdict;
   };
-  using Verdicts = std::unordered_map<std::string, std::vector<Said>>;  // by directory, in the
-                                                                        // order of comes_before()
+  // By directory, in the order of comes_before()
+  using Verdicts = std::unordered_map<std::string, std::vector<Said>>;
   struct Index {
     std::string path, prefix;
     FileStamp stamp;

@@ -50,8 +50,8 @@ std::string_view parent_of(std::string_view path) {
 
 struct WatchPlan::State {
   std::vector<std::string> directories;  // in bytewise order, each once: parents come first
-  std::vector<std::size_t> alone;  // of these, the ones whose parent is none of them. No event says
-                                   // that another has their name now
+  // Of these, the ones whose parent is none of them. No event says that another has their name now
+  std::vector<std::size_t> alone;
   std::optional<GitView> git;
 };
 

@@ -19,9 +19,9 @@ struct WatcherLimits {
 };
 
 struct TreeChange {
-  bool everything = false;         // more changed than is known: scan all
-  std::vector<std::string> paths;  // relative to the root, in bytewise order: files, and
-                                   // directories that came or went
+  bool everything = false;  // more changed than is known: scan all
+  // Relative to the root, in bytewise order: files, and directories that came or went
+  std::vector<std::string> paths;
 };
 
 // What is to be watched. It asks git, so it is made where one may wait for the disk.
@@ -40,8 +40,8 @@ class WatchPlan {
 class Watcher {
  public:
   using OnChange = std::function<void(const TreeChange&)>;
-  using OnNote = std::function<void(const std::string& line)>;  // what it does without, once for
-                                                                // each reason
+  // What it does without, once for each reason
+  using OnNote = std::function<void(const std::string& line)>;
 
   Watcher(boost::asio::any_io_executor executor, std::string root, OnChange on_change,
           OnNote on_note = OnNote(), WatcherLimits limits = WatcherLimits());

@@ -15,16 +15,17 @@ namespace lares::tools {
 struct File {
   std::string path;     // relative to the root, '/' separated
   std::string content;  // LF line ends; empty when skipped
-  std::string skipped;  // why the content is not shown: "binary", "secret", "too large", "lock
-                        // file", "over budget", ...; "" when shown
+  // Why the content is not shown: "binary", "secret", "too large", "lock file", "over budget", ...;
+  // "" when shown
+  std::string skipped;
   std::uint64_t n_bytes = 0;
 };
 
 struct WorkspaceOptions {
   std::string root;  // absolute
   std::uint64_t file_bytes_max = 256 << 10;
-  std::uint64_t total_bytes_max = 3 << 20;  // of shown content; beyond it files are listed as path
-                                            // only
+  // Of shown content; beyond it files are listed as path only
+  std::uint64_t total_bytes_max = 3 << 20;
 };
 
 // Files git would track (tracked or untracked but not ignored); outside a repository every file

@@ -373,8 +373,8 @@ asio::awaitable<Reply<Json>> Bridge::remove(Json params) {
     auto forgetting = forget(session);
     co_await std::move(forgetting);
   }
-  protocol::SessionGet get;  // a beginning of an id would do for the daemon, and is none of this
-                             // protocol's
+  // a beginning of an id would do for the daemon, and is none of this protocol's
+  protocol::SessionGet get;
   get.session_id = id;
   auto getting = daemon_.call(std::move(get));
   const auto answer = co_await std::move(getting);

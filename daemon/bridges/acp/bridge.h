@@ -28,8 +28,8 @@ struct BridgeOptions {
 
 class Bridge {
  public:
-  Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, int out);  // `options`
-                                                                                    // outlives it
+  // `options` outlives it
+  Bridge(asio::any_io_executor io, const BridgeOptions& options, int in, int out);
   Bridge(const Bridge&) = delete;
   Bridge& operator=(const Bridge&) = delete;
 
@@ -59,10 +59,8 @@ class Bridge {
   asio::awaitable<Reply<Json>> remove(Json params);
   asio::awaitable<Reply<Json>> set_mode(Json params);
   asio::awaitable<Reply<Json>> set_option(Json params);
-  asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);  // of the
-                                                                                   // repository
-                                                                                   // that a session
-                                                                                   // is about
+  // Of the repository that a session is about
+  asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);
   asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers,
                                            bool replays);  // servers: of MCP
   asio::awaitable<void> forget(SessionRef session);

@@ -29,22 +29,22 @@ namespace asio = boost::asio;
 // How long a daemon that takes connections may be silent. Beyond it whoever asked is told; an
 // answer that comes later is dropped.
 struct LinkBounds {
-  std::chrono::milliseconds greeting{10'000};  // initialize; then the connection is given up and
-                                               // tried again
-  std::chrono::milliseconds answer{60'000};    // any other request
+  // Initialize; then the connection is given up and tried again
+  std::chrono::milliseconds greeting{10'000};
+  std::chrono::milliseconds answer{60'000};               // any other request
   std::chrono::milliseconds long_answer = kFilesTimeout;  // what works_on_files()
 };
 
 class DaemonLink {
  public:
-  struct Events {                               // called on the executor
-    std::function<asio::awaitable<void>()> up;  // connected, again: before any call that waits for
-                                                // it is made
+  struct Events {  // called on the executor
+    // connected, again: before any call that waits for it is made
+    std::function<asio::awaitable<void>()> up;
     std::function<void()> down;
     std::function<void(const protocol::Message&)> notified;
     std::function<void(const Fault&)> gave_up;  // it is wanted, and cannot be had
-    std::function<bool()> wanted;  // somebody waits for what only a daemon can do: start one where
-                                   // none runs
+    // Somebody waits for what only a daemon can do: start one where none runs
+    std::function<bool()> wanted;
     std::function<asio::awaitable<void>()> may_go_on;  // before more is read from it
   };
   DaemonLink(asio::any_io_executor io, const DaemonAddress& address, Events events,
@@ -96,9 +96,9 @@ class DaemonLink {
   std::shared_ptr<Connection> connection_;
   std::map<std::int64_t, std::shared_ptr<Pending>> pending_;
   std::int64_t last_id_ = 0;
-  bool up_ = false, starting_ = false, refused_ = false;  // refused_: this connection's greeting,
-                                                          // and everybody was told
-  int n_waiting_ = 0, n_failed_ = 0;                      // calls; attempts in a row
+  // refused_: this connection's greeting, and everybody was told
+  bool up_ = false, starting_ = false, refused_ = false;
+  int n_waiting_ = 0, n_failed_ = 0;  // calls; attempts in a row
   Reply<> last_attempt_;
   std::shared_ptr<daemon::Gate> attempt_;  // opens when the next attempt is over
   std::shared_ptr<daemon::Gate> wake_;     // opens when an attempt need not wait any longer

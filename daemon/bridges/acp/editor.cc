@@ -21,8 +21,8 @@ namespace lares::cli::acp {
 namespace {
 
 constexpr std::size_t kReadBytes = 64u << 10;
-constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes
-                                           // without blocking
+// PIPE_BUF: what a pipe that poll() calls writable takes without blocking
+constexpr std::size_t kWriteBytes = 4096;
 constexpr std::chrono::milliseconds kLastWords{2000};
 
 }  // namespace

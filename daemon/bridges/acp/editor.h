@@ -56,8 +56,8 @@ class Editor {
   asio::any_io_executor io_;
   std::shared_ptr<Pipes> pipes_;
   std::map<std::int64_t, std::shared_ptr<Asked>> asked_;
-  std::int64_t last_id_ = -1;  // the first is 0, as its own are: nothing may depend on the two
-                               // differing
+  // The first is 0, as its own are: nothing may depend on the two differing
+  std::int64_t last_id_ = -1;
 };
 
 }  // namespace lares::cli::acp

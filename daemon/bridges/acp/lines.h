@@ -10,10 +10,10 @@
 
 namespace lares::cli::acp {
 
-inline constexpr std::size_t kLineBytesMax = 32u << 20;  // from the editor: a prompt with the files
-                                                         // that it embeds
-inline constexpr std::size_t kLineHeadMax = 4096;  // of a line that is longer: in so much of it its
-                                                   // id is looked for
+// From the editor: a prompt with the files that it embeds
+inline constexpr std::size_t kLineBytesMax = 32u << 20;
+// Of a line that is longer: in so much of it its id is looked for
+inline constexpr std::size_t kLineHeadMax = 4096;
 
 struct Line {
   std::string text;

@@ -48,7 +48,7 @@ std::string fault_line(const Json& id, const Fault& fault);
 // The string, number or list at `key` of an object; else nothing.
 std::string string_at(const Json& object, const char* key);
 const Json& at(const Json& object, const char* key);  // null where there is none
-bool declared(const Json& object, std::initializer_list<const char*> path);  // neither absent, null
-                                                                             // nor false
+// Neither absent, null nor false
+bool declared(const Json& object, std::initializer_list<const char*> path);
 
 }  // namespace lares::cli::acp

@@ -257,8 +257,8 @@ asio::awaitable<void> Session::interrupt() {
 
 void Session::cancel() {
   const auto all = open_;
-  for (auto open = all.rbegin(); open != all.rend(); ++open) {  // the last first: what waits is not
-                                                                // to begin
+  // The last first: what waits is not to begin
+  for (auto open = all.rbegin(); open != all.rend(); ++open) {
     (*open)->cancelled = true;
     if (world_.daemon->up()) {
       spawn(withdraw((*open)->prompt_id));

@@ -124,12 +124,12 @@ class Session final : public std::enable_shared_from_this<Session> {
   Unsaved unsaved_;
   std::int64_t last_seq_ = 0, turn_id_ = 0;  // turn_id_: that runs, as far as was heard
   std::deque<OpenRef> open_;
-  std::set<std::string> mine_;                 // prompts that this editor wrote
-  std::map<std::string, std::int64_t> asked_;  // items and rewindings, by the editor's request that
-                                               // asks it
-  int n_rewinds_ = 0;                          // that were asked
-  std::string question_;                       // the item whose question the next prompt answers
-  std::deque<std::string> to_withdraw_;        // when the daemon is back
+  std::set<std::string> mine_;  // prompts that this editor wrote
+  // Items and rewindings, by the editor's request that asks it
+  std::map<std::string, std::int64_t> asked_;
+  int n_rewinds_ = 0;                    // that were asked
+  std::string question_;                 // the item whose question the next prompt answers
+  std::deque<std::string> to_withdraw_;  // when the daemon is back
 };
 
 }  // namespace lares::cli::acp

@@ -60,8 +60,8 @@ void Session::settled(const std::string& item_id) {
 
 asio::awaitable<void> Session::permit(protocol::Item item) {
   const auto self = shared_from_this();
-  co_await asio::post(world_.io, asio::use_awaitable);  // facts of the past come in one go, with
-                                                        // their answers
+  // Facts of the past come in one go, with their answers
+  co_await asio::post(world_.io, asio::use_awaitable);
   co_await opened_.wait();
   if (!asked_.contains(item.id)) co_return;
   Json options = Json::array();

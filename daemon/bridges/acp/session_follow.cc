@@ -78,11 +78,8 @@ asio::awaitable<void> Session::bring_servers_late() {
   const Json params = {{"sessionId", id()}, {"servers", servers_}};
   auto bringing = world_.daemon->call(std::string(protocol::kSessionMcpServers), params);
   const Reply<Json> used = co_await std::move(bringing);
-  const bool busy = !used &&
-                    used.error().code == static_cast<int>(protocol::Code::busy);  // the next turn
-                                                                                  // began at once;
-                                                                                  // the user knows
-                                                                                  // already
+  // The next turn began at once; the user knows already
+  const bool busy = !used && used.error().code == static_cast<int>(protocol::Code::busy);
   servers_wait_ = busy;
   if (!busy) servers_brought(used);
 }
@@ -116,8 +113,8 @@ asio::awaitable<void> Session::hold_files() {
 
 asio::awaitable<void> Session::again() {
   const auto self = shared_from_this();
-  if (!servers_.empty()) {  // another daemon has not heard of them, and it may have begun a turn
-                            // already
+  // Another daemon has not heard of them, and it may have begun a turn already
+  if (!servers_.empty()) {
     const Json params = {{"sessionId", id()}, {"servers", servers_}};
     auto bringing = world_.daemon->call_now(std::string(protocol::kSessionMcpServers), params);
     const auto used = co_await std::move(bringing);

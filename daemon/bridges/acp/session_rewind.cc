@@ -83,8 +83,8 @@ asio::awaitable<void> Session::rewind(OpenRef open, std::int64_t turn_id) {
     say("Nothing was rewound.\n");
     co_return stop_reason(open, "end_turn");
   }
-  auto looking = rewound_before(turn_id, /*dry_run=*/true);  // a turn may have gone by while nobody
-                                                             // answered
+  // a turn may have gone by while nobody answered
+  auto looking = rewound_before(turn_id, /*dry_run=*/true);
   const auto now = co_await std::move(looking);
   const bool same = now && now->turn_id == plan->turn_id && list_of(*now) == list_of(*plan);
   if (!same || over()) {

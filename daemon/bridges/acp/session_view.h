@@ -11,18 +11,18 @@
 
 namespace lares::cli::acp {
 
-inline constexpr std::size_t kLiveOutputBytesMax = 4096;  // the end of a running command's output:
-                                                          // every update shows all of it anew
+// The end of a running command's output: every update shows all of it anew
+inline constexpr std::size_t kLiveOutputBytesMax = 4096;
 inline constexpr std::chrono::milliseconds kLiveOutputEvery{250};
-inline constexpr std::int64_t kPrefillTold = 8192;  // tokens: reading fewer is over before anybody
-                                                    // asks
+// tokens: reading fewer is over before anybody asks
+inline constexpr std::int64_t kPrefillTold = 8192;
 
 class SessionView {
  public:
   struct Events {
     std::function<void(Json update)> update;
-    std::function<bool(const std::string& prompt_id)> ours;  // the editor wrote it, and shows it
-                                                             // already
+    // The editor wrote it, and shows it already
+    std::function<bool(const std::string& prompt_id)> ours;
   };
   SessionView(std::string root, bool notices, Events events)
       : root_(std::move(root)), notices_(notices), events_(std::move(events)) {}

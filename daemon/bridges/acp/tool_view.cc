@@ -18,8 +18,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kTitleColumnsMax = 100;
-constexpr std::uintmax_t kSearchedBytesMax = 4u << 20;  // of a file, for the line that an edit is
-                                                        // at
+// Of a file, for the line that an edit is at
+constexpr std::uintmax_t kSearchedBytesMax = 4u << 20;
 
 std::string titled(const std::string& text) {
   return clip(one_line(text), kTitleColumnsMax, "...");
@@ -97,8 +97,8 @@ Words editor_words(const Json& arguments, const std::string& root) {
                       after = string_at(arguments, "new_str");
     const int line = line_of(path, before);
     out.title = "Edit " + name;
-    out.locations.push_back(location(path, line > 0 ? line : line_of(path, after)));  // it may have
-                                                                                      // run by now
+    // It may have run by now
+    out.locations.push_back(location(path, line > 0 ? line : line_of(path, after)));
     out.content.push_back(diff_content(path, before, after));
   } else {
     out.title = (command == "undo_edit" ? "Undo the last edit of " : command + " ") + name;

@@ -21,10 +21,10 @@ namespace {
 
 using Standing = Agreement::Standing;
 
-constexpr std::chrono::seconds kEditorAnswersWithin{3};  // an editor that does not, has nothing
-                                                         // unsaved as far as we know
-constexpr std::chrono::seconds kEditorMuted{60};  // for which it is then not asked: every prompt
-                                                  // and call would wait for it
+// An editor that does not, has nothing unsaved as far as we know
+constexpr std::chrono::seconds kEditorAnswersWithin{3};
+// For which it is then not asked: every prompt and call would wait for it
+constexpr std::chrono::seconds kEditorMuted{60};
 
 struct OnDisk {
   std::string bytes;

@@ -23,8 +23,8 @@ namespace lares::cli::acp {
 
 using tools::kUnsavedBytesMax;
 
-inline constexpr std::size_t kWatchedMax = 32;  // files that are asked for before each prompt:
-                                                // those named or worked on last
+// Files that are asked for before each prompt: those named or worked on last
+inline constexpr std::size_t kWatchedMax = 32;
 inline constexpr std::size_t kUnsavedDiffMax = 16u << 10;  // of one file, as the model is shown it
 
 // Behind a prompt's text.

@@ -27,10 +27,10 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kReadBytes = 64 << 10;
-constexpr std::size_t kWriteBytes = 4096;  // PIPE_BUF: what a pipe that poll() calls writable takes
-                                           // without blocking
-constexpr milliseconds kPauseMin{50}, kPauseMax{2000};  // between attempts to reach a daemon,
-                                                        // doubled each time
+// PIPE_BUF: what a pipe that poll() calls writable takes without blocking
+constexpr std::size_t kWriteBytes = 4096;
+// Between attempts to reach a daemon, doubled each time
+constexpr milliseconds kPauseMin{50}, kPauseMax{2000};
 
 tools::Fd connect_to(const std::string& path) {
   tools::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));

@@ -16,12 +16,12 @@
 
 namespace lares::cli {
 
-inline constexpr std::size_t kMcpBytesUnderWayMax = 1 << 20;  // in each direction; then its source
-                                                              // waits
-inline constexpr std::chrono::milliseconds kMcpLastAnswersWithin{1000};  // after the client said
-                                                                         // that it is done
-inline constexpr int kMcpHangupsMax = 8;  // of one that takes connections and says nothing: then
-                                          // those who wait are told
+// In each direction; then its source waits
+inline constexpr std::size_t kMcpBytesUnderWayMax = 1 << 20;
+// After the client said that it is done
+inline constexpr std::chrono::milliseconds kMcpLastAnswersWithin{1000};
+// Of one that takes connections and says nothing: then those who wait are told
+inline constexpr int kMcpHangupsMax = 8;
 
 // One thread reads and writes, and no write waits for a client that does not read: it takes what a
 // pipe surely has room for. Another thread starts the daemon. Nothing of the client's descriptors

@@ -15,8 +15,8 @@ namespace rpc = mcp::server;
 
 namespace {
 
-constexpr std::string_view kOurs = "lares-bridge-";  // requests of the bridge's own: their answers
-                                                     // are not the client's
+// Requests of the bridge's own: their answers are not the client's
+constexpr std::string_view kOurs = "lares-bridge-";
 constexpr const char *kInitialized = "notifications/initialized",
                      *kCancelled = "notifications/cancelled", *kPing = "ping";
 constexpr const char *kListen = "subscriptions/listen",
@@ -127,9 +127,8 @@ void McpTraffic::notified(const std::string& method, const Json& params, std::st
     open_.erase(found);
     if (unsent) return;
   }
-  if (connected_)
-    push(std::string(line));  // a daemon that comes later is told what it needs to know by
-                              // connected()
+  // a daemon that comes later is told what it needs to know by connected()
+  if (connected_) push(std::string(line));
 }
 
 // True: the daemon has not seen it, and will not. The line that is being written stays.
@@ -162,10 +161,8 @@ bool McpTraffic::is_for_client(const Json& message) {
   if (method == kCancelled) asked_.erase(rpc::text_of(rpc::member(params, "requestId")));
   if (method != kAcknowledged) return true;
   const auto found = open_.find(rpc::text_of(rpc::meta(params, "subscriptionId")));
-  return found == open_.end() || !std::exchange(found->second.acknowledged, true);  // the second is
-                                                                                    // that of a
-                                                                                    // daemon which
-                                                                                    // came later
+  // The second is that of a daemon which came later
+  return found == open_.end() || !std::exchange(found->second.acknowledged, true);
 }
 
 // Whether the client is told as it is.

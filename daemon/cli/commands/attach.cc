@@ -23,8 +23,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::chrono::seconds kStopWithin{60};  // a token, a prefill chunk, or the kill of a
-                                                 // command
+// a token, a prefill chunk, or the kill of a command
+constexpr std::chrono::seconds kStopWithin{60};
 
 // The seq before that of the running turn's beginning: looked for from the end on, since a session
 // may be months long.

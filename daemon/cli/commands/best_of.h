@@ -16,8 +16,8 @@ struct BestOfOptions {
   bool apply = false, keep = false;
 
   void add_to(CLI::App& app);
-  std::string wrong(const TurnOptions& turn, bool worktree) const;  // what does not go together;
-                                                                    // empty: all does
+  // What does not go together; empty: all does
+  std::string wrong(const TurnOptions& turn, bool worktree) const;
 };
 
 int best_of(const DaemonOptions& daemon, const TurnOptions& turn, const BestOfOptions& options,

@@ -13,8 +13,8 @@ namespace {
 
 namespace protocol = daemon::protocol;
 
-constexpr std::int64_t kUncounted = INT64_MAX;  // failures, where the tests ran and nobody knows
-                                                // how many failed
+// Failures, where the tests ran and nobody knows how many failed
+constexpr std::int64_t kUncounted = INT64_MAX;
 
 std::string outcome(const Attempt& a) {
   if (a.reason == "end_turn") return "finished";

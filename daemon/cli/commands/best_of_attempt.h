@@ -16,9 +16,9 @@ struct Attempt {
   std::string branch, prompt_id;
   bool sent = false;
   std::int64_t turn_id = 0, step = 0;
-  std::int64_t tokens = 0, tokens_in_step = 0;  // sampled in the steps that ended, and in the one
-                                                // that runs
-  std::string state = "waiting";                // see protocol::SessionState; ended: how
+  // Sampled in the steps that ended, and in the one that runs
+  std::int64_t tokens = 0, tokens_in_step = 0;
+  std::string state = "waiting";  // see protocol::SessionState; ended: how
   bool ended = false;
   std::string reason, message;  // see protocol::TurnEnded
   daemon::protocol::SessionTestResult test;

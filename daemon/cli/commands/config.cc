@@ -156,8 +156,8 @@ Result<> change(const Settings& settings, const Setting& s, const std::string* t
       return tl::unexpected(Error{fmt::format("set {} to {}: {}", s.key, *text, made.error())});
     value = *made;
   }
-  const auto held = hold_settings_file(settings.path());  // while it is read and written: what
-                                                          // another sets meanwhile is not lost
+  // While it is read and written: what another sets meanwhile is not lost
+  const auto held = hold_settings_file(settings.path());
   if (!held) return tl::unexpected(otherwise(held.error()));
   auto object = daemon::read_settings_file(settings.path());
   if (!object) return tl::unexpected(Error{object.error()});
@@ -226,11 +226,10 @@ int config_command(int argc, const char* const* argv) {
   if (get->parsed()) {
     const Shown v = shown(*s, settings);
     if (const auto* fault = fault_of(*s, settings)) return fail(Error{fault->line}, json);
-    if (json)
-      print_line(protocol::dump(to_json(*s, settings)));
+    if (json) print_line(protocol::dump(to_json(*s, settings)));
+    // Words, and no value for a script
     else if (v.json.is_null())
-      fmt::print(stderr, "{} is not set: {}\n", s->key, printable(v.value));  // words, and no value
-                                                                              // for a script
+      fmt::print(stderr, "{} is not set: {}\n", s->key, printable(v.value));
     else
       print_line(printable(v.value));
     return kExitFinished;

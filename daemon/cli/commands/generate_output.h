@@ -41,8 +41,8 @@ struct GenerateTimes {
   using Time = std::chrono::steady_clock::time_point;
   std::size_t n_prompt = 0;
   int n_drawn = 0;
-  Time asked, read, first, last;  // first: the first token was drawn, for which nothing more had to
-                                  // be evaluated
+  // first: the first token was drawn, for which nothing more had to be evaluated
+  Time asked, read, first, last;
 };
 // On stderr.
 void print_rates(const GenerateTimes& times);

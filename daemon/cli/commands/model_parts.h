@@ -23,8 +23,8 @@ class Settings;
 
 namespace lares::cli {
 
-inline constexpr std::size_t kInputBytesMax = 64 << 20;  // of a prompt or a list of ids; a million
-                                                         // ids take 8 MB
+// Of a prompt or a list of ids; a million ids take 8 MB
+inline constexpr std::size_t kInputBytesMax = 64 << 20;
 
 // One subcommand and its options, which live as long as it.
 class ModelPart {
@@ -43,10 +43,10 @@ class ModelPart {
   // What was not given on the command line, from the settings.
   void resolve(const daemon::Settings& settings);
 
-  int failed(const std::string& message) const;          // one line on stderr, exit status 1
-  int failed_to_open(const engine::Error& error) const;  // the same, and what to name where nothing
-                                                         // is there
-  int wrong_usage(const std::string& message) const;     // exit status 2
+  int failed(const std::string& message) const;  // one line on stderr, exit status 1
+  // The same, and what to name where nothing is there
+  int failed_to_open(const engine::Error& error) const;
+  int wrong_usage(const std::string& message) const;  // exit status 2
   int interrupted() const;
 
   CLI::App* app_;

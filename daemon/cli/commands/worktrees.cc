@@ -18,8 +18,8 @@
 namespace lares::cli {
 namespace {
 
-constexpr std::int64_t kPatchBytesMax = protocol::kLineBytesMax / 4;  // escaped it is longer, and
-                                                                      // it is one line
+// Escaped it is longer, and it is one line
+constexpr std::int64_t kPatchBytesMax = protocol::kLineBytesMax / 4;
 
 std::string cell(const std::string& text, int width) {
   std::string cut = clip(one_line(text), width, "~");

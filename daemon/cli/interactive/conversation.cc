@@ -213,9 +213,8 @@ void Conversation::notified(const Happening& h) {
     const auto x = protocol::from_json<protocol::PromptAccepted>(params);
     if (!x) return;
     waiting_.push_back(*x);
-    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });  // its answer
-                                                                                      // says no
-                                                                                      // more
+    // Its answer says no more
+    std::erase_if(unanswered_, [&](const auto& u) { return u.second.id == x->id; });
   } else if (m == protocol::PromptWithdrawn::kNotification) {
     const auto x = protocol::from_json<protocol::PromptWithdrawn>(params);
     const auto at = x ? std::ranges::find(waiting_, x->id, &protocol::PromptAccepted::id)

@@ -45,8 +45,8 @@ class Conversation {
   // Goes on with a session: what has happened in it is not replayed, what is open comes as
   // snapshots.
   Result<> resume(const std::string& session_id);
-  Result<std::vector<protocol::SessionInfo>> sessions();  // of this repository, newest first,
-                                                          // without those nobody said anything in
+  // Of this repository, newest first, without those nobody said anything in
+  Result<std::vector<protocol::SessionInfo>> sessions();
   // Of the session, made where there is none, and of those that are begun after it.
   Result<> policy(const std::string& name);
   Result<> leave();  // the next prompt begins a new one
@@ -101,8 +101,8 @@ class Conversation {
   bool started_ = false;
   int reconnects_ = 0;
   std::map<std::int64_t, std::string> asked_;  // what each request without an answer was for
-  std::map<std::int64_t, protocol::PromptSend> unanswered_;  // sent again after a reconnection: the
-                                                             // daemon knows them by their id
+  // Sent again after a reconnection: the daemon knows them by their id
+  std::map<std::int64_t, protocol::PromptSend> unanswered_;
   std::map<std::string, std::int64_t> sent_;       // prompt id to the turn that ran, 0: none
   std::vector<protocol::PromptAccepted> waiting_;  // and no turn has begun with
 };

@@ -32,8 +32,8 @@ std::string line_of(const std::string& entry) {
 }  // namespace
 
 std::string History::path_of(const std::string& state_dir, const std::string& root) {
-  std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a; two repositories of one name have a history
-                                            // each
+  // FNV-1a; two repositories of one name have a history each
+  std::uint64_t hash = 0xcbf29ce484222325;
   for (const char c : root) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
   return fmt::format("{}/{}/{}-{:016x}", state_dir, kDirectory,
                      fs::path(root).filename().string().substr(0, 64), hash);

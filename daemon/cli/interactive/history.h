@@ -11,10 +11,10 @@
 namespace lares::cli {
 
 inline constexpr std::size_t kHistoryEntriesMax = 1000;
-inline constexpr std::size_t kHistoryEntryBytesMax = 64u << 10;  // a longer prompt is not
-                                                                 // remembered
-inline constexpr std::size_t kHistoryFileBytesMax = 1u << 20;    // when it has grown beyond, its
-                                                                 // older half is dropped
+// a longer prompt is not remembered
+inline constexpr std::size_t kHistoryEntryBytesMax = 64u << 10;
+// When it has grown beyond, its older half is dropped
+inline constexpr std::size_t kHistoryFileBytesMax = 1u << 20;
 
 class History {
  public:

@@ -12,8 +12,8 @@
 namespace lares::cli {
 
 struct InputEvents {
-  std::function<void()> wait;  // until something happens: a key, output for the screen, a change of
-                               // the prompt
+  // Until something happens: a key, output for the screen, a change of the prompt
+  std::function<void()> wait;
   std::function<void(std::string)> submitted;
   std::function<void()> leave;    // the end of the input
   std::function<void()> escaped;  // Escape, alone

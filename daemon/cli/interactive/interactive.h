@@ -25,8 +25,8 @@ inline constexpr std::chrono::seconds kAwayAfter{20};  // without a key
 enum class Bell { away, always, never };
 
 struct InteractiveOptions {
-  std::string root, session;  // session: go on with this one; empty: begin one with the first
-                              // prompt
+  // session: go on with this one; empty: begin one with the first prompt
+  std::string root, session;
   bool newest = false, no_sandbox = false;
   Bell bell = Bell::away;
   bool worktree = false;               // each session that is begun works in one of its own
@@ -102,8 +102,8 @@ class Interactive {
   std::optional<protocol::Item> asking_;              // that item, where it asks for permission
   std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
-  std::vector<protocol::PromptAccepted> held_;  // prompts of this process that were taken back, and
-                                                // are to be in the line again
+  // Prompts of this process that were taken back, and are to be in the line again
+  std::vector<protocol::PromptAccepted> held_;
   std::chrono::steady_clock::time_point status_due_;
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key

@@ -29,8 +29,8 @@ enum class Key : wchar_t {
 
 // As other editors have it: a person is slower, and a line across the world is seldom.
 inline constexpr std::chrono::milliseconds kEscapeWithin{50};
-inline constexpr std::size_t kPasteBytesMax = 4u << 20;  // what a prompt may hold; the rest of a
-                                                         // longer one is dropped
+// What a prompt may hold; the rest of a longer one is dropped
+inline constexpr std::size_t kPasteBytesMax = 4u << 20;
 
 class KeyDecoder {
  public:

@@ -15,8 +15,8 @@
 namespace lares::cli {
 namespace {
 
-constexpr const char* kTerminalKnown = "xterm";  // for a TERM that terminfo does not know: whoever
-                                                 // is new imitates it
+// For a TERM that terminfo does not know: whoever is new imitates it
+constexpr const char* kTerminalKnown = "xterm";
 
 // A FILE whose bytes are appended to `out`: libedit writes to one, and all that belongs together
 // reaches the terminal at once.
@@ -161,8 +161,8 @@ int key_of(EditLine* el, wchar_t* key) { return LineEditor::State::of(el)->read_
 
 void LineEditor::State::start() {
   to_drawn = file_into(drawn), to_complaints = file_into(complaints);
-  (void)character_columns(0xA0);  // sets the locale's character type: libedit measures and writes
-                                  // by it
+  // Sets the locale's character type: libedit measures and writes by it
+  (void)character_columns(0xA0);
   el = ::el_init_fd("lares", stdin, to_drawn, to_complaints, STDIN_FILENO, STDOUT_FILENO,
                     STDERR_FILENO);
   if (!el) return;

@@ -28,20 +28,21 @@ struct LineEditor::State {
   InputEvents events;
   KeyDecoder keys;
   std::string out, drawn, complaints;
-  std::FILE *to_drawn = nullptr, *to_complaints = nullptr;  // what libedit writes to drawn, to
-                                                            // complaints
+  // What libedit writes to drawn, to complaints
+  std::FILE *to_drawn = nullptr, *to_complaints = nullptr;
   EditLine* el = nullptr;
   std::optional<TerminalGuard> guard;
   std::wstring prompt_text = L"> ", shown_prompt;
   bool running = false, stopped = false, suspended = false;
-  bool dirty = false;      // the line must be drawn anew, below what the screen has held back
-  bool at_origin = false;  // the cursor is where the prompt begins, and nothing is drawn from there
-                           // on
+  bool dirty = false;  // the line must be drawn anew, below what the screen has held back
+  // The cursor is where the prompt begins, and nothing is drawn from there on
+  bool at_origin = false;
   int width = 80, height = 24;
-  int typed_ahead = 0;    // bytes that came before the terminal told Enter from Ctrl-J
-  int cursor_row = 0;     // below where the prompt or the window begins, as the terminal shows it
-  bool windowed = false;  // what is shown was drawn here and not by libedit; of text that has more
-                          // rows than the terminal a window
+  int typed_ahead = 0;  // bytes that came before the terminal told Enter from Ctrl-J
+  int cursor_row = 0;   // below where the prompt or the window begins, as the terminal shows it
+  // What is shown was drawn here and not by libedit; of text that has more rows than the terminal a
+  // window
+  bool windowed = false;
   std::string shown_window;
   int window_top = 0;  // the text's row that is the window's first
   PasteTokens pastes;

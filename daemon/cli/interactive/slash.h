@@ -30,9 +30,9 @@ enum class Slash {
 
 struct SlashCommand {
   Slash what;
-  std::string_view name, argument, help;  // argument: TEXT is needed, [TEXT] may follow, empty:
-                                          // none
-  bool asks_daemon = false;               // one that runs: none is started for it
+  // argument: TEXT is needed, [TEXT] may follow, empty: none
+  std::string_view name, argument, help;
+  bool asks_daemon = false;  // one that runs: none is started for it
 };
 std::span<const SlashCommand> slash_commands();
 

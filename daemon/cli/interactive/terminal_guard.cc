@@ -15,8 +15,8 @@ constexpr std::string_view kPlainPaste = "\x1b[?2004l";
 
 const TerminalGuard* guard = nullptr;
 
-extern "C" void restore_and_die(int signal) {  // its disposition is the default again
-                                               // (SA_RESETHAND)
+// Its disposition is the default again (SA_RESETHAND)
+extern "C" void restore_and_die(int signal) {
   if (guard) guard->restore();
   ::raise(signal);
 }

@@ -12,8 +12,8 @@ namespace {
 
 constexpr double kRateAfterSeconds = 0.5;  // before that a rate is noise
 constexpr std::size_t kPointsMax = 256, kStretches = 8;
-constexpr double kSlopeErrors = 4;  // of seven costs a third apart, 2 promised thrice the time by
-                                    // chance
+// Of seven costs a third apart, 2 promised thrice the time by chance
+constexpr double kSlopeErrors = 4;
 constexpr double kLeftAfterSeconds = 3;    // a wait that is nearly over needs no estimate
 constexpr double kLeftErrorMax = 0.5;      // of itself: what is less sure is no help ...
 constexpr double kLeftAnywaySeconds = 60;  // ... but after a minute one wants to know: minutes,

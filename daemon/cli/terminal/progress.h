@@ -53,11 +53,11 @@ class Progress {
   };
 
   std::string label_, unit_, detail_;
-  Clock::time_point began_{}, first_{}, last_{};  // first_, last_: the first count, and the last
-                                                  // that was another
+  // first_, last_: the first count, and the last that was another
+  Clock::time_point began_{}, first_{}, last_{};
   std::int64_t done_ = 0, total_ = 0, limit_ = 0;
-  std::int64_t first_done_ = 0;  // the rate is measured from the first count on: what was cached
-                                 // cost no time
+  // The rate is measured from the first count on: what was cached cost no time
+  std::int64_t first_done_ = 0;
   bool counted_ = false;
   Trend trend_;
 };

@@ -13,8 +13,8 @@ enum class Style { plain, dim, bold, red, green, yellow, cyan, magenta };
 // What may be written to one file descriptor. A pipe gets plain text of any width; NO_COLOR and
 // TERM=dumb are honoured.
 struct Terminal {
-  bool is_terminal = false;  // and not a dumb one: the cursor can be moved, so a status line can be
-                             // shown
+  // And not a dumb one: the cursor can be moved, so a status line can be shown
+  bool is_terminal = false;
   bool colour = false;
   bool utf8 = false;  // false: marks and ellipses are ASCII
   int width = 0;      // columns; 0: no limit, nothing is wrapped

@@ -20,8 +20,8 @@ struct Config {
   int num_attention_heads = 0, head_dim = 0, qk_rope_head_dim = 0, q_lora_rank = 0, o_groups = 0,
       o_lora_rank = 0;
   int sliding_window = 0;
-  std::vector<int> compress_ratios;  // one per layer, then one per draft block; 0 where config.json
-                                     // has no entry
+  // One per layer, then one per draft block; 0 where config.json has no entry
+  std::vector<int> compress_ratios;
   int index_n_heads = 0, index_head_dim = 128, index_topk = 0;
   int hc_mult = 0, hc_sinkhorn_iters = 0;
   float hc_eps = 1e-6f, rms_norm_eps = 1e-6f;
@@ -30,10 +30,8 @@ struct Config {
   int num_nextn_predict_layers = 0;
   std::int64_t max_position_embeddings = 0;
   double rope_theta = 10000, compress_rope_theta = 160000;
-  double rope_factor = 1, rope_beta_fast = 32, rope_beta_slow = 1,
-         rope_original_len = 0;  // original_len
-                                 // 0: no
-                                 // YaRN
+  // original_len 0: no YaRN
+  double rope_factor = 1, rope_beta_fast = 32, rope_beta_slow = 1, rope_original_len = 0;
   // DSpark (SPEC appendix B); dspark_block_size 0: none.
   int dspark_block_size = 0, dspark_markov_rank = 0, dspark_noise_token_id = 0;
   std::vector<int> dspark_target_layer_ids;  // ascending

@@ -16,8 +16,8 @@ namespace {
 
 const std::size_t kPage = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
 
-constexpr std::size_t kReadAhead = 128 << 10;  // bytes: the kernel reads no more for one call than
-                                               // a device's read-ahead
+// bytes: the kernel reads no more for one call than a device's read-ahead
+constexpr std::size_t kReadAhead = 128 << 10;
 
 struct Descriptor {
   int fd;

@@ -100,8 +100,8 @@ class Release {
       add(f + "gate.tid2eid", 8 * elements(c_.vocab_size, c_.num_experts_per_tok));
     else
       add(f + "gate.bias", 4 * static_cast<std::uint64_t>(E));
-    const std::uint64_t before = out_.n_tensors, drafted = out_.draft;  // all experts of a layer
-                                                                        // are alike
+    // All experts of a layer are alike
+    const std::uint64_t before = out_.n_tensors, drafted = out_.draft;
     routed(f + "experts.0.w1", I, D);
     routed(f + "experts.0.w3", I, D);
     routed(f + "experts.0.w2", D, I);

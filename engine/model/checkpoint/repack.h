@@ -18,8 +18,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::uint64_t kRepackMemoryMax = 2ull << 30;  // of tiles that are built at every
-                                                               // load
+// Of tiles that are built at every load
+inline constexpr std::uint64_t kRepackMemoryMax = 2ull << 30;
 
 // Owns tiles and gives them to the matrices of the weights they were made from; must live as long
 // as those are used.

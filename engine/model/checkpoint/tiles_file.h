@@ -17,8 +17,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::string_view kRepackFile = "lares-tiles-2.bin";  // in the checkpoint's
-                                                                      // directory
+// In the checkpoint's directory
+inline constexpr std::string_view kRepackFile = "lares-tiles-2.bin";
 inline constexpr std::size_t kRepackHeaderMax = 64u << 20;
 
 struct TilesFile {

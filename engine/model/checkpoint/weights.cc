@@ -27,9 +27,8 @@ class Loader {
   void bf16(kernels::Matrix& out, const std::string& name, int n_out, int n_in) {
     matrix(out, name, {Dtype::bf16, Dtype::f32}, n_out, n_in);
   }
-  void table(kernels::Matrix& out, const std::string& name, int rows, int width) {  // looked up,
-                                                                                    // not
-                                                                                    // multiplied
+  // Looked up, not multiplied
+  void table(kernels::Matrix& out, const std::string& name, int rows, int width) {
     if (!failed()) keep(out, ckpt_.matrix(name, {Dtype::bf16, Dtype::f32}, rows, width));
   }
   void floats(const float*& out, const std::string& name, const std::vector<std::int64_t>& shape) {
@@ -149,8 +148,8 @@ class Loader {
   std::optional<Error> error_;
 };
 
-bool ignored(const std::string& name) {  // SPEC section 2.2: copies of the shared embedding and
-                                         // head
+// SPEC section 2.2: copies of the shared embedding and head
+bool ignored(const std::string& name) {
   return name.rfind("mtp.", 0) == 0 &&
          (name.find("emb") != std::string::npos || name.ends_with("head.weight"));
 }

@@ -58,9 +58,9 @@ struct DsparkWeights {
   kernels::Matrix main_proj;  // [D, targets D]
   const float *main_norm, *norm;
   HyperWeights hc_head;
-  kernels::Matrix markov_w1, markov_w2;  // [V, rank]: looked up by the token before, and multiplied
-                                         // with that
-  kernels::Matrix confidence;            // [1, D + rank]
+  // [V, rank]: looked up by the token before, and multiplied with that
+  kernels::Matrix markov_w1, markov_w2;
+  kernels::Matrix confidence;  // [1, D + rank]
 };
 
 struct NamedMatrix {
@@ -77,10 +77,10 @@ struct Weights {
   std::vector<MtpWeights> mtp;
   std::optional<DsparkWeights> dspark;  // instead of MTP blocks
   std::vector<NamedMatrix> matrices;    // what multiplies activations, in the order it is used
-  std::string tiles_file;  // what matrices' tiles are read from; empty: none are, or they were
-                           // built in memory
-  std::vector<std::string> notes;  // what a person should know: draft stages not run, tensors
-                                   // nobody asked for
+  // What matrices' tiles are read from; empty: none are, or they were built in memory
+  std::string tiles_file;
+  // What a person should know: draft stages not run, tensors nobody asked for
+  std::vector<std::string> notes;
 
   // Of the checkpoint's draft blocks, MTP or DSpark.
   std::vector<const LayerWeights*> draft_layers() const;

@@ -13,11 +13,11 @@
 
 namespace lares::engine {
 
-inline constexpr int kMatchMin = 3, kMatchMax = 8;               // tokens that must be equal
-inline constexpr std::size_t kCopySlots = std::size_t{1} << 16;  // a match length, 256 KiB each;
-                                                                 // newer places push out older ones
-inline constexpr std::size_t kCopyChunk = 1024;  // slots that copies of an index share until one of
-                                                 // them writes there
+inline constexpr int kMatchMin = 3, kMatchMax = 8;  // tokens that must be equal
+// a match length, 256 KiB each; newer places push out older ones
+inline constexpr std::size_t kCopySlots = std::size_t{1} << 16;
+// Slots that copies of an index share until one of them writes there
+inline constexpr std::size_t kCopyChunk = 1024;
 
 // A copy shares its table with what it was made of: it costs the chunks that come to differ. One
 // thread at a time each.

@@ -5,8 +5,8 @@
 namespace lares::engine {
 namespace {
 
-constexpr double kRise = 1.0 / 32, kFall = 1.0 / 4, kJump = 3;  // what disturbs a measurement makes
-                                                                // it longer
+// What disturbs a measurement makes it longer
+constexpr double kRise = 1.0 / 32, kFall = 1.0 / 4, kJump = 3;
 // Before enough was measured: a further token costs this share of the first, a pass of the draft
 // blocks that. Low enough that they get tried where weights are what costs, high enough that the
 // first tries are short: at 0.1 a short answer never got its loss back.

@@ -7,9 +7,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kDraftMax = 15;     // guesses evaluated with the waiting token
-inline constexpr int kProbeEvery = 128;  // evaluations without a guess until one is tried again,
-                                         // because times and texts change
+inline constexpr int kDraftMax = 15;  // guesses evaluated with the waiting token
+// Evaluations without a guess until one is tried again, because times and texts change
+inline constexpr int kProbeEvery = 128;
 inline constexpr double kWorthwhile = 1.03;  // gain in tokens per second that guessing must promise
 
 // Seconds, as a moving average near the shortest, which one late wake-up cannot move far.
@@ -54,11 +54,11 @@ class DraftPolicy {
   static constexpr int kSizes = 3;  // 2 to 4 tokens, 5 to 8, more
   static int size_of(int n_tokens) { return n_tokens <= 4 ? 0 : n_tokens <= 8 ? 1 : 2; }
 
-  Duration one_;                       // an evaluation of one token
-  std::array<Duration, kSizes> more_;  // each further token, by how many there were: few lengths
-                                       // share many measurements
-  Duration guess_;                     // a pass of the draft blocks
-  Duration catch_up_;                  // of theirs with what was evaluated without them
+  Duration one_;  // an evaluation of one token
+  // Each further token, by how many there were: few lengths share many measurements
+  std::array<Duration, kSizes> more_;
+  Duration guess_;     // a pass of the draft blocks
+  Duration catch_up_;  // of theirs with what was evaluated without them
   int without_ = 0;
 };
 

@@ -11,13 +11,13 @@ namespace {
 
 constexpr int kProbeGuesses = 2;
 constexpr std::int64_t kFewRows = 2 * kDraftMax;  // a block that misses so many has kept up
-constexpr int kPlainEvery = 64;  // evaluations, one of them without a guess: what it takes is half
-                                 // of the comparison
-constexpr double kLearn = 1.0 / 16;                          // weight of the newest outcome
-constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;  // of the shortest match and for each
-                                                             // token more, before anything is known
-constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;  // of the first guess of a block, and
-                                                               // of each further one as a share
+// Evaluations, one of them without a guess: what it takes is half of the comparison
+constexpr int kPlainEvery = 64;
+constexpr double kLearn = 1.0 / 16;  // weight of the newest outcome
+// Of the shortest match and for each token more, before anything is known
+constexpr double kCopyChance = 0.5, kCopyChanceMore = 0.08;
+// Of the first guess of a block, and of each further one as a share
+constexpr double kBlockChance = 0.8, kBlockChanceLess = 0.85;
 
 }  // namespace
 

@@ -19,9 +19,9 @@ namespace lares::engine {
 
 struct DraftOptions {
   Drafting mode = Drafting::off;
-  bool copy = true, block = true;       // the sources it may use
-  std::shared_ptr<DraftPolicy> policy;  // what the engine's timelines have measured together; null:
-                                        // this one's own
+  bool copy = true, block = true;  // the sources it may use
+  // What the engine's timelines have measured together; null: this one's own
+  std::shared_ptr<DraftPolicy> policy;
 };
 
 class Drafter {

@@ -30,8 +30,8 @@ class DsparkDrafter : public BlockDrafter {
   virtual void block(std::int64_t seen_from, std::int64_t position, Token anchor, int n,
                      std::vector<Token>& out, std::vector<float>& confidence) = 0;
 
-  RecentPositions positions_;  // whose hidden rows are kept: a window, and as many as wrong guesses
-                               // may take back
+  // Whose hidden rows are kept: a window, and as many as wrong guesses may take back
+  RecentPositions positions_;
 
  private:
   std::int64_t first_missing(std::int64_t last) const;

@@ -11,8 +11,8 @@ void MtpDrafter::begin_at(std::int64_t position) {
 
 void MtpDrafter::drop_to(std::int64_t size) {
   positions_.drop_to(size);
-  const std::int64_t rows = std::min(size_, size - 1 - origin_);  // a row is also of the token
-                                                                  // after it
+  // a row is also of the token after it
+  const std::int64_t rows = std::min(size_, size - 1 - origin_);
   if (rows < 0 || rows < high_ - rollback_)
     begin_at(positions_.end());
   else

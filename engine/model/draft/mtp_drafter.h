@@ -39,9 +39,9 @@ class MtpDrafter : public BlockDrafter {
   std::int64_t first_missing(std::int64_t last) const;
 
   const std::int64_t window_, rollback_;
-  std::int64_t origin_ = 0, size_ = 0;  // rows of positions origin_..origin_ + size_ - 1 are
-                                        // filled, from main streams
-  std::int64_t high_ = 0;               // rows ever written since origin_, guesses included
+  // Rows of positions origin_..origin_ + size_ - 1 are filled, from main streams
+  std::int64_t origin_ = 0, size_ = 0;
+  std::int64_t high_ = 0;  // rows ever written since origin_, guesses included
 };
 
 class CpuMtp : public MtpDrafter {

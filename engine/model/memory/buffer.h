@@ -50,8 +50,8 @@ struct LineAllocator {
   bool operator==(const LineAllocator&) const { return true; }
 
  private:
-  static constexpr std::size_t kPlaces = 12, kPlace = 5 * kCacheLine;  // within a page of 4096
-                                                                       // bytes
+  // Within a page of 4096 bytes
+  static constexpr std::size_t kPlaces = 12, kPlace = 5 * kCacheLine;
   static constexpr std::size_t unit_of(std::size_t n) {
     return n * sizeof(T) < kHugePage ? kCacheLine : kHugePage;
   }

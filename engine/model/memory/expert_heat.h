@@ -14,12 +14,12 @@
 
 namespace lares::engine {
 
-inline constexpr double kHeatHalfLife = 2048;   // tokens after which a token sent to an expert
-                                                // counts half
-inline constexpr double kHeatKeptEvery = 4096;  // tokens after which what experts were asked for is
-                                                // written down again
-inline constexpr std::size_t kHeatExpertsMax = 1u << 20;  // 4 MiB of file; Flash has 11,008 experts
-                                                          // and its draft blocks'
+// Tokens after which a token sent to an expert counts half
+inline constexpr double kHeatHalfLife = 2048;
+// Tokens after which what experts were asked for is written down again
+inline constexpr double kHeatKeptEvery = 4096;
+// 4 MiB of file; Flash has 11,008 experts and its draft blocks'
+inline constexpr std::size_t kHeatExpertsMax = 1u << 20;
 
 // One file for a checkpoint. It is a hint: one that is damaged, cut, or of other weights is not
 // used, and the next write replaces it.

@@ -59,8 +59,8 @@ class ExpertMemory {
     Expert parts;
     std::uint64_t bytes = 0;
     bool resident = false;
-    bool ahead = false;  // counted as resident, and not asked of the disk yet: the other thread is
-                         // still to come to it
+    // Counted as resident, and not asked of the disk yet: the other thread is still to come to it
+    bool ahead = false;
     std::uint64_t wanted = 0;  // the last call that named it
   };
   void make_room(std::span<const std::int32_t> experts);  // for those of them that are missing

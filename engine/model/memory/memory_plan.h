@@ -23,10 +23,10 @@ MemoryNeeds memory_needs(const Weights& weights, bool exact, std::int64_t n_cont
                          int n_threads);
 
 struct MemoryPlan {
-  bool tiles = false;               // build them in memory
-  std::uint64_t experts_max = 0;    // of routed experts in memory; 0: all
-  std::uint64_t sequences_max = 0;  // of all sequences; beyond what experts_max leaves them,
-                                    // experts make way
+  bool tiles = false;             // build them in memory
+  std::uint64_t experts_max = 0;  // of routed experts in memory; 0: all
+  // Of all sequences; beyond what experts_max leaves them, experts make way
+  std::uint64_t sequences_max = 0;
 };
 // How to live with `limit` bytes; no_memory, with the numbers, where that cannot be. Tiles are
 // built up to `tiles_max` bytes.

@@ -18,9 +18,9 @@ inline constexpr std::size_t kArenaBlockPages = 64;  // of small pages: no more 
 class Pins {
  public:
   virtual ~Pins() = default;
-  virtual bool pin(void* at, std::size_t bytes) = 0;  // false: it stays as it was, and copies of it
-                                                      // take longer
-  virtual void unpin(void* at) = 0;                   // what pin() has taken
+  // false: it stays as it was, and copies of it take longer
+  virtual bool pin(void* at, std::size_t bytes) = 0;
+  virtual void unpin(void* at) = 0;  // what pin() has taken
 };
 
 // From any thread. Pages keep it alive.

@@ -48,8 +48,8 @@ PageLayout page_layout(const Config& c, bool exact) {
 
 std::shared_ptr<Page> new_page(std::size_t bytes, const SequenceMemoryRef& memory) {
   const PageAllocator<std::uint8_t> from(memory ? memory->arena() : nullptr);
-  return counted(Page(bytes, from), bytes, memory);  // no constructor that goes over it byte by
-                                                     // byte
+  // No constructor that goes over it byte by byte
+  return counted(Page(bytes, from), bytes, memory);
 }
 
 void Pages::open(std::int64_t position, std::int64_t n) {

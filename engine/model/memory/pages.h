@@ -15,9 +15,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kPageTokens = 256;         // where all ratios divide it, as the release's do
-inline constexpr int kPageTokensMax = 1 << 14;  // a multiple of all ratios otherwise; longer ones
-                                                // are refused
+inline constexpr int kPageTokens = 256;  // where all ratios divide it, as the release's do
+// a multiple of all ratios otherwise; longer ones are refused
+inline constexpr int kPageTokensMax = 1 << 14;
 
 // Where the layers' cells lie in a page.
 struct PageLayout {

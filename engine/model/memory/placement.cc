@@ -201,9 +201,9 @@ class Planner {
   const int layers_;
   std::int64_t n_context_ = 0;
   std::uint64_t n_pages_ = 0;
-  std::vector<std::uint64_t> dense_, experts_;    // [layers + 1] sums of what lies before
-  mutable std::pair<int, std::uint64_t> worked_;  // the last chunk that was asked for, and its work
-                                                  // space
+  std::vector<std::uint64_t> dense_, experts_;  // [layers + 1] sums of what lies before
+  // The last chunk that was asked for, and its work space
+  mutable std::pair<int, std::uint64_t> worked_;
 };
 
 GpuPlacement Planner::gpu(std::size_t g, int begin, int end, int chunk) const {

@@ -13,8 +13,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int kLabel = 26, kColumn = 12, kGpusInATable = 4;  // 80 columns hold four GPUs and the
-                                                             // host
+// 80 columns hold four GPUs and the host
+constexpr int kLabel = 26, kColumn = 12, kGpusInATable = 4;
 
 std::string gib(std::uint64_t bytes) {
   const double g = static_cast<double>(bytes) / (1 << 30);

@@ -94,8 +94,8 @@ Result<PrefixRef> ModelPrefixBuilder::finish(std::vector<Token> tokens,
       wanted != frontier.size())
     return refused(fmt::format("{} bytes of frontier, expected {}", frontier.size(), wanted));
   if (!index_.begins(tokens)) index_ = CopyIndex(memory_);
-  index_.take_in(tokens);  // here, where somebody waits for the disk, and not at the first guess of
-                           // every fork
+  // Here, where somebody waits for the disk, and not at the first guess of every fork
+  index_.take_in(tokens);
   return std::make_shared<ModelPrefix>(std::move(tokens), pages_,
                                        shared(Frontier{n, std::move(frontier)}, memory_), index_,
                                        memory_);

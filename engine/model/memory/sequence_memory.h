@@ -18,8 +18,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::chrono::seconds kEvictIdle{60};  // who was used more recently keeps its
-                                                       // cells: it may be between two tokens
+// Who was used more recently keeps its cells: it may be between two tokens
+inline constexpr std::chrono::seconds kEvictIdle{60};
 
 // One sequence that can give memory back. What it does is under `busy`, which whoever uses it
 // holds.
@@ -42,8 +42,8 @@ class SequenceHolder {
   // not before, so for so long what has left in its place is beyond the bound.
   virtual std::uint64_t bytes_on_return() const { return 0; }
   mutable std::mutex busy;
-  std::atomic<bool> in_company = false;  // `busy` is held by the thread that evaluates, which asks
-                                         // others and may not try it again
+  // `busy` is held by the thread that evaluates, which asks others and may not try it again
+  std::atomic<bool> in_company = false;
 };
 
 class SequenceMemory {
@@ -103,8 +103,8 @@ class SequenceMemory {
   const std::chrono::steady_clock::duration evict_idle_;
   std::atomic<std::uint64_t> held_{0}, most_{0};
   std::atomic<std::int64_t> n_{0}, parked_{0}, evicted_{0}, refused_{0};
-  mutable std::mutex mutex_;  // of what follows; taken after one's own `busy`, and others' are only
-                              // tried under it
+  // Of what follows; taken after one's own `busy`, and others' are only tried under it
+  mutable std::mutex mutex_;
   std::list<Entry> holders_;  // the one used longest ago first
 };
 using SequenceMemoryRef = std::shared_ptr<SequenceMemory>;

@@ -21,10 +21,8 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kOpen = "<｜DSML｜", kClose = "</｜DSML｜";
 constexpr std::size_t kTagBytesMax = 512;  // a longer "tag" is text
-constexpr std::array<std::string_view, 3> kEnds = {"parameter", "invoke", "tool_calls"};  // what
-                                                                                          // may
-                                                                                          // close a
-                                                                                          // value
+// What may close a value
+constexpr std::array<std::string_view, 3> kEnds = {"parameter", "invoke", "tool_calls"};
 
 // How many bytes at the end of `text` could be the beginning of `mark`.
 std::size_t partial(std::string_view text, std::string_view mark) {
@@ -288,16 +286,16 @@ struct StreamParser::Impl {
 
   // ---- calls
 
-  static constexpr std::string_view kWhole = "whole";  // the arguments came as one object, and are
-                                                       // said
+  // The arguments came as one object, and are said
+  static constexpr std::string_view kWhole = "whole";
   struct Call {
     int index = 0;
     std::string name, arguments, wrong;  // wrong: why it is rejected; the first reason counts
     std::vector<std::string> keys;
-    std::string wrapped;   // the object of a parameter `arguments` that the tool does not have, or
-                           // kWhole
-    bool in_text = false;  // that belongs to nothing: it goes on to the next tag, whatever begins
-                           // in it
+    // The object of a parameter `arguments` that the tool does not have, or kWhole
+    std::string wrapped;
+    // That belongs to nothing: it goes on to the next tag, whatever begins in it
+    bool in_text = false;
     void reject(std::string why) {
       if (wrong.empty()) wrong = std::move(why);
     }

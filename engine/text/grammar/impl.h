@@ -127,8 +127,8 @@ class GrammarImpl final : public Grammar {
 
   std::vector<CallWay> ways_;  // Phase::ways: sorted, and equal up to at_
   std::size_t at_ = 0;
-  std::shared_ptr<const StretchIndex> listed_;    // of ways_, where they are many; null: they are
-                                                  // walked
+  // Of ways_, where they are many; null: they are walked
+  std::shared_ptr<const StretchIndex> listed_;
   std::optional<StretchIndex::Range> listed_at_;  // of those that are left
 
   int n_calls_ = 0;
@@ -137,8 +137,8 @@ class GrammarImpl final : public Grammar {
   std::string value_;
   std::optional<JsonWalker> json_;
   JsonMasks json_masks_;
-  std::map<std::size_t, ForeseenText> foreseen_;  // by parameter, of the texts that ways_ may lead
-                                                  // to
+  // By parameter, of the texts that ways_ may lead to
+  std::map<std::size_t, ForeseenText> foreseen_;
   std::optional<Stretch> stretch_;
 };
 

@@ -56,8 +56,8 @@ const JsonMasks::Kept& JsonMasks::mask_of(JsonWalker& walker, const JsonWay& way
     walk(walker, tokens.crossing, ByteTrie::kRoot, 0, mask);
   } else if (pattern) {
     out.base = mask_pattern(walker, way, pattern, mask);
-  } else if (const StretchIndex* const list = list_of(walker, way)) {  // all that ends one of them
-                                                                       // has its quote
+  } else if (const StretchIndex* const list = list_of(walker, way)) {
+    // All that ends one of them has its quote
     list->add(*vocabulary_, {way.from, way.to, std::uint32_t(way.value)}, mask);
     begin.push_back(way);
     walk(walker, vocabulary_->special(TextKind::json_string), ByteTrie::kRoot, 0, mask);

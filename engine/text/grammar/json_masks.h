@@ -14,8 +14,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kJsonMasksMax = 256;  // kept at once: at most 8 MiB of a vocabulary of
-                                                   // 129,280
+// Kept at once: at most 8 MiB of a vocabulary of 129,280
+inline constexpr std::size_t kJsonMasksMax = 256;
 
 class JsonMasks {
  public:

@@ -25,8 +25,8 @@ enum class StringAt : std::uint8_t {
   closed,
   broken
 };
-inline constexpr std::size_t kStringStates = std::size_t(StringAt::closed);  // in which a string
-                                                                             // goes on
+// In which a string goes on
+inline constexpr std::size_t kStringStates = std::size_t(StringAt::closed);
 
 inline constexpr std::string_view kEscapes = "\"\\/bfnrt";  // of one character
 // The byte that one of them stands for.

@@ -36,8 +36,8 @@ struct JsonWay {
     // clang-format on
   } at = At::done;
   StringAt string = StringAt::text;
-  std::uint8_t gap = 0;  // before the next value or bracket: 0 nothing, 1 a blank, 2 + n a line
-                         // feed and n blanks
+  // Before the next value or bracket: 0 nothing, 1 a blank, 2 + n a line feed and n blanks
+  std::uint8_t gap = 0;
   std::uint8_t n_fraction = 0;  // number; of an exponent, its digits
   std::uint8_t n_digits = 0;    // number
   bool negative = false;        // number
@@ -101,9 +101,9 @@ class JsonWalker {
     std::uint32_t then = 0;
     NodeId node = 0;
     std::uint32_t place = 0;  // items so far, or the next property
-    std::uint32_t also = 0;   // the others, all of a smaller (node, place), the greatest first; 0:
-                              // none
-    int depth = 0;            // arrays and objects that are open: the same for all
+    // The others, all of a smaller (node, place), the greatest first; 0: none
+    std::uint32_t also = 0;
+    int depth = 0;  // arrays and objects that are open: the same for all
     bool operator==(const Continuation& o) const {
       return then == o.then && node == o.node && place == o.place && also == o.also;
     }

@@ -10,9 +10,9 @@
 
 namespace lares::engine {
 
-inline constexpr int kNumberDigitsMax = 15;      // of one within bounds: every reader can hold it
-inline constexpr int kFreeNumberDigitsMax = 19;  // of another: identifiers and nanoseconds of 64
-                                                 // bits
+inline constexpr int kNumberDigitsMax = 15;  // of one within bounds: every reader can hold it
+// Of another: identifiers and nanoseconds of 64 bits
+inline constexpr int kFreeNumberDigitsMax = 19;
 inline constexpr int kExponentDigitsMax = 2;
 
 // n / 10^places

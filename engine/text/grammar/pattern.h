@@ -19,15 +19,15 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kPatternBytesMax = 4096;        // of the expression
-inline constexpr std::size_t kPatternPartsMax = 50'000;      // after repeats are written out
-inline constexpr std::size_t kPatternPiecesMax = 1'000'000;  // the same, of the groups that hold
-                                                             // them too: some ten milliseconds
-inline constexpr std::size_t kPatternStatesMax = 4096;       // of its table
-inline constexpr std::size_t kPatternStepsMax = 4'000'000;   // parts looked at for it: a tenth of a
-                                                             // second
-inline constexpr int kPatternRepeatMax = 1000;               // {n}
-inline constexpr int kPatternDepthMax = 32;                  // groups in groups
+inline constexpr std::size_t kPatternBytesMax = 4096;    // of the expression
+inline constexpr std::size_t kPatternPartsMax = 50'000;  // after repeats are written out
+// The same, of the groups that hold them too: some ten milliseconds
+inline constexpr std::size_t kPatternPiecesMax = 1'000'000;
+inline constexpr std::size_t kPatternStatesMax = 4096;  // of its table
+// Parts looked at for it: a tenth of a second
+inline constexpr std::size_t kPatternStepsMax = 4'000'000;
+inline constexpr int kPatternRepeatMax = 1000;  // {n}
+inline constexpr int kPatternDepthMax = 32;     // groups in groups
 
 class Pattern {
  public:
@@ -59,8 +59,8 @@ class Pattern {
   friend class PatternTable;
   std::size_t n_classes_ = 1;
   std::array<std::uint8_t, 256> class_of_{};  // bytes that no part tells apart share a column
-  std::vector<State> table_;  // [n_states, n_classes]; from every state but kDead an accepting one
-                              // can be reached
+  // [n_states, n_classes]; from every state but kDead an accepting one can be reached
+  std::vector<State> table_;
   std::vector<std::uint8_t> accepts_;
 };
 

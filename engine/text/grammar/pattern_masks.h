@@ -16,8 +16,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kPatternMasksMax = 256;  // different ones kept for a pattern: 4 MiB of
-                                                      // a vocabulary of 129,280
+// Different ones kept for a pattern: 4 MiB of a vocabulary of 129,280
+inline constexpr std::size_t kPatternMasksMax = 256;
 
 class PatternMasks {
  public:

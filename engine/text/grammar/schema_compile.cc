@@ -86,8 +86,8 @@ NodeId SchemaCompiler::schema(const Json& schema, const std::string& path, int d
     return fail(path, fmt::format("more than {} schemas in one another", kSchemaDepthMax));
   if (schema == false) return fail(path, "it allows nothing; leave it out");
   if (schema != true && !schema.is_object()) return fail(path, "a schema is an object");
-  const NodeId id = add({}, path);  // an anyOf, of one where it is none: so it can be referred to
-                                    // before it is known
+  // An anyOf, of one where it is none: so it can be referred to before it is known
+  const NodeId id = add({}, path);
   known_.emplace(&schema, id);
   std::vector<NodeId> alternatives = schema.is_object() ? alternatives_of(schema, path, depth)
                                                         : std::vector<NodeId>{any(path)};
@@ -295,9 +295,8 @@ NodeId SchemaCompiler::number(const Json& schema, bool whole, const std::string&
     const std::string at = fmt::format("{}.{}", path, keyword);
     if (!it->is_number()) return (void)fail(at, "it must be a number");
     const double about = it->get<double>();
-    const bool beyond = upper ? about >= kBeyond : about <= -kBeyond;  // only a number with an
-                                                                       // exponent comes there, and
-                                                                       // a bound forbids those
+    // Only a number with an exponent comes there, and a bound forbids those
+    const bool beyond = upper ? about >= kBeyond : about <= -kBeyond;
     if (!beyond && (upper ? about <= -kBeyond : about >= kBeyond))
       return (void)fail(
           at, fmt::format("numbers are written with at most {} digits", kNumberDigitsMax));

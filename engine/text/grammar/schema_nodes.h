@@ -44,10 +44,10 @@ struct SchemaNode {
   NumberRange range;                       // number
   NodeId items = 0;                        // array, and the values of a map
   std::uint32_t items_min = 0, items_max = UINT32_MAX;
-  std::vector<SchemaProperty> properties;    // object, in the order they are written in
-  std::vector<std::uint32_t> by_key;         // their indices, sorted by key
-  std::vector<std::uint32_t> next_required;  // [i]: the first at or behind i that is required, or
-                                             // n; n + 1 of them
+  std::vector<SchemaProperty> properties;  // object, in the order they are written in
+  std::vector<std::uint32_t> by_key;       // their indices, sorted by key
+  // [i]: the first at or behind i that is required, or n; n + 1 of them
+  std::vector<std::uint32_t> next_required;
 };
 
 // How a tool's parameter may be written: string="true" with plain text, string="false" with JSON,
@@ -63,8 +63,8 @@ struct ParameterForms {
 struct JsonSchema {
   std::vector<SchemaNode> nodes;  // [0]: no node
   NodeId root = 0;
-  std::vector<ParameterForms> parameters;  // of compile_parameters(), one for each of the root's
-                                           // properties
+  // Of compile_parameters(), one for each of the root's properties
+  std::vector<ParameterForms> parameters;
 };
 
 }  // namespace lares::engine

@@ -11,8 +11,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kSchemaPlacesMax = 1 << 18;  // nodes at all places that are told
-                                                          // apart; more is refused unseen
+// Nodes at all places that are told apart; more is refused unseen
+inline constexpr std::size_t kSchemaPlacesMax = 1 << 18;
 
 // Where more than kSchemaWaysMax of the nodes at one place of a document could be meant, as far as
 // brackets and keys tell. `paths`: of each node. A listed array or object counts once, though it

@@ -18,18 +18,17 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kStretchTextBytesMax = 16 << 20;  // of a text that gets an index; a
-                                                               // longer one is searched at each
-                                                               // token
-inline constexpr std::size_t kStretchPlacesMax = 2048;  // looked at for one token; of values with
-                                                        // more places the mask is kept
-inline constexpr std::size_t kStretchMasksMax = 1024;   // kept for one text: 16 MiB of a vocabulary
-                                                        // of 129,280
-inline constexpr std::size_t kStretchWorkMax = 32;  // times the text's bytes, for those: texts that
-                                                    // repeat themselves have no end of them
+// Of a text that gets an index; a longer one is searched at each token
+inline constexpr std::size_t kStretchTextBytesMax = 16 << 20;
+// Looked at for one token; of values with more places the mask is kept
+inline constexpr std::size_t kStretchPlacesMax = 2048;
+// Kept for one text: 16 MiB of a vocabulary of 129,280
+inline constexpr std::size_t kStretchMasksMax = 1024;
+// Times the text's bytes, for those: texts that repeat themselves have no end of them
+inline constexpr std::size_t kStretchWorkMax = 32;
 
-inline constexpr std::size_t kListedMin = 64;  // texts of a list that gets an index; fewer are
-                                               // walked in less than 20 us
+// Texts of a list that gets an index; fewer are walked in less than 20 us
+inline constexpr std::size_t kListedMin = 64;
 inline constexpr char kListEnd = '\xFF';  // behind each text of a list; no UTF-8 text contains it
 
 class StretchIndex {

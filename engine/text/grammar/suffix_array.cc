@@ -38,8 +38,8 @@ class Sorter {
     for (const Place p : out) {
       if (begins_block(p)) by_block.push_back(p);
     }
-    std::vector<Place> names(text_.size() / 2 + 1);  // [place / 2]: two blocks never begin side by
-                                                     // side
+    // [place / 2]: two blocks never begin side by side
+    std::vector<Place> names(text_.size() / 2 + 1);
     Place n_names = 0;
     for (std::size_t i = 0; i < by_block.size(); ++i) {
       if (i > 0 && !equal_blocks(by_block[i - 1], by_block[i])) ++n_names;

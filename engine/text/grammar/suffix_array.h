@@ -9,8 +9,8 @@
 
 namespace lares::engine {
 
-inline constexpr std::size_t kSuffixArrayBytesMax = std::size_t{1} << 30;  // of the text: places
-                                                                           // are 32 bits
+// Of the text: places are 32 bits
+inline constexpr std::size_t kSuffixArrayBytesMax = std::size_t{1} << 30;
 
 // [text.size()]: where the suffixes begin, in the order of their bytes; one that another begins
 // with stands before it. Linear in the text's size. Source: Nong, Zhang and Chan, "Two Efficient

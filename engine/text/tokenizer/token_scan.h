@@ -21,9 +21,9 @@ class TokenScan {
 
  private:
   const ByteTrie* trie_ = nullptr;
-  std::vector<Token> token_;          // [node]: of its bytes, or of as many of them as are one
-  std::vector<std::uint32_t> shift_;  // [node]: where its bytes but the first lead, as far as they
-                                      // do
+  std::vector<Token> token_;  // [node]: of its bytes, or of as many of them as are one
+  // [node]: where its bytes but the first lead, as far as they do
+  std::vector<std::uint32_t> shift_;
   std::vector<std::uint32_t> depth_;  // [node]: how many they are
 };
 

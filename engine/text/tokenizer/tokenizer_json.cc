@@ -16,8 +16,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::int64_t kIdMax = 1 << 20;  // ids a tokenizer.json may use: four times the largest
-                                          // vocabulary, and tables of them stay small
+// Ids a tokenizer.json may use: four times the largest vocabulary, and tables of them stay small
+constexpr std::int64_t kIdMax = 1 << 20;
 
 // The alphabet in which byte-level BPE writes bytes as printable characters: printable Latin-1
 // stands for itself, the other bytes in order are U+0100 and following.
@@ -264,9 +264,9 @@ class Reader {
   const std::string& path_;
   TokenizerJson result_;
   Error error_;
-  std::unordered_map<std::string_view, Token> ids_;  // by name, in the byte alphabet; the keys live
-                                                     // in root_
-  std::vector<const std::string*> names_;            // [id]; null: no token has it
+  // By name, in the byte alphabet; the keys live in root_
+  std::unordered_map<std::string_view, Token> ids_;
+  std::vector<const std::string*> names_;  // [id]; null: no token has it
 };
 
 }  // namespace

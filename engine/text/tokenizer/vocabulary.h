@@ -69,8 +69,8 @@ class Vocabulary {
   TokenScan scan_;  // of trie_
   int longest_numeral_ = 0;
   TokenMask mask_;
-  std::vector<Token> shorter_;  // [vocab_size]: the longest other one that it begins with, of the
-                                // same bytes or less; -1: none
+  // [vocab_size]: the longest other one that it begins with, of the same bytes or less; -1: none
+  std::vector<Token> shorter_;
   std::array<StringTokens, kStringStates> strings_;
   Token eos_ = -1, dsml_ = -1, think_end_ = -1;  // -1: the tokenizer has none
   std::unique_ptr<MaskStore> store_;             // uses the above

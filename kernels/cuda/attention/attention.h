@@ -25,8 +25,8 @@ struct AttentionArgs {
   float* workspace;    // attention_workspace() floats where attention_apart(), else unused
   Places places;
   PageCells entries;
-  const std::int32_t* chosen;  // [n_tokens, k] of tokens that see more than k entries; null: all
-                               // attend all they see
+  // [n_tokens, k] of tokens that see more than k entries; null: all attend all they see
+  const std::int32_t* chosen;
   int k;
   int ratio;                        // token sees (position + 1) / ratio entries; 0: none
   int n_heads, head_dim, rope_dim;  // head_dim 128, 192 or 512 (the family's), rope_dim 64

@@ -86,9 +86,8 @@ LARES_DEVICE void put_values_at(const CellWords<C>& cell, To to) {
         LARES_UNROLL for (int c = 0; c < 4; ++c)
             v.w[c] = multiply_bf16(codes[c], (s + 120) * 0x00800080u);
       } else {
-        const std::uint32_t scale = s == 0 ? 0x00400040u : s << 7 | s << 23;  // 2^(s - 127); 255
-                                                                              // with codes of 0
-                                                                              // makes NaN
+        // 2^(s - 127); 255 with codes of 0 makes NaN
+        const std::uint32_t scale = s == 0 ? 0x00400040u : s << 7 | s << 23;
         LARES_UNROLL for (int c = 0; c < 4; ++c)
             v.w[c] = multiply_bf16(times_2_120(codes[c]), scale);
       }

@@ -13,8 +13,8 @@ struct AttentionInputsArgs {
   QueryArgs queries;
   WindowArgs window;
   IndexQueryArgs index_queries = {};  // n_tokens 0: none
-  CompressArgs compress[2] = {};  // entries, then index keys: compress(), then put_raw(), of the
-                                  // same rings
+  // Entries, then index keys: compress(), then put_raw(), of the same rings
+  CompressArgs compress[2] = {};
   int n_compress = 0;
 };
 // At most kTokensFew tokens. The rope tables are not what the launch just before this one writes:

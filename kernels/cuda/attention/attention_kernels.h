@@ -12,8 +12,8 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kAttentionThreads = 256, kAttentionWarps = kAttentionThreads / 32;
-inline constexpr int kMatrixPad = 8;  // values behind a row, so that eight rows of a matrix lie in
-                                      // different banks
+// Values behind a row, so that eight rows of a matrix lie in different banks
+inline constexpr int kMatrixPad = 8;
 inline constexpr int kWeightRow = kAttentionBlock + kMatrixPad;
 
 // How `heads` heads of C dims are shared out to a block's warps: kTall times 16 heads a warp, and

@@ -106,8 +106,8 @@ LARES_DEVICE void put_window_row(const WindowArgs& a, int t, const TokenPlace& p
     row[i + 1] = bf16_value(v >> 16);
   }
   sync_block();
-  const float root = rms_root(sum_of_squares(row, a.head_dim), a.head_dim, a.eps);  // each warp for
-                                                                                    // itself
+  // Each warp for itself
+  const float root = rms_root(sum_of_squares(row, a.head_dim), a.head_dim, a.eps);
   sync_block();
   for (int i = 2 * thread(); i < a.head_dim; i += 2 * n) {
     float v0 = bf16_rounded(row[i] / root * a.norm[i]),

@@ -22,12 +22,8 @@
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
 inline constexpr int kWgmmaDim = 512, kMathThreads = 256, kWgmmaThreads = kMathThreads + 128;
-inline constexpr int kWgmmaTile = kAttentionBlock * 128, kWgmmaTiles = kWgmmaDim / 64;  // bytes: 64
-                                                                                        // rows of
-                                                                                        // 64 dims,
-                                                                                        // swizzled;
-                                                                                        // of a
-                                                                                        // block
+// bytes: 64 rows of 64 dims, swizzled; of a block
+inline constexpr int kWgmmaTile = kAttentionBlock * 128, kWgmmaTiles = kWgmmaDim / 64;
 inline constexpr int kWgmmaRows = kWgmmaTile * kWgmmaTiles, kWgmmaStages = 2;
 // Registers of a thread. A launch of 384 threads has 168 each; what the fetching ones leave, the
 // others take, and no more, or they wait forever.

@@ -112,8 +112,8 @@ LARES_DEVICE void put_index_key(const float* row, std::uint8_t* key) {
   if (own != 0 && own != 255) {
     const float scale = e8m0(static_cast<std::uint32_t>(255 - own));
     LARES_UNROLL for (int i = 0; i < 4; ++i) {
-      const int code = static_cast<int>(v[i] * scale), m = code < 0 ? -code : code;  // twice an
-                                                                                     // e2m1 value
+      // Twice an e2m1 value
+      const int code = static_cast<int>(v[i] * scale), m = code < 0 ? -code : code;
       nibbles |= static_cast<std::uint32_t>((m <= 4   ? m
                                              : m == 6 ? 5
                                              : m == 8 ? 6

@@ -150,8 +150,8 @@ LARES_DEVICE void put_slice(const HyperArgs& a, int slice, int first, int n) {
   float* const xs = shared<float>();
   float* const fn = xs + n * kSliceRow;
   float* const sums = fn + kHyperRows * kSliceRow;  // [chunk, kSums, n]
-  if (a.fn && works) {  // weights, which nobody writes: before the wait, and beside the loads that
-                        // follow
+  // Weights, which nobody writes: before the wait, and beside the loads that follow
+  if (a.fn && works) {
     for (int i = thread(); i < rows * kSliceK / 4; i += kThreads) {
       const int row = i / (kSliceK / 4), k = i % (kSliceK / 4) * 4;
       copy_later<16>(

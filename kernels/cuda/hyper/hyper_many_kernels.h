@@ -10,13 +10,12 @@ namespace lares::kernels::cuda::inline LARES_SIDE {
 // ---- A slice of 32 tokens. Shared memory, floats: the tokens' slices, fn's, sums of chunks
 // [chunk, kSums, tokens], post and comb.
 
-inline constexpr int kManyTokens = 32;              // of a block
-inline constexpr int kManySum = kManyTokens + 1;    // odd, so that rows of sums lie in different
-                                                    // banks
+inline constexpr int kManyTokens = 32;  // of a block
+// Odd, so that rows of sums lie in different banks
+inline constexpr int kManySum = kManyTokens + 1;
 inline constexpr int kManyMix = 5 * kHyperStreams;  // post and comb of a token
-inline constexpr int kManyItems = kManyTokens * (kHyperSlice / 2) / kSliceThreads;  // of a thread:
-                                                                                    // two dims of a
-                                                                                    // token
+// Of a thread: two dims of a token
+inline constexpr int kManyItems = kManyTokens * (kHyperSlice / 2) / kSliceThreads;
 static_assert(kManyItems * kSliceThreads == kManyTokens * (kHyperSlice / 2) &&
               kHyperSlice / 2 == 32 && kSliceChunks == kSliceThreads / 32);
 constexpr int slice_many_shared() {

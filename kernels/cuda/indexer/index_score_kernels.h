@@ -39,9 +39,9 @@ LARES_DEVICE void load_keys(KeyWords& to, const std::uint8_t* key) {
 
 inline constexpr int kScoreThreads = 128, kScoreWarpKeys = 32,
                      kScoreKeys = kScoreThreads / 32 * kScoreWarpKeys;  // of a block at a time
-inline constexpr int kScoreRow = kIndexDim + 32;        // of a query in shared memory
-inline constexpr int kScoreTerms = kScoreWarpKeys + 8;  // a pair of heads' terms: four of them lie
-                                                        // in all banks
+inline constexpr int kScoreRow = kIndexDim + 32;  // of a query in shared memory
+// a pair of heads' terms: four of them lie in all banks
+inline constexpr int kScoreTerms = kScoreWarpKeys + 8;
 // Shared memory: queries, their scales and weights, terms of each warp; for as many heads as there
 // may be, so that places are constants.
 inline constexpr int kScoreShared = kIndexHeadsMax * (kScoreRow * 2 + 4 * 4 + 2) +
@@ -87,8 +87,8 @@ LARES_KERNEL(kScoreThreads, 3) index_scores_kernel(const IndexScoreArgs a) {
   if (begin + step < seen) key = place(begin + step);
   auto* const qs = shared<std::uint16_t>();
   auto* const scale = reinterpret_cast<Vec16*>(qs + kIndexHeadsMax * kScoreRow);  // [heads] of four
-  auto* const weight = reinterpret_cast<std::uint32_t*>(scale + kIndexHeadsMax);  // [heads / 2]
-                                                                                  // pairs of bf16
+  // [heads / 2] pairs of bf16
+  auto* const weight = reinterpret_cast<std::uint32_t*>(scale + kIndexHeadsMax);
   std::uint32_t* const terms = weight + kIndexHeadsMax / 2 +
                                warp * (kIndexHeadsMax / 2) * kScoreTerms;
   const std::int64_t of_token = static_cast<std::int64_t>(t) * a.n_heads;

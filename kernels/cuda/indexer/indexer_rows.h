@@ -27,10 +27,9 @@ LARES_DEVICE void index_query(const IndexQueryArgs& a, std::int64_t i, bool ther
   constexpr int kEach = kIndexDim / lanes, kGroupLanes = lanes / 4;  // of a 32-group
   const int lane = thread() % 32, own = lane % lanes, pairs = a.rope_dim / 2,
             plain = kIndexDim - a.rope_dim, d = kEach * own;
+  // By 64 bits it would be a fifth of all
   const auto t = static_cast<std::int64_t>(static_cast<std::uint32_t>(i) /
-                                           static_cast<std::uint32_t>(a.n_heads));  // by 64 bits it
-                                                                                    // would be a
-                                                                                    // fifth of all
+                                           static_cast<std::uint32_t>(a.n_heads));
   std::uint32_t two[kEach / 2] = {};
   if (there) {
     if constexpr (kEach == 4) {

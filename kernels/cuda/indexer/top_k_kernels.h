@@ -9,9 +9,8 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-inline constexpr int kTopThreads = 256, kTopEach = 8,
-                     kTopSlice = kTopThreads * kTopEach;  // scores of a thread, one after the
-                                                          // other; of a block
+// Scores of a thread, one after the other; of a block
+inline constexpr int kTopThreads = 256, kTopEach = 8, kTopSlice = kTopThreads * kTopEach;
 inline constexpr int kTopBins = kTopKBins, kTopFine = 32;
 inline constexpr int kTopWholeThreads = 1024, kTopWholeFew = 4,
                      kTopWholeMany = 16;  // ... of a thread where a block has the row
@@ -229,9 +228,8 @@ LARES_KERNEL(kTopThreads, 4) top_choose_kernel(const TopKArgs a) {
   const Ranks<kTopEach> rank(row.score, row.begin + thread() * kTopEach, row.end);
   const int digit = find_digit(all, static_cast<std::uint32_t>(a.k));
   const std::uint32_t least = bin << 5 | static_cast<std::uint32_t>(digit);
-  const int ties = a.k - static_cast<int>(row.scratch[kTopAll + digit + 1]);  // of those equal to
-                                                                              // the least, the
-                                                                              // first so many
+  // Of those equal to the least, the first so many
+  const int ties = a.k - static_cast<int>(row.scratch[kTopAll + digit + 1]);
   // Of the slices before this one.
   std::uint32_t higher = 0, upto = 0;
   LARES_UNROLL_2 for (int s = thread(); s < block_x(); s += kTopThreads) {

@@ -49,11 +49,11 @@ Status route_and_group(const RouteArgs& a, const GroupArgs& b, Stream stream);
 
 // One of the experts' matrices.
 struct ExpertMatrix {
-  const std::uint8_t* const* tiles = nullptr;  // [n_experts], device memory; null: elsewhere, and
-                                               // its slots are left alone
-  const float* const* scale = nullptr;         // [n_experts], fp8
-  Weight shared;                               // tiles null: without the shared expert
-  void* y = nullptr;                           // [n_tokens (k + 1), y_stride] bf16
+  // [n_experts], device memory; null: elsewhere, and its slots are left alone
+  const std::uint8_t* const* tiles = nullptr;
+  const float* const* scale = nullptr;  // [n_experts], fp8
+  Weight shared;                        // tiles null: without the shared expert
+  void* y = nullptr;                    // [n_tokens (k + 1), y_stride] bf16
 };
 struct ExpertLinearArgs {
   ExpertMatrix matrix[2];  // w1 and w3, or w2
@@ -67,15 +67,15 @@ struct ExpertLinearArgs {
   bool quantise = false;  // as in LinearArgs; of many tokens of what is made of x and up
   std::uint8_t* quantised = nullptr;
   float* quantised_scale = nullptr;
-  bool wgmma = true;         // as in LinearArgs
-  void* room = nullptr;      // as in LinearArgs: with row_of linear_room() bytes, without
-                             // experts_room()
+  bool wgmma = true;  // as in LinearArgs
+  // As in LinearArgs: with row_of linear_room() bytes, without experts_room()
+  void* room = nullptr;
   const bf16* up = nullptr;  // quantise: of SwigluArgs' h of x and up, row by row
   const float* factor = nullptr;
   float limit = 0;
-  const std::int32_t* row_of = nullptr;  // [slots] which row of x a slot multiplies (token_of);
-                                         // null: its own
-  const std::int32_t* jobs = nullptr;    // from group()
+  // [slots] which row of x a slot multiplies (token_of); null: its own
+  const std::int32_t* row_of = nullptr;
+  const std::int32_t* jobs = nullptr;  // from group()
   bool laid = false;  // quantise, many tokens: the last launch with this room, or without wgmma
                       // with `quantised`, had the same rows
   bool jobs_known = false;  // the launch before this one does not make them: they may be read

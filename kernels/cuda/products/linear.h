@@ -22,8 +22,8 @@
 
 namespace lares::kernels::cuda {
 
-inline constexpr int kTokensFew = 8;       // up to which a product is bound by its weights, and may
-                                           // quantise what enters by itself
+// Up to which a product is bound by its weights, and may quantise what enters by itself
+inline constexpr int kTokensFew = 8;
 inline constexpr int kLinearTogether = 8;  // products in one launch
 
 struct LinearArgs {
@@ -32,26 +32,28 @@ struct LinearArgs {
   const std::uint8_t* codes = nullptr;  // instead of x, Q8_128: e4m3 [n_tokens, x_stride]
   const float* code_scale = nullptr;    // [n_tokens, code_scale_stride]
   void* y = nullptr;                    // [n_tokens, y_stride] bf16, or f32 with y_f32
-  std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;  // x_stride a multiple of 8, x
-                                                                   // and codes 16-byte aligned
+  // x_stride a multiple of 8, x and codes 16-byte aligned
+  std::int64_t x_stride = 0, code_scale_stride = 0, y_stride = 0;
   int n_tokens = 0;
-  int rows_per_group = 0;  // not 0: row r multiplies the n_in columns of x from (r /
-                           // rows_per_group) n_in on (wo_a); a multiple of 16
-  bool quantise = false;  // Q8_128 of x on entry, weights of fp8 or fp4: few tokens' kernel does it
-                          // by itself; of many tokens codes are laid out for wgmma as they are
-                          // made, or, without it, go where these say
+  // Not 0: row r multiplies the n_in columns of x from (r / rows_per_group) n_in on (wo_a); a
+  // multiple of 16
+  int rows_per_group = 0;
+  // Q8_128 of x on entry, weights of fp8 or fp4: few tokens' kernel does it by itself; of many
+  // tokens codes are laid out for wgmma as they are made, or, without it, go where these say
+  bool quantise = false;
   std::uint8_t* quantised = nullptr;  // [n_tokens, x_stride]
   float* quantised_scale = nullptr;   // [n_tokens, code_scale_stride]
-  const float* norm = nullptr;  // [n_in] quantise, few tokens: of what rms_norm() makes of x. Each
-                                // block norms for itself, or, where a launch cannot, rms_norm()
-                                // does it before, to `quantised`. All products of a call are of
-                                // that x
+  // [n_in] quantise, few tokens: of what rms_norm() makes of x. Each block norms for itself, or,
+  // where a launch cannot, rms_norm() does it before, to `quantised`. All products of a call are of
+  // that x
+  const float* norm = nullptr;
   float norm_eps = 0;
   bool y_f32 = false;
-  bool wgmma = true;     // many tokens, where the device has it (sm_90a): the same bits as without
-  void* room = nullptr;  // linear_room() bytes, 256-byte aligned, where codes that enter are laid
-                         // out for wgmma; null: without it. Products one behind the other in a call
-                         // that have the same codes and room lay them out once
+  bool wgmma = true;  // many tokens, where the device has it (sm_90a): the same bits as without
+  // linear_room() bytes, 256-byte aligned, where codes that enter are laid out for wgmma; null:
+  // without it. Products one behind the other in a call that have the same codes and room lay them
+  // out once
+  void* room = nullptr;
 };
 
 // Of n_tokens whose rows, of all groups, have so many values.

@@ -23,8 +23,8 @@ struct Product {
   const std::uint8_t* tiles = nullptr;
   const float* scale = nullptr;
   const bf16* x = nullptr;
-  const bf16* up = nullptr;  // quantise: of what gated() makes of x and up, for row r with
-                             // factor[r]
+  // quantise: of what gated() makes of x and up, for row r with factor[r]
+  const bf16* up = nullptr;
   const float* factor = nullptr;
   float limit = 0;
   const float* norm = nullptr;  // quantise: of x normed, whose rows have n_in values

@@ -278,9 +278,9 @@ template <int tokens, Format format, bool codes_in>
 LARES_DEVICE void many_rows(const Product& p, int row0, int row_end, const std::int32_t* row_of,
                             int x_row, int y_row, int n) {
   constexpr int kStage = many_stage(tokens), kRow = kTileK + kRowPad,
-                kAcross = tokens / 16;                           // n8 tiles of a warp
-  constexpr int kPieces = tokens * kTileK / 4 / kLinearThreads;  // of four values, that a thread
-                                                                 // stages
+                kAcross = tokens / 16;  // n8 tiles of a warp
+  // Of four values, that a thread stages
+  constexpr int kPieces = tokens * kTileK / 4 / kLinearThreads;
   constexpr int kWords = group_words(format), kStep = codes_in ? 1 : 2;  // words of a piece
   unsigned char* const memory = shared<unsigned char>();
   const int warp = thread() / 32, lane = thread() % 32, g = lane / 4, q = lane % 4;

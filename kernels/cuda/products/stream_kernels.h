@@ -173,9 +173,8 @@ struct StreamBlock {
       sync_warp();
       const auto blocks = static_cast<std::uint32_t>(grid_x()),
                  block = static_cast<std::uint32_t>(block_x());
-      const std::uint32_t each = total / blocks, rest = total - each * blocks;  // the first `rest`
-                                                                                // blocks have one
-                                                                                // more
+      // The first `rest` blocks have one more
+      const std::uint32_t each = total / blocks, rest = total - each * blocks;
       const std::uint32_t from = each * block + (block < rest ? block : rest),
                           to = from + each + (block < rest);
       const bool cuts = all.scratch && each >= static_cast<std::uint32_t>(all.cut_from);
@@ -307,8 +306,8 @@ struct StreamBlock {
                 of_group = (product.rows_per_group + kTileRows - 1) / kTileRows;
       LARES_ROLLED for (int begin = s.begin, end; begin < s.end; begin = end) {
         const int row = begin / along, group = row / of_group;
-        end = smaller(s.end, (group + 1) * of_group * along);  // the next group multiplies other
-                                                               // columns
+        // The next group multiplies other columns
+        end = smaller(s.end, (group + 1) * of_group * along);
         if (begin % along != 0)
           end = smaller(end, (row + 1) * along);
         else if (end / along > row)

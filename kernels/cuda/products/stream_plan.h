@@ -8,19 +8,18 @@
 
 namespace lares::kernels::cuda {
 
-inline constexpr int kStreamWarps = 16, kFoldWarps = 4;  // those that multiply, and those that add
-                                                         // up
+// Those that multiply, and those that add up
+inline constexpr int kStreamWarps = 16, kFoldWarps = 4;
 inline constexpr int kStreamThreads = 32 * (kStreamWarps + kFoldWarps);
-inline constexpr int kStreamResident = 1;  // blocks an SM holds: its registers are better spent on
-                                           // more warps than on the next launch
+// Blocks an SM holds: its registers are better spent on more warps than on the next launch
+inline constexpr int kStreamResident = 1;
 inline constexpr int kStreamShared = 227 << 10;  // bytes: what a block may have on sm_90
 inline constexpr int kRingBytes = 68 << 10;      // two slots of two fp4 tiles a warp
 inline constexpr int kPiecesMax = 128;  // runs of row tiles of one matrix by the same tokens
 inline constexpr int kVisitsMax = 160;  // ... and by the same columns of x
 inline constexpr int kSlotsMax = 8;     // tiles of a warp on their way
-inline constexpr int kBatchSums = 128, kBatchTiles = 16;  // sums of a token that are folded
-                                                          // together: of tiles by tokens, at least
-                                                          // so many tiles
+// Sums of a token that are folded together: of tiles by tokens, at least so many tiles
+inline constexpr int kBatchSums = 128, kBatchTiles = 16;
 inline constexpr int kRounds = 2;  // batches of sums that are written or folded at a time
 
 // A run of row tiles of one matrix by the same tokens, in shared memory.

@@ -19,8 +19,8 @@
 
 namespace lares::kernels::cuda::inline LARES_SIDE {
 
-inline constexpr float kWideCode = 0x1p9f;  // what a value of a code with its scale in it has too
-                                            // much
+// What a value of a code with its scale in it has too much
+inline constexpr float kWideCode = 0x1p9f;
 // Exponents of scales that go into values: from these on, and up to kWideMost.
 inline constexpr int kWideLeast = -20, kWideLeastFp4 = -22, kWideMost = -2;
 

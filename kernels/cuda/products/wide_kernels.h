@@ -247,9 +247,9 @@ LARES_DEVICE void fill_ring(const WideRing<format, blocks>& ring, const All& all
 template <Format format, int blocks, WideFrom from, class All>
 LARES_DEVICE void gather_tokens(const WideRing<format, blocks>& ring, const All& all, int own) {
   constexpr WideShared kAt = WideRing<format, blocks>::kAt;
+  // Of a copy; of a token's 128 bytes; tokens at a time
   constexpr int kBytes = from == WideFrom::pairs ? 4 : 16, kLanes = 128 / kBytes,
-                kStep = kWideGatherers / kLanes;  // of a copy; of a token's 128 bytes; tokens at a
-                                                  // time
+                kStep = kWideGatherers / kLanes;
   const int along = along_of(all.p.n_in), part = own % kLanes;
   // Where they go: pairs of a 32-group to its four pieces, as tiles.h orders k.
   const int piece = from == WideFrom::pairs ? part / 16 * 4 + part % 4 : part,
@@ -399,8 +399,8 @@ LARES_DEVICE void empty_ring(const WideRing<format, blocks>& ring, const All& al
       if (lane == 0) arrive_ring(ring.empty(turn.stage()));
       turn.next();
     }
-    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);  // the next one is kept behind
-                                                                   // write_wide()'s barriers
+    // The next one is kept behind write_wide()'s barriers
+    const WideWork done = wide_work<blocks>(all, ring.keep()[0]);
     LARES_UNROLL for (int m = 0; m < blocks; ++m)
         write_wide(all.p, done, acc[m], done.row0 + consumer * kRows + 64 * m,
                    format == Format::fp4 ? kWideFp4 : 1.0f, ring.out(consumer), 1 + consumer);

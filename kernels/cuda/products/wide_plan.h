@@ -14,31 +14,30 @@ inline constexpr int kWideThreads = 128 * (kWideConsumers + 1);
 // bytes a copy, which may be any rows; or from bf16 rows as they are, whose pairs go to their
 // places one by one.
 enum class WideFrom { planes, pieces, pairs };
-inline constexpr int kWideGatherers = 96;  // threads that copy rows, beside a warp that copies
-                                           // weights
+// Threads that copy rows, beside a warp that copies weights
+inline constexpr int kWideGatherers = 96;
 constexpr int wide_consumer_registers(WideFrom from) {
   return from == WideFrom::planes ? 240 : 232;
 }
 constexpr int wide_producer_registers(WideFrom from) { return from == WideFrom::planes ? 24 : 40; }
-inline constexpr int kWidePlaneK = 64, kWidePlaneBytes = kWideTokens * 128;  // a plane: 64 k of the
-                                                                             // tokens, 128 bytes
-                                                                             // each, swizzled
-inline constexpr int kWideStages = 4;                                        // at most
-inline constexpr int kWideShared = 227 << 10, kWideAlign = 1024;  // bytes; shared memory begins so,
-                                                                  // and so must what is swizzled
-inline constexpr int kWideOutTokens = 32, kWideOutRow = 64 + 4;   // results of a warpgroup on their
-                                                                  // way out, in floats
-inline constexpr int kWideSuper = 16;  // pieces of rows that go through the tokens together, so
-                                       // that both stay in L2
+// a plane: 64 k of the tokens, 128 bytes each, swizzled
+inline constexpr int kWidePlaneK = 64, kWidePlaneBytes = kWideTokens * 128;
+inline constexpr int kWideStages = 4;  // at most
+// Bytes; shared memory begins so, and so must what is swizzled
+inline constexpr int kWideShared = 227 << 10, kWideAlign = 1024;
+// Results of a warpgroup on their way out, in floats
+inline constexpr int kWideOutTokens = 32, kWideOutRow = 64 + 4;
+// Pieces of rows that go through the tokens together, so that both stay in L2
+inline constexpr int kWideSuper = 16;
 
 // Codes that enter, as f16 values: planes of 64 k one behind the other, or rows of them; and of 128
 // k a scale that is not in the values.
 struct WideInput {
-  std::uint8_t* values = nullptr;  // [2 ceil(columns / 128), rows, 128], swizzled, or [rows, 2
-                                   // ceil(columns / 128), 128]
-  float* scale = nullptr;          // [ceil(columns / 128), rows]
-  std::int64_t rows = 0;           // a multiple of 8
-  std::uint32_t* taken = nullptr;  // experts: pieces that blocks have taken
+  // [2 ceil(columns / 128), rows, 128], swizzled, or [rows, 2 ceil(columns / 128), 128]
+  std::uint8_t* values = nullptr;
+  float* scale = nullptr;                     // [ceil(columns / 128), rows]
+  std::int64_t rows = 0;                      // a multiple of 8
+  std::uint32_t* taken = nullptr;             // experts: pieces that blocks have taken
   std::int64_t plane_step = 0, row_step = 0;  // bytes of values
   bool by_rows = false;
 };

@@ -19,11 +19,11 @@ inline constexpr float kWideFp4 = kFp4Code / kWideCode;  // what results lack of
 
 // What a warp has of a stage.
 struct WideStage {
-  const unsigned char* values;   // two planes
-  const unsigned char* weights;  // of the warpgroup's first tile of this warp; the tile of its
-                                 // second 64 rows is four further
-  const float* scale;            // [128] of tokens, codes
-  const float* tile_scale;       // fp8: of the warp's first tile, as `weights`
+  const unsigned char* values;  // two planes
+  // Of the warpgroup's first tile of this warp; the tile of its second 64 rows is four further
+  const unsigned char* weights;
+  const float* scale;       // [128] of tokens, codes
+  const float* tile_scale;  // fp8: of the warp's first tile, as `weights`
 };
 // fp8: of its 64 rows; with codes times what results lack.
 template <bool codes_in>
@@ -74,8 +74,9 @@ template <Format format, bool codes_in, int blocks, int halves>
 LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
   constexpr int kSteps = 4 * blocks;             // 32-groups of 64 rows
   constexpr bool kEach = format == Format::fp4;  // every group has a sum of its own; else 128 k
-  constexpr bool kLate = !codes_in;  // words come when their set of operands is free: bf16's are
-                                     // operands, fp8's would be registers too many
+  // Words come when their set of operands is free: bf16's are operands, fp8's would be registers
+  // too many
+  constexpr bool kLate = !codes_in;
   constexpr int kHalfBytes = kWideHalf * 128;
   const WgmmaMatrix values = wgmma_matrix(stage.values);
   float t[2][32];
@@ -84,8 +85,8 @@ LARES_DEVICE void wide_tile(float (&acc)[blocks][64], const WideStage& stage) {
     wide_words<format>(words, stage.weights + i / 4 * 4 * tile_bytes(format), i % 4);
   };
   const auto decode = [&](int i) { operands<format, codes_in>(words, a[i % 2]); };
-  [[maybe_unused]] float by[2] = {1, 1};  // the weights' scales of rows g and g + 8 in the step
-                                          // that is being added
+  // The weights' scales of rows g and g + 8 in the step that is being added
+  [[maybe_unused]] float by[2] = {1, 1};
   // Adds step i's half from its set, when all but the `left` newest halves are over.
   const auto fold = [&](auto left, int set, int i, int half) {
     const int m = i / 4;

@@ -16,10 +16,8 @@ using BulkBarrier = std::uint64_t;  // in shared memory
 LARES_DEVICE std::uint32_t shared_address(const void* p) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(p));
 }
-inline constexpr unsigned long long kEvictFirst =
-    0x12F0000000000000ull;  // what
-                            // createpolicy.fractional.L2::evict_first
-                            // gives
+// What createpolicy.fractional.L2::evict_first gives
+inline constexpr unsigned long long kEvictFirst = 0x12F0000000000000ull;
 // By one thread, before a barrier of all that issue or wait.
 LARES_DEVICE void make_barriers(BulkBarrier* b, int n) {
   LARES_ROLLED for (int i = 0; i < n; ++i) asm volatile(

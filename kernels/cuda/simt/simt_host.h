@@ -561,9 +561,9 @@ class Machine {
     Block& b = blocks_[static_cast<std::size_t>(i)];
     b.at = {first.x + i, first.y, first.z};
     races::forget(b.shared.data(), b.shared.size() * sizeof(Words));  // which may go elsewhere
+    // NaN, whatever it is read as
     b.shared.assign(shared_bytes_ / 16 + kSharedGuard,
-                    {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});  // NaN, whatever it is
-                                                                            // read as
+                    {0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu, 0xFFFFFFFFu});
     races::forget(b.shared.data(), b.shared.size() * sizeof(Words));
     // Aligned as on a device.
     b.memory = reinterpret_cast<void*>((reinterpret_cast<std::uintptr_t>(b.shared.data()) + 1023) /

@@ -52,8 +52,8 @@ TEST(PrefixCache, PagesThatSeveralHaveCountOnceAndUntilTheLastIsGone) {
   cache.keep(std::make_shared<PagedPrefix>(Tokens{1, 2}, std::vector{shared, page()}));
   EXPECT_EQ(cache.bytes(), 2 * kPageBytes + 3 * sizeof(engine::Token));
   EXPECT_EQ(cache.n_prefixes(), 2u);
-  cache.keep(prefix({5}));  // the first, the least recently used, leaves; its page is the second's,
-                            // too
+  // The first, the least recently used, leaves; its page is the second's, too
+  cache.keep(prefix({5}));
   EXPECT_EQ(cache.n_prefixes(), 1u);
   EXPECT_EQ(cache.bytes(), kPageBytes + sizeof(engine::Token));
 }

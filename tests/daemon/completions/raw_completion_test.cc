@@ -12,8 +12,8 @@ using Reason = GenerationEnd::Reason;
 using test::Answered, test::read;
 using Ids = std::vector<engine::Token>;
 
-constexpr engine::Token kFirstAdded = 256;  // the scripted tokenizer's ids are bytes, and control
-                                            // tokens behind them
+// The scripted tokenizer's ids are bytes, and control tokens behind them
+constexpr engine::Token kFirstAdded = 256;
 
 class RawCompletionTest : public test::GeneratorCase {
  protected:
@@ -143,8 +143,8 @@ TEST_F(RawCompletionTest, WhatGoesOnEvaluatesWhatIsNew) {
         auto most = ask(g, behind(first, a.ids, 599));
         EXPECT_EQ((co_await std::move(most)).end.usage.cached, 896);  // 7 * 128
         auto whole = ask(g, behind(first, a.ids, 601));
-        EXPECT_EQ((co_await std::move(whole)).end.usage.cached, 900);  // all but the end, which was
-                                                                       // drawn last
+        // All but the end, which was drawn last
+        EXPECT_EQ((co_await std::move(whole)).end.usage.cached, 900);
         auto some = ask(g, behind(first, a.ids, 10));
         EXPECT_EQ((co_await std::move(some)).end.usage.cached, 300);
         auto again = ask(g, first);

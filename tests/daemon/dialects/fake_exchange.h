@@ -51,8 +51,8 @@ class FakeExchange : public Exchange {
 
   HttpReply answer;  // what was streamed is its body
   KeepAlive keep_alive;
-  int n_begins = 0, n_replies = 0, n_writes = 0, writes_max = 1 << 30;  // after so many the peer
-                                                                        // reads no more
+  // After so many the peer reads no more
+  int n_begins = 0, n_replies = 0, n_writes = 0, writes_max = 1 << 30;
   bool streamed = false, ended = false, took_long = false;
 
  private:

@@ -123,8 +123,8 @@ TEST(Judge, SaysWhatARuleForCallsLikeItWouldBe) {
   EXPECT_THAT(bash("ask", "$x").likes, IsEmpty());
   EXPECT_THAT(edit("ask", "/repo/src/a.cc").likes, ElementsAre("src/*"));
   EXPECT_THAT(edit("ask", "/repo/a.cc").likes, ElementsAre("a.cc"));
-  for (const std::string command : {"npm test -- x && ls -l", "make -j2"}) {  // and that rule
-                                                                              // allows it
+  // And that rule allows it
+  for (const std::string command : {"npm test -- x && ls -l", "make -j2"}) {
     Rules rules;
     for (const auto& like : bash("ask", command).likes)
       rules.push_back({"bash", like, "allow", "session"});

@@ -118,8 +118,8 @@ TEST(Keeper, ABaseAndExtentsThatDoNotBelongTogetherGiveNothing) {
       restored_after([&](Chain&, Payload& payload) { payload = encode_base(other, 7, "nano"); }),
       HasSubstr("tokens 0..1024 are not those of its extent"));
   other = *w.first.base;
-  other.tokens[1500] ^= 1;  // in the second extent, and the files say so too: then the first does
-                            // not belong to it either
+  // In the second extent, and the files say so too: then the first does not belong to it either
+  other.tokens[1500] ^= 1;
   for (BaseFile& file : other.files)
     if (file.start <= 1500 && 1500 < file.start + file.n_tokens)
       file.source.shown = tools::Shown::outline;

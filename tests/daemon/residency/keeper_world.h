@@ -65,9 +65,9 @@ inline Evaluated evaluated(std::shared_ptr<const Base> base, const PrefixRef& fr
 struct World {
   tools::test::Scratch dir;
   const std::vector<Token> head = nano().tokenizer().encode("You are.", true);
-  Evaluated first, second;  // `second`: a file behind the first third changed, and from there on
-                            // all is written anew
-  std::size_t cut = 0;      // its place in first.base->files
+  // `second`: a file behind the first third changed, and from there on all is written anew
+  Evaluated first, second;
+  std::size_t cut = 0;  // its place in first.base->files
   std::int64_t n_common = 0;
   std::size_t n_shared = 0;  // prefixes of both
 

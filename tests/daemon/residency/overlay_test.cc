@@ -185,8 +185,8 @@ TEST(Overlay, WhatOneEventCannotShowIsMarkedUntilItFits) {
   put(files, file("big.cc", huge + "more\n"));
   EXPECT_TRUE(overlay.advance(files).empty());  // said already
   put(files, file("big.cc", with_line(kText, 3, "x\n")));
-  EXPECT_EQ(overlay.advance(files).at(0).kind, Notice::Kind::diff);  // against the base, the last
-                                                                     // text shown
+  // Against the base, the last text shown
+  EXPECT_EQ(overlay.advance(files).at(0).kind, Notice::Kind::diff);
   EXPECT_EQ(reconstruct(overlay.base(), overlay)->differs(files), "");
 }
 

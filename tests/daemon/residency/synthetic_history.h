@@ -19,11 +19,11 @@ namespace lares::daemon::test {
 struct SyntheticOptions {
   std::uint64_t seed = 1;
   int n_files = 400, n_commits = 300;
-  double lines_median = 60, lines_sigma = 1.1;  // of a file, log-normal: most are short, half the
-                                                // text is in a tenth of them
-  double hunk_median = 2, hunk_sigma = 1.3;     // lines that a hunk adds, and removes
-  double hunks_mean = 2.7;                      // of a file in a commit, geometric
-  double bulk = 0.01;                           // commits that touch a fifth of all files
+  // Of a file, log-normal: most are short, half the text is in a tenth of them
+  double lines_median = 60, lines_sigma = 1.1;
+  double hunk_median = 2, hunk_sigma = 1.3;  // lines that a hunk adds, and removes
+  double hunks_mean = 2.7;                   // of a file in a commit, geometric
+  double bulk = 0.01;                        // commits that touch a fifth of all files
 };
 
 class SyntheticHistory final : public History {

@@ -55,8 +55,8 @@ inline std::string code(const std::string& name, int n_lines) {
 inline tools::Workspace many(int n, int n_lines = 100) {
   tools::Workspace files;
   for (int i = 0; i < n; ++i) {
-    const std::string name = fmt::format("f{}", i);  // "f" + ...: g++ 12 warns of an overlap that
-                                                     // is not there
+    // "f" + ...: g++ 12 warns of an overlap that is not there
+    const std::string name = fmt::format("f{}", i);
     put(files, "src/d" + std::to_string(i % 5) + "/" + name + ".c", code(name, n_lines + i % 7));
   }
   put(files, "README.md", "# A project\n");

@@ -240,8 +240,8 @@ TEST_F(Corruption, ExchangedAndRenamedExtentsAreNotAccepted) {
     for (std::size_t b = 0; b < 3; ++b) {
       if (a == b) continue;
       Files files = w.files;
-      std::swap(at(files, w.extent(a)), at(files, w.extent(b)));  // contents exchanged are names
-                                                                  // exchanged
+      // Contents exchanged are names exchanged
+      std::swap(at(files, w.extent(a)), at(files, w.extent(b)));
       Outcome out = reopen(files);
       ASSERT_EQ(out.wrong, "") << out.lines;
       ASSERT_EQ(out.seen.restored.n_extents, std::min(a, b));

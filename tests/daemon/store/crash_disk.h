@@ -45,8 +45,8 @@ class CrashDisk final : public Disk {
   void fail_reads(int error, std::size_t after) { read_error_ = error, reads_left_ = after; }
 
   void lose_power(Keep keep, unsigned seed);  // and start again
-  void kill_process();  // and start again: what was written is there, what was not synced still is
-                        // not
+  // And start again: what was written is there, what was not synced still is not
+  void kill_process();
   Files files() const;
 
   DiskResult<std::unique_ptr<File>> create(const std::string& path, Cache cache) override;

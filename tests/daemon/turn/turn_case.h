@@ -127,8 +127,8 @@ class TurnTest : public ::testing::Test {
           ToolboxOptions options;
           options.builtin.root = root_;
           options.builtin.state_dir = base_ + "/state";
-          options.builtin.no_sandbox = true;  // the sandbox has tests of its own; here its absence
-                                              // must not matter
+          // The sandbox has tests of its own; here its absence must not matter
+          options.builtin.no_sandbox = true;
           const Tools tools = make_tools(
               co_await asio::this_coro::executor, options,
               [](std::string) -> asio::awaitable<std::optional<std::string>> {
@@ -232,8 +232,8 @@ class TurnTest : public ::testing::Test {
   }
 
   std::string base_, root_;
-  std::string evaluates_again_;  // why this test's turns evaluate what was known; empty: they do
-                                 // not
+  // Why this test's turns evaluate what was known; empty: they do not
+  std::string evaluates_again_;
   std::function<asio::awaitable<std::string>()> changes_, at_end_;
   std::function<asio::awaitable<Checked>()> check_;
   std::function<asio::awaitable<std::optional<std::string>>(const Item&)> before_call_;

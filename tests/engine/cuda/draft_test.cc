@@ -461,8 +461,8 @@ TEST(CudaDraft, AStopBehindWrongGuessesLeavesNoneOfTheirLogits) {
       std::stop_source stop;
       EXPECT_FALSE(t->sync(longer, stop.get_token(),
                            [&](std::int64_t, std::int64_t) { stop.request_stop(); }));
-      EXPECT_EQ(std::ssize(t->tokens()), (n + 1) / 8 * 8 + 8);  // to the chunk's end: so few tokens
-                                                                // are not stopped on the way
+      // To the chunk's end: so few tokens are not stopped on the way
+      EXPECT_EQ(std::ssize(t->tokens()), (n + 1) / 8 * 8 + 8);
       Drawn out = first_of(*t, t->tokens().size());
       draw(*t, m.vocab(), 3, {.temperature = 0}, Masks::none, out);
       if (want.empty()) want = out;

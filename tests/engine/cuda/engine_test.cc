@@ -95,8 +95,8 @@ TEST_P(CudaEngines, PrefixesGoBetweenSequencesAndToTheCpu) {
   ASSERT_TRUE(t->sync(prompt(700), {}, {}));
   const PrefixRef prefix = t->prefix(640);
   ASSERT_TRUE(prefix);
-  EXPECT_EQ(t->prefix(500), nullptr);  // farther back than the rings reach, and no place to return
-                                       // to
+  // Farther back than the rings reach, and no place to return to
+  EXPECT_EQ(t->prefix(500), nullptr);
   const PrefixRef near = t->prefix(600);
   ASSERT_TRUE(near);
   EXPECT_EQ(prefix->n_pages(), 3);
@@ -153,8 +153,8 @@ TEST_P(CudaEngines, AStoppedSyncGoesOn) {
   const auto whole = gpu().timeline();
   ASSERT_TRUE(whole->sync(prompt(300), {}, {}));
   const Answer want = answer(*whole, 6);
-  for (const int begun : {0, 20}) {  // a chunk of more tokens than can be dropped without a
-                                     // frontier
+  // a chunk of more tokens than can be dropped without a frontier
+  for (const int begun : {0, 20}) {
     const int n_layers = gpu().info().n_layers;
     for (int at = 1; at <= n_layers + 1; ++at) {
       SCOPED_TRACE(testing::Message() << begun << " tokens before, stopped at " << at);

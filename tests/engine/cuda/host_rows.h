@@ -18,8 +18,8 @@ using kc::bf16;
 using Floats = std::vector<float>;
 
 inline float of(bf16 v) { return std::bit_cast<float>(static_cast<std::uint32_t>(v) << 16); }
-inline bf16 to_bf16(float v) {  // of one on its grid: anything else is a rounding that was
-                                // forgotten
+// Of one on its grid: anything else is a rounding that was forgotten
+inline bf16 to_bf16(float v) {
   const auto bits = std::bit_cast<std::uint32_t>(v);
   EXPECT_TRUE((bits & 0xFFFF) == 0 || std::isnan(v)) << v;
   return static_cast<bf16>(bits >> 16);

@@ -38,8 +38,8 @@ struct Model {
     std::vector<cuda::Device*> all;
     for (std::size_t k = 0; k <= cuts.size(); ++k)
       all.push_back(devices.emplace_back(std::make_unique<HostDevice>()).get());
-    devices.back()->ahead = HostDevice::Ahead::copies;  // what is asked for happens as late as it
-                                                        // may
+    // What is asked for happens as late as it may
+    devices.back()->ahead = HostDevice::Ahead::copies;
     auto made = pipeline_over(
         all, *weights, cuts, {.n_pages = n_pages, .forward = {.chunk = 128, .n_context = kContext}},
         pool);

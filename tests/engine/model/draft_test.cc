@@ -101,8 +101,8 @@ TEST(MtpDrafter, SaysWhatTheBlockOverTheWholeTextSays) {
   Model m(golden_directory("micro-flash"), true);
   const auto& c = m.weights->checkpoint.config();
   const std::size_t width = static_cast<std::size_t>(c.hc_mult) * c.hidden_size;
-  const auto tokens = text(60, m.vocab(), 5);  // less than a window, so the drafter sees what the
-                                               // block over the whole text sees
+  // Less than a window, so the drafter sees what the block over the whole text sees
+  const auto tokens = text(60, m.vocab(), 5);
   const auto n = static_cast<int>(tokens.size()) - 1;
   State state(*m.weights, true, 128);
   std::vector<float> x(tokens.size() * width), logits(m.vocab());
@@ -260,11 +260,8 @@ TEST(Drafts, CountWhatTheIndexHasYetToTakeIn) {
   EXPECT_GE(before_begin, fork.missing_bytes(600, 1200));
   EXPECT_GT(guess(1200, fork.missing_bytes(1200, 1200 + kDraftMax)),
             CopyIndex::bytes_for(2 * kDraftMax));  // much more than a few tokens
-  EXPECT_LT(fork.missing_bytes(1200, 1200 + kDraftMax), CopyIndex::bytes_for(kDraftMax));  // most
-                                                                                           // of it
-                                                                                           // is its
-                                                                                           // own
-                                                                                           // now
+  // Most of it is its own now
+  EXPECT_LT(fork.missing_bytes(1200, 1200 + kDraftMax), CopyIndex::bytes_for(kDraftMax));
 }
 
 // What a sequence knew of its text it guesses from after a fork, in the middle too, and after its
@@ -282,8 +279,8 @@ TEST(Drafts, SurviveForksAndBytes) {
     std::int64_t drafted, accepted, evaluations;
     bool operator==(const Drawn&) const = default;
   };
-  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);  // so few tokens that a model of
-                                                                    // random weights repeats itself
+  // So few tokens that a model of random weights repeats itself
+  TokenMask narrow(static_cast<std::size_t>(m.vocab() + 63) / 64);
   narrow[1] = 31;
   const auto draw = [&](ModelTimeline& t, std::span<const Token> after) {
     std::vector<Token> tokens(after.begin(), after.end());
@@ -330,8 +327,8 @@ TEST(Drafts, SurviveForksAndBytes) {
     ASSERT_TRUE(end);
     auto grandchild = fork_of(end);
     EXPECT_EQ(draw(grandchild, all), alone(all));
-    EXPECT_EQ(draw(other, prefix->tokens()), want);  // the first fork's guesses are not the
-                                                     // second's
+    // The first fork's guesses are not the second's
+    EXPECT_EQ(draw(other, prefix->tokens()), want);
   }
 }
 
@@ -427,10 +424,9 @@ TEST(DraftPolicy, GuessesAsLongAsItPays) {
   }
   EXPECT_EQ(some.n, best_n);
   EXPECT_NEAR(some.gain, best, 1e-6);
-  EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);                           // guesses that cost something
-  EXPECT_GE(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).n, some.n);  // paid once, the block is
-                                                                      // used while a further token
-                                                                      // gains
+  EXPECT_LT(plan(0.3, 0.8, 0.3).n, some.n);  // guesses that cost something
+  // Paid once, the block is used while a further token gains
+  EXPECT_GE(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).n, some.n);
   EXPECT_GT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, plan(0.3, 0.8, 0.3).gain);
   EXPECT_LT(plan(0.3, 0.8, 0.3, DraftPolicy::Cost::once).gain, some.gain);
 }

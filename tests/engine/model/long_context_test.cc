@@ -15,8 +15,8 @@ namespace {
 using namespace test;
 
 constexpr std::int64_t kLong = 1 << 20;
-constexpr int kPages = 61;  // that differ; a prime, so that what is looked up a power of two away
-                            // is something else
+// That differ; a prime, so that what is looked up a power of two away is something else
+constexpr int kPages = 61;
 
 // Cells as released numerics have them.
 std::vector<PageRef> made_up_pages(const Config& c, const PageLayout& layout) {

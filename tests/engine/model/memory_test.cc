@@ -94,8 +94,8 @@ TEST_F(Mapped, StaysWithinItsBoundAndReadsTheSame) {
       send(m, {i, i + 1});
       EXPECT_GE(held(), 2 * kSize);
       EXPECT_LE(m.report().resident, 5 * kSize);
-      EXPECT_LE(held(), 5 * kSize + kCount * 16 * 4096);  // a fault may map what of its neighbours
-                                                          // is in the page cache
+      // a fault may map what of its neighbours is in the page cache
+      EXPECT_LE(held(), 5 * kSize + kCount * 16 * 4096);
     }
   EXPECT_EQ(m.report().bytes, kCount * kSize);
   EXPECT_EQ(m.report().missed, 3 * kCount);  // who comes back was given up meanwhile

@@ -74,8 +74,8 @@ class Repack : public testing::TestWithParam<const char*> {
     const auto written = write_tiles(*weights, path_, pool_, {}, {});
     ASSERT_TRUE(written) << written.error().message;
     EXPECT_EQ(*written, fs::file_size(path_));
-    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 1);  // nothing is left of the
-                                                                          // draft
+    // Nothing is left of the draft
+    EXPECT_EQ(std::distance(fs::directory_iterator(directory_), {}), 1);
   }
 
   kernels::ThreadPool pool_{2};
@@ -215,8 +215,8 @@ TEST_F(TilesFiles, AreNotUsedForWeightsThatChangedInOneBit) {
   EXPECT_EQ(why_not(), "");
   const auto before = checkpoint_fingerprint(weights()->checkpoint);
   flip(checkpoint_ / kLargeShard, 1'500'000);
-  EXPECT_EQ(checkpoint_fingerprint(weights()->checkpoint), before);  // no sample lies there, so the
-                                                                     // times must tell
+  // No sample lies there, so the times must tell
+  EXPECT_EQ(checkpoint_fingerprint(weights()->checkpoint), before);
   EXPECT_THAT(why_not(), HasSubstr("made from other files"));
   ASSERT_TRUE(write());
   EXPECT_EQ(why_not(), "");

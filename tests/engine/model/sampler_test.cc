@@ -168,8 +168,8 @@ TEST(Sampler, PenaltiesAreHuggingFacesAndOpenAIs) {
   const std::vector<float> logits{2, -1, 3, 0.5f, 1};
   const std::vector<Token> tokens{0, 1, 1, 2, 2, 4};  // the prompt is 0 1 1; 2 2 4 were generated
   const Context context{tokens, 3};
-  const auto penalty_of = [&](Token id, const Sampling& s) {  // where a token nobody has seen yet,
-                                                              // 3, takes over from `id`
+  // Where a token nobody has seen yet, 3, takes over from `id`
+  const auto penalty_of = [&](Token id, const Sampling& s) {
     TokenMask mask{(std::uint64_t{1} << id) | 8};
     float low = -50, high = 50;
     for (int i = 0; i < 60; ++i) {
@@ -184,9 +184,9 @@ TEST(Sampler, PenaltiesAreHuggingFacesAndOpenAIs) {
       presence{.temperature = 0, .presence_penalty = 0.5f},
       frequency{.temperature = 0, .frequency_penalty = 0.25f};
   const float near = 1e-5f;
-  EXPECT_NEAR(penalty_of(0, repetition), 1, near);   // of the prompt, once
-  EXPECT_NEAR(penalty_of(1, repetition), -2, near);  // below zero, multiplied, and once however
-                                                     // often it came
+  EXPECT_NEAR(penalty_of(0, repetition), 1, near);  // of the prompt, once
+  // Below zero, multiplied, and once however often it came
+  EXPECT_NEAR(penalty_of(1, repetition), -2, near);
   EXPECT_NEAR(penalty_of(2, repetition), 1.5, near);
   EXPECT_NEAR(penalty_of(0, presence), 2, near);  // the prompt's tokens are free
   EXPECT_NEAR(penalty_of(2, presence), 2.5, near);
@@ -194,10 +194,8 @@ TEST(Sampler, PenaltiesAreHuggingFacesAndOpenAIs) {
   EXPECT_NEAR(penalty_of(1, frequency), -1, near);
   EXPECT_NEAR(penalty_of(2, frequency), 2.5, near);  // twice
   EXPECT_NEAR(penalty_of(4, frequency), 0.75, near);
-  EXPECT_EQ(sampler.draw(logits, {.temperature = 0}, nullptr, 6, context).value(), 2);  // and
-                                                                                        // nothing
-                                                                                        // stays
-                                                                                        // behind
+  // And nothing stays behind
+  EXPECT_EQ(sampler.draw(logits, {.temperature = 0}, nullptr, 6, context).value(), 2);
   EXPECT_EQ(sampler.draw(logits, {.repetition_penalty = 0}, nullptr, 6, context).error().code,
             Errc::bad_argument);
 }

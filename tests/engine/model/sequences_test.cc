@@ -105,8 +105,8 @@ TEST_P(Sequences, AreCountedAsWhatTheyTake) {
   {
     std::vector<std::unique_ptr<ModelTimeline>> forks;
     for (int i = 0; i < 10; ++i) forks.push_back(timeline(memory, prefix));
-    EXPECT_EQ(static_cast<std::int64_t>(memory->held()), with_prefix);  // nothing before they are
-                                                                        // used
+    // Nothing before they are used
+    EXPECT_EQ(static_cast<std::int64_t>(memory->held()), with_prefix);
     auto more = text;
     more.push_back(9);
     ASSERT_TRUE(forks[0]->sync(more, {}, {}));

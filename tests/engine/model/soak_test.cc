@@ -23,9 +23,10 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kTimelines = 4, kTexts = 6, kTextTokens = 1500;
 constexpr std::size_t kKnownMax = 200'000;      // sequences whose logits are remembered
 constexpr std::uint64_t kBytesMax = 24u << 20;  // of all timelines
-constexpr std::int64_t kStepsMin = 300;  // on a slow machine, too: by then each kind of step was
-                                         // made often, and sequences needed others' memory
-constexpr double kWarmUp = 0.3;          // of the time, after which memory must stay
+// On a slow machine, too: by then each kind of step was made often, and sequences needed others'
+// memory
+constexpr std::int64_t kStepsMin = 300;
+constexpr double kWarmUp = 0.3;  // of the time, after which memory must stay
 constexpr std::uint64_t kGrowthMax = 24u << 20;
 
 template <class T>

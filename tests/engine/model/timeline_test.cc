@@ -125,8 +125,8 @@ TEST_F(ModelTimelineTest, AStoppedSyncKeepsWhatItEvaluated) {
   const auto kept = t.tokens().size();
   EXPECT_GE(kept, 256u);
   EXPECT_LT(kept, 600u);
-  ASSERT_TRUE(t.next({.temperature = 0}, nullptr));  // from the kept tokens, though their logits
-                                                     // were never asked for
+  // From the kept tokens, though their logits were never asked for
+  ASSERT_TRUE(t.next({.temperature = 0}, nullptr));
   EXPECT_EQ(t.tokens().size(), kept + 1);
   EXPECT_EQ(logits(t), fresh({tokens.begin(), tokens.begin() + static_cast<std::ptrdiff_t>(kept)}));
   EXPECT_EQ(t.sync(tokens, {}, {}).value(), static_cast<std::int64_t>(600 - kept));

@@ -193,8 +193,8 @@ TEST_F(Verify, NearTheCpuHasABound) {
   *best -= 3.0f;
   EXPECT_FALSE(passed());
   *best += 3.3f;
-  std::ranges::rotate(logits, logits.begin() + static_cast<std::ptrdiff_t>(vocab));  // each row a
-                                                                                     // token late
+  // Each row a token late
+  std::ranges::rotate(logits, logits.begin() + static_cast<std::ptrdiff_t>(vocab));
   EXPECT_FALSE(passed());
 }
 

@@ -292,8 +292,8 @@ TEST_F(Edit, ModeLineEndsBomAndFinalNewlineStay) {
   EXPECT_TRUE(out.ok);
   EXPECT_EQ(dir_.read("run.sh"), "\xef\xbb\xbf#!/bin/sh\r\necho c\r\necho b");
   EXPECT_EQ(out.changes.at(0).after, blob_sha(dir_.read("run.sh")));
-  EXPECT_EQ(out.changes.at(0).shown, blob_sha("#!/bin/sh\necho c\necho b"));  // what a scan calls
-                                                                              // it
+  // What a scan calls it
+  EXPECT_EQ(out.changes.at(0).shown, blob_sha("#!/bin/sh\necho c\necho b"));
   struct stat st {};
   ::stat(path.c_str(), &st);
   EXPECT_EQ(st.st_mode & 07777, 0755u);

@@ -145,8 +145,8 @@ TEST_F(EditModel, InsertionsAndUndoThroughTheTool) {
             run(tool,
                 {{"command", "insert"}, {"path", path}, {"insert_line", after}, {"new_str", text}})
                 .ok);
-        const bool open = !shown.empty() && !shown.ends_with('\n');  // without a final line end,
-                                                                     // before and after
+        // Without a final line end, before and after
+        const bool open = !shown.empty() && !shown.ends_with('\n');
         if (!text.ends_with('\n')) text += '\n';
         for (std::size_t k = 0; k < after; ++k) want += std::string(lines[k]) + "\n";
         want += text;

@@ -254,11 +254,8 @@ TEST(SnapshotStore, GivesNoDamagedContentBack) {
   tree.write("b.txt", "two");
   auto snapshots = tree.open();
   const std::string id = take(snapshots);
-  const std::string object = store_of(tree) +
-                             "/objects/43/dd47ea691c90a5fa7827892c70241913351963";  // printf one |
-                                                                                    // git
-                                                                                    // hash-object
-                                                                                    // --stdin
+  // Printf one | git hash-object --stdin
+  const std::string object = store_of(tree) + "/objects/43/dd47ea691c90a5fa7827892c70241913351963";
   ASSERT_TRUE(fs::exists(object));
   fs::permissions(object, fs::perms::owner_all);
   for (auto n = static_cast<std::int64_t>(fs::file_size(object)) - 1; n >= 0; --n) {

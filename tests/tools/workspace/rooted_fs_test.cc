@@ -213,8 +213,8 @@ TEST_F(RootedFsTest, NothingLeadsOutOfTheRoot) {
     EXPECT_FALSE(fs_->create(path, "x")) << path;
   }
   EXPECT_FALSE(fs_->create("up/new", "x"));
-  EXPECT_FALSE(fs_->create(std::string("sub/.git\0x", 10), "x"));  // a name that ends before it
-                                                                   // does
+  // a name that ends before it does
+  EXPECT_FALSE(fs_->create(std::string("sub/.git\0x", 10), "x"));
   EXPECT_FALSE(fs_->create(std::string("a\0b/c", 5), "x"));
   EXPECT_TRUE(fs::is_empty(root_ / "sub"));
   std::ifstream in(outside);

@@ -69,16 +69,16 @@ TEST(AcpAgreement, OurOwnEditsDoNotPartThem) {
   a.edited("/r/a", one, two);
   EXPECT_EQ(a.of("/r/a", "1\n", "2\n", kJustNow), stale);
   EXPECT_EQ(a.of("/r/a", "2 and mine\n", "2\n", kJustNow), unsaved);
-  a.edited("/r/a", one, tools::blob_sha("3\n"));  // of another text than is known: somebody was
-                                                  // between
+  // Of another text than is known: somebody was between
+  a.edited("/r/a", one, tools::blob_sha("3\n"));
   EXPECT_EQ(a.of("/r/a", "2 and mine\n", "3\n", kJustNow), parted);
 }
 
 TEST(AcpAgreement, OfUnknownFilesTheAgeSpeaks) {
   Agreement a;
   EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);
-  EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);  // the look alone makes it no better
-                                                            // known
+  // The look alone makes it no better known
+  EXPECT_EQ(a.of("/r/a", "?\n", "1\n", kJustNow), parted);
   EXPECT_EQ(a.of("/r/b", "?\n", "1\n", kLongAgo), unsaved);
   EXPECT_EQ(a.of("/r/b", "?\n", "2\n", kJustNow), parted);
 }

@@ -21,8 +21,8 @@ TEST(AcpUnsaved, TakesAnEditElsewhere) {
 }
 
 TEST(AcpUnsaved, TakesAnEditBesideItsOwnChanges) {
-  const std::string mine = edit(edit(kSaved, "four", "4"), "seven", "7");  // within the lines that
-                                                                           // a hunk shows around
+  // Within the lines that a hunk shows around
+  const std::string mine = edit(edit(kSaved, "four", "4"), "seven", "7");
   EXPECT_EQ(with_edit(mine, unified(edit(kSaved, "five\n", "5\nfive and a half\n"))),
             edit(mine, "five\n", "5\nfive and a half\n"));
 }

@@ -11,9 +11,9 @@
 
 namespace lares::daemon {
 
-inline constexpr std::uint64_t kHistoryFileBytesMax = 224'000;  // 64k tokens: larger files are only
-                                                                // listed
-inline constexpr std::size_t kVolatilityCommitsMax = 3'000;     // looked at before the first
+// 64k tokens: larger files are only listed
+inline constexpr std::uint64_t kHistoryFileBytesMax = 224'000;
+inline constexpr std::size_t kVolatilityCommitsMax = 3'000;  // looked at before the first
 
 // Begins `n_commits` before HEAD, later if the history is shorter. What no scanner would show
 // (binary, data, vendored) is left out or only listed by rules of its own: figures of a replay are

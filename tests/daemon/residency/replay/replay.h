@@ -29,9 +29,9 @@ struct ReplayOptions {
   std::int64_t budget_tokens = kLargeBudget;  // for the repository; T follows from it
   std::int64_t overlay_tokens_max = 0;        // T itself; 0: from the budget and the base
   CountTokens count;
-  Composer compose;        // none: the daemon's own (counting_composer.h)
-  bool full_only = false;  // rebases when the overlay passes T, neither for hidden files nor for
-                           // stale lines
+  Composer compose;  // none: the daemon's own (counting_composer.h)
+  // Rebases when the overlay passes T, neither for hidden files nor for stale lines
+  bool full_only = false;
 };
 
 struct ReplayResult {
