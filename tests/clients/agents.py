@@ -133,7 +133,8 @@ def copilot(base, **env):
 
 
 def pi_deepseek(write, url, token, prompt):
-    return pi(write, prompt, {"deepseek": {"baseUrl": url}}, "--provider", "deepseek", "--thinking", "xhigh", DEEPSEEK_API_KEY=token)
+    return pi(write, prompt, {"deepseek": {"baseUrl": url}}, "--provider", "deepseek", "--model", MODEL, "--thinking", "xhigh",
+              DEEPSEEK_API_KEY=token)
 
 
 OPENCODE = {"chat": ("@ai-sdk/openai-compatible", "/v1"), "messages": ("@ai-sdk/anthropic", "/anthropic/v1"),
