@@ -35,10 +35,12 @@ Seen seen(const Config& c, std::int64_t n_context) {
   return out;
 }
 
-// What a buffer of so many bytes takes: large ones are whole huge pages, and begin within the first
-// 4096 bytes of one (memory/buffer.h).
+constexpr Bytes kBeginsWithin = 4096;  // of a huge page's first bytes (memory/buffer.h)
+
+// What a buffer of so many bytes takes: large ones are whole huge pages.
 Bytes held(Bytes bytes) {
-  return bytes < kHugePage ? bytes : (bytes + 4096 + kHugePage - 1) / kHugePage * kHugePage;
+  return bytes < kHugePage ? bytes
+                           : (bytes + kBeginsWithin + kHugePage - 1) / kHugePage * kHugePage;
 }
 
 // Of every token of a chunk, floats of each buffer.
