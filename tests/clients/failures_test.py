@@ -145,7 +145,7 @@ SAME_DAEMON = (INTERRUPTED, "engine fails within a call", "cut within a call", "
 FULL = {  # how an agent shows that it has understood what is wrong, by the first word of its name
     "claude": f"tokens (limit {CONTEXT})",
     "codex": "ran out of room in the model's context window",
-    "pi": '"compaction_start","reason":"overflow"',
+    "pi": '"type":"context_edit"',  # takes the attempt back to compact what was before it: here, nothing
     "opencode": "ContextOverflowError",
 }
 
@@ -165,7 +165,7 @@ class Failures(TableCase):
         "context is full": ("rc 1", "rc 1", NOTHING, NOTHING, NOTHING, "rc 1", "rc 1", "rc 1"),
         # what others do. Where a stream ends as if it were whole, opencode shows the model a call that broke off: here, as good as done.
         "cut within a call": (AGAIN,) * 8,
-        "ends early within a call": (AGAIN, AGAIN) + (NOTHING,) * 6,
+        "ends early within a call": (AGAIN,) * 5 + (NOTHING,) * 3,
         "500": (AGAIN,) * 8,
         "529": (AGAIN,) * 8,
         "429": (AGAIN, "rc 1") + (AGAIN,) * 6,
