@@ -144,6 +144,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
                      .sandbox_launcher = options.sandbox_launcher,
                      .mcp_config = options.mcp_config,
                      .config_dir = options.config_dir,
+                     .home = options.home,
                      .network_allow = options.network_allow,
                      .defaults = options.defaults,
                      .wake = options.wake,

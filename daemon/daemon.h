@@ -26,6 +26,7 @@ struct DaemonOptions {
   std::string mcp_config;                  // the user's own; empty: no MCP servers
   std::vector<std::string> network_allow;  // hosts that commands may reach
   std::string config_dir;   // the user's own hooks.json and AGENTS.md; empty: neither
+  std::string home;         // where the user's own skills are; empty: none
   std::string listen;       // parse_listen_address() takes it; empty: no TCP
   std::string listen_hint;  // how another address is given, where this one cannot be had
   bool listen_without_token = false;

@@ -16,6 +16,7 @@
 #include "daemon/protocol/socket_path.h"
 #include "daemon/remote/remote.h"
 #include "daemon/settings.h"
+#include "daemon/skills/skills.h"
 #include "daemon/turn/generation_config.h"
 #include "daemon/version.h"
 #include "engine/engine.h"
@@ -136,6 +137,7 @@ int run(int argc, char** argv) {
   options.network_allow = settings->list("network_allow");
   options.config_dir = config_dir();
   options.mcp_config = mcp_config(options.config_dir);
+  options.home = daemon::skills_home();
   options.effort = settings->text("effort").value_or("");
   if (const auto wake = settings->text("wake"); wake == "always")
     options.wake = daemon::Wake::always;

@@ -16,7 +16,7 @@ MAY_INCLUDE = {
 PUBLIC = {
     "engine": {"engine.h", "between_layers.h", "tokenizer.h", "grammar.h", "chat.h", "inspect.h", "verify.h", "bench.h", "json_schema.h", "placement.h", "gpus.h"},
     "sandbox": {"sandbox.h", "fd.h", "control_paths.h", "open_files.h", "secret_names.h", "sensitive_paths.h", "tree.h"},
-    "tools": {"tool.h", "builtin.h", "atomic_file.h", "fd.h", "lenient_json.h", "text.h", "edit/editor_texts.h", "git/change_rates.h", "git/worktree.h", "outline/syntax_check.h", "outline/text.h", "shell/commands.h", "shell/destructive_run.h", "shell/jobs.h", "snapshots/snapshots.h", "snapshots/stop.h", "testing/run.h", "workspace/own_files.h", "workspace/scanner.h", "workspace/source_file.h", "workspace/watcher.h", "workspace/workspace.h"},
+    "tools": {"tool.h", "builtin.h", "atomic_file.h", "fd.h", "lenient_json.h", "text.h", "edit/editor_texts.h", "git/change_rates.h", "git/worktree.h", "outline/syntax_check.h", "outline/text.h", "shell/commands.h", "shell/destructive_run.h", "shell/jobs.h", "snapshots/snapshots.h", "snapshots/stop.h", "testing/run.h", "workspace/own_files.h", "workspace/rooted_fs.h", "workspace/scanner.h", "workspace/secrets.h", "workspace/source_file.h", "workspace/watcher.h", "workspace/workspace.h"},
     "mcp": {"mcp.h", "server.h", "server/rpc.h", "server/batch.h", "http_exchange.h", "sse.h"},
 }
 # Files of daemon/ itself are words that any room may use, and use the protocol at the most; TOP wires everything, and is wired by nobody. The
@@ -28,18 +28,19 @@ ROOMS = {
     "store": set(),
     "remote": set(),
     "hooks": {"protocol"},
+    "skills": {"shown"},
     "permissions": {"protocol"},
     "residency": {"store"},
     "turn": {"protocol", "residency"},
     "resident": {"protocol", "residency", "turn"},
-    "session": {"protocol", "store", "turn", "resident", "hooks", "permissions"},
+    "session": {"protocol", "store", "turn", "resident", "hooks", "permissions", "skills"},
     "completions": {"turn"},
     "dialects": {"http", "completions"},
     "mcp": {"protocol", "shown", "http", "session"},
     "server": {"protocol", "http", "mcp", "permissions", "session", "turn"},
     "client": {"protocol", "shown"},
-    "bridges": {"protocol", "shown", "client", "residency/line_diff.h"},
-    "cli": {"protocol", "shown", "client", "bridges", "turn/generation_config.h", "turn/prompt.h"},
+    "bridges": {"protocol", "shown", "client", "skills", "residency/line_diff.h"},
+    "cli": {"protocol", "shown", "client", "bridges", "skills", "turn/generation_config.h", "turn/prompt.h"},
 }
 TOP = {"main.cc", "daemon.cc", "daemon.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([a-z]+)/([^"]+)"', re.M)

@@ -40,6 +40,7 @@ constexpr Example kExamples[] = {
     {"lares import", "lares import session.lares --root ~/src/shop"},
     {"lares replay", "lares replay        lares replay session.lares"},
     {"lares title", "lares title m9bqm2q79x1g \"the date parser\""},
+    {"lares skills", "lares skills        lares run \"/deploy staging\""},
     {"lares rules", "lares rules add bash 'npm test *' allow"},
     {"lares rules add", "lares rules add bash 'npm test *' allow --user"},
     {"lares rules remove", "lares rules remove bash 'npm test *'"},

@@ -41,6 +41,7 @@
 namespace lares::daemon {
 
 class Worktrees;
+struct Skills;
 
 // A connection that follows a session. Called on the io executor; lines end with their newline.
 class Subscriber {
@@ -77,6 +78,7 @@ struct SessionWorld {
   const Log* log = nullptr;
   std::string state_dir, sandbox_launcher, mcp_config;
   std::string config_dir;  // the user's own hooks.json and AGENTS.md; empty: neither
+  std::string home;        // where the user's own skills are (skills.h); empty: none
   std::vector<std::string> network_allow;
   TurnSettings defaults;
   Wake wake = Wake::attended;
@@ -289,8 +291,9 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   std::optional<tools::KnownText> was_shown(const std::string& path) const;
   void record_shown();
   asio::awaitable<void> pin_again();
-  Beginning begin_with(const Resident::Beginning& beginning, const std::string& task,
-                       std::vector<std::string>& notes) const;
+  asio::awaitable<Skills> skills() const;
+  Beginning begin_with(const Resident::Beginning& beginning, const Skills& skills,
+                       const std::string& task, std::vector<std::string>& notes) const;
   void adopt(Resident::Beginning beginning);
   asio::awaitable<std::optional<Beginning>> begin_anew(std::string summary, std::string next);
   asio::awaitable<Checked> check_work();  // tests_run.cc

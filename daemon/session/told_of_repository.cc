@@ -6,8 +6,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "daemon/skills/skills.h"
 #include "daemon/turn/instructions.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
@@ -23,6 +25,24 @@ namespace {
 constexpr std::string_view kAllMayHaveChanged =
     "<workspace-update>\nFiles may have changed since you were shown them. View a file before you "
     "rely on its text.\n</workspace-update>\n";
+
+constexpr std::size_t kSkillsNamed = 12, kWrongSkillsTold = 4;
+
+void note_skills(const Skills& skills, std::vector<std::string>& notes) {
+  std::vector<std::string> names;
+  for (const Skill& skill : skills.all) names.push_back(skill.name);
+  const std::size_t n_more = names.size() - std::min(names.size(), kSkillsNamed);
+  names.resize(names.size() - n_more);
+  if (!names.empty())
+    notes.push_back(fmt::format("skills: {}{}", fmt::join(names, ", "),
+                                n_more == 0 ? "" : fmt::format(" and {} more", n_more)));
+  std::size_t n_wrong = 0;
+  for (const auto& other : skills.passed_over)
+    if (!other.hidden && ++n_wrong <= kWrongSkillsTold)
+      notes.push_back(fmt::format("the skill {} is not used: {}", other.path, other.why));
+  if (n_wrong > kWrongSkillsTold)
+    notes.push_back(fmt::format("{} skills are not used; `lares skills` says why", n_wrong));
+}
 
 }  // namespace
 
@@ -81,15 +101,21 @@ asio::awaitable<std::string> Session::changes_of_others() {
   co_return std::move(update->text);
 }
 
-Beginning Session::begin_with(const Resident::Beginning& beginning, const std::string& task,
-                              std::vector<std::string>& notes) const {
+asio::awaitable<Skills> Session::skills() const {
+  const auto look = [root = info_.root, home = world_.home] { return find_skills(root, home); };
+  co_return co_await on_disk_pool(*world_.disk, look);
+}
+
+Beginning Session::begin_with(const Resident::Beginning& beginning, const Skills& skills,
+                              const std::string& task, std::vector<std::string>& notes) const {
   const Instructions asked = instructions(beginning.files, beginning.pinned->view,
                                           own_file(world_, "AGENTS.md"));
   if (!asked.unreadable.empty()) notes.push_back(asked.unreadable);
   if (!asked.files.empty())
     notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
+  note_skills(skills, notes);
   return {{beginning.base, &beginning.base->tokens},
-          begin_session(beginning.overlay, info_.root, task, asked.text)};
+          begin_session(beginning.overlay, info_.root, task, asked.text + told_of_skills(skills))};
 }
 
 // The transcript has what this shows.
@@ -128,7 +154,9 @@ asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summar
        // last,
        // once
   const auto bytes_max = user_words_bytes_max(world_.host->engine()->info().n_context_max);
-  auto out = begin_with(*beginning, anew(summary, said, next, bytes_max), notes);
+  auto looking = skills();
+  const Skills found = co_await std::move(looking);
+  auto out = begin_with(*beginning, found, anew(summary, said, next, bytes_max), notes);
   anew_ = std::move(*beginning);
   co_return std::optional<Beginning>(std::move(out));
 }

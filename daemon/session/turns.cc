@@ -13,6 +13,7 @@
 #include "daemon/session/retold.h"
 #include "daemon/session/session.h"
 #include "daemon/session/session_settings.h"
+#include "daemon/skills/skills.h"
 #include "daemon/turn/until_stopped.h"
 
 namespace lares::daemon {
@@ -123,11 +124,22 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
 
   make_toolbox();
   TurnInput input{.turn_id = turn_id,
-                  .said = {prompt->send.id, prompt->send.content},
+                  .said = {prompt->send.id, prompt->send.content, ""},
                   .settings = settings(turn_->mode),
                   .threads = world_.tool_threads};
-  if (turn_->woken) input.said = woken_by(prompt->send.content, input.notes);
   prompt->delivered = true;
+  if (turn_->woken) {
+    input.said = woken_by(prompt->send.content, input.notes);
+  } else if (prompt->send.content.starts_with('/')) {
+    const auto look = [said = prompt->send.content, root = info_.root, home = world_.home] {
+      return called_skill(said, root, home);
+    };
+    auto called = co_await on_disk_pool(*world_.disk, look);
+    if (called)
+      input.said.for_model = std::move(*called);
+    else
+      input.notes.push_back(std::move(called.error()));
+  }
   resident_ = world_.residents->of(info_.root);
   auto retelling_it = retell(input);
   const std::string before = co_await std::move(retelling_it);
@@ -138,7 +150,9 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     if (!beginning) co_return cancelled;
     if (!*beginning)
       co_return TurnResult{"error", "read the repository: " + beginning->error(), {}};
-    input.beginning = begin_with(**beginning, before + input.said.text, input.notes);
+    auto looking = skills();
+    const Skills found = co_await std::move(looking);
+    input.beginning = begin_with(**beginning, found, before + input.said.whole(), input.notes);
     adopt(std::move(**beginning));
   } else if (!pinned_) {
     co_await pin_again();

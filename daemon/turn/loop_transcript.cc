@@ -17,11 +17,12 @@ constexpr std::string_view kDoWhatWasAsked = "Now do what was asked last.";
 }  // namespace
 
 std::int64_t TurnLoop::n_least() const {
-  const auto bytes = static_cast<std::int64_t>(in_.said.text.size());
+  const std::string said = in_.said.whole();
+  const auto bytes = static_cast<std::int64_t>(said.size());
   if (in_.n_repository + bytes + kClosingTokens < context_limit())
     return in_.n_repository + bytes;  // tokens are fewer
-  return in_.n_repository + static_cast<std::int64_t>(
-                                engine_.tokenizer().encode(in_.said.text, /*added=*/false).size());
+  return in_.n_repository +
+         static_cast<std::int64_t>(engine_.tokenizer().encode(said, /*added=*/false).size());
 }
 
 bool TurnLoop::can_hold(std::int64_t n_prompt) {

@@ -58,7 +58,7 @@ asio::awaitable<TurnResult> TurnLoop::run() {
     if (can_hold(static_cast<std::int64_t>(ids.size()))) append(ids);
   } else if (can_hold(n_least())) {
     std::vector<std::string> said = co_await what_happened();
-    said.push_back(in_.said.text);
+    said.push_back(in_.said.whole());
     const std::vector<std::string> results = transcript_.results;
     auto going_on = go_on(results, said, /*with_task=*/true);
     co_await std::move(going_on);
@@ -251,7 +251,7 @@ std::vector<std::string> TurnLoop::hear(const std::vector<Said>& steering) {
   std::vector<std::string> texts;
   for (const auto& said : steering) {
     items_.complete({.kind = "user", .text = said.text, .prompt_id = said.prompt_id});
-    texts.push_back(said.text);
+    texts.push_back(said.whole());
   }
   return texts;
 }

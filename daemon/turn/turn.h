@@ -67,6 +67,8 @@ struct TurnResult {
 // A task, or what the user wrote while the turn ran.
 struct Said {
   std::string prompt_id, text;
+  std::string for_model;  // what only the model reads, behind the text; or empty
+  std::string whole() const { return text + for_model; }
 };
 
 // A stretch of an answer, from token `at` to the next: drawn with the `draw`-th answer of its step.

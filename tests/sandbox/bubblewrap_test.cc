@@ -210,7 +210,8 @@ TEST(Bubblewrap, TheHomeDirectorysProgramsAreShown) {
   const Scratch scratch;
   const auto home = scratch.outside / "home";
   const std::string before = ::getenv("HOME") ? ::getenv("HOME") : "";
-  for (const char* name : {".cargo/bin/tool", ".m2/repository/a.jar", ".ssh/id", "elsewhere/x"}) {
+  for (const char* name : {".cargo/bin/tool", ".m2/repository/a.jar", ".agents/skills/a/run",
+                           ".ssh/id", "elsewhere/x"}) {
     std::filesystem::create_directories((home / name).parent_path());
     std::ofstream(home / name) << name << "\n";
   }
@@ -221,7 +222,9 @@ TEST(Bubblewrap, TheHomeDirectorysProgramsAreShown) {
       "echo kept; touch new && echo new",
       in(scratch, Backend::bubblewrap));
   ::setenv("HOME", before.c_str(), 1);
-  EXPECT_EQ(ran.output, "./.cargo/bin/tool\n./.m2/repository/a.jar\nkept\nnew\n") << ran.error;
+  EXPECT_EQ(ran.output,
+            "./.agents/skills/a/run\n./.cargo/bin/tool\n./.m2/repository/a.jar\nkept\nnew\n")
+      << ran.error;
 }
 
 TEST(Bubblewrap, KillTakesAll) {

@@ -88,27 +88,31 @@ TEST(Credentials, OfTheHomeDirectoryAreNotThere) {
                            ".config/lares/config",
                            ".local/state/lares/journal",
                            ".terraform.d/credentials.tfrc.json",
-                           ".vault-token"}) {
+                           ".vault-token",
+                           ".claude/.credentials.json"}) {
     write(home / name, "SECRET");
     const auto path = (home / name).native();
     script += "cat " + path + " 2>/dev/null && echo READ " + path + "\n(echo x >> " + path +
               ") 2>/dev/null\n";
   }
-  // Toolchains are shown from the same directories; what lies beside them is not.
+  // Toolchains and skills are shown from the same directories; what lies beside them is not.
   write(home / ".cargo/bin/tool", "tool");
   write(home / ".m2/repository/a.jar", "jar");
+  write(home / ".claude/skills/a/SKILL.md", "skill");
   script +=
-      "cat ~/.cargo/bin/tool ~/.m2/repository/a.jar\n(echo x >> ~/.cargo/bin/tool) 2>/dev/null || "
-      "echo kept\n";
+      "cat ~/.cargo/bin/tool ~/.m2/repository/a.jar ~/.claude/skills/a/SKILL.md\n"
+      "for f in ~/.cargo/bin/tool ~/.claude/skills/a/SKILL.md; do (echo x >> $f) 2>/dev/null || "
+      "echo kept; done\n";
   const std::string before = ::getenv("HOME") ? ::getenv("HOME") : "";
   ::setenv("HOME", home.c_str(), 1);
   const auto ran = shell(script, in(scratch));
   ::setenv("HOME", before.c_str(), 1);
-  EXPECT_EQ(ran.output, "tooljarkept\n") << ran.error;
+  EXPECT_EQ(ran.output, "tooljarskillkept\nkept\n") << ran.error;
   for (const auto& entry : fs::recursive_directory_iterator(home)) {
     if (!entry.is_regular_file()) continue;
     const auto text = text_of(entry.path());
-    EXPECT_TRUE(text == "SECRET" || text == "tool" || text == "jar") << entry.path();
+    EXPECT_TRUE(text == "SECRET" || text == "tool" || text == "jar" || text == "skill")
+        << entry.path();
   }
 }
 

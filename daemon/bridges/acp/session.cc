@@ -13,6 +13,7 @@
 #include "daemon/client/prompt_id.h"
 #include "daemon/protocol/overlay_wire.h"
 #include "daemon/shown/text.h"
+#include "daemon/skills/skills.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -25,6 +26,10 @@ constexpr Command kCommands[] = {
     {"rewind", "Back to before the last turn, with the files it changed", "or before this turn"},
     {"undo", "Take the last rewinding back", ""},
 };
+
+bool is_command(std::string_view name) {
+  return std::ranges::any_of(kCommands, [&](const Command& c) { return name == c.name; });
+}
 
 template <class T, class F>
 void on(const protocol::Message& message, F f) {
@@ -86,6 +91,11 @@ void Session::opened() {
     if (*hint) command["input"] = {{"hint", hint}};
     commands.push_back(std::move(command));
   }
+  for (const auto& skill : daemon::find_skills(info_.root, daemon::skills_home()).all)
+    if (skill.for_people && !is_command(skill.name))
+      commands.push_back({{"name", skill.name},
+                          {"description", skill.description},
+                          {"input", {{"hint", "what it is to work on"}}}});
   update(
       {{"sessionUpdate", "available_commands_update"}, {"availableCommands", std::move(commands)}});
 }

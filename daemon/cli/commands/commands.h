@@ -24,6 +24,7 @@ int export_command(int argc, const char* const* argv);       // lares export [ID
 int import_command(int argc, const char* const* argv);       // lares import FILE
 int replay_command(int argc, const char* const* argv);       // lares replay [ID|FILE]
 int title_command(int argc, const char* const* argv);        // lares title ID TEXT
+int skills_command(int argc, const char* const* argv);       // lares skills
 int rules_command(int argc, const char* const* argv);        // lares rules [add|remove ...]
 int completion_command(int argc, const char* const* argv);   // lares completion SHELL
 int manual_command(int argc, const char* const* argv);       // lares manual

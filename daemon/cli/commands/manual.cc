@@ -67,6 +67,11 @@ constexpr Note kNotes[] = {
      "on. What a task asks is asked of the client\\(aqs user where the client can; else what would "
      "need permission does not run, and is listed. The\n"
      "same server answers on the daemon\\(aqs HTTP at /mcp?root=DIR.\n"},
+    {"lares skills",
+     "A skill is a directory with a SKILL.md: YAML between two lines \\-\\-\\- with name and "
+     "description, then what is to be done. The model reads it when\n"
+     "a task is for it; a prompt that begins with /NAME hands it over, $ARGUMENTS in it being the "
+     "rest of the prompt.\n"},
     {"lares rules",
      "A pattern is held against every command of a script, a path, or SERVER/TOOL; * is "
      "anything.\n"},

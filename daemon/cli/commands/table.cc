@@ -29,6 +29,7 @@ constexpr Command kCommands[] = {
      /*seldom=*/true},
     {"title", "call a session something else", title_command, /*seldom=*/true},
     {"mcp", "an MCP server on stdin and stdout", mcp_command, /*seldom=*/true},
+    {"skills", "instructions for one kind of work each", skills_command, /*seldom=*/true},
     {"rules", "what may run unasked, must be asked for, or may not", rules_command},
     {"config", "settings: each value, where it comes from, setting it", config_command},
     {"doctor", "what this host gives, and what is in the way", doctor_command},

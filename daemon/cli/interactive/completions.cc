@@ -4,9 +4,12 @@
 #include <filesystem>
 #include <system_error>
 
+#include <fmt/format.h>
+
 #include "daemon/cli/interactive/slash.h"
 #include "daemon/shown/git.h"
 #include "daemon/shown/text.h"
+#include "daemon/skills/skills.h"
 
 namespace lares::cli {
 namespace {
@@ -63,10 +66,24 @@ std::vector<std::string> names_anywhere(const std::string& root, const std::stri
   return named.empty() ? other : named;
 }
 
+// "/de" gives "/deploy "; what is a command already is not a skill here.
+void add_skills(std::string_view beginning, const std::string& root,
+                std::vector<std::string>& candidates) {
+  if (!beginning.starts_with('/') || beginning.find_first_of(" \t\n") != std::string_view::npos)
+    return;
+  for (const auto& skill : daemon::find_skills(root, daemon::skills_home()).all) {
+    const std::string full = fmt::format("/{} ", skill.name);
+    const auto line = parse_slash(full);
+    if (skill.for_people && full.starts_with(beginning) && !(line && line->command))
+      candidates.push_back(full);
+  }
+}
+
 }  // namespace
 
 Completions completions_of(std::string_view before, const std::string& root) {
   Completions out{.word = std::string(before), .candidates = slash_completions(before)};
+  add_skills(before, root, out.candidates);
   if (!out.candidates.empty()) return out;
   const std::size_t blank = before.find_last_of(" \t\n\"'`(,");
   std::string_view word = before.substr(blank == std::string_view::npos ? 0 : blank + 1);

@@ -15,9 +15,9 @@ struct Completions {
   std::vector<std::string> candidates;  // in order; a directory ends in a slash
 };
 
-// Commands where the line is one, else files and directories below `root`: those whose path begins
-// as the word does, perhaps behind an @. Where none does, what git tracks by that name, wherever it
-// lies.
+// Commands and skills where the line is one, else files and directories below `root`: those whose
+// path begins as the word does, perhaps behind an @. Where none does, what git tracks by that name,
+// wherever it lies.
 Completions completions_of(std::string_view before_cursor, const std::string& root);
 
 }  // namespace lares::cli

@@ -17,6 +17,7 @@
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 #include "daemon/shown/changes.h"
+#include "daemon/skills/skills.h"
 
 namespace lares::cli {
 
@@ -87,6 +88,8 @@ class Interactive {
   void output(const std::string& argument);
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;
+  daemon::Skills skills() const;
+  bool calls_skill(std::string_view name) const;
 
   const InteractiveOptions options_;
   Link link_;

@@ -1,6 +1,7 @@
 // What a person asks of an interactive session: prompts, commands, Ctrl-C.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -110,6 +111,10 @@ void Interactive::say(const std::string& text, std::string_view delivery, std::s
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {
+  if (!line.command && calls_skill(line.name)) {
+    said(typed, talk_.running_turn() != 0 ? "steers the running turn" : "");
+    return say(typed, "steer", "work");
+  }
   if (!line.command) {
     const std::string meant = line.nearest.empty() ? "" : fmt::format(", but /{}", line.nearest);
     view_.note(Style::yellow,
@@ -161,6 +166,15 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
   }
 }
 
+daemon::Skills Interactive::skills() const {
+  return daemon::find_skills(talk_.has_session() ? talk_.session().root : options_.root,
+                             daemon::skills_home());
+}
+
+bool Interactive::calls_skill(std::string_view name) const {
+  return std::ranges::any_of(skills().all, [&](const auto& skill) { return skill.name == name; });
+}
+
 bool Interactive::finds_daemon() {
   talk_.rejoin();
   if (talk_.connected()) return true;
@@ -186,6 +200,9 @@ void Interactive::help() {
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
   row("Up, Ctrl-R", "earlier prompts of this repository");
   row("Tab", "completes a command, or a file's name");
+  for (const auto& skill : skills().all)
+    if (skill.for_people)
+      text += one_row(fmt::format("  {:<20} {}", "/" + skill.name, skill.description)) + "\n";
   transcript_.lines(text);
 }
 

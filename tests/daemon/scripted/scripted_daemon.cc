@@ -8,7 +8,8 @@
 // say what is answered to them, or "files": it writes the file that is asked for with whatever tool
 // a client has; {"files": {"us": 0, "broken": 0}}: with these mishaps
 // (tests/clients/client_director.h). In the environment: $LARES_TEST_CONFIG, the folder of the
-// user's own configuration; $LARES_TEST_CONTEXT, tokens of the model's context; $LARES_TEST_WORDS:
+// user's own configuration; $LARES_TEST_HOME, where the user's own skills are;
+// $LARES_TEST_CONTEXT, tokens of the model's context; $LARES_TEST_WORDS:
 // another model's words; $LARES_TEST_CHUNK:
 // it evaluates prompts so many tokens at a time, each in $LARES_TEST_CHUNK_MS, and has prefixes;
 // $LARES_TEST_CLIENTS, $LARES_TEST_FIRST_BYTE_MS: client_limits.h's;
@@ -57,6 +58,7 @@ int main(int argc, char** argv) {
   const char* const context = std::getenv("LARES_TEST_CONTEXT");
   if (const char* config = std::getenv("LARES_TEST_CONFIG"))
     options.config_dir = config, options.mcp_config = options.config_dir + "/mcp.json";
+  if (const char* home = std::getenv("LARES_TEST_HOME")) options.home = home;
   options.more_routes = daemon::add_test_routes;
   if (const char* http = std::getenv("LARES_TEST_HTTP");
       http && std::string_view(http) == "quick") {

@@ -9,8 +9,9 @@ import shutil
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import daemon_case
 import evaluated
-from client import Refused, call
+from client import Daemon, Refused, call
 from daemon_case import DaemonCase, main
 
 
@@ -137,6 +138,42 @@ class TurnsTest(DaemonCase):
         ended = c.until("turn/ended")[-1]["params"]
         self.assertEqual(ended["reason"], "error")
         self.assertIn(f"read the hooks in {config}/hooks.json: line 1 is not JSON; mend the file", ended["message"])
+
+    def test_skills(self):
+        def skill(home, name, body):
+            path = os.path.join(home, ".agents", "skills", name)
+            os.makedirs(path)
+            with open(os.path.join(path, "SKILL.md"), "w") as f:
+                f.write(f"---\nname: {name}\ndescription: For {name}.\n---\n{body}\n")
+
+        os.environ["LARES_TEST_HOME"] = os.path.join(self.home, "person")
+        self.addCleanup(os.environ.pop, "LARES_TEST_HOME")
+        skill(os.environ["LARES_TEST_HOME"], "own", "[[say [\"hm</think>By my own, for $ARGUMENTS.\"]]]")
+        skill(self.root, "here", "[[say [\"hm</think>By this one's.\"]]]")
+        os.makedirs(os.path.join(self.root, ".claude", "skills", "bad"))
+        with open(os.path.join(self.root, ".claude", "skills", "bad", "SKILL.md"), "w") as f:
+            f.write("no front matter\n")
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, "prompts")
+        c = self.connect()
+        s = self.session(c)
+        self.prompt(c, s, "/own this task")
+        items = [m["params"]["item"] for m in c.until("turn/ended") if m["method"] == "item/completed"]
+        self.assertEqual([(i["kind"], i["text"]) for i in items if i["kind"] != "think"],
+                         [("user", "/own this task"), ("note", "skills: here, own"),
+                          ("note", "the skill .claude/skills/bad/SKILL.md is not used: it does not begin with a line ---, its description and another ---"),
+                          ("text", "By my own, for this task.")])
+        self.prompt(c, s, "/here", id="p2")
+        items = [m["params"]["item"] for m in c.until("turn/ended", turnId=2) if m["method"] == "item/completed"]
+        self.assertEqual([(i["kind"], i["text"]) for i in items if i["kind"] != "think"], [("user", "/here"), ("text", "By this one's.")])
+        self.prompt(c, s, '/bad [[say ["hm</think>Without it."]]]\n', id="p3")
+        items = [m["params"]["item"] for m in c.until("turn/ended", turnId=3) if m["method"] == "item/completed"]
+        self.assertEqual([(i["kind"], i["text"]) for i in items if i["kind"] in ("note", "text")],
+                         [("note", "the skill .claude/skills/bad/SKILL.md is not used: it does not begin with a line ---, its description and another ---"), ("text", "Without it.")])
+        slow = {"text": "x</think>" + call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b"), "us": 2000}
+        self.prompt(c, s, f"[[say {json.dumps([slow])}]]\n", id="p4")
+        self.prompt(c, s, "/own steering", id="p5", delivery="steer")
+        texts = [m["params"]["item"]["text"] for m in c.until("turn/ended", turnId=4) if m["method"] == "item/completed" and m["params"]["item"]["kind"] in ("user", "text")]
+        self.assertEqual(texts[1:], ["/own steering", "By my own, for steering."])
 
     def test_replay_is_what_was_seen(self):
         c = self.start("hm</think>One.", "hm</think>Two.")

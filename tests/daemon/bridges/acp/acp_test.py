@@ -156,7 +156,21 @@ class AcpTest(AcpCase):
         self.assertEqual((len(usage), usage[-1]["size"]), (2, 1 << 20))
         self.assertEqual(editor.updates("session_info_update")[0]["title"], "make it gamma")
         self.assertEqual(editor.updates("user_message_chunk"), [])  # the editor shows its own
-        self.assertEqual([c["name"] for c in editor.updates("available_commands_update")[0]["availableCommands"]], ["ask", "rewind", "undo"])
+        self.assertEqual([c["name"] for c in editor.updates("available_commands_update")[0]["availableCommands"]][:3], ["ask", "rewind", "undo"])
+
+    def test_skills_are_commands(self):
+        for name in ("deploy", "undo"):
+            skill = os.path.join(self.root, ".agents", "skills", name)
+            os.makedirs(skill)
+            with open(os.path.join(skill, "SKILL.md"), "w") as f:
+                f.write(f"---\ndescription: For {name}.\n---\nDo it.\n")
+        self.script(THINK + "Deployed.")
+        editor, session = self.begin()
+        self.assertEqual(editor.answer(editor.prompt(session, "/deploy staging")), {"stopReason": "end_turn"})
+        self.assertEqual((editor.text(), editor.text("agent_thought_chunk")), ("Deployed.", "skills: deploy, undo\nhm"))
+        commands = [(c["name"], c["description"]) for c in editor.updates("available_commands_update")[0]["availableCommands"]]
+        self.assertIn(("deploy", "For deploy."), commands)
+        self.assertEqual([what for name, what in commands if name == "undo"], ["Take the last rewinding back"])
 
     def test_commands_show_their_output(self):
         self.script(bash("echo one; echo two; exit 3"), THINK + "ok")

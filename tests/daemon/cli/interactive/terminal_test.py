@@ -394,6 +394,20 @@ class TerminalTest(TerminalCase):
         t.until("the text is missing")
         self.leave(t)
 
+    def test_a_skill_is_called_by_its_name(self):
+        path = os.path.join(self.root, ".agents", "skills", "deploy2")
+        os.makedirs(path)
+        with open(os.path.join(path, "SKILL.md"), "w") as f:
+            f.write("---\ndescription: Deploys the site.\n---\nDeploy it.\n")
+        self.start(THINK + "Deployed.")
+        t = self.open(width=100)
+        t.write("/help\r")
+        t.until("  /deploy2             Deploys the site.")
+        t.write("/dep\tstaging\r")
+        t.until("› /deploy2 staging\n.*skills: deploy2.*Deployed.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], ["/deploy2 staging"])
+        self.leave(t)
+
     def test_what_begins_like_a_command_is_not_lost(self):
         self.start(THINK + "One.", THINK + call("ask_user", question="Where?"), THINK + "There.", THINK + "Path.")
         t = self.open(width=120)

@@ -1,0 +1,174 @@
+#include "daemon/skills/skills.h"
+
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/tools/scratch.h"
+
+namespace lares::daemon {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::Not;
+using testing::SizeIs;
+
+class SkillsTest : public testing::Test {
+ protected:
+  void put(const tools::test::Scratch& where, const std::string& place, const std::string& name,
+           const std::string& fields, const std::string& body = "Do it.\n") {
+    where.write(place + "/" + name + "/SKILL.md", "---\n" + fields + "---\n" + body);
+  }
+  Skills found() const { return find_skills(repo_.root(), home_.root()); }
+  std::vector<std::string> paths() const {
+    std::vector<std::string> out;
+    for (const auto& skill : found().all) out.push_back(skill.path);
+    return out;
+  }
+  std::vector<std::string> wrong() const {
+    std::vector<std::string> out;
+    for (const auto& other : found().passed_over)
+      if (!other.hidden) out.push_back(other.path + ": " + other.why);
+    return out;
+  }
+  tl::expected<std::string, std::string> called(const std::string& prompt) const {
+    return called_skill(prompt, repo_.root(), home_.root());
+  }
+  tools::test::Scratch repo_, home_;
+};
+
+TEST_F(SkillsTest, TheRepositorysComeBeforeTheUsers) {
+  put(home_, ".agents/skills", "own", "name: own\ndescription: mine\n");
+  put(home_, ".agents/skills", "both", "name: both\ndescription: mine\n");
+  put(home_, ".claude/skills", "other", "description: named by its directory\n");
+  put(repo_, ".claude/skills", "both", "name: both\ndescription: second\n");
+  put(repo_, ".agents/skills", "both", "name: both\ndescription: first\n");
+  put(repo_, ".agents/skills", "group/deep", "name: deep\ndescription: below another\n");
+  EXPECT_THAT(paths(),
+              ElementsAre(".agents/skills/both/SKILL.md", ".agents/skills/group/deep/SKILL.md",
+                          home_.at(".claude/skills/other/SKILL.md"),
+                          home_.at(".agents/skills/own/SKILL.md")));
+  EXPECT_EQ(found().all[0].description, "first");
+  EXPECT_EQ(found().all[2].name, "other");
+  EXPECT_THAT(wrong(), IsEmpty());
+  EXPECT_THAT(found().passed_over, SizeIs(2));  // the two others of one name
+  EXPECT_THAT(find_skills(repo_.root(), "").all, SizeIs(2));
+  EXPECT_THAT(find_skills(home_.root(), home_.root()).passed_over, IsEmpty());
+}
+
+TEST_F(SkillsTest, OnePlaceMayLinkToTheOther) {
+  put(repo_, ".agents/skills", "a", "name: a\ndescription: d\n");
+  fs::create_directory(repo_.at(".claude"));
+  fs::create_directory_symlink("../.agents/skills", repo_.at(".claude/skills"));
+  EXPECT_THAT(paths(), SizeIs(1));
+  EXPECT_THAT(found().passed_over, IsEmpty());
+}
+
+TEST_F(SkillsTest, TheUsersMayBeLinksAndTheRepositorysLeadNowhereElse) {
+  tools::test::Scratch elsewhere;
+  put(elsewhere, "dotfiles", "a", "name: a\ndescription: d\n", "Kept elsewhere.\n");
+  fs::create_directories(home_.at(".agents/skills/a"));
+  fs::create_symlink(elsewhere.at("dotfiles/a/SKILL.md"), home_.at(".agents/skills/a/SKILL.md"));
+  EXPECT_THAT(*called("/a"), HasSubstr("Kept elsewhere."));
+  fs::create_directories(repo_.at(".agents/skills/b"));
+  fs::create_symlink(elsewhere.at("dotfiles/a/SKILL.md"), repo_.at(".agents/skills/b/SKILL.md"));
+  fs::create_directory_symlink(elsewhere.at("dotfiles"), repo_.at(".agents/skills/c"));
+  EXPECT_THAT(paths(), ElementsAre(home_.at(".agents/skills/a/SKILL.md")));
+  EXPECT_THAT(wrong(), SizeIs(2));
+  for (const auto& line : wrong())
+    EXPECT_THAT(line, HasSubstr("leads out of the worktree")) << line;
+}
+
+TEST_F(SkillsTest, WhatIsWrongWithOneIsSaid) {
+  put(repo_, ".agents/skills", "no-description", "name: a\n");
+  put(repo_, ".agents/skills", "No Name", "name: Neither This\ndescription: d\n");
+  repo_.write(".agents/skills/plain/SKILL.md", "# Only text\n");
+  put(repo_, ".agents/skills", "secret", "name: secret\ndescription: d\n",
+      "AKIA"
+      "IOSFODNN7QWERTYU and -----BEGIN RSA "
+      "PRIVATE KEY-----\nMIIEow\n");
+  fs::create_directories(repo_.at(".agents/skills/fifo"));
+  ASSERT_EQ(::mkfifo(repo_.at(".agents/skills/fifo/SKILL.md").c_str(), 0600), 0);
+  EXPECT_THAT(paths(), IsEmpty());
+  const auto all = wrong();
+  ASSERT_THAT(all, SizeIs(5));
+  EXPECT_THAT(all, testing::Contains(HasSubstr("no-description/SKILL.md: it has no description")));
+  EXPECT_THAT(all, testing::Contains(HasSubstr("No Name/SKILL.md: neither its name nor")));
+  EXPECT_THAT(
+      all,
+      testing::Contains(HasSubstr(
+          "plain/SKILL.md: it does not begin with a line ---, its description and another ---")));
+  EXPECT_THAT(all, testing::Contains(HasSubstr("secret/SKILL.md: it holds a secret")));
+  EXPECT_THAT(all, testing::Contains(HasSubstr("fifo/SKILL.md: it ")));
+  const auto one = called("/plain now");
+  ASSERT_FALSE(one);
+  EXPECT_EQ(one.error(),
+            "the skill .agents/skills/plain/SKILL.md is not used: it does not begin with a line "
+            "---, its description and another ---");
+}
+
+TEST_F(SkillsTest, TheModelIsToldOfThoseThatAreForIt) {
+  EXPECT_EQ(told_of_skills(found()), "");
+  put(repo_, ".agents/skills", "a", "name: a\ndescription: |\n  For\n  this.\n");
+  put(repo_, ".agents/skills", "b",
+      "name: b\ndescription: d\ndisable-model-invocation: true\nuser-invocable: false\n");
+  put(home_, ".agents/skills", "c", "name: c\ndescription: mine\n");
+  EXPECT_THAT(told_of_skills(found()),
+              EndsWith(fmt::format("\n- a (.agents/skills/a/SKILL.md): For this.\n"
+                                   "- c ({}/.agents/skills/c/SKILL.md): mine\n\n",
+                                   home_.root())));
+  EXPECT_TRUE(found().all[0].for_people);
+  EXPECT_FALSE(found().all[1].for_people);
+}
+
+TEST_F(SkillsTest, WhatIsToldIsBounded) {
+  const std::string words(3000, 'w');
+  for (int i = 0; i < 40; ++i)
+    put(repo_, ".agents/skills", fmt::format("s{:03}", i), "description: " + words + "\n");
+  const std::string told = told_of_skills(found());
+  EXPECT_LT(told.size(), kSkillsToldBytesMax + 40 * 64 + 400);
+  EXPECT_THAT(told, HasSubstr("- s000 (.agents/skills/s000/SKILL.md): w"));
+  EXPECT_THAT(told, HasSubstr("- s039 (.agents/skills/s039/SKILL.md)\n"));
+}
+
+TEST_F(SkillsTest, NoMoreThanSoManyAreFound) {
+  for (std::size_t i = 0; i <= kSkillsMax; ++i)
+    put(repo_, ".agents/skills", fmt::format("s{:03}", i), "description: d\n");
+  EXPECT_THAT(paths(), SizeIs(kSkillsMax));
+  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("there are 256 already")));
+}
+
+TEST_F(SkillsTest, APromptThatBeginsWithItsNameCallsIt) {
+  put(repo_, ".agents/skills", "deploy", "name: deploy\ndescription: d\n",
+      "\nDeploy to $ARGUMENTS, and only to $ARGUMENTS.\n\n");
+  EXPECT_THAT(*called("/deploy  the staging\nhost \n"),
+              EndsWith("<skill name=\"deploy\">\nDeploy to the staging\nhost, and only to the "
+                       "staging\nhost.\n</skill>"));
+  EXPECT_THAT(*called("/deploy"), HasSubstr("Deploy to , and"));
+  EXPECT_THAT(*called("/deploy"), HasSubstr("deploy (.agents/skills/deploy/SKILL.md)"));
+  for (const char* prompt : {"deploy", " /deploy", "/deployed", "/deploy/it", "/", "/Deploy", "",
+                             "say /deploy", "/tmp/deploy is full"})
+    EXPECT_EQ(*called(prompt), "") << prompt;
+}
+
+TEST_F(SkillsTest, ALongOneIsCut) {
+  put(repo_, ".agents/skills", "long", "description: d\n",
+      "begin " + std::string(kSkillBytesMax, 'x') + " end");
+  EXPECT_THAT(*called("/long"), HasSubstr("begin x"));
+  EXPECT_THAT(*called("/long"), Not(HasSubstr("end")));
+  EXPECT_THAT(*called("/long"), HasSubstr("x\n[what follows is left out"));
+  put(repo_, ".agents/skills", "many", "description: d\n",
+      fmt::format("{}", fmt::join(std::vector<std::string>(9000, "$ARGUMENTS"), " ")));
+  EXPECT_LT(called("/many " + std::string(100'000, 'a'))->size(), kSkillBytesMax + 1000);
+}
+
+}  // namespace
+}  // namespace lares::daemon
