@@ -68,11 +68,11 @@ TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_m
 TSAN_DAEMON = daemon_contexts_test daemon_engine_host_test daemon_log_test daemon_completions_generator_test daemon_dialects_read_body_test daemon_session_thrown_test
 TSAN_SUITES = daemon_turns_test daemon_recovery_test
 
-# The CUDA kernels, emulated, under a race detector of their own (kernels/cuda/simt/races.h).
+# The CUDA kernels, emulated, under a race detector of their own (kernels/cuda/simt/races.h). The last line says what was looked at.
 racecheck: deps
 	@cmake -S . -B $(BUILD)-races -G Ninja -DCMAKE_BUILD_TYPE=Release -DLARES_CUDA=OFF -DLARES_RACES=ON
 	@ninja -C $(BUILD)-races -j $(JOBS) $(RACES)
-	@ctest --test-dir $(BUILD)-races --output-on-failure -j $(JOBS) -R "^($$(echo $(RACES) | tr ' ' '|'))$$"
+	@tests/racecheck.py $(BUILD)-races $(JOBS) $(RACES)
 RACES = kernels_cuda_races_test kernels_cuda_overlap_test kernels_cuda_launch_test kernels_cuda_hyper_test kernels_cuda_attention_test kernels_cuda_attention_inputs_test kernels_cuda_compress_test kernels_cuda_draft_rows_test kernels_cuda_elementwise_test kernels_cuda_indexer_test kernels_cuda_linear_test kernels_cuda_wide_test kernels_cuda_experts_test engine_cuda_emulated_steps_test
 
 # Prompts, draws, forks, going back and cancelling at random for half an hour: same tokens, same bits, and memory that stays.

@@ -160,8 +160,8 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
   EXPECT_EQ(run(Shared::apart, simt::Order::ascending), whole) << "a block of rows a block";
   EXPECT_EQ(run(Shared::apart_more, simt::Order::descending), whole);
   if (C == kWgmmaDim) {
-    for (const auto order : {simt::Order::ascending, simt::Order::descending,
-                             simt::Order::scattered, simt::Order::greedy})
+    for (const auto order : in_turn({simt::Order::ascending, simt::Order::descending,
+                                     simt::Order::scattered, simt::Order::greedy}))
       EXPECT_EQ(run(Shared::wgmma, order), whole) << "by wgmma";
   }
   if (C == kWgmmaDim) {
@@ -184,8 +184,8 @@ TEST_P(CudaAttention, AgreesWithFloat64HoweverItIsShared) {
     of.q = turned.data();
     const auto turned_before = by(of, simt::Order::scattered);
     of.q = nullptr, of.raw_q = raw.data(), of.query_eps = 1e-6f;
-    for (const auto order : {simt::Order::ascending, simt::Order::descending,
-                             simt::Order::scattered, simt::Order::greedy})
+    for (const auto order : in_turn({simt::Order::ascending, simt::Order::descending,
+                                     simt::Order::scattered, simt::Order::greedy}))
       EXPECT_EQ(by(of, order), turned_before) << "turned on their way";
     EXPECT_NE(turned_before, whole);
   }

@@ -86,8 +86,8 @@ Out run(const Case& c, Form form, bool later, const Weights& w, const std::vecto
                gcomb.values(), scale.values(),   codes.values()};
   };
   Out first;
-  for (const simt::Order order : {simt::Order::ascending, simt::Order::descending,
-                                  simt::Order::scattered, simt::Order::greedy}) {
+  for (const simt::Order order : in_turn({simt::Order::ascending, simt::Order::descending,
+                                          simt::Order::scattered, simt::Order::greedy})) {
     if (order == simt::Order::greedy && c.dim > 512) continue;  // slow with so many threads
     fresh();
     simt::Machine& machine = simt::Machine::get();

@@ -179,7 +179,7 @@ TEST(CudaTopK, ChoosesAsTheCpu) {
     for (int i = 0; i < rows; ++i) sequences.emplace_back(0, 0, 0, 0);
     TestPlaces places(sequences, std::vector<std::pair<std::int64_t, int>>(
                                      static_cast<std::size_t>(rows), {4 * n - 1, 1}));
-    for (const simt::Order order : {simt::Order::ascending, simt::Order::scattered}) {
+    for (const simt::Order order : in_turn({simt::Order::ascending, simt::Order::scattered})) {
       Guarded<std::int32_t> chosen(static_cast<std::size_t>(rows) * k);
       const TopKArgs a{.score = flat.data(),
                        .score_stride = n_max,

@@ -407,6 +407,11 @@ TEST(CudaProducts, SegmentsOfKMakeOneSum) {
   EXPECT_EQ(a, streamed(args, 1, few));
   args.y = many.data();
   EXPECT_EQ(a, run(args, Path::many, many));
+  // Codes' scales are written once a segment, too.
+  args.y = few.data();
+  args.quantise = true;
+  const auto quantised = run(args, Path::few, few);
+  EXPECT_EQ(quantised, streamed(args, 1, few));
 }
 
 TEST(CudaProducts, ProductsOfOneLaunchKeepTheirOwnRows) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/cuda/launch.h"
+#include "tests/kernels/cuda_racing.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -68,6 +69,7 @@ TEST_F(CudaOverlap, WhoWaitsHasWhatWasMade) {
 }
 
 TEST_F(CudaOverlap, WhoReadsEarlyHasWhatWasThere) {
+  const test::Racing racing;
   go(add_one, a_, b_);
   go(add_one_read_early, b_, c_);
   overlap_.settle();
@@ -79,6 +81,7 @@ TEST_F(CudaOverlap, WhoReadsEarlyHasWhatWasThere) {
 }
 
 TEST_F(CudaOverlap, WhoWritesEarlySpoilsWhatIsStillRead) {
+  const test::Racing racing;
   go(add_one, a_, b_);
   go(write_early, b_, a_);
   overlap_.settle();

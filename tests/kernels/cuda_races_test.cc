@@ -107,6 +107,63 @@ TEST(CudaRaces, SizesMayDiffer) {
               testing::UnorderedElementsAre(kReadWrite, kTwoWrites));
 }
 
+// Loads that a device makes in a way of its own are loads.
+TEST(CudaRaces, LoadsPastCaches) {
+  static Vec16 word;
+  const auto seen_by = [](auto load) {
+    return races_of([=] {
+      if (thread() == 0) put(&word.w[0], 1u);
+      if (thread() == 64) {
+        [[maybe_unused]] const volatile std::uint32_t used = load();
+      }
+    });
+  };
+  const auto any = [](const Vec16& v) { return v.w[0] ^ v.w[1] ^ v.w[2] ^ v.w[3]; };
+  EXPECT_THAT(seen_by([=] { return any(load_once(&word)); }), ElementsAre(kReadWrite));
+  EXPECT_THAT(seen_by([=] { return any(load_fresh16(&word)); }), ElementsAre(kReadWrite));
+  EXPECT_THAT(seen_by([] { return bits_of(load_fresh(reinterpret_cast<const float*>(&word))); }),
+              ElementsAre(kReadWrite));
+}
+// However many have read since: of threads that read often and of many blocks, some that a write
+// comes after and some that it does not.
+TEST(CudaRaces, WhoHasReadIsNotForgotten) {
+  static int word;
+  const auto read = [](int writer, bool waits) {
+    return races_of(
+        [=] {
+          for (int i = 0; i < 200; ++i) {
+            look(&word);
+            if (i % 3 == 0) sync_warp();
+          }
+          if (thread() == 0) look(shared<int>());
+          if (waits) sync_block();
+          if (block_x() == writer && thread() == 77) put(&word, 1);
+        },
+        /*blocks=*/writer + 1, 1, simt::Order::scattered);
+  };
+  EXPECT_THAT(read(0, true), IsEmpty());
+  EXPECT_THAT(read(0, false), Contains(kWriteRead));
+  EXPECT_THAT(read(40, true), ElementsAre(kWriteRead));
+}
+// Who takes races for himself leaves those that were found before.
+TEST(CudaRaces, RacesAreTakenOneWithinTheOther) {
+  const simt::races::Taking outer;
+  const auto race = [] {
+    simt::Machine::get().run({1}, kThreads, kShared, simt::Order::ascending,
+                             [] { pass_on(32, [] {}); });
+  };
+  race();
+  const auto found = outer.all().size();
+  EXPECT_GT(found, 0u);
+  {
+    const simt::races::Taking inner;
+    EXPECT_TRUE(inner.all().empty());
+    race();
+    EXPECT_EQ(inner.all().size(), found);
+  }
+  EXPECT_EQ(outer.all().size(), found);
+}
+
 // Warps 0 and 1 make what 2 and 3 use, over and over.
 void make_and_use(bool waits) {
   constexpr int kFull = 1, kEmpty = 2;
@@ -217,6 +274,32 @@ TEST(CudaRaces, TensorCores) {
   EXPECT_THAT(races_of([&] { multiply({.waits = false}); }), Contains(kReadWrite));
 }
 
+// What nobody waits for would never be looked at.
+TEST(CudaRacesDeathTest, WhoEndsHasWaitedForWhatGoesOnBesideIt) {
+  static std::vector<int> from(64, 7);
+  const auto run = [](const std::function<void()>& body) {
+    simt::Machine::get().run({1}, kThreads, kShared, simt::Order::ascending, body);
+  };
+  EXPECT_DEATH(run([] { copy_later<4>(shared<int>() + thread(), from.data(), true); }),
+               "thread 0 ends before it has waited for its copies");
+  EXPECT_DEATH(run([] {
+                 float d[32] = {};
+                 const std::uint32_t a[4] = {};
+                 wgmma<true>(d, a, wgmma_matrix(shared<unsigned char>()), 0, 0, true);
+                 wgmma_commit();
+               }),
+               "ends before it has waited for its products");
+  EXPECT_DEATH(run([] {
+                 auto* const full = shared<BulkBarrier>();
+                 if (thread() != 0) return;
+                 make_ring_barrier(full, 2);
+                 publish_ring_barriers();
+                 announce_ring(full, 256);
+                 copy_ring(shared<int>() + 64, from.data(), 256, full);
+               }),
+               "ends before copies onto its barriers have");
+}
+
 TEST(CudaRaces, AClustersBarrier) {
   static int words[4];
   const auto meet = [](bool publishes) {
@@ -277,6 +360,18 @@ TEST(CudaRaces, BlocksOfALaunch) {
                     if (thread() == 32) look(&count);
                   }),
               Not(IsEmpty()));
+}
+
+// For tests/racecheck_test.py.
+TEST(CudaRacesPlaces, OneIsNeededAndOneIsNot) {
+  simt::Machine::get().run({1}, kThreads, kShared, simt::Order::ascending, [] {
+    int* const words = shared<int>();
+    put(words + thread(), 1);
+    sync_block();  // needed
+    look(words + (thread() + 32) % threads());
+    sync_warp();  // not needed
+    look(words + (thread() + 32) % threads());
+  });
 }
 
 // ---- Launches that begin early.

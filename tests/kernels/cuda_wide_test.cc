@@ -10,6 +10,7 @@
 #include "kernels/cuda/products/wide_kernels.h"
 #include "kernels/cuda/products/wide_quantise.h"
 #include "tests/kernels/cuda_emulation.h"
+#include "tests/kernels/cuda_racing.h"
 
 namespace lares::kernels::cuda {
 namespace {
@@ -81,6 +82,7 @@ TEST(CudaWideScales, ACodeTimesAScaleIsExactOrKeptApart) {
 
 // What a copy brings is not there before it is waited for, and what it is copied over no longer is.
 TEST(CudaWideEmulation, ACopyLandsWhenItIsWaitedFor) {
+  const Racing racing;
   alignas(16) const std::uint32_t from[4] = {1, 2, 3, 4};
   std::uint32_t before = 0, after = 0;
   simt::Machine::get().run({1}, 64, 256, simt::Order::ascending, [&] {
@@ -105,6 +107,7 @@ TEST(CudaWideEmulation, ACopyLandsWhenItIsWaitedFor) {
 
 // Sums are poison until the wait, and operands are those that are there then.
 TEST(CudaWideEmulation, AProductIsMadeWhenItIsWaitedFor) {
+  const Racing racing;
   float early = 0, sum = 0, changed = 0;
   simt::Machine::get().run({1}, 128, 64 * 128, simt::Order::scattered, [&] {
     auto* const x = shared<std::uint16_t>();
@@ -137,6 +140,7 @@ auto in_all_orders(int grid, const WideShared& at, const std::function<void()>& 
                    Result result) {
   const auto first = in_every_order({grid}, kWideThreads, static_cast<std::size_t>(at.bytes), fresh,
                                     body, result);
+  if (kFirstOrderAlone) return first;
   fresh();
   simt::Machine::get().run({grid}, kWideThreads, static_cast<std::size_t>(at.bytes),
                            simt::Order::greedy, body);
@@ -159,7 +163,7 @@ struct Room {
 void lay(const Product& p, const WideInput& in, int columns, int n) {
   if (!p.codes_in) return;
   const WideSource from{p.codes, p.code_scale, nullptr, p.x_stride, p.code_scale_stride, columns};
-  for (const simt::Order order : {simt::Order::ascending, simt::Order::scattered})
+  for (const simt::Order order : in_turn({simt::Order::ascending, simt::Order::scattered}))
     simt::Machine::get().run(
         {(n + 127) / 128, (2 * along_of(columns) + kWideInputWarps - 1) / kWideInputWarps},
         32 * kWideInputWarps, 0, order, [&] { wide_input_kernel(from, in, n); });
@@ -367,7 +371,7 @@ template <class Run>
 std::vector<std::uint8_t> laid(Room& room, std::size_t size, Run run) {
   std::vector<std::uint8_t> first;
   for (const simt::Order order :
-       {simt::Order::ascending, simt::Order::descending, simt::Order::scattered}) {
+       in_turn({simt::Order::ascending, simt::Order::descending, simt::Order::scattered})) {
     std::fill_n(static_cast<std::uint8_t*>(room.data()), size, std::uint8_t{0xFF});
     run(order);
     EXPECT_TRUE(room.intact(size));

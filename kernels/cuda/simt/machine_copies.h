@@ -20,6 +20,7 @@ LARES_APART inline void Machine::copy_later(void* to, const void* from, int byte
 }
 LARES_APART inline void Machine::finish_copies() {
   LARES_INSIDE;
+  if (races::left_out(inside)) return;
   for (const Copy& c : fiber().copies) land(inside, c);
   fiber().copies.clear();
 }
@@ -32,6 +33,7 @@ LARES_APART inline void Machine::commit_copies() {
 }
 LARES_APART inline void Machine::finish_copy_groups(int left) {
   LARES_INSIDE;
+  if (races::left_out(inside)) return;
   Fiber& f = fiber();
   std::size_t n = 0;
   while (n < f.copies.size() && f.copies[n].group != 0 && f.copies[n].group <= f.copy_groups - left)
@@ -74,6 +76,7 @@ LARES_APART inline void Machine::commit_products() {
 }
 LARES_APART inline void Machine::finish_products(int left) {
   LARES_INSIDE;
+  if (races::left_out(inside)) return;
   auto& later = fiber().later;
   const int last = fiber().groups - left;
   while (!later.empty() && later.front().group != 0 && later.front().group <= last) {

@@ -64,6 +64,16 @@ inline void Machine::check_guard(const Block& b) {
       std::abort();
     }
 }
+inline void Machine::check_copies() const {
+  for (const auto& [at, p] : phases_)
+    if (!p.copies.empty()) {
+      const Dim first = blocks_.front().at;
+      std::fprintf(stderr,
+                   "emulated kernel: block %d %d %d: ends before copies onto its barriers have\n",
+                   first.x, first.y, first.z);
+      std::abort();
+    }
+}
 inline void Machine::fail(const char* what) const {
   const Dim at = block();
   std::fprintf(stderr, "emulated kernel: block %d %d %d: thread %d %s\n", at.x, at.y, at.z,
@@ -79,6 +89,8 @@ inline void Machine::enter() {
     }
     Fiber& f = m.fiber();
     if (f.arrived) m.fail("ends before it has waited at its cluster's barrier");
+    if (!f.copies.empty()) m.fail("ends before it has waited for its copies");
+    if (!f.later.empty()) m.fail("ends before it has waited for its products");
     Block& b = *m.own_;
     f.done = true;
     --m.live_;

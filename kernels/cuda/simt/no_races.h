@@ -33,6 +33,8 @@ inline void settle(Place&) {}
 inline std::uint32_t begin_cluster(Place, int) { return 0; }
 inline void begin(Thread, std::uint32_t, int, Place, Memory, Memory, Memory) {}
 inline void waited(const Inside&, Place) {}
+inline void launched() {}
+inline bool left_out(const Inside&) { return false; }
 inline void release(const Inside&, Known) {}
 inline void acquire(const Inside&, Known) {}
 inline void publish(const Inside&) {}

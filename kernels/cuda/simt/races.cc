@@ -140,6 +140,7 @@ void settle(Place& last) { last.begins_after = last.number; }
 
 std::uint32_t begin_cluster(const Place& place, int n_threads) {
   last_joined = {};
+  if (clusters.size() >> kClusterBits) beyond("clusters of blocks");
   clusters.push_back({place, static_cast<std::uint32_t>(n_threads)});
   return static_cast<std::uint32_t>(clusters.size() - 1);
 }
@@ -154,9 +155,12 @@ void begin(Thread& thread, std::uint32_t cluster, int local, const Place& place,
   thread.shared = shared;
   thread.seen = new_clock(cluster);
 }
-void waited(const Inside& inside, const Place& place) { inside.own().over = place.number; }
+void waited(const Inside& inside, const Place& place) {
+  if (!left_out(inside)) inside.own().over = place.number;
+}
 
 void Meeting::arrive(const Inside& inside, bool waits) {
+  if (left_out(inside)) return;
   Thread& t = inside.own();
   if (waits)
     parts_.push_back({&t, {}, {}, t.time, t.over, true});
@@ -211,6 +215,7 @@ void Meeting::open() {
 }
 
 void release(const Inside& inside, Known& into) {
+  if (left_out(inside)) return;
   Thread& t = inside.own();
   if (into.seen)
     add_to(into.seen, t.seen);
@@ -221,6 +226,7 @@ void release(const Inside& inside, Known& into) {
   into.over = std::max(into.over, t.over);
 }
 void acquire(const Inside& inside, const Known& from) {
+  if (left_out(inside)) return;
   Thread& t = inside.own();
   t.seen = joined(t.seen, from.seen);
   if (from.published) {
@@ -231,6 +237,7 @@ void acquire(const Inside& inside, const Known& from) {
   t.over = std::max(t.over, from.over);
 }
 void publish(const Inside& inside) {
+  if (left_out(inside)) return;
   Thread& t = inside.own();
   Ref published = copy_of(*t.seen.get());
   add_to(published, t.published);
@@ -243,7 +250,9 @@ Begun begin(const Inside& inside) {
 }
 
 Engine engine(std::uint32_t cluster, int number) {
-  return {cluster, cluster_of(cluster).n_threads + static_cast<std::uint32_t>(number)};
+  const std::uint32_t local = cluster_of(cluster).n_threads + static_cast<std::uint32_t>(number);
+  if (local >> kLocalBits) beyond("threads and barriers of a cluster");
+  return {cluster, local};
 }
 void finish(Engine& engine, Known& into) {
   if (!into.seen) into.seen = new_clock(engine.cluster);

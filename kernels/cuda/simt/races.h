@@ -142,6 +142,8 @@ struct Engine {
 Engine engine(std::uint32_t cluster, int number);
 void finish(Engine& engine, Known& into);  // what it did so far, to be seen by who acquires
 
+void launched();  // one more, for what is said in the end
+
 // Accesses that are no plain ones of the kernel's code.
 void atomic(const Inside& inside, const void* at, std::size_t bytes);
 void acquire_release(const Inside& inside, const void* at);  // by an atomic that does both
@@ -156,8 +158,14 @@ void landed(const Engine& engine, const Begun& begun, const void* to, const void
 void forget(const void* from, std::size_t bytes);  // memory that begins anew
 void forget();                                     // all of it: nothing is under way
 
+// For what tests the tests: places in the code that should order nothing, from LARES_RACES_WITHOUT
+// (hexadecimal, from where the program begins, commas between them). Whoever calls from there still
+// waits. Where LARES_RACES_PLACES is set, a program's end prints all that ordered something.
+bool left_out(const Inside& inside);
+
 // A race, once for each pair of places in the code. They are printed as they are found, and the
-// process ends with status 66; unless somebody takes them.
+// process ends with status 66; unless somebody takes them. Where LARES_RACES_FIRST is set, it ends
+// with the first. What a program looked at is printed in its end: "races: .. launches, ..".
 struct Race {
   std::string what;  // "a write and a read", "no proxy fence ..."
   std::uintptr_t second, first;

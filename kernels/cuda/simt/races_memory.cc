@@ -2,9 +2,14 @@
 
 #include <algorithm>
 #include <deque>
+#include <tuple>
 #include <unordered_map>
 
 namespace lares::kernels::cuda::simt::races {
+
+Looked looked;
+void launched() { ++looked.launches; }
+
 namespace {
 
 // Reads, and atomics, that no write has followed: nothing, one, or a number of a set.
@@ -21,8 +26,10 @@ struct Entry {
   std::uint32_t cluster, warp, time, lanes, at;
   bool atomic;
 };
+constexpr std::size_t kTidyFrom = 64;
 struct Set {
-  std::size_t cells = 0;  // bytes that have it
+  std::size_t cells = 0;          // bytes that have it
+  std::size_t limit = kTidyFrom;  // entries from which on it is tidied: twice what was left
   std::vector<Entry> entries;
 };
 
@@ -53,6 +60,7 @@ void drop(Reads reads, std::size_t n) {
   set.cells -= n;
   if (set.cells > 0) return;
   set.entries.clear();
+  set.limit = kTidyFrom;
   free_sets.push_back(static_cast<std::uint32_t>(reads & ~kSet));
 }
 
@@ -119,30 +127,48 @@ void check_reads(const Cell& cell, const Access& a) {
   }
 }
 
+// Keeps of each thread the last read and the last atomic, and of those nothing that came before
+// `a`: who comes after what is kept comes after all of it.
+void tidy(Set& set, const Access& a) {
+  auto& entries = set.entries;
+  std::erase_if(entries, [&](const Entry& e) {
+    return e.atomic == a.atomic &&
+           !(e.warp == local_in(a.epoch) / 32 && e.cluster == cluster_in(a.epoch)) &&
+           all_before(e, a.seen);
+  });
+  const auto who = [](const Entry& e) { return std::tuple(e.cluster, e.warp, e.atomic); };
+  std::sort(entries.begin(), entries.end(), [&](const Entry& x, const Entry& y) {
+    return std::tuple(who(x), y.time) < std::tuple(who(y), x.time);
+  });
+  std::size_t n = 0;
+  std::uint32_t later = 0;  // lanes of the warp that have been there
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    Entry e = entries[i];
+    if (i == 0 || who(e) != who(entries[i - 1])) later = 0;
+    e.lanes &= ~later;
+    later |= e.lanes;
+    if (e.lanes == 0) continue;
+    if (n > 0 && who(e) == who(entries[n - 1]) && e.time == entries[n - 1].time)
+      entries[n - 1].lanes |= e.lanes;
+    else
+      entries[n++] = e;
+  }
+  entries.resize(n);
+  set.limit = std::max(kTidyFrom, 2 * n);
+}
 void add_entry(Set& set, const Access& a) {
   const std::uint32_t cluster = cluster_in(a.epoch), local = local_in(a.epoch), warp = local / 32,
                       lane = 1u << local % 32, time = time_in(a.epoch), at = short_of(a.at);
-  Entry* same = nullptr;
-  bool emptied = false;
-  for (Entry& e : set.entries) {
-    if (e.warp != warp || e.cluster != cluster || e.atomic != a.atomic) continue;
-    if (e.time == time) {
-      same = &e;
-    } else if (e.lanes & lane) {
-      e.lanes &= ~lane;
-      emptied |= e.lanes == 0;
+  auto& entries = set.entries;
+  constexpr std::size_t kLooksBack = 4;  // lanes of a warp mostly follow each other
+  for (std::size_t i = entries.size(); i > 0 && entries.size() - i < kLooksBack; --i)
+    if (Entry& e = entries[i - 1];
+        e.warp == warp && e.cluster == cluster && e.time == time && e.atomic == a.atomic) {
+      e.lanes |= lane;
+      return;
     }
-  }
-  if (same)
-    same->lanes |= lane;
-  else
-    set.entries.push_back({cluster, warp, time, lane, at, a.atomic});
-  if (emptied) std::erase_if(set.entries, [](const Entry& e) { return e.lanes == 0; });
-  if (set.entries.size() % 64 == 0)  // what came before this one need not be kept
-    std::erase_if(set.entries, [&](const Entry& e) {
-      return e.atomic == a.atomic && !(e.warp == warp && e.cluster == cluster) &&
-             all_before(e, a.seen);
-    });
+  entries.push_back({cluster, warp, time, lane, at, a.atomic});
+  if (entries.size() >= set.limit) tidy(set, a);
 }
 Reads with_read(const Cell& cell, const Access& a, std::size_t n) {
   const Reads reads = cell.reads;
@@ -167,6 +193,7 @@ Reads with_read(const Cell& cell, const Access& a, std::size_t n) {
   from.cells -= n;
   to.cells = n;
   to.entries = from.entries;
+  to.limit = from.limit;
   add_entry(to, a);
   return added;
 }
@@ -190,6 +217,8 @@ void access_run(Cell* cells, std::size_t n, const Access& a) {
 }  // namespace
 
 void access(std::uintptr_t address, std::size_t bytes, const Access& a) {
+  ++looked.accesses;
+  looked.bytes += bytes;
   while (bytes > 0) {
     Cell* const cells = page_of(address).cells + address % kPage;
     const std::size_t here = std::min(bytes, kPage - address % kPage);

@@ -19,10 +19,13 @@ struct Cluster {
   std::uint32_t n_threads;
 };
 
-// A thread's or an engine's time; never 0.
+// A thread's or an engine's time; never 0, and its highest bit is.
 using Epoch = std::uint64_t;
-inline constexpr int kTimeBits = 25, kLocalBits = 14;
-constexpr Epoch epoch(std::uint32_t cluster, std::uint32_t local, std::uint32_t time) {
+inline constexpr int kTimeBits = 25, kLocalBits = 14, kClusterBits = 63 - kTimeBits - kLocalBits;
+[[noreturn]] void beyond(const char* what);  // a program that has more than fits
+inline Epoch epoch(std::uint32_t cluster, std::uint32_t local, std::uint32_t time) {
+  if (time >> kTimeBits) [[unlikely]]
+    beyond("barriers and copies of a thread");
   return static_cast<Epoch>(cluster) << (kTimeBits + kLocalBits) |
          static_cast<Epoch>(local) << kTimeBits | time;
 }
@@ -61,6 +64,14 @@ void forget_memory();
 
 // Of the instrumentation: a thread's code reads or writes.
 void touch(Thread& thread, const void* at, std::size_t bytes, bool writes, std::uintptr_t from);
+
+// What was looked at.
+struct Looked {
+  std::uint64_t launches = 0, accesses = 0, bytes = 0;
+};
+extern Looked looked;
+
+void print_places();  // where that is asked for
 
 // Reports (races_reports.cc).
 void report(const char* what, std::uintptr_t second, std::uintptr_t first);

@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 #include "kernels/cuda/simt/races_memory.h"
 
@@ -14,9 +16,12 @@ namespace {
 constexpr int kStatus = 66;
 constexpr std::size_t kShownMax = 40;
 
-bool taking = false;
-std::vector<Race> found;
-std::set<std::tuple<std::string, std::uintptr_t, std::uintptr_t>> known;
+struct Found {
+  std::vector<Race> races;
+  std::set<std::tuple<std::string, std::uintptr_t, std::uintptr_t>> known;
+};
+Found found;
+std::vector<Found> others;  // before somebody took those that are found now
 std::map<std::uintptr_t, std::pair<std::uint32_t, std::uintptr_t>> early_reads;
 
 extern "C" char __executable_start;
@@ -41,23 +46,40 @@ std::string lines_of(std::uintptr_t at) {
   return out;
 }
 
+// The line that tests/racecheck.py adds up.
+void say_what_was_looked_at() {
+  std::fflush(nullptr);
+  std::fprintf(stderr, "races: %llu launches, %llu accesses to %llu bytes, %zu races\n",
+               static_cast<unsigned long long>(looked.launches),
+               static_cast<unsigned long long>(looked.accesses),
+               static_cast<unsigned long long>(looked.bytes), found.races.size());
+}
+[[noreturn]] void end_with_races() {
+  say_what_was_looked_at();
+  std::fflush(nullptr);
+  _exit(kStatus);
+}
 struct AtEnd {
   ~AtEnd() {
-    if (found.empty()) return;
-    std::fprintf(stderr, "%zu races\n", found.size());
-    std::fflush(nullptr);
-    _exit(kStatus);
+    print_places();
+    if (!found.races.empty()) end_with_races();
+    say_what_was_looked_at();
   }
 } at_end;
 
 }  // namespace
 
 void report(const char* what, std::uintptr_t second, std::uintptr_t first) {
-  if (!known.emplace(what, second, first).second) return;
-  found.push_back({what, second, first});
-  if (taking || found.size() > kShownMax) return;
+  if (!found.known.emplace(what, second, first).second) return;
+  found.races.push_back({what, second, first});
+  if (!others.empty() || found.races.size() > kShownMax) return;
   std::fprintf(stderr, "race: %s:\n%s  and, before that in this order,\n%s", what,
                lines_of(second).c_str(), lines_of(first).c_str());
+  if (std::getenv("LARES_RACES_FIRST")) end_with_races();
+}
+void beyond(const char* what) {
+  std::fprintf(stderr, "races: more %s than can be told apart; run fewer tests at a time\n", what);
+  std::abort();
 }
 void report_early(std::uint32_t distance, std::uintptr_t read, std::uintptr_t written) {
   const auto [at, added] = early_reads.try_emplace(read, distance, written);
@@ -68,13 +90,12 @@ void report_early(std::uint32_t distance, std::uintptr_t read, std::uintptr_t wr
                  lines_of(read).c_str(), distance, lines_of(written).c_str());
 }
 
-Taking::Taking() { taking = true; }
+Taking::Taking() { others.push_back(std::exchange(found, {})); }
 Taking::~Taking() {
-  taking = false;
-  known.clear();
-  found.clear();
+  found = std::move(others.back());
+  others.pop_back();
 }
-std::vector<Race> Taking::all() const { return found; }
+std::vector<Race> Taking::all() const { return found.races; }
 std::vector<Early> early() {
   std::vector<Early> out;
   for (const auto& [read, of] : early_reads) out.push_back({of.first, read, of.second});

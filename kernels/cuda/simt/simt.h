@@ -279,8 +279,9 @@ template <int left>
 inline void finish_copy_groups() {
   simt::Machine::get().finish_copy_groups(left);
 }
+// Of registers alone, so no memory is looked at.
 template <class Value>
-inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
+LARES_UNSEEN inline void mma_of(float (&d)[4], const std::uint32_t (&mine)[6], Value value) {
   const auto all = simt::Machine::get().exchange(mine, 6);
   const int lane = thread() % 32, g = lane / 4, q = lane % 4;
   for (int i = 0; i < 4; ++i) {

@@ -34,6 +34,7 @@ class Machine {
     prepare(launch, order);
     place_ = races::alone();
     races::forget();
+    races::launched();
     for (int i = 0; i < launch.clusters(); ++i) run_cluster(launch.first_of(i));
   }
   void run_one(const Launch& launch, Order order, Dim first) {
@@ -49,6 +50,7 @@ class Machine {
   void end() {
     go_on();
     for (const Block& b : blocks_) check_guard(b);
+    check_copies();
   }
 
   LARES_UNSEEN int thread() const { return thread_; }
@@ -141,6 +143,7 @@ class Machine {
   Warp& warp() { return own_->warps[static_cast<std::size_t>(thread_ / 32)]; }
 
   void check_guard(const Block& b);
+  void check_copies() const;  // that onto barriers somebody has waited for all
 
   [[noreturn]] void fail(const char* what) const;
   Phase& phase(const void* b) {

@@ -36,6 +36,7 @@ class Overlap {
     auto begun = std::make_unique<Begun>();
     begun->launch = std::move(next);
     begun->launch.place = races::next(last_);
+    races::launched();
     const int n = begun->launch.clusters();
     for (const int i : {0, n / 2, n - 1}) {
       if (!begun->ahead.insert(i).second) continue;
