@@ -109,7 +109,7 @@ TEST_F(Git, OfAPartialCloneNothingIsMadeUp) {
   sh(root(),
      "git config uploadpack.allowFilter true && git clone -q --filter=blob:none file://$PWD "
      "clone");
-  tool_ = make("clone");
+  work_in((root() / "clone").string());
   EXPECT_TRUE(git({{"command", "status"}}).ok);
   EXPECT_TRUE(git({{"command", "log"}, {"path", "a"}}).ok);
   EXPECT_THAT(git({{"command", "show"}, {"rev", "nothing"}}).text, HasSubstr("no such revision"));

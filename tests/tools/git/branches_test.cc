@@ -136,10 +136,10 @@ TEST_F(Git, SwitchStopsWhereItWouldDoHalf) {
               HasSubstr("checked out in another worktree"));
   sh(root(), "git worktree remove --force ../" + root().filename().string() + "-w");
   EXPECT_THAT(git({{"command", "switch"}}).text, StartsWith("switch: `rev` is missing"));
-  tool_ = make("sub");
+  work_in((root() / "sub").string());
   EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,
               StartsWith("switch: it would change b, outside the directory"));
-  tool_ = make({});
+  work_in(root().string());
   sh(root(), "git config filter.lfs.smudge cat");
   repo_.write(".git/info/attributes", "b filter=lfs\n");
   EXPECT_THAT(git({{"command", "switch"}, {"rev", "topic"}}).text,

@@ -26,11 +26,6 @@ class GitForms : public Git {
                      i));
     }
   }
-  void work_in(const std::string& directory) {
-    BuiltinOptions options;
-    options.root = directory;
-    tool_ = make_git_tool({}, options);
-  }
   test::Scratch other_;
 };
 

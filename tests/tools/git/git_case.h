@@ -29,6 +29,17 @@ inline std::string sh(const std::filesystem::path& directory, const std::string&
   return out;
 }
 
+inline std::unique_ptr<Tool> git_tool_in(const std::string& directory) {
+  BuiltinOptions options;
+  options.root = directory;
+  return make_git_tool({}, options);
+}
+inline Outcome call_git(Tool& tool, json args) {
+  asio::io_context io;
+  return call(io, tool, std::move(args))
+      .value_or(Outcome{.text = "the harness broke", .ok = false, .changes = {}});
+}
+
 class Git : public testing::Test {
  protected:
   void SetUp() override {
@@ -38,29 +49,38 @@ class Git : public testing::Test {
     sh(root(),
        "git init -q -b main && git config user.name 'Ann Example' && git config user.email "
        "ann@example.invalid");
-    tool_ = make({});
+    work_in(root().string());
     // libgit2 asks for $HOME once in a process.
     git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_GLOBAL, home_.root().c_str());
     git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_XDG,
                      home_.at(".config/git").c_str());
   }
-  std::unique_ptr<Tool> make(const std::string& below) {
-    BuiltinOptions options;
-    options.root = below.empty() ? root().string() : (root() / below).string();
-    return make_git_tool({}, options);
-  }
+  void work_in(const std::string& directory) { tool_ = git_tool_in(directory); }
   std::filesystem::path root() const { return std::filesystem::path(repo_.root()); }
-  Outcome git(json args) {
-    asio::io_context io;
-    return call(io, *tool_, std::move(args))
-        .value_or(Outcome{.text = "the harness broke", .ok = false, .changes = {}});
-  }
+  Outcome git(json args) { return call_git(*tool_, std::move(args)); }
   void commit_all(const std::string& message) {
     sh(root(), "git add -A && git commit -q -m '" + message + "'");
   }
 
   Scratch home_, repo_;
   std::unique_ptr<Tool> tool_;
+};
+
+// A repository of which a part can be kept out: files at the top, in in/, and in out/ with what
+// lies below it.
+class GitInParts : public Git {
+ protected:
+  void SetUp() override {
+    Git::SetUp();
+    repo_.write("top", "top\n");
+    repo_.write("in/a", "a\n");
+    repo_.write("out/b", "b\n");
+    repo_.write("out/deep/c", "c\n");
+    commit_all("first");
+  }
+  static std::string gits_status(const std::string& directory) {
+    return sh(directory, "git status --short --branch");
+  }
 };
 
 }  // namespace lares::tools::test

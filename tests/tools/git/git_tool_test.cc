@@ -437,7 +437,7 @@ TEST_F(Git, ASubdirectoryAsRootKeepsToItself) {
   commit_all("first");
   repo_.write("sub/a", "A\n");
   repo_.write("b", "B\n");
-  tool_ = make("sub");
+  work_in((root() / "sub").string());
   EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD -- sub"));
   EXPECT_EQ(git({{"command", "diff"}, {"path", "../b"}}).text,
             "../b is outside the repository " + (root() / "sub").string());
@@ -446,9 +446,7 @@ TEST_F(Git, ASubdirectoryAsRootKeepsToItself) {
 }
 
 TEST_F(Git, OutsideARepositoryItSaysSo) {
-  BuiltinOptions options;
-  options.root = home_.root();
-  tool_ = make_git_tool({}, options);
+  work_in(home_.root());
   const auto out = git({{"command", "status"}});
   EXPECT_FALSE(out.ok);
   EXPECT_EQ(out.text, home_.root() + " is not a git repository; run git init there to make it one");
@@ -558,11 +556,9 @@ TEST_F(Git, ObjectsAreFoundInPacksAndAlternates) {
   }
   test::Scratch other;
   sh(other.root(), "git clone -q --shared '" + root().string() + "' c");
-  BuiltinOptions options;
-  options.root = other.at("c");
-  tool_ = make_git_tool({}, options);
+  work_in(other.at("c"));
   EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD~3:a"}}).text, "16\n");
-  tool_ = make({});
+  work_in(root().string());
   sh(root(), "git gc -q");
   EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD~3:a"}}).text, "16\n");
   EXPECT_THAT(git({{"command", "show"},

@@ -8,20 +8,16 @@
 namespace lares::tools {
 namespace {
 
-using test::Git;
+using test::GitInParts;
 using test::json;
 using test::sh;
 using testing::HasSubstr;
 
-class GitPartial : public Git {
+class GitPartial : public GitInParts {
  protected:
   // A clone with the files below in/ and at the top, in which nothing else was ever fetched.
   void SetUp() override {
-    Git::SetUp();
-    repo_.write("top", "top\n");
-    repo_.write("in/a", "a\n");
-    repo_.write("out/b", "b\n");
-    commit_all("first");
+    GitInParts::SetUp();
     sh(root(), "git switch -q -c other && mkdir more && echo 1 > in/new && echo 2 > more/c");
     commit_all("more files");
     sh(root(), "git switch -q main && git config uploadpack.allowFilter true");
@@ -30,12 +26,10 @@ class GitPartial : public Git {
        "git config user.name n && git config user.email n@example.invalid && git "
        "sparse-checkout set in && git branch -q --track other origin/other && git remote "
        "set-url origin file:///nothing/there");
-    BuiltinOptions options;
-    options.root = clone();
-    tool_ = make_git_tool({}, options);
+    work_in(clone());
   }
   std::string clone() const { return clones_.at("c"); }
-  std::string gits_status() { return sh(clone(), "git status --short --branch"); }
+  std::string gits_status() const { return GitInParts::gits_status(clone()); }
 
   test::Scratch clones_;
 };
@@ -49,8 +43,9 @@ TEST_F(GitPartial, StatusDiffAndCommitDoWithoutWhatIsKeptOut) {
   ASSERT_TRUE(git({{"command", "add"}, {"path", "in"}}).ok);
   const auto made = git({{"command", "commit"}, {"message", "second"}});
   ASSERT_TRUE(made.ok) << made.text;
-  EXPECT_EQ(sh(clone(), "git ls-tree -r --name-only HEAD"), "in/a\nin/new\nout/b\ntop\n");
-  EXPECT_EQ(sh(clone(), "git ls-files -t"), "H in/a\nH in/new\nS out/b\nH top\n");
+  EXPECT_EQ(sh(clone(), "git ls-tree -r --name-only HEAD"),
+            "in/a\nin/new\nout/b\nout/deep/c\ntop\n");
+  EXPECT_EQ(sh(clone(), "git ls-files -t"), "H in/a\nH in/new\nS out/b\nS out/deep/c\nH top\n");
 }
 
 TEST_F(GitPartial, AFileWrittenOverOneThatWasNotFetchedIsToldAndCommitted) {

@@ -8,23 +8,18 @@
 namespace lares::tools {
 namespace {
 
-using test::Git;
+using test::GitInParts;
 using test::json;
 using test::sh;
 using testing::HasSubstr;
 
-class GitSparse : public Git {
+class GitSparse : public GitInParts {
  protected:
   void SetUp() override {
-    Git::SetUp();
-    repo_.write("top", "top\n");
-    repo_.write("in/a", "a\n");
-    repo_.write("out/b", "b\n");
-    repo_.write("out/deep/c", "c\n");
-    commit_all("first");
+    GitInParts::SetUp();
     sh(root(), "git sparse-checkout set in");
   }
-  std::string gits_status() { return sh(root(), "git status --short --branch"); }
+  std::string gits_status() const { return GitInParts::gits_status(root()); }
 };
 
 TEST_F(GitSparse, AFileOutsideIsNotDeletedByAddAndCommit) {

@@ -8,9 +8,9 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 
+#include "tests/tools/git/git_case.h"
 #include "tests/tools/git/git_command.h"
 #include "tests/tools/scratch.h"
-#include "tools/git/git_tool.h"
 #include "tools/git/worktree.h"
 #include "tools/snapshots/snapshots.h"
 #include "tools/workspace/tree_listing.h"
@@ -52,12 +52,9 @@ const auto kFilled = ElementsAre(".gitattributes", ".gitignore", "a.c", "gen.c g
                                  "kept/b");
 
 std::string git_tool_says(const std::string& root, const nlohmann::json& args) {
-  BuiltinOptions options;
-  options.root = root;
-  const auto tool = make_git_tool({}, options);
-  asio::io_context io;
-  const auto out = test::call(io, *tool, args);
-  return !out ? "ERROR" : (out->ok ? "ok: " : "refused: ") + out->text;
+  const auto tool = test::git_tool_in(root);
+  const auto out = test::call_git(*tool, args);
+  return (out.ok ? "ok: " : "refused: ") + out.text;
 }
 
 // What libgit2 1.5 cannot do anything with is no reason to do without the rest.
