@@ -18,6 +18,11 @@ namespace {
 constexpr std::size_t kXattrBytesMax = 64 << 10;
 constexpr std::string_view kPrefix = ".lares-", kSuffix = ".tmp";
 
+ino_t inode_of(int dir, const std::string& name) {
+  struct stat st {};
+  return ::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
 }  // namespace
 
 std::string temporary_name() {
@@ -54,6 +59,13 @@ int give_name(int dir, Temporary& temporary) {
   return 0;
 }
 
+int rename_to_new(int dir, const std::string& from, const std::string& to) {
+  if (::renameat2(dir, from.c_str(), dir, to.c_str(), RENAME_NOREPLACE) == 0) return 0;
+  if (errno != EINVAL && errno != ENOSYS) return errno;
+  if (inode_of(dir, to) != 0) return EEXIST;
+  return ::renameat(dir, from.c_str(), dir, to.c_str()) == 0 ? 0 : errno;
+}
+
 int write_all(int fd, std::string_view bytes) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -62,6 +74,39 @@ int write_all(int fd, std::string_view bytes) {
     bytes.remove_prefix(static_cast<std::size_t>(n));
   }
   return 0;
+}
+
+int take_place(int dir, const std::string& temporary, const std::string& name, const IsIt& is_it,
+               bool& lost) {
+  constexpr int kTriesMax = 16;
+  const auto exchange = [&] {
+    return ::renameat2(dir, temporary.c_str(), dir, name.c_str(), RENAME_EXCHANGE);
+  };
+  ino_t older = inode_of(dir, temporary);
+  if (exchange() != 0) {
+    if (errno == ENOENT) return lost = true, 0;
+    if (errno != EINVAL && errno != ENOSYS) return errno;
+    // a file system that cannot
+    return ::renameat(dir, temporary.c_str(), dir, name.c_str()) == 0 ? 0 : errno;
+  }
+  lost = !is_it(temporary);
+  for (int tries = 0; lost && tries < kTriesMax; ++tries) {
+    const ino_t theirs = inode_of(dir, temporary);
+    if (exchange() != 0 || inode_of(dir, temporary) == older) break;
+    older = theirs;  // somebody wrote once more: what came out now is newer, and goes back in turn
+  }
+  return lost || ::unlinkat(dir, temporary.c_str(), 0) == 0 ? 0 : errno;
+}
+
+int remove_file(int dir, const std::string& name, const IsIt& is_it, bool& lost) {
+  const std::string aside = temporary_name();
+  if (const int error = rename_to_new(dir, name, aside)) return error;
+  lost = !is_it(aside);
+  if (lost) {
+    const int error = rename_to_new(dir, aside, name);
+    if (error != EEXIST) return error;  // else there is a newer one
+  }
+  return ::unlinkat(dir, aside.c_str(), 0) == 0 ? 0 : errno;
 }
 
 int put_file(int dir, const std::string& name, std::string_view bytes) {

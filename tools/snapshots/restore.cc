@@ -151,8 +151,11 @@ class Restorer {
     std::string name;
     const auto parent = files_.parent(delta.path, name);
     if (!parent) return why_not(parent.error());
-    if (::unlinkat(parent->get(), name.c_str(), 0) != 0)
-      return fmt::format("could not be removed: {}", std::strerror(errno));
+    bool lost = false;
+    if (const int error = remove_file(parent->get(), name, is_it(delta.path), lost);
+        error && error != ENOENT)
+      return fmt::format("could not be removed: {}", std::strerror(error));
+    if (lost) return kChanged;
     emptied_.insert(directory_of(delta.path));
     touch(directory_of(delta.path), *parent);
     return "";
@@ -200,13 +203,27 @@ class Restorer {
     }
   }
 
+  // On the way to the file; what makes one durable is a sync of the one above it.
+  std::vector<std::string> missing_directories(const std::string& path) const {
+    std::vector<std::string> out;
+    struct stat st {};
+    for (std::string at = directory_of(path); !at.empty() && !files_.lstat(at, st);
+         at = directory_of(at))
+      out.push_back(at);
+    return out;
+  }
+
   Why prepare(Prepared& out) {
     const TreeDelta& delta = *out.delta;
     if (names_git_directory(delta.path)) return kInGitDirectory;
     auto bytes = store_.blob(delta.after);
     if (!bytes) return bytes.error();
+    const std::vector<std::string> missing = missing_directories(delta.path);
     auto parent = files_.make_parent(delta.path, out.name);
     if (!parent) return why_not(parent.error());
+    for (const std::string& made : missing)
+      if (const auto above = files_.directory(directory_of(made)))
+        touch(directory_of(made), *above);
     out.parent = std::move(*parent);
     struct stat st {};
     const bool there = ::fstatat(out.parent.get(), out.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
@@ -245,21 +262,29 @@ class Restorer {
     return 0;
   }
 
-  // The last look is right before the rename: what somebody writes after it and before it, some
-  // microseconds, is lost.
   Why put_in_place(Prepared& file) {
     if (const int error = give_passing_name(file)) return could_not_write(error);
-    const Still still = present_.still(files_, file.delta->path);
+    const std::string& path = file.delta->path;
+    const Still still = present_.still(files_, path);
     if (still == Still::other) return why_other(*file.delta);
-    const char *from = file.temporary.name.c_str(), *to = file.name.c_str();
-    int moved = ::renameat2(file.parent.get(), from, file.parent.get(), to,
-                            still == Still::gone ? RENAME_NOREPLACE : 0);
-    if (moved != 0 && errno == EINVAL)
-      moved = ::renameat(file.parent.get(), from, file.parent.get(), to);  // an old file system
-    if (moved != 0) return errno == EEXIST ? Why(kChanged) : could_not_write(errno);
+    const int dir = file.parent.get();
+    bool lost = false;
+    const int error = still == Still::gone
+                          ? rename_to_new(dir, file.temporary.name, file.name)
+                          : take_place(dir, file.temporary.name, file.name, is_it(path), lost);
+    if (lost || error == EEXIST) return kChanged;
+    if (error) return could_not_write(error);
     file.temporary.named = false;
     touch(directory_of(file.delta->path), file.parent);
     return "";
+  }
+
+  // Whether what was called `path` is as in the last scan, under a name in the same directory.
+  IsIt is_it(const std::string& path) const {
+    return [this, path](const std::string& name) {
+      const std::string directory = directory_of(path);
+      return present_.has(files_, path, directory.empty() ? name : directory + "/" + name);
+    };
   }
 
   static Why why_other(const TreeDelta& delta) {

@@ -212,15 +212,18 @@ SnapshotScanner::Still SnapshotScanner::still(const PlainTree& files,
   if (!files.lstat(path, st)) return Still::gone;
   const Known* const known = find(path);
   if (!known) return Still::other;
-  const Known& was = *known;
-  if (stamp_of(st) == was.stamp && !was.racy) return Still::same;
-  const auto file = files.read(path, limits_.file_bytes_max);
+  if (stamp_of(st) == known->stamp && !known->racy) return Still::same;
+  return has(files, path, path) ? Still::same : Still::other;
+}
+
+bool SnapshotScanner::has(const PlainTree& files, const std::string& path,
+                          const std::string& at) const {
+  const Known* const known = find(path);
+  const auto file = files.read(at, limits_.file_bytes_max);
   git_oid oid;
-  if (!file || file->torn || snapshot_mode(file->stat) != was.entry.mode ||
-      git_odb_hash(&oid, file->bytes.data(), file->bytes.size(), GIT_OBJECT_BLOB) != 0) {
-    return Still::other;
-  }
-  return git_oid_equal(&oid, &was.entry.oid) ? Still::same : Still::other;
+  return known && file && !file->torn && snapshot_mode(file->stat) == known->entry.mode &&
+         git_odb_hash(&oid, file->bytes.data(), file->bytes.size(), GIT_OBJECT_BLOB) == 0 &&
+         git_oid_equal(&oid, &known->entry.oid);
 }
 
 }  // namespace lares::tools

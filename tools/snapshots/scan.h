@@ -38,6 +38,8 @@ class SnapshotScanner {
   // there is nothing.
   enum class Still { same, gone, other };
   Still still(const PlainTree& files, const std::string& path) const;
+  // Whether what is called `at` by now has the bytes and the mode that the last scan has at `path`.
+  bool has(const PlainTree& files, const std::string& path, const std::string& at) const;
   const PlainTree& files() const { return *files_; }
   KeptOut& kept_out() { return kept_out_; }       // at the last scan
   std::size_t n_read() const { return n_read_; }  // files, in the last scan

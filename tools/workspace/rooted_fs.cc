@@ -253,39 +253,6 @@ bool holds(int dir, const std::string& name, const FileData& was) {
   return fd && read_up_to(fd.get(), static_cast<std::uint64_t>(st.st_size), bytes) == 0 &&
          bytes == was.bytes;
 }
-ino_t inode_of(int dir, const std::string& name) {
-  struct stat st {};
-  return ::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
-}
-
-// Puts `temporary` in the place of `name`. Between a look and a rename somebody else may write, so
-// the two change places, and what comes out is looked at: if it is not what was read, it goes back,
-// and so does whatever was written meanwhile.
-int take_place(int dir, const std::string& temporary, const std::string& name, const FileData& was,
-               bool& lost) {
-  constexpr int kTriesMax = 16;
-  const auto exchange = [&] {
-    return ::renameat2(dir, temporary.c_str(), dir, name.c_str(), RENAME_EXCHANGE);
-  };
-  ino_t older = inode_of(dir, temporary);
-  if (exchange() != 0) {
-    if (errno == ENOENT) return lost = true, 0;
-    if (errno != EINVAL && errno != ENOSYS) return errno;
-    // a file system that cannot
-    return ::renameat(dir, temporary.c_str(), dir, name.c_str()) == 0 ? 0 : errno;
-  }
-  lost = !holds(dir, temporary, was);
-  for (int tries = 0; lost && tries < kTriesMax; ++tries) {
-    const ino_t theirs = inode_of(dir, temporary);
-    if (exchange() != 0 || inode_of(dir, temporary) == older) break;
-    older = theirs;  // somebody wrote once more: what came out now is newer, and goes back in turn
-  }
-  return lost || ::unlinkat(dir, temporary.c_str(), 0) == 0 ? 0 : errno;
-}
-
-}  // namespace
-
-namespace {
 
 constexpr std::string_view kPartly = "may be partly written now, view it";
 
@@ -353,12 +320,13 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   if (!error && ::fchmod(temporary.fd.get(), now.st_mode & 07777) != 0) error = errno;
   if (!error && ::fsync(temporary.fd.get()) != 0) error = errno;
   struct stat last {};
+  const auto is_it = [&](const std::string& at) { return holds(dir->get(), at, was); };
   bool lost = false;
   if (!error) {
     lost = ::fstatat(dir->get(), name.c_str(), &last, AT_SYMLINK_NOFOLLOW) != 0 ||
            !same_version(last, was.stat);
     if (!lost) error = give_name(dir->get(), temporary);
-    if (!lost && !error) error = take_place(dir->get(), temporary.name, name, was, lost);
+    if (!lost && !error) error = take_place(dir->get(), temporary.name, name, is_it, lost);
   }
   if (lost || error) {
     if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
@@ -376,12 +344,13 @@ FsResult<> RootedFs::remove(const FileData& was) const {
   const auto dir = open_parent(was.path, name);
   if (!dir) return tl::unexpected(dir.error());
   struct stat now {};
-  if (::fstatat(dir->get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0 ||
-      !same_version(now, was.stat)) {
+  const auto is_it = [&](const std::string& at) { return holds(dir->get(), at, was); };
+  bool lost = ::fstatat(dir->get(), name.c_str(), &now, AT_SYMLINK_NOFOLLOW) != 0 ||
+              !same_version(now, was.stat);
+  const int error = lost ? 0 : remove_file(dir->get(), name, is_it, lost);
+  if (error) return tl::unexpected(fmt::format("could not be removed: {}", unwritten(error)));
+  if (lost)
     return tl::unexpected(std::string("was changed by someone else meanwhile; view it again"));
-  }
-  if (::unlinkat(dir->get(), name.c_str(), 0) != 0)
-    return tl::unexpected(fmt::format("could not be removed: {}", unwritten(errno)));
   return {};
 }
 
