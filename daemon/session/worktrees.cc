@@ -223,7 +223,8 @@ Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord r
   const auto now = co_await std::move(taking);
   if (!now)
     co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, now.error())));
-  auto comparing = checkpoints_.compare(record.root, record.began, now->id);
+  // With the files themselves, for they say what came of a sparse checkout that was widened.
+  auto comparing = checkpoints_.compare(record.root, record.began, std::string(tools::kWorktree));
   const auto changes = co_await std::move(comparing);
   if (!changes)
     co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, changes.error())));

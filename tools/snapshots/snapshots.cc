@@ -36,6 +36,13 @@ std::string as_label(const std::string& label) {
   return out;
 }
 
+void turn_round(std::vector<TreeDelta>& deltas) {
+  for (TreeDelta& delta : deltas) {
+    std::swap(delta.mode_before, delta.mode_after);
+    std::swap(delta.before, delta.after);
+  }
+}
+
 std::string before_label(const Snapshot& target) {
   return fmt::format("before going back to {}", target.label);
 }
@@ -223,6 +230,12 @@ SnapshotResult<std::vector<SnapshotChange>> Snapshots::compare(std::string_view 
     const auto target = state_->store.find(to);
     if (!target) return tl::unexpected(target.error());
     state_->scanner.kept_out().pass(target->snapshot, *deltas);
+  } else if (to == kWorktree && from != kWorktree) {
+    const auto began = state_->store.find(from);
+    if (!began) return tl::unexpected(began.error());
+    turn_round(*deltas);
+    state_->scanner.kept_out().pass(began->snapshot, *deltas);
+    turn_round(*deltas);
   }
   std::vector<SnapshotChange> out;
   for (const TreeDelta& delta : *deltas) out.push_back(describe(state_->store, delta));
@@ -318,8 +331,12 @@ SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::strin
   if (!merged) return tl::unexpected(merged.error());
   SnapshotMerge out{{}, {}, std::move(merged->conflicts), std::move(merged->kept)};
   if (!out.conflicts.empty()) return out;
-  const auto deltas = diff_trees(state_->store, into->tree, merged->tree);
+  auto deltas = diff_trees(state_->store, into->tree, merged->tree);
   if (!deltas) return tl::unexpected(deltas.error());
+  if (!into->snapshot.kept_out.empty()) {
+    const auto git = GitView::open(state_->root);
+    if (git) KeptOut::of(*git).pass(into->snapshot, *deltas);
+  }
   for (const TreeDelta& delta : *deltas) out.changes.push_back(describe(state_->store, delta));
   Snapshot made = into->snapshot;  // what is left out is left out there
   made.id.clear();

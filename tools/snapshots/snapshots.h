@@ -112,7 +112,7 @@ struct Restored {
 // Three ways: what changed between `base` and `theirs`, brought into `ours`.
 struct SnapshotMerge {
   Snapshot merged;                      // where nothing conflicts; restoring its changes does it
-  std::vector<SnapshotChange> changes;  // from ours to merged, in path order
+  std::vector<SnapshotChange> changes;  // from ours to merged, as restoring does it
   std::vector<PathReason> conflicts;    // then `merged` has no id
   // In ours and not in theirs, which may have them all the same; they stay. Those that theirs names
   // as left out stay too, and are not among these.
@@ -153,7 +153,7 @@ class Snapshots {
   // changed since the last one, the last one, unless one of this label is asked for `anew`.
   SnapshotResult<Snapshot> take(const std::string& label, bool anew = false);
   SnapshotResult<std::vector<Snapshot>> list() const;  // the oldest first
-  // In path order. compare(kWorktree, id) is what restoring `id` would do.
+  // In path order. Of kWorktree as restoring does it: not what a sparse checkout took in or out.
   SnapshotResult<std::vector<SnapshotChange>> compare(std::string_view from, std::string_view to);
   // Of one file: unified, at most `bytes_max`; "" when equal or binary.
   SnapshotResult<std::string> diff(std::string_view from, std::string_view to,

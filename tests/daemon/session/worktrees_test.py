@@ -149,6 +149,30 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual(([(x["path"], x["kind"]) for x in done["changes"]], done.get("notBrought", [])), ([("in/a.txt", "changed")], []))
         self.assertEqual(self.git("status", "--porcelain"), " M in/a.txt\n")
 
+    def test_what_a_session_took_into_its_sparse_checkout_is_no_change_of_its(self):
+        for path in ("in/a.txt", "far/b.txt", "far/deep/c.txt"):
+            self.write(path, "x\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "more")
+        self.git("sparse-checkout", "set", "in")
+        self.start(bash("git sparse-checkout add far && echo y > in/a.txt && echo y > far/b.txt"), THINK + "Done.")
+        c = self.client()
+        made = self.worktree(c, noSandbox=True)
+        c.call("session/subscribe", sessionId=made["sessionId"])
+        c.call("prompt/send", sessionId=made["sessionId"], id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        self.assertEqual(self.read("far/deep/c.txt", made["root"]), "x\n")
+        changes = [("far/b.txt", "added"), ("in/a.txt", "changed")]
+        look = next(w for w in c.call("worktree/list")["worktrees"] if w["sessionId"] == made["sessionId"])
+        diff = c.call("worktree/diff", sessionId=made["sessionId"])
+        self.assertEqual((look["nChanged"], diff["nChanged"]), (2, 2))
+        self.assertNotIn("deep", diff["diff"])
+        for dry in (True, False):
+            done = c.call("worktree/apply", sessionId=made["sessionId"], dryRun=dry)
+            self.assertEqual(([(x["path"], x["kind"]) for x in done["changes"]], done.get("notBrought", [])), (changes, []))
+        self.assertEqual(self.git("status", "--porcelain"), " M far/b.txt\n M in/a.txt\n")
+        self.assertFalse(os.path.exists(os.path.join(self.root, "far/deep")))
+
     def test_where_there_is_no_git_repository_or_no_commit_it_says_so(self):
         self.start()
         c = self.client()

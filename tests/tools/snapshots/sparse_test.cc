@@ -64,6 +64,21 @@ TEST_F(SparseSnapshots, WhatCameIntoTheCheckoutSinceStays) {
   EXPECT_EQ(here_.read("far/deep/c"), "c\n");
 }
 
+TEST_F(SparseSnapshots, WhatCameOrWentWithTheCheckoutIsNoChangeSince) {
+  sparse("in half/in");
+  auto snapshots = here_.open();
+  const auto before = take(snapshots);
+  sparse("in far");
+  here_.write("in/a", "changed\n");
+  here_.write("far/new", "new\n");
+  here_.write("far/b", "work\n");
+  EXPECT_THAT(test::compare(snapshots, before, kWorktree),
+              ElementsAre("added far/b 0 5", "added far/new 0 4", "changed in/a 2 8"));
+  here_.remove("in/a");
+  EXPECT_THAT(test::compare(snapshots, before, kWorktree),
+              ElementsAre("added far/b 0 5", "added far/new 0 4", "removed in/a 2 0"));
+}
+
 TEST_F(SparseSnapshots, WhatCameWithOtherLineEndsStays) {
   sparse("in");
   auto snapshots = here_.open();
@@ -211,9 +226,8 @@ TEST_F(SparseSnapshots, AWorktreeMadeOfASparseOneIsSparse) {
     other.write("made/in/a", "by the session\n");
     auto merged = snapshots.merge(began, mine, take(*theirs, "new" + how), "apply");
     ASSERT_TRUE(merged) << merged.error();
-    EXPECT_THAT(
-        test::lines(merged->changes),
-        testing::IsSupersetOf({"added far/new 0 4", "changed in/a 8 15", "added half/far/e 0 15"}));
+    EXPECT_THAT(test::lines(merged->changes),
+                ElementsAre("added far/new 0 4", "added half/far/e 0 15", "changed in/a 8 15"));
     git(here_.root(), "checkout -f");
   }
 }
