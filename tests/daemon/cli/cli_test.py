@@ -307,6 +307,22 @@ class CliTest(CliCase):
         self.assertRegex(err, "others may look into it, .*; chmod 700 it")
         os.chmod(os.path.join(self.home, "state"), 0o700)
 
+    def test_doctor_says_what_does_not_work_in_the_repository(self):
+        def told():
+            return [f["text"] for f in json.loads(self.lares("doctor", "--json")[1])["findings"] if f["about"] == "repository"]
+
+        self.assertEqual(told(), [])
+        subprocess.run(["git", "init", "-q", self.root], check=True)
+        self.assertEqual(told(), [])
+        config = os.path.join(self.root, ".git", "config")
+        with open(config) as f:
+            plain = f.read()
+        for extension, what in (("refStorage = reftable", "keeps its branches in a reftable"), ("objectFormat = sha256", "by SHA-256")):
+            with open(config, "w") as f:
+                f.write(plain + "[core]\n\trepositoryformatversion = 1\n[extensions]\n\t" + extension + "\n")
+            (text,) = told()
+            self.assertRegex(text, f"^{re.escape(self.root)}: it .*{what}.*the model's git tool .* do not work in it, .*snapshots and rewind work")
+
     def test_prefix_says_what_the_model_has_before_it(self):
         self.start(THINK + "One.", THINK + "Two.")
         self.assertIn("none yet", self.lares("prefix")[1])
