@@ -3,15 +3,12 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <git2.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string_view>
 #include <utility>
 
-#include "tools/git/library.h"
-#include "tools/git/owner.h"
+#include "tools/git/impatience.h"
 #include "tools/outline/syntax.h"
 #include "tools/text.h"
 #include "tools/workspace/own_files.h"
@@ -28,31 +25,35 @@ constexpr std::size_t kLineBytesMax = 20'000;
 // What git ignores; without a repository, the directories that tools fill.
 class Ignored {
  public:
-  explicit Ignored(const std::string& root) {
-    git::start_library();
-    if (git_repository_open_ext(&repo_, root.c_str(), 0, nullptr) != 0) repo_ = nullptr;
-    if (repo_ && !git::check_owner(repo_)) git_repository_free(std::exchange(repo_, nullptr));
-    if (!repo_ || !git_repository_workdir(repo_)) return;
-    std::error_code failed;
-    prefix_ =
-        std::filesystem::relative(root, git_repository_workdir(repo_), failed).generic_string();
-    prefix_ = failed || prefix_ == "." ? "" : prefix_ + "/";
-  }
+  Ignored(const RootedFs& fs, KeptView& kept) : fs_(fs), kept_(kept), git_(kept.take()) {}
   Ignored(const Ignored&) = delete;
   Ignored& operator=(const Ignored&) = delete;
-  ~Ignored() { git_repository_free(repo_); }
+  ~Ignored() {
+    if (git_) kept_.give_back(std::move(*git_));
+  }
 
-  bool operator()(const std::string& path, bool directory) const {
+  // Whether git can be asked about what lies in a directory: of one and those above it, each file
+  // of rules can be read.
+  bool can_ask_in(const std::string& directory) const {
+    if (!git_ || !git_->has_repository()) return false;
+    for (std::size_t end = 0;; end = directory.find('/', end + 1)) {
+      const std::string above = directory.substr(0, end);
+      const std::string rules = (above.empty() ? fs_.root() : fs_.root() + "/" + above) +
+                                "/.gitignore";
+      if (!GitView::can_read_rules(AT_FDCWD, rules.c_str())) return false;
+      if (end == std::string::npos || directory.empty()) return true;
+    }
+  }
+  bool operator()(const std::string& path, bool directory, bool can_ask) const {
     const auto name = std::string_view(path).substr(path.rfind('/') + 1);
     if (name == ".git" || name == "node_modules" || name == "__pycache__") return true;
-    int ignored = 0;
-    const auto asked = prefix_ + path + (directory ? "/" : "");
-    return repo_ && git_ignore_path_is_ignored(&ignored, repo_, asked.c_str()) == 0 && ignored;
+    return can_ask && git_->ignored(path, directory);
   }
 
  private:
-  git_repository* repo_ = nullptr;
-  std::string prefix_;  // of the root inside the repository's worktree
+  const RootedFs& fs_;
+  KeptView& kept_;
+  Result<GitView> git_;
 };
 
 std::string skip_reason(std::string_view bytes) {
@@ -69,8 +70,10 @@ std::string skip_reason(std::string_view bytes) {
 // Symlinks are not followed: what they name is listed where it lies, or lies outside. Only names
 // come from here; the contents are opened beneath the root, so a directory swapped for a symlink
 // meanwhile gives no file away.
-Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max) {
-  const Ignored ignored(fs.root());
+Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max,
+                     KeptView& git) {
+  const git::Impatience here;  // where a pipe took the place of rules that were looked at
+  const Ignored ignored(fs, git);
   Listing out;
   std::vector<std::string> pending{path};
   while (!pending.empty()) {
@@ -83,6 +86,7 @@ Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t fi
       if (fd >= 0) ::close(fd);
       continue;
     }
+    const bool can_ask = ignored.can_ask_in(directory);
     while (const dirent* entry = ::readdir(entries)) {
       const std::string_view name = entry->d_name;
       if (name == "." || name == "..") continue;
@@ -95,9 +99,9 @@ Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t fi
       struct stat st {};
       if (!fs.lstat(inner, st)) continue;
       if (S_ISDIR(st.st_mode)) {
-        if (!ignored(inner, true)) pending.push_back(inner);
+        if (!ignored(inner, true, can_ask)) pending.push_back(inner);
       } else if (S_ISREG(st.st_mode) && can_outline(name) && skipped_by_name(inner).empty() &&
-                 !ignored(inner, false)) {
+                 !ignored(inner, false, can_ask)) {
         out.files.push_back(inner);
       }
     }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "tools/git/kept_view.h"
 #include "tools/workspace/rooted_fs.h"
 
 namespace lares::tools {
@@ -24,7 +25,8 @@ inline constexpr std::size_t kOutlinedMax = 2'000;  // files that are parsed
 inline constexpr std::size_t kSearchedMax = 100'000;
 
 // Below `path`, a directory relative to the root; what git ignores is left out.
-Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max);
+Listing list_sources(const RootedFs& fs, const std::string& path, std::size_t files_max,
+                     KeptView& git);
 
 struct Source {
   std::string text;     // as `view` shows it

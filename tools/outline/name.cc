@@ -255,10 +255,10 @@ std::string nothing(const std::string& where, const Asked& asked, const Search& 
 }  // namespace
 
 Outcome show_definitions(const RootedFs& fs, const std::string& path, const std::string& name,
-                         const Cancelled& cancelled) {
+                         KeptView& git, const Cancelled& cancelled) {
   const Asked asked(name);
   const bool directory = path.empty() || fs.is_directory(path);
-  const Listing listing = directory ? list_sources(fs, path, kSearchedMax)
+  const Listing listing = directory ? list_sources(fs, path, kSearchedMax, git)
                                     : Listing{.files = {path}};
   if (!directory) {
     if (only_keys(path))
@@ -287,11 +287,11 @@ Outcome show_definitions(const RootedFs& fs, const std::string& path, const std:
   return {.text = std::move(text)};
 }
 
-std::optional<std::vector<std::string>> definition_names(const RootedFs& fs,
+std::optional<std::vector<std::string>> definition_names(const RootedFs& fs, KeptView& git,
                                                          std::chrono::milliseconds time) {
   const auto deadline = Clock::now() + time;
   const Cancelled never{false};
-  const Listing listing = list_sources(fs, "", kOutlinedMax);
+  const Listing listing = list_sources(fs, "", kOutlinedMax, git);
   if (!listing.complete) return std::nullopt;
   std::set<std::string> names;
   for (const auto& file : listing.files) {

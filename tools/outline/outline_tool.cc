@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "tools/clip.h"
+#include "tools/git/kept_view.h"
 #include "tools/off_thread.h"
 #include "tools/workspace/path_hint.h"
 #include "tools/workspace/rooted_fs.h"
@@ -115,9 +117,10 @@ std::string fit(const std::vector<Entry>& entries) {
   return counts + fmt::format("[counts only: {}]\n", advice);
 }
 
-Outcome outline_directory(const RootedFs& fs, const std::string& path, const Cancelled& cancelled) {
+Outcome outline_directory(const RootedFs& fs, const std::string& path, KeptView& git,
+                          const Cancelled& cancelled) {
   const auto deadline = Clock::now() + kOutlineTotalTime;
-  const Listing listing = list_sources(fs, path, kOutlinedMax);
+  const Listing listing = list_sources(fs, path, kOutlinedMax, git);
   std::vector<Entry> entries;
   std::size_t n_empty = 0, n_done = 0;
   for (const auto& file : listing.files) {
@@ -179,7 +182,8 @@ std::string sentence(const std::string& hint) {
   return hint.empty() ? "" : fmt::format(".{}", hint);
 }
 
-Outcome outline(const std::string& root, const Asked& asked, const Cancelled& cancelled) {
+Outcome outline(const std::string& root, const Asked& asked, KeptView& git,
+                const Cancelled& cancelled) {
   const auto fs = RootedFs::open(root);
   if (!fs) return refused(fmt::format("outline {}: {}", root, fs.error()));
   const auto path = inside(*fs, asked.path);
@@ -193,14 +197,14 @@ Outcome outline(const std::string& root, const Asked& asked, const Cancelled& ca
     return refused(fmt::format("outline {}: no grammar for this extension; there are {}", *path,
                                outline_languages()));
   }
-  if (asked.name) return show_definitions(*fs, *path, *asked.name, cancelled);
-  if (directory) return outline_directory(*fs, *path, cancelled);
+  if (asked.name) return show_definitions(*fs, *path, *asked.name, git, cancelled);
+  if (directory) return outline_directory(*fs, *path, git, cancelled);
   return outline_one(*fs, *path, cancelled);
 }
 
 #else
 
-Outcome outline(const std::string&, const Asked&, const Cancelled&) {
+Outcome outline(const std::string&, const Asked&, KeptView&, const Cancelled&) {
   return refused(
       "outline: this build has no grammars (LARES_TREE_SITTER=OFF); use bash with grep -n");
 }
@@ -210,7 +214,9 @@ Outcome outline(const std::string&, const Asked&, const Cancelled&) {
 class OutlineTool final : public Tool {
  public:
   explicit OutlineTool(const BuiltinOptions& options)
-      : root_(options.root), threads_(options.threads) {}
+      : root_(options.root),
+        git_(std::make_shared<KeptView>(options.root)),
+        threads_(options.threads) {}
 
   const Spec& spec() const override { return kSpec; }
   bool mutates(const nlohmann::json&) const override { return false; }
@@ -222,7 +228,7 @@ class OutlineTool final : public Tool {
 #ifdef LARES_TREE_SITTER
     if (key != "name" || !so_far.empty()) return std::nullopt;
     const auto fs = RootedFs::open(root_);
-    auto names = fs ? definition_names(*fs, kNamesTime) : std::nullopt;
+    auto names = fs ? definition_names(*fs, *git_, kNamesTime) : std::nullopt;
     if (names) return Choices{std::move(*names), "", false};
 #endif
     return std::nullopt;
@@ -239,8 +245,8 @@ class OutlineTool final : public Tool {
       asked.name = args["name"].get<std::string>();
       if (asked.name->empty()) co_return refused("outline: `name` must not be empty");
     }
-    auto work = [root = root_, asked](const Cancelled& cancelled) -> Result<Outcome> {
-      return outline(root, asked, cancelled);
+    auto work = [root = root_, git = git_, asked](const Cancelled& cancelled) -> Result<Outcome> {
+      return outline(root, asked, *git, cancelled);
     };
     auto result = co_await off_thread(threads_.get(), std::move(work));
     co_return result;
@@ -248,6 +254,7 @@ class OutlineTool final : public Tool {
 
  private:
   std::string root_;
+  std::shared_ptr<KeptView> git_;  // also of a call that outlives the tool
   WorkThreads threads_;
 };
 

@@ -1,11 +1,19 @@
 #include "tools/outline/outline_tool.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <chrono>
 #include <cstdlib>
+#include <future>
+#include <thread>
 
+#include "tests/tools/git/git_command.h"
 #include "tests/tools/scratch.h"
+#include "tools/text.h"
 
 namespace lares::tools {
 namespace {
@@ -221,6 +229,56 @@ TEST_F(Outline, ADirectoryListsItsFilesInOrderAndSkipsWhatGitIgnores) {
             "a.py\n     1  def a()\nb/z.py\n     1  def z()\n[1 file without definitions]\n");
   EXPECT_EQ(outline({{"path", (std::filesystem::path(dir_.root()) / "b").string()}}),
             "b/z.py\n     1  def z()\n");
+}
+
+TEST_F(Outline, WhatGitIgnoresIsAsTheRulesAreNow) {
+  test::git(dir_.root(), "init");
+  for (const char* name : {"a.py", "b.py", "sub/a.py"}) dir_.write(name, "def f(): pass\n");
+  const auto names = [&] {
+    std::string out;
+    const std::string text = outline(json::object());
+    for (const auto line : split_lines(text))
+      if (line.find(".py") != std::string_view::npos) out += std::string(line) + ' ';
+    return out;
+  };
+  EXPECT_EQ(names(), "a.py b.py sub/a.py ");
+  dir_.write(".gitignore", "b.py\n");
+  EXPECT_EQ(names(), "a.py sub/a.py ");
+  dir_.write("sub/.gitignore", "a.py\n");
+  EXPECT_EQ(names(), "a.py ");
+  dir_.write("rules", "/a.py\n");
+  test::git(dir_.root(), "config core.excludesFile " + dir_.at("rules"));
+  EXPECT_EQ(names(), "");
+  std::filesystem::remove_all(dir_.at(".git"));
+  EXPECT_EQ(names(), "a.py b.py sub/a.py ");
+}
+
+// Whoever opens one waits for somebody to write.
+TEST_F(Outline, APipeInTheRulesPlaceHoldsNobodyUp) {
+  test::git(dir_.root(), "init");
+  dir_.write("a.py", "def a(): pass\n");
+  dir_.write("sub/b.py", "def b(): pass\n");
+  dir_.write("sub/deep/c.py", "def c(): pass\n");
+  for (const char* name : {"sub/.gitignore", ".gitignore"}) {
+    const std::string pipe = dir_.at(name);
+    ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+    std::promise<void> ended;
+    auto end = ended.get_future();
+    bool waited = false;
+    std::thread writer([&] {  // who does, where the call has not ended long since
+      while (end.wait_for(std::chrono::seconds(10)) != std::future_status::ready) {
+        waited = true;
+        const int fd = ::open(pipe.c_str(), O_WRONLY | O_NONBLOCK);
+        if (fd >= 0) ::close(fd);
+      }
+    });
+    EXPECT_EQ(outline(json::object()),
+              "a.py\n     1  def a()\nsub/b.py\n     1  def b()\nsub/deep/c.py\n     1  def c()\n");
+    EXPECT_EQ(tool_->choices("name", {})->one_of, (std::vector<std::string>{"a", "b", "c"}));
+    ended.set_value();
+    writer.join();
+    EXPECT_FALSE(waited) << name;
+  }
 }
 
 TEST_F(Outline, LongOutlinesKeepTheTopLevel) {
