@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "tools/git/confined.h"
+#include "tools/git/kept_repository.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
 #include "tools/git/repo.h"
@@ -83,16 +85,18 @@ git::GitResult<std::string> perform(const git::Opened& opened, const git::Reques
       request.command));
 }
 
-git::GitResult<std::string> perform_confined(const git::Request& request,
+git::GitResult<std::string> perform_confined(git::KeptRepository& kept, const git::Request& request,
                                              const Cancelled& cancelled) {
-  const auto opened = git::open_repository(request.root);
+  auto opened = kept.take();
   if (!opened) return tl::unexpected(opened.error());
   const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
   const auto given_up = [&] {
     return cancelled || (!writes(request) && std::chrono::steady_clock::now() > deadline);
   };
-  return git::confined(*opened, request.root, given_up,
-                       [&] { return perform(*opened, request, cancelled); });
+  auto text = git::confined(*opened, request.root, given_up,
+                            [&] { return perform(*opened, request, cancelled); });
+  kept.give_back(std::move(*opened));
+  return text;
 }
 
 std::string command_of(const nlohmann::json& args) {
@@ -103,7 +107,10 @@ std::string command_of(const nlohmann::json& args) {
 
 class GitTool final : public Tool {
  public:
-  explicit GitTool(const BuiltinOptions& options) : root_(options.root), threads_(options.threads) {
+  explicit GitTool(const BuiltinOptions& options)
+      : root_(options.root),
+        kept_(std::make_shared<git::KeptRepository>(options.root)),
+        threads_(options.threads) {
     git::start_library();
   }
 
@@ -126,8 +133,9 @@ class GitTool final : public Tool {
       co_return refused;
     }
     request->root = root_;
-    auto work = [request = std::move(*request)](const Cancelled& cancelled) -> Result<Outcome> {
-      auto text = perform_confined(request, cancelled);
+    auto work = [request = std::move(*request),
+                 kept = kept_](const Cancelled& cancelled) -> Result<Outcome> {
+      auto text = perform_confined(*kept, request, cancelled);
       if (!text) return Outcome{.text = std::move(text.error()), .ok = false, .changes = {}};
       return Outcome{.text = std::move(*text), .ok = true, .changes = {}};
     };
@@ -137,6 +145,7 @@ class GitTool final : public Tool {
 
  private:
   std::string root_;
+  std::shared_ptr<git::KeptRepository> kept_;  // also of a call that outlives the tool
   WorkThreads threads_;
 };
 

@@ -5,9 +5,11 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <utility>
 
 #include "tools/git/index.h"
 #include "tools/git/objects.h"
+#include "tools/git/opened_stamp.h"
 #include "tools/git/owner.h"
 #include "tools/git/text.h"
 #include "tools/workspace/path_hint.h"
@@ -68,7 +70,12 @@ GitResult<Opened> open_repository(const std::string& root) {
     return tl::unexpected(fmt::format("open the repository of {}: {}; use git through bash instead",
                                       root, last_error()));
   }
-  Opened out{Repository(raw), ""};
+  return checked(Repository(raw), root);
+}
+
+GitResult<Opened> checked(Repository repository, const std::string& root) {
+  git_repository* const raw = repository.get();
+  Opened out{std::move(repository), "", 0};
   read_worktree_config(raw);
   const char* workdir = git_repository_workdir(raw);
   if (!workdir)
@@ -87,6 +94,7 @@ GitResult<Opened> open_repository(const std::string& root) {
         "the repository of {} keeps its files elsewhere, in {}; refused", root, worktree));
   }
   if (relative != ".") out.prefix = relative.generic_string() + "/";
+  out.stamp = opened_stamp(raw, root);
   return out;
 }
 

@@ -4,6 +4,7 @@
 
 #include <git2.h>
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,12 +41,15 @@ inline constexpr std::size_t kOutputBytesMax = 16'000;
 
 struct Opened {
   Repository repo;
-  std::string prefix;  // of the session's root in the repository's worktree: "" or "sub/dir/"
+  std::string prefix;       // of the session's root in the repository's worktree: "" or "sub/dir/"
+  std::uint64_t stamp = 0;  // opened_stamp.h
 };
 
 // The repository around `root`. Another user's repository is refused as git does, unless
 // safe.directory names it.
 GitResult<Opened> open_repository(const std::string& root);
+// The same of one that is open.
+GitResult<Opened> checked(Repository repository, const std::string& root);
 
 // Why libgit2 1.5 reads neither objects nor refs of a repository, though all else; "" where it
 // does.

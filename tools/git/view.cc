@@ -14,6 +14,7 @@
 #include "tools/git/index_file.h"
 #include "tools/git/library.h"
 #include "tools/git/objects.h"
+#include "tools/git/opened_stamp.h"
 #include "tools/git/owner.h"
 #include "tools/git/repo.h"
 #include "tools/workspace/file_stamp.h"
@@ -121,44 +122,14 @@ Result<GitView> GitView::open(const std::string& root) {
     return broken(fmt::format("list {}: {}", root, bounded.error()));
   view.handle_ = std::move(handle);
   view.prefix_ = real_root.substr(top.size());
-  view.handle_->stamp = view.opened_stamp();
+  view.handle_->stamp = git::opened_stamp(raw, root);
   return view.checked();
 }
 
 Result<GitView> GitView::again() const {
-  if (!handle_ || handle_->stamp != opened_stamp()) return open(root_);
+  if (!handle_ || handle_->stamp != git::opened_stamp(repository(), root_)) return open(root_);
   handle_->index_is_for_attributes = false;
   return checked();
-}
-
-// Of all that opening it reads, but for what a configuration includes.
-std::uint64_t GitView::opened_stamp() const {
-  git_repository* const repository = this->repository();
-  const std::string own = git_repository_path(repository),
-                    common = git_repository_commondir(repository);
-  std::uint64_t hash = 3;
-  for (std::string at = root_;;) {  // a repository that is nearer, or another one in its place
-    struct stat st {};
-    const bool there = ::lstat((at + "/.git").c_str(), &st) == 0;
-    hash = mixed(mixed(hash, there ? st.st_ino : 0), there ? st.st_dev : 0);
-    hash = mixed(hash, there ? st.st_uid : 0);
-    if (there && !S_ISDIR(st.st_mode)) hash = mixed(hash, stamp_of(st));
-    if (there) hash = stamp(hash, at + "/.git/HEAD");
-    const std::size_t slash = at.rfind('/');
-    if (slash == std::string::npos || at.empty()) break;
-    at.resize(slash);
-  }
-  for (const std::string& file : {own + "HEAD", own + "commondir", own + "config.worktree",
-                                  common + "config", common + "objects/info/alternates"})
-    hash = stamp(hash, file);
-  struct stat top {};
-  if (::stat(git_repository_workdir(repository), &top) == 0) hash = mixed(hash, top.st_uid);
-  for (const auto find : {git_config_find_global, git_config_find_xdg, git_config_find_system}) {
-    git_buf found = GIT_BUF_INIT;
-    if (find(&found) == 0) hash = stamp(hash, found.ptr);
-    git_buf_dispose(&found);
-  }
-  return hash;
 }
 
 // Where the rules can be read, and are this root's.

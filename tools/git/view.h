@@ -65,7 +65,6 @@ class GitView {
   struct Handle;
   Result<GitView> checked() const;
   std::vector<std::string> rule_files_outside() const;
-  std::uint64_t opened_stamp() const;
 
   std::string root_;
   std::shared_ptr<Handle> handle_;
