@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sandbox/open_files.h"
+#include "sandbox/search_path.h"
 #include "sandbox/tree.h"
 
 namespace lares::mcp {
@@ -71,26 +72,6 @@ struct Start {
   ::_exit(127);
 }
 
-bool below_or_same(std::string_view path, std::string_view top) {
-  return path.starts_with(top) &&
-         (path.size() == top.size() || top.ends_with('/') || path[top.size()] == '/');
-}
-
-// Without directories in `root`, by whatever link, and those that depend on the current one.
-std::string path_outside(std::string_view path, const std::string& root) {
-  std::string out;
-  while (!path.empty()) {
-    const auto end = std::min(path.find(':'), path.size());
-    const std::string entry(path.substr(0, end));
-    path.remove_prefix(std::min(end + 1, path.size()));
-    std::error_code failed;
-    const auto real = std::filesystem::weakly_canonical(entry, failed).native();
-    if (!entry.starts_with('/') || below_or_same(failed ? entry : real, root)) continue;
-    out.append(out.empty() ? "" : ":").append(entry);
-  }
-  return out;
-}
-
 std::vector<std::string> environment(const ServerConfig& server, const Place& place) {
   std::map<std::string, std::string> env;
   for (const char* name :
@@ -98,7 +79,7 @@ std::vector<std::string> environment(const ServerConfig& server, const Place& pl
         "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}) {
     if (const char* value = std::getenv(name)) env[name] = value;
   }
-  if (!place.start.empty()) env["PATH"] = path_outside(env["PATH"], place.root);
+  if (!place.start.empty()) env["PATH"] = sandbox::path_outside(env["PATH"], place.root);
   for (const auto& [name, value] : server.env) env[name] = value;
   std::vector<std::string> lines;
   for (const auto& [name, value] : env) lines.push_back(name + "=" + value);

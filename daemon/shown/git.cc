@@ -10,9 +10,12 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string_view>
 
+#include "sandbox/search_path.h"
 #include "tools/fd.h"
 
 extern char** environ;
@@ -21,6 +24,16 @@ namespace lares::shown {
 namespace {
 
 constexpr std::size_t kErrorBytesMax = 4096;
+
+// The top of the repository around `directory`, whose programs are not the user's.
+std::string top_of(const std::string& directory) {
+  namespace fs = std::filesystem;
+  std::error_code failed;
+  const fs::path here = fs::weakly_canonical(directory, failed);
+  for (fs::path at = here; at.has_relative_path(); at = at.parent_path())
+    if (fs::exists(at / ".git", failed)) return at.native();
+  return here.native();
+}
 
 struct Pipe {
   tools::Fd read, write;
@@ -35,15 +48,23 @@ Result<Pipe> make_pipe() {
 
 Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>& arguments,
                     int out, int err) {
+  const char* const set = std::getenv("PATH");
+  const std::string top = top_of(directory), path = sandbox::path_outside(set ? set : "", top),
+                    program = sandbox::program_outside("git", path, top);
+  if (program.empty())
+    return tl::unexpected(std::string("run git: there is no such program in PATH; install git"));
   std::vector<const char*> argv = {"git", "--no-pager", "-c", "core.quotePath=off"};
   for (const auto& argument : arguments) argv.push_back(argument.c_str());
   argv.push_back(nullptr);
   // Looking must not write the index anew while the user works with it.
   std::vector<char*> environment;
   for (char** e = environ; *e; ++e)
-    if (!std::string_view(*e).starts_with("GIT_OPTIONAL_LOCKS=")) environment.push_back(*e);
-  std::string no_locks = "GIT_OPTIONAL_LOCKS=0";
+    if (const std::string_view is = *e;
+        !is.starts_with("GIT_OPTIONAL_LOCKS=") && !is.starts_with("PATH="))
+      environment.push_back(*e);
+  std::string no_locks = "GIT_OPTIONAL_LOCKS=0", searched = "PATH=" + path;
   environment.push_back(no_locks.data());
+  environment.push_back(searched.data());
   environment.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   ::posix_spawn_file_actions_init(&actions);
@@ -52,11 +73,9 @@ Result<pid_t> spawn(const std::string& directory, const std::vector<std::string>
   ::posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
   ::posix_spawn_file_actions_addchdir_np(&actions, directory.c_str());
   pid_t pid = 0;
-  const int failed = ::posix_spawnp(&pid, "git", &actions, nullptr,
-                                    const_cast<char* const*>(argv.data()), environment.data());
+  const int failed = ::posix_spawn(&pid, program.c_str(), &actions, nullptr,
+                                   const_cast<char* const*>(argv.data()), environment.data());
   ::posix_spawn_file_actions_destroy(&actions);
-  if (failed == ENOENT)
-    return tl::unexpected(std::string("run git: there is no such program; install git"));
   if (failed != 0)
     return tl::unexpected(fmt::format("run git in {}: {}", directory, std::strerror(failed)));
   return pid;
