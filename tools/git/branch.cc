@@ -143,7 +143,8 @@ bool brings(git_repository* repo, const git_diff_file& file, std::string_view at
 }
 
 // Whether the way there may be gone at all.
-GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree* to) {
+GitResult<std::size_t> check_way(const Opened& opened, const Request& request, git_tree* from,
+                                 git_tree* to) {
   git_repository* repo = opened.repo.get();
   git_diff* raw = nullptr;
   if (git_diff_tree_to_tree(&raw, repo, from, to, nullptr) != 0)
@@ -167,9 +168,8 @@ GitResult<std::size_t> check_way(const Opened& opened, git_tree* from, git_tree*
         brings(repo, file, "working-tree-encoding=")) {
       return tl::unexpected(
           fmt::format("switch: {} is written in another encoding than it is stored in (the "
-                      "attribute working-tree-encoding), which is not converted here; switch with "
-                      "git in bash",
-                      path));
+                      "attribute working-tree-encoding), which is not converted here; {}",
+                      path, by_git(request, "git switch " + request.rev)));
     }
     // libgit2 would write a large file's pointer in its place.
     constexpr unsigned kFlags = GIT_ATTR_CHECK_FILE_THEN_INDEX;
@@ -200,15 +200,23 @@ int note_conflict(git_checkout_notify_t, const char* path, const git_diff_file*,
 }
 
 // All or nothing: libgit2 looks at every file before it writes the first.
-GitResult<> check_out(git_repository* repo, const git_object* commit) {
+GitResult<> check_out(git_repository* repo, git_tree* from, const git_object* commit,
+                      IndexToWrite& index) {
+  if (git_index_has_conflicts(index.get()))
+    return tl::unexpected(
+        std::string("switch: there are merge conflicts (U or AA in status), nothing was done"));
   std::vector<std::string> conflicts;
   git_checkout_options options = GIT_CHECKOUT_OPTIONS_INIT;
   options.checkout_strategy = GIT_CHECKOUT_SAFE | GIT_CHECKOUT_DONT_OVERWRITE_IGNORED;
+  if (index.is_copy()) {
+    options.checkout_strategy |= GIT_CHECKOUT_NO_REFRESH | GIT_CHECKOUT_DONT_WRITE_INDEX;
+    options.baseline = from;  // without an index on disk it would begin with nothing
+  }
   options.notify_flags = GIT_CHECKOUT_NOTIFY_CONFLICT;
   options.notify_cb = note_conflict;
   options.notify_payload = &conflicts;
   const int failed = git_checkout_tree(repo, commit, &options);
-  if (failed == 0) return {};
+  if (failed == 0) return index.is_copy() ? index.write() : GitResult<>();
   if (!conflicts.empty()) {
     return tl::unexpected(
         fmt::format("switch: changes to {} would be overwritten, nothing was done; commit them "
@@ -250,9 +258,7 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
   if (auto valid = valid_name("switch", name); !valid) return tl::unexpected(valid.error());
   if (head_name(repo) == name) return tl::unexpected(fmt::format("switch: already on {}", name));
   if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
-    return tl::unexpected(std::string(
-        "switch: a merge, rebase or the like is under way; git in bash finishes it, and "
-        "git status there says how"));
+    return tl::unexpected(under_way(request));
   }
   const auto head = head_commit(repo, "switch");
   if (!head) return tl::unexpected(head.error());
@@ -274,22 +280,20 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
              to = tree_of(repo, git_oid_tostr_s(git_object_id(start.commit.get())));
   if (!from) return tl::unexpected("switch: " + from.error());
   if (!to) return tl::unexpected("switch: " + to.error());
-  const auto n_changed = check_way(opened, from->get(), to->get());
+  const auto n_changed = check_way(opened, request, from->get(), to->get());
   if (!n_changed) return tl::unexpected(n_changed.error());
   if (*n_changed > 0) {
     // libgit2 would write the files that are to stay away, and take those that are away for
     // changed.
     if (is_sparse(repo)) {
       return tl::unexpected(
-          fmt::format("switch: this is a sparse checkout, which is not switched here; run in bash: "
-                      "git switch {}",
-                      name));
+          fmt::format("switch: this is a sparse checkout, which is not switched here; {}",
+                      by_git(request, "git switch " + name)));
     }
-    const auto index = index_of(repo);
+    auto index = IndexToWrite::open(repo);
     if (!index) return tl::unexpected("switch: " + index.error());
-    if (const auto why = why_copied(repo, index->get()); !why.empty())
-      return tl::unexpected("switch: " + why);
-    if (auto done = check_out(repo, start.commit.get()); !done) return tl::unexpected(done.error());
+    if (auto done = check_out(repo, from->get(), start.commit.get(), *index); !done)
+      return tl::unexpected(done.error());
   }
   std::string made;
   if (!target) {
@@ -302,8 +306,10 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
                ? fmt::format(", made from {}", git_reference_shorthand(start.follows.get()))
                : ", made here";
     if (start.follows && !follow(repo, git_reference_name(raw), start.remote, "refs/heads/" + name))
-      made += fmt::format(", which it does not follow ({}; git branch -u in bash says so again)",
-                          last_error());
+      made += fmt::format(
+          ", which it does not follow ({}; {})", last_error(),
+          by_git(request, fmt::format("git branch -u {} {}",
+                                      git_reference_shorthand(start.follows.get()), name)));
   }
   if (git_repository_set_head(repo, git_reference_name(target.get())) != 0)
     return tl::unexpected("switch: " + last_error());

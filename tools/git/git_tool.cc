@@ -109,6 +109,7 @@ class GitTool final : public Tool {
  public:
   explicit GitTool(const BuiltinOptions& options)
       : root_(options.root),
+        commands_write_(options.no_sandbox),
         kept_(std::make_shared<git::KeptRepository>(options.root)),
         threads_(options.threads) {
     git::start_library();
@@ -133,6 +134,7 @@ class GitTool final : public Tool {
       co_return refused;
     }
     request->root = root_;
+    request->commands_write = commands_write_;
     auto work = [request = std::move(*request),
                  kept = kept_](const Cancelled& cancelled) -> Result<Outcome> {
       auto text = perform_confined(*kept, request, cancelled);
@@ -145,6 +147,7 @@ class GitTool final : public Tool {
 
  private:
   std::string root_;
+  bool commands_write_;
   std::shared_ptr<git::KeptRepository> kept_;  // also of a call that outlives the tool
   WorkThreads threads_;
 };

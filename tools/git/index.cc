@@ -1,18 +1,27 @@
 #include "tools/git/index.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <git2/sys/repository.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "tools/atomic_file.h"
+#include "tools/fd.h"
 #include "tools/git/index_file.h"
 #include "tools/git/objects.h"
-#include "tools/git/text.h"
 
 namespace lares::tools::git {
 namespace {
+
+constexpr const char* kLocked = "another git process holds the index; try again";
 
 GitResult<> put(git_index* index, const IndexEntry& entry) {
   git_index_entry about = entry.about;
@@ -48,6 +57,27 @@ GitResult<Index> copy_of_index(git_repository* repo) {
   return index;
 }
 
+// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file
+// that was changed in the second it was staged in, and kept its size, looks unchanged once the
+// index is written in a later one. Without a size git looks at the content. False: it could not be
+// said of one of them.
+bool distrust_times_of_that_second(git_index* index, const std::string& path) {
+  struct stat written {};
+  if (::stat(path.c_str(), &written) != 0) return true;  // the first index: there is no such second
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(index, i);
+    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) ||
+        entry->mtime.seconds < written.st_mtim.tv_sec)
+      continue;
+    const std::string name = entry->path;
+    git_index_entry unsure = *entry;
+    unsure.path = name.c_str();
+    unsure.file_size = 0;
+    if (git_index_add(index, &unsure) != 0) return false;  // in its place
+  }
+  return true;
+}
+
 }  // namespace
 
 GitResult<Index> index_of(git_repository* repo) {
@@ -58,16 +88,62 @@ GitResult<Index> index_of(git_repository* repo) {
   return copy;
 }
 
-std::string why_copied(git_repository* repo, git_index* index) {
-  if (git_index_path(index)) return "";
-  git_index* raw = nullptr;
+IndexToWrite::IndexToWrite(IndexToWrite&& other) noexcept
+    : path_(std::move(other.path_)),
+      lock_(std::exchange(other.lock_, std::string())),
+      index_(std::move(other.index_)) {}
+
+IndexToWrite::~IndexToWrite() {
+  if (!lock_.empty()) ::unlink(lock_.c_str());
+}
+
+GitResult<IndexToWrite> IndexToWrite::open(git_repository* repo) {
   const std::string path = std::string(git_repository_path(repo)) + "index";
-  if (git_index_open(&raw, path.c_str()) == 0) {
-    git_index_free(raw);
-    return "git's index was written anew meanwhile; try again";
+  auto index = index_of(repo);
+  if (!index) return tl::unexpected(index.error());
+  IndexToWrite out(path, std::move(*index));
+  if (out.is_copy()) {
+    const std::string lock = path + ".lock";
+    const Fd made(::open(lock.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+    if (!made && errno == EEXIST) return tl::unexpected(std::string(kLocked));
+    if (!made)
+      return tl::unexpected(fmt::format("lock the index: {}: {}", lock, std::strerror(errno)));
+    out.lock_ = lock;
+    (void)git_repository_set_index(repo, nullptr);  // it may have been written since
+    auto now = index_of(repo);
+    if (!now) return tl::unexpected(now.error());
+    out.index_ = std::move(*now);
+    if (out.is_copy()) return out;
+    ::unlink(std::exchange(out.lock_, std::string()).c_str());
   }
-  const git_error* error = git_error_last();
-  return of_index(error && error->message ? error->message : "");
+  if (git_index_read(out.get(), /*force=*/1) != 0)
+    return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  return out;
+}
+
+GitResult<> IndexToWrite::write() {
+  if (!distrust_times_of_that_second(get(), path_))
+    return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  if (is_copy()) return write_copy();
+  const int failed = git_index_write(get());
+  if (failed == GIT_ELOCKED) return tl::unexpected(std::string(kLocked));
+  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  return {};
+}
+
+GitResult<> IndexToWrite::write_copy() const {
+  const std::string made = path_ + temporary_name();
+  git_index* raw = nullptr;
+  int failed = git_index_open(&raw, made.c_str());
+  const Index out(raw);
+  for (std::size_t i = 0; failed == 0 && i < git_index_entrycount(get()); ++i)
+    failed = git_index_add(raw, git_index_get_byindex(get(), i));
+  if (failed == 0) failed = git_index_write(raw);
+  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  if (::rename(made.c_str(), path_.c_str()) == 0) return {};
+  const std::string why = std::strerror(errno);
+  ::unlink(made.c_str());
+  return tl::unexpected(fmt::format("write the index: {}: {}", path_, why));
 }
 
 void read_for_attributes(git_repository* repo) {

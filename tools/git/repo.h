@@ -89,6 +89,7 @@ std::string short_id(git_object* object);
 struct Request {
   std::string root, command, path, rev, message;
   int n = 0;
+  bool commands_write = false;  // those in bash, to .git: they run without a sandbox
 };
 GitResult<std::string> status(const Opened& opened, const Request& request);
 GitResult<std::string> diff(const Opened& opened, const Request& request);

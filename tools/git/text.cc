@@ -41,12 +41,25 @@ std::string of_index(std::string_view reason) {
     return reason.find(what) != std::string_view::npos;
   };
   if (says("unsupported mandatory extension: 'sdir'"))
-    return "git's index is a sparse one, which is read here and not written; do it with git in "
-           "bash, or make it a whole one: `git sparse-checkout reapply --no-sparse-index`";
+    return "git's index is a sparse one, which is not read here; `git sparse-checkout reapply "
+           "--no-sparse-index` makes it a whole one";
   if (says("unsupported mandatory extension: 'link'"))
-    return "git's index is split, which is read here and not written; do it with git in bash, or "
-           "make it a whole one: `git update-index --no-split-index`";
+    return "git's index is split, which is not read here; `git update-index --no-split-index` "
+           "makes it a whole one";
   return "";
+}
+
+std::string by_git(const Request& request, std::string_view command) {
+  return fmt::format("{}: {}", request.commands_write ? "run in bash" : "ask the user to run",
+                     command);
+}
+
+std::string under_way(const Request& request) {
+  return fmt::format(
+      "{}: a merge, rebase or the like is under way; {}, and git status in bash "
+      "says how",
+      request.command,
+      request.commands_write ? "git in bash finishes it" : "ask the user to finish it with git");
 }
 
 std::string few_of(const std::vector<std::string>& names) {

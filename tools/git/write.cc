@@ -102,7 +102,7 @@ int stage_changes(Staging& staging, const git_strarray& spec) {
 }
 
 GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index,
-                                          const std::string& path) {
+                                          const Request& request, const std::string& path) {
   git_repository* repo = opened.repo.get();
   const Filters filters(repo);
   Staging staging{repo, index, &filters, {}, {}, {}, {}, {}};
@@ -119,8 +119,9 @@ GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index
     if (!staging.encoded.empty()) {
       return tl::unexpected(fmt::format(
           "{} lies here as {} and is stored as UTF-8 (its attribute working-tree-encoding), which "
-          "is not converted here; commit it with git in bash, or name another path",
-          staging.encoded, staging.encoding));
+          "is not converted here; {}, or name another path",
+          staging.encoded, staging.encoding,
+          by_git(request, fmt::format("git {} {}", request.command, staging.encoded))));
     }
     return tl::unexpected(
         fmt::format("stage {}: {}", path.empty() ? "the changes" : path, last_error()));
@@ -163,10 +164,9 @@ GitResult<> check_path(const Opened& opened, git_index* index, const Request& re
     return tl::unexpected(
         fmt::format("{}: {} does not exist{}", request.command, request.path, hint(request)));
   if (is_ignored(opened, index, path))
-    return tl::unexpected(
-        fmt::format("{}: {} is ignored (.gitignore); git add -f in bash takes it all the same, if "
-                    "that is meant",
-                    request.command, request.path));
+    return tl::unexpected(fmt::format(
+        "{}: {} is ignored (.gitignore); if it is meant all the same, {}", request.command,
+        request.path, by_git(request, fmt::format("git add -f {}", request.path))));
   return {};
 }
 
@@ -187,55 +187,19 @@ std::string names_of_one_case(git_index* index) {
   return twin == names.end() ? "" : to_utf8(fmt::format("{} and {}", *twin, *(twin + 1)));
 }
 
-GitResult<Index> index_to_write(git_repository* repo) {
-  auto index = index_of(repo);
+GitResult<IndexToWrite> index_to_write(git_repository* repo, const Request& request) {
+  auto index = IndexToWrite::open(repo);
   if (!index) return index;
-  if (auto why = why_copied(repo, index->get()); !why.empty())
-    return tl::unexpected(std::move(why));
-  if (git_index_read(index->get(), 1) != 0)
-    return tl::unexpected(fmt::format("read the index: {}", last_error()));
   if (auto heeded = heed_files_that_are_there(repo); !heeded) return tl::unexpected(heeded.error());
   if (const auto twins = names_of_one_case(index->get()); !twins.empty())
-    return tl::unexpected(fmt::format(
-        "core.ignoreCase is set, and {} differ by their case alone; do it with git in bash",
-        twins));
+    return tl::unexpected(
+        fmt::format("core.ignoreCase is set, and {} differ by their case alone; {}", twins,
+                    by_git(request, fmt::format("git {}", request.command))));
   if (git_index_has_conflicts(index->get()))
-    return tl::unexpected(std::string(
-        "there are merge conflicts (U or AA in status); once a file has none any more, git "
-        "add in bash says so"));
+    return tl::unexpected(fmt::format(
+        "there are merge conflicts (U or AA in status); once a file has none any more, {}",
+        by_git(request, "git add FILE")));
   return index;
-}
-
-// libgit2 trusts fractions of a second, git as most people have it does not: to that one a file
-// that was changed in the second it was staged in, and kept its size, looks unchanged once the
-// index is written in a later one. Without a size git looks at the content. False: it could not be
-// said of one of them.
-bool distrust_times_of_that_second(git_index* index) {
-  struct stat written {};
-  if (::stat(git_index_path(index), &written) != 0)
-    return true;  // the first index: there is no such second
-  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
-    const git_index_entry* entry = git_index_get_byindex(index, i);
-    if (entry->file_size == 0 || git_index_entry_is_conflict(entry) ||
-        entry->mtime.seconds < written.st_mtim.tv_sec)
-      continue;
-    const std::string path = entry->path;
-    git_index_entry unsure = *entry;
-    unsure.path = path.c_str();
-    unsure.file_size = 0;
-    if (git_index_add(index, &unsure) != 0) return false;  // in its place
-  }
-  return true;
-}
-
-GitResult<> write_index(git_index* index) {
-  if (!distrust_times_of_that_second(index))
-    return tl::unexpected(fmt::format("write the index: {}", last_error()));
-  const int failed = git_index_write(index);
-  if (failed == GIT_ELOCKED)
-    return tl::unexpected(std::string("another git process holds the index; try again"));
-  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
-  return {};
 }
 
 // " 2 files changed, 5 insertions(+), 1 deletion(-)", and the files that came or went.
@@ -345,14 +309,13 @@ GitResult<std::string> pretty_message(const std::string& message) {
 GitResult<std::string> add(const Opened& opened, const Request& request) {
   const auto path = path_in_repository(opened, request.root, request.path);
   if (!path) return path;
-  auto index = index_to_write(opened.repo.get());
+  auto index = index_to_write(opened.repo.get(), request);
   if (!index) return tl::unexpected("add: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
-  auto secrets = stage(opened, index->get(), *path);
+  auto secrets = stage(opened, index->get(), request, *path);
   if (!secrets) return tl::unexpected("add: " + secrets.error());
-  if (auto written = write_index(index->get()); !written)
-    return tl::unexpected("add: " + written.error());
+  if (auto written = index->write(); !written) return tl::unexpected("add: " + written.error());
   auto text = status(opened, request);
   if (text && !secrets->empty())
     *text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(*secrets));
@@ -368,15 +331,13 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   const auto author = identity(repo);
   if (!author) return tl::unexpected(author.error());
   if (git_repository_state(repo) != GIT_REPOSITORY_STATE_NONE) {
-    return tl::unexpected(std::string(
-        "commit: a merge, rebase or the like is under way; git in bash finishes it, and "
-        "git status there says how"));
+    return tl::unexpected(under_way(request));
   }
-  auto index = index_to_write(repo);
+  auto index = index_to_write(repo, request);
   if (!index) return tl::unexpected("commit: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
-  auto secrets = stage(opened, index->get(), *path);
+  auto secrets = stage(opened, index->get(), request, *path);
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 
   git_oid tree_id;
@@ -392,8 +353,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   if (!*before && git_index_entrycount(index->get()) == 0)
     return tl::unexpected(std::string("nothing to commit\n"));
   // As git does: the index first. If the commit fails the changes are staged, and nothing is lost.
-  if (auto written = write_index(index->get()); !written)
-    return tl::unexpected("commit: " + written.error());
+  if (auto written = index->write(); !written) return tl::unexpected("commit: " + written.error());
 
   git_tree* raw_tree = nullptr;
   if (git_tree_lookup(&raw_tree, repo, &tree_id) != 0)

@@ -357,7 +357,7 @@ TEST_F(Git, AFileInAnotherEncodingIsLeftToGit) {
     const auto refused = git({{"command", command}, {"message", "second"}});
     EXPECT_FALSE(refused.ok);
     EXPECT_THAT(refused.text, HasSubstr("x.rc lies here as UTF-16LE")) << command;
-    EXPECT_THAT(refused.text, HasSubstr("commit it with git in bash")) << command;
+    EXPECT_THAT(refused.text, HasSubstr("ask the user to run: git ")) << command;
   }
   EXPECT_EQ(sh(root(), "git diff --cached --name-only"), "");
   EXPECT_TRUE(git({{"command", "commit"}, {"path", "a"}, {"message", "second"}}).ok);

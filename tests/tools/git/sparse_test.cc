@@ -101,13 +101,19 @@ TEST_F(GitSparse, SwitchingIsLeftToGit) {
   const auto refused = git({{"command", "switch"}, {"rev", "other"}});
   EXPECT_FALSE(refused.ok);
   EXPECT_THAT(refused.text, HasSubstr("sparse checkout"));
-  EXPECT_THAT(refused.text, HasSubstr("git switch other"));
+  EXPECT_THAT(refused.text, HasSubstr("ask the user to run: git switch other"));
+  BuiltinOptions options;
+  options.root = root().string();
+  options.no_sandbox = true;  // then commands can write to .git
+  tool_ = make_git_tool({}, options);
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "other"}}).text,
+              HasSubstr("run in bash: git switch other"));
   EXPECT_EQ(gits_status(), "## main\n");
 }
 
 // libgit2 1.5 reads none of these.
-TEST_F(GitSparse, AnIndexThatOnlyGitWritesIsReadAndOfWritingIsSaidWhatToDo) {
-  sh(root(), "git sparse-checkout set --sparse-index in && git branch other");
+TEST_F(GitSparse, AnIndexThatOnlyGitWritesIsReadAndWritten) {
+  sh(root(), "git sparse-checkout set --sparse-index in");
   const auto as_git_says = [&] {
     sh(root(), "git checkout -q -f && git clean -qfd");
     EXPECT_EQ(git({{"command", "status"}}).text,
@@ -122,23 +128,47 @@ TEST_F(GitSparse, AnIndexThatOnlyGitWritesIsReadAndOfWritingIsSaidWhatToDo) {
     EXPECT_EQ(git({{"command", "status"}}).text, gits_status());
     EXPECT_EQ(git({{"command", "diff"}}).text, sh(root(), "git diff HEAD"));
     EXPECT_TRUE(look_at_worktree(root())->uncommitted);
-    const std::string before = repo_.read(".git/index");
-    for (const char* command : {"add", "commit"}) {
-      const auto out = git({{"command", command}, {"message", "second"}});
-      EXPECT_FALSE(out.ok) << command;
-      EXPECT_THAT(out.text, HasSubstr("in bash")) << command;
-    }
-    EXPECT_EQ(repo_.read(".git/index"), before);
     EXPECT_TRUE(git({{"command", "log"}}).ok);
+    repo_.write(".git/index.lock", "");
+    const std::string before = repo_.read(".git/index");
+    for (const char* command : {"add", "commit"})
+      EXPECT_THAT(git({{"command", command}, {"message", "second"}}).text,
+                  HasSubstr("another git process holds the index"))
+          << command;
+    EXPECT_EQ(repo_.read(".git/index"), before);
+    sh(root(), "rm .git/index.lock");
+    ASSERT_TRUE(git({{"command", "add"}, {"path", "in"}}).ok);
+    EXPECT_EQ(gits_status(), "## main\nM  in/a\nA  in/new\n M out/deep/c\n D top\n");
+    ASSERT_TRUE(git({{"command", "commit"}, {"message", "second"}}).ok);
+    EXPECT_EQ(gits_status(), "## main\n");
+    EXPECT_EQ(sh(root(), "git ls-tree -r --name-only HEAD && git show HEAD:out/deep/c HEAD:in/a"),
+              "in/a\nin/new\nout/b\nout/deep/c\nwritten here\nchanged again\n");
+    EXPECT_EQ(sh(root(), "git ls-files -t"), "H in/a\nH in/new\nS out/b\nH out/deep/c\n");
+    sh(root(), "git fsck --strict && ! ls .git/*.lock .git/*.tmp && git reset -q --hard HEAD~1");
   };
   as_git_says();
-  EXPECT_THAT(git({{"command", "add"}}).text,
-              HasSubstr("`git sparse-checkout reapply --no-sparse-index`"));
-  sh(root(),
-     "git checkout -q -f && git clean -qfd && git sparse-checkout reapply --no-sparse-index "
-     "&& git update-index --split-index");
+  sh(root(), "git sparse-checkout reapply --no-sparse-index && git update-index --split-index");
   as_git_says();
-  EXPECT_THAT(git({{"command", "add"}}).text, HasSubstr("`git update-index --no-split-index`"));
+}
+
+TEST_F(GitSparse, WithASplitIndexASwitchIsGits) {
+  sh(root(), "git sparse-checkout disable && git switch -q -c other");
+  repo_.write("in/a", "other\n");
+  repo_.write("in/new", "new\n");
+  sh(root(), "git rm -q top");
+  commit_all("second");
+  sh(root(), "git switch -q main && git update-index --split-index");
+  repo_.write("in/a", "mine\n");
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "other"}}).text,
+              HasSubstr("changes to in/a would be overwritten, nothing was done"));
+  sh(root(), "git checkout -q in/a && git update-index --split-index");
+  repo_.write("out/b", "mine\n");
+  const auto switched = git({{"command", "switch"}, {"rev", "other"}});
+  EXPECT_TRUE(switched.ok) << switched.text;
+  EXPECT_EQ(gits_status(), "## other\n M out/b\n");
+  EXPECT_EQ(sh(root(), "git ls-files && git diff HEAD --stat | tail -1 && ls in"),
+            "in/a\nin/new\nout/b\nout/deep/c\n 1 file changed, 1 insertion(+), 1 "
+            "deletion(-)\na\nnew\n");
 }
 
 // libgit2 1.5 does not read it.
