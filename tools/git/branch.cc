@@ -11,6 +11,7 @@
 #include "tools/git/index.h"
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
+#include "tools/git/tree_diff.h"
 #include "tools/git/upstream.h"
 #include "tools/text.h"
 
@@ -146,10 +147,10 @@ bool brings(git_repository* repo, const git_diff_file& file, std::string_view at
 GitResult<std::size_t> check_way(const Opened& opened, const Request& request, git_tree* from,
                                  git_tree* to) {
   git_repository* repo = opened.repo.get();
-  git_diff* raw = nullptr;
-  if (git_diff_tree_to_tree(&raw, repo, from, to, nullptr) != 0)
-    return tl::unexpected("switch: " + last_error());
-  const Diff diff(raw);
+  const git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  const auto diff = diff_trees(repo, from, to, options);
+  if (!diff) return tl::unexpected("switch: " + diff.error());
+  git_diff* const raw = diff->get();
   const Filters filters(repo);
   git_odb* raw_odb = nullptr;
   if (git_repository_odb(&raw_odb, repo) != 0) return tl::unexpected("switch: " + last_error());

@@ -13,6 +13,7 @@
 #include "tools/git/repo.h"
 #include "tools/git/shallow.h"
 #include "tools/git/text.h"
+#include "tools/git/tree_diff.h"
 #include "tools/git/upstream.h"
 #include "tools/text.h"
 #include "tools/workspace/rules.h"
@@ -336,11 +337,10 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
   auto options = diff_options();
   Strings spec(path);
   spec.into(options.pathspec);
-  git_diff* raw = nullptr;
-  if (git_diff_tree_to_tree(&raw, repo, raw_parent_tree, raw_tree, &options) != 0)
-    return tl::unexpected(last_error());
+  auto diff = diff_trees(repo, raw_parent_tree, raw_tree, options);
+  if (!diff) return tl::unexpected(diff.error());
   std::vector<Diff> changes;
-  changes.emplace_back(raw);
+  changes.push_back(std::move(*diff));
   auto patch = patch_text(changes);
   if (!patch) return patch;
   return fmt::format("{}\n{}", header_of(commit), *patch);
@@ -458,10 +458,9 @@ GitResult<std::string> diff(const Opened& opened, const Request& request) {
   if (rev.find("..") != std::string::npos) {
     const auto range = trees_of_range(repo, rev);
     if (!range) return tl::unexpected(range.error());
-    git_diff* raw = nullptr;
-    if (git_diff_tree_to_tree(&raw, repo, range->from.get(), range->to.get(), &options) != 0)
-      return tl::unexpected(fmt::format("diff {}: {}", rev, last_error()));
-    changes.emplace_back(raw);
+    auto between = diff_trees(repo, range->from.get(), range->to.get(), options);
+    if (!between) return tl::unexpected(fmt::format("diff {}: {}", rev, between.error()));
+    changes.push_back(std::move(*between));
   } else {
     const auto from = request.rev.empty() ? head_tree(repo) : tree_of(repo, rev);
     if (!from) return tl::unexpected(from.error());

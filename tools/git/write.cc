@@ -17,6 +17,7 @@
 #include "tools/git/index.h"
 #include "tools/git/repo.h"
 #include "tools/git/text.h"
+#include "tools/git/tree_diff.h"
 #include "tools/text.h"
 #include "tools/workspace/path_hint.h"
 #include "tools/workspace/rooted_fs.h"
@@ -204,9 +205,10 @@ GitResult<IndexToWrite> index_to_write(git_repository* repo, const Request& requ
 
 // " 2 files changed, 5 insertions(+), 1 deletion(-)", and the files that came or went.
 std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
-  git_diff* raw = nullptr;
-  if (git_diff_tree_to_tree(&raw, repo, before, after, nullptr) != 0) return "";
-  const Diff diff(raw);
+  const git_diff_options options = GIT_DIFF_OPTIONS_INIT;
+  const auto diff = diff_trees(repo, before, after, options);
+  if (!diff) return "";
+  git_diff* const raw = diff->get();
   git_diff_find_similar(raw, nullptr);
   std::string text;
   git_diff_stats* raw_stats = nullptr;
