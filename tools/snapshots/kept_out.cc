@@ -12,32 +12,50 @@
 
 namespace lares::tools {
 
-KeptOut KeptOut::of(const GitView& git) {
+std::shared_ptr<const KeptOut::Entries> KeptOut::none() {
+  static const auto none = std::make_shared<const Entries>();
+  return none;
+}
+
+KeptOut KeptOut::of(const GitView& git, const KeptOut& before) {
   KeptOut out;
   if (!git.has_repository()) return out;
   out.git_ = git;
   out.sparse_ = git::is_sparse(git.repository());
   if (!out.sparse_) return out;
-  out.read_index();
+  out.read_index(before);
   out.enter_what_is_there();
   out.name_all();
   return out;
 }
 
-void KeptOut::read_index() {
+void KeptOut::read_index(const KeptOut& before) {
   if (std::exchange(read_, true) || !git_) return;
   (void)git_repository_set_index(git_->repository(), nullptr);  // a copy would be of an earlier one
+  struct stat st {};
+  index_path_ = git_->index_path();
+  const std::int64_t now = now_ns();
+  const bool there = ::stat(index_path_.c_str(), &st) == 0;
+  index_stamp_ = stamp_of(st);
+  if (there && before.lasts_ && before.index_path_ == index_path_ &&
+      before.index_stamp_ == index_stamp_) {
+    index_ = entries_ = before.index_;
+    lasts_ = true;
+    return;
+  }
   auto entries = git::read_index_file(git_->repository());
-  if (entries)
-    entries_ = std::move(*entries);
-  else
+  if (!entries) {
     unread_ = std::move(entries.error());
+    return;
+  }
+  index_ = entries_ = std::make_shared<const Entries>(std::move(*entries));
+  lasts_ = there && index_stamp_.ctime_ns < now - kRacyNs;
 }
 
 // A sparse index has an entry for a directory that it does not enter. Where one lies there all the
 // same, git looks at each file of it.
 void KeptOut::enter_what_is_there() {
-  if (std::ranges::none_of(entries_, &git::IndexEntry::is_directory)) return;
+  if (std::ranges::none_of(entries(), &git::IndexEntry::is_directory)) return;
   const auto is_to_enter = [&](const git::IndexEntry& entry) {
     struct stat st {};
     std::string path = git_repository_workdir(git_->repository()) + entry.path;
@@ -46,8 +64,8 @@ void KeptOut::enter_what_is_there() {
   };
   std::vector<git::IndexEntry> out;
   std::vector<git::IndexEntry> todo;  // the last one is next
-  for (git::IndexEntry& entry : entries_) {
-    todo.push_back(std::move(entry));
+  for (const git::IndexEntry& entry : entries()) {
+    todo.push_back(entry);
     while (!todo.empty()) {
       git::IndexEntry next = std::move(todo.back());
       todo.pop_back();
@@ -62,14 +80,14 @@ void KeptOut::enter_what_is_there() {
         todo.push_back(git::entry_below(next, git_tree_entry_byindex(raw, i)));
     }
   }
-  entries_ = std::move(out);
+  entries_ = std::make_shared<const Entries>(std::move(out));
 }
 
 std::optional<git::IndexEntry> KeptOut::entry(const std::string& path) const {
   if (!git_) return std::nullopt;
   const std::string name = git_->prefix() + path;
-  const auto at = std::ranges::lower_bound(entries_, name, {}, &git::IndexEntry::path);
-  if (at != entries_.end() && at->path == name) return *at;
+  const auto at = std::ranges::lower_bound(entries(), name, {}, &git::IndexEntry::path);
+  if (at != entries().end() && at->path == name) return *at;
   return entry_in_tree(name);
 }
 
@@ -78,8 +96,8 @@ std::optional<git::IndexEntry> KeptOut::entry_in_tree(const std::string& path) c
   for (std::size_t slash = path.find('/'); slash != std::string::npos;
        slash = path.find('/', slash + 1)) {
     const std::string directory = path.substr(0, slash + 1);
-    const auto at = std::ranges::lower_bound(entries_, directory, {}, &git::IndexEntry::path);
-    if (at == entries_.end() || at->path != directory) continue;
+    const auto at = std::ranges::lower_bound(entries(), directory, {}, &git::IndexEntry::path);
+    if (at == entries().end() || at->path != directory) continue;
     git_tree* raw = nullptr;
     if (git_tree_lookup(&raw, git_->repository(), &at->about.id) != 0) return std::nullopt;
     const git::Tree tree(raw);
@@ -130,7 +148,7 @@ void KeptOut::name_all() {
     }
     return !there || is_away(entry);
   };
-  for (const git::IndexEntry& entry : entries_) {
+  for (const git::IndexEntry& entry : entries()) {
     const std::string_view path = entry.path;
     if (!path.starts_with(prefix)) continue;
     std::string name(path.substr(prefix.size()));
@@ -163,7 +181,7 @@ void KeptOut::name_all() {
 std::vector<std::string> KeptOut::pass(const Snapshot& target, std::vector<TreeDelta>& deltas) {
   std::vector<std::string> stay;
   if (!sparse_ && target.kept_out.empty()) return stay;
-  read_index();  // of a worktree that is none, going to be as one that is
+  read_index({});  // of a worktree that is none, going to be as one that is
   std::erase_if(deltas, [&](const TreeDelta& delta) {
     if (delta.mode_before && delta.mode_after) return false;
     const auto known = entry(delta.path);

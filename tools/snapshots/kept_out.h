@@ -2,6 +2,7 @@
 // a snapshot is without them, and says nothing about them.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +12,7 @@
 #include "tools/git/view.h"
 #include "tools/snapshots/snapshots.h"
 #include "tools/snapshots/tree.h"
+#include "tools/workspace/file_stamp.h"
 
 namespace lares::tools {
 
@@ -19,7 +21,8 @@ inline constexpr std::size_t kKeptOutMax = 10'000;  // names in a snapshot
 class KeptOut {
  public:
   // As git's index has it now; nothing, where it is not a sparse checkout. `git` is of the root.
-  static KeptOut of(const GitView& git);
+  // What `before` read of an index that is the same still is not read again: of 22,000 files 7 ms.
+  static KeptOut of(const GitView& git, const KeptOut& before);
 
   // For a snapshot, in bytewise order. A directory that is kept out whole is one name that ends in
   // '/'. More than kKeptOutMax are none, and cut() is true.
@@ -38,12 +41,19 @@ class KeptOut {
   bool is_away(const git::IndexEntry& entry) const;
   bool is_there(const std::string& path) const;
   bool has_as_it_lies(const git::IndexEntry& entry, const git_oid& bytes) const;
-  void read_index();
+  void read_index(const KeptOut& before);
   void enter_what_is_there();
   void name_all();
 
   std::optional<GitView> git_;
-  std::vector<git::IndexEntry> entries_;  // in order, once they were read
+  using Entries = std::vector<git::IndexEntry>;
+  const Entries& entries() const { return *entries_; }
+  static std::shared_ptr<const Entries> none();
+  // In order, once they were read: as they are in the index, and with what lies there all the same.
+  std::shared_ptr<const Entries> index_ = none(), entries_ = none();
+  std::string index_path_;
+  FileStamp index_stamp_;
+  bool lasts_ = false;  // that stamp changes when the index does
   bool read_ = false, sparse_ = false;
   std::vector<std::string> names_;
   bool cut_ = false;

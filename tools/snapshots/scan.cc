@@ -159,7 +159,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   for (const Listed& file : listing->files)
     if (file.kind == Listed::Kind::submodule && scan_.about.left_out.size() < kSnapshotLeftOutMax)
       leave_out(file.path + "/", "a repository of its own");
-  kept_out_ = KeptOut::of(lister_->git());
+  kept_out_ = KeptOut::of(lister_->git(), kept_out_);
   scan_.about.kept_out = kept_out_.names();
   std::vector<std::string> missing = listing->left_out;
   if (!kept_out_.unread().empty())

@@ -335,7 +335,7 @@ SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::strin
   if (!deltas) return tl::unexpected(deltas.error());
   if (!into->snapshot.kept_out.empty()) {
     const auto git = GitView::open(state_->root);
-    if (git) KeptOut::of(*git).pass(into->snapshot, *deltas);
+    if (git) KeptOut::of(*git, {}).pass(into->snapshot, *deltas);
   }
   for (const TreeDelta& delta : *deltas) out.changes.push_back(describe(state_->store, delta));
   Snapshot made = into->snapshot;  // what is left out is left out there
