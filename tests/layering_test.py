@@ -40,7 +40,7 @@ ROOMS = {
     "server": {"protocol", "http", "mcp", "permissions", "session", "turn"},
     "client": {"protocol", "shown"},
     "bridges": {"protocol", "shown", "client", "skills", "residency/line_diff.h"},
-    "cli": {"protocol", "shown", "client", "bridges", "skills", "turn/generation_config.h", "turn/prompt.h"},
+    "cli": {"protocol", "shown", "client", "bridges", "skills", "turn/answer_schema.h", "turn/generation_config.h", "turn/prompt.h"},
 }
 TOP = {"main.cc", "daemon.cc", "daemon.h"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([a-z]+)/([^"]+)"', re.M)

@@ -78,6 +78,7 @@ class OneTurn final : public Follower {
     request.settings.no_sandbox = options_.no_sandbox;
     request.settings.until_tests_pass = options_.until_tests_pass;
     request.settings.policy = options_.policy;
+    request.settings.answer_schema = options_.answer_schema;
     request.settings.unattended = "skip";  // this command waits for the turn's end: it must come
     if (!worktree_) return link_.call<protocol::SessionInfo>(request);
     auto made = create_in_worktree(link_, std::move(request), prompt_);

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -24,6 +25,7 @@
 #include "daemon/repository.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
+#include "daemon/turn/answer_schema.h"
 
 namespace lares::cli {
 namespace {
@@ -98,6 +100,26 @@ Result<> DaemonOptions::resolve(const daemon::Settings& settings) {
   return {};
 }
 
+namespace {
+
+// What is wrong with it is said before anything begins.
+Result<std::string> read_schema(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    return tl::unexpected(Error{fmt::format("read --schema {}: {}", path, std::strerror(errno))});
+  std::string text(daemon::kAnswerSchemaBytesMax + 1, '\0');
+  file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  if (text.empty())
+    return tl::unexpected(Error{fmt::format(
+        "read --schema {}: it is empty, or no file; {{}} is the schema of any document", path)});
+  if (const auto schema = daemon::answer_schema(text); !schema)
+    return tl::unexpected(Error{fmt::format("obey --schema {}: {}", path, schema.error())});
+  return text;
+}
+
+}  // namespace
+
 void TurnOptions::add_to(CLI::App& app) {
   app.add_option("--session", session, "go on with this session (see lares sessions)")
       ->type_name("ID")
@@ -128,18 +150,23 @@ void TurnOptions::add_sampling_to(CLI::App& app) {
 
 Result<> TurnOptions::resolve() {
   const bool sampling = until_tests_pass || greedy || temperature || seed || steps_max ||
-                        !policy.empty();
+                        !policy.empty() || !schema_file.empty();
   if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
     return tl::unexpected(Error{
         "--session continues a session as it was created: leave out --root, --policy, --greedy, "
-        "--temperature, --seed, "
-        "--steps, --until-tests-pass and --dangerously-no-sandbox"});
+        "--temperature, --seed, --steps, --schema, --until-tests-pass and "
+        "--dangerously-no-sandbox"});
   }
   if (greedy && temperature && *temperature != 0) {
     return tl::unexpected(
         Error{"--greedy and --temperature contradict each other: give one of them"});
   }
   if (greedy) temperature = 0.0;
+  if (!schema_file.empty()) {
+    auto schema = read_schema(schema_file);
+    if (!schema) return tl::unexpected(std::move(schema.error()));
+    answer_schema = std::move(*schema);
+  }
   const auto settings = user_settings();
   if (!settings) return tl::unexpected(settings.error());
   if (!hide_thinking) hide_thinking = settings->flag("hide_thinking");

@@ -40,6 +40,7 @@ struct TurnOptions {
   std::string delivery = "start";
   std::string policy;  // as the rest from here on: what is not given, the settings say
   bool greedy = false, no_sandbox = false, until_tests_pass = false;
+  std::string schema_file, answer_schema;  // the latter, once resolved, what is in the file
   std::optional<bool> hide_thinking;
   std::optional<double> temperature;
   std::optional<std::uint64_t> seed;

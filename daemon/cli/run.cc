@@ -50,6 +50,9 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   app.add_option(argument, prompt, "in your words; what is piped in goes with it (-: alone)")
       ->required();
   turn.add_to(app);
+  app.add_option("--schema", turn.schema_file, "the answer is a JSON document of this JSON Schema")
+      ->type_name("FILE")
+      ->group(kSeldom);
   BestOfOptions best;
   bool worktree = false;
   if (mode == "work") {

@@ -268,6 +268,9 @@ struct SessionSettings {
   // The model is not done before the repository's tests pass: when it says so and they do not, it
   // reads what failed and goes on.
   bool until_tests_pass = false;
+  // A JSON Schema (engine/json_schema.h), as text: what the model says, other than thinking and
+  // calls, is one document of it. Empty: it is text.
+  std::string answer_schema;
 };
 struct SessionCreate {
   static constexpr std::string_view kMethod = "session/create";

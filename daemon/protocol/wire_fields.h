@@ -184,6 +184,7 @@ void fields(V& v, SessionSettings& x) {
   v.o("policy", x.policy);
   v.o("unattended", x.unattended);
   v.o("untilTestsPass", x.until_tests_pass);
+  v.o("answerSchema", x.answer_schema);
 }
 template <class V>
 void fields(V& v, RewindChange& x) {

@@ -14,6 +14,7 @@
 #include "daemon/session/session_settings.h"
 #include "daemon/session/summary.h"
 #include "daemon/session/worktrees.h"
+#include "daemon/turn/answer_schema.h"
 
 namespace lares::daemon {
 namespace {
@@ -49,6 +50,8 @@ std::string wrong_setting(const protocol::SessionSettings& s) {
     return "settings.stepTokensMax must be in 1..10000000";
   if (out_of(s.think_tokens_max, 0, 10'000'000))
     return "settings.thinkTokensMax must be in 0..10000000";
+  if (const auto schema = answer_schema(s.answer_schema); !schema)
+    return fmt::format("settings.answerSchema cannot be obeyed: {}", schema.error());
   return "";
 }
 

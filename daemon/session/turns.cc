@@ -14,6 +14,7 @@
 #include "daemon/session/session.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/skills/skills.h"
+#include "daemon/turn/answer_schema.h"
 #include "daemon/turn/until_stopped.h"
 
 namespace lares::daemon {
@@ -46,6 +47,8 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
   if (mode == "ask" || given.policy == "plan" || given.policy == "read-only")
     s.tools = ToolUse::reading;
+  s.answer_schema = answer_schema(given.answer_schema).value_or(nullptr);  // wrong_setting() let it
+                                                                           // in
   return s;
 }
 
@@ -140,6 +143,7 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     else
       input.notes.push_back(std::move(called.error()));
   }
+  input.said.for_model += told_of_answer_schema(info_.settings.answer_schema);
   resident_ = world_.residents->of(info_.root);
   auto retelling_it = retell(input);
   const std::string before = co_await std::move(retelling_it);

@@ -52,7 +52,10 @@ class Sampler {
     given.policy = step.policy;
     TurnSettings settings = turn_settings(world_.defaults, given, step.mode);
     if (step.drawn.without_tools) settings.tools = ToolUse::none;
-    if (step.drawn.think_tokens_max) settings.think_tokens_max = *step.drawn.think_tokens_max;
+    if (step.drawn.think_tokens_max) {  // it sums up
+      settings.think_tokens_max = *step.drawn.think_tokens_max;
+      settings.answer_schema = nullptr;
+    }
     if (seed_) settings.sampling.seed = *seed_;
     engine::Sampling sampling = settings.sampling;
     const auto& parts = step.drawn.parts;
@@ -71,7 +74,7 @@ class Sampler {
     std::string failed;
     const auto draw = [&] {
       if (!grammar)
-        grammar = engine::Grammar::make(engine_.tokenizer(), grammar_of(settings.tools, texts));
+        grammar = engine::Grammar::make(engine_.tokenizer(), grammar_of(settings, texts));
       for (const auto until = std::chrono::steady_clock::now() + kSlice;
            at < n && std::chrono::steady_clock::now() < until; ++at) {
         const bool thinking = grammar->thinking();
@@ -139,10 +142,11 @@ class Sampler {
     co_return "";
   }
 
-  engine::GrammarOptions grammar_of(ToolUse use,
+  engine::GrammarOptions grammar_of(const TurnSettings& settings,
                                     const std::map<std::string, std::string>& texts) const {
     engine::GrammarOptions out;
-    out.tools = declared_tools(tools_, use);
+    out.tools = declared_tools(tools_, settings.tools);
+    out.schema = settings.answer_schema, out.json = out.schema != nullptr;
     out.calls_max = kCallsPerStepMax;
     out.oracle = [this, texts](
                      const std::string& tool, const std::string& key,

@@ -163,6 +163,8 @@ engine::GrammarOptions TurnLoop::grammar() const {
   engine::GrammarOptions grammar;
   grammar.tools = declared();
   grammar.calls_max = kCallsPerStepMax;
+  if (!summing_up_) grammar.schema = in_.settings.answer_schema;
+  grammar.json = grammar.schema != nullptr;
   // On the engine's thread; the session's tools do nothing meanwhile.
   grammar.oracle = [this](const std::string& tool, const std::string& key,
                           const engine::Arguments& so_far) {

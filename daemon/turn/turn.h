@@ -56,6 +56,7 @@ struct TurnSettings {
                think_tokens_max = kThinkTokensMax;
   int continuations_max = kContinuationsMax;  // of one that reached step_tokens_max
   ToolUse tools = ToolUse::all;
+  engine::JsonSchemaRef answer_schema = nullptr;  // null: what is said is text
 };
 
 struct TurnResult {

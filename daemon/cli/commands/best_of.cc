@@ -96,6 +96,7 @@ class BestOf {
     create.settings.no_sandbox = turn_.no_sandbox;
     create.settings.until_tests_pass = turn_.until_tests_pass;
     create.settings.policy = turn_.policy;
+    create.settings.answer_schema = turn_.answer_schema;
     create.settings.unattended = "skip";  // nobody can follow several at once
     auto made = create_in_worktree(link_, std::move(create), prompt_);
     if (!made) return tl::unexpected(std::move(made.error()));

@@ -82,6 +82,21 @@ class CliTest(CliCase):
         self.assertEqual((status, out.strip()), (0, "Two."), err)
         self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["nTurns"], 2)
 
+    def test_an_answer_is_a_document_of_a_schema(self):
+        schema = os.path.join(self.home, "schema.json")
+        with open(schema, "w") as f:
+            f.write('{"enum": ["yes", "no"]}')
+        self.start(THINK + '"yes"')
+        status, out, err = self.lares("ask", "--schema", schema, "Is it?")
+        self.assertEqual((status, json.loads(out)), (0, "yes"), err)
+        with open(schema, "w") as f:
+            f.write('{"not": {}}')
+        for file, why in ((schema, f"obey --schema {schema}: .not: "), ("/nowhere", "read --schema /nowhere: No such file")):
+            status, out, err = self.lares("ask", "--schema", file, "Is it?")
+            self.assertEqual((status, out), (2, ""))
+            self.assertIn(why, err)
+        self.assertIn("--session continues a session", self.lares("ask", "--schema", schema, "--session", "abcd", "Is it?")[2])
+
     def test_ask_changes_nothing(self):
         self.start(THINK + "It says alpha.")
         status, out, _ = self.lares("ask", "What does it say?")

@@ -175,6 +175,23 @@ class TurnsTest(DaemonCase):
         texts = [m["params"]["item"]["text"] for m in c.until("turn/ended", turnId=4) if m["method"] == "item/completed" and m["params"]["item"]["kind"] in ("user", "text")]
         self.assertEqual(texts[1:], ["/own steering", "By my own, for steering."])
 
+    def test_an_answer_is_held_to_a_schema(self):
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b")
+        c = self.start('hm</think>{"n": 7}', "hm</think>" + edit, 'hm</think>{"n":7}', "hm</think>It is seven.", '</think>{"n":7}')
+        schema = json.dumps({"type": "object", "properties": {"n": {"const": 7}}, "required": ["n"], "additionalProperties": False})
+        s = self.session(c, answerSchema=schema)
+        for n in (1, 2):
+            self.prompt(c, s, "How many?", id=f"p{n}")
+            items = [m["params"]["item"] for m in c.until("turn/ended", turnId=n) if m["method"] == "item/completed"]
+            self.assertEqual([json.loads(i["text"]) for i in items if i["kind"] == "text"], [{"n": 7}])
+        self.assertEqual([i["state"] for i in items if i["kind"] == "tool"], ["done"])
+        self.prompt(c, s, "In words?", id="p3")  # the mask has it say something else than it wanted to
+        items = [m["params"]["item"] for m in c.until("turn/ended", turnId=3) if m["method"] == "item/completed"]
+        self.assertNotIn("It is seven.", [i["text"] for i in items if i["kind"] == "text"])
+        with self.assertRaises(Refused) as refused:
+            self.session(c, answerSchema='{"not": {}}')
+        self.assertIn("settings.answerSchema cannot be obeyed: .not: ", str(refused.exception))
+
     def test_replay_is_what_was_seen(self):
         c = self.start("hm</think>One.", "hm</think>Two.")
         s = self.session(c)
