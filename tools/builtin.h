@@ -26,10 +26,11 @@ inline constexpr std::string_view kBashTool = "bash";
 inline constexpr std::size_t kStreamedBytesKept = 10'000;
 
 struct BuiltinOptions {
-  std::string root;              // the worktree, absolute, no symlinks
-  std::string state_dir;         // where spilled outputs go (0700, outside the worktree)
-  std::string sandbox_launcher;  // path of lares-sandbox
-  bool no_sandbox = false;       // the user said so, in so many words, for this session
+  std::string root;                   // the worktree, absolute, no symlinks
+  std::string state_dir;              // where spilled outputs go (0700, outside the worktree)
+  std::string sandbox_launcher;       // path of lares-sandbox
+  std::vector<std::string> viewable;  // directories elsewhere whose files may be viewed, absolute
+  bool no_sandbox = false;            // the user said so, in so many words, for this session
   int command_timeout_ms = 300'000;
   // Who calls has run commands in another shell, which is gone: the first result says so
   bool had_shell = false;

@@ -10,6 +10,7 @@
 #include "daemon/cli/commands/best_of.h"
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/help.h"
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/piped_stdin.h"

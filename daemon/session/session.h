@@ -34,6 +34,7 @@
 #include "daemon/session/journal.h"
 #include "daemon/session/overlays.h"
 #include "daemon/session/turn_log.h"
+#include "daemon/skills/skills.h"
 #include "daemon/turn/toolbox.h"
 #include "daemon/turn/transcript.h"
 #include "daemon/turn/turn.h"
@@ -41,7 +42,6 @@
 namespace lares::daemon {
 
 class Worktrees;
-struct Skills;
 
 // A connection that follows a session. Called on the io executor; lines end with their newline.
 class Subscriber {
@@ -141,6 +141,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> become_fork_of(std::shared_ptr<Session> parent, Transcript was,
                                        Forebear known);
   Forebear forebear(std::int64_t before_turn, bool and_its_first_steps) const;
+  std::vector<std::string> words_of_turn() const;
   std::vector<std::string> words(std::int64_t before_turn, bool and_its_prompt = false) const;
   asio::awaitable<Reply<protocol::SessionTestResult>> test(std::string command);  // tests_run.cc
   void close();
@@ -181,7 +182,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Prompt {
     protocol::PromptSend send;
     std::int64_t seq = 0, turn_id = 0;
-    bool delivered = false;  // or withdrawn: nothing is left to begin
+    bool delivered = false;   // or withdrawn: nothing is left to begin
+    CalledSkill called = {};  // where it steers
   };
   // While it lives no turn begins.
   struct Rewinding {
@@ -292,6 +294,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void record_shown();
   asio::awaitable<void> pin_again();
   asio::awaitable<Skills> skills() const;
+  asio::awaitable<CalledSkill> skill_called_by(std::string prompt) const;
   Beginning begin_with(const Resident::Beginning& beginning, const Skills& skills,
                        const std::string& task, std::vector<std::string>& notes) const;
   void adopt(Resident::Beginning beginning);

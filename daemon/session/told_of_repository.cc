@@ -9,7 +9,6 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
-#include "daemon/skills/skills.h"
 #include "daemon/turn/instructions.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
@@ -101,8 +100,19 @@ asio::awaitable<std::string> Session::changes_of_others() {
   co_return std::move(update->text);
 }
 
+// Left behind by a turn that is stopped, they own what they work with.
 asio::awaitable<Skills> Session::skills() const {
+  const auto self = shared_from_this();
   const auto look = [root = info_.root, home = world_.home] { return find_skills(root, home); };
+  co_return co_await on_disk_pool(*world_.disk, look);
+}
+
+asio::awaitable<CalledSkill> Session::skill_called_by(std::string prompt) const {
+  const auto self = shared_from_this();
+  if (!prompt.starts_with('/')) co_return CalledSkill();
+  const auto look = [prompt = std::move(prompt), root = info_.root, home = world_.home] {
+    return called_skill(prompt, root, home);
+  };
   co_return co_await on_disk_pool(*world_.disk, look);
 }
 
@@ -138,6 +148,13 @@ std::vector<std::string> Session::words(std::int64_t before_turn, bool and_its_p
   return out;
 }
 
+std::vector<std::string> Session::words_of_turn() const {
+  std::vector<std::string> out;
+  for (const Prompt& p : prompts_)
+    if (turn_ && p.turn_id == turn_->id) out.push_back(p.send.content);
+  return out;
+}
+
 asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summary,
                                                               std::string next) {
   auto beginning = co_await resident_->begin();
@@ -156,7 +173,8 @@ asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summar
   const auto bytes_max = user_words_bytes_max(world_.host->engine()->info().n_context_max);
   auto looking = skills();
   const Skills found = co_await std::move(looking);
-  auto out = begin_with(*beginning, found, anew(summary, said, next, bytes_max), notes);
+  const std::string again = called_before(words_of_turn(), found, next);
+  auto out = begin_with(*beginning, found, anew(summary, said, next, bytes_max) + again, notes);
   anew_ = std::move(*beginning);
   co_return std::optional<Beginning>(std::move(out));
 }

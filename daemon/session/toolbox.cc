@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/session/session.h"
+#include "daemon/skills/skills.h"
 #include "sandbox/sandbox.h"
 
 namespace lares::daemon {
@@ -14,6 +15,7 @@ tools::BuiltinOptions Session::builtin_options() const {
   builtin.root = info_.root;
   builtin.state_dir = world_.state_dir + "/outputs/" + info_.session_id;
   builtin.sandbox_launcher = world_.sandbox_launcher;
+  builtin.viewable = skill_directories(world_.home);
   builtin.no_sandbox = info_.settings.no_sandbox;
   builtin.network_allow = world_.network_allow;
   builtin.had_shell = had_shell_ || turn_log_.called(tools::kBashTool);

@@ -7,7 +7,6 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
-#include "daemon/skills/skills.h"
 
 namespace lares::daemon {
 namespace {
@@ -143,9 +142,7 @@ std::vector<Said> Session::steering() {
   for (Prompt& p : prompts_) {
     if (!steers(p)) continue;
     p.turn_id = info_.turn_id, p.delivered = true;
-    // One that cannot be read is the words alone.
-    out.push_back({p.send.id, p.send.content,
-                   called_skill(p.send.content, info_.root, world_.home).value_or("")});
+    out.push_back({p.send.id, p.send.content, p.called.for_model, p.called.note});
   }
   return out;
 }

@@ -13,7 +13,6 @@
 #include "daemon/session/retold.h"
 #include "daemon/session/session.h"
 #include "daemon/session/session_settings.h"
-#include "daemon/skills/skills.h"
 #include "daemon/turn/answer_schema.h"
 #include "daemon/turn/until_stopped.h"
 
@@ -127,21 +126,17 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
 
   make_toolbox();
   TurnInput input{.turn_id = turn_id,
-                  .said = {prompt->send.id, prompt->send.content, ""},
+                  .said = {prompt->send.id, prompt->send.content, "", ""},
                   .settings = settings(turn_->mode),
                   .threads = world_.tool_threads};
   prompt->delivered = true;
   if (turn_->woken) {
     input.said = woken_by(prompt->send.content, input.notes);
-  } else if (prompt->send.content.starts_with('/')) {
-    const auto look = [said = prompt->send.content, root = info_.root, home = world_.home] {
-      return called_skill(said, root, home);
-    };
-    auto called = co_await on_disk_pool(*world_.disk, look);
-    if (called)
-      input.said.for_model = std::move(*called);
-    else
-      input.notes.push_back(std::move(called.error()));
+  } else {
+    auto looking = left_when_stopped(turn_->stop, skill_called_by(prompt->send.content));
+    auto called = co_await std::move(looking);
+    if (!called) co_return cancelled;
+    input.said.for_model = std::move(called->for_model), input.said.note = std::move(called->note);
   }
   input.said.for_model += told_of_answer_schema(info_.settings.answer_schema);
   resident_ = world_.residents->of(info_.root);
@@ -154,9 +149,10 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     if (!beginning) co_return cancelled;
     if (!*beginning)
       co_return TurnResult{"error", "read the repository: " + beginning->error(), {}};
-    auto looking = skills();
-    const Skills found = co_await std::move(looking);
-    input.beginning = begin_with(**beginning, found, before + input.said.whole(), input.notes);
+    auto looking = left_when_stopped(turn_->stop, skills());
+    const auto found = co_await std::move(looking);
+    if (!found) co_return cancelled;
+    input.beginning = begin_with(**beginning, *found, before + input.said.whole(), input.notes);
     adopt(std::move(**beginning));
   } else if (!pinned_) {
     co_await pin_again();

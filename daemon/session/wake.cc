@@ -127,7 +127,7 @@ Said Session::woken_by(const std::string& news, std::vector<std::string>& notes)
         fmt::format("the session has gone on by itself {} times: the next job that ends waits for "
                     "what you write",
                     kWakesMax));
-  return {"", news + std::string(kNobodyWrote), ""};
+  return {"", news + std::string(kNobodyWrote), "", ""};
 }
 
 }  // namespace lares::daemon

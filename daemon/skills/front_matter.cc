@@ -8,10 +8,12 @@
 
 #include <fmt/format.h>
 
+#include "tools/text.h"
+
 namespace lares::daemon {
 namespace {
 
-constexpr std::string_view kRule = "---";
+constexpr std::string_view kRule = "---", kDeep = "it is nested";
 
 using Fields = std::map<std::string, std::string>;
 
@@ -76,7 +78,7 @@ class Parser {
         keyed = !keyed;
       }
       if (opens && ++depth > kFrontMatterDepthMax)
-        return tl::unexpected(fmt::format("it is nested more than {} deep", kFrontMatterDepthMax));
+        return tl::unexpected(fmt::format("{} more than {} deep", kDeep, kFrontMatterDepthMax));
       if (event.ends() && --depth == 1) {  // it was a value, or a key that is no name
         keyed = !keyed;
         if (keyed) key.clear();
@@ -93,26 +95,29 @@ class Parser {
   yaml_parser_t parser_{};
 };
 
-// "description: Use when: always" is not YAML, and yet what people write: the value of such a line
-// is put into quotes.
-std::string quoted(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    const std::string_view line = text.substr(0, end);
-    text.remove_prefix(std::min(end + 1, text.size()));
-    const std::size_t colon = line.find(": ");
-    const bool is_plain = colon != std::string_view::npos && colon + 2 < line.size() &&
-                          line.find_first_of(" \t#'\"") > colon &&
-                          std::string_view("'\"|>[{&*!").find(line[colon + 2]) ==
-                              std::string_view::npos;
-    if (!is_plain) {
-      out.append(line).append("\n");
+// "description: Use when: always" is not YAML, and yet what people write. Then a value is what
+// stands behind its name, with the indented lines below it.
+Fields as_it_stands(std::string_view text) {
+  Fields out;
+  std::string* value = nullptr;  // that lines below go on with
+  for (const std::string_view line : tools::split_lines(text)) {
+    const std::string_view rest = tools::trimmed(line);
+    if (line.starts_with(' ') || line.starts_with('\t')) {
+      if (value != nullptr && !rest.empty()) value->append(value->empty() ? "" : " ").append(rest);
       continue;
     }
-    out.append(line.substr(0, colon + 2)).append("'");
-    for (const char c : line.substr(colon + 2)) out.append(c == '\'' ? 2 : 1, c);
-    out.append("'\n");
+    value = nullptr;
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos || colon == 0 ||
+        line.substr(0, colon).find_first_of(" \t#'\"") != std::string_view::npos)
+      continue;
+    std::string_view said = tools::trimmed(line.substr(colon + 1));
+    if (said == "|" || said == ">" || said == "|-" || said == ">-") said = {};
+    if (said.size() >= 2 && (said.front() == '"' || said.front() == '\'') &&
+        said.back() == said.front())
+      said = said.substr(1, said.size() - 2);
+    value =
+        &out.insert_or_assign(std::string(line.substr(0, colon)), std::string(said)).first->second;
   }
   return out;
 }
@@ -120,26 +125,36 @@ std::string quoted(std::string_view text) {
 }  // namespace
 
 tl::expected<FrontMatter, std::string> front_matter(std::string_view text) {
-  const std::string rule = std::string(kRule) + "\n";
-  if (!text.starts_with(rule))
+  text.remove_prefix(std::min(text.find_first_not_of(" \t\n"), text.size()));
+  std::size_t begin = 0, end = 0;  // of what stands between the two lines
+  int n_rules = 0;
+  for (std::size_t at = 0; at < text.size() && n_rules < 2;) {
+    const std::size_t next = std::min(text.find('\n', at), text.size() - 1) + 1;
+    const bool is_rule = text.substr(at, 3) == kRule &&
+                         tools::trimmed(text.substr(at, next - at)) == kRule;
+    if (n_rules == 0 && !is_rule) break;
+    if (is_rule && ++n_rules == 1) begin = next;
+    if (n_rules < 2) end = next;
+    if (n_rules == 2) {
+      end = at;
+      if (end - begin > kFrontMatterBytesMax) break;
+      const std::string_view yaml = text.substr(begin, end - begin);
+      auto fields = Parser(yaml).fields();
+      if (!fields && fields.error().find(kDeep) == std::string::npos)
+        if (auto plain = as_it_stands(yaml); plain.contains("description"))
+          fields = std::move(plain);
+      if (!fields) return tl::unexpected(fields.error());
+      return FrontMatter{.fields = std::move(*fields), .body = text.substr(next)};
+    }
+    at = next;
+  }
+  if (n_rules == 0)
     return tl::unexpected(
         std::string("it does not begin with a line ---, its description and another ---"));
-  const std::size_t begin = rule.size();
-  std::size_t end = text.find("\n---", begin - 1);  // the YAML may be empty
-  while (end != std::string_view::npos && end + 4 < text.size() && text[end + 4] != '\n')
-    end = text.find("\n---", end + 4);
-  if (end == std::string_view::npos)
-    return tl::unexpected(std::string("no second line --- ends what its first one begins"));
-  const std::string_view yaml = text.substr(begin, end + 1 - begin);
-  if (yaml.size() > kFrontMatterBytesMax)
+  if (end - begin > kFrontMatterBytesMax)
     return tl::unexpected(fmt::format("what stands between its lines --- has more than {} bytes",
                                       kFrontMatterBytesMax));
-  auto fields = Parser(yaml).fields();
-  if (!fields)
-    if (auto again = Parser(quoted(yaml)).fields()) fields = std::move(again);
-  if (!fields) return tl::unexpected(fields.error());
-  return FrontMatter{.fields = std::move(*fields),
-                     .body = text.substr(std::min(end + 5, text.size()))};
+  return tl::unexpected(std::string("no second line --- ends what its first one begins"));
 }
 
 }  // namespace lares::daemon

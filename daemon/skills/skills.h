@@ -13,13 +13,16 @@
 
 namespace lares::daemon {
 
-inline constexpr std::size_t kSkillsMax = 256;       // found
+// Of the user's, and of the repository's:
+inline constexpr std::size_t kSkillsMax = 256;       // that are looked at
+inline constexpr std::size_t kSkillNamesMax = 4096;  // in all directories
 inline constexpr int kSkillDepthMax = 4;             // directories below skills/, its own the last
-inline constexpr std::size_t kSkillNamesMax = 4096;  // that are looked at in all
+inline constexpr std::size_t kSkillPathBytesMax = 512;
 inline constexpr std::size_t kSkillNameBytesMax = 64, kSkillDescriptionBytesMax = 1024;
-inline constexpr std::size_t kSkillFileBytesMax = 1u << 20;
-inline constexpr std::size_t kSkillBytesMax = 64u << 10;       // of one that a prompt calls
-inline constexpr std::size_t kSkillsToldBytesMax = 16u << 10;  // of all descriptions
+inline constexpr std::size_t kSkillHeadBytesMax = 80u << 10;   // of a file, for its description
+inline constexpr std::size_t kSkillFileBytesMax = 1u << 20;    // of one that is called
+inline constexpr std::size_t kSkillBytesMax = 64u << 10;       // of its text, for the model
+inline constexpr std::size_t kSkillsToldBytesMax = 16u << 10;  // of what is told of all
 
 struct Skill {
   std::string name;         // lower-case letters, digits and hyphens
@@ -32,7 +35,7 @@ struct Skill {
 };
 
 struct SkillPassedOver {
-  std::string path, why;  // why: the end of a sentence
+  std::string path, why;  // for people: nothing in them is more than it seems
   bool hidden = false;    // by another of its name; else it is wrong
 };
 
@@ -43,19 +46,27 @@ struct Skills {
 
 // $HOME, where it is an absolute path; or empty.
 std::string skills_home();
+// Where the user's own are, below it; of these directories the model may view all.
+std::vector<std::string> skill_directories(const std::string& home);
 
-// Those below .agents/skills and .claude/skills: of the repository at `root`, also where git
-// ignores them, then of the user, whose home directory is `home` (empty: none). Of several with one
-// name the first in that order is taken.
+// Those below .agents/skills and .claude/skills: of the user, whose home directory is `home`
+// (empty: none), then of the repository at `root`, also where git ignores them. Of several with one
+// name the first in that order is taken. Blocks.
 Skills find_skills(const std::string& root, const std::string& home);
 
 // For the model; empty, or ending with an empty line.
 std::string told_of_skills(const Skills& skills);
 
-// What goes to the model behind `prompt`, which begins with a slash and the name of a skill; empty:
-// it does not. The error, a sentence for people: the skill cannot be read.
-tl::expected<std::string, std::string> called_skill(std::string_view prompt,
-                                                    const std::string& root,
-                                                    const std::string& home);
+struct CalledSkill {
+  std::string for_model;  // behind the prompt; empty: it calls none
+  std::string note;       // for people: why the one that is called is not used
+};
+// Of a prompt that begins with a slash and the name of a skill. Blocks.
+CalledSkill called_skill(std::string_view prompt, const std::string& root, const std::string& home);
+
+// For the model, where a conversation begins anew behind such `prompts` with what it is told
+// `next`.
+std::string called_before(const std::vector<std::string>& prompts, const Skills& skills,
+                          std::string_view next);
 
 }  // namespace lares::daemon

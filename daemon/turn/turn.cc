@@ -52,6 +52,7 @@ asio::awaitable<TurnResult> TurnLoop::run() {
   const auto began = Clock::now();
   if (!in_.said.prompt_id.empty())
     items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
+  if (!in_.said.note.empty()) items_.complete({.kind = "note", .text = in_.said.note});
   for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
   if (!in_.beginning.segments.empty()) {
     const auto ids = tokens_of(in_.beginning);
@@ -251,6 +252,7 @@ std::vector<std::string> TurnLoop::hear(const std::vector<Said>& steering) {
   std::vector<std::string> texts;
   for (const auto& said : steering) {
     items_.complete({.kind = "user", .text = said.text, .prompt_id = said.prompt_id});
+    if (!said.note.empty()) items_.complete({.kind = "note", .text = said.note});
     texts.push_back(said.whole());
   }
   return texts;

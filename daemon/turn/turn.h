@@ -69,6 +69,7 @@ struct TurnResult {
 struct Said {
   std::string prompt_id, text;
   std::string for_model;  // what only the model reads, behind the text; or empty
+  std::string note;       // what only people are told; or empty
   std::string whole() const { return text + for_model; }
 };
 

@@ -156,7 +156,8 @@ bool is_covered(const std::vector<Toolchain>& all, const std::string& path) {
 
 std::vector<Toolchain> toolchains(const Spec& spec) {
   std::vector<Toolchain> out;
-  for (const auto& [path, kind] : kKnown) out.push_back({path, kind});
+  for (const auto& [path, kind] : kKnown)  // but for a worktree in one, or around it
+    if (!below_home(spec, spec.home + "/" + path).empty()) out.push_back({path, kind});
   for (const auto& variable : kVariables) {
     for (auto rest = value_of(spec, variable.name); !rest.empty();) {  // GOPATH is a list
       const auto end = std::min(rest.find(':'), rest.size());

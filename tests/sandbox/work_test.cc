@@ -428,6 +428,21 @@ TEST(Work, CachesCanBeWrittenAndStayAsTheyAre) {
   EXPECT_FALSE(std::filesystem::exists(home.path / ".m2/repository/kept"));
 }
 
+// Whoever writes skills has them in a repository.
+TEST(Work, AWorktreeAmongWhatIsShownReadOnlyIsWritten) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  for (const char* top : {".agents/skills", ".agents", ".agents/skills/a"}) {
+    const Scratch scratch;
+    const Home home(scratch);
+    home.write(".agents/skills/a/SKILL.md", "old\n");
+    auto options = in(scratch);
+    options.policy.root = home.path / top;
+    const auto ran = shell("for f in $(find . -name SKILL.md); do echo new > $f; done", options);
+    EXPECT_TRUE(ran.ok()) << top << ran.error << ran.output;
+    EXPECT_EQ(home.read(".agents/skills/a/SKILL.md"), "new\n") << top;
+  }
+}
+
 TEST(Work, EnvironmentsThatVariablesNameAreShown) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;

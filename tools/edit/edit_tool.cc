@@ -88,6 +88,9 @@ std::optional<Choices> EditTool::paths(bool for_view) const {
     const auto kept = outputs.empty() ? Result<Tree>() : TreeLister(outputs).list();
     if (kept)
       for (const Listed& file : kept->files) add(outputs, file.path);
+    for (const std::string& directory : options_.viewable)
+      if (const auto more = TreeLister(directory).list())
+        for (const Listed& file : more->files) add(directory, file.path);
   }
   if (out.one_of.empty()) return std::nullopt;
   return out;
@@ -224,6 +227,11 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
     auto outputs = RootedFs::open(outputs_dir(options_.state_dir));
     const auto output = outputs ? outputs->relative(*path) : std::nullopt;
     if (output) return Target{*path, *output, std::move(*outputs), true};
+  }
+  for (const std::string& directory : for_view ? options_.viewable : std::vector<std::string>()) {
+    auto files = RootedFs::open(directory);
+    const auto inside = files ? files->relative(*path) : std::nullopt;
+    if (inside && !is_secret_name(*inside)) return Target{*path, *inside, std::move(*files), true};
   }
   if (own)
     return tl::unexpected(

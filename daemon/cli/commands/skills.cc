@@ -59,8 +59,8 @@ int skills_command(int argc, const char* const* argv) {
   app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
   app.add_flag("--json", json, "print JSON");
   app.footer(
-      std::string("Looked for as NAME/SKILL.md in .agents/skills and .claude/skills, of the\n"
-                  "repository and then of your home directory.\n") +
+      std::string("Looked for as NAME/SKILL.md in .agents/skills and .claude/skills, of your\n"
+                  "home directory and then of the repository.\n") +
       kShortExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const auto top = repository_root(root);

@@ -57,7 +57,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 bool is_name(std::string_view word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '?';
+    return (c >= 'a' && c <= 'z') || c == '-' || c == '?';
   });
 }
 

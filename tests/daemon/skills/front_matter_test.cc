@@ -24,14 +24,20 @@ TEST(FrontMatter, HasWhatIsASingleValue) {
 }
 
 TEST(FrontMatter, WhatPeopleWriteInsteadOfYamlIsUnderstood) {
-  const auto head = front_matter(
-      "---\nname: deploy\ndescription: Use when: it's Friday, or [always]\n"
-      "list:\n  - a: b\nother: \"quoted: already\"\n---\n");
-  ASSERT_TRUE(head) << head.error();
-  EXPECT_EQ(head->fields.at("description"), "Use when: it's Friday, or [always]");
-  EXPECT_EQ(head->fields.at("other"), "quoted: already");
-  EXPECT_EQ(head->fields.count("list"), 0u);
-  EXPECT_EQ(head->body, "");
+  const std::pair<const char*, const char*> cases[] = {
+      {"description: Use when: it's Friday, or [always]\n", "Use when: it's Friday, or [always]"},
+      {"description: Use when: asked,\n  and else: not\nname: a\n",
+       "Use when: asked, and else: not"},
+      {"description: [Beta] Deploys\n", "[Beta] Deploys"},
+      {"description: *All* of it\n", "*All* of it"},
+      {"description: >\n  Folded.\nother: a: b\n", "Folded."},
+      {"description: \"Quoted.\"\nother: a: b\n", "Quoted."}};
+  for (const auto& [yaml, wanted] : cases) {
+    const auto head = front_matter(std::string("\n--- \n") + yaml + "---\t\nbody");
+    ASSERT_TRUE(head) << yaml << head.error();
+    EXPECT_EQ(head->fields.at("description"), wanted) << yaml;
+    EXPECT_EQ(head->body, "body");
+  }
 }
 
 TEST(FrontMatter, AKeyThatIsNoNameIsPassedOver) {
@@ -57,7 +63,7 @@ TEST(FrontMatter, WhatIsWrongIsSaid) {
       {"name: a\n---\n", "does not begin with a line ---"},
       {"---\nname: a\n", "no second line ---"},
       {"---\nname: a\n---x\n", "no second line ---"},
-      {"---\nname: a\nother: \"open\n---\n", "line "},
+      {"---\nname: a\nother: \"open\n---\n", "line 4: "},
       {"---\nname: a\n\tb: c\n---\n", "line 3: "},
       {"---\n- a\n- b\n---\n", "no mapping"},
       {"---\njust words\n---\n", "no mapping"}};

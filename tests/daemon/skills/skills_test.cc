@@ -39,29 +39,29 @@ class SkillsTest : public testing::Test {
       if (!other.hidden) out.push_back(other.path + ": " + other.why);
     return out;
   }
-  tl::expected<std::string, std::string> called(const std::string& prompt) const {
-    return called_skill(prompt, repo_.root(), home_.root());
+  std::string called(const std::string& prompt) const {
+    return called_skill(prompt, repo_.root(), home_.root()).for_model;
   }
   tools::test::Scratch repo_, home_;
 };
 
-TEST_F(SkillsTest, TheRepositorysComeBeforeTheUsers) {
+TEST_F(SkillsTest, TheUsersComeBeforeTheRepositorys) {
   put(home_, ".agents/skills", "own", "name: own\ndescription: mine\n");
-  put(home_, ".agents/skills", "both", "name: both\ndescription: mine\n");
+  put(home_, ".agents/skills", "both", "name: both\ndescription: first\n");
+  put(home_, ".claude/skills", "both", "name: both\ndescription: second\n");
   put(home_, ".claude/skills", "other", "description: named by its directory\n");
-  put(repo_, ".claude/skills", "both", "name: both\ndescription: second\n");
-  put(repo_, ".agents/skills", "both", "name: both\ndescription: first\n");
+  put(repo_, ".claude/skills", "trick", "name: own\ndescription: not mine\n");
   put(repo_, ".agents/skills", "group/deep", "name: deep\ndescription: below another\n");
-  EXPECT_THAT(paths(),
-              ElementsAre(".agents/skills/both/SKILL.md", ".agents/skills/group/deep/SKILL.md",
-                          home_.at(".claude/skills/other/SKILL.md"),
-                          home_.at(".agents/skills/own/SKILL.md")));
+  EXPECT_THAT(paths(), ElementsAre(home_.at(".agents/skills/both/SKILL.md"),
+                                   ".agents/skills/group/deep/SKILL.md",
+                                   home_.at(".claude/skills/other/SKILL.md"),
+                                   home_.at(".agents/skills/own/SKILL.md")));
   EXPECT_EQ(found().all[0].description, "first");
   EXPECT_EQ(found().all[2].name, "other");
   EXPECT_THAT(wrong(), IsEmpty());
   EXPECT_THAT(found().passed_over, SizeIs(2));  // the two others of one name
   EXPECT_THAT(find_skills(repo_.root(), "").all, SizeIs(2));
-  EXPECT_THAT(find_skills(home_.root(), home_.root()).passed_over, IsEmpty());
+  EXPECT_THAT(find_skills(home_.root(), home_.root()).passed_over, SizeIs(1));
 }
 
 TEST_F(SkillsTest, OnePlaceMayLinkToTheOther) {
@@ -77,14 +77,12 @@ TEST_F(SkillsTest, TheUsersMayBeLinksAndTheRepositorysLeadNowhereElse) {
   put(elsewhere, "dotfiles", "a", "name: a\ndescription: d\n", "Kept elsewhere.\n");
   fs::create_directories(home_.at(".agents/skills/a"));
   fs::create_symlink(elsewhere.at("dotfiles/a/SKILL.md"), home_.at(".agents/skills/a/SKILL.md"));
-  EXPECT_THAT(*called("/a"), HasSubstr("Kept elsewhere."));
+  EXPECT_THAT(called("/a"), HasSubstr("Kept elsewhere."));
   fs::create_directories(repo_.at(".agents/skills/b"));
   fs::create_symlink(elsewhere.at("dotfiles/a/SKILL.md"), repo_.at(".agents/skills/b/SKILL.md"));
   fs::create_directory_symlink(elsewhere.at("dotfiles"), repo_.at(".agents/skills/c"));
   EXPECT_THAT(paths(), ElementsAre(home_.at(".agents/skills/a/SKILL.md")));
-  EXPECT_THAT(wrong(), SizeIs(2));
-  for (const auto& line : wrong())
-    EXPECT_THAT(line, HasSubstr("leads out of the worktree")) << line;
+  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("b/SKILL.md: it leads out of the worktree")));
 }
 
 TEST_F(SkillsTest, WhatIsWrongWithOneIsSaid) {
@@ -108,9 +106,8 @@ TEST_F(SkillsTest, WhatIsWrongWithOneIsSaid) {
           "plain/SKILL.md: it does not begin with a line ---, its description and another ---")));
   EXPECT_THAT(all, testing::Contains(HasSubstr("secret/SKILL.md: it holds a secret")));
   EXPECT_THAT(all, testing::Contains(HasSubstr("fifo/SKILL.md: it ")));
-  const auto one = called("/plain now");
-  ASSERT_FALSE(one);
-  EXPECT_EQ(one.error(),
+  EXPECT_EQ(called("/plain now"), "");
+  EXPECT_EQ(called_skill("/plain now", repo_.root(), home_.root()).note,
             "the skill .agents/skills/plain/SKILL.md is not used: it does not begin with a line "
             "---, its description and another ---");
 }
@@ -130,44 +127,88 @@ TEST_F(SkillsTest, TheModelIsToldOfThoseThatAreForIt) {
 }
 
 TEST_F(SkillsTest, WhatIsToldIsBounded) {
-  const std::string words(3000, 'w');
+  const std::string words(3000, 'w'), deep(120, '<');
   for (int i = 0; i < 40; ++i)
-    put(repo_, ".agents/skills", fmt::format("s{:03}", i), "description: " + words + "\n");
+    put(repo_, ".agents/skills", fmt::format("{}/s{:03}", deep, i), "description: " + words + "\n");
   const std::string told = told_of_skills(found());
-  EXPECT_LT(told.size(), kSkillsToldBytesMax + 40 * 64 + 400);
-  EXPECT_THAT(told, HasSubstr("- s000 (.agents/skills/s000/SKILL.md): w"));
-  EXPECT_THAT(told, HasSubstr("- s039 (.agents/skills/s039/SKILL.md)\n"));
+  EXPECT_LT(told.size(), kSkillsToldBytesMax + 400);
+  EXPECT_THAT(told, HasSubstr("- s000 (.agents/skills/"));
+  EXPECT_THAT(told, HasSubstr("\n- and 3"));
+  put(repo_, ".agents/skills", std::string(250, 'a') + "/" + std::string(250, 'b'),
+      "name: long\ndescription: d\n");
+  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("its path has more than 512 bytes")));
 }
 
-TEST_F(SkillsTest, NoMoreThanSoManyAreFound) {
-  for (std::size_t i = 0; i <= kSkillsMax; ++i)
-    put(repo_, ".agents/skills", fmt::format("s{:03}", i), "description: d\n");
-  EXPECT_THAT(paths(), SizeIs(kSkillsMax));
-  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("there are 256 already")));
+TEST_F(SkillsTest, NoMoreThanSoManyAreLookedAtOfEither) {
+  for (std::size_t i = 0; i <= kSkillsMax + 1; ++i)
+    repo_.write(fmt::format(".agents/skills/s{:03}/SKILL.md", i), "not one\n");
+  put(home_, ".agents/skills", "own", "description: d\n");
+  EXPECT_THAT(paths(), SizeIs(1));
+  EXPECT_THAT(wrong(), SizeIs(kSkillsMax + 1));
+  EXPECT_THAT(wrong().back(), HasSubstr("there are 256 already"));
+}
+
+TEST_F(SkillsTest, ManyNamesAreCutOff) {
+  put(home_, ".agents/skills", "own", "description: d\n");
+  for (std::size_t i = 0; i <= kSkillNamesMax; ++i)
+    fs::create_directories(repo_.at(fmt::format(".agents/skills/{}", i)));
+  EXPECT_THAT(paths(), SizeIs(1));
+  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("more than 4096 names")));
+}
+
+TEST_F(SkillsTest, LinksInCirclesEnd) {
+  put(repo_, ".agents/skills", "a", "description: d\n");
+  for (const char* name : {"b", "c", "d", "e", "f", "g"})
+    fs::create_directory_symlink(".", repo_.at(fmt::format(".agents/skills/{}", name)));
+  EXPECT_THAT(paths(), ElementsAre(".agents/skills/a/SKILL.md"));
+  EXPECT_THAT(wrong(), IsEmpty());
+}
+
+TEST_F(SkillsTest, WhatIsSeenOfThemIsAllThereIs) {
+  put(repo_, ".agents/skills", "a", "description: \"a\\u200b\\U000e0041\\u202eb \\e[31mred\"\n");
+  EXPECT_EQ(told_of_skills(found()).find("\x1b"), std::string::npos);
+  EXPECT_THAT(found().all.at(0).description, HasSubstr("<U+202E>"));
+  EXPECT_EQ(found().all.at(0).description.find("\xe2\x80\x8b"), std::string::npos);
+  repo_.write(".agents/skills/\x1b[2Jx/SKILL.md", "none\n");
+  EXPECT_EQ(wrong().at(0).find('\x1b'), std::string::npos);
+}
+
+TEST_F(SkillsTest, WhatTheModelIsNotShownIsNoSkill) {
+  repo_.write("credentials.yml", "---\ndescription: d\n---\nuser: me\n");
+  fs::create_directories(repo_.at(".agents/skills/a"));
+  fs::create_symlink("../../../credentials.yml", repo_.at(".agents/skills/a/SKILL.md"));
+  EXPECT_THAT(wrong(), ElementsAre(HasSubstr("it leads to what the model is not shown")));
+}
+
+TEST_F(SkillsTest, WhereAConversationBeginsAnewTheyAreNamedAgain) {
+  put(repo_, ".agents/skills", "a", "description: d\n");
+  put(home_, ".agents/skills", "b", "description: d\n");
+  EXPECT_EQ(called_before({"/a one", "/c two", "/a again", "/b"}, found(), "<skill name=\"b\">"),
+            "\n\n/a above calls the skill in .agents/skills/a/SKILL.md: view it again.");
 }
 
 TEST_F(SkillsTest, APromptThatBeginsWithItsNameCallsIt) {
   put(repo_, ".agents/skills", "deploy", "name: deploy\ndescription: d\n",
       "\nDeploy to $ARGUMENTS, and only to $ARGUMENTS.\n\n");
-  EXPECT_THAT(*called("/deploy  the staging\nhost \n"),
+  EXPECT_THAT(called("/deploy  the staging\nhost \n"),
               EndsWith("<skill name=\"deploy\">\nDeploy to the staging\nhost, and only to the "
                        "staging\nhost.\n</skill>"));
-  EXPECT_THAT(*called("/deploy"), HasSubstr("Deploy to , and"));
-  EXPECT_THAT(*called("/deploy"), HasSubstr("deploy (.agents/skills/deploy/SKILL.md)"));
+  EXPECT_THAT(called("/deploy"), HasSubstr("Deploy to , and"));
+  EXPECT_THAT(called("/deploy"), HasSubstr("deploy (.agents/skills/deploy/SKILL.md)"));
   for (const char* prompt : {"deploy", " /deploy", "/deployed", "/deploy/it", "/", "/Deploy", "",
                              "say /deploy", "/tmp/deploy is full"})
-    EXPECT_EQ(*called(prompt), "") << prompt;
+    EXPECT_EQ(called(prompt), "") << prompt;
 }
 
 TEST_F(SkillsTest, ALongOneIsCut) {
   put(repo_, ".agents/skills", "long", "description: d\n",
       "begin " + std::string(kSkillBytesMax, 'x') + " end");
-  EXPECT_THAT(*called("/long"), HasSubstr("begin x"));
-  EXPECT_THAT(*called("/long"), Not(HasSubstr("end")));
-  EXPECT_THAT(*called("/long"), HasSubstr("x\n[what follows is left out"));
+  EXPECT_THAT(called("/long"), HasSubstr("begin x"));
+  EXPECT_THAT(called("/long"), Not(HasSubstr("end")));
+  EXPECT_THAT(called("/long"), HasSubstr("x\n[what follows is left out"));
   put(repo_, ".agents/skills", "many", "description: d\n",
       fmt::format("{}", fmt::join(std::vector<std::string>(9000, "$ARGUMENTS"), " ")));
-  EXPECT_LT(called("/many " + std::string(100'000, 'a'))->size(), kSkillBytesMax + 1000);
+  EXPECT_LT(called("/many " + std::string(100'000, 'a')).size(), kSkillBytesMax + 1000);
 }
 
 }  // namespace

@@ -174,6 +174,15 @@ class TurnsTest(DaemonCase):
         self.prompt(c, s, "/own steering", id="p5", delivery="steer")
         texts = [m["params"]["item"]["text"] for m in c.until("turn/ended", turnId=4) if m["method"] == "item/completed" and m["params"]["item"]["kind"] in ("user", "text")]
         self.assertEqual(texts[1:], ["/own steering", "By my own, for steering."])
+        self.prompt(c, s, f"[[say {json.dumps([slow, 'hm</think>Then.'])}]]\n", id="p6")
+        self.prompt(c, s, "/bad steering", id="p7", delivery="steer")
+        items = [m["params"]["item"] for m in c.until("turn/ended", turnId=5) if m["method"] == "item/completed"]
+        self.assertIn("the skill .claude/skills/bad/SKILL.md is not used: it does not begin with a line ---, its description and another ---",
+                      [i["text"] for i in items if i["kind"] == "note"])
+        view = call("str_replace_editor", command="view", path=os.path.join(os.environ["LARES_TEST_HOME"], ".agents", "skills", "own", "SKILL.md"))
+        self.prompt(c, s, f"[[say {json.dumps(['x</think>' + view, 'hm</think>Seen.'])}]]\n", id="p8")
+        tools = [m["params"]["item"] for m in c.until("turn/ended", turnId=6) if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertIn("By my own", tools[0]["output"])
 
     def test_an_answer_is_held_to_a_schema(self):
         edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b")

@@ -28,6 +28,8 @@
 namespace lares::tools {
 namespace {
 
+using testing::Contains;
+using testing::Not;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
@@ -57,6 +59,27 @@ TEST_F(Edit, ViewNumbersTheLines) {
             "     2  \n     3  y = 2\n");
   EXPECT_EQ(run({{"command", "view"}, {"path", path}, {"view_range", {3, 99}}}).text,
             "     3  y = 2\n");
+}
+TEST_F(Edit, DirectoriesElsewhereThatMayBeViewedAreNotEdited) {
+  const test::Scratch skills, beyond;
+  const auto path = skills.write("a/SKILL.md", "x\n");
+  skills.write("a/.env", "KEY=1\n");
+  beyond.write("text", "y\n");
+  fs::create_symlink(beyond.at("text"), skills.at("a/link"));
+  EXPECT_FALSE(view(path).ok);
+  EditTool tool(BuiltinOptions{.root = dir_.root(), .viewable = {"/nowhere", skills.root()}});
+  const auto call = [&](json args) { return *test::call(io_, tool, std::move(args)); };
+  EXPECT_EQ(call({{"command", "view"}, {"path", path}}).text, "     1  x\n");
+  for (const char* hidden : {"a/.env", "a/link"})
+    EXPECT_FALSE(call({{"command", "view"}, {"path", skills.at(hidden)}}).ok) << hidden;
+  EXPECT_FALSE(call({{"command", "create"}, {"path", skills.at("b")}, {"file_text", "x"}}).ok);
+  EXPECT_FALSE(
+      call({{"command", "str_replace"}, {"path", path}, {"old_str", "x"}, {"new_str", "y"}}).ok);
+  const auto names = tool.choices("path", {{"command", "view"}});
+  ASSERT_TRUE(names);
+  EXPECT_THAT(names->one_of, Contains(path));
+  EXPECT_THAT(tool.choices("path", {{"command", "str_replace"}}).value_or(Choices{}).one_of,
+              Not(Contains(path)));
 }
 TEST_F(Edit, WhatIsLaresOwnIsKeptBack) {
   const auto path = dir_.write("state/lares/api-token", "x\n");
