@@ -1,6 +1,11 @@
 #include "tools/lenient_json.h"
 
 #include <charconv>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 namespace lares::tools {
 namespace {
@@ -17,6 +22,35 @@ std::optional<unsigned> unit_at(std::string_view json, std::size_t at) {
 }
 bool is_high(unsigned unit) { return unit >= 0xD800 && unit < 0xDC00; }
 bool is_low(unsigned unit) { return unit >= 0xDC00 && unit < 0xE000; }
+
+// Ends at the first number that is another one for its reader.
+class NumberFinder final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  std::optional<std::string> found;
+
+  bool number_float(double value, const std::string& literal) override {
+    const bool integer = literal.find_first_of(".eE") == std::string::npos;
+    if (integer && fmt::format("{:.0f}", value) != literal) found = literal;
+    return !found;
+  }
+  bool parse_error(std::size_t, const std::string& token,
+                   const nlohmann::json::exception& why) override {
+    constexpr int kOutOfRange = 406;  // as nlohmann::json documents it
+    if (why.id == kOutOfRange) found = token;
+    return false;
+  }
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(std::int64_t) override { return true; }
+  bool number_unsigned(std::uint64_t) override { return true; }
+  bool string(std::string&) override { return true; }
+  bool binary(nlohmann::json::binary_t&) override { return true; }
+  bool start_object(std::size_t) override { return true; }
+  bool key(std::string&) override { return true; }
+  bool end_object() override { return true; }
+  bool start_array(std::size_t) override { return true; }
+  bool end_array() override { return true; }
+};
 
 }  // namespace
 
@@ -59,6 +93,50 @@ bool nested_too_deep(std::string_view json, std::size_t depth_max) {
     }
   }
   return false;
+}
+
+std::optional<std::string> inexact_number(std::string_view json) {
+  NumberFinder finder;
+  (void)nlohmann::json::sax_parse(json, &finder);
+  return std::move(finder.found);
+}
+
+std::optional<std::string> too_much(std::string_view json, const JsonBounds& bounds) {
+  std::vector<std::size_t> n_members;  // of what is open
+  std::size_t n_compares = 0, n_values = 1;
+  bool in_string = false, empty = false;  // empty: so far, what was opened last
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    const char c = json[i];
+    if (in_string) {
+      if (c == '\\')
+        ++i;
+      else if (c == '"')
+        in_string = false;
+      continue;
+    }
+    if (c == ' ' || c == '\t' || c == '\n' || c == '\r') continue;
+    const bool closes = c == '}' || c == ']';
+    if (std::exchange(empty, false) && !closes) ++n_values;
+    if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      n_members.push_back(0);
+      empty = true;
+      if (n_members.size() > bounds.depth)
+        return fmt::format("it is nested deeper than {} levels", bounds.depth);
+    } else if (closes && !n_members.empty()) {
+      n_members.pop_back();
+    } else if (c == ',') {
+      ++n_values;
+    } else if (c == ':' && !n_members.empty()) {
+      if (++n_members.back() > bounds.members)
+        return fmt::format("an object in it has more than {} members", bounds.members);
+      if ((n_compares += n_members.back()) > bounds.compares)
+        return "its objects have too many members";
+    }
+    if (n_values > bounds.values) return fmt::format("it has more than {} values", bounds.values);
+  }
+  return std::nullopt;
 }
 
 }  // namespace lares::tools

@@ -18,6 +18,23 @@ std::optional<std::string> with_whole_characters(std::string_view json);
 // says. In any text; what a sound one has in its strings does not count.
 bool nested_too_deep(std::string_view json, std::size_t depth_max);
 
+// What a text may hold, beyond which parsing it is a danger.
+struct JsonBounds {
+  std::size_t depth = 128;         // as nested_too_deep()
+  std::size_t members = 16'384;    // of one object: ordered_json compares each with those
+                                   // before it
+  std::size_t compares = 1 << 28;  // of all its objects' members
+  std::size_t values = 1 << 20;    // each takes memory, and time to be let go of
+};
+// Before JSON is parsed: why it is too much, "an object in it has more than 16384 members";
+// nullopt: it is not.
+std::optional<std::string> too_much(std::string_view json, const JsonBounds& bounds);
+
+// The first number that whoever parses the text gets as another one: an integer of more than 64
+// bits, where a double rounds it, or what is beyond every double, where the whole text is then no
+// JSON. nullopt: there is none.
+std::optional<std::string> inexact_number(std::string_view json);
+
 // Discarded where it is no JSON all the same.
 template <class Json>
 Json lenient_json(std::string_view text) {

@@ -50,5 +50,49 @@ TEST(LenientJson, BracketsCountOnlyOutsideOfStrings) {
   EXPECT_FALSE(nested_too_deep("[\"\\", 1));
 }
 
+TEST(LenientJson, NumbersThatTheirReaderGetsAsOthersAreFound) {
+  for (const char* const text :
+       {"[18446744073709551615, -9223372036854775808]", "18446744073709551616",
+        "-100000000000000000000", "[1e300, 0.1, 12345678901234567890.5]", "[1,", "",
+        R"(["18446744073709551617"])"})
+    EXPECT_EQ(inexact_number(text), std::nullopt) << text;
+  EXPECT_EQ(inexact_number(R"({"a": [1, 18446744073709551617, 18446744073709551619]})"),
+            "18446744073709551617");
+  EXPECT_EQ(inexact_number("-9223372036854775809"), "-9223372036854775809");
+  EXPECT_EQ(inexact_number("[1e400]"), "1e400");
+  EXPECT_EQ(inexact_number(std::string(400, '9')), std::string(400, '9'));
+}
+
+TEST(LenientJson, ValuesAndMembersAreCountedBeforeTheyAreBuilt) {
+  const auto n_values = [](std::string_view text) {
+    std::size_t n = 1;
+    while (too_much(text, {.values = n})) ++n;
+    return n;
+  };
+  const std::pair<const char*, std::size_t> cases[] = {
+      {"7", 1},
+      {R"("a, [b]")", 1},
+      {"[]", 1},
+      {"[ ]", 1},
+      {"{\n}", 1},
+      {"[1]", 2},
+      {"[1, 2]", 3},
+      {"[[]]", 2},
+      {"[[], [[]], {}]", 5},
+      {R"({"a": [1, 2], "b": {"c": {}}})", 6},
+      {R"(["\",", "x"])", 3},
+      {"]]],[", 2},  // no JSON: something all the same, and an end
+  };
+  for (const auto& [text, n] : cases) EXPECT_EQ(n_values(text), n) << text;
+  EXPECT_EQ(too_much(R"({"a": 1, "b": {"c": 1, "d": 1}})", {.members = 2}), std::nullopt);
+  EXPECT_EQ(too_much(R"({"a": 1, "b": {"c": 1, "d": 1, "e": 1}})", {.members = 2}),
+            "an object in it has more than 2 members");
+  EXPECT_EQ(too_much(R"([{"a": 1, "b": 1}, {"a": 1}])", {.compares = 4}), std::nullopt);
+  EXPECT_EQ(too_much(R"([{"a": 1, "b": 1}, {"a": 1}])", {.compares = 3}),
+            "its objects have too many members");
+  EXPECT_EQ(too_much(R"(["[[", [[]]])", {.depth = 3}), std::nullopt);
+  EXPECT_EQ(too_much(R"(["[[", [[]]])", {.depth = 2}), "it is nested deeper than 2 levels");
+}
+
 }  // namespace
 }  // namespace lares::tools
