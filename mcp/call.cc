@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <boost/asio/use_awaitable.hpp>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "mcp/content.h"
 #include "mcp/message.h"
 #include "mcp/tools.h"
+#include "tools/off_thread.h"
 
 namespace lares::mcp {
 namespace {
@@ -80,8 +83,19 @@ class CallTool final : public tools::Tool {
       co_return unusable;
     }
     auto calling = client->call(tool, std::move(arguments), shown_to(std::move(on_output)));
-    const auto result = co_await std::move(calling);
-    auto outcome = rendered(server, tool, result);
+    auto result = co_await std::move(calling);
+    if (!servers_->threads || !result) {
+      auto outcome = rendered(server, tool, result);
+      co_return outcome;
+    }
+    // It may be as long as a message: even to let go of it takes a while.
+    const auto work = [server, tool, held = std::make_shared<Reply<json>>(std::move(result))](
+                          const tools::Cancelled&) {
+      const Reply<json> here = std::exchange(*held, Reply<json>());
+      return rendered(server, tool, here);
+    };
+    auto rendering = tools::off_thread(*servers_->threads, work);
+    auto outcome = co_await std::move(rendering);
     co_return outcome;
   }
 

@@ -65,11 +65,11 @@ std::string result_text(const json& result) {
   const auto add = [&](const std::string& more) {
     text += (text.empty() || more.empty() || text.ends_with('\n') ? "" : "\n") + more;
   };
-  const auto list = [&](const char* key) {
+  const auto list = [&](const char* key) -> const json& {
+    static const json kNone = json::array();
     const auto found = result.find(key);
-    return found != result.end() && found->is_array() && found->size() <= kBlocksMax
-               ? *found
-               : json::array();
+    return found != result.end() && found->is_array() && found->size() <= kBlocksMax ? *found
+                                                                                     : kNone;
   };
   for (const auto& block : list("content")) {
     if (block.is_object()) add(block_text(block));

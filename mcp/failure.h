@@ -5,6 +5,10 @@
 #include <string>
 #include <tl/expected.hpp>
 
+namespace boost::asio {
+class thread_pool;
+}
+
 namespace lares::mcp {
 
 struct Limits {
@@ -24,6 +28,8 @@ struct Limits {
   int backoff_max_ms = 60'000;
   int eof_grace_ms = 1'000;   // from the closed stdin to SIGTERM
   int term_grace_ms = 1'000;  // from SIGTERM to SIGKILL
+  // Long messages cost their time there; null: on the io thread
+  boost::asio::thread_pool* threads = nullptr;
 };
 
 struct Failure {

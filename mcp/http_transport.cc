@@ -14,7 +14,7 @@
 #include <string_view>
 
 #include "mcp/deadline.h"
-#include "mcp/message_batch.h"
+#include "mcp/reading.h"
 
 namespace lares::mcp {
 namespace {
@@ -165,8 +165,14 @@ asio::awaitable<void> HttpTransport::read_answer(FlightPtr flight, Exchange& res
     fail(flight, {Failure::refused, body.error()});
     co_return;
   }
+  auto reading = read_messages(limits_.threads, *body);
+  auto messages = co_await std::move(reading);
+  if (!messages) {
+    fail(flight, {Failure::refused, messages.error()});
+    co_return;
+  }
   bool understood = false;
-  for (auto& message : parse_messages(*body)) {
+  for (auto& message : *messages) {
     understood |= message.kind != Message::garbage;
     receive(flight, std::move(message));
   }
@@ -226,11 +232,27 @@ asio::awaitable<void> HttpTransport::fail_by_status(FlightPtr flight, Exchange& 
 }
 
 SseParser HttpTransport::parser(FlightPtr flight) {
-  const auto on_event = [this, flight](const std::string& type, const std::string& data) {
-    if (data.empty() || (!type.empty() && type != "message")) return;
-    for (auto& message : parse_messages(data)) receive(flight, std::move(message));
+  const auto on_event = [flight](const std::string& type, const std::string& data) {
+    if (!data.empty() && (type.empty() || type == "message")) flight->events.push_back(data);
   };
   return SseParser(limits_.line_bytes, on_event);
+}
+
+// Those that are there. The fault of one is returned.
+asio::awaitable<std::optional<std::string>> HttpTransport::receive_events(FlightPtr flight) {
+  std::optional<std::string> fault;
+  while (!flight->events.empty()) {
+    const std::string data = std::move(flight->events.front());
+    flight->events.pop_front();
+    auto reading = read_messages(limits_.threads, data);
+    auto messages = co_await std::move(reading);
+    if (!messages) {
+      fault = std::move(messages.error());
+      co_return fault;
+    }
+    for (auto& message : *messages) receive(flight, std::move(message));
+  }
+  co_return fault;
 }
 
 // Until the answer, the end of the stream, or its fault, which is returned.
@@ -241,9 +263,12 @@ asio::awaitable<std::optional<std::string>> HttpTransport::read_events(FlightPtr
   while (!flight->answered && !ended_) {
     const auto part = co_await response.read();
     if (!part || part->empty()) break;  // whether broken or ended: what is missing may be resumed
-    if (events.feed(*part)) continue;
-    fault = fmt::format("sent an event longer than {} bytes", limits_.line_bytes);
-    break;
+    const bool fits = events.feed(*part);
+    auto receiving = receive_events(flight);
+    fault = co_await std::move(receiving);
+    if (!fault && !fits)
+      fault = fmt::format("sent an event longer than {} bytes", limits_.line_bytes);
+    if (fault) break;
   }
   co_return fault;
 }

@@ -36,6 +36,7 @@ class HttpTransport final : public Transport, public std::enable_shared_from_thi
   struct Flight {
     std::optional<std::int64_t> id;
     bool answered = false;
+    std::deque<std::string> events;  // of a stream, that were not read yet
     asio::cancellation_signal stop;
   };
   using FlightPtr = std::shared_ptr<Flight>;
@@ -52,6 +53,7 @@ class HttpTransport final : public Transport, public std::enable_shared_from_thi
   asio::awaitable<void> fail_by_status(FlightPtr flight, Exchange& response);
   HttpRequest request(std::string method, std::string body, const Headers& more) const;
   SseParser parser(FlightPtr flight);
+  asio::awaitable<std::optional<std::string>> receive_events(FlightPtr flight);
   void receive(const FlightPtr& flight, Message message);
   void fail(const FlightPtr& flight, Failure failure);
   void cancel(const FlightPtr& flight);

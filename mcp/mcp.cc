@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "mcp/config.h"
+#include "mcp/threads.h"
 #include "mcp/tools.h"
 
 namespace lares::mcp {
@@ -29,6 +30,7 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
   auto servers = std::make_shared<Servers>();
   servers->problems = std::move(config.problems);
   servers->search_patience_ms = limits.search_patience_ms;
+  servers->threads = limits.threads;
   for (auto& server : config.servers)
     servers->clients.push_back(
         std::make_shared<Client>(io, std::move(server), place, elicit, limits));
@@ -40,8 +42,14 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
 
 std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
                                                          const Options& options) {
+  return make_mcp_tools(io, options, nullptr);
+}
+
+std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
+                                                         const Options& options,
+                                                         asio::thread_pool* threads) {
   return make_tools(io, {options.root, options.launcher, options.start}, session_config(options),
-                    options.elicit, Limits{});
+                    options.elicit, {.threads = threads});
 }
 
 }  // namespace lares::mcp

@@ -15,7 +15,7 @@
 #include <chrono>
 
 #include "mcp/deadline.h"
-#include "mcp/message_batch.h"
+#include "mcp/reading.h"
 
 namespace lares::mcp {
 namespace {
@@ -124,7 +124,10 @@ asio::awaitable<void> StdioTransport::read_loop() {
       co_return;
     }
     if (ec) break;
-    receive(std::string_view(inbox).substr(0, n - 1));
+    reading_ = true;
+    auto receiving = receive(std::string_view(inbox).substr(0, n - 1));
+    co_await std::move(receiving);
+    reading_ = false;
     inbox.erase(0, n);
     if (ended_) co_return;
   }
@@ -138,8 +141,11 @@ asio::awaitable<void> StdioTransport::await_exit() {
   const auto self = shared_from_this();
   auto [ec] = co_await exit_.async_wait(Descriptor::wait_read, kIo);
   if (ec || ended_) co_return;
-  asio::steady_timer drain(io_, std::chrono::milliseconds(kDrainMs));
-  co_await drain.async_wait(kIo);  // what it wrote last is read before its end is told
+  asio::steady_timer drain(io_);
+  do {  // what it wrote last is read before its end is told
+    drain.expires_after(std::chrono::milliseconds(kDrainMs));
+    co_await drain.async_wait(kIo);
+  } while (reading_ && !ended_);
   if (!ended_) kill("died");
 }
 
@@ -155,11 +161,17 @@ asio::awaitable<void> StdioTransport::stderr_loop() {
   }
 }
 
-void StdioTransport::receive(std::string_view line) {
+asio::awaitable<void> StdioTransport::receive(std::string_view line) {
   if (line.ends_with('\r')) line.remove_suffix(1);
-  if (line.empty()) return;
-  for (auto& message : parse_messages(line)) {
-    if (ended_) return;
+  if (line.empty()) co_return;
+  auto reading = read_messages(limits_.threads, line);
+  auto messages = co_await std::move(reading);
+  if (!messages) {
+    if (!ended_) kill(messages.error() + "; it was ended");
+    co_return;
+  }
+  for (auto& message : *messages) {
+    if (ended_) co_return;
     if (message.kind != Message::garbage) {
       n_garbage_ = 0;
       events_.message(std::move(message));

@@ -36,7 +36,7 @@ class StdioTransport final : public Transport, public std::enable_shared_from_th
   asio::awaitable<void> read_loop();
   asio::awaitable<void> stderr_loop();
   asio::awaitable<void> await_exit();
-  void receive(std::string_view line);
+  asio::awaitable<void> receive(std::string_view line);
   void write_next();
   void kill(const std::string& why);
   void end(const std::string& why);
@@ -49,7 +49,8 @@ class StdioTransport final : public Transport, public std::enable_shared_from_th
   Events events_;
   std::deque<std::string> outbox_;
   std::size_t outbox_bytes_ = 0;
-  int n_garbage_ = 0;  // since the last message
+  int n_garbage_ = 0;     // since the last message
+  bool reading_ = false;  // a line, on the threads
   bool ended_ = false;
   std::string why_ended_, stderr_tail_;
 };

@@ -14,6 +14,7 @@ struct Servers {
   std::vector<std::shared_ptr<Client>> clients;
   std::vector<std::string> problems;
   int search_patience_ms = Limits().search_patience_ms;
+  asio::thread_pool* threads = nullptr;  // as Limits
 };
 
 std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, const Place& place,

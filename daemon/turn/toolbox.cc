@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "mcp/mcp.h"
+#include "mcp/threads.h"
 
 namespace lares::daemon {
 namespace {
@@ -100,7 +100,7 @@ Tools mcp_tools(asio::any_io_executor io, const ToolboxOptions& options, Ask ask
                              .repository_config_path = options.builtin.root + "/.mcp.json",
                              .servers = options.mcp_servers,
                              .elicit = std::move(ask)};
-  return mcp::make_mcp_tools(io, servers);
+  return mcp::make_mcp_tools(io, servers, options.builtin.threads);
 }
 
 }  // namespace

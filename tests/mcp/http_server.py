@@ -164,6 +164,12 @@ class Handler(BaseHTTPRequestHandler):
         elif name == "long_head":
             self.wfile.write(b"HTTP/1.1 200 OK\r\n" + b"X-Pad: " + b"x" * 100000 + b"\r\n\r\n")
             self.close_connection = True
+        elif name == "numbers":
+            self.answer(200, {"jsonrpc": "2.0", "id": id, "result": {"content": [], "structuredContent": [1] * (1 << 20)}})
+        elif name == "numbers_event":
+            self.stream()
+            self.event({"jsonrpc": "2.0", "id": id, "result": {"content": [], "structuredContent": [1] * (1 << 20)}})
+            self.end_stream()
         elif name == "huge":
             self.answer(200, b" " * (3 << 20))
         elif name == "huge_event":

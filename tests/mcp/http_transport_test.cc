@@ -5,6 +5,7 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <thread>
 
 #include "tests/mcp/tools_case.h"
@@ -236,6 +237,19 @@ TEST_F(Http, WhateverGoesWrongIsToldAndSurvived) {
     EXPECT_EQ(call("until_close"), "no length") << mode;
     EXPECT_EQ(call("echo", {{"text", "still here"}}), "still here") << mode;
   }
+}
+
+TEST_F(Http, AMessageOfTooManyValuesIsNotRead) {
+  limits_.line_bytes = Limits{}.line_bytes;
+  boost::asio::thread_pool threads(1);
+  limits_.threads = &threads;
+  use("modern");
+  const std::string why = "sent a message that is not read: it has more than 1048576 values";
+  EXPECT_EQ(call("numbers"), "mcp_call remote numbers: " + why);
+  EXPECT_EQ(call("numbers_event"), "mcp_call remote numbers_event: the server " + why);
+  EXPECT_EQ(call("echo", {{"text", "still here"}}), "still here");
+  tools_.clear();
+  io_.run_for(std::chrono::milliseconds(100));
 }
 
 TEST_F(Http, AnotherPathOfTheSameServerIsGoneTo) {

@@ -1,4 +1,8 @@
 // The MCP client: what servers offer, and what they answer.
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <future>
+
 #include "tests/mcp/mcp_case.h"
 
 namespace lares::mcp {
@@ -250,6 +254,46 @@ TEST_F(Mcp, AnErrorWithoutAnIdIsToldWhenTheAnswerStaysAway) {
                         "name it said: error -32700: what is this"));
   use("good");
   EXPECT_THAT(call("hang").text, Not(HasSubstr("it said")));
+}
+
+TEST_F(Mcp, AMessageOfTooManyValuesEndsTheServer) {
+  limits_.line_bytes = Limits{}.line_bytes;
+  use("good");
+  EXPECT_THAT(call("numbers", {{"n", 1'000'000}}).text, HasSubstr("[cut: 1984001 more bytes"));
+  EXPECT_THAT(call("numbers", {{"n", 1 << 20}}).text,
+              HasSubstr("the server sent a message that is not read: it has more than 1048576 "
+                        "values; it was ended"));
+  EXPECT_EQ(call("echo", {{"text", "again"}}).text, "again");
+}
+
+// The server ends behind its answer, which takes longer to be read than its last words are waited
+// for.
+TEST_F(Mcp, KeepsNobodyWaitingWhileALongAnswerIsRead) {
+  boost::asio::thread_pool threads(1);
+  limits_.threads = &threads;
+  limits_.line_bytes = Limits{}.line_bytes;
+  use("good");
+  std::promise<void> go_on;
+  boost::asio::post(threads, [&] { go_on.get_future().wait(); });
+  std::optional<Result<Outcome>> result;
+  boost::asio::co_spawn(io_,
+                        tools_[1]->run({{"server", "scripted"},
+                                        {"tool", "numbers"},
+                                        {"arguments", {{"n", 100'000}, {"last", true}}}},
+                                       {}),
+                        [&](std::exception_ptr, Result<Outcome> r) { result = std::move(r); });
+  wait_for_log("numbers sent");
+  io_.run_for(std::chrono::seconds(1));
+  EXPECT_FALSE(result);
+  go_on.set_value();
+  while (!result && io_.run_one() > 0) {
+  }
+  ASSERT_TRUE(result && *result);
+  EXPECT_THAT((*result)->text, HasSubstr("[cut: 184001 more bytes"))
+      << (*result)->text.substr(0, 200);
+  tools_.clear();
+  io_.run_for(std::chrono::milliseconds(100));
+  threads.join();
 }
 
 TEST_F(Mcp, AMessageOf15MegabytesIsReadAndOneOf17IsNot) {

@@ -92,6 +92,11 @@ def call(request):
     elif name == "mute":  # closes its output and lives on
         os.close(1)
         time.sleep(1000)
+    elif name == "numbers":
+        reply(request, {"content": [], "structuredContent": [1] * arguments["n"]})
+        log("numbers sent")
+        if arguments.get("last"):
+            os._exit(0)
     elif name == "big":
         reply(request, text("x" * int(arguments["n"])))
     elif name == "orphan":  # ends, while a child of it holds its output open
