@@ -75,8 +75,14 @@ class McpClient:
     def question(self):
         return self.next(lambda m: m.get("method") == "elicitation/create")
 
-    def progress(self):
-        return self.next(lambda m: m.get("method") == "notifications/progress")["params"]
+    def progress(self, n):
+        """The next there is of the request, which is not answered before."""
+        def told(m):
+            return m.get("method") == "notifications/progress" or m.get("id") == n and "method" not in m
+        message = self.next(told)
+        if "method" not in message:
+            raise AssertionError(f"answered without any progress: {message}")
+        return message["params"]
 
 
 class OverSocket(McpClient):

@@ -358,7 +358,7 @@ class McpServerTest(CliCase):
         self.start(ON_AND_ON)
         c = self.client()
         n = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
-        c.progress()
+        c.progress(n)
         c.notify("notifications/cancelled", requestId=n)
         status = self.wait(c, lambda s: s["state"] == "stopped")
         self.assertEqual(status["stop_reason"], "cancelled")
@@ -377,8 +377,7 @@ class McpServerTest(CliCase):
         gate = self.gate()
         self.start({"text": THINK + "Finished all alone.", "gate": gate})
         c = OverSocket(self.socket, root=self.root)
-        c.begin("run_task", meta={"progressToken": 1}, prompt="take your time")
-        c.progress()
+        c.progress(c.begin("run_task", meta={"progressToken": 1}, prompt="take your time"))
         c.close()
         other = self.client()
         self.assertEqual(self.wait(other, lambda s: s["turn"] == 1)["stop_reason"], "")
@@ -389,7 +388,7 @@ class McpServerTest(CliCase):
         self.start(ON_AND_ON)
         c = self.client()
         n = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
-        c.progress()
+        c.progress(n)
         session = self.wait(c, lambda s: s["turn"] == 1)["session"]
         self.assertTrue(c.tool("task_cancel", session=session)["structuredContent"]["stopped"])
         done = c.answer(n)["result"]
@@ -399,8 +398,7 @@ class McpServerTest(CliCase):
     def test_a_question_goes_unanswered_when_its_client_goes_away(self):
         self.start(ON_AND_ON)
         c = OverSocket(self.socket, root=self.root)
-        c.begin("ask_repo", meta={"progressToken": 1}, question="why?")
-        c.progress()
+        c.progress(c.begin("ask_repo", meta={"progressToken": 1}, question="why?"))
         c.close()
         self.assertEqual(self.wait(self.client(), lambda s: s["stop_reason"])["stop_reason"], "cancelled")
 
@@ -455,7 +453,7 @@ class McpServerTest(CliCase):
             self.start(ON_AND_ON)
             c = self.stdio(modern=modern)
             task = c.begin("run_task", meta={"progressToken": 1}, prompt="go on")
-            c.progress()
+            c.progress(task)
             self.daemon.kill()
             why = c.answer(task)["error"]["message"]
             self.assertIn("tools/call: the daemon was lost before it answered, so what came of it is not known", why)
