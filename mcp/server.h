@@ -54,9 +54,12 @@ struct Refusal {
   int code = kInternal;
   std::string message;
   Json data = nullptr;
+  Json id = nullptr;  // of the request that was not understood, where that much could be told
 };
 template <class T = Json>
 using Answer = tl::expected<T, Refusal>;
+// What stands in a message, which may be too long to be copied: whoever holds it holds the message.
+using JsonRef = std::shared_ptr<const Json>;
 
 // What became of a question to the client.
 struct Asked {
@@ -69,7 +72,8 @@ struct Asked {
     withdrawn,   // it was taken back before anybody answered
     gone,        // it is no longer there, or gave the request up
   } how = gone;
-  Json result = nullptr;
+  JsonRef said = nullptr;      // with the first of them the result, with `failed` the error
+  const Json& result() const;  // null where it said nothing
 };
 
 // One request while a provider works on it: who asks, and what they may hear meanwhile.
@@ -116,7 +120,9 @@ class Provider {
 
   virtual Json tools() { return Json::array(); }
   // The result object: content, structuredContent, isError. A Refusal where there is no such tool.
-  virtual asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) = 0;
+  // The arguments, an object, are there as long as the call.
+  virtual asio::awaitable<Answer<>> call_tool(Call& call, std::string name,
+                                              const Json& arguments) = 0;
 
   virtual bool has_resources() const { return false; }
   // Of a list that may be long: at most `n`, from the `from`-th on; fewer only where it ends.
@@ -126,7 +132,7 @@ class Provider {
 
   virtual bool has_prompts() const { return false; }
   virtual Json prompts();
-  virtual asio::awaitable<Answer<>> get_prompt(Call& call, std::string name, Json arguments);
+  virtual asio::awaitable<Answer<>> get_prompt(Call& call, std::string name, const Json& arguments);
 
   virtual bool completes() const { return false; }
   virtual Answer<> complete(const Json& ref, const std::string& argument,
@@ -154,6 +160,8 @@ struct Incoming {
   std::vector<Answer<>> messages;
   bool batch = false;
 };
+using IncomingRef = std::shared_ptr<const Incoming>;
+JsonRef message_of(const IncomingRef& incoming, std::size_t i);  // the i-th, which is one
 
 class Peer;
 
@@ -189,9 +197,9 @@ class Peer : public std::enable_shared_from_this<Peer> {
   virtual ~Peer() = default;
   // One message. A request's answer goes to `out`; false: there is none to come, for the message is
   // none that is answered.
-  virtual bool receive(Json message, std::shared_ptr<Outlet> out) = 0;
+  virtual bool receive(JsonRef message, std::shared_ptr<Outlet> out) = 0;
   // So too a batch, which is refused where the session's version has none.
-  virtual bool receive_batch(Incoming batch, std::shared_ptr<Outlet> out) = 0;
+  virtual bool receive_batch(IncomingRef batch, std::shared_ptr<Outlet> out) = 0;
   // For what belongs to no request. Null: nobody listens.
   virtual void aside(std::shared_ptr<Outlet> out) = 0;
   // The stream on which this request's answer was to come is closed by the client: it gave it up.
@@ -207,8 +215,8 @@ class Peer : public std::enable_shared_from_this<Peer> {
 
 // ---- framing
 
-// One message, or what is wrong with the text: not JSON, nested too deeply, a batch, no request,
-// notification or answer.
+// One message, or what is wrong with the text: not JSON, nested too deeply or with too many values
+// (tools/lenient_json.h), a batch, no request, notification or answer.
 Answer<> parse(std::string_view text);
 Incoming parse_all(std::string_view text);     // on any thread
 Refusal no_batches(std::string_view version);  // that the session agreed on; empty: on none

@@ -95,6 +95,7 @@ std::string wrong_argument(std::string_view tool, const Json& arguments) {
     if (one["name"] != tool) continue;
     const Json& properties = one["inputSchema"]["properties"];
     for (const auto& [key, value] : arguments.items()) {
+      if (value.is_null()) continue;
       if (!properties.contains(key))
         return fmt::format("{} takes no argument {}; it takes {}", tool, key, [&] {
           std::string names;
@@ -109,7 +110,7 @@ std::string wrong_argument(std::string_view tool, const Json& arguments) {
     }
     if (!one["inputSchema"].contains("required")) return "";
     for (const std::string name : one["inputSchema"]["required"]) {
-      if (!arguments.contains(name) ||
+      if (!arguments.contains(name) || arguments[name].is_null() ||
           arguments[name].get_ref<const std::string&>().find_first_not_of(" \t\r\n") ==
               std::string::npos)
         return fmt::format("{}: {} is missing or empty", tool, name);

@@ -10,6 +10,7 @@
 #include "daemon/mcp/http.h"
 #include "daemon/mcp/provider.h"
 #include "daemon/protocol/mcp_wire.h"
+#include "daemon/shared_aside.h"
 #include "daemon/repository.h"
 
 namespace lares::daemon {
@@ -48,39 +49,41 @@ std::string resolved(std::string root) {
 
 class Stream final : public McpStream {
  public:
-  Stream(std::shared_ptr<rpc::Peer> peer, std::function<void(std::string)> send,
-         std::function<void()> answered)
+  Stream(std::shared_ptr<rpc::Peer> peer, asio::thread_pool& aside,
+         std::function<void(std::string)> send, std::function<void()> answered)
       : peer_(std::move(peer)),
+        aside_(aside),
         out_(std::make_shared<LineOutlet>(std::move(send), std::move(answered))) {
     peer_->aside(out_);
   }
 
   std::function<void()> read(std::string_view line) override {
-    auto incoming = std::make_shared<rpc::Incoming>(rpc::parse_all(line));
-    return [this, incoming = std::move(incoming)] { take(std::move(*incoming)); };
+    const rpc::IncomingRef incoming = shared_aside(aside_, line.size(), rpc::parse_all(line));
+    return [this, incoming] { take(incoming); };
   }
   bool waits() const override { return out_->waits(); }
   void falls_silent() override { peer_->falls_silent(); }
   void left() override { peer_->left(); }
 
  private:
-  void take(rpc::Incoming incoming) {
-    auto& message = incoming.messages.front();
-    if (!incoming.batch && !message) return out_->send(rpc::error_text(nullptr, message.error()));
-    if (!incoming.batch && message->contains("method") &&
+  void take(const rpc::IncomingRef& incoming) {
+    const auto& message = incoming->messages.front();
+    if (!incoming->batch && !message) return out_->send(rpc::error_text(nullptr, message.error()));
+    if (!incoming->batch && message->contains("method") &&
         (*message)["method"] == protocol::kMcpRootNotification) {
-      const auto& params = (*message)["params"];
-      if (params.is_object() && params.contains("root") && params["root"].is_string())
-        peer_->set_root(resolved(params["root"].get<std::string>()));
+      if (message->contains("params") && (*message)["params"].contains("root") &&
+          (*message)["params"]["root"].is_string())
+        peer_->set_root(resolved((*message)["params"]["root"].get<std::string>()));
       return;
     }
     out_->begin();
-    const bool answers = incoming.batch ? peer_->receive_batch(std::move(incoming), out_)
-                                        : peer_->receive(std::move(*message), out_);
+    const bool answers = incoming->batch ? peer_->receive_batch(incoming, out_)
+                                         : peer_->receive(rpc::message_of(incoming, 0), out_);
     if (!answers) out_->nothing();
   }
 
   const std::shared_ptr<rpc::Peer> peer_;
+  asio::thread_pool& aside_;
   const std::shared_ptr<LineOutlet> out_;
 };
 
@@ -88,9 +91,14 @@ class Stream final : public McpStream {
 
 struct McpDoor::Parts {
   Parts(asio::any_io_executor io, Sessions& all, asio::thread_pool& disk)
-      : sessions(all), provider(all, disk), endpoint(io, provider), http(endpoint, disk) {}
+      : sessions(all),
+        aside(disk),
+        provider(all, disk),
+        endpoint(io, provider),
+        http(endpoint, disk) {}
 
   Sessions& sessions;
+  asio::thread_pool& aside;
   McpProvider provider;
   rpc::Endpoint endpoint;
   McpHttp http;
@@ -114,7 +122,8 @@ McpDoor::~McpDoor() = default;
 
 std::unique_ptr<McpStream> McpDoor::stream(std::function<void(std::string)> send,
                                            std::function<void()> answered) {
-  return std::make_unique<Stream>(parts_->endpoint.peer(""), std::move(send), std::move(answered));
+  return std::make_unique<Stream>(parts_->endpoint.peer(""), parts_->aside, std::move(send),
+                                  std::move(answered));
 }
 
 asio::awaitable<void> McpDoor::http(Exchange& exchange) { return parts_->http.handle(exchange); }

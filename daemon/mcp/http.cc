@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "daemon/mcp/event_stream.h"
-#include "daemon/read_aside.h"
+#include "daemon/shared_aside.h"
 #include "daemon/state_dir.h"
 
 namespace lares::daemon {
@@ -108,34 +108,37 @@ asio::awaitable<void> McpHttp::post(Exchange& exchange) {
   const HttpRequest& request = exchange.request();
   std::optional<HttpReply> refused;
   const auto read = [&body = request.body] { return rpc::parse_all(body); };
-  auto reading = aside_where_long(aside_, request.body.size(), read);
-  rpc::Incoming incoming = co_await std::move(reading);
+  const std::size_t bytes = request.body.size();
+  auto reading = aside_where_long(aside_, bytes, read);
+  rpc::Incoming read_in = co_await std::move(reading);
+  const rpc::IncomingRef incoming = shared_aside(aside_, bytes, std::move(read_in));
   exchange.drop_body();
-  rpc::Answer<>& message = incoming.messages.front();
+  const rpc::Answer<>& message = incoming->messages.front();
   bool modern = request.header("mcp-protocol-version") >= rpc::kModern;
   if (!is_json(request.header("content-type")))
     refused = refusal(415, nullptr, rpc::kInvalidRequest, "the body must be application/json");
-  else if (incoming.batch && modern)
+  else if (incoming->batch && modern)
     refused = refusal(400, nullptr, rpc::kInvalidRequest,
                       rpc::no_batches(request.header("mcp-protocol-version")).message);
-  else if (!incoming.batch && !message)
-    refused = refusal(400, nullptr, message.error().code, message.error().message);
+  else if (!incoming->batch && !message)
+    refused = {.status = 400, .body = rpc::error_text(nullptr, message.error())};
   if (refused) co_return co_await exchange.reply(std::move(*refused));
-  if (incoming.batch) {
-    auto answering = post_legacy(exchange, std::move(incoming));
+  if (incoming->batch) {
+    auto answering = post_legacy(exchange, incoming);
     co_return co_await std::move(answering);
   }
   modern = modern || !rpc::modern_version(*message).empty();
-  if (modern) co_return co_await post_modern(exchange, std::move(*message));
+  if (modern) co_return co_await post_modern(exchange, rpc::message_of(incoming, 0));
   if (rpc::is_request(*message) && (*message)["method"] == "initialize")
-    co_return co_await begin_session(exchange, std::move(*message));
-  auto answering = post_legacy(exchange, std::move(incoming));
+    co_return co_await begin_session(exchange, rpc::message_of(incoming, 0));
+  auto answering = post_legacy(exchange, incoming);
   co_await std::move(answering);
 }
 
 // ---- modern: the client's hanging up is its giving up
 
-asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, Json message) {
+asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, rpc::JsonRef received) {
+  const Json& message = *received;
   if (!rpc::is_request(message)) {
     HttpReply accepted{.status = 202};
     co_return co_await exchange.reply(std::move(accepted));
@@ -154,7 +157,7 @@ asio::awaitable<void> McpHttp::post_modern(Exchange& exchange, Json message) {
   const auto stream = std::make_shared<EventStream>(endpoint_.io(), 0);
   const auto gone = exchange.gone();
   const Json id = message["id"];
-  peer->receive(std::move(message), stream);
+  peer->receive(std::move(received), stream);
   const std::stop_callback on_gone(gone, [&] { peer->give_up(id); });
   const bool whole = co_await answer(exchange, *stream, {}, /*resumable=*/false);
   peer->left();
@@ -179,7 +182,7 @@ void McpHttp::make_room() {
   }
 }
 
-asio::awaitable<void> McpHttp::begin_session(Exchange& exchange, Json message) {
+asio::awaitable<void> McpHttp::begin_session(Exchange& exchange, rpc::JsonRef message) {
   const auto session = std::make_shared<Session>();
   session->id = random_hex(kSessionIdBytes);
   session->peer = endpoint_.peer(root_of(exchange.request()));
@@ -223,15 +226,15 @@ std::shared_ptr<McpHttp::Session> McpHttp::session_of(const HttpRequest& request
   return found->second;
 }
 
-asio::awaitable<void> McpHttp::post_legacy(Exchange& exchange, rpc::Incoming incoming) {
+asio::awaitable<void> McpHttp::post_legacy(Exchange& exchange, rpc::IncomingRef incoming) {
   HttpReply reply{.status = 202};
-  const Json id = incoming.batch ? Json() : rpc::id_of(*incoming.messages.front());
+  const Json id = incoming->batch ? Json() : rpc::id_of(*incoming->messages.front());
   const auto session = session_of(exchange.request(), reply, id);
   if (!session) co_return co_await exchange.reply(std::move(reply));
   const auto stream = std::make_shared<EventStream>(endpoint_.io(), ++session->n_streams);
-  const bool answers = incoming.batch
-                           ? session->peer->receive_batch(std::move(incoming), stream)
-                           : session->peer->receive(std::move(*incoming.messages.front()), stream);
+  const bool answers = incoming->batch
+                           ? session->peer->receive_batch(incoming, stream)
+                           : session->peer->receive(rpc::message_of(incoming, 0), stream);
   if (!answers) co_return co_await exchange.reply(std::move(reply));
   session->streams[stream->number()] = stream;
   if (session->streams.size() > kMcpStreamsMax) session->streams.erase(session->streams.begin());

@@ -33,9 +33,9 @@ class McpHttp {
  private:
   struct Session;
   asio::awaitable<void> post(Exchange& exchange);
-  asio::awaitable<void> post_modern(Exchange& exchange, mcp::server::Json message);
-  asio::awaitable<void> post_legacy(Exchange& exchange, mcp::server::Incoming incoming);
-  asio::awaitable<void> begin_session(Exchange& exchange, mcp::server::Json message);
+  asio::awaitable<void> post_modern(Exchange& exchange, mcp::server::JsonRef message);
+  asio::awaitable<void> post_legacy(Exchange& exchange, mcp::server::IncomingRef incoming);
+  asio::awaitable<void> begin_session(Exchange& exchange, mcp::server::JsonRef message);
   asio::awaitable<void> get(Exchange& exchange);
   asio::awaitable<void> remove(Exchange& exchange);
   std::shared_ptr<Session> session_of(const HttpRequest& request, HttpReply& refused,

@@ -1,7 +1,6 @@
 #include "daemon/mcp/provider.h"
 
 #include <algorithm>
-#include <iterator>
 #include <stop_token>
 #include <utility>
 
@@ -158,7 +157,7 @@ rpc::Json McpProvider::tools() {
 }
 
 asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::string name,
-                                                            Json arguments) {
+                                                            const Json& given) {
   const Json all = tools();
   if (std::none_of(all.begin(), all.end(),
                    [&](const Json& tool) { return tool["name"] == name; })) {
@@ -166,11 +165,11 @@ asio::awaitable<McpProvider::Answer> McpProvider::call_tool(Call& call, std::str
                                fmt::format("there is no tool {}; tools/list lists them", name)};
     co_return tl::unexpected(refusal);
   }
-  // Models fill in what they may leave out.
-  for (auto it = arguments.begin(); it != arguments.end();)
-    it = it->is_null() ? arguments.erase(it) : std::next(it);
-  if (const std::string wrong = wrong_argument(name, arguments); !wrong.empty())
+  if (const std::string wrong = wrong_argument(name, given); !wrong.empty())
     co_return tool_failed(wrong);
+  Json arguments = Json::object();
+  for (const auto& [key, value] : given.items())
+    if (!value.is_null()) arguments[key] = value;
   auto calling = name == "ask_repo"      ? ask_repo(call, std::move(arguments))
                  : name == "review"      ? review(call, std::move(arguments))
                  : name == "run_task"    ? run_task(call, std::move(arguments))
@@ -243,22 +242,22 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
   if (asked.how == rpc::Asked::pending || asked.how == rpc::Asked::gone ||
       asked.how == rpc::Asked::withdrawn)
     co_return asked.how;
-  const bool accepted = asked.how == rpc::Asked::answered && asked.result["action"] == "accept";
+  const bool accepted = asked.how == rpc::Asked::answered && asked.result()["action"] == "accept";
   const std::string nobody = asked.how == rpc::Asked::answered &&
-                                     asked.result["action"] == "decline"
+                                     asked.result()["action"] == "decline"
                                  ? "the user declined to answer"
                                  : "nobody answered, which is no denial";
   if (approval) {
-    const std::string decision = accepted ? said(asked.result, "decision") : "";
+    const std::string decision = accepted ? said(asked.result(), "decision") : "";
     protocol::ApprovalReply reply;
     reply.session_id = turn.session->info().session_id, reply.item_id = item.id;
     reply.decision = decision.starts_with("allow") ? "allow" : "deny";
     reply.scope = decision == "allow for this session" ? "session" : "once";
-    reply.message = accepted ? said(asked.result, "message") : nobody;
+    reply.message = accepted ? said(asked.result(), "message") : nobody;
     auto approving = turn.session->approve(std::move(reply));
     (void)co_await std::move(approving);  // answered by somebody else meanwhile: that one counts
   } else {
-    const std::string answer = accepted ? said(asked.result, "answer") : "";
+    const std::string answer = accepted ? said(asked.result(), "answer") : "";
     auto replying = turn.session->reply(item.id, answer.empty() ? nobody : answer);
     (void)co_await std::move(replying);
   }

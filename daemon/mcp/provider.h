@@ -29,7 +29,7 @@ class McpProvider final : public mcp::server::Provider {
   mcp::server::Info info() const override;
   mcp::server::Json tools() override;
   asio::awaitable<mcp::server::Answer<>> call_tool(mcp::server::Call& call, std::string name,
-                                                   mcp::server::Json arguments) override;
+                                                   const mcp::server::Json& arguments) override;
 
   bool has_resources() const override { return true; }
   mcp::server::Json resources(const std::string& root, std::size_t from, std::size_t n) override;

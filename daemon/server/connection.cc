@@ -110,7 +110,6 @@ asio::awaitable<void> Connection::take_line(std::string_view line) {
     auto reading = aside_where_long(aside_, line.size(), read_mcp);
     std::function<void()> take_mcp = co_await std::move(reading);
     if (!closed_) take_mcp();
-    let_go_aside(aside_, line.size(), std::move(take_mcp));
   } else {
     const auto read_native = [this, line] { return read(line); };
     auto reading = aside_where_long(aside_, line.size(), read_native);

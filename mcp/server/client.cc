@@ -37,7 +37,27 @@ bool is_answer_to(std::string_view method, const Json& answer) {
          (action == "accept" && (!answer.contains("content") || answer["content"].is_object()));
 }
 
+const Json& object_or_none(const Json& value) {
+  static const Json kNone = Json::object();
+  return value.is_object() ? value : kNone;
+}
+
+// What goes back with every progress: nothing else is one.
+Json token_of(const Json& value) {
+  return value.is_string() || value.is_number_integer() ? value : Json();
+}
+
 }  // namespace
+
+void ClientSays::declare(const Json& capabilities) {
+  const Json &elicits = member(capabilities, "elicitation"),
+             &samples = member(capabilities, "sampling");
+  // Of elicitation there are two kinds; the older one, which we use, is meant where none is named.
+  can_elicit = elicits.is_object() && (elicits.empty() || elicits.contains("form"));
+  can_sample = samples.is_object();
+  can_sample_with_tools = member(samples, "tools").is_object();
+  has_roots = member(capabilities, "roots").is_object();
+}
 
 int log_level(std::string_view name) {
   constexpr std::array<std::string_view, 8> kLevels = {"debug", "info",     "notice", "warning",
@@ -46,6 +66,11 @@ int log_level(std::string_view name) {
     if (kLevels[i] == name) return static_cast<int>(i);
   }
   return -1;
+}
+
+const Json& Asked::result() const {
+  static const Json kNothing = nullptr;
+  return said ? *said : kNothing;
 }
 
 // ---- questions
@@ -58,12 +83,12 @@ std::shared_ptr<Waiting> Questions::open(const asio::any_io_executor& io, std::s
   return open_[id] = std::make_shared<Waiting>(io, std::move(key));
 }
 
-void Questions::answer(const Json& message) {
-  const auto found = open_.find(string_member(message, "id"));
+void Questions::answer(const JsonRef& message) {
+  const auto found = open_.find(string_member(*message, "id"));
   if (found == open_.end()) return;  // too late, or never asked
-  const bool refused = message.contains("error");
-  found->second->settle(
-      {refused ? Asked::failed : Asked::answered, message[refused ? "error" : "result"]});
+  const bool refused = message->contains("error");
+  found->second->settle({refused ? Asked::failed : Asked::answered,
+                         JsonRef(message, &(*message)[refused ? "error" : "result"])});
 }
 
 void Questions::close_all() {
@@ -73,24 +98,24 @@ void Questions::close_all() {
 
 // ---- requests
 
-Request::Request(asio::any_io_executor io, Questions& questions, Json message, bool modern,
+Request::Request(asio::any_io_executor io, Questions& questions, JsonRef message, bool modern,
                  ClientSays client, std::string root, std::shared_ptr<Outlet> out)
     : io_(io),
       questions_(&questions),
-      id_(id_of(message)),
-      method_(string_member(message, "method")),
-      params_(message.contains("params") ? std::move(message["params"]) : Json::object()),
+      message_(std::move(message)),
+      id_(id_of(*message_)),
+      method_(string_member(*message_, "method")),
+      params_(object_or_none(member(*message_, "params"))),
       modern_(modern),
       client_(std::move(client)),
       root_(std::move(root)),
       out_(std::move(out)),
-      token_(member(member(params_, "_meta"), "progressToken")) {}
+      token_(token_of(member(member(params_, "_meta"), "progressToken"))) {}
 
 bool Request::can_be_asked(std::string_view capability) const {
-  const Json& declared = member(client_.capabilities, capability);
-  // Of elicitation there are two kinds; the older one, which we use, is meant where none is named.
-  return declared.is_object() &&
-         (capability != "elicitation" || declared.empty() || declared.contains("form"));
+  return capability == "elicitation" ? client_.can_elicit
+         : capability == "sampling"  ? client_.can_sample
+                                     : capability == "roots" && client_.has_roots;
 }
 
 void Request::say(std::string text) {
@@ -98,7 +123,7 @@ void Request::say(std::string text) {
 }
 
 void Request::progress(double done, double total, const std::string& message) {
-  if ((!token_.is_string() && !token_.is_number_integer()) || done <= progress_) return;
+  if (!wants_progress() || done <= progress_) return;
   progress_ = done;
   Json params = {{"progressToken", token_}, {"progress", done}};
   if (total > 0) params["total"] = total;
@@ -120,15 +145,14 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
   Asked asked;
   if (stop_.stop_requested() || !out_ || questions_->closed()) co_return asked;
   if (!can_be_asked(capability_of(method)) ||
-      (params.contains("tools") &&
-       !member(member(client_.capabilities, "sampling"), "tools").is_object())) {
+      (params.contains("tools") && !client_.can_sample_with_tools)) {
     asked.how = Asked::impossible;
     co_return asked;
   }
   if (modern_) {
-    const Json& answer = member(responses_, key);
-    if (is_answer_to(method, answer)) {
-      asked.how = Asked::answered, asked.result = answer;
+    const Json* const answer = responses_ ? &member(*responses_, key) : nullptr;
+    if (answer && is_answer_to(method, *answer)) {
+      asked.how = Asked::answered, asked.said = JsonRef(message_, answer);
       co_return asked;
     }
     asked.how = pending_.size() < kAsksMax ? Asked::pending : Asked::impossible;
@@ -151,7 +175,7 @@ asio::awaitable<Asked> Request::ask(std::string key, std::string method, Json pa
   waiting_.erase(id);
   if (questions_) questions_->close(id);
   asked = waiting->asked;
-  if (asked.how == Asked::answered && !is_answer_to(method, asked.result))
+  if (asked.how == Asked::answered && !is_answer_to(method, asked.result()))
     asked.how = Asked::failed;
   co_return asked;
 }
@@ -178,7 +202,7 @@ std::optional<Refusal> Request::open_state(const std::string& key) {
     if (!params_["inputResponses"].is_object())
       return Refusal{kInvalidParams,
                      "inputResponses must be an object of answers by their questions' keys"};
-    responses_ = params_["inputResponses"];
+    responses_ = &params_["inputResponses"];
   }
   if (!params_.contains("requestState")) return std::nullopt;
   const std::string sealed = string_member(params_, "requestState");
@@ -193,7 +217,7 @@ std::optional<Refusal> Request::open_state(const std::string& key) {
   return std::nullopt;
 }
 
-void Request::finish(const Answer<>& answer, const std::string& key) {
+void Request::finish(Answer<> answer, const std::string& key) {
   const auto out = std::exchange(out_, nullptr);
   questions_ = nullptr;
   if (!out) return;
@@ -211,9 +235,8 @@ void Request::finish(const Answer<>& answer, const std::string& key) {
   if (!answer)
     return out->finish(error_text(id_, answer.error()),
                        modern_ ? http_status(answer.error()) : 200);
-  Json result = *answer;
-  if (modern_ && !result.contains("resultType")) result["resultType"] = "complete";
-  out->finish(result_text(id_, std::move(result)), 200);
+  if (modern_ && !answer->contains("resultType")) (*answer)["resultType"] = "complete";
+  out->finish(result_text(id_, std::move(*answer)), 200);
 }
 
 void Request::end(bool cancelled) {

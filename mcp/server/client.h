@@ -17,8 +17,10 @@ inline constexpr int kLogNothing = 99;
 int log_level(std::string_view name);  // debug 0 ... emergency 7; -1: no such
 
 struct ClientSays {
-  Json capabilities = Json::object();
+  bool can_elicit = false, can_sample = false, can_sample_with_tools = false, has_roots = false;
   int log_level = 0;  // and above are told
+
+  void declare(const Json& capabilities);
 };
 
 // A question that waits for the client's answer.
@@ -42,7 +44,7 @@ class Questions {
   Questions();
   std::shared_ptr<Waiting> open(const asio::any_io_executor& io, std::string key, std::string& id);
   void close(const std::string& id) { open_.erase(id); }
-  void answer(const Json& message);
+  void answer(const JsonRef& message);
   void close_all();  // nobody answers any more, and nobody is to be asked
   bool closed() const { return closed_; }
 
@@ -55,7 +57,7 @@ class Questions {
 
 class Request final : public Call {
  public:
-  Request(asio::any_io_executor io, Questions& questions, Json message, bool modern,
+  Request(asio::any_io_executor io, Questions& questions, JsonRef message, bool modern,
           ClientSays client, std::string root, std::shared_ptr<Outlet> out);
 
   // Call
@@ -80,7 +82,7 @@ class Request final : public Call {
   // What an earlier round kept, and the answers of this one
   std::optional<Refusal> open_state(const std::string& key);
   // The result, or where questions are pending what asks them.
-  void finish(const Answer<>& answer, const std::string& key);
+  void finish(Answer<> answer, const std::string& key);
   void end(bool cancelled);    // nobody hears of it any more
   void say(std::string text);  // on the request's own stream
 
@@ -89,9 +91,10 @@ class Request final : public Call {
 
   asio::any_io_executor io_;
   Questions* questions_;
+  const JsonRef message_;
   const Json id_;
   const std::string method_;
-  const Json params_;
+  const Json& params_;
   const bool modern_;
   const ClientSays client_;
   const std::string root_;
@@ -100,7 +103,8 @@ class Request final : public Call {
   double progress_ = -1;
   std::map<std::string, std::shared_ptr<Waiting>> waiting_;
   Json kept_ = nullptr, keep_ = nullptr;
-  Json responses_ = Json::object(), pending_ = Json::object();
+  const Json* responses_ = nullptr;  // of the message's; null: it has none
+  Json pending_ = Json::object();
   std::stop_source stop_;
   bool cancelled_ = false;
 };

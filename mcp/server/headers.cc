@@ -59,7 +59,7 @@ bool says(const std::string& header, const Json& value) {
 // Each property that the tool's schema marks with x-mcp-header, at any depth that objects alone
 // lead to.
 std::optional<Refusal> wrong_parameters(const Json& schema, const Json& arguments,
-                                        const HeaderOf& header, int depth = 0) {
+                                        const HeaderOf& header, std::size_t depth = 0) {
   const Json& properties = member(schema, "properties");
   if (!properties.is_object() || depth > kDepthMax) return std::nullopt;
   for (const auto& [key, property] : properties.items()) {

@@ -32,7 +32,7 @@ asio::awaitable<Answer<>> Provider::read_resource(Call&, std::string uri) {
   return nothing_there("there is no resource " + uri);
 }
 Json Provider::prompts() { return Json::array(); }
-asio::awaitable<Answer<>> Provider::get_prompt(Call&, std::string name, Json) {
+asio::awaitable<Answer<>> Provider::get_prompt(Call&, std::string name, const Json&) {
   return nothing_there("there is no prompt " + name);
 }
 Answer<> Provider::complete(const Json&, const std::string&, const std::string&) {

@@ -15,6 +15,8 @@
 namespace lares::mcp::server {
 namespace {
 
+const Json kNoArguments = Json::object();
+
 bool may_ask_back(const std::string& method) {
   return method == "tools/call" || method == "prompts/get" || method == "resources/read";
 }
@@ -72,32 +74,33 @@ PeerOf::PeerOf(Endpoint& endpoint, std::shared_ptr<std::set<Peer*>> all, const s
 
 PeerOf::~PeerOf() { all_->erase(this); }
 
-bool PeerOf::receive(Json message, std::shared_ptr<Outlet> out) {
-  if (!message.contains("method")) {
+bool PeerOf::receive(JsonRef message, std::shared_ptr<Outlet> out) {
+  if (!message->contains("method")) {
     questions_.answer(message);
     return false;
   }
-  if (!is_request(message)) {
-    notification(message);
+  if (!is_request(*message)) {
+    notification(*message);
     return false;
   }
   request(std::move(message), std::move(out));
   return true;
 }
 
-bool PeerOf::receive_batch(Incoming batch, std::shared_ptr<Outlet> out) {
+bool PeerOf::receive_batch(IncomingRef batch, std::shared_ptr<Outlet> out) {
   if (version_ != kBatching) {
     out->finish(error_text(nullptr, no_batches(version_)), 400);
     return true;
   }
   const auto answers = std::make_shared<Batch>(std::move(out));
-  for (Answer<>& message : batch.messages) {
+  for (std::size_t i = 0; i < batch->messages.size(); ++i) {
+    const Answer<>& message = batch->messages[i];
     if (!message) {
       answers->request()->finish(error_text(nullptr, message.error()), 400);
       continue;
     }
     auto answer = is_request(*message) ? answers->request() : nullptr;
-    receive(std::move(*message), std::move(answer));
+    receive(message_of(batch, i), std::move(answer));
   }
   return answers->close();
 }
@@ -126,7 +129,8 @@ void PeerOf::left() {
   questions_.close_all();
 }
 
-void PeerOf::request(Json message, std::shared_ptr<Outlet> out) {
+void PeerOf::request(JsonRef whole, std::shared_ptr<Outlet> out) {
+  const Json& message = *whole;
   const Json id = message["id"];
   const std::string method = string_member(message, "method");
   const bool modern = !modern_version(message).empty() ||
@@ -151,7 +155,7 @@ void PeerOf::request(Json message, std::shared_ptr<Outlet> out) {
   if (modern) {
     if (const auto wrong = wrong_meta(message)) return refuse(out, id, *wrong, true);
     if (method == "subscriptions/listen") return listen(message, std::move(out));
-    client.capabilities = meta(params, "clientCapabilities");
+    client.declare(meta(params, "clientCapabilities"));
     const Json& level = meta(params, "logLevel");
     client.log_level = level.is_string() && log_level(level.get<std::string>()) >= 0
                            ? log_level(level.get<std::string>())
@@ -169,7 +173,7 @@ void PeerOf::request(Json message, std::shared_ptr<Outlet> out) {
                        : refuse(out, id, answered->error(), false);
     }
   }
-  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, std::move(message),
+  const auto request = std::make_shared<Request>(endpoint_.io(), questions_, std::move(whole),
                                                  modern, std::move(client), root_, out);
   if (may_ask_back(method)) {
     if (const auto wrong = request->open_state(key_)) return refuse(out, id, *wrong, true);
@@ -198,7 +202,7 @@ asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
   }
   const auto found = running_.find(text_of(request->id()));
   if (found != running_.end() && found->second == request) running_.erase(found);
-  request->finish(answered, key_);
+  request->finish(std::move(answered), key_);
 }
 
 asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
@@ -210,11 +214,10 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
   if (method == "tools/call") {
     const std::string name = string_member(params, "name");
     if (name.empty()) co_return no(kInvalidParams, "name must be that of a tool");
-    Json arguments = params.contains("arguments") && !params["arguments"].is_null()
-                         ? params["arguments"]
-                         : Json::object();
-    if (!arguments.is_object()) co_return no(kInvalidParams, "arguments must be an object");
-    auto calling = provider.call_tool(*request, name, std::move(arguments));
+    const Json& given = member(params, "arguments");
+    if (!given.is_null() && !given.is_object())
+      co_return no(kInvalidParams, "arguments must be an object");
+    auto calling = provider.call_tool(*request, name, given.is_object() ? given : kNoArguments);
     co_return co_await std::move(calling);
   }
   if (method == "completion/complete" && provider.completes()) co_return complete(provider, params);
@@ -239,10 +242,8 @@ asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {
     if (method == "prompts/get") {
       const std::string name = string_member(params, "name");
       if (name.empty()) co_return no(kInvalidParams, "name must be that of a prompt");
-      Json arguments = params.contains("arguments") && params["arguments"].is_object()
-                           ? params["arguments"]
-                           : Json::object();
-      auto getting = provider.get_prompt(*request, name, std::move(arguments));
+      const Json& given = member(params, "arguments");
+      auto getting = provider.get_prompt(*request, name, given.is_object() ? given : kNoArguments);
       co_return co_await std::move(getting);
     }
   }
@@ -258,7 +259,7 @@ Answer<> PeerOf::initialize(const Json& params) {
   if (!asked.is_string()) return no(kInvalidParams, "initialize: protocolVersion must be a string");
   const std::string version = asked.get<std::string>();
   version_ = agreed_version(version);
-  if (member(params, "capabilities").is_object()) client_.capabilities = params["capabilities"];
+  client_.declare(member(params, "capabilities"));
   Provider& provider = endpoint_.provider();
   const Info info = provider.info();
   Json result = {{"protocolVersion", version_},

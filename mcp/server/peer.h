@@ -21,8 +21,8 @@ class PeerOf final : public Peer {
          std::string root);
   ~PeerOf() override;
 
-  bool receive(Json message, std::shared_ptr<Outlet> out) override;
-  bool receive_batch(Incoming batch, std::shared_ptr<Outlet> out) override;
+  bool receive(JsonRef message, std::shared_ptr<Outlet> out) override;
+  bool receive_batch(IncomingRef batch, std::shared_ptr<Outlet> out) override;
   void aside(std::shared_ptr<Outlet> out) override { aside_ = std::move(out); }
   void give_up(const Json& id) override { end(id, /*cancelled=*/true); }
   void left() override;
@@ -42,7 +42,7 @@ class PeerOf final : public Peer {
     std::shared_ptr<Outlet> out;
     std::set<std::string> lists, uris;
   };
-  void request(Json message, std::shared_ptr<Outlet> out);
+  void request(JsonRef message, std::shared_ptr<Outlet> out);
   void notification(const Json& message);
   void end(const Json& id, bool cancelled);
   Answer<> initialize(const Json& params);

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include "mcp/message.h"
 #include "tools/lenient_json.h"
 
 namespace lares::mcp::server {
@@ -13,8 +12,56 @@ bool is_id(const Json& id) {
          (id.is_string() && id.get_ref<const std::string&>().size() <= kIdBytesMax);
 }
 
-tl::unexpected<Refusal> no(int code, std::string why) {
-  return tl::unexpected(Refusal{code, std::move(why)});
+tl::unexpected<Refusal> no(int code, std::string why, Json id = nullptr) {
+  return tl::unexpected(Refusal{code, std::move(why), nullptr, std::move(id)});
+}
+
+// Finds the id of a message that is not to be built.
+class IdFinder {
+ public:
+  Json id;
+
+  bool null() { return scalar(nullptr); }
+  bool boolean(bool value) { return scalar(value); }
+  bool number_integer(std::int64_t value) { return scalar(value); }
+  bool number_unsigned(std::uint64_t value) { return scalar(value); }
+  bool number_float(double value, const std::string&) { return scalar(value); }
+  bool string(std::string& value) { return !here_ || scalar(std::move(value)); }
+  bool binary(Json::binary_t&) { return true; }
+  bool key(std::string& name) {
+    here_ = depth_ == 1 && name == "id";
+    return true;
+  }
+  bool start_object(std::size_t) { return opens(); }
+  bool end_object() { return closes(); }
+  bool start_array(std::size_t) { return opens(); }
+  bool end_array() { return closes(); }
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) { return false; }
+
+ private:
+  bool scalar(Json value) {
+    if (!here_) return true;
+    id = std::move(value);
+    return false;  // there is no more to look for
+  }
+  bool opens() {
+    here_ = false;
+    ++depth_;
+    return true;
+  }
+  bool closes() {
+    --depth_;
+    return true;
+  }
+
+  int depth_ = 0;
+  bool here_ = false;  // its value is next
+};
+
+Json id_in(std::string_view text) {
+  IdFinder finder;
+  (void)Json::sax_parse(text, &finder);
+  return is_id(finder.id) ? std::move(finder.id) : Json();
 }
 
 }  // namespace
@@ -39,9 +86,8 @@ namespace {
 
 // Of any text.
 Answer<> json_of(std::string_view text) {
-  if (nested_too_deep(text, kDepthMax))
-    return no(kParseError,
-              fmt::format("the message is nested more than {} levels deep", kDepthMax));
+  if (const auto why = tools::too_much(text, {.depth = kDepthMax}))
+    return no(kParseError, "read the message: " + *why, id_in(text));
   Json json = tools::lenient_json<Json>(text);
   if (json.is_discarded()) return no(kParseError, "the message is not JSON in UTF-8");
   return json;
@@ -54,14 +100,15 @@ Answer<> checked(Json message) {
   if (has_id && !is_id(message["id"]))
     return no(kInvalidRequest,
               fmt::format("id must be an integer, or a string of at most {} bytes", kIdBytesMax));
+  const Json id = id_of(message);
   if (has_method && !message["method"].is_string())
-    return no(kInvalidRequest, "method must be a string");
+    return no(kInvalidRequest, "method must be a string", id);
   if (!has_method && !(has_id && (message.contains("result") || message.contains("error"))))
-    return no(kInvalidRequest, "the message is neither a request nor an answer");
+    return no(kInvalidRequest, "the message is neither a request nor an answer", id);
   if (has_method && message.contains("params") && message["params"].is_null())
     message.erase("params");
   if (has_method && message.contains("params") && !message["params"].is_object())
-    return no(kInvalidRequest, "params must be an object");
+    return no(kInvalidRequest, "params must be an object", id);
   return message;
 }
 
@@ -96,11 +143,16 @@ Incoming parse_all(std::string_view text) {
     for (Json& one : *json) {
       auto message = checked(std::move(one));
       if (message && !modern_version(*message).empty())
-        message = no(kInvalidRequest, modern_version(*message) + " has no batches; send it alone");
+        message = no(kInvalidRequest, modern_version(*message) + " has no batches; send it alone",
+                     id_of(*message));
       out.messages.push_back(std::move(message));
     }
   }
   return out;
+}
+
+JsonRef message_of(const IncomingRef& incoming, std::size_t i) {
+  return {incoming, &*incoming->messages[i]};
 }
 
 Json id_of(const Json& message) {
@@ -131,7 +183,8 @@ std::string error_text(const Json& id, const Refusal& refusal) {
   Json error = {{"code", refusal.code}, {"message", refusal.message}};
   if (!refusal.data.is_null()) error["data"] = refusal.data;
   Json message = {{"jsonrpc", "2.0"}};
-  if (!id.is_null()) message["id"] = id;  // the modern schema knows no null
+  const Json& of = id.is_null() ? refusal.id : id;
+  if (!of.is_null()) message["id"] = of;  // the modern schema knows no null
   message["error"] = std::move(error);
   return text_of(message);
 }

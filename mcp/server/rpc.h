@@ -8,7 +8,8 @@
 
 namespace lares::mcp::server {
 
-inline constexpr int kDepthMax = 64;  // of a message's JSON: reading and printing it recurse
+inline constexpr std::size_t kDepthMax = 64;  // of a message's JSON: reading and printing it
+                                              // recurse
 inline constexpr std::size_t kIdBytesMax = 256;
 inline constexpr std::string_view kMetaPrefix = "io.modelcontextprotocol/";
 

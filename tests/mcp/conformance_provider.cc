@@ -119,7 +119,7 @@ Json ConformanceProvider::tools() {
 }
 
 asio::awaitable<Answer<>> ConformanceProvider::call_tool(Call& call, std::string name,
-                                                         Json arguments) {
+                                                         const Json& arguments) {
   if (name == "test_simple_text") co_return says("This is a simple text response for testing.");
   if (name == "test_image_content")
     co_return result({{"type", "image"}, {"data", kPng}, {"mimeType", "image/png"}});
@@ -231,10 +231,10 @@ asio::awaitable<Answer<>> ConformanceProvider::asks(Call& call, const std::strin
     failed["isError"] = true;
     co_return failed;
   }
-  if (name == "test_sampling") co_return says("LLM response: " + sampled(asked.result));
-  const std::string action = asked.result["action"].get<std::string>(),
-                    content = asked.result.contains("content") ? asked.result["content"].dump()
-                                                               : "{}";
+  if (name == "test_sampling") co_return says("LLM response: " + sampled(asked.result()));
+  const std::string action = asked.result()["action"].get<std::string>(),
+                    content = asked.result().contains("content") ? asked.result()["content"].dump()
+                                                                 : "{}";
   co_return says(
       name == "test_elicitation"
           ? fmt::format("User response: action={}, content={}", action, content)
@@ -291,7 +291,7 @@ asio::awaitable<Answer<>> ConformanceProvider::asks_back(Call& call, const std::
     auto asking = call.ask(q.key, q.method, q.params);
     const Asked asked = co_await std::move(asking);
     pending = pending || asked.how == Asked::pending;
-    if (asked.how == Asked::answered) said += asked.result.dump();
+    if (asked.how == Asked::answered) said += asked.result().dump();
   }
   if (keeps) call.keep({{"round", 1}});
   if (pending) co_return Json::object();
@@ -301,7 +301,7 @@ asio::awaitable<Answer<>> ConformanceProvider::asks_back(Call& call, const std::
                            elicitation("Step 2: What is your favorite color?",
                                        schema(R"({"color": {"type": "string"}})", R"(["color"])")));
     const Asked asked = co_await std::move(asking);
-    if (asked.how == Asked::answered) said += asked.result.dump();
+    if (asked.how == Asked::answered) said += asked.result().dump();
   }
   // Who claims to have an answer must show what this was asked with.
   if (keeps && call.kept().is_null()) co_return says("An answer to no question.");
@@ -363,7 +363,7 @@ Json ConformanceProvider::prompts() {
 }
 
 asio::awaitable<Answer<>> ConformanceProvider::get_prompt(Call& call, std::string name,
-                                                          Json arguments) {
+                                                          const Json& arguments) {
   Json messages = Json::array();
   const auto user = [&](Json content) {
     messages.push_back({{"role", "user"}, {"content", std::move(content)}});
@@ -388,7 +388,7 @@ asio::awaitable<Answer<>> ConformanceProvider::get_prompt(Call& call, std::strin
         elicitation("What context should the prompt use?",
                     schema(R"({"context": {"type": "string"}})", R"(["context"])")));
     const Asked asked = co_await std::move(asking);
-    user(text_content("Context: " + asked.result.dump()));
+    user(text_content("Context: " + asked.result().dump()));
   } else {
     const Refusal refusal{kInvalidParams, "there is no prompt " + name};
     co_return tl::unexpected(refusal);

@@ -17,7 +17,7 @@ class ConformanceProvider final : public Provider {
     return {"lares-conformance", "Lares", "0.1.0", "Fixtures of the conformance suite."};
   }
   Json tools() override;
-  asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) override;
+  asio::awaitable<Answer<>> call_tool(Call& call, std::string name, const Json& arguments) override;
 
   bool has_resources() const override { return true; }
   Json resources(const std::string& root, std::size_t from, std::size_t n) override;
@@ -26,7 +26,8 @@ class ConformanceProvider final : public Provider {
 
   bool has_prompts() const override { return true; }
   Json prompts() override;
-  asio::awaitable<Answer<>> get_prompt(Call& call, std::string name, Json arguments) override;
+  asio::awaitable<Answer<>> get_prompt(Call& call, std::string name,
+                                       const Json& arguments) override;
 
   bool completes() const override { return true; }
   Answer<> complete(const Json& ref, const std::string& argument,

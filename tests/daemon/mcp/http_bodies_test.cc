@@ -9,8 +9,10 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 
-#include "daemon/read_aside.h"
+#include "daemon/shared_aside.h"
 #include "tests/daemon/dialects/fake_exchange.h"
 #include "tests/mcp/server/client.h"
 
@@ -43,6 +45,25 @@ TEST(McpHttp, KeepsNobodyWaitingWhileALongBodyIsRead) {
   io.run();
   EXPECT_EQ(large->n_replies, 1);
   EXPECT_EQ(large->answer.body, small->answer.body);
+}
+
+TEST(ReadAside, WhatIsSharedIsLetGoOfOnThePoolWhereItIsLong) {
+  struct Told {
+    std::thread::id* at;
+    ~Told() {
+      if (at) *at = std::this_thread::get_id();
+    }
+    explicit Told(std::thread::id& to) : at(&to) {}
+    Told(Told&& other) noexcept : at(std::exchange(other.at, nullptr)) {}
+  };
+  asio::thread_pool aside(1);
+  std::thread::id pool, here, there;
+  asio::post(aside, [&] { pool = std::this_thread::get_id(); });
+  shared_aside(aside, kReadAsideBytes - 1, Told(here));
+  shared_aside(aside, kReadAsideBytes, Told(there));
+  aside.join();
+  EXPECT_EQ(here, std::this_thread::get_id());
+  EXPECT_EQ(there, pool);
 }
 
 }  // namespace

@@ -38,7 +38,8 @@ struct Offered final : Provider {
   int n_tools = 3;
   int n_stopped = 0;
   bool last_cancelled = false;
-  Call* asking = nullptr;  // while it asks
+  Call* asking = nullptr;       // while it asks
+  const Json* given = nullptr;  // the latest call's arguments
 
   Info info() const override { return {"test", "Test", "1", "how to use it"}; }
   Json tools() override {
@@ -47,7 +48,9 @@ struct Offered final : Provider {
       list.push_back({{"name", "tool" + std::to_string(i)}, {"inputSchema", {{"type", "object"}}}});
     return list;
   }
-  asio::awaitable<Answer<>> call_tool(Call& call, std::string name, Json arguments) override {
+  asio::awaitable<Answer<>> call_tool(Call& call, std::string name,
+                                      const Json& arguments) override {
+    given = &arguments;
     if (name == "echo") co_return text(arguments.dump());
     if (name == "root") co_return text(call.root());
     if (name == "throws") throw std::runtime_error("out of luck");
@@ -76,7 +79,7 @@ struct Offered final : Provider {
       const Asked asked = co_await std::move(question);
       asking = nullptr;
       if (asked.how == Asked::pending) co_return Json::object();
-      co_return text(asked.how == Asked::answered ? asked.result.dump() + call.kept().dump()
+      co_return text(asked.how == Asked::answered ? asked.result().dump() + call.kept().dump()
                                                   : "how " + std::to_string(asked.how));
     }
     const Refusal refusal{kInvalidParams, "there is no tool " + name};
@@ -110,7 +113,7 @@ struct Client {
   }
   void say(Json message) {
     message["jsonrpc"] = "2.0";
-    peer->receive(message, heard);
+    peer->receive(std::make_shared<const Json>(std::move(message)), heard);
     run();
   }
   // The last thing heard after it.

@@ -40,17 +40,17 @@ TEST(FramingFuzz, DamageIsRefusedOrAnswered) {
                    random() % 2 == 0 ? "2025-03-26" : "2025-11-25");
     for (int i = 0; i < 50; ++i) {
       const std::string line = kDamage(kSeeds[random() % std::size(kSeeds)], random);
-      const auto incoming = parse_all(line);
-      const auto& message = incoming.messages.front();
-      if (!incoming.batch && !message) {
+      const auto incoming = std::make_shared<const Incoming>(parse_all(line));
+      const auto& message = incoming->messages.front();
+      if (!incoming->batch && !message) {
         ++refused;
         ASSERT_FALSE(message.error().message.empty());
         ASSERT_TRUE(parse(error_text(1, message.error())));
         continue;
       }
       const int finished = c.heard->finished;
-      const bool expects = incoming.batch ? c.peer->receive_batch(incoming, c.heard)
-                                          : c.peer->receive(*message, c.heard);
+      const bool expects = incoming->batch ? c.peer->receive_batch(incoming, c.heard)
+                                           : c.peer->receive(message_of(incoming, 0), c.heard);
       c.run();
       answered += c.heard->finished > finished;
       ASSERT_TRUE(expects || c.heard->finished <= finished + 1) << line;

@@ -55,7 +55,8 @@ TEST(Legacy, TheAnswersToABatchComeTogether) {
   c.initialize(Json::object(), "2025-03-26");
   const auto n = c.heard->messages.size();
   const auto say = [&](const char* text) {
-    const bool answered = c.peer->receive_batch(parse_all(text), c.heard);
+    const bool answered = c.peer->receive_batch(std::make_shared<const Incoming>(parse_all(text)),
+                                                c.heard);
     c.run();
     return answered;
   };
@@ -74,9 +75,32 @@ TEST(Legacy, TheAnswersToABatchComeTogether) {
   EXPECT_EQ(code_of(answers[1]), kInvalidRequest);
 }
 
+TEST(Legacy, WhatACallIsGivenIsNotCopiedAndLetGoOfWithIt) {
+  Client c;
+  c.initialize();
+  const auto send = [&](const char* tool, int id) {
+    const Json arguments = {{"many", Json::array({1, 2, 3})}};
+    return std::make_shared<const Json>(
+        Json{{"jsonrpc", "2.0"},
+             {"id", id},
+             {"method", "tools/call"},
+             {"params", {{"name", tool}, {"arguments", arguments}}}});
+  };
+  auto message = send("wait", 71);
+  std::weak_ptr<const Json> there = message;
+  c.peer->receive(message, c.heard);
+  c.run();
+  EXPECT_EQ(c.offered.given, &(*message)["params"]["arguments"]);
+  message = nullptr;
+  EXPECT_FALSE(there.expired()) << "the call still runs";
+  c.say({{"method", "notifications/cancelled"}, {"params", {{"requestId", 71}}}});
+  EXPECT_TRUE(there.expired());
+}
+
 TEST(Legacy, OnlyOneVersionHasBatches) {
   Client c;
-  const Incoming batch = parse_all(R"([{"jsonrpc":"2.0","id":1,"method":"ping"}])");
+  const auto batch =
+      std::make_shared<const Incoming>(parse_all(R"([{"jsonrpc":"2.0","id":1,"method":"ping"}])"));
   c.peer->receive_batch(batch, c.heard);
   EXPECT_EQ(code_of(c.heard->last()), kInvalidRequest) << "nor is there one before initialize";
   c.initialize();

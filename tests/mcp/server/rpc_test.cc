@@ -1,5 +1,6 @@
 // Texts that are messages and texts that are none; states that clients carry; what headers must
 // say.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <map>
@@ -7,6 +8,7 @@
 #include "mcp/server/base64.h"
 #include "mcp/server/rpc.h"
 #include "mcp/server/sealed.h"
+#include "tools/lenient_json.h"
 
 namespace lares::mcp::server {
 namespace {
@@ -76,6 +78,40 @@ TEST(Rpc, DepthAndIdsAreBounded) {
   };
   EXPECT_TRUE(parse(named(kIdBytesMax)));
   EXPECT_FALSE(parse(named(kIdBytesMax + 1)));
+}
+
+TEST(Rpc, AMessageWithoutMeasureIsNotParsedAndItsRequestToldSo) {
+  const auto with = [](const std::string& params) {
+    return R"({"jsonrpc":"2.0","params":{"id":7,"a":)" + params +
+           R"(},"method":"x","id":"mine","x":1})";
+  };
+  const auto list = [](std::size_t n) {
+    std::string text = "[1";
+    for (std::size_t i = 1; i < n; ++i) text += ",1";
+    return text + "]";
+  };
+  const auto object = [](std::size_t n) {
+    std::string text = R"({"0":1)";
+    for (std::size_t i = 1; i < n; ++i) text += fmt::format(R"(,"{}":1)", i);
+    return text + "}";
+  };
+  const tools::JsonBounds bounds;
+  const std::size_t n_beside = 8;  // the message, its six members, and the list
+  EXPECT_TRUE(parse(with(list(bounds.values - n_beside))));
+  EXPECT_TRUE(parse(with(object(bounds.members))));
+  for (const auto& [params, why] :
+       {std::pair{list(bounds.values - n_beside + 1), "it has more than 1048576 values"},
+        std::pair{object(bounds.members + 1), "an object in it has more than 16384 members"},
+        std::pair{std::string(100, '[') + std::string(100, ']'),
+                  "it is nested deeper than 64 levels"}}) {
+    const auto refused = parse(with(params));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, kParseError);
+    EXPECT_EQ(refused.error().message, fmt::format("read the message: {}", why));
+    EXPECT_EQ(Json::parse(error_text(nullptr, refused.error()))["id"], "mine");
+  }
+  EXPECT_EQ(parse(R"({"jsonrpc":"2.0","id":7,"method":"x","params":[]})").error().id, 7);
+  EXPECT_EQ(parse(std::string(1'000'000, '[')).error().id, nullptr);
 }
 
 TEST(Rpc, TextsHaveNoNewlineInThem) {
