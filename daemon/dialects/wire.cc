@@ -14,6 +14,7 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdDigits = 24;
+constexpr std::size_t kBodyValuesMax = 1 << 22;  // a prompt may be a million ids
 constexpr std::string_view kRetryAfter_s = "5";
 
 std::string_view anthropic_type(unsigned status) {
@@ -45,32 +46,10 @@ HttpReply reply_with(const WireError& error, WireJson body) {
 }  // namespace
 
 std::optional<std::string> too_much(std::string_view text) {
-  std::vector<std::size_t> n_members;  // of what is open
-  std::size_t n_compares = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
-      n_members.push_back(0);
-      if (n_members.size() > kBodyDepthMax)
-        return fmt::format("it is nested deeper than {} levels", kBodyDepthMax);
-    } else if ((c == '}' || c == ']') && !n_members.empty()) {
-      n_members.pop_back();
-    } else if (c == ':' && !n_members.empty()) {
-      if (++n_members.back() > kBodyMembersMax)
-        return fmt::format("an object in it has more than {} members", kBodyMembersMax);
-      if ((n_compares += n_members.back()) > kBodyComparesMax)
-        return "its objects have too many members";
-    }
-  }
-  return std::nullopt;
+  return tools::too_much(text, {.depth = kBodyDepthMax,
+                                .members = kBodyMembersMax,
+                                .compares = kBodyComparesMax,
+                                .values = kBodyValuesMax});
 }
 
 std::string wire_text(const WireJson& json) {

@@ -122,12 +122,9 @@ tl::expected<Message, Error> parse_line(std::string_view text, Id& id_out) {
     return tl::unexpected(Error{Code::invalid_request, "read a request: " + std::move(why),
                                 "send JSON-RPC 2.0, one object per line", 0});
   };
-  if (nested_too_deep(text)) {
-    return tl::unexpected(Error{
-        Code::parse_error,
-        "read a request: the line is nested deeper than " + std::to_string(kNestingMax) + " levels",
-        "send one JSON object per line", 0});
-  }
+  if (const auto why = tools::too_much(text, {.depth = kNestingMax}))
+    return tl::unexpected(
+        Error{Code::parse_error, "read a request: " + *why, "send one JSON object per line", 0});
   Json j = tools::lenient_json<Json>(text);
   if (j.is_discarded())
     return tl::unexpected(Error{Code::parse_error, "read a request: the line is not JSON",

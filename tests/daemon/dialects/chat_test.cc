@@ -561,6 +561,17 @@ TEST_F(ChatTest, ABodyWithoutMeasureIsNotParsed) {
   const auto slow = ask("POST", "/chat/completions", twice);
   EXPECT_NE(slow->answer.body.find("its objects have too many members"), std::string::npos)
       << slow->answer.body;
+  constexpr std::size_t kValuesMax = 1 << 22;
+  const auto values = [&](std::size_t n) {  // n, and a few beside them
+    std::string list = "1";
+    list.reserve(2 * n);
+    for (std::size_t i = 1; i < n; ++i) list += ",1";
+    return ask("POST", "/chat/completions", with("\"metadata\": [" + list + "]"));
+  };
+  EXPECT_EQ(values(kValuesMax - 100)->answer.status, 200u);
+  const auto full = values(kValuesMax);
+  EXPECT_NE(full->answer.body.find("it has more than 4194304 values"), std::string::npos)
+      << full->answer.body;
 }
 
 TEST_F(ChatTest, ModelsAreOneListForBothFamilies) {

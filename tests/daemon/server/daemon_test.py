@@ -44,6 +44,17 @@ class DaemonTest(DaemonCase):
             self.assertEqual(message["error"]["data"]["kind"], kind, line)
         self.assertEqual(c.call("ping"), {})
 
+    def test_a_line_that_would_take_minutes_to_parse_is_not_parsed(self):
+        c = self.start()
+        members = ",".join(f'"{i}":1' for i in range(20_000))
+        c.send_raw(b'{"jsonrpc":"2.0","id":7,"method":"ping","params":{%s}}\n' % members.encode())
+        message = c.read()
+        while "method" in message:
+            message = c.read()
+        self.assertEqual((message["error"]["data"]["kind"], message["error"]["message"]),
+                         ("parse_error", "read a request: an object in it has more than 16384 members"))
+        self.assertEqual(c.call("ping"), {})
+
     def test_an_observer_changes_nothing(self):
         self.start()
         c = self.connect(role="observe")
