@@ -1,9 +1,9 @@
 #include "daemon/shown/text.h"
 
 #include <fmt/format.h>
+#include <locale.h>
 
 #include <algorithm>
-#include <clocale>
 #include <cstdint>
 #include <cwchar>
 #include <iterator>
@@ -85,12 +85,14 @@ void append_utf8(std::string& out, char32_t code) {
 }
 
 // glibc's tables, by way of the C.UTF-8 locale it carries since 2.35: no table of our own to grow
-// old.
+// old. This thread's for the moment, and not the process's: others may be reading that one.
 int character_columns(char32_t code) {
   if (code < 0x7F) return code < 0x20 ? 0 : 1;
-  static const bool have_tables = std::setlocale(LC_CTYPE, "C.UTF-8") != nullptr;
-  if (!have_tables) return 1;
+  static const locale_t tables = ::newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+  if (!tables) return 1;
+  const locale_t before = ::uselocale(tables);
   const int width = ::wcwidth(static_cast<wchar_t>(code));
+  ::uselocale(before);
   return width < 0 ? 1 : width;  // unassigned or unprintable: terminals draw one cell
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <clocale>
 #include <cstdlib>
 
 #include "daemon/cli/interactive/line_editor_state.h"
@@ -161,8 +162,7 @@ int key_of(EditLine* el, wchar_t* key) { return LineEditor::State::of(el)->read_
 
 void LineEditor::State::start() {
   to_drawn = file_into(drawn), to_complaints = file_into(complaints);
-  // Sets the locale's character type: libedit measures and writes by it
-  (void)character_columns(0xA0);
+  (void)std::setlocale(LC_CTYPE, "C.UTF-8");  // libedit measures and writes by it
   el = ::el_init_fd("lares", stdin, to_drawn, to_complaints, STDIN_FILENO, STDOUT_FILENO,
                     STDERR_FILENO);
   if (!el) return;

@@ -1,6 +1,9 @@
 #include "daemon/shown/text.h"
 
 #include <gtest/gtest.h>
+#include <locale.h>
+
+#include <clocale>
 
 namespace lares::shown {
 namespace {
@@ -18,6 +21,15 @@ TEST(ShownText, DecodesEveryCharacterThatItWrites) {
       ASSERT_TRUE(!cut.valid && cut.bytes == 1) << static_cast<unsigned>(code);
     }
   }
+}
+
+// Of the process's locale other threads read while this one measures.
+TEST(ShownText, MeasuringChangesNoLocale) {
+  ASSERT_STREQ(std::setlocale(LC_CTYPE, nullptr), "C");
+  EXPECT_EQ(columns("漢é"), 3);
+  EXPECT_EQ(columns("e\u0301"), 1) << "a combining accent has no column of its own";
+  EXPECT_STREQ(std::setlocale(LC_CTYPE, nullptr), "C");
+  EXPECT_EQ(::uselocale(nullptr), LC_GLOBAL_LOCALE);
 }
 
 TEST(ShownText, WhatIsNoCharacterTakesOneByte) {
