@@ -248,6 +248,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   // there.
   tools::stop_snapshots();
   host.end();
+  generator.abandon();
   for (DiskPool* pool : {&trees, &disk, &tool_threads}) pool->abandon();
   io.abandon();
   log.event("end");

@@ -45,6 +45,11 @@ Generator::~Generator() {
   reading_.join();
 }
 
+void Generator::abandon() {
+  rendering_.abandon();
+  reading_.abandon();
+}
+
 engine::Sampling Generator::sampling() const {
   engine::Sampling sampling = core_->options.sampling;
   std::random_device random;

@@ -9,13 +9,13 @@
 #include <utility>
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/thread_pool.hpp>
 
 #include "daemon/completions/generation.h"
 #include "daemon/completions/prefix_cache.h"
 #include "daemon/completions/queue.h"
 #include "daemon/completions/render.h"
 #include "daemon/completions/sampled.h"
+#include "daemon/contexts.h"
 #include "daemon/engine_host.h"
 #include "daemon/log.h"
 
@@ -90,6 +90,9 @@ class Generator final : public Generations {
 
   // The daemon ends: what runs ends with GenerationEnd::Reason::ending, and nothing begins.
   void end();
+  // As DiskPool's, of its threads: requests that are being read or encoded when nothing runs on the
+  // io thread any more.
+  void abandon();
 
   // Since the start, on the io executor. Of the prompts' tokens the cached ones were not evaluated.
   struct Counts {
@@ -109,8 +112,8 @@ class Generator final : public Generations {
                                                             std::stop_token stop);
 
   const std::shared_ptr<GeneratorCore> core_;
-  asio::thread_pool rendering_{1};  // a prompt of a million tokens takes a second to encode
-  asio::thread_pool reading_{2};    // a body of 20 MB takes up to two to be parsed
+  DiskPool rendering_{1};  // a prompt of a million tokens takes a second to encode
+  DiskPool reading_{2};    // a body of 20 MB takes up to two to be parsed
 };
 
 }  // namespace lares::daemon

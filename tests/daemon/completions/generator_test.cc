@@ -1,7 +1,13 @@
 // Stateless generation over a scripted model: what it is given, what is said of it, and what the
 // next request need not evaluate again.
+#include <atomic>
+#include <future>
+
+#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 
+#include "daemon/contexts.h"
+#include "daemon/on_disk_pool.h"
 #include "daemon/turn/repetition.h"
 #include "tests/daemon/completions/generator_case.h"
 
@@ -12,6 +18,37 @@ using Json = Conversation::Json;
 using Reason = GenerationEnd::Reason;
 using test::Answered, test::read;
 class GeneratorTest : public test::GeneratorCase {};
+
+// As the daemon ends where a handler did not. A frame that is unwound later than this refers to
+// what is gone: the server of its connection, for one.
+TEST(Generator, WhatItsThreadsHoldIsUnwoundWhenItIsAbandoned) {
+  struct Local {
+    std::atomic<int>& n;
+    ~Local() { ++n; }
+  };
+  IoLoop io;
+  EngineHost host(io.get_executor());
+  const Log log(-1);
+  Generator generator(io.get_executor(), host, log, {});
+  asio::any_io_executor aside = generator.aside();
+  std::promise<void> go_on;
+  std::atomic<int> n_unwound = 0;
+  const auto job = [gone_on = go_on.get_future().share()] {
+    gone_on.wait();
+    return true;
+  };
+  const auto reads = [&]() -> asio::awaitable<void> {
+    const Local local{n_unwound};
+    co_await on_disk_pool(aside, job);
+  };
+  constexpr int kReads = 5;  // more than it has threads
+  for (int i = 0; i < kReads; ++i) asio::co_spawn(io, reads, asio::detached);
+  io.poll();
+  go_on.set_value();
+  generator.abandon();
+  io.abandon();
+  EXPECT_EQ(n_unwound, kReads);
+}
 
 TEST_F(GeneratorTest, WhatIsThoughtAndSaidIsToldApart) {
   run({{.text = "I think.</think>Über alles: gut."}}, [](Generator& g) -> asio::awaitable<void> {
