@@ -23,35 +23,6 @@ std::optional<unsigned> unit_at(std::string_view json, std::size_t at) {
 bool is_high(unsigned unit) { return unit >= 0xD800 && unit < 0xDC00; }
 bool is_low(unsigned unit) { return unit >= 0xDC00 && unit < 0xE000; }
 
-// Ends at the first number that is another one for its reader.
-class NumberFinder final : public nlohmann::json_sax<nlohmann::json> {
- public:
-  std::optional<std::string> found;
-
-  bool number_float(double value, const std::string& literal) override {
-    const bool integer = literal.find_first_of(".eE") == std::string::npos;
-    if (integer && fmt::format("{:.0f}", value) != literal) found = literal;
-    return !found;
-  }
-  bool parse_error(std::size_t, const std::string& token,
-                   const nlohmann::json::exception& why) override {
-    constexpr int kOutOfRange = 406;  // as nlohmann::json documents it
-    if (why.id == kOutOfRange) found = token;
-    return false;
-  }
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(std::int64_t) override { return true; }
-  bool number_unsigned(std::uint64_t) override { return true; }
-  bool string(std::string&) override { return true; }
-  bool binary(nlohmann::json::binary_t&) override { return true; }
-  bool start_object(std::size_t) override { return true; }
-  bool key(std::string&) override { return true; }
-  bool end_object() override { return true; }
-  bool start_array(std::size_t) override { return true; }
-  bool end_array() override { return true; }
-};
-
 }  // namespace
 
 std::optional<std::string> with_whole_characters(std::string_view json) {
@@ -93,12 +64,6 @@ bool nested_too_deep(std::string_view json, std::size_t depth_max) {
     }
   }
   return false;
-}
-
-std::optional<std::string> inexact_number(std::string_view json) {
-  NumberFinder finder;
-  (void)nlohmann::json::sax_parse(json, &finder);
-  return std::move(finder.found);
 }
 
 std::optional<std::string> too_much(std::string_view json, const JsonBounds& bounds) {

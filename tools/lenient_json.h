@@ -30,11 +30,6 @@ struct JsonBounds {
 // nullopt: it is not.
 std::optional<std::string> too_much(std::string_view json, const JsonBounds& bounds);
 
-// The first number that whoever parses the text gets as another one: an integer of more than 64
-// bits, where a double rounds it, or what is beyond every double, where the whole text is then no
-// JSON. nullopt: there is none.
-std::optional<std::string> inexact_number(std::string_view json);
-
 // Discarded where it is no JSON all the same.
 template <class Json>
 Json lenient_json(std::string_view text) {
