@@ -46,8 +46,8 @@ TurnSettings turn_settings(TurnSettings s, const protocol::SessionSettings& give
   if (given.think_tokens_max) s.think_tokens_max = *given.think_tokens_max;
   if (mode == "ask" || given.policy == "plan" || given.policy == "read-only")
     s.tools = ToolUse::reading;
-  s.answer_schema = answer_schema(given.answer_schema).value_or(nullptr);  // wrong_setting() let it
-                                                                           // in
+  // wrong_setting() has let it in, so it can be obeyed.
+  s.answer_schema = answer_schema(given.answer_schema).value_or(nullptr);
   return s;
 }
 
