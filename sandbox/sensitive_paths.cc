@@ -121,6 +121,9 @@ struct SensitivePaths::State {
       case Noted::Kind::secret:
       case Noted::Kind::socket:
         return add(out, path);
+      case Noted::Kind::fifo:
+        if (writes_nothing) add(out, path);
+        return;
       case Noted::Kind::by_text: {
         struct stat status;
         if (::lstat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return;
@@ -174,6 +177,7 @@ struct SensitivePaths::State {
 
   std::string root;
   SensitiveLimits limits;
+  bool writes_nothing;
   SensitiveTree tree;
   std::map<std::string, std::pair<Id, bool>> texts;       // of files whose text decides
   Hidden known;                                           // hidden, or the sandbox's own
@@ -183,8 +187,9 @@ struct SensitivePaths::State {
   std::size_t n_readonly = 0;
 };
 
-SensitivePaths::SensitivePaths(std::string root, SensitiveLimits limits)
-    : state_(std::make_unique<State>(State{std::move(root), limits, {}, {}, {}, {}, {}, {}})) {}
+SensitivePaths::SensitivePaths(std::string root, SensitiveLimits limits, bool writes_nothing)
+    : state_(std::make_unique<State>(
+          State{std::move(root), limits, writes_nothing, {}, {}, {}, {}, {}, {}})) {}
 SensitivePaths::~SensitivePaths() = default;
 
 Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
@@ -211,7 +216,7 @@ Result<SensitivePaths::Appeared> SensitivePaths::before_command(bool idle,
   for (const auto& [path, what] : *found) {
     const auto before = state_->known.find(path);
     if (before != state_->known.end() && before->second.id == what.id) continue;
-    if (what.is_socket && !idle) continue;
+    if (what.is_socket && !idle && !state_->writes_nothing) continue;
     out.hidden.push_back(path);
     if (hidden.insert(path).second) out.fresh.push_back(path.substr(state_->root.size() + 1));
   }

@@ -35,7 +35,10 @@ struct Sensitive {
 class SensitivePaths {
  public:
   using Cancelled = std::atomic<bool>;  // looked at now and then
-  explicit SensitivePaths(std::string root, SensitiveLimits limits = {});
+  // `writes_nothing`: of a sandbox with a read-only worktree. FIFOs are hidden in it too, for what
+  // is written to one somebody outside may read, and no socket is its own.
+  explicit SensitivePaths(std::string root, SensitiveLimits limits = {},
+                          bool writes_nothing = false);
   ~SensitivePaths();
 
   // All there is, for a sandbox that begins now.

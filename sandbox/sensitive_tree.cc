@@ -219,6 +219,7 @@ class Follower {
     using enum Noted::Kind;
     const auto note = [&](Noted::Kind kind) { out.noted.push_back({kind, std::string(name)}); };
     if (type == DT_SOCK) return note(socket);
+    if (type == DT_FIFO) return note(fifo);
     if (type != DT_REG && type != DT_LNK) return;
     if (name == ".git" && type == DT_REG) {
       if (!path.empty()) note(git);

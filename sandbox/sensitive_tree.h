@@ -18,6 +18,7 @@ struct Noted {
     secret,    // by its name
     socket,    // somebody outside may listen, and a read-only mount does not keep anyone from
                // connecting
+    fifo,      // so may somebody outside read
     by_text,   // a file whose text decides
     link,      // named as a secret: that is what it leads to
     git,       // a .git directory or file below the root's

@@ -31,6 +31,7 @@ struct BuiltinOptions {
   std::string sandbox_launcher;       // path of lares-sandbox
   std::vector<std::string> viewable;  // directories elsewhere whose files may be viewed, absolute
   bool no_sandbox = false;            // the user said so, in so many words, for this session
+  bool worktree_readonly = false;     // for commands
   int command_timeout_ms = 300'000;
   // Who calls has run commands in another shell, which is gone: the first result says so
   bool had_shell = false;

@@ -68,6 +68,10 @@ class Tool {
   virtual bool mutates(const nlohmann::json& args) const = 0;  // in doubt, true
   // Outcome::changes names every file of the worktree that the call changes.
   virtual bool tells_changes(const nlohmann::json& /*args*/) const { return false; }
+  // What is called by its name in a turn that changes nothing, as long as its calls do not mutate:
+  // it is asked for its own news in such a turn. Null: nothing. What stands in for a tool may also
+  // be called where a call would mutate: it then says why it does not.
+  virtual Tool* for_reading() { return this; }
   // What happened since the last call that the model should hear of, a job's end for instance;
   // empty: nothing.
   virtual asio::awaitable<std::string> news() { co_return std::string(); }

@@ -77,6 +77,11 @@ constexpr std::string_view kNotBegunNote =
     "[the shell ended before this command, which was not run]";
 constexpr std::string_view kNewShellNote =
     "[a new shell: the directory, environment and background jobs of earlier calls are gone]";
+// Before the first result of the one in which nothing can be written.
+constexpr std::string_view kReadingNote =
+    "[a new shell, for reading, with a directory, environment and jobs of its own: the repository "
+    "cannot be written from here, /tmp can, and there is no network]";
+constexpr std::string_view kJobsForReading = "Of the shell for reading:";
 
 std::string make_nonce() {
   unsigned char bytes[12] = {};
@@ -195,7 +200,8 @@ std::string told_of_unreached(const std::map<std::string, std::string>& all) {
 }  // namespace
 
 BashTool::BashTool(asio::any_io_executor io, const BuiltinOptions& options)
-    : options_(options),
+    : io_(io),
+      options_(options),
       spec_{"bash", description(options), kSchema},
       threads_(options.threads),
       untold_loss_(options.had_shell),
@@ -237,6 +243,19 @@ asio::awaitable<Result<Outcome>> BashTool::run(nlohmann::json args, OnOutput on_
   }
   co_await leave_cancellation(throwing);
   co_return out;
+}
+
+Tool* BashTool::for_reading() {
+  if (options_.worktree_readonly) return this;
+  if (options_.no_sandbox) return nullptr;
+  if (!for_reading_) {
+    BuiltinOptions options = options_;
+    options.worktree_readonly = true;
+    options.had_shell = false;
+    options.network_allow.clear();
+    for_reading_ = std::make_unique<BashTool>(io_, options);
+  }
+  return for_reading_.get();
 }
 
 bool any_job_runs(const std::vector<std::unique_ptr<Tool>>& tools) {
@@ -283,6 +302,7 @@ asio::awaitable<std::string> BashTool::ask_for_jobs() {
   if (!reply.ended()) co_return out;  // its answer, if it comes, is passed over as no command's
   shell_.unread += printed;
   for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(out, line);
+  if (!out.empty() && options_.worktree_readonly) out = fmt::format("{}\n{}", kJobsForReading, out);
   if (shell_.inside) add_told(out, sandbox::told_of(shell_.inside->end(shell_.process->alone())));
   if (out.empty() || shell_.unread.empty()) co_return out;
   OutputCleaner cleaner;
@@ -299,12 +319,13 @@ asio::awaitable<tl::expected<void, std::string>> BashTool::ensure_shell() {
   if (shell_.process && !has_ended(shell_.process->pid()))
     co_return tl::expected<void, std::string>();
   drop_shell();
-  if (!options_.no_sandbox)
+  if (!options_.no_sandbox && !options_.worktree_readonly)
     shell_.inside =
         std::make_unique<sandbox::ControlPaths::Inside>(sandbox::ControlPaths::of(options_.root));
   sandbox::Sensitive sensitive;
   if (!options_.no_sandbox) {
-    shell_.secrets = std::make_shared<sandbox::SensitivePaths>(options_.root);
+    shell_.secrets = std::make_shared<sandbox::SensitivePaths>(
+        options_.root, sandbox::SensitiveLimits(), options_.worktree_readonly);
     const auto search = [secrets = shell_.secrets](const Cancelled& cancelled) {
       return secrets->begin(cancelled);
     };
@@ -450,6 +471,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     throttle.add(text);
     throttle.flush_if_due();
   };
+  if (options_.worktree_readonly && !std::exchange(told_it_reads_, true))
+    take(std::string(kReadingNote) + '\n');
   const auto killed_before = std::exchange(jobs_killed_, {});
   if (std::exchange(untold_loss_, false)) {
     take(std::string(kNewShellNote) + '\n');
@@ -500,7 +523,8 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     co_return tl::unexpected(Error{Errc::cancelled, "bash: cancelled; the shell was reset"});
   }
   std::string text = clip.finish();
-  std::string sandbox_says = shell_.secrets ? explained(text, options_.root, shell_.kept) : "";
+  std::string sandbox_says =
+      shell_.secrets ? explained(text, options_.root, shell_.kept, options_.worktree_readonly) : "";
   add_told(sandbox_says, told_of_unreached(std::exchange(*shell_.unreached, {})));
   if (reply.ended()) {
     if (reply.status() != 0) add_line(text, fmt::format("[exit code: {}]", reply.status()));
@@ -508,7 +532,7 @@ asio::awaitable<Result<Outcome>> BashTool::locked(std::string command, OnOutput 
     for (const auto& line : shell_.jobs.take(reply.jobs(), &shell_.unread)) add_line(text, line);
     if (shell_.inside) add_told(text, sandbox::told_of(shell_.inside->end(process.alone())));
     add_told(text, hidden);
-    if (shell_.secrets) {
+    if (shell_.secrets && !options_.worktree_readonly) {  // else what appeared is somebody else's
       const auto search = [secrets = shell_.secrets](const Cancelled& cancelled) {
         return secrets->after_command(cancelled).map([] { return std::monostate(); });
       };

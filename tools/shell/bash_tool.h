@@ -24,7 +24,9 @@ class BashTool : public Tool {
  public:
   BashTool(asio::any_io_executor io, const BuiltinOptions& options);
   const Spec& spec() const override { return spec_; }
-  bool mutates(const nlohmann::json&) const override { return true; }
+  bool mutates(const nlohmann::json&) const override { return !options_.worktree_readonly; }
+  // A shell of its own, in which the worktree is read-only and no host is reached.
+  Tool* for_reading() override;
   asio::awaitable<Result<Outcome>> run(nlohmann::json args, OnOutput on_output) override;
   asio::awaitable<std::string> news() override;
   bool any_job_runs() const {
@@ -53,12 +55,15 @@ class BashTool : public Tool {
   void drop_shell();
   void tell_reset(std::string& text);
 
+  const asio::any_io_executor io_;
   BuiltinOptions options_;
   Spec spec_;
   WorkThreads threads_;
   Shell shell_;
-  bool untold_loss_;                      // an earlier shell is gone, and no result has said so
-  std::vector<std::string> jobs_killed_;  // with it, as far as is known: a line each
+  bool untold_loss_;                       // an earlier shell is gone, and no result has said so
+  std::vector<std::string> jobs_killed_;   // with it, as far as is known: a line each
+  std::unique_ptr<BashTool> for_reading_;  // null: never asked for
+  bool told_it_reads_ = false;             // in the results of this shell, which is that one
   // Holds one: calls run one after the other
   asio::experimental::channel<void(boost::system::error_code)> turn_;
 };

@@ -97,6 +97,7 @@ asio::awaitable<tl::expected<std::unique_ptr<sandbox::Process>, std::string>> st
   policy.root = options.root;
   policy.hidden = std::move(sensitive.hidden);
   policy.readonly = std::move(sensitive.readonly);
+  policy.worktree_readonly = options.worktree_readonly;
   if (backend != sandbox::Backend::none) keep_own(policy);
   policy.network_allow = options.network_allow;
   policy.on_network = options.on_network;

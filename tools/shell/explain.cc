@@ -115,15 +115,17 @@ std::string listed(const std::vector<std::string>& paths) {
 }  // namespace
 
 std::string explained(std::string_view output, const std::string& root,
-                      const sandbox::Sensitive& kept) {
+                      const sandbox::Sensitive& kept, bool writes_nothing) {
   std::string out;
   const auto add = [&](const std::string& line) { out += (out.empty() ? "" : "\n") + line; };
   const auto says = [&](const auto& texts) {
     return std::ranges::any_of(texts, [&](auto text) { return output.find(text) != output.npos; });
   };
   if (says(kNoSpace))
-    add("[/tmp, the home directory and caches are small here and in memory. What needs more can "
-        "have TMPDIR or its cache in the repository.]");
+    add(fmt::format("[/tmp, the home directory and caches are small here and in memory.{}]",
+                    writes_nothing ? ""
+                                   : " What needs more can have TMPDIR or its cache in the "
+                                     "repository."));
   if (says(kNoDocker))
     add("[Docker may well run, but no command can reach it from the sandbox; the user can.]");
   const auto complaints = complaints_in(output);
@@ -160,6 +162,7 @@ std::string explained(std::string_view output, const std::string& root,
         fmt::format("[hidden, for it may hold secrets: {}. No command can read, change, move or "
                     "remove it, nor move or remove a directory that holds it; the user can.]",
                     listed(hidden)));
+  if (writes_nothing) return out;  // nor is anything else written
   if (git)
     add("[.git is read-only for commands. The `git` tool can add, commit, branch and switch.]");
   if (!readonly.empty())

@@ -12,7 +12,8 @@ namespace lares::tools {
 // Lines for the model about errors in `output`: of paths in `kept` and those that are read-only in
 // every sandbox, relative to whatever directory; of Docker, which is out of reach; and of the
 // private directories, which are small. "" when there are none.
+// `writes_nothing`: the worktree is read-only.
 std::string explained(std::string_view output, const std::string& root,
-                      const sandbox::Sensitive& kept);
+                      const sandbox::Sensitive& kept, bool writes_nothing = false);
 
 }  // namespace lares::tools

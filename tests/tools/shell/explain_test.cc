@@ -10,9 +10,17 @@ const std::string kRoot = "/home/u/project";
 sandbox::Sensitive kept() {
   return {{kRoot + "/app/dist/.env", kRoot + "/.env"}, {kRoot + "/.githooks", kRoot + "/lib/.git"}};
 }
-std::string told(std::string_view output) { return explained(output, kRoot, kept()); }
+std::string told(std::string_view output, bool writes_nothing = false) {
+  return explained(output, kRoot, kept(), writes_nothing);
+}
 bool names(std::string_view output, std::string_view path) {
   return told(output).find(path) != std::string::npos;
+}
+
+TEST(Explained, WhereNothingIsWrittenNoWayToWriteIsShown) {
+  EXPECT_EQ(told("bash: x: No space left on device\n", true),
+            "[/tmp, the home directory and caches are small here and in memory.]");
+  EXPECT_EQ(told("touch: cannot touch '.git/x': Read-only file system\n", true), "");
 }
 
 TEST(Explained, AreNamedWhateverProgramComplains) {
