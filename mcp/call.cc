@@ -61,7 +61,8 @@ Result<Outcome> rendered(const std::string& server, const std::string& tool,
 
 class CallTool final : public tools::Tool {
  public:
-  explicit CallTool(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) {}
+  explicit CallTool(std::shared_ptr<Servers> servers, bool reading = false)
+      : servers_(std::move(servers)), reading_(reading) {}
 
   const tools::Spec& spec() const override {
     static const tools::Spec spec{
@@ -70,9 +71,22 @@ class CallTool final : public tools::Tool {
         R"("required":["server","tool","arguments"]})"};
     return spec;
   }
-  bool mutates(const json&) const override {
-    return true;
-  }  // a server's own word about it is not to be trusted
+  // A server's own word about it is not to be trusted; where it counts, people are asked, too.
+  bool mutates(const json& args) const override {
+    if (!reading_) return true;
+    std::string server, tool, wrong;
+    std::shared_ptr<Client> client;
+    json arguments;
+    if (!read(args, server, tool, arguments, client, wrong)) return false;  // nothing is called
+    const RemoteTool* const known = client->listed(tool);
+    return !known || !known->only_reads;
+  }
+  // Calls what its server says only reads.
+  tools::Tool* for_reading() override {
+    if (reading_) return this;
+    if (!for_reading_) for_reading_ = std::make_unique<CallTool>(servers_, true);
+    return for_reading_.get();
+  }
 
   asio::awaitable<Result<Outcome>> run(json args, tools::OnOutput on_output) override {
     std::string server, tool, wrong;
@@ -81,6 +95,14 @@ class CallTool final : public tools::Tool {
     if (!read(args, server, tool, arguments, client, wrong)) {
       Result<Outcome> unusable = failed(std::move(wrong));
       co_return unusable;
+    }
+    if (reading_) {
+      auto asking = why_not_for_reading(client, tool);
+      const Reply<> may = co_await std::move(asking);
+      if (!may) {
+        auto refused = rendered(server, tool, tl::unexpected(may.error()));
+        co_return refused;
+      }
     }
     auto calling = client->call(tool, std::move(arguments), shown_to(std::move(on_output)));
     auto result = co_await std::move(calling);
@@ -122,7 +144,36 @@ class CallTool final : public tools::Tool {
            false;
   }
 
+  // Nobody was asked about one that was not known to read when it was judged (mutates).
+  static asio::awaitable<Reply<>> why_not_for_reading(std::shared_ptr<Client> client,
+                                                      std::string tool) {
+    const auto reads = [&] {
+      const RemoteTool* const known = client->listed(tool);
+      return known && known->only_reads;
+    };
+    const bool was_known = reads();
+    auto listing = client->list_if_stale();
+    Reply<> may = co_await std::move(listing);
+    const auto refuse = [&](std::string why) {
+      may = tl::unexpected(Failure{Failure::refused, std::move(why)});
+    };
+    if (!may) co_return may;
+    if (!client->listed(tool))
+      refuse("there is no such tool");
+    else if (!reads())
+      refuse(
+          "it was not called, for this turn changes nothing, and the server does not say that this "
+          "tool only reads (readOnlyHint)");
+    else if (!was_known)
+      refuse(
+          "it was not called, for the server had not said yet that this tool only reads; now it "
+          "has, so send the call again");
+    co_return may;
+  }
+
   std::shared_ptr<Servers> servers_;
+  const bool reading_;
+  std::unique_ptr<CallTool> for_reading_;
 };
 
 }  // namespace

@@ -39,12 +39,19 @@ bool only_as_task(const json& tool) {
   return execution != tool.end() && text_at(*execution, "taskSupport") == "required";
 }
 
+bool only_reads(const json& tool) {
+  const auto annotations = tool.find("annotations");
+  return annotations != tool.end() && annotations->is_object() &&
+         annotations->value("readOnlyHint", json()) == true;
+}
+
 RemoteTool resource_offer(const json& resource, const char* address) {
   return {kReadResource,
           text_at(resource, "name"),
           text_at(resource, "description"),
           json{{"uri", text_at(resource, address)}},
-          {}};
+          {},
+          true};
 }
 
 RemoteTool prompt_offer(const json& prompt) {
@@ -60,7 +67,8 @@ RemoteTool prompt_offer(const json& prompt) {
           text_at(prompt, "name"),
           text_at(prompt, "description"),
           json{{"name", text_at(prompt, "name")}, {"arguments", std::move(arguments)}},
-          {}};
+          {},
+          true};
 }
 
 std::string cut_note(std::string_view what, std::size_t n) {
@@ -264,7 +272,8 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
                        text_at(tool, "title"),
                        text_at(tool, "description"),
                        tool.value("inputSchema", json::object()),
-                       {}};
+                       {},
+                       only_reads(tool)};
       if (entry.name.empty() || !names.insert(entry.name).second) continue;
       if (only_as_task(tool)) {
         unusable[entry.name] = "it runs only as a task, and this client offers servers none";
@@ -314,22 +323,34 @@ asio::awaitable<Reply<>> Client::refresh(ConversationPtr conversation) {
   co_return done;
 }
 
+const RemoteTool* Client::listed(const std::string& name) const {
+  const auto found = std::ranges::find(offers_, name, &RemoteTool::name);
+  return found == offers_.end() ? nullptr : &*found;
+}
+
 asio::awaitable<Reply<std::vector<RemoteTool>>> Client::offers() {
+  const auto self = shared_from_this();
+  auto listing = list_if_stale();
+  const auto fresh = co_await std::move(listing);
+  Reply<std::vector<RemoteTool>> known;
+  if (fresh)
+    known = offers_;
+  else
+    known = tl::unexpected(fresh.error());
+  co_return known;
+}
+
+asio::awaitable<Reply<>> Client::list_if_stale() {
   const auto self = shared_from_this();
   for (bool again = true;; again = false) {
     const auto conversation = co_await connected();
     if (!conversation) {
-      Reply<std::vector<RemoteTool>> failed = tl::unexpected(conversation.error());
+      Reply<> failed = tl::unexpected(conversation.error());
       co_return failed;
     }
     auto refreshed = co_await refresh(*conversation);
-    if (!refreshed && refreshed.error().kind == Failure::expired && again) {
-      forget_expired();
-      continue;
-    }
-    Reply<std::vector<RemoteTool>> known = offers_;
-    if (!refreshed) known = tl::unexpected(std::move(refreshed.error()));
-    co_return known;
+    if (refreshed || refreshed.error().kind != Failure::expired || !again) co_return refreshed;
+    forget_expired();
   }
 }
 
@@ -412,8 +433,8 @@ asio::awaitable<Reply<json>> Client::call_once(std::string tool, json arguments,
         Failure{Failure::refused, fmt::format("the tool cannot be used: {}", unusable->second)});
     co_return failed;
   }
-  const auto known = std::ranges::find(offers_, tool, &RemoteTool::name);
-  if (known != offers_.end()) asking.headers = param_headers(known->headers, arguments);
+  if (const RemoteTool* const known = listed(tool))
+    asking.headers = param_headers(known->headers, arguments);
   const bool reads = tool == kReadResource && (*conversation)->can("resources"),
              prompts = tool == kGetPrompt && (*conversation)->can("prompts");
   if ((reads || prompts) && arguments.is_object())

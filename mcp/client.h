@@ -24,6 +24,7 @@ struct RemoteTool {
   std::string name, title, description;
   nlohmann::json schema;  // of the arguments; of a resource or a prompt: the arguments themselves
   std::vector<ParamHeader> headers;
+  bool only_reads = false;  // the server says that a call changes nothing (readOnlyHint)
 };
 
 inline constexpr const char* kReadResource = "resources/read";
@@ -43,6 +44,9 @@ class Client : public std::enable_shared_from_this<Client> {
   // Tools by name, then resources and prompts. Asked anew after a restart, when the server said
   // that they changed, and when the time is over for which it said that they stay.
   asio::awaitable<Reply<std::vector<RemoteTool>>> offers();
+  asio::awaitable<Reply<>> list_if_stale();
+  // As it was listed last; null: it was not.
+  const RemoteTool* listed(const std::string& name) const;
   asio::awaitable<Reply<nlohmann::json>> call(std::string tool, nlohmann::json arguments,
                                               OnProgress on_progress);
   // Of the latest lists that were longer than is read, a sentence each: "its tools go on after the

@@ -114,6 +114,28 @@ TEST_F(Mcp, CallReturnsTextsAndErrors) {
             "mcp_call: `arguments` must be an object");
 }
 
+TEST_F(Mcp, ForReadingCallsWhatTheServerSaysOnlyReads) {
+  use("good");
+  tools::Tool* const reading = tools_[1]->for_reading();
+  const auto args = [](const char* tool) {
+    return json{{"server", "scripted"}, {"tool", tool}, {"arguments", {{"text", "hello"}}}};
+  };
+  EXPECT_TRUE(reading->mutates(args("echo"))) << "it is not listed yet, so nobody was asked";
+  EXPECT_THAT(run(*reading, args("echo")).text,
+              HasSubstr("had not said yet that this tool only reads; now it has, so send the call "
+                        "again"));
+  EXPECT_EQ(run(*reading, args("add")).text,
+            "mcp_call scripted add: it was not called, for this turn changes nothing, and the "
+            "server does not say that this tool only reads (readOnlyHint)");
+  EXPECT_EQ(run(*reading, args("echo")).text, "hello");
+  EXPECT_TRUE(reading->mutates(args("add")));
+  EXPECT_FALSE(reading->mutates(args("echo")));
+  EXPECT_EQ(run(*reading, args("nothing")).text,
+            "mcp_call scripted nothing: there is no such tool");
+  EXPECT_EQ(n_logged("tools/call"), 1);
+  EXPECT_TRUE(tools_[1]->mutates(args("echo")));
+}
+
 TEST_F(Mcp, PingIsAnsweredAndOtherRequestsAreRefused) {
   use("good");
   const auto answers = json::parse(call("ask").text);

@@ -30,12 +30,12 @@ def text(value, is_error=False):
     return {"content": [{"type": "text", "text": value}], "isError": is_error}
 
 
-def tool(name, description, properties=()):
+def tool(name, description, properties=(), **more):
     schema = {"type": "object", "properties": {p: {"type": "string"} for p in properties}}
-    return {"name": name, "description": description, "inputSchema": schema}
+    return {"name": name, "description": description, "inputSchema": schema, **more}
 
 
-TOOLS = [tool("echo", "Returns its text", ["text"]), tool("add", "Adds two numbers", ["a", "b"]),
+TOOLS = [tool("echo", "Returns its text", ["text"], annotations={"readOnlyHint": True}), tool("add", "Adds two numbers", ["a", "b"]),
          tool("env", "Shows where and how it runs"), tool("fail", "Always fails"), tool("picture", "Returns a picture"),
          tool("long", "Returns much text"), tool("grow", "Adds a tool"), tool("die", "Ends the server"),
          tool("hang", "Never answers"), tool("ask", "Asks the client for things")]
