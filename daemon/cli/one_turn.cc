@@ -9,6 +9,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/follower.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/client/policies.h"
 #include "daemon/client/prompt_id.h"
 #include "daemon/client/start.h"
 #include "daemon/shown/text.h"
@@ -47,7 +48,7 @@ class OneTurn final : public Follower {
   }
 
   static bool may_write(const protocol::SessionSettings& settings) {
-    return settings.mode != "ask" && settings.policy != "plan" && settings.policy != "read-only";
+    return settings.mode != "ask" && !changes_nothing(settings.policy);
   }
 
   // Nothing keeps two that work at the same files apart.

@@ -209,6 +209,9 @@ void Conversation::notified(const Happening& h) {
     const auto x = protocol::from_json<protocol::TurnEnded>(params);
     if (x && x->turn_id == turn_id_) turn_id_ = 0;
     if (x) session_->context_tokens = x->usage.context;
+  } else if (m == protocol::SessionUpdated::kNotification) {
+    const auto x = protocol::from_json<protocol::SessionUpdated>(params);
+    if (x && !x->policy.empty()) session_->settings.policy = x->policy;
   } else if (m == protocol::PromptAccepted::kNotification) {
     const auto x = protocol::from_json<protocol::PromptAccepted>(params);
     if (!x) return;

@@ -14,6 +14,7 @@
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/client/policies.h"
 #include "daemon/client/start.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/shown/text.h"
@@ -93,6 +94,7 @@ Result<> Interactive::begin() {
   protocol::SessionSettings settings = options_.settings;
   settings.no_sandbox = options_.no_sandbox;
   talk_.settings(settings);
+  heard_policy(settings.policy);
   talk_.in_own_worktree(options_.worktree);
   transcript_.set_root(options_.root);
   greet();
@@ -249,6 +251,9 @@ void Interactive::notified(const Happening& h) {
   view_.show(h.message, [](std::int64_t) { return true; });
   on<protocol::ItemUpdated>(h, [this](const auto& x) { ask(x.item); });
   on<protocol::ItemSnapshot>(h, [this](const auto& x) { ask(x.item); });
+  on<protocol::SessionUpdated>(h, [this](const auto& x) {
+    if (!x.policy.empty()) heard_policy(x.policy);
+  });
   on<protocol::TurnEnded>(h, [this](const auto& x) { turn_ended(x); });
 }
 
@@ -302,6 +307,13 @@ void Interactive::turn_ended(const protocol::TurnEnded& ended) {
   const Style style = failed ? Style::red : ended.reason == "end_turn" ? Style::dim : Style::yellow;
   screen_.line("");
   screen_.line(screen_.terminal().paint(style, view_.summary(ended, changes_, "")));
+  if (talk_.session().settings.policy == kPlanPolicy && ended.reason == "end_turn") {
+    planned_ = true;
+    view_.note(Style::dim,
+               working_policy_.empty()
+                   ? "/go NAME carries it out, under the policy auto, edits or ask"
+                   : fmt::format("/go carries it out, under the policy {}", working_policy_));
+  }
   ring();
 }
 

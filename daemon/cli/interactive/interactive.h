@@ -84,6 +84,8 @@ class Interactive {
   void undo();
   void fork();
   void policy(const std::string& argument);
+  void heard_policy(const std::string& policy);
+  void go(const std::string& argument);
   void thinking(const std::string& argument);
   void output(const std::string& argument);
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
@@ -99,8 +101,10 @@ class Interactive {
   History history_;
   Conversation talk_;
   std::unique_ptr<Input> input_;
-  shown::Changes changes_;                            // of the running turn
-  std::int64_t shown_turn_ = 0;                       // whose beginning was seen
+  shown::Changes changes_;       // of the running turn
+  std::int64_t shown_turn_ = 0;  // whose beginning was seen
+  // The latest one of the session that lets something change; empty: none that is known
+  std::string working_policy_;
   std::string question_id_;                           // the item whose question is open
   std::optional<protocol::Item> asking_;              // that item, where it asks for permission
   std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
@@ -111,7 +115,8 @@ class Interactive {
   std::chrono::steady_clock::time_point typed_at_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> patient_until_;  // with part of a key
   bool plain_ = false, loading_ = false, interrupting_ = false, leaving_ = false,
-       told_how_to_stop_ = false, history_failed_ = false;
+       told_how_to_stop_ = false, history_failed_ = false,
+       planned_ = false;  // under /policy plan, and not carried out
   int exit_ = 0;
 };
 

@@ -149,6 +149,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
       return fork();
     case Slash::policy:
       return policy(line.argument);
+    case Slash::go:
+      return go(line.argument);
     case Slash::status:
       return status();
     case Slash::prefix:
@@ -238,6 +240,9 @@ bool Interactive::pick(const std::vector<protocol::SessionInfo>& from, const std
 Result<> Interactive::resume(const std::string& id) {
   if (auto resumed = talk_.resume(id); !resumed) return resumed;
   const auto& s = talk_.session();
+  working_policy_.clear();  // what it was there before nobody here knows
+  heard_policy(s.settings.policy);
+  planned_ = s.settings.policy == kPlanPolicy && s.n_turns > 0;
   transcript_.set_root(s.root);
   view_.note(Style::dim,
              one_row(fmt::format("session {}{}{} {}{}{} ago", s.session_id, dot(), s.n_turns,
@@ -326,14 +331,35 @@ void Interactive::fork() {
 }
 
 void Interactive::policy(const std::string& argument) {
+  const std::string now = talk_.has_session() ? talk_.session().settings.policy
+                                              : talk_.settings().policy;
   if (argument.empty()) {
-    const std::string now = talk_.has_session() ? talk_.session().settings.policy
-                                                : talk_.settings().policy;
     std::string text = fmt::format("the policy is {}; /policy NAME changes it\n", now);
     for (const Policy& p : kPolicies) text += fmt::format("  {:<10} {}\n", p.id, p.what);
     return transcript_.lines(text);
   }
-  checked(talk_.policy(argument), fmt::format("the policy is {} from the next call on", argument));
+  heard_policy(now);
+  auto changed = talk_.policy(argument);
+  if (changed) heard_policy(argument);
+  checked(changed, fmt::format("the policy is {} from the next call on", argument));
+}
+
+void Interactive::heard_policy(const std::string& policy) {
+  if (!changes_nothing(policy)) working_policy_ = policy, planned_ = false;
+}
+
+// Behind the turn that runs, if one does: that one changes nothing to its end.
+void Interactive::go(const std::string& argument) {
+  if (!planned_)
+    return view_.note(Style::yellow, "/go carries out what was planned under /policy plan");
+  const std::string name = argument.empty() ? working_policy_ : argument;
+  if (name.empty() || changes_nothing(name))
+    return view_.note(Style::yellow,
+                      "/go NAME: under which policy it is carried out; auto, edits or ask");
+  if (auto changed = talk_.policy(name); !changed) return complain(changed.error());
+  heard_policy(name);
+  view_.note(Style::dim, fmt::format("the policy is {}", name));
+  say("Carry out the plan.", "queue", "work");
 }
 
 void Interactive::status() {

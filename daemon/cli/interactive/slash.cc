@@ -24,6 +24,7 @@ constexpr std::array kCommands{
     SlashCommand{Slash::undo, "undo", "", "takes the rewinding back", true},
     SlashCommand{Slash::fork, "fork", "", "goes on in a copy of this session", true},
     SlashCommand{Slash::policy, "policy", "[NAME]", "what may change something unasked"},
+    SlashCommand{Slash::go, "go", "[NAME]", "carries a plan out, under the policy before it"},
     SlashCommand{Slash::thinking, "thinking", "[on|off]",
                  "the last turn's thinking; on: as it is written"},
     SlashCommand{Slash::output, "output", "[N]", "all that came of the last call, or the Nth last"},

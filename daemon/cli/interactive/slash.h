@@ -19,6 +19,7 @@ enum class Slash {
   rewind,
   undo,
   policy,
+  go,
   status,
   prefix,
   ask,
