@@ -26,7 +26,7 @@ constexpr const char* kTools = R"json([
  "outputSchema": {"type": "object", "properties": {
    "answer": {"type": "string"}, "session": {"type": "string"}, "stop_reason": {"type": "string"}},
   "required": ["answer", "session", "stop_reason"]},
- "annotations": {"readOnlyHint": true, "openWorldHint": false}},
+ "annotations": {"readOnlyHint": true}},
 {"name": "run_task", "title": "Have a task done",
  "description": "Has the agent work on a task in this repository: it reads, edits, runs commands and tests in a sandbox, and says what it did. Returns at the end. If the client goes away the task goes on; task_status finds it.",
  "inputSchema": {"type": "object", "properties": {

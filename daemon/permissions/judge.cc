@@ -88,6 +88,11 @@ Judgement by_policy(std::string_view policy, std::string_view tool) {
           {}};
 }
 
+Judgement for_reading(std::string_view tool) {
+  if (tool != "mcp_call") return {};
+  return {Verdict::ask, "nothing may be changed, and only the server says that this reads", {}};
+}
+
 std::optional<std::string> loss(std::string_view root, std::string_view directory,
                                 const tools::ShellScript& script) {
   return tools::destructive_run(
@@ -121,7 +126,7 @@ std::string why_no_rule(const PermissionRule& rule) {
 
 Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rules,
                 const JudgedCall& call) {
-  Judgement plain = by_policy(policy, call.tool);
+  Judgement plain = call.reading ? for_reading(call.tool) : by_policy(policy, call.tool);
   if (plain.verdict == Verdict::deny) return plain;
   Subjects subjects;
   std::vector<std::string> likes;
@@ -129,7 +134,7 @@ Judgement judge(std::string_view policy, const std::vector<PermissionRule>& rule
   if (call.tool == "bash") {
     const auto script = tools::shell_commands(string_of(call.arguments, "command"));
     subjects.understood = script.understood && !script.does_more;
-    loses = loss(call.root, call.directory, script);
+    if (!call.reading) loses = loss(call.root, call.directory, script);
     const bool rules_forbid = std::ranges::any_of(rules, [](const auto& r) {
       return r.verdict != "allow" && (r.tool == "bash" || r.tool == "*");
     });

@@ -28,10 +28,13 @@ struct JudgedCall {
   const nlohmann::json& arguments;
   std::string_view root;            // of the repository
   std::string_view directory = {};  // below it, where the shell is thought to be
+  // In a turn that changes nothing (tools::Tool::for_reading): no policy speaks against its shell,
+  // and people are asked whether they believe an MCP server that says it only reads
+  bool reading = false;
 };
 
-// Of a call that may change something. A rule is about a tool ("*": all) and a pattern ('*' is
-// anything, '?' a character) over
+// Of a call that may change something, or stands in for one. A rule is about a tool ("*": all) and
+// a pattern ('*' is anything, '?' a character) over
 //   bash                 every command of the script by itself, as ShellCommand::text; a final " *"
 //   may be nothing str_replace_editor   the path below the root mcp_call             SERVER/TOOL
 //   git                  the subcommand

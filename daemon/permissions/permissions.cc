@@ -13,16 +13,18 @@ namespace lares::daemon {
 using protocol::PermissionRule;
 
 asio::awaitable<Judgement> Permissions::judged(std::string policy, std::string root,
-                                               std::string tool, const nlohmann::json& arguments) {
+                                               std::string tool, const nlohmann::json& arguments,
+                                               bool reading) {
   std::string directory = directory_;
   const auto look = [&] {
     auto stored = store_.of(root);
     if (!stored) return Judgement{Verdict::deny, stored.error(), {}};
     stored->insert(stored->end(), rules_.begin(), rules_.end());
-    const JudgedCall call{tool, arguments, root, directory_};
+    const JudgedCall call{tool, arguments, root, directory_, reading};
     Judgement judgement = judge(policy, *stored, call);
-    const auto command = arguments.is_object() && tool == "bash" ? arguments.find("command")
-                                                                 : arguments.end();
+    const auto command = arguments.is_object() && tool == "bash" && !reading
+                             ? arguments.find("command")
+                             : arguments.end();
     if (command != arguments.end() && command->is_string())
       directory = tools::directory_after(root, directory_,
                                          tools::shell_commands(command->get<std::string>()));

@@ -9,13 +9,14 @@
 
 namespace lares::daemon {
 asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item,
-                                                            const nlohmann::json& arguments) {
-  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments);
+                                                            const nlohmann::json& arguments,
+                                                            bool reading) {
+  auto judging = permissions_.judged(info_.settings.policy, info_.root, item.name, arguments,
+                                     reading);
   const auto judged = co_await std::move(judging);
   item.why = judged.why;
   if (judged.verdict == Verdict::allow) {
-    co_await save_overlay(item, arguments);
-    co_await checkpoint(item, &protocol::Item::snapshot);
+    if (!reading) co_await before_changes(item, arguments);
     co_return std::nullopt;
   }
   if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
@@ -46,11 +47,16 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
   asked->settle(failure_.empty());
   item.likes.clear();
   if (reply->decision == "allow") {
-    co_await save_overlay(item, arguments);
-    co_await checkpoint(item, &protocol::Item::snapshot);
+    if (!reading) co_await before_changes(item, arguments);
     co_return std::nullopt;
   }
   co_return refused_text(item.name, reply->message);
+}
+
+asio::awaitable<void> Session::before_changes(protocol::Item& item,
+                                              const nlohmann::json& arguments) {
+  co_await save_overlay(item, arguments);
+  co_await checkpoint(item, &protocol::Item::snapshot);
 }
 
 // What the user has not saved of a file that is about to be edited goes to the disk first: so the

@@ -142,6 +142,7 @@ void Session::start_next() {
     info_.turn_began_ms = unix_ms();
     turn_ = std::make_unique<Running>();
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
+    turn_->reading = settings(turn_->mode).tools == ToolUse::reading;
     idle_.close();
     turn_log_.begin(p.turn_id, transcript_, journal_.size());
     fact(protocol::TurnStarted{.turn_id = p.turn_id, .prompt_id = p.send.id});
@@ -164,7 +165,8 @@ const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {
 // change files, nor a task of one that may not.
 bool Session::steers(const Prompt& prompt) const {
   return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" &&
-         mode_of(prompt.send) == turn_->mode;
+         mode_of(prompt.send) == turn_->mode &&
+         (settings(turn_->mode).tools == ToolUse::reading) == turn_->reading;
 }
 
 asio::awaitable<Reply<protocol::PromptWithdrawResult>> Session::withdraw(std::string prompt_id) {

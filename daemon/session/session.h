@@ -203,7 +203,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Running {
     std::int64_t id = 0;
     std::string mode;
-    bool woken = false;  // it began by itself
+    bool woken = false;    // it began by itself
+    bool reading = false;  // it changes nothing, whatever the policy becomes
     TurnStop stop;
   };
 
@@ -260,6 +261,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   asio::awaitable<std::optional<std::string>> ask(std::string question);
   bool somebody_is_there() const;
+  asio::awaitable<void> before_changes(protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::*into);
   struct WayBack {
@@ -283,7 +285,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void forget_what_was_shown();
   void forked();
   asio::awaitable<std::optional<std::string>> permit(protocol::Item& item,
-                                                     const nlohmann::json& arguments);
+                                                     const nlohmann::json& arguments, bool reading);
   tools::BuiltinOptions builtin_options() const;
   void make_toolbox();
   ToolboxOptions toolbox_options() const;

@@ -14,6 +14,7 @@
 #include "daemon/session/session.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/turn/answer_schema.h"
+#include "daemon/turn/small_model.h"
 #include "daemon/turn/until_stopped.h"
 
 namespace lares::daemon {
@@ -25,6 +26,17 @@ namespace {
 asio::awaitable<bool> settled(EngineHost& host) {
   co_await host.settled();
   co_return true;
+}
+
+// For the model, behind the prompt of a turn that changes nothing: the tools alone do not say so.
+std::string told_of_reading(bool plans, bool runs_commands) {
+  const std::string_view can =
+      runs_commands ? "files can be viewed, and commands run that do not write to the repository"
+                    : "files can be viewed, but no commands run";
+  return fmt::format("\n\n[Nothing is changed in this turn: {}.{}]", can,
+                     plans ? " Find out what is needed, then say step by step what you would "
+                             "change, and where, for the user to agree to."
+                           : "");
 }
 
 }  // namespace
@@ -104,8 +116,9 @@ void Session::hear_of_the_loop(TurnInput& input) {
   };
   if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all)
     input.check = [this] { return check_work(); };
-  input.permit = [this](protocol::Item& item, const nlohmann::json& arguments) {
-    return permit(item, arguments);
+  input.permit = [this, reading = turn_->reading](protocol::Item& item,
+                                                  const nlohmann::json& arguments) {
+    return permit(item, arguments, reading);
   };
 }
 
@@ -129,6 +142,7 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
                   .said = {prompt->send.id, prompt->send.content, "", ""},
                   .settings = settings(turn_->mode),
                   .threads = world_.tool_threads};
+  turn_->reading = input.settings.tools == ToolUse::reading;
   prompt->delivered = true;
   if (turn_->woken) {
     input.said = woken_by(prompt->send.content, input.notes);
@@ -137,6 +151,14 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
     auto called = co_await std::move(looking);
     if (!called) co_return cancelled;
     input.said.for_model = std::move(called->for_model), input.said.note = std::move(called->note);
+  }
+  if (input.settings.tools == ToolUse::reading && !is_small(engine->info())) {
+    const tools::BuiltinOptions options = builtin_options();
+    auto looking = tools::shell_unavailable_reason(options);
+    const std::string why_not = co_await std::move(looking);
+    const bool has_shell = why_not.empty() && !options.no_sandbox;
+    input.said.for_model += told_of_reading(turn_->mode != "ask" && info_.settings.policy == "plan",
+                                            has_shell);
   }
   input.said.for_model += told_of_answer_schema(info_.settings.answer_schema);
   resident_ = world_.residents->of(info_.root);

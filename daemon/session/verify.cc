@@ -145,7 +145,7 @@ class Sampler {
   engine::GrammarOptions grammar_of(const TurnSettings& settings,
                                     const std::map<std::string, std::string>& texts) const {
     engine::GrammarOptions out;
-    out.tools = declared_tools(tools_, settings.tools);
+    out.tools = declared_tools(tools_, settings.tools, engine_.info());
     out.schema = settings.answer_schema, out.json = out.schema != nullptr;
     out.calls_max = kCallsPerStepMax;
     out.oracle = [this, texts](
@@ -295,6 +295,7 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
       tools::BuiltinOptions builtin;
       builtin.root = recording.info().root;
       builtin.state_dir = world_.state_dir + "/outputs/" + recording.info().session_id;
+      builtin.no_sandbox = recording.info().settings.no_sandbox;
       tools = make_tools(world_.io, {builtin, world_.mcp_config}, nullptr);
       sampler = std::make_unique<Sampler>(world_, tools, recording.info().root, request.seed);
     }

@@ -3,6 +3,8 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/turn/small_model.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -16,7 +18,7 @@ std::optional<engine::ArgumentChoices> argument_choices(const Tools& tools,
                                                         const std::string& key,
                                                         const engine::Arguments& so_far) {
   const tools::Tool* const t = find_tool(tools, tool);
-  const bool small = model.n_parameters > 0 && model.n_parameters < kSpellsNames;
+  const bool small = is_small(model);
   // Names are not even looked up for nothing: that lists the worktree, 0.2 s of 20,000 files, while
   // the engine waits.
   if (!t || (!small && key != kStretchOfAFile)) return std::nullopt;

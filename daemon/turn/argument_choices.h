@@ -1,7 +1,6 @@
 // What the arguments of a call may be, where its tool knows more than its schema says.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -11,10 +10,8 @@
 
 namespace lares::daemon {
 
-// A model of fewer parameters spells names badly: it is held to those that there are. A larger one
-// that names another means another, and reads what is wrong with it; so does one of no known size.
-inline constexpr std::uint64_t kSpellsNames = 1'000'000'000;
-
+// A small model spells names badly: it is held to those that there are. A larger one that names
+// another means another, and reads what is wrong with it.
 // nullopt: anything that the schema allows.
 std::optional<engine::ArgumentChoices> argument_choices(const Tools& tools,
                                                         const engine::ModelInfo& model,

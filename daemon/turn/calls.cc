@@ -57,20 +57,25 @@ TurnCalls::Made TurnCalls::made(const Item& item, int n) {
 }
 
 asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& heard) {
-  tools::Tool* const tool = find_tool(tools_, item.name);
+  tools::Tool* const named = find_tool(tools_, item.name);
   const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  if (!tool || !args.is_object()) {  // the parser only lets declared, well-formed calls through
+  if (!named || !args.is_object()) {  // the parser only lets declared, well-formed calls through
     reject(item, fmt::format("There is no tool {}.", item.name));
     co_return 1;
   }
-  if (in_.settings.tools == ToolUse::reading && tool->mutates(args)) {
-    reject(item, fmt::format("{}: this turn answers a question and changes nothing.", item.name));
+  const bool reading = in_.settings.tools == ToolUse::reading;
+  tools::Tool* const tool = reading ? named->for_reading() : named;
+  const bool stands_in = tool != named;
+  if (!tool || (reading && !stands_in && tool->mutates(args))) {
+    reject(item, fmt::format("{}: nothing is changed in this turn.", item.name));
     co_return 1;
   }
   if (!co_await let_pass(item)) co_return 1;
-  const bool mutates = tool->mutates(args);
-  const int n = made_.count(item.name, item.arguments, mutates);
-  if (mutates && in_.permit && !co_await permitted(item, args)) co_return n;
+  const bool mutates = !stands_in && tool->mutates(args);
+  // A shell for reading has a state, too, and is under the rules about commands.
+  const int n = made_.count(item.name, item.arguments, mutates || stands_in);
+  const bool judged = mutates || (stands_in && !tool->mutates(args));
+  if (judged && in_.permit && !co_await permitted(item, args)) co_return n;
   item.changes_untold = mutates && !tool->tells_changes(args);
   item.state = item.name == kAskUser ? "waiting" : "running";
   events_.state(item.name == kAskUser ? "waiting" : "tool");

@@ -246,7 +246,7 @@ asio::awaitable<bool> TurnLoop::fill(std::span<const engine::Token> ids) {
 
 std::vector<engine::ToolSpec> TurnLoop::declared() const {
   return must_answer_ || summing_up_ ? std::vector<engine::ToolSpec>()
-                                     : declared_tools(tools_, in_.settings.tools);
+                                     : declared_tools(tools_, in_.settings.tools, engine_.info());
 }
 
 }  // namespace lares::daemon

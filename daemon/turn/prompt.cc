@@ -1,5 +1,8 @@
 #include "daemon/turn/prompt.h"
 
+#include <optional>
+#include <utility>
+
 #include <boost/asio/io_context.hpp>
 #include <nlohmann/json.hpp>
 
@@ -8,15 +11,52 @@
 
 namespace lares::daemon {
 
+namespace {
+
+engine::ToolSpec spec_of(const tools::Spec& spec, const nlohmann::ordered_json& schema) {
+  auto strict = engine::compile_parameters(schema);
+  return {spec.name, spec.description, schema.dump(), strict ? std::move(*strict) : nullptr};
+}
+
+// nullopt: all of its calls change something.
+std::optional<nlohmann::ordered_json> schema_for_reading(tools::Tool& tool) {
+  auto schema = nlohmann::ordered_json::parse(tool.spec().schema);
+  auto& properties = schema["properties"];
+  const auto command = properties.find("command");
+  if (command == properties.end() || !command->contains("enum"))
+    return tool.mutates(nlohmann::json::object()) ? std::nullopt : std::optional(schema);
+  auto& commands = (*command)["enum"];
+  auto reading = nlohmann::ordered_json::array();
+  for (const auto& name : commands)
+    if (!tool.mutates({{"command", name}})) reading.push_back(name);
+  if (reading.empty()) return std::nullopt;
+  commands = std::move(reading);
+  return schema;
+}
+
+}  // namespace
+
 const std::vector<engine::ToolSpec>& catalogue() {
   static const std::vector<engine::ToolSpec> kSpecs = [] {
     boost::asio::io_context io;  // nothing runs: only the tools' own descriptions are read
     std::vector<engine::ToolSpec> specs;
     for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
-      const tools::Spec& spec = tool->spec();
-      auto strict = engine::compile_parameters(nlohmann::ordered_json::parse(spec.schema));
-      specs.push_back(
-          {spec.name, spec.description, spec.schema, strict ? std::move(*strict) : nullptr});
+      specs.push_back(spec_of(tool->spec(), nlohmann::ordered_json::parse(tool->spec().schema)));
+      specs.back().schema = tool->spec().schema;
+    }
+    return specs;
+  }();
+  return kSpecs;
+}
+
+const std::vector<engine::ToolSpec>& reading_catalogue() {
+  static const std::vector<engine::ToolSpec> kSpecs = [] {
+    boost::asio::io_context io;
+    std::vector<engine::ToolSpec> specs;
+    for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
+      tools::Tool* const reading = tool->for_reading();
+      const auto schema = reading ? schema_for_reading(*reading) : std::nullopt;
+      if (schema) specs.push_back(spec_of(reading->spec(), *schema));
     }
     return specs;
   }();

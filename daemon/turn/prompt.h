@@ -27,6 +27,10 @@ inline constexpr std::string_view kEffort = "max", kGeneration = "preview";
 // The tools in the order every prompt shows them.
 const std::vector<engine::ToolSpec>& catalogue();
 
+// Of them, those that a turn may call which changes nothing. Where one has a `command`, its schema
+// has only the commands of which some call changes nothing.
+const std::vector<engine::ToolSpec>& reading_catalogue();
+
 std::string prompt_head();
 
 // What follows the repository. `changes`: what is no longer as it shows it

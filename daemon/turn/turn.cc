@@ -14,6 +14,7 @@
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/read_ahead.h"
 #include "daemon/turn/shorten.h"
+#include "daemon/turn/small_model.h"
 #include "daemon/turn/until_stopped.h"
 #include "daemon/utf8.h"
 #include "tools/builtin.h"
@@ -237,7 +238,14 @@ asio::awaitable<std::vector<std::string>> TurnLoop::what_happened() {
     if (auto changes = co_await std::move(asked); !changes.empty())
       out.push_back(std::move(changes));
   }
+  std::vector<tools::Tool*> all;
   for (const auto& tool : tools_) {
+    all.push_back(tool.get());
+    if (in_.settings.tools != ToolUse::reading) continue;
+    if (tools::Tool* const other = tool->for_reading(); other && other != tool.get())
+      all.push_back(other);
+  }
+  for (tools::Tool* const tool : all) {
     auto asked = until_stopped(stop_, tool->news());
     const auto told = co_await std::move(asked);
     if (!told || told->empty()) continue;
@@ -275,13 +283,15 @@ void TurnLoop::end(std::string reason, std::string message) {
   result_.reason = std::move(reason), result_.message = std::move(message);
 }
 
-std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use) {
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use,
+                                             const engine::ModelInfo& model) {
   if (use == ToolUse::none) return {};
-  std::vector<engine::ToolSpec> out = catalogue();
-  if (use == ToolUse::all) return out;
+  if (use == ToolUse::all) return catalogue();
+  std::vector<engine::ToolSpec> out = reading_catalogue();
   std::erase_if(out, [&](const engine::ToolSpec& spec) {
-    const tools::Tool* const tool = find_tool(tools, spec.name);
-    return !tool || tool->mutates(nlohmann::json::object());
+    tools::Tool* const tool = find_tool(tools, spec.name);
+    if (!tool || !tool->for_reading()) return true;
+    return is_small(model) && tool->mutates(nlohmann::json::object());
   });
   return out;
 }

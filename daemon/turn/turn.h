@@ -46,7 +46,7 @@ inline constexpr float kResampleTemperatureStep = 0.2f;  // ... and more with ea
 
 enum class ToolUse {
   none,     // the model only answers
-  reading,  // tools of which no call changes anything
+  reading,  // what changes nothing (Tool::for_reading)
   all,
 };
 
@@ -172,8 +172,9 @@ struct TurnInput {
   std::function<asio::awaitable<std::string>()> at_end;
   // Asked when the model has finished, and has done something. Null: nobody asks.
   std::function<asio::awaitable<Checked>()> check;
-  // Asked before a call that may change something: why it does not run, as the model reads it, or
-  // nullopt. It may wait, and says so in `item`. Null: all may run.
+  // Asked before a call that may change something, or stands in for one (Tool::for_reading): why it
+  // does not run, as the model reads it, or nullopt. It may wait, and says so in `item`. Null: all
+  // may run.
   std::function<asio::awaitable<std::optional<std::string>>(protocol::Item& item,
                                                             const nlohmann::json& arguments)>
       permit;
@@ -191,8 +192,10 @@ struct TurnInput {
   std::function<asio::awaitable<std::string>()> changes;
 };
 
-// What the model may call.
-std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use);
+// What the model may call. A small model answers questions with `outline`, as it was trained to,
+// and loses itself in more: of what changes nothing it has the tools that never do.
+std::vector<engine::ToolSpec> declared_tools(const Tools& tools, ToolUse use,
+                                             const engine::ModelInfo& model);
 
 // `transcript` and `timeline` belong to the session; the timeline may be null and is made when
 // needed. The engine is ready.

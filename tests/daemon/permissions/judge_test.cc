@@ -44,6 +44,36 @@ TEST(Judge, WhatLosesWorkIsAlwaysAskedFor) {
   EXPECT_EQ(bash("read-only", "git reset --hard", all).verdict, Verdict::deny);
 }
 
+TEST(Judge, InAShellThatWritesNothingOnlyRulesCount) {
+  const auto reading = [](std::string_view policy, const std::string& command,
+                          const Rules& rules = {}) {
+    const nlohmann::json args{{"command", command}};
+    return judge(policy, rules, {.tool = "bash", .arguments = args, .root = "/r", .reading = true});
+  };
+  for (const char* policy : {"auto", "edits", "ask", "plan", "read-only"}) {
+    EXPECT_EQ(reading(policy, "grep -rn x .").verdict, Verdict::allow) << policy;
+    EXPECT_EQ(reading(policy, "git reset --hard").verdict, Verdict::allow) << policy;
+  }
+  const Rules rules{{"bash", "cat *", "deny", "user"}, {"bash", "psql *", "ask", "user"}};
+  EXPECT_EQ(reading("plan", "ls; cat x", rules).verdict, Verdict::deny);
+  EXPECT_EQ(reading("plan", "psql -c 'select 1'", rules).verdict, Verdict::ask);
+  EXPECT_EQ(reading("plan", "$x", rules).verdict, Verdict::ask);
+  EXPECT_EQ(reading("plan", "ls", rules).verdict, Verdict::allow);
+}
+
+TEST(Judge, WhatAServerSaysOnlyReadsIsAskedForWhereNothingMayBeChanged) {
+  const nlohmann::json args{{"server", "db"}, {"tool", "query"}};
+  const auto reading = [&](const Rules& rules) {
+    return judge("plan", rules,
+                 {.tool = "mcp_call", .arguments = args, .root = "/r", .reading = true});
+  };
+  EXPECT_EQ(reading({}).verdict, Verdict::ask);
+  EXPECT_THAT(reading({}).why, HasSubstr("only the server says that this reads"));
+  EXPECT_THAT(reading({}).likes, ElementsAre("db/query"));
+  EXPECT_EQ(reading({{"mcp_call", "db/*", "allow", "user"}}).verdict, Verdict::allow);
+  EXPECT_EQ(reading({{"mcp_call", "db/*", "deny", "user"}}).verdict, Verdict::deny);
+}
+
 TEST(Judge, EveryCommandOfAScriptMustBeAllowed) {
   const Rules rules{{"bash", "npm test *", "allow", "session"},
                     {"bash", "ls *", "allow", "session"}};

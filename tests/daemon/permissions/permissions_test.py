@@ -2,6 +2,7 @@
 
 permissions_test.py SCRIPTED_DAEMON [unittest arguments]
 """
+import json
 import os
 import pathlib
 import sys
@@ -54,6 +55,28 @@ class PermissionsTest(DaemonCase):
         self.assertEqual(denied["state"], "denied")
         self.assertEqual(denied["output"], "str_replace_editor did not run: the user refused it: Not there.")
         self.assertEqual([n for n in ("one", "two", "three") if os.path.exists(os.path.join(self.root, n))], ["one", "three"])
+
+    def test_where_nothing_is_changed_commands_run_that_cannot_and_rules_hold(self):
+        with open(os.path.join(self.root, "a.txt"), "w") as f:
+            f.write("alpha\n")
+        tool = lambda name, **arguments: "hm</think>" + call(name, **arguments)
+        steps = [tool("bash", command="grep -c alpha a.txt; echo x > b.txt"), tool("bash", command="curl -s example.com"), tool("str_replace_editor", command="view", path=os.path.join(self.root, "a.txt")),
+                 tool("git", command="log"), "hm</think>Done."]
+        c = self.start(*steps, *steps)
+        c.call("rule/add", root=self.root, rule={"tool": "bash", "pattern": "curl *", "verdict": "deny", "scope": "user"})
+        for settings, mode in (({"policy": "plan"}, {}), ({"policy": "auto"}, {"mode": "ask"})):
+            with self.subTest(settings=settings):
+                s = self.session(c, **settings)
+                self.prompt(c, s, "Look.", **mode)
+                items = self.completed(c)
+                self.assertEqual([i["state"] for i in items[:3]], ["failed", "denied", "done"], items)
+                if "no sandbox works here" not in items[0]["output"]:
+                    self.assertIn("]\n1\n", items[0]["output"])
+                    self.assertIn("b.txt: Read-only file system", items[0]["output"])
+                self.assertFalse(os.path.exists(os.path.join(self.root, "b.txt")))
+                self.assertIn("alpha", items[2]["output"])
+                self.assertNotEqual(items[3]["state"], "rejected")
+                self.assertFalse(any("snapshot" in i for i in items))  # nothing to go back behind
 
     def test_rules_hold_for_a_session_and_for_a_repository(self):
         steps = [self.create("a1"), self.create("a2"), "hm</think>Done."]
@@ -234,8 +257,8 @@ class PermissionsTest(DaemonCase):
         self.assertFalse(os.path.exists(os.path.join(self.root, "one")))
 
     def test_interrupt_ends_a_turn_that_asks_and_a_policy_can_change(self):
-        # What the grammar forbids the script insists on: it goes in circles, each of three times is drawn again from before them, and the turn ends.
-        c = self.start(self.create("one"), *[self.create("two")] * 6, self.create("two"), "hm</think>Done.")
+        # Of what the script means in the second turn, the grammar lets it say `view`.
+        c = self.start(self.create("one"), self.create("two"), "hm</think>Planned.", self.create("two"), "hm</think>Done.")
         s = self.session(c, policy="ask")
         self.prompt(c, s, "Go.")
         self.asked(c)
@@ -246,7 +269,8 @@ class PermissionsTest(DaemonCase):
             c.call("session/policy", sessionId=s, policy="anything")
         c.call("session/policy", sessionId=s, policy="plan")
         self.prompt(c, s, "Plan.", id="p2")
-        c.until("turn/ended", turnId=2)
+        seen = c.until("turn/ended", turnId=2)
+        self.assertEqual([json.loads(m["params"]["item"]["arguments"])["command"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"], ["view"])
         self.assertFalse(os.path.exists(os.path.join(self.root, "two")))
         c.call("session/policy", sessionId=s, policy="auto")
         self.prompt(c, s, "Go.", id="p3")

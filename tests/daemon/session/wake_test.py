@@ -133,6 +133,25 @@ class WakeTest(unittest.TestCase):
         time.sleep(LOOKS)
         self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (stopped, plans)], [1, 1])
 
+    def test_a_job_of_a_questions_shell_begins_no_turn_and_the_next_question_hears_of_it(self):
+        c = self.start()
+        s = self.session(c)
+        job = "hm</think>Begun." + call("bash", command="(sleep 0.2; echo looked; touch /tmp/looked) & echo begun")
+        self.turn(c, s, "a", job, "hm</think>I wait for it.", mode="ask")
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=s)["nTurns"], 1)
+        work = self.turn(c, s, "b", "hm</think>Nothing new.")
+        self.assertEqual(self.items(work, "note"), [])
+        seen = self.turn(c, s, "c", "hm</think>So it is.", mode="ask")
+        self.assertRegex("".join(self.items(seen, "note")), "^Of the shell for reading:\n.*looked")
+
+    def test_the_same_command_in_a_questions_shell_is_no_repetition_where_others_ran_between(self):
+        c = self.start()
+        s = self.session(c)
+        steps = ["hm</think>" + call("bash", command=command) for i in range(9) for command in (f"cd /; true {i}", "pwd")]
+        seen = self.turn(c, s, "a", *steps, "hm</think>Done.", mode="ask")
+        self.assertEqual(seen[-1]["params"]["reason"], "end_turn")
+
     def test_who_begins_a_turn_meanwhile_has_one_of_their_own(self):
         c = self.start()
         s = self.session(c)

@@ -1,5 +1,7 @@
 #include "daemon/turn/argument_choices.h"
 
+#include "daemon/turn/small_model.h"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -32,8 +34,8 @@ TEST(ArgumentChoices, OnlyASmallModelIsHeldToNames) {
   tools.push_back(std::make_unique<Knowing>());
   const int& n_asked = static_cast<Knowing&>(*tools.back()).n_asked_;
   engine::ModelInfo small, large, unknown;
-  small.n_parameters = kSpellsNames - 1;
-  large.n_parameters = kSpellsNames;
+  small.n_parameters = kSmallModelParameters - 1;
+  large.n_parameters = kSmallModelParameters;
   const auto of = [&](const engine::ModelInfo& model, const std::string& key) {
     return argument_choices(tools, model, "knowing", key, {});
   };

@@ -1,14 +1,17 @@
 // The prompt's constant part, and that nano has been told of it.
 #include "daemon/turn/prompt.h"
 
+#include <boost/asio/io_context.hpp>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/turn/generation_config.h"
+#include "daemon/turn/turn.h"
 #include "engine/chat.h"
 
 namespace lares::daemon {
@@ -25,6 +28,40 @@ TEST(Prompt, TheCatalogueHasItsOrderAndItsSchemasAreJson) {
   }
   EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "test", "git", "outline",
                                  "mcp_search", "mcp_call", "ask_user", "plan"));
+}
+
+TEST(Prompt, OfTheCatalogueWhatChangesNothingMayBeReadWith) {
+  std::vector<std::string> names;
+  std::map<std::string, nlohmann::json> commands;
+  for (const auto& tool : reading_catalogue()) {
+    names.push_back(tool.name);
+    EXPECT_TRUE(tool.strict) << tool.name;
+    const auto schema = nlohmann::json::parse(tool.schema);
+    const auto& properties = schema["properties"];
+    if (properties.contains("command") && properties["command"].contains("enum"))
+      commands[tool.name] = properties["command"]["enum"];
+  }
+  EXPECT_THAT(names, ElementsAre("bash", "str_replace_editor", "git", "outline", "mcp_search",
+                                 "mcp_call", "ask_user", "plan"));
+  EXPECT_EQ(commands["str_replace_editor"], nlohmann::json::array({"view"}));
+  EXPECT_EQ(commands["git"],
+            nlohmann::json::array({"status", "diff", "log", "show", "blame", "branch"}));
+}
+
+TEST(Prompt, ASmallModelReadsWithWhatNeverChangesAnything) {
+  boost::asio::io_context io;
+  const Tools tools = make_tools(io.get_executor(), {}, nullptr);
+  const auto names = [&](std::uint64_t n_parameters) {
+    engine::ModelInfo model;
+    model.n_parameters = n_parameters;
+    std::vector<std::string> out;
+    for (const auto& spec : declared_tools(tools, ToolUse::reading, model))
+      out.push_back(spec.name);
+    return out;
+  };
+  EXPECT_THAT(names(11'000'000), ElementsAre("outline", "mcp_search", "ask_user", "plan"));
+  EXPECT_EQ(names(284'000'000'000).size(), reading_catalogue().size());
+  EXPECT_EQ(names(0).size(), reading_catalogue().size());  // of no known size
 }
 
 TEST(Prompt, TheHeadIsEffortSystemAndTools) {

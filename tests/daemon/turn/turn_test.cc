@@ -16,6 +16,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/repetition.h"
@@ -645,13 +646,21 @@ TEST_F(TurnTest, AskUserWaitsForTheAnswer) {
 
 TEST_F(TurnTest, ReadingCallsWhatChangesNothing) {
   turn({{"x</think>" + scripted_calls({scripted_call("outline", {{"name", "nothing"}})})},
+        {"x</think>" + scripted_calls({scripted_call("str_replace_editor",
+                                                     {{"command", "view"}, {"path", root_}})})},
+        {"x</think>" +
+         scripted_calls({scripted_call("git", {{"command", "branch"}, {"rev", "new"}})})},
         {"x</think>Text" + create(root_ + "/no", "x")},
         {"x</think>Done."}},
        {.tools = ToolUse::reading});
-  ASSERT_EQ(heard_.of("tool").size(), 2u);
+  ASSERT_EQ(heard_.of("tool").size(), 4u);
   EXPECT_EQ(heard_.of("tool")[0].name, "outline");
   EXPECT_NE(heard_.of("tool")[0].state, "rejected");
-  EXPECT_EQ(heard_.of("tool")[1].state, "rejected");  // a model under the grammar cannot say it
+  EXPECT_EQ(heard_.of("tool")[1].state, "done");
+  EXPECT_EQ(heard_.of("tool")[2].state, "rejected");
+  EXPECT_EQ(heard_.of("tool")[2].output, "git: nothing is changed in this turn.");
+  const auto tried = nlohmann::json::parse(heard_.of("tool")[3].arguments);
+  EXPECT_EQ(tried["command"], "view");  // under the grammar it cannot say another
   EXPECT_FALSE(fs::exists(root_ + "/no"));
 }
 

@@ -184,6 +184,20 @@ class TurnsTest(DaemonCase):
         tools = [m["params"]["item"] for m in c.until("turn/ended", turnId=6) if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
         self.assertIn("By my own", tools[0]["output"])
 
+    def test_the_model_is_told_where_nothing_is_changed(self):
+        c = self.start(*["hm</think>Done."] * 5)
+
+        def prompt_tokens(mode="", **settings):
+            s = self.session(c, **settings)
+            self.prompt(c, s, "Look.", id=s, **({"mode": mode} if mode else {}))
+            return c.until("turn/ended")[-1]["params"]["usage"]["prompt"]
+
+        plain, ask, plan, read_only = prompt_tokens(), prompt_tokens("ask"), prompt_tokens(policy="plan"), prompt_tokens(policy="read-only")
+        self.assertGreater(ask - plain, len("Nothing is changed in this turn"))
+        self.assertGreater(plan - ask, len("say step by step what you would change"))
+        self.assertEqual(read_only, ask)
+        self.assertLess(prompt_tokens("ask", noSandbox=True), ask)
+
     def test_an_answer_is_held_to_a_schema(self):
         edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "b.txt"), file_text="b")
         c = self.start('hm</think>{"n": 7}', "hm</think>" + edit, 'hm</think>{"n":7}', "hm</think>It is seven.", '</think>{"n":7}')
