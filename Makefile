@@ -52,17 +52,19 @@ test-kernel: deps
 	@ninja -C $(BUILD) -j $(JOBS) lares-sandbox $$(cd tests/sandbox && ls *_test.cc | sed 's/^/sandbox_/; s/\.cc$$//')
 	@tests/sandbox/other_kernel.sh $(BUILD)
 
+# What the sanitizers see, in programs that tests start and forget too, is shown at the end and fails it (tests/sanitized.sh).
 asan: deps
 	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=ON
 	@ninja -C $(BUILD)-asan -j $(JOBS)
-	@ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
+	@tests/sanitized.sh $(BUILD)-asan ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
+	@tests/skips.sh $(BUILD)-asan
 
 # Threads under ThreadSanitizer: the engine's (kernels, model, timelines with cancelling, masks made beforehand), and what the daemon's io
 # thread shares with its pools, in C++ and from outside. The first thing it sees ends a program, and with that its test.
 tsan: deps
 	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=thread
 	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN) $(TSAN_DAEMON) lares-sandbox lares_scripted_daemon
-	@TSAN_OPTIONS=halt_on_error=1 ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' \
+	@tests/sanitized.sh $(BUILD)-tsan ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' \
 	  -R "^($$(echo $(TSAN) $(TSAN_DAEMON) $(TSAN_SUITES) | tr ' ' '|'))$$"
 TSAN = kernels_tiles_test kernels_linear_test engine_model_forward_test engine_model_dspark_test engine_model_timeline_test engine_model_draft_test engine_model_memory_test engine_model_prefix_test engine_model_together_test engine_model_sequences_test engine_model_soak_test engine_cuda_pieces_test engine_cuda_sequences_test engine_model_page_arena_test engine_grammar_test engine_json_schema_test engine_stretch_test engine_pattern_masks_test engine_schema_ways_test
 TSAN_DAEMON = daemon_contexts_test daemon_engine_host_test daemon_log_test daemon_completions_generator_test daemon_dialects_read_body_test daemon_session_thrown_test
