@@ -25,12 +25,17 @@ class NanoCase(unittest.TestCase):
         cls.socket = os.path.join(cls.home, "run", "s")
         env = {k: v for k, v in os.environ.items() if not k.startswith("LARES_")} | {"XDG_CONFIG_HOME": os.path.join(cls.home, "config")}
         cls.daemon = subprocess.Popen([os.path.join(cls.BIN, "laresd"), "--socket", cls.socket, "--state-dir", os.path.join(cls.home, "state")], env=env, stderr=subprocess.DEVNULL)
-        cls.addClassCleanup(cls.daemon.wait)
-        cls.addClassCleanup(cls.daemon.terminate)
+        cls.addClassCleanup(cls.end)
         while not os.path.exists(cls.socket):
             if cls.daemon.poll() is not None:
                 raise AssertionError(f"laresd ended with status {cls.daemon.returncode}")
             time.sleep(0.02)
+
+    @classmethod
+    def end(cls):
+        cls.daemon.terminate()
+        if status := cls.daemon.wait():
+            raise AssertionError(f"laresd ended with status {status}")
 
     def ask(self, method, path, body=None):
         """Its status and all that it said."""

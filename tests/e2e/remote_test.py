@@ -50,7 +50,8 @@ class Lares:
 
     def end(self):
         self.process.terminate()
-        self.process.wait()
+        if status := self.process.wait():
+            raise AssertionError(f"laresd ended with status {status}: {self.log()}")
 
     def lares(self, *args, cwd=None):
         return subprocess.run([os.path.join(BIN, "lares"), *args], cwd=cwd or self.home, env=self.env, stdin=subprocess.DEVNULL,

@@ -10,6 +10,7 @@ import time
 import evaluated
 
 DSML = "｜DSML｜"
+LAST_SAID = 8192  # bytes of a daemon's log that a failure shows
 
 
 def call(tool, **arguments):
@@ -145,6 +146,10 @@ class Daemon:
                 if process.poll() is not None:
                     raise AssertionError(f"the daemon ended: {open(os.path.join(self.home, 'log')).read()}")
 
+    def last_said(self):
+        with open(os.path.join(self.home, "log"), encoding="utf-8", errors="replace") as f:
+            return f.read()[-LAST_SAID:]
+
     def kill(self):
         self.process.kill()
         self.process.wait()
@@ -161,4 +166,6 @@ class Daemon:
             return
         self.log.close()
         self.lived[-1][1] = now_ms()
+        if self.process.returncode not in (0, -signal.SIGKILL):  # killed is what a test does to it
+            raise AssertionError(f"the daemon ended with status {self.process.returncode}: {self.last_said()}")
         evaluated.check(self.state, self.lived, self.known_is_evaluated_again)

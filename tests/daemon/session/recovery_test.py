@@ -342,9 +342,6 @@ class RecoveryTest(DaemonCase):
         self.assertFalse(os.path.exists(os.path.join(self.root, "asked")))
 
     def test_what_is_not_on_the_disk_is_not_acknowledged(self):
-        with open(daemon_case.EXECUTABLE, "rb") as f:
-            if b"__asan_init" in f.read():
-                self.skipTest("a sanitizer's library must come first")
         fails, library = os.path.join(self.home, "fails"), os.path.join(self.home, "sync.so")
         subprocess.run(["cc", "-shared", "-fPIC", "-xc", "-", "-o", library], input=FAILING_SYNC.encode(), check=True)
         script = [{"text": "hm</think>Yes."}] * (3 + self.GOES_ON_WITHIN)

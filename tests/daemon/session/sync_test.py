@@ -53,8 +53,7 @@ class SyncTest(DaemonCase):
 
     def start(self, *answers):
         script = [a if isinstance(a, dict) else {"text": a} for a in answers]
-        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced,
-                             ASAN_OPTIONS="verify_asan_link_order=0:detect_leaks=0")
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced)
         return self.connect()
 
     def size(self, s):
