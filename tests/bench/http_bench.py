@@ -15,7 +15,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "daemon" / "scripted"))
-from client import Daemon  # noqa: E402
+from client import Daemon, memory_told  # noqa: E402
 
 N_FIRST, N_TOKENS, N_RUNS, N_CLIENTS = 200, 20_000, 5, 64
 FIRST_MS_MAX, TOKEN_US_MAX = 2.0, 50.0
@@ -143,7 +143,7 @@ def main():
             slow.append(what)
 
     with tempfile.TemporaryDirectory(prefix="lares-bench-") as home:
-        daemon = Daemon(os.path.abspath(options.daemon), home, "prompts")
+        daemon = Daemon(os.path.abspath(options.daemon), home, "prompts", **memory_told())
         has_chat = b" 404 " not in streamed_head(daemon.socket)
         kinds = [("the server alone", lambda n: get(f"/test/stream?n={n}&bytes=180"), b"data: done", b"data: ")]
         if has_chat:

@@ -14,7 +14,7 @@ import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import Client, Daemon, remove_home  # noqa: E402
+from client import Client, Daemon, memory_told, remove_home  # noqa: E402
 
 EXECUTABLE = os.path.abspath(sys.argv.pop())
 N_STREAMS = 64
@@ -429,6 +429,8 @@ class Peers(HttpCase):
 
 
 class Load(HttpCase):
+    ENVIRONMENT = memory_told()
+
     def test_many_streams_at_once_leave_nothing_behind(self):
         def round_of_streams():
             peers = [self.peer() for _ in range(N_STREAMS)]

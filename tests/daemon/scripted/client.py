@@ -112,6 +112,12 @@ class Client:
                 return seen
 
 
+def memory_told():
+    """The environment of a daemon whose VmRSS says what it holds: AddressSanitizer keeps the last 256 MB that were freed. They are looked at there no more."""
+    options = [os.environ.get("ASAN_OPTIONS"), "quarantine_size_mb=0", "thread_local_quarantine_size_kb=0"]
+    return {"ASAN_OPTIONS": ":".join(filter(None, options))}
+
+
 def now_ms():
     return time.time_ns() // 1_000_000
 
