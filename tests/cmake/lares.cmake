@@ -17,6 +17,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")  # Clang does so by itself
   set(address_libraries -static-libasan -static-libubsan)
 endif()
 if(LARES_SANITIZE)
+  # Asio keeps coroutines' frames and handlers to use them again: what uses one that has ended would find another, and nobody would see it.
+  target_compile_definitions(lares_options INTERFACE BOOST_ASIO_DISABLE_AWAITABLE_FRAME_RECYCLING BOOST_ASIO_DISABLE_SMALL_BLOCK_RECYCLING)
   if(LARES_SANITIZE STREQUAL "thread")
     set(sanitizers -fsanitize=thread)
     set(sanitizer_libraries)
