@@ -94,6 +94,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   const std::string socket = *handed ? (*handed)->path : options.socket;
   auto state = StateDir::open(options.state_dir, socket);
   if (!state) return failed(state.error());
+  // From when it can be reached: one that comes before it serves is heard as soon as it does.
+  asio::signal_set signals(io, SIGTERM, SIGINT);
   auto listener = *handed ? Listener::take(io.get_executor(), **handed)
                           : Listener::open(io.get_executor(), socket);
   if (!listener) return failed(listener.error());
@@ -194,7 +196,6 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   sessions.resume();
   manager.tell("READY=1");  // it listens, and answers; the model may still be loading
 
-  asio::signal_set signals(io, SIGTERM, SIGINT);
   const auto on_signal = [&]() -> asio::awaitable<void> {
     auto [ec, number] = co_await signals.async_wait(asio::as_tuple(asio::use_awaitable));
     if (ec) co_return;

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import Refused
+from client import Daemon, Refused
 import daemon_case
 from daemon_case import DaemonCase, main
 
@@ -161,6 +161,14 @@ class DaemonTest(DaemonCase):
         self.assertEqual(c.until("turn/ended")[-1]["params"]["reason"], "cancelled")
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
         self.assertFalse(os.path.exists(self.daemon.socket))
+
+    def test_a_signal_as_soon_as_it_can_be_reached_ends_it_in_order(self):
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, [])
+        for _ in range(10):
+            self.daemon.process.terminate()
+            self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+            self.assertFalse(os.path.exists(self.daemon.socket))
+            self.daemon.start([])
 
     def test_a_shutdown_leaves_what_waits_to_the_next_daemon(self):
         gate = self.gate()
