@@ -23,7 +23,7 @@ std::optional<engine::ArgumentChoices> argument_choices(const Tools& tools,
   // the engine waits.
   if (!t || (!small && key != kStretchOfAFile)) return std::nullopt;
   auto found = t->choices(key, so_far);
-  if (!found || (!found->one_of.empty() && !small)) return std::nullopt;
+  if (!found) return std::nullopt;
   return engine::ArgumentChoices{std::move(found->one_of), std::move(found->substring_of),
                                  found->unique};
 }

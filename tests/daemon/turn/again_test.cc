@@ -49,6 +49,42 @@ TEST_F(TurnTest, AnAnswerInCirclesIsDrawnAgainFromBeforeThem) {
                                                  heard_.recorded.size() - kept.size()));
   EXPECT_EQ(heard_.of("think").back().text, "Enough.");
   EXPECT_EQ(heard_.of("text").back().text, "Done.");
+  ASSERT_EQ(heard_.how.size(), 1u);  // whoever samples it once more must know
+  EXPECT_EQ(heard_.how[0].n_kept, static_cast<std::int64_t>(kept.size()));
+  EXPECT_TRUE(heard_.how[0].avoid);
+  EXPECT_FALSE(heard_.how[0].without_tools);
+  const std::string note = heard_.of("note")[0].text;
+  const std::int64_t n_dropped = std::stoll(note.substr(note.find_first_of("0123456789")));
+  EXPECT_EQ(result.usage.generated,
+            n_dropped + static_cast<std::int64_t>(kept.size()) +
+                static_cast<std::int64_t>(std::string_view("Enough.Done.").size()) + 2);
+}
+
+// Both parts of it are the summary: what was said before the circle, and what was behind it.
+TEST_F(TurnTest, ASummaryThatWentInCirclesIsWhole) {
+  evaluates_again_ = "the transcript is begun anew, on a new timeline";
+  can_shorten_ = true;
+  n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;
+  std::string text, circle;
+  for (int i = 0; text.size() < 13'500; ++i) text += fmt::format("line {}\n", i);
+  for (int i = 0; i < 100; ++i) circle += "again and again, ";
+  turn({{"x</think>" + text}});
+  turn({{"x</think>The user wants sums. " + circle}, {"And the next is four."}, {"x</think>Four."}},
+       {}, "And two and two?");
+  ASSERT_EQ(prompts_.size(), 3u);
+  EXPECT_THAT(prompts_.back(),
+              HasSubstr("<summary>\nThe user wants sums.And the next is four.\n</summary>"));
+  EXPECT_EQ(heard_.before.size(), 1u);
+}
+
+// What was said before its circle is an answer, though nothing comes behind it.
+TEST_F(TurnTest, AnAnswerThatEndsBeforeItsCircleIsKept) {
+  std::string circle;
+  for (int i = 0; i < 100; ++i) circle += "again and again, ";
+  const auto result = turn({{"x</think>The answer is 4. " + circle}, {""}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_EQ(prompts_.size(), 2u);
+  EXPECT_TRUE(prompts_[1].starts_with(prompts_[0] + "x</think>The answer is 4.")) << prompts_[1];
 }
 
 // The first token of the circle, had it been drawn again, is forbidden once.
@@ -86,6 +122,30 @@ TEST_F(TurnTest, ACircleInACallTakesTheCallsBack) {
   EXPECT_TRUE(prompts_[1].ends_with("<think>x</think>I write."));
 }
 
+// Nor does one run that was written whole before the circle began.
+TEST_F(TurnTest, ACircleBehindAWholeCallTakesThatBackToo) {
+  std::string circle;
+  for (int i = 0; i < 200; ++i) circle += "again and again, ";
+  const auto write_file = [&](const char* name, const std::string& text) {
+    return scripted_call(
+        "str_replace_editor",
+        {{"command", "create"}, {"path", root_ + "/" + name}, {"file_text", text}});
+  };
+  const std::string both = "x</think>I write." +
+                           scripted_calls({write_file("a.txt", "a"), write_file("b.txt", circle)});
+  const auto result = turn({{both.substr(0, both.rfind("</｜DSML｜parameter>\n</"))},
+                            {create(root_ + "/c.txt", "c")},
+                            {"x</think>Done."}});
+  EXPECT_EQ(result.reason, "end_turn");
+  EXPECT_FALSE(fs::exists(root_ + "/a.txt"));
+  EXPECT_FALSE(fs::exists(root_ + "/b.txt"));
+  EXPECT_EQ(read("c.txt"), "c");
+  ASSERT_EQ(heard_.of("tool").size(), 3u);
+  EXPECT_EQ(heard_.of("tool")[0].state, "rejected");
+  EXPECT_EQ(heard_.of("tool")[1].state, "rejected");
+  EXPECT_EQ(heard_.of("tool")[2].state, "done");
+}
+
 TEST_F(TurnTest, TheSameCallAgainAndAgainIsStopped) {
   write("a.txt", "a\n");
   const std::string view =
@@ -100,6 +160,24 @@ TEST_F(TurnTest, TheSameCallAgainAndAgainIsStopped) {
   EXPECT_EQ(heard_.of("note").size(), 4u);  // reminders
   EXPECT_EQ(heard_.of("text").back().text, "The file says a.");
   EXPECT_THAT(prompts_.back(), HasSubstr("no more calls"));
+  ASSERT_EQ(heard_.how.size(), 1u);  // the last
+  EXPECT_TRUE(heard_.how[0].without_tools);
+  EXPECT_FALSE(heard_.how[0].think_tokens_max);
+}
+
+// Of each step: what those before it took does not count.
+TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgainTwice) {
+  const Play empty{"x</think>"};
+  turn({empty,
+        empty,
+        {"x</think>" + create(root_ + "/a.txt", "a")},  //
+        empty,
+        empty,
+        {"x</think>Done."}});
+  EXPECT_EQ(heard_.of("text").back().text, "Done.");
+  EXPECT_EQ(prompts_.size(), 6u);
+  EXPECT_EQ(turn({empty, empty, empty}, {}, "Again.").reason, "end_turn");
+  EXPECT_EQ(prompts_.size(), 3u);
 }
 
 TEST_F(TurnTest, AnEmptyAnswerIsDrawnAgain) {
@@ -275,6 +353,39 @@ TEST_F(TurnTest, OtherTokensAreTriedInTheOrderOfTheirAnswersProbabilities) {
   EXPECT_EQ(prompts_[7], prompts_[4] + before + "\np");
   EXPECT_EQ(prompts_[8], prompts_[4]);
   EXPECT_TRUE(heard_.how.empty());  // the last is whole
+}
+
+// What an earlier step's answers could have been is nothing to go on with.
+TEST_F(TurnTest, AnotherStepDepartsFromNoneOfTheAnswersBeforeIt) {
+  write("a.txt", "one\n");
+  const std::string in_vain = edit(root_ + "/a.txt", "one", "one");
+  Play first{in_vain};
+  first.others = {{0, {"y", -1.0f}}, {1, {"z", -2.0f}}};
+  turn({first,
+        {"</think>" + create(root_ + "/b.txt", "b")},
+        {in_vain},
+        {edit(root_ + "/a.txt", "one", "two")},
+        {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(prompts_.size(), 5u);
+  EXPECT_EQ(prompts_[1], prompts_[0] + "y");
+  EXPECT_EQ(prompts_[3], prompts_[2]);
+}
+
+TEST_F(TurnTest, AnEditBesideAnotherCallIsLookedAtToo) {
+  write("a.txt", "one\n");
+  const auto beside = [&](const std::string& to) {
+    return "x</think>" +
+           scripted_calls({scripted_call("bash", {{"command", "true"}}),
+                           scripted_call("str_replace_editor", {{"command", "str_replace"},
+                                                                {"path", root_ + "/a.txt"},
+                                                                {"old_str", "one"},
+                                                                {"new_str", to}})});
+  };
+  turn({{beside("one")}, {beside("two")}, {"x</think>Done."}});
+  EXPECT_EQ(read("a.txt"), "two\n");
+  ASSERT_EQ(heard_.of("note").size(), 1u);
+  EXPECT_EQ(heard_.of("note")[0].text, kRedrawnSame);
 }
 
 TEST_F(TurnTest, AnEditThatBringsSyntaxErrorsIsNotMadeBeforeAnotherIsDrawn) {

@@ -85,5 +85,113 @@ TEST(Answer, ACallBehindAFenceThatWasNeverClosedIsACall) {
   EXPECT_EQ(content + "\n", said);
 }
 
+// Its tokens are bytes; looked at behind each.
+TEST(Answer, IsToldInWholeCharacters) {
+  const std::string said = "Grüße: 漢字, 🦀";
+  ScriptedEngine engine({{.text = said}});
+  const auto timeline = engine.timeline();
+  ASSERT_TRUE(timeline->sync(std::vector<engine::Token>{'?'}, {}, {}));
+  Answer answer(engine, *timeline, {.thinking = false}, {},
+                {.tokens_max = 100, .think_tokens_max = 0, .context_max = 1000});
+  std::string content;
+  while (answer.end() == Answer::End::open) {
+    answer.draw({});
+    for (const engine::Event& event : answer.events())
+      if (const auto* const delta = std::get_if<engine::ContentDelta>(&event))
+        content += delta->text;
+  }
+  EXPECT_EQ(content, said);
+}
+
+// What an engine elsewhere must know before it draws: how much will be asked of the draws, and what
+// ends a wait.
+class Told final : public engine::Timeline {
+ public:
+  explicit Told(std::unique_ptr<engine::Timeline> of) : of_(std::move(of)) {}
+  std::span<const engine::Token> tokens() const override { return of_->tokens(); }
+  engine::Result<std::int64_t> sync(std::span<const engine::Token> prompt, std::stop_token stop,
+                                    const engine::Progress& progress) override {
+    return of_->sync(prompt, stop, progress);
+  }
+  engine::Result<engine::Token> next(const engine::Sampling& sampling,
+                                     const engine::TokenMask* mask) override {
+    waits_until = end;
+    return of_->next(sampling, mask);
+  }
+  void end_waits_at(std::stop_token stop) override { end = std::move(stop); }
+  void expect_logprobs(int n) override { n_logprobs = n; }
+
+  std::stop_token end, waits_until;  // told; of the last draw
+  int n_logprobs = -1;
+
+ private:
+  const std::unique_ptr<engine::Timeline> of_;
+};
+
+TEST(Answer, TellsTheEngineWhatItWillAskForAndWhatEndsItsWaits) {
+  ScriptedEngine engine({{.text = "Yes."}});
+  Told timeline(engine.timeline());
+  ASSERT_TRUE(timeline.sync(std::vector<engine::Token>{'?'}, {}, {}));
+  const Answer::Limits limits{.tokens_max = 50, .think_tokens_max = 0, .context_max = 1000};
+  const Answer plain(engine, timeline, {.thinking = false}, {}, limits);
+  EXPECT_EQ(timeline.n_logprobs, 0);
+  Answer::Limits with_choices = limits;
+  with_choices.choices_max = 1;
+  Answer answer(engine, timeline, {.thinking = false}, {}, with_choices);
+  EXPECT_EQ(timeline.n_logprobs, kBranchWidth);
+  std::stop_source stop;
+  answer.draw(stop.get_token());
+  stop.request_stop();
+  EXPECT_TRUE(timeline.waits_until.stop_requested());
+}
+
+// Else the same tokens would come again.
+TEST(Answer, IsDrawnOtherwiseWithAnotherSeedAndMoreHeat) {
+  engine::Sampling sampling{.temperature = 0};
+  const std::uint64_t seed = sampling.seed;
+  draw_otherwise(sampling, 1);
+  EXPECT_EQ(sampling.seed, seed + 1);
+  EXPECT_FLOAT_EQ(sampling.temperature, kResampleTemperature);
+  EXPECT_FLOAT_EQ(sampling.min_p, kResampleMinP);
+  sampling.temperature = 0;
+  draw_otherwise(sampling, 2);
+  EXPECT_FLOAT_EQ(sampling.temperature, kResampleTemperature + kResampleTemperatureStep);
+  draw_otherwise(sampling, 9);
+  EXPECT_FLOAT_EQ(sampling.temperature, 1);
+  engine::Sampling own{.temperature = 1.5f, .min_p = 0.3f};
+  draw_otherwise(own, 1);
+  EXPECT_FLOAT_EQ(own.temperature, 1.5f);
+  EXPECT_FLOAT_EQ(own.min_p, 0.3f);
+  const std::uint64_t before = own.seed;
+  draw_branch(own, 3);
+  EXPECT_EQ(own.seed, before + 3);
+}
+
+TEST(Masks, LeaveOutOneTokenOfTheVocabularyAndAllowNoneBeyondIt) {
+  const ScriptedEngine engine(std::deque<Play>{});
+  const engine::Tokenizer& tokenizer = engine.tokenizer();
+  const int n = tokenizer.vocab_size();
+  ASSERT_NE(n % 64, 0);
+  const auto allowed = [](const engine::TokenMask& mask) {
+    std::vector<int> out;
+    for (int id = 0; id < static_cast<int>(64 * mask.size()); ++id)
+      if (mask[static_cast<std::size_t>(id / 64)] >> (id % 64) & 1) out.push_back(id);
+    return out;
+  };
+  const engine::TokenMask only = only_token(tokenizer, 130);
+  EXPECT_EQ(allowed(only), std::vector<int>{130});
+  engine::TokenMask room;
+  const engine::TokenMask* const all_but = without_token(tokenizer, 130, nullptr, room);
+  ASSERT_NE(all_but, nullptr);
+  std::vector<int> others;
+  for (int id = 0; id < n; ++id)
+    if (id != 130) others.push_back(id);
+  EXPECT_EQ(allowed(*all_but), others);
+  engine::TokenMask two = only;
+  two[0] |= 2;
+  EXPECT_EQ(allowed(*without_token(tokenizer, 130, &two, room)), std::vector<int>{1});
+  EXPECT_EQ(without_token(tokenizer, 130, &only, room), &only) << "nothing else is left";
+}
+
 }  // namespace
 }  // namespace lares::daemon

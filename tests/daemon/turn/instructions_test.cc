@@ -49,6 +49,7 @@ TEST(Instructions, ThoseShownAreNamedWithWhatTheyHoldFor) {
   r.add("web/ui/CLAUDE.md", "Use spaces.");
   const auto two = instructions(r.files, r.view, "");
   EXPECT_THAT(two.files, ElementsAre("AGENTS.md", "web/ui/CLAUDE.md"));
+  EXPECT_TRUE(two.text.starts_with("Follow what this repository asks of agents.")) << two.text;
   EXPECT_THAT(two.text, HasSubstr("- AGENTS.md\n- web/ui/CLAUDE.md, for web/ui/\n"));
   EXPECT_THAT(two.text, Not(HasSubstr("tabs")));
   EXPECT_TRUE(two.text.ends_with("\n\n"));
@@ -58,10 +59,16 @@ TEST(Instructions, ThoseNotShownAreQuotedWithinABound) {
   Repository r;
   r.add("AGENTS.md", "Use tabs.", false);
   r.add("z/AGENTS.md", std::string(kInstructionBytesMax, 'z'), false);
+  r.add("zz/AGENTS.md", "Nothing is left for this.", false);
   const auto two = instructions(r.files, r.view, "");
   EXPECT_THAT(two.text, HasSubstr("AGENTS.md:\nUse tabs.\n"));
   EXPECT_THAT(two.text, HasSubstr("[what follows is left out]"));
   EXPECT_LT(two.text.size(), kInstructionBytesMax + 1000);
+  EXPECT_THAT(two.text, HasSubstr("- zz/AGENTS.md, for zz/\n"));
+  EXPECT_THAT(two.text, Not(HasSubstr("zz/AGENTS.md:\n")));
+  Repository just;
+  just.add("AGENTS.md", std::string(kInstructionBytesMax, 'z'), false);
+  EXPECT_THAT(instructions(just.files, just.view, "").text, Not(HasSubstr("left out")));
 }
 
 TEST(Instructions, TheUsersOwnComeFirst) {
@@ -73,6 +80,13 @@ TEST(Instructions, TheUsersOwnComeFirst) {
   EXPECT_THAT(both.files, ElementsAre(path, "AGENTS.md"));
   EXPECT_LT(both.text.find("Answer in Latin.\n"), both.text.find("- AGENTS.md"));
   std::filesystem::remove(path);
+}
+
+TEST(Instructions, StandInFilesOfTwoNames) {
+  EXPECT_TRUE(may_instruct("AGENTS.md"));
+  EXPECT_TRUE(may_instruct("web/ui/CLAUDE.md"));
+  EXPECT_FALSE(may_instruct("web/MY-AGENTS.md"));
+  EXPECT_FALSE(may_instruct("AGENTS.md/README.md"));
 }
 
 TEST(Instructions, SoManyAreCounted) {

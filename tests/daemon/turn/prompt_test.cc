@@ -110,21 +110,40 @@ TEST(GenerationConfig, WithoutOneTheModelIsSampledAsItIs) {
   EXPECT_EQ(defaults->sampling.min_p, 0.0f);
 }
 
-TEST(GenerationConfig, FiltersAreReadAndTheirRangesChecked) {
+tl::expected<TurnSettings, std::string> read(const char* text) {
   const std::string directory = testing::TempDir() + "/generation_config_test";
   std::filesystem::create_directories(directory);
-  const auto read = [&](const char* text) {
-    std::ofstream(directory + "/generation_config.json") << text;
-    return generation_defaults(directory);
-  };
+  std::ofstream(directory + "/generation_config.json") << text;
+  return generation_defaults(directory);
+}
+
+TEST(GenerationConfig, FiltersAreReadAndTheirRangesChecked) {
   const auto given = read(R"({"top_k": 40, "top_p": 0.9, "min_p": 0.05})");
   ASSERT_TRUE(given) << given.error();
   EXPECT_EQ(given->sampling.top_k, 40);
   EXPECT_EQ(given->sampling.top_p, 0.9f);
   EXPECT_EQ(given->sampling.min_p, 0.05f);
   for (const char* bad :
-       {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})"})
+       {R"({"top_k": -1})", R"({"top_k": "40"})", R"({"min_p": 1.5})", R"({"min_p": -0.1})",
+        R"({"temperature": 100.5})", R"({"max_new_tokens": 0})", "[]", "{"})
     EXPECT_FALSE(read(bad)) << bad;
+  for (const char* good : {R"({"top_p": 0})", R"({"top_p": 1})", R"({"temperature": 100})",
+                           R"({"max_new_tokens": 1})", R"({"top_k": null, "do_sample": null})"})
+    EXPECT_TRUE(read(good)) << good;
+}
+
+TEST(GenerationConfig, WithoutSamplingTheLikeliestTokenIsTaken) {
+  EXPECT_EQ(read(R"({"do_sample": false, "temperature": 0.6})")->sampling.temperature, 0.0f);
+  EXPECT_EQ(read(R"({"do_sample": true, "temperature": 0.6})")->sampling.temperature, 0.6f);
+}
+
+// An answer is not thought alone, and none goes on beyond what the model is made for.
+TEST(GenerationConfig, AnAnswersBoundHoldsForItsReasoning) {
+  const auto brief = read(R"({"max_new_tokens": 1000})");
+  ASSERT_TRUE(brief);
+  EXPECT_EQ(brief->step_tokens_max, 1000);
+  EXPECT_EQ(brief->think_tokens_max, 750);
+  EXPECT_EQ(brief->continuations_max, 0);
 }
 
 }  // namespace

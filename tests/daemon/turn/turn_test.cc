@@ -43,6 +43,9 @@ TEST_F(TurnTest, AnAnswerWithoutCallsEndsTheTurn) {
   EXPECT_EQ(heard_.items[1].kind, "think");
   EXPECT_EQ(heard_.items[1].text, "It is a question.");
   EXPECT_EQ(heard_.items[2].text, "The answer is 4.");
+  EXPECT_EQ(heard_.items[1].tokens, result.usage.thinking);
+  EXPECT_EQ(heard_.items[1].tokens + heard_.items[2].tokens, result.usage.generated);
+  for (const Item& item : heard_.items) EXPECT_EQ(item.turn_id, 1);
   EXPECT_THAT(
       prompts_,
       ElementsAre(prompt_head() +
@@ -159,9 +162,11 @@ TEST_F(TurnTest, TokensAreLimitedAndHalfACallNeverRuns) {
   const std::string text = "x</think>" + create(root_ + "/half.txt", std::string(500, 'x'));
   const auto result = turn({{text}}, {.step_tokens_max = 150, .continuations_max = 0});
   EXPECT_EQ(result.reason, "max_tokens");
+  EXPECT_EQ(result.usage.generated, 150);
   EXPECT_FALSE(fs::exists(root_ + "/half.txt"));
   ASSERT_EQ(heard_.of("tool").size(), 1u);
   EXPECT_EQ(heard_.of("tool")[0].state, "rejected");
+  EXPECT_THAT(heard_.of("tool")[0].arguments, HasSubstr("create"));  // as far as it was written
   turn({{"y</think>Again."}}, {}, "Go on.");
   EXPECT_THAT(prompts_[0], HasSubstr("x</think><｜end▁of▁sentence｜><｜User｜>Go on."));
 }
@@ -374,6 +379,9 @@ TEST_F(TurnTest, ASummaryIsBounded) {
   turn({{"x</think>" + text}, {"x</think>Four."}}, {}, "And two and two?");
   EXPECT_EQ(heard_.before.size(), 1u);
   EXPECT_LT(static_cast<std::int64_t>(transcript_.ids.size()), n_context_ / 2);
+  ASSERT_EQ(heard_.how.size(), 1u);  // whoever samples it once more must know
+  EXPECT_TRUE(heard_.how[0].without_tools);
+  EXPECT_EQ(heard_.how[0].think_tokens_max, summary_tokens_max(n_context_) / kSummaryThinkShare);
 }
 
 TEST(Shorten, OnlyALongConversationInLittleRoom) {
