@@ -5,8 +5,11 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <span>
 #include <sstream>
+#include <string_view>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +18,7 @@
 #include "daemon/session/facts.h"
 #include "daemon/session/import.h"
 #include "daemon/session/journal.h"
+#include "daemon/store/chain_hash.h"
 
 namespace lares::daemon {
 namespace {
@@ -159,6 +163,60 @@ TEST(SessionExport, ChangedAtAnyByteItIsRefused) {
   }
 }
 
+// With a checksum that is right: by hand, or by another version.
+std::string sealed(std::string_view body) {
+  return fmt::format("{}{{\"sha256\":\"{}\"}}\n", body,
+                     store::to_hex(store::hash256(std::as_bytes(std::span(body)))));
+}
+
+TEST(SessionExport, WhatMakesNoSenseIsRefusedAndSaysWhere) {
+  const Directory d;
+  const std::string whole = text_of(file_of(d, frames()));
+  const std::string body = whole.substr(0, whole.rfind('\n', whole.size() - 2) + 1);
+  ASSERT_EQ(sealed(body), whole);
+  const auto with = [&](std::string_view from, std::string_view to) {
+    std::string changed = body;
+    changed.replace(changed.find(from), from.size(), to);
+    put(d / "changed", sealed(changed));
+    const auto read = read_export(d / "changed");
+    return read ? std::string("taken") : read.error();
+  };
+  const std::string version = fmt::format("\"version\":{}", kExportVersion);
+  EXPECT_EQ(with(version, version), "taken");
+  EXPECT_THAT(with(version, fmt::format("\"version\":{}", kExportVersion + 1)),
+              HasSubstr("another version"));
+  EXPECT_THAT(with(version, "\"wersion\":1"), HasSubstr("another version"));
+  EXPECT_THAT(with("\"frames\":9", "\"frames\":\"9\""), HasSubstr("how many frames"));
+  EXPECT_THAT(with("\"frames\":9", "\"grames\":9"), HasSubstr("how many frames"));
+  EXPECT_THAT(with("\"frames\":9", "\"frames\":8"), HasSubstr("it has 9 of 8 frames"));
+  EXPECT_EQ(with("\"model\":{", "\"nodel\":{"), "taken");
+  const std::string second = body.substr(body.find('\n') + 1,
+                                         body.find('\n', body.find('\n') + 1) - body.find('\n'));
+  EXPECT_THAT(with(second, "[]\n"), HasSubstr("line 2 is no object"));
+  EXPECT_THAT(with(second, "{\n"), HasSubstr("line 2 is no object"));
+  for (const char* bad :
+       {"[]", "{\"params\":{}}", "{\"method\":5,\"params\":{}}", "{\"method\":\"x\"}"})
+    EXPECT_THAT(with(second, fmt::format("{{\"frame\":{}}}\n", bad)),
+                HasSubstr("line 2 is no frame"));
+  EXPECT_EQ(with(second, second + "{\"of_a_later_version\":1}\n"), "taken");
+}
+
+TEST(SessionExport, SaysWhichModelItsTokensAreOf) {
+  const Directory d;
+  auto journal = Journal::create(d / "j");
+  ASSERT_TRUE(journal->append(frames()[0]));
+  const ExportModel model{.name = "m", .type = "t", .fingerprint = "f", .vocabulary = "v"};
+  ASSERT_TRUE(
+      write_export(d / "file", {.session = "old", .model = model}, d / "j", journal->bytes()));
+  const auto file = read_export(d / "file");
+  ASSERT_TRUE(file) << file.error();
+  EXPECT_EQ(file->session, "old");
+  EXPECT_EQ(file->model.name, "m");
+  EXPECT_EQ(file->model.type, "t");
+  EXPECT_EQ(file->model.fingerprint, "f");
+  EXPECT_EQ(file->model.vocabulary, "v");
+}
+
 TEST(SessionExport, WithSomethingBehindItItIsRefused) {
   const Directory d;
   put(d / "more", text_of(file_of(d, frames())) + "{}\n");
@@ -198,6 +256,41 @@ TEST(SessionImport, TakesOverNoRulesRightsSnapshotsOrWaitingPrompts) {
   EXPECT_LT(std::abs(out[10]["params"]["t"].get<std::int64_t>() - unix_ms()), 60'000);
 }
 
+// It is open, under the title that it had last; and what was delivered or taken back does not wait.
+TEST(SessionImport, IsOpenUnderItsLastTitle) {
+  auto all = frames();
+  all.pop_back();
+  const auto add = [&](const char* method, Json params) {
+    params["sessionId"] = "old", params["seq"] = all.size() + 1, params["t"] = 6;
+    all.push_back(frame(method, std::move(params)));
+  };
+  const auto accepted = [&](const char* id) {
+    add("prompt/accepted", {{"id", id}, {"content", "So."}, {"delivery", "steer"}});
+  };
+  accepted("steered"), accepted("withdrawn");
+  add("item/completed", {{"item", {{"id", "1.3"}, {"kind", "user"}, {"promptId", "steered"}}}});
+  add("prompt/withdrawn", {{"id", "withdrawn"}});
+  add("session/updated", {{"title", "Sums"}});
+  add("session/closed", Json::object());
+  const auto out = imported({.session = "old", .root = "/there", .model = {}, .frames = all});
+  ASSERT_EQ(out.size(), all.size() + 2);
+  const Json& open = out[all.size() - 1];
+  EXPECT_EQ(open["method"], "session/updated");
+  EXPECT_EQ(open["params"]["title"], "Sums");
+  const Json& withdrawn = out[all.size()];
+  EXPECT_EQ(withdrawn["method"], "prompt/withdrawn");
+  EXPECT_EQ(withdrawn["params"]["id"], "waits");  // and no other
+  EXPECT_EQ(withdrawn["params"]["t"], 6);
+  all = frames();
+  Json titled = created();
+  titled["session"]["title"] = "First";
+  all[0] = frame("session/created", titled);
+  EXPECT_EQ(
+      imported(
+          {.session = "old", .root = "/there", .model = {}, .frames = all})[8]["params"]["title"],
+      "First");
+}
+
 TEST(SessionImport, SettingsThatChangedGiveNoRightsEither) {
   const auto with = [](const Json& settings) {
     auto all = frames();
@@ -228,6 +321,8 @@ TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   EXPECT_THAT(refused(3, {{"ids", {1, 100}}}), HasSubstr("token id 100 is not below 100"));
   EXPECT_THAT(refused(3, {{"ids", {-1}}}), HasSubstr("token id -1"));
   EXPECT_THAT(refused(3, {{"ids", {"1"}}}), HasSubstr("token id"));
+  EXPECT_THAT(refused(3, {{"ids", {1.5}}}), HasSubstr("token id 1.5"));
+  EXPECT_EQ(refused(3, {{"ids", {0, 99}}}), "");
   EXPECT_THAT(refused(3, {{"ids", {1, 100}}}, "lares/shortened"), HasSubstr("token id 100"));
   EXPECT_THAT(refused(3, Json::object()), HasSubstr("no token ids"));
   EXPECT_THAT(refused(3, Json::array()), HasSubstr("frame 4 makes no sense"));
@@ -239,6 +334,12 @@ TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   Json wild = created();
   wild["session"]["settings"]["temperature"] = -3;
   EXPECT_THAT(refused(0, wild), HasSubstr("temperature"));
+  const auto policy = [&](const char* name) {
+    return refused(8, {{"sessionId", "old"}, {"seq", 9}, {"title", "x"}, {"policy", name}},
+                   "session/updated");
+  };
+  EXPECT_EQ(policy("ask"), "");
+  EXPECT_THAT(policy("everything"), HasSubstr("no such change of a session"));
   EXPECT_FALSE(frames_to_import({}, "new", "/here", 100));
 }
 
