@@ -53,8 +53,7 @@ bool says(const std::string& text, const json& value, int& n_left) {
   if (--n_left < 0) return false;
   if (value.is_string()) return text.find(value.get_ref<const std::string&>()) != std::string::npos;
   if (value.is_number() || value.is_boolean()) return text.find(value.dump()) != std::string::npos;
-  return std::ranges::all_of(
-      value, [&](const json& part) { return !value.is_structured() || says(text, part, n_left); });
+  return std::ranges::all_of(value, [&](const json& part) { return says(text, part, n_left); });
 }
 
 }  // namespace

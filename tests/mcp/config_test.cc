@@ -68,6 +68,29 @@ TEST_F(McpConfig, BothTransportsAreReadAndVariablesExpanded) {
   EXPECT_THAT(config.servers[2].headers, ElementsAre(Pair("Authorization", "Bearer secret")));
 }
 
+TEST_F(McpConfig, EveryNameOfATransportIsKnown) {
+  const auto config = read(R"({
+    "a": {"type": "stdio", "command": "x"}, "b": {"type": "streamableHttp", "url": "http://x"},
+    "c": {"command": "x", "url": "http://x"}, "d": {"type": "stdio", "command": "x", "url": "http://x"},
+    "e": {"url": "http://x", "headers": {"X-Api-Key": "k"}}})");
+  EXPECT_TRUE(config.problems.empty());
+  ASSERT_EQ(config.servers.size(), 5u);
+  for (const std::size_t stdio : {0, 2, 3}) {
+    EXPECT_EQ(config.servers[stdio].command, "x");
+    EXPECT_EQ(config.servers[stdio].url, "");
+  }
+  EXPECT_EQ(config.servers[1].url, "http://x");
+  EXPECT_THAT(config.servers[4].headers, ElementsAre(Pair("X-Api-Key", "k")));
+}
+
+TEST_F(McpConfig, VariablesAreTheEnvironments) {
+  ::setenv("LARES_MCP_CONFIG_TEST", "set", 1);
+  EXPECT_EQ(environment_variable("LARES_MCP_CONFIG_TEST"), "set");
+  ::unsetenv("LARES_MCP_CONFIG_TEST");
+  EXPECT_EQ(environment_variable("LARES_MCP_CONFIG_TEST"), std::nullopt);
+  EXPECT_EQ(read(R"({"x": {"command": "${TOKEN:-default}"}})").servers.at(0).command, "secret");
+}
+
 TEST_F(McpConfig, FaultsNameTheFileTheServerAndTheRemedy) {
   EXPECT_EQ(problem("5"), "is not an object");
   EXPECT_EQ(problem("{}"), "has no \"command\" and no \"url\"");
@@ -89,6 +112,13 @@ TEST_F(McpConfig, FaultsNameTheFileTheServerAndTheRemedy) {
             "\"headers\".A b is no header that HTTP can carry");
   EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A": "b\r\nC: d"}})"),
             "\"headers\".A is no header that HTTP can carry");
+  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"": "c"}})"),
+            "\"headers\" has an entry without a name");
+  EXPECT_EQ(problem(R"({"url": "http://x", "headers": {"A": "b\u007f"}})"),
+            "\"headers\".A is no header that HTTP can carry");
+  EXPECT_EQ(problem(R"({"url": "http://x", "headers": 5})"), "\"headers\" is not an object");
+  EXPECT_EQ(problem(R"({"command": "a", "env": {"B=C": "d"}})"), "\"env\" has the name B=C");
+  EXPECT_EQ(problem(R"({"command": "a", "cwd": 5})"), "\"cwd\" is not a string");
   EXPECT_EQ(problem(R"({"command": ""})"), "\"command\" is empty");
   EXPECT_EQ(problem(R"({"command": "a", "args": "b"})"), "\"args\" is not an array");
   EXPECT_EQ(problem(R"({"command": "a", "args": ["b", 1]})"), "\"args\"[1] is not a string");
@@ -101,7 +131,9 @@ TEST_F(McpConfig, FaultsNameTheFileTheServerAndTheRemedy) {
   for (int i = 0; i < 33; ++i)
     many += std::string(i ? ", " : "").append("\"").append(std::to_string(i)) +
             R"(": {"command": "x"})";
-  EXPECT_EQ(read(many + "}").servers.size(), kServersMax);
+  const auto first = read(many + "}");
+  EXPECT_EQ(first.servers.size(), kServersMax);
+  EXPECT_THAT(first.problems, ElementsAre(HasSubstr("more than 32 servers")));
 }
 
 TEST_F(McpConfig, FilesThatAreNoConfigurationAreNamed) {
@@ -152,6 +184,21 @@ TEST_F(McpConfig, TheRepositorysOwnServersWaitForTheUsersWord) {
       ElementsAre("server theirs in " + options.repository_config_path +
                   ": is not started on the repository's word; to approve it, copy its entry to " +
                   options.config_path));
+}
+
+// What is wrong with either file is told; of what the repository would like to start, so much.
+TEST_F(McpConfig, FaultsOfBothFilesAreTold) {
+  Options options;
+  options.config_path = write("user.json", R"({"mcpServers": {"mine": {}}})");
+  options.repository_config_path = write(".mcp.json", "{");
+  EXPECT_THAT(session_config(options).problems,
+              ElementsAre(HasSubstr("server mine in " + options.config_path),
+                          HasSubstr(".mcp.json: expected JSON like")));
+  json many = json::object();
+  for (int i = 0; i < 100; ++i) many[std::to_string(i)] = {{"command", "evil"}};
+  write(".mcp.json", json{{"mcpServers", many}}.dump());
+  EXPECT_EQ(session_config(options).problems.size(), kServersMax);
+  EXPECT_TRUE(session_config(options).servers.empty());
 }
 
 }  // namespace

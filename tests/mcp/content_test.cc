@@ -49,6 +49,28 @@ TEST(Content, StructuredContentIsReadOnce) {
       text(R"({"content": [{"type": "text", "text": "Found it"}], "structuredContent": {"t": 5}})"),
       "Found it\n{\"t\":5}");
   EXPECT_EQ(text(R"({"content": [], "structuredContent": [true, null]})"), "[true,null]");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "text", "text": "ok: true"}], "structuredContent": {"ok": true, "why": null}})"),
+      "ok: true");
+  EXPECT_EQ(
+      text(
+          R"({"content": [{"type": "text", "text": "ok: true"}], "structuredContent": {"ok": [{"x": false}]}})"),
+      "ok: true\n{\"ok\":[{\"x\":false}]}");
+}
+
+// Behind a text as long as the model reads, it would be cut away; and too much is not looked for.
+TEST(Content, StructuredContentBehindALongTextIsLeftOut) {
+  nlohmann::json result{{"content", {{{"type", "text"}, {"text", std::string(16'000, 'x')}}}},
+                        {"structuredContent", {{"t", 5}}}};
+  EXPECT_EQ(result_text(result), std::string(16'000, 'x'));
+  result["content"][0]["text"] = std::string(15'999, 'x');
+  EXPECT_TRUE(result_text(result).ends_with("x\n{\"t\":5}"));
+  result["content"][0]["text"] = "1";
+  result["structuredContent"] = std::vector<int>(999, 1);
+  EXPECT_EQ(result_text(result), "1");
+  result["structuredContent"] = std::vector<int>(1000, 1);
+  EXPECT_EQ(result_text(result), "1\n" + result["structuredContent"].dump());
 }
 
 TEST(Content, ResultsWithoutSenseAreNothing) {

@@ -82,12 +82,77 @@ TEST(Form, EveryKindOfFieldIsUnderstood) {
   EXPECT_EQ(field(R"({"type": "string", "maxLength": 2})", "\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9");
 }
 
+TEST(Form, BoundsAreTheSchemas) {
+  const char *const whole = R"({"type": "integer", "minimum": 1, "maximum": 9})",
+                    *const text = R"({"type": "string", "minLength": 2, "maxLength": 3})",
+                    *const list = R"({"type": "array", "items": {}, "minItems": 2, "maxItems": 3})";
+  EXPECT_EQ(field(whole, "1"), 1);
+  EXPECT_EQ(field(whole, "10"), "cancel");
+  EXPECT_EQ(field(whole, "99999999999999999999"), "cancel");
+  EXPECT_EQ(field(text, "a"), "cancel");
+  EXPECT_EQ(field(text, "ab"), "ab");
+  EXPECT_EQ(field(text, "\xc3\xa9\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9\xc3\xa9");
+  EXPECT_EQ(field(text, "abcd"), "cancel");
+  EXPECT_EQ(field(list, "a"), "cancel");
+  EXPECT_EQ(field(list, "a,, b,"), json::parse(R"(["a", "b"])"));
+  EXPECT_EQ(field(list, "a,b,c"), json::parse(R"(["a", "b", "c"])"));
+  EXPECT_EQ(field(list, "a,b,c,d"), "cancel");
+}
+
+// With the next try.
+TEST(Form, WhatDoesNotFitIsSaid) {
+  const auto said = [](const std::string& schema, const std::string& answer) {
+    Person person{{answer}, {}};
+    person.fills(form(R"({"f": )" + schema + "}"));
+    const std::string& again = person.questions.at(1);
+    const auto begin = again.find('\n') + 1;
+    return again.substr(begin, again.find('\n', begin) - begin);
+  };
+  EXPECT_EQ(said(R"({"type": "boolean"})", "maybe"), "That does not fit.");
+  EXPECT_EQ(said(R"({"type": "integer", "minimum": 1})", "0"), "That does not fit: at least 1.");
+  EXPECT_EQ(said(R"({"type": "number", "maximum": 1.5})", "2"), "That does not fit: at most 1.5.");
+  EXPECT_EQ(said(R"({"type": "string", "minLength": 3})", "ab"),
+            "That does not fit: at least 3 characters.");
+  EXPECT_EQ(said(R"({"type": "string", "maxLength": 1})", "ab"),
+            "That does not fit: at most 1 characters.");
+  EXPECT_EQ(said(R"({"type": "array", "items": {"enum": ["a"]}})", "a, b"),
+            "That does not fit: no choice is called b.");
+  EXPECT_EQ(said(R"({"type": "array", "items": {}, "minItems": 2})", "a"),
+            "That does not fit: at least 2.");
+  EXPECT_EQ(said(R"({"type": "array", "items": {}, "maxItems": 1})", "a, b"),
+            "That does not fit: at most 1.");
+}
+
+TEST(Form, EveryKindOfFieldSaysWhatItTakes) {
+  const auto asked = [](const std::string& schema) {
+    Person person;
+    person.fills(form(R"({"f": )" + schema + "}"));
+    const std::string& question = person.questions.at(0);
+    const auto begin = question.find('\n') + 1;
+    return question.substr(begin, question.rfind('\n') - begin);
+  };
+  EXPECT_EQ(asked(R"({"type": "boolean"})"), "f\nyes or no\nempty: left out");
+  EXPECT_EQ(asked(R"({"type": "integer"})"), "f\na whole number\nempty: left out");
+  EXPECT_EQ(asked(R"({"type": "number"})"), "f\na number\nempty: left out");
+  EXPECT_EQ(asked(R"({"type": "string", "format": "email"})"), "f\nemail\nempty: left out");
+  EXPECT_EQ(asked(R"({"type": "array", "items": {"enum": ["a", "b"]}})"),
+            "f\nany of, with commas between them: a, b\nempty: left out");
+  json many = json::array();
+  for (int i = 0; i < 60; ++i) many.push_back(i);
+  const std::string long_list = asked(json{{"enum", many}}.dump());
+  EXPECT_THAT(long_list, HasSubstr(", 49 and 10 more\n"));
+}
+
 TEST(Form, AnEmptyAnswerIsTheDefaultOrLeavesOut) {
   EXPECT_EQ(field(R"({"type": "integer", "default": 7})", ""), 7);
   EXPECT_EQ(field(R"({"type": "integer"})", ""), "nothing");
   Person person{{"", "", ""}, {}};
   EXPECT_EQ(person.fills(form(R"({"f": {"type": "string"}})", R"(["f"])"))["action"], "cancel");
+  EXPECT_EQ(person.questions.size(), static_cast<std::size_t>(kTriesMax));
   EXPECT_THAT(person.questions[1], HasSubstr("An answer is needed."));
+  Person other{{"", "x"}, {}};  // goes on with the field behind one that is left out
+  EXPECT_EQ(other.fills(form(R"({"f": {"type": "string"}, "g": {"type": "string"}})"))["content"],
+            json::parse(R"({"g": "x"})"));
 }
 
 TEST(Form, ThePersonSeesWhoAsksAndForWhat) {
@@ -118,6 +183,11 @@ TEST(Form, APersonMayDeclineOrBeAbsent) {
   EXPECT_EQ((Person{{"yes"}, {}}.fills(form("{}"))),
             json::parse(R"({"action": "accept", "content": {}})"));
   EXPECT_EQ((Person{{"no"}, {}}.fills(form("{}")))["action"], "decline");
+  Person leaving{{"a", "/decline", "c"}, {}};  // and is asked for nothing more
+  EXPECT_EQ(leaving.fills(form(
+                R"({"a": {"type": "string"}, "b": {"type": "string"}, "c": {"type": "string"}})")),
+            json::parse(R"({"action": "decline"})"));
+  EXPECT_EQ(leaving.questions.size(), 2u);
   Person visitor{{"yes"}, {}};
   EXPECT_EQ(visitor.fills(json::parse(
                 R"({"mode": "url", "message": "Log in", "url": "https://example.org/login?x=1"})")),
