@@ -205,19 +205,42 @@ TEST_F(JournalFile, TakesFramesOfTheirBounds) {
   EXPECT_TRUE(journal.append(std::string(1 << 20, 'x')));
 }
 
-// A write that fails half way, as on a full disk.
+// Files have no room for more than so many bytes, as on a full disk.
+template <class Write>
+auto with_room_for(std::size_t n, Write write) {
+  rlimit before{};
+  EXPECT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = n;
+  EXPECT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
+  auto done = write();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  ::signal(SIGXFSZ, handler);
+  return done;
+}
+
+TEST_F(JournalFile, OneThatCannotBeBegunIsNotThere) {
+  const auto made = with_room_for(3, [&] { return Journal::create(path_); });
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error(), "write " + path_ + ": File too large");
+  EXPECT_FALSE(fs::exists(path_));
+}
+
+// Nor is a damaged one cut where its tail cannot be kept.
+TEST_F(JournalFile, WithoutRoomForItsTailItIsLeftAlone) {
+  const std::string all = whole() + "torn tail";
+  write(all);
+  EXPECT_FALSE(with_room_for(3, [&] { return open(); }));
+  EXPECT_EQ(bytes(path_), all);
+}
+
+// Half way.
 TEST_F(JournalFile, AFailedAppendLeavesTheFileAsItWas) {
   const std::string all = whole();
   auto journal = open().value();
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
-  const auto handler = ::signal(SIGXFSZ, SIG_IGN);
-  rlimit small = before;
-  small.rlim_cur = all.size() + 100;
-  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &small), 0);
-  const auto failed = journal.append(std::string(1000, 'x'));
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  ::signal(SIGXFSZ, handler);
+  const auto failed = with_room_for(all.size() + 100,
+                                    [&] { return journal.append(std::string(1000, 'x')); });
   EXPECT_FALSE(failed);
   EXPECT_EQ(bytes(path_), all);
   EXPECT_EQ(journal.size(), 3u);
@@ -237,6 +260,29 @@ TEST_F(JournalFile, SyncsItsNameItsFramesAndWhatItCutsOff) {
   synced.clear();
   const std::string tail = open().value().repair().kept_in;
   EXPECT_THAT(synced, ElementsAre(tail, path_, directory_));  // the tail before it is cut off
+}
+
+TEST_F(JournalFile, GivesItsDescriptorsBack) {
+  const auto n_open = [] {
+    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
+  };
+  const auto before = n_open();
+  write(whole() + "torn");
+  for (int i = 0; i < 3; ++i) {
+    auto journal = open().value();
+    EXPECT_EQ(n_open(), before + 1);
+    Journal moved = std::move(journal);
+    EXPECT_EQ(n_open(), before + 1);
+    write(bytes(path_) + "torn");
+  }
+  EXPECT_EQ(n_open(), before);
+}
+
+TEST_F(JournalFile, IsOnlyScannedWhereItIsOne) {
+  const auto on_frame = [](std::size_t, std::string_view) {};
+  EXPECT_FALSE(Journal::scan(path_, 100, on_frame));
+  write("something else");
+  EXPECT_FALSE(Journal::scan(path_, 100, on_frame));
 }
 
 TEST_F(JournalFile, ChecksumsAreThoseOfCrc32c) {
