@@ -82,11 +82,33 @@ TEST(TurnLog, KnowsUpToWhichTurnAToolWasCalled) {
   EXPECT_FALSE(s.log.called("bash"));
 }
 
+TEST(TurnLog, KnowsWhatItsCallsFoundAndLeft) {
+  Shortened s;
+  protocol::Item item{.id = "3.1", .turn_id = 3, .kind = "tool"};
+  item.snapshot = "before", item.snapshot_after = "after";
+  item.changes.push_back({.path = "a.txt", .before = "one", .after = "two"});
+  s.log.completed(item);
+  item.kind = "note";
+  s.log.completed(item);
+  const auto calls = s.log.from(3).front().calls;
+  ASSERT_EQ(calls.size(), 1u);
+  EXPECT_EQ(calls[0].before, "before");
+  EXPECT_EQ(calls[0].after, "after");
+  EXPECT_THAT(calls[0].paths, ElementsAre("a.txt"));
+  EXPECT_THAT(calls[0].found, ElementsAre("one"));
+  EXPECT_THAT(calls[0].left, ElementsAre("two"));
+  TurnLog none;
+  none.completed(item);  // before the first turn
+  EXPECT_TRUE(none.turns().empty());
+}
+
 // The turns behind it are of the transcript that went.
 TEST(TurnLog, AnotherWayFromBeforeASummaryKnowsNothingOfIt) {
   Shortened s;
   s.log.cut(2, s.now, {});
+  EXPECT_TRUE(s.log.undo());
   s.log.begin(4, s.now);
+  EXPECT_FALSE(s.log.undo());  // nor is there a way back to it
   s.now.ids.push_back(11);
   EXPECT_THAT(s.before(4).ids, ElementsAre(1, 2, 3, 4));
   EXPECT_THAT(s.before(1).ids, ElementsAre(1, 2));
