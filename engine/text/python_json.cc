@@ -6,6 +6,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "engine/exact_json.h"
+
 namespace lares::engine {
 namespace {
 
@@ -62,6 +64,9 @@ void write(const nlohmann::ordered_json& value, std::string& out) {
     case nlohmann::ordered_json::value_t::number_float:
       out += python_float(value.get<double>());
       return;
+    case nlohmann::ordered_json::value_t::binary:
+      out += digits_of(value);
+      return;
     default:
       out += value.dump();  // null, true, false and integers are written alike
   }
@@ -111,17 +116,6 @@ std::string shown(std::string_view text) {
   std::size_t n = kShownMax;
   while (n > 0 && (std::uint8_t(text[n]) & 0xC0) == 0x80) --n;  // not within a character
   return python_json_string(text.substr(0, n)) + "...";
-}
-
-nlohmann::ordered_json parsed_json(std::string_view text) {
-  using Json = nlohmann::ordered_json;
-  bool too_deep = false;
-  const auto look = [&](int depth, Json::parse_event_t, Json&) {
-    too_deep = too_deep || depth >= kJsonDepthMax;
-    return !too_deep;
-  };
-  Json out = Json::parse(text, look, /*allow_exceptions=*/false);
-  return too_deep ? Json(Json::value_t::discarded) : out;
 }
 
 std::string python_json(const nlohmann::ordered_json& value) {

@@ -9,11 +9,7 @@
 
 namespace lares::engine {
 
-// Of arrays and objects in one another: writing one again takes a call for each
-inline constexpr int kJsonDepthMax = 128;
-
-// What a model or a client wrote. Discarded: it is not JSON, or nested deeper than kJsonDepthMax.
-nlohmann::ordered_json parsed_json(std::string_view text);
+// Of a value of exact_json() too: Python's integers have no end.
 std::string python_json(const nlohmann::ordered_json& value);
 // A quoted string, escaped as above.
 std::string python_json_string(std::string_view text);

@@ -1,6 +1,7 @@
 // The reference encoder's and parser's own results belong to others and are read where they lie;
 // what is ours is below them.
 #include "engine/chat.h"
+#include "engine/exact_json.h"
 
 #include <cstdlib>
 #include <filesystem>
@@ -115,6 +116,17 @@ TEST(Encoding, WhatPeopleWroteIsNeverTrusted) {
   EXPECT_EQ(trusted,
             "<｜begin▁of▁sentence｜>|<｜User｜>|<｜Assistant｜><think>|</"
             "think>|<｜end▁of▁sentence｜><｜User｜>|<｜Assistant｜><think>");
+}
+
+TEST(Encoding, IntegersAreAsLongAsPythons) {
+  const std::string arguments =
+      R"({"id": 12345678901234567890123, "ids": [-18446744073709551617]})";
+  const Json messages = {
+      {{"role", "assistant"},
+       {"tool_calls", {{{"function", {{"name", "f"}, {"arguments", arguments}}}}}}}};
+  const std::string text = encoded(messages, {.thinking = false});
+  for (const char* want : {">12345678901234567890123<", ">[-18446744073709551617]<"})
+    EXPECT_NE(text.find(want), std::string::npos) << want << " in " << text;
 }
 
 TEST(Encoding, NumbersAreWrittenAsPythonWritesThem) {

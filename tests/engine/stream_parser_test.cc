@@ -170,6 +170,20 @@ TEST(StreamParser, AnObjectForABodyIsUnderstood) {
               ElementsAre("think x", "begin 0 call", R"(call 0 {"arguments": {"path": "a"}})"));
 }
 
+// In whichever form the arguments come, an integer beyond 64 bits is the one that was written.
+TEST(StreamParser, NumbersAreThoseThatWereWritten) {
+  const std::string id = "12345678901234567890123";
+  const auto called = [](const std::string& body) {
+    return parsed("x</think>" + block(invoke("edit", parameter("path", "a") + "\n" + body))).back();
+  };
+  EXPECT_EQ(called(parameter("line", id, "false")),
+            "call 0 {\"path\": \"a\", \"line\": " + id + "}");
+  const std::string object = "{\"path\":\"a\",\"line\":" + id + "}";
+  for (const std::string& body :
+       {object, "{\"arguments\": " + object + "}", parameter("arguments", object, "false")})
+    EXPECT_EQ(parsed("x</think>" + block(invoke("edit", body))).back(), "call 0 " + object);
+}
+
 TEST(StreamParser, WhatCannotRunIsRejectedWithTheReason) {
   const auto rejected = [](const std::string& call) {
     return parsed("x</think>" + block(call)).back();

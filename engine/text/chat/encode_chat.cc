@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
+#include "engine/exact_json.h"
 #include "engine/text/chat/tools_wording.h"
 #include "engine/text/python_json.h"
 
@@ -242,7 +243,7 @@ class Renderer {
 
   Result<> invoke(const Json& function) {
     const std::string raw = field(function, "arguments");
-    Json arguments = parsed_json(raw);
+    Json arguments = exact_json<Json>(raw);
     if (arguments.is_discarded()) {
       arguments = Json{{"arguments", raw}};
     } else if (!arguments.is_object()) {

@@ -11,8 +11,8 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/chat.h"
+#include "engine/exact_json.h"
 #include "engine/grammar.h"
-#include "engine/text/python_json.h"
 
 namespace lares::engine {
 namespace {
@@ -52,7 +52,7 @@ std::size_t half_code_point(std::string_view text) {
 // Discarded where it is none. (To nlohmann's lexer a NUL is the end of the input.)
 Json json_of(const std::string& text) {
   if (text.find('\0') != std::string::npos) return Json(Json::value_t::discarded);
-  return parsed_json(text);
+  return exact_json<Json>(text);
 }
 std::string json_string(std::string_view text) {
   return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -502,7 +502,7 @@ struct StreamParser::Impl {
       }
     }
     for (const auto& [key, member] : json.items()) call_->keys.push_back(key);
-    emit(json.dump(-1, ' ', false, Json::error_handler_t::replace));
+    emit(exact_text(json));
     call_->wrapped = kWhole;
   }
 
