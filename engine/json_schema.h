@@ -10,8 +10,8 @@
 // Every document that is written is valid; not every valid one can be written. Properties come in
 // the schema's order, each once, and none that it does not name; what need not be there may be left
 // out. Between two values, and before what closes them, stands nothing, a blank, or a line feed and
-// up to kIndentMax blanks or tabs. Numbers have at most 19 digits; within bounds 15, and no
-// exponent.
+// up to kIndentMax blanks or tabs. Numbers have at most 80 digits, 19 where some are behind a
+// point; within bounds 15, and no exponent.
 #pragma once
 
 #include <cstddef>

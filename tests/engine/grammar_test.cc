@@ -512,6 +512,7 @@ TEST(Grammar, TypesOfAToolThatIsNotStrictAreThoseOfItsAlternativesAndReferences)
     const char *property, *form, *value;
     bool can;
   };
+  const std::string nines(81, '9');
   const char* const nullable = R"({"type":["string","null"],"minLength":3})";
   const char* const optional = R"({"anyOf":[{"type":"string"},{"type":"null"}],"default":null})";
   const char* const listed = R"({"enum":["x","y",3]})";
@@ -544,7 +545,8 @@ TEST(Grammar, TypesOfAToolThatIsNotStrictAreThoseOfItsAlternativesAndReferences)
       {R"({"type":["string","color"]})", "false", "1.5", true},  // no type
       {R"(true)", "true", "hello", true},
       {R"({"type":"integer"})", "false", "1234567890123456789", true},
-      {R"({"type":"integer"})", "false", "12345678901234567890", false},
+      {R"({"type":"integer"})", "false", "12345678901234567890123", true},
+      {R"({"type":"integer"})", "false", nines.c_str(), false},
       {R"({"type":"array"})", "false", "[-1234567890123456789]", true},
   };
   for (const Row& row : rows)

@@ -496,13 +496,22 @@ TEST(JsonSchema, PatternsHaveABoundTogether) {
   EXPECT_NE(refused.error().message.find("steps"), std::string::npos) << refused.error().message;
 }
 
+// What is forbidden its next digit is another number, which nobody would notice.
 TEST(JsonSchema, NumbersWithoutBoundsHaveTheDigitsOfIdentifiers) {
   const auto reaches = [](const char* text, std::string_view number) {
     const JsonSchemaRef schema = *compile_schema(Json::parse(text));
     return JsonWalker(schema, schema->root, /*closes=*/false).accept(number);
   };
   EXPECT_TRUE(reaches(R"({"type":"integer"})", "1234567890123456789"));
-  EXPECT_FALSE(reaches(R"({"type":"integer"})", "12345678901234567890"));
+  EXPECT_TRUE(reaches(R"({"type":"integer"})", fmt::format("-{:9>80}", "")));  // 256 bits: 78
+  EXPECT_FALSE(reaches(R"({"type":"integer"})", std::string(81, '9')));
+  EXPECT_TRUE(reaches(R"({"type":"number"})", "1.234567890123456789e-300"));
+  EXPECT_FALSE(reaches(R"({"type":"number"})", "1.2345678901234567890"));
+  EXPECT_FALSE(reaches(R"({"type":"number"})", "1234567890123456789."));
+  for (const char* number : {"1e307", "-9.9e-307", "0.1e307", "12e306", "1e007"})
+    EXPECT_TRUE(reaches(R"({"type":"number"})", number)) << number;
+  for (const char* number : {"1e308", "12e307", "1e1000", "1e0000"})
+    EXPECT_FALSE(reaches(R"({"type":"number"})", number)) << number;
   EXPECT_TRUE(reaches(R"({"type":"integer","minimum":0})", "123456789012345"));
   EXPECT_FALSE(reaches(R"({"type":"integer","minimum":0})", "1234567890123456"));
 }

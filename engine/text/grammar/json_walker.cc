@@ -11,6 +11,22 @@ using At = JsonWay::At;
 
 NumberPrefix prefix_of(const JsonWay& w) { return {w.negative, w.value, w.n_digits, w.n_fraction}; }
 
+// Of an exponent behind so many digits before the point: the number is a double's, for it is below
+// 10^308.
+std::uint64_t exponent_max(const JsonWay& w) { return 308 - w.next; }
+
+DigitRoom exponent_room(const JsonWay& w) {
+  const int left = kExponentDigitsMax - w.n_fraction;
+  DigitRoom out;
+  std::uint64_t least = w.value, most = w.value;
+  for (int n = 1; n <= left; ++n) {
+    least *= 10, most = most * 10 + 9;
+    if (most <= exponent_max(w)) out.all = n;
+    if (least <= exponent_max(w)) out.some = n;
+  }
+  return out;
+}
+
 }  // namespace
 
 JsonWalker::JsonWalker(JsonSchemaRef schema, NodeId root, bool closes)
@@ -242,7 +258,7 @@ void JsonWalker::begin(NodeId id, std::uint32_t then, std::uint8_t b, JsonWays& 
 
 void JsonWalker::digit(JsonWay w, At at, std::uint8_t b, JsonWays& out) {
   const NumberRange& range = node(w.node).range;
-  if (w.n_digits >= range.digits_max()) return;
+  if (w.n_digits >= (at == At::digits ? range.whole_digits_max() : range.digits_max())) return;
   w.at = at;
   ++w.n_digits;
   if (at == At::fraction) ++w.n_fraction;
@@ -261,17 +277,15 @@ std::optional<DigitRoom> JsonWalker::digit_room(const JsonWay& w) const {
       return DigitRoom{};
     case At::exponent:
     case At::exponent_sign:
-    case At::exponent_digits: {
-      const int left = kExponentDigitsMax - w.n_fraction;
-      return DigitRoom{left, left};
-    }
+    case At::exponent_digits:
+      return exponent_room(w);
     case At::digits:
     case At::point:
     case At::fraction: {
       const NumberRange& range = node(w.node).range;
       if (range.bounded()) return range.room(prefix_of(w), w.at != At::digits);
-      const int left = range.digits_max() - w.n_digits;
-      return DigitRoom{left, left};
+      const int most = w.at == At::digits ? range.whole_digits_max() : range.digits_max();
+      return DigitRoom{most - w.n_digits, most - w.n_digits};
     }
     default:
       return std::nullopt;
@@ -311,7 +325,8 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
       case At::exponent:
       case At::exponent_sign:
       case At::exponent_digits:
-        if (w.n_fraction >= kExponentDigitsMax) return;
+        w.value = w.value * 10 + (b - '0');
+        if (w.n_fraction >= kExponentDigitsMax || w.value > exponent_max(w)) return;
         w.at = At::exponent_digits;
         ++w.n_fraction;
         return add(w, out);
@@ -322,10 +337,12 @@ void JsonWalker::number(const JsonWay& way, std::uint8_t b, bool any_blanks, Jso
   if (b == '.' && (way.at == At::zero || way.at == At::digits) && !range.whole &&
       way.n_digits < range.digits_max()) {
     w.at = At::point;
+    if (!range.bounded()) w.next = w.n_digits;
     if (!range.bounded() || range.reachable(prefix_of(w), false, true)) add(w, out);
     return;
   }
   if ((b == 'e' || b == 'E') && mantissa && !range.whole && !range.bounded()) {
+    if (way.at != At::fraction) w.next = w.n_digits;
     w.at = At::exponent, w.n_digits = 0;
     return add(w, out);
   }

@@ -11,9 +11,10 @@
 namespace lares::engine {
 
 inline constexpr int kNumberDigitsMax = 15;  // of one within bounds: every reader can hold it
-// Of another: identifiers and nanoseconds of 64 bits
-inline constexpr int kFreeNumberDigitsMax = 19;
-inline constexpr int kExponentDigitsMax = 2;
+// Of another. Before the point, of what has none, as many as integers of 256 bits have: one that is
+// forbidden its next digit is another number, and nobody is told.
+inline constexpr int kFreeNumberDigitsMax = 19, kFreeWholeDigitsMax = 80;
+inline constexpr int kExponentDigitsMax = 3;  // of doubles
 
 // n / 10^places
 struct Decimal {
@@ -43,6 +44,7 @@ struct NumberRange {
 
   bool bounded() const { return low || high || step > 0; }
   int digits_max() const { return bounded() ? kNumberDigitsMax : kFreeNumberDigitsMax; }
+  int whole_digits_max() const { return bounded() ? kNumberDigitsMax : kFreeWholeDigitsMax; }
   bool holds(const NumberPrefix& number) const;
   // Some number that begins like this is in the range. `more_whole`: other digits may come before a
   // point; `fraction`: the point is there.
