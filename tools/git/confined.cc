@@ -98,7 +98,7 @@ GitResult<Reached> reached_by(git_repository* repo) {
     if (!add_alternates(std::string(dir) + "objects", out))
       return tl::unexpected(
           fmt::format("git: the repository borrows from more than {} object stores "
-                      "(objects/info/alternates); use git in bash instead",
+                      "(objects/info/alternates); use git in bash to read it",
                       kAlternatesMax));
     add_worktrees(dir, out);
   }
@@ -170,9 +170,10 @@ GitResult<std::string> confined(const Opened& opened, const std::string& root,
   std::packaged_task<GitResult<std::string>()> task([&]() -> GitResult<std::string> {
     can_be_interrupted();
     if (can_be_kept && !confine(*reached))
-      return tl::unexpected(std::string(
-          "git: this kernel did not confine it to the repository (Landlock); use git through bash "
-          "instead"));
+      return tl::unexpected(
+          std::string("git: this kernel did not confine it to the repository (Landlock); use git "
+                      "in bash to read "
+                      "it"));
     return work();
   });
   auto result = task.get_future();

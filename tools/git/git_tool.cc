@@ -81,8 +81,11 @@ git::GitResult<std::string> perform(const git::Opened& opened, const git::Reques
   if (request.command == "switch") return git::switch_to(opened, request);
   return tl::unexpected(fmt::format(
       "git: no command `{}`; there are status, diff, log, show, add, commit, blame, branch and "
-      "switch, others run in bash",
-      request.command));
+      "switch, {}",
+      request.command,
+      request.commands_write
+          ? "others run in bash"
+          : "others that only read run in bash; ask the user to run those that write"));
 }
 
 git::GitResult<std::string> perform_confined(git::KeptRepository& kept, const git::Request& request,

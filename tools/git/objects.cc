@@ -121,8 +121,8 @@ int read_file(const std::string& path, std::string& out) {
   if (::fstat(fd.get(), &st) != 0 || !S_ISREG(st.st_mode))
     return damaged(path, "it is no plain file");
   if (static_cast<std::size_t>(st.st_size) > kFileBytesMax)
-    return failed(
-        fmt::format("read {}: it has more than {} bytes; use git in bash", path, kFileBytesMax));
+    return failed(fmt::format("read {}: it has more than {} bytes; use git in bash to read it",
+                              path, kFileBytesMax));
   out.resize(static_cast<std::size_t>(st.st_size));
   std::size_t n = 0;
   while (n < out.size()) {
@@ -149,8 +149,8 @@ int read_object(const std::string& path, Loose& store, void** data, std::size_t*
   *type = header.type, *size = header.size;
   if (header_only) return 0;
   if (header.size > kObjectBytesMax)
-    return failed(
-        fmt::format("read {}: the object has {} bytes; use git in bash", path, header.size));
+    return failed(fmt::format("read {}: the object has {} bytes; use git in bash to read it", path,
+                              header.size));
   if (header.size / kDeflateRatioMax > bytes.size()) return damaged(path, "it ends too early");
   char* body = static_cast<char*>(git_odb_backend_data_alloc(&store, header.size + 1));
   if (!body) return failed("out of memory");

@@ -62,8 +62,8 @@ tl::expected<void, std::string> check_owner(git_repository* repository) {
   if (is_safe_directory(worktree)) return {};
   const uid_t owner = trusted(tree.st_uid) ? directory.st_uid : tree.st_uid;
   return tl::unexpected(
-      fmt::format("{} belongs to user {}, and Lares runs as user {}; if you trust it: git config "
-                  "--global --add safe.directory {}",
+      fmt::format("{} belongs to user {}, and Lares runs as user {}; whoever runs Lares can say "
+                  "that it is trusted: git config --global --add safe.directory {}",
                   worktree, owner, ::geteuid(), worktree));
 }
 

@@ -63,11 +63,16 @@ GitResult<Opened> open_repository(const std::string& root) {
   git_repository* raw = nullptr;
   const int opened = git_repository_open_ext(&raw, root.c_str(), 0, nullptr);
   if (opened == GIT_ENOTFOUND) {
-    return tl::unexpected(
-        fmt::format("{} is not a git repository; run git init there to make it one", root));
+    std::error_code ec;
+    const bool broken = fs::exists(fs::symlink_status(root + "/.git", ec));
+    return tl::unexpected(fmt::format(
+        "{} is not a git repository{}", root,
+        broken ? ", for its .git is none, which commands cannot change; ask the user to remove it "
+                 "or to run git init there"
+               : "; run git init there to make it one"));
   }
   if (opened != 0) {
-    return tl::unexpected(fmt::format("open the repository of {}: {}; use git through bash instead",
+    return tl::unexpected(fmt::format("open the repository of {}: {}; use git in bash to read it",
                                       root, last_error()));
   }
   return checked(Repository(raw), root);
@@ -83,7 +88,8 @@ GitResult<Opened> checked(Repository repository, const std::string& root) {
   const auto worktree = without_slash(workdir);
   if (auto owned = check_owner(raw); !owned) return tl::unexpected(owned.error());
   if (const auto why = why_only_git(raw); !why.empty())
-    return tl::unexpected(fmt::format("open the repository of {}: {}; use git in bash", root, why));
+    return tl::unexpected(
+        fmt::format("open the repository of {}: {}; use git in bash to read it", root, why));
 
   std::error_code failed;
   const auto real_root = fs::canonical(root, failed);

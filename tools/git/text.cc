@@ -41,11 +41,11 @@ std::string of_index(std::string_view reason) {
     return reason.find(what) != std::string_view::npos;
   };
   if (says("unsupported mandatory extension: 'sdir'"))
-    return "git's index is a sparse one, which is not read here; `git sparse-checkout reapply "
-           "--no-sparse-index` makes it a whole one";
+    return "git's index is a sparse one, which is not read here; the user makes it a whole one "
+           "with: git sparse-checkout reapply --no-sparse-index";
   if (says("unsupported mandatory extension: 'link'"))
-    return "git's index is split, which is not read here; `git update-index --no-split-index` "
-           "makes it a whole one";
+    return "git's index is split, which is not read here; the user makes it a whole one with: git "
+           "update-index --no-split-index";
   return "";
 }
 

@@ -16,6 +16,7 @@ namespace {
 using test::Git;
 using test::json;
 using test::sh;
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
@@ -493,6 +494,22 @@ TEST_F(Git, BadArgumentsAreAnswered) {
   EXPECT_EQ(git({{"command", "show"}, {"rev", std::string("HEAD\0x", 6)}}).text,
             "git: `rev` contains a NUL byte");
   EXPECT_EQ(git({{"command", "log"}, {"n", "many"}}).text, "git: `n` must be an integer");
+}
+
+// .git is read-only for commands, unless they run without a sandbox.
+TEST_F(Git, WhatCommandsCannotDoTheUserIsAskedFor) {
+  EXPECT_THAT(git({{"command", "stash"}}).text,
+              EndsWith("others that only read run in bash; ask the user to run those that write"));
+  BuiltinOptions options;
+  options.root = root().string();
+  options.no_sandbox = true;
+  tool_ = make_git_tool({}, options);
+  EXPECT_THAT(git({{"command", "stash"}}).text, EndsWith("switch, others run in bash"));
+  sh(root(), "rm -r .git");
+  EXPECT_THAT(git({{"command", "status"}}).text, EndsWith("run git init there to make it one"));
+  sh(root(), "mkdir .git");
+  EXPECT_THAT(git({{"command", "status"}}).text,
+              EndsWith("ask the user to remove it or to run git init there"));
 }
 
 // libgit2 1.5 reads on for ever where the file ends before its zlib stream does.

@@ -80,7 +80,7 @@ TEST(RepositoryForms, OfSha256NamesAllButTheHistoryIsRead) {
   for (const char* command : {"status", "log", "commit"})
     EXPECT_THAT(git_tool_says(dir.root(), {{"command", command}, {"message", "m"}}),
                 testing::AllOf(testing::StartsWith("refused: "), HasSubstr("SHA-256"),
-                               HasSubstr("use git in bash")));
+                               HasSubstr("use git in bash to read it")));
   const auto made =
       add_worktree({.repository = dir.root(), .path = store.at("w"), .name = "w", .branch = "w"});
   ASSERT_FALSE(made);
