@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "daemon/dialects/strict_tools.h"
+#include "engine/exact_json.h"
 
 namespace lares::daemon {
 namespace {
@@ -82,8 +83,7 @@ std::string arguments_object(std::string_view arguments) {
   if (arguments.find_first_not_of(" \t\r\n") == std::string_view::npos) return "{}";
   // What a body may not be, a string in one may not either
   const bool usual = !too_much(arguments);
-  if (usual && WireJson::parse(arguments, nullptr, /*allow_exceptions=*/false).is_object())
-    return std::string(arguments);
+  if (usual && engine::exact_json<WireJson>(arguments).is_object()) return std::string(arguments);
   return wire_text({{"arguments", arguments}});
 }
 

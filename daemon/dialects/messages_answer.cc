@@ -4,6 +4,7 @@
 
 #include "daemon/dialects/sse.h"
 #include "daemon/dialects/thoughts.h"
+#include "engine/exact_json.h"
 
 namespace lares::daemon {
 namespace {
@@ -52,7 +53,8 @@ WireJson block_of(const Part& part) {
   return {{"type", "tool_use"},
           {"id", part.id},
           {"name", part.name},
-          {"input", WireJson::parse(part.text, nullptr, false)}};
+          // Each of the object's values may be nested as deep as one may
+          {"input", engine::exact_json<WireJson>(part.text, engine::kJsonDepthMax + 1)}};
 }
 
 }  // namespace

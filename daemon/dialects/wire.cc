@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "daemon/state_dir.h"
+#include "engine/exact_json.h"
 #include "tools/lenient_json.h"
 
 namespace lares::daemon {
@@ -16,6 +17,8 @@ namespace {
 constexpr std::size_t kIdDigits = 24;
 constexpr std::size_t kBodyValuesMax = 1 << 22;  // a prompt may be a million ids
 constexpr std::string_view kRetryAfter_s = "5";
+// What the model and its tools said, among it the arguments of calls
+constexpr std::string_view kMessages = "messages";
 
 std::string_view anthropic_type(unsigned status) {
   switch (status) {
@@ -52,9 +55,7 @@ std::optional<std::string> too_much(std::string_view text) {
                                 .values = kBodyValuesMax});
 }
 
-std::string wire_text(const WireJson& json) {
-  return json.dump(-1, ' ', false, WireJson::error_handler_t::replace);
-}
+std::string wire_text(const WireJson& json) { return engine::exact_text(json); }
 
 std::string fresh_id(std::string_view prefix) {
   return std::string(prefix) + random_hex(kIdDigits);
@@ -138,11 +139,17 @@ HttpReply json_reply(const WireJson& json) { return {.body = wire_text(json)}; }
 tl::expected<WireJson, WireError> parse_body(std::string_view text) {
   if (const auto why = too_much(text))
     return tl::unexpected(invalid("", "read the request's body: " + *why));
-  WireJson json = tools::lenient_json<WireJson>(text);
+  WireJson json = engine::exact_json<WireJson>(text, kBodyDepthMax);
+  if (json.is_discarded()) {
+    if (const auto whole = tools::with_whole_characters(text))
+      json = engine::exact_json<WireJson>(*whole, kBodyDepthMax);
+  }
   if (json.is_discarded())
     return tl::unexpected(invalid("", "read the request's body: it is no JSON"));
   if (!json.is_object())
     return tl::unexpected(invalid("", "read the request's body: it is no JSON object"));
+  for (auto field = json.begin(); field != json.end(); ++field)
+    if (field.key() != kMessages) (void)engine::round_to_doubles(field.value());
   return json;
 }
 

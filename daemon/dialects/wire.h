@@ -24,7 +24,8 @@ inline constexpr std::size_t kBodyComparesMax = 1 << 28;  // of all its objects'
 // minutes to build; nullopt: it is not.
 std::optional<std::string> too_much(std::string_view text);
 
-// One line, UTF-8 whatever the model or the client sent.
+// One line, UTF-8 whatever the model or the client sent; numbers that engine::exact_json() kept as
+// their digits are those.
 std::string wire_text(const WireJson& json);
 
 // Unguessable: "chatcmpl-" and the like, and 24 hexadecimal digits.
@@ -54,7 +55,8 @@ WireJson openai_body(const WireError& error);  // the same without the reply aro
 WireJson anthropic_body(const WireError& error);
 HttpReply json_reply(const WireJson& json);
 
-// A request's body, an object.
+// A request's body, an object. Below "messages" it is engine::exact_json(); elsewhere numbers are
+// nlohmann's.
 tl::expected<WireJson, WireError> parse_body(std::string_view text);
 
 // A field of an object; null: it is absent, or null, which says the same.

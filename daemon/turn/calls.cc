@@ -15,6 +15,7 @@
 #include "daemon/protocol/redrawn.h"
 #include "daemon/turn/until_stopped.h"
 #include "daemon/utf8.h"
+#include "engine/exact_json.h"
 #include "tools/outline/syntax_check.h"
 
 namespace lares::daemon {
@@ -33,6 +34,15 @@ tools::Error stopped_by(std::exception_ptr thrown) {
   } catch (const std::exception& e) {
     return {tools::Errc::broken, e.what()};
   }
+}
+
+std::string refusal_of(const std::string& tool, const engine::Rounded& rounded) {
+  constexpr std::size_t kDigitsShownMax = 100;
+  const bool cut = rounded.digits.size() > kDigitsShownMax;
+  return fmt::format(
+      "This call of {} did not run: argument {}: {:.{}}{} does not fit in 64 bits; pass it as a "
+      "string.",
+      tool, rounded.path, rounded.digits, kDigitsShownMax, cut ? "..." : "");
 }
 
 }  // namespace
@@ -58,9 +68,14 @@ TurnCalls::Made TurnCalls::made(const Item& item, int n) {
 
 asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& heard) {
   tools::Tool* const named = find_tool(tools_, item.name);
-  const auto args = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  // Each of the object's values may be nested as deep as one may
+  auto args = engine::exact_json<nlohmann::json>(item.arguments, engine::kJsonDepthMax + 1);
   if (!named || !args.is_object()) {  // the parser only lets declared, well-formed calls through
     reject(item, fmt::format("There is no tool {}.", item.name));
+    co_return 1;
+  }
+  if (const auto rounded = engine::round_to_doubles(args)) {  // which another call would be
+    reject(item, refusal_of(item.name, *rounded));
     co_return 1;
   }
   const bool reading = in_.settings.tools == ToolUse::reading;

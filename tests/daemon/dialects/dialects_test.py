@@ -86,6 +86,17 @@ class Messages(Case):
         self.assertEqual(events[-2][1]["usage"]["output_tokens"], whole["usage"]["output_tokens"])
         self.assertEqual((events[-1][0], events[0][1]["message"]["model"]), ("message_stop", "claude-x"))
 
+    def test_a_number_is_the_one_that_the_model_wrote(self):
+        ids = [12345678901234567890123, -9999999999999999999, 10**79]
+        lines = f'<{DSML}parameter name="ids" string="false">{json.dumps(ids)}</{DSML}parameter>'
+        answer = {"text": "hm</think>So." + call("show").replace(f'<{DSML}invoke name="show">\n', f'<{DSML}invoke name="show">\n{lines}')}
+        self.start(answer, answer)
+        tools = [{"name": "show", "input_schema": {"type": "object", "properties": {"ids": {"type": "array"}}, "required": ["ids"]}}]
+        body = {"messages": [{"role": "user", "content": "x"}], "tools": tools}
+        self.assertEqual(self.whole(self.PATH, **body)[1]["content"][-1]["input"], {"ids": ids})
+        pieces = [data["delta"].get("partial_json", "") for name, data in self.events(self.PATH, **body) if name == "content_block_delta"]
+        self.assertEqual(json.loads("".join(pieces)), {"ids": ids})
+
     def test_a_stream_ends_whatever_happens(self):
         self.start({"text": "abcdef", "failAt": 3})
         body = {"messages": [{"role": "user", "content": "x"}], "thinking": {"type": "disabled"}}

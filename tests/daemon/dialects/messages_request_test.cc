@@ -69,6 +69,21 @@ const Meaning
 };
 INSTANTIATE_TEST_SUITE_P(, MessagesMean, testing::ValuesIn(kRows));
 
+// Of a call's input; a schema's are nlohmann's.
+TEST(MessagesRequest, NumbersAreThoseThatWereWritten) {
+  const std::string input = R"({"id":12345678901234567890123,"n":[1e400]})";
+  const auto body = parse_body(
+      R"({"tools":[{"name":"R","input_schema":{"type":"object","maximum":1e400}}],"messages":[)"
+      R"({"role":"assistant","content":[{"type":"tool_use","id":"a","name":"R","input":)" +
+      input + R"(}]},{"role":"user","content":"y"}]})");
+  ASSERT_TRUE(body);
+  const auto request = read_messages_request(*body, {});
+  ASSERT_TRUE(request);
+  const Conversation& c = request->conversation;
+  EXPECT_EQ(c.messages[0]["tool_calls"][0]["function"]["arguments"], input);
+  EXPECT_TRUE(c.tools[0]["function"]["parameters"]["maximum"].is_number());
+}
+
 TEST(MessagesRequest, APrefillIsGoneOnWith) {
   const Conversation c = conversation(
       R"({"messages":[{"role":"user","content":"x"},{"role":"assistant","content":"{"}]})");

@@ -192,6 +192,16 @@ TEST(MessagesAnswer, APieceCutWithinACharacterDoesNotSpoilACall) {
   EXPECT_EQ(answer.whole(end)["content"][0]["input"].dump(), "{}");
 }
 
+TEST(MessagesAnswer, ACallsNumbersAreThoseOfTheModel) {
+  const std::string input = R"({"id":12345678901234567890123,"n":[-9999999999999999999,1e400]})";
+  MessagesAnswer answer("msg_1", "m");
+  const GenerationEnd end{Reason::calls, "", {}};
+  streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, input}, CallDone{0, "a", "W", input}},
+           end);
+  const std::string whole = json_reply(answer.whole(end)).body;
+  EXPECT_NE(whole.find("\"input\":" + input + "}"), std::string::npos) << whole;
+}
+
 // ---- over HTTP
 
 std::string header(const HttpReply& reply, const std::string& name) {

@@ -11,7 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import daemon_case
 import evaluated
-from client import Daemon, Refused, call
+from client import DSML, Daemon, Refused, call
 from daemon_case import DaemonCase, main
 
 
@@ -35,6 +35,25 @@ class TurnsTest(DaemonCase):
         self.assertEqual(text, "Writing.")
         info = c.call("session/get", sessionId=s[:5])
         self.assertEqual((info["title"], info["nTurns"], info["state"]), ("Write b.txt.", 1, "idle"))
+
+    def test_a_number_beyond_64_bits_is_not_run_with_another(self):
+        def view(last):
+            path, lines = os.path.join(self.root, "a.txt"), f'<{DSML}parameter name="view_range" string="false">[1, {last}]</{DSML}parameter>'
+            return "hm</think>So." + call("str_replace_editor", command="view", path=path).replace(f"\n</{DSML}invoke>", f"\n{lines}\n</{DSML}invoke>")
+
+        long, exact = "12345678901234567890123", "10000000000000000000000"
+        c = self.start(view(long), view(exact), "ok</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Look.")
+        seen = c.until("turn/ended")
+        refused, ran = [m["params"]["item"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertEqual((refused["state"], refused["output"]), (
+            "rejected", f"This call of str_replace_editor did not run: argument view_range[1]: {long} does not fit in 64 bits; pass it as a string."))
+        self.assertIn(long, refused["arguments"])
+        self.assertNotEqual(ran["state"], "rejected", ran)  # whatever the tool says of it: it is that number
+        kept = [m["params"]["item"]["arguments"] for m in c.call("session/history", sessionId=s)["events"]
+                if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertEqual(kept, [refused["arguments"], ran["arguments"]])
 
     def test_what_is_known_is_not_evaluated_again(self):
         c = self.start(self.create("b.txt"), "hm</think>One.", "hm</think>", "hm</think>Two.")  # an empty answer is drawn again
