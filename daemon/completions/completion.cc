@@ -150,7 +150,7 @@ std::optional<DrawnGeneration::Ended> Completion::ended() const {
     case Answer::End::max_tokens:
       return Ended{Reason::length};
     case Answer::End::context_full:
-      return Ended{Reason::length, "the context is full"};
+      return Ended{Reason::context};
     case Answer::End::repetition:
       return Ended{Reason::length, "the same tokens again and again"};
     case Answer::End::cancelled:
@@ -170,7 +170,7 @@ void Completion::count(GenerationUsage& usage) const {
 bool Completion::conclude(Reason reason) {
   // a block that was cut holds no calls as its tokens are kept
   const bool whole = reason == Reason::stop || reason == Reason::calls ||
-                     (reason == Reason::length && calls_.empty());
+                     ((reason == Reason::length || reason == Reason::context) && calls_.empty());
   if (whole && wanted_.replayable && rejected_.empty()) remember();
   answer_.reset();
   return reason != Reason::failed && reason != Reason::cancelled && reason != Reason::ending;

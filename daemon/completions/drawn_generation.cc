@@ -22,6 +22,8 @@ std::string_view name_of(GenerationEnd::Reason reason) {
       return "sequence";
     case GenerationEnd::Reason::length:
       return "length";
+    case GenerationEnd::Reason::context:
+      return "context";
     case GenerationEnd::Reason::cancelled:
       return "cancelled";
     case GenerationEnd::Reason::ending:

@@ -74,15 +74,18 @@ struct GenerationEnd {
     stop,       // the model's own end, without calls
     calls,      // its own end, with calls
     sequence,   // one of Conversation::stop, which is `what`
-    length,     // tokens_max, or the context is full
+    length,     // tokens_max, or the same again and again
     cancelled,  // the stop token
     ending,     // the daemon ends
     failed,     // `what` says why
+    context,    // it is full, whatever the request allowed
   } reason = Reason::stop;
   std::string what;
   GenerationUsage usage;
   // failed: it did not begin, which was known too late for a status of its own
   std::optional<Refusal> refused = std::nullopt;
+
+  bool cut_off() const { return reason == Reason::length || reason == Reason::context; }
 };
 
 class Generation {

@@ -103,7 +103,7 @@ void RawCompletion::take(engine::Token token) {
   if (n_drawn_ == tokens_max_)
     ended_ = {Reason::length};
   else if (n >= engine().info().n_context_max)
-    ended_ = {Reason::length, "the context is full"};
+    ended_ = {Reason::context};
 }
 
 TokenLogprob RawCompletion::logprobs_of(engine::Token token) {

@@ -23,6 +23,10 @@ asio::awaitable<tl::expected<MessagesRequest, WireError>> request_of(Exchange& e
   return read_body(exchange, generations, read);
 }
 
+// Of the betas that a client names: it is told apart whether its limit ended an answer or the
+// context's.
+constexpr std::string_view kContextBeta = "model-context-window-exceeded-2025-08-26";
+
 HttpReply with_id(HttpReply reply, const std::string& request_id) {
   reply.headers.emplace_back("request-id", request_id);
   return reply;
@@ -46,7 +50,9 @@ asio::awaitable<void> answer_messages(Generations& generations, Exchange& exchan
     HttpReply refusal = messages_refusal(error_of(generation.error()), request_id);
     co_return co_await exchange.reply(std::move(refusal));
   }
-  MessagesAnswer answer(fresh_id("msg_"), request->model);
+  const bool knows_context = exchange.request().header("anthropic-beta").find(kContextBeta) !=
+                             std::string_view::npos;
+  MessagesAnswer answer(fresh_id("msg_"), request->model, knows_context);
   if (head) co_return co_await stream_answer(exchange, reader, **generation, answer, *head);
   const auto whole = co_await whole_answer(exchange, **generation, answer);
   HttpReply reply = whole ? with_id(json_reply(*whole), request_id)

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::string_view kPing = "event: ping\ndata: {\"type\":\"ping\"}\n\n";
 
-const char* stop_reason(GenerationEnd::Reason reason) {
+const char* stop_reason(GenerationEnd::Reason reason, bool knows_context) {
   switch (reason) {
     case GenerationEnd::Reason::calls:
       return "tool_use";
@@ -19,14 +19,16 @@ const char* stop_reason(GenerationEnd::Reason reason) {
       return "stop_sequence";
     case GenerationEnd::Reason::length:
       return "max_tokens";
+    case GenerationEnd::Reason::context:
+      return knows_context ? "model_context_window_exceeded" : "max_tokens";
     default:
       return "end_turn";
   }
 }
 
-WireJson stop_of(const GenerationEnd& end) {
+WireJson stop_of(const GenerationEnd& end, bool knows_context) {
   const bool sequence = end.reason == GenerationEnd::Reason::sequence;
-  return {{"stop_reason", stop_reason(end.reason)},
+  return {{"stop_reason", stop_reason(end.reason, knows_context)},
           {"stop_sequence", sequence ? WireJson(end.what) : WireJson()}};
 }
 
@@ -132,9 +134,10 @@ void MessagesAnswer::end(const GenerationEnd& end) {
     out_ += sse_event("error", anthropic_body(error_of(end)));
     return;
   }
-  close(end.reason != GenerationEnd::Reason::length);
-  const WireJson delta = {
-      {"type", "message_delta"}, {"delta", stop_of(end)}, {"usage", usage_of(end.usage)}};
+  close(!end.cut_off());
+  const WireJson delta = {{"type", "message_delta"},
+                          {"delta", stop_of(end, knows_context_)},
+                          {"usage", usage_of(end.usage)}};
   out_ += sse_event("message_delta", delta);
   out_ += sse_event("message_stop", {{"type", "message_stop"}});
 }
@@ -145,7 +148,7 @@ WireJson MessagesAnswer::whole(const GenerationEnd& end) const {
     // A call that was cut off has no input; the reason to stop says that the answer is not whole.
     if (part.kind != Part::Kind::call || part.whole) body["content"].push_back(block_of(part));
   }
-  body.update(stop_of(end));
+  body.update(stop_of(end, knows_context_));
   return body;
 }
 

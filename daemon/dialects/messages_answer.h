@@ -11,8 +11,10 @@ namespace lares::daemon {
 // was evaluated. message_delta, the last but one, has the true figures.
 class MessagesAnswer : public DialectAnswer {
  public:
-  MessagesAnswer(std::string id, std::string model)
-      : id_(std::move(id)), model_(std::move(model)) {}
+  // `knows_context`: the client takes "model_context_window_exceeded" for a reason to stop; some
+  // break with what they do not know.
+  MessagesAnswer(std::string id, std::string model, bool knows_context = false)
+      : id_(std::move(id)), model_(std::move(model)), knows_context_(knows_context) {}
   void begin(std::int64_t prompt_tokens) override;
   void end(const GenerationEnd& end) override;
   WireJson whole(const GenerationEnd& end) const override;
@@ -27,6 +29,7 @@ class MessagesAnswer : public DialectAnswer {
   WireJson message(const WireJson& usage) const;
   void delta(const Part& part, WireJson delta);
   std::string id_, model_;
+  const bool knows_context_;
 };
 
 // {"type": "error", ...} with the header and the member that support people ask for.

@@ -24,6 +24,7 @@ std::string_view finish_reason(GenerationEnd::Reason reason) {
     case GenerationEnd::Reason::calls:
       return "tool_calls";
     case GenerationEnd::Reason::length:
+    case GenerationEnd::Reason::context:  // the dialect has one word for both
       return "length";
     case GenerationEnd::Reason::cancelled:
     case GenerationEnd::Reason::ending:

@@ -41,7 +41,7 @@ WireJson error_json(const WireError& error) {
 
 const char* status_of(const GenerationEnd& end) {
   if (!is_answer(end)) return "failed";
-  return end.reason == GenerationEnd::Reason::length ? "incomplete" : "completed";
+  return end.cut_off() ? "incomplete" : "completed";
 }
 
 }  // namespace
@@ -194,7 +194,7 @@ void ResponsesAnswer::call_closed(const Part& part) {
 WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
   WireJson response = this->response(status_of(end));
   response["usage"] = usage_of(end.usage);
-  if (end.reason == GenerationEnd::Reason::length)
+  if (end.cut_off())  // of the context, too, the dialect says max_output_tokens
     response["incomplete_details"] = {{"reason", "max_output_tokens"}};
   if (!is_answer(end)) response["error"] = error_json(error_of(end));
   return response;
@@ -202,7 +202,7 @@ WireJson ResponsesAnswer::whole(const GenerationEnd& end) const {
 
 void ResponsesAnswer::end(const GenerationEnd& end) {
   // Of an answer that failed, what is open stays open, and is no part of the output.
-  if (is_answer(end)) close(end.reason != GenerationEnd::Reason::length);
+  if (is_answer(end)) close(!end.cut_off());
   event(fmt::format("response.{}", status_of(end)).c_str(), {{"response", whole(end)}});
 }
 

@@ -568,6 +568,18 @@ TEST_F(GeneratorTest, WhatRepeatsItselfIsSaidAndWhatHasNoEndIsEnded) {
       });
 }
 
+TEST_F(GeneratorTest, AFullContextIsNotTheRequestsLimit) {
+  n_context = 100;
+  run({{.text = "x", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
+    Conversation c = user("x");
+    c.thinking = false;
+    auto asking = ask(g, c);
+    const Answered a = co_await std::move(asking);
+    EXPECT_EQ(a.end.reason, Reason::context);
+    EXPECT_NE(a.content, "");
+  });
+}
+
 TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
   n_context = 100;
   run({}, [](Generator& g) -> asio::awaitable<void> {

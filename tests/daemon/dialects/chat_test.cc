@@ -398,7 +398,8 @@ TEST_F(ChatTest, EveryStreamEndsWithItsReasonAndDone) {
   using Reason = GenerationEnd::Reason;
   for (const auto& [reason, word] :
        {std::pair(Reason::stop, "stop"), std::pair(Reason::sequence, "stop"),
-        std::pair(Reason::length, "length"), std::pair(Reason::calls, "tool_calls"),
+        std::pair(Reason::length, "length"), std::pair(Reason::context, "length"),
+        std::pair(Reason::calls, "tool_calls"),
         std::pair(Reason::failed, "insufficient_system_resource"),
         std::pair(Reason::ending, "insufficient_system_resource"),
         std::pair(Reason::cancelled, "insufficient_system_resource")}) {

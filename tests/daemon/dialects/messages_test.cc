@@ -111,7 +111,8 @@ TEST(MessagesStream, EndsWithWhyItStopped) {
   const Stop rows[] = {{Reason::stop, "", R"("end_turn")", "null"},
                        {Reason::calls, "", R"("tool_use")", "null"},
                        {Reason::sequence, "END", R"("stop_sequence")", R"("END")"},
-                       {Reason::length, "", R"("max_tokens")", "null"}};
+                       {Reason::length, "", R"("max_tokens")", "null"},
+                       {Reason::context, "", R"("max_tokens")", "null"}};
   for (const Stop& row : rows) {
     const std::string stream = stream_of({ContentText{"x"}}, {row.reason, row.what, kUsage});
     EXPECT_NE(stream.find(std::string(R"("delta":{"stop_reason":)") + row.stop_reason +
@@ -235,6 +236,25 @@ TEST(Messages, StreamAndWholeByEitherPath) {
     EXPECT_TRUE(header(events->answer, "request-id").starts_with("req_"));
     EXPECT_EQ(events->keep_alive(), "event: ping\ndata: {\"type\":\"ping\"}\n\n");
     EXPECT_EQ(names_of(events->answer.body).back(), "message_stop");
+  }
+}
+
+// To who asks to be told it: others may break with a reason that they do not know.
+TEST(Messages, TheContextIsNamedWhereItEndedTheAnswer) {
+  const std::string others = "claude-code-20250219",
+                    beta = others + ",model-context-window-exceeded-2025-08-26";
+  const std::tuple<Reason, std::string, const char*> rows[] = {
+      {Reason::context, beta, "model_context_window_exceeded"},
+      {Reason::length, beta, "max_tokens"},
+      {Reason::context, others, "max_tokens"}};
+  for (const char* const body : {kAsk, kAskStream}) {
+    for (const auto& [reason, betas, says] : rows) {
+      FakeGenerations generations({.steps = {{ContentText{"x"}}}, .end = {reason, "", kUsage}});
+      const auto answered = ask(add_messages, generations, "POST", "/v1/messages", body, 1 << 30,
+                                {{"anthropic-beta", betas}});
+      const std::string want = std::string("\"stop_reason\":\"") + says + "\"";
+      EXPECT_NE(answered->answer.body.find(want), std::string::npos) << answered->answer.body;
+    }
   }
 }
 

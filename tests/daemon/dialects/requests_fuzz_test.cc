@@ -203,8 +203,8 @@ void items_are_in_order(const std::vector<WireJson>& events) {
 
 TEST(AnswersFuzz, EveryStreamIsWhole) {
   using Reason = GenerationEnd::Reason;
-  const Reason reasons[] = {Reason::stop,      Reason::calls,  Reason::sequence, Reason::length,
-                            Reason::cancelled, Reason::ending, Reason::failed};
+  const Reason reasons[] = {Reason::stop,    Reason::calls,     Reason::sequence, Reason::length,
+                            Reason::context, Reason::cancelled, Reason::ending,   Reason::failed};
   const std::size_t n = fuzz::repeat({.seconds = 2}, [&](Random& random) {
     std::vector<GenerationEvent> events;
     for (auto k = random() % 20; k-- > 0;) events.push_back(any_event(random));

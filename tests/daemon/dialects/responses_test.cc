@@ -180,13 +180,15 @@ TEST(ResponsesStream, SequenceNumbersCountFromZero) {
 }
 
 TEST(ResponsesStream, CutAtTheLimitIsIncomplete) {
-  const std::string said = stream_of({ContentText{"half"}}, {Reason::length, "", kUsage});
-  EXPECT_EQ(names_of(said).back(), "response.incomplete");
-  const WireJson response = event_of(said, "response.incomplete")["response"];
-  EXPECT_EQ(response["status"], "incomplete");
-  EXPECT_EQ(response["incomplete_details"]["reason"], "max_output_tokens");
-  EXPECT_EQ(response["output"][0]["status"], "incomplete");
-  EXPECT_EQ(response["usage"]["total_tokens"], 120);
+  for (const Reason reason : {Reason::length, Reason::context}) {
+    const std::string said = stream_of({ContentText{"half"}}, {reason, "", kUsage});
+    EXPECT_EQ(names_of(said).back(), "response.incomplete");
+    const WireJson response = event_of(said, "response.incomplete")["response"];
+    EXPECT_EQ(response["status"], "incomplete");
+    EXPECT_EQ(response["incomplete_details"]["reason"], "max_output_tokens");
+    EXPECT_EQ(response["output"][0]["status"], "incomplete");
+    EXPECT_EQ(response["usage"]["total_tokens"], 120);
+  }
 
   const std::string called = stream_of({CallBegun{0, "c", "f"}, CallArguments{0, "{\"a\":"}},
                                        {Reason::length, "", kUsage});
