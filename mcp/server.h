@@ -18,6 +18,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <nlohmann/json.hpp>
 #include <tl/expected.hpp>
 
@@ -167,7 +168,8 @@ class Peer;
 
 class Endpoint {
  public:
-  Endpoint(asio::any_io_executor io, Provider& provider);
+  // `aside`: threads for what is as long as a request may be; null: all on `io`.
+  Endpoint(asio::any_io_executor io, Provider& provider, asio::thread_pool* aside = nullptr);
   ~Endpoint();
 
   // a client, as one connection or one session knows it
@@ -180,6 +182,7 @@ class Endpoint {
   void resource_updated(const std::string& uri);
 
   asio::any_io_executor io() const { return io_; }
+  asio::thread_pool* aside() const { return aside_; }
   Provider& provider() const { return provider_; }
   std::size_t n_running() const;  // requests
   bool has_peers() const { return !peers_->empty(); }
@@ -190,6 +193,7 @@ class Endpoint {
   Provider& provider_;
   std::string key_;                         // of what clients carry for us
   std::shared_ptr<std::set<Peer*>> peers_;  // a peer may outlive the endpoint
+  asio::thread_pool* const aside_;
 };
 
 class Peer : public std::enable_shared_from_this<Peer> {

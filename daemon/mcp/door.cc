@@ -94,7 +94,7 @@ struct McpDoor::Parts {
       : sessions(all),
         aside(disk),
         provider(all, disk),
-        endpoint(io, provider),
+        endpoint(io, provider, &disk),
         http(endpoint, disk) {}
 
   Sessions& sessions;

@@ -196,19 +196,17 @@ void Request::withdraw(const std::string& key) {
   }
 }
 
-std::optional<Refusal> Request::open_state(const std::string& key) {
-  if (!modern_) return std::nullopt;
+std::optional<Refusal> Request::open_state(const std::string& key, const std::string& digest) {
   if (params_.contains("inputResponses")) {
     if (!params_["inputResponses"].is_object())
       return Refusal{kInvalidParams,
                      "inputResponses must be an object of answers by their questions' keys"};
     responses_ = &params_["inputResponses"];
   }
-  if (!params_.contains("requestState")) return std::nullopt;
+  if (!carries_state()) return std::nullopt;
   const std::string sealed = string_member(params_, "requestState");
-  auto state = sealed.size() <= 2 * kStateBytesMax
-                   ? unseal(key, digest_of(root_, method_, params_), sealed, now_seconds())
-                   : std::nullopt;
+  auto state = sealed.size() <= 2 * kStateBytesMax ? unseal(key, digest, sealed, now_seconds())
+                                                   : std::nullopt;
   if (!state)
     return Refusal{kInvalidParams,
                    "requestState is not what this daemon gave out for this request, or is too old; "
@@ -217,18 +215,17 @@ std::optional<Refusal> Request::open_state(const std::string& key) {
   return std::nullopt;
 }
 
-void Request::finish(Answer<> answer, const std::string& key) {
+void Request::finish(Answer<> answer, const std::string& key, const std::string& digest) {
   const auto out = std::exchange(out_, nullptr);
   questions_ = nullptr;
   if (!out) return;
   if (!pending_.empty()) {
     Json result = {{"resultType", "input_required"}, {"inputRequests", pending_}};
-    if (!keep_.is_null()) {
+    if (keeps_state()) {
       if (text_of(keep_).size() > kStateBytesMax)
         return out->finish(
             error_text(id_, {kInternal, "what this request has to remember is too long"}), 200);
-      result["requestState"] = seal(key, digest_of(root_, method_, params_), keep_,
-                                    now_seconds() + kStateSecondsMax);
+      result["requestState"] = seal(key, digest, keep_, now_seconds() + kStateSecondsMax);
     }
     return out->finish(result_text(id_, std::move(result)), 200);
   }

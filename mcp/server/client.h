@@ -79,10 +79,14 @@ class Request final : public Call {
   const std::string& method() const { return method_; }
   const Json& params() const { return params_; }
   bool modern() const { return modern_; }
-  // What an earlier round kept, and the answers of this one
-  std::optional<Refusal> open_state(const std::string& key);
-  // The result, or where questions are pending what asks them.
-  void finish(Answer<> answer, const std::string& key);
+  const JsonRef& message() const { return message_; }
+  bool carries_state() const { return params_.contains("requestState"); }
+  bool keeps_state() const { return !pending_.empty() && !keep_.is_null(); }
+  // What an earlier round kept, and the answers of this one; of a modern one. `digest`: its own
+  // (sealed.h), where it carries a state.
+  std::optional<Refusal> open_state(const std::string& key, const std::string& digest);
+  // The result, or where questions are pending what asks them. `digest`: where it keeps a state.
+  void finish(Answer<> answer, const std::string& key, const std::string& digest);
   void end(bool cancelled);    // nobody hears of it any more
   void say(std::string text);  // on the request's own stream
 

@@ -11,6 +11,7 @@
 #include "mcp/server/batch.h"
 #include "mcp/server/rpc.h"
 #include "mcp/server/sealed.h"
+#include "tools/off_thread.h"
 
 namespace lares::mcp::server {
 namespace {
@@ -34,11 +35,12 @@ void refuse(const std::shared_ptr<Outlet>& out, const Json& id, const Refusal& r
 
 // ---- the endpoint
 
-Endpoint::Endpoint(asio::any_io_executor io, Provider& provider)
+Endpoint::Endpoint(asio::any_io_executor io, Provider& provider, asio::thread_pool* aside)
     : io_(io),
       provider_(provider),
       key_(fresh_key()),
-      peers_(std::make_shared<std::set<Peer*>>()) {}
+      peers_(std::make_shared<std::set<Peer*>>()),
+      aside_(aside) {}
 Endpoint::~Endpoint() = default;
 
 std::shared_ptr<Peer> Endpoint::peer(std::string root) {
@@ -175,9 +177,6 @@ void PeerOf::request(JsonRef whole, std::shared_ptr<Outlet> out) {
   }
   const auto request = std::make_shared<Request>(endpoint_.io(), questions_, std::move(whole),
                                                  modern, std::move(client), root_, out);
-  if (may_ask_back(method)) {
-    if (const auto wrong = request->open_state(key_)) return refuse(out, id, *wrong, true);
-  }
   running_[text_of(id)] = request;
   asio::co_spawn(
       endpoint_.io(),
@@ -189,9 +188,20 @@ void PeerOf::request(JsonRef whole, std::shared_ptr<Outlet> out) {
 
 asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
   Answer<> answered = no(kInternal, request->method() + ": failed");
+  std::string of;
   try {
-    auto answering = answer(request);
-    answered = co_await std::move(answering);
+    auto opening = open(request);
+    const auto wrong = co_await std::move(opening);
+    if (wrong) {
+      answered = tl::unexpected(*wrong);
+    } else {
+      auto answering = answer(request);
+      answered = co_await std::move(answering);
+    }
+    if (request->keeps_state()) {
+      auto digesting = digest(request);
+      of = co_await std::move(digesting);
+    }
   } catch (const std::exception& e) {
     answered = no(kInternal, fmt::format("{}: {}", request->method(), e.what()));
   }
@@ -202,7 +212,34 @@ asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
   }
   const auto found = running_.find(text_of(request->id()));
   if (found != running_.end() && found->second == request) running_.erase(found);
-  request->finish(std::move(answered), key_);
+  request->finish(std::move(answered), key_, of);
+}
+
+// What is wrong with what the client has carried; nothing: it is open.
+asio::awaitable<std::optional<Refusal>> PeerOf::open(std::shared_ptr<Request> request) {
+  std::optional<Refusal> wrong;
+  if (!request->modern() || !may_ask_back(request->method())) co_return wrong;
+  std::string of;
+  if (request->carries_state()) {
+    auto digesting = digest(request);
+    of = co_await std::move(digesting);
+  }
+  wrong = request->open_state(key_, of);
+  co_return wrong;
+}
+
+// Copied, sorted and printed, which for megabytes takes a few hundred milliseconds. Empty, which is
+// no request's: there was no memory for it.
+asio::awaitable<std::string> PeerOf::digest(std::shared_ptr<Request> request) {
+  const auto work = [message = request->message(), root = request->root(),
+                     method = request->method()](const tools::Cancelled&) {
+    return tools::Result<std::string>(digest_of(root, method, member(*message, "params")));
+  };
+  const tools::Cancelled never = false;
+  if (!endpoint_.aside()) co_return *work(never);
+  auto digesting = tools::off_thread<std::string>(*endpoint_.aside(), work);
+  const auto of = co_await std::move(digesting);
+  co_return of ? *of : std::string();
 }
 
 asio::awaitable<Answer<>> PeerOf::answer(std::shared_ptr<Request> request) {

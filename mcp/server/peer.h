@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -50,6 +51,8 @@ class PeerOf final : public Peer {
   std::optional<Answer<>> session_method(const std::string& method, const Json& params);
   void listen(const Json& message, std::shared_ptr<Outlet> out);
   asio::awaitable<void> run(std::shared_ptr<Request> request);
+  asio::awaitable<std::optional<Refusal>> open(std::shared_ptr<Request> request);
+  asio::awaitable<std::string> digest(std::shared_ptr<Request> request);
   asio::awaitable<Answer<>> answer(std::shared_ptr<Request> request);
 
   Endpoint& endpoint_;

@@ -100,9 +100,11 @@ struct Offered final : Provider {
 
 // One client, everything it hears in one place.
 struct Client {
+  explicit Client(asio::thread_pool* aside = nullptr)
+      : endpoint(io.get_executor(), offered, aside) {}
   asio::io_context io{1};
   Offered offered;
-  Endpoint endpoint{io.get_executor(), offered};
+  Endpoint endpoint;
   std::shared_ptr<Peer> peer = endpoint.peer("/repo");
   std::shared_ptr<Heard> heard = std::make_shared<Heard>();
   int n = 0;

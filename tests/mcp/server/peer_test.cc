@@ -2,7 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <future>
 
 #include "tests/mcp/server/client.h"
 
@@ -458,6 +461,32 @@ TEST(Modern, AStateIsTakenOnlyAsItWasGivenForThisRequest) {
           {{"name", "ask"}, {"arguments", {{"a", 1}, {"b", 2}}}, {"requestState", state}}, can)),
       kInvalidParams)
       << "another daemon's";
+}
+
+// A request may have a million values: while they are copied and printed others are answered.
+TEST(Modern, WhatAStateIsOfIsComparedAside) {
+  asio::thread_pool aside(1);
+  std::promise<void> hold;
+  const auto until_then = [held = hold.get_future().share()] { held.wait(); };
+  const Json can = {{"elicitation", Json::object()}};
+  Client c(&aside);
+  asio::post(aside, until_then);
+  c.modern("tools/call", {{"name", "ask"}}, can);
+  EXPECT_TRUE(c.heard->messages.empty());
+  EXPECT_TRUE(c.modern("tools/list")["result"].contains("tools"));
+  hold.set_value();
+  const auto wait = [&c] { c.io.restart(), c.io.run(); };
+  wait();
+  const std::string state = c.heard->last()["result"]["requestState"];
+  hold = std::promise<void>();
+  asio::post(aside, [held = hold.get_future().share()] { held.wait(); });
+  const Json answers = {{"who", {{"action", "decline"}}}};
+  c.modern("tools/call", {{"name", "ask"}, {"inputResponses", answers}, {"requestState", state}},
+           can);
+  EXPECT_EQ(c.heard->messages.size(), 2u);
+  hold.set_value();
+  wait();
+  EXPECT_EQ(c.said(c.heard->last()), R"({"action":"decline"}{"round":1})");
 }
 
 TEST(Modern, ListeningBeginsWithWhatIsHeardAndIsTagged) {
