@@ -20,6 +20,7 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdLength = 12;
+constexpr std::size_t kIdShownMax = 64;  // characters of what is asked for and may be no id
 // Crockford's: none is mistaken for another
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";
 constexpr std::string_view kUnfinished = ".import";  // the daemon died while it wrote one
@@ -187,7 +188,8 @@ Reply<Sessions::Map::const_iterator> Sessions::named(const std::string& id) cons
   if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
     return tl::unexpected(refusal(
         protocol::Code::not_found,
-        fmt::format("there is no session {}; `lares sessions --all --closed` lists them", id)));
+        fmt::format("there is no session {:.{}}; `lares sessions --all --closed` lists them", id,
+                    kIdShownMax)));
   }
   const auto second = std::next(first);
   if (first->first != id && second != sessions_.end() && second->first.starts_with(id)) {

@@ -86,6 +86,16 @@ class OpenFilesTest(BoundsCase):
             self.assertEqual(f.read().split(), [str(usual), str(before[1])])
 
 
+class NamesTest(BoundsCase):
+    def test_what_is_no_session_is_named_by_its_beginning(self):
+        c = self.begin()
+        with self.assertRaises(Refused) as refused:
+            c.call("session/get", sessionId="é" * 1_000_000)
+        message = str(refused.exception)
+        self.assertTrue(message.startswith("there is no session é"), message[:100])
+        self.assertLess(len(message), 200)
+
+
 class ClosedSessionsTest(BoundsCase):
     def test_a_closed_session_leaves_the_memory_and_can_be_read(self):
         c = self.begin("hm</think>Yes.")
