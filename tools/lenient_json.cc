@@ -23,6 +23,17 @@ std::optional<unsigned> unit_at(std::string_view json, std::size_t at) {
 bool is_high(unsigned unit) { return unit >= 0xD800 && unit < 0xDC00; }
 bool is_low(unsigned unit) { return unit >= 0xDC00 && unit < 0xE000; }
 
+// Calls `see` with what is not within strings, their first quotes among it, until it returns false.
+template <class See>
+void each_outside_strings(std::string_view json, See see) {
+  for (std::size_t i = 0; i < json.size(); ++i) {
+    if (!see(json[i])) return;
+    if (json[i] != '"') continue;
+    for (++i; i < json.size() && json[i] != '"'; ++i)
+      if (json[i] == '\\') ++i;
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> with_whole_characters(std::string_view json) {
@@ -47,61 +58,45 @@ std::optional<std::string> with_whole_characters(std::string_view json) {
 
 bool nested_too_deep(std::string_view json, std::size_t depth_max) {
   std::size_t depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > depth_max) return true;
-    } else if ((c == ']' || c == '}') && depth > 0) {
+  each_outside_strings(json, [&](char c) {
+    if (c == '[' || c == '{')
+      ++depth;
+    else if ((c == ']' || c == '}') && depth > 0)
       --depth;
-    }
-  }
-  return false;
+    return depth <= depth_max;
+  });
+  return depth > depth_max;
 }
 
 std::optional<std::string> too_much(std::string_view json, const JsonBounds& bounds) {
   std::vector<std::size_t> n_members;  // of what is open
   std::size_t n_compares = 0, n_values = 1;
-  bool in_string = false, empty = false;  // empty: so far, what was opened last
-  for (std::size_t i = 0; i < json.size(); ++i) {
-    const char c = json[i];
-    if (in_string) {
-      if (c == '\\')
-        ++i;
-      else if (c == '"')
-        in_string = false;
-      continue;
-    }
-    if (c == ' ' || c == '\t' || c == '\n' || c == '\r') continue;
+  bool empty = false;  // so far, what was opened last
+  std::optional<std::string> why;
+  each_outside_strings(json, [&](char c) {
+    if (c == ' ' || c == '\t' || c == '\n' || c == '\r') return true;
     const bool closes = c == '}' || c == ']';
     if (std::exchange(empty, false) && !closes) ++n_values;
-    if (c == '"') {
-      in_string = true;
-    } else if (c == '{' || c == '[') {
+    if (c == '{' || c == '[') {
       n_members.push_back(0);
       empty = true;
       if (n_members.size() > bounds.depth)
-        return fmt::format("it is nested deeper than {} levels", bounds.depth);
+        why = fmt::format("it is nested deeper than {} levels", bounds.depth);
     } else if (closes && !n_members.empty()) {
       n_members.pop_back();
     } else if (c == ',') {
       ++n_values;
     } else if (c == ':' && !n_members.empty()) {
       if (++n_members.back() > bounds.members)
-        return fmt::format("an object in it has more than {} members", bounds.members);
-      if ((n_compares += n_members.back()) > bounds.compares)
-        return "its objects have too many members";
+        why = fmt::format("an object in it has more than {} members", bounds.members);
+      else if ((n_compares += n_members.back()) > bounds.compares)
+        why = "its objects have too many members";
     }
-    if (n_values > bounds.values) return fmt::format("it has more than {} values", bounds.values);
-  }
-  return std::nullopt;
+    if (!why && n_values > bounds.values)
+      why = fmt::format("it has more than {} values", bounds.values);
+    return !why;
+  });
+  return why;
 }
 
 }  // namespace lares::tools
