@@ -13,9 +13,13 @@
 namespace lares::daemon {
 namespace {
 
-constexpr std::string_view kRule = "---", kDeep = "it is nested";
+constexpr std::string_view kRule = "---";
 
 using Fields = std::map<std::string, std::string>;
+struct Wrong {
+  std::string why;
+  bool too_deep = false;  // and not looked at any further
+};
 
 class Event {
  public:
@@ -56,7 +60,7 @@ class Parser {
   Parser& operator=(const Parser&) = delete;
   ~Parser() { yaml_parser_delete(&parser_); }
 
-  tl::expected<Fields, std::string> fields() {
+  tl::expected<Fields, Wrong> fields() {
     Fields out;
     Event event;
     std::string key;
@@ -67,7 +71,7 @@ class Parser {
       const bool opens = event.begins();
       if (depth == 0 && (opens || event.type() == YAML_SCALAR_EVENT) &&
           event.type() != YAML_MAPPING_START_EVENT)
-        return tl::unexpected(std::string("it is no mapping of names to values"));
+        return tl::unexpected(Wrong{"it is no mapping of names to values"});
       if (event.type() == YAML_SCALAR_EVENT && depth == 1) {
         if (keyed)
           out.insert_or_assign(key, event.scalar());
@@ -78,7 +82,8 @@ class Parser {
         keyed = !keyed;
       }
       if (opens && ++depth > kFrontMatterDepthMax)
-        return tl::unexpected(fmt::format("{} more than {} deep", kDeep, kFrontMatterDepthMax));
+        return tl::unexpected(
+            Wrong{fmt::format("it is nested more than {} deep", kFrontMatterDepthMax), true});
       if (event.ends() && --depth == 1) {  // it was a value, or a key that is no name
         keyed = !keyed;
         if (keyed) key.clear();
@@ -88,9 +93,9 @@ class Parser {
   }
 
  private:
-  std::string problem() const {
-    return fmt::format("line {}: {}", parser_.problem_mark.line + 2,  // behind the first "---"
-                       parser_.problem != nullptr ? parser_.problem : "it is not YAML");
+  Wrong problem() const {
+    return {fmt::format("line {}: {}", parser_.problem_mark.line + 2,  // behind the first "---"
+                        parser_.problem != nullptr ? parser_.problem : "it is not YAML")};
   }
   yaml_parser_t parser_{};
 };
@@ -140,10 +145,10 @@ tl::expected<FrontMatter, std::string> front_matter(std::string_view text) {
       if (end - begin > kFrontMatterBytesMax) break;
       const std::string_view yaml = text.substr(begin, end - begin);
       auto fields = Parser(yaml).fields();
-      if (!fields && fields.error().find(kDeep) == std::string::npos)
+      if (!fields && !fields.error().too_deep)
         if (auto plain = as_it_stands(yaml); plain.contains("description"))
           fields = std::move(plain);
-      if (!fields) return tl::unexpected(fields.error());
+      if (!fields) return tl::unexpected(std::move(fields.error().why));
       return FrontMatter{.fields = std::move(*fields), .body = text.substr(next)};
     }
     at = next;
