@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include "mcp/config.h"
-#include "mcp/threads.h"
 #include "mcp/tools.h"
 
 namespace lares::mcp {
@@ -38,11 +37,6 @@ std::vector<std::unique_ptr<tools::Tool>> make_tools(asio::any_io_executor io, c
   both.push_back(make_search_tool(io, servers));
   both.push_back(make_call_tool(servers));
   return both;
-}
-
-std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
-                                                         const Options& options) {
-  return make_mcp_tools(io, options, nullptr);
 }
 
 std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,

@@ -12,6 +12,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <nlohmann/json_fwd.hpp>
 
 #include "tools/tool.h"
@@ -59,8 +60,10 @@ struct Options {
 };
 
 // mcp_search(query) and mcp_call(server, tool, arguments), in this order. Servers start at the
-// first use.
+// first use. `threads` read and show messages of megabytes, while the io thread serves others;
+// null: all on the io thread.
 std::vector<std::unique_ptr<tools::Tool>> make_mcp_tools(asio::any_io_executor io,
-                                                         const Options& options);
+                                                         const Options& options,
+                                                         asio::thread_pool* threads = nullptr);
 
 }  // namespace lares::mcp

@@ -6,8 +6,6 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "mcp/threads.h"
-
 namespace lares::daemon {
 namespace {
 
