@@ -29,6 +29,7 @@
 #include <boost/asio/use_awaitable.hpp>
 
 #include "daemon/gate.h"
+#include "daemon/on_disk_pool.h"
 #include "daemon/protocol/protocol.h"
 #include "engine/engine.h"
 
@@ -183,37 +184,15 @@ class EngineHost {
     unasked_.request_stop();
     unasked_ = std::stop_source();
   }
-  // Does the job and resumes whoever waits for it with what it returns or throws.
-  template <class R, class Handler, class Executor, class Job>
-  static void finish(Handler handler, const Executor& home, Job&& job) {
-    std::exception_ptr error;
-    std::optional<R> result;
-    try {
-      result.emplace(job());
-    } catch (...) {
-      error = std::current_exception();
-    }
-    asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
-      std::move(handler)(error, std::move(result));
-    });
-  }
   template <class Work>
   asio::awaitable<std::invoke_result_t<Work>> enqueue(Work work) {
-    using R = std::invoke_result_t<Work>;
     ++n_queued_;
-    auto initiate = [this](auto handler, Work job) {
-      auto home = asio::prefer(asio::get_associated_executor(handler, io_),
-                               asio::execution::outstanding_work.tracked);
-      asio::thread_pool& pool = apart_ ? *apart_ : pool_;
-      asio::post(pool, [this, handler = std::move(handler), job = std::move(job), home]() mutable {
-        asio::post(io_, [this] { --n_queued_; });
-        finish<R>(std::move(handler), home, job);
-      });
+    auto counted = [this, work = std::move(work)]() mutable {
+      asio::post(io_, [this] { --n_queued_; });
+      return work();
     };
-    auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
-                                                void(std::exception_ptr, std::optional<R>)>(
-        initiate, asio::use_awaitable, std::move(work));
-    co_return std::move(*result);
+    auto working = on_disk_pool(apart_ ? *apart_ : pool_, std::move(counted));
+    co_return co_await std::move(working);
   }
   template <class Left, class Work>
   asio::awaitable<std::invoke_result_t<Work, std::int64_t>> enqueue_between(std::stop_token stop,
@@ -227,7 +206,7 @@ class EngineHost {
                                asio::execution::outstanding_work.tracked);
       auto kept = std::make_shared<decltype(handler)>(std::move(handler));
       piece->run = [home, kept, job = std::move(job)](std::int64_t n_max) mutable {
-        finish<R>(std::move(*kept), home, [&] { return job(n_max); });
+        do_and_resume<R>(std::move(*kept), home, [&] { return job(n_max); });
       };
       post(std::move(piece));
     };

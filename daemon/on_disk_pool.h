@@ -24,6 +24,21 @@ namespace asio = boost::asio;
 
 using DiskStrand = asio::strand<asio::thread_pool::executor_type>;
 
+// Does the job and resumes whoever waits for it, at home, with what it returns or throws.
+template <class R, class Handler, class Executor, class Job>
+void do_and_resume(Handler handler, const Executor& home, Job&& job) {
+  std::exception_ptr error;
+  std::optional<R> result;
+  try {
+    result.emplace(job());
+  } catch (...) {
+    error = std::current_exception();
+  }
+  asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
+    std::move(handler)(error, std::move(result));
+  });
+}
+
 template <class Pool, class Work>
 asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(Pool& pool, Work work) {
   using R = std::invoke_result_t<Work>;
@@ -31,16 +46,7 @@ asio::awaitable<std::invoke_result_t<Work>> on_disk_pool(Pool& pool, Work work) 
     auto home = asio::prefer(asio::get_associated_executor(handler),
                              asio::execution::outstanding_work.tracked);
     asio::post(pool, [handler = std::move(handler), job = std::move(job), home]() mutable {
-      std::exception_ptr error;
-      std::optional<R> result;
-      try {
-        result.emplace(job());
-      } catch (...) {
-        error = std::current_exception();
-      }
-      asio::post(home, [handler = std::move(handler), error, result = std::move(result)]() mutable {
-        std::move(handler)(error, std::move(result));
-      });
+      do_and_resume<R>(std::move(handler), home, job);
     });
   };
   auto result = co_await asio::async_initiate<const asio::use_awaitable_t<>,
