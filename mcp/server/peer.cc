@@ -194,7 +194,7 @@ asio::awaitable<void> PeerOf::run(std::shared_ptr<Request> request) {
     const auto wrong = co_await std::move(opening);
     if (wrong) {
       answered = tl::unexpected(*wrong);
-    } else {
+    } else if (!request->ended().stop_requested()) {
       auto answering = answer(request);
       answered = co_await std::move(answering);
     }

@@ -487,6 +487,17 @@ TEST(Modern, WhatAStateIsOfIsComparedAside) {
   hold.set_value();
   wait();
   EXPECT_EQ(c.said(c.heard->last()), R"({"action":"decline"}{"round":1})");
+  // Who gives up meanwhile is not worked for.
+  hold = std::promise<void>();
+  asio::post(aside, [held = hold.get_future().share()] { held.wait(); });
+  c.offered.given = nullptr;
+  c.modern("tools/call", {{"name", "ask"}, {"inputResponses", answers}, {"requestState", state}},
+           can);
+  c.peer->give_up(c.n);
+  hold.set_value();
+  wait();
+  EXPECT_EQ(c.offered.given, nullptr);
+  EXPECT_EQ(c.peer->n_running(), 0u);
 }
 
 TEST(Modern, ListeningBeginsWithWhatIsHeardAndIsTagged) {
