@@ -11,6 +11,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
+#include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/piped_stdin.h"
@@ -79,6 +80,12 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   if (auto usable = turn.resolve(); !usable) {
     fail(usable.error(), daemon.json);
+    return kExitUsage;
+  }
+  // A session that goes on is about the repository that one is in, as a rule.
+  const auto root = turn.session.empty() ? turn.root : repository_root("").value_or("");
+  if (const std::string slip = root.empty() ? "" : mistyped_call(prompt, root); !slip.empty()) {
+    fail(Error{slip}, daemon.json);
     return kExitUsage;
   }
   if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {

@@ -57,15 +57,12 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
                    transcript_.set_root(made.session.root);
                  },
              .left = [this] { left_session(); }}) {
-  InputEvents events{.wait = [this] { wait(); },
-                     .submitted = [this](std::string line) { submitted(line), after_happenings(); },
-                     .leave = [this] { input_->stop(); },
-                     .escaped = [this] { escaped(); },
-                     .completions =
-                         [this](std::string_view before) {
-                           return completions_of(
-                               before, talk_.has_session() ? talk_.session().root : options_.root);
-                         }};
+  InputEvents events{
+      .wait = [this] { wait(); },
+      .submitted = [this](std::string line) { submitted(line), after_happenings(); },
+      .leave = [this] { input_->stop(); },
+      .escaped = [this] { escaped(); },
+      .completions = [this](std::string_view before) { return completions_of(before, root()); }};
   plain_ = !screen_.terminal().is_terminal;
   if (plain_)
     input_ = std::make_unique<PlainInput>(screen_, std::move(events));

@@ -90,6 +90,7 @@ class Interactive {
   void output(const std::string& argument);
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;
+  const std::string& root() const;  // of the session, or of the one that the next prompt begins
   daemon::Skills skills() const;
   bool calls_skill(std::string_view name) const;
 

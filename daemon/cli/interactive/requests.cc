@@ -8,6 +8,7 @@
 #include "daemon/cli/approval.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/recap.h"
+#include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/policies.h"
@@ -111,12 +112,15 @@ void Interactive::say(const std::string& text, std::string_view delivery, std::s
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {
-  if (!line.command && calls_skill(line.name)) {
+  if (!line.command && (calls_skill(line.name) || begins_path(line.name, root()))) {
     said(typed, talk_.running_turn() != 0 ? "steers the running turn" : "");
     return say(typed, "steer", "work");
   }
   if (!line.command) {
-    const std::string meant = line.nearest.empty() ? "" : fmt::format(", but /{}", line.nearest);
+    const daemon::Skills known = skills();
+    const auto skill = skill_meant(line.name, known);
+    const auto nearest = skill.empty() ? line.nearest : skill;
+    const std::string meant = nearest.empty() ? "" : fmt::format(", but /{}", nearest);
     view_.note(Style::yellow,
                fmt::format("there is no /{}{}; /help lists the commands, and a blank before it "
                            "sends it as text",
@@ -169,8 +173,11 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
 }
 
 daemon::Skills Interactive::skills() const {
-  return daemon::find_skills(talk_.has_session() ? talk_.session().root : options_.root,
-                             daemon::skills_home());
+  return daemon::find_skills(root(), daemon::skills_home());
+}
+
+const std::string& Interactive::root() const {
+  return talk_.has_session() ? talk_.session().root : options_.root;
 }
 
 bool Interactive::calls_skill(std::string_view name) const {

@@ -4,8 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 #include <utility>
+
+#include "daemon/nearest.h"
 
 namespace lares::cli {
 namespace {
@@ -40,22 +41,6 @@ constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
     {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"}};
 constexpr std::size_t kTypingErrorsMax = 2;
 
-// Letters to insert, remove or replace to make one of the other.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (std::size_t j = 0; j < b.size(); ++j) {
-      const std::size_t above = row[j + 1];
-      row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row.back();
-}
-
 bool is_name(std::string_view word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
     return (c >= 'a' && c <= 'z') || c == '-' || c == '?';
@@ -86,7 +71,9 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
       out.command = &command;
       return out;
     }
-    const std::size_t d = command.name.starts_with(out.name) ? 1 : distance(out.name, command.name);
+    const std::size_t d = command.name.starts_with(out.name)
+                              ? 1
+                              : daemon::edit_distance(out.name, command.name);
     if (d < least) least = d, out.nearest = command.name;
   }
   return out;

@@ -1,5 +1,7 @@
 """Mistakes people make at the command line: each is told what was attempted, on what, why it failed, and what to do about it.
 mistakes_test.py LARES SCRIPTED_DAEMON"""
+import json
+import os
 import pathlib
 import sys
 
@@ -79,6 +81,21 @@ class MistakesTest(CliCase):
                 self.assertLessEqual(err.count("\n"), 3, err)
                 self.assertRegex(out + err, f"(?s){names}")
                 self.assertRegex(out + err, f"(?s){advice}")
+
+    def test_a_slip_of_a_skill_goes_to_nobody(self):
+        os.makedirs(os.path.join(self.root, ".agents", "skills", "deploy"))
+        self.write(".agents/skills/deploy/SKILL.md", "---\nname: deploy\ndescription: deploys\n---\nDo it.\n")
+        self.start(*["hm</think>Done."] * 3)
+        for args in (["run", "/deplyo x"], ["ask", "/deplyo x"], ["run", "--best-of", "2", "/deplyo x"]):
+            status, out, err = self.lares(*args)
+            self.assertEqual((status, out, err.count("\n")), (2, "", 1), err)
+            self.assertIn("do you mean /deploy?", err)
+        self.assertEqual(self.lares("sessions", "--json")[1].strip(), '{"sessions":[]}')
+        status, out, _ = self.lares("run", "--json", "/deplyo x")
+        self.assertEqual((status, json.loads(out)["type"]), (2, "error"))
+        for prompt in ("/deploy x", "/etc/hosts is wrong", " /deplyo x"):
+            status, out, err = self.lares("run", prompt)
+            self.assertEqual((status, out), (0, "Done.\n"), err)
 
 
 if __name__ == "__main__":

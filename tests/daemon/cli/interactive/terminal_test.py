@@ -440,13 +440,17 @@ class TerminalTest(TerminalCase):
         t = self.open(width=100)
         t.write("/help\r")
         t.until("  /deploy2             Deploys the site.")
+        t.write("/deplyo staging\r")
+        t.until("there is no /deplyo, but /deploy2; .*› /deplyo staging$")
+        t.write(CTRL_C)
+        t.until("› ?$")
         t.write("/dep\tstaging\r")
         t.until("› /deploy2 staging\n.*skills: deploy2.*Deployed.*finished")
         self.assertEqual([p[0] for p in self.prompts()], ["/deploy2 staging"])
         self.leave(t)
 
     def test_what_begins_like_a_command_is_not_lost(self):
-        self.start(THINK + "One.", THINK + call("ask_user", question="Where?"), THINK + "There.", THINK + "Path.")
+        self.start(THINK + "One.", THINK + call("ask_user", question="Where?"), THINK + "There.", THINK + "Path.", THINK + "Etc.")
         t = self.open(width=120)
         t.write("/todo app: build it\r")
         t.until("there is no /todo, but /undo; .* a blank before it sends it as text\n› /todo app: build it$")
@@ -458,7 +462,9 @@ class TerminalTest(TerminalCase):
         t.until("There.*finished")
         t.write("/srv/data has it\r")
         t.until("Path.*finished")
-        self.assertEqual([p[0] for p in self.prompts()], [" /todo app: build it", "Ask me.", "/srv/data has it"])
+        t.write("/etc is full\r")
+        t.until("Etc.*finished")
+        self.assertEqual([p[0] for p in self.prompts()], [" /todo app: build it", "Ask me.", "/srv/data has it", "/etc is full"])
         self.leave(t)
 
     def test_sessions_are_picked_and_resumed(self):
