@@ -47,11 +47,6 @@ std::string config_dir() {
   const auto settings = daemon::settings_path();
   return settings ? fs::path(*settings).parent_path().string() : "";
 }
-std::string mcp_config(const std::string& folder) {
-  const std::string path = folder + "/mcp.json";
-  std::error_code ec;
-  return fs::exists(path, ec) ? path : "";
-}
 
 int run(int argc, char** argv) {
   CLI::App app{"The Lares daemon: hosts the model, keeps sessions, serves a Unix socket.",
@@ -136,7 +131,7 @@ int run(int argc, char** argv) {
   options.sandbox_launcher = beside_this_executable("lares-sandbox");
   options.network_allow = settings->list("network_allow");
   options.config_dir = config_dir();
-  options.mcp_config = mcp_config(options.config_dir);
+  options.mcp_config = options.config_dir.empty() ? "" : options.config_dir + "/mcp.json";
   options.home = daemon::skills_home();
   options.effort = settings->text("effort").value_or("");
   if (const auto wake = settings->text("wake"); wake == "always")

@@ -57,6 +57,13 @@ std::string why_no_session(const std::string& root) {
         "open the repository {}: it {} your home directory, of which no model should see all; go "
         "into a project's own folder, or make it a repository with `git init` there",
         root, home == top ? "is" : "contains");
+  // As git tells its own directories from others.
+  if (!fs::exists(top / ".git", ec) && fs::exists(top / "HEAD", ec) &&
+      fs::is_directory(top / "objects", ec) && fs::is_directory(top / "refs", ec))
+    return fmt::format(
+        "open the repository {}: it is a bare one, which holds history and no files; go into a "
+        "worktree of it (`git worktree add DIR` makes one)",
+        root);
   for (fs::path at = top; at != at.root_path(); at = at.parent_path())
     if (fs::exists(at / tools::kOwnMark, ec) && !within(top, at / kWorktrees))
       return fmt::format(

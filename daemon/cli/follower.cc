@@ -256,9 +256,7 @@ void Follower::server_state(const protocol::ServerState& state) {
     if (started_) end_useless_daemon(link_);
     view_.hide_status();
     transcript_.finish();
-    exit_ = fail(Error{"load the model: " + state.message +
-                       "; `lares config` shows where its directory is set"},
-                 daemon_.json);
+    exit_ = fail(Error{"load the model: " + state.message}, daemon_.json);
     return;
   }
   if (!daemon_.json) view_.model_state(state);

@@ -296,6 +296,8 @@ int fail(const Error& error, bool json) {
   const char* const way_out =
       error.message.ends_with(std::strerror(ENOSPC))
           ? "; free some, or set LARES_STATE_DIR to a directory on another disk"
+      : error.message.starts_with("load the model: ")
+          ? "; `lares config` shows where its directory is set, `lares doctor` looks at it"
           : "";
   fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message),
              way_out);

@@ -13,6 +13,7 @@
 #include "daemon/turn/prompt.h"
 #include "daemon/turn/shorten.h"
 #include "daemon/turn/until_stopped.h"
+#include "mcp/config.h"
 #include "tools/text.h"
 
 namespace lares::daemon {
@@ -41,6 +42,17 @@ void note_skills(const Skills& skills, std::vector<std::string>& notes) {
       notes.push_back(fmt::format("the skill {} is not used: {}", other.path, other.why));
   if (n_wrong > kWrongSkillsTold)
     notes.push_back(fmt::format("{} skills are not used; `lares skills` says why", n_wrong));
+}
+
+// What is wrong with them is told here, for otherwise the model alone would hear of it, and only
+// where it looks for their tools.
+void note_mcp_servers(const std::string& config, std::vector<std::string>& notes) {
+  const mcp::Config servers = mcp::read_config(config);
+  std::vector<std::string> names;
+  for (const auto& server : servers.servers) names.push_back(server.name);
+  if (!names.empty()) notes.push_back(fmt::format("MCP servers: {}", fmt::join(names, ", ")));
+  for (const auto& problem : servers.problems)
+    notes.push_back(fmt::format("MCP: {}; `lares doctor` looks again", problem));
 }
 
 }  // namespace
@@ -124,6 +136,7 @@ Beginning Session::begin_with(const Resident::Beginning& beginning, const Skills
   if (!asked.files.empty())
     notes.push_back(fmt::format("following {}", fmt::join(asked.files, ", ")));
   note_skills(skills, notes);
+  note_mcp_servers(world_.mcp_config, notes);
   return {{beginning.base, &beginning.base->tokens},
           begin_session(beginning.overlay, info_.root, task, asked.text + told_of_skills(skills))};
 }

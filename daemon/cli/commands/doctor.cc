@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "daemon/cli/commands/commands.h"
+#include "daemon/cli/commands/doctor_work.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
@@ -26,13 +27,11 @@
 #include "daemon/protocol/listen_address.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/wire.h"
-#include "daemon/repository.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
 #include "daemon/state_dir.h"
 #include "engine/gpus.h"
 #include "sandbox/sandbox.h"
-#include "tools/git/form.h"
 
 namespace lares::cli {
 
@@ -64,11 +63,6 @@ constexpr std::array<Layer, 6> kLayers{{
      "commands could try every fault the kernel may have"},
 }};
 constexpr std::string_view kLandlock = "Landlock";
-
-struct Finding {
-  enum class Kind { good, note, bad } kind;
-  std::string about, text;
-};
 
 sandbox::Probe probed() {
   std::error_code ec;
@@ -180,20 +174,6 @@ void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
                              free < kDiskFreeMin ? "; that is little" : "")});
 }
 
-// Of the directory that one is in; only of forms that cost something.
-void look_at_repository(std::vector<Finding>& out) {
-  std::error_code failed;
-  const auto here = daemon::repository_root(fs::current_path(failed).string());
-  const std::string why = failed || !here ? "" : tools::why_only_git_reads(here->root);
-  if (why.empty()) return;
-  out.push_back({Finding::Kind::note, "repository",
-                 fmt::format("{}: {}; the model's git tool and worktrees for sessions (--worktree, "
-                             "--best-of) do not work in it, and commits are yours to make; files, "
-                             "edits, tests, snapshots and rewind work, and commands read its "
-                             "history with git",
-                             here->root, why)});
-}
-
 // None is no fault. One that the machine shows and its driver does not give is worth a look.
 void look_at_gpus(std::vector<Finding>& out) {
   const engine::GpuReport report = engine::find_gpus();
@@ -240,6 +220,7 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   if (const auto connected = link.connect(daemon.socket); !connected) {
     out.push_back(
         {Kind::note, "daemon", "none runs on " + daemon.socket + "; the first command starts it"});
+    look_at_model_directory(out);
     look_at_listen("", out);
     return 0;
   }
@@ -268,7 +249,8 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
 int doctor_command(int argc, const char* const* argv) {
   CLI::App app(
       "Says what this host gives: the layers of the sandbox and what each is for, the places Lares "
-      "uses, what does not work in the repository that one is in, GPUs, the daemon and its model.",
+      "uses, what does not work in the repository that one is in, MCP servers and hooks, GPUs, the "
+      "daemon and its model.",
       "lares doctor");
   DaemonOptions daemon;
   daemon.add_to(app, /*starts_daemon=*/false);
@@ -283,6 +265,7 @@ int doctor_command(int argc, const char* const* argv) {
   for (const auto& fault : daemon.faults) found.push_back({Finding::Kind::bad, "settings", fault});
   look_at_places(daemon, found);
   look_at_repository(found);
+  look_at_servers_and_hooks(found);
   look_at_gpus(found);
   found.insert(found.end(), of_daemon.begin(), of_daemon.end());
   const bool bad = std::ranges::any_of(

@@ -59,8 +59,8 @@ class CliCase(unittest.TestCase):
         env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
         return dict(env, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, XDG_CONFIG_HOME=os.path.join(self.home, "config"), TERM="xterm")
 
-    def lares(self, *args, **how):
-        p = subprocess.run(self.command(*args, **how), cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+    def lares(self, *args, where=None, **how):
+        p = subprocess.run(self.command(*args, **how), cwd=where or self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.PIPE, timeout=60)
         return p.returncode, p.stdout.decode(), p.stderr.decode()
 
