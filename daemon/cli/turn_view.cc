@@ -12,6 +12,9 @@
 namespace lares::cli {
 namespace {
 
+constexpr std::string_view kSilentWaits[] = {"starting", "loading", "waiting", "reading",
+                                             "running"};
+constexpr std::chrono::seconds kToldOfWaitAfter{10}, kToldOfWaitEvery{60};
 constexpr double kThoughtSecondsShown = 0.05;  // what is less would be shown as 0.0s
 
 Progress::Clock::time_point now() { return Progress::Clock::now(); }
@@ -28,7 +31,13 @@ std::string counted(long long n, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", grouped(n), n == 1 ? one : many);
 }
 
-// A finished turn in a person's words; the daemon's message, if any, says more.
+nlohmann::json arguments_of(const protocol::Item& item) {
+  auto arguments = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
+  return arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments;
+}
+
+}  // namespace
+
 std::string_view reason_text(std::string_view reason) {
   if (reason == "end_turn") return "finished";
   if (reason == "max_tokens") return "stopped: the answer reached its token limit";
@@ -41,13 +50,6 @@ std::string_view reason_text(std::string_view reason) {
   return reason;
 }
 
-nlohmann::json arguments_of(const protocol::Item& item) {
-  auto arguments = nlohmann::json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
-  return arguments.is_discarded() ? nlohmann::json(item.arguments) : arguments;
-}
-
-}  // namespace
-
 void TurnView::waiting(std::string_view label) {
   progress_.begin(label, now());
   tick();
@@ -55,7 +57,24 @@ void TurnView::waiting(std::string_view label) {
 
 void TurnView::note(Style style, std::string_view line) { transcript_.note(style, line); }
 
-void TurnView::tick() { screen_.status(status_text()); }
+void TurnView::tick() {
+  if (screen_.terminal().is_terminal)
+    screen_.status(status_text());
+  else
+    tell_of_long_wait();
+}
+
+// Not while the model writes: what it writes shows that it goes on.
+void TurnView::tell_of_long_wait() {
+  const auto at = now();
+  const std::string& label = progress_.label();
+  const bool silent = std::ranges::any_of(
+      kSilentWaits, [&](std::string_view beginning) { return label.starts_with(beginning); });
+  if (!silent || at < progress_.began() + kToldOfWaitAfter) return;
+  if (told_of_wait_ && at < *told_of_wait_ + kToldOfWaitEvery) return;
+  told_of_wait_ = at;
+  transcript_.note(Style::dim, status_text());
+}
 
 std::string TurnView::status_text() const {
   std::string text = progress_.text(now(), screen_.terminal().utf8);
@@ -293,11 +312,13 @@ std::string TurnView::summary(const protocol::TurnEnded& ended, const shown::Cha
   std::string line(reason_text(ended.reason));
   if (!ended.message.empty() && ended.message != error_told_)
     line += ": " + one_line(ended.message);
-  line += dot + counted(u.steps, "step", "steps");
-  line += dot + fmt::format("{} tokens in ({} cached)", grouped(u.cached + u.prefilled),
-                            grouped(u.cached));
-  line += dot + fmt::format("{} out", grouped(u.generated));
-  line += dot + duration(static_cast<double>(u.total_ms) / 1000);
+  if (u.steps > 0 || u.cached + u.prefilled + u.generated > 0) {  // else it came to nothing, or
+    line += dot + counted(u.steps, "step", "steps");              // nobody counted
+    line += dot + fmt::format("{} tokens in ({} cached)", grouped(u.cached + u.prefilled),
+                              grouped(u.cached));
+    line += dot + fmt::format("{} out", grouped(u.generated));
+    line += dot + duration(static_cast<double>(u.total_ms) / 1000);
+  }
   const std::vector<std::string> paths = changes.net();
   if (paths.empty()) {
     if (changes.complete()) line += dot + "no files changed";

@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/cli/terminal/progress.h"
@@ -22,6 +23,9 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 inline constexpr std::size_t kCallsKept = 20;  // to be shown whole
+
+// How a turn ended, in a person's words; the daemon's message, if any, says more.
+std::string_view reason_text(std::string_view reason);
 
 // Follows one turn. Deltas make it live; what they leave out (a slow client loses some, a new
 // connection starts with a snapshot) is filled in from the item's snapshot or its final form, so
@@ -54,7 +58,8 @@ class TurnView {
   void think_limit(std::int64_t tokens) { think_limit_ = tokens; }
   void note(Style style, std::string_view line);
 
-  // Redraws the status line.
+  // Redraws the status line. Where there is none, as in a pipe, a long wait is told in a line now
+  // and then.
   void tick();
   void hide_status() { screen_.status(""); }
 
@@ -85,6 +90,7 @@ class TurnView {
   void fresh_text(const Seen& s, std::string_view fresh);
   void waits_for(const protocol::Item& item, std::string_view label, std::int64_t unix_ms);
   std::string status_text() const;
+  void tell_of_long_wait();
 
   Screen& screen_;
   Transcript& transcript_;
@@ -94,6 +100,7 @@ class TurnView {
   std::optional<Progress::Clock::time_point> drawing_since_;  // while nothing has come of it
   std::string error_told_;                                    // the last
   std::string waited_for_;  // the call whose run or question the status shows
+  std::optional<Progress::Clock::time_point> told_of_wait_;  // where there is no status line
   std::string thinking_;
   std::deque<Called> called_;
   // Of the turn, where somebody asked for them with turn_began().

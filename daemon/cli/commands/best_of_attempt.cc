@@ -103,8 +103,8 @@ void AttemptLines::show(const std::vector<Attempt>& attempts) {
     said_.resize(attempts.size());
     for (std::size_t i = 0; i < attempts.size(); ++i) {
       const Attempt& a = attempts[i];
-      const std::string what = fmt::format("{} {}", a.ended ? outcome(a) : a.state,
-                                           a.step);  // tokens alone are no news
+      // What it does meanwhile, and its tokens, are no news: there may be hundreds of steps.
+      const std::string what = a.ended ? outcome(a) : fmt::format("step {}", a.step);
       if (what == said_[i]) continue;
       said_[i] = what;
       put(fd_, live_line(a) + "\n");

@@ -39,8 +39,8 @@ std::string live_line(const Attempt& attempt);
 std::string best_of_table(const std::vector<const Attempt*>& ranked, const Terminal& terminal);
 daemon::protocol::Json best_of_json(const std::vector<const Attempt*>& ranked, bool applied);
 
-// A line for each attempt, redrawn in place on a terminal; elsewhere a line when the state or the
-// step of one changes.
+// A line for each attempt, redrawn in place on a terminal; elsewhere a line when one begins a
+// step or ends.
 class AttemptLines {
  public:
   AttemptLines(int fd, Terminal terminal) : fd_(fd), terminal_(terminal) {}

@@ -27,6 +27,9 @@ class Progress {
 
   std::string text(Clock::time_point now, bool utf8) const;
 
+  const std::string& label() const { return label_; }
+  Clock::time_point began() const { return began_; }  // the wait
+
  private:
   // What one more costs: a token the more, the more stand before it. Costs are those of stretches
   // of the way, without the first, which pays for what is fetched and mapped once. n is in units of

@@ -49,7 +49,17 @@ class TurnViewTest : public testing::Test {
   Transcript transcript_{screen_, {}};
   TurnView view_{screen_, transcript_};
 
+  // Since the last look.
+  std::string written() {
+    std::string text(static_cast<std::size_t>(size() - looked_to_), '\0');
+    std::fseek(file_, looked_to_, SEEK_SET);
+    EXPECT_EQ(std::fread(text.data(), 1, text.size(), file_), text.size());
+    looked_to_ += static_cast<long>(text.size());
+    return text;
+  }
+
  private:
+  long looked_to_ = 0;
   long size() {
     std::fseek(file_, 0, SEEK_END);
     return std::ftell(file_);
@@ -76,6 +86,36 @@ TEST_F(TurnViewTest, TimesAreThoseOfWhatIsShownAndNotOfTheLook) {
   view_.turn_began(0, 0);
   view_.item_snapshot(running("2.1"), seconds_ago(-100));  // a clock that was set meanwhile
   EXPECT_THAT(status(), HasSubstr("running bash - 0s - turn 0s"));
+}
+
+// Where there is no status line, so in a pipe or a log.
+TEST_F(TurnViewTest, ALongWaitIsToldNowAndThenWhereThereIsNoStatusLine) {
+  Screen screen{::fileno(file_), {.is_terminal = false}};
+  Transcript transcript{screen, {}};
+  TurnView view{screen, transcript};
+  const auto told = [&] {
+    written();  // the calls themselves
+    view.tick();
+    return written();
+  };
+  view.item_snapshot(running("1.1"), seconds_ago(5));
+  EXPECT_EQ(told(), "") << "it may be over in a moment";
+  view.item_snapshot(running("1.2"), seconds_ago(65));
+  EXPECT_THAT(told(), HasSubstr("running bash - 1m05s\n"));
+  EXPECT_EQ(told(), "") << "and again in a minute";
+  view.item_started({.id = "1.3", .turn_id = 1, .kind = "think"}, seconds_ago(300));
+  view.item_snapshot({.id = "1.4", .turn_id = 1, .kind = "text", .text = "So"}, seconds_ago(300));
+  EXPECT_EQ(told(), "") << "what is written shows that it goes on";
+}
+
+TEST_F(TurnViewTest, WhatNobodyCountedIsNoSum) {
+  protocol::TurnEnded ended;
+  ended.reason = "crashed", ended.message = "the daemon died during this turn";
+  EXPECT_EQ(view_.summary(ended, {}, ""),
+            "failed: the daemon died during this turn - no files changed");
+  ended.usage.steps = 1;
+  EXPECT_THAT(view_.summary(ended, {}, ""),
+              HasSubstr(" - 1 step - 0 tokens in (0 cached) - 0 out"));
 }
 
 }  // namespace

@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdio>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -71,6 +74,30 @@ TEST(BestOf, TheTableFitsEightyColumns) {
   for (std::size_t at = 0, end; (end = table.find('\n', at)) != std::string::npos; at = end + 1)
     EXPECT_LE(end - at, 80u) << table;
   EXPECT_THAT(table, HasSubstr("* 0123456789ab context_full"));
+}
+
+// A step prefills, draws and calls tools, and waits for the engine in between: none of that is a
+// line of a log.
+TEST(BestOf, WithoutATerminalAnAttemptHasALineForEachStepAndOneForItsEnd) {
+  std::FILE* const file = std::tmpfile();
+  AttemptLines lines(::fileno(file), {.is_terminal = false});
+  std::vector<Attempt> all(1);
+  all[0].number = 1;
+  for (const int step : {1, 2}) {
+    for (const char* const state : {"queued", "prefill", "decode", "tool", "queued", "decode"}) {
+      all[0].state = state, all[0].step = step, all[0].tokens += 7;
+      lines.show(all);
+    }
+  }
+  all[0].ended = true, all[0].reason = "end_turn";
+  lines.show(all);
+  std::string text(1000, '\0');
+  std::rewind(file);
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  EXPECT_EQ(std::ranges::count(text, '\n'), 3) << text;
+  EXPECT_THAT(text, HasSubstr("step   2"));
+  EXPECT_THAT(text, HasSubstr("1  finished"));
 }
 
 TEST(Worktrees, BranchesAreCalledByTheTitle) {
