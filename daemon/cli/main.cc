@@ -63,7 +63,7 @@ bool names_command(int argc, const char* const* argv) {
 
 int dispatch(int argc, const char* const* argv) {
   const std::string_view name = argc > 1 ? argv[1] : "";
-  if (name == "--version" || name == "version") {
+  if (name == "--version" || name == "version" || name == "-V" || name == "-v") {
     std::printf("lares %s\n", lares::daemon::kVersion);
     return cli::kExitFinished;
   }

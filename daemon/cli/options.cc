@@ -1,6 +1,7 @@
 #include "daemon/cli/options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -247,6 +248,13 @@ std::string too_many(const CLI::App& app, const std::string& word) {
   return "it takes options only";
 }
 
+std::string subcommand_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
+    names.push_back(sub->get_name());
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 void print_error_json(const std::string& message, int code) {
   const protocol::Json object = {{"type", "error"}, {"message", message}, {"code", code}};
   fmt::print("{}\n", protocol::dump(object));
@@ -273,6 +281,9 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
         why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
       why = fmt::format("{} is one word too many; {}", printable(extra.front()),
                         too_many(*at, extra.front()));
+    if (why.empty() && at->get_require_subcommand_min() > 0 && at->get_subcommands().empty() &&
+        dynamic_cast<const CLI::RequiredError*>(&e))
+      why = "it takes one of " + subcommand_names(*at);
     if (why.empty()) why = printable(e.what());
     if (why.starts_with("The ")) why[0] = 't';
     const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes",

@@ -25,6 +25,15 @@ void WhichSession::add_to(CLI::App& app) {
   app.footer(kShortExitStatusHelp);
 }
 
+void WhichSession::add_named_to(CLI::App& app) {
+  auto* id = app.add_option("ID", session,
+                            "which one (default: the newest of this repository; see lares "
+                            "sessions)")
+                 ->check(session_id());
+  add_to(app);
+  id->excludes(app.get_option("--session"))->excludes(app.get_option("--root"));
+}
+
 Result<protocol::SessionInfo> WhichSession::find(Link& link) {
   if (auto usable = daemon.resolve(); !usable) return tl::unexpected(usable.error());
   if (auto there = reach(link, daemon); !there) return tl::unexpected(there.error());

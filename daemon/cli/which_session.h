@@ -15,6 +15,8 @@ struct WhichSession {
   DaemonOptions daemon;
 
   void add_to(CLI::App& app);
+  // And by its id alone, of a command that takes no other word.
+  void add_named_to(CLI::App& app);
   Result<daemon::protocol::SessionInfo> find(Link& link);
 };
 

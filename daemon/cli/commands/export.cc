@@ -73,10 +73,8 @@ int export_command(int argc, const char* const* argv) {
       "lares export");
   WhichSession which;
   std::string output;
-  app.add_option("ID", which.session,
-                 "which one (default: the newest of this repository; see lares sessions)");
   app.add_option("-o,--output", output, "a new file; default: standard output");
-  which.add_to(app);
+  which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (output.empty() && ::isatty(STDOUT_FILENO) == 1)
     return fail(Error{"export a session: it is no text for a terminal; give a file with -o, or "

@@ -48,7 +48,8 @@ Result<> print_log(Link& link, const protocol::SessionInfo& session, bool thinki
           transcript.finish();
           if (x->reason != "end_turn")
             transcript.note(Style::yellow,
-                            x->reason + (x->message.empty() ? "" : ": " + one_line(x->message)));
+                            fmt::format("{}{}", reason_text(x->reason),
+                                        x->message.empty() ? "" : ": " + one_line(x->message)));
         }
       });
 }
@@ -86,7 +87,7 @@ int log_command(int argc, const char* const* argv) {
   WhichSession which;
   bool thinking = false;
   app.add_flag("--thinking", thinking, "the thinking too");
-  which.add_to(app);
+  which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
   Link link;
   const auto session = which.find(link);
@@ -108,7 +109,7 @@ int diff_command(int argc, const char* const* argv) {
   CLI::App app("Shows what a session changed, as far as its calls told, without what it took back.",
                "lares diff");
   WhichSession which;
-  which.add_to(app);
+  which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
   Link link;
   const auto session = which.find(link);

@@ -87,7 +87,10 @@ int rewind_command(int argc, const char* const* argv) {
     if (dry_run) return tell(*plan);
     fmt::print(stderr, "session {} ({})\n{}", session->session_id, printable(session->title),
                rewind_text(*plan, Rewound::would));
-    if (!confirmed("Do it?")) return kExitInterrupted;
+    if (!confirmed("Do it?")) {
+      fmt::print(stderr, "nothing was rewound\n");
+      return kExitInterrupted;
+    }
     request.dry_run = false;
   }
   const auto done = link.call<protocol::SessionRewindResult>(request);
@@ -109,7 +112,7 @@ int fork_command(int argc, const char* const* argv) {
       ->check(whole_number_in(1, kTurnsMax))
       ->needs(turn);
   app.add_option("--title", title, "default: the other's");
-  which.add_to(app);
+  which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
   Link link;
   const auto session = which.find(link);

@@ -510,6 +510,19 @@ class CliTest(CliCase):
         self.assertIn("Once more.", self.lares("log", "--thinking")[1])
         self.assertIn("prompt/accepted", [json.loads(line)["method"] for line in self.lares("log", "--json")[1].splitlines()])
 
+    def test_log_and_diff_take_a_session_by_its_id_alone(self):
+        self.start(THINK + self.edit(), THINK + "Nothing.")
+        _, _, err = self.lares("run", "--steps", "1", "Make it gamma.")
+        self.assertIn("\nstopped: the turn reached its step limit", err)
+        first = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        self.lares("run", "Do nothing.")
+        self.assertIn("+gamma", self.lares("diff", first)[1])
+        self.assertEqual(self.lares("diff")[1], "")
+        log = self.lares("log", first[:6])[1]
+        self.assertIn("Make it gamma.", log)
+        self.assertIn("\nstopped: the turn reached its step limit", log)  # in the same words
+        self.assertEqual(self.lares("fork", first)[0], 0)
+
     def test_log_and_diff_without_a_session_say_so(self):
         self.start()
         for command in ("log", "diff"):
