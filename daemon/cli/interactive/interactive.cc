@@ -256,7 +256,10 @@ void Interactive::notified(const Happening& h) {
 
 void Interactive::item_completed(const protocol::Item& item) {
   changes_.add(item);
-  if (item.id == question_id_) question_id_.clear(), asking_.reset();
+  if (item.id == question_id_) {  // so it was not answered here
+    if (item.state == "done") view_.note(Style::dim, "answered from another terminal");
+    question_id_.clear(), asking_.reset();
+  }
   if (item.kind != "user") return;
   if (!talk_.sent(item.prompt_id))
     transcript_.said(item.text, "from another client");
@@ -265,8 +268,10 @@ void Interactive::item_completed(const protocol::Item& item) {
 }
 
 void Interactive::ask(const protocol::Item& item) {
-  if (item.state == "running" && asking_ && item.id == asking_->id)
-    question_id_.clear(), asking_.reset();  // allowed by somebody
+  if (item.state == "running" && asking_ && item.id == asking_->id) {
+    view_.note(Style::dim, "allowed from another terminal");
+    question_id_.clear(), asking_.reset();
+  }
   if ((item.state != "waiting" && item.state != "asking") || item.id == question_id_) return;
   question_id_ = item.id;
   asking_.reset();

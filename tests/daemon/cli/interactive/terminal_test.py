@@ -237,6 +237,30 @@ class TerminalTest(TerminalCase):
         t.until(r"session \w+ knows what \w+ knew; this goes on in it")
         self.leave(t)
 
+    def test_what_another_terminal_answers_is_said(self):
+        self.start(THINK + self.edit(), THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
+        t = self.open()
+        t.write("/policy ask\r")
+        t.until("the policy is ask")
+        t.write("Do it.\r")
+        t.until(r"allow\? › ?$")
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        session = c.call("session/list")["sessions"][0]["sessionId"]
+        c.call("session/subscribe", sessionId=session, interactive=True)
+
+        def item_that_is(state):
+            while True:
+                item = c.next()["params"].get("item", {})
+                if item.get("state") == state:
+                    return item["id"]
+
+        c.call("approval/reply", sessionId=session, itemId=item_that_is("asking"), decision="allow")
+        t.until(r"allowed from another terminal.*Which colour\?.*answer › ?$")
+        c.call("question/reply", sessionId=session, itemId=item_that_is("waiting"), text="blue")
+        t.until("answered from another terminal.*Blue it is.*finished")
+        self.leave(t)
+
     def test_a_call_that_fails_shows_how_and_output_shows_all(self):
         self.start(THINK + call("bash", command="seq 1 30; echo oops >&2; (exit 3)"), THINK + call("bash", command="seq 40 60"), THINK + "Well.")
         t = self.open()
