@@ -87,8 +87,10 @@ void EngineHost::start(Load load, OnState on_state) {
 double EngineHost::prefill_rate() const {
   if (const double rate = rate_; rate > 0) return rate;
   if (!engine_) return 0;
-  const auto n_parameters = static_cast<double>(engine_->info().n_parameters);
-  return n_parameters > 0 ? kGuessedOperations / (2 * n_parameters) : kGuessedElsewhere;
+  const engine::ModelInfo& info = engine_->info();
+  const auto n_parameters = static_cast<double>(info.n_parameters);
+  return n_parameters > 0 && !info.timelines_apart ? kGuessedOperations / (2 * n_parameters)
+                                                   : kGuessedElsewhere;
 }
 
 void EngineHost::evaluated(std::int64_t n_tokens, std::chrono::steady_clock::duration time) {

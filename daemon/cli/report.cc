@@ -106,7 +106,7 @@ std::string status_text(const protocol::ServerStatusResult& s) {
   row("state", s.state_dir);
   row("engine", engine_text(s.engine));
   row("model", s.model.directory.empty() ? "none" : s.model.directory);
-  if (s.model.n_parameters > 0) {
+  if (s.model.n_layers > 0) {
     row("", fmt::format("{}, {} layers, {} parameters, {} of weights, context of {} tokens",
                         s.model.model_type, s.model.n_layers,
                         count_text(static_cast<double>(s.model.n_parameters)),

@@ -118,6 +118,7 @@ class Generations {
   virtual bool loading() const { return false; }  // what begins now waits for that
   virtual std::string model() const = 0;          // what the loaded checkpoint is called
   virtual std::optional<std::int64_t> context_max() const = 0;  // tokens; nullopt: none is loaded
+  virtual std::uint64_t n_parameters() const { return 0; }      // 0: nobody knows
   // How it is sampled where a request says nothing else; the seed is another each time.
   virtual engine::Sampling sampling() const { return {}; }
   // Where a long request is read, so that others' events do not wait for it; empty: anywhere.

@@ -62,6 +62,11 @@ std::optional<std::int64_t> Generator::context_max() const {
   return engine ? std::optional(engine->info().n_context_max) : std::nullopt;
 }
 
+std::uint64_t Generator::n_parameters() const {
+  const engine::Engine* const engine = core_->host.engine();
+  return engine ? engine->info().n_parameters : 0;
+}
+
 void Generator::end() {
   core_->ending = true;
   for (DrawnGeneration* const running : core_->running) running->stop();

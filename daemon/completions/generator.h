@@ -85,6 +85,7 @@ class Generator final : public Generations {
   bool loading() const override { return core_->host.state().state == "loading"; }
   std::string model() const override { return core_->options.model; }
   std::optional<std::int64_t> context_max() const override;
+  std::uint64_t n_parameters() const override;
   engine::Sampling sampling() const override;
   asio::any_io_executor aside() override { return reading_.get_executor(); }
 

@@ -2,6 +2,7 @@
 // One body is right for OpenAI's and for Anthropic's clients.
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/fields.h"
+#include "daemon/dialects/model_size.h"
 #include "daemon/http/router.h"
 
 namespace lares::daemon {
@@ -10,8 +11,8 @@ namespace {
 constexpr std::int64_t kCreated = 1'777'000'000;  // the family's first release: a day in April 2026
 constexpr std::string_view kCreatedAt = "2026-04-24T03:06:40Z";
 
-// `display_name` says which checkpoint answers, `max_model_len`, vLLM's, how many tokens it holds;
-// that is known once it is loaded.
+// `display_name` says which checkpoint answers, `max_model_len`, vLLM's, how many tokens it holds,
+// and `meta`, llama.cpp's, how many parameters it has; that is known once it is loaded.
 WireJson model_json(std::string_view id, const Generations& generations) {
   WireJson json = {{"id", id},
                    {"object", "model"},
@@ -20,7 +21,7 @@ WireJson model_json(std::string_view id, const Generations& generations) {
                    {"type", "model"},
                    {"display_name", generations.model()},
                    {"created_at", kCreatedAt}};
-  if (const auto n = generations.context_max()) json["max_model_len"] = *n;
+  add_size(json, generations);
   return json;
 }
 

@@ -3,6 +3,7 @@
 
 #include "daemon/dialects/dialects.h"
 #include "daemon/dialects/fields.h"
+#include "daemon/dialects/model_size.h"
 #include "daemon/dialects/read_body.h"
 #include "daemon/http/router.h"
 
@@ -40,7 +41,7 @@ asio::awaitable<void> tokenize(Exchange& exchange, Generations& generations) {
     reply = openai_reply(error_of(ids.error()));
   } else {
     WireJson json = {{"count", ids->size()}};
-    if (const auto n = generations.context_max()) json["max_model_len"] = *n;
+    add_size(json, generations);
     json["tokens"] = *ids;
     reply = json_reply(json);
   }

@@ -58,14 +58,22 @@ Result<std::string> read_key(const std::string& path) {
 
 struct Served {
   std::string name;
-  std::int64_t n_context = 0;  // 0: not said
+  std::int64_t n_context = 0;      // 0: not said
+  std::uint64_t n_parameters = 0;  // likewise
 };
 
-// "max_model_len", which models have, and what /tokenize says.
+// "max_model_len" and "meta", which models have, and what a Lares says at /tokenize.
 std::int64_t context_in(const Json& json) {
   const auto n = json.find("max_model_len");
   const bool sound = n != json.end() && n->is_number_integer() && *n > 0 && *n < kContextMax;
   return sound ? n->get<std::int64_t>() : 0;
+}
+
+std::uint64_t parameters_in(const Json& json) {
+  const auto meta = json.find("meta");
+  if (meta == json.end() || !meta->is_object()) return 0;
+  const auto n = meta->find("n_params");
+  return n != meta->end() && n->is_number_unsigned() ? n->get<std::uint64_t>() : 0;
 }
 
 Result<Served> served_model(const RemoteServer& server, const std::string& wanted,
@@ -85,7 +93,8 @@ Result<Served> served_model(const RemoteServer& server, const std::string& wante
     if (id == model.end() || !id->is_string()) continue;
     const auto name = id->get<std::string>();
     names += (names.empty() ? "" : ", ") + name;
-    if (wanted.empty() || name == wanted) return Served{name, context_in(model)};
+    if (wanted.empty() || name == wanted)
+      return Served{name, context_in(model), parameters_in(model)};
   }
   return tl::unexpected(Error{
       Errc::bad_argument,
@@ -117,7 +126,8 @@ Result<std::string> check_tokenizer(const RemoteServer& server, Served& model,
         "{}/tokenizer.json",
         server.name(), directory);
   }
-  if (model.n_context == 0) model.n_context = context_in(*said);  // a Lares that was still loading
+  if (model.n_context == 0)  // a Lares that was still loading
+    model.n_context = context_in(*said), model.n_parameters = parameters_in(*said);
   const auto tokens = said->find("tokens");
   const auto ours = tokenizer.encode(text, true);
   if (tokens != said->end() && *tokens == Json(ours)) return std::string();
@@ -207,6 +217,7 @@ Result<std::unique_ptr<engine::Engine>> load_remote(const RemoteOptions& options
   engine::ModelInfo info;
   info.directory = options.directory, info.model_type = name;
   info.vocab_size = (*tokenizer)->vocab_size();
+  info.n_parameters = met->model.n_parameters;
   info.n_context_max = n_context, info.n_chunk = kRemoteChunk;
   info.gives_logprobs = false;  // not of forced tokens
   info.timelines_apart = true;

@@ -38,6 +38,8 @@ class TokenIds(NanoCase):
         answer = self.post("/tokenize", prompt="<｜User｜>ab" + EOS, add_special_tokens=True)
         self.assertEqual(answer["count"], len(answer["tokens"]))
         self.assertEqual(answer["max_model_len"], model["max_model_len"])
+        self.assertEqual(answer["meta"], model["meta"])
+        self.assertGreater(model["meta"]["n_params"], 10_000_000)
         self.assertEqual(answer["tokens"], self.ids_of("<｜User｜>") + self.ids_of("ab") + self.ids_of(EOS))
         self.assertEqual(len(self.ids_of(EOS)), 1)
         self.assertEqual(self.ids_of(""), [])

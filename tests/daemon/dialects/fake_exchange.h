@@ -105,6 +105,7 @@ class FakeGenerations : public Generations {
   bool loading() const override { return is_loading; }
   std::string model() const override { return "nano"; }
   std::optional<std::int64_t> context_max() const override { return context; }
+  std::uint64_t n_parameters() const override { return parameters; }
 
   Script script;
   std::optional<Refusal> refusal;
@@ -113,6 +114,7 @@ class FakeGenerations : public Generations {
   RawPrompt raw;
   std::string tokenised;
   std::optional<std::int64_t> context = 4096;
+  std::uint64_t parameters = 0;
   std::stop_token stop;
   int n_steps_told = 0;
   bool is_loading = false;

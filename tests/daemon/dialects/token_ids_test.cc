@@ -217,6 +217,9 @@ TEST(Models, EachSaysWhatItHoldsOnceItIsKnown) {
     return all;
   };
   for (const WireJson& model : models()) EXPECT_EQ(model["max_model_len"], 4096) << model;
+  for (const WireJson& model : models()) EXPECT_FALSE(model.contains("meta")) << model;
+  generations.parameters = 7;
+  for (const WireJson& model : models()) EXPECT_EQ(model["meta"]["n_params"], 7) << model;
   generations.context.reset();
   for (const WireJson& model : models()) EXPECT_FALSE(model.contains("max_model_len")) << model;
 }
