@@ -199,8 +199,10 @@ class Gone(unittest.TestCase):
 
     def test_a_server_that_hangs_keeps_nobody(self):
         server = Lares(self, LARES_LISTEN="127.0.0.1:0")
-        client = Lares(self, key=server.key(), LARES_REMOTE="http://" + server.status()["http"])
-        self.assertEqual(client.status()["engine"]["state"], "ready")
+        address = "http://" + server.status()["http"]  # by then its key is on disk
+        client = Lares(self, key=server.key(), LARES_REMOTE=address)
+        engine = client.status()["engine"]
+        self.assertEqual(engine["state"], "ready", engine)
         server.process.send_signal(signal.SIGSTOP)
         try:
             root = os.path.join(client.home, "shop")
