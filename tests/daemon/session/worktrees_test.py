@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
@@ -461,16 +462,17 @@ class WorktreesTest(unittest.TestCase):
     def test_ctrl_c_ends_the_turns_and_the_tests_decide_all_the_same(self):
         self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
         self.daemon.stop()
-        talk = {"text": THINK + " ".join(str(i * i) for i in range(20000)), "openEnded": True, "step": 2}  # nothing that repeats
+        talk = {"text": THINK + " ".join(str(i * i) for i in range(20000)), "openEnded": True, "step": 2, "us": 100}  # nothing that repeats
         self.daemon.start([{"text": bash(e), "step": 1} for e in (self.ADD, f"{self.ADD}; {self.NEG}")] + [talk, talk])
         p = self.background("run", "--best-of", "2", "Mend calc")
-        worked, talking = set(), set()
-        while len(talking) < 2:
-            if m := re.match(r"(\d)  (tool|decode) +step +1 ", p.stderr.readline().decode()):
-                if m.group(2) == "tool":
-                    worked.add(m.group(1))
-                elif m.group(1) in worked:
-                    talking.add(m.group(1))
+        c, before = self.client(), self.read("calc.py")
+
+        def talks(s):  # while its command runs it is "tool"
+            return s["state"] == "decode" and self.read("calc.py", s["root"]) != before
+
+        while sum(talks(s) for s in c.call("session/list")["sessions"] if s["root"] != self.root) < 2:
+            self.assertIsNone(p.poll())
+            time.sleep(0.02)
         p.send_signal(signal.SIGINT)
         out, err = p.communicate(timeout=60)
         self.assertEqual(p.returncode, 0, out.decode() + err.decode())
