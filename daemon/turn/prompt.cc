@@ -10,12 +10,12 @@
 #include "engine/chat.h"
 
 namespace lares::daemon {
-
 namespace {
 
-engine::ToolSpec spec_of(const tools::Spec& spec, const nlohmann::ordered_json& schema) {
-  auto strict = engine::compile_parameters(schema);
-  return {spec.name, spec.description, schema.dump(), strict ? std::move(*strict) : nullptr};
+// `schema` as it stands: of the catalogue it is a part of every prompt, byte by byte.
+engine::ToolSpec spec_of(const tools::Spec& spec, std::string schema) {
+  auto strict = engine::compile_parameters(nlohmann::ordered_json::parse(schema));
+  return {spec.name, spec.description, std::move(schema), strict ? std::move(*strict) : nullptr};
 }
 
 // nullopt: all of its calls change something.
@@ -40,10 +40,8 @@ const std::vector<engine::ToolSpec>& catalogue() {
   static const std::vector<engine::ToolSpec> kSpecs = [] {
     boost::asio::io_context io;  // nothing runs: only the tools' own descriptions are read
     std::vector<engine::ToolSpec> specs;
-    for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
-      specs.push_back(spec_of(tool->spec(), nlohmann::ordered_json::parse(tool->spec().schema)));
-      specs.back().schema = tool->spec().schema;
-    }
+    for (const auto& tool : make_tools(io.get_executor(), {}, nullptr))
+      specs.push_back(spec_of(tool->spec(), tool->spec().schema));
     return specs;
   }();
   return kSpecs;
@@ -56,7 +54,7 @@ const std::vector<engine::ToolSpec>& reading_catalogue() {
     for (const auto& tool : make_tools(io.get_executor(), {}, nullptr)) {
       tools::Tool* const reading = tool->for_reading();
       const auto schema = reading ? schema_for_reading(*reading) : std::nullopt;
-      if (schema) specs.push_back(spec_of(reading->spec(), *schema));
+      if (schema) specs.push_back(spec_of(reading->spec(), schema->dump()));
     }
     return specs;
   }();

@@ -63,7 +63,7 @@ class BashTool : public Tool {
   bool untold_loss_;                       // an earlier shell is gone, and no result has said so
   std::vector<std::string> jobs_killed_;   // with it, as far as is known: a line each
   std::unique_ptr<BashTool> for_reading_;  // null: never asked for
-  bool told_it_reads_ = false;             // in the results of this shell, which is that one
+  bool told_it_reads_ = false;             // the model, where this is the one for reading
   // Holds one: calls run one after the other
   asio::experimental::channel<void(boost::system::error_code)> turn_;
 };
