@@ -4,6 +4,8 @@
 
 #include <string>
 
+#include "daemon/cli/terminal/markdown_table.h"
+
 namespace lares::cli {
 namespace {
 
@@ -59,19 +61,75 @@ TEST(Prose, APipeGetsTheTextAsItIs) {
   EXPECT_EQ(shown(text, kPipe), text);
 }
 
+TEST(Prose, CellsOfATableStandBelowEachOther) {
+  EXPECT_EQ(shown("a\n\n| n | `w` |\n|---|--:|\n| **b** | 1 |\n| c\\|d | 23 |\n\ne", kColour),
+            "a\n\n<b>n</>  <d> │ </> <c>w</>\n"
+            "<d>────┼───</>\n"
+            "<b>b</>  <d> │ </> 1\n"
+            "c|d<d> │ </>23\n\ne");
+  EXPECT_EQ(shown("| n | w |\n|:-:|---|\n| abcd | |\n| | e | f |", kNoColour),
+            " n   │ w\n"
+            "─────┼──────\n"
+            "abcd │\n"
+            "     │ e | f");
+  const Terminal ascii{.is_terminal = true, .width = 24};
+  EXPECT_EQ(shown("| | |\n|-|-|\n| a | b |", ascii), "a | b");
+  EXPECT_EQ(shown("- x\n  | a |\n  |---|\n  | b |", ascii), "- x\n  a\n  -\n  b");
+}
+
+TEST(Prose, ATableThatIsTooWideIsBrokenWithinItsCells) {
+  EXPECT_EQ(shown("| what | why |\n|---|---|\n| one two | it is **long and** more |\n| 3 | 4 |"),
+            "<b>what</>   <d> │ </><b>why</>\n"
+            "<d>────────┼──────────────</>\n"
+            "one two<d> │ </>it is <b>long</>\n"
+            "       <d> │ </><b>and</> more\n"
+            "3      <d> │ </>4");
+  EXPECT_EQ(shown("| a | b | c |\n|---|---|---|\n| aaaaaaaaaa | bbbbbbbbbb | cc |\n", kNoColour),
+            "a       │ b        │ c\n"
+            "────────┼──────────┼───\n"
+            "aaaaaaa │ bbbbbbbb │ cc\n"
+            "aaa     │ bb       │");
+  // Four of them have no room
+  const std::string wide = "| aaaaaa | bbbbbb | c |\n|-|-|-|\n| aaaaaaaa | bbbbbbbbb | cccccccc |";
+  EXPECT_EQ(shown(wide, kNoColour),
+            "| aaaaaa | bbbbbb | c |\n|-|-|-|\n| aaaaaaaa | bbbbbbbbb\n| cccccccc |");
+}
+
+TEST(Prose, WhatOnlyLooksLikeATableIsText) {
+  for (const std::string text : {"| a |\nb", "| a | b |\n|---|\n| c |", "|", "| a",
+                                 "```\n| a |\n|---|\n```", "a | b\n---|---"})
+    EXPECT_EQ(shown(text, kNoColour), text);
+  EXPECT_EQ(shown("| **a** |", kColour), "| <b>a</> |");
+  EXPECT_EQ(shown("| a |\n|---|\n| b |", kPipe), "| a |\n|---|\n| b |");
+}
+
+TEST(Prose, AnEndlessTableIsShownInParts) {
+  Prose prose(kNoColour);
+  prose.feed("| a |\n|---|\n");
+  std::size_t fed = 0, written = 0;
+  while (fed < 3 * kTableBytesMax) {
+    const std::string row = "| " + std::string(500, 'x') + " |\n";
+    fed += row.size(), written += prose.feed(row).size();
+  }
+  EXPECT_GT(written, 2 * kTableBytesMax);
+}
+
 TEST(Prose, ItIsTheSameHoweverItArrives) {
   const std::string text =
+      "| a | **b** |\n|---|:-:|\n| `c` | 漢 |\n"
       "# t\n\n- **b** `c`\n1. d * e\n```\n  x ** y\n```\n`` ` `` **\n漢字 **漢字** `漢`\n";
-  const std::string whole = shown(text);
+  // Where the text is cut within a style, that is ended and begun anew.
+  const auto joined = [](std::string styled) {
+    for (const std::string again : {"</><b>", "</><d>", "</><c>"})
+      for (std::size_t at; (at = styled.find(again)) != std::string::npos;)
+        styled.erase(at, again.size());
+    return styled;
+  };
+  const std::string whole = joined(shown(text));
   for (std::size_t i = 0; i < text.size(); ++i) {
     if ((static_cast<unsigned char>(text[i]) & 0xC0) == 0x80) continue;
-    // Where the text is cut within a style, that is ended and begun anew.
-    std::string cut = shown(text, kColour, i);
     EXPECT_EQ(shown(text, kNoColour, i), shown(text, kNoColour)) << i;
-    for (const std::string again : {"</><b>", "</><d>", "</><c>"})
-      for (std::size_t at; (at = cut.find(again)) != std::string::npos;)
-        cut.erase(at, again.size());
-    EXPECT_EQ(cut, whole) << i;
+    EXPECT_EQ(joined(shown(text, kColour, i)), whole) << i;
   }
 }
 

@@ -1,9 +1,11 @@
 // Markdown as it arrives, for a terminal: what is emphasised is shown so, code keeps its lines, the
-// items of a list stand below each other. Everything else is text as it was written.
+// items of a list stand below each other, and so do the cells of a table, once all of it is there.
+// Everything else is text as it was written.
 #pragma once
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
@@ -24,13 +26,16 @@ class Prose {
   bool empty() const { return wrap_.empty(); }
 
  private:
-  enum class Kind { undecided, text, heading, code, fence };
+  enum class Kind { undecided, text, heading, code, fence, row };
   void take(char c);
   void begin_line();
   void span(char c);
   void release();
   void emphasise(std::string_view text);
   void end_line();
+  void end_row();
+  void end_table();
+  std::string with_marks(std::string_view line);
   void flush();
   std::string painted(std::string_view text);
 
@@ -39,10 +44,12 @@ class Prose {
   Kind kind_ = Kind::undecided;
   bool in_code_ = false;  // between two fences
   Style style_ = Style::plain;
-  std::string head_;   // of a line, while it may be of any kind
-  std::string span_;   // from ` or ** on
-  std::string piece_;  // for wrap_
-  std::string out_;    // of wrap_
+  std::string head_;                // of a line, while it may be of any kind, and of a table's row
+  std::string span_;                // from ` or ** on
+  std::string piece_;               // for wrap_
+  std::string out_;                 // of wrap_
+  std::vector<std::string> table_;  // lines of what may be one
+  std::size_t table_bytes_ = 0;
 };
 
 }  // namespace lares::cli
