@@ -177,12 +177,9 @@ asio::awaitable<std::optional<Beginning>> Session::begin_anew(std::string summar
     co_return std::nullopt;
   }
   std::vector<std::string> said = words(0), notes;
-  std::erase_if(said, [&](const std::string& text) {
-    return next.find(text) != std::string::npos;
-  });  // it
-       // comes
-       // last,
-       // once
+  // What is asked now comes last, once.
+  std::erase_if(said,
+                [&](const std::string& text) { return next.find(text) != std::string::npos; });
   const auto bytes_max = user_words_bytes_max(world_.host->engine()->info().n_context_max);
   auto looking = skills();
   const Skills found = co_await std::move(looking);

@@ -136,13 +136,8 @@ bool Conversation::sent_before(const std::string& prompt_id, std::int64_t turn_i
 
 void Conversation::send(const protocol::PromptSend& prompt) {
   const std::int64_t id = link_.send(prompt);
-  unanswered_[id != 0 ? id : -static_cast<std::int64_t>(unanswered_.size()) - 1] =
-      prompt;  // not
-               // sent:
-               // the
-               // reconnection
-               // does
-               // it
+  // What was not sent has a key of its own: the reconnection sends it.
+  unanswered_[id != 0 ? id : -static_cast<std::int64_t>(unanswered_.size()) - 1] = prompt;
 }
 
 void Conversation::interrupt() {

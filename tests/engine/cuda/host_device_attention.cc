@@ -202,16 +202,8 @@ void HostDevice::index_queries(const kc::IndexQueryArgs& a) {
           const float* const x = q.data() + at(h, Ci) + 32 * g;
           float most = 0;
           for (int i = 0; i < 32; ++i) most = std::max(most, std::fabs(x[i]));
-          const float scale = most == 0 ? 1
-                                        : std::exp2(std::floor(std::log2(most)) - 3);  // the
-                                                                                       // largest
-                                                                                       // is 4
-                                                                                       // or 6
-                                                                                       // of it,
-                                                                                       // twice
-                                                                                       // that
-                                                                                       // its
-                                                                                       // code
+          // The largest is 4 or 6 of it, and its code twice that.
+          const float scale = most == 0 ? 1 : std::exp2(std::floor(std::log2(most)) - 3);
           a.scale[at(t, Hi * 4) + static_cast<std::size_t>(h * 4 + g)] = scale;
           for (int i = 0; i < 32; ++i)
             a.codes[at(t, Hi * Ci) + at(h, Ci) + static_cast<std::size_t>(32 * g + i)] =
