@@ -74,6 +74,12 @@ class TerminalCase(unittest.TestCase):
         c.close()
         return [(e["params"]["content"], e["params"]["delivery"], e["params"]["mode"]) for e in events if e["method"] == "prompt/accepted"]
 
+    def listed(self):
+        c = Client(self.socket)
+        sessions = c.call("session/list")["sessions"]
+        c.close()
+        return sessions
+
     def edit(self):
         return call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="beta", new_str="gamma")
 

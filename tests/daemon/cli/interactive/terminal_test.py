@@ -3,16 +3,13 @@
 import os
 import pathlib
 import re
-import signal
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
-from client import Client, call, processes_of
-from terminal import Terminal
-from terminal_case import THINK, CTRL_C, CTRL_D, CTRL_Z, HOME, TerminalCase
+from client import Client, call
+from terminal_case import THINK, CTRL_C, HOME, TerminalCase
 
 
 class TerminalTest(TerminalCase):
@@ -152,21 +149,6 @@ class TerminalTest(TerminalCase):
         self.assertEqual(self.prompts()[-1], ("steer me\nand then this\ndraft", "steer", "work"))
         self.leave(t)
 
-    def test_a_question_that_ctrl_c_holds_is_a_question_again(self):
-        self.start(self.gated("one two"))
-        t = self.open()
-        t.write("Go.\r")
-        t.until("turn ")
-        t.write("/ask what is it\r")
-        t.until(r"what is it \(when this turn has ended\)")
-        t.write(CTRL_C)
-        t.until("interrupting")
-        self.open_gate()
-        t.until("interrupted · .*› /ask what is it$")
-        t.write(CTRL_C)
-        t.until("› ?$")
-        self.leave(t)
-
     def test_rewind_shows_what_it_would_do_and_asks(self):
         self.start(THINK + self.edit(), THINK + call("bash", command="true"), THINK + "It is gamma now.")
         t = self.open()
@@ -199,68 +181,6 @@ class TerminalTest(TerminalCase):
         self.assertEqual(len(self.prompts()), 1)
         self.leave(t)
 
-    def test_a_question_is_answered(self):
-        self.start(THINK + call("ask_user", question="Which colour?\n1. blue\n2. green"), THINK + "Blue it is.")
-        t = self.open()
-        t.write("Paint it.\r")
-        t.until(r"\nWhich colour\?\n1\. blue\n2\. green\n.*answer › ?$")
-        t.write("blue\r")
-        t.until("Blue it is.*finished.*› ?$")
-        self.leave(t)
-
-    def test_a_call_that_asks_is_allowed_or_refused_and_taken_back(self):
-        self.start(THINK + "Editing." + self.edit(), THINK + "Again." + call("bash", command="git reset --hard"), THINK + "It is gamma now.")
-        t = self.open()
-        t.write("/policy edits\r")
-        t.until(r"the policy is edits")
-        t.write("Do it.\r")
-        t.until(r"git reset --hard throws away uncommitted changes\. Run it\?")
-        t.until(r"y once; n no, or say what to do instead")  # no rule can be made of that
-        t.until(r"allow\? › ?$")
-        t.write("leave git alone\r")
-        t.until(r"finished")
-        self.assertIn("the user refused it: leave git alone", t.screen.text())
-        path = os.path.join(self.root, "a.txt")
-        def text():
-            with open(path) as f:
-                return f.read()
-        self.assertEqual(text(), "alpha\ngamma\n")
-        t.write("/rewind\r")
-        t.until(r"rewind\? › ?$")
-        t.write("y\r")
-        t.until(r"went back before turn 1; 1 file changed\s+changed +a\.txt\s+/undo takes that back")
-        self.assertEqual(text(), "alpha\nbeta\n")
-        t.write("/undo\r")
-        t.until(r"went forth again, with turn 1; 1 file changed")
-        self.assertEqual(text(), "alpha\ngamma\n")
-        t.write("/fork\r")
-        t.until(r"session \w+ knows what \w+ knew; this goes on in it")
-        self.leave(t)
-
-    def test_what_another_terminal_answers_is_said(self):
-        self.start(THINK + self.edit(), THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.")
-        t = self.open()
-        t.write("/policy ask\r")
-        t.until("the policy is ask")
-        t.write("Do it.\r")
-        t.until(r"allow\? › ?$")
-        c = Client(self.socket)
-        self.addCleanup(c.close)
-        session = c.call("session/list")["sessions"][0]["sessionId"]
-        c.call("session/subscribe", sessionId=session, interactive=True)
-
-        def item_that_is(state):
-            while True:
-                item = c.next()["params"].get("item", {})
-                if item.get("state") == state:
-                    return item["id"]
-
-        c.call("approval/reply", sessionId=session, itemId=item_that_is("asking"), decision="allow")
-        t.until(r"allowed from another terminal.*Which colour\?.*answer › ?$")
-        c.call("question/reply", sessionId=session, itemId=item_that_is("waiting"), text="blue")
-        t.until("answered from another terminal.*Blue it is.*finished")
-        self.leave(t)
-
     def test_a_call_that_fails_shows_how_and_output_shows_all(self):
         self.start(THINK + call("bash", command="seq 1 30; echo oops >&2; (exit 3)"), THINK + call("bash", command="seq 40 60"), THINK + "Well.")
         t = self.open()
@@ -278,63 +198,12 @@ class TerminalTest(TerminalCase):
         t.until(r"/output \[N\]: N is 1, the last call, to 2")
         self.leave(t)
 
-    def test_the_bell_rings_for_whoever_is_wanted(self):
-        for bell, rings in ("always", 2), ("away", 0), ("never", 0):
-            self.start(THINK + call("ask_user", question="Which?"), THINK + "This one.")
-            t = self.open(LARES_BELL=bell)
-            t.write("Go.\r")
-            t.until(r"answer › ?$")
-            t.write("that\r")  # somebody types, so nobody is away
-            t.until("This one.*finished.*› ?$")
-            self.assertEqual(t.bytes.count(b"\a"), rings, bell)
-            self.leave(t)
-            self.daemon.stop()
-
     def test_a_plan_is_a_list_of_steps(self):
         steps = '[{"step": "look", "status": "done"}, {"step": "mend what is broken over there", "status": "in_progress"}, {"step": "test", "status": "pending"}]'
         self.start(THINK + call("plan", steps=steps).replace('string="true">[', 'string="false">['), THINK + "Done.")
         t = self.open(width=30)
         t.write("Go.\r")
         t.until("● plan\n  ✓ look\n  ▸ mend what is broken over\n    there\n  ○ test\n.*Done.*finished.*› ?$")
-        self.leave(t)
-
-    def test_all_of_a_call_is_seen_before_it_is_allowed(self):
-        long = "echo " + "word " * 40 + "&& git reset --hard"
-        self.start(THINK + call("bash", command=long), THINK + call("bash", command="echo a &&\ngit clean -f"),
-                   THINK + call("str_replace_editor", command="create", path="b.txt", file_text="w" * 200 + " end of the line\n"), THINK + "Well.")
-        t = self.open()
-        t.write("/policy ask\r")
-        t.until("the policy is ask")
-        t.write("Do it.\r")
-        text = t.until(r"allow\? › ?$")
-        rows = re.findall(r"^  │ (.*)$", text, re.M)
-        self.assertEqual("".join(row.ljust(75) for row in rows).rstrip(), long)
-        t.write("n\r")
-        t.until(r"  │ echo a &&\n  │ git clean -f\n.*allow\? › ?$")
-        t.write("n\r")
-        t.until(r"b.txt\n  \+w+\n  w+\n  w+ end of the line\n.*allow\? › ?$")
-        t.write("n\r")
-        t.until(r"Well.*finished.*› ?$")
-        self.leave(t)
-
-    def test_a_question_of_a_session_that_one_leaves_is_not_answered_in_the_next(self):
-        self.start(THINK + call("bash", command="git reset --hard"), THINK + "Another.")
-        t = self.open()
-        t.write("Do it.\r")
-        t.until(r"allow\? › ?$")
-        t.write("/new\r")
-        t.until("begins a new session\n› ?$")
-        c = Client(self.socket)
-        self.addCleanup(c.close)
-        old = c.call("session/list")["sessions"][0]["sessionId"]
-        t.write("y\r")
-        t.until("› y\n")
-        self.assertEqual(c.call("session/get", sessionId=old)["state"], "waiting")
-        c.call("turn/interrupt", sessionId=old)
-        t.until("Another.*finished.*› ?$")
-        self.assertEqual(self.prompts(but=old), [("y", "steer", "work")])
-        t.write(f"/resume {old}\r")
-        t.until(f"session {old}")
         self.leave(t)
 
     def test_an_interrupt_does_not_reach_the_next_session(self):
@@ -350,76 +219,6 @@ class TerminalTest(TerminalCase):
         t.until("› Again")
         self.open_gate()
         self.assertNotIn("interrupted", t.until("Next.*finished|interrupted"))
-        self.leave(t)
-
-    def test_a_yes_in_capitals_allows_and_what_is_not_offered_asks_again(self):
-        self.start(THINK + call("bash", command="git reset --hard"), THINK + "Tried.", THINK + self.edit(), THINK + "Edited.")
-        t = self.open(width=120)
-        t.write("Do it.\r")
-        t.until(r"allow\? › ?$")
-        t.write("s\r")
-        t.until(r"there is no s for this call: y once; n no, or say what to do instead\n.*allow\? › ?$")
-        t.write("Yes\r")
-        self.assertNotIn("refused", t.until("Tried.*finished"))
-        t.write("Edit.\r")
-        t.until("Edited.*finished")
-        t.write("/rewind\r")
-        t.until(r"rewind\? › ?$")
-        t.write("Y\r")
-        t.until("went back before turn 2")
-        self.leave(t)
-
-    def test_a_policy_holds_for_the_next_session_too(self):
-        self.start(THINK + "One.", THINK + "Two.")
-        t = self.open()
-        t.write("First.\r")
-        t.until("One.*finished")
-        t.write("/policy ask\r")
-        t.until("the policy is ask from")
-        t.write("/new\r")
-        t.until("begins a new session")
-        t.write("/policy\r")
-        t.until("the policy is ask; .*\n  edits      Edits files unasked, asks before commands\n.*› ?$")
-        t.write("Second.\r")
-        t.until("Two.*finished")
-        self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["ask", "ask"])
-        self.leave(t)
-
-    def test_a_plan_is_carried_out_under_the_policy_from_before_it(self):
-        path = os.path.join(self.root, "planned.txt")
-        self.start(THINK + "First this, then that.", THINK + call("str_replace_editor", command="create", path=path, file_text="x"), THINK + "Done.", THINK + "Planned.", THINK + "Carried.", THINK + "More.")
-        t = self.open()
-        t.write("/go\r")
-        t.until("/go carries out what was planned under /policy plan")
-        t.write("/policy edits\r")
-        t.until("the policy is edits from")
-        t.write("/policy plan\r")
-        t.until("the policy is plan from")
-        t.write("Plan it.\r")
-        t.until("First this, then that.*finished.*\n/go carries it out, under the policy edits")
-        t.write("/go\r")
-        t.until("the policy is edits\n.*Done.*finished")
-        self.assertTrue(os.path.exists(path))
-        t.write("/policy plan\r")
-        t.until("the policy is plan from")
-        t.write("Plan again.\r")
-        t.until("Planned.*finished")
-        t.write("/go auto\r")
-        t.until("the policy is auto\n.*Carried.*finished")
-        self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["auto"])
-        t.write("/policy plan\r")
-        t.until("the policy is plan from.*› ?$")
-        t.write("/go\r")  # nothing is planned yet
-        t.until("/go carries out what was planned under /policy plan\n")
-        t.write("Plan more.\r")
-        t.until("More.*finished")
-        self.leave(t)
-        t = self.open("--continue")
-        t.until("session .* turns")
-        for command in ("/go", "/go read-only"):  # what the policy was before, this process has not seen
-            t.write(command + "\r")
-            t.until("/go NAME: under which policy it is carried out; auto, edits or ask")
-        self.assertEqual([s["settings"]["policy"] for s in self.listed()], ["plan"])
         self.leave(t)
 
     def test_control_sequences_of_the_model_do_nothing(self):
@@ -519,180 +318,10 @@ class TerminalTest(TerminalCase):
         t.until("Answer four.*finished")
         self.leave(t)
 
-    def listed(self):
-        c = Client(self.socket)
-        sessions = c.call("session/list")["sessions"]
-        c.close()
-        return sessions
-
     def test_leaving_without_a_word_leaves_no_session(self):
         self.start()
         self.leave(self.open())
         self.assertEqual(self.listed(), [])
-
-    # ---- the daemon goes and comes
-
-    def test_a_restart_of_the_daemon_loses_nothing_that_was_typed(self):
-        self.start(THINK + "One.", THINK + "Two.")
-        t = self.open()
-        t.write("First.\r")
-        t.until("One.*finished")
-        t.write("half a sen")
-        t.until("half a sen$")
-        t.signal(signal.SIGSTOP)  # stopped while the daemon is replaced, so that the new one is there when it looks
-        self.daemon.kill()
-        self.start(THINK + "Two.")
-        t.write("tence")
-        t.signal(signal.SIGCONT)
-        t.until("reconnected.*half a sentence$")
-        t.write("\r")
-        t.until("Two.*finished")
-        self.assertEqual([p[0] for p in self.prompts()], ["First.", "half a sentence"])
-        self.leave(t)
-
-    def test_a_daemon_that_was_ended_while_nobody_waits_stays_ended(self):
-        self.start(THINK + "One.")
-        t = self.open()
-        t.write("First.\r")
-        t.until("One.*finished")
-        self.daemon.stop()
-        t.until("the daemon ended; the next prompt starts it\n› ?$")
-        t.write("/status\r")
-        t.until("no daemon runs; the next prompt starts it\n› ?$")
-        self.assertEqual([pid for pid in processes_of(self.home) if pid != t.pid], [])
-        self.start(THINK + "Two.", THINK + "Three.")
-        t.write("/status\r")
-        t.until("engine +ready")
-        t.write("Second.\r")
-        t.until("Two.*finished")
-        self.assertEqual([p[0] for p in self.prompts()], ["First.", "Second."])
-        self.leave(t)
-
-    def test_a_daemon_that_dies_in_a_turn_is_told(self):
-        self.start(self.gated("never"), THINK + "x")
-        t = self.open()
-        t.write("Go.\r")
-        t.until("turn ")
-        t.signal(signal.SIGSTOP)
-        self.daemon.kill()
-        self.start(THINK + "Later.")
-        t.signal(signal.SIGCONT)
-        t.until("reconnected.*the daemon died during this turn.*› ?$")
-        t.write("Again.\r")
-        t.until("Later.*finished")
-        self.leave(t)
-
-    # ---- terminals
-
-    def test_a_dumb_terminal_gets_plain_lines(self):
-        self.start(self.gated(THINK + "One."), THINK + "Two.")
-        t = self.open(TERM="dumb")
-        t.write("First.\r")
-        t.until("First")
-        self.open_gate()
-        t.until("One.*finished.*› ?$")
-        t.write("Second\\\r")
-        t.until(r"\. ?$")
-        t.write("goes on.\r")
-        t.until("Two.*finished.*› ?$")
-        self.assertNotIn(b"\x1b", t.bytes)
-        self.assertEqual(t.screen.text().count("First."), 1)  # as it was typed
-        self.assertEqual([p[0] for p in self.prompts()], ["First.", "Second\ngoes on."])
-        self.leave(t)
-
-    def test_no_color_is_honoured(self):
-        self.start("hm</think>" + self.edit(), THINK + "Done.")
-        t = self.open(NO_COLOR="1")
-        t.write("Go.\r")
-        t.until("Done.*finished")
-        self.assertIsNone(re.search(rb"\x1b\[[0-9;]*m", t.bytes))
-        self.leave(t)
-
-    def test_an_unknown_terminal_and_another_locale(self):
-        self.start(THINK + "café")
-        t = self.open(TERM="no-such-terminal", LC_ALL="C")
-        t.write("un thé?")
-        t.until("> un thé\\?$")
-        t.write("\x7f!\r")
-        t.until("café.*finished - .*> ?$")
-        self.assertEqual(self.prompts()[0][0], "un thé!")
-        self.leave(t)
-
-    def test_the_terminal_is_as_it_was_whatever_ends_it(self):
-        self.start()
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV, signal.SIGABRT):
-            with self.subTest(number):
-                t = self.open()
-                self.assertNotEqual(t.modes(), t.before)
-                t.write("typed")
-                t.until("typed$")
-                t.signal(number)
-                self.assertEqual(t.wait(), 130 if number in (signal.SIGTERM, signal.SIGHUP) else -number)
-                self.assertEqual(t.modes(), t.before)
-                self.assertTrue(t.bytes.rstrip().endswith(b"\x1b[?2004l") or b"\x1b[?2004l" in t.bytes[-200:])
-
-    def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(self):
-        self.start(THINK + "One.")
-        t = self.open()
-        t.write("typed")
-        t.until("typed$")
-        t.write(CTRL_Z)
-        pid, status = os.waitpid(t.pid, os.WUNTRACED)
-        self.assertTrue(os.WIFSTOPPED(status))
-        self.assertEqual(t.modes(), t.before)
-        t.signal(signal.SIGCONT)
-        t.write(" on")
-        t.until("› typed on$")
-        self.assertNotEqual(t.modes(), t.before)
-        t.write("\r")
-        t.until("One.*finished")
-        self.leave(t)
-
-    def shell(self):
-        env = dict(os.environ, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm", LC_ALL="C.UTF-8", PS1="$ ")
-        t = Terminal(["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], self.root, env, 110, 24)
-        self.addCleanup(t.close)
-        t.until(r"\$ ?$")
-        return t
-
-    def test_lares_run_goes_on_in_the_width_that_the_terminal_has_after_a_stop(self):
-        self.start(self.gated(THINK + "One."))
-        t = self.shell()
-        t.write(self.LARES + " run Go.\n")
-        t.until("reading")
-        t.write(CTRL_Z)
-        t.until(r"Stopped.*\$ ?$")
-        t.resize(30, 24)
-        t.write("fg\n")
-        t.until(r"fg\n.*reading[^\n]*$")
-        self.open_gate()
-        t.until(r"One\.\n\nfinished · 1 step · [\d,]+\ntokens in .*\$ ?$")  # broken between words
-        t.write("exit\n")
-        t.wait()
-
-    def test_a_resize_while_a_shell_has_the_terminal(self):
-        self.start(self.gated(THINK + "One."))
-        t = self.shell()
-        t.write(self.LARES + "\n")
-        t.until("› ?$")
-        t.write("Go.\r")
-        t.until(r"turn \ds\n› ?$")
-        t.write(CTRL_Z)
-        t.until(r"Stopped.*\$ ?$")
-        t.resize(40, 24)
-        t.write("fg\n")
-        t.until(r"fg\n.*turn [3-9]s.*\n› ?$|fg\n[^\n]*\n[^\n]*…\n› ?$")
-        until = time.monotonic() + 2  # it is drawn several times meanwhile
-        while time.monotonic() < until:
-            t.read(0.1)
-        after = t.screen.text().split("$ fg\n")[1]
-        self.assertRegex(after, r"^\S*lares\S*\n(\S+\n)?[^\n]{1,39}\n› ?$")  # bash's line in one row or two, the status, the line
-        self.open_gate()
-        t.until("One.*finished.*› ?$")
-        t.write(CTRL_D)
-        t.until(r"\$ ?$")
-        t.write("exit\n")
-        t.wait()
 
     # ---- the command line
 
