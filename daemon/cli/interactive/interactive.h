@@ -11,6 +11,7 @@
 #include "daemon/cli/interactive/conversation.h"
 #include "daemon/cli/interactive/history.h"
 #include "daemon/cli/interactive/input.h"
+#include "daemon/cli/interactive/own_command.h"
 #include "daemon/cli/interactive/slash.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/screen.h"
@@ -69,6 +70,7 @@ class Interactive {
   void remember(const std::string& line);
   void said(const std::string& line, std::string_view how);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
+  void own_command(const std::string& line);
   void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
@@ -110,6 +112,7 @@ class Interactive {
   std::optional<protocol::Item> asking_;              // that item, where it asks for permission
   std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
+  std::vector<OwnCommand> own_commands_;              // that the next prompt brings
   // Prompts of this process that were taken back, and are to be in the line again
   std::vector<protocol::PromptAccepted> held_;
   std::chrono::steady_clock::time_point status_due_;

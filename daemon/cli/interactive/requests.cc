@@ -1,15 +1,18 @@
 // What a person asks of an interactive session: prompts, commands, Ctrl-C.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <utility>
 
 #include "daemon/cli/approval.h"
+#include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
+#include "daemon/cli/terminal/output.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/policies.h"
 #include "daemon/shown/text.h"
@@ -84,6 +87,7 @@ void Interactive::submitted(const std::string& line) {
     return input_->put_back(line);
   }
   if (!picks.empty() && pick(picks, line)) return;
+  if (line.starts_with('!')) return own_command(line);
   const auto slash = parse_slash(line);
   const bool answers = !question_id_.empty() && !asking_;  // with any word, one with a slash too
   if (slash && (slash->command || !answers)) {
@@ -108,7 +112,37 @@ void Interactive::submitted(const std::string& line) {
 
 void Interactive::say(const std::string& text, std::string_view delivery, std::string_view mode) {
   if (talk_.running_turn() == 0) view_.waiting("sending");
-  talk_.say(text, delivery, mode);
+  talk_.say(with_commands(text, std::exchange(own_commands_, {})), delivery, mode);
+}
+
+// The terminal is the command's meanwhile; what the daemon says waits.
+void Interactive::own_command(const std::string& line) {
+  const std::string command(tools::trimmed(std::string_view(line).substr(1)));
+  if (command.empty())
+    return view_.note(Style::yellow,
+                      "!COMMAND: the command is missing; your shell runs it, and "
+                      "the next prompt brings its output");
+  remember(line);
+  said(line, "");
+  view_.hide_status();
+  input_->suspend();
+  bool line_ended = true, leaving = false;
+  const auto ran = run_own_command(
+      command, root(), STDIN_FILENO,
+      [&](std::string_view text) {
+        write_whole(STDOUT_FILENO, text);
+        line_ended = text.ends_with('\n');
+      },
+      [&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); });
+  if (!line_ended) write_whole(STDOUT_FILENO, "\n");
+  input_->resume();
+  if (leaving) exit_ = kExitInterrupted, input_->stop();
+  if (!ran) return complain(ran.error());
+  view_.note(Style::dim, fmt::format("{}{}{}{}the next prompt brings its output",
+                                     ran->ended.empty() ? "done" : ran->ended, dot(),
+                                     duration(ran->seconds), dot()));
+  if (own_commands_.size() == kOwnCommandsMax) own_commands_.erase(own_commands_.begin());
+  own_commands_.push_back(*ran);
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {
@@ -206,6 +240,7 @@ void Interactive::help() {
   for (const auto& c : slash_commands()) row(fmt::format("/{} {}", c.name, c.argument), c.help);
   row("Enter", "sends; while a turn runs, it steers it");
   row("Alt-Enter, Ctrl-J", "begins another line; so does a backslash at the end");
+  row("!COMMAND", "your shell runs it; the next prompt brings its output");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
   row("Up, Ctrl-R", "earlier prompts of this repository");
   row("Tab", "completes a command, or a file's name");

@@ -1,5 +1,8 @@
 #include "daemon/cli/terminal/output.h"
 
+#include <poll.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -24,6 +27,21 @@ void print_line(std::string_view line) {
   if (std::fwrite(line.data(), 1, line.size(), stdout) != line.size() ||
       std::fputc('\n', stdout) == EOF || std::fflush(stdout) != 0)
     note_write_error(errno != 0 ? errno : EIO);
+}
+
+void write_whole(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n > 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if (n < 0 && errno == EAGAIN) {
+      pollfd waiting{fd, POLLOUT, 0};
+      ::poll(&waiting, 1, -1);
+    } else if (n < 0 && errno != EINTR) {
+      if (fd == STDOUT_FILENO) note_write_error(errno);
+      return;
+    }
+  }
 }
 
 int delivered(int status) {

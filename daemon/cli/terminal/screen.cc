@@ -181,21 +181,7 @@ void Screen::put(const std::string& bytes) {
     changed_();
     return;
   }
-  std::size_t at = 0;
-  while (at < bytes.size()) {
-    const ssize_t n = ::write(fd_, bytes.data() + at, bytes.size() - at);
-    if (n > 0) {
-      at += static_cast<std::size_t>(n);
-    } else if (n < 0 && errno == EAGAIN) {
-      // The descriptor may be shared with a program that made it non-blocking.
-      pollfd waiting{fd_, POLLOUT, 0};
-      ::poll(&waiting, 1, -1);
-    } else if (n < 0 && errno != EINTR) {
-      if (fd_ == STDOUT_FILENO) note_write_error(errno);
-      return;  // the reader is gone (SIGPIPE is ignored); the turn goes on, and its result is in
-               // the session
-    }
-  }
+  write_whole(fd_, bytes);
 }
 
 }  // namespace lares::cli

@@ -1,0 +1,134 @@
+"""What a person runs within a conversation, "!make test". own_command_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+import os
+import pathlib
+import re
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
+import terminal_case
+from client import call
+from terminal_case import THINK, CTRL_C, CTRL_Z, TerminalCase
+
+
+class OwnCommandTest(TerminalCase):
+    def said(self):
+        return self.prompts()[0][0]
+
+    def test_its_output_is_shown_and_goes_with_the_next_prompt(self):
+        self.start(THINK + "Seen.", THINK + "Again.")
+        t = self.open(width=100)
+        t.write("!pwd; cat a.txt; printf '\\033[31mred\\033[0m\\tx' >&2; exit 3\r")
+        text = t.until(r"alpha\nbeta\nred\s+x\nexit status 3 · \d\.\ds · the next prompt brings its output\n› ?$")
+        self.assertIn(f"\n{self.root}\n", text)
+        t.write("What is that?\r")
+        t.until(r"Seen\..*finished.*› ?$")
+        ran = "pwd; cat a.txt; printf '\\033[31mred\\033[0m\\tx' >&2; exit 3"
+        self.assertEqual(self.said(), f"What is that?\n\n<ran_by_user>\n$ {ran}\n{self.root}\nalpha\nbeta\nred\tx\n[exit status 3]\n</ran_by_user>")
+        t.write("And now?\r")
+        t.until(r"Again\..*finished.*› ?$")
+        self.assertEqual(self.prompts()[1][0], "And now?")
+        self.leave(t)
+
+    def test_several_are_kept_and_a_long_output_is_clipped(self):
+        self.start(THINK + "Seen.")
+        t = self.open(width=100, height=50)
+        t.write("!seq 100\r")
+        t.until(r"\n100\ndone · .*› ?$")
+        for n in range(8):
+            t.write(f"!echo number {n}\r")
+            t.until(rf"\nnumber {n}\ndone.*› ?$")
+        t.write("!seq 7000\r")
+        t.until(r"\n7000\ndone · .*› ?$")
+        t.write("/ask What is that?\r")
+        t.until(r"Seen\..*finished.*› ?$")
+        said = self.said()
+        self.assertEqual(re.findall(r"\$ echo number (\d)", said), list("1234567"))  # the oldest are left out
+        self.assertNotIn("seq 100\n", said)
+        self.assertIn("<response clipped>", said)
+        self.assertIn("\n1\n2\n", said)
+        self.assertTrue(said.endswith("\n7000\n</ran_by_user>"), said[-200:])
+        self.assertLess(len(said), 20_000)
+        self.leave(t)
+
+    def test_ctrl_c_ends_the_command_alone(self):
+        self.start(self.gated(THINK + "Done."))
+        t = self.open(width=100)
+        t.write("Work.\r")
+        t.until("turn ")
+        t.write("!echo begun; sleep 100\r")
+        t.until(r"\nbegun$")
+        self.assertEqual(t.modes()[3], t.before[3])  # the terminal is the command's
+        t.write(CTRL_C)
+        t.until(r"killed by SIGINT · .*› ?$")
+        self.open_gate()
+        t.until(r"Done\..*finished.*› ?$")
+        self.leave(t)
+
+    def test_one_that_is_suspended_ends(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!echo begun; sleep 100\r")
+        t.until(r"\nbegun$")
+        t.write(CTRL_Z)
+        t.until(r"killed by SIGTERM · .*› ?$")
+        self.leave(t)
+
+    def test_a_job_of_it_holds_nothing_up(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!sleep 100 & echo begun $!\r")
+        pid = int(re.search(r"\nbegun (\d+)\n", t.until(r"\nbegun \d+\ndone · .*› ?$"))[1])
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.leave(t)
+
+    def test_the_terminal_that_goes_takes_it_along(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!echo $$ > pid; echo begun; sleep 100\r")
+        t.until(r"\nbegun$")
+        pid = int(self.read(os.path.join(self.root, "pid")))
+        os.kill(t.pid, signal.SIGTERM)
+        t.wait()
+        self.assertEqual(t.modes(), t.before)
+        for _ in range(100):
+            try:
+                os.kill(pid, 0)
+            except ProcessLookupError:
+                return
+            time.sleep(0.05)
+        self.fail(f"{pid} still runs")
+
+    def test_what_cannot_be_run_is_told_and_nothing_else_is_run(self):
+        self.start(THINK + "Seen.")
+        t = self.open(width=100, SHELL="/nonexistent/shell")
+        t.write("!\r")
+        t.until(r"the command is missing.*› ?$")
+        t.write("!echo by $0\r")
+        t.until(r"\nby /bin/sh\ndone.*› ?$")
+        t.write(" !echo text\r")  # a blank before it makes it a prompt
+        t.until(r"Seen\..*finished.*› ?$")
+        self.assertTrue(self.said().startswith(" !echo text\n\n<ran_by_user>\n$ echo by $0\n"), self.said())
+        os.rename(self.root, self.root + "-gone")
+        t.write("!echo x\r")
+        t.until(r"run `echo x` by /bin/sh in \S+: No such file or directory.*› ?$")
+        os.rename(self.root + "-gone", self.root)
+        self.leave(t)
+
+    def test_while_a_call_asks_it_is_run(self):
+        self.start(THINK + call("bash", command="true"), THINK + "Done.")
+        t = self.open(width=100)
+        t.write("/policy ask\r")
+        t.until("the policy is ask")
+        t.write("Run it.\r")
+        t.until(r"allow\? › ?$")
+        t.write("!cat a.txt\r")
+        t.until(r"alpha\nbeta\ndone.*allow\? › ?$")
+        t.write("y\r")
+        t.until(r"Done\..*finished.*› ?$")
+        self.leave(t)
+
+
+if __name__ == "__main__":
+    terminal_case.main()
