@@ -31,7 +31,7 @@ struct VerifyRequest {
   std::uint64_t gpu_memory = 0;  // bytes of each GPU that may be taken; 0: all
   std::uint64_t memory = 0;      // as LoadOptions', for the device
 };
-inline constexpr int kVerifyTokensMax = 1024;
+inline constexpr int kVerifyTokensMax = 8192;
 
 // Calls `done` after each check; false when one of them failed. An error where the checkpoint does
 // not open or the device is not there, in load_on()'s words.

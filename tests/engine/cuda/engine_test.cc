@@ -357,8 +357,9 @@ TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
     bool used;
   };
   // With a context that no prompt to compare has room in nobody knows, and it goes without.
+  constexpr std::int64_t kRoomy = 600;
   for (const Way& way :
-       {Way{true, kContext, true}, Way{false, kContext, false}, Way{true, 40, false}}) {
+       {Way{true, kRoomy, true}, Way{false, kRoomy, false}, Way{true, 40, false}}) {
     auto weights = load_weights(kNano, {});
     ASSERT_TRUE(weights);
     cuda::EngineParts parts{.gpus = {}, .weights = std::move(*weights), .tokenizer = nullptr};
@@ -376,7 +377,7 @@ TEST_F(CudaEngine, AGpuWhoseFasterWayIsWrongDoesWithout) {
     EXPECT_EQ(watched.uses_wgmma(), way.used);
     EXPECT_EQ(device_fault((*engine)->info()).empty(), way.right);
     const auto here = (*engine)->timeline(), there = cpu().timeline();
-    const int n = way.n_context == kContext ? 300 : 20;
+    const int n = way.n_context == kRoomy ? 300 : 20;
     for (const auto& t : {here.get(), there.get()}) ASSERT_TRUE(t->sync(prompt(n), {}, {}));
     EXPECT_EQ(answer(*here, 10), answer(*there, 10));
   }
@@ -395,7 +396,7 @@ TEST_F(CudaEngine, ComparingLeavesNoHeat) {
     const auto engine = cuda::make_engine(std::move(parts),
                                           {.directory = kNano,
                                            .n_threads = 2,
-                                           .n_context = kContext,
+                                           .n_context = 600,
                                            .heat_directory = directory,
                                            .text = false,
                                            .drafting = Drafting::off},
