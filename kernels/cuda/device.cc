@@ -168,9 +168,12 @@ Status Graph::end(Stream stream) {
   cudaGraph_t recorded = nullptr;
   Status s = status(cudaStreamEndCapture(stream, &recorded), "record a CUDA graph");
   if (s.ok()) s = status(cudaGraphInstantiate(&graph_, recorded, 0), "make a CUDA graph");
+  // Else the first launch would upload it, and a want of memory come where nothing else can be done
+  if (s.ok()) s = status(cudaGraphUpload(graph_, stream), "upload a CUDA graph");
   if (recorded) cudaGraphDestroy(recorded);
   if (s.out_of_memory()) {
     cudaGetLastError();  // which leaves the context as it was
+    if (graph_) cudaGraphExecDestroy(graph_);
     graph_ = nullptr;
   }
   return s;
