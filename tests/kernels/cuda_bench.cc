@@ -467,10 +467,11 @@ int run(std::string_view only) {
     again();
     const auto tokens = static_cast<std::size_t>(n);
     const int scored = std::min(n, kScoredTogether);
-    const auto line = [&](const std::string& what, double bytes, double flops, int rounds,
+    // What all tokens share counts once; flops are a token's.
+    const auto line = [&](const std::string& what, double shared, double each, double flops,
                           const std::function<Status(int, Stream)>& round) {
-      b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), n * bytes, n * flops,
-             n > 1 ? 2 : rounds, round);
+      b.line(fmt::format("{}, {} token{}", what, n, n > 1 ? "s" : "").c_str(), shared + n * each,
+             n * flops, n > 1 ? 2 : 20, round);
     };
     std::vector<std::uint8_t*> pages;
     for (int i = 0; i < n_keys / bench::kCsaRows + 1; ++i)
@@ -536,8 +537,8 @@ int run(std::string_view only) {
         if (const Status s = one(first); !s.ok()) return s;
       return Status{};
     };
-    line(fmt::format("index_scores, {} keys", n_keys), 68.0 * n_keys, 2.0 * 64 * 128 * n_keys, 20,
-         [&](int i, Stream stream) {
+    line(fmt::format("index_scores, {} keys", n_keys), 68.0 * n_keys, 64.0 * 128 * 2 + 4.0 * n_keys,
+         2.0 * 64 * 128 * n_keys, [&](int i, Stream stream) {
            return in_turn([&](int first) { return score_all(i, first, stream); });
          });
     must(in_turn([&](int first) {  // whichever lines are asked for
@@ -545,7 +546,7 @@ int run(std::string_view only) {
       return s.ok() ? choose(first, b.stream) : s;
     }));
     must(synchronise(b.stream));
-    line(fmt::format("top_k, 512 of {}", n_keys), 4.0 * n_keys, 0, 20, [&](int, Stream stream) {
+    line(fmt::format("top_k, 512 of {}", n_keys), 0, 4.0 * n_keys, 0, [&](int, Stream stream) {
       return in_turn([&](int first) { return choose(first, stream); });
     });
     const bool few_chosen = n_keys <= 8192;  // a CSA layer; else an HCA layer, of all it sees
@@ -569,21 +570,23 @@ int run(std::string_view only) {
         .window_capacity = 256,
         .n_entries_max = entries,
         .scale = 0.0441941738f};
-    line(fmt::format("attention, 128 + {} rows", entries), 584.0 * (128 + entries),
-         4.0 * 64 * 512 * (128 + entries), 20, [&](int i, Stream stream) {
+    // Tokens of a chunk choose of the same cells, and each begins the window with one of its own.
+    const double cells = few_chosen && n > 1 ? 584.0 * (128 + n_keys) : 584.0 * (128 + entries),
+                 heads = 2.0 * 64 * 512 * 2;  // q and the output
+    line(fmt::format("attention, 128 + {} rows", entries), cells, heads,
+         4.0 * 64 * 512 * (128 + entries), [&](int i, Stream stream) {
            a.entries = few_chosen ? PageCells{bench::csa_entries_at(i), bench::kCsaRows}
                                   : PageCells{bench::hca_entries_at(i), bench::kHcaRows};
            return attention(a, stream);
          });
     if (n > 1) {  // as a chunk has them, and what turns heads without wgmma
       a.raw_q = const_cast<bf16*>(a.q), a.query_eps = 1e-6f;
-      line(fmt::format("attention, 128 + {} rows, heads turned on their way", entries),
-           584.0 * (128 + entries), 4.0 * 64 * 512 * (128 + entries), 20,
-           [&](int i, Stream stream) {
+      line(fmt::format("attention, 128 + {} rows, heads turned on their way", entries), cells,
+           heads, 4.0 * 64 * 512 * (128 + entries), [&](int i, Stream stream) {
              a.entries = {bench::csa_entries_at(i), bench::kCsaRows};
              return attention(a, stream);
            });
-      line("queries", 2.0 * 64 * 512 * 2, 0, 20, [&](int, Stream stream) {
+      line("queries", 0, heads, 0, [&](int, Stream stream) {
         return queries({.q = a.raw_q,
                         .rope = a.rope,
                         .n_tokens = n,
