@@ -11,7 +11,7 @@
 // the schema's order, each once, and none that it does not name; what need not be there may be left
 // out. Between two values, and before what closes them, stands nothing, a blank, or a line feed and
 // up to kIndentMax blanks or tabs. Numbers have at most 80 digits, 19 where some are behind a
-// point; within bounds 15, and no exponent.
+// point; within bounds 19 in all, and no exponent.
 #pragma once
 
 #include <cstddef>

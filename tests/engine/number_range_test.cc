@@ -29,9 +29,9 @@ TEST(NumberRange, RoomIsWhatTryingEveryDigitSays) {
     NumberRange range{.whole = random() % 2 == 0};
     const auto bound = [&] {
       std::int64_t size = 1;
-      for (std::size_t digits = random() % 12; digits-- > 0;) size *= 10;
-      return Decimal{std::int64_t(random() % std::uint64_t(2 * size + 1)) - size,
-                     range.whole ? 0 : int(random() % 4)};
+      for (std::size_t digits = random() % 19; digits-- > 0;) size *= 10;
+      return Decimal{WideInteger(random() % std::uint64_t(2 * size + 1)) - size,
+                     range.whole ? 0 : int(random() % 20)};
     };
     if (random() % 3) range.low = bound();
     if (random() % 3) range.high = bound();
@@ -39,7 +39,7 @@ TEST(NumberRange, RoomIsWhatTryingEveryDigitSays) {
     if (range.whole && random() % 2) range.step = 1 + std::int64_t(random() % 130);
     if (!range.bounded()) continue;
     NumberPrefix begun{.negative = random() % 3 == 0, .digits = 1 + random() % 9, .n_digits = 1};
-    for (std::size_t more = random() % 13; more-- > 0;)
+    for (std::size_t more = random() % 17; more-- > 0;)
       begun.digits = begun.digits * 10 + random() % 10, ++begun.n_digits;
     const bool fraction = !range.whole && random() % 2;
     if (fraction) begun.n_fraction = int(random() % std::uint64_t(begun.n_digits));

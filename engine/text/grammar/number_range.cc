@@ -8,8 +8,9 @@
 namespace lares::engine {
 namespace {
 
-__extension__ typedef __int128 Wide;  // 15 digits moved by 15 places and compared: 30 digits, of 38
+using Wide = WideInteger;
 
+static_assert(2 * kNumberDigitsMax <= 38);  // of 128 bits
 constexpr std::array<Wide, 2 * kNumberDigitsMax + 1> kPowers = [] {
   std::array<Wide, 2 * kNumberDigitsMax + 1> out{1};
   for (std::size_t n = 1; n < out.size(); ++n) out[n] = out[n - 1] * 10;
@@ -17,14 +18,12 @@ constexpr std::array<Wide, 2 * kNumberDigitsMax + 1> kPowers = [] {
 }();
 Wide power(int n) { return kPowers[std::size_t(n)]; }
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) {
-  return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
-}
+Wide floor_div(Wide a, Wide b) { return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0); }
 
 // The least c with c / 10^places at or above the bound, behind it where it is open.
 Wide least(const Decimal& bound, bool open, int places) {
   if (places >= bound.places) return Wide(bound.n) * power(places - bound.places) + (open ? 1 : 0);
-  const auto unit = std::int64_t(power(bound.places - places)), down = floor_div(bound.n, unit);
+  const Wide unit = power(bound.places - places), down = floor_div(bound.n, unit);
   return down * unit == bound.n && !open ? down : down + 1;
 }
 Wide greatest(const Decimal& bound, bool open, int places) {
@@ -32,6 +31,11 @@ Wide greatest(const Decimal& bound, bool open, int places) {
 }
 
 }  // namespace
+
+bool operator<(const Decimal& a, const Decimal& b) {
+  const int places = std::max(a.places, b.places);
+  return a.n * power(places - a.places) < b.n * power(places - b.places);
+}
 
 // What `begun` can become with so many more digits, in units of the last of them, is one stretch;
 // how much of it is in the range?
@@ -50,8 +54,8 @@ NumberRange::Holds NumberRange::holds_of(const NumberPrefix& begun, int n_whole,
   if (high) to = std::min(to, greatest(*high, high_open, places));
   if (from > to) return Holds::nothing;
   const bool cut = from != begin || to != end;
-  if (step > 1) {                                               // and so `whole`: 15 digits
-    from = -Wide(floor_div(std::int64_t(-from), step)) * step;  // up to the next multiple
+  if (step > 1) {                           // and so `whole`
+    from = -floor_div(-from, step) * step;  // up to the next multiple
     if (from > to) return Holds::nothing;
   }
   return cut ? Holds::some : Holds::all;
@@ -121,7 +125,7 @@ std::optional<Decimal> decimal_of(const nlohmann::ordered_json& number) {
       break;
     } else if (n_digits > 0 || text[i] != '0' || fraction) {
       if (text[i] != '0' || n_digits > 0) ++n_digits;
-      if (n_digits > 18) return std::nullopt;
+      if (n_digits > 2 * kNumberDigitsMax) return std::nullopt;
       out.n = out.n * 10 + (text[i] - '0');
       out.places += fraction ? 1 : 0;
     }
@@ -129,9 +133,9 @@ std::optional<Decimal> decimal_of(const nlohmann::ordered_json& number) {
   out.places -= exponent;
   for (; out.n != 0 && out.n % 10 == 0 && out.places > 0; --out.places) out.n /= 10;
   if (out.n == 0) return Decimal{};
-  for (; out.places < 0 && out.n < 1'000'000'000'000'000; ++out.places) out.n *= 10;
-  if (out.places < 0 || out.places > kNumberDigitsMax || out.n >= 1'000'000'000'000'000)
-    return std::nullopt;
+  const Wide beyond = power(kNumberDigitsMax);
+  for (; out.places < 0 && out.n < beyond; ++out.places) out.n *= 10;
+  if (out.places < 0 || out.places > kNumberDigitsMax || out.n >= beyond) return std::nullopt;
   if (text[0] == '-') out.n = -out.n;
   return out;
 }

@@ -10,16 +10,22 @@
 
 namespace lares::engine {
 
-inline constexpr int kNumberDigitsMax = 15;  // of one within bounds: every reader can hold it
+// Of one within bounds: as many as integers of 64 bits have, which ids and times use up.
+inline constexpr int kNumberDigitsMax = 19;
 // Of another. Before the point, of what has none, as many as integers of 256 bits have: one that is
 // forbidden its next digit is another number, and nobody is told.
 inline constexpr int kFreeNumberDigitsMax = 19, kFreeWholeDigitsMax = 80;
 inline constexpr int kExponentDigitsMax = 3;  // of doubles
 
-// n / 10^places
+// Two times kNumberDigitsMax digits: of a number that is moved by so many places.
+__extension__ typedef __int128 WideInteger;
+
+// n / 10^places, n of at most kNumberDigitsMax digits and so many places
 struct Decimal {
-  std::int64_t n = 0;
+  WideInteger n = 0;
   int places = 0;
+
+  friend bool operator<(const Decimal& a, const Decimal& b);
 };
 
 // A number as far as it is written, without an exponent: "-0.25" is {true, 25, 3, 2}.
@@ -40,7 +46,7 @@ struct NumberRange {
   bool whole = false;  // no point, no exponent
   std::optional<Decimal> low, high;
   bool low_open = false, high_open = false;  // the bound itself is outside
-  std::int64_t step = 0;                     // a multiple of this; 0: any. With `whole` alone
+  WideInteger step = 0;                      // a multiple of this; 0: any. With `whole` alone
 
   bool bounded() const { return low || high || step > 0; }
   int digits_max() const { return bounded() ? kNumberDigitsMax : kFreeNumberDigitsMax; }

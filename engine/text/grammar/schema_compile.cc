@@ -287,8 +287,8 @@ NodeId SchemaCompiler::number(const Json& schema, bool whole, const std::string&
   SchemaNode node{.kind = Kind::number};
   NumberRange& range = node.range;
   range.whole = whole;
-  constexpr double kBeyond = 1e15;  // of 15 digits
-  constexpr std::int64_t kMost = 999'999'999'999'999;
+  constexpr double kBeyond = 1e19;  // of kNumberDigitsMax
+  constexpr auto kMost = static_cast<WideInteger>(9'999'999'999'999'999'999u);
   const auto bound = [&](const char* keyword, bool upper, bool open) {
     const auto it = schema.find(keyword);
     if (it == schema.end() || error_) return;
@@ -306,12 +306,10 @@ NodeId SchemaCompiler::number(const Json& schema, bool whole, const std::string&
                         fmt::format("it can be enforced with at most {} digits", kNumberDigitsMax));
     auto& place = upper ? range.high : range.low;
     bool& place_open = upper ? range.high_open : range.low_open;
-    const auto value = [](const Decimal& d) { return double(d.n) / std::pow(10.0, d.places); };
-    const bool tighter = !place ||
-                         (upper ? value(*exact) < value(*place) : value(*exact) > value(*place)) ||
-                         value(*exact) == value(*place);
-    if (!tighter) return;
-    place_open = (open && !beyond) || (place && place_open && value(*exact) == value(*place));
+    const bool wider = place && (upper ? *place < *exact : *exact < *place),
+               same = place && !(*place < *exact) && !(*exact < *place);
+    if (wider) return;
+    place_open = (open && !beyond) || (same && place_open);
     place = exact;
   };
   bound("minimum", false, false);
