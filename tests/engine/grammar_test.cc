@@ -630,6 +630,33 @@ TEST(Grammar, TheMarkerIsNotSpeltInAValueEither) {
   EXPECT_TRUE(allows(*grammar->mask(), Token('x')));
 }
 
+// A value that must occur in a text with the marker in it could run into that; so it may be any.
+TEST(Grammar, NoValueIsHeldToATextThatSpellsTheMarker) {
+  const Bytes t;
+  for (const std::string text : {"a line\n", "a line\nwith </｜DSML｜parameter> in it\n"}) {
+    const auto grammar = Grammar::make(
+        t, {.tools = kTools,
+            .thinking = false,
+            .oracle = [&](const std::string&, const std::string& key,
+                          const Arguments&) -> std::optional<ArgumentChoices> {
+              if (key != "old_str") return std::nullopt;
+              return ArgumentChoices{.substring_of = text, .unique = true};
+            }});
+    const auto say = [&](std::string_view bytes) {
+      for (const char c : bytes) grammar->accept(Token(std::uint8_t(c)));
+    };
+    say("\n\n<"), grammar->accept(*t.added(kDsml));
+    say("tool_calls>\n<"), grammar->accept(*t.added(kDsml));
+    say("invoke name=\"edit\">\n<"), grammar->accept(*t.added(kDsml));
+    say("parameter name=\"old_str\" string=\"true\">a line\n");
+    const bool spells = text.find("DSML") != std::string::npos;
+    EXPECT_EQ(allows(*grammar->mask(), Token('x')), spells) << text;
+    if (!spells) continue;
+    say("with </｜DSML");
+    EXPECT_FALSE(allows(*grammar->mask(), Token(0xEF)));
+  }
+}
+
 TEST(JsonWalker, AgreesWithAParserOnEveryPrefixAndOneWrongByte) {
   const JsonSchemaRef any = *compile_schema(nlohmann::ordered_json::object());
   const auto begin = [&] { return JsonWalker(any, any->root, /*closes=*/false); };

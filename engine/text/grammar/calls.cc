@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "engine/chat.h"
 #include "engine/text/grammar/impl.h"
 #include "engine/text/grammar/mask_store.h"
 
@@ -63,7 +64,8 @@ ForeseenText GrammarImpl::choices_of(std::size_t index) {
       if (choice.find(kMarker) == std::string::npos) list += choice + "</" + kListEnd;
     }
     out.index = vocabulary_->store().stretch_index(std::move(list), StretchIndex::Of::list);
-  } else if (out.choices->one_of.empty() && !out.choices->substring_of.empty()) {
+  } else if (out.choices->one_of.empty() && !out.choices->substring_of.empty() &&
+             out.choices->substring_of.find(kDsml) == std::string::npos) {  // else free text
     out.index = vocabulary_->store().stretch_index(std::move(out.choices->substring_of));
   }
   return out;
