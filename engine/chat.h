@@ -90,19 +90,28 @@ struct CallRejected {
 using Event =
     std::variant<ReasoningDelta, ContentDelta, CallBegin, ArgumentsDelta, CallEnd, CallRejected>;
 
+// What a tag can name (SPEC section 5.4): the parameters of tools are called so.
+inline constexpr std::size_t kParameterNameBytesMax = 400;
+bool is_parameter_name(std::string_view name);
+
 class StreamParser {
  public:
   struct Options {
     bool thinking = true;
     std::vector<struct ToolSpec> tools;  // empty: DSML is plain content
-    // What it reads was drawn under one: there a block that begins is one, in a code fence that was
-    // never closed too
+    // What it reads was drawn under a grammar, token by token: a block that begins is one, in a
+    // code fence that was never closed too, none stands in the reasoning, and that ends with
+    // end_thinking(); a "</think>" in the text is text
     bool held_to_grammar = false;
   };
   explicit StreamParser(Options options);
   ~StreamParser();
   StreamParser(StreamParser&&) noexcept;
   std::vector<Event> feed(std::string_view text);
+  // Where a token ended the reasoning, whose text is not fed. Of one held to a grammar
+  std::vector<Event> end_thinking();
+  // What was held back of what was fed so far: it is said now, and not again.
+  std::vector<Event> settle();
   // The generation ended: flush what was held back; an unfinished call is rejected
   std::vector<Event> finish();
 

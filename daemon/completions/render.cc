@@ -18,6 +18,7 @@ namespace {
 using Json = Conversation::Json;
 using engine::Token;
 
+constexpr std::size_t kNameShown = 100;  // bytes of a parameter's, in a message
 constexpr std::string_view kFimBegin = "<｜fim▁begin｜>", kFimHole = "<｜fim▁hole｜>",
                            kFimEnd = "<｜fim▁end｜>";
 
@@ -35,6 +36,15 @@ bool plain(std::string_view name) {
   return !name.empty() && name.size() <= kToolNameMax &&
          std::ranges::none_of(
              name, [](unsigned char c) { return c < 0x21 || c == '"' || c == '<' || c == '>'; });
+}
+
+// The first property that no call could name; empty: none.
+std::string wrong_parameter(const Json& schema) {
+  const auto properties = schema.find("properties");
+  if (properties == schema.end() || !properties->is_object()) return {};
+  for (const auto& [name, property] : properties->items())
+    if (!engine::is_parameter_name(name)) return name.empty() ? "(no name)" : name;
+  return {};
 }
 
 tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation& c) {
@@ -61,6 +71,13 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation
       return refuse(where,
                     fmt::format("read {}: '{}' is the name of another tool, too", where, name));
     const auto schema = function->find("parameters");
+    const std::string parameter = schema != function->end() ? wrong_parameter(*schema) : "";
+    if (!parameter.empty())
+      return refuse(
+          fmt::format("tools[{}].function.parameters", i),
+          fmt::format("read tools[{}].function.parameters: '{}' cannot be called: a parameter's "
+                      "name is 1 to {} bytes without quotes, angle brackets and control characters",
+                      i, parameter.substr(0, kNameShown), engine::kParameterNameBytesMax));
     const auto strict = c.strict.find(name);
     out.push_back(
         {name, text_of(*function, "description"),

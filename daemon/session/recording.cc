@@ -1,6 +1,7 @@
 #include "daemon/session/recording.h"
 
 #include <algorithm>
+#include <iterator>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -147,6 +148,22 @@ const RecordedStep* Recording::feed(std::string_view payload) {
   return heard(frame) ? &step_ : nullptr;
 }
 
+std::vector<engine::Event> events_of(std::string_view answer) {
+  engine::StreamParser parser({.thinking = true, .tools = catalogue(), .held_to_grammar = true});
+  std::vector<engine::Event> events;
+  const auto add = [&events](std::vector<engine::Event> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(events));
+  };
+  const std::size_t thought = answer.find(engine::kThinkEnd);
+  add(parser.feed(valid_utf8(answer.substr(0, thought))));
+  if (thought != std::string_view::npos) {
+    add(parser.end_thinking());
+    add(parser.feed(valid_utf8(answer.substr(thought + engine::kThinkEnd.size()))));
+  }
+  add(parser.finish());
+  return events;
+}
+
 std::vector<Piece> pieces_of(std::string_view answer) {
   std::vector<Piece> out;
   const auto add = [&](const char* kind, const std::string& text) {
@@ -154,10 +171,7 @@ std::vector<Piece> pieces_of(std::string_view answer) {
     if (out.empty() || out.back().kind != kind) out.push_back({kind, ""});
     out.back().text += text;
   };
-  engine::StreamParser parser({.thinking = true, .tools = catalogue(), .held_to_grammar = true});
-  auto events = parser.feed(valid_utf8(answer));
-  for (auto& event : parser.finish()) events.push_back(std::move(event));
-  for (const auto& event : events) {
+  for (const auto& event : events_of(answer)) {
     if (const auto* d = std::get_if<engine::ReasoningDelta>(&event)) add("think", d->text);
     if (const auto* d = std::get_if<engine::ContentDelta>(&event)) add("text", d->text);
     if (const auto* d = std::get_if<engine::CallBegin>(&event)) out.push_back({d->name, ""});

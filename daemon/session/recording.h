@@ -11,6 +11,7 @@
 #include "daemon/session/turn_log.h"
 #include "daemon/turn/transcript.h"
 #include "daemon/turn/turn.h"
+#include "engine/chat.h"
 
 namespace lares::daemon {
 
@@ -81,7 +82,9 @@ class Recording {
   std::int64_t first_unlike_ = 0, n_facts_ = 0;
 };
 
-std::vector<Piece> pieces_of(std::string_view answer);  // the text of a whole answer's tokens
+// Of the text of a whole answer's tokens: what the parser says, and as pieces
+std::vector<engine::Event> events_of(std::string_view answer);
+std::vector<Piece> pieces_of(std::string_view answer);
 
 // What one session's calls were, by turn and arguments: for the masks that hung on files.
 std::map<std::pair<std::int64_t, std::string>, std::string> snapshots_of_calls(

@@ -191,8 +191,7 @@ asio::awaitable<std::map<std::string, std::string>> texts_of(
     const SessionWorld& world, std::string root, std::int64_t turn_id, std::string answer,
     const std::map<std::pair<std::int64_t, std::string>, std::string>& snapshots) {
   std::map<std::string, std::string> out;
-  engine::StreamParser parser({.thinking = true, .tools = catalogue(), .held_to_grammar = true});
-  auto events = parser.feed(valid_utf8(answer));
+  const auto events = events_of(answer);
   for (const auto& event : events) {
     const auto* const call = std::get_if<engine::CallEnd>(&event);
     const auto snapshot = call ? snapshots.find({turn_id, call->arguments}) : snapshots.end();

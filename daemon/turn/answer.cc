@@ -25,7 +25,10 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline,
   avoid_ = kept.avoid;
   n_thinking_kept_ = n_thinking_;
   if (!kept.heard) return;
-  for (const auto& event : events())
+  auto heard = events();
+  auto held = parser_.settle();
+  std::move(held.begin(), held.end(), std::back_inserter(heard));
+  for (const auto& event : heard)
     if (const auto* const content = std::get_if<engine::ContentDelta>(&event))
       kept_text_ += content->text;
 }
@@ -95,6 +98,8 @@ void Answer::take(engine::Token token, bool thinking) {
         "again, or without a schema";
   } else if (grammar_->done() || (eos_ && token == *eos_)) {
     end_ = End::end;
+  } else if (thinking && token == think_end_) {
+    thought_bytes_ = undecoded_.size();
   } else {
     undecoded_ += engine_.tokenizer().bytes(token);
   }
@@ -110,13 +115,20 @@ void Answer::draw(std::stop_token stop) {
 }
 
 std::vector<engine::Event> Answer::events() {
+  std::vector<engine::Event> events;
+  const auto add = [&events](std::vector<engine::Event> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(events));
+  };
+  if (const auto thought = std::exchange(thought_bytes_, std::nullopt)) {
+    add(parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, *thought))));
+    add(parser_.end_thinking());
+    undecoded_.erase(0, *thought);
+  }
   const std::size_t whole = end_ == End::open ? undecoded_.size() - incomplete_tail(undecoded_)
                                               : undecoded_.size();
-  auto events = parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, whole)));
+  add(parser_.feed(valid_utf8(std::string_view(undecoded_).substr(0, whole))));
   undecoded_.erase(0, whole);
-  if (end_ == End::open) return events;
-  auto rest = parser_.finish();
-  std::move(rest.begin(), rest.end(), std::back_inserter(events));
+  if (end_ != End::open) add(parser_.finish());
   return events;
 }
 

@@ -87,7 +87,9 @@ class Answer {
   std::vector<engine::Token> tokens_;
   std::vector<Choice> choices_;
   std::optional<std::size_t> calls_at_;  // where the call block began
-  std::string undecoded_;                // the beginning of a code point
+  std::string undecoded_;                // what the parser has not read
+  // Of undecoded_: what was still thought, where the end of the reasoning is in it
+  std::optional<std::size_t> thought_bytes_;
   std::int64_t n_thinking_ = 0, n_thinking_kept_ = 0;
   bool think_forced_ = false;
   std::string kept_text_;

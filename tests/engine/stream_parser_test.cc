@@ -275,6 +275,49 @@ TEST(StreamParser, CallsOfAReasoningThatNeverEndsAreTaken) {
               1u);
 }
 
+// There a token ends it, and no grammar lets a call begin in it: what it quotes is text.
+TEST(StreamParser, UnderAGrammarTheReasoningEndsWhereItIsSaidTo) {
+  const std::string quoted = "It says </think>" + block(invoke("edit", parameter("path", "a")));
+  for (const bool ends : {true, false}) {
+    StreamParser parser({.thinking = true, .tools = kTools, .held_to_grammar = true});
+    Heard heard;
+    heard.hear(parser.feed(quoted + "\n\n"));
+    if (ends) heard.hear(parser.end_thinking());
+    if (ends) heard.hear(parser.feed("\n\nWrite </think> here."));
+    heard.hear(parser.finish());
+    std::vector<std::string> want = {"think " + quoted + (ends ? "" : "\n\n")};
+    if (ends) want.push_back("say Write </think> here.");
+    EXPECT_EQ(heard.lines, want);
+  }
+}
+
+// A client's own beginning of an answer is not told to it again.
+TEST(StreamParser, WhatIsSettledIsSaidOnce) {
+  for (const bool thinking : {true, false}) {
+    const std::string kind = thinking ? "think " : "say ";
+    for (const std::string begun : {"```python\n", "Here:\n\n<", "a </", "a"}) {
+      StreamParser parser({.thinking = thinking, .tools = kTools, .held_to_grammar = !thinking});
+      Heard heard, more;
+      heard.hear(parser.feed(begun));
+      heard.hear(parser.settle());
+      EXPECT_THAT(heard.lines, ElementsAre(kind + begun));
+      more.hear(parser.settle());
+      EXPECT_TRUE(more.lines.empty()) << begun;
+      more.hear(parser.feed("\n"));
+      more.hear(parser.feed("x = 1\n"));
+      more.hear(parser.finish());
+      EXPECT_THAT(more.lines, ElementsAre(kind + "\nx = 1\n")) << begun;
+    }
+  }
+  StreamParser parser({.thinking = false, .tools = kTools, .held_to_grammar = true});
+  Heard heard;
+  parser.feed("So:\n\n<");
+  parser.settle();
+  heard.hear(parser.feed(block(invoke("edit", parameter("path", "a"))).substr(3)));
+  heard.hear(parser.finish());
+  EXPECT_EQ(heard.lines.back(), R"(call 0 {"path": "a"})");
+}
+
 TEST(StreamParser, NothingIsHeldBackForLong) {
   StreamParser parser({.thinking = false, .tools = kTools});
   Heard heard;

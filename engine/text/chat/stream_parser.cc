@@ -20,7 +20,9 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view kOpen = "<｜DSML｜", kClose = "</｜DSML｜";
+constexpr std::string_view kNoMark = " ";  // nothing ends in the beginning of it
 constexpr std::size_t kTagBytesMax = 512;  // a longer "tag" is text
+static_assert(kParameterNameBytesMax + 64 < kTagBytesMax);
 // What may close a value
 constexpr std::array<std::string_view, 3> kEnds = {"parameter", "invoke", "tool_calls"};
 
@@ -141,15 +143,42 @@ struct StreamParser::Impl {
     while (step()) {
     }
     if (last) end();
+    return told();
+  }
+
+  std::vector<Event> end_thinking() {
+    if (state_ != State::reasoning) return {};
+    std::string_view before = rest();
+    before.remove_suffix(trailing_newlines(before));
+    think(before);
+    at_ = pending_.size();
+    begin_answer();
+    return told();
+  }
+
+  std::vector<Event> settle() {
+    if (rest().empty() || (state_ != State::reasoning && state_ != State::content)) return {};
+    std::string held(unsaid(rest()));
+    if (held.empty()) return {};
+    if (state_ == State::reasoning)
+      events_.push_back(ReasoningDelta{std::move(held)});
+    else
+      events_.push_back(ContentDelta{std::move(held)});
+    settled_ = pending_.size();
+    return told();
+  }
+
+ private:
+  std::vector<Event> told() {
     pending_.erase(0, at_);
+    settled_ -= std::min(settled_, at_);
     at_ = 0;
     return std::exchange(events_, {});
   }
 
- private:
   std::string_view rest() const { return std::string_view(pending_).substr(at_); }
   void take(std::size_t n) {
-    if (in_block()) raw_.append(pending_, at_, n);
+    if (in_block()) raw_ += unsaid(rest().substr(0, n));
     at_ += n;
   }
   bool in_block() const {
@@ -188,24 +217,36 @@ struct StreamParser::Impl {
       const std::size_t n = std::min(text.find_first_not_of('\n'), text.size());
       if (n > 0) return take(n), true;
     }
+    if (options_.held_to_grammar)
+      return say_decided(text, {}, [&](std::string_view t) { think(t); });
     const std::size_t end = text.find(kThinkEnd);
     if (end != std::string_view::npos) {
       std::string_view before = text.substr(0, end);
       before.remove_suffix(trailing_newlines(before));
       think(before);
       take(end + kThinkEnd.size());
-      state_ = State::content;
-      begun_ = false;
+      begin_answer();
       return true;
     }
     return say_decided(text, {kThinkEnd}, [&](std::string_view t) { think(t); });
   }
 
+  void begin_answer() {
+    state_ = State::content;
+    begun_ = false;
+  }
+
+  // The part of what stands at `at_` that settle() has not said.
+  std::string_view unsaid(std::string_view text) const {
+    return text.substr(std::min(text.size(), settled_ - std::min(settled_, at_)));
+  }
+
   void think(std::string_view text) {
+    text = unsaid(text);
     if (text.empty()) return;
     begun_ = true;
     events_.push_back(ReasoningDelta{std::string(text)});
-    if (options_.tools.empty()) return;
+    if (options_.tools.empty() || options_.held_to_grammar) return;
     draft_ += text;
     if (drafting_) return;
     if (const auto at = draft_.find(kOpen); at != std::string::npos) {
@@ -222,11 +263,14 @@ struct StreamParser::Impl {
       const std::size_t n = std::min(text.find_first_not_of('\n'), text.size());
       if (n > 0) return held_newlines_.append(text.substr(0, n)), take(n), true;
     }
-    const std::size_t think_end = text.find(kThinkEnd);
+    const std::size_t think_end = options_.held_to_grammar ? std::string_view::npos
+                                                           : text.find(kThinkEnd);
     const std::size_t open = options_.tools.empty() ? std::string_view::npos : text.find(kOpen);
     const std::size_t mark = std::min(think_end, open);
     if (mark == std::string_view::npos) {
-      return say_decided(text, {kThinkEnd, options_.tools.empty() ? kThinkEnd : kOpen},
+      return say_decided(text,
+                         {options_.held_to_grammar ? kNoMark : kThinkEnd,
+                          options_.tools.empty() ? kNoMark : kOpen},
                          [&](std::string_view t) { say(t); });
     }
     if (mark > 0) {  // up to the newlines before the mark, which belong to a block if it is one
@@ -254,7 +298,7 @@ struct StreamParser::Impl {
       return true;
     }
     bare_ = !is_block(*tag);
-    raw_ = held_newlines_ + std::string(text.substr(0, newlines));
+    raw_ = held_newlines_ + std::string(unsaid(text.substr(0, newlines)));
     at_ += newlines;
     state_ = State::block;
     if (!bare_) take(end + 1);
@@ -266,7 +310,8 @@ struct StreamParser::Impl {
     begun_ = true;
     held_newlines_.clear();
     fences_.see(text.substr(seen));
-    events_.push_back(ContentDelta{std::string(text)});
+    if (const auto fresh = unsaid(text); !fresh.empty())
+      events_.push_back(ContentDelta{std::string(fresh)});
   }
 
   // Says what cannot be the beginning of a mark nor a newline before one.
@@ -556,7 +601,7 @@ struct StreamParser::Impl {
       raw_ += rest();
       fail_block();
     }
-    if (state_ == State::reasoning && drafting_) take_draft();
+    if (state_ == State::reasoning && drafting_) take_draft();  // of none held to a grammar
     at_ = pending_.size();
   }
 
@@ -601,7 +646,7 @@ struct StreamParser::Impl {
   std::vector<std::pair<std::string, Json>> schemas_;
   State state_ = State::content;
   std::string pending_;
-  std::size_t at_ = 0;
+  std::size_t at_ = 0, settled_ = 0;  // of pending_: up to where it is done; is said
   bool last_ = false, begun_ = false, bare_ = false;
   std::string held_newlines_;  // leading ones, in case they stand before a block that is none
   Fences fences_;
@@ -616,10 +661,18 @@ struct StreamParser::Impl {
   std::vector<Event> events_;
 };
 
+bool is_parameter_name(std::string_view name) {
+  return !name.empty() && name.size() <= kParameterNameBytesMax &&
+         std::ranges::none_of(
+             name, [](unsigned char c) { return c < 0x20 || c == '"' || c == '<' || c == '>'; });
+}
+
 StreamParser::StreamParser(Options options) : impl_(std::make_unique<Impl>(std::move(options))) {}
 StreamParser::~StreamParser() = default;
 StreamParser::StreamParser(StreamParser&&) noexcept = default;
 std::vector<Event> StreamParser::feed(std::string_view text) { return impl_->run(text, false); }
+std::vector<Event> StreamParser::end_thinking() { return impl_->end_thinking(); }
+std::vector<Event> StreamParser::settle() { return impl_->settle(); }
 std::vector<Event> StreamParser::finish() { return impl_->run({}, true); }
 
 }  // namespace lares::engine

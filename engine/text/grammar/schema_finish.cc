@@ -8,6 +8,7 @@
 #include <numeric>
 #include <utility>
 
+#include "engine/chat.h"
 #include "engine/text/grammar/schema_compile.h"
 #include "engine/text/grammar/schema_ways.h"
 #include "engine/text/python_json.h"
@@ -232,12 +233,12 @@ tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::
       return tl::unexpected(SchemaError{"", "a tool's parameters are an object with properties"});
     const std::vector<SchemaProperty> properties = node.properties;
     for (const SchemaProperty& p : properties) {
-      const bool plain = !p.name.empty() && std::ranges::none_of(p.name, [](unsigned char c) {
-        return c < 0x20 || c == '"';
-      });
-      if (!plain)
+      if (!is_parameter_name(p.name))
         return tl::unexpected(SchemaError{
-            ".properties." + p.name, "a parameter's name has no quotes and no control characters"});
+            ".properties." + p.name,
+            fmt::format("a parameter's name is 1 to {} bytes without quotes, angle brackets and "
+                        "control characters",
+                        kParameterNameBytesMax)});
       auto forms = finisher.forms_of(p.value, ".properties." + p.name);
       if (!forms) return tl::unexpected(std::move(forms.error()));
       out->parameters.push_back(std::move(*forms));
