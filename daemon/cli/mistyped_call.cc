@@ -60,7 +60,8 @@ bool is_skill(std::string_view name, const daemon::Skills& skills) {
 // "/status returns 500" is a route of somebody's server, and "/status" is not.
 bool takes(const SlashCommand& command, std::string_view argument) {
   if (command.argument.empty()) return argument.empty();
-  return command.argument == "TEXT" || argument.find_first_of(" \t\r\n") == std::string_view::npos;
+  return command.argument == "TEXT" || command.argument == "[TEXT]" ||
+         argument.find_first_of(" \t\r\n") == std::string_view::npos;
 }
 
 std::string instead_of(std::string_view command) {

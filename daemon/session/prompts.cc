@@ -8,6 +8,7 @@
 
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "daemon/turn/shorten.h"
 #include "daemon/utf8.h"
 
 namespace lares::daemon {
@@ -142,6 +143,7 @@ void Session::start_next() {
     info_.turn_began_ms = unix_ms();
     turn_ = std::make_unique<Running>();
     turn_->id = p.turn_id, turn_->mode = mode_of(p.send), turn_->woken = p.send.delivery == kWake;
+    turn_->sums_up = !turn_->woken && asks_for_summary(p.send.content);
     turn_->reading = settings(turn_->mode).tools == ToolUse::reading;
     idle_.close();
     turn_log_.begin(p.turn_id, transcript_, journal_.size());
@@ -165,7 +167,8 @@ const std::string& Session::mode_of(const protocol::PromptSend& prompt) const {
 // change files, nor a task of one that may not.
 bool Session::steers(const Prompt& prompt) const {
   return turn_ && prompt.turn_id == 0 && !prompt.delivered && prompt.send.delivery == "steer" &&
-         mode_of(prompt.send) == turn_->mode &&
+         mode_of(prompt.send) == turn_->mode && !turn_->sums_up &&
+         !asks_for_summary(prompt.send.content) &&
          (settings(turn_->mode).tools == ToolUse::reading) == turn_->reading;
 }
 

@@ -204,6 +204,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     std::int64_t id = 0;
     std::string mode;
     bool woken = false;    // it began by itself
+    bool sums_up = false;  // the conversation, and does nothing else
     bool reading = false;  // it changes nothing, whatever the policy becomes
     TurnStop stop;
   };

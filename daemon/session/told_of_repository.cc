@@ -155,6 +155,7 @@ std::vector<std::string> Session::words(std::int64_t before_turn, bool and_its_p
   for (const Prompt& p : prompts_) {
     const auto at = std::ranges::find(turn_log_.turns(), p.turn_id, &TurnLog::Turn::id);
     if (p.send.delivery == kWake || p.turn_id == 0 || at == turn_log_.turns().end()) continue;
+    if (asks_for_summary(p.send.content)) continue;
     if (before_turn == 0 || p.turn_id < before_turn || (and_its_prompt && p.turn_id == before_turn))
       out.push_back(p.send.content);
   }

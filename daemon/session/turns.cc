@@ -14,6 +14,7 @@
 #include "daemon/session/session.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/turn/answer_schema.h"
+#include "daemon/turn/shorten.h"
 #include "daemon/turn/small_model.h"
 #include "daemon/turn/until_stopped.h"
 
@@ -140,13 +141,14 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
   make_toolbox();
   TurnInput input{.turn_id = turn_id,
                   .said = {prompt->send.id, prompt->send.content, "", ""},
+                  .sums_up = turn_->sums_up,
                   .settings = settings(turn_->mode),
                   .threads = world_.tool_threads};
   turn_->reading = input.settings.tools == ToolUse::reading;
   prompt->delivered = true;
   if (turn_->woken) {
     input.said = woken_by(prompt->send.content, input.notes);
-  } else {
+  } else if (!input.sums_up) {
     auto looking = left_when_stopped(turn_->stop, skill_called_by(prompt->send.content));
     auto called = co_await std::move(looking);
     if (!called) co_return cancelled;
@@ -164,6 +166,9 @@ asio::awaitable<TurnResult> Session::work(std::int64_t turn_id, Prompt* prompt) 
   resident_ = world_.residents->of(info_.root);
   auto retelling_it = retell(input);
   const std::string before = co_await std::move(retelling_it);
+  if (input.sums_up && transcript_.ids.empty())
+    co_return TurnResult{
+        "error", "sum the conversation up: nothing is in it that the model has read", {}};
   // Stopped before it knows where it works, nothing is said, and the next turn begins the session.
   if (transcript_.ids.empty()) {
     auto reading = left_when_stopped(turn_->stop, resident_->begin());

@@ -98,10 +98,16 @@ class TurnLoop {
     asked,  // all there is stays; what is said stands in it, with the request for a summary
     no,     // all there is stays, and nothing has been added
   };
+  struct Shortening {
+    std::string request, note;  // what the model is asked, what people are told
+    std::string_view next;      // behind what is said, for the model to do then
+  };
   // Begins the transcript anew, with a summary of what it was, if it can; where the turn was
   // stopped meanwhile it has ended.
   asio::awaitable<Shortened> shorten(std::vector<std::string> results,
-                                     std::vector<std::string> said, bool with_task);
+                                     std::vector<std::string> said, Shortening how);
+  // Because the user asks for it: the whole turn.
+  asio::awaitable<void> sum_up();
   // So long was the last answer that not even a summary has room behind it: its end is not summed
   // up.
   void drop_the_end(std::int64_t n_ids);

@@ -13,6 +13,8 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::string_view kDoWhatWasAsked = "Now do what was asked last.";
+constexpr std::string_view kWait =
+    "There is nothing to do yet: the user goes on with what follows.";
 
 }  // namespace
 
@@ -38,7 +40,13 @@ asio::awaitable<void> TurnLoop::go_on(std::vector<std::string> results,
   auto ids = behind_answer(results, said);
   const auto n_prompt = static_cast<std::int64_t>(transcript_.ids.size() + ids.size());
   if (in_.begin_anew && is_crowded(n_prompt, in_.n_repository, context_limit())) {
-    auto shortening = shorten(std::move(results), std::move(said), with_task);
+    Shortening how{
+        .request = summary_request(),
+        .note = fmt::format("{} of {} tokens are used: the conversation is summed up and begun "
+                            "anew; the repository stays",
+                            transcript_.ids.size(), context_limit()),
+        .next = with_task ? std::string_view() : kGoOn};
+    auto shortening = shorten(std::move(results), std::move(said), std::move(how));
     const Shortened done = co_await std::move(shortening);
     if (done == Shortened::anew || (done == Shortened::no && !can_hold(n_prompt))) co_return;
     const std::string next(with_task ? kDoWhatWasAsked : kGoOn);
@@ -62,10 +70,9 @@ std::vector<engine::Token> TurnLoop::behind_answer(const std::vector<std::string
 
 asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> results,
                                                        std::vector<std::string> said,
-                                                       bool with_task) {
-  const std::size_t n_used = transcript_.ids.size();
+                                                       Shortening how) {
   std::vector<std::string> asked = said;
-  asked.push_back(summary_request());
+  asked.push_back(how.request);
   auto request = behind_answer(results, asked);
   const auto room_before = [&] {
     return context_limit() - summary_tokens_max(context_limit()) - kClosingTokens -
@@ -82,10 +89,7 @@ asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> 
     drop_the_end(room);
     request = behind_answer(results, asked);
   }
-  items_.complete({.kind = "note",
-                   .text = fmt::format("{} of {} tokens are used: the conversation is summed up "
-                                       "and begun anew; the repository stays",
-                                       n_used, context_limit())});
+  items_.complete({.kind = "note", .text = how.note});
   append(request);
   summing_up_ = true;
   ++total_.steps;
@@ -100,7 +104,7 @@ asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> 
     co_return Shortened::asked;
   std::string next;
   for (const auto& text : said) next += (next.empty() ? "" : "\n\n") + text;
-  if (!with_task) next += (next.empty() ? "" : "\n\n") + std::string(kGoOn);
+  if (!how.next.empty()) next += (next.empty() ? "" : "\n\n") + std::string(how.next);
   auto beginning_anew = in_.begin_anew(items_.said(), std::move(next));
   const std::optional<Beginning> beginning = co_await std::move(beginning_anew);
   if (!beginning) co_return Shortened::asked;
@@ -110,6 +114,28 @@ asio::awaitable<TurnLoop::Shortened> TurnLoop::shorten(std::vector<std::string> 
   if (beginning->shared_ids)
     in_.n_repository = static_cast<std::int64_t>(beginning->shared_ids->size());
   co_return Shortened::anew;
+}
+
+asio::awaitable<void> TurnLoop::sum_up() {
+  const std::size_t n_before = transcript_.ids.size();
+  std::vector<std::string> said = co_await what_happened();
+  Shortening how{.request = summary_request(in_.said.text),
+                 .note = fmt::format("the conversation of {} tokens is summed up and begun anew; "
+                                     "the repository stays",
+                                     n_before),
+                 .next = kWait};
+  auto shortening = shorten(transcript_.results, std::move(said), std::move(how));
+  const Shortened done = co_await std::move(shortening);
+  total_.context = static_cast<std::int64_t>(transcript_.ids.size());
+  if (!result_.reason.empty()) co_return;
+  if (done != Shortened::anew) {
+    end("error", "sum the conversation up: no summary came that is shorter; it stays as it is");
+    co_return;
+  }
+  items_.complete(
+      {.kind = "note",
+       .text = fmt::format("{} tokens are left of {}", transcript_.ids.size(), n_before)});
+  end("end_turn", "");
 }
 
 void TurnLoop::drop_the_end(std::int64_t n_ids) {

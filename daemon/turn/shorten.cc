@@ -7,6 +7,17 @@
 #include "tools/text.h"
 
 namespace lares::daemon {
+namespace {
+
+constexpr std::string_view kCompact = "/compact";
+constexpr std::string_view kWriteDown =
+    "The conversation will be replaced by what you write now; the repository stays as it is, and "
+    "so do the user's own words. Call no tool. Write down, for yourself: what the user wants in "
+    "the end; what you found out that is not in the files; what you decided, and why; what you "
+    "changed, file by file; which commands and tests you ran, with their last results; what failed "
+    "and is not to be tried again; what is left, and the very next step.";
+
+}  // namespace
 
 bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n_context) {
   return n_context - n_prompt < std::min(kRoomTokens, n_context / kRoomShare) &&
@@ -17,14 +28,18 @@ std::int64_t summary_tokens_max(std::int64_t n_context) {
   return std::min(kSummaryTokensMax, n_context / kSummaryShare);
 }
 
-std::string summary_request() {
-  return "Your context is nearly full. The conversation will be replaced by what you write now; "
-         "the repository stays as it is, and so do the "
-         "user's own words. Call no tool. Write down, for yourself: what the user wants in the "
-         "end; what you found out that is not in the "
-         "files; what you decided, and why; what you changed, file by file; which commands and "
-         "tests you ran, with their last results; what failed "
-         "and is not to be tried again; what is left, and the very next step.";
+std::string summary_request() { return fmt::format("Your context is nearly full. {}", kWriteDown); }
+
+bool asks_for_summary(std::string_view prompt) {
+  if (!prompt.starts_with(kCompact)) return false;
+  prompt.remove_prefix(kCompact.size());
+  return prompt.empty() || std::string_view(" \t\r\n").find(prompt.front()) != prompt.npos;
+}
+
+std::string summary_request(std::string_view prompt) {
+  const std::string_view wanted = tools::trimmed(prompt.substr(kCompact.size()));
+  const std::string keep = wanted.empty() ? "" : fmt::format("\n\nThe user says of it: {}", wanted);
+  return fmt::format("The user asks for a shorter conversation. {}{}", kWriteDown, keep);
 }
 
 std::string anew(const std::string& summary, const std::vector<std::string>& words,

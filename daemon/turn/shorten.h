@@ -1,10 +1,11 @@
-// When the context is nearly full: the conversation is begun anew with a summary in its place,
-// which the model writes itself while it still has all of it before it. The repository stays as it
-// is, word for word, and so do the user's own words.
+// When the context is nearly full, or the user asks for it: the conversation is begun anew with a
+// summary in its place, which the model writes itself while it still has all of it before it. The
+// repository stays as it is, word for word, and so do the user's own words.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace lares::daemon {
@@ -25,8 +26,12 @@ inline constexpr std::int64_t kBytesShare = 4;  // ... or one for so many tokens
 // too little of the context.
 bool is_crowded(std::int64_t n_prompt, std::int64_t n_repository, std::int64_t n_context);
 
+// A prompt that is "/compact", with or without what the summary is to keep behind it.
+bool asks_for_summary(std::string_view prompt);
+
 std::int64_t summary_tokens_max(std::int64_t n_context);
 std::string summary_request();
+std::string summary_request(std::string_view prompt);  // of one that asks for it
 
 // What the conversation begins anew with. `words`: what the user asked, oldest first, as far as
 // they fit into `bytes_max`; `next`: what the model has to do now.

@@ -55,7 +55,10 @@ asio::awaitable<TurnResult> TurnLoop::run() {
     items_.complete({.kind = "user", .text = in_.said.text, .prompt_id = in_.said.prompt_id});
   if (!in_.said.note.empty()) items_.complete({.kind = "note", .text = in_.said.note});
   for (const auto& note : in_.notes) items_.complete({.kind = "note", .text = note});
-  if (!in_.beginning.segments.empty()) {
+  if (in_.sums_up) {
+    auto summing = sum_up();
+    co_await std::move(summing);
+  } else if (!in_.beginning.segments.empty()) {
     const auto ids = tokens_of(in_.beginning);
     if (can_hold(static_cast<std::int64_t>(ids.size()))) append(ids);
   } else if (can_hold(n_least())) {

@@ -159,7 +159,8 @@ struct Checked {
 struct TurnInput {
   std::int64_t turn_id = 0;
   Said said;
-  Beginning beginning;  // of an empty transcript, the whole prompt; else empty
+  bool sums_up = false;  // what is said asks for a summary (shorten.h), and for nothing else
+  Beginning beginning;   // of an empty transcript, the whole prompt; else empty
   TurnSettings settings;
   std::vector<std::string> notes;  // for people, before anything else
   // Asked before every call, and after it: why it does not run, as the model reads it, or nullopt;

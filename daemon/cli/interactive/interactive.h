@@ -88,6 +88,7 @@ class Interactive {
   void policy(const std::string& argument);
   void heard_policy(const std::string& policy);
   void go(const std::string& argument);
+  void compact(const std::string& argument);
   void thinking(const std::string& argument);
   void output(const std::string& argument);
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }

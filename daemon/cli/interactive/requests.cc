@@ -164,7 +164,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
   if (line.command->argument == "TEXT" && line.argument.empty())
     return view_.note(Style::yellow, fmt::format("/{} TEXT: the text is missing; {}", line.name,
                                                  line.command->help));
-  const bool waits = line.command->argument == "TEXT" && talk_.running_turn() != 0;
+  const bool says = line.command->argument == "TEXT" || line.command->what == Slash::compact;
+  const bool waits = says && talk_.running_turn() != 0;
   said("/" + line.name + (line.argument.empty() ? "" : " " + line.argument),
        waits ? "when this turn has ended" : "");
   if (line.command->asks_daemon && !finds_daemon()) return;
@@ -197,6 +198,8 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
       return say(line.argument, "steer", "ask");
     case Slash::queue:
       return say(line.argument, "queue", "work");
+    case Slash::compact:
+      return compact(line.argument);
     case Slash::thinking:
       return thinking(line.argument);
     case Slash::output:
@@ -248,6 +251,14 @@ void Interactive::help() {
     if (skill.for_people)
       text += one_row(fmt::format("  {:<20} {}", "/" + skill.name, skill.description)) + "\n";
   transcript_.lines(text);
+}
+
+// The daemon knows it by its name, as it knows a skill's.
+void Interactive::compact(const std::string& argument) {
+  if (!talk_.has_session())
+    return view_.note(Style::dim, "nothing has been said in this session yet");
+  if (talk_.running_turn() == 0) view_.waiting("sending");
+  talk_.say(argument.empty() ? "/compact" : "/compact " + argument, "queue", "work");
 }
 
 void Interactive::offer_sessions() {

@@ -19,6 +19,8 @@ constexpr std::array kCommands{
     SlashCommand{Slash::resume, "resume", "[ID]", "go on with a session", true},
     SlashCommand{Slash::ask, "ask", "TEXT", "a question: nothing is changed"},
     SlashCommand{Slash::queue, "queue", "TEXT", "a task for when the running turn has ended"},
+    SlashCommand{Slash::compact, "compact", "[TEXT]",
+                 "sums the conversation up, and goes on with that"},
     SlashCommand{Slash::diff, "diff", "", "what this session changed", true},
     SlashCommand{Slash::rewind, "rewind", "[N]",
                  "before turn N (the last), with the files it changed", true},

@@ -24,6 +24,7 @@ enum class Slash {
   prefix,
   ask,
   queue,
+  compact,
   thinking,
   output,
   quit

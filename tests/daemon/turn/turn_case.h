@@ -134,7 +134,10 @@ class TurnTest : public ::testing::Test {
               [](std::string) -> asio::awaitable<std::optional<std::string>> {
                 co_return answer_;
               });
-          TurnInput input{.turn_id = ++n_turns_, .said = {"p", task}, .settings = settings};
+          TurnInput input{.turn_id = ++n_turns_,
+                          .said = {"p", task},
+                          .sums_up = asks_for_summary(task),
+                          .settings = settings};
           if (transcript_.ids.empty()) {
             const std::vector<engine::Segment> repository{
                 {prompt_head(), true}, {"<repository files=\"0\">\n</repository>\n", false}};

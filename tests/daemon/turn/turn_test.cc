@@ -268,6 +268,53 @@ TEST_F(TurnTest, ANewTaskInACrowdedContextComesBehindTheSummary) {
   EXPECT_EQ(heard_.of("text").back().text, "Four.");
 }
 
+// What the user asks for is a turn of its own, and nothing is answered behind it.
+TEST_F(TurnTest, AConversationIsSummedUpWhenTheUserAsksForIt) {
+  evaluates_again_ = kBegunAnew;
+  can_shorten_ = true;
+  std::string text;
+  for (int i = 0; text.size() < 9'000; ++i) text += fmt::format("line {}\n", i);
+  turn({{"x</think>" + text}});
+  const auto before = static_cast<std::int64_t>(transcript_.ids.size());
+  const auto result = turn({{"hm</think>I said lines."}}, {}, "/compact  keep the number 7\n");
+  EXPECT_EQ(result.reason, "end_turn");
+  ASSERT_EQ(prompts_.size(), 1u);
+  EXPECT_THAT(prompts_[0], HasSubstr("<｜User｜>The user asks for a shorter conversation. "));
+  EXPECT_THAT(prompts_[0], HasSubstr("\n\nThe user says of it: keep the number 7<｜Assistant｜>"));
+  EXPECT_THAT(prompts_[0], Not(HasSubstr("Your context is nearly full.")));
+  ASSERT_EQ(heard_.before.size(), 1u);
+  const auto after = static_cast<std::int64_t>(transcript_.ids.size());
+  EXPECT_LT(after, before - 8'000);
+  EXPECT_EQ(result.usage.context, after);
+  EXPECT_EQ(heard_.of("note").back().text, fmt::format("{} tokens are left of {}", after, before));
+  EXPECT_EQ(turn({{"x</think>Four."}}, {}, "Two and two?").reason, "end_turn");
+  EXPECT_THAT(
+      prompts_[0],
+      HasSubstr("I said lines.\n</summary>\n\nThere is nothing to do yet: the user goes on "
+                "with what follows.<｜Assistant｜><think></think><｜end▁of▁sentence｜><｜User｜>"
+                "Two and two?<｜Assistant｜>"));
+}
+
+TEST_F(TurnTest, AConversationWhoseSummaryIsNoneOrLongerStaysAsItIs) {
+  can_shorten_ = true;
+  turn({{"x</think>Hello."}});
+  const auto failed = turn({{"x</think>"}, {"x</think>"}, {"x</think>"}}, {}, "/compact");
+  EXPECT_EQ(failed.reason, "error");
+  EXPECT_THAT(failed.message, HasSubstr("no summary came that is shorter; it stays as it is"));
+  EXPECT_EQ(turn({{"x</think>" + std::string(4'000, 'x')}}, {}, "/compact").reason, "error");
+  EXPECT_TRUE(heard_.before.empty());
+  EXPECT_EQ(turn({{"x</think>Four."}}, {}, "Two and two?").reason, "end_turn");
+  EXPECT_THAT(prompts_[0], HasSubstr("Hello."));
+}
+
+TEST(Shorten, APromptThatAsksForASummaryBeginsWithItsName) {
+  for (const char* const prompt : {"/compact", "/compact ", "/compact keep x", "/compact\nkeep x"})
+    EXPECT_TRUE(asks_for_summary(prompt)) << prompt;
+  for (const char* const prompt :
+       {"", "compact", " /compact", "/compacts", "/compact-it", "/Compact"})
+    EXPECT_FALSE(asks_for_summary(prompt)) << prompt;
+}
+
 TEST_F(TurnTest, WithoutASummaryTheContextJustFills) {
   can_shorten_ = true;
   n_context_ = static_cast<std::int64_t>(prompt_head().size()) + 16'000;

@@ -108,6 +108,31 @@ class TurnsTest(DaemonCase):
         self.prompt(c, s, "Six?", id="p4")
         self.assertEqual(c.until("turn/ended", turnId=4)[-1]["params"]["reason"], "end_turn")
 
+    def test_a_conversation_is_summed_up_when_the_user_asks(self):
+        lines = "".join(f"line {i}\n" for i in range(1, 700))
+        gate = self.gate()
+        c = self.start({"text": "x</think>" + lines, "gate": gate}, "x</think>I said lines.", "x</think>Seven.")
+        s = self.session(c)
+        self.prompt(c, s, "Say lines.", id="p1")
+        c.until("turn/started", turnId=1)
+        self.prompt(c, s, "/compact keep 7", id="p2", delivery="steer")  # is no word to the running turn
+        self.open_gate(gate)
+        first = c.until("turn/ended", turnId=1)[-1]["params"]["usage"]["context"]
+        summed = c.until("turn/ended", turnId=2)
+        self.assertEqual(summed[-1]["params"]["reason"], "end_turn")
+        self.assertLess(summed[-1]["params"]["usage"]["context"], first - 4000)
+        notes = [m["params"]["item"]["text"] for m in summed if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "note"]
+        self.assertRegex(notes[0], r"^the conversation of \d+ tokens is summed up and begun anew; the repository stays$")
+        self.assertRegex(notes[1], r"^\d+ tokens are left of \d+$")
+        self.prompt(c, s, "Which number?", id="p3")
+        self.assertEqual(c.until("turn/ended", turnId=3)[-1]["params"]["reason"], "end_turn")
+        c.call("session/rewind", sessionId=s, turnId=2, files="keep")  # and behind it there is all of it
+        self.assertEqual(c.call("session/get", sessionId=s)["contextTokens"], first)
+        other = self.session(c)
+        self.prompt(c, other, "/compact", id="p4")
+        ended = c.until("turn/ended", sessionId=other)[-1]["params"]
+        self.assertEqual((ended["reason"], ended["message"]), ("error", "sum the conversation up: nothing is in it that the model has read"))
+
     def test_commands_in_turn_that_change_nothing_are_a_circle(self):
         c = self.start(*([self.bash("ls"), self.bash("cat a.txt")] * 8)[:15], "hm</think>I see a.txt.")
         s = self.session(c, noSandbox=True)

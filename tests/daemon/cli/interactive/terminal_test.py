@@ -254,6 +254,19 @@ class TerminalTest(TerminalCase):
         t.until("the text is missing")
         self.leave(t)
 
+    def test_a_conversation_is_summed_up(self):
+        self.start(THINK + "".join(f"line {i}\n" for i in range(900)), THINK + "I said lines.")
+        t = self.open(width=100)
+        t.write("/compact\r")
+        t.until(r"nothing has been said in this session yet\n› ?$")
+        t.write("Say lines.\r")
+        t.until(r"finished.*› ?$")
+        t.write("/compact keep line 7\r")
+        text = t.until(r"tokens are left of .*finished.*› ?$")
+        self.assertIn("I said lines.", text)
+        self.assertEqual([content for content, _, _ in self.prompts()], ["Say lines.", "/compact keep line 7"])
+        self.leave(t)
+
     def test_a_skill_is_called_by_its_name(self):
         path = os.path.join(self.root, ".agents", "skills", "deploy2")
         os.makedirs(path)
