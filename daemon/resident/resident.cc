@@ -222,7 +222,26 @@ void Resident::watch(const tools::WatchPlan& plan) {
 }
 
 // Something changed, or it has been quiet for a while: what the next step would find is found now.
+// One look at a time, whatever is asked meanwhile: files may be written faster than they are looked
+// at, and a turn that begins waits for every look before its own. Between two it rests as long as
+// one took, so that whoever writes for hours has half a thread of this at most.
 asio::awaitable<void> Resident::hurry() {
+  hurry_again_ = true;
+  if (n_hurrying_ > 0) co_return;  // that one sees to it
+  const auto self = shared_from_this();
+  const Counted hurrying(n_hurrying_);
+  asio::steady_timer rest(world_.io);
+  for (;;) {
+    const auto began = std::chrono::steady_clock::now();
+    hurry_again_ = false;
+    co_await hurry_once();
+    if (!hurry_again_) co_return;
+    rest.expires_after(std::chrono::steady_clock::now() - began);
+    co_await rest.async_wait(asio::use_awaitable);
+  }
+}
+
+asio::awaitable<void> Resident::hurry_once() {
   std::string why;
   try {
     const auto look = [this](ResidentTree& tree) -> tl::expected<tools::WatchPlan, std::string> {

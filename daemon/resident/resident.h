@@ -111,6 +111,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> up_to_date(bool anew, Look look);
   void watch(const tools::WatchPlan& plan);
   asio::awaitable<void> hurry();
+  asio::awaitable<void> hurry_once();
   static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);
 
   ResidentWorld world_;
@@ -122,6 +123,8 @@ class Resident : public std::enable_shared_from_this<Resident> {
   DiskStrand strand_;                   // of tree_
   std::unique_ptr<ResidentTree> tree_;  // made when the engine is there
   int n_looking_ = 0;
+  int n_hurrying_ = 0;        // at most 1
+  bool hurry_again_ = false;  // something changed since the look that is under way was asked for
   // Of what follows: the tree as it was last, so that who asks need not wait for it
   std::mutex published_mutex_;
   protocol::RepoPrefixResult published_;

@@ -7,6 +7,8 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <future>
 #include <thread>
 
 #include <boost/asio/co_spawn.hpp>
@@ -657,6 +659,36 @@ TEST_F(ResidentTest, WhoAsksDoesNotWaitForTheFiles) {
                                      [&](const auto& report) { return done && !report.looking; });
     EXPECT_EQ(late.epoch, 1u);
     EXPECT_EQ((co_await resident->report(true)).files.size(), 60u);
+  });
+}
+
+// Where files are written faster than they can be looked at. Every look holds the repository.
+TEST_F(ResidentTest, ChangesThatComeDuringALookAreOneMoreLook) {
+  for (int i = 0; i < 6; ++i) write(fmt::format("m{}.py", i), source(i + 1, 60));
+  with_engine([&](EngineHost&, std::shared_ptr<Resident> resident) -> asio::awaitable<void> {
+    co_await begun(resident);
+    const auto is_looking = [](const auto& report) { return report.looking; };
+    co_await until(resident, std::not_fn(is_looking));
+    std::promise<void> promised;
+    const auto go = promised.get_future().share();
+    for (int i = 0; i < 2; ++i) asio::post(*disk_, [go] { go.wait(); });  // the pool's threads
+    write("new0.py", source(2, 1));
+    co_await until(resident, is_looking);
+    const auto n_holding = resident.use_count();
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    for (int i = 1; i < 6; ++i) {
+      write(fmt::format("new{}.py", i), source(2, 1));
+      timer.expires_after(2 * tools::WatcherLimits().quiet);
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    EXPECT_LE(resident.use_count(), n_holding);
+    promised.set_value();
+    const auto all = co_await until(resident, std::not_fn(is_looking));
+    EXPECT_GT(all.overlay_tokens, 0);
+    write("new6.py", source(2, 1));
+    co_await until(resident, [&all](const auto& report) {
+      return report.overlay_tokens > all.overlay_tokens;
+    });
   });
 }
 
