@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <mutex>
 
 #include <boost/crc.hpp>
 #include <fmt/format.h>
@@ -32,6 +34,11 @@ std::string failed(std::string_view what, std::string_view path, int error) {
   return fmt::format("{} {}: {}", what, path, std::strerror(error));
 }
 
+std::string unwritable(std::string_view path) {
+  return fmt::format("write {}: an earlier write failed; restart the daemon when the disk is well",
+                     path);
+}
+
 tl::expected<void, std::string> write_all(int fd, std::string_view bytes, std::uint64_t offset,
                                           std::string_view path) {
   while (!bytes.empty()) {
@@ -40,6 +47,18 @@ tl::expected<void, std::string> write_all(int fd, std::string_view bytes, std::u
     if (n <= 0) return tl::unexpected(failed("write", path, n < 0 ? errno : ENOSPC));
     bytes.remove_prefix(static_cast<std::size_t>(n));
     offset += static_cast<std::uint64_t>(n);
+  }
+  return {};
+}
+
+tl::expected<void, std::string> read_all(int fd, std::string& into, std::uint64_t offset,
+                                         std::string_view path) {
+  for (std::size_t done = 0; done < into.size();) {
+    const ssize_t n = ::pread(fd, into.data() + done, into.size() - done,
+                              static_cast<off_t>(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return tl::unexpected(failed("read", path, n < 0 ? errno : EIO));
+    done += static_cast<std::size_t>(n);
   }
   return {};
 }
@@ -94,6 +113,19 @@ std::string walk(std::string_view all, std::uint64_t& at, Each each) {
 
 }  // namespace
 
+struct Journal::Extent {
+  std::atomic<std::uint64_t> end = 0;
+  std::atomic<bool> broken = false;  // part of a frame lies behind the end, and cannot be cut off
+  std::mutex mutex;                  // of what follows, and held while the disk works on it
+  std::uint64_t synced = 0;
+  bool sync_failed = false;
+};
+
+Journal::Journal(std::string path, int fd)
+    : path_(std::move(path)), fd_(fd), extent_(std::make_unique<Extent>()) {}
+
+std::uint64_t Journal::bytes() const { return extent_->end; }
+
 std::uint32_t crc32c(std::string_view bytes) {
   boost::crc_optimal<32, 0x1EDC6F41, 0xFFFFFFFF, 0xFFFFFFFF, true, true> crc;
   crc.process_bytes(bytes.data(), bytes.size());
@@ -105,8 +137,7 @@ Journal::Journal(Journal&& other) noexcept { *this = std::move(other); }
 Journal& Journal::operator=(Journal&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(fd_, other.fd_);
-  std::swap(end_, other.end_);
-  std::swap(broken_, other.broken_);
+  std::swap(extent_, other.extent_);
   std::swap(frames_, other.frames_);
   std::swap(repair_, other.repair_);
   return *this;
@@ -124,7 +155,7 @@ tl::expected<Journal, std::string> Journal::create(const std::string& path) {
     ::unlink(path.c_str());
     return tl::unexpected(std::move(written.error()));
   }
-  journal.end_ = kJournalMagic.size();
+  journal.extent_->end = kJournalMagic.size();
   sync_directory_of(path);
   return journal;
 }
@@ -150,7 +181,7 @@ tl::expected<void, std::string> Journal::load(const OnFrame& on_frame) {
       return tl::unexpected(fmt::format(
           "open journal {}: it does not begin with \"lares-journal 1\"; it is left alone", path_));
     if (auto written = write_all(fd_, kJournalMagic, 0, path_); !written) return written;
-    end_ = kJournalMagic.size();
+    extent_->end = kJournalMagic.size();
     if (!all.empty()) repair_ = {all.size(), "", "the file ends inside its header"};
     return {};
   }
@@ -161,7 +192,7 @@ tl::expected<void, std::string> Journal::load(const OnFrame& on_frame) {
         on_frame(frames_.size() - 1, payload);
       });
   if (!wrong.empty()) return cut_tail(all, at, wrong);
-  end_ = at;
+  extent_->end = at;
   return {};
 }
 
@@ -207,15 +238,13 @@ tl::expected<void, std::string> Journal::cut_tail(std::string_view contents, std
     return tl::unexpected(failed("cut journal", path_, errno));
   if (::fsync(fd_) != 0) return tl::unexpected(failed("sync journal", path_, errno));
   sync_directory_of(path_);
-  end_ = good;
+  extent_->end = good;
   repair_ = {bytes, side, std::move(why)};
   return {};
 }
 
 tl::expected<void, std::string> Journal::append(std::string_view payload) {
-  if (broken_)
-    return tl::unexpected(fmt::format(
-        "write {}: an earlier write failed; restart the daemon when the disk is well", path_));
+  if (extent_->broken) return tl::unexpected(unwritable(path_));
   if (payload.empty() || payload.size() > kFrameBytesMax)
     return tl::unexpected(fmt::format("write {}: a record of {} bytes; 1 to {} are allowed", path_,
                                       payload.size(), kFrameBytesMax));
@@ -224,17 +253,51 @@ tl::expected<void, std::string> Journal::append(std::string_view payload) {
   put_u32(frame.data(), static_cast<std::uint32_t>(payload.size()));
   put_u32(frame.data() + 4, crc);
   frame += payload;
-  if (auto written = write_all(fd_, frame, end_, path_); !written) {
-    if (::ftruncate(fd_, static_cast<off_t>(end_)) != 0) broken_ = true;
+  if (auto written = write_all(fd_, frame, extent_->end, path_); !written) {
+    if (::ftruncate(fd_, static_cast<off_t>(extent_->end)) != 0) extent_->broken = true;
     return written;
   }
-  frames_.push_back({end_ + kHeaderBytes, static_cast<std::uint32_t>(payload.size()), crc});
-  end_ += frame.size();
+  frames_.push_back({extent_->end + kHeaderBytes, static_cast<std::uint32_t>(payload.size()), crc});
+  extent_->end += frame.size();
   return {};
 }
 
 tl::expected<void, std::string> Journal::sync() const {
+  const std::lock_guard lock(extent_->mutex);
+  if (extent_->sync_failed)
+    return tl::unexpected(
+        fmt::format("sync {}: an earlier sync failed, and it is not written again yet", path_));
+  const std::uint64_t end = extent_->end;
+  if (::fdatasync(fd_) != 0) {
+    extent_->sync_failed = true;
+    return tl::unexpected(failed("sync", path_, errno));
+  }
+  extent_->synced = end;
+  return {};
+}
+
+// What is read here is what the kernel still has in memory; where it has let go of it, what the
+// disk has, and that is not whole. Read, not mapped: a page that the disk does not give is an error
+// then.
+tl::expected<void, std::string> Journal::write_again() const {
+  const std::lock_guard lock(extent_->mutex);
+  if (extent_->broken) return tl::unexpected(unwritable(path_));
+  if (!extent_->sync_failed) return {};
+  const std::uint64_t begin = extent_->synced, end = extent_->end;
+  std::string unsure(end - begin, '\0');
+  if (auto got = read_all(fd_, unsure, begin, path_); !got) return got;
+  std::uint64_t at = begin == 0 ? kJournalMagic.size() : 0;
+  std::string wrong = walk(unsure, at, [](std::uint64_t, std::string_view, std::uint32_t) {});
+  if (begin == 0 && !unsure.starts_with(kJournalMagic)) at = 0, wrong = "its header is gone";
+  if (!wrong.empty())
+    return tl::unexpected(fmt::format(
+        "write {} again after a failed sync: {} at byte {}; restart the daemon, which goes on with "
+        "what is before that",
+        path_, wrong, begin + at));
+  if (auto written = write_all(fd_, unsure, begin, path_); !written) return written;
   if (::fdatasync(fd_) != 0) return tl::unexpected(failed("sync", path_, errno));
+  extent_->synced = end;
+  extent_->sync_failed = false;
   return {};
 }
 
@@ -243,14 +306,8 @@ tl::expected<std::string, std::string> Journal::read(std::size_t index) const {
     return tl::unexpected(fmt::format("read {}: there is no frame {}", path_, index));
   const Frame& frame = frames_[index];
   std::string payload(frame.n, '\0');
-  std::size_t done = 0;
-  while (done < payload.size()) {
-    const ssize_t n = ::pread(fd_, payload.data() + done, payload.size() - done,
-                              static_cast<off_t>(frame.offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return tl::unexpected(failed("read", path_, n < 0 ? errno : EIO));
-    done += static_cast<std::size_t>(n);
-  }
+  if (auto got = read_all(fd_, payload, frame.offset, path_); !got)
+    return tl::unexpected(std::move(got.error()));
   if (crc32c(payload) != frame.crc)
     return tl::unexpected(fmt::format("read {}: frame {} changed on disk", path_, index));
   return payload;

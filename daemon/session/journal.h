@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,15 +41,21 @@ class Journal {
   // of the machine. A failed append leaves the file as it was; if even that cannot be had, every
   // later append fails too.
   tl::expected<void, std::string> append(std::string_view payload);
-  // Any thread; may take as long as the disk does.
+  // Any thread; may take as long as the disk does. Once it has failed it fails until write_again()
+  // has succeeded: the kernel takes what it could not write for written from then on, and a second
+  // sync would tell of a success that there was not.
   tl::expected<void, std::string> sync() const;
+  // Any thread, beside an append too. After a failed sync: writes anew all that no sync before it
+  // is known to have brought to the disk, and syncs that. Fails where every append does. Else
+  // nothing.
+  tl::expected<void, std::string> write_again() const;
 
   tl::expected<std::string, std::string> read(std::size_t index) const;
   // The good frames of the first `bytes` of a file that may be in use. Any thread.
   static tl::expected<void, std::string> scan(const std::string& path, std::uint64_t bytes,
                                               const OnFrame& on_frame);
   std::size_t size() const { return frames_.size(); }
-  std::uint64_t bytes() const { return end_; }
+  std::uint64_t bytes() const;
   const Repair& repair() const { return repair_; }
   const std::string& path() const { return path_; }
 
@@ -57,15 +64,15 @@ class Journal {
     std::uint64_t offset;  // of the payload
     std::uint32_t n, crc;
   };
-  Journal(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  struct Extent;
+  Journal(std::string path, int fd);
   tl::expected<void, std::string> load(const OnFrame& on_frame);
   tl::expected<void, std::string> cut_tail(std::string_view contents, std::uint64_t good,
                                            std::string why);
 
   std::string path_;
   int fd_ = -1;
-  std::uint64_t end_ = 0;
-  bool broken_ = false;
+  std::unique_ptr<Extent> extent_;  // where the frames end, and how far they are on the disk
   std::vector<Frame> frames_;
   Repair repair_;
 };

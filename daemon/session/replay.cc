@@ -210,13 +210,16 @@ asio::awaitable<bool> Session::writable() {
   // By its path, as far as it reaches now: whoever makes it writable first appends to it while
   // another's reading still waits for the disk.
   for (;;) {
-    const auto read = [path = journal_.path(), bytes = journal_.bytes()] {
+    const auto read =
+        [this, path = journal_.path(),
+         bytes = journal_.bytes()]() -> tl::expected<std::vector<std::string>, std::string> {
       std::vector<std::string> frames;
+      if (auto again = journal_.write_again(); !again) return tl::unexpected(again.error());
       const auto done = Journal::scan(path, bytes, [&](std::size_t, std::string_view payload) {
         frames.emplace_back(payload);
       });
-      return done ? tl::expected<std::vector<std::string>, std::string>(std::move(frames))
-                  : tl::unexpected(done.error());
+      if (!done) return tl::unexpected(done.error());
+      return frames;
     };
     const std::uint64_t bytes = journal_.bytes();
     const auto frames = co_await on_disk_pool(*world_.disk, read);

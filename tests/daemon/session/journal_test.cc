@@ -18,8 +18,15 @@
 namespace {
 
 std::vector<std::string> synced;  // paths, in the order in which they were
+int n_syncs_to_fail = 0;          // of those to come
+std::vector<std::pair<std::int64_t, std::int64_t>> written;  // [begin, end) of any file
 
 int sync_and_note(long call, int fd) {
+  if (n_syncs_to_fail > 0) {
+    --n_syncs_to_fail;
+    errno = EIO;
+    return -1;
+  }
   std::error_code failed;
   synced.push_back(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), failed));
   return static_cast<int>(::syscall(call, fd));
@@ -30,6 +37,10 @@ int sync_and_note(long call, int fd) {
 // In the place of the C library's.
 extern "C" int fsync(int fd) { return sync_and_note(SYS_fsync, fd); }
 extern "C" int fdatasync(int fd) { return sync_and_note(SYS_fdatasync, fd); }
+extern "C" ssize_t pwrite(int fd, const void* bytes, std::size_t n, off_t offset) {
+  written.emplace_back(offset, offset + static_cast<off_t>(n));
+  return ::syscall(SYS_pwrite64, fd, bytes, n, offset);
+}
 
 namespace lares::daemon {
 namespace {
@@ -260,6 +271,59 @@ TEST_F(JournalFile, SyncsItsNameItsFramesAndWhatItCutsOff) {
   synced.clear();
   const std::string tail = open().value().repair().kept_in;
   EXPECT_THAT(synced, ElementsAre(tail, path_, directory_));  // the tail before it is cut off
+}
+
+// The kernel takes what it could not write for written: only what is written once more is.
+TEST_F(JournalFile, AFailedSyncIsMadeGoodByWritingAgain) {
+  auto journal = Journal::create(path_).value();
+  EXPECT_TRUE(journal.append("first"));
+  EXPECT_TRUE(journal.sync());
+  const auto begin = static_cast<std::int64_t>(journal.bytes());
+  EXPECT_TRUE(journal.append("second"));
+  EXPECT_TRUE(journal.append("third"));
+  const auto end = static_cast<std::int64_t>(journal.bytes());
+  EXPECT_TRUE(journal.write_again());  // nothing has failed
+  n_syncs_to_fail = 1;
+  EXPECT_FALSE(journal.sync());
+  EXPECT_FALSE(journal.sync());
+  n_syncs_to_fail = 1;
+  EXPECT_FALSE(journal.write_again());
+  EXPECT_FALSE(journal.sync());
+  written.clear(), synced.clear();
+  EXPECT_TRUE(journal.write_again());
+  EXPECT_THAT(written, ElementsAre(std::pair(begin, end)));
+  EXPECT_THAT(synced, ElementsAre(path_));
+  EXPECT_TRUE(journal.sync());
+  EXPECT_TRUE(journal.append("fourth"));
+  open().value();
+  EXPECT_THAT(read_, ElementsAre("first", "second", "third", "fourth"));
+}
+
+TEST_F(JournalFile, WhatWasNeverSyncedIsWrittenAgainFromItsHeaderOn) {
+  const std::string all = whole();
+  auto journal = open().value();
+  n_syncs_to_fail = 1;
+  EXPECT_FALSE(journal.sync());
+  written.clear();
+  EXPECT_TRUE(journal.write_again());
+  EXPECT_THAT(written, ElementsAre(std::pair<std::int64_t, std::int64_t>(0, all.size())));
+  EXPECT_EQ(bytes(path_), all);
+}
+
+// Of what it could not write the kernel may have kept nothing.
+TEST_F(JournalFile, WhatIsGoneAfterAFailedSyncIsNotTakenForWritten) {
+  auto journal = Journal::create(path_).value();
+  EXPECT_TRUE(journal.append("first"));
+  EXPECT_TRUE(journal.sync());
+  const std::string synced_part = bytes(path_);
+  EXPECT_TRUE(journal.append("second"));
+  n_syncs_to_fail = 1;
+  EXPECT_FALSE(journal.sync());
+  write(synced_part + std::string(journal.bytes() - synced_part.size(), '\0'));
+  const auto again = journal.write_again();
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error(), testing::HasSubstr("a frame claims 0 bytes"));
+  EXPECT_FALSE(journal.sync());
 }
 
 TEST_F(JournalFile, GivesItsDescriptorsBack) {

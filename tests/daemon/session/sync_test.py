@@ -10,34 +10,54 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
-from client import Daemon, call
+from client import Daemon, Refused, call
 import daemon_case
 from daemon_case import DaemonCase, main
 
-# Writes down how long a file was when it was synced.
+# Writes down how long a file was when it was synced, and what is written to it by offset. Where there is the file that
+# LARES_TEST_FAIL_SYNC names, it goes and the sync of a journal fails.
 COUNTER = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+static int path_of(int fd, char path[512]) {
+  char link[64];
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+  const ssize_t n = readlink(link, path, 511);
+  if (n > 0) path[n] = 0;
+  return n > 0;
+}
+static void note(const char* variable, long n, const char* path) {
+  char line[640];
+  const int out = open(getenv(variable), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+  if (out >= 0 && write(out, line, (size_t)snprintf(line, sizeof line, "%ld %s\n", n, path)) < 0) abort();
+  if (out >= 0) close(out);
+}
 int fdatasync(int fd) {
   struct stat s;
-  char link[64], path[512], line[640];
+  char path[512];
+  const int known = path_of(fd, path);
+  if (known && strstr(path, ".journal") && unlink(getenv("LARES_TEST_FAIL_SYNC")) == 0) {
+    errno = EIO;
+    return -1;
+  }
   const long size = fstat(fd, &s) == 0 ? (long)s.st_size : -1;
   const int done = ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-  const ssize_t n = readlink(link, path, sizeof path - 1);
-  const int out = open(getenv("LARES_TEST_SYNCED"), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-  if (n > 0 && out >= 0) {
-    path[n] = 0;
-    if (write(out, line, (size_t)snprintf(line, sizeof line, "%ld %s\n", size, path)) < 0) abort();
-  }
-  if (out >= 0) close(out);
+  if (known) note("LARES_TEST_SYNCED", size, path);
   return done;
 }
+ssize_t pwrite(int fd, const void* bytes, size_t n, off_t at) {
+  char path[512];
+  if (path_of(fd, path)) note("LARES_TEST_WRITTEN", (long)at, path);
+  return ((ssize_t (*)(int, const void*, size_t, off_t))dlsym(RTLD_NEXT, "pwrite"))(fd, bytes, n, at);
+}
+ssize_t pwrite64(int fd, const void* bytes, size_t n, off_t at) { return pwrite(fd, bytes, n, at); }
 """
 
 
@@ -47,13 +67,15 @@ class SyncTest(DaemonCase):
         if not shutil.which("cc"):
             self.skipTest("no C compiler")
         source, self.library, self.synced = (os.path.join(self.home, name) for name in ("synced.c", "synced.so", "synced"))
+        self.written, self.fail_sync = self.synced + "-written", self.synced + "-fail"
         with open(source, "w", encoding="utf-8") as f:
             f.write(COUNTER)
         subprocess.run(["cc", "-shared", "-fPIC", source, "-o", self.library, "-ldl"], check=True)
 
     def start(self, *answers):
         script = [a if isinstance(a, dict) else {"text": a} for a in answers]
-        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced)
+        self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, script, LD_PRELOAD=self.library, LARES_TEST_SYNCED=self.synced,
+                             LARES_TEST_WRITTEN=self.written, LARES_TEST_FAIL_SYNC=self.fail_sync)
         return self.connect()
 
     def size(self, s):
@@ -84,6 +106,25 @@ class SyncTest(DaemonCase):
         with open(os.path.join(self.daemon.state, "sessions", s + ".journal"), "rb") as f:
             self.assertIn(b'"output":"     1  alpha', f.read()[:largest])
         self.open_gate(gate)
+        c.until("turn/ended")
+        self.assertTrue(self.is_synced(s, self.size(s)))
+
+    def test_what_a_failed_sync_left_unsure_is_written_again(self):
+        c = self.start("hm</think>One.", "hm</think>Two.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.", id="p1")
+        c.until("turn/ended")
+        self.assertTrue(self.is_synced(s, self.size(s)))
+        sure = self.size(s)
+        open(self.fail_sync, "w", encoding="utf-8").close()
+        with self.assertRaisesRegex(Refused, "Input/output error"):
+            self.prompt(c, s, "Go on.", id="p2")
+        self.assertFalse(os.path.exists(self.fail_sync))
+        open(self.written, "w", encoding="utf-8").close()
+        self.prompt(c, s, "Go on.", id="p3")
+        with open(self.written, encoding="utf-8") as f:
+            first = next(int(line.split(" ", 1)[0]) for line in f if line.strip().endswith(s + ".journal"))
+        self.assertLessEqual(first, sure)  # where the sync that failed began
         c.until("turn/ended")
         self.assertTrue(self.is_synced(s, self.size(s)))
 
