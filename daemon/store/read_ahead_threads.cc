@@ -4,8 +4,11 @@
 #include <atomic>
 #include <cerrno>
 #include <condition_variable>
+#include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <vector>
 
 #include "daemon/store/aligned_buffer.h"
 #include "daemon/store/read_ahead.h"
@@ -53,24 +56,38 @@ class Window {
       changed_.notify_all();
     }
   }
+  // Whoever works ends; to be called before they are waited for.
+  void stop() {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    changed_.notify_all();
+  }
+  // Without anybody who works.
+  void read_alone(const Disk::OnBlock& on_block) {
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      const auto n = read_block(blocks_[i], slot(i));
+      if (!hand(i, n, on_block)) return;
+    }
+  }
   void hand_over(const Disk::OnBlock& on_block) {
     for (std::size_t i = 0; i < blocks_.size(); ++i) {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return ready_[i % kReadsInFlight]; });
       const auto n = results_[i % kReadsInFlight];
       lock.unlock();
-      const bool more = n ? on_block(i, std::span<const std::byte>(slot(i), *n))
-                          : on_block(i, tl::unexpected(n.error()));
+      if (!hand(i, n, on_block)) return;
       lock.lock();
       ready_[i % kReadsInFlight] = false;
       taken_ = i + 1;
-      if (!more) stop_ = true;
       changed_.notify_all();
-      if (!more) return;
     }
   }
 
  private:
+  bool hand(std::size_t i, const DiskResult<std::size_t>& n, const Disk::OnBlock& on_block) const {
+    return n ? on_block(i, std::span<const std::byte>(slot(i), *n))
+             : on_block(i, tl::unexpected(n.error()));
+  }
   std::byte* slot(std::size_t i) const { return memory_.data() + i % kReadsInFlight * kBlockBytes; }
 
   std::span<const FdBlock> blocks_;
@@ -89,9 +106,18 @@ void read_ahead_threads(std::span<const FdBlock> blocks, const Disk::OnBlock& on
   if (blocks.empty()) return;
   Window window(blocks);
   std::vector<std::jthread> threads;
-  for (std::size_t i = 0; i < std::min<std::size_t>(kThreads, blocks.size()); ++i)
-    threads.emplace_back([&] { window.work(); });
-  window.hand_over(on_block);
+  // Before the threads are waited for, also where on_block throws
+  const std::unique_ptr<Window, void (*)(Window*)> at_end(&window, [](Window* w) { w->stop(); });
+  threads.reserve(kThreads);
+  try {
+    for (std::size_t i = 0; i < std::min<std::size_t>(kThreads, blocks.size()); ++i)
+      threads.emplace_back([&] { window.work(); });
+  } catch (const std::system_error&) {  // there are no more to be had; fewer do
+  }
+  if (threads.empty())
+    window.read_alone(on_block);
+  else
+    window.hand_over(on_block);
 }
 
 }  // namespace lares::daemon::store

@@ -99,24 +99,25 @@ std::size_t read_ahead_uring(std::span<const FdBlock> blocks, const Disk::OnBloc
     ready[i % depth] = 1;
     return true;
   };
-  const auto ended = [&](std::size_t n) {
+  // However this ends, be it that on_block throws.
+  const auto drain = [&](Ring*) {
     while (in_flight > 0 && reap()) {
     }
     if (in_flight > 0) (void)memory.release();  // the kernel may still write there
-    return n;
   };
+  const std::unique_ptr<Ring, decltype(drain)> at_end(&ring, drain);
   for (std::size_t next = 0; next < blocks.size(); ++next) {
     std::size_t added = 0;
     for (; started < blocks.size() && started < next + depth; ++started, ++added)
       ring.start(blocks[started], slot(started), started);
-    if (!ring.submit(added, &in_flight)) return ended(next);
+    if (!ring.submit(added, &in_flight)) return next;
     while (!ready[next % depth])
-      if (!reap()) return ended(next);
+      if (!reap()) return next;
     ready[next % depth] = 0;
     const auto n = finish(blocks[next], slot(next), results[next % depth]);
     const bool more = n ? on_block(next, std::span<const std::byte>(slot(next), *n))
                         : on_block(next, tl::unexpected(n.error()));
-    if (!more) return ended(blocks.size());
+    if (!more) return blocks.size();
   }
   return blocks.size();
 }
