@@ -62,16 +62,26 @@ void Log::begin_anew() const {
   struct stat there {};
   bytes_ = 0;
   if (::fstat(fd_, &ours) == 0 && ::stat(path_.c_str(), &there) == 0 &&
-      ours.st_ino == there.st_ino && ours.st_dev == there.st_dev &&
-      ::rename(path_.c_str(), (path_ + ".1").c_str()) == 0) {
-    const int fresh = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    // stdout and stderr are one file where `lares` started this.
-    struct stat out {};
-    if (fresh >= 0 && ::fstat(STDOUT_FILENO, &out) == 0 && out.st_ino == ours.st_ino &&
-        out.st_dev == ours.st_dev)
-      ::dup2(fresh, STDOUT_FILENO);
-    if (fresh >= 0) ::dup2(fresh, fd_);
-    if (fresh >= 0) ::close(fresh);
+      ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) {
+    // Opened before anything has another name: a log whose path is gone is never found again.
+    const std::string older = path_ + ".1", newer = path_ + ".new";
+    const int fresh = ::open(
+        newer.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fresh < 0) return;
+    if (::rename(path_.c_str(), older.c_str()) != 0) {
+      ::unlink(newer.c_str());
+    } else if (::rename(newer.c_str(), path_.c_str()) != 0) {
+      ::rename(older.c_str(), path_.c_str());
+      ::unlink(newer.c_str());
+    } else {
+      // stdout and stderr are one file where `lares` started this.
+      struct stat out {};
+      if (::fstat(STDOUT_FILENO, &out) == 0 && out.st_ino == ours.st_ino &&
+          out.st_dev == ours.st_dev)
+        ::dup2(fresh, STDOUT_FILENO);
+      ::dup2(fresh, fd_);
+    }
+    ::close(fresh);
   }
 }
 

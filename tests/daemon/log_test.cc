@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -72,6 +73,27 @@ TEST(Log, AFileThatHadGrownBeforeIsBegunAnewAtOnce) {
   log.event("start");
   EXPECT_EQ(contents(file.path), "start\n");
   EXPECT_EQ(contents(file.path + ".1").size(), 2 * kBytesMax + 1);
+}
+
+TEST(Log, WhereNoFileCanBeOpenedItIsBegunAnewLater) {
+  File file;
+  Log log(file.fd);
+  log.rotate(file.path, kBytesMax);
+  const auto write = [&](int n) {
+    for (int i = 0; i < n; ++i) log.event("something", {{"long", std::string(50, 'x')}});
+  };
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = static_cast<rlim_t>(file.fd) + 1;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  write(100);
+  ::setrlimit(RLIMIT_NOFILE, &before);
+  EXPECT_GT(contents(file.path).size(), kBytesMax);
+  write(200);
+  EXPECT_LE(contents(file.path).size(), kBytesMax + 100);
+  EXPECT_LE(contents(file.path + ".1").size(), 3 * kBytesMax);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(file.folder), {}), 2);
 }
 
 TEST(Log, WhereTheDescriptorIsAnotherFileNothingIsMoved) {
