@@ -33,7 +33,7 @@ class Writer {
   explicit Writer(const TreeShape& shape) : shape_(shape) {}
 
   void directory(Entries entries, std::size_t prefix, int depth) {
-    std::size_t n_names = 0, n_left_out = 0;
+    std::size_t n_names = 0, n_left_out = 0, n_below = 0, n_below_left_out = 0;
     while (!entries.empty()) {
       const std::string_view rest = std::string_view(entries.front().path).substr(prefix);
       const std::size_t slash = rest.find('/');
@@ -51,9 +51,13 @@ class Writer {
       const auto end = std::ranges::find_if(
           entries, [&](const TreeEntry& e) { return !e.path.starts_with(begins); });
       const auto n = static_cast<std::size_t>(end - entries.begin());
-      below(entries.first(n), begins.substr(prefix), prefix + slash + 1, depth);
+      if (n_below++ < shape_.names_max)
+        below(entries.first(n), begins.substr(prefix), prefix + slash + 1, depth);
+      else
+        ++n_below_left_out;
       entries = entries.subspan(n);
     }
+    if (n_below_left_out > 0) line(fmt::format("[{} more directories]", n_below_left_out), depth);
     if (n_left_out > 0) line(fmt::format("[{} more files]", n_left_out), depth);
   }
   std::string text;

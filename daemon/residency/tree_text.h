@@ -16,7 +16,7 @@ struct TreeEntry {
 // How much of it is written out.
 struct TreeShape {
   int depth_max = 1 << 20;          // directories below are one line
-  std::size_t names_max = 1 << 30;  // of one directory
+  std::size_t names_max = 1 << 30;  // of files in one directory, and of directories
 };
 
 // `entries` in bytewise path order; `notes` are lines of their own at the end.

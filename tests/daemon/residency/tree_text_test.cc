@@ -66,5 +66,15 @@ TEST(TreeText, ShrinksToWhatThereIsRoomFor) {
   EXPECT_EQ(tree_text(entries, tree_shape(entries, 1, {}), {}).find("0/ [300 files]\n"), 7u);
 }
 
+// Nor are more directories named than files: neither has a bound of its own.
+TEST(TreeText, ShrinksWhereDirectoriesAreMany) {
+  std::vector<TreeEntry> entries;
+  for (int a = 1000; a < 3000; ++a) entries.push_back({"d" + std::to_string(a) + "/x.c", ""});
+  const auto text = tree_text(entries, tree_shape(entries, 2'000, {}), {});
+  EXPECT_LE(text.size(), 2'000u);
+  EXPECT_TRUE(text.starts_with("<tree>\nd1000/")) << text;
+  EXPECT_TRUE(text.ends_with(" more directories]\n</tree>\n")) << text;
+}
+
 }  // namespace
 }  // namespace lares::daemon
