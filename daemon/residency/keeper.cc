@@ -160,7 +160,10 @@ std::optional<Keeper::Restored> Keeper::restore() {
   const store::Restored read = store_->restore(in.receiver());
   lost_ = read.lost;
   lost_.insert(lost_.end(), in.lost.begin(), in.lost.end());
-  if (in.prefixes.empty()) return std::nullopt;
+  if (in.prefixes.empty()) {
+    not_wanted();
+    return std::nullopt;
+  }
   chain_.base = in.base;
   for (std::size_t i = 0; i < in.prefixes.size(); ++i)
     chain_.extents.push_back({read.manifest->extents[i].chain_out,
@@ -169,6 +172,14 @@ std::optional<Keeper::Restored> Keeper::restore() {
   epoch_ = in.epoch;
   is_committed_ = chain_.end() == last_end(*in.base);
   return Restored{std::move(in.base), in.epoch, std::move(in.prefixes), lost_};
+}
+
+// Nothing goes on from its extents, which may be gone by then: what is kept next is looked for in
+// the store, or offered from its beginning, and what of it is there is not written again.
+void Keeper::not_wanted() {
+  store_->not_wanted();
+  chain_ = committed_ = {};
+  is_committed_ = false;
 }
 
 // How many of its extents `with` has too.

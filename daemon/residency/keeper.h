@@ -56,6 +56,9 @@ class Keeper {
   // PrefixBuilder::finish() leaving the builder as it is, pages and all, so that it gives a prefix
   // at the end of every extent.
   std::optional<Restored> restore();
+  // What restore() gave is not what sessions begin with: it gives way where the base that is kept
+  // next has no room beside it.
+  void not_wanted();
   const std::vector<std::string>& lost() const {
     return lost_;
   }  // of the last restore() or resume(), a line each: what is not used and why

@@ -100,6 +100,13 @@ std::optional<Keeper::Restored> KeptPrefixes::take_restored() {
   return std::exchange(restored_, std::nullopt);
 }
 
+void KeptPrefixes::not_wanted(const std::string& why) {
+  lost(why);
+  asio::post(strand_, [self = shared_from_this()] {
+    if (self->keeper_) self->keeper_->not_wanted();
+  });
+}
+
 asio::awaitable<void> KeptPrefixes::resume(std::shared_ptr<const Base> base,
                                            std::shared_ptr<Beginnings> all) {
   const auto self = shared_from_this();

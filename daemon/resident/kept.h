@@ -32,7 +32,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   // then gives it, once. A store that could not be opened is opened by tend(), when it can be.
   asio::awaitable<void> restore(const engine::Engine& engine, std::int64_t tokens_max);
   std::optional<Keeper::Restored> take_restored();
-  void lost(const std::string& why) const;  // what was restored is of no use
+  void not_wanted(const std::string& why);  // what was restored is of no use
 
   // Those whose prefixes are kept; of no others is anything written.
   void bases(const std::vector<NumberedBase>& bases);
@@ -61,6 +61,7 @@ class KeptPrefixes : public std::enable_shared_from_this<KeptPrefixes> {
   Keeper::Usage usage() const;  // as it was noted last, so that nobody waits for the disk
 
  private:
+  void lost(const std::string& why) const;
   void open();
   void read_what_was_left();
   void write(const std::vector<std::pair<engine::PrefixRef, std::shared_ptr<const Base>>>& some);

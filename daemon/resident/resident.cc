@@ -84,7 +84,7 @@ void Resident::make_tree() {
   world.on_brought_back = [all = beginnings_](std::vector<engine::PrefixRef> prefixes) {
     all->restored(std::move(prefixes));
   };
-  world.on_lost = [kept = kept_](const std::string& why) { kept->lost(why); };
+  world.on_lost = [kept = kept_](const std::string& why) { kept->not_wanted(why); };
   tree_ = std::make_unique<ResidentTree>(root_, std::move(world));
 }
 

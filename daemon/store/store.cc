@@ -212,6 +212,7 @@ Result<std::uint64_t> Store::commit(std::span<const Hash256> chain,
   current_uncertain_ = !done;
   if (!done) return tl::unexpected(refused(attempted, done.error().text()));
   restored_ = 0;
+  wanted_ = true;
   for (const Hash256& name : chain) extents_[name].fresh = false;
   paused_until_.reset();
   return epoch;

@@ -147,6 +147,9 @@ class Store {
   // Deletes what neither CURRENT, the epoch before, a pinned one nor an extent put and not yet
   // committed needs, once it has been seen so for the grace period.
   Result<GcReport> gc();
+  // What restore() gave or left is of no use to anybody, until the next commit: it goes too where
+  // there would be no room else.
+  void not_wanted() { wanted_ = false; }
   Usage usage() const;
   std::uint64_t epoch() const { return current_; }  // 0: nothing is committed
 
@@ -203,6 +206,7 @@ class Store {
   std::set<std::uint64_t> reachable_epochs() const;
   std::string why_nothing_may_be_deleted() const;
   bool delete_epoch(std::uint64_t epoch);
+  bool forget_current();
   bool delete_extent(const Hash256& chain_out);
   bool delete_oldest_quarantined();
   Result<> make_room(std::uint64_t bytes, std::string_view attempted);
@@ -221,6 +225,7 @@ class Store {
   std::multiset<std::uint64_t> pins_;
   std::uint64_t current_ = 0, last_epoch_ = 0, n_quarantined_ = 0;
   std::uint64_t restored_ = 0;  // the epoch that restore() gave back, until the next commit
+  bool wanted_ = true;          // see not_wanted()
   bool root_durable_ = false;   // the store's own directory and those in it
   std::optional<Current> current_file_;  // as it is on disk, when it can be read
   std::string current_damage_;           // why not, when there is one

@@ -1,6 +1,7 @@
 // What is deleted, when: after a grace period what nothing reaches, and before that what the cap
 // has no room for.
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 
 #include <fmt/format.h>
@@ -38,6 +39,17 @@ std::string Store::why_nothing_may_be_deleted() const {
 bool Store::delete_epoch(std::uint64_t epoch) {
   if (!disk_->unlink(manifest_path(epoch))) return false;
   epochs_.erase(epoch);
+  return true;
+}
+
+// Its manifest is then one like the others; the name goes first, for what CURRENT names is to be
+// there.
+bool Store::forget_current() {
+  if (const auto gone = disk_->unlink(directory_ + "/CURRENT"); !gone && gone.error() != ENOENT)
+    return false;
+  if (!disk_->sync_dir(directory_)) return false;
+  current_ = restored_ = 0;
+  current_file_.reset();
   return true;
 }
 
@@ -124,7 +136,8 @@ Result<> Store::make_room(std::uint64_t bytes, std::string_view attempted) {
   const auto full = [&](const std::string& why) {
     return tl::unexpected(
         Error{Errc::over_cap,
-              fmt::format("{}: {} more bytes to the {} of {} do not fit the cap of {}{}; raise it",
+              fmt::format("{}: {} more bytes to the {} of {} do not fit the cap of {}{}; end the "
+                          "daemon and delete that directory, and what it has is evaluated again",
                           attempted, bytes, usage().bytes, directory_, options_.bytes_max, why)});
   };
   while (!fits() && delete_oldest_quarantined()) {
@@ -132,11 +145,6 @@ Result<> Store::make_room(std::uint64_t bytes, std::string_view attempted) {
   if (fits()) return {};
   if (auto why = why_nothing_may_be_deleted(); !why.empty()) return full(", and " + why);
   // Epochs go from the oldest on, each with what only it has; first of all what none has.
-  auto keep = std::set<std::uint64_t>(pins_.begin(), pins_.end());
-  keep.insert(current_);
-  keep.insert(restored_);
-  std::vector<std::uint64_t> epochs;
-  for (const auto& [epoch, known] : epochs_) epochs.push_back(epoch);
   const auto drop_unneeded = [&] {
     std::set<std::uint64_t> left;
     for (const auto& [epoch, known] : epochs_) left.insert(epoch);
@@ -149,12 +157,21 @@ Result<> Store::make_room(std::uint64_t bytes, std::string_view attempted) {
       (void)delete_extent(name);
     }
   };
+  const auto drop_epochs = [&] {
+    auto keep = std::set<std::uint64_t>(pins_.begin(), pins_.end());
+    keep.insert(current_);
+    keep.insert(restored_);
+    std::vector<std::uint64_t> epochs;
+    for (const auto& [epoch, known] : epochs_)
+      if (!keep.contains(epoch)) epochs.push_back(epoch);
+    for (const std::uint64_t epoch : epochs) {
+      if (fits()) return;
+      if (delete_epoch(epoch)) drop_unneeded();
+    }
+  };
   drop_unneeded();
-  for (const std::uint64_t epoch : epochs) {
-    if (fits()) return {};
-    if (keep.contains(epoch) || !delete_epoch(epoch)) continue;
-    drop_unneeded();
-  }
+  drop_epochs();
+  if (!fits() && !wanted_ && forget_current()) drop_epochs();
   if (fits()) return {};
   return full(", and nothing more can go");
 }

@@ -148,6 +148,30 @@ class Bare : public engine::Prefix {
   std::vector<Token> tokens_;
 };
 
+// After a start with a lower bound.
+TEST(Keeper, WhatIsNotWantedGivesWayToWhatIs) {
+  const World& w = world();
+  tools::test::Scratch dir;
+  const std::string store = dir.at("store");
+  EXPECT_THAT(keep(*open(store), w.first, 7), ElementsAre());
+  const std::uint64_t bytes = open(store)->usage().bytes, bytes_max = bytes + bytes / 8;
+  {
+    const auto keeper = open(store, {.bytes_max = bytes_max});
+    ASSERT_TRUE(keeper->restore());
+    EXPECT_THAT(keep(*keeper, w.second, 8), ElementsAre(HasSubstr("do not fit the cap")));
+    EXPECT_FALSE(keeper->usage().committed);
+  }
+  {
+    const auto keeper = open(store, {.bytes_max = bytes_max});
+    expect_restored(keeper->restore(), w.first, 7, w.first.prefixes.size());
+    keeper->not_wanted();
+    EXPECT_THAT(keep(*keeper, w.second, 8), ElementsAre());
+    EXPECT_TRUE(keeper->usage().committed);
+    EXPECT_LE(keeper->usage().bytes, bytes_max);
+  }
+  expect_restored(open(store)->restore(), w.second, 8, w.second.prefixes.size());
+}
+
 TEST(Keeper, NoStepIsLongerThanAnExtent) {
   tools::test::Scratch dir;
   const auto keeper = open(dir.at("store"));

@@ -197,6 +197,52 @@ TEST_F(Crash, WithACapLosingPowerAtAnyOperationLosesNothingCommitted) {
     }
 }
 
+// What was committed with more room is not wanted any more: whenever the power goes, the next
+// daemon has room for what is.
+TEST_F(Crash, LosingPowerWhileWhatIsNotWantedGivesWayBlocksNothing) {
+  const Chain& large = world().c;
+  const Chain small = make_chain(world().fingerprint, 40, {.n_tokens = {256}});
+  const std::byte payload[] = {std::byte{9}};
+  const auto with_large = [&] {
+    Life life{new_disk()};
+    auto store = life.open().value();
+    for (const Piece& piece : large) EXPECT_TRUE(put(*store, piece));
+    EXPECT_TRUE(store->commit(names(large, large.size()), {}));
+    life.bytes_max = store->usage().bytes / 2;
+    return life;
+  };
+  // Empty: `small` is what is kept now.
+  const auto keep_small = [&](Life& life) -> std::string {
+    const auto store = life.open();
+    if (!store) return store.error().message;
+    const Seen seen = restore_all(**store);
+    if (seen.restored.n_extents == 1 && unlike_prefix(seen, small).empty()) return {};
+    (*store)->not_wanted();
+    if (const auto done = put(**store, small[0]); !done) return done.error().message;
+    const auto done = (*store)->commit(names(small, 1), payload);
+    return done ? "" : done.error().message;
+  };
+  Life whole = with_large();
+  whole.disk->plan({});
+  ASSERT_EQ(keep_small(whole), "");
+  const std::size_t n = whole.disk->n_operations();
+  for (std::size_t at = 1; at <= n; ++at)
+    for (unsigned variant = 0; variant < 6; ++variant) {
+      Life life = with_large();
+      life.disk->plan({.kind = Fault::Kind::die, .at = at});
+      (void)keep_small(life);
+      life.disk->lose_power(variant == 0   ? Keep::none
+                            : variant == 1 ? Keep::all
+                                           : Keep::some,
+                            static_cast<unsigned>(at * 100 + variant));
+      ++g_faults;
+      ASSERT_EQ(keep_small(life), "")
+          << "operation " << at << " of " << n << ", variant " << variant;
+      auto store = life.open().value();
+      ASSERT_EQ(unlike_prefix(restore_all(*store), small), "");
+    }
+}
+
 // Killed, then started again on what the page cache has, then without power: what the first process
 // named but did not sync must not be taken for durable by the second.
 TEST_F(Crash, AKilledProcessLeavesNothingThatTheNextOneTrustsTooMuch) {

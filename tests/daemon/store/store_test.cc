@@ -250,6 +250,46 @@ TEST(Store, TheCapTakesTheOldestEpochsAndNeverCurrent) {
   EXPECT_EQ(unlike_prefix(restore_all(store), chains[5]), "");
 }
 
+// As of a daemon that had more room than the next.
+TEST(Store, WhatIsNotWantedGivesWayWhereThereIsNoRoomElse) {
+  auto disk = std::make_shared<CrashDisk>();
+  const ChainShape of_three{.n_tokens = {512, 512, 512}, .page_bytes = 10000},
+      of_one{.n_tokens = {512}, .page_bytes = 10000};
+  const Chain large = make_chain(kFingerprint, 200, of_three);
+  const Chain small = make_chain(kFingerprint, 201, of_one);
+  std::uint64_t one = 0;
+  {
+    auto store = Store::open("/store", kFingerprint, with(disk));
+    for (const Piece& piece : large) ASSERT_TRUE(put(**store, piece));
+    one = (*store)->usage().bytes / 3;
+    ASSERT_TRUE((*store)->commit(names(large, 3), {}));
+  }
+  const auto open = [&] {
+    return Store::open("/store", kFingerprint, {.bytes_max = 2 * one, .disk = disk}).value();
+  };
+  auto store = open();
+  EXPECT_EQ(unlike_prefix(restore_all(*store), large), "");
+  const auto refused = put(*store, small[0]);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::over_cap);
+  store->not_wanted();
+  ASSERT_TRUE(put(*store, small[0]));
+  EXPECT_EQ(store->epoch(), 0u);
+  store.reset();
+  store = open();  // as after a crash there
+  EXPECT_FALSE(restore_all(*store).restored.manifest);
+  ASSERT_TRUE(put(*store, small[0]));
+  const auto committed = store->commit(names(small, 1), {});
+  ASSERT_TRUE(committed) << committed.error().message;
+  EXPECT_LE(store->usage().bytes, 2 * one);
+  store.reset();
+  store = open();
+  EXPECT_EQ(unlike_prefix(restore_all(*store), small), "");
+  // What was committed since is wanted.
+  EXPECT_FALSE(put(*store, large[0]));
+  EXPECT_TRUE(store->has(small[0].chain_out));
+}
+
 TEST(Store, CleaningUpKeepsWhatIsReachableAndWaitsForTheRest) {
   auto disk = std::make_shared<CrashDisk>();
   Clock::time_point now{};
