@@ -32,6 +32,7 @@ tl::expected<void, std::string> make_state_dir(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ec, ignored;
   fs::path what = path;
+  if (!what.has_filename()) what = what.parent_path();  // else its parent is itself
   fs::create_directories(what.parent_path(), ec);
   int error = ec.value();
   if (!ec) {

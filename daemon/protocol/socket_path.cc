@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 
 #include <fmt/format.h>
 
@@ -56,7 +57,9 @@ tl::expected<std::string, std::string> state_dir(const std::string& given) {
   if (!path.starts_with('/'))
     return tl::unexpected(fmt::format(
         "use state directory {}: the path is not absolute; give one that starts with /", path));
-  return path;
+  // "/x/" and "/x/." are /x: one name for what is compared, and whose parent is looked for.
+  const auto plain = std::filesystem::path(path).lexically_normal();
+  return (plain.has_filename() ? plain : plain.parent_path()).string();
 }
 
 std::string tiles_dir() {

@@ -357,6 +357,19 @@ class CliTest(CliCase):
         self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"], [])
         self.assertEqual(self.lares("shutdown")[0], 0)
 
+    def run_without_model(self, **environment):
+        p = subprocess.run(self.command("run", "Go."), cwd=self.root, env=dict(self.env(), **environment), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((p.returncode, p.stdout), (1, b""))
+        return p.stderr.decode()
+
+    def test_a_state_directory_may_be_named_with_a_slash_behind_it(self):
+        for n, ending in enumerate(("/", "//", "/.")):
+            state = os.path.join(self.home, f"of{n}", "state")
+            for _ in range(2):
+                self.assertIn("/nonexistent/config.json", self.run_without_model(LARES_STATE_DIR=state + ending, LARES_MODEL="/nonexistent"))
+            self.assertEqual(os.stat(state).st_mode & 0o777, 0o700)
+
     def test_token_ids_go_in_and_out_where_there_is_no_tokenizer(self):
         golden = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../goldens/micro-flash")
         self.write("ids.json", "[0, 5, 7]")
