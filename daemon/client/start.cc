@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -122,10 +123,20 @@ Result<std::string> daemon_executable() {
   return beside.string();
 }
 
+// What LARES_MODEL names from the directory that this was started in; "": that is not so. The
+// daemon would look for it below its own.
+std::string relative_model_of_environment() {
+  const char* const model = std::getenv("LARES_MODEL");
+  if (!model || *model == '\0' || *model == '/') return "";
+  std::error_code ec;
+  return fs::absolute(model, ec).lexically_normal().string();
+}
+
 Result<pid_t> spawn(const std::string& executable, const DaemonAddress& address) {
   std::vector<std::string> words = {executable, "--socket", address.socket, "--state-dir",
                                     address.state_dir};
-  if (!address.model.empty()) words.insert(words.end(), {"--model", address.model});
+  const std::string model = address.model.empty() ? relative_model_of_environment() : address.model;
+  if (!model.empty()) words.insert(words.end(), {"--model", model});
   std::vector<char*> argv;
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

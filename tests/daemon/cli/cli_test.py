@@ -363,6 +363,9 @@ class CliTest(CliCase):
         self.assertEqual((p.returncode, p.stdout), (1, b""))
         return p.stderr.decode()
 
+    def test_a_models_name_in_the_environment_is_one_from_here(self):
+        self.assertIn(f"{self.root}/models/none/config.json", self.run_without_model(LARES_MODEL="./models/none"))
+
     def test_a_state_directory_may_be_named_with_a_slash_behind_it(self):
         for n, ending in enumerate(("/", "//", "/.")):
             state = os.path.join(self.home, f"of{n}", "state")
