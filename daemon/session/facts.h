@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <vector>
 
 #include "daemon/protocol/wire.h"
 #include "daemon/session/session.h"
@@ -16,7 +18,7 @@ namespace lares::daemon {
 inline constexpr std::string_view kAppended = "lares/appended", kRepaired = "lares/repaired",
                                   kShown = "lares/shown", kForked = "lares/forked",
                                   kShortened = "lares/shortened", kDrawn = "lares/drawn",
-                                  kPutAway = "lares/put_away";
+                                  kPutAway = "lares/put_away", kLeft = "lares/left";
 // What came before happened elsewhere
 inline constexpr std::string_view kImported = "lares/imported";
 
@@ -28,8 +30,9 @@ inline std::string blob_shown(const protocol::FileChange& change) {
 }
 
 inline TurnLog::Undo undo_of(const std::string& snapshot,
-                             const std::vector<protocol::RewindChange>& changes) {
-  TurnLog::Undo undo{snapshot, {}};
+                             const std::vector<protocol::RewindChange>& changes,
+                             LeftByRewinding left) {
+  TurnLog::Undo undo{snapshot, {}, std::move(left)};
   for (const auto& change : changes) undo.paths.push_back(change.path);
   return undo;
 }

@@ -69,6 +69,13 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
     return;
   }
+  if (method == kLeft) {
+    left_by_rewinding_.clear();
+    if (const auto names = params.find("names"); names != params.end() && names->is_object())
+      for (const auto& [path, name] : names->items())
+        if (name.is_string()) left_by_rewinding_[path] = name.get<std::string>();
+    return;
+  }
   if (method == kSettings) {
     if (auto settings = protocol::from_json<protocol::SessionSettings>(params))
       info_.settings = std::move(*settings);
@@ -154,7 +161,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       std::type_identity<protocol::ApprovalResolved>{});
   with(
       [&](auto& x) {
-        turn_log_.cut(x.turn_id, transcript_, undo_of(x.undo, x.changes));
+        turn_log_.cut(x.turn_id, transcript_,
+                      undo_of(x.undo, x.changes, std::exchange(left_by_rewinding_, {})));
         forget_what_was_shown();
       },
       std::type_identity<protocol::SessionRewound>{});
@@ -197,6 +205,7 @@ void Session::forget() {
   permissions_.forget();
   forget_what_was_shown();
   shown_.forget();
+  left_by_rewinding_.clear();
   moved_from_.clear();
   repair_.clear();
   put_away_ = false;

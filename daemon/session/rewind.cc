@@ -48,6 +48,19 @@ std::string name_on_disk(const std::string& path) {
   return tools::blob_sha(std::string(std::istreambuf_iterator<char>(in), {}));
 }
 
+// Nobody is asked before a rewinding is taken back, and nothing takes that back: what is not as the
+// rewinding left it stays.
+std::vector<protocol::SkippedFile> changed_since(const tools::Restored& would,
+                                                 const LeftByRewinding& left) {
+  std::vector<protocol::SkippedFile> out;
+  for (const auto& change : would.done) {
+    const auto then = left.find(change.path);
+    if (then != left.end() && then->second != named(change.before))
+      out.push_back({change.path, "it was changed since it was rewound"});
+  }
+  return out;
+}
+
 // Follows what a session's calls left of the files that go back. Edits say it; of commands the
 // snapshots around them do. A command without both may have changed anything, so what was left
 // before it is not known any more.
@@ -217,6 +230,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
   }
   result.not_done = way.not_done;
   std::map<std::string, std::string> now;
+  LeftByRewinding left;
   if (!way.steps.empty()) {
     std::vector<tools::RestoreStep> steps;
     for (auto& [snapshot, selection] : way.steps) steps.push_back({snapshot, std::move(selection)});
@@ -226,14 +240,19 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
       co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
     result.undo = restored->before.id;
     tell(*restored, result);
-    for (const auto& change : restored->done) now[change.path] = named(change.before);
+    for (const auto& change : restored->done) {
+      now[change.path] = named(change.before);
+      left[change.path] = named(change.after);
+    }
   }
   auto telling = tell_unheld(std::move(way.edits), result);
   co_await std::move(telling);
   auto marking = mark_others(turns, std::move(now), result.changes);
   co_await std::move(marking);
   if (request.dry_run) co_return result;
-  turn_log_.cut(request.turn_id, transcript_, undo_of(result.undo, result.changes));
+  if (!left.empty()) record(kLeft, {{"names", left}});
+  turn_log_.cut(request.turn_id, transcript_,
+                undo_of(result.undo, result.changes, std::move(left)));
   fact(protocol::SessionRewound{
       .turn_id = request.turn_id, .undo = result.undo, .changes = result.changes});
   forget_what_was_shown();
@@ -260,12 +279,22 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::unrewind() {
   if (!undo.snapshot.empty() && !undo.paths.empty()) {
     std::vector<tools::RestoreStep> steps;
     steps.push_back({undo.snapshot, {.all = false, .paths = undo.paths}});
-    auto going = world_.checkpoints->go_back(info_.root, std::move(steps), /*dry=*/false);
-    const auto restored = co_await std::move(going);
-    if (!restored)
-      co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
-    result.undo = restored->before.id;
-    tell(*restored, result);
+    auto looking = world_.checkpoints->go_back(info_.root, steps, /*dry=*/true);
+    const auto would = co_await std::move(looking);
+    if (!would) co_return tl::unexpected(refusal(Code::internal, what + ": " + would.error()));
+    std::vector<std::string>& paths = steps.front().selection.paths;
+    for (auto& file : changed_since(*would, undo.left)) {
+      std::erase(paths, file.path);
+      result.not_done.push_back(std::move(file));
+    }
+    if (!paths.empty()) {
+      auto going = world_.checkpoints->go_back(info_.root, std::move(steps), /*dry=*/false);
+      const auto restored = co_await std::move(going);
+      if (!restored)
+        co_return tl::unexpected(refusal(Code::internal, what + ": " + restored.error()));
+      result.undo = restored->before.id;
+      tell(*restored, result);
+    }
   }
   result.turn_id = turn_log_.uncut(transcript_);
   fact(protocol::SessionUnrewound{.turn_id = result.turn_id, .changes = result.changes});

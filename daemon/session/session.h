@@ -349,7 +349,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   AskedItems asked_;
   Permissions permissions_;
   TurnLog turn_log_;
-  bool put_away_ = false;  // what closed it
+  LeftByRewinding left_by_rewinding_;  // read back, of the rewinding that is read next
+  bool put_away_ = false;              // what closed it
   bool rewinding_ = false;
   std::unique_ptr<TurnStop> testing_;  // while its tests run for somebody else than the model
   std::string no_checkpoint_;          // why, as people were told last

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,9 @@
 #include "daemon/turn/transcript.h"
 
 namespace lares::daemon {
+
+// The names of the contents that files went back to, by path.
+using LeftByRewinding = std::map<std::string, std::string>;
 
 class TurnLog {
  public:
@@ -54,6 +58,7 @@ class TurnLog {
   struct Undo {
     std::string snapshot;
     std::vector<std::string> paths;
+    LeftByRewinding left = {};  // journals of earlier versions do not say it
   };
   // The turns from this one on go, with what the transcript had of them; they come back with the
   // last of them that went.

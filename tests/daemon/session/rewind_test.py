@@ -85,6 +85,29 @@ class RewindTest(DaemonCase):
         c.call("session/unrewind", sessionId=s)
         self.assertEqual(self.read("new"), "changed by a person\n")
 
+    def test_what_somebody_wrote_since_a_rewinding_stays_when_it_is_taken_back(self):
+        for restarts in (False, True):
+            with self.subTest(restarts=restarts):
+                edit = "hm</think>" + call("str_replace_editor", command="str_replace", path=os.path.join(self.root, "a.txt"), old_str="alpha", new_str="beta")
+                self.write("a.txt", "alpha\n")
+                c = self.start(edit, self.create("new"), self.create("again"), "hm</think>Done.")
+                s = self.session(c)
+                self.turn(c, s, "Go.", 1)
+                c.call("session/rewind", sessionId=s, turnId=1)
+                self.assertEqual((self.read("a.txt"), self.read("new"), self.read("again")), ("alpha\n", None, None))
+                self.write("a.txt", "alpha\nhours of my own work\n")
+                self.write("new", "mine\n")
+                if restarts:
+                    self.daemon.kill()
+                    c = self.start()
+                back = c.call("session/unrewind", sessionId=s)
+                self.assertEqual(back["changes"], [{"path": "again", "kind": "added"}])
+                self.assertEqual(back["notDone"], [{"path": path, "why": "it was changed since it was rewound"} for path in ("a.txt", "new")])
+                self.assertEqual((self.read("a.txt"), self.read("new"), self.read("again")), ("alpha\nhours of my own work\n", "mine\n", "x\n"))
+                for name in ("new", "again"):
+                    os.remove(os.path.join(self.root, name))
+                self.daemon.stop()
+
     def test_a_command_that_changed_nothing_hides_nobodys_edits(self):
         c = self.start(self.create("new"), self.create("both"), self.bash("true"), "hm</think>Done.")
         s = self.session(c, noSandbox=True)
