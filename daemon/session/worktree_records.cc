@@ -35,6 +35,7 @@ static void fields(V& v, WorktreeRecord& x) {
   v.o("began", x.began);
   v.o("beganMs", x.began_ms);
   v.o("applied", x.applied);
+  v.o("earlier", x.earlier);
 }
 
 namespace {
@@ -43,7 +44,7 @@ namespace fs = std::filesystem;
 using protocol::Json;
 
 constexpr std::string_view kSuffix = ".json";
-constexpr std::string_view kBegan = "worktree begins: ";
+constexpr std::string_view kBegan = "worktree begins: ", kApplied = "worktree applied: ";
 
 std::optional<WorktreeRecord> read(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -59,12 +60,28 @@ std::optional<WorktreeRecord> read(const fs::path& path) {
   return out;
 }
 
+std::string label(std::string_view what, const std::string& root) {
+  const fs::path path(root);
+  return fmt::format("{}{}/{}", what, path.parent_path().filename().string(),
+                     path.filename().string());
+}
+
 }  // namespace
 
-std::string began_label(const std::string& root) {
-  const fs::path path(root);
-  return fmt::format("{}{}/{}", kBegan, path.parent_path().filename().string(),
-                     path.filename().string());
+std::string began_label(const std::string& root) { return label(kBegan, root); }
+std::string applied_label(const std::string& root) { return label(kApplied, root); }
+
+void WorktreeRecord::apply(Applied now) {
+  if (!applied.before.empty()) earlier.push_back(std::move(applied));
+  if (earlier.size() >= kAppliedMax) earlier.erase(earlier.begin());
+  applied = std::move(now);
+}
+
+void WorktreeRecord::take_back() {
+  applied = {};
+  if (earlier.empty()) return;
+  applied = std::move(earlier.back());
+  earlier.pop_back();
 }
 
 std::string WorktreeRecords::root_of(const std::string& worktree_of,
@@ -124,11 +141,16 @@ std::string WorktreeRecords::store_of(const std::string& root) const {
 }
 
 bool WorktreeRecords::needs(const tools::Snapshot& snapshot) const {
-  if (!snapshot.label.starts_with(kBegan)) return false;
+  const bool began = snapshot.label.starts_with(kBegan);
+  if (!began && !snapshot.label.starts_with(kApplied)) return false;
+  const std::size_t n_label = began ? kBegan.size() : kApplied.size();
+  const fs::path path(fmt::format("{}/{}{}", directory_, snapshot.label.substr(n_label), kSuffix));
   std::error_code ec;
-  return fs::exists(directory_ + "/" + snapshot.label.substr(kBegan.size()) + std::string(kSuffix),
-                    ec) ||
-         ec;
+  if (!fs::exists(path, ec)) return static_cast<bool>(ec);
+  const auto record = began ? std::nullopt : read(path);
+  return !record || record->applied.theirs == snapshot.id ||
+         std::ranges::find(record->earlier, snapshot.id, &WorktreeRecord::Applied::theirs) !=
+             record->earlier.end();
 }
 
 }  // namespace lares::daemon

@@ -2,6 +2,7 @@
 // key>/<session id>.json. Blocks on the disk; any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,8 @@
 #include "tools/snapshots/snapshots.h"
 
 namespace lares::daemon {
+
+inline constexpr std::size_t kAppliedMax = 64;  // times that are remembered, of one worktree
 
 struct WorktreeRecord {
   std::string session_id, root;
@@ -26,8 +29,11 @@ struct WorktreeRecord {
     std::string theirs;         // of the worktree, that was applied
     std::vector<std::string> paths;
   };
-  Applied applied;  // before empty: it is not, or it was taken back
+  Applied applied;               // before empty: it is not, or it was taken back
+  std::vector<Applied> earlier;  // that are applied, too; the oldest first
 
+  void apply(Applied now);
+  void take_back();                                           // the last one
   std::string name() const { return "lares-" + session_id; }  // git's for it
 };
 
@@ -45,14 +51,15 @@ class WorktreeRecords {
 
   // For Checkpoints::Options.
   std::string store_of(const std::string& root) const;
-  // a worktree that is still there began with it
+  // A worktree that is still there began with it, or was applied as it.
   bool needs(const tools::Snapshot& snapshot) const;
 
  private:
   const std::string directory_;
 };
 
-// Of the snapshot that a worktree begins with.
+// Of the snapshots that a worktree begins with, and is applied as.
 std::string began_label(const std::string& root);
+std::string applied_label(const std::string& root);
 
 }  // namespace lares::daemon

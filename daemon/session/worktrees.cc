@@ -258,17 +258,27 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   const auto failed = [&](const std::string& why) {
     return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
   };
-  auto theirs_taking = checkpoints_.take(record.root, fmt::format("{} applied", record.session_id));
+  auto theirs_taking = checkpoints_.take(record.root, applied_label(record.root),
+                                         /*anew=*/!dry_run);
   const auto theirs = co_await std::move(theirs_taking);
   if (!theirs) co_return failed(theirs.error());
   auto ours_taking = checkpoints_.take(record.worktree_of,
                                        fmt::format("before the changes of {}", record.session_id));
   const auto ours = co_await std::move(ours_taking);
   if (!ours) co_return failed(ours.error());
-  Checkpoints::Three three{record.began, ours->id, theirs->id};
-  auto merging = checkpoints_.merge(record.worktree_of, three,
-                                    fmt::format("the changes of {} applied", record.session_id));
+  auto looking = without_what_was_taken_out(std::move(record), ours->id);
+  record = co_await std::move(looking);
+  // What was applied is here already, whatever became of it.
+  const bool again = !record.applied.theirs.empty();
+  Checkpoints::Three three{again ? record.applied.theirs : record.began, ours->id, theirs->id};
+  const std::string label = fmt::format("the changes of {} applied", record.session_id);
+  auto merging = checkpoints_.merge(record.worktree_of, three, label);
   auto merged = co_await std::move(merging);
+  if (!merged && again) {  // records of earlier versions did not keep that snapshot
+    three.base = record.began;
+    auto merging_all = checkpoints_.merge(record.worktree_of, three, label);
+    merged = co_await std::move(merging_all);
+  }
   if (!merged) co_return failed(merged.error());
   if (!merged->conflicts.empty()) {
     const std::size_t n = merged->conflicts.size();
@@ -287,11 +297,27 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord
   auto putting = put(record, *ours, *merged);
   const auto done = co_await std::move(putting);
   if (!done) co_return tl::unexpected(done.error());
-  record.applied = {ours->id, merged->merged.id, theirs->id, paths_of(merged->changes).paths};
+  record.apply({ours->id, merged->merged.id, theirs->id, paths_of(merged->changes).paths});
   const auto write = [&] { return records_.write(record); };
   if (const auto written = co_await on_disk_pool(disk_, write); !written)
     co_return failed(fmt::format("it is done, but cannot be taken back: {}", written.error()));
   co_return out;
+}
+
+// What is as it was before it was applied was taken out by hand, as with `git stash`.
+asio::awaitable<WorktreeRecord> Worktrees::without_what_was_taken_out(WorktreeRecord record,
+                                                                      std::string ours) {
+  while (!record.applied.before.empty()) {
+    auto comparing = checkpoints_.compare(record.worktree_of, record.applied.before, ours);
+    const auto differ = co_await std::move(comparing);
+    const tools::Selected selected(tools::Selection{.all = false, .paths = record.applied.paths});
+    const bool is_here = !differ || std::ranges::any_of(*differ, [&](const auto& change) {
+      return selected.holds(change.path);
+    });
+    if (is_here) break;
+    record.take_back();
+  }
+  co_return record;
 }
 
 // All of it, or as `ours` was.
@@ -365,7 +391,7 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRe
   const auto restored = co_await std::move(restoring);
   if (!restored) co_return failed(restored.error());
   for (const auto& [path, why] : restored->not_done) out.not_brought.push_back({path, why});
-  record.applied = {};
+  record.take_back();
   const auto write = [&] { return records_.write(record); };
   if (const auto written = co_await on_disk_pool(disk_, write); !written)
     co_return failed(written.error());

@@ -46,6 +46,8 @@ class Worktrees {
   Answer<protocol::WorktreeRemoveResult> remove(WorktreeRecord record, bool branch, bool force);
 
  private:
+  asio::awaitable<WorktreeRecord> without_what_was_taken_out(WorktreeRecord record,
+                                                             std::string ours);
   Answer<tools::Snapshot> bring_along(WorktreeRecord record);
   Answer<std::vector<protocol::RewindChange>> put(WorktreeRecord record, tools::Snapshot ours,
                                                   tools::SnapshotMerge merged);

@@ -125,7 +125,7 @@ std::string applied_text(const protocol::WorktreeApplyResult& done,
     out += fmt::format("  left out {}: {}\n", printable(file.path), printable(file.why));
   const std::size_t n = done.changes.size();
   const std::string files = fmt::format("{} file{}", n, n == 1 ? "" : "s");
-  if (n == 0) return out + "nothing to change: the worktree has it already\n";
+  if (n == 0) return out + "nothing to change: all that the session changed was brought already\n";
   if (asked.dry_run)
     return out + fmt::format("would {} {} in {}\n", asked.undo ? "take back" : "change", files,
                              printable(done.worktree_of));

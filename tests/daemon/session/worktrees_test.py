@@ -279,6 +279,33 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual((status, self.read("b.txt")), (1, "better\n"))
         self.assertIn("nothing was taken back: b.txt (changed since)", err)
 
+    def test_it_is_applied_again_and_again_and_taken_back_as_often(self):
+        self.start()
+        made = self.worktree(self.client())
+        s, theirs = made["sessionId"], lambda text: self.write("b.txt", text, root=made["root"])
+        self.write("a.txt", "mine\n")
+        before = self.read("b.txt")
+        for text in ("uno\n", "eins\n", before):  # the last as after a rewinding
+            theirs(text)
+            status, out, err = self.lares("apply", s)
+            self.assertEqual((status, self.read("b.txt")), (0, text), out + err)
+        self.assertIn("nothing to change", self.lares("apply", s)[1])
+        for text in ("eins\n", "uno\n", before):
+            status, _, err = self.lares("apply", "--undo", s)
+            self.assertEqual((status, self.read("b.txt")), (0, text), err)
+        self.assertIn("they are not applied", self.lares("apply", "--undo", s)[2])
+        self.assertEqual(self.read("a.txt"), "mine\n")
+
+    def test_what_was_taken_out_by_hand_is_applied_once_more(self):
+        self.start()
+        made = self.worktree(self.client())
+        self.write("b.txt", "uno\n", root=made["root"])
+        for _ in range(2):
+            self.assertEqual(self.lares("apply", made["sessionId"])[0], 0)
+            self.assertEqual(self.read("b.txt"), "uno\n")
+            self.git("checkout", "-q", "b.txt")
+        self.assertEqual(self.read("b.txt"), "bee\n")
+
     # ---- removing it
 
     def test_uncommitted_changes_are_removed_only_by_force(self):
