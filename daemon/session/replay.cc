@@ -188,7 +188,12 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         }
       },
       std::type_identity<protocol::ItemCompleted>{});
-  with([&](auto&) { info_.turn_id = 0; }, std::type_identity<protocol::TurnEnded>{});
+  with(
+      [&](auto&) {
+        info_.turn_id = 0;
+        open_.clear();  // earlier versions left a server's question behind
+      },
+      std::type_identity<protocol::TurnEnded>{});
 }
 
 void Session::forget() {
@@ -265,6 +270,10 @@ void Session::mend(const std::string& why) {
   info_.state = "idle";
   if (info_.turn_id == 0) return;
   for (auto& [id, item] : std::map(open_)) {
+    if (item.kind == "note") {
+      complete_question(item, std::nullopt);
+      continue;
+    }
     protocol::Item lost = item;
     if (item.state == "asking")
       lost.state = "denied", lost.output = unanswered_text(item.name, item.why);

@@ -111,7 +111,7 @@ std::int64_t Session::interrupt(std::int64_t turn_id) {
   if (testing_ && turn_id == 0) testing_->request();
   if (!turn_ || (turn_id != 0 && turn_->id != turn_id)) return 0;
   turn_->stop.request();
-  if (answered_) answered_->open();
+  if (question_) question_->settled.open();
   permissions_.stop();
   state("stopping");
   return turn_->id;

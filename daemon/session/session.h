@@ -209,6 +209,13 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     TurnStop stop;
   };
 
+  // That waits for somebody's answer: ask_user's, or an MCP server's.
+  struct Question {
+    std::string item_id;
+    Gate settled;  // answered, or given up
+    std::optional<std::string> answer = {};
+  };
+
   // TurnEvents
   void state(std::string_view state) override;
   void prefill(std::int64_t step, std::int64_t done, std::int64_t total) override;
@@ -261,6 +268,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void drop_tools();
 
   asio::awaitable<std::optional<std::string>> ask(std::string question);
+  void complete_question(protocol::Item item, const std::optional<std::string>& answer);
+  void give_up_questions();  // the turn ends
   bool somebody_is_there() const;
   asio::awaitable<void> before_changes(protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
@@ -343,9 +352,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   CallOutputs call_outputs_;  // read back
   bool sync_wanted_ = false, syncing_ = false;
   std::map<std::string, protocol::Item> open_;  // items begun and not completed, by id
-  std::string waiting_item_;                    // the ask_user call that waits
-  std::optional<std::string> answer_;
-  std::shared_ptr<Gate> answered_;
+  std::shared_ptr<Question> question_;
   AskedItems asked_;
   Permissions permissions_;
   TurnLog turn_log_;

@@ -211,6 +211,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   anew_.reset();
   record_shown();
   permissions_.turn_ended();
+  give_up_questions();
   asked_.turn_ended();
   resident_ = nullptr;
   if (!failure_.empty())
@@ -244,6 +245,7 @@ void Session::turn_lost(std::exception_ptr thrown) {
   const std::string why = thrown_by(thrown);
   const std::int64_t id = turn_ ? turn_->id : info_.turn_id;
   turn_ = nullptr, resident_ = nullptr;
+  if (question_) question_->settled.open();
   asked_.turn_ended();
   open_.clear();
   info_.turn_id = 0, info_.state = "idle";

@@ -10,6 +10,7 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import journal
 from client import DSML, Client, Daemon, Refused, call, remove_home
 
 EXECUTABLE = ""
@@ -38,7 +39,7 @@ class McpClientTest(unittest.TestCase):
         self.addCleanup(os.environ.pop, "LARES_TEST_CONFIG")
 
     def begin(self, *answers, interactive=True):
-        self.daemon = Daemon(EXECUTABLE, self.home, [{"text": a} for a in answers])
+        self.daemon = Daemon(EXECUTABLE, self.home, [a if isinstance(a, dict) else {"text": a} for a in answers])
         self.addCleanup(self.daemon.stop)
         self.client = Client(self.daemon.socket)
         self.addCleanup(self.client.close)
@@ -76,6 +77,66 @@ class McpClientTest(unittest.TestCase):
         self.client.sock.settimeout(20)
         self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
         self.client.call("approval/reply", sessionId=self.session, itemId=asking["id"], decision="deny")
+        self.client.until("turn/ended", reason="end_turn")
+
+    def gate(self):
+        path = os.path.join(self.home, "gate")
+        os.mkfifo(path)
+        return path
+
+    def open_gate(self, path):
+        with open(path, "w") as f:
+            f.write("x")
+
+    def next_daemon(self, *answers):
+        self.daemon.stop()
+        self.daemon.start([{"text": a} for a in answers])
+        self.client = Client(self.daemon.socket)
+        self.addCleanup(self.client.close)
+        self.client.call("session/subscribe", sessionId=self.session, after=-1, interactive=True)
+
+    def test_a_late_question_does_not_outlive_the_turn(self):
+        self.begin(mcp_call("elicit_late"), {"text": "x</think>Done.", "gate": (gate := self.gate())})
+        asked = self.until("waiting", "ask_user")
+        self.open_gate(gate)
+        told = [m["params"]["item"] for m in self.client.until("turn/ended", reason="end_turn") if m["method"] == "item/completed" and m["params"]["item"]["id"] == asked["id"]]
+        self.assertEqual([i["state"] for i in told], ["cancelled"])
+        self.assertRegex(told[0]["text"], r"How many\?[\s\S]*\n\(not answered\)$")
+        with self.assertRaises(Refused) as refused:
+            self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
+        self.assertEqual(refused.exception.kind, "not_found")
+
+    def test_a_question_that_an_older_journal_left_open_waits_no_more(self):
+        self.begin(mcp_call("elicit_late"), {"text": "x</think>Done.", "gate": (gate := self.gate())})
+        asked = self.until("waiting", "ask_user")
+        self.open_gate(gate)
+        self.client.until("turn/ended", reason="end_turn")
+        self.daemon.stop()
+
+        def as_another(params):
+            if params["item"]["id"] == asked["id"]:
+                params["item"]["id"] = "1.other"
+
+        journal.rewrite(os.path.join(self.daemon.state, "sessions", self.session + ".journal"), "item/completed", as_another)
+        self.next_daemon("x</think>" + call("ask_user", question="Red or blue?"), "x</think>Done.")
+        self.client.call("prompt/send", sessionId=self.session, id="p2", content="Go on.")
+        seen = self.client.until("session/state", state="waiting")
+        self.assertNotIn(asked["id"], [m["params"].get("item", {}).get("id") for m in seen])
+        mine = self.until("waiting", "ask_user")
+        self.client.call("question/reply", sessionId=self.session, itemId=mine["id"], text="Red")
+        self.assertEqual(self.until("done", "ask_user")["output"], "Red")
+        self.client.until("turn/ended", reason="end_turn")
+
+    def test_a_late_question_gives_way_to_the_models(self):
+        self.begin(mcp_call("elicit_late"), {"text": "x</think>" + call("ask_user", question="Red or blue?"), "gate": (gate := self.gate())}, "x</think>Done.")
+        late = self.until("waiting", "ask_user")
+        self.open_gate(gate)
+        self.client.sock.settimeout(20)
+        mine = self.until("waiting", "ask_user")
+        self.assertEqual((late["kind"], mine["kind"]), ("note", "tool"))
+        self.assertEqual(self.until("cancelled", "ask_user")["id"], late["id"])
+        self.client.call("question/reply", sessionId=self.session, itemId=mine["id"], text="Red")
+        self.assertEqual(self.until("done", "ask_user")["output"], "Red")
         self.client.until("turn/ended", reason="end_turn")
 
     def test_a_stopped_turn_takes_its_question_along(self):
