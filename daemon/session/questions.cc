@@ -3,6 +3,8 @@
 #include <map>
 #include <utility>
 
+#include <boost/asio/error.hpp>
+#include <boost/system/system_error.hpp>
 #include <fmt/format.h>
 
 #include "daemon/session/facts.h"
@@ -51,6 +53,9 @@ asio::awaitable<std::optional<std::string>> Session::ask(std::string question) {
     if (!own) throw;
   }
   if (question_ == waiting) question_ = nullptr;
+  // The stop opens it before it cancels the call: that is not that nobody is there.
+  if (!own && !waiting->answer && turn_ && turn_->stop.requested())
+    throw boost::system::system_error(asio::error::operation_aborted);
   const auto item = open_.find(waiting->item_id);  // gone: the turn has ended, and told of it
   if (!own || item == open_.end()) co_return waiting->answer;
   complete_question(item->second, waiting->answer);
