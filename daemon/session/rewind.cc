@@ -120,8 +120,7 @@ class Others {
 
 // Each file goes back to what it was before the first of these calls that changed it, as the call
 // says or as the snapshots around it do: what others changed before that stays.
-asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
-    std::vector<TurnLog::Turn> turns) {
+asio::awaitable<Session::WayBack> Session::way_back(std::vector<TurnLog::Turn> turns) {
   std::vector<TurnLog::Call> calls;
   for (auto& turn : turns) calls.insert(calls.end(), turn.calls.begin(), turn.calls.end());
   std::map<std::string, std::string> first;  // snapshots by path; empty: it was changed without one
@@ -146,9 +145,14 @@ asio::awaitable<tl::expected<Session::WayBack, std::string>> Session::way_back(
                            call.name, call.before.empty() ? "before" : "after")});
       continue;
     }
+    if (call.before == after) continue;  // nor is that snapshot needed any more
     auto comparing = world_.checkpoints->compare(info_.root, call.before, after);
     auto changes = co_await std::move(comparing);
-    if (!changes) co_return tl::unexpected(changes.error());
+    if (!changes) {
+      way.not_done.push_back({"", fmt::format("what a call of {} changed is not known: {}",
+                                              call.name, changes.error())});
+      continue;
+    }
     for (const auto& change : *changes) first.try_emplace(change.path, call.before);
   }
   for (const auto& [path, snapshot] : first)
@@ -224,9 +228,7 @@ asio::awaitable<Reply<protocol::SessionRewindResult>> Session::rewind(
   WayBack way;
   if (request.files == "restore") {
     auto looking = way_back(turns);
-    auto found = co_await std::move(looking);
-    if (!found) co_return tl::unexpected(refusal(Code::internal, what + ": " + found.error()));
-    way = std::move(*found);
+    way = co_await std::move(looking);
   }
   result.not_done = way.not_done;
   std::map<std::string, std::string> now;

@@ -283,7 +283,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
     };
     std::vector<Edit> edits;  // by calls that say what they found, the first of each file
   };
-  asio::awaitable<tl::expected<WayBack, std::string>> way_back(std::vector<TurnLog::Turn> turns);
+  asio::awaitable<WayBack> way_back(std::vector<TurnLog::Turn> turns);
   // Which of them stay, because no snapshot holds the file.
   asio::awaitable<void> tell_unheld(std::vector<WayBack::Edit> edits,
                                     protocol::SessionRewindResult& result);

@@ -200,6 +200,28 @@ class RewindTest(DaemonCase):
         self.assertEqual([x["path"] for x in c.call("session/rewind", sessionId=s)["changes"]], names)
         self.assertEqual(n_snapshots(), before + 1)
 
+    def test_a_snapshot_that_was_given_up_hides_no_other(self):
+        c = self.start(self.bash("true"), "hm</think>One.", self.bash("echo x > cmd"), "hm</think>Two.", self.create("new"), "hm</think>Three.")
+        s = self.session(c, noSandbox=True)
+        calls = []
+        for n in (1, 2, 3):
+            self.write("a.txt", f"{n}\n")  # so that each call has a snapshot of its own
+            calls += [m["params"]["item"] for m in self.turn(c, s, "Go.", n) if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.daemon.stop()
+        given_up = lambda n: [os.remove(ref) for ref in glob.glob(os.path.join(self.daemon.state, "snapshots", "*", "refs", "lares", "snapshots", "*")) if pathlib.Path(ref).read_text().strip() == calls[n]["snapshot"]]
+        self.assertEqual(calls[0]["snapshot"], calls[0]["snapshotAfter"])
+        self.assertEqual(len(given_up(0)), 1)
+        c = self.start()
+        plan = c.call("session/rewind", sessionId=s, turnId=1, dryRun=True)
+        self.assertEqual(([x["path"] for x in plan["changes"]], plan.get("notDone", [])), (["cmd", "new"], []))
+        self.daemon.stop()
+        self.assertEqual(len(given_up(1)), 1)
+        c = self.start()
+        done = c.call("session/rewind", sessionId=s, turnId=1)
+        self.assertEqual([x["path"] for x in done["changes"]], ["new"])
+        self.assertEqual([x.get("path") for x in done["notDone"]], [""])
+        self.assertRegex(done["notDone"][0]["why"], "^what a call of bash changed is not known: there is no snapshot")
+
     def test_a_session_at_work_is_not_rewound(self):
         c = self.start("hm</think>One.", {"text": "hm</think>Two.", "gate": (gate := self.gate())})
         s = self.session(c)
