@@ -234,7 +234,7 @@ asio::awaitable<void> Session::run(std::int64_t turn_id, Prompt* prompt) {
   start_next();
   if (!turn_) {
     state("idle");
-    idle_.open();
+    if (!rewinding_) idle_.open();  // it began while the end was synced, and opens it
     watch_jobs();
   }
 }
@@ -251,7 +251,7 @@ void Session::turn_lost(std::exception_ptr thrown) {
   info_.turn_id = 0, info_.state = "idle";
   last_reason_ = "error";
   fail("the end of a turn: " + why);
-  idle_.open();
+  if (!rewinding_) idle_.open();
   try {
     ephemeral(protocol::TurnEnded{.turn_id = id, .reason = "error", .message = why},
               Subscriber::Weight::state);

@@ -5,6 +5,7 @@ rewind_test.py SCRIPTED_DAEMON [unittest arguments]
 import glob
 import os
 import pathlib
+import select
 import subprocess
 import sys
 
@@ -233,6 +234,25 @@ class RewindTest(DaemonCase):
             self.assertEqual(e.exception.kind, "busy")
         self.open_gate(gate)
         c.until("turn/ended", turnId=2)
+
+    def test_tests_that_begin_as_a_turn_ends_are_waited_for(self):
+        begun, finished = (os.path.join(self.root, name) for name in ("begun", "finished"))
+        for _ in range(3):  # they may begin only when its end is on the disk
+            c, ends = self.start("hm</think>Done."), self.connect()
+            s = self.session(c, noSandbox=True)
+            self.prompt(c, s, "Go.")
+            asks = self.connect()
+            while not os.path.exists(begun):  # refused while the turn runs
+                n = asks.send("session/test", sessionId=s, command=f"touch {begun}; sleep 1; touch {finished}")
+                while not os.path.exists(begun) and not select.select([asks.sock], [], [], 0.01)[0]:
+                    self.assertIsNone(self.daemon.process.poll())
+                if not os.path.exists(begun):
+                    self.assertRaises(Refused, asks.answer, n)
+            ends.call("server/shutdown", when="idle")
+            self.daemon.process.wait(30)
+            self.assertTrue(os.path.exists(finished))
+            self.daemon.stop()
+            os.remove(begun), os.remove(finished)
 
     def test_no_turn_begins_while_it_goes_back_whoever_forks_it_meanwhile(self):
         os.makedirs(os.path.join(self.root, "many"))
