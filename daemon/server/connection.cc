@@ -324,7 +324,7 @@ void Connection::evict(const std::string& why) {
 
 void Connection::follow(std::shared_ptr<Session> session, std::int64_t after, bool interactive) {
   const std::string id = session->info().session_id;
-  session->unsubscribe(this);
+  session->comes(this);
   const int generation = ++generations_;
   following_[id] = {.session = session, .interactive = interactive, .generation = generation};
   const std::int64_t from = after < 0 ? session->info().last_seq : after;
@@ -368,8 +368,9 @@ asio::awaitable<void> Connection::replay(std::string session_id, std::int64_t af
 void Connection::unfollow(const std::string& session_id) {
   const auto it = following_.find(session_id);
   if (it == following_.end()) return;
-  it->second.session->unsubscribe(this);
+  const auto session = it->second.session;
   following_.erase(it);
+  session->unsubscribe(this);
   answered_.open();
 }
 

@@ -20,17 +20,20 @@ asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item
     co_return std::nullopt;
   }
   if (judged.verdict == Verdict::deny) co_return denied_text(item.name, judged.why);
-  if (info_.settings.unattended == "skip" && !somebody_is_there()) {
+  const auto unattended = [&] {
+    item.likes.clear();
     fact(protocol::ApprovalResolved{.item_id = item.id, .decision = "unattended"});
-    co_return unanswered_text(item.name, item.why);
-  }
+    return unanswered_text(item.name, item.why);
+  };
+  if (info_.settings.unattended == "skip" && !somebody_is_there()) co_return unattended();
   item.state = "asking", item.likes = judged.likes;
   state("waiting");
   const auto asked = asked_.begin(world_.io, item.id);
   item_updated(item);
   auto answering = permissions_.answer_to(item.id);
   auto reply = co_await std::move(answering);
-  if (!reply) co_return unanswered_text(item.name, item.why);  // stopped
+  if (!reply && turn_->stop.requested()) co_return unanswered_text(item.name, item.why);
+  if (!reply) co_return unattended();  // who could have answered has left
   auto remembering = permissions_.remember(item, *reply, info_.root);
   auto rules = co_await std::move(remembering);
   if (!rules)

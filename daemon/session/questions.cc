@@ -14,8 +14,15 @@
 namespace lares::daemon {
 
 bool Session::somebody_is_there() const {
-  return std::any_of(subscribers_.begin(), subscribers_.end(),
-                     [&](Subscriber* s) { return s->interactive(info_.session_id); });
+  const auto person = [&](Subscriber* s) { return s->interactive(info_.session_id); };
+  return std::ranges::any_of(subscribers_, person) || std::ranges::any_of(coming_, person);
+}
+
+// What waits for a person does so no longer, where the session is not to wait.
+void Session::go_on_if_unattended() {
+  if (info_.settings.unattended != "skip" || somebody_is_there()) return;
+  permissions_.stop();
+  if (question_) question_->settled.open();
 }
 
 // An ask_user call is an item that waits already. A question of an MCP server, beside the call that

@@ -189,12 +189,25 @@ void Session::subscribe(Subscriber* subscriber) {
   for (const auto& line : snapshots(false))
     subscriber->notify(info_.session_id, line, Subscriber::Weight::state);
   subscribers_.insert(subscriber);
+  coming_.erase(subscriber);
+  go_on_if_unattended();  // it may have been the person, and only looks on now
   watch_jobs();
 }
 
-void Session::unsubscribe(Subscriber* subscriber) {
+void Session::leaves_off(Subscriber* subscriber) {
   subscribers_.erase(subscriber);
   if (subscriber == editor_) editor_ = nullptr, overlays_->editor_left();
+}
+
+void Session::comes(Subscriber* subscriber) {
+  leaves_off(subscriber);
+  coming_.insert(subscriber);
+}
+
+void Session::unsubscribe(Subscriber* subscriber) {
+  leaves_off(subscriber);
+  coming_.erase(subscriber);
+  go_on_if_unattended();
 }
 
 }  // namespace lares::daemon

@@ -161,6 +161,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
 
   // Live from now on; begins with snapshots of what is open
   void subscribe(Subscriber* subscriber);
+  // It hears what was first, and subscribes then, also where it does once more
+  void comes(Subscriber* subscriber);
   void unsubscribe(Subscriber* subscriber);
   // It may hold text that is not saved, and says so when it is asked
   void editor_is(Subscriber* subscriber);
@@ -271,6 +273,8 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   void complete_question(protocol::Item item, const std::optional<std::string>& answer);
   void give_up_questions();  // the turn ends
   bool somebody_is_there() const;
+  void leaves_off(Subscriber* subscriber);
+  void go_on_if_unattended();
   asio::awaitable<void> before_changes(protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::*into);
@@ -361,7 +365,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   bool rewinding_ = false;
   std::unique_ptr<TurnStop> testing_;  // while its tests run for somebody else than the model
   std::string no_checkpoint_;          // why, as people were told last
-  std::set<Subscriber*> subscribers_;
+  std::set<Subscriber*> subscribers_, coming_;
   std::string repair_;   // what the journal lost, until a turn tells it
   std::string failure_;  // the journal could not be written: the turn must end
   Gate idle_;
