@@ -1,6 +1,4 @@
 // What a session's editor holds of files and has not saved.
-#include <filesystem>
-
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -22,9 +20,7 @@ void Session::editor_is(Subscriber* subscriber) {
 
 Reply<> Session::overlay(const std::string& path, std::optional<std::string> text, bool told) {
   const std::string what = fmt::format("overlay of {} in session {}: ", path, info_.session_id);
-  const std::filesystem::path inside(path);
-  if (path.empty() || inside.is_absolute() || inside.lexically_normal() != inside ||
-      path.starts_with(".."))
+  if (path.empty() || tools::editors_path(path) != path)
     return tl::unexpected(
         refusal(protocol::Code::invalid_params,
                 what + "the path must be relative to the session's root, and inside it"));

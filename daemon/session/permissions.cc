@@ -1,4 +1,5 @@
 // Whether a session's calls may run, and the snapshots before those that do.
+#include <algorithm>
 #include <utility>
 
 #include <fmt/format.h>
@@ -6,6 +7,7 @@
 #include "daemon/session/checkpoints.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "tools/edit/editor_texts.h"
 
 namespace lares::daemon {
 asio::awaitable<std::optional<std::string>> Session::permit(protocol::Item& item,
@@ -73,7 +75,10 @@ asio::awaitable<void> Session::save_overlay(const protocol::Item& item,
     co_return;
   const std::string whole = path->get<std::string>(), inside = info_.root + "/";
   if (!whole.starts_with(inside)) co_return;
-  auto saving = overlays_->save(whole.substr(inside.size()));
+  const std::size_t at = std::min(whole.find_first_not_of('/', inside.size()), whole.size());
+  const std::string file = tools::editors_path(whole.substr(at));
+  if (file.empty()) co_return;
+  auto saving = overlays_->save(file);
   co_await std::move(saving);
 }
 

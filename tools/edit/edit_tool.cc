@@ -109,7 +109,7 @@ std::optional<Choices> EditTool::choices(
     const auto relative = fs ? fs->relative(path) : std::nullopt;
     if (!relative) return std::nullopt;
     if (editor_) {
-      if (const auto text = editor_->last_unsaved(*relative); text && !text->empty())
+      if (const auto text = editor_->last_unsaved(editors_path(*relative)); text && !text->empty())
         return Choices{{}, shown_text(*text), true};
     }
     const auto data = fs->read(*relative, kChoiceTextBytesMax);

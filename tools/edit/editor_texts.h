@@ -17,11 +17,14 @@ namespace lares::tools {
 // Of one file; a longer text is as good as none
 inline constexpr std::size_t kUnsavedBytesMax = 4u << 20;
 
+// Of a file below the worktree, as editors are asked for it: "a/b.txt". Empty: there is none.
+std::string editors_path(const std::string& relative);
+
 class EditorTexts {
  public:
   virtual ~EditorTexts() = default;
   // Asks the editor, within a bound. Nothing: it holds what is on disk, or there is none to ask.
-  // `path` is relative to the worktree.
+  // `path` is an editors_path().
   virtual boost::asio::awaitable<std::optional<std::string>> unsaved(std::string path) = 0;
   // What it said last, unasked.
   virtual std::optional<std::string> last_unsaved(const std::string& path) const = 0;

@@ -1,5 +1,6 @@
 // Files that the user's editor holds unsaved changes of: what the model is shown of them, and why
 // they are not edited.
+#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
@@ -15,6 +16,13 @@ constexpr std::size_t kDiffBytesMax = 4000;
 
 }  // namespace
 
+std::string editors_path(const std::string& relative) {
+  const auto path = std::filesystem::path(relative).lexically_normal();
+  const bool inside = path.has_filename() && path.is_relative() && path != "." &&
+                      *path.begin() != "..";
+  return inside ? path.generic_string() : "";
+}
+
 void use_editor(const std::vector<std::unique_ptr<Tool>>& tools,
                 std::shared_ptr<EditorTexts> editor) {
   for (const auto& tool : tools)
@@ -29,6 +37,8 @@ asio::awaitable<std::optional<std::string>> EditTool::ask_editor(nlohmann::json 
   if (const auto target = locate(args, command == "view");
       target && !target->in_outputs && !target->fs.is_directory(target->path))
     path = target->path;
+  if (path.empty()) co_return std::nullopt;
+  path = editors_path(path);
   if (path.empty()) co_return std::nullopt;
   auto asking = editor_->unsaved(path);
   auto text = co_await std::move(asking);

@@ -54,6 +54,22 @@ TEST_F(EditUnsaved, ViewShowsTheEditorsTextAndSaysOnceWhoSeesWhat) {
   EXPECT_EQ(view(path_).text, "     1  one\n     2  two\n");
 }
 
+TEST_F(EditUnsaved, TheEditorIsAskedForTheFileHoweverItsPathIsWritten) {
+  editor_->texts["src/a.txt"] = "mine\n";
+  for (const char* path : {"./src/a.txt", "/src//a.txt", "src/../src/a.txt"})
+    EXPECT_TRUE(view(dir_.root() + "/" + path).text.starts_with("     1  mine\n")) << path;
+  view(dir_.root() + "/../elsewhere.txt");
+  EXPECT_EQ(editor_->asked, std::vector<std::string>(3, "src/a.txt"));
+}
+
+TEST(EditorsPath, IsBelowTheWorktree) {
+  for (const char* name : {"a.txt", "a/b.txt", "..foo", "a/..b", ".git"})
+    EXPECT_EQ(editors_path(name), name);
+  EXPECT_EQ(editors_path("./a//b/../c"), "a/c");
+  for (const char* name : {"", ".", "..", "../a", "a/../../b", "/a", "a/", "a/.."})
+    EXPECT_EQ(editors_path(name), "") << name;
+}
+
 TEST_F(EditUnsaved, AnEditDoesNotWriteOverIt) {
   editor_->texts["src/a.txt"] = "one\ntwo\nmine\n";
   ASSERT_TRUE(view(path_).ok);

@@ -83,6 +83,15 @@ class AcpBuffersTest(AcpCase):
         editor.answer(editor.prompt(session, "/rewind"))
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\nmine\n")  # the edit is gone, what the user wrote is not
 
+    def test_a_file_is_the_editors_however_its_path_is_written(self):
+        path, odd = os.path.join(self.root, "a.txt"), os.path.join(self.root, ".", "a.txt")
+        edit = call("str_replace_editor", command="str_replace", path=odd, old_str="mine", new_str="ours")
+        self.script(THINK + call("str_replace_editor", command="view", path=odd), THINK + edit, THINK + "Done.")
+        editor, session = self.holding({path: "alpha\nbeta\nmine\n"})
+        editor.answer(editor.prompt(session, "ours"))
+        self.assertEqual((editor.updates("tool_call_update")[-1]["status"], self.read("a.txt")), ("completed", "alpha\nbeta\nours\n"))
+        self.assertEqual(self.written(editor)[0], "alpha\nbeta\nmine\n")
+
     def test_an_editor_that_does_not_save_keeps_its_text_and_the_disk_its_own(self):
         self.script(THINK + self.edit(), THINK + "Not done.")
         path = os.path.join(self.root, "a.txt")
@@ -186,6 +195,7 @@ class AcpBuffersTest(AcpCase):
                             ({"path": "../x"}, "inside it"), ({"path": "a.txt", "text": "x" * (5 << 20)}, "4194304 at most are kept")):
             with self.assertRaisesRegex(Refused, why):
                 client.call("session/overlay", sessionId=session, **params)
+        client.call("session/overlay", sessionId=session, path="..x", text="x")
         with self.assertRaisesRegex(Refused, "session/subscribe comes first"):
             client.call("session/hold_files", sessionId=session)
         watcher = Client(self.socket, role="observe")
