@@ -50,8 +50,6 @@ std::size_t Session::n_waiting() const {
 asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::PromptSend prompt) {
   using protocol::Code;
   const auto self = shared_from_this();
-  auto looking = skill_called_by(prompt.content);
-  CalledSkill called = co_await std::move(looking);
   for (const Prompt& p : prompts_) {
     if (p.send.id != prompt.id) continue;
     if (p.send.content != prompt.content || p.send.mode != prompt.mode) {
@@ -59,7 +57,8 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
           Code::conflict,
           fmt::format("prompt/send {}: this id was used with another content or mode", prompt.id)));
     }
-    co_return protocol::PromptSendResult{.id = prompt.id, .seq = p.seq, .turn_id = p.turn_id};
+    co_return protocol::PromptSendResult{
+        .id = prompt.id, .seq = p.seq, .turn_id = steers(p) ? turn_->id : p.turn_id};
   }
   std::string& delivery = prompt.delivery;
   if (delivery != "start" && delivery != "queue" && delivery != "steer" &&
@@ -120,7 +119,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
   if (!failure_.empty()) co_return tl::unexpected(unwritten());
   if (std::exchange(put_away_, false)) info_.closed = false;
   const std::int64_t seq = info_.last_seq;
-  prompts_.push_back({.send = prompt, .seq = seq, .called = std::move(called)});
+  prompts_.push_back({.send = prompt, .seq = seq});
   if (delivery == "interrupt") interrupt(0);
   start_next();
   protocol::PromptSendResult result{

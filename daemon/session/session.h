@@ -184,8 +184,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   struct Prompt {
     protocol::PromptSend send;
     std::int64_t seq = 0, turn_id = 0;
-    bool delivered = false;   // or withdrawn: nothing is left to begin
-    CalledSkill called = {};  // where it steers
+    bool delivered = false;  // or withdrawn: nothing is left to begin
   };
   // While it lives no turn begins.
   struct Rewinding {
@@ -231,7 +230,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
                 const std::vector<std::string>& results) override;
   void drawn(const Drawn& how) override;
   void shortened(Transcript before, const std::vector<engine::Token>& ids) override;
-  std::vector<Said> steering() override;
+  asio::awaitable<std::vector<Said>> steering() override;
 
   template <class T>
   void fact(T notification);

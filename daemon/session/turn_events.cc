@@ -7,6 +7,7 @@
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "daemon/turn/until_stopped.h"
 
 namespace lares::daemon {
 namespace {
@@ -137,14 +138,21 @@ void Session::shortened(Transcript before, const std::vector<engine::Token>& ids
   record_shown();
 }
 
-std::vector<Said> Session::steering() {
+// The skill that a prompt calls is looked up only now: it was acknowledged, and a prompt that is
+// accepted after it comes after it. What the turn's stop leaves here waits for the next turn.
+asio::awaitable<std::vector<Said>> Session::steering() {
   std::vector<Said> out;
-  for (Prompt& p : prompts_) {
+  for (std::size_t i = 0; i < prompts_.size(); ++i) {  // more may come meanwhile
+    Prompt& p = prompts_[i];
     if (!steers(p)) continue;
+    auto looking = left_when_stopped(turn_->stop, skill_called_by(p.send.content));
+    const auto called = co_await std::move(looking);
+    if (!called) break;
+    if (!steers(p)) continue;  // it was withdrawn
     p.turn_id = info_.turn_id, p.delivered = true;
-    out.push_back({p.send.id, p.send.content, p.called.for_model, p.called.note});
+    out.push_back({p.send.id, p.send.content, called->for_model, called->note});
   }
-  return out;
+  co_return out;
 }
 
 }  // namespace lares::daemon

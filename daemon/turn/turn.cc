@@ -93,7 +93,8 @@ asio::awaitable<void> TurnLoop::step() {
     end(why_stuck_.first, why_stuck_.second);
   } else if (reason == "end") {
     // Came too late for this turn's results: the turn goes on with it
-    auto more = hear(events_.steering());
+    auto steering = events_.steering();
+    auto more = hear(co_await std::move(steering));
     if (more.empty()) {
       auto asked = asked_to_go_on();
       more = co_await std::move(asked);
@@ -195,7 +196,8 @@ asio::awaitable<void> TurnLoop::run_calls() {
   }
   must_answer_ = stuck;
   for (auto& text : co_await what_happened()) reminders.push_back(std::move(text));
-  for (auto& text : hear(events_.steering())) reminders.push_back(std::move(text));
+  auto steering = events_.steering();
+  for (auto& text : hear(co_await std::move(steering))) reminders.push_back(std::move(text));
   auto going_on = go_on(results, reminders, /*with_task=*/false);
   co_await std::move(going_on);
 }

@@ -114,7 +114,7 @@ class TurnEvents {
   // Durable. The transcript was `before` and is begun anew with `ids`; no result is unread.
   virtual void shortened(Transcript before, const std::vector<engine::Token>& ids) = 0;
   // What the user wrote since the last time; it is delivered now
-  virtual std::vector<Said> steering() = 0;
+  virtual asio::awaitable<std::vector<Said>> steering() = 0;
 };
 
 // Stops a turn from outside: within one token, one prefill chunk or the kill of a command.

@@ -2,11 +2,13 @@
 
 delivery_test.py SCRIPTED_DAEMON [unittest arguments]
 """
+import json
 import os
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import journal
 from client import Refused
 from daemon_case import DaemonCase, main
 
@@ -31,13 +33,51 @@ class DeliveryTest(DaemonCase):
             self.prompt(c, s, "Second.", id="b")
         self.assertEqual(e.exception.kind, "busy")
         self.assertEqual(self.prompt(c, s, "Queued.", id="c", delivery="queue").get("turnId", 0), 0)
-        self.assertEqual(self.prompt(c, s, "Steer.", id="d", delivery="steer")["turnId"], 1)
+        for _ in range(2):  # whoever sends it again hears the same
+            self.assertEqual(self.prompt(c, s, "Steer.", id="d", delivery="steer")["turnId"], 1)
         self.open_gate(gate)
         first = c.until("turn/ended")
         users = [m["params"]["item"]["text"] for m in first if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"]
         self.assertEqual(users, ["First.", "Steer."])
         second = c.until("turn/ended", turnId=2)
         self.assertIn("Queued.", [m["params"]["item"].get("text") for m in second if m["method"] == "item/completed"])
+
+    def skill(self, name):
+        os.makedirs(path := os.path.join(self.root, ".agents", "skills", name))
+        with open(os.path.join(path, "SKILL.md"), "w") as f:
+            f.write(f"---\nname: {name}\ndescription: For {name}.\n---\nDo it carefully.\n")
+
+    def test_prompts_begin_in_the_order_in_which_they_were_sent(self):
+        for n in range(200):  # the one that calls a skill takes longer to be looked up
+            self.skill(f"s{n}")
+        c = self.start("hm</think>One.", "hm</think>Two.")
+        s = self.session(c)
+        for n, text in ((901, "/s0 staging"), (902, "Then tell me.")):
+            c.send_raw(json.dumps({"jsonrpc": "2.0", "id": n, "method": "prompt/send", "params": {"sessionId": s, "id": f"p{n}", "content": text, "delivery": "queue"}}).encode() + b"\n")
+        began = []
+        while len(began) < 2:
+            if (message := c.read()).get("method") == "turn/started":
+                began.append(message["params"]["promptId"])
+        self.assertEqual(began, ["p901", "p902"])
+
+    def test_a_skill_steers_the_next_daemons_turn_too(self):
+        self.skill("deploy")
+        gate = self.gate()
+        c = self.start({"text": "hm</think>One.", "gate": gate})
+        s = self.session(c)
+        self.prompt(c, s, "First.", id="a")
+        c.until("session/state", state="prefill")
+        self.prompt(c, s, "Second.", id="b", delivery="queue")
+        self.prompt(c, s, "/deploy staging", id="c", delivery="steer")
+        self.daemon.kill()
+        c = self.start("hm</think>Two.", "hm</think>Three.")
+        c.call("session/subscribe", sessionId=s)
+        users = [m["params"]["item"]["text"] for m in c.until("turn/ended", turnId=2) if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"]
+        self.assertEqual(users, ["First.", "Second.", "/deploy staging"])
+        self.daemon.stop()
+        journal_of = os.path.join(self.daemon.state, "sessions", s + ".journal")
+        read = [f["params"]["ids"] for f in map(json.loads, journal.frames(journal_of)) if f["method"] == "lares/appended"]
+        self.assertIn("That calls the skill deploy", "".join(bytes(i for i in ids if i < 256).decode(errors="replace") for ids in read))
 
     def test_a_question_does_not_steer_a_task_nor_a_task_a_question(self):
         for session, prompt in (("work", "ask"), ("ask", "work")):

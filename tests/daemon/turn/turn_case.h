@@ -58,7 +58,7 @@ struct Heard final : TurnEvents {
     recorded = ids;
     pending.clear();
   }
-  std::vector<Said> steering() override { return std::exchange(steer, {}); }
+  asio::awaitable<std::vector<Said>> steering() override { co_return std::exchange(steer, {}); }
 
   std::vector<Item> of(const std::string& kind) const {
     std::vector<Item> out;

@@ -545,7 +545,7 @@ TEST_F(TurnTest, AnInterruptKillsTheCommand) {
       inner->appended(a, b);
     }
     void shortened(Transcript, const std::vector<engine::Token>&) override {}
-    std::vector<Said> steering() override { return {}; }
+    asio::awaitable<std::vector<Said>> steering() override { co_return std::vector<Said>(); }
   } interrupting;
   interrupting.inner = &heard_;
   interrupting.stop = &stop_;
