@@ -6,6 +6,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/cancellation_type.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -118,6 +119,8 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
   auto ending = end(run);
   auto all = std::move(telling) && std::move(listening) && std::move(ending);
   const sandbox::Exit exit = co_await std::move(all);
+  const auto state = co_await asio::this_coro::cancellation_state;
+  ran.stopped = state.cancelled() != asio::cancellation_type::none;
   run->limit.cancel();
   run->drain.cancel();
   ran.output = valid_utf8(ran.output);
@@ -130,6 +133,7 @@ asio::awaitable<Hooks::Ran> Hooks::run(Hook hook, std::string input) {
 }
 
 void Hooks::failed(const Hook& hook, const char* event, const Ran& ran) const {
+  if (ran.stopped) return;
   note_(fmt::format("the {} hook `{}` failed{}: {}", event, hook.command,
                     ran.status < 0 ? "" : fmt::format(" with exit status {}", ran.status),
                     ran.output.empty() ? "it said nothing" : ran.output));

@@ -47,8 +47,9 @@ class Hooks {
 
  private:
   struct Ran {
-    int status = -1;     // -1: it did not end by itself
-    std::string output;  // with why, where it failed
+    int status = -1;       // -1: it did not end by itself
+    std::string output;    // with why, where it failed
+    bool stopped = false;  // with the turn, which is no failure
   };
   asio::awaitable<Ran> run(Hook hook, std::string input);
   nlohmann::json about(const char* event, std::int64_t turn_id) const;

@@ -8,6 +8,8 @@
 #include <iterator>
 #include <utility>
 
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <gmock/gmock.h>
@@ -73,6 +75,21 @@ TEST_F(HooksTest, ReadsTheCallAndLetsItPass) {
                             {"tool", "bash"},
                             {"arguments", {{"command", "ls"}}}}));
   EXPECT_EQ(read("where"), root_ + "\n");
+  EXPECT_THAT(notes_, IsEmpty());
+}
+
+TEST_F(HooksTest, IsNoFailureWhereTheTurnIsStopped) {
+  auto h = hooks({.before_tool = {{.command = "echo > began; exec sleep 60"}}});
+  asio::io_context io;
+  asio::cancellation_signal stop;
+  bool over = false;
+  asio::co_spawn(io, h.before(item_),
+                 asio::bind_cancellation_slot(
+                     stop.slot(), [&](std::exception_ptr, const auto&) { over = true; }));
+  while (!over) {
+    io.run_for(std::chrono::milliseconds(10));
+    if (fs::exists(root_ + "/began")) stop.emit(asio::cancellation_type::all);
+  }
   EXPECT_THAT(notes_, IsEmpty());
 }
 
