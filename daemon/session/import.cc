@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include <fmt/format.h>
@@ -23,8 +24,9 @@ using protocol::Json;
 // Frame by frame; keeps what is needed for the last ones.
 class Importer {
  public:
-  Importer(const std::string& id, const std::string& root, int vocab_size)
-      : id_(id), root_(root), vocab_size_(vocab_size) {}
+  Importer(const std::string& id, const std::string& root, int vocab_size,
+           const std::string& vocabulary)
+      : id_(id), root_(root), vocab_size_(vocab_size), ours_(vocabulary) {}
 
   std::string add(const Json& frame) {  // what is wrong; empty: nothing
     std::string method = frame["method"].get<std::string>();
@@ -57,12 +59,18 @@ class Importer {
   }
 
  private:
-  std::string wrong_ids(const Json& params) const {
+  // What the session said with another model is retold as text, whatever its ids are; a rewinding
+  // may have gone back to it.
+  std::string wrong_ids(const Json& params) {
+    if (auto named = vocabulary_at(params); !named.empty()) vocabulary_ = std::move(named);
+    others_ = others_ || vocabulary_ != ours_;
     const auto ids = params.find("ids");
     if (ids == params.end() || !ids->is_array()) return "it has no token ids";
+    const std::int64_t end = others_ ? std::int64_t{std::numeric_limits<engine::Token>::max()} + 1
+                                     : vocab_size_;
     for (const auto& id : *ids)
-      if (!id.is_number_integer() || id < 0 || id >= vocab_size_)
-        return fmt::format("token id {} is not below {}", id.dump(), vocab_size_);
+      if (!id.is_number_integer() || id < 0 || id >= end)
+        return fmt::format("token id {} is not below {}", id.dump(), end);
     return "";
   }
 
@@ -124,6 +132,9 @@ class Importer {
 
   const std::string id_, root_;
   const int vocab_size_;
+  const std::string ours_;  // the vocabulary of that size
+  std::string vocabulary_;  // named last; empty: none, in journals of earlier versions
+  bool others_ = false;     // there are ids of another one
   std::string title_;
   Json t_ = 0;
   std::set<std::string> waiting_;
@@ -155,7 +166,7 @@ tl::expected<std::vector<std::string>, std::string> frames_to_import(const Expor
                                                                      const std::string& id,
                                                                      const std::string& root,
                                                                      int vocab_size) {
-  Importer importer(id, root, vocab_size);
+  Importer importer(id, root, vocab_size, file.model.vocabulary);
   for (std::size_t i = 0; i < file.frames.size(); ++i) {
     std::string wrong;
     try {

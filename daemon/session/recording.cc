@@ -10,6 +10,7 @@
 
 #include "daemon/protocol/redrawn.h"
 #include "daemon/session/facts.h"
+#include "daemon/session/session_settings.h"
 #include "daemon/turn/prompt.h"
 #include "daemon/utf8.h"
 #include "engine/chat.h"
@@ -104,11 +105,21 @@ bool Recording::heard(const Json& frame) {
     return false;
   }
   if (method == kAppended || method == kShortened) {
-    if (method == kShortened) turn_log_.shortened(std::exchange(transcript_, {}));
+    if (method == kShortened) {
+      Transcript anew{.vocabulary = transcript_.vocabulary};
+      turn_log_.shortened(std::exchange(transcript_, std::move(anew)));
+    }
+    if (auto written_with = vocabulary_at(params); !written_with.empty())
+      transcript_.vocabulary = std::move(written_with);
     n_before_ = transcript_.ids.size(), appended_ = true;
     if (const auto ids = params.find("ids"); ids != params.end() && ids->is_array())
       for (const auto& id : *ids)
         transcript_.ids.push_back(id.is_number_integer() ? id.get<engine::Token>() : -1);
+    return false;
+  }
+  if (method == kSettings) {
+    if (auto settings = protocol::from_json<protocol::SessionSettings>(params))
+      info_.settings = std::move(*settings);
     return false;
   }
   if (method.starts_with("lares/")) return false;

@@ -49,7 +49,8 @@ class Recording {
   std::string wrong() const { return wrong_; }  // a frame that makes no sense; empty: none
 
   const Transcript& transcript() const { return transcript_; }
-  const protocol::SessionInfo& info() const { return info_; }  // as it was created
+  // As it was created, with the settings that hold now
+  const protocol::SessionInfo& info() const { return info_; }
 
  private:
   template <class T>

@@ -262,13 +262,16 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
   Tools tools;
   std::vector<Piece> said;  // in the turn
   bool whole = true;        // all that was said in it was sampled and kept
+  std::int64_t n_passed_over = 0;
   for (std::size_t i = 0; i < source->frames.size() && result.difference.empty(); ++i) {
     if (given_up()) co_return no(Code::internal, "given up, for nobody waits for it any more");
     const RecordedStep* const step = recording.feed(source->frames[i]);
     const auto& ids = recording.transcript().ids;
     std::string wrong = recording.wrong();
+    const std::string& vocabulary = recording.transcript().vocabulary;
+    const bool others = !vocabulary.empty() && vocabulary != ours.vocabulary;
     const auto in_vocabulary = [&](engine::Token t) { return t >= 0 && t < ours.vocab_size; };
-    if (step && !std::ranges::all_of(ids, in_vocabulary))
+    if (step && !others && !std::ranges::all_of(ids, in_vocabulary))
       wrong = fmt::format("a token id is not below {}", ours.vocab_size);
     if (!wrong.empty())
       co_return no(Code::invalid_params, fmt::format("frame {} makes no sense: {}", i + 1, wrong));
@@ -285,6 +288,10 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
                                         result.turn_id);
     }
     if (!step) continue;
+    if (others) {
+      ++n_passed_over, whole = false;
+      continue;
+    }
     if (result.turns == 0 || result.turn_id != step->turn_id) {
       ++result.turns, result.turn_id = step->turn_id;
       said.clear(), whole = true;
@@ -319,6 +326,9 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
       source->model.fingerprint != ours.fingerprint)
     result.note = fmt::format("it was recorded with {}, which computes otherwise than {} here",
                               source->model.name, ours.name);
+  else if (n_passed_over > 0)
+    result.note = fmt::format("not compared: {} step{} of another model", n_passed_over,
+                              n_passed_over == 1 ? "" : "s");
   co_return result;
 }
 

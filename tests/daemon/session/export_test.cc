@@ -307,6 +307,23 @@ TEST(SessionImport, SettingsThatChangedGiveNoRightsEither) {
   EXPECT_THAT(with({{"noSandbox", "yes"}}).error(), HasSubstr("noSandbox"));
 }
 
+TEST(SessionImport, WhatAnotherModelSaidMayHaveMoreWords) {
+  const auto with = [](const Json& first, const Json& second) {
+    auto all = frames();
+    for (const Json& params : {first, second}) all.push_back(frame("lares/appended", params));
+    const Export file{
+        .session = "old", .root = "/there", .model = {.vocabulary = "ours"}, .frames = all};
+    const auto out = frames_to_import(file, "new", "/here", 100);
+    return out ? std::string() : out.error();
+  };
+  const Json ours{{"ids", {1, 99}}, {"vocabulary", "ours"}}, more{{"ids", {100'000}}};
+  const Json theirs{{"ids", {100'000}}, {"vocabulary", "theirs"}};
+  EXPECT_EQ(with(theirs, ours), "");
+  EXPECT_EQ(with(theirs, more), "");
+  EXPECT_THAT(with(theirs, {{"ids", {-1}}}), HasSubstr("token id -1"));
+  EXPECT_THAT(with(theirs, {{"ids", {2'147'483'648}}}), HasSubstr("token id 2147483648"));
+}
+
 TEST(SessionImport, WhatMakesNoSenseIsRefusedInOneLine) {
   const auto refused = [](std::size_t at, Json bad, const char* method = nullptr) {
     auto all = frames();

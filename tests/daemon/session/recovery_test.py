@@ -12,7 +12,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import daemon_case
 import journal
-from client import Daemon, Refused, call
+from client import Daemon, Refused, call, say
 from daemon_case import DaemonCase, main
 
 # Journals cannot be brought to the disk while a file is there.
@@ -197,6 +197,33 @@ class RecoveryTest(DaemonCase):
         c = self.with_another_model("hm</think>Back.", words=False)
         self.assertEqual(self.ask(c, s, 4, "Back?"), ("end_turn", []))  # the first knows its own words
         self.assertGreater(c.call("session/get", sessionId=s)["contextTokens"], first)
+
+    def test_what_a_model_of_more_words_said_is_kept_and_not_compared(self):
+        c = self.start("hm</think>It is alpha.")
+        s = self.session(c)
+        self.ask(c, s, 1, "What is in a.txt?")
+        frames = []
+
+        def of_more_words(params):
+            if params["ids"] and not frames:
+                params["vocabulary"], params["ids"][-1] = "another's", 100_000
+            frames.append(params)
+
+        self.rewritten(s, of_more_words)
+        self.daemon.start("prompts")
+        c = self.connect()
+        self.assertIn("held with another model", self.ask(c, s, 2, "And now?\n" + say("hm</think>Still alpha."))[1][0])
+        self.assertEqual(self.ask(c, s, 3, "Sure?\n" + say("hm</think>Yes.")), ("end_turn", []))
+        again = c.call("session/replay", sessionId=s)
+        self.assertEqual((again["equal"], again["turns"], again["steps"], again["note"]), (True, 2, 2, "not compared: 1 step of another model"))
+        file = os.path.join(self.home, "file")
+        c.call("session/export", sessionId=s, path=file)
+        again = c.call("session/replay", path=file)
+        self.assertEqual((again["equal"], again["steps"]), (True, 2))
+        imported = c.call("session/import", path=file, root=self.root)["sessionId"]
+        self.assertEqual(self.ask(c, imported, 4, "And here?\n" + say("hm</think>Here."))[0], "end_turn")
+        c.call("session/rewind", sessionId=imported, turnId=2)  # to what the other had said
+        self.assertEqual(c.call("session/get", sessionId=imported)["nTurns"], 4)
 
     def test_a_kill_before_another_model_was_told_loses_nothing_that_was_said(self):
         c = self.start("hm</think>It is alpha.")
