@@ -102,7 +102,11 @@ asio::awaitable<Reply<Transcript>> Session::after_step(TurnLog::Turn turn, std::
   if (!up.reached())
     co_return tl::unexpected(
         refusal(protocol::Code::not_found, fmt::format("{}: it has {}", what, up.n_steps())));
-  co_return std::move(up).result();
+  Transcript out = std::move(up).result();
+  // Where it is now, the model hears with a turn's first prompt.
+  const auto later = turn_log_.from(turn.id);
+  out.root = later.size() > 1 ? later[1].root : transcript_.root;
+  co_return out;
 }
 
 // Of a turn's calls it is not known here in which step they were made: all count.
@@ -120,7 +124,9 @@ asio::awaitable<void> Session::become_fork_of(std::shared_ptr<Session> parent, T
   words_before_ = std::move(known.words), had_shell_ = known.had_shell;
   transcript_ = std::move(was);
   vocabulary_ = std::exchange(transcript_.vocabulary, "");
+  std::string root = transcript_.root;
   appended(transcript_.ids, transcript_.results);
+  transcript_.root = std::move(root);  // what was appended does not tell where it is now
   forked();
   sync_soon();
   info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());

@@ -45,6 +45,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
       transcript_.vocabulary = std::move(written_with);
     const auto ids = params.find("ids");
     if (ids != params.end() && ids->is_array()) {
+      if (!ids->empty()) transcript_.root.clear();
       for (const auto& id : *ids) {
         if (id.is_number_integer()) transcript_.ids.push_back(id.get<engine::Token>());
       }
@@ -57,7 +58,6 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     }
     call_outputs_.appended(ids != params.end() && !ids->empty(), !transcript_.results.empty());
     info_.context_tokens = static_cast<std::int64_t>(transcript_.ids.size());
-    moved_from_.clear();
     return;
   }
   if (method == kShown) {
@@ -86,9 +86,10 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
     info_.updated_ms = std::max(info_.updated_ms, number_at(params, "t"));
     unsure_ = true;
     was_shown_ = {};
-    if (const auto root = params.find("root"); root != params.end() && root->is_string() &&
-                                               *root != info_.root && !transcript_.ids.empty())
-      moved_from_ = root->get<std::string>();
+    if (const auto root = params.find("root"); root != params.end() && root->is_string()) {
+      turn_log_.was_at(root->get<std::string>());
+      if (transcript_.root.empty()) transcript_.root = root->get<std::string>();
+    }
     return;
   }
   if (method == kForked) {
@@ -98,6 +99,8 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         if (text.is_string()) words_before_.push_back(text.get<std::string>());
     if (const auto shell = params.find("shell"); shell != params.end())
       had_shell_ = shell->is_boolean() && shell->get<bool>();
+    if (const auto root = params.find("root"); root != params.end() && root->is_string())
+      transcript_.root = root->get<std::string>();
     return;
   }
   if (method == kRepaired) {
@@ -211,7 +214,6 @@ void Session::forget() {
   forget_what_was_shown();
   shown_.forget();
   left_by_rewinding_.clear();
-  moved_from_.clear();
   repair_.clear();
   put_away_ = false;
 }

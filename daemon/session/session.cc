@@ -43,6 +43,7 @@ void Session::forked() {
   Json fork;
   fork["words"] = words_before_;
   if (had_shell_) fork["shell"] = true;
+  if (!transcript_.root.empty()) fork["root"] = transcript_.root;
   record(kForked, fork);
 }
 

@@ -340,8 +340,6 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   // By its tools, and not yet taken into account in what it was shown
   std::vector<Written> written_;
   ShownRecord shown_;
-  // Where the repository was when the model last heard of it; empty: where it is
-  std::string moved_from_;
   WasShown was_shown_;  // read back
   // What the transcript will begin with, if it is begun anew
   std::optional<Resident::Beginning> anew_;

@@ -91,12 +91,11 @@ asio::awaitable<void> Session::pin_again() {
 }
 
 asio::awaitable<std::string> Session::changes_of_others() {
-  const std::string moved = moved_from_.empty() ? ""
-                                                : fmt::format(
-                                                      "<workspace-update>\nThe repository is at {} "
-                                                      "now; it was at {}.\n</workspace-update>\n",
-                                                      info_.root, moved_from_);
-  moved_from_.clear();
+  std::string moved;
+  if (!transcript_.root.empty() && transcript_.root != info_.root)
+    moved = fmt::format(
+        "<workspace-update>\nThe repository is at {} now; it was at {}.\n</workspace-update>\n",
+        info_.root, transcript_.root);
   if (std::exchange(all_may_have_changed_, false))
     co_return moved + std::string(kAllMayHaveChanged);
   if (!moved.empty()) co_return moved;

@@ -116,6 +116,7 @@ void Session::appended(const std::vector<engine::Token>& ids,
   params["results"] = results;
   if (!ids.empty() && transcript_.vocabulary != vocabulary_)
     params["vocabulary"] = transcript_.vocabulary = vocabulary_;
+  if (!ids.empty()) transcript_.root.clear();  // changes_of_others() is in them
   record(kAppended, params);
   record_shown();  // after what shows it: a crash in between tells it twice, not never
 }

@@ -11,7 +11,8 @@ void TurnLog::begin(std::int64_t turn_id, const Transcript& transcript, std::siz
                     .frame = frame,
                     .n_ids = transcript.ids.size(),
                     .n_shortened = shortened_.size(),
-                    .results = transcript.results});
+                    .results = transcript.results,
+                    .root = transcript.root});
 }
 
 void TurnLog::completed(const protocol::Item& item) {
@@ -58,7 +59,18 @@ Transcript TurnLog::before(const Turn& turn, const Transcript& now) const {
   const Transcript& then = turn.n_shortened < shortened_.size() ? shortened_[turn.n_shortened]
                                                                 : now;
   const auto n_ids = static_cast<std::ptrdiff_t>(std::min(turn.n_ids, then.ids.size()));
-  return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results, then.vocabulary};
+  return {{then.ids.begin(), then.ids.begin() + n_ids}, turn.results, then.vocabulary, turn.root};
+}
+
+void TurnLog::was_at(const std::string& root) {
+  const auto name = [&](std::string& unknown) {
+    if (unknown.empty()) unknown = root;
+  };
+  for (Turn& turn : turns_) name(turn.root);
+  for (Cut& cut : cuts_) {
+    name(cut.transcript.root);
+    for (Turn& turn : cut.turns) name(turn.root);
+  }
 }
 
 std::int64_t TurnLog::uncut(Transcript& transcript) {

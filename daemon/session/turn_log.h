@@ -36,6 +36,7 @@ class TurnLog {
     std::size_t n_ids = 0;             // of the transcript, when it began
     std::size_t n_shortened = 0;       // how often the transcript had been begun anew by then
     std::vector<std::string> results;  // that were unread then
+    std::string root;                  // the transcript's, then
     std::vector<Call> calls;
   };
 
@@ -44,6 +45,8 @@ class TurnLog {
 
   // The transcript was begun anew, with a summary for what was said: `before` is what it was.
   void shortened(Transcript before) { shortened_.push_back(std::move(before)); }
+  // What is here so far was said there: of what does not know its root yet.
+  void was_at(const std::string& root);
   // As it was when the turn began. `now`: as it is.
   Transcript before(const Turn& turn, const Transcript& now) const;
 

@@ -15,6 +15,8 @@ struct Transcript {
   // Of the last answer's calls, in order, while the model has not read them
   std::vector<std::string> results;
   std::string vocabulary;  // of what the ids mean, a hash; empty: nobody wrote it down
+  // Where the repository was when the model last heard of it; empty: where the session is
+  std::string root = {};
 };
 
 // Stands for the result of a call that the death of the daemon cut off.

@@ -120,6 +120,43 @@ class TransferTest(unittest.TestCase):
         told = [text for text in said if f"The repository is at {self.other} now; it was at {self.root}." in text]
         self.assertEqual(len(told), 1)
 
+    def moves_told(self, c, s):
+        """How often the model of this session has read that the repository is elsewhere now, what went included."""
+        path = os.path.join(self.home, f"told-{len(os.listdir(self.home))}.jsonl")
+        c.call("session/export", sessionId=s, path=path)
+        with open(path, encoding="utf-8") as f:
+            ids = [i for line in f if '{"frame":{"method":"lares/appended"' in line for i in json.loads(line)["frame"]["params"]["ids"]]
+        return bytes(i for i in ids if i < 256).decode(errors="replace").count(f"The repository is at {self.other} now; it was at {self.root}.")
+
+    def test_in_another_worktree_forks_and_what_went_back_are_told_so_too(self):
+        for restarts in (False, True):
+            with self.subTest(restarts=restarts):
+                c = self.connect()
+                s = c.call("session/create", root=self.root)["sessionId"]
+                c.call("session/subscribe", sessionId=s)
+                self.turn(c, s, "a", "hm</think>One.")
+                path = os.path.join(self.home, f"moves-{restarts}.jsonl")
+                c.call("session/export", sessionId=s, path=path)
+                s = c.call("session/import", path=path, root=self.other)["sessionId"]
+                untold = c.call("session/fork", sessionId=s)["sessionId"]
+
+                def turn(s, id):
+                    c.call("session/subscribe", sessionId=s, after=-1)
+                    self.turn(c, s, id, "hm</think>Two.")
+                    return self.moves_told(c, s)
+
+                self.assertEqual(turn(s, "b"), 1)
+                forks = {"untold": untold, "before": c.call("session/fork", sessionId=s, beforeTurn=2)["sessionId"], "step": c.call("session/fork", sessionId=s, beforeTurn=2, afterStep=1)["sessionId"],
+                         "old step": c.call("session/fork", sessionId=s, beforeTurn=1, afterStep=1)["sessionId"], "told": c.call("session/fork", sessionId=s)["sessionId"]}
+                c.call("session/rewind", sessionId=s, turnId=2)
+                if restarts:
+                    self.daemon.kill()
+                    self.daemon.start("prompts")
+                    c = self.connect()
+                self.assertEqual(turn(s, "c"), 2)  # what it was told has gone
+                self.assertEqual(turn(s, "d"), 2)
+                self.assertEqual({name: turn(fork, name) for name, fork in forks.items()}, dict.fromkeys(forks, 1))
+
     def test_what_waited_does_not_begin_and_rights_stay_behind(self):
         c = self.connect()
         s = c.call("session/create", root=self.root, settings={"noSandbox": True})["sessionId"]

@@ -66,6 +66,26 @@ TEST(TurnLog, EachTranscriptKeepsWhatItsIdsMean) {
   EXPECT_EQ(now.vocabulary, "another's");
 }
 
+TEST(TurnLog, EachTurnKeepsWhereTheModelThoughtTheRepositoryWas) {
+  TurnLog log;
+  Transcript now{{1, 2}, {}, ""};
+  log.begin(1, now);
+  log.cut(1, now, {});
+  log.was_at("/there");
+  log.uncut(now);
+  EXPECT_EQ(now.root, "/there");
+  log.begin(2, now);
+  now.root.clear();  // it was told
+  now.ids = {1, 2, 3};
+  log.begin(3, now);
+  EXPECT_EQ(log.before(log.from(1).front(), now).root, "/there");
+  EXPECT_EQ(log.before(log.from(2).front(), now).root, "/there");
+  EXPECT_EQ(log.before(log.from(3).front(), now).root, "");
+  log.was_at("/elsewhere");
+  EXPECT_EQ(log.before(log.from(2).front(), now).root, "/there");
+  EXPECT_EQ(log.before(log.from(3).front(), now).root, "/elsewhere");
+}
+
 TEST(TurnLog, KnowsUpToWhichTurnAToolWasCalled) {
   Shortened s;
   protocol::Item item{.id = "3.1", .turn_id = 3, .kind = "tool"};
