@@ -35,7 +35,8 @@ asio::awaitable<void> Overlays::ask(std::string path, bool save) {
   const auto late = [this, gate, path](const boost::system::error_code& ec) {
     if (ec || gate->is_open()) return;  // the coroutine whose timer this is holds this object
     muted_until_ = std::chrono::steady_clock::now() + kOverlayMuted;
-    told(path, std::nullopt, /*shown=*/false);
+    waiting_.erase(path);  // it is the gate there: another question would have opened this one
+    gate->open();
   };
   timer.async_wait(late);
   want_(path, save);

@@ -23,8 +23,8 @@ namespace lares::daemon {
 
 namespace asio = boost::asio;
 
-// That the editor has to answer; then it holds nothing, as far as is known
-inline constexpr std::chrono::milliseconds kOverlayWithin{10'000};
+// That the editor has to answer, which may mean to save; then it holds what it held last
+inline constexpr std::chrono::milliseconds kOverlayWithin{20'000};
 // That it is not asked for when it did not
 inline constexpr std::chrono::milliseconds kOverlayMuted{60'000};
 

@@ -21,10 +21,14 @@ namespace {
 
 using Standing = Agreement::Standing;
 
-// An editor that does not, has nothing unsaved as far as we know
+// An editor that does not, is taken to hold what it held last
 constexpr std::chrono::seconds kEditorAnswersWithin{3};
+// Editors format what they save, and may ask a language server to do it. With a look before and one
+// after it, this stays below daemon::kOverlayWithin.
+constexpr std::chrono::seconds kEditorSavesWithin{8};
 // For which it is then not asked: every prompt and call would wait for it
 constexpr std::chrono::seconds kEditorMuted{60};
+constexpr const char* kReadTextFile = "fs/read_text_file";
 
 struct OnDisk {
   std::string bytes;
@@ -98,14 +102,23 @@ void Unsaved::watch(const std::string& path) {
   watched_.pop_back();
 }
 
-asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
-  if (std::chrono::steady_clock::now() < muted_until_)
+bool Unsaved::muted() const { return std::chrono::steady_clock::now() < muted_until_; }
+
+void Unsaved::saved(const std::string& path) {
+  if (const auto known = open_.find(path); known != open_.end()) known->second.reset();
+}
+
+asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params,
+                                          std::chrono::seconds within) {
+  if (muted())
     co_return tl::unexpected(Fault{kCancelled, method + ": the editor has not answered lately"});
   const std::int64_t id = editor_.ask(method, params);
-  const auto timer = std::make_shared<asio::steady_timer>(io_, kEditorAnswersWithin);
-  const auto late = [this, id](const boost::system::error_code& ec) {
+  const auto timer = std::make_shared<asio::steady_timer>(io_, within);
+  // Saving is slow for reasons of its own
+  const bool mutes = method == kReadTextFile;
+  const auto late = [this, id, mutes](const boost::system::error_code& ec) {
     if (ec) return;
-    muted_until_ = std::chrono::steady_clock::now() + kEditorMuted;
+    if (mutes) muted_until_ = std::chrono::steady_clock::now() + kEditorMuted;
     editor_.withdraw(id);
   };
   timer->async_wait(late);
@@ -117,7 +130,7 @@ asio::awaitable<Reply<Json>> Unsaved::ask(std::string method, Json params) {
 
 asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::string path) {
   const Json params = {{"sessionId", session_id}, {"path", path}};
-  auto asking = ask("fs/read_text_file", params);
+  auto asking = ask(kReadTextFile, params, kEditorAnswersWithin);
   const auto answer = co_await std::move(asking);
   if (!answer) co_return tl::unexpected(answer.error());
   if (!at(*answer, "content").is_string())
@@ -129,27 +142,38 @@ asio::awaitable<Reply<std::string>> Unsaved::read(std::string session_id, std::s
   co_return text;
 }
 
+asio::awaitable<Reply<Json>> Unsaved::write(std::string session_id, std::string path,
+                                            std::string text) {
+  const Json params = {{"sessionId", session_id}, {"path", path}, {"content", text}};
+  return ask("fs/write_text_file", params, kEditorSavesWithin);
+}
+
 asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string name, bool save) {
   const std::string path = root_ + "/" + name;
   Held held{name, std::nullopt};
-  for (bool saved = false;; saved = true) {
+  for (bool written = false;; written = true) {
     const auto disk = on_disk(path);
     if (!disk) break;
     auto reading = read(session_id, path);
     auto text = co_await std::move(reading);
+    // Of an editor that is busy the text known is as good as still there: an edit of the disk would
+    // be lost when it saves.
+    if (const auto known = open_.find(path);
+        !text && muted() && known != open_.end() && known->second)
+      text = *known->second;
     if (!text) break;
     const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
     if (standing == Standing::same || standing == Standing::stale) break;
     watch(path);
-    open_.insert(path);
+    open_[path] = *text;
     held.text = std::move(*text), held.parted = standing == Standing::parted;
-    if (!save || saved || !writes_ || held.parted) co_return held;
+    if (!save || written || !writes_ || held.parted || muted()) co_return held;
     if (const auto now = on_disk(path); !now || now->bytes != disk->bytes) co_return held;
-    const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *held.text}};
-    auto writing = ask("fs/write_text_file", params);
-    if (const auto written = co_await std::move(writing); !written) co_return held;
+    auto writing = write(session_id, path, *held.text);
+    if (const auto wrote = co_await std::move(writing); !wrote) co_return held;
   }
   held.text.reset(), held.parted = false;
+  saved(path);
   co_return held;
 }
 
@@ -161,12 +185,11 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
     const std::string name = path.substr(root_.size() + 1);
     auto looking = look(session_id, name, /*save=*/false);
     Held held = co_await std::move(looking);
-    if (std::chrono::steady_clock::now() < muted_until_)
-      break;  // it does not answer: the others are not waited for
-    const auto saved = on_disk(path);
-    const std::string diff = !held.text || !saved
+    if (muted()) break;  // it does not answer: the others are not waited for
+    const auto disk = on_disk(path);
+    const std::string diff = !held.text || !disk
                                  ? ""
-                                 : tools::unified_diff(name, tools::shown_text(saved->bytes),
+                                 : tools::unified_diff(name, tools::shown_text(disk->bytes),
                                                        tools::shown_text(*held.text),
                                                        kUnsavedDiffMax);
     std::string& told = told_[name];
@@ -207,27 +230,30 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
       continue;  // the editor reads it from the disk
     auto reading = read(session_id, path);
     const auto text = co_await std::move(reading);
-    const auto saved = on_disk(path);
-    if (!text || !saved) continue;
-    const Standing standing = agreement_.of(path, *text, saved->bytes, saved->changed_ns);
-    if (standing == Standing::same) continue;
+    const auto disk = on_disk(path);
+    if (!text || !disk) continue;
+    const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
+    if (standing == Standing::same) {
+      saved(path);
+      continue;
+    }
     const auto merged = with_edit(*text, change.diff);
     if (standing == Standing::stale &&
-        (!merged || tools::shown_text(*merged) != tools::shown_text(saved->bytes)))
+        (!merged || tools::shown_text(*merged) != tools::shown_text(disk->bytes)))
       continue;
     Reply<Json> written = tl::unexpected(
         Fault{kInternal, standing == Standing::parted
                              ? "the file has other changes on disk too"
                              : "the lines around the edit are others in the editor"});
     if (merged && standing != Standing::parted) {
-      const Json params = {{"sessionId", session_id}, {"path", path}, {"content", *merged}};
-      auto writing = ask("fs/write_text_file", params);
+      auto writing = write(session_id, path, *merged);
       written = co_await std::move(writing);
     }
     if (written) {
       told_.erase(change.path);
       if (const auto now = on_disk(path))  // saved with it, both are alike again
         (void)agreement_.of(path, *merged, now->bytes, now->changed_ns);
+      saved(path);
     } else {
       wrong += fmt::format(
           "{}{} was edited on disk, and the editor's unsaved text is without the edit: {}",

@@ -8,7 +8,6 @@
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -67,16 +66,22 @@ class Unsaved {
 
  private:
   asio::awaitable<Reply<std::string>> read(std::string session_id, std::string path);
-  asio::awaitable<Reply<Json>> ask(std::string method, Json params);
+  // kCancelled: there was no answer within that time, or it was not asked
+  asio::awaitable<Reply<Json>> ask(std::string method, Json params, std::chrono::seconds within);
+  asio::awaitable<Reply<Json>> write(std::string session_id, std::string path, std::string text);
+  bool muted() const;
+  void saved(const std::string& path);
 
   asio::any_io_executor io_;
   Editor& editor_;
   Agreement& agreement_;
   const std::string root_;
-  const bool writes_;  // the editor takes text
-  std::chrono::steady_clock::time_point muted_until_{};
-  std::deque<std::string> watched_;  // the last used first
-  std::set<std::string> open_;       // of them: the editor has held text of them that was not saved
+  const bool writes_;                                    // the editor takes text
+  std::chrono::steady_clock::time_point muted_until_{};  // after a read that was not answered
+  std::deque<std::string> watched_;                      // the last used first
+  // Of them, those that the editor has held unsaved text of: that text, while it is not known to be
+  // saved
+  std::map<std::string, std::optional<std::string>> open_;
   std::map<std::string, std::string> told_;  // path, as the repository calls it: the diff
 };
 

@@ -86,6 +86,13 @@ TEST_F(OverlaysTest, AnEditorThatDoesNotAnswerIsNotWaitedForAgain) {
   EXPECT_EQ(ask("a.txt"), "of another");
 }
 
+TEST_F(OverlaysTest, AnEditorThatDoesNotAnswerHoldsWhatItHeldLast) {
+  overlays_->editor_came([](const std::string&, bool) {});
+  overlays_->told("a.txt", "mine", /*shown=*/true);
+  EXPECT_EQ(ask("a.txt", /*save=*/true), "mine");
+  EXPECT_EQ(overlays_->shown().size(), 1u);
+}
+
 TEST_F(OverlaysTest, AnEditorThatLeavesIsWaitedForNoLonger) {
   overlays_ = std::make_shared<Overlays>(io_.get_executor());
   overlays_->editor_came(

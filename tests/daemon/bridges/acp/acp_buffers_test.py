@@ -101,6 +101,27 @@ class AcpBuffersTest(AcpCase):
         self.assertRegex(self.output(editor), r"(?s)not saved, and the editor did not save them\. Ask the user to save the file.*\+mine")
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
 
+    def refused_for_a_busy_editor(self, prompt, read, write):
+        """Of one that can save and holds text over a.txt."""
+        self.script(THINK + self.edit(), THINK + "Not done.")
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}}
+        editor, session = self.begin(can=can, fs_read_text_file=read, fs_write_text_file=write)
+        editor.answer(editor.prompt(session, prompt))
+        self.assertEqual(editor.updates("tool_call_update")[-1]["status"], "failed")
+        self.assertIn("the editor did not save them", self.output(editor))
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")  # where its save would have taken the edit away
+        return editor
+
+    def test_an_edit_is_refused_while_the_editor_is_still_saving(self):
+        editor = self.refused_for_a_busy_editor("gamma", read={"content": "alpha\nbeta\nmine\n"}, write=None)
+        self.assertEqual(self.written(editor), ["alpha\nbeta\nmine\n"])
+
+    def test_an_editor_that_stops_answering_holds_what_it_held_last(self):
+        answers = [{"content": "alpha\nbeta\nmine\n"}]
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + os.path.join(self.root, "a.txt")}
+        editor = self.refused_for_a_busy_editor([link], read=lambda _: answers.pop() if answers else None, write={})
+        self.assertEqual([m["method"] for m in editor.asked if m["method"].startswith("fs/")], ["fs/read_text_file"] * 2)
+
     def test_an_edit_of_lines_that_the_user_changed_meanwhile_is_told(self):
         path = os.path.join(self.root, "a.txt")
         self.script(THINK + call("str_replace_editor", command="view", path=path), THINK + self.edit(), THINK + "Done.")
