@@ -14,7 +14,9 @@
 namespace lares::cli::acp {
 
 asio::awaitable<Reply<>> Session::replay() {
-  std::vector<protocol::Message> events, undone;  // without turns that were gone back behind
+  std::vector<protocol::Message> events;  // without turns that were gone back behind
+  // Those turns, by rewinding: each may be taken back, the last first, until a turn begins
+  std::vector<std::vector<protocol::Message>> undone;
   last_seq_ = 0;
   for (bool more = true; more;) {
     protocol::SessionHistory request;
@@ -44,12 +46,14 @@ asio::awaitable<Reply<>> Session::replay() {
         const auto first = std::stable_partition(events.begin(), events.end(), [&](const auto& m) {
           return turn_of(m) < turn_of(message) || turn_of(m) == 0;
         });
-        undone.assign(std::make_move_iterator(first), std::make_move_iterator(events.end()));
+        undone.emplace_back(std::make_move_iterator(first), std::make_move_iterator(events.end()));
         events.erase(first, events.end());
       } else if (message.method == protocol::SessionUnrewound::kNotification) {
-        std::move(undone.begin(), undone.end(), std::back_inserter(events));
-        undone.clear();
+        if (undone.empty()) continue;
+        std::ranges::move(undone.back(), std::back_inserter(events));
+        undone.pop_back();
       } else {
+        if (message.method == protocol::TurnStarted::kNotification) undone.clear();
         events.push_back(std::move(message));
       }
     }

@@ -51,23 +51,36 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
 }
 
 Result<shown::Changes> session_changes(Link& link, const std::string& session_id) {
-  std::vector<protocol::Item> items, taken_back;  // the second by the last rewinding
+  std::vector<protocol::Item> items;
+  // What items had changed before each rewinding that may be taken back, the last first
+  struct Before {
+    std::size_t item;
+    std::vector<protocol::FileChange> changes;
+  };
+  std::vector<std::vector<Before>> rewindings;
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
-    if (event.method == protocol::ItemCompleted::kNotification) {
+    if (event.method == protocol::TurnStarted::kNotification) {
+      rewindings.clear();
+    } else if (event.method == protocol::ItemCompleted::kNotification) {
       if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params))
         items.push_back(std::move(x->item));
     } else if (event.method == protocol::SessionRewound::kNotification) {
       const auto x = protocol::from_json<protocol::SessionRewound>(event.params);
       if (!x) return;
-      taken_back = items;
-      for (auto& item : items)
-        if (item.turn_id >= x->turn_id)
-          std::erase_if(item.changes, [&](const auto& change) {
-            return std::ranges::find(x->changes, change.path, &protocol::RewindChange::path) !=
-                   x->changes.end();
-          });
+      const auto went_back = [&](const auto& change) {
+        return std::ranges::find(x->changes, change.path, &protocol::RewindChange::path) !=
+               x->changes.end();
+      };
+      auto& before = rewindings.emplace_back();
+      for (std::size_t i = 0; i < items.size(); ++i) {
+        if (items[i].turn_id < x->turn_id) continue;
+        before.push_back({i, items[i].changes});
+        std::erase_if(items[i].changes, went_back);
+      }
     } else if (event.method == protocol::SessionUnrewound::kNotification) {
-      if (!taken_back.empty()) items = std::exchange(taken_back, {});
+      if (rewindings.empty()) return;
+      for (auto& [item, changes] : rewindings.back()) items[item].changes = std::move(changes);
+      rewindings.pop_back();
     }
   };
   if (auto read = read_history(link, session_id, 0, each); !read)

@@ -277,6 +277,19 @@ class CliTest(CliCase):
         self.assertIn("+x", self.lares("diff", "--session", original)[1])
         self.assertIn("nothing was rewound", self.lares("rewind", "--session", original, "--undo")[2])
 
+    def test_the_diff_has_what_came_back_with_the_last_of_several_undos(self):
+        edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
+        self.start(THINK + "One.", THINK + "So." + edit, THINK + "Done.")
+        self.lares("run", "first")
+        session = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        self.lares("run", "--session", session, "second")
+        diffs = []
+        for options in ((), (), ("--undo",), ("--undo",)):
+            self.assertEqual(self.lares("rewind", "--yes", *options)[0], 0)
+            diffs.append(self.lares("diff")[1])
+        self.assertEqual(diffs[:3], [""] * 3)
+        self.assertIn("+x", diffs[3])
+
     def test_rules_are_added_listed_and_removed(self):
         edit = call("str_replace_editor", command="create", path=os.path.join(self.root, "new.txt"), file_text="x\n")
         self.start(THINK + "So." + edit, THINK + "Done.", THINK + "So." + edit, THINK + "Done.")

@@ -415,6 +415,20 @@ class AcpTest(AcpCase):
         self.assertEqual(editor.answer(asked)["stopReason"], "cancelled")
         self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
 
+    def test_load_shows_what_came_back_with_the_last_of_several_undos(self):
+        self.script(THINK + "one", THINK + "two", THINK + "three", THINK + "four")
+        editor, session = self.begin(session_request_permission=REWIND)
+        for prompt in ("first", "second", "third", "/rewind", "/rewind", "/undo", "/undo"):
+            editor.answer(editor.prompt(session, prompt))
+        for loaded in (("firstsecondthird", "onetwothree"), ("firstsecondfourth", "onetwofour")):  # the second with a turn in place of the last
+            editor.call("session/close", sessionId=session)
+            editor.seen.clear()
+            editor.call("session/load", sessionId=session, cwd=self.root, mcpServers=[])
+            self.assertEqual((editor.text("user_message_chunk"), editor.text()), loaded)
+            if loaded[1] == "onetwothree":
+                for prompt in ("/rewind", "fourth"):
+                    editor.answer(editor.prompt(session, prompt))
+
     def test_load_leaves_out_what_was_gone_back_behind(self):
         self.script(THINK + "one", THINK + self.edit(), THINK + "two", THINK + "three")
         editor, session = self.begin(session_request_permission=REWIND)
