@@ -1,8 +1,10 @@
 #include "daemon/completions/flat_schema.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -17,11 +19,14 @@ using Json = nlohmann::ordered_json;
 constexpr int kNestedMax = 32;  // references and alternatives in one another
 // Of one property in several alternatives: with more it may be anything
 constexpr std::size_t kMeaningsMax = 32;
+// Looked at in all: what many references lead to is looked at again for each. Of more a call need
+// not have them.
+constexpr std::size_t kNamesMax = 1u << 18;
+
+using Names = std::set<std::string_view>;  // of the schema that is gathered from
 
 class Declared {
  public:
-  std::set<std::string> required;
-
   void add(const std::string& name, const Json& property) {
     const auto [at, fresh] = index_.try_emplace(name, properties_.size());
     if (fresh) properties_.push_back({name, {}});
@@ -29,15 +34,6 @@ class Declared {
     if (meanings.size() <= kMeaningsMax &&
         std::ranges::none_of(meanings, [&](const Json* known) { return *known == property; }))
       meanings.push_back(&property);
-  }
-  void add_properties(const Declared& more) {
-    for (const Property& one : more.properties_) {
-      for (const Json* meaning : one.meanings) add(one.name, *meaning);
-    }
-  }
-  void add(const Declared& more) {
-    add_properties(more);
-    required.insert(more.required.begin(), more.required.end());
   }
   bool has(const std::string& name) const { return index_.contains(name); }
   Json properties() const {
@@ -65,20 +61,25 @@ class Gatherer {
  public:
   explicit Gatherer(const Json& whole) : whole_(whole) {}
 
-  Declared from(const Json& schema, int depth = 0) {
-    Declared out;
-    if (!schema.is_object() || depth > kNestedMax || !seen_.insert(&schema).second) return out;
+  // What a call must have by this schema; all that it may have is declared() on the way.
+  const Names& required(const Json& schema, int depth = 0) {
+    static const Names kNone;
+    if (!schema.is_object() || depth > kNestedMax) return kNone;
+    const auto [at, fresh] = required_.try_emplace(&schema);
+    if (!fresh) return at->second;  // nothing yet, where the schema stands in itself
     if (const auto own = schema.find("properties"); own != schema.end() && own->is_object())
-      for (const auto& [name, property] : own->items()) out.add(name, property);
+      for (const auto& [name, property] : own->items()) declared_.add(name, property);
+    Names out;
     for (const Json& name : list(schema, "required")) {
-      if (name.is_string()) out.required.insert(name.get<std::string>());
+      if (name.is_string()) out.insert(name.get_ref<const std::string&>());
     }
-    if (const Json* const to = referred(schema)) out.add(from(*to, depth + 1));
-    for (const Json& one : list(schema, "allOf")) out.add(from(one, depth + 1));
+    if (const Json* const to = referred(schema)) add(out, required(*to, depth + 1));
+    for (const Json& one : list(schema, "allOf")) add(out, required(one, depth + 1));
     for (const char* const name : {"anyOf", "oneOf"})
-      out.add(any_of(list(schema, name), depth + 1));
-    return out;
+      add(out, every_one(list(schema, name), depth + 1));
+    return at->second = std::move(out);
   }
+  const Declared& declared() const { return declared_; }
 
  private:
   static const Json& list(const Json& schema, const char* name) {
@@ -97,33 +98,42 @@ class Gatherer {
       return nullptr;
     }
   }
-  Declared any_of(const Json& alternatives, int depth) {
-    Declared out;
+  // What each of the alternatives requires.
+  Names every_one(const Json& alternatives, int depth) {
+    Names out;
     for (const Json& one : alternatives) {
-      Declared more = from(one, depth);
-      out.add_properties(more);
+      const Names& names = required(one, depth);
       if (&one == &alternatives.front())
-        out.required = std::move(more.required);
+        add(out, names);
+      else if (spend(out.size()))
+        std::erase_if(out, [&](const auto& name) { return !names.contains(name); });
       else
-        std::erase_if(out.required,
-                      [&](const auto& name) { return !more.required.contains(name); });
+        out.clear();
     }
     return out;
   }
+  void add(Names& names, const Names& more) {
+    if (spend(more.size())) names.insert(more.begin(), more.end());
+  }
+  bool spend(std::size_t n) { return (n_spent_ += n) <= kNamesMax; }
 
   const Json& whole_;
-  std::set<const Json*> seen_;
+  Declared declared_;
+  std::map<const Json*, Names> required_;  // by schema
+  std::size_t n_spent_ = 0;
 };
 
 }  // namespace
 
 Json flat_schema(Json schema) {
-  const Declared all = Gatherer(schema).from(schema);
+  Gatherer gatherer(schema);
+  const Names& names = gatherer.required(schema);
+  const Declared& declared = gatherer.declared();
   Json required = Json::array();
-  for (const std::string& name : all.required) {
-    if (all.has(name)) required.push_back(name);
+  for (const auto name : names) {
+    if (declared.has(std::string(name))) required.push_back(name);
   }
-  Json properties = all.properties();  // before what it was gathered from changes
+  Json properties = declared.properties();  // before what it was gathered from changes
   schema["properties"] = std::move(properties);
   schema["required"] = std::move(required);
   return schema;

@@ -1,5 +1,8 @@
 #include "daemon/completions/flat_schema.h"
 
+#include <string>
+
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
@@ -26,6 +29,9 @@ constexpr Case kCases[] = {
      R"({"a":{},"b":{}})", "[]"},
     {R"({"anyOf":[{"properties":{"kind":{"const":"x"},"a":{}},"required":["kind","a"]},{"properties":{"kind":{"const":"y"}},"required":["kind"]}]})",
      R"({"kind":{"anyOf":[{"const":"x"},{"const":"y"}]},"a":{}})", R"(["kind"])"},
+    // What several lead to is in each of them.
+    {R"({"$defs":{"Base":{"properties":{"id":{}},"required":["id"]}},"anyOf":[{"allOf":[{"$ref":"#/$defs/Base"},{"properties":{"a":{}},"required":["a"]}]},{"allOf":[{"$ref":"#/$defs/Base"},{"properties":{"b":{}},"required":["b"]}]}]})",
+     R"({"id":{},"a":{},"b":{}})", R"(["id"])"},
     // What leads nowhere, or round in a circle.
     {R"({"$ref":"#/nowhere","properties":{"a":{}}})", R"({"a":{}})", "[]"},
     {R"({"$ref":"other.json#/x","anyOf":7,"properties":{"a":{}}})", R"({"a":{}})", "[]"},
@@ -59,6 +65,20 @@ TEST(FlatSchema, IsQuickWhereAlternativesLeadToOneAnother) {
   }
   schema["anyOf"][7]["properties"]["a"] = Json::object();
   EXPECT_TRUE(flat_schema(schema)["properties"].contains("a"));
+}
+
+TEST(FlatSchema, IsQuickWhereManyLeadToOneThatRequiresMuch) {
+  Json schema = {{"anyOf", Json::array()}};
+  Json& base = schema["$defs"]["Base"];
+  for (int i = 0; i < 5000; ++i) {
+    const std::string name = fmt::format("p{}", i);
+    base["properties"][name] = Json::object();
+    base["required"].push_back(name);
+    schema["anyOf"].push_back({{"$ref", "#/$defs/Base"}, {"required", Json::array({"p0"})}});
+  }
+  const Json flat = flat_schema(schema);
+  EXPECT_EQ(flat["properties"].size(), 5000u);
+  EXPECT_TRUE(flat["required"].empty()) << "more is not looked at than may be";
 }
 
 // However many alternatives mean something else by a name, they do not lie in one another.
