@@ -137,6 +137,17 @@ tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std:
   return true;
 }
 
+WireError only_hosted(std::size_t i, const WireJson& tool) {
+  const std::string_view type = string_field(tool, "type"), name = string_field(tool, "name");
+  return invalid(
+      fmt::format("tools[{}]", i),
+      fmt::format("call {}: it runs on the servers of the API that defines it, and there "
+                  "are none here; send tools that the client runs, or none",
+                  !type.empty()   ? type
+                  : !name.empty() ? name
+                                  : "a tool without a type"));
+}
+
 bool is_true(const WireJson& object, std::string_view name) {
   const WireJson* field = field_of(object, name);
   return field && *field == true;

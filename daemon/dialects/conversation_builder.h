@@ -49,6 +49,10 @@ std::string unsupported(std::string_view type);
 
 // Empty: it is not there, or no string
 std::string_view string_field(const WireJson& object, std::string_view name);
+// Of a request that brings no tool but such as the API's own servers run, tools[i] among them: left
+// out, the model would make up what they find (Claude Code searches the web by such a request).
+WireError only_hosted(std::size_t i, const WireJson& tool);
+
 bool is_true(const WireJson& object, std::string_view name);
 
 struct OfferedTool {

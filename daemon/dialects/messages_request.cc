@@ -62,6 +62,7 @@ class MessagesReader {
       collect_references(list_of(message, "content"), referenced_);
     tools();
     tool_choice();
+    hosted_tools();
     system();
     for (std::size_t i = 0; i < messages.size(); ++i)
       message(messages[i], fmt::format("messages[{}]", i));
@@ -125,6 +126,16 @@ class MessagesReader {
     } else if (type != "auto") {
       return fields_.refuse("tool_choice.type", "one of auto, any, tool, none");
     }
+  }
+
+  void hosted_tools() {
+    const WireJson& tools = list_of(body_, "tools");
+    const bool no_other = !tools.empty() && std::ranges::none_of(tools, [](const WireJson& tool) {
+      return field_of(tool, "input_schema") != nullptr;
+    });
+    if (no_other && !to_count_ && !not_enforced_ &&
+        out_.conversation.call != Conversation::Call::never)
+      not_enforced_ = only_hosted(0, tools[0]);
   }
 
   void system() {

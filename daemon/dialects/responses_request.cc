@@ -42,6 +42,7 @@ class ResponsesReader {
       out_.tools = std::move(*known);
     }
     tool_choice();
+    hosted_tools();
     builder_.system(fields_.text("instructions").value_or(""));
     input();
     reasoning();
@@ -75,6 +76,17 @@ class ResponsesReader {
       c.call_name = flat_name(string_field(*choice, "namespace"), string_field(*choice, "name"));
     } else if (choice->is_string() && word != "auto") {
       return fields_.refuse("tool_choice", "none, auto, required or an object that names a tool");
+    }
+  }
+
+  void hosted_tools() {
+    const WireJson* tools = field_of(body_, "tools");
+    const Conversation& c = out_.conversation;
+    if (!tools || !tools->is_array() || !c.tools.empty() || c.call == Conversation::Call::never)
+      return;
+    for (std::size_t i = 0; i < tools->size() && !not_enforced_; ++i) {
+      if (string_field((*tools)[i], "type") != "namespace")
+        not_enforced_ = only_hosted(i, (*tools)[i]);
     }
   }
 

@@ -202,6 +202,16 @@ TEST(MessagesRequest, ToolsThatThisMachineRuns) {
       R"({"type":"function","function":{"name":"Read","description":"","parameters":{"type":"object"}}}])");
 }
 
+// Nothing is made up where no tool may be called, and nothing is said where tokens are counted.
+TEST(MessagesRequest, ToolsOfTheApisServersAloneAreHarmlessWhereNoneIsCalled) {
+  WireJson body = parsed(
+      R"({"tools":[{"type":"web_search_20250305","name":"w"}],"messages":[{"role":"user","content":"x"}]})");
+  EXPECT_FALSE(read_messages_request(body, {}));
+  EXPECT_TRUE(read_messages_request(body, {}, /*to_count=*/true));
+  body["tool_choice"]["type"] = "none";
+  EXPECT_TRUE(read_messages_request(body, {}));
+}
+
 TEST(MessagesRequest, ToolChoice) {
   using Call = Conversation::Call;
   const auto call = [](const char* choice) {
@@ -295,6 +305,10 @@ TEST(MessagesRequest, WhatMakesNoSenseIsRefusedByName) {
        "tools[0]"},
       {R"({"tools":[{"type":"web_search_20250305","name":"w"},{"input_schema":{}}],"messages":[{"role":"user","content":"x"}]})",
        "tools[1]"},
+      {R"({"tools":[{"type":"web_search_20250305","name":"web_search"}],"messages":[{"role":"user","content":"x"}]})",
+       "tools[0]"},
+      {R"({"tools":[{"type":"web_search_20250305","name":"w"},{"name":"f"}],"tool_choice":{"type":"tool","name":"w"},"messages":[{"role":"user","content":"x"}]})",
+       "tools[0]"},
       {R"({"tool_choice":{"type":"must"},"messages":[{"role":"user","content":"x"}]})",
        "tool_choice.type"},
       {R"({"model":"deepseek-chat","messages":[{"role":"user","content":"x"}]})", "model"},

@@ -128,6 +128,8 @@ TEST(ResponsesRequest, ToolChoice) {
             "multi_agent_v1__wait");
   EXPECT_EQ(call(R"({"type":"allowed_tools","mode":"required","tools":[]})").call, Call::some);
   EXPECT_EQ(call(R"({"type":"web_search"})").call, Call::as_it_likes);
+  EXPECT_TRUE(read(R"({"input":"x","tools":[{"type":"web_search"}],"tool_choice":"none"})"));
+  EXPECT_TRUE(read(R"({"input":"x","tools":[]})"));
 }
 
 TEST(ResponsesRequest, AFormatAndToolsAreEnforcedWhereTheyAreStrict) {
@@ -226,6 +228,9 @@ TEST(ResponsesRequest, WhatMakesNoSenseIsRefusedByName) {
       {R"({"input":"x","tools":[{"type":"function","function":{"name":"f"}}]})", "tools[0].name"},
       {R"({"input":"x","tools":[{"type":"namespace","name":"s","tools":[{"type":"custom"}]}]})",
        "tools[0].tools[0].name"},
+      {R"({"input":"x","tools":[{"type":"web_search"}]})", "tools[0]"},
+      {R"({"input":"x","tools":[{"type":"namespace","name":"s","tools":[]},{"type":"image_generation"}]})",
+       "tools[1]"},
       {R"({"input":"x","parallel_tool_calls":"no"})", "parallel_tool_calls"},
       {R"({"input":[{"role":"user","content":"x"},{"type":"function_call","call_id":"c","name":"f","arguments":"{}"}]})",
        "input"},
