@@ -9,7 +9,6 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/read_until.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
 #include <fmt/format.h>
 
 #include "daemon/ended.h"
@@ -22,6 +21,11 @@ namespace {
 using protocol::Code;
 constexpr auto kUse = asio::as_tuple(asio::use_awaitable);
 constexpr std::chrono::seconds kWatchEvery{5};
+// Of a client that has more than kOutboxBytesMax to read: two lines may be that long, so one that
+// reads has it, too, for a moment
+constexpr std::chrono::seconds kFullSilenceMax{4};
+constexpr std::size_t kOutboxBytesEver = 8 * protocol::kOutboxBytesMax;  // however it reads
+constexpr const char* kDoesNotRead = "it does not read what it subscribed to";
 constexpr std::chrono::seconds kLastWordsSilenceMax{5};  // of a client that is to read what is left
 
 }  // namespace
@@ -242,9 +246,9 @@ void Connection::refuse(const protocol::Id& id, Code code, std::string message, 
 
 void Connection::send(std::string line) {
   if (closed_) return;
+  if (outbox_.empty()) wrote_ = std::chrono::steady_clock::now();
   outbox_bytes_ += line.size();
-  if (outbox_bytes_ > protocol::kOutboxBytesMax && outbox_.size() > 1)
-    return evict("it does not read what it subscribed to");
+  if (outbox_bytes_ > kOutboxBytesEver && outbox_.size() > 1) return evict(kDoesNotRead);
   outbox_.push_back(std::move(line));
   if (outbox_bytes_ > protocol::kOutboxBytesMax / 2) room_.close();
   something_to_write_.open();
@@ -258,12 +262,11 @@ asio::awaitable<void> Connection::write_lines() {
       co_await something_to_write_.wait();
       continue;
     }
-    const std::size_t n = outbox_.front().size();
-    auto [ec, written] = co_await asio::async_write(socket_, asio::buffer(outbox_.front()), kUse);
+    auto writing = write(outbox_.front());
+    const bool written = co_await std::move(writing);
+    outbox_bytes_ -= outbox_.front().size();
     outbox_.pop_front();
-    outbox_bytes_ -= n;
-    wrote_ = std::chrono::steady_clock::now();
-    if (ec) break;
+    if (!written) break;
     if (outbox_bytes_ <= protocol::kOutboxBytesMax / 2 && !room_.is_open()) {
       room_.open();
       catch_up();
@@ -273,7 +276,19 @@ asio::awaitable<void> Connection::write_lines() {
   socket_.shutdown(asio::socket_base::shutdown_both, ignored);
 }
 
-// A client that reads nothing for kStuckMsMax while there is something to read.
+// By as much as the client takes: one that is slow with a long line does read.
+asio::awaitable<bool> Connection::write(std::string_view line) {
+  while (!line.empty()) {
+    auto [ec, n] = co_await socket_.async_write_some(asio::buffer(line), kUse);
+    if (ec) co_return false;
+    line.remove_prefix(n);
+    wrote_ = std::chrono::steady_clock::now();
+  }
+  co_return true;
+}
+
+// A client that reads nothing for kStuckMsMax while there is something to read, or for less while
+// there is much.
 asio::awaitable<void> Connection::watch() {
   const auto self = shared_from_this();
   while (!closed_) {
@@ -282,6 +297,8 @@ asio::awaitable<void> Connection::watch() {
     const auto silent = std::chrono::steady_clock::now() - wrote_;
     if (outbox_.empty())
       wrote_ = std::chrono::steady_clock::now();
+    else if (silent > kFullSilenceMax && outbox_bytes_ > protocol::kOutboxBytesMax)
+      evict(kDoesNotRead);
     else if (silent > std::chrono::milliseconds(protocol::kStuckMsMax))
       evict("it has read nothing for a minute");
   }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <string_view>
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
@@ -34,6 +35,8 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   bool initialized() const { return initialized_; }
   bool closed() const { return closed_; }
   bool may_change() const { return role_ == "control"; }
+  // Until there is room for an answer as long as a page of a history.
+  asio::awaitable<void> room() { return room_.wait(); }
 
   // Replays what came after `after` at the pace the client reads, then goes live.
   void follow(std::shared_ptr<Session> session, std::int64_t after, bool interactive);
@@ -58,6 +61,7 @@ class Connection final : public Subscriber, public std::enable_shared_from_this<
   void speak_mcp();
   bool waits() const;  // for something that it asked for
   asio::awaitable<void> write_lines();
+  asio::awaitable<bool> write(std::string_view line);  // false: there is nobody to read it
   asio::awaitable<void> watch();
   asio::awaitable<void> watch_last_words();
   asio::awaitable<void> answer(RequestPtr request);

@@ -476,6 +476,8 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (request.limit < 1 || request.limit > kHistoryMax)
       co_return no(Code::invalid_params,
                    fmt::format("{}: limit must be in 1..{}", method, kHistoryMax));
+    auto waiting = from.room();
+    co_await std::move(waiting);
     SessionHistoryResult result;
     std::int64_t at = request.after, seq = 0;
     std::size_t bytes = 0;

@@ -86,6 +86,34 @@ class ClientsTest(DaemonCase):
             time.sleep(0.1)
         self.assertIn("client_evicted", self.logged())
 
+    def test_who_reads_gets_more_than_the_outbox_holds(self):
+        self.start_with("hm</think>Yes.", LARES_TEST_CONTEXT="20000000")
+        c = self.connect()
+        s = self.session(c)
+        self.prompt(c, s, "\n" * 3_900_000)  # twice as long on the wire, and sent twice: as accepted, and as the turn's first item
+        seen = c.until("turn/ended")
+        self.assertEqual([len(m["params"]["item"]["text"]) for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "user"], [3_900_000])
+        accepted = next(m["params"]["seq"] for m in seen if m["method"] == "prompt/accepted")
+        other = self.connect()
+        asked = [other.send("session/history", sessionId=s, after=accepted - 1) for _ in range(10)]  # more than any outbox holds, asked before one is read
+        for n in asked:
+            self.assertEqual(len(other.answer(n)["events"][0]["params"]["content"]), 3_900_000)
+        self.assertNotIn("client_evicted", self.logged())
+
+    def test_who_reads_a_long_line_slowly_gets_it_all(self):
+        self.start_with()
+        slow = self.connect()
+        long = "x" * 4_000_000  # comes back in the answer
+        slow.send(long)
+        slow.sock.shutdown(socket.SHUT_WR)
+        n = 0
+        began = time.monotonic()
+        while block := slow.sock.recv(100_000):
+            n += len(block)
+            time.sleep(0.3)  # all together longer than two looks at who takes its last words
+        self.assertGreater(n, len(long))
+        self.assertGreater(time.monotonic() - began, 10)
+
     def test_silent_connections_are_bounded_and_end(self):
         self.start_with(LARES_TEST_CLIENTS="4", LARES_TEST_FIRST_BYTE_MS="700")
         before = self.n_descriptors()
