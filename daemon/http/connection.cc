@@ -67,19 +67,20 @@ void HttpConnection::stop() {
 }
 
 void HttpConnection::close() {
-  idle_ = false;
+  idle_ = free_ = false;
   stream_->close();
 }
 
 asio::awaitable<bool> HttpConnection::one_request() {
-  idle_ = true;
-  idle_since_ = HttpStream::Clock::now();
+  idle_ = free_ = true;
+  free_since_ = HttpStream::Clock::now();
   HttpRequestParser parser(server_.limits());
   BodyShare share(server_);
   const HttpHandler* handler = nullptr;
   auto refusal = co_await read(parser, /*whole=*/false, share);
   bool in_step = !refusal;  // what comes next is a request's beginning
   if (!refusal) refusal = refuse(parser.request(), handler);
+  if (!refusal) free_ = false;
   if (!refusal && parser.expects_continue()) {
     std::string go_on = "HTTP/1.1 100 Continue\r\n\r\n";
     co_await stream_->send(std::move(go_on));

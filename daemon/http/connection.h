@@ -26,8 +26,11 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   // What is being answered gets its last words, and nothing else an answer.
   void stop();
   void close();  // at once
-  bool is_idle() const { return idle_; }
-  HttpStream::Clock::time_point idle_since() const { return idle_since_; }
+  // Nothing is being answered: whoever wants something has not said yet what, or not shown that he
+  // may.
+  bool is_free() const { return free_; }
+  HttpStream::Clock::time_point free_since() const { return free_since_; }
+  CameOver over() const { return over_; }
 
  private:
   class BodyShare;
@@ -43,8 +46,8 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection> {
   const CameOver over_;
   std::shared_ptr<HttpStream> stream_;
   std::string token_;
-  bool crowded_, idle_ = true, stopping_ = false;
-  HttpStream::Clock::time_point idle_since_ = HttpStream::Clock::now();
+  bool crowded_, idle_ = true, free_ = true, stopping_ = false;
+  HttpStream::Clock::time_point free_since_ = HttpStream::Clock::now();
 };
 
 }  // namespace lares::daemon

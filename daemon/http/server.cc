@@ -1,6 +1,7 @@
 #include "daemon/http/server.h"
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include <boost/asio/as_tuple.hpp>
@@ -36,12 +37,12 @@ HttpServer::~HttpServer() = default;
 void HttpServer::take(HttpStream::Socket socket, std::string token) {
   if (stopping_ || connections_.size() >= limits_.connections + kToldMax) return;
   bool crowded = connections_.size() >= limits_.connections;
-  if (crowded) {  // one that waits for nothing makes room
-    const auto idler = [](const auto& a, const auto& b) {
-      return a->is_idle() != b->is_idle() ? a->is_idle() : a->idle_since() < b->idle_since();
+  if (crowded) {  // one that is not being answered makes room: over TCP it may be anybody
+    const auto rank = [](const std::shared_ptr<HttpConnection>& c) {
+      return std::tuple(!c->is_free(), c->over() != CameOver::tcp, c->free_since());
     };
-    const auto idlest = std::min_element(connections_.begin(), connections_.end(), idler);
-    if (idlest != connections_.end() && (*idlest)->is_idle()) (*idlest)->close(), crowded = false;
+    const auto first = std::ranges::min_element(connections_, {}, rank);
+    if (first != connections_.end() && (*first)->is_free()) (*first)->close(), crowded = false;
   }
   const auto connection = std::make_shared<HttpConnection>(*this, std::move(socket),
                                                            std::move(token), crowded);

@@ -102,6 +102,40 @@ TEST_F(HttpServing, AsksForTheTokenOfTheDoor) {
   EXPECT_EQ(status(rest(without)), 200u);
 }
 
+// Whoever has not shown that he may ask holds no place against one who has.
+TEST_F(HttpServing, RequestsWithoutTheirHeadersMakeRoom) {
+  serve({.connections = 2});
+  auto busy = connect(), half = connect(), third = connect();
+  say(busy, upload(10, 1));
+  say(half, "GET");
+  settle();
+  say(third, kHealth);
+  EXPECT_EQ(status(rest(third)), 200u);
+  EXPECT_EQ(rest(half), "");
+  say(busy, std::string(9, 'x'));
+  EXPECT_EQ(status(rest(busy)), 200u);
+}
+
+TEST_F(HttpServing, RequestsOverTcpMakeRoomFirst) {
+  serve({.connections = 2});
+  const auto address = server_->listen({asio::ip::make_address("127.0.0.1"), 0}, "secret");
+  ASSERT_TRUE(address) << address.error();
+  auto ours = connect();
+  say(ours, "GET");
+  settle();
+  asio::ip::tcp::socket stranger(io_);
+  stranger.connect(*address);
+  asio::write(stranger, asio::buffer(std::string("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+  run_until([&] { return stranger.available() > 0; });  // it has no token
+  asio::write(stranger, asio::buffer(std::string("GET")));
+  settle();
+  auto third = connect();
+  say(third, kHealth);
+  EXPECT_EQ(status(rest(third)), 200u);
+  say(ours, kHealth.substr(3));
+  EXPECT_EQ(status(rest(ours)), 200u);
+}
+
 TEST_F(HttpServing, StopsWhileARequestIsStillBeingRead) {
   serve({.last_words = milliseconds(50)});
   auto half = connect(), silent = connect();
