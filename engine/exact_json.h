@@ -29,6 +29,9 @@ std::string_view digits_of(const nlohmann::ordered_json& value);
 // Without blanks, on one line. What is not UTF-8 becomes U+FFFD.
 std::string exact_text(const nlohmann::ordered_json& json);
 
+// Of a text that is JSON: what exact_text() writes as that text, to the letter.
+nlohmann::ordered_json as_written(std::string_view text);
+
 struct Rounded {
   std::string path;    // "rows[3].id"
   std::string digits;  // as they were written

@@ -52,11 +52,11 @@ WireJson block_of(const Part& part) {
     case Part::Kind::call:
       break;
   }
+  // As it is streamed: nlohmann's numbers are doubles where they are not whole
   return {{"type", "tool_use"},
           {"id", part.id},
           {"name", part.name},
-          // Each of the object's values may be nested as deep as one may
-          {"input", engine::exact_json<WireJson>(part.text, engine::kJsonDepthMax + 1)}};
+          {"input", engine::as_written(part.text)}};
 }
 
 }  // namespace

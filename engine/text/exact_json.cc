@@ -186,6 +186,10 @@ std::string exact_text(const nlohmann::ordered_json& json) {
   return out;
 }
 
+nlohmann::ordered_json as_written(std::string_view text) {
+  return kept<nlohmann::ordered_json>(text);
+}
+
 template <class Json>
 std::optional<Rounded> round_to_doubles(Json& json) {
   std::optional<Rounded> first;

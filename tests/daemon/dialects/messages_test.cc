@@ -171,7 +171,7 @@ TEST(MessagesAnswer, Whole) {
   const Script script = tool_turn();
   streamed(answer, all_events(script), script.end);
   EXPECT_EQ(
-      answer.whole(script.end).dump(),
+      wire_text(answer.whole(script.end)),
       R"({"id":"msg_1","type":"message","role":"assistant","model":"claude-x","content":[{"type":"thinking","thinking":"I write é.","signature":")" +
           thought_signature("I write é.") +
           R"("},{"type":"text","text":"Now."},{"type":"tool_use","id":"call_a","name":"Write","input":{"path":"a"}},{"type":"tool_use","id":"call_b","name":"Read","input":{}}],)"
@@ -190,11 +190,12 @@ TEST(MessagesAnswer, APieceCutWithinACharacterDoesNotSpoilACall) {
   const GenerationEnd end{Reason::calls, "", {}};
   streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, "\xc3"}, CallDone{0, "a", "W", "{}"}},
            end);
-  EXPECT_EQ(answer.whole(end)["content"][0]["input"].dump(), "{}");
+  EXPECT_EQ(wire_text(answer.whole(end)["content"][0]["input"]), "{}");
 }
 
 TEST(MessagesAnswer, ACallsNumbersAreThoseOfTheModel) {
-  const std::string input = R"({"id":12345678901234567890123,"n":[-9999999999999999999,1e400]})";
+  const std::string input =
+      R"({"id":12345678901234567890123,"n":[-9999999999999999999,1e400],"price":123456789012345678.25,"at":1.50})";
   MessagesAnswer answer("msg_1", "m");
   const GenerationEnd end{Reason::calls, "", {}};
   streamed(answer, {CallBegun{0, "a", "W"}, CallArguments{0, input}, CallDone{0, "a", "W", input}},
