@@ -3,6 +3,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -40,6 +41,18 @@ bool is_typed_into(std::string_view line, std::string_view longer) {
   return longer.size() >= line.size() && longer.ends_with(rest);
 }
 
+// As texts are compared: some editors hand out lines, without the end of the last.
+std::string without_last_end(std::string text) {
+  if (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+std::string ascii_of(std::string_view text) {
+  std::string out;
+  std::ranges::copy_if(text, std::back_inserter(out), [](unsigned char c) { return c < 0x80; });
+  return out;
+}
+
 // Whether all that changed from `before` to `disk` is in `held` as well: no line that came is gone
 // again, but for what was typed into it, and none that went is back.
 bool has_changes(std::string_view before, std::string_view disk, std::string_view held) {
@@ -72,9 +85,10 @@ Agreement::Agreement() : since_ns_(now_ns()) {}
 Agreement::Standing Agreement::of(const std::string& path, const std::string& held,
                                   const std::string& disk, std::int64_t changed_ns) {
   // Editors hand out texts with line ends of their own.
-  const std::string text = tools::shown_text(held);
-  std::string shown = tools::shown_text(disk);
-  const bool same = text == shown;
+  const std::string text = without_last_end(tools::shown_text(held));
+  std::string shown = without_last_end(tools::shown_text(disk));
+  const bool decoded = !tools::is_utf8(disk);
+  const bool same = decoded ? ascii_of(text) == ascii_of(shown) : text == shown;
   std::string text_is = tools::blob_sha(text), disk_is = tools::blob_sha(disk);
   if (same) {
     know({path, std::move(text_is), std::move(disk_is), std::move(shown)});
@@ -82,6 +96,7 @@ Agreement::Standing Agreement::of(const std::string& path, const std::string& he
   }
   if (const Known* const known = find(path)) {
     if (known->agreed == text_is) return Standing::stale;
+    if (decoded) return Standing::parted;
     const bool over_it = known->disk == disk_is;
     if (!over_it && (known->over.empty() || !has_changes(known->over, shown, text)))
       return Standing::parted;
@@ -89,7 +104,7 @@ Agreement::Standing Agreement::of(const std::string& path, const std::string& he
           std::move(shown)});
     return Standing::unsaved;
   }
-  if (changed_ns >= since_ns_) return Standing::parted;
+  if (decoded || changed_ns >= since_ns_) return Standing::parted;
   know({path, "", std::move(disk_is), std::move(shown)});
   return Standing::unsaved;
 }

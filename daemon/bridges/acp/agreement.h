@@ -30,6 +30,9 @@ class Agreement {
   // is still taken for unsaved.)
   // Where the disk has changed and all of that is in the editor's text too, that text was saved and
   // typed on in, or is as good as that: it goes over the disk and nothing is lost.
+  // A newline more or less at the end is no other text. Of a file that is not UTF-8 the editor has
+  // decoded the bytes as it thinks best: the same is what has the same ASCII in it, and anything
+  // else is left to the user to save, for it may have been decoded with losses.
   Standing of(const std::string& path, const std::string& held, const std::string& disk,
               std::int64_t changed_ns);
   // A call of ours has changed the file, of these names as git's blobs: not behind the editor's

@@ -46,6 +46,13 @@ std::optional<OnDisk> on_disk(const std::string& path) {
                 st.st_ctim.tv_sec * 1'000'000'000ll + st.st_ctim.tv_nsec};
 }
 
+// Some editors hand out lines, without the end of the last, and write what they are given.
+std::string ended_as(std::string text, const std::string& disk) {
+  if (!text.empty() && !text.ends_with('\n') && disk.ends_with('\n'))
+    text += text.find("\r\n") == std::string::npos ? "\n" : "\r\n";
+  return text;
+}
+
 // Off its first line, or its last; lines that both begin or end with.
 bool narrow(std::string& before, std::string& after) {
   const auto first = [](const std::string& s) {
@@ -162,6 +169,7 @@ asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string
         !text && muted() && known != open_.end() && known->second)
       text = *known->second;
     if (!text) break;
+    text = ended_as(std::move(*text), disk->bytes);
     const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
     if (standing == Standing::same || standing == Standing::stale) break;
     watch(path);
@@ -229,9 +237,10 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
     if (!open_.contains(path) || change.diff.empty())
       continue;  // the editor reads it from the disk
     auto reading = read(session_id, path);
-    const auto text = co_await std::move(reading);
+    auto text = co_await std::move(reading);
     const auto disk = on_disk(path);
     if (!text || !disk) continue;
+    text = ended_as(std::move(*text), disk->bytes);
     const Standing standing = agreement_.of(path, *text, disk->bytes, disk->changed_ns);
     if (standing == Standing::same) {
       saved(path);

@@ -101,6 +101,39 @@ class AcpBuffersTest(AcpCase):
         self.assertRegex(self.output(editor), r"(?s)not saved, and the editor did not save them\. Ask the user to save the file.*\+mine")
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
 
+    def test_an_editor_that_hands_out_lines_takes_no_newline_from_the_file(self):
+        path = os.path.join(self.root, "a.txt")
+        again = call("str_replace_editor", command="str_replace", path=path, old_str="mine", new_str="ours")
+        self.script(THINK + self.edit(), THINK + "One.", THINK + again, THINK + "Two.")
+        buffers = {path: ["alpha", "beta"]}
+
+        def write(params):
+            self.write("a.txt", params["content"])
+            buffers[path] = params["content"].removesuffix("\n").split("\n")
+            return {}
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}}
+        editor, session = self.begin(can=can, fs_read_text_file=lambda _: {"content": "\n".join(buffers[path])}, fs_write_text_file=write)
+        link = {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}
+        editor.answer(editor.prompt(session, [link]))
+        self.assertEqual((self.written(editor), self.read("a.txt")), ([], "alpha\ngamma\n"))  # nothing was unsaved
+        buffers[path] = ["alpha", "gamma", "mine"]
+        editor.answer(editor.prompt(session, [link]))
+        while buffers[path][-1] != "ours":
+            editor.step()
+        self.assertEqual((self.written(editor), self.read("a.txt")), (["alpha\ngamma\nmine\n", "alpha\ngamma\nours\n"], "alpha\ngamma\nours\n"))
+
+    def test_a_file_of_another_encoding_is_edited(self):
+        path = os.path.join(self.root, "a.txt")
+        self.script(THINK + self.edit(), THINK + "Done.")
+        with open(path, "wb") as f:
+            f.write("alpha\nbeta\ncaf\u00e9\n".encode("latin-1"))
+        can = {"fs": {"readTextFile": True, "writeTextFile": True}}
+        editor, session = self.begin(can=can, fs_read_text_file=lambda _: {"content": pathlib.Path(path).read_text(encoding="latin-1")}, fs_write_text_file={})
+        editor.answer(editor.prompt(session, [{"type": "resource_link", "name": "a.txt", "uri": "file://" + path}]))
+        with open(path, "rb") as f:
+            self.assertEqual(f.read(), "alpha\ngamma\ncaf\u00e9\n".encode("latin-1"))
+        self.assertEqual(self.written(editor), [])
+
     def refused_for_a_busy_editor(self, prompt, read, write):
         """Of one that can save and holds text over a.txt."""
         self.script(THINK + self.edit(), THINK + "Not done.")

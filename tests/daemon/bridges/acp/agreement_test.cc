@@ -29,6 +29,22 @@ TEST(AcpAgreement, WhatWasWrittenOverWhatIsOnDiskIsUnsaved) {
   EXPECT_EQ(a.of("/r/a", "mine\n", "mine\n", kJustNow), same);
 }
 
+TEST(AcpAgreement, ANewlineAtTheEndIsNoOtherText) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "1\n2", "1\n2\n", kJustNow), same);
+  EXPECT_EQ(a.of("/r/a", "1\n2\n", "1\n2", kJustNow), same);
+  EXPECT_EQ(a.of("/r/a", "1\n2", "others'\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/b", "1\n2", "1\n2\n\n", kLongAgo), unsaved) << "that is a line";
+}
+
+TEST(AcpAgreement, OfAnotherEncodingTheAsciiSpeaks) {
+  Agreement a;
+  EXPECT_EQ(a.of("/r/a", "caf\u00e9 1\n", "caf\xe9 1\n", kLongAgo), same);
+  EXPECT_EQ(a.of("/r/a", "caf\u00e9 1\n", "caf\xe9 2\n", kJustNow), stale);
+  EXPECT_EQ(a.of("/r/a", "caf\u00e9 mine\n", "caf\xe9 2\n", kJustNow), parted);
+  EXPECT_EQ(a.of("/r/b", "caf\ufffd mine\n", "caf\xe9 1\n", kLongAgo), parted);
+}
+
 TEST(AcpAgreement, WhoSavesAndTypesOnPartsNothing) {
   const std::string before = "a\nb\nc\n", saved = "a\nb\nnew(\nc\n";
   for (const char* held : {
