@@ -231,14 +231,15 @@ asio::awaitable<Reply<std::string>> Bridge::root_of(std::string cwd, std::string
                   what, cwd, known)));
 }
 
-asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo info, Json servers,
+asio::awaitable<Reply<Bridge::SessionRef>> Bridge::adopt(protocol::SessionInfo info,
+                                                         std::string cwd, Json servers,
                                                          bool replays) {
   if (sessions_.size() >= kSessionsMax && !sessions_.contains(info.session_id))
     co_return tl::unexpected(
         Fault{kInternal, fmt::format("open session {}: {} are open already; session/close one",
                                      info.session_id, kSessionsMax)});
   const std::string id = info.session_id;
-  const auto session = std::make_shared<Session>(world_, std::move(info));
+  const auto session = std::make_shared<Session>(world_, std::move(info), cwd);
   if (servers.is_array()) session->bring_servers(std::move(servers));
   if (const auto before = sessions_.find(id); before != sessions_.end())
     before->second->leave({kCancelled, "opened again"});
@@ -271,7 +272,8 @@ asio::awaitable<Reply<Json>> Bridge::create(Json params) {
   if (!info)
     co_return tl::unexpected(
         Fault{kInternal, "session/create: the daemon's answer makes no sense: " + info.error()});
-  auto adopting = adopt(std::move(*info), at(params, "mcpServers"), /*replays=*/false);
+  auto adopting = adopt(std::move(*info), string_at(params, "cwd"), at(params, "mcpServers"),
+                        /*replays=*/false);
   const auto session = co_await std::move(adopting);
   if (!session) co_return tl::unexpected(session.error());
   Json out = {{"sessionId", (*session)->id()}};
@@ -303,7 +305,8 @@ asio::awaitable<Reply<Json>> Bridge::open(Json params, bool replays) {
   if (info->closed && !replays)
     co_return tl::unexpected(Fault{
         kNotFound, fmt::format("{}: session {} is closed; session/load still shows it", what, id)});
-  auto adopting = adopt(std::move(*info), at(params, "mcpServers"), replays);
+  auto adopting = adopt(std::move(*info), string_at(params, "cwd"), at(params, "mcpServers"),
+                        replays);
   const auto session = co_await std::move(adopting);
   if (!session) co_return tl::unexpected(session.error());
   co_return opened(**session);

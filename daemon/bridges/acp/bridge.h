@@ -61,7 +61,8 @@ class Bridge {
   asio::awaitable<Reply<Json>> set_option(Json params);
   // Of the repository that a session is about
   asio::awaitable<Reply<std::string>> root_of(std::string cwd, std::string what);
-  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, Json servers,
+  asio::awaitable<Reply<SessionRef>> adopt(protocol::SessionInfo info, std::string cwd,
+                                           Json servers,
                                            bool replays);  // servers: of MCP
   asio::awaitable<void> forget(SessionRef session);
   SessionRef find(const Json& params) const;

@@ -22,12 +22,12 @@ std::string unescaped(std::string_view text) {
 }
 
 // As the repository calls it, with the lines that a fragment such as "#L10:20" names.
-std::string name_of(const std::string& uri, const std::string& root) {
+std::string name_of(const std::string& uri, const Root& root) {
   const std::string path = path_of_uri(uri);
   if (path.empty()) return uri;
   const std::size_t hash = uri.find('#');
   const std::string fragment = hash == std::string::npos ? "" : uri.substr(hash);
-  return (path.starts_with(root + "/") ? path.substr(root.size() + 1) : path) + fragment;
+  return root.below(path) + fragment;
 }
 
 }  // namespace
@@ -40,7 +40,7 @@ std::string path_of_uri(const std::string& uri) {
   return unescaped(std::string_view(uri).substr(begin, uri.find_first_of("?#", begin) - begin));
 }
 
-Reply<Prompt> read_prompt(const Json& blocks, const std::string& root) {
+Reply<Prompt> read_prompt(const Json& blocks, const Root& root) {
   if (!blocks.is_array() || blocks.empty())
     return tl::unexpected(
         Fault{kInvalidParams, "session/prompt: prompt must be a list of content blocks"});

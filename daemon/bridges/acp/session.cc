@@ -49,14 +49,15 @@ const char* stop_reason_of(const std::string& reason) {
 
 }  // namespace
 
-Session::Session(const World& world, protocol::SessionInfo info)
+Session::Session(const World& world, protocol::SessionInfo info, const std::string& cwd)
     : world_(world),
       info_(std::move(info)),
+      root_(info_.root, cwd),
       opened_(world.io),
-      view_(info_.root, world.can.notices,
+      view_(root_, world.can.notices,
             {[this](Json update) { this->update(std::move(update)); },
              [this](const std::string& prompt_id) { return mine_.contains(prompt_id); }}),
-      unsaved_(world.io, *world.editor, *world.agreement, info_.root, world.can.writes_files),
+      unsaved_(world.io, *world.editor, *world.agreement, root_, world.can.writes_files),
       last_seq_(info_.last_seq),
       turn_id_(info_.turn_id) {}
 
@@ -180,7 +181,7 @@ void Session::turn_ended(const protocol::TurnEnded& ended) {
 }
 
 void Session::prompt(Json request_id, const Json& blocks) {
-  auto prompt = read_prompt(blocks, info_.root);
+  auto prompt = read_prompt(blocks, root_);
   if (!prompt) return world_.editor->answer(request_id, tl::unexpected(prompt.error()));
   const auto open = std::make_shared<Open>(
       Open{.request_id = std::move(request_id), .prompt_id = fresh_prompt_id()});

@@ -17,6 +17,7 @@
 #include "daemon/bridges/acp/content.h"
 #include "daemon/bridges/acp/daemon_link.h"
 #include "daemon/bridges/acp/editor.h"
+#include "daemon/bridges/acp/root.h"
 #include "daemon/bridges/acp/session_view.h"
 #include "daemon/bridges/acp/unsaved.h"
 #include "daemon/gate.h"
@@ -40,7 +41,8 @@ struct World {
 
 class Session final : public std::enable_shared_from_this<Session> {
  public:
-  Session(const World& world, protocol::SessionInfo info);  // `world` outlives it
+  // `cwd`: the folder inside its repository that the editor opened; `world` outlives it
+  Session(const World& world, protocol::SessionInfo info, const std::string& cwd);
 
   const std::string& id() const { return info_.session_id; }
   const std::string& mode() const { return info_.settings.policy; }
@@ -116,6 +118,7 @@ class Session final : public std::enable_shared_from_this<Session> {
 
   const World& world_;
   protocol::SessionInfo info_;
+  const Root root_;
   Json servers_ = Json::array();
   bool servers_wait_ = false, replaying_ = false;
   daemon::Gate opened_;

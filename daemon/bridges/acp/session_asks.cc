@@ -76,7 +76,7 @@ asio::awaitable<void> Session::permit(protocol::Item item) {
          {"kind", option.kind}});
   }
   Json call = {{"toolCallId", item.id}, {"status", "pending"}};
-  call.update(call_fields(item, info_.root));
+  call.update(call_fields(item, root_));
   const std::int64_t request = world_.editor->ask(
       "session/request_permission",
       {{"sessionId", id()}, {"toolCall", std::move(call)}, {"options", std::move(options)}});

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "daemon/bridges/acp/message.h"
+#include "daemon/bridges/acp/root.h"
 
 namespace lares::cli::acp {
 
@@ -24,7 +25,7 @@ class SessionView {
     // The editor wrote it, and shows it already
     std::function<bool(const std::string& prompt_id)> ours;
   };
-  SessionView(std::string root, bool notices, Events events)
+  SessionView(Root root, bool notices, Events events)
       : root_(std::move(root)), notices_(notices), events_(std::move(events)) {}
 
   // What is new, in order. Deltas make it live; what they leave out is filled in from snapshots and
@@ -51,7 +52,7 @@ class SessionView {
   void prefill(const protocol::TurnPrefill& prefill);
   void step(const protocol::TurnStep& step);
 
-  const std::string root_;
+  const Root root_;
   const bool notices_;
   const Events events_;
   std::map<std::string, Seen> items_;  // of the turn

@@ -25,14 +25,6 @@ std::string titled(const std::string& text) {
   return clip(one_line(text), kTitleColumnsMax, "...");
 }
 
-std::string absolute(const std::string& path, const std::string& root) {
-  if (path.empty()) return root;
-  return fs::path(path).is_absolute() ? path : root + "/" + path;
-}
-std::string shown(const std::string& path, const std::string& root) {
-  return path.starts_with(root + "/") ? path.substr(root.size() + 1) : path == root ? "." : path;
-}
-
 int int_at(const Json& object, const char* key, int otherwise) {
   const Json& value = at(object, key);
   return value.is_number_integer() ? value.get<int>() : otherwise;
@@ -71,9 +63,9 @@ struct Words {
   Json locations = Json::array(), content = Json::array();
 };
 
-Words editor_words(const Json& arguments, const std::string& root) {
+Words editor_words(const Json& arguments, const Root& root) {
   const std::string command = string_at(arguments, "command"),
-                    path = absolute(string_at(arguments, "path"), root), name = shown(path, root);
+                    path = root.as_opened(string_at(arguments, "path")), name = root.below(path);
   Words out;
   if (command == "view") {
     const Json& range = at(arguments, "view_range");
@@ -107,7 +99,7 @@ Words editor_words(const Json& arguments, const std::string& root) {
   return out;
 }
 
-Words words_of(const std::string& tool, const Json& arguments, const std::string& root) {
+Words words_of(const std::string& tool, const Json& arguments, const Root& root) {
   const auto argument = [&](const char* key) { return string_at(arguments, key); };
   if (tool == "str_replace_editor") return editor_words(arguments, root);
   Words out;
@@ -121,8 +113,8 @@ Words words_of(const std::string& tool, const Json& arguments, const std::string
     for (const char* key : {"rev", "path"})
       if (!argument(key).empty()) out.title += " " + argument(key);
   } else if (tool == "outline") {
-    const std::string path = absolute(argument("path"), root);
-    out.title = argument("name").empty() ? "Outline of " + shown(path, root)
+    const std::string path = root.as_opened(argument("path"));
+    out.title = argument("name").empty() ? "Outline of " + root.below(path)
                                          : "Definitions of " + argument("name");
     if (!argument("path").empty()) out.locations.push_back(location(path, 0));
   } else if (tool == "mcp_call") {
@@ -225,7 +217,7 @@ Json plan_entries(const std::string& arguments) {
   return out;
 }
 
-Json call_fields(const protocol::Item& item, const std::string& root) {
+Json call_fields(const protocol::Item& item, const Root& root) {
   Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (arguments.is_discarded()) arguments = item.arguments;
   Words words = words_of(item.name, arguments, root);
@@ -244,11 +236,11 @@ Json call_fields(const protocol::Item& item, const std::string& root) {
   return out;
 }
 
-Json result_fields(const protocol::Item& item, const std::string& root) {
+Json result_fields(const protocol::Item& item, const Root& root) {
   Json out = {{"status", item.state == "done" ? "completed" : "failed"}};
   Json content = Json::array(), locations = Json::array();
   for (const auto& change : item.changes) {
-    const std::string path = absolute(change.path, root);
+    const std::string path = root.as_opened(change.path);
     for (auto& diff : diffs_of(path, change.diff, change.before == "none"))
       content.push_back(std::move(diff));
     locations.push_back(location(path, first_line_of(change.diff)));

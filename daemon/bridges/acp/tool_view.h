@@ -5,18 +5,19 @@
 #include <string>
 
 #include "daemon/bridges/acp/message.h"
+#include "daemon/bridges/acp/root.h"
 
 namespace lares::cli::acp {
 
-// The fields of tool_call and tool_call_update but sessionUpdate and toolCallId; paths are made
-// absolute with `root`. Reads the file of an edit that has not run, for the line it is at.
-Json call_fields(const protocol::Item& item, const std::string& root);    // asks, waits or runs:
-                                                                          // name, title, kind,
-                                                                          // locations, rawInput,
-                                                                          // content
-Json result_fields(const protocol::Item& item, const std::string& root);  // is complete: status,
-                                                                          // content, rawOutput,
-                                                                          // locations
+// The fields of tool_call and tool_call_update but sessionUpdate and toolCallId; paths are the
+// editor's, and absolute. Reads the file of an edit that has not run, for the line it is at.
+Json call_fields(const protocol::Item& item, const Root& root);    // asks, waits or runs:
+                                                                   // name, title, kind,
+                                                                   // locations, rawInput,
+                                                                   // content
+Json result_fields(const protocol::Item& item, const Root& root);  // is complete: status,
+                                                                   // content, rawOutput,
+                                                                   // locations
 std::string kind_of(const std::string& tool, const Json& arguments);
 
 // Of the plan tool: entries of ACP's plan; an empty list where the arguments make no sense.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -100,8 +101,9 @@ std::optional<std::string> with_edit(const std::string& text, const std::string&
   return hunks.empty() ? std::nullopt : std::optional(std::move(out));
 }
 
-void Unsaved::watch(const std::string& path) {
-  if (!path.starts_with(root_ + "/")) return;
+void Unsaved::watch(const std::string& name) {
+  const std::string path = std::filesystem::path(root_.as_opened(name)).lexically_normal();
+  if (!path.starts_with(root_.opened() + "/")) return;
   std::erase(watched_, path);
   watched_.push_front(path);
   if (watched_.size() <= kWatchedMax) return;
@@ -156,7 +158,7 @@ asio::awaitable<Reply<Json>> Unsaved::write(std::string session_id, std::string 
 }
 
 asio::awaitable<Unsaved::Held> Unsaved::look(std::string session_id, std::string name, bool save) {
-  const std::string path = root_ + "/" + name;
+  const std::string path = root_.as_opened(name);
   Held held{name, std::nullopt};
   for (bool written = false;; written = true) {
     const auto disk = on_disk(path);
@@ -190,7 +192,7 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
   std::string files;
   const auto watched = watched_;
   for (const auto& path : watched) {
-    const std::string name = path.substr(root_.size() + 1);
+    const std::string name = root_.below(path);
     auto looking = look(session_id, name, /*save=*/false);
     Held held = co_await std::move(looking);
     if (muted()) break;  // it does not answer: the others are not waited for
@@ -225,7 +227,7 @@ asio::awaitable<Unsaved::Notice> Unsaved::notice(std::string session_id) {
 
 void Unsaved::edited(const std::vector<protocol::FileChange>& changes) {
   for (const auto& change : changes)
-    agreement_.edited(root_ + "/" + change.path, change.before, change.after);
+    agreement_.edited(root_.as_opened(change.path), change.before, change.after);
 }
 
 // Into a stale text the edit goes only where the disk's text comes of it: then nothing is lost.
@@ -233,7 +235,7 @@ asio::awaitable<std::string> Unsaved::merge(std::string session_id,
                                             std::vector<protocol::FileChange> changes) {
   std::string wrong;
   for (const auto& change : changes) {
-    const std::string path = root_ + "/" + change.path;
+    const std::string path = root_.as_opened(change.path);
     if (!open_.contains(path) || change.diff.empty())
       continue;  // the editor reads it from the disk
     auto reading = read(session_id, path);

@@ -16,6 +16,7 @@
 
 #include "daemon/bridges/acp/agreement.h"
 #include "daemon/bridges/acp/editor.h"
+#include "daemon/bridges/acp/root.h"
 #include "tools/edit/editor_texts.h"
 
 namespace lares::cli::acp {
@@ -37,8 +38,7 @@ std::optional<std::string> with_edit(const std::string& text, const std::string&
 
 class Unsaved {
  public:
-  Unsaved(asio::any_io_executor io, Editor& editor, Agreement& agreement, std::string root,
-          bool writes)
+  Unsaved(asio::any_io_executor io, Editor& editor, Agreement& agreement, Root root, bool writes)
       : io_(io), editor_(editor), agreement_(agreement), root_(std::move(root)), writes_(writes) {}
 
   // What the user has written of a file in the editor; nothing: what is on disk, or was there and
@@ -53,7 +53,8 @@ class Unsaved {
     std::vector<Held> files;  // that it is about
   };
 
-  void watch(const std::string& path);  // absolute; outside the repository it is not
+  void watch(const std::string& name);  // by either name of the root; outside the repository it is
+                                        // not
   asio::awaitable<Notice> notice(std::string session_id);
   // Of one file. With `save` the editor writes its text to the disk first; if it cannot, or would
   // write over what the user did not see, it still holds it.
@@ -75,7 +76,7 @@ class Unsaved {
   asio::any_io_executor io_;
   Editor& editor_;
   Agreement& agreement_;
-  const std::string root_;
+  const Root root_;
   const bool writes_;                                    // the editor takes text
   std::chrono::steady_clock::time_point muted_until_{};  // after a read that was not answered
   std::deque<std::string> watched_;                      // the last used first

@@ -134,6 +134,30 @@ class AcpBuffersTest(AcpCase):
             self.assertEqual(f.read(), "alpha\ngamma\ncaf\u00e9\n".encode("latin-1"))
         self.assertEqual(self.written(editor), [])
 
+    def test_an_editor_that_opened_the_repository_through_a_link_is_asked_by_its_own_paths(self):
+        opened = os.path.join(self.home, "link")
+        os.symlink(self.root, opened)
+        path = os.path.join(opened, "a.txt")
+        self.script(THINK + self.edit(), THINK + "Done.")
+        buffers = {path: "alpha\nbeta\nmine\n"}
+
+        def write(params):
+            buffers[params["path"]] = params["content"]
+            self.write("a.txt", params["content"])
+            return {}
+        editor = self.editor(fs_read_text_file=lambda p: {"content": buffers[p["path"]]}, fs_write_text_file=write)
+        editor.initialize(fs={"readTextFile": True, "writeTextFile": True})
+        session = editor.call("session/new", cwd=opened, mcpServers=[])["sessionId"]
+        editor.answer(editor.prompt(session, [{"type": "text", "text": "gamma in "}, {"type": "resource_link", "name": "a.txt", "uri": "file://" + path}]))
+        while buffers[path] != self.read("a.txt"):
+            editor.step()
+        self.assertEqual((buffers, self.read("a.txt")), ({path: "alpha\ngamma\nmine\n"}, "alpha\ngamma\nmine\n"))
+        history = self.client().call("session/history", sessionId=session)["events"]
+        self.assertIn("gamma in `a.txt`", [e["params"]["content"] for e in history if e["method"] == "prompt/accepted"][0])
+        named = {location["path"] for u in editor.updates("tool_call", "tool_call_update") for location in u.get("locations", [])}
+        named |= {c["path"] for u in editor.updates("tool_call_update") for c in u.get("content", []) if c["type"] == "diff"}
+        self.assertEqual(named, {path})
+
     def refused_for_a_busy_editor(self, prompt, read, write):
         """Of one that can save and holds text over a.txt."""
         self.script(THINK + self.edit(), THINK + "Not done.")
