@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/kcmp.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -45,7 +46,7 @@ constexpr std::array kForbidden = {
     // the kernel's larger surfaces
     "bpf", "perf_event_open", "userfaultfd", "keyctl", "add_key", "request_key", "init_module",
     "finit_module", "delete_module", "kexec_load", "kexec_file_load", "lookup_dcookie",
-    "pidfd_getfd", "kcmp", "vhangup", "modify_ldt",
+    "pidfd_getfd", "vhangup", "modify_ldt",
     // the machine
     "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime",
     "clock_adjtime", "adjtimex", "syslog", "iopl", "ioperm", "sethostname", "setdomainname"};
@@ -88,6 +89,10 @@ void fill(scmp_filter_ctx filter) {
                               CLONE_NEWUTS, CLONE_NEWCGROUP})
     refuse(filter, SCMP_SYS(clone), "clone", EPERM,
            {SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, flag, flag)});
+  // PID 1, which the filter holds too, asks which processes share memory and which descriptors.
+  static_assert(KCMP_FILE == 0 && KCMP_VM == 1 && KCMP_FILES == 2);
+  refuse(filter, SCMP_SYS(kcmp), "kcmp", EPERM, {low32(2, KCMP_FILE)});
+  refuse(filter, SCMP_SYS(kcmp), "kcmp", EPERM, {SCMP_CMP64(2, SCMP_CMP_GT, KCMP_FILES)});
   for (const unsigned long request : {TIOCSTI, TIOCLINUX, TIOCSETD})
     refuse(filter, SCMP_SYS(ioctl), "ioctl", EPERM, {low32(1, request)});
   for (unsigned family = 0; family < 64; ++family)

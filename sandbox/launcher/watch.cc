@@ -2,13 +2,17 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -24,12 +28,25 @@ constexpr int kDescriptorsMax = 65536;  // of the whole tree, looked at in one r
 
 using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 
+struct Memory {
+  std::string path;  // "/proc/7/task/8", of each process one
+  pid_t task = 0;
+  std::uint64_t private_bytes = 0;
+};
+
 struct Tree {
+  // private: what forks share counts for each of them, for the kernel tells no better without a
+  // walk.
   // mapped: what is shared counts once for everyone who maps it
   std::uint64_t private_bytes = 0, mapped_bytes = 0;
   std::size_t n_processes = 0;
-  std::vector<std::string> memories;  // "/proc/7/task/8", of each process one
-  std::vector<std::string> tables;    // so too, for each table of descriptors
+  std::vector<Memory> memories;
+  std::vector<std::string> tables;  // "/proc/7/task/8", for each table of descriptors
+};
+
+// Of all processes together, each page once, however many of them map it.
+struct Held {
+  std::uint64_t anonymous_bytes = 0, shared_bytes = 0;
 };
 
 bool is_number(const char* name) { return name[0] >= '0' && name[0] <= '9'; }
@@ -53,23 +70,44 @@ Tree measure() {
              resident > 0;
     });
     if (told == tasks.end()) continue;
-    out.memories.push_back(task_path(process, *told));
-    out.private_bytes += (resident - std::min(resident, shared)) * page;
+    const auto private_bytes = (resident - std::min(resident, shared)) * page;
+    out.memories.push_back({task_path(process, *told), *told, private_bytes});
+    out.private_bytes += private_bytes;
     out.mapped_bytes += resident * page;
   }
   return out;
 }
 
-// Shared memory that is mapped, each page once. Walks page tables: only for a tree that may be too
-// large.
-std::uint64_t shared_bytes(const Tree& tree) {
-  std::uint64_t kilobytes = 0;
+// The number behind `name` in smaps_rollup, in bytes.
+std::optional<std::uint64_t> field_of(const std::string& text, std::string_view name) {
+  const auto at = text.find(name);
+  if (at == text.npos) return {};
+  return static_cast<std::uint64_t>(::atoll(text.c_str() + at + name.size())) << 10;
+}
+
+bool share_memory(pid_t a, pid_t b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0; }
+
+// Walks page tables: only for a tree that may be too large. Who hides from us is held to have
+// nothing in common with others.
+Held weigh(const Tree& tree) {
+  Held out;
+  // A child of vfork(2) is in its parent's memory, and tells the same addresses and size; the
+  // rest depends on others, too.
+  std::map<std::string, std::vector<pid_t>> told;
   for (const auto& memory : tree.memories) {
-    const auto text = text_of(memory + "/smaps_rollup");
-    if (const auto at = text.find("Pss_Shmem:"); at != text.npos)
-      kilobytes += static_cast<std::uint64_t>(::atoll(text.c_str() + at + 10));
+    const auto text = text_of(memory.path + "/smaps_rollup");
+    const auto anonymous = field_of(text, "Pss_Anon:");
+    if (anonymous) {
+      auto& same = told[text.substr(0, text.find("\nPss:"))];
+      if (std::any_of(same.begin(), same.end(),
+                      [&](pid_t other) { return share_memory(other, memory.task); }))
+        continue;
+      same.push_back(memory.task);
+    }
+    out.anonymous_bytes += anonymous.value_or(memory.private_bytes);
+    out.shared_bytes += field_of(text, "Pss_Shmem:").value_or(0);
   }
-  return kilobytes << 10;
+  return out;
 }
 
 // Files in memory that have no name, by their descriptors; mapped or not.
@@ -119,11 +157,14 @@ std::string over_limit(const Spec& spec) {
   // RLIMIT_NPROC does not count what is the host's root by number, hence the second look.
   if (tree.n_processes > spec.n_processes + 1)
     return fmt::format("are more than {}", spec.n_processes);
-  const auto kept = tree.private_bytes + memory_file_bytes(tree) + segment_bytes();
-  if (kept > spec.memory_bytes || (tree.mapped_bytes > spec.memory_bytes &&
-                                   tree.private_bytes + shared_bytes(tree) > spec.memory_bytes))
-    return too_much_memory(spec);
-  return {};
+  const auto of_files = memory_file_bytes(tree) + segment_bytes();
+  if (tree.private_bytes + of_files <= spec.memory_bytes && tree.mapped_bytes <= spec.memory_bytes)
+    return {};
+  const auto held = weigh(tree);
+  // Two sums, for of what is mapped nobody tells whether it is one of those files or segments.
+  return held.anonymous_bytes + std::max(of_files, held.shared_bytes) > spec.memory_bytes
+             ? too_much_memory(spec)
+             : "";
 }
 
 }  // namespace lares::sandbox::launcher

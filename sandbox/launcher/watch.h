@@ -8,10 +8,10 @@
 
 namespace lares::sandbox::launcher {
 
-// Why the tree must end, or "". Counts what cannot be dropped: private memory, shared memory once,
-// files that exist in memory only (memfd, System V segments); not tmpfs, which has sizes of its
-// own. A process that hides its descriptors (a program it may not read itself) is counted by what
-// it maps alone.
+// Why the tree must end, or "". Counts what cannot be dropped, each page once: anonymous and shared
+// memory, files that exist in memory only (memfd, System V segments); not tmpfs, which has sizes of
+// its own. A process that hides itself (a program it may not read) is counted by what it maps
+// alone, and that in full.
 std::string over_limit(const Spec& spec);
 
 // The same words when it was the kernel that found out.

@@ -540,6 +540,58 @@ TEST(Limits, MemoryThatIsSharedCountsOnce) {
   EXPECT_EQ(run({"python3", "pool.py"}, options).output, "done\n");
 }
 
+// Workers that were forked from a large process: until they write to a page it is one.
+TEST(Limits, MemoryThatForksShareCountsOnce) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;
+  const auto ran = run({"python3", "-c", R"py(
+import os, time
+held = bytearray(60 << 20)
+for n in range(4):
+    if os.fork() == 0: time.sleep(1.5); os._exit(0)
+for n in range(4): os.wait()
+print('done')
+)py"},
+                       options);
+  EXPECT_EQ(ran.output, "done\n");
+  const auto written = run({"python3", "-c", R"py(
+import os, time
+held = bytearray(60 << 20)
+for n in range(4):
+    if os.fork() == 0:
+        for i in range(0, len(held), 4096): held[i] = 1
+        time.sleep(60)
+for n in range(4): os.wait()
+)py"},
+                           options);
+  EXPECT_NE(written.output.find("use more than 128 MiB"), std::string::npos) << written.output;
+}
+
+// As a child of vfork(2) is for as long as its program takes to start.
+TEST(Limits, MemoryOfTwoProcessesCountsOnce) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;
+  const auto ran = run({"python3", "-c", R"py(
+import ctypes, os, signal, time
+held = bytearray(80 << 20)
+libc = ctypes.CDLL(None)
+stack = ctypes.create_string_buffer(1 << 16)
+top = (ctypes.addressof(stack) + len(stack)) & ~15
+CLONE_VM = 0x100
+child = libc.clone(ctypes.cast(libc.pause, ctypes.c_void_p), ctypes.c_void_p(top),
+                   CLONE_VM | signal.SIGCHLD, None)
+time.sleep(1.5)
+os.kill(child, signal.SIGKILL)
+print('done' if os.waitpid(child, 0)[0] == child else 'no child')
+)py"},
+                       options);
+  EXPECT_EQ(ran.output, "done\n") << ran.error;
+}
+
 TEST(Limits, AFloodOfOutputIsCutByTheReader) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
