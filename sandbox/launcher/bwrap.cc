@@ -23,10 +23,12 @@
 #include "sandbox/launcher/later.h"
 #include "sandbox/launcher/lockdown.h"
 #include "sandbox/launcher/network.h"
+#include "sandbox/launcher/private_places.h"
 #include "sandbox/launcher/sources.h"
 #include "sandbox/launcher/supervise.h"
 #include "sandbox/launcher/sys.h"
 #include "sandbox/launcher/toolchains.h"
+#include "sandbox/launcher/watch.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -84,16 +86,20 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
                                   "/",
                                   "--dev",
                                   "/dev",
-                                  "--tmpfs",
-                                  "/dev/shm",
                                   "--proc",
                                   "/proc"};
-  for (const char* dir : {"/tmp", "/var/tmp", "/run", "/root", "/home", "/mnt", "/media", "/srv",
-                          "/boot", "/var/spool", "/var/backups"})
-    if (is_dir(dir)) out.insert(out.end(), {"--tmpfs", dir});
-  for (const auto& path : spec.emptied)
-    if (is_dir(path)) out.insert(out.end(), {"--tmpfs", path});
-  out.insert(out.end(), {"--dir", home, "--tmpfs", home});
+  const auto in_memory = [&](const std::string& path, std::uint64_t bytes) {
+    out.insert(out.end(), {"--size", std::to_string(bytes), "--tmpfs", path});
+  };
+  in_memory(kSharedMemory.path, bytes_of(kSharedMemory, spec));
+  for (const auto& place : kPrivate)
+    if (is_dir(place.path)) in_memory(place.path, bytes_of(place, spec));
+  std::vector<std::string> emptied(kEmptied.begin(), kEmptied.end());
+  emptied.insert(emptied.end(), spec.emptied.begin(), spec.emptied.end());
+  std::erase_if(emptied, [](const auto& path) { return !is_dir(path); });
+  for (const auto& path : emptied) in_memory(path, kEmptiedBytes);
+  out.insert(out.end(), {"--dir", home});
+  in_memory(home, bytes_of(kHome, spec));
   show_toolchains(out, spec);
   for (const auto& path : linked_git_dirs(spec.root))
     out.insert(out.end(), {"--ro-bind", path, path});
@@ -101,6 +107,11 @@ std::vector<std::string> arguments(const Spec& spec, int filter) {
   for (const char* path :
        {"/proc/sys", "/proc/irq", "/proc/bus", "/proc/fs", "/proc/sysrq-trigger"})
     if (::access(path, F_OK) == 0) out.insert(out.end(), {"--ro-bind", path, path});
+  // Only now, for what is shown in them had to be made. /dev has nothing that may be written but
+  // what is mounted in it.
+  out.insert(out.end(), {"--remount-ro", "/dev"});
+  for (const auto& path : emptied)
+    if (path != home && path != spec.root) out.insert(out.end(), {"--remount-ro", path});
   out.insert(out.end(), {"--chdir", "/", "--seccomp", std::to_string(filter), "--", "/bin/sh", "-c",
                          kWaits, spec.cwd});
   out.insert(out.end(), spec.argv.begin(), spec.argv.end());
@@ -214,6 +225,7 @@ void run_bubblewrap(const Spec& spec) {
   const pid_t command = wait_for_setup(turn.get(), complaints.get());
   const Later later = Later::of(command, spec);
   cover(later, spec, sockets);
+  const Watch watch = Watch::of_children(spec, command);
   // Of a process in the user namespace it counts those in it alone, see limit_resources().
   const rlimit tasks{spec.n_processes, spec.n_processes};
   if (::prlimit(command, RLIMIT_NPROC, &tasks, nullptr) != 0)
@@ -222,7 +234,10 @@ void run_bubblewrap(const Spec& spec) {
   (void)!::send(kControlFd, line.data(), line.size(), MSG_NOSIGNAL);
   (void)!::send(turn.get(), "\n", 1, MSG_NOSIGNAL);
   Growth growth(spec, ::getpid());
-  supervise(pid, Fd(raw), -1, later, &growth);
+  supervise(pid, Fd(raw), -1, later, [&] {
+    auto why = growth.over();
+    return why.empty() && !spec.cgroup_limits ? watch.over_limit() : why;
+  });
 }
 
 }  // namespace lares::sandbox::launcher

@@ -79,14 +79,7 @@ bool Growth::has_run() {
     for (const pid_t task : tasks_of(processes[i])) {
       ++n_tasks;
       const auto path = task_path(processes[i], task);
-      const std::string children = text_of(path + "/children");
-      for (const char* at = children.c_str(); *at;) {
-        char* end;
-        const long child = ::strtol(at, &end, 10);
-        if (end == at || child <= 0) break;
-        processes.push_back(static_cast<pid_t>(child));
-        at = *end == ' ' ? end + 1 : end;
-      }
+      for (const pid_t child : children_of(path)) processes.push_back(child);
       if (processes[i] == top_) continue;  // we are that, and run to look
       // One that comes or goes is a difference, too.
       ran_ns += ::strtoull(text_of(path + "/schedstat").c_str(), nullptr, 10) + 1;

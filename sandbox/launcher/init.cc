@@ -24,6 +24,8 @@ namespace {
 
 constexpr std::int64_t kWatchPeriodNs = 250'000'000;
 constexpr std::int64_t kIdlePeriodNs = 1'000'000'000;  // where the kernel holds the memory
+constexpr std::int64_t kEndNs = 1'000'000'000;         // for the killed ones to be gone
+constexpr std::int64_t kReapEveryNs = 10'000'000;
 
 std::int64_t now_ns() {
   timespec now;
@@ -79,6 +81,7 @@ void run_as_init(const Spec& spec, const std::string& facts, CommandGroup group,
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) fail_errno("internal", "PR_SET_DUMPABLE");
   const Command command(spec);
   Growth growth(spec, 1);
+  const Watch watch = Watch::of_namespace(spec);
   const pid_t pid = ::vfork();  // a copy of our memory takes longer than the program's start
   if (pid < 0) fail_errno("internal", "fork the command");
   if (pid == 0) become_command(spec, command, group);
@@ -88,7 +91,16 @@ void run_as_init(const Spec& spec, const std::string& facts, CommandGroup group,
   ::close(0);
   ::close(1);
   const auto end = [&](int ended, const std::string& why) {
-    if (!why.empty()) write_all(2, told_of_kill(why));
+    if (!why.empty()) {
+      ::kill(-1, SIGKILL);
+      // Whoever was about to write still does when there is room.
+      const auto until = now_ns() + kEndNs;
+      while (::waitpid(-1, nullptr, WNOHANG) >= 0 && now_ns() < until) {
+        const timespec wait{0, kReapEveryNs};
+        ::sigtimedwait(&child_signal, nullptr, &wait);
+      }
+      tell_of_kill(2, why);
+    }
     report(status, ended);
     ::_exit(0);
   };
@@ -105,7 +117,7 @@ void run_as_init(const Spec& spec, const std::string& facts, CommandGroup group,
       continue;
     }
     std::string why = growth.over();
-    if (why.empty() && !spec.cgroup_limits) why = over_limit(spec);
+    if (why.empty() && !spec.cgroup_limits) why = watch.over_limit();
     if (!why.empty()) end(SIGKILL, why);
     look_at = now_ns() + (spec.cgroup_limits && growth.idle() ? kIdlePeriodNs : kWatchPeriodNs);
   }

@@ -4,7 +4,9 @@
 
 #include <sys/types.h>
 
-#include "sandbox/launcher/growth.h"
+#include <functional>
+#include <string>
+
 #include "sandbox/launcher/later.h"
 #include "sandbox/launcher/sys.h"
 
@@ -13,17 +15,19 @@ namespace lares::sandbox::launcher {
 // Of ours: the command's output ends when the command does, not when we do.
 void close_streams();
 
-// The line for its output.
-std::string told_of_kill(const std::string& why);
+// Says on `output`, a pipe, why the tree was killed: when it is gone, for while nobody reads there
+// may be no room, and whoever is left fills what is made. Never waits; where none can be made,
+// nothing is said.
+void tell_of_kill(int output, const std::string& why);
 
 // As a command ended whose wait status this is, so that whoever waits for us sees the same.
 [[noreturn]] void end_as(int status);
 
 // `status`: where PID 1 writes the command's wait status as an int; -1 when the child itself is the
 // command. Returns when the child is gone and, as a subreaper, everything it left behind; by
-// exiting or dying as the command did. `later`: what the daemon asks for meanwhile. `growth`: to be
-// watched here, for nobody inside does.
+// exiting or dying as the command did. `later`: what the daemon asks for meanwhile. `over`: why the
+// tree must end, or ""; asked four times a second where nobody inside watches, else empty.
 [[noreturn]] void supervise(pid_t pid, Fd pidfd, int status, const Later& later,
-                            Growth* growth = nullptr);
+                            const std::function<std::string()>& over = nullptr);
 
 }  // namespace lares::sandbox::launcher

@@ -1,6 +1,7 @@
 #include "sandbox/launcher/tasks.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 namespace lares::sandbox::launcher {
 namespace {
 
+constexpr std::size_t kChildrenBytesMax = 1 << 20;
 constexpr unsigned kExiting = 0x4;  // PF_EXITING of proc_pid_stat(5)'s flags
 
 bool share_descriptors(pid_t a, pid_t b) {
@@ -34,6 +36,29 @@ std::vector<pid_t> tasks_of(pid_t process) {
 
 std::string task_path(pid_t process, pid_t task) {
   return fmt::format("/proc/{}/task/{}", process, task);
+}
+
+std::vector<pid_t> children_of(const std::string& task) {
+  std::vector<pid_t> out;
+  const Fd file(::open((task + "/children").c_str(), O_RDONLY | O_CLOEXEC));
+  const auto text = file ? read_file(file.get(), kChildrenBytesMax) : "";
+  for (const char* at = text.c_str(); *at;) {
+    char* end;
+    const long child = ::strtol(at, &end, 10);
+    if (end == at || child <= 0) break;
+    out.push_back(static_cast<pid_t>(child));
+    at = *end == ' ' ? end + 1 : end;
+  }
+  return out;
+}
+
+std::vector<pid_t> descendants_of(pid_t top) {
+  std::vector<pid_t> out = {top};
+  for (std::size_t i = 0; i < out.size(); ++i)
+    for (const pid_t task : tasks_of(out[i]))
+      for (const pid_t child : children_of(task_path(out[i], task))) out.push_back(child);
+  out.erase(out.begin());
+  return out;
 }
 
 std::vector<pid_t> one_for_each_table(const std::vector<pid_t>& tasks) {

@@ -12,6 +12,12 @@ namespace lares::sandbox::launcher {
 std::vector<pid_t> tasks_of(pid_t process);  // the first one first; none: it is gone
 std::string task_path(pid_t process, pid_t task);
 
+// The processes that a thread has started, those that ended unwaited for among them. `task`: its
+// task_path().
+std::vector<pid_t> children_of(const std::string& task);
+// All processes below `top`, each before its children.
+std::vector<pid_t> descendants_of(pid_t top);
+
 // Of `tasks` one for each table of descriptors; of a kernel that does not tell (kcmp(2)) all.
 std::vector<pid_t> one_for_each_table(const std::vector<pid_t>& tasks);
 

@@ -14,36 +14,13 @@
 
 #include "sandbox/launcher/covers.h"
 #include "sandbox/launcher/mounts.h"
+#include "sandbox/launcher/private_places.h"
 
 namespace lares::sandbox::launcher {
 namespace {
 
-// Where people keep what is theirs, and where daemons keep sockets.
-struct Private {
-  const char* path;
-  const char* mode;
-  std::uint64_t bytes_min, memory_share;  // of what commands may use, if that is more; 0: none
-};
-// Package managers unpack in /tmp, and keep their caches in the home directory where the user has
-// none: gigabytes, of a large project.
-constexpr std::array kPrivate = {Private{"/tmp", "1777", 512 << 20, 4},
-                                 Private{"/var/tmp", "1777", 64 << 20, 0},
-                                 Private{"/run", "0755", 1 << 20, 0}};
-constexpr Private kHome = {"", "0700", 256 << 20, 8};
-// Empty ones, in which nearly nothing is ever written: directories of one file system, for each of
-// its own would take 50 us.
-constexpr std::array kEmptied = {"/root",
-                                 "/home",
-                                 "/mnt",
-                                 "/media",
-                                 "/srv",
-                                 "/boot",
-                                 "/var/mail",
-                                 "/var/spool",
-                                 "/var/backups",
-                                 "/var/lib/docker",
-                                 "/var/lib/containerd"};
-constexpr const char* kEmptiedSize = "1m";
+// Of all empty directories together: they are of one file system, for each of its own would take
+// 50 us.
 constexpr const char* kEmpties = "/run/lares-empties";  // where those directories are made
 
 // Of all layers above caches together.
@@ -51,8 +28,7 @@ constexpr const char* kLayers = "/run/lares-layers";
 constexpr const char* kLayersSize = "1g";
 
 Fd fs_of(const Private& place, const Spec& spec) {
-  const auto share = place.memory_share == 0 ? 0 : spec.memory_bytes / place.memory_share;
-  return tmpfs(place.mode, std::to_string(std::max(place.bytes_min, share)).c_str(), kPlain);
+  return tmpfs(place.mode, std::to_string(bytes_of(place, spec)).c_str(), kPlain);
 }
 
 bool below(const std::string& path, const std::string& top) {
@@ -65,7 +41,7 @@ bool holds_what_is_shown(const Spec& spec, const std::string& path) {
 
 void show_nothing_of(View& view, const std::string& path) {
   if (const Fd target = view.at_system(path, O_DIRECTORY))
-    view.put(tmpfs("0755", kEmptiedSize, kPlain), target, path);
+    view.put(tmpfs("0755", std::to_string(kEmptiedBytes).c_str(), kPlain), target, path);
 }
 
 // Package managers and compilers write in their caches whatever they only read: what they write
@@ -91,7 +67,7 @@ void private_places(View& view, const Spec& spec) {
   // Mounted for as long as that takes, for before Linux 6.15 nothing can be cloned from what is
   // not.
   view.make_dir(kEmpties);
-  view.put(tmpfs("0755", kEmptiedSize, kPlain), kEmpties);
+  view.put(tmpfs("0755", std::to_string(kEmptiedBytes).c_str(), kPlain), kEmpties);
   for (std::size_t i = 0; i < kEmptied.size(); ++i) {
     const Fd target = view.at_system(kEmptied[i], O_DIRECTORY);
     if (!target) continue;
@@ -108,7 +84,7 @@ void private_places(View& view, const Spec& spec) {
   view.put(fs_of(kHome, spec), home);
 }
 
-void devices(View& view) {
+void devices(View& view, const Spec& spec) {
   constexpr std::array kNodes = {"null", "zero", "full", "random", "urandom", "tty"};
   Fd dev = tmpfs("0755", "64k", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
   for (const char* node : kNodes)
@@ -130,7 +106,7 @@ void devices(View& view) {
     if (!tree) fail_errno("mounts", "clone {}", path);
     view.put(std::move(tree), path);
   }
-  view.put(tmpfs("1777", "256m", MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV), "/dev/shm");
+  view.put(fs_of(kSharedMemory, spec), kSharedMemory.path);
   // Terminals of our own, for programs that test with one; some kernels and containers refuse them,
   // and few miss them.
   if (Fd pts = make_fs("devpts", {{"ptmxmode", "0666"}, {"mode", "0600"}},
@@ -181,7 +157,7 @@ void enter_view(const Spec& spec, Identity& identity, const std::vector<std::str
   cover_worktree(view, spec, sockets);
   view.cover_credentials();
   if (identity.roots_files) cover_roots_files(view);
-  devices(view);
+  devices(view, spec);
   proc(view);
   view.become_root();
 }

@@ -1,12 +1,17 @@
 #include "sandbox/launcher/watch.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/nsfs.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,7 +29,8 @@
 namespace lares::sandbox::launcher {
 namespace {
 
-constexpr int kDescriptorsMax = 65536;  // of the whole tree, looked at in one round
+constexpr std::size_t kSegmentBytesMax = 1 << 20;  // 4,096 segments of some 200 bytes
+constexpr int kDescriptorsMax = 65536;             // of the whole tree, looked at in one round
 
 using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 
@@ -51,13 +57,18 @@ struct Held {
 
 bool is_number(const char* name) { return name[0] >= '0' && name[0] <= '9'; }
 
-Tree measure() {
-  Tree out;
+std::vector<pid_t> all_processes() {
+  std::vector<pid_t> out;
   const Dir proc(::opendir("/proc"), ::closedir);
+  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr)
+    if (is_number(entry->d_name)) out.push_back(::atoi(entry->d_name));
+  return out;
+}
+
+Tree measure(const std::vector<pid_t>& processes) {
+  Tree out;
   const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-  while (const dirent* entry = proc ? ::readdir(proc.get()) : nullptr) {
-    if (!is_number(entry->d_name)) continue;
-    const pid_t process = ::atoi(entry->d_name);
+  for (const pid_t process : processes) {
     const auto tasks = tasks_of(process);
     for (const pid_t task : one_for_each_table(tasks))
       out.tables.push_back(task_path(process, task));
@@ -132,9 +143,54 @@ std::uint64_t memory_file_bytes(const Tree& tree) {
   return blocks * 512;
 }
 
-// The namespace's own System V segments: /proc/sysvipc/shm, the column "rss".
-std::uint64_t segment_bytes() {
-  std::istringstream lines(text_of("/proc/sysvipc/shm"));
+Fd open_segments() { return Fd(::open("/proc/sysvipc/shm", O_RDONLY | O_CLOEXEC)); }
+
+// Those of the IPC namespace of `process`: the list is of the namespace that it was opened in, and
+// entering that takes a process of its own, which shares our descriptors.
+Fd open_segments_of(pid_t process) {
+  const Fd ipc(::open(fmt::format("/proc/{}/ns/ipc", process).c_str(), O_RDONLY | O_CLOEXEC));
+  const Fd owner(ipc ? ::ioctl(ipc.get(), NS_GET_USERNS) : -1);
+  Fd place(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  int raw = -1;
+  const pid_t pid = owner && place ? clone_with(CLONE_FILES, &raw) : -1;
+  if (pid < 0) fail_errno("limits", "look for the sandbox's shared memory");
+  if (pid == 0) {
+    if (::setns(owner.get(), CLONE_NEWUSER) != 0 || ::setns(ipc.get(), CLONE_NEWIPC) != 0)
+      fail_errno("limits", "enter the sandbox's IPC namespace");
+    const int list = ::open("/proc/sysvipc/shm", O_RDONLY | O_CLOEXEC);
+    if (list >= 0) ::dup3(list, place.get(), O_CLOEXEC);
+    if (list >= 0) ::close(list);
+    ::_exit(list >= 0 || errno == ENOENT ? 0 : kExitSetupFailed);
+  }
+  const Fd pidfd(raw);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) ::_exit(kExitSetupFailed);
+  return place;
+}
+
+}  // namespace
+
+std::string too_much_memory(const Spec& spec) {
+  return fmt::format("use more than {} MiB of memory together", spec.memory_bytes >> 20);
+}
+
+Watch Watch::of_namespace(const Spec& spec) { return Watch(spec, 0, 1, open_segments()); }
+
+// bubblewrap has a process outside and one that is the namespace's first.
+Watch Watch::of_children(const Spec& spec, pid_t command) {
+  return Watch(spec, ::getpid(), 2, open_segments_of(command));
+}
+
+std::vector<pid_t> Watch::processes() const {
+  return top_ == 0 ? all_processes() : descendants_of(top_);
+}
+
+// The column "rss".
+std::uint64_t Watch::segment_bytes() const {
+  if (!segments_ || ::lseek(segments_.get(), 0, SEEK_SET) != 0) return 0;
+  std::istringstream lines(read_file(segments_.get(), kSegmentBytesMax));
   std::string line;
   std::uint64_t bytes = 0;
   for (std::getline(lines, line); std::getline(lines, line);) {
@@ -146,24 +202,19 @@ std::uint64_t segment_bytes() {
   return bytes;
 }
 
-}  // namespace
-
-std::string too_much_memory(const Spec& spec) {
-  return fmt::format("use more than {} MiB of memory together", spec.memory_bytes >> 20);
-}
-
-std::string over_limit(const Spec& spec) {
-  const auto tree = measure();
+std::string Watch::over_limit() const {
+  const auto tree = measure(processes());
   // RLIMIT_NPROC does not count what is the host's root by number, hence the second look.
-  if (tree.n_processes > spec.n_processes + 1)
-    return fmt::format("are more than {}", spec.n_processes);
+  if (tree.n_processes > spec_.n_processes + n_own_)
+    return fmt::format("are more than {}", spec_.n_processes);
   const auto of_files = memory_file_bytes(tree) + segment_bytes();
-  if (tree.private_bytes + of_files <= spec.memory_bytes && tree.mapped_bytes <= spec.memory_bytes)
+  if (tree.private_bytes + of_files <= spec_.memory_bytes &&
+      tree.mapped_bytes <= spec_.memory_bytes)
     return {};
   const auto held = weigh(tree);
   // Two sums, for of what is mapped nobody tells whether it is one of those files or segments.
-  return held.anonymous_bytes + std::max(of_files, held.shared_bytes) > spec.memory_bytes
-             ? too_much_memory(spec)
+  return held.anonymous_bytes + std::max(of_files, held.shared_bytes) > spec_.memory_bytes
+             ? too_much_memory(spec_)
              : "";
 }
 

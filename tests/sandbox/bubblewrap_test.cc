@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "sandbox/fd.h"
@@ -255,6 +256,47 @@ TEST(Bubblewrap, GrowthAndCpuTimeStopAtTheirBounds) {
   const auto busy = shell("while :; do :; done", options);
   EXPECT_FALSE(busy.timed_out);
   EXPECT_EQ(busy.exit.exited ? busy.exit.code : 128 + busy.exit.signal, 128 + SIGXCPU);
+}
+
+TEST(Bubblewrap, MemoryOfTheWholeTreeIsBounded) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  for (const char* eat :
+       {"b = bytearray(64 << 20)", "os.write(os.memfd_create('x'), bytes(64 << 20))",
+        "c = ctypes.CDLL(None); c.shmat.restype = ctypes.c_void_p; "
+        "a = c.shmat(c.shmget(0, 64 << 20, 0o600), None, 0); ctypes.memset(a, 1, 64 << 20); "
+        "c.shmdt(ctypes.c_void_p(a))"}) {
+    const Scratch scratch;
+    auto options = in(scratch, Backend::bubblewrap);
+    options.policy.limits.memory_bytes = 128 << 20;
+    // Three processes of 64 MiB: none is over the limit alone.
+    const auto ran = run({"python3", "-c",
+                          "import ctypes, os, time\nfor i in range(3):\n  if os.fork() == 0: " +
+                              std::string(eat) + "; time.sleep(3600)\ntime.sleep(3600)\n"},
+                         options);
+    EXPECT_FALSE(ran.timed_out) << eat;
+    EXPECT_EQ(ran.exit.signal, SIGKILL) << eat << ran.error;
+    EXPECT_NE(ran.output.find("use more than 128 MiB"), std::string::npos) << eat << ran.output;
+  }
+}
+
+TEST(Bubblewrap, FilesInMemoryAreBounded) {
+  if (const auto why = unusable(); !why.empty()) GTEST_SKIP() << why;
+  const Scratch scratch;
+  const auto ran = shell(
+      "for d in / /dev /mnt /srv /root /home /usr; do touch $d/x 2>/dev/null && echo $d; done; "
+      "dd if=/dev/zero of=/run/fill bs=65536 count=100 2>&1; df -k --output=size /tmp /var/tmp "
+      "/dev/shm $HOME | tail -n +2",
+      in(scratch, Backend::bubblewrap));
+  EXPECT_NE(ran.output.find("No space left"), std::string::npos) << ran.error << ran.output;
+  EXPECT_EQ(ran.output.rfind("dd: ", 0), 0u) << "one of these can be written\n" << ran.output;
+  constexpr std::uint64_t kPage = 4096;
+  const auto kilobytes = [](std::uint64_t bytes) { return (bytes + kPage - 1) / kPage * 4; };
+  const auto sizes = fmt::format("{}\n{}\n{}\n{}\n", kilobytes(memory_bytes_max() / 4), 64 << 10,
+                                 256 << 10, kilobytes(memory_bytes_max() / 8));
+  std::string told;
+  for (const char c : ran.output.substr(ran.output.rfind('s') + 1))
+    if (c != ' ') told += c;
+  EXPECT_NE(told.find(sizes), std::string::npos) << ran.output << sizes;
 }
 
 TEST(Bubblewrap, TellsWhetherTheCommandIsAlone) {

@@ -63,6 +63,7 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
     (void)failed, (void)n;
   }
   process->in().close();
+  if (options.reads_at_the_end) ran.exit = co_await process->wait();
   std::vector<char> buffer(65536);
   for (;;) {
     auto [failed, n] = co_await process->out().async_read_some(asio::buffer(buffer), kIo);
@@ -73,7 +74,7 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
       break;  // what nobody reads fills the pipe and no more, however long the kill takes
     }
   }
-  ran.exit = co_await process->wait();
+  if (!options.reads_at_the_end) ran.exit = co_await process->wait();
   deadline.cancel();
   co_return ran;
 }

@@ -39,8 +39,11 @@ struct RunOptions {
   std::function<void(RunOptions&)> meanwhile;  // what somebody else does when it runs already
   std::vector<std::string> hide, keep;         // before it gets its input
   std::string input;
-  std::chrono::milliseconds timeout{20'000};
-  std::size_t output_max = 1 << 20;  // beyond it the command is killed
+  // Of what hangs: commands run behind all else, on a machine that may be crowded
+  std::chrono::milliseconds timeout = std::chrono::minutes(5);
+  std::function<bool(const std::string&)> kill_when;  // asked with all output when there is more
+  std::size_t output_max = 1 << 20;                   // beyond it the command is killed
+  bool reads_at_the_end = false;                      // its output, as somebody does who looks away
 };
 
 // Whether Process::alone() after each of these lines, of a shell that stays.

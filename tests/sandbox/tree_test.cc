@@ -623,6 +623,24 @@ TEST(Limits, SharedMemoryFilesAreBounded) {
       in(scratch));
   EXPECT_EQ(ran.output.find("100+0 records out"), std::string::npos) << ran.output;
 }
+// Nobody reads between two commands, and a job may have filled the pipe.
+TEST(Limits, HoldWhileNobodyReads) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;
+  options.reads_at_the_end = true;
+  const auto ran = shell(
+      "yes flood & exec python3 -c 'import time; time.sleep(0.5); "
+      "b = bytearray(192 << 20); time.sleep(3600)'",
+      options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_TRUE(ran.output.starts_with("flood\n"));
+  EXPECT_TRUE(ran.output.ends_with("use more than 128 MiB of memory together\n"))
+      << ran.output.size();
+}
+
 
 TEST(Limits, NonTextOutputArrivesAsItIs) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
