@@ -396,6 +396,7 @@ void follow(int root, const ControlLimits& limits, ControlTree& tree) {
     todo.pop_back();
     read_directory(root, path, limits, tree, n_entries, todo);
   }
+  tree.unread = !todo.empty();
 }
 
 std::vector<ControlFound> find_control(int root, const std::string& root_path,

@@ -26,6 +26,7 @@ struct ControlTree {
   std::set<std::string> repositories;
   std::vector<GitNamed> named;  // relative; of the time when they were looked for
   bool beyond = false;          // there is more than the limits let be looked at
+  bool unread = false;          // some of it is left to the next follow()
 };
 
 // Reads the directories below `root` (O_PATH) that are new or have another stamp.

@@ -45,13 +45,18 @@ struct ControlPaths::State {
     if (!fd) return;
     follow(fd.get(), limits, tree);
     // Where there is too much from the start it is known; but nobody hides anything behind that.
-    if (tree.beyond && !beyond && whose == Whose::a_commands)
-      untold.push_back({"", "",
-                        fmt::format("there are more than {} directories or {} repositories now; in "
-                                    "the others nobody looks for git hooks and the like",
-                                    limits.directories_max, limits.repositories_max),
-                        true});
-    beyond = tree.beyond;
+    if ((tree.beyond || tree.unread) && !beyond && whose == Whose::a_commands)
+      untold.push_back(
+          {"", "",
+           tree.beyond
+               ? fmt::format("there are more than {} directories or {} repositories now; in the "
+                             "others nobody looks for git hooks and the like",
+                             limits.directories_max, limits.repositories_max)
+               : fmt::format("there are more than {} new or changed files; in the others git hooks "
+                             "and the like are looked for before the next command",
+                             limits.entries_max),
+           true});
+    beyond = tree.beyond || tree.unread;
     std::set<std::string> ids;
     for (auto& found : find_control(fd.get(), root, limits, tree, guarded)) {
       if (whose == Whose::a_commands && !accepted.contains(found.id)) {
@@ -63,7 +68,12 @@ struct ControlPaths::State {
     }
     accepted = std::move(ids);
   }
-  void look() { look(n_active == 0 && !doubtful ? Whose::the_users : Whose::a_commands); }
+  // To its end, for what is left would be taken for another's.
+  void look_at_all(Whose whose) {
+    do look(whose);
+    while (tree.unread);
+  }
+  Whose whose() const { return n_active == 0 && !doubtful ? Whose::the_users : Whose::a_commands; }
 
   bool is_doubtful() {
     const std::lock_guard lock(mutex);
@@ -79,8 +89,9 @@ struct ControlPaths::State {
   std::set<std::string> accepted;  // ids of what is the user's, and of what could not be moved
   std::vector<MovedAside> untold;
   int n_inside = 0, n_active = 0;
-  bool doubtful = false;  // something has run since the last look
-  bool beyond = false;    // of the tree, when it was last looked at
+  // Something has run since the last look, or that has not come to its end
+  bool doubtful = false;
+  bool beyond = false;  // of the tree, or unread, when it was last looked at
 };
 
 ControlPaths::ControlPaths(std::string root, ControlLimits limits)
@@ -106,11 +117,12 @@ bool ControlPaths::is_busy() const {
 ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::move(paths)) {
   auto& state = *paths_->state_;
   const std::lock_guard lock(state.mutex);
-  state.look();  // with what was read-only until now: that is the user's still
+  // With what was read-only until now: that is the user's still.
+  state.look_at_all(state.whose());
   if (state.n_inside == 0) {
     state.guarded.clear();
     state.tree.named = find_named(state.root, state.tree);
-    state.look(Whose::the_users);
+    state.look_at_all(Whose::the_users);
   }
   state.doubtful = state.n_active > 0;
   if (state.n_inside++ == 0 && state.fd) state.guarded = find_guarded(state.fd.get(), state.tree);
@@ -127,7 +139,7 @@ void ControlPaths::Inside::begin() {
   auto& state = *paths_->state_;
   const std::lock_guard lock(state.mutex);
   if (active_) return;
-  state.look();
+  state.look_at_all(state.whose());
   active_ = state.doubtful = true;
   ++state.n_active;
 }
@@ -137,7 +149,7 @@ std::vector<MovedAside> ControlPaths::Inside::end(bool idle) {
   const std::lock_guard lock(state.mutex);
   state.look(Whose::a_commands);
   if (idle && active_) active_ = false, --state.n_active;
-  state.doubtful = state.n_active > 0;
+  state.doubtful = state.n_active > 0 || state.tree.unread;
   return std::exchange(state.untold, {});
 }
 

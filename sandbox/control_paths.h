@@ -37,11 +37,12 @@ inline constexpr std::array kObeyedOutside = {".git",
                                               "opencode.jsonc",
                                               ".hg/hgrc"};
 
-// Bounds of one look; what lies beyond is not found.
+// Bounds of one look; what lies beyond is not found, and that is told.
 struct ControlLimits {
   int depth_max = 24;  // of directories
-  // Of directories that are new or have changed; the rest of them is left to the next look
-  std::size_t entries_max = 100'000;
+  // Of directories that are new or have changed; the rest of them is left to the next look, and
+  // until then is nobody's. A million take a second
+  std::size_t entries_max = 1'000'000;
   // Known, and told to be unchanged by their stamps alone: each costs a microsecond
   std::size_t directories_max = 5'000;
   std::size_t repositories_max = 512, hooks_max = 1024;
@@ -54,7 +55,7 @@ struct MovedAside {
   std::string path, to;
   std::string why;  // "a git hook", "core.fsmonitor in a git configuration"
   // It may be what the user wants or has just written, and is in what people review: only told.
-  // Path "": that not all could be looked at
+  // Path "": that not all could be looked at, or not yet
   bool left = false;
 };
 // For the model and the person, one line; "" when there is nothing to tell.

@@ -587,6 +587,44 @@ TEST(ControlPaths, SaysWhenACommandHasGoneBeyondItsBounds) {
   }
 }
 
+// Who makes thousands of files first could leave a hook behind them, for a look that takes what it
+// finds for the user's.
+TEST(ControlPaths, WhatIsLeftToTheNextLookIsStillACommands) {
+  const Scratch scratch;
+  for (const char* dir : {"a", "z"}) fs::create_directories(scratch.wt / dir);
+  const auto paths = std::make_shared<ControlPaths>(scratch.wt, ControlLimits{.entries_max = 60});
+  ControlPaths::Inside inside(paths);
+  inside.begin();
+  for (int i = 0; i < 100; ++i) scratch.write(fmt::format("z/f{}", i), "");
+  for (const char* dir : {"a", "b"}) {
+    scratch.write(fmt::format("{}/.git/HEAD", dir), "ref: refs/heads/main\n");
+    scratch.write(fmt::format("{}/.git/config", dir), "[core]\nfsmonitor = ./evil\n");
+  }
+  std::string told = told_of(inside.end(true));
+  EXPECT_NE(told.find("more than 60 new or changed files"), std::string::npos) << told;
+  inside.begin();
+  told += told_of(inside.end(true));
+  for (const char* dir : {"a", "b"})
+    EXPECT_NE(told.find(fmt::format("is now {}/.git/config.lares-quarantined", dir)),
+              std::string::npos)
+        << told;
+}
+
+// So could the user's own files be taken for a command's.
+TEST(ControlPaths, WhatIsThereAtFirstIsTheUsersHoweverMuch) {
+  const Scratch scratch;
+  for (int i = 0; i < 20; ++i) {
+    scratch.write(fmt::format("d{}/.git/HEAD", i), "ref: refs/heads/main\n");
+    scratch.write(fmt::format("d{}/.git/config", i), "[core]\nfsmonitor = ./mine\n");
+  }
+  ControlPaths::Inside inside(
+      std::make_shared<ControlPaths>(scratch.wt, ControlLimits{.entries_max = 10}));
+  for (int i = 0; i < 10; ++i) {
+    inside.begin();
+    EXPECT_EQ(told_of(inside.end(true)), "");
+  }
+}
+
 TEST(GitConfig, NamesWhatRuns) {
   for (const char* text : {"[core]\n\tpager = ./evil",
                            "[CORE]HooksPath = vi",
