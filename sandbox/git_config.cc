@@ -9,7 +9,7 @@ namespace {
 
 // Names of settings whose value is a program, in whatever section: filter.*.clean, diff.*.textconv,
 // gpg.*.program.
-constexpr std::array<std::string_view, 34> kPrograms = {"hookspath",
+constexpr std::array<std::string_view, 35> kPrograms = {"hookspath",
                                                         "fsmonitor",
                                                         "sshcommand",
                                                         "editor",
@@ -42,11 +42,22 @@ constexpr std::array<std::string_view, 34> kPrograms = {"hookspath",
                                                         "headercmd",
                                                         "smtpserver",
                                                         "httpd",
-                                                        "recentobjectshook"};
+                                                        "recentobjectshook",
+                                                        "authorsprog"};
 // Sections of which every setting does.
 constexpr std::array<std::string_view, 3> kSections = {"pager", "guitool", "man"};
 // Where `path` is a program's.
-constexpr std::array<std::string_view, 3> kPathSections = {"mergetool", "difftool", "browser"};
+constexpr std::array<std::string_view, 4> kPathSections = {"mergetool", "difftool", "browser",
+                                                           "lfs"};
+// Commands of git that an alias may stand for: no option of theirs runs what the worktree holds but
+// by what kInAliases are in.
+constexpr std::array<std::string_view, 20> kAliased = {
+    "add",  "blame",    "branch",   "checkout", "cherry-pick", "commit",  "describe",
+    "diff", "log",      "ls-files", "merge",    "reset",       "restore", "rev-parse",
+    "show", "shortlog", "stash",    "status",   "switch",      "tag"};
+// A path, or what a shell reads; an option that writes a file, or its beginning.
+constexpr std::string_view kInAliases = "/\\!`$;|&<>\n";
+constexpr std::string_view kWritesFile = "--ou";
 // What is looked up in PATH, or is no program at all.
 constexpr std::array<std::string_view, 19> kHarmless = {
     "",    "true", "false", "yes", "no",  "on",   "off",   "0",      "1",    ":",
@@ -91,13 +102,21 @@ bool names_helper(std::string_view value) {
 
 bool has(const auto& all, std::string_view one) { return std::ranges::find(all, one) != all.end(); }
 
+// git's own options before the command may lead to any configuration, and those of `grep`, `rebase`
+// and the like to any program: an alias is harmless where it is a plain command.
+bool alias_runs(std::string_view value) {
+  const auto end = std::min(value.find_first_of(" \t"), value.size());
+  return !has(kAliased, value.substr(0, end)) || value.find_first_of(kInAliases) != value.npos ||
+         value.find(kWritesFile) != value.npos;
+}
+
 bool runs(std::string_view section, std::string_view sub, std::string_view key,
           std::string_view value) {
   // Files and directories, which may have any name.
   if (section == "include" || section == "includeif" || section == "hook") return true;
   if (key == "hookspath" || key == "templatedir") return !value.empty() && value != "/dev/null";
   if (section == "protocol") return (sub.empty() || lower(sub) == "ext") && value != "never";
-  if (section == "alias") return value.starts_with('!');
+  if (section == "alias") return alias_runs(value);
   if (section == "submodule" && key == "update") return value.starts_with('!');
   if (value.starts_with("ext::")) return true;
   if (section == "trailer" && (key == "command" || key == "cmd")) return true;
@@ -106,7 +125,7 @@ bool runs(std::string_view section, std::string_view sub, std::string_view key,
   if (key == "helper" && section == "credential") return !names_helper(value);
   if (section == "url")
     return key == "insteadof" || key == "pushinsteadof";  // of another's address
-  return has(kSections, section) || has(kPrograms, key);
+  return has(kSections, section) || has(kPrograms, key) || key.ends_with("-command");
 }
 
 // Joined, a backslash at the end goes on in the next line, for git does so outside of comments.

@@ -640,6 +640,17 @@ TEST(GitConfig, NamesWhatRuns) {
                            "[protocol]\nallow = always",
                            "[gpg \"ssh\"]\nprogram=x",
                            "[alias]\nx = \"!\"x",
+                           "[alias]\nst = -c core.fsmonitor=./evil status",
+                           "[alias]\nst = --exec-path=bin status",
+                           "[alias]\nlg = grep -O./evil x",
+                           "[alias]\nst = difftool -y --extcmd=./evil",
+                           "[alias]\nst = rebase -x ./evil HEAD~1",
+                           "[alias]\nst = config core.hooksPath hooks",
+                           "[alias]\nlg = log --output=.envrc",
+                           "[alias \"st\"]\ncommand = rebase -x ./evil HEAD~1",
+                           "[lfs \"customtransfer.x\"]\npath = ./evil",
+                           "[svn]\nauthorsProg = ./evil",
+                           "[remote \"x\"]\nannex-start-command = ./evil",
                            "[core]\nbare = false # \\\nfsmonitor = ./evil",
                            "# \\\n[core]\n# \\\nsshCommand = x",
                            "\xEF\xBB\xBF[core]editor=x",
@@ -692,8 +703,8 @@ TEST(GitConfig, NamesWhatRuns) {
         "refs/heads/main\n",
         "[submodule \"x\"]\n\tactive = true\n\turl = /x\n",
         "[credential]\nhelper = cache --timeout=60", "[alias]\nst = status",
-        "# [core] pager = x\n; hooksPath = x", "[protocol \"file\"]\nallow = always",
-        "[user]\nname = clean\nemail = x", "[core"})
+        "[alias]\nlg = \"log --graph --oneline -20\"", "# [core] pager = x\n; hooksPath = x",
+        "[protocol \"file\"]\nallow = always", "[user]\nname = clean\nemail = x", "[core"})
     EXPECT_EQ(judge_config(text).runs, "") << text;
   EXPECT_EQ(judge_config("[core]\nworktree = ../../x\n").worktrees.front(), "../../x");
 }
