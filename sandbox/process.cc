@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <optional>
 
@@ -126,14 +128,32 @@ struct Child : std::enable_shared_from_this<Child> {
   Exit exit;
 };
 
-// Of a process on the host; what it cannot see is not counted.
-std::size_t n_descendants(int pid) {
+std::vector<int> numbers_in(const std::string& dir) {
+  std::vector<int> out;
+  std::error_code failed;
+  for (std::filesystem::directory_iterator at(dir, failed), end; !failed && at != end;
+       at.increment(failed))
+    out.push_back(std::atoi(at->path().filename().c_str()));
+  return out;
+}
+
+// Those below a process on the host, by whichever of its threads has started them, each before its
+// children; what it cannot see is not among them.
+std::vector<int> descendants_of(int pid) {
   std::vector<int> all = {pid};
-  for (std::size_t i = 0; i < all.size() && all.size() < kDescendantsMax; ++i) {
-    std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", all[i]));
-    for (int child; children >> child;) all.push_back(child);
-  }
-  return all.size() - 1;
+  for (std::size_t i = 0; i < all.size() && all.size() < kDescendantsMax; ++i)
+    for (const int task : numbers_in(fmt::format("/proc/{}/task", all[i]))) {
+      std::ifstream children(fmt::format("/proc/{}/task/{}/children", all[i], task));
+      for (int child; children >> child;) all.push_back(child);
+    }
+  all.erase(all.begin());
+  return all;
+}
+
+// "" when it is gone or hides that.
+std::string program_of(int pid) {
+  std::error_code failed;
+  return std::filesystem::read_symlink(fmt::format("/proc/{}/exe", pid), failed).native();
 }
 
 // The launcher's one line; "" when it ended without, nullopt when the wait was cancelled.
@@ -176,7 +196,14 @@ class Running : public Process {
     child_->reap_later();
   }
   int pid() const override { return child_->pid; }
-  bool alone() const override { return n_descendants(child_->pid) == n_when_alone_; }
+  // One that has become another program, or has threads, may be at work while it is alone.
+  bool alone() const override {
+    const auto all = descendants_of(child_->pid);
+    if (all.size() != n_when_alone_) return false;
+    const auto program = program_of(all.back());
+    if (program_.empty()) program_ = program;
+    return program == program_ && numbers_in(fmt::format("/proc/{}/task", all.back())).size() == 1;
+  }
   asio::posix::stream_descriptor& in() override { return in_; }
   asio::posix::stream_descriptor& out() override { return out_; }
   void kill() override { child_->kill(); }
@@ -232,6 +259,7 @@ class Running : public Process {
   const bool hides_;
   // Of the launcher's descendants: PID 1 and the command, with bubblewrap its two and the command
   const std::size_t n_when_alone_;
+  mutable std::string program_;  // of the command, when it was first found alone
   asio::posix::stream_descriptor in_, out_;
 };
 

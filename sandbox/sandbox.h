@@ -117,7 +117,7 @@ struct Exit {
 class Process {
  public:
   virtual ~Process() = default;
-  // None of its processes is left but the command itself; in doubt, false
+  // None of its processes is left but the command, which is the program it was; in doubt, false
   virtual bool alone() const = 0;
   virtual int pid() const = 0;                        // of the launcher, on the host
   virtual asio::posix::stream_descriptor& in() = 0;   // to its stdin

@@ -81,7 +81,8 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
 
 asio::awaitable<std::vector<bool>> alone_async(std::vector<std::string> lines, RunOptions options) {
   std::vector<bool> out;
-  const Command command{{"/bin/sh"}, options.policy.root, options.env};
+  // Unlike other shells it leaves what follows a line to the program that the line becomes.
+  const Command command{{"bash", "--noprofile", "--norc"}, options.policy.root, options.env};
   auto spawned = co_await spawn(launcher(), options.backend, options.policy, command);
   if (!spawned) co_return out;
   auto process = std::move(*spawned);

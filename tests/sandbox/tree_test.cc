@@ -197,6 +197,31 @@ while True:
 // Sixty workers of ten threads, as test runners start them; a thread counts as a process does.
 TEST(Limits, LeaveRoomForTheWorkersOfATestRunner) {
   EXPECT_GE(Limits().n_processes, 4096);
+// It gives itself out as the shell that it was.
+TEST(Tree, ACommandThatHidesItsJobsIsNotAlone) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("threads.py", R"py(
+import os, threading, time
+def work():
+    if os.fork() == 0: time.sleep(3600)
+    if os.fork() == 0: os.execvp('sh', ['sh'])
+threading.Thread(target=work).start()
+time.sleep(3600)
+)py");
+  scratch.write("shell.py", R"py(
+import signal, sys, time
+signal.signal(signal.SIGALRM, lambda *_: open('made', 'w'))
+signal.setitimer(signal.ITIMER_REAL, 1, 1)
+for line in sys.stdin:
+    if line == 'echo done\n': print('done', flush=True)
+)py");
+  for (const char* program : {"threads.py", "shell.py"})
+    EXPECT_EQ(alone_after({"true", std::string("exec python3 -u ") + program}, in(scratch)),
+              (std::vector<bool>{true, false}))
+        << program;
+}
+
   EXPECT_GE(Limits().memory_bytes, 4ull << 30);
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
