@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -30,6 +31,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// What git's own helper may store passwords in, where a .git is told to have it.
+constexpr std::array kStores = {".git-credentials", "credentials"};
 constexpr std::size_t kPointerBytes = 8192;  // of a .git file
 // a stamp younger than this may hide a change of the same clock tick
 constexpr std::int64_t kSettleNs = 20'000'000;
@@ -105,6 +108,7 @@ struct SensitivePaths::State {
       if (directory.out_of_sight || directory.own) add(out, base);
       for (const auto& one : directory.noted) add(out, texts_now, one, base + "/" + one.name);
     }
+    for (const char* name : kStores) add(out, root + "/.git/" + name);
     texts = std::move(texts_now);
     return out;
   }
@@ -144,6 +148,8 @@ struct SensitivePaths::State {
         return;
       }
       case Noted::Kind::git:
+        for (const char* name : kStores) add(out, path + "/" + name);
+        return;
       case Noted::Kind::git_file:
         return;
     }
@@ -175,6 +181,8 @@ struct SensitivePaths::State {
     }
   }
 
+  std::map<std::string, KeptId> to_keep() const { return kept_paths(root, readonly()); }
+
   std::string root;
   SensitiveLimits limits;
   bool writes_nothing;
@@ -182,14 +190,15 @@ struct SensitivePaths::State {
   std::map<std::string, std::pair<Id, bool>> texts;       // of files whose text decides
   Hidden known;                                           // hidden, or the sandbox's own
   std::set<std::string> hidden;                           // of `known`
-  std::map<std::string, KeptId> kept;                     // since the sandbox began
+  std::map<std::string, KeptId> kept;                     // since the sandbox began, or later
+  std::map<std::string, KeptId> own;                      // the same, of what commands have made
   std::set<std::pair<std::string, std::string>> sockets;  // the host's, outside of the root
   std::size_t n_readonly = 0;
 };
 
 SensitivePaths::SensitivePaths(std::string root, SensitiveLimits limits, bool writes_nothing)
     : state_(std::make_unique<State>(
-          State{std::move(root), limits, writes_nothing, {}, {}, {}, {}, {}, {}})) {}
+          State{std::move(root), limits, writes_nothing, {}, {}, {}, {}, {}, {}, {}})) {}
 SensitivePaths::~SensitivePaths() = default;
 
 Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
@@ -202,6 +211,7 @@ Result<Sensitive> SensitivePaths::begin(const Cancelled& cancelled) {
   state_->hidden = {out.hidden.begin(), out.hidden.end()};
   state_->n_readonly = out.readonly.size();
   state_->kept = kept_paths(state_->root, out.readonly);
+  state_->own.clear();
   state_->sockets = host_sockets_served();
   return out;
 }
@@ -235,6 +245,11 @@ Result<SensitivePaths::Appeared> SensitivePaths::before_command(bool idle,
     id = now;
     out.replaced.push_back(path);
   }
+  for (auto& [path, id] : state_->to_keep()) {
+    if (const auto own = state_->own.find(path); own != state_->own.end() && own->second == id)
+      continue;
+    if (state_->kept.emplace(path, id).second) out.replaced.push_back(path), ++state_->n_readonly;
+  }
   return out;
 }
 
@@ -247,6 +262,8 @@ Result<> SensitivePaths::after_command(const Cancelled& cancelled) {
       if (const auto before = state_->known.find(path); before != state_->known.end())
         what.id = before->second.id;
   state_->known = std::move(*found);
+  state_->own = state_->to_keep();
+  std::erase_if(state_->own, [&](const auto& one) { return state_->kept.contains(one.first); });
   return {};
 }
 

@@ -44,9 +44,10 @@ class SensitivePaths {
   // All there is, for a sandbox that begins now.
   Result<Sensitive> begin(const Cancelled& cancelled);
   struct Appeared {
-    std::vector<std::string> hidden;    // absolute; outside of the root sockets of the host's
-    std::vector<std::string> fresh;     // those of them that were not hidden before, relative
-    std::vector<std::string> replaced;  // absolute: no longer read-only, or without credentials
+    std::vector<std::string> hidden;  // absolute; outside of the root sockets of the host's
+    std::vector<std::string> fresh;   // those of them that were not hidden before, relative
+    // Absolute: not read-only, or without credentials, any more or as yet
+    std::vector<std::string> replaced;
   };
   // A command is about to run: what has appeared or changed since the last call, while none ran, is
   // somebody else's. To be hidden in the sandbox too, also where it was before: a file that takes

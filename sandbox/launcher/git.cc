@@ -53,7 +53,8 @@ void names_in(const View& view, std::string path, std::vector<std::string>& out)
   if (fd < 0) return;
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(::fdopendir(fd), ::closedir);
   while (const dirent* entry = dir ? ::readdir(dir.get()) : nullptr)
-    if (entry->d_name[0] != '.') out.push_back(path + "/" + entry->d_name);
+    if (const std::string_view name = entry->d_name; name != "." && name != "..")
+      out.push_back(fmt::format("{}/{}", path, name));
 }
 
 bool is_dir(const View& view, const std::string& path) {

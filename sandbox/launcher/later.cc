@@ -94,6 +94,7 @@ bool Later::serve() const {
     return true;
   }
   const bool done = inside([&](View& view) {
+    std::vector<std::string> kept;
     for (std::size_t at = 0; at < paths.size();) {
       const std::string asked(paths.c_str() + at);
       // Outside of the worktree it is a socket, of somebody who may see another file system, and
@@ -104,10 +105,13 @@ bool Later::serve() const {
       // and what is mounted in the new one is not in theirs. What hides moves with its file.
       if (hides && (ours ? !view.is_empty_cover(path) : is_socket(view, path)))
         view.cover_empty(path);
-      if (keeps && ours && !view.is_read_only(path)) view.cover_read_only(path);
+      if (keeps && ours) {
+        if (!view.is_read_only(path)) view.cover_read_only(path);
+        kept.push_back(path);
+      }
       at += asked.size() + 1;
     }
-    if (keeps) view.cover_new_credentials(*spec_);
+    if (keeps) view.cover_new_credentials(*spec_, kept);
   });
   if (done) answer(fmt::format("{}\n", head[0]));
   return true;

@@ -271,10 +271,14 @@ void View::cover_credentials() {
   for (const auto& [path, mask] : scrubbed_) put(clone(fmt::format("{}/{}", kMasks, mask)), path);
 }
 
-void View::cover_new_credentials(const Spec& spec) {
-  std::vector<Source> linked;
-  for (auto& path : linked_git_dirs(spec.root)) linked.push_back({std::move(path), Fd()});
-  const auto found = configs_without_credentials(*this, spec, linked);
+void View::cover_new_credentials(const Spec& spec, const std::vector<std::string>& asked) {
+  std::vector<Source> dirs;
+  for (auto& path : linked_git_dirs(spec.root)) dirs.push_back({std::move(path), Fd()});
+  for (const auto& path : asked) {
+    dirs.push_back({path, Fd()});
+    dirs.push_back({parent_of(path), Fd()});
+  }
+  const auto found = configs_without_credentials(*this, spec, dirs);
   if (found.empty()) return;
   const Fd masks = tmpfs("0755", "16m", kPlain);
   for (std::size_t i = 0; i < found.size(); ++i)

@@ -64,8 +64,9 @@ class View {
   // Git configurations that hold credentials, shown without them. make_masks() has read them,
   // before anything was covered.
   void cover_credentials();
-  // Those that hold some again, in a view that is in use.
-  void cover_new_credentials(const Spec& spec);
+  // Those that hold some again, in a view that is in use; of the git directories too that are among
+  // `asked` or hold one of these.
+  void cover_new_credentials(const Spec& spec, const std::vector<std::string>& asked);
 
   void become_root();
 

@@ -163,6 +163,8 @@ TEST(Credentials, AreNotInWhatIsShownOfGitsConfiguration) {
   scratch.write(".git/config", config);
   scratch.write(".git/modules/lib/sub/config",
                 "[remote \"origin\"]\n\turl = https://SECRET@git.example/sub.git\n");
+  scratch.write(".git/modules/.vim/bundle/x/config",
+                "[remote \"origin\"]\n\turl = https://SECRET@git.example/x.git\n");
   scratch.write(".git/modules/plain/config", "[core]\n\tbare = false\n");
   scratch.write("vendor/.git/config",
                 "[remote \"origin\"]\n\turl = https://u:SECRET@git.example/vendor.git\n");
@@ -311,25 +313,62 @@ void stay_kept_when_saved_anew(Backend backend) {
   const SensitivePaths::Cancelled cancelled = false;
   ASSERT_TRUE(paths.begin(cancelled));
   EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
+  const fs::path cloned = scratch.wt / "cloned/.git/config",
+                 worktree = scratch.wt / ".git/config.worktree";
   options.meanwhile = [&](RunOptions& now) {
     for (const auto& path : {config, below}) save(path, before + "\tfetch = +a:b\n");
     save(servers, "{ }");
     fs::rename(editor, scratch.outside / "old");
     write(editor / "tasks.json", "[]");
+    write(cloned.parent_path() / "HEAD", "ref: refs/heads/main\n");
+    for (const auto& path : {cloned, worktree}) write(path, before);
     now.keep = paths.before_command(true, cancelled).value().replaced;
     EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
   };
   options.input =
-      "cat .git/config below/.git/config; for f in .git/config below/.git/config "
+      "cat .git/config below/.git/config cloned/.git/config .git/config.worktree; "
+      "for f in .git/config below/.git/config cloned/.git/config .git/config.worktree "
       ".git/new .mcp.json .vscode/tasks.json .vscode/new; do echo bad >> $f; done";
   const auto ran = run({"/bin/sh"}, options);
   EXPECT_EQ(ran.error, "");
   EXPECT_EQ(ran.output.find("SECRET"), std::string::npos) << ran.output;
   EXPECT_NE(ran.output.find("fetch = +a:b"), std::string::npos) << ran.output;
-  for (const auto& path : {config, below, servers, editor / "tasks.json"})
+  for (const auto& path : {config, below, cloned, worktree, servers, editor / "tasks.json"})
     EXPECT_EQ(text_of(path).find("bad"), std::string::npos) << path;
   EXPECT_FALSE(fs::exists(editor / "new"));
   EXPECT_FALSE(fs::exists(scratch.wt / ".git/new"));
+}
+
+// What a command has cloned it may work in, until somebody else changes its configuration.
+TEST(Credentials, OfARepositoryThatACommandMadeAreItsOwn) {
+  const Scratch scratch;
+  SensitivePaths paths(scratch.wt);
+  const SensitivePaths::Cancelled cancelled = false;
+  ASSERT_TRUE(paths.begin(cancelled));
+  ASSERT_TRUE(paths.before_command(true, cancelled));
+  const fs::path config = scratch.wt / "lib/.git/config";
+  write(config.parent_path() / "HEAD", "ref: refs/heads/main\n");
+  write(config, "[core]\n");
+  ASSERT_TRUE(paths.after_command(cancelled));
+  EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
+  save(config, "[remote \"o\"]\n\turl = https://me:SECRET@example.com/x\n");
+  EXPECT_EQ(paths.before_command(true, cancelled).value().replaced,
+            std::vector<std::string>{config.native()});
+  EXPECT_TRUE(paths.before_command(true, cancelled).value().replaced.empty());
+}
+
+TEST(Credentials, StoredInAGitDirectoryAreHidden) {
+  const Scratch scratch;
+  write(scratch.wt / ".git/.git-credentials", "https://me:SECRET@example.com\n");
+  write(scratch.wt / "lib/.git/credentials", "https://me:SECRET@example.com\n");
+  SensitivePaths paths(scratch.wt);
+  const SensitivePaths::Cancelled cancelled = false;
+  EXPECT_EQ(paths.begin(cancelled).value().hidden,
+            (std::vector<std::string>{scratch.wt / ".git/.git-credentials",
+                                      scratch.wt / "lib/.git/credentials"}));
+  write(scratch.wt / ".git/credentials", "https://me:SECRET@example.com\n");
+  EXPECT_EQ(paths.before_command(true, cancelled).value().fresh,
+            std::vector<std::string>{".git/credentials"});
 }
 
 TEST(Credentials, StayKeptWhenSavedAnew) {
