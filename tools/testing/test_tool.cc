@@ -90,7 +90,7 @@ std::string seconds(std::chrono::milliseconds t) {
 // Where one who asks again and again remembers how long it took.
 struct Patience {
   std::chrono::milliseconds least;
-  std::chrono::milliseconds& took;  // zero: it has not come to its end yet
+  std::chrono::milliseconds& took;  // zero: not known
 };
 
 struct Found {
@@ -187,17 +187,20 @@ asio::awaitable<Result<TestRun>> run_runner(BuiltinOptions options, Runner runne
     text += last_lines(output, kTimeoutLines);
     if (output.size() > kOutputKnownBytes) text += kept_in_full(output, options.state_dir);
     if (!moved.empty()) text += "\n" + moved;
+    // Who is right may need longer than before; the next run is given the time there is.
+    if (known) before->took = std::chrono::milliseconds::zero();
     TestRun late{.ran = true, .text = std::move(text)};
     co_return late;
   }
-  if (before)
-    before->took = std::max(
-        {before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began),
-         std::chrono::milliseconds(1)});
   const std::string status = !exit.exited     ? fmt::format("killed by signal {}", exit.signal)
                              : exit.code != 0 ? fmt::format("exit status {}", exit.code)
                                               : "";
   TestReport done = report(runner, output, status, *files);
+  // What failed may have done so at once: in its imports, for one.
+  if (before && done.ok)
+    before->took = std::max(
+        {before->took, std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began),
+         std::chrono::milliseconds(1)});
   if (!done.ok && !done.whole) done.text += kept_in_full(output, options.state_dir);
   if (!moved.empty()) done.text += "\n" + moved;
   const TestCounts& n = done.counts;

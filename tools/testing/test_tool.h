@@ -28,7 +28,7 @@ class TestTool : public Tool {
                                            OnOutput on_output);
   BuiltinOptions options_;
   std::chrono::milliseconds patience_;
-  // By the command that is shown: the longest run that came to its end
+  // By the command that is shown: the longest run that passed, zero since one took much longer
   std::map<std::string, std::chrono::milliseconds> took_;
   Spec spec_;
 };

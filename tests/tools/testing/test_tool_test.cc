@@ -294,6 +294,33 @@ TEST_F(TestRuns, QuickTestsThatHangAreStoppedBeforeTheLimit) {
   dir_.write("tests/lib.py", "def f():\n    return 1\n");
   EXPECT_EQ(text(), "1 test passed (python3 -m unittest discover -s tests)");
 }
+// Neither does a failed import tell how long the tests take, nor do they hang for ever.
+TEST_F(TestRuns, OnlyWhatPassedTellsHowLongTestsTake) {
+  constexpr const char* kHangs =
+      "import unittest\n\nclass T(unittest.TestCase):\n    def test_f(self):\n        while True: "
+      "pass\n";
+  TestTool tool(BuiltinOptions{.root = dir_.root(),
+                               .state_dir = state_.root(),
+                               .sandbox_launcher = test::launcher(),
+                               .no_sandbox = true,
+                               .command_timeout_ms = 10000},
+                std::chrono::seconds(1));
+  const auto text = [&](const std::string& test) {
+    dir_.write("tests/test_a.py", test);
+    return test::call(io_, tool, json::object())->text;
+  };
+  const auto says_before = [](const std::string& told) {
+    EXPECT_TRUE(told.starts_with("tests timed out after ")) << told;
+    return told.find("seconds before") != std::string::npos;
+  };
+  EXPECT_TRUE(text("import unittest\nimport nosuch\n").starts_with("1 of 1 test failed"));
+  EXPECT_FALSE(says_before(text(kHangs)));
+  EXPECT_EQ(text("import unittest\n\nclass T(unittest.TestCase):\n    def test_f(self):\n        "
+                 "pass\n"),
+            "1 test passed (python3 -m unittest discover -s tests)");
+  EXPECT_TRUE(says_before(text(kHangs)));
+  EXPECT_FALSE(says_before(text(kHangs)));
+}
 TEST_F(TestRuns, TheConfiguredCommandIsFirst) {
   dir_.write(".lares/test", "exit 9\n");
   dir_.write("tests/test_a.py", "import unittest\n");
