@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <set>
 
 #include <fmt/format.h>
 
@@ -51,6 +52,7 @@ std::vector<std::string_view> with_arrows_joined(const std::vector<std::string_v
 // For runners without structure: the lines that name a place, else the end.
 std::string unstructured(std::string_view output, const RootedFs& files, const std::string& cwd) {
   std::vector<std::string> places, warnings, joined;
+  std::set<std::string> known;
   const auto all = with_arrows_joined(split_lines(output), joined);
   for (std::string_view line : all) {
     line = trim(line);
@@ -61,8 +63,8 @@ std::string unstructured(std::string_view output, const RootedFs& files, const s
                        line.find(": note:") != std::string_view::npos ||
                        message.starts_with("warning");
     auto& to = minor ? warnings : places;
-    const std::string text = bounded_line(line);
-    if (std::find(to.begin(), to.end(), text) == to.end()) to.push_back(text);
+    std::string text = bounded_line(line);
+    if (known.insert(text).second) to.push_back(std::move(text));
   }
   std::string out;
   if (!places.empty()) {

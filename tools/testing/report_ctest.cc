@@ -7,6 +7,7 @@
 namespace lares::tools {
 namespace {
 
+constexpr std::string_view kSummary = "% tests passed, ";
 constexpr std::size_t kSaidLinesMax = 4000, kDetailLinesMax = 8;  // of one test
 
 struct Test {
@@ -57,22 +58,28 @@ TestCounts parse_ctest(std::string_view output, const RootedFs& files, const std
   std::map<std::string, Test, std::less<>> tests;
   Test* current = nullptr;
   bool in_list = false;
-  for (const std::string_view line : split_lines(output)) {
-    const std::string_view bare = trim(line);
+  const auto lines = split_lines(output);
+  // A test may run ctest itself, and have its output told: the last summary is the outer one's.
+  std::size_t summary = 0;
+  for (std::size_t i = 0; i < lines.size(); ++i)
+    if (lines[i].find(kSummary) != std::string_view::npos) summary = i;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const std::string_view line = lines[i], bare = trim(line);
     std::string_view name, how;
     if (read_result(bare, name, how)) {
       current = &tests[std::string(name)];
       const bool disabled = how.find("Not Run (Disabled)") != std::string_view::npos;
       if (disabled || how.find("***Skipped") != std::string_view::npos) ++out.skipped;
       if (disabled) ++out.total;  // "out of N" counts skipped tests, but not these
-    } else if (const std::size_t at = bare.find("% tests passed, "); at != std::string_view::npos) {
+    } else if (const std::size_t at = bare.find(kSummary);
+               i == summary && at != std::string_view::npos) {
       out.known = true;
-      out.failed = number_at(bare.substr(at + 16));
+      out.failed = number_at(bare.substr(at + kSummary.size()));
       out.total += number_at(bare.substr(bare.find("out of ") + 7));
       current = nullptr;
     } else if (bare.starts_with("No tests were found")) {
       out.known = out.none = true;
-    } else if (bare.starts_with("The following tests FAILED")) {
+    } else if (i > summary && bare.starts_with("The following tests FAILED")) {
       in_list = true;
     } else if (const std::size_t dash = bare.find(" - ");
                in_list && dash != std::string_view::npos) {

@@ -1,4 +1,6 @@
 // The TAP that `node --test` writes, of Node 18 to 22.
+#include <sys/stat.h>
+
 #include <array>
 #include <charconv>
 
@@ -204,9 +206,11 @@ TestCounts parse_node(std::string_view output, const RootedFs& files, const std:
         for (const std::string& words : said) {
           std::string file;
           int number = 0;
+          struct stat st {};
           if (place.empty() &&
               read_js_place(words + (words.find(':') == words.rfind(':') ? ":1" : ""), files, cwd,
-                            file, number))
+                            file, number) &&
+              files.lstat(file, st))  // a message may read like a place
             place = file, at = number;
           if (words.find("Error: ") != std::string::npos) {
             diagnostic.error = words;

@@ -114,9 +114,11 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
     if (!line.starts_with("---- ") || !line.ends_with(" stdout ----")) continue;
     TestFailure failure;
     failure.name = line.substr(5, line.size() - 5 - 12);
-    for (std::size_t k = i + 1;
-         k < lines.size() && !lines[k].starts_with("---- ") && !lines[k].starts_with("failures:");
-         ++k) {
+    std::size_t end = i + 1;
+    while (end < lines.size() && !lines[end].starts_with("---- ") &&
+           !lines[end].starts_with("failures:"))
+      ++end;
+    for (std::size_t k = i + 1; k < end; ++k) {
       const std::size_t at = lines[k].find("panicked at ");
       if (at == std::string_view::npos) {
         note_without_panic(trim(lines[k]), files, cwd, failure);
@@ -144,6 +146,7 @@ TestCounts parse_cargo(std::string_view output, const RootedFs& files, const std
       break;
     }
     out.failures.push_back(std::move(failure));
+    if (end < lines.size()) i = end - 1;  // what it has printed may tell of results, too
   }
   return out;
 }

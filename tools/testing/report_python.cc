@@ -193,10 +193,13 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
     name = trim(name);
     if (name.empty()) continue;
     TestFailure failure;
-    failure.name = name.substr(name.rfind('.') == std::string_view::npos ||
-                                       name.find('[') != std::string_view::npos
-                                   ? 0
-                                   : name.rfind('.') + 1);
+    constexpr std::string_view kCollecting = "ERROR collecting ";
+    const bool loaded = !name.starts_with(kCollecting);
+    failure.name = !loaded ? "(did not load)"
+                           : name.substr(name.rfind('.') == std::string_view::npos ||
+                                                 name.find('[') != std::string_view::npos
+                                             ? 0
+                                             : name.rfind('.') + 1);
     std::vector<Frame> frames;
     std::string message;
     for (std::size_t k = i + 1;
@@ -224,6 +227,8 @@ TestCounts parse_pytest(std::string_view output, const RootedFs& files, const st
                                  source_line(files, frames.back().file, frames.back().line));
       }
     }
+    if (!loaded && frames.empty())
+      failure.file = relative_to_root(std::string(name.substr(kCollecting.size())), files, cwd);
     if (!message.empty()) failure.detail.push_back(message);
     out.failures.push_back(std::move(failure));
   }

@@ -95,7 +95,9 @@ Runner pytest(const Project& p, std::vector<std::string> argv) {
   if (!p.path.empty()) argv.push_back(p.asked());
   if (!p.filter.empty()) argv.insert(argv.end(), {"-k", p.filter});
   Runner out = p.runner(RunnerKind::pytest, argv);
-  out.argv.insert(out.argv.end(), {"-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
+  // As quiet as one -q, whatever the project's own options add: of two, no counts are told.
+  out.argv.insert(out.argv.end(),
+                  {"--verbosity=-1", "-p", "no:cacheprovider", "--color=no", "--tb=short", "-rfE"});
   return out;
 }
 

@@ -162,6 +162,67 @@ TEST_F(Report, Pytest7) {
       "FAIL tests/test_a.py:12 TestHalf.test_many[2]\n  line 12;\n  AssertionError: not one");
 }
 
+TEST_F(Report, PytestOfAFileThatDoesNotLoad) {
+  dir_.write("test_a.py", lines(3));
+  EXPECT_EQ(
+      text(RunnerKind::pytest,
+           "==================================== ERRORS ====================================\n"
+           "__________________________ ERROR collecting test_a.py __________________________\n"
+           "ImportError while importing test module 'ROOT/test_a.py'.\n"
+           "Hint: make sure your test modules/packages have valid Python names.\nTraceback:\n"
+           "/usr/lib/python3.11/importlib/__init__.py:126: in import_module\n    return "
+           "_bootstrap._gcd_import(name[level:], package, level)\n"
+           "test_a.py:1: in <module>\n    import nosuch\nE   ModuleNotFoundError: No module named "
+           "'nosuch'\n"
+           "________________________ ERROR collecting sub/test_b.py ________________________\n"
+           "E     File \"ROOT/sub/test_b.py\", line 1\nE   SyntaxError: invalid syntax\n"
+           "2 errors in 0.05s\n"),
+      "2 of 2 tests failed (runner)\n"
+      "FAIL test_a.py:1 (did not load)\n  line 1;\n  ModuleNotFoundError: No module named "
+      "'nosuch'\n"
+      "FAIL sub/test_b.py (did not load)\n  File \"" +
+          dir_.root() + "/sub/test_b.py\", line 1");
+}
+
+// Its file is known by the title; a message is no place, though it may read like one.
+TEST_F(Report, NodeOfAFileThatDoesNotLoad) {
+  dir_.write("b.test.js", lines(2));
+  EXPECT_EQ(text(RunnerKind::node,
+                 "TAP version 13\n# node:internal/modules/cjs/loader:1143\n#   throw err;\n#   "
+                 "^\n# Error: Cannot find module './missing'\n# Require stack:\n# - "
+                 "ROOT/b.test.js\n#     at Module._resolveFilename "
+                 "(node:internal/modules/cjs/loader:1140:15)\n# Node.js v20.0.0\n"
+                 "# Subtest: ROOT/b.test.js\nnot ok 1 - ROOT/b.test.js\n  ---\n  duration_ms: 35\n "
+                 " failureType: 'testCodeFailure'\n  exitCode: 1\n  error: 'test failed'\n  code: "
+                 "'ERR_TEST_FAILURE'\n  ...\n1..1\n# tests 1\n# fail 1\n"),
+            "1 of 1 test failed (runner)\n"
+            "FAIL b.test.js b.test.js\n  Error: Cannot find module './missing'");
+}
+
+// A test may run cargo, and ctest tells what a failing test has printed.
+TEST_F(Report, WhatATestPrintsIsNoResult) {
+  dir_.write("src/lib.rs", lines(14));
+  EXPECT_EQ(text(RunnerKind::cargo,
+                 "running 2 tests\ntest good ... ok\ntest bad ... FAILED\n\nfailures:\n\n---- bad "
+                 "stdout ----\ntest result: ok. 7 passed; 0 failed; 2 ignored\n\n"
+                 "thread 'bad' (26203) panicked at src/lib.rs:14:9:\nno\ntest result: ok. 9 "
+                 "passed; 0 failed; 0 ignored\n\n\nfailures:\n    bad\n\n"
+                 "test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; "
+                 "finished in 0.00s\n"),
+            "1 of 2 tests failed (runner)\n"
+            "FAIL src/lib.rs:14 bad\n  line 14;\n  no\n  test result: ok. 9 passed; 0 failed; 0 "
+            "ignored");
+  EXPECT_EQ(
+      text(RunnerKind::ctest,
+           "    Start 1: good\n1/2 Test #1: good .............................   Passed    0.01 "
+           "sec\n    Start 2: outer\n2/2 Test #2: outer ............................***Failed    "
+           "0.01 sec\nnested:\n33% tests passed, 2 tests failed out of 3\nThe following tests "
+           "FAILED:\n\t  1 - inner (Failed)\n\n50% tests passed, 1 tests failed out of 2\n\n"
+           "The following tests FAILED:\n\t  2 - outer (Failed)\nErrors while running CTest\n"),
+      "1 of 2 tests failed (runner)\nFAIL outer\n  nested:\n  33% tests passed, 2 tests failed "
+      "out of 3\n  The following tests FAILED:\n  1 - inner (Failed)");
+}
+
 TEST_F(Report, PytestWithoutTests) {
   EXPECT_EQ(text(RunnerKind::pytest, "\nno tests ran in 0.01s\n"), "no tests ran (runner)");
 }

@@ -1,5 +1,6 @@
 #include "tools/testing/runner.h"
 
+#include <algorithm>
 #include <map>
 #include <string>
 
@@ -33,6 +34,16 @@ struct Case {
 };
 void check(const std::vector<Case>& cases) {
   for (const Case& c : cases) EXPECT_EQ(shown(c.files, c.path, c.filter), c.want) << c.what;
+}
+
+// A second -q, of the project's own options, would leave no line of counts.
+TEST(Runner, PytestIsAsQuietAsOneOptionMakesIt) {
+  test::Scratch dir;
+  dir.write("pytest.ini", "[pytest]\naddopts = -ra -q\n");
+  dir.write("test_a.py", kPytest);
+  const auto runner = find_runner(dir.root(), "", "");
+  ASSERT_TRUE(runner) << runner.error();
+  EXPECT_EQ(std::ranges::count(runner->argv, "--verbosity=-1"), 1);
 }
 
 TEST(Runner, TheFilesOfAPythonSuiteAreTheOnesThatAreRun) {
