@@ -6,11 +6,20 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace lares::sandbox {
 
-// (path, inode) of those with a path that somebody serves, but for places that are private in every
-// sandbox.
+struct HostSocket {
+  std::string path;  // absolute
+  std::string inode;
+  bool served = false;  // else one end of a connection, or nobody listens yet
+};
+// Those with a path. What was bound by a relative one the kernel tells as it was given: it is where
+// a process that holds the socket works now, of those that we may look at.
+std::vector<HostSocket> host_sockets();
+
+// (path, inode) of those that somebody serves, but for places that are private in every sandbox.
 std::set<std::pair<std::string, std::string>> host_sockets_served();
 
 }  // namespace lares::sandbox

@@ -187,7 +187,7 @@ void run_bubblewrap(const Spec& spec) {
   // answers, this one has none.
   if (::geteuid() == 0) fail("identity", "bubblewrap is not used as root");
   if (::access(kProgram, X_OK) != 0) fail_errno("bubblewrap", "{}", kProgram);
-  const auto sockets = host_sockets();
+  const auto sockets = host_socket_paths();
   auto group = CommandGroup::open(spec);
   const Fd filter = above_all(export_filter(), F_DUPFD);
   const auto words = arguments(spec, filter.get());

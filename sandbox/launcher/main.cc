@@ -84,7 +84,7 @@ void map_ids(const Identity& identity) {
 }
 
 [[noreturn]] void run_native(const Spec& spec) {
-  const auto sockets = host_sockets();
+  const auto sockets = host_socket_paths();
   auto group = CommandGroup::open(spec);  // with the rights we have now
   Identity identity = take_identity(spec);
   // The first to go when memory is short must not be the model.

@@ -11,13 +11,13 @@
 
 #include <algorithm>
 
+#include "sandbox/host_sockets.h"
 #include "sandbox/launcher/toolchains.h"
 
 namespace lares::sandbox::launcher {
 namespace {
 
 constexpr std::size_t kPointerBytesMax = 8192;  // of a .git file, commondir, ...
-constexpr std::size_t kSocketTableBytesMax = 4 << 20;
 
 constexpr uint64_t kNoLinks = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
@@ -144,17 +144,9 @@ std::vector<Source> collect_sources(const Spec& spec, const Fd& idmap) {
   return out;
 }
 
-std::vector<std::string> host_sockets() {
+std::vector<std::string> host_socket_paths() {
   std::vector<std::string> out;
-  const Fd table(::open("/proc/net/unix", O_RDONLY | O_CLOEXEC));
-  if (!table) return out;
-  const auto text = read_file(table.get(), kSocketTableBytesMax);
-  for (std::size_t begin = 0; begin < text.size();) {
-    const auto end = std::min(text.find('\n', begin), text.size());
-    const auto line = text.substr(begin, end - begin);
-    begin = end + 1;
-    if (const auto path = line.find(" /"); path != line.npos) out.push_back(line.substr(path + 1));
-  }
+  for (auto& one : host_sockets()) out.push_back(std::move(one.path));
   std::sort(out.begin(), out.end());
   out.erase(std::unique(out.begin(), out.end()), out.end());
   return out;

@@ -27,7 +27,7 @@ std::vector<Source> collect_sources(const Spec& spec, const Fd& idmap);
 // not open up whatever it names.
 std::vector<std::string> linked_git_dirs(const std::string& root);
 
-// Paths of listening Unix sockets on the host. Read before the network namespace changes.
-std::vector<std::string> host_sockets();
+// Paths of Unix sockets on the host. Read before the network namespace changes.
+std::vector<std::string> host_socket_paths();
 
 }  // namespace lares::sandbox::launcher

@@ -5,6 +5,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <fstream>
 #include <thread>
@@ -12,6 +13,8 @@
 
 #include <gtest/gtest.h>
 
+#include "sandbox/fd.h"
+#include "sandbox/host_sockets.h"
 #include "sandbox/sensitive_paths.h"
 #include "tests/sandbox/run.h"
 
@@ -153,6 +156,32 @@ TEST(Secrets, SocketsCount) {
   ASSERT_EQ(::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   EXPECT_EQ(names(scratch), std::vector<std::string>{"agent.sock"});
   ::close(fd);
+}
+
+// The kernel tells such a path as it was given. Not by the policy here, but by the launcher's look.
+TEST(Secrets, ASocketBoundByARelativePathIsNotReached) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("run/probe.py", R"py(
+import os, socket
+for name in ('server', '../run/server'):
+    try: socket.socket(socket.AF_UNIX).connect(name); print('connected')
+    except OSError: print('refused')
+)py");
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(scratch.wt / "run");
+  const Fd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const sockaddr_un address{AF_UNIX, "./server"};
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  const auto found = host_sockets();
+  auto options = in(scratch);
+  options.cwd = scratch.wt / "run";
+  const auto ran = run({"python3", "probe.py"}, options);
+  std::filesystem::current_path(before);
+  EXPECT_EQ(ran.output, "refused\nrefused\n") << ran.error;
+  EXPECT_TRUE(std::ranges::any_of(
+      found, [&](const auto& one) { return one.served && one.path == scratch.wt / "run/server"; }));
 }
 
 TEST(Secrets, AreFoundHoweverDeepAndHoweverMany) {
