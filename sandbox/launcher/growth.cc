@@ -103,8 +103,11 @@ std::string Growth::over() {
     began_ = now;
     bytes_taken_ = inodes_taken_ = 0;
   }
-  const bool counts = has_run();
-  idle_ = !counts;
+  // Whoever wrote after the look before this one may not have run again since it was asked who has.
+  const bool ran = has_run();
+  const bool counts = ran || ran_before_;
+  ran_before_ = ran;
+  idle_ = !ran;
   if (counts) {
     bytes_taken_ = std::max<std::int64_t>(
         0, bytes_taken_ + static_cast<std::int64_t>(now.bytes_used - last_.bytes_used));

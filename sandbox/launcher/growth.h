@@ -18,9 +18,9 @@ class Growth {
   // `top`: whose descendants are the command's processes.
   Growth(const Spec& spec, pid_t top);
   // Why the tree must end, or "". What was taken since the last call counts when one of the
-  // command's processes has run since: a shell that waits is not to blame for what the host writes
-  // meanwhile. What is given back counts as well. Before the command is blamed the worktree is
-  // looked at, for the rest is others'.
+  // command's processes has run since the one before it: a shell that waits is not to blame for
+  // what the host writes meanwhile. What is given back counts as well. Before the command is blamed
+  // the worktree is looked at, for the rest is others'.
   std::string over();
   bool idle() const { return idle_; }  // none had run at the last call
 
@@ -44,7 +44,7 @@ class Growth {
   std::int64_t window_began_ = 0;  // seconds, of the monotonic clock
   std::int64_t since_ = 0;         // the same, of the one that files are stamped with
   std::int64_t look_at_ms_ = 0;    // no look at the worktree before
-  bool idle_ = false;
+  bool idle_ = false, ran_before_ = false;
 };
 
 }  // namespace lares::sandbox::launcher

@@ -109,9 +109,10 @@ void map_ids(const Identity& identity) {
   }
   status_write = Fd();
   const Later later = Later::of(pid, spec);
-  looked_write = Fd();
+  // Before the command may begin: our children are counted to know when it is alone.
   while (identity.ended != 0 && ::waitpid(identity.ended, nullptr, 0) < 0 && errno == EINTR) {
   }
+  looked_write = Fd();
   identity = Identity();
   supervise(pid, Fd(raw), status_read.get(), later);
 }

@@ -69,6 +69,7 @@ asio::awaitable<Ran> run_async(std::vector<std::string> argv, RunOptions options
     auto [failed, n] = co_await process->out().async_read_some(asio::buffer(buffer), kIo);
     ran.output.append(buffer.data(), n);
     if (failed) break;
+    if (options.kill_when && options.kill_when(ran.output)) process->kill();
     if (ran.output.size() > options.output_max) {
       process->kill();
       break;  // what nobody reads fills the pipe and no more, however long the kill takes
@@ -105,8 +106,8 @@ asio::awaitable<std::vector<bool>> alone_async(std::vector<std::string> lines, R
 
 }  // namespace
 
-Scratch::Scratch() {
-  std::string name = "/tmp/lares-sandbox-test.XXXXXX";
+Scratch::Scratch(const std::filesystem::path& below) {
+  std::string name = below / "lares-sandbox-test.XXXXXX";
   if (!::mkdtemp(name.data())) throw std::runtime_error("mkdtemp " + name);
   dir = std::filesystem::canonical(name);
   wt = dir / "wt";

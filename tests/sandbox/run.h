@@ -12,11 +12,11 @@
 
 namespace lares::sandbox::test {
 
-// A directory below /tmp with `wt` (the worktree, holding a .git with a config) and `outside`
-// beside it.
+// A directory below /tmp, or another one, with `wt` (the worktree, holding a .git with a config)
+// and `outside` beside it.
 class Scratch {
  public:
-  Scratch();
+  explicit Scratch(const std::filesystem::path& below = "/tmp");
   ~Scratch();
   std::filesystem::path dir, wt, outside;
   void write(const std::string& name, const std::string& text) const;  // below wt, folders made

@@ -7,11 +7,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <fstream>
+#include <functional>
 #include <sstream>
 #include <thread>
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "tests/sandbox/run.h"
@@ -36,7 +40,47 @@ int n_processes_with(const std::string& mark) {
 }
 
 // A sleep nobody else uses, so that survivors can be told apart.
-std::string unique_sleep() { return std::to_string(100000 + ::getpid() % 100000) + ".25"; }
+std::string unique_sleep() {
+  static int n = 0;
+  return fmt::format("1{:08}{:03}.25", ::getpid(), n++);
+}
+
+// In a process of its own whose directory `below` is a file system of its own, for others take and
+// free what they like of a shared one.
+void with_a_file_system(const char* size, const std::function<void(const std::string&)>& test) {
+  const Scratch scratch;
+  const uid_t uid = ::geteuid();
+  const gid_t gid = ::getegid();
+  std::fflush(nullptr);
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    if (::unshare(CLONE_NEWNS | (uid == 0 ? 0 : CLONE_NEWUSER)) != 0) ::_exit(10);
+    if (uid != 0) {
+      std::ofstream("/proc/self/setgroups") << "deny";
+      std::ofstream("/proc/self/uid_map") << uid << ' ' << uid << " 1\n";
+      std::ofstream("/proc/self/gid_map") << gid << ' ' << gid << " 1\n";
+    }
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("tmpfs", scratch.outside.c_str(), "tmpfs", 0, size) != 0)
+      ::_exit(11);
+    test(scratch.outside.native());
+    std::fflush(nullptr);
+    ::_exit(testing::Test::HasFailure() ? 12 : 0);
+  }
+  int status = 0;
+  ::waitpid(pid, &status, 0);
+  EXPECT_EQ(status, 0) << WEXITSTATUS(status)
+                       << ": 10 is no namespace, 11 no mount, 12 that the test failed";
+}
+constexpr const char* kRoomy = "size=1g";
+
+// Polls, for nothing tells us when somebody else's processes end.
+bool comes_to_zero(const std::string& mark) {
+  for (const auto end = steady_clock::now() + seconds(60); steady_clock::now() < end;
+       std::this_thread::sleep_for(milliseconds(10)))
+    if (n_processes_with(mark) == 0) return true;
+  return false;
+}
 
 const char* kDaemons = R"sh(
 trap '' TERM HUP INT
@@ -61,35 +105,38 @@ TEST(Tree, KillLeavesNoSurvivor) {
   const Scratch scratch;
   const auto time = unique_sleep();
   auto options = in(scratch);
-  options.timeout = milliseconds(700);
-  const auto before = steady_clock::now();
+  constexpr int kSleepers = 8;
+  steady_clock::time_point killed;
+  options.kill_when = [&](const std::string& output) {
+    if (output != "started\n") return false;
+    for (const auto end = steady_clock::now() + seconds(60);
+         n_processes_with(time) < kSleepers && steady_clock::now() < end;)
+      std::this_thread::sleep_for(milliseconds(20));
+    EXPECT_GE(n_processes_with(time), kSleepers);
+    killed = steady_clock::now();
+    return true;
+  };
   const auto ran = shell(daemons(time), options);
+  const int n_left = n_processes_with(time);
   EXPECT_EQ(ran.output, "started\n");
-  EXPECT_TRUE(ran.timed_out);
+  EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_LT(steady_clock::now() - before, seconds(5));
-  EXPECT_EQ(n_processes_with(time), 0) << "wait() returned before the last one was gone";
+  // A launcher that gets no processor for two seconds is killed itself.
+  if (steady_clock::now() - killed < seconds(2))
+    EXPECT_EQ(n_left, 0) << "wait() returned before the last one was gone";
+  EXPECT_TRUE(comes_to_zero(time));
 }
 
 TEST(Tree, TheEndOfTheCommandIsTheEndOfItsDaemons) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   const auto time = unique_sleep();
-  const auto before = steady_clock::now();
   const auto ran = shell("setsid sleep " + time + " & nohup sleep " + time + " & echo done; exit 3",
                          in(scratch));
   EXPECT_EQ(ran.exit.code, 3);
   EXPECT_NE(ran.output.find("done\n"), std::string::npos);  // and the pipe they held is closed
-  EXPECT_LT(steady_clock::now() - before, seconds(5));
+  EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(n_processes_with(time), 0);
-}
-
-// Polls, for nothing tells us when somebody else's processes end.
-bool comes_to_zero(const std::string& mark) {
-  for (const auto end = steady_clock::now() + seconds(3); steady_clock::now() < end;
-       std::this_thread::sleep_for(milliseconds(10)))
-    if (n_processes_with(mark) == 0) return true;
-  return false;
 }
 
 // Of a process that may end meanwhile: through operator<<, which takes an error for the end where a
@@ -104,8 +151,9 @@ TEST(Tree, DiesWithTheLauncher) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
   const auto time = unique_sleep();
+  std::atomic<bool> over = false;
   std::thread killer([&] {
-    while (n_processes_with(time) < 3) std::this_thread::sleep_for(milliseconds(20));
+    while (n_processes_with(time) < 3 && !over) std::this_thread::sleep_for(milliseconds(20));
     for (const auto& entry : std::filesystem::directory_iterator("/proc")) {
       const std::string text = told_of(entry.path() / "status"),
                         command = told_of(entry.path() / "cmdline");
@@ -115,6 +163,7 @@ TEST(Tree, DiesWithTheLauncher) {
     }
   });
   const auto ran = shell(daemons(time), in(scratch));
+  over = true;
   killer.join();
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   EXPECT_FALSE(ran.timed_out);
@@ -130,7 +179,10 @@ TEST(Tree, DiesWithTheDaemon) {
     shell(daemons(time), in(scratch));
     ::_exit(0);
   }
-  while (n_processes_with(time) < 5) std::this_thread::sleep_for(milliseconds(20));
+  pid_t ended = 0;
+  while (n_processes_with(time) < 5 && (ended = ::waitpid(daemon_like, nullptr, WNOHANG)) == 0)
+    std::this_thread::sleep_for(milliseconds(20));
+  ASSERT_EQ(ended, 0) << "it ended by itself";
   ::kill(daemon_like, SIGKILL);
   ::waitpid(daemon_like, nullptr, 0);
   EXPECT_TRUE(comes_to_zero(time));
@@ -143,6 +195,31 @@ TEST(Tree, TellsWhetherTheCommandIsAlone) {
                          "(setsid sleep 60 >/dev/null 2>&1 &)"},
                         in(scratch)),
             (std::vector<bool>{true, false, true, false}));
+}
+
+// It gives itself out as the shell that it was.
+TEST(Tree, ACommandThatHidesItsJobsIsNotAlone) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  scratch.write("threads.py", R"py(
+import os, threading, time
+def work():
+    if os.fork() == 0: time.sleep(3600)
+    if os.fork() == 0: os.execvp('sh', ['sh'])
+threading.Thread(target=work).start()
+time.sleep(3600)
+)py");
+  scratch.write("shell.py", R"py(
+import signal, sys, time
+signal.signal(signal.SIGALRM, lambda *_: open('made', 'w'))
+signal.setitimer(signal.ITIMER_REAL, 1, 1)
+for line in sys.stdin:
+    if line == 'echo done\n': print('done', flush=True)
+)py");
+  for (const char* program : {"threads.py", "shell.py"})
+    EXPECT_EQ(alone_after({"true", std::string("exec python3 -u ") + program}, in(scratch)),
+              (std::vector<bool>{true, false}))
+        << program;
 }
 
 TEST(Tree, ReportsHowTheCommandEnded) {
@@ -197,31 +274,6 @@ while True:
 // Sixty workers of ten threads, as test runners start them; a thread counts as a process does.
 TEST(Limits, LeaveRoomForTheWorkersOfATestRunner) {
   EXPECT_GE(Limits().n_processes, 4096);
-// It gives itself out as the shell that it was.
-TEST(Tree, ACommandThatHidesItsJobsIsNotAlone) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  scratch.write("threads.py", R"py(
-import os, threading, time
-def work():
-    if os.fork() == 0: time.sleep(3600)
-    if os.fork() == 0: os.execvp('sh', ['sh'])
-threading.Thread(target=work).start()
-time.sleep(3600)
-)py");
-  scratch.write("shell.py", R"py(
-import signal, sys, time
-signal.signal(signal.SIGALRM, lambda *_: open('made', 'w'))
-signal.setitimer(signal.ITIMER_REAL, 1, 1)
-for line in sys.stdin:
-    if line == 'echo done\n': print('done', flush=True)
-)py");
-  for (const char* program : {"threads.py", "shell.py"})
-    EXPECT_EQ(alone_after({"true", std::string("exec python3 -u ") + program}, in(scratch)),
-              (std::vector<bool>{true, false}))
-        << program;
-}
-
   EXPECT_GE(Limits().memory_bytes, 4ull << 30);
   if (!why_not().empty()) GTEST_SKIP() << why_not();
   const Scratch scratch;
@@ -249,27 +301,32 @@ TEST(Limits, AFileStopsAtItsSize) {
 // Many files, each as small as anyone's: what counts is the file system.
 TEST(Limits, GrowthOfTheWorktreeStopsAtItsBytes) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  auto options = in(scratch);
-  options.policy.limits.growth_bytes = 32 << 20;
-  const auto ran = shell(
-      "i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo done",
-      options);
-  EXPECT_FALSE(ran.timed_out);
-  EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_NE(ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB "
-                            "of the worktree's file system"),
-            std::string::npos)
-      << ran.output;
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    const Scratch scratch(below);
+    auto options = in(scratch);
+    options.policy.limits.growth_bytes = 32 << 20;
+    const auto ran = shell(
+        "i=0; while [ $i -lt 4000 ]; do head -c 1048576 /dev/zero > f$i; i=$((i+1)); done; echo "
+        "done",
+        options);
+    EXPECT_FALSE(ran.timed_out);
+    EXPECT_EQ(ran.exit.signal, SIGKILL);
+    EXPECT_NE(
+        ran.output.find("sandbox: killed, the command's processes have taken more than 32 MiB "
+                        "of the worktree's file system"),
+        std::string::npos)
+        << ran.output;
+  });
 }
 
 TEST(Limits, GrowthOfTheWorktreeStopsAtItsFiles) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  auto options = in(scratch);
-  options.policy.limits.growth_inodes = 2000;
-  // Of a job in the background, whose orphans end all the time.
-  const auto ran = run({"python3", "-c", R"py(
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    const Scratch scratch(below);
+    auto options = in(scratch);
+    options.policy.limits.growth_inodes = 2000;
+    // Of a job in the background, whose orphans end all the time.
+    const auto ran = run({"python3", "-c", R"py(
 import os, time
 if os.fork() == 0:
     for i in range(10**6):
@@ -279,130 +336,130 @@ if os.fork() == 0:
             os._exit(0)
 time.sleep(60)
 )py"},
-                       options);
-  EXPECT_FALSE(ran.timed_out);
-  EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"),
-            std::string::npos)
-      << ran.output;
+                         options);
+    EXPECT_FALSE(ran.timed_out);
+    EXPECT_EQ(ran.exit.signal, SIGKILL);
+    EXPECT_NE(ran.output.find("have made more than 2000 files in the worktree's file system"),
+              std::string::npos)
+        << ran.output;
+  });
 }
 
 TEST(Limits, GrowthLeavesWhatOthersNeed) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  auto options = in(scratch);
-  // As much as there is: half of what was free is then the floor, which the command is far from.
-  const auto free = std::filesystem::space(scratch.wt).available;
-  options.policy.limits.free_bytes = free;
-  EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output,
-            "done\n");
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    const Scratch scratch(below);
+    auto options = in(scratch);
+    // As much as there is: half of what was free is then the floor, which the command is far from.
+    const auto free = std::filesystem::space(scratch.wt).available;
+    options.policy.limits.free_bytes = free;
+    EXPECT_EQ(shell("head -c 16777216 /dev/zero > f; sleep 0.6; echo done", options).output,
+              "done\n");
+  });
 }
 
 // On a file system of 64 MiB, which the test mounts for itself: two percent and half of what was
 // free are the same to a full disk.
 TEST(Limits, GrowthStopsBeforeTheFileSystemIsFull) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  const uid_t uid = ::geteuid();
-  const gid_t gid = ::getegid();
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    if (::unshare(CLONE_NEWNS | (uid == 0 ? 0 : CLONE_NEWUSER)) != 0) ::_exit(10);
-    if (uid != 0) {
-      std::ofstream("/proc/self/setgroups") << "deny";
-      std::ofstream("/proc/self/uid_map") << uid << ' ' << uid << " 1\n";
-      std::ofstream("/proc/self/gid_map") << gid << ' ' << gid << " 1\n";
-    }
-    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
-        ::mount("tmpfs", scratch.wt.c_str(), "tmpfs", 0, "size=64m") != 0)
-      ::_exit(11);
+  with_a_file_system("size=64m", [](const std::string& below) {
+    const Scratch scratch(below);
     const auto ran = shell(
         "i=0; while [ $i -lt 60 ]; do head -c 1048576 /dev/zero > f$i; sleep 0.02; i=$((i+1)); "
-        "done; sleep 1; echo done",
+        "done; while :; do :; done",
         in(scratch));
-    const bool told = ran.output.find("MiB free in the worktree's file system") !=
-                      std::string::npos;
-    if (!told) std::fprintf(stderr, "%s%s\n", ran.error.c_str(), ran.output.c_str());
-    ::_exit(told && ran.exit.signal == SIGKILL ? 0 : 12);
-  }
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "10: no namespace, 11: no mount, 12: not stopped";
+    EXPECT_NE(ran.output.find("MiB free in the worktree's file system"), std::string::npos)
+        << ran.error << ran.output;
+    EXPECT_EQ(ran.exit.signal, SIGKILL);
+  });
 }
 
 // What is removed again is not taken, and neither is what the host writes while the command waits.
 TEST(Limits, GrowthCountsWhatIsKeptByTheCommand) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  auto options = in(scratch);
-  options.policy.limits.growth_bytes = 256 << 20;
-  EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; "
-                  "sleep 0.3; done; echo done",
-                  options)
-                .output,
-            "done\n");
-  std::thread host([&] {
-    while (scratch.read("waits") == "<absent>") std::this_thread::sleep_for(milliseconds(20));
-    std::this_thread::sleep_for(milliseconds(600));
-    std::ofstream file(scratch.outside / "large", std::ios::binary);
-    const std::string block(1 << 20, 'x');
-    for (int i = 0; i < 320; ++i) file << block << std::flush;
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    const Scratch scratch(below);
+    auto options = in(scratch);
+    options.policy.limits.growth_bytes = 256 << 20;
+    EXPECT_EQ(shell("for i in 1 2 3 4 5 6 7; do head -c 67108864 /dev/zero > f; sleep 0.3; rm f; "
+                    "sleep 0.3; done; echo done",
+                    options)
+                  .output,
+              "done\n");
+    std::atomic<bool> over = false;
+    std::thread host([&] {
+      while (scratch.read("waits") == "<absent>" && !over)
+        std::this_thread::sleep_for(milliseconds(20));
+      std::this_thread::sleep_for(milliseconds(600));
+      std::ofstream file(scratch.outside / "large", std::ios::binary);
+      const std::string block(1 << 20, 'x');
+      for (int i = 0; i < 320; ++i) file << block << std::flush;
+    });
+    EXPECT_EQ(shell("touch waits; sleep 5; echo done", options).output, "done\n");
+    over = true;
+    host.join();
   });
-  EXPECT_EQ(shell("touch waits; sleep 5; echo done", options).output, "done\n");
-  host.join();
 }
 
 // The same while the command works.
 TEST(Limits, GrowthOfOthersIsNotTheCommands) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  scratch.write("old", std::string(1 << 20, 'x'));
-  auto options = in(scratch);
-  options.policy.limits.growth_bytes = 128 << 20;
-  std::thread host([&] {
-    while (scratch.read("works") == "<absent>") std::this_thread::sleep_for(milliseconds(20));
-    std::ofstream file(scratch.outside / "large", std::ios::binary);
-    const std::string block(1 << 20, 'x');
-    for (int i = 0; i < 192; ++i) file << block << std::flush;
-    file.close();
-    std::this_thread::sleep_for(milliseconds(1500));
-    std::ofstream(scratch.wt / "end") << "x";
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    const Scratch scratch(below);
+    scratch.write("old", std::string(1 << 20, 'x'));
+    auto options = in(scratch);
+    options.policy.limits.growth_bytes = 128 << 20;
+    std::atomic<bool> over = false;
+    std::thread host([&] {
+      while (scratch.read("works") == "<absent>" && !over)
+        std::this_thread::sleep_for(milliseconds(20));
+      std::ofstream file(scratch.outside / "large", std::ios::binary);
+      const std::string block(1 << 20, 'x');
+      for (int i = 0; i < 192; ++i) file << block << std::flush;
+      file.close();
+      std::this_thread::sleep_for(milliseconds(1500));
+      std::ofstream(scratch.wt / "end") << "x";
+    });
+    const auto ran = shell(
+        "touch works; while [ ! -s end ]; do head -c 4096 /dev/zero > own; done; "
+        "echo done",
+        options);
+    over = true;
+    host.join();
+    EXPECT_EQ(ran.output, "done\n");
   });
-  const auto ran = shell(
-      "touch works; while [ ! -s end ]; do head -c 4096 /dev/zero > own; done; "
-      "echo done",
-      options);
-  host.join();
-  EXPECT_EQ(ran.output, "done\n");
 }
 
 // Who waits for it does not run.
 TEST(Limits, GrowthByThreadsAndTheirChildrenCounts) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  for (const char* work :
-       {"f = open('f', 'wb')\n  for i in range(16): f.write(bytes(12 << 20)); f.flush(); "
-        "time.sleep(0.2)",
-        "subprocess.run(['sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do head -c 25165824 /dev/zero > "
-        "$i; "
-        "sleep 0.4; done'])"}) {
-    const Scratch scratch;
-    auto options = in(scratch);
-    options.policy.limits.growth_bytes = 32 << 20;
-    const auto ran = run(
-        {"python3", "-c",
-         "import subprocess, threading, time\ndef work():\n  " + std::string(work) +
-             "\nt = threading.Thread(target=work)\nt.start()\nt.join()\n"
-             "print('done')\n"},
-        options);
-    EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
-        << work << ran.output;
-  }
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    for (const char* work :
+         {"f = open('f', 'wb')\n  for i in range(16): f.write(bytes(12 << 20)); f.flush(); "
+          "time.sleep(0.2)\n  while True: pass",
+          "subprocess.run(['sh', '-c', 'for i in 1 2 3 4 5 6 7 8; do head -c 25165824 /dev/zero > "
+          "$i; "
+          "sleep 0.4; done; while :; do :; done'])"}) {
+      const Scratch scratch(below);
+      auto options = in(scratch);
+      options.policy.limits.growth_bytes = 32 << 20;
+      const auto ran = run(
+          {"python3", "-c",
+           "import subprocess, threading, time\ndef work():\n  " + std::string(work) +
+               "\nt = threading.Thread(target=work)\nt.start()\nt.join()\n"
+               "print('done')\n"},
+          options);
+      EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
+          << work << ran.output;
+    }
+  });
 }
 
 // What is kept from a look counts as all that was taken.
 TEST(Limits, GrowthThatIsOutOfSightCounts) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
-  for (const char* script : {R"py(
+  with_a_file_system(kRoomy, [](const std::string& below) {
+    for (const char* script : {R"py(
 import os, time
 os.mkdir('d')
 files = [open(f'd/{i}', 'wb') for i in range(100)]
@@ -411,14 +468,14 @@ for file in files: file.write(bytes(1 << 20)); file.flush()
 time.sleep(0.1)
 while True: pass
 )py",
-                             R"py(
+                               R"py(
 import os, time
 held = []
 for i in range(100):
     held.append(open('f', 'wb')); os.unlink('f'); os.posix_fallocate(held[-1].fileno(), 0, 1 << 20)
 while True: pass
 )py",
-                             R"py(
+                               R"py(
 import mmap, os
 held = []
 for i in range(100):
@@ -427,8 +484,8 @@ for i in range(100):
     os.unlink('f')
 while True: pass
 )py",
-                             // A table of descriptors of a thread's own, by close_range(2).
-                             R"py(
+                               // A table of descriptors of a thread's own, by close_range(2).
+                               R"py(
 import ctypes, os, threading
 def work():
     ctypes.CDLL(None).syscall(436, 900, 900, 2)
@@ -439,8 +496,8 @@ def work():
     while True: pass
 threading.Thread(target=work).start()
 )py",
-                             // The first thread ends, and only that.
-                             R"py(
+                               // The first thread ends, and only that.
+                               R"py(
 import ctypes, os, threading, time
 def work():
     time.sleep(0.3)
@@ -452,14 +509,15 @@ def work():
 threading.Thread(target=work).start()
 ctypes.CDLL(None).syscall(60, 0)
 )py"}) {
-    const Scratch scratch;
-    auto options = in(scratch);
-    options.policy.limits.growth_bytes = 32 << 20;
-    const auto ran = run({"python3", "-c", script}, options);
-    EXPECT_FALSE(ran.timed_out) << script;
-    EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
-        << script << ran.output;
-  }
+      const Scratch scratch(below);
+      auto options = in(scratch);
+      options.policy.limits.growth_bytes = 32 << 20;
+      const auto ran = run({"python3", "-c", script}, options);
+      EXPECT_FALSE(ran.timed_out) << script;
+      EXPECT_NE(ran.output.find("have taken more than 32 MiB"), std::string::npos)
+          << script << ran.output;
+    }
+  });
 }
 
 TEST(Limits, AProcessStopsAtItsCpuTime) {
@@ -565,6 +623,24 @@ TEST(Limits, MemoryThatIsSharedCountsOnce) {
   EXPECT_EQ(run({"python3", "pool.py"}, options).output, "done\n");
 }
 
+// Nobody reads between two commands, and a job may have filled the pipe.
+TEST(Limits, HoldWhileNobodyReads) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  auto options = in(scratch);
+  options.policy.limits.memory_bytes = 128 << 20;
+  options.reads_at_the_end = true;
+  const auto ran = shell(
+      "yes flood & exec python3 -c 'import time; time.sleep(0.5); "
+      "b = bytearray(192 << 20); time.sleep(3600)'",
+      options);
+  EXPECT_FALSE(ran.timed_out);
+  EXPECT_EQ(ran.exit.signal, SIGKILL);
+  EXPECT_TRUE(ran.output.starts_with("flood\n"));
+  EXPECT_TRUE(ran.output.ends_with("use more than 128 MiB of memory together\n"))
+      << ran.output.size();
+}
+
 // Workers that were forked from a large process: until they write to a page it is one.
 TEST(Limits, MemoryThatForksShareCountsOnce) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
@@ -622,11 +698,10 @@ TEST(Limits, AFloodOfOutputIsCutByTheReader) {
   const Scratch scratch;
   auto options = in(scratch);
   options.output_max = 4 << 20;
-  const auto before = steady_clock::now();
   const auto ran = shell("yes flood & yes flood & yes flood", options);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   EXPECT_LT(ran.output.size(), 6u << 20);
-  EXPECT_LT(steady_clock::now() - before, seconds(10));
+  EXPECT_FALSE(ran.timed_out);
 }
 
 TEST(Limits, ALineWithoutAnEndIsCutToo) {
@@ -648,24 +723,6 @@ TEST(Limits, SharedMemoryFilesAreBounded) {
       in(scratch));
   EXPECT_EQ(ran.output.find("100+0 records out"), std::string::npos) << ran.output;
 }
-// Nobody reads between two commands, and a job may have filled the pipe.
-TEST(Limits, HoldWhileNobodyReads) {
-  if (!why_not().empty()) GTEST_SKIP() << why_not();
-  const Scratch scratch;
-  auto options = in(scratch);
-  options.policy.limits.memory_bytes = 128 << 20;
-  options.reads_at_the_end = true;
-  const auto ran = shell(
-      "yes flood & exec python3 -c 'import time; time.sleep(0.5); "
-      "b = bytearray(192 << 20); time.sleep(3600)'",
-      options);
-  EXPECT_FALSE(ran.timed_out);
-  EXPECT_EQ(ran.exit.signal, SIGKILL);
-  EXPECT_TRUE(ran.output.starts_with("flood\n"));
-  EXPECT_TRUE(ran.output.ends_with("use more than 128 MiB of memory together\n"))
-      << ran.output.size();
-}
-
 
 TEST(Limits, NonTextOutputArrivesAsItIs) {
   if (!why_not().empty()) GTEST_SKIP() << why_not();
