@@ -7,11 +7,10 @@
 #include <tuple>
 #include <vector>
 
-#include "tools/git/filtered.h"
 #include "tools/git/index.h"
 #include "tools/git/repo.h"
+#include "tools/git/switch_check.h"
 #include "tools/git/text.h"
-#include "tools/git/tree_diff.h"
 #include "tools/git/upstream.h"
 #include "tools/text.h"
 
@@ -132,68 +131,6 @@ GitResult<Start> start_of(git_repository* repo, const std::string& name) {
   return out;
 }
 
-// Whether such an attribute comes with the switch itself.
-bool brings(git_repository* repo, const git_diff_file& file, std::string_view attribute) {
-  const std::string_view path = file.path;
-  if (path != ".gitattributes" && !path.ends_with("/.gitattributes")) return false;
-  git_blob* raw = nullptr;
-  if (git_blob_lookup(&raw, repo, &file.id) != 0) return false;  // it goes
-  const Owned<git_blob, git_blob_free> blob(raw);
-  return std::string_view(static_cast<const char*>(git_blob_rawcontent(raw)), git_blob_rawsize(raw))
-             .find(attribute) != std::string_view::npos;
-}
-
-// Whether the way there may be gone at all.
-GitResult<std::size_t> check_way(const Opened& opened, const Request& request, git_tree* from,
-                                 git_tree* to) {
-  git_repository* repo = opened.repo.get();
-  const git_diff_options options = GIT_DIFF_OPTIONS_INIT;
-  const auto diff = diff_trees(repo, from, to, options);
-  if (!diff) return tl::unexpected("switch: " + diff.error());
-  git_diff* const raw = diff->get();
-  const Filters filters(repo);
-  git_odb* raw_odb = nullptr;
-  if (git_repository_odb(&raw_odb, repo) != 0) return tl::unexpected("switch: " + last_error());
-  const Owned<git_odb, git_odb_free> odb(raw_odb);
-  const std::size_t n = git_diff_num_deltas(raw);
-  for (std::size_t i = 0; i < n; ++i) {
-    const std::string path = git_diff_get_delta(raw, i)->new_file.path;
-    if (!path.starts_with(opened.prefix)) {
-      return tl::unexpected(
-          fmt::format("switch: it would change {}, outside the directory of this session, {}; ask "
-                      "the user to switch",
-                      path, opened.prefix));
-    }
-    const git_diff_file& file = git_diff_get_delta(raw, i)->new_file;
-    if (!other_encoding(repo, GIT_ATTR_CHECK_FILE_THEN_INDEX, path.c_str()).empty() ||
-        brings(repo, file, "working-tree-encoding=")) {
-      return tl::unexpected(
-          fmt::format("switch: {} is written in another encoding than it is stored in (the "
-                      "attribute working-tree-encoding), which is not converted here; {}",
-                      path, by_git(request, "git switch " + request.rev)));
-    }
-    // libgit2 would write a large file's pointer in its place.
-    constexpr unsigned kFlags = GIT_ATTR_CHECK_FILE_THEN_INDEX;
-    if (!filters.filter_of(path.c_str(), Filters::Way::out, kFlags).empty() ||
-        brings(repo, file, "filter=")) {
-      return tl::unexpected(
-          fmt::format("switch: {} is written through a filter, a program that is not run here; ask "
-                      "the user to switch with git",
-                      path));
-    }
-    // It would end half-way, with the files of both branches.
-    if (file.mode != GIT_FILEMODE_COMMIT && !git_oid_is_zero(&file.id) &&
-        git_odb_exists(raw_odb, &file.id) == 0) {
-      return tl::unexpected(
-          fmt::format("switch: {} is not here as it is there, for this is a partial clone or a "
-                      "damaged one, nothing was done; ask the user to switch with git, which "
-                      "fetches it",
-                      path));
-    }
-  }
-  return n;
-}
-
 int note_conflict(git_checkout_notify_t, const char* path, const git_diff_file*,
                   const git_diff_file*, const git_diff_file*, void* payload) {
   static_cast<std::vector<std::string>*>(payload)->emplace_back(path);
@@ -203,9 +140,6 @@ int note_conflict(git_checkout_notify_t, const char* path, const git_diff_file*,
 // All or nothing: libgit2 looks at every file before it writes the first.
 GitResult<> check_out(git_repository* repo, git_tree* from, const git_object* commit,
                       IndexToWrite& index) {
-  if (git_index_has_conflicts(index.get()))
-    return tl::unexpected(
-        std::string("switch: there are merge conflicts (U or AA in status), nothing was done"));
   std::vector<std::string> conflicts;
   git_checkout_options options = GIT_CHECKOUT_OPTIONS_INIT;
   options.checkout_strategy = GIT_CHECKOUT_SAFE | GIT_CHECKOUT_DONT_OVERWRITE_IGNORED;
@@ -293,6 +227,8 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
     }
     auto index = IndexToWrite::open(repo);
     if (!index) return tl::unexpected("switch: " + index.error());
+    if (auto kept = check_staged(repo, index->get(), from->get(), to->get()); !kept)
+      return tl::unexpected(kept.error());
     if (auto done = check_out(repo, from->get(), start.commit.get(), *index); !done)
       return tl::unexpected(done.error());
   }
