@@ -1,8 +1,12 @@
 #include "daemon/session/worktrees.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -38,6 +42,24 @@ std::string listed(const std::vector<tools::PathReason>& some) {
   if (some.size() > kConflictsShown)
     out += fmt::format(" and {} more", some.size() - kConflictsShown);
   return out;
+}
+
+// How many of the uncommitted paths hold something that the snapshot leaves out, by name. None came
+// with the worktree, for what is brought there comes of snapshots. No number: it cannot be told.
+std::optional<std::int64_t> n_unheld(const std::vector<std::string>& uncommitted,
+                                     const tools::Snapshot& now) {
+  const bool names_all = now.incomplete.empty() && now.n_left_out <= now.left_out.size() &&
+                         now.left_out.size() < tools::kSnapshotLeftOutMax;
+  if (!names_all || uncommitted.empty() || uncommitted.size() >= tools::kUncommittedNamedMax)
+    return std::nullopt;
+  const auto holds = [](const std::string& directory, const std::string& path) {
+    return directory.ends_with('/') && path.starts_with(directory);
+  };
+  return std::ranges::count_if(uncommitted, [&](const std::string& path) {
+    return std::ranges::any_of(now.left_out, [&](const tools::PathReason& left) {
+      return left.path == path || holds(left.path, path) || holds(path, left.path);
+    });
+  });
 }
 
 }  // namespace
@@ -208,11 +230,18 @@ asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record
   const auto changes = co_await std::move(comparing);
   out.n_changed = changes ? static_cast<std::int64_t>(changes->size()) : 0;
   out.uncommitted = seen->uncommitted && (!changes || !changes->empty());
-  if (!out.uncommitted || record.applied.theirs.empty()) co_return out;
-  auto since_comparing = checkpoints_.compare(record.root, record.applied.theirs,
-                                              std::string(tools::kWorktree));
-  const auto since = co_await std::move(since_comparing);
-  out.uncommitted = !since || !since->empty();  // what was applied is not lost
+  if (out.uncommitted && !record.applied.theirs.empty()) {
+    auto since_comparing = checkpoints_.compare(record.root, record.applied.theirs,
+                                                std::string(tools::kWorktree));
+    const auto since = co_await std::move(since_comparing);
+    out.uncommitted = !since || !since->empty();  // what was applied is not lost
+  }
+  if (out.uncommitted || !seen->uncommitted) co_return out;
+  auto taking = checkpoints_.take(record.root, fmt::format("{} looked at", record.session_id));
+  const auto now = co_await std::move(taking);
+  const std::optional<std::int64_t> unheld = now ? n_unheld(seen->paths, *now) : std::nullopt;
+  out.uncommitted = !unheld || *unheld > 0;
+  out.n_changed += unheld.value_or(0);
   co_return out;
 }
 

@@ -55,7 +55,11 @@ void add_foreign(const git_tree* from, const std::string& workdir, const std::st
   if (ec) return out->push_back(path);  // it cannot be looked into
   while (at != fs::recursive_directory_iterator() && out->size() < kNamedMax) {
     const std::string name = at->path().string().substr(workdir.size());
-    if (!fs::is_directory(at->symlink_status(ec)) && !entry_at(from, name)) out->push_back(name);
+    if (at->path().filename() == ".git") {  // of a repository: one name is enough
+      at.disable_recursion_pending();
+      out->push_back(name);
+    } else if (!fs::is_directory(at->symlink_status(ec)) && !entry_at(from, name))
+      out->push_back(name);
     at.increment(ec);
     if (ec) return out->push_back(path);
   }

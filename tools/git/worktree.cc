@@ -41,6 +41,17 @@ git::GitResult<> fill_worktree(git_repository* from, git_worktree* made) {
   return git::fill_worktree(from, raw);
 }
 
+void add_submodules(git_repository* repo, git_index* index, std::vector<std::string>* out) {
+  const fs::path root = git_repository_workdir(repo);
+  std::error_code ec;
+  for (std::size_t i = 0; i < git_index_entrycount(index); ++i) {
+    const git_index_entry* entry = git_index_get_byindex(index, i);
+    if (out->size() < kUncommittedNamedMax && entry->mode == GIT_FILEMODE_COMMIT &&
+        fs::exists(root / entry->path / ".git", ec))
+      out->push_back(std::string(entry->path) + "/");
+  }
+}
+
 }  // namespace
 
 tl::expected<std::string, std::string> add_worktree(const WorktreePlan& plan) {
@@ -93,12 +104,17 @@ tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path
   const Owned<git_status_list, git_status_list_free> list(raw);
   const auto index = git::index_of(repo->get());
   if (!index) return tl::unexpected(fmt::format("read the index of {}: {}", path, index.error()));
-  for (std::size_t i = 0; i < git_status_list_entrycount(raw) && !out.uncommitted; ++i) {
+  const std::size_t n = git_status_list_entrycount(raw);
+  for (std::size_t i = 0; i < n && out.paths.size() < kUncommittedNamedMax; ++i) {
     const git_status_entry* entry = git_status_byindex(raw, i);
-    out.uncommitted = entry->status != GIT_STATUS_WT_DELETED ||
-                      !git::is_kept_out(repo->get(), index->get(),
-                                        entry->index_to_workdir->old_file.path);
+    const git_diff_delta* const delta = entry->index_to_workdir ? entry->index_to_workdir
+                                                                : entry->head_to_index;
+    if (entry->status != GIT_STATUS_WT_DELETED ||
+        !git::is_kept_out(repo->get(), index->get(), delta->old_file.path))
+      out.paths.emplace_back(delta->new_file.path);
   }
+  add_submodules(repo->get(), index->get(), &out.paths);
+  out.uncommitted = !out.paths.empty();
   return out;
 }
 

@@ -2,7 +2,9 @@
 // be lost. Blocks on the disk. Hooks and external filters are not run. Errors are one line.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <vector>
 
 #include <tl/expected.hpp>
 
@@ -17,9 +19,14 @@ struct WorktreePlan {
 // Gives the commit that it begins with. What fails leaves nothing behind.
 tl::expected<std::string, std::string> add_worktree(const WorktreePlan& plan);
 
+inline constexpr std::size_t kUncommittedNamedMax = 1000;
+
 struct WorktreeLook {
   std::string branch, commit;  // "" when detached; the commit it is at
   bool uncommitted = false;    // or untracked, not ignored
+  // The first of those, a directory with a '/'. Among them, as git has it, every submodule that was
+  // initialised: its commits go with the worktree.
+  std::vector<std::string> paths;
 };
 tl::expected<WorktreeLook, std::string> look_at_worktree(const std::string& path);
 

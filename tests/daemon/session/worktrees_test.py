@@ -332,6 +332,26 @@ class WorktreesTest(unittest.TestCase):
         with self.assertRaises(Refused):
             c.call("prompt/send", sessionId=made["sessionId"], id="x", content="more")
 
+    def test_what_no_snapshot_holds_is_removed_only_by_force(self):
+        self.write("a.txt", "came along\n")
+        self.start()
+        made = self.worktree(self.client())
+        root = made["root"]
+        for path in ("model.bin", "out/report.md", "notes/lib/work.c"):
+            self.write(path, "work\n", root)
+            if path == "model.bin":
+                os.truncate(os.path.join(root, path), 17 << 20)
+            elif path.startswith("notes"):
+                self.git("init", "-q", root=os.path.join(root, "notes/lib"))
+            with self.subTest(path):
+                listed = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]
+                self.assertEqual((listed["nChanged"], listed["uncommitted"]), (1, True))
+                status, _, err = self.lares("worktrees", "remove", made["sessionId"])
+                self.assertEqual(status, 1)
+                self.assertIn("uncommitted changes", err)
+            shutil.rmtree(os.path.join(root, path.split("/")[0])) if "/" in path else os.remove(os.path.join(root, path))
+        self.assertEqual(self.lares("worktrees", "remove", made["sessionId"])[0], 0)
+
     def test_what_was_applied_is_not_lost_with_it(self):
         self.start(bash("echo x > b.txt"), THINK + "Done.")
         self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
