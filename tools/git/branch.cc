@@ -142,24 +142,20 @@ GitResult<> check_out(git_repository* repo, git_tree* from, const git_object* co
                       IndexToWrite& index) {
   std::vector<std::string> conflicts;
   git_checkout_options options = GIT_CHECKOUT_OPTIONS_INIT;
-  options.checkout_strategy = GIT_CHECKOUT_SAFE | GIT_CHECKOUT_DONT_OVERWRITE_IGNORED;
-  if (index.is_copy()) {
-    options.checkout_strategy |= GIT_CHECKOUT_NO_REFRESH | GIT_CHECKOUT_DONT_WRITE_INDEX;
-    options.baseline = from;  // without an index on disk it would begin with nothing
-  }
+  options.checkout_strategy = GIT_CHECKOUT_SAFE | GIT_CHECKOUT_DONT_OVERWRITE_IGNORED |
+                              GIT_CHECKOUT_NO_REFRESH | GIT_CHECKOUT_DONT_WRITE_INDEX;
+  options.baseline = from;  // without an index on disk it would begin with nothing
   options.notify_flags = GIT_CHECKOUT_NOTIFY_CONFLICT;
   options.notify_cb = note_conflict;
   options.notify_payload = &conflicts;
   const int failed = git_checkout_tree(repo, commit, &options);
-  if (failed == 0) return index.is_copy() ? index.write() : GitResult<>();
+  if (failed == 0) return index.write();
   if (!conflicts.empty()) {
     return tl::unexpected(
         fmt::format("switch: changes to {} would be overwritten, nothing was done; commit them "
                     "first, or put them aside",
                     few_of(conflicts)));
   }
-  if (failed == GIT_ELOCKED)
-    return tl::unexpected(std::string("switch: another git process holds the index; try again"));
   return tl::unexpected("switch: " + last_error());
 }
 

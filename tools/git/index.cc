@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <git2/sys/repository.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +79,19 @@ bool distrust_times_of_that_second(git_index* index, const std::string& path) {
   return true;
 }
 
+// libgit2 takes for racy what changed when the index was written, or later. False: errno says why.
+bool copy_with_times(const std::string& from, const std::string& to) {
+  const Fd in(::open(from.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!in) return errno == ENOENT;  // the first index
+  const Fd out(::open(to.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+  struct stat st {};
+  if (!out || ::fstat(in.get(), &st) != 0) return false;
+  ssize_t n = 1;
+  while (n > 0) n = ::sendfile(out.get(), in.get(), nullptr, 1 << 20);
+  const struct timespec times[] = {st.st_atim, st.st_mtim};
+  return n == 0 && ::futimens(out.get(), times) == 0;
+}
+
 }  // namespace
 
 GitResult<Index> index_of(git_repository* repo) {
@@ -89,61 +103,81 @@ GitResult<Index> index_of(git_repository* repo) {
 }
 
 IndexToWrite::IndexToWrite(IndexToWrite&& other) noexcept
-    : path_(std::move(other.path_)),
+    : repo_(other.repo_),
+      path_(std::move(other.path_)),
       lock_(std::exchange(other.lock_, std::string())),
+      new_(std::move(other.new_)),
       index_(std::move(other.index_)) {}
 
-IndexToWrite::~IndexToWrite() {
-  if (!lock_.empty()) ::unlink(lock_.c_str());
+IndexToWrite::~IndexToWrite() { release(); }
+
+void IndexToWrite::release() {
+  if (lock_.empty()) return;
+  (void)git_repository_set_index(repo_, nullptr);  // the one on disk counts again
+  ::unlink(new_.c_str());
+  ::unlink(std::exchange(lock_, std::string()).c_str());
 }
 
 GitResult<IndexToWrite> IndexToWrite::open(git_repository* repo) {
-  const std::string path = std::string(git_repository_path(repo)) + "index";
-  auto index = index_of(repo);
-  if (!index) return tl::unexpected(index.error());
-  IndexToWrite out(path, std::move(*index));
-  if (out.is_copy()) {
-    const std::string lock = path + ".lock";
-    const Fd made(::open(lock.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
-    if (!made && errno == EEXIST) return tl::unexpected(std::string(kLocked));
-    if (!made)
-      return tl::unexpected(fmt::format("lock the index: {}: {}", lock, std::strerror(errno)));
-    out.lock_ = lock;
-    (void)git_repository_set_index(repo, nullptr);  // it may have been written since
-    auto now = index_of(repo);
-    if (!now) return tl::unexpected(now.error());
-    out.index_ = std::move(*now);
-    if (out.is_copy()) return out;
-    ::unlink(std::exchange(out.lock_, std::string()).c_str());
-  }
-  if (git_index_read(out.get(), /*force=*/1) != 0)
-    return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  IndexToWrite out(repo, std::string(git_repository_path(repo)) + "index");
+  const std::string lock = out.path_ + ".lock";
+  const Fd made(::open(lock.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666));
+  if (!made && errno == EEXIST) return tl::unexpected(std::string(kLocked));
+  if (!made)
+    return tl::unexpected(fmt::format("lock the index: {}: {}", lock, std::strerror(errno)));
+  out.lock_ = lock;
+  out.new_ = out.path_ + temporary_name();
+  (void)git_repository_set_index(repo, nullptr);
+  if (auto read = out.read(); !read) return tl::unexpected(read.error());
   return out;
+}
+
+// libgit2 takes git's lock itself when it writes, so it is given another file to write, with all
+// that the index has beside its entries.
+GitResult<> IndexToWrite::read() {
+  if (!copy_with_times(path_, new_))
+    return tl::unexpected(fmt::format("read the index: {}: {}", path_, std::strerror(errno)));
+  git_index* raw = nullptr;
+  if (git_index_open(&raw, new_.c_str()) == 0) {
+    index_.reset(raw);
+    if (git_repository_set_index(repo_, raw) == 0 &&
+        git_index_set_caps(raw, GIT_INDEX_CAPABILITY_FROM_OWNER) == 0 &&
+        git_index_read(raw, /*force=*/1) == 0)
+      return {};
+    return tl::unexpected(fmt::format("read the index: {}", last_error()));
+  }
+  auto copy = copy_of_index(repo_);
+  if (!copy) return tl::unexpected(copy.error());
+  index_ = std::move(*copy);
+  if (git_repository_set_index(repo_, get()) != 0) return tl::unexpected(last_error());
+  return {};
 }
 
 GitResult<> IndexToWrite::write() {
   if (!distrust_times_of_that_second(get(), path_))
     return tl::unexpected(fmt::format("write the index: {}", last_error()));
-  if (is_copy()) return write_copy();
-  const int failed = git_index_write(get());
-  if (failed == GIT_ELOCKED) return tl::unexpected(std::string(kLocked));
-  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
+  if (auto written = write_new(); !written) return written;
+  if (::rename(new_.c_str(), path_.c_str()) != 0)
+    return tl::unexpected(fmt::format("write the index: {}: {}", path_, std::strerror(errno)));
+  release();
   return {};
 }
 
-GitResult<> IndexToWrite::write_copy() const {
-  const std::string made = path_ + temporary_name();
-  git_index* raw = nullptr;
-  int failed = git_index_open(&raw, made.c_str());
-  const Index out(raw);
-  for (std::size_t i = 0; failed == 0 && i < git_index_entrycount(get()); ++i)
-    failed = git_index_add(raw, git_index_get_byindex(get(), i));
-  if (failed == 0) failed = git_index_write(raw);
-  if (failed != 0) return tl::unexpected(fmt::format("write the index: {}", last_error()));
-  if (::rename(made.c_str(), path_.c_str()) == 0) return {};
-  const std::string why = std::strerror(errno);
-  ::unlink(made.c_str());
-  return tl::unexpected(fmt::format("write the index: {}: {}", path_, why));
+GitResult<> IndexToWrite::write_new() const {
+  int failed = 0;
+  if (git_index_path(get())) {
+    failed = git_index_write(get());
+  } else {
+    ::unlink(new_.c_str());  // which libgit2 cannot read
+    git_index* raw = nullptr;
+    failed = git_index_open(&raw, new_.c_str());
+    const Index out(raw);
+    for (std::size_t i = 0; failed == 0 && i < git_index_entrycount(get()); ++i)
+      failed = git_index_add(raw, git_index_get_byindex(get(), i));
+    if (failed == 0) failed = git_index_write(raw);
+  }
+  if (failed == 0) return {};
+  return tl::unexpected(fmt::format("write the index: {}", last_error()));
 }
 
 void read_for_attributes(git_repository* repo) {

@@ -12,9 +12,9 @@ namespace lares::tools::git {
 // it from then on.
 GitResult<Index> index_of(git_repository* repo);
 
-// The index as git has it now, to be changed and written. One that libgit2 cannot read is written
-// as a whole one, which git makes a sparse or split one again where its settings say so; until then
-// git's lock on it is held.
+// The index as git has it now, to be changed and written. Git's lock on it is held until then, so
+// that nothing that somebody stages meanwhile is written over. One that libgit2 cannot read is
+// written as a whole one, which git makes a sparse or split one again where its settings say so.
 class IndexToWrite {
  public:
   static GitResult<IndexToWrite> open(git_repository* repo);
@@ -22,15 +22,19 @@ class IndexToWrite {
   IndexToWrite& operator=(IndexToWrite&&) = delete;
   ~IndexToWrite();
 
+  // The repository's own until it is written.
   git_index* get() const { return index_.get(); }
-  bool is_copy() const { return !git_index_path(index_.get()); }
   GitResult<> write();
 
  private:
-  IndexToWrite(std::string path, Index index) : path_(std::move(path)), index_(std::move(index)) {}
-  GitResult<> write_copy() const;
+  IndexToWrite(git_repository* repo, std::string path) : repo_(repo), path_(std::move(path)) {}
+  GitResult<> read();
+  GitResult<> write_new() const;
+  void release();
 
+  git_repository* repo_;
   std::string path_, lock_;  // the lock's, while it is held
+  std::string new_;          // what is renamed to `path_`
   Index index_;
 };
 
