@@ -33,14 +33,36 @@ constexpr std::size_t kSyncSinglyMax = 1000;
 constexpr int kCompression = 1;
 constexpr std::size_t kInflateBytes = 64 << 10;
 constexpr std::uint64_t kObjectBytesMax = 1ull << 30;  // no snapshot has a content near it
-// In the lock's file: the second is bytes(), in decimal digits
-constexpr std::size_t kGenerationBytes = 16, kCountBytes = 20;
+// In the lock's file: the second is bytes(), in decimal digits. After them, whether there are
+// objects that may not be durable.
+constexpr std::size_t kGenerationBytes = 16, kCountBytes = 20,
+                      kMarkAt = kGenerationBytes + kCountBytes;
+constexpr char kSynced = '-', kUnsynced = 'd';
 
 tl::unexpected<std::string> failed(const std::string& what, const std::string& path, int error) {
   return tl::unexpected(fmt::format("{} {}: {}", what, path, std::strerror(error)));
 }
 tl::unexpected<std::string> failed_in_git(const std::string& what, const std::string& path) {
   return tl::unexpected(fmt::format("{} {}: {}", what, path, git::last_error()));
+}
+
+// As git's own batches: all contents are on their way before the first is waited for, and one fsync
+// commits the names. Gives errno's value.
+int sync_singly(const std::vector<std::string>& paths) {
+  std::vector<Fd> files;
+  for (const std::string& path : paths) {
+    files.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!files.back()) return errno;
+    (void)::sync_file_range(files.back().get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+  }
+  constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                             SYNC_FILE_RANGE_WAIT_AFTER;
+  for (std::size_t i = 0; i < files.size(); ++i) {
+    const bool last = i + 1 == files.size();
+    if (::sync_file_range(files[i].get(), 0, 0, kWait) == 0 && !last) continue;
+    if (::fsync(files[i].get()) != 0) return errno;
+  }
+  return 0;
 }
 
 }  // namespace
@@ -182,14 +204,53 @@ SnapshotResult<Fd> SnapshotStore::lock() {
 }
 
 SnapshotResult<> SnapshotStore::read_generation(const Fd& lock) {
-  std::string now(kGenerationBytes + kCountBytes, '\0');
+  std::string now(kMarkAt + 1, '\0');
   const ssize_t n = ::pread(lock.get(), now.data(), now.size(), 0);
   bytes_ = -1;
+  std::erase_if(unsynced_,
+                [](const std::string& path) { return ::access(path.c_str(), F_OK) != 0; });
+  const bool marked = now[kMarkAt] == kUnsynced, by_another = marked && !marked_;
+  marked_ = marked;
   if (n < static_cast<ssize_t>(kGenerationBytes)) return change_generation(lock);
   generation_ = now.substr(0, kGenerationBytes);
-  if (n < static_cast<ssize_t>(now.size())) return {};
-  const char *first = now.data() + kGenerationBytes, *last = now.data() + now.size();
+  if (by_another) return remove_damaged(lock);
+  if (n < static_cast<ssize_t>(kMarkAt)) return {};
+  const char *first = now.data() + kGenerationBytes, *last = now.data() + kMarkAt;
   if (std::from_chars(first, last, bytes_).ptr != last) bytes_ = -1;
+  return {};
+}
+
+// Whoever put the last ones did not come to sync them: it was killed, or the power was cut. has()
+// would take for stored what a cut left empty, and no snapshot would ever hold it again.
+SnapshotResult<> SnapshotStore::remove_damaged(const Fd& lock) {
+  std::size_t n = 0;
+  for_each_loose(path_, [&](const git_oid& oid, const std::string& path, std::uint64_t) {
+    if (!check(oid) && ::unlink(path.c_str()) == 0) ++n;
+  });
+  if (n > 0) {
+    if (auto changed = change_generation(lock); !changed) return changed;
+  }
+  if (auto synced = sync_all(); !synced) return synced;
+  (void)!::pwrite(lock.get(), &kSynced, 1, kMarkAt);
+  marked_ = false;
+  return {};
+}
+
+SnapshotResult<> SnapshotStore::sync_all() const {
+  const std::string objects = path_ + "/objects";
+  const Fd fd(::open(objects.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd && errno == ENOENT) return {};  // there is none yet
+  return fd && ::syncfs(fd.get()) == 0 ? SnapshotResult<>() : failed("sync", objects, errno);
+}
+
+// Durable before the first object can be there.
+SnapshotResult<> SnapshotStore::mark_unsynced() {
+  if (marked_) return {};
+  const std::string path = path_ + kLockFile;
+  const Fd fd(::open(path.c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd || ::pwrite(fd.get(), &kUnsynced, 1, kMarkAt) != 1 || ::fdatasync(fd.get()) != 0)
+    return failed("write", path, errno);
+  marked_ = true;
   return {};
 }
 
@@ -228,6 +289,7 @@ bool SnapshotStore::has(const git_oid& oid) const {
 
 SnapshotResult<> SnapshotStore::put(const git_oid& oid, std::string_view bytes, git_object_t type) {
   if (has(oid)) return {};
+  if (auto marked = mark_unsynced(); !marked) return marked;
   if (loose_->write(loose_, &oid, bytes.data(), bytes.size(), type) != 0)
     return failed_in_git("write a snapshot to", path_);
   unsynced_.push_back(object_path(oid));
@@ -236,29 +298,18 @@ SnapshotResult<> SnapshotStore::put(const git_oid& oid, std::string_view bytes, 
   return {};
 }
 
-// As git's own batches: all contents are on their way before the first is waited for, and one fsync
-// commits the names.
 SnapshotResult<> SnapshotStore::sync() {
-  const std::vector<std::string> paths = std::exchange(unsynced_, {});
-  if (paths.empty()) return {};
+  if (unsynced_.empty() && !marked_) return {};
   write_bytes();
-  const std::string objects = path_ + "/objects";
-  if (paths.size() > kSyncSinglyMax) {
-    const Fd fd(::open(objects.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    return fd && ::syncfs(fd.get()) == 0 ? SnapshotResult<>() : failed("sync", objects, errno);
+  const int failure = unsynced_.size() > kSyncSinglyMax ? EMFILE : sync_singly(unsynced_);
+  if (failure == EMFILE || failure == ENFILE) {
+    if (auto synced = sync_all(); !synced) return synced;
+  } else if (failure != 0) {
+    return failed("sync", path_ + "/objects", failure);  // they stay to be synced
   }
-  std::vector<Fd> files;
-  for (const std::string& path : paths) {
-    files.emplace_back(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-    if (files.back()) (void)::sync_file_range(files.back().get(), 0, 0, SYNC_FILE_RANGE_WRITE);
-  }
-  constexpr unsigned kWait = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
-                             SYNC_FILE_RANGE_WAIT_AFTER;
-  for (std::size_t i = 0; i < files.size(); ++i) {
-    const bool last = i + 1 == files.size();
-    if (files[i] && ::sync_file_range(files[i].get(), 0, 0, kWait) == 0 && !last) continue;
-    if (!files[i] || ::fsync(files[i].get()) != 0) return failed("sync", paths[i], errno);
-  }
+  unsynced_.clear();
+  const Fd fd(::open((path_ + kLockFile).c_str(), O_WRONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (marked_ && fd && ::pwrite(fd.get(), &kSynced, 1, kMarkAt) == 1) marked_ = false;
   return {};
 }
 

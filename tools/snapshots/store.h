@@ -44,7 +44,8 @@ class SnapshotStore {
   SnapshotResult<> change_generation(const Fd& lock);
 
   bool has(const git_oid& oid) const;
-  // Not durable before sync().
+  // Not durable before sync(). Until then the lock's file says that what lies here may be empty
+  // after a power cut; whoever finds that said, locking, looks at every object.
   SnapshotResult<> put(const git_oid& oid, std::string_view bytes, git_object_t type);
   SnapshotResult<> sync();
   // To be asked before libgit2 reads an object: 1.5 waits for ever for the rest of one that was cut
@@ -78,6 +79,9 @@ class SnapshotStore {
   SnapshotResult<> make_repository();
   SnapshotResult<Fd> open_lock() const;
   SnapshotResult<> read_generation(const Fd& lock);
+  SnapshotResult<> remove_damaged(const Fd& lock);
+  SnapshotResult<> sync_all() const;
+  SnapshotResult<> mark_unsynced();
   void write_bytes() const;
   void sweep() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
@@ -90,7 +94,8 @@ class SnapshotStore {
   git::Repository repository_;
   git_odb_backend *loose_ = nullptr, *packed_ = nullptr;  // the repository's
   std::vector<std::string> unsynced_;
-  std::int64_t bytes_ = -1;                                                      // not counted yet
+  bool marked_ = false;      // the lock's file says that there are some, and they are ours
+  std::int64_t bytes_ = -1;  // not counted yet
   mutable std::unordered_map<git_oid, StoredSnapshot, OidHash, OidEqual> read_;  // by commit
   mutable std::unordered_map<git_oid, std::string, OidHash, OidEqual> refs_;     // as last seen
 };
