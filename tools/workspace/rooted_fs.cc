@@ -377,11 +377,8 @@ FsResult<> RootedFs::create(const std::string& path, std::string_view bytes) con
   if (!error && ::fchmod(temporary.fd.get(), 0666 & ~mask) != 0) error = errno;
   if (!error && ::fsync(temporary.fd.get()) != 0) error = errno;
   if (!error) error = give_name(dir->get(), temporary);
-  // RENAME_NOREPLACE: what appeared there since the check is not overwritten.
-  if (!error && ::renameat2(dir->get(), temporary.name.c_str(), dir->get(), name.c_str(),
-                            RENAME_NOREPLACE) != 0) {
-    error = errno;
-  }
+  // What appeared there since the check is not overwritten.
+  if (!error) error = rename_to_new(dir->get(), temporary.name, name);
   if (error) {
     if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
     return tl::unexpected(fmt::format("could not be written: {}", unwritten(error)));
