@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kXattrBytesMax = 64 << 10;
 constexpr std::string_view kPrefix = ".lares-", kSuffix = ".tmp";
+constexpr std::size_t kDigits = 16;
 
 ino_t inode_of(int dir, const std::string& name) {
   struct stat st {};
@@ -35,7 +36,10 @@ std::string temporary_name() {
 }
 
 bool is_temporary_name(std::string_view name) {
-  return name.starts_with(kPrefix) && name.ends_with(kSuffix);
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return false;
+  const std::string_view digits = name.substr(kPrefix.size(),
+                                              name.size() - kPrefix.size() - kSuffix.size());
+  return digits.size() == kDigits && digits.find_first_not_of("0123456789abcdef") == digits.npos;
 }
 
 // A file without a name first, so that a crash before the rename leaves nothing behind; where the

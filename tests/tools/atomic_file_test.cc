@@ -44,6 +44,15 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 
+TEST(AtomicFile, KnowsItsOwnTemporariesFromFilesOfOthers) {
+  EXPECT_TRUE(is_temporary_name(temporary_name()));
+  EXPECT_TRUE(is_temporary_name(".lares-0123456789abcdef.tmp"));
+  for (const char* other :
+       {".lares-notes.tmp", ".lares-.tmp", ".lares-0123456789ABCDEF.tmp", ".lares-.tmp.tmp",
+        ".lares-0123456789abcdef0.tmp", ".lares-0123456789abcdef", "x.lares-0123456789abcdef.tmp"})
+    EXPECT_FALSE(is_temporary_name(other)) << other;
+}
+
 TEST(AtomicFile, IsOnTheDiskBeforeItTakesItsPlaceAndLeavesNothing) {
   char name[] = "/tmp/lares_atomic_XXXXXX";
   const fs::path directory = ::mkdtemp(name);
