@@ -97,6 +97,32 @@ GitResult<Object> head_commit(git_repository* repo, const std::string& command) 
   return Object(raw);
 }
 
+// That no branch is made that has the name of something else: git would ask for --detach, and from
+// then on the name would be ambiguous.
+GitResult<> check_free(git_repository* repo, const Request& request) {
+  git_object* raw = nullptr;
+  if (git_revparse_single(&raw, repo, request.rev.c_str()) != 0) return {};
+  const Object found(raw);
+  const git_object_t type = git_object_type(raw);
+  git_reference* raw_named = nullptr;
+  const Reference named(git_reference_dwim(&raw_named, repo, request.rev.c_str()) == 0 ? raw_named
+                                                                                       : nullptr);
+  // Words of a, b, c, d, e and f name some content in any large repository.
+  if (!named && type != GIT_OBJECT_COMMIT && type != GIT_OBJECT_TAG) return {};
+  const std::string begin = fmt::format("{} is no branch but {} {}", request.rev,
+                                        !named                               ? "the commit"
+                                        : git_reference_is_tag(raw_named)    ? "the tag"
+                                        : git_reference_is_remote(raw_named) ? "the remote branch"
+                                                                             : "the name of",
+                                        named ? git_reference_name(raw_named) : short_id(raw));
+  if (named && git_reference_is_branch(raw_named))
+    return tl::unexpected(
+        fmt::format("{}: {}; give {}", request.command, begin, git_reference_shorthand(raw_named)));
+  return tl::unexpected(
+      fmt::format("{}: {}; to begin a branch there, {}", request.command, begin,
+                  by_git(request, fmt::format("git switch -c NAME {}", request.rev))));
+}
+
 // What a branch that is not there yet begins at: the one remote branch of its name, which it then
 // follows, or HEAD.
 struct Start {
@@ -104,7 +130,8 @@ struct Start {
   Reference follows;
   std::string remote;  // whose branch that is
 };
-GitResult<Start> start_of(git_repository* repo, const std::string& name) {
+GitResult<Start> start_of(git_repository* repo, const Request& request) {
+  const std::string& name = request.rev;
   Start out;
   for (const std::string& remote : remote_names(repo)) {
     git_reference* raw = nullptr;
@@ -125,6 +152,7 @@ GitResult<Start> start_of(git_repository* repo, const std::string& name) {
     out.commit.reset(raw);
     return out;
   }
+  if (auto free = check_free(repo, request); !free) return tl::unexpected(free.error());
   auto head = head_commit(repo, "switch");
   if (!head) return tl::unexpected(head.error());
   out.commit = std::move(*head);
@@ -170,6 +198,7 @@ GitResult<std::string> branch(const Opened& opened, const Request& request) {
         fmt::format("branch: {} is there already; switch goes to it", request.rev));
   const auto head = head_commit(repo, "branch");
   if (!head) return tl::unexpected(head.error());
+  if (auto free = check_free(repo, request); !free) return tl::unexpected(free.error());
   git_reference* raw = nullptr;
   if (git_branch_create(&raw, repo, request.rev.c_str(),
                         reinterpret_cast<const git_commit*>(head->get()), 0) != 0) {
@@ -203,7 +232,7 @@ GitResult<std::string> switch_to(const Opened& opened, const Request& request) {
       return tl::unexpected("switch: " + last_error());
     start.commit.reset(raw);
   } else {
-    auto begin = start_of(repo, name);
+    auto begin = start_of(repo, request);
     if (!begin) return tl::unexpected(begin.error());
     start = std::move(*begin);
   }

@@ -106,6 +106,30 @@ TEST_F(Git, SwitchGoesToOldAndNewBranchesAndKeepsChanges) {
   EXPECT_EQ(repo_.read("a"), "mine\n");
 }
 
+// Of the name of something else; git asks for --detach or -c then.
+TEST_F(Git, NoBranchIsMadeOfTheNameOfARevision) {
+  repo_.write("a", "a\n");
+  commit_all("first");
+  sh(root(), "git tag v1 && git branch topic && git update-ref refs/remotes/origin/feature HEAD");
+  std::string id = sh(root(), "git rev-parse HEAD");
+  id.pop_back();
+  const std::string branches = sh(root(), "git branch -a");
+  for (const char* command : {"switch", "branch"}) {
+    for (const std::string& name :
+         {std::string("v1"), id, id.substr(0, 7), std::string("@"), std::string("origin/feature"),
+          std::string("refs/heads/topic"), std::string("tags/v1")}) {
+      const auto refused = git({{"command", command}, {"rev", name}});
+      EXPECT_FALSE(refused.ok) << command << " " << name;
+      EXPECT_THAT(refused.text, StartsWith(std::string(command) + ": ")) << name;
+    }
+  }
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "v1"}}).text,
+              StartsWith("switch: v1 is no branch but the tag refs/tags/v1; to begin a branch"));
+  EXPECT_THAT(git({{"command", "switch"}, {"rev", "refs/heads/topic"}}).text,
+              testing::EndsWith("; give topic"));
+  EXPECT_EQ(sh(root(), "git branch -a"), branches);
+}
+
 TEST_F(Git, SwitchOverwritesNothing) {
   repo_.write("a", "a\n");
   repo_.write(".gitignore", "*.log\n");
