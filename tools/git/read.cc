@@ -154,7 +154,7 @@ GitResult<std::string> patch_text(const std::vector<Diff>& diffs,
   patch.filters = filters;
   std::size_t n_files = 0;
   for (const Diff& diff : diffs) {
-    git_diff_find_similar(diff.get(), nullptr);
+    find_renames(diff.get());
     if (git_diff_print(diff.get(), GIT_DIFF_FORMAT_PATCH, append_line, &patch) != 0)
       return tl::unexpected(fmt::format("diff: {}", last_error()));
     withhold_key(patch);

@@ -1,5 +1,6 @@
 #include "tools/git/tree_diff.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -69,6 +70,15 @@ GitResult<Diff> diff_trees(git_repository* repo, git_tree* from, git_tree* to,
   if (git_diff_tree_to_tree(&raw, repo, from, to, &of_changed) != 0)
     return tl::unexpected(last_error());
   return Diff(raw);
+}
+
+void find_renames(git_diff* diff) {
+  const std::size_t n = git_diff_num_deltas_of_type(diff, GIT_DELTA_ADDED),
+                    n_gone = git_diff_num_deltas_of_type(diff, GIT_DELTA_DELETED);
+  git_diff_find_options options = GIT_DIFF_FIND_OPTIONS_INIT;
+  if (std::max(n, n_gone) > kRenamesComparedMax)
+    options.flags = GIT_DIFF_FIND_RENAMES | GIT_DIFF_FIND_EXACT_MATCH_ONLY;
+  git_diff_find_similar(diff, &options);
 }
 
 }  // namespace lares::tools::git

@@ -209,7 +209,7 @@ std::string summary(git_repository* repo, git_tree* before, git_tree* after) {
   const auto diff = diff_trees(repo, before, after, options);
   if (!diff) return "";
   git_diff* const raw = diff->get();
-  git_diff_find_similar(raw, nullptr);
+  find_renames(raw);
   std::string text;
   git_diff_stats* raw_stats = nullptr;
   if (git_diff_get_stats(&raw_stats, raw) == 0) {
