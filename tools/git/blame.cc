@@ -121,6 +121,8 @@ GitResult<std::string> blame(const Opened& opened, const Request& request) {
   if (is_secret_name(*path)) return refused("is not shown: its name is one for secrets");
   const auto committed = blob_text(repo, *git_object_id(tip), *path);
   if (!committed) return refused(committed.error());
+  if (needs_a_look(*path) && is_secret_text(*path, *committed))
+    return refused("is not shown: it holds a key");
   if (is_binary(*committed)) return refused("is binary");
   if (committed->size() > kBlameBytesMax)
     return refused(fmt::format("has {} bytes, more than {}; use git blame -L in bash",
@@ -146,6 +148,8 @@ GitResult<std::string> blame(const Opened& opened, const Request& request) {
   if (request.rev.empty()) {
     text = worktree_text(request, path->substr(std::min(opened.prefix.size(), path->size())),
                          *committed);
+    if (needs_a_look(*path) && is_secret_text(*path, text))
+      return refused("is not shown: it holds a key");
     if (text != *committed) {
       git_blame* with_changes = nullptr;
       if (git_blame_buffer(&with_changes, raw, text.data(), text.size()) != 0)

@@ -121,6 +121,14 @@ void withhold_key(Patch& patch) {
   patch.lines.clear();
 }
 
+// The header of a file without the line that begins with "index": `show` gives a content by its id.
+std::string without_ids(std::string_view header) {
+  std::string out;
+  for (const std::string_view line : split_lines(header))
+    if (!line.starts_with("index ")) out.append(line) += '\n';
+  return out;
+}
+
 int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_diff_line* line,
                 void* payload) {
   auto& patch = *static_cast<Patch*>(payload);
@@ -137,7 +145,8 @@ int append_line(const git_diff_delta* delta, const git_diff_hunk*, const git_dif
   if (patch.filtered && line->origin != GIT_DIFF_LINE_FILE_HDR) return 0;
   const bool content = line->origin == '+' || line->origin == '-' || line->origin == ' ';
   if (content) patch.text += line->origin;
-  patch.text.append(line->content, line->content_len);
+  const std::string_view text(line->content, line->content_len);
+  patch.text += is_secret(delta) ? without_ids(text) : text;
   if (line->origin == GIT_DIFF_LINE_FILE_HDR) patch.lines_at = patch.text.size();
   if (content && needs_a_look(patch.path)) patch.lines.append(line->content, line->content_len);
   if (is_secret(delta)) patch.text += "[content withheld: this name is one for secrets]\n";
@@ -346,11 +355,56 @@ GitResult<std::string> show_commit(const Opened& opened, git_commit* commit,
   return fmt::format("{}\n{}", header_of(commit), *patch);
 }
 
-GitResult<std::string> show_blob(const std::string& rev, const git_blob* blob) {
+// The path that a revision names, `HEAD@{2020-01-01 10:00}:a/b` and `:0:a/b` too; "" where it names
+// none.
+std::string path_named_by(const std::string& rev) {
+  std::size_t at = 0;
+  for (; at < rev.size() && rev[at] != ':'; ++at) {
+    const std::string_view rest = std::string_view(rev).substr(at);
+    if (!rest.starts_with("@{") && !rest.starts_with("^{")) continue;
+    const std::size_t end = rev.find('}', at);
+    if (end == std::string::npos) break;
+    at = end;
+  }
+  if (at >= rev.size()) return "";
+  const bool stage = at == 0 && rev.size() > 2 && rev[2] == ':' && rev[1] >= '0' && rev[1] <= '3';
+  return rev.substr(stage ? 3 : at + 1);
+}
+
+struct NamesOf {
+  git_oid id;
+  std::vector<std::string> paths;
+};
+int add_name(const char* directory, const git_tree_entry* entry, void* payload) {
+  auto& names = *static_cast<NamesOf*>(payload);
+  if (git_oid_equal(git_tree_entry_id(entry), &names.id))
+    names.paths.push_back(directory + std::string(git_tree_entry_name(entry)));
+  return 0;
+}
+// What a content that is given by its id is called in the index and in HEAD.
+std::vector<std::string> names_of(git_repository* repo, const git_oid& id) {
+  NamesOf names{id, {}};
+  if (const auto index = index_of(repo)) {
+    for (std::size_t i = 0; i < git_index_entrycount(index->get()); ++i) {
+      const git_index_entry* entry = git_index_get_byindex(index->get(), i);
+      if (git_oid_equal(&entry->id, &id)) names.paths.emplace_back(entry->path);
+    }
+  }
+  if (const auto head = head_tree(repo); head && *head)
+    (void)git_tree_walk(head->get(), GIT_TREEWALK_PRE, add_name, &names);
+  return std::move(names.paths);
+}
+
+GitResult<std::string> show_blob(git_repository* repo, const std::string& rev,
+                                 const git_blob* blob) {
   const std::string_view bytes(static_cast<const char*>(git_blob_rawcontent(blob)),
                                static_cast<std::size_t>(git_blob_rawsize(blob)));
-  if (const auto colon = rev.find(':'); colon != std::string::npos) {
-    const auto path = rev.substr(colon + 1);
+  std::vector<std::string> paths = {path_named_by(rev)};
+  if (paths.front().empty()) {
+    paths = names_of(repo, *git_blob_id(blob));
+    paths.emplace_back("x.crt");  // a key has no name here when it is gone from both
+  }
+  for (const std::string& path : paths) {
     if (is_secret_name(path) || (needs_a_look(path) && is_secret_text(path, bytes)))
       return tl::unexpected(fmt::format("{}: content withheld, this name is one for secrets", rev));
   }
@@ -563,7 +617,7 @@ GitResult<std::string> show(const Opened& opened, const Request& request) {
     case GIT_OBJECT_COMMIT:
       return show_commit(opened, reinterpret_cast<git_commit*>(object->get()), *path);
     case GIT_OBJECT_BLOB:
-      return show_blob(rev, reinterpret_cast<git_blob*>(object->get()));
+      return show_blob(opened.repo.get(), rev, reinterpret_cast<git_blob*>(object->get()));
     case GIT_OBJECT_TREE: {
       const auto* tree = reinterpret_cast<git_tree*>(object->get());
       std::string text = fmt::format("tree {}\n\n", rev);
