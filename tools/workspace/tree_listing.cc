@@ -2,15 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 #include <memory>
 #include <set>
 #include <utility>
 
 #include "tools/atomic_file.h"
+#include "tools/fd.h"
 #include "tools/workspace/directory_looks.h"
 #include "tools/workspace/own_files.h"
 #include "tools/workspace/rooted_fs.h"
@@ -47,6 +51,30 @@ std::string grouped(std::size_t n) {  // 3,112
 }
 std::string counted(std::size_t n, std::string_view one, std::string_view many) {
   return fmt::format("{} {}", grouped(n), n == 1 ? one : many);
+}
+
+bool is_git_directory(const std::string& path) {
+  const auto has = [&](const char* name) { return ::access((path + name).c_str(), F_OK) == 0; };
+  return has("/HEAD") && (has("/commondir") || (has("/objects") && has("/refs")));
+}
+
+// As git has it: what is called .git and is neither such a directory nor leads to one, as one that
+// was left behind, makes no repository.
+bool is_repository(const std::string& git_entry) {
+  constexpr std::string_view kLeadsTo = "gitdir: ";
+  struct stat st {};
+  if (::stat(git_entry.c_str(), &st) != 0) return false;
+  if (S_ISDIR(st.st_mode)) return is_git_directory(git_entry);
+  if (!S_ISREG(st.st_mode)) return false;
+  const Fd file(::open(git_entry.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  std::string text(kLeadsTo.size() + PATH_MAX, '\0');
+  const ssize_t n = file ? ::read(file.get(), text.data(), text.size()) : -1;
+  text.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  if (!text.starts_with(kLeadsTo)) return false;
+  text.erase(0, kLeadsTo.size());
+  while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
+  return is_git_directory(
+      text.starts_with('/') ? text : git_entry.substr(0, git_entry.rfind('/') + 1) + text);
 }
 
 }  // namespace
@@ -167,7 +195,8 @@ class TreeWalk {
 
   struct Names {
     std::vector<const DirectoryEntry*> all;
-    bool repository = false, own = false;
+    std::string git_entry;  // what may make it a repository of its own
+    bool own = false;
   };
   Names names_in(const DirectoryLook& look, const std::string& prefix, const Below& tracked) {
     Names out;
@@ -175,7 +204,7 @@ class TreeWalk {
     for (const DirectoryEntry& entry : look.entries) {
       const std::string_view name = entry.name;
       if (names_git_directory(name)) {
-        out.repository = true;
+        out.git_entry = entry.name;
         continue;
       }
       if (++n_entries_ > limits_.entries_max) break;
@@ -198,7 +227,8 @@ class TreeWalk {
     }
     const std::string prefix = own.empty() ? "" : own + "/";
     const Names names = names_in(look, prefix, tracked);
-    if (names.repository && !own.empty() && git_.has_repository()) {
+    if (!names.git_entry.empty() && !own.empty() && git_.has_repository() &&
+        is_repository(fs_.root() + "/" + prefix + names.git_entry)) {
       // A repository of its own, known to the index or not: git does not look into it either.
       tree_.files.push_back({own, Listed::Kind::submodule, {}, {}});
       return;

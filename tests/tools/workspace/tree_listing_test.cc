@@ -133,6 +133,27 @@ TEST(TreeLister, ListsInTheOrderOfPaths) {
                                   "sub", "sub-x", "sub.c", "sub0"));
 }
 
+// git's list is `a broken/f empty/f text/f deep/text/f`, and each repository by its name.
+TEST(TreeLister, EntersWhatIsNoRepositoryThoughItHasAGit) {
+  const test::Scratch dir;
+  git(dir.root(), "init");
+  dir.write("a", "");
+  for (const char* repository : {"own", "linked"}) {
+    git(dir.root(), std::string("init ") + repository);
+    dir.write(repository + std::string("/f"), "");
+  }
+  fs::rename(dir.at("linked/.git"), dir.at(".git/of-linked"));
+  dir.write("linked/.git", "gitdir: ../.git/of-linked\n");
+  dir.write("broken/.git", "gitdir: /nonexistent\n");
+  dir.write("text/.git", "hello\n");
+  fs::create_directories(dir.at("empty/.git"));
+  dir.write("deep/text/.git", "");
+  for (const char* plain : {"broken", "text", "empty", "deep/text"})
+    dir.write(plain + std::string("/f"), "");
+  EXPECT_THAT(paths(TreeLister(dir.root()).list()),
+              ElementsAre("a", "broken/f", "deep/text/f", "empty/f", "linked", "own", "text/f"));
+}
+
 TEST(DirectoryLooks, ReadNoMoreNamesThanTheyMay) {
   test::Scratch dir;
   for (int i = 0; i < 20; ++i) dir.write(fmt::format("f{}", i), "");
