@@ -9,6 +9,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/follower.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/client/policies.h"
 #include "daemon/client/prompt_id.h"
 #include "daemon/client/start.h"
@@ -129,9 +130,8 @@ class OneTurn final : public Follower {
     if (interrupted_) {
       view_.hide_status();
       screen_.fresh_line();
-      fmt::print(stderr,
-                 "lares: left without waiting; the daemon is stopping the turn in session {}\n",
-                 session_.session_id);
+      print_err("lares: left without waiting; the daemon is stopping the turn in session {}\n",
+                session_.session_id);
       return leave(kExitInterrupted);
     }
     interrupted_ = true;

@@ -19,6 +19,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/nearest.h"
 #include "daemon/protocol/socket_path.h"
@@ -73,8 +74,7 @@ Result<> DaemonOptions::resolve_what_is_sound() {
 }
 
 Result<> DaemonOptions::resolve(const daemon::Settings& settings) {
-  for (const auto& warning : settings.warnings())
-    fmt::print(stderr, "lares: {}\n", printable(warning));
+  for (const auto& warning : settings.warnings()) print_err("lares: {}\n", printable(warning));
   if (socket.empty()) socket = settings.text("socket").value_or("");
   if (state_dir.empty()) state_dir = settings.text("state_dir").value_or("");
   auto path = daemon::socket_path(socket);
@@ -257,7 +257,7 @@ std::string subcommand_names(const CLI::App& app) {
 
 void print_error_json(const std::string& message, int code) {
   const protocol::Json object = {{"type", "error"}, {"message", message}, {"code", code}};
-  fmt::print("{}\n", protocol::dump(object));
+  print_out("{}\n", protocol::dump(object));
 }
 
 }  // namespace
@@ -271,7 +271,7 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     app.parse(argc, argv);
     return std::nullopt;
   } catch (const CLI::CallForHelp&) {
-    fmt::print("{}", help_text(app, Terminal::detect(STDOUT_FILENO).width));
+    print_out("{}", help_text(app, Terminal::detect(STDOUT_FILENO).width));
     return kExitFinished;
   } catch (const CLI::ParseError& e) {
     const CLI::App* at = &app;
@@ -292,7 +292,7 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     if (std::ranges::find(words, std::string_view("--json")) != words.end())
       print_error_json(message, 0);
     else
-      fmt::print(stderr, "{}\n", message);
+      print_err("{}\n", message);
     return kExitUsage;
   }
 }
@@ -310,8 +310,7 @@ int fail(const Error& error, bool json) {
       : error.message.starts_with("load the model: ")
           ? "; `lares config` shows where its directory is set, `lares doctor` looks at it"
           : "";
-  fmt::print(stderr, "{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message),
-             way_out);
+  print_err("{} {}{}\n", terminal.paint(Style::red, "lares:"), printable(error.message), way_out);
   return status;
 }
 

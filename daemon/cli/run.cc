@@ -15,6 +15,7 @@
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/piped_stdin.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
@@ -36,10 +37,10 @@ std::string read_stdin() {
 std::string with_what_is_piped(std::string prompt, const char* name) {
   const PipedStdin piped = read_piped(STDIN_FILENO, protocol::kPromptBytesMax);
   if (piped.silent)
-    fmt::print(stderr,
-               "{}: stdin is a pipe from which nothing came within {} s, so it is not waited for; "
-               "< /dev/null says that there is nothing, < FILE gives what is in one\n",
-               name, kFirstByteWithin.count() / 1000);
+    print_err(
+        "{}: stdin is a pipe from which nothing came within {} s, so it is not waited for; "
+        "< /dev/null says that there is nothing, < FILE gives what is in one\n",
+        name, kFirstByteWithin.count() / 1000);
   return with_stdin(std::move(prompt), piped.text);
 }
 
@@ -72,9 +73,8 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   const bool all_of_it = prompt == "-";
   if (all_of_it) prompt = read_stdin();
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
-    fmt::print(stderr,
-               "{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
-               name, argument);
+    print_err("{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
+              name, argument);
     return kExitUsage;
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
@@ -89,16 +89,15 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     return kExitUsage;
   }
   if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
-    fmt::print(stderr, "{}: {}\n", name, wrong);
+    print_err("{}: {}\n", name, wrong);
     return kExitUsage;
   }
   if (!all_of_it) prompt = with_what_is_piped(std::move(prompt), name);
   if (prompt.size() > protocol::kPromptBytesMax) {
-    fmt::print(stderr,
-               "{}: the {}{} is longer than {} bytes; put it into a file of the repository and "
-               "name that\n",
-               name, argument, all_of_it ? "" : ", with what stdin gives,",
-               protocol::kPromptBytesMax);
+    print_err(
+        "{}: the {}{} is longer than {} bytes; put it into a file of the repository and "
+        "name that\n",
+        name, argument, all_of_it ? "" : ", with what stdin gives,", protocol::kPromptBytesMax);
     return kExitUsage;
   }
   if (best.n > 0) return best_of(daemon, turn, best, prompt);

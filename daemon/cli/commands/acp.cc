@@ -14,6 +14,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/settings.h"
 
 namespace lares::cli {
@@ -40,9 +41,9 @@ int acp_command(int argc, const char* const* argv) {
     options.policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
 
   if (::isatty(STDIN_FILENO) == 1)
-    fmt::print(stderr,
-               "lares acp: an editor is to start this and speak JSON-RPC with it; at a terminal, "
-               "`lares` is what you want (Ctrl-D ends this)\n");
+    print_err(
+        "lares acp: an editor is to start this and speak JSON-RPC with it; at a terminal, "
+        "`lares` is what you want (Ctrl-D ends this)\n");
   std::signal(SIGPIPE, SIG_IGN);
   boost::asio::io_context io(1);
   boost::asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);

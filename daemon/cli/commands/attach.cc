@@ -14,6 +14,7 @@
 #include "daemon/cli/follower.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
@@ -109,10 +110,10 @@ class Attachment final : public Follower {
     transcript_.finish();
     screen_.fresh_line();
     if (!daemon_.json)
-      fmt::print(stderr,
-                 "lares: left; session {0} goes on: `lares attach {0}` comes back to it, `lares "
-                 "stop {0}` stops its turn\n",
-                 session_.session_id);
+      print_err(
+          "lares: left; session {0} goes on: `lares attach {0}` comes back to it, `lares "
+          "stop {0}` stops its turn\n",
+          session_.session_id);
     leave(kExitInterrupted);
   }
 
@@ -208,7 +209,7 @@ int stop_command(int argc, const char* const* argv) {
     if (json)
       print_line(protocol::dump(result));
     else
-      fmt::print("no turn runs in session {}\n", id);
+      print_out("no turn runs in session {}\n", id);
     return kExitFinished;
   }
   const auto ended = wait_for_end(link, id, stopped->turn_id);
@@ -217,8 +218,8 @@ int stop_command(int argc, const char* const* argv) {
   if (json)
     print_line(protocol::dump(result));
   else
-    fmt::print("stopped turn {} of session {}; `lares --session {}` goes on\n", ended->turn_id, id,
-               id);
+    print_out("stopped turn {} of session {}; `lares --session {}` goes on\n", ended->turn_id, id,
+              id);
   return kExitFinished;
 }
 

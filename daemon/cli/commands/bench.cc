@@ -13,6 +13,7 @@
 #include "daemon/cli/commands/kernel_names.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/shown/text.h"
 #include "engine/bench.h"
 
@@ -47,8 +48,8 @@ engine::BenchProgress to_stderr(bool overwrite, std::stop_source& stop) {
     const double elapsed = std::chrono::duration<double>(Clock::now() - began).count();
     const std::string left =
         done > 0 ? fmt::format(", about {} left", duration(elapsed / done * (total - done))) : "";
-    fmt::print(stderr, "{}[{}/{}] {}{}{}", overwrite ? "\r\033[K" : "", done + 1, total, name, left,
-               overwrite ? "" : "\n");
+    print_err("{}[{}/{}] {}{}{}", overwrite ? "\r\033[K" : "", done + 1, total, name, left,
+              overwrite ? "" : "\n");
     std::fflush(stderr);
   };
 }
@@ -104,11 +105,11 @@ int bench_command(int argc, const char* const* argv) {
   request.stop = stop.get_token();
   stop_when_interrupted();
   const auto report = engine::run_bench(request, to_stderr(overwrite, stop));
-  if (overwrite) fmt::print(stderr, "\r\033[K");
+  if (overwrite) print_err("\r\033[K");
   if (!report) return fail(Error{report.error().message}, json);
-  fmt::print("{}", json       ? engine::bench_json(*report) + "\n"
-                   : markdown ? engine::bench_markdown(*report)
-                              : engine::bench_text(*report));
+  print_out("{}", json       ? engine::bench_json(*report) + "\n"
+                  : markdown ? engine::bench_markdown(*report)
+                             : engine::bench_text(*report));
   if (std::fflush(stdout) != 0) return kExitError;
   if (stop_asked) return kExitInterrupted;
   if (!gates) return kExitFinished;
@@ -123,11 +124,10 @@ int bench_command(int argc, const char* const* argv) {
                 json);
   const auto disturbed =
       count([](const engine::BenchRow& r) { return r.asked > 0 && r.disturbed; });
-  fmt::print(
-      stderr, "lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
-      disturbed == 0
-          ? ""
-          : fmt::format(", and {} were disturbed by something else that ran here", disturbed));
+  print_err("lares bench: {} of {} figures fall short of what is asked{}\n", fall_short, asked,
+            disturbed == 0 ? ""
+                           : fmt::format(", and {} were disturbed by something else that ran here",
+                                         disturbed));
   return fall_short + disturbed > 0 ? kExitError : kExitFinished;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/cli/own_worktree.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/link.h"
 #include "daemon/client/prompt_id.h"
@@ -158,8 +159,7 @@ class BestOf {
     interrupted_ = true;
     lines_.end();
     if (!daemon_.json)
-      fmt::print(stderr,
-                 "interrupting; what there is will be compared. Once more leaves at once\n");
+      print_err("interrupting; what there is will be compared. Once more leaves at once\n");
     for (Attempt& a : attempts_) {
       if (a.sent && !a.ended) {
         protocol::TurnInterrupt request;
@@ -250,14 +250,13 @@ class BestOf {
     const Terminal out = Terminal::detect(STDOUT_FILENO);
     if (!daemon_.json) {
       for (const Attempt& a : attempts_)
-        if (!a.message.empty())
-          fmt::print(stderr, "attempt {}: {}\n", a.number, printable(a.message));
+        if (!a.message.empty()) print_err("attempt {}: {}\n", a.number, printable(a.message));
       print_patch(best.diff.diff, STDOUT_FILENO, out);
       if (best.diff.cut)
-        fmt::print("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
-      fmt::print("\n{}", best_of_table(order, out));
+        print_out("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
+      print_out("\n{}", best_of_table(order, out));
       if (!best.passes())
-        fmt::print("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));
+        print_out("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));
       std::fflush(stdout);
     }
     const bool applied = wants(best) && apply(best);
@@ -269,12 +268,12 @@ class BestOf {
 
   bool wants(const Attempt& best) {
     if (best.diff.n_changed == 0) {
-      if (!daemon_.json) fmt::print("none of them changed anything\n");
+      if (!daemon_.json) print_out("none of them changed anything\n");
       return false;
     }
     if (!best.passes()) {
       if (!daemon_.json)
-        fmt::print(
+        print_out(
             "none passes its tests, so nothing is applied; `lares apply {}` does it all the same\n",
             best.session.session_id);
       return false;
@@ -284,12 +283,12 @@ class BestOf {
                       ::isatty(STDOUT_FILENO) == 1;
     if (asks && confirmed(best)) return true;
     if (!daemon_.json)
-      fmt::print("`lares apply {}` brings it into your worktree\n", best.session.session_id);
+      print_out("`lares apply {}` brings it into your worktree\n", best.session.session_id);
     return false;
   }
 
   bool confirmed(const Attempt& best) {
-    fmt::print(stderr, "Apply {} to your worktree? [y/N] ", best.session.session_id);
+    print_err("Apply {} to your worktree? [y/N] ", best.session.session_id);
     link_.read_line();
     for (;;) {
       const Happening h = link_.next(Clock::now() + std::chrono::hours(24));
@@ -298,7 +297,7 @@ class BestOf {
       if (h.kind == Kind::notification || h.kind == Kind::answer || h.kind == Kind::resized ||
           h.kind == Kind::tick)
         continue;
-      fmt::print(stderr, "\n");
+      print_err("\n");
       return false;
     }
   }
@@ -312,7 +311,7 @@ class BestOf {
       fail(done.error(), daemon_.json);
       return false;
     }
-    if (!daemon_.json) fmt::print("{}", applied_text(*done, request));
+    if (!daemon_.json) print_out("{}", applied_text(*done, request));
     return true;
   }
 
@@ -335,13 +334,13 @@ class BestOf {
   void tell_where_they_are() {
     lines_.end();
     if (!daemon_.json)
-      fmt::print(stderr, "the attempts are in their worktrees; `lares worktrees` lists them\n");
+      print_err("the attempts are in their worktrees; `lares worktrees` lists them\n");
   }
 
   void say(const std::string& what) {
     if (daemon_.json || (!err_.is_terminal && what.empty())) return;
-    if (!err_.is_terminal) return fmt::print(stderr, "{}\n", what);
-    fmt::print(stderr, "\r\x1b[2K{}", what);
+    if (!err_.is_terminal) return print_err("{}\n", what);
+    print_err("\r\x1b[2K{}", what);
   }
 
   const DaemonOptions& daemon_;

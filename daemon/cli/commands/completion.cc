@@ -11,6 +11,7 @@
 #include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/client/link.h"
 #include "daemon/shown/text.h"
 
@@ -273,7 +274,7 @@ int print_sessions() {
   const auto sessions = link.call<protocol::SessionListResult>(list, kSessionsWithin);
   if (!sessions) return kExitFinished;
   for (const auto& s : sessions->sessions)
-    if (s.last_seq > 1) fmt::print("{}\t{}\n", s.session_id, one_line(s.title));
+    if (s.last_seq > 1) print_out("{}\t{}\n", s.session_id, one_line(s.title));
   return kExitFinished;
 }
 
@@ -295,11 +296,11 @@ int completion_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   if (sessions) return print_sessions();
   if (shell.empty()) {
-    fmt::print(stderr, "lares completion: for which shell? Name bash, zsh or fish\n");
+    print_err("lares completion: for which shell? Name bash, zsh or fish\n");
     return kExitUsage;
   }
   const auto places = everything();
-  fmt::print("{}", shell == "bash" ? bash(places) : shell == "zsh" ? zsh(places) : fish(places));
+  print_out("{}", shell == "bash" ? bash(places) : shell == "zsh" ? zsh(places) : fish(places));
   return kExitFinished;
 }
 

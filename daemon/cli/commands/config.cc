@@ -13,6 +13,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/settings_file.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/protocol/socket_path.h"
@@ -170,19 +171,17 @@ Result<> change(const Settings& settings, const Setting& s, const std::string* t
 }
 
 void tell_faults(const Settings& settings) {
-  for (const auto& fault : settings.faults())
-    fmt::print(stderr, "lares: {}\n", printable(fault.line));
+  for (const auto& fault : settings.faults()) print_err("lares: {}\n", printable(fault.line));
 }
 
 // What a person may stumble over next.
 void tell(const Setting& s, const Settings& settings) {
   const auto* held = settings.find(s.key);
   if (held && held->from_environment)
-    fmt::print(stderr, "lares: {}={} in the environment comes before it\n",
-               daemon::environment_name(s), printable(held->text));
+    print_err("lares: {}={} in the environment comes before it\n", daemon::environment_name(s),
+              printable(held->text));
   if (s.of_daemon)
-    fmt::print(
-        stderr,
+    print_err(
         "lares: it holds from the next start of the daemon; `lares shutdown` ends one that runs\n");
 }
 
@@ -214,8 +213,7 @@ int config_command(int argc, const char* const* argv) {
   const auto& faults = settings.faults();
   if (!faults.empty() && faults.front().key.empty())
     return fail(Error{faults.front().line}, json);  // no file of settings at all
-  for (const auto& warning : settings.warnings())
-    fmt::print(stderr, "lares: {}\n", printable(warning));
+  for (const auto& warning : settings.warnings()) print_err("lares: {}\n", printable(warning));
   if (app.get_subcommands().empty()) {
     list(settings, json);
     tell_faults(settings);
@@ -229,7 +227,7 @@ int config_command(int argc, const char* const* argv) {
     if (json) print_line(protocol::dump(to_json(*s, settings)));
     // Words, and no value for a script
     else if (v.json.is_null())
-      fmt::print(stderr, "{} is not set: {}\n", s->key, printable(v.value));
+      print_err("{} is not set: {}\n", s->key, printable(v.value));
     else
       print_line(printable(v.value));
     return kExitFinished;

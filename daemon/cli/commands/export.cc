@@ -16,6 +16,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/protocol/transfer.h"
 #include "daemon/shown/text.h"
@@ -103,9 +104,8 @@ int export_command(int argc, const char* const* argv) {
   if (which.daemon.json)
     print_line(protocol::dump(protocol::to_json(*done)));
   else
-    fmt::print(stderr,
-               "session {} ({}) is in {}: {} bytes. It holds what the session saw, secrets too\n",
-               session->session_id, printable(session->title), printable(done->path), done->bytes);
+    print_err("session {} ({}) is in {}: {} bytes. It holds what the session saw, secrets too\n",
+              session->session_id, printable(session->title), printable(done->path), done->bytes);
   return kExitFinished;
 }
 

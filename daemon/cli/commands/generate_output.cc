@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/cli/report.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/shown/text.h"
 #include "engine/tokenizer.h"
 
@@ -24,14 +25,14 @@ void DrawnTokens::show(engine::Token token) {
     const auto bytes = tokenizer_->bytes(token);
     std::fwrite(bytes.data(), 1, bytes.size(), stdout);
   } else {
-    fmt::print("{}{}", any_ ? ", " : "[", token);
+    print_out("{}{}", any_ ? ", " : "[", token);
   }
   any_ = true;
   std::fflush(stdout);
 }
 
 void DrawnTokens::end() {
-  fmt::print("{}\n", tokenizer_ ? "" : any_ ? "]" : "[]");
+  print_out("{}\n", tokenizer_ ? "" : any_ ? "]" : "[]");
   std::fflush(stdout);
 }
 
@@ -69,22 +70,19 @@ Result<> LogprobsFile::close() {
 }
 
 void print_rates(const GenerateTimes& t) {
-  fmt::print(stderr, "prompt: {} tokens, {:.1f}/s\n", t.n_prompt,
-             static_cast<double>(t.n_prompt) / seconds(t.asked, t.read));
-  fmt::print(stderr, "{} tokens, {:.1f}/s\n", t.n_drawn,
-             std::max(0, t.n_drawn - 1) / seconds(t.first, t.last));
+  print_err("prompt: {} tokens, {:.1f}/s\n", t.n_prompt,
+            static_cast<double>(t.n_prompt) / seconds(t.asked, t.read));
+  print_err("{} tokens, {:.1f}/s\n", t.n_drawn,
+            std::max(0, t.n_drawn - 1) / seconds(t.first, t.last));
 }
 
 void print_stats(const engine::Engine& engine, const engine::Timeline& timeline) {
-  for (const std::string& note : engine.info().notes)
-    fmt::print(stderr, "note: {}\n", printable(note));
+  for (const std::string& note : engine.info().notes) print_err("note: {}\n", printable(note));
   const auto d = timeline.drafts();
-  fmt::print(stderr,
-             "{} evaluations; guesses right: {} of {} copied, {} of {} by the draft blocks\n",
-             d.evaluations, d.copy.accepted, d.copy.drafted, d.block.accepted, d.block.drafted);
+  print_err("{} evaluations; guesses right: {} of {} copied, {} of {} by the draft blocks\n",
+            d.evaluations, d.copy.accepted, d.copy.drafted, d.block.accepted, d.block.drafted);
   if (const auto e = engine.memory().experts; e.bytes_max > 0)
-    fmt::print(
-        stderr,
+    print_err(
         "experts: {} of {} in memory, {} at most; {} of {} uses found theirs there, {} read\n",
         bytes_text(static_cast<double>(e.resident)), bytes_text(static_cast<double>(e.bytes)),
         bytes_text(static_cast<double>(e.bytes_max)), e.found, e.found + e.missed,
@@ -97,8 +95,8 @@ Result<> print_trace(const engine::Engine& engine, const std::string& path) {
   double all = 0;
   for (const auto& t : *totals) all += t.self_s;
   for (const auto& t : *totals)
-    fmt::print(stderr, "{:<26} {:>8} times {:>10.3f} s {:>5.1f} %\n", t.name, t.count, t.self_s,
-               100 * t.self_s / all);
+    print_err("{:<26} {:>8} times {:>10.3f} s {:>5.1f} %\n", t.name, t.count, t.self_s,
+              100 * t.self_s / all);
   return {};
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/transfer.h"
 
 namespace lares::cli {
@@ -51,7 +52,7 @@ int import_command(int argc, const char* const* argv) {
   if (daemon.json)
     print_line(protocol::dump(protocol::to_json(*made)));
   else
-    fmt::print("{}\n", made->session_id);
+    print_out("{}\n", made->session_id);
   return kExitFinished;
 }
 

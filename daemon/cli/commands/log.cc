@@ -12,6 +12,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/pager.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 #include "daemon/cli/which_session.h"
@@ -128,8 +129,7 @@ int diff_command(int argc, const char* const* argv) {
   }
   print_diff(*changes);
   if (!changes->complete())
-    fmt::print(stderr,
-               "lares: commands ran in this session that may have changed other files too\n");
+    print_err("lares: commands ran in this session that may have changed other files too\n");
   return kExitFinished;
 }
 

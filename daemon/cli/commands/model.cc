@@ -10,6 +10,7 @@
 #include "daemon/cli/commands/model_parts.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/nearest.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
@@ -29,16 +30,15 @@ int model_command(int argc, const char* const* argv) {
     for (const auto& part : parts) names.push_back(part->app().get_name());
     if (std::find(names.begin(), names.end(), word) == names.end()) {
       const std::string_view near = daemon::slip_of(word, names);
-      fmt::print(stderr, "lares model: there is no {}{}; `lares model --help` says what it takes\n",
-                 printable(word), near.empty() ? "" : fmt::format(", do you mean {}?", near));
+      print_err("lares model: there is no {}{}; `lares model --help` says what it takes\n",
+                printable(word), near.empty() ? "" : fmt::format(", do you mean {}?", near));
       return kExitUsage;
     }
   }
   if (const auto over = parse(app, argc, argv)) return *over;
   const auto settings = user_settings();
   if (!settings) return fail(settings.error(), /*json=*/false);
-  for (const auto& warning : settings->warnings())
-    fmt::print(stderr, "lares: {}\n", printable(warning));
+  for (const auto& warning : settings->warnings()) print_err("lares: {}\n", printable(warning));
   const auto asked = std::find_if(parts.begin(), parts.end(),
                                   [](const auto& part) { return part->app().parsed(); });
   return (*asked)->run(*settings);

@@ -9,6 +9,7 @@
 #include "daemon/cli/commands/model_parts.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/shown/text.h"
 #include "engine/inspect.h"
@@ -38,9 +39,9 @@ class Inspect : public ModelPart {
     if (json_) {
       const auto text = engine::inspect_json(directory_);
       if (!text) return fail(Error{text.error().message}, true);
-      fmt::print("{}\n", *text);
+      print_out("{}\n", *text);
     } else {
-      fmt::print("{}", engine::inspect_text(*inspection));
+      print_out("{}", engine::inspect_text(*inspection));
     }
     std::fflush(stdout);
     return fault.empty()
@@ -82,9 +83,9 @@ class Repack : public ModelPart {
     if (!done && done.error().code == engine::Errc::cancelled) return interrupted();
     if (!done) return failed_to_open(done.error());
     if (!done->elsewhere.empty())
-      fmt::print(stderr, "lares model: {}; they are in {} instead\n", printable(done->elsewhere),
-                 printable(done->path));
-    fmt::print("{}: {:.1f} MB\n", printable(done->path), static_cast<double>(done->bytes) / 1e6);
+      print_err("lares model: {}; they are in {} instead\n", printable(done->elsewhere),
+                printable(done->path));
+    print_out("{}: {:.1f} MB\n", printable(done->path), static_cast<double>(done->bytes) / 1e6);
     return kExitFinished;
   }
 };

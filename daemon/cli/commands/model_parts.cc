@@ -15,6 +15,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
@@ -59,7 +60,7 @@ void ModelPart::resolve(const daemon::Settings& settings) {
 }
 
 int ModelPart::failed(const std::string& message) const {
-  fmt::print(stderr, "lares model: {}\n", printable(message));
+  print_err("lares model: {}\n", printable(message));
   return kExitError;
 }
 int ModelPart::failed_to_open(const engine::Error& error) const {
@@ -69,12 +70,11 @@ int ModelPart::failed_to_open(const engine::Error& error) const {
                     : error.message);
 }
 int ModelPart::wrong_usage(const std::string& message) const {
-  fmt::print(stderr, "{0}: {1}; `{0} --help` says what it takes\n", path_of(*app_),
-             printable(message));
+  print_err("{0}: {1}; `{0} --help` says what it takes\n", path_of(*app_), printable(message));
   return kExitUsage;
 }
 int ModelPart::interrupted() const {
-  fmt::print(stderr, "{}: interrupted\n", path_of(*app_));
+  print_err("{}: interrupted\n", path_of(*app_));
   return kExitInterrupted;
 }
 
@@ -89,13 +89,13 @@ engine::Progress ProgressLine::callback(std::string unit) {
     progress_.count(done, total, unit, now);
     if (!shown_ || now - drawn_ < kRedraw) return;
     drawn_ = now;
-    fmt::print(stderr, "\r\033[K{}", progress_.text(now, false));
+    print_err("\r\033[K{}", progress_.text(now, false));
     std::fflush(stderr);
   };
 }
 
 void ProgressLine::clear() {
-  if (drawn_ != Progress::Clock::time_point{}) fmt::print(stderr, "\r\033[K");
+  if (drawn_ != Progress::Clock::time_point{}) print_err("\r\033[K");
   drawn_ = {};
 }
 

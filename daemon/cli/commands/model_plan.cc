@@ -8,6 +8,7 @@
 #include "daemon/cli/commands/model_parts.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/settings.h"
 #include "engine/gpus.h"
 #include "engine/placement.h"
@@ -89,7 +90,7 @@ class Plan : public ModelPart {
     if (gpus_.empty()) {
       const auto needs = engine::placement_needs(request);
       if (!needs) return failed_to_open(needs.error());
-      fmt::print("{}", json_ ? engine::needs_json(*needs) + "\n" : engine::needs_text(*needs));
+      print_out("{}", json_ ? engine::needs_json(*needs) + "\n" : engine::needs_text(*needs));
       return kExitFinished;
     }
     std::string why;
@@ -102,7 +103,7 @@ class Plan : public ModelPart {
     }
     const auto plan = engine::plan_placement(request);
     if (!plan) return failed_to_open(plan.error());
-    fmt::print("{}", json_ ? engine::placement_json(*plan) + "\n" : engine::placement_text(*plan));
+    print_out("{}", json_ ? engine::placement_json(*plan) + "\n" : engine::placement_text(*plan));
     return kExitFinished;
   }
 

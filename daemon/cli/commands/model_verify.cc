@@ -9,6 +9,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/settings.h"
 #include "engine/verify.h"
@@ -50,7 +51,7 @@ class Verify : public ModelPart {
       if (json_)
         checks.push_back({{"name", c.name}, {"passed", c.passed}, {"detail", c.detail}});
       else
-        fmt::print("{}  {}: {}\n", c.passed ? "ok  " : "FAIL", c.name, c.detail);
+        print_out("{}  {}: {}\n", c.passed ? "ok  " : "FAIL", c.name, c.detail);
       std::fflush(stdout);
     };
     auto all = engine::verify(
@@ -69,8 +70,8 @@ class Verify : public ModelPart {
     report({"tokenizer", fault.empty() ? "can be read" : fault, fault.empty()});
     const bool passed = *all && fault.empty();
     if (json_)
-      fmt::print("{}\n", Json{{"passed", passed}, {"checks", checks}}.dump(
-                             -1, ' ', false, Json::error_handler_t::replace));
+      print_out("{}\n", Json{{"passed", passed}, {"checks", checks}}.dump(
+                            -1, ' ', false, Json::error_handler_t::replace));
     return passed ? kExitFinished
                   : failed(fmt::format("verify {}: not all checks passed", directory_));
   }

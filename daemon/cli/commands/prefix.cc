@@ -14,6 +14,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/progress.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
@@ -75,10 +76,10 @@ int prefix_command(int argc, const char* const* argv) {
       link.call<protocol::RepoPrefixResult>(protocol::RepoPrefix{.root = *top, .files = true});
   if (!prefix) return fail(prefix.error(), options.json);
   if (options.json)
-    fmt::print("{}\n", protocol::dump(protocol::to_json(*prefix)));
+    print_out("{}\n", protocol::dump(protocol::to_json(*prefix)));
   else
-    fmt::print("{}",
-               hanging_lines(prefix_text(*prefix, files), Terminal::detect(STDOUT_FILENO).width));
+    print_out("{}",
+              hanging_lines(prefix_text(*prefix, files), Terminal::detect(STDOUT_FILENO).width));
   return kExitFinished;
 }
 

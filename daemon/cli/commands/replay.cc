@@ -13,6 +13,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/protocol/transfer.h"
 #include "daemon/shown/text.h"
@@ -30,14 +31,14 @@ void tell(const protocol::SessionReplayResult& r) {
   const std::string compared = fmt::format("{}, {}", count(r.steps, "step"),
                                            count(r.tokens, "token"));
   if (r.equal)
-    fmt::print("{}, all equal\n", compared);
+    print_out("{}, all equal\n", compared);
   else if (r.expected < 0)
-    fmt::print("after {}: {}\n", compared, printable(r.difference));
+    print_out("after {}: {}\n", compared, printable(r.difference));
   else
-    fmt::print("after {}: {} differs: expected {} {}, got {} {}\n", compared,
-               printable(r.difference), r.expected, protocol::dump(r.expected_text), r.got,
-               protocol::dump(r.got_text));
-  if (!r.note.empty()) fmt::print("{}\n", printable(r.note));
+    print_out("after {}: {} differs: expected {} {}, got {} {}\n", compared,
+              printable(r.difference), r.expected, protocol::dump(r.expected_text), r.got,
+              protocol::dump(r.got_text));
+  if (!r.note.empty()) print_out("{}\n", printable(r.note));
 }
 
 }  // namespace

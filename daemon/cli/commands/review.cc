@@ -11,6 +11,7 @@
 #include "daemon/cli/one_turn.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/shown/text.h"
@@ -29,10 +30,10 @@ void tell_left_out(const shown::ChangeSet& changes) {
     names += fmt::format("{}{}", i > 0 ? ", " : "", one_line(changes.left_out[i]));
   if (changes.left_out.size() > kNamesShownMax)
     names += fmt::format(" and {} more", changes.left_out.size() - kNamesShownMax);
-  fmt::print(stderr,
-             "lares: the change is longer than {} kB, so the model is only told the names of: {}; "
-             "review them by themselves with --only PATH\n",
-             shown::kReviewDiffBytesMax >> 10, names);
+  print_err(
+      "lares: the change is longer than {} kB, so the model is only told the names of: {}; "
+      "review them by themselves with --only PATH\n",
+      shown::kReviewDiffBytesMax >> 10, names);
 }
 
 int nothing(const shown::ChangeSet& changes, bool json) {
@@ -42,8 +43,7 @@ int nothing(const shown::ChangeSet& changes, bool json) {
                                    {"message", changes.what + ": nothing is changed"}};
     print_line(protocol::dump(result));
   } else {
-    fmt::print(
-        stderr,
+    print_err(
         "lares: nothing to review in {}; name a commit or a range, such as HEAD or main..HEAD\n",
         changes.what);
   }

@@ -13,6 +13,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
@@ -27,7 +28,7 @@ namespace {
 constexpr std::uint64_t kTurnsMax = 1'000'000'000;  // a number that is none is told by its range
 
 bool confirmed(const char* question) {
-  fmt::print(stderr, "{} [y/N] ", question);
+  print_err("{} [y/N] ", question);
   std::string line;
   return std::getline(std::cin, line) && is_yes(line);
 }
@@ -53,9 +54,9 @@ int rewind_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool asks = !yes && !dry_run && !undo;
   if (asks && ::isatty(STDIN_FILENO) != 1) {
-    fmt::print(stderr,
-               "lares rewind: files may go back, and stdin is no terminal at which that is "
-               "confirmed; give -y, or -n to see what it would do\n");
+    print_err(
+        "lares rewind: files may go back, and stdin is no terminal at which that is "
+        "confirmed; give -y, or -n to see what it would do\n");
     return kExitUsage;
   }
   Link link;
@@ -65,9 +66,9 @@ int rewind_command(int argc, const char* const* argv) {
     if (which.daemon.json)
       print_line(protocol::dump(protocol::to_json(done)));
     else
-      fmt::print("{}", rewind_text(done, dry_run ? Rewound::would
-                                         : undo  ? Rewound::undone
-                                                 : Rewound::done));
+      print_out("{}", rewind_text(done, dry_run ? Rewound::would
+                                        : undo  ? Rewound::undone
+                                                : Rewound::done));
     return done.not_done.empty() ? kExitFinished : kExitError;
   };
   if (undo) {
@@ -85,10 +86,10 @@ int rewind_command(int argc, const char* const* argv) {
     const auto plan = link.call<protocol::SessionRewindResult>(request);
     if (!plan) return fail(plan.error(), which.daemon.json);
     if (dry_run) return tell(*plan);
-    fmt::print(stderr, "session {} ({})\n{}", session->session_id, printable(session->title),
-               rewind_text(*plan, Rewound::would));
+    print_err("session {} ({})\n{}", session->session_id, printable(session->title),
+              rewind_text(*plan, Rewound::would));
     if (!confirmed("Do it?")) {
-      fmt::print(stderr, "nothing was rewound\n");
+      print_err("nothing was rewound\n");
       return kExitInterrupted;
     }
     request.dry_run = false;
@@ -127,7 +128,7 @@ int fork_command(int argc, const char* const* argv) {
   if (which.daemon.json)
     print_line(protocol::dump(protocol::to_json(*made)));
   else
-    fmt::print("{}\n", made->session_id);
+    print_out("{}\n", made->session_id);
   return kExitFinished;
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/client/link.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/shown/text.h"
@@ -68,9 +69,9 @@ int rules_command(int argc, const char* const* argv) {
     return kExitFinished;
   }
   for (const auto& r : list->rules)
-    fmt::print("{:<10}  {:<5}  {:<18}  {}\n", r.scope, r.verdict, printable(r.tool),
-               printable(r.pattern));
-  if (list->rules.empty()) fmt::print(stderr, "no rules: the session's policy alone decides\n");
+    print_out("{:<10}  {:<5}  {:<18}  {}\n", r.scope, r.verdict, printable(r.tool),
+              printable(r.pattern));
+  if (list->rules.empty()) print_err("no rules: the session's policy alone decides\n");
   return kExitFinished;
 }
 

@@ -16,6 +16,7 @@
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/progress.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
@@ -46,10 +47,10 @@ bool ended(const tools::Fd& process, std::chrono::milliseconds moment) {
 }
 
 void tell_faults(const DaemonOptions& options) {
-  for (const auto& fault : options.faults) fmt::print(stderr, "lares: {}\n", printable(fault));
+  for (const auto& fault : options.faults) print_err("lares: {}\n", printable(fault));
 }
 
-void print_json(const Json& json) { fmt::print("{}\n", protocol::dump(json)); }
+void print_json(const Json& json) { print_out("{}\n", protocol::dump(json)); }
 
 }  // namespace
 
@@ -70,7 +71,7 @@ int status_command(int argc, const char* const* argv) {
     if (options.json) {
       print_json({{"running", false}, {"socket", options.socket}});
     } else {
-      fmt::print("no daemon runs on {}; `lares run` and `lares ask` start one\n", options.socket);
+      print_out("no daemon runs on {}; `lares run` and `lares ask` start one\n", options.socket);
     }
     return kExitError;
   }
@@ -82,7 +83,7 @@ int status_command(int argc, const char* const* argv) {
     json.update(protocol::to_json(*status));
     print_json(json);
   } else {
-    fmt::print("{}", hanging_lines(status_text(*status), Terminal::detect(STDOUT_FILENO).width));
+    print_out("{}", hanging_lines(status_text(*status), Terminal::detect(STDOUT_FILENO).width));
   }
   return kExitFinished;
 }
@@ -116,7 +117,7 @@ int sessions_command(int argc, const char* const* argv) {
   if (options.json) {
     print_json(protocol::to_json(*sessions));
   } else {
-    fmt::print("{}", sessions_text(sessions->sessions, all, Terminal::detect(STDOUT_FILENO)));
+    print_out("{}", sessions_text(sessions->sessions, all, Terminal::detect(STDOUT_FILENO)));
   }
   return kExitFinished;
 }
@@ -139,7 +140,7 @@ int shutdown_command(int argc, const char* const* argv) {
     if (options.json) {
       print_json({{"running", false}, {"stopped", false}, {"socket", options.socket}});
     } else {
-      fmt::print("no daemon runs on {}\n", options.socket);
+      print_out("no daemon runs on {}\n", options.socket);
     }
     return kExitFinished;
   }
@@ -180,7 +181,7 @@ int shutdown_command(int argc, const char* const* argv) {
     print_json(
         {{"running", false}, {"stopped", true}, {"pid", there->pid}, {"socket", options.socket}});
   } else {
-    fmt::print("stopped the daemon (process {})\n", there->pid);
+    print_out("stopped the daemon (process {})\n", there->pid);
   }
   return kExitFinished;
 }

@@ -11,6 +11,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/terminal/wrap.h"
 #include "daemon/protocol/wire.h"
@@ -70,11 +71,11 @@ int skills_command(int argc, const char* const* argv) {
     print_line(protocol::dump(json_of(skills)));
     return kExitFinished;
   }
-  fmt::print("{}", hanging_lines(text_of(skills), Terminal::detect(STDOUT_FILENO).width));
+  print_out("{}", hanging_lines(text_of(skills), Terminal::detect(STDOUT_FILENO).width));
   if (skills.all.empty())
-    fmt::print(stderr,
-               "no skills: put one into .agents/skills/NAME/SKILL.md, here or in your home "
-               "directory\n");
+    print_err(
+        "no skills: put one into .agents/skills/NAME/SKILL.md, here or in your home "
+        "directory\n");
   return kExitFinished;
 }
 

@@ -21,6 +21,7 @@
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/utf8.h"
 #include "engine/tokenizer.h"
@@ -137,15 +138,15 @@ int tokenize_command(int argc, const char* const* argv) {
     for (const engine::Token id : ids)
       pieces.push_back(daemon::valid_utf8((*tokenizer)->bytes(id)));
     out["pieces"] = std::move(pieces);
-    fmt::print("{}\n", out.dump());
+    print_out("{}\n", out.dump());
   } else if (count) {
-    fmt::print("{}\n", ids.size());
+    print_out("{}\n", ids.size());
   } else if (decode) {
     const std::string whole = (*tokenizer)->decode(ids);
     std::fwrite(whole.data(), 1, whole.size(), stdout);
     if (::isatty(STDOUT_FILENO) == 1 && !whole.ends_with('\n')) std::fputc('\n', stdout);
   } else {
-    fmt::print("{}\n", nlohmann::json(ids).dump());
+    print_out("{}\n", nlohmann::json(ids).dump());
   }
   return std::fflush(stdout) == 0 ? kExitFinished : kExitError;
 }

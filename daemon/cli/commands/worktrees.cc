@@ -13,6 +13,7 @@
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/shown/text.h"
 
 namespace lares::cli {
@@ -51,7 +52,7 @@ int list(const std::string& root, bool all, DaemonOptions& options) {
   if (options.json)
     print_line(protocol::dump(protocol::to_json(*listed)));
   else
-    fmt::print("{}", worktrees_text(listed->worktrees, Terminal::detect(STDOUT_FILENO)));
+    print_out("{}", worktrees_text(listed->worktrees, Terminal::detect(STDOUT_FILENO)));
   return kExitFinished;
 }
 
@@ -69,9 +70,9 @@ int remove(const std::vector<std::string>& ids, bool branch, bool force, DaemonO
     else if (options.json)
       print_line(protocol::dump(protocol::to_json(*removed)));
     else
-      fmt::print("removed {}{}\n", removed->root,
-                 removed->branch_removed ? " and its branch " + removed->branch
-                                         : "; its branch " + removed->branch + " stays");
+      print_out("removed {}{}\n", removed->root,
+                removed->branch_removed ? " and its branch " + removed->branch
+                                        : "; its branch " + removed->branch + " stays");
   }
   return status;
 }
@@ -171,9 +172,9 @@ int worktrees_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool removes = action == "remove";
   if (removes == ids.empty() || (!removes && (branch || force))) {
-    fmt::print(stderr, "lares worktrees: {}: lares worktrees remove ID ...\n",
-               removes ? "remove needs the ids of sessions"
-                       : "ids, --branch and --force belong to remove");
+    print_err("lares worktrees: {}: lares worktrees remove ID ...\n",
+              removes ? "remove needs the ids of sessions"
+                      : "ids, --branch and --force belong to remove");
     return kExitUsage;
   }
   return removes ? remove(ids, branch, force, options) : list(root, all, options);
@@ -215,8 +216,8 @@ int apply_command(int argc, const char* const* argv) {
     else
       print_patch(read->diff, STDOUT_FILENO, Terminal::detect(STDOUT_FILENO));
     if (read->cut && !options.json)
-      fmt::print(stderr, "cut: {} files changed, and their diffs are longer than {} bytes\n",
-                 read->n_changed, kPatchBytesMax);
+      print_err("cut: {} files changed, and their diffs are longer than {} bytes\n",
+                read->n_changed, kPatchBytesMax);
     return kExitFinished;
   }
   protocol::WorktreeApply request;
@@ -226,7 +227,7 @@ int apply_command(int argc, const char* const* argv) {
   if (options.json)
     print_line(protocol::dump(protocol::to_json(*done)));
   else
-    fmt::print("{}", applied_text(*done, request));
+    print_out("{}", applied_text(*done, request));
   return kExitFinished;
 }
 

@@ -10,6 +10,7 @@
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/repository.h"
 #include "daemon/settings.h"
 
@@ -41,9 +42,9 @@ int interactive_command(int argc, const char* const* argv) {
   daemon.add_to(app, /*starts_daemon=*/true, /*prints_json=*/false);
   if (const auto over = parse(app, argc, argv)) return *over;
   if (::isatty(STDIN_FILENO) != 1 || ::isatty(STDOUT_FILENO) != 1) {
-    fmt::print(stderr,
-               "lares: a conversation needs a terminal; `lares run` and `lares ask` do not, and "
-               "with - they read what is asked from stdin\n");
+    print_err(
+        "lares: a conversation needs a terminal; `lares run` and `lares ask` do not, and "
+        "with - they read what is asked from stdin\n");
     return kExitUsage;
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), /*json=*/false);
