@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <boost/asio/use_awaitable.hpp>
 #include <charconv>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <type_traits>
 #include <vector>
 
 #include "mcp/message.h"
@@ -89,6 +91,8 @@ std::optional<json> number(const json& schema, const std::string& text, std::str
   T value{};
   const auto [stop, ec] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (ec != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
+  if constexpr (std::is_floating_point_v<T>)
+    if (!std::isfinite(value)) return std::nullopt;  // "inf" is none in JSON
   const auto low = schema.find("minimum"), high = schema.find("maximum");
   if (low != schema.end() && low->is_number() && json(value) < *low)
     return wrong = "at least " + low->dump(), std::nullopt;
@@ -102,16 +106,35 @@ std::size_t n_characters(const std::string& text) {
       std::ranges::count_if(text, [](unsigned char c) { return (c & 0xc0) != 0x80; }));
 }
 
+// Of the values that stand in `text` with commas between them, the one from `at` on, and where the
+// next one begins. A choice may have commas of its own: the longest that stands there counts.
+std::optional<json> one_of_several(const std::vector<Choice>& choices, const std::string& text,
+                                   std::size_t& at) {
+  std::size_t longest = 0;
+  for (const auto& one : choices)
+    longest = std::max({longest, shown(one.value).size(), one.title.size()});
+  std::optional<json> found;
+  const auto begin = std::min(text.find_first_not_of(" \n\t\r", at), text.size());
+  for (auto end = begin; end < text.size(); ++end) {
+    end = std::min(text.find(',', end), text.size());
+    const auto part = trimmed(text.substr(begin, end - begin));
+    if (part.size() > longest) break;
+    if (auto value = choice(choices, part)) found = std::move(value), at = end + 1;
+  }
+  return found;
+}
+
 std::optional<json> several(const json& schema, const std::string& text, std::string& wrong) {
   const auto choices = choices_of(schema.value("items", json::object()));
   json picked = json::array();
   for (std::size_t at = 0; at <= text.size() && !text.empty();) {
     const auto comma = std::min(text.find(',', at), text.size());
     const auto part = trimmed(text.substr(at, comma - at));
-    at = comma + 1;
-    if (part.empty()) continue;
-    const auto value = choices.empty() ? std::optional<json>(part) : choice(choices, part);
+    auto value = choices.empty() || part.empty() ? std::optional<json>(part)
+                                                 : one_of_several(choices, text, at);
     if (!value) return wrong = "no choice is called " + part, std::nullopt;
+    if (choices.empty() || part.empty()) at = comma + 1;
+    if (part.empty()) continue;
     if (std::ranges::find(picked, *value) == picked.end()) picked.push_back(*value);
   }
   const auto low = schema.find("minItems"), high = schema.find("maxItems");

@@ -60,6 +60,8 @@ TEST(Form, EveryKindOfFieldIsUnderstood) {
   EXPECT_EQ(field(R"({"type": "integer", "minimum": 1, "maximum": 9})", "0"), "cancel");
   EXPECT_EQ(field(R"({"type": "integer", "minimum": 1, "maximum": 9})", "9"), 9);
   EXPECT_EQ(field(R"({"type": "number"})", "4.5"), 4.5);
+  for (const char* none : {"inf", "-Infinity", "nan", "1e999"})
+    EXPECT_EQ(field(R"({"type": "number"})", none), "cancel") << none;
   EXPECT_EQ(field(R"({"type": "boolean"})", "Yes"), true);
   EXPECT_EQ(field(R"({"type": "boolean"})", "n"), false);
   EXPECT_EQ(field(R"({"type": "boolean"})", "maybe"), "cancel");
@@ -80,6 +82,17 @@ TEST(Form, EveryKindOfFieldIsUnderstood) {
             "cancel");
   EXPECT_EQ(field(R"({"type": "string", "minLength": 3})", "\xc3\xa9\xc3\xa9"), "cancel");
   EXPECT_EQ(field(R"({"type": "string", "maxLength": 2})", "\xc3\xa9\xc3\xa9"), "\xc3\xa9\xc3\xa9");
+}
+
+TEST(Form, AChoiceMayHaveCommas) {
+  const char* const some =
+      R"({"type": "array", "items": {"anyOf": [{"const": 1, "title": "Yes, always"}, {"const": 2, "title": "yes"},
+                                    {"const": 3, "title": "No, never, not once"}, {"const": 4}]}})";
+  EXPECT_EQ(field(some, "Yes, always"), json::parse("[1]"));
+  EXPECT_EQ(field(some, "yes, 4, yes, always,"), json::parse("[2, 4, 1]"));
+  EXPECT_EQ(field(some, " ,no, never, not once ,Yes"), json::parse("[3, 2]"));
+  EXPECT_EQ(field(some, "yes, sometimes"), "cancel");
+  EXPECT_EQ(field(some, "no, never"), "cancel");
 }
 
 TEST(Form, BoundsAreTheSchemas) {
