@@ -8,27 +8,13 @@
 
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
+#include "daemon/session/title.h"
 #include "daemon/turn/shorten.h"
-#include "daemon/utf8.h"
 
 namespace lares::daemon {
-namespace {
-
-constexpr std::size_t kTitleBytesMax = 80;
-
-std::string first_line(const std::string& text) {
-  const auto begin = text.find_first_not_of(" \t\r\n");
-  if (begin == std::string::npos) return "";
-  const auto end = text.find_first_of("\r\n", begin);
-  return std::string(
-      utf8_prefix(std::string_view(text).substr(begin, end - begin), kTitleBytesMax));
-}
-
-}  // namespace
-
 asio::awaitable<Reply<>> Session::set_title(std::string title) {
   const auto self = shared_from_this();
-  const std::string line = first_line(title);
+  const std::string line = title_of(title);
   if (line.empty())
     co_return tl::unexpected(refusal(
         protocol::Code::invalid_params,
@@ -111,7 +97,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
     co_return tl::unexpected(std::move(full));
   }
   if (info_.title.empty()) {
-    info_.title = first_line(prompt.content);
+    info_.title = title_of(prompt.content);
     fact(protocol::SessionUpdated{.title = info_.title});
   }
   fact(protocol::PromptAccepted{

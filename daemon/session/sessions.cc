@@ -13,6 +13,7 @@
 #include "daemon/session/on_disk.h"
 #include "daemon/session/session_settings.h"
 #include "daemon/session/summary.h"
+#include "daemon/session/title.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/turn/answer_schema.h"
 
@@ -131,7 +132,7 @@ asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
 
 Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request,
                                                protocol::SessionInfo info) {
-  info.title = request.title;
+  info.title = title_of(request.title);
   info.settings = filled(request.settings, world_.defaults);
   auto session = Session::create(world_, info);
   if (session) sessions_[info.session_id].session = *session;
@@ -168,7 +169,8 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
   protocol::SessionInfo info;
   info.session_id = fresh_session_id();
   info.root = from->info().root;
-  info.title = title.empty() ? from->info().title : std::move(title);
+  info.title = title_of(title);
+  if (info.title.empty()) info.title = from->info().title;
   info.settings = from->info().settings;
   auto session = Session::create(world_, info);
   if (!session) co_return session;

@@ -270,6 +270,15 @@ class RewindTest(DaemonCase):
         events = [e["method"] for e in c.call("session/history", sessionId=s)["events"]]
         self.assertLess(events.index("session/rewound"), len(events) - events[::-1].index("turn/started"))
 
+    def test_a_title_is_one_short_line_wherever_it_comes_from(self):
+        c = self.start("hm</think>One.")
+        long = "\n  so " + "long " * 30_000 + "\nand more"
+        s = c.call("session/create", root=self.root, title=long)
+        fork = c.call("session/fork", sessionId=s["sessionId"], title=long)
+        for made in (s, fork):
+            self.assertRegex(made["title"], r"\Aso [long ]{0,77}\Z")
+        self.assertEqual(c.call("session/fork", sessionId=s["sessionId"], title=" \n")["title"], s["title"])
+
     def test_a_fork_knows_what_the_other_knew(self):
         c = self.start("hm</think>One.", "hm</think>Two.", "hm</think>Fork.")
         s = self.session(c, temperature=0.25)
