@@ -21,6 +21,8 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdLength = 12;
+// A shorter beginning of an id names none: it is rather a number that slipped into its place.
+constexpr std::size_t kIdBeginningMin = 4;
 constexpr std::size_t kIdShownMax = 64;  // characters of what is asked for and may be no id
 // Crockford's: none is mistaken for another
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -187,7 +189,9 @@ asio::awaitable<Reply<std::shared_ptr<Session>>> Sessions::fork(std::shared_ptr<
 
 Reply<Sessions::Map::const_iterator> Sessions::named(const std::string& id) const {
   const auto first = sessions_.lower_bound(id);
-  if (id.empty() || first == sessions_.end() || !first->first.starts_with(id)) {
+  const bool named = first != sessions_.end() && first->first.starts_with(id) &&
+                     (first->first == id || id.size() >= kIdBeginningMin);
+  if (!named) {
     return tl::unexpected(refusal(
         protocol::Code::not_found,
         fmt::format("there is no session {:.{}}; `lares sessions --all --closed` lists them", id,

@@ -95,6 +95,14 @@ class NamesTest(BoundsCase):
         self.assertTrue(message.startswith("there is no session é"), message[:100])
         self.assertLess(len(message), 200)
 
+    def test_a_beginning_of_an_id_has_four_letters(self):
+        c = self.begin("hm</think>Yes.")
+        s = c.call("session/create", root=self.root)["sessionId"]
+        self.assertEqual(c.call("session/get", sessionId=s[:4])["sessionId"], s)
+        for n in (0, 1, 3):  # such as a turn's number in its place
+            with self.assertRaisesRegex(Refused, f"^there is no session {s[:n]};"):
+                c.call("session/get", sessionId=s[:n])
+
 
 class ClosedSessionsTest(BoundsCase):
     def test_a_closed_session_leaves_the_memory_and_can_be_read(self):
