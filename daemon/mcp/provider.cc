@@ -11,9 +11,9 @@
 #include "daemon/mcp/turn_watch.h"
 #include "daemon/on_disk_pool.h"
 #include "daemon/repository.h"
+#include "daemon/session/title.h"
 #include "daemon/session/worktrees.h"
 #include "daemon/shown/asked_call.h"
-#include "daemon/shown/change_set.h"
 #include "daemon/shown/change_set.h"
 #include "daemon/state_dir.h"
 #include "daemon/utf8.h"
@@ -195,17 +195,27 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
             "which repository this is about was not said; give root, or start `lares mcp` in it"};
     co_return tl::unexpected(error);
   }
+  if (prompt.size() > protocol::kPromptBytesMax) {
+    const protocol::Error error{.code = protocol::Code::invalid_params,
+                                .message = fmt::format("what is to be done is longer than {} bytes",
+                                                       protocol::kPromptBytesMax),
+                                .hint = "put it into a file of the repository and name that"};
+    co_return tl::unexpected(error);
+  }
   protocol::SessionCreate request;
   request.root = std::move(root);
   request.settings.mode = mode;
   request.settings.unattended = call.can_be_asked("elicitation") ? "wait" : "skip";
   Turn turn;
+  Sessions::InWorktree own;
   if (worktree) {
-    request.title = prompt.substr(0, prompt.find('\n'));  // its branch is called by it
-    auto making = sessions_.create_in_worktree(std::move(request));
+    request.title = title_of(prompt);  // its branch is called by it
+    std::function<bool()> given_up = [&call] { return call.cancelled(); };
+    auto making = sessions_.create_in_worktree(std::move(request), std::move(given_up));
     auto made = co_await std::move(making);
     if (!made) co_return tl::unexpected(made.error());
-    turn.session = made->session, turn.branch = made->worktree.branch;
+    own = std::move(*made);
+    turn.session = own.session, turn.branch = own.worktree.branch;
   } else {
     auto made = sessions_.create(request);
     if (!made) co_return tl::unexpected(made.error());
@@ -221,7 +231,12 @@ asio::awaitable<Reply<McpProvider::Turn>> McpProvider::begin(Call& call, std::st
   auto sending = turn.session->send(std::move(send));
   const auto sent = co_await std::move(sending);
   if (!sent) {
-    turn.session->close();
+    if (own.session) {
+      auto taking_back = sessions_.take_back(std::move(own));
+      co_await std::move(taking_back);
+    } else {
+      turn.session->close();
+    }
     co_return tl::unexpected(sent.error());
   }
   turn.id = sent->turn_id;

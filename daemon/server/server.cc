@@ -380,7 +380,11 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     WorktreeCreate request;
     if (!read(request)) co_return bad();
     if (request.worktree) {
-      auto creating = sessions_.create_in_worktree(request.create);
+      // Nobody would know of it: not even the command that Ctrl-C ended meanwhile
+      std::function<bool()> given_up = [there = from.shared_from_this()] {
+        return there->closed();
+      };
+      auto creating = sessions_.create_in_worktree(request.create, std::move(given_up));
       const auto made = co_await std::move(creating);
       if (!made) co_return tl::unexpected(made.error());
       co_return ok(WorktreeCreated{made->session->info(), made->worktree.worktree_of,

@@ -111,7 +111,7 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
 }
 
 asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
-    protocol::SessionCreate request) {
+    protocol::SessionCreate request, std::function<bool()> given_up) {
   if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
     co_return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
   }
@@ -123,13 +123,27 @@ asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
   auto made = co_await std::move(making);
   if (!made) co_return tl::unexpected(made.error());
   protocol::SessionInfo info{.session_id = made->session_id, .root = made->root};
-  auto session = make(request, std::move(info));
+  auto session = given_up && given_up()
+                     ? Reply<std::shared_ptr<Session>>(tl::unexpected(
+                           refusal(protocol::Code::internal, "whoever asked for it has left")))
+                     : make(request, std::move(info));
   if (!session) {
+    world_.log->event("worktree_taken_back",
+                      {{"session", made->session_id}, {"why", session.error().message}});
     auto removing = world_.worktrees->remove(*made, /*branch=*/true, /*force=*/true);
     (void)co_await std::move(removing);
     co_return tl::unexpected(session.error());
   }
   co_return InWorktree{*session, std::move(*made)};
+}
+
+asio::awaitable<void> Sessions::take_back(InWorktree made) {
+  const std::string id = made.session->info().session_id;
+  made.session->close();
+  co_await made.session->ended();
+  auto removing = world_.worktrees->remove(made.worktree, /*branch=*/true, /*force=*/true);
+  if (const auto removed = co_await std::move(removing); !removed)
+    world_.log->event("worktree_stays", {{"session", id}, {"why", removed.error().message}});
 }
 
 Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request,

@@ -54,7 +54,11 @@ class Sessions {
     std::shared_ptr<Session> session;
     WorktreeRecord worktree;  // made for it
   };
-  asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request);
+  // Where `given_up` says when it is made that nobody waits for it any more, it goes again.
+  asio::awaitable<Reply<InWorktree>> create_in_worktree(protocol::SessionCreate request,
+                                                        std::function<bool()> given_up = nullptr);
+  // Closes the session and removes its worktree and branch: nothing was done there yet.
+  asio::awaitable<void> take_back(InWorktree made);
   asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from,
                                                         std::int64_t before_turn,
                                                         std::int64_t after_step, std::string title);

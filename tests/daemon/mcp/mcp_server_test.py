@@ -138,6 +138,20 @@ class McpServerTest(CliCase):
             self.assertEqual((session["root"], session["settings"]["mode"]), (self.root, "ask"))
             native.close()
 
+    def test_a_task_that_cannot_begin_leaves_no_worktree(self):
+        for command in (["init", "-q", "-b", "main"], ["-c", "user.name=T", "-c", "user.email=t@example.org", "commit", "-q", "--allow-empty", "-m", "first"]):
+            cli_case.subprocess.run(["git", "-C", self.root, *command], check=True)
+        self.start(THINK + "Done.")
+        c, native = self.client(), Client(self.socket)
+        self.addCleanup(native.close)
+        result = c.tool("run_task", prompt="x" * 5_000_000, worktree=True)
+        self.assertTrue(result["isError"])
+        self.assertRegex(self.text(result), "is longer than [0-9]+ bytes; put it into a file of the repository and name that")
+        self.assertEqual(native.call("worktree/list").get("worktrees", []), [])
+        self.assertEqual(native.call("session/list", closed=True)["sessions"], [])
+        session = c.tool("run_task", prompt="\n" + "tidy up " * 10_000, worktree=True)["structuredContent"]["session"]
+        self.assertRegex(native.call("session/get", sessionId=session)["title"], r"\Atidy up [a-z ]{0,72}\Z")
+
     def test_an_argument_that_is_null_or_empty_is_left_out(self):
         self.start(THINK + "In a.txt.", THINK + "Done.")
         c = self.client()

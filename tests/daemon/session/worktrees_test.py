@@ -201,6 +201,20 @@ class WorktreesTest(unittest.TestCase):
             self.assertEqual(refused.exception.kind, "denied", method)
         self.assertEqual(len(observer.call("worktree/list", root=self.root)["worktrees"]), 1)
 
+    def test_one_whose_maker_left_meanwhile_goes_again(self):
+        self.start()
+        c, leaving = self.client(), Client(self.socket)
+        leaving.send("session/create", root=self.root, title="Left", worktree=True)
+        leaving.close()
+        deadline = time.monotonic() + 60
+        while "worktree_taken_back " not in self.daemon.last_said():
+            self.assertLess(time.monotonic(), deadline, "it stays")
+            time.sleep(0.02)
+        while self.git("branch", "--list", "lares/*") or c.call("worktree/list").get("worktrees"):
+            self.assertLess(time.monotonic(), deadline, "its branch stays, or what is known of it")
+            time.sleep(0.02)
+        self.assertEqual(c.call("session/list", closed=True)["sessions"], [])
+
     # ---- working in it, and bringing it back
 
     def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
