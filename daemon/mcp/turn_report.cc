@@ -94,7 +94,7 @@ std::vector<ChangedFile> files_of(const shown::Changes& changes) {
   for (const auto& path : changes.net()) {
     ChangedFile file{path, "", 0, 0};
     for (const auto& change : changes.of(path)) {
-      file.diff += change.diff;
+      file.diff += shown::as_patch(change);
       count_lines(change.diff, file.n_added, file.n_deleted);
     }
     files.push_back(std::move(file));

@@ -1,6 +1,11 @@
 #include "daemon/shown/changes.h"
 
 #include <algorithm>
+#include <optional>
+
+#include "tools/file_patch.h"
+#include "tools/text.h"
+#include "tools/tool.h"
 
 namespace lares::shown {
 
@@ -35,6 +40,18 @@ std::vector<daemon::protocol::FileChange> Changes::of(const std::string& path) c
       kept.erase(same, kept.end());
   }
   return kept;
+}
+
+std::string as_patch(const daemon::protocol::FileChange& change) {
+  static const std::string kEmpty = tools::blob_sha("");
+  const auto mode = [](const std::string& content) {
+    return content == tools::kNoFile ? std::nullopt : std::optional(tools::kPlainFile);
+  };
+  const auto empty = [](const std::string& content) {
+    return content == tools::kNoFile || content == kEmpty;
+  };
+  if (change.diff.empty() && !(empty(change.before) && empty(change.after))) return "";
+  return tools::file_patch(change.path, change.diff, mode(change.before), mode(change.after));
 }
 
 }  // namespace lares::shown

@@ -32,4 +32,7 @@ class Changes {
   bool complete_ = true;
 };
 
+// As a part of a patch that `git apply` takes; "" where there is no text to show.
+std::string as_patch(const daemon::protocol::FileChange& change);
+
 }  // namespace lares::shown

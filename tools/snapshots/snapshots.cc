@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "tools/file_patch.h"
 #include "tools/snapshots/kept_out.h"
 #include "tools/snapshots/merge.h"
 #include "tools/snapshots/restore.h"
@@ -151,6 +152,23 @@ struct Snapshots::State {
     return file->mode ? store.blob(file->oid) : SnapshotResult<std::string>("");
   }
 
+  // Of one type, or none: mode 0. "" where one is binary.
+  SnapshotResult<std::string> patch(const std::string& path, const TreeEntry& before,
+                                    const TreeEntry& after, std::size_t bytes_max) {
+    const auto mode = [](const TreeEntry& file) {
+      return file.mode ? std::optional(file.mode) : std::nullopt;
+    };
+    const std::string head = file_patch(path, "", mode(before), mode(after));
+    if (before.mode && after.mode && git_oid_equal(&before.oid, &after.oid)) return head;
+    const auto was = before.mode ? store.blob(before.oid) : SnapshotResult<std::string>("");
+    const auto is = after.mode ? store.blob(after.oid) : SnapshotResult<std::string>("");
+    if (!was) return was;
+    if (!is) return is;
+    if (is_binary(*was) || is_binary(*is)) return "";
+    auto diff = unified_diff(path, *was, *is, bytes_max - std::min(bytes_max, head.size()));
+    return file_patch(path, std::move(diff), mode(before), mode(after));
+  }
+
   // The deltas of one target: what is not among the files now may lie there all the same, ignored
   // since then, and is `missing`.
   SnapshotResult<> find_deltas(const SnapshotScan& now, const Selected& selected,
@@ -248,11 +266,18 @@ SnapshotResult<std::string> Snapshots::diff(std::string_view from, std::string_v
   if (!lock) return tl::unexpected(lock.error());
   const auto trees = state_->trees_of(*lock, from, to);
   if (!trees) return tl::unexpected(trees.error());
-  const auto before = state_->text_of(trees->first, path),
-             after = state_->text_of(trees->second, path);
-  if (!before) return before;
-  if (!after) return after;
-  return unified_diff(path, *before, *after, bytes_max);
+  const auto before = find_in_tree(state_->store, trees->first, path),
+             after = find_in_tree(state_->store, trees->second, path);
+  if (!before) return tl::unexpected(before.error());
+  if (!after) return tl::unexpected(after.error());
+  constexpr unsigned kType = 0170000;
+  if (before->mode == 0 || after->mode == 0 || (before->mode & kType) == (after->mode & kType))
+    return state_->patch(path, *before, *after, bytes_max);
+  auto out = state_->patch(path, *before, {}, bytes_max);  // as git has a file made a link
+  if (!out || out->size() >= bytes_max) return out;
+  const auto rest = state_->patch(path, {}, *after, bytes_max - out->size());
+  if (!rest) return rest;
+  return *out + *rest;
 }
 
 SnapshotResult<std::string> Snapshots::text(std::string_view id, const std::string& path) {

@@ -63,8 +63,9 @@ void print_diff(const shown::Changes& changes) {
   const bool person = ::isatty(STDOUT_FILENO) == 1;
   for (const auto& path : changes.net()) {
     for (const auto& change : changes.of(path)) {
-      if (change.diff.empty()) screen.line("changed " + one_line(path));
-      std::string_view rest = change.diff;
+      const std::string patch = shown::as_patch(change);
+      if (patch.empty()) screen.line("changed " + one_line(path));
+      std::string_view rest = patch;
       while (!rest.empty()) {
         const std::size_t end = std::min(rest.find('\n'), rest.size());
         const std::string_view line = rest.substr(0, end);

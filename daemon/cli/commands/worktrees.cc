@@ -138,15 +138,16 @@ std::string applied_text(const protocol::WorktreeApplyResult& done,
 
 void print_patch(std::string_view diff, int fd, const Terminal& terminal) {
   Screen screen(fd, terminal);
+  const bool person = ::isatty(fd) == 1;  // else `git apply` may read it: as it is
   while (!diff.empty()) {
     const std::size_t end = std::min(diff.find('\n'), diff.size());
-    const std::string line = exact(diff.substr(0, end));
+    const std::string_view line = diff.substr(0, end);
     const Style style = line.starts_with("+++") || line.starts_with("---") ? Style::bold
                         : line.starts_with('+')                            ? Style::green
                         : line.starts_with('-')                            ? Style::red
                         : line.starts_with("@@")                           ? Style::cyan
                                                                            : Style::plain;
-    screen.line(terminal.paint(style, line));
+    screen.line(person ? terminal.paint(style, exact(line)) : std::string(line));
     diff.remove_prefix(std::min(end + 1, diff.size()));
   }
 }

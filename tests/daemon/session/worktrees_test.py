@@ -232,6 +232,41 @@ class WorktreesTest(unittest.TestCase):
             self.assertEqual(sorted(x["path"] for x in done["notBrought"]), ["a.txt", "exp/"])
         self.assertEqual((self.read("a.txt"), self.read("exp/new.py")), ("uncommitted\n", "untracked work\n"))
 
+    def test_its_patch_is_one_that_git_applies(self):
+        self.write("run.sh", "#!/bin/sh\n")
+        self.write("gone.sh", "tab\there\n")
+        self.write("dos.txt", "one\r\ntwo\r\n")
+        os.chmod(os.path.join(self.root, "gone.sh"), 0o755)
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "more")
+        self.start(bash("printf '\\tx\\n' >> b.txt; sed -i s/two/2/ dos.txt; rm gone.sh a.txt; chmod +x run.sh; mkdir 'n w'; echo new > 'n w/é.txt'; : > empty;"
+                        " printf 'x\\n' > tool; chmod +x tool; ln -s b.txt link; rm .gitignore; ln -s b.txt .gitignore"), THINK + "Done.")
+        self.assertEqual(self.lares("run", "--worktree", "Change")[0], 0)
+        made = json.loads(self.lares("worktrees", "--json")[1])["worktrees"][0]["root"]
+        # Whole lines of bytes: what was between them is as it was
+        patch = subprocess.run([LARES, "apply", "--diff"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60).stdout
+        self.assertIn(b"+\tx\n", patch)
+        self.assertIn(b"-two\r\n+2\r\n", patch)
+        file = os.path.join(self.home, "patch")
+        with open(file, "wb") as f:
+            f.write(patch)
+
+        def tree(root):
+            """What is in it: links, modes and bytes."""
+            found = {}
+            for path in pathlib.Path(root).rglob("*"):
+                name = str(path.relative_to(root))
+                if name.split("/")[0] == ".git" or path.is_dir():
+                    continue
+                found[name] = os.readlink(path) if path.is_symlink() else (os.stat(path).st_mode & 0o100, path.read_bytes())
+            return found
+
+        before = tree(self.root)
+        self.git("apply", file)
+        self.assertEqual(tree(self.root), tree(made))
+        self.git("apply", "--reverse", file)
+        self.assertEqual(tree(self.root), before)
+
     def test_run_works_there_and_apply_brings_it_back(self):
         self.start(bash("sed -i s/seven/SEVEN/ a.txt; echo c > c.txt; rm b.txt"), THINK + "Done.")
         before = self.mine()

@@ -1,0 +1,17 @@
+// A file's diff as a part of a patch, which says besides whether there was a file, is one, and of
+// what mode: without, `git apply` leaves what was removed behind, empty.
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace lares::tools {
+
+inline constexpr unsigned kPlainFile = 0100644;  // git's modes; 0100755, 0120000 a symbolic link
+
+// `diff` is unified_diff()'s (text.h) of `path`, empty where the contents are equal; nullopt: there
+// is no file. Nothing but `diff` itself where the mode stays; both modes are of the same type.
+std::string file_patch(const std::string& path, std::string diff,
+                       std::optional<unsigned> mode_before, std::optional<unsigned> mode_after);
+
+}  // namespace lares::tools
