@@ -37,7 +37,10 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     if (!request) co_return tl::unexpected(request.error());
     const auto resolved = repository_root(request->root);
     // One that is gone still has worktrees
-    auto listing = worktrees_.all(resolved ? resolved->root : request->root);
+    std::string root = resolved ? resolved->root : request->root;
+    auto finding_own = worktrees_.find(root);
+    if (const auto own = co_await std::move(finding_own)) root = own->worktree_of;
+    auto listing = worktrees_.all(std::move(root));
     const auto records = co_await std::move(listing);
     WorktreeListResult result;
     for (const WorktreeRecord& record : records) {

@@ -77,7 +77,7 @@ int remove(const std::vector<std::string>& ids, bool branch, bool force, DaemonO
   return status;
 }
 
-// The newest of this repository, unless one is named.
+// The one that one is in, or else the newest of this repository, unless one is named.
 Result<std::string> which(Link& link, const std::string& id) {
   if (!id.empty()) return id;
   const auto top = repository_root("");
@@ -86,6 +86,8 @@ Result<std::string> which(Link& link, const std::string& id) {
   request.root = *top;
   const auto listed = link.call<protocol::WorktreeListResult>(request);
   if (!listed) return tl::unexpected(listed.error());
+  for (const auto& worktree : listed->worktrees)  // the one that one is in, before the newest
+    if (worktree.root == *top) return worktree.session_id;
   for (const auto& worktree : listed->worktrees)
     if (!worktree.gone) return worktree.session_id;
   return tl::unexpected(Error{fmt::format(

@@ -267,6 +267,17 @@ class WorktreesTest(unittest.TestCase):
         self.git("apply", "--reverse", file)
         self.assertEqual(tree(self.root), before)
 
+    def test_in_a_worktree_the_one_that_is_meant_is_that_one(self):
+        self.start(bash("echo one > b.txt"), THINK + "Done.", bash("echo two > b.txt"), THINK + "Done.")
+        for prompt in ("First", "Second"):
+            self.assertEqual(self.lares("run", "--worktree", prompt)[0], 0)
+        second, first = json.loads(self.lares("worktrees", "--json")[1])["worktrees"]
+        for one in (first, second):
+            p = subprocess.run([LARES, "apply", "--diff"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            self.assertIn(b"+one" if one is first else b"+two", p.stdout, p.stderr)
+            p = subprocess.run([LARES, "worktrees", "--json"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
+            self.assertEqual([w["sessionId"] for w in json.loads(p.stdout)["worktrees"]], [second["sessionId"], first["sessionId"]])
+
     def test_run_works_there_and_apply_brings_it_back(self):
         self.start(bash("sed -i s/seven/SEVEN/ a.txt; echo c > c.txt; rm b.txt"), THINK + "Done.")
         before = self.mine()
