@@ -103,7 +103,16 @@ Result<> Follower::reconnect() {
   }
   if (!daemon_.json) view_.note(Style::yellow, "lost the connection to the daemon; reconnecting");
   lost_ = false;
-  if (auto reached = reach_daemon(); !reached) return reached;
+  if (works()) {
+    if (auto reached = reach_daemon(); !reached) return reached;
+  } else if (const auto there = rejoin(link_, daemon_); !there) {
+    if (there.error().kind != Error::Kind::absent) return tl::unexpected(there.error());
+    return tl::unexpected(
+        Error{fmt::format("follow session {0}: the daemon was ended, and no turn ran in it; `lares "
+                          "attach --follow {0}` follows it when one runs again",
+                          session_.session_id),
+              Error::Kind::absent});
+  }
   auto again = go_on();
   if (!again && again.error().kind == Error::Kind::disconnected) {
     lost_ = true;
@@ -182,7 +191,9 @@ void Follower::notified(const Happening& h) {
   });
   if (!daemon_.json) shown(h);
   on<protocol::TurnEnded>(h.message, [&](const auto& x) {
-    if (ours(x.turn_id)) ended(x);
+    if (!ours(x.turn_id)) return;
+    reconnects_ = 0;
+    ended(x);
   });
 }
 

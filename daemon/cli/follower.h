@@ -31,6 +31,8 @@ class Follower {
   virtual Result<> go_on() = 0;
   // Whether a notification is about a turn that is followed.
   virtual bool ours(std::int64_t turn_id) const = 0;
+  // Whether a turn of it runs, or is to run: then a daemon that died is started again.
+  virtual bool works() const { return true; }
   // Ctrl-C or SIGTERM.
   virtual void interrupt() = 0;
   // Of every notification, before anything is shown of it.
@@ -75,7 +77,7 @@ class Follower {
   std::string question_id_;
   protocol::Item asking_;  // the call that asks for permission
   bool question_open_ = false, lost_ = false;
-  int reconnects_ = 0;
+  int reconnects_ = 0;  // in a turn
   std::optional<int> exit_;
 };
 

@@ -60,7 +60,7 @@ class Attachment final : public Follower {
                             "shows the last one, --follow waits for the next",
                             session_.session_id, session_.session_id)});
     }
-    first_turn_ = session_.turn_id;
+    first_turn_ = session_.turn_id, works_ = first_turn_ != 0;
     last_seq_ = session_.last_seq;
     if (first_turn_ != 0) {
       const auto before = before_turn(link_, session_);
@@ -93,9 +93,11 @@ class Attachment final : public Follower {
 
   bool ours(std::int64_t turn_id) const override { return turn_id != 0 && turn_id >= first_turn_; }
 
+  bool works() const override { return works_; }
+
   void noticed(const protocol::Message& message) override {
     if (message.method == protocol::TurnStarted::kNotification) {
-      changes_ = {};
+      changes_ = {}, works_ = true;
     } else if (message.method == protocol::SessionClosed::kNotification) {
       if (!daemon_.json) view_.note(Style::yellow, "the session was closed");
       leave(kExitFinished);
@@ -119,6 +121,7 @@ class Attachment final : public Follower {
 
   void ended(const protocol::TurnEnded& ended) override {
     if (!keeps_on_) return conclude(ended);
+    works_ = false;
     view_.hide_status();
     sum_up(ended);
     view_.turn_ended();
@@ -128,6 +131,7 @@ class Attachment final : public Follower {
   WhichRunning& which_;
   const bool keeps_on_;
   std::int64_t first_turn_ = 0;
+  bool works_ = false;  // a turn runs
 };
 
 // Waits for the end of a turn that was asked to stop.

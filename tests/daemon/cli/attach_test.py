@@ -165,6 +165,41 @@ class AttachTest(CliCase):
         p.communicate(timeout=60)
         self.assertEqual(out, [b"Two.\n", b"Three.\n"])
 
+    def following(self):
+        """A session between two turns, and who follows it: the turn that it has shown says that it does."""
+        self.start(THINK + "One.", THINK + "Two.")
+        self.lares("run", "First.")
+        session = self.session()["sessionId"]
+        p = self.background("attach", "--follow", session)
+        self.assertIn(b"waiting for a turn", p.stderr.readline())
+        self.follows(p, session, "Two.")
+        return session, p
+
+    def follows(self, p, session, answer):
+        self.lares("run", "--session", session, "Go on.")
+        self.assertEqual(p.stdout.readline(), answer.encode() + b"\n")
+
+    def test_follow_starts_no_daemon_that_was_ended_while_nothing_ran(self):
+        session, p = self.following()
+        self.assertEqual(self.lares("shutdown")[0], 0)
+        _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn(f"lares: follow session {session}: the daemon was ended, and no turn ran in it; `lares attach --follow {session}`", err.decode())
+        self.assertIn("no daemon runs on", self.lares("status")[1])
+
+    def test_follow_outlives_as_many_daemons_as_there_are(self):
+        session, p = self.following()
+        for n in range(6):  # one more than may die in a turn
+            p.send_signal(signal.SIGSTOP)
+            self.daemon.stop()
+            self.start(THINK + f"Again {n}.")
+            p.send_signal(signal.SIGCONT)
+            while b"reconnected" not in (line := p.stderr.readline()):
+                self.assertTrue(line)
+            self.follows(p, session, f"Again {n}.")
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=60)
+
     def test_stop_ends_the_turn_and_leaves_the_session(self):
         self.start({"text": "one two", "gate": self.gate}, THINK + "Next.")
         p = self.background("run", "--json", "Go.")
