@@ -24,14 +24,21 @@ bool comes_in_time(int fd, std::chrono::milliseconds within) {
 PipedStdin read_piped(int fd, std::size_t bytes_max, std::chrono::milliseconds first_byte_within) {
   PipedStdin out;
   struct stat st {};
-  if (::fstat(fd, &st) != 0 || (!S_ISFIFO(st.st_mode) && !S_ISREG(st.st_mode))) return out;
-  if (S_ISFIFO(st.st_mode) && !comes_in_time(fd, first_byte_within)) {
+  if (::fstat(fd, &st) != 0) return out;
+  const bool may_be_open = S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode);
+  if (!may_be_open && !S_ISREG(st.st_mode)) return out;
+  if (may_be_open && !comes_in_time(fd, first_byte_within))
     out.silent = true;
-    return out;
-  }
+  else
+    out.text = read_to_end(fd, bytes_max);
+  return out;
+}
+
+std::string read_to_end(int fd, std::size_t bytes_max) {
+  std::string text;
   char block[65536];
-  while (out.text.size() <= bytes_max) {
-    const std::size_t room = std::min(sizeof block, bytes_max + 1 - out.text.size());
+  while (text.size() <= bytes_max) {
+    const std::size_t room = std::min(sizeof block, bytes_max + 1 - text.size());
     const ssize_t n = ::read(fd, block, room);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) {  // shared with a program that made it non-blocking
@@ -40,9 +47,9 @@ PipedStdin read_piped(int fd, std::size_t bytes_max, std::chrono::milliseconds f
       continue;
     }
     if (n <= 0) break;
-    out.text.append(block, static_cast<std::size_t>(n));
+    text.append(block, static_cast<std::size_t>(n));
   }
-  return out;
+  return text;
 }
 
 std::string with_stdin(std::string prompt, const std::string& text) {

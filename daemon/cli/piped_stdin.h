@@ -15,9 +15,13 @@ struct PipedStdin {
   std::string text;     // until its end, or one byte more than were asked for
   bool silent = false;  // a pipe from which nothing came in time, so it was left alone
 };
-// Of `fd`, where it is a pipe or a file; nothing of a terminal, a device or a socket.
+// Of `fd`, where it is a pipe, a socket, which some programs make a child's stdin, or a file;
+// nothing of a terminal or a device.
 PipedStdin read_piped(int fd, std::size_t bytes_max,
                       std::chrono::milliseconds first_byte_within = kFirstByteWithin);
+
+// Of `fd`, whatever it is, until its end, or one byte more than `bytes_max`.
+std::string read_to_end(int fd, std::size_t bytes_max);
 
 // The prompt with it: behind it, and marked, so that it is not taken for a part of the task.
 std::string with_stdin(std::string prompt, const std::string& text);

@@ -3,7 +3,6 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
 #include <string>
 #include <utility>
 
@@ -23,16 +22,6 @@ namespace lares::cli {
 namespace protocol = daemon::protocol;
 
 namespace {
-
-std::string read_stdin() {
-  std::string text;
-  char block[65536];
-  for (std::size_t n; (n = std::fread(block, 1, sizeof block, stdin)) > 0;) {
-    text.append(block, n);
-    if (text.size() > protocol::kPromptBytesMax) break;
-  }
-  return text;
-}
 
 std::string with_what_is_piped(std::string prompt, const char* name) {
   const PipedStdin piped = read_piped(STDIN_FILENO, protocol::kPromptBytesMax);
@@ -71,7 +60,7 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
       kExitStatusHelp);
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool all_of_it = prompt == "-";
-  if (all_of_it) prompt = read_stdin();
+  if (all_of_it) prompt = read_to_end(STDIN_FILENO, protocol::kPromptBytesMax);
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
     print_err("{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
               name, argument);

@@ -1,9 +1,12 @@
-"""`lares` in scripts: a stderr that nobody reads.
+"""`lares` in scripts: variables that are not set, pipes of every kind, a stderr that nobody reads, signals that are ignored.
 in_scripts_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+import fcntl
 import os
 import pathlib
+import socket
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
@@ -13,6 +16,43 @@ from cli_case import THINK, CliCase
 class InScriptsTest(CliCase):
     def run_with(self, *args, **how):
         return subprocess.run(self.command(*args), cwd=self.root, env=self.env(), timeout=60, **how)
+
+    # ---- what is piped in
+
+    def asked(self, stdin, *args, **how):
+        """What the model was asked, and how the command ended."""
+        p = self.run_with("ask", *args, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **how)
+        log = self.lares("log")[1] if p.returncode == 0 else ""
+        return p.returncode, log, p.stderr.decode()
+
+    def test_what_comes_through_a_socket_is_read(self):
+        self.start(THINK + "Because.")
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.sendall(b"the log says no\n")
+            ours.shutdown(socket.SHUT_WR)
+            status, log, err = self.asked(theirs, "Why?")
+        self.assertEqual(status, 0, err)
+        self.assertIn("the log says no", log)
+
+    def test_a_prompt_is_read_to_its_end_from_a_pipe_that_does_not_block(self):
+        self.start(THINK + "Because.")
+        read, write = os.pipe()
+        fcntl.fcntl(read, fcntl.F_SETFL, os.O_NONBLOCK)
+        os.write(write, b"first half, ")
+
+        def rest():  # when the first half has been taken
+            while int.from_bytes(fcntl.ioctl(read, 0x541B, b"\0\0\0\0"), "little"):  # FIONREAD
+                pass
+            os.write(write, b"second half")
+            os.close(write)
+        writer = threading.Thread(target=rest)
+        writer.start()
+        status, log, err = self.asked(read, "-")
+        writer.join()
+        os.close(read)
+        self.assertEqual(status, 0, err)
+        self.assertIn("first half, second half", log)
 
     # ---- a stderr that nobody reads
 
@@ -36,6 +76,7 @@ class InScriptsTest(CliCase):
         sources = [p for p in cli.rglob("*") if p.suffix in (".cc", ".h")]
         self.assertGreater(len(sources), 50)
         self.assertEqual([str(p) for p in sources if "fmt::print(" in p.read_text(encoding="utf-8")], [])  # terminal/print.h has others
+
 
 
 if __name__ == "__main__":
