@@ -68,7 +68,7 @@ struct Link::State {
   };
 
   asio::io_context io;
-  asio::signal_set signals{io, SIGINT, SIGTERM, SIGHUP};
+  asio::signal_set signals{io};
   asio::signal_set resizes{io, SIGWINCH};
   asio::signal_set jobs{io};
   asio::steady_timer timer{io};
@@ -79,6 +79,14 @@ struct Link::State {
   std::shared_ptr<Connection> connection;
   std::deque<Happening> happened;
   std::int64_t last_id = 0;
+
+  // One that is ignored stays so: nohup means a hangup, a shell that waits for no job means Ctrl-C.
+  void heed(int signal) {
+    struct sigaction now {};
+    boost::system::error_code ignored;
+    if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler != SIG_IGN)
+      signals.add(signal, ignored);
+  }
 
   void watch_signals() {
     signals.async_wait([this](const boost::system::error_code& ec, int signal) {
@@ -170,6 +178,7 @@ struct Link::State {
 
 Link::Link() : state_(std::make_unique<State>()) {
   std::signal(SIGPIPE, SIG_IGN);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) state_->heed(signal);
   state_->watch_signals();
   state_->watch_resizes();
 }

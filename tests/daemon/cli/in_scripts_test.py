@@ -1,8 +1,10 @@
 """`lares` in scripts: variables that are not set, pipes of every kind, a stderr that nobody reads, signals that are ignored.
 in_scripts_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import fcntl
+import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
@@ -76,6 +78,22 @@ class InScriptsTest(CliCase):
         sources = [p for p in cli.rglob("*") if p.suffix in (".cc", ".h")]
         self.assertGreater(len(sources), 50)
         self.assertEqual([str(p) for p in sources if "fmt::print(" in p.read_text(encoding="utf-8")], [])  # terminal/print.h has others
+
+    # ---- signals that are ignored
+
+    def test_what_nohup_starts_outlives_the_hangup(self):
+        gate = os.path.join(self.home, "gate")
+        os.mkfifo(gate)
+        self.start({"text": THINK + "Done.", "gate": gate})
+        p = subprocess.Popen(["nohup", *self.command("run", "--json", "Go.")], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.addCleanup(p.kill)
+        self.until(p, "turn/started")
+        p.send_signal(signal.SIGHUP)
+        with open(gate, "w", encoding="utf-8") as f:
+            f.write("x")
+        out, err = p.communicate(timeout=60)
+        self.assertEqual((p.returncode, json.loads(out.splitlines()[-1])["answer"]), (0, "Done."), err)
 
 
 
