@@ -64,26 +64,34 @@ Result<daemon::Settings> user_settings() {
 Result<> DaemonOptions::resolve() {
   const auto settings = user_settings();
   if (!settings) return tl::unexpected(settings.error());
-  return resolve(*settings);
+  return resolve(*settings, /*starts_daemon=*/true);
+}
+
+Result<> DaemonOptions::resolve_to_reach() {
+  const auto settings = user_settings();
+  if (!settings) return tl::unexpected(settings.error());
+  return resolve(*settings, /*starts_daemon=*/false);
 }
 
 Result<> DaemonOptions::resolve_what_is_sound() {
   const auto settings = daemon::Settings::load_sound();
   for (const auto& fault : settings.faults()) faults.push_back(fault.line);
-  return resolve(settings);
+  return resolve(settings, /*starts_daemon=*/false);
 }
 
-Result<> DaemonOptions::resolve(const daemon::Settings& settings) {
+Result<> DaemonOptions::resolve(const daemon::Settings& settings, bool starts_daemon) {
   for (const auto& warning : settings.warnings()) print_err("lares: {}\n", printable(warning));
   if (socket.empty()) socket = settings.text("socket").value_or("");
   if (state_dir.empty()) state_dir = settings.text("state_dir").value_or("");
   auto path = daemon::socket_path(socket);
   if (!path) return tl::unexpected(Error{path.error()});
   auto state = daemon::state_dir(state_dir);
-  if (!state) return tl::unexpected(Error{state.error()});
+  if (!state && (starts_daemon || !state_dir.empty())) return tl::unexpected(Error{state.error()});
+  if (!state) state.emplace();
   // The daemon starts in another directory, so what it is told is absolute.
   std::error_code ec;
   for (std::string* p : {&*path, &*state}) {
+    if (p->empty()) continue;
     const fs::path absolute = fs::absolute(*p, ec);
     if (ec)
       return tl::unexpected(Error{fmt::format("find the current directory: {}", ec.message())});

@@ -26,12 +26,14 @@ struct DaemonOptions : DaemonAddress {  // once resolve()d
 
   void add_to(CLI::App& app, bool starts_daemon, bool prints_json = true);
   Result<> resolve();
-  // For what mends, or is wanted whatever the settings say: what makes no sense in them is left
-  // out, and in `faults`.
+  // For what starts no daemon: where the state directory cannot be found, it stays empty.
+  Result<> resolve_to_reach();
+  // The same for what mends, or is wanted whatever the settings say: what makes no sense in them is
+  // left out, and in `faults`.
   Result<> resolve_what_is_sound();
 
  private:
-  Result<> resolve(const daemon::Settings& settings);
+  Result<> resolve(const daemon::Settings& settings, bool starts_daemon);
 };
 
 struct TurnOptions {

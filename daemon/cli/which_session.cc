@@ -68,7 +68,7 @@ void WhichRunning::add_to(CLI::App& app) {
 }
 
 Result<protocol::SessionInfo> WhichRunning::find(Link& link) {
-  if (auto usable = daemon.resolve(); !usable) return tl::unexpected(usable.error());
+  if (auto usable = daemon.resolve_to_reach(); !usable) return tl::unexpected(usable.error());
   const auto there = link.connect(daemon.socket);
   if (!there && there.error().kind == Error::Kind::absent)
     return tl::unexpected(Error{

@@ -21,6 +21,7 @@
 #include <system_error>
 #include <vector>
 
+#include "daemon/protocol/socket_path.h"
 #include "daemon/state_dir.h"
 #include "tools/fd.h"
 
@@ -221,6 +222,11 @@ Result<Reached> reach(Link& link, const DaemonAddress& address,
   if (there) return Reached{std::move(*there), false};
   if (there.error().kind != Error::Kind::absent) return tl::unexpected(std::move(there.error()));
 
+  if (address.state_dir.empty()) {
+    const auto found = daemon::state_dir("");
+    return tl::unexpected(Error{
+        fmt::format("start the daemon: {}", found ? "it has no state directory" : found.error())});
+  }
   std::error_code ec;
   if (const auto made = daemon::make_state_dir(address.state_dir); !made)
     return tl::unexpected(Error{fmt::format("start the daemon: {}", made.error())});

@@ -11,8 +11,9 @@ namespace lares::cli {
 
 // Where the daemon is, and what one is started with where none runs.
 struct DaemonAddress {
-  std::string socket, state_dir;
-  std::string model;  // empty: the settings' or the default
+  std::string socket;
+  std::string state_dir;  // empty: it cannot be found, so none can be started
+  std::string model;      // empty: the settings' or the default
 };
 
 struct Reached {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "daemon/cli/commands/commands.h"
+#include "daemon/cli/commands/doctor_start.h"
 #include "daemon/cli/commands/doctor_work.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/options.h"
@@ -26,6 +27,7 @@
 #include "daemon/client/link.h"
 #include "daemon/protocol/listen_address.h"
 #include "daemon/protocol/nano_directory.h"
+#include "daemon/protocol/socket_path.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/settings.h"
 #include "daemon/shown/text.h"
@@ -142,6 +144,12 @@ void look_at_sandbox(int daemon_pid, std::vector<Finding>& out) {
 
 void look_at_places(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
+  if (daemon.state_dir.empty()) {
+    const auto found = daemon::state_dir("");
+    out.push_back({Kind::bad, "state",
+                   fmt::format("{}; until then no daemon starts", found ? "" : found.error())});
+    return;
+  }
   struct stat st {};
   const bool there = ::stat(daemon.state_dir.c_str(), &st) == 0;
   std::string above = daemon.state_dir;
@@ -218,8 +226,10 @@ int look_at_daemon(const DaemonOptions& daemon, std::vector<Finding>& out) {
   using Kind = Finding::Kind;
   Link link;
   if (const auto connected = link.connect(daemon.socket); !connected) {
-    out.push_back(
-        {Kind::note, "daemon", "none runs on " + daemon.socket + "; the first command starts it"});
+    if (connected.error().kind == Error::Kind::absent)
+      look_at_start(daemon, out);
+    else
+      out.push_back({Kind::bad, "daemon", connected.error().message});
     look_at_model_directory(out);
     look_at_listen("", out);
     return 0;

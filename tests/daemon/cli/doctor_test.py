@@ -3,8 +3,10 @@ import json
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
+import threading
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
@@ -33,6 +35,82 @@ class DoctorTest(CliCase):
         self.assertEqual((status, out), (1, ""))
         self.assertRegex(err, "others may look into it, .*; chmod 700 it")
         os.chmod(os.path.join(self.home, "state"), 0o700)
+
+    def daemon_told(self, **env):
+        """What doctor says of the daemon where none answers, and its status."""
+        p = subprocess.run(self.command("doctor", "--json"), cwd=self.root, env=dict(self.env(), **env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.PIPE, timeout=60)
+        report = json.loads(p.stdout)
+        self.assertEqual(p.returncode, 0 if report["ok"] else 1, p.stderr)
+        return {f["about"]: (f["kind"], f["text"]) for f in report["findings"] if f["about"] in ("daemon", "state")}
+
+    def test_doctor_says_why_no_daemon_can_be_reached_or_started(self):
+        folder = os.path.dirname(self.socket)
+        os.makedirs(folder, mode=0o700)
+        self.assertEqual(self.daemon_told()["daemon"][0], "note")
+        with socket.socket(socket.AF_UNIX) as other:  # which hangs up on whoever comes
+            other.bind(self.socket)
+            other.listen()
+            other.settimeout(20)
+
+            def answer():
+                try:
+                    while True:
+                        connection, _ = other.accept()
+                        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                        connection.close()
+                except OSError:
+                    pass
+            answering = threading.Thread(target=answer, daemon=True)
+            answering.start()
+            kind, text = self.daemon_told()["daemon"]
+            self.assertEqual(kind, "bad")
+            self.assertRegex(text, f"^greet the daemon at {self.socket}: .*; if it is of another version or another program")
+            other.shutdown(socket.SHUT_RDWR)
+        os.unlink(self.socket)
+        with open(self.socket, "w", encoding="utf-8") as f:
+            f.write("precious\n")
+        kind, text = self.daemon_told()["daemon"]
+        self.assertEqual(kind, "bad")
+        self.assertRegex(text, f"^listen on {self.socket}: there is something else of that name; give another --socket")
+        os.unlink(self.socket)
+        os.chmod(folder, 0o777)
+        kind, text = self.daemon_told()["daemon"]
+        self.assertEqual(kind, "bad")
+        self.assertRegex(text, f"{folder} must be a directory of yours that nobody else can write to")
+        os.chmod(folder, 0o700)
+        with open(os.path.join(self.home, "file"), "w", encoding="utf-8"):
+            pass
+        kind, text = self.daemon_told(LARES_SOCKET=os.path.join(self.home, "file", "lares", "s"))["daemon"]
+        self.assertEqual(kind, "bad")
+        self.assertRegex(text, f"{self.home}/file/lares/s: Not a directory; .*, name another with --socket")
+        self.start()
+        kind, text = self.daemon_told(LARES_SOCKET=os.path.join(self.home, "elsewhere", "s"))["daemon"]
+        self.assertEqual(kind, "bad")
+        self.assertRegex(text, f"the one on {self.socket} has the state directory {self.state}; end it with `lares shutdown --socket {self.socket}`")
+        self.assertEqual(self.daemon_told()["daemon"][0], "ok")
+
+    def test_what_only_reaches_the_daemon_needs_no_state_directory(self):
+        self.start()
+
+        def homeless(*args):
+            env = {k: v for k, v in self.env().items() if k not in ("HOME", "LARES_STATE_DIR", "XDG_STATE_HOME")}
+            p = subprocess.run(self.command(*args), cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+            return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+        self.assertEqual(homeless("status")[0], 0)
+        for command in ("stop", "attach"):
+            status, out, err = homeless(command)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(f"find a session that works on {self.root}: none does", err)
+        status, out, _ = homeless("doctor")
+        self.assertEqual(status, 1)
+        self.assertRegex(out, r"(?m)^bad +state +find the state directory: HOME is not set; .*; until then no daemon starts$")
+        self.assertRegex(out, r"(?m)^ok +daemon ")
+        self.assertEqual(homeless("shutdown")[0], 0)
+        status, out, err = homeless("run", "Go.")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("find the state directory: HOME is not set", err)
 
     def test_doctor_says_what_does_not_work_in_the_repository(self):
         def told():
