@@ -142,15 +142,19 @@ Result<pid_t> spawn(const std::string& executable, const DaemonAddress& address)
   for (auto& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
 
+  const std::string log = log_path(address);
+  const tools::Fd output(::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!output)
+    return tl::unexpected(Error{fmt::format("start the daemon: open its log {}: {}; {}", log,
+                                            reason(), daemon::kAnotherStateDir)});
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   ::posix_spawn_file_actions_init(&actions);
   ::posix_spawnattr_init(&attributes);
-  const std::string log = log_path(address);
-  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, log.c_str(),
-                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
+  ::posix_spawn_file_actions_adddup2(&actions, output.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+  // Behind these: the log has its number where ours was closed
+  ::posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
   // A daemon that kept a pipe of its parent's open would keep `lares run ... | cat` waiting for
   // ever.
   ::posix_spawn_file_actions_addclosefrom_np(&actions, 3);

@@ -95,6 +95,16 @@ class InScriptsTest(CliCase):
         out, err = p.communicate(timeout=60)
         self.assertEqual((p.returncode, json.loads(out.splitlines()[-1])["answer"]), (0, "Done."), err)
 
+    # ---- files that are none
+
+    def test_a_log_that_cannot_be_written_is_named(self):
+        log = os.path.join(self.state, "laresd.log")
+        os.makedirs(log)
+        os.chmod(self.state, 0o700)
+        status, out, err = self.lares("sessions")
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, rf"\Alares: start the daemon: open its log {log}: Is a directory; .*\n\Z")
+
 
 
 if __name__ == "__main__":
