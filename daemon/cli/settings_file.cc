@@ -11,6 +11,7 @@
 #include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 
 #include "tools/atomic_file.h"
@@ -24,9 +25,18 @@ namespace {
 constexpr std::chrono::seconds kOthersWithin{10};  // an other's change takes milliseconds
 constexpr std::chrono::milliseconds kTryEvery{10};
 
-// People keep such files elsewhere, and link to them.
+constexpr int kLinksMax = 40;  // as the kernel follows
+
+// People keep such files elsewhere, and link to them, before there is one too.
 fs::path real_path(const std::string& path, std::error_code& ec) {
-  return fs::exists(path, ec) ? fs::canonical(path, ec) : fs::path(path);
+  fs::path real = path;
+  for (int n = 0; fs::is_symlink(fs::symlink_status(real, ec)); ++n) {
+    const fs::path target = fs::read_symlink(real, ec);
+    if (n == kLinksMax) ec = std::make_error_code(std::errc::too_many_symbolic_link_levels);
+    if (ec) return real;
+    real = real.parent_path() / target;
+  }
+  return fs::weakly_canonical(real, ec);
 }
 
 }  // namespace

@@ -84,6 +84,18 @@ class ConfigTest(CliCase):
         with open(real) as f:
             self.assertEqual(json.load(f), {"steps": 9})
 
+    def test_a_link_to_a_file_that_is_not_there_yet_stays_one(self):
+        real = os.path.join(self.home, "kept", "elsewhere", "config.json")
+        between = os.path.join(self.home, "kept", "config.json")
+        os.makedirs(os.path.dirname(between))
+        os.makedirs(os.path.dirname(self.file))
+        os.symlink(between, self.file)
+        os.symlink("elsewhere/config.json", between)
+        self.assertEqual(self.lares("config", "set", "policy", "plan")[0], 0)
+        self.assertTrue(os.path.islink(self.file) and os.path.islink(between))
+        with open(real, encoding="utf-8") as f:
+            self.assertEqual(json.load(f)["policy"], "plan")
+
     def test_two_that_set_at_once_lose_nothing(self):
         self.settings('{"steps": 3}')
         folder = os.open(os.path.dirname(self.file), os.O_RDONLY)
