@@ -38,13 +38,21 @@ inline CLI::Validator whole_number_in(std::uint64_t low, std::uint64_t high) {
   return CLI::Validator(check, range);
 }
 
-// An empty one would mean the newest session, which is not what an unset variable of a script asks
-// for.
-inline CLI::Validator session_id() {
-  const auto check = [](std::string& text) -> std::string {
-    return text.empty() ? "the session's id is empty; `lares sessions` lists them" : "";
+// An empty word is what an unset variable of a script leaves: it asks for nothing, least of all for
+// the default.
+inline CLI::Validator not_empty(const std::string& what, const std::string& advice) {
+  const auto check = [=](std::string& text) -> std::string {
+    return text.empty() ? fmt::format("{} is empty; {}", what, advice) : "";
   };
   return CLI::Validator(check, "");
+}
+
+inline CLI::Validator session_id() {
+  return not_empty("the session's id", "`lares sessions` lists them");
+}
+
+inline CLI::Validator directory_name() {
+  return not_empty("the directory's name", "leave it out for the default");
 }
 
 }  // namespace lares::cli

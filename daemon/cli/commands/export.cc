@@ -1,19 +1,17 @@
 // lares export: a session as one file.
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
-#include <array>
 #include <cerrno>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <string>
 
 #include "daemon/cli/commands/commands.h"
+#include "daemon/cli/commands/passing_file.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/print.h"
@@ -28,41 +26,6 @@ constexpr std::chrono::minutes kWriteTimeout{10};  // of sessions of gigabytes
 
 namespace fs = std::filesystem;
 
-// A directory of our own, for what goes on to standard output.
-class Passing {
- public:
-  Result<> make() {
-    std::string name = (fs::temp_directory_path() / "lares-export-XXXXXX").string();
-    if (!::mkdtemp(name.data()))
-      return tl::unexpected(
-          Error{fmt::format("make a temporary directory in {}: {}",
-                            fs::temp_directory_path().string(), std::strerror(errno))});
-    directory_ = name;
-    return {};
-  }
-  ~Passing() {
-    std::error_code ignored;
-    if (!directory_.empty()) fs::remove_all(directory_, ignored);
-  }
-  std::string file() const { return directory_ + "/session"; }
-
- private:
-  std::string directory_;
-};
-
-Result<> print_file(const std::string& path) {
-  std::FILE* const in = std::fopen(path.c_str(), "re");
-  if (!in) return tl::unexpected(Error{fmt::format("read {}: {}", path, std::strerror(errno))});
-  std::array<char, 1 << 16> piece;
-  for (std::size_t n; (n = std::fread(piece.data(), 1, piece.size(), in)) > 0;)
-    if (std::fwrite(piece.data(), 1, n, stdout) != n) {
-      note_write_error(errno);
-      break;
-    }
-  std::fclose(in);
-  return {};
-}
-
 }  // namespace
 
 int export_command(int argc, const char* const* argv) {
@@ -74,32 +37,39 @@ int export_command(int argc, const char* const* argv) {
       "lares export");
   WhichSession which;
   std::string output;
-  app.add_option("-o,--output", output, "a new file; default: standard output");
+  app.add_option("-o,--output", output, "a new file; default, and -: standard output")
+      ->check(not_empty("the file's name", "leave -o out for standard output"));
   which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
-  if (output.empty() && ::isatty(STDOUT_FILENO) == 1)
+  if ((output.empty() || output == "-") && ::isatty(STDOUT_FILENO) == 1)
     return fail(Error{"export a session: it is no text for a terminal; give a file with -o, or "
                       "redirect the output"},
                 which.daemon.json);
   Link link;
   const auto session = which.find(link);
   if (!session) return fail(session.error(), which.daemon.json);
-  Passing passing;
-  if (output.empty())
+  const bool passes_on = output.empty() || output == "-" || is_passage(output);
+  PassingFile passing;
+  if (passes_on)
     if (const auto made = passing.make(); !made) return fail(made.error(), which.daemon.json);
   std::error_code ec;
   protocol::SessionExport request;
   request.session_id = session->session_id;
-  request.path = output.empty() ? passing.file()
-                                : fs::absolute(output, ec).lexically_normal().string();
+  request.path = passes_on ? passing.path() : fs::absolute(output, ec).lexically_normal().string();
   if (ec)
     return fail(Error{fmt::format("find the current directory: {}", ec.message())},
                 which.daemon.json);
-  const auto done = link.call<protocol::SessionExportResult>(request, kWriteTimeout);
-  if (!done) return fail(done.error(), which.daemon.json);
-  if (output.empty()) {
-    const auto printed = print_file(passing.file());
-    return printed ? kExitFinished : fail(printed.error(), which.daemon.json);
+  auto done = link.call<protocol::SessionExportResult>(request, kWriteTimeout);
+  if (!done) {
+    if (done.error().message.ends_with(std::strerror(ENOSPC)))
+      done.error().message += passes_on
+                                  ? "; free some, or set TMPDIR to a directory on another disk"
+                                  : "; free some, or name a file on another disk";
+    return fail(done.error(), which.daemon.json);
+  }
+  if (passes_on) {
+    const auto poured = passing.pour(output == "-" ? "" : output);
+    return poured ? kExitFinished : fail(poured.error(), which.daemon.json);
   }
   if (which.daemon.json)
     print_line(protocol::dump(protocol::to_json(*done)));

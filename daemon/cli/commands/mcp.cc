@@ -4,8 +4,10 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include "daemon/bridges/mcp/bridge.h"
@@ -41,7 +43,9 @@ int mcp_command(int argc, const char* const* argv) {
   }
   std::signal(SIGPIPE, SIG_IGN);
   McpBridge bridge(daemon, *top, STDIN_FILENO, STDOUT_FILENO);
-  const auto done = bridge.run();
+  auto done = bridge.run();
+  if (!done && done.error().message.ends_with(std::strerror(ENOSPC)))
+    done.error().message += "; free some where it goes";  // which is no place of the daemon's
   const int status = done ? kExitFinished : fail(done.error(), false);
   // A thread that waits for the daemon it has started is needed no longer; the daemon may be.
   if (bridge.starting()) std::_Exit(status);

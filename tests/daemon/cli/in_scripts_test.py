@@ -19,6 +19,9 @@ class InScriptsTest(CliCase):
     def run_with(self, *args, **how):
         return subprocess.run(self.command(*args), cwd=self.root, env=self.env(), timeout=60, **how)
 
+    def session(self, n=0):
+        return json.loads(self.lares("sessions", "--json", "--all")[1])["sessions"][n]["sessionId"]
+
     # ---- what is piped in
 
     def asked(self, stdin, *args, **how):
@@ -97,6 +100,33 @@ class InScriptsTest(CliCase):
 
     # ---- files that are none
 
+    def test_a_session_goes_through_pipes(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        whole = self.run_with("export", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout
+        self.assertIn(b'{"format":"lares-session"', whole)
+        self.assertEqual(self.run_with("export", "-o", "-", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE).stdout, whole)
+        made = []
+        for command in (f"{cli_case.LARES} export | {cli_case.LARES} import -", f"{cli_case.LARES} import <({cli_case.LARES} export {self.session()})",
+                        f"{cli_case.LARES} export | {cli_case.LARES} import /dev/stdin", f"{cli_case.LARES} export -o >({cli_case.LARES} import -) | cat"):
+            p = subprocess.run(["bash", "-c", command], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, timeout=60)
+            self.assertRegex(p.stdout.decode(), r"\A[0-9a-z]{12}\n\Z", (command, p.stderr))
+            made.append(p.stdout)
+        self.assertEqual(len(set(made)), 4)
+        status, out, err = self.lares("import", "/dev/null")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("no export of a session", err)
+
+    def test_a_disk_that_is_full_is_not_taken_for_the_daemons(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        status, _, err = self.lares("export", "-o", "/dev/full")
+        self.assertEqual((status, err), (1, "lares: write /dev/full: No space left on device; name another file\n"))
+        with open("/dev/full", "wb") as full:
+            p = self.run_with("mcp", input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', stdout=full, stderr=subprocess.PIPE)
+        self.assertEqual((p.returncode, p.stderr.decode()), (1, "lares: write to stdout: No space left on device; free some where it goes\n"))
+
     def test_a_log_that_cannot_be_written_is_named(self):
         log = os.path.join(self.state, "laresd.log")
         os.makedirs(log)
@@ -104,6 +134,14 @@ class InScriptsTest(CliCase):
         status, out, err = self.lares("sessions")
         self.assertEqual((status, out), (1, ""))
         self.assertRegex(err, rf"\Alares: start the daemon: open its log {log}: Is a directory; .*\n\Z")
+
+    def test_a_temporary_directory_that_is_not_there_is_named(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        p = subprocess.run(self.command("export"), cwd=self.root, env=dict(self.env(), TMPDIR="/nonexistent"), stdin=subprocess.DEVNULL,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((p.returncode, p.stdout), (1, b""))
+        self.assertRegex(p.stderr.decode(), r"\Alares: find a directory for a temporary file: .*; set TMPDIR to one that is there\n\Z")
 
 
 
