@@ -1,7 +1,6 @@
 #include "daemon/cli/options.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -21,7 +20,7 @@
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/cli/terminal/screen.h"
-#include "daemon/nearest.h"
+#include "daemon/cli/usage_fault.h"
 #include "daemon/protocol/socket_path.h"
 #include "daemon/protocol/wire.h"
 #include "daemon/repository.h"
@@ -143,7 +142,9 @@ void TurnOptions::add_to(CLI::App& app) {
 }
 
 void TurnOptions::add_sampling_to(CLI::App& app) {
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->check(directory_name());
   app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0")->group(kSeldom);
   app.add_option("--temperature", temperature, "sampling temperature; 0 is greedy")
       ->check(number_in(0, 10));
@@ -221,48 +222,6 @@ void describe_options(int (*command)(int, const char* const*), const char* name,
 
 namespace {
 
-void options_of(const CLI::App& app, std::vector<std::string>& into) {
-  for (const auto* option : app.get_options())
-    for (const auto& name : option->get_lnames()) into.push_back("--" + name);
-  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
-    options_of(*sub, into);
-}
-
-// Of the first word that looks like an option and is none: what it was meant to be. Empty: all are
-// options.
-std::string nearest_option(const CLI::App& app, int argc, const char* const* argv) {
-  std::vector<std::string> known;
-  options_of(app, known);
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = std::string(argv[i]).substr(0, std::string(argv[i]).find('='));
-    if (word == "--") break;
-    if (!word.starts_with("--") || std::find(known.begin(), known.end(), word) != known.end())
-      continue;
-    const std::string_view near = daemon::slip_of(word, known);
-    return fmt::format("there is no {}{}", printable(word),
-                       near.empty() ? "" : fmt::format(", do you mean {}?", near));
-  }
-  return "";
-}
-
-// What a word that is left over may have been meant for.
-std::string too_many(const CLI::App& app, const std::string& word) {
-  const auto options = app.get_options();
-  const bool takes_words = std::ranges::any_of(
-      options, [](const CLI::Option* option) { return option->get_positional(); });
-  if (takes_words) return "what has blanks stands in quotes";
-  if (app.get_option_no_throw("--session"))
-    return fmt::format("a session is named with --session {}", printable(word));
-  return "it takes options only";
-}
-
-std::string subcommand_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const auto* sub : app.get_subcommands([](const CLI::App*) { return true; }))
-    names.push_back(sub->get_name());
-  return fmt::format("{}", fmt::join(names, ", "));
-}
-
 void print_error_json(const std::string& message, int code) {
   const protocol::Json object = {{"type", "error"}, {"message", message}, {"code", code}};
   print_out("{}\n", protocol::dump(object));
@@ -275,34 +234,34 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv) {
     (*describing)(app);
     return kExitFinished;
   }
+  const auto words = std::span(argv, static_cast<std::size_t>(argc)).subspan(argc > 0 ? 1 : 0);
+  std::string why = empty_value(app, words);
   try {
-    app.parse(argc, argv);
-    return std::nullopt;
+    if (why.empty()) {
+      app.parse(argc, argv);
+      return std::nullopt;
+    }
   } catch (const CLI::CallForHelp&) {
     print_out("{}", help_text(app, Terminal::detect(STDOUT_FILENO).width));
     return kExitFinished;
   } catch (const CLI::ParseError& e) {
-    const CLI::App* at = &app;
-    while (!at->get_subcommands().empty()) at = at->get_subcommands().back();
-    std::string why = nearest_option(app, argc, argv);
-    if (const auto extra = app.remaining(true);
-        why.empty() && dynamic_cast<const CLI::ExtrasError*>(&e) && !extra.empty())
-      why = fmt::format("{} is one word too many; {}", printable(extra.front()),
-                        too_many(*at, extra.front()));
-    if (why.empty() && at->get_require_subcommand_min() > 0 && at->get_subcommands().empty() &&
-        dynamic_cast<const CLI::RequiredError*>(&e))
-      why = "it takes one of " + subcommand_names(*at);
-    if (why.empty()) why = printable(e.what());
-    if (why.starts_with("The ")) why[0] = 't';
-    const std::string message = fmt::format("{0}: {1}; `{0} --help` says what it takes",
-                                            path_of(*at), why);
-    const std::span words(argv, static_cast<std::size_t>(argc));
-    if (std::ranges::find(words, std::string_view("--json")) != words.end())
-      print_error_json(message, 0);
-    else
-      print_err("{}\n", message);
-    return kExitUsage;
+    why = usage_fault(app, e, words);
   }
+  const bool json = std::ranges::find(words, std::string_view("--json")) != words.end();
+  return wrong_usage(path_of(subcommand_of(app)), why, json);
+}
+
+int wrong_usage(const std::string& command, const std::string& why, bool json) {
+  return say_why_not(fmt::format("{0}: {1}; `{0} --help` says what it takes", command, why),
+                     kExitUsage, json);
+}
+
+int say_why_not(const std::string& message, int status, bool json) {
+  if (json)
+    print_error_json(message, 0);
+  else
+    print_err("{}\n", message);
+  return status;
 }
 
 int fail(const Error& error, bool json) {

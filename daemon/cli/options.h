@@ -69,6 +69,13 @@ std::optional<int> parse(CLI::App& app, int argc, const char* const* argv);
 void describe_options(int (*command)(int, const char* const*), const char* name,
                       const std::function<void(const CLI::App&)>& describe);
 
+// A line on stderr, with `json` an object on stdout; `status` again.
+int say_why_not(const std::string& message, int status, bool json);
+
+// Says that the words of `command`, such as "lares model plan", make no sense; the status to exit
+// with.
+int wrong_usage(const std::string& command, const std::string& why, bool json);
+
 // One line on stderr, and the status to exit with. With `json` the same as an object on stdout.
 int fail(const Error& error, bool json);
 

@@ -12,6 +12,7 @@
 #include "daemon/cli/help.h"
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/one_turn.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/piped_stdin.h"
 #include "daemon/cli/terminal/print.h"
@@ -44,6 +45,7 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   turn.add_to(app);
   app.add_option("--schema", turn.schema_file, "the answer is a JSON document of this JSON Schema")
       ->type_name("FILE")
+      ->check(not_empty("the file's name", "it holds the JSON Schema"))
       ->group(kSeldom);
   BestOfOptions best;
   bool worktree = false;

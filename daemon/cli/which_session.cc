@@ -20,6 +20,7 @@ void WhichSession::add_to(CLI::App& app) {
                  ->check(session_id());
   app.add_option("--root", root, "the repository (default: the one you are in)")
       ->type_name("DIR")
+      ->check(directory_name())
       ->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(kShortExitStatusHelp);
@@ -63,6 +64,7 @@ void WhichRunning::add_to(CLI::App& app) {
                  ->check(session_id());
   app.add_option("--root", root, "the repository (default: the one you are in)")
       ->type_name("DIR")
+      ->check(directory_name())
       ->excludes(id);
   daemon.add_to(app, /*starts_daemon=*/false);
 }

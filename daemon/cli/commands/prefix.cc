@@ -11,6 +11,7 @@
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
@@ -56,7 +57,9 @@ int prefix_command(int argc, const char* const* argv) {
   DaemonOptions options;
   std::string root;
   bool files = false, scrubs = false;
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->check(directory_name());
   app.add_flag("--files", files, "file by file");
   app.add_flag(
       "--scrub", scrubs,

@@ -54,7 +54,8 @@ int replay_command(int argc, const char* const* argv) {
   protocol::SessionReplay request;
   app.add_option("SESSION", what,
                  "an id, or a file that `lares export` wrote (default: the newest session of this "
-                 "repository)");
+                 "repository)")
+      ->check(session_id());
   app.add_option("--seed", request.seed,
                  "another seed than the recorded one, to see where the answers part")
       ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()));

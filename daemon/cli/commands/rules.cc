@@ -7,6 +7,7 @@
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
@@ -25,7 +26,9 @@ int rules_command(int argc, const char* const* argv) {
   std::string root;
   bool user = false;
   protocol::PermissionRule rule;
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->check(directory_name());
   daemon.add_to(app, /*starts_daemon=*/true);
   app.footer(
       std::string("Rules that deny come before those that ask, those before the ones that allow.\n"

@@ -13,6 +13,7 @@
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
@@ -93,7 +94,9 @@ int sessions_command(int argc, const char* const* argv) {
   DaemonOptions options;
   std::string root;
   bool all = false, closed = false;
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->check(directory_name());
   app.add_flag("--all", all, "sessions about every repository");
   app.add_flag("--closed", closed, "closed ones too");
   options.add_to(app, /*starts_daemon=*/true);

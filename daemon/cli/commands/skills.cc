@@ -9,6 +9,7 @@
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/print.h"
@@ -57,7 +58,9 @@ int skills_command(int argc, const char* const* argv) {
       "lares skills");
   std::string root;
   bool json = false;
-  app.add_option("--root", root, "the repository (default: the one you are in)")->type_name("DIR");
+  app.add_option("--root", root, "the repository (default: the one you are in)")
+      ->type_name("DIR")
+      ->check(directory_name());
   app.add_flag("--json", json, "print JSON");
   app.footer(
       std::string("Looked for as NAME/SKILL.md in .agents/skills and .claude/skills, of your\n"

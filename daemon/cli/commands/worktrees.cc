@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/reach.h"
 #include "daemon/cli/report.h"
@@ -165,8 +166,9 @@ int worktrees_command(int argc, const char* const* argv) {
   bool all = false, branch = false, force = false;
   app.add_option("ACTION", action, "remove: closes these sessions and removes their worktrees")
       ->check(CLI::IsMember({"list", "remove"}));
-  app.add_option("ID", ids, "sessions, or beginnings of their ids");
-  app.add_option("--root", root, "the repository (default: the current one)");
+  app.add_option("ID", ids, "sessions, or beginnings of their ids")->check(session_id());
+  app.add_option("--root", root, "the repository (default: the current one)")
+      ->check(directory_name());
   app.add_flag("--all", all, "of every repository");
   app.add_flag("--branch", branch, "remove: their branches too");
   app.add_flag("--force", force, "remove: with what is not committed, or in no other branch");
@@ -192,9 +194,10 @@ int apply_command(int argc, const char* const* argv) {
   DaemonOptions options;
   std::string id;
   bool dry_run = false, undo = false, diff = false;
-  app.add_option(
-      "ID", id,
-      "the session (default: the newest with a worktree of this repository; see lares worktrees)");
+  app.add_option("ID", id,
+                 "the session (default: the newest with a worktree of this repository; see lares "
+                 "worktrees)")
+      ->check(session_id());
   auto* only_say = app.add_flag("-n,--dry-run", dry_run, "only say what would be done");
   auto* take_back = app.add_flag("--undo", undo, "take the last applying of it back");
   app.add_flag("--diff", diff, "only show what it did, as a patch")

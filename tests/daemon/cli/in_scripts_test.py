@@ -22,6 +22,34 @@ class InScriptsTest(CliCase):
     def session(self, n=0):
         return json.loads(self.lares("sessions", "--json", "--all")[1])["sessions"][n]["sessionId"]
 
+    # ---- variables that are not set
+
+    def test_nothing_behind_an_options_name_is_no_value(self):
+        self.start(THINK + self.edit(), THINK + "Done.")
+        self.lares("run", "Make it gamma.")
+        for args in (("rewind", "-y", "--session=", "1"), ("rewind", "--session=", "-n"), ("fork", "--title=", "--before", "1"),
+                     ("run", "--steps=", "3", "Go."), ("run", "--json=", "Go."), ("model", "inspect", "--part=", "x")):
+            status, out, err = self.lares(*args)
+            self.assertEqual((status, out), (2, ""), (args, err))
+            if args[0] != "model":
+                name = next(a for a in args if a.endswith("="))
+                self.assertRegex(err, rf"\Alares {args[0]}: nothing stands behind {name}; give it a value, or leave it out; `lares {args[0]} --help` .*\n\Z")
+        self.assertEqual(self.read("a.txt"), "alpha\ngamma\n")
+        status, out, err = self.lares("run", "--json", "--session=", "Go.")
+        self.assertEqual((status, err, json.loads(out)["type"]), (2, "", "error"))
+
+    def test_an_empty_word_is_not_the_default(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        for args, why in ((("apply", ""), "the session's id is empty"), (("replay", ""), "the session's id is empty"),
+                          (("worktrees", "remove", ""), "the session's id is empty"), (("run", "--schema", "", "Go."), "the file's name is empty"),
+                          (("import", ""), "the file's name is empty"), (("export", "-o", ""), "the file's name is empty"),
+                          (("sessions", "--root", ""), "the directory's name is empty"), (("run", "--root", "", "Go."), "the directory's name is empty")):
+            status, out, err = self.lares(*args)
+            self.assertEqual((status, out), (2, ""), (args, err))
+            self.assertIn(why, err)
+        self.assertEqual(len(json.loads(self.lares("sessions", "--json")[1])["sessions"]), 1)
+
     # ---- what is piped in
 
     def asked(self, stdin, *args, **how):
