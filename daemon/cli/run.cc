@@ -64,9 +64,11 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
   const bool all_of_it = prompt == "-";
   if (all_of_it) prompt = read_to_end(STDIN_FILENO, protocol::kPromptBytesMax);
   if (prompt.find_first_not_of(" \t\r\n") == std::string::npos) {
-    print_err("{}: the {} is empty; say it in your words, or give - to have it read from stdin\n",
-              name, argument);
-    return kExitUsage;
+    return say_why_not(
+        fmt::format(
+            "{}: the {} is empty; say it in your words, or give - to have it read from stdin", name,
+            argument),
+        kExitUsage, daemon.json);
   }
   if (auto usable = daemon.resolve(); !usable) return fail(usable.error(), daemon.json);
   if (auto usable = turn.resolve(); !usable) {
@@ -80,16 +82,16 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     return kExitUsage;
   }
   if (const std::string wrong = best.wrong(turn, worktree); !wrong.empty()) {
-    print_err("{}: {}\n", name, wrong);
-    return kExitUsage;
+    return say_why_not(fmt::format("{}: {}", name, wrong), kExitUsage, daemon.json);
   }
   if (!all_of_it) prompt = with_what_is_piped(std::move(prompt), name);
   if (prompt.size() > protocol::kPromptBytesMax) {
-    print_err(
-        "{}: the {}{} is longer than {} bytes; put it into a file of the repository and "
-        "name that\n",
-        name, argument, all_of_it ? "" : ", with what stdin gives,", protocol::kPromptBytesMax);
-    return kExitUsage;
+    return say_why_not(
+        fmt::format(
+            "{}: the {}{} is longer than {} bytes; put it into a file of the repository and "
+            "name that",
+            name, argument, all_of_it ? "" : ", with what stdin gives,", protocol::kPromptBytesMax),
+        kExitUsage, daemon.json);
   }
   if (best.n > 0) return best_of(daemon, turn, best, prompt);
   return run_turn(daemon, turn, worktree, std::move(mode), std::move(prompt));

@@ -15,6 +15,7 @@
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/help.h"
 #include "daemon/cli/option_checks.h"
+#include "daemon/cli/options.h"
 #include "daemon/cli/terminal/print.h"
 #include "daemon/protocol/nano_directory.h"
 #include "daemon/settings.h"
@@ -59,9 +60,12 @@ void ModelPart::resolve(const daemon::Settings& settings) {
     threads_ = static_cast<int>(settings.whole("threads").value_or(0));
 }
 
+bool ModelPart::prints_json() const {
+  const auto* const option = app_->get_option_no_throw("--json");
+  return option && *option;
+}
 int ModelPart::failed(const std::string& message) const {
-  print_err("lares model: {}\n", printable(message));
-  return kExitError;
+  return say_why_not("lares model: " + printable(message), kExitError, prints_json());
 }
 int ModelPart::failed_to_open(const engine::Error& error) const {
   return failed(error.code == engine::Errc::not_found &&
@@ -70,12 +74,10 @@ int ModelPart::failed_to_open(const engine::Error& error) const {
                     : error.message);
 }
 int ModelPart::wrong_usage(const std::string& message) const {
-  print_err("{0}: {1}; `{0} --help` says what it takes\n", path_of(*app_), printable(message));
-  return kExitUsage;
+  return cli::wrong_usage(path_of(*app_), printable(message), prints_json());
 }
 int ModelPart::interrupted() const {
-  print_err("{}: interrupted\n", path_of(*app_));
-  return kExitInterrupted;
+  return say_why_not(path_of(*app_) + ": interrupted", kExitInterrupted, prints_json());
 }
 
 ProgressLine::ProgressLine(const char* label)

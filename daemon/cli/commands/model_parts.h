@@ -43,6 +43,7 @@ class ModelPart {
   // What was not given on the command line, from the settings.
   void resolve(const daemon::Settings& settings);
 
+  bool prints_json() const;                      // where it knows --json, and it was given
   int failed(const std::string& message) const;  // one line on stderr, exit status 1
   // The same, and what to name where nothing is there
   int failed_to_open(const engine::Error& error) const;

@@ -54,10 +54,10 @@ int rewind_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool asks = !yes && !dry_run && !undo;
   if (asks && ::isatty(STDIN_FILENO) != 1) {
-    print_err(
-        "lares rewind: files may go back, and stdin is no terminal at which that is "
-        "confirmed; give -y, or -n to see what it would do\n");
-    return kExitUsage;
+    return say_why_not(
+        "lares rewind: files may go back, and stdin is no terminal at which that is confirmed; "
+        "give -y, or -n to see what it would do",
+        kExitUsage, which.daemon.json);
   }
   Link link;
   const auto session = which.find(link);

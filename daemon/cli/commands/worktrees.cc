@@ -177,10 +177,10 @@ int worktrees_command(int argc, const char* const* argv) {
   if (const auto over = parse(app, argc, argv)) return *over;
   const bool removes = action == "remove";
   if (removes == ids.empty() || (!removes && (branch || force))) {
-    print_err("lares worktrees: {}: lares worktrees remove ID ...\n",
-              removes ? "remove needs the ids of sessions"
-                      : "ids, --branch and --force belong to remove");
-    return kExitUsage;
+    return say_why_not(fmt::format("lares worktrees: {}: lares worktrees remove ID ...",
+                                   removes ? "remove needs the ids of sessions"
+                                           : "ids, --branch and --force belong to remove"),
+                       kExitUsage, options.json);
   }
   return removes ? remove(ids, branch, force, options) : list(root, all, options);
 }

@@ -171,6 +171,17 @@ class InScriptsTest(CliCase):
         self.assertEqual((p.returncode, p.stdout), (1, b""))
         self.assertRegex(p.stderr.decode(), r"\Alares: find a directory for a temporary file: .*; set TMPDIR to one that is there\n\Z")
 
+    # ---- --json
+
+    def test_with_json_errors_are_objects_on_stdout(self):
+        self.start(THINK + "One.")
+        self.lares("run", "Go.")
+        for args, status in ((("run", "--json", " "), 2), (("run", "--json", "--best-of", "2", "--worktree", "Go."), 2), (("rewind", "--json"), 2),
+                             (("worktrees", "--json", "x"), 2), (("worktrees", "--json", "remove"), 2),
+                             (("model", "plan", "--json", "/nonexistent"), 1), (("model", "plan", "--json", "--gpus", "x"), 2)):
+            got, out, err = self.lares(*args)
+            self.assertEqual((got, err), (status, ""), args)
+            self.assertEqual(json.loads(out)["type"], "error", args)
 
 
 if __name__ == "__main__":
