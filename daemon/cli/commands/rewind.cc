@@ -33,6 +33,13 @@ bool confirmed(const char* question) {
   return std::getline(std::cin, line) && is_yes(line);
 }
 
+// That the session which was named, by a part of its id perhaps, is about another repository.
+std::string of_another(const protocol::SessionInfo& session) {
+  if (repository_root("").value_or("") == session.root) return "";
+  return fmt::format("session {} ({}), which is about {}:\n", session.session_id,
+                     printable(session.title), printable(session.root));
+}
+
 }  // namespace
 
 int rewind_command(int argc, const char* const* argv) {
@@ -66,9 +73,10 @@ int rewind_command(int argc, const char* const* argv) {
     if (which.daemon.json)
       print_line(protocol::dump(protocol::to_json(done)));
     else
-      print_out("{}", rewind_text(done, dry_run ? Rewound::would
-                                        : undo  ? Rewound::undone
-                                                : Rewound::done));
+      print_out("{}{}", of_another(*session),
+                rewind_text(done, dry_run ? Rewound::would
+                                  : undo  ? Rewound::undone
+                                          : Rewound::done));
     return done.not_done.empty() ? kExitFinished : kExitError;
   };
   if (undo) {

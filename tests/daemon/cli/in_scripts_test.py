@@ -13,6 +13,7 @@ import threading
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
 from cli_case import THINK, CliCase
+from client import call
 
 
 class InScriptsTest(CliCase):
@@ -49,6 +50,24 @@ class InScriptsTest(CliCase):
             self.assertEqual((status, out), (2, ""), (args, err))
             self.assertIn(why, err)
         self.assertEqual(len(json.loads(self.lares("sessions", "--json")[1])["sessions"]), 1)
+
+    def test_a_number_that_slipped_into_an_ids_place_names_no_session(self):
+        self.start(*[THINK + "One."] * 2)
+        self.lares("run", "Go.")
+        session = self.session()
+        for n in (1, 3):
+            status, out, err = self.lares("rewind", "-y", "--session", session[:n])
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(f"there is no session {session[:n]}", err)
+        self.assertEqual(self.lares("log", session[:4])[0], 0)
+
+    def test_rewinding_another_repositorys_session_says_so(self):
+        self.start(THINK + self.edit(), THINK + "Done.")
+        self.lares("run", "Make it gamma.")
+        session = self.session()
+        self.assertTrue(self.lares("rewind", "-n")[1].startswith("would go back before turn 1"))
+        _, out, err = self.lares("rewind", "-y", "--session", session, where=self.home)
+        self.assertTrue(out.startswith(f"session {session} (Make it gamma.), which is about {self.root}:\nwent back before turn 1"), out + err)
 
     # ---- what is piped in
 
@@ -154,6 +173,20 @@ class InScriptsTest(CliCase):
         with open("/dev/full", "wb") as full:
             p = self.run_with("mcp", input=b'{"jsonrpc":"2.0","id":1,"method":"ping"}\n', stdout=full, stderr=subprocess.PIPE)
         self.assertEqual((p.returncode, p.stderr.decode()), (1, "lares: write to stdout: No space left on device; free some where it goes\n"))
+
+    def test_what_was_made_is_taken_back_by_git(self):
+        def create(name, text):
+            return call("str_replace_editor", command="create", path=os.path.join(self.root, name), file_text=text)
+        self.start(THINK + create("n w.txt", "one\n"), THINK + self.edit(), THINK + create("empty", ""), THINK + "Done.")
+        os.rmdir(os.path.join(self.root, ".git"))
+        subprocess.run(["git", "init", "-q", self.root], check=True)
+        self.lares("run", "Make them.")
+        self.assertTrue(os.path.exists(os.path.join(self.root, "n w.txt")))
+        p = subprocess.run(["bash", "-c", f"{cli_case.LARES} diff | git apply --reverse"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL,
+                           stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual((p.returncode, p.stderr), (0, b""))
+        self.assertEqual(sorted(os.listdir(self.root)), [".git", "a.txt"])
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
 
     def test_a_log_that_cannot_be_written_is_named(self):
         log = os.path.join(self.state, "laresd.log")
