@@ -47,6 +47,11 @@ class BestOf {
     lines_.end();
     if (left_) return kExitInterrupted;
     if (!done) {
+      // A worktree that was being made meanwhile goes with the connection that asked for it.
+      if (done.error().kind == Error::Kind::interrupted) {
+        link_.disconnect();
+        (void)rejoin(link_, daemon_);
+      }
       if (!attempts_.empty() && link_.connected()) remove_all();
       return fail(done.error(), daemon_.json);
     }

@@ -217,21 +217,6 @@ class WorktreesTest(unittest.TestCase):
 
     # ---- working in it, and bringing it back
 
-    def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
-        self.write("exp/new.py", "untracked work\n")
-        self.write("a.txt", "uncommitted\n")
-        self.start(bash("head -c 17000000 /dev/zero >> a.txt; git init -q exp; rm b.txt; echo c > c.txt"), THINK + "Done.")
-        c = self.client()
-        s = self.worktree(c, noSandbox=True)["sessionId"]
-        c.call("session/subscribe", sessionId=s)
-        c.call("prompt/send", sessionId=s, id="p1", content="Go.")
-        c.until("turn/ended", turnId=1)
-        for dry in (True, False):
-            done = c.call("worktree/apply", sessionId=s, dryRun=dry)
-            self.assertEqual([(x["path"], x["kind"]) for x in done["changes"]], [("b.txt", "removed"), ("c.txt", "added")])
-            self.assertEqual(sorted(x["path"] for x in done["notBrought"]), ["a.txt", "exp/"])
-        self.assertEqual((self.read("a.txt"), self.read("exp/new.py")), ("uncommitted\n", "untracked work\n"))
-
     def test_its_patch_is_one_that_git_applies(self):
         self.write("run.sh", "#!/bin/sh\n")
         self.write("gone.sh", "tab\there\n")
@@ -277,6 +262,21 @@ class WorktreesTest(unittest.TestCase):
             self.assertIn(b"+one" if one is first else b"+two", p.stdout, p.stderr)
             p = subprocess.run([LARES, "worktrees", "--json"], cwd=one["root"], env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=60)
             self.assertEqual([w["sessionId"] for w in json.loads(p.stdout)["worktrees"]], [second["sessionId"], first["sessionId"]])
+
+    def test_what_no_snapshot_of_the_session_holds_stays_as_it_is_here(self):
+        self.write("exp/new.py", "untracked work\n")
+        self.write("a.txt", "uncommitted\n")
+        self.start(bash("head -c 17000000 /dev/zero >> a.txt; git init -q exp; rm b.txt; echo c > c.txt"), THINK + "Done.")
+        c = self.client()
+        s = self.worktree(c, noSandbox=True)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        c.call("prompt/send", sessionId=s, id="p1", content="Go.")
+        c.until("turn/ended", turnId=1)
+        for dry in (True, False):
+            done = c.call("worktree/apply", sessionId=s, dryRun=dry)
+            self.assertEqual([(x["path"], x["kind"]) for x in done["changes"]], [("b.txt", "removed"), ("c.txt", "added")])
+            self.assertEqual(sorted(x["path"] for x in done["notBrought"]), ["a.txt", "exp/"])
+        self.assertEqual((self.read("a.txt"), self.read("exp/new.py")), ("uncommitted\n", "untracked work\n"))
 
     def test_run_works_there_and_apply_brings_it_back(self):
         self.start(bash("sed -i s/seven/SEVEN/ a.txt; echo c > c.txt; rm b.txt"), THINK + "Done.")
@@ -586,6 +586,31 @@ class WorktreesTest(unittest.TestCase):
         how = re.search(r"(?s)\* \w+ +(\w+) +2 passed.*  \w+ +(\w+) +1 of 2 failed", out.decode())
         self.assertTrue(how, out.decode())
         self.assertIn("interrupted", how.groups())  # one may have talked to its limit before both were at it
+
+    def test_ctrl_c_while_they_are_made_leaves_none(self):
+        for n in range(200):  # so that it takes its time
+            self.write(f"many/{n % 50}/{n}", f"{n}\n")
+        self.start()
+        p = self.background("run", "--best-of", "3", "Mend calc")
+        while b"making worktree 3 of 3" not in (line := p.stderr.readline()):
+            self.assertTrue(line)
+        p.send_signal(signal.SIGINT)
+        _, err = p.communicate(timeout=60)
+        self.assertEqual(p.returncode, 130, err)
+        c, deadline = self.client(), time.monotonic() + 60
+        while "worktree_taken_back " not in self.daemon.last_said() or self.git("branch", "--list", "lares/*") or c.call("worktree/list").get("worktrees"):
+            self.assertLess(time.monotonic(), deadline, self.git("branch", "--list", "lares/*"))
+            time.sleep(0.02)
+        self.assertEqual([s for s in c.call("session/list", closed=True)["sessions"] if not s.get("closed")], [])
+
+    def test_where_nobody_reads_stderr_the_losers_go_all_the_same(self):
+        self.best_of(self.ADD, f"{self.ADD}; {self.NEG}")
+        read, write = os.pipe()
+        os.close(read)
+        p = subprocess.run([LARES, "run", "--best-of", "2", "Mend calc"], cwd=self.root, env=self.env(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=write, timeout=90)
+        os.close(write)
+        self.assertEqual(p.returncode, 0, p.stdout)
+        self.assertEqual(len(json.loads(self.lares("worktrees", "--json")[1])["worktrees"]), 1)
 
     def test_options_that_do_not_go_together(self):
         for args, why in ((("--best-of", "9"), "1 to 8|2 to 8"), (("--best-of", "1"), "2 to 8"), (("--apply",), "best-of"), (("--best-of", "2", "--worktree"), "leave out --worktree"),
