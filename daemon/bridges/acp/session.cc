@@ -23,8 +23,8 @@ struct Command {
 };
 constexpr Command kCommands[] = {
     {"ask", "Answer a question and change nothing", "the question"},
-    {"rewind", "Back to before the last turn, with the files it changed", "or before this turn"},
     {"compact", "Sum the conversation up, and go on with that", "what is to be kept of it"},
+    {"rewind", "Back to before the last turn, with the files it changed", "or before this turn"},
     {"undo", "Take the last rewinding back", ""},
 };
 

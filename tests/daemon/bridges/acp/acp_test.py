@@ -156,7 +156,7 @@ class AcpTest(AcpCase):
         self.assertEqual((len(usage), usage[-1]["size"]), (2, 1 << 20))
         self.assertEqual(editor.updates("session_info_update")[0]["title"], "make it gamma")
         self.assertEqual(editor.updates("user_message_chunk"), [])  # the editor shows its own
-        self.assertEqual([c["name"] for c in editor.updates("available_commands_update")[0]["availableCommands"]][:3], ["ask", "rewind", "undo"])
+        self.assertEqual([c["name"] for c in editor.updates("available_commands_update")[0]["availableCommands"]][:4], ["ask", "compact", "rewind", "undo"])
 
     def test_skills_are_commands(self):
         for name in ("deploy", "undo"):

@@ -80,7 +80,7 @@ void answerable(const std::string& line) {
   Json id;
   const auto message = parse(line, id);
   if (message) {
-    const auto prompt = read_prompt(at(message->params, "prompt"), "/w");
+    const auto prompt = read_prompt(at(message->params, "prompt"), Root("/w", "/w"));
     EXPECT_TRUE(prompt || !prompt.error().message.empty());
     return;
   }

@@ -57,7 +57,7 @@ TEST(AcpCalls, SayWhereTheyAreAbout) {
   const auto fields = [](const char* name, const char* arguments) {
     protocol::Item item;
     item.name = name, item.arguments = arguments;
-    return call_fields(item, "/r");
+    return call_fields(item, Root("/r", "/r"));
   };
   const Json view = fields("str_replace_editor",
                            R"({"command": "view", "path": "/r/src/a.cc", "view_range": [11, 20]})");
