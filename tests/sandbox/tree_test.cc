@@ -122,8 +122,9 @@ TEST(Tree, KillLeavesNoSurvivor) {
   EXPECT_FALSE(ran.timed_out);
   EXPECT_EQ(ran.exit.signal, SIGKILL);
   // A launcher that gets no processor for two seconds is killed itself.
-  if (steady_clock::now() - killed < seconds(2))
+  if (steady_clock::now() - killed < seconds(2)) {
     EXPECT_EQ(n_left, 0) << "wait() returned before the last one was gone";
+  }
   EXPECT_TRUE(comes_to_zero(time));
 }
 
