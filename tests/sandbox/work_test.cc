@@ -229,10 +229,8 @@ TEST(Work, FindsAddressAndLeakBugs) {
           0)
     GTEST_SKIP() << "no AddressSanitizer for this compiler";
   const auto ran = shell("g++ -fsanitize=address -g -o leak leak.cc && ./leak", options);
-  EXPECT_NE(ran.output.find("detected memory leaks"), std::string::npos) << ran.output;  // needs
-                                                                                         // ptrace
-                                                                                         // among
-                                                                                         // its own
+  // Which needs ptrace among its own
+  EXPECT_NE(ran.output.find("detected memory leaks"), std::string::npos) << ran.output;
 }
 
 TEST(Work, GoesOnWithoutAskingANetworkThatIsNotThere) {

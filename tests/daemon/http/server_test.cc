@@ -105,10 +105,11 @@ TEST_F(HttpServing, AsksForTheTokenOfTheDoor) {
 // Whoever has not shown that he may ask holds no place against one who has.
 TEST_F(HttpServing, RequestsWithoutTheirHeadersMakeRoom) {
   serve({.connections = 2});
-  auto busy = connect(), half = connect(), third = connect();
+  auto busy = connect(), half = connect();
   say(busy, upload(10, 1));
   say(half, "GET");
   settle();
+  auto third = connect();
   say(third, kHealth);
   EXPECT_EQ(status(rest(third)), 200u);
   EXPECT_EQ(rest(half), "");

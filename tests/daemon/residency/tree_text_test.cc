@@ -1,5 +1,6 @@
 #include "daemon/residency/tree_text.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -69,7 +70,7 @@ TEST(TreeText, ShrinksToWhatThereIsRoomFor) {
 // Nor are more directories named than files: neither has a bound of its own.
 TEST(TreeText, ShrinksWhereDirectoriesAreMany) {
   std::vector<TreeEntry> entries;
-  for (int a = 1000; a < 3000; ++a) entries.push_back({"d" + std::to_string(a) + "/x.c", ""});
+  for (int a = 1000; a < 3000; ++a) entries.push_back({fmt::format("d{}/x.c", a), ""});
   const auto text = tree_text(entries, tree_shape(entries, 2'000, {}), {});
   EXPECT_LE(text.size(), 2'000u);
   EXPECT_TRUE(text.starts_with("<tree>\nd1000/")) << text;
