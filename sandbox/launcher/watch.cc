@@ -37,7 +37,6 @@ using Dir = std::unique_ptr<DIR, int (*)(DIR*)>;
 struct Memory {
   std::string path;  // "/proc/7/task/8", of each process one
   pid_t task = 0;
-  std::uint64_t private_bytes = 0;
 };
 
 struct Tree {
@@ -65,26 +64,36 @@ std::vector<pid_t> all_processes() {
   return out;
 }
 
+struct Resident {
+  std::uint64_t bytes = 0, private_bytes = 0;
+};
+
+// Nothing: it has ended.
+std::optional<Resident> resident_of(const std::string& path) {
+  static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  unsigned long long size = 0, resident = 0, shared = 0;
+  const auto text = text_of(path + "/statm");
+  if (::sscanf(text.c_str(), "%llu %llu %llu", &size, &resident, &shared) != 3 || resident == 0)
+    return {};
+  return Resident{resident * page, (resident - std::min(resident, shared)) * page};
+}
+
 Tree measure(const std::vector<pid_t>& processes) {
   Tree out;
-  const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
   for (const pid_t process : processes) {
     const auto tasks = tasks_of(process);
     for (const pid_t task : one_for_each_table(tasks))
       out.tables.push_back(task_path(process, task));
     ++out.n_processes;
     // The first thread may have ended, and its share in the memory with it.
-    unsigned long long size = 0, resident = 0, shared = 0;
+    std::optional<Resident> resident;
     const auto told = std::find_if(tasks.begin(), tasks.end(), [&](pid_t task) {
-      const auto text = text_of(task_path(process, task) + "/statm");
-      return ::sscanf(text.c_str(), "%llu %llu %llu", &size, &resident, &shared) == 3 &&
-             resident > 0;
+      return (resident = resident_of(task_path(process, task))).has_value();
     });
     if (told == tasks.end()) continue;
-    const auto private_bytes = (resident - std::min(resident, shared)) * page;
-    out.memories.push_back({task_path(process, *told), *told, private_bytes});
-    out.private_bytes += private_bytes;
-    out.mapped_bytes += resident * page;
+    out.memories.push_back({task_path(process, *told), *told});
+    out.private_bytes += resident->private_bytes;
+    out.mapped_bytes += resident->bytes;
   }
   return out;
 }
@@ -99,7 +108,7 @@ std::optional<std::uint64_t> field_of(const std::string& text, std::string_view 
 bool share_memory(pid_t a, pid_t b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0; }
 
 // Walks page tables: only for a tree that may be too large. Who hides from us is held to have
-// nothing in common with others.
+// nothing in common with others; who has ended since it was counted holds nothing any more.
 Held weigh(const Tree& tree) {
   Held out;
   // A child of vfork(2) is in its parent's memory, and tells the same addresses and size; the
@@ -115,7 +124,8 @@ Held weigh(const Tree& tree) {
         continue;
       same.push_back(memory.task);
     }
-    out.anonymous_bytes += anonymous.value_or(memory.private_bytes);
+    const auto hidden = anonymous ? std::nullopt : resident_of(memory.path);
+    out.anonymous_bytes += anonymous.value_or(hidden ? hidden->private_bytes : 0);
     out.shared_bytes += field_of(text, "Pss_Shmem:").value_or(0);
   }
   return out;
