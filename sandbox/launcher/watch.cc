@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -105,25 +104,26 @@ std::optional<std::uint64_t> field_of(const std::string& text, std::string_view 
   return static_cast<std::uint64_t>(::atoll(text.c_str() + at + name.size())) << 10;
 }
 
-bool share_memory(pid_t a, pid_t b) { return ::syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0) == 0; }
+// As kcmp(2) orders memories: -1, 0 where two processes are in one, or 1; of one that has ended, 1.
+int compare_memory(pid_t a, pid_t b) {
+  const long order = ::syscall(SYS_kcmp, a, b, KCMP_VM, 0, 0);
+  return order == 0 ? 0 : order == 1 ? -1 : 1;
+}
 
 // Walks page tables: only for a tree that may be too large. Who hides from us is held to have
-// nothing in common with others; who has ended since it was counted holds nothing any more.
+// nothing in common with others; who has ended since it was counted holds nothing any more. A child
+// of vfork(2) is in its parent's memory.
 Held weigh(const Tree& tree) {
   Held out;
-  // A child of vfork(2) is in its parent's memory, and tells the same addresses and size; the
-  // rest depends on others, too.
-  std::map<std::string, std::vector<pid_t>> told;
+  std::vector<pid_t> weighed;  // in the order of their memories
   for (const auto& memory : tree.memories) {
+    const auto at = std::lower_bound(
+        weighed.begin(), weighed.end(), memory.task,
+        [](pid_t other, pid_t task) { return compare_memory(other, task) < 0; });
+    if (at != weighed.end() && compare_memory(*at, memory.task) == 0) continue;
     const auto text = text_of(memory.path + "/smaps_rollup");
     const auto anonymous = field_of(text, "Pss_Anon:");
-    if (anonymous) {
-      auto& same = told[text.substr(0, text.find("\nPss:"))];
-      if (std::any_of(same.begin(), same.end(),
-                      [&](pid_t other) { return share_memory(other, memory.task); }))
-        continue;
-      same.push_back(memory.task);
-    }
+    if (anonymous) weighed.insert(at, memory.task);
     const auto hidden = anonymous ? std::nullopt : resident_of(memory.path);
     out.anonymous_bytes += anonymous.value_or(hidden ? hidden->private_bytes : 0);
     out.shared_bytes += field_of(text, "Pss_Shmem:").value_or(0);
