@@ -11,7 +11,7 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import journal
-from client import DSML, Client, Daemon, Refused, call, remove_home
+from client import DSML, Client, Daemon, Gated, Refused, call, remove_home
 
 EXECUTABLE = ""
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "mcp", "server.py")
@@ -23,7 +23,7 @@ def mcp_call(tool, **arguments):
     return f'x</think>\n\n<{DSML}tool_calls>\n<{DSML}invoke name="mcp_call">\n{parameters}\n</{DSML}invoke>\n</{DSML}tool_calls>'
 
 
-class McpClientTest(unittest.TestCase):
+class McpClientTest(Gated, unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-mcp-client-"))
         self.addCleanup(remove_home, self.home)
@@ -78,15 +78,6 @@ class McpClientTest(unittest.TestCase):
         self.client.call("question/reply", sessionId=self.session, itemId=asked["id"], text="3")
         self.client.call("approval/reply", sessionId=self.session, itemId=asking["id"], decision="deny")
         self.client.until("turn/ended", reason="end_turn")
-
-    def gate(self):
-        path = os.path.join(self.home, "gate")
-        os.mkfifo(path)
-        return path
-
-    def open_gate(self, path):
-        with open(path, "w") as f:
-            f.write("x")
 
     def next_daemon(self, *answers):
         self.daemon.stop()

@@ -53,6 +53,19 @@ class Refused(Exception):
         self.kind, self.error = error["data"]["kind"], error
 
 
+class Gated:
+    """Of a test with a `home`: the scripted model waits with an answer until its gate is opened."""
+
+    def gate(self):
+        path = os.path.join(self.home, "gate")
+        os.mkfifo(path)
+        return path
+
+    def open_gate(self, path):
+        with open(path, "w") as f:
+            f.write("x")
+
+
 class Client:
     """One connection. Notifications that arrive while an answer is awaited are kept, in order."""
 

@@ -4,7 +4,7 @@ import sys
 import tempfile
 import unittest
 
-from client import Client, Daemon, call, remove_home
+from client import Client, Daemon, Gated, call, remove_home
 
 EXECUTABLE = ""
 
@@ -16,7 +16,7 @@ def main():
     unittest.main()
 
 
-class DaemonCase(unittest.TestCase):
+class DaemonCase(Gated, unittest.TestCase):
     def setUp(self):
         self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-daemon-"))
         self.addCleanup(remove_home, self.home)
@@ -42,15 +42,6 @@ class DaemonCase(unittest.TestCase):
         c = Client(self.daemon.socket, **how)
         self.addCleanup(c.close)
         return c
-
-    def gate(self):
-        path = os.path.join(self.home, "gate")
-        os.mkfifo(path)
-        return path
-
-    def open_gate(self, path):
-        with open(path, "w") as f:
-            f.write("x")
 
     def session(self, c, **settings):
         s = c.call("session/create", root=self.root, settings=settings)["sessionId"]
