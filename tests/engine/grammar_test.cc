@@ -456,7 +456,7 @@ TEST(Grammar, CallsOfAStrictToolObeyItsSchema) {
       if (call.name != "change") continue;
       const auto arguments = nlohmann::ordered_json::parse(call.arguments, nullptr,
                                                            /*allow_exceptions=*/false);
-      EXPECT_TRUE(checker.valid(arguments)) << call.arguments;
+      EXPECT_TRUE(checker.valid(call.arguments)) << call.arguments;
       ++n_checked;
       ++ids[arguments["id"].type_name()];
       ++notes[arguments["note"].type_name()];
@@ -573,9 +573,7 @@ TEST(Grammar, AnAnswerObeysItsSchema) {
                                     seed);
     n_calls += m.calls.empty() ? 0 : 1;
     if (!m.calls.empty()) continue;
-    const auto document = nlohmann::ordered_json::parse(m.content, nullptr,
-                                                        /*allow_exceptions=*/false);
-    EXPECT_TRUE(test::SchemaChecker(schema).valid(document)) << m.content;
+    EXPECT_TRUE(test::SchemaChecker(schema).valid(m.content)) << m.content;
   }
   EXPECT_GT(n_calls, 5);
 }

@@ -195,8 +195,7 @@ TEST(JsonSchema, ValidDocumentsCanBeWrittenAndOthersCannot) {
     ASSERT_TRUE(enforced);
     for (const std::string& document : c.good) {
       EXPECT_TRUE(said(t, enforced, bytes_of(document))) << document;
-      EXPECT_TRUE(checker.valid(Json::parse(document))) << document;  // the checker is no worse
-                                                                      // than the walker
+      EXPECT_TRUE(checker.valid(document)) << document;  // no worse than the walker
     }
     for (const std::string& document : c.bad)
       EXPECT_FALSE(said(t, enforced, bytes_of(document))) << document;
@@ -260,9 +259,7 @@ TEST(JsonSchema, EveryRandomWalkEndsInAValidDocument) {
     const JsonSchemaRef enforced = compiled(c.schema);
     for (int n = 0; n < 40 && !testing::Test::HasFailure(); ++n) {
       const std::string text = walk(t, enforced, random);
-      const Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      ASSERT_FALSE(document.is_discarded()) << text;
-      EXPECT_TRUE(SchemaChecker(schema).valid(document)) << text;
+      EXPECT_TRUE(SchemaChecker(schema).valid(text)) << text;
     }
   }
 }

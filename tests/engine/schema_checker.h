@@ -4,10 +4,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <limits>
 #include <regex>
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -15,20 +18,28 @@ namespace lares::engine::test {
 
 class SchemaChecker {
  public:
-  using Json = nlohmann::ordered_json;
-
-  explicit SchemaChecker(const Json& schema) : whole_(schema) {}
-  bool valid(const Json& document) const { return valid(whole_, document); }
+  explicit SchemaChecker(const nlohmann::ordered_json& schema)
+      : whole_(Json::parse(schema.dump())) {}
+  // Of a document's text: what reads it as doubles loses digits that the model may write.
+  bool valid(const std::string& text) const {
+    const Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    return !document.is_discarded() && valid(whole_, document);
+  }
 
  private:
+  using Number = long double;  // holds every integer of 19 digits
+  static_assert(std::numeric_limits<Number>::digits >= 64);
+  using Json = nlohmann::basic_json<nlohmann::ordered_map, std::vector, std::string, bool,
+                                    std::int64_t, std::uint64_t, Number>;
+
   static bool is(const Json& value, const std::string& type) {
     if (type == "integer")
-      return value.is_number() && std::floor(value.get<double>()) == value.get<double>();
+      return value.is_number() && std::floor(value.get<Number>()) == value.get<Number>();
     return type == value.type_name();
   }
 
   const Json& at(const std::string& reference) const {
-    return whole_.at(nlohmann::ordered_json::json_pointer(reference.substr(1)));
+    return whole_.at(Json::json_pointer(reference.substr(1)));
   }
 
   bool valid(const Json& schema, const Json& value) const {
@@ -63,12 +74,12 @@ class SchemaChecker {
       return obeyed;
     }
     if (value.is_number()) {
-      const double x = value;
-      if (keyword == "minimum") return x >= says.get<double>();
-      if (keyword == "maximum") return x <= says.get<double>();
-      if (keyword == "exclusiveMinimum") return x > says.get<double>();
-      if (keyword == "exclusiveMaximum") return x < says.get<double>();
-      if (keyword == "multipleOf") return std::fmod(x, says.get<double>()) == 0;
+      const auto x = value.get<Number>();
+      if (keyword == "minimum") return x >= says.get<Number>();
+      if (keyword == "maximum") return x <= says.get<Number>();
+      if (keyword == "exclusiveMinimum") return x > says.get<Number>();
+      if (keyword == "exclusiveMaximum") return x < says.get<Number>();
+      if (keyword == "multipleOf") return std::fmod(x, says.get<Number>()) == 0;
     }
     if (value.is_string() && keyword == "pattern")
       return std::regex_search(value.get<std::string>(), std::regex(says.get<std::string>()));
@@ -116,7 +127,7 @@ class SchemaChecker {
     return true;
   }
 
-  const Json& whole_;
+  const Json whole_;
   mutable std::set<std::pair<const Json*, const Json*>> under_way_;
 };
 

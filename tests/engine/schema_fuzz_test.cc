@@ -121,9 +121,7 @@ void writes_what_is_valid(const Tokenizer& t, const Json& schema, const JsonSche
     const bool may_end = allows(mask, *t.added(kEos));
     ASSERT_TRUE(may_end || !allowed.empty()) << text;
     if (may_end) {
-      const Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      ASSERT_FALSE(document.is_discarded()) << text;  // an end that is offered is one
-      ASSERT_TRUE(test::SchemaChecker(schema).valid(document)) << text;
+      ASSERT_TRUE(test::SchemaChecker(schema).valid(text)) << text;
       if (allowed.empty() || random() % 3 == 0) return;
     }
     Token pick = allowed.at(random() % allowed.size());

@@ -82,9 +82,7 @@ void walk(const Tokenizer& t, const Json& schema, const JsonSchemaRef& enforced,
         allowed.push_back(id);
     }
     if (walker.complete() && (allowed.empty() || random() % 2 == 0)) {
-      const Json document = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-      ASSERT_FALSE(document.is_discarded()) << text;
-      EXPECT_TRUE(test::SchemaChecker(schema).valid(document)) << text;
+      EXPECT_TRUE(test::SchemaChecker(schema).valid(text)) << text;
       return;
     }
     ASSERT_FALSE(allowed.empty()) << text;

@@ -1,6 +1,7 @@
 // `verify` finds what is wrong with a checkpoint, and nothing wrong with a good one.
 #include "engine/verify.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
 
@@ -298,7 +299,8 @@ TEST_F(Verify, BadInputIsOneLine) {
     return done ? "" : done.error().message;
   };
   EXPECT_THAT(refused({.directory = directory_}), HasSubstr("config.json"));
-  EXPECT_THAT(refused({.directory = kNano, .n_tokens = 1}), HasSubstr("not within 2 to 1024"));
+  EXPECT_THAT(refused({.directory = kNano, .n_tokens = 1}),
+              HasSubstr(fmt::format("not within 2 to {}", kVerifyTokensMax)));
   EXPECT_THAT(refused({.directory = kNano, .vectors = directory_}),
               HasSubstr("holds no *.official.json"));
   std::ofstream(directory_ / "a.official.json") << "{";
