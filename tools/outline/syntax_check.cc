@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "tools/outline/bash_check.h"
+#include "tools/outline/grammar_gaps.h"
 #include "tools/outline/syntax_tree.h"
 #include "tools/text.h"
 #endif
@@ -84,7 +86,7 @@ const Language* language_of(std::string_view path, std::string_view text) {
 // default arguments, conditionals of the preprocessor. There an error must be one that such code
 // does not bring.
 bool is_loose(const Language& language) {
-  return language.name == "C" || language.name == "C++" || language.name.starts_with("T");
+  return is_c_family(language) || language.name.starts_with("T");
 }
 
 bool is_punctuation(std::string_view token) {
@@ -156,28 +158,6 @@ bool is_balanced(std::string_view whole) {
   return open.empty();
 }
 
-// What such grammars are known to stop at, in one line.
-bool is_hard(std::string_view line) {
-  for (const std::string_view words : {"#", "= {", "template", "operator", "->*", ".*", "...",
-                                       "requires", "using ", "enum", "__"}) {
-    if (line.find(words) != std::string_view::npos) return true;
-  }
-  const auto in_word = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
-  };
-  // a macro: INLINE, EXPECT_EQ
-  for (std::size_t begin = 0, end = 0; begin < line.size(); begin = end + 1) {
-    end = begin;
-    while (end < line.size() && in_word(line[end])) ++end;
-    const std::string_view word = line.substr(begin, end - begin);
-    if (word.size() >= 2 && std::isupper(static_cast<unsigned char>(word[0])) &&
-        std::ranges::none_of(word,
-                             [](char c) { return std::islower(static_cast<unsigned char>(c)); }))
-      return true;
-  }
-  return false;
-}
-
 struct Texts {
   std::string_view before, after;
   bool made = false;  // nothing was before
@@ -189,30 +169,32 @@ class Judge {
   Judge(const Language& language, const Texts& texts, const Changed& changed,
         const std::vector<std::string_view>& lines)
       : loose_(is_loose(language)),
-        c_family_(language.name == "C" || language.name == "C++"),
-        made_(texts.made && (loose_ || language.name == "Bash")),
+        language_(language),
+        made_(texts.made && loose_),
         changed_(changed),
         lines_(lines) {
-    if (c_family_) unbalanced_ = is_balanced(texts.before) && !is_balanced(texts.after);
+    if (is_c_family(language)) unbalanced_ = is_balanced(texts.before) && !is_balanced(texts.after);
   }
   bool counts(const SyntaxError& error) const {
     if (unbalanced_) return true;
     if (made_) return false;  // a whole file has too many chances to be misread
-    if (!loose_) return true;
-    if (!error.missing.empty()) return is_punctuation(error.missing) && !hard(error.line);
-    if (error.line < changed_.first || error.line_last > changed_.last) return false;
-    for (std::size_t i = error.line; i <= error.line_last; ++i) {
-      if (hard(i)) return false;
-    }
-    return true;
+    if (!loose_) return !hard(error);
+    if (!error.missing.empty()) return is_punctuation(error.missing) && !hard(error);
+    return error.line >= changed_.first && error.line_last <= changed_.last && !hard(error);
   }
 
  private:
-  bool hard(std::size_t line) const {
-    return c_family_ && line < lines_.size() && is_hard(lines_[line]);
+  // An error that reaches over many lines is that of the first one.
+  bool hard(const SyntaxError& error) const {
+    const auto last = loose_ && error.missing.empty() ? error.line_last : error.line;
+    for (std::size_t i = error.line; i <= last && i < lines_.size(); ++i)
+      if (is_gap(language_, lines_[i])) return true;
+    return false;
   }
 
-  bool loose_, c_family_, made_, unbalanced_ = false;
+  bool loose_;
+  const Language& language_;
+  bool made_, unbalanced_ = false;
   Changed changed_;
   const std::vector<std::string_view>& lines_;
 };
@@ -269,6 +251,7 @@ std::string new_syntax_errors(std::string_view path, const std::optional<std::st
     ++n;
   }
   if (n == 0) return "";
+  if (language->name == "Bash" && !bash_refuses(after, deadline, cancelled)) return "";
   if (n == 1)
     return "The file now has a syntax error at " + out + "; it had none there before this edit.";
   return "The file now has syntax errors, which it had not before this edit, at\n" + out;

@@ -1,6 +1,6 @@
 // The syntax errors that an edit brought, for the model to read below the edit's result. Advice,
 // never a veto: grammars misparse honest code (macros, templates), so only what was not there
-// before counts.
+// before counts, and of a shell script only where bash refuses it too.
 #pragma once
 
 #include <atomic>
