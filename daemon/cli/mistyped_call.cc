@@ -52,9 +52,8 @@ bool is_slip(std::string_view word, std::string_view name) {
 // Also one that is not used: the session says why.
 bool is_skill(std::string_view name, const daemon::Skills& skills) {
   return std::ranges::any_of(skills.all, [&](const auto& skill) { return skill.name == name; }) ||
-         std::ranges::any_of(skills.passed_over, [&](const auto& other) {
-           return fs::path(other.path).parent_path().filename() == name;
-         });
+         std::ranges::any_of(skills.passed_over,
+                             [&](const auto& other) { return other.name == name; });
 }
 
 // "/status returns 500" is a route of somebody's server, and "/status" is not.

@@ -1,7 +1,8 @@
 // Skills: instructions for one kind of work each, in the form of the Agent Skills specification
 // (agentskills.io): a directory with a SKILL.md, which begins with its name and description in
 // YAML. The model is told those of all, reads the rest when a task is for it, and is handed it
-// where a prompt begins with the name ("/deploy staging").
+// where a prompt begins with the name ("/deploy staging"). And commands, as older repositories have
+// them: one Markdown file each, which only a person calls.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +26,10 @@ inline constexpr std::size_t kSkillBytesMax = 64u << 10;       // of its text, f
 inline constexpr std::size_t kSkillsToldBytesMax = 16u << 10;  // of what is told of all
 
 struct Skill {
-  std::string name;         // lower-case letters, digits and hyphens
+  std::string name;         // lower-case letters, digits and hyphens; a command's are freer
   std::string description;  // one line
-  std::string path;         // of its SKILL.md: below the repository, or absolute and the user's own
+  std::string path;         // of its file: below the repository, or absolute and the user's own
+  bool is_command = false;
   // False: only a person calls it ("disable-model-invocation")
   bool for_model = true;
   bool for_people = true;  // False: none is offered it ("user-invocable")
@@ -36,6 +38,7 @@ struct Skill {
 
 struct SkillPassedOver {
   std::string path, why;  // for people: nothing in them is more than it seems
+  std::string name;       // that would call it
   bool hidden = false;    // by another of its name; else it is wrong
 };
 
@@ -49,9 +52,9 @@ std::string skills_home();
 // Where the user's own are, below it; of these directories the model may view all.
 std::vector<std::string> skill_directories(const std::string& home);
 
-// Those below .agents/skills and .claude/skills: of the user, whose home directory is `home`
-// (empty: none), then of the repository at `root`, also where git ignores them. Of several with one
-// name the first in that order is taken. Blocks.
+// Those below .agents/skills and .claude/skills, then the commands below .claude/commands: of the
+// user, whose home directory is `home` (empty: none), then of the repository at `root`, also where
+// git ignores them. Of several with one name the first in that order is taken. Blocks.
 Skills find_skills(const std::string& root, const std::string& home);
 
 // For the model; empty, or ending with an empty line.

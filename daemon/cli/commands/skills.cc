@@ -28,6 +28,7 @@ Json json_of(const daemon::Skills& skills) {
     all.push_back({{"name", s.name},
                    {"description", s.description},
                    {"path", s.path},
+                   {"isCommand", s.is_command},
                    {"forModel", s.for_model},
                    {"forPeople", s.for_people}});
   for (const auto& other : skills.passed_over)
@@ -54,7 +55,7 @@ std::string text_of(const daemon::Skills& skills) {
 int skills_command(int argc, const char* const* argv) {
   CLI::App app(
       "Lists the skills: instructions for one kind of work each, which the model reads when a task "
-      "is for them, or when you call one.",
+      "is for them, or when you call one; and the commands, which only you call.",
       "lares skills");
   std::string root;
   bool json = false;

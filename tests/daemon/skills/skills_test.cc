@@ -14,6 +14,7 @@ namespace lares::daemon {
 namespace {
 
 namespace fs = std::filesystem;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -198,6 +199,48 @@ TEST_F(SkillsTest, APromptThatBeginsWithItsNameCallsIt) {
   for (const char* prompt : {"deploy", " /deploy", "/deployed", "/deploy/it", "/", "/Deploy", "",
                              "say /deploy", "/tmp/deploy is full"})
     EXPECT_EQ(called(prompt), "") << prompt;
+}
+
+TEST_F(SkillsTest, ACommandIsOneFileThatAPersonCalls) {
+  repo_.write(".claude/commands/fix_issue.md", "# Fix an issue\n\nFix issue $ARGUMENTS.\n");
+  repo_.write(".claude/commands/web/review.md",
+              "---\ndescription: Looks at it\nallowed-tools: Bash(git:*)\n---\nReview it.\n");
+  repo_.write(".claude/commands/deploy.md", "Not this one.\n");
+  repo_.write(".claude/commands/notes.txt", "No command.\n");
+  home_.write(".claude/commands/Mine.md", "Mine alone.\n");
+  put(repo_, ".claude/skills", "deploy", "description: d\n");
+  const auto all = found().all;
+  ASSERT_THAT(paths(),
+              ElementsAre(home_.at(".claude/commands/Mine.md"), ".claude/skills/deploy/SKILL.md",
+                          ".claude/commands/fix_issue.md", ".claude/commands/web/review.md"));
+  EXPECT_EQ(all[2].description, "Fix an issue");
+  EXPECT_EQ(all[3].description, "Looks at it");
+  EXPECT_TRUE(all[3].is_command && all[3].for_people);
+  EXPECT_THAT(told_of_skills(found()), Not(HasSubstr("review")));
+  EXPECT_THAT(called("/fix_issue 12"),
+              AllOf(HasSubstr("the command fix_issue (.claude/commands/fix_issue.md)"),
+                    HasSubstr("relative to the repository"),
+                    EndsWith("<command name=\"fix_issue\">\n# Fix an issue\n\nFix issue 12.\n"
+                             "</command>")));
+  EXPECT_THAT(called("/Mine"), HasSubstr("Mine alone."));
+  EXPECT_EQ(called("/mine"), "");
+  EXPECT_EQ(
+      called_before({"/review"}, found(), ""),
+      "\n\n/review above calls the command in .claude/commands/web/review.md: view it again.");
+}
+
+TEST_F(SkillsTest, ACommandThatCannotBeUsedIsNamed) {
+  repo_.write(".claude/commands/empty.md", " \n");
+  repo_.write(".claude/commands/two words.md", "Text.\n");
+  repo_.write(".claude/commands/torn.md", "---\ndescription: d\nText.\n");
+  fs::create_symlink("/etc/hostname", repo_.at(".claude/commands/out.md"));
+  EXPECT_THAT(paths(), IsEmpty());
+  EXPECT_THAT(wrong(), testing::UnorderedElementsAre(
+                           HasSubstr("empty.md: it is empty"),
+                           HasSubstr("two words.md: its name is not one of letters"),
+                           HasSubstr("torn.md: "), HasSubstr("out.md: it leads out of")));
+  EXPECT_THAT(called_skill("/empty", repo_.root(), home_.root()).note,
+              HasSubstr(".claude/commands/empty.md is not used: it is empty"));
 }
 
 TEST_F(SkillsTest, ALongOneIsCut) {
