@@ -41,7 +41,8 @@ Resident::Resident(ResidentWorld world, std::string root, std::shared_ptr<Reside
           of_ ? of_->beginnings_ : nullptr)),
       background_(std::make_shared<Background>(world_.io, *world_.host, *world_.log, root_,
                                                beginnings_, kept_)),
-      strand_(world_.disk->get_executor()) {}
+      strand_(world_.disk->get_executor()),
+      plans_(root_) {}
 
 std::shared_ptr<Resident> Resident::make(ResidentWorld world, std::string root,
                                          std::shared_ptr<Resident> of) {
@@ -119,7 +120,7 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
   const auto self = shared_from_this();
   std::optional<tools::WatchPlan> plan;
   const auto look = [this, &plan](ResidentTree& tree) -> tl::expected<Beginning, std::string> {
-    plan.emplace(root_, tree.directories());
+    plan.emplace(plans_.watch(tree.directories()));
     Beginning b{.base = tree.base(),
                 .overlay = {},
                 .pinned = std::make_shared<Pinned>(tree.overlay()),
@@ -133,7 +134,7 @@ asio::awaitable<tl::expected<Resident::Beginning, std::string>> Resident::begin(
     return b;
   };
   auto beginning = co_await up_to_date(/*anew=*/true, look);
-  if (beginning) watch(*plan);
+  if (beginning) watch(std::move(*plan));
   co_return beginning;
 }
 
@@ -205,7 +206,7 @@ asio::awaitable<tl::expected<Resident::Update, std::string>> Resident::catch_up(
   co_return co_await up_to_date(/*anew=*/false, look);
 }
 
-void Resident::watch(const tools::WatchPlan& plan) {
+void Resident::watch(tools::WatchPlan plan) {
   if (!watcher_) {
     const std::weak_ptr<Resident> weak = weak_from_this();
     const auto on_change = [weak](const tools::TreeChange&) {
@@ -218,7 +219,7 @@ void Resident::watch(const tools::WatchPlan& plan) {
     };
     watcher_ = std::make_unique<tools::Watcher>(world_.io, root_, on_change, on_note);
   }
-  watcher_->watch(plan);
+  watcher_->watch(std::move(plan));
 }
 
 // Something changed, or it has been quiet for a while: what the next step would find is found now.
@@ -245,11 +246,11 @@ asio::awaitable<void> Resident::hurry_once() {
   std::string why;
   try {
     const auto look = [this](ResidentTree& tree) -> tl::expected<tools::WatchPlan, std::string> {
-      return tools::WatchPlan(root_, tree.directories());
+      return plans_.watch(tree.directories());
     };
-    const auto plan = co_await up_to_date(/*anew=*/false, look);
+    auto plan = co_await up_to_date(/*anew=*/false, look);
     if (plan)
-      watch(*plan);
+      watch(std::move(*plan));
     else
       why = plan.error();
   } catch (const std::exception& e) {

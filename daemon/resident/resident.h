@@ -109,7 +109,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   asio::awaitable<void> look_at_files();
   template <class Look>
   asio::awaitable<std::invoke_result_t<Look, ResidentTree&>> up_to_date(bool anew, Look look);
-  void watch(const tools::WatchPlan& plan);
+  void watch(tools::WatchPlan plan);
   asio::awaitable<void> hurry();
   asio::awaitable<void> hurry_once();
   static asio::awaitable<void> tend(std::weak_ptr<Resident> weak, ResidentWorld world);
@@ -129,6 +129,7 @@ class Resident : public std::enable_shared_from_this<Resident> {
   std::mutex published_mutex_;
   protocol::RepoPrefixResult published_;
   std::shared_ptr<const Base> base_, ahead_, next_;
+  const tools::WatchPlans plans_;
   std::unique_ptr<tools::Watcher> watcher_;
   bool tended_ = false;
 };

@@ -49,6 +49,7 @@ constexpr const char* kSchema =
 
 EditTool::EditTool(const BuiltinOptions& options)
     : options_(options),
+      git_(std::make_shared<KeptView>(options.root)),
       spec_{"str_replace_editor", kDescription, kSchema},
       threads_(options.threads) {}
 
@@ -75,7 +76,7 @@ std::optional<std::string> EditTool::text_seen(const std::string& path) const {
 
 // All that is there, what cannot be edited too: that is said to who names it.
 std::optional<Choices> EditTool::paths(bool for_view) const {
-  const auto tree = TreeLister(options_.root).list();
+  const auto tree = list_tree(*git_);
   if (!tree || tree->cut || tree->files.size() > kChoicesMax) return std::nullopt;
   Choices out;
   const auto add = [&](const std::string& root, const std::string& path) {
@@ -243,7 +244,7 @@ tl::expected<EditTool::Target, std::string> EditTool::locate(const nlohmann::jso
 std::string EditTool::unread(const Target& target, const std::string& why, bool for_edit) const {
   std::string hint;
   if (why == "does not exist" && !target.in_outputs) {
-    hint = path_hint(options_.root, target.path, options_.root + "/");
+    hint = path_hint(*git_, target.path, options_.root + "/");
     if (hint.empty() && for_edit) hint = " `create` makes a new file.";
   }
   return fmt::format("The path {} {}.{}", target.shown, why, hint);

@@ -13,6 +13,7 @@
 
 #include "tools/builtin.h"
 #include "tools/edit/editor_texts.h"
+#include "tools/git/kept_view.h"
 #include "tools/off_thread.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/workspace.h"
@@ -97,6 +98,7 @@ class EditTool : public Tool {
                                  const std::string& now) const;
 
   BuiltinOptions options_;
+  std::shared_ptr<KeptView> git_;        // of the root
   std::shared_ptr<EditorTexts> editor_;  // null: files are what is on disk
   Spec spec_;
   WasShown was_shown_;                // may be empty

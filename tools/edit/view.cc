@@ -91,7 +91,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
 Outcome EditTool::view_directory(const Target& target) const {
   if (target.in_outputs)
     return failed(fmt::format("The path {} is a directory; name a file in it.", target.shown));
-  const auto tree = TreeLister(options_.root).list();
+  const auto tree = list_tree(*git_);
   if (!tree) return failed(tree.error().message);
   const std::string directory = target.fs.real(target.path);  // without links, and slashes behind
   const std::string prefix = directory.empty() ? "" : directory + "/";

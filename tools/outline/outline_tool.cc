@@ -192,7 +192,7 @@ Outcome outline(const std::string& root, const Asked& asked, KeptView& git,
   const bool directory = path->empty() || fs->is_directory(*path);
   if (!directory && !fs->lstat(*path, st))
     return refused(fmt::format("outline {}: no such file or directory{}", *path,
-                               sentence(path_hint(fs->root(), *path))));
+                               sentence(path_hint(git, *path))));
   if (!directory && !can_outline(*path)) {
     return refused(fmt::format("outline {}: no grammar for this extension; there are {}", *path,
                                outline_languages()));

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/git/kept_view.h"
 #include "tools/text.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/tree_listing.h"
@@ -45,13 +46,17 @@ std::string missing_directory(const RootedFs& files, const std::string& path,
 
 }  // namespace
 
-std::string path_hint(const std::string& root, const std::string& asked,
-                      const std::string& prefix) {
+std::string path_hint(const std::string& root, const std::string& path, const std::string& prefix) {
+  KeptView git(root);
+  return path_hint(git, path, prefix);
+}
+
+std::string path_hint(KeptView& git, const std::string& asked, const std::string& prefix) {
   const std::string path = fs::path(asked).lexically_normal().generic_string();
   const std::string name(base_of(path));
-  const auto files = RootedFs::open(root);
+  const auto files = RootedFs::open(git.root());
   if (name.empty() || !files || !is_utf8(path)) return "";
-  const auto tree = TreeLister(root).list();
+  const auto tree = list_tree(git);
   if (!tree) return "";
   std::vector<std::string> found;
   for (const Listed& file : tree->files) {

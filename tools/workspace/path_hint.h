@@ -5,6 +5,8 @@
 
 namespace lares::tools {
 
+class KeptView;
+
 inline constexpr std::size_t kPathHintsMax = 3;
 
 // " There is src/a.py." or " There are a/x.py, b/x.py and 4 more.", files of the same name
@@ -13,5 +15,7 @@ inline constexpr std::size_t kPathHintsMax = 3;
 // calling tool takes them, `prefix` before each.
 std::string path_hint(const std::string& root, const std::string& path,
                       const std::string& prefix = "");
+// The same below the root of `git`, which need not be opened for it.
+std::string path_hint(KeptView& git, const std::string& path, const std::string& prefix = "");
 
 }  // namespace lares::tools

@@ -15,6 +15,7 @@
 
 #include "tools/atomic_file.h"
 #include "tools/fd.h"
+#include "tools/git/kept_view.h"
 #include "tools/workspace/directory_looks.h"
 #include "tools/workspace/own_files.h"
 #include "tools/workspace/rooted_fs.h"
@@ -408,6 +409,16 @@ Result<Tree> TreeLister::list() {
   Tree out = TreeWalk(*this, *fs, *git_, *looks_, **known).run();
   looks_->end();
   directories_ = out.directories;
+  return out;
+}
+
+Result<Tree> list_tree(KeptView& git) {
+  auto view = git.take();
+  if (!view) return tl::unexpected(view.error());
+  TreeLister lister(git.root());
+  lister.git_ = std::move(*view);
+  auto out = lister.list();
+  git.give_back(std::move(*lister.git_));
   return out;
 }
 

@@ -15,6 +15,7 @@
 namespace lares::tools {
 
 class DirectoryLooks;
+class KeptView;
 
 struct TreeLimits {
   std::size_t files_max = 200'000;      // the first ones in bytewise path order
@@ -57,6 +58,7 @@ class TreeLister {
 
  private:
   friend class TreeWalk;
+  friend Result<Tree> list_tree(KeptView& git);
   struct Verdict {
     std::uint64_t rules = 0;
     bool ignored = false;
@@ -84,5 +86,9 @@ class TreeLister {
   std::vector<std::string> directories_;  // of the last listing
   std::unique_ptr<DirectoryLooks> looks_;
 };
+
+// The same once, below the root of `git`. Whoever lists now and then, and keeps no lister for it,
+// keeps that, so that not every listing opens the repository.
+Result<Tree> list_tree(KeptView& git);
 
 }  // namespace lares::tools

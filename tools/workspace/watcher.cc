@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "tools/git/impatience.h"
+#include "tools/git/kept_view.h"
 #include "tools/git/view.h"
 #include "tools/workspace/rooted_fs.h"
 #include "tools/workspace/rules.h"
@@ -52,11 +53,21 @@ struct WatchPlan::State {
   std::vector<std::string> directories;  // in bytewise order, each once: parents come first
   // Of these, the ones whose parent is none of them. No event says that another has their name now
   std::vector<std::size_t> alone;
+  std::shared_ptr<KeptView> kept;
   std::optional<GitView> git;
+
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+  ~State() {
+    if (git) kept->give_back(std::move(*git));
+  }
 };
 
-WatchPlan::WatchPlan(const std::string& root, std::vector<std::string> directories) {
-  auto state = std::make_shared<State>();
+WatchPlans::WatchPlans(const std::string& root) : git_(std::make_shared<KeptView>(root)) {}
+
+WatchPlan WatchPlans::watch(std::vector<std::string> directories) const {
+  auto state = std::make_unique<WatchPlan::State>();
   std::ranges::sort(directories);
   directories.erase(std::ranges::unique(directories).begin(), directories.end());
   for (std::size_t i = 0; i < directories.size(); ++i) {
@@ -65,9 +76,15 @@ WatchPlan::WatchPlan(const std::string& root, std::vector<std::string> directori
       state->alone.push_back(i);
   }
   state->directories = std::move(directories);
-  if (auto opened = GitView::open(root)) state->git = std::move(*opened);
-  state_ = std::move(state);
+  state->kept = git_;
+  if (auto view = git_->take()) state->git = std::move(*view);
+  return WatchPlan(std::move(state));
 }
+
+WatchPlan::WatchPlan(std::unique_ptr<State> state) : state_(std::move(state)) {}
+WatchPlan::~WatchPlan() = default;
+WatchPlan::WatchPlan(WatchPlan&&) noexcept = default;
+WatchPlan& WatchPlan::operator=(WatchPlan&&) noexcept = default;
 
 struct Watcher::State : std::enable_shared_from_this<State> {
   State(asio::any_io_executor executor, std::string r, OnChange change, OnNote note,
@@ -83,7 +100,7 @@ struct Watcher::State : std::enable_shared_from_this<State> {
   void receive();
   void handle(const char* bytes, std::size_t n);
   void handle(const inotify_event& event, std::string_view name);
-  void watch(const WatchPlan::State& plan);
+  void watch(WatchPlan::State& plan);
   enum class Ask : std::uint8_t { no, again, first };
   std::vector<Ask> keep_only(const std::vector<std::string>& directories);
   enum class Added { as_before, anew, not_there, full };
@@ -194,9 +211,9 @@ bool Watcher::State::ignored(const std::string& path, bool directory) {
 // That leaves names whose parent is not watched, those below a directory that is another one
 // itself, and all of them after events were lost. (And a mount over a directory, which nothing
 // tells of.)
-void Watcher::State::watch(const WatchPlan::State& plan) {
+void Watcher::State::watch(WatchPlan::State& plan) {
   if (!inotify.is_open()) return;
-  if (plan.git) git = plan.git;
+  if (plan.git) git.swap(plan.git);  // a view is one thread's: who made the plan has it no longer
   const auto& directories = plan.directories;
   std::vector<Ask> ask = keep_only(directories);
   const auto again_from = [&](std::size_t i, std::string_view below) {
@@ -360,7 +377,7 @@ Watcher::~Watcher() {
   state_->quiet.cancel();
 }
 
-void Watcher::watch(const WatchPlan& plan) { state_->watch(*plan.state_); }
+void Watcher::watch(WatchPlan plan) { state_->watch(*plan.state_); }
 std::size_t Watcher::n_watched() const { return state_->watches.size(); }
 std::size_t Watcher::n_asked() const { return state_->n_asked; }
 

@@ -11,6 +11,8 @@
 
 namespace lares::tools {
 
+class KeptView;
+
 struct WatcherLimits {
   std::chrono::milliseconds quiet{300};       // after the last event of a storm
   std::chrono::milliseconds storm_max{3000};  // a storm that goes on is reported this often
@@ -24,16 +26,31 @@ struct TreeChange {
   std::vector<std::string> paths;
 };
 
-// What is to be watched. It asks git, so it is made where one may wait for the disk.
+// What is to be watched, and what git says of what comes there.
 class WatchPlan {
  public:
-  // `directories`: Scanner::directories, relative to the root.
-  WatchPlan(const std::string& root, std::vector<std::string> directories);
+  ~WatchPlan();
+  WatchPlan(WatchPlan&&) noexcept;
+  WatchPlan& operator=(WatchPlan&&) noexcept;
 
  private:
+  friend class WatchPlans;
   friend class Watcher;
   struct State;
-  std::shared_ptr<const State> state_;
+  explicit WatchPlan(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Makes them for one root, where one may wait for the disk; on any thread. What a watcher has asked
+// of git it leaves to a later plan, so that not every one opens the repository.
+class WatchPlans {
+ public:
+  explicit WatchPlans(const std::string& root);
+  // `directories`: Scanner::directories, relative to the root.
+  WatchPlan watch(std::vector<std::string> directories) const;
+
+ private:
+  std::shared_ptr<KeptView> git_;
 };
 
 // On the executor's thread, which is also the one it is used and destroyed on.
@@ -51,7 +68,7 @@ class Watcher {
   // git ignores them; a call after the next scan sets that right where it was wrong. Costs the
   // kernel nothing for those that are watched already, but for the few that may have been replaced
   // unseen.
-  void watch(const WatchPlan& plan);
+  void watch(WatchPlan plan);
   std::size_t n_watched() const;
   std::size_t n_asked() const;  // how often the kernel was asked to watch one
 

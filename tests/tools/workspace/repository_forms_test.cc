@@ -13,10 +13,12 @@
 #include "tests/tools/git/git_case.h"
 #include "tests/tools/git/git_command.h"
 #include "tests/tools/scratch.h"
+#include "tools/edit/edit_tool.h"
 #include "tools/git/worktree.h"
 #include "tools/outline/outline_tool.h"
 #include "tools/snapshots/snapshots.h"
 #include "tools/workspace/tree_listing.h"
+#include "tools/workspace/watcher.h"
 
 namespace lares::tools {
 namespace {
@@ -225,6 +227,32 @@ TEST(RepositoryForms, ToolsLoseNoMemoryToAFormatOfVersion1) {
   EXPECT_LT(taken_by_60([&] {
               asio::io_context io;
               EXPECT_TRUE(test::call(io, *outline_tool, nlohmann::json::object()));
+            }),
+            8'000u);
+  EditTool edit_tool(options);
+  EXPECT_LT(taken_by_60([&] {
+              EXPECT_TRUE(edit_tool.choices("path", {{"command", "str_replace"}}));
+              asio::io_context io;
+              const auto view = [&](const std::string& path) {
+                const nlohmann::json args{{"command", "view"}, {"path", path}};
+                return test::call(io, edit_tool, args);
+              };
+              EXPECT_THAT(view(dir.root())->text, HasSubstr("gen.c"));
+              EXPECT_THAT(view(dir.at("b/gen.c"))->text, HasSubstr("There is " + dir.at("gen.c")));
+            }),
+            8'000u);
+}
+
+// As the daemon does at every change that it is told of.
+TEST(RepositoryForms, TheWatcherLosesNoMemoryToAFormatOfVersion1) {
+  test::Scratch dir;
+  make_format_1(dir);
+  const WatchPlans plans(dir.root());
+  asio::io_context io;
+  Watcher watcher(io.get_executor(), dir.root(), [](const TreeChange&) {});
+  EXPECT_LT(taken_by_60([&] {
+              const WatchPlan dropped = plans.watch({""});  // another look was first
+              watcher.watch(plans.watch({"", "kept"}));
             }),
             8'000u);
 }

@@ -34,7 +34,7 @@ struct Watched {
   }
   void rewatch() {
     EXPECT_TRUE(scanner.scan());
-    watcher.watch(WatchPlan(root, scanner.directories()));
+    watcher.watch(plans.watch(scanner.directories()));
   }
   // The next storm, or nothing within the time.
   std::vector<TreeChange> next(std::chrono::milliseconds time = 5000ms) {
@@ -48,6 +48,7 @@ struct Watched {
   }
 
   const std::string root;
+  const WatchPlans plans{root};
   boost::asio::io_context io;
   Scanner scanner;
   std::vector<TreeChange> changes;
@@ -309,6 +310,35 @@ TEST(Watcher, ReportsAStormThatDoesNotEnd) {
   EXPECT_EQ(paths(w.changes), (Names{"a.c"}));
 }
 
+// By the view that it asked before, which another plan has brought up to date.
+TEST(Watcher, KeepsToTheRulesOfNow) {
+  test::Scratch dir, elsewhere;
+  test::git(dir.root(), "init -q");
+  dir.write("a.c", "1\n");
+  elsewhere.write("mine", "*.mine\n");
+  Watched w(dir.root());
+  const auto told_of = [&](const std::string& name) {
+    w.rewatch();
+    w.rewatch();
+    dir.write(name, "1\n"), dir.write("last", "1\n");
+    const Names told = paths(w.next());
+    return std::ranges::count(told, name) == 1;
+  };
+  EXPECT_TRUE(told_of("x.o"));
+  dir.write(".gitignore", "*.o\n");
+  (void)w.next();
+  EXPECT_FALSE(told_of("x.o"));
+  EXPECT_TRUE(told_of("x.mine"));
+  test::git(dir.root(), "config core.excludesFile " + elsewhere.at("mine"));
+  EXPECT_FALSE(told_of("x.mine"));
+  dir.write(".git/info/exclude", "*.out\n");
+  EXPECT_FALSE(told_of("x.out"));
+  fs::remove_all(dir.at(".git"));
+  EXPECT_TRUE(told_of("x.o"));
+  test::git(dir.root(), "init -q");
+  EXPECT_FALSE(told_of("x.o"));
+}
+
 TEST(Watcher, IsSilentOnceDestroyed) {
   test::Scratch dir;
   boost::asio::io_context io;
@@ -316,7 +346,7 @@ TEST(Watcher, IsSilentOnceDestroyed) {
   {
     Watcher watcher(io.get_executor(), dir.root(), [&](const TreeChange&) { ++n; }, {},
                     {.quiet = 1ms});
-    watcher.watch(WatchPlan(dir.root(), {""}));
+    watcher.watch(WatchPlans(dir.root()).watch({""}));
     dir.write("a.c", "1\n");
     io.run_for(20ms);
     dir.write("b.c", "1\n");
