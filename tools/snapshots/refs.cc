@@ -50,8 +50,9 @@ SnapshotResult<StoredSnapshot> SnapshotStore::read(const git_oid& id) const {
   out.tree = *git_commit_tree_id(raw);
   out.snapshot.id = oid_text(id);
   // Another version's, whose files are as good
-  if (!read_note(git_commit_message_raw(raw), out.snapshot)) {
+  if (!read_note(git_commit_message_raw(raw), out.snapshot, out.directories)) {
     out.snapshot.incomplete = "its note cannot be read";
+    out.directories = {};
     out.snapshot.time_ms = git_commit_time(raw) * 1000;
   }
   return read_[id] = out;
@@ -111,7 +112,7 @@ SnapshotResult<StoredSnapshot> SnapshotStore::newest() const {
     stored->ref = *name;
     return stored;
   }
-  StoredSnapshot none{names->empty() ? "" : names->back(), {}, {}};
+  StoredSnapshot none{names->empty() ? "" : names->back(), {}, {}, {}};
   return none;
 }
 
@@ -127,14 +128,16 @@ std::int64_t SnapshotStore::seen_ns(const StoredSnapshot& stored) const {
              : stored.snapshot.time_ms * 1'000'000;
 }
 
-SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapshot) {
+SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapshot,
+                                            const SnapshotDirectories& directories) {
+  const std::string note = write_note(snapshot, directories);
   const auto names = refs();
   if (!names) return tl::unexpected(names.error());
   const std::string last = names->empty() ? "0" : names->back().substr(sizeof kRefPrefix - 1);
   for (unsigned long long number = std::strtoull(last.c_str(), nullptr, 10) + 1,
                           end = number + kRefTriesMax;
        number < end; ++number) {
-    const auto id = write_commit(tree, snapshot, number);
+    const auto id = write_commit(tree, note, snapshot.time_ms, number);
     if (!id) return tl::unexpected(id.error());
     const int named = name_commit(fmt::format("{}{:010}", kRefPrefix, number), *id);
     if (named == GIT_EEXISTS) continue;  // one that cannot be read, and so was not listed
@@ -146,11 +149,12 @@ SnapshotResult<Snapshot> SnapshotStore::add(const git_oid& tree, Snapshot snapsh
 }
 
 // The number is in it, so that two of one moment are two.
-SnapshotResult<git_oid> SnapshotStore::write_commit(const git_oid& tree, const Snapshot& snapshot,
+SnapshotResult<git_oid> SnapshotStore::write_commit(const git_oid& tree, const std::string& note,
+                                                    std::int64_t time_ms,
                                                     unsigned long long number) {
-  const std::string who = fmt::format("lares <lares@localhost> {} +0000", snapshot.time_ms / 1000);
+  const std::string who = fmt::format("lares <lares@localhost> {} +0000", time_ms / 1000);
   const std::string text = fmt::format("tree {}\nauthor {}\ncommitter {}\n\n{}number {}\n",
-                                       oid_text(tree), who, who, write_note(snapshot), number);
+                                       oid_text(tree), who, who, note, number);
   git_oid id;
   if (git_odb_hash(&id, text.data(), text.size(), GIT_OBJECT_COMMIT) != 0)
     return failed_in_git("write a snapshot to", path_);

@@ -29,6 +29,17 @@ std::int64_t nanoseconds_of(const statx_timestamp& t) {
   return t.tv_sec * 1'000'000'000 + static_cast<std::int64_t>(t.tv_nsec);
 }
 
+std::optional<struct statx> about(const PlainTree& files, const std::string& path) {
+  std::string name;
+  const auto parent = files.parent(path, name);
+  struct statx out {};
+  if (!parent || ::statx(parent->get(), name.c_str(), AT_SYMLINK_NOFOLLOW,
+                         STATX_BTIME | STATX_MTIME, &out) != 0)
+    return std::nullopt;
+  return out;
+}
+bool tells_birth(const struct statx& stx) { return (stx.stx_mask & STATX_BTIME) != 0; }
+
 }  // namespace
 
 Removals::Removals(const SnapshotStore& store, const PlainTree& files, const RestoreTarget& target)
@@ -75,14 +86,23 @@ bool Removals::is_gone(const PathReason& left_out) const {
 // By when it was made, which stays with a file that is moved; where the file system does not know
 // that, by when it was written.
 bool Removals::is_older(const std::string& path) const {
-  std::string name;
-  const auto parent = files_.parent(path, name);
-  struct statx stx {};
-  if (!parent || ::statx(parent->get(), name.c_str(), AT_SYMLINK_NOFOLLOW,
-                         STATX_BTIME | STATX_MTIME, &stx) != 0)
-    return false;  // it is gone
-  const bool knows = (stx.stx_mask & STATX_BTIME) != 0;
-  return nanoseconds_of(knows ? stx.stx_btime : stx.stx_mtime) < target_.moment_ns;
+  const auto stx = about(files_, path);
+  if (!stx) return false;  // it is gone
+  return nanoseconds_of(tells_birth(*stx) ? stx->stx_btime : stx->stx_mtime) < target_.moment_ns;
+}
+
+// Where the snapshot does not tell, by when it was made; when it was written says nothing, for the
+// file that went wrote it. One that was moved here by a call then stays, empty as it is.
+bool Removals::had_directory(const std::string& path) const {
+  const StoredSnapshot& then = *target_.snapshot;
+  if (has_directory(store_, then.tree, path)) return true;
+  if (then.directories.known()) {
+    const SnapshotDirectory* const named = then.directories.find(path);
+    return named && named->empty;
+  }
+  if (target_.moment_ns == 0) return false;
+  const auto stx = about(files_, path);
+  return stx && (!tells_birth(*stx) || nanoseconds_of(stx->stx_btime) < target_.moment_ns);
 }
 
 // One of the snapshot's own files under another name is no loss.

@@ -30,6 +30,8 @@ class Removals {
 
   // Why the file stays, in the user's words; "": it goes.
   std::string why_not(const TreeDelta& delta);
+  // Whether the directory, which is empty by now, was there then, or may have been.
+  bool had_directory(const std::string& path) const;
 
  private:
   bool is_gone(const PathReason& left_out) const;

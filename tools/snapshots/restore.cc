@@ -9,10 +9,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "tools/atomic_file.h"
@@ -56,6 +58,7 @@ std::string directory_of(const std::string& path) {
 // A file that is written and has no name yet; of a symlink only where it will be.
 struct Prepared {
   const TreeDelta* delta;
+  const RestoreTarget* target;
   Fd parent;
   std::string name, bytes;
   Temporary temporary;
@@ -70,8 +73,10 @@ class Restorer {
     for (const RestoreTarget& target : plan) {
       Removals& removals =
           *removals_.emplace_back(std::make_unique<Removals>(store, files_, target));
-      for (const TreeDelta& delta : target.deltas)
-        work_.push_back({&delta, delta.mode_after ? nullptr : &removals});
+      for (const TreeDelta& delta : target.deltas) {
+        if (delta.mode_after) written_.insert(delta.path);
+        work_.push_back({&delta, &target, delta.mode_after ? nullptr : &removals});
+      }
     }
   }
 
@@ -96,6 +101,7 @@ class Restorer {
     for (const Work& work : removals) tell(*work.delta, remove(work));
     remove_empty_directories();
     write(writes);
+    close_directories();
     for (const auto& [path, fd] : touched_) {
       const Fd directory(::openat(fd.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (directory)
@@ -120,6 +126,7 @@ class Restorer {
  private:
   struct Work {
     const TreeDelta* delta;
+    const RestoreTarget* target;
     Removals* removals;  // null: it is written
   };
 
@@ -156,24 +163,36 @@ class Restorer {
         error && error != ENOENT)
       return fmt::format("could not be removed: {}", std::strerror(error));
     if (lost) return kChanged;
-    emptied_.insert(directory_of(delta.path));
+    emptied_[directory_of(delta.path)].insert(work.removals);
     touch(directory_of(delta.path), *parent);
     return "";
   }
 
-  // The deepest first; one that still holds something ends its own way up.
+  // Of a file that is written.
+  bool is_in_the_way(const std::string& directory) const {
+    for (std::string at = directory; !at.empty(); at = directory_of(at))
+      if (written_.contains(at)) return true;
+    return false;
+  }
+
+  // The deepest first; one that still holds something ends its own way up, and so does one that was
+  // there, whoever emptied it: of several moments, at each from which something in it went.
   void remove_empty_directories() {
     while (!emptied_.empty()) {
       const auto deepest = std::ranges::max_element(
-          emptied_, {}, [](const std::string& path) { return std::ranges::count(path, '/'); });
-      const std::string path = *deepest;
+          emptied_, {}, [](const auto& one) { return std::ranges::count(one.first, '/'); });
+      const auto [path, moments] = *deepest;
       emptied_.erase(deepest);
+      const auto had_it = [&path = path](const Removals* removals) {
+        return removals->had_directory(path);
+      };
+      if (!is_in_the_way(path) && std::ranges::all_of(moments, had_it)) continue;
       std::string name;
       const auto parent = path.empty() ? tl::unexpected(ENOENT) : files_.parent(path, name);
       if (!parent || ::unlinkat(parent->get(), name.c_str(), AT_REMOVEDIR) != 0) continue;
       touched_.erase(path);
       touch(directory_of(path), *parent);
-      emptied_.insert(directory_of(path));
+      emptied_[directory_of(path)].insert(moments.begin(), moments.end());
     }
   }
 
@@ -181,7 +200,7 @@ class Restorer {
     while (!left.empty()) {
       std::vector<Prepared> batch;
       for (const Work& work : left.first(std::min(left.size(), kBatchFiles))) {
-        batch.push_back({work.delta, {}, {}, {}, {}, {}});
+        batch.push_back({work.delta, work.target, {}, {}, {}, {}, {}});
         batch.back().why = prepare(batch.back());
       }
       left = left.subspan(batch.size());
@@ -221,9 +240,12 @@ class Restorer {
     const std::vector<std::string> missing = missing_directories(delta.path);
     auto parent = files_.make_parent(delta.path, out.name);
     if (!parent) return why_not(parent.error());
-    for (const std::string& made : missing)
+    for (const std::string& made : missing) {
       if (const auto above = files_.directory(directory_of(made)))
         touch(directory_of(made), *above);
+      if (const unsigned mode = out.target->snapshot->directories.mode_of(made))
+        give_permissions(made, mode);
+    }
     out.parent = std::move(*parent);
     struct stat st {};
     const bool there = ::fstatat(out.parent.get(), out.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0;
@@ -233,6 +255,20 @@ class Restorer {
       return write_file(out, *bytes, there && S_ISREG(st.st_mode) ? &st : nullptr);
     out.bytes = std::move(*bytes);
     return "";
+  }
+
+  // Of a directory made anew. Who has to write in it can until all is done.
+  void give_permissions(const std::string& path, unsigned mode) {
+    const auto made = files_.open_directory(path);
+    if (!made) return;
+    (void)::fchmod(made->get(), mode | 0700);  // refused, it is as a new one is
+    if ((mode & 0700) != 0700) closed_[path] = mode;
+  }
+  // The deepest first, for nobody finds anything below one that is closed.
+  void close_directories() {
+    for (auto at = closed_.rbegin(); at != closed_.rend(); ++at)
+      if (const auto directory = files_.open_directory(at->first))
+        (void)::fchmod(directory->get(), at->second);
   }
 
   Why write_file(Prepared& out, const std::string& bytes, const struct stat* was) {
@@ -307,7 +343,10 @@ class Restorer {
   Restored& out_;
   std::vector<std::unique_ptr<Removals>> removals_;
   std::vector<Work> work_;
-  std::set<std::string> emptied_;
+  std::unordered_set<std::string> written_;  // paths
+  // Directories that something went from, and the moments from which it did
+  std::map<std::string, std::set<const Removals*>> emptied_;
+  std::map<std::string, unsigned> closed_;  // permissions that directories get when all is done
   std::unordered_map<std::string, Fd> touched_;  // directories to sync
   std::unique_ptr<GitView> rules_;               // when the ignore rules are others now
 };

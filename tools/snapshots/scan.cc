@@ -97,8 +97,7 @@ bool SnapshotScanner::read(SnapshotStore& store, const std::string& path, std::i
 }
 
 const SnapshotScanner::Known* SnapshotScanner::find(const std::string& path) const {
-  const auto at = std::ranges::lower_bound(
-      known_, path, {}, [](const Known& file) -> const std::string& { return file.entry.path; });
+  const auto at = std::ranges::lower_bound(known_, path, {}, path_of);
   return at != known_.end() && at->entry.path == path ? &*at : nullptr;
 }
 
@@ -129,7 +128,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
   }
   generation_ = store.generation();
   const std::int64_t started = now_ns();
-  const auto listing = lister_->list();
+  auto listing = lister_->list();
   if (!listing) return tl::unexpected("take a snapshot: " + listing.error().message);
   scan_ = {};
   n_read_ = 0;
@@ -168,6 +167,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan(SnapshotStore& store) {
     missing.push_back(fmt::format("the sparse checkout keeps out more than {} names", kKeptOutMax));
   scan_.about.incomplete = fmt::format("{}", fmt::join(missing, "; "));
   sweep(listing->temporaries);
+  entered_ = std::move(listing->entered);
   return finish(store);
 }
 
@@ -184,8 +184,7 @@ SnapshotResult<SnapshotScan> SnapshotScanner::scan_with(SnapshotStore& store,
       add(store, path, stamp_of(st), started, nullptr);
   }
   std::ranges::move(known_, std::back_inserter(now_));
-  std::ranges::sort(now_, {},
-                    [](const Known& file) -> const std::string& { return file.entry.path; });
+  std::ranges::sort(now_, {}, path_of);
   return finish(store);
 }
 
@@ -193,6 +192,10 @@ SnapshotResult<SnapshotScan> SnapshotScanner::finish(SnapshotStore& store) {
   known_ = std::move(now_);
   now_.clear();
   scan_.about.n_files = known_.size();
+  scan_.directories = directories_of(entered_, [this](const std::string& prefix) {
+    const auto at = std::ranges::lower_bound(known_, prefix, {}, path_of);
+    return at != known_.end() && at->entry.path.starts_with(prefix);
+  });
   if (const git_oid* const same = trees_.written()) {
     scan_.tree = *same;
     return scan_;

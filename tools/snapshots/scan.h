@@ -15,10 +15,12 @@
 namespace lares::tools {
 
 class TreeLister;
+struct ListedDirectory;
 
 struct SnapshotScan {
   git_oid tree{};
   Snapshot about;  // all but id, label and time
+  SnapshotDirectories directories;
   bool whole() const { return about.incomplete.empty(); }
 };
 
@@ -50,6 +52,7 @@ class SnapshotScanner {
     TreeEntry entry;
     bool racy = false;
   };
+  static const std::string& path_of(const Known& file) { return file.entry.path; }
   const Known* find(const std::string& path) const;
   // `before`: of the last scan, null where that has none.
   void add(SnapshotStore& store, const std::string& path, const FileStamp& stamp,
@@ -67,6 +70,7 @@ class SnapshotScanner {
   KeptOut kept_out_;
   std::vector<Known> known_, now_;  // of the last scan and of this one, in bytewise path order
   TreeWriter trees_;
+  std::vector<ListedDirectory> entered_;  // in the last scan
   SnapshotScan scan_;
   std::size_t n_read_ = 0;
 };

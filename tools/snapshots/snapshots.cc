@@ -106,7 +106,7 @@ struct Snapshots::State {
     auto newest = store.newest();
     if (!newest) return tl::unexpected(newest.error());
     if (!newest->snapshot.id.empty() && git_oid_equal(&newest->tree, &scan.tree) &&
-        same_notes(newest->snapshot, scan.about) &&
+        same_notes(newest->snapshot, scan.about) && newest->directories == scan.directories &&
         !(anew && newest->snapshot.label != as_label(label))) {
       if (newest->snapshot.worktree == worktree) store.saw(*newest);
       newest->snapshot.n_unkept = scan.about.n_unkept;
@@ -117,7 +117,7 @@ struct Snapshots::State {
     made.worktree = worktree;
     made.label = as_label(label);
     made.time_ms = now_ns() / 1'000'000;
-    return store.add(scan.tree, std::move(made));
+    return store.add(scan.tree, std::move(made), scan.directories);
   }
 
   // When this worktree was last as in a snapshot. One that another worktree took first is shared by
@@ -368,7 +368,7 @@ SnapshotResult<SnapshotMerge> Snapshots::merge(std::string_view base, std::strin
   made.worktree.clear();  // nobody's files were so
   made.label = as_label(label);
   made.time_ms = now_ns() / 1'000'000;
-  auto added = state_->store.add(merged->tree, std::move(made));
+  auto added = state_->store.add(merged->tree, std::move(made), into->directories);
   if (!added) return tl::unexpected(added.error());
   out.merged = std::move(*added);
   return out;

@@ -13,6 +13,7 @@
 
 #include "tools/fd.h"
 #include "tools/git/repo.h"
+#include "tools/snapshots/directories.h"
 #include "tools/snapshots/snapshots.h"
 
 namespace lares::tools {
@@ -29,6 +30,7 @@ struct StoredSnapshot {
   std::string ref;
   git_oid tree;
   Snapshot snapshot;
+  SnapshotDirectories directories;
 };
 
 class SnapshotStore {
@@ -64,7 +66,8 @@ class SnapshotStore {
   // known.
   void saw(const StoredSnapshot& stored) const;
   std::int64_t seen_ns(const StoredSnapshot& stored) const;
-  SnapshotResult<Snapshot> add(const git_oid& tree, Snapshot snapshot);
+  SnapshotResult<Snapshot> add(const git_oid& tree, Snapshot snapshot,
+                               const SnapshotDirectories& directories = SnapshotDirectories());
   SnapshotResult<> remove(const std::string& ref);
   SnapshotResult<> sync_refs() const;
 
@@ -85,8 +88,8 @@ class SnapshotStore {
   void write_bytes() const;
   void sweep() const;
   SnapshotResult<StoredSnapshot> read(const git_oid& commit) const;
-  SnapshotResult<git_oid> write_commit(const git_oid& tree, const Snapshot& snapshot,
-                                       unsigned long long number);
+  SnapshotResult<git_oid> write_commit(const git_oid& tree, const std::string& note,
+                                       std::int64_t time_ms, unsigned long long number);
   int name_commit(const std::string& name, const git_oid& id) const;  // libgit2's result
   std::string object_path(const git_oid& oid) const;
 
@@ -110,7 +113,7 @@ SnapshotResult<Pruned> prune_store(SnapshotStore& store, const Fd& lock, const R
                                    std::int64_t now_ms);
 
 // The commit message of a snapshot and back.
-std::string write_note(const Snapshot& snapshot);
-bool read_note(std::string_view message, Snapshot& out);
+std::string write_note(const Snapshot& snapshot, const SnapshotDirectories& directories);
+bool read_note(std::string_view message, Snapshot& out, SnapshotDirectories& directories);
 
 }  // namespace lares::tools

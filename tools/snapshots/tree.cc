@@ -141,6 +141,21 @@ SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, co
   return out;
 }
 
+bool has_directory(const SnapshotStore& store, const git_oid& root, const std::string& path) {
+  git_oid tree = root;
+  for (std::size_t begin = 0, end = 0; end != std::string::npos; begin = end + 1) {
+    const auto directory = read_tree(store, tree);
+    if (!directory) return true;
+    end = path.find('/', begin);
+    const git_tree_entry* entry = git_tree_entry_byname(directory->get(),
+                                                        path.substr(begin, end - begin).c_str());
+    if (!entry || static_cast<unsigned>(git_tree_entry_filemode_raw(entry)) != kModeDirectory)
+      return false;
+    tree = *git_tree_entry_id(entry);
+  }
+  return true;
+}
+
 SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& root,
                                        const std::string& path) {
   git_oid tree = root;

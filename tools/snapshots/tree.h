@@ -52,6 +52,8 @@ SnapshotResult<git::Tree> read_tree(const SnapshotStore& store, const git_oid& o
 SnapshotResult<std::vector<TreeDelta>> diff_trees(const SnapshotStore& store, const git_oid& before,
                                                   const git_oid& after,
                                                   const Selected* selected = nullptr);
+// Whether files lie below `path` in a tree. What cannot be read may have some.
+bool has_directory(const SnapshotStore& store, const git_oid& tree, const std::string& path);
 // The file at `path` in a tree; mode 0: there is none.
 SnapshotResult<TreeEntry> find_in_tree(const SnapshotStore& store, const git_oid& tree,
                                        const std::string& path);

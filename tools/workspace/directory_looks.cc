@@ -111,6 +111,7 @@ void DirectoryLooks::read(int directory, Known& known) {
     return comes_before(a.name, a.is_directory(), b.name, b.is_directory());
   });
   known.stamp = stamp_of(st);
+  known.look.mode = known.stamp.mode;
   known.steady = n < entries_max_ && device_ != 0 && known.stamp.device == device_ &&
                  known.stamp.ctime_ns < started - kRacyNs;
 }

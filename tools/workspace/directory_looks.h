@@ -28,6 +28,7 @@ bool comes_before(std::string_view a, bool a_is_directory, std::string_view b, b
 struct DirectoryLook {
   std::vector<DirectoryEntry> entries;  // in that order
   int error = 0;                        // errno; then there are none
+  std::uint32_t mode = 0;               // of the directory
 };
 
 class DirectoryLooks {

@@ -102,6 +102,7 @@ class TreeWalk {
     if (!std::ranges::is_sorted(tree_.files, {}, &Listed::path))
       std::ranges::sort(tree_.files, {}, &Listed::path);
     say_what_is_left_out();
+    std::ranges::sort(tree_.entered, {}, &ListedDirectory::path);
     std::ranges::sort(tree_.directories);
     const auto [first, last] = std::ranges::unique(tree_.directories);
     tree_.directories.erase(first, last);
@@ -236,6 +237,7 @@ class TreeWalk {
     }
     if (names.own && !own.empty()) return;
     tree_.directories.push_back(own);
+    tree_.entered.push_back({own, look.mode});
     for (const DirectoryEntry* const entry : names.all) {
       if (entry->name != ".gitignore" && entry->name != ".gitattributes") continue;
       place.attributes |= entry->name == ".gitattributes";

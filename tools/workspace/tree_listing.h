@@ -31,11 +31,19 @@ struct Listed {
   Attributes attributes;
 };
 
+struct ListedDirectory {
+  std::string path;        // relative to the root
+  std::uint32_t mode = 0;  // as stat has it
+};
+
 struct Tree {
   std::vector<Listed> files;             // in bytewise path order
   std::vector<std::string> directories;  // the ones that hold them or may come to; "" is the root
-  std::vector<std::string> left_out;     // one line for each bound that was met
-  bool cut = false;                      // files_max or entries_max was
+  // Of these, the ones that were entered: all but those of tracked files that git ignores. In
+  // bytewise path order.
+  std::vector<ListedDirectory> entered;
+  std::vector<std::string> left_out;  // one line for each bound that was met
+  bool cut = false;                   // files_max or entries_max was
   // Directories that were not entered for their name alone, where git would have
   std::vector<std::string> products;
   // Of an atomic write under way, or left by a crash; the first thousand

@@ -31,6 +31,20 @@ class RewindTest(DaemonCase):
         self.prompt(c, s, text, id=f"p{n}")
         return c.until("turn/ended", turnId=n)
 
+    def test_directories_that_were_there_stay_and_come_back_as_they_were(self):
+        for name, mode in (("empty", 0o755), ("secret", 0o700)):
+            os.mkdir(os.path.join(self.root, name), mode)
+        self.write("secret/key", "mine\n")
+        c = self.start(self.create("empty/new"), self.bash("rm -r secret; mkdir -p made/deep; echo x > made/deep/x; echo y > made/y"), "hm</think>Done.")
+        s = self.session(c, noSandbox=True)
+        self.turn(c, s, "Go.", 1)
+        self.assertEqual((self.read("empty/new"), self.read("secret/key"), self.read("made/y")), ("x\n", None, "y\n"))
+        done = c.call("session/rewind", sessionId=s, turnId=1)
+        self.assertEqual(done.get("notDone", []), [])
+        self.assertEqual(sorted(os.listdir(self.root)), [".git", "a.txt", "empty", "secret"])
+        self.assertEqual((os.listdir(os.path.join(self.root, "empty")), self.read("secret/key")), ([], "mine\n"))
+        self.assertEqual(os.stat(os.path.join(self.root, "secret")).st_mode & 0o777, 0o700)
+
     def test_a_session_goes_back_and_forth_with_its_files(self):
         self.write("mine", "before\n")
         answers = ["hm</think>First.", self.create("new"), self.bash("echo by command > cmd; rm -f mine"), "hm</think>Second.", "hm</think>Other second."]
