@@ -1,9 +1,13 @@
 #include "daemon/session/checkpoints.h"
 
 #include <exception>
+#include <filesystem>
+#include <type_traits>
 #include <utility>
 
 #include <fmt/format.h>
+
+#include "daemon/session/until_cancelled.h"
 
 namespace lares::daemon {
 namespace {
@@ -51,25 +55,58 @@ std::shared_ptr<Checkpoints::Worktree> Checkpoints::worktree(const std::string& 
   return known;
 }
 
+// On its strand of finding. Worktrees that share a store share its turns, also where one is known
+// under two names: its lock is between processes, and gives up who waits for long.
+Checkpoints::Turns Checkpoints::find_turns(Worktree& here, const std::string& root) {
+  if (here.turns) return here.turns;
+  here.store_of = options_.store_of ? options_.store_of(root) : "";
+  const std::string& store = here.store_of.empty() ? root : here.store_of;
+  std::error_code none;  // opening says so
+  const auto real = std::filesystem::canonical(store, none);
+  const std::lock_guard lock(mutex_);
+  std::erase_if(turns_, [](const auto& known) { return known.second.expired(); });
+  auto& known = turns_[none ? store : real.string()];
+  here.turns = known.lock();
+  if (!here.turns) known = here.turns = std::make_shared<DiskStrand>(disk_.get_executor());
+  return here.turns;
+}
+
 tl::expected<void, std::string> Checkpoints::open(Worktree& here, const std::string& root) const {
   if (here.snapshots) return {};
   auto opened = tools::Snapshots::open(root, options_.directory, {.keep = options_.keep},
-                                       options_.store_of ? options_.store_of(root) : "");
+                                       here.store_of);
   if (!opened) return tl::unexpected(opened.error());
   here.snapshots.emplace(std::move(*opened));
   return {};
 }
 
-// `work` with the worktree's snapshots, opened.
-template <class T, class Work>
-Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+// Whose turns are known.
+asio::awaitable<std::shared_ptr<Checkpoints::Worktree>> Checkpoints::found(std::string root) {
   const auto here = worktree(root);
   here->asked = true;
-  const auto job = [this, here, root, work]() -> tl::expected<T, std::string> {
+  const auto find = [this, here, root] { return find_turns(*here, root); };
+  co_await on_disk_pool(here->finding, find);
+  co_return here;
+}
+
+// `work` with the worktree's snapshots, opened.
+template <class Work>
+auto Checkpoints::with_snapshots(std::shared_ptr<Worktree> here, std::string root,
+                                 Work work) const {
+  return [this, here = std::move(here), root = std::move(root),
+          work = std::move(work)]() -> std::invoke_result_t<Work, Worktree&> {
     if (auto opened = open(*here, root); !opened) return tl::unexpected(opened.error());
     return work(*here);
   };
-  co_return co_await on_disk_pool(here->strand, job);
+}
+
+// The same when it is its turn.
+template <class T, class Work>
+Checkpoints::Reply<T> Checkpoints::on(std::string root, Work work) {
+  auto finding = found(root);
+  const auto here = co_await std::move(finding);
+  const auto job = with_snapshots(here, std::move(root), std::move(work));
+  co_return co_await on_disk_pool(*here->turns, job);
 }
 
 tl::expected<tools::Snapshot, std::string> Checkpoints::take_here(Worktree& here,
@@ -88,17 +125,26 @@ tl::expected<tools::Snapshot, std::string> Checkpoints::take_here(Worktree& here
 Checkpoints::Reply<tools::Snapshot> Checkpoints::take(std::string root, std::string label,
                                                       bool anew) {
   const auto work = [this, label, anew](Worktree& here) { return take_here(here, label, anew); };
-  auto taking = on<tools::Snapshot>(std::move(root), work);
-  co_return co_await std::move(taking);
+  auto finding = found(root);
+  const auto here = co_await std::move(finding);
+  const auto job = with_snapshots(here, std::move(root), work);
+  co_return co_await on_disk_pool_until_cancelled(*here->turns, job);
 }
 
 void Checkpoints::look_ahead(const std::string& root, const std::string& label) {
   const auto here = worktree(root);
   if (std::exchange(here->asked, true)) return;
-  asio::post(here->strand, [this, here, root, label] {
+  // What goes wrong: the first call takes its own, and tells what it meets.
+  const auto look = [this, here, root, label] {
     try {
       if (open(*here, root)) (void)take_here(*here, label, /*anew=*/false);
-    } catch (const std::exception&) {  // the first call takes its own, and tells what it meets
+    } catch (const std::exception&) {
+    }
+  };
+  asio::post(here->finding, [this, here, root, look] {
+    try {
+      asio::post(*find_turns(*here, root), look);
+    } catch (const std::exception&) {
     }
   });
 }

@@ -1,11 +1,13 @@
 // Snapshots of the worktrees that agents work in, taken before every call that could change
-// something. On the disk pool, in turn for each worktree; called on the io executor.
+// something. On the disk pool; those in one store take turns, in the order in which they were asked
+// for, however long one takes. Called on the io executor.
 #pragma once
 
 #include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -43,6 +45,8 @@ class Checkpoints {
   Checkpoints(asio::thread_pool& disk, Options options)
       : disk_(disk), options_(std::move(options)) {}
 
+  // A cancelled one throws asio::error::operation_aborted: it is not taken where it waits for its
+  // turn, and goes on by itself where it has begun.
   Reply<tools::Snapshot> take(std::string root, std::string label, bool anew = false);
   // Takes one in the background, where nothing was asked of the worktree yet: the first reads every
   // file, which the model need not wait for while it thinks. What goes wrong is said by the next.
@@ -63,23 +67,33 @@ class Checkpoints {
   Reply<tools::Restored> go_back(std::string root, std::vector<tools::RestoreStep> steps, bool dry);
 
  private:
+  using Turns = std::shared_ptr<DiskStrand>;  // of those who work in one store
   struct Worktree {
-    explicit Worktree(asio::thread_pool& disk) : strand(disk.get_executor()) {}
-    DiskStrand strand;  // of what follows
+    explicit Worktree(asio::thread_pool& disk) : finding(disk.get_executor()) {}
+    DiskStrand finding;  // of its store
+    std::string store_of;
+    Turns turns;  // null: not found yet
+    // In turn.
     std::optional<tools::Snapshots> snapshots;
     std::optional<std::chrono::steady_clock::time_point> pruned;
     bool asked = false;  // on the io executor
   };
   std::shared_ptr<Worktree> worktree(const std::string& root);
+  Turns find_turns(Worktree& here, const std::string& root);
   tl::expected<void, std::string> open(Worktree& here, const std::string& root) const;
   tl::expected<tools::Snapshot, std::string> take_here(Worktree& here, const std::string& label,
                                                        bool anew) const;
+  asio::awaitable<std::shared_ptr<Worktree>> found(std::string root);
+  template <class Work>
+  auto with_snapshots(std::shared_ptr<Worktree> here, std::string root, Work work) const;
   template <class T, class Work>
   Reply<T> on(std::string root, Work work);
 
   asio::thread_pool& disk_;
   const Options options_;
   std::map<std::string, std::shared_ptr<Worktree>> worktrees_;
+  std::mutex mutex_;  // of what follows, which worktrees share
+  std::map<std::string, std::weak_ptr<DiskStrand>> turns_;  // by the store's worktree
 };
 
 }  // namespace lares::daemon
