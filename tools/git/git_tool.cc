@@ -58,24 +58,24 @@ bool is_one_of(const std::string& command, std::initializer_list<std::string_vie
   return std::ranges::find(names, command) != names.end();
 }
 
-// Not stopped half-way.
+// Takes as long as it takes.
 bool writes(const git::Request& request) {
   return is_one_of(request.command, {"add", "commit", "switch"});
 }
 
 git::GitResult<std::string> perform(const git::Opened& opened, const git::Request& request,
-                                    const Cancelled& cancelled) {
-  const auto deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
-  const git::ReadBound bound = writes(request) ? git::ReadBound{}
-                                               : git::ReadBound{&cancelled, deadline};
+                                    const Cancelled& cancelled, git::Stop& stop) {
+  git::ReadBound bound{.stop = &stop};
+  if (!writes(request)) bound.deadline = std::chrono::steady_clock::now() + git::kReadTimeMax;
+  if (request.command == "switch") stop.heed(false);  // it would leave the files of both
   if (auto bounded = git::bound_reads(opened.repo.get(), bound); !bounded)
     return tl::unexpected(bounded.error());
   if (request.command == "status") return git::status(opened, request);
   if (request.command == "diff") return git::diff(opened, request);
   if (request.command == "log") return git::log(opened, request, cancelled);
   if (request.command == "show") return git::show(opened, request);
-  if (request.command == "add") return git::add(opened, request);
-  if (request.command == "commit") return git::commit(opened, request);
+  if (request.command == "add") return git::add(opened, request, stop);
+  if (request.command == "commit") return git::commit(opened, request, stop);
   if (request.command == "blame") return git::blame(opened, request);
   if (request.command == "branch") return git::branch(opened, request);
   if (request.command == "switch") return git::switch_to(opened, request);
@@ -96,8 +96,9 @@ git::GitResult<std::string> perform_confined(git::KeptRepository& kept, const gi
   const auto given_up = [&] {
     return cancelled || (!writes(request) && std::chrono::steady_clock::now() > deadline);
   };
+  git::Stop stop(cancelled);  // outlives what is given back
   auto text = git::confined(*opened, request.root, given_up,
-                            [&] { return perform(*opened, request, cancelled); });
+                            [&] { return perform(*opened, request, cancelled, stop); });
   kept.give_back(std::move(*opened));
   return text;
 }

@@ -82,6 +82,12 @@ class Inflater {
 struct Loose : git_odb_backend {
   std::vector<std::string> directories;  // .git/objects and what it borrows from
   ReadBound bound;
+  git_odb_backend* writer = nullptr;  // the database's own, which stores what is new; or none
+};
+
+// A file on its way into that one.
+struct Stored : git_odb_stream {
+  git_odb_stream* into;
 };
 
 thread_local std::string failure;
@@ -99,8 +105,7 @@ int damaged(const std::string& path, std::string_view why) {
 
 // 0 while there is time.
 int ask_bound(const ReadBound& bound) {
-  if (bound.cancelled && bound.cancelled->load(std::memory_order_relaxed))
-    return failed("cancelled");
+  if (bound.stop && bound.stop->requested()) return failed(kCancelled);
   if (std::chrono::steady_clock::now() > bound.deadline) {
     return failed(
         fmt::format("stopped after {} s; name a path or fewer commits, or use git in bash",
@@ -211,6 +216,46 @@ int read_prefix(git_oid* id, void** data, std::size_t* size, git_object_t* type,
   return read_or_pass(store, full, data, size, type, false);
 }
 
+// What was stored of it by then is a file of `writer`'s own, which goes with the stream.
+int write_piece(git_odb_stream* self, const char* bytes, std::size_t n) {
+  auto& stored = *static_cast<Stored*>(self);
+  if (const int stopped = ask_bound(static_cast<Loose*>(self->backend)->bound); stopped != 0)
+    return stopped;
+  return stored.into->write(stored.into, bytes, n);
+}
+
+int write_stream(git_odb_stream** out, git_odb_backend* self, git_object_size_t size,
+                 git_object_t type) {
+  git_odb_backend* const writer = static_cast<Loose*>(self)->writer;
+  if (!writer) return GIT_PASSTHROUGH;
+  git_odb_stream* into = nullptr;
+  if (const int error = writer->writestream(&into, writer, size, type); error != 0) return error;
+  auto stored = std::make_unique<Stored>();
+  stored->backend = self;
+  stored->mode = GIT_STREAM_WRONLY;
+  stored->into = into;
+  stored->write = write_piece;
+  stored->finalize_write = [](git_odb_stream* whole, const git_oid* id) {
+    git_odb_stream* const below = static_cast<Stored*>(whole)->into;
+    return below->finalize_write(below, id);
+  };
+  stored->free = [](git_odb_stream* ended) {
+    const std::unique_ptr<Stored> owned(static_cast<Stored*>(ended));
+    owned->into->free(owned->into);
+  };
+  *out = stored.release();
+  return 0;
+}
+
+// Which libgit2 would ask to store a file.
+git_odb_backend* writer_of(git_odb* odb) {
+  for (std::size_t i = 0; i < git_odb_num_backends(odb); ++i) {
+    git_odb_backend* backend = nullptr;
+    if (git_odb_get_backend(&backend, odb, i) == 0 && backend->writestream) return backend;
+  }
+  return nullptr;
+}
+
 // A clone that left objects behind on purpose (`git clone --filter`), to fetch each when it is
 // wanted. libgit2 cannot, and its blame takes a file whose text is missing for one that begins
 // there.
@@ -273,6 +318,8 @@ tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBoun
   store->read = read;
   store->read_header = read_header;
   store->read_prefix = read_prefix;
+  store->writestream = write_stream;
+  store->writer = writer_of(odb);
   store->free = [](git_odb_backend* self) { delete static_cast<Loose*>(self); };
   store->bound = bound;
   add_directories(std::string(git_repository_commondir(repository)) + "objects", 0,

@@ -1,13 +1,15 @@
-// Reading a repository's objects with a bound. libgit2 1.5 waits for ever for the rest of a loose
-// object that was cut short (by a full disk, by a crash of the machine), so loose objects are read
-// here; and every read asks first whether there is time left.
+// Reading and writing a repository's objects with a bound. libgit2 1.5 waits for ever for the rest
+// of a loose object that was cut short (by a full disk, by a crash of the machine), so loose
+// objects are read here; and every read, and every piece of a file that is stored, asks first
+// whether there is time left.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <string>
 
 #include <tl/expected.hpp>
+
+#include "tools/git/stop.h"
 
 struct git_repository;
 
@@ -17,12 +19,12 @@ namespace lares::tools::git {
 inline constexpr auto kReadTimeMax = std::chrono::seconds(20);
 
 struct ReadBound {
-  const std::atomic<bool>* cancelled = nullptr;  // outlives the repository
+  const Stop* stop = nullptr;  // outlives the repository
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 
-// From here on libgit2 reads this repository's loose objects through us. A damaged one is an error
-// that names its file; so is any read after the bound.
+// From here on libgit2 reads this repository's loose objects through us, and stores files through
+// us. A damaged object is an error that names its file; so is any read after the bound.
 tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBound bound);
 
 // Why a read failed since this thread last called bound_reads, or "": libgit2 puts its own words

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <tl/expected.hpp>
 
+#include "tools/git/stop.h"
 #include "tools/off_thread.h"
 #include "tools/tool.h"
 
@@ -99,7 +100,8 @@ GitResult<std::string> show(const Opened& opened, const Request& request);
 GitResult<std::string> blame(const Opened& opened, const Request& request);
 GitResult<std::string> branch(const Opened& opened, const Request& request);
 GitResult<std::string> switch_to(const Opened& opened, const Request& request);
-GitResult<std::string> add(const Opened& opened, const Request& request);
-GitResult<std::string> commit(const Opened& opened, const Request& request);
+// These two stop where nothing was changed yet, but for objects that nothing names.
+GitResult<std::string> add(const Opened& opened, const Request& request, Stop& stop);
+GitResult<std::string> commit(const Opened& opened, const Request& request, Stop& stop);
 
 }  // namespace lares::tools::git

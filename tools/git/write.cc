@@ -30,6 +30,7 @@ struct Staging {
   git_repository* repo;
   git_index* index;
   const Filters* filters;
+  const Stop* stop;
   std::string filtered, filter;      // a path that is stored through a program
   std::string encoded, encoding;     // a path that is stored in another encoding
   std::vector<std::string> secrets;  // new files left out
@@ -83,12 +84,17 @@ int stage_changes(Staging& staging, const git_strarray& spec) {
   options.flags = GIT_DIFF_DISABLE_PATHSPEC_MATCH | GIT_DIFF_INCLUDE_TYPECHANGE |
                   GIT_DIFF_INCLUDE_UNTRACKED | GIT_DIFF_RECURSE_UNTRACKED_DIRS;
   options.pathspec = spec;
+  options.progress_cb = [](const git_diff*, const char*, const char*, void* stop) {
+    return static_cast<const Stop*>(stop)->requested() ? static_cast<int>(GIT_EUSER) : 0;
+  };
+  options.payload = const_cast<Stop*>(staging.stop);
   git_diff* raw = nullptr;
   if (const int failed = git_diff_index_to_workdir(&raw, staging.repo, staging.index, &options);
       failed != 0)
     return failed;
   const Diff diff(raw);
   for (std::size_t i = 0; i < git_diff_num_deltas(raw); ++i) {
+    if (staging.stop->requested()) return GIT_EUSER;
     const git_diff_delta* delta = git_diff_get_delta(raw, i);
     const bool goes = delta->status == GIT_DELTA_DELETED;
     const char* const path = goes ? delta->old_file.path : delta->new_file.path;
@@ -103,14 +109,16 @@ int stage_changes(Staging& staging, const git_strarray& spec) {
 }
 
 GitResult<std::vector<std::string>> stage(const Opened& opened, git_index* index,
-                                          const Request& request, const std::string& path) {
+                                          const Request& request, const std::string& path,
+                                          const Stop& stop) {
   git_repository* repo = opened.repo.get();
   const Filters filters(repo);
-  Staging staging{repo, index, &filters, {}, {}, {}, {}, {}};
+  Staging staging{repo, index, &filters, &stop, {}, {}, {}, {}, {}};
   std::string text = path;
   char* pointer = text.data();
   git_strarray spec{&pointer, text.empty() ? 0u : 1u};
   if (stage_changes(staging, spec) != 0) {
+    if (stop.requested()) return tl::unexpected(std::string(kCancelled));
     if (!staging.filtered.empty()) {
       return tl::unexpected(fmt::format(
           "{} is stored through the filter `{}`, a program that is not run here; ask the user "
@@ -308,23 +316,26 @@ GitResult<std::string> pretty_message(const std::string& message) {
 
 }  // namespace
 
-GitResult<std::string> add(const Opened& opened, const Request& request) {
+GitResult<std::string> add(const Opened& opened, const Request& request, Stop& stop) {
   const auto path = path_in_repository(opened, request.root, request.path);
   if (!path) return path;
   auto index = index_to_write(opened.repo.get(), request);
   if (!index) return tl::unexpected("add: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
-  auto secrets = stage(opened, index->get(), request, *path);
+  auto secrets = stage(opened, index->get(), request, *path, stop);
   if (!secrets) return tl::unexpected("add: " + secrets.error());
+  if (stop.requested()) return tl::unexpected(fmt::format("add: {}", kCancelled));
+  stop.heed(false);
   if (auto written = index->write(); !written) return tl::unexpected("add: " + written.error());
+  stop.heed(true);
   auto text = status(opened, request);
   if (text && !secrets->empty())
     *text += fmt::format("[left out, their names are ones for secrets: {}]\n", few_of(*secrets));
   return text;
 }
 
-GitResult<std::string> commit(const Opened& opened, const Request& request) {
+GitResult<std::string> commit(const Opened& opened, const Request& request, Stop& stop) {
   git_repository* repo = opened.repo.get();
   const auto path = path_in_repository(opened, request.root, request.path);
   if (!path) return path;
@@ -339,7 +350,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   if (!index) return tl::unexpected("commit: " + index.error());
   if (auto fit = check_path(opened, index->get(), request, *path); !fit)
     return tl::unexpected(fit.error());
-  auto secrets = stage(opened, index->get(), request, *path);
+  auto secrets = stage(opened, index->get(), request, *path, stop);
   if (!secrets) return tl::unexpected("commit: " + secrets.error());
 
   git_oid tree_id;
@@ -354,6 +365,8 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
   }
   if (!*before && git_index_entrycount(index->get()) == 0)
     return tl::unexpected(std::string("nothing to commit\n"));
+  if (stop.requested()) return tl::unexpected(fmt::format("commit: {}", kCancelled));
+  stop.heed(false);  // for the index alone would be half of it
   // As git does: the index first. If the commit fails the changes are staged, and nothing is lost.
   if (auto written = index->write(); !written) return tl::unexpected("commit: " + written.error());
 
@@ -372,6 +385,7 @@ GitResult<std::string> commit(const Opened& opened, const Request& request) {
                         raw_tree, raw_parent ? 1 : 0, &parents) != 0) {
     return tl::unexpected(fmt::format("commit: {}", last_error()));
   }
+  stop.heed(true);  // what remains is to tell of it
   git_object* raw_commit = nullptr;
   if (git_object_lookup(&raw_commit, repo, &id, GIT_OBJECT_COMMIT) != 0)
     return tl::unexpected(last_error());
