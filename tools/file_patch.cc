@@ -59,4 +59,14 @@ std::string file_patch(const std::string& path, std::string diff,
   return head + diff;
 }
 
+bool cut_diff(std::string& diff, std::size_t bytes_max) {
+  if (diff.size() <= bytes_max) return false;
+  const std::size_t end = bytes_max == 0 ? std::string::npos : diff.rfind('\n', bytes_max - 1);
+  const std::size_t keep = end == std::string::npos ? utf8_floor(diff, bytes_max) : end + 1;
+  const std::size_t n_left_out = diff.size() - keep;
+  diff.resize(keep);
+  diff += fmt::format("[{} more bytes of diff]\n", n_left_out);
+  return true;
+}
+
 }  // namespace lares::tools

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "tools/file_patch.h"
 #include "tools/git/library.h"
 
 namespace lares::tools {
@@ -139,13 +140,7 @@ std::string unified_diff(const std::string& path, std::string_view before, std::
   if (const std::size_t header = out.find("--- "); header != std::string::npos)
     out.erase(0, header);
   out = to_utf8(out);
-  if (out.size() > bytes_max) {
-    const std::size_t cut = out.rfind('\n', bytes_max);
-    const std::size_t keep = cut == std::string::npos ? utf8_floor(out, bytes_max) : cut + 1;
-    const std::size_t left_out = out.size() - keep;
-    out.resize(keep);
-    out += fmt::format("[{} more bytes of diff]\n", left_out);
-  }
+  (void)cut_diff(out, bytes_max);
   return out;
 }
 

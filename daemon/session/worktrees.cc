@@ -12,6 +12,7 @@
 
 #include "daemon/on_disk_pool.h"
 #include "daemon/session/facts.h"
+#include "tools/file_patch.h"
 #include "tools/git/worktree.h"
 
 namespace lares::daemon {
@@ -21,7 +22,7 @@ namespace fs = std::filesystem;
 using protocol::Code;
 
 constexpr std::size_t kShortId = 6;
-constexpr std::size_t kFileDiffBytesMax = 256 << 10;
+constexpr std::size_t kFileDiffBytesMax = 256 << 10;  // shown; longer ones are cut
 
 std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes) {
   std::vector<protocol::RewindChange> out;
@@ -60,6 +61,24 @@ std::optional<std::int64_t> n_unheld(const std::vector<std::string>& uncommitted
       return left.path == path || holds(left.path, path) || holds(path, left.path);
     });
   });
+}
+
+struct ShownDiff {
+  std::string text;                         // whole lines
+  std::int64_t n_added = 0, n_deleted = 0;  // of the whole diff
+  bool cut = false;
+};
+
+// `diff` may have 32 MB: two versions of a file of kSnapshotFileBytesMax.
+ShownDiff shown_diff(const tools::SnapshotChange& change, std::string diff) {
+  ShownDiff out;
+  count_lines(diff, out.n_added, out.n_deleted);
+  out.cut = tools::cut_diff(diff, kFileDiffBytesMax);
+  out.text = diff.empty()
+                 ? fmt::format("{} {} (no text to show)\n", change_told(change).kind, change.path)
+                 : std::move(diff);
+  if (!out.text.ends_with('\n')) out.text += '\n';
+  return out;
 }
 
 }  // namespace
@@ -257,23 +276,24 @@ Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord r
   const auto changes = co_await std::move(comparing);
   if (!changes)
     co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, changes.error())));
+  const auto look = [&] { return tools::look_at_worktree(record.root); };
+  const auto seen = co_await on_disk_pool(disk_, look);
   protocol::WorktreeDiffResult out;
-  out.n_changed = static_cast<std::int64_t>(changes->size());
+  const std::int64_t n_unheld_here = seen ? n_unheld(seen->paths, *now).value_or(0) : 0;
+  out.n_changed = static_cast<std::int64_t>(changes->size()) + n_unheld_here;
+  out.cut = n_unheld_here > 0;
+  bool full = false;
   for (const auto& change : *changes) {
-    auto reading = checkpoints_.diff(record.root, record.began, now->id, change.path,
-                                     kFileDiffBytesMax);
+    auto reading = checkpoints_.diff(record.root, record.began, now->id, change.path, SIZE_MAX);
     const auto text = co_await std::move(reading);
     if (!text)
       co_return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, text.error())));
-    count_lines(*text, out.n_added, out.n_deleted);
-    std::string shown = text->empty() ? fmt::format("{} {} (no text to show)\n",
-                                                    change_told(change).kind, change.path)
-                                      : *text;
-    if (!shown.ends_with('\n')) shown += '\n';
-    if (out.cut || static_cast<std::int64_t>(out.diff.size() + shown.size()) > bytes_max)
-      out.cut = true;
-    else
-      out.diff += shown;
+    const auto show = [&] { return shown_diff(change, *text); };
+    const auto shown = co_await on_disk_pool(disk_, show);
+    out.n_added += shown.n_added, out.n_deleted += shown.n_deleted;
+    full = full || static_cast<std::int64_t>(out.diff.size() + shown.text.size()) > bytes_max;
+    out.cut = out.cut || shown.cut || full;
+    if (!full) out.diff += shown.text;
   }
   co_return out;
 }

@@ -41,5 +41,17 @@ TEST(FilePatch, AModeIsSaidWhereItChanges) {
             modes + unified_diff("a", "1\n", "2\n", kMax));
 }
 
+TEST(FilePatch, ACutSaysWhetherItLeftAnythingOut) {
+  const auto cut = [](std::string diff, std::size_t bytes_max) {
+    const bool left_out = cut_diff(diff, bytes_max);
+    return (left_out ? "cut: " : "whole: ") + diff;
+  };
+  EXPECT_EQ(cut("+1\n+2\n", 6), "whole: +1\n+2\n");
+  EXPECT_EQ(cut("+1\n+2\n", 5), "cut: +1\n[3 more bytes of diff]\n");
+  EXPECT_EQ(cut("+1\n+2\n", 3), "cut: +1\n[3 more bytes of diff]\n");
+  EXPECT_EQ(cut("+1\n", 0), "cut: [3 more bytes of diff]\n");
+  EXPECT_EQ(cut("\u00e9\u00e9", 3), "cut: \u00e9[2 more bytes of diff]\n");
+}
+
 }  // namespace
 }  // namespace lares::tools

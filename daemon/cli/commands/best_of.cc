@@ -258,7 +258,8 @@ class BestOf {
         if (!a.message.empty()) print_err("attempt {}: {}\n", a.number, printable(a.message));
       print_patch(best.diff.diff, STDOUT_FILENO, out);
       if (best.diff.cut)
-        print_out("[cut; `lares apply --diff {}` shows more]\n", best.session.session_id);
+        print_out("[cut; `lares apply --diff {}` shows more, or where it lies]\n",
+                  best.session.session_id);
       print_out("\n{}", best_of_table(order, out));
       if (!best.passes())
         print_out("{}\n", printable(best.untested.empty() ? best.test.summary : best.untested));

@@ -222,8 +222,11 @@ int apply_command(int argc, const char* const* argv) {
     else
       print_patch(read->diff, STDOUT_FILENO, Terminal::detect(STDOUT_FILENO));
     if (read->cut && !options.json)
-      print_err("cut: {} files changed, and their diffs are longer than {} bytes\n",
-                read->n_changed, kPatchBytesMax);
+      print_err(
+          "cut: {} files changed, and what is too large is left out; `lares worktrees --json` "
+          "names "
+          "the directory that holds it\n",
+          read->n_changed);
     return kExitFinished;
   }
   protocol::WorktreeApply request;

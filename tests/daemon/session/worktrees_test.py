@@ -252,6 +252,37 @@ class WorktreesTest(unittest.TestCase):
         self.git("apply", "--reverse", file)
         self.assertEqual(tree(self.root), before)
 
+    def test_a_diff_says_that_it_is_cut_wherever_something_is_left_out(self):
+        line = "x" * 99
+        self.start(bash("echo more >> b.txt"), THINK + "Done.", bash(f"yes {line} | head -n 5000 > a.txt"), THINK + "Done.",
+                   bash("printf '%s\\n' one two three four five six seven > a.txt; head -c 17000000 /dev/zero > large"), THINK + "Done.")
+        c = self.client()
+        s = self.worktree(c)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+
+        def diff(turn):
+            c.call("prompt/send", sessionId=s, id=f"p{turn}", content="Go.")
+            c.until("turn/ended", turnId=turn)
+            return c.call("worktree/diff", sessionId=s, bytesMax=1 << 20)
+
+        def told():
+            status, out, err = self.lares("apply", "--diff", s)
+            self.assertEqual(status, 0, err)
+            return out, err
+
+        whole = diff(1)
+        self.assertEqual((whole.get("cut", False), whole["nAdded"]), (False, 1))
+        self.assertEqual(told()[1], "")
+        long = diff(2)  # of the first file 500 KB, of which a half is shown; all of the second
+        self.assertEqual((long["cut"], long["nChanged"], long["nAdded"], long["nDeleted"]), (True, 2, 5001, 7))
+        self.assertRegex(long["diff"], r"(?s)\[\d+ more bytes of diff\]\n.*\+more\n")
+        out, err = told()
+        self.assertIn("+more", out)
+        self.assertRegex(err, r"^cut: 2 files changed, and what is too large is left out; `lares worktrees --json` names")
+        held = diff(3)  # too large for a snapshot
+        self.assertEqual((held["cut"], held["nChanged"]), (True, 2))
+        self.assertTrue(told()[1].startswith("cut: 2 files changed"))
+
     def test_in_a_worktree_the_one_that_is_meant_is_that_one(self):
         self.start(bash("echo one > b.txt"), THINK + "Done.", bash("echo two > b.txt"), THINK + "Done.")
         for prompt in ("First", "Second"):
