@@ -2,6 +2,8 @@
 
 delivery_test.py SCRIPTED_DAEMON [unittest arguments]
 """
+import fcntl
+import glob
 import json
 import os
 import pathlib
@@ -103,6 +105,27 @@ class DeliveryTest(DaemonCase):
         self.assertEqual(c.call("turn/interrupt", sessionId=s), {})
         self.prompt(c, s, "Next.", id="p2")
         self.assertEqual(c.until("turn/ended", turnId=2)[-1]["params"]["reason"], "end_turn")
+
+    def test_an_interrupt_does_not_wait_for_a_snapshot(self):
+        c = self.start(self.create("first"), "hm</think>Done.", self.create("second"), self.create("third"), "hm</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        c.until("turn/ended", turnId=1)
+        [lock] = glob.glob(os.path.join(self.daemon.state, "snapshots", "*.git", "lares.lock"))
+        with open(lock) as held:  # as another process that takes one
+            fcntl.flock(held, fcntl.LOCK_EX)
+            self.prompt(c, s, "Go on.", id="p2")
+            while c.until("item/started")[-1]["params"]["item"]["kind"] != "tool":
+                pass
+            c.call("session/get", sessionId=s)
+            c.call("turn/interrupt", sessionId=s)
+            items = [m["params"]["item"] for m in c.until("turn/ended", turnId=2, reason="cancelled") if m["method"] == "item/completed"]
+            self.assertFalse([i for i in items if i["kind"] == "note"])  # it did not wait until that was given up
+            self.assertFalse(os.path.exists(os.path.join(self.root, "second")))
+        self.prompt(c, s, "Go on.", id="p3")
+        [made] = [m["params"]["item"] for m in c.until("turn/ended", turnId=3) if m["method"] == "item/completed" and m["params"]["item"]["kind"] == "tool"]
+        self.assertTrue(made["snapshot"])
+        self.assertTrue(os.path.exists(os.path.join(self.root, "third")))
 
     def test_an_interrupt_does_not_wait_for_a_large_repository_to_be_read(self):
         for d in range(100):
