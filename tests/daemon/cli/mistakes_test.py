@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
+import journal
 from cli_case import CliCase
 
 # What is typed; what the message must name; what it must say to do.
@@ -103,6 +104,18 @@ class MistakesTest(CliCase):
         for prompt in ("/deploy x", "/etc/hosts is wrong", " /deplyo x"):
             status, out, err = self.lares("run", prompt)
             self.assertEqual((status, out), (0, "Done.\n"), err)
+
+    def test_a_command_of_the_repository_is_called_by_its_name(self):
+        os.makedirs(os.path.join(self.root, ".claude", "commands"))
+        self.write(".claude/commands/fix_issue.md", "Fix issue $ARGUMENTS.\n")
+        self.start("hm</think>Fixed.")
+        status, out, err = self.lares("run", "/fix_isue 12")
+        self.assertEqual((status, out), (2, ""), err)
+        self.assertIn("do you mean /fix_issue?", err)
+        self.assertEqual(self.lares("run", "/fix_issue 12")[:2], (0, "Fixed.\n"))
+        [path] = pathlib.Path(self.state, "sessions").glob("*.journal")
+        read = [f["params"]["ids"] for f in map(json.loads, journal.frames(str(path))) if f["method"] == "lares/appended"]
+        self.assertIn("\nFix issue 12.\n</command>", "".join(bytes(i for i in ids if i < 256).decode(errors="replace") for ids in read))
 
 
 if __name__ == "__main__":
