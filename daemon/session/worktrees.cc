@@ -279,9 +279,10 @@ Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord r
   const auto look = [&] { return tools::look_at_worktree(record.root); };
   const auto seen = co_await on_disk_pool(disk_, look);
   protocol::WorktreeDiffResult out;
-  const std::int64_t n_unheld_here = seen ? n_unheld(seen->paths, *now).value_or(0) : 0;
-  out.n_changed = static_cast<std::int64_t>(changes->size()) + n_unheld_here;
-  out.cut = n_unheld_here > 0;
+  const auto unheld = seen ? n_unheld(seen->paths, *now) : std::nullopt;
+  const bool may_be_unheld = now->n_left_out > 0 || !now->incomplete.empty();
+  out.n_changed = static_cast<std::int64_t>(changes->size()) + unheld.value_or(0);
+  out.cut = !seen || (unheld ? *unheld > 0 : !seen->paths.empty() && may_be_unheld);
   bool full = false;
   for (const auto& change : *changes) {
     auto reading = checkpoints_.diff(record.root, record.began, now->id, change.path, SIZE_MAX);

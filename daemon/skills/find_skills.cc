@@ -26,12 +26,14 @@ constexpr Place kPlaces[] = {
     {".agents/skills"}, {".claude/skills"}, {".claude/commands", /*of_commands=*/true}};
 constexpr std::string_view kFile = "SKILL.md", kCommandEnd = ".md";
 
+// By name, and whether only the model has it, for a command of that name is called instead.
+using Found = std::map<std::pair<std::string, bool>, Skill>;
+
 // Of one owner, whatever it holds: another's stay as many as they are.
 class Finder {
  public:
   // `base`: the repository's root, or the user's home directory.
-  Finder(std::string base, bool users_own, std::map<std::string, Skill>& found,
-         std::vector<SkillPassedOver>& passed_over)
+  Finder(std::string base, bool users_own, Found& found, std::vector<SkillPassedOver>& passed_over)
       : base_(std::move(base)), users_own_(users_own), found_(found), passed_over_(passed_over) {
     if (auto files = RootedFs::open(base_)) files_ = std::move(*files);
   }
@@ -104,7 +106,11 @@ class Finder {
     const auto text = read_skill(base_, path, /*whole=*/false);
     auto skill = text ? skill_of(*text, path, of_commands_) : tl::unexpected(text.error());
     if (!skill) return pass_over(path, skill.error());
-    const auto [first, added] = found_.try_emplace(skill->name, *skill);
+    const auto called = found_.find({skill->name, /*model_only=*/false});
+    const bool model_only = called != found_.end() && called->second.is_command &&
+                            !skill->is_command && skill->for_model;
+    if (model_only) skill->for_people = false;
+    const auto [first, added] = found_.try_emplace({skill->name, model_only}, *skill);
     if (!added)
       pass_over(path,
                 fmt::format("{} has the name {}, too, and comes first",
@@ -115,7 +121,7 @@ class Finder {
   const std::string base_;
   const bool users_own_;
   bool of_commands_ = false;  // where it looks now
-  std::map<std::string, Skill>& found_;
+  Found& found_;
   std::vector<SkillPassedOver>& passed_over_;
   std::optional<RootedFs> files_;
   std::set<std::string> seen_;  // directories
@@ -138,7 +144,7 @@ std::vector<std::string> skill_directories(const std::string& home) {
 }
 
 Skills find_skills(const std::string& root, const std::string& home) {
-  std::map<std::string, Skill> found;
+  Found found;
   Skills out;
   std::error_code ec;
   if (!home.empty()) Finder(home, /*users_own=*/true, found, out.passed_over).look();

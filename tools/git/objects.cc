@@ -82,7 +82,7 @@ class Inflater {
 struct Loose : git_odb_backend {
   std::vector<std::string> directories;  // .git/objects and what it borrows from
   ReadBound bound;
-  git_odb_backend* writer = nullptr;  // the database's own, which stores what is new; or none
+  git_odb_backend* writer = nullptr;  // libgit2's, which stores what is new
 };
 
 // A file on its way into that one.
@@ -227,7 +227,6 @@ int write_piece(git_odb_stream* self, const char* bytes, std::size_t n) {
 int write_stream(git_odb_stream** out, git_odb_backend* self, git_object_size_t size,
                  git_object_t type) {
   git_odb_backend* const writer = static_cast<Loose*>(self)->writer;
-  if (!writer) return GIT_PASSTHROUGH;
   git_odb_stream* into = nullptr;
   if (const int error = writer->writestream(&into, writer, size, type); error != 0) return error;
   auto stored = std::make_unique<Stored>();
@@ -247,13 +246,22 @@ int write_stream(git_odb_stream** out, git_odb_backend* self, git_object_size_t 
   return 0;
 }
 
-// Which libgit2 would ask to store a file.
-git_odb_backend* writer_of(git_odb* odb) {
-  for (std::size_t i = 0; i < git_odb_num_backends(odb); ++i) {
-    git_odb_backend* backend = nullptr;
-    if (git_odb_get_backend(&backend, odb, i) == 0 && backend->writestream) return backend;
+// Into the repository's own objects. The database has such a one, but among those of the stores
+// that the repository borrows from, and does not say which is which.
+git_odb_backend* writer_of(git_repository* repository, const std::string& objects) {
+  git_config* raw = nullptr;
+  int durable = 0;
+  if (git_repository_config_snapshot(&raw, repository) == 0) {
+    const std::unique_ptr<git_config, decltype(&git_config_free)> config(raw, git_config_free);
+    if (git_config_get_bool(&durable, raw, "core.fsyncObjectFiles") != 0) durable = 0;
   }
-  return nullptr;
+  constexpr int kUsualCompression = -1;
+  constexpr unsigned kUsualMode = 0;
+  git_odb_backend* writer = nullptr;
+  if (git_odb_backend_loose(&writer, objects.c_str(), kUsualCompression, durable, kUsualMode,
+                            kUsualMode) != 0)
+    return nullptr;
+  return writer;
 }
 
 // A clone that left objects behind on purpose (`git clone --filter`), to fetch each when it is
@@ -319,13 +327,20 @@ tl::expected<void, std::string> bound_reads(git_repository* repository, ReadBoun
   store->read_header = read_header;
   store->read_prefix = read_prefix;
   store->writestream = write_stream;
-  store->writer = writer_of(odb);
-  store->free = [](git_odb_backend* self) { delete static_cast<Loose*>(self); };
+  store->free = [](git_odb_backend* self) {
+    const std::unique_ptr<Loose> ended(static_cast<Loose*>(self));
+    ended->writer->free(ended->writer);
+  };
   store->bound = bound;
-  add_directories(std::string(git_repository_commondir(repository)) + "objects", 0,
-                  store->directories);
-  if (git_odb_add_backend(odb, store.get(), kPriority) != 0)
+  const std::string objects = std::string(git_repository_commondir(repository)) + "objects";
+  add_directories(objects, 0, store->directories);
+  store->writer = writer_of(repository, objects);
+  if (!store->writer)
+    return tl::unexpected(std::string("the repository's objects cannot be written"));
+  if (git_odb_add_backend(odb, store.get(), kPriority) != 0) {
+    store->writer->free(store->writer);
     return tl::unexpected(std::string("the repository's objects cannot be guarded"));
+  }
   store.release();
   if (is_partial(repository)) {
     git_odb_backend* last = noting_store();

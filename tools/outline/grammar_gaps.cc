@@ -29,19 +29,31 @@ constexpr Lacking kLacking[] = {
     {"JavaScript", {"export {"}},           // any word is a name there: null, function
     {"JavaScript", {"accessor "}},          // of decorators
     {"JavaScript", {"import ", " * as "}},  // defer
-    {"Python", {"class ", "[", "="}},       // defaults of type parameters: 3.13
-    {"Python", {"def ", "[", "="}},
-    {"Python", {"type ", "[", "="}},
-    {"Rust", {"unsafe extern"}},  // 1.82
+    {"Rust", {"unsafe extern"}},            // 1.82
     {"Rust", {"safe fn"}},
     {"Rust", {"async Fn"}},             // 1.85
     {"TypeScript", {"import("}},        // import("a").B<C>
     {"TypeScript", {"export type *"}},  // 5.0
     {"TypeScript", {"<in "}},           // variance: 4.7
-    {"TypeScript", {"out "}},
+    {"TypeScript", {"<out "}},
+    {"TypeScript", {" out "}},
     {"TypeScript", {"export default function"}},  // without a body
     {"TypeScript", {"global {"}},
 };
+
+bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
+
+// "class A[T = int]:", in Python since 3.13.
+bool has_default_of_type(std::string_view line) {
+  for (const std::string_view word : {"class ", "def ", "type "}) {
+    auto at = line.find(word);
+    if (at == line.npos) continue;
+    for (at += word.size(); at < line.size() && in_word(line[at]);) ++at;
+    if (at >= line.size() || line[at] != '[') continue;
+    return line.substr(at, line.find(']', at) - at).find('=') != line.npos;
+  }
+  return false;
+}
 
 }  // namespace
 
@@ -59,10 +71,8 @@ bool is_gap(const Language& language, std::string_view line) {
   };
   for (const Lacking& lacking : kLacking)
     if (lacking.language == name && all_in(lacking)) return true;
+  if (name == "Python") return has_default_of_type(line);
   if (!is_c_family(language)) return false;
-  const auto in_word = [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) || c == '_';
-  };
   // a macro: INLINE, EXPECT_EQ
   for (std::size_t begin = 0, end = 0; begin < line.size(); begin = end + 1) {
     end = begin;

@@ -27,7 +27,8 @@ const SnapshotDirectory* SnapshotDirectories::find(const std::string& path) cons
 
 unsigned SnapshotDirectories::mode_of(const std::string& path) const {
   const SnapshotDirectory* const directory = find(path);
-  return directory ? directory->mode : usual_mode;
+  if (directory) return directory->mode;
+  return modes_left_out ? 0 : usual_mode;
 }
 
 SnapshotDirectories directories_of(const std::vector<ListedDirectory>& listed,
@@ -42,7 +43,8 @@ SnapshotDirectories directories_of(const std::vector<ListedDirectory>& listed,
     if (n_empty > kSnapshotDirectoriesMax) return {};
     if (empty || mode != out.usual_mode) out.named.push_back({directory.path, mode, empty});
   }
-  if (out.named.size() > kSnapshotDirectoriesMax)
+  out.modes_left_out = out.named.size() > kSnapshotDirectoriesMax;
+  if (out.modes_left_out)
     std::erase_if(out.named, [](const SnapshotDirectory& directory) { return !directory.empty; });
   return out;
 }

@@ -27,8 +27,10 @@ struct SnapshotDirectories {
   // In bytewise order: the empty ones, and those with other permissions where there is room for
   // all.
   std::vector<SnapshotDirectory> named;
+  bool modes_left_out = false;  // there was no room: those of the others are not known
 
   bool operator==(const SnapshotDirectories&) const = default;
+  // Which are empty.
   bool known() const { return usual_mode != 0; }
   const SnapshotDirectory* find(const std::string& path) const;  // null: it is not named
   unsigned mode_of(const std::string& path) const;               // 0: it is not known

@@ -14,7 +14,8 @@ constexpr std::string_view kFiles = "files ", kNew = "bytes-new ", kTime = "time
                            kLeftOut = "left-out ", kIncomplete = "incomplete ",
                            kKeptOut = "kept-out ", kWorktreeName = "worktree ",
                            kUsualMode = "directory-mode ", kDirectory = "directory ",
-                           kEmptyDirectory = "empty-directory ", kFile = "- ";
+                           kEmptyDirectory = "empty-directory ",
+                           kModesLeftOut = "directory-modes-left-out", kFile = "- ";
 
 std::string escaped(std::string_view text) {
   std::string out;
@@ -74,6 +75,7 @@ bool read_field(std::string_view line, Snapshot& out, SnapshotDirectories& direc
   if (takes(kWorktreeName)) return out.worktree = unescaped(line), true;
   if (takes(kKeptOut)) return out.kept_out.push_back(unescaped(line)), true;
   if (takes(kUsualMode)) return number(line, directories.usual_mode, 8);
+  if (takes(kModesLeftOut)) return directories.modes_left_out = true;
   if (takes(kDirectory)) return read_directory(line, false, directories);
   if (takes(kEmptyDirectory)) return read_directory(line, true, directories);
   if (!takes(kFile)) return true;  // a later version's
@@ -93,6 +95,7 @@ std::string write_note(const Snapshot& s, const SnapshotDirectories& directories
   if (!s.worktree.empty()) out += fmt::format("{}{}\n", kWorktreeName, escaped(s.worktree));
   for (const std::string& name : s.kept_out) out += fmt::format("{}{}\n", kKeptOut, escaped(name));
   if (directories.known()) out += fmt::format("{}{:o}\n", kUsualMode, directories.usual_mode);
+  if (directories.modes_left_out) out += fmt::format("{}\n", kModesLeftOut);
   for (const auto& [path, mode, empty] : directories.named)
     out += fmt::format("{}{:o} {}\n", empty ? kEmptyDirectory : kDirectory, mode, escaped(path));
   for (const PathReason& file : s.left_out)

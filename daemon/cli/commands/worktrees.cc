@@ -224,8 +224,7 @@ int apply_command(int argc, const char* const* argv) {
     if (read->cut && !options.json)
       print_err(
           "cut: {} files changed, and what is too large is left out; `lares worktrees --json` "
-          "names "
-          "the directory that holds it\n",
+          "names the directory that holds it\n",
           read->n_changed);
     return kExitFinished;
   }

@@ -224,6 +224,10 @@ TEST_F(SkillsTest, ACommandIsOneFileThatAPersonCalls) {
                              "</command>")));
   EXPECT_THAT(called("/Mine"), HasSubstr("Mine alone."));
   EXPECT_EQ(called("/mine"), "");
+  put(repo_, ".agents/skills", "Mine", "name: mine\ndescription: theirs\n");
+  home_.write(".claude/commands/mine.md", "Also mine.\n");
+  EXPECT_THAT(called("/mine"), HasSubstr("Also mine."));
+  EXPECT_THAT(told_of_skills(found()), HasSubstr("- mine (.agents/skills/Mine/SKILL.md): theirs"));
   EXPECT_EQ(
       called_before({"/review"}, found(), ""),
       "\n\n/review above calls the command in .claude/commands/web/review.md: view it again.");

@@ -37,8 +37,12 @@ class CancelledGit : public Git {
   std::string before_;
 };
 
-// While a file is being stored that takes half a minute.
+// While a file is being stored that takes half a minute, and not into a store that is borrowed
+// from.
 TEST_F(CancelledGit, CommitStopsInTheMidstOfALargeFile) {
+  const Scratch other;
+  sh(other.root(), "git init -q . && echo other > f && git hash-object -w f");
+  repo_.write(".git/objects/info/alternates", other.at(".git/objects") + "\n");
   repo_.write("huge", "");
   fs::resize_file(repo_.at("huge"), 3ull << 30);  // takes no room, and compresses to 3 MB
   sh(root(), "git hash-object -w a");             // what comes before it

@@ -114,7 +114,8 @@ TEST_F(Syntax, WhatAGrammarDoesNotKnowIsLeftAlone) {
   };
   for (const auto& [path, text] : known) {
     EXPECT_EQ(told(path, "\n", fmt::format("{}\n", text)), "") << text;
-    const auto broken = path == std::string_view("a.py") ? "x = (1\n" : "f((1);\n";
+    const auto broken = path == std::string_view("a.py") ? "def f(a: list[int] = None:\n    pass\n"
+                                                         : "f((1, timeout = 2);\n";
     EXPECT_NE(told(path, "\n", broken), "") << path;
   }
 }
@@ -129,6 +130,7 @@ TEST_F(Syntax, ScriptsThatBashReadsAreLeftAlone) {
     EXPECT_NE(told("a.sh", "set -e\n", script + "if f; then\n"), "") << line;
   }
   EXPECT_NE(told("a.sh", std::nullopt, "#!/usr/bin/env -S bash -e\nif f; then\n"), "");
+  EXPECT_NE(told("a.sh", "", "x=(a b\n"), "");
   EXPECT_EQ(told("a.sh", std::nullopt, "#!/usr/bin/env zsh\nif f; then\n"), "");  // not bash's
 }
 // `bash -n` runs nothing, and what a script does at its start is no exception.

@@ -216,6 +216,12 @@ TEST(SnapshotDirectories, NamesOnlySoManyAndTheEmptyOnesFirst) {
   EXPECT_TRUE(all_but_e.known());
   EXPECT_EQ(all_but_e.named.size(), kSnapshotDirectoriesMax);
   EXPECT_EQ(all_but_e.find("e"), nullptr);
+  EXPECT_EQ(all_but_e.mode_of("e"), 0u);  // not what most have
+  Snapshot snapshot;
+  snapshot.time_ms = 1;
+  SnapshotDirectories read;
+  ASSERT_TRUE(read_note(write_note(snapshot, all_but_e), snapshot, read));
+  EXPECT_EQ(read, all_but_e);
 }
 
 }  // namespace
