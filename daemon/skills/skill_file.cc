@@ -109,7 +109,8 @@ tl::expected<Skill, std::string> skill_of(const std::string& text, const std::st
         kSkillNameBytesMax));
   out.description = one_line(field("description"));
   if (is_command && out.description.empty()) out.description = first_line(head->body);
-  if (is_command && out.description.empty()) return tl::unexpected(std::string("it is empty"));
+  if (is_command && out.description.empty())
+    return tl::unexpected(std::string("it is empty; write in it what is to be done"));
   if (out.description.empty())
     return tl::unexpected(
         std::string("it has no description; say in one what it is for, and when to use it"));

@@ -12,7 +12,7 @@
 namespace lares::daemon {
 
 bool is_skill_name(std::string_view name);    // lower-case letters, digits and hyphens
-bool is_command_name(std::string_view name);  // letters, digits, hyphens and underscores
+bool is_command_name(std::string_view name);  // and upper-case ones and underscores: any call's
 
 // For people: nothing in it is more than it seems.
 std::string one_line(std::string_view text);

@@ -14,9 +14,6 @@ namespace {
 
 constexpr std::string_view kArguments = "$ARGUMENTS";
 
-// As a command's may be.
-bool is_name(std::string_view name) { return is_skill_name(name) || is_command_name(name); }
-
 struct Call {
   std::string_view name, arguments;
 };
@@ -24,7 +21,7 @@ std::optional<Call> call_in(std::string_view prompt) {
   if (!prompt.starts_with('/')) return std::nullopt;
   const std::size_t end = std::min(prompt.find_first_of(" \t\r\n"), prompt.size());
   const Call out{prompt.substr(1, end - 1), tools::trimmed(prompt.substr(end))};
-  if (!is_name(out.name)) return std::nullopt;
+  if (!is_command_name(out.name)) return std::nullopt;
   return out;
 }
 

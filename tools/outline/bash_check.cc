@@ -12,6 +12,9 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
+
+#include <fmt/format.h>
 
 #include "tools/fd.h"
 
@@ -19,10 +22,7 @@ namespace lares::tools {
 namespace {
 
 constexpr const char* kBash = "/bin/bash";
-// Reads a script that may be anybody's: bounded in memory (KiB) and time, without core or any other
-// file. Extended patterns are read where the script would first ask for them.
-constexpr const char* kReading =
-    "cd /; ulimit -c 0 -f 0 -t 2 -v 524288; exec /bin/bash --norc --noprofile -n -O extglob";
+constexpr int kReadingKiBMax = 512 << 10, kReadingSecondsMax = 2;  // of memory; of the processor
 constexpr int kSyntaxErrorsMax = 2;                     // exit statuses: 1 in an array, 2 elsewhere
 constexpr std::chrono::milliseconds kLookInterval{10};  // for whether the look is cancelled
 
@@ -57,7 +57,12 @@ Fd file_of(std::string_view text) {
 
 // Without the environment, which could name files to read first.
 std::optional<pid_t> start(const Fd& script) {
-  const char* const argv[] = {"bash", "--norc", "--noprofile", "-c", kReading, nullptr};
+  // The script may be anybody's: no core file, nor any other. Extended patterns are read where it
+  // would first ask for them.
+  const std::string reading = fmt::format(
+      "cd /; ulimit -c 0 -f 0 -t {} -v {}; exec {} --norc --noprofile -n -O extglob",
+      kReadingSecondsMax, kReadingKiBMax, kBash);
+  const char* const argv[] = {"bash", "--norc", "--noprofile", "-c", reading.c_str(), nullptr};
   const char* const environment[] = {"LC_ALL=C.UTF-8", nullptr};
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;

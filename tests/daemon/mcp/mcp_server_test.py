@@ -12,7 +12,7 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
 from cli_case import THINK, CliCase
-from client import Client, Refused, call
+from client import Client, Gated, Refused, call
 from mcp_client import MODERN, ON_AND_ON, OverSocket, OverStdio
 
 TOOLS = ["ask_repo", "run_task", "review", "task_status", "task_cancel"]
@@ -20,7 +20,7 @@ FORM = {"elicitation": {}}
 N_SESSIONS = 1_010  # more than any list that is made in one piece should hold
 
 
-class McpServerTest(CliCase):
+class McpServerTest(Gated, CliCase):
     def client(self, **how):
         c = OverSocket(self.socket, root=how.pop("root", self.root), **how)
         self.addCleanup(c.close)
@@ -30,15 +30,6 @@ class McpServerTest(CliCase):
         c = OverStdio([cli_case.LARES, "mcp", *args], self.env(), how.pop("cwd", self.root), **how)
         self.addCleanup(c.kill)
         return c
-
-    def gate(self):
-        path = os.path.join(self.home, "gate")
-        os.mkfifo(path)
-        return path
-
-    def open(self, gate):
-        with open(gate, "w") as f:
-            f.write("x")
 
     def text(self, result):
         return result["content"][0]["text"]
@@ -395,7 +386,7 @@ class McpServerTest(CliCase):
         c.close()
         other = self.client()
         self.assertEqual(self.wait(other, lambda s: s["turn"] == 1)["stop_reason"], "")
-        self.open(gate)
+        self.open_gate(gate)
         self.assertEqual(self.wait(other, lambda s: s["state"] == "finished")["answer"], "Finished all alone.")
 
     def test_task_cancel_stops_what_runs_and_says_where_nothing_does(self):
@@ -529,7 +520,7 @@ class McpServerTest(CliCase):
         long.start()
         long.join(60)
         self.assertFalse(long.is_alive(), "the bridge reads nothing while it cannot write")
-        self.open(gate)
+        self.open_gate(gate)
         c.read_on()
         self.assertEqual(self.text(c.answer(first)["result"]), answer)
         self.assertEqual(self.text(c.answer(first + 1)["result"]), "Heard.")
