@@ -146,7 +146,7 @@ asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const n
 
 asio::awaitable<void> TurnCalls::tell_afterwards(Item& item) {
   if (item.changes_untold && in_.ran) {
-    auto noting = in_.ran(item);
+    auto noting = soon_after_stop(stop_, kNotingAfterStopMax, in_.ran(item));
     co_await std::move(noting);
   }
   if (!in_.after_call || item.state == "cancelled" || !why_broken_.empty()) co_return;

@@ -2,6 +2,7 @@
 // until it is complete.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,6 +19,8 @@
 namespace lares::daemon {
 
 inline constexpr std::string_view kCancelledCall = "The user interrupted this call.";
+// How long a stopped turn waits until what its call left has been noted (TurnInput::ran).
+inline constexpr std::chrono::seconds kNotingAfterStopMax{3};
 
 class TurnCalls {
  public:

@@ -127,6 +127,28 @@ class DeliveryTest(DaemonCase):
         self.assertTrue(made["snapshot"])
         self.assertTrue(os.path.exists(os.path.join(self.root, "third")))
 
+    def test_an_interrupt_waits_briefly_for_the_snapshot_behind_a_command(self):
+        c = self.start(self.create("first"), "hm</think>Done.", self.bash("touch second; echo made; sleep 60"), self.bash("touch third"), "hm</think>Done.")
+        s = self.session(c)
+        self.prompt(c, s, "Go.")
+        c.until("turn/ended", turnId=1)
+        self.prompt(c, s, "Go on.", id="p2")
+        c.until("item/delta", field="output")
+        [lock] = glob.glob(os.path.join(self.daemon.state, "snapshots", "*.git", "lares.lock"))
+        with open(lock) as held:  # as another process that takes one
+            fcntl.flock(held, fcntl.LOCK_EX)
+            c.call("turn/interrupt", sessionId=s)
+            items = [m["params"]["item"] for m in c.until("turn/ended", turnId=2, reason="cancelled") if m["method"] == "item/completed"]
+        [call] = [i for i in items if i["kind"] == "tool"]
+        self.assertTrue(call["snapshot"])
+        self.assertNotIn("snapshotAfter", call)
+        self.assertFalse([i for i in items if i["kind"] == "note"])  # it did not wait until that was given up
+        # What it changed is between the snapshots before it and before the next call.
+        self.prompt(c, s, "Go on.", id="p3")
+        c.until("turn/ended", turnId=3)
+        c.call("session/rewind", sessionId=s, turnId=2)
+        self.assertEqual([os.path.exists(os.path.join(self.root, n)) for n in ("first", "second", "third")], [True, False, False])
+
     def test_an_interrupt_does_not_wait_for_a_large_repository_to_be_read(self):
         for d in range(100):
             os.mkdir(os.path.join(self.root, f"d{d}"))
