@@ -54,7 +54,7 @@ test-kernel: deps
 
 # What the sanitizers see, in programs that tests start and forget too, is shown at the end and fails it (tests/sanitized.sh).
 asan: deps
-	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=ON
+	@cmake -S . -B $(BUILD)-asan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_CUDA=OFF -DLARES_SANITIZE=ON
 	@ninja -C $(BUILD)-asan -j $(JOBS)
 	@tests/sanitized.sh $(BUILD)-asan ctest --test-dir $(BUILD)-asan --output-on-failure -j $(JOBS) -LE 'slow|gpu'
 	@tests/skips.sh $(BUILD)-asan
@@ -62,7 +62,7 @@ asan: deps
 # Threads under ThreadSanitizer: the engine's (kernels, model, timelines with cancelling, masks made beforehand), and what the daemon's io
 # thread shares with its pools, in C++ and from outside. The first thing it sees ends a program, and with that its test.
 tsan: deps
-	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_SANITIZE=thread
+	@cmake -S . -B $(BUILD)-tsan -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_FLAGS_RELWITHDEBINFO='-O1 -g1' -DLARES_CUDA=OFF -DLARES_SANITIZE=thread
 	@ninja -C $(BUILD)-tsan -j $(JOBS) $(TSAN) $(TSAN_DAEMON) lares-sandbox lares_scripted_daemon
 	@tests/sanitized.sh $(BUILD)-tsan ctest --test-dir $(BUILD)-tsan --output-on-failure -j 1 -LE 'slow|gpu' \
 	  -R "^($$(echo $(TSAN) $(TSAN_DAEMON) $(TSAN_SUITES) | tr ' ' '|'))$$"
