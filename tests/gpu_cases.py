@@ -13,6 +13,8 @@ many cases passed, failed, were skipped, hung or never ran, and a line for each 
     --only PATTERN      GoogleTest's filter
     --alone NAME        a case that measures what others would disturb: after all others, by itself; may be repeated
     --under NAME CMD    each case under this command, whose line is called NAME in place of the program; may be repeated
+  --cases NAME PATTERN  which cases that is, in place of --only's; may be repeated
+  --told NAME         what comes of that line is told, and decides nothing; may be repeated
     --table FILE        those last lines there, too: "name<TAB>result", and "<TAB>what did not pass"
 
 Exit status: 0 all passed, 1 something did not, 2 wrong call or no cases.
@@ -168,6 +170,8 @@ def table(rows, cases):
     for row, refused in rows.items():
         own = [case for case in cases if case.row == row]
         lines.append(f"{row}\t{result_of(own) if own else 'FAILED: ' + (refused or 'it has no such cases')}")
+        if own and refused:
+            lines.append(f"\t{refused}")
         alike = {}
         for case in own:
             if case.outcome != "passed":
@@ -184,22 +188,23 @@ def main():
     arguments.add_argument("--only", default="*")
     arguments.add_argument("--alone", action="append", default=[])
     arguments.add_argument("--under", nargs=2, action="append", default=[])
+    arguments.add_argument("--cases", nargs=2, action="append", default=[])
+    arguments.add_argument("--told", action="append", default=[])
     arguments.add_argument("--table")
     arguments.add_argument("programs", nargs="+")
     given = arguments.parse_args()
     runner = Runner(given.seconds_each, time.monotonic() + given.seconds)
     ways = [(name, shlex.split(command)) for name, command in given.under] or [(None, [])]
     rows, cases = {}, []
-    for program in map(os.path.abspath, given.programs):
-        refused, names = None, []
-        try:
-            names = cases_of(program, given.only)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            refused = f"its cases are not known: {error}"
-        for name, command in ways:
+    for name, command in ways:
+        only = dict(given.cases).get(name, given.only)
+        for program in map(os.path.abspath, given.programs):
             row = name or os.path.basename(program)
-            rows[row] = refused
-            cases += [Case(row, program, case, command) for case in names]
+            rows.setdefault(row, None)
+            try:
+                cases += [Case(row, program, case, command) for case in cases_of(program, only)]
+            except (OSError, subprocess.TimeoutExpired) as error:
+                rows[row] = ("" if name is None else os.path.basename(program) + ": ") + f"its cases are not known: {error}"
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: runner.stop())
@@ -217,7 +222,8 @@ def main():
             file.writelines(line + "\n" for line in lines)
     if not cases:
         return 2
-    return 0 if all(case.outcome == "passed" for case in cases) and not any(rows.values()) else 1
+    decides = [row for row in rows if row not in given.told]
+    return 0 if all(case.outcome == "passed" for case in cases if case.row in decides) and not any(rows[row] for row in decides) else 1
 
 
 if __name__ == "__main__":

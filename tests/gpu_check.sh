@@ -24,6 +24,8 @@ case_max=${LARES_GPU_CASE_SECONDS:-75}  # of one test case, which on a GPU may h
 table_lines=64    # of each benchmark's output, at the end
 sanitized_jobs=4  # cases under a sanitizer at a time
 driver_max=10     # of nvidia-smi, which waits for a GPU that does not answer
+large_gpu_mib=130000  # of memory: an H200's, for 43 layers of 192 experts
+copies_apart_max=3    # percent, between benchmarks of one run
 
 die() {
   echo "gpu_check: $2" >&2
@@ -109,6 +111,16 @@ cases() {
   done <"$table"
 }
 
+# Every % is of the copy rate that its own benchmark measured. Where those differ, something else ran, and the lower ones flatter.
+compare_copies() {
+  [ ${#tables[@]} -gt 0 ] || return
+  local said
+  said=$(sed -n 's|^copy, read and written: \([0-9]*\) GB/s.*|\1|p; s|^copy on the device: \([0-9]*\)\.\([0-9]*\) TB/s.*|\1\20|p' "${tables[@]}" | sort -n |
+    awk -v most=$copies_apart_max 'NR == 1 {low = $1} {high = $1} END {if (NR == 0) exit; apart = 100 * (high / low - 1)
+      printf "%d to %d GB/s%s\n", low, high, (apart > most ? sprintf(", %.0f %% APART: measure again", apart) : "")}')
+  names+=("copies of all benchmarks") results+=("${said:-none was printed}") times+=("")
+}
+
 # What the benchmarks found, then what ran; the log has the rest.
 report() {
   for table in "${tables[@]}"; do tail -n $table_lines "$table"; done
@@ -157,9 +169,16 @@ else
   if [ -z "$sanitizer" ]; then
     skip "memory and races" "no compute-sanitizer"
   else
-    cases "memory and races" $sanitize_max --jobs $sanitized_jobs --only '*SmallShapes.NearTheCpu*:*SmallShapes.ChunksAndSteps*' \
+    # racecheck takes bulk copies that one warp issues and another one reads behind an mbarrier for races, as wide_*'s are: those are `make
+    # racecheck`'s to judge, and what is said of them here is only told. Small models never run what needs full rows (attention by wgmma,
+    # clusters of 16, several row tiles of many tokens): the launches' own cases do.
+    small='*SmallShapes.NearTheCpu*:*SmallShapes.ChunksAndSteps*'
+    full='CudaRowsDevice.Attention:CudaRowsDevice.HyperConnections:CudaLinearDevice.*/fp8_4096x1024_of_1100'
+    LARES_RERUNS=2 cases "memory and races" $sanitize_max --jobs $sanitized_jobs --only "$small" --cases "memory (memcheck)" "$small:$full" \
       --under "memory (memcheck)" "$sanitizer --tool memcheck --error-exitcode 9" \
-      --under "races (racecheck)" "$sanitizer --tool racecheck --error-exitcode 9" "$build/tests/engine_cuda_device_test"
+      --under "races (racecheck)" "$sanitizer --tool racecheck --error-exitcode 9 --kernel-name-exclude kernel_substring=wide_" \
+      --under "races of wide_, told" "$sanitizer --tool racecheck --error-exitcode 9 --kernel-name kernel_substring=wide_" --told "races of wide_, told" \
+      "$build/tests/engine_cuda_device_test" $(ls "$build"/tests/kernels_cuda_{rows,products}_device_test 2>/dev/null)
   fi
   measured=0
   measure() {
@@ -171,10 +190,17 @@ else
     step "$name" $measure_max bash -c 'set -o pipefail; "${@:2}" 2>&1 | tee "$1"' _ "$out/$name.txt" "$program" "$@"
     [ ! -e "$out/$name.txt" ] || tables+=("$out/$name.txt")
   }
-  measure kernels kernels_cuda_bench
+  # What needs no wgmma comes first: should a launch with it hang, those figures are there.
+  measure kernels_of_1_token kernels_cuda_bench "1 token"
   measure 43_layers engine_flash_gpu_bench 43 32 steps
+  measure kernels kernels_cuda_bench
   measure 4_layers engine_flash_gpu_bench
+  # 256 experts leave more of a tile empty than 32 do: as many as fit.
+  if [ "$(timeout $driver_max nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits 2>/dev/null | head -n 1)" -gt $large_gpu_mib ] 2>/dev/null; then
+    measure 43_layers_of_192 engine_flash_gpu_bench 43 192 steps
+  fi
   [ $measured = 1 ] || skip measurements "no benchmark was built"
+  compare_copies
 fi
 # The kernels' own tests and the forward pass: whole engines on emulated devices take minutes, and are make test's and make test-slow's.
 step "tests without a GPU" $host_test_max ctest --test-dir "$build" -R '^(kernels_cuda_|engine_cuda_(forward|gpus)_)' -LE '^(gpu|slow)$' --no-tests=error --output-on-failure --parallel "$(nproc)"

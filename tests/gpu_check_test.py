@@ -142,14 +142,33 @@ class Check(Folder):
     def test_all_passes(self):
         status, said = self.check()
         self.assertEqual(status, 0, said)
-        for line in ("kernels_cuda_rows_device_test +2 passed", "engine_cuda_device_test +2 passed", r"memory \(memcheck\) +2 passed",
-                     r"races \(racecheck\) +2 passed", r"43_layers +\d+ s +passed", r"4_layers +\d+ s +passed"):
+        for line in ("kernels_cuda_rows_device_test +2 passed", "engine_cuda_device_test +2 passed", r"memory \(memcheck\) +3 passed",
+                     r"races \(racecheck\) +2 passed", r"races of wide_, told +2 passed", r"43_layers +\d+ s +passed", r"4_layers +\d+ s +passed",
+                     r"copies of all benchmarks +4300 to 4300 GB/s\n"):
             self.assertRegex(said, line)
         self.assertIn("decode of 43 32 steps", said)
+        self.assertNotIn("decode of 43 192 steps", said)
         self.assertIn("copy, read and written: 4300 GB/s", said)
         # Nothing is measured before the sanitizers are done.
         with open(self.path("sanitized"), encoding="utf-8") as sanitized, open(self.path("measured"), encoding="utf-8") as measured:
             self.assertLess(max(float(line.split()[0]) for line in sanitized), min(float(line) for line in measured))
+
+    def test_what_only_a_large_gpu_holds_is_measured_there(self):
+        self.script("nvidia-smi", 'case "$*" in *memory.total*nounits) echo 143771 ;; *) echo "GPU 0: NVIDIA H200 (UUID: x)" ;; esac')
+        status, said = self.check()
+        self.assertEqual(status, 0, said)
+        self.assertIn("decode of 43 192 steps", said)
+
+    def test_copies_that_differ_are_told(self):
+        write(self.path("made/engine_flash_gpu_bench"), "#!/bin/sh\necho copy on the device: 3.90 TB/s, read and written\n")
+        self.assertRegex(self.check()[1], r"copies of all benchmarks +3900 to 4300 GB/s, 10 % APART: measure again")
+
+    def test_races_that_are_told_decide_nothing(self):
+        self.script("compute-sanitizer", 'case "$*" in *"--kernel-name "*) echo "========= Error: Race reported between"; exit 9 ;; esac\n'
+                                         'while [ "${1#-}" != "$1" ]; do shift 2; done; exec "$@"')
+        status, said = self.check()
+        self.assertEqual(status, 0, said)
+        self.assertRegex(said, "races of wide_, told +FAILED: 2 failed")
 
     def test_a_hang_and_a_crash_are_named_and_the_rest_goes_on(self):
         program(self.path("made/kernels_cuda_rows_device_test"), "CudaRowsDevice", Attention="sleep 60", Indexer=":", Rows=SKIPS)
@@ -158,7 +177,7 @@ class Check(Folder):
         self.assertEqual(status, 1)
         for line in ("kernels_cuda_rows_device_test +FAILED: 1 passed, 1 skipped, 1 hung", r"CudaRowsDevice\.Attention: hung: killed after 5 s",
                      r"CudaRowsDevice\.Rows: skipped: no CUDA device: none", "engine_cuda_device_test +FAILED: 2 passed, 1 failed",
-                     r"Flash/SmallShapes\.HundredReruns: failed: SIGABRT", r"memory \(memcheck\) +2 passed", r"races \(racecheck\) +2 passed",
+                     r"Flash/SmallShapes\.HundredReruns: failed: SIGABRT", r"memory \(memcheck\) +FAILED: 2 passed, 1 hung", r"races \(racecheck\) +2 passed",
                      r"43_layers +\d+ s +passed", r"tests without a GPU +\d+ s +passed"):
             self.assertRegex(said, line)
 

@@ -9,7 +9,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -35,9 +37,12 @@ using Clock = std::chrono::steady_clock;
 using kernels::Format;
 
 constexpr int kChunk = cuda::kChunk, kSteps = 20, kWarmUp = 3, kCopies = 10, kLayersOfFlash = 43;
+constexpr double kCopySeconds = 0.2;  // of copies within the device, by which its clocks are up
 // Seconds of 8,192 tokens and 43 layers by the products of fp8 at 1979 TFLOP/s, others at 989: what
-// the 132 SMs of an H100 (SXM) and of an H200 have at 1.83 GHz.
-constexpr double kPrefillFloor = 0.20;
+// the 132 SMs of an H100 (SXM) and of an H200 have at 1.83 GHz; and the memory's part, which is
+// less on an H200.
+constexpr double kPrefillFloor = 0.20, kPrefillFloorH200 = 0.191;
+constexpr double kH200Rate = 3.6e12;  // bytes a second that no H100 copies
 constexpr int kFloorSms = 132;
 constexpr int kDistinctExperts = 8;  // of a layer; on the device every expert has its own memory
 constexpr std::size_t kCopyBytes = std::size_t{2} << 30;
@@ -183,13 +188,29 @@ void print_stamps(int steps) {
   fmt::print("\n");
 }
 
-// What this device's tensor cores take for a prefill at least, by its SMs. 0: not known.
-double prefill_floor() {
+// What this device takes for a prefill at least, by its SMs. 0: not known.
+double prefill_floor([[maybe_unused]] double copy_rate) {
 #ifdef LARES_HAS_CUDA
   if (const auto found = kernels::cuda::devices(); !found.empty() && found[0].sm == 90)
-    return kPrefillFloor * kFloorSms / found[0].n_sms;
+    return (copy_rate > kH200Rate ? kPrefillFloorH200 : kPrefillFloor) * kFloorSms / found[0].n_sms;
 #endif
   return 0;
+}
+
+// Bytes a second, read and written: the fastest of batches, each waited for once.
+double copy_rate_of(cuda::Device& device) {
+  const cuda::Memory from(device, kCopyBytes), to(device, kCopyBytes);
+  if (!from || !to) give_up("no room for two buffers to copy between");
+  double best = 0;
+  const auto begun = Clock::now();
+  while (best == 0 || seconds_since(begun) < kCopySeconds) {
+    device.synchronise();
+    const auto batch = Clock::now();
+    for (int i = 0; i < kCopies; ++i) device.on_device(to.data(), from.data(), kCopyBytes);
+    device.synchronise();
+    best = std::max(best, 2.0 * kCopyBytes * kCopies / seconds_since(batch));
+  }
+  return best;
 }
 
 // A page of random cells.
@@ -359,20 +380,7 @@ int run(int layers, int experts, What what) {
   c.compress_ratios.clear();
   for (int i = 0; i < layers; ++i) c.compress_ratios.push_back(i % 2 == 0 ? 4 : 128);
 
-  double copy_rate = 0;  // bytes a second, read and written
-  {
-    const cuda::Memory from(device, kCopyBytes), to(device, kCopyBytes);
-    if (!from || !to) give_up("no room for two buffers to copy between");
-    std::vector<double> times;
-    for (int i = 0; i < kCopies; ++i) {
-      device.synchronise();
-      const auto begun = Clock::now();
-      device.on_device(to.data(), from.data(), kCopyBytes);
-      device.synchronise();
-      times.push_back(seconds_since(begun));
-    }
-    copy_rate = 2.0 * kCopyBytes / median(times);
-  }
+  const double copy_rate = copy_rate_of(device);
   fmt::print("copy on the device: {:.2f} TB/s, read and written\n", copy_rate / 1e12);
 
   const auto begun = Clock::now();
@@ -436,32 +444,11 @@ int run(int layers, int experts, What what) {
     if (first_ms == 0) first_ms = ms;
     fmt::print(
         "decode at {} tokens, {} layers and the head: {:.3f} ms a token, the weights' floor {:.3f} "
-        "ms: {:.0f} %; {:+.0f} % beside 8192\n",
+        "ms: {:.0f} %; {:+.1f} % beside 8192\n",
         context, layers, ms, 1e3 * floor, 100 * 1e3 * floor / ms, 100 * (ms / first_ms - 1));
-    if (context > 8192 || once) continue;
-    // What a guess ahead costs: tokens of one sequence evaluated together, with the logits of all
-    // of them, and taken back.
-    for (const int n : {2, 4, 8, 16}) {
-      std::vector<Token> several(static_cast<std::size_t>(n));
-      std::vector<float> rows(several.size() * logits.size());
-      std::vector<double> times;
-      for (int i = 0; i < n_steps + n_warm_up; ++i) {
-        for (int t = 0; t < n; ++t)
-          several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
-        const cuda::DeviceForward::Sequence one{&state, n};
-        const auto before = Clock::now();
-        if (const auto done = forward->evaluate({&one, 1}, several, n, rows.data()); !done)
-          give_up(done.error().message);
-        if (i >= n_warm_up) times.push_back(seconds_since(before));
-        state.drop_to(state.size() - n);
-      }
-      const double together = 1e3 * median(times);
-      print_stamps(n_steps + n_warm_up);
-      fmt::print("{} tokens together at {}: {:.3f} ms; each further one {:.2f} of the first\n", n,
-                 context, together, (together / ms - 1) / (n - 1));
-    }
   }
   std::vector<double> times;
+  bool same = true;
   {
     cuda::DeviceState state(device, **on_device, pages, kContext);
     if (!state.made()) give_up("no room for a sequence");
@@ -474,8 +461,26 @@ int run(int layers, int experts, What what) {
         give_up(done.error().message);
       if (i > 0 || once) times.push_back(seconds_since(before));
     }
+    // Full-width rows, all ways there are: the last token of the chunk alone, by launches, as they
+    // are recorded, and replayed.
+    make_forward();
+    for (const char* const how : {"launched", "recorded", "replayed"}) {
+      std::vector<float> alone(logits.size());
+      state.drop_to(kChunk - 1);
+      const cuda::DeviceForward::Sequence one{&state, 1};
+      if (const auto done = forward->evaluate({&one, 1}, {&prompt.back(), 1}, 1, alone.data());
+          !done)
+        give_up(done.error().message);
+      std::size_t differ = 0;
+      for (std::size_t i = 0; i < alone.size(); ++i)
+        differ += std::bit_cast<std::uint32_t>(alone[i]) != std::bit_cast<std::uint32_t>(logits[i]);
+      fmt::print("the chunk's last token alone, {}: {}\n", how,
+                 differ == 0 ? "the same bits"
+                             : fmt::format("{} of {} logits DIFFER", differ, alone.size()));
+      same = same && differ == 0;
+    }
   }
-  const double prefill = median(times) / layers * kLayersOfFlash, least = prefill_floor();
+  const double prefill = median(times) / layers * kLayersOfFlash, least = prefill_floor(copy_rate);
   fmt::print(
       "prefill of {} tokens, {} layers: {:.1f} ms; of {} layers so {:.2f} s, {:.0f} tokens/s",
       kChunk, layers, 1e3 * median(times), kLayersOfFlash, prefill, kChunk / prefill);
@@ -483,6 +488,31 @@ int run(int layers, int experts, What what) {
     fmt::print(", {:.0f} % of the floor, {:.2f} s at 1.83 GHz\n", 100 * least / prefill, least);
   else
     fmt::print("\n");
+  // What a guess ahead costs: tokens of one sequence evaluated together, with the logits of all of
+  // them, and taken back.
+  const auto together = [&](int n) {
+    cuda::DeviceState state(device, **on_device, pages, kContext);
+    fill(state, 8192);
+    std::vector<Token> several(static_cast<std::size_t>(n));
+    std::vector<float> rows(several.size() * logits.size());
+    std::vector<double> taken;
+    for (int i = 0; i < n_steps + n_warm_up; ++i) {
+      for (int t = 0; t < n; ++t)
+        several[static_cast<std::size_t>(t)] = 1 + (i * n + t) * 7919 % (c.vocab_size - 1);
+      const cuda::DeviceForward::Sequence one{&state, n};
+      const auto before = Clock::now();
+      if (const auto done = forward->evaluate({&one, 1}, several, n, rows.data()); !done)
+        give_up(done.error().message);
+      if (i >= n_warm_up) taken.push_back(seconds_since(before));
+      state.drop_to(state.size() - n);
+    }
+    const double ms = 1e3 * median(taken);
+    print_stamps(n_steps + n_warm_up);
+    fmt::print("{} tokens together at 8192: {:.3f} ms; each further one {:.2f} of the first\n", n,
+               ms, (ms / first_ms - 1) / (n - 1));
+  };
+  if (!once)
+    for (const int n : {2, 4, 8, 16}) together(n);
   if (!once)
     print_splits([&] {
       make_forward();
@@ -490,10 +520,10 @@ int run(int layers, int experts, What what) {
       fill(state, 8192);
       return step_ms(state);
     });
-  if (what != What::all) return 0;
+  if (what != What::all) return same ? 0 : 1;
   print_drafts(device, model, **on_device, pool, copy_rate);
   print_misses(device, model.weights(), c, pages, pool, median(times));
-  return 0;
+  return same ? 0 : 1;
 }
 
 }  // namespace

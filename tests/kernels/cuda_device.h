@@ -2,6 +2,9 @@
 // their own bodies emulated on the CPU.
 #pragma once
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "kernels/cuda/device.h"
 #include "tests/kernels/cuda_places.h"
 
@@ -18,6 +21,13 @@ namespace lares::kernels::cuda::test {
     const Status status_of_call = (call);                         \
     ASSERT_TRUE(status_of_call.ok()) << status_of_call.message(); \
   } while (0)
+
+// How often a launch is to give the same bits: `n`, or LARES_RERUNS where that is less, as under a
+// sanitizer.
+inline int reruns(int n) {
+  const char* const most = std::getenv("LARES_RERUNS");
+  return most ? std::min(n, std::max(1, std::atoi(most))) : n;
+}
 
 // The same elements on both sides. Those that a kernel is to write begin as what is no number,
 // between marks.

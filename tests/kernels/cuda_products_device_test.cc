@@ -1,5 +1,7 @@
 // linear() and experts_linear() on a device, against their bodies emulated and against each other:
 // few tokens and many give the same bits.
+#include <fmt/format.h>
+
 #include "kernels/cuda/norm.h"
 #include "kernels/cuda/products/experts.h"
 #include "kernels/cuda/products/linear_kernels.h"
@@ -23,7 +25,7 @@ void few_kernel(const Products& all) {
   }
 }
 
-int reruns(int n_tokens) { return n_tokens > 1000 ? 20 : 100; }  // of many tokens a second each
+int reruns_of(int n_tokens) { return reruns(n_tokens > 1000 ? 20 : 100); }  // of many a second each
 
 struct Case {
   Format format;
@@ -73,7 +75,7 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
     LinearArgs a = args(true, c.n_tokens);
     a.wgmma = wgmma;
     a.room = room.device();
-    for (int run = 0; run < reruns(c.n_tokens); ++run) {
+    for (int run = 0; run < reruns_of(c.n_tokens); ++run) {
       y.renew();
       LARES_EXPECT_OK(linear(a, nullptr));
       if (run > 0) {
@@ -117,7 +119,8 @@ TEST_P(CudaLinearDevice, DoesWhatItsBodyDoes) {
   LARES_EXPECT_OK(shared_rows.allocate(sizeof(StreamScratch) * kScratchBlocks));
   LARES_EXPECT_OK(fill(shared_rows.data(), 0, sizeof(StreamScratch) * kScratchBlocks, nullptr));
   for (const int n : {1, 2, few_tokens}) {
-    for (int run = 0; run < 50; ++run) {  // with rows cut between blocks, which come in any order
+    for (int run = 0; run < reruns(50); ++run) {  // with rows cut between blocks, which come in any
+                                                  // order
       y.renew();
       const LinearArgs a = args(true, n);
       LARES_EXPECT_OK(linear({&a, 1}, nullptr,
@@ -157,7 +160,14 @@ INSTANTIATE_TEST_SUITE_P(
         // Tensor cores may align what is subnormal in many tokens' products in a way of their own.
         Case{Format::fp8, true, 2048, 4096, 256, 0, true},
         Case{Format::fp4, true, 2048, 4096, 256, 0, true},
-        Case{Format::bf16, false, 2048, 1024, 700, 0}));
+        Case{Format::bf16, false, 2048, 1024, 700, 0}),
+    [](const auto& tested) {
+      const Case& c = tested.param;
+      const char* const format = c.format == Format::fp4   ? "fp4"
+                                 : c.format == Format::fp8 ? "fp8"
+                                                           : "bf16";
+      return fmt::format("{}_{}x{}_of_{}", format, c.n_out, c.n_in, c.n_tokens);
+    });
 
 // Few tokens normed on entry, and beside them what a boundary left: as by launches of their own.
 TEST(CudaProductsDevice, NormWhatEntersAndMakeWhatABoundaryLeft) {
@@ -298,7 +308,7 @@ TEST(CudaExpertsDevice, EverySlotIsMultipliedByItsExpert) {
     const auto got = y.device_values();
     a.wgmma = true;
     a.room = room.device();
-    for (int run = 0; run < reruns(n); ++run) {
+    for (int run = 0; run < reruns_of(n); ++run) {
       y.renew();
       LARES_EXPECT_OK(experts_linear(a, nullptr));
       if (run == 0) expect_same(y.device_values(), got, "experts by mma and by wgmma");

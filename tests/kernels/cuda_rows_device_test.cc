@@ -458,7 +458,7 @@ TEST(CudaRowsDevice, TopKOfAMillionTokensContext) {
   std::vector<std::uint32_t> words(n);
   std::vector<std::int32_t> want(k);
   kernels::top_k(scores.data(), n, k, words.data(), want.data());
-  for (int run = 0; run < 100; ++run) {
+  for (int run = 0; run < reruns(100); ++run) {
     chosen.renew();
     LARES_EXPECT_OK(top_k({score.device(), n, s.places(true), chosen.device(), bins.device(),
                            scratch.device(), 4, k, n},
@@ -518,7 +518,7 @@ TEST(CudaRowsDevice, Attention) {
     };
     LARES_EXPECT_OK(attention(args(true), nullptr));
     const auto first = out.device_values();
-    for (int run = 0; run < 100; ++run) {
+    for (int run = 0; run < reruns(100); ++run) {
       out.renew();
       LARES_EXPECT_OK(attention(args(true), nullptr));
       ASSERT_TRUE(out.device_values() == first) << "run " << run;
