@@ -107,10 +107,12 @@ std::string quoted(std::string_view command) {
 
 // The marks are written as octal escapes, so what `set -x` echoes of them is not a mark, and they
 // carry a number that the command could not know. File descriptor 250 is the shell's own output,
-// whatever the command redirects. Behind the command's status comes the table of its jobs.
+// whatever the command redirects. Behind the command's status comes the table of its jobs. The
+// empty line is for bash 5.2: after a command that ended within a quote the next `{` would be a
+// word.
 std::string script_for(std::string_view command, const std::string& nonce) {
   return fmt::format(
-      "{{ builtin printf '\\036%s<\\036' {0} >&250; }} 2>/dev/null; eval -- {1} </dev/null; "
+      "\n{{ builtin printf '\\036%s<\\036' {0} >&250; }} 2>/dev/null; eval -- {1} </dev/null; "
       "{{ builtin printf '\\036%s:%d\\036' {0} \"$?\" >&250; builtin jobs -l >&250; builtin printf "
       "'\\036%s;\\036' {0} >&250; }} 2>/dev/null\n",
       nonce, quoted(command));

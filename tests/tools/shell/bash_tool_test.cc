@@ -128,6 +128,17 @@ TEST_F(Bash, StateSurvives) {
   EXPECT_EQ(run("cd sub; export A='it''s'; f() { echo \"f $1\"; }; shopt -s nullglob").text, "");
   EXPECT_EQ(run("pwd; echo $A; f 1").text, dir_.at("sub") + "\nits\nf 1\n");
 }
+// Its shell and what that knows stay, for a command as for who asks about jobs.
+TEST_F(Bash, ACommandThatEndsWithinAQuoteIsNotTheShellsEnd) {
+  run("x=kept; sleep 1000 &");
+  for (const char* open :
+       {"git commit -m 'it's done'", "echo \"a", "echo `date", "echo ${x", "echo $((1 + 2",
+        "[[ -f x", "echo $'a", "ls \\", "if true; then", "f() {"}) {
+    EXPECT_THAT(run(open).text, ::testing::Not(::testing::HasSubstr("shell"))) << open;
+    EXPECT_EQ(news(io_, tool_), "") << open;
+    EXPECT_EQ(run("echo $x").text, "kept\n") << open;
+  }
+}
 TEST_F(Bash, AnyTextIsACommand) {
   EXPECT_EQ(run("cat <<'X'\n$a `b` \\ 'q' \"d\" \u20ac\nX").text, "$a `b` \\ 'q' \"d\" \u20ac\n");
   EXPECT_EQ(run("for i in 1 2; do\n  echo $i\n  break\ndone; break 2>/dev/null; echo on").text,
