@@ -17,6 +17,7 @@
 #include "daemon/completions/generator.h"
 #include "daemon/contexts.h"
 #include "daemon/dialects/dialects.h"
+#include "daemon/ended.h"
 #include "daemon/http/api_token.h"
 #include "daemon/http/router.h"
 #include "daemon/http/server.h"
@@ -213,7 +214,7 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
   // The repository that was worked on last is there again before anybody asks.
   const auto prepare = [&]() -> asio::awaitable<void> {
     co_await host.settled();
-    const auto all = sessions.list("", /*closed=*/true);
+    const auto all = sessions.list({}, /*closed=*/true);
     if (!host.engine() || all.empty()) co_return;
     const auto worktree = records.find(all.front().root);
     const std::string root = worktree ? worktree->worktree_of : all.front().root;
@@ -239,6 +240,8 @@ int run_daemon(const DaemonOptions& options, const Log& log) {
       co_await timer.async_wait(asio::use_awaitable);
     }
   };
+  asio::co_spawn(io, sessions.take_back_unfinished(records.all()),
+                 logged(log, "taking worktrees back"));
   asio::co_spawn(io, prepare, asio::detached);
   asio::co_spawn(io, clean, asio::detached);
   asio::co_spawn(io, on_signal, asio::detached);

@@ -129,9 +129,10 @@ Result<std::string> read_schema(const std::string& path) {
 }  // namespace
 
 void TurnOptions::add_to(CLI::App& app) {
-  app.add_option("--session", session, "go on with this session (see lares sessions)")
-      ->type_name("ID")
-      ->check(session_id());
+  auto* id = app.add_option("--session", session, "go on with this session (see lares sessions)")
+                 ->type_name("ID")
+                 ->check(session_id());
+  app.add_flag("--continue", newest, "go on with the newest of this repository")->excludes(id);
   app.add_option("--delivery", delivery, "to a busy one: start, queue, steer or interrupt")
       ->check(CLI::IsMember({"start", "queue", "steer", "interrupt"}));
   app.add_option("--policy", policy, "what needs no asking: auto edits ask plan read-only")
@@ -147,6 +148,7 @@ void TurnOptions::add_sampling_to(CLI::App& app) {
       ->check(directory_name());
   app.add_flag("--greedy", greedy, "always the likeliest token: --temperature 0")->group(kSeldom);
   app.add_option("--temperature", temperature, "sampling temperature; 0 is greedy")
+      ->group(kSeldom)
       ->check(number_in(0, 10));
   app.add_option("--seed", seed, "make sampling repeatable")
       ->check(whole_number_in(0, std::numeric_limits<std::uint64_t>::max()))
@@ -161,11 +163,13 @@ void TurnOptions::add_sampling_to(CLI::App& app) {
 Result<> TurnOptions::resolve() {
   const bool sampling = until_tests_pass || greedy || temperature || seed || steps_max ||
                         !policy.empty() || !schema_file.empty();
-  if (!session.empty() && (sampling || no_sandbox || !root.empty())) {
-    return tl::unexpected(Error{
-        "--session continues a session as it was created: leave out --root, --policy, --greedy, "
+  const bool goes_on = newest || !session.empty();
+  if (goes_on && (sampling || no_sandbox || !root.empty())) {
+    return tl::unexpected(Error{fmt::format(
+        "{} continues a session as it was created: leave out --root, --policy, --greedy, "
         "--temperature, --seed, --steps, --schema, --until-tests-pass and "
-        "--dangerously-no-sandbox"});
+        "--dangerously-no-sandbox",
+        newest ? "--continue" : "--session")});
   }
   if (greedy && temperature && *temperature != 0) {
     return tl::unexpected(
@@ -180,7 +184,7 @@ Result<> TurnOptions::resolve() {
   const auto settings = user_settings();
   if (!settings) return tl::unexpected(settings.error());
   if (!hide_thinking) hide_thinking = settings->flag("hide_thinking");
-  if (!session.empty()) return {};
+  if (goes_on) return {};
   if (policy.empty())
     policy = settings->text("policy").value_or(protocol::SessionSettings{}.policy);
   if (!temperature) temperature = settings->number("temperature");

@@ -39,6 +39,7 @@ struct DaemonOptions : DaemonAddress {  // once resolve()d
 struct TurnOptions {
   std::string root;     // absolute once resolved
   std::string session;  // continue this one; empty: a new one
+  bool newest = false;  // or the newest of the repository that one is in
   std::string delivery = "start";
   std::string policy;  // as the rest from here on: what is not given, the settings say
   bool greedy = false, no_sandbox = false, until_tests_pass = false;

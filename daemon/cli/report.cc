@@ -163,11 +163,13 @@ std::string status_text(const protocol::ServerStatusResult& s) {
   return out;
 }
 
-std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bool all,
-                          const Terminal& t) {
+std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions,
+                          const std::string& root, const Terminal& t) {
   if (sessions.empty()) {
-    return fmt::format("no sessions{}\n",
-                       all ? "" : " about this repository; --all lists every repository's");
+    return fmt::format("no sessions{}\n", root.empty()
+                                              ? ""
+                                              : " about this repository; --all lists every "
+                                                "repository's");
   }
   std::size_t id_width = 7;
   for (const auto& s : sessions) id_width = std::max(id_width, s.session_id.size());
@@ -185,7 +187,7 @@ std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bo
                              s.n_turns == 1 ? "1 turn" : fmt::format("{} turns", s.n_turns),
                              grouped(s.context_tokens))) +
              "\n";
-      if (all) out += cut("  " + one_line(s.root)) + "\n";
+      if (s.root != root) out += cut("  " + one_line(s.root)) + "\n";
     }
     return out;
   }
@@ -200,7 +202,7 @@ std::string sessions_text(const std::vector<protocol::SessionInfo>& sessions, bo
                                   cell(s.closed ? "closed" : s.state, 8), age(s.updated_ms),
                                   s.n_turns, grouped(s.context_tokens));
     row += one_line(s.title);
-    if (all) row += "  " + one_line(s.root);
+    if (s.root != root) row += "  " + one_line(s.root);
     out += cut(row) + "\n";
   }
   return out;

@@ -12,8 +12,8 @@ namespace lares::cli {
 std::string status_text(const daemon::protocol::ServerStatusResult& status);
 // A table, cut to the width of `terminal`; `all`: of several repositories, so their roots stand
 // with them.
-std::string sessions_text(const std::vector<daemon::protocol::SessionInfo>& sessions, bool all,
-                          const Terminal& terminal);
+std::string sessions_text(const std::vector<daemon::protocol::SessionInfo>& sessions,
+                          const std::string& root, const Terminal& terminal);
 std::string prefix_text(const daemon::protocol::RepoPrefixResult& prefix, bool files);
 std::string bytes_text(double n);  // "35 kB", "1.5 MB", "149.0 GB"
 // How long ago that was, Unix time: "5m", "3d".

@@ -15,7 +15,10 @@
 #include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/piped_stdin.h"
+#include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/print.h"
+#include "daemon/cli/which_session.h"
+#include "daemon/client/link.h"
 #include "daemon/protocol/protocol.h"
 
 namespace lares::cli {
@@ -32,6 +35,22 @@ std::string with_what_is_piped(std::string prompt, const char* name) {
         "< /dev/null says that there is nothing, < FILE gives what is in one\n",
         name, kFirstByteWithin.count() / 1000);
   return with_stdin(std::move(prompt), piped.text);
+}
+
+// That a prompt can be sent to. A task goes on with the newest that is not a question.
+Result<std::string> newest_session(const DaemonOptions& daemon, const std::string& root,
+                                   const std::string& mode) {
+  Link link;
+  if (auto there = reach(link, daemon); !there) return tl::unexpected(there.error());
+  protocol::SessionList list;
+  list.root = root;
+  auto listed = link.call<protocol::SessionListResult>(list);
+  if (!listed) return tl::unexpected(listed.error());
+  keep_about(listed->sessions, mode == "work");
+  if (listed->sessions.empty())
+    return tl::unexpected(Error{
+        fmt::format("--continue: there is no session about {} yet; without it one begins", root)});
+  return listed->sessions.front().session_id;
 }
 
 int turn_command(int argc, const char* const* argv, const char* name, const char* what,
@@ -76,7 +95,8 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
     return kExitUsage;
   }
   // A session that goes on is about the repository that one is in, as a rule.
-  const auto root = turn.session.empty() ? turn.root : repository_root("").value_or("");
+  const bool goes_on = turn.newest || !turn.session.empty();
+  const auto root = goes_on ? repository_root("").value_or("") : turn.root;
   if (const std::string slip = root.empty() ? "" : mistyped_call(prompt, root); !slip.empty()) {
     fail(Error{slip}, daemon.json);
     return kExitUsage;
@@ -92,6 +112,11 @@ int turn_command(int argc, const char* const* argv, const char* name, const char
             "name that",
             name, argument, all_of_it ? "" : ", with what stdin gives,", protocol::kPromptBytesMax),
         kExitUsage, daemon.json);
+  }
+  if (turn.newest) {
+    auto id = newest_session(daemon, root, mode);
+    if (!id) return fail(id.error(), daemon.json);
+    turn.session = std::move(*id);
   }
   if (best.n > 0) return best_of(daemon, turn, best, prompt);
   return run_turn(daemon, turn, worktree, std::move(mode), std::move(prompt));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <utility>
 
 #include "daemon/cli/option_checks.h"
@@ -12,6 +13,12 @@
 namespace lares::cli {
 
 namespace protocol = daemon::protocol;
+
+void keep_about(std::vector<protocol::SessionInfo>& sessions, bool may_change) {
+  std::erase_if(sessions, [](const auto& s) { return s.last_seq <= 1; });
+  const auto asks = [](const auto& s) { return s.settings.mode == "ask" && s.n_turns <= 1; };
+  if (may_change && !std::ranges::all_of(sessions, asks)) std::erase_if(sessions, asks);
+}
 
 void WhichSession::add_to(CLI::App& app) {
   auto* id = app.add_option("--session", session,
@@ -47,10 +54,10 @@ Result<protocol::SessionInfo> WhichSession::find(Link& link) {
   if (!top) return tl::unexpected(top.error());
   protocol::SessionList list;
   list.root = *top;
-  list.closed = true;
+  list.closed = list.worktrees = true;
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
-  std::erase_if(listed->sessions, [](const auto& s) { return s.last_seq <= 1; });
+  keep_about(listed->sessions, may_change);
   if (listed->sessions.empty())
     return tl::unexpected(
         Error{"find the newest session: there is none about " + *top +
@@ -84,6 +91,7 @@ Result<protocol::SessionInfo> WhichRunning::find(Link& link) {
   if (!top) return tl::unexpected(top.error());
   protocol::SessionList list;
   list.root = *top;
+  list.worktrees = true;
   auto listed = link.call<protocol::SessionListResult>(list);
   if (!listed) return tl::unexpected(listed.error());
   std::erase_if(listed->sessions, [](const auto& s) { return s.turn_id == 0; });

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "daemon/cli/options.h"
 #include "daemon/client/link.h"
@@ -10,9 +11,14 @@
 
 namespace lares::cli {
 
+// Of a list that begins with the newest, those that have a prompt; where `may_change`, without those
+// of a single question, which changed nothing, unless there are no others.
+void keep_about(std::vector<daemon::protocol::SessionInfo>& sessions, bool may_change);
+
 struct WhichSession {
   std::string root, session;
   DaemonOptions daemon;
+  bool may_change = false;  // by default the newest that is not a question
 
   void add_to(CLI::App& app);
   // And by its id alone, of a command that takes no other word.

@@ -292,8 +292,9 @@ struct SessionInfo {  // result of session/create and session/get, element of se
 };
 struct SessionList {  // newest first
   static constexpr std::string_view kMethod = "session/list";
-  std::string root;     // only this repository's; empty: all
-  bool closed = false;  // closed ones too
+  std::string root;        // only this repository's; empty: all
+  bool closed = false;     // closed ones too
+  bool worktrees = false;  // those that work in worktrees of that repository made for them, too
 };
 struct SessionListResult {
   std::vector<SessionInfo> sessions;

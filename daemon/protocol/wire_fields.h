@@ -243,6 +243,7 @@ template <class V>
 void fields(V& v, SessionList& x) {
   v.o("root", x.root);
   v.o("closed", x.closed);
+  v.o("worktrees", x.worktrees);
 }
 template <class V>
 void fields(V& v, SessionListResult& x) {

@@ -397,12 +397,17 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (method == SessionList::kMethod) {
     SessionList request;
     if (!read(request)) co_return bad();
-    std::string root;
+    std::vector<std::string> roots;
     if (!request.root.empty()) {
       const auto resolved = repository_root(request.root);
-      root = resolved ? resolved->root : request.root;  // one that is gone still has sessions
+      // One that is gone still has sessions
+      roots.push_back(resolved ? resolved->root : request.root);
+      if (request.worktrees) {
+        auto listing = worktrees_.all(roots.front());
+        for (auto& record : co_await std::move(listing)) roots.push_back(std::move(record.root));
+      }
     }
-    co_return ok(SessionListResult{sessions_.list(root, request.closed)});
+    co_return ok(SessionListResult{sessions_.list(roots, request.closed)});
   }
   if (method == SessionExport::kMethod || method == SessionImport::kMethod ||
       method == SessionReplay::kMethod || method == SessionSetTitle::kMethod) {

@@ -88,7 +88,7 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     const auto request = typed<WorktreeRemove>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     // Forks of it work there too; what still runs would write it anew.
-    const auto there = sessions_.list(record->root, /*closed=*/false);
+    const auto there = sessions_.list({record->root}, /*closed=*/false);
     std::vector<std::shared_ptr<Session>> at_work;
     for (const SessionInfo& each : there) {
       auto opening_it = sessions_.open(each.session_id);

@@ -230,11 +230,13 @@ Reply<protocol::SessionInfo> Sessions::look(const std::string& id) const {
   return (*found)->second.about();
 }
 
-std::vector<protocol::SessionInfo> Sessions::list(const std::string& root, bool closed) const {
+std::vector<protocol::SessionInfo> Sessions::list(const std::vector<std::string>& roots,
+                                                  bool closed) const {
   std::vector<protocol::SessionInfo> out;
   for (const auto& [id, kept] : sessions_) {
     const auto& info = kept.about();
-    if ((root.empty() || info.root == root) && (closed || !info.closed)) out.push_back(info);
+    const bool wanted = roots.empty() || std::ranges::find(roots, info.root) != roots.end();
+    if (wanted && (closed || !info.closed)) out.push_back(info);
   }
   std::stable_sort(out.begin(), out.end(),
                    [](const auto& a, const auto& b) { return a.updated_ms > b.updated_ms; });

@@ -74,7 +74,8 @@ class Sessions {
   asio::awaitable<Reply<std::shared_ptr<Session>>> open(std::string id);
   Reply<protocol::SessionInfo> look(const std::string& id) const;  // without reading it
   // Newest first
-  std::vector<protocol::SessionInfo> list(const std::string& root, bool closed) const;
+  // Newest first. `roots`: only those about one of them; empty: all.
+  std::vector<protocol::SessionInfo> list(const std::vector<std::string>& roots, bool closed) const;
   // By id, closed ones too
   void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;
   void interrupt_all();

@@ -374,8 +374,9 @@ void BestOfOptions::add_to(CLI::App& app) {
 }
 
 std::string BestOfOptions::wrong(const TurnOptions& turn, bool worktree) const {
-  if ((n > 0 || worktree) && !turn.session.empty())
-    return "--session continues a session where it is: leave out --worktree and --best-of";
+  if ((n > 0 || worktree) && (turn.newest || !turn.session.empty()))
+    return fmt::format("{} continues a session where it is: leave out --worktree and --best-of",
+                       turn.newest ? "--continue" : "--session");
   if (n > 0 && worktree) return "--best-of makes worktrees anyway: leave out --worktree";
   if (n > 0 && turn.temperature && *turn.temperature == 0)
     return "--best-of of the likeliest tokens is the same every time: leave out --greedy";

@@ -47,7 +47,7 @@ int rewind_command(int argc, const char* const* argv) {
       "Takes a session back to before a turn: what the model knows, and the files that its calls "
       "since then changed, as they were before the first of these calls. Other files stay.",
       "lares rewind");
-  WhichSession which;
+  WhichSession which{.root = "", .session = "", .daemon = {}, .may_change = true};
   std::int64_t turn = 0;
   bool keep_files = false, yes = false, undo = false, dry_run = false;
   auto* number = app.add_option("TURN", turn, "its number (default: the last)")

@@ -109,6 +109,7 @@ int sessions_command(int argc, const char* const* argv) {
     const auto top = repository_root(root);
     if (!top) return fail(top.error(), options.json);
     list.root = *top;
+    list.worktrees = true;
   }
   Link link;
   const auto there = reach(link, options);
@@ -120,7 +121,7 @@ int sessions_command(int argc, const char* const* argv) {
   if (options.json) {
     print_json(protocol::to_json(*sessions));
   } else {
-    print_out("{}", sessions_text(sessions->sessions, all, Terminal::detect(STDOUT_FILENO)));
+    print_out("{}", sessions_text(sessions->sessions, list.root, Terminal::detect(STDOUT_FILENO)));
   }
   return kExitFinished;
 }

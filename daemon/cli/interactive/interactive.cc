@@ -14,6 +14,7 @@
 #include "daemon/cli/interactive/line_editor.h"
 #include "daemon/cli/interactive/plain_input.h"
 #include "daemon/cli/own_worktree.h"
+#include "daemon/cli/which_session.h"
 #include "daemon/client/policies.h"
 #include "daemon/client/start.h"
 #include "daemon/protocol/nano_directory.h"
@@ -97,8 +98,9 @@ Result<> Interactive::begin() {
   greet();
   std::string id = options_.session;
   if (options_.newest) {
-    const auto sessions = talk_.sessions();
+    auto sessions = talk_.sessions();
     if (!sessions) return tl::unexpected(sessions.error());
+    keep_about(*sessions, /*may_change=*/true);
     if (sessions->empty())
       return tl::unexpected(Error{"--continue: there is no session about " + options_.root +
                                   " yet; `lares` alone begins one"});

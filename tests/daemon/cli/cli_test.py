@@ -82,6 +82,30 @@ class CliTest(CliCase):
         self.assertEqual((status, out.strip()), (0, "Two."), err)
         self.assertEqual(json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["nTurns"], 2)
 
+    def test_the_newest_session_is_not_that_of_a_question_asked_in_between(self):
+        self.start(THINK + "Text" + self.edit(), THINK + "Done.", THINK + "Alpha.", THINK + "Beta.")
+        self.lares("run", "Change it.")
+        self.lares("ask", "What does it say?")
+        self.assertIn("+gamma", self.lares("diff")[1])
+        self.assertIn("would go back before turn 1; 1 file would be changed", self.lares("rewind", "-n")[1])
+        self.assertIn("What does it say?", self.lares("log")[1])  # which is what was said last
+        self.assertEqual(self.lares("ask", "--continue", "And?")[1].strip(), "Beta.")
+        self.assertEqual(self.lares("run", "--session", "no", "--continue", "Go on.")[0], 2)
+        self.assertIn("--continue continues a session as it was", self.lares("run", "--continue", "--seed", "1", "Go on.")[2])
+        self.assertEqual([s["nTurns"] for s in json.loads(self.lares("sessions", "--json")[1])["sessions"]], [2, 1])
+
+    def test_a_task_goes_on_with_the_newest_session(self):
+        self.start(THINK + "One.", THINK + "Alpha.", THINK + "Two.")
+        status, _, err = self.lares("run", "--continue", "Go on.")
+        self.assertEqual(status, 1)
+        self.assertIn("--continue: there is no session about", err)
+        self.lares("run", "First.")
+        self.lares("ask", "What?")
+        status, out, err = self.lares("run", "--continue", "Go on.")
+        self.assertEqual((status, out.strip()), (0, "Two."), err)
+        first = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]
+        self.assertEqual((first["title"], first["nTurns"]), ("First.", 2))
+
     def test_an_answer_is_a_document_of_a_schema(self):
         schema = os.path.join(self.home, "schema.json")
         with open(schema, "w") as f:

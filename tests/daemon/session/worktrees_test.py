@@ -88,6 +88,19 @@ class WorktreesTest(unittest.TestCase):
     def worktree(self, c, title="Count to eight", **settings):
         return c.call("session/create", root=self.root, title=title, worktree=True, settings=settings)
 
+    def test_its_session_is_one_of_the_repositorys(self):
+        self.start(bash("echo new > new.txt"), THINK + "Done.")
+        status, _, err = self.lares("run", "--worktree", "Make it.")
+        self.assertEqual(status, 0, err)
+        [made] = json.loads(self.lares("sessions", "--json")[1])["sessions"]
+        self.assertNotEqual(made["root"], self.root)
+        self.assertIn(made["root"], self.lares("sessions")[1])
+        self.assertIn("Make it.", self.lares("log")[1])
+        status, out, err = self.lares("rewind", "-n")
+        self.assertIn("which is about " + made["root"], out, err)
+        self.assertIn("new.txt", out)
+        self.assertEqual(self.client().call("session/list", root=self.root)["sessions"], [])  # of who does not ask for them
+
     # ---- making one
 
     def test_it_begins_as_the_users_files_are_and_leaves_them_alone(self):
