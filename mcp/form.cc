@@ -11,6 +11,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "mcp/declining.h"
 #include "mcp/message.h"
 #include "mcp/tools.h"
 
@@ -19,7 +20,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kDecline = "/decline", kCancel = "/cancel";
 constexpr std::size_t kChoicesShownMax = 50;
 constexpr std::size_t kUrlMessageBytesMax = 200;  // beside an url that the model passes on
 

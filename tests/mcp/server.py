@@ -104,7 +104,7 @@ def call(request):
         os._exit(5)
     elif name == "elicit":
         send({"jsonrpc": "2.0", "id": "e-1", "method": "elicitation/create", "params": {"message": "How many?", "requestedSchema": {
-            "type": "object", "properties": {"count": {"type": "integer"}}, "required": ["count"]}}})
+            "type": "object", "properties": {"count": {"type": arguments.get("type", "integer")}}, "required": ["count"]}}})
         if arguments.get("withdraw"):
             send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "e-1"}})
             return reply(request, text("withdrawn"))

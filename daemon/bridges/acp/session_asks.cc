@@ -1,5 +1,7 @@
-// What a session asks the person before the editor: whether a call may run, and what the model
-// wants to know.
+// What a session asks the person before the editor: whether a call may run, and what the model or
+// an MCP server wants to know.
+#include <optional>
+#include <string>
 #include <utility>
 
 #include <boost/asio/post.hpp>
@@ -10,6 +12,7 @@
 #include "daemon/bridges/acp/session.h"
 #include "daemon/bridges/acp/tool_view.h"
 #include "daemon/shown/text.h"
+#include "mcp/declining.h"
 
 namespace lares::cli::acp {
 namespace {
@@ -30,6 +33,19 @@ std::string question_of(const protocol::Item& item) {
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   const std::string question = string_at(arguments, "question");
   return question.empty() ? "The model asks; type an answer." : question;
+}
+
+// An MCP server's, which stands beside the call that it belongs to.
+bool is_servers(const protocol::Item& item) { return item.kind == "note"; }
+
+// Of a form that was not filled in; nullopt: the turn stops instead. A model reads a sentence, and
+// a server would take one for the value that it asked for.
+std::optional<std::string> refusal(const protocol::Item& item, const std::string& action) {
+  const bool declined = action == "decline";
+  if (is_servers(item)) return std::string(declined ? mcp::kDecline : mcp::kCancel);
+  if (!declined) return std::nullopt;
+  return "The user does not want to answer this. Decide yourself, and say in the end what you "
+         "assumed.";
 }
 
 }  // namespace
@@ -116,12 +132,12 @@ asio::awaitable<void> Session::question(protocol::Item item) {
   Json required = Json::array();
   required.push_back("answer");
   const Json schema = {{"type", "object"}, {"properties", fields}, {"required", required}};
-  const std::int64_t request = world_.editor->ask("elicitation/create",
-                                                  {{"sessionId", id()},
-                                                   {"toolCallId", item.id},
-                                                   {"mode", "form"},
-                                                   {"message", question_of(item)},
-                                                   {"requestedSchema", schema}});
+  Json form = {{"sessionId", id()},
+               {"mode", "form"},
+               {"message", question_of(item)},
+               {"requestedSchema", schema}};
+  if (!is_servers(item)) form["toolCallId"] = item.id;
+  const std::int64_t request = world_.editor->ask("elicitation/create", std::move(form));
   asked_[item.id] = request;
   auto waiting = world_.editor->answered(request);
   const auto answer = co_await std::move(waiting);
@@ -129,15 +145,15 @@ asio::awaitable<void> Session::question(protocol::Item item) {
   if (!answer && answer.error().code == kCancelled) co_return;
   if (!answer) co_return ask_in_text(item);
   const std::string action = string_at(*answer, "action");
-  if (action != "accept" && action != "decline") {
+  const std::optional<std::string> said = action == "accept"
+                                              ? string_at(at(*answer, "content"), "answer")
+                                              : refusal(item, action);
+  if (!said) {
     co_await interrupt();
     co_return;
   }
   protocol::QuestionReply reply;
-  reply.session_id = id(), reply.item_id = item.id;
-  reply.text = action == "accept" ? string_at(at(*answer, "content"), "answer")
-                                  : "The user does not want to answer this. Decide yourself, and "
-                                    "say in the end what you assumed.";
+  reply.session_id = id(), reply.item_id = item.id, reply.text = *said;
   auto replying = insist(std::string(protocol::QuestionReply::kMethod), protocol::to_json(reply));
   const auto done = co_await std::move(replying);
   if (!done && done.error().code != kNotFound)

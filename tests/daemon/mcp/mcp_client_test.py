@@ -10,17 +10,16 @@ import tempfile
 import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+import client
 import journal
-from client import DSML, Client, Daemon, Gated, Refused, call, remove_home
+from client import Client, Daemon, Gated, Refused, call, remove_home
 
 EXECUTABLE = ""
 SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "mcp", "server.py")
 
 
 def mcp_call(tool, **arguments):
-    parameters = "\n".join(f'<{DSML}parameter name="{k}" string="{str(s).lower()}">{v}</{DSML}parameter>' for k, s, v in (
-        ("server", True, "scripted"), ("tool", True, tool), ("arguments", False, json.dumps(arguments))))
-    return f'x</think>\n\n<{DSML}tool_calls>\n<{DSML}invoke name="mcp_call">\n{parameters}\n</{DSML}invoke>\n</{DSML}tool_calls>'
+    return "x</think>" + client.mcp_call("scripted", tool, **arguments)
 
 
 class McpClientTest(Gated, unittest.TestCase):

@@ -18,6 +18,12 @@ def call(tool, **arguments):
     return f'\n\n<{DSML}tool_calls>\n<{DSML}invoke name="{tool}">\n{params}\n</{DSML}invoke>\n</{DSML}tool_calls>'
 
 
+def mcp_call(server, tool, **arguments):
+    parameters = "\n".join(f'<{DSML}parameter name="{k}" string="{str(s).lower()}">{v}</{DSML}parameter>' for k, s, v in (
+        ("server", True, server), ("tool", True, tool), ("arguments", False, json.dumps(arguments))))
+    return f'\n\n<{DSML}tool_calls>\n<{DSML}invoke name="mcp_call">\n{parameters}\n</{DSML}invoke>\n</{DSML}tool_calls>'
+
+
 def say(*answers):
     """A prompt that tells the scripted model its answers."""
     return "[[say " + json.dumps(answers) + "]]\n"

@@ -12,7 +12,7 @@ import cli_case
 from acp_case import REWIND, SELECTED, AcpCase, bash
 from acp_client import Failed
 from cli_case import THINK
-from client import Refused, call
+from client import Refused, call, mcp_call
 
 
 class AcpTest(AcpCase):
@@ -264,6 +264,22 @@ class AcpTest(AcpCase):
         editor.answer(editor.prompt(session, "paint"))
         self.assertEqual(editor.asked[0]["params"]["message"], "Which colour?")
         self.assertEqual(editor.updates("tool_call_update")[-1]["rawOutput"]["output"], "blue")
+
+    def test_what_the_person_makes_of_a_servers_question_reaches_the_server(self):
+        filled = {"action": "accept", "content": {"answer": "3"}}
+        for answer, heard in ((filled, {"action": "accept", "content": {"count": "3"}}), ({"action": "decline"}, {"action": "decline"}),
+                              ({"action": "cancel"}, {"action": "cancel"})):
+            with self.subTest(answer=answer):
+                self.script(THINK + mcp_call("probe", "elicit", type="string"), THINK + "Counted.")
+                editor = self.editor(elicitation_create=answer, session_request_permission=SELECTED)
+                editor.initialize(elicitation={"form": {}})
+                session = editor.call("session/new", cwd=self.root, mcpServers=self.mcp_servers())["sessionId"]
+                self.assertEqual(editor.answer(editor.prompt(session, "count")), {"stopReason": "end_turn"})
+                asked, = [m["params"] for m in editor.asked if m["method"] == "elicitation/create"]
+                self.assertIn("The MCP server probe asks: How many?", asked["message"])
+                self.assertNotIn("toolCallId", asked)  # it is no call that the editor has heard of
+                self.assertEqual(json.loads(editor.updates("tool_call_update")[-1]["rawOutput"]["output"])["result"], heard)
+                self.shut_down()  # the next model has answers of its own
 
     def test_a_question_as_text_is_answered_by_the_next_prompt(self):
         self.script(THINK + call("ask_user", question="Which colour?"), THINK + "red it is")
