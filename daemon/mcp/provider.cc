@@ -18,6 +18,7 @@
 #include "daemon/state_dir.h"
 #include "daemon/utf8.h"
 #include "daemon/version.h"
+#include "mcp/declining.h"
 
 namespace lares::daemon {
 
@@ -258,10 +259,9 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
       asked.how == rpc::Asked::withdrawn)
     co_return asked.how;
   const bool accepted = asked.how == rpc::Asked::answered && asked.result()["action"] == "accept";
-  const std::string nobody = asked.how == rpc::Asked::answered &&
-                                     asked.result()["action"] == "decline"
-                                 ? "the user declined to answer"
-                                 : "nobody answered, which is no denial";
+  const bool declined = asked.how == rpc::Asked::answered && asked.result()["action"] == "decline";
+  const std::string nobody = declined ? "the user declined to answer"
+                                      : "nobody answered, which is no denial";
   if (approval) {
     const std::string decision = accepted ? said(asked.result(), "decision") : "";
     protocol::ApprovalReply reply;
@@ -272,12 +272,16 @@ asio::awaitable<rpc::Asked::How> McpProvider::pass_on(Call& call, Turn turn, Tur
     auto approving = turn.session->approve(std::move(reply));
     (void)co_await std::move(approving);  // answered by somebody else meanwhile: that one counts
   } else {
-    const std::string answer = accepted ? said(asked.result(), "answer") : "";
-    auto replying = turn.session->reply(item.id, answer.empty() ? nobody : answer);
+    std::string answer = accepted ? said(asked.result(), "answer") : "";
+    if (item.kind == "note") {  // an MCP server's, which would take a sentence for its value
+      if (!accepted) answer = declined ? mcp::kDecline : mcp::kCancel;
+    } else if (answer.empty()) {
+      answer = nobody;
+    }
+    auto replying = turn.session->reply(item.id, std::move(answer));
     (void)co_await std::move(replying);
   }
-  if (watch.asking() && watch.asking()->id == item.id)
-    watch.answered();  // another may be asking by now
+  watch.answered(item.id);
   co_return asked.how;
 }
 

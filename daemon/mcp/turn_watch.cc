@@ -91,33 +91,42 @@ void TurnWatch::seen(const protocol::Message& message) {
     // The three have an item in the same place, and only that counts here.
     if (const auto x = read(protocol::ItemCompleted{})) item(x->item);
   } else if (what == protocol::ApprovalResolved::kNotification) {
-    if (const auto x = read(protocol::ApprovalResolved{});
-        x && asking_ && asking_->id == x->item_id)
-      settled();
+    if (const auto x = read(protocol::ApprovalResolved{})) settled(x->item_id);
   } else if (what == protocol::TurnEnded::kNotification) {
     const auto x = read(protocol::TurnEnded{});
     if (!x) return;
     ended_turn_ = std::max(ended_turn_, x->turn_id);
     if (turn_id_ == 0 || x->turn_id < turn_id_) return;
     ended_ = true, news_.open();
-    settled();
+    const bool shown = asking() != nullptr;
+    asking_.clear();
+    if (shown && on_settled_) on_settled_();
   }
 }
 
-void TurnWatch::settled() {
-  if (!std::exchange(asking_, std::nullopt)) return;
-  if (on_settled_) on_settled_();
+void TurnWatch::answered(const std::string& item_id) {
+  std::erase_if(asking_, [&](const protocol::Item& item) { return item.id == item_id; });
+}
+
+void TurnWatch::settled(const std::string& item_id) {
+  const bool shown = asking() && asking()->id == item_id;
+  answered(item_id);
+  if (shown && on_settled_) on_settled_();
 }
 
 void TurnWatch::item(const protocol::Item& item) {
-  if (item.kind != "tool") return;
+  if (item.kind != "tool" && item.kind != "note") return;
   if (item.state == "asking" || item.state == "waiting") {
-    asking_ = item;
+    const auto known = std::ranges::find(asking_, item.id, &protocol::Item::id);
+    if (known == asking_.end())
+      asking_.push_back(item);
+    else
+      *known = item;
     news_.open();
     return;
   }
-  if (asking_ && asking_->id == item.id) settled();
-  if (item.state == "running") say("runs " + call_in_words(item));
+  settled(item.id);
+  if (item.kind == "tool" && item.state == "running") say("runs " + call_in_words(item));
 }
 
 }  // namespace lares::daemon

@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
@@ -30,11 +30,11 @@ class TurnWatch final : public Subscriber {
   void wake() { news_.open(); }
 
   bool ended() const { return ended_; }
-  const std::optional<protocol::Item>& asking() const {
-    return asking_;
-  }  // a call that waits for its permission, or for an answer
-  void answered() { asking_.reset(); }
-  // Called when what it asks is settled, by whomever; nullptr: no longer.
+  // What waits longest for a person: a call for its permission or an answer, an MCP server's
+  // question for an answer. Null: nothing does.
+  const protocol::Item* asking() const { return asking_.empty() ? nullptr : &asking_.front(); }
+  void answered(const std::string& item_id);
+  // Called when what asking() says is settled, by whomever; nullptr: no longer.
   void on_settled(std::function<void()> then) { on_settled_ = std::move(then); }
   std::int64_t step() const { return step_; }
   const std::string& doing() const { return doing_; }  // in a few words
@@ -46,7 +46,7 @@ class TurnWatch final : public Subscriber {
  private:
   void seen(const protocol::Message& message);
   void item(const protocol::Item& item);
-  void settled();
+  void settled(const std::string& item_id);
   void say(std::string doing);
 
   std::shared_ptr<Session> session_;
@@ -54,7 +54,8 @@ class TurnWatch final : public Subscriber {
   Gate news_;
   std::int64_t turn_id_ = 0, ended_turn_ = 0, step_ = 0;
   bool ended_ = false;
-  std::optional<protocol::Item> asking_;
+  // A late question of a server waits beside a call's.
+  std::vector<protocol::Item> asking_;
   std::string doing_;
   std::function<void()> on_settled_;
 };

@@ -12,11 +12,12 @@ import unittest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
 import cli_case
 from cli_case import THINK, CliCase
-from client import Client, Gated, Refused, call
+from client import Client, Gated, Refused, call, mcp_call
 from mcp_client import MODERN, ON_AND_ON, OverSocket, OverStdio
 
 TOOLS = ["ask_repo", "run_task", "review", "task_status", "task_cancel"]
 FORM = {"elicitation": {}}
+SERVER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "mcp", "server.py")
 N_SESSIONS = 1_010  # more than any list that is made in one piece should hold
 
 
@@ -301,6 +302,56 @@ class McpServerTest(Gated, CliCase):
         self.assertIn(command, asked["params"]["message"])
         c.send({"id": asked["id"], "result": {"action": "accept", "content": {"decision": "deny"}}})
         c.answer(n)
+
+    def with_server(self):
+        """The daemon's own MCP server, which asks things itself."""
+        config = os.path.join(self.home, "servers")
+        os.makedirs(config)
+        with open(os.path.join(config, "mcp.json"), "w") as f:
+            json.dump({"mcpServers": {"scripted": {"command": sys.executable, "args": [SERVER, "good"]}}}, f)
+        os.environ["LARES_TEST_CONFIG"] = config
+        self.addCleanup(os.environ.pop, "LARES_TEST_CONFIG")
+
+    def test_what_an_mcp_server_asks_meanwhile_is_asked_of_the_client(self):
+        self.with_server()
+        for answer, heard in (({"action": "accept", "content": {"answer": "3"}}, {"action": "accept", "content": {"count": 3}}),
+                              ({"action": "decline"}, {"action": "decline"}), ({"action": "cancel"}, {"action": "cancel"})):
+            self.start(THINK + mcp_call("scripted", "elicit"), THINK + "Counted.")
+            c = self.client(capabilities=FORM)
+            n = c.begin("run_task", prompt="count")
+            asked = c.question()
+            self.assertIn("The MCP server scripted asks: How many?", asked["params"]["message"])
+            c.send({"id": asked["id"], "result": answer})
+            done = c.answer(n)["result"]["structuredContent"]
+            self.assertEqual(done["answer"], "Counted.")
+            self.assertEqual(json.loads(self.items(done["session"])[0]["output"])["result"], heard)
+            self.daemon.stop()
+
+    def test_what_an_mcp_server_asks_comes_with_the_answer_in_the_modern_era(self):
+        self.with_server()
+        self.start(THINK + mcp_call("scripted", "elicit"), THINK + "Counted.")
+        c = self.client(modern=True, capabilities=FORM)
+        first = c.tool("run_task", prompt="count")
+        (key, asked), = first["inputRequests"].items()
+        self.assertIn("How many?", asked["params"]["message"])
+        done = c.call("tools/call", name="run_task", arguments={"prompt": "count"}, requestState=first["requestState"],
+                      inputResponses={key: {"action": "accept", "content": {"answer": "3"}}})
+        item = self.items(done["structuredContent"]["session"])[0]
+        self.assertEqual(json.loads(item["output"])["result"], {"action": "accept", "content": {"count": 3}})
+
+    def test_a_late_question_of_an_mcp_server_hides_no_approval(self):
+        self.with_server()
+        self.start(THINK + mcp_call("scripted", "elicit_late"), THINK + call("bash", command="git reset --hard"), THINK + "So be it.")
+        c = self.client(capabilities=FORM)
+        n = c.begin("run_task", prompt="reset it")
+        about = []
+        for _ in range(2):  # in either order
+            asked = c.question()
+            about.append("How many?" in asked["params"]["message"])
+            c.send({"id": asked["id"], "result": {"action": "accept", "content": {"decision": "deny", "answer": "3"}}})
+        self.assertEqual(sorted(about), [False, True])
+        done = c.answer(n)["result"]["structuredContent"]
+        self.assertEqual((done["answer"], done["unanswered"]), ("So be it.", []))
 
     def test_what_is_answered_elsewhere_closes_the_clients_form(self):
         for calls, method, answer, shown in ((call("bash", command="git reset --hard"), "approval/reply", {"decision": "deny", "message": "Said at the terminal."}, "Said at the terminal."),
