@@ -255,6 +255,24 @@ asio::awaitable<Reply<json>> Conversation::fulfil(json wanted) {
   co_return inputs;
 }
 
+// A question before a person. What they took is nobody's delay: from the answer on every request
+// has its whole time again.
+class Conversation::AtAPerson {
+ public:
+  explicit AtAPerson(Conversation& conversation) : conversation_(conversation) {
+    ++conversation_.n_asking_;
+  }
+  ~AtAPerson() {
+    --conversation_.n_asking_;
+    for (const auto& [id, pending] : conversation_.pending_) pending->heard = Clock::now();
+  }
+  AtAPerson(const AtAPerson&) = delete;
+  AtAPerson& operator=(const AtAPerson&) = delete;
+
+ private:
+  Conversation& conversation_;
+};
+
 // nullopt: nothing that we offer.
 asio::awaitable<std::optional<json>> Conversation::answer(std::string method, json params) {
   std::optional<json> result;
@@ -267,11 +285,7 @@ asio::awaitable<std::optional<json>> Conversation::answer(std::string method, js
     roots.push_back(std::move(root));
     result = json{{"roots", std::move(roots)}};
   } else if (method == "elicitation/create" && host_.elicit) {
-    struct Counted {
-      int& n;
-      explicit Counted(int& counter) : n(counter) { ++n; }
-      ~Counted() { --n; }
-    } counted(n_asking_);
+    const AtAPerson asking(*this);
     auto eliciting = elicit(host_.name, std::move(params), host_.elicit);
     result = co_await std::move(eliciting);
   }

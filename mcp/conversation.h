@@ -68,12 +68,14 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   bool take_changed(Listed list) { return changed_.erase(list) > 0; }
 
  private:
+  class AtAPerson;
   struct Pending {
     explicit Pending(const asio::any_io_executor& io) : wake(io) {}
     asio::steady_timer wake;
     std::optional<Reply<nlohmann::json>> reply;
     std::function<void(const nlohmann::json&)> on_progress;
-    std::chrono::steady_clock::time_point heard;  // of its start, or its latest progress
+    std::chrono::steady_clock::time_point heard;  // of its start, its latest progress, or a
+                                                  // person's latest answer
     double progress = -1;
     bool listens = false;
   };
@@ -112,7 +114,7 @@ class Conversation : public std::enable_shared_from_this<Conversation> {
   // Its latest error without an id: whose it is cannot be told, so it fails nothing by itself
   std::string complaint_;
   std::chrono::steady_clock::time_point complained_{};
-  int n_asking_ = 0;  // questions before a person: the time they take counts as progress
+  int n_asking_ = 0;  // questions before a person: the time that they take is not counted
   std::set<Listed> changed_;
 };
 

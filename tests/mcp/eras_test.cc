@@ -56,6 +56,21 @@ TEST_F(Mcp, ThePersonIsAskedAndTheRootIsTold) {
   EXPECT_THAT(log(), HasSubstr("\"elicitation\":{"));
 }
 
+TEST_F(Mcp, TheTimeThatAPersonTakesIsNotTheServers) {
+  elicit_ = [&](std::string) -> boost::asio::awaitable<std::optional<std::string>> {
+    boost::asio::steady_timer thinks(io_, std::chrono::milliseconds(2'700));
+    co_await thinks.async_wait(boost::asio::use_awaitable);
+    std::optional<std::string> answer = "3";
+    co_return answer;
+  };
+  limits_.call_timeout_ms = 3'000;  // which the two are together beyond, and neither is alone
+  limits_.call_timeout_max_ms = 60'000;
+  use("good");
+  search("");
+  const auto text = call("elicit", {{"works_s", 1.0}}).text;
+  EXPECT_THAT(text, HasSubstr(R"("action":"accept")"));
+}
+
 TEST_F(Mcp, WithoutAPersonNoElicitationIsOffered) {
   use("good");
   EXPECT_EQ(json::parse(call("elicit").text)["error"]["code"], -32601);

@@ -108,7 +108,9 @@ def call(request):
         if arguments.get("withdraw"):
             send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "e-1"}})
             return reply(request, text("withdrawn"))
-        reply(request, text(sys.stdin.readline()))
+        answer = sys.stdin.readline()
+        time.sleep(arguments.get("works_s", 0))
+        reply(request, text(answer))
     elif name == "elicit_late":  # when its call is answered
         reply(request, text("later"))
         send({"jsonrpc": "2.0", "id": "e-2", "method": "elicitation/create", "params": {"message": "How many?", "requestedSchema": {
