@@ -417,15 +417,15 @@ void Conversation::hear(const std::string& method, const json& params) {
     if (const auto asked = asked_.extract(dumped(id))) return cancel(asked.mapped());
     // A server that ends a subscription may say so in this way; nothing else of ours is its to
     // cancel.
-    const auto pending = id.is_number_integer() ? pending_.find(id.get<std::int64_t>())
-                                                : pending_.end();
+    const auto ours = id_of(id);
+    const auto pending = ours ? pending_.find(*ours) : pending_.end();
     if (pending != pending_.end() && pending->second->listens)
       settle(pending->first, tl::unexpected(Failure{Failure::refused, "cancelled the request"}));
   }
-  if (method != "notifications/progress" || !params.contains("progressToken") ||
-      !params["progressToken"].is_number_integer())
-    return;
-  const auto found = pending_.find(params["progressToken"].get<std::int64_t>());
+  if (method != "notifications/progress" || !params.contains("progressToken")) return;
+  const auto token = id_of(params["progressToken"]);
+  if (!token) return;
+  const auto found = pending_.find(*token);
   const auto progress = params.find("progress");
   if (found == pending_.end() || !found->second->on_progress || progress == params.end() ||
       !progress->is_number())

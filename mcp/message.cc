@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "mcp/message_batch.h"
 #include "tools/lenient_json.h"
@@ -61,7 +62,7 @@ Message message_of(json root) {
     return out;
   }
   if (id == root.end()) return out;
-  out.id = id->is_number_integer() ? id->get<std::int64_t>() : -1;
+  out.id = id_of(*id).value_or(-1);
   if (const auto error = root.find("error"); error != root.end()) {
     out.kind = Message::failure;
     out.error = describe_error(*error);
@@ -115,6 +116,16 @@ std::string reply_line(const json& id, json result) {
 std::string error_line(const json& id, int code, std::string_view message) {
   json error{{"code", code}, {"message", message}};
   return line_of({{"jsonrpc", "2.0"}, {"id", id}, {"error", std::move(error)}});
+}
+
+std::optional<std::int64_t> id_of(const json& value) {
+  if (value.is_number_integer()) return value.get<std::int64_t>();
+  if (!value.is_string()) return std::nullopt;
+  const auto& text = value.get_ref<const std::string&>();
+  std::int64_t number = 0;
+  const auto [stop, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (ec != std::errc{} || stop != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
 std::string text_at(const json& object, const char* key) {

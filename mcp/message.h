@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -17,7 +18,8 @@ inline constexpr int kUrlElicitationRequired = -32042;  // 2025-11-25
 
 struct Message {
   enum Kind { reply, failure, request, notification, garbage } kind = garbage;
-  std::int64_t id = 0;    // of a reply or a failure; ids that we never give out become -1
+  std::int64_t id = 0;    // of a reply or a failure, as id_of(); ids that are none of ours become
+                          // -1
   nlohmann::json any_id;  // of a request, to be sent back as it came
   std::string method;     // of a request or a notification
   nlohmann::json params;  // of a request or a notification: an object
@@ -36,6 +38,9 @@ std::string request_line(std::int64_t id, std::string_view method, nlohmann::jso
 std::string notification_line(std::string_view method, nlohmann::json params);
 std::string reply_line(const nlohmann::json& id, nlohmann::json result);
 std::string error_line(const nlohmann::json& id, int code, std::string_view message);
+
+// A number that we gave out as an id or a token, as a server repeats it: some make strings of them.
+std::optional<std::int64_t> id_of(const nlohmann::json& value);
 
 // "" where `object` is none, or has no string of that name.
 std::string text_at(const nlohmann::json& object, const char* key);

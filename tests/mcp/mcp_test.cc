@@ -161,6 +161,16 @@ TEST_F(Mcp, LinesThatAreNoMessagesAreIgnored) {
   }
 }
 
+TEST_F(Mcp, AServerMayMakeStringsOfNumbers) {
+  use("string_ids");
+  EXPECT_EQ(call("echo", {{"text", "known by its string"}}).text, "known by its string");
+  std::string shown;
+  const json args{{"server", "scripted"}, {"tool", "progress"}, {"arguments", json::object()}};
+  EXPECT_EQ(run(*tools_[1], args, [&](std::string_view text) { shown += text; }).text,
+            "progressed");
+  EXPECT_THAT(shown, HasSubstr("step"));
+}
+
 TEST_F(Mcp, AServerMayPrintALineWithEveryCall) {
   use("garbage");
   for (int i = 0; i < 40; ++i)

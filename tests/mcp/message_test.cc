@@ -16,6 +16,20 @@ TEST(Message, HalfACharacterSpoilsNoAnswer) {
   EXPECT_EQ(message.result["text"], "a\uFFFD");
 }
 
+TEST(Message, AnIdIsTheNumberThatItsStringSays) {
+  const auto id_in = [](const std::string& id) {
+    return parse_message(R"({"jsonrpc": "2.0", "result": {}, "id": )" + id + "}").id;
+  };
+  EXPECT_EQ(id_in("12"), 12);
+  EXPECT_EQ(id_in(R"("12")"), 12);
+  EXPECT_EQ(id_in(R"("9223372036854775807")"), INT64_MAX);
+  for (const char* other : {R"("")", R"(" 12")", R"("12 ")", R"("+12")", R"("1.5")", R"("0x1")",
+                            R"("9223372036854775808")", "1.5", "null", "[12]", R"({"12": 12})"})
+    EXPECT_EQ(id_in(other), -1) << other;
+  // a request's is the server's own, and goes back as it came
+  EXPECT_EQ(parse_message(R"({"id": "12", "method": "ping"})").any_id, "12");
+}
+
 // One of the protocol's versions has them, and its servers may answer so.
 TEST(Message, ABatchIsItsMessages) {
   const auto all = parse_messages(

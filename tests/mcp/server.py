@@ -17,6 +17,11 @@ def log(text):
 
 
 def send(message):
+    if mode == "string_ids":  # whatever number it was given it gives back as a string
+        if "method" not in message:
+            message = {**message, "id": str(message["id"])}
+        elif "progressToken" in message.get("params", {}):
+            message["params"]["progressToken"] = str(message["params"]["progressToken"])
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
@@ -263,7 +268,7 @@ def main():
             sys.stdout.flush()
             os.write(1, b"\xff\xfe\x00\x01\n")
         if mode == "wrong_id":
-            for wrong in (None, "1", -5, 10**30, request["id"] + 1000, 1.5):
+            for wrong in (None, "", "1.0", " 1", -5, 10**30, request["id"] + 1000, 1.5):
                 send({"jsonrpc": "2.0", "id": wrong, "result": {"protocolVersion": "nonsense", "tools": "nonsense"}})
         if method == "initialize":
             if mode == "future":
