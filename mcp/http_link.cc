@@ -3,19 +3,23 @@
 #include <fmt/format.h>
 
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/connect.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <chrono>
 #include <utility>
+#include <vector>
 
+#include "mcp/connect_any.h"
 #include "mcp/deadline.h"
 
 namespace lares::mcp {
 namespace {
 
 using Tcp = asio::ip::tcp;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
 constexpr auto kIo = asio::as_tuple(asio::use_awaitable);
 template <class T>
 using Result = tl::expected<T, std::string>;
@@ -83,25 +87,28 @@ asio::awaitable<Result<std::unique_ptr<Link>>> shake_hands(TlsStream stream, std
 }  // namespace
 
 asio::awaitable<Result<std::unique_ptr<Link>>> dial(asio::any_io_executor io, Url url) {
+  const auto until = Clock::now() + milliseconds(kDialTimeoutMs);
   Tcp::resolver resolver(io);
-  Tcp::socket socket(io);
-  const auto give_up = [&] {
-    boost::system::error_code unheard;
-    resolver.cancel(), socket.close(unheard);
-  };
+  const auto give_up = [&] { resolver.cancel(); };
   Deadline deadline(io, kDialTimeoutMs, give_up);
   Result<std::unique_ptr<Link>> made;
-  auto [unknown, hosts] = co_await resolver.async_resolve(url.host, url.port, kIo);
+  const auto [unknown, hosts] = co_await resolver.async_resolve(url.host, url.port, kIo);
+  deadline.stop();
   if (unknown || deadline.late()) {
     made = tl::unexpected(deadline.late()
                               ? fmt::format("no address within {} s", kDialTimeoutMs / 1000)
                               : unknown.message());
     co_return made;
   }
-  auto [refused, where] = co_await asio::async_connect(socket, hosts, kIo);
-  deadline.stop();
-  if (refused || deadline.late()) {
-    made = tl::unexpected(deadline.late()
+  std::vector<Tcp::endpoint> addresses;
+  for (const auto& host : hosts) addresses.push_back(host.endpoint());
+  Tcp::socket socket(io);
+  const auto left = std::chrono::duration_cast<milliseconds>(until - Clock::now());
+  auto connecting = connect_any(socket, std::move(addresses), left,
+                                milliseconds(kAddressTimeoutMs));
+  const auto refused = co_await std::move(connecting);
+  if (refused) {
+    made = tl::unexpected(refused == asio::error::timed_out
                               ? fmt::format("no answer within {} s", kDialTimeoutMs / 1000)
                               : refused.message());
     co_return made;
