@@ -206,7 +206,7 @@ asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversatio
   const std::string method = what == "resourceTemplates" ? "resources/templates/list"
                                                          : what + "/list";
   Reply<Listing> done = Listing{};
-  json params = json::object();
+  json params = json::object(), first;  // first: the first page
   std::set<std::string> cursors;
   Clock::duration fresh{};
   for (std::size_t page = 0; page < kPagesMax; ++page) {
@@ -223,7 +223,10 @@ asio::awaitable<Reply<Client::Listing>> Client::list(ConversationPtr conversatio
           Failure{Failure::refused, fmt::format("answered {} without \"{}\"", method, what)});
       co_return done;
     }
+    // To some servers the empty cursor that they end with is none: they begin again
+    if (page > 0 && !listed->empty() && *listed == first) break;
     fresh = page == 0 ? freshness(*answer) : std::min(fresh, freshness(*answer));
+    if (page == 0 && answer->contains("nextCursor")) first = *listed;
     for (auto& one : *listed) {
       if (!one.is_object()) continue;
       if (done->all.size() < n_max)

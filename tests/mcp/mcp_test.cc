@@ -202,6 +202,14 @@ TEST_F(Mcp, OddListsDoNoHarm) {
             "no tool is available\n[scripted answered tools/list without \"tools\"]\n");
 }
 
+TEST_F(Mcp, AListThatEndsWithAnEmptyCursorIsReadOnce) {
+  use("empty_cursor");
+  const auto found = search("").text;
+  for (const char* const offer : {"memo 0", "memo 1", "memo 2", "greet"})
+    EXPECT_EQ(found.find(offer), found.rfind(offer)) << found;
+  EXPECT_THAT(found, AllOf(HasSubstr("memo 0"), HasSubstr("memo 2"), HasSubstr("greet")));
+}
+
 TEST_F(Mcp, AServerOfResourcesAloneIsOfUse) {
   use("resources");
   EXPECT_EQ(search("memo").text,

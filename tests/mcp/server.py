@@ -277,12 +277,17 @@ def main():
             if mode == "refuse":
                 send({"jsonrpc": "2.0", "id": request["id"], "error": {"code": -32000, "message": "no licence"}})
                 continue
-            can = {"resources": {}} if mode == "resources" else {} if mode == "undeclared" else {"tools": {}}
+            can = {"resources": {}, "prompts": {}} if mode == "empty_cursor" else {"resources": {}} if mode == "resources" else {} if mode == "undeclared" else {"tools": {}}
             version = "2025-03-26" if mode == "batches" else request["params"]["protocolVersion"]
             reply(request, {"protocolVersion": version, "capabilities": can,
                             "serverInfo": {"name": "scripted", "version": "1"}})
         elif method == "ping":
             reply(request, {})
+        elif mode == "empty_cursor" and method == "resources/list":  # whose last page has the cursor that its first one has
+            n = int(request["params"].get("cursor") or 0)
+            reply(request, {"resources": [{"uri": f"memo://{n}", "name": f"memo {n}"}], "nextCursor": ["1", "2", ""][n]})
+        elif mode == "empty_cursor" and method == "prompts/list":
+            reply(request, {"prompts": [{"name": "greet"}], "nextCursor": ""})
         elif mode == "resources" and method == "resources/list":
             reply(request, {"resources": [{"uri": "memo://one", "name": "one", "description": "The first memo"}]})
         elif mode == "resources" and method == "resources/read":
