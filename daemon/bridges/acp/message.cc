@@ -4,12 +4,20 @@
 
 #include <fmt/format.h>
 
+#include "daemon/bridges/acp/lines.h"
 #include "daemon/protocol/wire.h"
+#include "tools/lenient_json.h"
 
 namespace lares::cli::acp {
 namespace {
 
 std::string line_of(Json message) { return protocol::dump(message) + "\n"; }
+
+// Of a line that cannot be read whole. A response's id is one that we gave out: an error under it
+// would be taken for the answer to a request of the editor's own.
+Json id_of_request(std::string_view line) {
+  return line.find("\"method\"") == std::string_view::npos ? Json() : id_of_cut(line);
+}
 
 }  // namespace
 
@@ -32,13 +40,17 @@ bool declared(const Json& object, std::initializer_list<const char*> path) {
 }
 
 Reply<Message> parse(std::string_view line, Json& id) {
-  if (protocol::nested_too_deep(line))
+  if (protocol::nested_too_deep(line)) {
+    id = id_of_request(line);
     return tl::unexpected(Fault{
         kParseError,
         fmt::format("read a message: it is nested deeper than {} levels", protocol::kNestingMax)});
-  Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (json.is_discarded())
+  }
+  Json json = tools::lenient_json<Json>(line);
+  if (json.is_discarded()) {
+    id = id_of_request(line);
     return tl::unexpected(Fault{kParseError, "read a message: the line is not JSON"});
+  }
   if (!json.is_object())
     return tl::unexpected(
         Fault{kInvalidRequest,

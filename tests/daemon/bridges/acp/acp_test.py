@@ -548,6 +548,25 @@ class AcpTest(AcpCase):
             editor.post({"id": id, "method": "session/list", "params": {}})
             self.assertEqual(editor.answer(id), {"sessions": []})
 
+    def test_a_prompt_with_half_a_character_is_a_prompt(self):
+        self.script(THINK + "Seen.")
+        editor, session = self.begin()
+        editor.raw(json.dumps({"jsonrpc": "2.0", "id": 70, "method": "session/prompt", "params": {
+            "sessionId": session, "prompt": [{"type": "text", "text": "selected: ab\ud83d"}]}}).encode() + b"\n")
+        self.assertEqual(editor.answer(70), {"stopReason": "end_turn"})
+        history = self.client().call("session/history", sessionId=session)["events"]
+        self.assertEqual([e["params"]["item"]["text"] for e in history if e["params"].get("item", {}).get("kind") == "user"], ["selected: ab\ufffd"])
+
+    def test_a_request_that_cannot_be_read_is_answered_under_its_id(self):
+        editor = self.editor()
+        editor.initialize()
+        deep = b'{"id":72,"method":"session/list","params":' + b"[" * 1000 + b"]" * 1000 + b"}\n"
+        for line, id in ((b'{"id":71,"method":"session/list","params":{"cwd":"\xff"}}\n', 71), (deep, 72), (b'{"id":"x","method":"session/list",}\n', "x"),
+                         (b'{"id":0,"result":{"outcome":"\xff"}}\n', None)):  # to something that the agent asked
+            editor.raw(line)
+            answer = editor.step()
+            self.assertEqual((answer["id"], answer["error"]["code"]), (id, -32700), line[:60])
+
     def test_it_ends_when_the_editor_hangs_up_or_says_so(self):
         self.script(bash("echo 1 > one; sleep 1; echo 2 > one"), THINK + "done")
         editor, session = self.begin()
