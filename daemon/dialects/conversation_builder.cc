@@ -118,20 +118,24 @@ std::string_view string_field(const WireJson& object, std::string_view name) {
                                      : std::string_view();
 }
 
-tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names,
-                                       OfferedTool tool) {
-  if (tool.name.empty() || !names.insert(tool.name).second) return false;
-  WireJson function = {{"name", std::move(tool.name)},
-                       {"description", std::move(tool.description)}};
+WireJson function_of(const OfferedTool& tool) {
+  WireJson function = {{"name", tool.name}, {"description", tool.description}};
   if (tool.parameters && tool.parameters->is_object())
     function["parameters"] = *tool.parameters;
   else
     function["parameters"] = {{"type", "object"}, {"properties", WireJson::object()}};
+  if (tool.strict) function["strict"] = true;
+  return function;
+}
+
+tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names,
+                                       OfferedTool tool) {
+  if (tool.name.empty() || !names.insert(tool.name).second) return false;
+  WireJson function = function_of(tool);
   if (tool.strict) {
     auto strict = enforced_parameters(function["parameters"], tool.at);
     if (!strict) return tl::unexpected(std::move(strict.error()));
-    conversation.strict[function["name"].get<std::string>()] = std::move(*strict);
-    function["strict"] = true;
+    conversation.strict[tool.name] = std::move(*strict);
   }
   conversation.tools.push_back({{"type", "function"}, {"function", std::move(function)}});
   return true;

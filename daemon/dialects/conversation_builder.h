@@ -61,6 +61,8 @@ struct OfferedTool {
   bool strict = false;
   std::string at = {};  // of its parameters, in the request
 };
+// As the model reads it.
+WireJson function_of(const OfferedTool& tool);
 // Adds a function to `conversation.tools`. False: one is called so already, or it has no name. An
 // error: it is strict, and cannot be.
 tl::expected<bool, WireError> add_tool(Conversation& conversation, std::set<std::string>& names,

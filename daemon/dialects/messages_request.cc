@@ -1,7 +1,10 @@
 #include "daemon/dialects/messages_request.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -26,15 +29,37 @@ const WireJson& list_of(const WireJson& object, std::string_view name) {
   return field && field->is_array() ? *field : kNothing;
 }
 
+// Of a block that changes which tools there are: {"tool": {"name"}}, or {"tool": {"definition":
+// {"name", ...}}} where the tool is none of the request's `tools`. Null: there is none.
+const WireJson* definition_in(const WireJson& block) {
+  const WireJson* tool = field_of(block, "tool");
+  const WireJson* definition = tool ? field_of(*tool, "definition") : nullptr;
+  return definition && field_of(*definition, "input_schema") ? definition : nullptr;
+}
+std::string changed_tool(const WireJson& block) {
+  const WireJson* tool = field_of(block, "tool");
+  if (const WireJson* definition = definition_in(block)) tool = definition;
+  return tool ? std::string(string_field(*tool, "name")) : "";
+}
+
 void collect_references(const WireJson& blocks, std::set<std::string>& names) {
   for (const WireJson& block : blocks) {
-    if (string_field(block, "type") == "tool_reference")
-      names.emplace(string_field(block, "tool_name"));
+    const std::string_view type = string_field(block, "type");
+    if (type == "tool_reference") names.emplace(string_field(block, "tool_name"));
+    if (type == "tool_addition") names.insert(changed_tool(block));
     for (const WireJson& inner : list_of(block, "content")) {
       if (string_field(inner, "type") == "tool_reference")
         names.emplace(string_field(inner, "tool_name"));
     }
   }
+}
+
+OfferedTool offered(const WireJson& tool, std::string at) {
+  return {.name = std::string(string_field(tool, "name")),
+          .description = std::string(string_field(tool, "description")),
+          .parameters = field_of(tool, "input_schema"),
+          .strict = is_true(tool, "strict"),
+          .at = std::move(at)};
 }
 
 // Failed tools mostly say so themselves; a model that reads plain output of one that does not would
@@ -61,6 +86,7 @@ class MessagesReader {
     for (const WireJson& message : messages)
       collect_references(list_of(message, "content"), referenced_);
     tools();
+    tools_of_messages(messages);
     tool_choice();
     hosted_tools();
     system();
@@ -97,16 +123,27 @@ class MessagesReader {
       const bool referenced = referenced_.contains(name);
       const bool deferred = !searched_there && (referenced || is_true(tool, "defer_loading"));
       if (deferred && !referenced) continue;
-      OfferedTool offered{.name = name,
-                          .description = std::string(string_field(tool, "description")),
-                          .parameters = schema,
-                          .strict = is_true(tool, "strict"),
-                          .at = fmt::format("tools[{}].input_schema", i)};
-      const auto added = add_tool(out_.conversation, names_, std::move(offered));
-      if (!added)
-        not_enforced_ = added.error();
-      else if (*added && deferred)
-        out_.conversation.tools.back()["defer_loading"] = true;
+      add(offered(tool, fmt::format("tools[{}].input_schema", i)), deferred);
+    }
+  }
+  void add(OfferedTool tool, bool deferred) {
+    const auto added = add_tool(out_.conversation, names_, std::move(tool));
+    if (!added)
+      not_enforced_ = added.error();
+    else if (*added && deferred)
+      out_.conversation.tools.back()["defer_loading"] = true;
+  }
+  // Tools that a message brings with their definition; of several of a name the last one counts.
+  void tools_of_messages(const WireJson& messages) {
+    for (std::size_t i = messages.size(); i-- > 0 && !not_enforced_;) {
+      const WireJson& blocks = list_of(messages[i], "content");
+      for (std::size_t j = blocks.size(); j-- > 0 && !not_enforced_;) {
+        if (string_field(blocks[j], "type") != "tool_addition") continue;
+        if (const WireJson* definition = definition_in(blocks[j]))
+          add(offered(*definition,
+                      fmt::format("messages[{}].content[{}].tool.definition.input_schema", i, j)),
+              /*deferred=*/true);
+      }
     }
   }
 
@@ -130,9 +167,10 @@ class MessagesReader {
 
   void hosted_tools() {
     const WireJson& tools = list_of(body_, "tools");
-    const bool no_other = !tools.empty() && std::ranges::none_of(tools, [](const WireJson& tool) {
-      return field_of(tool, "input_schema") != nullptr;
-    });
+    const bool no_other = !tools.empty() && names_.empty() &&
+                          std::ranges::none_of(tools, [](const WireJson& tool) {
+                            return field_of(tool, "input_schema") != nullptr;
+                          });
     if (no_other && !to_count_ && !not_enforced_ &&
         out_.conversation.call != Conversation::Call::never)
       not_enforced_ = only_hosted(0, tools[0]);
@@ -162,7 +200,12 @@ class MessagesReader {
       user(said);
     } else if (role == "system" || role == "developer") {
       if (said.is_string()) return system_text(said.get_ref<const std::string&>());
-      for (const WireJson& block : said) system_text(string_field(block, "text"));
+      for (const WireJson& block : said) {
+        if (changes_tools(block))
+          builder_.system(tool_change(block));
+        else
+          system_text(string_field(block, "text"));
+      }
     } else {
       fields_.refuse(where + ".role", "one of user, assistant, system");
     }
@@ -216,6 +259,7 @@ class MessagesReader {
       if (source && string_field(*source, "type") == "text")
         return std::string(string_field(*source, "data"));
     }
+    if (changes_tools(block)) return tool_change(block);
     if (type == "search_result") return blocks_text(list_of(block, "content"));
     return unsupported(type);
   }
@@ -226,10 +270,40 @@ class MessagesReader {
       if (string_field(t["function"], "name") == name) tool = &t;
     }
     if (!tool) return fmt::format("The tool {} is not available.", name);
-    if (!tool->contains("defer_loading") || !defined_.insert(name).second)
-      return fmt::format("The tool {} is defined above.", name);
-    return fmt::format("The tool {} can be called from now on, as the others are:\n{}", name,
-                       wire_text((*tool)["function"]));
+    if (const auto known = defined_.find(name); known != defined_.end())
+      return defined(name, known->second);
+    return defined(name, tool->contains("defer_loading") ? wire_text((*tool)["function"]) : "");
+  }
+
+  // `definition`: "" of a tool of the catalogue.
+  std::string defined(const std::string& name, std::string definition) {
+    const bool again = removed_.erase(name) > 0;
+    std::string& known = defined_[name];
+    if (!definition.empty() && known != definition) {
+      known = std::move(definition);
+      return fmt::format("The tool {} can be called from now on, as the others are:\n{}", name,
+                         known);
+    }
+    return again ? fmt::format("The tool {} can be called again; it is defined above.", name)
+                 : fmt::format("The tool {} is defined above.", name);
+  }
+
+  static bool changes_tools(const WireJson& block) {
+    const std::string_view type = string_field(block, "type");
+    return type == "tool_addition" || type == "tool_removal";
+  }
+
+  // "": of all tools of a server that the API would call itself.
+  std::string tool_change(const WireJson& block) {
+    const std::string name = changed_tool(block);
+    if (name.empty()) return "";
+    if (string_field(block, "type") == "tool_removal") {
+      removed_.insert(name);
+      return fmt::format("The tool {} can no longer be called.", name);
+    }
+    const WireJson* definition = definition_in(block);
+    return definition ? defined(name, wire_text(function_of(offered(*definition, ""))))
+                      : reference(name);
   }
 
   void assistant(const WireJson& content) {
@@ -326,9 +400,10 @@ class MessagesReader {
   const bool to_count_;
   MessagesRequest out_;
   ConversationBuilder builder_;
-  std::set<std::string> names_;       // of tools that can be called
-  std::set<std::string> referenced_;  // by a tool_reference somewhere
-  std::set<std::string> defined_;     // by one already read
+  std::set<std::string> names_;                 // of tools that can be called
+  std::set<std::string> referenced_;            // by a tool_reference somewhere
+  std::map<std::string, std::string> defined_;  // as which, by a message already read
+  std::set<std::string> removed_;               // by one already read
 };
 
 }  // namespace

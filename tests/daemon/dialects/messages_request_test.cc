@@ -262,6 +262,79 @@ TEST(MessagesRequest, AToolIsDefinedOnceAndAnUnknownOneNamed) {
             "The tool WebFetch is defined above.\n\nThe tool Gone is not available.");
 }
 
+// Claude Code says so of an MCP server that is connected late.
+constexpr const char* kTides =
+    R"({"name":"mcp__late__tides","description":"tells tides","defer_loading":true,"input_schema":{"type":"object"}})";
+
+TEST(MessagesRequest, AToolThatIsAddedLateIsDefinedWhereItIsAdded) {
+  const auto read = [](const std::string& tools, const std::string& more) {
+    return conversation(R"({"tools":[)" + tools +
+                        R"(],"messages":[{"role":"user","content":"when is low tide?"})" + more +
+                        "]}");
+  };
+  const Conversation before = read(kInline, "");
+  const Conversation after = read(
+      std::string(kTides) + "," + kInline,
+      R"(,{"role":"system","content":[{"type":"text","text":"New tools: mcp__late__tides"},)"
+      R"({"type":"tool_addition","tool":{"type":"tool_reference","name":"mcp__late__tides"},"cache_control":{"type":"ephemeral"}}]})");
+  ASSERT_EQ(after.tools.size(), 2u);
+  EXPECT_EQ(after.tools[0]["function"]["name"], "mcp__late__tides");
+  EXPECT_EQ(after.tools[0]["defer_loading"], true) << "it is no part of the catalogue";
+  EXPECT_EQ(after.tools[1].dump(), before.tools[0].dump());
+  EXPECT_EQ(
+      after.messages.dump(),
+      parsed(
+          R"([{"role":"user","content":"when is low tide?"},{"role":"user","content":"New tools: mcp__late__tides"},)"
+          R"({"role":"user","content":"The tool mcp__late__tides can be called from now on, as the others are:\n{\"name\":\"mcp__late__tides\",\"description\":\"tells tides\",\"parameters\":{\"type\":\"object\"}}"}])")
+          .dump());
+}
+
+TEST(MessagesRequest, AToolMayComeWithItsDefinitionAndGoAndComeAgain) {
+  const auto addition = [](const std::string& description) {
+    return R"({"role":"system","content":[{"type":"tool_addition","tool":{"type":"tool_definition","definition":{"name":"clock","description":")" +
+           description + R"(","input_schema":{"type":"object"}}}}]},)";
+  };
+  const auto change = [](const std::string& type) {
+    return R"({"role":"system","content":[{"type":"tool_)" + type +
+           R"(","tool":{"type":"tool_reference","name":"clock"}}]},)";
+  };
+  const Conversation c = conversation(
+      R"({"messages":[{"role":"user","content":"a"},)" + addition("tells time") +
+      change("removal") + change("addition") + addition("tells time") + addition("and dates") +
+      R"({"role":"system","content":[{"type":"tool_removal","tool":{"type":"mcp_toolset_reference","server_name":"s"}}]},{"role":"user","content":"b"}]})");
+  ASSERT_EQ(c.tools.size(), 1u);
+  EXPECT_EQ(c.tools[0]["defer_loading"], true);
+  EXPECT_EQ(c.tools[0]["function"]["description"], "and dates") << "the last one can be called";
+  const auto defined = [](const std::string& description) {
+    return "The tool clock can be called from now on, as the others are:\n"
+           R"({"name":"clock","description":")" +
+           description + R"(","parameters":{"type":"object"}})";
+  };
+  std::vector<std::string> said;
+  for (const WireJson& message : c.messages) said.push_back(message["content"]);
+  EXPECT_EQ(said, (std::vector<std::string>{
+                      "a", defined("tells time"), "The tool clock can no longer be called.",
+                      "The tool clock can be called again; it is defined above.",
+                      "The tool clock is defined above.", defined("and dates"), "b"}));
+}
+
+TEST(MessagesRequest, AToolThatWasRemovedIsSaidToBeThereAgain) {
+  const auto change = [](const std::string& type) {
+    return R"(,{"role":"system","content":[{"type":"tool_)" + type +
+           R"(","tool":{"type":"tool_reference","name":"ToolSearch"}}]})";
+  };
+  const Conversation c = conversation(
+      std::string(R"({"tools":[)") + kInline + R"(],"messages":[{"role":"user","content":"a"})" +
+      change("removal") + change("addition") + change("addition") + "]}");
+  ASSERT_EQ(c.tools.size(), 1u) << "the beginning of the prompt is as it was";
+  EXPECT_FALSE(c.tools[0].contains("defer_loading"));
+  ASSERT_EQ(c.messages.size(), 4u);
+  EXPECT_EQ(c.messages[1]["content"], "The tool ToolSearch can no longer be called.");
+  EXPECT_EQ(c.messages[2]["content"],
+            "The tool ToolSearch can be called again; it is defined above.");
+  EXPECT_EQ(c.messages[3]["content"], "The tool ToolSearch is defined above.");
+}
+
 TEST(MessagesRequest, WithoutASearchHereDeferredToolsAreInTheCatalogue) {
   const Conversation c = conversation(
       std::string(
