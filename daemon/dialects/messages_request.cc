@@ -110,6 +110,9 @@ class MessagesReader {
     const bool searched_there = std::any_of(tools.begin(), tools.end(), [](const WireJson& tool) {
       return string_field(tool, "type").starts_with("tool_search_tool");
     });
+    const bool some_marked = std::any_of(tools.begin(), tools.end(), [](const WireJson& tool) {
+      return is_true(tool, "defer_loading");
+    });
     for (std::size_t i = 0; i < tools.size() && !not_enforced_; ++i) {
       const WireJson& tool = tools[i];
       const WireJson* schema = field_of(tool, "input_schema");
@@ -121,7 +124,10 @@ class MessagesReader {
       if (!schema)
         continue;  // one that Anthropic's servers run, or whose shape only their models know
       const bool referenced = referenced_.contains(name);
-      const bool deferred = !searched_there && (referenced || is_true(tool, "defer_loading"));
+      // Some clients say which tools are late only by the reference. Where any is marked, one that
+      // is not has been in the catalogue from the start, and stays there.
+      const bool late = some_marked ? is_true(tool, "defer_loading") : referenced;
+      const bool deferred = !searched_there && late;
       if (deferred && !referenced) continue;
       add(offered(tool, fmt::format("tools[{}].input_schema", i)), deferred);
     }

@@ -335,6 +335,22 @@ TEST(MessagesRequest, AToolThatWasRemovedIsSaidToBeThereAgain) {
   EXPECT_EQ(c.messages[3]["content"], "The tool ToolSearch is defined above.");
 }
 
+// A server that was there in time, and is searched for all the same.
+TEST(MessagesRequest, WhatIsReferencedLeavesTheCatalogueOnlyWhereNoToolIsMarkedAsLate) {
+  const std::string unmarked =
+      R"({"name":"WebFetch","description":"fetches","input_schema":{"type":"object"}})";
+  const auto read = [&](const std::string& others) {
+    return conversation(R"({"tools":[)" + others + unmarked + R"(],"messages":[)" + kSearch + "]}");
+  };
+  const Conversation marked = read(std::string(kInline) + ",");
+  ASSERT_EQ(marked.tools.size(), 2u);
+  EXPECT_FALSE(marked.tools[1].contains("defer_loading"));
+  EXPECT_EQ(marked.messages.back()["content"], "The tool WebFetch is defined above.");
+  const Conversation none = read("");
+  ASSERT_EQ(none.tools.size(), 1u);
+  EXPECT_EQ(none.tools[0]["defer_loading"], true);
+}
+
 TEST(MessagesRequest, WithoutASearchHereDeferredToolsAreInTheCatalogue) {
   const Conversation c = conversation(
       std::string(
