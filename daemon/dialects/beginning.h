@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -37,14 +38,15 @@ inline std::optional<HttpReply> head_if(bool streams) {
 // `head`: of the stream that was asked for; nullopt: a whole answer was. Clients wait some minutes
 // for a head, proxies one, and a model may take longer to load: then the stream begins first, and a
 // whole answer says that it takes long. What is refused once the model is there is refused in the
-// body alone, where the head has gone out.
+// body alone, where the head has gone out. `keep_alive`: what such a stream says while the model
+// loads.
 template <class Asked>
 asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_generation(
     Exchange& exchange, Generations& generations, Asked asked, std::stop_token stop,
-    std::optional<HttpReply> head) {
+    std::optional<HttpReply> head, Exchange::KeepAlive keep_alive) {
   const bool early = head && generations.loading();
   if (early) {
-    auto heading = exchange.begin(std::move(*head), std::string(kSseKeepAlive));
+    auto heading = exchange.begin(std::move(*head), std::move(keep_alive));
     co_await std::move(heading);
   } else if (generations.loading()) {
     exchange.takes_long();
@@ -54,6 +56,15 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_genera
   if (!generation && early)
     generation = std::make_unique<RefusedGeneration>(std::move(generation.error()));
   co_return std::move(generation);
+}
+
+// With comments alone.
+template <class Asked>
+asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> begin_generation(
+    Exchange& exchange, Generations& generations, Asked asked, std::stop_token stop,
+    std::optional<HttpReply> head) {
+  return begin_generation(exchange, generations, std::move(asked), std::move(stop), std::move(head),
+                          [] { return std::string(kSseKeepAlive); });
 }
 
 }  // namespace lares::daemon

@@ -25,15 +25,16 @@ asio::awaitable<void> answer_responses(Generations& generations, Exchange& excha
     co_return co_await exchange.reply(std::move(refusal));
   }
   Reader reader(exchange);
+  ResponsesAnswer answer(fresh_id("resp_"), request->model, seconds_since_1970(),
+                         std::move(request->tools), std::move(request->echo));
+  Exchange::KeepAlive keep_alive = answer.keep_alive();
   auto beginning = begin_generation(exchange, generations, std::move(request->conversation),
-                                    reader.stop(), head_if(request->stream));
+                                    reader.stop(), head_if(request->stream), std::move(keep_alive));
   const auto generation = co_await std::move(beginning);
   if (!generation) {
     HttpReply refusal = openai_reply(error_of(generation.error()));
     co_return co_await exchange.reply(std::move(refusal));
   }
-  ResponsesAnswer answer(fresh_id("resp_"), request->model, seconds_since_1970(),
-                         std::move(request->tools), std::move(request->echo));
   if (request->stream) {
     HttpReply head = sse_head();
     co_return co_await stream_answer(exchange, reader, **generation, answer, std::move(head));

@@ -34,7 +34,8 @@ class FakeExchange : public Exchange {
   using Exchange::begin;
   asio::awaitable<void> begin(HttpReply head, KeepAlive alive) override {
     if (!std::exchange(streamed, true)) answer = std::move(head);
-    keep_alive = std::move(alive);
+    keep_alive = alive;
+    keep_alives.push_back(std::move(alive));
     ++n_begins;
     co_return;
   }
@@ -49,8 +50,9 @@ class FakeExchange : public Exchange {
   }
   std::stop_token gone() const override { return gone_.get_token(); }
 
-  HttpReply answer;  // what was streamed is its body
-  KeepAlive keep_alive;
+  HttpReply answer;                    // what was streamed is its body
+  KeepAlive keep_alive;                // the latest
+  std::vector<KeepAlive> keep_alives;  // of every begin
   // After so many the peer reads no more
   int n_begins = 0, n_replies = 0, n_writes = 0, writes_max = 1 << 30;
   bool streamed = false, ended = false, took_long = false;

@@ -261,6 +261,18 @@ TEST(Responses, AnEventIsASignOfLifeByItself) {
   }
 }
 
+TEST(Responses, AStreamSaysByEventsThatItLivesWhileTheModelLoads) {
+  FakeGenerations generations(tool_turn());
+  generations.is_loading = true;
+  const auto ex = ask(add_responses, generations, "POST", "/v1/responses", kAskStream);
+  ASSERT_EQ(ex->keep_alives.size(), 2u);
+  const auto n_events = static_cast<std::int64_t>(names_of(ex->answer.body).size());
+  const auto& while_it_loads = ex->keep_alives[0];
+  for (int i = 0; i < kCommentsMax; ++i) EXPECT_EQ(while_it_loads(), ": keep-alive\n\n");
+  const WireJson kept = event_of(while_it_loads(), "keepalive");
+  EXPECT_EQ(kept["sequence_number"], n_events) << "it counts as those of the answer do";
+}
+
 TEST(Responses, AStreamThatBeganWhileTheModelLoadedSaysWhyThereIsNone) {
   FakeGenerations generations(tool_turn());
   generations.is_loading = true;
