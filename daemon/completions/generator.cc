@@ -142,7 +142,7 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
                    .tokens_max = conversation.tokens_max,
                    .stop = conversation.stop,
                    .n_logprobs = conversation.n_logprobs,
-                   .replayable = !conversation.continues_last};
+                   .replayable = !conversation.continues_last && conversation.tokens_max > 0};
   asked->what = std::move(conversation);
   return start(std::move(asked), std::move(stop));
 }

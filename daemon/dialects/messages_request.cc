@@ -386,7 +386,8 @@ class MessagesReader {
   void sampling() {
     Conversation& c = out_.conversation;
     read_sampling(fields_, c.thinking, c.sampling);
-    c.tokens_max = std::min(fields_.whole("max_tokens", 1, INT64_MAX).value_or(kOutputTokensMax),
+    // 0: the prompt is to be in the cache when its answer is asked for
+    c.tokens_max = std::min(fields_.whole("max_tokens", 0, INT64_MAX).value_or(kOutputTokensMax),
                             kOutputTokensMax);
     const WireJson* stop = fields_.array("stop_sequences");
     if (!stop) return;

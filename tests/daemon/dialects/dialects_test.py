@@ -69,6 +69,16 @@ class Messages(Case):
         self.assertEqual(later["cache_read_input_tokens"], usage["input_tokens"] + usage["output_tokens"] - 1)
         self.assertLess(later["input_tokens"], 100)
 
+    def test_a_prompt_is_read_ahead_of_its_answer(self):
+        self.start({"text": "hm</think>Done."})
+        body = {"system": "s" * 2000, "messages": [{"role": "user", "content": "Write."}]}
+        status, ahead = self.whole(self.PATH, max_tokens=0, **body)
+        self.assertEqual((status, ahead["content"], ahead["stop_reason"], ahead["usage"]["output_tokens"]), (200, [], "max_tokens", 0))
+        self.assertEqual([name for name, _ in self.events(self.PATH, max_tokens=0, **body)], ["message_start", "message_delta", "message_stop"])
+        status, answer = self.whole(self.PATH, max_tokens=4000, **body)
+        self.assertEqual([block.get("text") for block in answer["content"]], [None, "Done."])
+        self.assertGreater(answer["usage"]["cache_read_input_tokens"], ahead["usage"]["input_tokens"] - 100)
+
     def test_a_stream_says_what_a_whole_answer_does(self):
         answer = {"text": "hm</think>Über.\n" + call("write", path="a", text="\n\"ü\"")}
         self.start(answer, answer)

@@ -184,6 +184,9 @@ TEST(MessagesRequest, LimitsAndStopsAndFormat) {
   EXPECT_EQ(conversation(R"({"max_tokens":99000000,"messages":[{"role":"user","content":"x"}]})")
                 .tokens_max,
             kOutputTokensMax);
+  EXPECT_EQ(
+      conversation(R"({"max_tokens":0,"messages":[{"role":"user","content":"x"}]})").tokens_max, 0)
+      << "the prompt is to be read, and nothing said";
   EXPECT_EQ(conversation(R"({"messages":[{"role":"user","content":"x"}]})").tokens_max,
             kOutputTokensMax);
 }
@@ -382,7 +385,7 @@ TEST(MessagesRequest, WhatMakesNoSenseIsRefusedByName) {
       {R"({"messages":[{"role":"user","content":5}]})", "messages[0].content"},
       {R"({"messages":[7]})", "messages[0].role"},
       {R"({"system":5,"messages":[{"role":"user","content":"x"}]})", "system"},
-      {R"({"max_tokens":0,"messages":[{"role":"user","content":"x"}]})", "max_tokens"},
+      {R"({"max_tokens":-1,"messages":[{"role":"user","content":"x"}]})", "max_tokens"},
       {R"({"max_tokens":"many","messages":[{"role":"user","content":"x"}]})", "max_tokens"},
       {R"({"temperature":"hot","messages":[{"role":"user","content":"x"}]})", "temperature"},
       {R"({"stream":"yes","messages":[{"role":"user","content":"x"}]})", "stream"},
