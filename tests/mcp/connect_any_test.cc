@@ -25,9 +25,7 @@ class Silent {
     acceptor_.listen(0);
     for (int i = 0; i < 8; ++i) {  // the kernel takes one or two beyond the 0
       Tcp::socket& socket = queued_.emplace_back(io, Tcp::v4());
-      error_code would_block;
-      socket.non_blocking(true);
-      socket.connect(acceptor_.local_endpoint(), would_block);
+      socket.async_connect(acceptor_.local_endpoint(), [](error_code) {});
     }
   }
   Tcp::endpoint where() const { return acceptor_.local_endpoint(); }
@@ -66,9 +64,9 @@ TEST_F(ConnectAny, ASilentAddressHidesNoneThatAnswers) {
 }
 
 TEST_F(ConnectAny, OfMoreAddressesThanThereIsTimeEachHasAShare) {
-  std::vector<Tcp::endpoint> addresses(20, silent.where());
+  std::vector<Tcp::endpoint> addresses(4, silent.where());
   addresses.push_back(listens.local_endpoint());
-  EXPECT_EQ(connect(addresses, seconds(4), seconds(3)), error_code());
+  EXPECT_EQ(connect(addresses, seconds(5), seconds(3)), error_code());
 }
 
 TEST_F(ConnectAny, WhatTheLastOneSaysIsTold) {

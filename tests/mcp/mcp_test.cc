@@ -205,9 +205,10 @@ TEST_F(Mcp, OddListsDoNoHarm) {
 TEST_F(Mcp, AListThatEndsWithAnEmptyCursorIsReadOnce) {
   use("empty_cursor");
   const auto found = search("").text;
-  for (const char* const offer : {"memo 0", "memo 1", "memo 2", "greet"})
+  for (const char* const offer : {"memo 0", "memo 1", "memo 2", "prompts/get: greet"})
     EXPECT_EQ(found.find(offer), found.rfind(offer)) << found;
-  EXPECT_THAT(found, AllOf(HasSubstr("memo 0"), HasSubstr("memo 2"), HasSubstr("greet")));
+  EXPECT_THAT(found, AllOf(HasSubstr("memo 0"), HasSubstr("memo 1"), HasSubstr("memo 2"),
+                           HasSubstr("prompts/get: greet")));
 }
 
 TEST_F(Mcp, AServerOfResourcesAloneIsOfUse) {
