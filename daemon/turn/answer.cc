@@ -20,6 +20,7 @@ Answer::Answer(const engine::Engine& engine, engine::Timeline& timeline,
       eos_(engine.tokenizer().added(engine::kEos)),
       think_end_(engine.tokenizer().added(engine::kThinkEnd)) {
   grammar_ = engine::Grammar::make(engine.tokenizer(), std::move(grammar));
+  if (grammar_->in_calls()) calls_at_ = 0;  // a call is all that it may be
   timeline_.expect_logprobs(limits_.choices_max > 0 ? kBranchWidth : 0);
   for (const engine::Token token : kept.tokens) take(token, grammar_->thinking());
   avoid_ = kept.avoid;
@@ -87,7 +88,8 @@ void Answer::sample_one() {
 void Answer::take(engine::Token token, bool thinking) {
   const bool in_calls = grammar_->in_calls();
   grammar_->accept(token);
-  if (!in_calls && grammar_->in_calls()) calls_at_ = tokens_.size();
+  if (!in_calls && grammar_->in_calls())  // the end of the reasoning stands before them
+    calls_at_ = tokens_.size() + (thinking ? 1 : 0);
   tokens_.push_back(token);
   n_thinking_ += thinking ? 1 : 0;
   if (grammar_->done() && grammar_->stuck()) {

@@ -239,6 +239,23 @@ TEST(StreamParser, WhatWasCutOffNeverRuns) {
             R"(call 0 {"path": "a", "text": "b"})");
 }
 
+// As an interrupt or a limit stops it; no grammar ends an answer there.
+TEST(StreamParser, UnderAGrammarABlockThatIsCutOffBeforeACallIsNobodysText) {
+  const std::string calls = block(invoke("edit", parameter("path", "a")));
+  const std::size_t marked = calls.find("tool_calls"), name_known = calls.find("edit\">") + 6;
+  for (std::size_t n = marked; n < name_known; ++n) {
+    for (const std::size_t piece : {std::size_t{1}, calls.size()}) {
+      StreamParser parser({.thinking = false, .tools = kTools, .held_to_grammar = true});
+      Heard heard;
+      heard.hear(parser.feed("Hm."));
+      for (std::size_t at = 0; at < n; at += piece)
+        heard.hear(parser.feed(std::string_view(calls).substr(at, std::min(piece, n - at))));
+      heard.hear(parser.finish());
+      EXPECT_THAT(heard.lines, ElementsAre("say Hm.")) << n;
+    }
+  }
+}
+
 TEST(StreamParser, ABlockWithoutACallIsText) {
   EXPECT_THAT(
       parsed("x</think>See\n\n<｜DSML｜tool_calls>\nnothing\n</｜DSML｜tool_calls>"),

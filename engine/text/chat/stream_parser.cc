@@ -285,7 +285,9 @@ struct StreamParser::Impl {
     }
     const std::string_view from = text.substr(newlines);
     const std::size_t end = from.substr(0, kTagBytesMax).find('>');
-    if (end == std::string_view::npos && from.size() < kTagBytesMax && !last_) return false;
+    if (end == std::string_view::npos && from.size() < kTagBytesMax &&
+        (!last_ || options_.held_to_grammar))
+      return false;  // one that was cut off is no text, see end()
     const auto tag = end == std::string_view::npos ? std::nullopt
                                                    : read_tag(from.substr(0, end + 1));
     fences_.see(text.substr(0, newlines));
@@ -597,7 +599,9 @@ struct StreamParser::Impl {
     if (call_) {
       call_->wrong = "it was cut off; send it again, complete";
       close_call();
-    } else if (in_block() && n_calls_ == 0) {
+    } else if (in_block() && n_calls_ == 0 && !options_.held_to_grammar) {
+      // No grammar ends an answer in its block: an interrupt or a limit does, and half a block is
+      // nobody's text.
       raw_ += rest();
       fail_block();
     }

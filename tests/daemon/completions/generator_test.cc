@@ -198,6 +198,57 @@ TEST_F(GeneratorTest, AnAnswerEndsWhereItsTokensDo) {
       });
 }
 
+// No API shows how a model writes its calls.
+TEST_F(GeneratorTest, AnAnswerThatEndsInTheHeadOfACallDoesNotShowIt) {
+  const std::string call = scripted_calls({scripted_call("read", {{"path", "a"}})}),
+                    text = "Hm." + call;
+  const std::size_t mark = std::string_view("｜DSML｜").size() - 1;  // a token, as a byte is
+  const std::size_t opened = text.find("tool_calls") - mark, named = text.find("read") - 2 * mark;
+  std::deque<Play> plays;
+  for (std::size_t n = opened; n < named; ++n) plays.push_back({.text = text});
+  run(plays, [&](Generator& g) -> asio::awaitable<void> {
+    for (std::size_t n = opened; n < named; ++n) {
+      Conversation c = with_tool(user("x"));
+      c.thinking = false, c.tokens_max = static_cast<std::int64_t>(n);
+      auto asking = ask(g, c);
+      const Answered a = co_await std::move(asking);
+      EXPECT_EQ(a.content, "Hm.") << n;
+      EXPECT_EQ(a.end.reason, Reason::length);
+      EXPECT_EQ(a.end.usage.completion, static_cast<std::int64_t>(n));
+      EXPECT_EQ(a.n_begun, 0u);
+    }
+  });
+}
+
+// Where nothing but a call may be said, that is so from the first newline on; the conversation goes
+// on without what was drawn.
+TEST_F(GeneratorTest, ARequiredCallThatIsCutIsNeitherShownNorKept) {
+  const std::string call = scripted_calls({scripted_call("read", {{"path", "a"}})});
+  for (const bool thinking : {true, false}) {
+    run({{.text = (thinking ? "hm</think>" : "") + call},
+         {.text = (thinking ? "hm</think>" : "") + call}},
+        [&](Generator& g) -> asio::awaitable<void> {
+          Conversation c = with_tool(user("x"));
+          c.thinking = thinking, c.call = Conversation::Call::some;
+          c.tokens_max = (thinking ? 3 : 0) + 7;
+          auto asking = ask(g, c);
+          const Answered a = co_await std::move(asking);
+          EXPECT_EQ(a.content, "");
+          EXPECT_EQ(a.end.reason, Reason::length);
+          c.messages.push_back({{"role", "assistant"}, {"content", ""}});
+          c.messages.push_back({{"role", "user"}, {"content", "And?"}});
+          auto going_on = ask(g, c);
+          co_await std::move(going_on);
+        });
+    ASSERT_EQ(prompts.size(), 2u);
+    const std::string answered = thinking ? "hm</think>" : "</think>";
+    EXPECT_NE(prompts[1].find("<｜Assistant｜>" + std::string(thinking ? "<think>" : "") +
+                              answered + "<｜end▁of▁sentence｜><｜User｜>And?"),
+              std::string::npos)
+        << prompts[1];
+  }
+}
+
 TEST_F(GeneratorTest, AnAnswerThatWasCutIsGoneOnFromInItsTokens) {
   n_chunk = 1024;
   run({{.text = "I think.</think>Über alles"}, {.text = "</think>x"}},

@@ -166,6 +166,32 @@ TEST_F(TurnTest, TokensAreLimitedAndHalfACallNeverRuns) {
   EXPECT_THAT(prompts_[0], HasSubstr("x</think><｜end▁of▁sentence｜><｜User｜>Go on."));
 }
 
+TEST_F(TurnTest, TheHeadOfACallThatIsBrokenOffIsNotSaid) {
+  const std::string before = "x</think>Text.",
+                    text = before + scripted_calls({scripted_call("bash", {{"command", "ls"}})});
+  const std::size_t name = text.find("bash");
+  for (const std::string_view in : {"tool_calls", "invoke", "bash"}) {
+    const auto at = static_cast<std::int64_t>(text.find(in) - std::string_view("｜DSML｜").size());
+    SCOPED_TRACE(in);
+    ASSERT_LE(text.find(in), name);
+    transcript_ = {}, heard_ = {}, stop_.engine = {};
+    const auto stopped = turn({{.text = text, .before_token = [&](std::int64_t n) {
+                                  if (n == at) stop_.engine.request_stop();
+                                }}});
+    EXPECT_EQ(stopped.reason, "cancelled");
+    ASSERT_EQ(heard_.of("text").size(), 1u);
+    EXPECT_EQ(heard_.of("text")[0].text, "Text.");
+    EXPECT_EQ(heard_.live.at(heard_.of("text")[0].id).text, "Text.");
+    transcript_ = {}, heard_ = {}, stop_.engine = {};
+    const auto full = turn({{text}}, {.step_tokens_max = at, .continuations_max = 0});
+    EXPECT_EQ(full.reason, "max_tokens");
+    ASSERT_EQ(heard_.of("text").size(), 1u);
+    EXPECT_EQ(heard_.of("text")[0].text, "Text.");
+  }
+  turn({{"y</think>Again."}}, {}, "Go on.");
+  EXPECT_THAT(prompts_[0], HasSubstr(before + "<｜end▁of▁sentence｜><｜User｜>Go on."));
+}
+
 TEST_F(TurnTest, ReasoningBeyondItsBudgetIsEnded) {
   std::string thought;
   for (int i = 0; i < 300; ++i) thought += "thought " + std::to_string(i) + ". ";
