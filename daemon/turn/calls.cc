@@ -95,7 +95,6 @@ asio::awaitable<int> TurnCalls::pass_or_run(Item& item, const tools::OnOutput& h
   item.state = item.name == kAskUser ? "waiting" : "running";
   events_.state(item.name == kAskUser ? "waiting" : "tool");
   events_.item_updated(item);
-  worked_ = worked_ || mutates;
   if (stop_.requested()) {  // that it begins could not be written down
     item.changes_untold = false;
     cancel(item);

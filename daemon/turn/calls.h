@@ -42,10 +42,8 @@ class TurnCalls {
   // is not.
   asio::awaitable<std::string_view> in_vain(const protocol::Item& call);
 
-  bool worked() const { return worked_; }  // something ran that may have changed something
-  const std::string& why_broken() const {
-    return why_broken_;
-  }                                                // a tool is, and the turn ends; empty: none
+  // A tool is, and the turn ends; empty: none
+  const std::string& why_broken() const { return why_broken_; }
   std::int64_t ran_ms() const { return ran_ms_; }  // all of them
 
  private:
@@ -68,7 +66,6 @@ class TurnCalls {
   CallCounter made_;
   bool by_disk_ = false;  // the last call failed because nothing can be written
   VainEdits vain_;
-  bool worked_ = false;
   std::string why_broken_;
   std::int64_t ran_ms_ = 0;
 };

@@ -128,7 +128,7 @@ asio::awaitable<std::vector<std::string>> TurnLoop::asked_to_go_on() {
     if (auto text = co_await std::move(asked); text && !text->empty())
       more.push_back(std::move(*text));
   }
-  if (more.empty() && in_.check && run_.worked() && !stop_.requested()) {
+  if (more.empty() && in_.check && !stop_.requested()) {
     events_.state("tool");
     auto asked = until_stopped(stop_, in_.check());
     std::optional<Checked> found = co_await std::move(asked);

@@ -171,7 +171,7 @@ struct TurnInput {
   // Asked when the model has finished: what it is told to go on with, or nothing. Null: nobody
   // asks.
   std::function<asio::awaitable<std::string>()> at_end;
-  // Asked when the model has finished, and has done something. Null: nobody asks.
+  // Asked whenever the model has finished, whether it did anything or not. Null: nobody asks.
   std::function<asio::awaitable<Checked>()> check;
   // Asked before a call that may change something, or stands in for one (Tool::for_reading): why it
   // does not run, as the model reads it, or nullopt. It may wait, and says so in `item`. Null: all

@@ -539,6 +539,17 @@ class WorktreesTest(unittest.TestCase):
         self.assertEqual(status, 3, err)
         self.assertRegex(err, r"what the model calls finished is not[\s\S]*2 of 2 tests failed")
 
+    def test_an_answer_without_a_call_is_not_the_end_either(self):
+        status, out, err = self.until_tests_pass(THINK + "Done.", bash("sed -i 's/a - b/a + b/; s/return a$/return -a/' calc.py"), THINK + "Done now.")
+        self.assertEqual((status, out.strip()), (0, "Done now."), err)
+        self.assertRegex(err, r"2 of 2 tests failed[\s\S]*Find out why")
+
+    def test_an_answer_without_a_call_where_there_are_no_tests_says_so_once(self):
+        self.start(THINK + "Done.")
+        status, _, err = self.lares("run", "--until-tests-pass", "Do it.")
+        self.assertEqual(status, 3, err)
+        self.assertEqual(err.count("note: whether the tests pass is not known"), 1, err)
+
     def test_a_turn_whose_tests_nobody_can_run_says_so(self):
         self.start(bash("touch new"), THINK + "Done.")
         status, _, err = self.lares("run", "--until-tests-pass", "Do it.")

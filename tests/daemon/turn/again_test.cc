@@ -525,15 +525,18 @@ TEST_F(TurnTest, WhatNobodyCanTellEndsUnfinished) {
   EXPECT_EQ(result.message, "whether the tests pass is not known: there are none");
 }
 
-// What only answered has nothing to be checked.
-TEST_F(TurnTest, WhatDidNothingIsNotChecked) {
-  bool asked = false;
+// It says that it is done; so it is asked for what is not.
+TEST_F(TurnTest, WhatDidNothingIsCheckedToo) {
+  int n = 0;
   check_ = [&]() -> asio::awaitable<Checked> {
-    asked = true;
-    co_return Checked{};
+    const Checked missing{.done = false, .text = "b.txt is missing."}, done;
+    co_return ++n == 1 ? missing : done;
   };
-  EXPECT_EQ(turn({{"x</think>I know that."}}).reason, "end_turn");
-  EXPECT_FALSE(asked);
+  EXPECT_EQ(turn({{"x</think>I did that."}, {"x</think>Nothing to do."}}).reason, "end_turn");
+  EXPECT_EQ(n, 2);
+  ASSERT_EQ(prompts_.size(), 2u);
+  EXPECT_TRUE(prompts_[1].ends_with("<｜User｜>b.txt is missing.<｜Assistant｜><think>"))
+      << prompts_[1].substr(prompts_[1].size() - 200);
 }
 
 }  // namespace
