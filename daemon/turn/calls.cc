@@ -16,6 +16,7 @@
 #include "daemon/turn/until_stopped.h"
 #include "daemon/utf8.h"
 #include "engine/exact_json.h"
+#include "tools/clip.h"
 #include "tools/outline/syntax_check.h"
 
 namespace lares::daemon {
@@ -57,7 +58,7 @@ asio::awaitable<TurnCalls::Made> TurnCalls::run(Item& item, const tools::OnOutpu
 // Tests leave files behind, which makes nothing else worth another try.
 TurnCalls::Made TurnCalls::made(const Item& item, int n) {
   const bool same = !item.snapshot.empty() && item.snapshot == item.snapshot_after;
-  if (!item.changes.empty() || (item.changes_untold && item.name != kTestTool && !same))
+  if (item.changes_untold ? item.name != kTestTool && !same : !item.changes.empty())
     made_.changed();
   const bool failed = item.state != "done";
   if (item.state == "cancelled" || (!failed && !(item.changes_untold && same))) return {n};
@@ -116,8 +117,10 @@ asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const n
                                           const tools::OnOutput& heard) {
   const auto began = Clock::now();
   const auto io = co_await asio::this_coro::executor;
-  tools::OnOutput on_output = [this, id = item.id, &heard](const std::string& piece) {
+  tools::Clip so_far("", item.name);  // what people were shown: of a flood not every byte
+  tools::OnOutput on_output = [this, id = item.id, &heard, &so_far](const std::string& piece) {
     const std::string text = valid_utf8(piece);
+    so_far.append(text);
     events_.item_delta(id, "output", text, 0);
     heard(text);
   };
@@ -136,7 +139,9 @@ asio::awaitable<void> TurnCalls::run_tool(tools::Tool& tool, Item& item, const n
       item.changes.push_back(
           {change.path, valid_utf8(change.diff), change.before, change.after, change.shown});
   } else if (outcome.error().code == tools::Errc::cancelled) {
-    item.state = "cancelled", item.output = kCancelledCall;
+    item.state = "cancelled", item.output = so_far.finish();
+    if (!item.output.empty() && !item.output.ends_with('\n')) item.output += '\n';
+    item.output += kCancelledCall;
   } else {
     why_broken_ = fmt::format("the tool {} is broken: {}", item.name, outcome.error().message);
     item.state = "failed", item.output = outcome.error().message;

@@ -314,9 +314,13 @@ TEST_F(TurnTest, AnInterruptKillsTheCommand) {
   EXPECT_EQ(result.reason, "cancelled");
   ASSERT_EQ(heard_.of("tool").size(), 2u);
   EXPECT_EQ(heard_.of("tool")[0].state, "cancelled");
+  EXPECT_EQ(heard_.of("tool")[0].output, "begun\nThe user interrupted this call.");
   EXPECT_EQ(heard_.of("tool")[1].state, "cancelled");
+  EXPECT_EQ(heard_.of("tool")[1].output, "The user interrupted this call.");
   EXPECT_FALSE(fs::exists(root_ + "/never"));
-  EXPECT_EQ(transcript_.results.size(), 2u);  // the next prompt tells the model
+  // The next prompt tells the model
+  EXPECT_THAT(transcript_.results,
+              testing::ElementsAre(heard_.of("tool")[0].output, heard_.of("tool")[1].output));
 }
 
 TEST_F(TurnTest, WhatTheUserSaysMeanwhileComesBehindTheResults) {
