@@ -279,7 +279,8 @@ void TurnView::item_completed(const protocol::Item& item) {
       return;  // a note says why
     show_call(s, item);
     std::vector<ChangedFile> files;
-    for (const auto& change : item.changes) files.push_back({change.path, change.diff});
+    for (const auto& change : item.changes)
+      if (!item.changes_untold) files.push_back({change.path, change.diff});
     const bool ok = item.state == "done";
     std::string output = item.output;
     if (item.state == "rejected" || item.state == "interrupted" || item.state == "cancelled") {

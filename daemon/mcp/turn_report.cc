@@ -40,6 +40,7 @@ std::string item_in_words(const protocol::Item& item) {
   if (item.kind != "tool") return "";
   std::string text = fmt::format("## {} [{}]\n\n{}", call_in_words(item), item.state,
                                  bounded(item.output, kOutputShownMax));
+  if (item.changes_untold) return text;
   for (const auto& change : item.changes)
     text += fmt::format("\n{}", bounded(change.diff, kOutputShownMax));
   return text;

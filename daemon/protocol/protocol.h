@@ -617,7 +617,7 @@ struct Item {
   std::int64_t elapsed_ms = 0;
   std::int64_t began_ms = 0;  // in snapshots: since when it is what it is, Unix time
   std::vector<FileChange> changes;
-  // It may have changed files that `changes` does not name, as a command may
+  // A command, or alike: `changes` are what its snapshots showed, or none if that is not known
   bool changes_untold = false;
   // Of the worktree before it ran and, where its changes are untold, after; empty: none was taken
   std::string snapshot, snapshot_after;

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "daemon/session/found_changes.h"
 #include "daemon/session/until_cancelled.h"
 
 namespace lares::daemon {
@@ -155,6 +156,18 @@ Checkpoints::Reply<std::vector<tools::SnapshotChange>> Checkpoints::compare(std:
   const auto work = [from, to](Worktree& here) { return here.snapshots->compare(from, to); };
   auto comparing = on<std::vector<tools::SnapshotChange>>(std::move(root), work);
   co_return co_await std::move(comparing);
+}
+
+Checkpoints::Reply<std::vector<protocol::FileChange>> Checkpoints::find_changes(std::string root,
+                                                                                std::string from,
+                                                                                std::string to) {
+  const auto work = [from, to](Worktree& here) {
+    return daemon::find_changes(*here.snapshots, from, to);
+  };
+  auto finding = found(root);
+  const auto here = co_await std::move(finding);
+  const auto job = with_snapshots(here, std::move(root), work);
+  co_return co_await on_disk_pool_until_cancelled(*here->turns, job);
 }
 
 Checkpoints::Reply<std::string> Checkpoints::text(std::string root, std::string id,

@@ -53,6 +53,9 @@ class Checkpoints {
   void look_ahead(const std::string& root, const std::string& label);
   Reply<std::vector<tools::SnapshotChange>> compare(std::string root, std::string from,
                                                     std::string to);
+  // See found_changes.h. Cancelled as take() is.
+  Reply<std::vector<protocol::FileChange>> find_changes(std::string root, std::string from,
+                                                        std::string to);
   // "" where there is no such file
   Reply<std::string> text(std::string root, std::string id, std::string path);
   Reply<std::string> diff(std::string root, std::string from, std::string to, std::string path,

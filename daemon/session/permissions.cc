@@ -64,6 +64,18 @@ asio::awaitable<void> Session::before_changes(protocol::Item& item,
   co_await checkpoint(item, &protocol::Item::snapshot);
 }
 
+// Of what it does not say itself, the snapshots around it know. Where they cannot be compared,
+// clients see that it may have changed something.
+asio::awaitable<void> Session::after_changes(protocol::Item& item) {
+  auto taking = checkpoint(item, &protocol::Item::snapshot_after);
+  co_await std::move(taking);
+  if (item.snapshot.empty() || item.snapshot_after.empty() || item.snapshot == item.snapshot_after)
+    co_return;
+  auto looking = world_.checkpoints->find_changes(info_.root, item.snapshot, item.snapshot_after);
+  auto found = co_await std::move(looking);
+  if (found) item.changes = std::move(*found);
+}
+
 // What the user has not saved of a file that is about to be edited goes to the disk first: so the
 // snapshot has it, and the edit is of it.
 asio::awaitable<void> Session::save_overlay(const protocol::Item& item,

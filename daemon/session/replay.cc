@@ -181,6 +181,7 @@ void Session::replay(std::string_view payload, std::int64_t seq) {
         turn_log_.completed(x.item);
         call_outputs_.completed(x.item);
         for (const auto& change : x.item.changes) {
+          if (x.item.changes_untold) break;  // see item_completed()
           const std::string blob = blob_shown(change);
           was_shown_.files[change.path] = {blob,
                                            blob.empty() ? Seen::State::absent : Seen::State::text};

@@ -277,6 +277,7 @@ class Session final : public std::enable_shared_from_this<Session>, private Turn
   asio::awaitable<void> before_changes(protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> save_overlay(const protocol::Item& item, const nlohmann::json& arguments);
   asio::awaitable<void> checkpoint(protocol::Item& item, std::string protocol::Item::*into);
+  asio::awaitable<void> after_changes(protocol::Item& item);
   struct WayBack {
     std::map<std::string, tools::Selection> steps;  // files by the snapshot that they go back to
     std::vector<protocol::SkippedFile> not_done;

@@ -95,6 +95,7 @@ void Session::item_completed(const protocol::Item& item) {
   open_.erase(item.id);
   turn_log_.completed(item);
   for (const auto& change : item.changes) {
+    if (item.changes_untold) break;  // of a command: the model has not seen what it wrote
     written_.push_back({change.path, blob_shown(change)});
     shown_.told(change.path);
   }

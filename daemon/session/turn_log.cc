@@ -25,6 +25,7 @@ void TurnLog::completed(const protocol::Item& item) {
             .left = {},
             .untold = item.changes_untold};
   for (const auto& change : item.changes) {
+    if (call.untold) break;  // the snapshots say it, and of how many files ever
     call.paths.push_back(change.path);
     call.found.push_back(change.before);
     call.left.push_back(change.after);

@@ -112,9 +112,7 @@ void Session::hear_of_the_loop(TurnInput& input) {
     return begin_anew(std::move(summary), std::move(next));
   };
   input.changes = [this] { return changes_of_others(); };
-  input.ran = [this](protocol::Item& item) {
-    return checkpoint(item, &protocol::Item::snapshot_after);
-  };
+  input.ran = [this](protocol::Item& item) { return after_changes(item); };
   if (info_.settings.until_tests_pass && input.settings.tools == ToolUse::all)
     input.check = [this] { return check_work(); };
   input.permit = [this, reading = turn_->reading](protocol::Item& item,

@@ -1,4 +1,4 @@
-// Which files a turn changed, as far as its calls told.
+// Which files a turn changed: as its edits told, and as was found behind its commands.
 #pragma once
 
 #include <map>
@@ -19,8 +19,7 @@ class Changes {
   // The changes of one path without those that were taken back later: where the content is one that
   // it was before, what lies between is left out.
   std::vector<daemon::protocol::FileChange> of(const std::string& path) const;
-  // False: a command ran that may have changed other files too: the snapshots before and after it
-  // are not the same, or were not taken.
+  // False: a command ran that may have changed other files too.
   bool complete() const { return complete_; }
 
  private:
@@ -31,6 +30,9 @@ class Changes {
   std::map<std::string, Span> spans_;
   bool complete_ = true;
 };
+
+// Whether a call's item names every file that it may have changed.
+bool names_all(const daemon::protocol::Item& item);
 
 // As a part of a patch that `git apply` takes; "" where there is no text to show.
 std::string as_patch(const daemon::protocol::FileChange& change);

@@ -14,6 +14,7 @@ void Session::watch(const protocol::Item& item) {
   if (item.kind != "tool" || !world_.can.reads_files) return;
   const Json arguments = Json::parse(item.arguments, nullptr, /*allow_exceptions=*/false);
   if (item.name == "str_replace_editor") unsaved_.watch(string_at(arguments, "path"));
+  if (item.changes_untold) return;  // a command's are on the disk, where the editor finds them
   for (const auto& change : item.changes) unsaved_.watch(change.path);
   unsaved_.edited(item.changes);
   if (!item.changes.empty() && world_.can.writes_files) spawn(merge(item.changes));

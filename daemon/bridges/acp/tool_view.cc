@@ -238,17 +238,18 @@ Json call_fields(const protocol::Item& item, const Root& root) {
 
 Json result_fields(const protocol::Item& item, const Root& root) {
   Json out = {{"status", item.state == "done" ? "completed" : "failed"}};
-  Json content = Json::array(), locations = Json::array();
+  Json content = Json::array(), locations = Json::array(), behind = Json::array();
   for (const auto& change : item.changes) {
     const std::string path = root.as_opened(change.path);
     for (auto& diff : diffs_of(path, change.diff, change.before == "none"))
-      content.push_back(std::move(diff));
-    locations.push_back(location(path, first_line_of(change.diff)));
+      (item.changes_untold ? behind : content).push_back(std::move(diff));
+    if (!item.changes_untold) locations.push_back(location(path, first_line_of(change.diff)));
   }
   if (content.empty() || item.state != "done") {
     if (item.state == "denied" && !item.why.empty()) content.push_back(text_content(item.why));
     if (!item.output.empty()) content.push_back(text_content(fenced(item.output)));
   }
+  for (auto& diff : behind) content.push_back(std::move(diff));  // a command's, its output first
   if (!content.empty()) out["content"] = std::move(content);
   if (!locations.empty()) out["locations"] = std::move(locations);
   out["rawOutput"] = {

@@ -108,7 +108,7 @@ int log_command(int argc, const char* const* argv) {
 }
 
 int diff_command(int argc, const char* const* argv) {
-  CLI::App app("Shows what a session changed, as far as its calls told, without what it took back.",
+  CLI::App app("Shows what a session changed, its commands too, without what it took back.",
                "lares diff");
   WhichSession which{.root = "", .session = "", .daemon = {}, .may_change = true};
   which.add_named_to(app);

@@ -62,8 +62,10 @@ Result<shown::Changes> session_changes(Link& link, const std::string& session_id
     if (event.method == protocol::TurnStarted::kNotification) {
       rewindings.clear();
     } else if (event.method == protocol::ItemCompleted::kNotification) {
-      if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params))
+      if (auto x = protocol::from_json<protocol::ItemCompleted>(event.params)) {
+        x->item.changes_untold = !shown::names_all(x->item);  // also when some of them went back
         items.push_back(std::move(x->item));
+      }
     } else if (event.method == protocol::SessionRewound::kNotification) {
       const auto x = protocol::from_json<protocol::SessionRewound>(event.params);
       if (!x) return;

@@ -32,15 +32,47 @@ class CliTest(CliCase):
             self.assertIn(shown, err)
         self.assertNotIn("\x1b", out + err)  # no terminal, no control sequences
 
-    def test_the_summary_counts_what_is_another_at_the_end_and_claims_nothing_of_commands_that_changed_something(self):
+    def test_the_summary_counts_what_is_another_at_the_end(self):
         undo = call("str_replace_editor", command="undo_edit", path=os.path.join(self.root, "a.txt"))
         self.start(THINK + self.edit(), THINK + undo, THINK + "Back.", THINK + call("bash", command="true"), THINK + "Ran.",
                    THINK + call("bash", command="touch new"), THINK + "Ran.", THINK + call("bash", command="true"), THINK + self.edit(), THINK + "Edited.")
         self.assertIn("no files changed", self.lares("run", "Try.")[2])
         self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
         self.assertIn("no files changed", self.lares("run", "Run.")[2])
-        self.assertNotIn("changed", self.lares("run", "Run.")[2])
+        self.assertIn("1 file changed: new", self.lares("run", "Run.")[2])
         self.assertIn("1 file changed: a.txt", self.lares("run", "Both.")[2])
+
+    def test_what_commands_changed_is_in_summary_diff_and_result(self):
+        new = call("str_replace_editor", command="create", path=os.path.join(self.root, "n1.txt"), file_text="x\n")
+        commands = "printf '#!/bin/sh\\n' > n2.txt; chmod +x n2.txt; sed -i s/alpha/omega/ a.txt; rm old.txt"
+        pathlib.Path(self.root, "old.txt").write_text("old\n")
+        before = os.path.join(self.home, "before")
+        shutil.copytree(self.root, before)
+        self.start(THINK + self.edit(), THINK + new, THINK + call("bash", command=commands), THINK + "Done.")
+        status, out, err = self.lares("run", "--json", "Change all that.")
+        self.assertEqual(status, 0, err)
+        result = json.loads(out.splitlines()[-1])
+        self.assertEqual([c["path"] for c in result["changes"]], ["a.txt", "n1.txt", "a.txt", "n2.txt", "old.txt"])
+        told = json.loads(self.lares("diff", "--json")[1])
+        self.assertEqual((sorted({c["path"] for c in told["changes"]}), told["complete"]), (["a.txt", "n1.txt", "n2.txt", "old.txt"], True))
+        diff, said = self.lares("diff")[1:]
+        self.assertNotIn("may have changed", said)
+        subprocess.run(["git", "apply", "-"], input=diff, text=True, cwd=before, check=True, env=dict(os.environ, GIT_CEILING_DIRECTORIES=self.home))
+        for name in ("a.txt", "n1.txt", "n2.txt"):
+            self.assertEqual(pathlib.Path(before, name).read_text(), self.read(name))
+        self.assertEqual((self.read("a.txt"), os.path.exists(os.path.join(before, "old.txt"))), ("omega\ngamma\n", False))
+        self.assertTrue(os.access(os.path.join(before, "n2.txt"), os.X_OK))
+        self.assertEqual(self.lares("rewind", "--yes")[0], 0)
+        self.assertEqual(self.lares("diff")[1:], ("", ""))
+        self.assertEqual(self.lares("rewind", "--undo")[0], 0)
+        self.assertEqual(self.lares("diff")[1], diff)
+
+    def test_of_a_command_that_changed_very_many_files_it_is_said_that_it_may_have(self):
+        self.start(THINK + call("bash", command="for i in $(seq 1000 1500); do echo $i > $i; done"), THINK + "Done.")
+        self.assertNotIn("changed", self.lares("run", "Go.")[2])
+        diff, said = self.lares("diff")[1:]
+        self.assertEqual(diff, "")
+        self.assertIn("may have changed other files too", said)
 
     def test_json_is_the_daemons_lines_and_a_result(self):
         self.start(THINK + self.edit(), THINK + "Done.")

@@ -117,6 +117,9 @@ TEST(TurnLog, KnowsWhatItsCallsFoundAndLeft) {
   EXPECT_THAT(calls[0].paths, ElementsAre("a.txt"));
   EXPECT_THAT(calls[0].found, ElementsAre("one"));
   EXPECT_THAT(calls[0].left, ElementsAre("two"));
+  item.kind = "tool", item.changes_untold = true;  // those are of the snapshots
+  s.log.completed(item);
+  EXPECT_TRUE(s.log.from(3).front().calls.back().paths.empty());
   TurnLog none;
   none.completed(item);  // before the first turn
   EXPECT_TRUE(none.turns().empty());

@@ -57,5 +57,46 @@ TEST(Changes, ACommandMayHaveChangedMoreWhereTheSnapshotsSaySoOrAreMissing) {
   EXPECT_FALSE(complete("", ""));
 }
 
+daemon::protocol::FileChange of_mode(const std::string& content) {
+  daemon::protocol::FileChange c;
+  c.path = "a", c.before = c.after = content;
+  c.diff = "diff --git a/a b/a\nold mode 100644\nnew mode 100755\n";
+  return c;
+}
+
+daemon::protocol::Item command(std::vector<daemon::protocol::FileChange> found) {
+  daemon::protocol::Item item;
+  item.changes_untold = true, item.snapshot = "1", item.snapshot_after = "2";
+  item.changes = std::move(found);
+  return item;
+}
+
+TEST(Changes, WhatACommandChangedIsAmongThem) {
+  Changes changes;
+  changes.add(change("a", "1", "2"));
+  changes.add(command(change("b", "none", "7").changes));
+  EXPECT_EQ(changes.net(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(changes.complete());
+  changes.add(command(change("a", "2", "1").changes));  // as it was
+  EXPECT_EQ(changes.net(), std::vector<std::string>{"b"});
+  EXPECT_EQ(told(changes, "a"), "");
+  EXPECT_EQ(changes.all().size(), 3u);
+}
+
+TEST(Changes, AnotherModeIsAChange) {
+  Changes changes;
+  changes.add(command({of_mode("1")}));
+  EXPECT_EQ(changes.net(), std::vector<std::string>{"a"});
+  ASSERT_EQ(changes.of("a").size(), 1u);
+  EXPECT_EQ(as_patch(changes.of("a")[0]), of_mode("1").diff);
+  changes.add(change("a", "1", "2"));
+  changes.add(change("a", "2", "1"));
+  ASSERT_EQ(changes.of("a").size(), 1u);
+  EXPECT_EQ(changes.net(), std::vector<std::string>{"a"});
+  changes.add(command({of_mode("1")}));  // and back
+  EXPECT_TRUE(changes.of("a").empty());
+  EXPECT_TRUE(changes.net().empty());
+}
+
 }  // namespace
 }  // namespace lares::shown

@@ -53,6 +53,23 @@ TEST(AcpDiffs, OneThatWasCutShowsWhatThereIs) {
   EXPECT_TRUE(diffs_of("/r/a", "", false).empty());
 }
 
+TEST(AcpDiffs, OfACommandStandBehindWhatItPrinted) {
+  protocol::Item item;
+  item.name = "bash", item.state = "done", item.output = "two lines", item.changes_untold = true;
+  protocol::FileChange change;
+  change.path = "a", change.before = "none", change.after = "1";
+  change.diff =
+      "diff --git a/a b/a\nnew file mode 100755\n--- /dev/null\n+++ b/a\n@@ -0,0 +1 @@\n+x\n";
+  item.changes.push_back(change);
+  const Json result = result_fields(item, Root("/r", "/r")), content = result["content"];
+  ASSERT_EQ(content.size(), 2u);
+  EXPECT_EQ(content[0]["type"], "content");
+  Json created = diff("", "x\n");
+  created["oldText"] = nullptr;
+  EXPECT_EQ(content[1], created);
+  EXPECT_FALSE(result.contains("locations"));
+}
+
 TEST(AcpCalls, SayWhereTheyAreAbout) {
   const auto fields = [](const char* name, const char* arguments) {
     protocol::Item item;
