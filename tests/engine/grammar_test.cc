@@ -554,6 +554,17 @@ TEST(Grammar, TypesOfAToolThatIsNotStrictAreThoseOfItsAlternativesAndReferences)
         << row.property << ' ' << row.form << ' ' << row.value;
 }
 
+// Each alternative is looked at once, not once for every way that leads to it.
+TEST(Grammar, AUnionThatNamesItselfMayBeWhatItsOthersAre) {
+  const Bytes t;
+  constexpr int kAlternatives = 1000;
+  nlohmann::ordered_json itself = {{"anyOf", nlohmann::ordered_json::array()}};
+  for (int i = 0; i < kAlternatives; ++i) itself["anyOf"].push_back({{"$ref", "#/properties/p"}});
+  itself["anyOf"].push_back({{"type", "string"}});
+  EXPECT_TRUE(can_be_written(t, itself.dump(), "true", "hello"));
+  EXPECT_FALSE(can_be_written(t, itself.dump(), "false", "1"));
+}
+
 TEST(Grammar, AnAnswerObeysItsSchema) {
   const Bytes t;
   const auto schema = nlohmann::ordered_json::parse(
