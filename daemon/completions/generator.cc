@@ -15,6 +15,7 @@
 #include "daemon/completions/completion.h"
 #include "daemon/completions/raw_completion.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/spare.h"
 
 namespace lares::daemon {
 namespace {
@@ -27,6 +28,20 @@ Refusal no_logprobs() {
           "generate: the engine that computes the model gives no logprobs; ask without them",
           "logprobs"};
 }
+// What requests that are over have left, for whoever needs the memory.
+class SpareRequests final : public engine::Shrinker {
+ public:
+  explicit SpareRequests(const std::shared_ptr<GeneratorCore>& core)
+      : Shrinker(core.get(), kSpareRequests), core_(core) {}
+  bool shrink() override {
+    const auto core = core_.lock();
+    return core && core->prefixes.shrink();
+  }
+  bool gone() const override { return core_.expired(); }
+
+ private:
+  const std::weak_ptr<GeneratorCore> core_;
+};
 Refusal ends() { return not_now("generate: the daemon ends; ask again when it is back"); }
 
 }  // namespace
@@ -92,6 +107,9 @@ asio::awaitable<tl::expected<void, Refusal>> Generator::loaded(std::stop_token s
     co_return tl::unexpected(
         Refusal{Refusal::Kind::failed,
                 fmt::format("generate: the model is not loaded: {}", core_->host.state().message)});
+  core_->prefixes.share(core_->host.engine()->memory().sequences.bytes_max);
+  if (auto* const asks = dynamic_cast<engine::AsksShrinkers*>(core_->host.engine()))
+    asks->ask(std::make_shared<SpareRequests>(core_));
   // An engine elsewhere evaluates together what is asked of it at a time.
   if (core_->host.engine()->info().timelines_apart)
     core_->queue.let_run(std::max(core_->options.running_max, kApartMax));
@@ -218,16 +236,18 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
 
 asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
                                std::unique_ptr<engine::Timeline> timeline) {
-  const auto shared = std::shared_ptr<engine::Timeline>(std::move(timeline));
-  const auto keep = [core, shared] {
-    const auto n = static_cast<std::int64_t>(shared->tokens().size());
-    engine::PrefixRef prefix = shared->prefix(n);
+  const auto held = std::make_shared<std::unique_ptr<engine::Timeline>>(std::move(timeline));
+  const auto keep = [core, held] {
+    // It goes at once: whoever is next may need its memory
+    const std::unique_ptr<engine::Timeline> ended = std::move(*held);
+    const auto n = static_cast<std::int64_t>(ended->tokens().size());
+    engine::PrefixRef prefix = ended->prefix(n);
     // The last one drawn is evaluated with the next draw, which does not come
-    if (!prefix) prefix = shared->prefix(n - 1);
+    if (!prefix) prefix = ended->prefix(n - 1);
     // Guesses stand behind it
     if (!prefix && core->host.engine()->prefix_format().page_tokens > 0) {
-      const std::vector<engine::Token> ids(shared->tokens().begin(), shared->tokens().end());
-      if (shared->sync(ids, core->host.stop_token(), {})) prefix = shared->prefix(n);
+      const std::vector<engine::Token> ids(ended->tokens().begin(), ended->tokens().end());
+      if (ended->sync(ids, core->host.stop_token(), {})) prefix = ended->prefix(n);
     }
     core->prefixes.keep(std::move(prefix));
     return true;

@@ -63,6 +63,19 @@ void PrefixCache::keep(engine::PrefixRef prefix) {
     give_up_last();
 }
 
+void PrefixCache::share(std::uint64_t sequences_bytes_max) {
+  if (sequences_bytes_max == 0) return;
+  const std::lock_guard lock(mutex_);
+  bytes_max_ = std::min(bytes_max_, sequences_bytes_max / kPrefixMemoryShare);
+}
+
+bool PrefixCache::shrink() {
+  const std::lock_guard lock(mutex_);
+  if (prefixes_.empty()) return false;
+  give_up_last();
+  return true;
+}
+
 std::uint64_t PrefixCache::bytes() const {
   const std::lock_guard lock(mutex_);
   return bytes_;

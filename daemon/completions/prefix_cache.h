@@ -1,5 +1,6 @@
 // What was evaluated for one request and may begin another's prompt: prefixes, the least recently
-// used ones given up when they hold too many bytes. Any thread may ask.
+// used ones given up when they hold too many bytes, or when sequences need theirs. Any thread may
+// ask.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,8 @@ namespace lares::daemon {
 
 // Pages that several have count once
 inline constexpr std::uint64_t kPrefixBytesMax = std::uint64_t{2} << 30;
+// Of what all sequences may take, where that has a bound, at most one part in so many
+inline constexpr std::uint64_t kPrefixMemoryShare = 4;
 inline constexpr std::size_t kPrefixesMax = 1024;
 // Of them, the latest used, with a prompt that they are not a beginning of
 inline constexpr std::size_t kComparedMax = 16;
@@ -32,6 +35,9 @@ class PrefixCache {
   };
   Found find(std::span<const engine::Token> prompt);
   void keep(engine::PrefixRef prefix);  // null: nothing happens
+  // No more than a share of what sequences may take; 0: that has no bound.
+  void share(std::uint64_t sequences_bytes_max);
+  bool shrink();  // gives up one; false: there is none
 
   std::uint64_t bytes() const;
   std::size_t n_prefixes() const;
@@ -46,8 +52,8 @@ class PrefixCache {
   void count(const engine::Prefix& prefix, int change);
   void give_up_last();
 
-  const std::uint64_t bytes_max_;
-  mutable std::mutex mutex_;                            // of what follows
+  mutable std::mutex mutex_;  // of what follows
+  std::uint64_t bytes_max_;
   std::list<Entry> prefixes_;                           // the latest use first
   std::unordered_map<const std::uint8_t*, int> pages_;  // how many prefixes have each
   std::uint64_t bytes_ = 0;

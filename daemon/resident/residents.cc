@@ -3,9 +3,51 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
+#include <utility>
+
+#include <boost/asio/post.hpp>
+
+#include "daemon/spare.h"
 
 namespace lares::daemon {
+namespace {
+
+// What is evaluated of a repository that nobody works with, for whoever needs the memory.
+class SpareResident final : public engine::Shrinker {
+ public:
+  // `let_go`: has it forgotten, on the io executor.
+  SpareResident(const std::shared_ptr<Resident>& resident, asio::any_io_executor io,
+                std::function<void()> let_go)
+      : Shrinker(resident.get(), kSpareRepositories),
+        resident_(resident),
+        io_(std::move(io)),
+        let_go_(std::move(let_go)) {}
+  bool shrink() override {
+    auto resident = resident_.lock();
+    if (given_up_ || !resident || resident.use_count() > kHolders) return false;
+    if (resident->page_bytes() == 0 && !resident->is_worktree()) return false;
+    given_up_ = true;
+    // So that the background does not go on with it either
+    static_cast<Beginnings&>(*resident->shared()).keep({});
+    // There it may be the last to hold it
+    asio::post(io_, [let_go = let_go_, resident = std::move(resident)] { let_go(); });
+    return true;
+  }
+  bool gone() const override { return given_up_ || resident_.expired(); }
+
+ private:
+  // Whose it is, and shrink(). A turn, a look at the files, and a worktree of it are more.
+  static constexpr long kHolders = 2;
+
+  const std::weak_ptr<Resident> resident_;
+  const asio::any_io_executor io_;
+  const std::function<void()> let_go_;
+  bool given_up_ = false;  // under the lock that shrink() is called under
+};
+
+}  // namespace
 
 std::shared_ptr<Resident> Residents::of(const std::string& root) {
   const bool known = residents_.contains(root);
@@ -17,8 +59,19 @@ std::shared_ptr<Resident> Residents::of(const std::string& root) {
   let_go_.erase(root);
   if (!entry.resident) entry.resident = Resident::make(world_, root, of_it);
   const auto resident = entry.resident;
-  const auto bytes_max = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
-                         static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) / kResidentMemoryShare;
+  auto memory = static_cast<std::uint64_t>(::sysconf(_SC_PHYS_PAGES)) *
+                static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  if (engine::Engine* const engine = world_.host->engine()) {
+    if (const auto sequences = engine->memory().sequences.bytes_max; sequences > 0)
+      memory = std::min(memory, sequences);
+    if (auto* const asks = dynamic_cast<engine::AsksShrinkers*>(engine))
+      asks->ask(std::make_shared<SpareResident>(
+          resident, world_.io, [this, root, which = std::weak_ptr<Resident>(resident)] {
+            const auto at = residents_.find(root);
+            if (at != residents_.end() && at->second.resident == which.lock()) residents_.erase(at);
+          }));
+  }
+  const std::uint64_t bytes_max = memory / kResidentMemoryShare;
   const auto bytes = [&] {
     return std::accumulate(
         residents_.begin(), residents_.end(), std::uint64_t{0},

@@ -20,6 +20,7 @@
 #include "engine/model/memory/available_memory.h"
 #include "engine/model/memory/expert_heat.h"
 #include "engine/placement.h"
+#include "engine/shrinker.h"
 #include "engine/tokenizer.h"
 
 namespace lares::engine::cuda {
@@ -37,7 +38,7 @@ std::size_t n_experts(const Weights& weights) {
   return n;
 }
 
-class DeviceEngine : public Engine {
+class DeviceEngine : public Engine, public AsksShrinkers {
  public:
   DeviceEngine(EngineParts parts, const LoadOptions& options)
       : weights_(std::move(parts.weights)),
@@ -239,6 +240,7 @@ class DeviceEngine : public Engine {
     for (Timeline* const t : timelines) ours.push_back(static_cast<DeviceTimeline*>(t));
     return DeviceTimeline::evaluate_together(ours);
   }
+  void ask(std::shared_ptr<Shrinker> shrinker) override { sequences_->ask(std::move(shrinker)); }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
     return std::make_unique<ModelPrefixBuilder>(*weights_, false, from, sequences_);

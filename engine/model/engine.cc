@@ -18,6 +18,7 @@
 #include "engine/model/memory/sequence_memory.h"
 #include "engine/model/timeline.h"
 #include "engine/model/trace.h"
+#include "engine/shrinker.h"
 #include "engine/tokenizer.h"
 
 namespace lares::engine {
@@ -28,7 +29,7 @@ std::string gigabytes(std::uint64_t bytes) {
                                : fmt::format("{:.1f} GB", static_cast<double>(bytes) / 1e9);
 }
 
-class ModelEngine : public Engine, public DrawsBetweenLayers {
+class ModelEngine : public Engine, public DrawsBetweenLayers, public AsksShrinkers {
  public:
   ModelEngine(std::unique_ptr<Weights> weights, std::unique_ptr<Tokenizer> tokenizer,
               const LoadOptions& options, std::uint64_t sequences_max)
@@ -127,6 +128,7 @@ class ModelEngine : public Engine, public DrawsBetweenLayers {
   std::int64_t left_of(const Timeline& timeline, std::span<const Token> prompt) const override {
     return static_cast<const ModelTimeline&>(timeline).left_of(prompt);
   }
+  void ask(std::shared_ptr<Shrinker> shrinker) override { sequences_->ask(std::move(shrinker)); }
   PrefixFormat prefix_format() const override { return format_; }
   std::unique_ptr<PrefixBuilder> prefix_builder(const PrefixRef& from) const override {
     return std::make_unique<ModelPrefixBuilder>(*weights_, forward_.exact(), from, sequences_);

@@ -17,6 +17,7 @@ from unix_http import UnixConnection  # noqa: E402
 
 class NanoCase(unittest.TestCase):
     BIN = ""  # where laresd is
+    ARGUMENTS = ()  # more of its
 
     @classmethod
     def setUpClass(cls):
@@ -24,7 +25,7 @@ class NanoCase(unittest.TestCase):
         cls.addClassCleanup(remove_home, cls.home)
         cls.socket = os.path.join(cls.home, "run", "s")
         env = {k: v for k, v in os.environ.items() if not k.startswith("LARES_")} | {"XDG_CONFIG_HOME": os.path.join(cls.home, "config")}
-        cls.daemon = subprocess.Popen([os.path.join(cls.BIN, "laresd"), "--socket", cls.socket, "--state-dir", os.path.join(cls.home, "state")], env=env, stderr=subprocess.DEVNULL)
+        cls.daemon = subprocess.Popen([os.path.join(cls.BIN, "laresd"), "--socket", cls.socket, "--state-dir", os.path.join(cls.home, "state"), *cls.ARGUMENTS], env=env, stderr=subprocess.DEVNULL)
         cls.addClassCleanup(cls.end)
         while not os.path.exists(cls.socket):
             if cls.daemon.poll() is not None:

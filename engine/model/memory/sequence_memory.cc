@@ -66,10 +66,27 @@ void SequenceMemory::pass(SequenceHolder::Give what, std::uint64_t more, Sequenc
   }
 }
 
+void SequenceMemory::ask(std::shared_ptr<Shrinker> shrinker) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(shrinkers_, [&](const auto& s) { return s->gone() || s->of() == shrinker->of(); });
+  const auto behind = std::upper_bound(shrinkers_.begin(), shrinkers_.end(), shrinker->rank(),
+                                       [](int rank, const auto& s) { return rank < s->rank(); });
+  shrinkers_.insert(behind, std::move(shrinker));
+}
+
+// Not for what there will never be room for.
+void SequenceMemory::shrink(std::uint64_t more) {
+  if (bytes_max_ > 0 && more > bytes_max_) return;
+  for (const auto& shrinker : shrinkers_)
+    while (!fits(more) && shrinker->shrink()) show_freed();
+}
+
 void SequenceMemory::ask_all(std::uint64_t more, SequenceHolder* self) {
-  for (const auto give :
-       {SequenceHolder::Give::snapshots, SequenceHolder::Give::rings, SequenceHolder::Give::cells})
-    pass(give, more, self);
+  using Give = SequenceHolder::Give;
+  pass(Give::snapshots, more, self);
+  pass(Give::rings, more, self);
+  shrink(more);
+  pass(Give::cells, more, self);
 }
 
 Result<> SequenceMemory::make_room(std::uint64_t more, SequenceHolder* self,

@@ -1,6 +1,10 @@
 // What sequences hold beside the weights: pages, rings, frontiers and all else that grows with
 // them, counted where it is taken and given back, so what several share counts once. And who gives
-// some back when another needs it: those used longest ago, what costs least to make again first.
+// some back when another needs it, those used longest ago first:
+//   1. sequences, their snapshots;
+//   2. sequences that wait, their rings;
+//   3. caches, one after the other, prefixes that nobody works with (engine/shrinker.h);
+//   4. sequences that wait for longer, their cells: whoever goes on with one evaluates it again.
 #pragma once
 
 #include <atomic>
@@ -12,9 +16,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "engine/engine.h"
 #include "engine/model/memory/page_arena.h"
+#include "engine/shrinker.h"
 
 namespace lares::engine {
 
@@ -57,6 +63,8 @@ class SequenceMemory {
   void take_pages_from(std::shared_ptr<PageArena> arena) { arena_ = std::move(arena); }
   const std::shared_ptr<PageArena>& arena() const { return arena_; }  // null: the heap
 
+  void ask(std::shared_ptr<Shrinker> shrinker);  // AsksShrinkers' (engine/shrinker.h)
+
   // Has the machine see what was freed, where that is what counts.
   void show_freed() const;
 
@@ -68,8 +76,9 @@ class SequenceMemory {
   MemoryUse::Sequences report() const;
   bool fits(std::uint64_t more) const;
 
-  // Makes room for `more` bytes. Others give theirs back, if they are not being used right now;
-  // `self`, which may be null and whose `busy` the caller holds, its old snapshots alone.
+  // Makes room for `more` bytes. Others give theirs back, if they are not being used right now, and
+  // caches, if there can be so much at all; `self`, which may be null and whose `busy` the caller
+  // holds, its old snapshots alone.
   // no_memory, with the numbers: `what` takes more than there can be.
   Result<> make_room(std::uint64_t more, SequenceHolder* self, const std::string& what);
 
@@ -96,6 +105,7 @@ class SequenceMemory {
     std::chrono::steady_clock::time_point used;
   };
   void ask_all(std::uint64_t more, SequenceHolder* self);
+  void shrink(std::uint64_t more);
   void pass(SequenceHolder::Give what, std::uint64_t more, SequenceHolder* self);
 
   std::shared_ptr<PageArena> arena_;
@@ -105,7 +115,8 @@ class SequenceMemory {
   std::atomic<std::int64_t> n_{0}, parked_{0}, evicted_{0}, refused_{0};
   // Of what follows; taken after one's own `busy`, and others' are only tried under it
   mutable std::mutex mutex_;
-  std::list<Entry> holders_;  // the one used longest ago first
+  std::list<Entry> holders_;                          // the one used longest ago first
+  std::vector<std::shared_ptr<Shrinker>> shrinkers_;  // the first to be asked first
 };
 using SequenceMemoryRef = std::shared_ptr<SequenceMemory>;
 

@@ -45,6 +45,32 @@ TEST(PrefixCache, TheLongestThatIsABeginningAndNotAllOfIt) {
   EXPECT_FALSE(cache.find(foreign).prefix);
 }
 
+TEST(PrefixCache, WhatWasUsedLongestAgoIsGivenUpForOthers) {
+  PrefixCache cache;
+  for (const Tokens& tokens : {Tokens{1}, Tokens{2}, Tokens{3}}) cache.keep(prefix(tokens));
+  const Tokens first = {1, 9}, second = {2, 9}, third = {3, 9};
+  EXPECT_TRUE(cache.find(first).prefix);
+  EXPECT_TRUE(cache.shrink());
+  EXPECT_FALSE(cache.find(second).prefix);
+  EXPECT_TRUE(cache.shrink());
+  EXPECT_FALSE(cache.find(third).prefix);
+  EXPECT_TRUE(cache.find(first).prefix);
+  EXPECT_TRUE(cache.shrink());  // the last, too
+  EXPECT_EQ(cache.bytes(), 0u);
+  EXPECT_FALSE(cache.shrink());
+}
+
+TEST(PrefixCache, HasAShareOfWhatSequencesMayTake) {
+  PrefixCache cache(10 * kPageBytes);
+  cache.share(0);  // no bound
+  cache.share(3 * kPrefixMemoryShare * kPageBytes);
+  for (engine::Token t = 0; t < 10; ++t) cache.keep(prefix({t}));
+  EXPECT_EQ(cache.n_prefixes(), 2u);
+  cache.share(100 * kPrefixMemoryShare * kPageBytes);  // it was said that there is less
+  for (engine::Token t = 0; t < 10; ++t) cache.keep(prefix({t}));
+  EXPECT_EQ(cache.n_prefixes(), 2u);
+}
+
 TEST(PrefixCache, PagesThatSeveralHaveCountOnceAndUntilTheLastIsGone) {
   const auto shared = page();
   PrefixCache cache(3 * kPageBytes);

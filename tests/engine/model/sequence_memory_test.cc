@@ -1,0 +1,109 @@
+// Who gives back what, and in which order, without a model.
+#include "engine/model/memory/sequence_memory.h"
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace lares::engine {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t kBound = 1000;  // bytes
+
+// Each that gives something back writes its letter.
+class Waiting final : public SequenceHolder {
+ public:
+  Waiting(SequenceMemoryRef memory, std::string& log) : memory_(std::move(memory)), log_(log) {
+    held_ = {Charge(memory_, 100), Charge(memory_, 100), Charge(memory_, 300)};
+    memory_->add(this);
+  }
+  ~Waiting() override { memory_->remove(this); }
+  bool give_back(Give what) override {
+    Charge& charge = held_[static_cast<std::size_t>(what)];
+    if (charge.bytes() == 0) return false;
+    charge.set(0);
+    log_ += "src"[static_cast<std::size_t>(what)];
+    return true;
+  }
+
+ private:
+  const SequenceMemoryRef memory_;
+  std::string& log_;
+  std::array<Charge, 3> held_;  // snapshots, rings, cells
+};
+
+class Cache final : public Shrinker {
+ public:
+  Cache(const SequenceMemoryRef& memory, char name, int rank, int n, std::string& log)
+      : Shrinker(&log + name, rank), name_(name), log_(log) {
+    for (int i = 0; i < n; ++i) held_.emplace_back(memory, 50);
+  }
+  bool shrink() override {
+    if (held_.empty()) return false;
+    held_.pop_back();
+    log_ += name_;
+    return true;
+  }
+  bool gone() const override { return false; }
+
+ private:
+  const char name_;
+  std::string& log_;
+  std::vector<Charge> held_;
+};
+
+class SequenceMemoryTest : public testing::Test {
+ protected:
+  // What was given back so that there is room for so much; "!" at the end: there is none.
+  std::string given_for(std::uint64_t bytes) {
+    log_.clear();
+    const bool room = memory_->make_room(bytes, nullptr, "try").has_value();
+    EXPECT_EQ(room, memory_->fits(bytes));
+    return room ? log_ : log_ + "!";
+  }
+
+  void tell(char name, int rank, int n) {
+    memory_->ask(std::make_shared<Cache>(memory_, name, rank, n, log_));
+  }
+
+  std::string log_;
+  const SequenceMemoryRef memory_ = std::make_shared<SequenceMemory>(kBound, 0s);
+};
+
+TEST_F(SequenceMemoryTest, CachesGiveUpOneAfterTheOtherAndBeforeCellsGo) {
+  const Waiting waiting(memory_, log_);
+  tell('B', /*rank=*/1, 2);
+  tell('A', /*rank=*/0, 3);
+  ASSERT_EQ(memory_->held(), 750u);
+  EXPECT_EQ(given_for(250), "");
+  EXPECT_EQ(given_for(300), "s");
+  EXPECT_EQ(given_for(450), "r");
+  EXPECT_EQ(given_for(500), "A");  // no more than there must be
+  EXPECT_EQ(given_for(650), "AAB");
+  EXPECT_EQ(given_for(700), "B");
+  EXPECT_EQ(given_for(1000), "c");
+  EXPECT_EQ(memory_->held(), 0u);
+}
+
+TEST_F(SequenceMemoryTest, OfOneRankTheCacheToldOfLongestAgoGivesUpFirst) {
+  for (const char name : {'A', 'B', 'C', 'A'}) tell(name, /*rank=*/0, 1);
+  EXPECT_EQ(given_for(1000), "BCA");  // A's place was taken, with what it had
+}
+
+TEST_F(SequenceMemoryTest, CachesKeepWhatIsOfNoUseToTheOneWhoAsks) {
+  tell('A', /*rank=*/0, 3);
+  EXPECT_EQ(given_for(kBound + 1), "!");
+  EXPECT_EQ(memory_->held(), 150u);
+  EXPECT_EQ(given_for(kBound), "AAA");
+}
+
+}  // namespace
+}  // namespace lares::engine
