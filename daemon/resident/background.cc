@@ -59,6 +59,7 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     co_await pause();
     co_return Step::waits;
   }
+  bool kept = true;
   const auto piece = [&](const std::stop_token& stop) -> engine::Result<std::int64_t> {
     engine::Engine& engine = *host_.engine();
     const std::int64_t chunk = engine.info().n_chunk > 0 ? engine.info().n_chunk : end;
@@ -75,8 +76,11 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
     auto n = timeline->sync(tokens.first(static_cast<std::size_t>(to)), stop,
                             host_.drawing_between(nullptr));
     if (n) host_.evaluated(*n, Clock::now() - began - (host_.given() - given));
-    if (n && offers && beginnings_->next_mark(tokens, to - 1) == to)
-      beginnings_->offer(timeline->prefix(to));
+    if (n && offers && beginnings_->next_mark(tokens, to - 1) == to) {
+      auto prefix = timeline->prefix(to);
+      kept = prefix != nullptr;
+      beginnings_->offer(std::move(prefix));
+    }
     return n;
   };
   engine::Result<std::int64_t> n;
@@ -94,17 +98,28 @@ asio::awaitable<Background::Step> Background::step(std::unique_ptr<engine::Timel
   }
   if (!n && n.error().code != engine::Errc::cancelled)
     log_.event("background_failed", {{"root", root_}, {"why", n.error().message}});
-  co_return n ? Step::done : Step::failed;
+  if (n && !kept)
+    log_.event("background_no_room",
+               {{"root", root_}, {"tokens", timeline->tokens().size()}, {"of", tokens.size()}});
+  if (!n || !kept) co_return Step::failed;
+  co_return Step::done;
 }
 
-// Up to the end of the base, or until it is no longer wanted. False: the engine cannot.
+// Up to the end of the base, or until it is no longer wanted. False: the engine cannot, such as for
+// want of memory, and is not to be asked again before something has happened.
 asio::awaitable<bool> Background::evaluate(std::shared_ptr<const Base> base) {
   const auto total = static_cast<std::int64_t>(base->tokens.size());
   std::unique_ptr<engine::Timeline> timeline;
   co_await kept_->resume(base, beginnings_);
   while (beginnings_->evaluated(*base) < total) {
     if (!beginnings_->wants(*base)) co_return true;
-    if (co_await step(timeline, base->tokens, total, /*offers=*/true) == Step::failed)
+    const std::int64_t evaluated = beginnings_->evaluated(*base),
+                       at = timeline ? std::ssize(timeline->tokens()) : -1;
+    const Step step = co_await this->step(timeline, base->tokens, total, /*offers=*/true);
+    if (step == Step::failed) co_return false;
+    // A place that it does not get past would be tried for ever
+    if (step == Step::done && std::ssize(timeline->tokens()) == at &&
+        beginnings_->evaluated(*base) <= evaluated)
       co_return false;
   }
   co_return true;
