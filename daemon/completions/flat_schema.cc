@@ -11,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/schema_references.h"
+
 namespace lares::daemon {
 namespace {
 
@@ -59,7 +61,7 @@ class Declared {
 
 class Gatherer {
  public:
-  explicit Gatherer(const Json& whole) : whole_(whole) {}
+  explicit Gatherer(const Json& whole) : references_(whole) {}
 
   // What a call must have by this schema; all that it may have is declared() on the way.
   const Names& required(const Json& schema, int depth = 0) {
@@ -87,16 +89,10 @@ class Gatherer {
     const auto it = schema.find(name);
     return it != schema.end() && it->is_array() ? *it : kNone;
   }
-  const Json* referred(const Json& schema) const {
+  const Json* referred(const Json& schema) {
     const auto ref = schema.find("$ref");
     if (ref == schema.end() || !ref->is_string()) return nullptr;
-    const auto& to = ref->get_ref<const std::string&>();
-    if (!to.starts_with("#/")) return nullptr;
-    try {
-      return &whole_.at(Json::json_pointer(to.substr(1)));
-    } catch (const Json::exception&) {
-      return nullptr;
-    }
+    return references_.find(ref->get_ref<const std::string&>()).schema;
   }
   // What each of the alternatives requires.
   Names every_one(const Json& alternatives, int depth) {
@@ -117,13 +113,21 @@ class Gatherer {
   }
   bool spend(std::size_t n) { return (n_spent_ += n) <= kNamesMax; }
 
-  const Json& whole_;
+  engine::SchemaReferences references_;
   Declared declared_;
   std::map<const Json*, Names> required_;  // by schema
   std::size_t n_spent_ = 0;
 };
 
 }  // namespace
+
+std::string lost_reference(const Json& schema) {
+  const auto ref = schema.find("$ref");
+  if (ref == schema.end() || !ref->is_string()) return {};
+  const auto& to = ref->get_ref<const std::string&>();
+  if (engine::SchemaReferences(schema).find(to).schema) return {};
+  return to.empty() ? "(no reference)" : to;
+}
 
 Json flat_schema(Json schema) {
   Gatherer gatherer(schema);

@@ -10,6 +10,7 @@
 
 #include "daemon/completions/effort.h"
 #include "daemon/completions/flat_schema.h"
+#include "daemon/utf8.h"
 #include "engine/chat.h"
 
 namespace lares::daemon {
@@ -78,6 +79,14 @@ tl::expected<std::vector<engine::ToolSpec>, Refusal> specs_of(const Conversation
           fmt::format("read tools[{}].function.parameters: '{}' cannot be called: a parameter's "
                       "name is 1 to {} bytes without quotes, angle brackets and control characters",
                       i, parameter.substr(0, kNameShown), engine::kParameterNameBytesMax));
+    if (const std::string lost =
+            schema != function->end() && schema->is_object() ? lost_reference(*schema) : "";
+        !lost.empty()) {
+      const std::string at = fmt::format("tools[{}].function.parameters.$ref", i);
+      return refuse(at, fmt::format("read {}: nothing within the schema is at {}, so a call could "
+                                    "have no arguments; put the definition there",
+                                    at, utf8_prefix(lost, kNameShown)));
+    }
     const auto strict = c.strict.find(name);
     out.push_back(
         {name, text_of(*function, "description"),

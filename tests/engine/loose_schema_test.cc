@@ -25,6 +25,12 @@ TEST(LooseSchemas, AlternativesAreOneListEachOfThemOnce) {
   EXPECT_EQ(loose.of(schema["properties"]["round"]).dump(), "{}");
 }
 
+TEST(LooseSchemas, AReferenceMayBePercentEncoded) {
+  const Json schema = Json::parse(
+      R"({"properties":{"a":{"$ref":"#/$defs/Maybe%3Cint%3E"}},"$defs":{"Maybe<int>":{"type":"integer"}}})");
+  EXPECT_EQ(LooseSchemas(schema).of(schema["properties"]["a"]).dump(), R"({"type":"integer"})");
+}
+
 // A row of unions each of which names all the others.
 TEST(LooseSchemas, OfMoreThanIsLookedAtAnythingMayBeWritten) {
   Json properties = Json::object();

@@ -9,6 +9,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/schema_references.h"
+
 namespace lares::engine {
 
 // Of one tool: schemas looked at for its properties, each for every property that leads to it, and
@@ -21,7 +23,7 @@ class LooseSchemas {
   using Json = nlohmann::ordered_json;
 
   // `whole`, a tool's schema, outlives it.
-  explicit LooseSchemas(const Json& whole) : whole_(whole) {}
+  explicit LooseSchemas(const Json& whole) : references_(whole) {}
 
   // The schema of what `property`, a part of `whole`, may be; {}: anything. Its alternatives are
   // one list, however they stand in one another, each of them once: so a union that names itself
@@ -33,7 +35,7 @@ class LooseSchemas {
   bool look(const Json& schema, Open& open);
   bool take(const char* listed, const Json& schema, Open& open);
 
-  const Json& whole_;
+  SchemaReferences references_;
   std::size_t schemas_left_ = kLooseSchemasMax, text_left_ = kLooseTextMax;
   std::map<const Json*, std::size_t> bytes_;  // of what is listed, as text
 };

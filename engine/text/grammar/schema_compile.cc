@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -44,17 +43,6 @@ constexpr std::array<std::string_view, 7> kTypes = {"object",  "array",   "strin
 bool has_type(const Json& value, std::string_view type) {
   if (type == "integer") return value.is_number_integer();
   return type == std::string_view(value.type_name());  // nlohmann's names are JSON's
-}
-
-// One reference token of a JSON pointer.
-std::string unescaped(std::string_view token) {
-  std::string out;
-  for (std::size_t i = 0; i < token.size(); ++i) {
-    const bool escape = token[i] == '~' && i + 1 < token.size() &&
-                        (token[i + 1] == '0' || token[i + 1] == '1');
-    out += !escape ? token[i] : token[++i] == '0' ? '~' : '/';
-  }
-  return out;
 }
 
 }  // namespace
@@ -409,27 +397,11 @@ NodeId SchemaCompiler::reference(const Json& reference, const std::string& path,
     return fail(path, fmt::format("it has {} bytes, of at most {}", text.size(), kSchemaNameMax));
   if (!text.starts_with('#'))
     return fail(path, "a reference within the schema is needed, such as #/$defs/item");
-  const Json* to = &whole_;
-  std::string at;
-  for (std::size_t begin = 1; begin < text.size();) {
-    if (text[begin] != '/') return fail(path, "it is no JSON pointer");
-    const std::size_t end = std::min(text.find('/', begin + 1), text.size());
-    const std::string token = unescaped(std::string_view(text).substr(begin + 1, end - begin - 1));
-    begin = end;
-    if (to->is_object() && to->contains(token)) {
-      to = &(*to)[token];
-      at += "." + token;
-      continue;
-    }
-    std::size_t index = 0;
-    const auto [last, wrong] = std::from_chars(token.data(), token.data() + token.size(), index);
-    if (!to->is_array() || wrong != std::errc() || last != token.data() + token.size() ||
-        index >= to->size())
-      return fail(path, fmt::format("nothing is at {}", text));
-    to = &(*to)[index];
-    at += fmt::format("[{}]", index);
-  }
-  return schema(*to, at, depth + 1);
+  const auto found = references_.find(text);
+  if (!found.schema)
+    return fail(path, text.size() > 1 && text[1] != '/' ? "it is no JSON pointer"
+                                                        : fmt::format("nothing is at {}", text));
+  return schema(*found.schema, found.path, depth + 1);
 }
 
 }  // namespace lares::engine

@@ -12,6 +12,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/schema_references.h"
 #include "engine/text/grammar/schema_nodes.h"
 
 namespace lares::engine {
@@ -20,7 +21,8 @@ class SchemaCompiler {
  public:
   using Json = nlohmann::ordered_json;
 
-  SchemaCompiler(const Json& whole, JsonSchema& out) : whole_(whole), out_(out) {}
+  SchemaCompiler(const Json& whole, JsonSchema& out)
+      : whole_(whole), references_(whole), out_(out) {}
   tl::expected<NodeId, SchemaError> whole();
   std::vector<std::string> take_paths() {
     return std::move(paths_);
@@ -47,6 +49,7 @@ class SchemaCompiler {
   bool take_text(std::size_t bytes, const std::string& path);
 
   const Json& whole_;
+  SchemaReferences references_;
   JsonSchema& out_;
   std::vector<std::string> paths_ = {""};
   std::optional<SchemaError> error_;

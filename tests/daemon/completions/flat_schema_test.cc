@@ -32,6 +32,8 @@ constexpr Case kCases[] = {
     // What several lead to is in each of them.
     {R"({"$defs":{"Base":{"properties":{"id":{}},"required":["id"]}},"anyOf":[{"allOf":[{"$ref":"#/$defs/Base"},{"properties":{"a":{}},"required":["a"]}]},{"allOf":[{"$ref":"#/$defs/Base"},{"properties":{"b":{}},"required":["b"]}]}]})",
      R"({"id":{},"a":{},"b":{}})", R"(["id"])"},
+    {R"({"$ref":"#/definitions/Args%3CFoo%3E","definitions":{"Args<Foo>":{"properties":{"a":{}},"required":["a"]}}})",
+     R"({"a":{}})", R"(["a"])"},
     // What leads nowhere, or round in a circle.
     {R"({"$ref":"#/nowhere","properties":{"a":{}}})", R"({"a":{}})", "[]"},
     {R"({"$ref":"other.json#/x","anyOf":7,"properties":{"a":{}}})", R"({"a":{}})", "[]"},
@@ -45,6 +47,17 @@ TEST(FlatSchema, HasWhatIsDeclaredAnywhere) {
     EXPECT_EQ(flat["properties"].dump(), c.properties) << c.schema;
     EXPECT_EQ(flat["required"].dump(), c.required) << c.schema;
   }
+}
+
+TEST(FlatSchema, WhatTheSchemaItselfRefersToIsThereOrLost) {
+  const auto lost = [](const char* schema) { return lost_reference(Json::parse(schema)); };
+  EXPECT_EQ(lost(R"({"properties":{"a":{"$ref":"#/nowhere"}}})"), "");
+  EXPECT_EQ(lost(R"({"$ref":7})"), "");
+  EXPECT_EQ(lost(R"({"$ref":"#/$defs/A","$defs":{"A":{}}})"), "");
+  EXPECT_EQ(lost(R"({"$ref":"#/$defs/%41","$defs":{"A":{}}})"), "");
+  EXPECT_EQ(lost(R"({"$ref":"#/$defs/B","$defs":{"A":{}}})"), "#/$defs/B");
+  EXPECT_EQ(lost(R"({"$ref":"other.json"})"), "other.json");
+  EXPECT_NE(lost(R"({"$ref":""})"), "");
 }
 
 // References go on leading where they led.

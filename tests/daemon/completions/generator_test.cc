@@ -642,6 +642,13 @@ TEST_F(GeneratorTest, WhatCannotBeAnsweredIsRefused) {
       EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::invalid &&
                   !a.refusal->parameter.empty());
     }
+    Conversation lost = with_tool(user("x"));
+    lost.tools[0]["function"]["parameters"] = {{"$ref", "#/$defs/Args"}};
+    auto losing = ask(g, lost);
+    const Answered lost_it = co_await std::move(losing);
+    EXPECT_TRUE(lost_it.refusal && lost_it.refusal->kind == Refusal::Kind::invalid);
+    EXPECT_TRUE(lost_it.refusal &&
+                lost_it.refusal->parameter == "tools[0].function.parameters.$ref");
     auto asking = ask(g, user(std::string(100, 'x')));
     const Answered a = co_await std::move(asking);
     EXPECT_TRUE(a.refusal && a.refusal->kind == Refusal::Kind::too_long);
