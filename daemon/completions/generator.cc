@@ -177,12 +177,13 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::b
   return start(std::move(asked), std::move(stop));
 }
 
-Refusal too_long(std::int64_t n_tokens, std::int64_t n_context, std::string parameter) {
+Refusal too_long(std::int64_t n_tokens, std::int64_t n_max, std::string parameter) {
   return {
       Refusal::Kind::too_long,
       fmt::format(
-          "generate: the prompt is too long: {} tokens > {} of the context; leave out some of it",
-          n_tokens, n_context),
+          "generate: the prompt is too long: {} tokens > {}, which leave room for an answer in the "
+          "context; leave out some of it",
+          n_tokens, n_max),
       std::move(parameter)};
 }
 
@@ -209,7 +210,8 @@ asio::awaitable<tl::expected<std::unique_ptr<Generation>, Refusal>> Generator::s
     co_return tl::unexpected(no_logprobs());
   const auto n = static_cast<std::int64_t>(rendered->prompt.size() + rendered->begun.size()),
              context = core_->host.engine()->info().n_context_max;
-  if (n + kClosingTokens >= context) co_return tl::unexpected(too_long(n, context, "messages"));
+  if (const auto n_max = context - kClosingTokens - 1; n > n_max)
+    co_return tl::unexpected(too_long(n, n_max, "messages"));
   ++core_->n_requests;
   std::unique_ptr<Generation> completion = std::make_unique<Completion>(
       core_, std::move(*place), std::move(*rendered), asked->wanted, std::move(stop));

@@ -62,7 +62,9 @@ struct GeneratorCore {
   bool ending = false;
   std::int64_t n_requests = 0, n_prompt = 0, n_cached = 0, n_completion = 0;
 };
-Refusal too_long(std::int64_t n_tokens, std::int64_t n_context, std::string parameter);
+// A prompt of n_tokens where at most n_max are answered: those of the context without what an
+// answer takes at least.
+Refusal too_long(std::int64_t n_tokens, std::int64_t n_max, std::string parameter);
 // What was answered begins the next request's prompt.
 asio::awaitable<void> keep_end(std::shared_ptr<GeneratorCore> core,
                                std::unique_ptr<engine::Timeline> timeline);

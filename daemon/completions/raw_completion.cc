@@ -46,7 +46,7 @@ std::optional<Refusal> refusal_of(const RawPrompt& prompt, const engine::Engine&
   if (auto refusal = outside(prompt.ids, "prompt", info.vocab_size)) return refusal;
   if (auto refusal = outside(prompt.allowed, "allowed_token_ids", info.vocab_size)) return refusal;
   const auto n = static_cast<std::int64_t>(prompt.ids.size());
-  if (n >= info.n_context_max) return too_long(n, info.n_context_max, "prompt");
+  if (n > info.n_context_max - 1) return too_long(n, info.n_context_max - 1, "prompt");
   return std::nullopt;
 }
 

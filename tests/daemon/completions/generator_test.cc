@@ -5,9 +5,11 @@
 
 #include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
+#include <fmt/format.h>
 
 #include "daemon/contexts.h"
 #include "daemon/on_disk_pool.h"
+#include "daemon/turn/answer.h"
 #include "daemon/turn/repetition.h"
 #include "tests/daemon/completions/generator_case.h"
 
@@ -628,6 +630,29 @@ TEST_F(GeneratorTest, AFullContextIsNotTheRequestsLimit) {
     const Answered a = co_await std::move(asking);
     EXPECT_EQ(a.end.reason, Reason::context);
     EXPECT_NE(a.content, "");
+  });
+}
+
+// What is refused says how long a prompt may be, and one of that length is answered.
+TEST_F(GeneratorTest, TheLongestPromptThatIsAnswered) {
+  n_context = 100;
+  run({{.text = "x", .open_ended = true}}, [](Generator& g) -> asio::awaitable<void> {
+    auto counting = g.count_tokens(user(""));
+    const auto n_around = co_await std::move(counting);
+    const auto n_max = 100 - kClosingTokens - 1;
+    const auto of = [&](std::int64_t n_tokens) {
+      return user(std::string(static_cast<std::size_t>(n_tokens - n_around.value()), 'x'));
+    };
+    auto asking = ask(g, of(n_max + 1));
+    const Answered a = co_await std::move(asking);
+    const std::string says = fmt::format("{} tokens > {}, ", n_max + 1, n_max);
+    EXPECT_TRUE(a.refusal && a.refusal->message.find(says) != std::string::npos)
+        << (a.refusal ? a.refusal->message : "it is answered");
+    auto again = ask(g, of(n_max));
+    const Answered b = co_await std::move(again);
+    EXPECT_FALSE(b.refusal);
+    EXPECT_EQ(b.end.reason, Reason::context);
+    EXPECT_GE(b.end.usage.completion, 1);
   });
 }
 

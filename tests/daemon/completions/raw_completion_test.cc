@@ -67,6 +67,7 @@ TEST_F(RawCompletionTest, ItEndsAtItsLimitAndWhereTheContextIsFull) {
         const Answered c = co_await std::move(too_long);
         EXPECT_TRUE(c.refusal && c.refusal->kind == Refusal::Kind::too_long &&
                     c.refusal->parameter == "prompt");
+        EXPECT_TRUE(c.refusal && c.refusal->message.find("20 tokens > 19, ") != std::string::npos);
       });
 }
 
