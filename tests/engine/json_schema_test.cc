@@ -490,6 +490,30 @@ TEST(JsonSchema, SchemasHaveBounds) {
   EXPECT_FALSE(compile_schema(listed));
 }
 
+// Each of many alternatives leads to all of them.
+TEST(JsonSchema, AlternativesAreNotFollowedForEver) {
+  Json all = Json::array();
+  all.push_back({{"type", "string"}});
+  for (int n = 0; n < 10'000; ++n) all.push_back({{"$ref", "#"}});
+  const auto out = compile_schema({{"anyOf", all}});
+  ASSERT_FALSE(out);
+  EXPECT_NE(out.error().message.find("too many ways"), std::string::npos) << out.error().message;
+  all.erase(all.begin() + 30, all.end());
+  EXPECT_TRUE(compile_schema({{"anyOf", all}}));
+}
+
+// Of many parts within others of long names each would have all of these.
+TEST(JsonSchema, WhereAPartStandsIsToldInBoundedText) {
+  Json schema = {{"anyOf", Json::array()}};
+  for (std::size_t n = 0; n <= kSchemaAlternativesMax; ++n)
+    schema["anyOf"].push_back({{"type", "array"}, {"maxItems", n}});
+  for (int n = 0; n < 20; ++n)
+    schema = {{"type", "object"}, {"properties", {{std::string(1000, 'n'), schema}}}};
+  const auto out = compile_schema(schema);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().path.size(), 1024u);
+}
+
 // Each is well within what one may cost, with few states; it is their number that takes long.
 TEST(JsonSchema, PatternsHaveABoundTogether) {
   Json schema = {{"type", "object"}, {"properties", Json::object()}};

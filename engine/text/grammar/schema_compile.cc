@@ -40,6 +40,9 @@ constexpr std::pair<std::string_view, std::string_view> kOfType[] = {
 constexpr std::array<std::string_view, 7> kTypes = {"object",  "array",   "string", "number",
                                                     "integer", "boolean", "null"};
 
+// Bytes of a node's place: of more nobody reads, and each of many nodes deep within others has one.
+constexpr std::size_t kPathMax = 1024;
+
 bool has_type(const Json& value, std::string_view type) {
   if (type == "integer") return value.is_number_integer();
   return type == std::string_view(value.type_name());  // nlohmann's names are JSON's
@@ -62,7 +65,7 @@ NodeId SchemaCompiler::add(SchemaNode node, const std::string& path) {
   if (out_.nodes.size() > kSchemaNodesMax)
     return fail(path, fmt::format("the schema has more than {} parts", kSchemaNodesMax));
   out_.nodes.push_back(std::move(node));
-  paths_.push_back(path);
+  paths_.push_back(path.substr(0, kPathMax));
   return NodeId(out_.nodes.size() - 1);
 }
 

@@ -18,6 +18,10 @@ namespace {
 
 using Kind = SchemaNode::Kind;
 
+// Alternatives looked at to have them all in flat lists, where those of one lead to another's. Of
+// as many parts as there may be, each with as many as it may have: of more none is enforceable.
+constexpr std::size_t kFlattenStepsMax = 4'000'000;
+
 class Finisher {
  public:
   Finisher(JsonSchema& schema, std::vector<std::string> paths)
@@ -28,6 +32,10 @@ class Finisher {
     for (NodeId id = 1; id < flat.size(); ++id) {
       if (nodes_[id].kind != Kind::any_of) continue;
       flat[id] = alternatives_of(id);
+      if (n_steps_ > kFlattenStepsMax)
+        return SchemaError{paths_[id],
+                           "its alternatives and those of others lead to one another in too many "
+                           "ways; write them as one list"};
       if (flat[id].size() > kSchemaAlternativesMax)
         return SchemaError{paths_[id],
                            fmt::format("it has more than {} alternatives, with those within it",
@@ -170,6 +178,7 @@ class Finisher {
     while (!open.empty() && out.size() <= kSchemaAlternativesMax) {
       const NodeId next = open.back();
       open.pop_back();
+      ++n_steps_;
       if (seen_[next] == round_) continue;
       seen_[next] = round_;
       const SchemaNode& node = nodes_[next];
@@ -209,7 +218,7 @@ class Finisher {
   std::vector<SchemaNode>& nodes_;
   std::vector<std::string> paths_;  // [node]
   std::vector<std::size_t> seen_;
-  std::size_t round_ = 0, n_choices_ = 0, n_literal_states_ = 0;
+  std::size_t round_ = 0, n_steps_ = 0, n_choices_ = 0, n_literal_states_ = 0;
 };
 
 tl::expected<std::shared_ptr<JsonSchema>, SchemaError> compiled(const nlohmann::ordered_json& given,
