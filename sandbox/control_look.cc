@@ -1,12 +1,9 @@
 #include "sandbox/control_look.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <strings.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,8 +14,9 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/below.h"
 #include "sandbox/git_config.h"
-#include "sandbox/start.h"
+#include "sandbox/git_links.h"
 
 namespace lares::sandbox {
 namespace {
@@ -27,10 +25,8 @@ namespace fs = std::filesystem;
 
 // a stamp younger than this may hide a change of the same clock tick
 constexpr std::int64_t kSettleNs = 20'000'000;
-constexpr std::size_t kFileBytesMax = 256 << 10;  // of a configuration
-constexpr int kLinksMax = 4;                      // from one git directory to the next
-constexpr int kNamesMax = 1000;                   // tried for one that is moved
-constexpr int kRacesMax = 16;
+constexpr int kLinksMax = 4;     // from one git directory to the next
+constexpr int kNamesMax = 1000;  // tried for one that is moved
 // Built or fetched by tools, large, and with repositories of others in them: looked at, but not
 // below.
 constexpr std::array kTopOnly = {"node_modules", "target", ".venv", "venv",
@@ -70,53 +66,6 @@ constexpr std::array<std::string_view, 2> kProgramBegins = {"terminal.integrated
                                                             "task.allowautomatictasks"};
 
 std::int64_t ns(const timespec& t) { return t.tv_sec * 1'000'000'000ll + t.tv_nsec; }
-
-std::string join(const std::string& dir, const std::string& name) {
-  return dir.empty() ? name : dir + "/" + name;
-}
-std::string parent_of(const std::string& path) {
-  return path.substr(0, path.rfind('/') == path.npos ? 0 : path.rfind('/'));
-}
-std::string name_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
-
-// Below the root and nowhere else. Without `links` there is none on the way either.
-Fd open_below(int root, const std::string& path, int flags, bool links = false) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-  if (flags & O_PATH) how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS | (links ? 0 : RESOLVE_NO_SYMLINKS);
-  return Fd(static_cast<int>(
-      ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
-}
-
-bool stat_of(int root, const std::string& path, struct stat& out) {
-  return ::fstatat(root, path.empty() ? "." : path.c_str(), &out, AT_SYMLINK_NOFOLLOW) == 0;
-}
-
-// nullopt: not a regular file that can be read, or too large.
-std::optional<std::string> text_of(int root, const std::string& path) {
-  const Fd file = open_below(root, path, O_RDONLY);
-  struct stat status;
-  if (!file || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return std::nullopt;
-  std::string out(kFileBytesMax + 1, '\0');
-  std::size_t size = 0;
-  for (ssize_t n;
-       size < out.size() && (n = ::read(file.get(), out.data() + size, out.size() - size)) > 0;)
-    size += static_cast<std::size_t>(n);
-  if (size > kFileBytesMax) return std::nullopt;
-  out.resize(size);
-  return out;
-}
-
-template <class OnEntry>
-void for_entries(const Fd& dir, OnEntry on_entry) {
-  const int copy = ::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const std::unique_ptr<DIR, int (*)(DIR*)> entries(copy < 0 ? nullptr : ::fdopendir(copy),
-                                                    ::closedir);
-  while (const dirent* entry = entries ? ::readdir(entries.get()) : nullptr)
-    if (const std::string_view name = entry->d_name; name != "." && name != "..")
-      if (!on_entry(std::string(name), entry->d_type)) break;
-}
 
 std::string lower(std::string_view text) {
   std::string out(text);
@@ -210,33 +159,17 @@ class Finder {
     return false;
   }
 
+  bool is_kept(const std::string& path) const {
+    struct stat status;
+    return stat_of(root_, path, status) && is_guarded(path, status);
+  }
+
   void add(const std::string& path, std::string why, const struct stat& status,
            bool may_be_work = false) {
     auto id = fmt::format("{}|{}|{}|{}|{}", path, status.st_ino, ns(status.st_ctim), status.st_size,
                           why);
-    if (std::ranges::any_of(found_, [&](const auto& one) { return one.path == path; })) return;
+    if (!paths_.insert(path).second) return;
     found_.push_back({path, std::move(why), std::move(id), may_be_work});
-  }
-
-  // Where `to`, as written in a file or a link in `dir`, leads below the root; nullopt: elsewhere.
-  // Not there: "" and false. As the kernel goes, for "link/../x" is not "x".
-  std::optional<std::string> leads(const std::string& dir, const std::string& to, bool& there) {
-    there = false;
-    const bool absolute = to.starts_with('/');
-    if (absolute && to != root_path_ && !to.starts_with(root_path_ + "/")) return std::nullopt;
-    const std::string at = absolute ? to.substr(std::min(to.size(), root_path_.size() + 1))
-                                    : join(dir, to);
-    Fd place = open_below(root_, at, O_PATH, true);
-    for (int i = 0; !place && errno == EAGAIN && i < kRacesMax; ++i)
-      place = open_below(root_, at, O_PATH, true);  // renamed as it was walked
-    if (!place)
-      return errno == ENOENT || errno == ENOTDIR ? std::optional(std::string()) : std::nullopt;
-    std::error_code failed;
-    const auto real =
-        fs::read_symlink(fmt::format("/proc/self/fd/{}", place.get()), failed).native();
-    if (failed || (real != root_path_ && !real.starts_with(root_path_ + "/"))) return std::nullopt;
-    there = true;
-    return real.size() > root_path_.size() ? real.substr(root_path_.size() + 1) : std::string();
   }
 
   void git_link(const std::string& path, const struct stat& status) {
@@ -252,25 +185,38 @@ class Finder {
       while (to.ends_with('\n') || to.ends_with('\r')) to.pop_back();
     }
     bool there;
-    const auto target = leads(parent_of(path), to, there);
+    const auto target = leads(root_, root_path_, parent_of(path), to, there);
     if (!target) return add(path, "a .git that leads out of the worktree", status);
     if (there) git_dir(*target, 0);
   }
 
   void git_dir(const std::string& dir, int n_links) {
     struct stat status;
-    if (stat_of(root_, dir, status) && is_guarded(dir, status)) return;
+    if (is_kept(dir) || !seen_.insert(dir).second) return;
     for (const char* name : {"config", "config.worktree"}) config(dir, join(dir, name));
     hooks(join(dir, "hooks"));
+    links(dir);
     const auto common = join(dir, "commondir");
     if (!stat_of(root_, common, status)) return;
     auto text = text_of(root_, common);
     while (text && (text->ends_with('\n') || text->ends_with('\r'))) text->pop_back();
     bool there = false;
-    const auto target = text ? leads(dir, *text, there) : std::nullopt;
+    const auto target = text ? leads(root_, root_path_, dir, *text, there) : std::nullopt;
     if (!target || n_links >= kLinksMax)
       return add(common, "a git directory's link out of the worktree", status);
     if (there && *target != dir) git_dir(*target, n_links + 1);
+  }
+
+  void links(const std::string& dir) {
+    auto found = find_git_links(root_, root_path_, dir,
+                                [&](const std::string& path) { return is_kept(path); });
+    struct stat status;
+    for (auto& one : found.astray)
+      if (stat_of(root_, one.path, status)) add(one.path, std::move(one.why), status);
+    // Without them git takes it for no repository.
+    if (const auto path = join(dir, "objects"); found.beyond && stat_of(root_, path, status))
+      add(path, "of a git directory with more files than are looked at", status);
+    for (const auto& path : found.modules) git_dir(path, 0);
   }
 
   void config(const std::string& dir, const std::string& path) {
@@ -285,7 +231,7 @@ class Finder {
     if (!verdict.runs.empty()) return add(path, verdict.runs + " in a git configuration", status);
     for (const auto& worktree : verdict.worktrees) {
       bool there;
-      if (!leads(dir, worktree, there))
+      if (!leads(root_, root_path_, dir, worktree, there))
         return add(path, "core.worktree out of the worktree in a git configuration", status);
     }
   }
@@ -315,6 +261,7 @@ class Finder {
   const ControlLimits& limits_;
   const std::map<std::string, ino_t>& guarded_;
   std::vector<ControlFound> found_;
+  std::set<std::string> paths_, seen_;  // of found_; git directories looked at
 };
 
 bool top_only(const std::string& path) {

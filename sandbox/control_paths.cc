@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "sandbox/below.h"
 #include "sandbox/control_look.h"
 #include "sandbox/start.h"
 
@@ -112,6 +113,15 @@ std::shared_ptr<ControlPaths> ControlPaths::of(const std::string& root) {
 bool ControlPaths::is_busy() const {
   const std::lock_guard lock(state_->mutex);
   return state_->n_active > 0;
+}
+
+bool ControlPaths::could_change_git() const {
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->doubtful) return false;
+  struct stat status;
+  const auto known = state_->guarded.find(".git");
+  return known == state_->guarded.end() || !stat_of(state_->fd.get(), ".git", status) ||
+         status.st_ino != known->second;
 }
 
 ControlPaths::Inside::Inside(std::shared_ptr<ControlPaths> paths) : paths_(std::move(paths)) {

@@ -70,6 +70,8 @@ class ControlPaths {
   // The one that everybody shares who runs commands in this worktree now.
   static std::shared_ptr<ControlPaths> of(const std::string& root);
   bool is_busy() const;  // a command runs, or what one has left running
+  // Whether a command could have changed the .git of the root since that was last looked at.
+  bool could_change_git() const;
 
   // A sandbox, from before its policy is made until nothing of it is left. While none runs
   // anything, what appears is the user's own.

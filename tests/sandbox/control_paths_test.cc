@@ -99,7 +99,9 @@ std::string config(const std::string& at, const std::string& text) {
 
 std::vector<LeftCase> left_cases() {
   const std::string fsmonitor = "[core]\\n\\tfsmonitor = ./evil\\n",
-                    told = "core.fsmonitor in a git configuration";
+                    told = "core.fsmonitor in a git configuration",
+                    out = ": a git directory's link out of the worktree",
+                    borrows = ": another repository's objects, out of the worktree";
   return {
       {"GitInitWithAHook",
        git_dir(".git") + hook(".git/hooks/pre-commit"),
@@ -198,6 +200,57 @@ std::vector<LeftCase> left_cases() {
        git_dir("sub/.git") + "mkdir c; echo ../../c > sub/.git/commondir; " +
            config("c", fsmonitor),
        {"c/config: " + told},
+       ""},
+      {"LinksToAnothersRefsAndObjects",
+       git_dir(".git") +
+           "cd .git; rm -r refs objects HEAD; for f in refs objects HEAD packed-refs; do ln -s "
+           "/var/tmp/evil/$f $f; done",
+       {".git/HEAD" + out, ".git/objects" + out, ".git/packed-refs" + out, ".git/refs" + out},
+       ""},
+      {"LinksAddedLaterByDots",
+       "cd sub/.git; mkdir logs; rm -r objects; ln -s ../../../evil objects; ln -s "
+       "../../../../x logs/refs",
+       {"sub/.git/logs" + out, "sub/.git/objects" + out},
+       git_dir("sub/.git")},
+      {"LinksDeepInRefsAndObjects",
+       git_dir(".git") +
+           "cd .git; mkdir refs/heads objects/info; ln -s /var/tmp/evil refs/heads/x; ln -s "
+           "/var/tmp/evil objects/pack; ln -s /var/tmp/evil objects/ab; ln -s /var/tmp/evil "
+           "objects/info/commit-graph",
+       {".git/objects/ab" + out, ".git/objects/info/commit-graph" + out, ".git/objects/pack" + out,
+        ".git/refs" + out},
+       ""},
+      {"ALinkByALinkOfTheWorktree",
+       git_dir(".git") + "rm -r .git/objects; ln -s /var/tmp/evil o; ln -s ../o .git/objects",
+       {".git/objects" + out},
+       ""},
+      {"LinksOfALinkedWorktree",
+       git_dir(".git") + "mkdir -p .git/worktrees/x; ln -s /var/tmp/evil .git/worktrees/x/HEAD",
+       {".git/worktrees" + out},
+       ""},
+      {"AlternatesElsewhere",
+       git_dir(".git") + "mkdir .git/objects/info; printf '../../o\n/var/tmp/evil\n' > "
+                         ".git/objects/info/alternates",
+       {".git/objects/info/alternates" + borrows},
+       ""},
+      {"AlternatesElsewhereByAStoreOfTheWorktree",
+       git_dir(".git") +
+           "mkdir -p .git/objects/info o/info; echo $PWD/o > .git/objects/info/alternates; echo "
+           "../../evil > o/info/alternates; ln -s /var/tmp/evil o/pack",
+       {"o/info/alternates" + borrows, "o/pack" + out},
+       ""},
+      {"AlternatesByTheWorkingDirectoryOfWhoeverOpensThem",
+       git_dir(".git") +
+           "mkdir .git/objects/info; echo var/tmp/evil > .git/objects/info/alternates",
+       {".git/objects/info/alternates" + borrows},
+       ""},
+      {"AlternatesThatNobodyWrites",
+       git_dir(".git") + "mkdir .git/objects/info; mkfifo .git/objects/info/alternates",
+       {".git/objects/info/alternates: object stores to borrow from that cannot be read as a file"},
+       ""},
+      {"ASubmodulesHookThatNoGitFileNamesYet",
+       git_dir(".git") + git_dir(".git/modules/a/b") + hook(".git/modules/a/b/hooks/post-checkout"),
+       {".git/modules/a/b/hooks/post-checkout: a git hook"},
        ""},
       {"RepositoryWithoutAName",
        git_dir("docs") + config("docs", fsmonitor),
@@ -349,6 +402,37 @@ TEST(LeftBehindBy, AGitFileCannotHaveTheUsersHooksMoved) {
   EXPECT_EQ(tree.after("mkdir x; echo 'gitdir: ../.git/modules/sub' > x/.git"),
             std::vector<std::string>());
   EXPECT_TRUE(fs::exists(tree.scratch.wt / ".git/modules/sub/hooks/pre-commit"));
+}
+
+// Nor have refs written there by whoever opens another repository as the user.
+TEST(LeftBehindBy, AGitDirectorysLinksDoNotLeadIntoTheUsersOwn) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  Tree tree;
+  ASSERT_EQ(
+      ::system(("cd " + tree.scratch.wt.native() + "; mkdir sub; " + git_dir("sub/.git")).c_str()),
+      0);
+  EXPECT_EQ(tree.after(git_dir(".git") + "rm -r .git/refs; ln -s ../sub/.git/refs .git/refs"),
+            (std::vector<std::string>{
+                ".git/refs: a git directory's link to what commands cannot change"}));
+}
+
+// As git-new-workdir makes them, and `git clone --shared`.
+TEST(LeftBehindBy, LinksWithinTheWorktreeAndTheUsersOwnStay) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  Tree tree;
+  ASSERT_EQ(::system(("cd " + tree.scratch.wt.native() + "; " + git_dir("theirs/.git") +
+                      "rm -r theirs/.git/refs; ln -s /var/tmp/refs theirs/.git/refs; mkdir "
+                      "theirs/.git/objects/info; echo /var/tmp/o > "
+                      "theirs/.git/objects/info/alternates")
+                         .c_str()),
+            0);
+  EXPECT_EQ(tree.after(git_dir("sub/.git") + git_dir(".git") +
+                       "cd .git; rm -r refs HEAD; ln -s ../sub/.git/refs refs; ln -s "
+                       "refs/heads/main HEAD; mkdir objects/info; echo ../../sub/.git/objects > "
+                       "objects/info/alternates"),
+            std::vector<std::string>())
+      << tree.output;
+  EXPECT_TRUE(fs::is_symlink(tree.scratch.wt / "theirs/.git/refs"));
 }
 
 TEST(LeftBehindBy, AFileThatPeopleWriteIsToldAndStays) {

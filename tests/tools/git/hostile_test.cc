@@ -13,6 +13,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <memory>
+#include <string>
 #include <thread>
 
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -108,6 +110,109 @@ TEST_F(HostileGit, APipeInARulesFilesPlaceHoldsNobodyUp) {
     }
     sh(root(), std::string("rm ") + name);
   }
+}
+
+// A root without a repository, in which commands make one; and another repository of the user's.
+class MadeByACommand : public Git {
+ protected:
+  void SetUp() override {
+    Git::SetUp();
+    fs::remove_all(root() / ".git");
+    other_.write("payroll", "alice 90000\n");
+    sh(other(),
+       "git init -q -b main && git add . && git -c user.name=a -c user.email=a@b commit -q "
+       "-m private && git pack-refs --all");
+    before_ = refs();
+    control_ = sandbox::ControlPaths::of(root().string());
+  }
+  std::string other() const { return other_.root(); }
+  std::string refs() { return sh(other(), "git for-each-ref; git rev-parse HEAD"); }
+  // As a command does, without a sandbox: what it may write there it may write here.
+  void make_links() {
+    sh(root(),
+       "git init -q . && git config user.name m && git config user.email m@x && cd .git && "
+       "rm -rf refs objects HEAD && for f in refs objects HEAD packed-refs; do ln -s " +
+           other() + "/.git/$f $f; done");
+  }
+  void expect_nothing_of_the_other() {
+    EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD:payroll"}}).text,
+                testing::Not(testing::HasSubstr("alice")));
+    EXPECT_FALSE(git({{"command", "branch"}, {"rev", "planted"}}).ok);
+    repo_.write("run.sh", "evil\n");
+    EXPECT_FALSE(git({{"command", "commit"}, {"message", "from elsewhere"}}).ok);
+    EXPECT_EQ(refs(), before_);
+  }
+
+  test::Scratch other_;
+  std::string before_;
+  std::shared_ptr<sandbox::ControlPaths> control_;
+};
+
+TEST_F(MadeByACommand, LinksToAnothersRefsAreNotFollowed) {
+  sandbox::ControlPaths::Inside inside(control_);
+  inside.begin();
+  make_links();
+  expect_nothing_of_the_other();  // as it runs
+  EXPECT_EQ(inside.end(true).size(), 4u);
+  expect_nothing_of_the_other();
+}
+
+TEST_F(MadeByACommand, AFileThatLeadsToAnotherIsNotFollowed) {
+  sandbox::ControlPaths::Inside inside(control_);
+  inside.begin();
+  std::ofstream(root() / ".git") << "gitdir: " << other() << "/.git\n";
+  expect_nothing_of_the_other();
+  EXPECT_EQ(inside.end(true).size(), 1u);
+  expect_nothing_of_the_other();
+}
+
+TEST_F(MadeByACommand, AnothersObjectsAreNotBorrowed) {
+  const auto id = sh(other(), "git rev-parse HEAD:payroll");
+  sandbox::ControlPaths::Inside inside(control_);
+  inside.begin();
+  sh(root(), "git init -q . && echo " + other() + "/.git/objects > .git/objects/info/alternates");
+  const test::json show = {{"command", "show"}, {"rev", id.substr(0, 8)}};
+  EXPECT_THAT(git(show).text, testing::Not(testing::HasSubstr("alice")));
+  EXPECT_EQ(inside.end(true).size(), 1u);
+  EXPECT_THAT(git(show).text, testing::Not(testing::HasSubstr("alice")));
+}
+
+// The .git of a linked worktree is a file; a directory of that name would open another's objects.
+TEST_F(MadeByACommand, AWorktreesGitDirectoryIsNotReached) {
+  const auto id = sh(other(), "git rev-parse HEAD:payroll");
+  sandbox::ControlPaths::Inside inside(control_);
+  inside.begin();
+  sh(root(), "git init -q . && mkdir -p .git/worktrees/x && echo " + other() +
+                 "/.git > .git/worktrees/x/gitdir && rm -rf .git/objects && mkdir .git/objects && "
+                 "for d in " +
+                 other() + "/.git/objects/??; do ln -s $d .git/objects; done");
+  EXPECT_THAT(git({{"command", "show"}, {"rev", id.substr(0, 8)}}).text,
+              testing::Not(testing::HasSubstr("alice")));
+}
+
+// As git-new-workdir makes it: that the user wants.
+TEST_F(MadeByACommand, LinksThatWereThereBeforeAreFollowed) {
+  make_links();
+  sandbox::ControlPaths::Inside inside(control_);
+  inside.begin();
+  EXPECT_THAT(git({{"command", "show"}, {"rev", "HEAD:payroll"}}).text,
+              testing::HasSubstr("alice"));
+  EXPECT_TRUE(git({{"command", "branch"}, {"rev", "wanted"}}).ok);
+  inside.end(true);
+  EXPECT_THAT(refs(), testing::HasSubstr("refs/heads/wanted"));
+}
+
+// Nothing in such a root leads there, and no command can change what does.
+TEST_F(MadeByACommand, TheRepositoryAroundIsUsedBesideCommands) {
+  sh(root(),
+     "mkdir sub && git init -q -b main && echo x > sub/a && git add . && git -c "
+     "user.name=a -c user.email=a@b commit -q -m first");
+  const auto sub = (root() / "sub").string();
+  work_in(sub);
+  sandbox::ControlPaths::Inside inside(sandbox::ControlPaths::of(sub));
+  inside.begin();
+  EXPECT_TRUE(git({{"command", "branch"}, {"rev", "wanted"}}).ok);
+  inside.end(true);
 }
 
 // As on a kernel that has none; of the calling thread and those that it starts.
