@@ -1,9 +1,11 @@
 // At build time: prints the system call filter as rows of a sock_filter array, for
-// launcher/seccomp.cc. libseccomp takes as long to compile it as all the mounts of a sandbox take,
-// and the result is always the same. A deny-list, for developers' tools use nearly everything else;
-// what is newer than this list gets ENOSYS, so that programs fall back.
+// launcher/seccomp.cc; with "shared" the one for a worktree whose directories are set-group-ID.
+// libseccomp takes as long to compile it as all the mounts of a sandbox take, and the result is
+// always the same. A deny-list, for developers' tools use nearly everything else; what is newer
+// than this list gets ENOSYS, so that programs fall back.
 #include <asm/unistd.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/kcmp.h>
@@ -17,6 +19,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -50,7 +53,22 @@ constexpr std::array kForbidden = {
     // the machine
     "reboot", "swapon", "swapoff", "acct", "settimeofday", "stime", "clock_settime",
     "clock_adjtime", "adjtimex", "syslog", "iopl", "ioperm", "sethostname", "setdomainname"};
-constexpr std::array kAbsent = {"io_uring_setup", "io_uring_enter", "io_uring_register", "clone3"};
+// Of openat2 nobody sees here which mode a new file gets. Few programs call it, and those do
+// without, for neither older kernels nor gVisor have it.
+constexpr std::array kAbsent = {"io_uring_setup", "io_uring_enter", "io_uring_register", "clone3",
+                                "openat2"};
+// A program that is set-user-ID or set-group-ID runs with its owner's rights whoever starts it, and
+// the worktree is mounted nosuid for commands alone.
+constexpr std::array<uint64_t, 2> kSetIds = {S_ISUID, S_ISGID};
+struct ModeArgument {
+  const char* name;
+  unsigned argument;
+};
+constexpr std::array<ModeArgument, 3> kMakeFiles = {{{"creat", 1}, {"mknod", 1}, {"mknodat", 2}}};
+constexpr std::array<ModeArgument, 2> kOpenFiles = {{{"open", 2}, {"openat", 3}}};
+constexpr std::array<ModeArgument, 3> kChangeModes = {
+    {{"chmod", 1}, {"fchmod", 1}, {"fchmodat", 2}}};
+constexpr int kFchmodat2 = 452;  // which libseccomp 2.5.4 does not know; on all architectures
 
 void check(int result, const char* what) {
   if (result == 0) return;
@@ -78,7 +96,34 @@ scmp_arg_cmp low32(unsigned argument, uint64_t value) {
   return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, 0xffffffffu, value);
 }
 
-void fill(scmp_filter_ctx filter) {
+scmp_arg_cmp has(unsigned argument, uint64_t bits) {
+  return SCMP_CMP64(argument, SCMP_CMP_MASKED_EQ, bits, bits);
+}
+
+// EPERM, as a file system says that has no such bits: with a success that changed nothing the rest
+// of the mode would be lost too. Directories have the group's for another reason, that what is made
+// in them gets their group, and no program can tell by its arguments which one is meant. So where
+// the worktree's do (`shared`), it may be given to what exists: copies of them, `install -d` and
+// `chmod -R g+w` would fail there.
+void refuse_set_ids(scmp_filter_ctx filter, bool shared) {
+  constexpr uint64_t kTemporary = O_TMPFILE & ~O_DIRECTORY;
+  for (const uint64_t bit : kSetIds) {
+    for (const auto& [name, argument] : kMakeFiles)
+      if (const int number = seccomp_syscall_resolve_name(name); number >= 0)
+        refuse(filter, number, name, EPERM, {has(argument, bit)});
+    for (const auto& [name, argument] : kOpenFiles)
+      for (const uint64_t makes : {static_cast<uint64_t>(O_CREAT), kTemporary})
+        if (const int number = seccomp_syscall_resolve_name(name); number >= 0)
+          refuse(filter, number, name, EPERM, {has(argument - 1, makes), has(argument, bit)});
+    if (shared && bit == S_ISGID) continue;
+    for (const auto& [name, argument] : kChangeModes)
+      if (const int number = seccomp_syscall_resolve_name(name); number >= 0)
+        refuse(filter, number, name, EPERM, {has(argument, bit)});
+    refuse(filter, kFchmodat2, "fchmodat2", EPERM, {has(2, bit)});
+  }
+}
+
+void fill(scmp_filter_ctx filter, bool shared) {
   check(seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS),
         "set the action for other architectures");
   // Which the kernel walks for every number when it is installed
@@ -89,6 +134,7 @@ void fill(scmp_filter_ctx filter) {
                               CLONE_NEWUTS, CLONE_NEWCGROUP})
     refuse(filter, SCMP_SYS(clone), "clone", EPERM,
            {SCMP_CMP64(0, SCMP_CMP_MASKED_EQ, flag, flag)});
+  refuse_set_ids(filter, shared);
   // PID 1, which the filter holds too, asks which processes share memory and which descriptors.
   static_assert(KCMP_FILE == 0 && KCMP_VM == 1 && KCMP_FILES == 2);
   refuse(filter, SCMP_SYS(kcmp), "kcmp", EPERM, {low32(2, KCMP_FILE)});
@@ -115,10 +161,10 @@ std::vector<sock_filter> compiled(scmp_filter_ctx filter) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
   const scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
   check(filter ? 0 : -ENOMEM, "begin");
-  fill(filter);
+  fill(filter, argc > 1 && strcmp(argv[1], "shared") == 0);
   // libseccomp cannot compare the number itself.
   std::vector<sock_filter> program = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),

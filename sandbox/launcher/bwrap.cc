@@ -189,7 +189,7 @@ void run_bubblewrap(const Spec& spec) {
   if (::access(kProgram, X_OK) != 0) fail_errno("bubblewrap", "{}", kProgram);
   const auto sockets = host_socket_paths();
   auto group = CommandGroup::open(spec);
-  const Fd filter = above_all(export_filter(), F_DUPFD);
+  const Fd filter = above_all(export_filter(spec), F_DUPFD);
   const auto words = arguments(spec, filter.get());
   int pair[2], ends[2];
   const int on = 1;

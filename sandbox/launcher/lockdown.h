@@ -18,8 +18,8 @@ void step_back();
 // Defence in depth where the kernel has it; returns a fact for people. Needs no_new_privs.
 std::string landlock(const Spec& spec);
 // Installs the filter; also for PID 1. Needs no_new_privs.
-void filter_system_calls();
+void filter_system_calls(const Spec& spec);
 // The filter as a program for bubblewrap's --seccomp, in a memfd.
-int export_filter();
+int export_filter(const Spec& spec);
 
 }  // namespace lares::sandbox::launcher

@@ -75,7 +75,7 @@ void map_ids(const Identity& identity) {
   drop_capabilities();
   if (::chdir(spec.cwd.c_str()) != 0) fail_errno("policy", "enter {}", spec.cwd);
   const auto lock = landlock(spec);
-  filter_system_calls();
+  filter_system_calls(spec);
   // Our namespaces are found through /proc, where what we become cannot be looked at. Long done.
   char none;
   while (::read(looked.get(), &none, 1) < 0 && errno == EINTR) {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/bpf.h>
+#include <linux/openat2.h>
 #include <linux/perf_event.h>
 #include <linux/sched.h>
 #include <netinet/in.h>
@@ -50,6 +51,22 @@ int append(const std::string& path, int flags = 0) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | flags, 0644);
   if (fd < 0) return errno;
   return ::write(fd, "x", 1) == 1 ? 0 : errno;
+}
+
+// The kernel does not say which bits it has dropped, so the file is looked at.
+int new_file(long fd) {
+  struct stat made;
+  if (fd < 0) return errno;
+  if (::fstat(static_cast<int>(fd), &made) != 0) return errno;
+  return (made.st_mode & (S_ISUID | S_ISGID)) != 0 ? 0 : ENODATA;
+}
+std::string fresh() { return wt + "/set-id-program"; }
+template <class Change>
+int with_victim(Change change) {
+  const std::string path = fresh();
+  const int fd = ::open(path.c_str(), O_CREAT | O_RDWR, 0755);
+  if (fd < 0) return errno;
+  return change(path.c_str(), fd) < 0 ? errno : new_file(fd);
 }
 
 int readable(const std::string& path) {
@@ -298,6 +315,39 @@ const std::map<std::string, std::function<int()>>& attempts() {
                                   (wt + "/forged").c_str(), RENAME_EXCHANGE));
      }},
     {"chmod-hooks", [] { return outcome(::chmod((wt + "/.git/hooks").c_str(), 0777)); }},
+    {"set-uid-by-chmod",
+     [] { return with_victim([](auto path, int) { return ::chmod(path, 04755); }); }},
+    {"set-uid-by-fchmod",
+     [] { return with_victim([](auto, int fd) { return ::fchmod(fd, 04755); }); }},
+    {"set-uid-by-fchmodat",
+     [] {
+       return with_victim([](auto path, int) { return ::fchmodat(AT_FDCWD, path, 04755, 0); });
+     }},
+    {"set-uid-by-fchmodat2",
+     [] {
+       return with_victim([](auto path, int) { return ::syscall(452, AT_FDCWD, path, 04755, 0); });
+     }},
+    {"set-gid-by-chmod",
+     [] { return with_victim([](auto path, int) { return ::chmod(path, 02755); }); }},
+    {"set-uid-by-open", [] { return new_file(::open(fresh().c_str(), O_CREAT | O_RDWR, 04755)); }},
+    {"set-gid-by-open", [] { return new_file(::open(fresh().c_str(), O_CREAT | O_RDWR, 02755)); }},
+    {"set-uid-by-openat",
+     [] {
+       return new_file(::syscall(SYS_openat, AT_FDCWD, fresh().c_str(), O_CREAT | O_RDWR, 04755));
+     }},
+    {"set-uid-by-openat2",
+     [] {
+       open_how how{};
+       how.flags = O_CREAT | O_RDWR;
+       how.mode = 04755;
+       return new_file(::syscall(SYS_openat2, AT_FDCWD, fresh().c_str(), &how, sizeof how));
+     }},
+    {"set-uid-without-a-name",
+     [] { return new_file(::open(wt.c_str(), O_TMPFILE | O_RDWR, 04755)); }},
+    {"set-uid-by-creat", [] { return new_file(::creat(fresh().c_str(), 04755)); }},
+    {"set-uid-by-mknod", [] { return outcome(::mknod(fresh().c_str(), S_IFREG | 04755, 0)); }},
+    {"set-gid-by-mknodat",
+     [] { return outcome(::mknodat(AT_FDCWD, fresh().c_str(), S_IFREG | 02755, 0)); }},
     {"link-etc",
      [] {
        return outcome(::symlink("/etc", (wt + "/l").c_str()))

@@ -1,5 +1,6 @@
 // What must work: the other half of the escape suite.
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -186,6 +187,35 @@ TEST(Work, FollowsLinksInsideTheWorktree) {
   const auto ran = shell("cat link/f && mv link/f link/g && ln -s real other && ls other", options);
   expect_works(ran);
   EXPECT_EQ(ran.output, "xg\n");
+}
+
+TEST(Work, KeepsModesThatAreNobodysRights) {
+  NEEDS("tar");
+  const Scratch scratch;
+  const auto ran = shell(
+      "umask 022; echo x > a; chmod 0751 a; cp -p a b; mkdir d; chmod 1777 d; "
+      "tar cf t.tar a d; mkdir out; tar xpf t.tar -C out; install -m 0640 a c; stat "
+      "-c '%a' a b c d out/a out/d; chmod 4755 a; echo $?; chmod g+s d; echo $?; stat -c '%a' a d",
+      in(scratch));
+  expect_works(ran);
+  EXPECT_EQ(ran.output,
+            "751\n751\n640\n1777\n751\n1777\nchmod: changing permissions of 'a': Operation not "
+            "permitted\n1\nchmod: changing permissions of 'd': Operation not "
+            "permitted\n1\n751\n1777\n");
+}
+
+// Where directories are set-group-ID what copies one with its mode must not fail.
+TEST(Work, KeepsASharedWorktreesModes) {
+  if (!why_not().empty()) GTEST_SKIP() << why_not();
+  const Scratch scratch;
+  ASSERT_EQ(::chmod(scratch.wt.c_str(), 02755), 0);
+  const auto ran = shell(
+      "umask 022; mkdir d; cp -a d e; chmod -R g+w d; stat -c '%a' d e; touch a; chmod 4755 a; "
+      "echo $?; stat -c '%a' a",
+      in(scratch));
+  expect_works(ran);
+  EXPECT_EQ(ran.output,
+            "2775\n2755\nchmod: changing permissions of 'a': Operation not permitted\n1\n644\n");
 }
 
 TEST(Work, RunsInASubdirectory) {
