@@ -2,13 +2,13 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <memory>
+
+#include "sandbox/launcher/git_credentials.h"
 
 namespace lares::sandbox::launcher {
 namespace {
@@ -16,35 +16,6 @@ namespace {
 constexpr std::size_t kConfigBytesMax = 256 << 10;  // a larger one is shown empty
 constexpr std::size_t kConfigsMax = 512, kScrubbedMax = 48;
 constexpr int kDepthMax = 6;  // of modules in modules
-constexpr std::array kSecretKeys = {"extraheader", "password",   "token",  "oauthtoken",
-                                    "secret",      "privatekey", "cookie", "smtppass"};
-
-bool equal(std::string_view a, const char* b) {
-  return a.size() == std::string_view(b).size() && ::strncasecmp(a.data(), b, a.size()) == 0;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto from = text.find_first_not_of(" \t");
-  if (from == text.npos) return {};
-  return text.substr(from, text.find_last_not_of(" \t\r") - from + 1);
-}
-
-// "https://user:token@host/" loses what is before the @.
-std::string without_users(std::string_view line) {
-  std::string out;
-  while (!line.empty()) {
-    const auto at = line.find("://");
-    if (at == line.npos) break;
-    const auto scheme_is_http = at >= 4 && (line.substr(0, at).ends_with("http") ||
-                                            line.substr(0, at).ends_with("https"));
-    out.append(line.substr(0, at + 3));
-    line.remove_prefix(at + 3);
-    const auto end = std::min(line.find_first_of("/\"' \t"), line.size());
-    const auto user = line.substr(0, end).rfind('@');
-    if (scheme_is_http && user != line.npos) line.remove_prefix(user + 1);
-  }
-  return out.append(line);
-}
 
 // `path` by value: it may lie in `out`.
 void names_in(const View& view, std::string path, std::vector<std::string>& out) {
@@ -93,35 +64,6 @@ std::string text_at(const View& view, const std::string& path) {
 }
 
 }  // namespace
-
-std::string without_credentials(std::string_view config) {
-  std::string out;
-  bool continued = false;  // a secret's value, by a backslash
-  while (!config.empty()) {
-    const auto end = std::min(config.find('\n'), config.size());
-    const auto line = config.substr(0, end);
-    config.remove_prefix(std::min(end + 1, config.size()));
-    const auto equals = line.find('=');
-    // "[http] extraheader = x" may stand on one line.
-    auto key = trimmed(line.substr(0, std::min(equals, line.size())));
-    if (const auto bracket = key.rfind(']'); bracket != key.npos)
-      key = trimmed(key.substr(bracket + 1));
-    const bool secret = equals != line.npos &&
-                        std::any_of(kSecretKeys.begin(), kSecretKeys.end(),
-                                    [&](const char* name) { return equal(key, name); });
-    if (continued) {
-      continued = line.ends_with('\\');
-      continue;
-    }
-    if (secret) {
-      out.append(line.substr(0, equals + 1)).append("\n");
-      continued = line.ends_with('\\');
-    } else {
-      out.append(without_users(line)).append("\n");
-    }
-  }
-  return out;
-}
 
 std::vector<std::pair<std::string, std::string>> configs_without_credentials(
     const View& view, const Spec& spec, const std::vector<Source>& sources) {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,9 +17,5 @@ namespace lares::sandbox::launcher {
 // among spec.readonly.
 std::vector<std::pair<std::string, std::string>> configs_without_credentials(
     const View& view, const Spec& spec, const std::vector<Source>& sources);
-
-// `config` without the user and password of http addresses and without the values of settings that
-// are secrets.
-std::string without_credentials(std::string_view config);
 
 }  // namespace lares::sandbox::launcher

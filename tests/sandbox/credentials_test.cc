@@ -185,6 +185,35 @@ TEST(Credentials, AreNotInWhatIsShownOfGitsConfiguration) {
   EXPECT_EQ(scratch.read(".git/config"), config);
 }
 
+// In the forms that git reads besides the usual ones.
+TEST(Credentials, AreNotInGitsConfigurationHoweverTheyAreWritten) {
+  NEEDS_SANDBOX;
+  const Scratch scratch;
+  scratch.write(".git/config",
+                "[imap]\n\tpass = SECRET\n[gitlab]\n\tprivate-token = SECRET\n"
+                "[credential]\n\thelper = \"!f() { echo password=SECRET; }; f\"\n\thelper = store\n"
+                "[credential \"https://a\"] helper = !./SECRET\n"
+                "[remote \"a\"]\n\turl = ftp://u:SECRET@git.example/a.git\n"
+                "[remote \"b\"]\n\turl = https://git.example/b.git?private_token=SECRET\n"
+                "[remote \"c\"]\n\turl = \"ssh://u:SECRET@git.example/c.git\"\n"
+                "[remote \"d\"]\n\turl = https://u:SEC\\\nRET@git.example/d.git\n\tfetch = +d\n"
+                "[http \"https://a=b/\"] extraheader = SECRET\n"
+                "[http \"https://]=/\"] [http] extraheader = SECRET\n"
+                "[alias]\n\tx = !curl -H 'Authorization: SECRET'\n\ty = log \\\n--oneline\n"
+                "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n");
+  const auto ran = shell("cat .git/config", as_tools_do(scratch, scratch.wt));
+  EXPECT_EQ(ran.output,
+            "[imap]\n\tpass =\n[gitlab]\n\tprivate-token =\n"
+            "[credential]\n\thelper =\n\thelper = store\n[credential \"https://a\"] helper =\n"
+            "[remote \"a\"]\n\turl = ftp://git.example/a.git\n"
+            "[remote \"b\"]\n\turl = https://git.example/b.git\n"
+            "[remote \"c\"]\n\turl = \"ssh://git.example/c.git\"\n"
+            "[remote \"d\"]\n\turl = https://git.example/d.git\n\tfetch = +d\n"
+            "[http \"https://a=b/\"] extraheader =\n[http \"https://]=/\"] [http] extraheader =\n"
+            "[alias]\n\tx =\n\ty = log \\\n--oneline\n"
+            "[core]\n\taskPass = /usr/bin/ask\n\tsshCommand = ssh -i a\n");
+}
+
 TEST(Credentials, AreNotShownOfALinkedWorktreesRepository) {
   NEEDS_SANDBOX;
   if (::system("command -v git >/dev/null 2>&1") != 0) GTEST_SKIP() << "git is not installed";
