@@ -125,6 +125,48 @@ int put_file(int dir, const std::string& name, std::string_view bytes) {
   return error;
 }
 
+bool give_owner(int fd, const struct stat& was) {
+  struct stat now {};
+  const auto is_given = [&] {
+    return ::fstat(fd, &now) == 0 && now.st_uid == was.st_uid && now.st_gid == was.st_gid;
+  };
+  if (is_given()) return true;
+  if (::fchown(fd, was.st_uid, was.st_gid) != 0)
+    (void)!::fchown(fd, static_cast<uid_t>(-1), was.st_gid);
+  return is_given();
+}
+
+namespace {
+
+// Room for all of it. 0 as well where the file system cannot say; then writing it will.
+int reserve(int fd, std::size_t n_bytes) {
+  if (n_bytes == 0) return 0;
+  int error = EINTR;
+  while (error == EINTR) error = ::posix_fallocate(fd, 0, static_cast<off_t>(n_bytes));
+  const bool cannot = error == EINVAL || error == EOPNOTSUPP || error == ENOSYS || error == ENODEV;
+  return cannot ? 0 : error;
+}
+
+int write_from_start(int fd, std::string_view bytes) {
+  if (::lseek(fd, 0, SEEK_SET) != 0) return errno;
+  int error = write_all(fd, bytes);
+  if (!error && ::ftruncate(fd, static_cast<off_t>(bytes.size())) != 0) error = errno;
+  if (!error && ::fsync(fd) != 0) error = errno;
+  return error;
+}
+
+}  // namespace
+
+int write_over(int fd, std::string_view was, std::string_view bytes, bool& partly) {
+  if (const int error = reserve(fd, bytes.size())) {
+    partly = ::ftruncate(fd, static_cast<off_t>(was.size())) != 0;
+    return error;
+  }
+  const int error = write_from_start(fd, bytes);
+  partly = error && write_from_start(fd, was) != 0;
+  return error;
+}
+
 void copy_xattrs(int from, int to) {
   std::vector<char> names(kXattrBytesMax), value(kXattrBytesMax);
   const ssize_t n = ::flistxattr(from, names.data(), names.size());

@@ -2,6 +2,8 @@
 // Descriptors of directories stand for paths; errors are errno values, 0 for none.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <functional>
 #include <string>
 #include <string_view>
@@ -33,6 +35,13 @@ int take_place(int dir, const std::string& temporary, const std::string& name, c
 int remove_file(int dir, const std::string& name, const IsIt& is_it, bool& lost);
 // Durable, mode 0600, in place of what is called so
 int put_file(int dir, const std::string& name, std::string_view bytes);
+// Of a new file: the owner and group of `was`, which may take rights that we do not have. False: it
+// has another one, though the group if that alone can be given.
+bool give_owner(int fd, const struct stat& was);
+// Writes `bytes` over what a file holds, `was`: not atomic, but the file stays the one it is. A
+// full disk is met before the first byte; what fails later all the same (a file system that writes
+// elsewhere, a bad disk) is put back, and `partly` says that it could not be.
+int write_over(int fd, std::string_view was, std::string_view bytes, bool& partly);
 // user.* and the ACL; what cannot be copied (another owner's, a file system without them) is left
 // out.
 void copy_xattrs(int from, int to);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <map>
@@ -30,6 +31,7 @@ using Why = std::string;  // "" when done
 // Written before the first of them is synced, for then one commit of the file system's journal does
 // for all.
 constexpr std::size_t kBatchFiles = 64;
+constexpr std::uint64_t kWrittenOverMax = 1ull << 30;  // far above what a snapshot holds
 constexpr const char* kInGitDirectory = "lies in a .git directory";
 constexpr const char* kChanged = "was changed by someone else meanwhile; it is left as it is now";
 
@@ -62,6 +64,7 @@ struct Prepared {
   Fd parent;
   std::string name, bytes;
   Temporary temporary;
+  Fd old;  // what is written over with `bytes`, for a new file would have another owner or group
   Why why;
 };
 
@@ -200,7 +203,7 @@ class Restorer {
     while (!left.empty()) {
       std::vector<Prepared> batch;
       for (const Work& work : left.first(std::min(left.size(), kBatchFiles))) {
-        batch.push_back({work.delta, work.target, {}, {}, {}, {}, {}});
+        batch.push_back({work.delta, work.target, {}, {}, {}, {}, {}, {}});
         batch.back().why = prepare(batch.back());
       }
       left = left.subspan(batch.size());
@@ -278,14 +281,43 @@ class Restorer {
     const int fd = out.temporary.fd.get();
     if (const int error = write_all(fd, bytes)) return could_not_write(error);
     if (!was) return "";
-    const Fd old(::openat(out.parent.get(), out.name.c_str(),
-                          O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-    if (old) copy_xattrs(old.get(), fd);
-    // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode
-    // comes after it.
-    (void)!::fchown(fd, was->st_uid, was->st_gid);
-    return ::fchmod(fd, permissions(was->st_mode & 07777, mode)) == 0 ? Why()
-                                                                      : could_not_write(errno);
+    const mode_t had = was->st_mode & 07777, wanted = permissions(had, mode);
+    const auto open_old = [&](int access) {
+      return Fd(::openat(out.parent.get(), out.name.c_str(),
+                         access | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    };
+    // Another owner's file stays theirs, and a group's; whose mode is to change only they could.
+    // Chown clears set-id bits, so the mode comes after it.
+    if (!give_owner(fd, *was) && had == wanted) out.old = open_old(O_RDWR);
+    if (out.old) {
+      drop(out);
+      out.bytes = bytes;
+      return "";
+    }
+    if (const Fd old = open_old(O_RDONLY)) copy_xattrs(old.get(), fd);
+    return ::fchmod(fd, wanted) == 0 ? Why() : could_not_write(errno);
+  }
+
+  static void drop(Prepared& file) {
+    if (file.temporary.named) ::unlinkat(file.parent.get(), file.temporary.name.c_str(), 0);
+    file.temporary = Temporary();
+  }
+
+  // The file that was opened is the one of the last scan.
+  Why write_over_old(Prepared& file) {
+    const std::string& path = file.delta->path;
+    struct stat opened {
+    }, named{};
+    if (present_.still(files_, path) != Still::same || ::fstat(file.old.get(), &opened) != 0 ||
+        !files_.lstat(path, named) || opened.st_ino != named.st_ino)
+      return kChanged;
+    const auto was = files_.read(path, kWrittenOverMax);
+    if (!was || was->torn) return kChanged;
+    bool partly = false;
+    const int error = write_over(file.old.get(), was->bytes, file.bytes, partly);
+    if (!error) return "";
+    return partly ? could_not_write(error) + "; it may be partly written now"
+                  : could_not_write(error);
   }
 
   // A passing name for it. errno, or 0.
@@ -299,6 +331,7 @@ class Restorer {
   }
 
   Why put_in_place(Prepared& file) {
+    if (file.old) return write_over_old(file);
     if (const int error = give_passing_name(file)) return could_not_write(error);
     const std::string& path = file.delta->path;
     const Still still = present_.still(files_, path);

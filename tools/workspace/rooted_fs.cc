@@ -256,38 +256,13 @@ bool holds(int dir, const std::string& name, const FileData& was) {
 
 constexpr std::string_view kPartly = "may be partly written now, view it";
 
-// Room for all of it. 0 as well where the file system cannot say; then writing it will.
-int reserve(int fd, std::size_t n_bytes) {
-  if (n_bytes == 0) return 0;
-  int error = EINTR;
-  while (error == EINTR) error = ::posix_fallocate(fd, 0, static_cast<off_t>(n_bytes));
-  const bool cannot = error == EINVAL || error == EOPNOTSUPP || error == ENOSYS || error == ENODEV;
-  return cannot ? 0 : error;
-}
-
-int write_from_start(int fd, std::string_view bytes) {
-  if (::lseek(fd, 0, SEEK_SET) != 0) return errno;
-  int error = write_all(fd, bytes);
-  if (!error && ::ftruncate(fd, static_cast<off_t>(bytes.size())) != 0) error = errno;
-  if (!error && ::fsync(fd) != 0) error = errno;
-  return error;
-}
-
-// Not atomic, but the only way that keeps all the file's names one file. A full disk is met before
-// the first byte is written; what fails later all the same (a file system that writes elsewhere, a
-// bad disk) is put back.
+// Keeps all the file's names one file, and its owner and group.
 FsResult<> write_in_place(int fd, const FileData& was, std::string_view bytes) {
-  const auto failed = [](int error) {
-    return fmt::format("could not be written: {}", unwritten(error));
-  };
-  if (const int error = reserve(fd, bytes.size())) {
-    if (::ftruncate(fd, was.stat.st_size) == 0) return tl::unexpected(failed(error));
-    return tl::unexpected(fmt::format("{}; it {}", kPartly, failed(error)));
-  }
-  const int error = write_from_start(fd, bytes);
+  bool partly = false;
+  const int error = write_over(fd, was.bytes, bytes, partly);
   if (!error) return {};
-  if (write_from_start(fd, was.bytes) == 0) return tl::unexpected(failed(error));
-  return tl::unexpected(fmt::format("{}; it {}", kPartly, failed(error)));
+  const auto failed = fmt::format("could not be written: {}", unwritten(error));
+  return tl::unexpected(partly ? fmt::format("{}; it {}", kPartly, failed) : failed);
 }
 
 }  // namespace
@@ -312,11 +287,14 @@ FsResult<> RootedFs::replace(const FileData& was, std::string_view bytes) const 
   Temporary temporary = make_temporary(dir->get());
   if (!temporary.fd)
     return tl::unexpected(fmt::format("could not be written: {}", unwritten(errno)));
+  // Another owner's file stays theirs, and a group's; chown clears set-id bits, so the mode comes
+  // after it.
+  if (!give_owner(temporary.fd.get(), now)) {
+    if (temporary.named) ::unlinkat(dir->get(), temporary.name.c_str(), 0);
+    return write_in_place(old.get(), was, bytes);
+  }
   int error = write_all(temporary.fd.get(), bytes);
   copy_xattrs(old.get(), temporary.fd.get());
-  // Another owner's file stays theirs where we may do that; chown clears set-id bits, so the mode
-  // comes after it.
-  (void)!::fchown(temporary.fd.get(), now.st_uid, now.st_gid);
   if (!error && ::fchmod(temporary.fd.get(), now.st_mode & 07777) != 0) error = errno;
   if (!error && ::fsync(temporary.fd.get()) != 0) error = errno;
   struct stat last {};

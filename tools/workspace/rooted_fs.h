@@ -57,8 +57,8 @@ class RootedFs {
   std::string real_parent(const std::string& path) const;
 
   // Replaces what `was` describes by `bytes`, atomically: a crash leaves the old file or the new
-  // one. Mode, owner and extended attributes stay; a file with several hard links is written in
-  // place, or its other names would keep the old content. Fails when the file on disk is no longer
+  // one. Mode, owner, group and attributes stay: a file with several hard links, or of an owner or
+  // group that we may not give, is written in place. Fails when the file on disk is no longer
   // `was`. A failure changes nothing, unless its reason is_partly_written().
   FsResult<> replace(const FileData& was, std::string_view bytes) const;
   // Removes the file that `was` describes. Fails when the file on disk is no longer `was`.

@@ -6,9 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -21,6 +23,8 @@ namespace {
 // Called before the file system is.
 std::function<void(std::string_view from, std::string_view to)> before_rename;
 std::function<void(int fd)> before_sync;
+// As for a user who may give a file to a group of theirs, and to no other user.
+bool no_owner_given = false;
 
 }  // namespace
 
@@ -33,6 +37,10 @@ extern "C" int renameat2(int from_dir, const char* from, int to_dir, const char*
 extern "C" int fsync(int fd) {
   if (const auto act = before_sync) act(fd);
   return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+extern "C" int fchown(int fd, uid_t owner, gid_t group) noexcept {
+  if (no_owner_given && owner != static_cast<uid_t>(-1)) return errno = EPERM, -1;
+  return static_cast<int>(::syscall(SYS_fchown, fd, owner, group));
 }
 
 namespace lares::tools {
@@ -74,6 +82,30 @@ class Restoring : public testing::Test {
 
   const Worktree tree_;
 };
+
+TEST_F(Restoring, OwnerAndGroupStayWhereTheyCannotBeGiven) {
+  constexpr uid_t kOther = 54321, kTeam = 54322;
+  if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of others";
+  for (const char* name : {"a", "b"}) tree_.write(name, "as it was\n");
+  auto snapshots = tree_.open();
+  const std::string then = take(snapshots);
+  tree_.write("a", "x\n");
+  tree_.write("b", "x\n");
+  ASSERT_EQ(::chown(tree_.at("a").c_str(), kOther, kTeam), 0);
+  ASSERT_EQ(::chown(tree_.at("b").c_str(), ::geteuid(), kTeam), 0);
+  no_owner_given = true;
+  const Restored done = restore(snapshots, then);
+  no_owner_given = false;
+  EXPECT_THAT(named(done.not_done), IsEmpty());
+  EXPECT_THAT(names(), ElementsAre("a", "b"));
+  struct stat st {};
+  for (const auto& [name, owner] : {std::pair("a", kOther), std::pair("b", ::geteuid())}) {
+    EXPECT_EQ(tree_.read(name), "as it was\n");
+    ASSERT_EQ(::stat(tree_.at(name).c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, owner) << name;
+    EXPECT_EQ(st.st_gid, kTeam) << name;
+  }
+}
 
 TEST_F(Restoring, AFileThatIsSeenToBeAnotherIsNotTouched) {
   tree_.write("old", "old\n");

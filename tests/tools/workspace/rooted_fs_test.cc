@@ -9,6 +9,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -23,6 +24,8 @@ namespace {
 // Called before the file system is; one that is called is not called again.
 std::function<void()> before_rename, before_second_rename;
 std::function<void(int)> before_sync;
+// As for a user who may give a file to a group of theirs, and to no other user.
+bool no_owner_given = false;
 
 }  // namespace
 
@@ -38,6 +41,10 @@ extern "C" int renameat2(int from_dir, const char* from, int to_dir, const char*
 extern "C" int fsync(int fd) {
   if (before_sync) before_sync(fd);
   return static_cast<int>(::syscall(SYS_fsync, fd));
+}
+extern "C" int fchown(int fd, uid_t owner, gid_t group) noexcept {
+  if (no_owner_given && owner != static_cast<uid_t>(-1)) return errno = EPERM, -1;
+  return static_cast<int>(::syscall(SYS_fchown, fd, owner, group));
 }
 
 namespace lares::tools {
@@ -115,6 +122,30 @@ TEST_F(RootedFsTest, AllNamesOfAFileStayOne) {
   EXPECT_EQ(read("a"), "short");
   EXPECT_EQ(read("b"), "short");
   EXPECT_EQ(fs::hard_link_count(root_ / "a"), 2u);
+}
+
+// Of a team's file, 0664 and their group's, which each of them edits.
+TEST_F(RootedFsTest, OwnerAndGroupStayWhereTheyCannotBeGiven) {
+  constexpr uid_t kOther = 54321, kTeam = 54322;
+  if (::geteuid() != 0) GTEST_SKIP() << "only root makes files of others";
+  struct stat was {
+  }, now{};
+  for (const uid_t owner : {kOther, ::geteuid()}) {
+    write("a", "a longer text");
+    ASSERT_EQ(::chown((root_ / "a").c_str(), owner, kTeam), 0);
+    ASSERT_EQ(::chmod((root_ / "a").c_str(), 0664), 0);
+    ASSERT_EQ(::stat((root_ / "a").c_str(), &was), 0);
+    no_owner_given = true;
+    EXPECT_EQ(replace(fs_->read("a").value(), "short"), "");
+    no_owner_given = false;
+    EXPECT_EQ(read("a"), "short");
+    ASSERT_EQ(::stat((root_ / "a").c_str(), &now), 0);
+    EXPECT_EQ(now.st_uid, owner);
+    EXPECT_EQ(now.st_gid, kTeam);
+    EXPECT_EQ(now.st_mode & 07777, 0664u);
+    EXPECT_EQ(now.st_ino == was.st_ino, owner == kOther) << "in place, or whole";
+    EXPECT_THAT(names(), ElementsAre("a"));
+  }
 }
 
 TEST_F(RootedFsTest, AReadOnlyFileIsNotReplaced) {
