@@ -1,10 +1,12 @@
 #include <algorithm>
 #include <cctype>
 #include <set>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "tools/shell/commands.h"
+#include "tools/shell/git_files.h"
 #include "tools/shell/programs.h"
 #include "tools/shell/runners.h"
 #include "tools/shell/words.h"
@@ -128,6 +130,32 @@ const char* push_loses(const Words& args) {
              : nullptr;
 }
 
+// By force a refspec overwrites what it leads to; that these are the remote's own branches as they
+// were last seen is what everybody's configuration says.
+const char* fetch_loses(const Words& args) {
+  const bool force = has(args, "--force", 'f');
+  if (has_exactly(args, "--prune-tags", 'P') || (force && has(args, "--tags", 't')))
+    return kHistory;
+  Words names = positional(args);
+  if (!names.empty()) names.erase(names.begin());  // the repository
+  const bool overwrites = std::ranges::any_of(names, [&](std::string_view name) {
+    const bool forced = force || name.starts_with('+');
+    const auto colon = name.find(':');
+    return forced && colon != name.npos && colon + 1 < name.size() &&
+           !name.substr(colon + 1).starts_with("refs/remotes/");
+  });
+  return overwrites ? kHistory : nullptr;
+}
+
+// Which patch that is, nobody sees: of `git diff` it takes back all that is not committed.
+const char* apply_loses(const Words& args) {
+  const bool only_looks =
+      has_exactly(args, "--check") || has_exactly(args, "--cached") ||
+      ((has(args, "--stat") || has(args, "--numstat") || has(args, "--summary")) &&
+       !has(args, "--apply"));
+  return has(args, "--reverse", 'R') && !only_looks ? kUncommitted : nullptr;
+}
+
 // What `git SUB ARGS` loses; null: nothing.
 const char* loses(std::string_view sub, const Words& args,
                   const std::function<bool(const std::string&)>& is_path) {
@@ -159,6 +187,8 @@ const char* loses(std::string_view sub, const Words& args,
   if (sub == "tag")
     return has(args, "--delete", 'd') || has(args, "--force", 'f') ? kHistory : nullptr;
   if (sub == "push") return push_loses(args);
+  if (sub == "fetch" || sub == "pull") return fetch_loses(args);
+  if (sub == "apply" && apply_loses(args)) return apply_loses(args);
   if (one_of(sub, "rebase", "filter-branch", "filter-repo", "replace", "prune", "fast-import",
              "read-tree", "checkout-index"))
     return kHistory;
@@ -207,7 +237,16 @@ std::optional<std::string> git_loses(const ShellReading& reading, const std::str
   if (const char* const lost = loses(
           words[i], {words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}, is_path))
     return fmt::format("{} {}", text, lost);
-  const bool harmless = std::ranges::find(kHarmless, words[i]) != std::end(kHarmless);
+  // A word that may be any is a refspec with force as well.
+  const bool any_refspec =
+      words[i] == "fetch" &&
+      std::ranges::any_of(
+          positional({words.begin() + static_cast<std::ptrdiff_t>(i) + 1, words.end()}),
+          [first = true](const std::string& word) mutable {
+            return !std::exchange(first, false) && is_marked(word.substr(0, 1));
+          });
+  const bool harmless = !any_refspec &&
+                        std::ranges::find(kHarmless, words[i]) != std::end(kHarmless);
   if (reading.certain || harmless) return std::nullopt;
   return unknown();
 }
@@ -238,12 +277,6 @@ bool reads_like_git(const Words& words, const std::function<bool(const std::stri
          loses(sub, args, is_path);
 }
 
-bool is_git_dir(std::string_view word) {
-  while (word.size() > 1 && word.ends_with('/')) word.remove_suffix(1);
-  return base_name(word) == ".git" || word.find(".git/") != std::string_view::npos ||
-         (base_name(word).starts_with(".git") && is_marked(base_name(word)));
-}
-
 bool interprets(std::string_view name) {
   // python3.11
   if (name.starts_with("python")) name = name.substr(0, name.find_last_not_of("0123456789.") + 1);
@@ -267,6 +300,19 @@ bool sed_runs_git(std::string_view text) {
           flags.find('e') != std::string_view::npos);
 }
 
+bool any_reading(const ShellScript& script, bool (*is_it)(const ShellReading&)) {
+  return std::ranges::any_of(script.commands, [&](const ShellCommand& command) {
+    return std::ranges::any_of(command.readings, is_it);
+  });
+}
+
+// `git diff | patch -R`: which patch that is, nobody sees here either.
+bool is_reverse_patch(const ShellReading& reading) {
+  const Words args(reading.words.begin() + 1, reading.words.end());
+  return base_name(reading.words[0]) == "patch" && has(args, "--reverse", 'R') &&
+         !has(args, "--dry-run");
+}
+
 std::optional<std::string> reading_loses(const ShellReading& reading, const std::string& text,
                                          const std::function<bool(const std::string&)>& is_path,
                                          GitBy by) {
@@ -288,9 +334,7 @@ std::optional<std::string> reading_loses(const ShellReading& reading, const std:
   if ((interprets(name) && std::ranges::any_of(words, runs_git)) ||
       (one_of(name, "sed", "gsed") && std::ranges::any_of(words, sed_runs_git)))
     return unknown("it names git, and what it does is known only when it runs");
-  if (one_of(name, "rm", "rmdir", "shred", "unlink", "mv") &&
-      std::any_of(words.begin() + 1, words.end(), is_git_dir))
-    return fmt::format("{} {}", text, kHistory);
+  if (loses_git_files(reading)) return fmt::format("{} {}", text, kHistory);
   return std::nullopt;
 }
 
@@ -306,6 +350,13 @@ std::optional<std::string> destructive_git(const ShellScript& script,
       else if (auto lost = reading_loses(reading, command.text, is_path, by))
         return lost;
   if (by == GitBy::name) return std::nullopt;
+  for (const std::string& file : script.written)
+    if (holds_history(file)) return fmt::format("> {} {}", file, kHistory);
+  if (any_reading(script, finds_git_dirs) && any_reading(script, removes_what_is_given))
+    return fmt::format("it finds directories called .git, and removes what it has found: that {}",
+                       kHistory);
+  if (script.names_git && any_reading(script, is_reverse_patch))
+    return fmt::format("patch -R of what git prints {}", kUncommitted);
   if (!script.made.empty())
     return fmt::format("{}: what it runs is made only when it runs", script.made);
   if (script.given_up)

@@ -117,6 +117,65 @@ TEST(DestructiveGit, AsksWhereWhatRunsIsMadeWhenItRuns) {
     EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
 }
 
+// Not by git, but by its files.
+TEST(DestructiveGit, AsksBeforeGitsOwnFilesAreLost) {
+  for (const char* script :
+       {"find . -name .git -exec rm -rf {} +",
+        "find . -type d -name .git -prune -exec rm -rf {} \\;", "find . -name .git -delete",
+        "find . \\( -name .git -o -name .hg \\) -exec rm -rf {} +",
+        "find . -iname '.GIT*' -exec sudo rm -rf {} +", "find . -path '*/.git/*' -delete",
+        "find .git -type f -exec rm {} +", "find -L ./.git/objects -delete",
+        "find . -name .git -print0 | xargs -0 rm -rf",
+        "find . -name .git | while read -r d; do rm -rf \"$d\"; done",
+        "find . -name .git -exec sh -c 'rm -rf \"$1\"' _ {} \\;", "truncate -s 0 .git/HEAD",
+        "truncate --size=0 sub/.git/index", ": > .git/HEAD", "echo x | tee .git/refs/heads/main",
+        "dd if=/dev/null of=.git/HEAD", "sed -i s/a/b/ .git/packed-refs", "cp other .git/index",
+        "rm -rf .git"})
+    EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+  for (const char* script :
+       {"find . -path ./.git -prune -o -name '*.pyc' -exec rm {} +",
+        "find . -name .git -prune -o -type f -print | xargs rm -f",
+        "find . -name '*.pyc' -not -path './.git/*' -delete",
+        "find . ! -path '*/.git/*' -name '*.o' -delete",
+        "find . ! \\( -name .git -o -name x \\) -name '*.o' -delete",
+        "find . -path '*/.github/*' -name '*.bak' -delete", "find . -name .gitkeep -delete",
+        "find . -name .git", "find . -name .git -type d | sort", "find .git -name '*.lock'",
+        "find . -name '*.pyc' -delete", "truncate -s 0 app.log", "cp .git/HEAD /tmp/head",
+        "sed s/a/b/ .git/HEAD", "echo x >> .git/info/exclude", "echo x > a.git/HEADER",
+        "cat .git/HEAD"})
+    EXPECT_FALSE(destructive_git(shell_commands(script))) << script;
+}
+
+TEST(DestructiveGit, AsksBeforeBranchesAreOverwrittenByAFetch) {
+  for (const char* script :
+       {"git fetch -f origin main:main", "git fetch origin +main:main",
+        "git fetch --force . HEAD~2:main", "git fetch origin '+refs/heads/*:refs/heads/*'",
+        "git fetch --tags -f", "git fetch --prune-tags", "git pull -f origin main:main",
+        "git pull origin +main:main", "git fetch origin \"$ref\""})
+    EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+  for (const char* script :
+       {"git fetch", "git fetch -f", "git fetch origin main", "git fetch --all --prune",
+        "git fetch origin main:main", "git fetch \"$remote\"", "git fetch origin \"pull/$n/head\"",
+        "git fetch origin '+refs/heads/*:refs/remotes/origin/*'",
+        "git fetch -f https://git.example/a.git main", "git pull", "git pull --ff-only"})
+    EXPECT_FALSE(destructive_git(shell_commands(script))) << script;
+}
+
+TEST(DestructiveGit, AsksBeforeAPatchIsTakenBack) {
+  for (const char* script :
+       {"git diff | git apply -R", "git diff > x.patch; git apply --reverse x.patch",
+        "git stash show -p | git apply -R --index", "git diff | patch -p1 -R",
+        "git diff HEAD | (cd x && patch -Rp1)", "git apply -R --stat --apply x"})
+    EXPECT_TRUE(destructive_git(shell_commands(script))) << script;
+  for (const char* script :
+       {"git apply x.patch", "git apply -R --check x.patch",
+        "git diff --cached | git apply -R "
+        "--cached",
+        "git apply --stat -R x", "patch -p1 < x.patch", "patch -R -p1 < x.patch",
+        "git diff | patch -p1 -R --dry-run", "git diff > x.patch && patch -p1 < x.patch"})
+    EXPECT_FALSE(destructive_git(shell_commands(script))) << script;
+}
+
 // What would be many or long readings is cut off, and asked about.
 TEST(DestructiveGit, ReadingIsBounded) {
   std::string doubled = "v0=xxxxxxxx\n", many = "v=a", nested = "x='eval \"$x\"'; eval \"$x\"";
