@@ -11,6 +11,7 @@
 #include "tools/outline/syntax_check.h"
 #include "tools/spill.h"
 #include "tools/text.h"
+#include "tools/workspace/kept_back.h"
 #include "tools/workspace/own_files.h"
 #include "tools/workspace/path_hint.h"
 #include "tools/workspace/rules.h"
@@ -108,13 +109,17 @@ std::optional<Choices> EditTool::choices(
   if (key == "old_str" && command == "str_replace" && !path.empty()) {
     const auto fs = RootedFs::open(options_.root);
     const auto relative = fs ? fs->relative(path) : std::nullopt;
-    if (!relative) return std::nullopt;
+    // Nor may the sampler, which is held to this text, spell out what `view` keeps back.
+    if (!relative || is_kept_back(*fs, *relative)) return std::nullopt;
     if (editor_) {
       if (const auto text = editor_->last_unsaved(editors_path(*relative)); text && !text->empty())
-        return Choices{{}, shown_text(*text), true};
+        return is_kept(*relative, *text) ? std::nullopt
+                                         : std::optional(Choices{{}, shown_text(*text), true});
     }
     const auto data = fs->read(*relative, kChoiceTextBytesMax);
-    if (!data || is_binary(data->bytes) || data->bytes.empty()) return std::nullopt;
+    if (!data || is_binary(data->bytes) || data->bytes.empty() ||
+        is_kept_back(*fs, data->path) || is_kept(data->path, data->bytes))
+      return std::nullopt;
     return Choices{{}, shown_text(data->bytes), true};
   }
   return std::nullopt;

@@ -7,6 +7,7 @@
 #include "tools/edit/edit_tool.h"
 #include "tools/edit/match.h"
 #include "tools/edit/replies.h"
+#include "tools/workspace/kept_back.h"
 #include "tools/workspace/own_files.h"
 
 namespace lares::tools {
@@ -87,8 +88,7 @@ Outcome EditTool::create(const Target& target, const nlohmann::json& args) {
 tl::expected<FileData, std::string> EditTool::open_for_edit(const Target& target) {
   auto data = target.fs.read(target.path);
   if (!data) return tl::unexpected(unread(target, data.error(), true));
-  if (names_git_directory(data->path) || is_secret_name(data->path) ||
-      lies_in_own(target.fs, data->path)) {
+  if (is_kept_back(target.fs, data->path)) {
     return tl::unexpected(fmt::format("The path {} leads to {}, which is not edited here.",
                                       target.shown, data->path));
   }

@@ -9,7 +9,7 @@
 #include "tools/edit/match.h"
 #include "tools/edit/replies.h"
 #include "tools/spill.h"
-#include "tools/workspace/own_files.h"
+#include "tools/workspace/kept_back.h"
 #include "tools/workspace/tree_listing.h"
 
 namespace lares::tools {
@@ -25,8 +25,7 @@ Outcome EditTool::view(const Target& target, const nlohmann::json& args) {
   const auto data = target.fs.read(
       target.path, target.in_outputs ? SpillFile::kBytesMax : RootedFs::kFileBytesMax);
   if (!data) return failed(unread(target, data.error(), false));
-  if (names_git_directory(data->path) || is_secret_name(data->path) ||
-      lies_in_own(target.fs, data->path)) {
+  if (is_kept_back(target.fs, data->path)) {
     return failed(
         fmt::format("The path {} is kept from you: it leads to {}.", target.shown, data->path));
   }

@@ -11,6 +11,7 @@
 #include "tools/git/impatience.h"
 #include "tools/outline/syntax.h"
 #include "tools/text.h"
+#include "tools/workspace/kept_back.h"
 #include "tools/workspace/own_files.h"
 #include "tools/workspace/rules.h"
 
@@ -116,6 +117,8 @@ Source read_source(const RootedFs& fs, const std::string& path) {
   if (!data) return {.text = {}, .path = {}, .skipped = data.error()};
   if (lies_in_own(fs, data->path))
     return {.text = {}, .path = {}, .skipped = "is kept from you: Lares keeps it for itself"};
+  if (is_kept_back(fs, data->path))
+    return {.text = {}, .path = {}, .skipped = "is kept from you: it may hold secrets"};
   return {.text = shown_text(data->bytes), .path = data->path, .skipped = skip_reason(data->bytes)};
 }
 

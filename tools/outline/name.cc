@@ -67,8 +67,7 @@ struct Search {
 // Nothing that `view` would refuse: what a link leads to counts.
 std::string kept_back(const Source& source) {
   if (!source.skipped.empty()) return source.skipped;
-  if (names_git_directory(source.path) || is_secret_name(source.path) ||
-      skipped_by_content(source.path, source.text) == "secret")
+  if (skipped_by_content(source.path, source.text) == "secret")
     return "is kept from you: it may hold secrets";
   return "";
 }

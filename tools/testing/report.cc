@@ -8,12 +8,15 @@
 #include <fmt/format.h>
 
 #include "tools/text.h"
+#include "tools/workspace/kept_back.h"
+#include "tools/workspace/rules.h"
 
 namespace lares::tools {
 namespace {
 
 constexpr std::size_t kLineBytesMax = 300;
 constexpr std::size_t kTailLines = 20, kPlaceLinesMax = 20;
+constexpr std::uint64_t kSourceBytesMax = 4 << 20;
 
 // "src/a.c:12: ..." or "src/a.c:12:5: ...".
 bool names_a_place(std::string_view line) {
@@ -202,9 +205,11 @@ bool read_place(std::string_view text, const RootedFs& files, const std::string&
 }
 
 std::string source_line(const RootedFs& files, const std::string& path, int line) {
-  const auto data = files.read(path, 4 << 20);
-  if (!data || line < 1) return "";
+  if (line < 1) return "";
+  const auto data = files.read(path, kSourceBytesMax);
+  if (!data || is_kept_back(files, data->path)) return "";
   const std::string text = shown_text(data->bytes);
+  if (is_secret_text(data->path, text)) return "";
   const auto lines = split_lines(text);
   return static_cast<std::size_t>(line) <= lines.size()
              ? bounded_line(trim(lines[static_cast<std::size_t>(line) - 1]))

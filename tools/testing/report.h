@@ -57,7 +57,9 @@ TestReport report(const Runner& runner, std::string_view output, const std::stri
 // Helpers that the parsers share.
 std::string relative_to_root(std::string path, const RootedFs& files,
                              const std::string& cwd);  // "" when outside
-std::string source_line(const RootedFs& files, const std::string& path, int line);  // trimmed
+// Trimmed. "" also of what `view` keeps back, for the path is one that a command printed, and it
+// may name what the sandbox hides: secrets, git's and Lares' own files, by a link too.
+std::string source_line(const RootedFs& files, const std::string& path, int line);
 std::string_view trim(std::string_view text);
 // "f (/a/b.js:2:12)" or "at /a/b.js:2:12" or "file:///a/b.mjs:2:12": file and line, when below the
 // root and no package's.

@@ -297,6 +297,19 @@ TEST_F(Edit, ChoicesNameFilesAndText) {
   EXPECT_FALSE(tool_.choices("old_str", {{"command", "str_replace"}, {"path", "/etc/passwd"}}));
 }
 
+// Sampling is held to the text that these give, so they would spell out a secret.
+TEST_F(Edit, NoChoicesAreOfTextThatIsKeptBack) {
+  dir_.write(".env", "DB_PASSWORD=hunter2\n");
+  dir_.write(".git/config", "[core]\n");
+  dir_.write("state/.lares-own", "");
+  dir_.write("state/session", "hunter2\n");
+  dir_.write("notes.txt", "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqG\n");
+  std::filesystem::create_symlink(".env", dir_.at("plain.py"));
+  for (const char* name : {".env", ".git/config", "state/session", "notes.txt", "plain.py"})
+    EXPECT_FALSE(tool_.choices("old_str", {{"command", "str_replace"}, {"path", dir_.at(name)}}))
+        << name;
+}
+
 TEST_F(Edit, OnlyViewLeavesThingsAlone) {
   EXPECT_FALSE(tool_.mutates({{"command", "view"}}));
   EXPECT_TRUE(tool_.mutates({{"command", "insert"}}));

@@ -117,6 +117,14 @@ TEST_F(EditUnsaved, OldStrIsOfTheEditorsText) {
             "one\ntwo\n");
 }
 
+TEST_F(EditUnsaved, NoOldStrIsOfTextThatIsKeptBack) {
+  dir_.write(".env", "");
+  editor_->texts[".env"] = "DB_PASSWORD=hunter2\n";
+  editor_->texts["src/a.txt"] = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqG\n";
+  for (const auto& path : {dir_.at(".env"), path_})
+    EXPECT_FALSE(tool_.choices("old_str", {{"command", "str_replace"}, {"path", path}})) << path;
+}
+
 TEST_F(EditUnsaved, TheEditorIsAskedOfFilesThatTheModelMayReadAlone) {
   dir_.write(".env", "KEY=1\n");
   view(path_), view(dir_.at("src")), view(dir_.at(".env")), view("/etc/passwd");

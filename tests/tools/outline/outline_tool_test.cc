@@ -311,6 +311,16 @@ TEST_F(Outline, WhatCannotBeOutlinedSaysWhy) {
   EXPECT_EQ(outline({{"path", 1}}), "outline: `path` must be a string");
 }
 
+TEST_F(Outline, WhatViewKeepsBackIsNotOutlined) {
+  dir_.write("secrets.json", "{\"a\": 1}\n");
+  dir_.write(".git/hooks/x.py", "def f(): pass\n");
+  std::filesystem::create_symlink("secrets.json",
+                                  std::filesystem::path(dir_.root()) / "plain.json");
+  for (const char* name : {"secrets.json", ".git/hooks/x.py", "plain.json"})
+    EXPECT_EQ(outline({{"path", name}}),
+              std::string("outline: ") + name + " is kept from you: it may hold secrets");
+}
+
 // 50,000 levels: a recursive walk would overflow the stack.
 TEST_F(Outline, DeepNestingIsHarmless) {
   const std::string deep = std::string(5'000, '(') + "\n";

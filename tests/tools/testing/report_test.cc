@@ -2,10 +2,16 @@
 // ROOT), and what is told of it.
 #include "tools/testing/report.h"
 
+#include <filesystem>
+
+#include <fmt/format.h>
+
 #include "tests/tools/scratch.h"
 
 namespace lares::tools {
 namespace {
+
+namespace fs = std::filesystem;
 
 class Report : public testing::Test {
  protected:
@@ -377,6 +383,32 @@ TEST_F(Report, WordsLikeARunnersAreNotTakenForIt) {
                  "a.py:3: error: Name \"x\" is not defined\nFound 1 error in 1 file (checked 2 "
                  "source files)\nmake: *** [Makefile:2: test] Error 1\n"),
             "tests failed (runner, exit status 1)\n  a.py:3: error: Name \"x\" is not defined");
+}
+
+// What a command prints chooses the file, and it may be one that the sandbox hides.
+TEST_F(Report, ShowsNoLineOfWhatIsKeptBack) {
+  const std::string key = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmUA\n";
+  dir_.write(".env", "A=1\nDB_PASSWORD=hunter2\n");
+  dir_.write(".git/credentials", "A=1\nhttps://u:hunter2@example.invalid\n");
+  dir_.write("state/.lares-own", "");
+  dir_.write("state/sessions/1", "A=1\nhunter2\n");
+  dir_.write("notes.txt", key);
+  dir_.write("a.py", "import b\nb.f()\n");
+  fs::create_symlink(".env", dir_.at("plain.py"));
+  fs::create_symlink("/etc/passwd", dir_.at("users.py"));
+  const std::string rule(70, '-');
+  for (const std::string name : {".env", ".git/credentials", "state/sessions/1", "notes.txt",
+                                 "plain.py", "users.py", "a.py"}) {
+    const auto output = fmt::format(
+        "F\n{}\nFAIL: test_a (t.T)\n{}\nTraceback (most recent call last):\n  File \"ROOT/{}\", "
+        "line 2, in test_a\nAssertionError: x\n\n{}\nRan 1 test in 0.1s\n\nFAILED "
+        "(failures=1)\n",
+        std::string(70, '='), rule, name, rule);
+    EXPECT_EQ(text(RunnerKind::unittest, output),
+              fmt::format("1 of 1 test failed (runner)\nFAIL {}:2 test_a{}\n  "
+                          "AssertionError: x",
+                          name, name == "a.py" ? "\n  b.f()" : ""));
+  }
 }
 
 TEST_F(Report, SaysWhetherAnythingWasLeftOut) {
