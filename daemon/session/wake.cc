@@ -80,22 +80,19 @@ asio::awaitable<void> Session::look_for_ends(std::weak_ptr<Session> session,
   }
 }
 
+// Of the shell alone, which has them: whoever brings MCP servers meanwhile replaces other tools.
 asio::awaitable<std::string> Session::news_of_jobs() {
+  tools::Tool* const shell = find_tool(tools_, std::string(tools::kBashTool));
+  if (!shell) co_return std::string();
   asks_tools_ = true;
   auto asked = [](Session* session) {  // also where a tool throws
     session->asks_tools_ = false;
     session->dropped_tools_.clear();
   };
   const std::unique_ptr<Session, decltype(asked)> until_asked(this, asked);
-  std::vector<tools::Tool*> all;
-  for (const auto& tool : tools_) all.push_back(tool.get());
-  std::string out;
-  for (tools::Tool* const tool : all) {
-    auto asking = tool->news();
-    std::string text = co_await std::move(asking);
-    if (!text.empty()) out += (out.empty() ? "" : "\n") + valid_utf8(text);
-  }
-  co_return out;
+  auto asking = shell->news();
+  const std::string news = co_await std::move(asking);
+  co_return valid_utf8(news);
 }
 
 void Session::drop_tools() {

@@ -1,6 +1,7 @@
 """An idle session goes on by itself when a background job ends: with a scripted model, over the socket. wake_test.py SCRIPTED_DAEMON [unittest arguments]"""
 import os
 import pathlib
+import signal
 import sys
 import tempfile
 import time
@@ -49,6 +50,9 @@ class WakeTest(unittest.TestCase):
     def built(self, name):
         while not os.path.exists(os.path.join(self.root, name)):
             time.sleep(0.02)
+
+    def touch(self, name):
+        open(os.path.join(self.root, name), "w").close()
 
     def items(self, seen, kind):
         return [m["params"]["item"]["text"] for m in seen if m["method"] == "item/completed" and m["params"]["item"]["kind"] == kind]
@@ -174,6 +178,48 @@ class WakeTest(unittest.TestCase):
         c.call("session/close", sessionId=closed)
         time.sleep(LOOKS)
         self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (closed, rewound)], [1, 1])
+
+    def test_servers_that_are_brought_while_the_shell_is_asked_for_news_replace_no_tool_that_is_asked(self):
+        c = self.start()
+        s = self.session(c)
+        go = os.path.join(self.root, "go")
+        job = call("bash", command=f"(until [ -e {go} ]; do sleep 0.05; done; echo one is built) & echo begun")
+        self.turn(c, s, "a", "hm</think>Begun." + job, "hm</think>Waiting.", "hm</think>It is built.")
+        shells = [pid for pid in descendants(self.daemon.process.pid) if command_of(pid) == "bash"]
+        self.assertTrue(shells)
+        for pid in shells:
+            os.kill(pid, signal.SIGSTOP)  # an answer is waited for two seconds, of three
+        deadline = time.monotonic() + 2 * LOOKS
+        while time.monotonic() < deadline:
+            c.call("session/mcp_servers", sessionId=s, servers={"one": {"command": "/bin/false"}})
+            time.sleep(0.1)
+        for pid in shells:
+            os.kill(pid, signal.SIGCONT)
+        self.touch("go")
+        self.assertEqual(self.items(c.until("turn/ended", sessionId=s, turnId=2), "text"), ["It is built."])
+
+
+def status_of(pid):
+    """The program's name and the parent's id of a process; None: it has ended."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as f:
+            before, _, after = f.read().rpartition(")")
+    except OSError:
+        return None
+    return before.partition("(")[2], int(after.split()[1])
+
+
+def command_of(pid):
+    status = status_of(pid)
+    return status and status[0]
+
+
+def descendants(pid):
+    parents = {int(p): status[1] for p in filter(str.isdigit, os.listdir("/proc")) if (status := status_of(p))}
+    found = {pid}
+    while more := {p for p, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
 
 
 if __name__ == "__main__":
