@@ -181,6 +181,7 @@ asio::awaitable<void> Server::stop(bool now) {
   const auto before = stopping_;
   if (before == Stopping::now || (before == Stopping::when_idle && !now)) co_return;
   stopping_ = now ? Stopping::now : Stopping::when_idle;
+  sessions_.begin_no_turns();
   for (const auto& c : connections_) {
     if (c->initialized()) c->send(notification_line(state()));
   }

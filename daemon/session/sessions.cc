@@ -252,11 +252,14 @@ void Sessions::interrupt_all() {
     if (kept.session) kept.session->interrupt(0);
 }
 
+// One that has ended may begin another turn while the next is waited for.
 asio::awaitable<void> Sessions::all_ended() {
-  std::vector<std::shared_ptr<Session>> all;
-  for (const auto& [id, kept] : sessions_)
-    if (kept.session) all.push_back(kept.session);
-  for (const auto& session : all) co_await session->ended();
+  do {
+    std::vector<std::shared_ptr<Session>> all;
+    for (const auto& [id, kept] : sessions_)
+      if (kept.session) all.push_back(kept.session);
+    for (const auto& session : all) co_await session->ended();
+  } while (n_running() > 0);
 }
 
 int Sessions::n_running() const {

@@ -79,6 +79,7 @@ class Sessions {
   // By id, closed ones too
   void for_each(const std::function<void(const protocol::SessionInfo&)>& look) const;
   void interrupt_all();
+  void begin_no_turns() { world_.wake = Wake::never; }  // by themselves
   asio::awaitable<void> all_ended();
   int n_sessions() const { return static_cast<int>(sessions_.size()); }
   int n_running() const;

@@ -75,8 +75,8 @@ asio::awaitable<void> Session::look_for_ends(std::weak_ptr<Session> session,
     }
     if (self->world_.wake == Wake::attended && !self->somebody_is_there()) continue;
     auto asking = self->news_of_jobs();
-    if (const std::string news = co_await std::move(asking); !news.empty() && !self->info_.closed)
-      self->wake(news);
+    const std::string news = co_await std::move(asking);
+    if (!news.empty() && !self->info_.closed && self->world_.wake != Wake::never) self->wake(news);
   }
 }
 

@@ -179,6 +179,26 @@ class WakeTest(unittest.TestCase):
         time.sleep(LOOKS)
         self.assertEqual([c.call("session/get", sessionId=x)["nTurns"] for x in (closed, rewound)], [1, 1])
 
+    def test_a_daemon_that_is_asked_to_end_begins_none(self):
+        c = self.start()
+        wakes, works = self.session(c), self.session(c)
+
+        def until(name):
+            return f"until [ -e {os.path.join(self.root, name)} ]; do sleep 0.05; done"
+
+        job = call("bash", command=f"({until('go')}; touch one) & echo begun")
+        self.turn(c, wakes, "a", "hm</think>Begun." + job, "hm</think>Waiting.", "hm</think>Not said.")
+        self.prompt(c, works, "b", "hm</think>So." + call("bash", command=f"touch begun; {until('end')}"), "hm</think>Done.")
+        self.built("begun")
+        self.connect().call("server/shutdown", when="idle")
+        self.touch("go")
+        self.built("one")
+        time.sleep(LOOKS)
+        self.assertEqual(c.call("session/get", sessionId=wakes)["nTurns"], 1)
+        self.touch("end")
+        self.assertEqual(c.until("turn/ended", sessionId=works)[-1]["params"]["reason"], "end_turn")
+        self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+
     def test_servers_that_are_brought_while_the_shell_is_asked_for_news_replace_no_tool_that_is_asked(self):
         c = self.start()
         s = self.session(c)
