@@ -8,6 +8,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <fmt/format.h>
 
@@ -344,8 +345,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     if (!read(request)) co_return bad();
     if (request.when != "now" && request.when != "idle")
       co_return no(Code::invalid_params, method + ": when must be now or idle");
-    asio::co_spawn(
-        io_, [this, now = request.when == "now"] { return stop(now); }, logged(log_, "the end"));
+    // Behind the answer, which nobody would be there to send
+    asio::post(io_, [this, now = request.when == "now"] {
+      asio::co_spawn(io_, stop(now), logged(log_, "the end"));
+    });
     co_return ok(Nothing{});
   }
   if (method == RepoOpen::kMethod) {

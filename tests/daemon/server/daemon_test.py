@@ -162,6 +162,16 @@ class DaemonTest(DaemonCase):
         self.assertEqual(self.daemon.process.wait(timeout=30), 0)
         self.assertFalse(os.path.exists(self.daemon.socket))
 
+    def test_a_shutdown_is_answered_where_nothing_runs(self):
+        for when in ("now", "idle"):
+            with self.subTest(when):
+                self.start()
+                c = self.connect()
+                self.assertEqual(c.call("server/shutdown", when=when), {})
+                while c.read() is not None:
+                    pass
+                self.assertEqual(self.daemon.process.wait(timeout=30), 0)
+
     def test_a_signal_as_soon_as_it_can_be_reached_ends_it_in_order(self):
         self.daemon = Daemon(daemon_case.EXECUTABLE, self.home, [])
         for _ in range(10):
