@@ -213,6 +213,29 @@ struct Source {
   ExportModel model;
 };
 
+struct Fed {
+  const RecordedStep* step = nullptr;  // the recording's
+  bool others = false;                 // of another model
+  std::string wrong;
+};
+
+// Up to the next step, or the end of a turn; a journal is megabytes of JSON. Any thread.
+Fed feed(Recording& recording, const std::vector<std::string>& frames, std::size_t& n_fed,
+         const ExportModel& ours) {
+  Fed fed;
+  while (n_fed < frames.size() && !fed.step && fed.wrong.empty()) {
+    fed.step = recording.feed(frames[n_fed++]);
+    fed.wrong = recording.wrong();
+    if (recording.first_unlike() != 0 || recording.turn_ended()) break;
+  }
+  const std::string& vocabulary = recording.transcript().vocabulary;
+  fed.others = !vocabulary.empty() && vocabulary != ours.vocabulary;
+  const auto in_vocabulary = [&](engine::Token t) { return t >= 0 && t < ours.vocab_size; };
+  if (fed.step && !fed.others && !std::ranges::all_of(recording.transcript().ids, in_vocabulary))
+    fed.wrong = fmt::format("a token id is not below {}", ours.vocab_size);
+  return fed;
+}
+
 }  // namespace
 
 asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
@@ -257,24 +280,23 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
 
   protocol::SessionReplayResult result;
   Recording recording;
-  const auto snapshots = snapshots_of_calls(source->frames);
+  const auto look_for_snapshots = [&] { return snapshots_of_calls(source->frames); };
+  const auto snapshots = co_await on_disk_pool(*world_.disk, look_for_snapshots);
   std::unique_ptr<Sampler> sampler;
   Tools tools;
   std::vector<Piece> said;  // in the turn
   bool whole = true;        // all that was said in it was sampled and kept
   std::int64_t n_passed_over = 0;
-  for (std::size_t i = 0; i < source->frames.size() && result.difference.empty(); ++i) {
+  std::size_t n_fed = 0;
+  const auto read_on = [&] { return feed(recording, source->frames, n_fed, ours); };
+  while (n_fed < source->frames.size() && result.difference.empty()) {
     if (given_up()) co_return no(Code::internal, "given up, for nobody waits for it any more");
-    const RecordedStep* const step = recording.feed(source->frames[i]);
+    const Fed fed = co_await on_disk_pool(*world_.disk, read_on);
+    const RecordedStep* const step = fed.step;
     const auto& ids = recording.transcript().ids;
-    std::string wrong = recording.wrong();
-    const std::string& vocabulary = recording.transcript().vocabulary;
-    const bool others = !vocabulary.empty() && vocabulary != ours.vocabulary;
-    const auto in_vocabulary = [&](engine::Token t) { return t >= 0 && t < ours.vocab_size; };
-    if (step && !others && !std::ranges::all_of(ids, in_vocabulary))
-      wrong = fmt::format("a token id is not below {}", ours.vocab_size);
-    if (!wrong.empty())
-      co_return no(Code::invalid_params, fmt::format("frame {} makes no sense: {}", i + 1, wrong));
+    if (!fed.wrong.empty())
+      co_return no(Code::invalid_params,
+                   fmt::format("frame {} makes no sense: {}", n_fed, fed.wrong));
     if (recording.first_unlike() != 0) {
       result.difference = fmt::format("fact {} would be written in other words now",
                                       recording.first_unlike());
@@ -288,7 +310,7 @@ asio::awaitable<Reply<protocol::SessionReplayResult>> Sessions::verify(
                                         result.turn_id);
     }
     if (!step) continue;
-    if (others) {
+    if (fed.others) {
       ++n_passed_over, whole = false;
       continue;
     }

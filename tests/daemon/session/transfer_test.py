@@ -305,6 +305,27 @@ class TransferTest(unittest.TestCase):
         with open(os.path.join(self.home, "changed.jsonl"), "w", encoding="utf-8") as f:
             f.write(body + json.dumps({"sha256": hashlib.sha256(body.encode()).hexdigest()}, separators=(",", ":")) + "\n")
 
+    def test_a_long_recording_is_read_beside_the_thread_that_serves(self):
+        with open(os.path.join(self.root, "long.txt"), "w", encoding="utf-8") as f:
+            f.writelines(f"line {i} of a file that is long enough\n" for i in range(1600))
+        c = self.connect()
+        s = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=s)
+        self.turn(c, s, "a", *["hm</think>Look." + call("bash", command=f"cat long.txt # {i}") for i in range(40)], "hm</think>Done.")
+        before = self.cpu_of_threads()
+        self.assertTrue(c.call("session/replay", sessionId=s)["equal"])
+        took = {thread: ns - before.get(thread, 0) for thread, ns in self.cpu_of_threads().items()}
+        self.assertLess(took[self.daemon.process.pid], sum(took.values()) / 4, took)  # it has the process's id
+
+    def cpu_of_threads(self):
+        """Nanoseconds that each has run, by id."""
+        tasks = f"/proc/{self.daemon.process.pid}/task"
+        out = {}
+        for thread in os.listdir(tasks):
+            with open(f"{tasks}/{thread}/schedstat", encoding="ascii") as f:
+                out[int(thread)] = int(f.read().split()[0])
+        return out
+
     def test_replay_takes_no_turn_from_a_running_session(self):
         c = self.connect()
         s = self.worked(c)
