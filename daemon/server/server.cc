@@ -20,6 +20,7 @@
 #include "daemon/protocol/overlay_wire.h"
 #include "daemon/repository.h"
 #include "daemon/server/connection.h"
+#include "daemon/session/worktrees.h"
 #include "daemon/turn/prompt.h"
 #include "tools/workspace/workspace.h"
 
@@ -439,6 +440,10 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
   if (!found) co_return tl::unexpected(found.error());
   const std::shared_ptr<Session> session = *found;
   const std::string& id = session->info().session_id;
+  const bool works_on_files = method == SessionRewind::kMethod ||
+                              method == SessionUnrewind::kMethod || method == SessionTest::kMethod;
+  if (works_on_files && worktrees_.is_held(session->info().root))
+    co_return no(Code::busy, method + ": the session's worktree is being removed");
 
   if (method == SessionClose::kMethod) {
     auto closing = session->close_and_keep();

@@ -87,26 +87,18 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
   if (method == WorktreeRemove::kMethod) {
     const auto request = typed<WorktreeRemove>(method, params);
     if (!request) co_return tl::unexpected(request.error());
-    // Forks of it work there too; what still runs would write it anew.
-    const auto there = sessions_.list({record->root}, /*closed=*/false);
-    std::vector<std::shared_ptr<Session>> at_work;
-    for (const SessionInfo& each : there) {
-      auto opening_it = sessions_.open(each.session_id);
-      auto it = co_await std::move(opening_it);
-      if (!it) co_return tl::unexpected(it.error());
-      at_work.push_back(std::move(*it));
-    }
-    for (const auto& each : at_work) {
-      if (!request->force && each->running()) co_return busy();
-      if (!request->force) continue;
-      each->close();
-      co_await each->ended();
+    // Forks of it work there too; what runs, or begins meanwhile, would lose what it does.
+    auto holding = sessions_.hold_still(record->root, request->force);
+    const auto still = co_await std::move(holding);
+    if (!still) {
+      Error error = still.error();
+      error.message.insert(0, method + ": ");
+      co_return tl::unexpected(std::move(error));
     }
     residents_.forget(record->root);
     auto removing = worktrees_.remove(*record, request->branch, request->force);
     auto removed = co_await std::move(removing);
-    for (const auto& each : at_work)
-      if (removed) each->close();
+    if (removed) (*still)->close_all();
     co_return answer(std::move(removed));
   }
   co_return no(Code::unknown_method, "there is no method " + method);

@@ -9,6 +9,7 @@
 #include "daemon/session/facts.h"
 #include "daemon/session/session.h"
 #include "daemon/session/title.h"
+#include "daemon/session/worktrees.h"
 #include "daemon/turn/shorten.h"
 
 namespace lares::daemon {
@@ -122,6 +123,7 @@ asio::awaitable<Reply<protocol::PromptSendResult>> Session::send(protocol::Promp
 void Session::start_next() {
   if (turn_ || rewinding_ || info_.closed || !failure_.empty()) return;
   if (world_.host->stopping()) return;  // what waits is the next daemon's
+  if (world_.worktrees && world_.worktrees->is_held(info_.root)) return;
   for (Prompt& p : prompts_) {
     if (p.turn_id != 0 || p.delivered) continue;
     p.turn_id = info_.turn_id = ++info_.n_turns;

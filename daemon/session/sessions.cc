@@ -14,7 +14,6 @@
 #include "daemon/session/session_settings.h"
 #include "daemon/session/summary.h"
 #include "daemon/session/title.h"
-#include "daemon/session/worktrees.h"
 #include "daemon/turn/answer_schema.h"
 
 namespace lares::daemon {
@@ -108,42 +107,6 @@ Reply<std::shared_ptr<Session>> Sessions::create(const protocol::SessionCreate& 
   if (const auto why = why_no_session(root->root); !why.empty())
     return tl::unexpected(refusal(protocol::Code::invalid_params, why));
   return make(request, {.session_id = fresh_session_id(), .root = root->root});
-}
-
-asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
-    protocol::SessionCreate request, std::function<bool()> given_up) {
-  if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
-    co_return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
-  }
-  const auto root = repository_root(request.root);
-  if (!root) co_return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
-  if (const auto why = why_no_session(root->root); !why.empty())
-    co_return tl::unexpected(refusal(protocol::Code::invalid_params, why));
-  auto making = world_.worktrees->make(root->root, fresh_session_id(), request.title);
-  auto made = co_await std::move(making);
-  if (!made) co_return tl::unexpected(made.error());
-  protocol::SessionInfo info{.session_id = made->session_id, .root = made->root};
-  auto session = given_up && given_up()
-                     ? Reply<std::shared_ptr<Session>>(tl::unexpected(
-                           refusal(protocol::Code::internal, "whoever asked for it has left")))
-                     : make(request, std::move(info));
-  if (!session) {
-    world_.log->event("worktree_taken_back",
-                      {{"session", made->session_id}, {"why", session.error().message}});
-    auto removing = world_.worktrees->remove(*made, /*branch=*/true, /*force=*/true);
-    (void)co_await std::move(removing);
-    co_return tl::unexpected(session.error());
-  }
-  co_return InWorktree{*session, std::move(*made)};
-}
-
-asio::awaitable<void> Sessions::take_back(InWorktree made) {
-  const std::string id = made.session->info().session_id;
-  made.session->close();
-  co_await made.session->ended();
-  auto removing = world_.worktrees->remove(made.worktree, /*branch=*/true, /*force=*/true);
-  if (const auto removed = co_await std::move(removing); !removed)
-    world_.log->event("worktree_stays", {{"session", id}, {"why", removed.error().message}});
 }
 
 Reply<std::shared_ptr<Session>> Sessions::make(const protocol::SessionCreate& request,

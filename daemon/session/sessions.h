@@ -50,6 +50,7 @@ class Sessions {
   void leave();
 
   Reply<std::shared_ptr<Session>> create(const protocol::SessionCreate& request);
+  // in_worktree.cc
   struct InWorktree {
     std::shared_ptr<Session> session;
     WorktreeRecord worktree;  // made for it
@@ -59,6 +60,23 @@ class Sessions {
                                                         std::function<bool()> given_up = nullptr);
   // Closes the session and removes its worktree and branch: nothing was done there yet.
   asio::awaitable<void> take_back(InWorktree made);
+  // While it lives no turn begins in the sessions of a root, whoever makes one or writes to one
+  // there; then what waits begins.
+  class Still {
+   public:
+    Still(Sessions& sessions, std::string root);
+    ~Still();
+    Still(const Still&) = delete;
+    void keep(std::shared_ptr<Session> session) { kept_.push_back(std::move(session)); }
+    void close_all();  // what waits is withdrawn
+
+   private:
+    Sessions& sessions_;
+    const std::string root_;
+    std::vector<std::shared_ptr<Session>> kept_;  // in memory
+  };
+  // Busy where something runs, but with `force`: it closes them and waits for what runs to end.
+  asio::awaitable<Reply<std::unique_ptr<Still>>> hold_still(std::string root, bool force);
   asio::awaitable<Reply<std::shared_ptr<Session>>> fork(std::shared_ptr<Session> from,
                                                         std::int64_t before_turn,
                                                         std::int64_t after_step, std::string title);

@@ -3,6 +3,7 @@
 // on the pool.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,11 @@ class Worktrees {
   // Why it may not be, unless forced: work would be lost.
   Answer<protocol::WorktreeRemoveResult> remove(WorktreeRecord record, bool branch, bool force);
 
+  // No session at a root that is held begins a turn (Sessions::Still).
+  void hold(const std::string& root) { held_.insert(root); }
+  void let_go(const std::string& root) { held_.erase(root); }
+  bool is_held(const std::string& root) const { return held_.contains(root); }
+
  private:
   asio::awaitable<WorktreeRecord> without_what_was_taken_out(WorktreeRecord record,
                                                              std::string ours);
@@ -55,6 +61,7 @@ class Worktrees {
   asio::thread_pool& disk_;
   Checkpoints& checkpoints_;
   const WorktreeRecords& records_;
+  std::set<std::string> held_;  // by root
 };
 
 // lares/<the title's letters and digits>-<the id's beginning>

@@ -1,0 +1,98 @@
+// Sessions in worktrees of their own: made with them, held still while they go.
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "daemon/repository.h"
+#include "daemon/session/facts.h"
+#include "daemon/session/sessions.h"
+#include "daemon/session/worktrees.h"
+
+namespace lares::daemon {
+
+using protocol::Code;
+
+asio::awaitable<Reply<Sessions::InWorktree>> Sessions::create_in_worktree(
+    protocol::SessionCreate request, std::function<bool()> given_up) {
+  if (const auto wrong = wrong_setting(request.settings); !wrong.empty()) {
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params, wrong));
+  }
+  const auto root = repository_root(request.root);
+  if (!root) co_return tl::unexpected(refusal(protocol::Code::not_found, root.error()));
+  if (const auto why = why_no_session(root->root); !why.empty())
+    co_return tl::unexpected(refusal(protocol::Code::invalid_params, why));
+  auto making = world_.worktrees->make(root->root, fresh_session_id(), request.title);
+  auto made = co_await std::move(making);
+  if (!made) co_return tl::unexpected(made.error());
+  protocol::SessionInfo info{.session_id = made->session_id, .root = made->root};
+  auto session = given_up && given_up()
+                     ? Reply<std::shared_ptr<Session>>(tl::unexpected(
+                           refusal(protocol::Code::internal, "whoever asked for it has left")))
+                     : make(request, std::move(info));
+  if (!session) {
+    world_.log->event("worktree_taken_back",
+                      {{"session", made->session_id}, {"why", session.error().message}});
+    auto removing = world_.worktrees->remove(*made, /*branch=*/true, /*force=*/true);
+    (void)co_await std::move(removing);
+    co_return tl::unexpected(session.error());
+  }
+  co_return InWorktree{*session, std::move(*made)};
+}
+
+asio::awaitable<void> Sessions::take_back(InWorktree made) {
+  const std::string id = made.session->info().session_id;
+  made.session->close();
+  co_await made.session->ended();
+  auto removing = world_.worktrees->remove(made.worktree, /*branch=*/true, /*force=*/true);
+  if (const auto removed = co_await std::move(removing); !removed)
+    world_.log->event("worktree_stays", {{"session", id}, {"why", removed.error().message}});
+}
+
+// ---- held still
+
+Sessions::Still::Still(Sessions& sessions, std::string root)
+    : sessions_(sessions), root_(std::move(root)) {
+  sessions_.world_.worktrees->hold(root_);
+}
+
+Sessions::Still::~Still() {
+  sessions_.world_.worktrees->let_go(root_);
+  for (const auto& [id, kept] : sessions_.sessions_)
+    if (kept.session && kept.session->info().root == root_) kept.session->resume();
+}
+
+void Sessions::Still::close_all() {
+  for (const auto& [id, kept] : sessions_.sessions_) {
+    if (!kept.session || kept.session->info().root != root_) continue;
+    kept.session->withdraw_all();
+    kept.session->close();
+  }
+}
+
+asio::awaitable<Reply<std::unique_ptr<Sessions::Still>>> Sessions::hold_still(std::string root,
+                                                                              bool force) {
+  if (world_.worktrees->is_held(root))
+    co_return tl::unexpected(
+        refusal(Code::busy, fmt::format("another request is at the sessions in {}", root)));
+  auto still = std::make_unique<Still>(*this, root);
+  std::vector<std::string> ids;
+  for (const auto& [id, kept] : sessions_)
+    if (kept.about().root == root && (kept.session || !kept.info.closed)) ids.push_back(id);
+  for (const std::string& id : ids) {
+    auto opening = open(id);
+    const auto session = co_await std::move(opening);
+    if (!session) co_return tl::unexpected(session.error());
+    still->keep(*session);
+    if (force) (*session)->close();
+    if (force) co_await (*session)->ended();
+    // A turn, or a rewinding, or tests; what cannot be written says nothing of it
+    const bool works = (*session)->running() ||
+                       ((*session)->failure().empty() && !(*session)->ended_well());
+    if (works)
+      co_return tl::unexpected(refusal(
+          Code::busy, fmt::format("session {} is at work; wait for it, or interrupt it", id)));
+  }
+  co_return std::move(still);
+}
+
+}  // namespace lares::daemon

@@ -1,0 +1,145 @@
+"""What meets a request about a session's worktree: a turn that begins. With a scripted model and the real git. worktrees_cut_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripted"))
+from client import Client, Daemon, Refused, call, remove_home, say
+
+LARES = EXECUTABLE = ""
+MANY = 800  # files, so that a worktree of them is not made, looked at, applied or removed at once
+
+
+class WorktreesCutTest(unittest.TestCase):
+    def setUp(self):
+        self.home = os.path.realpath(tempfile.mkdtemp(prefix="lares-worktrees-cut-"))
+        self.addCleanup(remove_home, self.home)
+        self.root = os.path.join(self.home, "repo")
+        os.makedirs(self.root)
+        self.git("init", "-q", "-b", "main")
+        self.write("a.txt", "alpha\n")
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "first")
+        self.daemon = Daemon(EXECUTABLE, self.home, "prompts")
+        self.addCleanup(lambda: self.daemon.stop())
+
+    def git(self, *args, root=None):
+        env = dict(os.environ, GIT_CONFIG_GLOBAL="/dev/null", GIT_CONFIG_SYSTEM="/dev/null")
+        who = ["-c", "user.name=T", "-c", "user.email=t@example.org"]
+        return subprocess.run(["git", *who, "-C", root or self.root, *args], env=env, check=True, stdout=subprocess.PIPE).stdout.decode()
+
+    def write(self, path, text, root=None):
+        path = os.path.join(root or self.root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+    def read(self, path, root=None):
+        with open(os.path.join(root or self.root, path)) as f:
+            return f.read()
+
+    def write_many(self, root=None):
+        for i in range(MANY):
+            self.write(f"many/{i}.txt", f"{i}\n", root)
+
+    def many_in(self, root):
+        try:
+            return len(os.listdir(os.path.join(root, "many")))
+        except FileNotFoundError:
+            return 0
+
+    def connect(self):
+        c = Client(self.daemon.socket)
+        c.sock.settimeout(120)
+        self.addCleanup(c.close)
+        return c
+
+    def worktree(self, c):
+        made = c.call("session/create", root=self.root, worktree=True)
+        c.call("session/subscribe", sessionId=made["sessionId"], interactive=True)
+        return made
+
+    def lares(self, *args):
+        env = {k: v for k, v in os.environ.items() if not k.startswith(("LARES_", "NO_COLOR"))}
+        env = dict(env, LARES_SOCKET=self.daemon.socket, LARES_STATE_DIR=self.daemon.state)
+        p = subprocess.run([LARES, *args], cwd=self.root, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=120)
+        return p.returncode, p.stdout.decode(), p.stderr.decode()
+
+    def wait_for(self, holds, what):
+        deadline = time.monotonic() + 120
+        while not holds():
+            self.assertLess(time.monotonic(), deadline, f"{what}: {self.daemon.last_said()}")
+            time.sleep(0.002)
+
+    # ---- a turn that begins while it is removed
+
+    def remove_under_a_prompt(self, n_pings, dirty):
+        """Gives whether it was removed. `n_pings`: how much later the prompt comes."""
+        c, other = self.connect(), self.connect()
+        made = self.worktree(c)
+        s, root = made["sessionId"], made["root"]
+        if dirty:
+            self.write("dirty.txt", "not committed\n", root)
+        removing = c.send("worktree/remove", sessionId=s)
+        for _ in range(n_pings):
+            other.call("ping")
+        command = call("bash", command="echo precious > many/new.txt")
+        accepted = True
+        try:
+            other.call("prompt/send", sessionId=s, id="p1", content="Go.\n" + say("hm</think>So." + command, "hm</think>Done."))
+        except Refused as e:
+            self.assertEqual(e.kind, "not_found", e)  # it is closed
+            accepted = False
+        try:
+            c.answer(removing)
+        except Refused as e:
+            self.assertIn(e.kind, ("busy", "conflict"), e)
+            self.assertTrue(accepted)
+            self.assertEqual(c.until("turn/ended", sessionId=s)[-1]["params"]["reason"], "end_turn")
+            self.assertEqual(self.read("many/new.txt", root), "precious\n")
+            return False
+        self.assertFalse(dirty)
+        self.assertFalse(os.path.exists(root))
+        events = other.call("session/history", sessionId=s)["events"]
+        told = [e["method"] for e in events]
+        self.assertNotIn("turn/started", told)
+        self.assertEqual((told.count("prompt/accepted"), told.count("prompt/withdrawn")), (accepted, accepted))
+        self.assertEqual(told[-1], "session/closed")
+        return True
+
+    def test_a_turn_that_begins_while_it_is_removed_loses_nothing(self):
+        self.write_many()
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "many")
+        removed = [self.remove_under_a_prompt(n, dirty=False) for n in (10, 40)]
+        self.assertIn(True, removed)
+        self.assertFalse(self.remove_under_a_prompt(40, dirty=True))
+
+    def test_whoever_comes_while_it_is_removed_is_held_too(self):
+        self.write_many()
+        self.git("add", ".")
+        self.git("commit", "-q", "-m", "many")
+        c, other = self.connect(), self.connect()
+        made = self.worktree(c)
+        removing = c.send("worktree/remove", sessionId=made["sessionId"])
+        for _ in range(20):
+            other.call("ping")
+        with self.assertRaises(Refused) as refused:  # nor is it removed twice at a time
+            other.call("worktree/remove", sessionId=made["sessionId"])
+        self.assertEqual(refused.exception.kind, "busy")
+        late = other.call("session/create", root=made["root"])["sessionId"]
+        sent = other.call("prompt/send", sessionId=late, id="late", content="Go.\n" + say("hm</think>So." + call("bash", command="echo x > x"), "hm</think>Done."))
+        self.assertEqual(sent.get("turnId", 0), 0)
+        c.answer(removing)
+        told = [e["method"] for e in other.call("session/history", sessionId=late)["events"]]
+        self.assertEqual(told[-2:], ["prompt/withdrawn", "session/closed"])
+        self.assertFalse(os.path.exists(made["root"]))
+
+
+if __name__ == "__main__":
+    LARES, EXECUTABLE = [os.path.abspath(a) for a in sys.argv[1:3]]
+    unittest.main(argv=sys.argv[:1] + sys.argv[3:])
