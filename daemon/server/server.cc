@@ -82,7 +82,10 @@ Server::Server(asio::any_io_executor io, asio::thread_pool& disk, EngineHost& ho
       http_(http),
       log_(log),
       options_(std::move(options)),
-      last_words_(io) {}
+      last_words_(io),
+      no_worktrees_(io) {
+  no_worktrees_.open();
+}
 
 Server::~Server() = default;
 
@@ -191,6 +194,7 @@ asio::awaitable<void> Server::stop(bool now) {
   if (now && options_.ending) options_.ending();
   if (now) co_await http_.stop();
   if (before != Stopping::no) co_return;  // who began waits for those that run
+  co_await no_worktrees_.wait();
   co_await sessions_.all_ended();
   if (options_.ending) options_.ending();
   if (mcp_) co_await mcp_->settled();
@@ -385,6 +389,7 @@ asio::awaitable<Reply<Json>> Server::call(Connection& from, const std::string& m
     WorktreeCreate request;
     if (!read(request)) co_return bad();
     if (request.worktree) {
+      const AtWorktrees at_it(*this);
       // Nobody would know of it: not even the command that Ctrl-C ended meanwhile
       std::function<bool()> given_up = [there = from.shared_from_this()] {
         return there->closed();

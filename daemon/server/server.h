@@ -11,6 +11,7 @@
 #include <boost/asio/steady_timer.hpp>
 
 #include "daemon/engine_host.h"
+#include "daemon/gate.h"
 #include "daemon/log.h"
 #include "daemon/protocol/protocol.h"
 #include "daemon/protocol/wire.h"
@@ -76,6 +77,8 @@ class Server {
                                                         protocol::Json params);  // transfer.cc
   asio::awaitable<Reply<protocol::Json>> about_worktrees(std::string method,
                                                          protocol::Json params);  // worktrees.cc
+  asio::awaitable<Reply<protocol::Json>> change_worktree(std::string method, protocol::Json params,
+                                                         WorktreeRecord record);
 
   asio::any_io_executor io_;
   asio::thread_pool& disk_;
@@ -95,6 +98,20 @@ class Server {
   asio::steady_timer last_words_;
   enum class Stopping { no, when_idle, now } stopping_ = Stopping::no;
   bool ended_ = false;  // all has been said to everybody
+  // A request that makes, changes or removes a worktree: half of it would stay on the disk.
+  struct AtWorktrees {
+    explicit AtWorktrees(Server& s) : server(s) {
+      ++server.n_at_worktrees_;
+      server.no_worktrees_.close();
+    }
+    ~AtWorktrees() {
+      if (--server.n_at_worktrees_ == 0) server.no_worktrees_.open();
+    }
+    AtWorktrees(const AtWorktrees&) = delete;
+    Server& server;
+  };
+  int n_at_worktrees_ = 0;
+  Gate no_worktrees_;  // is at one
 };
 
 }  // namespace lares::daemon

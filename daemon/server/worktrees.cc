@@ -1,4 +1,6 @@
 // Worktrees made for sessions, for clients.
+#include <optional>
+
 #include <fmt/format.h>
 
 #include "daemon/protocol/worktree_wire.h"
@@ -54,18 +56,11 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
   }
   auto which = typed<SessionGet>(method, params);
   if (!which) co_return tl::unexpected(which.error());
-  auto opening = open(method, which->session_id);
-  const auto found = co_await std::move(opening);
-  if (!found) co_return tl::unexpected(found.error());
-  const std::shared_ptr<Session> session = *found;
-  auto finding = worktrees_.find(session->info().root);
+  std::optional<AtWorktrees> at_it;
+  if (method != WorktreeDiff::kMethod) at_it.emplace(*this);
+  auto finding = sessions_.worktree(which->session_id);
   auto record = co_await std::move(finding);
   if (!record) co_return tl::unexpected(record.error());
-  const auto busy = [&] {
-    return no(Code::busy, fmt::format("{}: session {} is at work; wait for it, or interrupt it",
-                                      method, session->info().session_id));
-  };
-
   if (method == WorktreeDiff::kMethod) {
     const auto request = typed<WorktreeDiff>(method, params);
     if (!request) co_return tl::unexpected(request.error());
@@ -75,12 +70,23 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
       diff->diff.clear(), diff->cut = true;
     co_return answer(std::move(diff));
   }
+  auto changing = change_worktree(std::move(method), std::move(params), std::move(*record));
+  auto changed = co_await std::move(changing);
+  co_return changed;
+}
+
+asio::awaitable<Reply<Json>> Server::change_worktree(std::string method, Json params,
+                                                     WorktreeRecord record) {
   if (method == WorktreeApply::kMethod) {
     const auto request = typed<WorktreeApply>(method, params);
     if (!request) co_return tl::unexpected(request.error());
-    if (session->running() && !request->undo) co_return busy();
-    auto applying = request->undo ? worktrees_.take_back(*record, request->dry_run)
-                                  : worktrees_.apply(*record, request->dry_run);
+    const auto about = sessions_.look(request->session_id);
+    if (about && about->turn_id != 0 && !request->undo)
+      co_return no(Code::busy,
+                   fmt::format("{}: session {} is at work; wait for it, or interrupt it", method,
+                               about->session_id));
+    auto applying = request->undo ? worktrees_.take_back(record, request->dry_run)
+                                  : worktrees_.apply(record, request->dry_run);
     auto applied = co_await std::move(applying);
     co_return answer(std::move(applied));
   }
@@ -88,15 +94,15 @@ asio::awaitable<Reply<Json>> Server::about_worktrees(std::string method, Json pa
     const auto request = typed<WorktreeRemove>(method, params);
     if (!request) co_return tl::unexpected(request.error());
     // Forks of it work there too; what runs, or begins meanwhile, would lose what it does.
-    auto holding = sessions_.hold_still(record->root, request->force);
+    auto holding = sessions_.hold_still(record.root, request->force);
     const auto still = co_await std::move(holding);
     if (!still) {
       Error error = still.error();
       error.message.insert(0, method + ": ");
       co_return tl::unexpected(std::move(error));
     }
-    residents_.forget(record->root);
-    auto removing = worktrees_.remove(*record, request->branch, request->force);
+    residents_.forget(record.root);
+    auto removing = worktrees_.remove(record, request->branch, request->force);
     auto removed = co_await std::move(removing);
     if (removed) (*still)->close_all();
     co_return answer(std::move(removed));

@@ -1,8 +1,11 @@
-// Sessions in worktrees of their own: made with them, held still while they go.
+// Sessions in worktrees of their own: made with them, found by them, held still while they go.
+#include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include <fmt/format.h>
 
+#include "daemon/on_disk_pool.h"
 #include "daemon/repository.h"
 #include "daemon/session/facts.h"
 #include "daemon/session/sessions.h"
@@ -46,6 +49,54 @@ asio::awaitable<void> Sessions::take_back(InWorktree made) {
   auto removing = world_.worktrees->remove(made.worktree, /*branch=*/true, /*force=*/true);
   if (const auto removed = co_await std::move(removing); !removed)
     world_.log->event("worktree_stays", {{"session", id}, {"why", removed.error().message}});
+}
+
+asio::awaitable<void> Sessions::take_back_unfinished(std::vector<WorktreeRecord> known) {
+  for (const WorktreeRecord& record : known) {
+    const auto works_there = [&](const auto& each) {
+      return each.first == record.session_id || each.second.about().root == record.root;
+    };
+    const bool applied = !record.applied.before.empty() || !record.earlier.empty();
+    if (applied || std::ranges::any_of(sessions_, works_there)) continue;
+    // One that could not be read is there all the same
+    const auto look = [journal = journal_of(record.session_id)] {
+      std::error_code ec;
+      return std::filesystem::exists(journal, ec) || ec;
+    };
+    const bool has_journal = co_await on_disk_pool(*world_.disk, look);
+    if (has_journal) continue;
+    auto removing = world_.worktrees->remove_unused(record);
+    const auto removed = co_await std::move(removing);
+    if (removed)
+      world_.log->event("worktree_taken_back",
+                        {{"session", record.session_id}, {"why", "no session was made for it"}});
+    else
+      world_.log->event("worktree_stays",
+                        {{"session", record.session_id}, {"why", removed.error().message}});
+  }
+}
+
+asio::awaitable<Reply<WorktreeRecord>> Sessions::worktree(std::string id) {
+  const auto about = look(id);
+  auto listing = world_.worktrees->all("");
+  auto unowned = co_await std::move(listing);
+  std::erase_if(unowned, [&](const WorktreeRecord& record) {
+    const std::string& of = record.session_id;
+    const bool named = of == id || (id.size() >= kIdBeginningMin && of.starts_with(id));
+    return !named || sessions_.contains(of);
+  });
+  if (unowned.empty() || (about && about->session_id == id)) {
+    if (!about) co_return tl::unexpected(about.error());
+    auto finding = world_.worktrees->find(about->root);
+    auto found = co_await std::move(finding);
+    co_return found;
+  }
+  const auto first = sessions_.lower_bound(id);
+  if (unowned.size() > 1 || (first != sessions_.end() && first->first.starts_with(id)))
+    co_return tl::unexpected(
+        refusal(Code::not_found,
+                fmt::format("more than one session begins with {}; give more of its id", id)));
+  co_return std::move(unowned.front());
 }
 
 // ---- held still

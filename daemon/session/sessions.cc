@@ -20,8 +20,6 @@ namespace lares::daemon {
 namespace {
 
 constexpr std::size_t kIdLength = 12;
-// A shorter beginning of an id names none: it is rather a number that slipped into its place.
-constexpr std::size_t kIdBeginningMin = 4;
 constexpr std::size_t kIdShownMax = 64;  // characters of what is asked for and may be no id
 // Crockford's: none is mistaken for another
 constexpr std::string_view kIdLetters = "0123456789abcdefghjkmnpqrstvwxyz";

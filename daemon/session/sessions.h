@@ -24,6 +24,9 @@ inline constexpr int kClosedSessionsMax = 10'000;
 inline constexpr std::uint64_t kClosedBytesMax = 4'000'000'000;  // that they may take there
 inline constexpr std::chrono::milliseconds kRestEvery{1000};  // looks for what can leave the memory
 
+// A shorter beginning of an id names none: it is rather a number that slipped into its place.
+inline constexpr std::size_t kIdBeginningMin = 4;
+
 struct KeptLimits {
   std::chrono::milliseconds idle = kIdleMax;
   std::int64_t closed_sessions = kClosedSessionsMax;
@@ -60,6 +63,12 @@ class Sessions {
                                                         std::function<bool()> given_up = nullptr);
   // Closes the session and removes its worktree and branch: nothing was done there yet.
   asio::awaitable<void> take_back(InWorktree made);
+  // Of those that were known when the daemon began: where the one before died over the making of a
+  // session, its worktree goes, unless it holds something of its own.
+  asio::awaitable<void> take_back_unfinished(std::vector<WorktreeRecord> known);
+  // By the id of a session that works there, or, where there is none, of the one that it was made
+  // for; or by an unambiguous beginning.
+  asio::awaitable<Reply<WorktreeRecord>> worktree(std::string id);
   // While it lives no turn begins in the sessions of a root, whoever makes one or writes to one
   // there; then what waits begins.
   class Still {

@@ -118,6 +118,7 @@ Worktrees::Answer<WorktreeRecord> Worktrees::make(std::string worktree_of, std::
   record.root = records_.root_of(worktree_of, session_id);
   record.branch = branch_name(title, session_id);
   record.began_ms = unix_ms();
+  const Claim making = claim(record.root);
   const auto begin = [&]() -> tl::expected<void, protocol::Error> {
     if (records_.all().size() >= kWorktreesMax) {
       return tl::unexpected(
@@ -216,6 +217,22 @@ Worktrees::Answer<WorktreeRecord> Worktrees::find(std::string root) {
   co_return std::move(*record);
 }
 
+Worktrees::Claim Worktrees::claim(const std::string& root) {
+  if (!claimed_.insert(root).second) return nullptr;
+  return {this, [root](void* self) { static_cast<Worktrees*>(self)->claimed_.erase(root); }};
+}
+
+Worktrees::Answer<WorktreeRecord> Worktrees::claimed(Claim claim, WorktreeRecord record,
+                                                     std::string what) {
+  if (!claim)
+    co_return tl::unexpected(refusal(Code::busy,
+                                     fmt::format("{}: another request is at {}", what, record.root),
+                                     "try again when it is done"));
+  auto finding = find(record.root);
+  auto found = co_await std::move(finding);
+  co_return found;
+}
+
 asio::awaitable<std::vector<WorktreeRecord>> Worktrees::all(std::string worktree_of) {
   const auto look = [&] {
     auto all = records_.all();
@@ -245,6 +262,10 @@ asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record
   const auto seen = co_await on_disk_pool(disk_, look);
   out.gone = !seen;
   if (!seen) co_return out;
+  if (record.began.empty()) {  // its making was cut off, and what came with it is not known
+    out.uncommitted = seen->uncommitted;
+    co_return out;
+  }
   auto comparing = checkpoints_.compare(record.root, record.began, std::string(tools::kWorktree));
   const auto changes = co_await std::move(comparing);
   out.n_changed = changes ? static_cast<std::int64_t>(changes->size()) : 0;
@@ -453,6 +474,11 @@ Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRe
 Worktrees::Answer<protocol::WorktreeRemoveResult> Worktrees::remove(WorktreeRecord record,
                                                                     bool branch, bool force) {
   const std::string what = fmt::format("remove the worktree of session {}", record.session_id);
+  const Claim removing = claim(record.root);
+  auto finding = claimed(removing, std::move(record), what);
+  auto found = co_await std::move(finding);
+  if (!found) co_return tl::unexpected(found.error());
+  record = std::move(*found);
   if (!force) {
     auto looking = look_at(record);
     const auto info = co_await std::move(looking);
@@ -493,6 +519,25 @@ Worktrees::Answer<protocol::WorktreeRemoveResult> Worktrees::remove(WorktreeReco
     return out;
   };
   co_return co_await on_disk_pool(disk_, work);
+}
+
+// Where its making was cut off nobody was told of it, and its files are the repository's.
+Worktrees::Answer<protocol::WorktreeRemoveResult> Worktrees::remove_unused(WorktreeRecord record) {
+  const bool made = !record.began.empty();
+  if (!made) {
+    const auto look = [&] {
+      return tools::branch_has_commits(record.worktree_of, record.branch, record.commit);
+    };
+    const auto commits = co_await on_disk_pool(disk_, look);
+    if (!commits || *commits)
+      co_return tl::unexpected(refusal(
+          Code::conflict, fmt::format("remove the worktree {}: {}", record.root,
+                                      commits ? "its branch has commits that HEAD does not have"
+                                              : commits.error())));
+  }
+  auto removing = remove(std::move(record), /*branch=*/true, /*force=*/!made);
+  auto removed = co_await std::move(removing);
+  co_return removed;
 }
 
 }  // namespace lares::daemon

@@ -1,8 +1,9 @@
 // Git worktrees that sessions work in on their own, below the state directory: made as the user's
 // worktree is now, looked at, brought back into it, removed. On the io executor; the disk's work is
-// on the pool.
+// on the pool. One request at a time changes a worktree or its record; another meanwhile is busy.
 #pragma once
 
+#include <memory>
 #include <set>
 #include <string>
 #include <vector>
@@ -45,6 +46,9 @@ class Worktrees {
   Answer<protocol::WorktreeApplyResult> take_back(WorktreeRecord record, bool dry_run);
   // Why it may not be, unless forced: work would be lost.
   Answer<protocol::WorktreeRemoveResult> remove(WorktreeRecord record, bool branch, bool force);
+  // With its branch; of one that no session ever was in. Not where it holds what did not come with
+  // it.
+  Answer<protocol::WorktreeRemoveResult> remove_unused(WorktreeRecord record);
 
   // No session at a root that is held begins a turn (Sessions::Still).
   void hold(const std::string& root) { held_.insert(root); }
@@ -52,6 +56,10 @@ class Worktrees {
   bool is_held(const std::string& root) const { return held_.contains(root); }
 
  private:
+  using Claim = std::shared_ptr<void>;
+  Claim claim(const std::string& root);  // null: another request has it
+  // What is known of it now, for whoever has claimed it
+  Answer<WorktreeRecord> claimed(Claim claim, WorktreeRecord record, std::string what);
   asio::awaitable<WorktreeRecord> without_what_was_taken_out(WorktreeRecord record,
                                                              std::string ours);
   Answer<tools::Snapshot> bring_along(WorktreeRecord record);
@@ -61,7 +69,7 @@ class Worktrees {
   asio::thread_pool& disk_;
   Checkpoints& checkpoints_;
   const WorktreeRecords& records_;
-  std::set<std::string> held_;  // by root
+  std::set<std::string> claimed_, held_;  // by root
 };
 
 // lares/<the title's letters and digits>-<the id's beginning>

@@ -155,11 +155,12 @@ tl::expected<bool, std::string> branch_has_commits(const std::string& repository
   const git::Reference found(raw);
   const git_oid* tip = git_reference_target(raw);
   git_oid began, head;
-  if (!tip || git_oid_fromstr(&began, since.c_str()) != 0) return false;
+  if (!tip) return false;
+  const bool knows_since = git_oid_fromstr(&began, since.c_str()) == 0;
   const auto has = [&](const git_oid& commit) {
     return git_oid_equal(tip, &commit) || git_graph_descendant_of(repo->get(), &commit, tip) == 1;
   };
-  if (has(began)) return false;
+  if (knows_since && has(began)) return false;
   return git_reference_name_to_id(&head, repo->get(), "HEAD") != 0 || !has(head);
 }
 

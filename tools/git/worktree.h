@@ -36,7 +36,7 @@ tl::expected<void, std::string> remove_worktree(const std::string& repository,
                                                 const std::string& name, const std::string& path);
 
 // Whether commits would be lost with the branch: those that neither `since` nor the repository's
-// HEAD has. False: there is no such branch.
+// HEAD has; `since` may be empty. False: there is no such branch.
 tl::expected<bool, std::string> branch_has_commits(const std::string& repository,
                                                    const std::string& branch,
                                                    const std::string& since);

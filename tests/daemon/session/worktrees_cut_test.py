@@ -1,4 +1,4 @@
-"""What meets a request about a session's worktree: a turn that begins. With a scripted model and the real git. worktrees_cut_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+"""What meets a request about a session's worktree: a turn that begins, an end of the daemon. With a scripted model and the real git. worktrees_cut_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import os
 import pathlib
 import subprocess
@@ -138,6 +138,63 @@ class WorktreesCutTest(unittest.TestCase):
         told = [e["method"] for e in other.call("session/history", sessionId=late)["events"]]
         self.assertEqual(told[-2:], ["prompt/withdrawn", "session/closed"])
         self.assertFalse(os.path.exists(made["root"]))
+
+    # ---- an end of the daemon while it is made
+
+    def begin_to_make_one(self):
+        """Gives the connection that asked for it, the request, and where it is made."""
+        self.write_many()  # not committed: they come along after the checkout
+        c = self.connect()
+        request = c.send("session/create", root=self.root, worktree=True)
+        worktrees = pathlib.Path(self.daemon.state, "worktrees")
+        self.wait_for(lambda: len(list(worktrees.glob("*/*/many/*"))) > 20, "make a worktree")
+        return c, request, str(next(worktrees.glob("*/*/many")).parent)
+
+    def test_one_that_the_daemon_was_killed_over_goes_at_the_next_start(self):
+        _, _, root = self.begin_to_make_one()
+        self.daemon.kill()
+        self.daemon.start("prompts")
+        c = self.connect()
+        self.wait_for(lambda: not c.call("worktree/list", root=self.root).get("worktrees"), "take it back")
+        self.assertFalse(os.path.exists(root))
+        self.assertEqual((len(self.git("worktree", "list").splitlines()), self.git("branch", "--list", "lares/*")), (1, ""))
+        self.assertEqual(self.many_in(self.root), MANY)
+        self.assertEqual(self.worktree(c)["worktreeOf"], self.root)
+
+    def test_one_that_somebody_committed_to_stays_until_it_is_removed(self):
+        _, _, root = self.begin_to_make_one()
+        self.daemon.kill()
+        self.write("work.txt", "work\n", root)
+        self.git("add", "work.txt", root=root)
+        self.git("commit", "-q", "-m", "work", root=root)
+        self.daemon.start("prompts")
+        self.wait_for(lambda: "worktree_stays " in self.daemon.last_said(), "leave it")
+        listed = self.connect().call("worktree/list", root=self.root)["worktrees"]
+        self.assertEqual([w["root"] for w in listed], [root])
+        s = listed[0]["sessionId"]
+        status, _, err = self.lares("worktrees", "remove", "--branch", s)
+        self.assertEqual(status, 1)
+        self.assertIn("uncommitted changes", err)
+        status, _, err = self.lares("worktrees", "remove", "--force", "--branch", s[:6])
+        self.assertEqual(status, 0, err)
+        self.assertFalse(os.path.exists(root))
+        self.assertEqual((len(self.git("worktree", "list").splitlines()), self.git("branch", "--list", "lares/*")), (1, ""))
+        self.assertIn("there is no session", self.lares("worktrees", "remove", s)[2])
+
+    def test_the_daemon_waits_for_one_that_is_made(self):
+        for when in ("now", "idle"):
+            with self.subTest(when):
+                c, request, root = self.begin_to_make_one()
+                with self.assertRaises(Refused) as refused:
+                    self.connect().call("worktree/remove", sessionId=os.path.basename(root), force=True)
+                self.assertEqual(refused.exception.kind, "busy")
+                self.connect().call("server/shutdown", when=when)
+                made = c.answer(request)
+                self.daemon.process.wait()
+                self.daemon.ended()
+                self.assertEqual((made["root"], self.many_in(root)), (root, MANY))
+                self.daemon.start("prompts")
+                self.assertEqual(self.connect().call("worktree/remove", sessionId=made["sessionId"], branch=True)["root"], root)
 
 
 if __name__ == "__main__":
