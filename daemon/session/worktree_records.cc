@@ -23,6 +23,7 @@ static void fields(V& v, WorktreeRecord::Applied& x) {
   v.o("after", x.after);
   v.o("theirs", x.theirs);
   v.o("paths", x.paths);
+  v.o("putting", x.putting);
 }
 template <class V>
 static void fields(V& v, WorktreeRecord& x) {

@@ -28,6 +28,7 @@ struct WorktreeRecord {
     std::string before, after;  // snapshots of `worktree_of`
     std::string theirs;         // of the worktree, that was applied
     std::vector<std::string> paths;
+    bool putting = false;  // it is being put there: a daemon that dies leaves a part of it
   };
   Applied applied;               // before empty: it is not, or it was taken back
   std::vector<Applied> earlier;  // that are applied, too; the oldest first

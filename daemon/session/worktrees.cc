@@ -24,27 +24,6 @@ using protocol::Code;
 constexpr std::size_t kShortId = 6;
 constexpr std::size_t kFileDiffBytesMax = 256 << 10;  // shown; longer ones are cut
 
-std::vector<protocol::RewindChange> told(const std::vector<tools::SnapshotChange>& changes) {
-  std::vector<protocol::RewindChange> out;
-  for (const auto& change : changes) out.push_back(change_told(change));
-  return out;
-}
-
-tools::Selection paths_of(const std::vector<tools::SnapshotChange>& changes) {
-  tools::Selection out;
-  for (const auto& change : changes) out.paths.push_back(change.path);
-  return out;
-}
-
-std::string listed(const std::vector<tools::PathReason>& some) {
-  std::string out;
-  for (std::size_t i = 0; i < some.size() && i < kConflictsShown; ++i)
-    out += fmt::format("{}{} ({})", i ? ", " : "", some[i].path, some[i].why);
-  if (some.size() > kConflictsShown)
-    out += fmt::format(" and {} more", some.size() - kConflictsShown);
-  return out;
-}
-
 // How many of the uncommitted paths hold something that the snapshot leaves out, by name. None came
 // with the worktree, for what is brought there comes of snapshots. No number: it cannot be told.
 std::optional<std::int64_t> n_unheld(const std::vector<std::string>& uncommitted,
@@ -82,6 +61,15 @@ ShownDiff shown_diff(const tools::SnapshotChange& change, std::string diff) {
 }
 
 }  // namespace
+
+std::string listed(const std::vector<tools::PathReason>& some) {
+  std::string out;
+  for (std::size_t i = 0; i < some.size() && i < kConflictsShown; ++i)
+    out += fmt::format("{}{} ({})", i ? ", " : "", some[i].path, some[i].why);
+  if (some.size() > kConflictsShown)
+    out += fmt::format(" and {} more", some.size() - kConflictsShown);
+  return out;
+}
 
 std::string branch_name(const std::string& title, const std::string& session_id) {
   std::string slug;
@@ -270,7 +258,7 @@ asio::awaitable<protocol::WorktreeInfo> Worktrees::look_at(WorktreeRecord record
   const auto changes = co_await std::move(comparing);
   out.n_changed = changes ? static_cast<std::int64_t>(changes->size()) : 0;
   out.uncommitted = seen->uncommitted && (!changes || !changes->empty());
-  if (out.uncommitted && !record.applied.theirs.empty()) {
+  if (out.uncommitted && !record.applied.theirs.empty() && !record.applied.putting) {
     auto since_comparing = checkpoints_.compare(record.root, record.applied.theirs,
                                                 std::string(tools::kWorktree));
     const auto since = co_await std::move(since_comparing);
@@ -317,155 +305,6 @@ Worktrees::Answer<protocol::WorktreeDiffResult> Worktrees::diff(WorktreeRecord r
     out.cut = out.cut || shown.cut || full;
     if (!full) out.diff += shown.text;
   }
-  co_return out;
-}
-
-// ---- bringing it back
-
-Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::apply(WorktreeRecord record,
-                                                                  bool dry_run) {
-  const std::string what = fmt::format("apply the changes of session {} to {}", record.session_id,
-                                       record.worktree_of);
-  const auto failed = [&](const std::string& why) {
-    return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
-  };
-  auto theirs_taking = checkpoints_.take(record.root, applied_label(record.root),
-                                         /*anew=*/!dry_run);
-  const auto theirs = co_await std::move(theirs_taking);
-  if (!theirs) co_return failed(theirs.error());
-  auto ours_taking = checkpoints_.take(record.worktree_of,
-                                       fmt::format("before the changes of {}", record.session_id));
-  const auto ours = co_await std::move(ours_taking);
-  if (!ours) co_return failed(ours.error());
-  auto looking = without_what_was_taken_out(std::move(record), ours->id);
-  record = co_await std::move(looking);
-  // What was applied is here already, whatever became of it.
-  const bool again = !record.applied.theirs.empty();
-  Checkpoints::Three three{again ? record.applied.theirs : record.began, ours->id, theirs->id};
-  const std::string label = fmt::format("the changes of {} applied", record.session_id);
-  auto merging = checkpoints_.merge(record.worktree_of, three, label);
-  auto merged = co_await std::move(merging);
-  if (!merged && again) {  // records of earlier versions did not keep that snapshot
-    three.base = record.began;
-    auto merging_all = checkpoints_.merge(record.worktree_of, three, label);
-    merged = co_await std::move(merging_all);
-  }
-  if (!merged) co_return failed(merged.error());
-  if (!merged->conflicts.empty()) {
-    const std::size_t n = merged->conflicts.size();
-    co_return tl::unexpected(refusal(
-        Code::conflict,
-        fmt::format("{}: nothing was applied, for {} conflict{}: {}", what, n, n == 1 ? "" : "s",
-                    listed(merged->conflicts)),
-        fmt::format("merge the branch {} with git, or work in {}", record.branch, record.root)));
-  }
-  protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of,
-                                    .changes = told(merged->changes)};
-  const std::vector<tools::PathReason>* const unbrought[] = {&theirs->left_out, &merged->kept};
-  for (const auto* left : unbrought)
-    for (const auto& [path, why] : *left) out.not_brought.push_back({path, why});
-  if (dry_run || merged->changes.empty()) co_return out;
-  auto putting = put(record, *ours, *merged);
-  const auto done = co_await std::move(putting);
-  if (!done) co_return tl::unexpected(done.error());
-  record.apply({ours->id, merged->merged.id, theirs->id, paths_of(merged->changes).paths});
-  const auto write = [&] { return records_.write(record); };
-  if (const auto written = co_await on_disk_pool(disk_, write); !written)
-    co_return failed(fmt::format("it is done, but cannot be taken back: {}", written.error()));
-  co_return out;
-}
-
-// What is as it was before it was applied was taken out by hand, as with `git stash`.
-asio::awaitable<WorktreeRecord> Worktrees::without_what_was_taken_out(WorktreeRecord record,
-                                                                      std::string ours) {
-  while (!record.applied.before.empty()) {
-    auto comparing = checkpoints_.compare(record.worktree_of, record.applied.before, ours);
-    const auto differ = co_await std::move(comparing);
-    const tools::Selected selected(tools::Selection{.all = false, .paths = record.applied.paths});
-    const bool is_here = !differ || std::ranges::any_of(*differ, [&](const auto& change) {
-      return selected.holds(change.path);
-    });
-    if (is_here) break;
-    record.take_back();
-  }
-  co_return record;
-}
-
-// All of it, or as `ours` was.
-Worktrees::Answer<std::vector<protocol::RewindChange>> Worktrees::put(WorktreeRecord record,
-                                                                      tools::Snapshot ours,
-                                                                      tools::SnapshotMerge merged) {
-  const std::string what = fmt::format("apply the changes of session {} to {}", record.session_id,
-                                       record.worktree_of);
-  const tools::Selection selection = paths_of(merged.changes);
-  auto restoring = checkpoints_.restore(record.worktree_of, merged.merged.id, selection);
-  const auto restored = co_await std::move(restoring);
-  if (!restored)
-    co_return tl::unexpected(
-        refusal(Code::internal, fmt::format("{}: {}", what, restored.error())));
-  std::vector<tools::PathReason> wrong = restored->not_done;
-  if (restored->before.id != ours.id) {  // somebody saved a file between the merging and now
-    auto comparing = checkpoints_.compare(record.worktree_of, ours.id, restored->before.id);
-    const auto meanwhile = co_await std::move(comparing);
-    if (!meanwhile)
-      co_return tl::unexpected(
-          refusal(Code::internal, fmt::format("{}: {}", what, meanwhile.error())));
-    const tools::Selected selected(selection);
-    for (const auto& change : *meanwhile)
-      if (selected.holds(change.path)) wrong.push_back({change.path, "changed meanwhile"});
-  }
-  if (wrong.empty()) co_return told(restored->done);
-  auto undoing = checkpoints_.restore(record.worktree_of, restored->before.id,
-                                      paths_of(restored->done));
-  const auto undone = co_await std::move(undoing);
-  if (!undone || !undone->not_done.empty()) {
-    co_return tl::unexpected(
-        refusal(Code::internal,
-                fmt::format("{}: {}; what was done already could not be taken back: {}", what,
-                            listed(wrong), undone ? listed(undone->not_done) : undone.error())));
-  }
-  co_return tl::unexpected(refusal(Code::conflict,
-                                   fmt::format("{}: nothing was applied: {}", what, listed(wrong)),
-                                   "try again"));
-}
-
-Worktrees::Answer<protocol::WorktreeApplyResult> Worktrees::take_back(WorktreeRecord record,
-                                                                      bool dry_run) {
-  const std::string what = fmt::format("take the changes of session {} out of {} again",
-                                       record.session_id, record.worktree_of);
-  const auto failed = [&](const std::string& why) {
-    return tl::unexpected(refusal(Code::internal, fmt::format("{}: {}", what, why)));
-  };
-  if (record.applied.before.empty())
-    co_return tl::unexpected(refusal(Code::not_found, what + ": they are not applied"));
-  const tools::Selection selection{.all = false, .paths = record.applied.paths};
-  const tools::Selected selected(selection);
-  auto since_comparing = checkpoints_.compare(record.worktree_of, record.applied.after,
-                                              std::string(tools::kWorktree));
-  const auto since = co_await std::move(since_comparing);
-  if (!since) co_return failed(since.error());
-  std::vector<tools::PathReason> touched;
-  for (const auto& change : *since)
-    if (selected.holds(change.path)) touched.push_back({change.path, "changed since"});
-  if (!touched.empty())
-    co_return tl::unexpected(refusal(
-        Code::conflict, fmt::format("{}: nothing was taken back: {}", what, listed(touched))));
-  protocol::WorktreeApplyResult out{.worktree_of = record.worktree_of};
-  auto comparing = checkpoints_.compare(record.worktree_of, record.applied.after,
-                                        record.applied.before);
-  const auto changes = co_await std::move(comparing);
-  if (!changes) co_return failed(changes.error());
-  for (const auto& change : *changes)
-    if (selected.holds(change.path)) out.changes.push_back(change_told(change));
-  if (dry_run) co_return out;
-  auto restoring = checkpoints_.restore(record.worktree_of, record.applied.before, selection);
-  const auto restored = co_await std::move(restoring);
-  if (!restored) co_return failed(restored.error());
-  for (const auto& [path, why] : restored->not_done) out.not_brought.push_back({path, why});
-  record.take_back();
-  const auto write = [&] { return records_.write(record); };
-  if (const auto written = co_await on_disk_pool(disk_, write); !written)
-    co_return failed(written.error());
   co_return out;
 }
 

@@ -60,11 +60,17 @@ class Worktrees {
   Claim claim(const std::string& root);  // null: another request has it
   // What is known of it now, for whoever has claimed it
   Answer<WorktreeRecord> claimed(Claim claim, WorktreeRecord record, std::string what);
-  asio::awaitable<WorktreeRecord> without_what_was_taken_out(WorktreeRecord record,
-                                                             std::string ours);
+  asio::awaitable<bool> any_differs(std::string root, std::string then, std::string now,
+                                    std::vector<std::string> paths);
+  Answer<WorktreeRecord> with_what_is_applied(WorktreeRecord record, std::string ours,
+                                              std::string what);
   Answer<tools::Snapshot> bring_along(WorktreeRecord record);
-  Answer<std::vector<protocol::RewindChange>> put(WorktreeRecord record, tools::Snapshot ours,
-                                                  tools::SnapshotMerge merged);
+  struct Put {
+    tl::expected<void, protocol::Error> done;
+    bool nothing = false;  // where it failed: all is as it was
+  };
+  asio::awaitable<Put> put(WorktreeRecord record, tools::Snapshot ours, tools::SnapshotMerge merged,
+                           std::string what);
 
   asio::thread_pool& disk_;
   Checkpoints& checkpoints_;
@@ -74,6 +80,9 @@ class Worktrees {
 
 // lares/<the title's letters and digits>-<the id's beginning>
 std::string branch_name(const std::string& title, const std::string& session_id);
+
+// With why, the first kConflictsShown of them
+std::string listed(const std::vector<tools::PathReason>& some);
 
 // Lines that a unified diff adds and removes.
 void count_lines(std::string_view diff, std::int64_t& n_added, std::int64_t& n_deleted);

@@ -196,6 +196,49 @@ class WorktreesCutTest(unittest.TestCase):
                 self.daemon.start("prompts")
                 self.assertEqual(self.connect().call("worktree/remove", sessionId=made["sessionId"], branch=True)["root"], root)
 
+    # ---- an end of the daemon while it is applied
+
+    def begin_to_apply(self):
+        """Gives the connection that asked for it, the request, and the session."""
+        c = self.connect()
+        made = self.worktree(c)
+        self.write_many(made["root"])
+        self.write("a.txt", "beta\n", made["root"])
+        request = c.send("worktree/apply", sessionId=made["sessionId"])
+        self.wait_for(lambda: self.many_in(self.root) > 2, "apply it")
+        return c, request, made["sessionId"]
+
+    def test_the_daemon_waits_for_one_that_is_applied(self):
+        for when in ("now", "idle"):
+            with self.subTest(when):
+                c, request, s = self.begin_to_apply()
+                self.connect().call("server/shutdown", when=when)
+                self.assertEqual(len(c.answer(request)["changes"]), MANY + 1)
+                self.daemon.process.wait()
+                self.daemon.ended()
+                self.assertEqual((self.many_in(self.root), self.read("a.txt")), (MANY, "beta\n"))
+                self.daemon.start("prompts")
+                undone = self.connect().call("worktree/apply", sessionId=s, undo=True)
+                self.assertEqual(len(undone["changes"]), MANY + 1)
+                self.assertEqual((self.many_in(self.root), self.read("a.txt"), self.git("status", "--porcelain")), (0, "alpha\n", ""))
+
+    def test_what_a_daemon_that_was_killed_had_applied_can_be_taken_back(self):
+        _, _, s = self.begin_to_apply()
+        self.daemon.kill()
+        there = self.many_in(self.root)
+        self.daemon.start("prompts")
+        c = self.connect()
+        if there < MANY:  # else it was done before the signal came
+            with self.assertRaises(Refused) as refused:
+                c.call("worktree/apply", sessionId=s)
+            self.assertIn("a part of it is there", str(refused.exception))
+            self.assertIs(c.call("worktree/list", root=self.root)["worktrees"][0]["uncommitted"], True)
+        undone = c.call("worktree/apply", sessionId=s, undo=True)
+        self.assertLessEqual(there, len(undone["changes"]))
+        self.assertEqual((self.many_in(self.root), self.read("a.txt"), self.git("status", "--porcelain")), (0, "alpha\n", ""))
+        self.assertEqual(len(c.call("worktree/apply", sessionId=s)["changes"]), MANY + 1)
+        self.assertEqual((self.many_in(self.root), self.read("a.txt")), (MANY, "beta\n"))
+
 
 if __name__ == "__main__":
     LARES, EXECUTABLE = [os.path.abspath(a) for a in sys.argv[1:3]]
