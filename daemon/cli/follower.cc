@@ -23,6 +23,8 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kRedrawEvery{120};
 // In one turn; a daemon that keeps dying is reported, not retried for ever
 constexpr int kReconnectsMax = 5;
+constexpr std::size_t kAnswerBytesMax = 1u << 20;
+constexpr std::size_t kAheadMax = 4096;  // happenings, when a question is shown
 
 int status_of(const std::string& reason) {
   if (reason == "end_turn") return kExitFinished;
@@ -62,7 +64,7 @@ int Follower::run() {
       continue;
     }
     if (!daemon_.json && !question_open_) view_.tick();
-    step(link_.next(Clock::now() + kRedrawEvery));
+    step(next());
   }
   view_.hide_status();
   if (exit_) return *exit_;
@@ -71,6 +73,13 @@ int Follower::run() {
   screen_.fresh_line();
   if (interrupted_) begun.error().kind = Error::Kind::interrupted;
   return fail(begun.error(), daemon_.json);
+}
+
+Happening Follower::next() {
+  if (later_.empty()) return link_.next(Clock::now() + kRedrawEvery);
+  Happening first = std::move(later_.front());
+  later_.pop_front();
+  return first;
 }
 
 Result<> Follower::reach_daemon() {
@@ -103,6 +112,10 @@ Result<> Follower::reconnect() {
   }
   if (!daemon_.json) view_.note(Style::yellow, "lost the connection to the daemon; reconnecting");
   lost_ = false;
+  std::erase_if(later_, [](const Happening& h) {  // as the link does with what it still had
+    return h.kind == Happening::Kind::notification || h.kind == Happening::Kind::answer ||
+           h.kind == Happening::Kind::closed;
+  });
   if (works()) {
     if (auto reached = reach_daemon(); !reached) return reached;
   } else if (const auto there = rejoin(link_, daemon_); !there) {
@@ -154,8 +167,8 @@ void Follower::step(const Happening& h) {
       transcript_.resized();
       if (question_open_) screen_.write("> ", 2);
       break;
-    case Happening::Kind::typed:
-      reply(h.line);
+    case Happening::Kind::keys:
+      typed(h.line);
       break;
     case Happening::Kind::no_more_input:
       if (question_open_)
@@ -163,9 +176,9 @@ void Follower::step(const Happening& h) {
       question_open_ = false;
       break;
     case Happening::Kind::answer:
-    case Happening::Kind::keys:  // not asked for here
     case Happening::Kind::suspend:
     case Happening::Kind::tick:
+    case Happening::Kind::typed:  // not asked for here
       break;
   }
 }
@@ -229,10 +242,34 @@ void Follower::asks(const protocol::Item& item) {
 }
 
 void Follower::ask_line(const std::string& item_id) {
+  forget_typed();  // before there is a prompt: what is typed at that counts
   screen_.write("> ", 2);
   question_open_ = true;
   question_id_ = item_id;
-  link_.read_line();
+  link_.read_keys();
+}
+
+// What was typed before a question was shown is no answer to it, be it still in the terminal, or
+// read for a question that was answered elsewhere.
+void Follower::forget_typed() {
+  cli::forget_typed(STDIN_FILENO);
+  typed_.clear();
+  for (std::size_t n = 0; n < kAheadMax; ++n) {
+    Happening h = link_.next(Clock::now());
+    if (h.kind == Happening::Kind::tick) break;
+    later_.push_back(std::move(h));
+  }
+  std::erase_if(later_, [](const Happening& h) { return h.kind == Happening::Kind::keys; });
+}
+
+// The terminal gives whole lines, and the beginning of one where Ctrl-D sent that.
+void Follower::typed(const std::string& bytes) {
+  if (!question_open_) return;
+  typed_ += bytes;
+  if (!typed_.ends_with('\n') && typed_.size() < kAnswerBytesMax) return link_.read_keys();
+  std::string line = std::exchange(typed_, {});
+  line.erase(std::min(line.find('\n'), line.size()));
+  reply(line);
 }
 
 void Follower::answered_elsewhere() {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/screen.h"
+#include "daemon/cli/terminal/typing.h"
 #include "daemon/cli/transcript.h"
 #include "daemon/cli/turn_view.h"
 #include "daemon/client/link.h"
@@ -61,6 +63,7 @@ class Follower {
 
  private:
   Result<> reconnect();
+  Happening next();
   void step(const Happening& h);
   void notified(const Happening& h);
   void shown(const Happening& h);
@@ -69,13 +72,17 @@ class Follower {
   // Questions and calls that ask for permission, at a terminal.
   void asks(const protocol::Item& item);
   void ask_line(const std::string& item_id);
+  void forget_typed();
+  void typed(const std::string& bytes);
   void reply(const std::string& line);
   void answered_elsewhere();
 
   // Facts up to here are the past: what they asked has been answered, or comes again as a snapshot
   std::int64_t replay_to_ = 0;
   std::string question_id_;
-  protocol::Item asking_;  // the call that asks for permission
+  protocol::Item asking_;        // the call that asks for permission
+  std::string typed_;            // of a line that answers it, where a part of it was sent
+  std::deque<Happening> later_;  // the first that next() has
   bool question_open_ = false, lost_ = false;
   int reconnects_ = 0;  // in a turn
   std::optional<int> exit_;

@@ -18,6 +18,7 @@
 #include "daemon/cli/reach.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/print.h"
+#include "daemon/cli/terminal/typing.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/client/link.h"
 #include "daemon/client/prompt_id.h"
@@ -294,6 +295,7 @@ class BestOf {
   }
 
   bool confirmed(const Attempt& best) {
+    forget_typed(STDIN_FILENO);  // the attempts took minutes
     print_err("Apply {} to your worktree? [y/N] ", best.session.session_id);
     link_.read_line();
     for (;;) {

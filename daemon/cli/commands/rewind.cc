@@ -14,6 +14,7 @@
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/print.h"
+#include "daemon/cli/terminal/typing.h"
 #include "daemon/cli/which_session.h"
 #include "daemon/cli/yes_no.h"
 #include "daemon/protocol/wire.h"
@@ -28,6 +29,7 @@ namespace {
 constexpr std::uint64_t kTurnsMax = 1'000'000'000;  // a number that is none is told by its range
 
 bool confirmed(const char* question) {
+  forget_typed(STDIN_FILENO);
   print_err("{} [y/N] ", question);
   std::string line;
   return std::getline(std::cin, line) && is_yes(line);
