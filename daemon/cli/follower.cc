@@ -57,13 +57,17 @@ Follower::Follower(const DaemonOptions& daemon, bool hide_thinking)
 
 int Follower::run() {
   link_.watch_resumption();
+  if (!daemon_.json) echo_.off();
   auto begun = begin();
   while (begun && !exit_) {
     if (lost_) {
       begun = reconnect();
       continue;
     }
-    if (!daemon_.json && !question_open_) view_.tick();
+    if (!daemon_.json && !question_open_) {
+      echo_.off();
+      view_.tick();
+    }
     step(next());
   }
   view_.hide_status();
@@ -243,6 +247,7 @@ void Follower::asks(const protocol::Item& item) {
 
 void Follower::ask_line(const std::string& item_id) {
   forget_typed();  // before there is a prompt: what is typed at that counts
+  echo_.on();
   screen_.write("> ", 2);
   question_open_ = true;
   question_id_ = item_id;

@@ -81,6 +81,7 @@ class Follower {
   std::int64_t replay_to_ = 0;
   std::string question_id_;
   protocol::Item asking_;        // the call that asks for permission
+  Echo echo_;                    // off while no question is open
   std::string typed_;            // of a line that answers it, where a part of it was sent
   std::deque<Happening> later_;  // the first that next() has
   bool question_open_ = false, lost_ = false;

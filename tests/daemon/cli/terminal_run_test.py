@@ -2,18 +2,29 @@
 terminal_run_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import os
 import pathlib
+import signal
 import sys
+import termios
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "interactive"), str(HERE.parent / "scripted")]
 import terminal_case
 from client import Client
+from terminal import Terminal
 from terminal_case import THINK, TerminalCase
 
 QUESTION = r"Run it\?.*\n> ?$"
+LOCAL_MODES = 3  # in what tcgetattr returns
 
 
 class TerminalRunTest(TerminalCase):
+    def shell(self):
+        env = dict(os.environ, LARES_SOCKET=self.socket, LARES_STATE_DIR=self.state, TERM="xterm", LC_ALL="C.UTF-8", PS1="$ ")
+        t = Terminal(["/bin/bash", "--norc", "--noprofile", "--noediting", "-i"], self.root, env, 110, 24)
+        self.addCleanup(t.close)
+        t.until(r"\$ ?$")
+        return t
+
     # ---- what is typed before a question
 
     def refused(self, t):
@@ -80,6 +91,62 @@ class TerminalRunTest(TerminalCase):
         t.write("n\n")
         self.assertEqual(t.wait(), 130, t.screen.text())
         self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\ngamma\n")
+
+    # ---- keys while a turn is shown
+
+    def echoes(self, t):
+        return bool(t.modes()[LOCAL_MODES] & termios.ECHO)
+
+    def test_keys_are_not_shown_in_the_midst_of_a_turn_and_stay_for_the_shell(self):
+        self.start(self.gated(THINK + "It says beta."))
+        t = self.open("run", "Go.", until="reading")
+        t.write("ls\nzz\n\n")
+        self.open_gate()
+        self.assertEqual(t.wait(), 0)
+        self.assertNotRegex(t.screen.text(), "ls|zz")
+        self.assertRegex(t.screen.text(), r"^\n*┆ hm\n\nIt says beta\.\n\nfinished · ")
+        self.assertEqual(t.modes(), t.before)
+        self.assertEqual(os.read(t.keeper, 100), b"ls\n")
+
+    def test_an_answer_is_shown_while_it_is_typed_and_nothing_before_or_after_it(self):
+        self.start(self.gated(THINK + self.edit()), self.gated(THINK + "Done."))
+        t = self.open("run", "--policy", "ask", "Make it gamma.", until="reading")
+        self.assertFalse(self.echoes(t))
+        self.open_gate()
+        t.until(QUESTION)
+        self.assertTrue(self.echoes(t))
+        t.write("y")
+        t.until(r"\n> y$")
+        t.write("\n")
+        t.until("reading")
+        self.assertFalse(self.echoes(t))
+        self.open_gate()
+        self.assertEqual(t.wait(), 0)
+        self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\ngamma\n")
+        self.assertEqual(t.modes(), t.before)
+
+    def test_the_terminal_is_as_it_was_whatever_ends_it(self):
+        self.start(*[self.gated(THINK + "x")] * 6)
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV, signal.SIGABRT, signal.SIGINT):
+            with self.subTest(number):
+                t = self.open("run", "Go.", until="reading")
+                self.assertFalse(self.echoes(t))
+                if number in (signal.SIGTERM, signal.SIGINT):  # the first stops the turn
+                    t.signal(number)
+                    t.until("interrupting the turn")
+                t.signal(number)
+                self.assertEqual(t.wait(), 130 if number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) else -number)
+                self.assertEqual(t.modes(), t.before)
+                self.open_gate()
+
+    def test_beside_a_program_in_a_pipe_the_terminal_is_left_alone(self):
+        self.start(self.gated(THINK + "It says beta."))
+        t = self.shell()
+        t.write(self.LARES + " ask What? | cat\n")
+        t.until("reading")
+        self.assertTrue(self.echoes(t))
+        self.open_gate()
+        t.until(r"It says beta\..*\$ ?$")
 
 
 if __name__ == "__main__":
