@@ -56,7 +56,7 @@ Follower::Follower(const DaemonOptions& daemon, bool hide_thinking)
       view_(screen_, transcript_) {}
 
 int Follower::run() {
-  link_.watch_resumption();
+  link_.watch_job_control();
   if (!daemon_.json) echo_.off();
   auto begun = begin();
   while (begun && !exit_) {
@@ -164,12 +164,11 @@ void Follower::step(const Happening& h) {
       screen_.resized();
       transcript_.resized();
       break;
-    case Happening::Kind::resume:  // below what the shell has written, on a terminal of any size
-      if (!screen_.terminal().is_terminal) break;
-      screen_.begin_anew();
-      screen_.resized();
-      transcript_.resized();
-      if (question_open_) screen_.write("> ", 2);
+    case Happening::Kind::suspend:
+      suspend();
+      break;
+    case Happening::Kind::resume:
+      if (!std::exchange(stopped_itself_, false)) go_on_below();
       break;
     case Happening::Kind::keys:
       typed(h.line);
@@ -179,12 +178,34 @@ void Follower::step(const Happening& h) {
         view_.note(Style::yellow, "no answer can be typed here; interrupt the turn with Ctrl-C");
       question_open_ = false;
       break;
-    case Happening::Kind::answer:
-    case Happening::Kind::suspend:
     case Happening::Kind::tick:
+      stopped_itself_ = false;  // what lets a process go on is heard at once: nobody stopped it
+      break;
+    case Happening::Kind::answer:
     case Happening::Kind::typed:  // not asked for here
       break;
   }
+}
+
+// Ctrl-Z. It has gone on when this returns, and not when that is heard of: what the daemon said
+// meanwhile may come first, and would be shown where the shell has written.
+void Follower::suspend() {
+  view_.hide_status();
+  if (screen_.terminal().is_terminal) screen_.fresh_line();
+  echo_.on();
+  stop_process();
+  stopped_itself_ = true;
+  go_on_below();
+}
+
+// Below what the shell has written, on a terminal of any size.
+void Follower::go_on_below() {
+  echo_.on();  // as far as it is known; it is off again when something is shown
+  if (!screen_.terminal().is_terminal) return;
+  screen_.begin_anew();
+  screen_.resized();
+  transcript_.resized();
+  if (question_open_) screen_.write("> ", 2);
 }
 
 void Follower::notified(const Happening& h) {

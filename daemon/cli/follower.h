@@ -65,6 +65,8 @@ class Follower {
   Result<> reconnect();
   Happening next();
   void step(const Happening& h);
+  void suspend();
+  void go_on_below();
   void notified(const Happening& h);
   void shown(const Happening& h);
   void server_state(const protocol::ServerState& state);
@@ -84,6 +86,7 @@ class Follower {
   Echo echo_;                    // off while no question is open
   std::string typed_;            // of a line that answers it, where a part of it was sent
   std::deque<Happening> later_;  // the first that next() has
+  bool stopped_itself_ = false;  // and nothing has been heard since of its going on
   bool question_open_ = false, lost_ = false;
   int reconnects_ = 0;  // in a turn
   std::optional<int> exit_;

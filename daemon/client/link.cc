@@ -80,12 +80,13 @@ struct Link::State {
   std::deque<Happening> happened;
   std::int64_t last_id = 0;
 
-  // One that is ignored stays so: nohup means a hangup, a shell that waits for no job means Ctrl-C.
-  void heed(int signal) {
+  // One that is ignored stays so: nohup means a hangup, a shell that waits for no job means Ctrl-C,
+  // a program that runs this on its own terminal means Ctrl-Z.
+  static void heed(asio::signal_set& by, int signal) {
     struct sigaction now {};
     boost::system::error_code ignored;
     if (::sigaction(signal, nullptr, &now) != 0 || now.sa_handler != SIG_IGN)
-      signals.add(signal, ignored);
+      by.add(signal, ignored);
   }
 
   void watch_signals() {
@@ -178,7 +179,7 @@ struct Link::State {
 
 Link::Link() : state_(std::make_unique<State>()) {
   std::signal(SIGPIPE, SIG_IGN);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) state_->heed(signal);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) State::heed(state_->signals, signal);
   state_->watch_signals();
   state_->watch_resizes();
 }
@@ -318,9 +319,7 @@ void Link::read_keys() {
 }
 
 void Link::watch_job_control() {
-  boost::system::error_code ignored;
-  state_->jobs.add(SIGTSTP, ignored);
-  state_->jobs.add(SIGCONT, ignored);
+  for (const int signal : {SIGTSTP, SIGCONT}) State::heed(state_->jobs, signal);
   state_->watch_jobs();
 }
 

@@ -82,4 +82,13 @@ void Echo::on() {
   is_off = 0;
 }
 
+void stop_process() {
+  struct sigaction usual {
+  }, watched{};
+  usual.sa_handler = SIG_DFL;
+  ::sigaction(SIGTSTP, &usual, &watched);
+  ::raise(SIGTSTP);
+  ::sigaction(SIGTSTP, &watched, nullptr);
+}
+
 }  // namespace lares::cli

@@ -26,4 +26,8 @@ class Echo {
   bool may_ = false, off_ = false;
 };
 
+// Stops the process as Ctrl-Z does where nobody watches for it, and returns when it goes on: at
+// once, where no shell is there that could let it.
+void stop_process();
+
 }  // namespace lares::cli

@@ -9,9 +9,9 @@ import termios
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "interactive"), str(HERE.parent / "scripted")]
 import terminal_case
-from client import Client
+from client import Client, Daemon, say
 from terminal import Terminal
-from terminal_case import THINK, TerminalCase
+from terminal_case import THINK, CTRL_Z, TerminalCase
 
 QUESTION = r"Run it\?.*\n> ?$"
 LOCAL_MODES = 3  # in what tcgetattr returns
@@ -147,6 +147,54 @@ class TerminalRunTest(TerminalCase):
         self.assertTrue(self.echoes(t))
         self.open_gate()
         t.until(r"It says beta\..*\$ ?$")
+
+    # ---- Ctrl-Z
+
+    def test_ctrl_z_leaves_nothing_behind_and_the_text_goes_on_below(self):
+        self.daemon = Daemon(self.EXECUTABLE, self.home, "prompts")
+        self.addCleanup(self.daemon.stop)
+        words = [f"word{n}" for n in range(40)]
+        with open(os.path.join(self.home, "prompt"), "w") as f:
+            f.write(say({"text": THINK + " ".join(words), "us": 20_000}) + "Go.")
+        t = self.shell()
+        t.write(f'{self.LARES} run "$(cat ../prompt)"\n')
+        t.until("word4 .*answering")
+        t.write(CTRL_Z)
+        before = t.until(r"Stopped.*\$ ?$")
+        self.assertNotIn("^Z", before)
+        self.assertNotIn("answering", before)
+        self.assertTrue(self.echoes(t))
+        t.write("fg\n")
+        t.until(r"word39\n\nfinished .*\$ ?$")
+        text = t.screen.text()
+        self.assertNotRegex(text, "answering|reading")
+        self.assertEqual([word for word in text.split() if word.startswith("word")], words)
+        self.assertRegex(text.split("fg\n")[1], r"^\S+ run [^\n]*\nword")  # in the first column
+        t.write("exit\n")
+        t.wait()
+
+    def test_ctrl_z_at_a_question_leaves_it_open(self):
+        self.start(THINK + self.edit(), THINK + "Well.")
+        t = self.shell()
+        t.write(self.LARES + " run --policy ask Go.\n")
+        t.until(QUESTION)
+        t.write(CTRL_Z)
+        t.until(r"Stopped.*\$ ?$")
+        t.write("fg\n")
+        t.until(r"fg\n[^\n]*\n> ?$")
+        t.write("n\n")
+        t.until(r"finished.*\$ ?$")
+        self.assertTrue(self.echoes(t))
+        self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\nbeta\n")
+
+    def test_where_no_shell_could_let_it_go_on_ctrl_z_does_not_stop_it(self):
+        self.start(self.gated(THINK + "It says beta."))
+        t = self.open("run", "Go.", until="reading")
+        t.write(CTRL_Z)
+        t.until("reading")
+        self.open_gate()
+        self.assertEqual(t.wait(), 0)
+        self.assertIn("It says beta.", t.screen.text())
 
 
 if __name__ == "__main__":
