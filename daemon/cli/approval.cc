@@ -1,6 +1,7 @@
 #include "daemon/cli/approval.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -42,7 +43,7 @@ std::string approval_choices(const protocol::Item& item) {
 }
 
 std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
-                                                   const protocol::Item& item) {
+                                                   const protocol::Item& item, bool& doubted) {
   line = tools::trimmed(line);
   if (line.empty()) return std::nullopt;
   protocol::ApprovalReply reply;
@@ -56,12 +57,18 @@ std::optional<protocol::ApprovalReply> approval_of(std::string_view line,
     reply.scope = scope;
     return reply;
   }
+  if (begins_as_yes(line) && !std::exchange(doubted, true)) return std::nullopt;
   reply.decision = "deny";
   if (!is_no(line)) reply.message = line;
   return reply;
 }
 
 std::string not_offered(std::string_view line, const protocol::Item& item) {
+  if (begins_as_yes(line))
+    return fmt::format(
+        "is \"{}\" a yes? y runs it, n does not; anything else does not either, and is told to the "
+        "model",
+        one_line(tools::trimmed(line)));
   return fmt::format("there is no {} for this call: {}", one_line(tools::trimmed(line)),
                      approval_choices(item));
 }

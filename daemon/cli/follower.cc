@@ -260,6 +260,7 @@ void Follower::asks(const protocol::Item& item) {
   if (item.state == "asking") {
     show_asking(transcript_, item);
     asking_ = item;
+    doubted_ = false;
     return ask_line(item.id);
   }
   show_question(transcript_, item);
@@ -307,7 +308,7 @@ void Follower::reply(const std::string& line) {
   if (!question_open_) return;
   screen_.write("", 0);  // the terminal echoed the line and its end
   if (asking_.id == question_id_) {
-    auto answer = approval_of(line, asking_);
+    auto answer = approval_of(line, asking_, doubted_);
     if (!answer) {
       if (!tools::trimmed(line).empty()) view_.note(Style::yellow, not_offered(line, asking_));
       return ask_line(asking_.id);

@@ -87,6 +87,7 @@ class Follower {
   std::string typed_;            // of a line that answers it, where a part of it was sent
   std::deque<Happening> later_;  // the first that next() has
   bool stopped_itself_ = false;  // and nothing has been heard since of its going on
+  bool doubted_ = false;         // the last answer: what is meant by it has been asked
   bool question_open_ = false, lost_ = false;
   int reconnects_ = 0;  // in a turn
   std::optional<int> exit_;

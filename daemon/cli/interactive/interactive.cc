@@ -280,6 +280,7 @@ void Interactive::ask(const protocol::Item& item) {
   ring();
   if (item.state == "asking") {
     asking_ = item;
+    doubted_ = false;
     return show_asking(transcript_, item);
   }
   show_question(transcript_, item);

@@ -111,6 +111,7 @@ class Interactive {
   std::string working_policy_;
   std::string question_id_;                           // the item whose question is open
   std::optional<protocol::Item> asking_;              // that item, where it asks for permission
+  bool doubted_ = false;                              // its answer: what is meant has been asked
   std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
   std::vector<OwnCommand> own_commands_;              // that the next prompt brings

@@ -95,7 +95,7 @@ void Interactive::submitted(const std::string& line) {
     return command(*slash, line);
   }
   if (asking_) {
-    const auto reply = approval_of(line, *asking_);
+    const auto reply = approval_of(line, *asking_, doubted_);
     if (!reply) return view_.note(Style::yellow, not_offered(line, *asking_));
     said(line, "");
     question_id_.clear(), asking_.reset();

@@ -196,6 +196,17 @@ class TerminalRunTest(TerminalCase):
         self.assertEqual(t.wait(), 0)
         self.assertIn("It says beta.", t.screen.text())
 
+    # ---- what an answer means
+
+    def test_what_only_sounds_like_a_yes_is_asked_about(self):
+        self.start(THINK + self.edit(), THINK + "Well.")
+        t = self.open("run", "--policy", "ask", "Make it gamma.", until=QUESTION)
+        t.write("ok\n")
+        t.until(r'is "ok" a yes\? y runs it, n does not.*\n> ?$')
+        t.write("y\n")
+        self.assertEqual(t.wait(), 0)
+        self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\ngamma\n")
+
 
 if __name__ == "__main__":
     terminal_case.main()

@@ -157,6 +157,21 @@ class TerminalAskingTest(TerminalCase):
         t.until("went back before turn 2")
         self.leave(t)
 
+    def test_what_only_sounds_like_a_yes_is_asked_about_once_for_each_call(self):
+        self.start(THINK + self.edit(), THINK + self.edit(), THINK + "Well.")
+        t = self.open(width=120)
+        t.write("/policy ask\r")
+        t.until("the policy is ask")
+        t.write("Do it.\r")
+        for n in (1, 2):
+            t.until(rf"(Run it\?.*){{{n}}}allow\? › ?$")
+            t.write("yes, but stash it first\r")
+            t.until(rf'(is "yes, but stash it first" a yes\?.*){{{n}}}allow\? › ?$')
+            t.write("yes, but stash it first\r")
+        t.until(r"(user refused it: yes, but stash it first.*){2}finished")
+        self.assertEqual(self.read(os.path.join(self.root, "a.txt")), "alpha\nbeta\n")
+        self.leave(t)
+
     def test_a_policy_holds_for_the_next_session_too(self):
         self.start(THINK + "One.", THINK + "Two.")
         t = self.open()
