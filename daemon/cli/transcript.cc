@@ -30,6 +30,31 @@ std::string relative(const std::string& path, std::string_view root) {
   return path;
 }
 
+// What a tool says of its own about an output, "[a new shell: ...]", and no list that a command
+// printed.
+bool is_remark(std::string_view line) {
+  return line.size() > 2 && line.starts_with('[') && line.ends_with(']') && line[1] >= 'a' &&
+         line[1] <= 'z';
+}
+
+// The line without `root` wherever a path below it begins.
+std::string below_root(std::string_view line, std::string_view root) {
+  std::string out(line);
+  if (root.size() < 2) return out;
+  const std::string prefix = std::string(root) + "/";
+  for (std::size_t at = 0; (at = out.find(prefix, at)) != std::string::npos;) {
+    constexpr std::string_view kBefore = " \t\"'`(<[=:,";  // what may stand before a path
+    const bool begins = at == 0 || kBefore.find(out[at - 1]) != std::string_view::npos;
+    const std::size_t end = at + prefix.size();
+    const bool more = end < out.size() && kBefore.find(out[end]) == std::string_view::npos;
+    if (begins && more)
+      out.erase(at, prefix.size());
+    else
+      at = end;
+  }
+  return out;
+}
+
 std::string text_of(const nlohmann::json& arguments, const char* name) {
   const auto at = arguments.find(name);
   if (at == arguments.end()) return {};
@@ -278,7 +303,8 @@ void Transcript::show_plan(std::string_view steps) {
   }
 }
 
-// Of what failed, how it ended; of anything else its beginning.
+// Of what failed, how it ended; of anything else its beginning, and not what a tool remarks on it
+// while there is more.
 void Transcript::show_output_folded(bool ok, std::string_view output) {
   const Terminal& t = screen_.terminal();
   const std::string clean = printable(output);
@@ -294,19 +320,23 @@ void Transcript::show_output_folded(bool ok, std::string_view output) {
                        n == 1 ? "line" : "lines");
   };
   if (ok) {
+    auto said = std::ranges::find_if(all, [](std::string_view line) {
+      return !is_remark(line) && line.find_first_not_of(' ') != std::string_view::npos;
+    });
+    if (said == all.end()) said = all.begin();
+    const std::string first = below_root(*said, root_);
     const std::string rest = all.size() > 1 ? " " + more(all.size() - 1) : "";
-    return screen_.line(bar +
-                        (t.width > 0 ? clip(all[0], t.width - 5 - columns(rest), mark("…", "~"))
-                                     : std::string(all[0])) +
-                        t.paint(Style::dim, rest));
+    return screen_.line(
+        bar + (t.width > 0 ? clip(first, t.width - 5 - columns(rest), mark("…", "~")) : first) +
+        t.paint(Style::dim, rest));
   }
   const std::size_t shown = all.size() > kFailedLinesMax + 1 ? kFailedLinesMax : all.size();
   if (shown < all.size()) screen_.line(bar + t.paint(Style::dim, more(all.size() - shown)));
   for (std::size_t i = all.size() - shown; i < all.size(); ++i) {
     Wrap wrap("", t.width > 0 ? t.width - 4 : 0);
+    const std::string line = below_root(all[i], root_);
     std::string wrapped =
-        wrap.feed(t.width > 0 ? clip(all[i], kFailedRowsMax * (t.width - 5), mark("…", "~"))
-                              : std::string(all[i]));
+        wrap.feed(t.width > 0 ? clip(line, kFailedRowsMax * (t.width - 5), mark("…", "~")) : line);
     wrapped += wrap.end();
     for (const auto row : lines_of(wrapped)) screen_.line(bar + std::string(row));
   }

@@ -1,0 +1,41 @@
+"""What a conversation shows of a call in one line.
+terminal_shown_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
+import terminal_case
+from client import call
+from terminal_case import THINK, TerminalCase
+
+
+class TerminalShownTest(TerminalCase):
+    # ---- the line of a call
+
+    def test_the_line_of_a_call_shows_its_output_and_no_remark_on_it(self):
+        bash = lambda command: call("bash", command=command)
+        self.start(THINK + bash("echo hello; echo again"), THINK + bash("echo '[a remark]'; echo; echo hi"), THINK + bash("echo '[a remark]'"),
+                   THINK + bash("echo '[1, 2]'; echo two"), THINK + "Well.")
+        t = self.open()
+        t.write("/ask Do it.\r")
+        text = t.until("Well.*finished.*› ?$")
+        for shown in ("hello … 2 more lines", "hi … 2 more lines", "[a remark]", "[1, 2] … 1 more line"):
+            self.assertIn(f"  │ {shown}\n", text)
+        t.write("/output 4\r")
+        t.until(r"bash echo hello; echo again\n\[a new shell, for reading, [^]]*\]\nhello\nagain\n› ?$")
+        self.leave(t)
+
+    def test_paths_below_the_root_are_shown_from_there(self):
+        lines = [f"{self.root}/a.txt:1: alpha", f"see {self.root}/a.txt", f"{self.root}", f"{self.root}/", f"{self.root}x/a.txt", f"/x{self.root}/a.txt"]
+        self.start(*[THINK + call("bash", command=f"echo '{line}'") for line in lines], THINK + call("bash", command=f"echo '{self.root}/b.c:3: no'; (exit 1)"),
+                   THINK + "Well.")
+        t = self.open(width=200, height=60)
+        t.write("Do it.\r")
+        text = t.until("Well.*finished.*› ?$")
+        shown = ["a.txt:1: alpha", "see a.txt"] + lines[2:]
+        self.assertEqual([line[4:] for line in text.splitlines() if line.startswith("  │ ")], shown + ["b.c:3: no", "[exit code: 1]"])
+        self.leave(t)
+
+
+if __name__ == "__main__":
+    terminal_case.main()
