@@ -29,7 +29,7 @@ constexpr Example kExamples[] = {
     {"lares status", "lares status --json"},
     {"lares prefix", "lares prefix --files | sort -rn | head"},
     {"lares sessions", "lares sessions --all"},
-    {"lares log", "lares log --thinking        lares log --session m9bq > log.txt"},
+    {"lares log", "lares log --last 3        lares log --thinking --session m9bq > log.txt"},
     {"lares mcp", "lares mcp --root ~/src/project"},
     {"lares diff", "lares diff | git apply --reverse"},
     {"lares rewind", "lares rewind -n        lares rewind 3 --keep-files"},

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <optional>
@@ -27,23 +26,6 @@ using Clock = std::chrono::steady_clock;
 // a token, a prefill chunk, or the kill of a command
 constexpr std::chrono::seconds kStopWithin{60};
 
-// The seq before that of the running turn's beginning: looked for from the end on, since a session
-// may be months long.
-Result<std::int64_t> before_turn(Link& link, const protocol::SessionInfo& session) {
-  std::int64_t before = -1;
-  const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
-    if (event.method != protocol::TurnStarted::kNotification) return;
-    const auto x = protocol::from_json<protocol::TurnStarted>(event.params);
-    if (x && x->turn_id == session.turn_id) before = x->at.seq - 1;
-  };
-  for (std::int64_t window = protocol::kHistoryMax;; window *= 4) {
-    const std::int64_t after = std::max<std::int64_t>(0, session.last_seq - window);
-    if (auto read = read_history(link, session.session_id, after, each); !read)
-      return tl::unexpected(read.error());
-    if (before >= 0 || after == 0) return std::max<std::int64_t>(0, before);
-  }
-}
-
 class Attachment final : public Follower {
  public:
   Attachment(WhichRunning& which, bool keeps_on, bool hide_thinking)
@@ -63,7 +45,7 @@ class Attachment final : public Follower {
     first_turn_ = session_.turn_id, works_ = first_turn_ != 0;
     last_seq_ = session_.last_seq;
     if (first_turn_ != 0) {
-      const auto before = before_turn(link_, session_);
+      const auto before = before_turn(link_, session_, first_turn_);
       if (!before) return tl::unexpected(before.error());
       last_seq_ = *before;
     }

@@ -4,11 +4,13 @@
 
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/cli/commands/commands.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/interactive/recap.h"
+#include "daemon/cli/option_checks.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/output.h"
 #include "daemon/cli/terminal/pager.h"
@@ -28,29 +30,45 @@ Terminal terminal_of_output() {
   return t;
 }
 
-Result<> print_log(Link& link, const protocol::SessionInfo& session, bool thinking) {
+constexpr std::uint64_t kTurnsMax = 1'000'000'000;  // a number that is none is told by its range
+
+// The seq behind which the last `turns` turns stand; 0 turns: all.
+Result<std::int64_t> before_last(Link& link, const protocol::SessionInfo& session,
+                                 std::int64_t turns) {
+  if (turns == 0 || turns >= session.n_turns) return 0;
+  return before_turn(link, session, session.n_turns - turns + 1);
+}
+
+Result<> print_log(Link& link, const protocol::SessionInfo& session, std::int64_t after,
+                   bool thinking) {
   Pager pager;
   Screen screen(pager.fd(), terminal_of_output());
   Transcript transcript(screen, {.answer_live = true, .show_thinking = thinking});
   TurnView view(screen, transcript);
   transcript.set_root(session.root);
+  std::int64_t turn = 0;  // whose number was shown: what steers it has no other
   return read_history(
-      link, session.session_id, 0, [&](const protocol::SessionHistoryResult::Event& event) {
+      link, session.session_id, after, [&](const protocol::SessionHistoryResult::Event& event) {
         if (event.method == protocol::ItemCompleted::kNotification) {
           const auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
           if (!x) return;
           if (x->item.kind == "user")
-            transcript.said(x->item.text, "");
+            transcript.said(x->item.text, std::exchange(turn, x->item.turn_id) == x->item.turn_id
+                                              ? ""
+                                              : turn_number(x->item.turn_id));
           else
             view.item_completed(x->item);
         } else if (event.method == protocol::TurnEnded::kNotification) {
           const auto x = protocol::from_json<protocol::TurnEnded>(event.params);
           if (!x) return;
           transcript.finish();
-          if (x->reason != "end_turn")
-            transcript.note(Style::yellow,
-                            fmt::format("{}{}", reason_text(x->reason),
-                                        x->message.empty() ? "" : ": " + one_line(x->message)));
+          if (const std::string how = how_it_ended(*x); !how.empty())
+            transcript.note(Style::yellow, how);
+        } else if (event.method == protocol::SessionRewound::kNotification) {
+          const auto x = protocol::from_json<protocol::SessionRewound>(event.params);
+          if (x) transcript.note(Style::dim, fmt::format("rewound: before turn {}", x->turn_id));
+        } else if (event.method == protocol::SessionUnrewound::kNotification) {
+          transcript.note(Style::dim, "that rewinding was taken back");
         }
       });
 }
@@ -88,21 +106,27 @@ int log_command(int argc, const char* const* argv) {
                "lares log");
   WhichSession which;
   bool thinking = false;
+  std::int64_t last = 0;
   app.add_flag("--thinking", thinking, "the thinking too");
+  app.add_option("--last", last, "its last N turns alone")
+      ->type_name("N")
+      ->check(whole_number_in(1, kTurnsMax));
   which.add_named_to(app);
   if (const auto over = parse(app, argc, argv)) return *over;
   Link link;
   const auto session = which.find(link);
   if (!session) return fail(session.error(), which.daemon.json);
+  const auto after = before_last(link, *session, last);
+  if (!after) return fail(after.error(), which.daemon.json);
   Result<> done;
   if (which.daemon.json) {
-    done = read_history(link, session->session_id, 0,
+    done = read_history(link, session->session_id, *after,
                         [](const protocol::SessionHistoryResult::Event& event) {
                           const Json line = {{"method", event.method}, {"params", event.params}};
                           print_line(protocol::dump(line));
                         });
   } else {
-    done = print_log(link, *session, thinking);
+    done = print_log(link, *session, *after, thinking);
   }
   return done ? kExitFinished : fail(done.error(), which.daemon.json);
 }

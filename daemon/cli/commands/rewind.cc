@@ -52,7 +52,7 @@ int rewind_command(int argc, const char* const* argv) {
   WhichSession which{.root = "", .session = "", .daemon = {}, .may_change = true};
   std::int64_t turn = 0;
   bool keep_files = false, yes = false, undo = false, dry_run = false;
-  auto* number = app.add_option("TURN", turn, "its number (default: the last)")
+  auto* number = app.add_option("TURN", turn, "its number in lares log (default: the last)")
                      ->check(whole_number_in(1, kTurnsMax));
   app.add_flag("--keep-files", keep_files, "the files stay as they are");
   app.add_flag("-n,--dry-run", dry_run, "only say what would be done");

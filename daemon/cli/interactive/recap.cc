@@ -1,7 +1,12 @@
 #include "daemon/cli/interactive/recap.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
+
+#include "daemon/cli/turn_view.h"
+#include "daemon/shown/text.h"
 
 namespace lares::cli {
 namespace {
@@ -32,6 +37,30 @@ Result<> read_history(
   return {};
 }
 
+std::string turn_number(std::int64_t turn_id) { return fmt::format("turn {}", turn_id); }
+
+std::string how_it_ended(const protocol::TurnEnded& ended) {
+  if (ended.reason == "end_turn") return "";
+  return fmt::format("{}{}", reason_text(ended.reason),
+                     ended.message.empty() ? "" : ": " + one_line(ended.message));
+}
+
+Result<std::int64_t> before_turn(Link& link, const protocol::SessionInfo& session,
+                                 std::int64_t turn_id) {
+  std::int64_t before = -1;
+  const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
+    if (event.method != protocol::TurnStarted::kNotification) return;
+    const auto x = protocol::from_json<protocol::TurnStarted>(event.params);
+    if (x && x->turn_id == turn_id) before = x->at.seq - 1;
+  };
+  for (std::int64_t window = protocol::kHistoryMax;; window *= 4) {
+    const std::int64_t after = std::max<std::int64_t>(0, session.last_seq - window);
+    if (auto read = read_history(link, session.session_id, after, each); !read)
+      return tl::unexpected(read.error());
+    if (before >= 0 || after == 0) return std::max<std::int64_t>(0, before);
+  }
+}
+
 Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::SessionInfo& session,
                                              std::size_t n_max) {
   std::vector<Exchange> all;
@@ -39,7 +68,11 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
     if (event.method != protocol::ItemCompleted::kNotification) return;
     auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
     if (!x) return;
-    if (x->item.kind == "user") all.push_back({std::move(x->item.text), {}});
+    if (x->item.kind == "user") {
+      const std::int64_t turn = x->item.turn_id;
+      const bool begins = all.empty() || all.back().turn_id != turn;
+      all.push_back({std::move(x->item.text), {}, turn, begins});
+    }
     if (x->item.kind == "text" && !all.empty()) all.back().answer = std::move(x->item.text);
     if (all.size() > n_max) all.erase(all.begin());
   };

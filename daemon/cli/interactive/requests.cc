@@ -303,7 +303,7 @@ Result<> Interactive::resume(const std::string& id) {
   const auto exchanges = last_exchanges(link_, s, kExchangesShown);
   if (!exchanges) return tl::unexpected(exchanges.error());
   for (const auto& exchange : *exchanges) {
-    transcript_.said(exchange.prompt, "");
+    transcript_.said(exchange.prompt, exchange.begins_turn ? turn_number(exchange.turn_id) : "");
     transcript_.beginning(exchange.answer, kAnswerLinesShown);
   }
   if (talk_.running_turn() != 0) turn_began(talk_.running_turn(), s.turn_began_ms);

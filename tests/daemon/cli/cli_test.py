@@ -504,6 +504,27 @@ class CliTest(CliCase):
         self.assertIn("\nstopped: the turn reached its step limit", log)  # in the same words
         self.assertEqual(self.lares("fork", first)[0], 0)
 
+    def test_log_names_the_turns_as_rewind_takes_them_and_shows_the_last_alone(self):
+        self.start(THINK + "One.", THINK + self.edit(), THINK + "Two.", THINK + "Three.")
+        self.lares("run", "First.")
+        session = json.loads(self.lares("sessions", "--json")[1])["sessions"][0]["sessionId"]
+        for prompt in ("Second.", "Third."):
+            self.lares("run", "--session", session, prompt)
+        log = self.lares("log")[1]
+        for n, prompt in enumerate(("First.", "Second.", "Third."), 1):
+            self.assertIn(f"› {prompt} (turn {n})\n", log)
+        last = self.lares("log", "--last", "2")[1]
+        self.assertTrue(last.startswith("› Second. (turn 2)\n"), last)
+        self.assertIn("Third.", last)
+        self.assertEqual(self.lares("log", "--last", "3")[1], log)
+        self.assertEqual(self.lares("log", "--last", "99")[1], log)
+        events = [json.loads(line) for line in self.lares("log", "--last", "1", "--json")[1].splitlines()]
+        self.assertEqual([e["params"]["turnId"] for e in events if e["method"] == "turn/started"], [3])
+        self.assertEqual(self.lares("log", "--last", "0")[0], 2)
+        self.assertIn("a.txt", self.lares("rewind", "2", "-y")[1])
+        self.assertEqual(self.read("a.txt"), "alpha\nbeta\n")
+        self.assertTrue(self.lares("log", "--last", "1")[1].endswith("rewound: before turn 2\n"))
+
     def test_log_and_diff_without_a_session_say_so(self):
         self.start()
         for command in ("log", "diff"):
