@@ -183,9 +183,9 @@ void Transcript::thought(std::string_view how_long) {
 
 void Transcript::beginning(std::string_view text, std::size_t lines_max) {
   close();
-  Wrap wrap("", screen_.terminal().width);
-  std::string wrapped = wrap.feed(printable(text));
-  wrapped += wrap.end();
+  Prose prose(screen_.terminal());
+  std::string wrapped = prose.feed(printable(text));
+  wrapped += prose.end();
   const auto all = lines_of(wrapped);
   if (all.empty()) return;
   open_paragraph();

@@ -65,13 +65,18 @@ Result<std::vector<Exchange>> last_exchanges(Link& link, const protocol::Session
                                              std::size_t n_max) {
   std::vector<Exchange> all;
   const auto each = [&](const protocol::SessionHistoryResult::Event& event) {
+    if (event.method == protocol::TurnEnded::kNotification) {
+      const auto x = protocol::from_json<protocol::TurnEnded>(event.params);
+      if (x && !all.empty() && all.back().turn_id == x->turn_id)
+        all.back().ended = how_it_ended(*x);
+    }
     if (event.method != protocol::ItemCompleted::kNotification) return;
     auto x = protocol::from_json<protocol::ItemCompleted>(event.params);
     if (!x) return;
     if (x->item.kind == "user") {
       const std::int64_t turn = x->item.turn_id;
       const bool begins = all.empty() || all.back().turn_id != turn;
-      all.push_back({std::move(x->item.text), {}, turn, begins});
+      all.push_back({std::move(x->item.text), {}, turn, begins, {}});
     }
     if (x->item.kind == "text" && !all.empty()) all.back().answer = std::move(x->item.text);
     if (all.size() > n_max) all.erase(all.begin());

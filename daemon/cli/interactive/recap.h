@@ -16,6 +16,7 @@ struct Exchange {
   std::string prompt, answer;  // answer: the last text of the turn; empty while there is none
   std::int64_t turn_id = 0;
   bool begins_turn = false;  // else it steered one
+  std::string ended;         // how_it_ended() of its turn, where this is the last of it
 };
 
 // What stands behind the prompt that began a turn: rewind and fork take the number.

@@ -305,6 +305,7 @@ Result<> Interactive::resume(const std::string& id) {
   for (const auto& exchange : *exchanges) {
     transcript_.said(exchange.prompt, exchange.begins_turn ? turn_number(exchange.turn_id) : "");
     transcript_.beginning(exchange.answer, kAnswerLinesShown);
+    if (!exchange.ended.empty()) view_.note(Style::yellow, exchange.ended);
   }
   if (talk_.running_turn() != 0) turn_began(talk_.running_turn(), s.turn_began_ms);
   return {};

@@ -1,4 +1,4 @@
-"""What a conversation shows of a call in one line.
+"""What a conversation shows of a call in one line, and of a session that it goes on with.
 terminal_shown_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import pathlib
 import sys
@@ -6,7 +6,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
 from client import call
-from terminal_case import THINK, TerminalCase
+from terminal_case import THINK, CTRL_C, TerminalCase
 
 
 class TerminalShownTest(TerminalCase):
@@ -34,6 +34,27 @@ class TerminalShownTest(TerminalCase):
         text = t.until("Well.*finished.*› ?$")
         shown = ["a.txt:1: alpha", "see a.txt"] + lines[2:]
         self.assertEqual([line[4:] for line in text.splitlines() if line.startswith("  │ ")], shown + ["b.c:3: no", "[exit code: 1]"])
+        self.leave(t)
+
+    # ---- a session that goes on
+
+    def test_a_session_that_goes_on_shows_numbers_of_turns_emphasis_and_what_was_interrupted(self):
+        self.start(THINK + "It is **bold** and `code`.\n\n- **one**\n- two", self.gated(THINK + "Two."))
+        t = self.open()
+        t.write("First.\r")
+        t.until("bold.*finished.*› ?$")
+        t.write("Second.\r")
+        t.until("turn [0-9]+s\n› ?$")
+        t.write(CTRL_C)
+        t.until("interrupting the turn")
+        self.open_gate()
+        t.until("\ninterrupted.*› ?$")
+        self.leave(t)
+        t = self.open("--continue")
+        text = t.until(r"Second\..*› ?$")
+        self.assertIn("› First. (turn 1)\n\nIt is bold and code.\n\n- one\n- two\n", text)
+        self.assertIn(b"\x1b[1mbold\x1b[0m", t.bytes)
+        self.assertRegex(text, r"› Second\. \(turn 2\)\n(\nTwo\.\n)?interrupted")
         self.leave(t)
 
 
