@@ -196,6 +196,23 @@ class TerminalRunTest(TerminalCase):
         self.assertEqual(t.wait(), 0)
         self.assertIn("It says beta.", t.screen.text())
 
+    # ---- what is said beside the turn
+
+    def test_a_narrow_terminal_breaks_no_word_of_what_is_said_at_the_end(self):
+        self.start(self.gated(THINK + "Done."))
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        session = c.call("session/create", root=self.root)["sessionId"]
+        c.call("session/subscribe", sessionId=session, after=0)
+        c.call("prompt/send", sessionId=session, id="p", content="Go.")
+        c.until("turn/started")
+        t = self.open("attach", session, until="Go", width=45)
+        t.signal(signal.SIGINT)
+        self.assertEqual(t.wait(), 130)
+        self.open_gate()
+        said = " ".join(line.strip() for line in t.screen.text().split("lares: left; ")[1].splitlines())
+        self.assertEqual(said, f"session {session} goes on: `lares attach {session}` comes back to it, `lares stop {session}` stops its turn")
+
     # ---- what an answer means
 
     def test_what_only_sounds_like_a_yes_is_asked_about(self):
