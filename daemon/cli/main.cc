@@ -1,5 +1,4 @@
 // lares: the command line of Lares.
-#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <string>
@@ -10,7 +9,9 @@
 #include "daemon/cli/commands/table.h"
 #include "daemon/cli/exit_status.h"
 #include "daemon/cli/terminal/output.h"
+#include "daemon/cli/terminal/print.h"
 #include "daemon/nearest.h"
+#include "daemon/shown/text.h"
 #include "daemon/version.h"
 
 namespace {
@@ -48,9 +49,11 @@ void help(std::FILE* to) {
       to);
 }
 
-constexpr std::size_t kNameShown = 40;  // bytes of a word that is no command
+constexpr int kNameShown = 40;  // columns of a word that is no command
 
-int shown(std::string_view name) { return static_cast<int>(std::min(name.size(), kNameShown)); }
+std::string shown(std::string_view name) {
+  return lares::shown::clip(lares::shown::one_line(name), kNameShown, "...");
+}
 
 bool names_command(int argc, const char* const* argv) {
   for (int i = 1; i < argc; ++i) {
@@ -90,24 +93,28 @@ int dispatch(int argc, const char* const* argv) {
     return cli::interactive_command(argc, words.data());
   }
   if (name.starts_with('-')) {
-    std::fprintf(stderr,
-                 "lares: %.*s stands before the command; options follow it: lares COMMAND %.*s "
-                 "...; lares help lists the commands\n",
-                 static_cast<int>(name.size()), name.data(), static_cast<int>(name.size()),
-                 name.data());
+    cli::print_err(
+        "lares: {0} stands before the command; options follow it: lares COMMAND {0} ...; lares "
+        "help "
+        "lists the commands\n",
+        name);
   } else {
     std::vector<std::string_view> names;
     for (const cli::Command& c : cli::commands()) names.push_back(c.name);
     const std::string_view near = lares::daemon::slip_of(name, names);
-    constexpr const char* kNone =
-        "lares: no command is called %.*s; to have something done, put it in quotes: lares run "
-        "\"...\"; lares help lists the commands\n";
-    if (near.empty())
-      std::fprintf(stderr, kNone, shown(name), name.data());
+    if (name.find_first_of(" \t\n") != std::string_view::npos)
+      cli::print_err(
+          "lares: no command is called \"{}\"; to have that done, put run before it: lares run "
+          "\"...\"; lares help lists the commands\n",
+          shown(name));
+    else if (near.empty())
+      cli::print_err(
+          "lares: no command is called {}; to have something done, put it in quotes: lares run "
+          "\"...\"; lares help lists the commands\n",
+          shown(name));
     else
-      std::fprintf(stderr,
-                   "lares: no command is called %.*s; do you mean %.*s? lares help lists them\n",
-                   shown(name), name.data(), shown(near), near.data());
+      cli::print_err("lares: no command is called {}; do you mean {}? lares help lists them\n",
+                     shown(name), near);
   }
   return cli::kExitUsage;
 }
