@@ -25,6 +25,12 @@ inline std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// Slips of the fingers that a name of so many letters may be typed with and is still meant: of a
+// short one every second word is near.
+inline std::size_t slips_max(std::size_t letters) {
+  return letters >= 7 ? 2 : letters >= 4 ? 1 : 0;
+}
+
 // The first of the nearest of `words`, which are not none.
 template <class Words>
 std::string_view nearest(std::string_view word, const Words& words) {

@@ -19,8 +19,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::size_t kOneSlipLetters = 4, kTwoSlipsLetters = 7;  // that a name has at least
-
 struct Call {
   std::string_view typed;  // without its slash
   std::string name;        // in lower case
@@ -43,10 +41,7 @@ std::optional<Call> call_in(std::string_view prompt) {
 }
 
 bool is_slip(std::string_view word, std::string_view name) {
-  const std::size_t slips_max = name.size() >= kTwoSlipsLetters  ? 2
-                                : name.size() >= kOneSlipLetters ? 1
-                                                                 : 0;
-  return daemon::edit_distance(word, name) <= slips_max;
+  return daemon::edit_distance(word, name) <= daemon::slips_max(name.size());
 }
 
 // Also one that is not used: the session says why.

@@ -41,7 +41,6 @@ constexpr std::pair<std::string_view, std::string_view> kOtherNames[] = {
     {"?", "help"},       {"exit", "quit"},        {"q", "quit"},
     {"clear", "new"},    {"context", "status"},   {"cost", "status"},
     {"usage", "status"}, {"approvals", "policy"}, {"permissions", "policy"}};
-constexpr std::size_t kTypingErrorsMax = 2;
 
 bool is_name(std::string_view word) {
   return !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
@@ -67,15 +66,15 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
   out.argument = rest;
   for (const auto& [other, name] : kOtherNames)
     if (out.name == other) out.name = name;
-  std::size_t least = kTypingErrorsMax + 1;
+  std::size_t least = std::string_view::npos;
   for (const auto& command : kCommands) {
     if (command.name == out.name) {
       out.command = &command;
       return out;
     }
-    const std::size_t d = command.name.starts_with(out.name)
-                              ? 1
-                              : daemon::edit_distance(out.name, command.name);
+    const bool begins = command.name.starts_with(out.name);
+    const std::size_t d = begins ? 1 : daemon::edit_distance(out.name, command.name);
+    if (!begins && d > daemon::slips_max(command.name.size())) continue;
     if (d < least) least = d, out.nearest = command.name;
   }
   return out;

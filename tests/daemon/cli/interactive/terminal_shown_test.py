@@ -1,4 +1,4 @@
-"""What a conversation shows of a call in one line, and of a session that it goes on with.
+"""What a conversation shows of a call in one line, of a session that it goes on with, and of a command that is none.
 terminal_shown_test.py LARES SCRIPTED_DAEMON [unittest arguments]"""
 import pathlib
 import sys
@@ -55,6 +55,20 @@ class TerminalShownTest(TerminalCase):
         self.assertIn("› First. (turn 1)\n\nIt is bold and code.\n\n- one\n- two\n", text)
         self.assertIn(b"\x1b[1mbold\x1b[0m", t.bytes)
         self.assertRegex(text, r"› Second\. \(turn 2\)\n(\nTwo\.\n)?interrupted")
+        self.leave(t)
+
+    # ---- commands
+
+    def test_a_command_that_is_none_is_told_what_was_meant_where_that_is_near(self):
+        self.start()
+        t = self.open(width=120)
+        for typed, near in (("/init", ""), ("/log", ""), ("/hepl", "help"), ("/sesions", "sessions"), ("/di", "diff"), ("/frobnicate", "")):
+            t.write(typed + "\r")
+            text = t.until(rf"there is no {typed}[;,][^\n]* sends it as text\n› {typed}$")
+            told = text.split(f"there is no {typed}")[-1]
+            self.assertTrue(told.startswith(f", but /{near};" if near else ";"), told)
+            t.write(CTRL_C)
+            t.until("› ?$")
         self.leave(t)
 
 

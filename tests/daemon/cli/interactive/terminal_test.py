@@ -289,7 +289,7 @@ class TerminalTest(TerminalCase):
         self.start(THINK + "One.", THINK + call("ask_user", question="Where?"), THINK + "There.", THINK + "Path.", THINK + "Etc.")
         t = self.open(width=120)
         t.write("/todo app: build it\r")
-        t.until("there is no /todo, but /undo; .* a blank before it sends it as text\n› /todo app: build it$")
+        t.until("there is no /todo; .* a blank before it sends it as text\n› /todo app: build it$")
         t.write(HOME + " \r")
         t.until("One.*finished")
         t.write("Ask me.\r")
