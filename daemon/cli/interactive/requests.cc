@@ -126,15 +126,11 @@ void Interactive::own_command(const std::string& line) {
   said(line, "");
   view_.hide_status();
   input_->suspend();
-  bool line_ended = true, leaving = false;
-  const auto ran = run_own_command(
-      command, root(), STDIN_FILENO,
-      [&](std::string_view text) {
-        write_whole(STDOUT_FILENO, text);
-        line_ended = text.ends_with('\n');
-      },
-      [&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); });
-  if (!line_ended) write_whole(STDOUT_FILENO, "\n");
+  bool leaving = false;
+  const auto ran = run_own_command(command, root(), STDIN_FILENO, [&] {
+    return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now());
+  });
+  if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
   input_->resume();
   if (leaving) exit_ = kExitInterrupted, input_->stop();
   if (!ran) return complain(ran.error());

@@ -9,12 +9,23 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
 from client import call
-from terminal_case import THINK, CTRL_C, CTRL_Z, TerminalCase
+from terminal_case import THINK, CTRL_C, CTRL_Z, UP, TerminalCase
 
 
 class OwnCommandTest(TerminalCase):
     def said(self):
         return self.prompts()[0][0]
+
+    def lives(self, pid):
+        """Whether a process that was ended still runs, after five seconds at most. One whose parent has not heard of it yet does not."""
+        for _ in range(100):
+            try:
+                if self.read(f"/proc/{pid}/stat").rpartition(") ")[2][0] == "Z":
+                    return False
+            except (FileNotFoundError, ProcessLookupError):
+                return False
+            time.sleep(0.05)
+        return True
 
     def test_its_output_is_shown_and_goes_with_the_next_prompt(self):
         self.start(THINK + "Seen.", THINK + "Again.")
@@ -57,13 +68,68 @@ class OwnCommandTest(TerminalCase):
         t = self.open(width=100)
         t.write("Work.\r")
         t.until("turn ")
-        t.write("!echo begun; sleep 100\r")
-        t.until(r"\nbegun$")
-        self.assertEqual(t.modes()[3], t.before[3])  # the terminal is the command's
+        t.write("!stty -g; echo begun; sleep 100\r")
+        its = re.search(r"\n([0-9a-f:]+)\nbegun$", t.until(r"\nbegun$"))[1].split(":")
+        self.assertEqual(int(its[3], 16), t.before[3])  # it has a terminal in its usual modes
         t.write(CTRL_C)
         t.until(r"killed by SIGINT · .*› ?$")
         self.open_gate()
         t.until(r"Done\..*finished.*› ?$")
+        self.leave(t)
+
+    def test_it_has_a_terminal_to_fill_and_to_ask_at(self):
+        self.start(THINK + "Seen.")
+        with open(os.path.join(self.home, "full.py"), "w") as f:
+            f.write("""import os, signal, sys, tty
+def size(*_): os.write(1, b"size %d %d;" % os.get_terminal_size(1)); os.write(1, b"\\x1b[m")
+assert all(os.isatty(fd) for fd in (0, 1, 2))
+name = os.read(os.open("/dev/tty", os.O_RDWR), 100)
+os.write(1, b"before\\n\\x1b[?1049"); os.write(1, b"hthe other screen ")
+tty.setraw(0)
+signal.signal(signal.SIGWINCH, size), signal.signal(signal.SIGINT, lambda *_: None)
+size()
+while (key := os.read(0, 1)) != b"q": os.write(1, b"key %d;" % key[0])
+os.write(1, b"\\x1b[?1049l\\r\\n")
+print("asked as", name.decode().strip(), end="\\r\\n")
+""")
+        t = self.open(width=100)
+        t.write(f"!python3 {self.home}/full.py\r")
+        t.until(r"full\.py$")
+        t.write("me\r")
+        t.until(r"me\nbefore\nthe other screen size 100 24;$")
+        t.resize(90, 20)
+        t.until(r"size 90 20;$")
+        t.write("x" + CTRL_C * 3 + UP)  # a program that reads keys has them all
+        t.until(r"key 120;key 3;key 3;key 3;key 27;key 91;key 65;$")
+        t.write("q")
+        t.until(r"asked as me\ndone · .*› ?$")
+        t.write("What is that?\r")
+        t.until(r"Seen\..*finished.*› ?$")
+        self.assertIn(f"$ python3 {self.home}/full.py\nme\nbefore\n\nasked as me\n</ran_by_user>", self.said())
+        self.leave(t)
+
+    def test_what_ends_on_the_other_screen_leaves_the_first_one_shown(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!printf 'begun\\033[?1049h\\033[?25l'; kill -9 $$\r")
+        t.until(r"killed by SIGKILL · .*› ?$")
+        self.assertRegex(t.bytes, rb"\?1049h.*\x1b\[\?1049l\x1b\[m\x1b\[\?25h")
+        self.leave(t)
+
+    def test_two_ctrl_c_end_what_heeds_none(self):
+        self.start()
+        t = self.open(width=100)
+        t.write("!trap '' INT; (trap '' INT; sleep 100) & echo $! > job; echo begun; wait; wait; wait\r")
+        t.until(r"\nbegun$")
+        t.write(CTRL_C)
+        t.until(r"\^C$")
+        time.sleep(1.1)  # so these are no two
+        t.write(CTRL_C)
+        t.until(r"\^C\^C$")
+        self.assertFalse(t.read(0.3))
+        t.write(CTRL_C)
+        t.until(r"killed by SIGKILL · .*› ?$")
+        self.assertFalse(self.lives(int(self.read(os.path.join(self.root, "job")))))
         self.leave(t)
 
     def test_one_that_is_suspended_ends(self):
@@ -92,13 +158,7 @@ class OwnCommandTest(TerminalCase):
         os.kill(t.pid, signal.SIGTERM)
         t.wait()
         self.assertEqual(t.modes(), t.before)
-        for _ in range(100):
-            try:
-                os.kill(pid, 0)
-            except ProcessLookupError:
-                return
-            time.sleep(0.05)
-        self.fail(f"{pid} still runs")
+        self.assertFalse(self.lives(pid))
 
     def test_what_cannot_be_run_is_told_and_nothing_else_is_run(self):
         self.start(THINK + "Seen.")
