@@ -35,6 +35,10 @@ class Input {
   virtual bool empty() const = 0;
   virtual void clear() = 0;
   virtual void put_back(const std::string& text) = 0;  // before what is in the line
+  // A question is about to be shown. What was typed before it, with what is `unread` of that, does
+  // not answer it, and is out of the way until bring_back().
+  virtual void set_aside(std::string_view unread) = 0;
+  virtual void bring_back() = 0;
   virtual void resized() = 0;
   virtual void show() = 0;  // now, as before a wait that is not events.wait
   virtual bool has_room_for_status() const = 0;

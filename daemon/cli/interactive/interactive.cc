@@ -157,9 +157,9 @@ void Interactive::wait() {
   else if (!patient_until_)
     patient_until_ = Clock::now() + *patience;
   if (patient_until_) deadline = std::min(deadline, *patient_until_);
-  happened(link_.next(deadline));
+  happened(next(deadline));
   for (int i = 1; i < kHappeningsAtOnceMax; ++i) {
-    const Happening h = link_.next(Clock::now());
+    const Happening h = next(Clock::now());
     if (h.kind == Happening::Kind::tick) break;
     happened(h);
   }
@@ -167,7 +167,37 @@ void Interactive::wait() {
   after_happenings();
 }
 
+Happening Interactive::next(Clock::time_point deadline) {
+  if (later_.empty()) return link_.next(deadline);
+  Happening first = std::move(later_.front());
+  later_.pop_front();
+  return first;
+}
+
+// What was typed until now and nothing has looked at; lines with their ends.
+std::string Interactive::unread() {
+  std::string typed;
+  const auto is_typed = [&](const Happening& h) {
+    if (h.kind == Happening::Kind::typed) typed += h.line + "\n";
+    if (h.kind == Happening::Kind::keys) typed += h.line;
+    return h.kind == Happening::Kind::typed || h.kind == Happening::Kind::keys;
+  };
+  std::erase_if(later_, is_typed);
+  for (;;) {
+    if (plain_)
+      link_.read_line();
+    else
+      link_.read_keys();
+    Happening h = link_.next(Clock::now());
+    if (h.kind == Happening::Kind::tick) return typed;
+    const bool over = h.kind == Happening::Kind::no_more_input;
+    if (!is_typed(h)) later_.push_back(std::move(h));
+    if (over) return typed;
+  }
+}
+
 void Interactive::after_happenings() {
+  if (question_id_.empty()) input_->bring_back();
   if (!interrupting_) give_back();
   if (!input_->has_room_for_status() || (!talk_.busy() && !loading_)) {
     view_.hide_status();
@@ -176,6 +206,10 @@ void Interactive::after_happenings() {
     view_.tick();                                                  // to the terminal may be slow
     status_due_ = now + kRedrawEvery;
   }
+  show_prompt();
+}
+
+void Interactive::show_prompt() {
   const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
   std::string prompt = mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
@@ -281,9 +315,19 @@ void Interactive::ask(const protocol::Item& item) {
   if (item.state == "asking") {
     asking_ = item;
     doubted_ = false;
-    return show_asking(transcript_, item);
+    show_asking(transcript_, item);
+  } else {
+    show_question(transcript_, item);
   }
-  show_question(transcript_, item);
+  await_answer();
+}
+
+// Only what is typed from here on is an answer: whoever answers at once what the screen shows is
+// heard, so nothing is dropped behind that.
+void Interactive::await_answer() {
+  input_->set_aside(unread());
+  show_prompt();
+  input_->show();
 }
 
 void Interactive::server_state(const protocol::ServerState& state) {

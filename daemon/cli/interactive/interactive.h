@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,10 @@ class Interactive {
   // What happens: interactive.cc.
   void wait();
   void after_happenings();
+  Happening next(std::chrono::steady_clock::time_point deadline);
+  std::string unread();
+  void show_prompt();
+  void await_answer();
   void happened(const Happening& h);
   void notified(const Happening& h);
   void item_completed(const protocol::Item& item);
@@ -115,6 +120,7 @@ class Interactive {
   std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
   std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
   std::vector<OwnCommand> own_commands_;              // that the next prompt brings
+  std::deque<Happening> later_;  // what had happened when a question looked for what was typed
   // Prompts of this process that were taken back, and are to be in the line again
   std::vector<protocol::PromptAccepted> held_;
   std::chrono::steady_clock::time_point status_due_;

@@ -44,6 +44,7 @@ class KeyDecoder {
   // The next key; none while the last sequence or character is incomplete, so nothing is ever cut
   // in two.
   std::optional<wchar_t> next();
+  bool is_pasting() const { return pasting_.has_value(); }  // the end of a paste has not come yet
   // The text that goes with Key::pasted; line ends are '\n', other control characters are gone.
   std::string take_pasted();
 

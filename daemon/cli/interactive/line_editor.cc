@@ -261,6 +261,16 @@ void LineEditor::put_back(const std::string& text) {
   s.replace(s.shown(text) + (typed.empty() ? L"" : L"\n" + typed));
 }
 
+void LineEditor::set_aside(std::string_view unread) {
+  if (!state_->el) return;
+  typed(unread);
+  state_->set_aside();
+}
+
+void LineEditor::bring_back() {
+  if (state_->el && state_->aside) state_->bring_back();
+}
+
 // Which row below the first the cursor is on when the rows that were drawn for `width_before` have
 // been split for this width; they are not joined.
 int LineEditor::State::row_now(int width_before) const {

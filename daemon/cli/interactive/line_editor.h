@@ -30,6 +30,8 @@ class LineEditor final : public Input {
   bool empty() const override;
   void clear() override;
   void put_back(const std::string& text) override;
+  void set_aside(std::string_view unread) override;
+  void bring_back() override;
   void resized() override;
   void show() override;
   bool has_room_for_status() const override;

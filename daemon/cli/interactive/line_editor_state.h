@@ -49,6 +49,17 @@ struct LineEditor::State {
   std::size_t recalled = 0;  // which entry of the history is shown; its size: none
   std::wstring draft;        // what was typed before one was recalled
   std::map<std::size_t, std::wstring> edited;  // entries as they were left, until one is submitted
+  struct Aside {  // what was typed before a question, until that is answered
+    std::wstring text;
+    std::size_t cursor = 0;
+    PasteTokens pastes;
+    bool takes_paste = false;  // the one that had begun to come
+    void insert(const std::wstring& what) {
+      text.insert(cursor, what);
+      cursor += what.size();
+    }
+  };
+  std::optional<Aside> aside;
   struct Search {
     std::wstring pattern, before;
     std::size_t at;
@@ -106,6 +117,9 @@ struct LineEditor::State {
   void find(std::size_t from);
   void submit();
   void recall(std::size_t entry);
+  void set_aside();
+  void bring_back();
+  void paste(const std::string& text);
   bool up();
   bool down();
   void complete();

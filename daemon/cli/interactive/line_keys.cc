@@ -27,6 +27,54 @@ void LineEditor::State::submit() {
   recalled = history.entries().size();
 }
 
+// What another question left in the line goes along. Of the keys that nobody has looked at yet the
+// letters do, too; an Enter among them sends nothing.
+void LineEditor::State::set_aside() {
+  go_to_origin();
+  if (search) replace(search->before), search.reset();
+  if (!aside) {
+    aside = Aside{.text = std::wstring(text()), .cursor = cursor(), .pastes = std::move(pastes)};
+    pastes.clear();
+  } else if (!text().empty()) {
+    if (!aside->text.empty()) aside->text += L'\n';
+    aside->text += widen(aside->pastes.shown(pastes.expanded(narrow(text())), kPasteShownMax));
+    aside->cursor = aside->text.size();
+  }
+  replace(L"");
+  while (const auto key = keys.next()) {
+    if (*key == static_cast<wchar_t>(Key::pasted))
+      aside->insert(widen(aside->pastes.shown(keys.take_pasted(), kPasteShownMax)));
+    else if (*key == static_cast<wchar_t>(Key::new_line) || *key == L'\n')
+      aside->insert(L"\n");
+    else if ((*key == kBackspace || *key == kDelete) && aside->cursor > 0)
+      aside->text.erase(--aside->cursor, 1);
+    else if (*key >= 0x20 && (*key < 0x7F || *key >= 0xA0))
+      aside->insert(std::wstring(1, *key));
+  }
+  aside->takes_paste = keys.is_pasting();
+}
+
+// Before what is in the line by now: nobody sent that.
+void LineEditor::State::bring_back() {
+  go_to_origin();
+  Aside back = std::move(*aside);
+  aside.reset();
+  const std::string typed = pastes.expanded(narrow(text()));
+  pastes = std::move(back.pastes);
+  if (!typed.empty())
+    back.text += (back.text.empty() ? L"" : L"\n") + widen(pastes.shown(typed, kPasteShownMax));
+  replace(back.text);
+  move_to(typed.empty() ? back.cursor : back.text.size());
+  recalled = history.entries().size();
+}
+
+void LineEditor::State::paste(const std::string& pasted) {
+  if (aside && std::exchange(aside->takes_paste, false))
+    aside->insert(widen(aside->pastes.shown(pasted, kPasteShownMax)));
+  else
+    insert(widen(pastes.shown(pasted, kPasteShownMax)));
+}
+
 void LineEditor::State::recall(std::size_t entry) {
   const auto& entries = history.entries();
   (recalled < entries.size() ? edited[recalled] : draft) = text();
@@ -160,7 +208,7 @@ Action on_new_line(EditLine* el, wint_t) {
 
 Action on_pasted(EditLine* el, wint_t) {
   auto& s = *LineEditor::State::of(el);
-  s.insert(widen(s.pastes.shown(s.keys.take_pasted(), kPasteShownMax)));
+  s.paste(s.keys.take_pasted());
   return CC_REFRESH;
 }
 

@@ -22,6 +22,8 @@ class PlainInput final : public Input {
   bool empty() const override { return begun_.empty(); }
   void clear() override { begun_.clear(); }
   void put_back(const std::string& text) override;
+  void set_aside(std::string_view unread) override;
+  void bring_back() override;
   void resized() override {}
   void show() override {}
   bool has_room_for_status() const override { return false; }
@@ -31,7 +33,7 @@ class PlainInput final : public Input {
  private:
   Screen& screen_;
   InputEvents events_;
-  std::string prompt_, begun_;  // begun_: lines that ended in a backslash
+  std::string prompt_, begun_, aside_;  // begun_: lines that ended in a backslash
   bool stopped_ = false;
 };
 

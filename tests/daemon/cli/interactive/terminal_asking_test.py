@@ -3,12 +3,14 @@
 import os
 import pathlib
 import re
+import signal
 import sys
+import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "scripted"))
 import terminal_case
 from client import Client, call
-from terminal_case import THINK, CTRL_C, TerminalCase
+from terminal_case import THINK, CTRL_C, LEFT, TerminalCase
 
 
 class TerminalAskingTest(TerminalCase):
@@ -63,6 +65,61 @@ class TerminalAskingTest(TerminalCase):
         self.assertEqual(text(), "alpha\ngamma\n")
         t.write("/fork\r")
         t.until(r"session \w+ knows what \w+ knew; this goes on in it")
+        self.leave(t)
+
+    def wait_until_it_asks(self):
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        session = c.call("session/list")["sessions"][0]["sessionId"]
+        while c.call("session/get", sessionId=session)["state"] != "waiting":
+            time.sleep(0.02)
+        return lambda: c.call("session/get", sessionId=session)["state"]
+
+    def test_what_is_typed_before_a_question_is_shown_does_not_answer_it(self):
+        for kind in "xterm", "dumb":
+            self.start(self.gated(THINK + call("bash", command="git reset --hard")), THINK + "Refused.")
+            t = self.open(TERM=kind)
+            t.write("Go.\r")
+            while not any(s.get("turnId") for s in self.listed()):
+                time.sleep(0.02)
+            t.signal(signal.SIGSTOP)
+            self.open_gate()
+            state = self.wait_until_it_asks()
+            t.write("yes\x7f\x7f\r")
+            t.signal(signal.SIGCONT)
+            t.until(r"y once; n no, or say what to do instead.*allow\? [›>] ?$")
+            time.sleep(0.3)
+            self.assertEqual(state(), "waiting")
+            t.until(r"allow\? [›>] ?$")
+            steered = "steers the running turn" in t.screen.text()  # it was read before the daemon's word came
+            if kind == "dumb" and not steered:
+                self.assertIn("not sent: y", t.screen.text())
+            t.write("n\r")
+            t.until(r"Refused\..*finished.*› y$" if kind == "xterm" and not steered else r"Refused\..*finished.*[›>] ?$")
+            t.write(CTRL_C)
+            self.leave(t)
+            self.daemon.stop()
+
+    def test_a_draft_stands_aside_while_a_question_is_open(self):
+        self.start(self.gated(THINK + call("bash", command="git reset --hard")), THINK + call("ask_user", question="Which colour?"), THINK + "Blue it is.",
+                   THINK + "Well.")
+        t = self.open()
+        t.write("Go.\r")
+        t.until("turn ")
+        paste = "\n".join(f"line {i}" for i in range(40))
+        t.write(f"and \x1b[200~{paste}\x1b[201~ too" + LEFT * 4)
+        t.until(r"› and \[pasted 40 lines #1\] too$")
+        self.open_gate()
+        t.until(r"allow\? › ?$")
+        t.write("n\r")
+        t.until(r"Which colour\?.*answer › ?$")
+        t.write(f"\x1b[200~blue{paste}\x1b[201~")
+        t.until(r"answer › \[pasted 40 lines #1\]$")
+        t.write("\r")
+        t.until(r"Blue it is\..*finished.*› and \[pasted 40 lines #1\] too$")
+        t.write(",\r")  # the cursor is where it was
+        t.until(r"Well\..*finished.*› ?$")
+        self.assertEqual([p[0] for p in self.prompts()], ["Go.", f"and {paste}, too"])
         self.leave(t)
 
     def test_what_another_terminal_answers_is_said(self):
