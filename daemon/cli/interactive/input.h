@@ -17,6 +17,8 @@ struct InputEvents {
   std::function<void(std::string)> submitted;
   std::function<void()> leave;    // the end of the input
   std::function<void()> escaped;  // Escape, alone
+  // The text as the person's own editor left it; nothing: as it was
+  std::function<std::optional<std::string>(const std::string& text)> edit;
   std::function<Completions(std::string_view before_cursor)> completions;
 };
 

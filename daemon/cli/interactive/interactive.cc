@@ -63,6 +63,7 @@ Interactive::Interactive(const DaemonOptions& daemon, InteractiveOptions options
       .submitted = [this](std::string line) { submitted(line), after_happenings(); },
       .leave = [this] { input_->stop(); },
       .escaped = [this] { escaped(); },
+      .edit = [this](const std::string& text) { return edit(text); },
       .completions = [this](std::string_view before) { return completions_of(before, root()); }};
   plain_ = !screen_.terminal().is_terminal;
   if (plain_)

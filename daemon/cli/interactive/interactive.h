@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -77,6 +78,9 @@ class Interactive {
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
   void own_command(const std::string& line);
   void command(const SlashLine& line, const std::string& typed);
+  std::optional<std::string> edit(const std::string& text);
+  // Until `use` comes back; it hears from the other whether it must do so now.
+  void lend_terminal(const std::function<void(const std::function<bool()>&)>& use);
   bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
   void help();

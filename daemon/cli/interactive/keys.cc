@@ -62,6 +62,19 @@ std::size_t character_bytes(unsigned char lead) {
 
 }  // namespace
 
+std::string insertable(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\r') {
+      if (i + 1 == text.size() || text[i + 1] != '\n') out += '\n';
+    } else if (c == '\n' || c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7F)) {
+      out += c;
+    }
+  }
+  return out;
+}
+
 std::wstring widen(std::string_view utf8) {
   std::wstring out;
   while (!utf8.empty()) {
@@ -160,17 +173,8 @@ bool KeyDecoder::take_paste() {
   in_.erase(0, n);
   if (end == std::string::npos) return false;
   in_.erase(0, kPasteEnds.size());
-  std::string text;
-  for (std::size_t i = 0; i < pasting_->size(); ++i) {
-    const char c = (*pasting_)[i];
-    if (c == '\r') {
-      if (i + 1 == pasting_->size() || (*pasting_)[i + 1] != '\n') text += '\n';
-    } else if (c == '\n' || c == '\t' || (static_cast<unsigned char>(c) >= 0x20 && c != 0x7F)) {
-      text += c;
-    }
-  }
+  pasted_.push_back(insertable(*pasting_));
   pasting_.reset();
-  pasted_.push_back(std::move(text));
   push(Key::pasted);
   return true;
 }

@@ -45,8 +45,7 @@ class KeyDecoder {
   // in two.
   std::optional<wchar_t> next();
   bool is_pasting() const { return pasting_.has_value(); }  // the end of a paste has not come yet
-  // The text that goes with Key::pasted; line ends are '\n', other control characters are gone.
-  std::string take_pasted();
+  std::string take_pasted();  // the text that goes with Key::pasted: insertable
 
  private:
   bool take_one();
@@ -61,6 +60,9 @@ class KeyDecoder {
   std::optional<std::string> pasting_;
 };
 
+// Text from elsewhere, as it may stand in the line: line ends are '\n', other control characters
+// are gone.
+std::string insertable(std::string_view text);
 std::wstring widen(std::string_view utf8);  // bytes that are not UTF-8 become U+FFFD
 std::string narrow(std::wstring_view text);
 

@@ -123,6 +123,7 @@ struct LineEditor::State {
   bool up();
   bool down();
   void complete();
+  void edit();
   void bind();
 };
 

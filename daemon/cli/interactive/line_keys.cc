@@ -161,6 +161,14 @@ bool LineEditor::State::searched(wchar_t key) {
   return true;
 }
 
+void LineEditor::State::edit() {
+  const std::string before = pastes.expanded(narrow(text()));
+  const auto after = events.edit(before);
+  if (!after || *after == before) return;
+  go_to_origin();
+  replace(shown(insertable(*after)));
+}
+
 void LineEditor::State::complete() {
   const Completions found = events.completions(narrow(text().substr(0, cursor())));
   if (found.candidates.empty()) return;
@@ -244,6 +252,11 @@ Action on_line_end(EditLine* el, wint_t) {
   s.move_to(std::min(s.text().find(L'\n', s.cursor()), s.text().size()));
   return CC_REFRESH;
 }
+Action on_edit(EditLine* el, wint_t) {
+  LineEditor::State::of(el)->edit();
+  return CC_NORM;
+}
+
 
 Action on_clear_screen(EditLine* el, wint_t) {
   auto& s = *LineEditor::State::of(el);
@@ -270,11 +283,13 @@ void LineEditor::State::bind() {
   define(L"lares-end", on_end), define(L"lares-up", on_up), define(L"lares-down", on_down),
       define(L"lares-home", on_home);
   define(L"lares-line-end", on_line_end), define(L"lares-clear-screen", on_clear_screen),
-      define(L"lares-complete", on_complete);
+      define(L"lares-complete", on_complete), define(L"lares-edit", on_edit);
   const auto to = [&](wchar_t key, const wchar_t* function) {
     const wchar_t name[] = {key, 0};
     ::el_wset(el, EL_BIND, name, function, nullptr);
   };
+  control('G', L"lares-edit");
+  ::el_wset(el, EL_BIND, L"\x18\x05", L"lares-edit", nullptr);  // Ctrl-X Ctrl-E, as in bash
   const auto special = [&](Key key, const wchar_t* function) {
     to(static_cast<wchar_t>(key), function);
   };

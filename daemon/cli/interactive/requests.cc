@@ -8,6 +8,7 @@
 
 #include "daemon/cli/approval.h"
 #include "daemon/cli/exit_status.h"
+#include "daemon/cli/interactive/prompt_editor.h"
 #include "daemon/cli/interactive/interactive.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/mistyped_call.h"
@@ -124,15 +125,30 @@ void Interactive::own_command(const std::string& line) {
                       "the next prompt brings its output");
   remember(line);
   said(line, "");
+  Result<OwnCommand> ran;
+std::optional<std::string> Interactive::edit(const std::string& text) {
+  Result<std::string> edited;
+  lend_terminal([&](const std::function<bool()>& given_up) {
+    edited = edited_by_person(text, root(), STDIN_FILENO, given_up);
+  });
+  if (edited) return std::move(*edited);
+  complain(edited.error());
+  return std::nullopt;
+}
+
+void Interactive::lend_terminal(const std::function<void(const std::function<bool()>&)>& use) {
   view_.hide_status();
   input_->suspend();
   bool leaving = false;
-  const auto ran = run_own_command(command, root(), STDIN_FILENO, [&] {
-    return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now());
-  });
-  if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
+  use([&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); });
   input_->resume();
   if (leaving) exit_ = kExitInterrupted, input_->stop();
+}
+
+  lend_terminal([&](const std::function<bool()>& given_up) {
+    ran = run_own_command(command, root(), STDIN_FILENO, given_up);
+    if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
+  });
   if (!ran) return complain(ran.error());
   view_.note(Style::dim, fmt::format("{}{}{}{}the next prompt brings its output",
                                      ran->ended.empty() ? "done" : ran->ended, dot(),
@@ -230,6 +246,7 @@ void Interactive::checked(const Result<>& result, std::string_view done) {
   else if (!done.empty())
     view_.note(Style::dim, done);
 }
+  row("Ctrl-X Ctrl-E, Ctrl-G", "the line in $VISUAL or $EDITOR");
 
 void Interactive::help() {
   std::string text;

@@ -173,6 +173,42 @@ class TerminalLineTest(TerminalCase):
         self.assertEqual(self.prompts()[0][0], "see src/see src/make/übung.py (@a.txt, docs/deep/manual.md and nothing-like-it")
         self.leave(t)
 
+    def editor(self, script):
+        path = os.path.join(self.home, "my editor")
+        with open(path, "w") as f:
+            f.write("#!/bin/sh\n" + script)
+        os.chmod(path, 0o755)
+        return f"'{path}'"
+
+    def test_the_line_is_edited_in_the_persons_editor(self):
+        paste = "\n".join(f"line {i}" for i in range(50))
+        editor = self.editor('test -t 0 && test -t 1 || exit 3\nstat -c "%a %n" "${1%/*}" "$1" > seen; cp "$1" got\nprintf "edited\\r\\033 two\\n\\n\\n" > "$1"\n')
+        self.start(THINK + "One.")
+        t = self.open(VISUAL=editor, EDITOR="false")
+        t.write(f"say \x1b[200~{paste}\x1b[201~ so")
+        t.until(r"say \[pasted 50 lines #1\] so$")
+        t.write("\x18\x05")
+        t.until(r"› edited\n two$")
+        self.assertEqual(self.read(os.path.join(self.root, "got")), f"say {paste} so\n")
+        directory, file = self.read(os.path.join(self.root, "seen")).splitlines()
+        self.assertEqual((directory[:4], file[:4]), ("700 ", "600 "))
+        self.assertFalse(os.path.exists(directory[4:]))
+        t.write("end\r")
+        t.until(r"One\..*finished.*› ?$")
+        self.assertEqual(self.prompts()[0][0], "edited\n two\n\nend")
+        self.leave(t)
+
+    def test_an_editor_that_fails_changes_nothing(self):
+        self.start()
+        for editor, told in ((self.editor('echo lost > "$1"\nexit 2\n'), "exit status 2; the line is as it was"),
+                             ("/nonexistent/editor", "set VISUAL or EDITOR to an editor")):
+            t = self.open(width=160, VISUAL="", EDITOR=editor)
+            t.write("a draft\x07")
+            t.until(rf"edit the line: run .*: .*{told}.*› a draft$")
+            t.write(CTRL_C)
+            t.until("› ?$")
+            self.leave(t)
+
     def test_alt_enter_ctrl_j_and_a_backslash_begin_a_new_line(self):
         self.start(THINK + "One.")
         t = self.open()
