@@ -172,18 +172,9 @@ void LineEditor::State::edit() {
 void LineEditor::State::complete() {
   const Completions found = events.completions(narrow(text().substr(0, cursor())));
   if (found.candidates.empty()) return;
-  const std::wstring word = widen(found.word);
-  std::wstring common = widen(found.candidates.front());
-  for (const auto& one : found.candidates) {
-    const std::wstring other = widen(one);
-    common.resize(static_cast<std::size_t>(
-        std::mismatch(common.begin(), common.end(), other.begin(), other.end()).first -
-        common.begin()));
-  }
-  const bool longer = common.size() > word.size() && common.starts_with(word);
-  if (longer || (found.candidates.size() == 1 && common != word)) {
-    ::el_wdeletestr(el, static_cast<int>(word.size()));
-    return insert(common);
+  if (found.becomes != found.word) {
+    ::el_wdeletestr(el, static_cast<int>(widen(found.word).size()));
+    return insert(widen(found.becomes));
   }
   if (found.candidates.size() == 1) return;
   std::string list;
@@ -252,17 +243,17 @@ Action on_line_end(EditLine* el, wint_t) {
   s.move_to(std::min(s.text().find(L'\n', s.cursor()), s.text().size()));
   return CC_REFRESH;
 }
-Action on_edit(EditLine* el, wint_t) {
-  LineEditor::State::of(el)->edit();
-  return CC_NORM;
-}
-
 
 Action on_clear_screen(EditLine* el, wint_t) {
   auto& s = *LineEditor::State::of(el);
   s.go_to_origin();
   s.out += "\x1b[H\x1b[2J";
   s.screen.begin_anew();
+  return CC_NORM;
+}
+
+Action on_edit(EditLine* el, wint_t) {
+  LineEditor::State::of(el)->edit();
   return CC_NORM;
 }
 
@@ -288,8 +279,6 @@ void LineEditor::State::bind() {
     const wchar_t name[] = {key, 0};
     ::el_wset(el, EL_BIND, name, function, nullptr);
   };
-  control('G', L"lares-edit");
-  ::el_wset(el, EL_BIND, L"\x18\x05", L"lares-edit", nullptr);  // Ctrl-X Ctrl-E, as in bash
   const auto special = [&](Key key, const wchar_t* function) {
     to(static_cast<wchar_t>(key), function);
   };
@@ -299,6 +288,8 @@ void LineEditor::State::bind() {
   control('P', L"lares-up"), control('N', L"lares-down"), control('A', L"lares-home"),
       control('E', L"lares-line-end");
   control('W', L"ed-delete-prev-word"), control('I', L"lares-complete");
+  control('G', L"lares-edit");
+  ::el_wset(el, EL_BIND, L"\x18\x05", L"lares-edit", nullptr);  // Ctrl-X Ctrl-E, as in bash
   special(Key::up, L"lares-up"), special(Key::down, L"lares-down"),
       special(Key::left, L"ed-prev-char"), special(Key::right, L"ed-next-char");
   special(Key::home, L"lares-home"), special(Key::end, L"lares-line-end"),

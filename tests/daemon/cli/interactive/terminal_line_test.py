@@ -173,6 +173,33 @@ class TerminalLineTest(TerminalCase):
         self.assertEqual(self.prompts()[0][0], "see src/see src/make/übung.py (@a.txt, docs/deep/manual.md and nothing-like-it")
         self.leave(t)
 
+    def test_tab_completes_names_with_blanks_untracked_files_and_other_capitals(self):
+        for path in ("dir with space/file one.txt", "dir with space/two.txt", "READ ME.md", "ignored.log", ".gitignore", "deep/down/fresh_notes.md"):
+            os.makedirs(os.path.dirname(os.path.join(self.root, path)), exist_ok=True)
+            with open(os.path.join(self.root, path), "w") as f:
+                f.write("*.log\n" if path == ".gitignore" else "")
+        os.rmdir(os.path.join(self.root, ".git"))
+        for command in (["init", "-q"], ["add", "a.txt", ".gitignore"]):
+            subprocess.run(["git", *command], cwd=self.root, check=True)
+        self.start(THINK + "One.")
+        t = self.open(width=160)
+        t.write("@dir\t")
+        t.until(r'› @"dir with space/$')
+        t.write("\t")
+        t.until(r'dir with space/file one\.txt  dir with space/two\.txt\n› @"dir with space/$')
+        t.write("f\t")
+        t.until(r'› @"dir with space/file one\.txt"$')
+        t.write(" read\t")
+        t.until(r'one\.txt" "READ ME\.md"$')
+        t.write(' says "fresh\t')  # a quote of the text itself, and nobody tracks the file
+        t.until(r'says "deep/down/fresh_notes\.md"$')
+        t.write(" gnored\t")
+        t.until(r" gnored$")
+        t.write(" A.T\t\r")
+        t.until(r"One\..*finished")
+        self.assertEqual(self.prompts()[0][0], '@"dir with space/file one.txt" "READ ME.md" says "deep/down/fresh_notes.md" gnored a.txt')
+        self.leave(t)
+
     def editor(self, script):
         path = os.path.join(self.home, "my editor")
         with open(path, "w") as f:
