@@ -214,7 +214,7 @@ void Interactive::show_prompt() {
   const std::string mark = screen_.terminal().utf8 ? "› " : "> ";
   std::string prompt = mark;
   if (!question_id_.empty()) prompt = (asking_ ? "allow? " : "answer ") + mark;
-  if (!picks_.empty()) prompt = "which one? " + mark;
+  if (pick_) prompt = "which one? " + mark;
   if (rewinding_) prompt = "rewind? " + mark;
   if (plain_ && talk_.busy() && question_id_.empty()) prompt.clear();  // output would run into it
   input_->prompt(prompt);

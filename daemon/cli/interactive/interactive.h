@@ -15,6 +15,7 @@
 #include "daemon/cli/interactive/input.h"
 #include "daemon/cli/interactive/own_command.h"
 #include "daemon/cli/interactive/slash.h"
+#include "daemon/cli/interactive/turns.h"
 #include "daemon/cli/options.h"
 #include "daemon/cli/terminal/screen.h"
 #include "daemon/cli/transcript.h"
@@ -77,29 +78,41 @@ class Interactive {
   void said(const std::string& line, std::string_view how);
   void say(const std::string& text, std::string_view delivery, std::string_view mode);
   void own_command(const std::string& line);
-  void command(const SlashLine& line, const std::string& typed);
   std::optional<std::string> edit(const std::string& text);
   // Until `use` comes back; it hears from the other whether it must do so now.
   void lend_terminal(const std::function<void(const std::function<bool()>&)>& use);
+  void command(const SlashLine& line, const std::string& typed);
   bool finds_daemon();
   void checked(const Result<>& result, std::string_view done);
   void help();
-  void offer_sessions();
-  bool pick(const std::vector<protocol::SessionInfo>& from, const std::string& line);
   Result<> resume(const std::string& id);
   void diff();
   void status();
   void prefix();
-  void rewind(const std::string& argument);
-  void decide(const protocol::SessionRewind& rewinding, const std::string& line);
-  void undo();
-  void fork();
   void policy(const std::string& argument);
   void heard_policy(const std::string& policy);
   void go(const std::string& argument);
   void compact(const std::string& argument);
   void thinking(const std::string& argument);
   void output(const std::string& argument);
+
+  // What is picked from a list, and going back: lists.cc.
+  struct Rewinding {
+    protocol::SessionRewind request;
+    std::string prompt;  // of the turn before which it goes back
+  };
+  void offer(std::string_view what, std::function<void(std::int64_t)> pick);
+  bool picked(const std::string& line);
+  void pick_nothing();
+  void offer_sessions();
+  bool show_turns(const std::vector<Turn>& turns);
+  void rewind(const std::string& argument);
+  void plan_rewinding(std::int64_t turn_id);
+  void decide(const Rewinding& rewinding, const std::string& line);
+  void undo();
+  void fork(const std::string& argument);
+  void fork_before(std::int64_t turn_id);
+
   const char* dot() const { return screen_.terminal().utf8 ? " · " : " - "; }
   std::string one_row(std::string_view text) const;
   const std::string& root() const;  // of the session, or of the one that the next prompt begins
@@ -118,12 +131,12 @@ class Interactive {
   std::int64_t shown_turn_ = 0;  // whose beginning was seen
   // The latest one of the session that lets something change; empty: none that is known
   std::string working_policy_;
-  std::string question_id_;                           // the item whose question is open
-  std::optional<protocol::Item> asking_;              // that item, where it asks for permission
-  bool doubted_ = false;                              // its answer: what is meant has been asked
-  std::vector<protocol::SessionInfo> picks_;          // offered, to be picked by number
-  std::optional<protocol::SessionRewind> rewinding_;  // shown, to be done or not
-  std::vector<OwnCommand> own_commands_;              // that the next prompt brings
+  std::string question_id_;                 // the item whose question is open
+  std::optional<protocol::Item> asking_;    // that item, where it asks for permission
+  bool doubted_ = false;                    // its answer: what is meant has been asked
+  std::function<void(std::int64_t)> pick_;  // a list is shown; its entries have numbers
+  std::optional<Rewinding> rewinding_;      // shown, to be done or not
+  std::vector<OwnCommand> own_commands_;    // that the next prompt brings
   std::deque<Happening> later_;  // what had happened when a question looked for what was typed
   // Prompts of this process that were taken back, and are to be in the line again
   std::vector<protocol::PromptAccepted> held_;

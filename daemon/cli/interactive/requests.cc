@@ -3,18 +3,16 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <utility>
 
 #include "daemon/cli/approval.h"
 #include "daemon/cli/exit_status.h"
-#include "daemon/cli/interactive/prompt_editor.h"
 #include "daemon/cli/interactive/interactive.h"
+#include "daemon/cli/interactive/prompt_editor.h"
 #include "daemon/cli/interactive/recap.h"
 #include "daemon/cli/mistyped_call.h"
 #include "daemon/cli/report.h"
 #include "daemon/cli/terminal/output.h"
-#include "daemon/cli/yes_no.h"
 #include "daemon/client/policies.h"
 #include "daemon/shown/text.h"
 #include "tools/text.h"
@@ -22,15 +20,8 @@
 namespace lares::cli {
 namespace {
 
-constexpr std::size_t kExchangesShown = 3, kAnswerLinesShown = 6, kSessionsShown = 15;
+constexpr std::size_t kExchangesShown = 3, kAnswerLinesShown = 6;
 constexpr int kDiffLinesShown = 120;  // of one change, by /diff
-
-// 0: it is none.
-std::int64_t number_in(std::string_view text) {
-  std::int64_t n = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
-  return ec == std::errc{} && end == text.data() + text.size() ? n : 0;
-}
 
 }  // namespace
 
@@ -44,11 +35,8 @@ void Interactive::interrupt() {
     talk_.interrupt();
   } else if (!input_->empty()) {
     input_->clear();
-  } else if (rewinding_) {
-    rewinding_.reset();
-    view_.note(Style::dim, "nothing was rewound");
-  } else if (!picks_.empty()) {
-    picks_.clear();
+  } else if (rewinding_ || pick_) {
+    pick_nothing();
   } else if (leaving_) {
     input_->stop();
   } else {
@@ -60,6 +48,7 @@ void Interactive::interrupt() {
 // Elsewhere it stops the turn. Here it may be the beginning of a cursor key that a slow line tears
 // apart, so it stops nothing.
 void Interactive::escaped() {
+  if (rewinding_ || pick_) return pick_nothing();
   if (talk_.running_turn() == 0 || std::exchange(told_how_to_stop_, true)) return;
   view_.note(Style::dim, "Ctrl-C stops the turn");
 }
@@ -77,9 +66,9 @@ void Interactive::said(const std::string& line, std::string_view how) {
 }
 
 void Interactive::submitted(const std::string& line) {
-  const auto picks = std::exchange(picks_, {});
   if (const auto rewinding = std::exchange(rewinding_, std::nullopt))
     return decide(*rewinding, line);
+  if (pick_ && picked(line)) return;
   if (line.find_first_not_of(" \t\n") == std::string::npos) return;
   if (line.size() > protocol::kPromptBytesMax) {
     view_.note(Style::red, fmt::format("the prompt has {} bytes, more than {}; put it into a file "
@@ -87,7 +76,6 @@ void Interactive::submitted(const std::string& line) {
                                        line.size(), protocol::kPromptBytesMax));
     return input_->put_back(line);
   }
-  if (!picks.empty() && pick(picks, line)) return;
   if (line.starts_with('!')) return own_command(line);
   const auto slash = parse_slash(line);
   const bool answers = !question_id_.empty() && !asking_;  // with any word, one with a slash too
@@ -126,6 +114,18 @@ void Interactive::own_command(const std::string& line) {
   remember(line);
   said(line, "");
   Result<OwnCommand> ran;
+  lend_terminal([&](const std::function<bool()>& given_up) {
+    ran = run_own_command(command, root(), STDIN_FILENO, given_up);
+    if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
+  });
+  if (!ran) return complain(ran.error());
+  view_.note(Style::dim, fmt::format("{}{}{}{}the next prompt brings its output",
+                                     ran->ended.empty() ? "done" : ran->ended, dot(),
+                                     duration(ran->seconds), dot()));
+  if (own_commands_.size() == kOwnCommandsMax) own_commands_.erase(own_commands_.begin());
+  own_commands_.push_back(*ran);
+}
+
 std::optional<std::string> Interactive::edit(const std::string& text) {
   Result<std::string> edited;
   lend_terminal([&](const std::function<bool()>& given_up) {
@@ -143,18 +143,6 @@ void Interactive::lend_terminal(const std::function<void(const std::function<boo
   use([&] { return leaving = leaving || link_.interrupted(std::chrono::steady_clock::now()); });
   input_->resume();
   if (leaving) exit_ = kExitInterrupted, input_->stop();
-}
-
-  lend_terminal([&](const std::function<bool()>& given_up) {
-    ran = run_own_command(command, root(), STDIN_FILENO, given_up);
-    if (ran && ran->line_is_open) write_whole(STDOUT_FILENO, "\n");
-  });
-  if (!ran) return complain(ran.error());
-  view_.note(Style::dim, fmt::format("{}{}{}{}the next prompt brings its output",
-                                     ran->ended.empty() ? "done" : ran->ended, dot(),
-                                     duration(ran->seconds), dot()));
-  if (own_commands_.size() == kOwnCommandsMax) own_commands_.erase(own_commands_.begin());
-  own_commands_.push_back(*ran);
 }
 
 void Interactive::command(const SlashLine& line, const std::string& typed) {
@@ -197,7 +185,7 @@ void Interactive::command(const SlashLine& line, const std::string& typed) {
     case Slash::undo:
       return undo();
     case Slash::fork:
-      return fork();
+      return fork(line.argument);
     case Slash::policy:
       return policy(line.argument);
     case Slash::go:
@@ -246,7 +234,6 @@ void Interactive::checked(const Result<>& result, std::string_view done) {
   else if (!done.empty())
     view_.note(Style::dim, done);
 }
-  row("Ctrl-X Ctrl-E, Ctrl-G", "the line in $VISUAL or $EDITOR");
 
 void Interactive::help() {
   std::string text;
@@ -259,6 +246,7 @@ void Interactive::help() {
   row("!COMMAND", "your shell runs it; the next prompt brings its output");
   row("Ctrl-C", "stops the turn, or clears the line; twice leaves");
   row("Up, Ctrl-R", "earlier prompts of this repository");
+  row("Ctrl-X Ctrl-E, Ctrl-G", "the line in $VISUAL or $EDITOR");
   row("Tab", "completes a command, or a file's name");
   for (const auto& skill : skills().all)
     if (skill.for_people)
@@ -272,35 +260,6 @@ void Interactive::compact(const std::string& argument) {
     return view_.note(Style::dim, "nothing has been said in this session yet");
   if (talk_.running_turn() == 0) view_.waiting("sending");
   talk_.say(argument.empty() ? "/compact" : "/compact " + argument, "queue", "work");
-}
-
-void Interactive::offer_sessions() {
-  auto sessions = talk_.sessions();
-  if (!sessions) return complain(sessions.error());
-  if (sessions->empty()) return view_.note(Style::dim, "no sessions about this repository yet");
-  if (sessions->size() > kSessionsShown) sessions->resize(kSessionsShown);
-  for (std::size_t i = 0; i < sessions->size(); ++i) {
-    const auto& s = (*sessions)[i];
-    const bool this_one = talk_.has_session() && talk_.session().session_id == s.session_id;
-    screen_.line(one_row(fmt::format("{:>3}  {:>4}  {}{}", i + 1, age(s.updated_ms),
-                                     one_line(s.title), this_one ? " (this one)" : "")));
-  }
-  view_.note(Style::dim, "its number goes on with one; Enter with none");
-  picks_ = std::move(*sessions);
-}
-
-// False: the line is no number, so it is a prompt.
-bool Interactive::pick(const std::vector<protocol::SessionInfo>& from, const std::string& line) {
-  std::size_t n = 0;
-  const auto [end, ec] = std::from_chars(line.data(), line.data() + line.size(), n);
-  if (ec != std::errc{} || end != line.data() + line.size()) return false;
-  if (n == 0 || n > from.size()) {
-    view_.note(Style::yellow,
-               fmt::format("there is no session {} in this list of {}", n, from.size()));
-  } else {
-    checked(resume(from[n - 1].session_id), "");
-  }
-  return true;
 }
 
 Result<> Interactive::resume(const std::string& id) {
@@ -339,62 +298,6 @@ void Interactive::diff() {
     view_.note(Style::dim, "no file is another than before, as far as the calls told");
   if (!changes->complete())
     view_.note(Style::dim, "commands ran that may have changed other files too");
-}
-
-void Interactive::rewind(const std::string& argument) {
-  if (!talk_.has_session())
-    return view_.note(Style::dim, "nothing has been done in this session yet");
-  protocol::SessionRewind request;
-  request.session_id = talk_.session().session_id;
-  if (!argument.empty() && (request.turn_id = number_in(argument)) < 1)
-    return view_.note(Style::yellow, "/rewind [N]: N is the number of a turn");
-  request.dry_run = true;
-  const auto plan = link_.call<protocol::SessionRewindResult>(request);
-  if (!plan) return complain(plan.error());
-  transcript_.lines(rewind_text(*plan, Rewound::would));
-  view_.note(Style::bold, "Do it? y or n");
-  request.dry_run = false;
-  request.turn_id = plan->turn_id;  // what was shown, whatever begins meanwhile
-  rewinding_ = std::move(request);
-}
-
-// Anything but a yes is a no; what is no answer at all is not lost, and not a prompt unasked
-// either.
-void Interactive::decide(const protocol::SessionRewind& rewinding, const std::string& line) {
-  if (!is_yes(line)) {
-    view_.note(Style::dim, "nothing was rewound");
-    if (!tools::trimmed(line).empty() && !is_no(line)) input_->put_back(line);
-    return;
-  }
-  const auto done = link_.call<protocol::SessionRewindResult>(rewinding);
-  if (!done) return complain(done.error());
-  talk_.measure();
-  transcript_.lines(rewind_text(*done, Rewound::done) +
-                    "/undo takes that back, until the next turn\n");
-}
-
-void Interactive::undo() {
-  if (!talk_.has_session())
-    return view_.note(Style::dim, "nothing has been done in this session yet");
-  protocol::SessionUnrewind request;
-  request.session_id = talk_.session().session_id;
-  const auto done = link_.call<protocol::SessionRewindResult>(request);
-  if (!done) return complain(done.error());
-  talk_.measure();
-  transcript_.lines(rewind_text(*done, Rewound::undone));
-}
-
-void Interactive::fork() {
-  if (!talk_.has_session())
-    return view_.note(Style::dim, "this session has not begun, so there is nothing to fork");
-  protocol::SessionFork request;
-  request.session_id = talk_.session().session_id;
-  const auto made = link_.call<protocol::SessionInfo>(request);
-  if (!made) return complain(made.error());
-  const std::string other = talk_.session().session_id;
-  checked(
-      talk_.resume(made->session_id),
-      fmt::format("session {} knows what {} knew; this goes on in it", made->session_id, other));
 }
 
 void Interactive::policy(const std::string& argument) {

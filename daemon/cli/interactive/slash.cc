@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <utility>
 
 #include "daemon/nearest.h"
@@ -23,9 +24,9 @@ constexpr std::array kCommands{
                  "sums the conversation up, and goes on with that"},
     SlashCommand{Slash::diff, "diff", "", "what this session changed", true},
     SlashCommand{Slash::rewind, "rewind", "[N]",
-                 "before turn N (the last), with the files it changed", true},
+                 "before turn N of a list, with the files it changed", true},
     SlashCommand{Slash::undo, "undo", "", "takes the rewinding back", true},
-    SlashCommand{Slash::fork, "fork", "", "goes on in a copy of this session", true},
+    SlashCommand{Slash::fork, "fork", "[N]", "goes on in a copy of it from before turn N", true},
     SlashCommand{Slash::policy, "policy", "[NAME]", "what may change something unasked"},
     SlashCommand{Slash::go, "go", "[NAME]", "carries a plan out, under the policy before it"},
     SlashCommand{Slash::thinking, "thinking", "[on|off]",
@@ -78,6 +79,12 @@ std::optional<SlashLine> parse_slash(std::string_view line) {
     if (d < least) least = d, out.nearest = command.name;
   }
   return out;
+}
+
+std::int64_t number_in(std::string_view text) {
+  std::int64_t n = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), n);
+  return ec == std::errc{} && end == text.data() + text.size() ? n : 0;
 }
 
 std::vector<std::string> slash_completions(std::string_view beginning) {

@@ -1,6 +1,7 @@
 // The commands of an interactive session: a line that begins with a slash.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,6 +46,7 @@ struct SlashLine {
 };
 // Nothing: the line is a prompt. So is one that begins with a path.
 std::optional<SlashLine> parse_slash(std::string_view line);
+std::int64_t number_in(std::string_view argument);  // 0: it is none
 // The names that begin so, each with its slash and, if it takes an argument, a space.
 std::vector<std::string> slash_completions(std::string_view beginning);
 

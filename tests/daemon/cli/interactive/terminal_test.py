@@ -155,14 +155,14 @@ class TerminalTest(TerminalCase):
         t.write("Make it gamma.\r")
         t.until("finished")
         path = os.path.join(self.root, "a.txt")
-        for answer in ("n", "", "no", CTRL_C):
-            t.write("/rewind\r")
+        for answer in ("n", "", "no", "q", CTRL_C, "\x1b"):
+            t.write("/rewind 1\r")
             text = t.until(r"would go back before turn 1; 1 file would be changed\n +changed +a\.txt\n.*rewind\? › ?$")
-            t.write(answer + ("" if answer == CTRL_C else "\r"))
+            t.write(answer + ("" if answer in (CTRL_C, "\x1b") else "\r"))
             t.until("nothing was rewound\n› ?$")
         with open(path, "a") as f:
             f.write("mine\n")
-        t.write("/rewind\r")
+        t.write("/rewind 1\r")
         t.until(r"a\.txt: with what others changed there since\n.*rewind\? › ?$")
         t.write("go on instead\r")
         t.until("nothing was rewound\n› go on instead$")
@@ -173,12 +173,79 @@ class TerminalTest(TerminalCase):
         t.write("y\r")
         t.until(r"went back before turn 1; 1 file changed.*/undo takes that back")
         self.assertEqual(self.read(path), "alpha\nbeta\n")
-        t.write("/status\r")
+        t.until("› Make it gamma\\.$")
+        t.write(CTRL_C + "/status\r")
         t.until("session +.*, context of 0 tokens")
         t.write("/undo\r")
         t.until("went forth again")
         self.assertEqual(self.read(path), "alpha\ngamma\nmine\n")
         self.assertEqual(len(self.prompts()), 1)
+        self.leave(t)
+
+    def test_rewind_and_fork_list_the_turns(self):
+        self.start(THINK + self.edit(), THINK + "First.", THINK + "Second.", THINK + "Third.", THINK + "Other.")
+        t = self.open()
+        for prompt, answer in (("Make it gamma.\\\rNow.", "First"), ("/ask Is it " + "very " * 20 + "good?", "Second")):
+            t.write(prompt + "\r")
+            t.until(answer + r"\..*finished.*› ?$")
+        turns = r"  1 +\d+s  Make it gamma\. Now\. · 1 file\n  2 +\d+s  /ask Is it (very )+v?e?r?y?…\n.*which one\? › ?$"
+        for none in ("q\r", "n\r", "\r", "\x1b", CTRL_C):
+            t.write("/rewind\r")
+            t.until(turns)
+            t.write(none)
+            t.until("nothing was picked\n› ?$")
+            t.write("/help\r")  # so that this is not seen again
+            t.until(r"Tab.*› ?$")
+        t.write("/rewind\r")
+        t.until(turns)
+        t.write("another thing\r")
+        t.until("nothing was picked\n› another thing$")
+        t.write(CTRL_C + "/rewind\r")
+        t.until(turns)
+        t.write("7\r")
+        t.until(r"no turn 7; /rewind lists them\n› ?$")
+        t.write("/rewind\r")
+        t.until(turns)
+        t.write("2\r")
+        t.until(r"would go back before turn 2.*rewind\? › ?$")
+        t.write("y\r")
+        t.until(r"went back before turn 2.*› /ask Is it very.*good\?$")
+        t.write(CTRL_C + "/rewind\r")
+        t.until(r"\n  1 +\d+\w  Make it gamma\. Now\. · 1 file\n[^\n]*\nwhich one\? › ?$")
+        t.write("1\r")
+        t.until(r"rewind\? › ?$")
+        t.write("y\r")
+        t.until(r"went back before turn 1.*› Make it gamma\.\nNow\.$")
+        t.write(" Please.\r")
+        t.until(r"Third\..*finished.*› ?$")
+        t.write("/fork\r")
+        t.until(r"Make it gamma\. Now\. Please\.\n.*which one\? › ?$")
+        t.write("3\r")
+        t.until(r"session \w+ knows what \w+ knew before turn 3; this goes on\s+in it\n› Make it gamma\.\nNow\. Please\.$")
+        t.write(" Again.\r")
+        t.until(r"Other\..*finished.*› ?$")
+        self.assertEqual([p[0] for p in self.prompts()], ["Make it gamma.\nNow. Please. Again."])
+        self.leave(t)
+
+    def test_a_list_of_sessions_is_cut_and_left(self):
+        self.start(*[THINK + "Done."] * 17)
+        c = Client(self.socket)
+        self.addCleanup(c.close)
+        for n in range(17):
+            session = c.call("session/create", root=self.root)["sessionId"]
+            c.call("session/subscribe", sessionId=session)
+            c.call("prompt/send", sessionId=session, id=f"p{n}", content=f"Topic {n}.", delivery="start")
+            while c.next()["method"] != "turn/ended":
+                pass
+        t = self.open()
+        for none in ("q\r", "n\r", "\x1b"):
+            t.write("/sessions\r")
+            t.until(r"  1 +\d+s  Topic 16\..* 15 +\d+\w  Topic 2\.\nand 2 more: .*which one\? › ?$")
+            t.write(none)
+            t.until("nothing was picked\n› ?$")
+            t.write("/help\r")
+            t.until(r"Tab.*› ?$")
+        self.assertEqual(len(self.listed()), 17)
         self.leave(t)
 
     def test_a_call_that_fails_shows_how_and_output_shows_all(self):
